@@ -1,0 +1,1 @@
+"""Autodata: documents → training data of the right difficulty (arXiv 2606.25996)."""

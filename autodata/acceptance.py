@@ -1,0 +1,92 @@
+"""When a candidate is accepted: thresholds on exact scores, recomputed from booleans."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from autodata import rubric
+from autodata.types import Attempt, Candidate, Failure, Verdict
+
+
+@dataclass
+class Gate:
+    """The thresholds of one preset, in scores from 0 to 1; None = no such bound.
+
+    `weak_mean_above` and `…_below` are strict, the others include their bound.
+    """
+
+    weak_mean_at_least: float | None = None
+    weak_mean_above: float | None = None
+    weak_mean_at_most: float | None = None
+    weak_mean_below: float | None = None
+    weak_max_at_most: float | None = None
+    strong_mean_at_least: float | None = None
+    strong_mean_below: float | None = None
+    gap_at_least: float | None = None
+
+
+def scores(candidate: Candidate, attempts: Sequence[Attempt]) -> list[Fraction]:
+    """Exact scores, from each attempt's booleans. Raises ValueError on an unjudged attempt."""
+    exact = []
+    for attempt in attempts:
+        if attempt.judgement.met is None:
+            raise ValueError(f"attempt {attempt.index} has no judgement; a failed judge is not 0")
+        exact.append(rubric.score(candidate.rubric, attempt.judgement.met))
+    return exact
+
+
+def mean(values: Sequence[Fraction]) -> Fraction:
+    return sum(values, Fraction(0)) / len(values)
+
+
+def decide_weak(weak: Sequence[Fraction], gate: Gate) -> Verdict | None:
+    """The rejection that the weak attempts alone decide, or None when they pass."""
+    average = mean(weak)
+    too_easy = (
+        _over(average, gate.weak_mean_at_most)
+        or _reaches(average, gate.weak_mean_below)
+        or _over(max(weak), gate.weak_max_at_most)
+    )
+    if too_easy:
+        detail = f"weak mean {float(average):.3f}, best {float(max(weak)):.3f}"
+        return Verdict(False, Failure.TOO_EASY, detail)
+    too_low = _under(average, gate.weak_mean_at_least) or (
+        gate.weak_mean_above is not None and average <= _exact(gate.weak_mean_above)
+    )
+    if too_low:
+        return Verdict(False, Failure.NO_SIGNAL, f"weak mean {float(average):.3f}")
+    return None
+
+
+def decide(weak: Sequence[Fraction], strong: Sequence[Fraction], gate: Gate) -> Verdict:
+    """The verdict of one preset. Strong scores may be empty when the weak stage was not passed."""
+    rejected = decide_weak(weak, gate)
+    if rejected:
+        return rejected
+    if not strong:
+        return Verdict(None, None, "strong solver not measured")
+    average, gap = mean(strong), mean(strong) - mean(weak)
+    detail = f"weak {float(mean(weak)):.3f}, strong {float(average):.3f}, gap {float(gap):.3f}"
+    if _under(average, gate.strong_mean_at_least):
+        return Verdict(False, Failure.TOO_HARD, detail)
+    if _reaches(average, gate.strong_mean_below):
+        return Verdict(False, Failure.TOO_EASY, detail)
+    if _under(gap, gate.gap_at_least):
+        return Verdict(False, Failure.SMALL_GAP, detail)
+    return Verdict(True, None, detail)
+
+
+def _exact(bound: float) -> Fraction:
+    return Fraction(str(bound))  # 0.65 means 13/20, not its nearest binary number
+
+
+def _over(value: Fraction, bound: float | None) -> bool:
+    return bound is not None and value > _exact(bound)
+
+
+def _reaches(value: Fraction, bound: float | None) -> bool:
+    return bound is not None and value >= _exact(bound)
+
+
+def _under(value: Fraction, bound: float | None) -> bool:
+    return bound is not None and value < _exact(bound)

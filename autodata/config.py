@@ -1,0 +1,222 @@
+"""Recipes: a typed schema ← YAML files ← `key=value`. The only reader of YAML.
+
+    python -m autodata.config recipes/demo/generate.yaml [key=value …]   # explain every value
+"""
+
+import difflib
+import hashlib
+import json
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from autodata.recipes import SCHEMAS
+
+REPO = Path(__file__).resolve().parent.parent
+R = TypeVar("R")
+
+
+class RecipeError(ValueError):
+    """A recipe cannot be used; the message names the file, the key and what to write."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One source of values, lowest priority first: a YAML file or the command line."""
+
+    name: str
+    values: DictConfig
+
+
+def load(schema: type[R], arguments: list[str]) -> R:
+    """The recipe named first in `arguments`, with the `key=value` after it. Raises RecipeError."""
+    config = _merge(schema, _layers(arguments))
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise RecipeError(f"{arguments[0]}: no value for {', '.join(missing)}; add it to the file "
+                          f"or append {missing[0]}=… to the command")  # fmt: skip
+    try:
+        return OmegaConf.to_object(config)
+    except OmegaConfBaseException as error:
+        raise RecipeError(f"{arguments[0]}: {_first_line(error)}") from error
+
+
+def to_yaml(recipe: object) -> str:
+    """The resolved recipe, as kept in the run folder."""
+    return OmegaConf.to_yaml(OmegaConf.structured(recipe), resolve=True)
+
+
+def semantic_values(recipe: object) -> dict[str, Any]:
+    """What can change results, flat: everything but fields marked operational (limits, time-outs)."""
+    return dict(_semantic(recipe, ""))
+
+
+def semantic_hash(recipe: object) -> str:
+    """Identity of a recipe: equal for two that must give the same results."""
+    text = json.dumps(semantic_values(recipe), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def schema_for(path: str) -> type:
+    """The schema that a recipe's file name selects: `generate_cot.yaml` → GenerateRecipe."""
+    for name, schema in SCHEMAS.items():
+        if Path(path).stem.startswith(name):
+            return schema
+    raise RecipeError(f"{path}: a recipe's name begins with one of {', '.join(SCHEMAS)}")
+
+
+def _semantic(value: object, prefix: str) -> list[tuple[str, Any]]:
+    if is_dataclass(value):
+        pairs = [(f.name, getattr(value, f.name)) for f in fields(value)
+                 if not f.metadata.get("operational")]  # fmt: skip
+    elif isinstance(value, dict):
+        pairs = list(value.items())
+    else:
+        return [(prefix.rstrip("."), value)]
+    return [found for key, item in pairs for found in _semantic(item, f"{prefix}{key}.")]
+
+
+def _layers(arguments: list[str]) -> list[Layer]:
+    if not arguments or "=" in arguments[0]:
+        raise RecipeError("the first argument is a recipe, for example recipes/demo/generate.yaml")
+    layers = _read_with_includes(Path(arguments[0]), ())
+    wrong = [a for a in arguments[1:] if "=" not in a]
+    if wrong:
+        raise RecipeError(f"{wrong[0]!r} is not of the form key=value")
+    try:
+        layers.append(Layer("command line", OmegaConf.from_dotlist(arguments[1:])))
+    except (OmegaConfBaseException, yaml.YAMLError) as error:
+        raise RecipeError(f"command line: {_first_line(error)}") from error
+    return _with_domain(layers)
+
+
+def _with_domain(layers: list[Layer]) -> list[Layer]:
+    """A domain's own domain.yaml lies beneath everything that the recipe says of it."""
+    names = [OmegaConf.select(layer.values, "domain.name") for layer in layers]
+    name = next((n for n in reversed(names) if n), None)
+    if name is None:
+        return layers
+    path = REPO / "autodata" / "domains" / str(name) / "domain.yaml"
+    if not str(name).isidentifier() or not path.is_file():
+        known = sorted(p.parent.name for p in path.parent.parent.glob("*/domain.yaml"))
+        raise RecipeError(f"domain.name={name}: no such domain; there are {', '.join(known)}")
+    return [Layer(str(path), OmegaConf.create({"domain": _read(path)})), *layers]
+
+
+def _read_with_includes(path: Path, chain: tuple[Path, ...]) -> list[Layer]:
+    path = path.resolve()
+    if path in chain:
+        raise RecipeError(f"{path}: includes itself through {' → '.join(map(str, chain))}")
+    values = _read(path)
+    included = values.pop("include", None) or []
+    layers = [layer for name in included
+              for layer in _read_with_includes(path.parent / name, (*chain, path))]  # fmt: skip
+    return [*layers, Layer(str(path), values)]
+
+
+def _read(path: Path) -> DictConfig:
+    try:
+        values = OmegaConf.load(path)
+    except FileNotFoundError:
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], 1)
+        raise RecipeError(f"{path}: no such file" + (f"; meant {near[0]}?" if near else "")) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
+        raise RecipeError(f"{path}: not a readable YAML file: {error}") from error
+    if not isinstance(values, DictConfig):
+        raise RecipeError(f"{path}: a recipe is a mapping of keys to values")
+    return values
+
+
+def _merge(schema: type, layers: list[Layer]) -> DictConfig:
+    config = OmegaConf.structured(schema)
+    for layer in layers:
+        try:
+            config = OmegaConf.merge(config, layer.values)
+        except OmegaConfBaseException as error:
+            raise RecipeError(f"{layer.name}: {_first_line(error)}") from error
+    return config
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    key = next((line for line in lines if line.startswith("full_key:")), "")
+    return f"{lines[0]} ({key})" if key else lines[0]
+
+
+def explain(arguments: list[str]) -> list[tuple[str, str, str, str]]:
+    """Per leaf: key, effective value, where it was set (file:line), and the comment beside it.
+
+    The comment is where a recipe says whether a value is the paper's or ours.
+    """
+    layers = _layers(arguments)
+    config = _merge(schema_for(arguments[0]), layers)
+    origins: dict[str, tuple[str, str]] = {}
+    for layer in layers:
+        origins.update(_origins(layer))
+    return [(key, value, *origins.get(key, ("default", ""))) for key, value in _leaves(config, "")]
+
+
+def _leaves(config: DictConfig, prefix: str) -> list[tuple[str, str]]:
+    leaves: list[tuple[str, str]] = []
+    for key in config:
+        node = None if OmegaConf.is_missing(config, key) else config[key]
+        if isinstance(node, DictConfig) and len(node):
+            leaves += _leaves(node, f"{prefix}{key}.")
+        else:
+            text = "???" if OmegaConf.is_missing(config, key) else str(node)
+            leaves.append((f"{prefix}{key}", text))
+    return leaves
+
+
+def _origins(layer: Layer) -> dict[str, tuple[str, str]]:
+    if layer.name == "command line":
+        return {key: (layer.name, "") for key, _ in _leaves(layer.values, "")}
+    text = Path(layer.name).read_text(encoding="utf-8")
+    prefix = "domain." if Path(layer.name).name == "domain.yaml" else ""
+    name = Path(layer.name)
+    shown = str(name.relative_to(REPO)) if name.is_relative_to(REPO) else layer.name
+    lines = text.splitlines()
+    return {
+        key: (f"{shown}:{line + 1}", _comment(lines[line]))
+        for key, line in _key_lines(yaml.compose(text), prefix)
+    }
+
+
+def _key_lines(node: yaml.Node | None, prefix: str) -> list[tuple[str, int]]:
+    if not isinstance(node, yaml.MappingNode):
+        return []
+    found = []
+    for key, value in node.value:
+        found.append((f"{prefix}{key.value}", value.start_mark.line))
+        found += _key_lines(value, f"{prefix}{key.value}.")
+    return found
+
+
+def _comment(line: str) -> str:
+    return line.split(" # ", 1)[1].strip() if " # " in line else ""
+
+
+def main() -> None:
+    import sys
+
+    from rich.console import Console
+    from rich.table import Table
+
+    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+        print(__doc__)
+        return
+    table = Table("key", "value", "set in", "note")
+    try:
+        for row in explain(sys.argv[1:]):
+            table.add_row(*row)
+    except RecipeError as error:
+        raise SystemExit(f"recipe error: {error}") from None
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

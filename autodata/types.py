@@ -1,0 +1,193 @@
+"""The records of the project, in the order they are made."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import TypeAdapter
+
+
+class Role(StrEnum):
+    """Who a model call is for."""
+
+    CHALLENGER = "challenger"
+    QUALITY_VERIFIER = "quality_verifier"
+    ORCHESTRATOR = "orchestrator"
+    WEAK_SOLVER = "weak_solver"
+    STRONG_SOLVER = "strong_solver"
+    JUDGE = "judge"
+
+
+class Outcome(StrEnum):
+    """How a model call ended. One closed list from the client to the tables."""
+
+    OK = "ok"
+    TRUNCATED = "truncated"  # finish_reason "length"
+    CONTEXT_OVERFLOW = "context_overflow"  # the prompt does not fit the model: deterministic
+    REFUSAL = "refusal"
+    EMPTY = "empty"  # finished, without content
+    TIMEOUT = "timeout"  # transient, never stored
+    INFRASTRUCTURE = "infrastructure"  # transient, never stored
+
+
+class Failure(StrEnum):
+    """Why a candidate was not accepted."""
+
+    TOO_EASY = "too_easy"
+    NO_SIGNAL = "no_signal"  # weak never right: nothing for GRPO to learn from (paper Sec. 3.2.2)
+    TOO_HARD = "too_hard"
+    SMALL_GAP = "small_gap"
+    LOW_QUALITY = "low_quality"
+    MALFORMED = "malformed"
+
+
+@dataclass(frozen=True)
+class Document:
+    """A source text."""
+
+    id: str
+    text: str
+    source: str  # file it came from, with the line for JSONL
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn. A last turn of `assistant` is a beginning that the model continues."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a model answered, reasoning and content apart."""
+
+    outcome: Outcome
+    content: str
+    reasoning: str
+    finish_reason: str
+    model: str  # as the server named itself
+    prompt_tokens: int
+    completion_tokens: int
+    latency_s: float
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One weighted line of a rubric; a negative weight names an error that costs points."""
+
+    text: str
+    weight: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A proposed task."""
+
+    question: str
+    reference_answer: str
+    rubric: tuple[Criterion, ...]
+    context: str = ""
+
+    @property
+    def hash(self) -> str:
+        """Identity of what is verified and attempted: question, context, reference, rubric."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What the quality check said of a candidate, bound to exactly that candidate."""
+
+    passed: bool
+    reason: str
+    candidate_hash: str
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Which criteria are met. `met` and `score` (in [0, 1]) are None when judging failed."""
+
+    met: tuple[bool, ...] | None
+    score: float | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One solver answer with its judgement."""
+
+    index: int
+    seed: int
+    outcome: Outcome
+    answer: str
+    reasoning: str
+    prompt_tokens: int
+    completion_tokens: int
+    judgement: Judgement
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Accepted, or how it failed. `accepted` is None where the preset was not measured."""
+
+    accepted: bool | None
+    failure: Failure | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Round:
+    """One proposal and its tests."""
+
+    number: int  # from 1
+    candidate: Candidate | None
+    quality: Quality | None
+    weak: tuple[Attempt, ...]
+    strong: tuple[Attempt, ...]
+    verdict: Verdict  # under the preset in force
+    presets: dict[str, Verdict] = field(default_factory=dict)  # under every preset
+    duplicate_answers: int = 0  # attempts that repeat an earlier answer of their solver
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """All rounds of a document."""
+
+    document_id: str
+    document_source: str
+    arm: str  # "agentic" or "cot"
+    preset: str
+    rounds: tuple[Round, ...]
+
+    @property
+    def accepted(self) -> Round | None:
+        """The round that was accepted; it is always the last."""
+        last = self.rounds[-1] if self.rounds else None
+        return last if last and last.verdict.accepted else None
+
+
+@dataclass(frozen=True)
+class Example:
+    """A row of the dataset, with everything needed to check where it came from."""
+
+    id: str
+    document_id: str
+    document_source: str
+    arm: str
+    split: Literal["train", "test"]
+    candidate: Candidate
+    round: int
+    accepted: bool
+    weak_scores: tuple[float, ...]
+    strong_scores: tuple[float, ...]
+    models: dict[str, str]
+    recipe_hash: str
+
+
+TRAJECTORY = TypeAdapter(Trajectory)
+EXAMPLE = TypeAdapter(Example)
+CANDIDATE = TypeAdapter(Candidate)
+REPLY = TypeAdapter(Reply)
