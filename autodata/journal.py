@@ -1,0 +1,227 @@
+"""Every model reply, keyed by what was asked: durable before use, replayed on restart.
+
+    python -m autodata.journal JOURNAL                        # what it holds
+    python -m autodata.journal JOURNAL export PACK.jsonl      # a replay pack, readable
+    python -m autodata.journal JOURNAL import PACK.jsonl
+    python -m autodata.journal JOURNAL prune --keep-days 30   # forget older replies
+"""
+
+import argparse
+import asyncio
+import fcntl
+import json
+import queue
+import sqlite3
+import threading
+import time
+from concurrent.futures import Future
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from autodata.types import REPLY, Outcome, Reply
+
+APPLICATION_ID = 0x41444A31  # "ADJ1": how a journal is told from any other SQLite file
+VERSION = 1
+KEPT = {Outcome.OK, Outcome.TRUNCATED, Outcome.CONTEXT_OVERFLOW, Outcome.REFUSAL, Outcome.EMPTY}
+_BATCH = 512
+_INSERT = "INSERT OR IGNORE INTO replies VALUES (?, ?, ?)"
+
+
+class JournalError(RuntimeError):
+    """The journal cannot be used or written; the message names the file and what to do."""
+
+
+class _Write(NamedTuple):
+    key: str
+    reply: str
+    done: Future[None]
+
+
+class Journal:
+    """key → reply in one SQLite file, with one writer thread.
+
+    Replies that arrive while a commit is under way share the next one, so the cost of a durable
+    commit does not grow with the number of calls. One process at a time: a second is refused.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(path)
+        self._reader = _open(path)
+        self._queue: queue.Queue[_Write | None] = queue.Queue()
+        self._writer = threading.Thread(target=self._write_all, name="journal", daemon=True)
+        self._writer.start()
+
+    def get(self, key: str) -> Reply | None:
+        """The reply stored under `key`, or None. Raises JournalError on a damaged file."""
+        try:
+            row = self._reader.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
+            return REPLY.validate_json(row[0]) if row else None
+        except (sqlite3.Error, ValidationError) as error:
+            raise _damaged(self.path, error) from error
+
+    async def put(self, key: str, reply: Reply) -> None:
+        """Return when the reply is durable. Transient outcomes are not kept. Raises JournalError."""
+        if reply.outcome not in KEPT:
+            return
+        done: Future[None] = Future()
+        self._queue.put(_Write(key, REPLY.dump_json(reply).decode(), done))
+        await asyncio.wrap_future(done)
+
+    def close(self) -> None:
+        self._queue.put(None)
+        self._writer.join()
+        self._reader.close()
+        self._lock.close()
+
+    def _write_all(self) -> None:
+        connection = sqlite3.connect(self.path)
+        connection.execute("PRAGMA synchronous = FULL")
+        running = True
+        while running:
+            batch = self._next_batch()
+            running = None not in batch
+            self._commit(connection, [write for write in batch if write])
+        connection.close()
+
+    def _next_batch(self) -> list[_Write | None]:
+        batch = [self._queue.get()]
+        while len(batch) < _BATCH and not self._queue.empty():
+            batch.append(self._queue.get())
+        return batch
+
+    def _commit(self, connection: sqlite3.Connection, batch: list[_Write]) -> None:
+        try:
+            with connection:
+                now = int(time.time())
+                connection.executemany(_INSERT, [(w.key, w.reply, now) for w in batch])
+        except sqlite3.Error as error:
+            failure = JournalError(f"{self.path}: cannot write ({error}); is the disk full? free some "
+                                   "space and run the same command again: nothing stored is lost")  # fmt: skip
+            for write in batch:
+                write.done.set_exception(failure)
+            return
+        for write in batch:
+            write.done.set_result(None)
+
+
+def _lock(path: Path):
+    lock = open(f"{path}.lock", "w")  # noqa: SIM115: held as long as the journal is open
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise JournalError(f"{path}: in use by another process; stop it, or give this run a journal of its own") from None
+    return lock
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    is_new = not path.exists() or path.stat().st_size == 0
+    try:
+        connection = sqlite3.connect(path, check_same_thread=False)
+        if is_new:
+            _create(connection)
+        _check(connection, path)
+    except sqlite3.Error as error:
+        raise _damaged(path, error) from error
+    return connection
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("CREATE TABLE replies (key TEXT PRIMARY KEY, reply TEXT NOT NULL, at INTEGER NOT NULL) "
+                       "WITHOUT ROWID")  # fmt: skip
+    connection.commit()
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    identity = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if identity != APPLICATION_ID:
+        raise JournalError(f"{path}: a database, but not a journal of Autodata; name another file")
+    if version != VERSION:
+        raise JournalError(f"{path}: journal version {version}, this code reads {VERSION}; "
+                           "export it with the code that wrote it and import it here")  # fmt: skip
+    connection.execute("SELECT 1 FROM replies LIMIT 1").fetchone()
+
+
+def _damaged(path: Path, error: Exception) -> JournalError:
+    return JournalError(f"{path}: not a readable journal ({str(error)[:200]}); move it away to start afresh, "
+                        f"or try `sqlite3 {path} .recover`")  # fmt: skip
+
+
+def export(path: Path, pack: Path) -> int:
+    """Write every reply as a line of JSON; returns how many."""
+    connection, count = _open(path), 0
+    with pack.open("w", encoding="utf-8") as file:
+        for key, reply, at in connection.execute("SELECT key, reply, at FROM replies ORDER BY key"):
+            file.write(json.dumps({"key": key, "at": at, "reply": json.loads(reply)}) + "\n")
+            count += 1
+    return count
+
+
+def import_pack(path: Path, pack: Path) -> int:
+    """Add the replies of a pack; what is there already stays. Raises JournalError with the line."""
+    rows = []
+    with pack.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            rows.append(_read_pack_line(line, f"{pack}:{number}"))
+    connection = _open(path)
+    with connection:
+        connection.executemany(_INSERT, rows)
+    return len(rows)
+
+
+def _read_pack_line(line: str, where: str) -> tuple[str, str, int]:
+    try:
+        record = json.loads(line)
+        reply = REPLY.validate_python(record["reply"])
+        return str(record["key"]), REPLY.dump_json(reply).decode(), int(record["at"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise JournalError(f"{where}: not a line of a replay pack ({error})") from error
+
+
+def prune(path: Path, keep_days: float) -> int:
+    """Forget replies older than `keep_days`; returns how many."""
+    connection = _open(path)
+    with connection:
+        cursor = connection.execute("DELETE FROM replies WHERE at < ?", (time.time() - keep_days * 86400,))
+    connection.execute("VACUUM")
+    return cursor.rowcount
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("journal", type=Path)
+    actions = parser.add_subparsers(dest="action")
+    for action in ("export", "import"):
+        actions.add_parser(action).add_argument("pack", type=Path)
+    actions.add_parser("prune").add_argument("--keep-days", type=float, required=True)
+    options = parser.parse_args()
+    try:
+        print(_run(options))
+    except (JournalError, OSError) as error:
+        raise SystemExit(f"journal error: {error}") from None
+
+
+def _run(options: argparse.Namespace) -> str:
+    if not options.journal.exists() and options.action != "import":
+        raise JournalError(f"{options.journal}: no such file")
+    if options.action == "export":
+        return f"{export(options.journal, options.pack)} replies → {options.pack}"
+    with _lock(options.journal):
+        if options.action == "import":
+            return f"{import_pack(options.journal, options.pack)} replies → {options.journal}"
+        if options.action == "prune":
+            return f"{prune(options.journal, options.keep_days)} replies forgotten"
+        count = _open(options.journal).execute("SELECT count(*) FROM replies").fetchone()[0]
+        return f"{options.journal}: {count} replies"
+
+
+if __name__ == "__main__":
+    main()

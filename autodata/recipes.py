@@ -1,0 +1,180 @@
+"""What can stand in a recipe: one typed schema per command.
+
+A field marked operational says how a run is done, never what comes out of it: changing one does
+not make a finished run stale.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from autodata.acceptance import Gate
+
+OPERATIONAL = {"operational": True}
+
+
+def operational(default: Any) -> Any:
+    return field(default=default, metadata=OPERATIONAL)
+
+
+@dataclass
+class Sampling:
+    """What is sent with every request of a role."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 1024
+    extra: dict[str, Any] = field(default_factory=dict)  # verbatim into the request body
+
+
+@dataclass
+class Server:
+    """A vLLM server that the command starts and stops itself."""
+
+    weights: str = MISSING  # hub name, folder, or "embedded"
+    flags: dict[str, Any] = field(default_factory=dict, metadata=OPERATIONAL)  # verbatim to vLLM
+    env: dict[str, str] = field(default_factory=dict, metadata=OPERATIONAL)
+    port: int | None = operational(None)  # None: any free one
+    ready_timeout_s: float = operational(600.0)
+
+
+@dataclass
+class Endpoint:
+    """An OpenAI-compatible endpoint: one that runs (`base_url`) or one to start (`server`)."""
+
+    model: str = MISSING  # as requests name it
+    revision: str = ""  # part of the identity of every reply
+    base_url: str | None = operational(None)
+    api_key_env: str = operational("")  # name of the environment variable, never the key
+    max_in_flight: int = operational(64)
+    timeout_s: float = operational(600.0)
+    retries: int = operational(6)
+    server: Server | None = None
+
+
+@dataclass
+class RoleConfig:
+    """Who answers for a role, and how it samples."""
+
+    endpoint: str = MISSING  # a key of models.endpoints
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+@dataclass
+class Models:
+    """Who serves each role; a domain uses the roles that it needs."""
+
+    endpoints: dict[str, Endpoint] = field(default_factory=dict)
+    challenger: RoleConfig | None = None
+    quality_verifier: RoleConfig | None = None
+    orchestrator: RoleConfig | None = None
+    weak_solver: RoleConfig | None = None
+    strong_solver: RoleConfig | None = None
+    judge: RoleConfig | None = None
+
+
+@dataclass
+class DomainConfig:
+    """How a domain's tasks are tested; defaults stand in the domain's own domain.yaml."""
+
+    name: str = MISSING
+    prompts: str | None = None  # folder of templates instead of the domain's own
+    preset: str = MISSING  # the gate in force, a key of presets
+    presets: dict[str, Gate] = field(default_factory=dict)
+    weak_attempts: int = MISSING
+    strong_attempts: int = MISSING
+    max_rounds: int = MISSING
+    judge_retries: int = 2  # an unreadable judge reply is asked again this often
+    privileged_strong: bool = False  # the strong solver sees the document
+
+
+@dataclass
+class Documents:
+    """Where the texts come from: a folder of .txt, .md and .jsonl files, or one such file."""
+
+    path: str = field(default=MISSING, metadata=OPERATIONAL)  # identified by its content
+    limit: int | None = None
+
+
+@dataclass
+class GenerateRecipe:
+    """Documents → trajectories."""
+
+    run: str = field(default=MISSING, metadata=OPERATIONAL)
+    documents: Documents = field(default_factory=Documents)
+    domain: DomainConfig = field(default_factory=DomainConfig)
+    models: Models = field(default_factory=Models)
+    arm: str = "agentic"  # or "cot": CoT Self-Instruct
+    seed: int = 0
+    documents_in_flight: int = operational(16)
+    max_error_rate: float = operational(0.1)  # more failing documents than this stop the run
+    journal: str | None = operational(None)  # shared between runs; None: inside the run folder
+    fork: str | None = operational(None)  # a run whose replies this one starts from
+
+
+@dataclass
+class DatasetRecipe:
+    """Trajectories → examples."""
+
+    run: str = field(default=MISSING, metadata=OPERATIONAL)
+    arms: dict[str, str] = field(default_factory=dict, metadata=OPERATIONAL)  # arm → run folder
+    test_fraction: float = 0.25
+    seed: int = 0
+
+
+@dataclass
+class GrpoRecipe:
+    """Examples → a trained weak model."""
+
+    run: str = field(default=MISSING, metadata=OPERATIONAL)
+    dataset: str = field(default=MISSING, metadata=OPERATIONAL)  # a run folder of autodata.dataset
+    arm: str = "agentic"
+    domain: DomainConfig = field(default_factory=DomainConfig)
+    models: Models = field(default_factory=Models)  # the judge's, where the domain has one
+    model: str = MISSING  # hub name, folder, or "embedded"
+    min_examples: int = 8
+    trainer: dict[str, Any] = field(default_factory=dict)  # verbatim to trl.GRPOConfig
+
+
+@dataclass
+class EvalRecipe:
+    """Held-out examples → logs and scores of one model."""
+
+    run: str = field(default=MISSING, metadata=OPERATIONAL)
+    label: str = MISSING  # the row of the table
+    dataset: str = field(default=MISSING, metadata=OPERATIONAL)
+    arms: list[str] = field(default_factory=lambda: ["cot", "agentic"])
+    splits: list[str] = field(default_factory=lambda: ["test"])
+    samples: int = 3
+    seed: int = 0
+    domain: DomainConfig = field(default_factory=DomainConfig)
+    models: Models = field(default_factory=Models)
+
+
+@dataclass
+class TableRow:
+    """One model of a table."""
+
+    label: str = MISSING
+    run: str = MISSING
+    command: str = MISSING  # what makes the run, printed where it is missing
+
+
+@dataclass
+class TableRecipe:
+    """Runs → a table."""
+
+    title: str = MISSING
+    shape: str = MISSING  # "data quality" (paper's Table 1) or "held-out" (Table 2)
+    output: str = MISSING  # Markdown file to write
+    rows: list[TableRow] = field(default_factory=list)
+
+
+SCHEMAS = {
+    "generate": GenerateRecipe,
+    "dataset": DatasetRecipe,
+    "grpo": GrpoRecipe,
+    "eval": EvalRecipe,
+    "table": TableRecipe,
+}
