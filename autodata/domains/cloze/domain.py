@@ -1,0 +1,127 @@
+"""Cloze: continue a sentence of the document with the word that stands there."""
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autodata import rubric
+from autodata.domains import base
+from autodata.parsing import ParseError, read_object
+from autodata.types import (
+    Candidate,
+    Criterion,
+    Document,
+    Failure,
+    Judgement,
+    Quality,
+    Reply,
+    Round,
+)
+
+MAX_WORDS = 400  # longer texts are cut: a 135M model does not find its way in them
+OPTIONS = 12  # cut points shown per round
+SHOWN_FAILURES = 6  # the latest of each kind
+MIN_BEGINNING = 4  # words
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+
+
+@dataclass(frozen=True)
+class CutPoint:
+    """A sentence cut before a word."""
+
+    number: int
+    beginning: str
+    word: str
+
+
+class Domain(base.Domain):
+    """One criterion per candidate, judged by code: is the next word the document's?"""
+
+    def challenge(self, document: Document, rounds: Sequence[Round]) -> base.Challenge | None:
+        tried = {r.candidate.question for r in rounds if r.candidate}
+        untried = [p for p in find_cut_points(document.text) if p.beginning not in tried]
+        if not untried:
+            return None
+        chance = random.Random(f"{self.seed} {document.id} {len(rounds)}")
+        options = sorted(chance.sample(untried, min(OPTIONS, len(untried))), key=lambda p: p.number)
+        slots = {"document": self.privileged(document), "options": options} | _failures(rounds)
+        numbers = {"type": "integer", "enum": [p.number for p in options]}
+        schema = {"type": "object", "properties": {"cut": numbers}, "required": ["cut"],
+                  "additionalProperties": False}  # fmt: skip
+        return base.Challenge(slots, schema)
+
+    def read_candidate(self, document: Document, reply: Reply) -> Candidate:
+        number = read_object(reply.content).get("cut")
+        points = {p.number: p for p in find_cut_points(document.text)}
+        if not isinstance(number, int) or number not in points:
+            raise ParseError(f"cut {number!r} is not one of the document's {len(points)} cut points")
+        point = points[number]
+        criterion = Criterion(f"The next word is “{point.word}”.", 1)
+        return Candidate(point.beginning, point.word, (criterion,))
+
+    async def check_quality(self, document: Document, candidate: Candidate) -> Quality:
+        reason = _fault(candidate)
+        return Quality(not reason, reason, candidate.hash)
+
+    async def judge(self, candidate: Candidate, answer: str, seed: int, asks: int) -> Judgement:
+        is_right = first_word(answer) == normalize(candidate.reference_answer)
+        return rubric.judge(candidate.rubric, [is_right])
+
+    def privileged(self, document: Document) -> str:
+        return excerpt(document.text)
+
+
+def excerpt(text: str) -> str:
+    """The first MAX_WORDS words, with their line breaks."""
+    words = list(re.finditer(r"\S+", text))
+    return text.strip() if len(words) <= MAX_WORDS else text[: words[MAX_WORDS - 1].end()].strip()
+
+
+def find_cut_points(text: str) -> list[CutPoint]:
+    """Every place where a sentence can be cut: before each word but the first few."""
+    points = []
+    for sentence in _sentences(excerpt(text)):
+        words = sentence.split()
+        for at in range(MIN_BEGINNING, len(words)):
+            points.append(CutPoint(len(points) + 1, " ".join(words[:at]), words[at]))
+    return points
+
+
+def normalize(word: str) -> str:
+    return word.casefold().strip("\"'“”‘’()[]{}.,;:!?…*_-–—")
+
+
+def first_word(answer: str) -> str:
+    """The first word of a continuation, normalised; empty when it does not begin with one."""
+    parts = answer.split(maxsplit=1)
+    return normalize(parts[0]) if parts else ""
+
+
+def _sentences(text: str) -> list[str]:
+    paragraphs = [" ".join(p.split()) for p in re.split(r"\n\s*\n", text)]
+    found = [s for p in paragraphs for s in _SENTENCE_END.split(p)]
+    return [s for s in found if s.endswith((".", "!", "?"))]  # titles and torn ends are left out
+
+
+def _fault(candidate: Candidate) -> str:
+    """Why a cut point is not worth attempting, or nothing."""
+    answer = normalize(candidate.reference_answer)
+    if not _WORD.fullmatch(answer):
+        return "what follows is not a word"
+    if len(answer) < 3:
+        return "the word is too short to tell anything"
+    if answer in {normalize(w) for w in candidate.question.split()}:
+        return "the word already stands in the beginning"
+    return ""
+
+
+def _failures(rounds: Sequence[Round]) -> dict[str, list[str]]:
+    """What was tried and how it failed, grouped, the latest last."""
+    groups: dict[str, list[str]] = {kind: [] for kind in Failure}
+    for tried in rounds:
+        if tried.candidate and tried.verdict.failure:
+            tail = " ".join(tried.candidate.question.split()[-4:])
+            groups[tried.verdict.failure].append(f"… {tail} [{tried.candidate.reference_answer}]")
+    return {kind: shown[-SHOWN_FAILURES:] for kind, shown in groups.items()}
