@@ -7,12 +7,13 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 
 import openai
 import tenacity
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletion
 
 from autodata.journal import Journal
@@ -54,6 +55,9 @@ class Client:
         self.models = models
         self.counts: Counter[str] = Counter()
         self.draining = False
+        self.busy_s = 0.0  # time with at least one call under way
+        self._in_flight = 0
+        self._busy_since = 0.0
         self._journal = journal
         self._connections: dict[str, AsyncOpenAI] = {}
         self._limits: dict[str, asyncio.Semaphore] = {}
@@ -70,7 +74,8 @@ class Client:
         async with self._limit(role.endpoint):
             if self.draining:
                 raise Draining("stopping: no new call is started")
-            reply = await self._call(request, role)
+            with self._busy():
+                reply = await self._call(request, role)
         await self._journal.put(key, reply)
         self._count(reply)
         return reply
@@ -78,6 +83,18 @@ class Client:
     async def close(self) -> None:
         for connection in self._connections.values():
             await connection.close()
+
+    @contextmanager
+    def _busy(self) -> Iterator[None]:
+        if self._in_flight == 0:
+            self._busy_since = time.monotonic()
+        self._in_flight += 1
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+            if self._in_flight == 0:
+                self.busy_s += time.monotonic() - self._busy_since
 
     def _limit(self, name: str) -> asyncio.Semaphore:
         limit = self.models.endpoints[name].max_in_flight
@@ -133,6 +150,22 @@ class Client:
         self.counts["prompt_tokens"] += reply.prompt_tokens
         self.counts["completion_tokens"] += reply.completion_tokens
         self.counts[reply.outcome] += 1
+
+
+def probe(endpoint: Endpoint) -> None:
+    """Check that an endpoint names the model *and* generates a token. Raises EndpointError.
+
+    A listed model alone is no proof: a server whose engine is dead still lists it.
+    """
+    try:
+        with OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=0, timeout=60) as client:
+            names = [model.id for model in client.models.list()]
+            if endpoint.model not in names:
+                raise EndpointError(f"{endpoint.base_url} serves {', '.join(names[:5])}, not {endpoint.model}: set the endpoint's model")
+            messages = [{"role": "user", "content": "Hello"}]
+            client.chat.completions.create(model=endpoint.model, messages=messages, max_tokens=1)
+    except openai.OpenAIError as error:
+        raise EndpointError(f"{endpoint.base_url} (model {endpoint.model}): {type(error).__name__}, {str(error)[:300]}") from error
 
 
 def role_config(models: Models, role: Role) -> RoleConfig:

@@ -4,6 +4,7 @@ The harness owns the rules: which move is legal now, how many rounds there are, 
 An orchestrator only chooses among legal moves, so it can neither skip a check nor bend a threshold.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
@@ -76,6 +77,10 @@ class Harness:
     def accepted(self) -> bool:
         return bool(self.rounds) and self.rounds[-1].verdict.accepted is True
 
+    @property
+    def has_open_round(self) -> bool:
+        return Move.PROPOSE not in self._legal
+
     async def propose(self) -> bool:
         """Ask for a new candidate. False when the rounds are used up or nothing is left."""
         self._check(Move.PROPOSE)
@@ -122,6 +127,13 @@ class Harness:
         self._strong = await self._attempt(Role.STRONG_SOLVER)
         self._legal = {Move.CONCLUDE}
         return True
+
+    async def try_both(self) -> None:
+        """Let both solvers try whatever the weak one's result: the baseline arm's only test."""
+        self._check(Move.TRY_WEAK)
+        tries = [self._attempt(role) for role in (Role.WEAK_SOLVER, Role.STRONG_SOLVER)]
+        self._weak, self._strong = await asyncio.gather(*tries)
+        self._legal = {Move.CONCLUDE}
 
     def conclude(self) -> Verdict:
         """Close the round with the verdict of every preset, recomputed from booleans."""

@@ -41,7 +41,7 @@ class Domain(ABC):
     def __init__(self, config: DomainConfig, client: Client, seed: int = 0):
         self.config = config
         self.seed = seed
-        self.prompts = PromptSet(_prompt_folder(config))
+        self.prompts = PromptSet(prompt_folder(config))
         self.agents = Agents(client, self.prompts)
 
     # ── hooks ────────────────────────────────────────────────────────────────────────────────
@@ -127,7 +127,7 @@ def solver_slots(candidate: Candidate, document: str) -> dict[str, object]:
     return {"question": candidate.question, "context": candidate.context, "document": document}
 
 
-def _prompt_folder(config: DomainConfig) -> Path:
+def prompt_folder(config: DomainConfig) -> Path:
     return Path(config.prompts) if config.prompts else Path(__file__).parent / config.name / "prompts"
 
 

@@ -20,8 +20,8 @@ from autodata.types import (
 )
 
 MAX_WORDS = 400  # longer texts are cut: a 135M model does not find its way in them
-OPTIONS = 12  # cut points shown per round
-SHOWN_FAILURES = 6  # the latest of each kind
+OPTIONS = 6  # cut points shown per round
+SHOWN_FAILURES = 3  # the latest of each kind
 MIN_BEGINNING = 4  # words
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")

