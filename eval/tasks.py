@@ -1,0 +1,77 @@
+"""Held-out examples as an inspect_ai task, asked and judged as in generation."""
+
+from collections.abc import Sequence
+
+from inspect_ai import Epochs, Task
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.model import ModelOutput
+from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+
+from autodata.domains.base import Domain, solver_slots
+from autodata.llm import attempt_seed
+from autodata.types import CANDIDATE, REPLY, Candidate, Example, Outcome, Role
+
+_STOP_REASON = {Outcome.TRUNCATED: "max_tokens", Outcome.REFUSAL: "content_filter",
+                Outcome.CONTEXT_OVERFLOW: "model_length"}  # fmt: skip
+
+
+def held_out_task(name: str, domain: Domain, examples: Sequence[Example], samples: int) -> Task:
+    """`samples` answers of the weak solver's endpoint to each example, each with its own seed."""
+    dataset = MemoryDataset([_make_sample(e, domain) for e in examples], name=name)
+    return Task(
+        name=name,
+        dataset=dataset,
+        solver=answer(domain),
+        scorer=judge(domain),
+        epochs=Epochs(samples, "mean"),
+    )
+
+
+@solver
+def answer(domain: Domain) -> Solver:
+    """Ask through our own client: same template, same journal as in generation."""
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        slots = solver_slots(_candidate(state), document="")
+        reply = await domain.agents.solve(Role.WEAK_SOLVER, slots, _seed(state, domain), state.epoch)
+        state.output = ModelOutput.from_content(
+            reply.model, reply.content, stop_reason=_STOP_REASON.get(reply.outcome, "stop")
+        )
+        state.metadata["reply"] = REPLY.dump_python(reply, mode="json")
+        return state
+
+    return solve
+
+
+@scorer(metrics=[mean(), stderr()])
+def judge(domain: Domain) -> Scorer:
+    """The domain's judge; a failed one leaves the sample unscored, never 0."""
+
+    async def score(state: TaskState, target: Target) -> Score:
+        reply = REPLY.validate_python(state.metadata["reply"])
+        asks = domain.config.judge_retries + 1
+        judgement = await domain.judge_reply(_candidate(state), reply, _seed(state, domain), asks)
+        if judgement.score is None:
+            return Score.unscored(judgement.reason)
+        return Score(value=judgement.score, answer=reply.content, explanation=judgement.reason)
+
+    return score
+
+
+def _make_sample(example: Example, domain: Domain) -> Sample:
+    candidate = CANDIDATE.dump_json(example.candidate).decode()
+    return Sample(
+        id=example.id,
+        input="\n\n".join(m.content for m in domain.solver_prompt(example.candidate)),
+        target=example.candidate.reference_answer,
+        metadata={"candidate": candidate, "document_id": example.document_id},
+    )
+
+
+def _candidate(state: TaskState) -> Candidate:
+    return CANDIDATE.validate_json(state.metadata["candidate"])
+
+
+def _seed(state: TaskState, domain: Domain) -> int:
+    return attempt_seed(domain.seed, str(state.sample_id), 0, Role.WEAK_SOLVER, state.epoch)
