@@ -167,6 +167,7 @@ class TableRecipe:
 
     title: str = MISSING
     shape: str = MISSING  # "data quality" (paper's Table 1) or "held-out" (Table 2)
+    runs: str = MISSING  # folder of the runs
     output: str = MISSING  # Markdown file to write
     rows: list[TableRow] = field(default_factory=list)
 

@@ -1,0 +1,32 @@
+# make demo: the whole chain on this machine's CPU, for real.   make test: the tests.
+# Both set up what they need; both are quick the second time.
+SHELL := /bin/bash
+PYTHON ?= python3.11
+DOCS ?= recipes/demo/documents
+RUNS ?= runs/$(if $(filter recipes/demo/documents,$(DOCS)),demo,$(notdir $(abspath $(DOCS))))
+PY := .venv/bin/python
+STAMP := .venv/.ready
+export HF_HUB_OFFLINE := 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: help setup demo test lint clean
+help:
+	@echo "make demo [DOCS=folder] · make test · make lint · make clean"
+
+setup: $(STAMP)
+$(STAMP): requirements/cpu.txt pyproject.toml requirements/install.sh
+	PYTHON=$(PYTHON) bash requirements/install.sh
+	touch $@
+
+demo: $(STAMP)
+	bash recipes/demo/run.sh "$(DOCS)" "$(RUNS)"
+
+test: $(STAMP)
+	bash tests/run.sh
+
+lint: $(STAMP)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+clean:
+	rm -rf runs .venv

@@ -1,0 +1,124 @@
+"""Runs → tables in the shape of the paper's, as Markdown. A missing run prints a dash and its command.
+
+    python -m eval.tables recipes/demo/table1.yaml [key=value …]
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from autodata import store
+from autodata.config import RecipeError, load
+from autodata.dataset import METRICS, STATISTICS
+from autodata.recipes import TableRecipe, TableRow
+from autodata.store import RunError
+from eval.run import RESULTS
+
+DASH = "–"
+TASKS = ("cot_test", "agentic_test", "agentic_train")
+
+
+def data_quality(recipe: TableRecipe) -> list[list[str]]:
+    """Paper's Table 1: one column per arm; the recipe's only row is a run of autodata.dataset."""
+    statistics = _read(recipe.rows[0], STATISTICS) or {"cot": {}, "agentic": {}}
+    arms = sorted(statistics, key=lambda arm: arm != "cot")
+    rows = [[metric, *(_number(statistics[arm].get(metric)) for arm in arms)] for metric in METRICS]
+    return [["metric", *arms], *rows]
+
+
+def held_out(recipe: TableRecipe) -> list[list[str]]:
+    """Paper's Table 2: one row per model, mean@k and best@k per set, with 95 % intervals."""
+    results = [_read(row, RESULTS) or {} for row in recipe.rows]
+    k = max((r["k"] for result in results for r in result.values()), default="k")
+    header = ["model", *(f"{task} {name}@{k}" for task in TASKS for name in ("mean", "best")), "truncated"]
+    rows = [[row.label, *_cells(result)] for row, result in zip(recipe.rows, results, strict=True)]
+    return [header, *rows]
+
+
+SHAPES = {"data quality": data_quality, "held-out": held_out}
+
+
+def to_markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first row is its header."""
+    lines = ["| " + " | ".join(_escape(cell) for cell in row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]) + "\n"
+
+
+def render(recipe: TableRecipe) -> str:
+    """Title, table, and below it what is missing and what the numbers are."""
+    if recipe.shape not in SHAPES:
+        raise RecipeError(f"shape={recipe.shape}: choose one of {', '.join(SHAPES)}")
+    missing = [f"- {row.label}: no finished run in {row.run}; make it with `{row.command}`"
+               for row in recipe.rows if not _is_finished(row)]  # fmt: skip
+    notes = [*missing, *_notes(recipe)]
+    return f"### {recipe.title}\n\n{to_markdown(SHAPES[recipe.shape](recipe))}\n" + "\n".join(notes) + "\n"
+
+
+def _notes(recipe: TableRecipe) -> list[str]:
+    if recipe.shape != "held-out":
+        return []
+    found = [(row, _read(row, RESULTS)) for row in recipe.rows]
+    sizes = next(({t: r["examples"] for t, r in result.items()} for _, result in found if result), {})
+    notes = ["Intervals: 95 %, bootstrap over documents. Examples: " +
+             ", ".join(f"{task} {size}" for task, size in sizes.items()) + "."]  # fmt: skip
+    for row, result in found:
+        for task, values in (result or {}).items():
+            if values["unscored"]:
+                low, high = values["mean_bounds"]
+                notes.append(f"- {row.label}, {task}: {values['unscored']} unscored samples, mean within {low:.3f} and {high:.3f}")
+    return notes
+
+
+def _cells(result: Mapping[str, Any]) -> list[str]:
+    cells = [_estimate(result.get(task, {}).get(name)) for task in TASKS for name in ("mean", "best")]
+    rates = [r["truncation_rate"] for r in result.values() if r["truncation_rate"] is not None]
+    return [*cells, _number(sum(rates) / len(rates)) if rates else DASH]
+
+
+def _estimate(estimate: Mapping[str, float | None] | None) -> str:
+    if estimate is None:
+        return DASH
+    low, high = estimate["low"], estimate["high"]
+    interval = f" [{low:.3f}, {high:.3f}]" if low is not None and high is not None else ""
+    return f"{estimate['value']:.3f}{interval}"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return DASH
+    return str(value) if isinstance(value, int) else f"{value:.3f}"
+
+
+def _escape(cell: str) -> str:
+    return cell.replace("|", "\\|").replace("\n", " ")
+
+
+def _is_finished(row: TableRow) -> bool:
+    manifest = store.read_manifest(Path(row.run))
+    return bool(manifest and manifest.get("finished"))
+
+
+def _read(row: TableRow, name: str) -> dict[str, Any] | None:
+    if not _is_finished(row):
+        return None
+    return dict(json.loads((Path(row.run) / name).read_text(encoding="utf-8")))
+
+
+def main() -> None:
+    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+        print(__doc__)
+        return
+    try:
+        recipe = load(TableRecipe, sys.argv[1:])
+        text = render(recipe)
+    except (RecipeError, RunError) as error:
+        raise SystemExit(f"error: {error}") from None
+    print(text)
+    Path(recipe.output).parent.mkdir(parents=True, exist_ok=True)
+    Path(recipe.output).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# The pinned set into .venv, without resolving: stack facts are in the header of cpu.txt.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+[ -x .venv/bin/python ] || "${PYTHON:-python3.11}" -m venv .venv
+pip=(.venv/bin/python -m pip --disable-pip-version-check -q)
+torch=$(grep '^torch==' requirements/cpu.txt)
+extra=()
+# PyPI has no +cpu builds of torch: where none is at hand, PyTorch's own index has them.
+if ! "${pip[@]}" download --no-deps -d .venv/wheels "$torch" >/dev/null 2>&1; then
+    extra=(--extra-index-url "https://download.pytorch.org/whl/cpu")
+fi
+echo "installing $(grep -c == requirements/cpu.txt) packages into .venv (some minutes the first time)"
+"${pip[@]}" install --no-deps --no-compile "${extra[@]}" setuptools==77.0.3 wheel
+"${pip[@]}" install --no-deps --no-compile --no-build-isolation "${extra[@]}" -r requirements/cpu.txt
+"${pip[@]}" install --no-deps --no-build-isolation -e .
+rm -rf .venv/wheels
