@@ -28,6 +28,7 @@ class PromptSet:
         # Prompt sets can be written by a model (meta-optimisation): sandboxed, strict.
         self._environment = ImmutableSandboxedEnvironment(
             loader=loader,
+            auto_reload=False,  # a prompt edited during a run must not change it
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,

@@ -1,4 +1,9 @@
-"""vLLM servers on this machine: started, probed, watched and stopped with the command they serve."""
+"""vLLM servers on this machine: started, probed, watched and stopped with the command they serve.
+
+    python -m autodata.servers recipes/demo/generate.yaml   # serve until Ctrl-C, for several commands
+
+It prints `models.endpoints.<name>.base_url=…` for each server: append that to the other commands.
+"""
 
 import asyncio
 import ctypes
@@ -13,9 +18,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from autodata.config import RecipeError, load
 from autodata.embedded import resolve_weights
 from autodata.llm import EndpointError, probe, role_config
-from autodata.recipes import Endpoint, Models
+from autodata.recipes import Endpoint, GenerateRecipe, Models
 from autodata.types import Role
 
 _PR_SET_PDEATHSIG = 1
@@ -89,7 +95,7 @@ def running(models: Models, roles: Iterable[Role], folder: Path) -> Iterator[lis
     servers: list[RunningServer] = []
     try:
         for name, endpoint in _used(models, roles).items():
-            if endpoint.server:
+            if endpoint.server and not endpoint.base_url:
                 servers.append(RunningServer(name, endpoint, folder / f"server_{name}.log"))
                 print(f"starting {endpoint.model} on {endpoint.base_url} (log: {servers[-1].log})", flush=True)
             elif endpoint.base_url:
@@ -113,6 +119,25 @@ async def watch(servers: list[RunningServer]) -> None:
         for server in servers:
             server.check()
         await asyncio.sleep(1)
+
+
+def main() -> None:
+    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+        print(__doc__)
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        recipe = load(GenerateRecipe, sys.argv[1:])
+        folder = Path(recipe.run)
+        folder.mkdir(parents=True, exist_ok=True)
+        with running(recipe.models, Role, folder) as servers:
+            for server in servers:
+                print(f"models.endpoints.{server.name}.base_url={server.endpoint.base_url}", flush=True)
+            asyncio.run(watch(servers))
+    except KeyboardInterrupt:
+        print("stopped")
+    except (RecipeError, ServerError, EndpointError) as error:
+        raise SystemExit(f"error: {error}") from None
 
 
 def command_line(endpoint: Endpoint, port: int) -> list[str]:
@@ -174,3 +199,7 @@ def _wait_for_group(process: subprocess.Popen[bytes], patience: float) -> None:
             return
         time.sleep(0.1)
 
+
+
+if __name__ == "__main__":
+    main()

@@ -3,18 +3,36 @@
 set -euo pipefail
 docs=$1 runs=$2 recipes=recipes/demo
 python=.venv/bin/python
-step() { printf '\n== %s\n' "$*"; "$@"; }
-train() { step .venv/bin/accelerate launch --config_file recipes/accelerate/cpu.yaml training/grpo.py "$@"; }
+step() { printf '\n== %s (at %s s)\n' "$*" "$SECONDS"; "$@"; }
 
-SECONDS=0
-step $python -m autodata.generate $recipes/generate.yaml run="$runs/agentic" documents.path="$docs"
-step $python -m autodata.generate $recipes/generate_cot.yaml run="$runs/cot" documents.path="$docs"
+SECONDS=0 server=() server_pid=
+stop_server() { [ -z "$server_pid" ] || { kill "$server_pid" && wait "$server_pid" || true; }; server_pid=; }
+trap stop_server EXIT
+# One server for the steps that use the untrained model; each step could also start its own.
+if [ ! -e "$runs/eval_base/results.json" ]; then
+    exec 3< <(exec $python -m autodata.servers $recipes/generate.yaml run="$runs/servers")
+    server_pid=$!
+    while read -r line <&3; do
+        echo "$line"
+        [[ $line == models.endpoints.* ]] && server=("$line") && break
+    done
+    [ ${#server[@]} -gt 0 ] || { echo "the server did not start" >&2; exit 1; }
+fi
+
+step $python -m autodata.generate $recipes/generate.yaml "${server[@]}" \
+    run="$runs/agentic" documents.path="$docs"
+step $python -m autodata.generate $recipes/generate_cot.yaml "${server[@]}" \
+    run="$runs/cot" documents.path="$docs"
 step $python -m autodata.dataset $recipes/dataset.yaml run="$runs/dataset" \
     arms.agentic="$runs/agentic" arms.cot="$runs/cot"
-train $recipes/grpo.yaml run="$runs/grpo" dataset="$runs/dataset"
-step $python -m eval.run $recipes/eval_base.yaml run="$runs/eval_base" dataset="$runs/dataset"
-step $python -m eval.run $recipes/eval_trained.yaml run="$runs/eval_trained" dataset="$runs/dataset" \
-    models.endpoints.small.server.weights="$runs/grpo/model"
+step $python -m eval.run $recipes/eval_base.yaml "${server[@]}" \
+    run="$runs/eval_base" dataset="$runs/dataset"
+stop_server
+step .venv/bin/accelerate launch --config_file recipes/accelerate/cpu.yaml training/grpo.py \
+    $recipes/grpo.yaml run="$runs/grpo" dataset="$runs/dataset"
+step $python -m eval.run $recipes/eval_trained.yaml run="$runs/eval_trained" \
+    dataset="$runs/dataset" models.endpoints.small.server.weights="$runs/grpo/model"
 step $python -m eval.tables $recipes/table1.yaml runs="$runs"
 step $python -m eval.tables $recipes/table2.yaml runs="$runs"
-echo "finished after $SECONDS s; the reward curve is $runs/grpo/curve.png, every answer in inspect view --log-dir $runs/eval_trained/logs"
+echo "finished after $SECONDS s; the reward curve is $runs/grpo/curve.png"
+echo "every answer: .venv/bin/inspect view --log-dir $runs/eval_trained/logs"

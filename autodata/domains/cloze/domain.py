@@ -21,7 +21,8 @@ from autodata.types import (
 
 MAX_WORDS = 400  # longer texts are cut: a 135M model does not find its way in them
 OPTIONS = 6  # cut points shown per round
-SHOWN_FAILURES = 3  # the latest of each kind
+SHOWN_WORDS = 5
+SHOWN_FAILURES = 2  # the latest of each kind
 MIN_BEGINNING = 4  # words
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
@@ -34,6 +35,11 @@ class CutPoint:
     number: int
     beginning: str
     word: str
+
+    @property
+    def tail(self) -> str:
+        """The last words of the beginning: enough to tell cuts apart, and short."""
+        return " ".join(self.beginning.split()[-SHOWN_WORDS:])
 
 
 class Domain(base.Domain):
@@ -122,6 +128,6 @@ def _failures(rounds: Sequence[Round]) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {kind: [] for kind in Failure}
     for tried in rounds:
         if tried.candidate and tried.verdict.failure:
-            tail = " ".join(tried.candidate.question.split()[-4:])
+            tail = " ".join(tried.candidate.question.split()[-SHOWN_WORDS:])
             groups[tried.verdict.failure].append(f"… {tail} [{tried.candidate.reference_answer}]")
     return {kind: shown[-SHOWN_FAILURES:] for kind, shown in groups.items()}
