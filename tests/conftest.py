@@ -1,0 +1,54 @@
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from autodata import llm
+from autodata.journal import Journal
+from autodata.llm import Client, Request
+from autodata.recipes import Endpoint, Models, RoleConfig
+from autodata.types import Message, Reply, Role
+from tests.fake_server import fake_server
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llm, "_backoff", lambda state: 0.01)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    opened = Journal(tmp_path / "journal.sqlite")
+    yield opened
+    opened.close()
+
+
+def models_at(url: str, **endpoint: object) -> Models:
+    """Every role served by one fake endpoint."""
+    values = {"model": "fake", "base_url": url, "retries": 3, "timeout_s": 5.0} | endpoint
+    roles = {role.value: RoleConfig("fake") for role in Role}
+    return Models({"fake": Endpoint(**values)}, **roles)
+
+
+def request(text: str = "hello", **values: object) -> Request:
+    return Request(**{"role": Role.WEAK_SOLVER, "messages": (Message("user", text),), "seed": 1, **values})
+
+
+@pytest.fixture
+def ask(journal: Journal):
+    """Ask a scripted server: ask(script, *requests, **endpoint) → (replies, server, client)."""
+
+    def run(script, *requests: Request, **endpoint: object) -> tuple[list[Reply], object, Client]:
+        with fake_server(script) as server:
+            client = Client(models_at(server.url, **endpoint), journal)
+
+            async def go() -> list[Reply]:
+                try:
+                    return list(await asyncio.gather(*(client.ask(r) for r in requests)))
+                finally:
+                    await client.close()
+
+            return asyncio.run(go()), server, client
+
+    return run

@@ -1,0 +1,122 @@
+import asyncio
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from autodata import journal as module
+from autodata.journal import Journal, JournalError
+from autodata.types import Outcome, Reply
+
+REPLY = Reply(Outcome.OK, "yes — “ok”", "", "stop", "m", 1, 2, 0.5)
+
+
+def put(journal: Journal, key: str, reply: Reply = REPLY) -> None:
+    asyncio.run(journal.put(key, reply))
+
+
+def test_a_reply_is_durable_when_put_returns(journal):
+    put(journal, "k")
+    other = sqlite3.connect(journal.path)
+    assert other.execute("SELECT count(*) FROM replies").fetchone() == (1,)
+    assert journal.get("k") == REPLY
+    assert journal.get("unknown") is None
+
+
+def test_many_writers_share_commits_and_all_are_there(journal):
+    async def put_all() -> None:
+        await asyncio.gather(*(journal.put(str(i), REPLY) for i in range(2_000)))
+
+    asyncio.run(put_all())
+    assert all(journal.get(str(i)) == REPLY for i in range(2_000))
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_only_successes_and_deterministic_failures_are_kept(journal, outcome):
+    put(journal, "k", replace(REPLY, outcome=outcome))
+    transient = outcome in (Outcome.TIMEOUT, Outcome.INFRASTRUCTURE)
+    assert (journal.get("k") is None) == transient
+
+
+def test_a_second_user_is_refused(journal):
+    with pytest.raises(JournalError, match="in use by another process"):
+        Journal(journal.path)
+
+
+def test_replies_survive_reopening(tmp_path: Path):
+    first = Journal(tmp_path / "j")
+    put(first, "k")
+    first.close()
+    second = Journal(tmp_path / "j")
+    assert second.get("k") == REPLY
+    second.close()
+
+
+def test_other_files_are_refused_by_name(tmp_path: Path):
+    foreign = tmp_path / "foreign.sqlite"
+    with sqlite3.connect(foreign) as connection:
+        connection.execute("CREATE TABLE t (a)")
+    garbage = tmp_path / "garbage"
+    garbage.write_bytes(b"\x00garbage" * 999)
+    with pytest.raises(JournalError, match="foreign.sqlite: a database, but not a journal"):
+        Journal(foreign)
+    with pytest.raises(JournalError, match="garbage: not a readable journal"):
+        Journal(garbage)
+
+
+def test_a_journal_of_another_version_is_refused(tmp_path: Path):
+    Journal(tmp_path / "j").close()
+    with sqlite3.connect(tmp_path / "j") as connection:
+        connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(JournalError, match="version 99"):
+        Journal(tmp_path / "j")
+
+
+def test_a_damaged_journal_is_an_error_with_its_name(tmp_path: Path):
+    opened = Journal(tmp_path / "j")
+
+    async def put_all() -> None:
+        await asyncio.gather(*(opened.put(f"{i:05}", REPLY) for i in range(5_000)))
+
+    asyncio.run(put_all())
+    opened.close()
+    data = (tmp_path / "j").read_bytes()
+    (tmp_path / "j").write_bytes(data[:4096] + b"\xff" * (len(data) - 4096))
+    with pytest.raises(JournalError, match="not a readable journal"):
+        broken = Journal(tmp_path / "j")
+        for i in range(5_000):
+            broken.get(f"{i:05}")
+
+
+def test_a_full_disk_is_said_and_nothing_stored_is_lost(tmp_path: Path, monkeypatch):
+    opened = Journal(tmp_path / "j")
+    put(opened, "before")
+    monkeypatch.setattr(module, "_INSERT", "INSERT INTO no_such_table VALUES (?, ?, ?)")
+    with pytest.raises(JournalError, match="cannot write .* disk full"):
+        put(opened, "lost")
+    monkeypatch.undo()
+    put(opened, "after")
+    assert opened.get("before") == opened.get("after") == REPLY
+    assert opened.get("lost") is None
+    opened.close()
+
+
+def test_a_replay_pack_goes_out_and_in_again(tmp_path: Path):
+    opened = Journal(tmp_path / "a")
+    put(opened, "k")
+    opened.close()
+    assert module.export(tmp_path / "a", tmp_path / "pack.jsonl") == 1
+    assert module.import_pack(tmp_path / "b", tmp_path / "pack.jsonl") == 1
+    copy = Journal(tmp_path / "b")
+    assert copy.get("k") == REPLY
+    copy.close()
+    assert module.prune(tmp_path / "b", keep_days=1) == 0
+    assert module.prune(tmp_path / "b", keep_days=-1) == 1
+
+
+def test_a_broken_pack_line_is_named(tmp_path: Path):
+    pack = tmp_path / "pack.jsonl"
+    pack.write_text('{"key": "k"}\n')
+    with pytest.raises(JournalError, match=r"pack\.jsonl:1"):
+        module.import_pack(tmp_path / "j", pack)

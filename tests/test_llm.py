@@ -1,0 +1,171 @@
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from autodata.llm import Client, Draining, EndpointError, attempt_seed, probe, request_key
+from autodata.recipes import Endpoint, Sampling, Server
+from autodata.types import Message, Outcome, Role
+from tests.conftest import models_at, request
+from tests.fake_server import Scripted, completion, fake_server
+
+ERROR = {"error": {"message": "no"}}
+
+
+def failing_first(times: int, failure: Scripted):
+    return lambda body, count: failure if count <= times else completion("fine")
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [Scripted(ERROR, status) for status in (408, 409, 429, 500, 503)]
+    + [Scripted(drop=True), Scripted(b"not json"), Scripted({"object": "?"}), Scripted(b"[]")],
+    ids=str,
+)
+def test_transient_failures_are_tried_again(ask, failure):
+    replies, server, client = ask(failing_first(2, failure), request())
+    assert replies[0].content == "fine"
+    assert len(server.requests) == 3
+    assert client.counts["retried_infrastructure"] == 2
+
+
+def test_a_timeout_is_tried_again_and_counted_as_such(ask):
+    script = failing_first(1, Scripted(delay_s=0.6))
+    replies, _, client = ask(script, request(), timeout_s=0.3)
+    assert replies[0].content == "fine"
+    assert client.counts["retried_timeout"] == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+def test_other_4xx_are_never_tried_again(ask, status):
+    calls = []
+
+    def script(body, count):
+        calls.append(count)
+        return Scripted(ERROR, status)
+
+    with pytest.raises(EndpointError, match=f"weak_solver at http.*HTTP {status}"):
+        ask(script, request())
+    assert len(calls) == 1
+
+
+def test_retries_are_bounded_and_the_error_names_role_url_and_status(ask):
+    with pytest.raises(EndpointError, match=r"weak_solver at http://127.*HTTP 503.*tried for"):
+        ask(lambda body, count: Scripted(ERROR, 503), request())
+
+
+def test_retry_after_is_respected(ask, monkeypatch):
+    waits = []
+    monkeypatch.setattr("asyncio.sleep", _recording_sleep(waits, asyncio.sleep))
+    ask(failing_first(1, Scripted(ERROR, 429, {"retry-after": "0.25"})), request())
+    assert 0.25 in waits
+
+
+def _recording_sleep(waits, sleep):
+    async def record(seconds, *rest):
+        waits.append(seconds)
+        await sleep(0)
+
+    return record
+
+
+def test_a_down_endpoint_names_its_url(journal):
+    client = Client(models_at("http://127.0.0.1:9/v1"), journal)
+    with pytest.raises(EndpointError, match=r"http://127\.0\.0\.1:9/v1.*APIConnectionError"):
+        asyncio.run(client.ask(request()))
+
+
+@pytest.mark.parametrize(
+    ("scripted", "outcome"),
+    [
+        (completion("yes"), Outcome.OK),
+        (completion("cut", "length"), Outcome.TRUNCATED),
+        (completion(None), Outcome.EMPTY),
+        (completion("  "), Outcome.EMPTY),
+        (completion(None, refusal="no"), Outcome.REFUSAL),
+        (completion("x", "content_filter"), Outcome.REFUSAL),
+        (Scripted({"error": {"message": "maximum context length is 8"}}, 400), Outcome.CONTEXT_OVERFLOW),
+    ],
+)
+def test_every_ending_has_its_outcome_and_is_kept(ask, scripted, outcome):
+    replies, server, client = ask(lambda body, count: scripted, request())
+    assert replies[0].outcome is outcome
+    again, server, client = ask(lambda body, count: Scripted(ERROR, 500), request())
+    assert again == replies
+    assert client.counts["replayed"] == 1
+    assert not server.requests
+
+
+@pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
+def test_reasoning_is_kept_apart(ask, name):
+    replies, _, _ = ask(lambda body, count: completion("4", **{name: "2+2"}), request())
+    assert (replies[0].reasoning, replies[0].content) == ("2+2", "4")
+
+
+def test_schema_seed_and_continuation_reach_the_server(ask):
+    messages = (Message("user", "u"), Message("assistant", "The be"))
+    schema = {"type": "object"}
+    _, server, _ = ask(lambda b, c: completion("x"), request(messages=messages, schema=schema, seed=5))
+    body = server.requests[0]
+    assert body["response_format"]["json_schema"]["schema"] == schema
+    assert (body["seed"], body["continue_final_message"], body["add_generation_prompt"]) == (5, True, False)
+
+
+def test_at_most_max_in_flight_calls_run_at_once(ask):
+    requests = [request(seed=s) for s in range(12)]
+    script = lambda body, count: replace(completion("x"), delay_s=0.02)  # noqa: E731
+    _, server, _ = ask(script, *requests, max_in_flight=3)
+    assert 1 <= server.most_running <= 3
+
+
+def test_draining_starts_no_call(journal):
+    with fake_server(lambda b, c: completion("x")) as server:
+        client = Client(models_at(server.url), journal)
+        client.draining = True
+        with pytest.raises(Draining):
+            asyncio.run(client.ask(request()))
+        assert not server.requests
+
+
+def test_the_key_holds_what_is_asked_and_not_where():
+    here, there = Endpoint("m", base_url="a", timeout_s=1), Endpoint("m", base_url="b", retries=9)
+    sampling = Sampling()
+    key = request_key(request(), here, sampling)
+    assert key == request_key(request(), there, sampling)
+    different = {
+        request_key(request("other"), here, sampling),
+        request_key(request(seed=2), here, sampling),
+        request_key(request(attempt=1), here, sampling),
+        request_key(request(schema={"a": 1}), here, sampling),
+        request_key(request(), Endpoint("n"), sampling),
+        request_key(request(), Endpoint("m", revision="2"), sampling),
+        request_key(request(), Endpoint("m", server=Server("w")), sampling),
+        request_key(request(), here, Sampling(temperature=0.5)),
+    }
+    assert len(different | {key}) == 9
+
+
+def test_attempt_seeds_differ_in_every_part():
+    seeds = {attempt_seed(s, d, r, role, a) for s in (0, 1) for d in "ab" for r in (1, 2)
+             for role in (Role.WEAK_SOLVER, Role.STRONG_SOLVER) for a in (0, 1)}  # fmt: skip
+    assert len(seeds) == 32
+    assert all(0 <= s < 2**31 for s in seeds)
+
+
+def test_a_missing_key_variable_is_named_and_a_key_is_never_shown(ask, monkeypatch):
+    monkeypatch.delenv("SOME_KEY", raising=False)
+    with pytest.raises(EndpointError, match="SOME_KEY is not set"):
+        ask(lambda b, c: completion("x"), request(), api_key_env="SOME_KEY")
+    monkeypatch.setenv("SOME_KEY", "sk-secret")
+    with pytest.raises(EndpointError) as raised:
+        ask(lambda b, c: Scripted(ERROR, 401), request(), api_key_env="SOME_KEY")
+    assert "sk-secret" not in str(raised.value)
+
+
+def test_a_probe_wants_the_right_name_and_a_token():
+    with fake_server(lambda b, c: completion("x", "length")) as server:
+        probe(Endpoint("fake", base_url=server.url))
+        with pytest.raises(EndpointError, match="serves fake, not other"):
+            probe(Endpoint("other", base_url=server.url))
+    with fake_server(lambda b, c: Scripted(ERROR, 500)) as server, pytest.raises(EndpointError):
+        probe(Endpoint("fake", base_url=server.url))
