@@ -1,0 +1,134 @@
+import asyncio
+
+import pytest
+
+from autodata import llm
+from autodata.config import load
+from autodata.cot_self_instruct import propose_once
+from autodata.domains import base
+from autodata.llm import Client
+from autodata.orchestrator import Harness, IllegalMove, JudgeFailed, Move, count_duplicates, orchestrate
+from autodata.recipes import GenerateRecipe
+from autodata.types import Attempt, Document, Failure, Judgement, Outcome, Role
+from tests.conftest import models_at
+from tests.fake_server import completion, fake_server, play_cloze
+
+DOCUMENT = Document("d", "A title\n\nThe quick brown fox jumps over many lazy dogs today. "
+                    "Every clever sailor learns quickly that storms punish careless captains.", "d.txt")  # fmt: skip
+
+
+@pytest.fixture
+def play(journal):
+    """Run one document against a script: play(script, how, *overrides) → (trajectory, server)."""
+
+    def run(script, how=orchestrate, *overrides, earlier=0):
+        recipe = load(GenerateRecipe, ["recipes/demo/generate.yaml", *overrides])
+        with fake_server(script) as server:
+
+            async def go():
+                client = Client(models_at(server.url), journal)
+                harness = Harness(base.load(recipe.domain, client), DOCUMENT, recipe.arm, earlier)
+                try:
+                    return await how(harness)
+                finally:
+                    await client.close()
+
+            return asyncio.run(go()), server
+
+    return run
+
+
+def test_the_loop_ends_with_an_acceptance_or_with_its_rounds(play):
+    trajectory, _ = play(play_cloze, orchestrate, "domain.max_rounds=5")
+    assert 1 <= len(trajectory.rounds) <= 5
+    assert [r.verdict.accepted for r in trajectory.rounds[:-1]] == [False] * (len(trajectory.rounds) - 1)
+    assert [r.number for r in trajectory.rounds] == list(range(1, len(trajectory.rounds) + 1))
+
+
+def test_weak_and_strong_get_the_same_bytes_but_for_the_privileged_document(play):
+    _, server = play(play_cloze, propose_once, "domain.privileged_strong=false")
+    solver = [r["messages"] for r in server.requests if "response_format" not in r]
+    assert len(solver) == 16
+    assert all(messages == solver[0] for messages in solver)
+    assert not any(word in str(solver[0]).lower() for word in ("weak", "strong"))
+
+
+def test_a_privileged_strong_solver_sees_the_document_and_the_weak_one_does_not(play):
+    _, server = play(play_cloze, propose_once)
+    shown = [DOCUMENT.text[:30] in r["messages"][0]["content"] for r in server.requests
+             if "response_format" not in r]  # fmt: skip
+    assert (shown.count(True), shown.count(False)) == (8, 8)
+
+
+def test_a_candidate_that_is_too_easy_for_all_presets_never_reaches_the_strong_solver(play):
+    def always_right(body, count):
+        return play_cloze({**body, "messages": [{"content": DOCUMENT.text}, body["messages"][-1]]}, count)
+
+    trajectory, _ = play(always_right, orchestrate, "domain.max_rounds=3")
+    measured = [r for r in trajectory.rounds if r.weak]
+    assert measured
+    assert all(r.verdict.failure is Failure.TOO_EASY and not r.strong for r in measured)
+    assert all(set(r.presets) == {"just_right", "wide"} for r in measured)
+
+
+def test_malformed_proposals_are_rounds_that_failed(play):
+    trajectory, server = play(lambda b, c: completion("no json"), orchestrate, "domain.max_rounds=3")
+    assert [r.verdict.failure for r in trajectory.rounds] == [Failure.MALFORMED] * 3
+    assert len(server.requests) == 3
+
+
+def test_the_baseline_measures_both_solvers_once_and_never_loops(play):
+    trajectory, _ = play(play_cloze, propose_once, "arm=cot")
+    (only,) = trajectory.rounds
+    assert (len(only.weak), len(only.strong), trajectory.arm) == (8, 8, "cot")
+
+
+def test_illegal_moves_are_refused():
+    harness = Harness.__new__(Harness)
+    harness._legal = {Move.PROPOSE}
+    for move in (Move.VERIFY, Move.TRY_WEAK, Move.TRY_STRONG, Move.CONCLUDE):
+        with pytest.raises(IllegalMove, match=f"{move} is not legal now; legal: propose"):
+            harness._check(move)
+
+
+def test_a_verified_candidate_is_the_one_that_is_attempted(play):
+    async def swap_after_check(harness):
+        await harness.propose()
+        quality = await harness.domain.check_quality(DOCUMENT, harness._candidate)
+
+        async def stale(document, candidate):
+            return type(quality)(True, "", "another hash")
+
+        harness.domain.check_quality = stale
+        assert not await harness.verify()
+        return harness.conclude()
+
+    verdict, _ = play(play_cloze, swap_after_check)
+    assert verdict.failure is Failure.LOW_QUALITY
+
+
+def test_an_unjudged_attempt_has_no_verdict(play):
+    async def broken_judge(harness):
+        async def judge(candidate, answer, seed, asks):
+            return Judgement(None, None, f"asked {asks} times")
+
+        harness.domain.judge = judge
+        return await orchestrate(harness)
+
+    with pytest.raises(JudgeFailed, match="asked 3 times"):
+        play(play_cloze, broken_judge)
+    with pytest.raises(JudgeFailed, match="asked 6 times"):
+        play(play_cloze, broken_judge, earlier=1)
+
+
+def test_duplicate_answers_are_counted():
+    attempts = [Attempt(i, i, Outcome.OK, a, "", 1, 1, Judgement((True,), 1.0))
+                for i, a in enumerate(["a", "b", "a", "a", ""])]  # fmt: skip
+    assert count_duplicates(attempts) == 2
+
+
+def test_every_attempt_has_its_own_seed(play):
+    _, server = play(play_cloze, propose_once)
+    seeds = [r["seed"] for r in server.requests]
+    assert len(set(seeds)) == len(seeds)
+    assert llm.attempt_seed(0, "d", 1, Role.WEAK_SOLVER, 0) in seeds
