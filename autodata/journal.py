@@ -48,7 +48,10 @@ class Journal:
 
     def __init__(self, path: Path):
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise JournalError(f"journal {path}: {error.strerror}; name another path") from error
         self._lock = _lock(path)
         self._reader = _open(path)
         self._queue: queue.Queue[_Write | None] = queue.Queue()
@@ -109,7 +112,10 @@ class Journal:
 
 
 def _lock(path: Path):
-    lock = open(f"{path}.lock", "w")  # noqa: SIM115: held as long as the journal is open
+    try:
+        lock = open(f"{path}.lock", "w")  # noqa: SIM115: held as long as the journal is open
+    except OSError as error:
+        raise JournalError(f"journal {path}: {error.strerror}; name another path") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

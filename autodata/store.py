@@ -185,7 +185,7 @@ def identify_weights(models: Models) -> None:
     """Set the revision of every folder of weights to its content hash: new training, new replies."""
     for name, endpoint in models.endpoints.items():
         weights = endpoint.server.weights if endpoint.server else ""
-        if Path(weights).is_dir():
+        if weights and Path(weights).is_dir():
             endpoint.revision = hash_path(Path(weights))
         elif weights.count("/") > 1 or weights.startswith("."):  # a hub name is owner/name
             raise RunError(f"models.endpoints.{name}.server.weights={weights}: no such folder; "

@@ -1,6 +1,8 @@
-"""A small real OpenAI-compatible server on loopback that answers by script. Lives in tests only."""
+"""A scripted OpenAI-compatible server on loopback. It lives in tests only."""
 
 import json
+import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -8,12 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+MODEL = "fake"
+KNOWN = "measured a improvement over every earlier harbour system."  # what play_cloze can guess
+
 
 @dataclass
 class Scripted:
-    """One answer: an HTTP status with a body, after a delay, or a dropped connection."""
+    """One answer of the server; `drop` closes the connection without any."""
 
-    body: dict | bytes = b""
+    body: dict | bytes | None = None
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     delay_s: float = 0.0
@@ -23,101 +28,121 @@ class Scripted:
 Script = Callable[[dict, int], Scripted]
 
 
-def completion(text: str | None, finish_reason: str = "stop", **message: object) -> Scripted:
-    """A valid chat completion."""
-    choice = {
-        "index": 0,
-        "finish_reason": finish_reason,
-        "message": {"role": "assistant", "content": text, **message},
-    }
-    usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
-    body = {"id": "c", "object": "chat.completion", "created": 0, "model": "fake",
-            "choices": [choice], "usage": usage}  # fmt: skip
-    return Scripted(body)
-
-
 class FakeServer(ThreadingHTTPServer):
-    """Counts and keeps every chat request."""
+    """Answers request number `count` (from 1) with `script(body, count)`."""
 
     daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
 
     def __init__(self, script: Script):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.script = script
         self.requests: list[dict] = []
-        self.running = self.most_running = 0
+        self.request_headers: list[dict[str, str]] = []
+        self.running = 0
+        self.most_running = 0
         self.lock = threading.Lock()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def handle_error(self, request, client_address):
+        """A client that went away (time-out, killed) is no error here."""
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: FakeServer
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1  # head and body in one packet
+    server: FakeServer
 
-    def log_message(self, *_: object) -> None:
-        pass
+    def do_GET(self):
+        models = {"object": "list", "data": [{"id": MODEL, "object": "model"}]}
+        self._send(Scripted(models) if self.path == "/v1/models" else Scripted(status=404))
 
-    def do_GET(self) -> None:
-        model = {"id": "fake", "object": "model", "created": 0, "owned_by": "tests"}
-        self._send(Scripted({"object": "list", "data": [model]}))
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        with self.server.lock:
-            self.server.requests.append(body)
-            count = len(self.server.requests)
-            self.server.running += 1
-            self.server.most_running = max(self.server.most_running, self.server.running)
-        scripted = self.server.script(body, count)
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        server = self.server
+        with server.lock:
+            server.requests.append(body)
+            count = len(server.requests)
+            server.request_headers.append({k.lower(): v for k, v in self.headers.items()})
+            server.running += 1
+            server.most_running = max(server.most_running, server.running)
+        scripted = server.script(body, count)
         time.sleep(scripted.delay_s)
-        with self.server.lock:
-            self.server.running -= 1
-        self._send(scripted)
-
-    def _send(self, scripted: Scripted) -> None:
+        with server.lock:
+            server.running -= 1
         if scripted.drop:
             self.close_connection = True
-            return
-        data = scripted.body
-        data = data if isinstance(data, bytes) else json.dumps(data).encode()
-        try:
-            self.send_response(scripted.status)
-            for name, value in {"content-type": "application/json", **scripted.headers}.items():
-                self.send_header(name, value)
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-        except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True  # the client was killed: that is what some tests do
+        else:
+            self._send(scripted)
+
+    def _send(self, scripted: Scripted):
+        body = scripted.body
+        payload = body if isinstance(body, bytes) else json.dumps(body).encode() if body else b""
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(payload))}
+        self.send_response(scripted.status)
+        for name, value in (headers | scripted.headers).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(payload)
+        self.wfile.flush()
+
+    def log_message(self, format, *args):
+        """Silent."""
 
 
 @contextmanager
 def fake_server(script: Script) -> Iterator[FakeServer]:
+    """A server with `.url`, `.requests` (parsed bodies), `.request_headers`, `.most_running`."""
     server = FakeServer(script)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
     try:
         yield server
     finally:
         server.shutdown()
+        thread.join()
         server.server_close()
 
 
-def play_cloze(body: dict, _count: int) -> Scripted:
-    """Deterministic cloze players: the same request always gets the same answer.
+def completion(text, finish_reason="stop", reasoning=None, model=MODEL, **message) -> Scripted:
+    """A valid chat completion; `message` adds fields, as `reasoning_content` or `refusal`."""
+    answer = {"role": "assistant", "content": text, **message}
+    if reasoning is not None:
+        answer["reasoning"] = reasoning
+    return Scripted(
+        {
+            "id": "chatcmpl-fake",
+            "object": "chat.completion",
+            "created": 0,
+            "model": model,
+            "choices": [{"index": 0, "message": answer, "finish_reason": finish_reason}],
+            "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18},
+        }
+    )
 
-    The weak solver is right on two of eight seeds for some sentences; the strong one reads the
-    document that it was shown.
+
+def play_cloze(body: dict, count: int) -> Scripted:
+    """A script that plays cloze, the same for the same request whenever it comes.
+
+    Challenger: any cut that is allowed. Solver: reads the next word in the document where it sees
+    one; else it knows some words of a sentence and says them one time in four.
     """
+    chance = random.Random(json.dumps(body, sort_keys=True))
     if "response_format" in body:
         cuts = body["response_format"]["json_schema"]["schema"]["properties"]["cut"]["enum"]
-        return completion(json.dumps({"cut": cuts[body["seed"] % len(cuts)]}))
-    question = body["messages"][-1]["content"]
-    shown = body["messages"][0]["content"]
-    if question in " ".join(shown.split()):
-        rest = " ".join(shown.split()).split(question, 1)[1].split()
-        return completion(" " + " ".join(rest[:3]), "length")
-    word = question.split()[-1]
-    return completion(f" {word}" if body["seed"] % 3 else " guess", "length")
+        return completion(json.dumps({"cut": chance.choice(cuts)}))
+    beginning = body["messages"][-1]["content"]
+    shown = " ".join(" ".join(m["content"] for m in body["messages"][:-1]).split())
+    read = _word_after(beginning, shown)
+    known = _word_after(beginning.split()[-1], KNOWN) if chance.random() < 0.25 else None
+    return completion(f" {read or known or chance.choice(('water', 'people', 'often'))}")
+
+
+def _word_after(beginning: str, text: str) -> str | None:
+    found = re.search(rf"(?<!\S){re.escape(beginning)} (\S+)", text)
+    return found[1] if found else None

@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autodata.corpora import files
+from autodata.corpora.files import DocumentsError, read_corpus
+
+
+def test_texts_in_the_encodings_of_practice(tmp_path: Path):
+    text = "Die Prüfung der Brücke ergab größere Schäden, als man früher für möglich hielt. " * 3
+    for name in ("utf-8", "utf-8-sig", "utf-16", "cp1252"):
+        (tmp_path / f"{name}.txt").write_bytes(text.encode(name))
+    corpus = read_corpus(str(tmp_path))
+    assert [d.text for d in corpus.documents] == [text.strip()] * 4
+    assert not corpus.skipped
+
+
+def test_good_documents_beside_bad_ones(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(files, "MAX_DOCUMENT_BYTES", 1_000)
+    (tmp_path / "a.txt").write_text("good one")
+    (tmp_path / "b.txt").write_text("")
+    (tmp_path / "c.md").write_bytes(b"\x7fELF\x00\x01\x00binary")
+    (tmp_path / "d.txt").write_text("x" * 1_001)
+    (tmp_path / "e.jsonl").write_bytes(
+        b'{"id": "1", "text": "good two"}\n\n{"id": "1", "text": "twice"}\nnot json\n{"id": "2"}\n'
+        b'{"id": [], "text": "t"}\n' + b'{"id": "3", "text": "' + b"y" * 5_000 + b'"}\n'
+        b'{"id": "4", "text": "good three"}'
+    )
+    (tmp_path / "f.pdf").write_bytes(b"ignored")
+    corpus = read_corpus(str(tmp_path))
+    assert [d.text for d in corpus.documents] == ["good one", "good two", "good three"]
+    assert [where for where, _ in corpus.skipped] == [
+        "b.txt", "c.md", "d.txt", "e.jsonl:3", "e.jsonl:4", "e.jsonl:5", "e.jsonl:6", "e.jsonl:7"]  # fmt: skip
+    assert all(reason for _, reason in corpus.skipped)
+
+
+def test_a_line_of_50_megabytes_does_not_stop_the_others(tmp_path: Path):
+    with (tmp_path / "big.jsonl").open("wb") as file:
+        file.write(b'{"id": "a", "text": "' + b"x" * 50_000_000 + b'"}\n{"id": "b", "text": "small"}\n')
+    corpus = read_corpus(str(tmp_path))
+    assert [d.id for d in corpus.documents] == ["b"]
+    assert "big.jsonl:1" in corpus.skipped[0][0]
+
+
+def test_nothing_to_read_names_the_path_and_why(tmp_path: Path):
+    with pytest.raises(DocumentsError, match="no usable .txt, .md or .jsonl"):
+        read_corpus(str(tmp_path))
+    (tmp_path / "empty.txt").touch()
+    with pytest.raises(DocumentsError, match=r"empty\.txt: empty"):
+        read_corpus(str(tmp_path))
+    with pytest.raises(DocumentsError, match="no such file or folder"):
+        read_corpus(str(tmp_path / "none"))
+
+
+def test_the_limit_stops_early_and_order_is_by_name(tmp_path: Path):
+    for name in "cab":
+        (tmp_path / f"{name}.txt").write_text(name)
+    assert [d.id for d in read_corpus(str(tmp_path), limit=2).documents] == ["a.txt", "b.txt"]
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_end_in_a_document_or_a_reason(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("bytes")
+    (folder / "a.txt").write_bytes(data)
+    (folder / "b.jsonl").write_bytes(data)
+    (folder / "c.txt").write_text("fine")
+    corpus = read_corpus(str(folder))
+    assert "fine" in [d.text for d in corpus.documents]
+    assert all("\0" not in d.text for d in corpus.documents)

@@ -1,0 +1,220 @@
+"""The command as its user runs it, killed and resumed, against a deterministic scripted server."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from autodata import generate as module
+from autodata import store
+from autodata.config import load
+from autodata.dataset import choose_test_documents, make_examples
+from autodata.recipes import GenerateRecipe
+from autodata.types import EXAMPLE, TRAJECTORY
+from tests.fake_server import Scripted, completion, fake_server, play_cloze
+
+SENTENCE = "The {a} engineers of {b} measured a {c} improvement over every earlier harbour system."
+
+
+def write_documents(folder: Path, count: int = 6) -> Path:
+    folder.mkdir(exist_ok=True)
+    for i in range(count):
+        lines = [SENTENCE.format(a=f"careful{i}", b=f"town{j}", c=f"steady{j}") for j in "abc"]
+        (folder / f"doc{i}.txt").write_text(" ".join(lines))
+    return folder
+
+
+def arguments(tmp_path: Path, url: str, *more: str, run: str = "run") -> list[str]:
+    models = ["models.endpoints.small.model=fake", "models.endpoints.small.server=null",
+              f"models.endpoints.small.base_url={url}", "models.endpoints.small.retries=0"]  # fmt: skip
+    return ["recipes/demo/generate.yaml", f"run={tmp_path / run}", f"documents.path={tmp_path / 'docs'}",
+            "domain.max_rounds=4", *models, *more]  # fmt: skip
+
+
+def start(args: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "autodata.generate", *args],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run_main(monkeypatch, capsys, args: list[str]) -> str:
+    """The command in this process; returns what it printed, and the error it exited with."""
+    monkeypatch.setattr(sys, "argv", ["generate", *args])
+    try:
+        module.main()
+    except SystemExit as end:
+        return capsys.readouterr().out + str(end.code)
+    return capsys.readouterr().out
+
+
+def examples_of(run: Path) -> list[bytes]:
+    trajectories = store.read_records(run / "trajectories.jsonl", TRAJECTORY)
+    test = choose_test_documents([t.document_id for t in trajectories], 0.3, 0)
+    made = make_examples("agentic", trajectories, test, {"models": {}, "recipe_hash": ""})
+    return [EXAMPLE.dump_json(e) for e in made]
+
+
+def test_kill_nine_anywhere_gives_the_same_examples_and_repeats_no_stored_call(tmp_path):
+    write_documents(tmp_path / "docs")
+    slow = lambda body, count: Scripted(play_cloze(body, count).body, delay_s=0.02)  # noqa: E731
+    chance = random.Random(7)
+    with fake_server(slow) as server:
+        assert start(arguments(tmp_path, server.url, run="straight")).wait() == 0
+        expected, calls = examples_of(tmp_path / "straight"), len(server.requests)
+        server.requests.clear()
+        args = arguments(tmp_path, server.url, "models.endpoints.small.max_in_flight=4")
+        target = 0
+        for _ in range(5):
+            process = start(args)
+            target += chance.randint(calls // 12, calls // 7)
+            wait_for(lambda: len(server.requests) >= target or process.poll() is not None)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        assert start(args).wait() == 0
+        sent = Counter(json.dumps(r, sort_keys=True) for r in server.requests)
+    assert examples_of(tmp_path / "run") == expected
+    assert len(expected) > 0
+    assert len(sent) == calls
+    # A call can be repeated only if its reply was on its way when the process was killed.
+    assert sum(sent.values()) - len(sent) <= 5 * 4
+
+
+def wait_for(condition, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_a_crash_at_every_journal_point_repeats_no_stored_call(tmp_path, monkeypatch, capsys):
+    write_documents(tmp_path / "docs", count=1)
+    args = arguments(tmp_path, "URL", "models.endpoints.small.max_in_flight=1", "domain.max_rounds=2")
+    stored, sent = [], []
+
+    class Crash(BaseException):
+        pass
+
+    def script(body, count):
+        sent.append(json.dumps(body, sort_keys=True))
+        return play_cloze(body, count)
+
+    put = module.Journal.put
+
+    async def put_and_crash(self, key, reply):
+        await put(self, key, reply)
+        stored.append(key)
+        raise Crash
+
+    monkeypatch.setattr(module.Journal, "put", put_and_crash)
+    with fake_server(script) as server:
+        args = [a.replace("URL", server.url) for a in args]
+        for _ in range(100):
+            try:
+                out = run_main(monkeypatch, capsys, args)
+                break
+            except (Crash, BaseExceptionGroup):
+                continue
+    assert '"documents": 1' in out
+    assert len(stored) == len(set(stored)) > 8
+
+
+def test_running_again_is_up_to_date_and_other_inputs_are_refused(tmp_path, monkeypatch, capsys):
+    docs = write_documents(tmp_path / "docs", count=2)
+    with fake_server(play_cloze) as server:
+        args = arguments(tmp_path, server.url)
+        assert '"documents": 2' in run_main(monkeypatch, capsys, args)
+        calls = len(server.requests)
+        assert "up to date" in run_main(monkeypatch, capsys, args)
+        assert "up to date" in run_main(monkeypatch, capsys, [*args, "documents_in_flight=3"])
+        refused = run_main(monkeypatch, capsys, [*args, "seed=1"])
+        assert "seed: 0 → 1" in refused
+        assert "fork=" in refused
+        (docs / "doc0.txt").write_text("A changed text of quite another length stands here now.")
+        assert "corpus:" in run_main(monkeypatch, capsys, args)
+        assert len(server.requests) == calls
+        forked = arguments(tmp_path, server.url, f"fork={tmp_path / 'run'}", run="forked")
+        run_main(monkeypatch, capsys, forked)
+        counts = json.loads((tmp_path / "forked" / "manifest.json").read_text())["counts"]
+        assert counts["replayed"] > 0
+        assert (tmp_path / "run" / "recipe.yaml").exists()
+
+
+def test_an_endpoint_that_fails_stops_the_run_and_a_repaired_one_completes_it(tmp_path, monkeypatch, capsys):
+    write_documents(tmp_path / "docs")
+    broken = lambda b, c: completion("x") if c == 1 else Scripted({"error": "x"}, 503)  # noqa: E731
+    with fake_server(broken) as server:
+        said = run_main(monkeypatch, capsys, arguments(tmp_path, server.url))
+    assert "documents failed, more than max_error_rate" in said
+    assert "HTTP 503" in said
+    with fake_server(play_cloze) as server:
+        assert '"documents": 6' in run_main(monkeypatch, capsys, arguments(tmp_path, server.url))
+
+
+def test_a_down_endpoint_is_named_before_any_work(tmp_path, monkeypatch, capsys):
+    write_documents(tmp_path / "docs")
+    said = run_main(monkeypatch, capsys, arguments(tmp_path, "http://127.0.0.1:9/v1"))
+    assert "http://127.0.0.1:9/v1" in said
+
+
+def test_ctrl_c_finishes_calls_under_way_and_keeps_them(tmp_path):
+    write_documents(tmp_path / "docs")
+    slow = lambda body, count: Scripted(play_cloze(body, count).body, delay_s=0.05)  # noqa: E731
+    with fake_server(slow) as server:
+        process = start(arguments(tmp_path, server.url, "models.endpoints.small.max_in_flight=4"))
+        wait_for(lambda: len(server.requests) > 8)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=30)
+        sent = len(server.requests)
+    assert process.returncode != 0
+    assert "calls under way are finished" in out
+    assert "run the same command again" in out
+    journal = module.Journal(tmp_path / "run" / "journal.sqlite")
+    kept = journal._reader.execute("SELECT count(*) FROM replies").fetchone()[0]
+    journal.close()
+    assert kept == sent - 1  # all but the probe's
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("arm=other", "choose agentic or cot"),
+        ("domain.preset=strict", "choose one of just_right, wide"),
+        ("domain.name=nope", "there are cloze"),
+        ("documents.path=nowhere", "documents.path=nowhere: no such file"),
+        ("journal=/proc/none/j", "journal"),
+        ("models.weak_solver.endpoint=big", "not in models.endpoints"),
+    ],
+)
+def test_wrong_values_name_their_key(tmp_path, monkeypatch, capsys, change, message):
+    write_documents(tmp_path / "docs", 1)
+    assert message in run_main(monkeypatch, capsys, arguments(tmp_path, "http://127.0.0.1:9/v1", change))
+
+
+def test_a_second_process_is_refused(tmp_path):
+    write_documents(tmp_path / "docs", 1)
+    recipe = load(GenerateRecipe, arguments(tmp_path, "http://127.0.0.1:9/v1"))
+    run = store.Run(recipe.run, "generate", recipe, {})
+    with pytest.raises(store.RunError, match="another process works in it"):
+        store.Run(recipe.run, "generate", recipe, {})
+    run.close()
+
+
+def test_a_full_disk_is_a_message(tmp_path):
+    recipe = load(GenerateRecipe, arguments(tmp_path, "http://127.0.0.1:9/v1"))
+    run = store.Run(recipe.run, "generate", recipe, {})
+    os.symlink("/dev/full", tmp_path / "run" / "full.jsonl")
+    with pytest.raises(store.RunError, match=r"(outside the run folder|No space left)"):
+        run.append("full.jsonl", b"x")
+    with pytest.raises(store.RunError, match="outside the run folder"):
+        run.write("../escape", "x")
+    run.close()
