@@ -16,9 +16,7 @@ class Agents:
         self._client = client
         self._prompts = prompts
 
-    async def challenge(
-        self, slots: Mapping[str, object], schema: dict[str, object], seed: int
-    ) -> Reply:
+    async def challenge(self, slots: Mapping[str, object], schema: dict[str, object], seed: int) -> Reply:
         """A proposal, as text that should follow `schema`. Raises EndpointError, PromptError."""
         messages = self._prompts.render("challenger", slots)
         return await self._client.ask(Request(Role.CHALLENGER, messages, seed, schema=schema))

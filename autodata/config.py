@@ -1,6 +1,6 @@
 """Recipes: a typed schema ← YAML files ← `key=value`. The only reader of YAML.
 
-    python -m autodata.config recipes/demo/generate.yaml [key=value …]   # explain every value
+python -m autodata.config recipes/demo/generate.yaml [key=value …]   # explain every value
 """
 
 import difflib
@@ -181,8 +181,7 @@ def _origins(layer: Layer) -> dict[str, tuple[str, str]]:
     shown = str(name.relative_to(REPO)) if name.is_relative_to(REPO) else layer.name
     lines = text.splitlines()
     return {
-        key: (f"{shown}:{line + 1}", _comment(lines[line]))
-        for key, line in _key_lines(yaml.compose(text), prefix)
+        key: (f"{shown}:{line + 1}", _comment(lines[line])) for key, line in _key_lines(yaml.compose(text), prefix)
     }
 
 

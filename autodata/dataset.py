@@ -1,6 +1,6 @@
 """Trajectories → examples with provenance, split by document, and the statistics of the paper's Table 1.
 
-    python -m autodata.dataset recipes/demo/dataset.yaml [key=value …]
+python -m autodata.dataset recipes/demo/dataset.yaml [key=value …]
 """
 
 import hashlib
@@ -27,7 +27,10 @@ _COMMAND = "python -m autodata.generate"
 
 
 def make_examples(
-    arm: str, trajectories: Iterable[Trajectory], test: frozenset[str], provenance: Mapping[str, Any]
+    arm: str,
+    trajectories: Iterable[Trajectory],
+    test: frozenset[str],
+    provenance: Mapping[str, Any],
 ) -> list[Example]:
     """The examples of one arm, in the order of their document ids, equal candidates once."""
     examples: dict[str, Example] = {}
@@ -74,7 +77,11 @@ def summarize(examples: Sequence[Example]) -> dict[str, float | None]:
 
 
 def _make_example(
-    arm: str, trajectory: Trajectory, chosen: Round, test: frozenset[str], provenance: Mapping[str, Any]
+    arm: str,
+    trajectory: Trajectory,
+    chosen: Round,
+    test: frozenset[str],
+    provenance: Mapping[str, Any],
 ) -> Example:
     candidate = chosen.candidate
     if candidate is None:
@@ -163,12 +170,12 @@ def main() -> None:
     try:
         recipe = load(DatasetRecipe, sys.argv[1:])
         sources = {f"arm {arm}": store.output_hash(folder, _COMMAND) for arm, folder in recipe.arms.items()}
-        run = Run(recipe.run, "dataset", recipe, sources)
-        if run.is_finished:
-            print(f"{run.folder}: up to date")
-            return
-        run.start()
-        save(run, build(recipe))
+        with Run(recipe.run, "dataset", recipe, sources) as run:
+            if run.is_finished:
+                print(f"{run.folder}: up to date")
+                return
+            run.start()
+            save(run, build(recipe))
     except (RecipeError, RunError) as error:
         raise SystemExit(f"error: {error}") from None
 

@@ -1,6 +1,6 @@
 """Documents → trajectories. Running the same command again resumes it.
 
-    python -m autodata.generate recipes/demo/generate.yaml [key=value …]
+python -m autodata.generate recipes/demo/generate.yaml [key=value …]
 """
 
 import asyncio
@@ -90,7 +90,12 @@ class Generation:
 
     def _record_failure(self, document: Document, error: Exception) -> None:
         kind = type(error).__name__
-        record = {"document_id": document.id, "source": document.source, "kind": kind, "error": str(error)}
+        record = {
+            "document_id": document.id,
+            "source": document.source,
+            "kind": kind,
+            "error": str(error),
+        }
         self.run.append(ERRORS, json.dumps(record).encode())
         self.failures[document.id] = str(error)
         if len(self.failures) > self.recipe.max_error_rate * self.total:
@@ -151,7 +156,10 @@ def _drain_on_signal(client: Client, work: asyncio.Task[None]) -> None:
             work.cancel()
             return
         client.draining = True
-        print("\nstopping: calls under way are finished and kept (again: stop at once)", file=sys.stderr)
+        print(
+            "\nstopping: calls under way are finished and kept (again: stop at once)",
+            file=sys.stderr,
+        )
 
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
@@ -170,7 +178,10 @@ def generate(recipe: GenerateRecipe, run: Run, corpus: Corpus) -> bool:
     start = time.monotonic()
     try:
         generation = Generation(run, recipe, client, corpus.documents)
-        with running(recipe.models, Role, run.folder) as servers, Progress(run, generation.total) as progress:
+        with (
+            running(recipe.models, Role, run.folder) as servers,
+            Progress(run, generation.total) as progress,
+        ):
             working = time.monotonic()
             asyncio.run(_run_with_servers(generation, servers, progress))
             facts = _measure(client, time.monotonic() - working, time.monotonic() - start)
@@ -190,9 +201,7 @@ def _measure(client: Client, working_s: float, total_s: float) -> dict[str, obje
     }
 
 
-def _report(
-    run: Run, generation: Generation, corpus: Corpus, facts: dict[str, object], is_complete: bool
-) -> None:
+def _report(run: Run, generation: Generation, corpus: Corpus, facts: dict[str, object], is_complete: bool) -> None:
     facts |= {"summary": summarize(generation.trajectories), "arm": generation.recipe.arm,
               "models": _models(generation.recipe),
               "skipped_files": [f"{where}: {why}" for where, why in corpus.skipped]}  # fmt: skip
@@ -233,11 +242,11 @@ def main() -> None:
     try:
         recipe = load(GenerateRecipe, sys.argv[1:])
         run, corpus = _open(recipe)
-        if run.is_finished:
-            print(f"{run.folder}: up to date")
-            return
-        if not generate(recipe, run, corpus):
-            raise SystemExit(f"{run.folder}: not complete; run the same command again to go on")
+        with run:
+            if run.is_finished:
+                print(f"{run.folder}: up to date")
+            elif not generate(recipe, run, corpus):
+                raise SystemExit(f"{run.folder}: not complete; run the same command again to go on")
     except PROBLEMS as error:
         raise SystemExit(f"error: {error}") from None
 

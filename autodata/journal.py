@@ -1,9 +1,9 @@
 """Every model reply, keyed by what was asked: durable before use, replayed on restart.
 
-    python -m autodata.journal JOURNAL                        # what it holds
-    python -m autodata.journal JOURNAL export PACK.jsonl      # a replay pack, readable
-    python -m autodata.journal JOURNAL import PACK.jsonl
-    python -m autodata.journal JOURNAL prune --keep-days 30   # forget older replies
+python -m autodata.journal JOURNAL                        # what it holds
+python -m autodata.journal JOURNAL export PACK.jsonl      # a replay pack, readable
+python -m autodata.journal JOURNAL import PACK.jsonl
+python -m autodata.journal JOURNAL prune --keep-days 30   # forget older replies
 """
 
 import argparse
@@ -113,14 +113,16 @@ class Journal:
 
 def _lock(path: Path):
     try:
-        lock = open(f"{path}.lock", "w")  # noqa: SIM115: held as long as the journal is open
+        lock = open(f"{path}.lock", "w")  # noqa: SIM115 (held as long as the journal is open)
     except OSError as error:
         raise JournalError(f"journal {path}: {error.strerror}; name another path") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         lock.close()
-        raise JournalError(f"{path}: in use by another process; stop it, or give this run a journal of its own") from None
+        raise JournalError(
+            f"{path}: in use by another process; stop it, or give this run a journal of its own"
+        ) from None
     return lock
 
 

@@ -161,11 +161,15 @@ def probe(endpoint: Endpoint) -> None:
         with OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=0, timeout=60) as client:
             names = [model.id for model in client.models.list()]
             if endpoint.model not in names:
-                raise EndpointError(f"{endpoint.base_url} serves {', '.join(names[:5])}, not {endpoint.model}: set the endpoint's model")
+                raise EndpointError(
+                    f"{endpoint.base_url} serves {', '.join(names[:5])}, not {endpoint.model}: set the endpoint's model"
+                )
             messages = [{"role": "user", "content": "Hello"}]
             client.chat.completions.create(model=endpoint.model, messages=messages, max_tokens=1)
     except openai.OpenAIError as error:
-        raise EndpointError(f"{endpoint.base_url} (model {endpoint.model}): {type(error).__name__}, {str(error)[:300]}") from error
+        raise EndpointError(
+            f"{endpoint.base_url} (model {endpoint.model}): {type(error).__name__}, {str(error)[:300]}"
+        ) from error
 
 
 def role_config(models: Models, role: Role) -> RoleConfig:

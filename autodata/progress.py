@@ -39,7 +39,10 @@ class Progress:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._bar.stop()
 
@@ -63,7 +66,10 @@ class Progress:
         self._bar.update(self._task, completed=done, detail=_detail(status))
         if self._bar.disable and (done == self._total or time.monotonic() - self._last_line > _LINE_EVERY_S):
             self._last_line = time.monotonic()
-            print(f"{done}/{self._total} documents, {_detail(status)}, {status['eta_s']} s left", flush=True)
+            print(
+                f"{done}/{self._total} documents, {_detail(status)}, {status['eta_s']} s left",
+                flush=True,
+            )
 
 
 def _detail(status: dict[str, int | float | None]) -> str:

@@ -97,11 +97,16 @@ def running(models: Models, roles: Iterable[Role], folder: Path) -> Iterator[lis
         for name, endpoint in _used(models, roles).items():
             if endpoint.server and not endpoint.base_url:
                 servers.append(RunningServer(name, endpoint, folder / f"server_{name}.log"))
-                print(f"starting {endpoint.model} on {endpoint.base_url} (log: {servers[-1].log})", flush=True)
+                print(
+                    f"starting {endpoint.model} on {endpoint.base_url} (log: {servers[-1].log})",
+                    flush=True,
+                )
             elif endpoint.base_url:
                 probe(endpoint)
             else:
-                raise ServerError(f"models.endpoints.{name}: set base_url (a running endpoint) or server.weights (one to start)")
+                raise ServerError(
+                    f"models.endpoints.{name}: set base_url (a running endpoint) or server.weights (one to start)"
+                )
         start = time.monotonic()
         for server in servers:
             server.wait_until_ready()
@@ -132,7 +137,10 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with running(recipe.models, Role, folder) as servers:
             for server in servers:
-                print(f"models.endpoints.{server.name}.base_url={server.endpoint.base_url}", flush=True)
+                print(
+                    f"models.endpoints.{server.name}.base_url={server.endpoint.base_url}",
+                    flush=True,
+                )
             asyncio.run(watch(servers))
     except KeyboardInterrupt:
         print("stopped")
@@ -198,7 +206,6 @@ def _wait_for_group(process: subprocess.Popen[bytes], patience: float) -> None:
         if not _signal_group(process.pid, 0):
             return
         time.sleep(0.1)
-
 
 
 if __name__ == "__main__":

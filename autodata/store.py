@@ -39,8 +39,12 @@ class Run:
         self.inputs = {"kind": kind, **semantic_values(recipe), **artefacts}
         self._recipe = recipe
         self._lock = _hold(self.folder)
-        self._manifest = read_manifest(self.folder) or {}
-        self._check_inputs()
+        try:
+            self._manifest = read_manifest(self.folder) or {}
+            self._check_inputs()
+        except RunError:
+            self._lock.close()
+            raise
 
     @property
     def is_finished(self) -> bool:
@@ -91,6 +95,12 @@ class Run:
             file.write(line + b"\n")
             file.flush()
             os.fsync(file.fileno())
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         self._lock.close()

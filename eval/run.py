@@ -1,7 +1,7 @@
 """Evaluate a model on held-out examples with inspect_ai. The same command again resumes.
 
-    python -m eval.run recipes/demo/eval_base.yaml [key=value …]
-    inspect view --log-dir <run>/logs                                   # every answer
+python -m eval.run recipes/demo/eval_base.yaml [key=value …]
+inspect view --log-dir <run>/logs                                   # every answer
 """
 
 import asyncio
@@ -124,11 +124,11 @@ def main() -> None:
             raise RecipeError("models.weak_solver: name the endpoint of the model to evaluate")
         store.identify_weights(recipe.models)
         source = store.output_hash(recipe.dataset, _COMMAND)
-        run = Run(recipe.run, "eval", recipe, {"dataset": source})
-        if run.is_finished:
-            print(f"{run.folder}: up to date")
-            return
-        print(json.dumps(evaluate(recipe, run), indent=2))
+        with Run(recipe.run, "eval", recipe, {"dataset": source}) as run:
+            if run.is_finished:
+                print(f"{run.folder}: up to date")
+                return
+            print(json.dumps(evaluate(recipe, run), indent=2))
     except PROBLEMS as error:
         raise SystemExit(f"error: {error}") from None
 

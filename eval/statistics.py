@@ -46,9 +46,7 @@ def unscored_bounds(answers: Sequence[Answers]) -> tuple[float, float] | None:
     return known / len(scores), (known + missing) / len(scores)
 
 
-def _estimate(
-    answers: Sequence[Answers], reduce: Callable[[list[float]], float]
-) -> Estimate | None:
+def _estimate(answers: Sequence[Answers], reduce: Callable[[list[float]], float]) -> Estimate | None:
     clusters: dict[str, list[float]] = defaultdict(list)
     for answer in answers:
         scores = [s for s in answer.scores if s is not None]
@@ -62,9 +60,7 @@ def _estimate(
     return Estimate(value, *_interval(sums, counts, value))
 
 
-def _interval(
-    sums: numpy.ndarray, counts: numpy.ndarray, value: float
-) -> tuple[float | None, float | None]:
+def _interval(sums: numpy.ndarray, counts: numpy.ndarray, value: float) -> tuple[float | None, float | None]:
     """Percentile bootstrap over whole documents: their questions are not independent."""
     if len(sums) < 2:
         return None, None

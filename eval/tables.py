@@ -1,6 +1,6 @@
 """Runs → tables in the shape of the paper's, as Markdown. A missing run prints a dash and its command.
 
-    python -m eval.tables recipes/demo/table1.yaml [key=value …]
+python -m eval.tables recipes/demo/table1.yaml [key=value …]
 """
 
 import json
@@ -32,7 +32,11 @@ def held_out(recipe: TableRecipe) -> list[list[str]]:
     """Paper's Table 2: one row per model, mean@k and best@k per set, with 95 % intervals."""
     results = [_read(row, RESULTS) or {} for row in recipe.rows]
     k = max((r["k"] for result in results for r in result.values()), default="k")
-    header = ["model", *(f"{task} {name}@{k}" for task in TASKS for name in ("mean", "best")), "truncated"]
+    header = [
+        "model",
+        *(f"{task} {name}@{k}" for task in TASKS for name in ("mean", "best")),
+        "truncated",
+    ]
     rows = [[row.label, *_cells(result)] for row, result in zip(recipe.rows, results, strict=True)]
     return [header, *rows]
 
@@ -67,7 +71,9 @@ def _notes(recipe: TableRecipe) -> list[str]:
         for task, values in (result or {}).items():
             if values["unscored"]:
                 low, high = values["mean_bounds"]
-                notes.append(f"- {row.label}, {task}: {values['unscored']} unscored samples, mean within {low:.3f} and {high:.3f}")
+                notes.append(
+                    f"- {row.label}, {task}: {values['unscored']} unscored samples, mean within {low:.3f} and {high:.3f}"
+                )
     return notes
 
 

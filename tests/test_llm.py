@@ -84,7 +84,10 @@ def test_a_down_endpoint_names_its_url(journal):
         (completion("  "), Outcome.EMPTY),
         (completion(None, refusal="no"), Outcome.REFUSAL),
         (completion("x", "content_filter"), Outcome.REFUSAL),
-        (Scripted({"error": {"message": "maximum context length is 8"}}, 400), Outcome.CONTEXT_OVERFLOW),
+        (
+            Scripted({"error": {"message": "maximum context length is 8"}}, 400),
+            Outcome.CONTEXT_OVERFLOW,
+        ),
     ],
 )
 def test_every_ending_has_its_outcome_and_is_kept(ask, scripted, outcome):
@@ -108,7 +111,11 @@ def test_schema_seed_and_continuation_reach_the_server(ask):
     _, server, _ = ask(lambda b, c: completion("x"), request(messages=messages, schema=schema, seed=5))
     body = server.requests[0]
     assert body["response_format"]["json_schema"]["schema"] == schema
-    assert (body["seed"], body["continue_final_message"], body["add_generation_prompt"]) == (5, True, False)
+    assert (body["seed"], body["continue_final_message"], body["add_generation_prompt"]) == (
+        5,
+        True,
+        False,
+    )
 
 
 def test_at_most_max_in_flight_calls_run_at_once(ask):

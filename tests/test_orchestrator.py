@@ -7,7 +7,14 @@ from autodata.config import load
 from autodata.cot_self_instruct import propose_once
 from autodata.domains import base
 from autodata.llm import Client
-from autodata.orchestrator import Harness, IllegalMove, JudgeFailed, Move, count_duplicates, orchestrate
+from autodata.orchestrator import (
+    Harness,
+    IllegalMove,
+    JudgeFailed,
+    Move,
+    count_duplicates,
+    orchestrate,
+)
 from autodata.recipes import GenerateRecipe
 from autodata.types import Attempt, Document, Failure, Judgement, Outcome, Role
 from tests.conftest import models_at

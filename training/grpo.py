@@ -1,6 +1,6 @@
 """GRPO on accepted examples, with TRL. Running the same command again resumes it.
 
-    accelerate launch --config_file recipes/accelerate/cpu.yaml training/grpo.py recipes/demo/grpo.yaml [key=value …]
+accelerate launch --config_file recipes/accelerate/cpu.yaml training/grpo.py recipes/demo/grpo.yaml [key=value …]
 """
 
 import json
@@ -91,15 +91,15 @@ def _train_and_save(recipe: GrpoRecipe) -> None:
         train(recipe, folder)[0].save_model(str(folder / "model"))
         return
     source = store.output_hash(recipe.dataset, _COMMAND)
-    run = Run(recipe.run, "grpo", recipe, {"dataset": source})
-    if run.is_finished:
-        print(f"{run.folder}: up to date")
-        return
-    run.start()
-    state.wait_for_everyone()
-    trainer, reward = train(recipe, folder)
-    trainer.save_model(str(folder / "model"))
-    save(run, trainer, reward)
+    with Run(recipe.run, "grpo", recipe, {"dataset": source}) as run:
+        if run.is_finished:
+            print(f"{run.folder}: up to date")
+            return
+        run.start()
+        state.wait_for_everyone()
+        trainer, reward = train(recipe, folder)
+        trainer.save_model(str(folder / "model"))
+        save(run, trainer, reward)
 
 
 def main() -> None:

@@ -28,17 +28,13 @@ def require_examples(examples: Sequence[Example], minimum: int, dataset: str) ->
                              "generate from more documents, or lower min_examples")  # fmt: skip
 
 
-def make_rows(
-    examples: Sequence[Example], domain: Domain, tokenizer: PreTrainedTokenizerBase
-) -> list[dict[str, str]]:
+def make_rows(examples: Sequence[Example], domain: Domain, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, str]]:
     """One row per example: the rendered prompt, and the candidate as one JSON string."""
     return [{"prompt": render_prompt(e.candidate, domain, tokenizer), "example_id": e.id,
              "candidate": CANDIDATE.dump_json(e.candidate).decode()} for e in examples]  # fmt: skip
 
 
-def render_prompt(
-    candidate: Candidate, domain: Domain, tokenizer: PreTrainedTokenizerBase
-) -> str:
+def render_prompt(candidate: Candidate, domain: Domain, tokenizer: PreTrainedTokenizerBase) -> str:
     """The solver's prompt as a string, byte for byte what the server renders in generation.
 
     A string, because TRL opens a new assistant turn where a last one should be continued.

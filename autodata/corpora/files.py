@@ -49,7 +49,9 @@ def read_corpus(path: str, limit: int | None = None) -> Corpus:
             break
     if not corpus.documents:
         reasons = "; ".join(f"{where}: {why}" for where, why in corpus.skipped[:3])
-        raise DocumentsError(f"documents.path={path}: no usable .txt, .md or .jsonl document" + (f" ({reasons})" if reasons else ""))
+        raise DocumentsError(
+            f"documents.path={path}: no usable .txt, .md or .jsonl document" + (f" ({reasons})" if reasons else "")
+        )
     return corpus
 
 

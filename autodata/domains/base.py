@@ -62,9 +62,7 @@ class Domain(ABC):
         """Which criteria an answer meets, asking the judge at most `asks` times."""
         return await self.agents.judge(candidate, answer, seed, asks)
 
-    def decide(
-        self, candidate: Candidate, weak: Sequence[Attempt], strong: Sequence[Attempt], gate: Gate
-    ) -> Verdict:
+    def decide(self, candidate: Candidate, weak: Sequence[Attempt], strong: Sequence[Attempt], gate: Gate) -> Verdict:
         """The verdict under one preset, from the attempts' booleans alone."""
         weak_scores = acceptance.scores(candidate, weak)
         return acceptance.decide(weak_scores, acceptance.scores(candidate, strong), gate)
@@ -108,9 +106,7 @@ class Domain(ABC):
             raise failure
         return tuple(r for r in results if isinstance(r, Attempt))
 
-    async def judge_reply(
-        self, candidate: Candidate, reply: Reply, seed: int, asks: int
-    ) -> Judgement:
+    async def judge_reply(self, candidate: Candidate, reply: Reply, seed: int, asks: int) -> Judgement:
         """The judgement of a reply; without final content it earns nothing and no judge is asked."""
         if not reply.content.strip():
             nothing_met = [False] * len(candidate.rubric)
