@@ -1,0 +1,83 @@
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autodata.config import load
+from autodata.recipes import TableRecipe
+from eval.statistics import Answers, best_at_k, mean_at_k, unscored_bounds
+from eval.tables import render, to_markdown
+
+SCORES = st.lists(st.one_of(st.none(), st.floats(0, 1)), min_size=1, max_size=4)
+ANSWERS = st.lists(st.builds(Answers, st.sampled_from("abc"), SCORES.map(tuple)), max_size=6)
+
+
+def test_mean_and_best_at_k():
+    answers = [Answers("a", (0.0, 1.0)), Answers("b", (0.5, 0.5))]
+    assert mean_at_k(answers).value == 0.5
+    assert best_at_k(answers).value == 0.75
+
+
+def test_unscored_samples_are_left_out_and_bounded():
+    answers = [Answers("a", (1.0, None)), Answers("b", (None, None))]
+    assert mean_at_k(answers).value == 1.0
+    assert unscored_bounds(answers) == (0.25, 1.0)
+    assert mean_at_k([Answers("a", (None,))]) is None
+
+
+def test_intervals_are_clustered_by_document():
+    spread = [Answers(str(i), (float(i % 2),)) for i in range(20)]
+    repeated = [Answers(str(i % 2), (float(i % 2),)) for i in range(20)]
+    narrow, wide = mean_at_k(spread), mean_at_k(repeated)
+    assert wide.high - wide.low > narrow.high - narrow.low > 0.2
+    assert mean_at_k(spread[:1]).low is None
+
+
+@given(ANSWERS)
+def test_estimates_stay_in_order_and_in_range(answers):
+    mean, best, bounds = mean_at_k(answers), best_at_k(answers), unscored_bounds(answers)
+    if mean is None:
+        return
+    assert 0 <= mean.value <= best.value + 1e-9
+    assert bounds[0] <= bounds[1] <= 1 + 1e-9
+    if mean.low is not None:
+        assert not math.isnan(mean.low)
+        assert -1e-9 <= mean.low <= mean.value + 1e-9 <= mean.high + 2e-9
+
+
+def write_results(folder: Path, value: float, unscored: int = 0) -> None:
+    folder.mkdir(parents=True)
+    estimate = {"value": value, "low": value - 0.1, "high": value + 0.1}
+    result = {"examples": 4, "documents": 3, "k": 16, "mean": estimate, "best": estimate, "truncation_rate": 0.25,
+              "unscored": unscored, "mean_bounds": [0.1, 0.2]}  # fmt: skip
+    (folder / "results.json").write_text(json.dumps({"cot_test": result, "agentic_test": result}))
+    (folder / "manifest.json").write_text('{"finished": "now"}')
+
+
+def test_the_table_shows_what_was_run_and_the_command_for_what_was_not(tmp_path):
+    write_results(tmp_path / "eval_base", 0.3, unscored=2)
+    text = render(load(TableRecipe, ["recipes/demo/table2.yaml", f"runs={tmp_path}"]))
+    assert "| SmolLM2-135M | 0.300 [0.200, 0.400] |" in text
+    assert "mean@16" in text
+    assert "2 unscored samples, mean within 0.100 and 0.200" in text
+    assert "| SmolLM2-135M + RL on agentic data | – | – |" in text
+    assert "make it with `python -m eval.run recipes/demo/eval_trained.yaml`" in text
+
+
+def test_an_empty_data_quality_table_is_dashes(tmp_path):
+    text = render(load(TableRecipe, ["recipes/demo/table1.yaml", f"runs={tmp_path}"]))
+    assert "| weak_avg | – | – |" in text
+    assert "recipes/demo/dataset.yaml" in text
+
+
+def test_cells_cannot_break_the_table():
+    assert to_markdown([["a|b", "c\nd"], ["1", "2"]]) == "| a\\|b | c d |\n|---|---|\n| 1 | 2 |\n"
+
+
+@pytest.mark.parametrize("shape", ["other"])
+def test_an_unknown_shape_is_named(tmp_path, shape):
+    with pytest.raises(ValueError, match="data quality, held-out"):
+        render(load(TableRecipe, ["recipes/demo/table1.yaml", f"runs={tmp_path}", f"shape={shape}"]))
