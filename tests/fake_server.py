@@ -35,8 +35,8 @@ class FakeServer(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, script: Script):
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, script: Script, port: int = 0):
+        super().__init__(("127.0.0.1", port), _Handler)
         self.script = script
         self.requests: list[dict] = []
         self.request_headers: list[dict[str, str]] = []

@@ -1,0 +1,168 @@
+"""The whole chain as its user runs it: real vLLM, real TRL, documents that are not the repo's."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from autodata import store
+from autodata.config import load
+from autodata.domains import base
+from autodata.embedded import resolve_weights
+from autodata.journal import Journal
+from autodata.llm import Client
+from autodata.recipes import GenerateRecipe
+from autodata.servers import running
+from autodata.types import TRAJECTORY, Candidate, Criterion, Role
+from training.rows import render_prompt
+
+pytestmark = pytest.mark.slow
+RECIPES = "recipes/demo"
+TEXTS = {
+    "bread.txt": "Bread keeps longer in a cool place than on a warm shelf. A baker in the old town sells dark loaves to "
+    "families who eat them over a whole week. She told a visitor that the crust protects the soft inside from the dry "
+    "air. In winter she bakes twice a day, because people buy more bread when the weather is cold.",
+    "ferry.md": "The ferry leaves the island every morning at seven and comes back in the late evening. On stormy days "
+    "the captain waits in the harbor until the waves are smaller. Last year the boat carried nine thousand passengers "
+    "and almost as many bicycles. The crew wants a second boat, but the council says that it has no money for it.",
+    "more.jsonl": json.dumps({"id": "bees", "text": "Bees find their way home by the position of the sun in the sky. A "
+    "worker that has found flowers dances to show the others where they are. On cloudy days the dance is shorter and "
+    "many bees stay in the hive. The keeper looks after forty hives and sells the honey at the market on Saturday."})
+    + "\nthis line is broken\n"
+    + json.dumps({"id": "train", "text": "The night train to the north has eleven cars and one small restaurant. Most "
+    "travelers sleep until the train stops at the border for the passport control. The cook makes fresh soup for the "
+    "drivers, who take turns every four hours. In the morning the passengers see the first snow on the mountains."})
+    + "\n",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """One real vLLM for the whole module, through the command that users have for that."""
+    folder = tmp_path_factory.mktemp("server")
+    command = [sys.executable, "-m", "autodata.servers", f"{RECIPES}/generate.yaml", f"run={folder}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        lines = iter(process.stdout.readline, "")
+        argument = next((line.strip() for line in lines if line.startswith("models.endpoints.")), None)
+        assert argument, (folder / "server_small.log").read_text()[-3000:]
+        yield argument
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("runs")
+    (root / "docs").mkdir()
+    for name, text in TEXTS.items():
+        (root / "docs" / name).write_text(text)
+    return root
+
+
+def run(*command: str, **options) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
+    assert done.returncode == 0, done.stdout[-3000:]
+    return done
+
+
+def module(name: str, recipe: str, *arguments: str) -> str:
+    return run(sys.executable, "-m", name, f"{RECIPES}/{recipe}", *arguments).stdout
+
+
+def test_generate_killed_in_the_middle_goes_on_where_it_was(server, runs):
+    arguments = [f"run={runs}/agentic", f"documents.path={runs}/docs", server, "domain.max_rounds=12",
+                 "domain.presets.just_right.weak_mean_at_most=0.5"]  # fmt: skip
+    command = [sys.executable, "-m", "autodata.generate", f"{RECIPES}/generate.yaml", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        journal = runs / "agentic" / "journal.sqlite-wal"
+        while not (journal.exists() and journal.stat().st_size > 50_000):
+            time.sleep(0.1)
+            assert process.poll() is None
+        process.kill()
+    out = module("autodata.generate", "generate.yaml", *arguments)
+    assert "skipped more.jsonl:2: not JSON" in out
+    manifest = store.require_finished(str(runs / "agentic"), "")
+    assert manifest["counts"]["replayed"] > 0
+    trajectories = store.read_records(runs / "agentic" / "trajectories.jsonl", TRAJECTORY)
+    assert {t.document_id for t in trajectories} == {"bread.txt", "ferry.md", "bees", "train"}
+    assert all(len(r.weak) == 8 for t in trajectories for r in t.rounds if r.weak)
+    assert sum(t.accepted is not None for t in trajectories) >= 2
+
+
+def test_the_baseline_and_the_dataset(server, runs):
+    module("autodata.generate", "generate_cot.yaml", f"run={runs}/cot", f"documents.path={runs}/docs", server)
+    out = module("autodata.dataset", "dataset.yaml", f"run={runs}/dataset", f"arms.agentic={runs}/agentic",
+                 f"arms.cot={runs}/cot")  # fmt: skip
+    assert "weak_avg" in out
+
+
+def test_training_refuses_too_few_and_trains_on_enough(runs):
+    launch = [str(Path(sys.executable).parent / "accelerate"), "launch", "--config_file", "recipes/accelerate/cpu.yaml",
+              "training/grpo.py", f"{RECIPES}/grpo.yaml", f"run={runs}/grpo", f"dataset={runs}/dataset"]  # fmt: skip
+    refused = subprocess.run([*launch, "min_examples=99"], text=True, capture_output=True)
+    assert refused.returncode != 0
+    assert "fewer than min_examples=99" in refused.stderr + refused.stdout
+    more = ["min_examples=1", "trainer.max_steps=2", "trainer.save_steps=1"]
+    run(*launch, *more, f"run={runs}/grpo_short", "trainer.num_generations=4", "trainer.per_device_train_batch_size=4")
+    manifest = store.require_finished(f"{runs}/grpo_short", "")
+    assert manifest["steps"] == 2
+    curve = json.loads((runs / "grpo_short" / "curve.json").read_text())
+    assert [entry["step"] for entry in curve] == [1, 2]
+    assert (runs / "grpo_short" / "curve.png").stat().st_size > 1_000
+
+
+def test_the_trained_model_is_served_and_evaluated_and_the_table_shows_it(server, runs):
+    samples = [f"dataset={runs}/dataset", "samples=2"]
+    module("eval.run", "eval_base.yaml", f"run={runs}/eval_base", server, *samples)
+    module("eval.run", "eval_trained.yaml", f"run={runs}/eval_trained", *samples,
+           f"models.endpoints.small.server.weights={runs}/grpo_short/model")  # fmt: skip
+    table = module("eval.tables", "table2.yaml", f"runs={runs}", f"output={runs}/table2.md")
+    assert re.search(r"\| SmolLM2-135M \| .*\d\.\d{3}", table)
+    assert re.search(r"\| SmolLM2-135M \+ RL on agentic data \| .*\d\.\d{3}", table)
+    assert "recipes/demo/eval_trained_cot.yaml" in table
+    assert list((runs / "eval_trained" / "logs").glob("*.eval"))
+    again = module("eval.run", "eval_base.yaml", f"run={runs}/eval_base", server, *samples)
+    assert "up to date" in again
+
+
+def test_training_renders_the_prompt_that_the_server_renders(server, tmp_path):
+    """The token ids of both, from the tokenizer here and from vLLM's own tokenize route."""
+    import httpx
+    from transformers import AutoTokenizer
+
+    recipe = load(GenerateRecipe, [f"{RECIPES}/generate.yaml", server])
+    journal = Journal(tmp_path / "j")
+    domain = base.load(recipe.domain, Client(recipe.models, journal))
+    journal.close()
+    candidate = Candidate("They keep all of their", "records", (Criterion("next", 1),))
+    tokenizer = AutoTokenizer.from_pretrained(resolve_weights("embedded"))
+    here = tokenizer(render_prompt(candidate, domain, tokenizer), add_special_tokens=False)["input_ids"]
+    messages = [{"role": m.role, "content": m.content} for m in domain.solver_prompt(candidate)]
+    body = {"model": "smollm2-135m-instruct", "messages": messages, "continue_final_message": True,
+            "add_generation_prompt": False}  # fmt: skip
+    url = recipe.models.endpoints["small"].base_url.removesuffix("/v1") + "/tokenize"
+    assert httpx.post(url, json=body, timeout=60).json()["tokens"] == here
+
+
+def test_a_real_server_that_cannot_start_shows_its_log(tmp_path):
+    recipe = load(GenerateRecipe, [f"{RECIPES}/generate.yaml", "models.endpoints.small.server.flags.dtype=float99"])
+    with pytest.raises(RuntimeError, match="float99"):
+        running(recipe.models, [Role.WEAK_SOLVER], tmp_path).__enter__()
+
+
+def test_ctrl_c_in_a_terminal_stops_the_server_too(runs):
+    command = [sys.executable, "-m", "autodata.servers", f"{RECIPES}/generate.yaml", f"run={runs}/ctrl_c"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout.readline().startswith("starting")
+        time.sleep(3)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(timeout=40) == 0
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    log_name = f"{runs}/ctrl_c"
+    assert log_name not in listed

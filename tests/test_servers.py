@@ -1,0 +1,136 @@
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from autodata import servers
+from autodata.recipes import Endpoint, Models, RoleConfig, Server
+from autodata.servers import RunningServer, ServerError, command_line, running, watch
+from autodata.types import Role
+
+FAKE = """
+import sys
+from tests.fake_server import FakeServer, completion
+print("serving", flush=True)
+FakeServer(lambda body, count: completion("x", "length"), int(sys.argv[1])).serve_forever()
+"""
+
+
+def models(**server: object) -> Models:
+    return Models({"e": Endpoint("fake", server=Server("w", **server))}, weak_solver=RoleConfig("e"))
+
+
+@pytest.fixture
+def fake_command(monkeypatch):
+    monkeypatch.setattr(servers, "command_line", lambda endpoint, port: [sys.executable, "-c", FAKE, str(port)])
+
+
+@pytest.fixture
+def dying_command(monkeypatch):
+    code = "print('loading'); print('out of memory, sorry'); raise SystemExit(3)"
+    monkeypatch.setattr(servers, "command_line", lambda endpoint, port: [sys.executable, "-c", code])
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_server_is_started_probed_and_stopped(fake_command, tmp_path):
+    recipe = models()
+    with running(recipe, Role, tmp_path) as started:
+        assert recipe.endpoints["e"].base_url.startswith("http://127.0.0.1:")
+        pid = started[0].process.pid
+        assert is_alive(pid)
+    assert started[0].process.poll() is not None
+    assert "serving" in (tmp_path / "server_e.log").read_text()
+
+
+def test_it_is_stopped_when_the_work_fails(fake_command, tmp_path):
+    with pytest.raises(KeyboardInterrupt), running(models(), Role, tmp_path) as started:
+        raise KeyboardInterrupt
+    assert started[0].process.poll() is not None
+
+
+def test_only_what_the_roles_need_is_started(fake_command, tmp_path):
+    with running(models(), [Role.JUDGE], tmp_path) as started:
+        assert started == []
+
+
+def test_a_server_that_dies_while_starting_shows_its_last_lines(dying_command, tmp_path):
+    with pytest.raises(ServerError, match=r"models\.endpoints\.e died \(exit code 3\)(?s:.*)out of memory, sorry"):
+        running(models(), Role, tmp_path).__enter__()
+
+
+def test_a_server_that_dies_later_ends_the_work(fake_command, tmp_path):
+    with running(models(), Role, tmp_path) as started:
+        os.killpg(started[0].process.pid, signal.SIGKILL)
+        started[0].process.wait()
+        with pytest.raises(ServerError, match="died"):
+            asyncio.run(watch(started))
+
+
+def test_a_server_that_is_never_ready_names_the_key(monkeypatch, tmp_path):
+    sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
+    monkeypatch.setattr(servers, "command_line", lambda endpoint, port: sleeper)
+    with pytest.raises(ServerError, match=r"not ready after 1 s; raise server\.ready_timeout_s"):
+        running(models(ready_timeout_s=1.0), Role, tmp_path).__enter__()
+
+
+def test_a_port_in_use_names_the_key(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ServerError, match=rf"models\.endpoints\.e\.server\.port={port} is in use"):
+            running(models(port=port), Role, tmp_path).__enter__()
+
+
+def test_an_endpoint_without_url_or_server_names_both_keys(tmp_path):
+    recipe = Models({"e": Endpoint("fake")}, weak_solver=RoleConfig("e"))
+    with pytest.raises(ServerError, match="set base_url"):
+        running(recipe, Role, tmp_path).__enter__()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal")
+def test_no_server_outlives_a_command_that_was_killed(tmp_path):
+    code = (
+        "import pathlib, sys, time\nfrom autodata import servers\nfrom tests.test_servers import FAKE, models\n"
+        "servers.command_line = lambda e, port: [sys.executable, '-c', FAKE, str(port)]\n"
+        "server = servers.RunningServer('e', models().endpoints['e'], pathlib.Path(sys.argv[1]))\n"
+        "print(server.process.pid, flush=True)\ntime.sleep(60)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "log")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        child = int(parent.stdout.readline())
+        assert is_alive(child)
+        parent.kill()
+        parent.wait()
+        end = time.monotonic() + 10
+        while is_alive(child) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not is_alive(child)
+
+
+def test_flags_go_verbatim_to_vllm():
+    flags = {"dtype": "float32", "enforce-eager": True, "enable-chunked-prefill": False, "limit": {"a": 1}}
+    line = command_line(Endpoint("name", revision="r", server=Server("owner/model", flags=flags)), 7)
+    text = " ".join(line[3:])
+    assert text == (
+        "--model owner/model --served-model-name name --host 127.0.0.1 --port 7 --revision r --dtype float32 "
+        '--enforce-eager --no-enable-chunked-prefill --limit {"a": 1}'
+    )
+
+
+def test_a_running_server_is_a_real_process(fake_command, tmp_path):
+    server = RunningServer("e", models().endpoints["e"], tmp_path / "log")
+    server.stop()
+    assert server.process.poll() is not None
