@@ -101,9 +101,11 @@ class Generation:
         if len(self.failures) > self.recipe.max_error_rate * self.total:
             # Stop as Ctrl-C does, so that what is under way is answered and kept.
             self.client.draining = True
-            self._too_many = TooManyErrors(f"{len(self.failures)} of {self.total} documents failed, more than max_error_rate="
-                                f"{self.recipe.max_error_rate} allows; the last: {error}\nwhat was answered is kept: "
-                                "repair the cause and run the same command again")  # fmt: skip
+            self._too_many = TooManyErrors(
+                f"{len(self.failures)} of {self.total} documents failed, more than "
+                f"max_error_rate={self.recipe.max_error_rate} allows; the last: {error}\n"
+                "what was answered is kept: repair the cause and run the same command again"
+            )
 
 
 def _count_errors(run: Run) -> Counter[str]:

@@ -162,7 +162,7 @@ def probe(endpoint: Endpoint) -> None:
             names = [model.id for model in client.models.list()]
             if endpoint.model not in names:
                 raise EndpointError(
-                    f"{endpoint.base_url} serves {', '.join(names[:5])}, not {endpoint.model}: set the endpoint's model"
+                    f"{endpoint.base_url} serves {', '.join(names[:5])}, not {endpoint.model}: set its model"
                 )
             messages = [{"role": "user", "content": "Hello"}]
             client.chat.completions.create(model=endpoint.model, messages=messages, max_tokens=1)

@@ -180,8 +180,8 @@ def _choose_port(name: str, endpoint: Endpoint) -> int:
         try:
             probe_socket.bind(("127.0.0.1", wanted or 0))
         except OSError:
-            raise ServerError(f"models.endpoints.{name}.server.port={wanted} is in use; choose another, or leave it out "
-                              "for any free one") from None  # fmt: skip
+            raise ServerError(f"models.endpoints.{name}.server.port={wanted} is in use; choose another, "
+                              "or leave it out for any free one") from None  # fmt: skip
         return probe_socket.getsockname()[1]
 
 

@@ -71,9 +71,8 @@ def _notes(recipe: TableRecipe) -> list[str]:
         for task, values in (result or {}).items():
             if values["unscored"]:
                 low, high = values["mean_bounds"]
-                notes.append(
-                    f"- {row.label}, {task}: {values['unscored']} unscored samples, mean within {low:.3f} and {high:.3f}"
-                )
+                count = values["unscored"]
+                notes.append(f"- {row.label}, {task}: {count} unscored samples, mean within {low:.3f} and {high:.3f}")
     return notes
 
 

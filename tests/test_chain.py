@@ -24,22 +24,7 @@ from training.rows import render_prompt
 
 pytestmark = pytest.mark.slow
 RECIPES = "recipes/demo"
-TEXTS = {
-    "bread.txt": "Bread keeps longer in a cool place than on a warm shelf. A baker in the old town sells dark loaves to "
-    "families who eat them over a whole week. She told a visitor that the crust protects the soft inside from the dry "
-    "air. In winter she bakes twice a day, because people buy more bread when the weather is cold.",
-    "ferry.md": "The ferry leaves the island every morning at seven and comes back in the late evening. On stormy days "
-    "the captain waits in the harbor until the waves are smaller. Last year the boat carried nine thousand passengers "
-    "and almost as many bicycles. The crew wants a second boat, but the council says that it has no money for it.",
-    "more.jsonl": json.dumps({"id": "bees", "text": "Bees find their way home by the position of the sun in the sky. A "
-    "worker that has found flowers dances to show the others where they are. On cloudy days the dance is shorter and "
-    "many bees stay in the hive. The keeper looks after forty hives and sells the honey at the market on Saturday."})
-    + "\nthis line is broken\n"
-    + json.dumps({"id": "train", "text": "The night train to the north has eleven cars and one small restaurant. Most "
-    "travelers sleep until the train stops at the border for the passport control. The cook makes fresh soup for the "
-    "drivers, who take turns every four hours. In the morning the passengers see the first snow on the mountains."})
-    + "\n",
-}  # fmt: skip
+DOCUMENTS = "tests/documents"  # four short texts and one broken line
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +43,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("runs")
-    (root / "docs").mkdir()
-    for name, text in TEXTS.items():
-        (root / "docs" / name).write_text(text)
-    return root
+    return tmp_path_factory.mktemp("runs")
 
 
 def run(*command: str, **options) -> subprocess.CompletedProcess[str]:
@@ -76,7 +57,7 @@ def module(name: str, recipe: str, *arguments: str) -> str:
 
 
 def test_generate_killed_in_the_middle_goes_on_where_it_was(server, runs):
-    arguments = [f"run={runs}/agentic", f"documents.path={runs}/docs", server, "domain.max_rounds=12",
+    arguments = [f"run={runs}/agentic", f"documents.path={DOCUMENTS}", server, "domain.max_rounds=12",
                  "domain.presets.just_right.weak_mean_at_most=0.5"]  # fmt: skip
     command = [sys.executable, "-m", "autodata.generate", f"{RECIPES}/generate.yaml", *arguments]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
@@ -96,15 +77,16 @@ def test_generate_killed_in_the_middle_goes_on_where_it_was(server, runs):
 
 
 def test_the_baseline_and_the_dataset(server, runs):
-    module("autodata.generate", "generate_cot.yaml", f"run={runs}/cot", f"documents.path={runs}/docs", server)
+    module("autodata.generate", "generate_cot.yaml", f"run={runs}/cot", f"documents.path={DOCUMENTS}", server)
     out = module("autodata.dataset", "dataset.yaml", f"run={runs}/dataset", f"arms.agentic={runs}/agentic",
                  f"arms.cot={runs}/cot")  # fmt: skip
     assert "weak_avg" in out
 
 
 def test_training_refuses_too_few_and_trains_on_enough(runs):
-    launch = [str(Path(sys.executable).parent / "accelerate"), "launch", "--config_file", "recipes/accelerate/cpu.yaml",
-              "training/grpo.py", f"{RECIPES}/grpo.yaml", f"run={runs}/grpo", f"dataset={runs}/dataset"]  # fmt: skip
+    accelerate = str(Path(sys.executable).parent / "accelerate")
+    launch = [accelerate, "launch", "--config_file", "recipes/accelerate/cpu.yaml", "training/grpo.py",
+              f"{RECIPES}/grpo.yaml", f"run={runs}/grpo", f"dataset={runs}/dataset"]  # fmt: skip
     refused = subprocess.run([*launch, "min_examples=99"], text=True, capture_output=True)
     assert refused.returncode != 0
     assert "fewer than min_examples=99" in refused.stderr + refused.stdout

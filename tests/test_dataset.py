@@ -7,7 +7,18 @@ from hypothesis import strategies as st
 
 from autodata import dataset as module
 from autodata.dataset import choose_test_documents, make_examples, summarize
-from autodata.types import EXAMPLE, TRAJECTORY, Attempt, Candidate, Criterion, Judgement, Outcome, Round, Trajectory, Verdict
+from autodata.types import (
+    EXAMPLE,
+    TRAJECTORY,
+    Attempt,
+    Candidate,
+    Criterion,
+    Judgement,
+    Outcome,
+    Round,
+    Trajectory,
+    Verdict,
+)
 
 PROVENANCE = {"models": {"weak_solver": "m"}, "recipe_hash": "h"}
 
@@ -93,11 +104,11 @@ def test_the_command_writes_examples_statistics_and_hugging_face_sets(monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("finished", "arm", "message"),
-    [(None, "agentic", "not finished"), ("now", "cot", "is of the arm cot")],
+    ("run", "message"),
+    [({"arm": "agentic", "finished": None}, "not finished"), ({"arm": "cot"}, "is of the arm cot")],
 )
-def test_runs_that_do_not_fit_are_refused(monkeypatch, capsys, tmp_path, finished, arm, message):
-    write_run(tmp_path / "agentic", arm, trajectory("a", True), finished=finished)
+def test_runs_that_do_not_fit_are_refused(monkeypatch, capsys, tmp_path, run, message):
+    write_run(tmp_path / "agentic", run.pop("arm"), trajectory("a", True), **run)
     write_run(tmp_path / "cot", "cot", trajectory("a", True, arm="cot"))
     assert message in run_main(monkeypatch, capsys, tmp_path)
 

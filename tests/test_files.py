@@ -45,7 +45,7 @@ def test_a_line_of_50_megabytes_does_not_stop_the_others(tmp_path: Path):
 
 
 def test_nothing_to_read_names_the_path_and_why(tmp_path: Path):
-    with pytest.raises(DocumentsError, match="no usable .txt, .md or .jsonl"):
+    with pytest.raises(DocumentsError, match=r"no usable \.txt, \.md or \.jsonl"):
         read_corpus(str(tmp_path))
     (tmp_path / "empty.txt").touch()
     with pytest.raises(DocumentsError, match=r"empty\.txt: empty"):

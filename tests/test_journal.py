@@ -59,7 +59,7 @@ def test_other_files_are_refused_by_name(tmp_path: Path):
         connection.execute("CREATE TABLE t (a)")
     garbage = tmp_path / "garbage"
     garbage.write_bytes(b"\x00garbage" * 999)
-    with pytest.raises(JournalError, match="foreign.sqlite: a database, but not a journal"):
+    with pytest.raises(JournalError, match=r"foreign\.sqlite: a database, but not a journal"):
         Journal(foreign)
     with pytest.raises(JournalError, match="garbage: not a readable journal"):
         Journal(garbage)
@@ -93,7 +93,7 @@ def test_a_full_disk_is_said_and_nothing_stored_is_lost(tmp_path: Path, monkeypa
     opened = Journal(tmp_path / "j")
     put(opened, "before")
     monkeypatch.setattr(module, "_INSERT", "INSERT INTO no_such_table VALUES (?, ?, ?)")
-    with pytest.raises(JournalError, match="cannot write .* disk full"):
+    with pytest.raises(JournalError, match=r"cannot write .* disk full"):
         put(opened, "lost")
     monkeypatch.undo()
     put(opened, "after")

@@ -27,7 +27,9 @@ def test_the_reward_is_the_score_of_generation_to_the_bit():
     answers = [" records and", " the records", "", "  "]
     candidate = CANDIDATE.validate_json(CANDIDATE_JSON)
     judged = [asyncio.run(DOMAIN.judge(candidate, a, 0, 1)) for a in answers]
-    attempts = [Attempt(i, 0, Outcome.OK, a, "", 1, 1, j) for i, (a, j) in enumerate(zip(answers, judged, strict=True))]
+    attempts = [
+        Attempt(i, 0, Outcome.OK, a, "", 1, 1, j) for i, (a, j) in enumerate(zip(answers, judged, strict=True))
+    ]
     assert score(DOMAIN, answers) == [float(s) for s in scores(candidate, attempts)] == [1.0, 0.0, 0.0, 0.0]
 
 

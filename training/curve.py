@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("Agg")
-from matplotlib import pyplot  # noqa: E402 (after the choice of a backend without a screen)
+from matplotlib import pyplot
 
 _SMOOTH = 5  # steps
 

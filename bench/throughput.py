@@ -1,0 +1,92 @@
+"""Tokens per second of `generate`, as a share of what the same server gives a plain saturating load.
+
+    python -m autodata.servers recipes/demo/generate.yaml run=runs/bench/server     # in one terminal
+    python bench/throughput.py models.endpoints.small.base_url=http://127.0.0.1:PORT/v1
+
+Both loads run on one server, one after the other, alternating, with the same requests in flight. The
+plain load replays the messages that generate sent, all at once; prefix caching serves both.
+"""
+
+import argparse
+import asyncio
+import json
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+from autodata.config import load
+from autodata.corpora.files import read_corpus
+from autodata.domains import base
+from autodata.journal import Journal
+from autodata.llm import Client, Request
+from autodata.orchestrator import Harness, orchestrate
+from autodata.recipes import GenerateRecipe
+
+
+class Recording(Client):
+    """A client that remembers what it was asked."""
+
+    def __init__(self, *arguments: object):
+        super().__init__(*arguments)
+        self.asked: list[Request] = []
+
+    async def ask(self, request: Request):
+        self.asked.append(request)
+        return await super().ask(request)
+
+
+async def run_loop(recipe: GenerateRecipe, client: Recording, seed: int) -> None:
+    """The inner loop on every document, as many at once as the recipe says."""
+    domain = base.load(recipe.domain, client, seed)
+    slots = asyncio.Semaphore(recipe.documents_in_flight)
+
+    async def one(document) -> None:
+        async with slots:
+            await orchestrate(Harness(domain, document, "agentic"))
+
+    await asyncio.gather(*(one(d) for d in read_corpus(recipe.documents.path, recipe.documents.limit).documents))
+
+
+async def saturate(client: Client, requests: list[Request]) -> None:
+    """Every request as soon as the endpoint's limit lets it through."""
+    await asyncio.gather(*(client.ask(r) for r in requests))
+
+
+def measure(recipe: GenerateRecipe, folder: Path, work) -> tuple[float, Recording]:
+    """Generated tokens per second of one load, with a journal of its own."""
+    journal = Journal(folder / "journal.sqlite")
+    client = Recording(recipe.models, journal)
+
+    async def go() -> float:
+        start = time.monotonic()
+        await work(client)
+        seconds = time.monotonic() - start
+        await client.close()
+        return client.counts["completion_tokens"] / seconds
+
+    try:
+        return asyncio.run(go()), client
+    finally:
+        journal.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="+", help="models.endpoints.small.base_url=… and other key=value")
+    parser.add_argument("--pairs", type=int, default=3)
+    options = parser.parse_args()
+    recipe = load(GenerateRecipe, ["recipes/demo/generate.yaml", "domain.max_rounds=4", *options.overrides])
+    ratios = []
+    for pair in range(options.pairs):
+        seeds = [pair, pair + 1000]
+        with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
+            loop, client = measure(recipe, Path(one), lambda c, s=seeds[0]: run_loop(recipe, c, s))
+            plain, _ = measure(recipe, Path(two), lambda c, asked=client.asked: saturate(c, asked))
+        ratios.append(loop / plain)
+        print(f"generate {loop:.1f} tokens/s, plain load {plain:.1f} tokens/s, ratio {loop / plain:.2f}", flush=True)
+    print(json.dumps({"pairs": len(ratios), "median_ratio": round(median(ratios), 3)}))
+
+
+if __name__ == "__main__":
+    main()
