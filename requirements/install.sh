@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The pinned set into .venv, without resolving: stack facts are in the header of cpu.txt.
+# The pinned set into .venv, without resolving (the header of cpu.txt says why).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ -x .venv/bin/python ] || "${PYTHON:-python3.11}" -m venv .venv
@@ -11,7 +11,7 @@ if ! "${pip[@]}" download --no-deps -d .venv/wheels "$torch" >/dev/null 2>&1; th
     extra=(--extra-index-url "https://download.pytorch.org/whl/cpu")
 fi
 echo "installing $(grep -c == requirements/cpu.txt) packages into .venv (some minutes the first time)"
-"${pip[@]}" install --no-deps --no-compile "${extra[@]}" setuptools==77.0.3 wheel
-"${pip[@]}" install --no-deps --no-compile --no-build-isolation "${extra[@]}" -r requirements/cpu.txt
+"${pip[@]}" install --no-deps --no-compile "${extra[@]}" setuptools==77.0.3
+"${pip[@]}" install --no-deps --no-compile "${extra[@]}" -r requirements/cpu.txt
 "${pip[@]}" install --no-deps --no-build-isolation -e .
 rm -rf .venv/wheels
