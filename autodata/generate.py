@@ -10,7 +10,8 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from autodata import store
 from autodata.config import RecipeError, load
@@ -211,9 +212,25 @@ def _report(run: Run, generation: Generation, corpus: Corpus, facts: dict[str, o
         run.finish([TRAJECTORIES], **facts)
     else:
         run.note(**facts)
-    print(json.dumps({k: facts[k] for k in ("summary", "counts", "working_s", "server_busy_share")}, indent=2))
+    print(describe(facts))
     for document, error in list(generation.failures.items())[:5]:
         print(f"failed: {document}: {error}", file=sys.stderr)
+
+
+def describe(facts: Mapping[str, Any]) -> str:
+    """What a run did, in three lines."""
+    summary, counts = facts["summary"], facts["counts"]
+    first, later = summary["accepted_in_round_1"], summary["accepted_in_later_rounds"]
+    failures = ", ".join(f"{name} {count}" for name, count in summary["verdicts"].items())
+    tokens = counts.get("prompt_tokens", 0) + counts.get("completion_tokens", 0)
+    return (
+        f"{summary['accepted_documents']} of {summary['documents']} documents have an accepted candidate: "
+        f"{first[0]} of {first[1]} in round 1, {later[0]} of {later[1]} in later rounds\n"
+        f"{summary['rounds']} rounds: {failures}; accepted by preset: {summary['accepted_by_preset']}\n"
+        f"{counts.get('calls', 0)} calls, {counts.get('replayed', 0)} replayed, {tokens} tokens, "
+        f"{facts['working_s']} s, a call under way {facts['server_busy_share']:.1%} of the time; "
+        f"{summary['duplicate_answers']} of {summary['attempts']} answers repeat another of their round"
+    )
 
 
 def _models(recipe: GenerateRecipe) -> dict[str, str]:

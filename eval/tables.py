@@ -56,8 +56,8 @@ def render(recipe: TableRecipe) -> str:
         raise RecipeError(f"shape={recipe.shape}: choose one of {', '.join(SHAPES)}")
     missing = [f"- {row.label}: no finished run in {row.run}; make it with `{row.command}`"
                for row in recipe.rows if not _is_finished(row)]  # fmt: skip
-    notes = [*missing, *_notes(recipe)]
-    return f"### {recipe.title}\n\n{to_markdown(SHAPES[recipe.shape](recipe))}\n" + "\n".join(notes) + "\n"
+    notes = [*_notes(recipe), *missing]
+    return f"### {recipe.title}\n\n{to_markdown(SHAPES[recipe.shape](recipe))}\n" + "\n".join(notes).strip() + "\n"
 
 
 def _notes(recipe: TableRecipe) -> list[str]:
@@ -66,7 +66,7 @@ def _notes(recipe: TableRecipe) -> list[str]:
     found = [(row, _read(row, RESULTS)) for row in recipe.rows]
     sizes = next(({t: r["examples"] for t, r in result.items()} for _, result in found if result), {})
     notes = ["Intervals: 95 %, bootstrap over documents. Examples: " +
-             ", ".join(f"{task} {size}" for task, size in sizes.items()) + "."]  # fmt: skip
+             ", ".join(f"{task} {size}" for task, size in sizes.items()) + ".", ""]  # fmt: skip
     for row, result in found:
         for task, values in (result or {}).items():
             if values["unscored"]:

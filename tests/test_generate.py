@@ -134,7 +134,7 @@ def test_a_crash_at_every_journal_point_repeats_no_stored_call(tmp_path, monkeyp
                 break
             except (Crash, BaseExceptionGroup):
                 continue
-    assert '"documents": 1' in out
+    assert "of 1 documents" in out
     assert len(stored) == len(set(stored)) > 8
 
 
@@ -142,7 +142,7 @@ def test_running_again_is_up_to_date_and_other_inputs_are_refused(tmp_path, monk
     docs = write_documents(tmp_path / "docs", count=2)
     with fake_server(play_cloze) as server:
         args = arguments(tmp_path, server.url)
-        assert '"documents": 2' in run_main(monkeypatch, capsys, args)
+        assert "of 2 documents" in run_main(monkeypatch, capsys, args)
         calls = len(server.requests)
         assert "up to date" in run_main(monkeypatch, capsys, args)
         assert "up to date" in run_main(monkeypatch, capsys, [*args, "documents_in_flight=3"])
@@ -167,7 +167,7 @@ def test_an_endpoint_that_fails_stops_the_run_and_a_repaired_one_completes_it(tm
     assert "documents failed, more than max_error_rate" in said
     assert "HTTP 503" in said
     with fake_server(play_cloze) as server:
-        assert '"documents": 6' in run_main(monkeypatch, capsys, arguments(tmp_path, server.url))
+        assert "of 6 documents" in run_main(monkeypatch, capsys, arguments(tmp_path, server.url))
 
 
 def test_a_down_endpoint_is_named_before_any_work(tmp_path, monkeypatch, capsys):
