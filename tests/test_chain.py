@@ -83,19 +83,26 @@ def test_the_baseline_and_the_dataset(server, runs):
     assert "weak_avg" in out
 
 
-def test_training_refuses_too_few_and_trains_on_enough(runs):
+def test_training_refuses_too_few_and_goes_on_after_a_kill(runs):
     accelerate = str(Path(sys.executable).parent / "accelerate")
     launch = [accelerate, "launch", "--config_file", "recipes/accelerate/cpu.yaml", "training/grpo.py",
               f"{RECIPES}/grpo.yaml", f"run={runs}/grpo", f"dataset={runs}/dataset"]  # fmt: skip
     refused = subprocess.run([*launch, "min_examples=99"], text=True, capture_output=True)
     assert refused.returncode != 0
     assert "fewer than min_examples=99" in refused.stderr + refused.stdout
-    more = ["min_examples=1", "trainer.max_steps=2", "trainer.save_steps=1"]
-    run(*launch, *more, f"run={runs}/grpo_short", "trainer.num_generations=4", "trainer.per_device_train_batch_size=4")
-    manifest = store.require_finished(f"{runs}/grpo_short", "")
-    assert manifest["steps"] == 2
+    short = [*launch, f"run={runs}/grpo_short", "min_examples=1", "trainer.max_steps=3", "trainer.save_steps=1",
+             "trainer.num_generations=4", "trainer.per_device_train_batch_size=4"]  # fmt: skip
+    with subprocess.Popen(
+        short, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        while not (runs / "grpo_short" / "checkpoints" / "checkpoint-1" / "trainer_state.json").exists():
+            time.sleep(0.1)
+            assert process.poll() is None
+        os.killpg(process.pid, signal.SIGKILL)
+    run(*short)
+    assert store.require_finished(f"{runs}/grpo_short", "")["steps"] == 3
     curve = json.loads((runs / "grpo_short" / "curve.json").read_text())
-    assert [entry["step"] for entry in curve] == [1, 2]
+    assert [entry["step"] for entry in curve] == [1, 2, 3]
     assert (runs / "grpo_short" / "curve.png").stat().st_size > 1_000
 
 

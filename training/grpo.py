@@ -10,7 +10,6 @@ from pathlib import Path
 from accelerate import PartialState
 from datasets import Dataset
 from transformers import AutoTokenizer
-from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer
 
 from autodata import store
@@ -79,8 +78,9 @@ def save(run: Run, trainer: GRPOTrainer, reward: Reward) -> None:
 
 
 def _last_checkpoint(folder: Path) -> str | None:
-    checkpoints = folder / "checkpoints"
-    return get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    # The trainer writes trainer_state.json last: a checkpoint without it was cut off by a kill.
+    whole = [state.parent for state in (folder / "checkpoints").glob("checkpoint-*/trainer_state.json")]
+    return str(max(whole, key=lambda path: int(path.name.split("-")[1]))) if whole else None
 
 
 def _train_and_save(recipe: GrpoRecipe) -> None:
