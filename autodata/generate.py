@@ -10,8 +10,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from autodata import store
 from autodata.config import RecipeError, load
@@ -26,6 +25,7 @@ from autodata.prompts import PromptError
 from autodata.recipes import GenerateRecipe
 from autodata.servers import RunningServer, ServerError, running, watch
 from autodata.store import Run, RunError
+from autodata.summary import describe, summarize
 from autodata.types import TRAJECTORY, Document, Role, Trajectory
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class Generation:
             async with asyncio.TaskGroup() as group:
                 for document in self.pending:
                     group.create_task(self._finish(document, progress))
-        except ExceptionGroup as group_error:
+        except BaseExceptionGroup as group_error:
             raise group_error.exceptions[0] from None
         if self._too_many:
             raise self._too_many
@@ -115,26 +115,6 @@ def _count_errors(run: Run) -> Counter[str]:
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     records = [json.loads(line) for line in lines]
     return Counter(r["document_id"] for r in records if r["kind"] == JudgeFailed.__name__)
-
-
-def summarize(trajectories: Sequence[Trajectory]) -> dict[str, object]:
-    """Acceptance, in round 1 beside later rounds, and how candidates failed; all counted."""
-    rounds = [r for t in trajectories for r in t.rounds]
-    first, later = [r for r in rounds if r.number == 1], [r for r in rounds if r.number > 1]
-    verdicts = Counter("accepted" if r.verdict.accepted else r.verdict.failure or "unmeasured" for r in rounds)
-    presets = Counter(name for r in rounds for name, v in r.presets.items() if v.accepted)
-    attempts = sum(len(r.weak) + len(r.strong) for r in rounds)
-    return {
-        "documents": len(trajectories),
-        "accepted_documents": sum(t.accepted is not None for t in trajectories),
-        "rounds": len(rounds),
-        "accepted_in_round_1": [sum(r.verdict.accepted is True for r in first), len(first)],
-        "accepted_in_later_rounds": [sum(r.verdict.accepted is True for r in later), len(later)],
-        "verdicts": dict(sorted(verdicts.items())),
-        "accepted_by_preset": dict(sorted(presets.items())),
-        "attempts": attempts,
-        "duplicate_answers": sum(r.duplicate_answers for r in rounds),
-    }
 
 
 async def _run_with_servers(generation: Generation, servers: list[RunningServer], progress: Progress) -> None:
@@ -215,22 +195,6 @@ def _report(run: Run, generation: Generation, corpus: Corpus, facts: dict[str, o
     print(describe(facts))
     for document, error in list(generation.failures.items())[:5]:
         print(f"failed: {document}: {error}", file=sys.stderr)
-
-
-def describe(facts: Mapping[str, Any]) -> str:
-    """What a run did, in three lines."""
-    summary, counts = facts["summary"], facts["counts"]
-    first, later = summary["accepted_in_round_1"], summary["accepted_in_later_rounds"]
-    failures = ", ".join(f"{name} {count}" for name, count in summary["verdicts"].items())
-    tokens = counts.get("prompt_tokens", 0) + counts.get("completion_tokens", 0)
-    return (
-        f"{summary['accepted_documents']} of {summary['documents']} documents have an accepted candidate: "
-        f"{first[0]} of {first[1]} in round 1, {later[0]} of {later[1]} in later rounds\n"
-        f"{summary['rounds']} rounds: {failures}; accepted by preset: {summary['accepted_by_preset']}\n"
-        f"{counts.get('calls', 0)} calls, {counts.get('replayed', 0)} replayed, {tokens} tokens, "
-        f"{facts['working_s']} s, a call under way {facts['server_busy_share']:.1%} of the time; "
-        f"{summary['duplicate_answers']} of {summary['attempts']} answers repeat another of their round"
-    )
 
 
 def _models(recipe: GenerateRecipe) -> dict[str, str]:

@@ -16,7 +16,7 @@ LEVELS = [
     {"types"},
     {"rubric", "acceptance", "parsing", "prompts", "embedded", "recipes"},
     {"config"},
-    {"llm", "journal", "store", "servers", "progress"},
+    {"llm", "journal", "store", "servers", "progress", "summary"},
     {"agents"},
     {"domains"},
     {"orchestrator", "cot_self_instruct"},
