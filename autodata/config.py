@@ -203,12 +203,12 @@ def main() -> None:
     import sys
 
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
         print(__doc__)
         return
-    table = Table("key", "value", "set in", "note")
+    table = Table(Column("key", overflow="fold"), "value", "set in", "note")
     try:
         for row in explain(sys.argv[1:]):
             table.add_row(*row)

@@ -144,8 +144,7 @@ class EvalRecipe:
     run: str = field(default=MISSING, metadata=OPERATIONAL)
     label: str = MISSING  # the row of the table
     dataset: str = field(default=MISSING, metadata=OPERATIONAL)
-    arms: list[str] = field(default_factory=lambda: ["cot", "agentic"])
-    splits: list[str] = field(default_factory=lambda: ["test"])
+    sets: list[str] = field(default_factory=lambda: ["cot_test", "agentic_test"])  # <arm>_<split>
     samples: int = 3
     seed: int = 0
     domain: DomainConfig = field(default_factory=DomainConfig)

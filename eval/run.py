@@ -34,15 +34,14 @@ _COMMAND = "python -m autodata.dataset"
 
 
 def make_tasks(recipe: EvalRecipe, domain: base.Domain) -> list[Task]:
-    """One task per arm and split that has examples, named `<arm>_<split>`."""
+    """One task per set that has examples. Raises RunError when none has."""
     tasks = []
-    for arm in recipe.arms:
-        for split in recipe.splits:
-            examples = read_examples(recipe.dataset, arm, split)
-            if examples:
-                tasks.append(held_out_task(f"{arm}_{split}", domain, examples, recipe.samples))
+    for name in recipe.sets:
+        examples = read_examples(recipe.dataset, *name.rsplit("_", 1))
+        if examples:
+            tasks.append(held_out_task(name, domain, examples, recipe.samples))
     if not tasks:
-        raise RunError(f"{recipe.dataset}: no examples of arms {recipe.arms} in splits {recipe.splits}")
+        raise RunError(f"{recipe.dataset}: no examples in any of sets={recipe.sets}")
     return tasks
 
 

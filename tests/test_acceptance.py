@@ -1,7 +1,7 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autodata.acceptance import Gate, decide, decide_weak, mean, scores
@@ -88,11 +88,13 @@ def test_a_missing_strong_stage_is_no_verdict_but_a_weak_rejection_stands():
     assert (easy.accepted, easy.failure) == (False, Failure.TOO_EASY)
 
 
+@settings(max_examples=30)
 @given(SCORES, SCORES)
 def test_a_gate_without_bounds_accepts_everything(weak, strong):
     assert decide(weak, strong, Gate()).accepted is True
 
 
+@settings(max_examples=60)
 @given(SCORES, SCORES)
 def test_what_is_accepted_satisfies_every_bound(weak, strong):
     gate = Gate(

@@ -116,7 +116,7 @@ def test_a_cancelled_put_does_not_stop_the_others(journal):
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait([task])
-        await asyncio.wait_for(journal.put("next", REPLY), 1)
+        await asyncio.wait_for(journal.put("next", REPLY), 0.5)
 
     asyncio.run(cancel_one())
     assert journal.get("cancelled") == journal.get("next") == REPLY

@@ -34,12 +34,12 @@ def with_message(message):
     return replaced(choices=[{"index": 0, "message": message, "finish_reason": "stop"}])
 
 
-@pytest.mark.parametrize("retries", [0, 2])
+@pytest.mark.parametrize("retries", [0, 1])
 @pytest.mark.parametrize(
     ("failure", "name"),
     [
         (Scripted(drop=True), "APIConnectionError"),
-        (Scripted(delay_s=0.4), "APITimeoutError"),
+        (Scripted(delay_s=0.3), "APITimeoutError"),
         (Scripted(b"<html>bad gateway</html>"), "_BadShape"),
         (refuse("busy", 429), "HTTP 429"),
     ],
@@ -106,19 +106,24 @@ def test_a_reply_without_usage_is_still_a_reply(ask):
     assert (reply.content, reply.prompt_tokens) == ("fine", 0)
 
 
+@pytest.mark.xfail(strict=True, reason="usage without counts is added up as None")
+def test_a_reply_whose_usage_has_no_counts_is_still_a_reply(ask):
+    (reply,), _, _ = ask(lambda body, count: replaced(usage={}), request())
+    assert (reply.content, reply.prompt_tokens) == ("fine", 0)
+
+
 @pytest.mark.xfail(strict=True, reason="_read trusts the types inside of a completion")
 @pytest.mark.parametrize(
     "malformed",
     [
         replaced(choices=[1]),
-        replaced(usage={}),
         replaced(usage="none"),
         with_message("fine"),
         with_message({"content": 5}),
         with_message({"content": [{"type": "text", "text": "fine"}]}),
         Scripted(b'{"choices": "\xff"}'),
     ],
-    ids=["choice", "no counts", "usage", "message", "number", "parts", "not utf-8"],
+    ids=["choice", "usage", "message", "number", "parts", "not utf-8"],
 )
 def test_a_malformed_completion_is_tried_again(ask, malformed):
     replies, server, _ = ask(first(malformed), request())

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from autodata.parsing import ParseError, read_object, read_verdicts
@@ -44,6 +44,7 @@ def test_an_endless_number_is_a_parse_error():
     pytest.fail("an integer of 5000 digits was accepted")
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.text(max_size=5), JSON))
 def test_an_object_is_found_alone_in_a_fence_and_between_sentences(value):
     text = json.dumps(value)
