@@ -34,10 +34,13 @@ _COMMAND = "python -m autodata.dataset"
 
 
 def make_tasks(recipe: EvalRecipe, domain: base.Domain) -> list[Task]:
-    """One task per set that has examples. Raises RunError when none has."""
+    """One task per set that has examples. Raises RecipeError on a bad name, RunError when none has."""
     tasks = []
     for name in recipe.sets:
-        examples = read_examples(recipe.dataset, *name.rsplit("_", 1))
+        arm, _, split = name.rpartition("_")
+        if split not in ("train", "test"):
+            raise RecipeError(f"sets: {name!r} is not of the form <arm>_train or <arm>_test")
+        examples = read_examples(recipe.dataset, arm, split)
         if examples:
             tasks.append(held_out_task(name, domain, examples, recipe.samples))
     if not tasks:
