@@ -96,7 +96,10 @@ def _layers(arguments: list[str]) -> list[Layer]:
 
 def _with_domain(layers: list[Layer]) -> list[Layer]:
     """A domain's own domain.yaml lies beneath everything that the recipe says of it."""
-    names = [OmegaConf.select(layer.values, "domain.name") for layer in layers]
+    try:
+        names = [OmegaConf.select(layer.values, "domain.name") for layer in layers]
+    except OmegaConfBaseException as error:
+        raise RecipeError(f"domain.name: {_first_line(error)}") from error
     name = next((n for n in reversed(names) if n), None)
     if name is None:
         return layers
@@ -113,6 +116,8 @@ def _read_with_includes(path: Path, chain: tuple[Path, ...]) -> list[Layer]:
         raise RecipeError(f"{path}: includes itself through {' → '.join(map(str, chain))}")
     values = _read(path)
     included = values.pop("include", None) or []
+    if isinstance(included, str):
+        raise RecipeError(f"{path}: include is a list: [{included}]")
     layers = [layer for name in included
               for layer in _read_with_includes(path.parent / name, (*chain, path))]  # fmt: skip
     return [*layers, Layer(str(path), values)]
@@ -155,9 +160,12 @@ def explain(arguments: list[str]) -> list[tuple[str, str, str, str]]:
     layers = _layers(arguments)
     config = _merge(schema_for(arguments[0]), layers)
     origins: dict[str, tuple[str, str]] = {}
-    for layer in layers:
-        origins.update(_origins(layer))
-    return [(key, value, *origins.get(key, ("default", ""))) for key, value in _leaves(config, "")]
+    try:
+        for layer in layers:
+            origins.update(_origins(layer))
+        return [(key, value, *origins.get(key, ("default", ""))) for key, value in _leaves(config, "")]
+    except OmegaConfBaseException as error:
+        raise RecipeError(f"{arguments[0]}: {_first_line(error)}") from error
 
 
 def _leaves(config: DictConfig, prefix: str) -> list[tuple[str, str]]:

@@ -71,6 +71,7 @@ class Journal:
         if reply.outcome not in KEPT:
             return
         done: Future[None] = Future()
+        done.set_running_or_notify_cancel()  # a cancelled waiter must not upset the writer
         self._queue.put(_Write(key, REPLY.dump_json(reply).decode(), done))
         await asyncio.wrap_future(done)
 
@@ -213,7 +214,7 @@ def main() -> None:
     options = parser.parse_args()
     try:
         print(_run(options))
-    except (JournalError, OSError) as error:
+    except (JournalError, OSError, sqlite3.Error) as error:
         raise SystemExit(f"journal error: {error}") from None
 
 

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import math
 import os
 import time
 from collections import Counter
@@ -22,7 +23,14 @@ from autodata.types import Message, Outcome, Reply, Role
 
 log = logging.getLogger(__name__)
 _RETRIED = {408, 409, 429}
-_OVERFLOW_SIGNS = ("context length", "context_length", "maximum model length", "too many tokens")
+_OVERFLOW_SIGNS = (
+    "context length",
+    "context_length",
+    "context size",
+    "prompt is too long",
+    "maximum model length",
+    "too many tokens",
+)
 
 
 class EndpointError(RuntimeError):
@@ -78,7 +86,8 @@ class Client:
                 reply = await self._call(request, role)
         await self._journal.put(key, reply)
         self._count(reply)
-        return reply
+        # What is stored is what a replay will give, also where an equal request was faster.
+        return self._journal.get(key) or reply
 
     async def close(self) -> None:
         for connection in self._connections.values():
@@ -131,13 +140,13 @@ class Client:
         body = _body(request, self.models.endpoints[role.endpoint], role.sampling)
         try:
             completion = await self._connection(role.endpoint).chat.completions.create(**body)
+            return replace(_read(completion), latency_s=time.monotonic() - start)
         except openai.BadRequestError as error:
             if not any(sign in str(error).lower() for sign in _OVERFLOW_SIGNS):
                 raise
             return Reply(Outcome.CONTEXT_OVERFLOW, "", "", "", body["model"], 0, 0, 0.0)
-        except (json.JSONDecodeError, AttributeError, TypeError) as error:
+        except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise _BadShape(str(error)) from error
-        return replace(_read(completion), latency_s=time.monotonic() - start)
 
     def _count_retry(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -168,7 +177,7 @@ def probe(endpoint: Endpoint) -> None:
             client.chat.completions.create(model=endpoint.model, messages=messages, max_tokens=1)
     except openai.OpenAIError as error:
         raise EndpointError(
-            f"{endpoint.base_url} (model {endpoint.model}): {type(error).__name__}, {str(error)[:300]}"
+            f"{endpoint.base_url} (model {endpoint.model}): {type(error).__name__}, {_without_key(error, endpoint)}"
         ) from error
 
 
@@ -238,18 +247,24 @@ def _read(completion: ChatCompletion) -> Reply:
         raise _BadShape(f"no choices in {str(completion)[:200]!r}")
     choice, usage = completion.choices[0], completion.usage
     message = choice.message
-    content = message.content or ""
+    content = _as_text(message.content)
     reasoning = getattr(message, "reasoning", None) or getattr(message, "reasoning_content", None)
     return Reply(
         outcome=_outcome(choice.finish_reason, content, bool(message.refusal)),
         content=content,
-        reasoning=reasoning or "",
+        reasoning=_as_text(reasoning),
         finish_reason=choice.finish_reason or "",
         model=completion.model or "",
-        prompt_tokens=usage.prompt_tokens if usage else 0,
-        completion_tokens=usage.completion_tokens if usage else 0,
+        prompt_tokens=(usage.prompt_tokens or 0) if usage else 0,
+        completion_tokens=(usage.completion_tokens or 0) if usage else 0,
         latency_s=0.0,
     )
+
+
+def _as_text(value: object) -> str:
+    if not isinstance(value, str | None):
+        raise _BadShape(f"not text: {str(value)[:200]!r}")
+    return (value or "").encode(errors="replace").decode()  # no lone surrogates: SQLite wants UTF-8
 
 
 def _outcome(finish_reason: str | None, content: str, refused: bool) -> Outcome:
@@ -274,9 +289,16 @@ def _wait(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     headers: Mapping[str, str] = error.response.headers if isinstance(error, openai.APIStatusError) else {}
     try:
-        return min(max(float(headers.get("retry-after", "")), 0.0), 120.0)
+        seconds = float(headers.get("retry-after", ""))
     except ValueError:
         return _backoff(state)
+    return _backoff(state) if math.isnan(seconds) else min(max(seconds, 0.0), 120.0)
+
+
+def _without_key(error: Exception, endpoint: Endpoint) -> str:
+    """The error's text; some servers echo the key that they refuse."""
+    key = os.environ.get(endpoint.api_key_env, "")
+    return (str(error).replace(key, "***") if key else str(error))[:300]
 
 
 def _explain(error: Exception, request: Request, endpoint: Endpoint, tried_s: float) -> str:
@@ -284,4 +306,4 @@ def _explain(error: Exception, request: Request, endpoint: Endpoint, tried_s: fl
     advice = {401: "check the key named by api_key_env", 404: "check base_url and model"}
     hint = advice.get(getattr(error, "status_code", 0), "is the server up? see models.endpoints in the recipe")
     return (f"{request.role} at {endpoint.base_url} (model {endpoint.model}): {status}, "
-            f"{str(error)[:300]}; tried for {tried_s:.0f} s; {hint}")  # fmt: skip
+            f"{_without_key(error, endpoint)}; tried for {tried_s:.0f} s; {hint}")  # fmt: skip

@@ -15,7 +15,7 @@ def read_object(text: str) -> dict[str, object]:
     for chunk in (text, *_FENCE.findall(text), text[text.find("{") :]):
         try:
             value, _ = json.JSONDecoder().raw_decode(chunk.strip())
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # ValueError also for numbers of thousands of digits
             continue
         if isinstance(value, dict):
             return value

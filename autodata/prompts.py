@@ -9,6 +9,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from autodata.types import Message
 
 TURNS = ("system", "user", "assistant")
+# Expressions in a template can fail like any other: {{ 1 // 0 }} must not end a run with a traceback.
+_RENDER_ERRORS = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
 
 
 class PromptError(ValueError):
@@ -39,14 +41,16 @@ class PromptSet:
         template = self._template(name)
         try:
             turns = [(turn, _render_block(template, turn, slots)) for turn in TURNS]
-        except TemplateError as error:
+        except _RENDER_ERRORS as error:
             raise PromptError(f"{self.folder / name}.j2: {error}") from error
+        if not any(text for _, text in turns):
+            raise PromptError(f"{self.folder / name}.j2: no text in a block {' or '.join(TURNS)}")
         return tuple(Message(turn, text) for turn, text in turns if text)
 
     def _template(self, name: str) -> Template:
         try:
             return self._environment.get_template(f"{name}.j2")
-        except TemplateError as error:
+        except (TemplateError, OSError, UnicodeDecodeError) as error:
             raise PromptError(f"{self.folder / name}.j2: {error}") from error
 
 

@@ -200,7 +200,6 @@ def test_the_file_name_selects_the_schema():
         config.schema_for("other.yaml")
 
 
-@pytest.mark.xfail(strict=True, reason="explain and domain.name resolve outside of the try")
 @pytest.mark.parametrize("change", ["run=${oc.env:NO_SUCH_VARIABLE}", "domain.name=${nope}"])
 def test_an_interpolation_that_fails_is_a_recipe_error(recipe, change):
     with pytest.raises(RecipeError):

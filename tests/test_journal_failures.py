@@ -108,7 +108,6 @@ def test_everyone_in_a_failed_commit_is_told(journal, monkeypatch):
     assert [type(failure) for failure in asyncio.run(put_all())] == [JournalError] * 20
 
 
-@pytest.mark.xfail(strict=True, reason="set_result on a cancelled future ends the writer thread")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_cancelled_put_does_not_stop_the_others(journal):
     async def cancel_one():
