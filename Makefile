@@ -1,7 +1,7 @@
 # make demo: the whole chain on this machine's CPU, for real.   make test: the tests.
 # Both set up what they need; both are quick the second time.
 SHELL := /bin/bash
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DOCS ?= recipes/demo/documents
 RUNS ?= runs/$(if $(filter recipes/demo/documents,$(DOCS)),demo,$(notdir $(abspath $(DOCS))))
 PY := .venv/bin/python
