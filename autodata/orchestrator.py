@@ -90,7 +90,7 @@ class Harness:
         if reply is None:
             return False
         try:
-            self._candidate = self.domain.read_candidate(self.document, reply)
+            self._candidate = self.domain.read_candidate(self.document, reply, self.rounds)
             self._legal = {Move.VERIFY}
         except ParseError as error:
             self._rejection = Verdict(False, Failure.MALFORMED, str(error))

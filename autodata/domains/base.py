@@ -51,8 +51,8 @@ class Domain(ABC):
         """What to show the challenger after `rounds`; None when nothing is left to propose."""
 
     @abstractmethod
-    def read_candidate(self, document: Document, reply: Reply) -> Candidate:
-        """The proposed candidate. Raises ParseError when the reply does not hold one."""
+    def read_candidate(self, document: Document, reply: Reply, rounds: Sequence[Round]) -> Candidate:
+        """The candidate proposed after `rounds`. Raises ParseError when the reply does not hold one."""
 
     @abstractmethod
     async def check_quality(self, document: Document, candidate: Candidate) -> Quality:

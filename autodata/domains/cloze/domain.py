@@ -32,7 +32,6 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 class CutPoint:
     """A sentence cut before a word."""
 
-    number: int
     beginning: str
     word: str
 
@@ -46,26 +45,32 @@ class Domain(base.Domain):
     """One criterion per candidate, judged by code: is the next word the document's?"""
 
     def challenge(self, document: Document, rounds: Sequence[Round]) -> base.Challenge | None:
-        tried = {r.candidate.question for r in rounds if r.candidate}
-        untried = [p for p in find_cut_points(document.text) if p.beginning not in tried]
-        if not untried:
+        options = self._choose_options(document, rounds)
+        if not options:
             return None
-        chance = random.Random(f"{self.seed} {document.id} {len(rounds)}")
-        options = sorted(chance.sample(untried, min(OPTIONS, len(untried))), key=lambda p: p.number)
         slots = {"document": self.privileged(document), "options": options} | _failures(rounds)
-        numbers = {"type": "integer", "enum": [p.number for p in options]}
+        # Numbered from 1 in every round: one grammar for the server to compile, not one per call.
+        numbers = {"type": "integer", "enum": list(range(1, len(options) + 1))}
         schema = {"type": "object", "properties": {"cut": numbers}, "required": ["cut"],
                   "additionalProperties": False}  # fmt: skip
         return base.Challenge(slots, schema)
 
-    def read_candidate(self, document: Document, reply: Reply) -> Candidate:
+    def read_candidate(self, document: Document, reply: Reply, rounds: Sequence[Round]) -> Candidate:
         number = read_object(reply.content).get("cut")
-        points = {p.number: p for p in find_cut_points(document.text)}
-        if not isinstance(number, int) or number not in points:
-            raise ParseError(f"cut {number!r} is not one of the document's {len(points)} cut points")
-        point = points[number]
+        options = self._choose_options(document, rounds)
+        if type(number) is not int or not 1 <= number <= len(options):
+            raise ParseError(f"cut {number!r} is not one of the {len(options)} cut points to choose from")
+        point = options[number - 1]
         criterion = Criterion(f"The next word is “{point.word}”.", 1)
         return Candidate(point.beginning, point.word, (criterion,))
+
+    def _choose_options(self, document: Document, rounds: Sequence[Round]) -> list[CutPoint]:
+        """Some untried cut points, in the order of the text; the same whenever asked."""
+        tried = {r.candidate.question for r in rounds if r.candidate}
+        untried = [p for p in find_cut_points(document.text) if p.beginning not in tried]
+        chance = random.Random(f"{self.seed} {document.id} {len(rounds)}")
+        chosen = chance.sample(range(len(untried)), min(OPTIONS, len(untried)))
+        return [untried[i] for i in sorted(chosen)]
 
     async def check_quality(self, document: Document, candidate: Candidate) -> Quality:
         reason = _fault(candidate)
@@ -91,7 +96,7 @@ def find_cut_points(text: str) -> list[CutPoint]:
     for sentence in _sentences(excerpt(text)):
         words = sentence.split()
         for at in range(MIN_BEGINNING, len(words)):
-            points.append(CutPoint(len(points) + 1, " ".join(words[:at]), words[at]))
+            points.append(CutPoint(" ".join(words[:at]), words[at]))
     return points
 
 
