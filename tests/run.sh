@@ -3,7 +3,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 packages=(slurm-wlm munge chromium)
-have() { command -v sbatch munged chromium >/dev/null 2>&1; }
+have() {
+    local program
+    for program in sbatch munged chromium; do command -v "$program" >/dev/null || return 1; done
+}
 if ! have && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     export DEBIAN_FRONTEND=noninteractive
     { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${packages[@]}"; } >/tmp/autodata-apt.log 2>&1 ||
