@@ -4,7 +4,8 @@
     python bench/throughput.py models.endpoints.small.base_url=http://127.0.0.1:PORT/v1
 
 Both loads run on one server, one after the other, alternating, with the same requests in flight. The
-plain load replays the messages that generate sent, all at once; prefix caching serves both.
+plain load sends the requests that generate had sent, all at once; a first run, not counted, fills the
+prefix cache for both.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import asyncio
 import json
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from statistics import median
 
@@ -22,6 +24,8 @@ from autodata.journal import Journal
 from autodata.llm import Client, Request
 from autodata.orchestrator import Harness, orchestrate
 from autodata.recipes import GenerateRecipe
+
+Work = Callable[["Recording"], Awaitable[None]]
 
 
 class Recording(Client):
@@ -36,9 +40,9 @@ class Recording(Client):
         return await super().ask(request)
 
 
-async def run_loop(recipe: GenerateRecipe, client: Recording, seed: int) -> None:
+async def run_loop(client: Recording, recipe: GenerateRecipe) -> None:
     """The inner loop on every document, as many at once as the recipe says."""
-    domain = base.load(recipe.domain, client, seed)
+    domain = base.load(recipe.domain, client, recipe.seed)
     slots = asyncio.Semaphore(recipe.documents_in_flight)
 
     async def one(document) -> None:
@@ -53,22 +57,23 @@ async def saturate(client: Client, requests: list[Request]) -> None:
     await asyncio.gather(*(client.ask(r) for r in requests))
 
 
-def measure(recipe: GenerateRecipe, folder: Path, work) -> tuple[float, Recording]:
-    """Generated tokens per second of one load, with a journal of its own."""
-    journal = Journal(folder / "journal.sqlite")
-    client = Recording(recipe.models, journal)
+def measure(recipe: GenerateRecipe, work: Work) -> tuple[float, Recording]:
+    """Generated tokens per second of one load, with an empty journal of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        journal = Journal(Path(folder) / "journal.sqlite")
+        client = Recording(recipe.models, journal)
 
-    async def go() -> float:
-        start = time.monotonic()
-        await work(client)
-        seconds = time.monotonic() - start
-        await client.close()
-        return client.counts["completion_tokens"] / seconds
+        async def go() -> float:
+            start = time.monotonic()
+            await work(client)
+            seconds = time.monotonic() - start
+            await client.close()
+            return client.counts["completion_tokens"] / seconds
 
-    try:
-        return asyncio.run(go()), client
-    finally:
-        journal.close()
+        try:
+            return asyncio.run(go()), client
+        finally:
+            journal.close()
 
 
 def main() -> None:
@@ -78,11 +83,10 @@ def main() -> None:
     options = parser.parse_args()
     recipe = load(GenerateRecipe, ["recipes/demo/generate.yaml", "domain.max_rounds=4", *options.overrides])
     ratios = []
-    for pair in range(options.pairs):
-        seeds = [pair, pair + 1000]
-        with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
-            loop, client = measure(recipe, Path(one), lambda c, s=seeds[0]: run_loop(recipe, c, s))
-            plain, _ = measure(recipe, Path(two), lambda c, asked=client.asked: saturate(c, asked))
+    _, client = measure(recipe, lambda c: run_loop(c, recipe))  # warms the server's prefix cache for both
+    for _ in range(options.pairs):
+        loop, client = measure(recipe, lambda c: run_loop(c, recipe))
+        plain, _ = measure(recipe, lambda c, asked=client.asked: saturate(c, asked))
         ratios.append(loop / plain)
         print(f"generate {loop:.1f} tokens/s, plain load {plain:.1f} tokens/s, ratio {loop / plain:.2f}", flush=True)
     print(json.dumps({"pairs": len(ratios), "median_ratio": round(median(ratios), 3)}))

@@ -12,7 +12,7 @@ if ! have && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${packages[@]}"; } >/tmp/autodata-apt.log 2>&1 ||
         echo "apt could not install ${packages[*]}; see /tmp/autodata-apt.log"
 fi
-.venv/bin/python -m pytest
+.venv/bin/python -m pytest -n 2
 if have; then
     .venv/bin/python -m pytest -m "slow or slurm or browser"
 else
