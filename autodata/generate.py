@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from autodata import store
 from autodata.config import RecipeError, load
@@ -28,7 +29,6 @@ from autodata.store import Run, RunError
 from autodata.summary import describe, summarize
 from autodata.types import TRAJECTORY, Document, Role, Trajectory
 
-log = logging.getLogger(__name__)
 ARMS = {"agentic": orchestrate, "cot": propose_once}
 TRAJECTORIES, ERRORS = "trajectories.jsonl", "errors.jsonl"
 
@@ -153,7 +153,7 @@ def generate(recipe: GenerateRecipe, run: Run, corpus: Corpus) -> bool:
     """Run the recipe in its folder; True when every document has its trajectory."""
     run.start()
     store.repair_tail(run.path(TRAJECTORIES))
-    journal_path = run.path("journal.sqlite") if recipe.journal is None else store.Path(recipe.journal)
+    journal_path = run.path("journal.sqlite") if recipe.journal is None else Path(recipe.journal)
     if recipe.fork:
         store.fork(recipe.fork, journal_path)
     journal = Journal(journal_path)
