@@ -12,7 +12,7 @@ from autodata.types import Attempt, Candidate, Failure, Verdict
 class Gate:
     """The thresholds of one preset, in scores from 0 to 1; None = no such bound.
 
-    `weak_mean_above` and `…_below` are strict, the others include their bound.
+    `…_above` and `…_below` are strict, the others include their bound.
     """
 
     weak_mean_at_least: float | None = None
@@ -20,8 +20,10 @@ class Gate:
     weak_mean_at_most: float | None = None
     weak_mean_below: float | None = None
     weak_max_at_most: float | None = None
+    weak_min_above: float | None = None  # 0: no weak attempt at zero (one reading of paper Sec. 4)
     strong_mean_at_least: float | None = None
     strong_mean_below: float | None = None
+    strong_min_above: float | None = None  # 0: no strong attempt at zero
     gap_at_least: float | None = None
 
 
@@ -50,11 +52,13 @@ def decide_weak(weak: Sequence[Fraction], gate: Gate) -> Verdict | None:
     if too_easy:
         detail = f"weak mean {float(average):.3f}, best {float(max(weak)):.3f}"
         return Verdict(False, Failure.TOO_EASY, detail)
-    too_low = _under(average, gate.weak_mean_at_least) or (
-        gate.weak_mean_above is not None and average <= _exact(gate.weak_mean_above)
+    too_low = (
+        _under(average, gate.weak_mean_at_least)
+        or _within(average, gate.weak_mean_above)
+        or _within(min(weak), gate.weak_min_above)
     )
     if too_low:
-        return Verdict(False, Failure.NO_SIGNAL, f"weak mean {float(average):.3f}")
+        return Verdict(False, Failure.NO_SIGNAL, f"weak mean {float(average):.3f}, worst {float(min(weak)):.3f}")
     return None
 
 
@@ -67,13 +71,38 @@ def decide(weak: Sequence[Fraction], strong: Sequence[Fraction], gate: Gate) -> 
         return Verdict(None, None, "strong solver not measured")
     average, gap = mean(strong), mean(strong) - mean(weak)
     detail = f"weak {float(mean(weak)):.3f}, strong {float(average):.3f}, gap {float(gap):.3f}"
-    if _under(average, gate.strong_mean_at_least):
+    if _under(average, gate.strong_mean_at_least) or _within(min(strong), gate.strong_min_above):
         return Verdict(False, Failure.TOO_HARD, detail)
     if _reaches(average, gate.strong_mean_below):
         return Verdict(False, Failure.TOO_EASY, detail)
     if _under(gap, gate.gap_at_least):
         return Verdict(False, Failure.SMALL_GAP, detail)
     return Verdict(True, None, detail)
+
+
+def settle_weak(weak: Sequence[Fraction], planned: int, gate: Gate) -> Verdict | None:
+    """The rejection that no outcome of the missing weak attempts can change, or None.
+
+    Each rule is monotone in every score, so all-zeros and all-ones bound what can still happen.
+    """
+    low, high = (decide_weak(_fill(weak, planned, value), gate) for value in (0, 1))
+    return _settled(low, high, f"settled after {len(weak)} of {planned} weak attempts")
+
+
+def settle(weak: Sequence[Fraction], strong: Sequence[Fraction], planned: int, gate: Gate) -> Verdict | None:
+    """The verdict that no outcome of the missing strong attempts can change, or None."""
+    low, high = (decide(weak, _fill(strong, planned, value), gate) for value in (0, 1))
+    return _settled(low, high, f"settled after {len(strong)} of {planned} strong attempts")
+
+
+def _fill(scores: Sequence[Fraction], planned: int, value: int) -> list[Fraction]:
+    return [*scores, *[Fraction(value)] * (planned - len(scores))]
+
+
+def _settled(low: Verdict | None, high: Verdict | None, how: str) -> Verdict | None:
+    if low is None or high is None or (low.accepted, low.failure) != (high.accepted, high.failure):
+        return None
+    return low if low == high else Verdict(low.accepted, low.failure, f"{how}: {low.reason} to {high.reason}")
 
 
 def _exact(bound: float) -> Fraction:
@@ -90,3 +119,7 @@ def _reaches(value: Fraction, bound: float | None) -> bool:
 
 def _under(value: Fraction, bound: float | None) -> bool:
     return bound is not None and value < _exact(bound)
+
+
+def _within(value: Fraction, bound: float | None) -> bool:
+    return bound is not None and value <= _exact(bound)

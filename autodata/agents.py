@@ -1,72 +1,110 @@
 """The agents: each renders its prompt, asks the model of its role, and reads the reply."""
 
-from collections.abc import Mapping
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from autodata import rubric
 from autodata.llm import Client, Request
-from autodata.parsing import ParseError, read_verdicts
+from autodata.parsing import ParseError, read_object, read_verdicts, repair_object
 from autodata.prompts import PromptSet
-from autodata.types import Candidate, Judgement, Outcome, Reply, Role
+from autodata.types import Candidate, Criterion, Judgement, Message, Outcome, Reply, Role
+
+MAX_REPLY_CHARS = 100_000  # beyond this a reply is a runaway, not a proposal
+_SANITY = "What is 2+2? Answer with the number only."
 
 
 class Agents:
-    """Challenger, solver and judge over one prompt set and one client."""
+    """Everything that a document asks of models, over one prompt set and one client.
+
+    `spent` counts tokens per role, replayed replies included: the same on every resume.
+    """
 
     def __init__(self, client: Client, prompts: PromptSet):
+        self.spent: Counter[str] = Counter()
         self._client = client
         self._prompts = prompts
 
-    async def challenge(self, slots: Mapping[str, object], schema: dict[str, object], seed: int) -> Reply:
-        """A proposal, as text that should follow `schema`. Raises EndpointError, PromptError."""
-        messages = self._prompts.render("challenger", slots)
-        return await self._client.ask(Request(Role.CHALLENGER, messages, seed, schema=schema))
+    async def ask(self, request: Request) -> Reply:
+        """Any request, on this document's account. Raises EndpointError, Draining."""
+        reply = await self._client.ask(request)
+        self.spent[request.role] += reply.prompt_tokens + reply.completion_tokens
+        return reply
+
+    async def write(self, role: Role, template: str, slots: Mapping[str, object], **asked: object) -> Reply:
+        """What `role` answers to a template; `asked` are fields of Request, `seed` and `schema` among them."""
+        return await self.ask(Request(role, self._prompts.render(template, slots), **asked))
 
     async def solve(self, role: Role, slots: Mapping[str, object], seed: int, attempt: int) -> Reply:
         """One answer. Weak and strong render the same template, which never says who is asked."""
-        messages = self._prompts.render("solver", slots)
-        return await self._client.ask(Request(role, messages, seed, attempt))
+        return await self.write(role, "solver", slots, seed=seed, attempt=attempt)
 
-    async def judge(self, candidate: Candidate, answer: str, seed: int, asks: int) -> Judgement:
-        """Which criteria `answer` meets; after `asks` unreadable replies: none, never a zero.
+    async def is_answering(self, role: Role, attempt: int) -> bool:
+        """Whether the endpoint of a solver says anything at all to a trivial question (paper Fig. 15)."""
+        reply = await self.ask(Request(role, (Message("user", _SANITY),), seed=attempt, attempt=attempt))
+        return bool(reply.content.strip())
 
-        The judge sees question and criteria, not the reference answer and not the weights.
+    async def judge(self, candidate: Candidate, answer: str, seed: int, asks: int, per_call: int = 0) -> Judgement:
+        """Which criteria `answer` meets, `per_call` of them at a time (0: all at once).
+
+        The judge sees question and criteria, not the reference answer and not the weights. After `asks`
+        unreadable replies to a part there is no judgement at all: none, never a zero.
         """
-        count, problem = len(candidate.rubric), ""
+        size = per_call or len(candidate.rubric)
+        parts = [candidate.rubric[i : i + size] for i in range(0, len(candidate.rubric), size)]
+        try:
+            read = await asyncio.gather(*(self._judge_part(candidate, part, answer, seed, asks) for part in parts))
+        except ParseError as error:
+            return Judgement(None, None, f"judge failed {asks} times: {error}")
+        met = [m for part, _ in read for m in part]
+        return rubric.judge(candidate.rubric, met, "\n".join(reasons for _, reasons in read))
+
+    async def _judge_part(
+        self, candidate: Candidate, part: Sequence[Criterion], answer: str, seed: int, asks: int
+    ) -> tuple[tuple[bool, ...], str]:
         slots = {"question": candidate.question, "context": candidate.context, "answer": answer,
-                 "criteria": [c.text for c in candidate.rubric]}  # fmt: skip
-        messages = self._prompts.render("judge", slots)
+                 "criteria": [c.text for c in part]}  # fmt: skip
+        schema = verdict_schema(len(part))
         for ask in range(asks):
-            request = Request(Role.JUDGE, messages, seed + ask, ask, _verdict_schema(count))
-            reply = await self._client.ask(request)
+            reply = await self.write(Role.JUDGE, "judge", slots, seed=seed + ask, attempt=ask, schema=schema)
             try:
-                met, reasons = read_verdicts(_complete(reply), count)
-                return rubric.judge(candidate.rubric, met, reasons)
+                return read_verdicts(self.read(reply), len(part))
             except ParseError as error:
-                problem = str(error)
-        return Judgement(None, None, f"judge failed {asks} times: {problem}")
+                problem = error
+                self._client.counts["judge_asked_again"] += 1
+        raise problem
+
+    def read(self, reply: Reply) -> dict[str, object]:
+        """The JSON object of a finished reply, repaired if need be. Raises ParseError."""
+        if reply.outcome is not Outcome.OK:
+            raise ParseError(f"the reply ended as {reply.outcome}")
+        if len(reply.content) > MAX_REPLY_CHARS:
+            raise ParseError(f"a reply of {len(reply.content)} characters, more than {MAX_REPLY_CHARS}")
+        try:
+            return read_object(reply.content)
+        except ParseError:
+            repaired = repair_object(reply.content)
+            self._client.counts["repaired_json"] += 1
+            return repaired
 
 
-def _complete(reply: Reply) -> str:
-    if reply.outcome is not Outcome.OK:
-        raise ParseError(f"the judge's reply ended as {reply.outcome}")
-    return reply.content
-
-
-def _verdict_schema(count: int) -> dict[str, object]:
-    verdict = {
-        "type": "object",
-        "properties": {
+def verdict_schema(count: int) -> dict[str, object]:
+    """One verdict per criterion, its reason before it."""
+    verdict = make_object(
+        {
             "criterion": {"type": "integer", "minimum": 1, "maximum": count},
             "reason": {"type": "string"},  # before the verdict, so that it can shape it
             "met": {"type": "boolean"},
-        },
-        "required": ["criterion", "reason", "met"],
-        "additionalProperties": False,
-    }
-    verdicts = {"type": "array", "items": verdict, "minItems": count, "maxItems": count}
+        }
+    )
+    return make_object({"verdicts": {"type": "array", "items": verdict, "minItems": count, "maxItems": count}})
+
+
+def make_object(properties: dict[str, object]) -> dict[str, object]:
+    """The JSON schema of an object that has exactly these properties, in this order."""
     return {
         "type": "object",
-        "properties": {"verdicts": verdicts},
-        "required": ["verdicts"],
+        "properties": properties,
+        "required": list(properties),
         "additionalProperties": False,
     }

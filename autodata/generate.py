@@ -9,112 +9,26 @@ import logging
 import signal
 import sys
 import time
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 from autodata import store
 from autodata.config import RecipeError, load
 from autodata.corpora.files import Corpus, DocumentsError, read_corpus
-from autodata.cot_self_instruct import propose_once
 from autodata.domains import base
+from autodata.generation import ORCHESTRATORS, TRAJECTORIES, Generation, Stopped
+from autodata.harness import BASELINES
 from autodata.journal import Journal, JournalError
-from autodata.llm import Client, Draining, EndpointError
-from autodata.orchestrator import Harness, JudgeFailed, orchestrate
+from autodata.llm import Client, EndpointError
 from autodata.progress import Progress
 from autodata.prompts import PromptError
 from autodata.recipes import GenerateRecipe
 from autodata.servers import RunningServer, ServerError, running, watch
 from autodata.store import Run, RunError
 from autodata.summary import describe, summarize
-from autodata.types import TRAJECTORY, Document, Role, Trajectory
-
-ARMS = {"agentic": orchestrate, "cot": propose_once}
-TRAJECTORIES, ERRORS = "trajectories.jsonl", "errors.jsonl"
-
-
-class TooManyErrors(RuntimeError):
-    """More documents failed than the recipe allows."""
-
+from autodata.types import Role
 
 PROBLEMS = (RecipeError, RunError, DocumentsError, JournalError, ServerError, EndpointError, PromptError,
-            TooManyErrors)  # fmt: skip
-
-
-class Generation:
-    """The documents of one run on their way through the loop."""
-
-    def __init__(self, run: Run, recipe: GenerateRecipe, client: Client, documents: Sequence[Document]):
-        self.run = run
-        self.recipe = recipe
-        self.client = client
-        self.domain = base.load(recipe.domain, client, recipe.seed)
-        self.trajectories = store.read_records(run.path(TRAJECTORIES), TRAJECTORY)
-        done = {t.document_id for t in self.trajectories}
-        self.pending = [d for d in documents if d.id not in done]
-        self.total = len(documents)
-        self.failures: dict[str, str] = {}
-        self._too_many: TooManyErrors | None = None
-        self._earlier = _count_errors(run)
-        self._slots = asyncio.Semaphore(recipe.documents_in_flight)
-
-    async def finish_all(self, progress: Progress) -> None:
-        """Every pending document, many at once. Raises TooManyErrors, JournalError, RunError."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                for document in self.pending:
-                    group.create_task(self._finish(document, progress))
-        except BaseExceptionGroup as group_error:
-            raise group_error.exceptions[0] from None
-        if self._too_many:
-            raise self._too_many
-
-    async def _finish(self, document: Document, progress: Progress) -> None:
-        async with self._slots:
-            if self.client.draining:
-                return
-            try:
-                trajectory = await self._generate(document)
-            except Draining:
-                return
-            except (EndpointError, JudgeFailed) as error:
-                self._record_failure(document, error)
-                return
-        self.run.append(TRAJECTORIES, TRAJECTORY.dump_json(trajectory))
-        self.trajectories.append(trajectory)
-        progress.update(self.trajectories, self.client)
-
-    async def _generate(self, document: Document) -> Trajectory:
-        earlier = self._earlier[document.id]
-        harness = Harness(self.domain, document, self.recipe.arm, earlier)
-        return await ARMS[self.recipe.arm](harness)
-
-    def _record_failure(self, document: Document, error: Exception) -> None:
-        kind = type(error).__name__
-        record = {
-            "document_id": document.id,
-            "source": document.source,
-            "kind": kind,
-            "error": str(error),
-        }
-        self.run.append(ERRORS, json.dumps(record).encode())
-        self.failures[document.id] = str(error)
-        if len(self.failures) > self.recipe.max_error_rate * self.total:
-            # Stop as Ctrl-C does, so that what is under way is answered and kept.
-            self.client.draining = True
-            self._too_many = TooManyErrors(
-                f"{len(self.failures)} of {self.total} documents failed, more than "
-                f"max_error_rate={self.recipe.max_error_rate} allows; the last: {error}\n"
-                "what was answered is kept: repair the cause and run the same command again"
-            )
-
-
-def _count_errors(run: Run) -> Counter[str]:
-    path = run.path(ERRORS)
-    store.repair_tail(path)
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    records = [json.loads(line) for line in lines]
-    return Counter(r["document_id"] for r in records if r["kind"] == JudgeFailed.__name__)
+            Stopped)  # fmt: skip
 
 
 async def _run_with_servers(generation: Generation, servers: list[RunningServer], progress: Progress) -> None:
@@ -170,9 +84,8 @@ def generate(recipe: GenerateRecipe, run: Run, corpus: Corpus) -> bool:
             facts = _measure(client, time.monotonic() - working, time.monotonic() - start)
     finally:
         journal.close()
-    is_complete = len(generation.trajectories) == generation.total
-    _report(run, generation, corpus, facts, is_complete)
-    return is_complete
+    _report(run, generation, corpus, facts)
+    return generation.is_complete
 
 
 def _measure(client: Client, working_s: float, total_s: float) -> dict[str, object]:
@@ -184,15 +97,18 @@ def _measure(client: Client, working_s: float, total_s: float) -> dict[str, obje
     }
 
 
-def _report(run: Run, generation: Generation, corpus: Corpus, facts: dict[str, object], is_complete: bool) -> None:
+def _report(run: Run, generation: Generation, corpus: Corpus, facts: dict[str, object]) -> None:
     facts |= {"summary": summarize(generation.trajectories), "arm": generation.recipe.arm,
-              "models": _models(generation.recipe),
+              "models": _models(generation.recipe), "quarantined": generation.quarantined,
               "skipped_files": [f"{where}: {why}" for where, why in corpus.skipped]}  # fmt: skip
-    if is_complete:
+    if generation.is_complete:
         run.finish([TRAJECTORIES], **facts)
     else:
         run.note(**facts)
     print(describe(facts))
+    if generation.quarantined:
+        print(f"left out after {generation.recipe.quarantine_after} failures each (quarantine_after): "
+              f"{', '.join(generation.quarantined)}", file=sys.stderr)  # fmt: skip
     for document, error in list(generation.failures.items())[:5]:
         print(f"failed: {document}: {error}", file=sys.stderr)
 
@@ -202,11 +118,24 @@ def _models(recipe: GenerateRecipe) -> dict[str, str]:
     return {name: recipe.models.endpoints[role.endpoint].model for name, role in roles.items()}
 
 
+def _check(recipe: GenerateRecipe) -> None:
+    """Raise RecipeError for a value that no schema can refuse."""
+    domain = recipe.domain
+    choices = {
+        "arm": (recipe.arm, ("agentic", *BASELINES)),
+        "orchestrator": (recipe.orchestrator, ORCHESTRATORS),
+        "domain.preset": (domain.preset, domain.presets),
+        "domain.rubric_shape": (domain.rubric_shape, domain.rubric_shapes or [""]),
+    }
+    for key, (value, known) in choices.items():
+        if value not in known:
+            raise RecipeError(f"{key}={value}: choose one of {', '.join(known)}")
+    if (recipe.arm == "best_of_n") != (recipe.budget_from is not None):
+        raise RecipeError("arm=best_of_n spends what an agentic run spent: name that run with budget_from=…")
+
+
 def _open(recipe: GenerateRecipe) -> tuple[Run, Corpus]:
-    if recipe.arm not in ARMS:
-        raise RecipeError(f"arm={recipe.arm}: choose {' or '.join(ARMS)}")
-    if recipe.domain.preset not in recipe.domain.presets:
-        raise RecipeError(f"domain.preset={recipe.domain.preset}: choose one of {', '.join(recipe.domain.presets)}")
+    _check(recipe)
     store.identify_weights(recipe.models)
     corpus = read_corpus(recipe.documents.path, recipe.documents.limit)
     for where, why in corpus.skipped:
@@ -214,6 +143,8 @@ def _open(recipe: GenerateRecipe) -> tuple[Run, Corpus]:
     text = json.dumps([[d.id, d.text] for d in corpus.documents])
     prompts = store.hash_path(base.prompt_folder(recipe.domain))
     artefacts = {"corpus": store.digest(text.encode()), "prompts": prompts}
+    if recipe.budget_from:
+        artefacts["budget"] = store.output_hash(recipe.budget_from, "python -m autodata.generate")
     return Run(recipe.run, "generate", recipe, artefacts), corpus
 
 

@@ -1,8 +1,6 @@
 """Chat with OpenAI-compatible endpoints. The only network code."""
 
 import asyncio
-import hashlib
-import json
 import logging
 import math
 import os
@@ -10,19 +8,20 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 
 import openai
 import tenacity
 from openai import AsyncOpenAI, OpenAI
-from openai.types.chat import ChatCompletion
 
 from autodata.journal import Journal
-from autodata.recipes import Endpoint, Models, RoleConfig, Sampling
-from autodata.types import Message, Outcome, Reply, Role
+from autodata.recipes import Endpoint, Models, RoleConfig
+from autodata.request import BadShape, Request, make_body, read_reply, request_key
+from autodata.types import Outcome, Reply, Role
 
 log = logging.getLogger(__name__)
 _RETRIED = {408, 409, 429}
+_REFUSED = {400, 413, 422}
 _OVERFLOW_SIGNS = (
     "context length",
     "context_length",
@@ -37,23 +36,12 @@ class EndpointError(RuntimeError):
     """An endpoint did not serve a request; the message names role, URL, status and time tried."""
 
 
+class RequestRefused(EndpointError):
+    """The endpoint is up and refuses this very request (HTTP 400, 413, 422); no retry will help."""
+
+
 class Draining(RuntimeError):
     """The run is being stopped: calls under way are finished, no new one is started."""
-
-
-class _BadShape(ValueError):
-    """A reply with HTTP 200 that is not a chat completion."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked of a role, complete: equal requests are the same call."""
-
-    role: Role
-    messages: tuple[Message, ...]
-    seed: int
-    attempt: int = 0
-    schema: dict[str, object] | None = field(default=None, hash=False)
 
 
 class Client:
@@ -132,21 +120,23 @@ class Client:
         )
         try:
             return await attempts(self._call_once, request, role)
-        except (openai.OpenAIError, _BadShape) as error:
-            raise EndpointError(_explain(error, request, endpoint, time.monotonic() - start)) from error
+        except (openai.OpenAIError, BadShape) as error:
+            refused = isinstance(error, openai.APIStatusError) and error.status_code in _REFUSED
+            kind = RequestRefused if refused else EndpointError
+            raise kind(_explain(error, request, endpoint, time.monotonic() - start)) from error
 
     async def _call_once(self, request: Request, role: RoleConfig) -> Reply:
         start = time.monotonic()
-        body = _body(request, self.models.endpoints[role.endpoint], role.sampling)
+        body = make_body(request, self.models.endpoints[role.endpoint], role.sampling)
         try:
             completion = await self._connection(role.endpoint).chat.completions.create(**body)
-            return replace(_read(completion), latency_s=time.monotonic() - start)
+            return replace(read_reply(completion), latency_s=time.monotonic() - start)
         except openai.BadRequestError as error:
             if not any(sign in str(error).lower() for sign in _OVERFLOW_SIGNS):
                 raise
             return Reply(Outcome.CONTEXT_OVERFLOW, "", "", "", body["model"], 0, 0, 0.0)
         except (ValueError, AttributeError, TypeError, RecursionError) as error:
-            raise _BadShape(str(error)) from error
+            raise BadShape(str(error)) from error
 
     def _count_retry(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -192,28 +182,6 @@ def role_config(models: Models, role: Role) -> RoleConfig:
     return config
 
 
-def request_key(request: Request, endpoint: Endpoint, sampling: Sampling) -> str:
-    """Identity of a call: what is asked, of which model, how it samples; not where it is served."""
-    asked = {
-        "model": endpoint.model,
-        "weights": endpoint.server.weights if endpoint.server else "",
-        "revision": endpoint.revision,
-        "messages": [asdict(m) for m in request.messages],
-        "sampling": asdict(sampling),
-        "schema": request.schema,
-        "seed": request.seed,
-        "attempt": request.attempt,
-    }
-    text = json.dumps(asked, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def attempt_seed(seed: int, document_id: str, round_number: int, role: Role, attempt: int) -> int:
-    """An independent seed per attempt (architecture rule: hash of document, round, role, attempt)."""
-    text = json.dumps([seed, document_id, round_number, role, attempt])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
-
-
 def api_key(endpoint: Endpoint) -> str:
     """The key from the environment. Raises EndpointError when the named variable is not set."""
     if not endpoint.api_key_env:
@@ -223,62 +191,10 @@ def api_key(endpoint: Endpoint) -> str:
     return os.environ[endpoint.api_key_env]
 
 
-def _body(request: Request, endpoint: Endpoint, sampling: Sampling) -> dict[str, object]:
-    extra: dict[str, object] = dict(sampling.extra)
-    if request.messages[-1].role == "assistant":
-        extra |= {"continue_final_message": True, "add_generation_prompt": False}
-    body: dict[str, object] = {
-        "model": endpoint.model,
-        "messages": [asdict(m) for m in request.messages],
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "max_tokens": sampling.max_tokens,
-        "seed": request.seed,
-        "extra_body": extra,
-    }
-    if request.schema:
-        schema = {"name": "reply", "schema": request.schema, "strict": True}
-        body["response_format"] = {"type": "json_schema", "json_schema": schema}
-    return body
-
-
-def _read(completion: ChatCompletion) -> Reply:
-    if not getattr(completion, "choices", None) or completion.choices[0].message is None:
-        raise _BadShape(f"no choices in {str(completion)[:200]!r}")
-    choice, usage = completion.choices[0], completion.usage
-    message = choice.message
-    content = _as_text(message.content)
-    reasoning = getattr(message, "reasoning", None) or getattr(message, "reasoning_content", None)
-    return Reply(
-        outcome=_outcome(choice.finish_reason, content, bool(message.refusal)),
-        content=content,
-        reasoning=_as_text(reasoning),
-        finish_reason=choice.finish_reason or "",
-        model=completion.model or "",
-        prompt_tokens=(usage.prompt_tokens or 0) if usage else 0,
-        completion_tokens=(usage.completion_tokens or 0) if usage else 0,
-        latency_s=0.0,
-    )
-
-
-def _as_text(value: object) -> str:
-    if not isinstance(value, str | None):
-        raise _BadShape(f"not text: {str(value)[:200]!r}")
-    return (value or "").encode(errors="replace").decode()  # no lone surrogates: SQLite wants UTF-8
-
-
-def _outcome(finish_reason: str | None, content: str, refused: bool) -> Outcome:
-    if finish_reason == "length":
-        return Outcome.TRUNCATED
-    if refused or finish_reason == "content_filter":
-        return Outcome.REFUSAL
-    return Outcome.OK if content.strip() else Outcome.EMPTY
-
-
 def _is_transient(error: BaseException) -> bool:
     if isinstance(error, openai.APIStatusError):
         return error.status_code in _RETRIED or error.status_code >= 500
-    return isinstance(error, openai.APIConnectionError | openai.APIResponseValidationError | _BadShape)
+    return isinstance(error, openai.APIConnectionError | openai.APIResponseValidationError | BadShape)
 
 
 _backoff = tenacity.wait_random_exponential(multiplier=0.5, max=60)

@@ -1,197 +1,107 @@
-"""The inner loop of one document: the legal moves, and the orchestrator that makes them.
+"""Who chooses the moves: Python in a fixed order, or a language model among the legal ones."""
 
-The harness owns the rules: which move is legal now, how many rounds there are, what a verdict is.
-An orchestrator only chooses among legal moves, so it can neither skip a check nor bend a threshold.
-"""
+import json
 
-import asyncio
-from collections import Counter
-from collections.abc import Sequence
-from enum import StrEnum
+from autodata import ledger
+from autodata.agents import make_object
+from autodata.harness import MAX_INSTRUCTION_CHARS, Harness, IllegalMove, Move
+from autodata.request import attempt_seed
+from autodata.types import Reply, Role, Trajectory
 
-from autodata.acceptance import decide_weak, scores
-from autodata.domains.base import Domain
-from autodata.parsing import ParseError
-from autodata.types import (
-    Attempt,
-    Candidate,
-    Document,
-    Failure,
-    Quality,
-    Role,
-    Round,
-    Trajectory,
-    Verdict,
-)
+MAX_REFUSALS_KEPT = 200  # characters of each reason
+_TEXT = {"type": "string", "maxLength": MAX_INSTRUCTION_CHARS}
+_TOOLS = {
+    Move.PROPOSE: ("Ask the challenger for an entirely new candidate.", {"diagnosis": _TEXT, "instruction": _TEXT}),
+    Move.VERIFY: ("Have the quality of the open candidate checked.", {}),
+    Move.TRY_WEAK: ("Let the weak solver try the open candidate.", {}),
+    Move.TRY_STRONG: ("Let the strong solver try the open candidate.", {}),
+    Move.TRY_BOTH: ("Let both solvers try the open candidate.", {}),
+    Move.ACCEPT: ("Accept the open candidate, which passed every test.", {}),
+    Move.GIVE_UP: ("Leave this document: nothing good will come of it.", {"diagnosis": _TEXT}),
+}
+TOOLS = tuple({"name": str(move), "description": text, "parameters": make_object(dict(arguments))}
+              for move, (text, arguments) in _TOOLS.items())  # fmt: skip
 
 
-class Move(StrEnum):
-    """What an orchestrator can do next."""
-
-    PROPOSE = "propose"
-    VERIFY = "verify"
-    TRY_WEAK = "try_weak"
-    TRY_STRONG = "try_strong"
-    CONCLUDE = "conclude"
-
-
-class IllegalMove(RuntimeError):
-    """A move that is not legal now; the message lists those that are."""
-
-
-class JudgeFailed(RuntimeError):
-    """An attempt could not be judged, so the round has no verdict: retried when the run resumes."""
-
-
-async def orchestrate(harness: "Harness") -> Trajectory:
-    """The fixed orchestrator: test what is proposed, stop at the first acceptance."""
-    while not harness.accepted and await harness.propose():
-        for move in (harness.verify, harness.try_weak, harness.try_strong):
-            if not await move():
-                break
-        harness.conclude()
+async def orchestrate(harness: Harness) -> Trajectory:
+    """The fixed orchestrator: round after round until one is accepted or they are used up."""
+    await harness.prepare()
+    while harness.legal_moves:
+        await play_round(harness)
     return harness.trajectory()
 
 
-class Harness:
-    """One document between orchestrator and agents.
+async def play_round(harness: Harness) -> None:
+    """Propose, then test until the round closes: verify, try weak, try strong, accept."""
+    await harness.make(Move.PROPOSE)
+    while harness.candidate:
+        await harness.make(harness.legal_moves[0])
 
-    `earlier_failures` counts how often judging this document failed before: a judge whose replies
-    were unreadable is asked afresh on resume, beyond the replies that the journal replays.
+
+async def orchestrate_by_agent(harness: Harness) -> Trajectory:
+    """A language model chooses each move; after too many illegal ones Python goes on (paper Sec. 2.1).
+
+    Each choice is a conversation of its own, over a ledger of bounded length, so that a long run does
+    not fill the model's context.
     """
-
-    def __init__(self, domain: Domain, document: Document, arm: str, earlier_failures: int = 0):
-        self.domain = domain
-        self.document = document
-        self.arm = arm
-        self.rounds: list[Round] = []
-        self._asks = (domain.config.judge_retries + 1) * (earlier_failures + 1)
-        self._legal = {Move.PROPOSE}
-        self._clear()
-
-    @property
-    def legal_moves(self) -> frozenset[Move]:
-        return frozenset(self._legal)
-
-    @property
-    def accepted(self) -> bool:
-        return bool(self.rounds) and self.rounds[-1].verdict.accepted is True
-
-    @property
-    def has_open_round(self) -> bool:
-        return Move.PROPOSE not in self._legal
-
-    async def propose(self) -> bool:
-        """Ask for a new candidate. False when the rounds are used up or nothing is left."""
-        self._check(Move.PROPOSE)
-        if len(self.rounds) >= self.domain.config.max_rounds:
-            return False
-        reply = await self.domain.propose(self.document, self.rounds)
-        if reply is None:
-            return False
-        try:
-            self._candidate = self.domain.read_candidate(self.document, reply, self.rounds)
-            self._legal = {Move.VERIFY}
-        except ParseError as error:
-            self._rejection = Verdict(False, Failure.MALFORMED, str(error))
-            self._legal = {Move.CONCLUDE}
-        return True
-
-    async def verify(self) -> bool:
-        """Check the candidate's quality. False when it failed (or there is no candidate)."""
-        if self._rejection:
-            return False
-        self._check(Move.VERIFY)
-        candidate = self._require_candidate()
-        self._quality = await self.domain.check_quality(self.document, candidate)
-        if self._quality.passed and self._quality.candidate_hash == candidate.hash:
-            self._legal = {Move.TRY_WEAK}
-            return True
-        self._rejection = Verdict(False, Failure.LOW_QUALITY, self._quality.reason)
-        self._legal = {Move.CONCLUDE}
-        return False
-
-    async def try_weak(self) -> bool:
-        """Let the weak solver try. False when that alone decides against the candidate."""
-        self._check(Move.TRY_WEAK)
-        self._weak = await self._attempt(Role.WEAK_SOLVER)
-        weak = scores(self._require_candidate(), self._weak)
-        passed = any(not decide_weak(weak, gate) for gate in self.domain.config.presets.values())
-        # The strong solver costs most: it is asked only where some preset still could accept.
-        self._legal = {Move.TRY_STRONG, Move.CONCLUDE} if passed else {Move.CONCLUDE}
-        return passed
-
-    async def try_strong(self) -> bool:
-        """Let the strong solver try."""
-        self._check(Move.TRY_STRONG)
-        self._strong = await self._attempt(Role.STRONG_SOLVER)
-        self._legal = {Move.CONCLUDE}
-        return True
-
-    async def try_both(self) -> None:
-        """Let both solvers try whatever the weak one's result: the baseline arm's only test."""
-        self._check(Move.TRY_WEAK)
-        tries = [self._attempt(role) for role in (Role.WEAK_SOLVER, Role.STRONG_SOLVER)]
-        self._weak, self._strong = await asyncio.gather(*tries)
-        self._legal = {Move.CONCLUDE}
-
-    def conclude(self) -> Verdict:
-        """Close the round with the verdict of every preset, recomputed from booleans."""
-        self._check(Move.CONCLUDE)
-        config = self.domain.config
-        presets = {name: self._decide(name) for name in config.presets} if self._weak else {}
-        verdict = self._rejection or presets[config.preset]
-        self.rounds.append(
-            Round(
-                number=len(self.rounds) + 1,
-                candidate=self._candidate,
-                quality=self._quality,
-                weak=self._weak,
-                strong=self._strong,
-                verdict=verdict,
-                presets=presets,
-                duplicate_answers=count_duplicates(self._weak) + count_duplicates(self._strong),
-            )
-        )
-        self._clear()
-        self._legal = {Move.PROPOSE}
-        return verdict
-
-    def trajectory(self) -> Trajectory:
-        document, preset = self.document, self.domain.config.preset
-        return Trajectory(document.id, document.source, self.arm, preset, tuple(self.rounds))
-
-    def _clear(self) -> None:
-        self._candidate: Candidate | None = None
-        self._quality: Quality | None = None
-        self._weak: tuple[Attempt, ...] = ()
-        self._strong: tuple[Attempt, ...] = ()
-        self._rejection: Verdict | None = None
-
-    def _check(self, move: Move) -> None:
-        if move not in self._legal:
-            raise IllegalMove(f"{move} is not legal now; legal: {', '.join(sorted(self._legal))}")
-
-    def _require_candidate(self) -> Candidate:
-        if self._candidate is None:
-            raise IllegalMove("there is no candidate in this round")
-        return self._candidate
-
-    async def _attempt(self, role: Role) -> tuple[Attempt, ...]:
-        number = len(self.rounds) + 1
-        candidate = self._require_candidate()
-        attempts = await self.domain.attempt(self.document, candidate, role, number, self._asks)
-        unjudged = [a for a in attempts if a.judgement.met is None]
-        if unjudged:
-            raise JudgeFailed(f"round {number}, {role}: {unjudged[0].judgement.reason}")
-        return attempts
-
-    def _decide(self, preset: str) -> Verdict:
-        gate = self.domain.config.presets[preset]
-        return self.domain.decide(self._require_candidate(), self._weak, self._strong, gate)
+    harness.orchestrator = "agent"
+    await harness.prepare()
+    asked = 0
+    while harness.legal_moves and len(harness.refused) <= harness.domain.config.max_illegal_moves:
+        await _move(harness, await _choose(harness, asked))
+        asked += 1
+    while harness.legal_moves:
+        harness.orchestrator = "agent, then fixed"
+        await harness.make(harness.legal_moves[0])
+    return harness.trajectory()
 
 
-def count_duplicates(attempts: Sequence[Attempt]) -> int:
-    """How many answers repeat an earlier one word for word: many of them hint at shared seeds."""
-    answers = Counter(a.answer for a in attempts if len(a.answer.split()) > 0)
-    return sum(count - 1 for count in answers.values())
+async def _choose(harness: Harness, asked: int) -> Reply:
+    domain, number = harness.domain, len(harness.rounds) + 1
+    seed = attempt_seed(domain.seed, harness.document.id, number, Role.ORCHESTRATOR, asked)
+    return await domain.agents.write(Role.ORCHESTRATOR, "orchestrator", _slots(harness),
+                                     seed=seed, attempt=asked, tools=TOOLS)  # fmt: skip
+
+
+async def _move(harness: Harness, reply: Reply) -> None:
+    """Make the move that was chosen; anything but a legal one is refused, with the reason."""
+    try:
+        arguments = _read_arguments(reply)
+        texts = {k: str(arguments.get(k, "")) for k in ("instruction", "diagnosis")}
+        await harness.make(_read_move(reply), **texts)
+    except IllegalMove as refusal:
+        harness.refused.append(str(refusal)[:MAX_REFUSALS_KEPT])
+
+
+def _read_move(reply: Reply) -> Move:
+    try:
+        return Move(reply.tool)
+    except ValueError:
+        called = ledger.shorten(reply.tool) or "no function"
+        raise IllegalMove(f"{called} was called; choose one of the moves") from None
+
+
+def _read_arguments(reply: Reply) -> dict[str, object]:
+    try:
+        arguments = json.loads(reply.arguments or "{}")
+    except (ValueError, RecursionError):
+        raise IllegalMove(f"the arguments of {reply.tool} are not JSON") from None
+    if not isinstance(arguments, dict):
+        raise IllegalMove(f"the arguments of {reply.tool} are not an object")
+    return arguments
+
+
+def _slots(harness: Harness) -> dict[str, object]:
+    rounds = harness.rounds
+    measured = next((r for r in reversed(rounds) if r.weak), None)
+    return {
+        "excerpt": ledger.shorten(harness.document.text),
+        "rounds": ledger.list_rounds(rounds),
+        "earlier": ledger.count_earlier(rounds),
+        "criteria": ledger.count_criteria(measured),
+        "question": ledger.describe_candidate(harness.candidate),
+        "weak": ledger.average(harness.weak),
+        "rounds_left": harness.domain.config.max_rounds - len(rounds),
+        "legal": [str(m) for m in harness.legal_moves],
+        "refused": harness.refused[-1:],
+    }

@@ -2,7 +2,15 @@
 
 import json
 import re
+from collections.abc import Mapping
 
+import json_repair
+
+from autodata.types import Criterion
+
+MAX_CHARS = 20_000  # of one field of a candidate
+MAX_CRITERION_CHARS = 2_000
+_INTEGER = re.compile(r"[+-]?[0-9]{1,4}")
 _FENCE = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
 
 
@@ -22,13 +30,86 @@ def read_object(text: str) -> dict[str, object]:
     raise ParseError("no JSON object in the reply" if text.strip() else "the reply is empty")
 
 
-def read_verdicts(text: str, count: int) -> tuple[tuple[bool, ...], str]:
+def repair_object(text: str) -> dict[str, object]:
+    """The JSON object in a finished reply that is not quite JSON: a quote or a comma is missing.
+
+    The last resort, and counted where it is used. Never for a reply that was cut off: that would
+    turn half a rubric into a whole one.
+    """
+    start = text.find("{")
+    try:
+        value = json_repair.loads(text[start:]) if start >= 0 else None
+    except (ValueError, RecursionError) as error:
+        raise ParseError("no JSON object in the reply") from error
+    if not isinstance(value, dict) or not value:
+        raise ParseError("no JSON object in the reply")
+    return value
+
+
+def read_text(record: Mapping[str, object], key: str, at_most: int = MAX_CHARS) -> str:
+    """A field that must be text, not blank and of bounded length."""
+    value = record.get(key)
+    if not isinstance(value, str) or not value.strip():
+        raise ParseError(f"no text in `{key}`")
+    if len(value) > at_most:
+        raise ParseError(f"`{key}` has {len(value)} characters, more than {at_most}")
+    return value.strip()
+
+
+def read_texts(record: Mapping[str, object], key: str) -> list[str]:
+    """A field that must be a list of texts; blank ones are left out."""
+    value = record.get(key)
+    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+        raise ParseError(f"`{key}` is not a list of texts")
+    return [v.strip() for v in value if v.strip()]
+
+
+def read_integer(value: object) -> int:
+    """A whole number, also where a model wrote "+8" or 8.0 (paper Sec. 4: such weights broke parsing)."""
+    if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
+        return int(value)
+    if type(value) is int or (isinstance(value, float) and value.is_integer()):
+        return int(value)
+    raise ParseError(f"{str(value)[:40]!r} is not a whole number")
+
+
+def read_rubric(record: Mapping[str, object]) -> tuple[Criterion, ...]:
+    """The list `rubric` of {criterion, weight, category[, capability]}.
+
+    The category gives the sign, the weight the size, so that −5 and 5 of category negative agree.
+    """
+    items = record.get("rubric")
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise ParseError("no list of criteria in `rubric`")
+    rubric = tuple(_read_criterion(item) for item in items)
+    if not any(c.weight > 0 for c in rubric):
+        raise ParseError("the rubric has no criterion of positive weight")
+    texts = [" ".join(c.text.casefold().split()) for c in rubric]
+    twice = next((t for t in texts if texts.count(t) > 1), "")
+    if twice:
+        raise ParseError(f"the same criterion twice: {twice[:80]}")
+    return rubric
+
+
+def _read_criterion(item: Mapping[str, object]) -> Criterion:
+    category, weight = item.get("category"), read_integer(item.get("weight"))
+    if category not in ("positive", "negative"):
+        raise ParseError(f"category {str(category)[:40]!r} is neither positive nor negative")
+    if weight == 0 or (category == "positive" and weight < 0):
+        raise ParseError(f"weight {weight} in category {category}")
+    capability = item.get("capability", "")
+    signed = weight if category == "positive" else -abs(weight)
+    text = read_text(item, "criterion", MAX_CRITERION_CHARS)
+    return Criterion(text, signed, capability if isinstance(capability, str) else "")
+
+
+def read_verdicts(reply: Mapping[str, object], count: int) -> tuple[tuple[bool, ...], str]:
     """One boolean per criterion, and the reasons, from a judge's reply.
 
     The set must be complete and named: criteria 1 to `count`, each exactly once, each `met` a
     boolean. Anything else is a ParseError, so that a broken judge is never read as a score.
     """
-    verdicts = read_object(text).get("verdicts")
+    verdicts = reply.get("verdicts")
     if not isinstance(verdicts, list):
         raise ParseError("no list `verdicts` in the judge's reply")
     by_number: dict[int, dict[str, object]] = {}

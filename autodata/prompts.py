@@ -1,5 +1,7 @@
 """Prompts are files: one Jinja template per role, one block per turn."""
 
+import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +15,12 @@ TURNS = ("system", "user", "assistant")
 _RENDER_ERRORS = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
 
 
+# What servers read as control tokens when it stands in a text: turn markers, reasoning and tool tags.
+_CONTROL = re.compile(r"<(?=\|)|(?<=\|)>|<(?=/?(?:think|tool_call|tool_response|s|bos|eos|start_of_turn|end_of_turn)>)"
+                      r"|\[(?=/?INST\])")  # fmt: skip
+_HARMLESS = {"<": "‹", ">": "›", "[": "⟦"}
+
+
 class PromptError(ValueError):
     """A template is missing or broken; the message names the file."""
 
@@ -20,8 +28,10 @@ class PromptError(ValueError):
 class PromptSet:
     """The templates of a folder, each `<name>.j2` with blocks `system`, `user`, `assistant`.
 
-    Turns come from blocks, so no text put into a template can open a turn of its own. A block that
-    renders to nothing is left out. A block `assistant` is a beginning that the model continues.
+    Turns come from blocks, and control tokens in what is put into a template are made harmless, so no
+    text can open a turn of its own. `{{ text | seal("document") }}` delimits untrusted text by a mark that
+    the text cannot contain. A block that renders to nothing is left out. A block `assistant` is a
+    beginning that the model continues.
     """
 
     def __init__(self, folder: Path):
@@ -34,7 +44,9 @@ class PromptSet:
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
+            finalize=_disarm,
         )
+        self._environment.filters["seal"] = seal
 
     def render(self, name: str, slots: Mapping[str, object]) -> tuple[Message, ...]:
         """The turns of template `name`. Raises PromptError on a missing file, slot or bad syntax."""
@@ -52,6 +64,17 @@ class PromptSet:
             return self._environment.get_template(f"{name}.j2")
         except (TemplateError, OSError, UnicodeDecodeError) as error:
             raise PromptError(f"{self.folder / name}.j2: {error}") from error
+
+
+def seal(text: str, name: str) -> str:
+    """`text` between tags whose mark is the text's own hash: nothing inside can close them early."""
+    mark = f"{name}-{hashlib.sha256(text.encode(errors='replace')).hexdigest()[:16]}"
+    return f"<{mark}>\n{text}\n</{mark}>"
+
+
+def _disarm(value: object) -> object:
+    """Control tokens of chat templates, spelt so that no tokenizer takes them for its own."""
+    return _CONTROL.sub(lambda found: _HARMLESS[found[0]], value) if isinstance(value, str) else value
 
 
 def _render_block(template: Template, turn: str, slots: Mapping[str, object]) -> str:

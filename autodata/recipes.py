@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from autodata.acceptance import Gate
+from autodata.rubric import Shape
 
 OPERATIONAL = {"operational": True}
 
@@ -66,6 +67,9 @@ class Models:
     """Who serves each role; a domain uses the roles that it needs."""
 
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
+    presets: dict[str, Sampling] = field(
+        default_factory=dict, metadata=OPERATIONAL
+    )  # named samplings, for ${models.presets.…}
     challenger: RoleConfig | None = None
     quality_verifier: RoleConfig | None = None
     orchestrator: RoleConfig | None = None
@@ -76,17 +80,30 @@ class Models:
 
 @dataclass
 class DomainConfig:
-    """How a domain's tasks are tested; defaults stand in the domain's own domain.yaml."""
+    """How a domain's tasks are made and tested; defaults stand in the domain's own domain.yaml."""
 
     name: str = MISSING
     prompts: str | None = None  # folder of templates instead of the domain's own
     preset: str = MISSING  # the gate in force, a key of presets
     presets: dict[str, Gate] = field(default_factory=dict)
+    rubric_shape: str = ""  # a key of rubric_shapes, where the challenger writes rubrics
+    rubric_shapes: dict[str, Shape] = field(default_factory=dict)
+    challengers: int = 1  # proposals asked for at once, each tested in a round of its own
     weak_attempts: int = MISSING
     strong_attempts: int = MISSING
+    weak_first: bool = True  # the strong solver is asked only after the weak stage; false: both at once
+    early_stop: bool = False  # no further attempt once the verdict in force cannot change
     max_rounds: int = MISSING
+    give_up_after: int = 1  # rounds before the orchestrator may give up
+    max_illegal_moves: int = 3  # then the fixed orchestrator takes over
+    criteria_per_call: int = 0  # how many criteria the judge is shown at once; 0: all
     judge_retries: int = 2  # an unreadable judge reply is asked again this often
+    final_check: bool = False  # a second quality check of what may become an example
+    sanity_probe: bool = False  # when all answers of a solver are empty, ask its endpoint something trivial
     privileged_strong: bool = False  # the strong solver sees the document
+    document_chars: int | None = None  # longer documents are cut at a paragraph; None: whole
+    context_chars: int = 0  # a shorter context fails the final filter
+    question_chars: int | None = None  # a longer question is flagged (legal)
 
 
 @dataclass
@@ -105,10 +122,15 @@ class GenerateRecipe:
     documents: Documents = field(default_factory=Documents)
     domain: DomainConfig = field(default_factory=DomainConfig)
     models: Models = field(default_factory=Models)
-    arm: str = "agentic"  # or "cot": CoT Self-Instruct
+    arm: str = "agentic"  # or a baseline: "cot" (CoT Self-Instruct), "best_of_n" (as many tokens as budget_from)
+    orchestrator: str = "fixed"  # or "agent": a language model chooses among the legal moves
+    budget_from: str | None = operational(None)  # for best_of_n: the agentic run whose tokens it may spend
     seed: int = 0
     documents_in_flight: int = operational(16)
     max_error_rate: float = operational(0.1)  # more failing documents than this stop the run
+    quarantine_after: int = operational(3)  # a document that failed this often is left out and listed
+    min_acceptance: float = operational(0.0)  # a lower share of accepted documents stops the run …
+    min_acceptance_after: int = operational(50)  # … once this many are finished
     journal: str | None = operational(None)  # shared between runs; None: inside the run folder
     fork: str | None = operational(None)  # a run whose replies this one starts from
 

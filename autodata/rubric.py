@@ -1,9 +1,42 @@
 """How many points of a rubric an answer earns: one scorer for generation, reward and evaluation."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from autodata.types import Criterion, Judgement
+
+
+@dataclass
+class Bounds:
+    """How many criteria a rubric may have: [fewest, most], of all kinds, earning and costing points."""
+
+    items: list[int] = field(default_factory=lambda: [1, 40])
+    positive: list[int] = field(default_factory=lambda: [1, 40])
+    negative: list[int] = field(default_factory=lambda: [0, 40])
+
+
+@dataclass
+class Shape:
+    """What the challenger is asked for, and what the quality check tolerates (paper Figs. 8 and 9)."""
+
+    asked: Bounds = field(default_factory=Bounds)
+    tolerated: Bounds = field(default_factory=Bounds)
+    weight_at_most: int = 10  # in size, on both sides of zero
+
+
+def find_faults(rubric: Sequence[Criterion], shape: Shape) -> list[str]:
+    """Where a rubric leaves its shape, counted here whatever a model says it counted."""
+    bounds = shape.tolerated
+    counts = {
+        "criteria": (len(rubric), bounds.items),
+        "positive criteria": (sum(c.weight > 0 for c in rubric), bounds.positive),
+        "negative criteria": (sum(c.weight < 0 for c in rubric), bounds.negative),
+    }
+    faults = [f"{count} {name} instead of {low} to {high}"
+              for name, (count, (low, high)) in counts.items() if not low <= count <= high]  # fmt: skip
+    heavy = [c.weight for c in rubric if abs(c.weight) > shape.weight_at_most]
+    return faults + [f"weight {weight} beyond {shape.weight_at_most}" for weight in heavy[:1]]
 
 
 def score(rubric: Sequence[Criterion], met: Sequence[bool]) -> Fraction:

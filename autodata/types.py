@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
@@ -41,6 +41,18 @@ class Failure(StrEnum):
     SMALL_GAP = "small_gap"
     LOW_QUALITY = "low_quality"
     MALFORMED = "malformed"
+    IMPROVE = "improve"  # legal: the loop-judge, or the code above it, wants another version (Sec. 3.2)
+
+
+class End(StrEnum):
+    """Why work on a document stopped."""
+
+    ACCEPTED = "accepted"
+    ROUNDS_USED = "rounds_used"
+    NOTHING_LEFT = "nothing_left"  # the domain has no further proposal to ask for
+    GAVE_UP = "gave_up"
+    SKIPPED = "skipped"  # never tried: unsuitable, or too long for the challenger
+    ONE_SHOT = "one_shot"  # a baseline arm, which does not act on verdicts
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,7 @@ class Document:
     id: str
     text: str
     source: str  # file it came from, with the line for JSONL
+    fields: dict[str, Any] = field(default_factory=dict)  # the rest of its record, and what a domain extracts
 
 
 @dataclass(frozen=True)
@@ -72,6 +85,8 @@ class Reply:
     prompt_tokens: int
     completion_tokens: int
     latency_s: float
+    tool: str = ""  # the function that was called, where functions were offered
+    arguments: str = ""  # JSON, as the model wrote it
 
 
 @dataclass(frozen=True)
@@ -80,6 +95,7 @@ class Criterion:
 
     text: str
     weight: int
+    capability: str = ""  # what it tests, where a domain says so (legal)
 
 
 @dataclass(frozen=True)
@@ -90,10 +106,11 @@ class Candidate:
     reference_answer: str
     rubric: tuple[Criterion, ...]
     context: str = ""
+    labels: dict[str, Any] = field(default_factory=dict)  # question type, skills: shown to no solver
 
     @property
     def hash(self) -> str:
-        """Identity of what is verified and attempted: question, context, reference, rubric."""
+        """Identity of what is verified and attempted: question, context, reference, rubric, labels."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -104,6 +121,7 @@ class Quality:
     passed: bool
     reason: str
     candidate_hash: str
+    details: dict[str, Any] = field(default_factory=dict)  # the verdict of each check
 
 
 @dataclass(frozen=True)
@@ -150,6 +168,10 @@ class Round:
     verdict: Verdict  # under the preset in force
     presets: dict[str, Verdict] = field(default_factory=dict)  # under every preset
     duplicate_answers: int = 0  # attempts that repeat an earlier answer of their solver
+    final: Quality | None = None  # the second check of what may become an example (paper Sec. 3.1)
+    review: dict[str, Any] = field(default_factory=dict)  # what a domain's reviewer said (legal: the loop-judge)
+    instruction: str = ""  # the orchestrator's, to the challenger
+    diagnosis: str = ""  # why, in the orchestrator's words
 
 
 @dataclass(frozen=True)
@@ -158,9 +180,15 @@ class Trajectory:
 
     document_id: str
     document_source: str
-    arm: str  # "agentic" or "cot"
+    arm: str  # "agentic", "cot" or "best_of_n"
     preset: str
     rounds: tuple[Round, ...]
+    end: End
+    note: str = ""  # why it was skipped or given up
+    preparation: dict[str, Any] = field(default_factory=dict)  # what was extracted before round 1 (legal)
+    orchestrator: str = "fixed"
+    refused: tuple[str, ...] = ()  # moves that were not legal, and why
+    tokens: dict[str, int] = field(default_factory=dict)  # per role, read and written, replays included
 
     @property
     def accepted(self) -> Round | None:

@@ -20,10 +20,12 @@ from statistics import median
 from autodata.config import load
 from autodata.corpora.files import read_corpus
 from autodata.domains import base
+from autodata.harness import Harness
 from autodata.journal import Journal
-from autodata.llm import Client, Request
-from autodata.orchestrator import Harness, orchestrate
+from autodata.llm import Client
+from autodata.orchestrator import orchestrate
 from autodata.recipes import GenerateRecipe
+from autodata.request import Request
 
 Work = Callable[["Recording"], Awaitable[None]]
 

@@ -9,7 +9,7 @@ from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from autodata.domains.base import Domain, solver_slots
-from autodata.llm import attempt_seed
+from autodata.request import attempt_seed
 from autodata.types import CANDIDATE, REPLY, Candidate, Example, Outcome, Role
 
 _STOP_REASON = {Outcome.TRUNCATED: "max_tokens", Outcome.REFUSAL: "content_filter",
@@ -50,8 +50,7 @@ def judge(domain: Domain) -> Scorer:
 
     async def score(state: TaskState, target: Target) -> Score:
         reply = REPLY.validate_python(state.metadata["reply"])
-        asks = domain.config.judge_retries + 1
-        judgement = await domain.judge_reply(_candidate(state), reply, _seed(state, domain), asks)
+        judgement = await domain.judge_reply(_candidate(state), reply, _seed(state, domain))
         if judgement.score is None:
             return Score.unscored(judgement.reason)
         return Score(value=judgement.score, answer=reply.content, explanation=judgement.reason)

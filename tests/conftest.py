@@ -6,8 +6,9 @@ import pytest
 
 from autodata import llm
 from autodata.journal import Journal
-from autodata.llm import Client, Request
+from autodata.llm import Client
 from autodata.recipes import Endpoint, Models, RoleConfig
+from autodata.request import Request
 from autodata.types import Message, Reply, Role
 from tests.fake_server import fake_server
 

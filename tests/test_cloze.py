@@ -66,7 +66,7 @@ def test_quality(question, word, passed):
     ],
 )
 def test_the_next_word_decides(answer, score):
-    judged = asyncio.run(DOMAIN.judge(candidate("They keep all their", "records."), answer, 0, 1))
+    judged = asyncio.run(DOMAIN.judge(candidate("They keep all their", "records."), answer, 0))
     assert judged.score == score
 
 

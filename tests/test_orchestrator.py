@@ -2,20 +2,15 @@ import asyncio
 
 import pytest
 
-from autodata import llm
 from autodata.config import load
 from autodata.cot_self_instruct import propose_once
 from autodata.domains import base
+from autodata.domains.base import JudgeFailed
+from autodata.harness import Harness, IllegalMove, Move, count_duplicates
 from autodata.llm import Client
-from autodata.orchestrator import (
-    Harness,
-    IllegalMove,
-    JudgeFailed,
-    Move,
-    count_duplicates,
-    orchestrate,
-)
+from autodata.orchestrator import orchestrate
 from autodata.recipes import GenerateRecipe
+from autodata.request import attempt_seed
 from autodata.types import Attempt, Document, Failure, Judgement, Outcome, Role
 from tests.conftest import models_at
 from tests.fake_server import completion, fake_server, play_cloze
@@ -34,7 +29,7 @@ def play(journal):
 
             async def go():
                 client = Client(models_at(server.url), journal)
-                harness = Harness(base.load(recipe.domain, client), DOCUMENT, recipe.arm, earlier)
+                harness = Harness(base.load(recipe.domain, client), DOCUMENT, recipe.arm, {"JudgeFailed": earlier})
                 try:
                     return await how(harness)
                 finally:
@@ -53,7 +48,7 @@ def test_the_loop_ends_with_an_acceptance_or_with_its_rounds(play):
 
 
 def test_weak_and_strong_get_the_same_bytes_but_for_the_privileged_document(play):
-    _, server = play(play_cloze, propose_once, "domain.privileged_strong=false")
+    _, server = play(play_cloze, propose_once, "arm=cot", "domain.privileged_strong=false")
     solver = [r["messages"] for r in server.requests if "response_format" not in r]
     assert len(solver) == 16
     assert all(messages == solver[0] for messages in solver)
@@ -61,7 +56,7 @@ def test_weak_and_strong_get_the_same_bytes_but_for_the_privileged_document(play
 
 
 def test_a_privileged_strong_solver_sees_the_document_and_the_weak_one_does_not(play):
-    _, server = play(play_cloze, propose_once)
+    _, server = play(play_cloze, propose_once, "arm=cot")
     shown = [DOCUMENT.text[:30] in r["messages"][0]["content"] for r in server.requests
              if "response_format" not in r]  # fmt: skip
     assert (shown.count(True), shown.count(False)) == (8, 8)
@@ -90,34 +85,45 @@ def test_the_baseline_measures_both_solvers_once_and_never_loops(play):
     assert (len(only.weak), len(only.strong), trajectory.arm) == (8, 8, "cot")
 
 
-def test_illegal_moves_are_refused():
-    harness = Harness.__new__(Harness)
-    harness._legal = {Move.PROPOSE}
-    for move in (Move.VERIFY, Move.TRY_WEAK, Move.TRY_STRONG, Move.CONCLUDE):
-        with pytest.raises(IllegalMove, match=f"{move} is not legal now; legal: propose"):
-            harness._check(move)
+def test_only_the_next_step_is_legal(play):
+    async def try_everything(harness):
+        await harness.prepare()
+        seen = []
+        while harness.legal_moves and not seen.count("closed"):
+            legal = harness.legal_moves
+            for move in set(Move) - set(legal):
+                with pytest.raises(IllegalMove, match=f"{move} is not legal now; legal: {legal[0]}"):
+                    await harness.make(move)
+            seen.append(legal[0])
+            await harness.make(legal[0])
+            if harness.rounds:
+                seen.append("closed")
+        return seen
+
+    seen, _ = play(play_cloze, try_everything)
+    assert seen[:2] == [Move.PROPOSE, Move.VERIFY]
 
 
 def test_a_verified_candidate_is_the_one_that_is_attempted(play):
     async def swap_after_check(harness):
-        await harness.propose()
-        quality = await harness.domain.check_quality(DOCUMENT, harness._candidate)
+        await harness.make(Move.PROPOSE)
+        quality = await harness.domain.check_quality(DOCUMENT, harness.candidate)
 
         async def stale(document, candidate):
             return type(quality)(True, "", "another hash")
 
         harness.domain.check_quality = stale
-        assert not await harness.verify()
-        return harness.conclude()
+        await harness.make(Move.VERIFY)
+        return harness.rounds[-1].verdict
 
     verdict, _ = play(play_cloze, swap_after_check)
-    assert verdict.failure is Failure.LOW_QUALITY
+    assert (verdict.failure, verdict.reason) == (Failure.LOW_QUALITY, "the check was of another candidate")
 
 
 def test_an_unjudged_attempt_has_no_verdict(play):
     async def broken_judge(harness):
-        async def judge(candidate, answer, seed, asks):
-            return Judgement(None, None, f"asked {asks} times")
+        async def judge(candidate, answer, seed):
+            return Judgement(None, None, f"asked {harness.domain.asks} times")
 
         harness.domain.judge = judge
         return await orchestrate(harness)
@@ -135,7 +141,7 @@ def test_duplicate_answers_are_counted():
 
 
 def test_every_attempt_has_its_own_seed(play):
-    _, server = play(play_cloze, propose_once)
+    _, server = play(play_cloze, propose_once, "arm=cot")
     seeds = [r["seed"] for r in server.requests]
     assert len(set(seeds)) == len(seeds)
-    assert llm.attempt_seed(0, "d", 1, Role.WEAK_SOLVER, 0) in seeds
+    assert attempt_seed(0, "d", 1, Role.WEAK_SOLVER, 0) in seeds

@@ -14,13 +14,15 @@ REPO = Path(__file__).parent.parent
 RECIPES = sorted(p for p in (REPO / "recipes").rglob("*.yaml") if any(p.stem.startswith(s) for s in SCHEMAS))
 LEVELS = [
     {"types"},
-    {"rubric", "acceptance", "parsing", "prompts", "embedded", "recipes"},
+    {"rubric", "acceptance", "parsing", "prompts", "embedded", "recipes", "ledger"},
     {"config"},
+    {"request"},
     {"llm", "journal", "store", "servers", "progress", "summary"},
     {"agents"},
     {"domains"},
+    {"harness"},
     {"orchestrator", "cot_self_instruct"},
-    {"corpora", "generate", "dataset"},
+    {"corpora", "generation", "generate", "dataset"},
     {"training", "eval"},
 ]
 

@@ -26,7 +26,7 @@ def score(domain, completions: list[str]) -> list[float | None]:
 def test_the_reward_is_the_score_of_generation_to_the_bit():
     answers = [" records and", " the records", "", "  "]
     candidate = CANDIDATE.validate_json(CANDIDATE_JSON)
-    judged = [asyncio.run(DOMAIN.judge(candidate, a, 0, 1)) for a in answers]
+    judged = [asyncio.run(DOMAIN.judge(candidate, a, 0)) for a in answers]
     attempts = [
         Attempt(i, 0, Outcome.OK, a, "", 1, 1, j) for i, (a, j) in enumerate(zip(answers, judged, strict=True))
     ]
@@ -36,9 +36,9 @@ def test_the_reward_is_the_score_of_generation_to_the_bit():
 @pytest.mark.parametrize("failure", ["unreadable", "endpoint down"])
 def test_a_failed_judge_is_none_and_its_neighbours_keep_their_scores(failure):
     class Flaky(Domain):
-        async def judge(self, candidate, answer, seed, asks):
+        async def judge(self, candidate, answer, seed):
             if answer != " broken":
-                return await super().judge(candidate, answer, seed, asks)
+                return await super().judge(candidate, answer, seed)
             if failure == "endpoint down":
                 raise EndpointError("judge at http://x: HTTP 503")
             return Judgement(None, None, "unreadable")

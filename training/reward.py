@@ -17,7 +17,6 @@ class Reward:
 
     def __init__(self, domain: Domain):
         self._domain = domain
-        self._asks = domain.config.judge_retries + 1
         self.failed = 0
 
     async def score(
@@ -36,7 +35,7 @@ class Reward:
             return 0.0  # no answer, as in generation
         seed = int.from_bytes(hashlib.sha256((candidate.hash + completion).encode()).digest()[:4], "big") >> 1
         try:
-            judgement = await self._domain.judge(candidate, completion, seed, self._asks)
+            judgement = await self._domain.judge(candidate, completion, seed)
         except EndpointError as error:
             log.warning("%s", error)
             self.failed += 1

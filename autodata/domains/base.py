@@ -1,30 +1,49 @@
 """What a domain decides. A domain overrides the hooks; everything else is the same for all."""
 
 import asyncio
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
+from typing import TypeVar
 
 from autodata import acceptance, rubric
 from autodata.acceptance import Gate
 from autodata.agents import Agents
-from autodata.llm import Client, attempt_seed
+from autodata.llm import Client
+from autodata.parsing import ParseError
 from autodata.prompts import PromptSet
 from autodata.recipes import DomainConfig
+from autodata.request import attempt_seed
 from autodata.types import (
     Attempt,
     Candidate,
     Document,
     Judgement,
     Message,
+    Outcome,
     Quality,
     Reply,
     Role,
     Round,
     Verdict,
 )
+
+T = TypeVar("T")
+
+
+class Unsuitable(ValueError):
+    """The document is not worth a question; the message says why. It is recorded as skipped."""
+
+
+class JudgeFailed(RuntimeError):
+    """An attempt could not be judged, so the round has no verdict: retried when the run resumes."""
+
+
+class Inconclusive(RuntimeError):
+    """A solver's endpoint answers nothing at all, so its empty answers say nothing: retried on resume."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +54,14 @@ class Challenge:
     schema: dict[str, object]
 
 
+@dataclass(frozen=True)
+class Assessment:
+    """The verdict of every preset, and what the domain's reviewer said, where it has one."""
+
+    verdicts: dict[str, Verdict]
+    review: dict[str, object]
+
+
 class Domain(ABC):
     """One kind of task. Abstract and overridable methods first: these are the hooks."""
 
@@ -42,30 +69,42 @@ class Domain(ABC):
         self.config = config
         self.seed = seed
         self.prompts = PromptSet(prompt_folder(config))
+        self.asks = config.judge_retries + 1
+        self._client = client
+        self._rerun = 0
         self.agents = Agents(client, self.prompts)
 
     # ── hooks ────────────────────────────────────────────────────────────────────────────────
 
-    @abstractmethod
-    def challenge(self, document: Document, rounds: Sequence[Round]) -> Challenge | None:
-        """What to show the challenger after `rounds`; None when nothing is left to propose."""
+    async def prepare(self, document: Document) -> Document:
+        """The document as the challenger gets it, before round 1. Raises Unsuitable."""
+        return replace(document, text=cut_text(document.text, self.config.document_chars))
 
     @abstractmethod
-    def read_candidate(self, document: Document, reply: Reply, rounds: Sequence[Round]) -> Candidate:
-        """The candidate proposed after `rounds`. Raises ParseError when the reply does not hold one."""
+    def challenge(self, document: Document, rounds: Sequence[Round]) -> Sequence[Challenge]:
+        """What to show the challengers after `rounds`; empty when nothing is left to propose."""
 
     @abstractmethod
-    async def check_quality(self, document: Document, candidate: Candidate) -> Quality:
-        """Whether the candidate is worth attempting."""
+    def read_candidate(self, document: Document, record: Mapping[str, object], rounds: Sequence[Round]) -> Candidate:
+        """The candidate that was proposed after `rounds`. Raises ParseError on what cannot be one."""
 
-    async def judge(self, candidate: Candidate, answer: str, seed: int, asks: int) -> Judgement:
-        """Which criteria an answer meets, asking the judge at most `asks` times."""
-        return await self.agents.judge(candidate, answer, seed, asks)
+    def find_baseline(self, document: Document) -> Candidate | None:
+        """A candidate that the document brings along, for the baseline arm; None: ask the challenger."""
+        return None
 
-    def decide(self, candidate: Candidate, weak: Sequence[Attempt], strong: Sequence[Attempt], gate: Gate) -> Verdict:
-        """The verdict under one preset, from the attempts' booleans alone."""
-        weak_scores = acceptance.scores(candidate, weak)
-        return acceptance.decide(weak_scores, acceptance.scores(candidate, strong), gate)
+    @abstractmethod
+    async def check_quality(self, document: Document, candidate: Candidate, attempt: int = 0) -> Quality:
+        """Whether the candidate is worth attempting. `attempt` 1 is the final check."""
+
+    async def judge(self, candidate: Candidate, answer: str, seed: int) -> Judgement:
+        """Which criteria an answer meets."""
+        return await self.agents.judge(candidate, answer, seed, self.asks, self.config.criteria_per_call)
+
+    async def assess(
+        self, candidate: Candidate, weak: Sequence[Attempt], strong: Sequence[Attempt], rounds: Sequence[Round]
+    ) -> Assessment:
+        """The verdict of every preset, recomputed from the attempts' booleans."""
+        return Assessment({n: self.decide(candidate, weak, strong, g) for n, g in self.config.presets.items()}, {})
 
     def privileged(self, document: Document) -> str:
         """What a privileged strong solver is given in the slot that stays empty for the weak one."""
@@ -73,45 +112,108 @@ class Domain(ABC):
 
     # ── the same for every domain ────────────────────────────────────────────────────────────
 
-    async def propose(self, document: Document, rounds: Sequence[Round]) -> Reply | None:
-        """The challenger's next reply, or None when nothing is left to propose."""
-        challenge = self.challenge(document, rounds)
-        if challenge is None:
-            return None
-        seed = attempt_seed(self.seed, document.id, len(rounds) + 1, Role.CHALLENGER, 0)
-        return await self.agents.challenge(challenge.slots, challenge.schema, seed)
+    @property
+    def shape(self) -> rubric.Shape:
+        """The rubric shape in force."""
+        return self.config.rubric_shapes[self.config.rubric_shape]
+
+    def for_document(self, earlier: Mapping[str, int]) -> "Domain":
+        """This domain with accounts of its own; `earlier` counts past failures by kind.
+
+        A judge whose replies were unreadable is asked afresh, beyond what the journal replays; the
+        empty answers of an endpoint that was down are asked for again.
+        """
+        own = copy.copy(self)
+        own.agents = Agents(self._client, self.prompts)
+        own.asks = self.asks * (1 + earlier.get(JudgeFailed.__name__, 0))
+        own._rerun = earlier.get(Inconclusive.__name__, 0)
+        return own
+
+    async def propose(
+        self, document: Document, rounds: Sequence[Round], number: int, instruction: str
+    ) -> list[Candidate | ParseError]:
+        """The challengers' next proposals, or why one is none. Raises Unsuitable when it is too long to read."""
+        challenges = self.challenge(document, rounds)
+
+        async def ask(index: int, challenge: Challenge) -> Reply:
+            seed = attempt_seed(self.seed, document.id, number, Role.CHALLENGER, index)
+            slots = {**challenge.slots, "instruction": instruction}
+            return await self.agents.write(Role.CHALLENGER, "challenger", slots, seed=seed, attempt=index,
+                                           schema=challenge.schema)  # fmt: skip
+
+        replies = await gather_all([ask(i, c) for i, c in enumerate(challenges)])
+        if any(r.outcome is Outcome.CONTEXT_OVERFLOW for r in replies):
+            raise Unsuitable(f"{len(document.text)} characters do not fit the challenger's context; "
+                             "set domain.document_chars")  # fmt: skip
+        return [self._read(document, reply, rounds) for reply in replies]
+
+    def _read(self, document: Document, reply: Reply, rounds: Sequence[Round]) -> Candidate | ParseError:
+        try:
+            return self.read_candidate(document, self.agents.read(reply), rounds)
+        except ParseError as error:
+            return error
+
+    def decide(self, candidate: Candidate, weak: Sequence[Attempt], strong: Sequence[Attempt], gate: Gate) -> Verdict:
+        """The verdict under one preset; not measured where attempts are missing that could change it."""
+        weak_scores, strong_scores = acceptance.scores(candidate, weak), acceptance.scores(candidate, strong)
+        rejected = acceptance.settle_weak(weak_scores, self.config.weak_attempts, gate)
+        if rejected:
+            return rejected
+        if not strong or len(weak) < self.config.weak_attempts:
+            return Verdict(None, None, "not measured: attempts are missing")
+        verdict = acceptance.settle(weak_scores, strong_scores, self.config.strong_attempts, gate)
+        return verdict or Verdict(None, None, "not measured: attempts are missing")
 
     def solver_prompt(self, candidate: Candidate, document: str = "") -> tuple[Message, ...]:
         """What a solver is asked, in generation, training and evaluation alike."""
         return self.prompts.render("solver", solver_slots(candidate, document))
 
     async def attempt(
-        self, document: Document, candidate: Candidate, role: Role, round_number: int, asks: int
+        self,
+        document: Document,
+        candidate: Candidate,
+        role: Role,
+        number: int,
+        is_settled: Callable[[Sequence[Attempt]], bool] | None = None,
     ) -> tuple[Attempt, ...]:
-        """All attempts of one solver, each judged as soon as it is there."""
+        """All attempts of one solver in round `number`, each judged as soon as it is there.
+
+        With `is_settled` one after the other, up to the first that settles the verdict. Raises
+        JudgeFailed, Inconclusive.
+        """
         strong = role is Role.STRONG_SOLVER
         count = self.config.strong_attempts if strong else self.config.weak_attempts
         shown = self.privileged(document) if strong and self.config.privileged_strong else ""
         slots = solver_slots(candidate, shown)
 
         async def attempt_once(index: int) -> Attempt:
-            seed = attempt_seed(self.seed, document.id, round_number, role, index)
-            reply = await self.agents.solve(role, slots, seed, index)
-            judgement = await self.judge_reply(candidate, reply, seed, asks)
-            return _record(index, seed, reply, judgement)
+            asked = index + self._rerun * count  # a rerun must not replay what an endpoint in trouble said
+            seed = attempt_seed(self.seed, document.id, number, role, asked)
+            reply = await self.agents.solve(role, slots, seed, asked)
+            return _record(index, seed, reply, await self.judge_reply(candidate, reply, seed))
 
-        # Siblings of a failed call are paid for: let them end, and be journalled, before raising.
-        results = await asyncio.gather(*map(attempt_once, range(count)), return_exceptions=True)
-        for failure in (r for r in results if isinstance(r, BaseException)):
-            raise failure
-        return tuple(r for r in results if isinstance(r, Attempt))
+        if is_settled:
+            attempts: list[Attempt] = []
+            while len(attempts) < count and not (attempts and is_settled(attempts)):
+                attempts.append(_require_judged(await attempt_once(len(attempts)), role, number))
+        else:
+            attempts = await gather_all([attempt_once(i) for i in range(count)])
+        for done in attempts:
+            _require_judged(done, role, number)
+        if self.config.sanity_probe and not any(a.answer.strip() for a in attempts):
+            await self._require_answering(role)
+        return tuple(attempts)
 
-    async def judge_reply(self, candidate: Candidate, reply: Reply, seed: int, asks: int) -> Judgement:
+    async def judge_reply(self, candidate: Candidate, reply: Reply, seed: int) -> Judgement:
         """The judgement of a reply; without final content it earns nothing and no judge is asked."""
         if not reply.content.strip():
             nothing_met = [False] * len(candidate.rubric)
             return rubric.judge(candidate.rubric, nothing_met, f"no answer: {reply.outcome}")
-        return await self.judge(candidate, reply.content, seed, asks)
+        return await self.judge(candidate, reply.content, seed)
+
+    async def _require_answering(self, role: Role) -> None:
+        if not await self.agents.is_answering(role, self._rerun):
+            raise Inconclusive(f"{role} answers nothing, not even a trivial question: its empty answers do not count")
 
 
 def load(config: DomainConfig, client: Client, seed: int = 0) -> Domain:
@@ -125,6 +227,28 @@ def solver_slots(candidate: Candidate, document: str) -> dict[str, object]:
 
 def prompt_folder(config: DomainConfig) -> Path:
     return Path(config.prompts) if config.prompts else Path(__file__).parent / config.name / "prompts"
+
+
+def cut_text(text: str, at_most: int | None) -> str:
+    """The beginning of a text, up to the last paragraph that fits whole, if there is one."""
+    if at_most is None or len(text) <= at_most:
+        return text
+    beginning = text[:at_most]
+    return beginning[: beginning.rfind("\n\n")] if "\n\n" in beginning.strip() else beginning
+
+
+async def gather_all(calls: Sequence[Awaitable[T]]) -> list[T]:
+    """All results, or the first failure once all have ended: siblings of a failed call are paid for."""
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    for failure in (r for r in results if isinstance(r, BaseException)):
+        raise failure
+    return [r for r in results if not isinstance(r, BaseException)]
+
+
+def _require_judged(attempt: Attempt, role: Role, number: int) -> Attempt:
+    if attempt.judgement.met is None:
+        raise JudgeFailed(f"round {number}, {role}: {attempt.judgement.reason}")
+    return attempt
 
 
 def _record(index: int, seed: int, reply: Reply, judgement: Judgement) -> Attempt:

@@ -2,12 +2,13 @@
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from autodata import rubric
+from autodata.agents import make_object
 from autodata.domains import base
-from autodata.parsing import ParseError, read_object
+from autodata.parsing import ParseError
 from autodata.types import (
     Candidate,
     Criterion,
@@ -15,7 +16,6 @@ from autodata.types import (
     Failure,
     Judgement,
     Quality,
-    Reply,
     Round,
 )
 
@@ -44,19 +44,17 @@ class CutPoint:
 class Domain(base.Domain):
     """One criterion per candidate, judged by code: is the next word the document's?"""
 
-    def challenge(self, document: Document, rounds: Sequence[Round]) -> base.Challenge | None:
+    def challenge(self, document: Document, rounds: Sequence[Round]) -> list[base.Challenge]:
         options = self._choose_options(document, rounds)
         if not options:
-            return None
+            return []
         slots = {"document": self.privileged(document), "options": options} | _failures(rounds)
         # Numbered from 1 in every round: one grammar for the server to compile, not one per call.
         numbers = {"type": "integer", "enum": list(range(1, len(options) + 1))}
-        schema = {"type": "object", "properties": {"cut": numbers}, "required": ["cut"],
-                  "additionalProperties": False}  # fmt: skip
-        return base.Challenge(slots, schema)
+        return [base.Challenge(slots, make_object({"cut": numbers}))]
 
-    def read_candidate(self, document: Document, reply: Reply, rounds: Sequence[Round]) -> Candidate:
-        number = read_object(reply.content).get("cut")
+    def read_candidate(self, document: Document, record: Mapping[str, object], rounds: Sequence[Round]) -> Candidate:
+        number = record.get("cut")
         options = self._choose_options(document, rounds)
         if type(number) is not int or not 1 <= number <= len(options):
             raise ParseError(f"cut {number!r} is not one of the {len(options)} cut points to choose from")
@@ -72,11 +70,11 @@ class Domain(base.Domain):
         chosen = chance.sample(range(len(untried)), min(OPTIONS, len(untried)))
         return [untried[i] for i in sorted(chosen)]
 
-    async def check_quality(self, document: Document, candidate: Candidate) -> Quality:
+    async def check_quality(self, document: Document, candidate: Candidate, attempt: int = 0) -> Quality:
         reason = _fault(candidate)
         return Quality(not reason, reason, candidate.hash)
 
-    async def judge(self, candidate: Candidate, answer: str, seed: int, asks: int) -> Judgement:
+    async def judge(self, candidate: Candidate, answer: str, seed: int) -> Judgement:
         is_right = first_word(answer) == normalize(candidate.reference_answer)
         return rubric.judge(candidate.rubric, [is_right])
 

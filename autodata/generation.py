@@ -1,0 +1,134 @@
+"""The documents of one run on their way through the loop, many at once."""
+
+import asyncio
+import json
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Mapping, Sequence
+from pathlib import Path
+
+from autodata import store
+from autodata.cot_self_instruct import propose_many, propose_once
+from autodata.domains import base
+from autodata.domains.base import Inconclusive, JudgeFailed
+from autodata.harness import Harness
+from autodata.llm import Client, Draining, EndpointError, RequestRefused
+from autodata.orchestrator import orchestrate, orchestrate_by_agent
+from autodata.progress import Progress
+from autodata.recipes import GenerateRecipe
+from autodata.store import Run
+from autodata.types import TRAJECTORY, Document, Trajectory
+
+TRAJECTORIES, ERRORS = "trajectories.jsonl", "errors.jsonl"
+ORCHESTRATORS = {"fixed": orchestrate, "agent": orchestrate_by_agent}
+
+
+class Stopped(RuntimeError):
+    """The run goes so badly that going on would only cost; the message names the recipe key."""
+
+
+class Generation:
+    """What is done, what is pending, and what failed."""
+
+    def __init__(self, run: Run, recipe: GenerateRecipe, client: Client, documents: Sequence[Document]):
+        self.run = run
+        self.recipe = recipe
+        self.client = client
+        self.domain = base.load(recipe.domain, client, recipe.seed)
+        self.trajectories = store.read_records(run.path(TRAJECTORIES), TRAJECTORY)
+        self.total = len(documents)
+        self.failures: dict[str, str] = {}
+        self._stopped: Stopped | None = None
+        self._earlier = _count_errors(run)
+        self._budgets = _read_budgets(recipe.budget_from)
+        self._slots = asyncio.Semaphore(recipe.documents_in_flight)
+        done = {t.document_id for t in self.trajectories}
+        left = [d for d in documents if d.id not in done]
+        self.quarantined = [d.id for d in left if _count_own(self._earlier[d.id]) >= recipe.quarantine_after]
+        self.pending = [d for d in left if d.id not in self.quarantined]
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self.trajectories) + len(self.quarantined) == self.total
+
+    async def finish_all(self, progress: Progress) -> None:
+        """Every pending document. Raises Stopped, JournalError, RunError."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for document in self.pending:
+                    group.create_task(self._finish(document, progress))
+        except BaseExceptionGroup as group_error:
+            raise group_error.exceptions[0] from None
+        if self._stopped:
+            raise self._stopped
+
+    async def _finish(self, document: Document, progress: Progress) -> None:
+        async with self._slots:
+            if self.client.draining:
+                return
+            try:
+                trajectory = await self._play(document)
+            except Draining:
+                return
+            except (EndpointError, JudgeFailed, Inconclusive) as error:
+                self._record_failure(document, error)
+                return
+        self.run.append(TRAJECTORIES, TRAJECTORY.dump_json(trajectory))
+        self.trajectories.append(trajectory)
+        self._check_acceptance()
+        progress.update(self.trajectories, self.client)
+
+    def _play(self, document: Document) -> Awaitable[Trajectory]:
+        harness = Harness(self.domain, document, self.recipe.arm, self._earlier[document.id])
+        if self.recipe.arm == "cot":
+            return propose_once(harness)
+        if self.recipe.arm == "best_of_n":
+            return propose_many(harness, self._budgets.get(document.id, 0))
+        return ORCHESTRATORS[self.recipe.orchestrator](harness)
+
+    def _record_failure(self, document: Document, error: Exception) -> None:
+        record = {"document_id": document.id, "source": document.source, "kind": type(error).__name__,
+                  "error": str(error)}  # fmt: skip
+        self.run.append(ERRORS, json.dumps(record).encode())
+        self.failures[document.id] = str(error)
+        if len(self.failures) > self.recipe.max_error_rate * self.total:
+            self._stop(f"{len(self.failures)} of {self.total} documents failed, more than "
+                       f"max_error_rate={self.recipe.max_error_rate} allows; the last: {error}")  # fmt: skip
+
+    def _check_acceptance(self) -> None:
+        done, accepted = len(self.trajectories), sum(t.accepted is not None for t in self.trajectories)
+        if done >= self.recipe.min_acceptance_after and accepted < self.recipe.min_acceptance * done:
+            self._stop(f"{accepted} of {done} documents have an accepted candidate, fewer than "
+                       f"min_acceptance={self.recipe.min_acceptance}; read the failures in the report below, or "
+                       "lower min_acceptance")  # fmt: skip
+
+    def _stop(self, reason: str) -> None:
+        # As Ctrl-C does, so that what is under way is answered and kept.
+        self.client.draining = True
+        self._stopped = self._stopped or Stopped(
+            f"{reason}\nwhat was answered is kept: repair the cause and run the same command again"
+        )
+
+
+def _count_errors(run: Run) -> Mapping[str, Counter[str]]:
+    """How often each document failed, by kind of failure."""
+    path = run.path(ERRORS)
+    store.repair_tail(path)
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for record in map(json.loads, lines):
+        found[record["document_id"]][record["kind"]] += 1
+    return found
+
+
+def _count_own(failures: Counter[str]) -> int:
+    """Failures that are the document's own doing; an endpoint that was down is not."""
+    return sum(failures[kind.__name__] for kind in (JudgeFailed, RequestRefused))
+
+
+def _read_budgets(folder: str | None) -> dict[str, int]:
+    """What the agentic arm spent on each document, in tokens."""
+    if folder is None:
+        return {}
+    store.require_finished(folder, "python -m autodata.generate")
+    trajectories = store.read_records(Path(folder) / TRAJECTORIES, TRAJECTORY)
+    return {t.document_id: sum(t.tokens.values()) for t in trajectories}

@@ -1,0 +1,88 @@
+"""What the orchestrator reads: the rounds so far in a few lines each, however long the run."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autodata.types import Attempt, Candidate, Round
+
+SHOWN_ROUNDS = 4  # in detail; earlier ones are counted by failure
+SHOWN_CHARS = 400  # of a question, a reason, an answer
+SHOWN_CRITERIA = 25
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One closed round. Scores are means in [0, 1]; None where nothing was measured."""
+
+    number: int
+    question: str
+    verdict: str
+    reason: str
+    weak: float | None
+    strong: float | None
+    instruction: str
+
+
+@dataclass(frozen=True)
+class CriterionCount:
+    """How many attempts of each solver met a criterion."""
+
+    text: str
+    weight: int
+    weak: str
+    strong: str
+
+
+def list_rounds(rounds: Sequence[Round]) -> list[Entry]:
+    """The latest rounds, oldest first."""
+    return [_enter(r) for r in rounds[-SHOWN_ROUNDS:]]
+
+
+def count_earlier(rounds: Sequence[Round]) -> dict[str, int]:
+    """How the rounds before those ended."""
+    return dict(sorted(Counter(_verdict(r) for r in rounds[:-SHOWN_ROUNDS]).items()))
+
+
+def count_criteria(tried: Round | None) -> list[CriterionCount]:
+    """Per criterion of a measured round: met by how many of each solver's attempts (paper Sec. 3.2)."""
+    if tried is None or tried.candidate is None or not tried.weak:
+        return []
+    return [CriterionCount(shorten(c.text), c.weight, _met(tried.weak, i), _met(tried.strong, i))
+            for i, c in enumerate(tried.candidate.rubric[:SHOWN_CRITERIA])]  # fmt: skip
+
+
+def describe_candidate(candidate: Candidate | None) -> str:
+    return shorten(candidate.question) if candidate else ""
+
+
+def average(attempts: Sequence[Attempt]) -> float | None:
+    """The mean score of judged attempts, for reading only: verdicts use exact fractions."""
+    scores = [a.judgement.score for a in attempts if a.judgement.score is not None]
+    return round(sum(scores) / len(scores), 3) if scores else None
+
+
+def shorten(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"
+
+
+def _enter(tried: Round) -> Entry:
+    return Entry(
+        number=tried.number,
+        question=describe_candidate(tried.candidate),
+        verdict=_verdict(tried),
+        reason=shorten(tried.verdict.reason),
+        weak=average(tried.weak),
+        strong=average(tried.strong),
+        instruction=shorten(tried.instruction),
+    )
+
+
+def _verdict(tried: Round) -> str:
+    return "accepted" if tried.verdict.accepted else str(tried.verdict.failure or "not measured")
+
+
+def _met(attempts: Sequence[Attempt], index: int) -> str:
+    met = sum(a.judgement.met[index] for a in attempts if a.judgement.met is not None)
+    return f"{met}/{len(attempts)}" if attempts else "–"

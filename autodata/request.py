@@ -1,0 +1,121 @@
+"""One chat request: its identity, the body that is sent, and the reply that is read back."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import NamedTuple
+
+from openai.types.chat import ChatCompletion, ChatCompletionMessage
+
+from autodata.recipes import Endpoint, Sampling
+from autodata.types import Message, Outcome, Reply, Role
+
+
+class BadShape(ValueError):
+    """A reply with HTTP 200 that is not a chat completion."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a role, complete: equal requests are the same call."""
+
+    role: Role
+    messages: tuple[Message, ...]
+    seed: int
+    attempt: int = 0
+    schema: dict[str, object] | None = field(default=None, hash=False)
+    tools: tuple[dict[str, object], ...] = field(default=(), hash=False)  # functions, one must be called
+
+
+def request_key(request: Request, endpoint: Endpoint, sampling: Sampling) -> str:
+    """Identity of a call: what is asked, of which model, how it samples; not where it is served."""
+    asked: dict[str, object] = {
+        "model": endpoint.model,
+        "weights": endpoint.server.weights if endpoint.server else "",
+        "revision": endpoint.revision,
+        "messages": [asdict(m) for m in request.messages],
+        "sampling": asdict(sampling),
+        "schema": request.schema,
+        "seed": request.seed,
+        "attempt": request.attempt,
+    }
+    if request.tools:
+        asked["tools"] = request.tools
+    text = json.dumps(asked, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def attempt_seed(seed: int, document_id: str, round_number: int, role: Role, attempt: int) -> int:
+    """An independent seed per attempt (architecture rule: hash of document, round, role, attempt)."""
+    text = json.dumps([seed, document_id, round_number, role, attempt])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+
+def make_body(request: Request, endpoint: Endpoint, sampling: Sampling) -> dict[str, object]:
+    extra: dict[str, object] = dict(sampling.extra)
+    if request.messages[-1].role == "assistant":
+        extra |= {"continue_final_message": True, "add_generation_prompt": False}
+    body: dict[str, object] = {
+        "model": endpoint.model,
+        "messages": [asdict(m) for m in request.messages],
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+        "seed": request.seed,
+        "extra_body": extra,
+    }
+    if request.tools:
+        body["tools"] = [{"type": "function", "function": tool} for tool in request.tools]
+        body["tool_choice"] = "required"
+    if request.schema:
+        schema = {"name": "reply", "schema": request.schema, "strict": True}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return body
+
+
+def read_reply(completion: ChatCompletion) -> Reply:
+    if not getattr(completion, "choices", None) or completion.choices[0].message is None:
+        raise BadShape(f"no choices in {str(completion)[:200]!r}")
+    choice, usage = completion.choices[0], completion.usage
+    message = choice.message
+    content, called = _as_text(message.content), _called(message)
+    reasoning = getattr(message, "reasoning", None) or getattr(message, "reasoning_content", None)
+    return Reply(
+        outcome=_outcome(choice.finish_reason, content + called.name, bool(message.refusal)),
+        content=content,
+        reasoning=_as_text(reasoning),
+        finish_reason=choice.finish_reason or "",
+        model=completion.model or "",
+        prompt_tokens=(usage.prompt_tokens or 0) if usage else 0,
+        completion_tokens=(usage.completion_tokens or 0) if usage else 0,
+        latency_s=0.0,
+        tool=called.name,
+        arguments=called.arguments,
+    )
+
+
+class _Called(NamedTuple):
+    name: str = ""
+    arguments: str = ""
+
+
+def _called(message: ChatCompletionMessage) -> _Called:
+    """The first function called; a model is offered one move at a time."""
+    for call in message.tool_calls or []:
+        if call.type == "function":
+            return _Called(_as_text(call.function.name), _as_text(call.function.arguments))
+    return _Called()
+
+
+def _as_text(value: object) -> str:
+    if not isinstance(value, str | None):
+        raise BadShape(f"not text: {str(value)[:200]!r}")
+    return (value or "").encode(errors="replace").decode()  # no lone surrogates: SQLite wants UTF-8
+
+
+def _outcome(finish_reason: str | None, content: str, refused: bool) -> Outcome:
+    if finish_reason == "length":
+        return Outcome.TRUNCATED
+    if refused or finish_reason == "content_filter":
+        return Outcome.REFUSAL
+    return Outcome.OK if content.strip() else Outcome.EMPTY
