@@ -1,6 +1,6 @@
 """Recipes: a typed schema ← YAML files ← `key=value`. The only reader of YAML.
 
-python -m autodata.config recipes/demo/generate.yaml [key=value …]   # explain every value
+python -m autodata.config recipes/demo/generate.yaml [more.yaml …] [key=value …]   # explain every value
 """
 
 import difflib
@@ -33,12 +33,16 @@ class Layer:
 
 
 def load(schema: type[R], arguments: list[str]) -> R:
-    """The recipe named first in `arguments`, with the `key=value` after it. Raises RecipeError."""
+    """The recipe named first in `arguments`, with the files and `key=value` after it. Raises RecipeError.
+
+    Later ones win: `recipes/cs/generate.yaml recipes/models/api.yaml seed=1`.
+    """
     config = _merge(schema, _layers(arguments))
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
-        raise RecipeError(f"{arguments[0]}: no value for {', '.join(missing)}; add it to the file "
-                          f"or append {missing[0]}=… to the command")  # fmt: skip
+        hint = "add a file of recipes/models to the command" if missing[0].endswith(".endpoint") else (
+            f"add it to the file or append {missing[0]}=… to the command")  # fmt: skip
+        raise RecipeError(f"{arguments[0]}: no value for {', '.join(missing)}; {hint}")
     try:
         return OmegaConf.to_object(config)
     except OmegaConfBaseException as error:
@@ -83,12 +87,13 @@ def _semantic(value: object, prefix: str) -> list[tuple[str, Any]]:
 def _layers(arguments: list[str]) -> list[Layer]:
     if not arguments or "=" in arguments[0]:
         raise RecipeError("the first argument is a recipe, for example recipes/demo/generate.yaml")
-    layers = _read_with_includes(Path(arguments[0]), ())
-    wrong = [a for a in arguments[1:] if "=" not in a]
+    files = [arguments[0], *(a for a in arguments[1:] if "=" not in a)]
+    wrong = [a for a in files[1:] if not a.endswith(".yaml")]
     if wrong:
-        raise RecipeError(f"{wrong[0]!r} is not of the form key=value")
+        raise RecipeError(f"{wrong[0]!r} is neither a .yaml file nor of the form key=value")
+    layers = [layer for name in files for layer in _read_with_includes(Path(name), ())]
     try:
-        layers.append(Layer("command line", OmegaConf.from_dotlist(arguments[1:])))
+        layers.append(Layer("command line", OmegaConf.from_dotlist([a for a in arguments[1:] if "=" in a])))
     except (OmegaConfBaseException, yaml.YAMLError) as error:
         raise RecipeError(f"command line: {_first_line(error)}") from error
     return _with_domain(layers)

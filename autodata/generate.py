@@ -141,7 +141,7 @@ def _open(recipe: GenerateRecipe) -> tuple[Run, Corpus]:
     for where, why in corpus.skipped:
         print(f"skipped {where}: {why}", file=sys.stderr)
     text = json.dumps([[d.id, d.text] for d in corpus.documents])
-    prompts = store.hash_path(base.prompt_folder(recipe.domain))
+    prompts = " ".join(store.hash_path(folder) for folder in base.prompt_folders(recipe.domain))
     artefacts = {"corpus": store.digest(text.encode()), "prompts": prompts}
     if recipe.budget_from:
         artefacts["budget"] = store.output_hash(recipe.budget_from, "python -m autodata.generate")

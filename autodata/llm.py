@@ -16,7 +16,7 @@ from openai import AsyncOpenAI, OpenAI
 
 from autodata.journal import Journal
 from autodata.recipes import Endpoint, Models, RoleConfig
-from autodata.request import BadShape, Request, make_body, read_reply, request_key
+from autodata.request import BadShape, Request, make_body, read_reply, request_key, resolve_sampling
 from autodata.types import Outcome, Reply, Role
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,8 @@ class Client:
         """The journalled reply, or a new one. Raises EndpointError, Draining."""
         role = role_config(self.models, request.role)
         endpoint = self.models.endpoints[role.endpoint]
-        key = request_key(request, endpoint, role.sampling)
+        sampling = resolve_sampling(role.sampling, endpoint.sampling)
+        key = request_key(request, endpoint, sampling)
         known = self._journal.get(key)
         if known:
             self.counts["replayed"] += 1
@@ -126,8 +127,8 @@ class Client:
             raise kind(_explain(error, request, endpoint, time.monotonic() - start)) from error
 
     async def _call_once(self, request: Request, role: RoleConfig) -> Reply:
-        start = time.monotonic()
-        body = make_body(request, self.models.endpoints[role.endpoint], role.sampling)
+        start, endpoint = time.monotonic(), self.models.endpoints[role.endpoint]
+        body = make_body(request, endpoint, resolve_sampling(role.sampling, endpoint.sampling))
         try:
             completion = await self._connection(role.endpoint).chat.completions.create(**body)
             return replace(read_reply(completion), latency_s=time.monotonic() - start)

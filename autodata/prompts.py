@@ -26,7 +26,7 @@ class PromptError(ValueError):
 
 
 class PromptSet:
-    """The templates of a folder, each `<name>.j2` with blocks `system`, `user`, `assistant`.
+    """Templates `<name>.j2` with blocks `system`, `user`, `assistant`; the first folder that has one wins.
 
     Turns come from blocks, and control tokens in what is put into a template are made harmless, so no
     text can open a turn of its own. `{{ text | seal("document") }}` delimits untrusted text by a mark that
@@ -34,9 +34,9 @@ class PromptSet:
     beginning that the model continues.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder
-        loader = FileSystemLoader(folder)
+    def __init__(self, *folders: Path):
+        self.folder = folders[0]
+        loader = FileSystemLoader(folders)
         # Prompt sets can be written by a model (meta-optimisation): sandboxed, strict.
         self._environment = ImmutableSandboxedEnvironment(
             loader=loader,

@@ -21,11 +21,11 @@ def operational(default: Any) -> Any:
 
 @dataclass
 class Sampling:
-    """What is sent with every request of a role."""
+    """What is sent with every request: a role's value, else its endpoint's, else 1.0, 1.0 and 1024."""
 
-    temperature: float = 1.0
-    top_p: float = 1.0
-    max_tokens: int = 1024
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
     extra: dict[str, Any] = field(default_factory=dict)  # verbatim into the request body
 
 
@@ -46,6 +46,7 @@ class Endpoint:
 
     model: str = MISSING  # as requests name it
     revision: str = ""  # part of the identity of every reply
+    sampling: Sampling = field(default_factory=Sampling)  # the model's own preset, beneath that of the roles
     base_url: str | None = operational(None)
     api_key_env: str = operational("")  # name of the environment variable, never the key
     max_in_flight: int = operational(64)

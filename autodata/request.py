@@ -3,12 +3,15 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from openai.types.chat import ChatCompletion, ChatCompletionMessage
 
 from autodata.recipes import Endpoint, Sampling
 from autodata.types import Message, Outcome, Reply, Role
+
+
+T = TypeVar("T")
 
 
 class BadShape(ValueError):
@@ -43,6 +46,20 @@ def request_key(request: Request, endpoint: Endpoint, sampling: Sampling) -> str
         asked["tools"] = request.tools
     text = json.dumps(asked, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def resolve_sampling(own: Sampling, preset: Sampling) -> Sampling:
+    """A role's sampling over its endpoint's over the defaults."""
+
+    def first(*values: T | None) -> T:
+        return next(v for v in values if v is not None)
+
+    return Sampling(
+        temperature=first(own.temperature, preset.temperature, 1.0),
+        top_p=first(own.top_p, preset.top_p, 1.0),
+        max_tokens=first(own.max_tokens, preset.max_tokens, 1024),
+        extra={**preset.extra, **own.extra},
+    )
 
 
 def attempt_seed(seed: int, document_id: str, round_number: int, role: Role, attempt: int) -> int:

@@ -62,7 +62,7 @@ def test_a_value_of_the_wrong_type_names_its_key(recipe):
     [
         ([], "the first argument is a recipe"),
         (["seed=1"], "the first argument is a recipe"),
-        (["RECIPE", "seed"], "'seed' is not of the form key=value"),
+        (["RECIPE", "seed"], "'seed' is neither a .yaml file nor of the form key=value"),
         (["RECIPE", "seed=[1"], "command line: "),
         (["RECIPE", "domain=cloze"], "command line: "),
         (["RECIPE", "domain.name=clozee"], "domain.name=clozee: no such domain; there are cloze"),
@@ -123,7 +123,7 @@ def test_explain_gives_value_place_and_comment(recipe):
     assert shown["arm"] == ["cot", "command line", ""]
     assert shown["documents_in_flight"] == ["16", "default", ""]
     value, place, comment = shown["domain.presets.just_right.weak_mean_at_least"]
-    assert (value, comment) == ("0.125", "ours: 1 of 8, below it every group of GRPO has reward 0")
+    assert (value, comment) == ("0.125", "chosen: 1 of 8, below it every group of GRPO has reward 0")
     line = int(place.removeprefix("autodata/domains/cloze/domain.yaml:"))
     text = (config.REPO / "autodata/domains/cloze/domain.yaml").read_text().splitlines()
     assert "weak_mean_at_least" in text[line - 1]

@@ -197,9 +197,13 @@ def test_ctrl_c_finishes_calls_under_way_and_keeps_them(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("arm=other", "choose agentic or cot"),
+        ("arm=other", "choose one of agentic, cot, best_of_n"),
         ("domain.preset=strict", "choose one of just_right, wide"),
-        ("domain.name=nope", "there are cloze"),
+        ("domain.name=nope", "there are cloze, cs"),
+        ("orchestrator=llm", "orchestrator=llm: choose one of fixed, agent"),
+        ("domain.rubric_shape=round", "domain.rubric_shape=round: choose one of"),
+        ("arm=best_of_n", "budget_from"),
+        ("budget_from=runs/x", "budget_from"),
         ("documents.path=nowhere", "documents.path=nowhere: no such file"),
         ("journal=/proc/none/j", "journal"),
         ("models.weak_solver.endpoint=big", "not in models.endpoints"),

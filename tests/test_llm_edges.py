@@ -40,7 +40,7 @@ def with_message(message):
     [
         (Scripted(drop=True), "APIConnectionError"),
         (Scripted(delay_s=0.3), "APITimeoutError"),
-        (Scripted(b"<html>bad gateway</html>"), "_BadShape"),
+        (Scripted(b"<html>bad gateway</html>"), "BadShape"),
         (refuse("busy", 429), "HTTP 429"),
     ],
     ids=["drop", "timeout", "garbage", "429"],

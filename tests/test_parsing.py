@@ -4,7 +4,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from autodata.parsing import ParseError, read_object, read_verdicts
+from autodata.parsing import (
+    MAX_CHARS,
+    ParseError,
+    read_integer,
+    read_object,
+    read_rubric,
+    read_text,
+    read_texts,
+    read_verdicts,
+    repair_object,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=10),
@@ -19,7 +29,7 @@ def verdicts(*met):
 
 
 def reply(listed):
-    return json.dumps({"verdicts": listed})
+    return {"verdicts": listed}
 
 
 @given(GARBAGE)
@@ -28,7 +38,7 @@ def reply(listed):
 @example('{"verdicts": ' + "[" * 100_000)
 @example('{"a":' * 100_000)
 def test_garbage_raises_nothing_but_parse_error(text):
-    for read in (read_object, lambda reply: read_verdicts(reply, 2)):
+    for read in (read_object, repair_object):
         try:
             read(text)
         except ParseError as error:
@@ -120,8 +130,87 @@ def test_a_verdict_is_a_number_and_a_true_boolean(verdict):
 @pytest.mark.parametrize("text", ["{}", '{"verdicts": {}}', '{"verdicts": null}', '{"score": 1}'])
 def test_a_reply_without_the_list_is_refused(text):
     with pytest.raises(ParseError, match="no list `verdicts`"):
-        read_verdicts(text, 1)
+        read_verdicts(json.loads(text), 1)
 
 
 def test_a_reason_is_optional():
     assert read_verdicts(reply([{"criterion": 1, "met": False}]), 1) == ((False,), "")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"a": 1,}', {"a": 1}),
+        ('{"a": "x" "b": 2}', {"a": "x", "b": 2}),
+        ("Sure: {'a': 'it is'}", {"a": "it is"}),
+        ('{"a": "one\ntwo"}', {"a": "one\ntwo"}),
+    ],
+)
+def test_what_is_nearly_json_is_repaired(text, value):
+    with pytest.raises(ParseError):
+        read_object(text)
+    assert repair_object(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "no object", "[1]", "{}", "{"])
+def test_what_is_not_json_at_all_is_not_repaired(text):
+    with pytest.raises(ParseError, match="no JSON object"):
+        repair_object(text)
+
+
+@pytest.mark.parametrize(("value", "number"), [("+8", 8), (" -3 ", -3), (8.0, 8), (7, 7), ("0", 0)])
+def test_weights_as_models_write_them(value, number):
+    assert read_integer(value) == number
+
+
+@pytest.mark.parametrize("value", ["8.5", 8.5, "eight", True, None, "", "٣", "99999", [8], float("inf"), float("nan")])
+def test_what_is_no_whole_number_is_refused(value):
+    with pytest.raises(ParseError, match="not a whole number"):
+        read_integer(value)
+
+
+def criterion(text="states X", weight=5, category="positive", **more):
+    return {"criterion": text, "weight": weight, "category": category, **more}
+
+
+def test_the_category_gives_the_sign():
+    items = [criterion(), criterion("says Y", 4, "negative"), criterion("says Z", "-4", "negative", capability="law")]
+    read = read_rubric({"rubric": items})
+    assert [(c.weight, c.capability) for c in read] == [(5, ""), (-4, ""), (-4, "law")]
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        (None, "no list of criteria"),
+        ("x", "no list of criteria"),
+        (["x"], "no list of criteria"),
+        ([], "no criterion of positive weight"),
+        ([criterion(weight=3, category="negative")], "no criterion of positive weight"),
+        ([criterion(), criterion(" States  x")], "the same criterion twice"),
+        ([criterion(weight=0)], "weight 0"),
+        ([criterion(weight=-2)], "weight -2 in category positive"),
+        ([criterion(category="neutral")], "neither positive nor negative"),
+        ([criterion(text=" ")], "no text in `criterion`"),
+        ([criterion(text="x" * 2001)], "more than 2000"),
+        ([{"weight": 5, "category": "positive"}], "no text in `criterion`"),
+    ],
+)
+def test_a_rubric_that_is_none_is_refused(items, message):
+    with pytest.raises(ParseError, match=message):
+        read_rubric({"rubric": items})
+
+
+def test_texts_are_bounded_and_not_blank():
+    assert read_text({"a": " x y \n"}, "a") == "x y"
+    assert len(read_text({"a": "x" * MAX_CHARS}, "a")) == MAX_CHARS
+    for value in (None, "", "  ", 3, "x" * (MAX_CHARS + 1)):
+        with pytest.raises(ParseError, match="`a`"):
+            read_text({"a": value}, "a")
+
+
+def test_lists_of_texts_lose_their_blanks():
+    assert read_texts({"a": ["x", " ", " y"]}, "a") == ["x", "y"]
+    for value in (None, "x", [1]):
+        with pytest.raises(ParseError, match="not a list of texts"):
+            read_texts({"a": value}, "a")

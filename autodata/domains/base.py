@@ -68,7 +68,7 @@ class Domain(ABC):
     def __init__(self, config: DomainConfig, client: Client, seed: int = 0):
         self.config = config
         self.seed = seed
-        self.prompts = PromptSet(prompt_folder(config))
+        self.prompts = PromptSet(*prompt_folders(config))
         self.asks = config.judge_retries + 1
         self._client = client
         self._rerun = 0
@@ -225,8 +225,10 @@ def solver_slots(candidate: Candidate, document: str) -> dict[str, object]:
     return {"question": candidate.question, "context": candidate.context, "document": document}
 
 
-def prompt_folder(config: DomainConfig) -> Path:
-    return Path(config.prompts) if config.prompts else Path(__file__).parent / config.name / "prompts"
+def prompt_folders(config: DomainConfig) -> list[Path]:
+    """Where templates are looked for: the recipe's folder, the domain's, and what all domains share."""
+    own, shared = Path(__file__).parent / config.name / "prompts", Path(__file__).parent / "prompts"
+    return [Path(config.prompts), own, shared] if config.prompts else [own, shared]
 
 
 def cut_text(text: str, at_most: int | None) -> str:

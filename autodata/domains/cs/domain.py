@@ -1,0 +1,102 @@
+"""Computer science: research questions with a weighted rubric, from a paper (Sec. 3.1, App. C.1)."""
+
+from collections.abc import Mapping, Sequence
+
+from autodata import rubric
+from autodata.agents import make_object
+from autodata.domains import base
+from autodata.domains.cs import verifier
+from autodata.ledger import average
+from autodata.parsing import ParseError, read_rubric, read_text, read_texts
+from autodata.request import attempt_seed
+from autodata.types import Candidate, Document, Failure, Quality, Role, Round
+
+MAX_TAGS = 5
+
+
+class Domain(base.Domain):
+    """A challenger writes, a verifier checks, solvers answer without the paper, a judge ticks criteria."""
+
+    def challenge(self, document: Document, rounds: Sequence[Round]) -> list[base.Challenge]:
+        slots = {"document": document.text, "shape": self.shape, **group_failures(rounds)}
+        return [base.Challenge(slots, candidate_schema(self.shape))]
+
+    def read_candidate(self, document: Document, record: Mapping[str, object], rounds: Sequence[Round]) -> Candidate:
+        skills = read_texts(record, "reasoning_skills")[:MAX_TAGS]
+        candidate = Candidate(
+            question=read_text(record, "question"),
+            reference_answer=read_text(record, "reference_answer"),
+            rubric=read_rubric(record),
+            context=read_text(record, "context"),
+            labels={"question_type": read_text(record, "question_type", 200), "reasoning_skills": skills},
+        )
+        if candidate.question in {r.candidate.question for r in rounds if r.candidate}:
+            raise ParseError("the same question as in an earlier round; an entirely new one is wanted")
+        return candidate
+
+    async def check_quality(self, document: Document, candidate: Candidate, attempt: int = 0) -> Quality:
+        """What code can count, then the verifier's four checks. An unreadable verifier gives no verdict."""
+        faults = [*rubric.find_faults(candidate.rubric, self.shape), *verifier.find_faults(candidate)]
+        if faults:
+            return Quality(False, "; ".join(faults), candidate.hash, {"checked_by": "code"})
+        slots = {"document": document.text, "candidate": candidate, "shape": self.shape}
+        seed = attempt_seed(self.seed, document.id, attempt, Role.QUALITY_VERIFIER, 0)
+        for ask in range(self.asks):
+            reply = await self.agents.write(Role.QUALITY_VERIFIER, "quality_verifier", slots, seed=seed + ask,
+                                            attempt=attempt * self.asks + ask, schema=verifier.SCHEMA)  # fmt: skip
+            try:
+                return verifier.read_quality(self.agents.read(reply), candidate)
+            except ParseError as error:
+                problem = error
+        raise base.JudgeFailed(f"quality verifier, asked {self.asks} times: {problem}")
+
+
+def candidate_schema(shape: rubric.Shape) -> dict[str, object]:
+    """What the challenger writes, in this order: it thinks about weak answers before it writes the rubric."""
+
+    def text(most: int) -> dict[str, object]:
+        return {"type": "string", "minLength": 1, "maxLength": most}
+
+    criterion = make_object(
+        {
+            "criterion": text(600),
+            "weight": {"type": "integer", "minimum": -shape.weight_at_most, "maximum": shape.weight_at_most},
+            "category": {"type": "string", "enum": ["positive", "negative"]},
+        }
+    )
+    fewest, most = shape.asked.items
+    return make_object(
+        {
+            "scratchpad": text(6000),
+            "question_type": text(80),
+            "reasoning_skills": {"type": "array", "items": text(60), "minItems": 2, "maxItems": 3},
+            "context": text(6000),
+            "question": text(3000),
+            "reference_answer": text(6000),
+            "rubric": {"type": "array", "items": criterion, "minItems": fewest, "maxItems": most},
+        }
+    )
+
+
+def group_failures(rounds: Sequence[Round]) -> dict[str, list[dict[str, object]]]:
+    """Earlier questions by how they failed, each with what the challenger may know of it (paper Fig. 7)."""
+    groups: dict[str, list[dict[str, object]]] = {"too_easy": [], "failed_on_strong": [], "failed_quality_check": []}
+    for tried in rounds:
+        if tried.candidate:
+            groups[_group(tried)].append(
+                {
+                    "type": tried.candidate.labels.get("question_type", ""),
+                    "question": tried.candidate.question,
+                    "weak": average(tried.weak),
+                    "strong": average(tried.strong),
+                    "reason": tried.verdict.reason,
+                }
+            )
+    return {**groups, "malformed": [r.verdict.reason for r in rounds if not r.candidate][-1:]}
+
+
+def _group(tried: Round) -> str:
+    if tried.verdict.failure is Failure.LOW_QUALITY:
+        return "failed_quality_check"
+    # A strong solver that nearly always succeeds is too easy as well, whatever the weak one does.
+    return "too_easy" if tried.verdict.failure is Failure.TOO_EASY else "failed_on_strong"
