@@ -10,7 +10,6 @@ from openai.types.chat import ChatCompletion, ChatCompletionMessage
 from autodata.recipes import Endpoint, Sampling
 from autodata.types import Message, Outcome, Reply, Role
 
-
 T = TypeVar("T")
 
 

@@ -5,6 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autodata.acceptance import Gate, decide, decide_weak, mean, scores
+from autodata.config import load
+from autodata.recipes import GenerateRecipe
 from autodata.types import Attempt, Candidate, Criterion, Failure, Judgement, Outcome
 
 HAIR = Fraction(1, 10**9)
@@ -35,6 +37,7 @@ def outcome(gate, weak, strong=(Fraction(1),)):
         ("weak_mean_at_most", True, True, Failure.TOO_EASY),
         ("weak_mean_below", True, Failure.TOO_EASY, Failure.TOO_EASY),
         ("weak_max_at_most", True, True, Failure.TOO_EASY),
+        ("weak_min_above", Failure.NO_SIGNAL, Failure.NO_SIGNAL, True),
     ],
 )
 def test_both_sides_of_each_weak_threshold(name, below, at, above, bound):
@@ -132,3 +135,32 @@ def test_booleans_of_another_rubric_are_refused():
     candidate = Candidate("q", "a", (Criterion("x", 1),))
     with pytest.raises(ValueError, match="2 verdicts for 1 criteria"):
         scores(candidate, [attempt((True, True))])
+
+
+CS = load(GenerateRecipe, ["recipes/cs/generate.yaml", "recipes/models/laptop.yaml"]).domain.presets
+# (weak, strong) in percent, the verdicts of `deployed` and `prose`, from the storyboards of the paper's project.
+STORYBOARDS = [
+    ([23.6], [34.1], False, False),
+    ([51.0], [60.6], False, False),
+    ([64.6], [67.8], False, False),
+    ([41.0], [54.4], False, False),
+    ([46.5], [72.2], True, True),
+    ([79, 42, 45], [], False, False),
+    ([100], [], False, False),
+    ([25.4], [25.3], False, False),
+    ([48.1], [93.1], True, True),
+    ([21.7], [91.9], True, True),
+]
+
+
+@pytest.mark.parametrize(("weak", "strong", "deployed", "prose"), STORYBOARDS)
+def test_the_papers_own_trajectories_get_the_papers_verdicts(weak, strong, deployed, prose):
+    exact = [[Fraction(str(v)) / 100 for v in side] for side in (weak, strong)]
+    assert decide(*exact, CS["deployed"]).accepted is deployed
+    assert decide(*exact, CS["prose"]).accepted is prose
+
+
+@pytest.mark.parametrize(("strong", "failure"), [(0, Failure.TOO_HARD), (HAIR, None)])
+def test_no_strong_attempt_at_zero_is_an_option(strong, failure):
+    gate = Gate(strong_min_above=0.0)
+    assert decide([Fraction(0)], [Fraction(1), Fraction(strong)], gate).failure is failure

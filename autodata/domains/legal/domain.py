@@ -1,0 +1,118 @@
+"""Law: a lay client's question with a weighted rubric, from a court opinion (paper Sec. 3.2, App. C.2)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from autodata import rubric
+from autodata.domains import base
+from autodata.domains.legal import extractor, loop_judge, packet, post_filter, writer
+from autodata.domains.legal.packet import Packet
+from autodata.domains.legal.post_filter import Findings
+from autodata.parsing import ParseError
+from autodata.request import attempt_seed
+from autodata.types import (
+    Attempt,
+    Candidate,
+    Document,
+    Failure,
+    Outcome,
+    Quality,
+    Role,
+    Round,
+    Verdict,
+)
+
+
+class Domain(base.Domain):
+    """An extractor reads, a writer asks, both solvers answer, and a loop-judge accepts or asks for better.
+
+    The paper gives this domain no thresholds. The one verdict here that is a model's is the loop-judge's, and code
+    overrides it in one direction only: a question that the post-filter finds is never accepted.
+    """
+
+    async def prepare(self, document: Document) -> Document:
+        """The document with its extract, which every round uses again."""
+        document = await super().prepare(document)
+        extract = await self._extract(document)
+        if not extract["suitable_for_synthetic_question"]:
+            raise base.Unsuitable(f"doc_not_suitable: {extract['suitability_note']}")
+        return replace(document, fields={**document.fields, "preparation": extract})
+
+    async def _extract(self, document: Document) -> dict[str, object]:
+        for ask in range(self.config.judge_retries + 1):
+            seed = attempt_seed(self.seed, document.id, 0, Role.CHALLENGER, ask)  # round 0: before the first
+            reply = await self.agents.write(Role.CHALLENGER, "extractor", {"document": document.text}, seed=seed,
+                                            attempt=ask, schema=extractor.SCHEMA)  # fmt: skip
+            if reply.outcome is Outcome.CONTEXT_OVERFLOW:
+                raise base.Unsuitable(f"{len(document.text)} characters do not fit the extractor's context; "
+                                      "set domain.document_chars")  # fmt: skip
+            try:
+                return extractor.read_extract(self.agents.read(reply))
+            except ParseError as error:
+                problem = error
+        raise base.Unsuitable(f"extract unreadable: {problem}")
+
+    def challenge(self, document: Document, rounds: Sequence[Round]) -> list[base.Challenge]:
+        slots = {
+            "document": document.text,
+            "extract": document.fields["preparation"],
+            "shape": self.shape,
+            "bands": writer.BANDS,
+            "question_chars": self.config.question_chars,
+            "forbidden": post_filter.NAMES,
+            **writer.gather_feedback(rounds),
+        }
+        return [base.Challenge(slots, writer.candidate_schema(self.shape))]
+
+    def read_candidate(self, document: Document, record: Mapping[str, object], rounds: Sequence[Round]) -> Candidate:
+        candidate = writer.read_candidate(record)
+        if candidate.hash in {r.candidate.hash for r in rounds if r.candidate}:
+            raise ParseError("the same question and rubric as in an earlier round")
+        return candidate
+
+    async def check_quality(self, document: Document, candidate: Candidate, attempt: int = 0) -> Quality:
+        """What code can count; how good the candidate is, the loop-judge says once it is measured."""
+        faults = rubric.find_faults(candidate.rubric, self.shape)
+        return Quality(not faults, "; ".join(faults), candidate.hash, {"checked_by": "code"})
+
+    async def assess(
+        self, candidate: Candidate, weak: Sequence[Attempt], strong: Sequence[Attempt], rounds: Sequence[Round]
+    ) -> base.Assessment:
+        """Every preset's thresholds (the paper has none), and over them the two layers. Raises JudgeFailed."""
+        if not (weak and strong):  # a preset with thresholds can settle it early; there is nothing to compare
+            return await super().assess(candidate, weak, strong, rounds)
+        findings = post_filter.inspect(candidate.question, self.config.question_chars)
+        measured = packet.build(candidate, weak, strong, findings, rounds)
+        said = await self._ask_loop_judge(candidate, measured, len(rounds) + 1)
+        by_threshold = (await super().assess(candidate, weak, strong, rounds)).verdicts
+        verdicts = {name: combine(verdict, said, findings) for name, verdict in by_threshold.items()}
+        is_overridden = said["verdict"] == loop_judge.ACCEPT
+        review = {
+            "loop_judge": said,
+            "post_filter_flags": findings.flags,
+            "post_filter_overrides": findings.flags if is_overridden else [],
+            **measured.numbers(),
+        }
+        return base.Assessment(verdicts, review)
+
+    async def _ask_loop_judge(self, candidate: Candidate, measured: Packet, number: int) -> dict[str, object]:
+        slots = {"question": candidate.question, "targets": candidate.labels["target_capabilities"],
+                 **measured.slots()}  # fmt: skip
+        for ask in range(self.asks):
+            seed = attempt_seed(self.seed, candidate.hash, number, Role.QUALITY_VERIFIER, ask)
+            reply = await self.agents.write(Role.QUALITY_VERIFIER, "loop_judge", slots, seed=seed, attempt=ask,
+                                            schema=loop_judge.SCHEMA)  # fmt: skip
+            try:
+                return loop_judge.read_review(self.agents.read(reply))
+            except ParseError as error:
+                problem = error
+        raise base.JudgeFailed(f"round {number}, loop-judge, asked {self.asks} times: {problem}")
+
+
+def combine(by_threshold: Verdict, said: Mapping[str, object], findings: Findings) -> Verdict:
+    """Layer 1 before layer 2; good averages never overrule *improve* (paper Sec. 3.2)."""
+    if findings.flags:
+        return Verdict(False, Failure.IMPROVE, f"post-filter: {'; '.join(findings.flags)}")
+    if said["verdict"] == loop_judge.IMPROVE:
+        return Verdict(False, Failure.IMPROVE, str(said["verdict_reason"]))
+    return replace(by_threshold, reason=str(said["verdict_reason"])) if by_threshold.accepted else by_threshold

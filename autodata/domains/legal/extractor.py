@@ -1,0 +1,43 @@
+"""What is extracted from a document once, before any question is written (paper Fig. 11)."""
+
+from collections.abc import Mapping
+
+from autodata.agents import make_object
+from autodata.parsing import ParseError, read_text, read_texts
+
+MAX_ITEMS = 8
+_LINE = {"type": "string", "maxLength": 600}
+_LINES = {"type": "array", "items": _LINE, "maxItems": MAX_ITEMS}
+_PARAGRAPHS = {"type": "string", "maxLength": 4000}
+
+SCHEMA = make_object(
+    {
+        "document_type": {"type": "string", "maxLength": 100},
+        "topic_keywords": _LINES,
+        "suitability_note": _LINE,  # before the decision, so that it can shape it
+        "suitable_for_synthetic_question": {"type": "boolean"},
+        "issues": _LINES,
+        "facts": _PARAGRAPHS,
+        "holdings": _PARAGRAPHS,
+    }
+)
+
+
+def read_extract(record: Mapping[str, object]) -> dict[str, object]:
+    """The seven fields of Fig. 11. Of an unsuitable document only the note is needed. Raises ParseError."""
+    suitable = record.get("suitable_for_synthetic_question")
+    if not isinstance(suitable, bool):
+        raise ParseError("`suitable_for_synthetic_question` is neither true nor false")
+    decision = {"suitable_for_synthetic_question": suitable, "suitability_note": read_text(record, "suitability_note")}
+    if not suitable:
+        return decision
+    issues = read_texts(record, "issues")
+    if not issues:
+        raise ParseError("no issue in `issues`")
+    return decision | {
+        "document_type": read_text(record, "document_type"),
+        "topic_keywords": read_texts(record, "topic_keywords"),
+        "issues": issues,
+        "facts": read_text(record, "facts"),
+        "holdings": read_text(record, "holdings"),
+    }

@@ -1,0 +1,45 @@
+"""What the loop-judge says of a measured candidate, as data (paper Fig. 13)."""
+
+from collections.abc import Mapping
+
+from autodata.agents import make_object
+from autodata.parsing import ParseError, read_text, read_texts
+
+ACCEPT, IMPROVE = "accept", "improve"
+SUITABILITY = ("high", "medium", "low")
+_TEXT = {"type": "string", "maxLength": 1200}
+
+SCHEMA = make_object(
+    {
+        "weak_pattern": _TEXT,  # observations first, so that they can shape the verdict
+        "strong_pattern": _TEXT,
+        "gap_interpretation": _TEXT,
+        "rubric_concerns": {"type": "array", "items": {"type": "string", "maxLength": 400}, "maxItems": 8},
+        "grpo_suitability": {"type": "string", "enum": list(SUITABILITY)},
+        "verdict": {"type": "string", "enum": [ACCEPT, IMPROVE]},
+        "verdict_reason": {"type": "string", "maxLength": 600},
+        "suggestion_for_writer": _TEXT,
+    }
+)
+
+
+def read_review(record: Mapping[str, object]) -> dict[str, object]:
+    """The eight fields. Raises ParseError, also on *improve* that does not say what to improve."""
+    texts = {key: read_text(record, key) for key in ("weak_pattern", "strong_pattern", "gap_interpretation")}
+    concerns = read_texts(record, "rubric_concerns")
+    suitability = _read_choice(record, "grpo_suitability", SUITABILITY)
+    verdict = _read_choice(record, "verdict", (ACCEPT, IMPROVE))
+    reason = read_text(record, "verdict_reason")
+    # An accepted candidate needs no suggestion.
+    wanted = verdict == IMPROVE or record.get("suggestion_for_writer")
+    suggestion = read_text(record, "suggestion_for_writer") if wanted else ""
+    return texts | {"rubric_concerns": concerns, "grpo_suitability": suitability, "verdict": verdict,
+                    "verdict_reason": reason, "suggestion_for_writer": suggestion}  # fmt: skip
+
+
+def _read_choice(record: Mapping[str, object], key: str, choices: tuple[str, ...]) -> str:
+    """One of the choices and nothing else: half a verdict is none."""
+    chosen = read_text(record, key).casefold()
+    if chosen not in choices:
+        raise ParseError(f"`{key}` is {chosen[:40]!r}, not one of {', '.join(choices)}")
+    return chosen

@@ -1,0 +1,100 @@
+"""What the writer of question and rubric is shown, and how its proposal is read (paper Fig. 12)."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from autodata.agents import make_object
+from autodata.parsing import ParseError, read_integer, read_rubric, read_text, read_texts
+from autodata.rubric import Shape
+from autodata.types import Candidate, Criterion, Round
+
+BANDS = {  # weight class → lightest and heaviest weight (paper Fig. 12); the names are ours
+    "critical": (8, 10),
+    "important": (5, 7),
+    "supporting": (2, 4),
+    "mistake": (-10, -1),
+}
+MAX_CAPABILITY_CHARS = 60
+_TAGS = ("primary_focus", "secondary_focus")
+_SUMMARIES = ("rewards_summary", "penalises_summary")
+
+
+def candidate_schema(shape: Shape) -> dict[str, object]:
+    """What the writer returns: the abilities first, then the question, then what tells them apart."""
+    tag = {"type": "string", "minLength": 1, "maxLength": MAX_CAPABILITY_CHARS}
+    summary = {"type": "string", "minLength": 1, "maxLength": 600}
+    fewest, most = shape.asked.items
+    criterion = make_object(
+        {
+            "number": {"type": "integer", "minimum": 1, "maximum": most},
+            "criterion": {"type": "string", "minLength": 1, "maxLength": 600},
+            "category": {"type": "string", "enum": ["positive", "negative"]},
+            "capability": tag,
+            "weight_class": {"type": "string", "enum": list(BANDS)},
+            "weight": {"type": "integer", "minimum": -shape.weight_at_most, "maximum": shape.weight_at_most},
+        }
+    )
+    focus = make_object(
+        {
+            "primary_focus": {"type": "array", "items": tag, "minItems": 2, "maxItems": 4},
+            "secondary_focus": {"type": "array", "items": tag, "minItems": 1, "maxItems": 3},
+            **dict.fromkeys(_SUMMARIES, summary),
+        }
+    )
+    return make_object(
+        {
+            "target_capabilities": focus,
+            "question": {"type": "string", "minLength": 1, "maxLength": 4000},  # the baseline's are long
+            "rubric": {"type": "array", "items": criterion, "minItems": fewest, "maxItems": most},
+        }
+    )
+
+
+def read_candidate(record: Mapping[str, object]) -> Candidate:
+    """Question, rubric and targeted abilities; there is no reference answer. Raises ParseError."""
+    criteria = read_rubric(record)
+    items = record["rubric"]
+    if not isinstance(items, list):
+        raise ParseError("no list of criteria in `rubric`")
+    checked = tuple(_check(*numbered) for numbered in zip(range(1, len(items) + 1), items, criteria, strict=True))
+    labels = {"target_capabilities": _read_targets(record.get("target_capabilities"))}
+    return Candidate(read_text(record, "question"), "", checked, labels=labels)
+
+
+def gather_feedback(rounds: Sequence[Round]) -> dict[str, object]:
+    """The last measured question with what it showed, and why later proposals were refused unmeasured."""
+    measured = next((r for r in reversed(rounds) if r.review and r.candidate), None)
+    previous = None
+    if measured and measured.candidate:
+        previous = {"question": measured.candidate.question, **measured.candidate.labels, **measured.review}
+    refused = bool(rounds) and not rounds[-1].review
+    return {"previous": previous, "rejected": rounds[-1].verdict.reason if refused else ""}
+
+
+def _check(number: int, item: Mapping[str, object], criterion: Criterion) -> Criterion:
+    """The criterion on one line, its number, class and capability as agreed."""
+    if read_integer(item.get("number")) != number:
+        raise ParseError(f"criterion {number} bears the number {str(item.get('number'))[:20]}")
+    band = BANDS.get(str(item.get("weight_class")))
+    if band is None:
+        raise ParseError(f"criterion {number}: weight_class is not one of {', '.join(BANDS)}")
+    lightest, heaviest = band
+    if not lightest <= criterion.weight <= heaviest:
+        raise ParseError(f"criterion {number}: weight {criterion.weight} is not {item['weight_class']}, "
+                         f"which is {lightest} to {heaviest}")  # fmt: skip
+    return replace(criterion, text=" ".join(criterion.text.split()), capability=_read_capability(number, criterion))
+
+
+def _read_capability(number: int, criterion: Criterion) -> str:
+    """In snake_case, so that spellings of one capability are counted together."""
+    name = re.sub(r"[^a-z0-9]+", "_", criterion.capability.casefold()).strip("_")
+    if not name:
+        raise ParseError(f"criterion {number} names no capability")
+    return name[:MAX_CAPABILITY_CHARS]
+
+
+def _read_targets(value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise ParseError("no object `target_capabilities`")
+    return {k: read_texts(value, k) for k in _TAGS} | {k: read_text(value, k) for k in _SUMMARIES}
