@@ -99,7 +99,8 @@ def _read_criterion(item: Mapping[str, object]) -> Criterion:
         raise ParseError(f"weight {weight} in category {category}")
     capability = item.get("capability", "")
     signed = weight if category == "positive" else -abs(weight)
-    text = read_text(item, "criterion", MAX_CRITERION_CHARS)
+    # On one line: a criterion must not look like two of them where the judge reads the list.
+    text = " ".join(read_text(item, "criterion", MAX_CRITERION_CHARS).split())
     return Criterion(text, signed, capability if isinstance(capability, str) else "")
 
 

@@ -1,5 +1,6 @@
 """Computer science: research questions with a weighted rubric, from a paper (Sec. 3.1, App. C.1)."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from autodata import rubric
@@ -30,7 +31,7 @@ class Domain(base.Domain):
             context=read_text(record, "context"),
             labels={"question_type": read_text(record, "question_type", 200), "reasoning_skills": skills},
         )
-        if candidate.question in {r.candidate.question for r in rounds if r.candidate}:
+        if _normalize(candidate.question) in {_normalize(r.candidate.question) for r in rounds if r.candidate}:
             raise ParseError("the same question as in an earlier round; an entirely new one is wanted")
         return candidate
 
@@ -93,6 +94,10 @@ def group_failures(rounds: Sequence[Round]) -> dict[str, list[dict[str, object]]
                 }
             )
     return {**groups, "malformed": [r.verdict.reason for r in rounds if not r.candidate][-1:]}
+
+
+def _normalize(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.casefold()))
 
 
 def _group(tried: Round) -> str:
