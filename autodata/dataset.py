@@ -1,4 +1,4 @@
-"""Trajectories → examples with provenance, split by document, and the statistics of the paper's Table 1.
+"""Trajectories → examples: filtered, without duplicates and benchmarks, split by document, with a card.
 
 python -m autodata.dataset recipes/demo/dataset.yaml [key=value …]
 """
@@ -6,160 +6,191 @@ python -m autodata.dataset recipes/demo/dataset.yaml [key=value …]
 import hashlib
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from statistics import fmean
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from autodata import store
-from autodata.acceptance import scores
+from autodata import card, decontamination, duplicates, filters, store
+from autodata.arms import COMMAND, Arm, find_licence, make_example, read_arm
 from autodata.config import RecipeError, load
+from autodata.decontamination import Match
 from autodata.recipes import DatasetRecipe
+from autodata.statistics import METRICS, summarize
 from autodata.store import Run, RunError
-from autodata.types import CANDIDATE, EXAMPLE, TRAJECTORY, Example, Round, Trajectory
+from autodata.types import CANDIDATE, EXAMPLE, Example
 
-EXAMPLES, STATISTICS = "examples.jsonl", "statistics.json"
-METRICS = ("examples", "weak_avg", "strong_avg", "gap", "rounds", "question_chars", "rubric_items")
-_COMMAND = "python -m autodata.generate"
-
-
-def make_examples(
-    arm: str,
-    trajectories: Iterable[Trajectory],
-    test: frozenset[str],
-    provenance: Mapping[str, Any],
-) -> list[Example]:
-    """The examples of one arm, in the order of their document ids, equal candidates once."""
-    examples: dict[str, Example] = {}
-    for trajectory in sorted(trajectories, key=lambda t: t.document_id):
-        chosen = choose_round(trajectory)
-        if chosen and chosen.candidate:
-            example = _make_example(arm, trajectory, chosen, test, provenance)
-            examples.setdefault(chosen.candidate.hash, example)
-    return list(examples.values())
+EXAMPLES, STATISTICS, DECONTAMINATION = "examples.jsonl", "statistics.json", "decontamination.json"
+CARD = "huggingface/README.md"
 
 
-def choose_round(trajectory: Trajectory) -> Round | None:
-    """The round that becomes an example: what the loop accepted; for the baseline, what was proposed.
+@dataclass
+class Dataset:
+    """The examples at one stage, and how many of each arm were left after every stage before."""
 
-    The baseline does not act on the verdict: it only needs a sound candidate that was measured.
-    """
-    if trajectory.arm != "cot":
-        return trajectory.accepted
-    measured = [r for r in trajectory.rounds if r.weak and r.strong]
-    return measured[-1] if measured else None
+    arms: tuple[str, ...]
+    examples: list[Example] = field(default_factory=list)
+    funnel: dict[str, dict[str, int]] = field(default_factory=dict)  # arm → stage → how many are left
+    matches: list[Match] = field(default_factory=list)
 
+    def drop(self, stage: str, ids: Iterable[str] = ()) -> None:
+        """Leave out the examples of these ids and count what is left."""
+        unwanted = set(ids)
+        self.examples = [e for e in self.examples if e.id not in unwanted]
+        for arm in self.arms:
+            self.funnel[arm][stage] = sum(e.arm == arm for e in self.examples)
 
-def choose_test_documents(ids: Iterable[str], fraction: float, seed: int) -> frozenset[str]:
-    """A fixed share of the documents, drawn once for all arms: no document is on both sides."""
-    ordered = sorted(set(ids), key=lambda i: hashlib.sha256(f"{seed} {i}".encode()).digest())
-    return frozenset(ordered[: round(len(ordered) * fraction)])
+    def drop_matches(self, stage: str, matches: Sequence[Match]) -> None:
+        self.matches += matches
+        self.drop(stage, [m.example_id for m in matches])
 
-
-def summarize(examples: Sequence[Example]) -> dict[str, float | None]:
-    """One column of the paper's Table 1."""
-    if not examples:
-        return {"examples": 0} | dict.fromkeys(METRICS[1:])
-    weak, strong = (fmean(fmean(s) for s in scores_of) for scores_of in (
-        [e.weak_scores for e in examples], [e.strong_scores for e in examples]))  # fmt: skip
-    return {
-        "examples": len(examples),
-        "weak_avg": weak,
-        "strong_avg": strong,
-        "gap": strong - weak,
-        "rounds": fmean(e.round for e in examples),
-        "question_chars": fmean(len(e.candidate.question) for e in examples),
-        "rubric_items": fmean(len(e.candidate.rubric) for e in examples),
-    }
+    def side(self, split: str) -> list[Example]:
+        return [e for e in self.examples if e.split == split]
 
 
-def _make_example(
-    arm: str,
-    trajectory: Trajectory,
-    chosen: Round,
-    test: frozenset[str],
-    provenance: Mapping[str, Any],
-) -> Example:
-    candidate = chosen.candidate
-    if candidate is None:
-        raise ValueError("a round without a candidate has no example")
-    return Example(
-        id=f"{arm}-{candidate.hash}",
-        document_id=trajectory.document_id,
-        document_source=trajectory.document_source,
-        arm=arm,
-        split="test" if trajectory.document_id in test else "train",
-        candidate=candidate,
-        round=chosen.number,
-        accepted=chosen.verdict.accepted is True,
-        weak_scores=tuple(map(float, scores(candidate, chosen.weak))),
-        strong_scores=tuple(map(float, scores(candidate, chosen.strong))),
-        models=provenance["models"],
-        recipe_hash=provenance["recipe_hash"],
-    )
+def build(recipe: DatasetRecipe, benchmarks: Sequence[Path]) -> Dataset:
+    """The examples of all arms, stage by stage. Raises RunError, RecipeError."""
+    texts = decontamination.read_texts(benchmarks)
+    arms = [read_arm(name, folder) for name, folder in sorted(recipe.arms.items())]
+    built = Dataset(tuple(arm.name for arm in arms))
+    for arm in arms:
+        made, built.funnel[arm.name] = sift(arm, recipe)
+        built.examples += made
+    built.drop_matches("no benchmark overlap", decontamination.find_matches(built.examples, texts))
+    split_and_deduplicate(built, recipe)
+    held_out = decontamination.gather_texts(built.side("test"))
+    matches = decontamination.find_matches(built.side("train"), held_out)
+    built.drop_matches("no held-out overlap", matches)
+    if recipe.equal_sizes:
+        built.drop("equal sizes", choose_surplus(built, recipe.seed))
+    return built
 
 
-def _read_arm(arm: str, folder: str) -> tuple[list[Trajectory], dict[str, Any]]:
-    manifest = store.require_finished(folder, _COMMAND)
-    text = json.dumps(manifest["inputs"], sort_keys=True)
-    provenance = {"models": manifest["models"], "recipe_hash": store.digest(text.encode())}
-    trajectories = store.read_records(Path(folder) / "trajectories.jsonl", TRAJECTORY)
-    if manifest["arm"] != arm:
-        raise RunError(f"arms.{arm}={folder}: that run is of the arm {manifest['arm']}")
-    return trajectories, provenance
+def sift(arm: Arm, recipe: DatasetRecipe) -> tuple[list[Example], dict[str, int]]:
+    """The examples of one arm that pass the final filter, and how many are left after each of its stages."""
+    limits, dropped, made = arm.limits(recipe.filters), Counter[str](), []
+    for trajectory, tried in arm.chosen():
+        stage = filters.find_stage(tried, tried.candidate, limits) if tried.candidate else None
+        if stage:
+            dropped[stage] += 1
+        else:
+            licence = find_licence(trajectory.document_source, recipe.sources)
+            made.append(make_example(arm, trajectory, tried, licence))
+    left = len(made) + dropped.total()
+    funnel = {"trajectories": len(arm.trajectories), "accepted" if arm.name == "agentic" else "measured": left}
+    for stage in filters.STAGES:
+        left -= dropped[stage]
+        funnel[stage] = left
+    return made, funnel
 
 
-def build(recipe: DatasetRecipe) -> list[Example]:
-    """The examples of all arms. Raises RunError when a run is missing or not finished."""
-    arms = {arm: _read_arm(arm, folder) for arm, folder in recipe.arms.items()}
-    ids = [t.document_id for trajectories, _ in arms.values() for t in trajectories]
-    test = choose_test_documents(ids, recipe.test_fraction, recipe.seed)
-    return [e for arm, (trajectories, provenance) in sorted(arms.items())
-            for e in make_examples(arm, trajectories, test, provenance)]  # fmt: skip
+def split_and_deduplicate(built: Dataset, recipe: DatasetRecipe) -> None:
+    """Draw the test documents, near-duplicates on one side, and keep one of those within an arm."""
+    first = {e.id: e for e in reversed(built.examples)}
+    pairs = duplicates.find_pairs({k: e.candidate.question for k, e in first.items()}, recipe.filters.near_duplicate)
+    tied = [(first[left].document_id, first[right].document_id) for left, right in pairs]
+    tied += [(first[e.id].document_id, e.document_id) for e in built.examples]
+    clusters = duplicates.find_clusters((e.document_id for e in built.examples), tied)
+    test = choose_test_documents(clusters, recipe.test_fraction, recipe.seed)
+    built.examples = [replace(e, split="test" if e.document_id in test else "train") for e in first.values()]
+    built.examples.sort(key=lambda e: (e.arm, e.document_id, e.id))
+    built.drop("no equal candidate")
+    within = [(left, right) for left, right in pairs if first[left].arm == first[right].arm]
+    built.drop("no near-duplicate", duplicates.choose_repeats(first, within))
+    built.drop("per document", _find_beyond(built.examples, recipe.filters.per_document))
 
 
-def save(run: Run, examples: Sequence[Example]) -> None:
-    """examples.jsonl, the same as Hugging Face data sets, and the statistics."""
-    lines = [EXAMPLE.dump_json(e).decode() for e in examples]
-    run.write(EXAMPLES, "".join(line + "\n" for line in lines))
-    statistics = {arm: summarize([e for e in examples if e.arm == arm]) for arm in _arms(examples)}
+def choose_test_documents(clusters: Iterable[Sequence[str]], fraction: float, seed: int) -> frozenset[str]:
+    """A fixed share of the documents, drawn once for all arms, as whole clusters: none is on both sides."""
+    ordered = sorted(clusters, key=lambda c: hashlib.sha256(f"{seed} {min(c)}".encode()).digest())
+    wanted = round(sum(map(len, ordered)) * fraction)
+    chosen: set[str] = set()
+    for cluster in ordered:
+        if len(chosen) + len(cluster) <= wanted:
+            chosen.update(cluster)
+    return frozenset(chosen)
+
+
+def choose_surplus(built: Dataset, seed: int) -> list[str]:
+    """What the larger arms have more than the smallest, drawn by chance: the paper samples its baseline (Sec. 3.1)."""
+    surplus = []
+    for side in ("train", "test"):
+        ids = {arm: [e.id for e in built.side(side) if e.arm == arm] for arm in built.arms}
+        smallest = min(map(len, ids.values()), default=0)
+        for own in ids.values():
+            surplus += sorted(own, key=lambda i: hashlib.sha256(f"{seed} {i}".encode()).digest())[smallest:]
+    return surplus
+
+
+def _find_beyond(examples: Sequence[Example], at_most: int) -> list[str]:
+    seen, beyond = Counter[tuple[str, str]](), []
+    for example in examples:
+        key = (example.arm, example.document_id)
+        seen[key] += 1
+        if seen[key] > at_most:
+            beyond.append(example.id)
+    return beyond
+
+
+def save(run: Run, recipe: DatasetRecipe, built: Dataset, benchmarks: Sequence[Path]) -> None:
+    """The examples, the same as Hugging Face data sets with their card, statistics and reports."""
+    run.write(EXAMPLES, "".join(EXAMPLE.dump_json(e).decode() + "\n" for e in built.examples))
+    statistics = {arm: summarize([e for e in built.examples if e.arm == arm]) for arm in built.arms}
     run.write(STATISTICS, json.dumps(statistics, indent=2) + "\n")
-    _save_huggingface(run.path("huggingface"), examples)
-    run.finish([EXAMPLES, STATISTICS], statistics=statistics)
-    _show(statistics)
+    report = {"ngram": decontamination.NGRAM, "files": {str(f): store.hash_path(f) for f in benchmarks},
+              "removed": [asdict(m) for m in built.matches]}  # fmt: skip
+    run.write(DECONTAMINATION, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    splits = _save_huggingface(run.path("huggingface"), built)
+    models = {e.arm: {"models": e.provenance.models} for e in built.examples}
+    facts = {
+        "arms": {arm: models.get(arm, {"models": {}}) for arm in built.arms},
+        "licences": recipe.sources,
+        "licence_counts": dict(sorted(Counter(e.provenance.licence for e in built.examples).items())),
+        "splits": splits,
+        "decontamination": {"ngram": decontamination.NGRAM, "files": [f.name for f in benchmarks],
+                            "removed": len(built.matches)},
+    }  # fmt: skip
+    run.note(statistics=statistics, funnel=built.funnel, card=facts)
+    run.write(CARD, card.write_card(store.read_manifest(run.folder) or {}, METRICS))
+    run.finish([EXAMPLES, STATISTICS, DECONTAMINATION, CARD])
+    _show("left after", built.funnel)
+    _show("metric", statistics)
 
 
-def _save_huggingface(folder: Path, examples: Sequence[Example]) -> None:
-    from datasets import Dataset, DatasetDict  # slow to import, needed here only
+def _save_huggingface(folder: Path, built: Dataset) -> list[str]:
+    from datasets import Dataset as Rows  # slow to import, needed here only
+    from datasets import DatasetDict
 
     splits = {}
-    for arm in _arms(examples):
+    for arm in built.arms:
         for split in ("train", "test"):
-            rows = [_row(e) for e in examples if e.arm == arm and e.split == split]
+            rows = [_row(e) for e in built.side(split) if e.arm == arm]
             if rows:
-                splits[f"{arm}_{split}"] = Dataset.from_list(rows)
+                splits[f"{arm}_{split}"] = Rows.from_list(rows)
     DatasetDict(splits).save_to_disk(str(folder))
+    return list(splits)
 
 
 def _row(example: Example) -> dict[str, object]:
+    """An example for Arrow: what has no fixed form as JSON, the texts also as columns to read."""
     record = json.loads(EXAMPLE.dump_json(example))
-    # One string: Arrow would reshape rubrics of different lengths.
-    return record | {"candidate": CANDIDATE.dump_json(example.candidate).decode(),
-                     "models": json.dumps(example.models)}  # fmt: skip
+    shown = ("context", "question", "reference_answer")
+    texts = {name: record["candidate"][name] for name in shown} | {"licence": example.provenance.licence}
+    packed = {name: json.dumps(record[name], ensure_ascii=False) for name in ("evidence", "provenance")}
+    return texts | record | packed | {"candidate": CANDIDATE.dump_json(example.candidate).decode()}
 
 
-def _arms(examples: Sequence[Example]) -> list[str]:
-    return sorted({e.arm for e in examples})
-
-
-def _show(statistics: Mapping[str, Mapping[str, float | None]]) -> None:
-    table = Table("metric", *statistics)
-    for metric in METRICS:
-        values = [statistics[arm][metric] for arm in statistics]
-        table.add_row(metric, *("–" if v is None else f"{v:.3g}" for v in values))
+def _show(what: str, columns: Mapping[str, Mapping[str, float | None]]) -> None:
+    """One column per arm; a row that no arm has a number for is left out."""
+    table = Table(what, *columns)
+    names = dict.fromkeys(name for column in columns.values() for name in column)
+    for name in names:
+        values = [column.get(name) for column in columns.values()]
+        if any(v is not None for v in values):
+            table.add_row(name, *("–" if v is None else f"{v:.3g}" if isinstance(v, float) else str(v) for v in values))
     Console().print(table)
 
 
@@ -169,13 +200,15 @@ def main() -> None:
         return
     try:
         recipe = load(DatasetRecipe, sys.argv[1:])
-        sources = {f"arm {arm}": store.output_hash(folder, _COMMAND) for arm, folder in recipe.arms.items()}
-        with Run(recipe.run, "dataset", recipe, sources) as run:
+        benchmarks = decontamination.find_files(recipe.decontaminate)
+        read = {f"arm {arm}": store.output_hash(folder, COMMAND) for arm, folder in recipe.arms.items()}
+        read |= {f"benchmark {file.name} {i}": store.hash_path(file) for i, file in enumerate(benchmarks)}
+        with Run(recipe.run, "dataset", recipe, read) as run:
             if run.is_finished:
                 print(f"{run.folder}: up to date")
                 return
             run.start()
-            save(run, build(recipe))
+            save(run, recipe, build(recipe, benchmarks), benchmarks)
     except (RecipeError, RunError) as error:
         raise SystemExit(f"error: {error}") from None
 

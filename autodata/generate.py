@@ -9,11 +9,12 @@ import logging
 import signal
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from autodata import store
 from autodata.config import RecipeError, load
-from autodata.corpora.files import Corpus, DocumentsError, read_corpus
+from autodata.corpora.files import Corpus, DocumentsError, group_documents, read_corpus
 from autodata.domains import base
 from autodata.generation import ORCHESTRATORS, TRAJECTORIES, Generation, Stopped
 from autodata.harness import BASELINES
@@ -22,6 +23,7 @@ from autodata.llm import Client, EndpointError
 from autodata.progress import Progress
 from autodata.prompts import PromptError
 from autodata.recipes import GenerateRecipe
+from autodata.request import FORMS
 from autodata.servers import RunningServer, ServerError, running, watch
 from autodata.store import Run, RunError
 from autodata.summary import describe, summarize
@@ -121,12 +123,14 @@ def _models(recipe: GenerateRecipe) -> dict[str, str]:
 def _check(recipe: GenerateRecipe) -> None:
     """Raise RecipeError for a value that no schema can refuse."""
     domain = recipe.domain
-    choices = {
+    choices: dict[str, tuple[str, Collection[str]]] = {
         "arm": (recipe.arm, ("agentic", *BASELINES)),
         "orchestrator": (recipe.orchestrator, ORCHESTRATORS),
         "domain.preset": (domain.preset, domain.presets),
         "domain.rubric_shape": (domain.rubric_shape, domain.rubric_shapes or [""]),
     }
+    for name, endpoint in recipe.models.endpoints.items():
+        choices[f"models.endpoints.{name}.structured_output"] = (endpoint.structured_output, FORMS)
     for key, (value, known) in choices.items():
         if value not in known:
             raise RecipeError(f"{key}={value}: choose one of {', '.join(known)}")
@@ -140,7 +144,8 @@ def _open(recipe: GenerateRecipe) -> tuple[Run, Corpus]:
     corpus = read_corpus(recipe.documents.path, recipe.documents.limit)
     for where, why in corpus.skipped:
         print(f"skipped {where}: {why}", file=sys.stderr)
-    text = json.dumps([[d.id, d.text] for d in corpus.documents])
+    corpus.documents = group_documents(corpus.documents, recipe.documents.per_group, recipe.seed)
+    text = json.dumps([[d.id, d.text, *d.fields.items()] for d in corpus.documents])
     prompts = " ".join(store.hash_path(folder) for folder in base.prompt_folders(recipe.domain))
     artefacts = {"corpus": store.digest(text.encode()), "prompts": prompts}
     if recipe.budget_from:

@@ -220,7 +220,9 @@ def _without_key(error: Exception, endpoint: Endpoint) -> str:
 
 def _explain(error: Exception, request: Request, endpoint: Endpoint, tried_s: float) -> str:
     status = f"HTTP {error.status_code}" if isinstance(error, openai.APIStatusError) else type(error).__name__
-    advice = {401: "check the key named by api_key_env", 404: "check base_url and model"}
+    advice = {401: "check the key named by api_key_env", 404: "check base_url and model"} | dict.fromkeys(
+        _REFUSED, "the endpoint is up and refuses this request"
+    )
     hint = advice.get(getattr(error, "status_code", 0), "is the server up? see models.endpoints in the recipe")
     return (f"{request.role} at {endpoint.base_url} (model {endpoint.model}): {status}, "
             f"{_without_key(error, endpoint)}; tried for {tried_s:.0f} s; {hint}")  # fmt: skip

@@ -49,6 +49,7 @@ class Endpoint:
     sampling: Sampling = field(default_factory=Sampling)  # the model's own preset, beneath that of the roles
     base_url: str | None = operational(None)
     api_key_env: str = operational("")  # name of the environment variable, never the key
+    structured_output: str = "json_schema"  # what it can be held to: that, "json_object", or "none"
     max_in_flight: int = operational(64)
     timeout_s: float = operational(600.0)
     retries: int = operational(6)
@@ -113,6 +114,7 @@ class Documents:
 
     path: str = field(default=MISSING, metadata=OPERATIONAL)  # identified by its content
     limit: int | None = None
+    per_group: int = 1  # shuffled and joined so many at a time (science: grounding problems)
 
 
 @dataclass
@@ -137,11 +139,26 @@ class GenerateRecipe:
 
 
 @dataclass
+class Filters:
+    """What code drops from what the arms made."""
+
+    context_chars: int | None = None  # a shorter context; None: as long as the domain of the runs asks for
+    source_references: bool = False  # what speaks of its own source: "the paper", "Figure 2" (CS)
+    reference_answer: bool = True  # what has no reference answer; false: the domain's questions have none (legal)
+    near_duplicate: float = 0.8  # questions whose word 5-grams have at least this Jaccard similarity
+    per_document: int = 1  # more examples than this of one document and arm
+
+
+@dataclass
 class DatasetRecipe:
     """Trajectories → examples."""
 
     run: str = field(default=MISSING, metadata=OPERATIONAL)
     arms: dict[str, str] = field(default_factory=dict, metadata=OPERATIONAL)  # arm → run folder
+    sources: dict[str, str] = field(default_factory=dict)  # pattern of source names → licence, the first that fits
+    filters: Filters = field(default_factory=Filters)
+    decontaminate: list[str] = field(default=MISSING, metadata=OPERATIONAL)  # benchmark files, known by content; or []
+    equal_sizes: bool = False  # every arm cut down to the size of the smallest, split by split
     test_fraction: float = 0.25
     seed: int = 0
 

@@ -11,6 +11,7 @@ from autodata.recipes import Endpoint, Sampling
 from autodata.types import Message, Outcome, Reply, Role
 
 T = TypeVar("T")
+FORMS = ("json_schema", "json_object", "none")  # what an endpoint can hold its replies to
 
 
 class BadShape(ValueError):
@@ -68,6 +69,7 @@ def attempt_seed(seed: int, document_id: str, round_number: int, role: Role, att
 
 
 def make_body(request: Request, endpoint: Endpoint, sampling: Sampling) -> dict[str, object]:
+    """What is sent. Prompts say what form is wanted, so an endpoint without schemas can do."""
     extra: dict[str, object] = dict(sampling.extra)
     if request.messages[-1].role == "assistant":
         extra |= {"continue_final_message": True, "add_generation_prompt": False}
@@ -81,11 +83,13 @@ def make_body(request: Request, endpoint: Endpoint, sampling: Sampling) -> dict[
         "extra_body": extra,
     }
     if request.tools:
-        body["tools"] = [{"type": "function", "function": tool} for tool in request.tools]
+        body["tools"] = [{"type": "function", "function": {**tool, "strict": True}} for tool in request.tools]
         body["tool_choice"] = "required"
-    if request.schema:
+    if request.schema and endpoint.structured_output == "json_schema":
         schema = {"name": "reply", "schema": request.schema, "strict": True}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    elif request.schema and endpoint.structured_output == "json_object":
+        body["response_format"] = {"type": "json_object"}
     return body
 
 

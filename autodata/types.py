@@ -198,6 +198,34 @@ class Trajectory:
 
 
 @dataclass(frozen=True)
+class Provenance:
+    """Where an example comes from."""
+
+    run: str  # folder of the run that holds its trajectory
+    recipe_hash: str
+    prompts_hash: str
+    models: dict[str, str]  # role → model
+    licence: str  # of the document
+    tokens: dict[str, int]  # per role, for the whole trajectory
+    weak_seeds: tuple[int, ...]
+    strong_seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a verdict rests on: enough to recompute it."""
+
+    weak_met: tuple[tuple[bool, ...], ...]  # per attempt, per criterion
+    strong_met: tuple[tuple[bool, ...], ...]
+    weak_planned: int  # attempts; fewer were made where the verdict was settled early
+    strong_planned: int
+    preset: str  # the one in force
+    gates: dict[str, dict[str, float]]  # preset → the thresholds it sets
+    presets: dict[str, Verdict]
+    review: dict[str, Any]  # legal: the loop-judge and the code above it
+
+
+@dataclass(frozen=True)
 class Example:
     """A row of the dataset, with everything needed to check where it came from."""
 
@@ -207,12 +235,14 @@ class Example:
     arm: str
     split: Literal["train", "test"]
     candidate: Candidate
+    candidate_hash: str
     round: int
+    rounds: int  # how many the trajectory took
     accepted: bool
     weak_scores: tuple[float, ...]
     strong_scores: tuple[float, ...]
-    models: dict[str, str]
-    recipe_hash: str
+    evidence: Evidence
+    provenance: Provenance
 
 
 TRAJECTORY = TypeAdapter(Trajectory)

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autodata.corpora import files
-from autodata.corpora.files import DocumentsError, read_corpus
+from autodata.corpora.files import DocumentsError, group_documents, read_corpus
+from autodata.types import Document
 
 
 def test_texts_in_the_encodings_of_practice(tmp_path: Path):
@@ -69,3 +70,41 @@ def test_any_bytes_end_in_a_document_or_a_reason(tmp_path_factory, data):
     corpus = read_corpus(str(folder))
     assert "fine" in [d.text for d in corpus.documents]
     assert all("\0" not in d.text for d in corpus.documents)
+
+
+def test_a_record_keeps_its_other_values_and_a_problem_becomes_a_text(tmp_path: Path):
+    (tmp_path / "a.jsonl").write_text(
+        '{"id": 7, "text": "t", "year": 1999, "open": true, "note": "a\\u0000b", "tags": ["x"], "none": null,'
+        ' "preparation": "p"}\n'
+        '{"topic": "Algebra", "problem_statement": "Which group?", "answer": "$S_3$", "answer_type": "object"}\n'
+        '{"problem_statement": "Which?", "answer": "This"}\n'
+        '{"problem_statement": "Which?", "answer": 5}\n{"text": null}\n[]\n{"id": "n", "n": ' + "9" * 5_000 + "}\n"
+    )
+    corpus = read_corpus(str(tmp_path))
+    assert [(d.id, d.text) for d in corpus.documents] == [
+        ("7", "t"),
+        ("a.jsonl:2", "Topic: Algebra\nProblem: Which group?\nAnswer: $S_3$"),
+        ("a.jsonl:3", "Problem: Which?\nAnswer: This"),
+    ]
+    assert corpus.documents[0].fields == {"year": 1999, "open": True, "note": "ab"}
+    assert corpus.documents[1].fields["answer_type"] == "object"
+    assert [where for where, _ in corpus.skipped] == [f"a.jsonl:{n}" for n in (4, 5, 6, 7)]
+    assert "problem_statement" in corpus.skipped[0][1]
+
+
+def test_groups_hold_every_document_once_and_follow_the_seed():
+    documents = [Document(f"d{i}", f"text {i}", f"f:{i}") for i in range(10)]
+    groups = group_documents(documents, 4, 0)
+    assert [len(g.fields["members"]) for g in groups] == [4, 4, 2]
+    assert sorted(m for g in groups for m in g.fields["members"]) == [d.id for d in documents]
+    assert groups == group_documents(documents, 4, 0)
+    assert {g.id for g in groups}.isdisjoint(g.id for g in group_documents(documents, 4, 1))
+    first = groups[0]
+    numbers = [m[1:] for m in first.fields["members"]]
+    assert first.text == "\n\n".join(f"Sample {n}\ntext {i}" for n, i in enumerate(numbers, 1))
+    assert first.source == "; ".join(f"f:{i}" for i in numbers)
+
+
+def test_groups_of_one_are_the_documents_themselves():
+    documents = [Document(f"d{i}", "t", "f") for i in range(3)]
+    assert group_documents(documents, 1, 0) == documents

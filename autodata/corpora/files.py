@@ -1,8 +1,10 @@
 """Documents from a folder of .txt, .md and .jsonl files, as people have them."""
 
+import hashlib
 import json
+import random
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from autodata.types import Document
 SUFFIXES = {".txt", ".md", ".jsonl"}
 MAX_DOCUMENT_BYTES = 20_000_000  # beyond this it is a corpus or a dump, not a document
 _SNIFFED = 64_000  # bytes looked at to tell an encoding
+_NOT_FIELDS = {"id", "text", "preparation"}  # the last is what a domain extracts, never a record's own
 
 
 class DocumentsError(ValueError):
@@ -53,6 +56,22 @@ def read_corpus(path: str, limit: int | None = None) -> Corpus:
             f"documents.path={path}: no usable .txt, .md or .jsonl document" + (f" ({reasons})" if reasons else "")
         )
     return corpus
+
+
+def group_documents(documents: Sequence[Document], size: int, seed: int) -> list[Document]:
+    """Shuffled, and joined `size` at a time; the last may hold fewer. The same for the same documents and seed."""
+    if size <= 1:
+        return list(documents)
+    shuffled = list(documents)
+    random.Random(seed).shuffle(shuffled)
+    return [_join(shuffled[i : i + size]) for i in range(0, len(shuffled), size)]
+
+
+def _join(members: Sequence[Document]) -> Document:
+    text = "\n\n".join(f"Sample {number}\n{d.text}" for number, d in enumerate(members, 1))
+    ids = [d.id for d in members]
+    identity = "group-" + hashlib.sha256(json.dumps(ids).encode()).hexdigest()[:16]
+    return Document(identity, text, "; ".join(d.source for d in members), {"members": ids})
 
 
 def _find_files(path: Path) -> list[tuple[Path, str]]:
@@ -100,16 +119,34 @@ def _read_jsonl(path: Path, name: str) -> Iterator[tuple[str, Document | _Skip]]
 def _attempt_line(line: bytes, source: str) -> Document | _Skip:
     try:
         record = json.loads(_decode(line))
-        if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-            raise _Skip("no string `text`")
+        if not isinstance(record, dict):
+            raise _Skip("not a JSON object")
         identity = record.get("id", source)
         if not isinstance(identity, str | int):
             raise _Skip("`id` is neither text nor a number")
-        return Document(str(identity), _clean(record["text"]), source)
-    except (json.JSONDecodeError, RecursionError) as error:
-        return _Skip(f"not JSON: {error}")
+        return Document(str(identity), _clean(_find_text(record)), source, _read_fields(record))
     except _Skip as problem:
         return problem
+    except (ValueError, RecursionError) as error:  # ValueError also for numbers of thousands of digits
+        return _Skip(f"not JSON: {error}")
+
+
+def _find_text(record: dict[str, object]) -> str:
+    """The text of a record, or of a problem in the form of the Principia collection."""
+    text, problem, answer = (record.get(key) for key in ("text", "problem_statement", "answer"))
+    if isinstance(text, str):
+        return text
+    if not isinstance(problem, str) or not isinstance(answer, str):
+        raise _Skip("no string `text`, nor strings `problem_statement` and `answer`")
+    topic = record.get("topic")
+    beginning = f"Topic: {topic}\n" if isinstance(topic, str) and topic.strip() else ""
+    return f"{beginning}Problem: {problem}\nAnswer: {answer}"
+
+
+def _read_fields(record: dict[str, object]) -> dict[str, object]:
+    """The rest of a record, as far as it is text, numbers and truth values."""
+    kept = {k: v for k, v in record.items() if k not in _NOT_FIELDS and isinstance(v, str | int | float)}
+    return {k: _normalize(v) if isinstance(v, str) else v for k, v in kept.items()}
 
 
 def _decode(data: bytes) -> str:
@@ -128,9 +165,14 @@ def _decode(data: bytes) -> str:
 
 
 def _clean(text: str) -> str:
+    """Normalised; never empty."""
+    text = _normalize(text)
+    if not text:
+        raise _Skip("empty")
+    return text
+
+
+def _normalize(text: str) -> str:
     """Composed Unicode without control characters; line breaks as \\n."""
     text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
-    kept = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
-    if not kept.strip():
-        raise _Skip("empty")
-    return kept.strip()
+    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs")).strip()

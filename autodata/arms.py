@@ -1,0 +1,128 @@
+"""The finished runs that a dataset is made of: one per arm, and the round of each trajectory that counts."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from autodata import config, store
+from autodata.acceptance import scores
+from autodata.cot_self_instruct import choose_best
+from autodata.filters import Limits
+from autodata.recipes import DomainConfig, Filters, GenerateRecipe
+from autodata.rubric import Shape
+from autodata.store import RunError
+from autodata.types import TRAJECTORY, Attempt, Evidence, Example, Provenance, Round, Trajectory
+
+COMMAND = "python -m autodata.generate"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A run of generation: what it made, and under which rules."""
+
+    name: str
+    folder: str
+    trajectories: tuple[Trajectory, ...]
+    domain: DomainConfig
+    models: dict[str, str]
+    recipe_hash: str
+    prompts_hash: str
+
+    def limits(self, filters: Filters) -> Limits:
+        """What the final filter asks of this arm's examples: the recipe's word, else the domain's."""
+        shape = self.domain.rubric_shapes.get(self.domain.rubric_shape, Shape())
+        chars = self.domain.context_chars if filters.context_chars is None else filters.context_chars
+        return Limits(shape, chars, filters.source_references, filters.reference_answer)
+
+    def chosen(self) -> Iterator[tuple[Trajectory, Round]]:
+        """The trajectories that have a round to show, in the order of their document ids."""
+        for trajectory in sorted(self.trajectories, key=lambda t: t.document_id):
+            tried = choose_round(trajectory)
+            if tried and tried.candidate:
+                yield trajectory, tried
+
+
+def read_arm(name: str, folder: str) -> Arm:
+    """The arm that a finished run is. Raises RunError, RecipeError."""
+    manifest = store.require_finished(folder, COMMAND)
+    if manifest["arm"] != name:
+        raise RunError(f"arms.{name}={folder}: that run is of the arm {manifest['arm']}")
+    recipe = config.load(GenerateRecipe, [str(Path(folder) / "recipe.yaml")])
+    trajectories = store.read_records(Path(folder) / "trajectories.jsonl", TRAJECTORY)
+    inputs = json.dumps(manifest["inputs"], sort_keys=True)
+    return Arm(name, folder, tuple(trajectories), recipe.domain, dict(manifest["models"]),
+               store.digest(inputs.encode()), str(manifest["inputs"].get("prompts", "")))  # fmt: skip
+
+
+def choose_round(trajectory: Trajectory) -> Round | None:
+    """The round that becomes an example: what the loop accepted, what the baseline proposed or its best of N.
+
+    CoT Self-Instruct does not act on the verdict: it only needs a sound candidate that was measured.
+    """
+    if trajectory.arm == "agentic":
+        return trajectory.accepted
+    if trajectory.arm == "best_of_n":
+        return choose_best(trajectory.rounds)
+    measured = [r for r in trajectory.rounds if r.weak and r.strong]
+    return measured[-1] if measured else None
+
+
+def make_example(arm: Arm, trajectory: Trajectory, chosen: Round, licence: str) -> Example:
+    """The row of one round, as yet in no split. Raises ValueError where an attempt is not judged."""
+    candidate = chosen.candidate
+    if candidate is None:
+        raise ValueError("a round without a candidate has no example")
+    return Example(
+        id=f"{arm.name}-{candidate.hash}",
+        document_id=trajectory.document_id,
+        document_source=trajectory.document_source,
+        arm=arm.name,
+        split="train",
+        candidate=candidate,
+        candidate_hash=candidate.hash,
+        round=chosen.number,
+        rounds=len(trajectory.rounds),
+        accepted=chosen.verdict.accepted is True,
+        weak_scores=tuple(map(float, scores(candidate, chosen.weak))),
+        strong_scores=tuple(map(float, scores(candidate, chosen.strong))),
+        evidence=_gather_evidence(arm, trajectory, chosen),
+        provenance=_trace(arm, trajectory, chosen, licence),
+    )
+
+
+def find_licence(source: str, licences: Mapping[str, str]) -> str:
+    """The licence of the first pattern that a source's name fits."""
+    return next((licence for pattern, licence in licences.items() if fnmatchcase(source, pattern)), "unknown")
+
+
+def _gather_evidence(arm: Arm, trajectory: Trajectory, chosen: Round) -> Evidence:
+    return Evidence(
+        weak_met=_met(chosen.weak),
+        strong_met=_met(chosen.strong),
+        weak_planned=arm.domain.weak_attempts,
+        strong_planned=arm.domain.strong_attempts,
+        preset=trajectory.preset,
+        gates={name: {key: bound for key, bound in asdict(gate).items() if bound is not None}
+               for name, gate in arm.domain.presets.items()},
+        presets=dict(chosen.presets),
+        review=dict(chosen.review),
+    )  # fmt: skip
+
+
+def _trace(arm: Arm, trajectory: Trajectory, chosen: Round, licence: str) -> Provenance:
+    return Provenance(
+        run=arm.folder,
+        recipe_hash=arm.recipe_hash,
+        prompts_hash=arm.prompts_hash,
+        models=arm.models,
+        licence=licence,
+        tokens=dict(trajectory.tokens),
+        weak_seeds=tuple(a.seed for a in chosen.weak),
+        strong_seeds=tuple(a.seed for a in chosen.strong),
+    )
+
+
+def _met(attempts: tuple[Attempt, ...]) -> tuple[tuple[bool, ...], ...]:
+    return tuple(a.judgement.met or () for a in attempts)

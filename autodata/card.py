@@ -1,0 +1,99 @@
+"""The card of a dataset, written from the manifest of its run and nothing else."""
+
+import html
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_MARKDOWN = re.compile(r"([\\`*_\[\]|~])")
+_LIMITS = (
+    "Questions, reference answers and rubrics are written by language models and judged by one: expect errors, and "
+    "biases of these models.",
+    "A score is what a language model judged an answer to earn; it is no human's grade.",
+    "Overlap with benchmarks is looked for word by word: a paraphrase is not found.",
+    "Source references are found by pattern, not by understanding.",
+    "Documents can contain names of persons; none is removed.",
+)
+
+
+def write_card(manifest: Mapping[str, Any], metrics: Sequence[str]) -> str:
+    """README.md with the YAML header that the Hub reads."""
+    from huggingface_hub import DatasetCard, DatasetCardData  # slow to import, needed here only
+
+    facts = manifest["card"]
+    data = DatasetCardData(
+        license=sorted({str(x) for x in facts["licences"].values()}) or ["unknown"],
+        tags=["synthetic", "autodata"],
+        task_categories=["text-generation"],
+        pretty_name="Autodata: " + ", ".join(sorted(facts["arms"])),
+        configs=_configs(facts["splits"]),
+    )
+    body = "\n\n".join([*_head(manifest), *_sections(manifest, metrics)])
+    return str(DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{body}\n"))
+
+
+def escape(value: object) -> str:
+    """A value as text that neither HTML nor Markdown reads anything into."""
+    return _MARKDOWN.sub(r"\\\1", html.escape(" ".join(str(value).split()), quote=False))
+
+
+def _configs(splits: Sequence[str]) -> list[dict[str, Any]]:
+    """One configuration per arm, with its splits, as the files lie beside the card."""
+    arms = sorted({name.rpartition("_")[0] for name in splits})
+    return [{"config_name": arm, "data_files": [{"split": side, "path": f"{arm}_{side}/*.arrow"}
+             for side in ("train", "test") if f"{arm}_{side}" in splits]} for arm in arms]  # fmt: skip
+
+
+def _head(manifest: Mapping[str, Any]) -> list[str]:
+    arms = ", ".join(f"`{arm}`" for arm in sorted(manifest["card"]["arms"]))
+    return [
+        "# Data made by Autodata",
+        f"Tasks written from documents by language models, one data set per arm: {arms}. Every row carries its "
+        "candidate, what each attempt of both solvers earned, the thresholds and the verdicts, and where it comes "
+        "from; `python -m autodata.verify` recomputes them.",
+        f"Made {escape(manifest['started'])} with commit {escape(manifest.get('git_commit') or 'unknown')}.",
+    ]
+
+
+def _sections(manifest: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
+    facts = manifest["card"]
+    arms = sorted(facts["arms"])
+    stages = list(dict.fromkeys(stage for arm in arms for stage in manifest["funnel"][arm]))
+    shown = [m for m in metrics if any(manifest["statistics"][arm].get(m) is not None for arm in arms)]
+    return [
+        "## How many were made and kept",
+        _table(["left after", *arms], [[s, *(_number(manifest["funnel"][a].get(s)) for a in arms)] for s in stages]),
+        "## Statistics",
+        _table(["metric", *arms], [[m, *(_number(manifest["statistics"][a].get(m)) for a in arms)] for m in shown]),
+        "## Models",
+        _table(["role", *arms], _by_role({arm: facts["arms"][arm]["models"] for arm in arms})),
+        "## Sources and licences",
+        _table(["licence of the documents", "examples"], [[k, str(v)] for k, v in facts["licence_counts"].items()]),
+        "## Decontamination",
+        _describe(facts["decontamination"]),
+        "## Limits",
+        "\n".join(f"- {limit}" for limit in _LIMITS),
+    ]
+
+
+def _by_role(models: Mapping[str, Mapping[str, str]]) -> list[list[str]]:
+    roles = sorted({role for served in models.values() for role in served})
+    return [[role, *(served.get(role, "–") for served in models.values())] for role in roles]
+
+
+def _describe(facts: Mapping[str, Any]) -> str:
+    files = ", ".join(escape(name) for name in facts["files"]) or "no benchmark file"
+    return (f"Runs of {facts['ngram']} normalised words, shared with {files}, or by the training part with the "
+            f"held-out part of any arm: {facts['removed']} examples removed, each listed in `decontamination.json` of "
+            "the run.")  # fmt: skip
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(escape(cell) for cell in row) + " |" for row in (header, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]])
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return str(value) if isinstance(value, int) else f"{value:.3g}"

@@ -1,0 +1,160 @@
+"""What the examples share with the sets that they must not contain: 13 words in a row are too many."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autodata.config import RecipeError
+from autodata.duplicates import Gram, grams, normalize
+from autodata.types import Example
+
+NGRAM = 13
+SHORT = 8  # a text of fewer words is too common to be looked for inside others: it must be equal
+_SUFFIXES = (".jsonl", ".parquet", ".txt")
+_WHERE = {
+    "prbench": "hf download ScaleAI/PRBench --repo-type dataset --local-dir {path} (CC-BY-4.0)",
+    "principia": "hf download facebook/principia-bench --repo-type dataset --local-dir {path}",
+}
+
+
+@dataclass(frozen=True)
+class Text:
+    """Something that must not stand in an example, and where it stands itself."""
+
+    where: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Match:
+    """Why an example is contaminated."""
+
+    example_id: str
+    arm: str
+    against: str
+    ngram: str
+
+
+def find_files(paths: Sequence[str]) -> list[Path]:
+    """The benchmark files of a recipe; a folder stands for all below it. Raises RecipeError."""
+    found = []
+    for path in map(Path, paths):
+        below = sorted(p for p in path.rglob("*") if p.suffix in _SUFFIXES) if path.is_dir() else [path]
+        below = [p for p in below if p.is_file() and p.suffix in _SUFFIXES]
+        if not below:
+            raise RecipeError(f"decontaminate: {path}: no such {', '.join(_SUFFIXES)} file; {_advise(path)}, "
+                              "or write decontaminate: [] to go without")  # fmt: skip
+        found += below
+    return found
+
+
+def read_texts(files: Iterable[Path]) -> list[Text]:
+    """Every string in every row, however deep: prompts, reference texts, rubrics. Raises RecipeError."""
+    return [Text(f"{file.name}:{number}", text)
+            for file in files for number, row in enumerate(_read_rows(file), 1)
+            for text in sorted(set(_find_strings(row)))]  # fmt: skip
+
+
+def gather_texts(examples: Iterable[Example]) -> list[Text]:
+    """The held-out examples, as what others must not contain."""
+    return [Text(f"held-out {e.id}", text) for e in examples for text in _texts(e)]
+
+
+def find_matches(examples: Sequence[Example], texts: Iterable[Text]) -> list[Match]:
+    """One match for each example that shares too many words with any text, in the order of the examples."""
+    hints = {hash(gram) for e in examples for gram in _parts(e)}  # numbers, for there are millions of n-grams
+    asked = {words for e in examples if (words := _short_question(e))}
+    inside: dict[Gram, str] = {}
+    whole: dict[Gram, str] = {}
+    for text in texts:
+        words = normalize(text.text)
+        for gram in _to_find(words):
+            if hash(gram) in hints:
+                inside.setdefault(gram, text.where)
+        for gram in _to_equal(words, asked) & asked:
+            whole.setdefault(gram, text.where)
+    found = ((e, _first(e, inside, whole)) for e in examples)
+    return [Match(e.id, e.arm, *match) for e, match in found if match]
+
+
+def _first(example: Example, inside: Mapping[Gram, str], whole: Mapping[Gram, str]) -> tuple[str, str] | None:
+    question = _short_question(example)
+    if question in whole:
+        return whole[question], " ".join(question)
+    gram = next((g for g in _parts(example) if g in inside), None) if inside else None
+    return (inside[gram], " ".join(gram)) if gram else None
+
+
+def _parts(example: Example) -> Iterator[Gram]:
+    """What must not stand in a text: runs of 13 words, and shorter ones of the question, which may be a text."""
+    yield from grams(normalize(" ".join(_texts(example))), NGRAM)
+    question = normalize(example.candidate.question)
+    for size in range(SHORT, NGRAM):
+        yield from grams(question, size)
+
+
+def _to_find(words: Sequence[str]) -> Iterator[Gram]:
+    """What of a text is looked for in the examples; a text of a few words only as a whole."""
+    return grams(words, len(words) if SHORT <= len(words) < NGRAM else NGRAM)
+
+
+def _to_equal(words: Sequence[str], asked: Set[Gram]) -> set[Gram]:
+    """What of a text a short question can be: all of it, or a part where the question is long enough."""
+    sizes = {len(question) for question in asked if len(question) >= SHORT}
+    return {tuple(words)}.union(*(grams(words, size) for size in sizes))
+
+
+def _short_question(example: Example) -> Gram:
+    words = tuple(normalize(example.candidate.question))
+    return words if len(words) < NGRAM else ()
+
+
+def _texts(example: Example) -> list[str]:
+    """In the order in which they are read, so that runs of words across their ends count too."""
+    candidate = example.candidate
+    return [t for t in (candidate.context, candidate.question, candidate.reference_answer) if t]
+
+
+def _read_rows(file: Path) -> Iterator[Any]:
+    if file.suffix == ".parquet":
+        yield from _read_parquet(file)
+        return
+    lines = file.read_text(encoding="utf-8").splitlines()
+    if file.suffix == ".txt":
+        yield from lines
+        return
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise RecipeError(f"decontaminate: {file}:{number}: not JSON ({error}); get the file again") from error
+
+
+def _read_parquet(file: Path) -> Iterator[Any]:
+    from pyarrow import ArrowInvalid, parquet  # slow to import, needed here only
+
+    try:
+        table = parquet.ParquetFile(file)
+    except ArrowInvalid as error:
+        raise RecipeError(f"decontaminate: {file}: not a parquet file ({error}); get it again") from error
+    for batch in table.iter_batches(batch_size=64):
+        yield from batch.to_pylist()
+
+
+def _find_strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _find_strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _find_strings(item)
+
+
+def _advise(path: Path) -> str:
+    known = next((text for name, text in _WHERE.items() if name in str(path).casefold()), None)
+    return f"get it with {known.format(path=path if not path.suffix else path.parent)}" if known else "put it there"

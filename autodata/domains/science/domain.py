@@ -1,0 +1,188 @@
+"""Science: short verifiable questions about mathematical objects, from grounding problems (Sec. 3.3, App. C.3)."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from autodata import rubric
+from autodata.agents import make_object
+from autodata.domains import base
+from autodata.domains.science import equivalence
+from autodata.parsing import ParseError, read_text
+from autodata.request import attempt_seed
+from autodata.types import Attempt, Candidate, Criterion, Document, Failure, Judgement, Quality, Role, Round
+
+# Paper Sec. 3.3: the challengers start from varied angles. Which ones is our choice. Their number shares no factor
+# with the usual four challengers but 2, so that batches differ.
+ANGLES = (
+    "Generalise: replace a number of a sample by a parameter and ask for the closed form.",
+    "Combine the ideas of two samples so that neither alone leads to the answer.",
+    "Reverse a sample: give what it asks for, and ask for what it gives.",
+    "Ask for a limit or a leading asymptotic term where the obvious estimate is wrong.",
+    "Add a constraint or a symmetry that breaks the standard method.",
+    "Ask which object it is: the one group, space, operator, law or theorem that satisfies several conditions.",
+    "Move the core of a sample into another field that has the same structure.",
+    "Count or classify: ask for a structured count whose naive version counts twice or misses cases.",
+    "Ask for a spectrum, an invariant or a conserved quantity of a system that a sample leads to.",
+    "Model a physical situation whose answer is a formula in the given symbols, with a step that is easy to overlook.",
+)
+MAX_QUESTION, MAX_ANSWER, MAX_REASON = 3_000, 400, 600
+SHOWN_FAILURES = 6  # the latest of each group
+SHOWN_ANSWERS = 2  # wrong final answers of the strong solver, to see why it failed
+GROUNDING = "grounding"
+SCHEMA = make_object({"question": {"type": "string", "minLength": 1, "maxLength": MAX_QUESTION},
+                      "answer": {"type": "string", "minLength": 1, "maxLength": MAX_ANSWER}})  # fmt: skip
+SCREEN = make_object({"reason": {"type": "string", "minLength": 1, "maxLength": MAX_REASON},
+                      "promising": {"type": "boolean"}})  # fmt: skip
+VERDICT = make_object({"reason": {"type": "string", "minLength": 1, "maxLength": MAX_REASON},
+                       "equivalent": {"type": "boolean"}})  # fmt: skip
+_INTEGER = re.compile(r"(?:\\?[A-Za-z]\w{0,10}\s{0,3}=)?\s{0,3}[+-]?[0-9][0-9,\s]*")
+_DECIMAL = re.compile(r"(?:\\?[A-Za-z]\w{0,10}\s{0,3}=)?\s{0,3}(?:[≈~]|\\approx)?\s{0,3}[+-]?[0-9]*\.[0-9]")
+
+
+class Domain(base.Domain):
+    """Challengers propose side by side, a screen chooses, both solvers answer, a judge compares with the reference."""
+
+    def challenge(self, document: Document, rounds: Sequence[Round]) -> list[base.Challenge]:
+        count = self.config.challengers
+        first = len(rounds) // count * count  # later batches begin where the last one ended
+        shown = {"document": document.text, **group_failures(rounds)}
+        angles = [ANGLES[(first + i) % len(ANGLES)] for i in range(count)]
+        return [base.Challenge({**shown, "angle": angle}, SCHEMA) for angle in angles]
+
+    async def propose(
+        self, document: Document, rounds: Sequence[Round], number: int, instruction: str
+    ) -> list[Candidate | ParseError]:
+        """The batch; a question that a sibling asked first is no proposal."""
+        proposals, seen = await super().propose(document, rounds, number, instruction), set()
+        for at, proposal in enumerate(proposals):
+            question = normalize(proposal.question) if isinstance(proposal, Candidate) else ""
+            if question in seen:
+                proposals[at] = ParseError("another challenger proposed the same question")
+            seen |= {question} - {""}
+        return proposals
+
+    def read_candidate(self, document: Document, record: Mapping[str, object], rounds: Sequence[Round]) -> Candidate:
+        candidate = make_candidate(
+            read_text(record, "question", MAX_QUESTION), read_text(record, "answer", MAX_ANSWER)
+        )
+        if normalize(candidate.question) in {normalize(r.candidate.question) for r in rounds if r.candidate}:
+            raise ParseError("the same question as in an earlier round; an entirely new one is wanted")
+        return candidate
+
+    def find_baseline(self, document: Document) -> Candidate:
+        """The grounding problem itself: the paper's CoT arm trains on the problems that ground the other arm."""
+        problem, answer = (document.fields.get(key) for key in ("problem_statement", "answer"))
+        if not isinstance(problem, str) or not isinstance(answer, str) or not (problem.strip() and answer.strip()):
+            raise base.Unsuitable("arm=cot takes problems as they are, but this document has no `problem_statement` "
+                                  "and `answer`; give such records, with documents.per_group=1")  # fmt: skip
+        kind = document.fields.get("answer_type", "")
+        return make_candidate(problem.strip(), answer.strip(), origin=GROUNDING, answer_type=str(kind))
+
+    async def check_quality(self, document: Document, candidate: Candidate, attempt: int = 0) -> Quality:
+        """Whether to spend solvers on it: what code can tell, then the screen (paper Fig. 15, step 2)."""
+        if candidate.labels.get("origin") == GROUNDING:
+            return Quality(True, "a grounding problem, taken as it is", candidate.hash, {"checked_by": "code"})
+        faults = find_faults(document, candidate)
+        if faults:
+            return Quality(False, "; ".join(faults), candidate.hash, {"checked_by": "code"})
+        slots = {"document": document.text, "candidate": candidate}
+        seed = attempt_seed(self.seed, document.id, attempt, Role.QUALITY_VERIFIER, 0)
+        for ask in range(self.asks):
+            reply = await self.agents.write(Role.QUALITY_VERIFIER, "screen", slots, seed=seed + ask,
+                                            attempt=attempt * self.asks + ask, schema=SCREEN)  # fmt: skip
+            try:
+                is_promising, reason = read_decision(self.agents.read(reply), "promising")
+            except ParseError as error:
+                problem = error
+            else:
+                return Quality(is_promising, "" if is_promising else reason, candidate.hash,
+                               {"checked_by": "screen", "reason": reason})  # fmt: skip
+        raise base.JudgeFailed(f"screen, asked {self.asks} times: {problem}")
+
+    async def judge(self, candidate: Candidate, answer: str, seed: int) -> Judgement:
+        """Right or wrong against the reference (paper Sec. 3.3): by algebra where it says equal, else by the judge."""
+        final = equivalence.find_final_answer(answer)
+        if await equivalence.is_equal(candidate.reference_answer, final):
+            return rubric.judge(candidate.rubric, [True], "equal to the reference, by algebra")
+        slots = {"question": candidate.question, "reference": candidate.reference_answer, "answer": final}
+        for ask in range(self.asks):
+            reply = await self.agents.write(Role.JUDGE, "equivalence_judge", slots, seed=seed + ask, attempt=ask,
+                                            schema=VERDICT)  # fmt: skip
+            try:
+                is_equal, reason = read_decision(self.agents.read(reply), "equivalent")
+                return rubric.judge(candidate.rubric, [is_equal], reason)
+            except ParseError as error:
+                problem = error
+                self._client.counts["judge_asked_again"] += 1
+        return Judgement(None, None, f"judge failed {self.asks} times: {problem}")
+
+
+def make_candidate(question: str, answer: str, **labels: str) -> Candidate:
+    """One criterion: right or wrong."""
+    answer = " ".join(answer.split())
+    return Candidate(question, answer, (Criterion(f"The final answer is equivalent to: {answer}", 1),), labels=labels)
+
+
+def read_decision(record: Mapping[str, object], key: str) -> tuple[bool, str]:
+    """A verdict and its reason. Raises ParseError unless the verdict is a boolean."""
+    if not isinstance(record.get(key), bool):
+        raise ParseError(f"`{key}` is not true or false")
+    return record[key] is True, str(record.get("reason", ""))[:MAX_REASON]
+
+
+def find_faults(document: Document, candidate: Candidate) -> list[str]:
+    """What makes a proposal unfit whatever a model says of it (paper Fig. 15)."""
+    answer, question = equivalence.unwrap(candidate.reference_answer), normalize(candidate.question)
+    faults = []
+    if question in normalize(document.text):
+        faults.append("the question repeats a sample")
+    if _INTEGER.fullmatch(answer):
+        faults.append("the answer is a bare integer, which can be guessed")
+    if _DECIMAL.match(answer):
+        faults.append("the answer is a decimal number, which depends on rounding")
+    if candidate.question.count("?") > 1:
+        faults.append("the question asks more than one thing")
+    return faults
+
+
+def group_failures(rounds: Sequence[Round]) -> dict[str, list[object]]:
+    """Earlier questions by how they failed, each with what happened to it."""
+    groups: dict[str, list[object]] = {"too_easy": [], "too_hard": [], "screened_out": []}
+    for tried in rounds:
+        if tried.candidate:
+            groups[_group(tried)].append(
+                {
+                    "question": tried.candidate.question,
+                    "answer": tried.candidate.reference_answer,
+                    "weak": _count(tried.weak),
+                    "strong": _count(tried.strong),
+                    "wrong": _list_wrong(tried.strong),
+                    "reason": tried.verdict.reason,
+                }
+            )
+    malformed = [r.verdict.reason for r in rounds if not r.candidate][-1:]
+    return {**{name: shown[-SHOWN_FAILURES:] for name, shown in groups.items()}, "malformed": malformed}
+
+
+def normalize(text: str) -> str:
+    """Letters, digits and operators only: what tells two problems apart."""
+    return " ".join(re.findall(r"\w+|[-+*/^=<>]", text.casefold()))
+
+
+def _group(tried: Round) -> str:
+    if tried.verdict.failure is Failure.LOW_QUALITY:
+        return "screened_out"
+    return "too_easy" if tried.verdict.failure is Failure.TOO_EASY else "too_hard"
+
+
+def _count(attempts: Sequence[Attempt]) -> str:
+    return f"{sum(a.judgement.met == (True,) for a in attempts)}/{len(attempts)}"
+
+
+def _list_wrong(attempts: Sequence[Attempt]) -> list[str]:
+    """The commonest wrong final answers (paper Fig. 15, step 4: read the attempts to see why)."""
+    wrong = Counter(
+        equivalence.find_final_answer(a.answer)[:MAX_ANSWER] for a in attempts if a.judgement.met == (False,)
+    )
+    return [answer for answer, _ in wrong.most_common(SHOWN_ANSWERS) if answer]

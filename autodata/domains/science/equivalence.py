@@ -1,0 +1,128 @@
+"""From a solver's text to its final answer, and whether algebra may compare it with the reference.
+
+Algebra only ever says *equal*, and only about plain formulas that it cannot misread. Everything else is for the
+judge: names, phrases, units, equations, matrices, unevaluated integrals.
+"""
+
+import re
+
+from autodata.domains.science import symbolic
+
+MAX_FINAL_CHARS = 4_000  # shown to the judge
+MAX_FORMULA_CHARS = 300
+_MARK = re.compile(r"final\s{1,5}answer[*_\s]{0,5}(?:is)?[*_\s]{0,5}:", re.IGNORECASE)
+_WRAPS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"))
+_TOKEN = re.compile(r"\\[A-Za-z]+|\\[{},;! ]|[A-Za-z]+|[0-9]+(?:\.[0-9]+)?|[-+*/^_(){}\[\],|! ]")
+_DECIMAL = re.compile(r"([0-9]+)\.([0-9]+)")
+_NAMED = re.compile(r"([A-Za-z]|\\[A-Za-z]+)(_(?:[A-Za-z0-9]|\{[A-Za-z0-9]+\}))?\s*=(?!=)")
+_GREEK = (
+    "alpha|beta|gamma|delta|epsilon|varepsilon|zeta|eta|theta|vartheta|kappa|lambda|mu|nu|xi|pi|rho|sigma|tau|phi|varphi"
+    "|chi|psi|omega|Gamma|Delta|Theta|Lambda|Xi|Pi|Sigma|Phi|Psi|Omega"
+)
+_COMMAND = re.compile(
+    rf"\\(?:{_GREEK}|frac|dfrac|tfrac|sqrt|cdot|left|right|infty|hbar|exp|ln"
+    r"|sin|cos|tan|cot|sec|csc|sinh|cosh|tanh|arcsin|arccos|arctan)"
+)
+# What the reader of formulas takes for something else, each seen to give a false "equal".
+_MISREAD = re.compile(
+    r"[A-Za-df-z]\s*\^\s*\{?\s*-"  # f^{-1}, A^{-1}: an inverse, no quotient
+    r"|\^\s*\{?\s*[T(*]"  # transposes and orders of derivatives are dropped
+    r"|\^\s*-?[0-9]{2}|_\s*[0-9]{2}"  # x^12: twelve, or 1 and 2
+    r"|[0-9}]\s*\^\s*\{\s*-?[0-9]{2}"  # 10^{-34}: differences of such numbers are rounded away
+    r"|[0-9]\s*e\s*[-+]?[0-9]|\*\*|!!|'"
+    r"|\bd[a-z]|\{\s*d\s*[\^}]"  # derivatives: the question again, not its answer
+    rf"|(?:[A-Zfgh]|\\(?:{_GREEK}))\s*(?:\\left\s*)?\("  # f(2) is not 2f
+    r"|/\s*(?:[0-9.]+|[A-Za-z]|\\[A-Za-z]+|\([^()]*\))\s*[A-Za-z0-9({\\_]"  # 1/2x
+)
+
+
+async def is_equal(reference: str, answer: str) -> bool:
+    """True where text or algebra leaves no doubt; False means that a judge has to look."""
+    reference, answer = unwrap(reference), unwrap(answer)
+    if reference and " ".join(reference.split()) == " ".join(answer.split()):
+        return True
+    pair = read_formulas(reference, answer)
+    return pair is not None and await symbolic.CHECKER.is_equal(*pair)
+
+
+def find_final_answer(text: str) -> str:
+    """What stands behind the last "Final answer:", or the last box, or the last paragraph."""
+    text = text.strip()
+    marks = list(_MARK.finditer(text))
+    tail = text[marks[-1].end() :].strip(" *_\n\t") if marks else ""
+    paragraphs = tail.split("\n\n") if tail else text.split("\n\n")[::-1]
+    found = _find_boxed(tail or text) or next((p for p in paragraphs if p.strip()), "")
+    return unwrap(found[:MAX_FINAL_CHARS])
+
+
+def unwrap(text: str) -> str:
+    """Without the mathematics delimiters, box or full stop around all of it."""
+    text = text.strip().removesuffix(".").strip()
+    for before, after in _WRAPS:
+        inner = text[len(before) : -len(after)]
+        if text.startswith(before) and text.endswith(after) and before not in inner and inner.strip():
+            return unwrap(inner)
+    boxed = _find_boxed(text)
+    return boxed.strip() if boxed and text == rf"\boxed{{{boxed}}}" else text
+
+
+def read_formulas(reference: str, answer: str) -> tuple[str, str] | None:
+    """Both as formulas that algebra may compare, "x =" taken off; None where one is anything else."""
+    names = [_NAMED.match(text) for text in (reference, answer)]
+    known = {name.group(1, 2) for name in names if name}
+    if len(known) > 1:
+        return None
+    formulas = [(text[name.end() :] if name else text).strip()
+                for text, name in zip((reference, answer), names, strict=True)]  # fmt: skip
+    tokens = [_read_tokens(formula) for formula in formulas]
+    if not all(tokens) or _differ_in_case({token for some in tokens for token in some}):
+        return None
+    return _make_exact(formulas[0]), _make_exact(formulas[1])
+
+
+def _read_tokens(formula: str) -> list[str]:
+    """The tokens of a plain formula; none where it is not one."""
+    if len(formula) > MAX_FORMULA_CHARS or _MISREAD.search(formula):
+        return []
+    tokens = _TOKEN.findall(formula)
+    capitals = {t for t in tokens if len(t) == 1 and t.isupper()}  # two of them need not commute: matrices, groups
+    is_plain = "".join(tokens) == formula and len(capitals) < 2 and all(map(_is_plain, tokens))
+    return tokens if is_plain and not _has_bare_comma(tokens) else []
+
+
+def _is_plain(token: str) -> bool:
+    if token.startswith("\\") and len(token) > 2:
+        return _COMMAND.fullmatch(token) is not None
+    return not token.isalpha() or len(token) == 1 or (len(token) == 2 and token.islower())
+
+
+def _has_bare_comma(tokens: list[str]) -> bool:
+    """A list without brackets: whether its order counts cannot be told."""
+    depth = 0
+    for token in tokens:
+        depth += (token in ("(", "[", r"\{")) - (token in (")", "]", r"\}"))
+        if token == "," and depth == 0:
+            return True
+    return False
+
+
+def _differ_in_case(tokens: set[str]) -> bool:
+    """x and X: the reader of formulas takes them for the same."""
+    letters = {c for token in tokens for c in ([token] if token.startswith("\\") else token)}
+    return len({c.lower() for c in letters}) < len(letters)
+
+
+def _make_exact(formula: str) -> str:
+    """0.5 as 5/10: decimals would be compared to six places only."""
+    return _DECIMAL.sub(lambda d: rf"\frac{{{int(d[1] + d[2])}}}{{1{'0' * len(d[2])}}}", formula)
+
+
+def _find_boxed(text: str) -> str:
+    """The content of the last complete \\boxed{…}."""
+    start = text.rfind(r"\boxed{")
+    depth = 0
+    for at in range(start + len(r"\boxed"), len(text)) if start >= 0 else ():
+        depth += (text[at] == "{") - (text[at] == "}")
+        if depth == 0:
+            return text[start + len(r"\boxed{") : at]
+    return ""

@@ -1,0 +1,84 @@
+"""Questions that say nearly the same: which of them, and which documents they tie together."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+
+NGRAM = 5
+_PERMUTATIONS = 128
+# Look wide: what the index finds is compared exactly, what it misses is lost.
+_WEIGHTS = (0.1, 0.9)
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_WORD = re.compile(r"[^\W_]+")
+Gram = tuple[str, ...]
+
+
+def normalize(text: str) -> list[str]:
+    """The words of a text: lower case, no diacritics, no punctuation, every number 0.
+
+    The steps of datatrove's `simplify_text`, which its n-gram decontamination and MinHash rest on.
+    """
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
+    return _WORD.findall(_NUMBER.sub(" 0 ", plain))
+
+
+def grams(words: Sequence[str], size: int) -> Iterator[Gram]:
+    """Every run of `size` words, in order."""
+    return (tuple(words[i : i + size]) for i in range(len(words) - size + 1))
+
+
+def find_pairs(questions: Mapping[str, str], threshold: float) -> list[tuple[str, str]]:
+    """The near-duplicates among questions by id, as ordered pairs in the order of ids."""
+    from datasketch import MinHash, MinHashLSH  # slow to import, needed here only
+
+    index = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS, weights=_WEIGHTS)
+    shingles, pairs = {key: _shingles(text) for key, text in sorted(questions.items())}, []
+    for key, own in shingles.items():
+        sketch = MinHash(num_perm=_PERMUTATIONS)
+        sketch.update_batch([" ".join(s).encode() for s in sorted(own)])
+        pairs += [(str(other), key) for other in sorted(index.query(sketch), key=str)
+                  if similarity(shingles[str(other)], own) >= threshold]  # fmt: skip
+        index.insert(key, sketch)
+    return pairs
+
+
+def similarity(left: Set[Gram], right: Set[Gram]) -> float:
+    """Jaccard's: shared over all."""
+    return len(left & right) / len(left | right)
+
+
+def choose_repeats(ids: Iterable[str], pairs: Iterable[tuple[str, str]]) -> set[str]:
+    """Which ids to drop so that no pair is left: those that resemble an earlier one that is kept."""
+    earlier: dict[str, list[str]] = {}
+    for first, second in pairs:
+        earlier.setdefault(second, []).append(first)
+    kept: set[str] = set()
+    for key in sorted(ids):
+        if not kept.intersection(earlier.get(key, ())):
+            kept.add(key)
+    return set(ids) - kept
+
+
+def find_clusters(items: Iterable[str], pairs: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:
+    """The items that any chain of pairs connects, each cluster and all clusters in order."""
+    parent = {item: item for item in items}
+
+    def root(item: str) -> str:
+        while parent[item] != item:
+            parent[item] = parent[parent[item]]
+            item = parent[item]
+        return item
+
+    for left, right in pairs:
+        low, high = sorted((root(left), root(right)))
+        parent[high] = low
+    clusters: dict[str, list[str]] = {}
+    for item in sorted(parent):
+        clusters.setdefault(root(item), []).append(item)
+    return [tuple(cluster) for cluster in clusters.values()]
+
+
+def _shingles(text: str) -> set[Gram]:
+    """A text shorter than an n-gram is one shingle, one without words is itself."""
+    words = normalize(text)
+    return set(grams(words, NGRAM)) or {tuple(words) or (text.strip(),)}

@@ -1,0 +1,74 @@
+"""What the tables say of a dataset: the rows of the paper's Tables 1 and 3."""
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean, median, pstdev
+
+from autodata.types import Example
+
+METRICS = (
+    "examples",
+    "weak_avg",
+    "strong_avg",
+    "gap",
+    "rounds",
+    "question_chars",
+    "rubric_items",
+    "weak_median_pct",
+    "rounds_median",
+    "rounds_max",
+    "accepted_in_one_round_pct",
+    "weak_rollout_std_points",
+    "grpo_suitability_high_pct",
+    "grpo_suitability_medium_pct",
+    "grpo_suitability_low_pct",
+)
+_SUITABILITY = ("high", "medium", "low")
+
+
+def summarize(examples: Sequence[Example]) -> dict[str, float | None]:
+    """One column of the paper's tables; None where there is nothing to measure, never 0."""
+    if not examples:
+        return {"examples": 0} | dict.fromkeys(METRICS[1:])
+    weak, strong = [fmean(e.weak_scores) for e in examples], [fmean(e.strong_scores) for e in examples]
+    return {
+        "examples": len(examples),
+        "weak_avg": fmean(weak),
+        "strong_avg": fmean(strong),
+        "gap": fmean(strong) - fmean(weak),
+        "rounds": fmean(e.rounds for e in examples),
+        "question_chars": fmean(len(e.candidate.question) for e in examples),
+        "rubric_items": fmean(len(e.candidate.rubric) for e in examples),
+        "weak_median_pct": 100 * median(weak),
+        "weak_rollout_std_points": _mean_spread(examples),
+        **_summarize_rounds([e.rounds for e in examples if e.arm == "agentic"]),
+        **_summarize_suitability(examples),
+    }
+
+
+def _summarize_rounds(rounds: Sequence[int]) -> dict[str, float | None]:
+    """Of the loop alone; a baseline has no rounds to speak of."""
+    return {
+        "rounds_median": median(rounds) if rounds else None,
+        "rounds_max": max(rounds, default=None),
+        "accepted_in_one_round_pct": 100 * fmean(n == 1 for n in rounds) if rounds else None,
+    }
+
+
+def _mean_spread(examples: Sequence[Example]) -> float | None:
+    """How far the weak attempts at one question lie apart (population deviation), in points of 100."""
+    spreads = [pstdev(e.weak_scores) for e in examples if len(e.weak_scores) > 1]
+    return 100 * fmean(spreads) if spreads else None
+
+
+def _summarize_suitability(examples: Sequence[Example]) -> dict[str, float | None]:
+    """Shares of all examples, as in the paper's Table 3, whose shares leave a rest without a label."""
+    labels = [suitability(e.evidence.review) for e in examples]
+    shares = {label: 100 * labels.count(label) / len(labels) for label in _SUITABILITY}
+    return {f"grpo_suitability_{label}_pct": share if any(labels) else None for label, share in shares.items()}
+
+
+def suitability(review: Mapping[str, object]) -> str:
+    """What the loop-judge said of a question's use for GRPO, where there is one (legal)."""
+    said = review.get("loop_judge", review)
+    label = said.get("grpo_suitability") if isinstance(said, Mapping) else None
+    return label if isinstance(label, str) else ""
