@@ -11,6 +11,7 @@ from autodata.prompts import PromptSet
 from autodata.types import Candidate, Criterion, Judgement, Message, Outcome, Reply, Role
 
 MAX_REPLY_CHARS = 100_000  # beyond this a reply is a runaway, not a proposal
+MAX_REASON_CHARS = 300
 _SANITY = "What is 2+2? Answer with the number only."
 
 
@@ -89,15 +90,15 @@ class Agents:
 
 
 def verdict_schema(count: int) -> dict[str, object]:
-    """One verdict per criterion, its reason before it."""
-    verdict = make_object(
-        {
-            "criterion": {"type": "integer", "minimum": 1, "maximum": count},
-            "reason": {"type": "string"},  # before the verdict, so that it can shape it
-            "met": {"type": "boolean"},
-        }
-    )
-    return make_object({"verdicts": {"type": "array", "items": verdict, "minItems": count, "maxItems": count}})
+    """One verdict for each criterion, in order, its reason before it: no other set can be written."""
+
+    def verdict(number: int) -> dict[str, object]:
+        reason = {"type": "string", "maxLength": MAX_REASON_CHARS}  # first, so that it can shape the verdict
+        return make_object({"criterion": {"enum": [number]}, "reason": reason, "met": {"type": "boolean"}})
+
+    verdicts = [verdict(n) for n in range(1, count + 1)]
+    return make_object({"verdicts": {"type": "array", "prefixItems": verdicts, "items": False,
+                                     "minItems": count, "maxItems": count}})  # fmt: skip
 
 
 def make_object(properties: dict[str, object]) -> dict[str, object]:

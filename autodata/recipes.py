@@ -49,7 +49,8 @@ class Endpoint:
     sampling: Sampling = field(default_factory=Sampling)  # the model's own preset, beneath that of the roles
     base_url: str | None = operational(None)
     api_key_env: str = operational("")  # name of the environment variable, never the key
-    structured_output: str = "json_schema"  # what it can be held to: that, "json_object", or "none"
+    # What it can be held to: "json_schema", the same with "bounded" strings, "json_object", or "none".
+    structured_output: str = "json_schema"
     max_in_flight: int = operational(64)
     timeout_s: float = operational(600.0)
     retries: int = operational(6)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from openai.types.chat import ChatCompletion, ChatCompletionMessage
 
@@ -11,7 +11,7 @@ from autodata.recipes import Endpoint, Sampling
 from autodata.types import Message, Outcome, Reply, Role
 
 T = TypeVar("T")
-FORMS = ("json_schema", "json_object", "none")  # what an endpoint can hold its replies to
+FORMS = ("json_schema", "bounded", "json_object", "none")  # what an endpoint can hold its replies to
 
 
 class BadShape(ValueError):
@@ -39,6 +39,7 @@ def request_key(request: Request, endpoint: Endpoint, sampling: Sampling) -> str
         "messages": [asdict(m) for m in request.messages],
         "sampling": asdict(sampling),
         "schema": request.schema,
+        "structured_output": endpoint.structured_output,
         "seed": request.seed,
         "attempt": request.attempt,
     }
@@ -83,14 +84,30 @@ def make_body(request: Request, endpoint: Endpoint, sampling: Sampling) -> dict[
         "extra_body": extra,
     }
     if request.tools:
-        body["tools"] = [{"type": "function", "function": {**tool, "strict": True}} for tool in request.tools]
+        functions = [_fit(tool, endpoint) | {"strict": True} for tool in request.tools]
+        body["tools"] = [{"type": "function", "function": function} for function in functions]
         body["tool_choice"] = "required"
-    if request.schema and endpoint.structured_output == "json_schema":
-        schema = {"name": "reply", "schema": request.schema, "strict": True}
+    if request.schema and endpoint.structured_output in ("json_schema", "bounded"):
+        schema = {"name": "reply", "schema": _fit(request.schema, endpoint), "strict": True}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     elif request.schema and endpoint.structured_output == "json_object":
         body["response_format"] = {"type": "json_object"}
     return body
+
+
+def _fit(schema: dict[str, object], endpoint: Endpoint) -> dict[str, object]:
+    """A schema without lengths of strings, unless the endpoint wants them.
+
+    xgrammar allows no escape in a string of bounded length, so no quote, line break or LaTeX; only a
+    model too small to end a string is better off with that.
+    """
+    return schema if endpoint.structured_output == "bounded" else _without_lengths(schema)
+
+
+def _without_lengths(schema: Any) -> Any:
+    if isinstance(schema, dict):
+        return {k: _without_lengths(v) for k, v in schema.items() if k not in ("minLength", "maxLength")}
+    return [_without_lengths(v) for v in schema] if isinstance(schema, list) else schema
 
 
 def read_reply(completion: ChatCompletion) -> Reply:

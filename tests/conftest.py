@@ -1,4 +1,7 @@
 import asyncio
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,3 +56,17 @@ def ask(journal: Journal):
             return asyncio.run(go()), server, client
 
     return run
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """One real vLLM for all slow tests, through the command that users have for that."""
+    folder = tmp_path_factory.mktemp("server")
+    command = [sys.executable, "-m", "autodata.servers", "recipes/demo/generate.yaml", f"run={folder}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        lines = iter(process.stdout.readline, "")
+        argument = next((line.strip() for line in lines if line.startswith("models.endpoints.")), None)
+        assert argument, (folder / "server_small.log").read_text()[-3000:]
+        yield argument
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0

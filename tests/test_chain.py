@@ -28,20 +28,6 @@ DOCUMENTS = "tests/documents"  # four short texts and one broken line
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """One real vLLM for the whole module, through the command that users have for that."""
-    folder = tmp_path_factory.mktemp("server")
-    command = [sys.executable, "-m", "autodata.servers", f"{RECIPES}/generate.yaml", f"run={folder}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        lines = iter(process.stdout.readline, "")
-        argument = next((line.strip() for line in lines if line.startswith("models.endpoints.")), None)
-        assert argument, (folder / "server_small.log").read_text()[-3000:]
-        yield argument
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == 0
-
-
-@pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("runs")
 

@@ -5,7 +5,7 @@ import pytest
 
 from autodata.llm import Client, Draining, EndpointError, probe
 from autodata.recipes import Endpoint, Sampling, Server
-from autodata.request import attempt_seed, request_key
+from autodata.request import attempt_seed, request_key, resolve_sampling
 from autodata.types import Message, Outcome, Role
 from tests.conftest import models_at, request
 from tests.fake_server import Scripted, completion, fake_server
@@ -148,9 +148,11 @@ def test_the_key_holds_what_is_asked_and_not_where():
         request_key(request(), Endpoint("n"), sampling),
         request_key(request(), Endpoint("m", revision="2"), sampling),
         request_key(request(), Endpoint("m", server=Server("w")), sampling),
+        request_key(request(), Endpoint("m", structured_output="none"), sampling),
+        request_key(request(tools=({"name": "f"},)), here, sampling),
         request_key(request(), here, Sampling(temperature=0.5)),
     }
-    assert len(different | {key}) == 9
+    assert len(different | {key}) == 11
 
 
 def test_attempt_seeds_differ_in_every_part():
@@ -177,3 +179,46 @@ def test_a_probe_wants_the_right_name_and_a_token():
             probe(Endpoint("other", base_url=server.url))
     with fake_server(lambda b, c: Scripted(ERROR, 500)) as server, pytest.raises(EndpointError):
         probe(Endpoint("fake", base_url=server.url))
+
+
+SCHEMA = {"type": "object", "properties": {"a": {"type": "string", "maxLength": 9, "minLength": 1}}}
+
+
+@pytest.mark.parametrize(
+    ("form", "sent"),
+    [
+        ("json_schema", {"type": "object", "properties": {"a": {"type": "string"}}}),
+        ("bounded", SCHEMA),
+        ("json_object", None),
+        ("none", None),
+    ],
+)
+def test_an_endpoint_is_held_to_the_form_that_it_knows(ask, form, sent):
+    _, server, _ = ask(lambda b, c: completion("{}"), request(schema=SCHEMA), structured_output=form)
+    asked = server.requests[0].get("response_format")
+    assert (asked or {}).get("json_schema", {}).get("schema") == sent
+    assert (asked or {}).get("type") == (form if form == "json_object" else "json_schema" if sent else None)
+
+
+def test_functions_are_offered_strictly_and_the_called_one_is_read(ask):
+    tool = {"name": "move", "description": "d", "parameters": SCHEMA}
+    calls = [{"id": "1", "type": "function", "function": {"name": "move", "arguments": '{"a": "x"}'}}]
+    (reply,), server, _ = ask(lambda b, c: completion(None, "tool_calls", tool_calls=calls), request(tools=(tool,)))
+    assert (reply.outcome, reply.tool, reply.arguments) == ("ok", "move", '{"a": "x"}')
+    body = server.requests[0]
+    assert body["tool_choice"] == "required"
+    assert body["tools"][0]["function"]["strict"] is True
+    assert "maxLength" not in str(body["tools"])
+
+
+@pytest.mark.parametrize(
+    ("own", "preset", "effective"),
+    [
+        (Sampling(), Sampling(), Sampling(1.0, 1.0, 1024)),
+        (Sampling(), Sampling(0.6, 0.95, 99, {"top_k": 20}), Sampling(0.6, 0.95, 99, {"top_k": 20})),
+        (Sampling(0.0, None, 7, {"top_k": 1}), Sampling(0.6, 0.95, 99, {"top_k": 20, "seed": 1}),
+         Sampling(0.0, 0.95, 7, {"top_k": 1, "seed": 1})),
+    ],
+)  # fmt: skip
+def test_a_roles_sampling_lies_over_its_models_preset(own, preset, effective):
+    assert resolve_sampling(own, preset) == effective

@@ -36,8 +36,9 @@ SCREEN = make_object({"reason": {"type": "string", "minLength": 1, "maxLength": 
                       "promising": {"type": "boolean"}})  # fmt: skip
 VERDICT = make_object({"reason": {"type": "string", "minLength": 1, "maxLength": MAX_REASON},
                        "equivalent": {"type": "boolean"}})  # fmt: skip
-_INTEGER = re.compile(r"(?:\\?[A-Za-z]\w{0,10}\s{0,3}=)?\s{0,3}[+-]?[0-9][0-9,\s]*")
-_DECIMAL = re.compile(r"(?:\\?[A-Za-z]\w{0,10}\s{0,3}=)?\s{0,3}(?:[≈~]|\\approx)?\s{0,3}[+-]?[0-9]*\.[0-9]")
+_NUMBER = r"(?:\\?[A-Za-z]\w{0,10}\s{0,3}=)?\s{0,3}(?:\\?[A-Za-z]?\w{0,10}\s{0,3}(?:≈|~|\\approx))?\s{0,3}[+-]?"
+_INTEGER = re.compile(_NUMBER + r"[0-9][0-9,\s]*")
+_DECIMAL = re.compile(_NUMBER + r"[0-9]*\.[0-9]")
 
 
 class Domain(base.Domain):
@@ -133,7 +134,8 @@ def read_decision(record: Mapping[str, object], key: str) -> tuple[bool, str]:
 
 def find_faults(document: Document, candidate: Candidate) -> list[str]:
     """What makes a proposal unfit whatever a model says of it (paper Fig. 15)."""
-    answer, question = equivalence.unwrap(candidate.reference_answer), normalize(candidate.question)
+    question = normalize(candidate.question)
+    answer = re.sub(r"[${}]", "", equivalence.unwrap(candidate.reference_answer)).strip()
     faults = []
     if question in normalize(document.text):
         faults.append("the question repeats a sample")

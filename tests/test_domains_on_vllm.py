@@ -1,0 +1,67 @@
+"""The paper's domains on a real vLLM with the embedded model: the mechanics, not the method."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from autodata import store
+from autodata.config import load
+from autodata.domains import base
+from autodata.harness import Harness
+from autodata.llm import Client
+from autodata.orchestrator import orchestrate
+from autodata.recipes import Endpoint, GenerateRecipe
+from autodata.servers import running
+from autodata.types import TRAJECTORY, Document, Outcome
+from tests.fake_server import fake_server
+from tests.fake_world import World
+
+pytestmark = pytest.mark.slow
+SMALL = ["documents.limit=1", "domain.max_rounds=1", "domain.document_chars=800"]
+
+
+@pytest.mark.parametrize("domain", ["cs", "legal", "science"])
+def test_a_domains_recipe_runs_unchanged_with_every_role_on_the_embedded_model(server, tmp_path, domain):
+    """A 135M model writes nothing useful; what counts is that every reply has a defined outcome."""
+    command = [sys.executable, "-m", "autodata.generate", f"recipes/{domain}/generate.yaml",
+               "recipes/models/laptop.yaml", f"run={tmp_path}", server, *SMALL]  # fmt: skip
+    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.returncode == 0, done.stdout[-3000:]
+    (trajectory,) = store.read_records(tmp_path / "trajectories.jsonl", TRAJECTORY)
+    assert trajectory.end in ("rounds_used", "skipped", "accepted", "gave_up")
+    assert trajectory.orchestrator.startswith("agent")
+    assert sum(trajectory.tokens.values()) > 0
+    summary = json.loads((tmp_path / "manifest.json").read_text())["summary"]
+    assert summary["rounds"] == len(trajectory.rounds)
+    again = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert "up to date" in again.stdout
+
+
+def test_solvers_and_judge_are_real_where_the_challenger_is_scripted(server, tmp_path, journal):
+    """Thirteen criteria judged under a schema, five per call: every verdict is there."""
+    recipe = load(GenerateRecipe, ["recipes/cs/generate.yaml", "recipes/models/laptop.yaml", server,
+                                   "domain.weak_attempts=1", "domain.strong_attempts=1", "domain.max_rounds=1",
+                                   "domain.criteria_per_call=5",
+                                   "models.weak_solver.sampling.max_tokens=64"])  # fmt: skip
+    document = Document("d", "Caches. " * 50, "d.txt")
+    with fake_server(World(["accepted"])) as scripted, running(recipe.models, [], Path(tmp_path)):
+        recipe.models.endpoints["scripted"] = Endpoint(model="fake", base_url=scripted.url)
+        for role in (recipe.models.challenger, recipe.models.quality_verifier):
+            role.endpoint = "scripted"
+
+        async def go():
+            client = Client(recipe.models, journal)
+            try:
+                return await orchestrate(Harness(base.load(recipe.domain, client), document, "agentic"))
+            finally:
+                await client.close()
+
+        trajectory = asyncio.run(go())
+    (only,) = trajectory.rounds
+    assert len(only.weak) == 1
+    assert all(a.outcome in (Outcome.OK, Outcome.TRUNCATED) and a.answer for a in only.weak)
+    assert all(len(a.judgement.met) == 13 and a.judgement.score is not None for a in only.weak)
