@@ -2,14 +2,18 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 from autodata import rubric
-from autodata.llm import Client, Request
+from autodata.llm import Client
 from autodata.parsing import ParseError, read_object, read_verdicts, repair_object
 from autodata.prompts import PromptSet
+from autodata.request import Request
 from autodata.types import Candidate, Criterion, Judgement, Message, Outcome, Reply, Role
 
+T = TypeVar("T")
 MAX_REPLY_CHARS = 100_000  # beyond this a reply is a runaway, not a proposal
 MAX_REASON_CHARS = 300
 _SANITY = "What is 2+2? Answer with the number only."
@@ -56,7 +60,7 @@ class Agents:
         try:
             read = await asyncio.gather(*(self._judge_part(candidate, part, answer, seed, asks) for part in parts))
         except ParseError as error:
-            return Judgement(None, None, f"judge failed {asks} times: {error}")
+            return Judgement(None, None, f"judge failed: {error}")
         met = [m for part, _ in read for m in part]
         return rubric.judge(candidate.rubric, met, "\n".join(reasons for _, reasons in read))
 
@@ -65,15 +69,23 @@ class Agents:
     ) -> tuple[tuple[bool, ...], str]:
         slots = {"question": candidate.question, "context": candidate.context, "answer": answer,
                  "criteria": [c.text for c in part]}  # fmt: skip
-        schema = verdict_schema(len(part))
+        messages = self._prompts.render("judge", slots)
+        request = Request(Role.JUDGE, messages, seed, schema=verdict_schema(len(part)))
+        return await self.ask_until_read(request, lambda record: read_verdicts(record, len(part)), asks)
+
+    async def ask_until_read(self, request: Request, read: Callable[[Mapping[str, object]], T], asks: int) -> T:
+        """What `read` makes of the reply; where it cannot be read the same is asked again, `asks` times in all.
+
+        Raises ParseError when none could be read: no verdict, and never a default one.
+        """
         for ask in range(asks):
-            reply = await self.write(Role.JUDGE, "judge", slots, seed=seed + ask, attempt=ask, schema=schema)
+            reply = await self.ask(replace(request, seed=request.seed + ask, attempt=request.attempt + ask))
             try:
-                return read_verdicts(self.read(reply), len(part))
+                return read(self.read(reply))
             except ParseError as error:
                 problem = error
-                self._client.counts["judge_asked_again"] += 1
-        raise problem
+                self._client.counts["asked_again"] += 1
+        raise ParseError(f"asked {asks} times: {problem}")
 
     def read(self, reply: Reply) -> dict[str, object]:
         """The JSON object of a finished reply, repaired if need be. Raises ParseError."""

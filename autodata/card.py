@@ -22,7 +22,7 @@ def write_card(manifest: Mapping[str, Any], metrics: Sequence[str]) -> str:
 
     facts = manifest["card"]
     data = DatasetCardData(
-        license=sorted({str(x) for x in facts["licences"].values()}) or ["unknown"],
+        license=sorted(facts["licence_counts"]) or ["unknown"],
         tags=["synthetic", "autodata"],
         task_categories=["text-generation"],
         pretty_name="Autodata: " + ", ".join(sorted(facts["arms"])),
@@ -62,9 +62,13 @@ def _sections(manifest: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
     shown = [m for m in metrics if any(manifest["statistics"][arm].get(m) is not None for arm in arms)]
     return [
         "## How many were made and kept",
-        _table(["left after", *arms], [[s, *(_number(manifest["funnel"][a].get(s)) for a in arms)] for s in stages]),
+        _table(
+            ["left after", *arms], [[s, *(write_number(manifest["funnel"][a].get(s)) for a in arms)] for s in stages]
+        ),
         "## Statistics",
-        _table(["metric", *arms], [[m, *(_number(manifest["statistics"][a].get(m)) for a in arms)] for m in shown]),
+        _table(
+            ["metric", *arms], [[m, *(write_number(manifest["statistics"][a].get(m)) for a in arms)] for m in shown]
+        ),
         "## Models",
         _table(["role", *arms], _by_role({arm: facts["arms"][arm]["models"] for arm in arms})),
         "## Sources and licences",
@@ -74,6 +78,11 @@ def _sections(manifest: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
         "## Limits",
         "\n".join(f"- {limit}" for limit in _LIMITS),
     ]
+
+
+def _by_arm(what: str, rows: Sequence[str], columns: Mapping[str, Mapping[str, float | None]]) -> str:
+    cells = [[row, *(write_number(column.get(row)) for _, column in sorted(columns.items()))] for row in rows]
+    return _table([what, *sorted(columns)], cells)
 
 
 def _by_role(models: Mapping[str, Mapping[str, str]]) -> list[list[str]]:
@@ -93,7 +102,8 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]])
 
 
-def _number(value: float | None) -> str:
+def write_number(value: float | None) -> str:
+    """Three digits of a fraction, all of a count, a dash where there is no number."""
     if value is None:
         return "–"
     return str(value) if isinstance(value, int) else f"{value:.3g}"

@@ -93,7 +93,7 @@ def split_and_deduplicate(built: Dataset, recipe: DatasetRecipe) -> None:
     pairs = duplicates.find_pairs({k: e.candidate.question for k, e in first.items()}, recipe.filters.near_duplicate)
     tied = [(first[left].document_id, first[right].document_id) for left, right in pairs]
     tied += [(first[e.id].document_id, e.document_id) for e in built.examples]
-    clusters = duplicates.find_clusters((e.document_id for e in built.examples), tied)
+    clusters = duplicates.find_clusters((e.document_id for e in built.examples), tied + _share_sources(built.examples))
     test = choose_test_documents(clusters, recipe.test_fraction, recipe.seed)
     built.examples = [replace(e, split="test" if e.document_id in test else "train") for e in first.values()]
     built.examples.sort(key=lambda e: (e.arm, e.document_id, e.id))
@@ -125,6 +125,13 @@ def choose_surplus(built: Dataset, seed: int) -> list[str]:
     return surplus
 
 
+def _share_sources(examples: Sequence[Example]) -> list[tuple[str, str]]:
+    """Pairs of documents with a text in common: science joins several in one arm, the other takes each alone."""
+    owner: dict[str, str] = {}
+    return [(owner.setdefault(part, e.document_id), e.document_id)
+            for e in examples for part in e.document_source.split("; ")]  # fmt: skip
+
+
 def _find_beyond(examples: Sequence[Example], at_most: int) -> list[str]:
     seen, beyond = Counter[tuple[str, str]](), []
     for example in examples:
@@ -135,7 +142,7 @@ def _find_beyond(examples: Sequence[Example], at_most: int) -> list[str]:
     return beyond
 
 
-def save(run: Run, recipe: DatasetRecipe, built: Dataset, benchmarks: Sequence[Path]) -> None:
+def save(run: Run, built: Dataset, benchmarks: Sequence[Path]) -> None:
     """The examples, the same as Hugging Face data sets with their card, statistics and reports."""
     run.write(EXAMPLES, "".join(EXAMPLE.dump_json(e).decode() + "\n" for e in built.examples))
     statistics = {arm: summarize([e for e in built.examples if e.arm == arm]) for arm in built.arms}
@@ -147,7 +154,6 @@ def save(run: Run, recipe: DatasetRecipe, built: Dataset, benchmarks: Sequence[P
     models = {e.arm: {"models": e.provenance.models} for e in built.examples}
     facts = {
         "arms": {arm: models.get(arm, {"models": {}}) for arm in built.arms},
-        "licences": recipe.sources,
         "licence_counts": dict(sorted(Counter(e.provenance.licence for e in built.examples).items())),
         "splits": splits,
         "decontamination": {"ngram": decontamination.NGRAM, "files": [f.name for f in benchmarks],
@@ -190,7 +196,7 @@ def _show(what: str, columns: Mapping[str, Mapping[str, float | None]]) -> None:
     for name in names:
         values = [column.get(name) for column in columns.values()]
         if any(v is not None for v in values):
-            table.add_row(name, *("–" if v is None else f"{v:.3g}" if isinstance(v, float) else str(v) for v in values))
+            table.add_row(name, *map(card.write_number, values))
     Console().print(table)
 
 
@@ -208,7 +214,7 @@ def main() -> None:
                 print(f"{run.folder}: up to date")
                 return
             run.start()
-            save(run, recipe, build(recipe, benchmarks), benchmarks)
+            save(run, build(recipe, benchmarks), benchmarks)
     except (RecipeError, RunError) as error:
         raise SystemExit(f"error: {error}") from None
 

@@ -15,7 +15,8 @@ _SOURCE_REFERENCES = re.compile(
     r"\b(?:the|this|these|that|said|present) (?:paper|authors?|study|manuscript|article|preprint)\b"
     r"|\bin this work\b"
     r"|\b(?:section|figure|fig\.|table|appendix|(?-i:Sec\.))\s*\(?(?:\d|(?-i:[A-Z]+)\b)"
-    r"|\bas (?:shown|described|discussed|reported|seen|stated) in\b(?! the (?:context|question|scenario|problem|setting))"
+    r"|\bas (?:shown|described|discussed|reported|seen|stated) in\b"
+    r"(?! the (?:context|question|scenario|problem|setting)\b)"
     r"|\b(?:titled|entitled)\s*[:,]?\s*[\"'“‘]",
     re.IGNORECASE,
 )

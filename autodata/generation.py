@@ -86,8 +86,8 @@ class Generation:
         return ORCHESTRATORS[self.recipe.orchestrator](harness)
 
     def _record_failure(self, document: Document, error: Exception) -> None:
-        record = {"document_id": document.id, "source": document.source, "kind": type(error).__name__,
-                  "error": str(error)}  # fmt: skip
+        kind = error.kind if isinstance(error, Inconclusive) else type(error).__name__
+        record = {"document_id": document.id, "source": document.source, "kind": kind, "error": str(error)}
         self.run.append(ERRORS, json.dumps(record).encode())
         self.failures[document.id] = str(error)
         if len(self.failures) > self.recipe.max_error_rate * self.total:

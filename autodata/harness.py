@@ -116,6 +116,7 @@ class Harness:
             rounds=tuple(self.rounds),
             end=self.end or End.GAVE_UP,
             note=self.note,
+            members=tuple(self.document.fields.get("members", ())),
             preparation=dict(self.document.fields.get("preparation", {})),
             orchestrator=self.orchestrator,
             refused=tuple(self.refused),

@@ -4,8 +4,9 @@ python -m autodata.verify runs/demo/dataset
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
@@ -41,23 +42,24 @@ def verify(folder: Path) -> tuple[int, list[Mismatch]]:
     found = []
     if store.hash_path(folder / EXAMPLES) != manifest["outputs"].get(EXAMPLES):
         found.append(Mismatch(EXAMPLES, "file", "changed since it was made"))
-    found += [Mismatch(e.id, check, problem) for e in examples for check, problem in check_example(e)]
+    open_arm = cache(read_arm)
+    found += [Mismatch(e.id, check, problem) for e in examples for check, problem in check_example(e, open_arm)]
     return len(examples), found
 
 
-def check_example(example: Example) -> Iterator[tuple[str, str]]:
+def check_example(example: Example, open_arm: Callable[[str, str], Arm] = read_arm) -> Iterator[tuple[str, str]]:
     """Each check that an example fails, with the reason."""
     if not example.candidate.hash == example.candidate_hash == example.id.removeprefix(f"{example.arm}-"):
         yield "candidate", f"its hash is {example.candidate.hash}, the row says {example.candidate_hash}"
     try:
-        weak, strong = _recompute(example)
+        weak, strong = (tuple(map(float, exact)) for exact in _recompute(example))
     except ValueError as error:
         yield "scores", str(error)
     else:
         if (weak, strong) != (example.weak_scores, example.strong_scores):
             yield "scores", f"the booleans give {weak} and {strong}"
         yield from _check_verdicts(example)
-    problem = _compare(example)
+    problem = _compare(example, open_arm)
     if problem:
         yield "trajectory", problem
 
@@ -73,24 +75,23 @@ def decide(example: Example, gate: Gate) -> Verdict:
     return numeric if is_allowed else Verdict(False, Failure.IMPROVE)
 
 
-def _recompute(example: Example) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    lines, evidence = example.candidate.rubric, example.evidence
-    weak, strong = ([float(rubric.score(lines, met)) for met in all_met]
-                    for all_met in (evidence.weak_met, evidence.strong_met))  # fmt: skip
-    return tuple(weak), tuple(strong)
-
-
-def _decide(example: Example, gate: Gate) -> Verdict:
+def _recompute(example: Example) -> tuple[list[Fraction], list[Fraction]]:
+    """Exact scores of both solvers. Raises ValueError where there is not one boolean per criterion."""
     lines, evidence = example.candidate.rubric, example.evidence
     weak, strong = ([rubric.score(lines, met) for met in all_met]
                     for all_met in (evidence.weak_met, evidence.strong_met))  # fmt: skip
+    return weak, strong
+
+
+def _decide(example: Example, gate: Gate) -> Verdict:
+    weak, strong = _recompute(example)
     missing = Verdict(None, None, "attempts are missing")
-    rejected = acceptance.settle_weak(weak, evidence.weak_planned, gate)
+    rejected = acceptance.settle_weak(weak, example.evidence.weak_planned, gate)
     if rejected:
         return rejected
-    if not strong or len(weak) < evidence.weak_planned:
+    if not strong or len(weak) < example.evidence.weak_planned:
         return missing
-    return acceptance.settle(weak, strong, evidence.strong_planned, gate) or missing
+    return acceptance.settle(weak, strong, example.evidence.strong_planned, gate) or missing
 
 
 def _check_verdicts(example: Example) -> Iterator[tuple[str, str]]:
@@ -121,10 +122,10 @@ def _describe(verdict: Verdict | None) -> str:
     return "accepted" if verdict.accepted else str(verdict.failure or "not measured")
 
 
-def _compare(example: Example) -> str:
+def _compare(example: Example, open_arm: Callable[[str, str], Arm]) -> str:
     """Where the example differs from the round that it says it was made from."""
     try:
-        arm = _open(example.arm, example.provenance.run)
+        arm = open_arm(example.arm, example.provenance.run)
         trajectory = next(t for t in arm.trajectories if t.document_id == example.document_id)
         tried = next(r for r in trajectory.rounds if r.number == example.round)
         made = make_example(arm, trajectory, tried, example.provenance.licence)
@@ -138,11 +139,6 @@ def _compare(example: Example) -> str:
 
 def _value(example: Example, name: str) -> object:
     return vars(example)[name]
-
-
-@cache
-def _open(arm: str, folder: str) -> Arm:
-    return read_arm(arm, folder)
 
 
 def show(count: int, found: list[Mismatch]) -> None:

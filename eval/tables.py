@@ -21,10 +21,11 @@ TASKS = ("cot_test", "agentic_test", "agentic_train")
 
 
 def data_quality(recipe: TableRecipe) -> list[list[str]]:
-    """Paper's Table 1: one column per arm; the recipe's only row is a run of autodata.dataset."""
+    """Paper's Tables 1 and 3: one column per arm; the recipe's only row is a run of autodata.dataset."""
     statistics = _read(recipe.rows[0], STATISTICS) or {"cot": {}, "agentic": {}}
     arms = sorted(statistics, key=lambda arm: arm != "cot")
-    rows = [[metric, *(_number(statistics[arm].get(metric)) for arm in arms)] for metric in METRICS]
+    metrics = [m for m in METRICS if any(statistics[arm].get(m) is not None for arm in arms)] or METRICS
+    rows = [[metric, *(_number(statistics[arm].get(metric)) for arm in arms)] for metric in metrics]
     return [["metric", *arms], *rows]
 
 

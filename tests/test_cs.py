@@ -319,6 +319,8 @@ def test_an_item_that_fails_the_final_check_stays_recorded_as_such(journal):
         ("The scheduler must answer requests in order.", False),
         ("A strong baseline is trained on the same data.", False),
         ("Students answer a survey.", False),
+        ("If you are a small business, what do you owe?", False),
+        ("A teacher grades papers by a rubric of five points.", False),
     ],
 )
 def test_texts_that_address_solvers_are_refused_and_others_not(text, is_fault):

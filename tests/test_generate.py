@@ -8,14 +8,15 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from autodata import generate as module
 from autodata import store
+from autodata.arms import make_example, read_arm
 from autodata.config import load
-from autodata.dataset import choose_test_documents, make_examples
 from autodata.recipes import GenerateRecipe
 from autodata.types import EXAMPLE, TRAJECTORY
 from tests.fake_server import Scripted, completion, fake_server, play_cloze
@@ -58,10 +59,9 @@ def run_main(monkeypatch, capsys, args: list[str]) -> str:
 
 
 def examples_of(run: Path) -> list[bytes]:
-    trajectories = store.read_records(run / "trajectories.jsonl", TRAJECTORY)
-    test = choose_test_documents([t.document_id for t in trajectories], 0.3, 0)
-    made = make_examples("agentic", trajectories, test, {"models": {}, "recipe_hash": ""})
-    return [EXAMPLE.dump_json(e) for e in made]
+    arm = read_arm("agentic", str(run))
+    made = [make_example(arm, *chosen, "unknown") for chosen in arm.chosen()]
+    return [EXAMPLE.dump_json(replace(e, provenance=replace(e.provenance, run="", recipe_hash=""))) for e in made]
 
 
 def play_slowly(body: dict, count: int) -> Scripted:

@@ -26,7 +26,8 @@ LEVELS = [
     {"domains"},
     {"harness"},
     {"orchestrator", "cot_self_instruct"},
-    {"corpora", "generation", "generate", "dataset"},
+    {"corpora", "generation", "generate", "dataset", "arms", "filters", "duplicates", "decontamination", "statistics",
+     "card", "verify"},
     {"training", "eval"},
 ]
 

@@ -8,7 +8,18 @@ from autodata.acceptance import scores
 from autodata.domains.cloze.domain import Domain
 from autodata.llm import EndpointError
 from autodata.recipes import DomainConfig
-from autodata.types import CANDIDATE, Attempt, Candidate, Criterion, Example, Judgement, Outcome
+from autodata.types import (
+    CANDIDATE,
+    Attempt,
+    Candidate,
+    Criterion,
+    End,
+    Judgement,
+    Outcome,
+    Round,
+    Trajectory,
+    Verdict,
+)
 from training.curve import draw_curve, smooth
 from training.reward import Reward
 from training.rows import TooFewExamples, require_examples
@@ -48,7 +59,9 @@ def test_a_failed_judge_is_none_and_its_neighbours_keep_their_scores(failure):
 
 def test_too_few_examples_are_refused_at_the_bound():
     candidate = CANDIDATE.validate_json(CANDIDATE_JSON)
-    example = Example("e", "d", "d", "agentic", "train", candidate, 1, True, (0.0,), (1.0,), {}, "h")
+    arm = Arm("agentic", "runs/a", (), DomainConfig("cloze", weak_attempts=1, strong_attempts=1), {}, "h", "p")
+    tried = Round(1, candidate, None, (), (), Verdict(True))
+    example = make_example(arm, Trajectory("d", "d", "agentic", "p", (tried,), End.ACCEPTED), tried, "unknown")
     require_examples([example] * 8, 8, "runs/d")
     with pytest.raises(TooFewExamples, match="runs/d: 7 training examples, fewer than min_examples=8"):
         require_examples([example] * 7, 8, "runs/d")

@@ -45,6 +45,11 @@ class JudgeFailed(RuntimeError):
 class Inconclusive(RuntimeError):
     """A solver's endpoint answers nothing at all, so its empty answers say nothing: retried on resume."""
 
+    def __init__(self, role: Role, number: int):
+        super().__init__(f"round {number}: {role} answers nothing, not even a trivial question; its empty answers do "
+                         "not count")  # fmt: skip
+        self.kind = f"{type(self).__name__} {role} {number}"  # what a rerun asks afresh
+
 
 @dataclass(frozen=True)
 class Challenge:
@@ -71,7 +76,7 @@ class Domain(ABC):
         self.prompts = PromptSet(*prompt_folders(config))
         self.asks = config.judge_retries + 1
         self._client = client
-        self._rerun = 0
+        self._earlier: Mapping[str, int] = {}
         self.agents = Agents(client, self.prompts)
 
     # ── hooks ────────────────────────────────────────────────────────────────────────────────
@@ -126,7 +131,7 @@ class Domain(ABC):
         own = copy.copy(self)
         own.agents = Agents(self._client, self.prompts)
         own.asks = self.asks * (1 + earlier.get(JudgeFailed.__name__, 0))
-        own._rerun = earlier.get(Inconclusive.__name__, 0)
+        own._earlier = earlier
         return own
 
     async def propose(
@@ -186,8 +191,10 @@ class Domain(ABC):
         shown = self.privileged(document) if strong and self.config.privileged_strong else ""
         slots = solver_slots(candidate, shown)
 
+        reruns = self._earlier.get(Inconclusive(role, number).kind, 0)
+
         async def attempt_once(index: int) -> Attempt:
-            asked = index + self._rerun * count  # a rerun must not replay what an endpoint in trouble said
+            asked = index + reruns * count  # a rerun must not replay what an endpoint in trouble said
             seed = attempt_seed(self.seed, document.id, number, role, asked)
             reply = await self.agents.solve(role, slots, seed, asked)
             return _record(index, seed, reply, await self.judge_reply(candidate, reply, seed))
@@ -200,8 +207,9 @@ class Domain(ABC):
             attempts = await gather_all([attempt_once(i) for i in range(count)])
         for done in attempts:
             _require_judged(done, role, number)
-        if self.config.sanity_probe and not any(a.answer.strip() for a in attempts):
-            await self._require_answering(role)
+        is_mute = not any(a.answer.strip() for a in attempts)
+        if self.config.sanity_probe and is_mute and not await self.agents.is_answering(role, reruns):
+            raise Inconclusive(role, number)
         return tuple(attempts)
 
     async def judge_reply(self, candidate: Candidate, reply: Reply, seed: int) -> Judgement:
@@ -210,10 +218,6 @@ class Domain(ABC):
             nothing_met = [False] * len(candidate.rubric)
             return rubric.judge(candidate.rubric, nothing_met, f"no answer: {reply.outcome}")
         return await self.judge(candidate, reply.content, seed)
-
-    async def _require_answering(self, role: Role) -> None:
-        if not await self.agents.is_answering(role, self._rerun):
-            raise Inconclusive(f"{role} answers nothing, not even a trivial question: its empty answers do not count")
 
 
 def load(config: DomainConfig, client: Client, seed: int = 0) -> Domain:

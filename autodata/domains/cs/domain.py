@@ -9,7 +9,7 @@ from autodata.domains import base
 from autodata.domains.cs import verifier
 from autodata.ledger import average
 from autodata.parsing import ParseError, read_rubric, read_text, read_texts
-from autodata.request import attempt_seed
+from autodata.request import Request, attempt_seed
 from autodata.types import Candidate, Document, Failure, Quality, Role, Round
 
 MAX_TAGS = 5
@@ -42,14 +42,12 @@ class Domain(base.Domain):
             return Quality(False, "; ".join(faults), candidate.hash, {"checked_by": "code"})
         slots = {"document": document.text, "candidate": candidate, "shape": self.shape}
         seed = attempt_seed(self.seed, document.id, attempt, Role.QUALITY_VERIFIER, 0)
-        for ask in range(self.asks):
-            reply = await self.agents.write(Role.QUALITY_VERIFIER, "quality_verifier", slots, seed=seed + ask,
-                                            attempt=attempt * self.asks + ask, schema=verifier.SCHEMA)  # fmt: skip
-            try:
-                return verifier.read_quality(self.agents.read(reply), candidate)
-            except ParseError as error:
-                problem = error
-        raise base.JudgeFailed(f"quality verifier, asked {self.asks} times: {problem}")
+        request = Request(Role.QUALITY_VERIFIER, self.prompts.render("quality_verifier", slots), seed,
+                          attempt * self.asks, verifier.SCHEMA)  # fmt: skip
+        try:
+            return await self.agents.ask_until_read(request, lambda r: verifier.read_quality(r, candidate), self.asks)
+        except ParseError as error:
+            raise base.JudgeFailed(f"quality verifier, {error}") from error
 
 
 def candidate_schema(shape: rubric.Shape) -> dict[str, object]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 
 from autodata.agents import make_object
+from autodata.domains.role_words import SPEAKS_OF_SOLVERS, speaks_of_solvers
 from autodata.parsing import ParseError, read_text
 from autodata.types import Candidate, Quality
 
@@ -25,16 +26,6 @@ def _check(name: str) -> dict[str, object]:
 SCHEMA = make_object({**{name: _check(name) for name in PASSING},
                       "feedback": {"type": "string", "maxLength": MAX_REASON}})  # fmt: skip
 
-# Addressed to a solver, or about solvers: the text must not tell who is asked, nor how well to answer.
-_ROLE_WORDS = re.compile(
-    r"\b(?:weak(?:er)?|strong(?:er)?|small(?:er)?|large(?:r)?)[ -](?:solver|model|llm|student|assistant)s?\b[^.?!]*"
-    r"\b(?:should|must|answer|fail|pretend|respond|you)\b"
-    r"|\bif you are (?:a|the) (?:weak|strong|small|large)"
-    r"|\b(?:pretend|act as (?:if|though)) you\b"
-    r"|\bdeliberately (?:answer|fail|give)"
-    r"|\b(?:the )?rubric\b[^.?!]*\b(?:point|score|grade|criteri)",
-    re.IGNORECASE,
-)
 _SHARED_WORDS = 12  # in a row, of the reference answer and the context: the answer stands in the context
 _WORD = re.compile(r"\w+")
 _ENGLISH_SHARE = 0.7
@@ -44,8 +35,8 @@ def find_faults(candidate: Candidate) -> list[str]:
     """What makes a candidate unfit whatever a verifier says of it."""
     shown = f"{candidate.context}\n{candidate.question}"
     faults = []
-    if _ROLE_WORDS.search(shown):
-        faults.append("the text speaks of solvers or grading; it must only pose the problem")
+    if speaks_of_solvers(shown):
+        faults.append(SPEAKS_OF_SOLVERS)
     if _shares_words(candidate.context, candidate.reference_answer):
         faults.append("the context contains the answer word for word")
     if _latin_share(shown) < _ENGLISH_SHARE:

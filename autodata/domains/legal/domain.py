@@ -8,8 +8,9 @@ from autodata.domains import base
 from autodata.domains.legal import extractor, loop_judge, packet, post_filter, writer
 from autodata.domains.legal.packet import Packet
 from autodata.domains.legal.post_filter import Findings
+from autodata.domains.role_words import SPEAKS_OF_SOLVERS, speaks_of_solvers
 from autodata.parsing import ParseError
-from autodata.request import attempt_seed
+from autodata.request import Request, attempt_seed
 from autodata.types import (
     Attempt,
     Candidate,
@@ -73,6 +74,8 @@ class Domain(base.Domain):
     async def check_quality(self, document: Document, candidate: Candidate, attempt: int = 0) -> Quality:
         """What code can count; how good the candidate is, the loop-judge says once it is measured."""
         faults = rubric.find_faults(candidate.rubric, self.shape)
+        if speaks_of_solvers(candidate.question):
+            faults.append(SPEAKS_OF_SOLVERS)
         return Quality(not faults, "; ".join(faults), candidate.hash, {"checked_by": "code"})
 
     async def assess(
@@ -98,15 +101,13 @@ class Domain(base.Domain):
     async def _ask_loop_judge(self, candidate: Candidate, measured: Packet, number: int) -> dict[str, object]:
         slots = {"question": candidate.question, "targets": candidate.labels["target_capabilities"],
                  **measured.slots()}  # fmt: skip
-        for ask in range(self.asks):
-            seed = attempt_seed(self.seed, candidate.hash, number, Role.QUALITY_VERIFIER, ask)
-            reply = await self.agents.write(Role.QUALITY_VERIFIER, "loop_judge", slots, seed=seed, attempt=ask,
-                                            schema=loop_judge.SCHEMA)  # fmt: skip
-            try:
-                return loop_judge.read_review(self.agents.read(reply))
-            except ParseError as error:
-                problem = error
-        raise base.JudgeFailed(f"round {number}, loop-judge, asked {self.asks} times: {problem}")
+        seed = attempt_seed(self.seed, candidate.hash, number, Role.QUALITY_VERIFIER, 0)
+        request = Request(Role.QUALITY_VERIFIER, self.prompts.render("loop_judge", slots), seed,
+                          schema=loop_judge.SCHEMA)  # fmt: skip
+        try:
+            return await self.agents.ask_until_read(request, loop_judge.read_review, self.asks)
+        except ParseError as error:
+            raise base.JudgeFailed(f"round {number}, loop-judge, {error}") from error
 
 
 def combine(by_threshold: Verdict, said: Mapping[str, object], findings: Findings) -> Verdict:

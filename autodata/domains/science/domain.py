@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from autodata import rubric
 from autodata.agents import make_object
 from autodata.domains import base
+from autodata.domains.role_words import SPEAKS_OF_SOLVERS, speaks_of_solvers
 from autodata.domains.science import equivalence
 from autodata.parsing import ParseError, read_text
-from autodata.request import attempt_seed
+from autodata.request import Request, attempt_seed
 from autodata.types import Attempt, Candidate, Criterion, Document, Failure, Judgement, Quality, Role, Round
 
-# Paper Sec. 3.3: the challengers start from varied angles. Which ones is our choice. Their number shares no factor
-# with the usual four challengers but 2, so that batches differ.
+# Paper Fig. 15: the challengers start from varied angles. Which ones is our choice; ten of them, so that batches of
+# four do not come back to the same four until the sixth.
 ANGLES = (
     "Generalise: replace a number of a sample by a parameter and ask for the closed form.",
     "Combine the ideas of two samples so that neither alone leads to the answer.",
@@ -89,17 +90,14 @@ class Domain(base.Domain):
             return Quality(False, "; ".join(faults), candidate.hash, {"checked_by": "code"})
         slots = {"document": document.text, "candidate": candidate}
         seed = attempt_seed(self.seed, document.id, attempt, Role.QUALITY_VERIFIER, 0)
-        for ask in range(self.asks):
-            reply = await self.agents.write(Role.QUALITY_VERIFIER, "screen", slots, seed=seed + ask,
-                                            attempt=attempt * self.asks + ask, schema=SCREEN)  # fmt: skip
-            try:
-                is_promising, reason = read_decision(self.agents.read(reply), "promising")
-            except ParseError as error:
-                problem = error
-            else:
-                return Quality(is_promising, "" if is_promising else reason, candidate.hash,
-                               {"checked_by": "screen", "reason": reason})  # fmt: skip
-        raise base.JudgeFailed(f"screen, asked {self.asks} times: {problem}")
+        request = Request(Role.QUALITY_VERIFIER, self.prompts.render("screen", slots), seed,
+                          attempt * self.asks, SCREEN)  # fmt: skip
+        try:
+            is_promising, reason = await self._decide(request, "promising")
+        except ParseError as error:
+            raise base.JudgeFailed(f"screen, {error}") from error
+        details = {"checked_by": "screen", "reason": reason}
+        return Quality(is_promising, "" if is_promising else reason, candidate.hash, details)
 
     async def judge(self, candidate: Candidate, answer: str, seed: int) -> Judgement:
         """Right or wrong against the reference (paper Sec. 3.3): by algebra where it says equal, else by the judge."""
@@ -107,16 +105,15 @@ class Domain(base.Domain):
         if await equivalence.is_equal(candidate.reference_answer, final):
             return rubric.judge(candidate.rubric, [True], "equal to the reference, by algebra")
         slots = {"question": candidate.question, "reference": candidate.reference_answer, "answer": final}
-        for ask in range(self.asks):
-            reply = await self.agents.write(Role.JUDGE, "equivalence_judge", slots, seed=seed + ask, attempt=ask,
-                                            schema=VERDICT)  # fmt: skip
-            try:
-                is_equal, reason = read_decision(self.agents.read(reply), "equivalent")
-                return rubric.judge(candidate.rubric, [is_equal], reason)
-            except ParseError as error:
-                problem = error
-                self._client.counts["judge_asked_again"] += 1
-        return Judgement(None, None, f"judge failed {self.asks} times: {problem}")
+        request = Request(Role.JUDGE, self.prompts.render("equivalence_judge", slots), seed, schema=VERDICT)
+        try:
+            is_equal, reason = await self._decide(request, "equivalent")
+        except ParseError as error:
+            return Judgement(None, None, f"judge failed: {error}")
+        return rubric.judge(candidate.rubric, [is_equal], reason)
+
+    async def _decide(self, request: Request, key: str) -> tuple[bool, str]:
+        return await self.agents.ask_until_read(request, lambda record: read_decision(record, key), self.asks)
 
 
 def make_candidate(question: str, answer: str, **labels: str) -> Candidate:
@@ -143,6 +140,8 @@ def find_faults(document: Document, candidate: Candidate) -> list[str]:
         faults.append("the answer is a bare integer, which can be guessed")
     if _DECIMAL.match(answer):
         faults.append("the answer is a decimal number, which depends on rounding")
+    if speaks_of_solvers(candidate.question):
+        faults.append(SPEAKS_OF_SOLVERS)
     if candidate.question.count("?") > 1:
         faults.append("the question asks more than one thing")
     return faults

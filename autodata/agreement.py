@@ -1,0 +1,141 @@
+"""How far verdicts agree: repeats of one judge, or two judges, with intervals clustered by document."""
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import krippendorff
+import numpy
+
+RESAMPLES = 1_000
+MAX_UNDEFINED = 0.05  # share of resamples without a value; beyond it an interval would hide them
+NOTHING = "nothing to compare"
+NO_VARIATION = "no variation: all verdicts are the same"
+ONE_DOCUMENT = "no interval: fewer than two documents"
+TOO_FEW_VARY = "no interval: verdicts vary in too few documents"
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """The verdicts on one criterion of one attempt, in the order of the raters; None where one was lost."""
+
+    document_id: str
+    met: tuple[bool | None, ...]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval; `reason` says why one of them is None."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Agreement over `compared` criteria; `left_out` ones have fewer than two verdicts and count nowhere."""
+
+    compared: int
+    left_out: int
+    share: Estimate  # of pairs of verdicts that are the same
+    alpha: Estimate  # Krippendorff's, nominal
+    kappa: Estimate | None = None  # Cohen's, between two judges
+
+
+def compare_repeats(ratings: Sequence[Ratings]) -> Agreement:
+    """Agreement of verdicts that nothing tells apart, as many per criterion as were not lost."""
+    usable = [r for r in ratings if len(r.met) - r.met.count(None) > 1]
+    counts = numpy.array([[r.met.count(False), r.met.count(True)] for r in usable], dtype=int).reshape(-1, 2)
+    documents = [r.document_id for r in usable]
+    return Agreement(
+        compared=len(usable),
+        left_out=len(ratings) - len(usable),
+        share=estimate(counts, documents, share_of_pairs),
+        alpha=estimate(counts, documents, nominal_alpha),
+    )
+
+
+def compare_judges(pairs: Sequence[Ratings]) -> Agreement:
+    """Agreement of a first and a second judge; each element holds one verdict of either."""
+    usable = [p for p in pairs if None not in p.met]
+    cells = numpy.zeros((len(usable), 4), dtype=int)  # neither, second only, first only, both
+    for row, pair in enumerate(usable):
+        first, second = pair.met
+        cells[row, 2 * bool(first) + bool(second)] = 1
+    counts = cells @ numpy.array([[2, 0], [1, 1], [1, 1], [0, 2]])
+    documents = [p.document_id for p in usable]
+    return Agreement(
+        compared=len(usable),
+        left_out=len(pairs) - len(usable),
+        share=estimate(counts, documents, share_of_pairs),
+        alpha=estimate(counts, documents, nominal_alpha),
+        kappa=estimate(cells, documents, lambda rows: cohen_kappa(rows.sum(axis=0).reshape(2, 2).tolist())),
+    )
+
+
+def mean_difference(documents: Sequence[str], differences: Sequence[float]) -> Estimate:
+    """Mean of differences, each of one document."""
+    return estimate(numpy.array(differences, dtype=float), documents, lambda rows: float(rows.mean()))
+
+
+def cohen_kappa(table: Sequence[Sequence[int]]) -> float | None:
+    """Cohen's kappa of a square table of counts, in whole numbers up to the one division.
+
+    None where both judges give one and the same verdict throughout: chance then explains everything.
+    """
+    total = sum(map(sum, table))
+    same = sum(table[i][i] for i in range(len(table)))
+    by_chance = sum(sum(row) * sum(column) for row, column in zip(table, zip(*table, strict=True), strict=True))
+    return (total * same - by_chance) / (total**2 - by_chance) if total**2 != by_chance else None
+
+
+def share_of_pairs(counts: numpy.ndarray) -> float:
+    """Share of the pairs of verdicts on a criterion that are the same, averaged over criteria."""
+    verdicts = counts.sum(axis=1)
+    return float(((counts * (counts - 1)).sum(axis=1) / (verdicts * (verdicts - 1))).mean())
+
+
+def nominal_alpha(counts: numpy.ndarray) -> float | None:
+    """Krippendorff's alpha from verdicts per criterion: not met, met. None where nothing varies."""
+    if not counts.sum(axis=0).all():
+        return None
+    return float(krippendorff.alpha(value_counts=counts, level_of_measurement="nominal"))
+
+
+def estimate(
+    rows: numpy.ndarray, documents: Sequence[str], statistic: Callable[[numpy.ndarray], float | None]
+) -> Estimate:
+    """A statistic of `rows` with a percentile bootstrap over whole documents, `documents` naming each row's.
+
+    Rows of one document are not independent. The same input gives the same interval.
+    """
+    if not len(rows):
+        return Estimate(None, reason=NOTHING)
+    value = statistic(rows)
+    if value is None:
+        return Estimate(None, reason=NO_VARIATION)
+    clusters = _cluster(documents)
+    if len(clusters) < 2:
+        return Estimate(value, reason=ONE_DOCUMENT)
+    found = [statistic(rows[drawn]) for drawn in _resample(clusters)]
+    defined = [v for v in found if v is not None]
+    if len(defined) < (1 - MAX_UNDEFINED) * RESAMPLES:
+        return Estimate(value, reason=TOO_FEW_VARY)
+    low, high = numpy.percentile(defined, [2.5, 97.5])
+    return Estimate(value, float(low), float(high))
+
+
+def _cluster(documents: Sequence[str]) -> list[list[int]]:
+    rows: dict[str, list[int]] = defaultdict(list)
+    for row, document in enumerate(documents):
+        rows[document].append(row)
+    return list(rows.values())
+
+
+def _resample(clusters: Sequence[list[int]]) -> list[list[int]]:
+    chance = random.Random(0)
+    return [[row for cluster in chance.choices(clusters, k=len(clusters)) for row in cluster]
+            for _ in range(RESAMPLES)]  # fmt: skip

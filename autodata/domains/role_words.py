@@ -1,0 +1,21 @@
+"""Texts that speak to solvers or of grading: a question must not tell who is asked, nor how well to answer."""
+
+import re
+
+_WHO = r"(?:weak|strong|small|large|dumb|smart)(?:er|est)?[ -](?:solver|model|llm|language model|assistant|ai)s?"
+_ROLE_WORDS = re.compile(
+    rf"\b{_WHO}\b[^.?!]*\b(?:should|must|pretend|you)\b"
+    rf"|\bif you are (?:a|the) {_WHO}"
+    r"|\b(?:pretend|act as (?:if|though)) (?:that )?you\b"
+    r"|\bdeliberately (?:answer|fail|give)"
+    r"|\b(?:the|this) rubric\b[^.?!]*\b(?:points?|scores?|grades?|graded|criteri\w+)\b",
+    re.IGNORECASE,
+)
+
+
+SPEAKS_OF_SOLVERS = "the text speaks of solvers or grading; it must only pose the problem"
+
+
+def speaks_of_solvers(text: str) -> bool:
+    """Whether a text addresses a solver by its role, asks for acting, or tells what is graded (paper Sec. 6)."""
+    return bool(_ROLE_WORDS.search(text))

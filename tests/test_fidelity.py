@@ -1,0 +1,60 @@
+"""The register of the paper's rules names code and tests that exist, and recipes say whose their values are."""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPO = Path(__file__).parent.parent
+REGISTER = yaml.safe_load((REPO / "docs" / "fidelity.yaml").read_text())
+TAGGED = sorted([*REPO.glob("autodata/domains/*/domain.yaml"), REPO / "recipes/models/paper.yaml",
+                 *(p for d in ("cs", "legal", "science") for p in (REPO / "recipes" / d).glob("*.yaml"))])  # fmt: skip
+OURS = {"include", "run", "name"}  # no value of the paper's: where things are
+
+
+@cache
+def names_in(path: Path) -> set[str]:
+    """What a module defines at its top: functions, classes, constants."""
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        found |= {t.id for t in targets if isinstance(t, ast.Name)} | {getattr(node, "name", "")}
+    return found
+
+
+@pytest.mark.parametrize("entry", REGISTER, ids=lambda e: e["rule"])
+def test_an_entry_names_what_exists(entry):
+    assert set(entry) <= {"rule", "paper", "says", "code", "tests", "ours"}
+    assert all(entry[key] for key in ("rule", "paper", "says", "code", "tests"))
+    for place in [*entry["code"], *entry["tests"]]:
+        path, _, name = place.partition("::")
+        assert (REPO / path).is_file(), place
+        assert not name or name in names_in(REPO / path), place
+    assert all(re.fullmatch(r"tests/test_\w+\.py::test_\w+", test) for test in entry["tests"])
+
+
+def test_no_rule_is_listed_twice():
+    rules = [entry["rule"] for entry in REGISTER]
+    assert len(set(rules)) == len(rules) > 30
+
+
+def values_of(node: yaml.Node, key: str = ""):
+    """Every key with a single value, and the line that sets it."""
+    if isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            yield from values_of(value, name.value)
+    else:
+        yield key, node.start_mark.line
+
+
+@pytest.mark.parametrize("path", TAGGED, ids=lambda p: str(p.relative_to(REPO)))
+def test_every_value_is_tagged_as_the_papers_or_chosen(path):
+    lines = path.read_text().splitlines()
+    if path.name.startswith("dataset"):
+        return
+    untagged = [f"{key}, line {line + 1}" for key, line in values_of(yaml.compose(path.read_text()))
+                if key not in OURS and not re.search(r"# (paper|chosen)\b", lines[line])]  # fmt: skip
+    assert not untagged
