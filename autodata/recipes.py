@@ -193,6 +193,20 @@ class EvalRecipe:
 
 
 @dataclass
+class JudgeAuditRecipe:
+    """Judged attempts of a generate run → how far its judge can be relied on."""
+
+    run: str = field(default=MISSING, metadata=OPERATIONAL)
+    generation: str = field(default=MISSING, metadata=OPERATIONAL)  # a run folder of autodata.generate
+    domain: DomainConfig = field(default_factory=DomainConfig)
+    models: Models = field(default_factory=Models)  # the judge's
+    second_judge: RoleConfig | None = None  # asked the same, to compare
+    attempts: int = 100  # judged anew, spread over the documents
+    repeats: int = 3  # how often each is judged
+    seed: int = 0
+
+
+@dataclass
 class TableRow:
     """One model of a table."""
 
@@ -217,5 +231,6 @@ SCHEMAS = {
     "dataset": DatasetRecipe,
     "grpo": GrpoRecipe,
     "eval": EvalRecipe,
+    "judge_audit": JudgeAuditRecipe,
     "table": TableRecipe,
 }

@@ -18,7 +18,7 @@ from autodata.embedded import resolve_weights
 from autodata.journal import Journal
 from autodata.llm import Client
 from autodata.recipes import GenerateRecipe
-from autodata.servers import running
+from autodata.servers import command_line, running
 from autodata.types import TRAJECTORY, Candidate, Criterion, Role
 from training.rows import render_prompt
 
@@ -141,3 +141,20 @@ def test_ctrl_c_in_a_terminal_stops_the_server_too(runs):
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
     log_name = f"{runs}/ctrl_c"
     assert log_name not in listed
+
+
+def test_every_flag_of_the_models_files_is_known_to_the_installed_vllm():
+    """Parsed, not served: names and values of all server flags, the paper's models included."""
+    code = (
+        "import sys, json\n"
+        "from vllm.entrypoints.launchers.cli_args import make_arg_parser\n"
+        "from vllm.utils.argparse_utils import FlexibleArgumentParser\n"
+        "parser = make_arg_parser(FlexibleArgumentParser())\n"
+        "for line in json.load(sys.stdin): parser.parse_args(line)\n"
+    )
+    lines = []
+    for models in ("laptop", "paper"):
+        recipe = load(GenerateRecipe, ["recipes/cs/generate.yaml", f"recipes/models/{models}.yaml"])
+        lines += [command_line(e, 8000)[3:] for e in recipe.models.endpoints.values()]
+    assert len(lines) == 4
+    run(sys.executable, "-c", code, input=json.dumps(lines))

@@ -18,7 +18,7 @@ from autodata import store
 from autodata.arms import make_example, read_arm
 from autodata.config import load
 from autodata.recipes import GenerateRecipe
-from autodata.types import EXAMPLE, TRAJECTORY
+from autodata.types import EXAMPLE
 from tests.fake_server import Scripted, completion, fake_server, play_cloze
 
 SENTENCE = "The {a} engineers of {b} measured a {c} improvement over every earlier harbour system."
@@ -61,7 +61,7 @@ def run_main(monkeypatch, capsys, args: list[str]) -> str:
 def examples_of(run: Path) -> list[bytes]:
     arm = read_arm("agentic", str(run))
     made = [make_example(arm, *chosen, "unknown") for chosen in arm.chosen()]
-    return [EXAMPLE.dump_json(replace(e, provenance=replace(e.provenance, run="", recipe_hash=""))) for e in made]
+    return [EXAMPLE.dump_json(replace(e, provenance=replace(e.provenance, run=""))) for e in made]
 
 
 def play_slowly(body: dict, count: int) -> Scripted:

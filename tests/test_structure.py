@@ -18,7 +18,7 @@ NAMES = [f"models.endpoints.{size}_model.model=m" for size in ("small", "large")
 MODELS = [["recipes/models/laptop.yaml"], ["recipes/models/paper.yaml"], ["recipes/models/api.yaml", *NAMES]]
 LEVELS = [
     {"types"},
-    {"rubric", "acceptance", "parsing", "prompts", "embedded", "recipes", "ledger"},
+    {"rubric", "agreement", "acceptance", "parsing", "prompts", "embedded", "recipes", "ledger"},
     {"config"},
     {"request"},
     {"llm", "journal", "store", "servers", "progress", "summary"},
@@ -26,7 +26,7 @@ LEVELS = [
     {"domains"},
     {"harness"},
     {"orchestrator", "cot_self_instruct"},
-    {"corpora", "generation", "generate", "dataset", "arms", "filters", "duplicates", "decontamination", "statistics",
+    {"corpora", "generation", "generate", "judge_audit", "audit_report", "dataset", "arms", "filters", "duplicates", "decontamination", "statistics",
      "card", "verify"},
     {"training", "eval"},
 ]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from autodata.acceptance import scores
+from autodata.arms import Arm, make_example
 from autodata.domains.cloze.domain import Domain
 from autodata.llm import EndpointError
 from autodata.recipes import DomainConfig

@@ -1,0 +1,91 @@
+"""Finished runs of generation on disk, small and whole, for the tests of what reads them."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from autodata import rubric, store
+from autodata.config import load, to_yaml
+from autodata.domains.base import Domain
+from autodata.recipes import GenerateRecipe
+from autodata.types import (
+    TRAJECTORY,
+    Attempt,
+    Candidate,
+    Criterion,
+    End,
+    Outcome,
+    Quality,
+    Round,
+    Trajectory,
+    Verdict,
+)
+
+RUBRIC = (Criterion("names the word", 2), Criterion("gives a reason", 1), Criterion("contradicts itself", -1))
+GOOD, HALF, BAD = (True, True, False), (True, False, False), (False, False, False)
+WEAK = (HALF, *[BAD] * 7)  # what the demo's gate accepts: weak 1/12, a little too low for it
+MODELS = {"weak_solver": "small", "strong_solver": "large"}
+
+
+def candidate(question: str, **values: object) -> Candidate:
+    return Candidate(**{"question": question, "reference_answer": "stone", "rubric": RUBRIC, **values})
+
+
+def attempts(lines: tuple[Criterion, ...], *met: tuple[bool, ...]) -> tuple[Attempt, ...]:
+    judged = [rubric.judge(lines, m) for m in met]
+    return tuple(Attempt(i, 10 + i, Outcome.OK, "a", "", 1, 1, j) for i, j in enumerate(judged))
+
+
+def a_round(
+    number: int, asked: Candidate, recipe: GenerateRecipe, *, weak: int = 2, strong: int = 8, **values: object
+) -> Round:
+    """A measured round: so many of 8 weak and of 8 strong attempts are right, the verdicts are the rule's own."""
+    tried = [attempts(asked.rubric, *[GOOD] * right, *[BAD] * (8 - right)) for right in (weak, strong)]
+    domain = RuleOnly(recipe)
+    presets = {name: domain.decide(asked, *tried, gate) for name, gate in recipe.domain.presets.items()}
+    verdict = presets[recipe.domain.preset]
+    return replace(Round(number, asked, None, *tried, verdict, presets), **values)
+
+
+class RuleOnly(Domain):
+    """The rules of a domain, without prompts and models."""
+
+    challenge = read_candidate = check_quality = None
+
+    def __init__(self, recipe: GenerateRecipe):
+        self.config = recipe.domain
+
+
+def demo_recipe(*more: str, name: str = "generate") -> GenerateRecipe:
+    return load(GenerateRecipe, [f"recipes/demo/{name}.yaml", *more])
+
+
+def trajectory(document: str, *rounds: Round, arm: str = "agentic", **values: object) -> Trajectory:
+    is_accepted = bool(rounds) and rounds[-1].verdict.accepted is True and arm == "agentic"
+    end = End.ACCEPTED if is_accepted else End.ROUNDS_USED if arm == "agentic" else End.ONE_SHOT
+    made = Trajectory(document, f"{document}.txt", arm, "just_right", tuple(rounds), end, tokens={"challenger": 7})
+    return replace(made, **values)
+
+
+def simple(document: str, question: str, recipe: GenerateRecipe, arm: str = "agentic", **values: object) -> Trajectory:
+    """One measured round over one question."""
+    return trajectory(document, a_round(1, candidate(question), recipe, **values), arm=arm)
+
+
+def checked(asked: Candidate, passed: bool) -> Quality:
+    return Quality(passed, "", asked.hash)
+
+
+def write_run(folder: Path, recipe: GenerateRecipe, *made: Trajectory, **manifest: object) -> str:
+    """A run folder as autodata.generate leaves it."""
+    folder.mkdir(parents=True)
+    (folder / "trajectories.jsonl").write_bytes(b"".join(TRAJECTORY.dump_json(t) + b"\n" for t in made))
+    (folder / "recipe.yaml").write_text(to_yaml(recipe))
+    outputs = {"trajectories.jsonl": store.hash_path(folder / "trajectories.jsonl")}
+    facts = {"finished": "now", "inputs": {"prompts": "p1"}, "models": MODELS, "arm": recipe.arm, "outputs": outputs}
+    (folder / "manifest.json").write_text(json.dumps(facts | manifest))
+    return str(folder)
+
+
+def refused(reason: str = "") -> Verdict:
+    return Verdict(False, None, reason)

@@ -1,0 +1,53 @@
+import string
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autodata.duplicates import choose_repeats, find_clusters, find_pairs, normalize
+
+WORDS = [f"{a}{b}" for a in string.ascii_lowercase for b in string.ascii_lowercase]
+
+
+def test_words_are_compared_without_case_accents_punctuation_and_numbers():
+    assert normalize("Café—Über 3.14, x_1 and 1,000!") == ["cafe", "uber", "0", "x", "0", "and", "0"]
+
+
+def test_questions_are_near_duplicates_from_the_threshold_on():
+    # One word more at the end: of n + 1 shingles, n are shared.
+    nine, eight = WORDS[:9], WORDS[:8]
+    both = {"a": " ".join(nine), "b": " ".join(eight)}  # 4 of 5: exactly 0.8
+    assert find_pairs(both, 0.8) == [("a", "b")]
+    assert find_pairs(both, 0.81) == []
+    shorter = {"a": " ".join(WORDS[:8]), "b": " ".join(WORDS[:7])}  # 3 of 4
+    assert find_pairs(shorter, 0.8) == []
+
+
+def test_short_questions_are_compared_whole():
+    asked = {"a": "Why not?", "b": "why NOT", "c": "Why?", "d": "¿?", "e": "¡!"}
+    assert find_pairs(asked, 0.8) == [("a", "b")]
+
+
+def test_pairs_do_not_depend_on_the_order_of_the_questions():
+    asked = {f"q{i}": " ".join(WORDS[i // 2 : i // 2 + 30]) for i in range(12)}
+    pairs = find_pairs(asked, 0.8)
+    assert pairs == find_pairs(dict(reversed(asked.items())), 0.8)
+    assert ("q0", "q1") in pairs
+    assert ("q0", "q11") not in pairs
+
+
+def test_the_first_is_kept_and_what_resembles_only_a_dropped_one_too():
+    assert choose_repeats("abc", [("a", "b"), ("b", "c")]) == {"b"}
+    assert choose_repeats("abc", [("a", "b"), ("a", "c")]) == {"b", "c"}
+
+
+ITEMS = st.sampled_from("abcdefgh")
+
+
+@given(st.sets(ITEMS, min_size=1), st.lists(st.tuples(ITEMS, ITEMS)))
+def test_clusters_hold_every_item_once_and_tear_no_pair(items, pairs):
+    pairs = [p for p in pairs if set(p) <= items]
+    clusters = find_clusters(items, pairs)
+    assert sorted(i for c in clusters for i in c) == sorted(items)
+    assert all(any({left, right} <= set(c) for c in clusters) for left, right in pairs)
+    kept = items - choose_repeats(items, [tuple(sorted(p)) for p in pairs if p[0] != p[1]])
+    assert not any(left in kept and right in kept for left, right in pairs if left != right)
