@@ -52,8 +52,8 @@ def measure(chosen: Sequence[Judged], judges: Sequence[Opinions]) -> dict[str, A
     """Every number of the audit."""
     comparisons, differences = {}, {}
     for judge in judges:
-        groups = list(zip(chosen, judge.judgements, strict=True))
-        comparisons[f"{judge.name}, repeated"] = [compare_repeats(_rate(groups, sign)) for sign in SIGNS]
+        repeated = list(zip(chosen, judge.judgements, strict=True))
+        comparisons[f"{judge.name}, repeated"] = [compare_repeats(_rate(repeated, sign)) for sign in SIGNS]
     for judge in judges:
         stored = [(tried, (tried.attempt.judgement, new))
                   for tried, said in zip(chosen, judge.judgements, strict=True) for new in said]  # fmt: skip
@@ -124,8 +124,9 @@ def to_markdown(results: dict[str, Any]) -> str:
     listed = _list_disagreements(results["disagreements"])
     parts = [
         f"# Audit of the judge of {results['generation']}",
-        f"{results['attempts']} attempts of {results['documents']} documents, {results['criteria']} criteria in all, each "
-        f"judged {results['repeats']} times (domain {results['domain']}; stored verdicts by {results['stored_judge']}).",
+        f"{results['attempts']} attempts of {results['documents']} documents, {results['criteria']} criteria in all; "
+        f"judged {results['repeats']} times each, in domain {results['domain']}. The stored verdicts are those of "
+        f"{results['stored_judge']}.",
         "## What was lost",
         _table(list_losses(results)),
         "## Agreement",

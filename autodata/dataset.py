@@ -47,6 +47,11 @@ class Dataset:
         self.matches += matches
         self.drop(stage, [m.example_id for m in matches])
 
+    def count_sides(self) -> None:
+        for side in ("train", "test"):
+            for arm in self.arms:
+                self.funnel[arm][side] = sum(e.arm == arm for e in self.side(side))
+
     def side(self, split: str) -> list[Example]:
         return [e for e in self.examples if e.split == split]
 
@@ -66,6 +71,7 @@ def build(recipe: DatasetRecipe, benchmarks: Sequence[Path]) -> Dataset:
     built.drop_matches("no held-out overlap", matches)
     if recipe.equal_sizes:
         built.drop("equal sizes", choose_surplus(built, recipe.seed))
+    built.count_sides()
     return built
 
 

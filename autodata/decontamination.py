@@ -58,8 +58,9 @@ def read_texts(files: Iterable[Path]) -> list[Text]:
 
 
 def gather_texts(examples: Iterable[Example]) -> list[Text]:
-    """The held-out examples, as what others must not contain."""
-    return [Text(f"held-out {e.id}", text) for e in examples for text in _texts(e)]
+    """The held-out examples, as what others must not contain: all that each holds, and its question alone."""
+    return [Text(f"held-out {e.id}", text) for e in examples
+            for text in (" ".join(_texts(e)), e.candidate.question)]  # fmt: skip
 
 
 def find_matches(examples: Sequence[Example], texts: Iterable[Text]) -> list[Match]:

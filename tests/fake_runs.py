@@ -22,8 +22,7 @@ from autodata.types import (
 )
 
 RUBRIC = (Criterion("names the word", 2), Criterion("gives a reason", 1), Criterion("contradicts itself", -1))
-GOOD, HALF, BAD = (True, True, False), (True, False, False), (False, False, False)
-WEAK = (HALF, *[BAD] * 7)  # what the demo's gate accepts: weak 1/12, a little too low for it
+GOOD, BAD = (True, True, False), (False, False, False)
 MODELS = {"weak_solver": "small", "strong_solver": "large"}
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 MODEL = "fake"
+NAMES = (MODEL, "weak", "strong")  # models that it says it serves
 KNOWN = "measured a improvement over every earlier harbour system."  # what play_cloze can guess
 
 
@@ -59,7 +60,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: FakeServer
 
     def do_GET(self):
-        models = {"object": "list", "data": [{"id": MODEL, "object": "model"}]}
+        models = {"object": "list", "data": [{"id": name, "object": "model"} for name in NAMES]}
         self._send(Scripted(models) if self.path == "/v1/models" else Scripted(status=404))
 
     def do_POST(self):

@@ -123,6 +123,8 @@ class World:
         return completion(json.dumps(quality(self.outcome(body["messages"][-1]["content"]) != "leak")))
 
     def _solve(self, body: dict) -> Scripted:
+        if body["messages"][-1]["content"] == "Hello":
+            return completion("Hello")  # a probe
         points = OUTCOMES[self.outcome(body["messages"][-1]["content"])][body["model"] == "strong"]
         return completion(f"An answer worth {points} points, seed {body['seed']}.")
 

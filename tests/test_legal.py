@@ -77,7 +77,7 @@ class Court:
             return completion(json.dumps({"verdicts": [
                 {"criterion": n, "reason": "r", "met": n <= met} for n in range(1, most + 1)]}))  # fmt: skip
         self.seen.setdefault("solver", []).append(prompt)
-        points = 12 if body["model"] == "large" else body["seed"] % 3
+        points = 12 if body["model"] in ("large", "strong") else body.get("seed", 0) % 3
         return completion(f"I make {points} points.")
 
     def _move(self, prompt: str):

@@ -26,8 +26,8 @@ LEVELS = [
     {"domains"},
     {"harness"},
     {"orchestrator", "cot_self_instruct"},
-    {"corpora", "generation", "generate", "judge_audit", "audit_report", "dataset", "arms", "filters", "duplicates", "decontamination", "statistics",
-     "card", "verify"},
+    {"corpora", "generation", "generate", "judge_audit", "judge_panel", "audit_report", "dataset", "arms", "filters",
+     "duplicates", "decontamination", "statistics", "card", "verify"},
     {"training", "eval"},
 ]
 

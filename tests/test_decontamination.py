@@ -1,0 +1,171 @@
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from autodata import dataset as module
+from autodata.arms import Arm, make_example
+from autodata.config import RecipeError
+from autodata.decontamination import Match, Text, find_files, find_matches, gather_texts, read_texts
+from autodata.types import Candidate, Example
+from tests.fake_runs import MODELS, a_round, candidate, demo_recipe, simple, trajectory, write_run
+
+DEMO = demo_recipe()
+WORDS = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen".split()
+WORDS = [f"{w}s" for w in WORDS]
+
+
+def example(asked: Candidate) -> Example:
+    made = trajectory("d", a_round(1, asked, DEMO))
+    arm = Arm("agentic", "runs/a", (made,), DEMO.domain, MODELS, "h", "p")
+    return make_example(arm, made, made.rounds[0], "mit")
+
+
+def matches(asked: Candidate, *texts: str) -> list[Match]:
+    return find_matches([example(asked)], [Text(f"t:{i}", text) for i, text in enumerate(texts)])
+
+
+def line(count: int) -> str:
+    return " ".join(WORDS[:count])
+
+
+@pytest.mark.parametrize("field", ["question", "context", "reference_answer"])
+def test_thirteen_words_in_a_row_are_too_many_and_twelve_are_not(field):
+    asked = candidate(**{"question": "what comes after all of these words in a long line like this one is it?",
+                         field: f"before that {line(13)} and after"})  # fmt: skip
+    (found,) = matches(asked, "nothing", f"it says {line(14)} here")
+    assert (found.arm, found.against, found.ngram) == ("agentic", "t:1", line(13))
+    assert found.example_id == f"agentic-{asked.hash}"
+    assert matches(asked, f"it says {line(12)} here and goes on for some more words after that") == []
+
+
+def test_case_punctuation_accents_and_numbers_hide_nothing():
+    asked = candidate(f"Ünder {line(5).upper()} — costs $1,850.00: {line(14)[len(line(5)) :]}, is it so?")
+    plain = f"well under {line(5)} costs 99 {line(14)[len(line(5)) :]} then"
+    assert len(matches(asked, plain)) == 1
+
+
+def test_words_that_run_over_from_question_to_answer_count():
+    asked = candidate(f"what follows upon all of {line(8)}", reference_answer=" ".join(WORDS[8:13]))
+    assert len(matches(asked, f"the line {line(14)}")) == 1
+
+
+def test_a_short_question_must_be_whole():
+    nine = candidate(line(9), reference_answer="x")
+    assert [m.ngram for m in matches(nine, f"see {line(9)}, of course, and much more besides")] == [line(9)]
+    assert matches(nine, f"see {line(8)} of course and much more besides") == []
+    assert [m.against for m in matches(nine, "no", line(9).upper())] == ["t:1"]
+
+
+def test_a_question_of_a_few_common_words_must_be_equal():
+    seven = candidate(line(7), reference_answer="x")
+    assert matches(seven, f"see {line(7)} of course and much more besides, and more") == []
+    assert matches(seven, f"see {line(7)}") == []
+    assert len(matches(seven, line(7))) == 1
+
+
+def test_a_short_benchmark_text_counts_where_it_stands_whole_in_a_question():
+    asked = candidate(f"tell me why {line(9)} and what comes of it in the end")
+    assert len(matches(asked, line(9))) == 1
+    assert matches(asked, line(7)) == []
+    assert matches(asked, f"{line(9)} otherwise") == []
+
+
+def test_a_part_of_one_question_is_no_match_because_another_question_is_that_part():
+    whole, longer = example(candidate(line(9))), example(candidate(f"tell me why {line(9)} and then what is it"))
+    text = Text("t", f"see {line(9)}, of course, and much more besides")
+    assert [m.example_id for m in find_matches([longer, whole], [text])] == [whole.id]
+
+
+def test_held_out_examples_are_looked_for_by_question_and_by_all_they_hold():
+    held_out = example(candidate(line(6), reference_answer=" ".join(WORDS[6:13])))
+    again, same = example(candidate(f"well then {line(14)}")), example(candidate(line(6), reference_answer="other"))
+    assert [m.example_id for m in find_matches([again, same], gather_texts([held_out]))] == [again.id, same.id]
+
+
+def test_every_string_of_a_row_is_read_however_deep(tmp_path: Path):
+    import pyarrow
+    from pyarrow import parquet
+
+    row = {"task": "1", "turns": 2, "prompt_0": "first", "prompt_1": None, "reference_texts_0": ["second", "third"],
+           "rubric": [{"title": "fourth", "annotations": {"weight": 3, "criteria_description": "fifth"}}]}  # fmt: skip
+    parquet.write_table(pyarrow.Table.from_pylist([row]), tmp_path / "data.parquet")
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n\n" + json.dumps({"q": "sixth"}) + "\n")
+    (tmp_path / "lines.txt").write_text("seventh\neighth\n")
+    (tmp_path / "README.md").write_text("not read")
+    texts = read_texts(find_files([str(tmp_path)]))
+    found = {(t.where, t.text) for t in texts}
+    assert {t for w, t in found if w == "data.parquet:1"} == {"1", "first", "second", "third", "fourth", "fifth"}
+    assert {t for w, t in found if w == "rows.jsonl:1"} == {"1", "first", "second", "third", "fourth", "fifth"}
+    assert found >= {("rows.jsonl:3", "sixth"), ("lines.txt:1", "seventh"), ("lines.txt:2", "eighth")}
+    assert not any(w.startswith("README") for w, _ in found)
+
+
+@pytest.mark.parametrize(("path", "advice"), [
+    ("corpora/prbench", "hf download ScaleAI/PRBench --repo-type dataset --local-dir corpora/prbench"),
+    ("corpora/prbench/legal.parquet", "--local-dir corpora/prbench (CC-BY-4.0)"),
+    ("principia-bench", "hf download facebook/principia-bench"),
+    ("other.jsonl", "put it there, or write decontaminate: []"),
+])  # fmt: skip
+def test_a_missing_file_is_an_error_that_says_where_to_get_it(path, advice, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RecipeError) as refusal:
+        find_files([path])
+    assert advice in str(refusal.value)
+
+
+def test_a_folder_without_a_readable_file_is_missing_too(tmp_path):
+    (tmp_path / "data.csv").write_text("a")
+    with pytest.raises(RecipeError, match="no such"):
+        find_files([str(tmp_path)])
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.parquet"])
+def test_a_broken_file_is_an_error(name, tmp_path):
+    (tmp_path / name).write_text("{")
+    with pytest.raises(RecipeError, match=name):
+        read_texts(find_files([str(tmp_path)]))
+
+
+def run_main(monkeypatch, recipe: str, *arguments: str) -> str:
+    monkeypatch.setattr(sys, "argv", ["dataset", recipe, *arguments])
+    try:
+        module.main()
+    except SystemExit as end:
+        return str(end.code)
+    return ""
+
+
+def test_the_command_blocks_and_reports(monkeypatch, tmp_path, capsys):
+    asked = f"What follows from {line(13)}?"
+    runs = [write_run(tmp_path / arm, demo_recipe(f"arm={arm}"), *[simple(f"{arm}{i}", text, DEMO, arm) for i, text in
+            enumerate([asked, "another", "a third"])]) for arm in ("agentic", "cot")]  # fmt: skip
+    arms = [f"arms.agentic={runs[0]}", f"arms.cot={runs[1]}", f"run={tmp_path / 'd'}"]
+    bench = tmp_path / "prbench"
+    for recipe in ("legal", "science"):
+        assert "hf download" in run_main(monkeypatch, f"recipes/{recipe}/dataset.yaml", *arms)
+    assert "prbench: no such" in run_main(monkeypatch, "recipes/demo/dataset.yaml", *arms, f"decontaminate=[{bench}]")
+    assert not (tmp_path / "d" / "examples.jsonl").exists()
+    bench.mkdir()
+    (bench / "legal.jsonl").write_text(json.dumps({"prompt_0": f"Hello: {line(14)}"}) + "\n")
+    assert run_main(monkeypatch, "recipes/demo/dataset.yaml", *arms, f"decontaminate=[{bench}]") == ""
+    report = json.loads((tmp_path / "d" / "decontamination.json").read_text())
+    assert list(report["files"]) == [str(bench / "legal.jsonl")]
+    assert [(m["arm"], m["against"], m["ngram"]) for m in report["removed"]] == [
+        (arm, "legal.jsonl:1", line(13)) for arm in ("agentic", "cot")]  # fmt: skip
+    kept = (tmp_path / "d" / "examples.jsonl").read_text()
+    assert line(13) not in kept
+    assert "another" in kept
+    # Another benchmark file makes another dataset.
+    (bench / "legal.jsonl").write_text("{}\n")
+    assert "was made from other inputs" in run_main(
+        monkeypatch, "recipes/demo/dataset.yaml", *arms, f"decontaminate=[{bench}]")  # fmt: skip
+
+
+def test_going_without_must_be_written_out(monkeypatch, tmp_path):
+    recipe = tmp_path / "dataset.yaml"
+    recipe.write_text(f"run: {tmp_path / 'd'}\narms: {{}}\n")
+    assert "no value for decontaminate" in run_main(monkeypatch, str(recipe))
+    recipe.write_text(f"run: {tmp_path / 'd'}\narms: {{}}\ndecontaminate: []\n")
+    assert run_main(monkeypatch, str(recipe)) == ""
