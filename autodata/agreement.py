@@ -2,7 +2,7 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import krippendorff
@@ -128,14 +128,14 @@ def estimate(
     return Estimate(value, float(low), float(high))
 
 
-def _cluster(documents: Sequence[str]) -> list[list[int]]:
+def _cluster(documents: Sequence[str]) -> list[numpy.ndarray]:
     rows: dict[str, list[int]] = defaultdict(list)
     for row, document in enumerate(documents):
         rows[document].append(row)
-    return list(rows.values())
+    return [numpy.array(found) for found in rows.values()]
 
 
-def _resample(clusters: Sequence[list[int]]) -> list[list[int]]:
+def _resample(clusters: Sequence[numpy.ndarray]) -> Iterator[numpy.ndarray]:
     chance = random.Random(0)
-    return [[row for cluster in chance.choices(clusters, k=len(clusters)) for row in cluster]
-            for _ in range(RESAMPLES)]  # fmt: skip
+    for _ in range(RESAMPLES):
+        yield numpy.concatenate(chance.choices(clusters, k=len(clusters)))

@@ -105,7 +105,7 @@ def _gather_evidence(arm: Arm, trajectory: Trajectory, chosen: Round) -> Evidenc
         strong_planned=arm.domain.strong_attempts,
         preset=trajectory.preset,
         gates={name: {key: bound for key, bound in asdict(gate).items() if bound is not None}
-               for name, gate in arm.domain.presets.items()},
+               for name, gate in arm.domain.presets.items() if name in chosen.presets},
         presets=dict(chosen.presets),
         review=dict(chosen.review),
     )  # fmt: skip

@@ -16,6 +16,8 @@ _NOTES = """\
 - *Same verdict* is the share of pairs of verdicts on one criterion that are equal. It is high by chance alone where
   nearly all criteria are met, or nearly none; alpha (Krippendorff, nominal) and kappa (Cohen) are 1 for full agreement
   and 0 for what chance would give.
+- *Compared* counts criteria where a judge is repeated; between two judges it counts each repeat of a criterion, the
+  first of one judge against the first of the other, and so on.
 - Negative criteria name mistakes: *met* costs points there.
 - Brackets hold 95 % intervals, from a bootstrap over whole documents.
 - A judge of temperature 0 repeats itself whatever its verdicts are worth; only a second judge tells more.

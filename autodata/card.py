@@ -58,17 +58,12 @@ def _head(manifest: Mapping[str, Any]) -> list[str]:
 def _sections(manifest: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
     facts = manifest["card"]
     arms = sorted(facts["arms"])
-    stages = list(dict.fromkeys(stage for arm in arms for stage in manifest["funnel"][arm]))
     shown = [m for m in metrics if any(manifest["statistics"][arm].get(m) is not None for arm in arms)]
     return [
         "## How many were made and kept",
-        _table(
-            ["left after", *arms], [[s, *(write_number(manifest["funnel"][a].get(s)) for a in arms)] for s in stages]
-        ),
+        _by_arm("left after", facts["stages"], manifest["funnel"]),
         "## Statistics",
-        _table(
-            ["metric", *arms], [[m, *(write_number(manifest["statistics"][a].get(m)) for a in arms)] for m in shown]
-        ),
+        _by_arm("metric", shown, manifest["statistics"]),
         "## Models",
         _table(["role", *arms], _by_role({arm: facts["arms"][arm]["models"] for arm in arms})),
         "## Sources and licences",
@@ -91,10 +86,12 @@ def _by_role(models: Mapping[str, Mapping[str, str]]) -> list[list[str]]:
 
 
 def _describe(facts: Mapping[str, Any]) -> str:
-    files = ", ".join(escape(name) for name in facts["files"]) or "no benchmark file"
-    return (f"Runs of {facts['ngram']} normalised words, shared with {files}, or by the training part with the "
-            f"held-out part of any arm: {facts['removed']} examples removed, each listed in `decontamination.json` of "
-            "the run.")  # fmt: skip
+    files = ", ".join(escape(name) for name in facts["files"])
+    benchmarks = f"no example shares a run of {facts['ngram']} normalised words with {files}" if files else (
+        f"no file was named to look for runs of {facts['ngram']} words in")  # fmt: skip
+    return (f"Against benchmarks: {benchmarks}. Between the parts: no training example shares such a run with a "
+            f"held-out example of any arm. {facts['removed']} examples were removed for it, each listed in "
+            "`decontamination.json` of the run.")  # fmt: skip
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -106,4 +103,4 @@ def write_number(value: float | None) -> str:
     """Three digits of a fraction, all of a count, a dash where there is no number."""
     if value is None:
         return "–"
-    return str(value) if isinstance(value, int) else f"{value:.3g}"
+    return str(value) if isinstance(value, int) else f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"

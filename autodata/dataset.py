@@ -86,7 +86,7 @@ def sift(arm: Arm, recipe: DatasetRecipe) -> tuple[list[Example], dict[str, int]
             licence = find_licence(trajectory.document_source, recipe.sources)
             made.append(make_example(arm, trajectory, tried, licence))
     left = len(made) + dropped.total()
-    funnel = {"trajectories": len(arm.trajectories), "accepted" if arm.name == "agentic" else "measured": left}
+    funnel = {"trajectories": len(arm.trajectories), "accepted or measured": left}
     for stage in filters.STAGES:
         left -= dropped[stage]
         funnel[stage] = left
@@ -161,6 +161,7 @@ def save(run: Run, built: Dataset, benchmarks: Sequence[Path]) -> None:
     facts = {
         "arms": {arm: models.get(arm, {"models": {}}) for arm in built.arms},
         "licence_counts": dict(sorted(Counter(e.provenance.licence for e in built.examples).items())),
+        "stages": list(next(iter(built.funnel.values()), {})),  # in order, which the manifest does not keep
         "splits": splits,
         "decontamination": {"ngram": decontamination.NGRAM, "files": [f.name for f in benchmarks],
                             "removed": len(built.matches)},
@@ -206,12 +207,21 @@ def _show(what: str, columns: Mapping[str, Mapping[str, float | None]]) -> None:
     Console().print(table)
 
 
+def _check(recipe: DatasetRecipe) -> None:
+    """Raise RecipeError for a value that no schema can refuse."""
+    if not 0 < recipe.filters.near_duplicate <= 1:
+        raise RecipeError(f"filters.near_duplicate={recipe.filters.near_duplicate}: a similarity above 0, at most 1")
+    if not 0 <= recipe.test_fraction < 1:
+        raise RecipeError(f"test_fraction={recipe.test_fraction}: a share from 0 to below 1")
+
+
 def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
         print(__doc__)
         return
     try:
         recipe = load(DatasetRecipe, sys.argv[1:])
+        _check(recipe)
         benchmarks = decontamination.find_files(recipe.decontaminate)
         read = {f"arm {arm}": store.output_hash(folder, COMMAND) for arm, folder in recipe.arms.items()}
         read |= {f"benchmark {file.name} {i}": store.hash_path(file) for i, file in enumerate(benchmarks)}

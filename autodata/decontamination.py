@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from autodata.config import RecipeError
-from autodata.duplicates import Gram, grams, normalize
+from autodata.duplicates import Gram, grams, split_words
 from autodata.types import Example
 
 NGRAM = 13
@@ -63,6 +63,13 @@ def gather_texts(examples: Iterable[Example]) -> list[Text]:
             for text in (" ".join(_texts(e)), e.candidate.question)]  # fmt: skip
 
 
+def fold(words: Iterable[str]) -> list[str]:
+    """Words with every number as 0: with that, the steps of datatrove's `simplify_text`, which its own n-gram
+    decontamination rests on. Short questions are compared unfolded: they may differ in nothing but a number.
+    """
+    return ["0" if word[0].isdigit() else word for word in words]
+
+
 def find_matches(examples: Sequence[Example], texts: Iterable[Text]) -> list[Match]:
     """One match for each example that shares too many words with any text, in the order of the examples."""
     hints = {hash(gram) for e in examples for gram in _parts(e)}  # numbers, for there are millions of n-grams
@@ -70,7 +77,7 @@ def find_matches(examples: Sequence[Example], texts: Iterable[Text]) -> list[Mat
     inside: dict[Gram, str] = {}
     whole: dict[Gram, str] = {}
     for text in texts:
-        words = normalize(text.text)
+        words = split_words(text.text)
         for gram in _to_find(words):
             if hash(gram) in hints:
                 inside.setdefault(gram, text.where)
@@ -90,15 +97,15 @@ def _first(example: Example, inside: Mapping[Gram, str], whole: Mapping[Gram, st
 
 def _parts(example: Example) -> Iterator[Gram]:
     """What must not stand in a text: runs of 13 words, and shorter ones of the question, which may be a text."""
-    yield from grams(normalize(" ".join(_texts(example))), NGRAM)
-    question = normalize(example.candidate.question)
+    yield from grams(fold(split_words(" ".join(_texts(example)))), NGRAM)
+    question = split_words(example.candidate.question)
     for size in range(SHORT, NGRAM):
         yield from grams(question, size)
 
 
 def _to_find(words: Sequence[str]) -> Iterator[Gram]:
     """What of a text is looked for in the examples; a text of a few words only as a whole."""
-    return grams(words, len(words) if SHORT <= len(words) < NGRAM else NGRAM)
+    return grams(words, len(words)) if SHORT <= len(words) < NGRAM else grams(fold(words), NGRAM)
 
 
 def _to_equal(words: Sequence[str], asked: Set[Gram]) -> set[Gram]:
@@ -108,7 +115,7 @@ def _to_equal(words: Sequence[str], asked: Set[Gram]) -> set[Gram]:
 
 
 def _short_question(example: Example) -> Gram:
-    words = tuple(normalize(example.candidate.question))
+    words = tuple(split_words(example.candidate.question))
     return words if len(words) < NGRAM else ()
 
 
@@ -122,16 +129,14 @@ def _read_rows(file: Path) -> Iterator[Any]:
     if file.suffix == ".parquet":
         yield from _read_parquet(file)
         return
-    lines = file.read_text(encoding="utf-8").splitlines()
-    if file.suffix == ".txt":
-        yield from lines
-        return
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                raise RecipeError(f"decontaminate: {file}:{number}: not JSON ({error}); get the file again") from error
+    for number, line in enumerate(file.read_bytes().splitlines(), 1):
+        if file.suffix == ".txt":
+            yield line.decode(errors="replace")
+            continue
+        try:
+            yield json.loads(line) if line.strip() else None
+        except ValueError as error:
+            raise RecipeError(f"decontaminate: {file}:{number}: not JSON ({error}); get the file again") from error
 
 
 def _read_parquet(file: Path) -> Iterator[Any]:

@@ -8,18 +8,15 @@ NGRAM = 5
 _PERMUTATIONS = 128
 # Look wide: what the index finds is compared exactly, what it misses is lost.
 _WEIGHTS = (0.1, 0.9)
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-_WORD = re.compile(r"[^\W_]+")
+_INDEX_AT_MOST = 0.9  # the index cannot look for more, the exact comparison can
+_WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+")
 Gram = tuple[str, ...]
 
 
-def normalize(text: str) -> list[str]:
-    """The words of a text: lower case, no diacritics, no punctuation, every number 0.
-
-    The steps of datatrove's `simplify_text`, which its n-gram decontamination and MinHash rest on.
-    """
+def split_words(text: str) -> list[str]:
+    """The words and numbers of a text in lower case, without diacritics and punctuation."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
-    return _WORD.findall(_NUMBER.sub(" 0 ", plain))
+    return _WORD.findall(plain)
 
 
 def grams(words: Sequence[str], size: int) -> Iterator[Gram]:
@@ -31,7 +28,7 @@ def find_pairs(questions: Mapping[str, str], threshold: float) -> list[tuple[str
     """The near-duplicates among questions by id, as ordered pairs in the order of ids."""
     from datasketch import MinHash, MinHashLSH  # slow to import, needed here only
 
-    index = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS, weights=_WEIGHTS)
+    index = MinHashLSH(threshold=min(threshold, _INDEX_AT_MOST), num_perm=_PERMUTATIONS, weights=_WEIGHTS)
     shingles, pairs = {key: _shingles(text) for key, text in sorted(questions.items())}, []
     for key, own in shingles.items():
         sketch = MinHash(num_perm=_PERMUTATIONS)
@@ -80,5 +77,5 @@ def find_clusters(items: Iterable[str], pairs: Iterable[tuple[str, str]]) -> lis
 
 def _shingles(text: str) -> set[Gram]:
     """A text shorter than an n-gram is one shingle, one without words is itself."""
-    words = normalize(text)
+    words = split_words(text)
     return set(grams(words, NGRAM)) or {tuple(words) or (text.strip(),)}

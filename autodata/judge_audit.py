@@ -29,6 +29,7 @@ from autodata.domains import base
 from autodata.domains.base import Domain
 from autodata.generation import TRAJECTORIES
 from autodata.journal import Journal, JournalError
+from autodata.judge_panel import Judge, Progress, ask_judges
 from autodata.llm import Client, Draining, EndpointError, role_config
 from autodata.prompts import PromptError
 from autodata.recipes import JudgeAuditRecipe, RoleConfig
@@ -85,8 +86,8 @@ async def choose_attempts(ordered: Sequence[Judged], recipe: JudgeAuditRecipe, d
         raise RunError(f"{recipe.generation}: domain {recipe.domain.name} asks a judge for none of its {len(ordered)} "
                        "judged attempts with an answer; there is nothing to audit")  # fmt: skip
     if len(chosen) < recipe.attempts:
-        raise RunError(f"attempts={recipe.attempts}: only {len(chosen)} attempts of {recipe.generation} have an answer "
-                       f"that a judge read; set attempts={len(chosen)} or less")  # fmt: skip
+        raise RunError(f"attempts={recipe.attempts}: {recipe.generation} has only {len(chosen)} with an answer that a "
+                       f"judge read; set attempts={len(chosen)} or less")  # fmt: skip
     return chosen
 
 
@@ -121,10 +122,12 @@ def audit(recipe: JudgeAuditRecipe, run: Run, generation: dict[str, Any]) -> dic
         with ExitStack() as stack:
             for models in served.values():
                 stack.enter_context(running(models, [Role.JUDGE], run.folder))
-            progress = stack.enter_context(Progress(len(chosen) * recipe.repeats * len(judges)))
+            total, clients = len(chosen) * recipe.repeats * len(judges), [judge.client for judge in judges]
+            progress = stack.enter_context(Progress(total, clients))
             opinions = asyncio.run(ask_judges(judges, chosen, progress))
     finally:
         journal.close()
+    print("working out agreement and its intervals …", flush=True)
     results = {
         "generation": recipe.generation,
         "domain": recipe.domain.name,

@@ -63,7 +63,7 @@ class Judge:
             model=endpoint.model,
             temperature=resolve_sampling(role.sampling, endpoint.sampling).temperature or 0.0,
             first_asks=first,
-            unreadable=second if self._recipe.domain.judge_retries else self.client.counts["judge_asked_again"],
+            unreadable=second if self._recipe.domain.judge_retries else self.client.counts["asked_again"],
             judgements=tuple(tuple(found[i : i + repeats]) for i in range(0, len(found), repeats)),
         )
 
@@ -76,15 +76,16 @@ class Judge:
             self.client.draining = True  # as Ctrl-C does: what is under way is answered and kept
             self._problem = self._problem or error
             raise
-        progress.advance(self.client)
+        progress.advance()
         return judgement
 
 
 class Progress:
     """Judgements done, per second, and the time left."""
 
-    def __init__(self, total: int):
+    def __init__(self, total: int, clients: Sequence[Client]):
         self._total = total
+        self._clients = clients
         self._done = 0
         self._start = self._last_line = time.monotonic()
         self._bar = bars.Progress(
@@ -108,12 +109,13 @@ class Progress:
     ) -> None:
         self._bar.stop()
 
-    def advance(self, client: Client) -> None:
+    def advance(self) -> None:
         """Show that one more judgement is there."""
         self._done += 1
         now = time.monotonic()
         rate = self._done / max(now - self._start, 1e-6)
-        detail = f"{rate:.2f} judgements/s, {client.counts['calls']} calls, {client.counts['replayed']} replayed"
+        calls, replayed = (sum(client.counts[key] for client in self._clients) for key in ("calls", "replayed"))
+        detail = f"{rate:.2f} judgements/s, {calls} calls, {replayed} replayed"
         self._bar.update(self._task, completed=self._done, detail=detail)
         if self._bar.disable and (self._done == self._total or now - self._last_line > _LINE_EVERY_S):
             self._last_line = now

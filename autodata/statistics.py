@@ -30,7 +30,7 @@ def summarize(examples: Sequence[Example]) -> dict[str, float | None]:
     if not examples:
         return {"examples": 0} | dict.fromkeys(METRICS[1:])
     weak, strong = [fmean(e.weak_scores) for e in examples], [fmean(e.strong_scores) for e in examples]
-    return {
+    found = {
         "examples": len(examples),
         "weak_avg": fmean(weak),
         "strong_avg": fmean(strong),
@@ -43,6 +43,7 @@ def summarize(examples: Sequence[Example]) -> dict[str, float | None]:
         **_summarize_rounds([e.rounds for e in examples if e.arm == "agentic"]),
         **_summarize_suitability(examples),
     }
+    return {metric: found[metric] for metric in METRICS}
 
 
 def _summarize_rounds(rounds: Sequence[int]) -> dict[str, float | None]:

@@ -71,9 +71,9 @@ def test_every_stage_is_counted(tmp_path):
     filters = Filters(context_chars=9, source_references=True)
     built = made(tmp_path, [*plain, unsure, empty, leaking, short, none], filters=filters)
     assert built.funnel == {"agentic": {
-        "trajectories": 8, "accepted": 7, "final check": 6, "complete": 5, "rubric": 5, "context length": 4,
-        "no source reference": 3, "no benchmark overlap": 3, "no equal candidate": 3, "no near-duplicate": 3,
-        "per document": 3, "no held-out overlap": 3, "train": 2, "test": 1}}  # fmt: skip
+        "trajectories": 8, "accepted or measured": 7, "final check": 6, "complete": 5, "rubric": 5,
+        "context length": 4, "no source reference": 3, "no benchmark overlap": 3, "no equal candidate": 3,
+        "no near-duplicate": 3, "per document": 3, "no held-out overlap": 3, "train": 2, "test": 1}}  # fmt: skip
     assert [e.document_id for e in built.examples] == ["d0", "d1", "d2"]
 
 
@@ -176,7 +176,7 @@ def test_what_is_held_out_in_any_arm_is_not_trained_on(tmp_path):
     cot = [trajectory(f"c{i}", a_round(1, asked, COT), arm="cot") for i, asked in enumerate(quoting)]
     built = made(tmp_path, agentic, cot, test_fraction=0.5)
     left, removed = {e.document_id: e.split for e in built.examples}, {m.example_id for m in built.matches}
-    torn = [i for i in range(8) if not left.get(f"a{i}") == left.get(f"c{i}")]
+    torn = [i for i in range(8) if left.get(f"a{i}") != left.get(f"c{i}")]
     assert torn
     assert all({left.get(f"a{i}"), left.get(f"c{i}")} == {"test", None} for i in torn)
     assert len(removed) == len(torn) == 16 - len(left)
@@ -202,7 +202,7 @@ def test_statistics_have_the_shape_of_the_papers_tables(tmp_path):
     late = trajectory("b", a_round(1, candidate("x"), DEMO, weak=0), a_round(2, candidate(question(1)), DEMO, weak=2))
     built = made(tmp_path, [simple("a", question(0), DEMO, weak=2), late])
     found = summarize(built.examples)
-    assert set(found) == set(METRICS)
+    assert tuple(found) == METRICS
     assert found["weak_avg"] == 0.25
     assert found["weak_median_pct"] == 25
     assert found["strong_avg"] == 1.0
@@ -285,6 +285,9 @@ def test_the_command_writes_examples_statistics_and_hugging_face_sets(monkeypatc
     read = sorted((read_row(row) for rows in stored.values() for row in rows), key=lambda e: e.id)
     assert read == sorted(examples, key=lambda e: e.id)
     assert stored["cot_test"][0]["question"] == json.loads(stored["cot_test"][0]["candidate"])["question"]
+    text = (tmp_path / "d" / "huggingface" / "README.md").read_text()
+    assert text.index("| trajectories |") < text.index("| rubric |") < text.index("| train |")
+    assert "license:\n- unknown\n" in text
     assert "up to date" in run_main(monkeypatch, capsys, tmp_path)
 
 
@@ -306,6 +309,15 @@ def test_runs_that_do_not_fit_are_refused(monkeypatch, capsys, tmp_path, run, me
     write_run(tmp_path / "agentic", DEMO, simple("a", "q", DEMO), **run)
     write_run(tmp_path / "cot", COT, simple("a", "q", COT, "cot"))
     assert message in run_main(monkeypatch, capsys, tmp_path)
+
+
+@pytest.mark.parametrize(("value", "is_refused"), [
+    ("filters.near_duplicate=0", True), ("filters.near_duplicate=1.1", True), ("filters.near_duplicate=1", False),
+    ("test_fraction=1", True), ("test_fraction=-0.1", True), ("test_fraction=0", False),
+])  # fmt: skip
+def test_values_out_of_range_are_refused_by_name(monkeypatch, capsys, tmp_path, value, is_refused):
+    answer = run_main(monkeypatch, capsys, tmp_path, value)
+    assert answer.startswith(f"error: {value.split('=')[0]}=") == is_refused
 
 
 def test_a_missing_run_names_the_command(monkeypatch, capsys, tmp_path):

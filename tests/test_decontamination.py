@@ -12,8 +12,7 @@ from autodata.types import Candidate, Example
 from tests.fake_runs import MODELS, a_round, candidate, demo_recipe, simple, trajectory, write_run
 
 DEMO = demo_recipe()
-WORDS = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen".split()
-WORDS = [f"{w}s" for w in WORDS]
+WORDS = [f"word{letter}" for letter in "abcdefghijklmn"]
 
 
 def example(asked: Candidate) -> Example:
@@ -76,6 +75,11 @@ def test_a_part_of_one_question_is_no_match_because_another_question_is_that_par
     whole, longer = example(candidate(line(9))), example(candidate(f"tell me why {line(9)} and then what is it"))
     text = Text("t", f"see {line(9)}, of course, and much more besides")
     assert [m.example_id for m in find_matches([longer, whole], [text])] == [whole.id]
+
+
+def test_short_questions_that_differ_in_a_number_differ():
+    assert matches(candidate("In the year 1901 the tower was built by the", reference_answer="x"),
+                   "In the year 1902 the tower was built by the") == []  # fmt: skip
 
 
 def test_held_out_examples_are_looked_for_by_question_and_by_all_they_hold():

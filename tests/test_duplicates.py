@@ -3,13 +3,13 @@ import string
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autodata.duplicates import choose_repeats, find_clusters, find_pairs, normalize
+from autodata.duplicates import choose_repeats, find_clusters, find_pairs, split_words
 
 WORDS = [f"{a}{b}" for a in string.ascii_lowercase for b in string.ascii_lowercase]
 
 
-def test_words_are_compared_without_case_accents_punctuation_and_numbers():
-    assert normalize("Café—Über 3.14, x_1 and 1,000!") == ["cafe", "uber", "0", "x", "0", "and", "0"]
+def test_words_are_compared_without_case_accents_and_punctuation():
+    assert split_words("Café—Über 3.14, x_1 and 1,000!") == ["cafe", "uber", "3.14", "x", "1", "and", "1,000"]
 
 
 def test_questions_are_near_duplicates_from_the_threshold_on():
@@ -22,8 +22,13 @@ def test_questions_are_near_duplicates_from_the_threshold_on():
     assert find_pairs(shorter, 0.8) == []
 
 
+def test_a_threshold_of_one_finds_what_is_equal_word_for_word():
+    asked = {"a": " ".join(WORDS[:30]), "b": " ".join(WORDS[:30]).upper(), "c": " ".join(WORDS[:31])}
+    assert find_pairs(asked, 1.0) == [("a", "b")]
+
+
 def test_short_questions_are_compared_whole():
-    asked = {"a": "Why not?", "b": "why NOT", "c": "Why?", "d": "¿?", "e": "¡!"}
+    asked = {"a": "Why not?", "b": "why NOT", "c": "Why?", "d": "¿?", "e": "¡!", "f": "In 1901", "g": "In 1902"}
     assert find_pairs(asked, 0.8) == [("a", "b")]
 
 

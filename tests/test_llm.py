@@ -175,7 +175,7 @@ def test_a_missing_key_variable_is_named_and_a_key_is_never_shown(ask, monkeypat
 def test_a_probe_wants_the_right_name_and_a_token():
     with fake_server(lambda b, c: completion("x", "length")) as server:
         probe(Endpoint("fake", base_url=server.url))
-        with pytest.raises(EndpointError, match="serves fake, not other"):
+        with pytest.raises(EndpointError, match="serves fake, weak, strong, not other"):
             probe(Endpoint("other", base_url=server.url))
     with fake_server(lambda b, c: Scripted(ERROR, 500)) as server, pytest.raises(EndpointError):
         probe(Endpoint("fake", base_url=server.url))

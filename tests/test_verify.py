@@ -1,0 +1,247 @@
+"""A dataset is changed by hand in every way that matters; `verify` must find each."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autodata import dataset, generate, verify
+from autodata.config import load
+from autodata.recipes import GenerateRecipe
+from tests.fake_runs import a_round, candidate, demo_recipe, simple, trajectory, write_run
+from tests.fake_server import fake_server, play_cloze
+
+DEMO, COT = demo_recipe(), demo_recipe("arm=cot")
+Row = dict[str, Any]
+
+
+def call(monkeypatch, command: Any, *arguments: str) -> str:
+    monkeypatch.setattr(sys, "argv", ["command", *arguments])
+    try:
+        command.main()
+    except SystemExit as end:
+        return str(end.code)
+    return ""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch, capsys) -> Path:
+    """A dataset of three agentic examples and one of the baseline, which was not accepted."""
+    runs = [write_run(tmp_path / "agentic", DEMO, *(simple(f"d{i}", f"what is {i}?", DEMO) for i in range(3))),
+            write_run(tmp_path / "cot", COT, simple("c", "what now?", COT, "cot", weak=8))]  # fmt: skip
+    return make(monkeypatch, tmp_path, *runs)
+
+
+def make(monkeypatch, tmp_path: Path, *runs: str) -> Path:
+    arms = [f"arms.{Path(run).name}={run}" for run in runs]
+    alone = [] if len(runs) == 2 else [f"arms={{agentic: {runs[0]}}}"]
+    recipe = tmp_path / "dataset.yaml"
+    recipe.write_text("decontaminate: []\nfilters: {reference_answer: false}\n")
+    assert call(monkeypatch, dataset, str(recipe), f"run={tmp_path / 'd'}", *(alone or arms)) == ""
+    return tmp_path / "d"
+
+
+def failed(folder: Path) -> dict[str, str]:
+    """The checks that something fails, with the first problem."""
+    return {m.check: m.problem for m in reversed(verify.verify(folder)[1])}
+
+
+def tamper(file: Path, change: Callable[[Row], None], line: int = 0) -> None:
+    lines = file.read_text().splitlines()
+    row = json.loads(lines[line])
+    change(row)
+    lines[line] = json.dumps(row)
+    file.write_text("".join(text + "\n" for text in lines))
+
+
+def test_an_honest_dataset_passes(folder, monkeypatch, capsys):
+    assert verify.verify(folder) == (4, [])
+    capsys.readouterr()
+    assert call(monkeypatch, verify, str(folder)) == ""
+    table = capsys.readouterr().out
+    assert all(check in table for check in verify.CHECKS)
+
+
+def set_score(row: Row) -> None:
+    row["weak_scores"][0] = 0.5
+
+
+def flip_boolean(row: Row) -> None:
+    row["evidence"]["weak_met"][7][0] = True
+
+
+def drop_boolean(row: Row) -> None:
+    row["evidence"]["weak_met"][0].pop()
+
+
+def set_weight(row: Row) -> None:
+    row["candidate"]["rubric"][0]["weight"] = 5
+
+
+def set_sign(row: Row) -> None:
+    row["candidate"]["rubric"][2]["weight"] = 1
+
+
+def set_question(row: Row) -> None:
+    row["candidate"]["question"] += " really"
+
+
+def set_hash_too(row: Row) -> None:
+    row["candidate_hash"] = "0" * 16
+
+
+def set_verdict(row: Row) -> None:
+    row["accepted"] = False
+
+
+def set_preset(row: Row) -> None:
+    row["evidence"]["presets"]["wide"] = {"accepted": False, "failure": "too_hard", "reason": ""}
+
+
+def lower_gate(row: Row) -> None:
+    row["evidence"]["gates"]["just_right"] = {"weak_mean_at_most": 0.9}
+
+
+def raise_gate(row: Row) -> None:
+    row["evidence"]["gates"]["just_right"]["weak_mean_at_most"] = 0.1
+
+
+def drop_gates(row: Row) -> None:
+    row["evidence"]["gates"]["just_right"] = {}
+
+
+def set_round(row: Row) -> None:
+    row["round"] = 2
+
+
+def set_document(row: Row) -> None:
+    row["document_id"] = "elsewhere"
+
+
+def set_run(row: Row) -> None:
+    row["provenance"]["run"] += "-gone"
+
+
+def set_model(row: Row) -> None:
+    row["provenance"]["models"]["weak_solver"] = "larger"
+
+
+def set_seed(row: Row) -> None:
+    row["provenance"]["weak_seeds"][0] += 1
+
+
+@pytest.mark.parametrize(("change", "checks"), [
+    (set_score, {"scores", "trajectory"}),
+    (flip_boolean, {"scores", "verdict", "trajectory"}),
+    (drop_boolean, {"scores", "trajectory"}),
+    (set_weight, {"candidate", "trajectory"}),
+    (set_sign, {"candidate", "scores", "trajectory"}),
+    (set_question, {"candidate", "trajectory"}),
+    (set_hash_too, {"candidate", "trajectory"}),
+    (set_verdict, {"verdict", "trajectory"}),
+    (set_preset, {"verdict", "trajectory"}),
+    (lower_gate, {"trajectory"}),
+    (raise_gate, {"verdict", "trajectory"}),
+    (drop_gates, {"verdict", "trajectory"}),
+    (set_round, {"trajectory"}),
+    (set_document, {"trajectory"}),
+    (set_run, {"trajectory"}),
+    (set_model, {"trajectory"}),
+    (set_seed, {"trajectory"}),
+])  # fmt: skip
+def test_every_change_is_found(folder, monkeypatch, capsys, change, checks):
+    tamper(folder / "examples.jsonl", change)
+    assert set(failed(folder)) == {"file", *checks}
+    capsys.readouterr()
+    assert "mismatches" in call(monkeypatch, verify, str(folder))
+    assert "agentic-" in capsys.readouterr().out
+
+
+def test_a_round_that_was_changed_in_the_run_is_found(folder):
+    def change(row: Row) -> None:
+        row["rounds"][0]["weak"][0]["judgement"]["met"] = [False, False, False]
+
+    tamper(folder.parent / "agentic" / "trajectories.jsonl", change)
+    assert set(failed(folder)) == {"trajectory"}
+    assert "weak_scores differs" in failed(folder)["trajectory"]
+
+
+def test_a_lost_judgement_in_the_run_is_a_mismatch_and_no_crash(folder):
+    def change(row: Row) -> None:
+        row["rounds"][0]["weak"][0]["judgement"]["met"] = None
+
+    tamper(folder.parent / "agentic" / "trajectories.jsonl", change)
+    assert "has no judgement" in failed(folder)["trajectory"]
+
+
+def test_a_verdict_settled_early_is_recomputed_as_settled(tmp_path, monkeypatch, capsys):
+    asked = candidate("q")
+    done = a_round(1, asked, DEMO)
+    early = replace(done, strong=done.strong[:6], presets={"just_right": done.verdict})  # 6 of 6 cannot be undone
+    run = write_run(tmp_path / "agentic", DEMO, trajectory("d", early))
+    folder = make(monkeypatch, tmp_path, run)
+    assert verify.verify(folder) == (1, [])
+    tamper(folder / "examples.jsonl", lambda row: row["evidence"]["strong_met"].pop())
+    assert "not measured follows" in failed(folder)["verdict"]
+
+
+LEGAL = load(GenerateRecipe, ["recipes/legal/generate.yaml", "recipes/models/laptop.yaml"])
+
+
+def legal_run(tmp_path: Path, review: Row) -> str:
+    LEGAL.domain.weak_attempts = LEGAL.domain.strong_attempts = 8
+    LEGAL.domain.rubric_shape = ""
+    asked = candidate("Can my landlord keep the deposit?", reference_answer="")
+    return write_run(tmp_path / "agentic", LEGAL, trajectory("d", a_round(1, asked, LEGAL, review=review),
+                                                             preset="loop_judge"))  # fmt: skip
+
+
+REVIEW = {"loop_judge": {"verdict": "accept", "grpo_suitability": "high"}, "post_filter_flags": [],
+          "post_filter_overrides": []}  # fmt: skip
+
+
+def test_a_loop_judges_verdict_is_checked_against_the_stored_review(tmp_path, monkeypatch, capsys):
+    folder = make(monkeypatch, tmp_path, legal_run(tmp_path, REVIEW))
+    assert verify.verify(folder) == (1, [])
+    statistics = json.loads((folder / "statistics.json").read_text())["agentic"]
+    assert statistics["grpo_suitability_high_pct"] == 100
+
+
+@pytest.mark.parametrize(("review", "problem"), [
+    (REVIEW | {"loop_judge": {"verdict": "improve"}}, "improve follows"),
+    (REVIEW | {"post_filter_flags": ["in re"]}, "improve follows"),
+    (REVIEW | {"post_filter_overrides": ["in re"]}, "improve follows"),
+    ({}, "neither thresholds nor a review"),
+])  # fmt: skip
+def test_an_accepted_row_that_the_review_does_not_bear_out_is_found(tmp_path, monkeypatch, capsys, review, problem):
+    folder = make(monkeypatch, tmp_path, legal_run(tmp_path, review))
+    assert problem in failed(folder)["verdict"]
+
+
+def test_an_unfinished_dataset_is_refused(folder, monkeypatch):
+    tamper_manifest = json.loads((folder / "manifest.json").read_text()) | {"finished": None}
+    (folder / "manifest.json").write_text(json.dumps(tamper_manifest))
+    assert "not finished" in call(monkeypatch, verify, str(folder))
+    assert "no such run" in call(monkeypatch, verify, str(folder / "nowhere"))
+
+
+def test_what_generate_makes_becomes_a_dataset_that_verifies(tmp_path, monkeypatch, capsys):
+    documents = tmp_path / "docs"
+    documents.mkdir()
+    for i in range(6):
+        text = "The careful engineers of {0} measured a steady improvement over every earlier harbour system."
+        (documents / f"doc{i}.txt").write_text(" ".join(text.format(f"town{i}{j}") for j in "abc"))
+    with fake_server(play_cloze) as server:
+        served = ["models.endpoints.small.model=fake", "models.endpoints.small.server=null",
+                  f"models.endpoints.small.base_url={server.url}", f"documents.path={documents}"]  # fmt: skip
+        for arm in ("agentic", "cot"):
+            arguments = ["recipes/demo/generate.yaml", f"run={tmp_path / arm}", f"arm={arm}", *served]
+            assert call(monkeypatch, generate, *arguments) == ""
+    folder = make(monkeypatch, tmp_path, str(tmp_path / "agentic"), str(tmp_path / "cot"))
+    count, found = verify.verify(folder)
+    assert count > 6
+    assert found == []
