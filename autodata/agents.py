@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -58,7 +58,7 @@ class Agents:
         size = per_call or len(candidate.rubric)
         parts = [candidate.rubric[i : i + size] for i in range(0, len(candidate.rubric), size)]
         try:
-            read = await asyncio.gather(*(self._judge_part(candidate, part, answer, seed, asks) for part in parts))
+            read = await gather_all([self._judge_part(candidate, part, answer, seed, asks) for part in parts])
         except ParseError as error:
             return Judgement(None, None, f"judge failed: {error}")
         met = [m for part, _ in read for m in part]
@@ -121,3 +121,11 @@ def make_object(properties: dict[str, object]) -> dict[str, object]:
         "required": list(properties),
         "additionalProperties": False,
     }
+
+
+async def gather_all(calls: Sequence[Awaitable[T]]) -> list[T]:
+    """All results, or the first failure once all have ended: siblings of a failed call are paid for."""
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    for failure in (r for r in results if isinstance(r, BaseException)):
+        raise failure
+    return [r for r in results if not isinstance(r, BaseException)]

@@ -23,7 +23,6 @@ from autodata.llm import Client, EndpointError
 from autodata.progress import Progress
 from autodata.prompts import PromptError
 from autodata.recipes import GenerateRecipe
-from autodata.request import FORMS
 from autodata.servers import RunningServer, ServerError, running, watch
 from autodata.store import Run, RunError
 from autodata.summary import describe, summarize
@@ -129,8 +128,6 @@ def _check(recipe: GenerateRecipe) -> None:
         "domain.preset": (domain.preset, domain.presets),
         "domain.rubric_shape": (domain.rubric_shape, domain.rubric_shapes or [""]),
     }
-    for name, endpoint in recipe.models.endpoints.items():
-        choices[f"models.endpoints.{name}.structured_output"] = (endpoint.structured_output, FORMS)
     for key, (value, known) in choices.items():
         if value not in known:
             raise RecipeError(f"{key}={value}: choose one of {', '.join(known)}")

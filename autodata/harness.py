@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 from autodata.acceptance import decide_weak, scores
-from autodata.domains.base import Domain, Unsuitable, gather_all
+from autodata.agents import gather_all
+from autodata.domains.base import Domain, Unsuitable
 from autodata.parsing import ParseError
 from autodata.types import (
     Attempt,

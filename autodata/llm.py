@@ -16,7 +16,7 @@ from openai import AsyncOpenAI, OpenAI
 
 from autodata.journal import Journal
 from autodata.recipes import Endpoint, Models, RoleConfig
-from autodata.request import BadShape, Request, make_body, read_reply, request_key, resolve_sampling
+from autodata.request import FORMS, BadShape, Request, make_body, read_reply, request_key, resolve_sampling
 from autodata.types import Outcome, Reply, Role
 
 log = logging.getLogger(__name__)
@@ -45,9 +45,13 @@ class Draining(RuntimeError):
 
 
 class Client:
-    """Asks the endpoints of a recipe; every reply is in the journal before it is returned."""
+    """Asks the endpoints of a recipe; every reply is in the journal before it is returned.
+
+    Raises EndpointError for an endpoint that is configured to what cannot be.
+    """
 
     def __init__(self, models: Models, journal: Journal):
+        _check_forms(models)
         self.models = models
         self.counts: Counter[str] = Counter()
         self.draining = False
@@ -150,6 +154,13 @@ class Client:
         self.counts["prompt_tokens"] += reply.prompt_tokens
         self.counts["completion_tokens"] += reply.completion_tokens
         self.counts[reply.outcome] += 1
+
+
+def _check_forms(models: Models) -> None:
+    for name, endpoint in models.endpoints.items():
+        if endpoint.structured_output not in FORMS:
+            key = f"models.endpoints.{name}.structured_output={endpoint.structured_output}"
+            raise EndpointError(f"{key}: choose one of {', '.join(FORMS)}")
 
 
 def probe(endpoint: Endpoint) -> None:

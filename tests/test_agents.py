@@ -1,5 +1,6 @@
 import asyncio
 import json
+import sqlite3
 
 import pytest
 
@@ -8,7 +9,7 @@ from autodata.llm import Client
 from autodata.prompts import PromptSet
 from autodata.types import Candidate, Criterion
 from tests.conftest import models_at
-from tests.fake_server import completion, fake_server
+from tests.fake_server import Scripted, completion, fake_server
 
 CANDIDATE = Candidate("Q?", "the reference", (Criterion("names X", 5), Criterion("claims Y", -3)))
 
@@ -23,15 +24,15 @@ def judge(journal, tmp_path):
         "{% block user %}{{ question }} {{ answer }} {{ criteria | join('; ') }}{% endblock %}"
     )
 
-    def run(*replies, answer="an answer"):
-        script = lambda body, count: replies[min(count, len(replies)) - 1]  # noqa: E731
+    def run(*replies, answer="an answer", per_call=0):
+        script = replies[0] if callable(replies[0]) else lambda b, count: replies[min(count, len(replies)) - 1]
         with fake_server(script) as server:
 
             async def go():
                 client = Client(models_at(server.url), journal)
                 agents = Agents(client, PromptSet(tmp_path))
                 try:
-                    return await agents.judge(CANDIDATE, answer, seed=1, asks=3)
+                    return await agents.judge(CANDIDATE, answer, 1, 3, per_call)
                 finally:
                     await client.close()
 
@@ -72,3 +73,17 @@ def test_an_answer_cannot_speak_as_a_turn_of_its_own(judge):
     messages = server.requests[0]["messages"]
     assert [m["role"] for m in messages] == ["user"]
     assert "{{ 7 * 7 }}" in messages[0]["content"]
+
+
+def test_siblings_of_an_unreadable_part_are_kept(judge, journal):
+    """One criterion per call: what the others answer is paid for, and in the journal before the end."""
+
+    def script(body, count):
+        is_first = "names X" in str(body["messages"])
+        return completion("hm") if is_first else Scripted(completion(verdicts(True)).body, delay_s=0.2)
+
+    judgement, server = judge(script, per_call=1)
+    assert judgement.met is None
+    kept = sqlite3.connect(journal.path).execute("SELECT reply FROM replies").fetchall()
+    assert len(kept) == len(server.requests) == 4
+    assert sum("criterion" in reply for (reply,) in kept) == 1

@@ -94,6 +94,15 @@ def test_what_algebra_might_misread_is_left_to_the_judge(reference, answer):
     assert not equal(reference, answer)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _impatient():
+    """One worker for the module, whose comparisons end after a second of CPU time."""
+    checker, symbolic.CHECKER = symbolic.CHECKER, symbolic.Checker(cpu_seconds=1)
+    yield
+    symbolic.CHECKER.close()
+    symbolic.CHECKER = checker
+
+
 HOSTILE = {
     "a tower": "9^{9^{9^9}}",
     "a tower of Python": "9**9**9**9",

@@ -206,6 +206,7 @@ def test_ctrl_c_finishes_calls_under_way_and_keeps_them(tmp_path):
         ("budget_from=runs/x", "budget_from"),
         ("documents.path=nowhere", "documents.path=nowhere: no such file"),
         ("journal=/proc/none/j", "journal"),
+        ("models.endpoints.small.structured_output=yaml", "structured_output=yaml: choose one of json_schema"),
         ("models.weak_solver.endpoint=big", "not in models.endpoints"),
     ],
 )

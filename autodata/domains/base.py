@@ -1,17 +1,15 @@
 """What a domain decides. A domain overrides the hooks; everything else is the same for all."""
 
-import asyncio
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TypeVar
 
 from autodata import acceptance, rubric
 from autodata.acceptance import Gate
-from autodata.agents import Agents
+from autodata.agents import Agents, gather_all
 from autodata.llm import Client
 from autodata.parsing import ParseError
 from autodata.prompts import PromptSet
@@ -30,8 +28,6 @@ from autodata.types import (
     Round,
     Verdict,
 )
-
-T = TypeVar("T")
 
 
 class Unsuitable(ValueError):
@@ -241,14 +237,6 @@ def cut_text(text: str, at_most: int | None) -> str:
         return text
     beginning = text[:at_most]
     return beginning[: beginning.rfind("\n\n")] if "\n\n" in beginning.strip() else beginning
-
-
-async def gather_all(calls: Sequence[Awaitable[T]]) -> list[T]:
-    """All results, or the first failure once all have ended: siblings of a failed call are paid for."""
-    results = await asyncio.gather(*calls, return_exceptions=True)
-    for failure in (r for r in results if isinstance(r, BaseException)):
-        raise failure
-    return [r for r in results if not isinstance(r, BaseException)]
 
 
 def _require_judged(attempt: Attempt, role: Role, number: int) -> Attempt:

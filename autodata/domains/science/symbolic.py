@@ -25,7 +25,8 @@ _EQUAL = 64  # exit status of a fork; nothing else exits so
 class Checker:
     """Asks the worker, one comparison at a time; starts it when first needed and again when it died."""
 
-    def __init__(self) -> None:
+    def __init__(self, cpu_seconds: int = CPU_SECONDS) -> None:
+        self._cpu_seconds = cpu_seconds
         self._threads = ThreadPoolExecutor(1, "symbolic")
         self._worker: subprocess.Popen[str] | None = None
 
@@ -43,8 +44,9 @@ class Checker:
         if self._worker is None or self._worker.poll() is not None:
             self.close()
             # By its file and with -P: it needs neither this package nor the folder of the command.
-            self._worker = subprocess.Popen([sys.executable, "-P", str(Path(__file__))], stdin=subprocess.PIPE,
-                                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)  # fmt: skip
+            command = [sys.executable, "-P", str(Path(__file__)), str(self._cpu_seconds)]
+            self._worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                            stderr=subprocess.DEVNULL, text=True)  # fmt: skip
         assert self._worker.stdin and self._worker.stdout
         try:
             self._worker.stdin.write(json.dumps([left, right]) + "\n")
@@ -58,7 +60,7 @@ CHECKER = Checker()
 atexit.register(CHECKER.close)
 
 
-def _serve() -> None:
+def _serve(cpu_seconds: int) -> None:
     """Answer line for line until the other side is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, which finishes what is under way
     logging.disable()
@@ -68,16 +70,16 @@ def _serve() -> None:
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
-            _compare_and_exit(*json.loads(line))
+            _compare_and_exit(cpu_seconds, *json.loads(line))
         _, status = os.waitpid(child, 0)
         is_equal = os.WIFEXITED(status) and os.WEXITSTATUS(status) == _EQUAL
         print("equal" if is_equal else "unknown", flush=True)
 
 
-def _compare_and_exit(left: str, right: str) -> None:
+def _compare_and_exit(cpu_seconds: int, left: str, right: str) -> None:
     """In the fork: limits whose default action is its death, then the comparison."""
     signal.alarm(WALL_SECONDS)
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     is_equal = False
     try:
@@ -96,4 +98,4 @@ def _compare(left: str, right: str) -> bool:
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(int(sys.argv[1]))
