@@ -95,6 +95,21 @@ def settle(weak: Sequence[Fraction], strong: Sequence[Fraction], planned: int, g
     return _settled(low, high, f"settled after {len(strong)} of {planned} strong attempts")
 
 
+def decide_measured(
+    weak: Sequence[Fraction], strong: Sequence[Fraction], planned: tuple[int, int], gate: Gate
+) -> Verdict:
+    """The verdict of the attempts that were made, of those `planned` for weak and strong solver.
+
+    Not measured (`accepted` None) where attempts are missing that could still change it.
+    """
+    weak_planned, strong_planned = planned
+    rejected = settle_weak(weak, weak_planned, gate)
+    if rejected:
+        return rejected
+    settled = settle(weak, strong, strong_planned, gate) if strong and len(weak) == weak_planned else None
+    return settled or Verdict(None, None, "not measured: attempts are missing")
+
+
 def _fill(scores: Sequence[Fraction], planned: int, value: int) -> list[Fraction]:
     return [*scores, *[Fraction(value)] * (planned - len(scores))]
 

@@ -66,7 +66,8 @@ def check_example(example: Example, open_arm: Callable[[str, str], Arm] = read_a
 
 def decide(example: Example, gate: Gate) -> Verdict:
     """The verdict that follows from booleans and a gate and, where the domain has one, the stored review."""
-    numeric = _decide(example, gate)
+    planned = (example.evidence.weak_planned, example.evidence.strong_planned)
+    numeric = acceptance.decide_measured(*_recompute(example), planned, gate)
     said = example.evidence.review.get("loop_judge")
     if not isinstance(said, Mapping):
         return numeric
@@ -81,17 +82,6 @@ def _recompute(example: Example) -> tuple[list[Fraction], list[Fraction]]:
     weak, strong = ([rubric.score(lines, met) for met in all_met]
                     for all_met in (evidence.weak_met, evidence.strong_met))  # fmt: skip
     return weak, strong
-
-
-def _decide(example: Example, gate: Gate) -> Verdict:
-    weak, strong = _recompute(example)
-    missing = Verdict(None, None, "attempts are missing")
-    rejected = acceptance.settle_weak(weak, example.evidence.weak_planned, gate)
-    if rejected:
-        return rejected
-    if not strong or len(weak) < example.evidence.weak_planned:
-        return missing
-    return acceptance.settle(weak, strong, example.evidence.strong_planned, gate) or missing
 
 
 def _check_verdicts(example: Example) -> Iterator[tuple[str, str]]:

@@ -157,13 +157,8 @@ class Domain(ABC):
     def decide(self, candidate: Candidate, weak: Sequence[Attempt], strong: Sequence[Attempt], gate: Gate) -> Verdict:
         """The verdict under one preset; not measured where attempts are missing that could change it."""
         weak_scores, strong_scores = acceptance.scores(candidate, weak), acceptance.scores(candidate, strong)
-        rejected = acceptance.settle_weak(weak_scores, self.config.weak_attempts, gate)
-        if rejected:
-            return rejected
-        if not strong or len(weak) < self.config.weak_attempts:
-            return Verdict(None, None, "not measured: attempts are missing")
-        verdict = acceptance.settle(weak_scores, strong_scores, self.config.strong_attempts, gate)
-        return verdict or Verdict(None, None, "not measured: attempts are missing")
+        planned = (self.config.weak_attempts, self.config.strong_attempts)
+        return acceptance.decide_measured(weak_scores, strong_scores, planned, gate)
 
     def solver_prompt(self, candidate: Candidate, document: str = "") -> tuple[Message, ...]:
         """What a solver is asked, in generation, training and evaluation alike."""
