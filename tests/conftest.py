@@ -3,14 +3,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from autodata import llm
+from autodata.config import load
 from autodata.journal import Journal
 from autodata.llm import Client
-from autodata.recipes import Endpoint, Models, RoleConfig
+from autodata.recipes import Endpoint, GenerateRecipe, Models, RoleConfig
 from autodata.request import Request
 from autodata.types import Message, Reply, Role
 from tests.fake_server import fake_server
@@ -33,6 +36,16 @@ def models_at(url: str, **endpoint: object) -> Models:
     values = {"model": "fake", "base_url": url, "retries": 3, "timeout_s": 5.0} | endpoint
     roles = {role.value: RoleConfig("fake") for role in Role}
     return Models({"fake": Endpoint(**values)}, **roles)
+
+
+@cache
+def _load(arguments: tuple[str, ...]) -> GenerateRecipe:
+    return load(GenerateRecipe, list(arguments))
+
+
+def load_recipe(*arguments: str) -> GenerateRecipe:
+    """A recipe of generation, parsed once for all tests that ask for it, and each test's own."""
+    return deepcopy(_load(arguments))
 
 
 def request(text: str = "hello", **values: object) -> Request:

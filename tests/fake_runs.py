@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from autodata import rubric, store
-from autodata.config import load, to_yaml
+from autodata.config import to_yaml
 from autodata.domains.base import Domain
 from autodata.recipes import GenerateRecipe
 from autodata.types import (
@@ -20,6 +20,7 @@ from autodata.types import (
     Trajectory,
     Verdict,
 )
+from tests.conftest import load_recipe
 
 RUBRIC = (Criterion("names the word", 2), Criterion("gives a reason", 1), Criterion("contradicts itself", -1))
 GOOD, BAD = (True, True, False), (False, False, False)
@@ -56,7 +57,7 @@ class RuleOnly(Domain):
 
 
 def demo_recipe(*more: str, name: str = "generate") -> GenerateRecipe:
-    return load(GenerateRecipe, [f"recipes/demo/{name}.yaml", *more])
+    return load_recipe(f"recipes/demo/{name}.yaml", *more)
 
 
 def trajectory(document: str, *rounds: Round, arm: str = "agentic", **values: object) -> Trajectory:

@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from autodata.config import load
 from autodata.cot_self_instruct import choose_best, propose_many, propose_once
 from autodata.domains import base
 from autodata.domains.base import JudgeFailed
@@ -13,8 +12,8 @@ from autodata.domains.cs import verifier
 from autodata.harness import Harness
 from autodata.llm import Client
 from autodata.orchestrator import orchestrate, orchestrate_by_agent
-from autodata.recipes import GenerateRecipe
 from autodata.types import Candidate, Criterion, Document, End, Failure
+from tests.conftest import load_recipe
 from tests.fake_server import completion, fake_server
 from tests.fake_world import World, candidate, models_of_world, quality, verdicts
 
@@ -23,7 +22,7 @@ PAPER = Document("p", "Flash caches wear out. " * 30, "p.txt")
 
 def play(journal, world, *overrides, how=orchestrate, document=PAPER, earlier=None):
     """One document through the cs recipe: (trajectory, server)."""
-    recipe = load(GenerateRecipe, ["recipes/cs/generate.yaml", "recipes/models/laptop.yaml", *overrides])
+    recipe = load_recipe("recipes/cs/generate.yaml", "recipes/models/laptop.yaml", *overrides)
     with fake_server(world) as server:
 
         async def go():

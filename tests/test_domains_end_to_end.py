@@ -11,6 +11,7 @@ from tests import test_legal, test_science
 from tests.fake_server import fake_server
 from tests.fake_world import SERVES, World
 
+pytestmark = pytest.mark.slow
 OUTCOMES = ["leak", "too_easy", "no_better", "small_gap", "malformed", "accepted"]
 
 

@@ -75,6 +75,7 @@ def stored_seeds(run: Path) -> set[str]:
     return {json.loads(row[0])["model"] for row in journal.execute("SELECT reply FROM replies")}
 
 
+@pytest.mark.slow
 def test_kill_nine_anywhere_gives_the_same_examples_and_repeats_no_stored_call(tmp_path):
     write_documents(tmp_path / "docs")
     chance = random.Random(7)

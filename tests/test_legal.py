@@ -5,14 +5,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from autodata.config import load
 from autodata.cot_self_instruct import propose_many, propose_once
 from autodata.domains import base
 from autodata.harness import Harness
 from autodata.llm import Client
 from autodata.orchestrator import orchestrate, orchestrate_by_agent
 from autodata.prompts import seal
-from autodata.recipes import Endpoint, GenerateRecipe, RoleConfig
+from autodata.recipes import Endpoint, RoleConfig
 from autodata.request import attempt_seed
 from autodata.types import (
     TRAJECTORY,
@@ -21,7 +20,7 @@ from autodata.types import (
     Failure,
     Role,
 )
-from tests.conftest import models_at
+from tests.conftest import load_recipe, models_at
 from tests.fake_server import Scripted, completion, fake_server
 
 DOCUMENT = Document("d", "A landlord who was told of a leak answers for the harm.", "d.txt", {"year": 1975})
@@ -100,9 +99,9 @@ def play(journal):
     """Run the document against a court: play(court, how, *overrides) → trajectory."""
 
     def run(court: Court, how=orchestrate, *overrides: str, earlier: int = 0):
-        recipe = load(GenerateRecipe, ["recipes/legal/generate.yaml", "recipes/models/api.yaml",
-                                       "models.endpoints.small_model.model=s", "models.endpoints.large_model.model=l",
-                                       *overrides])  # fmt: skip
+        recipe = load_recipe("recipes/legal/generate.yaml", "recipes/models/api.yaml",
+                             "models.endpoints.small_model.model=s", "models.endpoints.large_model.model=l",
+                             *overrides)  # fmt: skip
         with fake_server(court) as server:
 
             async def go():

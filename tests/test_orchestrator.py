@@ -2,17 +2,15 @@ import asyncio
 
 import pytest
 
-from autodata.config import load
 from autodata.cot_self_instruct import propose_once
 from autodata.domains import base
 from autodata.domains.base import JudgeFailed
 from autodata.harness import Harness, IllegalMove, Move, count_duplicates
 from autodata.llm import Client
 from autodata.orchestrator import orchestrate
-from autodata.recipes import GenerateRecipe
 from autodata.request import attempt_seed
 from autodata.types import Attempt, Document, Failure, Judgement, Outcome, Role
-from tests.conftest import models_at
+from tests.conftest import load_recipe, models_at
 from tests.fake_server import completion, fake_server, play_cloze
 
 DOCUMENT = Document("d", "A title\n\nThe quick brown fox jumps over many lazy dogs today. "
@@ -24,7 +22,7 @@ def play(journal):
     """Run one document against a script: play(script, how, *overrides) → (trajectory, server)."""
 
     def run(script, how=orchestrate, *overrides, earlier=0):
-        recipe = load(GenerateRecipe, ["recipes/demo/generate.yaml", *overrides])
+        recipe = load_recipe("recipes/demo/generate.yaml", *overrides)
         with fake_server(script) as server:
 
             async def go():

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from autodata.harness import MAX_INSTRUCTION_CHARS, Move
+from autodata.journal import Journal
 from autodata.orchestrator import TOOLS, orchestrate_by_agent
 from autodata.types import Criterion, Document, End, Failure
 from tests.fake_server import completion
@@ -31,6 +32,21 @@ def cheat_at(step: str, reply):
 
 def play_agent(journal, orchestrator, *overrides, plan=("accepted",), world=World, **more):
     return play(journal, world(list(plan), orchestrator), *overrides, how=orchestrate_by_agent, **more)
+
+
+def what_was_made(trajectory):
+    return [(r.candidate, r.quality, r.verdict, r.presets) for r in trajectory.rounds]
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory):
+    """What an honest agent leaves, per plan."""
+    made = {}
+    for plan in (("accepted",), ("no_better", "accepted")):
+        journal = Journal(tmp_path_factory.mktemp("honest") / "journal.sqlite")
+        made[plan] = what_was_made(play_agent(journal, None, plan=plan)[0])
+        journal.close()
+    return made
 
 
 def bodies(server, kind: str) -> list[dict]:
@@ -60,12 +76,10 @@ ILLEGAL = {
 
 
 @pytest.mark.parametrize(("step", "move"), ILLEGAL.values(), ids=ILLEGAL)
-def test_a_move_that_is_not_legal_is_refused_counted_and_changes_nothing(journal, step, move):
+def test_a_move_that_is_not_legal_is_refused_counted_and_changes_nothing(journal, honest, step, move):
     trajectory, server = play_agent(journal, cheat_at(step, call(move, path="/etc/passwd", command="id")))
-    honest, _ = play_agent(journal, None)
     assert len(trajectory.refused) == 1
-    assert trajectory.rounds[0].verdict == honest.rounds[0].verdict
-    assert trajectory.rounds[0].candidate == honest.rounds[0].candidate
+    assert what_was_made(trajectory) == honest[("accepted",)]
     assert len(bodies(server, "solve")) == 6
     after = bodies(server, "orchestrate")[1 + next(i for i, s in enumerate(STEPS) if s == step)]
     assert "Your last call was refused" in str(after["messages"])
@@ -87,15 +101,13 @@ SMUGGLED = {
 }
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", ["propose", "try_strong", "accept"])
 @pytest.mark.parametrize("smuggled", SMUGGLED.values(), ids=SMUGGLED)
-def test_what_a_move_does_not_take_is_ignored(journal, smuggled, step):
+def test_what_a_move_does_not_take_is_ignored(journal, honest, smuggled, step):
     """A question that no solver separates stays rejected; one that is good is accepted as it was."""
-    plan = ["no_better", "accepted"]
+    plan = ("no_better", "accepted")
     trajectory, server = play_agent(journal, cheat_at(step, call(step, **smuggled)), plan=plan)
-    honest, _ = play_agent(journal, None, plan=plan)
-    assert [r.verdict for r in trajectory.rounds] == [r.verdict for r in honest.rounds]
-    assert [r.candidate.hash for r in trajectory.rounds] == [r.candidate.hash for r in honest.rounds]
+    assert what_was_made(trajectory) == honest[plan]
     solved = bodies(server, "solve")
     assert {(b["model"], b["temperature"], len(b["messages"])) for b in solved} == {
         ("weak", 1.0, 1),
@@ -332,7 +344,7 @@ def test_names_that_look_like_paths_stay_names(journal, tmp_path):
 
 
 def test_the_agents_context_stays_bounded_however_many_rounds(journal):
-    _, server = play_agent(journal, None, "domain.max_rounds=20", plan=["no_better"])
+    _, server = play_agent(journal, None, "domain.max_rounds=12", plan=["no_better"])
     sizes = [len(str(b["messages"])) for b in bodies(server, "orchestrate")]
-    assert len(sizes) == 80
-    assert max(sizes[60:]) <= 1.05 * max(sizes[20:40])
+    assert len(sizes) == 48
+    assert max(sizes[36:]) <= 1.05 * max(sizes[16:28])
