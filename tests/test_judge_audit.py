@@ -32,6 +32,7 @@ from autodata.types import (
 from tests.fake_server import Scripted, completion, fake_server
 from tests.fake_world import verdicts
 
+pytestmark = pytest.mark.slow  # the statistics of it are fast, in test_agreement.py
 RECIPE = "recipes/judge_audit/judge_audit.yaml"
 RUBRIC = tuple(Criterion(f"Point {n}", weight) for n, weight in enumerate((4, 3, 2, 1, -5), 1))
 STORED = (True, True, False, False, False)

@@ -131,6 +131,7 @@ def test_two_batches_to_acceptance(journal):
     assert world.asked["judge"] == (2 + 0) + (3 + 2) + (3 + 1)
 
 
+@pytest.mark.slow
 def test_challengers_of_a_batch_differ_and_so_do_batches(journal):
     trajectory, server = play(journal, World({}), "domain.max_rounds=12")
     prompts = [b["messages"][-1]["content"] for b in bodies(server, "propose")]
@@ -152,6 +153,7 @@ def test_siblings_that_ask_the_same_are_one_proposal(journal):
     assert "another challenger" in trajectory.rounds[1].verdict.reason
 
 
+@pytest.mark.slow
 def test_failures_are_fed_back_in_groups_and_only_where_there_are_any(journal):
     world = World({1: "screened", 2: (2, 4), 3: (1, 2)}, default=(0, 4))
     world.right[0] = "malformed"
@@ -166,6 +168,7 @@ def test_failures_are_fed_back_in_groups_and_only_where_there_are_any(journal):
     assert "so it is" in prompts[4]
 
 
+@pytest.mark.slow
 def test_nothing_is_said_of_groups_without_a_failure(journal):
     _, server = play(journal, World({n: (1, 2) for n in SEEDS}, default=(0, 4)))
     later = bodies(server, "propose")[4]["messages"][-1]["content"]
@@ -205,6 +208,7 @@ def test_solvers_get_the_question_only_and_the_same_bytes(journal):
     assert not any(word in text for word in ("frac", "order 2", "equivalent", "weak", "strong"))
 
 
+@pytest.mark.slow
 def test_the_agent_leaves_the_same_rounds(journal):
     right = {0: "malformed", 1: "screened", 2: (2, 4), 3: (1, 2), 4: (1, 3)}
     agent, server = play(journal, World(right), how=orchestrate_by_agent)
@@ -235,6 +239,7 @@ def test_a_document_without_a_problem_is_none_for_the_cot_arm(journal):
     assert "documents.per_group=1" in trajectory.note
 
 
+@pytest.mark.slow
 def test_best_of_n_hears_of_no_earlier_round(journal):
     trajectory, server = play(journal, World({}), "arm=best_of_n", how=lambda h: propose_many(h, 18 * 50))
     prompts = [b["messages"][-1]["content"] for b in bodies(server, "propose")]
@@ -334,6 +339,7 @@ def test_the_judge_sees_the_final_answer_and_the_reference(journal):
     assert "Stokes" not in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", ["yes", '{"equivalent": 1, "reason": "r"}'])
 def test_an_unreadable_judge_is_none_and_never_a_zero(journal, bad):
     world = World({})

@@ -31,6 +31,17 @@ def call(monkeypatch, command: Any, *arguments: str) -> str:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch, capsys) -> Path:
     """A dataset of three agentic examples and one of the baseline, which was not accepted."""
+    return build(monkeypatch, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory) -> Path:
+    """The same, made once, for tests that put back what they change."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        return build(monkeypatch, tmp_path_factory.mktemp("shared"))
+
+
+def build(monkeypatch, tmp_path: Path) -> Path:
     runs = [write_run(tmp_path / "agentic", DEMO, *(simple(f"d{i}", f"what is {i}?", DEMO) for i in range(3))),
             write_run(tmp_path / "cot", COT, simple("c", "what now?", COT, "cot", weak=8))]  # fmt: skip
     return make(monkeypatch, tmp_path, *runs)
@@ -153,12 +164,16 @@ def set_seed(row: Row) -> None:
     (set_model, {"trajectory"}),
     (set_seed, {"trajectory"}),
 ])  # fmt: skip
-def test_every_change_is_found(folder, monkeypatch, capsys, change, checks):
-    tamper(folder / "examples.jsonl", change)
-    assert set(failed(folder)) == {"file", *checks}
-    capsys.readouterr()
-    assert "mismatches" in call(monkeypatch, verify, str(folder))
-    assert "agentic-" in capsys.readouterr().out
+def test_every_change_is_found(shared, monkeypatch, capsys, change, checks):
+    examples = shared / "examples.jsonl"
+    honest = examples.read_text()
+    tamper(examples, change)
+    try:
+        assert set(failed(shared)) == {"file", *checks}
+        assert "mismatches" in call(monkeypatch, verify, str(shared))
+        assert "agentic-" in capsys.readouterr().out
+    finally:
+        examples.write_text(honest)
 
 
 def test_a_round_that_was_changed_in_the_run_is_found(folder):
