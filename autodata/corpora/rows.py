@@ -1,0 +1,133 @@
+"""Rows of the files that corpora come in, one at a time whatever the size of the file."""
+
+import gzip
+import io
+import lzma
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import orjson
+import pyarrow.parquet
+import zstandard
+from pyarrow import ArrowException
+
+MAX_LINE_BYTES = 64 << 20
+SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".jsonl.xz", ".jsonl.zst", ".json.zst", ".parquet")
+_BATCH = 1_000  # rows of a parquet file in memory
+_CHUNK = 1 << 20
+_BROKEN = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError, ArrowException)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One record and where it stood."""
+
+    file: str
+    line: int  # from 1
+    value: dict[str, object]
+
+
+@dataclass(frozen=True)
+class Bad:
+    """Something that is no record. `reason` is one of few fixed phrases, so that it can be counted."""
+
+    file: str
+    line: int
+    reason: str
+
+
+def read_rows(path: Path, at_most: int = MAX_LINE_BYTES) -> Iterator[Row | Bad]:
+    """Every row of a file, in order. What is broken comes as Bad; rows before a cut come through.
+
+    Memory does not grow with the file nor, beyond `at_most` bytes, with a line.
+    """
+    name, line = path.name, 0
+    try:
+        source = _read_parquet(path) if path.suffix == ".parquet" else _read_lines(path, at_most)
+        for line, value in enumerate(source, 1):
+            if value is not None:  # not a blank line
+                yield Bad(name, line, value) if isinstance(value, str) else Row(name, line, value)
+    except _BROKEN:
+        yield Bad(name, line + 1, "file is cut off or damaged")
+    except OSError as error:
+        yield Bad(name, line + 1, f"file cannot be read: {error.strerror or type(error).__name__}")
+
+
+def _read_parquet(path: Path) -> Iterator[dict[str, object] | str]:
+    with pyarrow.parquet.ParquetFile(path) as file:
+        for batch in file.iter_batches(_BATCH):
+            yield from batch.to_pylist()
+
+
+def _read_lines(path: Path, at_most: int) -> Iterator[dict[str, object] | str | None]:
+    with _open(path) as file:
+        while line := file.readline(at_most):
+            if not line.endswith(b"\n") and len(line) == at_most:
+                _skip_rest(file, at_most)
+                yield f"a line of more than {at_most} bytes"
+            else:
+                yield _parse(line) if line.strip() else None
+
+
+def _skip_rest(file: BinaryIO, at_most: int) -> None:
+    while (rest := file.readline(at_most)) and not rest.endswith(b"\n"):
+        pass
+
+
+def _parse(line: bytes) -> dict[str, object] | str:
+    """The object on a line, or why there is none."""
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return "not JSON"
+    if value is None:
+        return "null row"
+    return value if isinstance(value, dict) else "not an object"
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[BinaryIO]:
+    """The decompressed bytes of a file."""
+    with path.open("rb") as raw:
+        if path.suffix == ".gz":
+            with gzip.GzipFile(fileobj=raw) as file:
+                yield file
+        elif path.suffix == ".xz":
+            with lzma.LZMAFile(raw) as file:
+                yield file
+        elif path.suffix == ".zst":
+            yield io.BufferedReader(_Zstandard(raw), _CHUNK)
+        else:
+            yield raw
+
+
+class _Zstandard(io.RawIOBase):
+    """Decompressed bytes of frames of zstandard. The library's own reader takes a cut frame for the end."""
+
+    def __init__(self, source: BinaryIO):
+        self._source = source
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._is_inside = False  # of a frame
+        self._left = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:
+        while not self._left:
+            data = self._frame.unused_data if self._frame.eof else b""
+            data = data or self._source.read(_CHUNK)
+            if not data:
+                if self._is_inside and not self._frame.eof:
+                    raise EOFError("a frame is cut off")
+                return 0
+            if self._frame.eof:
+                self._frame = zstandard.ZstdDecompressor().decompressobj()
+            self._is_inside, self._left = True, self._frame.decompress(data)
+        count = min(len(buffer), len(self._left))
+        buffer[:count], self._left = self._left[:count], self._left[count:]
+        return count
