@@ -10,13 +10,8 @@ from typing import Any
 from omegaconf import MISSING
 
 from autodata.acceptance import Gate
+from autodata.corpus_recipes import OPERATIONAL, DownloadRecipe, IngestRecipe, operational
 from autodata.rubric import Shape
-
-OPERATIONAL = {"operational": True}
-
-
-def operational(default: Any) -> Any:
-    return field(default=default, metadata=OPERATIONAL)
 
 
 @dataclass
@@ -227,6 +222,8 @@ class TableRecipe:
 
 
 SCHEMAS = {
+    "download": DownloadRecipe,
+    "ingest": IngestRecipe,
     "generate": GenerateRecipe,
     "dataset": DatasetRecipe,
     "grpo": GrpoRecipe,

@@ -18,7 +18,7 @@ NAMES = [f"models.endpoints.{size}_model.model=m" for size in ("small", "large")
 MODELS = [["recipes/models/laptop.yaml"], ["recipes/models/paper.yaml"], ["recipes/models/api.yaml", *NAMES]]
 LEVELS = [
     {"types"},
-    {"rubric", "agreement", "acceptance", "parsing", "prompts", "embedded", "recipes", "ledger"},
+    {"rubric", "agreement", "acceptance", "parsing", "prompts", "embedded", "corpus_recipes", "recipes", "ledger"},
     {"config"},
     {"request"},
     {"llm", "journal", "store", "servers", "progress", "summary"},

@@ -1,0 +1,63 @@
+"""Pile of Law: public legal documents, court opinions first (paper Sec. 3.2)."""
+
+import hashlib
+import html
+import re
+from collections.abc import Mapping
+
+from autodata.corpora.record import Drop, Record, require_drawn
+from autodata.corpus_recipes import PileOfLawFilters
+
+LICENCE = "cc-by-nc-sa-4.0"  # of the compilation; opinions of US courts are in the public domain
+_KEPT = ("url", "created_timestamp", "downloaded_timestamp")
+_NAME = re.compile(r"(train|validation)\.([a-z_\-]+)\.\d+\.jsonl\.xz")
+_BREAKING = r"p|pre|div|br|center|blockquote|h[1-6]"  # tags that end a paragraph
+_TAG = re.compile(rf"</?(?:{_BREAKING}|span|i|b|em|a|sup|opinion|author)\b[^<>]{{0,500}}>", re.IGNORECASE)
+_BREAK = re.compile(rf"</?(?:{_BREAKING})\b[^<>]{{0,500}}>", re.IGNORECASE)
+_SCRIPT = re.compile(r"<(script|style)\b.{0,100000}?</\1>", re.IGNORECASE | re.DOTALL)
+# Lines that belong to the page and not to the opinion: numbers, star pages, rules.
+_PAGE = re.compile(r"\s*(?:\[?\*?\d{1,4}[*\]]{0,2}|-\s*\d{1,4}\s*-|page \d+(?: of \d+)?|[_=-]{3,})\s*", re.IGNORECASE)
+_REASONS = re.compile(
+    r"\b(?:because|therefore|held|conclude|reason|whether|argue|contend|statute|requires|evidence|standard)\w*",
+    re.IGNORECASE,
+)
+_MIN_REASONS = 8  # words of reasoning in a document; an order that only disposes has one or two
+
+
+def is_wanted(file: str, filters: PileOfLawFilters) -> bool:
+    """Whether a shard's name says a subset and a split that are asked for."""
+    name = _NAME.fullmatch(file)
+    return bool(name) and name[1] in filters.splits and name[2] in filters.subsets
+
+
+def parse(row: Mapping[str, object], filters: PileOfLawFilters, one_in: int = 1) -> Record:
+    """The document of a row. Raises Drop.
+
+    `created_timestamp` is when the database row was made, not when the court decided.
+    """
+    text = row.get("text")
+    if not isinstance(text, str) or not text.strip():
+        raise Drop("no text")
+    if len(text) < filters.min_chars:  # cleaning never adds
+        raise Drop("too short")
+    fields = {key: row[key] for key in _KEPT if isinstance(row.get(key), str)}
+    identity = f"law-{hashlib.sha256(str(fields.get('url') or text).encode()).hexdigest()[:16]}"
+    require_drawn(identity, one_in)
+    text = clean(text)
+    if len(text) < filters.min_chars:
+        raise Drop("too short")
+    if len(text) > filters.max_chars:
+        raise Drop("too long")
+    if len(_REASONS.findall(text)) < _MIN_REASONS:
+        raise Drop("no reasoning")
+    return Record(identity, text, LICENCE, dict(fields))
+
+
+def clean(text: str) -> str:
+    """Paragraphs without mark-up and page furniture; hard line breaks inside a paragraph are undone."""
+    if _TAG.search(text):
+        text = html.unescape(_TAG.sub("", _BREAK.sub("\n\n", _SCRIPT.sub("", text))))
+    lines = [line for line in text.replace("\f", "\n\n").split("\n") if not line.strip() or not _PAGE.fullmatch(line)]
+    paragraphs = re.split(r"\n\s*\n", "\n".join(lines))
+    joined = (" ".join(p.split()) for p in paragraphs)
+    return "\n\n".join(p for p in joined if p)

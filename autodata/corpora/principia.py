@@ -1,0 +1,29 @@
+"""The Principia collection: problems with short answers, which ground the science domain (paper Sec. 3.3)."""
+
+import hashlib
+from collections.abc import Mapping
+
+from autodata.corpora.record import Drop, Record, require_drawn
+from autodata.corpus_recipes import PrincipiaFilters
+
+LICENCE = "cc-by-nc-sa-4.0"
+_KEPT = ("topic", "problem_statement", "answer", "answer_type")
+
+
+def parse(row: Mapping[str, object], filters: PrincipiaFilters, one_in: int = 1) -> Record:
+    """The document of a problem, its four fields kept. Raises Drop."""
+    fields = {key: value.strip() for key in _KEPT if isinstance(value := row.get(key), str)}
+    problem, answer = fields.get("problem_statement", ""), fields.get("answer", "")
+    if not problem:
+        raise Drop("no problem")
+    if not answer:
+        raise Drop("no answer")
+    if len(problem) + len(answer) > filters.max_chars:
+        raise Drop("too long")
+    if filters.answer_types and fields.get("answer_type") not in filters.answer_types:
+        raise Drop("answer type not in the list")
+    identity = f"principia-{hashlib.sha256(problem.encode()).hexdigest()[:16]}"
+    require_drawn(identity, one_in)
+    topic = fields.get("topic", "")
+    text = "\n".join([*([f"Topic: {topic}"] if topic else []), f"Problem: {problem}", f"Answer: {answer}"])
+    return Record(identity, text, LICENCE, dict(fields))

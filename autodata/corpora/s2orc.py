@@ -1,0 +1,221 @@
+"""S2ORC: computer-science papers, from the Semantic Scholar release, its older form, or peS2o (paper Sec. 3.1).
+
+The texts come without year and field of study; `papers.py` joins those by corpusid.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from autodata.corpora.papers import Eligible
+from autodata.corpora.record import Drop, Record, require_drawn
+from autodata.corpus_recipes import S2orcFilters
+
+COLLECTION_LICENCE = "odc-by"  # of S2ORC and peS2o as collections; each paper has its own besides
+_COMMON_WORDS = {"the", "of", "and", "to", "in", "a", "is", "that", "for", "with", "as", "are", "we", "on", "by"} | {
+    "this",
+    "be",
+    "from",
+    "an",
+    "it",
+    "which",
+    "can",
+}
+_SAMPLED_CHARS = 20_000
+
+
+class Span(NamedTuple):
+    """A stretch of a text, in characters."""
+
+    start: int
+    end: int
+
+
+def parse(row: Mapping[str, object], filters: S2orcFilters, eligible: Eligible, one_in: int = 1) -> Record:
+    """The document of a paper. Raises Drop; what most papers fail is looked at first."""
+    read = _tell_form(row)
+    corpusid = _read_corpusid(row)
+    year = eligible.year_of(corpusid)
+    if year is None:
+        raise Drop("not eligible by year or field of study")
+    identity = f"s2orc-{corpusid}"
+    require_drawn(identity, one_in)
+    paper = read(row)
+    text = paper.write()
+    _check(paper, text, filters)
+    fields = {"corpusid": corpusid, "title": paper.title, "year": year, "sections": len(paper.sections),
+              "has_abstract": bool(paper.abstract), "broken_spans": paper.broken_spans,
+              "fields_of_study": [filters.field_of_study], **paper.identifiers}  # fmt: skip
+    return Record(identity, text, paper.licence or COLLECTION_LICENCE, fields)
+
+
+@dataclass
+class Paper:
+    """What all forms of the record come to."""
+
+    title: str = ""
+    abstract: str = ""
+    sections: list[tuple[str, list[str]]] = field(default_factory=list)  # header and paragraphs, in order
+    licence: str = ""
+    identifiers: dict[str, object] = field(default_factory=dict)
+    broken_spans: int = 0
+
+    def write(self) -> str:
+        """Markdown: title, abstract, sections. Raises Drop without a paragraph."""
+        if not any(paragraphs for _, paragraphs in self.sections):
+            raise Drop("no paragraphs")
+        parts = [f"# {self.title}"] if self.title else []
+        parts += ["## Abstract", self.abstract] if self.abstract else []
+        for header, paragraphs in self.sections:
+            parts += [f"## {header}"] if header else []
+            parts += paragraphs
+        return "\n\n".join(parts)
+
+
+def is_english(text: str) -> bool:
+    """Whether a text looks English: plain letters, and common words as often as English has them."""
+    sample = text[:_SAMPLED_CHARS].casefold()
+    letters = [c for c in sample if c.isalpha()]
+    words = sample.split()
+    if not letters or not words:
+        return False
+    plain = sum(c.isascii() for c in letters) / len(letters)
+    return plain > 0.9 and sum(w in _COMMON_WORDS for w in words) / len(words) > 0.12
+
+
+def _check(paper: Paper, text: str, filters: S2orcFilters) -> None:
+    if len(text) < filters.min_chars:
+        raise Drop("too short")
+    if len(text) > filters.max_chars:
+        raise Drop("too long")
+    if filters.licences and not paper.licence.casefold().startswith(tuple(p.casefold() for p in filters.licences)):
+        raise Drop("licence not in the list")
+    if filters.require_abstract and not paper.abstract:
+        raise Drop("no abstract")
+    if filters.english and not is_english(text):
+        raise Drop("not English")
+
+
+def _tell_form(row: Mapping[str, object]) -> Callable[[Mapping[str, object]], Paper]:
+    """Who reads a record, told by its shape."""
+    if isinstance(row.get("body"), dict):
+        return _read_v2
+    if isinstance(row.get("content"), dict):
+        return _read_v1
+    if isinstance(row.get("text"), str):
+        return _read_pes2o
+    raise Drop("no text")
+
+
+def _read_v2(row: Mapping[str, object]) -> Paper:
+    body, access = _dict(row.get("body")), _dict(row.get("openaccessinfo"))
+    text = _require_text(body)
+    spans = _dict(body.get("annotations"))
+    sections, broken = _cut_sections(text, _read_spans(spans, "section_header"), _read_spans(spans, "paragraph"))
+    return Paper(_text(row.get("title")), "", sections, _text(access.get("license")),
+                 _identify(_dict(access.get("externalids")), access.get("url")), broken)  # fmt: skip
+
+
+def _read_v1(row: Mapping[str, object]) -> Paper:
+    content = _dict(row.get("content"))
+    text = _require_text(content)
+    spans, access = _dict(content.get("annotations")), _dict(_dict(content.get("source")).get("oainfo"))
+    sections, broken = _cut_sections(text, _read_spans(spans, "sectionheader"), _read_spans(spans, "paragraph"))
+    title, abstract = (" ".join(_cut(text, _read_spans(spans, key))[0]) for key in ("title", "abstract"))
+    return Paper(title, abstract, sections, _text(access.get("license")),
+                 _identify(_dict(row.get("externalids")), access.get("openaccessurl")), broken)  # fmt: skip
+
+
+def _read_pes2o(row: Mapping[str, object]) -> Paper:
+    """One text: title, abstract and paragraphs, a line each, nothing of which is marked."""
+    text = _require_text(row)
+    title, _, rest = text.partition("\n")
+    paragraphs = [line.strip() for line in rest.split("\n") if line.strip()]
+    fields = {"created": _text(row.get("created")), "origin": _text(row.get("source"))}
+    return Paper(title.strip(), "", [("", paragraphs)], "", fields)
+
+
+def _read_corpusid(row: Mapping[str, object]) -> int:
+    value = row.get("corpusid", row.get("id"))  # the latter in peS2o
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise Drop("no corpusid")
+    return value
+
+
+def _require_text(holder: Mapping[str, object]) -> str:
+    text = holder.get("text")
+    if not isinstance(text, str) or not text.strip():
+        raise Drop("no text")
+    return text
+
+
+def _read_spans(annotations: Mapping[str, object], key: str) -> list[Span | None]:
+    """The spans of one kind, in the order of the text; None for one that is none.
+
+    The release writes each list as a JSON string, and offsets sometimes as strings.
+    """
+    value = annotations.get(key)
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise Drop("annotations are not JSON") from None
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise Drop("annotations are not a list")
+    return [_read_span(item) for item in value]
+
+
+def _read_span(item: object) -> Span | None:
+    try:
+        start, end = (int(item[key]) for key in ("start", "end"))  # type: ignore[index]
+    except (TypeError, KeyError, ValueError):
+        return None
+    return Span(start, end)
+
+
+def _cut(text: str, spans: Sequence[Span | None]) -> tuple[list[str], int]:
+    """The stretches that are where they say, and how many are not."""
+    good = [s for s in spans if s and 0 <= s.start < s.end <= len(text)]
+    found = [" ".join(text[s.start : s.end].split()) for s in good]
+    return [f for f in found if f], len(spans) - len(good)
+
+
+def _cut_sections(
+    text: str, headers: Sequence[Span | None], paragraphs: Sequence[Span | None]
+) -> tuple[list[tuple[str, list[str]]], int]:
+    """Paragraphs under the header before them; what overlaps an earlier span, or is out of bounds, is left out."""
+    marked = [(s, is_header) for spans, is_header in ((headers, True), (paragraphs, False)) for s in spans]
+    good = sorted((s, h) for s, h in marked if s and 0 <= s.start < s.end <= len(text))
+    sections: list[tuple[str, list[str]]] = []
+    reached = broken = 0
+    for span, is_header in good:
+        if span.start < reached:
+            broken += 1
+            continue
+        reached = span.end
+        words = " ".join(text[span.start : span.end].split())
+        if is_header:
+            sections.append((words, []))
+        elif words:
+            sections = sections or [("", [])]
+            sections[-1][1].append(words)
+    return [s for s in sections if s[1]], broken + len(marked) - len(good)
+
+
+def _identify(external: Mapping[str, object], url: object) -> dict[str, object]:
+    known = {key.casefold(): value for key, value in external.items() if isinstance(value, str | int)}
+    found = {"doi": known.get("doi"), "arxiv": known.get("arxiv"), "url": url if isinstance(url, str) else None}
+    return {key: value for key, value in found.items() if value}
+
+
+def _dict(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str:
+    return " ".join(value.split()) if isinstance(value, str) else ""

@@ -1,0 +1,121 @@
+"""Rows of Pile of Law and of the Principia collection."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autodata.corpora import pile_of_law, principia
+from autodata.corpora.record import Drop
+from autodata.corpus_recipes import PileOfLawFilters, PrincipiaFilters
+
+REASONED = "The court held that the notice was late, because the statute requires ten days. "
+LAW = PileOfLawFilters(min_chars=100)
+
+
+def opinion(text=REASONED * 4, **more):
+    return {"text": text, "created_timestamp": "03-01-2019", "downloaded_timestamp": "01-01-2022",
+            "url": "https://x.org/opinions/1/"} | more  # fmt: skip
+
+
+def reason_of(parse, *arguments):
+    with pytest.raises(Drop) as raised:
+        parse(*arguments)
+    return raised.value.reason
+
+
+def test_an_opinion_with_its_fields():
+    record = pile_of_law.parse(opinion(), LAW)
+    assert record.text == (REASONED * 4).strip()
+    assert (record.licence, record.fields["created_timestamp"]) == ("cc-by-nc-sa-4.0", "03-01-2019")
+    assert record.id == pile_of_law.parse(opinion("x " + REASONED * 5), LAW).id  # the url names it
+    assert record.id != pile_of_law.parse(opinion(url="https://x.org/opinions/2/"), LAW).id
+
+
+@pytest.mark.parametrize(
+    ("row", "filters", "reason"),
+    [
+        (opinion(None), LAW, "no text"),
+        (opinion("  "), LAW, "no text"),
+        ({}, LAW, "no text"),
+        (opinion("x" * 99), LAW, "too short"),
+        (opinion(), PileOfLawFilters(min_chars=1, max_chars=318), "too long"),
+        (opinion("The motion is denied. It is so ordered. " * 20), LAW, "no reasoning"),
+    ],
+)
+def test_what_is_no_opinion_is_dropped_with_a_reason(row, filters, reason):
+    assert reason_of(pile_of_law.parse, row, filters) == reason
+
+
+def test_lengths_on_both_sides():
+    length = len((REASONED * 4).strip())
+    for least, most in ((length, length), (1, length)):
+        assert pile_of_law.parse(opinion(), PileOfLawFilters(min_chars=least, max_chars=most))
+    assert reason_of(pile_of_law.parse, opinion(), PileOfLawFilters(min_chars=length + 1)) == "too short"
+    shorter = PileOfLawFilters(min_chars=1, max_chars=length - 1)
+    assert reason_of(pile_of_law.parse, opinion(), shorter) == "too long"
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("<p>One <i>line</i> &amp; more.</p><p>Two.</p>", "One line & more.\n\nTwo."),
+        ("<style>p {color: red}</style><p>Text.</p>", "Text."),
+        ("First line\nof a paragraph.\n\nNext.", "First line of a paragraph.\n\nNext."),
+        ("Before.\n\n12\n\nAfter.\n*34\nmore.", "Before.\n\nAfter. more."),
+        ("Page 3 of 9\nText.\n- 4 -\n____\nEnd.", "Text. End."),
+        ("One.\fTwo.", "One.\n\nTwo."),
+        ("If a < b and c > d, the rule holds.", "If a < b and c > d, the rule holds."),
+        ("See § 12, at 34.\n\nIn 1999\nthe law changed.", "See § 12, at 34.\n\nIn 1999 the law changed."),
+        ("AT&amp;T stays as it is without tags", "AT&amp;T stays as it is without tags"),
+    ],
+)
+def test_mark_up_and_pages_go_and_paragraphs_stay(text, cleaned):
+    assert pile_of_law.clean(text) == cleaned
+
+
+@given(st.text() | st.text(alphabet="<p>/ \n1*-abc&;"))
+def test_any_text_comes_out_in_paragraphs(text):
+    paragraphs = pile_of_law.clean(text).split("\n\n")
+    assert paragraphs == [""] or all(p == " ".join(p.split()) != "" for p in paragraphs)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("train.courtlisteneropinions.0.jsonl.xz", True),
+        ("train.courtlisteneropinions.15.jsonl.xz", True),
+        ("validation.courtlisteneropinions.0.jsonl.xz", False),
+        ("train.tos.0.jsonl.xz", False),
+        ("train.courtlisteneropinions.jsonl.xz", False),
+        ("notes.txt", False),
+    ],
+)
+def test_shards_are_chosen_by_name(name, wanted):
+    assert pile_of_law.is_wanted(name, PileOfLawFilters()) is wanted
+
+
+PROBLEM = {"topic": "Algebra", "problem_statement": " Find x. ", "answer": "$x^2$", "answer_type": "expression"}
+
+
+def test_a_problem_with_its_fields():
+    record = principia.parse(PROBLEM | {"score": 3}, PrincipiaFilters())
+    assert record.text == "Topic: Algebra\nProblem: Find x.\nAnswer: $x^2$"
+    assert record.fields == PROBLEM | {"problem_statement": "Find x."}
+    assert principia.parse(PROBLEM | {"topic": None}, PrincipiaFilters()).text.startswith("Problem: ")
+
+
+@pytest.mark.parametrize(
+    ("row", "filters", "reason"),
+    [
+        (PROBLEM | {"problem_statement": ""}, PrincipiaFilters(), "no problem"),
+        (PROBLEM | {"answer": None}, PrincipiaFilters(), "no answer"),
+        (PROBLEM, PrincipiaFilters(max_chars=11), "too long"),
+        (PROBLEM, PrincipiaFilters(answer_types=["integer"]), "answer type not in the list"),
+    ],
+)
+def test_what_is_no_problem_is_dropped_with_a_reason(row, filters, reason):
+    assert reason_of(principia.parse, row, filters) == reason
+
+
+def test_problem_filters_on_the_other_side():
+    assert principia.parse(PROBLEM, PrincipiaFilters(max_chars=12, answer_types=["expression"]))
