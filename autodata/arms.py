@@ -92,9 +92,10 @@ def make_example(arm: Arm, trajectory: Trajectory, chosen: Round, licence: str) 
     )
 
 
-def find_licence(source: str, licences: Mapping[str, str]) -> str:
-    """The licence of the first pattern that a source's name fits."""
-    return next((licence for pattern, licence in licences.items() if fnmatchcase(source, pattern)), "unknown")
+def find_licence(trajectory: Trajectory, licences: Mapping[str, str]) -> str:
+    """The document's own, else that of the first pattern which its source's name fits."""
+    fitting = (licence for pattern, licence in licences.items() if fnmatchcase(trajectory.document_source, pattern))
+    return trajectory.document_licence or next(fitting, "unknown")
 
 
 def _gather_evidence(arm: Arm, trajectory: Trajectory, chosen: Round) -> Evidence:

@@ -83,8 +83,7 @@ def sift(arm: Arm, recipe: DatasetRecipe) -> tuple[list[Example], dict[str, int]
         if stage:
             dropped[stage] += 1
         else:
-            licence = find_licence(trajectory.document_source, recipe.sources)
-            made.append(make_example(arm, trajectory, tried, licence))
+            made.append(make_example(arm, trajectory, tried, find_licence(trajectory, recipe.sources)))
     left = len(made) + dropped.total()
     funnel = {"trajectories": len(arm.trajectories), "accepted or measured": left}
     for stage in filters.STAGES:

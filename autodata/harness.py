@@ -117,6 +117,7 @@ class Harness:
             rounds=tuple(self.rounds),
             end=self.end or End.GAVE_UP,
             note=self.note,
+            document_licence=str(self.document.fields.get("licence", "")),
             members=tuple(self.document.fields.get("members", ())),
             preparation=dict(self.document.fields.get("preparation", {})),
             orchestrator=self.orchestrator,

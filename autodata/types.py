@@ -185,6 +185,7 @@ class Trajectory:
     rounds: tuple[Round, ...]
     end: End
     note: str = ""  # why it was skipped or given up
+    document_licence: str = ""  # as its source states it
     members: tuple[str, ...] = ()  # ids of the documents that were joined into this one
     preparation: dict[str, Any] = field(default_factory=dict)  # what was extracted before round 1 (legal)
     orchestrator: str = "fixed"

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autodata.corpora import files
+from autodata.corpora import files, own
 from autodata.corpora.files import DocumentsError, group_documents, read_corpus
+from autodata.corpus_recipes import OwnFilters
 from autodata.types import Document
 
 
@@ -19,7 +20,8 @@ def test_texts_in_the_encodings_of_practice(tmp_path: Path):
 
 
 def test_good_documents_beside_bad_ones(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(files, "MAX_DOCUMENT_BYTES", 1_000)
+    monkeypatch.setattr(own, "MAX_TEXT_BYTES", 1_000)
+    monkeypatch.setattr(files, "_ANY", OwnFilters(max_chars=1_000))
     (tmp_path / "a.txt").write_text("good one")
     (tmp_path / "b.txt").write_text("")
     (tmp_path / "c.md").write_bytes(b"\x7fELF\x00\x01\x00binary")
@@ -29,11 +31,11 @@ def test_good_documents_beside_bad_ones(tmp_path: Path, monkeypatch):
         b'{"id": [], "text": "t"}\n' + b'{"id": "3", "text": "' + b"y" * 5_000 + b'"}\n'
         b'{"id": "4", "text": "good three"}'
     )
-    (tmp_path / "f.pdf").write_bytes(b"ignored")
+    (tmp_path / "f.pdf").write_bytes(b"not one")
     corpus = read_corpus(str(tmp_path))
     assert [d.text for d in corpus.documents] == ["good one", "good two", "good three"]
     assert [where for where, _ in corpus.skipped] == [
-        "b.txt", "c.md", "d.txt", "e.jsonl:3", "e.jsonl:4", "e.jsonl:5", "e.jsonl:6", "e.jsonl:7"]  # fmt: skip
+        "b.txt", "c.md", "d.txt", *(f"e.jsonl:{n}" for n in (3, 4, 5, 6, 7)), "f.pdf"]  # fmt: skip
     assert all(reason for _, reason in corpus.skipped)
 
 
@@ -46,7 +48,7 @@ def test_a_line_of_50_megabytes_does_not_stop_the_others(tmp_path: Path):
 
 
 def test_nothing_to_read_names_the_path_and_why(tmp_path: Path):
-    with pytest.raises(DocumentsError, match=r"no usable \.txt, \.md or \.jsonl"):
+    with pytest.raises(DocumentsError, match=r"no usable \.txt, \.md, \.pdf"):
         read_corpus(str(tmp_path))
     (tmp_path / "empty.txt").touch()
     with pytest.raises(DocumentsError, match=r"empty\.txt: empty"):

@@ -1,29 +1,26 @@
-"""Documents from a folder of .txt, .md and .jsonl files, as people have them."""
+"""The documents that a command works on: a folder of one's own texts, or what `autodata.corpora.ingest` made."""
 
 import hashlib
 import json
 import random
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from charset_normalizer import from_bytes
-
+from autodata.corpora import own
+from autodata.corpora.record import Drop
+from autodata.corpora.rows import Bad, Row, read_rows
+from autodata.corpus_recipes import OwnFilters
 from autodata.types import Document
 
-SUFFIXES = {".txt", ".md", ".jsonl"}
-MAX_DOCUMENT_BYTES = 20_000_000  # beyond this it is a corpus or a dump, not a document
-_SNIFFED = 64_000  # bytes looked at to tell an encoding
-_NOT_FIELDS = {"id", "text", "preparation"}  # the last is what a domain extracts, never a record's own
+INGESTED = "documents"  # folder of the shards in a run of autodata.corpora.ingest
+_COMMAND = "python -m autodata.corpora.ingest"
+_KINDS = ".txt, .md, .pdf, .jsonl or .parquet"
+_ANY = OwnFilters(max_chars=own.MAX_TEXT_BYTES)
 
 
 class DocumentsError(ValueError):
     """There is nothing to work on; the message names the path and what to put there."""
-
-
-class _Skip(ValueError):
-    """One bad file or line."""
 
 
 @dataclass
@@ -37,12 +34,12 @@ class Corpus:
 def read_corpus(path: str, limit: int | None = None) -> Corpus:
     """Every document under `path`, in the order of file names; bad ones are skipped with a reason.
 
-    Raises DocumentsError when the path does not exist or holds no usable document.
+    Raises DocumentsError when the path does not exist, holds no usable document, or is an ingest that is not done.
     """
     corpus, seen = Corpus(), set()
-    for source, document in _read_all(_find_files(Path(path))):
-        if isinstance(document, _Skip):
-            corpus.skipped.append((source, str(document)))
+    for source, document in _read_all(Path(path)):
+        if isinstance(document, str):
+            corpus.skipped.append((source, document))
         elif document.id in seen:
             corpus.skipped.append((source, f"the id {document.id!r} was used before"))
         else:
@@ -53,7 +50,7 @@ def read_corpus(path: str, limit: int | None = None) -> Corpus:
     if not corpus.documents:
         reasons = "; ".join(f"{where}: {why}" for where, why in corpus.skipped[:3])
         raise DocumentsError(
-            f"documents.path={path}: no usable .txt, .md or .jsonl document" + (f" ({reasons})" if reasons else "")
+            f"documents.path={path}: no usable {_KINDS} document" + (f" ({reasons})" if reasons else "")
         )
     return corpus
 
@@ -67,112 +64,53 @@ def group_documents(documents: Sequence[Document], size: int, seed: int) -> list
     return [_join(shuffled[i : i + size]) for i in range(0, len(shuffled), size)]
 
 
+def find_files(path: Path, suffixes: tuple[str, ...]) -> list[tuple[Path, str]]:
+    """The files below a folder with one of these endings, and their names in it, in order; hidden ones are left out."""
+    found = ((p, p.relative_to(path)) for p in path.rglob("*") if p.name.lower().endswith(suffixes) and p.is_file())
+    return sorted((p, name.as_posix()) for p, name in found if not any(part.startswith(".") for part in name.parts))
+
+
 def _join(members: Sequence[Document]) -> Document:
     text = "\n\n".join(f"Sample {number}\n{d.text}" for number, d in enumerate(members, 1))
     ids = [d.id for d in members]
     identity = "group-" + hashlib.sha256(json.dumps(ids).encode()).hexdigest()[:16]
-    return Document(identity, text, "; ".join(d.source for d in members), {"members": ids})
+    licences = sorted({str(d.fields["licence"]) for d in members if d.fields.get("licence")})
+    fields = {"members": ids} | ({"licence": "; ".join(licences)} if licences else {})
+    return Document(identity, text, "; ".join(d.source for d in members), fields)
 
 
-def _find_files(path: Path) -> list[tuple[Path, str]]:
+def _read_all(path: Path) -> Iterator[tuple[str, Document | str]]:
     if not path.exists():
         raise DocumentsError(f"documents.path={path}: no such file or folder")
-    if path.is_file():
-        return [(path, path.name)]
-    found = (p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in SUFFIXES)
-    return sorted((p, p.relative_to(path).as_posix()) for p in found if not p.name.startswith("."))
+    if (path / "manifest.json").exists():
+        yield from _read_ingested(path)
+        return
+    for file, name in [(path, path.name)] if path.is_file() else find_files(path, own.SUFFIXES):
+        for row in own.read(file, name):
+            where = name if file.suffix.lower() in own.TEXTS else f"{name}:{row.line}"
+            yield where, row.reason if isinstance(row, Bad) else _attempt(row, where)
 
 
-def _read_all(files: list[tuple[Path, str]]) -> Iterator[tuple[str, Document | _Skip]]:
-    for path, name in files:
-        if path.suffix.lower() == ".jsonl":
-            yield from _read_jsonl(path, name)
-        else:
-            yield name, _attempt_file(path, name)
-
-
-def _attempt_file(path: Path, name: str) -> Document | _Skip:
+def _attempt(row: Row, where: str) -> Document | str:
     try:
-        if path.stat().st_size > MAX_DOCUMENT_BYTES:
-            raise _Skip(f"larger than {MAX_DOCUMENT_BYTES} bytes; split it")
-        return Document(name, _clean(_decode(path.read_bytes())), name)
-    except OSError as error:
-        return _Skip(f"cannot be read: {error.strerror}")
-    except _Skip as problem:
-        return problem
+        record = own.parse(row, _ANY)
+    except Drop as drop:
+        return str(drop)
+    return Document(record.id, record.text, where, record.fields | _state(record.licence))
 
 
-def _read_jsonl(path: Path, name: str) -> Iterator[tuple[str, Document | _Skip]]:
-    number = 0
-    with path.open("rb") as file:
-        while line := file.readline(MAX_DOCUMENT_BYTES):
-            number += 1
-            source = f"{name}:{number}"
-            if not line.endswith(b"\n") and len(line) == MAX_DOCUMENT_BYTES:
-                while (rest := file.readline(MAX_DOCUMENT_BYTES)) and not rest.endswith(b"\n"):
-                    pass  # the memory used never grows with the line
-                yield source, _Skip(f"a line of more than {MAX_DOCUMENT_BYTES} bytes")
-            elif line.strip():
-                yield source, _attempt_line(line, source)
+def _state(licence: object) -> dict[str, object]:
+    return {"licence": licence} if licence else {}
 
 
-def _attempt_line(line: bytes, source: str) -> Document | _Skip:
-    try:
-        record = json.loads(_decode(line))
-        if not isinstance(record, dict):
-            raise _Skip("not a JSON object")
-        identity = record.get("id", source)
-        if not isinstance(identity, str | int):
-            raise _Skip("`id` is neither text nor a number")
-        return Document(str(identity), _clean(_find_text(record)), source, _read_fields(record))
-    except _Skip as problem:
-        return problem
-    except (ValueError, RecursionError) as error:  # ValueError also for numbers of thousands of digits
-        return _Skip(f"not JSON: {error}")
-
-
-def _find_text(record: dict[str, object]) -> str:
-    """The text of a record, or of a problem in the form of the Principia collection."""
-    text, problem, answer = (record.get(key) for key in ("text", "problem_statement", "answer"))
-    if isinstance(text, str):
-        return text
-    if not isinstance(problem, str) or not isinstance(answer, str):
-        raise _Skip("no string `text`, nor strings `problem_statement` and `answer`")
-    topic = record.get("topic")
-    beginning = f"Topic: {topic}\n" if isinstance(topic, str) and topic.strip() else ""
-    return f"{beginning}Problem: {problem}\nAnswer: {answer}"
-
-
-def _read_fields(record: dict[str, object]) -> dict[str, object]:
-    """The rest of a record, as far as it is text, numbers and truth values."""
-    kept = {k: v for k, v in record.items() if k not in _NOT_FIELDS and isinstance(v, str | int | float)}
-    return {k: _normalize(v) if isinstance(v, str) else v for k, v in kept.items()}
-
-
-def _decode(data: bytes) -> str:
-    """UTF-8 or UTF-16 by its mark, else what the bytes look like."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16", "replace")
-    if b"\0" in data:
-        raise _Skip("binary, not text")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        guess = from_bytes(data[:_SNIFFED]).best()
-    if guess is None:
-        raise _Skip("neither UTF-8 nor an encoding that could be told; convert it to UTF-8")
-    return data.decode(guess.encoding, "replace")
-
-
-def _clean(text: str) -> str:
-    """Normalised; never empty."""
-    text = _normalize(text)
-    if not text:
-        raise _Skip("empty")
-    return text
-
-
-def _normalize(text: str) -> str:
-    """Composed Unicode without control characters; line breaks as \\n."""
-    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
-    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs")).strip()
+def _read_ingested(path: Path) -> Iterator[tuple[str, Document | str]]:
+    manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+    if not manifest.get("finished"):
+        raise DocumentsError(f"documents.path={path}: not finished; run {_COMMAND} again")
+    for shard, name in find_files(path / INGESTED, (".parquet",)):
+        for row in read_rows(shard, name):
+            if isinstance(row, Bad):  # a shard was complete when it was written
+                raise DocumentsError(f"documents.path={path}: {INGESTED}/{name}: {row.reason}; ingest again")
+            v = row.value
+            where = f"{v['file']}:{v['line']}"
+            yield where, Document(v["id"], v["text"], where, json.loads(v["fields"]) | _state(v["licence"]))

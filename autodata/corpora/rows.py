@@ -16,7 +16,7 @@ import zstandard
 from pyarrow import ArrowException
 
 MAX_LINE_BYTES = 64 << 20
-SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".jsonl.xz", ".jsonl.zst", ".json.zst", ".parquet")
+SUFFIXES = (".jsonl", ".gz", ".xz", ".zst", ".parquet")  # the Semantic Scholar release has plain .gz
 _BATCH = 1_000  # rows of a parquet file in memory
 _CHUNK = 1 << 20
 _BROKEN = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError, ArrowException)
@@ -40,12 +40,12 @@ class Bad:
     reason: str
 
 
-def read_rows(path: Path, at_most: int = MAX_LINE_BYTES) -> Iterator[Row | Bad]:
-    """Every row of a file, in order. What is broken comes as Bad; rows before a cut come through.
+def read_rows(path: Path, name: str = "", at_most: int = MAX_LINE_BYTES) -> Iterator[Row | Bad]:
+    """Every row of a file, in order, which is called `name`. What is broken comes as Bad; rows before a cut come.
 
     Memory does not grow with the file nor, beyond `at_most` bytes, with a line.
     """
-    name, line = path.name, 0
+    name, line = name or path.name, 0
     try:
         source = _read_parquet(path) if path.suffix == ".parquet" else _read_lines(path, at_most)
         for line, value in enumerate(source, 1):

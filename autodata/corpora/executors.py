@@ -1,0 +1,146 @@
+"""Who runs the tasks of an ingest: this machine's cores, or a Slurm array; both with datatrove."""
+
+import ctypes
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from datatrove.executor.local import LocalPipelineExecutor
+from datatrove.executor.slurm import SlurmPipelineExecutor
+from datatrove.pipeline.base import PipelineStep
+from datatrove.utils.logging import logger
+from datatrove.utils.stats import PipelineStats
+from rich import progress as bars
+
+from autodata.config import REPO
+from autodata.corpus_recipes import IngestRecipe
+from autodata.store import RunError
+
+_PR_SET_PDEATHSIG = 1
+_POLL_S = 0.5
+_GONE_AFTER = 20  # polls without a job before its tasks are given up; shared file systems lag
+
+
+def run_stage(
+    recipe: IngestRecipe, name: str, steps: Sequence[PipelineStep], sizes: Sequence[int], work: Path
+) -> None:
+    """All tasks of a stage that are not done yet; `sizes` weighs each in the progress. Raises RunError.
+
+    What a task raises comes through; on Slurm it stands in the task's log, which the error names.
+    """
+    logs = work / "logs" / name
+    with _Watch(name, sizes, logs / "completions"):
+        if recipe.executor == "slurm":
+            _run_on_slurm(_make_array(recipe, name, steps, len(sizes), logs), logs)
+        else:
+            workers = min(recipe.workers or _count_cores(), len(sizes))
+            _Local(list(steps), tasks=len(sizes), workers=workers, logging_dir=str(logs)).run()
+
+
+class _Local(LocalPipelineExecutor):
+    def run(self) -> PipelineStats | None:
+        logger.disable("datatrove")  # what it says of itself; what a task raises comes through
+        return super().run()
+
+    def _run_for_rank(self, rank: int, local_rank: int = 0, node_rank: int = -1) -> PipelineStats:
+        logger.disable("datatrove")
+        if self.workers > 1:
+            _die_with_parent()  # else a killed command would leave workers that write beside the next one's
+        return super()._run_for_rank(rank, local_rank, node_rank)
+
+
+class _Array(SlurmPipelineExecutor):
+    def launch_merge_stats(self) -> None:
+        """No job for datatrove's statistics: the tasks' own tallies are read when all are done."""
+
+
+def _make_array(recipe: IngestRecipe, name: str, steps: Sequence[PipelineStep], tasks: int, logs: Path) -> _Array:
+    wanted = recipe.slurm
+    programs, repo = shlex.quote(str(Path(sys.executable).parent)), shlex.quote(str(REPO))
+    return _Array(
+        list(steps), tasks=tasks, workers=recipe.workers or -1, logging_dir=str(logs.resolve()), qos="",
+        time=wanted.time, partition=wanted.partition, mem_per_cpu_gb=wanted.memory_gb, max_array_size=wanted.max_array,
+        job_name=f"ingest-{name}", sbatch_args=dict(wanted.options),
+        env_command=f"export PATH={programs}:$PATH PYTHONPATH={repo} TOKENIZERS_PARALLELISM=false",
+    )  # fmt: skip
+
+
+def _run_on_slurm(array: _Array, logs: Path) -> None:
+    """Submit, or find the job that an earlier command left, and wait until every task is done."""
+    kept = logs / "job"
+    job = kept.read_text() if kept.exists() and _is_known(kept.read_text()) else ""
+    if not job:
+        array.run()
+        if array.job_id == -1:  # nothing left to do
+            return
+        job = str(array.job_id)
+        kept.write_text(job)
+    try:
+        _wait(array, job)
+    except KeyboardInterrupt:
+        subprocess.run(["scancel", job], check=False)
+        raise
+
+
+def _wait(array: _Array, job: str) -> None:
+    missed = 0
+    while left := len(array.get_incomplete_ranks()):
+        missed = 0 if _is_known(job) else missed + 1
+        if missed > _GONE_AFTER:
+            raise RunError(f"Slurm job {job} ended with {left} of {array.world_size} tasks undone; "
+                           f"see {array.slurm_logs_folder}, then run the same command again")  # fmt: skip
+        time.sleep(_POLL_S)
+
+
+def _is_known(job: str) -> bool:
+    """Whether a job still waits or runs."""
+    seen = subprocess.run(["squeue", "--noheader", f"--jobs={job}"], capture_output=True, text=True)
+    return seen.returncode == 0 and bool(seen.stdout.strip())
+
+
+class _Watch:
+    """A bar for a stage in a terminal, a line when it ends elsewhere; by the size of the tasks that are done."""
+
+    def __init__(self, name: str, sizes: Sequence[int], completions: Path):
+        self._sizes, self._completions = sizes, completions
+        self._bar = bars.Progress(
+            bars.TextColumn(name), bars.BarColumn(), bars.TaskProgressColumn(), bars.TextColumn("{task.fields[done]}"),
+            bars.TimeElapsedColumn(), bars.TimeRemainingColumn(), transient=True, disable=not sys.stderr.isatty(),
+        )  # fmt: skip
+        self._task = self._bar.add_task(name, total=sum(sizes), done="")
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+
+    def __enter__(self) -> "_Watch":
+        self._bar.start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+        self._bar.stop()
+
+    def _follow(self) -> None:
+        while not self._end.wait(_POLL_S):
+            with suppress(OSError, ValueError):
+                done = [int(file.name) for file in self._completions.iterdir()]
+                state = f"{len(done)} of {len(self._sizes)} tasks"
+                self._bar.update(self._task, completed=sum(self._sizes[rank] for rank in done), done=state)
+
+
+def _count_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _die_with_parent() -> None:
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "prctl"):  # Linux
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,126 @@
+"""What became of the rows: counts by reason, licences, lengths; as manifest, table and chart."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import matplotlib
+
+from autodata.corpora.pipeline import Tally
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+
+@dataclass
+class Totals:
+    """The tallies of all tasks."""
+
+    read: Tally = field(default_factory=Tally)  # rows, and what was dropped as they were read
+    repeats: Tally = field(default_factory=Tally)
+    personal_data: Tally = field(default_factory=Tally)
+    written: Tally = field(default_factory=Tally)
+
+    @property
+    def kept(self) -> int:
+        return len(self.written.tokens)
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """By reason, the most frequent first within each stage."""
+        return Counter(dict([*self.read.dropped.most_common(), *self.repeats.dropped.most_common()]))
+
+
+def gather(folder: Path, tasks: int) -> Totals:
+    """The sum over tasks. Raises RuntimeError when a row is neither kept nor dropped for a reason."""
+    totals = Totals()
+    for stage, total in vars(totals).items():
+        for task in range(tasks):
+            _add(total, json.loads((folder / stage / f"{task:05d}.json").read_text(encoding="utf-8")))
+    if totals.read.rows != totals.kept + totals.dropped.total():
+        raise RuntimeError(f"{totals.read.rows} rows, but {totals.kept} kept and {totals.dropped.total()} dropped")
+    return totals
+
+
+def state(totals: Totals) -> dict[str, object]:
+    """For the manifest."""
+    return {
+        "sources": totals.read.files,
+        "rows": totals.read.rows,
+        "kept": totals.kept,
+        "dropped": dict(totals.dropped),
+        "licences": dict(sorted(totals.written.licences.items())),
+        "personal_data_masked": dict(sorted(totals.personal_data.personal_data.items())),
+        "tokens": {"total": sum(totals.written.tokens), "histogram": dict(_bin(totals.written.tokens))},
+    }
+
+
+def write_report(totals: Totals, chart: str) -> str:
+    """Markdown: the funnel as picture and table, licences, lengths."""
+    facts = state(totals)
+    left = totals.read.rows
+    rows = [("rows read", "", left)]
+    for reason, count in totals.dropped.items():
+        left -= count
+        rows.append((reason, f"−{count:,}", left))
+    tokens = facts["tokens"]
+    return "\n".join(
+        [
+            "# Ingest\n",
+            f"{totals.kept:,} documents of {totals.read.rows:,} rows in {len(totals.read.files)} files, "
+            f"{tokens['total']:,} tokens.\n",
+            f"![What was left after each reason]({chart})\n",
+            "| | dropped | left |\n|---|---:|---:|",
+            *(f"| {_escape(what)} | {lost} | {count:,} |" for what, lost, count in rows),
+            *_write_counts("Licences of the documents", facts["licences"]),
+            *_write_counts("Tokens of a document", facts["tokens"]["histogram"]),
+            *_write_counts("Personal data masked", facts["personal_data_masked"]),
+            "\nEvery dropped row, with its file, line and reason, is in `dropped/`.\n",
+        ]
+    )
+
+
+def draw(totals: Totals, path: Path) -> None:
+    """A bar for what was left after each reason, as PNG."""
+    names, left = ["rows read"], [totals.read.rows]
+    for reason, count in totals.dropped.items():
+        names.append(f"− {reason}")
+        left.append(left[-1] - count)
+    figure, axes = pyplot.subplots(figsize=(8, 1 + 0.35 * len(names)))
+    bars = axes.barh(names, left, color="#9db4c0")
+    bars[-1].set_color("#253237")
+    axes.bar_label(bars, [f"{count:,}" for count in left], padding=3)
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    axes.set(xlabel="rows left", title="From rows to documents")
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def _add(total: Tally, found: dict) -> None:
+    total.rows += found["rows"]
+    total.files += found["files"]
+    total.tokens += found["tokens"]
+    for name in ("dropped", "licences", "personal_data"):
+        getattr(total, name).update(found[name])
+
+
+def _bin(tokens: list[int]) -> list[tuple[str, int]]:
+    """Lengths in powers of two, gaps included."""
+    if not tokens:
+        return []
+    counts = Counter(count.bit_length() for count in tokens)
+    sizes = range(min(counts), max(counts) + 1)
+    return [(f"{1 << size >> 1:,} to {(1 << size) - 1:,}", counts[size]) for size in sizes]
+
+
+def _write_counts(title: str, counts: dict[str, int]) -> list[str]:
+    if not counts:
+        return []
+    return [f"\n## {title}\n", "| | |\n|---|---:|", *(f"| {_escape(k)} | {v:,} |" for k, v in counts.items())]
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

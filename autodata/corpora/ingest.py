@@ -1,0 +1,125 @@
+"""Corpus files → clean documents: read, filtered, without repeats and personal data, counted.
+
+python -m autodata.corpora.ingest recipes/ingest/ingest_s2orc.yaml path=… papers=… [key=value …]
+"""
+
+import json
+import os
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from datatrove.pipeline.dedup.minhash import MinhashDedupBuckets
+from datatrove.pipeline.tokens.counter import TokensCounter
+
+from autodata import store
+from autodata.config import RecipeError, load
+from autodata.corpora import funnel, sources
+from autodata.corpora.executors import run_stage
+from autodata.corpora.files import INGESTED
+from autodata.corpora.pipeline import Count, Load, Mask, Read, write_documents
+from autodata.corpora.repeats import CONFIG, Choose, Hashes, Signature
+from autodata.corpus_recipes import IngestRecipe
+from autodata.embedded import resolve_weights
+from autodata.store import Run, RunError
+
+DROPPED, REPORT, CHART = "dropped", "report.md", "funnel.png"
+_TOKENIZED = 16  # documents at a time: the encodings of one are far larger than its text
+
+
+def ingest(run: Run, recipe: IngestRecipe, files: dict[str, int]) -> None:
+    """All stages; those that an earlier command finished are not done again. Raises RunError, OSError."""
+    work = run.path("work")
+    tasks = sources.share_out(files)
+    sizes = [sum(files[name] for name in task) for task in tasks]
+    if recipe.source == "s2orc":
+        _read_papers(recipe, work)
+    signature = [Signature(work / "signatures")] if recipe.near_duplicates else []
+    steps = [Read(recipe, tasks, work), Hashes(work / "hashes"), write_documents(work / "read"), *signature]
+    run_stage(recipe, "read", steps, sizes, work)
+    if recipe.near_duplicates:
+        buckets = MinhashDedupBuckets(str(work / "signatures"), str(work / "pairs"), config=CONFIG)
+        run_stage(recipe, "pairs", [buckets], [1] * CONFIG.num_buckets, work)
+    run_stage(recipe, "repeats", [Choose(work, len(tasks))], [1], work)
+    steps = [Load(work, work / DROPPED / "repeats"), Mask(recipe.mask_personal_data, work),
+             TokensCounter(_find_tokenizer(recipe.tokenizer), batch_size=_TOKENIZED),
+             Count(work), write_documents(work / INGESTED)]  # fmt: skip
+    run_stage(recipe, "write", steps, sizes, work)
+    _publish(run, work, len(tasks))
+
+
+def _read_papers(recipe: IngestRecipe, work: Path) -> None:
+    """The join's table, once; it is small, and every task maps it."""
+    target = work / "eligible"
+    if not target.exists():
+        print(f"reading {recipe.papers}: which papers are eligible")
+        scratch = work / "eligible.new"
+        counts = sources.read_papers(recipe, scratch)
+        (scratch / "counts.json").write_text(json.dumps(counts))
+        scratch.rename(target)
+
+
+def _publish(run: Run, work: Path, tasks: int) -> None:
+    """The shards under their final names, the manifest, the report; only then is the work removed."""
+    tally = funnel.gather(work / "tally", tasks)
+    papers = work / "eligible" / "counts.json"
+    facts = {"papers": json.loads(papers.read_text())} if papers.exists() else {}
+    for name in (INGESTED, DROPPED):
+        (work / name).mkdir(exist_ok=True)
+        shutil.rmtree(run.path(name), ignore_errors=True)
+        shutil.copytree(work / name, run.path(name))
+    funnel.draw(tally, run.path(CHART))
+    run.write(REPORT, funnel.write_report(tally, CHART))
+    run.finish([INGESTED, DROPPED, REPORT], **facts, **funnel.state(tally))
+    shutil.rmtree(work)
+    print(f"{run.folder}: {tally.kept} documents of {tally.read.rows} rows, see {REPORT}")
+
+
+def _find_tokenizer(name: str) -> str:
+    """What datatrove loads: a tokenizer.json or a hub name."""
+    folder = Path(resolve_weights(name))
+    return str(folder / "tokenizer.json") if folder.is_dir() else name
+
+
+def _check(recipe: IngestRecipe) -> None:
+    """Raise RecipeError for a value that no schema can refuse."""
+    if recipe.executor not in ("local", "slurm"):
+        raise RecipeError(f"executor={recipe.executor}: local or slurm")
+    if recipe.executor == "slurm" and not shutil.which("sbatch"):
+        raise RecipeError("executor=slurm: no sbatch on this machine; run it where jobs are submitted")
+    if recipe.one_in < 1:
+        raise RecipeError(f"one_in={recipe.one_in}: a whole number from 1")
+    if recipe.workers is not None and recipe.workers < 1:
+        raise RecipeError(f"workers={recipe.workers}: a whole number from 1, or null for all cores")
+
+
+def main() -> None:
+    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+        print(__doc__)
+        return
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the tasks are what runs in parallel
+    try:
+        recipe = load(IngestRecipe, sys.argv[1:])
+        _check(recipe)
+        files, papers = sources.list_files(recipe), sources.list_papers(recipe)
+        opted_out = sorted(sources.read_opt_out(recipe.opt_out))
+        read = {key: store.digest(json.dumps(value).encode())
+                for key, value in (("files", files), ("papers", papers), ("opt_out", opted_out))}  # fmt: skip
+        recipe = replace(recipe, path=str(Path(recipe.path).resolve()))
+        with Run(recipe.run, "ingest", recipe, read) as run:
+            if run.is_finished:
+                print(f"{run.folder}: up to date")
+                return
+            run.start()
+            ingest(run, recipe, files)
+    except (RecipeError, RunError) as error:
+        raise SystemExit(f"error: {error}") from None
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        raise SystemExit(f"error: {name}{error.strerror or error}; free space or fix permissions, then run the same "
+                         "command again: finished tasks are kept") from None  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

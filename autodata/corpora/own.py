@@ -1,0 +1,74 @@
+"""Texts of the user's own: .txt, .md, .jsonl, .parquet and .pdf files, as people have them."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from autodata.corpora.pdf import read_pdf
+from autodata.corpora.record import Drop, Record, require_drawn
+from autodata.corpora.rows import Bad, Row, read_rows
+from autodata.corpora.texts import Unreadable, decode, normalize
+from autodata.corpus_recipes import OwnFilters
+
+TEXTS = (".txt", ".md", ".pdf")
+SUFFIXES = (*TEXTS, ".jsonl", ".jsonl.gz", ".jsonl.xz", ".jsonl.zst", ".parquet")
+MAX_TEXT_BYTES = 20_000_000  # beyond this a .txt or .md file is a corpus or a dump, not a document
+MAX_PDF_BYTES = 200_000_000
+_NOT_FIELDS = {"id", "text", "preparation"}  # the last is what a domain extracts, never a record's own
+
+
+def read(path: Path, name: str) -> Iterator[Row | Bad]:
+    """The rows of one file, which is called `name`; a text or a PDF is one row."""
+    if path.suffix.lower() in TEXTS:
+        yield _read_text(path, name)
+    else:
+        yield from read_rows(path, name)
+
+
+def parse(row: Row, filters: OwnFilters, one_in: int = 1) -> Record:
+    """The document of a row. Its id is the record's own, or where it stood. Raises Drop."""
+    is_record = Path(row.file).suffix.lower() not in TEXTS
+    identity = row.value.get("id", f"{row.file}:{row.line}" if is_record else row.file)
+    if not isinstance(identity, str | int):
+        raise Drop("`id` is neither text nor a number")
+    require_drawn(str(identity), one_in)
+    text = normalize(_find_text(row.value))
+    if not text:
+        raise Drop("empty")
+    if len(text) < filters.min_chars:
+        raise Drop("too short")
+    if len(text) > filters.max_chars:
+        raise Drop("too long")
+    fields = _keep_fields(row.value)
+    licence = fields.pop("licence", "") or fields.pop("license", "") or filters.licence
+    return Record(str(identity), text, str(licence), fields)
+
+
+def _read_text(path: Path, name: str) -> Row | Bad:
+    is_pdf = path.suffix.lower() == ".pdf"
+    limit = MAX_PDF_BYTES if is_pdf else MAX_TEXT_BYTES
+    try:
+        if path.stat().st_size > limit:
+            return Bad(name, 1, f"larger than {limit} bytes; split it")
+        return Row(name, 1, {"text": read_pdf(path) if is_pdf else decode(path.read_bytes())})
+    except Unreadable as problem:
+        return Bad(name, 1, str(problem))
+    except OSError as error:
+        return Bad(name, 1, f"file cannot be read: {error.strerror or type(error).__name__}")
+
+
+def _find_text(record: Mapping[str, object]) -> str:
+    """The text of a record, or of a problem in the form of the Principia collection."""
+    text, problem, answer = (record.get(key) for key in ("text", "problem_statement", "answer"))
+    if isinstance(text, str):
+        return text
+    if not isinstance(problem, str) or not isinstance(answer, str):
+        raise Drop("no string `text`, nor strings `problem_statement` and `answer`")
+    topic = record.get("topic")
+    beginning = f"Topic: {topic}\n" if isinstance(topic, str) and topic.strip() else ""
+    return f"{beginning}Problem: {problem}\nAnswer: {answer}"
+
+
+def _keep_fields(record: Mapping[str, object]) -> dict[str, object]:
+    """The rest of a record, as far as it is text, numbers and truth values."""
+    kept = {k: v for k, v in record.items() if k not in _NOT_FIELDS and isinstance(v, str | int | float)}
+    return {k: normalize(v) if isinstance(v, str) else v for k, v in kept.items()}

@@ -1,0 +1,55 @@
+"""The text of a PDF, extracted in a process of its own.
+
+A PDF can ask for any amount of work: the kernel ends the process that uses too much.
+python -P -m autodata.corpora.pdf FILE writes the text to its standard output.
+"""
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+from autodata.corpora.texts import Unreadable
+
+CPU_SECONDS, WALL_SECONDS, MEMORY_BYTES = 60, 300, 4 << 30
+_NOT_A_PDF, _LOCKED = 65, 77  # exit statuses
+_REASONS = {_NOT_A_PDF: "not a readable PDF", _LOCKED: "PDF is locked with a password"}
+
+
+def read_pdf(path: Path) -> str:
+    """The text, page after page. Raises Unreadable; a PDF of scanned pages has no text."""
+    command = [sys.executable, "-m", "autodata.corpora.pdf", str(path)]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=WALL_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise Unreadable("PDF needs too much time or memory") from None
+    if done.returncode:
+        raise Unreadable(_REASONS.get(done.returncode, "PDF needs too much time or memory"))
+    return done.stdout.decode("utf-8", "replace")
+
+
+def extract(path: Path) -> str:
+    """All pages in the order of the file, a blank line between them. Raises what pypdf does."""
+    from pypdf import PdfReader  # here, so that importing this module costs nothing
+
+    with path.open("rb") as file:
+        return "\n\n".join(page.extract_text() for page in PdfReader(file).pages)
+
+
+def main() -> None:
+    from pypdf.errors import FileNotDecryptedError, PyPdfError
+
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    try:
+        text = extract(Path(sys.argv[1]))
+    except FileNotDecryptedError:
+        sys.exit(_LOCKED)
+    # A damaged file ends in any error of the code that trusts its numbers; out of memory is not one of these.
+    except (PyPdfError, ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError):
+        sys.exit(_NOT_A_PDF)
+    sys.stdout.buffer.write(text.encode("utf-8", "replace"))
+
+
+if __name__ == "__main__":
+    main()

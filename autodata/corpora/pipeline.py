@@ -1,0 +1,191 @@
+"""The steps of an ingest, for datatrove: read → find duplicates → write.
+
+A task is one large file or some small ones. What it writes depends on its files alone, so that the output is the same
+for any number of workers and after any restart.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import file_digest, sha256
+from pathlib import Path
+
+import numpy
+import pyarrow
+from datatrove.data import Document
+from datatrove.pipeline.base import PipelineStep
+from datatrove.pipeline.writers.parquet import ParquetWriter
+from pyarrow.parquet import ParquetFile
+
+from autodata.corpora import pii
+from autodata.corpora.record import Drop
+from autodata.corpora.repeats import REASONS
+from autodata.corpora.rows import Bad, Row
+from autodata.corpora.sources import Source
+from autodata.corpora.texts import normalize
+from autodata.corpus_recipes import IngestRecipe
+
+_BATCH = 200  # documents in memory
+_TEXT = {"id": "string", "text": "string", "licence": "string", "file": "string", "line": "int64", "fields": "string"}
+_KEPT = pyarrow.schema({**_TEXT, "sha256": "string", "tokens": "int64"})
+_DROPPED = pyarrow.schema({"file": "string", "line": "int64", "id": "string", "reason": "string", "detail": "string"})
+
+
+@dataclass
+class Tally:
+    """What a task did with its rows."""
+
+    files: list[dict[str, object]] = field(default_factory=list)  # name, bytes, sha256
+    rows: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)  # by reason
+    licences: Counter[str] = field(default_factory=Counter)
+    personal_data: Counter[str] = field(default_factory=Counter)  # by kind
+    tokens: list[int] = field(default_factory=list)  # of each document
+
+    def save(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(vars(self)), encoding="utf-8")
+
+
+class Read(PipelineStep):
+    """The files of a task as documents, and a line for each row that is none."""
+
+    type, name = "📖 - READER", "corpus"
+
+    def __init__(self, recipe: IngestRecipe, tasks: list[list[str]], work: Path):
+        super().__init__()
+        self.recipe, self.tasks, self.work = recipe, tasks, work
+
+    def run(self, data: object = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
+        source, tally = Source(self.recipe, self.work / "eligible"), Tally()
+        with _write_dropped(self.work / "dropped" / "read") as dropped:
+            for name in self.tasks[rank]:
+                tally.files.append(_identify(Path(self.recipe.path) / name, name))
+                for row in source.read(name):
+                    tally.rows += 1
+                    made = _make(source, row)
+                    if isinstance(made, Drop):
+                        tally.dropped[made.reason] += 1
+                        dropped.write(_excuse(row.file, row.line, "", made.reason, made.detail), rank)
+                    else:
+                        yield made
+        tally.save(self.work / "tally" / "read" / f"{rank:05d}.json")
+
+
+class Load(PipelineStep):
+    """The documents that `Read` left in this task's file, without the repeats found among all."""
+
+    type, name = "📖 - READER", "without repeats"
+
+    def __init__(self, work: Path, folder: Path):
+        super().__init__()
+        self.work, self.folder = work, folder
+
+    def run(self, data: object = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
+        repeats = dict(numpy.load(self.work / "repeats" / f"{rank:05d}.npy").tolist())
+        tally = Tally()
+        with _write_dropped(self.folder) as dropped:
+            for number, row in enumerate(_read_parquet(self.work / "read" / f"{rank:05d}.parquet")):
+                if number in repeats:
+                    reason = REASONS[repeats[number]]
+                    tally.dropped[reason] += 1
+                    dropped.write(_excuse(row["file"], row["line"], row["id"], reason), rank)
+                else:
+                    yield Document(row.pop("text"), row.pop("id"), metadata=row)
+        tally.save(self.work / "tally" / "repeats" / f"{rank:05d}.json")
+
+
+class Mask(PipelineStep):
+    """Personal data replaced, where asked for; the hash of the text that is written."""
+
+    type, name = "✂️ - FORMAT", "personal data"
+
+    def __init__(self, is_wanted: bool, work: Path):
+        super().__init__()
+        self.is_wanted, self.work = is_wanted, work
+
+    def run(self, data: Iterator[Document], rank: int = 0, world_size: int = 1) -> Iterator[Document]:
+        tally = Tally()
+        for document in data:
+            if self.is_wanted:
+                document.text, found = pii.mask(document.text)
+                tally.personal_data += found
+            document.metadata["sha256"] = sha256(document.text.encode()).hexdigest()
+            yield document
+        tally.save(self.work / "tally" / "personal_data" / f"{rank:05d}.json")
+
+
+class Count(PipelineStep):
+    """Tokens and licences of what is written."""
+
+    type, name = "📊 - STATS", "tokens and licences"
+
+    def __init__(self, work: Path):
+        super().__init__()
+        self.work = work
+
+    def run(self, data: Iterator[Document], rank: int = 0, world_size: int = 1) -> Iterator[Document]:
+        tally = Tally()
+        for document in data:
+            document.metadata["tokens"] = document.metadata.pop("token_count")
+            tally.tokens.append(document.metadata["tokens"])
+            tally.licences[document.metadata["licence"] or "not stated"] += 1
+            yield document
+        tally.save(self.work / "tally" / "written" / f"{rank:05d}.json")
+
+
+def write_documents(folder: Path) -> ParquetWriter:
+    """One parquet file for each task that has documents, columns in a fixed order."""
+    return _write_parquet(folder, _KEPT, _flatten)
+
+
+def _write_dropped(folder: Path) -> ParquetWriter:
+    return _write_parquet(folder, _DROPPED, _take_metadata)
+
+
+def _write_parquet(folder: Path, schema: pyarrow.Schema, adapter: Callable[..., dict[str, object]]) -> ParquetWriter:
+    options = {"batch_size": _BATCH, "compression": "zstd", "max_file_size": -1}  # never in parts
+    return ParquetWriter(str(folder), "${rank}.parquet", adapter=adapter, schema=schema, **options)
+
+
+def _flatten(_: ParquetWriter, document: Document) -> dict[str, object]:
+    return {"id": document.id, "text": document.text, **document.metadata}
+
+
+def _take_metadata(_: ParquetWriter, document: Document) -> dict[str, object]:
+    return document.metadata
+
+
+def _make(source: Source, row: Row | Bad) -> Document | Drop:
+    """The document of a row, or why there is none."""
+    if isinstance(row, Bad):
+        return Drop(row.reason)
+    try:
+        record = source.parse(row)
+    except Drop as drop:
+        return drop
+    # Escaped: a lone surrogate, which JSON allows, has no place in a UTF-8 file.
+    metadata = {"licence": record.licence, "file": row.file, "line": row.line, "fields": json.dumps(record.fields)}
+    return Document(normalize(record.text), record.id, metadata=metadata)
+
+
+def _excuse(file: str, line: int, identity: str, reason: str, detail: str = "") -> Document:
+    return Document("", "", metadata={"file": file, "line": line, "id": identity, "reason": reason, "detail": detail})
+
+
+def _identify(path: Path, name: str) -> dict[str, object]:
+    """Content hash of a source file; empty where it cannot be read, which its rows then say too."""
+    try:
+        with path.open("rb") as file:
+            digest = file_digest(file, "sha256").hexdigest()
+        return {"name": name, "bytes": path.stat().st_size, "sha256": digest}
+    except OSError:
+        return {"name": name, "bytes": 0, "sha256": ""}
+
+
+def _read_parquet(path: Path) -> Iterator[Mapping[str, object]]:
+    if path.exists():  # a task without documents has none
+        with ParquetFile(path) as file:
+            for batch in file.iter_batches(_BATCH):
+                yield from batch.to_pylist()

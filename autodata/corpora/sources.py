@@ -1,0 +1,127 @@
+"""What the recipe's source is: which files, how a row becomes a document, and what identifies them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from autodata.config import RecipeError
+from autodata.corpora import own, papers, pile_of_law, principia, s2orc
+from autodata.corpora.files import find_files
+from autodata.corpora.papers import Eligible
+from autodata.corpora.record import Drop, Record
+from autodata.corpora.rows import SUFFIXES, Bad, Row, read_rows
+from autodata.corpus_recipes import IngestRecipe
+
+NAMES = ("s2orc", "pile_of_law", "principia", "own")
+_TASK_BYTES, _TASK_FILES = 256 << 20, 1_000  # small files share a task; a large one has its own
+
+
+class Source:
+    """One corpus, as one process reads it."""
+
+    def __init__(self, recipe: IngestRecipe, eligible: Path):
+        self._recipe = recipe
+        self._eligible = Eligible.load(eligible) if recipe.source == "s2orc" else None
+        self._opted_out = read_opt_out(recipe.opt_out)
+
+    def read(self, name: str) -> Iterator[Row | Bad]:
+        """The rows of a file, named as `list_files` did."""
+        return (own.read if self._recipe.source == "own" else read_rows)(Path(self._recipe.path) / name, name)
+
+    def parse(self, row: Row) -> Record:
+        """The document of a row. Raises Drop."""
+        record = self._parse(row)
+        if self._opted_out and not self._opted_out.isdisjoint(_names_of(record)):
+            raise Drop("opted out")
+        return record
+
+    def _parse(self, row: Row) -> Record:
+        recipe = self._recipe
+        if self._eligible is not None:
+            return s2orc.parse(row.value, recipe.s2orc, self._eligible, recipe.one_in)
+        if recipe.source == "pile_of_law":
+            return pile_of_law.parse(row.value, recipe.pile_of_law, recipe.one_in)
+        if recipe.source == "principia":
+            return principia.parse(row.value, recipe.principia, recipe.one_in)
+        return own.parse(row, recipe.own, recipe.one_in)
+
+
+def list_files(recipe: IngestRecipe) -> dict[str, int]:
+    """The files to read, by name below `path`, and their bytes. Raises RecipeError when there are none."""
+    if recipe.source not in NAMES:
+        raise RecipeError(f"source={recipe.source}: one of {', '.join(NAMES)}")
+    files = _list(recipe.path, own.SUFFIXES if recipe.source == "own" else SUFFIXES, "path")
+    if recipe.source == "pile_of_law":
+        files = {n: size for n, size in files.items() if pile_of_law.is_wanted(Path(n).name, recipe.pile_of_law)}
+    if not files:
+        raise RecipeError(f"path={recipe.path}: no file for source={recipe.source}; {_EXPECTED[recipe.source]}")
+    return files
+
+
+def list_papers(recipe: IngestRecipe) -> dict[str, int]:
+    """The files of the `papers` data set, which says years and fields of study. Raises RecipeError."""
+    if recipe.source != "s2orc":
+        return {}
+    if not recipe.papers:
+        raise RecipeError("papers: name the folder of the `papers` data set; the texts have no year and no field")
+    return _list(recipe.papers, SUFFIXES, "papers")
+
+
+def read_papers(recipe: IngestRecipe, folder: Path) -> dict[str, int]:
+    """Write to `folder` which papers are eligible, and count the rows that were read."""
+    rows = (row for name in list_papers(recipe) for row in read_rows(Path(recipe.papers or "") / name, name))
+    damaged = 0
+
+    def good() -> Iterator[dict[str, object]]:
+        nonlocal damaged
+        for row in rows:
+            if isinstance(row, Row):
+                yield row.value
+            else:
+                damaged += 1
+
+    counts = papers.build(good(), folder, recipe.s2orc.min_year, recipe.s2orc.field_of_study)
+    return counts | {"damaged": damaged}
+
+
+def read_opt_out(path: str | None) -> frozenset[str]:
+    """Ids, DOIs and URLs that must not be used, one on a line; # begins a comment. Raises RecipeError."""
+    if path is None:
+        return frozenset()
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"opt_out={path}: cannot be read ({error})") from error
+    return frozenset(n.casefold() for line in lines if (n := line.partition(" #")[0].strip()) and n[0] != "#")
+
+
+def share_out(files: dict[str, int]) -> list[list[str]]:
+    """The files of each task, in order. The same whatever the number of workers, and so is what they write."""
+    tasks: list[list[str]] = []
+    size = _TASK_BYTES
+    for name, bytes_ in files.items():
+        if size + bytes_ > _TASK_BYTES or len(tasks[-1]) == _TASK_FILES:
+            tasks.append([])
+            size = 0
+        tasks[-1].append(name)
+        size += bytes_
+    return tasks
+
+
+_EXPECTED = {
+    "s2orc": "it needs .jsonl.gz (or .gz parts of the release), .zst or .parquet files",
+    "pile_of_law": "it needs data/train.<subset>.<n>.jsonl.xz of a subset in pile_of_law.subsets",
+    "principia": "it needs the .parquet files of the collection",
+    "own": f"it needs {', '.join(own.SUFFIXES)} files",
+}
+
+
+def _list(folder: str, suffixes: tuple[str, ...], key: str) -> dict[str, int]:
+    root = Path(folder)
+    if not root.is_dir():
+        raise RecipeError(f"{key}={folder}: no such folder")
+    return {name: path.stat().st_size for path, name in find_files(root, suffixes)}
+
+
+def _names_of(record: Record) -> set[str]:
+    known = (record.id, *(record.fields.get(key) for key in ("doi", "url", "arxiv", "corpusid")))
+    return {str(name).casefold() for name in known if name}
