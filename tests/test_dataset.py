@@ -2,6 +2,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -250,7 +251,10 @@ def test_an_example_says_where_it_comes_from(tmp_path):
 
 
 def test_a_document_that_no_pattern_fits_has_an_unknown_licence():
-    assert find_licence("a.txt", {"*.md": "mit"}) == "unknown"
+    unstated = SimpleNamespace(document_source="a.txt", document_licence="")
+    assert find_licence(unstated, {"*.md": "mit"}) == "unknown"
+    assert find_licence(unstated, {"*.txt": "mit"}) == "mit"
+    assert find_licence(SimpleNamespace(document_source="a.txt", document_licence="CC0"), {"*": "mit"}) == "CC0"
 
 
 def run_main(monkeypatch, capsys, tmp_path, *more: str) -> str:

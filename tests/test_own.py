@@ -16,7 +16,7 @@ from tests.make_samples import SAMPLES, make_pdf
 def test_the_text_of_a_pdf(tmp_path: Path):
     (tmp_path / "a.pdf").write_bytes(make_pdf(["A first line", "and a second"]))
     (row,) = own.read(tmp_path / "a.pdf", "x/a.pdf")
-    assert row == Row("x/a.pdf", 1, {"text": "A first line\nand a second"})
+    assert row == Row("x/a.pdf", 1, {"text": "A first line\nand a second\n"})
     assert own.parse(row, OwnFilters(licence="CC0")).licence == "CC0"
     assert own.parse(row, OwnFilters()).id == "x/a.pdf"
 

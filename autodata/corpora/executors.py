@@ -1,6 +1,7 @@
 """Who runs the tasks of an ingest: this machine's cores, or a Slurm array; both with datatrove."""
 
 import ctypes
+import multiprocessing
 import os
 import shlex
 import signal
@@ -9,14 +10,16 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from pathlib import Path
 
+import dill
 from datatrove.executor.local import LocalPipelineExecutor
 from datatrove.executor.slurm import SlurmPipelineExecutor
 from datatrove.pipeline.base import PipelineStep
 from datatrove.utils.logging import logger
-from datatrove.utils.stats import PipelineStats
 from rich import progress as bars
 
 from autodata.config import REPO
@@ -45,15 +48,30 @@ def run_stage(
 
 
 class _Local(LocalPipelineExecutor):
-    def run(self) -> PipelineStats | None:
-        logger.disable("datatrove")  # what it says of itself; what a task raises comes through
-        return super().run()
+    """datatrove's executor with a pool that notices when a worker was killed, and dies with the command."""
 
-    def _run_for_rank(self, rank: int, local_rank: int = 0, node_rank: int = -1) -> PipelineStats:
-        logger.disable("datatrove")
-        if self.workers > 1:
-            _die_with_parent()  # else a killed command would leave workers that write beside the next one's
-        return super()._run_for_rank(rank, local_rank, node_rank)
+    def run(self) -> None:
+        ranks = self.get_incomplete_ranks()
+        if self.workers == 1:
+            for rank in ranks:
+                _run_task(dill.dumps(self), rank)
+            return
+        start = multiprocessing.get_context("forkserver")
+        with ProcessPoolExecutor(self.workers, start, _die_with_parent) as pool:
+            tasks = [pool.submit(_run_task, dill.dumps(self), rank) for rank in ranks]
+            try:
+                for task in as_completed(tasks):
+                    task.result()
+            except BrokenProcessPool:
+                raise RunError("a worker was killed, perhaps for its memory; run the same command again with fewer "
+                               "workers=…: finished tasks are kept") from None  # fmt: skip
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+
+def _run_task(executor: bytes, rank: int) -> None:
+    logger.disable("datatrove")  # what it says of itself; what a task raises comes through
+    dill.loads(executor)._run_for_rank(rank)
 
 
 class _Array(SlurmPipelineExecutor):

@@ -65,7 +65,7 @@ def group_documents(documents: Sequence[Document], size: int, seed: int) -> list
 
 
 def find_files(path: Path, suffixes: tuple[str, ...]) -> list[tuple[Path, str]]:
-    """The files below a folder with one of these endings, and their names in it, in order; hidden ones are left out."""
+    """The files below a folder with one of these endings, and their names in it, in order; no hidden ones."""
     found = ((p, p.relative_to(path)) for p in path.rglob("*") if p.name.lower().endswith(suffixes) and p.is_file())
     return sorted((p, name.as_posix()) for p, name in found if not any(part.startswith(".") for part in name.parts))
 

@@ -109,6 +109,7 @@ def main() -> None:
         recipe = replace(recipe, path=str(Path(recipe.path).resolve()))
         with Run(recipe.run, "ingest", recipe, read) as run:
             if run.is_finished:
+                shutil.rmtree(run.path("work"), ignore_errors=True)  # a kill may have come before this
                 print(f"{run.folder}: up to date")
                 return
             run.start()

@@ -8,12 +8,12 @@ from ipaddress import ip_address
 _EMAIL = re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}\b")
 _NUMBERS = re.compile(
     r"(?<![\w.,/-])(?:(?P<ssn>\d{3}-\d{2}-\d{4})"
-    r"|(?P<phone>(?:\+?1[-. ])?(?:\(\d{3}\) ?|\d{3}[-. ])\d{3}[-. ]\d{4})"
+    r"|(?P<phone>(?:\+?1[-. ])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[-. ])[2-9]\d\d[-. ]\d{4})"
     r"|(?P<card>\d{4}[- ]\d{4}[- ]\d{4}[- ]\d{3,4}|\d{15,16})"
     r"|(?P<ip>\d{1,3}(?:\.\d{1,3}){3}))(?![\w/-]|\.\d)"
 )
 NAMES = {"ssn": "social security number", "phone": "telephone number", "card": "card number", "ip": "IP address"}
-_DIGITS = re.compile(r"\d{3}")
+_DIGITS = re.compile(r"\d{3}|\d\.\d")
 
 
 def mask(text: str) -> tuple[str, Counter[str]]:

@@ -96,14 +96,14 @@ def read_opt_out(path: str | None) -> frozenset[str]:
 
 def share_out(files: dict[str, int]) -> list[list[str]]:
     """The files of each task, in order. The same whatever the number of workers, and so is what they write."""
-    tasks: list[list[str]] = []
-    size = _TASK_BYTES
-    for name, bytes_ in files.items():
-        if size + bytes_ > _TASK_BYTES or len(tasks[-1]) == _TASK_FILES:
+    tasks: list[list[str]] = [[]]
+    total = 0
+    for name, size in files.items():
+        if tasks[-1] and (total + size > _TASK_BYTES or len(tasks[-1]) == _TASK_FILES):
             tasks.append([])
-            size = 0
+            total = 0
         tasks[-1].append(name)
-        size += bytes_
+        total += size
     return tasks
 
 

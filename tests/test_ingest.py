@@ -1,0 +1,231 @@
+"""The ingest command: four sources, what each drops and why, and what a later command reads."""
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from autodata.corpora import ingest, sources
+from autodata.corpora.files import DocumentsError, read_corpus
+from autodata.corpora.record import Drop, require_drawn
+from autodata.store import read_manifest
+from tests.make_samples import SAMPLES, make_files, make_paper, make_papers_row, make_problems, pack
+
+REPO = Path(__file__).parent.parent
+SHORT = "s2orc.min_chars=1000"
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tmp_path_factory) -> Path:
+    """Counts words."""
+    made = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    made.save(str(path))
+    return path
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch, tokenizer):
+    """run(source, path, key=value…) → the manifest."""
+
+    def go(source: str, path: Path, *arguments: str) -> dict:
+        recipe = str(REPO / "recipes" / "ingest" / f"ingest_{source}.yaml")
+        values = [f"path={path}", f"run={tmp_path / 'run'}", f"tokenizer={tokenizer}", "workers=1", *arguments]
+        monkeypatch.setattr(sys, "argv", ["ingest", recipe, *values])
+        ingest.main()
+        return read_manifest(tmp_path / "run")
+
+    return go
+
+
+def read_table(folder: Path) -> list[dict]:
+    return pyarrow.parquet.read_table(folder).to_pylist()
+
+
+def read_dropped(folder: Path) -> set[tuple[str, int, str]]:
+    return {(row["file"], row["line"], row["reason"]) for row in read_table(folder / "dropped")}
+
+
+def test_the_samples_are_what_their_script_writes():
+    for name, data in make_files().items():
+        packed = (SAMPLES / name).read_bytes()
+        assert packed == data or gzip.decompress(packed) == gzip.decompress(data)
+    for split, rows in make_problems().items():
+        assert read_table(SAMPLES / "principia" / f"{split}-00000-of-00001.parquet") == rows
+
+
+def test_papers_of_three_releases(run, tmp_path: Path):
+    manifest = run("s2orc", SAMPLES / "s2orc", f"papers={SAMPLES / 'papers'}", SHORT)
+    assert (manifest["rows"], manifest["kept"]) == (14, 10)
+    assert manifest["dropped"] == {"not JSON": 1, "annotations are not JSON": 1, "duplicate id": 1,
+                                   "not eligible by year or field of study": 1}  # fmt: skip
+    assert manifest["licences"] == {"CCBY": 4, "odc-by": 6}
+    assert manifest["papers"]["eligible"] == 13
+    file = "s2orc_v2/20260917_0000.gz"
+    assert read_dropped(tmp_path / "run") == {
+        (file, 4, "not JSON"), (file, 5, "annotations are not JSON"), (file, 7, "duplicate id"),
+        (file, 8, "not eligible by year or field of study")}  # fmt: skip
+    documents = {d.id: d for d in read_corpus(str(tmp_path / "run")).documents}
+    assert set(documents) == {f"s2orc-{n}" for n in (1, 2, 3, 6, 7, 8, 9, 10, 11, 12)}
+    assert documents["s2orc-1"].source == f"{file}:1"
+    assert documents["s2orc-1"].fields["licence"] == "CCBY"
+    assert documents["s2orc-1"].fields["doi"] == "10.5555/1"
+    assert documents["s2orc-6"].fields["broken_spans"] == 1
+    assert documents["s2orc-7"].fields["has_abstract"] is True
+
+
+def test_court_opinions(run, tmp_path: Path):
+    manifest = run("pile_of_law", SAMPLES / "pile_of_law")
+    assert [f["name"] for f in manifest["sources"]] == ["data/train.courtlisteneropinions.0.jsonl.xz"]
+    assert len(manifest["sources"][0]["sha256"]) == 64
+    assert manifest["dropped"] == {"null row": 1, "too short": 1, "duplicate text": 1}
+    texts = [row["text"] for row in read_table(tmp_path / "run" / "documents")]
+    assert len(texts) == 2
+    assert not any("<" in text for text in texts)
+
+
+def test_problems_of_both_splits(run):
+    manifest = run("principia", SAMPLES / "principia")
+    assert (manifest["kept"], manifest["dropped"]) == (12, {"no answer": 1})
+    assert [f["name"][:4] for f in manifest["sources"]] == ["test", "trai"]
+
+
+def test_own_texts_of_every_kind(run, tmp_path: Path):
+    manifest = run("own", SAMPLES / "own", "own.licence=mine")
+    assert manifest["licences"] == {"CC-BY-4.0": 1, "CC0": 1, "mine": 3}
+    assert sum(manifest["dropped"].values()) == 2
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert "not a readable PDF" in report
+    assert (tmp_path / "run" / "funnel.png").stat().st_size > 1_000
+    rows = read_table(tmp_path / "run" / "documents")
+    assert sum(row["tokens"] for row in rows) == sum(len(row["text"].split()) for row in rows)
+    assert manifest["tokens"]["total"] == sum(row["tokens"] for row in rows)
+
+
+def test_a_finished_run_is_not_repeated_and_other_inputs_are_refused(run, tmp_path: Path, capsys):
+    first = run("principia", SAMPLES / "principia")
+    assert run("principia", SAMPLES / "principia", "workers=2", "executor=local") == first
+    assert "up to date" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="made from other inputs"):
+        run("principia", SAMPLES / "principia", "one_in=2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["executor=ssh"], "local or slurm"),
+        (["one_in=0"], "whole number from 1"),
+        (["workers=0"], "workers=0"),
+        (["source=arxiv"], "one of s2orc"),
+        (["path=nowhere"], "no such folder"),
+        (["source=pile_of_law"], "no file for source=pile_of_law"),
+        (["source=s2orc"], "name the folder of the `papers`"),
+        (["opt_out=nowhere.txt"], "opt_out=nowhere.txt"),
+    ],
+)
+def test_errors_name_what_to_change(run, arguments, message):
+    with pytest.raises(SystemExit, match=message):
+        run("principia", SAMPLES / "principia", *arguments)
+
+
+def test_a_sample_is_the_same_part_of_any_corpus(run, tmp_path: Path):
+    (tmp_path / "texts").mkdir()
+    for n in range(60):
+        (tmp_path / "texts" / f"{n}.txt").write_text(f"text number {n}")
+    manifest = run("own", tmp_path / "texts", "one_in=4")
+    assert 5 <= manifest["kept"] <= 25
+    assert manifest["dropped"] == {"not drawn": 60 - manifest["kept"]}
+    kept = {row["id"] for row in read_table(tmp_path / "run" / "documents")}
+    assert kept == {f"{n}.txt" for n in range(60) if is_drawn(f"{n}.txt", 4)}
+
+
+def is_drawn(identity: str, one_in: int) -> bool:
+    try:
+        require_drawn(identity, one_in)
+    except Drop:
+        return False
+    return True
+
+
+def test_who_opted_out_is_left_out(run, tmp_path: Path):
+    (tmp_path / "opt_out.txt").write_text("# asked us\n10.5555/2\nHTTPS://example.org/3.pdf  # by mail\ns2orc-7\n\n")
+    papers = f"papers={SAMPLES / 'papers'}"
+    manifest = run("s2orc", SAMPLES / "s2orc", papers, SHORT, f"opt_out={tmp_path / 'opt_out.txt'}")
+    assert manifest["dropped"]["opted out"] == 3
+    assert manifest["kept"] == 7
+
+
+def test_files_that_are_damaged_lose_only_what_is_damaged(run, tmp_path: Path):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    whole = gzip.compress(pack([make_paper(1), make_paper(2), make_paper(3)]))
+    (folder / "1_cut.gz").write_bytes(whole[:-30])
+    (folder / "2_lines.gz").write_bytes(gzip.compress(pack(["[1]", "null", {"corpusid": 4}, make_paper(4), "{"])))
+    (folder / "3_large.gz").write_bytes(
+        gzip.compress(b'{"a": "' + b"x" * (70 << 20) + b'"}\n' + pack([make_paper(5)]))
+    )
+    (folder / "4_gone.gz").symlink_to(tmp_path / "nowhere")
+    (folder / "5_noise.gz").write_bytes(b"no archive")
+    (folder / "papers").mkdir()
+    rows = gzip.compress(pack([make_papers_row(n) for n in range(1, 7)]))
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "a.gz").write_bytes(rows)
+    manifest = run("s2orc", folder, f"papers={tmp_path / 'papers'}", SHORT)
+    dropped = read_dropped(tmp_path / "run")
+    assert {("1_cut.gz", "file is cut off or damaged"), ("5_noise.gz", "file is cut off or damaged"),
+            ("2_lines.gz", "not an object"), ("2_lines.gz", "null row"), ("2_lines.gz", "no text"),
+            ("2_lines.gz", "not JSON")} <= {(file, reason) for file, _, reason in dropped}  # fmt: skip
+    assert ("3_large.gz", 1, f"a line of more than {64 << 20} bytes") in dropped
+    assert {row["id"] for row in read_table(tmp_path / "run" / "documents")} >= {"s2orc-4", "s2orc-5"}
+    assert manifest["rows"] == manifest["kept"] + sum(manifest["dropped"].values())
+
+
+def test_a_file_that_disappears_is_counted(run, tmp_path: Path, monkeypatch):
+    (tmp_path / "texts").mkdir()
+    for name in ("a.txt", "b.jsonl", "c.txt"):
+        (tmp_path / "texts" / name).write_text('{"text": "a text"}' if name == "b.jsonl" else f"text of {name}")
+    share_out = sources.share_out
+
+    def remove_first(files: dict[str, int]) -> list[list[str]]:
+        (tmp_path / "texts" / "b.jsonl").unlink()  # after the files were listed
+        return share_out(files)
+
+    monkeypatch.setattr(sources, "share_out", remove_first)
+    manifest = run("own", tmp_path / "texts")
+    assert manifest["dropped"] == {"file cannot be read: No such file or directory": 1}
+    assert manifest["kept"] == 2
+    assert next(f for f in manifest["sources"] if f["name"] == "b.jsonl")["sha256"] == ""
+
+
+def test_an_ingest_that_is_not_finished_is_no_corpus(run, tmp_path: Path):
+    run("principia", SAMPLES / "principia")
+    path = tmp_path / "run" / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"finished": None}))
+    with pytest.raises(DocumentsError, match="not finished"):
+        read_corpus(str(tmp_path / "run"))
+
+
+def test_a_damaged_shard_stops_the_reader(run, tmp_path: Path):
+    run("principia", SAMPLES / "principia")
+    (shard,) = (tmp_path / "run" / "documents").iterdir()
+    shard.write_bytes(shard.read_bytes()[:-100])
+    with pytest.raises(DocumentsError, match=r"00000\.parquet: file is cut off or damaged"):
+        read_corpus(str(tmp_path / "run"))
+
+
+def test_large_files_have_a_task_of_their_own_and_small_ones_share():
+    large, small = 300 << 20, 1 << 20
+    files = {"a": large, "b": small, "c": small, "d": large, "e": small}
+    assert sources.share_out(files) == [["a"], ["b", "c"], ["d"], ["e"]]
+    assert [len(t) for t in sources.share_out(dict.fromkeys(map(str, range(1_001)), 0))] == [1_000, 1]
+
+
+def test_help():
+    done = subprocess.run([sys.executable, "-m", "autodata.corpora.ingest", "--help"], capture_output=True, text=True)
+    assert "recipes/ingest/ingest_s2orc.yaml" in done.stdout
