@@ -75,7 +75,7 @@ class IngestRecipe:
     one_in: int = 1  # only one document in so many, drawn by its id
     near_duplicates: bool = True  # of texts whose word 5-grams are alike by about 0.7 or more, only the first is kept
     mask_personal_data: bool = True
-    tokenizer: str = "embedded"  # counts tokens: hub name, tokenizer.json, or that of the embedded model
+    tokenizer: str | None = "embedded"  # whose tokens are counted: hub name, tokenizer.json; None: they are not
     s2orc: S2orcFilters = field(default_factory=S2orcFilters)
     pile_of_law: PileOfLawFilters = field(default_factory=PileOfLawFilters)
     principia: PrincipiaFilters = field(default_factory=PrincipiaFilters)

@@ -220,7 +220,7 @@ def test_a_damaged_shard_stops_the_reader(run, tmp_path: Path):
 
 
 def test_large_files_have_a_task_of_their_own_and_small_ones_share():
-    large, small = 300 << 20, 1 << 20
+    large, small = 63 << 20, 2 << 20
     files = {"a": large, "b": small, "c": small, "d": large, "e": small}
     assert sources.share_out(files) == [["a"], ["b", "c"], ["d"], ["e"]]
     assert [len(t) for t in sources.share_out(dict.fromkeys(map(str, range(1_001)), 0))] == [1_000, 1]

@@ -45,6 +45,7 @@ def gather(folder: Path, tasks: int) -> Totals:
 
 def state(totals: Totals) -> dict[str, object]:
     """For the manifest."""
+    tokens = totals.written.tokens
     return {
         "sources": totals.read.files,
         "rows": totals.read.rows,
@@ -52,7 +53,7 @@ def state(totals: Totals) -> dict[str, object]:
         "dropped": dict(totals.dropped),
         "licences": dict(sorted(totals.written.licences.items())),
         "personal_data_masked": dict(sorted(totals.personal_data.personal_data.items())),
-        "tokens": {"total": sum(totals.written.tokens), "histogram": dict(_bin(totals.written.tokens))},
+        "tokens": {"total": sum(tokens), "histogram": dict(_bin(tokens))} if None not in tokens else None,
     }
 
 
@@ -64,17 +65,17 @@ def write_report(totals: Totals, chart: str) -> str:
     for reason, count in totals.dropped.items():
         left -= count
         rows.append((reason, f"−{count:,}", left))
-    tokens = facts["tokens"]
+    tokens = facts["tokens"] or {"total": 0, "histogram": {}}
+    counted = f", {tokens['total']:,} tokens" if facts["tokens"] else ""
     return "\n".join(
         [
             "# Ingest\n",
-            f"{totals.kept:,} documents of {totals.read.rows:,} rows in {len(totals.read.files)} files, "
-            f"{tokens['total']:,} tokens.\n",
+            f"{totals.kept:,} documents of {totals.read.rows:,} rows in {len(totals.read.files)} files{counted}.\n",
             f"![What was left after each reason]({chart})\n",
             "| | dropped | left |\n|---|---:|---:|",
             *(f"| {_escape(what)} | {lost} | {count:,} |" for what, lost, count in rows),
             *_write_counts("Licences of the documents", facts["licences"]),
-            *_write_counts("Tokens of a document", facts["tokens"]["histogram"]),
+            *_write_counts("Tokens of a document", tokens["histogram"]),
             *_write_counts("Personal data masked", facts["personal_data_masked"]),
             "\nEvery dropped row, with its file, line and reason, is in `dropped/`.\n",
         ]

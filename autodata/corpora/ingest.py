@@ -42,8 +42,8 @@ def ingest(run: Run, recipe: IngestRecipe, files: dict[str, int]) -> None:
         buckets = MinhashDedupBuckets(str(work / "signatures"), str(work / "pairs"), config=CONFIG)
         run_stage(recipe, "pairs", [buckets], [1] * CONFIG.num_buckets, work)
     run_stage(recipe, "repeats", [Choose(work, len(tasks))], [1], work)
-    steps = [Load(work, work / DROPPED / "repeats"), Mask(recipe.mask_personal_data, work),
-             TokensCounter(_find_tokenizer(recipe.tokenizer), batch_size=_TOKENIZED),
+    counter = [TokensCounter(_find_tokenizer(recipe.tokenizer), batch_size=_TOKENIZED)] if recipe.tokenizer else []
+    steps = [Load(work, work / DROPPED / "repeats"), Mask(recipe.mask_personal_data, work), *counter,
              Count(work), write_documents(work / INGESTED)]  # fmt: skip
     run_stage(recipe, "write", steps, sizes, work)
     _publish(run, work, len(tasks))

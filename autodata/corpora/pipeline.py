@@ -41,7 +41,7 @@ class Tally:
     dropped: Counter[str] = field(default_factory=Counter)  # by reason
     licences: Counter[str] = field(default_factory=Counter)
     personal_data: Counter[str] = field(default_factory=Counter)  # by kind
-    tokens: list[int] = field(default_factory=list)  # of each document
+    tokens: list[int | None] = field(default_factory=list)  # of each document; None where they are not counted
 
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +128,7 @@ class Count(PipelineStep):
     def run(self, data: Iterator[Document], rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         tally = Tally()
         for document in data:
-            document.metadata["tokens"] = document.metadata.pop("token_count")
+            document.metadata["tokens"] = document.metadata.pop("token_count", None)
             tally.tokens.append(document.metadata["tokens"])
             tally.licences[document.metadata["licence"] or "not stated"] += 1
             yield document

@@ -12,7 +12,7 @@ from autodata.corpora.rows import SUFFIXES, Bad, Row, read_rows
 from autodata.corpus_recipes import IngestRecipe
 
 NAMES = ("s2orc", "pile_of_law", "principia", "own")
-_TASK_BYTES, _TASK_FILES = 256 << 20, 1_000  # small files share a task; a large one has its own
+_TASK_BYTES, _TASK_FILES = 64 << 20, 1_000  # small files share a task; a large one has its own
 
 
 class Source:

@@ -36,9 +36,7 @@ def test_a_command_that_was_killed_waits_for_the_job_it_left(cluster: Cluster, c
     assert outputs(run) == outputs(undisturbed)
     assert cluster.states(job)  # the array of the first command, no second one
     names = cluster.run("squeue", "--noheader", "--states=all", "--array", "--format=%F %j").splitlines()
-    since = {
-        line.split()[0] for line in names if line.split()[1] == "ingest-read" and int(line.split()[0]) >= int(job)
-    }
+    reads = {int(number) for number, name in map(str.split, names) if name == "ingest-read"}
     assert max(reads) == int(job)
 
 

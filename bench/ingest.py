@@ -1,0 +1,137 @@
+"""What an ingest costs beside the bare decompressor and JSON parser, on files of a gigabyte.
+
+    python bench/ingest.py [--megabytes 1000] [--folder build/bench_ingest]
+
+Processor time per core, both measured here in one run: `gzip -dc` or `xz -dc` piped into orjson, and the command with
+one worker. Then the same with two files, by one and by two workers.
+"""
+
+import argparse
+import gzip
+import json
+import lzma
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+ELIGIBLE = 0.05  # of all papers that are computer science and recent, about as many
+PARSER = "import orjson, sys\nfor line in sys.stdin.buffer: orjson.loads(line)"
+
+
+@dataclass
+class Cost:
+    """Of one process and its children."""
+
+    wall_s: float
+    cpu_s: float
+    peak_mb: float  # of the largest process
+
+
+def measure(command: list[str] | str) -> Cost:
+    """Run to the end. Raises CalledProcessError."""
+    start = time.monotonic()
+    process = subprocess.Popen(command, shell=isinstance(command, str), stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise subprocess.CalledProcessError(status, command)
+    wall = time.monotonic() - start
+    return Cost(round(wall, 1), round(usage.ru_utime + usage.ru_stime, 1), round(usage.ru_maxrss / 1024))
+
+
+def write_words(chance: random.Random) -> str:
+    """Twenty megabytes of words, the frequent ones short, with the sentences of reasoning that opinions have."""
+    words = ["".join(chance.choices("etaoinshrdlu", k=2 + min(9, n // 400))) for n in range(5_000)]
+    weights = [1 / (n + 10) for n in range(len(words))]
+    common = ["because", "therefore", "held", "evidence", "statute", "requires"] * 20
+    return " ".join(chance.choices(words + common, weights + [0.002] * len(common), k=4_000_000))
+
+
+def make_texts(chance: random.Random, megabytes: int) -> Iterator[str]:
+    pool, made = write_words(chance), 0
+    while made < megabytes * 1_000_000:
+        length = int(chance.lognormvariate(10, 0.6))  # a median of 22,000 characters
+        start = chance.randrange(len(pool) - length)
+        made += length
+        yield pool[start : start + length]
+
+
+def write_papers(folder: Path, megabytes: int, seed: int) -> None:
+    """A shard of s2orc_v2 with spans for paragraphs, and the rows of `papers` that belong to it."""
+    (folder / "files").mkdir(parents=True, exist_ok=True)
+    (folder / "papers").mkdir(exist_ok=True)
+    chance = random.Random(seed)
+    with (
+        gzip.open(folder / "files" / f"{seed}.gz", "wb", 6) as file,
+        gzip.open(folder / "papers" / f"{seed}.gz", "wb", 1) as rows,
+    ):
+        for n, text in enumerate(make_texts(chance, megabytes), seed << 32):
+            spans = [{"start": i, "end": min(i + 800, len(text))} for i in range(0, len(text), 801)]
+            references = [{"start": i, "end": i + 4, "attributes": {"ref_id": "b1"}} for i in range(0, len(text), 400)]
+            annotations = {"paragraph": json.dumps(spans), "bib_ref": json.dumps(references)}
+            file.write(orjson.dumps({"corpusid": n, "body": {"text": text, "annotations": annotations}}) + b"\n")
+            category = "Computer Science" if chance.random() < ELIGIBLE else "Medicine"
+            rows.write(
+                orjson.dumps({"corpusid": n, "year": 2023, "s2fieldsofstudy": [{"category": category}]}) + b"\n"
+            )
+
+
+def write_opinions(folder: Path, megabytes: int, seed: int) -> None:
+    (folder / "files").mkdir(parents=True, exist_ok=True)
+    with lzma.open(folder / "files" / f"train.courtlisteneropinions.{seed}.jsonl.xz", "wb", preset=1) as file:
+        for n, text in enumerate(make_texts(random.Random(seed), megabytes)):
+            lines = "\n".join(text[i : i + 70] for i in range(0, len(text), 70))
+            url = f"https://example.org/{seed}/{n}/"
+            file.write(orjson.dumps({"text": lines, "created_timestamp": "01-01-2020", "url": url}) + b"\n")
+
+
+def ingest(recipe: str, folder: Path, *arguments: str) -> list[str]:
+    shutil.rmtree(folder / "run", ignore_errors=True)
+    values = [f"path={folder / 'files'}", f"run={folder / 'run'}", "s2orc.english=false", *arguments]
+    if (folder / "papers").exists():
+        values.append(f"papers={folder / 'papers'}")
+    return [sys.executable, "-m", "autodata.corpora.ingest", f"recipes/ingest/ingest_{recipe}.yaml", *values]
+
+
+def compare(recipe: str, folder: Path, bare: Cost, what: str, *arguments: str) -> None:
+    cost = measure(ingest(recipe, folder, "workers=1", *arguments))
+    manifest = json.loads((folder / "run" / "manifest.json").read_text())
+    print(json.dumps({"what": what, "rows": manifest["rows"], "kept": manifest["kept"], "cpu_s": cost.cpu_s,
+                      "bare_cpu_s": bare.cpu_s, "ratio": round(bare.cpu_s / cost.cpu_s, 2),
+                      "peak_mb": cost.peak_mb}), flush=True)  # fmt: skip
+
+
+def bench(recipe: str, write: Callable[[Path, int, int], None], decompress: str, folder: Path, megabytes: int) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    write(folder, megabytes, 1)
+    (file,) = (folder / "files").iterdir()
+    bare = measure(f"{decompress} -dc {file} | {sys.executable} -c '{PARSER}'")
+    compare(recipe, folder, bare, f"{recipe}, all, tokens counted")
+    compare(recipe, folder, bare, f"{recipe}, all", "tokenizer=null")
+    compare(recipe, folder, bare, f"{recipe}, one in 50", "one_in=50")
+    write(folder, megabytes, 2)
+    one, two = (measure(ingest(recipe, folder, f"workers={n}", "tokenizer=null")) for n in (1, 2))
+    speedup = round(one.wall_s / two.wall_s, 2)
+    print(json.dumps({"what": f"{recipe}, two files", "one_worker_s": one.wall_s, "two_workers_s": two.wall_s,
+                      "speed-up": speedup}), flush=True)  # fmt: skip
+    shutil.rmtree(folder)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--megabytes", type=int, default=1_000)
+    parser.add_argument("--folder", type=Path, default=Path("build/bench_ingest"))
+    arguments = parser.parse_args()
+    bench("s2orc", write_papers, "gzip", arguments.folder / "s2orc", arguments.megabytes)
+    bench("pile_of_law", write_opinions, "xz", arguments.folder / "pile_of_law", arguments.megabytes)
+
+
+if __name__ == "__main__":
+    main()
