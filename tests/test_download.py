@@ -1,0 +1,236 @@
+"""The downloader against a real HTTP server on loopback that breaks in the ways such servers do."""
+
+import gzip
+import hashlib
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from autodata.corpora import download, s2_api
+
+REPO = Path(__file__).parent.parent
+KEY = "k3y-that-nobody-may-see"
+CONTENT = gzip.compress(b"a row\n" * 200_000, 0)  # 1.2 MB: more than one chunk
+
+
+class World:
+    """What the server has and does: files by name, and a script of status codes or faults for each path."""
+
+    def __init__(self) -> None:
+        self.files = {"part_0.gz": CONTENT, "part_1.gz": gzip.compress(b"another\n")}
+        self.faults: dict[str, list[object]] = {}
+        self.seen: list[tuple[str, dict[str, str]]] = []
+        self.etags: dict[str, str] = {}
+        self.listings = 0
+        self.url = ""
+
+    def etag(self, name: str) -> str:
+        return self.etags.get(name) or f'"{hashlib.md5(self.files[name]).hexdigest()}"'
+
+    def paths(self, beginning: str) -> list[str]:
+        return [path for path, _ in self.seen if path.startswith(beginning)]
+
+
+class Handler(BaseHTTPRequestHandler):
+    world: World
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        self.world.seen.append((self.path, {k.lower(): v for k, v in self.headers.items()}))
+        fault = next(iter(self.world.faults.get(path, [])), None)
+        if fault is not None:
+            self.world.faults[path].pop(0)
+        if isinstance(fault, int):
+            self._answer(fault, b"", {"retry-after": "0"} if fault == 429 else {})
+        elif path.startswith("/files/"):
+            self._send_file(path.removeprefix("/files/"), fault)
+        elif "/dataset/" in path:
+            self.world.listings += 1
+            urls = [f"{self.world.url}/files/{n}?sig={self.world.listings}" for n in self.world.files]
+            self._answer(200, json.dumps({"name": "s2orc_v2", "files": urls}).encode(), {})
+        else:
+            self._answer(200, json.dumps({"release_id": "2026-09-17"}).encode(), {})
+
+    def _send_file(self, name: str, fault: object) -> None:
+        data, etag = self.world.files[name], self.world.etag(name)
+        asked = self.headers.get("range")
+        start = int(asked[6:-1]) if asked and self.headers.get("if-range") == etag else 0
+        if start >= len(data):
+            self._answer(416, b"", {"content-range": f"bytes */{len(data)}"})
+            return
+        headers = {"etag": etag}
+        if start:
+            headers["content-range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+        self._answer(206 if start else 200, data[start:], headers, cut=fault == "cut")
+
+    def _answer(self, status: int, body: bytes, headers: dict[str, str], cut: bool = False) -> None:
+        self.send_response(status)
+        for key, value in (headers | {"content-length": str(len(body))}).items():
+            self.send_header(key, value)
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2] if cut else body)
+        self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def serving(world: World) -> Iterator[None]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"world": world}))
+    world.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World()
+    with serving(made):
+        yield made
+
+
+@pytest.fixture
+def fetch(world: World, tmp_path: Path, monkeypatch, capsys):
+    """fetch(key=value…) → the folder of the files; what is printed never holds the key."""
+    monkeypatch.setattr(s2_api, "_sleep", lambda seconds: waits.append(seconds))
+    monkeypatch.setenv("S2_API_KEY", KEY)
+    waits: list[float] = []
+
+    def go(*arguments: str) -> Path:
+        recipe = str(REPO / "recipes" / "ingest" / "download_s2orc.yaml")
+        values = [f"to={tmp_path}", "datasets=[s2orc_v2]", f"base_url={world.url}/v1", "retries=2", *arguments]
+        monkeypatch.setattr(sys, "argv", ["download", recipe, *values])
+        try:
+            download.main()
+        finally:
+            printed = capsys.readouterr()
+            assert KEY not in printed.out + printed.err
+            assert "sig=" not in printed.out + printed.err
+        return tmp_path / "2026-09-17" / "s2orc_v2"
+
+    go.waits, go.to = waits, tmp_path
+    return go
+
+
+def check(folder: Path, world: World) -> None:
+    assert {p.name: p.read_bytes() for p in folder.iterdir() if p.name != download.LIST} == world.files
+    listed = json.loads((folder / download.LIST).read_bytes())
+    assert listed == [{"name": n, "bytes": len(d), "sha256": hashlib.sha256(d).hexdigest()}
+                      for n, d in sorted(world.files.items())]  # fmt: skip
+
+
+def test_all_files_and_nothing_a_second_time(world, fetch):
+    check(fetch(), world)
+    assert all(headers.get("x-api-key") == KEY for path, headers in world.seen if path.startswith("/v1"))
+    assert not any(KEY in str(headers) for path, headers in world.seen if path.startswith("/files"))
+    count = len(world.paths("/files"))
+    check(fetch(), world)
+    assert len(world.paths("/files")) == count == 2
+    assert fetch.waits  # no more than one request a second to the API
+
+
+def test_a_connection_that_breaks_goes_on_where_it_was(world, fetch):
+    world.faults["/files/part_0.gz"] = ["cut"]
+    check(fetch("files=2"), world)
+    first, second = (h for p, h in world.seen if p.startswith("/files/part_0"))
+    assert "range" not in first
+    assert 0 < int(second["range"][6:-1]) < len(CONTENT)
+    assert second["if-range"] == world.etag("part_0.gz")
+
+
+def test_a_command_that_was_killed_goes_on(world, fetch, tmp_path):
+    folder = tmp_path / "2026-09-17" / "s2orc_v2"
+    folder.mkdir(parents=True)
+    (folder / "part_0.gz.part").write_bytes(CONTENT[:700_000])
+    (folder / "part_0.gz.part.tag").write_text(world.etag("part_0.gz"))
+    check(fetch(), world)
+    assert next(h for p, h in world.seen if p.startswith("/files/part_0"))["range"] == "bytes=700000-"
+
+
+@pytest.mark.parametrize("part", [CONTENT, CONTENT + b"more"])
+def test_a_part_that_is_whole_or_too_long(world, fetch, tmp_path, part):
+    folder = tmp_path / "2026-09-17" / "s2orc_v2"
+    folder.mkdir(parents=True)
+    (folder / "part_0.gz.part").write_bytes(part)
+    (folder / "part_0.gz.part.tag").write_text(world.etag("part_0.gz"))
+    check(fetch(), world)
+
+
+def test_a_file_that_changed_starts_anew(world, fetch, tmp_path):
+    folder = tmp_path / "2026-09-17" / "s2orc_v2"
+    folder.mkdir(parents=True)
+    (folder / "part_0.gz.part").write_bytes(b"of another file")
+    (folder / "part_0.gz.part.tag").write_text('"another"')
+    check(fetch(), world)
+
+
+def test_an_address_that_expired_is_asked_for_again(world, fetch):
+    world.faults["/files/part_1.gz"] = [403]
+    check(fetch(), world)
+    assert world.listings == 2
+    assert world.paths("/files/part_1.gz")[-1].endswith("sig=2")
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_server_is_asked_again(world, fetch, status):
+    world.faults["/v1/release/latest"] = [status, status]
+    world.faults["/files/part_0.gz"] = [status]
+    check(fetch(), world)
+
+
+@pytest.mark.parametrize(
+    ("etag", "content", "message"),
+    [
+        ('"' + "0" * 32 + '"', CONTENT, "MD5"),
+        ('"in-parts-2"', CONTENT[:-8] + b"\0" * 8, "not a whole gzip file"),
+        ('"in-parts-2"', CONTENT[:-8], "not a whole gzip file"),
+    ],
+)
+def test_a_file_that_stays_damaged_is_named_and_not_kept(world, fetch, etag, content, message):
+    world.files, world.etags = {"part_0.gz": content}, {"part_0.gz": etag}
+    with pytest.raises(SystemExit, match=rf"part_0\.gz: damaged each time .*{message}"):
+        fetch()
+    assert len(world.paths("/files")) == 3
+    assert not (fetch.to / "2026-09-17" / "s2orc_v2" / "part_0.gz").exists()
+
+
+@pytest.mark.parametrize(
+    ("faults", "message"),
+    [
+        ({"/v1/release/2026-09-17/dataset/s2orc_v2": [401]}, "set S2_API_KEY to your key"),
+        ({"/v1/release/2026-09-17/dataset/s2orc_v2": [404]}, "check release and datasets"),
+        ({"/v1/release/latest": [500, 500, 500]}, "Busy after 3 attempts"),
+        ({"/files/part_0.gz": [403, 403, 403]}, "every new address"),
+        ({"/files/part_0.gz": [410]}, "HTTP 410"),
+        ({"/files/part_0.gz": ["cut"] * 3}, "after 3 attempts"),
+    ],
+)
+def test_errors_say_what_to_change(world, fetch, faults, message):
+    world.faults = faults
+    with pytest.raises(SystemExit, match=message):
+        fetch()
+
+
+@pytest.mark.parametrize("name", ["..", ".hidden", "a%2F..%2F..%2Fb%00", "%2e%2e"])
+def test_names_that_would_lead_elsewhere(world, fetch, name):
+    world.files = {name: b"x"}
+    with pytest.raises(SystemExit, match="is no name for a file"):
+        fetch()
+
+
+def test_nobody_listens(fetch):
+    with pytest.raises(SystemExit, match="ConnectError after 3 attempts"):
+        fetch("base_url=http://127.0.0.1:9")
