@@ -1,5 +1,5 @@
-# make demo: the whole chain on this machine's CPU, for real.   make test: the tests.
-# Both set up what they need; both are quick the second time.
+# make demo: the whole chain on this machine's CPU, for real.   make ingest-demo: samples of four corpora → documents.
+# make test: the tests. All set up what they need; all are quick the second time.
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DOCS ?= recipes/demo/documents
@@ -9,9 +9,9 @@ STAMP := .venv/.ready
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo ingest-demo test lint clean
 help:
-	@echo "make demo [DOCS=folder] · make test · make lint · make clean"
+	@echo "make demo [DOCS=folder] · make ingest-demo · make test · make lint · make clean"
 
 setup: $(STAMP)
 $(STAMP): requirements/cpu.txt pyproject.toml requirements/install.sh
@@ -20,6 +20,9 @@ $(STAMP): requirements/cpu.txt pyproject.toml requirements/install.sh
 
 demo: $(STAMP)
 	bash recipes/demo/run.sh "$(DOCS)" "$(RUNS)"
+
+ingest-demo: $(STAMP)
+	bash recipes/ingest/demo.sh runs/ingest-demo
 
 test: $(STAMP)
 	bash tests/run.sh

@@ -13,7 +13,8 @@ _NUMBERS = re.compile(
     r"|(?P<ip>\d{1,3}(?:\.\d{1,3}){3}))(?![\w/-]|\.\d)"
 )
 NAMES = {"ssn": "social security number", "phone": "telephone number", "card": "card number", "ip": "IP address"}
-_DIGITS = re.compile(r"\d{3}|\d\.\d")
+# Where a number can be, with a character on either side: found many times faster than the numbers themselves.
+_PLACES = re.compile(r"[0-9(+][0-9 .()+-]{5,}[0-9]")
 
 
 def mask(text: str) -> tuple[str, Counter[str]]:
@@ -25,17 +26,20 @@ def mask(text: str) -> tuple[str, Counter[str]]:
     found = Counter[str]()
 
     def replace(match: re.Match[str]) -> str:
-        kind = NAMES[match.lastgroup or ""]
-        if not _is_real(match.lastgroup or "", match[0]):
+        kind = match.lastgroup or ""
+        if not _is_real(kind, match[0]):
             return match[0]
-        found[kind] += 1
-        return f"[{kind}]"
+        found[NAMES[kind]] += 1
+        return f"[{NAMES[kind]}]"
 
     if "@" in text:
         text, found["e-mail address"] = _EMAIL.subn("[e-mail address]", text)
-    if _DIGITS.search(text):
-        text = _NUMBERS.sub(replace, text)
-    return text, +found
+    pieces, end = [], 0
+    for place in _PLACES.finditer(text):
+        start, stop = max(end, place.start() - 1), place.end() + 2  # what stands beside a number decides, too
+        pieces += [text[end:start], _NUMBERS.sub(replace, text[start:stop])]
+        end = stop
+    return "".join([*pieces, text[end:]]), +found
 
 
 def _is_real(kind: str, digits: str) -> bool:

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Samples of all four corpora through the one command: demo.sh RUNS. Finished runs are skipped.
+set -euo pipefail
+runs=$1 recipes=recipes/ingest samples=recipes/ingest/samples
+ingest() { .venv/bin/python -m autodata.corpora.ingest "$recipes/ingest_$1.yaml" "$samples/short.yaml" path="$samples/$1" run="$runs/$1" "${@:2}"; }
+ingest s2orc papers="$samples/papers"
+ingest pile_of_law
+ingest principia
+ingest own own.licence=CC0-1.0
+sed -n '/^| rows/,/^$/p' "$runs"/*/report.md
