@@ -107,6 +107,13 @@ def test_groups_hold_every_document_once_and_follow_the_seed():
     assert first.source == "; ".join(f"f:{i}" for i in numbers)
 
 
+def test_a_group_names_every_licence_of_its_members():
+    licences = ("CC0", "MIT", "CC0", "")
+    group, = group_documents([Document(f"d{i}", "t", "f", {"licence": it} if it else {})
+                              for i, it in enumerate(licences)], 4, 0)  # fmt: skip
+    assert group.fields["licence"] == "CC0; MIT"
+
+
 def test_groups_of_one_are_the_documents_themselves():
     documents = [Document(f"d{i}", "t", "f") for i in range(3)]
     assert group_documents(documents, 1, 0) == documents

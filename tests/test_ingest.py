@@ -14,7 +14,9 @@ from autodata.corpora import ingest, sources
 from autodata.corpora.files import DocumentsError, read_corpus
 from autodata.corpora.record import Drop, require_drawn
 from autodata.store import read_manifest
+from tests.fake_server import fake_server, play_cloze
 from tests.make_samples import SAMPLES, make_files, make_paper, make_papers_row, make_problems, pack
+from tests.test_generate import arguments, run_main, write_documents
 
 REPO = Path(__file__).parent.parent
 SHORT = "s2orc.min_chars=1000"
@@ -96,6 +98,16 @@ def test_problems_of_both_splits(run):
     assert [f["name"][:4] for f in manifest["sources"]] == ["test", "trai"]
 
 
+def test_the_hubs_cache_whose_files_are_links(run, tmp_path: Path):
+    (tmp_path / "blobs").mkdir()
+    snapshot = tmp_path / "snapshots" / "0a1b" / "data"
+    snapshot.mkdir(parents=True)
+    for file in (SAMPLES / "principia").iterdir():
+        (tmp_path / "blobs" / file.stem).write_bytes(file.read_bytes())
+        (snapshot / file.name).symlink_to(tmp_path / "blobs" / file.stem)
+    assert run("principia", tmp_path / "snapshots")["kept"] == 12
+
+
 def test_own_texts_of_every_kind(run, tmp_path: Path):
     manifest = run("own", SAMPLES / "own", "own.licence=mine")
     assert manifest["licences"] == {"CC-BY-4.0": 1, "CC0": 1, "mine": 3}
@@ -106,6 +118,18 @@ def test_own_texts_of_every_kind(run, tmp_path: Path):
     rows = read_table(tmp_path / "run" / "documents")
     assert sum(row["tokens"] for row in rows) == sum(len(row["text"].split()) for row in rows)
     assert manifest["tokens"]["total"] == sum(row["tokens"] for row in rows)
+
+
+def test_licences_go_from_the_file_to_the_trajectory(run, tmp_path: Path, monkeypatch, capsys):
+    """Ingest, then generate from it, against a scripted server."""
+    write_documents(tmp_path / "docs", 2)
+    run("own", tmp_path / "docs", "own.licence=CC0-1.0")
+    with fake_server(play_cloze) as server:
+        more = (f"documents.path={tmp_path / 'run'}", "domain.max_rounds=1")
+        run_main(monkeypatch, capsys, arguments(tmp_path, server.url, *more, run="generated"))
+    made = [json.loads(line) for line in (tmp_path / "generated" / "trajectories.jsonl").read_text().splitlines()]
+    assert [(t["document_id"], t["document_source"], t["document_licence"]) for t in made] == [
+        (f"doc{i}.txt", f"doc{i}.txt:1", "CC0-1.0") for i in range(2)]  # fmt: skip
 
 
 def test_a_finished_run_is_not_repeated_and_other_inputs_are_refused(run, tmp_path: Path, capsys):
@@ -224,6 +248,14 @@ def test_large_files_have_a_task_of_their_own_and_small_ones_share():
     files = {"a": large, "b": small, "c": small, "d": large, "e": small}
     assert sources.share_out(files) == [["a"], ["b", "c"], ["d"], ["e"]]
     assert [len(t) for t in sources.share_out(dict.fromkeys(map(str, range(1_001)), 0))] == [1_000, 1]
+
+
+@pytest.mark.slow
+def test_the_demo_of_the_readme(tmp_path: Path):
+    done = subprocess.run(["bash", "recipes/ingest/demo.sh", str(tmp_path)], cwd=REPO, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    kept = {source: read_manifest(tmp_path / source)["kept"] for source in sources.NAMES}
+    assert kept == {"s2orc": 10, "pile_of_law": 2, "principia": 12, "own": 5}
 
 
 def test_help():
