@@ -11,8 +11,9 @@ import yaml
 REPO = Path(__file__).parent.parent
 REGISTER = yaml.safe_load((REPO / "docs" / "fidelity.yaml").read_text())
 TAGGED = sorted([*REPO.glob("autodata/domains/*/domain.yaml"), REPO / "recipes/models/paper.yaml",
-                 *(p for d in ("cs", "legal", "science", "ingest") for p in (REPO / "recipes" / d).glob("*.yaml"))])  # fmt: skip
-OURS = {"include", "run", "name", "arms", "agentic", "cot", "path", "papers", "to"}  # no value of the paper's: where things are
+                 *(p for d in ("ingest", "cs", "legal", "science") for p in REPO.glob(f"recipes/{d}/*.yaml"))])  # fmt: skip
+# No values of the paper's: where things are.
+OURS = {"include", "run", "name", "arms", "agentic", "cot", "path", "papers", "to"}
 
 
 @cache
