@@ -3,12 +3,17 @@
 python -m autodata.corpora.download recipes/ingest/download_s2orc.yaml [key=value …]
 """
 
+import errno
+import logging
 import os
+import shutil
 import sys
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
+import httpx
 import orjson
 from rich import progress as bars
 
@@ -19,6 +24,7 @@ from autodata.corpora.transfer import Damaged, Transfer, fetch
 from autodata.corpus_recipes import DownloadRecipe
 
 LIST = "download.json"
+_OWN_ENDINGS = (".part", ".part.tag", ".new")  # of what is written beside a file
 
 
 @dataclass(frozen=True)
@@ -36,8 +42,11 @@ class Folder:
     def __init__(self, path: Path):
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
-        listed = orjson.loads((path / LIST).read_bytes()) if (path / LIST).exists() else []
-        self.stored = {entry["name"]: Stored(**entry) for entry in listed}
+        try:
+            listed = orjson.loads((path / LIST).read_bytes()) if (path / LIST).exists() else []
+            self.stored = {entry["name"]: Stored(**entry) for entry in listed}
+        except (orjson.JSONDecodeError, TypeError, KeyError):
+            raise DownloadError(f"{path / LIST}: not readable; delete it and the files are fetched again") from None
 
     def has(self, name: str) -> bool:
         file, entry = self.path / name, self.stored.get(name)
@@ -56,47 +65,74 @@ def download(recipe: DownloadRecipe, api: Api) -> None:
     release = api.find_release(recipe.release)
     for dataset in recipe.datasets:
         folder = Folder(Path(recipe.to) / release / s2_api.require_plain(dataset))
-        remotes = api.list_files(release, dataset)[: recipe.files]
+        remotes = _list_files(api, release, dataset)[: recipe.files]
         missing = [remote.name for remote in remotes if not folder.has(remote.name)]
         print(f"{folder.path}: {len(remotes)} files, {len(missing)} to fetch")
         for name in missing:
             remotes = _get_one(api, folder, name, remotes, (release, dataset))
 
 
+def _list_files(api: Api, release: str, dataset: str) -> list[Remote]:
+    """The files of a data set, none of which would overwrite another or what is ours. Raises DownloadError."""
+    remotes = api.list_files(release, dataset)
+    for name, times in Counter(remote.name for remote in remotes).items():
+        if times > 1 or name == LIST or name.endswith(_OWN_ENDINGS):
+            raise DownloadError(f"{dataset}: the list has {name!r} {times} times; such a file cannot be kept")
+    return remotes
+
+
 def _get_one(api: Api, folder: Folder, name: str, remotes: list[Remote], of: tuple[str, str]) -> list[Remote]:
     """Fetch one file, with a new list of addresses when the old ones have expired; the list that is good now."""
-    for is_last in (False, False, True):
-        url = next((remote.url for remote in remotes if remote.name == name), None)
-        if url is None:
-            raise DownloadError(f"{name}: no longer in the release; name the release with release=…")
+    damaged_left, expired_left = 1, 2  # apart: an address that expires says nothing of the bytes
+    while True:
         try:
-            with Progress(name) as progress:
-                size, sha256 = fetch(Transfer(url, folder.path / name, api.timeout_s, api.retries), progress.show)
-            folder.add(Stored(name, size, sha256))
-            if not sys.stderr.isatty():
-                print(f"{folder.path / name}: {size:,} bytes")
+            _store(api, folder, _find(remotes, name))
             return remotes
-        except Expired:
-            if is_last:
-                raise DownloadError(f"{name}: every new address for it is refused") from None
-            remotes = api.list_files(*of)
         except Damaged as problem:
-            if is_last:
+            if not damaged_left:
                 raise DownloadError(f"{folder.path / name}: damaged each time it was fetched: {problem}") from None
-    raise AssertionError("the last attempt returns or raises")
+            damaged_left -= 1
+        except Expired:
+            if not expired_left:
+                raise DownloadError(f"{name}: every new address for it is refused") from None
+            expired_left -= 1
+            remotes = _list_files(api, *of)
+
+
+def _find(remotes: list[Remote], name: str) -> Remote:
+    found = next((remote for remote in remotes if remote.name == name), None)
+    if found is None:
+        raise DownloadError(f"{name}: no longer in the release; name the release with release=…")
+    return found
+
+
+def _store(api: Api, folder: Folder, remote: Remote) -> None:
+    """Fetch and list one file. Raises Expired, Damaged, DownloadError, OSError."""
+    target = folder.path / remote.name
+    with Progress(target) as progress:
+        size, sha256 = fetch(Transfer(remote.url, target, api.timeout_s, api.retries), progress.show)
+    folder.add(Stored(remote.name, size, sha256))
+    if not sys.stderr.isatty():
+        print(f"{target}: {size:,} bytes")
 
 
 class Progress:
-    """Bytes, rate and time left of one file, in a terminal."""
+    """Bytes, rate and time left of one file, in a terminal; stops a file that the disk has no room for."""
 
-    def __init__(self, name: str):
+    def __init__(self, target: Path):
+        self._target, self._is_checked = target, False
         self._bar = bars.Progress(
-            bars.TextColumn(name), bars.BarColumn(), bars.DownloadColumn(), bars.TransferSpeedColumn(),
+            bars.TextColumn("{task.description}"), bars.BarColumn(), bars.DownloadColumn(), bars.TransferSpeedColumn(),
             bars.TimeRemainingColumn(), transient=True, disable=not sys.stderr.isatty(),
         )  # fmt: skip
-        self._task = self._bar.add_task(name, total=None)
+        self._task = self._bar.add_task(target.name, total=None)
 
     def show(self, done: int, total: int | None) -> None:
+        """Raises OSError when the rest of the file cannot fit: better now than hours later."""
+        if total is not None and not self._is_checked:
+            self._is_checked = True
+            if shutil.disk_usage(self._target.parent).free < total - done:
+                raise OSError(errno.ENOSPC, f"no room for {total:,} bytes", str(self._target))
         self._bar.update(self._task, completed=done, total=total)
 
     def __enter__(self) -> "Progress":
@@ -107,13 +143,42 @@ class Progress:
         self._bar.stop()
 
 
+def _check(recipe: DownloadRecipe) -> None:
+    """Raise RecipeError for a value that no schema can refuse."""
+    if not recipe.datasets:
+        raise RecipeError("datasets=[]: name one or more, for example datasets=[s2orc_v2]")
+    if recipe.files is not None and recipe.files < 1:
+        raise RecipeError(f"files={recipe.files}: 1 or more, or null for all")
+    if recipe.retries < 0:
+        raise RecipeError(f"retries={recipe.retries}: 0 or more")
+    for name in ("requests_per_second", "timeout_s"):
+        if not getattr(recipe, name) > 0:
+            raise RecipeError(f"{name}={getattr(recipe, name)}: a number above 0")
+    try:
+        is_url = httpx.URL(recipe.base_url).scheme in ("http", "https")
+    except httpx.InvalidURL:
+        is_url = False
+    if not is_url:
+        raise RecipeError("base_url: an address that begins with https://")
+
+
+def _read_key(variable: str) -> str:
+    """The key, or nothing. Raises RecipeError, which never shows the key."""
+    key = os.environ.get(variable, "").strip()  # a file read into a variable brings its line end along
+    if not (key.isascii() and key.isprintable()):
+        raise RecipeError(f"{variable}: holds characters that no key has; set it anew")
+    return key
+
+
 def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
         print(__doc__)
         return
     try:
         recipe = load(DownloadRecipe, sys.argv[1:])
-        with Api(recipe, os.environ.get(recipe.api_key_env, "")) as api:
+        _check(recipe)
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # at info it prints the signed addresses
+        with Api(recipe, _read_key(recipe.api_key_env)) as api:
             download(recipe, api)
     except (RecipeError, DownloadError) as error:
         raise SystemExit(f"error: {error}") from None
