@@ -3,12 +3,15 @@
 import gzip
 import hashlib
 import json
+import logging
+import ssl
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,6 +20,7 @@ from autodata.corpora import download, s2_api
 REPO = Path(__file__).parent.parent
 KEY = "k3y-that-nobody-may-see"
 CONTENT = gzip.compress(b"a row\n" * 200_000, 0)  # 1.2 MB: more than one chunk
+TLS = ssl.create_default_context()  # made once: it is slow, and nothing here is encrypted
 
 
 class World:
@@ -47,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
         if fault is not None:
             self.world.faults[path].pop(0)
         if isinstance(fault, int):
-            self._answer(fault, b"", {"retry-after": "0"} if fault == 429 else {})
+            self._answer(fault, b"", {"retry-after": "123"} if fault == 429 else {})
         elif path.startswith("/files/"):
             self._send_file(path.removeprefix("/files/"), fault)
         elif "/dataset/" in path:
@@ -103,8 +107,11 @@ def world() -> Iterator[World]:
 
 
 @pytest.fixture
-def fetch(world: World, tmp_path: Path, monkeypatch, capsys):
-    """fetch(key=value…) → the folder of the files; what is printed never holds the key."""
+def fetch(world: World, tmp_path: Path, monkeypatch, capsys, caplog):
+    """fetch(key=value…) → the folder of the files; what is printed, logged or kept never holds the key."""
+    monkeypatch.setattr(ssl, "create_default_context", lambda *_, **__: TLS)
+    monkeypatch.setattr(logging.getLogger("httpx"), "level", logging.NOTSET)  # put back afterwards
+    caplog.set_level(logging.INFO)
     monkeypatch.setattr(s2_api, "_sleep", lambda seconds: waits.append(seconds))
     monkeypatch.setenv("S2_API_KEY", KEY)
     waits: list[float] = []
@@ -117,8 +124,11 @@ def fetch(world: World, tmp_path: Path, monkeypatch, capsys):
             download.main()
         finally:
             printed = capsys.readouterr()
-            assert KEY not in printed.out + printed.err
-            assert "sig=" not in printed.out + printed.err
+            go.printed = printed.out
+            shown = printed.out + printed.err + caplog.text
+            shown += "".join(p.read_bytes().decode("latin-1") for p in tmp_path.rglob("*") if p.is_file())
+            assert KEY not in shown
+            assert "sig=" not in shown
         return tmp_path / "2026-09-17" / "s2orc_v2"
 
     go.waits, go.to = waits, tmp_path
@@ -189,6 +199,7 @@ def test_a_busy_server_is_asked_again(world, fetch, status):
     world.faults["/v1/release/latest"] = [status, status]
     world.faults["/files/part_0.gz"] = [status]
     check(fetch(), world)
+    assert sum(waited >= 123 for waited in fetch.waits) == (3 if status == 429 else 0)  # as Retry-After says
 
 
 @pytest.mark.parametrize(
@@ -203,7 +214,7 @@ def test_a_file_that_stays_damaged_is_named_and_not_kept(world, fetch, etag, con
     world.files, world.etags = {"part_0.gz": content}, {"part_0.gz": etag}
     with pytest.raises(SystemExit, match=rf"part_0\.gz: damaged each time .*{message}"):
         fetch()
-    assert len(world.paths("/files")) == 3
+    assert len(world.paths("/files")) == 2
     assert not (fetch.to / "2026-09-17" / "s2orc_v2" / "part_0.gz").exists()
 
 
@@ -229,6 +240,86 @@ def test_names_that_would_lead_elsewhere(world, fetch, name):
     world.files = {name: b"x"}
     with pytest.raises(SystemExit, match="is no name for a file"):
         fetch()
+
+
+@pytest.mark.parametrize("name", ["download.json", "a.gz.part", "a.gz.part.tag", "download.json.new"])
+def test_names_that_are_ours(world, fetch, name):
+    world.files[name] = b"x"
+    with pytest.raises(SystemExit, match="cannot be kept"):
+        fetch()
+    assert not world.paths("/files")
+
+
+def test_without_a_key(world, fetch, monkeypatch):
+    monkeypatch.delenv("S2_API_KEY")
+    world.faults["/v1/release/2026-09-17/dataset/s2orc_v2"] = [401]
+    with pytest.raises(SystemExit, match="set S2_API_KEY"):
+        fetch()
+    assert not any("x-api-key" in headers for _, headers in world.seen)
+
+
+def test_a_key_with_its_line_end(world, fetch, monkeypatch):
+    monkeypatch.setenv("S2_API_KEY", f"{KEY}\r\n")
+    check(fetch(), world)
+
+
+def test_a_key_that_is_none(world, fetch, monkeypatch):
+    monkeypatch.setenv("S2_API_KEY", f"{KEY}\n{KEY}")
+    with pytest.raises(SystemExit, match="S2_API_KEY: holds characters"):
+        fetch()
+    assert not world.seen
+
+
+def test_a_part_of_unknown_origin_is_not_used(world, fetch, tmp_path):
+    folder = tmp_path / "2026-09-17" / "s2orc_v2"
+    folder.mkdir(parents=True)
+    (folder / "part_0.gz.part").write_bytes(b"of who knows what")
+    check(fetch(), world)
+    assert "range" not in next(h for p, h in world.seen if p.startswith("/files/part_0"))
+
+
+def test_a_file_damaged_once_is_fetched_again(world, fetch):
+    world.etags = {"part_0.gz": '"' + "0" * 32 + '"'}
+    real = World.etag
+    world.etag = lambda name: real(world, name) if not world.etags.pop(name, None) else '"' + "0" * 32 + '"'
+    check(fetch(), world)
+    assert len(world.paths("/files/part_0.gz")) == 2
+
+
+def test_only_the_first_files(world, fetch):
+    folder = fetch("files=1")
+    assert sorted(p.name for p in folder.iterdir()) == [download.LIST, "part_0.gz"]
+    assert "1 files, 1 to fetch" in fetch.printed
+
+
+def test_a_disk_without_room(fetch, monkeypatch):
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(SystemExit, match=r"part_0\.gz: no room for .* bytes; free space"):
+        fetch()
+
+
+def test_a_list_that_cannot_be_read(fetch, tmp_path):
+    folder = tmp_path / "2026-09-17" / "s2orc_v2"
+    folder.mkdir(parents=True)
+    (folder / download.LIST).write_text("[{")
+    with pytest.raises(SystemExit, match="not readable; delete it"):
+        fetch()
+
+
+@pytest.mark.parametrize(
+    "argument", ["files=0", "files=-1", "retries=-1", "requests_per_second=0", "timeout_s=0", "datasets=[]",
+                 "base_url=api.example", "base_url='http://[::1/v1'"],
+)  # fmt: skip
+def test_values_that_cannot_be(world, fetch, argument):
+    with pytest.raises(SystemExit, match=argument.partition("=")[0]):
+        fetch(argument)
+    assert not world.seen
+
+
+def test_help(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["download", "--help"])
+    download.main()
+    assert "python -m autodata.corpora.download" in capsys.readouterr().out
 
 
 def test_nobody_listens(fetch):

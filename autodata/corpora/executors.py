@@ -57,6 +57,7 @@ class _Local(LocalPipelineExecutor):
                 _run_task(dill.dumps(self), rank)
             return
         start = multiprocessing.get_context("forkserver")
+        start.set_forkserver_preload(["autodata.corpora.pipeline"])  # imported once, not by every worker of a stage
         with ProcessPoolExecutor(self.workers, start, _die_with_parent) as pool:
             tasks = [pool.submit(_run_task, dill.dumps(self), rank) for rank in ranks]
             try:
