@@ -63,6 +63,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _send_file(self, name: str, fault: object) -> None:
         data, etag = self.world.files[name], self.world.etag(name)
+        if fault == "damaged":
+            data = data[:-1] + b"?"
         asked = self.headers.get("range")
         start = int(asked[6:-1]) if asked and self.headers.get("if-range") == etag else 0
         if start >= len(data):
@@ -110,8 +112,8 @@ def world() -> Iterator[World]:
 def fetch(world: World, tmp_path: Path, monkeypatch, capsys, caplog):
     """fetch(key=value…) → the folder of the files; what is printed, logged or kept never holds the key."""
     monkeypatch.setattr(ssl, "create_default_context", lambda *_, **__: TLS)
-    monkeypatch.setattr(logging.getLogger("httpx"), "level", logging.NOTSET)  # put back afterwards
     caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="httpx")  # also what the command sets is put back afterwards
     monkeypatch.setattr(s2_api, "_sleep", lambda seconds: waits.append(seconds))
     monkeypatch.setenv("S2_API_KEY", KEY)
     waits: list[float] = []
@@ -250,6 +252,13 @@ def test_names_that_are_ours(world, fetch, name):
     assert not world.paths("/files")
 
 
+def test_two_files_of_one_name(world, fetch):
+    world.files = {"a/x.gz": CONTENT, "b/x.gz": CONTENT}
+    with pytest.raises(SystemExit, match=r"'x\.gz' 2 times"):
+        fetch()
+    assert not world.paths("/files")
+
+
 def test_without_a_key(world, fetch, monkeypatch):
     monkeypatch.delenv("S2_API_KEY")
     world.faults["/v1/release/2026-09-17/dataset/s2orc_v2"] = [401]
@@ -279,9 +288,7 @@ def test_a_part_of_unknown_origin_is_not_used(world, fetch, tmp_path):
 
 
 def test_a_file_damaged_once_is_fetched_again(world, fetch):
-    world.etags = {"part_0.gz": '"' + "0" * 32 + '"'}
-    real = World.etag
-    world.etag = lambda name: real(world, name) if not world.etags.pop(name, None) else '"' + "0" * 32 + '"'
+    world.faults["/files/part_0.gz"] = ["damaged"]
     check(fetch(), world)
     assert len(world.paths("/files/part_0.gz")) == 2
 
