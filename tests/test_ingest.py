@@ -128,7 +128,7 @@ def test_licences_go_from_the_file_to_the_trajectory(run, tmp_path: Path, monkey
         more = (f"documents.path={tmp_path / 'run'}", "domain.max_rounds=1")
         run_main(monkeypatch, capsys, arguments(tmp_path, server.url, *more, run="generated"))
     made = [json.loads(line) for line in (tmp_path / "generated" / "trajectories.jsonl").read_text().splitlines()]
-    assert [(t["document_id"], t["document_source"], t["document_licence"]) for t in made] == [
+    assert sorted((t["document_id"], t["document_source"], t["document_licence"]) for t in made) == [
         (f"doc{i}.txt", f"doc{i}.txt:1", "CC0-1.0") for i in range(2)]  # fmt: skip
 
 

@@ -6,22 +6,22 @@ for any number of workers and after any restart.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import file_digest, sha256
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pyarrow
 from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 from datatrove.pipeline.writers.parquet import ParquetWriter
-from pyarrow.parquet import ParquetFile
 
 from autodata.corpora import pii
 from autodata.corpora.record import Drop
 from autodata.corpora.repeats import REASONS
-from autodata.corpora.rows import Bad, Row
+from autodata.corpora.rows import Bad, Row, read_parquet
 from autodata.corpora.sources import Source
 from autodata.corpora.texts import normalize
 from autodata.corpus_recipes import IngestRecipe
@@ -86,7 +86,7 @@ class Load(PipelineStep):
         repeats = dict(numpy.load(self.work / "repeats" / f"{rank:05d}.npy").tolist())
         tally = Tally()
         with _write_dropped(self.folder) as dropped:
-            for number, row in enumerate(_read_parquet(self.work / "read" / f"{rank:05d}.parquet")):
+            for number, row in enumerate(self._read(self.work / "read" / f"{rank:05d}.parquet")):
                 if number in repeats:
                     reason = REASONS[repeats[number]]
                     tally.dropped[reason] += 1
@@ -94,6 +94,9 @@ class Load(PipelineStep):
                 else:
                     yield Document(row.pop("text"), row.pop("id"), metadata=row)
         tally.save(self.work / "tally" / "repeats" / f"{rank:05d}.json")
+
+    def _read(self, path: Path) -> Iterator[dict[str, Any]]:
+        return read_parquet(path) if path.exists() else iter(())  # a task without documents has no file
 
 
 class Mask(PipelineStep):
@@ -182,10 +185,3 @@ def _identify(path: Path, name: str) -> dict[str, object]:
         return {"name": name, "bytes": path.stat().st_size, "sha256": digest}
     except OSError:
         return {"name": name, "bytes": 0, "sha256": ""}
-
-
-def _read_parquet(path: Path) -> Iterator[Mapping[str, object]]:
-    if path.exists():  # a task without documents has none
-        with ParquetFile(path) as file:
-            for batch in file.iter_batches(_BATCH):
-                yield from batch.to_pylist()

@@ -17,7 +17,7 @@ from pyarrow import ArrowException
 
 MAX_LINE_BYTES = 64 << 20
 SUFFIXES = (".jsonl", ".gz", ".xz", ".zst", ".parquet")  # the Semantic Scholar release has plain .gz
-_BATCH = 1_000  # rows of a parquet file in memory
+_BATCH = 200  # rows of a parquet file in memory
 _CHUNK = 1 << 20
 _BROKEN = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError, ArrowException)
 
@@ -47,7 +47,7 @@ def read_rows(path: Path, name: str = "", at_most: int = MAX_LINE_BYTES) -> Iter
     """
     name, line = name or path.name, 0
     try:
-        source = _read_parquet(path) if path.suffix == ".parquet" else _read_lines(path, at_most)
+        source = read_parquet(path) if path.suffix == ".parquet" else _read_lines(path, at_most)
         for line, value in enumerate(source, 1):
             if value is not None:  # not a blank line
                 yield Bad(name, line, value) if isinstance(value, str) else Row(name, line, value)
@@ -57,10 +57,12 @@ def read_rows(path: Path, name: str = "", at_most: int = MAX_LINE_BYTES) -> Iter
         yield Bad(name, line + 1, f"file cannot be read: {error.strerror or type(error).__name__}")
 
 
-def _read_parquet(path: Path) -> Iterator[dict[str, object] | str]:
+def read_parquet(path: Path) -> Iterator[dict[str, object]]:
+    """The rows of a parquet file. Raises ArrowException, OSError."""
     with pyarrow.parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(_BATCH):
-            yield from batch.to_pylist()
+        for group in range(file.num_row_groups):  # over all groups at once, what was read is kept until the end
+            for batch in file.iter_batches(_BATCH, row_groups=[group]):
+                yield from batch.to_pylist()
 
 
 def _read_lines(path: Path, at_most: int) -> Iterator[dict[str, object] | str | None]:
