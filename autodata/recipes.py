@@ -33,6 +33,11 @@ class Server:
     env: dict[str, str] = field(default_factory=dict, metadata=OPERATIONAL)
     port: int | None = operational(None)  # None: any free one
     ready_timeout_s: float = operational(600.0)
+    # What only Slurm jobs look at:
+    replicas: int = operational(1)
+    weights_gb: float = operational(0.0)  # ten seconds more to get ready for each
+    on_cpu: bool = operational(False)  # no GPUs are asked for
+    canary: dict[str, str] = field(default_factory=dict, metadata=OPERATIONAL)  # question and answer, before any work
 
 
 @dataclass
@@ -47,6 +52,7 @@ class Endpoint:
     # What it can be held to: "json_schema", the same with "bounded" strings, "json_object", or "none".
     structured_output: str = "json_schema"
     max_in_flight: int = operational(64)
+    policy: str = operational("cache_aware")  # of the router in front of replicas
     timeout_s: float = operational(600.0)
     retries: int = operational(6)
     server: Server | None = None

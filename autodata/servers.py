@@ -36,16 +36,16 @@ class ServerError(RuntimeError):
 class RunningServer:
     """One vLLM process."""
 
-    def __init__(self, name: str, endpoint: Endpoint, log: Path):
+    def __init__(self, name: str, endpoint: Endpoint, log: Path, address: str = "127.0.0.1"):
         self.name = name
         self.endpoint = endpoint
         self.log = log
         port = _choose_port(name, endpoint)
-        endpoint.base_url = f"http://127.0.0.1:{port}/v1"
+        endpoint.base_url = f"http://{address}:{port}/v1"
         environment = {**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1", "VLLM_NO_USAGE_STATS": "1"}
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                command_line(endpoint, port),
+                command_line(endpoint, "127.0.0.1" if address == "127.0.0.1" else "0.0.0.0", port),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=environment | (endpoint.server.env if endpoint.server else {}),
@@ -80,9 +80,12 @@ class RunningServer:
                 break
             _wait_for_group(self.process, patience)
 
-    def _tail(self) -> str:
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n".join(lines[-_TAIL:])
+    def last_line(self) -> str:
+        """The end of its log, which says how far it has loaded."""
+        return self._tail(1)[-200:]
+
+    def _tail(self, lines: int = _TAIL) -> str:
+        return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
 
 @contextmanager
@@ -148,11 +151,11 @@ def main() -> None:
         raise SystemExit(f"error: {error}") from None
 
 
-def command_line(endpoint: Endpoint, port: int) -> list[str]:
+def command_line(endpoint: Endpoint, host: str, port: int) -> list[str]:
     """The vLLM server of an endpoint; `vllm serve` itself refuses to run from the CPU package."""
     weights = resolve_weights(endpoint.server.weights) if endpoint.server else ""
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", weights]
-    command += ["--served-model-name", endpoint.model, "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--served-model-name", endpoint.model, "--host", host, "--port", str(port)]
     if endpoint.revision and not Path(weights).is_dir():
         command += ["--revision", endpoint.revision]
     for flag, value in (endpoint.server.flags if endpoint.server else {}).items():

@@ -61,7 +61,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         models = {"object": "list", "data": [{"id": name, "object": "model"} for name in NAMES]}
-        self._send(Scripted(models) if self.path == "/v1/models" else Scripted(status=404))
+        known = {"/v1/models": models, "/health": {}, "/metrics": self._measure()}
+        self._send(Scripted(known[self.path]) if self.path in known else Scripted(status=404))
+
+    def _measure(self) -> bytes:
+        """In vLLM's words, as far as they are read."""
+        return f"vllm:num_requests_running {self.server.running}\nvllm:num_requests_waiting 0\n".encode()
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

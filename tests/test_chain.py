@@ -155,6 +155,6 @@ def test_every_flag_of_the_models_files_is_known_to_the_installed_vllm():
     lines = []
     for models in ("laptop", "paper"):
         recipe = load(GenerateRecipe, ["recipes/cs/generate.yaml", f"recipes/models/{models}.yaml"])
-        lines += [command_line(e, 8000)[3:] for e in recipe.models.endpoints.values()]
+        lines += [command_line(e, "0.0.0.0", 8000)[3:] for e in recipe.models.endpoints.values()]
     assert len(lines) == 4
     run(sys.executable, "-c", code, input=json.dumps(lines))

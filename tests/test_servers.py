@@ -122,7 +122,7 @@ def test_no_server_outlives_a_command_that_was_killed(tmp_path):
 
 def test_flags_go_verbatim_to_vllm():
     flags = {"dtype": "float32", "enforce-eager": True, "enable-chunked-prefill": False, "limit": {"a": 1}}
-    line = command_line(Endpoint("name", revision="r", server=Server("owner/model", flags=flags)), 7)
+    line = command_line(Endpoint("name", revision="r", server=Server("owner/model", flags=flags)), "127.0.0.1", 7)
     text = " ".join(line[3:])
     assert text == (
         "--model owner/model --served-model-name name --host 127.0.0.1 --port 7 --revision r --dtype float32 "

@@ -27,6 +27,7 @@ LEVELS = [
     {"harness"},
     {"orchestrator", "cot_self_instruct"},
     {
+        "cluster",
         "corpora",
         "generation",
         "generate",

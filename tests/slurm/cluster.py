@@ -154,6 +154,10 @@ class Cluster:
         seen = subprocess.run(command, capture_output=True, text=True, env=self.env)
         return self.alive() and seen.returncode == 0 and set(seen.stdout.split()) == {"idle"}
 
+    def until_idle(self) -> None:
+        """Until nodes that were set down have registered again, which they do by themselves."""
+        until(self.idle, 90, lambda: self.run("sinfo", "--Node", "--long"))
+
     def stop(self) -> None:
         """Cancel all jobs, wait for their processes, then end the daemons, the last started first."""
         if all(daemon.poll() is None for daemon in self.daemons):

@@ -1,0 +1,215 @@
+"""A command with its servers on a Slurm cluster: submitted, balanced, replaced, and given back in the end.
+
+python -m autodata.cluster.campaign [--dry-run] MODULE RECIPE [more.yaml …] [key=value …]
+
+Run by slurm/generate.sh and slurm/eval.sh inside a small job of its own.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from autodata.cluster import fleet, jobs
+from autodata.cluster.fleet import Group
+from autodata.cluster.jobs import SlurmError
+from autodata.cluster.leases import Lease, State, Watch
+from autodata.cluster.owner import write_beat
+from autodata.cluster.router import Router, RouterError
+from autodata.cluster.serve import LEASES, MODELS
+from autodata.config import RecipeError, load, schema_for
+from autodata.recipes import Models
+
+_POLL_S = 1.0
+_QUEUE_POLL_S = 5.0  # squeue is asked no more often
+_GIVE_UP_AFTER = 4  # server jobs in a row that end without a replica that was ready
+_TERM_S = 20.0  # for the command, when the campaign is cancelled; Slurm kills after 30
+
+
+class CampaignError(RuntimeError):
+    """The campaign cannot go on; the message names the log to read."""
+
+
+class Campaign:
+    """The servers of one command, kept up for as long as it runs."""
+
+    def __init__(self, run: Path, models: Models, groups: Sequence[Group], limit: str):
+        self._run, self._models, self._groups, self._limit = run, models, groups, limit
+        self._watch = Watch(run / LEASES, float(os.environ.get("AUTODATA_STALE_S", 30)))
+        self._lead_s = {g.endpoint: fleet.limit_start(models.endpoints[g.endpoint].server) + 120 for g in groups}
+        endpoints = {g.endpoint: models.endpoints[g.endpoint] for g in groups}
+        self.routers = {n: Router(n, e.policy, run / "serving" / f"router-{n}.log") for n, e in endpoints.items()}
+        self._beat, self._looked = 0, float("-inf")
+        self._failures: Counter[str] = Counter()
+        self._known: dict[str, str] = {}  # job → group's name, of the last look
+        self._drained: set[str] = set()
+        self._was_ready: set[str] = set()  # jobs
+
+    def step(self) -> None:
+        """One look at everything, and what follows from it. Raises CampaignError, SlurmError, RouterError."""
+        self._beat += 1
+        write_beat(self._run, self._beat)
+        leases = self._watch.look()
+        ready = [lease for lease in leases if lease.state == State.READY]
+        self._was_ready |= {lease.job for lease in ready}
+        if time.monotonic() - self._looked > _QUEUE_POLL_S:
+            self._looked = time.monotonic()
+            self._replace(leases)
+        for name, router in self.routers.items():
+            router.follow([lease.url for lease in ready if lease.endpoint == name and lease.job not in self._drained])
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every endpoint has a replica."""
+        return all(router.workers for router in self.routers.values())
+
+    def stop(self) -> None:
+        """Cancel all server jobs of this run, and no other."""
+        for router in self.routers.values():
+            router.stop()
+        jobs.cancel([job.id for job in jobs.find(group.name for group in self._groups)])
+
+    def _replace(self, leases: Sequence[Lease]) -> None:
+        """A job for every group that has none, and a successor for one whose time is nearly over."""
+        found = jobs.find(group.name for group in self._groups)
+        self._count_failures({job.id for job in found})
+        self._known = {job.id: job.name for job in found}
+        ends = {lease.job: lease.deadline for lease in leases}
+        for group in self._groups:
+            own = [job.id for job in found if job.name == group.name]
+            lasting = [id for id in own if ends.get(id, float("inf")) - time.time() > self._lead_s[group.endpoint]]
+            if not lasting:
+                self._submit(group)
+            for old in set(own) - set(lasting) - self._drained:
+                if self._is_served(lasting, leases, group):
+                    self._drained.add(old)
+                    jobs.ask_to_drain(old)
+
+    def _is_served(self, lasting: Sequence[str], leases: Sequence[Lease], group: Group) -> bool:
+        ready = [lease for lease in leases if lease.job in lasting and lease.state == State.READY]
+        return len(ready) >= group.replicas
+
+    def _count_failures(self, alive: set[str]) -> None:
+        for id in self._known.keys() - alive:
+            name = self._known[id]
+            self._failures[name] = 0 if id in self._was_ready else self._failures[name] + 1
+            if self._failures[name] >= _GIVE_UP_AFTER:
+                raise CampaignError(f"{self._failures[name]} server jobs {name} ended before a replica was ready; "
+                                    f"read the logs in {self._run / 'serving'}")  # fmt: skip
+
+    def _submit(self, group: Group) -> None:
+        id = jobs.submit(fleet.make_job(group, self._run, self._limit))
+        self._known[id] = group.name
+        print(f"server job {id}: {group.replicas} × {group.endpoint}", flush=True)
+
+
+class Command:
+    """What the servers are for: a process that is drained by SIGINT and resumes when it is run again."""
+
+    def __init__(self, arguments: Sequence[str]):
+        self._arguments = arguments
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, routers: dict[str, Router]) -> None:
+        if self._process is None:
+            urls = [f"models.endpoints.{name}.base_url={router.url}" for name, router in routers.items()]
+            self._process = subprocess.Popen([sys.executable, "-m", *self._arguments, *urls], start_new_session=True)
+
+    def poll(self) -> int | None:
+        return self._process.poll() if self._process else None
+
+    def end(self, patience_s: float) -> None:
+        """Let it finish the calls under way; after the patience, end it."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        for how, wait_s in ((signal.SIGINT, patience_s), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+            self._process.send_signal(how)
+            try:
+                self._process.wait(wait_s)
+                return
+            except subprocess.TimeoutExpired:
+                continue
+
+
+class Requeue(Exception):
+    """USR1: the time of this job is nearly over."""
+
+
+class Cancelled(Exception):
+    """TERM or INT."""
+
+
+def run_campaign(campaign: Campaign, command: Command) -> int:
+    """The command's exit status. Its servers are given back, unless the campaign is requeued and will need them."""
+    is_requeued = False
+    try:
+        while (status := command.poll()) is None:
+            campaign.step()
+            if campaign.is_ready:
+                command.start(campaign.routers)
+            time.sleep(_POLL_S)
+        return status
+    except Requeue:
+        is_requeued = True
+        return _requeue(command)
+    except Cancelled:
+        return 128 + signal.SIGTERM
+    finally:
+        if not is_requeued:
+            _ignore_signals()
+            campaign.stop()
+            command.end(_TERM_S)
+
+
+def _requeue(command: Command) -> int:
+    """Drain, then the same job once more: it finds its servers by their names and its replies in the journal."""
+    _ignore_signals()
+    print("the time is nearly over: calls under way are finished, then the job is requeued", flush=True)
+    command.end(float(os.environ.get("AUTODATA_DRAIN_S", 240)))
+    jobs.requeue(os.environ["SLURM_JOB_ID"])
+    return 0
+
+
+def _raise(kind: type[Exception]) -> None:
+    def handler(*_: object) -> None:
+        raise kind
+
+    for name in (signal.SIGUSR1,) if kind is Requeue else (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, handler)
+
+
+def _ignore_signals() -> None:
+    for name in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, signal.SIG_IGN)
+
+
+def main() -> None:
+    arguments = [a for a in sys.argv[1:] if a != "--dry-run"]
+    if len(arguments) < 2 or arguments[0] in ("-h", "--help"):
+        print(__doc__)
+        return
+    try:
+        recipe = load(schema_for(arguments[1]), arguments[1:])
+        run, models = Path(recipe.run), recipe.models
+        groups = fleet.plan(models, run, int(os.environ.get("AUTODATA_GPUS_PER_NODE", 8)))
+        limit = os.environ.get("AUTODATA_SERVER_TIME", "24:00:00")
+        if "--dry-run" in sys.argv:
+            print(fleet.describe(models, groups, run, limit))
+            return
+        (run / MODELS).parent.mkdir(parents=True, exist_ok=True)
+        (run / MODELS).write_text(OmegaConf.to_yaml(OmegaConf.structured(models), resolve=True))
+        _raise(Requeue)
+        _raise(Cancelled)
+        sys.exit(run_campaign(Campaign(run, models, groups, limit), Command(arguments)))
+    except (RecipeError, SlurmError, RouterError, CampaignError) as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""Which server jobs a recipe needs: pure arithmetic, printed by --dry-run."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from autodata.cluster.jobs import Job
+from autodata.config import REPO, RecipeError
+from autodata.llm import role_config
+from autodata.recipes import Endpoint, Models, Server
+from autodata.servers import command_line
+from autodata.types import Role
+
+SCRIPT = REPO / "slurm" / "serve.sh"
+_PARALLEL = ("tensor-parallel-size", "data-parallel-size", "pipeline-parallel-size")
+_S_PER_GB = 10.0  # of weights: a tenth of a gigabyte per second, a slow shared file system
+
+
+@dataclass(frozen=True)
+class Group:
+    """One server job: some replicas of an endpoint on one node."""
+
+    endpoint: str
+    number: int  # from 0 within the endpoint
+    replicas: int
+    gpus: int  # of one replica
+    name: str  # the job's, the same for the same run and the same server
+
+    @property
+    def job_gpus(self) -> int:
+        return self.replicas * self.gpus
+
+
+def plan(models: Models, run: Path, gpus_per_node: int) -> list[Group]:
+    """The jobs of every endpoint that has a server and that a role uses. Raises RecipeError."""
+    groups = []
+    for name, endpoint in find_served(models).items():
+        assert endpoint.server
+        gpus, left = count_gpus(endpoint.server), endpoint.server.replicas
+        if gpus > gpus_per_node:
+            raise RecipeError(f"models.endpoints.{name}: a replica needs {gpus} GPUs, a node has {gpus_per_node}; see "
+                              "AUTODATA_GPUS_PER_NODE in slurm/site.env")  # fmt: skip
+        per_job = gpus_per_node // gpus if gpus else left
+        for number in range(math.ceil(left / per_job)):
+            here = min(per_job, left - number * per_job)
+            groups.append(Group(name, number, here, gpus, _name(name, number, endpoint, run)))
+    return groups
+
+
+def find_served(models: Models) -> dict[str, Endpoint]:
+    """The endpoints that a role uses and that have a server to start."""
+    used = {role_config(models, role).endpoint for role in Role if getattr(models, role)}
+    return {name: e for name, e in models.endpoints.items() if name in used and e.server and not e.base_url}
+
+
+def count_gpus(server: Server) -> int:
+    """Of one replica; 0 for a server on the CPU."""
+    return 0 if server.on_cpu else math.prod(int(server.flags.get(flag, 1)) for flag in _PARALLEL)
+
+
+def find_roles(models: Models, endpoint: str) -> list[Role]:
+    return [r for r in Role if getattr(models, r) and role_config(models, r).endpoint == endpoint]
+
+
+def limit_start(server: Server) -> float:
+    """Seconds until a replica must be ready: what the recipe says, and time to read its weights."""
+    return server.ready_timeout_s + server.weights_gb * _S_PER_GB
+
+
+def make_job(group: Group, run: Path, limit: str) -> Job:
+    """The batch job of a group."""
+    options = {"nodes": "1", "ntasks": "1", "time": limit, "signal": "B:USR1@60", "open-mode": "append",
+               "output": str(run / "serving" / f"{group.endpoint}-%j.log")}  # fmt: skip
+    if group.job_gpus:
+        options["gpus-per-node"] = str(group.job_gpus)
+    return Job(group.name, SCRIPT, (str(run), group.endpoint, str(group.replicas)), options)
+
+
+def describe(models: Models, groups: Iterable[Group], run: Path, limit: str) -> str:
+    """Every job as it would be submitted, and the command of its servers."""
+    lines = []
+    for group in groups:
+        endpoint = models.endpoints[group.endpoint]
+        roles = ", ".join(find_roles(models, group.endpoint))
+        lines += [f"# {group.endpoint}: {group.replicas} × {group.gpus} GPUs on one node, for {roles}",
+                  " ".join(make_job(group, run, limit).command()),
+                  "    " + " ".join(["python", *command_line(endpoint, "0.0.0.0", 8000)[1:]]), ""]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _name(endpoint: str, number: int, config: Endpoint, run: Path) -> str:
+    """Tells this run's server from any other's, and from one that an earlier recipe of this run started."""
+    identity = json.dumps([str(run.resolve()), number, asdict(config)], sort_keys=True, default=str)
+    return f"autodata-{hashlib.sha256(identity.encode()).hexdigest()[:10]}-{endpoint}-{number}"

@@ -1,0 +1,79 @@
+"""Whether a server really works: it names the model, generates, and can do what its roles need.
+
+`/health` alone proves nothing: a server whose engine is dead, or that emits garbage, still answers it.
+"""
+
+import json
+from collections.abc import Sequence
+
+import openai
+from openai import OpenAI
+
+from autodata.llm import EndpointError, api_key, probe
+from autodata.recipes import Endpoint
+from autodata.types import Role
+
+_SCHEMA = {
+    "type": "object",
+    "properties": {"met": {"type": "boolean"}},
+    "required": ["met"],
+    "additionalProperties": False,
+}
+_JSON = {Role.JUDGE, Role.QUALITY_VERIFIER, Role.CHALLENGER}  # what they write is read as JSON
+_TOOL = {"type": "function", "function": {"name": "go_on", "strict": True, "parameters": {
+    "type": "object", "properties": {}, "required": [], "additionalProperties": False}}}  # fmt: skip
+
+
+def probe_replica(endpoint: Endpoint, roles: Sequence[Role]) -> None:
+    """Everything that a replica of this endpoint is asked before it gets work. Raises EndpointError."""
+    probe(endpoint)
+    with OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=0, timeout=120) as client:
+        try:
+            if endpoint.structured_output in ("json_schema", "bounded") and not _JSON.isdisjoint(roles):
+                _probe_schema(client, endpoint)
+            if Role.ORCHESTRATOR in roles and endpoint.server and "tool-call-parser" in endpoint.server.flags:
+                _probe_tool(client, endpoint)
+            if endpoint.server and "reasoning-parser" in endpoint.server.flags:
+                _probe_reasoning(client, endpoint)
+            if endpoint.server and endpoint.server.canary:
+                _probe_canary(client, endpoint, **endpoint.server.canary)
+        except openai.OpenAIError as error:
+            raise EndpointError(f"{endpoint.base_url}: probe failed with {type(error).__name__}: {error}") from error
+
+
+def _ask(client: OpenAI, endpoint: Endpoint, text: str, **more: object) -> openai.types.chat.ChatCompletionMessage:
+    messages = [{"role": "user", "content": text}]
+    options = {"max_tokens": 256, "temperature": 0.0, **more}
+    return client.chat.completions.create(model=endpoint.model, messages=messages, **options).choices[0].message
+
+
+def _probe_schema(client: OpenAI, endpoint: Endpoint) -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "probe", "strict": True, "schema": _SCHEMA}}
+    text = _ask(client, endpoint, 'Reply with {"met": true}.', response_format=form, max_tokens=2048).content
+    try:
+        value = json.loads(text or "")
+    except ValueError:
+        value = None
+    if not isinstance(value, dict) or not isinstance(value.get("met"), bool):
+        raise EndpointError(f"{endpoint.base_url}: a reply under a JSON schema does not follow it: {text!r:.200}")
+
+
+def _probe_tool(client: OpenAI, endpoint: Endpoint) -> None:
+    reply = _ask(client, endpoint, "Call the function go_on.", tools=[_TOOL], tool_choice="required", max_tokens=2048)
+    names = [call.function.name for call in reply.tool_calls or []]
+    if names[:1] != ["go_on"]:
+        raise EndpointError(f"{endpoint.base_url}: no tool call where one is required; check tool-call-parser")
+
+
+def _probe_reasoning(client: OpenAI, endpoint: Endpoint) -> None:
+    reply = _ask(client, endpoint, "What is 17 + 25?")
+    reasoning = getattr(reply, "reasoning", None) or getattr(reply, "reasoning_content", None)
+    if not reasoning:
+        raise EndpointError(f"{endpoint.base_url}: no reasoning apart from the answer; check reasoning-parser")
+
+
+def _probe_canary(client: OpenAI, endpoint: Endpoint, question: str, answer: str) -> None:
+    """A question of known answer: a server with a corrupted shard is up and answers with noise."""
+    text = _ask(client, endpoint, question, max_tokens=4096).content or ""
+    if answer.casefold() not in text.casefold():
+        raise EndpointError(f"{endpoint.base_url}: asked {question!r}, expected {answer!r}, got {text!r:.200}")

@@ -1,0 +1,114 @@
+"""One replica: its vLLM process, from the start through every restart to the end."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from pathlib import Path
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from autodata.cluster.fleet import limit_start
+from autodata.cluster.leases import State
+from autodata.cluster.probes import probe_replica
+from autodata.llm import EndpointError
+from autodata.recipes import Endpoint
+from autodata.servers import RunningServer, ServerError
+from autodata.types import Role
+
+_POLL_S = 1.0
+_RESTARTS = 5  # of a server that dies; its first minutes are the likeliest
+_BUSY = ("vllm:num_requests_running", "vllm:num_requests_waiting")
+
+
+class Replica:
+    """Runs in a thread of its own; `state`, `url` and `detail` are what its lease says."""
+
+    def __init__(self, name: str, endpoint: Endpoint, roles: Sequence[Role], log: Path, address: str):
+        self.state, self.url, self.detail = State.STARTING, "", ""
+        self._name, self._endpoint, self._roles, self._log, self._address = name, endpoint, roles, log, address
+        self._drain, self._end = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._live, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def drain(self) -> None:
+        """Finish what is under way, then end."""
+        self._drain.set()
+
+    def stop(self) -> None:
+        """End now."""
+        self._end.set()
+        self._thread.join()
+
+    @property
+    def is_over(self) -> bool:
+        return not self._thread.is_alive()
+
+    def _live(self) -> None:
+        try:
+            for _ in range(1 + _RESTARTS):
+                if self._drain.is_set() or self._end.is_set():
+                    break
+                self._serve_once()
+        finally:
+            self.state = State.ENDED
+
+    def _serve_once(self) -> None:
+        """From the start of a process to its death, or to ours."""
+        endpoint = deepcopy(self._endpoint)
+        self.state, self.url = State.STARTING, ""
+        server = None
+        try:
+            server = RunningServer(self._name, endpoint, self._log, self._address)
+            self._wait_until_ready(server, endpoint)
+            if not self._is_ending():
+                self.state, self.url, self.detail = State.READY, endpoint.base_url or "", ""
+            while not self._is_ending():
+                server.check()
+                self._end.wait(_POLL_S)
+            self._finish(server)
+        except (ServerError, EndpointError, OSError) as problem:
+            self.state, self.detail = State.STARTING, str(problem)[-500:]
+            self._end.wait(_POLL_S)
+        finally:
+            if server:
+                server.stop()
+
+    def _is_ending(self) -> bool:
+        return self._drain.is_set() or self._end.is_set()
+
+    def _wait_until_ready(self, server: RunningServer, endpoint: Endpoint) -> None:
+        """Until every probe is passed. Raises ServerError, EndpointError."""
+        assert endpoint.server
+        deadline = time.monotonic() + limit_start(endpoint.server)
+        while not self._is_ending():
+            server.check()
+            self.detail = server.last_line()
+            try:
+                probe_replica(endpoint, self._roles)
+                return
+            except EndpointError as problem:
+                if time.monotonic() > deadline:
+                    raise
+                self.detail = f"{server.last_line()} | {problem}"[-500:]
+            self._end.wait(_POLL_S)
+
+    def _finish(self, server: RunningServer) -> None:
+        """Wait for the calls under way, unless there is no time for them."""
+        self.state = State.DRAINING
+        while not self._end.is_set() and count_requests(self.url) > 0:
+            server.check()
+            self._end.wait(_POLL_S)
+
+
+def count_requests(url: str, get: Callable[..., httpx.Response] = httpx.get) -> int:
+    """How many calls a server has, running and waiting; 0 when it does not say."""
+    try:
+        text = get(f"{url.removesuffix('/v1')}/metrics", timeout=10).raise_for_status().text
+    except httpx.HTTPError:
+        return 0
+    families = text_string_to_metric_families(text)
+    return int(sum(sample.value for family in families for sample in family.samples if sample.name in _BUSY))

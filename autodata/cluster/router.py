@@ -1,0 +1,90 @@
+"""vllm-router in front of the replicas of one endpoint: one URL, whatever becomes of the servers behind it."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+import httpx
+
+_START_S = 60.0
+_ENOUGH = 1_000_000  # calls at once and waiting: the client's own limits are what holds
+
+
+class RouterError(RuntimeError):
+    """The router does not start; the message names its log."""
+
+
+class Router:
+    """One router process on this node. Started when the first replica is ready."""
+
+    def __init__(self, endpoint: str, policy: str, log: Path):
+        self.endpoint = endpoint
+        self._policy, self._log = policy, log
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = _choose_port()
+        self._workers: set[str] = set()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def workers(self) -> frozenset[str]:
+        return frozenset(self._workers)
+
+    def follow(self, wanted: Collection[str]) -> None:
+        """Make these replicas, by their URLs, the ones that get calls. Starts the router anew if it died."""
+        workers = {url.removesuffix("/v1") for url in wanted}
+        if self._process is None or self._process.poll() is not None:
+            if len(workers) < (2 if self._policy == "power_of_two" else 1):  # it refuses to begin with fewer
+                return
+            self._start(sorted(workers))
+        for worker in workers - self._workers:
+            if self._post("add_worker", worker):
+                self._workers.add(worker)
+        for worker in self._workers - workers:
+            self._post("remove_worker", worker)
+            self._workers.discard(worker)
+
+    def stop(self) -> None:
+        if self._process:
+            self._process.terminate()
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    def _start(self, workers: list[str]) -> None:
+        """Raises RouterError."""
+        self._workers = set(workers)
+        command = [sys.executable, "-m", "vllm_router.launch_router", "--host", "127.0.0.1", "--port", str(self.port),
+                   "--policy", self._policy, "--prometheus-port", str(_choose_port()), "--log-level", "warning",
+                   "--request-timeout-secs", "86400", "--max-concurrent-requests", str(_ENOUGH), "--queue-size",
+                   str(_ENOUGH), "--health-check-interval-secs", "5", "--worker-startup-check-interval", "1",
+                   "--disable-retries", "--worker-urls", *workers]  # fmt: skip
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        deadline = time.monotonic() + _START_S
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                httpx.get(f"http://127.0.0.1:{self.port}/list_workers", timeout=2).raise_for_status()
+                return
+            except httpx.HTTPError:
+                time.sleep(0.1)
+        raise RouterError(f"router of {self.endpoint} (policy {self._policy}) did not start; see {self._log}")
+
+    def _post(self, what: str, worker: str) -> bool:
+        try:
+            answer = httpx.post(f"http://127.0.0.1:{self.port}/{what}", params={"url": worker}, timeout=30)
+        except httpx.HTTPError:
+            return False  # the next look tries again
+        return answer.status_code == 200 or "already exists" in answer.text
+
+
+def _choose_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]

@@ -1,0 +1,117 @@
+"""The replicas of one server job, with a lease for each. Run by slurm/serve.sh.
+
+python -m autodata.cluster.serve RUN ENDPOINT REPLICAS
+"""
+
+import os
+import signal
+import socket
+import sys
+import time
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from autodata.cluster import jobs
+from autodata.cluster.fleet import count_gpus, find_roles
+from autodata.cluster.leases import Lease, write_lease
+from autodata.cluster.owner import PATIENCE_S, OwnerWatch
+from autodata.cluster.replica import Replica
+from autodata.recipes import Endpoint, Models
+
+MODELS = "serving/models.yaml"  # in the run folder: resolved, so that all jobs of a run serve the same
+LEASES = "serving/leases"
+_BEAT_S = 5.0
+_NO_END = 365 * 86_400.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a job runs."""
+
+    job: str
+    address: str  # under which the other nodes reach this one
+    gpus: tuple[str, ...]
+    deadline: float
+
+
+class ServerJob:
+    """All replicas of a job, until they end or nobody wants them."""
+
+    def __init__(self, run: Path, name: str, replicas: list[Replica], model: str, place: Place):
+        self._folder, self._name, self._model, self._place = run / LEASES, name, model, place
+        self._replicas, self._beat = replicas, 0
+        self._owner = OwnerWatch(run, float(os.environ.get("AUTODATA_OWNER_PATIENCE_S", PATIENCE_S)))
+
+    def run(self) -> None:
+        for replica in self._replicas:
+            replica.start()
+        while not all(replica.is_over for replica in self._replicas):
+            self._write_leases()
+            if self._owner.is_gone():
+                print("the campaign that asked for these servers is gone: they end", flush=True)
+                self.stop()
+            time.sleep(_BEAT_S)
+        self._write_leases()
+
+    def drain(self) -> None:
+        for replica in self._replicas:
+            replica.drain()
+
+    def stop(self) -> None:
+        for replica in self._replicas:
+            replica.stop()
+
+    def _write_leases(self) -> None:
+        self._beat += 1
+        for number, r in enumerate(self._replicas):
+            write_lease(self._folder, Lease(self._name, number, self._place.job, self._model, r.url, r.state,
+                                            self._beat, self._place.deadline, r.detail))  # fmt: skip
+
+
+def make_replicas(models: Models, name: str, count: int, folder: Path, place: Place) -> list[Replica]:
+    """The replicas of a job, each with its own GPUs and its own log."""
+    roles, made = find_roles(models, name), []
+    for number in range(count):
+        endpoint = deepcopy(models.endpoints[name])
+        assert endpoint.server
+        endpoint.server.env |= share_gpus(endpoint, number, place.gpus)
+        log = folder / f"{name}-{place.job}-{number}.log"
+        made.append(Replica(name, endpoint, roles, log, place.address))
+    return made
+
+
+def share_gpus(endpoint: Endpoint, number: int, gpus: tuple[str, ...]) -> dict[str, str]:
+    """The environment of one replica: it sees its own GPUs and no other."""
+    assert endpoint.server
+    each = count_gpus(endpoint.server)
+    own = gpus[number * each : (number + 1) * each]
+    return {"CUDA_VISIBLE_DEVICES": ",".join(own)} if own else {}
+
+
+def find_place() -> Place:
+    """This job's number, address, GPUs and end, as Slurm and slurm/site.env say."""
+    job = os.environ["SLURM_JOB_ID"]
+    gpus = tuple(g for g in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if g)
+    address = os.environ.get("AUTODATA_ADDRESS") or socket.gethostname()
+    return Place(job, address, gpus, jobs.find_end(job) or time.time() + _NO_END)
+
+
+def main() -> None:
+    if len(sys.argv) != 4:
+        print(__doc__)
+        return
+    run, name, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    models = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Models), OmegaConf.load(run / MODELS)))
+    place = find_place()
+    replicas = make_replicas(models, name, count, run / "serving", place)
+    job = ServerJob(run, name, replicas, models.endpoints[name].model, place)
+    signal.signal(signal.SIGUSR1, lambda *_: job.drain())
+    signal.signal(signal.SIGTERM, lambda *_: job.stop())
+    job.run()
+
+
+if __name__ == "__main__":
+    main()
