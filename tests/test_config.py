@@ -196,7 +196,7 @@ def test_values_that_change_results_change_the_identity(recipe, change):
 def test_the_file_name_selects_the_schema():
     assert config.schema_for("recipes/demo/generate_cot.yaml") is GenerateRecipe
     assert config.schema_for("dataset.yaml") is DatasetRecipe
-    with pytest.raises(RecipeError, match="begins with one of generate, dataset"):
+    with pytest.raises(RecipeError, match="begins with one of download, ingest, generate, dataset"):
         config.schema_for("other.yaml")
 
 

@@ -27,13 +27,13 @@ def models(**server: object) -> Models:
 
 @pytest.fixture
 def fake_command(monkeypatch):
-    monkeypatch.setattr(servers, "command_line", lambda endpoint, port: [sys.executable, "-c", FAKE, str(port)])
+    monkeypatch.setattr(servers, "command_line", lambda endpoint, host, port: [sys.executable, "-c", FAKE, str(port)])
 
 
 @pytest.fixture
 def dying_command(monkeypatch):
     code = "print('loading'); print('out of memory, sorry'); raise SystemExit(3)"
-    monkeypatch.setattr(servers, "command_line", lambda endpoint, port: [sys.executable, "-c", code])
+    monkeypatch.setattr(servers, "command_line", lambda endpoint, host, port: [sys.executable, "-c", code])
 
 
 def is_alive(pid: int) -> bool:
@@ -80,7 +80,7 @@ def test_a_server_that_dies_later_ends_the_work(fake_command, tmp_path):
 
 def test_a_server_that_is_never_ready_names_the_key(monkeypatch, tmp_path):
     sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
-    monkeypatch.setattr(servers, "command_line", lambda endpoint, port: sleeper)
+    monkeypatch.setattr(servers, "command_line", lambda endpoint, host, port: sleeper)
     with pytest.raises(ServerError, match=r"not ready after 1 s; raise server\.ready_timeout_s"):
         running(models(ready_timeout_s=1.0), Role, tmp_path).__enter__()
 
@@ -104,7 +104,7 @@ def test_an_endpoint_without_url_or_server_names_both_keys(tmp_path):
 def test_no_server_outlives_a_command_that_was_killed(tmp_path):
     code = (
         "import pathlib, sys, time\nfrom autodata import servers\nfrom tests.test_servers import FAKE, models\n"
-        "servers.command_line = lambda e, port: [sys.executable, '-c', FAKE, str(port)]\n"
+        "servers.command_line = lambda e, host, port: [sys.executable, '-c', FAKE, str(port)]\n"
         "server = servers.RunningServer('e', models().endpoints['e'], pathlib.Path(sys.argv[1]))\n"
         "print(server.process.pid, flush=True)\ntime.sleep(60)"
     )

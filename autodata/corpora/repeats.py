@@ -22,7 +22,7 @@ _HASHES = numpy.dtype([("id", "<u8"), ("text", "<u8")])
 _PAIR = numpy.dtype("<u4, <u4, <u4, <u4")  # as datatrove writes them: task, number, task, number
 _MIX = numpy.uint64(0x9E3779B97F4A7C15)
 _ONE_IN = numpy.uint64(8)  # of the shingles of a long text
-_LONG = 4_000  # shingles
+_LONG = 1_000  # shingles
 
 
 class Hashes(PipelineStep):
