@@ -1,6 +1,5 @@
 """Chat with OpenAI-compatible endpoints. The only network code."""
 
-import asyncio
 import logging
 import math
 import os
@@ -9,17 +8,21 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import openai
 import tenacity
 from openai import AsyncOpenAI, OpenAI
 
+from autodata import congestion
+from autodata.congestion import Controller, Limit
 from autodata.journal import Journal
 from autodata.recipes import Endpoint, Models, RoleConfig
 from autodata.request import FORMS, BadShape, Request, make_body, read_reply, request_key, resolve_sampling
 from autodata.types import Outcome, Reply, Role
 
 log = logging.getLogger(__name__)
+_IN_FLIGHT = 64  # calls at once where a recipe says nothing
 _RETRIED = {408, 409, 429}
 _REFUSED = {400, 413, 422}
 _OVERFLOW_SIGNS = (
@@ -60,7 +63,8 @@ class Client:
         self._busy_since = 0.0
         self._journal = journal
         self._connections: dict[str, AsyncOpenAI] = {}
-        self._limits: dict[str, asyncio.Semaphore] = {}
+        self._limits: dict[str, Limit] = {}
+        self._controllers: list[Controller] = []
 
     async def ask(self, request: Request) -> Reply:
         """The journalled reply, or a new one. Raises EndpointError, Draining."""
@@ -83,6 +87,8 @@ class Client:
         return self._journal.get(key) or reply
 
     async def close(self) -> None:
+        for controller in self._controllers:
+            await controller.close()
         for connection in self._connections.values():
             await connection.close()
 
@@ -98,9 +104,14 @@ class Client:
             if self._in_flight == 0:
                 self.busy_s += time.monotonic() - self._busy_since
 
-    def _limit(self, name: str) -> asyncio.Semaphore:
-        limit = self.models.endpoints[name].max_in_flight
-        return self._limits.setdefault(name, asyncio.Semaphore(limit))
+    def _limit(self, name: str) -> Limit:
+        if name not in self._limits:
+            endpoint = self.models.endpoints[name]
+            is_free = endpoint.max_in_flight is None and endpoint.leases is not None
+            self._limits[name] = Limit(congestion.FIRST if is_free else endpoint.max_in_flight or _IN_FLIGHT)
+            if is_free:
+                self._controllers.append(Controller(name, Path(endpoint.leases or ""), self._limits[name]))
+        return self._limits[name]
 
     def _connection(self, name: str) -> AsyncOpenAI:
         # Made on first use, inside the loop that will use it: TRL runs rewards in a loop of its own.

@@ -51,7 +51,8 @@ class Endpoint:
     api_key_env: str = operational("")  # name of the environment variable, never the key
     # What it can be held to: "json_schema", the same with "bounded" strings, "json_object", or "none".
     structured_output: str = "json_schema"
-    max_in_flight: int = operational(64)
+    max_in_flight: int | None = operational(None)  # None: what the servers' load allows, where leases say it; else 64
+    leases: str | None = operational(None)  # folder that tells of the replicas, set by a Slurm campaign
     policy: str = operational("cache_aware")  # of the router in front of replicas
     timeout_s: float = operational(600.0)
     retries: int = operational(6)

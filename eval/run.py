@@ -83,7 +83,7 @@ def _outcome(sample: EvalSample) -> str:
 
 async def _evaluate(recipe: EvalRecipe, client: Client, folder: Path) -> list[EvalLog]:
     domain = base.load(recipe.domain, client, recipe.seed)
-    in_flight = recipe.models.endpoints[recipe.models.weak_solver.endpoint].max_in_flight
+    in_flight = recipe.models.endpoints[recipe.models.weak_solver.endpoint].max_in_flight or 64
     logs = await eval_async(
         make_tasks(recipe, domain),
         model=None,  # asked through our own client

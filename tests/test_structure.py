@@ -21,7 +21,7 @@ LEVELS = [
     {"rubric", "agreement", "acceptance", "parsing", "prompts", "embedded", "corpus_recipes", "recipes", "ledger"},
     {"config"},
     {"request"},
-    {"llm", "journal", "store", "servers", "progress", "summary"},
+    {"llm", "congestion", "leases", "journal", "store", "servers", "progress", "summary"},
     {"agents"},
     {"domains"},
     {"harness"},

@@ -19,11 +19,11 @@ from omegaconf import OmegaConf
 from autodata.cluster import fleet, jobs
 from autodata.cluster.fleet import Group
 from autodata.cluster.jobs import SlurmError
-from autodata.cluster.leases import Lease, State, Watch
 from autodata.cluster.owner import write_beat
 from autodata.cluster.router import Router, RouterError
 from autodata.cluster.serve import LEASES, MODELS
 from autodata.config import RecipeError, load, schema_for
+from autodata.leases import Lease, State, Watch
 from autodata.recipes import Models
 
 _POLL_S = 1.0
@@ -112,13 +112,14 @@ class Campaign:
 class Command:
     """What the servers are for: a process that is drained by SIGINT and resumes when it is run again."""
 
-    def __init__(self, arguments: Sequence[str]):
-        self._arguments = arguments
+    def __init__(self, arguments: Sequence[str], leases: Path):
+        self._arguments, self._leases = arguments, leases
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, routers: dict[str, Router]) -> None:
         if self._process is None:
             urls = [f"models.endpoints.{name}.base_url={router.url}" for name, router in routers.items()]
+            urls += [f"models.endpoints.{name}.leases={self._leases}" for name in routers]
             self._process = subprocess.Popen([sys.executable, "-m", *self._arguments, *urls], start_new_session=True)
 
     def poll(self) -> int | None:
@@ -206,7 +207,7 @@ def main() -> None:
         (run / MODELS).write_text(OmegaConf.to_yaml(OmegaConf.structured(models), resolve=True))
         _raise(Requeue)
         _raise(Cancelled)
-        sys.exit(run_campaign(Campaign(run, models, groups, limit), Command(arguments)))
+        sys.exit(run_campaign(Campaign(run, models, groups, limit), Command(arguments, run / LEASES)))
     except (RecipeError, SlurmError, RouterError, CampaignError) as error:
         raise SystemExit(f"error: {error}") from None
 

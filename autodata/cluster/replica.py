@@ -7,11 +7,11 @@ from copy import deepcopy
 from pathlib import Path
 
 import httpx
-from prometheus_client.parser import text_string_to_metric_families
 
 from autodata.cluster.fleet import limit_start
-from autodata.cluster.leases import State
 from autodata.cluster.probes import probe_replica
+from autodata.congestion import Load
+from autodata.leases import State
 from autodata.llm import EndpointError
 from autodata.recipes import Endpoint
 from autodata.servers import RunningServer, ServerError
@@ -19,7 +19,6 @@ from autodata.types import Role
 
 _POLL_S = 1.0
 _RESTARTS = 5  # of a server that dies; its first minutes are the likeliest
-_BUSY = ("vllm:num_requests_running", "vllm:num_requests_waiting")
 
 
 class Replica:
@@ -110,5 +109,5 @@ def count_requests(url: str, get: Callable[..., httpx.Response] = httpx.get) -> 
         text = get(f"{url.removesuffix('/v1')}/metrics", timeout=10).raise_for_status().text
     except httpx.HTTPError:
         return 0
-    families = text_string_to_metric_families(text)
-    return int(sum(sample.value for family in families for sample in family.samples if sample.name in _BUSY))
+    load = Load.read([text])
+    return load.running + load.waiting

@@ -16,9 +16,9 @@ from omegaconf import OmegaConf
 
 from autodata.cluster import jobs
 from autodata.cluster.fleet import count_gpus, find_roles
-from autodata.cluster.leases import Lease, write_lease
 from autodata.cluster.owner import PATIENCE_S, OwnerWatch
 from autodata.cluster.replica import Replica
+from autodata.leases import Lease, write_lease
 from autodata.recipes import Endpoint, Models
 
 MODELS = "serving/models.yaml"  # in the run folder: resolved, so that all jobs of a run serve the same

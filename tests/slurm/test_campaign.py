@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from autodata.cluster.leases import State, read_leases
 from autodata.journal import Journal
+from autodata.leases import State, read_leases
 from tests.slurm.cluster import Cluster, until
 from tests.test_generate import examples_of, write_documents
 

@@ -1,0 +1,143 @@
+"""Limits that follow the load: both sides of every threshold, and the control loop over real servers."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autodata import congestion
+from autodata.congestion import Controller, Limit, Load, adjust
+from autodata.leases import Lease, State, Watch, read_leases, write_lease
+from tests.fake_server import completion, fake_server
+
+IDLE = Load(2, 0, 0, 0.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("load", "expected"),
+    [
+        (Load(2, 80, 0, 0.5, 0), 116),  # held back by the limit: more, for each replica
+        (Load(2, 79, 0, 0.5, 0), 100),  # the limit is not what holds back
+        (Load(2, 80, 0, 0.9, 0), 100),  # no room for more
+        (Load(2, 80, 9, 0.5, 0), 100),  # a few wait: as many as now
+        (Load(2, 80, 10, 0.5, 0), 75),  # too many wait
+        (Load(2, 10, 0, 0.95, 0), 100),
+        (Load(2, 10, 0, 0.96, 0), 75),
+        (Load(2, 10, 0, 0.5, 1), 75),  # a preemption since the last look
+        (Load(90, 10, 50, 0.5, 0), 90),  # never fewer than one for each replica
+    ],
+)
+def test_the_next_limit(load, expected):
+    assert adjust(100, load, IDLE) == expected
+
+
+@given(st.lists(st.builds(Load, st.integers(0, 9), st.integers(0, 10_000), st.integers(0, 500), st.floats(0, 1),
+                          st.integers(0, 9)), max_size=30))  # fmt: skip
+def test_any_load_leaves_a_limit_that_lets_calls_through(loads):
+    limit, before = congestion.FIRST, IDLE
+    for load in loads:
+        limit, before = adjust(limit, load, before), load
+        assert 1 <= limit <= congestion.MOST
+
+
+def test_metrics_of_several_replicas_are_summed_over_their_engines():
+    page = (
+        "# TYPE vllm:num_requests_running gauge\n"
+        'vllm:num_requests_running{engine="0"} 3.0\nvllm:num_requests_running{engine="1"} 4.0\n'
+        'vllm:num_requests_waiting{engine="0"} 1.0\nvllm:kv_cache_usage_perc{engine="0"} 0.5\n'
+        "# TYPE vllm:num_preemptions counter\nvllm:num_preemptions_total 2.0\n"
+    )
+    assert Load.read([page, page.replace("0.5", "0.7")]) == Load(2, 14, 2, 0.7, 4)
+    assert Load.read([]) == Load(0, 0, 0, 0.0, 0)
+
+
+def test_no_more_at_once_than_the_limit_of_the_moment():
+    async def go() -> list[int]:
+        limit, seen = Limit(2), []
+
+        async def call() -> None:
+            async with limit:
+                seen.append(limit.running)
+                await asyncio.sleep(0.001)
+
+        calls = asyncio.gather(*(call() for _ in range(30)))
+        await asyncio.sleep(0.002)
+        at_two = max(seen)
+        await limit.set(5)
+        await calls
+        return [at_two, max(seen), limit.running]
+
+    assert asyncio.run(go()) == [2, 5, 0]
+
+
+def test_a_call_that_is_cancelled_gives_its_place_back():
+    async def go() -> int:
+        limit = Limit(1)
+        async with limit:
+            waiting = asyncio.create_task(limit.__aenter__())
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+        async with asyncio.timeout(1), limit:
+            return limit.running
+
+    assert asyncio.run(go()) == 1
+
+
+def lease(folder: Path, url: str, beat: int = 1, **values: object) -> Lease:
+    made = Lease(**{"endpoint": "weak", "replica": 0, "job": "7", "model": "m", "url": url, "state": State.READY,
+                    "beat": beat, "deadline": 0.0, **values})  # fmt: skip
+    write_lease(folder, made)
+    return made
+
+
+def test_the_limit_follows_the_servers_that_the_leases_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(congestion, "_EVERY_S", 0.02)
+
+    async def go(url: str) -> list[int]:
+        limit, seen = Limit(10), []
+        controller = Controller("weak", tmp_path, limit)
+        for running in (10, 0):
+            server.running = running
+            start = limit.most
+            async with asyncio.timeout(5):
+                while running and limit.most == start:
+                    await asyncio.sleep(0.01)
+            seen.append(limit.most)
+        await controller.close()
+        return seen
+
+    with fake_server(lambda body, count: completion("x")) as server:
+        lease(tmp_path, server.url)
+        lease(tmp_path, "http://127.0.0.1:9/v1", replica=1)  # nobody answers there
+        first, second = asyncio.run(go(server.url))
+    assert first == 18
+    assert second >= first
+
+
+def test_leases_are_read_whole_or_not_at_all(tmp_path):
+    kept = lease(tmp_path, "http://a/v1")
+    (tmp_path / "broken.json").write_text('{"endpoint": "weak"')
+    (tmp_path / "other.json").write_text("[]")
+    (tmp_path / ".weak-8-0.json.new").write_text("{}")
+    assert read_leases(tmp_path) == [kept]
+    assert read_leases(tmp_path / "none") == []
+
+
+def test_a_lease_is_stale_by_the_readers_clock_only(tmp_path, monkeypatch):
+    clock = [1_000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    watch = Watch(tmp_path, stale_s=30)
+    lease(tmp_path, "http://a/v1", beat=1)
+    assert len(watch.look()) == 1
+    clock[0] += 30
+    assert len(watch.look()) == 1
+    clock[0] += 1
+    assert watch.look() == []
+    lease(tmp_path, "http://a/v1", beat=2)
+    assert len(watch.look()) == 1
+    lease(tmp_path, "http://a/v1", beat=3, state=State.ENDED)
+    assert watch.look() == []
