@@ -153,8 +153,8 @@ def test_every_flag_of_the_models_files_is_known_to_the_installed_vllm():
         "for line in json.load(sys.stdin): parser.parse_args(line)\n"
     )
     lines = []
-    for models in ("laptop", "paper"):
+    for models in ("laptop", "paper", "one_node", "one_gpu"):
         recipe = load(GenerateRecipe, ["recipes/cs/generate.yaml", f"recipes/models/{models}.yaml"])
         lines += [command_line(e, "0.0.0.0", 8000)[3:] for e in recipe.models.endpoints.values()]
-    assert len(lines) == 4
+    assert len(lines) == 8
     run(sys.executable, "-c", code, input=json.dumps(lines))

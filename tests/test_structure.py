@@ -15,7 +15,8 @@ RECIPES = sorted(p for p in (REPO / "recipes").rglob("*.yaml") if any(p.stem.sta
 # The domains' recipes leave open who serves the roles; each file of recipes/models must do.
 NEED_MODELS, CALLS_MODELS = ("cs", "legal", "science", "judge_audit"), ("generate", "judge_audit")
 NAMES = [f"models.endpoints.{size}_model.model=m" for size in ("small", "large")]
-MODELS = [["recipes/models/laptop.yaml"], ["recipes/models/paper.yaml"], ["recipes/models/api.yaml", *NAMES]]
+MODELS = [[f"recipes/models/{name}.yaml"] for name in ("laptop", "one_gpu", "one_node", "paper")]
+MODELS += [["recipes/models/api.yaml", *NAMES]]
 LEVELS = [
     {"types"},
     {"rubric", "agreement", "acceptance", "parsing", "prompts", "embedded", "corpus_recipes", "recipes", "ledger"},

@@ -17,7 +17,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from autodata.cluster import fleet, jobs
-from autodata.cluster.fleet import Group
+from autodata.cluster.fleet import Group, Site
 from autodata.cluster.jobs import SlurmError
 from autodata.cluster.owner import write_beat
 from autodata.cluster.router import Router, RouterError
@@ -39,8 +39,8 @@ class CampaignError(RuntimeError):
 class Campaign:
     """The servers of one command, kept up for as long as it runs."""
 
-    def __init__(self, run: Path, models: Models, groups: Sequence[Group], limit: str):
-        self._run, self._models, self._groups, self._limit = run, models, groups, limit
+    def __init__(self, run: Path, models: Models, groups: Sequence[Group], site: Site):
+        self._run, self._groups, self._site = run, groups, site
         self._watch = Watch(run / LEASES, float(os.environ.get("AUTODATA_STALE_S", 30)))
         self._lead_s = {g.endpoint: fleet.limit_start(models.endpoints[g.endpoint].server) + 120 for g in groups}
         endpoints = {g.endpoint: models.endpoints[g.endpoint] for g in groups}
@@ -104,7 +104,7 @@ class Campaign:
                                     f"read the logs in {self._run / 'serving'}")  # fmt: skip
 
     def _submit(self, group: Group) -> None:
-        id = jobs.submit(fleet.make_job(group, self._run, self._limit))
+        id = jobs.submit(fleet.make_job(group, self._run, self._site))
         self._known[id] = group.name
         print(f"server job {id}: {group.replicas} × {group.endpoint}", flush=True)
 
@@ -198,16 +198,16 @@ def main() -> None:
     try:
         recipe = load(schema_for(arguments[1]), arguments[1:])
         run, models = Path(recipe.run), recipe.models
-        groups = fleet.plan(models, run, int(os.environ.get("AUTODATA_GPUS_PER_NODE", 8)))
-        limit = os.environ.get("AUTODATA_SERVER_TIME", "24:00:00")
+        site = Site.read(os.environ)
+        groups = fleet.plan(models, run, site.gpus_per_node)
         if "--dry-run" in sys.argv:
-            print(fleet.describe(models, groups, run, limit))
+            print(fleet.describe(models, groups, run, site))
             return
         (run / MODELS).parent.mkdir(parents=True, exist_ok=True)
         (run / MODELS).write_text(OmegaConf.to_yaml(OmegaConf.structured(models), resolve=True))
         _raise(Requeue)
         _raise(Cancelled)
-        sys.exit(run_campaign(Campaign(run, models, groups, limit), Command(arguments, run / LEASES)))
+        sys.exit(run_campaign(Campaign(run, models, groups, site), Command(arguments, run / LEASES)))
     except (RecipeError, SlurmError, RouterError, CampaignError) as error:
         raise SystemExit(f"error: {error}") from None
 

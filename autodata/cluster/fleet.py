@@ -3,7 +3,8 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,6 +33,21 @@ class Group:
     @property
     def job_gpus(self) -> int:
         return self.replicas * self.gpus
+
+
+@dataclass(frozen=True)
+class Site:
+    """What slurm/site.env says of the cluster, as far as server jobs need it."""
+
+    gpus_per_node: int = 8
+    limit: str = "24:00:00"
+    options: tuple[str, ...] = ()  # of sbatch, verbatim
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> "Site":
+        return cls(int(environment.get("AUTODATA_GPUS_PER_NODE", "8")),
+                   environment.get("AUTODATA_SERVER_TIME", "24:00:00"),
+                   tuple(shlex.split(environment.get("AUTODATA_SERVER_OPTIONS", ""))))  # fmt: skip
 
 
 def plan(models: Models, run: Path, gpus_per_node: int) -> list[Group]:
@@ -70,23 +86,23 @@ def limit_start(server: Server) -> float:
     return server.ready_timeout_s + server.weights_gb * _S_PER_GB
 
 
-def make_job(group: Group, run: Path, limit: str) -> Job:
+def make_job(group: Group, run: Path, site: Site) -> Job:
     """The batch job of a group."""
-    options = {"nodes": "1", "ntasks": "1", "time": limit, "signal": "B:USR1@60", "open-mode": "append",
+    options = {"nodes": "1", "ntasks": "1", "time": site.limit, "signal": "B:USR1@60", "open-mode": "append",
                "output": str(run / "serving" / f"{group.endpoint}-%j.log")}  # fmt: skip
     if group.job_gpus:
         options["gpus-per-node"] = str(group.job_gpus)
-    return Job(group.name, SCRIPT, (str(run), group.endpoint, str(group.replicas)), options)
+    return Job(group.name, SCRIPT, (str(run), group.endpoint, str(group.replicas)), options, site.options)
 
 
-def describe(models: Models, groups: Iterable[Group], run: Path, limit: str) -> str:
+def describe(models: Models, groups: Iterable[Group], run: Path, site: Site) -> str:
     """Every job as it would be submitted, and the command of its servers."""
     lines = []
     for group in groups:
         endpoint = models.endpoints[group.endpoint]
         roles = ", ".join(find_roles(models, group.endpoint))
         lines += [f"# {group.endpoint}: {group.replicas} × {group.gpus} GPUs on one node, for {roles}",
-                  " ".join(make_job(group, run, limit).command()),
+                  " ".join(make_job(group, run, site).command()),
                   "    " + " ".join(["python", *command_line(endpoint, "0.0.0.0", 8000)[1:]]), ""]  # fmt: skip
     return "\n".join(lines)
 

@@ -21,11 +21,20 @@ class Job:
     script: Path
     arguments: tuple[str, ...] = ()
     options: dict[str, str] = field(default_factory=dict)  # of sbatch, without the dashes
+    more: tuple[str, ...] = ()  # options, verbatim
 
     def command(self) -> list[str]:
         """The line that submits it. Partition, account and the like come from SBATCH_* of slurm/site.env."""
         options = [f"--{key}={value}" if value else f"--{key}" for key, value in self.options.items()]
-        return ["sbatch", "--parsable", f"--job-name={self.name}", *options, str(self.script), *self.arguments]
+        return [
+            "sbatch",
+            "--parsable",
+            f"--job-name={self.name}",
+            *options,
+            *self.more,
+            str(self.script),
+            *self.arguments,
+        ]
 
 
 @dataclass(frozen=True)

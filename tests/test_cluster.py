@@ -1,0 +1,296 @@
+"""The servers of a campaign: how many jobs, what each is asked, who gets calls; without a cluster."""
+
+import re
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from autodata.cluster import fleet, jobs, owner, replica
+from autodata.cluster.fleet import Site, count_gpus, find_served, limit_start, plan
+from autodata.cluster.jobs import Found, Job, SlurmError
+from autodata.cluster.owner import OwnerWatch, write_beat
+from autodata.cluster.probes import probe_replica
+from autodata.cluster.replica import Replica, count_requests
+from autodata.cluster.router import Router, RouterError
+from autodata.cluster.serve import share_gpus
+from autodata.config import RecipeError
+from autodata.leases import State
+from autodata.llm import EndpointError
+from autodata.recipes import Endpoint, Models, RoleConfig, Server
+from autodata.types import Role
+from tests.conftest import load_recipe
+from tests.fake_server import Scripted, completion, fake_server
+
+REPO = Path(__file__).parent.parent
+GOLDEN = REPO / "tests" / "slurm" / "paper_jobs.txt"
+
+
+def models_with(**servers: Server) -> Models:
+    """Each endpoint serves one role."""
+    endpoints = {name: Endpoint(f"{name}-model", server=server) for name, server in servers.items()}
+    roles = dict(zip(("weak_solver", "strong_solver", "judge"), map(RoleConfig, endpoints), strict=False))
+    return Models(endpoints, **roles)
+
+
+@pytest.mark.parametrize(
+    ("server", "expected"),
+    [
+        (Server("w", replicas=32), [(8, 1)] * 4),
+        (Server("w", replicas=9), [(8, 1), (1, 1)]),
+        (Server("w", replicas=2, flags={"tensor-parallel-size": 8}), [(1, 8)] * 2),
+        (Server("w", replicas=5, flags={"tensor-parallel-size": 2}), [(4, 2), (1, 2)]),
+        (Server("w", replicas=3, flags={"tensor-parallel-size": 3}), [(2, 3), (1, 3)]),
+        (Server("w", flags={"data-parallel-size": 2, "pipeline-parallel-size": 2}), [(1, 4)]),
+        (Server("w", replicas=3, on_cpu=True), [(3, 0)]),
+    ],
+)
+def test_jobs_fill_nodes(server, expected):
+    groups = plan(models_with(weak=server), Path("runs/x"), 8)
+    assert [(g.replicas, g.gpus) for g in groups] == expected
+    assert len({g.name for g in groups}) == len(groups)
+
+
+def test_a_replica_larger_than_a_node_is_an_error():
+    with pytest.raises(RecipeError, match="a replica needs 16 GPUs, a node has 8"):
+        plan(models_with(weak=Server("w", flags={"tensor-parallel-size": 16})), Path("runs/x"), 8)
+
+
+def test_only_servers_that_a_role_uses_and_that_do_not_run_are_started():
+    models = models_with(weak=Server("w"), strong=Server("s"))
+    models.endpoints["strong"].base_url = "http://there/v1"
+    models.endpoints["spare"] = Endpoint("spare", server=Server("x"))
+    assert set(find_served(models)) == {"weak"}
+
+
+def test_names_tell_runs_and_servers_apart():
+    def name(run: str, **server: object) -> str:
+        return plan(models_with(weak=Server("w", **server)), Path(run), 8)[0].name
+
+    assert name("runs/a") == name("runs/../runs/a")
+    assert len({name("runs/a"), name("runs/b"), name("runs/a", flags={"dtype": "float16"})}) == 3
+    assert re.fullmatch(r"autodata-[0-9a-f]{10}-weak-0", name("runs/a"))
+
+
+def test_the_papers_jobs_are_those_that_an_operator_has_seen():
+    """Six nodes of eight GPUs; `python -m tests.test_cluster` writes the file anew."""
+    assert describe_paper() == GOLDEN.read_text()
+
+
+def describe_paper() -> str:
+    models = load_recipe("recipes/cs/generate.yaml", "recipes/models/paper.yaml").models
+    site = Site.read({"AUTODATA_SERVER_OPTIONS": "--exclusive --mem=0"})
+    groups = plan(models, Path("runs/cs/agentic"), site.gpus_per_node)
+    assert sum(g.job_gpus for g in groups) == 48
+    text = fleet.describe(models, groups, Path("runs/cs/agentic"), site)
+    return re.sub(r"autodata-[0-9a-f]{10}", "autodata-ID", text).replace(str(REPO), "REPO")
+
+
+def test_time_to_get_ready_grows_with_the_weights():
+    assert limit_start(Server("w", ready_timeout_s=600)) == 600
+    assert limit_start(Server("w", ready_timeout_s=600, weights_gb=595)) == 6_550
+
+
+def test_each_replica_sees_its_own_gpus():
+    endpoint = Endpoint("m", server=Server("w", flags={"tensor-parallel-size": 2}))
+    assert [share_gpus(endpoint, n, ("0", "1", "4", "5"))["CUDA_VISIBLE_DEVICES"] for n in (0, 1)] == ["0,1", "4,5"]
+    assert share_gpus(Endpoint("m", server=Server("w", on_cpu=True)), 0, ("0",)) == {}
+    assert count_gpus(Server("w", on_cpu=True)) == 0
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """slurm(name, script): a Slurm command that is a few lines of shell."""
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    def make(name: str, script: str) -> None:
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+
+    return make
+
+
+def test_a_job_is_submitted_and_found_and_errors_have_slurms_words(slurm):
+    slurm("sbatch", 'echo "$@" >&2; echo "77;cluster"')
+    assert jobs.submit(Job("n", Path("s.sh"), ("a",), {"time": "1", "exclusive": ""}, ("--mem=0",))) == "77"
+    slurm("sbatch", "echo invalid partition >&2; exit 1")
+    with pytest.raises(SlurmError, match=r"--time=1 --exclusive --mem=0 s\.sh a: invalid partition"):
+        jobs.submit(Job("n", Path("s.sh"), ("a",), {"time": "1", "exclusive": ""}, ("--mem=0",)))
+    slurm("squeue", "printf '7|a|RUNNING\\n8|a|COMPLETING\\n9|b|PENDING\\n'")
+    assert jobs.find(["a", "b"]) == [Found("7", "a", "RUNNING"), Found("9", "b", "PENDING")]
+    assert jobs.find([]) == []
+    slurm("squeue", "echo 2026-01-02T03:04:05")
+    assert jobs.find_end("7") == pytest.approx(time.mktime((2026, 1, 2, 3, 4, 5, 0, 0, -1)))
+    slurm("squeue", "echo NONE")
+    assert jobs.find_end("7") is None
+
+
+def test_a_campaign_is_gone_when_its_beat_stands_still(tmp_path, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(owner.time, "monotonic", lambda: clock[0])
+    watch = OwnerWatch(tmp_path, patience_s=60)
+    clock[0] += 60
+    assert not watch.is_gone()  # it may not have begun
+    write_beat(tmp_path, 1)
+    assert not watch.is_gone()
+    clock[0] += 61
+    assert watch.is_gone()
+    write_beat(tmp_path, 2)
+    assert not watch.is_gone()
+
+
+# ── probes ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def probed(script, *roles: Role, **values: object) -> None:
+    with fake_server(script) as server:
+        flags = values.pop("flags", {})
+        endpoint = Endpoint("fake", base_url=server.url, server=Server("w", flags=flags, **values))
+        probe_replica(endpoint, roles)
+
+
+def replies(text: str | None = "fine", **message: object):
+    return lambda body, count: completion(text, **message)
+
+
+CALL = [{"id": "c", "type": "function", "function": {"name": "go_on", "arguments": "{}"}}]
+TOOLS = {"tool-call-parser": "hermes"}
+
+
+@pytest.mark.parametrize(
+    ("script", "roles", "values"),
+    [
+        (replies(), [Role.WEAK_SOLVER], {}),
+        (replies('{"met": false}'), [Role.JUDGE], {}),
+        (replies(tool_calls=CALL), [Role.ORCHESTRATOR], {"flags": TOOLS}),
+        (replies(reasoning="so"), [Role.WEAK_SOLVER], {"flags": {"reasoning-parser": "qwen3"}}),
+        (replies("It is PARIS."), [Role.WEAK_SOLVER], {"canary": {"question": "q", "answer": "Paris"}}),
+    ],
+)
+def test_a_replica_that_can_do_what_its_roles_need(script, roles, values):
+    probed(script, *roles, **values)
+
+
+@pytest.mark.parametrize(
+    ("script", "roles", "values", "message"),
+    [
+        (replies("met"), [Role.JUDGE], {}, "does not follow it: 'met'"),
+        (replies('{"met": "yes"}'), [Role.JUDGE], {}, "does not follow it"),
+        (replies(None), [Role.JUDGE], {}, "does not follow it: None"),
+        (replies(), [Role.ORCHESTRATOR], {"flags": TOOLS}, "check tool-call-parser"),
+        (replies(), [Role.WEAK_SOLVER], {"flags": {"reasoning-parser": "qwen3"}}, "check reasoning-parser"),
+        (replies("!!!!"), [Role.WEAK_SOLVER], {"canary": {"question": "q", "answer": "Paris"}}, "expected 'Paris'"),
+        (lambda body, count: Scripted(status=500) if count > 1 else completion("x"), [Role.JUDGE], {}, "probe failed"),
+    ],
+)
+def test_a_replica_that_only_looks_alive(script, roles, values, message):
+    with pytest.raises(EndpointError, match=message):
+        probed(script, *roles, **values)
+
+
+# ── replicas ─────────────────────────────────────────────────────────────────────────────────────
+
+FAKE = (
+    "import sys; from tests.fake_server import FakeServer, completion\n"
+    "FakeServer(lambda body, count: completion('x'), int(sys.argv[1])).serve_forever()"
+)
+
+
+def wait_for(condition, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def make_replica(tmp_path, monkeypatch):
+    """make_replica(code) → one whose server is this Python code; stopped in the end."""
+    monkeypatch.setattr(replica, "_POLL_S", 0.02)
+    made = []
+
+    def make(code: str = FAKE) -> Replica:
+        command = lambda endpoint, host, port: [sys.executable, "-c", code, str(port)]  # noqa: E731
+        monkeypatch.setattr("autodata.servers.command_line", command)
+        server = Server("none", ready_timeout_s=20)
+        made.append(Replica("weak", Endpoint("fake", server=server), [], tmp_path / "log", "127.0.0.1"))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+def test_a_replica_is_ready_then_drained(make_replica):
+    made = make_replica()
+    wait_for(lambda: made.state == State.READY)
+    assert httpx.get(f"{made.url}/models").status_code == 200
+    assert count_requests(made.url) == 0
+    made.drain()
+    wait_for(lambda: made.state == State.ENDED)
+    assert count_requests(made.url) == 0  # nobody answers any more
+
+
+def test_a_server_that_dies_is_started_again(make_replica, tmp_path):
+    once = f"import os; done = os.path.exists(r'{tmp_path}/once'); open(r'{tmp_path}/once', 'w'); done or exit(3)\n"
+    made = make_replica(once + FAKE)
+    wait_for(lambda: made.state == State.READY)
+
+
+def test_a_server_that_always_dies_is_given_up_with_its_reason(make_replica):
+    made = make_replica("print('no such weights'); exit(1)")
+    wait_for(lambda: made.is_over)
+    assert made.state == State.ENDED
+    assert "no such weights" in made.detail
+
+
+# ── router ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def ask(url: str) -> str:
+    body = {"model": "fake", "messages": [{"role": "user", "content": "hello"}]}
+    answer = httpx.post(f"{url}/chat/completions", json=body, timeout=20)
+    return answer.json()["choices"][0]["message"]["content"] if answer.status_code == 200 else str(answer.status_code)
+
+
+def test_calls_go_to_the_replicas_of_the_moment(tmp_path):
+    router = Router("weak", "round_robin", tmp_path / "log")
+    with fake_server(replies("a")) as first, fake_server(replies("b")) as second:
+        try:
+            router.follow([])
+            assert not router.workers  # nothing to start for
+            router.follow([first.url])
+            assert ask(router.url) == "a"
+            router.follow([first.url, second.url])
+            assert {ask(router.url) for _ in range(4)} == {"a", "b"}
+            router.follow([second.url])
+            assert {ask(router.url) for _ in range(4)} == {"b"}
+            assert httpx.get(f"{router.url}/models").json()["data"]
+        finally:
+            router.stop()
+
+
+def test_a_router_that_died_is_started_again(tmp_path):
+    router = Router("weak", "cache_aware", tmp_path / "log")
+    with fake_server(replies("a")) as server:
+        try:
+            router.follow([server.url])
+            router._process.kill()
+            router._process.wait()
+            router.follow([server.url])
+            assert ask(router.url) == "a"
+        finally:
+            router.stop()
+
+
+def test_a_policy_that_does_not_exist_names_the_log(tmp_path):
+    router = Router("weak", "by_moon", tmp_path / "router.log")
+    with pytest.raises(RouterError, match=r"by_moon\) did not start; see .*router\.log"):
+        router.follow(["http://127.0.0.1:9/v1"])
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(describe_paper())
