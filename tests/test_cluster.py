@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from autodata.cluster import fleet, jobs, owner, replica
+from autodata.cluster.campaign import Campaign, CampaignError
 from autodata.cluster.fleet import Site, count_gpus, find_served, limit_start, plan
 from autodata.cluster.jobs import Found, Job, SlurmError
 from autodata.cluster.owner import OwnerWatch, write_beat
@@ -100,6 +101,27 @@ def test_each_replica_sees_its_own_gpus():
     assert count_gpus(Server("w", on_cpu=True)) == 0
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("5", 300), ("5:30", 330), ("01:00:00", 3_600), ("2-0", 172_800), ("1-02:03", 93_780), ("1-02:03:04", 93_784)],
+)
+def test_time_limits_as_sbatch_takes_them(text, seconds):
+    assert jobs.parse_limit(text) == seconds
+
+
+def test_a_time_limit_that_is_none_is_an_error():
+    with pytest.raises(SlurmError, match="AUTODATA_SERVER_TIME=soon"):
+        jobs.parse_limit("soon")
+
+
+def test_a_time_limit_too_short_for_a_successor_is_an_error():
+    models = models_with(weak=Server("w", ready_timeout_s=600))
+    groups = plan(models, Path("runs/x"), 8)
+    Campaign(Path("runs/x"), models, groups, Site(limit="00:12:30"))
+    with pytest.raises(CampaignError, match="is submitted 720 s before"):
+        Campaign(Path("runs/x"), models, groups, Site(limit="00:12:29"))
+
+
 @pytest.fixture
 def slurm(tmp_path, monkeypatch):
     """slurm(name, script): a Slurm command that is a few lines of shell."""
@@ -118,13 +140,17 @@ def test_a_job_is_submitted_and_found_and_errors_have_slurms_words(slurm):
     slurm("sbatch", "echo invalid partition >&2; exit 1")
     with pytest.raises(SlurmError, match=r"--time=1 --exclusive --mem=0 s\.sh a: invalid partition"):
         jobs.submit(Job("n", Path("s.sh"), ("a",), {"time": "1", "exclusive": ""}, ("--mem=0",)))
-    slurm("squeue", "printf '7|a|RUNNING\\n8|a|COMPLETING\\n9|b|PENDING\\n'")
-    assert jobs.find(["a", "b"]) == [Found("7", "a", "RUNNING"), Found("9", "b", "PENDING")]
+    slurm(
+        "squeue",
+        "printf '7|a|RUNNING|2026-01-02T03:04:05\\n8|a|COMPLETING|N/A\\n9|b|PENDING|N/A\\n6|b|RUNNING|NONE\\n'",
+    )
+    end = time.mktime((2026, 1, 2, 3, 4, 5, 0, 0, -1))
+    assert jobs.find(["a", "b"]) == [
+        Found("7", "a", "RUNNING", end),
+        Found("9", "b", "PENDING"),
+        Found("6", "b", "RUNNING"),
+    ]
     assert jobs.find([]) == []
-    slurm("squeue", "echo 2026-01-02T03:04:05")
-    assert jobs.find_end("7") == pytest.approx(time.mktime((2026, 1, 2, 3, 4, 5, 0, 0, -1)))
-    slurm("squeue", "echo NONE")
-    assert jobs.find_end("7") is None
 
 
 def test_a_campaign_is_gone_when_its_beat_stands_still(tmp_path, monkeypatch):

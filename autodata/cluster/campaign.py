@@ -28,6 +28,7 @@ from autodata.recipes import Models
 
 _POLL_S = 1.0
 _QUEUE_POLL_S = 5.0  # squeue is asked no more often
+_LEAD_S = 120.0  # besides the time to get ready: for the queue
 _GIVE_UP_AFTER = 4  # server jobs in a row that end without a replica that was ready
 _TERM_S = 20.0  # for the command, when the campaign is cancelled; Slurm kills after 30
 
@@ -42,7 +43,8 @@ class Campaign:
     def __init__(self, run: Path, models: Models, groups: Sequence[Group], site: Site):
         self._run, self._groups, self._site = run, groups, site
         self._watch = Watch(run / LEASES, float(os.environ.get("AUTODATA_STALE_S", 30)))
-        self._lead_s = {g.endpoint: fleet.limit_start(models.endpoints[g.endpoint].server) + 120 for g in groups}
+        self._lead_s = {g.endpoint: fleet.limit_start(models.endpoints[g.endpoint].server) + _LEAD_S for g in groups}
+        self._check_limit()
         endpoints = {g.endpoint: models.endpoints[g.endpoint] for g in groups}
         self.routers = {n: Router(n, e.policy, run / "serving" / f"router-{n}.log") for n, e in endpoints.items()}
         self._beat, self._looked = 0, float("-inf")
@@ -50,6 +52,12 @@ class Campaign:
         self._known: dict[str, str] = {}  # job → group's name, of the last look
         self._drained: set[str] = set()
         self._was_ready: set[str] = set()  # jobs
+
+    def _check_limit(self) -> None:
+        for name, lead_s in self._lead_s.items():
+            if jobs.parse_limit(self._site.limit) < lead_s + _LEAD_S / 4:
+                raise CampaignError(f"AUTODATA_SERVER_TIME={self._site.limit} is too short for {name}: its successor "
+                                    f"is submitted {lead_s:.0f} s before a job ends; raise it")  # fmt: skip
 
     def step(self) -> None:
         """One look at everything, and what follows from it. Raises CampaignError, SlurmError, RouterError."""
@@ -80,13 +88,12 @@ class Campaign:
         found = jobs.find(group.name for group in self._groups)
         self._count_failures({job.id for job in found})
         self._known = {job.id: job.name for job in found}
-        ends = {lease.job: lease.deadline for lease in leases}
         for group in self._groups:
-            own = [job.id for job in found if job.name == group.name]
-            lasting = [id for id in own if ends.get(id, float("inf")) - time.time() > self._lead_s[group.endpoint]]
+            own = [job for job in found if job.name == group.name]
+            lasting = [job.id for job in own if job.end - time.time() > self._lead_s[group.endpoint]]
             if not lasting:
                 self._submit(group)
-            for old in set(own) - set(lasting) - self._drained:
+            for old in {job.id for job in own} - set(lasting) - self._drained:
                 if self._is_served(lasting, leases, group):
                     self._drained.add(old)
                     jobs.ask_to_drain(old)

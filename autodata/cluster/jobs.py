@@ -1,5 +1,6 @@
 """Slurm's commands, as far as a campaign needs them."""
 
+import re
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -44,6 +45,18 @@ class Found:
     id: str
     name: str
     state: str
+    end: float = float("inf")  # when its time is over, seconds since the epoch; known once it runs
+
+
+def parse_limit(text: str) -> float:
+    """Seconds of a time limit as sbatch takes it: minutes, m:s, h:m:s, d-h, d-h:m, d-h:m:s. Raises SlurmError."""
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)
+    if not match:
+        raise SlurmError(f"AUTODATA_SERVER_TIME={text}: a time limit as 24:00:00 or 2-00:00:00")
+    days, first, second, third = (int(part) if part else 0 for part in match.groups())
+    if match[1] or match[4]:
+        return ((days * 24 + first) * 60 + second) * 60 + third
+    return first * 60 + second
 
 
 def submit(job: Job) -> str:
@@ -56,8 +69,8 @@ def find(names: Iterable[str]) -> list[Found]:
     wanted = ",".join(names)
     if not wanted:
         return []
-    lines = _run(["squeue", "--noheader", "--me", f"--name={wanted}", "--format=%i|%j|%T"]).splitlines()
-    found = [Found(*line.split("|")) for line in lines]
+    lines = _run(["squeue", "--noheader", "--me", f"--name={wanted}", "--format=%i|%j|%T|%e"]).splitlines()
+    found = [_read(line) for line in lines]
     return [job for job in found if job.state in WAITING_OR_RUNNING]
 
 
@@ -77,13 +90,12 @@ def requeue(id: str) -> None:
     _run(["scontrol", "requeue", id])
 
 
-def find_end(id: str) -> float | None:
-    """When a running job's time is over, seconds since the epoch; None where nothing limits it. Raises SlurmError."""
-    text = _run(["squeue", "--noheader", f"--jobs={id}", "--format=%e"])
+def _read(line: str) -> Found:
+    id, name, state, end = line.split("|")
     try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        return None
+        return Found(id, name, state, datetime.fromisoformat(end).timestamp() if state == "RUNNING" else float("inf"))
+    except ValueError:  # nothing limits it
+        return Found(id, name, state)
 
 
 def _run(command: list[str]) -> str:

@@ -24,7 +24,6 @@ from autodata.recipes import Endpoint, Models
 MODELS = "serving/models.yaml"  # in the run folder: resolved, so that all jobs of a run serve the same
 LEASES = "serving/leases"
 _BEAT_S = 5.0
-_NO_END = 365 * 86_400.0
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,8 @@ def find_place() -> Place:
     job = os.environ["SLURM_JOB_ID"]
     gpus = tuple(g for g in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if g)
     address = os.environ.get("AUTODATA_ADDRESS") or socket.gethostname()
-    return Place(job, address, gpus, jobs.find_end(job) or time.time() + _NO_END)
+    own = [found for found in jobs.find([os.environ["SLURM_JOB_NAME"]]) if found.id == job]
+    return Place(job, address, gpus, own[0].end if own else float("inf"))
 
 
 def main() -> None:

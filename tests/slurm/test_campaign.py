@@ -82,25 +82,20 @@ class Campaign:
         state = self.cluster.wait(self.job, timeout)
         assert state == "COMPLETED", self.explain()
         self.until(lambda: not self.cluster.squeue(), 30)
-        self.until(lambda: not find_servers(self.run), 30)
+        self.until(lambda: not find_servers(self.cluster), 30)
         return examples_of(self.run)
 
 
-def find_servers(run: Path) -> list[int]:
-    """Living processes that belong to a run."""
-    found = []
-    for process in Path("/proc").iterdir():
-        try:
-            line = (process / "cmdline").read_bytes().decode()
-        except OSError:
-            continue
-        if process.name.isdecimal() and (str(run) in line or "vllm.entrypoints" in line or "vllm_router" in line):
-            found.append(int(process.name))
-    return [pid for pid in found if pid != os.getpid()]
+def find_servers(cluster: Cluster) -> list[int]:
+    """Living processes of the jobs of campaigns, the campaigns' own included."""
+    return [pid for pid in cluster.processes() if "SLURM_JOB_NAME=autodata-" in read_environment(pid)]
 
 
 def read_environment(pid: int) -> str:
-    return Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""  # it has ended
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +114,7 @@ def test_a_replica_is_killed(cluster: Cluster, undisturbed, tmp_path):
     campaign = Campaign(cluster, tmp_path, STAND_IN_DELAY_S="0.3")
     campaign.until_working()
     port = re.search(r":(\d+)/v1", campaign.ready("weak")[0].url)[1]
-    lines = {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in find_servers(campaign.run)}
+    lines = {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in find_servers(cluster)}
     (server,) = [pid for pid, line in lines.items() if f"--port\0{port}" in line and "api_server" in line]
     os.kill(server, signal.SIGKILL)
     assert campaign.finish() == undisturbed
@@ -151,13 +146,24 @@ def test_the_client_is_requeued_before_its_time_is_over(cluster: Cluster, undist
     assert servers <= set(started)
 
 
+def test_a_successor_takes_over_before_the_time_is_over(cluster: Cluster, undisturbed, tmp_path):
+    campaign = Campaign(cluster, tmp_path, "models.endpoints.weak.server.ready_timeout_s=10", STAND_IN_DELAY_S="2",
+                        AUTODATA_SERVER_TIME="00:04:00")  # fmt: skip
+    campaign.until(lambda: campaign.ready("weak"))
+    old = campaign.ready("weak")[0].job
+    cluster.run("scontrol", "update", f"jobid={old}", "timelimit=2")
+    assert campaign.finish(240) == undisturbed
+    assert len(re.findall(r"server job \d+: 1 × weak", campaign.log.read_text())) == 3
+    assert cluster.states(old) == ["COMPLETED"]  # it was drained, and did not run into its limit
+
+
 def test_cancelling_leaves_nothing(cluster: Cluster, tmp_path):
     campaign = Campaign(cluster, tmp_path, STAND_IN_DELAY_S="0.3")
     other = cluster.submit("sleep 300", "--mem=100M")
     campaign.until_working()
     cluster.cancel(campaign.job)
     assert cluster.wait(campaign.job, 60) == "CANCELLED"
-    campaign.until(lambda: not find_servers(campaign.run), 40)
+    campaign.until(lambda: not find_servers(cluster), 40)
     campaign.until(lambda: len(cluster.squeue().splitlines()) == 1, 40)
     assert cluster.states(other) == ["RUNNING"]  # nobody else's job was touched
     cluster.cancel(other)
@@ -167,7 +173,7 @@ def test_a_server_job_that_was_killed_leaves_a_stale_lease(cluster: Cluster, und
     campaign = Campaign(cluster, tmp_path, STAND_IN_DELAY_S="0.3")
     campaign.until_working()
     job = campaign.ready("weak")[0].job
-    own = [pid for pid in find_servers(campaign.run) if f"SLURM_JOB_ID={job}\0" in read_environment(pid)]
+    own = [pid for pid in find_servers(cluster) if f"SLURM_JOB_ID={job}\0" in read_environment(pid)]
     (server,) = [pid for pid in own if "autodata.cluster.serve" in Path(f"/proc/{pid}/cmdline").read_text()]
     os.kill(server, signal.SIGKILL)
     assert campaign.finish() == undisturbed

@@ -1,0 +1,64 @@
+"""The other scripts of slurm/ on a real Slurm."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from autodata.store import read_manifest
+from tests.make_samples import SAMPLES
+from tests.slurm.cluster import Cluster
+from tests.slurm.test_campaign import REPO
+
+pytestmark = pytest.mark.slurm
+
+
+def call(cluster: Cluster, *command: str, **environment: str) -> str:
+    """A command in the repository, as a user of the cluster runs it."""
+    venv = {"AUTODATA_PYTHON": str(REPO / ".venv/bin/python")}
+    done = subprocess.run(command, cwd=REPO, env=cluster.env | venv | environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.strip()
+
+
+def submit(cluster: Cluster, log: Path, *arguments: str, **environment: str) -> str:
+    return call(cluster, "sbatch", "--parsable", f"--output={log}", "--mem=2G", *arguments, **environment)
+
+
+def test_an_ingest_as_a_job_that_submits_its_arrays(cluster: Cluster, tmp_path):
+    job = submit(cluster, tmp_path / "log", "slurm/ingest.sh", "recipes/ingest/ingest_pile_of_law.yaml",
+                 f"path={SAMPLES / 'pile_of_law'}", f"run={tmp_path / 'run'}", "slurm.memory_gb=1")  # fmt: skip
+    assert cluster.wait(job, 120) == "COMPLETED", (tmp_path / "log").read_text()
+    assert read_manifest(tmp_path / "run")["kept"] == 2
+
+
+def test_every_node_of_a_training_knows_its_rank(cluster: Cluster, tmp_path):
+    stand_in = tmp_path / "python"  # says how it was called
+    stand_in.write_text('#!/bin/sh\necho "called: $@"\n')
+    stand_in.chmod(0o755)
+    log = tmp_path / "log"
+    job = submit(cluster, log, "--nodes=3", "slurm/train.sh", "recipes/cs/grpo.yaml", "run=a b",
+                 AUTODATA_PYTHON=str(stand_in), AUTODATA_ACCELERATE="recipes/accelerate/x.yaml")  # fmt: skip
+    assert cluster.wait(job) == "COMPLETED", log.read_text()
+    lines = re.findall(r"called: (.*)", log.read_text())
+    assert sorted(re.search(r"--machine_rank (\d)", line)[1] for line in lines) == ["0", "1", "2"]
+    assert {line.replace(re.search(r"--machine_rank \d ", line)[0], "") for line in lines} == {
+        "-m accelerate.commands.launch --config_file recipes/accelerate/x.yaml --num_machines 3 "
+        f"--main_process_ip n1 --main_process_port {20000 + int(job)} training/grpo.py recipes/cs/grpo.yaml run=a b"
+    }
+
+
+def test_a_chain_runs_in_order_and_ends_where_a_step_fails(cluster: Cluster, tmp_path):
+    steps = ("run autodata.config recipes/demo/generate.yaml", "run autodata.config recipes/demo/none.yaml",
+             "run autodata.config recipes/demo/dataset.yaml")  # fmt: skip
+    printed = call(cluster, "bash", "slurm/pipeline.sh", *steps, SBATCH_OUTPUT=str(tmp_path / "%j"))
+    first, second, third = re.findall(r"job (\d+)", printed)
+    assert [cluster.wait(job) for job in (first, second, third)] == ["COMPLETED", "FAILED", "CANCELLED"]
+    assert "recipes/demo" in (tmp_path / first).read_text()
+
+
+def test_the_site_decides_partition_and_account(cluster: Cluster, tmp_path):
+    printed = call(cluster, "bash", "-c", "export SBATCH_ACCOUNT= SBATCH_PARTITION=main; . slurm/common.sh; env")
+    assert "SBATCH_PARTITION=main" in printed
+    assert "SBATCH_ACCOUNT" not in printed
