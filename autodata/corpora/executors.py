@@ -27,6 +27,9 @@ from autodata.corpus_recipes import IngestRecipe
 from autodata.store import RunError
 
 _PR_SET_PDEATHSIG = 1
+# What the command imports: loaded once for all workers of all stages.
+_PRELOADED = ["autodata.corpora.pipeline", "autodata.corpora.executors", "autodata.corpora.funnel",
+              "datatrove.pipeline.tokens.counter"]  # fmt: skip
 _POLL_S = 0.5
 _GONE_AFTER = 20  # polls without a job before its tasks are given up; shared file systems lag
 
@@ -57,7 +60,7 @@ class _Local(LocalPipelineExecutor):
                 _run_task(dill.dumps(self), rank)
             return
         start = multiprocessing.get_context("forkserver")
-        start.set_forkserver_preload(["autodata.corpora.pipeline"])  # imported once, not by every worker of a stage
+        start.set_forkserver_preload(_PRELOADED)
         with ProcessPoolExecutor(self.workers, start, _die_with_parent) as pool:
             tasks = [pool.submit(_run_task, dill.dumps(self), rank) for rank in ranks]
             try:
