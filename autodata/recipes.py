@@ -25,6 +25,15 @@ class Sampling:
 
 
 @dataclass
+class Canary:
+    """A question of known answer, asked before a server gets work: nothing else finds noise behind a green light."""
+
+    question: str = MISSING
+    answer: str = MISSING  # to be found in the reply, in any case of letters
+    max_tokens: int = 4_096  # room to reason
+
+
+@dataclass
 class Server:
     """A vLLM server that the command starts and stops itself."""
 
@@ -37,7 +46,7 @@ class Server:
     replicas: int = operational(1)
     weights_gb: float = operational(0.0)  # ten seconds more to get ready for each
     on_cpu: bool = operational(False)  # no GPUs are asked for
-    canary: dict[str, str] = field(default_factory=dict, metadata=OPERATIONAL)  # question and answer, before any work
+    canary: Canary | None = field(default=None, metadata=OPERATIONAL)
 
 
 @dataclass

@@ -20,7 +20,7 @@ from autodata.cluster.serve import share_gpus
 from autodata.config import RecipeError
 from autodata.leases import State
 from autodata.llm import EndpointError
-from autodata.recipes import Endpoint, Models, RoleConfig, Server
+from autodata.recipes import Canary, Endpoint, Models, RoleConfig, Server
 from autodata.types import Role
 from tests.conftest import load_recipe
 from tests.fake_server import Scripted, completion, fake_server
@@ -192,7 +192,7 @@ TOOLS = {"tool-call-parser": "hermes"}
         (replies('{"met": false}'), [Role.JUDGE], {}),
         (replies(tool_calls=CALL), [Role.ORCHESTRATOR], {"flags": TOOLS}),
         (replies(reasoning="so"), [Role.WEAK_SOLVER], {"flags": {"reasoning-parser": "qwen3"}}),
-        (replies("It is PARIS."), [Role.WEAK_SOLVER], {"canary": {"question": "q", "answer": "Paris"}}),
+        (replies("It is PARIS."), [Role.WEAK_SOLVER], {"canary": Canary("q", "Paris")}),
     ],
 )
 def test_a_replica_that_can_do_what_its_roles_need(script, roles, values):
@@ -207,7 +207,7 @@ def test_a_replica_that_can_do_what_its_roles_need(script, roles, values):
         (replies(None), [Role.JUDGE], {}, "does not follow it: None"),
         (replies(), [Role.ORCHESTRATOR], {"flags": TOOLS}, "check tool-call-parser"),
         (replies(), [Role.WEAK_SOLVER], {"flags": {"reasoning-parser": "qwen3"}}, "check reasoning-parser"),
-        (replies("!!!!"), [Role.WEAK_SOLVER], {"canary": {"question": "q", "answer": "Paris"}}, "expected 'Paris'"),
+        (replies("!!!!"), [Role.WEAK_SOLVER], {"canary": Canary("q", "Paris")}, "expected 'Paris'"),
         (lambda body, count: Scripted(status=500) if count > 1 else completion("x"), [Role.JUDGE], {}, "probe failed"),
     ],
 )

@@ -10,7 +10,7 @@ import openai
 from openai import OpenAI
 
 from autodata.llm import EndpointError, api_key, probe
-from autodata.recipes import Endpoint
+from autodata.recipes import Canary, Endpoint
 from autodata.types import Role
 
 _SCHEMA = {
@@ -36,7 +36,7 @@ def probe_replica(endpoint: Endpoint, roles: Sequence[Role]) -> None:
             if endpoint.server and "reasoning-parser" in endpoint.server.flags:
                 _probe_reasoning(client, endpoint)
             if endpoint.server and endpoint.server.canary:
-                _probe_canary(client, endpoint, **endpoint.server.canary)
+                _probe_canary(client, endpoint, endpoint.server.canary)
         except openai.OpenAIError as error:
             raise EndpointError(f"{endpoint.base_url}: probe failed with {type(error).__name__}: {error}") from error
 
@@ -72,8 +72,9 @@ def _probe_reasoning(client: OpenAI, endpoint: Endpoint) -> None:
         raise EndpointError(f"{endpoint.base_url}: no reasoning apart from the answer; check reasoning-parser")
 
 
-def _probe_canary(client: OpenAI, endpoint: Endpoint, question: str, answer: str) -> None:
-    """A question of known answer: a server with a corrupted shard is up and answers with noise."""
-    text = _ask(client, endpoint, question, max_tokens=4096).content or ""
-    if answer.casefold() not in text.casefold():
-        raise EndpointError(f"{endpoint.base_url}: asked {question!r}, expected {answer!r}, got {text!r:.200}")
+def _probe_canary(client: OpenAI, endpoint: Endpoint, canary: Canary) -> None:
+    """A server with a corrupted shard is up and answers with noise."""
+    text = _ask(client, endpoint, canary.question, max_tokens=canary.max_tokens).content or ""
+    if canary.answer.casefold() not in text.casefold():
+        asked = f"asked {canary.question!r}, expected {canary.answer!r}"
+        raise EndpointError(f"{endpoint.base_url}: {asked}, got {text!r:.200}")

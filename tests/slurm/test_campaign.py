@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from autodata.journal import Journal
-from autodata.leases import State, read_leases
+from autodata.leases import Lease, State, read_leases
 from tests.slurm.cluster import Cluster, until
 from tests.test_generate import examples_of, write_documents
 
@@ -58,19 +57,11 @@ class Campaign:
     def until(self, done: Callable[[], object], timeout: float = 90) -> None:
         until(done, timeout, self.explain)
 
-    def ready(self, endpoint: str) -> list:
-        leases = read_leases(self.run / "serving" / "leases")
-        return [lease for lease in leases if lease.endpoint == endpoint and lease.state == State.READY]
+    def leases(self, endpoint: str) -> list[Lease]:
+        return [lease for lease in read_leases(self.run / "serving" / "leases") if lease.endpoint == endpoint]
 
-    def calls(self) -> int:
-        path = self.run / "journal.sqlite"
-        if not path.exists():
-            return 0
-        journal = Journal(path)
-        try:
-            return len(journal)
-        finally:
-            journal.close()
+    def ready(self, endpoint: str) -> list[Lease]:
+        return [lease for lease in self.leases(endpoint) if lease.state == State.READY]
 
     def until_working(self) -> None:
         """Until some calls are in the journal, and more are to come."""
