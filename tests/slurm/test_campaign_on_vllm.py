@@ -12,14 +12,12 @@ pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1_500)]
 
 
 def test_two_weak_replicas_and_one_server_for_the_other_roles(cluster: Cluster, tmp_path):
-    campaign = Campaign(cluster, tmp_path, "tests/slurm/embedded.yaml", "documents.limit=3", PYTHONPATH=str(REPO))
+    campaign = Campaign(cluster, tmp_path, "tests/slurm/embedded.yaml", "documents.path=recipes/demo/documents",
+                        "documents.limit=6", "domain.max_rounds=12", PYTHONPATH=str(REPO))  # fmt: skip
     assert cluster.wait(campaign.job, 1_200) == "COMPLETED", campaign.explain()
-    manifest = read_manifest(campaign.run)
-    assert manifest["summary"]["trajectories"] == 3
-    assert manifest["counts"]["calls"] > 20
-    served = {lease.job for lease in campaign.leases("weak")}
-    assert len(served) == 2
-    assert len(examples_of(campaign.run)) == manifest["summary"]["accepted"]
+    assert read_manifest(campaign.run)["counts"]["calls"] > 50
+    assert len(examples_of(campaign.run)) >= 1
+    assert len({lease.job for lease in campaign.leases("weak")}) == 2
     campaign.until(lambda: not cluster.squeue() and not find_servers(cluster), 60)
     logs = "".join(p.read_text() for p in campaign.run.glob("serving/weak-*-0.log"))
     answered = re.findall(r"POST /v1/chat/completions HTTP/1.1. 200", logs)
