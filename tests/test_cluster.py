@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from autodata.cluster import fleet, jobs, owner, replica
+from autodata.cluster import campaign, fleet, jobs, owner, replica
 from autodata.cluster.campaign import Campaign, CampaignError
 from autodata.cluster.fleet import Site, count_gpus, find_served, limit_start, plan
 from autodata.cluster.jobs import Found, Job, SlurmError
@@ -151,6 +151,34 @@ def test_a_job_is_submitted_and_found_and_errors_have_slurms_words(slurm):
         Found("6", "b", "RUNNING"),
     ]
     assert jobs.find([]) == []
+
+
+def test_a_controller_that_is_away_ends_nothing_for_ten_minutes(slurm, tmp_path, monkeypatch, capsys):
+    slurm("squeue", "echo Unable to contact slurm controller >&2; exit 1")
+    slurm("scancel", f'echo "$@" >> {tmp_path}/cancelled')
+    monkeypatch.setattr(campaign, "_QUEUE_POLL_S", -1.0)
+    models = models_with(weak=Server("w"))
+    running = Campaign(tmp_path / "run", models, plan(models, tmp_path / "run", 8), Site())
+    running._known = {"7": "autodata-x-weak-0"}
+    for _ in range(campaign._REFUSALS):
+        running.step()
+    assert "Unable to contact" in capsys.readouterr().err
+    with pytest.raises(SlurmError, match="Unable to contact"):
+        running.step()
+    running.stop()
+    assert (tmp_path / "cancelled").read_text() == "7\n"
+
+
+def test_servers_that_never_get_ready_are_not_asked_for_all_night(slurm, tmp_path, monkeypatch):
+    slurm("squeue", "true")  # every job has ended by the next look
+    slurm("sbatch", f"echo x >> {tmp_path}/submitted; wc -l < {tmp_path}/submitted")
+    monkeypatch.setattr(campaign, "_QUEUE_POLL_S", -1.0)
+    models = models_with(weak=Server("w"))
+    running = Campaign(tmp_path / "run", models, plan(models, tmp_path / "run", 8), Site())
+    with pytest.raises(CampaignError, match=r"4 server jobs .* ended before a replica was ready"):
+        for _ in range(10):
+            running.step()
+    assert (tmp_path / "submitted").read_text().count("x") == 4
 
 
 def test_a_campaign_is_gone_when_its_beat_stands_still(tmp_path, monkeypatch):

@@ -29,6 +29,7 @@ from autodata.recipes import Models
 _POLL_S = 1.0
 _QUEUE_POLL_S = 5.0  # squeue is asked no more often
 _LEAD_S = 120.0  # besides the time to get ready: for the queue
+_REFUSALS = 120  # of Slurm in a row, ten minutes
 _GIVE_UP_AFTER = 4  # server jobs in a row that end without a replica that was ready
 _TERM_S = 20.0  # for the command, when the campaign is cancelled; Slurm kills after 30
 
@@ -47,7 +48,7 @@ class Campaign:
         self._check_limit()
         endpoints = {g.endpoint: models.endpoints[g.endpoint] for g in groups}
         self.routers = {n: Router(n, e.policy, run / "serving" / f"router-{n}.log") for n, e in endpoints.items()}
-        self._beat, self._looked = 0, float("-inf")
+        self._beat, self._looked, self._refused = 0, float("-inf"), 0
         self._failures: Counter[str] = Counter()
         self._known: dict[str, str] = {}  # job → group's name, of the last look
         self._drained: set[str] = set()
@@ -68,7 +69,7 @@ class Campaign:
         self._was_ready |= {lease.job for lease in ready}
         if time.monotonic() - self._looked > _QUEUE_POLL_S:
             self._looked = time.monotonic()
-            self._replace(leases)
+            self._try_to_replace(leases)
         for name, router in self.routers.items():
             router.follow([lease.url for lease in ready if lease.endpoint == name and lease.job not in self._drained])
 
@@ -79,9 +80,28 @@ class Campaign:
 
     def stop(self) -> None:
         """Cancel all server jobs of this run, and no other."""
+        self.stop_routers()
+        try:
+            found = {job.id for job in jobs.find(group.name for group in self._groups)}
+        except SlurmError as problem:
+            print(f"cancelling what is known: {problem}", file=sys.stderr)
+            found = set()
+        jobs.cancel(sorted(found | self._known.keys()))
+
+    def stop_routers(self) -> None:
         for router in self.routers.values():
             router.stop()
-        jobs.cancel([job.id for job in jobs.find(group.name for group in self._groups)])
+
+    def _try_to_replace(self, leases: Sequence[Lease]) -> None:
+        """A controller that does not answer for a while is no reason to end: the servers go on without it."""
+        try:
+            self._replace(leases)
+            self._refused = 0
+        except SlurmError as problem:
+            self._refused += 1
+            if self._refused > _REFUSALS:
+                raise
+            print(f"Slurm: {problem}; asked again in {_QUEUE_POLL_S:.0f} s", file=sys.stderr, flush=True)
 
     def _replace(self, leases: Sequence[Lease]) -> None:
         """A job for every group that has none, and a successor for one whose time is nearly over."""
@@ -165,7 +185,7 @@ def run_campaign(campaign: Campaign, command: Command) -> int:
         return status
     except Requeue:
         is_requeued = True
-        return _requeue(command)
+        return _requeue(campaign, command)
     except Cancelled:
         return 128 + signal.SIGTERM
     finally:
@@ -175,11 +195,12 @@ def run_campaign(campaign: Campaign, command: Command) -> int:
             command.end(_TERM_S)
 
 
-def _requeue(command: Command) -> int:
+def _requeue(campaign: Campaign, command: Command) -> int:
     """Drain, then the same job once more: it finds its servers by their names and its replies in the journal."""
     _ignore_signals()
     print("the time is nearly over: calls under way are finished, then the job is requeued", flush=True)
     command.end(float(os.environ.get("AUTODATA_DRAIN_S", 240)))
+    campaign.stop_routers()
     jobs.requeue(os.environ["SLURM_JOB_ID"])
     return 0
 

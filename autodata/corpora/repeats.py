@@ -50,10 +50,10 @@ class Words(WordTokenizer):
         return text.split()
 
     def sent_tokenize(self, text: str) -> list[str]:
-        raise NotImplementedError
+        return [text]
 
     def span_tokenize(self, text: str) -> list[tuple[int, int]]:
-        raise NotImplementedError
+        return [(0, len(text))]
 
 
 class Signature(MinhashDedupSignature):
