@@ -59,6 +59,20 @@ def test_a_replica_larger_than_a_node_is_an_error():
         plan(models_with(weak=Server("w", flags={"tensor-parallel-size": 16})), Path("runs/x"), 8)
 
 
+@pytest.mark.parametrize(
+    ("policy", "replicas", "message"),
+    [("by_moon", 2, "one of cache_aware"), ("power_of_two", 1, "needs two replicas"), ("power_of_two", 2, None)],
+)
+def test_a_policy_that_the_router_would_refuse_is_an_error_before_any_job(policy, replicas, message):
+    models = models_with(weak=Server("w", replicas=replicas))
+    models.endpoints["weak"].policy = policy
+    if message is None:
+        assert plan(models, Path("runs/x"), 8)
+        return
+    with pytest.raises(RecipeError, match=message):
+        plan(models, Path("runs/x"), 8)
+
+
 def test_only_servers_that_a_role_uses_and_that_do_not_run_are_started():
     models = models_with(weak=Server("w"), strong=Server("s"))
     models.endpoints["strong"].base_url = "http://there/v1"

@@ -16,6 +16,7 @@ from autodata.servers import command_line
 from autodata.types import Role
 
 SCRIPT = REPO / "slurm" / "serve.sh"
+POLICIES = ("cache_aware", "power_of_two", "round_robin", "random", "consistent_hash")  # of vllm-router
 _PARALLEL = ("tensor-parallel-size", "data-parallel-size", "pipeline-parallel-size")
 _S_PER_GB = 10.0  # of weights: a tenth of a gigabyte per second, a slow shared file system
 
@@ -55,6 +56,7 @@ def plan(models: Models, run: Path, gpus_per_node: int) -> list[Group]:
     groups = []
     for name, endpoint in find_served(models).items():
         assert endpoint.server
+        _check_policy(name, endpoint.policy, endpoint.server.replicas)
         gpus, left = count_gpus(endpoint.server), endpoint.server.replicas
         if gpus > gpus_per_node:
             raise RecipeError(f"models.endpoints.{name}: a replica needs {gpus} GPUs, a node has {gpus_per_node}; see "
@@ -105,6 +107,13 @@ def describe(models: Models, groups: Iterable[Group], run: Path, site: Site) -> 
                   " ".join(make_job(group, run, site).command()),
                   "    " + " ".join(["python", *command_line(endpoint, "0.0.0.0", 8000)[1:]]), ""]  # fmt: skip
     return "\n".join(lines)
+
+
+def _check_policy(name: str, policy: str, replicas: int) -> None:
+    if policy not in POLICIES:
+        raise RecipeError(f"models.endpoints.{name}.policy={policy}: one of {', '.join(POLICIES)}")
+    if policy == "power_of_two" and replicas < 2:
+        raise RecipeError(f"models.endpoints.{name}.policy=power_of_two: needs two replicas; cache_aware does not")
 
 
 def _name(endpoint: str, number: int, config: Endpoint, run: Path) -> str:
