@@ -1,10 +1,8 @@
 """Who runs the tasks of an ingest: this machine's cores, or a Slurm array; both with datatrove."""
 
-import ctypes
 import multiprocessing
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import threading
@@ -26,7 +24,6 @@ from autodata.config import REPO
 from autodata.corpus_recipes import IngestRecipe
 from autodata.store import RunError
 
-_PR_SET_PDEATHSIG = 1
 # What the command imports: loaded once for all workers of all stages.
 _PRELOADED = ["autodata.corpora.pipeline", "autodata.corpora.executors", "autodata.corpora.funnel",
               "datatrove.pipeline.tokens.counter"]  # fmt: skip
@@ -163,6 +160,11 @@ def _count_cores() -> int:
 
 
 def _die_with_parent() -> None:
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "prctl"):  # Linux
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    """Not by a signal of the kernel: a worker's parent is the fork server, which lives as long as any worker."""
+
+    def wait() -> None:
+        if parent := multiprocessing.parent_process():
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -89,6 +89,10 @@ def read_environment(pid: int) -> str:
         return ""  # it has ended
 
 
+def is_of(job: str, pid: int) -> bool:
+    return f"SLURM_JOB_ID={job}\0" in read_environment(pid)
+
+
 @pytest.fixture(scope="module")
 def undisturbed(cluster: Cluster, tmp_path_factory) -> list[bytes]:
     campaign = Campaign(cluster, tmp_path_factory.mktemp("undisturbed"))
@@ -129,6 +133,8 @@ def test_the_client_is_requeued_before_its_time_is_over(cluster: Cluster, undist
     servers = {lease.job for lease in campaign.ready("weak")}
     cluster.run("scancel", "--batch", "--signal=USR1", campaign.job)
     campaign.until(lambda: cluster.states(campaign.job) == ["PENDING"])
+    campaign.until(lambda: not [pid for pid in find_servers(cluster) if is_of(campaign.job, pid)])
+    time.sleep(5)  # the node reports the end of the first run; one that comes late would end the second
     cluster.run("scontrol", "update", f"jobid={campaign.job}", "starttime=now")  # Slurm lets it wait for two minutes
     assert campaign.finish() == undisturbed
     assert cluster.show(campaign.job)[0]["Restarts"] == "1"
@@ -164,7 +170,7 @@ def test_a_server_job_that_was_killed_leaves_a_stale_lease(cluster: Cluster, und
     campaign = Campaign(cluster, tmp_path, STAND_IN_DELAY_S="0.3")
     campaign.until_working()
     job = campaign.ready("weak")[0].job
-    own = [pid for pid in find_servers(cluster) if f"SLURM_JOB_ID={job}\0" in read_environment(pid)]
+    own = [pid for pid in find_servers(cluster) if is_of(job, pid)]
     (server,) = [pid for pid in own if "autodata.cluster.serve" in Path(f"/proc/{pid}/cmdline").read_text()]
     os.kill(server, signal.SIGKILL)
     assert campaign.finish() == undisturbed
