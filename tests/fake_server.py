@@ -36,9 +36,10 @@ class FakeServer(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, script: Script, port: int = 0):
+    def __init__(self, script: Script, port: int = 0, key: str = ""):
         super().__init__(("127.0.0.1", port), _Handler)
         self.script = script
+        self.key = key  # that calls must bring, if any
         self.requests: list[dict] = []
         self.request_headers: list[dict[str, str]] = []
         self.running = 0
@@ -71,6 +72,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         server = self.server
+        if server.key and self.headers["Authorization"] != f"Bearer {server.key}":
+            self._send(Scripted({"error": {"message": "Unauthorized"}}, status=401))
+            return
         with server.lock:
             server.requests.append(body)
             count = len(server.requests)

@@ -1,5 +1,6 @@
 """The servers of a campaign: how many jobs, what each is asked, who gets calls; without a cluster."""
 
+import os
 import re
 import sys
 import time
@@ -8,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from autodata.cluster import campaign, fleet, jobs, owner, replica
+from autodata.cluster import campaign, fleet, jobs, key, owner, replica
 from autodata.cluster.campaign import Campaign, CampaignError
 from autodata.cluster.fleet import Site, count_gpus, find_served, limit_start, plan
 from autodata.cluster.jobs import Found, Job, SlurmError
@@ -209,6 +210,18 @@ def test_a_campaign_is_gone_when_its_beat_stands_still(tmp_path, monkeypatch):
     assert not watch.is_gone()
 
 
+def test_the_key_of_a_run_is_made_once_and_read_by_its_owner_only(tmp_path, monkeypatch):
+    for name in (key.VARIABLE, "VLLM_API_KEY"):
+        monkeypatch.setenv(name, "")
+    key.make_key(tmp_path)
+    made = os.environ[key.VARIABLE]
+    key.make_key(tmp_path)
+    key.require_key(tmp_path)
+    assert len(made) > 40
+    assert made == os.environ[key.VARIABLE] == os.environ["VLLM_API_KEY"]
+    assert (tmp_path / "serving" / "key").stat().st_mode & 0o777 == 0o600
+
+
 # ── probes ───────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -318,9 +331,9 @@ def test_a_server_that_always_dies_is_given_up_with_its_reason(make_replica):
 # ── router ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def ask(url: str) -> str:
+def ask(url: str, **headers: str) -> str:
     body = {"model": "fake", "messages": [{"role": "user", "content": "hello"}]}
-    answer = httpx.post(f"{url}/chat/completions", json=body, timeout=20)
+    answer = httpx.post(f"{url}/chat/completions", json=body, timeout=20, headers=headers)
     return answer.json()["choices"][0]["message"]["content"] if answer.status_code == 200 else str(answer.status_code)
 
 
@@ -337,6 +350,18 @@ def test_calls_go_to_the_replicas_of_the_moment(tmp_path):
             router.follow([second.url])
             assert {ask(router.url) for _ in range(4)} == {"b"}
             assert httpx.get(f"{router.url}/models").json()["data"]
+        finally:
+            router.stop()
+
+
+def test_the_key_of_a_run_comes_through(tmp_path):
+    router = Router("weak", "round_robin", tmp_path / "log")
+    with fake_server(replies("a")) as server:
+        server.key = "secret"
+        try:
+            router.follow([server.url])
+            assert ask(router.url) == "401"
+            assert ask(router.url, Authorization="Bearer secret") == "a"
         finally:
             router.stop()
 

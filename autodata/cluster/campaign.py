@@ -16,7 +16,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from autodata.cluster import fleet, jobs
+from autodata.cluster import fleet, jobs, key
 from autodata.cluster.fleet import Group, Site
 from autodata.cluster.jobs import SlurmError
 from autodata.cluster.owner import write_beat
@@ -147,6 +147,7 @@ class Command:
         if self._process is None:
             urls = [f"models.endpoints.{name}.base_url={router.url}" for name, router in routers.items()]
             urls += [f"models.endpoints.{name}.leases={self._leases}" for name in routers]
+            urls += [f"models.endpoints.{name}.api_key_env={key.VARIABLE}" for name in routers]
             self._process = subprocess.Popen([sys.executable, "-m", *self._arguments, *urls], start_new_session=True)
 
     def poll(self) -> int | None:
@@ -231,7 +232,7 @@ def main() -> None:
         if "--dry-run" in sys.argv:
             print(fleet.describe(models, groups, run, site))
             return
-        (run / MODELS).parent.mkdir(parents=True, exist_ok=True)
+        key.make_key(run)
         (run / MODELS).write_text(OmegaConf.to_yaml(OmegaConf.structured(models), resolve=True))
         _raise(Requeue)
         _raise(Cancelled)

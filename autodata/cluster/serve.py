@@ -14,7 +14,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from autodata.cluster import jobs
+from autodata.cluster import jobs, key
 from autodata.cluster.fleet import count_gpus, find_roles
 from autodata.cluster.owner import PATIENCE_S, OwnerWatch
 from autodata.cluster.replica import Replica
@@ -24,6 +24,7 @@ from autodata.recipes import Endpoint, Models
 MODELS = "serving/models.yaml"  # in the run folder: resolved, so that all jobs of a run serve the same
 LEASES = "serving/leases"
 _BEAT_S = 5.0
+_POLL_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,16 @@ class ServerJob:
     def run(self) -> None:
         for replica in self._replicas:
             replica.start()
+        written, said = float("-inf"), None
         while not all(replica.is_over for replica in self._replicas):
-            self._write_leases()
+            states = [(replica.state, replica.url) for replica in self._replicas]
+            if states != said or time.monotonic() - written > _BEAT_S:  # what has changed is said at once
+                self._write_leases()
+                written, said = time.monotonic(), states
             if self._owner.is_gone():
                 print("the campaign that asked for these servers is gone: they end", flush=True)
                 self.stop()
-            time.sleep(_BEAT_S)
+            time.sleep(_POLL_S)
         self._write_leases()
 
     def drain(self) -> None:
@@ -77,6 +82,7 @@ def make_replicas(models: Models, name: str, count: int, folder: Path, place: Pl
         endpoint = deepcopy(models.endpoints[name])
         assert endpoint.server
         endpoint.server.env |= share_gpus(endpoint, number, place.gpus)
+        endpoint.api_key_env = key.VARIABLE
         log = folder / f"{name}-{place.job}-{number}.log"
         made.append(Replica(name, endpoint, roles, log, place.address))
     return made
@@ -104,6 +110,7 @@ def main() -> None:
         print(__doc__)
         return
     run, name, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    key.require_key(run)
     models = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Models), OmegaConf.load(run / MODELS)))
     place = find_place()
     replicas = make_replicas(models, name, count, run / "serving", place)

@@ -36,7 +36,7 @@ def main() -> None:
     arguments, _ = parser.parse_known_args()
     fake_server.NAMES = (arguments.served_model_name,)
     print("Loading safetensors checkpoint shards: 100%", flush=True)
-    FakeServer(play, arguments.port).serve_forever()
+    FakeServer(play, arguments.port, os.environ["VLLM_API_KEY"]).serve_forever()
 
 
 main()
