@@ -35,6 +35,7 @@ class Dataset:
     examples: list[Example] = field(default_factory=list)
     funnel: dict[str, dict[str, int]] = field(default_factory=dict)  # arm → stage → how many are left
     matches: list[Match] = field(default_factory=list)
+    domains: dict[str, str] = field(default_factory=dict)  # arm → the domain it was made for
 
     def drop(self, stage: str, ids: Iterable[str] = ()) -> None:
         """Leave out the examples of these ids and count what is left."""
@@ -60,7 +61,7 @@ def build(recipe: DatasetRecipe, benchmarks: Sequence[Path]) -> Dataset:
     """The examples of all arms, stage by stage. Raises RunError, RecipeError."""
     texts = decontamination.read_texts(benchmarks)
     arms = [read_arm(name, folder) for name, folder in sorted(recipe.arms.items())]
-    built = Dataset(tuple(arm.name for arm in arms))
+    built = Dataset(tuple(arm.name for arm in arms), domains={arm.name: arm.domain.name for arm in arms})
     for arm in arms:
         made, built.funnel[arm.name] = sift(arm, recipe)
         built.examples += made
@@ -165,7 +166,7 @@ def save(run: Run, built: Dataset, benchmarks: Sequence[Path]) -> None:
         "decontamination": {"ngram": decontamination.NGRAM, "files": [f.name for f in benchmarks],
                             "removed": len(built.matches)},
     }  # fmt: skip
-    run.note(statistics=statistics, funnel=built.funnel, card=facts)
+    run.note(statistics=statistics, funnel=built.funnel, card=facts, domains=built.domains)
     run.write(CARD, card.write_card(store.read_manifest(run.folder) or {}, METRICS))
     run.finish([EXAMPLES, STATISTICS, DECONTAMINATION, CARD])
     _show("left after", built.funnel)

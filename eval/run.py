@@ -26,7 +26,7 @@ from autodata.store import Run, RunError
 from autodata.types import Outcome, Role
 from eval.statistics import Answers, best_at_k, mean_at_k, unscored_bounds
 from eval.tasks import held_out_task
-from training.rows import read_examples
+from training.rows import read_set
 
 RESULTS = "results.json"
 PROBLEMS = (RecipeError, RunError, JournalError, ServerError, EndpointError)
@@ -37,10 +37,7 @@ def make_tasks(recipe: EvalRecipe, domain: base.Domain) -> list[Task]:
     """One task per set that has examples. Raises RecipeError on a bad name, RunError when none has."""
     tasks = []
     for name in recipe.sets:
-        arm, _, split = name.rpartition("_")
-        if split not in ("train", "test"):
-            raise RecipeError(f"sets: {name!r} is not of the form <arm>_train or <arm>_test")
-        examples = read_examples(recipe.dataset, arm, split)
+        examples = read_set(recipe.dataset, name)
         if examples:
             tasks.append(held_out_task(name, domain, examples, recipe.samples))
     if not tasks:

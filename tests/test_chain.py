@@ -88,7 +88,7 @@ def test_training_refuses_too_few_and_goes_on_after_a_kill(runs):
     run(*short)
     assert store.require_finished(f"{runs}/grpo_short", "")["steps"] == 3
     curve = json.loads((runs / "grpo_short" / "curve.json").read_text())
-    assert [entry["step"] for entry in curve] == [1, 2, 3]
+    assert [entry["step"] for entry in curve["train"]] == [1, 2, 3]
     assert (runs / "grpo_short" / "curve.png").stat().st_size > 1_000
 
 
@@ -117,7 +117,7 @@ def test_training_renders_the_prompt_that_the_server_renders(server, tmp_path):
     journal.close()
     candidate = Candidate("They keep all of their", "records", (Criterion("next", 1),))
     tokenizer = AutoTokenizer.from_pretrained(resolve_weights("embedded"))
-    here = tokenizer(render_prompt(candidate, domain, tokenizer), add_special_tokens=False)["input_ids"]
+    here = tokenizer(render_prompt(candidate, domain, tokenizer, {}), add_special_tokens=False)["input_ids"]
     messages = [{"role": m.role, "content": m.content} for m in domain.solver_prompt(candidate)]
     body = {"model": "smollm2-135m-instruct", "messages": messages, "continue_final_message": True,
             "add_generation_prompt": False}  # fmt: skip

@@ -1,14 +1,21 @@
 import asyncio
 import json
+import math
+from collections import defaultdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autodata.acceptance import scores
 from autodata.arms import Arm, make_example
+from autodata.config import RecipeError
 from autodata.domains.cloze.domain import Domain
-from autodata.llm import EndpointError
-from autodata.recipes import DomainConfig
+from autodata.llm import Client, EndpointError
+from autodata.recipes import DomainConfig, Endpoint, Models, RoleConfig, Sampling
+from autodata.rubric import judge
 from autodata.types import (
     CANDIDATE,
     Attempt,
@@ -21,18 +28,32 @@ from autodata.types import (
     Trajectory,
     Verdict,
 )
-from training.curve import draw_curve, smooth
-from training.reward import Reward
-from training.rows import TooFewExamples, require_examples
+from training.curve import smooth
+from training.grpo import share_budget
+from training.preflight import PreflightError, check_probe
+from training.reward import JudgeDown, Reward, measure_repetition
+from training.rows import TooFewExamples, choose_by_pass_rate, order_rows, read_answer, require_examples
+from training.watch import Diverged, Watch, write_curves
 
 CANDIDATE_JSON = CANDIDATE.dump_json(Candidate("They keep all", "records", (Criterion("next", 1),))).decode()
 DOMAIN = Domain(DomainConfig("cloze"), client=None)
 
 
-def score(domain, completions: list[str]) -> list[float | None]:
-    reward = Reward(domain)
-    columns = {"prompts": ["p"] * len(completions), "trainer_state": None}
-    return asyncio.run(reward.score(completions=completions, candidate=[CANDIDATE_JSON] * len(completions), **columns))
+def reward_of(domain, client=None, **config) -> Reward:
+    reward = Reward(domain, client or Client(Models(), None), RewardConfig(**config))
+    reward.ends = frozenset({0})
+    return reward
+
+
+def score(reward: Reward, completions: list[str], prompt: str = "p", ids=None, **columns) -> list[float | None]:
+    """The rewards; what is logged goes to `reward.logged`."""
+    reward.logged = defaultdict(list)
+    count = len(completions)
+    columns = {"candidate": [CANDIDATE_JSON] * count, "set": ["train"] * count, "trainer_state": None} | columns
+    return asyncio.run(
+        reward.score(prompts=[prompt] * count, completions=completions, completion_ids=ids or [[5, 0]] * count,
+                     log_metric=lambda name, value: reward.logged[name].append(value), **columns)
+    )  # fmt: skip
 
 
 def test_the_reward_is_the_score_of_generation_to_the_bit():
@@ -42,7 +63,7 @@ def test_the_reward_is_the_score_of_generation_to_the_bit():
     attempts = [
         Attempt(i, 0, Outcome.OK, a, "", 1, 1, j) for i, (a, j) in enumerate(zip(answers, judged, strict=True))
     ]
-    assert score(DOMAIN, answers) == [float(s) for s in scores(candidate, attempts)] == [1.0, 0.0, 0.0, 0.0]
+    assert score(reward_of(DOMAIN), answers) == [float(s) for s in scores(candidate, attempts)] == [1.0, 0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize("failure", ["unreadable", "endpoint down"])
@@ -55,7 +76,195 @@ def test_a_failed_judge_is_none_and_its_neighbours_keep_their_scores(failure):
                 raise EndpointError("judge at http://x: HTTP 503")
             return Judgement(None, None, "unreadable")
 
-    assert score(Flaky(DomainConfig("cloze"), client=None), [" records", " broken", " x"]) == [1.0, None, 0.0]
+    reward = reward_of(Flaky(DomainConfig("cloze"), client=None))
+    assert score(reward, [" records", " broken", " x"]) == [1.0, None, 0.0]
+    assert (reward.judged, reward.failed) == (3, 1)
+    assert reward.logged["train/unscored"] == [0.0, 1.0, 0.0]
+
+
+class Broken(Domain):
+    async def judge(self, candidate, answer, seed):
+        return (
+            Judgement(None, None, "unreadable") if "broken" in answer else await super().judge(candidate, answer, seed)
+        )
+
+
+@pytest.mark.parametrize(("broken", "stops"), [(3, False), (4, True)])
+def test_too_many_failed_judgements_stop_the_training(broken, stops):
+    reward = reward_of(Broken(DomainConfig("cloze"), client=None), max_failures=0.1)
+    answers = [" broken"] * broken + [" records"] * (32 - broken)
+    if stops:
+        with pytest.raises(JudgeDown, match=r"12% of the last 32 judgements failed.*unreadable"):
+            score(reward, answers)
+    else:
+        assert score(reward, answers).count(None) == broken
+
+
+def test_few_judgements_stop_nothing():
+    assert score(reward_of(Broken(DomainConfig("cloze"), client=None)), [" broken"] * 31) == [None] * 31
+
+
+@pytest.mark.parametrize(("cut_off", "expected"), [("zero", 0.0), ("penalise", -0.25), ("mask", None), ("judge", 1.0)])
+def test_what_a_cut_off_completion_earns(cut_off, expected):
+    reward = reward_of(DOMAIN, cut_off=cut_off, penalty=0.25)
+    assert score(reward, [" records", " records"], ids=[[5, 7], [5, 0]]) == [expected, 1.0]
+    assert reward.logged["train/cut_off"] == [1.0, 0.0]
+    assert reward.logged["train/score_finished"] == [1.0]
+    assert reward.logged["train/score_cut_off"] == ([] if expected is None else [expected])
+
+
+def test_an_unknown_policy_is_an_error():
+    with pytest.raises(RecipeError, match=r"reward\.cut_off=drop: one of zero, penalise, mask, judge"):
+        reward_of(DOMAIN, cut_off="drop")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "completion", "answer"),
+    [
+        ("a", "fine", "fine"),
+        ("a<think>\n", "reasons</think>fine", "fine"),
+        ("a<think>\n", "reasons </think> more </think>\n\nfine", "\n\nfine"),
+        ("a<think>\n", "reasons that do not end", None),
+        ("a", "<think>reasons that do not end", None),
+        ("a", "<think>reasons</think>fine", "fine"),
+        ("a<think>\n\n</think>\n\n", "fine", "fine"),
+        ("a<think>\n", "</think>", ""),
+    ],
+)
+def test_the_answer_is_what_follows_the_reasoning(prompt, completion, answer):
+    assert read_answer(prompt, completion) == answer
+
+
+def test_reasoning_alone_earns_nothing():
+    reward = reward_of(DOMAIN)
+    assert score(reward, ["records", "so</think> records"], prompt="p<think>\n") == [0.0, 1.0]
+    assert reward.judged == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "answer", "guarded"),
+    [
+        ({"answer_chars": 8}, " records", False),
+        ({"answer_chars": 7}, " records", True),
+        ({"max_repetition": 0.5}, " records " + "a b c d e f g h " * 2, False),
+        ({"max_repetition": 0.5}, " records " + "a b c d e f g h " * 4, True),
+        ({}, " records " + "a b c d e f g h " * 100, False),
+    ],
+)
+def test_the_guard_against_long_and_repetitive_answers(config, answer, guarded):
+    assert score(reward_of(DOMAIN, **config), [answer]) == [0.0 if guarded else 1.0]
+
+
+@given(st.text())
+def test_repetition_is_a_share(text):
+    assert 0 <= measure_repetition(text) < 1
+    assert measure_repetition("a b c d e f g h " * 2) == 1 - 8 / 9
+
+
+def test_the_second_judge_is_asked_for_marked_rows_and_never_rewards():
+    class Kind(Domain):
+        async def judge(self, candidate, answer, seed):
+            return judge(candidate.rubric, [True])
+
+    reward = reward_of(DOMAIN)
+    reward._second = Kind(DomainConfig("cloze"), client=None)
+    assert score(reward, [" x", " x"], second=[True, False], set=["cot_test"] * 2) == [0.0, 0.0]
+    assert reward.logged["cot_test/first_judge"] == [0.0]
+    assert reward.logged["cot_test/second_judge"] == [1.0]
+
+
+def test_a_judge_that_hangs_is_no_reward_after_the_deadline():
+    class Slow(Domain):
+        async def judge(self, candidate, answer, seed):
+            await asyncio.sleep(60 if "slow" in answer else 0)
+            return await super().judge(candidate, answer, seed)
+
+    models = Models({"j": Endpoint("m", timeout_s=0.05)}, judge=RoleConfig("j", Sampling(max_tokens=10)))
+    client = Client(models, None)
+    client.counts["completion_tokens"], client.busy_s = 10_000, 0.1
+    reward = reward_of(Slow(DomainConfig("cloze"), client=None), client)
+    assert score(reward, [" records", " slow"]) == [1.0, None]
+
+
+def test_judgements_of_a_step_run_at_once():
+    running, most = 0, 0
+
+    class Counting(Domain):
+        async def judge(self, candidate, answer, seed):
+            nonlocal running, most
+            running, most = running + 1, max(most, running + 1)
+            await asyncio.sleep(0.01)
+            running -= 1
+            return await super().judge(candidate, answer, seed)
+
+    score(reward_of(Counting(DomainConfig("cloze"), client=None)), [" records"] * 128)
+    assert most == 128
+
+
+@given(rows=st.integers(1, 20), epochs=st.integers(1, 5), seed=st.integers(0, 9))
+def test_every_epoch_has_every_row_once_in_an_order_of_its_own(rows, epochs, seed):
+    order = order_rows(rows, epochs, seed)
+    parts = [order[i * rows : (i + 1) * rows] for i in range(epochs)]
+    assert all(sorted(part) == list(range(rows)) for part in parts)
+    assert order == order_rows(rows, epochs, seed)
+    assert order_rows(50, 2, seed)[:50] != order_rows(50, 2, seed)[50:]
+
+
+def example_with(*weak: float):
+    return SimpleNamespace(weak_scores=weak)
+
+
+@pytest.mark.parametrize(("bounds", "kept"), [([], 4), ([0.2, 0.5], 2), ([0.5, 0.5], 1), ([0.0, 1.0], 4)])
+def test_the_pass_rate_filter_keeps_what_lies_within_its_bounds(bounds, kept):
+    examples = [example_with(0.0, 0.2), example_with(0.2, 0.2), example_with(0.4, 0.6), example_with(0.6, 0.6)]
+    assert len(choose_by_pass_rate(examples, bounds)) == kept
+
+
+@pytest.mark.parametrize("bounds", [[0.5], [0.5, 0.2], [-0.1, 0.5], [0.1, 1.1]])
+def test_pass_rates_that_are_none_are_an_error(bounds):
+    with pytest.raises(RecipeError, match="two numbers between 0 and 1"):
+        choose_by_pass_rate([], bounds)
+
+
+@pytest.mark.parametrize(
+    ("measured", "message"),
+    [
+        ({}, None),
+        ({"eval_completions/clipped_ratio": 0.05}, None),
+        ({"eval_completions/clipped_ratio": 0.06}, "6% of the untrained model's completions are cut off"),
+        ({"eval_frac_reward_zero_std": 0.8}, None),
+        ({"eval_frac_reward_zero_std": 0.9}, "in 90% of the groups all rewards are equal"),
+        ({"eval_sampling/sampling_logp_difference/mean": 0.1}, None),
+        ({"eval_sampling/sampling_logp_difference/mean": 0.2}, "differ by 0.200 nats per token"),
+    ],
+)
+def test_what_the_probe_may_show(measured, message):
+    good = {"eval_completions/clipped_ratio": 0.0, "eval_frac_reward_zero_std": 0.0, "eval_reward": 0.5}
+    if message is None:
+        check_probe(good | measured, PreflightConfig())
+        return
+    with pytest.raises(PreflightError, match=message):
+        check_probe(good | measured, PreflightConfig())
+
+
+@pytest.mark.parametrize(("logs", "error"), [
+    ({"loss": 0.1}, None), ({"loss": math.nan}, Diverged), ({"grad_norm": math.inf}, Diverged),
+    ({"sampling/sampling_logp_difference/mean": 0.5}, PreflightError),
+])  # fmt: skip
+def test_a_training_that_has_gone_wrong_is_stopped(tmp_path, logs, error):
+    watch, state = Watch(tmp_path, PreflightConfig()), SimpleNamespace(global_step=7)
+    if error is None:
+        watch.on_log(None, state, None, logs)
+        return
+    with pytest.raises(error):
+        watch.on_log(None, state, None, logs)
+
+
+def test_the_budget_of_calls_is_shared_by_all_processes():
+    models = Models({"a": Endpoint("m", max_in_flight=100), "b": Endpoint("m"), "c": Endpoint("m", max_in_flight=2)})
+    shared = share_budget(models, 8).endpoints
+    assert [shared[name].max_in_flight for name in "abc"] == [12, None, 1]
+    assert models.endpoints["a"].max_in_flight == 100
 
 
 def test_too_few_examples_are_refused_at_the_bound():
@@ -68,10 +277,21 @@ def test_too_few_examples_are_refused_at_the_bound():
         require_examples([example] * 7, 8, "runs/d")
 
 
-def test_the_curve_is_a_picture(tmp_path: Path):
-    history = [{"step": i, "reward": i / 10} for i in range(10)]
-    draw_curve(history, tmp_path / "curve.png")
+HISTORY = [
+    {"step": 0, "eval_cot_test/cut_off": 0.5, "eval_cot_test/score": 0.2, "eval_cot_test/first_judge": 0.1,
+     "eval_cot_test/second_judge": 0.3},
+    *({"step": i, "reward": i / 10} for i in range(1, 6)),
+    {"step": 4, "reward": 0.9},  # again, after a resume
+    {"step": 5, "eval_cot_test/cut_off": 0.1, "eval_cot_test/score": 0.6},
+]  # fmt: skip
+
+
+def test_the_curve_is_a_picture_and_numbers(tmp_path: Path):
+    write_curves(HISTORY, tmp_path)
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+    curves = json.loads((tmp_path / "curve.json").read_text())
+    assert [(e["step"], e["reward"]) for e in curves["train"]] == [(1, 0.1), (2, 0.2), (3, 0.3), (4, 0.9), (5, 0.5)]
+    assert [(p["step"], p["score"]) for p in curves["watched"]["cot_test"]] == [(0, 0.2), (5, 0.6)]
     assert smooth([0.0, 1.0]) == [0.0, 0.5]
 
 

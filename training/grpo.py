@@ -3,13 +3,19 @@
 accelerate launch --config_file recipes/accelerate/cpu.yaml training/grpo.py recipes/demo/grpo.yaml [key=value …]
 """
 
-import json
+import math
+import os
 import sys
+from contextlib import nullcontext
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from datasets import Dataset
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer
 
 from autodata import store
@@ -17,89 +23,208 @@ from autodata.config import RecipeError, load
 from autodata.domains import base
 from autodata.embedded import resolve_weights
 from autodata.journal import Journal, JournalError
-from autodata.llm import Client
-from autodata.recipes import GrpoRecipe
+from autodata.llm import Client, EndpointError
+from autodata.recipes import GrpoRecipe, Models
 from autodata.servers import ServerError, running
 from autodata.store import Run, RunError
 from autodata.types import Role
-from training.curve import draw_curve
-from training.reward import Reward
-from training.rows import TooFewExamples, make_rows, read_examples, require_examples
+from training import preflight
+from training.card import write_card
+from training.preflight import PreflightError
+from training.reward import JudgeDown, Reward
+from training.rows import (
+    TooFewExamples,
+    choose_by_pass_rate,
+    make_rows,
+    order_rows,
+    read_examples,
+    read_set,
+    require_domain,
+    require_examples,
+)
+from training.student import find_checkpoint, load_student, save_student
+from training.watch import Diverged, Probe, Watch, write_curves
 
-PROBLEMS = (RecipeError, RunError, JournalError, ServerError, TooFewExamples)
+PROBLEMS = (RecipeError, RunError, JournalError, ServerError, EndpointError, TooFewExamples, PreflightError, JudgeDown,
+            Diverged, OSError)  # fmt: skip
 _COMMAND = "python -m autodata.dataset"
+# A loss that is no number must be seen, and every step is worth a line.
+_TRAINER = {"logging_nan_inf_filter": False, "logging_steps": 1}
+_OURS = {"output_dir", "shuffle_dataset", "model_init_kwargs"}
 
 
-def make_trainer(recipe: GrpoRecipe, folder: Path, reward: Reward, domain: base.Domain) -> GRPOTrainer:
-    """TRL's trainer with nothing of ours but rows and reward. Raises TooFewExamples, RecipeError."""
-    weights = resolve_weights(recipe.model)
-    tokenizer = AutoTokenizer.from_pretrained(weights)
-    examples = read_examples(recipe.dataset, recipe.arm, "train")
-    require_examples(examples, recipe.min_examples, recipe.dataset)
+class Training:
+    """One run: everything that the trainer is made of, and the trainer."""
+
+    def __init__(self, recipe: GrpoRecipe, folder: Path, journal: Journal):
+        self.recipe, self.folder = recipe, folder
+        processes = PartialState().num_processes
+        self.config = make_config(recipe, folder)
+        weights = resolve_weights(recipe.model)
+        self.tokenizer = AutoTokenizer.from_pretrained(weights)
+        domain, client = self._load_domain(recipe.models, journal)
+        rows = self._make_rows(domain)
+        self.model = load_student(weights, dict(recipe.trainer.get("model_init_kwargs") or {}))
+        self._check(rows, self.model, processes)
+        self.reward = self._make_reward(domain, client, journal)
+        self.trainer = GRPOTrainer(
+            model=self.model,
+            args=self.config,
+            processing_class=self.tokenizer,
+            train_dataset=self._order(Dataset.from_list(rows), processes),
+            eval_dataset=self._make_watched(domain),
+            reward_funcs=self.reward.score,
+        )
+        self.reward.ends = find_ends(self.model, self.tokenizer)
+        self.trainer.add_callback(Watch(folder, recipe.preflight))
+        self.trainer.add_callback(Probe(self.trainer, rows, self.reward, recipe.preflight))
+
+    def run(self) -> None:
+        """Train, from the last checkpoint if there is one; then everybody saves."""
+        last = find_checkpoint(self.folder / "checkpoints", self.model)
+        self.trainer.train(resume_from_checkpoint=last)
+        self.trainer.save_model(str(self.folder / "full"))
+
+    def _load_domain(self, models: Models, journal: Journal) -> tuple[base.Domain, Client]:
+        client = Client(share_budget(models, PartialState().num_processes), journal)
+        return base.load(self.recipe.domain, client), client
+
+    def _make_reward(self, domain: base.Domain, client: Client, journal: Journal) -> Reward:
+        second = None
+        if self.recipe.second_judge:
+            second, _ = self._load_domain(replace(self.recipe.models, judge=self.recipe.second_judge), journal)
+        return Reward(domain, client, self.recipe.reward, second=second)
+
+    def _make_rows(self, domain: base.Domain) -> list[dict[str, str]]:
+        """Raises TooFewExamples, RecipeError."""
+        recipe = self.recipe
+        require_domain(recipe.dataset, recipe.arms, recipe.domain.name)
+        examples = [e for arm in recipe.arms for e in read_examples(recipe.dataset, arm, "train")]
+        examples = choose_by_pass_rate(examples, recipe.pass_rate)
+        require_examples(examples, recipe.min_examples, recipe.dataset)
+        return make_rows(examples, domain, self.tokenizer, self.config.chat_template_kwargs or {})
+
+    def _make_watched(self, domain: base.Domain) -> dict[str, Dataset] | None:
+        """The sets that are watched. Raises RecipeError."""
+        template, watched = self.config.chat_template_kwargs or {}, {}
+        for name in self.recipe.evaluate:
+            examples = read_set(self.recipe.dataset, name)[: self.recipe.evaluate_examples]
+            if not examples:
+                raise RecipeError(f"evaluate: {self.recipe.dataset} has no examples in {name}")
+            rows = make_rows(examples, domain, self.tokenizer, template, name)
+            compared = self.recipe.second_judge_examples if self.recipe.second_judge else 0
+            watched[name] = Dataset.from_list([{**row, "second": i < compared} for i, row in enumerate(rows)])
+        return watched or None
+
+    def _check(self, rows: list[dict[str, str]], model: PreTrainedModel, processes: int) -> None:
+        """Raises PreflightError."""
+        limits = self.recipe.preflight
+        preflight.check_prompts(rows, self.tokenizer, limits.prompt_tokens)
+        preflight.check_context(model, self.config, limits.prompt_tokens)
+        preflight.check_groups(self.config, processes, bool(limits.probe))
+        preflight.check_memory(model, self.config, processes if self.config.deepspeed_plugin else 1)
+        preflight.warn_of_kernels(model)
+
+    def _order(self, rows: Dataset, processes: int) -> Dataset:
+        """All epochs in a row, so that one that is resumed goes on in the same order."""
+        config = self.config
+        epochs = math.ceil(config.num_train_epochs)
+        if config.max_steps > 0:
+            prompts = config.per_device_train_batch_size * processes * config.gradient_accumulation_steps
+            epochs = math.ceil(config.max_steps * prompts / config.num_generations / len(rows)) + 1
+        config.num_train_epochs = config.num_train_epochs / epochs
+        return rows.select(order_rows(len(rows), epochs, config.seed))
+
+
+def make_config(recipe: GrpoRecipe, folder: Path) -> GRPOConfig:
+    """TRL's configuration. Raises RecipeError for what TRL does not know and for what is not the recipe's to say."""
+    if taken := _OURS & set(recipe.trainer) - {"model_init_kwargs"}:
+        raise RecipeError(f"trainer.{min(taken)}: set by this command; leave it out")
+    os.environ.setdefault("TRACKIO_DIR", str(folder.resolve() / "trackio"))
+    values: dict[str, Any] = {k: v for k, v in recipe.trainer.items() if k not in _OURS}
+    own = {"output_dir": str(folder / "checkpoints"), "shuffle_dataset": False}
     try:
-        config = GRPOConfig(output_dir=str(folder / "checkpoints"), **recipe.trainer)
+        return GRPOConfig(**_TRAINER | values | own)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"trainer: {error}") from error
-    return GRPOTrainer(
-        model=weights,
-        args=config,
-        processing_class=tokenizer,
-        train_dataset=Dataset.from_list(make_rows(examples, domain, tokenizer)),
-        reward_funcs=reward.score,
-    )
 
 
-def train(recipe: GrpoRecipe, folder: Path) -> tuple[GRPOTrainer, Reward]:
-    """Train, from the last checkpoint if there is one."""
-    rank = PartialState().process_index
-    journal = Journal(folder / f"journal_{rank}.sqlite")
+def share_budget(models: Models, processes: int) -> Models:
+    """The calls at once that a recipe allows, divided among the processes that all judge."""
+    shared = deepcopy(models)
+    for endpoint in shared.endpoints.values():
+        if endpoint.max_in_flight is not None:
+            endpoint.max_in_flight = max(1, endpoint.max_in_flight // processes)
+    return shared
+
+
+def find_ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """The ids that end a completion, as TRL counts them."""
+    declared = model.generation_config.eos_token_id
+    ids = declared if isinstance(declared, list) else [declared]
+    return frozenset(i for i in [*ids, tokenizer.eos_token_id, tokenizer.pad_token_id] if i is not None)
+
+
+def train(recipe: GrpoRecipe, folder: Path) -> Training:
+    """On every process. Raises what is in PROBLEMS."""
+    state = PartialState()
+    if state.num_processes > 1:
+        _require_running(recipe.models)
+    roles = [Role.JUDGE] if recipe.models.judge else []
+    journal = Journal(folder / f"journal_{state.process_index}.sqlite")
     try:
-        domain = base.load(recipe.domain, Client(recipe.models, journal))
-        reward = Reward(domain)
-        trainer = make_trainer(recipe, folder, reward, domain)
-        with running(recipe.models, [Role.JUDGE], folder):
-            trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
+        with running(recipe.models, roles, folder) if state.is_main_process else nullcontext():
+            training = Training(recipe, folder, journal)
+            training.run()
+            return training
     finally:
         journal.close()
-    return trainer, reward
 
 
-def save(run: Run, trainer: GRPOTrainer, reward: Reward) -> None:
-    """The model, its reward curve as JSON and as a picture, and the manifest."""
-    history = [entry for entry in trainer.state.log_history if "reward" in entry]
-    run.write("curve.json", json.dumps(history, indent=1) + "\n")
-    draw_curve(history, run.path("curve.png"))
-    rewards = [entry["reward"] for entry in history]
+def _require_running(models: Models) -> None:
+    endpoint = models.endpoints.get(models.judge.endpoint) if models.judge else None
+    if endpoint and endpoint.server and not endpoint.base_url:
+        raise RecipeError("several processes cannot start the judge's server: start it with python -m "
+                          "autodata.servers and give models.endpoints.….base_url")  # fmt: skip
+
+
+def save(run: Run, training: Training) -> None:
+    """The model with its card, the curves, and the manifest."""
+    reward, history = training.reward, training.trainer.state.log_history
+    write_curves(history, run.folder)
+    rewards = [entry["reward"] for entry in history if entry.get("reward") is not None]
     quarter = max(len(rewards) // 4, 1)
-    first, last = sum(rewards[:quarter]) / quarter, sum(rewards[-quarter:]) / quarter
-    run.finish(["model"], steps=trainer.state.global_step, reward_first_quarter=first,
-               reward_last_quarter=last, failed_judgements=reward.failed)  # fmt: skip
+    first, last = (sum(part) / max(len(part), 1) for part in (rewards[:quarter], rewards[-quarter:]))
+    facts = {"steps": training.trainer.state.global_step, "reward_first_quarter": first, "reward_last_quarter": last,
+             "judgements": reward.judged, "failed_judgements": reward.failed}  # fmt: skip
+    run.note(**facts)
+    card = write_card(store.read_manifest(run.folder) or {}, training.recipe)
+    save_student(run.path("full"), run.path("model"), training.tokenizer, card)
+    run.finish(["model"])
     print(f"reward: {first:.3f} in the first quarter of the steps, {last:.3f} in the last → {run.path('curve.png')}")
 
 
-def _last_checkpoint(folder: Path) -> str | None:
-    # The trainer writes trainer_state.json last: a checkpoint without it was cut off by a kill.
-    whole = [state.parent for state in (folder / "checkpoints").glob("checkpoint-*/trainer_state.json")]
-    return str(max(whole, key=lambda path: int(path.name.split("-")[1]))) if whole else None
-
-
 def _train_and_save(recipe: GrpoRecipe) -> None:
-    state = PartialState()
-    folder = Path(recipe.run)
+    state, folder = PartialState(), Path(recipe.run)
     if not state.is_main_process:
-        state.wait_for_everyone()  # until the run folder is there
-        train(recipe, folder)[0].save_model(str(folder / "model"))
+        if _agree(True):
+            train(recipe, folder)
         return
     source = store.output_hash(recipe.dataset, _COMMAND)
     with Run(recipe.run, "grpo", recipe, {"dataset": source}) as run:
-        if run.is_finished:
+        if not _agree(not run.is_finished):
             print(f"{run.folder}: up to date")
             return
         run.start()
-        state.wait_for_everyone()
-        trainer, reward = train(recipe, folder)
-        trainer.save_model(str(folder / "model"))
-        save(run, trainer, reward)
+        save(run, train(recipe, folder))
+
+
+def _agree(goes_on: bool) -> bool:
+    """What the main process says, on all."""
+    said = [goes_on]
+    if PartialState().num_processes > 1:
+        broadcast_object_list(said)
+    return said[0]
 
 
 def main() -> None:

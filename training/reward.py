@@ -3,42 +3,183 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Sequence
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
 
+from autodata.config import RecipeError
 from autodata.domains.base import Domain
-from autodata.llm import EndpointError
+from autodata.llm import Client, EndpointError
+from autodata.recipes import RewardConfig, Sampling
+from autodata.request import resolve_sampling
 from autodata.types import CANDIDATE
+from training.rows import read_answer
 
 log = logging.getLogger(__name__)
+CUT_OFF = ("zero", "penalise", "mask", "judge")
+_WINDOW, _ENOUGH = 256, 32  # judgements whose failures count, and from how many on
+_SLACK = 4.0  # times the time that all replies would take at their full length
+_SPAN = 8  # words
+
+
+class JudgeDown(RuntimeError):
+    """Too many judgements fail for the training to mean anything."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One completion, read."""
+
+    answer: str  # empty where there is none
+    is_cut_off: bool
+    is_guarded: bool  # too long or too repetitive to be judged
 
 
 class Reward:
-    """Judges completions concurrently; a completion that cannot be judged has no reward."""
+    """Judges the completions of a step concurrently; one that cannot be judged has no reward.
 
-    def __init__(self, domain: Domain):
-        self._domain = domain
-        self.failed = 0
+    `second` judges the completions whose row says so, for comparison only. `ends` are the token ids that end a
+    completion. Counts of the whole run are in `judged` and `failed`.
+    """
+
+    def __init__(self, domain: Domain, client: Client, config: RewardConfig, second: Domain | None = None):
+        if config.cut_off not in CUT_OFF:
+            raise RecipeError(f"reward.cut_off={config.cut_off}: one of {', '.join(CUT_OFF)}")
+        self.judged = self.failed = 0
+        self.ends: frozenset[int] = frozenset()
+        self._domain, self._client, self._config, self._second = domain, client, config, second
+        self._failures: deque[bool] = deque(maxlen=_WINDOW)
+        self._problem = ""
+        self._ended = time.monotonic()
 
     async def score(
-        self, completions: Sequence[str], candidate: Sequence[str], **_columns: object
+        self,
+        prompts: Sequence[str],
+        completions: Sequence[str],
+        completion_ids: Sequence[Sequence[int]],
+        **columns: Any,
     ) -> list[float | None]:
-        """One score in [0, 1] per completion; None (never 0) where judging failed.
+        """One reward per completion; None (never 0) where judging failed or the policy masks.
 
-        TRL leaves None out of the group's baseline and gives that completion no gradient.
+        TRL leaves None out of the group's baseline and gives that completion no gradient. Of the columns `candidate`,
+        `set` and, if it is there, `second` are used, and TRL's `log_metric`. Raises JudgeDown.
         """
-        pairs = zip(completions, candidate, strict=True)
-        return list(await asyncio.gather(*(self._score_one(c, t) for c, t in pairs)))
+        start, candidate, second = time.monotonic(), columns["candidate"], columns.get("second", ())
+        read = [self._read(*of) for of in zip(prompts, completions, completion_ids, strict=True)]
+        asked = {i: self._judge(self._domain, candidate[i], r.answer) for i, r in enumerate(read) if self._earns(r)}
+        compared = {i: self._judge(self._second, candidate[i], read[i].answer) for i in asked
+                    if self._second and second and second[i]}  # fmt: skip
+        scores, others = await asyncio.gather(self._wait(asked), self._wait(compared))
+        self._count_failures(scores)
+        rewards = [scores[i] if i in asked else self._without_judge(r) for i, r in enumerate(read)]
+        pairs = {i: (scores[i], others[i]) for i in compared}
+        self._log(columns["log_metric"], columns["set"], read, rewards, pairs)
+        self._log_time(columns["log_metric"], start)
+        return rewards
 
-    async def _score_one(self, completion: str, candidate_json: str) -> float | None:
-        candidate = CANDIDATE.validate_json(candidate_json)
-        if not completion.strip():
-            return 0.0  # no answer, as in generation
-        seed = int.from_bytes(hashlib.sha256((candidate.hash + completion).encode()).digest()[:4], "big") >> 1
-        try:
-            judgement = await self._domain.judge(candidate, completion, seed)
-        except EndpointError as error:
-            log.warning("%s", error)
-            self.failed += 1
+    def _read(self, prompt: str, completion: str, ids: Sequence[int]) -> Completion:
+        answer = read_answer(prompt, completion) or ""
+        is_cut_off = bool(ids) and ids[-1] not in self.ends
+        return Completion(answer, is_cut_off, self._is_guarded(answer))
+
+    def _is_guarded(self, answer: str) -> bool:
+        config = self._config
+        if config.answer_chars is not None and len(answer) > config.answer_chars:
+            return True
+        return config.max_repetition is not None and measure_repetition(answer) > config.max_repetition
+
+    def _earns(self, read: Completion) -> bool:
+        """Whether there is something to judge."""
+        counts = self._config.cut_off == "judge" or not read.is_cut_off
+        return bool(read.answer.strip()) and counts and not read.is_guarded
+
+    def _without_judge(self, read: Completion) -> float | None:
+        policy = self._config.cut_off
+        if read.is_cut_off and policy == "mask":
             return None
-        self.failed += judgement.score is None
+        return -self._config.penalty if read.is_cut_off and policy == "penalise" else 0.0
+
+    async def _judge(self, domain: Domain, candidate_json: str, answer: str) -> float | None:
+        candidate = CANDIDATE.validate_json(candidate_json)
+        seed = int.from_bytes(hashlib.sha256((candidate.hash + answer).encode()).digest()[:4], "big") >> 1
+        try:
+            judgement = await domain.judge(candidate, answer, seed)
+        except EndpointError as error:
+            self._problem = str(error)
+            return None
+        if judgement.score is None:
+            self._problem = judgement.reason
         return judgement.score
+
+    async def _wait(self, judging: dict[int, Coroutine[Any, Any, float | None]]) -> dict[int, float | None]:
+        """All scores; None for what is not there at the deadline."""
+        tasks = {i: asyncio.ensure_future(one) for i, one in judging.items()}
+        if tasks:
+            _, late = await asyncio.wait(tasks.values(), timeout=self._limit_s(len(tasks)))
+            for task in late:
+                task.cancel()
+                self._problem = "no reply before the deadline of the step"
+        return {i: None if task.cancelled() or not task.done() else task.result() for i, task in tasks.items()}
+
+    def _limit_s(self, calls: int) -> float | None:
+        """From the replies' greatest length and the tokens per second seen so far; None before any was seen."""
+        role, seen = self._client.models.judge, self._client.counts["completion_tokens"]
+        if role is None or not seen or not self._client.busy_s:
+            return None
+        endpoint = self._client.models.endpoints[role.endpoint]
+        most = resolve_sampling(role.sampling, endpoint.sampling).max_tokens or Sampling().max_tokens or 0
+        return endpoint.timeout_s + _SLACK * calls * most * self._client.busy_s / seen
+
+    def _count_failures(self, scores: dict[int, float | None]) -> None:
+        failures = [score is None for score in scores.values()]
+        self._failures.extend(failures)
+        self.judged, self.failed = self.judged + len(failures), self.failed + sum(failures)
+        if any(failures):
+            log.warning("%d of %d judgements failed, the last: %s", sum(failures), len(failures), self._problem)
+        share = fmean(self._failures) if len(self._failures) >= _ENOUGH else 0.0
+        if share > self._config.max_failures:
+            raise JudgeDown(f"{share:.0%} of the last {len(self._failures)} judgements failed, more than "
+                            f"reward.max_failures={self._config.max_failures}: {self._problem}; the last checkpoint "
+                            "is whole, the same command goes on from it")  # fmt: skip
+
+    def _log(
+        self,
+        log_metric: Callable[[str, float], None],
+        sets: Sequence[str],
+        read: Sequence[Completion],
+        rewards: Sequence[float | None],
+        compared: dict[int, tuple[float | None, float | None]],
+    ) -> None:
+        """Means by set, and by whether a completion was finished."""
+        values: defaultdict[str, list[float]] = defaultdict(list)
+        for name, one, reward in zip(sets, read, rewards, strict=True):
+            values[f"{name}/cut_off"].append(one.is_cut_off)
+            values[f"{name}/guarded"].append(one.is_guarded)
+            values[f"{name}/unscored"].append(reward is None)
+            if reward is not None:
+                values[f"{name}/score"].append(reward)
+                values[f"{name}/score_{'cut_off' if one.is_cut_off else 'finished'}"].append(reward)
+        for i, (first, second) in compared.items():
+            if first is not None and second is not None:
+                values[f"{sets[i]}/first_judge"].append(first)
+                values[f"{sets[i]}/second_judge"].append(second)
+        for name, of in values.items():
+            for value in of:  # each by itself: TRL takes the mean over all processes
+                log_metric(name, float(value))
+
+    def _log_time(self, log_metric: Callable[[str, float], None], start: float) -> None:
+        """How long the judge took, and the share of the time since the last judgement in which nothing was trained."""
+        now = time.monotonic()
+        log_metric("judge/seconds", now - start)
+        log_metric("judge/idle_share", (now - start) / max(now - self._ended, 1e-9))
+        self._ended = now
+
+
+def measure_repetition(text: str) -> float:
+    """The share of a text's sequences of eight words that occurred before in it."""
+    words = text.split()
+    spans = [tuple(words[i : i + _SPAN]) for i in range(len(words) - _SPAN + 1)]
+    return 1 - len({*spans}) / len(spans) if spans else 0.0

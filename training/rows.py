@@ -1,14 +1,20 @@
 """Examples → the rows that TRL trains on."""
 
-from collections.abc import Sequence
+import random
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from autodata import store
+from autodata.config import RecipeError
 from autodata.dataset import EXAMPLES
 from autodata.domains.base import Domain
 from autodata.types import CANDIDATE, EXAMPLE, Candidate, Example
+
+_OPEN, _CLOSED = "<think>", "</think>"
 
 
 class TooFewExamples(ValueError):
@@ -21,6 +27,37 @@ def read_examples(dataset: str, arm: str, split: str) -> list[Example]:
     return [e for e in examples if e.arm == arm and e.split == split]
 
 
+def read_set(dataset: str, name: str) -> list[Example]:
+    """The examples of a set that is called <arm>_<split>. Raises RecipeError."""
+    arm, _, split = name.rpartition("_")
+    if split not in ("train", "test"):
+        raise RecipeError(f"{name!r} is not of the form <arm>_train or <arm>_test")
+    return read_examples(dataset, arm, split)
+
+
+def require_domain(dataset: str, arms: Sequence[str], domain: str) -> None:
+    """Raise RecipeError where an arm was made for another domain: its judge would not understand the examples."""
+    made_for = (store.read_manifest(Path(dataset)) or {}).get("domains", {})
+    for arm in arms:
+        if arm not in made_for:
+            raise RecipeError(f"arms: {dataset} has no arm {arm}; it has {', '.join(sorted(made_for)) or 'none'}")
+        if made_for[arm] != domain:
+            raise RecipeError(f"domain.name={domain}: the arm {arm} of {dataset} was made for {made_for[arm]}")
+
+
+def choose_by_pass_rate(examples: Sequence[Example], bounds: Sequence[float]) -> list[Example]:
+    """Those whose weak solver's mean score lies within [low, high]; all where no bounds are given.
+
+    The control without a loop: difficulty by selection, not by construction. Raises RecipeError.
+    """
+    if not bounds:
+        return list(examples)
+    if len(bounds) != 2 or not 0 <= bounds[0] <= bounds[1] <= 1:
+        raise RecipeError(f"pass_rate={list(bounds)}: two numbers between 0 and 1, the lower first")
+    low, high = bounds
+    return [e for e in examples if e.weak_scores and low <= fmean(e.weak_scores) <= high]
+
+
 def require_examples(examples: Sequence[Example], minimum: int, dataset: str) -> None:
     """Raise TooFewExamples below `minimum`: a policy trained on a handful only learns the handful."""
     if len(examples) < minimum:
@@ -28,16 +65,34 @@ def require_examples(examples: Sequence[Example], minimum: int, dataset: str) ->
                              "generate from more documents, or lower min_examples")  # fmt: skip
 
 
-def make_rows(examples: Sequence[Example], domain: Domain, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, str]]:
-    """One row per example: the rendered prompt, and the candidate as one JSON string."""
-    return [{"prompt": render_prompt(e.candidate, domain, tokenizer), "example_id": e.id,
+def make_rows(
+    examples: Sequence[Example],
+    domain: Domain,
+    tokenizer: PreTrainedTokenizerBase,
+    template: Mapping[str, Any],
+    name: str = "train",
+) -> list[dict[str, str]]:
+    """One row per example: the rendered prompt, the candidate as one JSON string, and the set it belongs to."""
+    return [{"prompt": render_prompt(e.candidate, domain, tokenizer, template), "example_id": e.id, "set": name,
              "candidate": CANDIDATE.dump_json(e.candidate).decode()} for e in examples]  # fmt: skip
 
 
-def render_prompt(candidate: Candidate, domain: Domain, tokenizer: PreTrainedTokenizerBase) -> str:
+def order_rows(rows: int, epochs: int, seed: int) -> list[int]:
+    """The number of each row, epoch after epoch, each in an order of its own.
+
+    TRL's own shuffling starts again with the first epoch's order when a later epoch is resumed.
+    """
+    chance = random.Random(seed)
+    return [number for _ in range(epochs) for number in chance.sample(range(rows), rows)]
+
+
+def render_prompt(
+    candidate: Candidate, domain: Domain, tokenizer: PreTrainedTokenizerBase, template: Mapping[str, Any]
+) -> str:
     """The solver's prompt as a string, byte for byte what the server renders in generation.
 
-    A string, because TRL opens a new assistant turn where a last one should be continued.
+    A string, because TRL opens a new assistant turn where a last one should be continued. `template` are variables of
+    the chat template, as enable_thinking.
     """
     messages = domain.solver_prompt(candidate)
     continues = messages[-1].role == "assistant"
@@ -46,5 +101,17 @@ def render_prompt(candidate: Candidate, domain: Domain, tokenizer: PreTrainedTok
         tokenize=False,
         continue_final_message=continues,
         add_generation_prompt=not continues,
+        **template,
     )
     return str(text)
+
+
+def read_answer(prompt: str, completion: str) -> str | None:
+    """What follows the reasoning; None where the reasoning does not end.
+
+    The prompt of a thinking model ends inside the think block, so only its closing tag is in the completion.
+    """
+    if _CLOSED in completion:
+        return completion.rpartition(_CLOSED)[2]
+    is_inside = prompt.rstrip().endswith(_OPEN) or completion.lstrip().startswith(_OPEN)
+    return None if is_inside else completion

@@ -1,0 +1,264 @@
+"""training/grpo.py as its users run it: on a random model of Qwen3.5's architecture, with a judge over HTTP."""
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoTokenizer
+from trl import GRPOTrainer
+
+from autodata import store
+from tests.fake_server import Scripted, fake_server
+from tests.training_world import REPO, judge_by_hash, launch, make_arguments, make_dataset, make_qwen
+from training import grpo
+from training.student import load_student
+
+pytestmark = pytest.mark.slow
+SIX = {"max_steps": 6, "save_steps": 2}  # two epochs
+TOLD = ("loss", "reward", "reward_std", "grad_norm", "train/score", "completions/mean_length")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Path:
+    """A model and a data set."""
+    folder = tmp_path_factory.mktemp("training")
+    make_qwen(folder / "qwen")
+    make_dataset(folder / "data")
+    return folder
+
+
+@pytest.fixture
+def judge():
+    with fake_server(judge_by_hash) as server:
+        yield server
+
+
+@pytest.fixture
+def world_and_judge(world, judge):
+    return world, judge
+
+
+def arguments(world: Path, judge, run: Path, **trainer: object) -> list[str]:
+    return make_arguments(world / "qwen", world / "data", judge.url, run, **trainer)
+
+
+def train(monkeypatch, *values: str) -> None:
+    """In this process, as `main` does it."""
+    monkeypatch.setattr(sys, "argv", ["grpo.py", str(REPO / "tests" / "grpo.yaml"), *values])
+    grpo.main()
+
+
+def read_curve(run: Path) -> list[dict[str, float]]:
+    entries = json.loads((run / "curve.json").read_text())["train"]
+    return [{key: entry[key] for key in (*TOLD, "step")} for entry in entries]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(world, tmp_path_factory):
+    run = tmp_path_factory.mktemp("undisturbed") / "run"
+    with fake_server(judge_by_hash) as server:
+        subprocess.run(launch(*arguments(world, server, run, **SIX)), check=True, cwd=REPO)
+    return run
+
+
+def test_what_is_saved_loads_and_the_vision_tower_is_as_it_was(world, undisturbed):
+    before, after = load_student(str(world / "qwen"), {}), load_student(str(undisturbed / "model"), {})
+    changed = {
+        name for name, tensor in after.state_dict().items() if not torch.equal(tensor, before.state_dict()[name])
+    }
+    assert changed
+    assert not any(".visual." in name for name in changed)
+    assert any("visual" in name for name in after.state_dict())
+    saved = load_file(undisturbed / "model" / "model.safetensors")
+    assert {tensor.dtype for tensor in saved.values()} == {torch.bfloat16}
+    tokenizer = AutoTokenizer.from_pretrained(undisturbed / "model")
+    assert "<think>" in tokenizer.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False,
+                                                      add_generation_prompt=True)  # fmt: skip
+    assert (undisturbed / "model" / "generation_config.json").exists()
+    assert "6 steps on the arms agentic of the domain cs" in (undisturbed / "model" / "README.md").read_text()
+    assert not (undisturbed / "full").exists()
+
+
+def test_killed_and_resumed_it_is_the_same_training_and_pays_nothing_twice(world, undisturbed, judge, tmp_path):
+    command = launch(*arguments(world, judge, tmp_path / "run", **SIX))
+    with subprocess.Popen(command, cwd=REPO, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+        while not (tmp_path / "run" / "checkpoints" / "checkpoint-4" / "trainer_state.json").exists():
+            time.sleep(0.05)
+            assert process.poll() is None
+        os.killpg(process.pid, signal.SIGKILL)
+    subprocess.run(command, check=True, cwd=REPO)
+    assert read_curve(tmp_path / "run") == read_curve(undisturbed)
+    asked = [json.dumps(body, sort_keys=True) for body in judge.requests if body.get("max_tokens") != 1]
+    assert len(set(asked)) == len(asked) > 40
+    same = load_file(tmp_path / "run" / "model" / "model.safetensors")
+    for name, tensor in load_file(undisturbed / "model" / "model.safetensors").items():
+        assert torch.equal(tensor, same[name]), name
+
+
+def test_watched_sets_have_curves_and_a_second_judge(world, judge, tmp_path, monkeypatch, capsys):
+    train(monkeypatch, *arguments(world, judge, tmp_path / "run", eval_strategy="steps", eval_steps=2, max_steps=2,
+                                  eval_on_start=True),
+          "evaluate=[cot_test,agentic_test]", "second_judge.endpoint=other", "second_judge_examples=1",
+          f"models.endpoints.other.base_url={judge.url}", "models.endpoints.other.model=strong")  # fmt: skip
+    watched = json.loads((tmp_path / "run" / "curve.json").read_text())["watched"]
+    assert set(watched) == {"cot_test", "agentic_test", "probe"}
+    for name in ("cot_test", "agentic_test"):
+        assert [point["step"] for point in watched[name]] == [0, 2]
+        assert all(0 <= point["second_judge"] <= 1 for point in watched[name])
+    assert {body["model"] for body in judge.requests} == {"fake", "strong"}
+    train(monkeypatch, *arguments(world, judge, tmp_path / "run", eval_strategy="steps", eval_steps=2, max_steps=2,
+                                  eval_on_start=True),
+          "evaluate=[cot_test,agentic_test]", "second_judge.endpoint=other", "second_judge_examples=1",
+          f"models.endpoints.other.base_url={judge.url}", "models.endpoints.other.model=strong")  # fmt: skip
+    assert "up to date" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["min_examples=99"], "6 training examples, fewer than min_examples=99"),
+        (["domain.name=legal"], "domain.name=legal: the arm agentic of .* was made for cs"),
+        (["arms=[best_of_n]"], "has no arm best_of_n; it has agentic, cot"),
+        (["evaluate=[cot_dev]"], "'cot_dev' is not of the form <arm>_train or <arm>_test"),
+        (["trainer.learning_rat=1"], "trainer: .*learning_rat"),
+        (["trainer.output_dir=/tmp"], r"trainer\.output_dir: set by this command"),
+        (["preflight.prompt_tokens=10"], r"6 prompts have more than preflight\.prompt_tokens=10 tokens"),
+        (["trainer.max_completion_length=100000"], "do not fit the context of 32768 tokens"),
+        (["trainer.per_device_eval_batch_size=6"], "no multiple of a group of 4"),
+        (["preflight.max_cut_off=0.5"], "100% of the untrained model's completions are cut off"),
+        (["reward.cut_off=zero"], "in 100% of the groups all rewards are equal"),
+        (["models.endpoints.judge.model=other"], "serves fake, weak, strong, not other"),
+        (["models.endpoints.judge.base_url=http://127.0.0.1:9/v1"], "127.0.0.1:9"),
+    ],
+)
+def test_what_is_said_before_the_first_step(world_and_judge, tmp_path, monkeypatch, values, message):
+    with pytest.raises(SystemExit, match=f"error: .*{message}"):
+        train(monkeypatch, *arguments(*world_and_judge, tmp_path / "run"), *values)
+    assert not (tmp_path / "run" / "checkpoints").exists() or not list((tmp_path / "run" / "checkpoints").iterdir())
+
+
+def test_a_judge_that_cannot_be_read_is_said_before_the_first_step(world, tmp_path, monkeypatch):
+    def mumble(body, count):
+        return Scripted({"choices": [{"index": 0, "message": {"role": "assistant", "content": "hm"},
+                                      "finish_reason": "stop"}], "model": "fake", "object": "chat.completion",
+                         "id": "x", "created": 1, "usage": {"prompt_tokens": 1, "completion_tokens": 1,
+                                                             "total_tokens": 2}})  # fmt: skip
+
+    with fake_server(mumble) as server, pytest.raises(SystemExit, match="none of 8 judgements could be read"):
+        train(monkeypatch, *arguments(world, server, tmp_path / "run"))
+
+
+def test_a_judge_that_fails_in_the_middle_stops_and_the_same_command_goes_on(world, tmp_path, monkeypatch):
+    broken = [True]
+
+    def fails_later(body, count):
+        return Scripted(status=500) if broken[0] and count > 60 else judge_by_hash(body, count)
+
+    with fake_server(fails_later) as server:
+        values = [*arguments(world, server, tmp_path / "run", max_steps=12), "models.endpoints.judge.retries=0"]
+        with pytest.raises(SystemExit, match=r"judgements failed, more than reward\.max_failures=0\.1: .*HTTP 500"):
+            train(monkeypatch, *values)
+        assert list((tmp_path / "run" / "checkpoints").glob("checkpoint-*/trainer_state.json"))
+        broken[0] = False
+        train(monkeypatch, *values)
+    assert store.read_manifest(tmp_path / "run")["steps"] == 12
+
+
+def test_a_loss_that_is_no_number_leaves_the_last_good_checkpoint(world, judge, tmp_path, monkeypatch):
+    step, steps = GRPOTrainer.training_step, []
+
+    def diverge(trainer, model, *rest):
+        loss = step(trainer, model, *rest)
+        steps.append(loss)
+        if len(steps) == 4:  # the second batch of the second step
+            next(p for p in model.parameters() if p.requires_grad).grad.fill_(math.nan)
+        return loss
+
+    monkeypatch.setattr(GRPOTrainer, "training_step", diverge)
+    with pytest.raises(SystemExit, match="step 2: weights are no longer finite; the last checkpoint is from before"):
+        train(monkeypatch, *arguments(world, judge, tmp_path / "run"))
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").glob("checkpoint-*")] == ["checkpoint-1"]
+
+
+def test_a_checkpoint_of_another_model_is_refused(world, judge, undisturbed, tmp_path, monkeypatch):
+    shutil.copytree(undisturbed / "checkpoints", tmp_path / "run" / "checkpoints")
+    for config in (tmp_path / "run" / "checkpoints").glob("*/config.json"):
+        config.write_text(config.read_text().replace('"hidden_size": 64', '"hidden_size": 80'))
+    with pytest.raises(SystemExit, match="checkpoint-6 is of another model: hidden_size 80, not 64"):
+        train(monkeypatch, *arguments(world, judge, tmp_path / "run", **SIX))
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(world, judge, tmp_path, monkeypatch):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=70m", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("no small disk can be made here")
+    try:
+        with pytest.raises(SystemExit, match=r"No space left on device|error"):
+            train(monkeypatch, *arguments(world, judge, disk / "run", max_steps=6))
+        subprocess.run(["mount", "-o", "remount,size=900m", str(disk)], check=True)
+        train(monkeypatch, *arguments(world, judge, disk / "run", max_steps=6))
+        assert store.read_manifest(disk / "run")["steps"] == 6
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+SPY = """
+import json, sys
+from transformers import TrainerCallback
+from training import grpo
+class Spy(TrainerCallback):
+    def on_train_end(self, args, state, control, model=None, **more):
+        trainer = seen[0]
+        optimizer = type(trainer.optimizer).__mro__
+        print("SPY", json.dumps([type(trainer.model_wrapped).__module__, trainer.is_deepspeed_enabled,
+              str(trainer.accelerator.distributed_type), trainer.accelerator.num_processes,
+              trainer.model_wrapped.zero_optimization_stage() if trainer.is_deepspeed_enabled else 0]), flush=True)
+seen, run = [], grpo.Training.run
+def spied(self):
+    seen.append(self.trainer); self.trainer.add_callback(Spy()); run(self)
+grpo.Training.run = spied
+grpo.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--num_processes", "2"), ["torch.nn.parallel.distributed", False, "DistributedType.MULTI_CPU", 2, 0]),
+        (("zero2",), ["deepspeed.runtime.engine", True, "DistributedType.DEEPSPEED", 2, 2]),
+        (("zero3",), ["deepspeed.runtime.engine", True, "DistributedType.DEEPSPEED", 2, 3]),
+    ],
+)
+def test_several_processes(world, judge, tmp_path, options, expected):
+    """The committed accelerate files, with nothing changed but GPUs for CPUs and eight processes for two."""
+    config, more = REPO / "recipes" / "accelerate" / "cpu.yaml", ()
+    if options[0].startswith("zero"):
+        text = (REPO / "recipes" / "accelerate" / f"{options[0]}.yaml").read_text()
+        text = text.replace("num_processes: 8", "num_processes: 2").replace(
+            "mixed_precision: bf16", "mixed_precision: 'no'"
+        )
+        config = tmp_path / "accelerate.yaml"
+        config.write_text(text + "use_cpu: true\n")
+    else:
+        more = ("--cpu", *options)
+    script = tmp_path / "spied.py"
+    script.write_text(SPY)
+    values = arguments(world, judge, tmp_path / "run", max_steps=2, save_steps=2, per_device_eval_batch_size=6)
+    command = launch(*values, config=str(config), options=more)
+    command[command.index("training/grpo.py")] = str(script)
+    done = subprocess.run(command, cwd=REPO, text=True, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-4000:]
+    told = [json.loads(line.partition("SPY ")[2]) for line in done.stdout.splitlines() if "SPY " in line]
+    assert told == [expected] * 2
+    assert (tmp_path / "run" / "model" / "model.safetensors").exists()
+    assert len(read_curve(tmp_path / "run")) == 2

@@ -1,0 +1,97 @@
+"""Small real things to train with: a random model of Qwen3.5's architecture, a data set, a judge of its own mind."""
+
+import hashlib
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from autodata.arms import Arm, make_example
+from autodata.dataset import EXAMPLES
+from autodata.embedded import resolve_weights
+from autodata.recipes import DatasetRecipe, DomainConfig
+from autodata.store import Run
+from autodata.types import EXAMPLE, Candidate, Criterion, End, Round, Trajectory, Verdict
+from tests.fake_runs import BAD, GOOD, attempts
+from tests.fake_server import Scripted, completion
+
+REPO = Path(__file__).parent.parent
+RUBRIC = (Criterion("names the cause", 2), Criterion("gives a number", 1), Criterion("contradicts itself", -1))
+
+
+def make_qwen(folder: Path) -> Path:
+    """Four layers of Qwen3.5's kinds, random, and a small vision tower; SmolLM2's words, Qwen3.5's template."""
+    import torch
+    import trl
+    from transformers import AutoTokenizer, Qwen3_5Config, Qwen3_5ForConditionalGeneration
+
+    tokenizer = AutoTokenizer.from_pretrained(resolve_weights("embedded"))
+    template = Path(trl.__file__).parent / "chat_templates" / "qwen3_5_think.jinja"
+    tokenizer.chat_template = template.read_text()
+    text = {"vocab_size": len(tokenizer), "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "linear_num_key_heads": 2,
+            "linear_num_value_heads": 4, "linear_key_head_dim": 16, "linear_value_head_dim": 16,
+            "layer_types": ["linear_attention"] * 3 + ["full_attention"], "tie_word_embeddings": True,
+            "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}  # fmt: skip
+    vision = {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "out_hidden_size": 64,
+              "num_position_embeddings": 16}  # fmt: skip
+    torch.manual_seed(0)
+    config = Qwen3_5Config(text_config=text, vision_config=vision, tie_word_embeddings=True)
+    model = Qwen3_5ForConditionalGeneration(config)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def make_dataset(folder: Path, train: int = 6, test: int = 2, domain: str = "cs") -> Path:
+    """A finished data set of both arms."""
+    examples = [_make_example(arm, domain, f"{arm}-{side}-{i}", side)
+                for arm in ("agentic", "cot") for side, count in (("train", train), ("test", test))
+                for i in range(count)]  # fmt: skip
+    recipe = DatasetRecipe(run=str(folder), arms={"agentic": "a", "cot": "c"})
+    with Run(str(folder), "dataset", recipe, {}) as run:
+        run.start()
+        run.write(EXAMPLES, "".join(EXAMPLE.dump_json(e).decode() + "\n" for e in examples))
+        run.finish([EXAMPLES], domains={"agentic": domain, "cot": domain})
+    return folder
+
+
+def _make_example(arm: str, domain: str, name: str, side: str):
+    candidate = Candidate(f"Why does method {name} fail on long inputs?", "It runs out of room.", RUBRIC, "A context.")
+    tried = Round(1, candidate, None, attempts(RUBRIC, GOOD, BAD), attempts(RUBRIC, GOOD, GOOD), Verdict(True))
+    made = Arm(arm, f"runs/{arm}", (), DomainConfig(domain, weak_attempts=2, strong_attempts=2), {}, "h", "p")
+    example = make_example(made, Trajectory(name, name, arm, "p", (tried,), End.ACCEPTED), tried, "unknown")
+    return replace(example, split=side)
+
+
+def judge_by_hash(body: dict, count: int) -> Scripted:
+    """Verdicts that depend on what is judged, and on nothing else."""
+    text = body["messages"][-1]["content"]
+    if body.get("max_tokens") == 1:
+        return completion("x")
+    wanted = len(body["response_format"]["json_schema"]["schema"]["properties"]["verdicts"]["prefixItems"])
+    bits = int(hashlib.sha256(text.encode()).hexdigest(), 16)
+    verdicts = [{"criterion": n + 1, "reason": "so", "met": bool(bits >> n & 1)} for n in range(wanted)]
+    return completion(json.dumps({"verdicts": verdicts}))
+
+
+def make_arguments(model: Path, dataset: Path, judge: str, run: Path, **trainer: object) -> list[str]:
+    """Three steps of two prompts by four completions of eight tokens, on the CPU."""
+    values = {"use_cpu": True, "bf16": False, "num_generations": 4, "per_device_train_batch_size": 4,
+              "gradient_accumulation_steps": 2, "per_device_eval_batch_size": 12, "num_generations_eval": 3,
+              "max_completion_length": 8, "max_steps": 3, "save_steps": 1, "report_to": "none", "seed": 3,
+              "learning_rate": 0.001, "gradient_checkpointing": False} | trainer  # fmt: skip
+    return [f"model={model}", f"dataset={dataset}", f"run={run}", "domain.name=cs", "min_examples=4",
+            "models.judge.endpoint=judge", f"models.endpoints.judge.base_url={judge}",
+            "models.endpoints.judge.model=fake", "reward.cut_off=judge", "preflight.max_cut_off=1.0",
+            "preflight.probe=2", "trainer.model_init_kwargs={dtype: float32}",
+            "trainer.chat_template_kwargs={enable_thinking: false}",
+            *(f"trainer.{key}={value}" for key, value in values.items())]  # fmt: skip
+
+
+def launch(*arguments: str, config: str = "recipes/accelerate/cpu.yaml", options: tuple[str, ...] = ()) -> list[str]:
+    """The command line that users have."""
+    accelerate = str(Path(sys.executable).parent / "accelerate")
+    recipe = str(REPO / "tests" / "grpo.yaml")
+    return [accelerate, "launch", "--config_file", config, *options, "training/grpo.py", recipe, *arguments]

@@ -1,0 +1,34 @@
+"""The card of a trained model, written from its run's manifest and recipe and nothing else."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from autodata.recipes import GrpoRecipe
+
+
+def write_card(manifest: Mapping[str, Any], recipe: GrpoRecipe) -> str:
+    """README.md with the YAML header that the Hub reads."""
+    from huggingface_hub import ModelCard, ModelCardData  # slow to import, needed here only
+
+    base = None if recipe.model == "embedded" else recipe.model
+    data = ModelCardData(base_model=base, tags=["autodata", "grpo", "trl"], pipeline_tag="text-generation")
+    return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(_body(manifest, recipe)) + "\n"))
+
+
+def _body(manifest: Mapping[str, Any], recipe: GrpoRecipe) -> list[str]:
+    judge = recipe.models.endpoints[recipe.models.judge.endpoint].model if recipe.models.judge else "none"
+    packages = ", ".join(f"{name} {version}" for name, version in sorted(manifest["packages"].items()) if version)
+    return [
+        f"# {recipe.model}, trained with GRPO on data made by Autodata",
+        f"{manifest['steps']} steps on the arms {', '.join(recipe.arms)} of the domain {recipe.domain.name}; rewards "
+        f"by the judge {judge}. Mean reward {manifest['reward_first_quarter']:.3f} in the first quarter of the "
+        f"steps, {manifest['reward_last_quarter']:.3f} in the last; {manifest['failed_judgements']} of "
+        f"{manifest['judgements']} judgements failed and gave no reward.",
+        "## Trainer",
+        "\n".join(f"- `{key}`: `{value}`" for key, value in sorted(recipe.trainer.items())),
+        "## Made with",
+        f"Data set {manifest['inputs']['dataset'][:16]}, commit {manifest.get('git_commit') or 'unknown'}, {packages}",
+        "## Limits",
+        "- The reward is a language model's judgement: where it can be misled, the model learns to mislead it.\n"
+        "- Nothing was done for safety beyond what the base model has.",
+    ]

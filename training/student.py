@@ -1,0 +1,76 @@
+"""The model that is trained: loaded, frozen where it must be, and saved so that vLLM loads it."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import transformers
+from torch.nn import Module
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils.import_utils import is_causal_conv1d_available, is_flash_linear_attention_available
+
+from autodata.store import RunError
+
+_SAME = ("hidden_size", "num_hidden_layers", "vocab_size", "num_attention_heads")
+
+
+def load_student(weights: str, options: dict[str, Any]) -> PreTrainedModel:
+    """The class that the weights' own configuration names, its vision tower frozen.
+
+    `options` go verbatim to from_pretrained. Qwen3.5 is trained in its multimodal class because vLLM knows the
+    parameters by the names they have there (huggingface/trl#5269); no text ever reaches the tower.
+    """
+    config = AutoConfig.from_pretrained(weights, revision=options.get("revision"))
+    model = getattr(transformers, config.architectures[0]).from_pretrained(weights, **{"dtype": "bfloat16"} | options)
+    freeze_vision(model)
+    return model
+
+
+def freeze_vision(model: Module) -> None:
+    for name, parameter in model.named_parameters():
+        if "visual" in name.split("."):
+            parameter.requires_grad_(False)
+
+
+def find_missing_kernels(model: PreTrainedModel) -> list[str]:
+    """The packages without which this model trains several times slower on a GPU."""
+    if "linear_attention" not in (getattr(model.config.get_text_config(), "layer_types", None) or ()):
+        return []
+    present = {"flash-linear-attention": is_flash_linear_attention_available(),
+               "causal-conv1d": is_causal_conv1d_available()}  # fmt: skip
+    return [name for name, is_there in present.items() if not is_there]
+
+
+def find_checkpoint(folder: Path, model: PreTrainedModel) -> str | None:
+    """The last whole checkpoint of this model. Raises RunError when there is one of another model."""
+    # The trainer writes trainer_state.json last: a checkpoint without it was cut off by a kill or a full disk.
+    whole = [state.parent for state in folder.glob("checkpoint-*/trainer_state.json")]
+    if not whole:
+        return None
+    last = max(whole, key=lambda path: int(path.name.split("-")[1]))
+    if (last / "config.json").exists():
+        _require_same(last, model)
+    return str(last)
+
+
+def _require_same(checkpoint: Path, model: PreTrainedModel) -> None:
+    saved, wanted = AutoConfig.from_pretrained(checkpoint).get_text_config(), model.config.get_text_config()
+    for key in _SAME:
+        if getattr(saved, key, None) != getattr(wanted, key, None):
+            raise RunError(f"{checkpoint} is of another model: {key} {getattr(saved, key, None)}, not "
+                           f"{getattr(wanted, key, None)}; name another folder with run=…")  # fmt: skip
+
+
+def save_student(full: Path, target: Path, tokenizer: PreTrainedTokenizerBase, card: str) -> None:
+    """What the trainer has saved in `full`, as bfloat16 with everything that serving needs; `full` is removed.
+
+    Complete or not at all: `target` appears when its last file is written.
+    """
+    scratch = target.with_name(target.name + ".new")
+    shutil.rmtree(scratch, ignore_errors=True)
+    load_student(str(full), {"dtype": "bfloat16"}).save_pretrained(scratch)
+    tokenizer.save_pretrained(scratch)
+    (scratch / "README.md").write_text(card, encoding="utf-8")
+    shutil.rmtree(target, ignore_errors=True)
+    scratch.rename(target)
+    shutil.rmtree(full)

@@ -1,0 +1,83 @@
+"""What is looked at while training runs: that it still means something, and how it goes."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import Module
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from trl import GRPOTrainer
+
+from autodata.recipes import PreflightConfig
+from training.curve import draw_curves, read_curves
+from training.preflight import check_difference, run_probe
+from training.reward import Reward
+
+_ADVICE = ("the last checkpoint is from before; look at the curves, then name another folder with run=… and a lower "
+           "trainer.learning_rate")  # fmt: skip
+
+
+class Diverged(RuntimeError):
+    """The loss is no number; the checkpoints from before are whole."""
+
+
+class Probe(TrainerCallback):
+    """The last of the checks before the first step. Only inside `train` is the model as it will be trained."""
+
+    def __init__(
+        self, trainer: GRPOTrainer, rows: Sequence[Mapping[str, object]], reward: Reward, limits: PreflightConfig
+    ):
+        self._trainer, self._rows, self._reward, self._limits = trainer, rows, reward, limits
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        """Raises PreflightError."""
+        if state.global_step == 0 and self._limits.probe:
+            run_probe(self._trainer, self._rows, self._reward, self._limits)
+
+
+class Watch(TrainerCallback):
+    """Stops a training that has gone wrong before its checkpoint is written, and keeps the curves up to date."""
+
+    def __init__(self, folder: Path, limits: PreflightConfig):
+        self._folder, self._limits = folder, limits
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
+        model: Module | None = None, **_: object,
+    ) -> None:  # fmt: skip
+        """Raises Diverged, before the step's checkpoint: its loss was that of the weights before it."""
+        trained = [p for p in (model.parameters() if model else []) if p.requires_grad]
+        if not all(bool(torch.isfinite(p).all()) for p in trained):
+            raise Diverged(f"step {state.global_step}: weights are no longer finite; {_ADVICE}")
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
+        logs: Mapping[str, Any] | None = None, **_: object,
+    ) -> None:  # fmt: skip
+        """Raises Diverged, PreflightError."""
+        for key in ("loss", "grad_norm"):
+            value = (logs or {}).get(key)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise Diverged(f"step {state.global_step}: {key} is {value}; {_ADVICE}")
+        check_difference(logs or {}, self._limits, prefix="")  # after every step's transfer of weights
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+        if state.is_world_process_zero:
+            write_curves(state.log_history, self._folder)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+        if state.is_world_process_zero:
+            write_curves(state.log_history, self._folder)
+
+
+def write_curves(history: list[dict[str, Any]], folder: Path) -> None:
+    """curve.json and curve.png."""
+    curves = read_curves(history)
+    (folder / "curve.json").write_text(json.dumps(curves, indent=1) + "\n", encoding="utf-8")
+    if curves["train"]:
+        draw_curves(curves, folder / "curve.png")
