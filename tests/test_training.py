@@ -14,7 +14,7 @@ from autodata.arms import Arm, make_example
 from autodata.config import RecipeError
 from autodata.domains.cloze.domain import Domain
 from autodata.llm import Client, EndpointError
-from autodata.recipes import DomainConfig, Endpoint, Models, RoleConfig, Sampling
+from autodata.recipes import DomainConfig, Endpoint, Models, PreflightConfig, RewardConfig, RoleConfig, Sampling
 from autodata.rubric import judge
 from autodata.types import (
     CANDIDATE,
