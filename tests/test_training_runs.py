@@ -203,13 +203,13 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(world, judge, tmp_path, mon
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=70m", "tmpfs", str(disk)], capture_output=True).returncode:
         pytest.skip("no small disk can be made here")
     try:
-        with pytest.raises(SystemExit, match=r"No space left on device|error"):
+        with pytest.raises(SystemExit, match="No space left on device"):
             train(monkeypatch, *arguments(world, judge, disk / "run", max_steps=6))
         subprocess.run(["mount", "-o", "remount,size=900m", str(disk)], check=True)
         train(monkeypatch, *arguments(world, judge, disk / "run", max_steps=6))
         assert store.read_manifest(disk / "run")["steps"] == 6
     finally:
-        subprocess.run(["umount", str(disk)], check=True)
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)  # TRL's logs may be open
 
 
 SPY = """
@@ -219,7 +219,6 @@ from training import grpo
 class Spy(TrainerCallback):
     def on_train_end(self, args, state, control, model=None, **more):
         trainer = seen[0]
-        optimizer = type(trainer.optimizer).__mro__
         print("SPY", json.dumps([type(trainer.model_wrapped).__module__, trainer.is_deepspeed_enabled,
               str(trainer.accelerator.distributed_type), trainer.accelerator.num_processes,
               trainer.model_wrapped.zero_optimization_stage() if trainer.is_deepspeed_enabled else 0]), flush=True)
@@ -231,34 +230,35 @@ grpo.main()
 """
 
 
+# What is changed in the committed files, to run here. On CPUs accelerate does not count DeepSpeed's processes.
+HERE = {
+    "cpu": {'"NO"': "MULTI_GPU", "num_processes: 1": "num_processes: 2"},
+    "zero2": {"num_processes: 8": "num_processes: 1", "precision: bf16": "precision: 'no'"},
+    "zero3": {"num_processes: 8": "num_processes: 1", "precision: bf16": "precision: 'no'"},
+}
+
+
 @pytest.mark.parametrize(
-    ("options", "expected"),
+    ("name", "expected"),
     [
-        (("--num_processes", "2"), ["torch.nn.parallel.distributed", False, "DistributedType.MULTI_CPU", 2, 0]),
-        (("zero2",), ["deepspeed.runtime.engine", True, "DistributedType.DEEPSPEED", 2, 2]),
-        (("zero3",), ["deepspeed.runtime.engine", True, "DistributedType.DEEPSPEED", 2, 3]),
+        ("cpu", [["torch.nn.parallel.distributed", False, "DistributedType.MULTI_CPU", 2, 0]] * 2),
+        ("zero2", [["deepspeed.runtime.engine", True, "DistributedType.DEEPSPEED", 1, 2]]),
+        ("zero3", [["deepspeed.runtime.engine", True, "DistributedType.DEEPSPEED", 1, 3]]),
     ],
 )
-def test_several_processes(world, judge, tmp_path, options, expected):
-    """The committed accelerate files, with nothing changed but GPUs for CPUs and eight processes for two."""
-    config, more = REPO / "recipes" / "accelerate" / "cpu.yaml", ()
-    if options[0].startswith("zero"):
-        text = (REPO / "recipes" / "accelerate" / f"{options[0]}.yaml").read_text()
-        text = text.replace("num_processes: 8", "num_processes: 2").replace(
-            "mixed_precision: bf16", "mixed_precision: 'no'"
-        )
-        config = tmp_path / "accelerate.yaml"
-        config.write_text(text + "use_cpu: true\n")
-    else:
-        more = ("--cpu", *options)
-    script = tmp_path / "spied.py"
+def test_the_committed_launch_files(world_and_judge, tmp_path, name, expected):
+    text = (REPO / "recipes" / "accelerate" / f"{name}.yaml").read_text()
+    for ours, here in HERE[name].items():
+        assert ours in text
+        text = text.replace(ours, here)
+    config, script = tmp_path / "accelerate.yaml", tmp_path / "spied.py"
+    config.write_text(text)
     script.write_text(SPY)
-    values = arguments(world, judge, tmp_path / "run", max_steps=2, save_steps=2, per_device_eval_batch_size=6)
-    command = launch(*values, config=str(config), options=more)
+    command = launch(*arguments(*world_and_judge, tmp_path / "run", max_steps=2, save_steps=2), config=str(config))
     command[command.index("training/grpo.py")] = str(script)
     done = subprocess.run(command, cwd=REPO, text=True, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr[-4000:]
     told = [json.loads(line.partition("SPY ")[2]) for line in done.stdout.splitlines() if "SPY " in line]
-    assert told == [expected] * 2
-    assert (tmp_path / "run" / "model" / "model.safetensors").exists()
+    assert told == expected
     assert len(read_curve(tmp_path / "run")) == 2
+    assert load_student(str(tmp_path / "run" / "model"), {})

@@ -5,6 +5,7 @@ accelerate launch --config_file recipes/accelerate/cpu.yaml training/grpo.py rec
 
 import math
 import os
+import shutil
 import sys
 from contextlib import nullcontext
 from copy import deepcopy
@@ -15,6 +16,7 @@ from typing import Any
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from datasets import Dataset
+from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer
 
@@ -82,8 +84,12 @@ class Training:
     def run(self) -> None:
         """Train, from the last checkpoint if there is one; then everybody saves."""
         last = find_checkpoint(self.folder / "checkpoints", self.model)
-        self.trainer.train(resume_from_checkpoint=last)
-        self.trainer.save_model(str(self.folder / "full"))
+        try:
+            self.trainer.train(resume_from_checkpoint=last)
+            self.trainer.save_model(str(self.folder / "full"))
+        except (RuntimeError, SafetensorError) as error:  # of writers that do not say what ails them
+            require_space(self.folder, self.model, error)
+            raise
 
     def _load_domain(self, models: Models, journal: Journal) -> tuple[base.Domain, Client]:
         client = Client(share_budget(models, PartialState().num_processes), journal)
@@ -149,6 +155,14 @@ def make_config(recipe: GrpoRecipe, folder: Path) -> GRPOConfig:
         raise RecipeError(f"trainer: {error}") from error
 
 
+def require_space(folder: Path, model: PreTrainedModel, error: Exception) -> None:
+    """Raise RunError when an error while saving has a disk without room for the weights as its cause."""
+    free, needed = shutil.disk_usage(folder).free, model.num_parameters() * model.dtype.itemsize
+    if free < needed:
+        raise RunError(f"{folder}: No space left on device, {free / 1e6:.0f} MB where the weights alone take "
+                       f"{needed / 1e6:.0f}; make room and run the same command again") from error  # fmt: skip
+
+
 def share_budget(models: Models, processes: int) -> Models:
     """The calls at once that a recipe allows, divided among the processes that all judge."""
     shared = deepcopy(models)
@@ -205,7 +219,8 @@ def save(run: Run, training: Training) -> None:
 
 
 def _train_and_save(recipe: GrpoRecipe) -> None:
-    state, folder = PartialState(), Path(recipe.run)
+    # Said here, because the first one to ask decides for all: without it processes on CPUs do not see each other.
+    state, folder = PartialState(cpu=bool(recipe.trainer.get("use_cpu"))), Path(recipe.run)
     if not state.is_main_process:
         if _agree(True):
             train(recipe, folder)

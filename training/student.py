@@ -7,6 +7,7 @@ from typing import Any
 import transformers
 from torch.nn import Module
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.utils.import_utils import is_causal_conv1d_available, is_flash_linear_attention_available
 
 from autodata.store import RunError
@@ -68,6 +69,7 @@ def save_student(full: Path, target: Path, tokenizer: PreTrainedTokenizerBase, c
     """
     scratch = target.with_name(target.name + ".new")
     shutil.rmtree(scratch, ignore_errors=True)
+    unset_hf_deepspeed_config()  # else ZeRO-3 would take this model apart too, and empty tensors would be saved
     load_student(str(full), {"dtype": "bfloat16"}).save_pretrained(scratch)
     tokenizer.save_pretrained(scratch)
     (scratch / "README.md").write_text(card, encoding="utf-8")
