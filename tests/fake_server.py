@@ -1,5 +1,6 @@
 """A scripted OpenAI-compatible server on loopback. It lives in tests only."""
 
+import hashlib
 import json
 import random
 import re
@@ -156,3 +157,14 @@ def play_cloze(body: dict, count: int) -> Scripted:
 def _word_after(beginning: str, text: str) -> str | None:
     found = re.search(rf"(?<!\S){re.escape(beginning)} (\S+)", text)
     return found[1] if found else None
+
+
+def judge_by_hash(body: dict, count: int) -> Scripted:
+    """Verdicts that depend on what is judged, and on nothing else."""
+    text = body["messages"][-1]["content"]
+    if body.get("max_tokens") == 1:
+        return completion("x")
+    wanted = len(body["response_format"]["json_schema"]["schema"]["properties"]["verdicts"]["prefixItems"])
+    bits = int(hashlib.sha256(text.encode()).hexdigest(), 16)
+    verdicts = [{"criterion": n + 1, "reason": "so", "met": bool(bits >> n & 1)} for n in range(wanted)]
+    return completion(json.dumps({"verdicts": verdicts}))

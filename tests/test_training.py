@@ -293,18 +293,3 @@ def test_the_curve_is_a_picture_and_numbers(tmp_path: Path):
     assert [(e["step"], e["reward"]) for e in curves["train"]] == [(1, 0.1), (2, 0.2), (3, 0.3), (4, 0.9), (5, 0.5)]
     assert [(p["step"], p["score"]) for p in curves["watched"]["cot_test"]] == [(0, 0.2), (5, 0.6)]
     assert smooth([0.0, 1.0]) == [0.0, 0.5]
-
-
-def test_recipes_send_trainer_keys_that_trl_knows():
-    import dataclasses
-
-    from trl import GRPOConfig
-
-    from autodata.config import load
-    from autodata.recipes import GrpoRecipe
-
-    known = {f.name for f in dataclasses.fields(GRPOConfig)}
-    recipe = load(GrpoRecipe, ["recipes/demo/grpo.yaml"])
-    assert set(recipe.trainer) <= known
-    assert recipe.trainer["max_completion_length"] == 6
-    assert json.dumps(recipe.trainer)

@@ -17,8 +17,8 @@ from transformers import AutoTokenizer
 from trl import GRPOTrainer
 
 from autodata import store
-from tests.fake_server import Scripted, fake_server
-from tests.training_world import REPO, judge_by_hash, launch, make_arguments, make_dataset, make_qwen
+from tests.fake_server import Scripted, fake_server, judge_by_hash
+from tests.training_world import REPO, launch, make_arguments, make_dataset, make_qwen
 from training import grpo
 from training.student import load_student
 

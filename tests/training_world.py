@@ -1,7 +1,5 @@
 """Small real things to train with: a random model of Qwen3.5's architecture, a data set, a judge of its own mind."""
 
-import hashlib
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +11,6 @@ from autodata.recipes import DatasetRecipe, DomainConfig
 from autodata.store import Run
 from autodata.types import EXAMPLE, Candidate, Criterion, End, Round, Trajectory, Verdict
 from tests.fake_runs import BAD, GOOD, attempts
-from tests.fake_server import Scripted, completion
 
 REPO = Path(__file__).parent.parent
 RUBRIC = (Criterion("names the cause", 2), Criterion("gives a number", 1), Criterion("contradicts itself", -1))
@@ -63,17 +60,6 @@ def _make_example(arm: str, domain: str, name: str, side: str):
     made = Arm(arm, f"runs/{arm}", (), DomainConfig(domain, weak_attempts=2, strong_attempts=2), {}, "h", "p")
     example = make_example(made, Trajectory(name, name, arm, "p", (tried,), End.ACCEPTED), tried, "unknown")
     return replace(example, split=side)
-
-
-def judge_by_hash(body: dict, count: int) -> Scripted:
-    """Verdicts that depend on what is judged, and on nothing else."""
-    text = body["messages"][-1]["content"]
-    if body.get("max_tokens") == 1:
-        return completion("x")
-    wanted = len(body["response_format"]["json_schema"]["schema"]["properties"]["verdicts"]["prefixItems"])
-    bits = int(hashlib.sha256(text.encode()).hexdigest(), 16)
-    verdicts = [{"criterion": n + 1, "reason": "so", "met": bool(bits >> n & 1)} for n in range(wanted)]
-    return completion(json.dumps({"verdicts": verdicts}))
 
 
 def make_arguments(model: Path, dataset: Path, judge: str, run: Path, **trainer: object) -> list[str]:

@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import sys
-from contextlib import nullcontext
+from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +32,7 @@ from autodata.store import Run, RunError
 from autodata.types import Role
 from training import preflight
 from training.card import write_card
+from training.judge import find_judge
 from training.preflight import PreflightError
 from training.reward import JudgeDown, Reward
 from training.rows import (
@@ -125,8 +126,8 @@ class Training:
     def _check(self, rows: list[dict[str, str]], model: PreTrainedModel, processes: int) -> None:
         """Raises PreflightError."""
         limits = self.recipe.preflight
-        preflight.check_prompts(rows, self.tokenizer, limits.prompt_tokens)
-        preflight.check_context(model, self.config, limits.prompt_tokens)
+        longest = preflight.check_prompts(rows, self.tokenizer, limits.prompt_tokens)
+        preflight.check_context(model, self.config, longest)
         preflight.check_groups(self.config, processes, bool(limits.probe))
         preflight.check_memory(model, self.config, processes if self.config.deepspeed_plugin else 1)
         preflight.warn_of_kernels(model)
@@ -182,12 +183,12 @@ def find_ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> fro
 def train(recipe: GrpoRecipe, folder: Path) -> Training:
     """On every process. Raises what is in PROBLEMS."""
     state = PartialState()
-    if state.num_processes > 1:
-        _require_running(recipe.models)
-    roles = [Role.JUDGE] if recipe.models.judge else []
+    find_judge(recipe.models, folder)
     journal = Journal(folder / f"journal_{state.process_index}.sqlite")
     try:
-        with running(recipe.models, roles, folder) if state.is_main_process else nullcontext():
+        with ExitStack() as servers:
+            for models in _list_judges(recipe) if state.is_main_process else []:
+                servers.enter_context(running(models, [Role.JUDGE], folder))
             training = Training(recipe, folder, journal)
             training.run()
             return training
@@ -195,11 +196,9 @@ def train(recipe: GrpoRecipe, folder: Path) -> Training:
         journal.close()
 
 
-def _require_running(models: Models) -> None:
-    endpoint = models.endpoints.get(models.judge.endpoint) if models.judge else None
-    if endpoint and endpoint.server and not endpoint.base_url:
-        raise RecipeError("several processes cannot start the judge's server: start it with python -m "
-                          "autodata.servers and give models.endpoints.….base_url")  # fmt: skip
+def _list_judges(recipe: GrpoRecipe) -> list[Models]:
+    judges = [recipe.models] if recipe.models.judge else []
+    return [*judges, replace(recipe.models, judge=recipe.second_judge)] if recipe.second_judge else judges
 
 
 def save(run: Run, training: Training) -> None:

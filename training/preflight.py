@@ -21,8 +21,8 @@ class PreflightError(RuntimeError):
     """Training as it stands would fail or learn nothing; the message names what to change."""
 
 
-def check_prompts(rows: Sequence[Mapping[str, str]], tokenizer: PreTrainedTokenizerBase, at_most: int) -> None:
-    """TRL cuts no prompt and drops none. Raises PreflightError."""
+def check_prompts(rows: Sequence[Mapping[str, str]], tokenizer: PreTrainedTokenizerBase, at_most: int) -> int:
+    """Tokens of the longest prompt: TRL cuts none and drops none. Raises PreflightError."""
     lengths = {row["example_id"]: len(tokenizer(row["prompt"], add_special_tokens=False)["input_ids"]) for row in rows}
     longest = max(lengths, key=lambda id: lengths[id])
     if lengths[longest] > at_most:
@@ -30,13 +30,14 @@ def check_prompts(rows: Sequence[Mapping[str, str]], tokenizer: PreTrainedTokeni
         raise PreflightError(f"{count} prompts have more than preflight.prompt_tokens={at_most} tokens, the longest "
                              f"{lengths[longest]} ({longest}); raise it if memory allows, or leave them out of the "
                              "data set")  # fmt: skip
+    return lengths[longest]
 
 
 def check_context(model: PreTrainedModel, config: GRPOConfig, prompt_tokens: int) -> None:
     """Prompt and completion must fit what vLLM is given to hold. Raises PreflightError."""
     room = config.vllm_max_model_length if config.use_vllm else model.config.get_text_config().max_position_embeddings
     if room and prompt_tokens + config.max_completion_length > room:
-        raise PreflightError(f"preflight.prompt_tokens={prompt_tokens} and trainer.max_completion_length="
+        raise PreflightError(f"the longest prompt of {prompt_tokens} tokens and trainer.max_completion_length="
                              f"{config.max_completion_length} do not fit the context of {room} tokens")  # fmt: skip
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from autodata.leases import read_leases
 from autodata.store import read_manifest
 from tests.make_samples import SAMPLES
-from tests.slurm.cluster import Cluster
+from tests.slurm.cluster import Cluster, until
 from tests.slurm.test_campaign import REPO
+from tests.training_world import make_arguments, make_dataset, make_qwen
 
 pytestmark = pytest.mark.slurm
 
@@ -38,15 +40,32 @@ def test_every_node_of_a_training_knows_its_rank(cluster: Cluster, tmp_path):
     stand_in.write_text('#!/bin/sh\necho "called: $@"\n')
     stand_in.chmod(0o755)
     log = tmp_path / "log"
-    job = submit(cluster, log, "--nodes=3", "slurm/train.sh", "recipes/cs/grpo.yaml", "run=a b",
+    job = submit(cluster, log, "--nodes=3", "--gpus-per-node=1", "slurm/train.sh", "recipes/cs/grpo.yaml", "run=a b",
                  AUTODATA_PYTHON=str(stand_in), AUTODATA_ACCELERATE="recipes/accelerate/x.yaml")  # fmt: skip
     assert cluster.wait(job) == "COMPLETED", log.read_text()
     lines = re.findall(r"called: (.*)", log.read_text())
     assert sorted(re.search(r"--machine_rank (\d)", line)[1] for line in lines) == ["0", "1", "2"]
     assert {line.replace(re.search(r"--machine_rank \d ", line)[0], "") for line in lines} == {
-        "-m accelerate.commands.launch --config_file recipes/accelerate/x.yaml --num_machines 3 "
+        "-m accelerate.commands.launch --config_file recipes/accelerate/x.yaml --num_processes 3 --num_machines 3 "
         f"--main_process_ip n1 --main_process_port {20000 + int(job)} training/grpo.py recipes/cs/grpo.yaml run=a b"
     }
+
+
+def test_a_training_with_its_judge(cluster: Cluster, tmp_path):
+    """The judge's servers are a stand-in; they end when the training is finished."""
+    model, dataset, log = make_qwen(tmp_path / "qwen"), make_dataset(tmp_path / "data"), tmp_path / "log"
+    values = [v for v in make_arguments(model, dataset, "", tmp_path / "run", max_steps=1) if "base_url" not in v]
+    values += ["models.endpoints.judge.server.weights=none"]
+    environment = {"AUTODATA_PYTHON": str(REPO / ".venv/bin/python"), "AUTODATA_ADDRESS": "127.0.0.1",
+                   "AUTODATA_GPUS_PER_NODE": "1", "PYTHONPATH": f"{REPO / 'tests/slurm/stand_in'}:{REPO}"}  # fmt: skip
+    judge = submit(cluster, tmp_path / "judge.log", "slurm/judge.sh", "tests/grpo.yaml", *values, **environment)
+    until(lambda: read_leases(tmp_path / "run" / "serving" / "leases"), 60, cluster.squeue)
+    job = submit(cluster, log, "--gpus-per-node=0", "slurm/train.sh", "tests/grpo.yaml", *values,
+                 AUTODATA_ACCELERATE="recipes/accelerate/cpu.yaml")  # fmt: skip
+    assert cluster.wait(job, 180) == "COMPLETED", log.read_text()
+    assert read_manifest(tmp_path / "run")["judgements"] > 0
+    assert cluster.wait(judge, 60) == "COMPLETED", (tmp_path / "judge.log").read_text()
+    until(lambda: not cluster.squeue(), 60, cluster.squeue)
 
 
 def test_a_chain_runs_in_order_and_ends_where_a_step_fails(cluster: Cluster, tmp_path):

@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 
 from tests import fake_server
-from tests.fake_server import FakeServer, Scripted, completion, play_cloze
+from tests.fake_server import FakeServer, Scripted, completion, judge_by_hash, play_cloze
 
 
 def play(body: dict, count: int) -> Scripted:
@@ -21,6 +21,8 @@ def play(body: dict, count: int) -> Scripted:
         return completion(os.environ.get("STAND_IN_CANARY", "Paris"))
     if body.get("response_format", {}).get("json_schema", {}).get("name") == "probe":
         return completion('{"met": true}')
+    if "verdicts" in str(body.get("response_format")):
+        return judge_by_hash(body, count)
     if body.get("tools"):
         name = body["tools"][0]["function"]["name"]
         call = {"id": "c", "type": "function", "function": {"name": name, "arguments": "{}"}}

@@ -1,0 +1,137 @@
+"""What our reward, callbacks and rows cost a training step, beside TRL's trainer with nothing of ours.
+
+    python -m bench.training [--steps 12] [--rounds 3]
+
+Both train the same small random model of Qwen3.5's architecture on the same prompts, in turn, on this machine: ours
+with a judge on loopback that answers at once, the other with a reward that is a constant. Then the wall clock of one
+step's reward, 128 completions with a judge that takes two seconds, as a ratio to one call.
+"""
+
+import argparse
+import asyncio
+import logging
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+from datasets import Dataset
+from transformers import AutoTokenizer, TrainerCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from autodata.config import load
+from autodata.domains import base
+from autodata.journal import Journal
+from autodata.llm import Client
+from autodata.recipes import GrpoRecipe, RewardConfig
+from tests.fake_server import fake_server, judge_by_hash
+from tests.training_world import make_arguments, make_dataset, make_qwen
+from training.grpo import Training, make_config
+from training.reward import Reward
+from training.rows import make_rows, read_set
+from training.student import load_student
+
+
+class Clock(TrainerCallback):
+    """When each step ended."""
+
+    def __init__(self):
+        self.ends: list[float] = []
+
+    def on_step_end(self, args, state, control, **_):
+        self.ends.append(time.perf_counter())
+
+    @property
+    def step_s(self) -> float:
+        """Median of the steps after the first."""
+        return median(later - earlier for earlier, later in zip(self.ends, self.ends[1:], strict=False))
+
+
+def constant(completions, **_columns) -> list[float]:
+    # Two values, so that there are gradients as with a judge.
+    return [float(i % 2) for i in range(len(completions))]
+
+
+def time_ours(recipe: GrpoRecipe, folder: Path) -> float:
+    journal, clock = Journal(folder / "journal.sqlite"), Clock()
+    try:
+        training = Training(recipe, folder, journal)
+        training.trainer.add_callback(clock)
+        training.trainer.train()
+    finally:
+        journal.close()
+    return clock.step_s
+
+
+def time_bare(recipe: GrpoRecipe, folder: Path) -> float:
+    clock, tokenizer = Clock(), AutoTokenizer.from_pretrained(recipe.model)
+    domain = base.load(recipe.domain, Client(recipe.models, None))
+    template = recipe.trainer["chat_template_kwargs"]
+    rows = make_rows(read_set(recipe.dataset, "agentic_train"), domain, tokenizer, template)
+    config = make_config(recipe, folder)
+    trainer = GRPOTrainer(
+        model=load_student(recipe.model, {"dtype": "float32"}),
+        args=GRPOConfig(**{**recipe.trainer, "output_dir": config.output_dir, "model_init_kwargs": None}),
+        processing_class=tokenizer,
+        train_dataset=Dataset.from_list(rows),
+        reward_funcs=constant,
+        callbacks=[clock],
+    )
+    trainer.train()
+    return clock.step_s
+
+
+def time_rewards(recipe: GrpoRecipe, folder: Path, completions: int) -> float:
+    """Seconds for all rewards of one step."""
+    journal = Journal(folder / "journal.sqlite")
+    try:
+        client = Client(recipe.models, journal)
+        reward = Reward(base.load(recipe.domain, client), client, RewardConfig())
+        reward.ends = frozenset({0})
+        row = make_rows(read_set(recipe.dataset, "agentic_train")[:1], base.load(recipe.domain, client),
+                        AutoTokenizer.from_pretrained(recipe.model), {})[0]  # fmt: skip
+        answers = [f"answer {i}" for i in range(completions)]
+        start = time.perf_counter()
+        asyncio.run(reward.score(
+            prompts=[row["prompt"] + "</think>"] * completions, completions=answers,
+            completion_ids=[[0]] * completions, candidate=[row["candidate"]] * completions,
+            set=["train"] * completions, log_metric=lambda name, value: None))  # fmt: skip
+        return time.perf_counter() - start
+    finally:
+        journal.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    logging.disable(logging.WARNING)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        model, dataset = make_qwen(folder / "qwen"), make_dataset(folder / "data")
+        with fake_server(judge_by_hash) as judge:
+            values = make_arguments(model, dataset, judge.url, folder / "run", max_steps=options.steps,
+                                    save_strategy="no")  # fmt: skip
+            recipe = load(GrpoRecipe, ["tests/grpo.yaml", *values, "preflight.probe=0"])
+            times = []
+            for i in range(options.rounds):
+                for way in (time_ours, time_bare):
+                    (folder / f"{way.__name__}{i}").mkdir()
+                    times.append(way(recipe, folder / f"{way.__name__}{i}"))
+        ours, bare = median(times[::2]), median(times[1::2])
+        print(f"a step: ours {ours:.3f} s, bare TRL {bare:.3f} s, ratio {ours / bare:.3f}")
+        with fake_server(lambda body, count: replace(judge_by_hash(body, count), delay_s=2.0)) as slow:
+            recipe.models.endpoints["judge"].base_url = slow.url
+            recipe.models.endpoints["judge"].max_in_flight = 128
+            taken = []
+            for count in (1, 128):
+                (folder / f"reward{count}").mkdir()
+                taken.append(time_rewards(recipe, folder / f"reward{count}", count))
+        print(f"rewards: 1 completion {taken[0]:.2f} s, 128 completions {taken[1]:.2f} s, "
+              f"ratio {taken[1] / taken[0]:.2f}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""The recipes of training against the installed TRL, transformers and accelerate; no GPU is needed to read them."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from accelerate.commands.config.config_args import load_config_from_file
+from trl import GRPOConfig
+
+from autodata.config import load
+from autodata.recipes import GrpoRecipe
+from autodata.store import Run
+from training.preflight import PreflightError, check_groups
+
+REPO = Path(__file__).parent.parent
+RECIPES = sorted(str(p.relative_to(REPO)) for p in REPO.glob("recipes/*/grpo*.yaml"))
+ON_GPUS = [path for path in RECIPES if "demo" not in path]
+LAID_OVER = [(path, over) for path in ON_GPUS for over in (None, "one_gpu", "server_mode")]
+PROMPTS = {"cs": 16, "legal": 16, "science": 64}  # a step
+
+
+def read(path: str, over: str | None = None) -> GrpoRecipe:
+    return load(GrpoRecipe, [path, *([f"recipes/training/{over}.yaml"] if over else [])])
+
+
+def configure(recipe: GrpoRecipe, folder: Path) -> GRPOConfig:
+    """TRL's own checks, all but those that need a GPU or a server."""
+    here = {"use_cpu": True, "bf16": False, "use_vllm": False, "report_to": "none", "output_dir": str(folder)}
+    return GRPOConfig(**recipe.trainer | here)
+
+
+@pytest.mark.parametrize(("path", "over"), [*LAID_OVER, *((p, None) for p in RECIPES if "demo" in p)])
+def test_trl_knows_every_key_and_takes_the_values(path, over, tmp_path):
+    recipe = read(path, over)
+    known = {field.name for field in dataclasses.fields(GRPOConfig)}
+    assert set(recipe.trainer) <= known
+    assert configure(recipe, tmp_path).max_completion_length == recipe.trainer["max_completion_length"]
+
+
+@pytest.mark.parametrize("over", [None, "one_gpu"])
+@pytest.mark.parametrize("path", ON_GPUS)
+def test_a_step_has_the_papers_batch(path, over, tmp_path):
+    config = configure(read(path, over), tmp_path)
+    processes = 1 if over else 8
+    sequences = config.per_device_train_batch_size * config.gradient_accumulation_steps * processes
+    if not over or "science" not in path:
+        assert sequences == PROMPTS[path.split("/")[1]] * config.num_generations
+    check_groups(config, processes, wants_probe=True)
+    with pytest.raises(PreflightError, match="no multiple of a group"):
+        check_groups(config, 7 if over is None else 0.5, wants_probe=True)
+
+
+@pytest.mark.parametrize("path", ON_GPUS)
+def test_prompt_and_completion_fit_the_engine(path):
+    recipe = read(path)
+    room = recipe.trainer["vllm_max_model_length"]
+    assert recipe.preflight.prompt_tokens + recipe.trainer["max_completion_length"] <= room
+
+
+@pytest.mark.parametrize("path", sorted((REPO / "recipes" / "accelerate").glob("*.yaml")), ids=lambda p: p.stem)
+def test_accelerate_reads_its_files(path):
+    config = load_config_from_file(str(path))
+    assert config.num_machines == 1
+    assert config.num_processes == (8 if "zero" in path.stem else 1)
+
+
+def test_a_run_folder_is_not_trained_into_by_another_recipe(tmp_path):
+    first = read("recipes/cs/grpo.yaml")
+    first.run = str(tmp_path)
+    with Run(first.run, "grpo", first, {}) as run:
+        run.start()
+    first.trainer["learning_rate"] = 1.0
+    with pytest.raises(RuntimeError, match="made from other inputs"):
+        Run(first.run, "grpo", first, {})
