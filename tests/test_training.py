@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,9 +31,10 @@ from autodata.types import (
 )
 from training.curve import smooth
 from training.grpo import share_budget
-from training.preflight import PreflightError, check_probe
+from training.preflight import PreflightError, check_probe, estimate_bytes
 from training.reward import JudgeDown, Reward, measure_repetition
 from training.rows import TooFewExamples, choose_by_pass_rate, order_rows, read_answer, require_examples
+from training.student import freeze_vision
 from training.watch import Diverged, Watch, write_curves
 
 CANDIDATE_JSON = CANDIDATE.dump_json(Candidate("They keep all", "records", (Criterion("next", 1),))).decode()
@@ -293,3 +295,24 @@ def test_the_curve_is_a_picture_and_numbers(tmp_path: Path):
     assert [(e["step"], e["reward"]) for e in curves["train"]] == [(1, 0.1), (2, 0.2), (3, 0.3), (4, 0.9), (5, 0.5)]
     assert [(p["step"], p["score"]) for p in curves["watched"]["cot_test"]] == [(0, 0.2), (5, 0.6)]
     assert smooth([0.0, 1.0]) == [0.0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shards", "expected"),
+    [
+        (torch.float32, 1, 1000 * (4 + 4 + 8)),
+        (torch.bfloat16, 1, 1000 * (2 + 2 + 8)),
+        (torch.bfloat16, 8, 1000 * (2 + 2 + 12 / 8)),  # DeepSpeed's float32 weights are shared out too
+    ],
+)
+def test_what_weights_gradients_and_optimizer_take(dtype, shards, expected):
+    model = torch.nn.Linear(100, 10, bias=False, dtype=dtype)
+    assert estimate_bytes(model, shards) == expected
+    model.weight.requires_grad_(False)
+    assert estimate_bytes(model, shards) == 1000 * model.weight.itemsize
+
+
+def test_the_vision_tower_is_frozen_and_nothing_else():
+    model = torch.nn.ModuleDict({"visual": torch.nn.Linear(2, 2), "visualize": torch.nn.Linear(2, 2)})
+    freeze_vision(model)
+    assert [p.requires_grad for p in model.parameters()] == [False, False, True, True]
