@@ -1,13 +1,15 @@
-"""mean@k and best@k with intervals clustered by document."""
+"""mean@k, best@k, pass@k and differences between two models, with intervals clustered by document."""
 
+import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy
 from scipy import stats
 
 RESAMPLES = 2_000
+_PERMUTATIONS = 9_999
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,15 @@ class Estimate:
     high: float | None
 
 
+@dataclass(frozen=True)
+class Difference:
+    """Mean score of the second model minus that of the first on the same examples, with interval and p value."""
+
+    estimate: Estimate
+    p: float | None  # of no difference, two-sided; None below two documents
+    examples: int  # that both have a score for
+
+
 def mean_at_k(answers: Sequence[Answers]) -> Estimate | None:
     """Mean score, first over the samples of an example, then over examples."""
     return _estimate(answers, lambda scores: sum(scores) / len(scores))
@@ -35,6 +46,62 @@ def mean_at_k(answers: Sequence[Answers]) -> Estimate | None:
 def best_at_k(answers: Sequence[Answers]) -> Estimate | None:
     """Mean over examples of the best of its samples."""
     return _estimate(answers, max)
+
+
+def pass_at_k(answers: Sequence[Answers], k: int, right_from: float = 1.0) -> Estimate | None:
+    """Mean over examples of the chance that one of k answers is right, unbiased (Chen et al., arXiv 2107.03374).
+
+    Examples with fewer than k scored answers are left out; `right_from` is the score that counts as right.
+    """
+    enough = [a for a in answers if sum(s is not None for s in a.scores) >= k]
+    return _estimate(enough, lambda scores: chance_of_one(len(scores), sum(s >= right_from for s in scores), k))
+
+
+def chance_of_one(drawn: int, right: int, k: int) -> float:
+    """1 − C(n−c, k) / C(n, k): that at least one of k of the n drawn, c of them right, is right."""
+    return 1.0 - math.comb(drawn - right, k) / math.comb(drawn, k)
+
+
+def compare(first: Mapping[str, Answers], second: Mapping[str, Answers]) -> Difference | None:
+    """Paired by example, clustered by document; examples that only one model was scored on are left out."""
+    differences: dict[str, list[float]] = defaultdict(list)
+    for id in sorted(first.keys() & second.keys()):
+        means = [_mean_of_known(answers.scores) for answers in (first[id], second[id])]
+        if means[0] is not None and means[1] is not None:
+            differences[first[id].document_id].append(means[1] - means[0])
+    if not differences:
+        return None
+    sums = numpy.array([sum(values) for values in differences.values()])
+    counts = numpy.array([len(values) for values in differences.values()])
+    return Difference(estimate_ratio(sums, counts), _test_signs(sums), int(counts.sum()))
+
+
+def estimate_ratio(sums: numpy.ndarray, counts: numpy.ndarray) -> Estimate:
+    """Sum over sum, of clusters, with the interval of a bootstrap over whole clusters."""
+    value = float(sums.sum() / counts.sum())
+    return Estimate(value, *_interval(sums, counts, value))
+
+
+def _mean_of_known(scores: Sequence[float | None]) -> float | None:
+    known = [score for score in scores if score is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _test_signs(sums: numpy.ndarray) -> float | None:
+    """The permutation test of paired samples: under no difference each document's sign is a coin's."""
+    if len(sums) < 2:
+        return None
+    if not sums.any():
+        return 1.0
+    found = stats.permutation_test(
+        (sums,),
+        lambda x, axis: x.mean(axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=_PERMUTATIONS,
+        rng=numpy.random.default_rng(0),
+    )
+    return float(found.pvalue)
 
 
 def unscored_bounds(answers: Sequence[Answers]) -> tuple[float, float] | None:
@@ -56,8 +123,7 @@ def _estimate(answers: Sequence[Answers], reduce: Callable[[list[float]], float]
         return None
     sums = numpy.array([sum(values) for values in clusters.values()])
     counts = numpy.array([len(values) for values in clusters.values()])
-    value = float(sums.sum() / counts.sum())
-    return Estimate(value, *_interval(sums, counts, value))
+    return estimate_ratio(sums, counts)
 
 
 def _interval(sums: numpy.ndarray, counts: numpy.ndarray, value: float) -> tuple[float | None, float | None]:

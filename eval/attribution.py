@@ -1,0 +1,156 @@
+"""Why a trained model is right where its base was wrong (the paper's Table 9), and the other way round.
+
+python -m eval.attribution BASE TRAINED [--task TASK] [--right-from 1.0]
+
+BASE and TRAINED are run folders of eval.run. A flip is a generation that was wrong and is right now. It counts as
+"truncation fixed" when the base's generation was cut off by its length and the trained model's was not; as "reasoning
+improved" when the base's was finished and had an answer; everything else is "other" (the base refused, overflowed its
+context or said nothing, or the trained model's own answer is cut off). The paper gives the first two; the third is
+what is left. Lost flips, right before and wrong now, are split in the same way, with the two models exchanged.
+"""
+
+import argparse
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import numpy
+from rich.console import Console
+from rich.table import Table
+
+from autodata.store import RunError
+from autodata.types import Outcome
+from eval.generations import Generation, group_by_example, read_generations
+from eval.statistics import Estimate, estimate_ratio
+
+
+class Cause(StrEnum):
+    """Why a generation flipped."""
+
+    TRUNCATION = "truncation"
+    REASONING = "reasoning"
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Flips:
+    """Flips in one direction: how many by cause, and each cause's share with its interval over documents.
+
+    Counts of the pairing by index are whole; those over all pairs are expectations.
+    """
+
+    counts: dict[Cause, float]
+    shares: dict[Cause, Estimate | None]
+
+    @property
+    def total(self) -> float:
+        return sum(self.counts.values())
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Both directions under one pairing."""
+
+    gained: Flips
+    lost: Flips
+    pairs: float  # generations that were compared
+
+    @property
+    def net(self) -> float:
+        return self.gained.total - self.lost.total
+
+
+def find_cause(wrong: Generation, right: Generation) -> Cause:
+    """Why the wrong one of two generations is wrong where the other is right."""
+    if right.outcome is not Outcome.OK:
+        return Cause.OTHER
+    if wrong.is_cut_off:
+        return Cause.TRUNCATION
+    return Cause.REASONING if wrong.outcome is Outcome.OK and wrong.has_answer else Cause.OTHER
+
+
+def attribute(
+    base: Sequence[Generation], trained: Sequence[Generation], right_from: float = 1.0, all_pairs: bool = False
+) -> Attribution:
+    """Pair by example and sample index; with `all_pairs` every base sample with every trained one of its example.
+
+    All pairs of an example weigh together as much as its pairs by index, so counts are comparable; they do not depend
+    on the order of the samples. Unscored generations are in no pair. Raises RunError when nothing can be paired.
+    """
+    before, after = group_by_example(base), group_by_example(trained)
+    gained, lost, pairs = _Tally(), _Tally(), 0.0
+    for example in sorted(before.keys() & after.keys()):
+        for old, new, weight in _pair(before[example], after[example], all_pairs):
+            pairs += weight
+            was, is_now = old.is_right(right_from), new.is_right(right_from)
+            if not was and is_now:
+                gained.add(old.document, find_cause(old, new), weight)
+            elif was and not is_now:
+                lost.add(old.document, find_cause(new, old), weight)
+    if not pairs:
+        raise RunError("the two runs have no scored generation of the same example in common")
+    return Attribution(gained.sum_up(), lost.sum_up(), pairs)
+
+
+def _pair(
+    base: Sequence[Generation], trained: Sequence[Generation], all_pairs: bool
+) -> Iterable[tuple[Generation, Generation, float]]:
+    old = {g.epoch: g for g in base if g.score is not None}
+    new = {g.epoch: g for g in trained if g.score is not None}
+    if not all_pairs:
+        return [(old[epoch], new[epoch], 1.0) for epoch in sorted(old.keys() & new.keys())]
+    weight = min(len(old), len(new)) / (len(old) * len(new)) if old and new else 0.0
+    return [(one, other, weight) for one in old.values() for other in new.values()]
+
+
+class _Tally:
+    """Flips by document and cause."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, dict[Cause, float]] = defaultdict(lambda: dict.fromkeys(Cause, 0.0))
+
+    def add(self, document: str, cause: Cause, weight: float) -> None:
+        self._found[document][cause] += weight
+
+    def sum_up(self) -> Flips:
+        rows = list(self._found.values())
+        totals = numpy.array([sum(row.values()) for row in rows])
+        by_cause = {cause: numpy.array([row[cause] for row in rows]) for cause in Cause}
+        counts = {cause: float(column.sum()) for cause, column in by_cause.items()}
+        shares = {cause: estimate_ratio(column, totals) if rows else None for cause, column in by_cause.items()}
+        return Flips(counts, shares)
+
+
+def show(attribution: Attribution, title: str) -> Table:
+    """Counts and shares of both directions."""
+    table = Table("flips", "count", "of these, %", "95 % over documents", title=title)
+    for name, flips in (("wrong → right", attribution.gained), ("right → wrong", attribution.lost)):
+        table.add_row(name, f"{flips.total:g}", "", "")
+        for cause, share in flips.shares.items():
+            percent = f"{100 * share.value:.2f}" if share else "–"
+            interval = f"{100 * share.low:.1f} to {100 * share.high:.1f}" if share and share.low is not None else "–"
+            table.add_row(f"  {cause}", f"{flips.counts[cause]:g}", percent, interval)
+    table.add_row("net", f"{attribution.net:g}", f"{100 * attribution.net / attribution.pairs:.2f} of all", "")
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("base", type=Path)
+    parser.add_argument("trained", type=Path)
+    parser.add_argument("--task", default="agentic_test")
+    parser.add_argument("--right-from", type=float, default=1.0, help="the score that counts as right")
+    options = parser.parse_args()
+    try:
+        base, trained = (read_generations(run / "logs", options.task) for run in (options.base, options.trained))
+        for all_pairs, how in ((False, "paired by sample index"), (True, "expected over all pairs of samples")):
+            found = attribute(base, trained, options.right_from, all_pairs)
+            Console().print(show(found, f"{options.task}, {how}"))
+    except RunError as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

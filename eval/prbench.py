@@ -1,0 +1,150 @@
+"""PRBench's scores (scaleapi/PRBench, evals.py; arXiv 2511.11562): from graded criteria to the numbers it reports."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+CLASSES = ("critically important", "important", "slightly important", "slightly detrimental", "detrimental",
+           "critically detrimental")  # fmt: skip
+
+
+class BadRubric(ValueError):
+    """A criterion without a usable weight; the message names it."""
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """What the grader is shown, and what it is worth."""
+
+    id: str
+    title: str
+    weight: float
+    weight_class: str
+    category: str
+
+
+@dataclass(frozen=True)
+class TaskScore:
+    """The points of one answer. `low` and `high` bound `clipped` where grades are missing."""
+
+    points: float  # of what is known to be met
+    positive: float  # sum of the positive weights
+    negative: float  # sum of the negative weights, at most 0
+    low: float | None  # None without a positive weight: nothing to divide by
+    high: float | None
+    unresolved: int
+
+    @property
+    def clipped(self) -> float | None:
+        """Points over positive weights. In spite of the name that PRBench gives it, it can be negative."""
+        return self.points / self.positive if self.positive and not self.unresolved else None
+
+    @property
+    def normalized(self) -> float | None:
+        """0 when only the negative criteria are met, 1 when only the positive ones are."""
+        span = self.positive - self.negative
+        return (self.points - self.negative) / span if span and not self.unresolved else None
+
+
+def read_criterion(row: Mapping[str, Any]) -> Criterion:
+    """A criterion as the data set has it. Raises BadRubric.
+
+    The weight is the one that `weight_class` names: the other five fields can hold left-over numbers.
+    """
+    notes = row.get("annotations") or {}
+    name, title = str(notes.get("weight_class") or "").strip().lower(), row.get("title")
+    if name not in CLASSES:
+        raise BadRubric(f"criterion {row.get('id')}: weight_class {notes.get('weight_class')!r}")
+    if not isinstance(title, str) or not title.strip():
+        raise BadRubric(f"criterion {row.get('id')}: no title, which is what the grader is shown")
+    try:
+        weight = float(notes[f"{name.replace(' ', '_')}_weight"])
+    except (KeyError, TypeError, ValueError):
+        raise BadRubric(f"criterion {row.get('id')}: no weight for {name}") from None
+    return Criterion(str(row.get("id")), title, weight, name, str(notes.get("criteria_category") or "unknown"))
+
+
+def score_task(criteria: Sequence[Criterion], met: Sequence[bool | None]) -> TaskScore:
+    """The points of one answer; a grade that is None is unresolved, neither met nor unmet."""
+    pairs = list(zip(criteria, met, strict=True))
+    points = sum(c.weight for c, is_met in pairs if is_met)
+    positive, negative = (sum(c.weight for c in criteria if sign * c.weight > 0) for sign in (1, -1))
+    open_weights = [c.weight for c, is_met in pairs if is_met is None]
+    low, high = (points + sum(w for w in open_weights if sign * w > 0) for sign in (-1, 1))
+    bounds = (low / positive, high / positive) if positive else (None, None)
+    return TaskScore(points, positive, negative, *bounds, len(open_weights))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Of one split and one grader. Tasks with unresolved grades are in the bounds only."""
+
+    tasks: int
+    scored: int
+    mean_clipped: float | None  # the headline: clipped at 0 after the mean
+    mean_normalized: float | None
+    mean_floored: float | None  # each task floored at 0 before the mean: a sensitivity check, not what PRBench reports
+    low: float | None  # the headline if every unresolved grade hurt as much as it can
+    high: float | None
+    unresolved: int
+
+
+def summarize(scores: Sequence[TaskScore]) -> Summary:
+    """What PRBench reports, and its bounds."""
+    clipped = [s.clipped for s in scores if s.clipped is not None]
+    normalized = [s.normalized for s in scores if s.normalized is not None]
+    bounds = [(s.low, s.high) for s in scores if s.low is not None and s.high is not None]
+    return Summary(
+        tasks=len(scores),
+        scored=len(clipped),
+        mean_clipped=_floor(_mean(clipped)),
+        mean_normalized=_mean(normalized),
+        mean_floored=_mean([max(0.0, value) for value in clipped]),
+        low=_floor(_mean([low for low, _ in bounds])),
+        high=_floor(_mean([high for _, high in bounds])),
+        unresolved=sum(s.unresolved for s in scores),
+    )
+
+
+def rates_by(
+    graded: Sequence[tuple[Sequence[Criterion], Sequence[bool | None]]], field: str
+) -> dict[str, tuple[float, int]]:
+    """The share of criteria that are met and how many were graded, by `category` or by `weight_class`."""
+    found: defaultdict[str, list[bool]] = defaultdict(list)
+    for criteria, met in graded:
+        for criterion, is_met in zip(criteria, met, strict=True):
+            if is_met is not None:
+                found[getattr(criterion, field)].append(is_met)
+    return {name: (sum(values) / len(values), len(values)) for name, values in sorted(found.items())}
+
+
+def summarize_by_topic(topics: Sequence[str], scores: Sequence[TaskScore]) -> dict[str, Summary]:
+    """One summary for each topic."""
+    found: defaultdict[str, list[TaskScore]] = defaultdict(list)
+    for topic, score in zip(topics, scores, strict=True):
+        found[topic].append(score)
+    return {topic: summarize(of) for topic, of in sorted(found.items())}
+
+
+def read_conversation(row: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The turns up to the one that is answered, each user turn after its own reference texts. Raises BadRubric."""
+    turns = int(row["turns"])
+    messages = []
+    for turn in range(turns):
+        prompt, texts = row.get(f"prompt_{turn}"), row.get(f"reference_texts_{turn}")
+        if not isinstance(prompt, str):
+            raise BadRubric(f"task {row.get('task')}: {turns} turns, and no prompt_{turn}")
+        shown = "".join(f"Reference Text {i}:\n{text}\n\n" for i, text in enumerate(texts or []))
+        messages.append({"role": "user", "content": shown + prompt})
+        if turn < turns - 1:
+            messages.append({"role": "assistant", "content": str(row.get(f"response_{turn}") or "")})
+    return messages
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _floor(value: float | None) -> float | None:
+    return None if value is None else max(0.0, value)
