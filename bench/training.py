@@ -27,10 +27,10 @@ from autodata.llm import Client
 from autodata.recipes import GrpoRecipe, RewardConfig
 from tests.fake_server import fake_server, judge_by_hash
 from tests.training_world import make_arguments, make_dataset, make_qwen
-from training.grpo import Training, make_config
 from training.reward import Reward
 from training.rows import make_rows, read_set
 from training.student import load_student
+from training.trainer import Training, make_config
 
 
 class Clock(TrainerCallback):

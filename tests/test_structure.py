@@ -19,7 +19,18 @@ MODELS = [[f"recipes/models/{name}.yaml"] for name in ("laptop", "one_gpu", "one
 MODELS += [["recipes/models/api.yaml", *NAMES]]
 LEVELS = [
     {"types"},
-    {"rubric", "agreement", "acceptance", "parsing", "prompts", "embedded", "corpus_recipes", "recipes", "ledger"},
+    {
+        "rubric",
+        "agreement",
+        "acceptance",
+        "parsing",
+        "prompts",
+        "embedded",
+        "corpus_recipes",
+        "training_recipes",
+        "recipes",
+        "ledger",
+    },
     {"config"},
     {"request"},
     {"llm", "congestion", "leases", "journal", "store", "servers", "progress", "summary"},

@@ -30,11 +30,11 @@ from autodata.types import (
     Verdict,
 )
 from training.curve import smooth
-from training.grpo import share_budget
 from training.preflight import PreflightError, check_probe, estimate_bytes
 from training.reward import JudgeDown, Reward, measure_repetition
 from training.rows import TooFewExamples, choose_by_pass_rate, order_rows, read_answer, require_examples
 from training.student import freeze_vision
+from training.trainer import share_budget
 from training.watch import Diverged, Watch, write_curves
 
 CANDIDATE_JSON = CANDIDATE.dump_json(Candidate("They keep all", "records", (Criterion("next", 1),))).decode()

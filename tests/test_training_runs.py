@@ -216,16 +216,17 @@ SPY = """
 import json, sys
 from transformers import TrainerCallback
 from training import grpo
+from training.trainer import Training
 class Spy(TrainerCallback):
     def on_train_end(self, args, state, control, model=None, **more):
         trainer = seen[0]
         print("SPY", json.dumps([type(trainer.model_wrapped).__module__, trainer.is_deepspeed_enabled,
               str(trainer.accelerator.distributed_type), trainer.accelerator.num_processes,
               trainer.model_wrapped.zero_optimization_stage() if trainer.is_deepspeed_enabled else 0]), flush=True)
-seen, run = [], grpo.Training.run
+seen, run = [], Training.run
 def spied(self):
     seen.append(self.trainer); self.trainer.add_callback(Spy()); run(self)
-grpo.Training.run = spied
+Training.run = spied
 grpo.main()
 """
 

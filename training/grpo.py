@@ -3,181 +3,34 @@
 accelerate launch --config_file recipes/accelerate/cpu.yaml training/grpo.py recipes/demo/grpo.yaml [key=value …]
 """
 
-import math
-import os
-import shutil
 import sys
 from contextlib import ExitStack
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
-from datasets import Dataset
-from safetensors import SafetensorError
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from trl import GRPOConfig, GRPOTrainer
 
 from autodata import store
 from autodata.config import RecipeError, load
-from autodata.domains import base
-from autodata.embedded import resolve_weights
 from autodata.journal import Journal, JournalError
-from autodata.llm import Client, EndpointError
+from autodata.llm import EndpointError
 from autodata.recipes import GrpoRecipe, Models
 from autodata.servers import ServerError, running
 from autodata.store import Run, RunError
 from autodata.types import Role
-from training import preflight
 from training.card import write_card
 from training.judge import find_judge
 from training.preflight import PreflightError
-from training.reward import JudgeDown, Reward
-from training.rows import (
-    TooFewExamples,
-    choose_by_pass_rate,
-    make_rows,
-    order_rows,
-    read_examples,
-    read_set,
-    require_domain,
-    require_examples,
-)
-from training.student import find_checkpoint, load_student, save_student
-from training.watch import Diverged, Probe, Watch, write_curves
+from training.reward import JudgeDown
+from training.rows import TooFewExamples
+from training.student import save_student
+from training.trainer import Training
+from training.watch import Diverged, write_curves
 
 PROBLEMS = (RecipeError, RunError, JournalError, ServerError, EndpointError, TooFewExamples, PreflightError, JudgeDown,
             Diverged, OSError)  # fmt: skip
 _COMMAND = "python -m autodata.dataset"
-# A loss that is no number must be seen, and every step is worth a line.
-_TRAINER = {"logging_nan_inf_filter": False, "logging_steps": 1}
-_OURS = {"output_dir", "shuffle_dataset", "model_init_kwargs"}
-
-
-class Training:
-    """One run: everything that the trainer is made of, and the trainer."""
-
-    def __init__(self, recipe: GrpoRecipe, folder: Path, journal: Journal):
-        self.recipe, self.folder = recipe, folder
-        processes = PartialState().num_processes
-        self.config = make_config(recipe, folder)
-        weights = resolve_weights(recipe.model)
-        self.tokenizer = AutoTokenizer.from_pretrained(weights)
-        domain, client = self._load_domain(recipe.models, journal)
-        rows = self._make_rows(domain)
-        self.model = load_student(weights, dict(recipe.trainer.get("model_init_kwargs") or {}))
-        self._check(rows, self.model, processes)
-        self.reward = self._make_reward(domain, client, journal)
-        self.trainer = GRPOTrainer(
-            model=self.model,
-            args=self.config,
-            processing_class=self.tokenizer,
-            train_dataset=self._order(Dataset.from_list(rows), processes),
-            eval_dataset=self._make_watched(domain),
-            reward_funcs=self.reward.score,
-        )
-        self.reward.ends = find_ends(self.model, self.tokenizer)
-        self.trainer.add_callback(Watch(folder, recipe.preflight))
-        self.trainer.add_callback(Probe(self.trainer, rows, self.reward, recipe.preflight))
-
-    def run(self) -> None:
-        """Train, from the last checkpoint if there is one; then everybody saves."""
-        last = find_checkpoint(self.folder / "checkpoints", self.model)
-        try:
-            self.trainer.train(resume_from_checkpoint=last)
-            self.trainer.save_model(str(self.folder / "full"))
-        except (RuntimeError, SafetensorError) as error:  # of writers that do not say what ails them
-            require_space(self.folder, self.model, error)
-            raise
-
-    def _load_domain(self, models: Models, journal: Journal) -> tuple[base.Domain, Client]:
-        client = Client(share_budget(models, PartialState().num_processes), journal)
-        return base.load(self.recipe.domain, client), client
-
-    def _make_reward(self, domain: base.Domain, client: Client, journal: Journal) -> Reward:
-        second = None
-        if self.recipe.second_judge:
-            second, _ = self._load_domain(replace(self.recipe.models, judge=self.recipe.second_judge), journal)
-        return Reward(domain, client, self.recipe.reward, second=second)
-
-    def _make_rows(self, domain: base.Domain) -> list[dict[str, str]]:
-        """Raises TooFewExamples, RecipeError."""
-        recipe = self.recipe
-        require_domain(recipe.dataset, recipe.arms, recipe.domain.name)
-        examples = [e for arm in recipe.arms for e in read_examples(recipe.dataset, arm, "train")]
-        examples = choose_by_pass_rate(examples, recipe.pass_rate)
-        require_examples(examples, recipe.min_examples, recipe.dataset)
-        return make_rows(examples, domain, self.tokenizer, self.config.chat_template_kwargs or {})
-
-    def _make_watched(self, domain: base.Domain) -> dict[str, Dataset] | None:
-        """The sets that are watched. Raises RecipeError."""
-        template, watched = self.config.chat_template_kwargs or {}, {}
-        for name in self.recipe.evaluate:
-            examples = read_set(self.recipe.dataset, name)[: self.recipe.evaluate_examples]
-            if not examples:
-                raise RecipeError(f"evaluate: {self.recipe.dataset} has no examples in {name}")
-            rows = make_rows(examples, domain, self.tokenizer, template, name)
-            compared = self.recipe.second_judge_examples if self.recipe.second_judge else 0
-            watched[name] = Dataset.from_list([{**row, "second": i < compared} for i, row in enumerate(rows)])
-        return watched or None
-
-    def _check(self, rows: list[dict[str, str]], model: PreTrainedModel, processes: int) -> None:
-        """Raises PreflightError."""
-        limits = self.recipe.preflight
-        longest = preflight.check_prompts(rows, self.tokenizer, limits.prompt_tokens)
-        preflight.check_context(model, self.config, longest)
-        preflight.check_groups(self.config, processes, bool(limits.probe))
-        preflight.check_memory(model, self.config, processes if self.config.deepspeed_plugin else 1)
-        preflight.warn_of_kernels(model)
-
-    def _order(self, rows: Dataset, processes: int) -> Dataset:
-        """All epochs in a row, so that one that is resumed goes on in the same order."""
-        config = self.config
-        epochs = math.ceil(config.num_train_epochs)
-        if config.max_steps > 0:
-            prompts = config.per_device_train_batch_size * processes * config.gradient_accumulation_steps
-            epochs = math.ceil(config.max_steps * prompts / config.num_generations / len(rows)) + 1
-        config.num_train_epochs = config.num_train_epochs / epochs
-        return rows.select(order_rows(len(rows), epochs, config.seed))
-
-
-def make_config(recipe: GrpoRecipe, folder: Path) -> GRPOConfig:
-    """TRL's configuration. Raises RecipeError for what TRL does not know and for what is not the recipe's to say."""
-    if taken := _OURS & set(recipe.trainer) - {"model_init_kwargs"}:
-        raise RecipeError(f"trainer.{min(taken)}: set by this command; leave it out")
-    os.environ.setdefault("TRACKIO_DIR", str(folder.resolve() / "trackio"))
-    values: dict[str, Any] = {k: v for k, v in recipe.trainer.items() if k not in _OURS}
-    own = {"output_dir": str(folder / "checkpoints"), "shuffle_dataset": False}
-    try:
-        return GRPOConfig(**_TRAINER | values | own)
-    except (TypeError, ValueError) as error:
-        raise RecipeError(f"trainer: {error}") from error
-
-
-def require_space(folder: Path, model: PreTrainedModel, error: Exception) -> None:
-    """Raise RunError when an error while saving has a disk without room for the weights as its cause."""
-    free, needed = shutil.disk_usage(folder).free, model.num_parameters() * model.dtype.itemsize
-    if free < needed:
-        raise RunError(f"{folder}: No space left on device, {free / 1e6:.0f} MB where the weights alone take "
-                       f"{needed / 1e6:.0f}; make room and run the same command again") from error  # fmt: skip
-
-
-def share_budget(models: Models, processes: int) -> Models:
-    """The calls at once that a recipe allows, divided among the processes that all judge."""
-    shared = deepcopy(models)
-    for endpoint in shared.endpoints.values():
-        if endpoint.max_in_flight is not None:
-            endpoint.max_in_flight = max(1, endpoint.max_in_flight // processes)
-    return shared
-
-
-def find_ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """The ids that end a completion, as TRL counts them."""
-    declared = model.generation_config.eos_token_id
-    ids = declared if isinstance(declared, list) else [declared]
-    return frozenset(i for i in [*ids, tokenizer.eos_token_id, tokenizer.pad_token_id] if i is not None)
 
 
 def train(recipe: GrpoRecipe, folder: Path) -> Training:
