@@ -146,6 +146,14 @@ def test_what_is_said_before_the_first_step(world_and_judge, tmp_path, monkeypat
     assert not (tmp_path / "run" / "checkpoints").exists() or not list((tmp_path / "run" / "checkpoints").iterdir())
 
 
+def test_a_set_without_examples_is_not_watched(world, judge, tmp_path, monkeypatch):
+    make_dataset(tmp_path / "data", test=0)
+    train(monkeypatch, *make_arguments(world / "qwen", tmp_path / "data", judge.url, tmp_path / "run", max_steps=1,
+                                       eval_strategy="steps", eval_steps=1, eval_on_start=True),
+          "evaluate=[cot_test]")  # fmt: skip
+    assert set(json.loads((tmp_path / "run" / "curve.json").read_text())["watched"]) == {"probe"}
+
+
 def test_a_judge_that_cannot_be_read_is_said_before_the_first_step(world, tmp_path, monkeypatch):
     def mumble(body, count):
         return Scripted({"choices": [{"index": 0, "message": {"role": "assistant", "content": "hm"},

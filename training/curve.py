@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 
 _SMOOTH = 5  # steps
 _COLOURS = ("#00798c", "#d1495b", "#edae49", "#66a182", "#2e4057")
+_MARGIN = 0.02
 _EVAL = "eval_"
 Curves = dict[str, Any]
 
@@ -62,12 +63,12 @@ def _draw_reward(axes: Axes, curves: Curves) -> None:
     steps, rewards = [entry["step"] for entry in known], [entry["reward"] for entry in known]
     axes.plot(steps, rewards, color="#9db4c0", marker=".", label="reward of the step")
     axes.plot(steps, smooth(rewards), color="#253237", linewidth=2, label=f"mean of {_SMOOTH} steps")
-    axes.set(ylim=(min([0.0, *rewards]), 1), title="reward on training examples")
+    axes.set(ylim=(min([0.0, *rewards]) - _MARGIN, 1 + _MARGIN), title="reward on training examples")
 
 
 def _draw_watched(axes: Axes, curves: Curves) -> None:
     _draw_metric(axes, curves, "score")
-    axes.set(ylim=(0, 1), title="mean score on watched sets")
+    axes.set(ylim=(-_MARGIN, 1 + _MARGIN), title="mean score on watched sets")
 
 
 def _draw_cut_off(axes: Axes, curves: Curves) -> None:
@@ -75,13 +76,13 @@ def _draw_cut_off(axes: Axes, curves: Curves) -> None:
     axes.plot([e["step"] for e in train], [e.get("completions/clipped_ratio", 0.0) for e in train], color="#9db4c0",
               label="training")  # fmt: skip
     _draw_metric(axes, curves, "cut_off")
-    axes.set(ylim=(0, 1), title="share of completions cut off")
+    axes.set(ylim=(-_MARGIN, 1 + _MARGIN), title="share of completions cut off")
 
 
 def _draw_judges(axes: Axes, curves: Curves) -> None:
     for metric, style in (("first_judge", "-"), ("second_judge", "--")):
         _draw_metric(axes, curves, metric, style, f", {metric.replace('_', ' ')}")
-    axes.set(ylim=(0, 1), title="the judge that rewards, and one that does not")
+    axes.set(ylim=(-_MARGIN, 1 + _MARGIN), title="the judge that rewards, and one that does not")
 
 
 def _draw_metric(axes: Axes, curves: Curves, metric: str, style: str = "-", more: str = "") -> None:

@@ -1,5 +1,6 @@
 """TRL's trainer and what it is made of: configuration, model, rows, reward, checks."""
 
+import logging
 import math
 import os
 import shutil
@@ -35,6 +36,7 @@ from training.rows import (
 from training.student import find_checkpoint, load_student
 from training.watch import Probe, Watch
 
+log = logging.getLogger(__name__)
 # A loss that is no number must be seen, and every step is worth a line.
 _TRAINER = {"logging_nan_inf_filter": False, "logging_steps": 1}
 _OURS = {"output_dir", "shuffle_dataset", "model_init_kwargs"}
@@ -101,10 +103,13 @@ class Training:
         for name in self.recipe.evaluate:
             examples = read_set(self.recipe.dataset, name)[: self.recipe.evaluate_examples]
             if not examples:
-                raise RecipeError(f"evaluate: {self.recipe.dataset} has no examples in {name}")
+                log.warning("evaluate: %s has no examples in %s, so it is not watched", self.recipe.dataset, name)
+                continue
             rows = make_rows(examples, domain, self.tokenizer, template, name)
             compared = self.recipe.second_judge_examples if self.recipe.second_judge else 0
             watched[name] = Dataset.from_list([{**row, "second": i < compared} for i, row in enumerate(rows)])
+        if not watched:  # nothing to evaluate: TRL would ask for it otherwise
+            self.config.eval_strategy, self.config.eval_on_start = "no", False
         return watched or None
 
     def _check(self, rows: list[dict[str, str]], model: PreTrainedModel, processes: int) -> None:
