@@ -49,11 +49,11 @@ class Training:
         self.recipe, self.folder = recipe, folder
         processes = PartialState().num_processes
         self.config = make_config(recipe, folder)
-        weights = resolve_weights(recipe.model)
-        self.tokenizer = AutoTokenizer.from_pretrained(weights)
+        weights, options = resolve_weights(recipe.model), dict(recipe.trainer.get("model_init_kwargs") or {})
+        self.tokenizer = AutoTokenizer.from_pretrained(weights, revision=options.get("revision"))
         domain, client = self._load_domain(recipe.models, journal)
         rows = self._make_rows(domain)
-        self.model = load_student(weights, dict(recipe.trainer.get("model_init_kwargs") or {}))
+        self.model = load_student(weights, options)
         self._check(rows, self.model, processes)
         self.reward = self._make_reward(domain, client, journal)
         self.trainer = GRPOTrainer(
