@@ -76,8 +76,8 @@ def test_training_refuses_too_few_and_goes_on_after_a_kill(runs):
     refused = subprocess.run([*launch, "min_examples=99"], text=True, capture_output=True)
     assert refused.returncode != 0
     assert "fewer than min_examples=99" in refused.stderr + refused.stdout
-    short = [*launch, f"run={runs}/grpo_short", "min_examples=1", "evaluate=[agentic_train]", "trainer.max_steps=3", "trainer.save_steps=1",
-             "trainer.num_generations=4", "trainer.per_device_train_batch_size=4"]  # fmt: skip
+    short = [*launch, f"run={runs}/grpo_short", "min_examples=1", "evaluate=[agentic_train]", "trainer.max_steps=3",
+             "trainer.save_steps=1", "trainer.num_generations=4", "trainer.per_device_train_batch_size=4"]  # fmt: skip
     with subprocess.Popen(
         short, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     ) as process:
