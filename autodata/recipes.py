@@ -243,6 +243,8 @@ class TableRecipe:
     runs: str = MISSING  # folder of the runs
     output: str = MISSING  # Markdown file to write
     rows: list[TableRow] = field(default_factory=list)
+    # The paper's cells, shown beside ours and marked: column or row label → metric → a number, or "unknown".
+    paper: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 SCHEMAS = {

@@ -1,6 +1,7 @@
 """Runs → tables in the shape of the paper's, as Markdown. A missing run prints a dash and its command.
 
 python -m eval.tables recipes/demo/table1.yaml [key=value …]
+python -m eval.tables recipes/tables                              # all of a folder
 """
 
 import json
@@ -24,9 +25,12 @@ def data_quality(recipe: TableRecipe) -> list[list[str]]:
     """Paper's Tables 1 and 3: one column per arm; the recipe's only row is a run of autodata.dataset."""
     statistics = _read(recipe.rows[0], STATISTICS) or {"cot": {}, "agentic": {}}
     arms = sorted(statistics, key=lambda arm: arm != "cot")
-    metrics = [m for m in METRICS if any(statistics[arm].get(m) is not None for arm in arms)] or METRICS
-    rows = [[metric, *(_number(statistics[arm].get(metric)) for arm in arms)] for metric in metrics]
-    return [["metric", *arms], *rows]
+    known = {metric for cells in [*statistics.values(), *recipe.paper.values()] for metric, value in cells.items()
+             if value is not None}  # fmt: skip
+    metrics = [metric for metric in METRICS if metric in known] or METRICS
+    rows = [[metric, *(_number(statistics[arm].get(metric)) for arm in arms),
+             *(_papers(cells.get(metric)) for cells in recipe.paper.values())] for metric in metrics]  # fmt: skip
+    return [["metric", *arms, *(f"{arm}, the paper's" for arm in recipe.paper)], *rows]
 
 
 def held_out(recipe: TableRecipe) -> list[list[str]]:
@@ -38,7 +42,11 @@ def held_out(recipe: TableRecipe) -> list[list[str]]:
         *(f"{task} {name}@{k}" for task in TASKS for name in ("mean", "best")),
         "truncated",
     ]
-    rows = [[row.label, *_cells(result)] for row, result in zip(recipe.rows, results, strict=True)]
+    rows = []
+    for row, result in zip(recipe.rows, results, strict=True):
+        rows.append([row.label, *_cells(result)])
+        if cells := recipe.paper.get(row.label):
+            rows.append([f"{row.label}, the paper's", *(_papers(cells.get(column)) for column in header[1:])])
     return [header, *rows]
 
 
@@ -97,6 +105,11 @@ def _number(value: float | None) -> str:
     return str(value) if isinstance(value, int) else f"{value:.3f}"
 
 
+def _papers(value: object) -> str:
+    """A cell of the paper: its number as it is printed there, or that it is not known."""
+    return "unknown" if value is None else str(value)
+
+
 def _escape(cell: str) -> str:
     return cell.replace("|", "\\|").replace("\n", " ")
 
@@ -116,11 +129,16 @@ def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
         print(__doc__)
         return
+    first = Path(sys.argv[1])
     try:
-        recipe = load(TableRecipe, sys.argv[1:])
-        text = render(recipe)
+        for path in sorted(first.glob("table*.yaml")) if first.is_dir() else [first]:
+            _print(load(TableRecipe, [str(path), *sys.argv[2:]]))
     except (RecipeError, RunError) as error:
         raise SystemExit(f"error: {error}") from None
+
+
+def _print(recipe: TableRecipe) -> None:
+    text = render(recipe)
     print(text)
     Path(recipe.output).parent.mkdir(parents=True, exist_ok=True)
     Path(recipe.output).write_text(text, encoding="utf-8")

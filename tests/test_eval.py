@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from autodata.config import load
 from autodata.recipes import TableRecipe
+from eval import tables
 from eval.statistics import Answers, best_at_k, mean_at_k, unscored_bounds
 from eval.tables import render, to_markdown
 
@@ -71,6 +72,24 @@ def test_an_empty_data_quality_table_is_dashes(tmp_path):
     text = render(load(TableRecipe, ["recipes/demo/table1.yaml", f"runs={tmp_path}"]))
     assert "| weak_avg | – | – |" in text
     assert "recipes/demo/dataset.yaml" in text
+
+
+def test_the_papers_cells_stand_beside_ours_and_are_marked(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["tables", "recipes/tables", f"runs={tmp_path}"])
+    tables.main()
+    first, third = capsys.readouterr().out.split("### ")[1:]
+    assert "| metric | cot | agentic | cot, the paper's | agentic, the paper's |" in first
+    assert "| weak_avg | – | – | 0.677 | 0.458 |" in first
+    assert "python -m autodata.dataset recipes/cs/dataset.yaml" in first
+    assert "| weak_median_pct | – | – | 10.7 | unknown |" in third
+    assert (tmp_path / "table1.md").read_text().startswith("### ")
+
+
+def test_a_row_of_the_paper_stands_beneath_ours(tmp_path):
+    recipe = load(TableRecipe, ["recipes/demo/table2.yaml", f"runs={tmp_path}"])
+    recipe.paper = {"SmolLM2-135M": {"cot_test mean@k": 0.63}}
+    lines = [line for line in render(recipe).splitlines() if line.startswith("| SmolLM2-135M")]
+    assert lines[1].startswith("| SmolLM2-135M, the paper's | 0.63 | unknown | unknown |")
 
 
 def test_cells_cannot_break_the_table():
