@@ -1,6 +1,6 @@
 """What our reward, callbacks and rows cost a training step, beside TRL's trainer with nothing of ours.
 
-    python -m bench.training [--steps 12] [--rounds 3]
+    python -m bench.training [--steps 12] [--rounds 3] [--tokens 32]
 
 Both train the same small random model of Qwen3.5's architecture on the same prompts, in turn, on this machine: ours
 with a judge on loopback that answers at once, the other with a reward that is a constant. Then the wall clock of one
@@ -12,7 +12,11 @@ import asyncio
 import logging
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 
@@ -46,6 +50,26 @@ class Clock(TrainerCallback):
     def step_s(self) -> float:
         """Median of the steps after the first."""
         return median(later - earlier for earlier, later in zip(self.ends, self.ends[1:], strict=False))
+
+
+def serve(delay_s: float, pipe: Connection) -> None:
+    with fake_server(lambda body, count: replace(judge_by_hash(body, count), delay_s=delay_s)) as server:
+        pipe.send(server.url)
+        pipe.recv()
+
+
+@contextmanager
+def judge_apart(delay_s: float) -> Iterator[str]:
+    """The URL of a judge in a process of its own, as judges are."""
+    start = get_context("spawn")
+    here, there = start.Pipe()
+    process = start.Process(target=serve, args=(delay_s, there))
+    process.start()
+    try:
+        yield here.recv()
+    finally:
+        here.send(None)
+        process.join()
 
 
 def constant(completions, **_columns) -> list[float]:
@@ -106,14 +130,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tokens", type=int, default=32, help="of a completion")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model, dataset = make_qwen(folder / "qwen"), make_dataset(folder / "data")
-        with fake_server(judge_by_hash) as judge:
-            values = make_arguments(model, dataset, judge.url, folder / "run", max_steps=options.steps,
-                                    save_strategy="no")  # fmt: skip
+        with judge_apart(delay_s=0.0) as url:
+            values = make_arguments(model, dataset, url, folder / "run", max_steps=options.steps, save_steps=1_000,
+                                    max_completion_length=options.tokens)  # fmt: skip
             recipe = load(GrpoRecipe, ["tests/grpo.yaml", *values, "preflight.probe=0"])
             times = []
             for i in range(options.rounds):
@@ -122,8 +147,8 @@ def main() -> None:
                     times.append(way(recipe, folder / f"{way.__name__}{i}"))
         ours, bare = median(times[::2]), median(times[1::2])
         print(f"a step: ours {ours:.3f} s, bare TRL {bare:.3f} s, ratio {ours / bare:.3f}")
-        with fake_server(lambda body, count: replace(judge_by_hash(body, count), delay_s=2.0)) as slow:
-            recipe.models.endpoints["judge"].base_url = slow.url
+        with judge_apart(delay_s=2.0) as url:
+            recipe.models.endpoints["judge"].base_url = url
             recipe.models.endpoints["judge"].max_in_flight = 128
             taken = []
             for count in (1, 128):
