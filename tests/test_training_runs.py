@@ -66,7 +66,7 @@ def read_curve(run: Path) -> list[dict[str, float]]:
 def undisturbed(world, tmp_path_factory):
     run = tmp_path_factory.mktemp("undisturbed") / "run"
     with fake_server(judge_by_hash) as server:
-        subprocess.run(launch(*arguments(world, server, run, **SIX)), check=True, cwd=REPO)
+        subprocess.run(launch(*arguments(world, server, run, **SIX, report_to="trackio")), check=True, cwd=REPO)
     return run
 
 
@@ -86,6 +86,7 @@ def test_what_is_saved_loads_and_the_vision_tower_is_as_it_was(world, undisturbe
     assert (undisturbed / "model" / "generation_config.json").exists()
     assert "6 steps on the arms agentic of the domain cs" in (undisturbed / "model" / "README.md").read_text()
     assert not (undisturbed / "full").exists()
+    assert list((undisturbed / "trackio").glob("*.db"))  # and not in the user's cache
 
 
 def test_killed_and_resumed_it_is_the_same_training_and_pays_nothing_twice(world, undisturbed, judge, tmp_path):

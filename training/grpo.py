@@ -3,95 +3,12 @@
 accelerate launch --config_file recipes/accelerate/cpu.yaml training/grpo.py recipes/demo/grpo.yaml [key=value …]
 """
 
+import os
 import sys
-from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
-from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
-
-from autodata import store
 from autodata.config import RecipeError, load
-from autodata.journal import Journal, JournalError
-from autodata.llm import EndpointError
-from autodata.recipes import GrpoRecipe, Models
-from autodata.servers import ServerError, running
-from autodata.store import Run, RunError
-from autodata.types import Role
-from training.card import write_card
-from training.judge import find_judge
-from training.preflight import PreflightError
-from training.reward import JudgeDown
-from training.rows import TooFewExamples
-from training.student import save_student
-from training.trainer import Training
-from training.watch import Diverged, write_curves
-
-PROBLEMS = (RecipeError, RunError, JournalError, ServerError, EndpointError, TooFewExamples, PreflightError, JudgeDown,
-            Diverged, OSError)  # fmt: skip
-_COMMAND = "python -m autodata.dataset"
-
-
-def train(recipe: GrpoRecipe, folder: Path) -> Training:
-    """On every process. Raises what is in PROBLEMS."""
-    state = PartialState()
-    find_judge(recipe.models, folder)
-    journal = Journal(folder / f"journal_{state.process_index}.sqlite")
-    try:
-        with ExitStack() as servers:
-            for models in _list_judges(recipe) if state.is_main_process else []:
-                servers.enter_context(running(models, [Role.JUDGE], folder))
-            training = Training(recipe, folder, journal)
-            training.run()
-            return training
-    finally:
-        journal.close()
-
-
-def _list_judges(recipe: GrpoRecipe) -> list[Models]:
-    judges = [recipe.models] if recipe.models.judge else []
-    return [*judges, replace(recipe.models, judge=recipe.second_judge)] if recipe.second_judge else judges
-
-
-def save(run: Run, training: Training) -> None:
-    """The model with its card, the curves, and the manifest."""
-    reward, history = training.reward, training.trainer.state.log_history
-    write_curves(history, run.folder)
-    rewards = [entry["reward"] for entry in history if entry.get("reward") is not None]
-    quarter = max(len(rewards) // 4, 1)
-    first, last = (sum(part) / max(len(part), 1) for part in (rewards[:quarter], rewards[-quarter:]))
-    facts = {"steps": training.trainer.state.global_step, "reward_first_quarter": first, "reward_last_quarter": last,
-             "judgements": reward.judged, "failed_judgements": reward.failed}  # fmt: skip
-    run.note(**facts)
-    card = write_card(store.read_manifest(run.folder) or {}, training.recipe)
-    save_student(run.path("full"), run.path("model"), training.tokenizer, card)
-    run.finish(["model"])
-    print(f"reward: {first:.3f} in the first quarter of the steps, {last:.3f} in the last → {run.path('curve.png')}")
-
-
-def _train_and_save(recipe: GrpoRecipe) -> None:
-    # Said here, because the first one to ask decides for all: without it processes on CPUs do not see each other.
-    state, folder = PartialState(cpu=bool(recipe.trainer.get("use_cpu"))), Path(recipe.run)
-    if not state.is_main_process:
-        if _agree(True):
-            train(recipe, folder)
-        return
-    source = store.output_hash(recipe.dataset, _COMMAND)
-    with Run(recipe.run, "grpo", recipe, {"dataset": source}) as run:
-        if not _agree(not run.is_finished):
-            print(f"{run.folder}: up to date")
-            return
-        run.start()
-        save(run, train(recipe, folder))
-
-
-def _agree(goes_on: bool) -> bool:
-    """What the main process says, on all."""
-    said = [goes_on]
-    if PartialState().num_processes > 1:
-        broadcast_object_list(said)
-    return said[0]
+from autodata.recipes import GrpoRecipe
 
 
 def main() -> None:
@@ -99,7 +16,15 @@ def main() -> None:
         print(__doc__)
         return
     try:
-        _train_and_save(load(GrpoRecipe, sys.argv[1:]))
+        recipe = load(GrpoRecipe, sys.argv[1:])
+    except RecipeError as error:
+        raise SystemExit(f"error: {error}") from None
+    os.environ["TRACKIO_DIR"] = str(Path(recipe.run).resolve() / "trackio")
+    # Only now: TRL imports trackio, which reads its folder when it is imported.
+    from training.run import PROBLEMS, train_and_save
+
+    try:
+        train_and_save(recipe)
     except PROBLEMS as error:
         raise SystemExit(f"error: {error}") from None
 

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import shutil
 from copy import deepcopy
 from dataclasses import replace
@@ -136,7 +135,6 @@ def make_config(recipe: GrpoRecipe, folder: Path) -> GRPOConfig:
     """TRL's configuration. Raises RecipeError for what TRL does not know and for what is not the recipe's to say."""
     if taken := _OURS & set(recipe.trainer) - {"model_init_kwargs"}:
         raise RecipeError(f"trainer.{min(taken)}: set by this command; leave it out")
-    os.environ.setdefault("TRACKIO_DIR", str(folder.resolve() / "trackio"))
     values: dict[str, Any] = {k: v for k, v in recipe.trainer.items() if k not in _OURS}
     own = {"output_dir": str(folder / "checkpoints"), "shuffle_dataset": False}
     try:
