@@ -13,6 +13,7 @@ from pathlib import Path
 import openai
 import tenacity
 from openai import AsyncOpenAI, OpenAI
+from openai.types.chat import ChatCompletion
 
 from autodata import congestion
 from autodata.congestion import Controller, Limit
@@ -145,7 +146,9 @@ class Client:
         start, endpoint = time.monotonic(), self.models.endpoints[role.endpoint]
         body = make_body(request, endpoint, resolve_sampling(role.sampling, endpoint.sampling))
         try:
-            completion = await self._connection(role.endpoint).chat.completions.create(**body)
+            # Not chat.completions.create, which walks through all of the body: 2.7 ms a call instead of 2.0.
+            connection = self._connection(role.endpoint)
+            completion = await connection.post("/chat/completions", body=body, cast_to=ChatCompletion)
             return replace(read_reply(completion), latency_s=time.monotonic() - start)
         except openai.BadRequestError as error:
             if not any(sign in str(error).lower() for sign in _OVERFLOW_SIGNS):

@@ -81,7 +81,7 @@ def make_body(request: Request, endpoint: Endpoint, sampling: Sampling) -> dict[
         "top_p": sampling.top_p,
         "max_tokens": sampling.max_tokens,
         "seed": request.seed,
-        "extra_body": extra,
+        **extra,
     }
     if request.tools:
         functions = [_fit(tool, endpoint) | {"strict": True} for tool in request.tools]
