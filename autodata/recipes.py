@@ -239,11 +239,12 @@ class TableRecipe:
     """Runs → a table."""
 
     title: str = MISSING
-    shape: str = MISSING  # "data quality" (paper's Table 1) or "held-out" (Table 2)
+    shape: str = MISSING  # "data quality" (paper's Tables 1, 3), "held-out" (2), "truncation" (8), "attribution" (9)
     runs: str = MISSING  # folder of the runs
-    output: str = MISSING  # Markdown file to write
+    output: str = MISSING  # Markdown file to write; CSV and LaTeX go beside it
     rows: list[TableRow] = field(default_factory=list)
-    # The paper's cells, shown beside ours and marked: column or row label → metric → a number, or "unknown".
+    # The paper's cells, shown beside ours and marked: an arm or a row's label → column → a number; what is left out is
+    # unknown.
     paper: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 

@@ -1,4 +1,4 @@
-"""Runs → tables in the shape of the paper's, as Markdown. A missing run prints a dash and its command.
+"""Runs → tables in the shape of the paper's, as Markdown, CSV and LaTeX. A missing run prints a dash and its command.
 
 python -m eval.tables recipes/demo/table1.yaml [key=value …]
 python -m eval.tables recipes/tables                              # all of a folder
@@ -7,18 +7,25 @@ python -m eval.tables recipes/tables                              # all of a fol
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import pandas
 
 from autodata import store
 from autodata.config import RecipeError, load
 from autodata.dataset import METRICS, STATISTICS
 from autodata.recipes import TableRecipe, TableRow
 from autodata.store import RunError
+from eval.attribution import Cause, attribute
+from eval.generations import Generation, read_generations
 from eval.run import RESULTS
+from eval.statistics import Estimate
+from eval.truncation import measure_rate
 
 DASH = "–"
-TASKS = ("cot_test", "agentic_test", "agentic_train")
+HELD_OUT = ("cot_test", "agentic_test")
 
 
 def data_quality(recipe: TableRecipe) -> list[list[str]]:
@@ -36,21 +43,36 @@ def data_quality(recipe: TableRecipe) -> list[list[str]]:
 def held_out(recipe: TableRecipe) -> list[list[str]]:
     """Paper's Table 2: one row per model, mean@k and best@k per set, with 95 % intervals."""
     results = [_read(row, RESULTS) or {} for row in recipe.rows]
+    tasks = list(dict.fromkeys([*HELD_OUT, *(task for result in results for task in result)]))
     k = max((r["k"] for result in results for r in result.values()), default="k")
-    header = [
-        "model",
-        *(f"{task} {name}@{k}" for task in TASKS for name in ("mean", "best")),
-        "truncated",
-    ]
-    rows = []
-    for row, result in zip(recipe.rows, results, strict=True):
-        rows.append([row.label, *_cells(result)])
-        if cells := recipe.paper.get(row.label):
-            rows.append([f"{row.label}, the paper's", *(_papers(cells.get(column)) for column in header[1:])])
-    return [header, *rows]
+    names = [f"{task} {name}" for task in tasks for name in ("mean", "best")]
+    header = ["model", *(f"{name}@{k}" for name in names), "truncated"]
+    ours = [[row.label, *_cells(result, tasks)] for row, result in zip(recipe.rows, results, strict=True)]
+    return [header, *_with_papers(recipe, ours, [*names, "truncated"])]
 
 
-SHAPES = {"data quality": data_quality, "held-out": held_out}
+def truncation(recipe: TableRecipe) -> list[list[str]]:
+    """Paper's Table 8: one row per model, the share of cut-off answers of each task and of all, in %."""
+    ours = []
+    for row in recipe.rows:
+        tasks = _read_tasks(row)
+        rates = [measure_rate(tasks[name]) if tasks.get(name) else None for name in (*HELD_OUT, "all")]
+        ours.append([row.label, *(_percent(rate) for rate in rates)])
+    return [["model", *(f"{name}, %" for name in (*HELD_OUT, "all"))], *_with_papers(recipe, ours, [*HELD_OUT, "all"])]
+
+
+def attribution(recipe: TableRecipe) -> list[list[str]]:
+    """Paper's Table 9: the first row is the base, every other one a model whose flips against it are explained."""
+    base = _read_tasks(recipe.rows[0]).get("all")
+    names = ["flips", *(f"{cause} %" for cause in Cause), "lost", "net", "flips over all pairs"]
+    ours = []
+    for row in recipe.rows[1:]:
+        trained = _read_tasks(row).get("all")
+        ours.append([row.label, *(_flips(base, trained) if base and trained else [DASH] * len(names))])
+    return [["model", *names], *_with_papers(recipe, ours, names)]
+
+
+SHAPES = {"data quality": data_quality, "held-out": held_out, "truncation": truncation, "attribution": attribution}
 
 
 def to_markdown(rows: Sequence[Sequence[str]]) -> str:
@@ -85,8 +107,40 @@ def _notes(recipe: TableRecipe) -> list[str]:
     return notes
 
 
-def _cells(result: Mapping[str, Any]) -> list[str]:
-    cells = [_estimate(result.get(task, {}).get(name)) for task in TASKS for name in ("mean", "best")]
+def _with_papers(recipe: TableRecipe, ours: Sequence[list[str]], columns: Sequence[str]) -> list[list[str]]:
+    """Each row, and beneath it the paper's of the same label, where there is one."""
+    rows = []
+    for row in ours:
+        rows.append(row)
+        if cells := recipe.paper.get(row[0]):
+            rows.append([f"{row[0]}, the paper's", *(_papers(cells.get(column)) for column in columns)])
+    return rows
+
+
+def _read_tasks(row: TableRow) -> dict[str, list[Generation]]:
+    """The answers of a run by task, and all together; empty for a run that is missing."""
+    found = {task: read_generations(Path(row.run) / "logs", task) for task in _read(row, RESULTS) or {}}
+    every = [replace(g, example=f"{task} {g.example}") for task, of in found.items() for g in of]
+    return found | ({"all": every} if every else {})
+
+
+def _flips(base: Sequence[Generation], trained: Sequence[Generation]) -> list[str]:
+    found, expected = attribute(base, trained), attribute(base, trained, all_pairs=True)
+    shares = [_percent(found.gained.shares[cause]) for cause in Cause]
+    return [f"{found.gained.total:g}", *shares, f"{found.lost.total:g}", f"{found.net:g}",
+            f"{expected.gained.total:.1f}"]  # fmt: skip
+
+
+def _percent(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return DASH
+    low, high = estimate.low, estimate.high
+    interval = f" [{100 * low:.2f}, {100 * high:.2f}]" if low is not None and high is not None else ""
+    return f"{100 * estimate.value:.2f}{interval}"
+
+
+def _cells(result: Mapping[str, Any], tasks: Sequence[str]) -> list[str]:
+    cells = [_estimate(result.get(task, {}).get(name)) for task in tasks for name in ("mean", "best")]
     rates = [r["truncation_rate"] for r in result.values() if r["truncation_rate"] is not None]
     return [*cells, _number(sum(rates) / len(rates)) if rates else DASH]
 
@@ -140,8 +194,13 @@ def main() -> None:
 def _print(recipe: TableRecipe) -> None:
     text = render(recipe)
     print(text)
-    Path(recipe.output).parent.mkdir(parents=True, exist_ok=True)
-    Path(recipe.output).write_text(text, encoding="utf-8")
+    output = Path(recipe.output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(text, encoding="utf-8")
+    header, *rows = SHAPES[recipe.shape](recipe)
+    frame = pandas.DataFrame(rows, columns=header)
+    frame.to_csv(output.with_suffix(".csv"), index=False)
+    frame.to_latex(output.with_suffix(".tex"), index=False, escape=True)
 
 
 if __name__ == "__main__":

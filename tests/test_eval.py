@@ -77,17 +77,23 @@ def test_an_empty_data_quality_table_is_dashes(tmp_path):
 def test_the_papers_cells_stand_beside_ours_and_are_marked(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["tables", "recipes/tables", f"runs={tmp_path}"])
     tables.main()
-    first, third = capsys.readouterr().out.split("### ")[1:]
+    first, second, third, eighth, ninth = capsys.readouterr().out.split("### ")[1:]
     assert "| metric | cot | agentic | cot, the paper's | agentic, the paper's |" in first
     assert "| weak_avg | – | – | 0.677 | 0.458 |" in first
     assert "python -m autodata.dataset recipes/cs/dataset.yaml" in first
     assert "| weak_median_pct | – | – | 10.7 | unknown |" in third
+    assert "| 4B + RL Agentic data, the paper's | 0.774 | 0.894 | 0.632 | 0.768 | unknown |" in second
+    assert "python -m eval.run recipes/cs/eval_agentic.yaml" in second
+    assert "| Qwen3.5-4B, the paper's | unknown | unknown | 23.75 |" in eighth
+    assert "| Agentic, the paper's | 945 | 54.81 | 41.06 | 4.13 | unknown | unknown | unknown |" in ninth
     assert (tmp_path / "table1.md").read_text().startswith("### ")
+    assert (tmp_path / "table1.csv").read_text().startswith('metric,cot,agentic,"cot, the paper\'s"')
+    assert r"weak\_avg & – & – & 0.677 & 0.458" in (tmp_path / "table1.tex").read_text()
 
 
 def test_a_row_of_the_paper_stands_beneath_ours(tmp_path):
     recipe = load(TableRecipe, ["recipes/demo/table2.yaml", f"runs={tmp_path}"])
-    recipe.paper = {"SmolLM2-135M": {"cot_test mean@k": 0.63}}
+    recipe.paper = {"SmolLM2-135M": {"cot_test mean": 0.63}}
     lines = [line for line in render(recipe).splitlines() if line.startswith("| SmolLM2-135M")]
     assert lines[1].startswith("| SmolLM2-135M, the paper's | 0.63 | unknown | unknown |")
 

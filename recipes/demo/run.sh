@@ -32,7 +32,6 @@ step .venv/bin/accelerate launch --config_file recipes/accelerate/cpu.yaml train
     $recipes/grpo.yaml run="$runs/grpo" dataset="$runs/dataset"
 step $python -m eval.run $recipes/eval_trained.yaml run="$runs/eval_trained" \
     dataset="$runs/dataset" models.endpoints.small.server.weights="$runs/grpo/model"
-step $python -m eval.tables $recipes/table1.yaml runs="$runs"
-step $python -m eval.tables $recipes/table2.yaml runs="$runs"
+step $python -m eval.tables $recipes runs="$runs"
 echo "finished after $SECONDS s; the reward curve is $runs/grpo/curve.png"
 echo "every answer: .venv/bin/inspect view --log-dir $runs/eval_trained/logs"
