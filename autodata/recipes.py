@@ -198,13 +198,25 @@ class GrpoRecipe:
 
 
 @dataclass
+class PrBenchConfig:
+    """PRBench as it was downloaded."""
+
+    path: str = field(default=MISSING, metadata=OPERATIONAL)  # identified by its content
+    splits: list[str] = field(default_factory=lambda: ["legal", "legal_hard"])
+    limit: int | None = None  # tasks of each split, the first so many; None: all
+    revision: str = ""  # of the data set: its rubrics changed, and scores across revisions cannot be compared
+
+
+@dataclass
 class EvalRecipe:
-    """Held-out examples → logs and scores of one model."""
+    """Held-out examples, a benchmark, or both → logs and scores of one model."""
 
     run: str = field(default=MISSING, metadata=OPERATIONAL)
     label: str = MISSING  # the row of the table
-    dataset: str = field(default=MISSING, metadata=OPERATIONAL)
+    dataset: str = operational("")  # a run folder of autodata.dataset; empty: a benchmark alone
     sets: list[str] = field(default_factory=lambda: ["cot_test", "agentic_test"])  # <arm>_<split>
+    prbench: PrBenchConfig | None = None
+    graders: dict[str, RoleConfig] = field(default_factory=dict)  # of PRBench, by name; empty: models.judge
     samples: int = 3
     seed: int = 0
     domain: DomainConfig = field(default_factory=DomainConfig)
@@ -239,7 +251,8 @@ class TableRecipe:
     """Runs → a table."""
 
     title: str = MISSING
-    shape: str = MISSING  # "data quality" (paper's Tables 1, 3), "held-out" (2), "truncation" (8), "attribution" (9)
+    # "data quality" (paper's Tables 1, 3), "held-out" (2), "prbench" (4, 12), "truncation" (8), "attribution" (9)
+    shape: str = MISSING
     runs: str = MISSING  # folder of the runs
     output: str = MISSING  # Markdown file to write; CSV and LaTeX go beside it
     rows: list[TableRow] = field(default_factory=list)
@@ -255,6 +268,7 @@ SCHEMAS = {
     "dataset": DatasetRecipe,
     "grpo": GrpoRecipe,
     "eval": EvalRecipe,
+    "prbench": EvalRecipe,
     "judge_audit": JudgeAuditRecipe,
     "table": TableRecipe,
 }

@@ -9,8 +9,10 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from inspect_ai import Task, eval_async
 from inspect_ai.log import EvalLog, EvalSample
@@ -24,11 +26,15 @@ from autodata.recipes import EvalRecipe
 from autodata.servers import ServerError, running
 from autodata.store import Run, RunError
 from autodata.types import Outcome, Role
+from eval.grader import Grader, make_graders
+from eval.prbench_data import SPLITS, Split, find_files, read_split
+from eval.prbench_task import prbench_task, summarize_split
 from eval.statistics import Answers, best_at_k, mean_at_k, unscored_bounds
 from eval.tasks import held_out_task
 from training.rows import read_set
 
-RESULTS = "results.json"
+RESULTS, PRBENCH = "results.json", "prbench.json"
+_ASKS = 3  # of a grader, before a grade counts as missing
 PROBLEMS = (RecipeError, RunError, JournalError, ServerError, EndpointError)
 _COMMAND = "python -m autodata.dataset"
 
@@ -36,11 +42,11 @@ _COMMAND = "python -m autodata.dataset"
 def make_tasks(recipe: EvalRecipe, domain: base.Domain) -> list[Task]:
     """One task per set that has examples. Raises RecipeError on a bad name, RunError when none has."""
     tasks = []
-    for name in recipe.sets:
+    for name in recipe.sets if recipe.dataset else []:
         examples = read_set(recipe.dataset, name)
         if examples:
             tasks.append(held_out_task(name, domain, examples, recipe.samples))
-    if not tasks:
+    if recipe.dataset and not tasks:
         raise RunError(f"{recipe.dataset}: no examples in any of sets={recipe.sets}")
     return tasks
 
@@ -78,18 +84,22 @@ def _outcome(sample: EvalSample) -> str:
     return str(sample.metadata.get("reply", {}).get("outcome", Outcome.INFRASTRUCTURE))
 
 
-async def _evaluate(recipe: EvalRecipe, client: Client, folder: Path) -> list[EvalLog]:
-    domain = base.load(recipe.domain, client, recipe.seed)
+async def _evaluate(
+    recipe: EvalRecipe, client: Client, graders: Sequence[Grader], splits: Sequence[Split], folder: Path
+) -> list[EvalLog]:
     in_flight = recipe.models.endpoints[recipe.models.weak_solver.endpoint].max_in_flight or 64
+    tasks = make_tasks(recipe, base.load(recipe.domain, client, recipe.seed)) if recipe.dataset else []
+    tasks += [prbench_task(split, client, graders, recipe.samples, recipe.seed) for split in splits]
     logs = await eval_async(
-        make_tasks(recipe, domain),
+        tasks,
         model=None,  # asked through our own client
         log_dir=str(folder / "logs"),
         max_samples=in_flight,
         fail_on_error=True,
         metadata={"label": recipe.label},
     )
-    await client.close()
+    for asked in (client, *(grader.client for grader in graders)):
+        await asked.close()
     broken = [log for log in logs if log.status != "success"]
     if broken:
         reason = broken[0].error.message if broken[0].error else broken[0].status
@@ -97,20 +107,54 @@ async def _evaluate(recipe: EvalRecipe, client: Client, folder: Path) -> list[Ev
     return logs
 
 
-def evaluate(recipe: EvalRecipe, run: Run) -> dict[str, dict[str, object]]:
+def evaluate(recipe: EvalRecipe, run: Run) -> dict[str, Any]:
     """Results per task; every answer is in the journal, every judged sample in the logs."""
+    splits = _read_splits(recipe)
     run.start()
     journal = Journal(run.path("journal.sqlite"))
     try:
-        client = Client(recipe.models, journal)
-        with running(recipe.models, [Role.WEAK_SOLVER, Role.JUDGE], run.folder):
-            logs = asyncio.run(_evaluate(recipe, client, run.folder))
+        with ExitStack() as servers:
+            servers.enter_context(running(recipe.models, [Role.WEAK_SOLVER, Role.JUDGE], run.folder))
+            for role in recipe.graders.values() if splits else []:
+                servers.enter_context(running(replace(recipe.models, judge=role), [Role.JUDGE], run.folder))
+            client = Client(recipe.models, journal)
+            graders = make_graders(recipe.graders, recipe.models, journal, _ASKS)
+            logs = asyncio.run(_evaluate(recipe, client, graders, splits, run.folder))
     finally:
         journal.close()
-    results = {log.eval.task: summarize(log) for log in logs}
-    run.write(RESULTS, json.dumps(results, indent=2) + "\n")
-    run.finish([RESULTS], label=recipe.label)
-    return results
+    return _save(run, recipe, logs, splits)
+
+
+def _read_splits(recipe: EvalRecipe) -> list[Split]:
+    """Raises RunError."""
+    config = recipe.prbench
+    if config is None:
+        return []
+    return [read_split(Path(config.path), name, config.limit) for name in config.splits]
+
+
+def _save(run: Run, recipe: EvalRecipe, logs: Sequence[EvalLog], splits: Sequence[Split]) -> dict[str, Any]:
+    by_task = {f"prbench_{split.name}": split for split in splits}
+    held_out = {log.eval.task: summarize(log) for log in logs if log.eval.task not in by_task}
+    benchmark = {task: summarize_split(log, by_task[task]) for log in logs if (task := log.eval.task) in by_task}
+    for name, results in ((RESULTS, held_out), (PRBENCH, benchmark)):
+        run.write(name, json.dumps(results, indent=2) + "\n")
+    run.finish([RESULTS, PRBENCH], label=recipe.label, prbench_revision=recipe.prbench and recipe.prbench.revision)
+    return held_out | benchmark
+
+
+def _identify_data(recipe: EvalRecipe) -> dict[str, str]:
+    """The hashes of what is evaluated on. Raises RecipeError, RunError."""
+    if not recipe.dataset and recipe.prbench is None:
+        raise RecipeError("nothing to evaluate on: set dataset, prbench.path, or both")
+    read = {"dataset": store.output_hash(recipe.dataset, _COMMAND)} if recipe.dataset else {}
+    if recipe.prbench:
+        if wrong := set(recipe.prbench.splits) - set(SPLITS):
+            raise RecipeError(f"prbench.splits: {min(wrong)} is none of {', '.join(SPLITS)}")
+        for name in recipe.prbench.splits:
+            files = find_files(Path(recipe.prbench.path), name)
+            read |= {f"prbench {name} {i}": store.hash_path(file) for i, file in enumerate(files)}
+    return read
 
 
 def main() -> None:
@@ -122,8 +166,7 @@ def main() -> None:
         if recipe.models.weak_solver is None:
             raise RecipeError("models.weak_solver: name the endpoint of the model to evaluate")
         store.identify_weights(recipe.models)
-        source = store.output_hash(recipe.dataset, _COMMAND)
-        with Run(recipe.run, "eval", recipe, {"dataset": source}) as run:
+        with Run(recipe.run, "eval", recipe, _identify_data(recipe)) as run:
             if run.is_finished:
                 print(f"{run.folder}: up to date")
                 return

@@ -20,7 +20,7 @@ from autodata.recipes import TableRecipe, TableRow
 from autodata.store import RunError
 from eval.attribution import Cause, attribute
 from eval.generations import Generation, read_generations
-from eval.run import RESULTS
+from eval.run import PRBENCH, RESULTS
 from eval.statistics import Estimate
 from eval.truncation import measure_rate
 
@@ -72,7 +72,26 @@ def attribution(recipe: TableRecipe) -> list[list[str]]:
     return [["model", *names], *_with_papers(recipe, ours, names)]
 
 
-SHAPES = {"data quality": data_quality, "held-out": held_out, "truncation": truncation, "attribution": attribution}
+def prbench(recipe: TableRecipe) -> list[list[str]]:
+    """Paper's Tables 4 and 12: one row per model, the headline and the normalised score of each grader and split."""
+    results = [_read(row, PRBENCH) or {} for row in recipe.rows]
+    found = [f"{grader} {task.removeprefix('prbench_')}" for result in results for task, of in result.items()
+             for grader in of["graders"] if grader != "agreement"]  # fmt: skip
+    papers = [column for cells in recipe.paper.values() for column in cells]
+    columns = list(dict.fromkeys([*papers, *(f"{name}{form}" for form in ("", " normalised") for name in found)]))
+    ours = [[row.label, *(_number(_prbench_cell(result, column)) for column in columns)]
+            for row, result in zip(recipe.rows, results, strict=True)]  # fmt: skip
+    return [["model", *columns], *_with_papers(recipe, ours, columns)]
+
+
+def _prbench_cell(result: Mapping[str, Any], column: str) -> float | None:
+    grader, split, *form = column.split(" ")
+    summary = result.get(f"prbench_{split}", {}).get("graders", {}).get(grader, {})
+    return summary.get("mean_normalized" if form else "mean_clipped")
+
+
+SHAPES = {"data quality": data_quality, "held-out": held_out, "truncation": truncation, "attribution": attribution,
+          "prbench": prbench}  # fmt: skip
 
 
 def to_markdown(rows: Sequence[Sequence[str]]) -> str:

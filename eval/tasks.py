@@ -12,7 +12,7 @@ from autodata.domains.base import Domain, solver_slots
 from autodata.request import attempt_seed
 from autodata.types import CANDIDATE, REPLY, Candidate, Example, Outcome, Role
 
-_STOP_REASON = {Outcome.TRUNCATED: "max_tokens", Outcome.REFUSAL: "content_filter",
+STOP_REASON = {Outcome.TRUNCATED: "max_tokens", Outcome.REFUSAL: "content_filter",
                 Outcome.CONTEXT_OVERFLOW: "model_length"}  # fmt: skip
 
 
@@ -36,7 +36,7 @@ def answer(domain: Domain) -> Solver:
         slots = solver_slots(_candidate(state), document="")
         reply = await domain.agents.solve(Role.WEAK_SOLVER, slots, _seed(state, domain), state.epoch)
         state.output = ModelOutput.from_content(
-            reply.model, reply.content, stop_reason=_STOP_REASON.get(reply.outcome, "stop")
+            reply.model, reply.content, stop_reason=STOP_REASON.get(reply.outcome, "stop")
         )
         state.metadata["reply"] = REPLY.dump_python(reply, mode="json")
         return state
@@ -52,7 +52,7 @@ def judge(domain: Domain) -> Scorer:
         reply = REPLY.validate_python(state.metadata["reply"])
         judgement = await domain.judge_reply(_candidate(state), reply, _seed(state, domain))
         if judgement.score is None:
-            return Score.unscored(judgement.reason)
+            return Score.unscored(answer=reply.content, explanation=judgement.reason)
         return Score(value=judgement.score, answer=reply.content, explanation=judgement.reason)
 
     return score

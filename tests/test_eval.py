@@ -1,6 +1,8 @@
+import asyncio
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -8,9 +10,12 @@ from hypothesis import strategies as st
 
 from autodata.config import load
 from autodata.recipes import TableRecipe
+from autodata.rubric import judge as judge_rubric
+from autodata.types import CANDIDATE, REPLY, Candidate, Criterion, Judgement, Outcome, Reply
 from eval import tables
 from eval.statistics import Answers, best_at_k, mean_at_k, unscored_bounds
 from eval.tables import render, to_markdown
+from eval.tasks import judge
 
 SCORES = st.lists(st.one_of(st.none(), st.floats(0, 1)), min_size=1, max_size=4)
 ANSWERS = st.lists(st.builds(Answers, st.sampled_from("abc"), SCORES.map(tuple)), max_size=6)
@@ -77,13 +82,16 @@ def test_an_empty_data_quality_table_is_dashes(tmp_path):
 def test_the_papers_cells_stand_beside_ours_and_are_marked(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["tables", "recipes/tables", f"runs={tmp_path}"])
     tables.main()
-    first, second, third, eighth, ninth = capsys.readouterr().out.split("### ")[1:]
+    first, second, third, fourth, eighth, ninth = capsys.readouterr().out.split("### ")[1:]
     assert "| metric | cot | agentic | cot, the paper's | agentic, the paper's |" in first
     assert "| weak_avg | – | – | 0.677 | 0.458 |" in first
     assert "python -m autodata.dataset recipes/cs/dataset.yaml" in first
     assert "| weak_median_pct | – | – | 10.7 | unknown |" in third
     assert "| 4B + RL Agentic data, the paper's | 0.774 | 0.894 | 0.632 | 0.768 | unknown |" in second
     assert "python -m eval.run recipes/cs/eval_agentic.yaml" in second
+    assert "| model | gpt5 legal | gpt5 legal_hard | kimi legal | kimi legal_hard |" in fourth
+    assert "| Qwen3.5-4B | – | – | – | – |" in fourth
+    assert "| 4B + RL Agentic, the paper's | 0.441 | 0.315 | 0.393 | 0.266 |" in fourth
     assert "| Qwen3.5-4B, the paper's | unknown | unknown | 23.75 |" in eighth
     assert "| Agentic, the paper's | 945 | 54.81 | 41.06 | 4.13 | unknown | unknown | unknown |" in ninth
     assert (tmp_path / "table1.md").read_text().startswith("### ")
@@ -106,3 +114,21 @@ def test_cells_cannot_break_the_table():
 def test_an_unknown_shape_is_named(tmp_path, shape):
     with pytest.raises(ValueError, match="data quality, held-out"):
         render(load(TableRecipe, ["recipes/demo/table1.yaml", f"runs={tmp_path}", f"shape={shape}"]))
+
+
+@pytest.mark.parametrize(("met", "score"), [((True,), 1.0), (None, None)])
+def test_a_failed_judge_leaves_a_sample_unscored(met, score):
+    candidate = Candidate("They keep", "records", (Criterion("next", 1),))
+
+    class Domain:
+        seed = 0
+
+        async def judge_reply(self, candidate, reply, seed):
+            return judge_rubric(candidate.rubric, met) if met else Judgement(None, None, "unreadable")
+
+    reply = Reply(Outcome.OK, " records", "", "", "m", 1, 1, 0.0)
+    kept = {"candidate": CANDIDATE.dump_json(candidate).decode(), "reply": REPLY.dump_python(reply, mode="json")}
+    state = SimpleNamespace(sample_id="a", epoch=1, metadata=kept)
+    found = asyncio.run(judge(Domain())(state, None))
+    assert math.isnan(found.value) if score is None else found.value == score
+    assert found.answer == " records"

@@ -1,0 +1,60 @@
+"""Graders of PRBench: one call for each criterion, as the benchmark does it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from autodata.agents import Agents, gather_all, make_object
+from autodata.journal import Journal
+from autodata.llm import Client
+from autodata.parsing import ParseError
+from autodata.prompts import PromptSet
+from autodata.recipes import Models, RoleConfig
+from autodata.request import Request
+from autodata.types import Role
+from eval.prbench_data import Task, flatten
+
+_PROMPTS = Path(__file__).parent / "prompts"
+_VERDICT = make_object({"explanation": {"type": "string"}, "criteria_met": {"type": "boolean"}})
+
+
+class Grader:
+    """One of the models that grade; its replies are in the run's journal as all others are."""
+
+    def __init__(self, name: str, role: RoleConfig, models: Models, journal: Journal, asks: int):
+        self.name = name
+        self.client = Client(replace(models, judge=role), journal)
+        self._asks = asks
+        self._prompts = PromptSet(_PROMPTS)
+        self._agents = Agents(self.client, self._prompts)
+
+    async def grade(self, task: Task, answer: str, seed: int) -> list[bool | None]:
+        """One verdict for each criterion; None where no reply could be read. An answer that is none meets nothing.
+
+        Raises EndpointError, Draining, JournalError.
+        """
+        if not answer.strip():
+            return [False] * len(task.criteria)
+        return await gather_all([self._grade_one(task, answer, c.title, seed) for c in task.criteria])
+
+    async def _grade_one(self, task: Task, answer: str, title: str, seed: int) -> bool | None:
+        slots = {"conversation": flatten(task.messages), "answer": answer, "criterion": title}
+        request = Request(Role.JUDGE, self._prompts.render("grader", slots), seed, schema=_VERDICT)
+        try:
+            return await self._agents.ask_until_read(request, read_verdict, self._asks)
+        except ParseError:
+            return None
+
+
+def read_verdict(record: Mapping[str, object]) -> bool:
+    """Raises ParseError on anything but true and false."""
+    met = record.get("criteria_met")
+    if not isinstance(met, bool):
+        raise ParseError(f"criteria_met is {met!r}")
+    return met
+
+
+def make_graders(roles: Mapping[str, RoleConfig], models: Models, journal: Journal, asks: int) -> Sequence[Grader]:
+    """Those that the recipe names, else its judge alone."""
+    named = dict(roles) or ({"judge": models.judge} if models.judge else {})
+    return [Grader(name, role, models, journal, asks) for name, role in named.items()]

@@ -1,0 +1,77 @@
+"""PRBench's tasks, from a folder of the data set as it was downloaded (ScaleAI/PRBench, CC-BY-4.0)."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autodata.corpora.rows import Bad, read_rows
+from autodata.store import RunError
+from autodata.types import Message
+from eval.prbench import BadRubric, Criterion, read_conversation, read_criterion
+
+SPLITS = ("legal", "legal_hard", "finance", "finance_hard")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One conversation to be answered, and what its answer is checked for."""
+
+    id: str
+    topic: str
+    messages: tuple[Message, ...]
+    criteria: tuple[Criterion, ...]
+
+
+@dataclass(frozen=True)
+class Split:
+    """The tasks of a split, and why some of its rows are none."""
+
+    name: str
+    tasks: tuple[Task, ...]
+    left_out: dict[str, int]
+
+
+def read_split(folder: Path, name: str, limit: int | None = None) -> Split:
+    """All tasks of a split, or the first so many. Raises RunError when there is no file of it."""
+    tasks, left_out = [], Counter[str]()
+    for row in _read(find_files(folder, name)):
+        if isinstance(row, Bad):
+            left_out[row.reason] += 1
+            continue
+        try:
+            tasks.append(_make_task(row))
+        except BadRubric as problem:
+            left_out[str(problem).partition(": ")[2]] += 1
+    return Split(name, tuple(tasks[:limit]), dict(left_out))
+
+
+def find_files(folder: Path, name: str) -> list[Path]:
+    """`legal.parquet`, `data/legal-00000-of-00001.parquet` or the same as .jsonl. Raises RunError."""
+    patterns = [f"{where}{name}{end}" for where in ("", "data/") for end in (".parquet", ".jsonl", "-[0-9]*.parquet")]
+    found = [file for pattern in patterns for file in sorted(folder.glob(pattern))]
+    if not found:
+        raise RunError(f"{folder}: no file of the split {name}; download ScaleAI/PRBench there "
+                       "(hf download ScaleAI/PRBench --repo-type dataset --revision … --local-dir …)")  # fmt: skip
+    return found
+
+
+def _read(files: list[Path]) -> Iterator[Mapping[str, Any] | Bad]:
+    for file in files:
+        for row in read_rows(file):
+            yield row if isinstance(row, Bad) else row.value
+
+
+def _make_task(row: Mapping[str, Any]) -> Task:
+    """Raises BadRubric."""
+    criteria = tuple(read_criterion(one) for one in row.get("rubric") or [])
+    if not criteria:
+        raise BadRubric(f"task {row.get('task')}: no rubric")
+    messages = tuple(Message(turn["role"], turn["content"]) for turn in read_conversation(row))
+    return Task(str(row.get("task")), str(row.get("topic") or "unknown"), messages, criteria)
+
+
+def flatten(messages: tuple[Message, ...]) -> str:
+    """The conversation as the grader is shown it."""
+    return "\n\n".join(f"{message.role}: {message.content}" for message in messages)

@@ -1,0 +1,97 @@
+"""PRBench as an inspect_ai task, and what comes of it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from inspect_ai import Epochs
+from inspect_ai import Task as InspectTask
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.log import EvalLog
+from inspect_ai.model import ModelOutput
+from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+
+from autodata.agreement import Ratings, compare_judges
+from autodata.llm import Client
+from autodata.request import Request, attempt_seed
+from autodata.types import REPLY, Role
+from eval.grader import Grader
+from eval.prbench import rates_by, score_task, summarize, summarize_by_topic
+from eval.prbench_data import Split, Task, flatten
+from eval.tasks import STOP_REASON
+
+
+def prbench_task(split: Split, client: Client, graders: Sequence[Grader], samples: int, seed: int) -> InspectTask:
+    """`samples` answers to each conversation, each graded by every grader."""
+    tasks = {task.id: task for task in split.tasks}
+    rows = [Sample(id=t.id, input=flatten(t.messages), metadata={"document_id": t.id}) for t in split.tasks]
+    return InspectTask(
+        name=f"prbench_{split.name}",
+        dataset=MemoryDataset(rows, name=split.name),
+        solver=answer(tasks, client, seed),
+        scorer=grade(tasks, graders, seed),
+        epochs=Epochs(samples, "mean"),
+    )
+
+
+@solver
+def answer(tasks: dict[str, Task], client: Client, seed: int) -> Solver:
+    """The fixed earlier turns and the last question, without a system prompt, as the benchmark asks."""
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        id = str(state.sample_id)
+        own = attempt_seed(seed, id, 0, Role.WEAK_SOLVER, state.epoch)
+        reply = await client.ask(Request(Role.WEAK_SOLVER, tasks[id].messages, own, state.epoch))
+        state.output = ModelOutput.from_content(reply.model, reply.content,
+                                                stop_reason=STOP_REASON.get(reply.outcome, "stop"))  # fmt: skip
+        state.metadata["reply"] = REPLY.dump_python(reply, mode="json")
+        return state
+
+    return solve
+
+
+@scorer(metrics=[mean()])
+def grade(tasks: dict[str, Task], graders: Sequence[Grader], seed: int) -> Scorer:
+    """The first grader's points over positive weights; unscored where a grade is missing. All verdicts are kept."""
+
+    async def score(state: TaskState, target: Target) -> Score:
+        task, reply = tasks[str(state.sample_id)], REPLY.validate_python(state.metadata["reply"])
+        own = attempt_seed(seed, task.id, 0, Role.JUDGE, state.epoch)
+        met = {grader.name: await grader.grade(task, reply.content, own) for grader in graders}
+        clipped = score_task(task.criteria, next(iter(met.values()))).clipped
+        if clipped is None:
+            why = "a grade is missing, or no criterion has a positive weight"
+            return Score.unscored(answer=reply.content, explanation=why, metadata={"met": met})
+        return Score(value=clipped, answer=reply.content, metadata={"met": met})
+
+    return score
+
+
+def summarize_split(log: EvalLog, split: Split) -> dict[str, Any]:
+    """For each grader PRBench's numbers, by topic, category and weight class; and how far graders agree."""
+    tasks = {task.id: task for task in split.tasks}
+    graded = [(tasks[str(s.id)], _read_met(s)) for s in log.samples or []]
+    names = list(dict.fromkeys(name for _, met in graded for name in met))
+    found: dict[str, Any] = {name: _summarize([(t, met[name]) for t, met in graded if name in met]) for name in names}
+    if len(names) > 1:
+        pairs = [Ratings(task.id, verdicts) for task, met in graded
+                 for verdicts in zip(*(met[name] for name in names[:2]), strict=True)]  # fmt: skip
+        found["agreement"] = asdict(compare_judges(pairs))
+    return {"tasks": len(split.tasks), "left_out": split.left_out, "graders": found}
+
+
+def _read_met(sample: Any) -> dict[str, list[bool | None]]:
+    score = next(iter((sample.scores or {}).values()), None)
+    return dict((score.metadata or {}).get("met", {})) if score else {}
+
+
+def _summarize(graded: Sequence[tuple[Task, list[bool | None]]]) -> dict[str, Any]:
+    scores = [score_task(task.criteria, met) for task, met in graded]
+    pairs = [(task.criteria, met) for task, met in graded]
+    return {
+        **asdict(summarize(scores)),
+        "by_topic": {n: asdict(s) for n, s in summarize_by_topic([t.topic for t, _ in graded], scores).items()},
+        "met_by_category": rates_by(pairs, "category"),
+        "met_by_weight_class": rates_by(pairs, "weight_class"),
+    }

@@ -1,0 +1,151 @@
+"""PRBench end to end, on rows of our own in the exact form of the data set, with two graders."""
+
+import json
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from autodata.config import RecipeError, load
+from autodata.recipes import EvalRecipe, TableRecipe, TableRow
+from autodata.store import RunError
+from eval import run as eval_run
+from eval.grader import read_verdict
+from eval.prbench import CLASSES
+from eval.prbench_data import read_split
+from eval.tables import prbench
+from tests.fake_server import Scripted, completion, fake_server
+
+
+def criterion(title: str, weight_class: str, weight: int, category: str = "Legal Accuracy") -> dict:
+    notes = {f"{name.replace(' ', '_')}_weight": None for name in CLASSES}
+    notes[f"{weight_class.replace(' ', '_')}_weight"] = weight
+    notes["slightly_important_weight"] = notes["slightly_important_weight"] or 3  # a left-over number
+    notes |= {"criteria_category": category, "criteria_description": "requirement in prompt",
+              "field_for_category": "Legal", "weight_class": weight_class}  # fmt: skip
+    return {"id": title, "title": title, "annotations": notes}
+
+
+def make_row(task: str, topic: str, turns: int = 1, **values: object) -> dict:
+    """A row with all columns of the data set; the rubric has a wish and a fault."""
+    rubric = [criterion(f"{task}: names the deadline", "critically important", 10),
+              criterion(f"{task}: invents a statute", "detrimental", -5)]  # fmt: skip
+    row = {"task": task, "turns": turns, "field": "Legal", "topic": topic, "expert": "expert", "scratchpad": "",
+           "rubric": rubric}  # fmt: skip
+    for turn in range(10):
+        row |= {f"prompt_{turn}": f"Question {turn}?" if turn < turns else None, f"reference_texts_{turn}": []}
+        if turn < 9:
+            row |= {f"response_{turn}": f"Answer {turn}." if turn < turns - 1 else None, f"model_{turn}": None}
+    return row | values
+
+
+def write(folder: Path, name: str, *rows: dict) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows)), folder / f"{name}.parquet")
+
+
+def play(body: dict, count: int) -> Scripted:
+    """Answers by its topic; the strict grader finds no wish met, nobody finds a fault; "broken" cannot be read."""
+    text = body["messages"][-1]["content"]
+    if body.get("max_tokens") == 1:
+        return completion("x")
+    if "criteria_met" not in text:
+        return completion("The deadline is two weeks.")
+    if "t3" in text and "statute" in text:
+        return completion("no verdict")
+    met = "deadline" in text.partition("<property")[2] and body["model"] != "strong"
+    return completion(json.dumps({"explanation": "so", "criteria_met": met}))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rows = [make_row("t1", "tax"), make_row("t2", "labour", 2, reference_texts_1=["A law."]), make_row("t3", "tax")]
+    write(tmp_path / "prbench", "legal", *rows, make_row("t4", "tax", rubric=[]))
+    return tmp_path / "prbench"
+
+
+def recipe_arguments(folder: Path, run: Path, url: str) -> list[str]:
+    return ["recipes/legal/prbench_base.yaml", f"run={run}", f"prbench.path={folder}", "prbench.splits=[legal]",
+            "samples=1", "models.weak_solver.endpoint=fake", "models.endpoints.fake.model=fake",
+            f"models.endpoints.fake.base_url={url}", "models.endpoints.other.model=strong",
+            f"models.endpoints.other.base_url={url}", "graders.kimi.endpoint=fake",
+            "graders.strict.endpoint=other",
+            "models.judge.endpoint=fake", "models.endpoints.fake.retries=0"]  # fmt: skip
+
+
+def test_a_split_with_two_graders(folder, tmp_path, monkeypatch, capsys):
+    with fake_server(play) as server:
+        arguments = recipe_arguments(folder, tmp_path / "run", server.url)
+        monkeypatch.setattr("sys.argv", ["run", *arguments])
+        eval_run.main()
+        asked = [body for body in server.requests if "criteria_met" not in str(body) and body["max_tokens"] != 1]
+        calls = len(server.requests)
+        eval_run.main()
+        assert "up to date" in capsys.readouterr().out
+        assert len(server.requests) == calls
+    conversation = next(body["messages"] for body in asked if len(body["messages"]) == 3)
+    assert [m["role"] for m in conversation] == ["user", "assistant", "user"]
+    assert conversation[2]["content"] == "Reference Text 0:\nA law.\n\nQuestion 1?"
+    found = json.loads((tmp_path / "run" / "prbench.json").read_text())["prbench_legal"]
+    assert (found["tasks"], found["left_out"]) == (3, {"no rubric": 1})
+    mild, strict = found["graders"]["kimi"], found["graders"]["strict"]
+    assert (mild["mean_clipped"], strict["mean_clipped"]) == (1.0, 0.0)
+    assert (mild["scored"], mild["unresolved"]) == (2, 1)
+    assert (mild["low"], mild["high"]) == (pytest.approx((1 + 1 + 0.5) / 3), 1.0)
+    assert mild["met_by_weight_class"] == {"critically important": [1.0, 3], "detrimental": [0.0, 2]}
+    assert set(mild["by_topic"]) == {"labour", "tax"}
+    assert found["graders"]["agreement"]["compared"] == 5
+    table = TableRecipe("t", "prbench", str(tmp_path), "t.md", [TableRow("m", str(tmp_path / "run"), "c")])
+    header, cells = prbench(table)
+    assert header == ["model", "kimi legal", "strict legal", "kimi legal normalised", "strict legal normalised"]
+    assert cells == ["m", "1.000", "0.000", "1.000", "0.333"]
+
+
+def test_a_task_that_does_not_end_earns_nothing_and_asks_no_grader(folder, tmp_path, monkeypatch):
+    def silent(body, count):
+        if body.get("max_tokens") == 1 or "criteria_met" in str(body["messages"]):
+            return play(body, count)
+        return completion("", "length", reasoning="and so on")
+
+    with fake_server(silent) as server:
+        monkeypatch.setattr("sys.argv", ["run", *recipe_arguments(folder, tmp_path / "run", server.url)])
+        eval_run.main()
+        assert not [body for body in server.requests if "criteria_met" in str(body["messages"])]
+    found = json.loads((tmp_path / "run" / "prbench.json").read_text())["prbench_legal"]["graders"]["kimi"]
+    assert (found["mean_clipped"], found["mean_normalized"]) == (0.0, pytest.approx(5 / 15))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["prbench.splits=[laws]"], "prbench.splits: laws is none of legal, legal_hard"),
+        (["prbench.splits=[finance]"], "no file of the split finance; download ScaleAI/PRBench"),
+        (["prbench=null"], "nothing to evaluate on"),
+    ],
+)
+def test_what_is_missing_is_named(folder, tmp_path, monkeypatch, values, message):
+    monkeypatch.setattr("sys.argv", ["run", *recipe_arguments(folder, tmp_path / "run", "http://127.0.0.1:9/v1"),
+                                     *values])  # fmt: skip
+    with pytest.raises(SystemExit, match=message):
+        eval_run.main()
+
+
+def test_a_limit_takes_the_first_tasks_and_a_folder_without_files_is_an_error(folder):
+    assert [task.id for task in read_split(folder, "legal", 2).tasks] == ["t1", "t2"]
+    with pytest.raises(RunError, match="no file of the split legal_hard"):
+        read_split(folder, "legal_hard")
+
+
+@pytest.mark.parametrize("value", ["true", 1, None])
+def test_a_verdict_is_true_or_false(value):
+    with pytest.raises(ValueError, match="criteria_met is"):
+        read_verdict({"criteria_met": value})
+
+
+def test_the_recipes_name_graders_and_splits():
+    recipe = load(EvalRecipe, ["recipes/legal/prbench_base.yaml"])
+    assert recipe.prbench.splits == ["legal", "legal_hard"]
+    assert recipe.dataset == ""
+    with pytest.raises(RecipeError):
+        load(EvalRecipe, ["recipes/legal/prbench_base.yaml", "prbench.split=legal"])
