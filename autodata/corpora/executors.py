@@ -95,16 +95,17 @@ def _run_on_slurm(array: _Array, logs: Path) -> None:
     """Submit, or find the job that an earlier command left, and wait until every task is done."""
     kept = logs / "job"
     job = kept.read_text() if kept.exists() and _is_known(kept.read_text()) else ""
-    if not job:
-        array.run()
-        if array.job_id == -1:  # nothing left to do
-            return
-        job = str(array.job_id)
-        kept.write_text(job)
     try:
+        if not job:
+            array.run()
+            if array.job_id == -1:  # nothing left to do
+                return
+            job = str(array.job_id)
+            kept.write_text(job)
         _wait(array, job)
     except KeyboardInterrupt:
-        subprocess.run(["scancel", job], check=False)
+        if job or array.job_id:
+            subprocess.run(["scancel", job or str(array.job_id)], check=False)
         raise
 
 
