@@ -14,10 +14,25 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from autodata.recipes import SCHEMAS
+from autodata.corpus_recipes import DownloadRecipe, IngestRecipe
+from autodata.evaluation_recipes import EvalRecipe, QuestionTypesRecipe, TableRecipe
+from autodata.recipes import DatasetRecipe, GenerateRecipe, GrpoRecipe, JudgeAuditRecipe
 
 REPO = Path(__file__).resolve().parent.parent
 R = TypeVar("R")
+# By how the name of a recipe file begins.
+SCHEMAS = {
+    "download": DownloadRecipe,
+    "ingest": IngestRecipe,
+    "generate": GenerateRecipe,
+    "dataset": DatasetRecipe,
+    "grpo": GrpoRecipe,
+    "eval": EvalRecipe,
+    "prbench": EvalRecipe,
+    "judge_audit": JudgeAuditRecipe,
+    "question": QuestionTypesRecipe,
+    "table": TableRecipe,
+}
 
 
 class RecipeError(ValueError):

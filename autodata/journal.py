@@ -14,6 +14,7 @@ import queue
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import NamedTuple
@@ -162,6 +163,18 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
 def _damaged(path: Path, error: Exception) -> JournalError:
     return JournalError(f"{path}: not a readable journal ({str(error)[:200]}); move it away to start afresh, "
                         f"or try `sqlite3 {path} .recover`")  # fmt: skip
+
+
+def read_replies(path: Path) -> Iterator[tuple[Reply, int]]:
+    """Every reply and the second in which it was stored, in no order. Raises JournalError."""
+    connection = _open(path)
+    try:
+        for reply, at in connection.execute("SELECT reply, at FROM replies"):
+            yield REPLY.validate_json(reply), at
+    except (sqlite3.Error, ValidationError) as error:
+        raise _damaged(path, error) from error
+    finally:
+        connection.close()
 
 
 def export(path: Path, pack: Path) -> int:

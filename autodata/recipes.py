@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from autodata.acceptance import Gate
-from autodata.corpus_recipes import OPERATIONAL, DownloadRecipe, IngestRecipe, operational
+from autodata.corpus_recipes import OPERATIONAL, operational
 from autodata.rubric import Shape
 from autodata.training_recipes import PreflightConfig, RewardConfig
 
@@ -198,32 +198,6 @@ class GrpoRecipe:
 
 
 @dataclass
-class PrBenchConfig:
-    """PRBench as it was downloaded."""
-
-    path: str = field(default=MISSING, metadata=OPERATIONAL)  # identified by its content
-    splits: list[str] = field(default_factory=lambda: ["legal", "legal_hard"])
-    limit: int | None = None  # tasks of each split, the first so many; None: all
-    revision: str = ""  # of the data set: its rubrics changed, and scores across revisions cannot be compared
-
-
-@dataclass
-class EvalRecipe:
-    """Held-out examples, a benchmark, or both → logs and scores of one model."""
-
-    run: str = field(default=MISSING, metadata=OPERATIONAL)
-    label: str = MISSING  # the row of the table
-    dataset: str = operational("")  # a run folder of autodata.dataset; empty: a benchmark alone
-    sets: list[str] = field(default_factory=lambda: ["cot_test", "agentic_test"])  # <arm>_<split>
-    prbench: PrBenchConfig | None = None
-    graders: dict[str, RoleConfig] = field(default_factory=dict)  # of PRBench, by name; empty: models.judge
-    samples: int = 3
-    seed: int = 0
-    domain: DomainConfig = field(default_factory=DomainConfig)
-    models: Models = field(default_factory=Models)
-
-
-@dataclass
 class JudgeAuditRecipe:
     """Judged attempts of a generate run → how far its judge can be relied on."""
 
@@ -235,40 +209,3 @@ class JudgeAuditRecipe:
     attempts: int = 100  # judged anew, spread over the documents
     repeats: int = 3  # how often each is judged
     seed: int = 0
-
-
-@dataclass
-class TableRow:
-    """One model of a table."""
-
-    label: str = MISSING
-    run: str = MISSING
-    command: str = MISSING  # what makes the run, printed where it is missing
-
-
-@dataclass
-class TableRecipe:
-    """Runs → a table."""
-
-    title: str = MISSING
-    # "data quality" (paper's Tables 1, 3), "held-out" (2), "prbench" (4, 12), "truncation" (8), "attribution" (9)
-    shape: str = MISSING
-    runs: str = MISSING  # folder of the runs
-    output: str = MISSING  # Markdown file to write; CSV and LaTeX go beside it
-    rows: list[TableRow] = field(default_factory=list)
-    # The paper's cells, shown beside ours and marked: an arm or a row's label → column → a number; what is left out is
-    # unknown.
-    paper: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-
-SCHEMAS = {
-    "download": DownloadRecipe,
-    "ingest": IngestRecipe,
-    "generate": GenerateRecipe,
-    "dataset": DatasetRecipe,
-    "grpo": GrpoRecipe,
-    "eval": EvalRecipe,
-    "prbench": EvalRecipe,
-    "judge_audit": JudgeAuditRecipe,
-    "table": TableRecipe,
-}

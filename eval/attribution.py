@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--right-from", type=float, default=1.0, help="the score that counts as right")
     options = parser.parse_args()
     try:
-        base, trained = (read_generations(run / "logs", options.task) for run in (options.base, options.trained))
+        base, trained = (read_generations(run, options.task) for run in (options.base, options.trained))
         for all_pairs, how in ((False, "paired by sample index"), (True, "expected over all pairs of samples")):
             found = attribute(base, trained, options.right_from, all_pairs)
             Console().print(show(found, f"{options.task}, {how}"))

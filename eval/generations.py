@@ -1,14 +1,19 @@
-"""What an evaluation left: one record for each answer of a model, read from inspect_ai's logs."""
+"""What an evaluation left: one record for each answer of a model, beside inspect_ai's logs."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from inspect_ai.log import EvalLog, EvalSample, list_eval_logs, read_eval_log
+from inspect_ai.log import EvalLog, EvalSample
+from pydantic import TypeAdapter
 
+from autodata import store
 from autodata.store import RunError
 from autodata.types import Outcome
+from eval.statistics import Answers
+
+ANSWERS = "answers.jsonl"  # small, where the logs hold every token: tables are made of it
 
 
 @dataclass(frozen=True)
@@ -19,10 +24,12 @@ class Generation:
     example: str
     document: str
     epoch: int  # from 1
-    score: float | None  # None where judging failed
+    score: float | None  # the first grader's; None where judging failed
     outcome: Outcome
     has_answer: bool  # final content, outside the reasoning
     tokens: int  # of the completion, reasoning included
+    subset: str = ""  # of the task, where it has parts
+    graders: dict[str, float | None] = field(default_factory=dict)  # every grader's score, where there are several
 
     @property
     def is_cut_off(self) -> bool:
@@ -32,13 +39,25 @@ class Generation:
         return self.score is not None and self.score >= right_from
 
 
-def read_generations(folder: Path, task: str) -> list[Generation]:
-    """All answers of a task, from the newest finished log of it. Raises RunError."""
-    logs = [read_eval_log(info) for info in list_eval_logs(str(folder)) if info.task.replace("-", "_") == task]
-    finished = [log for log in logs if log.status == "success"]
-    if not finished:
-        raise RunError(f"{folder}: no finished log of {task}; evaluate it first")
-    return collect(max(finished, key=lambda log: log.eval.created))
+GENERATION = TypeAdapter(Generation)
+
+
+def read_all(run: Path) -> dict[str, list[Generation]]:
+    """The answers of a run folder by task. Raises RunError."""
+    if not (run / ANSWERS).exists():
+        raise RunError(f"{run}: no {ANSWERS}; evaluate a model with python -m eval.run first")
+    tasks: dict[str, list[Generation]] = {}
+    for generation in store.read_records(run / ANSWERS, GENERATION):
+        tasks.setdefault(generation.task, []).append(_without_nan(generation))
+    return tasks
+
+
+def read_generations(run: Path, task: str) -> list[Generation]:
+    """All answers to one task. Raises RunError, which names the tasks that were done."""
+    found = read_all(run)
+    if task not in found:
+        raise RunError(f"{run}: no answers to {task}; it has {', '.join(sorted(found)) or 'none at all'}")
+    return found[task]
 
 
 def collect(log: EvalLog) -> list[Generation]:
@@ -50,17 +69,29 @@ def collect(log: EvalLog) -> list[Generation]:
 def _read(task: str, sample: EvalSample) -> Generation:
     reply = sample.metadata.get("reply", {})
     score = next(iter((sample.scores or {}).values()), None)
-    value = score.as_float() if score else math.nan
-    return Generation(
+    return _without_nan(Generation(
         task=task,
         example=str(sample.id),
         document=str(sample.metadata["document_id"]),
         epoch=sample.epoch,
-        score=None if math.isnan(value) else value,
+        score=score.as_float() if score else None,
         outcome=Outcome(reply.get("outcome", Outcome.INFRASTRUCTURE)),
         has_answer=bool(str(reply.get("content", "")).strip()),
         tokens=int(reply.get("completion_tokens", 0)),
-    )
+        subset=str(sample.metadata.get("subset", "")),
+        graders=dict((score.metadata or {}).get("clipped", {})) if score else {},
+    ))  # fmt: skip
+
+
+def _without_nan(generation: Generation) -> Generation:
+    """inspect_ai's NaN is an answer without a score."""
+    is_known = generation.score is not None and not math.isnan(generation.score)
+    return generation if is_known else replace(generation, score=None)
+
+
+def graded_by(generations: Sequence[Generation], grader: str) -> list[Generation]:
+    """The same answers with the scores of one of several graders; those that it was not asked about are left out."""
+    return [replace(g, score=g.graders[grader]) for g in generations if grader in g.graders]
 
 
 def group_by_example(generations: Sequence[Generation]) -> dict[str, list[Generation]]:
@@ -68,3 +99,9 @@ def group_by_example(generations: Sequence[Generation]) -> dict[str, list[Genera
     for generation in generations:
         groups.setdefault(generation.example, []).append(generation)
     return groups
+
+
+def to_answers(generations: Sequence[Generation]) -> dict[str, Answers]:
+    """The scores of each example, for the statistics."""
+    return {id: Answers(of[0].document, tuple(g.score for g in of))
+            for id, of in group_by_example(generations).items()}  # fmt: skip

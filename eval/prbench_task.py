@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy
 from inspect_ai import Epochs
 from inspect_ai import Task as InspectTask
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -12,13 +13,14 @@ from inspect_ai.model import ModelOutput
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from autodata.agreement import Ratings, compare_judges
+from autodata.agreement import Ratings, compare_judges, compare_repeats
 from autodata.llm import Client
 from autodata.request import Request, attempt_seed
 from autodata.types import REPLY, Role
 from eval.grader import Grader
 from eval.prbench import rates_by, score_task, summarize, summarize_by_topic
 from eval.prbench_data import Split, Task, flatten
+from eval.statistics import estimate_ratio
 from eval.tasks import STOP_REASON
 
 
@@ -59,26 +61,31 @@ def grade(tasks: dict[str, Task], graders: Sequence[Grader], seed: int) -> Score
         task, reply = tasks[str(state.sample_id)], REPLY.validate_python(state.metadata["reply"])
         own = attempt_seed(seed, task.id, 0, Role.JUDGE, state.epoch)
         met = {grader.name: await grader.grade(task, reply.content, own) for grader in graders}
-        clipped = score_task(task.criteria, next(iter(met.values()))).clipped
-        if clipped is None:
+        clipped = {name: score_task(task.criteria, verdicts).clipped for name, verdicts in met.items()}
+        kept, first = {"met": met, "clipped": clipped}, next(iter(clipped.values()))
+        if first is None:
             why = "a grade is missing, or no criterion has a positive weight"
-            return Score.unscored(answer=reply.content, explanation=why, metadata={"met": met})
-        return Score(value=clipped, answer=reply.content, metadata={"met": met})
+            return Score.unscored(answer=reply.content, explanation=why, metadata=kept)
+        return Score(value=first, answer=reply.content, metadata=kept)
 
     return score
 
 
 def summarize_split(log: EvalLog, split: Split) -> dict[str, Any]:
-    """For each grader PRBench's numbers, by topic, category and weight class; and how far graders agree."""
+    """For each grader PRBench's numbers, by topic, category and weight class; and how far graders agree.
+
+    Two are compared with Cohen's kappa too; Krippendorff's alpha is over all of them.
+    """
     tasks = {task.id: task for task in split.tasks}
     graded = [(tasks[str(s.id)], _read_met(s)) for s in log.samples or []]
     names = list(dict.fromkeys(name for _, met in graded for name in met))
     found: dict[str, Any] = {name: _summarize([(t, met[name]) for t, met in graded if name in met]) for name in names}
     if len(names) > 1:
-        pairs = [Ratings(task.id, verdicts) for task, met in graded
-                 for verdicts in zip(*(met[name] for name in names[:2]), strict=True)]  # fmt: skip
-        found["agreement"] = asdict(compare_judges(pairs))
-    return {"tasks": len(split.tasks), "left_out": split.left_out, "graders": found}
+        ratings = [Ratings(task.id, verdicts) for task, met in graded
+                   for verdicts in zip(*(met[name] for name in names), strict=True)]  # fmt: skip
+        agreement = compare_judges(ratings) if len(names) == 2 else compare_repeats(ratings)
+    return {"tasks": len(split.tasks), "left_out": split.left_out, "graders": found,
+            "agreement": asdict(agreement) if len(names) > 1 else None}  # fmt: skip
 
 
 def _read_met(sample: Any) -> dict[str, list[bool | None]]:
@@ -89,9 +96,25 @@ def _read_met(sample: Any) -> dict[str, list[bool | None]]:
 def _summarize(graded: Sequence[tuple[Task, list[bool | None]]]) -> dict[str, Any]:
     scores = [score_task(task.criteria, met) for task, met in graded]
     pairs = [(task.criteria, met) for task, met in graded]
+    ids = [task.id for task, _ in graded]
+    clipped, normalized = (_estimate(ids, [getattr(s, form) for s in scores]) for form in ("clipped", "normalized"))
     return {
         **asdict(summarize(scores)),
+        "clipped": clipped and {key: value and max(0.0, value) for key, value in clipped.items()},  # after the mean
+        "normalized": normalized,
         "by_topic": {n: asdict(s) for n, s in summarize_by_topic([t.topic for t, _ in graded], scores).items()},
         "met_by_category": rates_by(pairs, "category"),
         "met_by_weight_class": rates_by(pairs, "weight_class"),
     }
+
+
+def _estimate(ids: Sequence[str], values: Sequence[float | None]) -> dict[str, Any] | None:
+    """The mean over answers with its interval over tasks."""
+    by_task: dict[str, list[float]] = {}
+    for id, value in zip(ids, values, strict=True):
+        if value is not None:
+            by_task.setdefault(id, []).append(value)
+    if not by_task:
+        return None
+    sums, counts = ([measure(of) for of in by_task.values()] for measure in (sum, len))
+    return asdict(estimate_ratio(numpy.array(sums), numpy.array(counts)))

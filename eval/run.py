@@ -1,4 +1,4 @@
-"""Evaluate a model on held-out examples with inspect_ai. The same command again resumes.
+"""Evaluate a model on held-out examples and benchmarks with inspect_ai. The same command again resumes.
 
 python -m eval.run recipes/demo/eval_base.yaml [key=value …]
 inspect view --log-dir <run>/logs                                   # every answer
@@ -7,94 +7,82 @@ inspect view --log-dir <run>/logs                                   # every answ
 import asyncio
 import json
 import sys
-from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from inspect_ai import Task, eval_async
-from inspect_ai.log import EvalLog, EvalSample
+from inspect_ai import eval_async
+from inspect_ai.log import EvalLog
 
 from autodata import store
 from autodata.config import RecipeError, load
 from autodata.domains import base
+from autodata.evaluation_recipes import EvalRecipe
 from autodata.journal import Journal, JournalError
 from autodata.llm import Client, EndpointError
-from autodata.recipes import EvalRecipe
 from autodata.servers import ServerError, running
 from autodata.store import Run, RunError
-from autodata.types import Outcome, Role
+from autodata.types import Role
+from eval import principia
+from eval.generations import ANSWERS, GENERATION, collect
 from eval.grader import Grader, make_graders
+from eval.hub import locate
 from eval.prbench_data import SPLITS, Split, find_files, read_split
 from eval.prbench_task import prbench_task, summarize_split
-from eval.statistics import Answers, best_at_k, mean_at_k, unscored_bounds
-from eval.tasks import held_out_task
+from eval.results import PRBENCH, RESULTS, measure_cost, summarize
+from eval.tasks import Problem, question_task
 from training.rows import read_set
 
-RESULTS, PRBENCH = "results.json", "prbench.json"
 _ASKS = 3  # of a grader, before a grade counts as missing
 PROBLEMS = (RecipeError, RunError, JournalError, ServerError, EndpointError)
 _COMMAND = "python -m autodata.dataset"
 
 
-def make_tasks(recipe: EvalRecipe, domain: base.Domain) -> list[Task]:
-    """One task per set that has examples. Raises RecipeError on a bad name, RunError when none has."""
-    tasks = []
-    for name in recipe.sets if recipe.dataset else []:
-        examples = read_set(recipe.dataset, name)
-        if examples:
-            tasks.append(held_out_task(name, domain, examples, recipe.samples))
-    if recipe.dataset and not tasks:
+@dataclass(frozen=True)
+class Data:
+    """What is evaluated on: examples by set, problems of Principia bench, splits of PRBench."""
+
+    sets: dict[str, list[Problem]]
+    splits: list[Split]
+    left_out: dict[str, int]  # rows of a benchmark that are no problems
+
+
+def read_data(recipe: EvalRecipe) -> Data:
+    """Raises RecipeError on a bad name, RunError when there is nothing to ask."""
+    sets = {name: _read_set(recipe.dataset, name) for name in recipe.sets} if recipe.dataset else {}
+    left_out: dict[str, int] = {}
+    if recipe.dataset and not any(sets.values()):
         raise RunError(f"{recipe.dataset}: no examples in any of sets={recipe.sets}")
-    return tasks
+    if recipe.principia:
+        sets[principia.TASK], left_out[principia.TASK] = principia.read_problems(recipe.principia)
+    config = recipe.prbench
+    splits = (
+        [read_split(locate(config.path, config.revision), name, config.limit) for name in config.splits]
+        if config
+        else []
+    )
+    return Data({name: problems for name, problems in sets.items() if problems}, splits, left_out)
 
 
-def summarize(log: EvalLog) -> dict[str, object]:
-    """The numbers of one task, from its log."""
-    samples = log.samples or []
-    answers = _collect(samples)
-    mean, best = mean_at_k(answers), best_at_k(answers)
-    truncated = sum(_outcome(s) == Outcome.TRUNCATED for s in samples)
-    return {
-        "examples": len(answers),
-        "documents": len({a.document_id for a in answers}),
-        "k": max((len(a.scores) for a in answers), default=0),
-        "mean": asdict(mean) if mean else None,
-        "best": asdict(best) if best else None,
-        "truncation_rate": truncated / len(samples) if samples else None,
-        "unscored": sum(a.scores.count(None) for a in answers),
-        "mean_bounds": unscored_bounds(answers),
-    }
-
-
-def _collect(samples: Sequence[EvalSample]) -> list[Answers]:
-    scores: dict[str, list[float | None]] = defaultdict(list)
-    documents: dict[str, str] = {}
-    for sample in sorted(samples, key=lambda s: (str(s.id), s.epoch)):
-        score = next(iter((sample.scores or {}).values()), None)
-        value = score.as_float() if score else float("nan")
-        scores[str(sample.id)].append(None if value != value else value)  # NaN: unscored
-        documents[str(sample.id)] = str(sample.metadata["document_id"])
-    return [Answers(documents[i], tuple(values)) for i, values in scores.items()]
-
-
-def _outcome(sample: EvalSample) -> str:
-    return str(sample.metadata.get("reply", {}).get("outcome", Outcome.INFRASTRUCTURE))
+def _read_set(dataset: str, name: str) -> list[Problem]:
+    return [Problem(e.id, e.document_id, e.candidate) for e in read_set(dataset, name)]
 
 
 async def _evaluate(
-    recipe: EvalRecipe, client: Client, graders: Sequence[Grader], splits: Sequence[Split], folder: Path
+    recipe: EvalRecipe, client: Client, graders: Sequence[Grader], data: Data, folder: Path
 ) -> list[EvalLog]:
     in_flight = recipe.models.endpoints[recipe.models.weak_solver.endpoint].max_in_flight or 64
-    tasks = make_tasks(recipe, base.load(recipe.domain, client, recipe.seed)) if recipe.dataset else []
-    tasks += [prbench_task(split, client, graders, recipe.samples, recipe.seed) for split in splits]
+    domain = base.load(recipe.domain, client, recipe.seed) if data.sets else None
+    tasks = [question_task(name, domain, of, recipe.samples) for name, of in data.sets.items()]
+    tasks += [prbench_task(split, client, graders, recipe.samples, recipe.seed) for split in data.splits]
     logs = await eval_async(
         tasks,
         model=None,  # asked through our own client
         log_dir=str(folder / "logs"),
         max_samples=in_flight,
+        max_tasks=len(tasks),  # side by side: the end of one leaves no server idle
         fail_on_error=True,
         metadata={"label": recipe.label},
     )
@@ -109,52 +97,58 @@ async def _evaluate(
 
 def evaluate(recipe: EvalRecipe, run: Run) -> dict[str, Any]:
     """Results per task; every answer is in the journal, every judged sample in the logs."""
-    splits = _read_splits(recipe)
+    data = read_data(recipe)
     run.start()
     journal = Journal(run.path("journal.sqlite"))
     try:
         with ExitStack() as servers:
             servers.enter_context(running(recipe.models, [Role.WEAK_SOLVER, Role.JUDGE], run.folder))
-            for role in recipe.graders.values() if splits else []:
+            for role in recipe.graders.values() if data.splits else []:
                 servers.enter_context(running(replace(recipe.models, judge=role), [Role.JUDGE], run.folder))
             client = Client(recipe.models, journal)
             graders = make_graders(recipe.graders, recipe.models, journal, _ASKS)
-            logs = asyncio.run(_evaluate(recipe, client, graders, splits, run.folder))
+            logs = asyncio.run(_evaluate(recipe, client, graders, data, run.folder))
     finally:
         journal.close()
-    return _save(run, recipe, logs, splits)
+    return _save(run, recipe, logs, data)
 
 
-def _read_splits(recipe: EvalRecipe) -> list[Split]:
-    """Raises RunError."""
-    config = recipe.prbench
-    if config is None:
-        return []
-    return [read_split(Path(config.path), name, config.limit) for name in config.splits]
-
-
-def _save(run: Run, recipe: EvalRecipe, logs: Sequence[EvalLog], splits: Sequence[Split]) -> dict[str, Any]:
-    by_task = {f"prbench_{split.name}": split for split in splits}
-    held_out = {log.eval.task: summarize(log) for log in logs if log.eval.task not in by_task}
+def _save(run: Run, recipe: EvalRecipe, logs: Sequence[EvalLog], data: Data) -> dict[str, Any]:
+    answers = {log.eval.task: collect(log) for log in logs}
+    by_task = {f"prbench_{split.name}": split for split in data.splits}
+    results = {task: summarize(of) for task, of in answers.items() if task not in by_task}
     benchmark = {task: summarize_split(log, by_task[task]) for log in logs if (task := log.eval.task) in by_task}
-    for name, results in ((RESULTS, held_out), (PRBENCH, benchmark)):
-        run.write(name, json.dumps(results, indent=2) + "\n")
-    run.finish([RESULTS, PRBENCH], label=recipe.label, prbench_revision=recipe.prbench and recipe.prbench.revision)
-    return held_out | benchmark
+    lines = [GENERATION.dump_json(answer).decode() for of in answers.values() for answer in of]
+    run.write(ANSWERS, "\n".join(lines) + "\n")
+    for name, of in ((RESULTS, results), (PRBENCH, benchmark)):
+        run.write(name, json.dumps(of, indent=2) + "\n")
+    costs = measure_cost(run.path("journal.sqlite"), recipe.models)
+    run.finish([RESULTS, PRBENCH, ANSWERS], label=recipe.label, left_out=data.left_out,
+               cost={model: asdict(cost) | {"gpu_s": cost.gpu_s} for model, cost in costs.items()},
+               revisions={name: config.revision for name in ("prbench", "principia")
+                          if (config := getattr(recipe, name))})  # fmt: skip
+    return results | benchmark
 
 
 def _identify_data(recipe: EvalRecipe) -> dict[str, str]:
     """The hashes of what is evaluated on. Raises RecipeError, RunError."""
-    if not recipe.dataset and recipe.prbench is None:
-        raise RecipeError("nothing to evaluate on: set dataset, prbench.path, or both")
+    if not (recipe.dataset or recipe.prbench or recipe.principia):
+        raise RecipeError("nothing to evaluate on: set dataset, prbench.path or principia.path")
     read = {"dataset": store.output_hash(recipe.dataset, _COMMAND)} if recipe.dataset else {}
-    if recipe.prbench:
-        if wrong := set(recipe.prbench.splits) - set(SPLITS):
-            raise RecipeError(f"prbench.splits: {min(wrong)} is none of {', '.join(SPLITS)}")
-        for name in recipe.prbench.splits:
-            files = find_files(Path(recipe.prbench.path), name)
-            read |= {f"prbench {name} {i}": store.hash_path(file) for i, file in enumerate(files)}
+    if recipe.principia and recipe.domain.name != "science":
+        raise RecipeError("principia: its answers are compared by the judge of domain.name=science")
+    if recipe.principia:
+        read |= _hash_files("principia", principia.find_files(recipe.principia))
+    for name in recipe.prbench.splits if recipe.prbench else []:
+        if name not in SPLITS:
+            raise RecipeError(f"prbench.splits: {name} is none of {', '.join(SPLITS)}")
+        folder = locate(recipe.prbench.path, recipe.prbench.revision)
+        read |= _hash_files(f"prbench {name}", find_files(folder, name))
     return read
+
+
+def _hash_files(name: str, files: Sequence[Path]) -> dict[str, str]:
+    return {f"{name} {number}": store.hash_path(file) for number, file in enumerate(files)}
 
 
 def main() -> None:

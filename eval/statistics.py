@@ -48,11 +48,13 @@ def best_at_k(answers: Sequence[Answers]) -> Estimate | None:
     return _estimate(answers, max)
 
 
-def pass_at_k(answers: Sequence[Answers], k: int, right_from: float = 1.0) -> Estimate | None:
+def pass_at_k(answers: Sequence[Answers], k: int | None = None, right_from: float = 1.0) -> Estimate | None:
     """Mean over examples of the chance that one of k answers is right, unbiased (Chen et al., arXiv 2107.03374).
 
-    Examples with fewer than k scored answers are left out; `right_from` is the score that counts as right.
+    Examples with fewer than k scored answers are left out; without k it is as many as the example with the most
+    has. `right_from` is the score that counts as right.
     """
+    k = k or max((len(a.scores) for a in answers), default=1)
     enough = [a for a in answers if sum(s is not None for s in a.scores) >= k]
     return _estimate(enough, lambda scores: chance_of_one(len(scores), sum(s >= right_from for s in scores), k))
 
@@ -102,6 +104,14 @@ def _test_signs(sums: numpy.ndarray) -> float | None:
         rng=numpy.random.default_rng(0),
     )
     return float(found.pvalue)
+
+
+def reduce_answers(
+    answers: Mapping[str, Answers], how: Callable[[Sequence[Answers]], Estimate | None]
+) -> dict[str, Answers]:
+    """One number for each example instead of its k scores, so that best@k and pass@k can be compared as means are."""
+    found = {id: (one, how([one])) for id, one in answers.items()}
+    return {id: Answers(one.document_id, (value.value,)) for id, (one, value) in found.items() if value}
 
 
 def unscored_bounds(answers: Sequence[Answers]) -> tuple[float, float] | None:

@@ -1,6 +1,7 @@
-"""Held-out examples as an inspect_ai task, asked and judged as in generation."""
+"""Questions of a domain as an inspect_ai task, asked and judged as in generation."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from inspect_ai import Epochs, Task
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -10,15 +11,25 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from autodata.domains.base import Domain, solver_slots
 from autodata.request import attempt_seed
-from autodata.types import CANDIDATE, REPLY, Candidate, Example, Outcome, Role
+from autodata.types import CANDIDATE, REPLY, Candidate, Outcome, Role
 
 STOP_REASON = {Outcome.TRUNCATED: "max_tokens", Outcome.REFUSAL: "content_filter",
                 Outcome.CONTEXT_OVERFLOW: "model_length"}  # fmt: skip
 
 
-def held_out_task(name: str, domain: Domain, examples: Sequence[Example], samples: int) -> Task:
-    """`samples` answers of the weak solver's endpoint to each example, each with its own seed."""
-    dataset = MemoryDataset([_make_sample(e, domain) for e in examples], name=name)
+@dataclass(frozen=True)
+class Problem:
+    """What a model is asked, and what its answer is judged by."""
+
+    id: str
+    document: str  # that it comes from: problems of one are not independent
+    candidate: Candidate
+    subset: str = ""  # of the task, where it has parts
+
+
+def question_task(name: str, domain: Domain, problems: Sequence[Problem], samples: int) -> Task:
+    """`samples` answers of the weak solver's endpoint to each problem, each with its own seed."""
+    dataset = MemoryDataset([_make_sample(p, domain) for p in problems], name=name)
     return Task(
         name=name,
         dataset=dataset,
@@ -58,13 +69,13 @@ def judge(domain: Domain) -> Scorer:
     return score
 
 
-def _make_sample(example: Example, domain: Domain) -> Sample:
-    candidate = CANDIDATE.dump_json(example.candidate).decode()
+def _make_sample(problem: Problem, domain: Domain) -> Sample:
+    candidate = CANDIDATE.dump_json(problem.candidate).decode()
     return Sample(
-        id=example.id,
-        input="\n\n".join(m.content for m in domain.solver_prompt(example.candidate)),
-        target=example.candidate.reference_answer,
-        metadata={"candidate": candidate, "document_id": example.document_id},
+        id=problem.id,
+        input="\n\n".join(m.content for m in domain.solver_prompt(problem.candidate)),
+        target=problem.candidate.reference_answer,
+        metadata={"candidate": candidate, "document_id": problem.document, "subset": problem.subset},
     )
 
 

@@ -34,8 +34,6 @@ class Truncation:
 
 def measure(generations: Sequence[Generation], right_from: float = 1.0) -> Truncation:
     """Raises RunError when there are no answers."""
-    if not generations:
-        raise RunError("no answers to measure")
     finished, cut_off = ([g for g in generations if g.is_cut_off is cut] for cut in (False, True))
     return Truncation(
         measure_rate(generations),
@@ -48,7 +46,9 @@ def measure(generations: Sequence[Generation], right_from: float = 1.0) -> Trunc
 
 
 def measure_rate(generations: Sequence[Generation]) -> Estimate:
-    """The share that is cut off, with its interval over documents."""
+    """The share that is cut off, with its interval over documents. Raises RunError when there are no answers."""
+    if not generations:
+        raise RunError("no answers to measure")
     cut: dict[str, int] = defaultdict(int)
     all_of: dict[str, int] = defaultdict(int)
     for generation in generations:
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--right-from", type=float, default=1.0, help="the score that counts as right")
     options = parser.parse_args()
     try:
-        generations = read_generations(options.run / "logs", options.task)
+        generations = read_generations(options.run, options.task)
         Console().print(show(generations, options.right_from, f"{options.run}, {options.task}"))
     except RunError as error:
         raise SystemExit(f"error: {error}") from None

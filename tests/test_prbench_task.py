@@ -8,13 +8,13 @@ import pyarrow.parquet
 import pytest
 
 from autodata.config import RecipeError, load
-from autodata.recipes import EvalRecipe, TableRecipe, TableRow
+from autodata.evaluation_recipes import EvalRecipe, TableRecipe, TableRow
 from autodata.store import RunError
 from eval import run as eval_run
 from eval.grader import read_verdict
 from eval.prbench import CLASSES
 from eval.prbench_data import read_split
-from eval.tables import prbench
+from eval.score_tables import prbench
 from tests.fake_server import Scripted, completion, fake_server
 
 
@@ -95,11 +95,16 @@ def test_a_split_with_two_graders(folder, tmp_path, monkeypatch, capsys):
     assert (mild["low"], mild["high"]) == (pytest.approx((1 + 1 + 0.5) / 3), 1.0)
     assert mild["met_by_weight_class"] == {"critically important": [1.0, 3], "detrimental": [0.0, 2]}
     assert set(mild["by_topic"]) == {"labour", "tax"}
-    assert found["graders"]["agreement"]["compared"] == 5
+    assert found["agreement"]["compared"] == 5
+    assert (strict["clipped"], strict["normalized"]["low"]) == ({"value": 0.0, "low": 0.0, "high": 0.0}, 1 / 3)
     table = TableRecipe("t", "prbench", str(tmp_path), "t.md", [TableRow("m", str(tmp_path / "run"), "c")])
-    header, cells = prbench(table)
-    assert header == ["model", "kimi legal", "strict legal", "kimi legal normalised", "strict legal normalised"]
-    assert cells == ["m", "1.000", "0.000", "1.000", "0.333"]
+    header, cells = prbench(table)[0].rows
+    assert header == ["model", "kimi legal", "strict legal", "kimi legal normalised", "strict legal normalised",
+                      "thousand tokens", "GPU-seconds"]  # fmt: skip
+    assert cells[1:5] == ["1.000 [1.000, 1.000]", "0.000 [0.000, 0.000]", "1.000 [1.000, 1.000]",
+                          "0.333 [0.333, 0.333]"]  # fmt: skip
+    assert float(cells[5]) > 0
+    assert cells[6] == "–"  # the servers are somebody else's
 
 
 def test_a_task_that_does_not_end_earns_nothing_and_asks_no_grader(folder, tmp_path, monkeypatch):

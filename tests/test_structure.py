@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autodata.config import explain, load, schema_for
-from autodata.recipes import SCHEMAS
+from autodata.config import SCHEMAS, explain, load, schema_for
 
 REPO = Path(__file__).parent.parent
 RECIPES = sorted(p for p in (REPO / "recipes").rglob("*.yaml") if any(p.stem.startswith(s) for s in SCHEMAS))
@@ -29,6 +28,7 @@ LEVELS = [
         "corpus_recipes",
         "training_recipes",
         "recipes",
+        "evaluation_recipes",
         "ledger",
     },
     {"config"},

@@ -1,0 +1,87 @@
+"""What can stand in a recipe of evaluation, or of a table made of evaluations."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from autodata.corpus_recipes import OPERATIONAL, operational
+from autodata.recipes import DomainConfig, Models, RoleConfig
+
+
+@dataclass
+class PrBenchConfig:
+    """PRBench as it was downloaded."""
+
+    path: str = field(default=MISSING, metadata=OPERATIONAL)  # identified by its content
+    splits: list[str] = field(default_factory=lambda: ["legal", "legal_hard"])
+    limit: int | None = None  # tasks of each split, the first so many; None: all
+    revision: str = ""  # of the data set: its rubrics changed, and scores across revisions cannot be compared
+
+
+@dataclass
+class PrincipiaConfig:
+    """Principia bench as it was downloaded."""
+
+    path: str = field(default=MISSING, metadata=OPERATIONAL)  # a file or a folder, identified by its content
+    problem: str = "problem_statement"  # the names of its columns
+    answer: str = "answer"
+    subset: str = "source_data"
+    limit: int | None = None  # the first so many problems; None: all
+    revision: str = ""  # of the data set
+
+
+@dataclass
+class EvalRecipe:
+    """Held-out examples, a benchmark, or both → logs and scores of one model."""
+
+    run: str = field(default=MISSING, metadata=OPERATIONAL)
+    label: str = MISSING  # the row of the table
+    dataset: str = operational("")  # a run folder of autodata.dataset; empty: a benchmark alone
+    sets: list[str] = field(default_factory=lambda: ["cot_test", "agentic_test"])  # <arm>_<split>
+    prbench: PrBenchConfig | None = None
+    principia: PrincipiaConfig | None = None  # for domain.name=science, whose judge compares answers
+    graders: dict[str, RoleConfig] = field(default_factory=dict)  # of PRBench, by name; empty: models.judge
+    samples: int = 3
+    seed: int = 0
+    domain: DomainConfig = field(default_factory=DomainConfig)
+    models: Models = field(default_factory=Models)
+
+
+@dataclass
+class QuestionTypesRecipe:
+    """Examples → what types of questions they are."""
+
+    run: str = field(default=MISSING, metadata=OPERATIONAL)
+    dataset: str = field(default=MISSING, metadata=OPERATIONAL)  # a run folder of autodata.dataset
+    arm: str = "agentic"
+    examples: int = 1000  # a random sample; all, where there are fewer
+    seed: int = 0
+    models: Models = field(default_factory=Models)  # the judge's, who annotates
+
+
+@dataclass
+class TableRow:
+    """One model of a table."""
+
+    label: str = MISSING
+    run: str = MISSING
+    command: str = MISSING  # what makes the run, printed where it is missing
+
+
+@dataclass
+class TableRecipe:
+    """Runs → a table."""
+
+    title: str = MISSING
+    # "data quality" (paper's Tables 1, 3), "held-out" (2), "prbench" (4, 12), "subsets" (5, 6), "pass rate" (7),
+    # "truncation" (8), "attribution" (9), "question types" (11), "learning curves" (Figure 3)
+    shape: str = MISSING
+    runs: str = MISSING  # folder of the runs
+    output: str = MISSING  # Markdown file to write; CSV and LaTeX go beside it
+    rows: list[TableRow] = field(default_factory=list)
+    # By subsets: one task with its parts, or several. Truncation and attribution: what the validation consists of.
+    tasks: list[str] = field(default_factory=list)
+    # The paper's cells, shown beside ours and marked: an arm or a row's label → column → a number; what is left out is
+    # unknown.
+    paper: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -1,0 +1,54 @@
+"""Tables of what became of answers: cut off by their length (the paper's Table 8), flipped by training (9)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from autodata.evaluation_recipes import TableRecipe
+from eval.attribution import Cause, attribute
+from eval.cells import DASH, HELD_OUT, Table, difference, estimate, join, percent, read_answers, with_papers
+from eval.generations import Generation, to_answers
+from eval.statistics import Answers, compare
+from eval.truncation import measure_rate
+
+VALIDATION = "combined validation"  # the held-out sets of both arms
+
+
+def truncation(recipe: TableRecipe) -> list[Table]:
+    """One row per model: the share of cut-off answers of each set, in %; then differences to the first."""
+    models = [(row.label, _add_validation(recipe, read_answers(row))) for row in recipe.rows]
+    found = [name for named in (*recipe.paper.values(), *(answers for _, answers in models)) for name in named]
+    sets = list(dict.fromkeys([*HELD_OUT, *found]))
+    ours = [[label, *(estimate(measure_rate(answers[name]) if answers.get(name) else None, percent) for name in sets)]
+            for label, answers in models]  # fmt: skip
+    rows = [["model", *(f"{name}, %" for name in sets)], *with_papers(recipe, ours, sets)]
+    (base, before), *others = models
+    changes = [[label, *(difference(compare(_cut_offs(before, name), _cut_offs(answers, name)), percent)
+                         for name in sets)] for label, answers in others if answers and before]  # fmt: skip
+    below = Table([rows[0], *changes], title=f"Differences to {base}, in points, paired by example")
+    return [Table(rows), *([below] if changes else [])]
+
+
+def _add_validation(recipe: TableRecipe, answers: Mapping[str, list[Generation]]) -> dict[str, list[Generation]]:
+    return {**answers, VALIDATION: join(answers, recipe.tasks or HELD_OUT)} if answers else {}
+
+
+def _cut_offs(answers: Mapping[str, Sequence[Generation]], name: str) -> dict[str, Answers]:
+    return to_answers([replace(g, score=float(g.is_cut_off)) for g in answers.get(name, ())])
+
+
+def attribution(recipe: TableRecipe) -> list[Table]:
+    """The first row is the base, every other one a model whose flips against it are explained."""
+    base = join(read_answers(recipe.rows[0]), recipe.tasks or HELD_OUT)
+    names = ["flips", *(f"{cause} %" for cause in Cause), "lost", "net", "flips over all pairs"]
+    ours = []
+    for row in recipe.rows[1:]:
+        trained = join(read_answers(row), recipe.tasks or HELD_OUT)
+        ours.append([row.label, *(_flips(base, trained) if base and trained else [DASH] * len(names))])
+    return [Table([["model", *names], *with_papers(recipe, ours, names)])]
+
+
+def _flips(base: Sequence[Generation], trained: Sequence[Generation]) -> list[str]:
+    found, expected = attribute(base, trained), attribute(base, trained, all_pairs=True)
+    shares = [estimate(found.gained.shares[cause], percent) for cause in Cause]
+    return [f"{found.gained.total:g}", *shares, f"{found.lost.total:g}", f"{found.net:g}",
+            f"{expected.gained.total:.1f}"]  # fmt: skip

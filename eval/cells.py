@@ -1,0 +1,105 @@
+"""Cells of tables: what is read from runs, and how a number, an interval or a gap in the knowledge is written."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from autodata import store
+from autodata.evaluation_recipes import TableRecipe, TableRow
+from eval.generations import Generation, read_all
+from eval.statistics import Difference, Estimate
+
+DASH = "–"
+HELD_OUT = ("cot_test", "agentic_test")
+Cell = Callable[[float], str]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text, the first of them the header, and remarks to stand below it."""
+
+    rows: list[list[str]]
+    notes: list[str] = field(default_factory=list)
+    title: str = ""  # of a table that stands below the main one
+
+
+def is_finished(row: TableRow) -> bool:
+    manifest = store.read_manifest(Path(row.run))
+    return bool(manifest and manifest.get("finished"))
+
+
+def read_json(row: TableRow, name: str) -> dict[str, Any]:
+    """A file of a finished run; nothing for one that is missing."""
+    return dict(json.loads((Path(row.run) / name).read_text(encoding="utf-8"))) if is_finished(row) else {}
+
+
+def read_answers(row: TableRow) -> dict[str, list[Generation]]:
+    """The answers of a run by task; empty for a run that is missing."""
+    return read_all(Path(row.run)) if is_finished(row) else {}
+
+
+def join(answers: Mapping[str, Sequence[Generation]], tasks: Sequence[str]) -> list[Generation]:
+    """The answers to several tasks as one, whose examples are not confused."""
+    return [replace(g, example=f"{task} {g.example}") for task in tasks for g in answers.get(task, ())]
+
+
+def with_papers(recipe: TableRecipe, ours: Sequence[list[str]], columns: Sequence[str]) -> list[list[str]]:
+    """Each row, and beneath it the paper's of the same label, where there is one."""
+    rows = []
+    for row in ours:
+        rows.append(row)
+        if cells := recipe.paper.get(row[0]):
+            rows.append([f"{row[0]}, the paper's", *(papers(cells.get(column)) for column in columns)])
+    return rows
+
+
+def papers(value: object) -> str:
+    """A cell of the paper: its number as it is printed there, or that it is not known."""
+    return "unknown" if value is None else str(value)
+
+
+def number(value: float | None) -> str:
+    if value is None:
+        return DASH
+    return str(value) if isinstance(value, int) else f"{value:.3f}"
+
+
+def share(value: float) -> str:
+    """Of a score in [0, 1]."""
+    return f"{value:.3f}"
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.2f}"
+
+
+def estimate(found: Estimate | Mapping[str, Any] | None, write: Cell = share) -> str:
+    """A number with its 95 % interval."""
+    if found is None:
+        return DASH
+    found = found if isinstance(found, Estimate) else Estimate(**found)
+    if found.low is None or found.high is None:
+        return write(found.value)
+    return f"{write(found.value)} [{write(found.low)}, {write(found.high)}]"
+
+
+def difference(found: Difference | None, write: Cell = share) -> str:
+    """A signed difference with its interval and p value."""
+    if found is None:
+        return DASH
+    p = DASH if found.p is None else f"{found.p:.4f}"
+    sign = "+" if found.estimate.value >= 0 else ""
+    return f"{sign}{estimate(found.estimate, write)}, p {p}"
+
+
+def cost(row: TableRow) -> list[str]:
+    """Thousands of tokens and seconds of GPUs that a run took; servers of others are not in the second."""
+    spent = (store.read_manifest(Path(row.run)) or {}).get("cost", {}).values() if is_finished(row) else ()
+    tokens = sum(of["prompt_tokens"] + of["completion_tokens"] for of in spent)
+    seconds = [of["gpu_s"] for of in spent if of["gpu_s"] is not None]
+    return [f"{tokens / 1000:.1f}" if spent else DASH, f"{sum(seconds):.0f}" if seconds else DASH]
+
+
+COST = ["thousand tokens", "GPU-seconds"]

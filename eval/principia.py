@@ -1,0 +1,54 @@
+"""Principia bench (arXiv 2603.18886), as it was downloaded: problems with a reference answer, by source."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from autodata.corpora.rows import Bad, read_rows
+from autodata.domains.science.domain import make_candidate
+from autodata.evaluation_recipes import PrincipiaConfig
+from autodata.store import RunError
+from eval.hub import locate
+from eval.tasks import Problem
+
+TASK = "principia_bench"
+
+
+def find_files(config: PrincipiaConfig) -> list[Path]:
+    """The file, or the Parquet and JSONL files of a folder and its `data`. Raises RunError."""
+    path = locate(config.path, config.revision)
+    if path.is_file():
+        return [path]
+    found = [file for end in ("parquet", "jsonl") for where in (path, path / "data")
+             for file in sorted(where.glob(f"*.{end}"))]  # fmt: skip
+    if not found:
+        raise RunError(f"{path}: no Parquet or JSONL file; download facebook/principia-bench there (hf download "
+                       "facebook/principia-bench --repo-type dataset --revision … --local-dir …)")  # fmt: skip
+    return found
+
+
+def read_problems(config: PrincipiaConfig) -> tuple[list[Problem], int]:
+    """The problems, and how many rows are none. Raises RunError when a column is missing."""
+    problems, left_out = [], 0
+    rows = (row for file in find_files(config) for row in read_rows(file))
+    for number, row in enumerate(rows, 1):
+        if isinstance(row, Bad) or not _has_texts(row.value, config):
+            left_out += 1
+        else:
+            problems.append(_make_problem(row.value, config, number))
+    if not problems:
+        raise RunError(f"{config.path}: no row with a problem and an answer")
+    return problems[: config.limit], left_out
+
+
+def _has_texts(row: Mapping[str, Any], config: PrincipiaConfig) -> bool:
+    for key in ("problem", "answer", "subset"):
+        if getattr(config, key) not in row:
+            raise RunError(f"principia.{key}={getattr(config, key)}: no such column; the file has {', '.join(row)}")
+    return all(str(row[key] or "").strip() for key in (config.problem, config.answer))
+
+
+def _make_problem(row: Mapping[str, Any], config: PrincipiaConfig, number: int) -> Problem:
+    id = f"{number} {row.get('id', '')}".strip()  # two rows must never share an identity
+    candidate = make_candidate(str(row[config.problem]).strip(), str(row[config.answer]).strip())
+    return Problem(id, id, candidate, str(row[config.subset] or "unknown"))

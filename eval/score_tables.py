@@ -1,0 +1,145 @@
+"""Tables of scores: held-out sets (the paper's Table 2), subsets (5, 6), PRBench (4, 12)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from autodata.evaluation_recipes import TableRecipe
+from eval.cells import (
+    COST,
+    HELD_OUT,
+    Table,
+    cost,
+    difference,
+    estimate,
+    join,
+    number,
+    percent,
+    read_answers,
+    read_json,
+    with_papers,
+)
+from eval.generations import Generation, graded_by, to_answers
+from eval.results import PRBENCH, RESULTS
+from eval.statistics import Answers, best_at_k, compare, mean_at_k, pass_at_k, reduce_answers
+
+
+@dataclass(frozen=True)
+class Model:
+    """A row of a table and the answers that stand behind it."""
+
+    label: str
+    answers: dict[str, list[Generation]]
+
+
+def held_out(recipe: TableRecipe) -> list[Table]:
+    """One row per model: mean@k and best@k of each set, the share cut off, what it cost; then differences."""
+    results = [read_json(row, RESULTS) for row in recipe.rows]
+    tasks = list(dict.fromkeys([*HELD_OUT, *(task for result in results for task in result)]))
+    k = max((r["k"] for result in results for r in result.values()), default="k")
+    names = [f"{task} {name}" for task in tasks for name in ("mean", "best")]
+    ours = []
+    for row, result in zip(recipe.rows, results, strict=True):
+        cells = [estimate(result.get(task, {}).get(name)) for task in tasks for name in ("mean", "best")]
+        rates = [r["truncation_rate"] for r in result.values() if r["truncation_rate"] is not None]
+        cut_off = number(sum(rates) / len(rates) if rates else None)
+        ours.append([row.label, *cells, cut_off, *cost(row)])
+    header = ["model", *(f"{name}@{k}" for name in names), "truncated", *COST]
+    rows = [header, *with_papers(recipe, ours, [*names, "truncated", *COST])]
+    models = [Model(row.label, read_answers(row)) for row in recipe.rows]
+    return [Table(rows, _note_unscored(recipe, results)), *_compare(models, tasks)]
+
+
+def by_subset(recipe: TableRecipe) -> list[Table]:
+    """One row per subset and metric, in %: the base, which is the first run, and the distance of every other model."""
+    base, *trained = [Model(row.label, _split(read_answers(row), recipe.tasks)) for row in recipe.rows]
+    found = [name for model in (base, *trained) for name in model.answers]
+    subsets = list(dict.fromkeys([*(label.rpartition(" ")[0] for label in recipe.paper), *found]))
+    header = ["subset and metric", base.label]
+    header += [f"{model.label}{form}" for model in trained for form in ("", " − base")]
+    ours = [[f"{subset} {metric}", *_subset_cells(base, trained, subset, metric)]
+            for subset in subsets for metric in ("avg", "pass")]  # fmt: skip
+    sizes = [f"{name} {len(to_answers(of))}" for name, of in (base.answers or {}).items()]
+    k = max((len(a.scores) for of in base.answers.values() for a in to_answers(of).values()), default=None)
+    notes = [f"Answers to each problem: {k or 'none yet'}. Problems: {', '.join(sizes) or 'none yet'}."]
+    return [Table([header, *with_papers(recipe, ours, header[1:])], notes)]
+
+
+def _subset_cells(base: Model, trained: Sequence[Model], subset: str, metric: str) -> list[str]:
+    before = _reduce(base, subset, metric)
+    cells = [estimate(mean_at_k(list(before.values())), percent)]
+    for model in trained:
+        after = _reduce(model, subset, metric)
+        cells += [estimate(mean_at_k(list(after.values())), percent), difference(compare(before, after), percent)]
+    return cells
+
+
+def _reduce(model: Model, subset: str, metric: str) -> dict[str, Answers]:
+    """The mean of each problem's answers, or the chance that one of all of them is right."""
+    answers = to_answers(model.answers.get(subset, []))
+    return answers if metric == "avg" else reduce_answers(answers, pass_at_k)
+
+
+def _split(answers: Mapping[str, list[Generation]], tasks: Sequence[str]) -> dict[str, list[Generation]]:
+    """Everything that is asked for together, and its parts: the subsets of a single task, or the tasks."""
+    asked = {task: of for task, of in answers.items() if task in tasks}
+    if not asked:
+        return {}
+    if len(tasks) > 1:
+        return {"overall": join(asked, tasks)} | asked
+    (whole,) = asked.values()
+    return {"overall": whole} | {name: [g for g in whole if g.subset == name]
+                                 for name in sorted({g.subset for g in whole} - {""})}  # fmt: skip
+
+
+def prbench(recipe: TableRecipe) -> list[Table]:
+    """One row per model: the headline and the normalised score of each grader and split; then differences."""
+    results = [read_json(row, PRBENCH) for row in recipe.rows]
+    found = [f"{grader} {task.removeprefix('prbench_')}" for result in results for task, of in result.items()
+             for grader in of["graders"]]  # fmt: skip
+    papers = [column for cells in recipe.paper.values() for column in cells]
+    columns = list(dict.fromkeys([*papers, *(f"{name}{form}" for form in ("", " normalised") for name in found)]))
+    ours = [[row.label, *(_prbench_cell(result, column) for column in columns), *cost(row)]
+            for row, result in zip(recipe.rows, results, strict=True)]  # fmt: skip
+    models = [Model(row.label, _by_grader(read_answers(row))) for row in recipe.rows]
+    rows = [["model", *columns, *COST], *with_papers(recipe, ours, [*columns, *COST])]
+    return [Table(rows), *_compare(models, list(dict.fromkeys(found)))]
+
+
+def _prbench_cell(result: Mapping[str, dict], column: str) -> str:
+    grader, split, *form = column.split(" ")
+    summary = result.get(f"prbench_{split}", {}).get("graders", {}).get(grader, {})
+    return estimate(summary.get("normalized" if form else "clipped"))
+
+
+def _by_grader(answers: Mapping[str, list[Generation]]) -> dict[str, list[Generation]]:
+    names = {(task, grader) for task, of in answers.items() for g in of for grader in g.graders}
+    return {f"{grader} {task.removeprefix('prbench_')}": graded_by(answers[task], grader)
+            for task, grader in sorted(names)}  # fmt: skip
+
+
+def _compare(models: Sequence[Model], tasks: Sequence[str]) -> list[Table]:
+    """Each model against the first one on the same problems."""
+    base, rows = models[0], []
+    for model in models[1:]:
+        for task in tasks:
+            pair = [to_answers(m.answers.get(task, [])) for m in (base, model)]
+            found = compare(*pair)
+            if found:
+                best = compare(*(reduce_answers(of, best_at_k) for of in pair))
+                rows.append([model.label, task, str(found.examples), difference(found), difference(best)])
+    header = ["model", "on", "examples", "mean", "best"]
+    title = f"Differences to {base.label}, paired by example"
+    return [Table([header, *rows], title=title)] if rows else []
+
+
+def _note_unscored(recipe: TableRecipe, results: Sequence[Mapping[str, dict]]) -> list[str]:
+    sizes = next(({t: r["examples"] for t, r in result.items()} for result in results if result), {})
+    notes = ["Intervals: 95 %, bootstrap over documents. Examples: " +
+             ", ".join(f"{task} {size}" for task, size in sizes.items()) + ".", ""]  # fmt: skip
+    for row, result in zip(recipe.rows, results, strict=True):
+        for task, values in result.items():
+            if values["unscored"]:
+                low, high = values["mean_bounds"]
+                count = values["unscored"]
+                notes.append(f"- {row.label}, {task}: {count} unscored samples, mean within {low:.3f} and {high:.3f}")
+    return notes

@@ -1,0 +1,242 @@
+"""Tables from run folders, whole and missing, with the paper's cells beside ours."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from autodata.config import RecipeError, load
+from autodata.evaluation_recipes import TableRecipe
+from autodata.store import RunError
+from autodata.types import Outcome
+from eval import tables
+from eval.cells import difference, estimate, number
+from eval.generations import ANSWERS, GENERATION, Generation, read_generations
+from eval.question_types import TYPES
+from eval.results import summarize
+from eval.statistics import Answers, Difference, Estimate, compare, mean_at_k, reduce_answers
+from eval.tables import build, find_recipes, render, to_markdown
+
+
+def answer(task: str, example: int, epoch: int, score: float | None, **values: object) -> Generation:
+    """An answer of ten tokens; two examples share a document."""
+    known = {"task": task, "example": str(example), "document": str(example // 2), "epoch": epoch, "score": score,
+             "outcome": Outcome.OK, "has_answer": True, "tokens": 10}  # fmt: skip
+    return Generation(**known | values)
+
+
+def write_run(folder: Path, answers: Sequence[Generation] = (), **files: object) -> None:
+    """A finished run with what eval.run leaves, or with other files."""
+    folder.mkdir(parents=True)
+    by_task: dict[str, list[Generation]] = {}
+    for one in answers:
+        by_task.setdefault(one.task, []).append(one)
+    files = {"results": {task: summarize(of) for task, of in by_task.items()}} | files
+    for name, content in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    lines = [GENERATION.dump_json(one).decode() + "\n" for one in answers]
+    (folder / ANSWERS).write_text("".join(lines))
+    spent = {"prompt_tokens": 1000, "completion_tokens": 500}
+    cost = {"weak": spent | {"gpu_s": 30.0}, "judge": spent | {"gpu_s": None}}
+    (folder / "manifest.json").write_text(json.dumps({"finished": "now", "cost": cost}))
+
+
+def make_answers(right: int, task: str = "cot_test", **values: object) -> list[Generation]:
+    """Two answers to each of 20 questions; the first so many questions are right."""
+    return [answer(task, i, epoch, float(i < right), **values) for i in range(20) for epoch in (1, 2)]
+
+
+def show(name: str, runs: Path, *arguments: str) -> str:
+    recipe = load(TableRecipe, [f"recipes/{name}.yaml", f"runs={runs}", *arguments])
+    return render(recipe, build(recipe))
+
+
+def test_the_table_shows_what_was_run_and_the_command_for_what_was_not(tmp_path):
+    write_run(
+        tmp_path / "eval_base", [*make_answers(5), answer("cot_test", 20, 1, None), answer("agentic_test", 1, 1, 0.5)]
+    )
+    text = show("demo/table2", tmp_path)
+    assert "| SmolLM2-135M | 0.250 [0.0" in text
+    assert "mean@2" in text
+    assert "1 unscored samples, mean within 0.244 and 0.268" in text
+    assert "| 0.000 | 3.0 | 30 |" in text, "cut off, thousand tokens, GPU-seconds"
+    assert "| SmolLM2-135M + RL on agentic data | – | – |" in text
+    assert "make it with `python -m eval.run recipes/demo/eval_trained.yaml`" in text
+    assert "Differences" not in text
+
+
+def test_differences_are_paired_and_stand_below(tmp_path):
+    write_run(tmp_path / "eval_base", make_answers(5))
+    write_run(tmp_path / "eval_trained", make_answers(15))
+    text = show("demo/table2", tmp_path)
+    assert "Differences to SmolLM2-135M, paired by example:" in text
+    (row,) = [
+        line for line in text.splitlines() if line.startswith("| SmolLM2-135M + RL on agentic data | cot_test |")
+    ]
+    assert row.startswith("| SmolLM2-135M + RL on agentic data | cot_test | 20 | +0.500 [0.2")
+    assert ", p 0.0312 |" in row, "six documents changed, all upwards: 2 of 2⁶ signs are as extreme"
+
+
+def test_an_empty_data_quality_table_is_dashes(tmp_path):
+    text = show("demo/table1", tmp_path)
+    assert "| weak_avg | – | – |" in text
+    assert "recipes/demo/dataset.yaml" in text
+
+
+def test_subsets_stand_beside_the_base_with_difference_and_p(tmp_path):
+    parts = ("RealMath", "ARB")
+    for name, right in (("base", 5), ("cot", 5), ("agentic", 10)):
+        answers = [answer("principia_bench", i, e, float(i < right), subset=parts[i % 2])
+                   for i in range(20) for e in (1, 2)]  # fmt: skip
+        write_run(tmp_path / name, answers)
+    rows = [f"rows.{i}.run={tmp_path}/{name}" for i, name in enumerate(("base", "cot", "agentic", "none"))]
+    recipe = load(TableRecipe, ["recipes/tables/table6.yaml", f"runs={tmp_path}"])
+    for row, argument in zip(recipe.rows, rows, strict=True):
+        row.run = argument.partition("=")[2]
+    found = {line[0]: line[1:] for line in build(recipe)[0].rows}
+    assert found["subset and metric"][:3] == ["Qwen3.5-4B", "CoT", "CoT − base"]
+    base, cot, cot_change, agentic, change, combined, combined_change = found["overall avg"]
+    assert (base, cot, combined, combined_change) == (cot, base, "–", "–")
+    assert base.startswith("25.00 [")
+    assert agentic.startswith("50.00 [")
+    assert change.startswith("+25.00 [")
+    assert cot_change == "+0.00 [0.00, 0.00], p 1.0000"
+    assert found["RealMath pass"][0].startswith("30.00")
+    assert found["RealMath pass, the paper's"][4:] == ["+1.74", "unknown", "+2.37"]
+    assert found["Physics avg"] == ["–"] * 7
+    assert "Problems: overall 20, ARB 10, RealMath 10." in render(recipe, build(recipe))
+
+
+def test_several_tasks_are_subsets_of_all(tmp_path):
+    write_run(tmp_path / "run", [*make_answers(5), *make_answers(15, "agentic_test"), *make_answers(20, "other")])
+    recipe = load(TableRecipe, ["recipes/tables/table5.yaml", f"runs={tmp_path}"])
+    recipe.rows[0].run = str(tmp_path / "run")
+    found = {line[0]: line[1] for line in build(recipe)[0].rows}
+    assert [found[f"{name} avg"][:5] for name in ("overall", "cot_test", "agentic_test")] == [
+        "50.00",
+        "25.00",
+        "75.00",
+    ]
+    assert "other avg" not in found
+
+
+def test_cut_off_answers_of_each_set_and_of_the_validation(tmp_path):
+    cut = {"outcome": Outcome.TRUNCATED, "has_answer": False}
+    write_run(tmp_path / "eval_base", [*make_answers(0, **cut), *make_answers(0, "agentic_test")])
+    write_run(tmp_path / "eval_trained", [*make_answers(9), *make_answers(0, "agentic_test")])
+    main, below = build(load(TableRecipe, ["recipes/demo/table8.yaml", f"runs={tmp_path}"]))
+    assert main.rows[0] == ["model", "cot_test, %", "agentic_test, %", "combined validation, %"]
+    assert main.rows[1][1:3] == ["100.00 [100.00, 100.00]", "0.00 [0.00, 0.00]"]
+    assert main.rows[1][3].startswith("50.00")
+    assert below.rows[1][1].startswith("-100.00 [-100.00, -100.00], p 0.0")
+    (flips,) = build(load(TableRecipe, ["recipes/demo/table9.yaml", f"runs={tmp_path}"]))
+    assert flips.rows[1][1:3] == ["18", "100.00 [100.00, 100.00]"]
+
+
+def test_the_papers_cells_stand_beside_ours_and_are_marked(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["tables", "recipes/tables", f"runs={tmp_path}"])
+    tables.main()
+    shown = capsys.readouterr().out.split("### ")[1:]
+    first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, eleventh, twelfth, figure = shown
+    assert "| metric | cot | agentic | cot, the paper's | agentic, the paper's |" in first
+    assert "| weak_avg | – | – | 0.677 | 0.458 |" in first
+    assert "python -m autodata.dataset recipes/cs/dataset.yaml" in first
+    assert "| weak_median_pct | – | – | 10.7 | unknown |" in third
+    assert "| 4B + RL Agentic data, the paper's | 0.774 | 0.894 | 0.632 | 0.768 | unknown |" in second
+    assert "python -m eval.run recipes/cs/eval_agentic.yaml" in second
+    assert "| model | gpt5 legal | gpt5 legal_hard | kimi legal | kimi legal_hard | thousand tokens |" in fourth
+    assert "| Qwen3.5-4B | – | – | – | – | – | – |" in fourth
+    assert "| 4B + RL Agentic, the paper's | 0.441 | 0.315 | 0.393 | 0.266 | unknown | unknown |" in fourth
+    assert "| overall avg, the paper's | 68.66 | 71.08 | +2.42 | 71.86 | +3.20 | 71.36 | +2.70 |" in fifth
+    assert "| ARB pass, the paper's | unknown | unknown | unknown | unknown | +0.00 | unknown | +2.13 |" in sixth
+    assert "| 124 |  | 79.6 |" in seventh
+    assert "| Qwen3.5-4B, the paper's | unknown | unknown | 23.75 | 17.06 |" in eighth
+    assert "| Agentic, the paper's | 945 | 54.81 | 41.06 | 4.13 | unknown | unknown | unknown |" in ninth
+    assert "| mixed | – | – | 27.8 |" in eleventh
+    assert "| · recall | – | – | unknown |" in eleventh
+    assert "| gpt5 legal | gpt5 legal normalised |" in twelfth
+    assert "| 4B + RL CoT, the paper's | unknown | unknown |" in twelfth
+    assert "| 4B + RL CoT data | cot_test | – | – | – |" in figure
+    assert (tmp_path / "table1.md").read_text().startswith("### ")
+    assert (tmp_path / "table1.csv").read_text().startswith('metric,cot,agentic,"cot, the paper\'s"')
+    assert r"weak\_avg & – & – & 0.677 & 0.458" in (tmp_path / "table1.tex").read_text()
+
+
+def test_a_row_of_the_paper_stands_beneath_ours(tmp_path):
+    recipe = load(TableRecipe, ["recipes/demo/table2.yaml", f"runs={tmp_path}"])
+    recipe.paper = {"SmolLM2-135M": {"cot_test mean": 0.63}}
+    lines = [line for line in render(recipe, build(recipe)).splitlines() if line.startswith("| SmolLM2-135M")]
+    assert lines[1].startswith("| SmolLM2-135M, the paper's | 0.63 | unknown | unknown |")
+
+
+def test_learning_curves_become_a_picture_and_a_table(tmp_path):
+    points = [{"step": step, "score": score, "cut_off": 0.0} for step, score in ((0, 0.1), (20, 0.6), (40, 0.5))]
+    write_run(tmp_path / "grpo", curve={"train": [], "watched": {"cot_test": points, "probe": points}})
+    recipe = load(TableRecipe, ["recipes/tables/figure3.yaml", f"runs={tmp_path}"])
+    recipe.rows[1].run = str(tmp_path / "grpo")
+    (table,) = build(recipe)
+    assert table.rows[3] == [
+        "4B + RL Agentic data",
+        "cot_test",
+        "0.100 (step 0)",
+        "0.600 (step 20)",
+        "0.500 (step 40)",
+    ]
+    assert table.rows[1][2:] == ["–", "–", "–"]
+    assert (tmp_path / "figure3.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_pass_rate_over_iterations(tmp_path):
+    write_run(tmp_path / "meta")
+    lines = [json.dumps({"iteration": i, "best_pass_rate": rate}) for i, rate in enumerate((0.4, 0.4, 0.6, 0.6))]
+    (tmp_path / "meta" / "iterations.jsonl").write_text("\n".join(lines))
+    recipe = load(TableRecipe, ["recipes/tables/table7.yaml", f"runs={tmp_path}"])
+    recipe.rows[0].run = str(tmp_path / "meta")
+    (table,) = build(recipe)
+    assert table.rows[1:] == [["0", "40.00", ""], ["2", "60.00", ""], ["0", "", "62.1"], ["124", "", "79.6"]]
+    assert (tmp_path / "table7.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_question_types_have_shares_with_intervals(tmp_path):
+    types = {"reasoning": 3, "mixed": 0, "knowledge": 1}
+    subtypes = {subtype: 0 for of in TYPES.values() for subtype in of}
+    found = {"labelled": 4, "unlabelled": 2, "types": types, "subtypes": subtypes | {"proof": 3, "recall": 1}}
+    write_run(tmp_path / "types", results=found)
+    recipe = load(TableRecipe, ["recipes/tables/table11.yaml", f"runs={tmp_path}"])
+    recipe.rows[0].run = str(tmp_path / "types")
+    (table,) = build(recipe)
+    assert table.rows[1] == ["reasoning", "3", "75.00 [30.06, 95.44]", "52"]
+    assert table.notes == ["2 questions without a readable label are in no share."]
+
+
+def test_cells_say_what_is_known():
+    assert estimate(None) == number(None) == difference(None) == "–"
+    assert estimate(Estimate(0.5, None, None)) == "0.500"
+    assert difference(Difference(Estimate(-0.5, -0.7, -0.3), None, 1)) == "-0.500 [-0.700, -0.300], p –"
+    assert to_markdown([["a|b", "c\nd"], ["1", "2"]]) == "| a\\|b | c d |\n|---|---|\n| 1 | 2 |\n"
+
+
+def test_best_and_pass_are_compared_as_means_are():
+    first, second = {"a": Answers("d", (0.0, 0.5))}, {"a": Answers("d", (0.25, 1.0))}
+    found = compare(*(reduce_answers(of, lambda one: mean_at_k(one)) for of in (first, second)))
+    assert found.estimate.value == 0.375
+    assert reduce_answers({"a": Answers("d", (None,))}, mean_at_k) == {}
+
+
+def test_an_unknown_shape_and_an_empty_folder_are_named(tmp_path):
+    with pytest.raises(RecipeError, match="data quality, held-out"):
+        show("demo/table1", tmp_path, "shape=other")
+    with pytest.raises(RecipeError, match="rows: name the runs"):
+        show("demo/table1", tmp_path, "rows=[]")
+    with pytest.raises(RecipeError, match="no table"):
+        find_recipes(tmp_path)
+
+
+def test_answers_of_another_task_and_of_no_evaluation_are_named(tmp_path):
+    write_run(tmp_path / "run", [answer("cot_test", 1, 1, float("nan"))])
+    assert read_generations(tmp_path / "run", "cot_test")[0].score is None, "NaN is no score"
+    with pytest.raises(RunError, match="no answers to agentic_test; it has cot_test"):
+        read_generations(tmp_path / "run", "agentic_test")
+    with pytest.raises(RunError, match=r"no answers\.jsonl; evaluate a model"):
+        read_generations(tmp_path, "cot_test")
