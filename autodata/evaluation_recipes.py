@@ -37,7 +37,7 @@ class EvalRecipe:
 
     run: str = field(default=MISSING, metadata=OPERATIONAL)
     label: str = MISSING  # the row of the table
-    dataset: str = operational("")  # a run folder of autodata.dataset; empty: a benchmark alone
+    dataset: str | None = operational(None)  # a run folder of autodata.dataset; null: a benchmark alone
     sets: list[str] = field(default_factory=lambda: ["cot_test", "agentic_test"])  # <arm>_<split>
     prbench: PrBenchConfig | None = None
     principia: PrincipiaConfig | None = None  # for domain.name=science, whose judge compares answers

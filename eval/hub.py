@@ -16,8 +16,17 @@ def locate(path: str, revision: str) -> Path:
         raise RunError(f"{path}: no such file or folder. To read a data set of the hub, name it as owner/name and pin "
                        "its revision (a commit)")  # fmt: skip
     try:
-        return Path(snapshot_download(path, repo_type="dataset", revision=revision,
-                                      allow_patterns=["*.parquet", "*.jsonl"]))  # fmt: skip
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        try:
+            return _fetch(path, revision, local_files_only=True)
+        except LocalEntryNotFoundError:
+            return _fetch(path, revision)
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise RunError(f"{path} at {revision}: neither here nor in the hub's cache, and not downloaded "
                        f"({type(error).__name__}: {str(error)[:200]})") from error  # fmt: skip
+
+
+def _fetch(name: str, revision: str, local_files_only: bool = False) -> Path:
+    """Raises LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError."""
+    files = ["*.parquet", "*.jsonl"]
+    return Path(snapshot_download(name, repo_type="dataset", revision=revision, allow_patterns=files,
+                                  local_files_only=local_files_only))  # fmt: skip

@@ -33,7 +33,7 @@ from eval.prbench_data import SPLITS, Split, find_files, read_split
 from eval.prbench_task import prbench_task, summarize_split
 from eval.results import PRBENCH, RESULTS, measure_cost, summarize
 from eval.tasks import Problem, question_task
-from training.rows import read_set
+from training.rows import read_set, require_domain
 
 _ASKS = 3  # of a grader, before a grade counts as missing
 PROBLEMS = (RecipeError, RunError, JournalError, ServerError, EndpointError)
@@ -55,6 +55,9 @@ def read_data(recipe: EvalRecipe) -> Data:
     left_out: dict[str, int] = {}
     if recipe.dataset and not any(sets.values()):
         raise RunError(f"{recipe.dataset}: no examples in any of sets={recipe.sets}")
+    if recipe.dataset:
+        arms = {name.rpartition("_")[0] for name, problems in sets.items() if problems}
+        require_domain(recipe.dataset, sorted(arms), recipe.domain.name)
     if recipe.principia:
         sets[principia.TASK], left_out[principia.TASK] = principia.read_problems(recipe.principia)
     config = recipe.prbench

@@ -151,6 +151,6 @@ def test_a_verdict_is_true_or_false(value):
 def test_the_recipes_name_graders_and_splits():
     recipe = load(EvalRecipe, ["recipes/legal/prbench_base.yaml"])
     assert recipe.prbench.splits == ["legal", "legal_hard"]
-    assert recipe.dataset == ""
+    assert recipe.dataset is None
     with pytest.raises(RecipeError):
         load(EvalRecipe, ["recipes/legal/prbench_base.yaml", "prbench.split=legal"])
