@@ -1,5 +1,7 @@
 """PRBench's scores, on both sides of every rule."""
 
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -122,3 +124,33 @@ def test_earlier_turns_are_fixed_and_reference_texts_stand_before_their_own():
     ]
     with pytest.raises(BadRubric, match="2 turns, and no prompt_1"):
         read_conversation({"task": "t", "turns": 2, "prompt_0": "First?"})
+
+
+def clip_as_evalscope(rows: list[dict], met: list[bool]) -> dict[str, float]:
+    """What evalscope's PRBench says of the same rubric and the same grades."""
+    adapter = pytest.importorskip("evalscope.benchmarks.prbench.prbench_adapter").PRBenchAdapter
+    verdicts = [SimpleNamespace(metadata=adapter._normalize_rubric(row), value=SimpleNamespace(criteria_met=one))
+                for row, one in zip(rows, met, strict=True)]  # fmt: skip
+    return adapter._reduce_verdicts(verdicts, None).value
+
+
+GRADED = st.tuples(st.sampled_from(CLASSES), st.integers(1, 10), st.booleans())
+RUBRICS = st.lists(GRADED, min_size=1, max_size=20).filter(lambda rubric: any("important" in of[0] for of in rubric))
+
+
+@given(st.lists(RUBRICS, min_size=1, max_size=6))
+def test_random_rubrics_score_as_another_implementation_scores_them(rubrics):
+    """evalscope 1.14.1, which is written after the benchmark's own code: per answer, and the headline of all."""
+    ours, theirs = [], []
+    for rubric in rubrics:
+        weights = [weight if "important" in name else -weight for name, weight, _ in rubric]
+        rows = [row(name, **{f"{name.replace(' ', '_')}_weight": weight})
+                for (name, _, _), weight in zip(rubric, weights, strict=True)]  # fmt: skip
+        met = [one for _, _, one in rubric]
+        ours.append(score_task([read_criterion(one) for one in rows], met))
+        theirs.append(clip_as_evalscope(rows, met))
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine.clipped == pytest.approx(other["clipped_score"])
+        assert mine.normalized == pytest.approx(other["normalized_score"])
+    mean = sum(other["clipped_score"] for other in theirs) / len(theirs)
+    assert summarize(ours).mean_clipped == pytest.approx(max(0.0, mean))
