@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.prbench import (
@@ -138,6 +138,7 @@ GRADED = st.tuples(st.sampled_from(CLASSES), st.integers(1, 10), st.booleans())
 RUBRICS = st.lists(GRADED, min_size=1, max_size=20).filter(lambda rubric: any("important" in of[0] for of in rubric))
 
 
+@settings(deadline=None)  # the first call imports evalscope
 @given(st.lists(RUBRICS, min_size=1, max_size=6))
 def test_random_rubrics_score_as_another_implementation_scores_them(rubrics):
     """evalscope 1.14.1, which is written after the benchmark's own code: per answer, and the headline of all."""
