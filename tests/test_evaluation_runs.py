@@ -1,0 +1,91 @@
+"""Evaluations as processes: killed in the middle, and the whole suite on the embedded model through real vLLM."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from autodata.journal import read_replies
+from eval.generations import ANSWERS
+from eval.results import PRBENCH, RESULTS
+from tests.fake_server import Scripted, completion, fake_server
+from tests.test_prbench_task import make_row
+from tests.test_prbench_task import write as write_split
+from tests.test_principia_bench import ROWS, arguments, write
+from tests.training_world import make_dataset
+
+pytestmark = pytest.mark.slow
+PROBLEMS = [{**ROWS[i % 3], "problem_statement": f"{ROWS[i % 3]['problem_statement']} ({i})"} for i in range(12)]
+
+
+def run(module: str, *arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-m", module, *arguments], text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT)  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]
+    return done.stdout
+
+
+def slowly(body: dict, count: int) -> Scripted:
+    """Every judge says no, and takes its time."""
+    text = str(body["messages"])
+    said = json.dumps({"reason": "so", "equivalent": False}) if "equivalent" in text else "Final answer: none"
+    reply = completion(said)
+    reply.delay_s = 0.05
+    return reply
+
+
+def test_a_killed_evaluation_repeats_no_sample_and_no_grade(tmp_path):
+    path = write(tmp_path / "bench.jsonl", *PROBLEMS)
+    more = ("models.endpoints.fake.max_in_flight=2", "samples=3")
+    with fake_server(slowly) as server:
+        run("eval.run", *arguments(path, tmp_path / "whole", server.url, *more))
+        calls = len(server.requests)
+        command = [sys.executable, "-m", "eval.run", *arguments(path, tmp_path / "run", server.url, *more)]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            while len(server.requests) < calls + calls // 2:
+                assert process.poll() is None
+                time.sleep(0.01)
+            process.kill()
+        stored = sum(1 for _ in read_replies(tmp_path / "run" / "journal.sqlite"))
+        before = len(server.requests)
+        run("eval.run", *arguments(path, tmp_path / "run", server.url, *more))
+        after = len(server.requests) - before
+    assert 0 < stored < calls - 1
+    assert after == calls - stored, "what was stored is not asked again"
+    for name in (RESULTS, ANSWERS):
+        assert (tmp_path / "run" / name).read_text() == (tmp_path / "whole" / name).read_text()
+    cost = json.loads((tmp_path / "run" / "manifest.json").read_text())["cost"]["fake"]
+    assert cost["calls"] == calls - 1, "of the killed process and of this one"
+
+
+def test_every_task_runs_on_the_embedded_model(server, tmp_path):
+    """A 135M model answers and grades nothing well; what counts is that every reply has a defined outcome."""
+    roles = [server, "models.weak_solver.sampling.max_tokens=16", "models.judge.sampling.max_tokens=64"]
+    dataset, bench = make_dataset(tmp_path / "dataset", train=1, test=1), write(tmp_path / "bench.jsonl", *ROWS)
+    run("eval.run", "recipes/cs/eval_base.yaml", "recipes/models/laptop.yaml", f"run={tmp_path}/cs",
+        f"dataset={dataset}", "samples=2", *roles)  # fmt: skip
+    run("eval.run", "recipes/science/eval_base.yaml", "recipes/models/laptop.yaml", f"run={tmp_path}/science",
+        "dataset=null", f"principia.path={bench}", "samples=2", *roles)  # fmt: skip
+    found = [json.loads((tmp_path / name / RESULTS).read_text()) for name in ("cs", "science")]
+    assert [set(of) for of in found] == [{"cot_test", "agentic_test"}, {"principia_bench"}]
+    assert all(of["k"] == 2 and of["truncation_rate"] > 0 for results in found for of in results.values())
+
+    write_split(tmp_path / "prbench", "legal", make_row("t1", "tax"), make_row("t2", "labour", 2))
+    run("eval.run", "recipes/legal/prbench_base.yaml", "recipes/models/laptop.yaml", f"run={tmp_path}/prbench_run",
+        f"prbench.path={tmp_path}/prbench", "prbench.splits=[legal]", "samples=1", *roles,
+        "graders.kimi.endpoint=small", "graders.kimi.sampling.max_tokens=64")  # fmt: skip
+    (legal,) = json.loads((tmp_path / "prbench_run" / PRBENCH).read_text()).values()
+    graded = legal["graders"]["kimi"]
+    assert graded["tasks"] == 2
+    assert graded["scored"] + graded["unresolved"] > 0
+
+    run("eval.question_types", "recipes/science/question_types.yaml", "recipes/models/laptop.yaml",
+        f"run={tmp_path}/types", f"dataset={dataset}", *roles)  # fmt: skip
+    types = json.loads((tmp_path / "types" / RESULTS).read_text())
+    assert types["labelled"] + types["unlabelled"] == 2
+    for name, folder in (("table2", "cs"), ("table6", "science"), ("table4", "prbench_run"), ("table11", "types")):
+        text = run("eval.tables", f"recipes/tables/{name}.yaml", f"runs={tmp_path}/tables",
+                   f"rows=[{{label: ours, run: {tmp_path}/{folder}, command: none}}]")  # fmt: skip
+        assert "no finished run" not in text
