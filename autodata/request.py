@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from openai.types.chat import ChatCompletion, ChatCompletionMessage
 
+from autodata.parsing import split_thinking
 from autodata.recipes import Endpoint, Sampling
 from autodata.types import Message, Outcome, Reply, Role
 
@@ -115,8 +116,12 @@ def read_reply(completion: ChatCompletion) -> Reply:
         raise BadShape(f"no choices in {str(completion)[:200]!r}")
     choice, usage = completion.choices[0], completion.usage
     message = choice.message
-    content, called = _as_text(message.content), _called(message)
-    reasoning = getattr(message, "reasoning", None) or getattr(message, "reasoning_content", None)
+    called, given = (
+        _called(message),
+        getattr(message, "reasoning", None) or getattr(message, "reasoning_content", None),
+    )
+    reasoning, content = (given, message.content) if given else split_thinking(_as_text(message.content))
+    content = _as_text(content)
     return Reply(
         outcome=_outcome(choice.finish_reason, content + called.name, bool(message.refusal)),
         content=content,

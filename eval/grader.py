@@ -14,6 +14,7 @@ from autodata.request import Request
 from autodata.types import Role
 from eval.prbench_data import Task, flatten
 
+_REASONING = ("think", "thinking", "reasoning", "reason")
 _PROMPTS = Path(__file__).parent / "prompts"
 _VERDICT = make_object({"explanation": {"type": "string"}, "criteria_met": {"type": "boolean"}})
 
@@ -33,7 +34,8 @@ class Grader:
 
         Raises EndpointError, Draining, JournalError.
         """
-        if not answer.strip():
+        answer = strip_reasoning(answer)
+        if not answer:
             return [False] * len(task.criteria)
         return await gather_all([self._grade_one(task, answer, c.title, seed) for c in task.criteria])
 
@@ -44,6 +46,15 @@ class Grader:
             return await self._agents.ask_until_read(request, read_verdict, self._asks)
         except ParseError:
             return None
+
+
+def strip_reasoning(text: str) -> str:
+    """Without the blocks of reasoning that the benchmark's own code takes out; what never ends is kept, as there."""
+    for tag in _REASONING:
+        before, *blocks = text.split(f"<{tag}>")
+        ends = [block.partition(f"</{tag}>") for block in blocks]
+        text = before + "".join(after if end else f"<{tag}>{kept}" for kept, end, after in ends)
+    return text.strip()
 
 
 def read_verdict(record: Mapping[str, object]) -> bool:

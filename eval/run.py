@@ -84,7 +84,7 @@ async def _evaluate(
         tasks,
         model=None,  # asked through our own client
         log_dir=str(folder / "logs"),
-        max_samples=in_flight,
+        max_samples=2 * in_flight,  # while some are judged, others are answered; the client bounds the calls
         max_tasks=len(tasks),  # side by side: the end of one leaves no server idle
         fail_on_error=True,
         metadata={"label": recipe.label},

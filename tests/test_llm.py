@@ -100,6 +100,21 @@ def test_every_ending_has_its_outcome_and_is_kept(ask, scripted, outcome):
     assert not server.requests
 
 
+@pytest.mark.parametrize(
+    ("text", "finish", "found"),
+    [
+        ("<think>2+2</think>4", "stop", ("<think>2+2", "4", Outcome.OK)),
+        ("2+2</think>\n4", "stop", ("2+2", "\n4", Outcome.OK)),
+        ("<think>2+2 and so on", "length", ("<think>2+2 and so on", "", Outcome.TRUNCATED)),
+        ("<think>2+2.", "stop", ("<think>2+2.", "", Outcome.EMPTY)),
+        ("4, I think", "stop", ("", "4, I think", Outcome.OK)),
+    ],
+)
+def test_reasoning_that_a_server_left_in_the_text_is_no_answer(ask, text, finish, found):
+    (reply,), _, _ = ask(lambda body, count: completion(text, finish), request())
+    assert (reply.reasoning, reply.content, reply.outcome) == found
+
+
 @pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
 def test_reasoning_is_kept_apart(ask, name):
     replies, _, _ = ask(lambda body, count: completion("4", **{name: "2+2"}), request())

@@ -11,7 +11,7 @@ from autodata.config import RecipeError, load
 from autodata.evaluation_recipes import EvalRecipe, TableRecipe, TableRow
 from autodata.store import RunError
 from eval import run as eval_run
-from eval.grader import read_verdict
+from eval.grader import read_verdict, strip_reasoning
 from eval.prbench import CLASSES
 from eval.prbench_data import read_split
 from eval.score_tables import prbench
@@ -140,6 +140,33 @@ def test_a_limit_takes_the_first_tasks_and_a_folder_without_files_is_an_error(fo
     assert [task.id for task in read_split(folder, "legal", 2).tasks] == ["t1", "t2"]
     with pytest.raises(RunError, match="no file of the split legal_hard"):
         read_split(folder, "legal_hard")
+
+
+def test_a_grader_that_always_fails_leaves_bounds_and_no_score(folder, tmp_path, monkeypatch):
+    def mumble(body, count):
+        return completion("no verdict") if "criteria_met" in str(body["messages"]) else play(body, count)
+
+    with fake_server(mumble) as server:
+        monkeypatch.setattr("sys.argv", ["run", *recipe_arguments(folder, tmp_path / "run", server.url)])
+        eval_run.main()
+    found = json.loads((tmp_path / "run" / "prbench.json").read_text())["prbench_legal"]
+    graded = found["graders"]["kimi"]
+    assert (graded["mean_clipped"], graded["clipped"], graded["scored"], graded["unresolved"]) == (None, None, 0, 6)
+    assert (graded["low"], graded["high"]) == (0.0, 1.0)
+    assert found["agreement"]["compared"] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("<think>a</think> b", "b"),
+        ("<reasoning>a</reasoning>b<reason>c</reason>d", "bd"),
+        ("b<thinking>never ends", "b<thinking>never ends"),
+        ("plain", "plain"),
+    ],
+)
+def test_reasoning_is_taken_out_as_the_benchmark_does(text, left):
+    assert strip_reasoning(text) == left
 
 
 @pytest.mark.parametrize("value", ["true", 1, None])

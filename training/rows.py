@@ -12,9 +12,8 @@ from autodata import store
 from autodata.config import RecipeError
 from autodata.dataset import EXAMPLES
 from autodata.domains.base import Domain
+from autodata.parsing import OPEN_THINKING, split_thinking
 from autodata.types import CANDIDATE, EXAMPLE, Candidate, Example
-
-_OPEN, _CLOSED = "<think>", "</think>"
 
 
 class TooFewExamples(ValueError):
@@ -111,7 +110,5 @@ def read_answer(prompt: str, completion: str) -> str | None:
 
     The prompt of a thinking model ends inside the think block, so only its closing tag is in the completion.
     """
-    if _CLOSED in completion:
-        return completion.rpartition(_CLOSED)[2]
-    is_inside = prompt.rstrip().endswith(_OPEN) or completion.lstrip().startswith(_OPEN)
-    return None if is_inside else completion
+    opened = OPEN_THINKING if prompt.rstrip().endswith(OPEN_THINKING) else ""
+    return split_thinking(opened + completion)[1]

@@ -1,0 +1,99 @@
+"""What eval.run costs beside its calls: against a plain asyncio client that asks the same server the same questions.
+
+    python -m bench.evaluation [--problems 200] [--samples 4] [--delay 1.0]
+
+Both ways ask a loopback server that takes `--delay` seconds, 64 calls at once: every answer is judged by a second
+call. The plain client keeps nothing; eval.run keeps every reply durably, writes inspect_ai's logs, and works out the
+results. What happens once is left out (imports, shown by a first evaluation of one problem); the end of a run counts.
+"""
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import httpx
+
+from autodata.config import load
+from autodata.evaluation_recipes import EvalRecipe
+from autodata.store import Run
+from eval.run import evaluate
+from tests.fake_server import Scripted, completion, fake_server
+
+AT_ONCE = 64
+ANSWER = "Some words before it. Final answer: the group"
+VERDICT = json.dumps({"reason": "so", "equivalent": True})
+
+
+def serve(delay_s: float, said: multiprocessing.Queue) -> None:
+    """The server in a process of its own, so that it takes no time from either client."""
+
+    def play(body: dict, count: int) -> Scripted:
+        reply = completion(VERDICT if "equivalent" in str(body["messages"]) else ANSWER)
+        reply.delay_s = delay_s
+        return reply
+
+    with fake_server(play) as server:
+        said.put(server.url)
+        threading.Event().wait()
+
+
+async def ask_plainly(url: str, samples: int) -> None:
+    slots, limits = asyncio.Semaphore(AT_ONCE), httpx.Limits(max_connections=AT_ONCE)
+    async with httpx.AsyncClient(limits=limits, timeout=60) as client:
+
+        async def call(text: str) -> None:
+            body = {"model": "fake", "messages": [{"role": "user", "content": text}], "max_tokens": 1024}
+            async with slots:
+                (await client.post(f"{url}/chat/completions", json=body)).raise_for_status()
+
+        async def sample(number: int) -> None:
+            await call(f"Which group has number {number}?")
+            await call(f"equivalent? {number}")
+
+        await asyncio.gather(*(sample(number) for number in range(samples)))
+
+
+def evaluate_all(url: str, folder: Path, problems: int, samples: int) -> None:
+    path = folder / "bench.jsonl"
+    rows = [{"problem_statement": f"Which group has number {i}?", "answer": "S_3", "source_data": "ARB"}
+            for i in range(problems)]  # fmt: skip
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = load(EvalRecipe, [
+        "recipes/science/eval_base.yaml", f"run={folder}/run_{problems}", "dataset=null", f"samples={samples}",
+        f"principia.path={path}", "models.weak_solver.endpoint=fake", "models.judge.endpoint=fake",
+        "models.endpoints.fake.model=fake", f"models.endpoints.fake.base_url={url}",
+        f"models.endpoints.fake.max_in_flight={AT_ONCE}"])  # fmt: skip
+    with Run(recipe.run, "eval", recipe, {}) as run:
+        evaluate(recipe, run)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--problems", type=int, default=200)
+    parser.add_argument("--samples", type=int, default=4)
+    parser.add_argument("--delay", type=float, default=1.0)
+    options = parser.parse_args()
+    total, said = options.problems * options.samples, multiprocessing.Queue()
+    process = multiprocessing.Process(target=serve, args=(options.delay, said), daemon=True)
+    process.start()
+    url = said.get()
+    with tempfile.TemporaryDirectory() as folder:
+        evaluate_all(url, Path(folder), 1, 1)
+        start = time.perf_counter()
+        asyncio.run(ask_plainly(url, total))
+        plain = time.perf_counter() - start
+        start = time.perf_counter()
+        evaluate_all(url, Path(folder), options.problems, options.samples)
+        ours = time.perf_counter() - start
+    process.terminate()
+    print(f"{total} samples: {plain:.1f} s plainly, {ours:.1f} s with eval.run, ratio {ours / plain:.2f}, "
+          f"{1000 * (ours - plain) / total:+.1f} ms a sample")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
