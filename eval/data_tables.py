@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, pstdev
 from typing import Any
 
 import numpy
@@ -11,19 +11,26 @@ from scipy import stats
 from autodata import store
 from autodata.dataset import EXAMPLES, METRICS, STATISTICS
 from autodata.evaluation_recipes import TableRecipe
+from autodata.statistics import suitability
 from autodata.types import EXAMPLE, Example
 from eval.cells import DASH, Table, estimate, is_finished, number, papers, percent, read_json
 from eval.question_types import RESULTS, TYPES
 from eval.statistics import Estimate, estimate_ratio
 
-# Metrics that are means over examples, and so have intervals; the others are medians, maxima and shares.
-_MEANS: dict[str, Callable[[Example], float]] = {
+# Metrics that are means over examples, and so have intervals; the others are medians and maxima.
+_MEANS: dict[str, Callable[[Example], float | None]] = {
     "weak_avg": lambda e: fmean(e.weak_scores),
     "strong_avg": lambda e: fmean(e.strong_scores),
     "gap": lambda e: fmean(e.strong_scores) - fmean(e.weak_scores),
     "rounds": lambda e: e.rounds,
     "question_chars": lambda e: len(e.candidate.question),
     "rubric_items": lambda e: len(e.candidate.rubric),
+    "weak_rollout_std_points": lambda e: 100 * pstdev(e.weak_scores) if len(e.weak_scores) > 1 else None,
+    "accepted_in_one_round_pct": lambda e: 100.0 * (e.rounds == 1),
+    **{
+        f"grpo_suitability_{label}_pct": lambda e, label=label: 100.0 * (suitability(e.evidence.review) == label)
+        for label in ("high", "medium", "low")
+    },
 }
 
 
@@ -48,7 +55,9 @@ def _cell(metric: str, value: float | None, examples: Sequence[Example]) -> str:
         return number(value)
     by_document: dict[str, list[float]] = {}
     for example in examples:
-        by_document.setdefault(example.document_id, []).append(_MEANS[metric](example))
+        measured = _MEANS[metric](example)
+        if measured is not None:
+            by_document.setdefault(example.document_id, []).append(measured)
     sums, counts = (numpy.array([measure(of) for of in by_document.values()]) for measure in (sum, len))
     return estimate(estimate_ratio(sums, counts))
 

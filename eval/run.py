@@ -48,6 +48,15 @@ class Data:
     splits: list[Split]
     left_out: dict[str, int]  # rows of a benchmark that are no problems
 
+    def describe(self, recipe: EvalRecipe) -> list[str]:
+        """What will be asked, and of which revision."""
+        sizes = {name: len(problems) for name, problems in self.sets.items()}
+        sizes |= {f"prbench_{split.name}": len(split.tasks) for split in self.splits}
+        pinned = {name: config.revision or "not pinned" for name in ("prbench", "principia")
+                  if (config := getattr(recipe, name))}  # fmt: skip
+        return [f"{name}: {size} problems, {recipe.samples} answers to each" for name, size in sizes.items()] + [
+            f"{name}: revision {revision}" for name, revision in pinned.items()]  # fmt: skip
+
 
 def read_data(recipe: EvalRecipe) -> Data:
     """Raises RecipeError on a bad name, RunError when there is nothing to ask."""
@@ -101,6 +110,7 @@ async def _evaluate(
 def evaluate(recipe: EvalRecipe, run: Run) -> dict[str, Any]:
     """Results per task; every answer is in the journal, every judged sample in the logs."""
     data = read_data(recipe)
+    print("\n".join(data.describe(recipe)), file=sys.stderr)
     run.start()
     journal = Journal(run.path("journal.sqlite"))
     try:

@@ -65,7 +65,9 @@ def test_the_benchmark_by_source(tmp_path, monkeypatch, capsys):
         calls = len(server.requests)
         evaluate(monkeypatch, *arguments(path.parent.parent, tmp_path / "run", server.url))
         assert len(server.requests) == calls
-    assert "up to date" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "up to date" in shown.out
+    assert "principia_bench: 3 problems, 2 answers to each\nprincipia: revision not pinned" in shown.err
     found = json.loads((tmp_path / "run" / "results.json").read_text())["principia_bench"]
     assert (found["examples"], found["k"], found["mean"]["value"]) == (3, 2, pytest.approx(2 / 3))
     assert found["pass"]["value"] == pytest.approx(2 / 3)
