@@ -127,7 +127,19 @@ def _with_domain(layers: list[Layer]) -> list[Layer]:
     if not str(name).isidentifier() or not path.is_file():
         known = sorted(p.parent.name for p in path.parent.parent.glob("*/domain.yaml"))
         raise RecipeError(f"domain.name={name}: no such domain; there are {', '.join(known)}")
-    return [Layer(str(path), OmegaConf.create({"domain": _read(path)})), *layers]
+    return [Layer(str(path), OmegaConf.create({"domain": _read(path)})), *_with_prompt_set(layers), *layers]
+
+
+def _with_prompt_set(layers: list[Layer]) -> list[Layer]:
+    """A folder of prompts can bring the shape of the rubrics that they ask for, and nothing else of a domain."""
+    folder = next((f for layer in reversed(layers) if (f := OmegaConf.select(layer.values, "domain.prompts"))), None)
+    path = Path(str(folder)) / "domain.yaml"
+    if not folder or not path.is_file():
+        return []
+    values = _read(path)
+    if more := set(values) - {"rubric_shape", "rubric_shapes"}:
+        raise RecipeError(f"{path}: a prompt set cannot set {min(map(str, more))}")
+    return [Layer(str(path), OmegaConf.create({"domain": values}))]
 
 
 def _read_with_includes(path: Path, chain: tuple[Path, ...]) -> list[Layer]:

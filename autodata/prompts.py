@@ -16,8 +16,8 @@ _RENDER_ERRORS = (TemplateError, ArithmeticError, LookupError, TypeError, ValueE
 
 
 # What servers read as control tokens when it stands in a text: turn markers, reasoning and tool tags.
-_CONTROL = re.compile(r"<(?=\|)|(?<=\|)>|<(?=/?(?:think|tool_call|tool_response|s|bos|eos|start_of_turn|end_of_turn)>)"
-                      r"|\[(?=/?INST\])")  # fmt: skip
+CONTROL = re.compile(r"<(?=\|)|(?<=\|)>|<(?=/?(?:think|tool_call|tool_response|s|bos|eos|start_of_turn|end_of_turn)>)"
+                     r"|\[(?=/?INST\])")  # fmt: skip
 _HARMLESS = {"<": "‹", ">": "›", "[": "⟦"}
 
 
@@ -74,7 +74,7 @@ def seal(text: str, name: str) -> str:
 
 def _disarm(value: object) -> object:
     """Control tokens of chat templates, spelt so that no tokenizer takes them for its own."""
-    return _CONTROL.sub(lambda found: _HARMLESS[found[0]], value) if isinstance(value, str) else value
+    return CONTROL.sub(lambda found: _HARMLESS[found[0]], value) if isinstance(value, str) else value
 
 
 def _render_block(template: Template, turn: str, slots: Mapping[str, object]) -> str:

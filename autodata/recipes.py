@@ -98,7 +98,8 @@ class DomainConfig:
     """How a domain's tasks are made and tested; defaults stand in the domain's own domain.yaml."""
 
     name: str = MISSING
-    prompts: str | None = None  # folder of templates instead of the domain's own
+    prompts: str | None = None  # folder of templates instead of the domain's own, and of a rubric shape if it has one
+    mutable_prompts: list[str] = field(default_factory=list, metadata=OPERATIONAL)  # what meta-optimisation may edit
     preset: str = MISSING  # the gate in force, a key of presets
     presets: dict[str, Gate] = field(default_factory=dict)
     rubric_shape: str = ""  # a key of rubric_shapes, where the challenger writes rubrics

@@ -54,6 +54,7 @@ LEVELS = [
         "statistics",
         "card",
         "verify",
+        "meta",
     },
     {"training", "eval"},
 ]

@@ -1,0 +1,123 @@
+"""The wall around the edit surface: which edits of prompts are refused, and why. No edit is ever executed."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from jinja2 import TemplateError, meta, nodes
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from autodata.domains.role_words import speaks_of_solvers
+from autodata.meta.genome import Genome, check_shape
+from autodata.prompts import CONTROL
+
+_GROWTH = 2.0  # times the baseline's length
+_SLACK = 500  # characters more, for short prompts
+_QUOTED_WORDS = 10  # in a row, of a document that edits are measured on
+# What makes a template more than text with slots. A mutant may keep what the baseline has, and add none of it.
+_ACTIVE = (nodes.For, nodes.Call, nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends, nodes.Macro,
+           nodes.CallBlock, nodes.Assign, nodes.AssignBlock, nodes.BinExpr, nodes.Filter,
+           nodes.FilterBlock)  # fmt: skip
+_ENVIRONMENT = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+_ENVIRONMENT.filters["seal"] = lambda text, name: text
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True)
+class Wall:
+    """What edits are held against: the baseline, documents that they must not quote, names they must not know."""
+
+    baseline: Genome
+    held_out: frozenset[str]  # runs of words of the validation and test documents
+    names: tuple[str, ...]  # of the models
+
+    def check(self, parent: Genome, child: Genome) -> list[str]:
+        """Every reason to refuse; empty for an edit that may be tried."""
+        if child.hash == parent.hash:
+            return ["nothing is changed"]
+        if strangers := set(child.prompts) - set(self.baseline.prompts):
+            return [f"{min(strangers)} is not a prompt that may be changed"]
+        faults = [f"{name}: {fault}" for name, text in child.prompts.items() for fault in self._check_text(name, text)]
+        if (child.shape is None) != (self.baseline.shape is None):
+            faults.append("the domain's rubrics have no shape" if child.shape else "the shape of rubrics is gone")
+        return faults + (check_shape(child.shape) if child.shape else [])
+
+    def _check_text(self, name: str, text: str) -> Iterator[str]:
+        own = self.baseline.prompts[name]
+        if text == own:
+            return
+        try:
+            before, after = _read(own), _read(text)
+        except TemplateError as error:
+            yield f"not a template ({str(error)[:100]})"
+            return
+        yield from _compare(before, after)
+        if len(text) > _GROWTH * len(own) + _SLACK:
+            yield f"{len(text)} characters, more than {_GROWTH:g} times the baseline's {len(own)}"
+        if named := [n for n in self.names if n.lower() in text.lower() and n.lower() not in own.lower()]:
+            yield f"names a model ({named[0]})"
+        if speaks_of_solvers(text) and not speaks_of_solvers(own):
+            yield "addresses the solvers"
+        if self.held_out & set(word_runs(text)) - set(word_runs(own)):
+            yield f"quotes {_QUOTED_WORDS} words in a row of a document that edits are measured on"
+
+
+@dataclass(frozen=True)
+class _Template:
+    """What counts in a template, beside its words."""
+
+    slots: set[str]
+    blocks: set[str]
+    active: Counter[str]  # how often: a loop in itself would multiply
+    control: set[str]
+
+
+def _read(text: str) -> _Template:
+    """Raises TemplateError."""
+    tree = _ENVIRONMENT.parse(text)
+    active = Counter(_describe(node) for node in tree.find_all(_ACTIVE))
+    blocks = {block.name for block in tree.find_all(nodes.Block)}
+    return _Template(_find_slots(tree), blocks, active, {found[0] for found in CONTROL.finditer(text)})
+
+
+def _find_slots(tree: nodes.Template) -> set[str]:
+    """Names and the fields of them that are used, `candidate.context` apart from `candidate`."""
+    return {*meta.find_undeclared_variables(tree), *(repr(node) for node in tree.find_all(nodes.Getattr))}
+
+
+def _describe(node: nodes.Node) -> str:
+    """A loop without its body, whose words may change; everything else whole."""
+    return f"for {node.target!r} in {node.iter!r}" if isinstance(node, nodes.For) else repr(node)
+
+
+def _compare(before: _Template, after: _Template) -> Iterator[str]:
+    if dropped := before.slots - after.slots:
+        yield f"drops the placeholder {_shorten(min(dropped))}"
+    if unknown := after.slots - before.slots:
+        yield f"has an unknown placeholder {_shorten(min(unknown))}"
+    if after.control - before.control:
+        yield "has what models read as control tokens"
+    if before.blocks != after.blocks:
+        yield "changes the blocks of the template"
+    if added := after.active - before.active:
+        yield f"adds what is more than text: {_shorten(min(added))}"
+    if unsealed := [a for a in before.active - after.active if "'seal'" in a]:
+        yield f"takes away what keeps material apart from instructions: {_shorten(min(unsealed))}"
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 100 else f"{text[:100]}…"
+
+
+def word_runs(text: str) -> Iterator[str]:
+    """Every run of ten words."""
+    words = [word.lower() for word in _WORD.findall(text)]
+    for start in range(len(words) - _QUOTED_WORDS + 1):
+        yield " ".join(words[start : start + _QUOTED_WORDS])
+
+
+def make_wall(baseline: Genome, documents: Sequence[str], models: Mapping[str, str]) -> Wall:
+    """`documents` are those that edits are measured on; `models` the names by endpoint."""
+    names = tuple(sorted({part for name in models.values() for part in (name, name.rpartition("/")[2]) if part}))
+    return Wall(baseline, frozenset(run for text in documents for run in word_runs(text)), names)
