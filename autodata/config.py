@@ -16,11 +16,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from autodata.corpus_recipes import DownloadRecipe, IngestRecipe
 from autodata.evaluation_recipes import EvalRecipe, QuestionTypesRecipe, TableRecipe
+from autodata.meta_recipes import MetaRecipe
 from autodata.recipes import DatasetRecipe, GenerateRecipe, GrpoRecipe, JudgeAuditRecipe
 
 REPO = Path(__file__).resolve().parent.parent
 R = TypeVar("R")
-# By how the name of a recipe file begins.
+# By how the name of a recipe file begins, or that of its folder.
 SCHEMAS = {
     "download": DownloadRecipe,
     "ingest": IngestRecipe,
@@ -32,6 +33,7 @@ SCHEMAS = {
     "judge_audit": JudgeAuditRecipe,
     "question": QuestionTypesRecipe,
     "table": TableRecipe,
+    "meta": MetaRecipe,
 }
 
 
@@ -81,10 +83,11 @@ def semantic_hash(recipe: object) -> str:
 
 
 def schema_for(path: str) -> type:
-    """The schema that a recipe's file name selects: `generate_cot.yaml` → GenerateRecipe."""
-    for name, schema in SCHEMAS.items():
-        if Path(path).stem.startswith(name):
-            return schema
+    """The schema that a recipe's name selects, or its folder's: `generate_cot.yaml` → GenerateRecipe."""
+    for own in (Path(path).stem, Path(path).resolve().parent.name):
+        for name, schema in SCHEMAS.items():
+            if own.startswith(name):
+                return schema
     raise RecipeError(f"{path}: a recipe's name begins with one of {', '.join(SCHEMAS)}")
 
 

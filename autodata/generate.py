@@ -6,7 +6,6 @@ python -m autodata.generate recipes/demo/generate.yaml [key=value …]
 import asyncio
 import json
 import logging
-import signal
 import sys
 import time
 from collections.abc import Collection
@@ -16,6 +15,7 @@ from autodata import store
 from autodata.config import RecipeError, load
 from autodata.corpora.files import Corpus, DocumentsError, group_documents, read_corpus
 from autodata.domains import base
+from autodata.draining import finish
 from autodata.generation import ORCHESTRATORS, TRAJECTORIES, Generation, Stopped
 from autodata.harness import BASELINES
 from autodata.journal import Journal, JournalError
@@ -23,45 +23,13 @@ from autodata.llm import Client, EndpointError
 from autodata.progress import Progress
 from autodata.prompts import PromptError
 from autodata.recipes import GenerateRecipe
-from autodata.servers import RunningServer, ServerError, running, watch
+from autodata.servers import ServerError, running
 from autodata.store import Run, RunError
 from autodata.summary import describe, summarize
 from autodata.types import Role
 
 PROBLEMS = (RecipeError, RunError, DocumentsError, JournalError, ServerError, EndpointError, PromptError,
             Stopped)  # fmt: skip
-
-
-async def _run_with_servers(generation: Generation, servers: list[RunningServer], progress: Progress) -> None:
-    """The work, ended early by a dead server."""
-    work = asyncio.create_task(generation.finish_all(progress))
-    guard = asyncio.create_task(watch(servers))
-    _drain_on_signal(generation.client, work)
-    try:
-        done, _ = await asyncio.wait({work, guard}, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in (work, guard):
-            task.cancel()
-        await asyncio.gather(work, guard, return_exceptions=True)
-        await generation.client.close()
-
-
-def _drain_on_signal(client: Client, work: asyncio.Task[None]) -> None:
-    def stop() -> None:
-        if client.draining:
-            work.cancel()
-            return
-        client.draining = True
-        print(
-            "\nstopping: calls under way are finished and kept (again: stop at once)",
-            file=sys.stderr,
-        )
-
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(name, stop)
 
 
 def generate(recipe: GenerateRecipe, run: Run, corpus: Corpus) -> bool:
@@ -81,7 +49,7 @@ def generate(recipe: GenerateRecipe, run: Run, corpus: Corpus) -> bool:
             Progress(run, generation.total) as progress,
         ):
             working = time.monotonic()
-            asyncio.run(_run_with_servers(generation, servers, progress))
+            asyncio.run(finish(generation.finish_all(progress), client, servers))
             facts = _measure(client, time.monotonic() - working, time.monotonic() - start)
     finally:
         journal.close()

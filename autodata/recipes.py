@@ -91,6 +91,8 @@ class Models:
     weak_solver: RoleConfig | None = None
     strong_solver: RoleConfig | None = None
     judge: RoleConfig | None = None
+    analyser: RoleConfig | None = None  # of meta-optimisation, as the next one
+    editor: RoleConfig | None = None
 
 
 @dataclass

@@ -18,6 +18,8 @@ class Role(StrEnum):
     WEAK_SOLVER = "weak_solver"
     STRONG_SOLVER = "strong_solver"
     JUDGE = "judge"
+    ANALYSER = "analyser"  # of meta-optimisation, as the next one
+    EDITOR = "editor"
 
 
 class Outcome(StrEnum):

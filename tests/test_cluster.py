@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -387,3 +388,12 @@ def test_a_policy_that_does_not_exist_names_the_log(tmp_path):
 
 if __name__ == "__main__":
     GOLDEN.write_text(describe_paper())
+
+
+def test_the_jobs_of_evaluation_and_of_meta_optimisation_can_be_seen_first():
+    for script, recipe in (("eval.sh", "recipes/cs/eval_base.yaml"), ("meta.sh", "recipes/meta/cs.yaml")):
+        done = subprocess.run(["bash", f"slurm/{script}", "--dry-run", recipe, "recipes/models/paper.yaml"], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+        assert done.returncode == 0, done.stdout
+        assert "--gpus-per-node=8" in done.stdout
+        assert "kimi" in done.stdout

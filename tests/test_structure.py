@@ -10,9 +10,11 @@ import pytest
 from autodata.config import SCHEMAS, explain, load, schema_for
 
 REPO = Path(__file__).parent.parent
-RECIPES = sorted(p for p in (REPO / "recipes").rglob("*.yaml") if any(p.stem.startswith(s) for s in SCHEMAS))
+RECIPES = sorted(p for p in (REPO / "recipes").rglob("*.yaml")
+                 if any(name.startswith(s) for s in SCHEMAS for name in (p.stem, p.parent.name)))  # fmt: skip
 # The domains' recipes leave open who serves the roles; each file of recipes/models must do.
-NEED_MODELS, CALLS_MODELS = ("cs", "legal", "science", "judge_audit"), ("generate", "judge_audit")
+NEED_MODELS = ("cs", "legal", "science", "judge_audit", "meta")
+CALLS_MODELS = ("generate", "judge_audit", "cs")  # recipes/meta has cs*.yaml
 NAMES = [f"models.endpoints.{size}_model.model=m" for size in ("small", "large")]
 MODELS = [[f"recipes/models/{name}.yaml"] for name in ("laptop", "one_gpu", "one_node", "paper")]
 MODELS += [["recipes/models/api.yaml", *NAMES]]
@@ -29,12 +31,13 @@ LEVELS = [
         "training_recipes",
         "recipes",
         "evaluation_recipes",
+        "meta_recipes",
         "ledger",
     },
     {"config"},
     {"request"},
     {"llm", "congestion", "leases", "journal", "store", "servers", "progress", "summary"},
-    {"agents"},
+    {"agents", "draining"},
     {"domains"},
     {"harness"},
     {"orchestrator", "cot_self_instruct"},

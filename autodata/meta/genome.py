@@ -56,12 +56,12 @@ def write(genome: Genome, folder: Path) -> None:
         (folder / SHAPE_FILE).write_text(yaml.safe_dump(shape, sort_keys=False), encoding="utf-8")
 
 
-def configure(config: DomainConfig, genome: Genome, folder: Path) -> DomainConfig:
-    """The domain with the prompts that were written to `folder`, and the genome's shape."""
+def configure(config: DomainConfig, genome: Genome, folder: Path | None) -> DomainConfig:
+    """The domain with the prompts that were written to `folder` (None: its own), and the genome's shape."""
+    config = replace(config, prompts=str(folder)) if folder else config
     if genome.shape is None:
-        return replace(config, prompts=str(folder))
-    shapes = {**config.rubric_shapes, EVOLVED: genome.shape}
-    return replace(config, prompts=str(folder), rubric_shape=EVOLVED, rubric_shapes=shapes)
+        return config
+    return replace(config, rubric_shape=EVOLVED, rubric_shapes={**config.rubric_shapes, EVOLVED: genome.shape})
 
 
 # What no shape may leave, however it is evolved: a rubric of one line, or of unbounded weights, is no rubric.

@@ -1,0 +1,79 @@
+"""What a member is worth: the loop on documents, judged by rules and checks that no edit can reach."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autodata.agents import gather_all
+from autodata.domains import base
+from autodata.domains.base import Inconclusive, JudgeFailed
+from autodata.generation import ORCHESTRATORS
+from autodata.harness import Harness
+from autodata.llm import Client
+from autodata.meta.genome import Genome, configure, write
+from autodata.meta_recipes import MetaRecipe
+from autodata.types import Document, Trajectory
+
+_DRAWS = 1_000_003  # apart from the seeds of any other draw
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One member on one document under one seed. `passed` is None where judging failed: that is no failure."""
+
+    member: int
+    document: str
+    draw: int
+    passed: bool | None
+    failures: tuple[str, ...]  # of its rounds
+    tokens: int
+
+
+class Evaluator:
+    """Runs the loop with a member's prompts. Solvers, judge, thresholds and the last quality check are the baseline's.
+
+    A document that a member skips has not passed: leaving out the hard ones is no improvement.
+    """
+
+    def __init__(self, recipe: MetaRecipe, client: Client, folder: Path):
+        self._recipe = recipe
+        self._client = client
+        self._folder = folder
+        self._slots = asyncio.Semaphore(recipe.documents_in_flight)
+
+    async def try_all(
+        self, member: int, genome: Genome, documents: Sequence[Document], draw: int
+    ) -> list[tuple[Trial, Trajectory | None]]:
+        """Every document once. Raises PromptError for prompts that do not render, EndpointError, Draining."""
+        return await gather_all([self._try(member, genome, document, draw) for document in documents])
+
+    async def _try(
+        self, member: int, genome: Genome, document: Document, draw: int
+    ) -> tuple[Trial, Trajectory | None]:
+        seed = self._recipe.seed * _DRAWS + draw
+        async with self._slots:
+            harness = Harness(self._load(genome, seed), document, "agentic")
+            try:
+                trajectory = await ORCHESTRATORS[self._recipe.orchestrator](harness)
+                passed = await self._is_sound(genome, document, trajectory, seed)
+            except (JudgeFailed, Inconclusive):
+                return Trial(member, document.id, draw, None, (), harness.spent), None
+        failures = tuple(str(r.verdict.failure) for r in trajectory.rounds if r.verdict.failure)
+        return Trial(member, document.id, draw, passed, failures, harness.spent), trajectory
+
+    async def _is_sound(self, genome: Genome, document: Document, trajectory: Trajectory, seed: int) -> bool:
+        """Accepted by the rule, and by the baseline's own quality check: a lenient verifier gains nothing."""
+        accepted = trajectory.accepted
+        if accepted is None or accepted.candidate is None:
+            return False
+        config = configure(self._recipe.domain, genome, None)  # the member's shape, nobody's prompts but the domain's
+        judge = base.load(config, self._client, seed).for_document({})
+        quality = await judge.check_quality(await judge.prepare(document), accepted.candidate, 1)
+        return quality.passed
+
+    def _load(self, genome: Genome, seed: int) -> base.Domain:
+        folder = self._folder / genome.hash
+        if not folder.exists():
+            write(genome, folder)
+        return base.load(configure(self._recipe.domain, genome, folder), self._client, seed)

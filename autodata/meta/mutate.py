@@ -1,0 +1,146 @@
+"""From failed trajectories to an edit: an analyser finds the causes, an editor acts on them (paper Sec. 4)."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from autodata.agents import Agents, make_object
+from autodata.llm import Client
+from autodata.meta.genome import Genome
+from autodata.parsing import ParseError, read_text
+from autodata.prompts import PromptSet
+from autodata.request import Request, attempt_seed
+from autodata.rubric import Bounds, Shape
+from autodata.types import Attempt, Role, Round, Trajectory
+
+_PROMPTS = Path(__file__).parent / "prompts"
+_MAX_TEXT, _MAX_EDITS = 20_000, 20
+_MORE_TOLERATED = 5  # criteria beyond those that are asked for
+_ANALYSIS = make_object({"analysis": {"type": "string", "minLength": 1}})
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A genome and what its author expects of it."""
+
+    genome: Genome
+    hypothesis: str
+
+
+class Author:
+    """The analyser and the editor; both see documents and answers as sealed material."""
+
+    def __init__(self, client: Client, seed: int, asks: int, shown_chars: int):
+        self._prompts = PromptSet(_PROMPTS)
+        self._agents = Agents(client, self._prompts)
+        self._seed, self._asks, self._shown_chars = seed, asks, shown_chars
+
+    @property
+    def spent(self) -> int:
+        """Tokens read and written."""
+        return sum(self._agents.spent.values())
+
+    async def analyse(self, iteration: int, trajectories: Sequence[Trajectory], history: str) -> str:
+        """The root causes. Raises ParseError when no reply could be read."""
+        failures = Counter(str(r.verdict.failure) for t in trajectories for r in t.rounds if r.verdict.failure)
+        slots = {"failures": dict(failures.most_common()), "history": history,
+                 "trajectories": tell(trajectories, self._shown_chars)}  # fmt: skip
+        request = Request(Role.ANALYSER, self._prompts.render("analyser", slots),
+                          self._seed_for(iteration, Role.ANALYSER), schema=_ANALYSIS)  # fmt: skip
+        return await self._agents.ask_until_read(request, lambda r: read_text(r, "analysis", _MAX_TEXT), self._asks)
+
+    async def edit(self, iteration: int, parent: Genome, analysis: str, history: str) -> Edit:
+        """A mutant, whatever it is: the wall decides whether it may be tried. Raises ParseError."""
+        shape = json.dumps(describe_shape(parent.shape)) if parent.shape else ""
+        slots = {"analysis": analysis, "history": history, "prompts": parent.prompts, "shape": shape}
+        request = Request(Role.EDITOR, self._prompts.render("editor", slots), self._seed_for(iteration, Role.EDITOR),
+                          schema=edit_schema(parent))  # fmt: skip
+        return await self._agents.ask_until_read(request, lambda record: read_edit(record, parent), self._asks)
+
+    def _seed_for(self, iteration: int, role: Role) -> int:
+        return attempt_seed(self._seed, f"iteration {iteration}", 0, role, 0)
+
+
+def tell(trajectories: Sequence[Trajectory], at_most: int) -> str:
+    """Whole exchanges, round by round, an equal share of the room for each document; the last rounds are kept."""
+    room = at_most // max(1, len(trajectories))
+    return "\n\n".join(f"Document {i}\n{_tell(t)[-room:]}" for i, t in enumerate(trajectories, 1))
+
+
+def _tell(trajectory: Trajectory) -> str:
+    return "\n".join(_tell_round(made) for made in trajectory.rounds)
+
+
+def _tell_round(made: Round) -> str:
+    lines = [f"Round {made.number}: {made.verdict.failure or 'accepted'}. {made.verdict.reason}"]
+    if made.candidate:
+        lines += [f"Question: {made.candidate.question}", f"Context: {made.candidate.context}"]
+        lines += [f"Criterion ({c.weight:+d}): {c.text}" for c in made.candidate.rubric]
+    if made.quality and not made.quality.passed:
+        lines.append(f"Quality check: {made.quality.reason}")
+    for who, attempts in (("weak", made.weak), ("strong", made.strong)):
+        lines += [_tell_attempt(who, attempt) for attempt in attempts]
+    return "\n".join(lines)
+
+
+def _tell_attempt(who: str, attempt: Attempt) -> str:
+    score = "not judged" if attempt.judgement.score is None else f"{attempt.judgement.score:.2f}"
+    return (
+        f"Answer of the {who} solver, score {score}: {attempt.answer or attempt.outcome}\n{attempt.judgement.reason}"
+    )
+
+
+def describe_shape(shape: Shape) -> dict[str, object]:
+    return {**asdict(shape.asked), "weight_at_most": shape.weight_at_most}
+
+
+def edit_schema(parent: Genome) -> dict[str, object]:
+    """Search and replace, and the shape where there is one."""
+    text = {"type": "string"}
+    edit = make_object({"prompt": {"enum": list(parent.prompts)}, "find": text, "replace": text})
+    fields: dict[str, dict[str, object]] = {
+        "hypothesis": text,
+        "edits": {"type": "array", "items": edit, "maxItems": _MAX_EDITS},
+    }
+    schema = make_object(fields)
+    if parent.shape:
+        pair = {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2}
+        shape = make_object({**dict.fromkeys(("items", "positive", "negative"), pair),
+                             "weight_at_most": {"type": "integer"}})  # fmt: skip
+        schema["properties"] = {**fields, "shape": shape}  # not required
+    return schema
+
+
+def read_edit(record: Mapping[str, object], parent: Genome) -> Edit:
+    """The parent with the edits made. Raises ParseError for an edit that cannot be made; nothing is guessed."""
+    edits, prompts = record.get("edits", []), dict(parent.prompts)
+    if not isinstance(edits, list) or len(edits) > _MAX_EDITS:
+        raise ParseError(f"`edits` is not a list of at most {_MAX_EDITS}")
+    for edit in edits:
+        name, find, new = (edit.get(k) if isinstance(edit, dict) else None for k in ("prompt", "find", "replace"))
+        if not isinstance(name, str) or not isinstance(find, str) or not isinstance(new, str) or name not in prompts:
+            raise ParseError("an edit names no prompt, or has no `find` and `replace`")
+        if prompts[name].count(find) != 1 or not find:
+            raise ParseError(f"`find` stands {prompts[name].count(find)} times in {name}, not once: {find[:80]!r}")
+        prompts[name] = prompts[name].replace(find, new)
+    hypothesis = read_text(record, "hypothesis", _MAX_TEXT)
+    return Edit(Genome(prompts, _read_shape(record.get("shape"), parent.shape)), hypothesis)
+
+
+def _read_shape(found: object, own: Shape | None) -> Shape | None:
+    """The shape that was asked for; a quality check tolerates a few criteria more."""
+    if found is None or own is None:
+        return own
+    if not isinstance(found, Mapping):
+        raise ParseError("`shape` is not an object")
+    asked, weight = describe_shape(own) | dict(found), found.get("weight_at_most", own.weight_at_most)
+    pairs = [asked[name] for name in ("items", "positive", "negative")]
+    if not all(isinstance(p, list) and len(p) == 2 and all(type(n) is int for n in p) for p in pairs):
+        raise ParseError("`shape` has a bound that is not two integers")
+    if type(weight) is not int:
+        raise ParseError("`shape` has a weight that is no integer")
+    items, positive, negative = (list(pair) for pair in pairs)
+    tolerated = Bounds([items[0], items[1] + _MORE_TOLERATED], [positive[0], positive[1] + _MORE_TOLERATED], negative)
+    return Shape(Bounds(items, positive, negative), tolerated, weight)

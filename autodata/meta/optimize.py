@@ -1,0 +1,171 @@
+"""Evolve the data scientist's own prompts (paper Sec. 4). The same command again resumes.
+
+python -m autodata.meta.optimize recipes/meta/cs.yaml recipes/models/api.yaml [key=value …]
+python -m autodata.meta.optimize --dry-run …                 # what it would ask at most, and no call
+
+The best prompt set is one override away: python -m autodata.generate … domain.prompts=<run>/best
+"""
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from autodata import store
+from autodata.config import RecipeError, load
+from autodata.corpora.files import DocumentsError
+from autodata.domains import base
+from autodata.draining import finish
+from autodata.generation import ORCHESTRATORS
+from autodata.journal import Journal, JournalError
+from autodata.llm import Client, EndpointError
+from autodata.meta import genome
+from autodata.meta.evaluate import Trial
+from autodata.meta.search import ITERATIONS, Search
+from autodata.meta.splits import Splits, split
+from autodata.meta_recipes import MetaRecipe
+from autodata.prompts import PromptError
+from autodata.servers import ServerError, running
+from autodata.store import Run, RunError
+from autodata.types import Role
+
+RESULTS, BEST = "results.json", "best"
+PROBLEMS = (RecipeError, RunError, DocumentsError, JournalError, ServerError, EndpointError, PromptError)
+_CHOICES = {"parents": ("boltzmann", "uniform", "baseline"), "mutation": ("edit", "none"),
+            "orchestrator": tuple(ORCHESTRATORS)}  # fmt: skip
+
+
+def estimate(recipe: MetaRecipe) -> str:
+    """How many documents are tried, and how many calls that is at most."""
+    validation, config = recipe.splits.validation, recipe.domain
+    looks = 1 if recipe.acceptance.rule == "strict" else recipe.acceptance.draws
+    each = recipe.minibatch + 2 * validation * looks
+    fixed = validation * recipe.baseline_draws + 2 * recipe.splits.test * recipe.test_draws
+    per_round = config.challengers + 1 + 2 * (config.weak_attempts + config.strong_attempts)
+    least = fixed + recipe.iterations * (recipe.minibatch + 2 * min(8, validation))
+    most = fixed + recipe.iterations * each
+    return (f"{recipe.iterations} iterations: {least} to {most} documents are tried, each in at most "
+            f"{config.max_rounds} rounds of about {per_round} calls: at most {most * config.max_rounds * per_round} "
+            "calls, and two per iteration for analysis and edit")  # fmt: skip
+
+
+async def optimize(search: Search) -> None:
+    """Every iteration, then the test documents, which nothing has seen: once, for the baseline and the best."""
+    await search.run_all()
+    genome.write(search.population.best().genome, search.run.path(BEST))
+    if search.client.draining:
+        return
+    results = await _score(search)
+    search.run.write(RESULTS, json.dumps(results, indent=2) + "\n")
+    search.run.finish([RESULTS, ITERATIONS], counts=dict(search.client.counts), evaluator=hash_evaluator(search))
+
+
+async def _score(search: Search) -> dict[str, Any]:
+    baseline, best = search.population.members[0], search.population.best()
+    scored = {}
+    for name, member in (("baseline", baseline), ("best", best)):
+        trials = await search.try_test(member)
+        measured = [trial.passed for trial in trials if trial.passed is not None]
+        scored[name] = {"member": member.id, "validation": member.rate, "validation_trials": member.tried,
+                        "test": sum(measured) / len(measured) if measured else None, "test_trials": len(measured),
+                        "failures": count_failures(trials)}  # fmt: skip
+    accepted = [line for line in search.lines if line["outcome"] == "accept"]
+    return {"iterations": len(search.lines) - 1, "accepted": len(accepted), **scored,
+            "optimism": _subtract(scored["best"]["validation"], scored["best"]["test"]),
+            "gain_on_test": _subtract(scored["best"]["test"], scored["baseline"]["test"])}  # fmt: skip
+
+
+def count_failures(trials: Sequence[Trial]) -> dict[str, int]:
+    """How often rounds failed, by kind."""
+    kinds = [failure for trial in trials for failure in trial.failures]
+    return {kind: kinds.count(kind) for kind in sorted(set(kinds))}
+
+
+def _subtract(first: float | None, second: float | None) -> float | None:
+    return None if first is None or second is None else first - second
+
+
+def hash_evaluator(search: Search) -> str:
+    """Everything that decides what passes and that no edit may reach: prompts of the domain and its thresholds."""
+    folders = " ".join(store.hash_path(folder) for folder in base.prompt_folders(search.recipe.domain))
+    return store.digest(f"{folders} {search.recipe.domain}".encode())
+
+
+def run_recipe(recipe: MetaRecipe, run: Run, documents: Splits) -> None:
+    """Raises PROBLEMS; RunError too when the evaluator changed under the run."""
+    run.start()
+    journal = Journal(run.path("journal.sqlite"))
+    try:
+        client = Client(recipe.models, journal)
+        search = Search(run, recipe, client, documents)
+        before = hash_evaluator(search)
+        with running(recipe.models, Role, run.folder) as servers:
+            asyncio.run(finish(optimize(search), client, servers))
+        if hash_evaluator(search) != before:
+            raise RunError("the domain's prompts or thresholds changed while this run was going on, so its numbers "
+                           "mix two evaluators; start again in another folder")  # fmt: skip
+    finally:
+        journal.close()
+
+
+def describe(run: Run) -> str:
+    """What a finished run found."""
+    results = json.loads(run.path(RESULTS).read_text(encoding="utf-8"))
+    before, best = results["baseline"], results["best"]
+    return (f"{results['iterations']} iterations, {results['accepted']} mutants accepted; the best is "
+            f"{best['member']}\nvalidation {_show(before['validation'])} → {_show(best['validation'])}, test, which "
+            f"nothing was chosen on, {_show(before['test'])} → {_show(best['test'])}\nuse it with "
+            f"domain.prompts={run.folder / BEST}")  # fmt: skip
+
+
+def _show(rate: float | None) -> str:
+    return "–" if rate is None else f"{100 * rate:.1f} %"
+
+
+def _check(recipe: MetaRecipe) -> None:
+    """Raise RecipeError for a value that no schema can refuse."""
+    for key, known in _CHOICES.items():
+        if getattr(recipe, key) not in known:
+            raise RecipeError(f"{key}={getattr(recipe, key)}: choose one of {', '.join(known)}")
+    if recipe.acceptance.rule not in ("paired", "strict"):
+        raise RecipeError(f"acceptance.rule={recipe.acceptance.rule}: choose one of paired, strict")
+    for role in ("analyser", "editor") if recipe.mutation == "edit" else ():
+        if getattr(recipe.models, role) is None:
+            raise RecipeError(f"models.{role}: name the endpoint that plays it")
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    arguments = [a for a in sys.argv[1:] if a != "--dry-run"]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(__doc__)
+        return
+    try:
+        recipe = load(MetaRecipe, arguments)
+        _check(recipe)
+        documents = split(recipe)
+        print(estimate(recipe))
+        if "--dry-run" in sys.argv:
+            return
+        store.identify_weights(recipe.models)
+        _run(recipe, documents)
+    except PROBLEMS as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+def _run(recipe: MetaRecipe, documents: Splits) -> None:
+    texts = [[d.id, d.text] for of in (documents.training, documents.validation, documents.test) for d in of]
+    prompts = " ".join(store.hash_path(folder) for folder in base.prompt_folders(recipe.domain))
+    inputs = {"corpus": store.digest(json.dumps(texts).encode()), "prompts": prompts}
+    with Run(recipe.run, "meta", recipe, inputs) as run:
+        if not run.is_finished:
+            run_recipe(recipe, run, documents)
+        if not run.is_finished:
+            raise SystemExit(f"{run.folder}: not complete; run the same command again to go on")
+        print(describe(run))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""The members, what is known of each, and which of them becomes a parent."""
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from math import exp
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from autodata.meta import genome as genomes
+from autodata.meta.evaluate import Trial
+from autodata.meta.gate import shrink
+from autodata.meta.genome import Genome
+from autodata.meta_recipes import MetaRecipe
+from autodata.store import Run, RunError
+
+MEMBERS = "members"
+_BASELINE = 0
+
+
+@dataclass
+class Member:
+    """A prompt set, where it comes from, and its validation trials so far."""
+
+    id: int  # the iteration that made it; 0 is the baseline
+    parent: int | None
+    genome: Genome
+    hypothesis: str = ""  # the editor's
+    analysis: str = ""  # the analyser's, of its parent
+    passed: int = 0
+    tried: int = 0
+
+    @property
+    def rate(self) -> float | None:
+        """The running average of its pass rate on validation documents (paper Sec. 4)."""
+        return self.passed / self.tried if self.tried else None
+
+
+_MEMBER = TypeAdapter(Member)
+
+
+@dataclass
+class Population:
+    """All accepted members. Rates are shrunk towards the baseline's, so that luck is no merit."""
+
+    recipe: MetaRecipe
+    members: dict[int, Member] = field(default_factory=dict)
+
+    def count(self, trials: Sequence[Trial]) -> None:
+        """Add validation trials to the running averages of members; unmeasured ones count nowhere."""
+        for trial in trials:
+            member = self.members.get(trial.member)
+            if member and trial.passed is not None:
+                member.tried += 1
+                member.passed += trial.passed
+
+    def score(self, member: Member) -> float:
+        """Its shrunk pass rate."""
+        prior = self.members[_BASELINE].rate or 0.0
+        return shrink(member.passed, member.tried, prior, self.recipe.prior_weight)
+
+    def weigh(self) -> dict[int, float]:
+        """The chance of each member to be drawn as a parent: p ∝ exp(score / T) (paper Sec. 4)."""
+        if self.recipe.parents == "baseline":
+            return {_BASELINE: 1.0}
+        if self.recipe.parents == "uniform":
+            return dict.fromkeys(self.members, 1 / len(self.members))
+        scores = {id: self.score(member) for id, member in self.members.items()}
+        highest = max(scores.values())
+        weights = {id: exp((score - highest) / self.recipe.temperature) for id, score in scores.items()}
+        total = sum(weights.values())
+        return {id: weight / total for id, weight in weights.items()}
+
+    def draw(self, seed: int) -> int:
+        """A parent; the same for the same population and seed."""
+        chances = self.weigh()
+        return random.Random(seed).choices(list(chances), list(chances.values()))[0]
+
+    def best(self) -> Member:
+        """The highest shrunk rate; of equals the earliest."""
+        return max(self.members.values(), key=lambda member: (self.score(member), -member.id))
+
+
+def save(run: Run, member: Member, parent: Genome | None) -> None:
+    """Its folder: prompts as `domain.prompts` takes them, the diff to its parent, and what it was meant to do."""
+    folder = run.path(f"{MEMBERS}/{member.id:03d}")
+    genomes.write(member.genome, folder)
+    run.write(f"{MEMBERS}/{member.id:03d}/diff.patch", genomes.diff(parent, member.genome) + "\n" if parent else "")
+    run.write(f"{MEMBERS}/{member.id:03d}/member.json", json.dumps(asdict(member), indent=2) + "\n")
+
+
+def read(run: Run, recipe: MetaRecipe, ids: Sequence[int]) -> Population:
+    """The members that were accepted, without their trials. Raises RunError."""
+    found = Population(recipe)
+    for id in ids:
+        member = _read_member(run.path(f"{MEMBERS}/{id:03d}/member.json"))
+        member.passed = member.tried = 0
+        found.members[id] = member
+    return found
+
+
+def _read_member(path: Path) -> Member:
+    try:
+        return _MEMBER.validate_json(path.read_bytes())
+    except (ValueError, OSError) as error:
+        raise RunError(f"{path}: not a member of a population ({str(error)[:100]})") from None
