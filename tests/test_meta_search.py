@@ -1,11 +1,17 @@
 """Meta-optimisation end to end against a scripted world in which prompt features have known effects."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 
-from autodata.meta import optimize
+from autodata.meta import ablate, optimize
+from autodata.meta.ablate import leave_out
+from autodata.meta.genome import Genome
+from autodata.meta.mutate import read_edit
+from autodata.meta.population import Member, Population
+from autodata.meta_recipes import MetaRecipe
 from eval.figures import ITERATIONS
 from tests.fake_server import Scripted, completion, fake_server
 from tests.fake_world import quality
@@ -64,6 +70,8 @@ def test_planted_improvements_are_found_and_the_best_is_there_to_use(tmp_path, m
     assert "+- Ask what only this paper shows." in (folder / "diff.patch").read_text()
     assert json.loads((folder / "member.json").read_text())["hypothesis"] == good["hypothesis"]
     assert f"domain.prompts={tmp_path}/run/best" in shown
+    assert "+- Ask what only this paper shows." in (tmp_path / "run" / "best" / "diff.patch").read_text()
+    assert (tmp_path / "run" / "lineage.png").read_bytes().startswith(b"\x89PNG")
 
 
 def small(folder: Path, url: str, *more: str) -> list[str]:
@@ -191,3 +199,50 @@ def test_a_population_of_another_baseline_is_refused(tmp_path, monkeypatch):
         (own / "challenger.j2").write_text(text.replace("You write", "You now write"))
         with pytest.raises(SystemExit, match="was made from other inputs"):
             run(monkeypatch, *small(tmp_path, server.url, f"domain.prompts={own}"))
+
+
+def test_each_accepted_edit_can_be_left_out(tmp_path, monkeypatch, capsys):
+    """Strict, so that edits are accepted at all on so few documents."""
+    more = ("acceptance.rule=strict", "iterations=4", "iterations_in_flight=1", "splits.validation=8", "splits.test=4")
+    with fake_server(MetaWorld(0.2, (plant("Ask what only this paper shows."),))) as server:
+        run(monkeypatch, *small(tmp_path, server.url, *more))
+        capsys.readouterr()
+        monkeypatch.setattr("sys.argv", ["ablate", *small(tmp_path, server.url, *more)])
+        ablate.main()
+        calls = len(server.requests)
+        ablate.main()
+        assert len(server.requests) == calls
+    found = json.loads((tmp_path / "run" / "ablation.json").read_text())
+    accepted = {line["iteration"] for line in read_lines(tmp_path) if line["outcome"] == "accept"}
+    assert found
+    assert {worth["member"] for worth in found} <= accepted
+    assert all(worth["pairs"] == 4 or worth["lost"] is None for worth in found)
+    assert "passed only with it" in capsys.readouterr().out
+
+
+def test_an_edit_that_others_build_on_cannot_be_left_out_alone():
+    baseline = Genome({"p": "a"})
+    chain = [Member(0, None, baseline)]
+    for id, (find, new) in enumerate((("a", "b"), ("b", "bc"), ("c", "d")), 1):
+        record = {"hypothesis": "h", "edits": [{"prompt": "p", "find": find, "replace": new}]}
+        chain.append(Member(id, id - 1, read_edit(record, chain[-1].genome).genome, edit=record))
+    assert chain[-1].genome.prompts["p"] == "bd"
+    assert leave_out(chain, 3).prompts["p"] == "bc"
+    assert leave_out(chain, 2) is None
+    assert leave_out(chain, 1) is None
+
+
+def test_parents_are_drawn_by_their_shrunk_rates():
+    recipe = MetaRecipe(temperature=0.1, prior_weight=10)
+    members = {0: Member(0, None, Genome({}), passed=60, tried=100), 1: Member(1, 0, Genome({}), passed=3, tried=3),
+               2: Member(2, 0, Genome({}), passed=90, tried=100)}  # fmt: skip
+    found = Population(recipe, members)
+    weights = found.weigh()
+    assert sum(weights.values()) == pytest.approx(1)
+    assert weights[2] / weights[0] == pytest.approx(math.exp((96 / 110 - 66 / 110) / 0.1))
+    assert weights[2] > weights[1] > weights[0], "three of three is less than ninety of a hundred"
+    assert found.best().id == 2
+    assert [m.id for m in found.trace(2)] == [0, 2]
+    assert {found.draw(seed) for seed in range(50)} >= {1, 2}
+    assert Population(MetaRecipe(parents="uniform"), members).weigh() == dict.fromkeys(range(3), 1 / 3)
+    assert Population(MetaRecipe(parents="baseline"), members).weigh() == {0: 1.0}

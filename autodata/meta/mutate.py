@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from autodata.agents import Agents, make_object
 from autodata.llm import Client
@@ -23,10 +24,11 @@ _ANALYSIS = make_object({"analysis": {"type": "string", "minLength": 1}})
 
 @dataclass(frozen=True)
 class Edit:
-    """A genome and what its author expects of it."""
+    """A genome, what its author expects of it, and the record that makes it of its parent."""
 
     genome: Genome
     hypothesis: str
+    record: dict[str, Any]
 
 
 class Author:
@@ -125,8 +127,8 @@ def read_edit(record: Mapping[str, object], parent: Genome) -> Edit:
         if prompts[name].count(find) != 1 or not find:
             raise ParseError(f"`find` stands {prompts[name].count(find)} times in {name}, not once: {find[:80]!r}")
         prompts[name] = prompts[name].replace(find, new)
-    hypothesis = read_text(record, "hypothesis", _MAX_TEXT)
-    return Edit(Genome(prompts, _read_shape(record.get("shape"), parent.shape)), hypothesis)
+    hypothesis, shape = read_text(record, "hypothesis", _MAX_TEXT), _read_shape(record.get("shape"), parent.shape)
+    return Edit(Genome(prompts, shape), hypothesis, dict(record))
 
 
 def _read_shape(found: object, own: Shape | None) -> Shape | None:

@@ -23,6 +23,7 @@ from autodata.journal import Journal, JournalError
 from autodata.llm import Client, EndpointError
 from autodata.meta import genome
 from autodata.meta.evaluate import Trial
+from autodata.meta.picture import draw_lineage
 from autodata.meta.search import ITERATIONS, Search
 from autodata.meta.splits import Splits, split
 from autodata.meta_recipes import MetaRecipe
@@ -31,7 +32,7 @@ from autodata.servers import ServerError, running
 from autodata.store import Run, RunError
 from autodata.types import Role
 
-RESULTS, BEST = "results.json", "best"
+RESULTS, BEST, LINEAGE = "results.json", "best", "lineage.png"
 PROBLEMS = (RecipeError, RunError, DocumentsError, JournalError, ServerError, EndpointError, PromptError)
 _CHOICES = {"parents": ("boltzmann", "uniform", "baseline"), "mutation": ("edit", "none"),
             "orchestrator": tuple(ORCHESTRATORS)}  # fmt: skip
@@ -54,7 +55,10 @@ def estimate(recipe: MetaRecipe) -> str:
 async def optimize(search: Search) -> None:
     """Every iteration, then the test documents, which nothing has seen: once, for the baseline and the best."""
     await search.run_all()
-    genome.write(search.population.best().genome, search.run.path(BEST))
+    best, baseline = search.population.best().genome, search.baseline
+    genome.write(best, search.run.path(BEST))
+    search.run.write(f"{BEST}/diff.patch", genome.diff(baseline, best) + "\n")
+    draw_lineage(search.population, search.run.path(LINEAGE))
     if search.client.draining:
         return
     results = await _score(search)
@@ -155,11 +159,16 @@ def main() -> None:
         raise SystemExit(f"error: {error}") from None
 
 
-def _run(recipe: MetaRecipe, documents: Splits) -> None:
+def open_run(recipe: MetaRecipe, documents: Splits) -> Run:
+    """The run folder, refused where it was made from other documents or prompts. Raises RunError."""
     texts = [[d.id, d.text] for of in (documents.training, documents.validation, documents.test) for d in of]
     prompts = " ".join(store.hash_path(folder) for folder in base.prompt_folders(recipe.domain))
     inputs = {"corpus": store.digest(json.dumps(texts).encode()), "prompts": prompts}
-    with Run(recipe.run, "meta", recipe, inputs) as run:
+    return Run(recipe.run, "meta", recipe, inputs)
+
+
+def _run(recipe: MetaRecipe, documents: Splits) -> None:
+    with open_run(recipe, documents) as run:
         if not run.is_finished:
             run_recipe(recipe, run, documents)
         if not run.is_finished:

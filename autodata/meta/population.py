@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from math import exp
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -29,6 +30,7 @@ class Member:
     genome: Genome
     hypothesis: str = ""  # the editor's
     analysis: str = ""  # the analyser's, of its parent
+    edit: dict[str, Any] = field(default_factory=dict)  # as the editor wrote it, to be made again without another
     passed: int = 0
     tried: int = 0
 
@@ -77,6 +79,13 @@ class Population:
         """A parent; the same for the same population and seed."""
         chances = self.weigh()
         return random.Random(seed).choices(list(chances), list(chances.values()))[0]
+
+    def trace(self, id: int) -> list[Member]:
+        """A member and its ancestors, the baseline first."""
+        chain = [self.members[id]]
+        while (parent := chain[0].parent) is not None:
+            chain.insert(0, self.members[parent])
+        return chain
 
     def best(self) -> Member:
         """The highest shrunk rate; of equals the earliest."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -61,6 +62,7 @@ class Search:
             self.population.count([Trial(**trial) for trial in line["trials"]])
         self._started = time.monotonic()
         self._taken: set[int] = set()
+        self._finished = 0  # by this process
 
     async def run_all(self) -> None:
         """The baseline, then every iteration, several at a time. Raises EndpointError, JournalError, RunError."""
@@ -149,7 +151,7 @@ class Search:
             raise Refused(f"no readable edit ({error})") from error
         if faults := self.wall.check(parent.genome, edit.genome):
             raise Refused("; ".join(faults))
-        return Member(draw.iteration, parent.id, edit.genome, edit.hypothesis, analysis)
+        return Member(draw.iteration, parent.id, edit.genome, edit.hypothesis, analysis, edit.record)
 
     async def _compare(self, draw: Draw, parent: Member, child: Member) -> tuple[str, list[Trial]]:
         """Both on the same documents and seeds, look after look. Raises Refused for prompts that do not render."""
@@ -206,6 +208,17 @@ class Search:
                 "trials": [asdict(trial) for trial in trials]}  # fmt: skip
         self.run.append(ITERATIONS, json.dumps(line).encode())
         self.lines.append(line)
+        self._show(line)
+
+    def _show(self, line: dict[str, Any]) -> None:
+        """Where the search is, and how long it will go on if it goes on like this."""
+        done, rate = len(self.lines) - 1, line["best_pass_rate"]
+        self._finished += 1
+        left = (time.monotonic() - self._started) / self._finished * (self.recipe.iterations - done)
+        best = "–" if rate is None else f"{100 * rate:.1f} %"
+        what = f"number {line['iteration']}: {line['outcome'][:100]}; best {line['best']} with {best}"
+        where = f"{done} of {self.recipe.iterations} iterations, about {left / 60:.0f} min left"
+        print(f"{where}: {what}", file=sys.stderr, flush=True)
 
     def _tell(self, seen: int) -> str:
         """What earlier iterations tried and what came of it, for analysers and editors."""
