@@ -3,8 +3,8 @@
     python -m bench.meta_search [--searches 200] [--budget 6000]
 
 The population, its choice of parents and the gates are those of autodata.meta; a trial is a coin whose chance follows
-from what is planted in a member's prompts: three edits that help (a positive-only rubric among them), one that harms and
-many that do nothing. The budget counts documents tried; every document shifts the chance of all members alike.
+from what is planted in a member's prompts: three edits that help (a positive-only rubric among them), one that harms
+and many that do nothing. The budget counts documents tried; every document shifts the chance of all members alike.
 """
 
 import argparse
