@@ -78,15 +78,7 @@ class Run:
 
     def write(self, name: str, text: str) -> None:
         """Replace a file, complete or not at all."""
-        path = self.path(name)
-        scratch = path.with_name(path.name + ".new")
-        with _naming(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with scratch.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.replace(path)
+        write_file(self.path(name), text)
 
     def append(self, name: str, line: bytes) -> None:
         """Add a line to a JSONL file, durably."""
@@ -118,6 +110,18 @@ class Run:
         raise RunError(f"{self.folder} was made from other inputs:\n" + "\n".join(lines) +
                        "\nname another folder with run=…; for generation fork=" +
                        f"{self.folder} there starts from this run's replies")  # fmt: skip
+
+
+def write_file(path: Path, text: str) -> None:
+    """Replace a file, complete or not at all. Raises RunError."""
+    scratch = path.with_name(path.name + ".new")
+    with _naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with scratch.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:

@@ -58,6 +58,7 @@ LEVELS = [
         "card",
         "verify",
         "meta",
+        "report",
     },
     {"training", "eval"},
 ]

@@ -1,0 +1,200 @@
+"""What a chart shows and where its marks lie; templates/charts.j2 draws it.
+
+A `style` is a word of style.css that gives marks their colour: `accent`, `muted`, or the name of a verdict.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from autodata.report.scale import Scale, cover
+
+# The plot inside a picture of 640 × 280 units.
+LEFT, RIGHT, TOP, BOTTOM = 52, 628, 24, 236
+_LABELS = 12  # below the axis, at most
+Number = int | float
+Table = tuple[Sequence[str], Sequence[Sequence[object]]]  # head and rows
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What every chart says in words."""
+
+    title: str
+    desc: str  # what it shows, for those who do not see it
+    x_label: str
+    y_label: str
+
+
+@dataclass(frozen=True)
+class Series:
+    """One value per column."""
+
+    name: str
+    style: str
+    values: Sequence[Number]
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of the picture."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    style: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Columns:
+    """A histogram, or with several series stacked columns."""
+
+    frame: Frame
+    labels: Sequence[object]
+    series: Sequence[Series]
+
+    @property
+    def y(self) -> Scale:
+        return cover([sum(values) for values in zip(*(s.values for s in self.series), strict=True)], BOTTOM, TOP)
+
+    @property
+    def boxes(self) -> Iterator[Box]:
+        """Every column's parts from the axis upwards."""
+        y, width = self.y, min(self._step * 0.72, 48)
+        for at, label in enumerate(self.labels):
+            below: Number = 0
+            for series in self.series:
+                value = series.values[at]
+                if value:
+                    high, low = y.at(below + value), y.at(below)
+                    yield Box(round(self._middle(at) - width / 2, 1), high, round(width, 1), round(low - high, 1),
+                              series.style, f"{label}, {series.name}: {value:,}")  # fmt: skip
+                below += value
+
+    @property
+    def ticks(self) -> list[tuple[float, object]]:
+        """Labels below the axis, not more than fit."""
+        every = -(-len(self.labels) // _LABELS)
+        return [(round(self._middle(at), 1), label) for at, label in enumerate(self.labels) if at % every == 0]
+
+    @property
+    def legend(self) -> list[tuple[str, str]]:
+        return [(s.style, s.name) for s in self.series] if len(self.series) > 1 else []
+
+    @property
+    def table(self) -> Table:
+        rows = [[label, *(s.values[at] for s in self.series)] for at, label in enumerate(self.labels)]
+        return [self.frame.x_label, *(s.name for s in self.series)], rows
+
+    @property
+    def _step(self) -> float:
+        return (RIGHT - LEFT) / max(len(self.labels), 1)
+
+    def _middle(self, at: int) -> float:
+        return LEFT + self._step * (at + 0.5)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A mark of a scatter plot; its area says how many it stands for."""
+
+    x: Number
+    y: Number
+    style: str
+    note: str
+    count: int = 1
+
+    @property
+    def radius(self) -> float:
+        return round(min(3 + (self.count - 1) ** 0.5, 14), 1)
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Points over two scores, with a region of the plane marked."""
+
+    frame: Frame
+    points: Sequence[Point]
+    region: Sequence[tuple[Number, Number]]  # corners; none: no region
+    legend: Sequence[tuple[str, str]]  # style and name
+    table: Table
+
+    x = Scale(0, 1, LEFT, RIGHT)
+    y = Scale(0, 1, BOTTOM, TOP)
+
+    @property
+    def corners(self) -> str:
+        return " ".join(f"{self.x.at(x)},{self.y.at(y)}" for x, y in self.region)
+
+
+@dataclass(frozen=True)
+class Line:
+    """Values over a common x, and where they are not known exactly the lowest and highest they can be."""
+
+    name: str
+    style: str
+    points: Sequence[tuple[Number, Number]]
+    band: Sequence[tuple[Number, Number]] = ()  # lowest and highest, one per point
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Curves, each with its band, and a mark on the x axis."""
+
+    frame: Frame
+    lines: Sequence[Line]
+    mark: tuple[Number, str] | None = None  # an x worth a line of its own, and its name
+    extra: Sequence[Number] = field(default_factory=tuple)  # values that the y axis must reach
+
+    @property
+    def x(self) -> Scale:
+        every = [x for line in self.lines for x, _ in line.points]
+        low, high = min(every, default=0), max(every, default=1)
+        return Scale(low, high if high > low else low + 1, LEFT, RIGHT)
+
+    @property
+    def y(self) -> Scale:
+        every = [y for line in self.lines for pair in (*line.points, *line.band) for y in pair[1:]]
+        return cover([*every, *self.extra], BOTTOM, TOP)
+
+    @property
+    def legend(self) -> list[tuple[str, str]]:
+        return [(line.style, line.name) for line in self.lines] if len(self.lines) > 1 else []
+
+    @property
+    def table(self) -> Table:
+        head, rows = [self.frame.x_label], [[x] for x, _ in self.lines[0].points] if self.lines else []
+        for line in self.lines:
+            head += [line.name, f"{line.name}, at least", f"{line.name}, at most"] if line.band else [line.name]
+            for at, row in enumerate(rows):
+                row += [line.points[at][1], *(line.band[at] if line.band else ())]
+        return head, rows
+
+    def path(self, line: Line) -> str:
+        return "M" + "L".join(f"{self.x.at(x)} {self.y.at(y)}" for x, y in line.points) if line.points else ""
+
+    def area(self, line: Line) -> str:
+        """The outline of a band, along its lowest values and back along its highest."""
+        xs = [x for x, _ in line.points]
+        lowest = [(x, low) for x, (low, _) in zip(xs, line.band, strict=True)]
+        highest = [(x, high) for x, (_, high) in zip(xs, line.band, strict=True)]
+        return " ".join(f"{self.x.at(x)},{self.y.at(y)}" for x, y in [*lowest, *reversed(highest)])
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a funnel."""
+
+    name: str
+    count: int
+    style: str = "accent"
+    note: str = ""
+
+
+def widths(steps: Sequence[Step]) -> list[tuple[Step, float, float | None]]:
+    """Each step with its width in percent of the widest, and its share of the step before."""
+    widest = max((step.count for step in steps), default=0) or 1
+    shares = [None, *(later.count / earlier.count if earlier.count else None for earlier, later in pairwise(steps))]
+    return [(step, round(100 * step.count / widest, 2), share) for step, share in zip(steps, shares, strict=False)]

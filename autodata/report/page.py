@@ -1,0 +1,55 @@
+"""One self-contained HTML page: a filled template with style and scripts inside, loading nothing from anywhere."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from autodata.report.charts import widths
+
+_FOLDER = Path(__file__).parent
+
+
+def render(template: str, title: str, scripts: Sequence[str] = (), **facts: object) -> str:
+    """The page of a template that extends page.j2. Whatever the facts hold is text, never markup.
+
+    The page's policy names the hashes of its own style and scripts, so a browser runs nothing else in it.
+    """
+    style, *sources = [_read(name) for name in ("style.css", "report.js", *scripts)]
+    policy = (f"default-src 'none'; style-src {_hash(style)}; script-src {' '.join(map(_hash, sources))}; "
+              "base-uri 'none'; form-action 'none'")  # fmt: skip
+    own = {"title": title, "policy": policy, "style": Markup(style), "scripts": [Markup(s) for s in sources]}
+    return _environment().get_template(template).render(**facts, **own)
+
+
+def show(value: object) -> str:
+    """A number for readers: counts in full, fractions to three digits, a dash where there is none."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int) or (value.is_integer() and abs(value) >= 1000):
+        return f"{value:,.0f}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(loader=FileSystemLoader(_FOLDER / "templates"), autoescape=True,
+                              undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # fmt: skip
+    environment.filters["show"] = show
+    environment.globals["widths"] = widths
+    return environment
+
+
+@cache
+def _read(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")
+
+
+def _hash(source: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"
