@@ -81,13 +81,13 @@ class Agents:
         for ask in range(asks):
             reply = await self.ask(replace(request, seed=request.seed + ask, attempt=request.attempt + ask))
             try:
-                return read(self.read(reply))
+                return read(self.read(reply, request.role))
             except ParseError as error:
                 problem = error
-                self._client.counts["asked_again"] += 1
+                self._client.accounts[request.role].counts["asked_again"] += 1
         raise ParseError(f"asked {asks} times: {problem}")
 
-    def read(self, reply: Reply) -> dict[str, object]:
+    def read(self, reply: Reply, role: Role) -> dict[str, object]:
         """The JSON object of a finished reply, repaired if need be. Raises ParseError."""
         if reply.outcome is not Outcome.OK:
             raise ParseError(f"the reply ended as {reply.outcome}")
@@ -97,7 +97,7 @@ class Agents:
             return read_object(reply.content)
         except ParseError:
             repaired = repair_object(reply.content)
-            self._client.counts["repaired_json"] += 1
+            self._client.accounts[role].counts["repaired_json"] += 1
             return repaired
 
 

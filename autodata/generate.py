@@ -62,7 +62,7 @@ def _measure(client: Client, working_s: float, total_s: float) -> dict[str, obje
         "counts": dict(client.counts),
         "working_s": round(working_s, 1),
         "total_s": round(total_s, 1),
-        "server_busy_share": round(client.busy_s / total_s, 3),
+        "server_busy_share": round(client.busy.seconds / total_s, 3),
     }
 
 

@@ -4,9 +4,8 @@ import logging
 import math
 import os
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from openai.types.chat import ChatCompletion
 
 from autodata import congestion
 from autodata.congestion import Controller, Limit
+from autodata.costs import Account, Busy, Ledger, make_ledger
 from autodata.journal import Journal
 from autodata.recipes import Endpoint, Models, RoleConfig
 from autodata.request import FORMS, BadShape, Request, make_body, read_reply, request_key, resolve_sampling
@@ -57,11 +57,12 @@ class Client:
     def __init__(self, models: Models, journal: Journal):
         _check_forms(models)
         self.models = models
-        self.counts: Counter[str] = Counter()
+        self.accounts: defaultdict[Role, Account] = defaultdict(Account)
+        self.busy = Busy()
+        self.busy_at: defaultdict[str, Busy] = defaultdict(Busy)  # by endpoint
         self.draining = False
-        self.busy_s = 0.0  # time with at least one call under way
-        self._in_flight = 0
-        self._busy_since = 0.0
+        self.find_reached: Callable[[], str | None] | None = None  # asked before every new call
+        self.reached: str | None = None  # the limit that made it drain
         self._journal = journal
         self._connections: dict[str, AsyncOpenAI] = {}
         self._limits: dict[str, Limit] = {}
@@ -75,15 +76,12 @@ class Client:
         key = request_key(request, endpoint, sampling)
         known = self._journal.get(key)
         if known:
-            self.counts["replayed"] += 1
+            self.accounts[request.role].counts["replayed"] += 1
             return known
         async with self._limit(role.endpoint):
-            if self.draining:
-                raise Draining("stopping: no new call is started")
-            with self._busy():
-                reply = await self._call(request, role)
+            self._require_room()
+            reply = await self._call_counted(request, role)
         await self._journal.put(key, reply)
-        self._count(reply)
         # What is stored is what a replay will give, also where an equal request was faster.
         return self._journal.get(key) or reply
 
@@ -93,17 +91,21 @@ class Client:
         for connection in self._connections.values():
             await connection.close()
 
-    @contextmanager
-    def _busy(self) -> Iterator[None]:
-        if self._in_flight == 0:
-            self._busy_since = time.monotonic()
-        self._in_flight += 1
-        try:
-            yield
-        finally:
-            self._in_flight -= 1
-            if self._in_flight == 0:
-                self.busy_s += time.monotonic() - self._busy_since
+    @property
+    def counts(self) -> Counter[str]:
+        """Of all roles, in this session."""
+        return sum((account.counts for account in list(self.accounts.values())), Counter())
+
+    def ledger(self) -> Ledger:
+        """Of this session."""
+        return make_ledger(dict(self.accounts), self.models, self.busy_at)
+
+    def _require_room(self) -> None:
+        """Raise Draining when no new call is to be made."""
+        if not self.draining and self.find_reached and (reached := self.find_reached()):
+            self.reached, self.draining = reached, True
+        if self.draining:
+            raise Draining(self.reached or "stopping: no new call is started")
 
     def _limit(self, name: str) -> Limit:
         if name not in self._limits:
@@ -125,6 +127,17 @@ class Client:
                 timeout=endpoint.timeout_s,
             )
         return self._connections[name]
+
+    async def _call_counted(self, request: Request, role: RoleConfig) -> Reply:
+        account = self.accounts[request.role]
+        account.running += 1
+        try:
+            with self.busy, self.busy_at[role.endpoint]:
+                reply = await self._call(request, role)
+        finally:
+            account.running -= 1
+        account.add(reply)
+        return reply
 
     async def _call(self, request: Request, role: RoleConfig) -> Reply:
         endpoint, start = self.models.endpoints[role.endpoint], time.monotonic()
@@ -160,14 +173,9 @@ class Client:
     def _count_retry(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         timed_out = isinstance(error, openai.APITimeoutError)
-        self.counts["retried_" + (Outcome.TIMEOUT if timed_out else Outcome.INFRASTRUCTURE)] += 1
+        kind = Outcome.TIMEOUT if timed_out else Outcome.INFRASTRUCTURE
+        self.accounts[state.args[0].role].counts[f"retried_{kind}"] += 1
         log.info("retry %d after %s", state.attempt_number, type(error).__name__)
-
-    def _count(self, reply: Reply) -> None:
-        self.counts["calls"] += 1
-        self.counts["prompt_tokens"] += reply.prompt_tokens
-        self.counts["completion_tokens"] += reply.completion_tokens
-        self.counts[reply.outcome] += 1
 
 
 def _check_forms(models: Models) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from omegaconf import MISSING
 
 from autodata.corpus_recipes import OPERATIONAL, operational
-from autodata.recipes import Documents, DomainConfig, Models
+from autodata.recipes import Budget, Documents, DomainConfig, Models
 
 
 @dataclass
@@ -24,15 +24,6 @@ class Acceptance:
     rule: str = "paired"  # or "strict", the paper's
     alpha: float = 0.1  # chance that a mutant which changes nothing is accepted by "paired"
     draws: int = 4  # rounds over the validation documents, at most; "strict" has one
-
-
-@dataclass
-class Budget:
-    """No iteration is started beyond any of these; None: no limit."""
-
-    calls: int | None = None
-    tokens: int | None = None
-    hours: float | None = None
 
 
 @dataclass
@@ -57,7 +48,7 @@ class MetaRecipe:
     acceptance: Acceptance = field(default_factory=Acceptance)
     baseline_draws: int = 4
     test_draws: int = 4
-    budget: Budget = field(default_factory=Budget, metadata=OPERATIONAL)
+    budget: Budget = field(default_factory=Budget, metadata=OPERATIONAL)  # beyond it no iteration is begun
     shown_chars: int = 40_000  # of trajectories, to an analyser
     asks: int = 3  # of an analyser or editor, before an iteration ends without an edit
     seed: int = 0

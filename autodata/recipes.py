@@ -134,6 +134,16 @@ class Documents:
 
 
 @dataclass
+class Budget:
+    """Nothing new is begun beyond any of these, over all sessions of a run; None: no limit."""
+
+    calls: int | None = None
+    tokens: int | None = None
+    hours: float | None = None
+    gpu_hours: float | None = None  # with calls under way; where servers are ours
+
+
+@dataclass
 class GenerateRecipe:
     """Documents → trajectories."""
 

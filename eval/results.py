@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from autodata.cluster.fleet import count_gpus
+from autodata.costs import count_gpus
 from autodata.journal import read_replies
 from autodata.recipes import Models
 from eval.generations import Generation, to_answers

@@ -12,7 +12,7 @@ import pytest
 
 from autodata.cluster import campaign, fleet, jobs, key, owner, replica
 from autodata.cluster.campaign import Campaign, CampaignError
-from autodata.cluster.fleet import Site, count_gpus, find_served, limit_start, plan
+from autodata.cluster.fleet import Site, find_served, limit_start, plan
 from autodata.cluster.jobs import Found, Job, SlurmError
 from autodata.cluster.owner import OwnerWatch, write_beat
 from autodata.cluster.probes import probe_replica
@@ -20,6 +20,7 @@ from autodata.cluster.replica import Replica, count_requests
 from autodata.cluster.router import Router, RouterError
 from autodata.cluster.serve import share_gpus
 from autodata.config import RecipeError
+from autodata.costs import count_gpus
 from autodata.leases import State
 from autodata.llm import EndpointError
 from autodata.recipes import Canary, Endpoint, Models, RoleConfig, Server

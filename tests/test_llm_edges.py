@@ -177,7 +177,7 @@ def test_draining_finishes_what_is_under_way_and_starts_nothing_waiting(journal)
                 await asyncio.sleep(0.005)
             client.draining = True
             results = await asyncio.gather(*calls, return_exceptions=True)
-            client.counts.clear()
+            client.accounts.clear()
             assert (await client.ask(request(seed=0))).content == "fine"
             await client.close()
             return results

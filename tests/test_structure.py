@@ -33,6 +33,7 @@ LEVELS = [
         "evaluation_recipes",
         "meta_recipes",
         "ledger",
+        "costs",
     },
     {"config"},
     {"request"},

@@ -25,6 +25,7 @@ from autodata.types import (
     End,
     Judgement,
     Outcome,
+    Role,
     Round,
     Trajectory,
     Verdict,
@@ -183,7 +184,7 @@ def test_a_judge_that_hangs_is_no_reward_after_the_deadline():
 
     models = Models({"j": Endpoint("m", timeout_s=0.05)}, judge=RoleConfig("j", Sampling(max_tokens=10)))
     client = Client(models, None)
-    client.counts["completion_tokens"], client.busy_s = 10_000, 0.1
+    client.accounts[Role.JUDGE].counts["completion_tokens"], client.busy._seconds = 10_000, 0.1
     reward = reward_of(Slow(DomainConfig("cloze"), client=None), client)
     assert score(reward, [" records", " slow"]) == [1.0, None]
 

@@ -127,11 +127,11 @@ class Reward:
     def _limit_s(self, calls: int) -> float | None:
         """From the replies' greatest length and the tokens per second seen so far; None before any was seen."""
         role, seen = self._client.models.judge, self._client.counts["completion_tokens"]
-        if role is None or not seen or not self._client.busy_s:
+        if role is None or not seen or not self._client.busy.seconds:
             return None
         endpoint = self._client.models.endpoints[role.endpoint]
         most = resolve_sampling(role.sampling, endpoint.sampling).max_tokens or Sampling().max_tokens or 0
-        return endpoint.timeout_s + _SLACK * calls * most * self._client.busy_s / seen
+        return endpoint.timeout_s + _SLACK * calls * most * self._client.busy.seconds / seen
 
     def _count_failures(self, scores: dict[int, float | None]) -> None:
         failures = [score is None for score in scores.values()]

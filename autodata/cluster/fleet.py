@@ -10,6 +10,7 @@ from pathlib import Path
 
 from autodata.cluster.jobs import Job
 from autodata.config import REPO, RecipeError
+from autodata.costs import count_gpus
 from autodata.llm import role_config
 from autodata.recipes import Endpoint, Models, Server
 from autodata.servers import command_line
@@ -17,7 +18,6 @@ from autodata.types import Role
 
 SCRIPT = REPO / "slurm" / "serve.sh"
 POLICIES = ("cache_aware", "power_of_two", "round_robin", "random", "consistent_hash")  # of vllm-router
-_PARALLEL = ("tensor-parallel-size", "data-parallel-size", "pipeline-parallel-size")
 _S_PER_GB = 10.0  # of weights: a tenth of a gigabyte per second, a slow shared file system
 
 
@@ -72,11 +72,6 @@ def find_served(models: Models) -> dict[str, Endpoint]:
     """The endpoints that a role uses and that have a server to start."""
     used = {role_config(models, role).endpoint for role in Role if getattr(models, role)}
     return {name: e for name, e in models.endpoints.items() if name in used and e.server and not e.base_url}
-
-
-def count_gpus(server: Server) -> int:
-    """Of one replica; 0 for a server on the CPU."""
-    return 0 if server.on_cpu else math.prod(int(server.flags.get(flag, 1)) for flag in _PARALLEL)
 
 
 def find_roles(models: Models, endpoint: str) -> list[Role]:

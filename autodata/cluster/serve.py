@@ -15,9 +15,10 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from autodata.cluster import jobs, key
-from autodata.cluster.fleet import count_gpus, find_roles
+from autodata.cluster.fleet import find_roles
 from autodata.cluster.owner import PATIENCE_S, OwnerWatch
 from autodata.cluster.replica import Replica
+from autodata.costs import count_gpus
 from autodata.leases import Lease, write_lease
 from autodata.recipes import Endpoint, Models
 

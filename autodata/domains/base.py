@@ -150,7 +150,7 @@ class Domain(ABC):
 
     def _read(self, document: Document, reply: Reply, rounds: Sequence[Round]) -> Candidate | ParseError:
         try:
-            return self.read_candidate(document, self.agents.read(reply), rounds)
+            return self.read_candidate(document, self.agents.read(reply, Role.CHALLENGER), rounds)
         except ParseError as error:
             return error
 

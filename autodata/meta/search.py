@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from autodata import store
+from autodata.costs import find_reached
 from autodata.llm import Client, Draining
 from autodata.meta import population
 from autodata.meta.evaluate import Evaluator, Trial
@@ -103,12 +104,9 @@ class Search:
 
     @property
     def is_spent(self) -> bool:
-        """Whether a limit of the budget is reached. Hours are those of this process."""
-        budget, counts = self.recipe.budget, self.client.counts
-        tokens = counts["prompt_tokens"] + counts["completion_tokens"]
-        spent = ((counts["calls"], budget.calls), (tokens, budget.tokens),
-                 ((time.monotonic() - self._started) / 3600, budget.hours))  # fmt: skip
-        return any(limit is not None and used >= limit for used, limit in spent)
+        """Whether a limit of the budget is reached. What is counted is of this process."""
+        hours = (time.monotonic() - self._started) / 3600
+        return find_reached(self.recipe.budget, self.client.ledger(), hours) is not None
 
     # ── one iteration ──
 

@@ -48,7 +48,7 @@ class Domain(base.Domain):
                 raise base.Unsuitable(f"{len(document.text)} characters do not fit the extractor's context; "
                                       "set domain.document_chars")  # fmt: skip
             try:
-                return extractor.read_extract(self.agents.read(reply))
+                return extractor.read_extract(self.agents.read(reply, Role.CHALLENGER))
             except ParseError as error:
                 problem = error
         raise base.Unsuitable(f"extract unreadable: {problem}")

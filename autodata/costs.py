@@ -1,0 +1,151 @@
+"""What each role costs: calls, tokens and seconds are counted, GPU-seconds are shared out.
+
+The GPUs of an endpoint are in use while at least one call is under way there. Its GPU-seconds are that time × its
+GPUs: tensor × data × pipeline parallel of a replica × replicas, which only Slurm jobs have. The roles that it serves
+share them in proportion to their call-seconds. They are unknown (None) where no server is ours, or it has no GPUs.
+A replayed reply costs nothing. Sessions of one run add up; after a kill -9 the last second of one may be missing.
+"""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+
+from pydantic import TypeAdapter
+
+from autodata.recipes import Budget, Endpoint, Models, Server
+from autodata.types import Reply, Role
+
+_PARALLEL = ("tensor-parallel-size", "data-parallel-size", "pipeline-parallel-size")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one role."""
+
+    calls: int = 0
+    replayed: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    call_seconds: float = 0.0  # sum of the calls' latencies
+    asked_again: int = 0  # replies that could not be read
+    retried: int = 0  # requests without a reply
+    gpu_seconds: float | None = 0.0
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+    def __add__(self, other: "Cost") -> "Cost":
+        mine, theirs = asdict(self), asdict(other)
+        return Cost(**{k: None if None in (mine[k], theirs[k]) else mine[k] + theirs[k] for k in mine})
+
+
+Ledger = dict[Role, Cost]
+LEDGER = TypeAdapter(Ledger)
+
+
+class Busy:
+    """How long at least one call was under way."""
+
+    def __init__(self) -> None:
+        self.running = 0
+        self._seconds = self._since = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return self._seconds + (time.monotonic() - self._since if self.running else 0.0)
+
+    def __enter__(self) -> None:
+        if not self.running:
+            self._since = time.monotonic()
+        self.running += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.running -= 1
+        if not self.running:
+            self._seconds += time.monotonic() - self._since
+
+
+@dataclass
+class Account:
+    """What a client counts of one role."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    call_seconds: float = 0.0
+    running: int = 0
+
+    def add(self, reply: Reply) -> None:
+        """A call that was answered."""
+        counts = self.counts
+        counts["calls"] += 1
+        counts["prompt_tokens"] += reply.prompt_tokens
+        counts["completion_tokens"] += reply.completion_tokens
+        counts[reply.outcome] += 1
+        self.call_seconds += reply.latency_s
+
+
+def make_ledger(accounts: Mapping[Role, Account], models: Models, busy: Mapping[str, Busy]) -> Ledger:
+    """One session's; `busy` by endpoint."""
+    served = {role: getattr(models, role).endpoint for role in accounts}
+    seconds: Counter[str] = Counter()
+    for role, account in accounts.items():
+        seconds[served[role]] += account.call_seconds
+    used = {name: _use_gpus(models.endpoints[name], busy.get(name)) for name in seconds}
+    return {role: _settle(account, used[served[role]], seconds[served[role]]) for role, account in accounts.items()}
+
+
+def add(ledgers: Iterable[Ledger]) -> Ledger:
+    """Role by role."""
+    total: Ledger = {}
+    for ledger in ledgers:
+        for role, cost in ledger.items():
+            total[role] = total.get(role, Cost()) + cost
+    return total
+
+
+def find_reached(budget: Budget, ledger: Ledger, hours: float) -> str | None:
+    """What to raise, where a limit is reached."""
+    used = {
+        "calls": sum(cost.calls for cost in ledger.values()),
+        "tokens": sum(cost.tokens for cost in ledger.values()),
+        "hours": hours,
+        "gpu_hours": sum(cost.gpu_seconds or 0.0 for cost in ledger.values()) / 3600,
+    }
+    for key, limit in vars(budget).items():
+        if limit is not None and used[key] >= limit:
+            return f"budget.{key}={limit} is reached ({used[key]:.6g} used): raise it"
+    return None
+
+
+def count_gpus(server: Server) -> int:
+    """Of one replica; 0 for a server on the CPU."""
+    return 0 if server.on_cpu else math.prod(int(server.flags.get(flag, 1)) for flag in _PARALLEL)
+
+
+def know_gpus(endpoint: Endpoint) -> int | None:
+    """Of all its replicas; None where they are not known."""
+    if endpoint.server is None:
+        return None
+    return count_gpus(endpoint.server) * (endpoint.server.replicas if endpoint.leases else 1) or None
+
+
+def _use_gpus(endpoint: Endpoint, busy: Busy | None) -> float | None:
+    gpus = know_gpus(endpoint)
+    return None if gpus is None else gpus * (busy.seconds if busy else 0.0)
+
+
+def _settle(account: Account, used: float | None, seconds: float) -> Cost:
+    """`used` GPU-seconds of an endpoint, by this role's part of all call-seconds there."""
+    counts, share = account.counts, account.call_seconds / seconds if seconds else 0.0
+    return Cost(
+        calls=counts["calls"],
+        replayed=counts["replayed"],
+        prompt_tokens=counts["prompt_tokens"],
+        completion_tokens=counts["completion_tokens"],
+        call_seconds=round(account.call_seconds, 3),
+        asked_again=counts["asked_again"],
+        retried=sum(count for name, count in list(counts.items()) if name.startswith("retried_")),
+        gpu_seconds=0.0 if not counts["calls"] else None if used is None else round(used * share, 3),
+    )

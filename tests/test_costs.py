@@ -1,0 +1,131 @@
+"""The ledger by role, GPU-seconds by the rule, and the limits of a budget on both sides."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autodata.costs import Account, Busy, Cost, add, find_reached, know_gpus, make_ledger
+from autodata.llm import Client, Draining
+from autodata.recipes import Budget, Endpoint, Models, RoleConfig, Server
+from autodata.types import Role
+from tests.conftest import models_at, request
+from tests.fake_server import completion, fake_server
+
+WEAK, JUDGE = Role.WEAK_SOLVER, Role.JUDGE
+NUMBERS, GPU = st.integers(0, 10**9), st.none() | st.integers(0, 99)
+COSTS = st.builds(Cost, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS, gpu_seconds=GPU)
+
+
+def busy_for(seconds: float) -> Busy:
+    busy = Busy()
+    busy._seconds = seconds
+    return busy
+
+
+def accounts(**seconds: float) -> dict[Role, Account]:
+    made = {Role(role): Account(call_seconds=s) for role, s in seconds.items()}
+    for account in made.values():
+        account.counts["calls"] = 1
+    return made
+
+
+def ledger_of(server: Server | None, leases: str | None = None, **seconds: float) -> dict[Role, Cost]:
+    models = Models({"e": Endpoint("m", server=server, leases=leases)}, **{role: RoleConfig("e") for role in seconds})
+    return make_ledger(accounts(**seconds), models, {"e": busy_for(10)})
+
+
+def test_gpu_seconds_are_shared_by_call_seconds():
+    server = Server("w", flags={"tensor-parallel-size": 2, "data-parallel-size": 4}, replicas=3)
+    ledger = ledger_of(server, weak_solver=30.0, judge=10.0)
+    assert (ledger[WEAK].gpu_seconds, ledger[JUDGE].gpu_seconds) == (60.0, 20.0)  # replicas are Slurm's
+    ledger = ledger_of(server, leases="there", weak_solver=30.0, judge=10.0)
+    assert (ledger[WEAK].gpu_seconds, ledger[JUDGE].gpu_seconds) == (180.0, 60.0)
+
+
+@pytest.mark.parametrize("server", [None, Server("w", on_cpu=True)])
+def test_gpu_seconds_are_unknown_without_a_server_or_gpus(server):
+    assert know_gpus(Endpoint("m", server=server)) is None
+    assert ledger_of(server, weak_solver=1.0)[WEAK].gpu_seconds is None
+
+
+@given(COSTS, COSTS, COSTS)
+def test_sessions_add_up_in_any_order(a, b, c):
+    assert a + b == b + a
+    assert (a + b) + c == a + (b + c)
+    assert a + Cost() == a
+    assert add([{WEAK: a}, {}, {WEAK: b, JUDGE: c}]) == {WEAK: a + b, JUDGE: c}
+    assert (a + b).gpu_seconds is None or None not in (a.gpu_seconds, b.gpu_seconds)
+
+
+def test_a_call_is_counted_for_its_role_and_a_replay_is_no_call(journal):
+    async def go(client: Client) -> None:
+        for role in (WEAK, WEAK, JUDGE):
+            await client.ask(replace(request(seed=1), role=role))
+        await client.ask(request(seed=2))
+        await client.close()
+
+    with fake_server(lambda body, count: completion("ok") if count != 2 else completion("", "length")) as server:
+        client = Client(models_at(server.url), journal)
+        asyncio.run(go(client))
+    ledger = client.ledger()
+    assert len(server.requests) == 2
+    assert ledger[WEAK] == Cost(2, 1, 22, 14, ledger[WEAK].call_seconds, gpu_seconds=None)
+    assert ledger[JUDGE] == Cost(replayed=1)  # the same words to the same model: paid by the role that was first
+    assert ledger[WEAK].call_seconds > 0
+    assert client.counts == {"calls": 2, "replayed": 2, "prompt_tokens": 22, "completion_tokens": 14, "ok": 1,
+                             "truncated": 1}  # fmt: skip
+    assert [account.running for account in client.accounts.values()] == [0, 0]
+
+
+def test_retries_are_counted_for_their_role(ask):
+    flaky = [completion("x"), completion("x")]
+    flaky[0].status = 500
+    _, _, client = ask(lambda body, count: flaky[count - 1], request())
+    assert (client.ledger()[WEAK].retried, client.ledger()[WEAK].calls) == (1, 1)
+
+
+def test_calls_under_way_overlap_in_busy_time():
+    busy = Busy()
+    with busy:
+        with busy:
+            pass
+        assert (busy.running, busy.seconds > 0) == (1, True)
+    before = busy.seconds
+    assert busy.seconds == before
+
+
+LEDGER = {WEAK: Cost(9, 5, 60, 30, gpu_seconds=3600.0), JUDGE: Cost(1, 0, 6, 4)}
+
+
+@pytest.mark.parametrize(("key", "used"), [("calls", 10), ("tokens", 100), ("hours", 2.0), ("gpu_hours", 1.0)])
+def test_each_limit_is_reached_exactly(key, used):
+    assert find_reached(Budget(**{key: used * 1.01}), LEDGER, 2.0) is None
+    assert find_reached(Budget(**{key: used}), LEDGER, 2.0).startswith(f"budget.{key}={used} is reached")
+
+
+def test_without_limits_nothing_is_reached():
+    assert find_reached(Budget(), LEDGER, 1e9) is None
+
+
+def test_no_call_is_made_once_a_limit_is_reached(ask, journal):
+    with fake_server(lambda body, count: completion("ok")) as server:
+        client = Client(models_at(server.url), journal)
+        client.find_reached = lambda: find_reached(Budget(calls=2), client.ledger(), 0)
+
+        async def go() -> list[object]:
+            asked = []
+            for seed in (1, 2, 2, 3, 1):
+                try:
+                    asked.append((await client.ask(request(seed=seed))).content)
+                except Draining as drain:
+                    asked.append(str(drain))
+            await client.close()
+            return asked
+
+        answers = asyncio.run(go())
+    assert answers == ["ok", "ok", "ok", "budget.calls=2 is reached (2 used): raise it", "ok"]
+    assert client.draining
+    assert len(server.requests) == 2
