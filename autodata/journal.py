@@ -19,12 +19,11 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import ValidationError
-
+from autodata.compression import compress, decompress
 from autodata.types import REPLY, Outcome, Reply
 
 APPLICATION_ID = 0x41444A31  # "ADJ1": how a journal is told from any other SQLite file
-VERSION = 1
+VERSION = 2  # of version 1, which stored text, every journal can be read as well
 KEPT = {Outcome.OK, Outcome.TRUNCATED, Outcome.CONTEXT_OVERFLOW, Outcome.REFUSAL, Outcome.EMPTY}
 _BATCH = 512
 _INSERT = "INSERT OR IGNORE INTO replies VALUES (?, ?, ?)"
@@ -36,8 +35,8 @@ class JournalError(RuntimeError):
 
 class _Write(NamedTuple):
     key: str
-    reply: str
-    done: Future[None]
+    reply: Reply
+    done: Future[Reply]
 
 
 class Journal:
@@ -62,19 +61,21 @@ class Journal:
     def get(self, key: str) -> Reply | None:
         """The reply stored under `key`, or None. Raises JournalError on a damaged file."""
         try:
-            row = self._reader.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
-            return REPLY.validate_json(row[0]) if row else None
-        except (sqlite3.Error, ValidationError) as error:
+            return _read(self._reader, key)
+        except (sqlite3.Error, ValueError) as error:
             raise _damaged(self.path, error) from error
 
-    async def put(self, key: str, reply: Reply) -> None:
-        """Return when the reply is durable. Transient outcomes are not kept. Raises JournalError."""
+    async def put(self, key: str, reply: Reply) -> Reply:
+        """What is stored under `key`, once it is durable: the reply, or an equal request's that was faster.
+
+        Transient outcomes are not kept. Raises JournalError.
+        """
         if reply.outcome not in KEPT:
-            return
-        done: Future[None] = Future()
+            return reply
+        done: Future[Reply] = Future()
         done.set_running_or_notify_cancel()  # a cancelled waiter must not upset the writer
-        self._queue.put(_Write(key, REPLY.dump_json(reply).decode(), done))
-        await asyncio.wrap_future(done)
+        self._queue.put(_Write(key, reply, done))
+        return await asyncio.wrap_future(done)
 
     def close(self) -> None:
         self._queue.put(None)
@@ -101,16 +102,23 @@ class Journal:
     def _commit(self, connection: sqlite3.Connection, batch: list[_Write]) -> None:
         try:
             with connection:
-                now = int(time.time())
-                connection.executemany(_INSERT, [(w.key, w.reply, now) for w in batch])
-        except sqlite3.Error as error:
+                now, before = int(time.time()), connection.total_changes
+                connection.executemany(_INSERT, [(w.key, compress(w.reply), now) for w in batch])
+                are_new = connection.total_changes - before == len(batch)
+                stored = [w.reply if are_new else _read(connection, w.key) or w.reply for w in batch]
+        except (sqlite3.Error, ValueError) as error:
             failure = JournalError(f"{self.path}: cannot write ({error}); is the disk full? free some "
                                    "space and run the same command again: nothing stored is lost")  # fmt: skip
             for write in batch:
                 write.done.set_exception(failure)
             return
-        for write in batch:
-            write.done.set_result(None)
+        for write, reply in zip(batch, stored, strict=True):
+            write.done.set_result(reply)
+
+
+def _read(connection: sqlite3.Connection, key: str) -> Reply | None:
+    row = connection.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
+    return decompress(row[0]) if row else None
 
 
 def _lock(path: Path):
@@ -144,7 +152,7 @@ def _create(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
-    connection.execute("CREATE TABLE replies (key TEXT PRIMARY KEY, reply TEXT NOT NULL, at INTEGER NOT NULL) "
+    connection.execute("CREATE TABLE replies (key TEXT PRIMARY KEY, reply BLOB NOT NULL, at INTEGER NOT NULL) "
                        "WITHOUT ROWID")  # fmt: skip
     connection.commit()
 
@@ -154,10 +162,12 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if identity != APPLICATION_ID:
         raise JournalError(f"{path}: a database, but not a journal of Autodata; name another file")
-    if version != VERSION:
+    if not 1 <= version <= VERSION:
         raise JournalError(f"{path}: journal version {version}, this code reads {VERSION}; "
                            "export it with the code that wrote it and import it here")  # fmt: skip
     connection.execute("SELECT 1 FROM replies LIMIT 1").fetchone()
+    if version < VERSION:  # its rows stay as they are; an older reader must not trip over new ones
+        connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _damaged(path: Path, error: Exception) -> JournalError:
@@ -170,8 +180,8 @@ def read_replies(path: Path) -> Iterator[tuple[Reply, int]]:
     connection = _open(path)
     try:
         for reply, at in connection.execute("SELECT reply, at FROM replies"):
-            yield REPLY.validate_json(reply), at
-    except (sqlite3.Error, ValidationError) as error:
+            yield decompress(reply), at
+    except (sqlite3.Error, ValueError) as error:
         raise _damaged(path, error) from error
     finally:
         connection.close()
@@ -182,7 +192,8 @@ def export(path: Path, pack: Path) -> int:
     connection, count = _open(path), 0
     with pack.open("w", encoding="utf-8") as file:
         for key, reply, at in connection.execute("SELECT key, reply, at FROM replies ORDER BY key"):
-            file.write(json.dumps({"key": key, "at": at, "reply": json.loads(reply)}) + "\n")
+            record = {"key": key, "at": at, "reply": REPLY.dump_python(decompress(reply), mode="json")}
+            file.write(json.dumps(record) + "\n")
             count += 1
     return count
 
@@ -199,11 +210,10 @@ def import_pack(path: Path, pack: Path) -> int:
     return len(rows)
 
 
-def _read_pack_line(line: str, where: str) -> tuple[str, str, int]:
+def _read_pack_line(line: str, where: str) -> tuple[str, bytes, int]:
     try:
         record = json.loads(line)
-        reply = REPLY.validate_python(record["reply"])
-        return str(record["key"]), REPLY.dump_json(reply).decode(), int(record["at"])
+        return str(record["key"]), compress(REPLY.validate_python(record["reply"])), int(record["at"])
     except (ValueError, KeyError, TypeError) as error:
         raise JournalError(f"{where}: not a line of a replay pack ({error})") from error
 

@@ -1,10 +1,10 @@
 import asyncio
 import json
-import sqlite3
 
 import pytest
 
 from autodata.agents import Agents
+from autodata.journal import read_replies
 from autodata.llm import Client
 from autodata.prompts import PromptSet
 from autodata.types import Candidate, Criterion
@@ -84,6 +84,6 @@ def test_siblings_of_an_unreadable_part_are_kept(judge, journal):
 
     judgement, server = judge(script, per_call=1)
     assert judgement.met is None
-    kept = sqlite3.connect(journal.path).execute("SELECT reply FROM replies").fetchall()
+    kept = [reply for reply, _ in read_replies(journal.path)]
     assert len(kept) == len(server.requests) == 4
-    assert sum("criterion" in reply for (reply,) in kept) == 1
+    assert sum("criterion" in reply.content for reply in kept) == 1

@@ -4,7 +4,6 @@ import json
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from autodata import generate as module
 from autodata import store
 from autodata.arms import make_example, read_arm
 from autodata.config import load
+from autodata.journal import read_replies
 from autodata.recipes import GenerateRecipe
 from autodata.types import EXAMPLE
 from tests.fake_server import Scripted, completion, fake_server, play_cloze
@@ -71,8 +71,7 @@ def play_slowly(body: dict, count: int) -> Scripted:
 
 
 def stored_seeds(run: Path) -> set[str]:
-    journal = sqlite3.connect(run / "journal.sqlite")
-    return {json.loads(row[0])["model"] for row in journal.execute("SELECT reply FROM replies")}
+    return {reply.model for reply, _ in read_replies(run / "journal.sqlite")}
 
 
 @pytest.mark.slow

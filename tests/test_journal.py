@@ -4,9 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autodata import journal as module
+from autodata.compression import compress, decompress
 from autodata.journal import Journal, JournalError
+from autodata.types import REPLY as RECORD
 from autodata.types import Outcome, Reply
 
 REPLY = Reply(Outcome.OK, "yes — “ok”", "", "stop", "m", 1, 2, 0.5)
@@ -120,3 +124,45 @@ def test_a_broken_pack_line_is_named(tmp_path: Path):
     pack.write_text('{"key": "k"}\n')
     with pytest.raises(JournalError, match=r"pack\.jsonl:1"):
         module.import_pack(tmp_path / "j", pack)
+
+
+def test_of_two_equal_requests_both_get_the_reply_that_is_stored(journal):
+    other = replace(REPLY, content="later")
+
+    async def put_both() -> list[Reply]:
+        return await asyncio.gather(journal.put("k", REPLY), journal.put("k", other), journal.put("l", other))
+
+    assert asyncio.run(put_both()) == [REPLY, REPLY, other]
+
+
+def test_a_journal_of_version_1_is_read_and_goes_on(tmp_path: Path):
+    path = tmp_path / "j"
+    Journal(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 1")
+        connection.execute("INSERT INTO replies VALUES ('old', ?, 7)", (RECORD.dump_json(REPLY).decode(),))
+    connection.close()
+    journal = Journal(path)
+    put(journal, "new", replace(REPLY, content="new"))
+    assert journal.get("old") == REPLY
+    assert {reply.content for reply, _ in module.read_replies(path)} == {REPLY.content, "new"}
+    assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (module.VERSION,)
+    journal.close()
+
+
+@given(content=st.text(), reasoning=st.text(), arguments=st.text(), tokens=st.integers(0, 2**40))
+def test_what_is_stored_is_what_was_answered(content, reasoning, arguments, tokens):
+    texts = [text.encode(errors="replace").decode() for text in (content, reasoning, arguments)]  # as request.py does
+    reply = replace(REPLY, content=texts[0], reasoning=texts[1], arguments=texts[2], prompt_tokens=tokens)
+    assert decompress(compress(reply)) == reply
+
+
+def test_a_reply_of_a_word_takes_less_room_than_as_text():
+    short = Reply(Outcome.TRUNCATED, " word", "", "length", "smollm2-135m-instruct", 297, 6, 6.335108703000515)
+    assert len(compress(short)) < 0.5 * len(RECORD.dump_json(short))
+
+
+@pytest.mark.parametrize("stored", [b"", b"no frame", "{}", compress(REPLY)[:-3]])
+def test_a_damaged_reply_is_a_value_error(stored):
+    with pytest.raises(ValueError):
+        decompress(stored)

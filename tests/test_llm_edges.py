@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from autodata import llm
-from autodata.journal import JournalError
+from autodata.journal import JournalError, read_replies
 from autodata.llm import Client, Draining, EndpointError
 from autodata.recipes import Models, Sampling
 from autodata.types import Message, Outcome, Role
@@ -203,7 +203,8 @@ def test_the_key_is_sent_and_is_nowhere_else(ask, journal, monkeypatch):
     _, server, _ = ask(lambda body, count: FINE, request(), api_key_env="SOME_KEY")
     assert server.request_headers[0]["authorization"] == "Bearer sk-secret"
     assert "sk-secret" not in str(server.requests)
-    stored = journal._reader.execute("SELECT * FROM replies").fetchall()
+    stored = list(read_replies(journal.path))
+    assert len(stored) == 1
     assert "sk-secret" not in str(stored)
 
 

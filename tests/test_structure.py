@@ -36,7 +36,7 @@ LEVELS = [
         "costs",
     },
     {"config"},
-    {"request"},
+    {"request", "compression"},
     {"llm", "congestion", "leases", "journal", "store", "servers", "progress", "summary"},
     {"agents", "draining"},
     {"domains"},

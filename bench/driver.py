@@ -1,0 +1,124 @@
+"""What the engine costs beside its calls: requests a second over the ideal, processor time and memory, by documents.
+
+    python -m bench.driver [--documents 100 1000 10000] [--in-flight 2048] [--latency 1.0] [--spread 0.5]
+
+A loopback server in another process answers every call after `--latency` seconds, fixed or log-normal, with a body made
+beforehand; `autodata.generate` plays cloze on synthetic documents, one round of five calls each, all documents at once.
+A run of one document is subtracted: what is left is what more documents cost.
+"""
+
+import argparse
+import asyncio
+import json
+import math
+import multiprocessing
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+from aiohttp import web
+
+from tests.fake_server import MODEL, completion
+
+WORDS = 300  # a document, about 2 kB
+_CHALLENGER, _SOLVER = (json.dumps(completion(text).body).encode() for text in ('{"cut": 1}', " nothing of the kind"))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One run of the command."""
+
+    documents: int
+    calls: int
+    working_s: float
+    cpu_s: float
+    most_mb: float
+
+    def beside(self, least: "Cost") -> dict[str, float]:
+        """Per call and per document, the start of the command left out."""
+        calls, documents = self.calls - least.calls, self.documents - least.documents
+        return {"cpu_ms": 1000 * (self.cpu_s - least.cpu_s) / calls, "kb": 1000 * (self.most_mb - least.most_mb) / documents}  # fmt: skip
+
+
+def serve(latency_s: float, spread: float, said: multiprocessing.Queue) -> None:
+    """The server in a process of its own, so that it takes no time from the engine."""
+    centre = math.log(latency_s) - spread**2 / 2  # the mean stays what was asked for
+
+    async def answer(request: web.Request) -> web.Response:
+        body = await request.read()
+        await asyncio.sleep(random.lognormvariate(centre, spread) if spread else latency_s)
+        return web.Response(body=_CHALLENGER if b"response_format" in body else _SOLVER, content_type="application/json")
+
+    async def list_models(request: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [{"id": MODEL, "object": "model"}]})
+
+    async def listen() -> None:
+        app = web.Application(client_max_size=2**26)
+        app.router.add_post("/v1/chat/completions", answer)
+        app.router.add_get("/v1/models", list_models)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0, backlog=8192).start()
+        said.put(f"http://127.0.0.1:{runner.addresses[0][1]}/v1")
+        await asyncio.Event().wait()
+
+    uvloop.run(listen())
+
+
+def write_documents(path: Path, count: int) -> None:
+    """Sentences of words that differ, so that every cut point is sound."""
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(count):
+            chance = random.Random(number)
+            words = ["".join(chance.choices("bcdfglmnprst", k=2)) + f"a{chance.choice('lmnrs')}o" for _ in range(WORDS)]
+            sentences = (f"Report {number}: {' '.join(words[i : i + 12])}." for i in range(0, WORDS, 12))
+            file.write(json.dumps({"id": f"d{number}", "text": " ".join(sentences)}) + "\n")
+
+
+def generate(folder: Path, url: str, documents: int, in_flight: int) -> Cost:
+    """Run the command as a user does."""
+    run, texts = folder / f"run_{documents}", folder / f"documents_{documents}.jsonl"
+    write_documents(texts, documents)
+    command = [
+        sys.executable, "-m", "autodata.generate", "recipes/demo/generate.yaml", f"run={run}", f"documents.path={texts}",
+        f"documents_in_flight={documents}", "domain.max_rounds=1", "domain.weak_attempts=2", "domain.strong_attempts=2",
+        f"models.endpoints.small.base_url={url}", "models.endpoints.small.server=null",
+        f"models.endpoints.small.model={MODEL}", f"models.endpoints.small.max_in_flight={in_flight}"]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"error: {' '.join(command)} failed")
+    manifest = json.loads((run / "manifest.json").read_text())
+    return Cost(documents, manifest["counts"]["calls"], manifest["working_s"], used.ru_utime + used.ru_stime,
+                used.ru_maxrss / 1000)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--documents", type=int, nargs="+", default=[100, 1_000, 10_000])
+    parser.add_argument("--in-flight", type=int, default=2_048)
+    parser.add_argument("--latency", type=float, default=1.0)
+    parser.add_argument("--spread", type=float, default=0.0, help="sigma of the logarithm; 0: every call takes as long")
+    options = parser.parse_args()
+    said = multiprocessing.Queue()
+    server = multiprocessing.Process(target=serve, args=(options.latency, options.spread, said), daemon=True)
+    server.start()
+    url, ideal = said.get(), options.in_flight / options.latency
+    print("| documents | calls | calls/s | of the ideal | CPU ms a call | kB a document |\n|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        least = generate(Path(folder), url, 1, options.in_flight)
+        for documents in options.documents:
+            cost = generate(Path(folder), url, documents, options.in_flight)
+            rate, beside = cost.calls / cost.working_s, cost.beside(least)
+            print(f"| {documents} | {cost.calls} | {rate:.0f} | {rate / ideal:.2f} | {beside['cpu_ms']:.2f} | {beside['kb']:.0f} |",
+                  flush=True)  # fmt: skip
+    server.terminate()
+
+
+if __name__ == "__main__":
+    main()
