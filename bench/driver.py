@@ -2,9 +2,9 @@
 
     python -m bench.driver [--documents 100 1000 10000] [--in-flight 2048] [--latency 1.0] [--spread 0.5]
 
-A loopback server in another process answers every call after `--latency` seconds, fixed or log-normal, with a body made
-beforehand; `autodata.generate` plays cloze on synthetic documents, one round of five calls each, all documents at once.
-A run of one document is subtracted: what is left is what more documents cost.
+A loopback server in another process answers every call after `--latency` seconds, fixed or log-normal, with a body
+made beforehand; `autodata.generate` plays cloze on synthetic documents, one round of five calls each, all documents at
+once. A run of one document is subtracted: what is left is what more documents cost.
 """
 
 import argparse
@@ -39,10 +39,12 @@ class Cost:
     cpu_s: float
     most_mb: float
 
-    def beside(self, least: "Cost") -> dict[str, float]:
-        """Per call and per document, the start of the command left out."""
-        calls, documents = self.calls - least.calls, self.documents - least.documents
-        return {"cpu_ms": 1000 * (self.cpu_s - least.cpu_s) / calls, "kb": 1000 * (self.most_mb - least.most_mb) / documents}  # fmt: skip
+    def row(self, least: "Cost", ideal: float) -> str:
+        """A line of the table; the start of the command, which `least` is, left out."""
+        rate = self.calls / self.working_s
+        cpu_ms = 1000 * (self.cpu_s - least.cpu_s) / (self.calls - least.calls)
+        kb = 1000 * (self.most_mb - least.most_mb) / (self.documents - least.documents)
+        return f"| {self.documents} | {self.calls} | {rate:.0f} | {rate / ideal:.2f} | {cpu_ms:.2f} | {kb:.0f} |"
 
 
 def serve(latency_s: float, spread: float, said: multiprocessing.Queue) -> None:
@@ -52,7 +54,8 @@ def serve(latency_s: float, spread: float, said: multiprocessing.Queue) -> None:
     async def answer(request: web.Request) -> web.Response:
         body = await request.read()
         await asyncio.sleep(random.lognormvariate(centre, spread) if spread else latency_s)
-        return web.Response(body=_CHALLENGER if b"response_format" in body else _SOLVER, content_type="application/json")
+        reply = _CHALLENGER if b"response_format" in body else _SOLVER
+        return web.Response(body=reply, content_type="application/json")
 
     async def list_models(request: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [{"id": MODEL, "object": "model"}]})
@@ -75,7 +78,7 @@ def write_documents(path: Path, count: int) -> None:
     with path.open("w", encoding="utf-8") as file:
         for number in range(count):
             chance = random.Random(number)
-            words = ["".join(chance.choices("bcdfglmnprst", k=2)) + f"a{chance.choice('lmnrs')}o" for _ in range(WORDS)]
+            words = ["".join(chance.choices("abdefgilmnoprstu", k=6)) for _ in range(WORDS)]
             sentences = (f"Report {number}: {' '.join(words[i : i + 12])}." for i in range(0, WORDS, 12))
             file.write(json.dumps({"id": f"d{number}", "text": " ".join(sentences)}) + "\n")
 
@@ -85,8 +88,9 @@ def generate(folder: Path, url: str, documents: int, in_flight: int) -> Cost:
     run, texts = folder / f"run_{documents}", folder / f"documents_{documents}.jsonl"
     write_documents(texts, documents)
     command = [
-        sys.executable, "-m", "autodata.generate", "recipes/demo/generate.yaml", f"run={run}", f"documents.path={texts}",
-        f"documents_in_flight={documents}", "domain.max_rounds=1", "domain.weak_attempts=2", "domain.strong_attempts=2",
+        sys.executable, "-m", "autodata.generate", "recipes/demo/generate.yaml", f"run={run}",
+        f"documents.path={texts}", f"documents_in_flight={documents}",
+        "domain.max_rounds=1", "domain.weak_attempts=2", "domain.strong_attempts=2",
         f"models.endpoints.small.base_url={url}", "models.endpoints.small.server=null",
         f"models.endpoints.small.model={MODEL}", f"models.endpoints.small.max_in_flight={in_flight}"]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -103,7 +107,7 @@ def main() -> None:
     parser.add_argument("--documents", type=int, nargs="+", default=[100, 1_000, 10_000])
     parser.add_argument("--in-flight", type=int, default=2_048)
     parser.add_argument("--latency", type=float, default=1.0)
-    parser.add_argument("--spread", type=float, default=0.0, help="sigma of the logarithm; 0: every call takes as long")
+    parser.add_argument("--spread", type=float, default=0.0, help="sigma of the logarithm")
     options = parser.parse_args()
     said = multiprocessing.Queue()
     server = multiprocessing.Process(target=serve, args=(options.latency, options.spread, said), daemon=True)
@@ -113,10 +117,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         least = generate(Path(folder), url, 1, options.in_flight)
         for documents in options.documents:
-            cost = generate(Path(folder), url, documents, options.in_flight)
-            rate, beside = cost.calls / cost.working_s, cost.beside(least)
-            print(f"| {documents} | {cost.calls} | {rate:.0f} | {rate / ideal:.2f} | {beside['cpu_ms']:.2f} | {beside['kb']:.0f} |",
-                  flush=True)  # fmt: skip
+            print(generate(Path(folder), url, documents, options.in_flight).row(least, ideal), flush=True)
     server.terminate()
 
 

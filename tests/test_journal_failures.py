@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import sqlite3
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from autodata.journal import Journal, JournalError
 from autodata.types import Outcome, Reply
 
 REPLY = Reply(Outcome.OK, "yes", "because", "stop", "m", 1, 2, 0.5)
-LONG = replace(REPLY, content="x" * 20_000)
+LONG = replace(REPLY, content=random.Random(0).randbytes(10_000).hex())  # no compression makes it short
 
 
 def put(journal, key, reply=REPLY):
