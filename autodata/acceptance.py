@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 
 from autodata import rubric
 from autodata.types import Attempt, Candidate, Failure, Verdict
@@ -85,12 +86,16 @@ def settle_weak(weak: Sequence[Fraction], planned: int, gate: Gate) -> Verdict |
 
     Each rule is monotone in every score, so all-zeros and all-ones bound what can still happen.
     """
+    if len(weak) == planned:
+        return decide_weak(weak, gate)
     low, high = (decide_weak(_fill(weak, planned, value), gate) for value in (0, 1))
     return _settled(low, high, f"settled after {len(weak)} of {planned} weak attempts")
 
 
 def settle(weak: Sequence[Fraction], strong: Sequence[Fraction], planned: int, gate: Gate) -> Verdict | None:
     """The verdict that no outcome of the missing strong attempts can change, or None."""
+    if len(strong) == planned:
+        return decide(weak, strong, gate)
     low, high = (decide(weak, _fill(strong, planned, value), gate) for value in (0, 1))
     return _settled(low, high, f"settled after {len(strong)} of {planned} strong attempts")
 
@@ -120,6 +125,7 @@ def _settled(low: Verdict | None, high: Verdict | None, how: str) -> Verdict | N
     return low if low == high else Verdict(low.accepted, low.failure, f"{how}: {low.reason} to {high.reason}")
 
 
+@cache
 def _exact(bound: float) -> Fraction:
     return Fraction(str(bound))  # 0.65 means 13/20, not its nearest binary number
 

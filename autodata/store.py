@@ -152,16 +152,21 @@ def output_hash(folder: str, command: str) -> str:
 
 def read_records(path: Path, adapter: TypeAdapter[T]) -> list[T]:
     """The records of a JSONL file. A torn last line (a crash) is left out; other damage raises."""
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    if lines and not lines[-1].endswith(b"\n"):
-        lines.pop()
-    records = []
-    for number, line in enumerate(lines, 1):
-        try:
-            records.append(adapter.validate_json(line))
-        except ValidationError as error:
-            raise RunError(f"{path}:{number}: not a record ({error.errors()[0]['msg']})") from error
-    return records
+    return list(iterate_records(path, adapter))
+
+
+def iterate_records(path: Path, adapter: TypeAdapter[T]) -> Iterator[T]:
+    """The same one after the other, for files that need not fit into memory."""
+    if not path.exists():
+        return
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield adapter.validate_json(line)
+            except ValidationError as error:
+                raise RunError(f"{path}:{number}: not a record ({error.errors()[0]['msg']})") from error
 
 
 def repair_tail(path: Path) -> None:

@@ -4,15 +4,13 @@ import base64
 import hashlib
 import json
 import re
-import subprocess
-import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from autodata.report import page
-from autodata.report.__main__ import report
+from autodata.report.__main__ import main, report
 from autodata.report.charts import Box, Columns, Frame, Line, Lines, Point, Series, Step, widths
 from autodata.report.scale import Scale, cover
 from autodata.store import RunError
@@ -96,10 +94,11 @@ def test_what_is_no_run_or_of_no_known_kind_is_refused(tmp_path):
         report(tmp_path)
 
 
-def test_the_command_says_what_it_does_and_what_is_wrong(tmp_path):
-    def run(*arguments):
-        command = [sys.executable, "-m", "autodata.report", *arguments]
-        return subprocess.run(command, capture_output=True, text=True)
-
-    assert "report.html" in run("--help").stdout
-    assert run(str(tmp_path)).stderr.startswith("error: ")
+def test_the_command_says_what_it_does_and_what_is_wrong(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["report", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    assert "python -m autodata.report" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["report", str(tmp_path)])
+    with pytest.raises(SystemExit, match=r"error: .*no run folder"):
+        main()

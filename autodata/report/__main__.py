@@ -13,10 +13,12 @@ from typing import Any
 from autodata import store
 from autodata.config import RecipeError
 from autodata.journal import JournalError
+from autodata.report import generation
 from autodata.store import RunError
 
 REPORT = "report.html"
-KINDS: dict[str, Callable[[Path, Mapping[str, Any]], str]] = {}  # by the kind that a manifest names: its page
+# By the kind that a manifest names: its page.
+KINDS: dict[str, Callable[[Path, Mapping[str, Any]], str]] = {"generate": generation.render}
 
 
 def report(folder: Path) -> Path:

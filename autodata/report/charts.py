@@ -9,8 +9,8 @@ from itertools import pairwise
 
 from autodata.report.scale import Scale, cover
 
-# The plot inside a picture of 640 × 280 units.
-LEFT, RIGHT, TOP, BOTTOM = 52, 628, 24, 236
+# The plot inside a picture of 560 × 290 units.
+LEFT, RIGHT, TOP, BOTTOM = 52, 548, 30, 236
 _LABELS = 12  # below the axis, at most
 Number = int | float
 Table = tuple[Sequence[str], Sequence[Sequence[object]]]  # head and rows
@@ -62,7 +62,7 @@ class Columns:
     @property
     def boxes(self) -> Iterator[Box]:
         """Every column's parts from the axis upwards."""
-        y, width = self.y, min(self._step * 0.72, 48)
+        y, width = self.y, min(self._step * 0.72, 44)
         for at, label in enumerate(self.labels):
             below: Number = 0
             for series in self.series:

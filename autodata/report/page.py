@@ -9,7 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from autodata.report.charts import widths
+from autodata.report.charts import BOTTOM, LEFT, RIGHT, widths
 
 _FOLDER = Path(__file__).parent
 
@@ -42,7 +42,7 @@ def _environment() -> Environment:
     environment = Environment(loader=FileSystemLoader(_FOLDER / "templates"), autoescape=True,
                               undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # fmt: skip
     environment.filters["show"] = show
-    environment.globals["widths"] = widths
+    environment.globals |= {"widths": widths, "left": LEFT, "right": RIGHT, "bottom": BOTTOM}
     return environment
 
 

@@ -1,0 +1,89 @@
+"""The report of a generation run: overview, what other thresholds would yield, a storyboard per document."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from autodata import config, journal, store
+from autodata.recipes import GenerateRecipe
+from autodata.report import page, timeline
+from autodata.report.charts import Lines
+from autodata.report.overview import VERDICTS, Overview, list_attempt_bounds, words
+from autodata.report.storyboard import Storyboards
+from autodata.report.yields import KNOBS, Measured, Yields, measure
+from autodata.types import TRAJECTORY, Role
+
+_COSTS = ("calls", "replayed", "prompt_tokens", "completion_tokens", "call_seconds", "gpu_seconds")
+
+
+def render(folder: Path, manifest: Mapping[str, Any]) -> str:
+    """The page of a run, finished or not. Raises RunError, RecipeError, JournalError."""
+    recipe = config.load(GenerateRecipe, [str(folder / "recipe.yaml")])
+    overview, boards, measured = _read(folder, recipe)
+    domain = recipe.domain
+    gate = domain.presets[domain.preset]
+    return page.render(
+        "generation.j2",
+        f"{folder.resolve().name}: {domain.name}, {recipe.arm} arm",
+        ["storyboard.js"],
+        recipe=recipe,
+        manifest=manifest,
+        planned=_count_planned(folder),
+        errors=_count_errors(folder),
+        overview=overview,
+        costs=list_costs(overview, manifest.get("ledger", {})),
+        scatters={name: (overview.scatter(name, preset), list_attempt_bounds(preset))
+                  for name, preset in sorted(domain.presets.items(), key=lambda p: p[0] != domain.preset)},
+        timeline=_draw_timeline(folder, recipe),
+        yields=Yields(measured, domain) if measured else None,
+        has_gate=any(value is not None for value in vars(gate).values()),
+        knobs=KNOBS,
+        verdicts=VERDICTS,
+        words=words,
+        index=boards.finish(),
+        blocks=boards.blocks,
+    )  # fmt: skip
+
+
+def list_costs(overview: Overview, ledger: Mapping[str, Mapping[str, float | None]]) -> list[list[object]]:
+    """Per role: tokens of the trajectories, what the ledger of the run says, GPU-seconds per accepted document."""
+    rows: list[list[object]] = []
+    for role in (*Role, *sorted({*ledger} - {*Role})):
+        spent, booked = overview.tokens.get(role), ledger.get(role, {})
+        if spent is None and not booked:
+            continue
+        gpu = booked.get("gpu_seconds")
+        each = gpu / overview.accepted if gpu is not None and overview.accepted else None
+        rows.append([words(role), spent, *(booked.get(name) for name in _COSTS), each])
+    return rows
+
+
+def _read(folder: Path, recipe: GenerateRecipe) -> tuple[Overview, Storyboards, list[Measured]]:
+    overview, boards, measured = Overview(), Storyboards(), []
+    for number, trajectory in enumerate(store.iterate_records(folder / "trajectories.jsonl", TRAJECTORY)):
+        overview.add(trajectory)
+        boards.add(trajectory, f"{recipe.domain.name}, {trajectory.arm}")
+        measured += [found for tried in trajectory.rounds if (found := measure(number, tried))]
+    return overview, boards, measured
+
+
+def _count_planned(folder: Path) -> int | None:
+    """How many documents the run has, as far as it has said so."""
+    path = folder / "status.json"
+    return json.loads(path.read_text(encoding="utf-8"))["total"] if path.exists() else None
+
+
+def _count_errors(folder: Path) -> dict[str, int]:
+    """Failures by kind: documents that the run came to no trajectory for, and tries again when it resumes."""
+    records = store.iterate_records(folder / "errors.jsonl", TypeAdapter(dict[str, Any]))
+    return dict(Counter(str(record.get("kind")) for record in records).most_common())
+
+
+def _draw_timeline(folder: Path, recipe: GenerateRecipe) -> Lines | None:
+    """None where the run has no journal of its own: a shared one tells of other runs too."""
+    path = folder / "journal.sqlite"
+    return timeline.draw(journal.read_spans(path)) if recipe.journal is None and path.exists() else None

@@ -1,0 +1,266 @@
+// The list of documents and their storyboards. What a document or a model wrote reaches the page as text only.
+"use strict";
+
+(() => {
+  const PAGE = 50;
+  const byId = (id) => document.getElementById(id);
+  const words = (name) => (name === "unmeasured" ? "not measured" : String(name).replaceAll("_", " "));
+  const number = (value) => (value === null || value === undefined ? "–" : Number(value).toLocaleString("en", { maximumFractionDigits: 3 }));
+  let entries = [];
+  let found = [];
+  let page = 0;
+  let opened = null; // the entry whose storyboard is shown
+  let lastBlock = { id: -1, records: [] };
+
+  // ── elements ──────────────────────────────────────────────────────────────────────────────
+
+  const make = (tag, properties = {}, ...children) => {
+    const made = document.createElement(tag);
+    for (const [name, value] of Object.entries(properties)) {
+      if (name === "class") made.className = value;
+      else if (name in made) made[name] = value;
+      else made.setAttribute(name, value);
+    }
+    made.append(...children.filter((child) => child !== null));
+    return made;
+  };
+  const prose = (text) => make("div", { class: "prose", dir: "auto" }, text);
+  const titled = (title, ...content) => make("div", {}, make("h4", {}, title), ...content);
+  const fold = (title, ...content) => make("details", {}, make("summary", {}, title), ...content);
+  const json = (value) => make("pre", { tabIndex: 0, dir: "auto" }, JSON.stringify(value, null, 2));
+  const badge = (verdict) => make("span", { class: `badge is-${verdict}` }, words(verdict));
+  const styleOf = (verdict) => (verdict.accepted ? "accepted" : verdict.failure || "unmeasured");
+
+  // ── packed data ───────────────────────────────────────────────────────────────────────────
+
+  async function unpack(text) {
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return JSON.parse(await new Response(stream).text());
+  }
+
+  async function readRecord(entry) {
+    if (lastBlock.id !== entry.block) {
+      if (document.readyState === "loading") {
+        await new Promise((resolve) => document.addEventListener("DOMContentLoaded", resolve, { once: true }));
+      }
+      lastBlock = { id: entry.block, records: await unpack(byId(`block-${entry.block}`).textContent) };
+    }
+    return lastBlock.records[entry.at];
+  }
+
+  // ── the list ──────────────────────────────────────────────────────────────────────────────
+
+  function filter() {
+    const text = byId("search").value.trim().toLowerCase();
+    const [failure, end, kind] = ["failure", "end", "kind"].map((id) => byId(id).value);
+    found = entries.filter(
+      (entry) =>
+        (!text || entry.text.includes(text)) &&
+        (!failure || entry.verdicts.includes(failure)) &&
+        (!end || entry.end === end) &&
+        (!kind || entry.kind === kind),
+    );
+    page = 0;
+    showList();
+  }
+
+  function showList() {
+    const pages = Math.max(Math.ceil(found.length / PAGE), 1);
+    const shown = found.slice(page * PAGE, (page + 1) * PAGE);
+    byId("documents").tBodies[0].replaceChildren(...shown.map(row));
+    byId("found").textContent = `${number(found.length)} of ${number(entries.length)} documents`;
+    byId("page").textContent = `page ${page + 1} of ${pages}`;
+    byId("earlier").disabled = page === 0;
+    byId("later").disabled = page + 1 >= pages;
+  }
+
+  const row = (entry) =>
+    make(
+      "tr",
+      {},
+      make("th", { scope: "row" }, make("a", { href: link(entry) }, entry.id || "(no id)"),
+        entry.source === entry.id ? "" : make("small", { dir: "auto" }, entry.source)),
+      make("td", {}, words(entry.end)),
+      make("td", {}, strip(entry)),
+      make("td", { dir: "auto" }, entry.excerpt),
+    );
+
+  const strip = (entry) =>
+    make(
+      "span",
+      { class: "strip", role: "img", "aria-label": entry.verdicts.map(words).join(", ") || "no rounds" },
+      ...entry.verdicts.map((verdict) => make("i", { class: `is-${verdict}`, title: words(verdict) })),
+    );
+
+  const link = (entry, round) =>
+    `#${new URLSearchParams(round ? { doc: entry.id, round } : { doc: entry.id })}`;
+
+  // ── one document ──────────────────────────────────────────────────────────────────────────
+
+  async function follow() {
+    const wanted = new URLSearchParams(location.hash.slice(1));
+    const entry = wanted.has("doc") ? entries.find(({ id }) => id === wanted.get("doc")) : null;
+    byId("browse").hidden = Boolean(entry);
+    byId("story").hidden = !entry;
+    if (!entry) {
+      opened = null;
+      return;
+    }
+    if (entry !== opened) {
+      opened = entry;
+      const record = await readRecord(entry);
+      if (opened !== entry) return; // another one was opened meanwhile
+      byId("story").replaceChildren(...tell(entry, record));
+    }
+    const target = byId(`round-${wanted.get("round")}`) || byId("story-title");
+    target.scrollIntoView();
+    target.focus({ preventScroll: true });
+  }
+
+  function move(step) {
+    const list = found.includes(opened) ? found : entries;
+    const next = list[list.indexOf(opened) + step];
+    if (next) location.hash = link(next);
+  }
+
+  function close() {
+    const id = opened && opened.id;
+    location.hash = "#storyboards";
+    const back = [...document.querySelectorAll("#documents a")].find((a) => a.textContent === id);
+    if (back) setTimeout(() => back.focus());
+  }
+
+  function tell(entry, { trajectory, changes }) {
+    const list = found.includes(entry) ? found : entries;
+    const at = list.indexOf(entry);
+    const step = (label, by) =>
+      make("button", { type: "button", disabled: !list[at + by], onclick: () => move(by) }, label);
+    const tokens = Object.entries(trajectory.tokens).map(([role, count]) => `${words(role)} ${number(count)}`);
+    return [
+      make("p", { class: "pager" },
+        make("button", { type: "button", onclick: close }, "All documents"), " ",
+        step("← Previous", -1), " ", step("Next →", 1), " ",
+        make("small", {}, `${number(at + 1)} of ${number(list.length)} · keys ← → and Esc`)),
+      make("h3", { id: "story-title", tabIndex: -1, dir: "auto" }, entry.id || "(no id)"),
+      make("p", { class: "note" },
+        [entry.source, trajectory.document_licence, `ended: ${words(trajectory.end)}`, trajectory.note,
+          `orchestrator ${trajectory.orchestrator}`].filter(Boolean).join(" · "),
+        make("br"), tokens.length ? `tokens: ${tokens.join(", ")}` : ""),
+      make("nav", { class: "choices", "aria-label": "Rounds" },
+        ...trajectory.rounds.map((round) =>
+          make("a", { class: `chip is-${styleOf(round.verdict)}`, href: link(entry, round.number) },
+            `${round.number} ${words(styleOf(round.verdict))}`))),
+      trajectory.refused.length ? fold(`${trajectory.refused.length} moves that were not legal`, make("ul", {}, ...trajectory.refused.map((text) => make("li", { dir: "auto" }, text)))) : "",
+      Object.keys(trajectory.preparation).length ? fold("Extracted before round 1", json(trajectory.preparation)) : "",
+      trajectory.members.length ? fold("Joined from", prose(trajectory.members.join("\n"))) : "",
+      ...trajectory.rounds.map((round, index) => tellRound(round, changes[index])),
+    ];
+  }
+
+  function tellRound(round, change) {
+    const verdict = styleOf(round.verdict);
+    const candidate = round.candidate;
+    const others = Object.entries(round.presets).map(([name, given]) => `${name}: ${words(styleOf(given))}`);
+    return make("article", { class: `round is-${verdict}`, id: `round-${round.number}`, tabIndex: -1, "aria-label": `Round ${round.number}` },
+      make("h3", {}, `Round ${round.number} `, badge(verdict)),
+      make("p", { dir: "auto" }, round.verdict.reason || (verdict === "accepted" ? "" : "no reason recorded"),
+        others.length ? make("small", {}, ` Under every preset: ${others.join(", ")}.`) : ""),
+      round.diagnosis ? titled("Orchestrator's diagnosis", prose(round.diagnosis)) : "",
+      round.instruction ? titled("Instruction to the challenger", prose(round.instruction)) : "",
+      candidate ? "" : make("p", { class: "note" }, "There is no candidate: what the challenger wrote could not be read as one."),
+      ...(candidate ? tellCandidate(candidate, change) : []),
+      ...tellQuality("Quality check", round.quality),
+      candidate && round.weak.length + round.strong.length ? matrix(candidate, round) : "",
+      ...["weak", "strong"].flatMap((side) => round[side].map((attempt) => tellAttempt(side, attempt))),
+      ...tellQuality("Final check", round.final),
+      round.duplicate_answers ? make("p", { class: "note" }, `${round.duplicate_answers} answers repeat another one word for word.`) : "",
+      Object.keys(round.review).length ? fold("Review", json(round.review)) : "");
+  }
+
+  function tellCandidate(candidate, change) {
+    return [
+      titled("Question", prose(candidate.question)),
+      change ? fold("What changed in the question", compare(change)) : "",
+      candidate.context ? titled("Context", prose(candidate.context)) : "",
+      candidate.reference_answer ? titled("Reference answer", prose(candidate.reference_answer)) : "",
+      Object.keys(candidate.labels).length ? fold("Labels", json(candidate.labels)) : "",
+    ];
+  }
+
+  const compare = (change) =>
+    make("div", { class: "prose", dir: "auto" },
+      ...change.map(([sign, text]) => make({ "=": "span", "-": "del", "+": "ins" }[sign], {}, `${text} `)));
+
+  function tellQuality(title, quality) {
+    if (!quality) return [];
+    return [
+      titled(`${title}: ${quality.passed ? "passed" : "not passed"}`, quality.reason ? prose(quality.reason) : ""),
+      Object.keys(quality.details).length ? fold(`${title} in detail`, json(quality.details)) : "",
+    ];
+  }
+
+  function matrix(candidate, round) {
+    const sides = ["weak", "strong"].filter((side) => round[side].length);
+    const columns = sides.flatMap((side) => round[side].map((attempt, at) => ({ attempt, edge: at === 0 ? "first" : "" })));
+    const cell = (met, edge) => {
+      const [look, sign, text] = met === undefined ? ["none", "–", "not judged"] : met ? ["met", "●", "met"] : ["unmet", "○", "not met"];
+      return make("td", { class: `${look} ${edge}` }, make("span", { "aria-hidden": "true" }, sign), make("span", { class: "hidden" }, text));
+    };
+    const lines = candidate.rubric.map((criterion, index) =>
+      make("tr", {},
+        make("th", { scope: "row", dir: "auto" }, criterion.text, criterion.capability ? make("small", {}, ` ${criterion.capability}`) : ""),
+        make("td", {}, criterion.weight > 0 ? `+${criterion.weight}` : `−${-criterion.weight}`),
+        ...columns.map(({ attempt, edge }) => cell(attempt.judgement.met ? attempt.judgement.met[index] : undefined, edge))));
+    return make("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": `Rubric of round ${round.number}` },
+      make("table", { class: "matrix" },
+        make("caption", {}, "Rubric: which attempt meets which criterion (● met, ○ not met, – not judged)"),
+        make("thead", {},
+          make("tr", {}, make("th", { scope: "col", rowSpan: 2 }, "criterion"), make("th", { scope: "col", rowSpan: 2 }, "points"),
+            ...sides.map((side) => make("th", { scope: "colgroup", colSpan: round[side].length, class: "first" }, side))),
+          make("tr", {}, ...columns.map(({ attempt, edge }) => make("th", { scope: "col", class: edge }, String(attempt.index + 1))))),
+        make("tbody", {}, ...lines),
+        make("tfoot", {}, make("tr", {}, make("th", { scope: "row" }, "score"), make("td"),
+          ...columns.map(({ attempt, edge }) => make("td", { class: edge }, number(attempt.judgement.score)))))));
+  }
+
+  function tellAttempt(side, attempt) {
+    const ended = attempt.outcome === "ok" ? "" : ` · ${words(attempt.outcome)}`;
+    const peek = attempt.answer.length > 90 ? `${attempt.answer.slice(0, 90)}…` : attempt.answer;
+    const title = `${side} ${attempt.index + 1} · score ${number(attempt.judgement.score)}${ended} `;
+    return make("details", {},
+      make("summary", {}, title, make("span", { class: "peek", dir: "auto" }, peek)),
+      make("small", {}, `seed ${attempt.seed} · ${number(attempt.prompt_tokens)} tokens read, ${number(attempt.completion_tokens)} written`),
+      attempt.reasoning ? fold("Reasoning", prose(attempt.reasoning)) : "",
+      titled("Answer", prose(attempt.answer || "(empty)")),
+      attempt.judgement.reason ? titled("Judge", prose(attempt.judgement.reason)) : "");
+  }
+
+  // ── keys and start ────────────────────────────────────────────────────────────────────────
+
+  document.addEventListener("keydown", (event) => {
+    const isTyping = event.target.closest("input, select, textarea, .scroll, pre");
+    if (!opened || isTyping || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.key === "ArrowRight") move(1);
+    else if (event.key === "ArrowLeft") move(-1);
+    else if (event.key === "Escape") close();
+  });
+  addEventListener("hashchange", follow);
+  byId("filters").addEventListener("input", filter);
+  byId("filters").addEventListener("submit", (event) => event.preventDefault());
+  for (const [id, step] of [["earlier", -1], ["later", 1]]) {
+    byId(id).addEventListener("click", () => {
+      page += step;
+      showList();
+    });
+  }
+
+  unpack(byId("index").textContent).then((read) => {
+    entries = read;
+    for (const entry of entries) entry.text = `${entry.id}\n${entry.source}\n${entry.excerpt}`.toLowerCase();
+    byId("kind").append(...[...new Set(entries.map(({ kind }) => kind))].map((kind) => make("option", { value: kind }, kind)));
+    filter();
+    byId("documents").dataset.ready = "true";
+    follow();
+  });
+})();

@@ -1,0 +1,116 @@
+"""Every round of every document for the page: a light index for the list, compressed blocks for what is opened."""
+
+import base64
+import difflib
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+from autodata.types import TRAJECTORY, Attempt, Round, Trajectory, Verdict
+
+BLOCK_BYTES = 256 * 1024  # of JSON, before compression: what opening one document has to unpack
+TEXT_CHARS = 8_000  # of an answer or its reasoning; what is longer loses its middle
+EXCERPT_CHARS = 140
+_ALIKE = 0.3  # below this ratio two questions have so little in common that a comparison would not be read
+
+
+class Storyboards:
+    """The documents of a run, in the order in which they are added."""
+
+    def __init__(self) -> None:
+        self.blocks: list[str] = []
+        self._entries: list[dict[str, object]] = []
+        self._open: list[bytes] = []
+        self._size = 0
+
+    def add(self, trajectory: Trajectory, kind: str) -> None:
+        """`kind` is what the list can be filtered by beside ends and failures."""
+        self._entries.append({
+            "id": trajectory.document_id,
+            "source": trajectory.document_source,
+            "kind": kind,
+            "end": trajectory.end,
+            "verdicts": [style(r) for r in trajectory.rounds],
+            "excerpt": _excerpt(trajectory),
+            "block": len(self.blocks),
+            "at": len(self._open),
+        })  # fmt: skip
+        shown = replace(trajectory, rounds=tuple(_shorten_round(r) for r in trajectory.rounds))
+        changes = json.dumps(list(compare_questions(trajectory.rounds))).encode()
+        record = b'{"trajectory":%b,"changes":%b}' % (TRAJECTORY.dump_json(shown), changes)
+        self._open.append(record)
+        self._size += len(record)
+        if self._size > BLOCK_BYTES:
+            self._close_block()
+
+    def finish(self) -> str:
+        """The index, packed like a block."""
+        self._close_block()
+        return pack(json.dumps(self._entries).encode())
+
+    def _close_block(self) -> None:
+        if self._open:
+            self.blocks.append(pack(b"[" + b",".join(self._open) + b"]"))
+            self._open, self._size = [], 0
+
+
+def pack(data: bytes) -> str:
+    """Bytes as text that can stand anywhere in a page: no character of it means anything to a browser."""
+    return base64.b64encode(gzip.compress(data, 6, mtime=0)).decode()
+
+
+def style(tried: Round) -> str:
+    """The word for a round's verdict in the page's colours."""
+    return style_of(tried.verdict)
+
+
+def style_of(verdict: Verdict) -> str:
+    return "accepted" if verdict.accepted else verdict.failure or "unmeasured"
+
+
+def compare_questions(rounds: tuple[Round, ...]) -> Iterator[list[tuple[str, str]] | None]:
+    """Per round, how its question differs from the one before, word by word; None where no comparison helps."""
+    before: str | None = None
+    for tried in rounds:
+        question = tried.candidate.question if tried.candidate else None
+        yield compare_words(before, question) if before and question else None
+        before = question or before
+
+
+def compare_words(before: str, after: str) -> list[tuple[str, str]] | None:
+    """Stretches of words that stayed ("="), went ("-") and came ("+"); None where nearly nothing stayed."""
+    old, new = before.split(), after.split()
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    if matcher.quick_ratio() < _ALIKE or matcher.ratio() < _ALIKE:
+        return None
+    found = []
+    for _, from_old, to_old, from_new, to_new in matcher.get_opcodes():
+        went, came = " ".join(old[from_old:to_old]), " ".join(new[from_new:to_new])
+        found += (
+            [("=", went)] if went == came else [(sign, words) for sign, words in (("-", went), ("+", came)) if words]
+        )
+    return found
+
+
+def _excerpt(trajectory: Trajectory) -> str:
+    asked = [r.candidate.question for r in trajectory.rounds if r.candidate]
+    text = " ".join((asked[-1] if asked else trajectory.note).split())
+    return text if len(text) <= EXCERPT_CHARS else text[: EXCERPT_CHARS - 1] + "…"
+
+
+def _shorten_round(tried: Round) -> Round:
+    weak, strong = (tuple(map(_shorten_attempt, side)) for side in (tried.weak, tried.strong))
+    return replace(tried, weak=weak, strong=strong)
+
+
+def _shorten_attempt(attempt: Attempt) -> Attempt:
+    return replace(attempt, answer=_cut(attempt.answer), reasoning=_cut(attempt.reasoning))
+
+
+def _cut(text: str) -> str:
+    if len(text) <= TEXT_CHARS:
+        return text
+    half = TEXT_CHARS // 2
+    return (f"{text[:half]}\n\n[… {len(text) - 2 * half:,} characters are left out here; "
+            f"trajectories.jsonl of the run has them …]\n\n{text[-half:]}")  # fmt: skip

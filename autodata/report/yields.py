@@ -1,0 +1,187 @@
+"""How many documents would have an accepted candidate under other thresholds, from the attempts that were made."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cache
+from itertools import groupby, pairwise, product
+
+import numpy as np
+
+from autodata.acceptance import Gate, decide_measured, mean, scores
+from autodata.recipes import DomainConfig
+from autodata.report.charts import Frame, Line, Lines
+from autodata.types import Attempt, Candidate, Failure, Round
+
+Axis = tuple[float | None, ...]  # values of one threshold; None leaves it as it is
+Cell = tuple[slice, slice, slice]
+KNOBS = {
+    "weak": "upper bound of the weak solver's mean",
+    "strong": "lower bound of the strong solver's mean",
+    "gap": "least gap between the two means",
+}
+_STEPS = [n / 20 for n in range(21)]
+_AS_IT_IS: Axis = (None,)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The exact scores of a candidate that the weak solver tried; missing attempts are unknown, not zero."""
+
+    document: int  # rounds of one document follow each other
+    weak: tuple[Fraction, ...]
+    strong: tuple[Fraction, ...]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Documents with an accepted candidate at each point of the three axes: at least and at most."""
+
+    least: np.ndarray
+    most: np.ndarray
+
+
+@dataclass(frozen=True)
+class Shade:
+    """A cell of a table of counts."""
+
+    text: str
+    ninth: int  # of the highest count, for its colour
+    is_in_force: bool
+
+
+class Yields:
+    """The yield over the thresholds, the bounds that are not varied being those in force."""
+
+    def __init__(self, rounds: Sequence[Measured], domain: DomainConfig):
+        self.in_force = thresholds(domain.presets[domain.preset])
+        self.axes = {name: _with(self.in_force[name]) for name in KNOBS}
+        self.plane = count(rounds, domain, (self.axes["weak"], self.axes["strong"], _AS_IT_IS))
+        self._lines = {
+            "weak": count(rounds, domain, (self.axes["weak"], _AS_IT_IS, _AS_IT_IS)),
+            "strong": count(rounds, domain, (_AS_IT_IS, self.axes["strong"], _AS_IT_IS)),
+            "gap": count(rounds, domain, (_AS_IT_IS, _AS_IT_IS, self.axes["gap"])),
+        }
+
+    @property
+    def charts(self) -> dict[str, Lines]:
+        """The yield over each threshold alone."""
+        return {name: self._draw(name) for name in KNOBS}
+
+    @property
+    def table(self) -> tuple[list[float | None], list[tuple[float | None, list[Shade]]]]:
+        """The plane of weak and strong bound: the columns, and the rows from the highest strong bound down."""
+        columns, rows = self._shown("weak"), self._shown("strong")
+        return [self.axes["weak"][i] for i in columns], [
+            (self.axes["strong"][j], [self._shade(i, j) for i in columns]) for j in reversed(rows)]  # fmt: skip
+
+    def _shown(self, name: str) -> list[int]:
+        """Every other value, and the one in force."""
+        now = self.in_force[name]
+        return [i for i, value in enumerate(self.axes[name]) if value == now or value in _STEPS[::2]]
+
+    def _shade(self, i: int, j: int) -> Shade:
+        least, most = int(self.plane.least[i, j, 0]), int(self.plane.most[i, j, 0])
+        here = {"weak": self.axes["weak"][i], "strong": self.axes["strong"][j]}
+        is_in_force = all(self.in_force[name] == value for name, value in here.items())
+        return Shade(span(least, most), round(9 * least / max(int(self.plane.most.max()), 1)), is_in_force)
+
+    def _draw(self, name: str) -> Lines:
+        found, now = self._lines[name], self.in_force[name]
+        band = list(zip(map(int, found.least.ravel()), map(int, found.most.ravel()), strict=True))
+        (low, high), (last_low, last_high) = band[0], band[-1]
+        desc = (f"Documents with an accepted candidate as the {KNOBS[name]} goes from 0 to 1: "
+                f"from {span(low, high)} to {span(last_low, last_high)}.")  # fmt: skip
+        points = [(x, least) for x, (least, _) in zip(self.axes[name], band, strict=True)]
+        mark = None if now is None else (now, f"in force: {now:g}")
+        frame = Frame(f"Yield over the {KNOBS[name]}", desc, KNOBS[name], "documents")
+        return Lines(frame, [Line("accepted", "accepted", points, band)], mark)
+
+
+def measure(document: int, tried: Round) -> Measured | None:
+    """What thresholds can decide about a round; None where they decide nothing.
+
+    That is so without attempts, and where a reviewer wants another version whatever the scores (legal).
+    """
+    if tried.candidate is None or tried.verdict.failure is Failure.IMPROVE:
+        return None
+    weak, strong = (_score(tried.candidate, side) for side in (tried.weak, tried.strong))
+    return Measured(document, weak, strong) if weak else None
+
+
+def thresholds(gate: Gate) -> dict[str, float | None]:
+    """The three that are varied, as the gate sets them."""
+    weak = gate.weak_mean_below if gate.weak_mean_below is not None else gate.weak_mean_at_most
+    return {"weak": weak, "strong": gate.strong_mean_at_least, "gap": gate.gap_at_least}
+
+
+def count(rounds: Sequence[Measured], domain: DomainConfig, axes: tuple[Axis, Axis, Axis]) -> Counts:
+    """Accepted documents at every point of the axes weak, strong and gap."""
+    planned = (domain.weak_attempts, domain.strong_attempts)
+    gates = {point: turn(domain.presets[domain.preset], *(axis[i] for axis, i in zip(axes, point, strict=True)))
+             for point in product(*(range(len(axis)) for axis in axes))}  # fmt: skip
+
+    @cache  # scores of few attempts repeat
+    def decide(weak: tuple[Fraction, ...], strong: tuple[Fraction, ...]) -> list[tuple[Cell, bool | None]]:
+        return [(cell, decide_measured(weak, strong, planned, gates[tuple(part.start for part in cell)]).accepted)
+                for cell in _split(axes, weak, strong, planned)]  # fmt: skip
+
+    shape = tuple(map(len, axes))
+    counts = Counts(np.zeros(shape, int), np.zeros(shape, int))
+    for _, group in groupby(rounds, key=lambda measured: measured.document):
+        least, most = np.zeros(shape, bool), np.zeros(shape, bool)
+        for measured in group:
+            for cell, accepted in decide(tuple(sorted(measured.weak)), tuple(sorted(measured.strong))):
+                least[cell] |= accepted is True
+                most[cell] |= accepted is not False
+        counts.least[least] += 1
+        counts.most[most] += 1
+    return counts
+
+
+def turn(gate: Gate, weak: float | None, strong: float | None, gap: float | None) -> Gate:
+    """The gate with other thresholds; a bound that is strict stays strict."""
+    bound = "weak_mean_below" if gate.weak_mean_below is not None else "weak_mean_at_most"
+    wanted = {bound: weak, "strong_mean_at_least": strong, "gap_at_least": gap}
+    return replace(gate, **{name: value for name, value in wanted.items() if value is not None})
+
+
+def span(least: int, most: int) -> str:
+    """A count that is known, or the two it lies between."""
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
+
+
+def _with(value: float | None) -> Axis:
+    return tuple(sorted({*_STEPS, *([] if value is None else [value])}))
+
+
+def _score(candidate: Candidate, attempts: Sequence[Attempt]) -> tuple[Fraction, ...]:
+    return tuple(scores(candidate, [a for a in attempts if a.judgement.met is not None]))
+
+
+def _split(axes: tuple[Axis, ...], weak: Sequence[Fraction], strong: Sequence[Fraction],
+           planned: tuple[int, int]) -> Iterator[Cell]:  # fmt: skip
+    """The axes cut into boxes with one verdict each: inside one, every threshold compares alike with the scores."""
+    (weak_low, weak_high), (strong_low, strong_high) = (_reach(weak, planned[0]), _reach(strong, planned[1]))
+    ends = ((weak_low, weak_high), (strong_low, strong_high), (strong_low - weak_high, strong_high - weak_low))
+    return product(*(_stretches(axis, values) for axis, values in zip(axes, ends, strict=True)))
+
+
+def _reach(made: Sequence[Fraction], planned: int) -> tuple[Fraction, Fraction]:
+    """The lowest and the highest mean that the missing attempts can still lead to."""
+    missing = planned - len(made)
+    return mean([*made, *[Fraction(0)] * missing]), mean([*made, *[Fraction(1)] * missing])
+
+
+def _stretches(axis: Axis, ends: Sequence[Fraction]) -> list[slice]:
+    values = _exact(axis)
+    if not values:
+        return [slice(0, 1)]
+    cuts = sorted({0, len(values), *(cut(values, end) for end in ends for cut in (bisect_left, bisect_right))})
+    return [slice(low, high) for low, high in pairwise(cuts)]
+
+
+@cache
+def _exact(axis: Axis) -> list[Fraction]:
+    return [Fraction(str(value)) for value in axis if value is not None]

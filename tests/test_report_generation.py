@@ -1,0 +1,199 @@
+"""The report of a generation run without a browser: finished, unfinished, empty, damaged, of every domain."""
+
+import asyncio
+import base64
+import gzip
+import json
+import re
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from autodata.acceptance import Gate
+from autodata.journal import Journal
+from autodata.report import storyboard, timeline
+from autodata.report.__main__ import report
+from autodata.report.overview import VERDICTS, Overview
+from autodata.report.storyboard import Storyboards, compare_questions, compare_words
+from autodata.store import RunError
+from autodata.types import Criterion, End, Failure, Outcome, Quality, Reply, Round, Verdict
+from tests.conftest import load_recipe
+from tests.fake_runs import a_round, attempts, candidate, checked, demo_recipe, simple, trajectory, write_run
+
+KIND = {"inputs": {"kind": "generate"}}
+MALFORMED = Round(1, None, None, (), (), Verdict(False, Failure.MALFORMED, "no JSON"))
+
+
+def two_rounds(document="d1"):
+    recipe = demo_recipe()
+    first, second = (candidate(f"Which word follows the {n} stone?") for n in ("first", "second"))
+    easy = a_round(1, first, recipe, weak=8, quality=checked(first, True))
+    good = a_round(2, second, recipe, quality=checked(second, True), instruction="be harder", diagnosis="too plain")
+    return trajectory(document, easy, good)
+
+
+def page_of(tmp_path, *made, **manifest):
+    write_run(tmp_path / "run", demo_recipe(), *made, **(KIND | manifest))
+    return report(tmp_path / "run").read_text()
+
+
+def unpack(text):
+    return json.loads(gzip.decompress(base64.b64decode(text)))
+
+
+def test_a_run_becomes_one_file_with_every_document_in_it(tmp_path):
+    made = page_of(tmp_path, two_rounds(), trajectory("d2", MALFORMED))
+    index = unpack(re.search(r'id="index">([^<]+)<', made)[1])
+    assert [(e["id"], e["verdicts"], e["end"]) for e in index] == [
+        ("d1", ["too_easy", "accepted"], "accepted"), ("d2", ["malformed"], "rounds_used")]  # fmt: skip
+    records = unpack(re.search(r'id="block-0">([^<]+)<', made)[1])
+    assert records[index[0]["at"]]["trajectory"]["rounds"][1]["instruction"] == "be harder"
+    assert records[0]["changes"][1] == [
+        ["=", "Which word follows the"],
+        ["-", "first"],
+        ["+", "second"],
+        ["=", "stone?"],
+    ]
+    assert "not finished" not in made
+    assert "This run has no ledger" in made
+
+
+def test_the_funnel_counts_what_each_step_let_through():
+    overview = Overview()
+    for made in (two_rounds(), trajectory("d2", MALFORMED), trajectory("d3", end=End.SKIPPED)):
+        overview.add(made)
+    counts = {step.name: step.count for step in overview.funnel}
+    assert counts == {"documents": 3, "rounds": 3, "readable candidates": 2, "passed the quality check": 2,
+                      "tried by the weak solver": 2, "tried by the strong solver": 2, "accepted": 1}  # fmt: skip
+    assert {s.name: list(s.values) for s in overview.by_round.series} == {
+        "malformed": [1, 0], "too easy": [1, 0], "accepted": [0, 1]}  # fmt: skip
+    assert overview.by_length.table[1] == [[1, 0, 1], [2, 1, 0]]
+
+
+def test_points_are_coloured_by_the_verdict_of_the_preset_they_are_shown_under():
+    recipe = demo_recipe()
+    overview = Overview()
+    overview.add(trajectory("d", a_round(1, candidate("q"), recipe, weak=0)))  # no signal, but wide takes it
+    styles = {name: [p.style for p in overview.scatter(name, gate).points]
+              for name, gate in recipe.domain.presets.items()}  # fmt: skip
+    assert styles == {"just_right": ["no_signal"], "wide": ["accepted"]}
+
+
+def test_many_points_are_drawn_as_fewer_and_none_is_lost():
+    overview = Overview()
+    places = {(a / 1000, b / 1000, "accepted"): 1 for a in range(0, 1000, 7) for b in range(0, 1000, 11)}
+    overview.means["p"] = Counter(places)
+    drawn = overview.scatter("p", Gate())
+    assert len(drawn.points) <= 1500
+    assert sum(point.count for point in drawn.points) == len(places)
+
+
+def test_what_is_not_finished_says_so(tmp_path):
+    made = page_of(tmp_path, two_rounds(), finished=None)
+    assert "This run is not finished" in made
+    with (tmp_path / "run" / "trajectories.jsonl").open("ab") as file:
+        file.write(b'{"document_id": "torn')
+    assert len(unpack(re.search(r'id="index">([^<]+)<', report(tmp_path / "run").read_text())[1])) == 1
+
+
+def test_a_run_without_a_trajectory(tmp_path):
+    made = page_of(tmp_path, finished=None)
+    assert "No document has a trajectory yet." in made
+    assert "No candidate has scores yet" in made
+
+
+def test_a_damaged_line_is_named(tmp_path):
+    write_run(tmp_path / "run", demo_recipe(), two_rounds(), **KIND)
+    path = tmp_path / "run" / "trajectories.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"half": 1}\n')
+    with pytest.raises(RunError, match=r"trajectories\.jsonl:2: not a record"):
+        report(tmp_path / "run")
+
+
+def test_failures_and_what_was_left_out_are_told(tmp_path):
+    write_run(tmp_path / "run", demo_recipe(), two_rounds(), quarantined=["d7"], **KIND)
+    line = json.dumps({"document_id": "d8", "kind": "JudgeFailed", "error": "e"})
+    (tmp_path / "run" / "errors.jsonl").write_text(f"{line}\n{line}\n")
+    made = report(tmp_path / "run").read_text()
+    assert "JudgeFailed 2" in made
+    assert "Left out after repeated failures: 1" in made
+
+
+def test_the_ledger_is_shown_by_role_and_per_accepted_document(tmp_path):
+    booked = {"calls": 1234, "replayed": 5, "prompt_tokens": 1, "completion_tokens": 2, "call_seconds": 3.5}
+    ledger = {"challenger": booked | {"gpu_seconds": 90.0}, "judge": booked | {"gpu_seconds": None}}
+    made = page_of(tmp_path, two_rounds(), two_rounds("d2"), ledger=ledger)
+    challenger, judge = re.findall(r'<tr><th scope="row">(?:challenger|judge)</th>(.*?)</tr>', made)[:2]
+    assert re.findall(r"<td>(.*?)</td>", challenger) == ["14", "1,234", "5", "1", "2", "3.5", "90", "45"]
+    assert re.findall(r"<td>(.*?)</td>", judge)[-2:] == ["–", "–"]
+
+
+def test_the_time_line_is_of_the_runs_own_journal(tmp_path):
+    folder = tmp_path / "run"
+    write_run(folder, demo_recipe(), two_rounds(), **KIND)
+    assert "No time line of calls" in report(folder).read_text()
+    journal = Journal(folder / "journal.sqlite")
+    asyncio.run(journal.put("k", Reply(Outcome.OK, "a", "", "stop", "m", 1, 1, 2.0)))
+    journal.close()
+    assert "1 calls in all" in report(folder).read_text()
+
+
+def test_calls_under_way_are_the_seconds_they_share():
+    drawn = timeline.draw([(0.0, 10.0), (5.0, 10.0), (9.5, 10.0)])
+    assert [y for _, y in drawn.lines[0].points] == [1, 1, 1, 1, 1, 2, 2, 2, 2, 2.5]
+    assert timeline.draw([]) is None
+
+
+@pytest.mark.parametrize("name", ["cs", "legal", "science"])
+def test_every_domain_has_its_report(tmp_path, name):
+    recipe = load_recipe(f"recipes/{name}/generate.yaml", "recipes/models/laptop.yaml")
+    asked = candidate("Who pays?", rubric=tuple(Criterion(f"c{n}", n or -1, "facts") for n in range(4)))
+    met = [(False, True, False, False)] * 3
+    tried = [attempts(asked.rubric, *met[:n]) for n in (3, 2)]
+    refused = Verdict(False, Failure.IMPROVE if name == "legal" else Failure.TOO_HARD, "again")
+    presets = dict.fromkeys(recipe.domain.presets, refused)
+    only = Round(1, asked, Quality(True, "", asked.hash), *tried, refused, presets, review={"verdict": "improve"})
+    write_run(tmp_path / "run", recipe, trajectory("d", only), **KIND)
+    made = report(tmp_path / "run").read_text()
+    assert ("its verdict is a reviewer" in made) == (name == "legal")
+    assert ("No candidate has scores yet that a threshold could decide about" in made) == (name == "legal")
+
+
+def test_blocks_are_small_and_whole(monkeypatch):
+    monkeypatch.setattr(storyboard, "BLOCK_BYTES", 2000)
+    boards = Storyboards()
+    for n in range(5):
+        boards.add(simple(f"d{n}", f"q{n}", demo_recipe()), "cloze, agentic")
+    index = unpack(boards.finish())
+    found = [unpack(boards.blocks[e["block"]])[e["at"]]["trajectory"]["document_id"] for e in index]
+    assert found == [f"d{n}" for n in range(5)]
+    assert len(boards.blocks) > 1
+
+
+def test_a_very_long_answer_loses_its_middle_and_says_so():
+    recipe = demo_recipe()
+    tried = a_round(1, candidate("q"), recipe)
+    long = replace(tried.weak[0], answer="a" * 50_000 + "the end")
+    boards = Storyboards()
+    boards.add(trajectory("d", replace(tried, weak=(long, *tried.weak[1:]))), "k")
+    boards.finish()
+    answer = unpack(boards.blocks[0])[0]["trajectory"]["rounds"][0]["weak"][0]["answer"]
+    assert len(answer) < 10_000
+    assert "42,007 characters are left out" in answer
+    assert answer.endswith("the end")
+
+
+def test_questions_are_compared_with_the_last_one_that_there_was():
+    good = two_rounds().rounds
+    changes = list(compare_questions((good[0], MALFORMED, good[1])))
+    assert changes[:2] == [None, None]
+    assert ("+", "second") in changes[2]
+    assert compare_words("one two three", "four five six") is None
+
+
+def test_every_verdict_has_a_colour():
+    assert {*VERDICTS} == {*Failure, "accepted", "unmeasured"}
+    text = Path(storyboard.__file__).with_name("style.css").read_text()
+    assert all(f".is-{verdict} {{" in text and f"--{verdict}: light-dark(" in text for verdict in VERDICTS)
