@@ -187,20 +187,6 @@ def read_replies(path: Path) -> Iterator[tuple[Reply, int]]:
         connection.close()
 
 
-def read_spans(path: Path) -> list[tuple[float, float]]:
-    """When every stored call began and ended, in seconds of the clock, whole ones for the end. Raises JournalError."""
-    try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-        try:
-            _check(connection, path)
-            rows = connection.execute("SELECT at - json_extract(reply, '$.latency_s'), at FROM replies").fetchall()
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise _damaged(path, error) from error
-    return [(float(begun), float(ended)) for begun, ended in rows]
-
-
 def export(path: Path, pack: Path) -> int:
     """Write every reply as a line of JSON; returns how many."""
     connection, count = _open(path), 0

@@ -86,4 +86,6 @@ def _count_errors(folder: Path) -> dict[str, int]:
 def _draw_timeline(folder: Path, recipe: GenerateRecipe) -> Lines | None:
     """None where the run has no journal of its own: a shared one tells of other runs too."""
     path = folder / "journal.sqlite"
-    return timeline.draw(journal.read_spans(path)) if recipe.journal is None and path.exists() else None
+    if recipe.journal is not None or not path.exists():
+        return None
+    return timeline.draw([(at - reply.latency_s, float(at)) for reply, at in journal.read_replies(path)])
