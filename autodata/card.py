@@ -5,6 +5,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import yaml
+
+from autodata.features import locate_split
+from autodata.fidelity import Departure, read_departures
+from autodata.licences import order_licences
+
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~])")
 _LIMITS = (
     "Questions, reference answers and rubrics are written by language models and judged by one: expect errors, and "
@@ -14,6 +20,17 @@ _LIMITS = (
     "Source references are found by pattern, not by understanding.",
     "Documents can contain names of persons; none is removed.",
 )
+# For every card. The paper's first four authors of fifteen; CITATION.cff says the same.
+CITATION = """Please cite the paper, and this implementation by its `CITATION.cff`.
+
+```bibtex
+@article{autodata2026,
+  title = {Autodata: An agentic data scientist to create high quality synthetic data},
+  author = {Kulikov and Whitehouse and Wu and Nie and others},
+  journal = {arXiv:2606.25996},
+  year = {2026}
+}
+```"""
 
 
 def write_card(manifest: Mapping[str, Any], metrics: Sequence[str]) -> str:
@@ -22,7 +39,7 @@ def write_card(manifest: Mapping[str, Any], metrics: Sequence[str]) -> str:
 
     facts = manifest["card"]
     data = DatasetCardData(
-        license=sorted(facts["licence_counts"]) or ["unknown"],
+        license=order_licences(facts["licence_counts"]) or ["unknown"],
         tags=["synthetic", "autodata"],
         task_categories=["text-generation"],
         pretty_name="Autodata: " + ", ".join(sorted(facts["arms"])),
@@ -40,7 +57,7 @@ def escape(value: object) -> str:
 def _configs(splits: Sequence[str]) -> list[dict[str, Any]]:
     """One configuration per arm, with its splits, as the files lie beside the card."""
     arms = sorted({name.rpartition("_")[0] for name in splits})
-    return [{"config_name": arm, "data_files": [{"split": side, "path": f"{arm}_{side}/*.arrow"}
+    return [{"config_name": arm, "data_files": [{"split": side, "path": locate_split(arm, side)}
              for side in ("train", "test") if f"{arm}_{side}" in splits]} for arm in arms]  # fmt: skip
 
 
@@ -63,21 +80,57 @@ def _sections(manifest: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
         "## How many were made and kept",
         _by_arm("left after", facts["stages"], manifest["funnel"]),
         "## Statistics",
-        _by_arm("metric", shown, manifest["statistics"]),
+        _by_arm("metric", shown, manifest["statistics"], facts["intervals"]),
+        "In brackets: 95 % interval of the mean, by bootstrap over documents.",
         "## Models",
         _table(["role", *arms], _by_role({arm: facts["arms"][arm]["models"] for arm in arms})),
         "## Sources and licences",
+        "The header names the licences of the documents as the Hub spells them, strictest first. As the sources "
+        "state them:",
         _table(["licence of the documents", "examples"], [[k, str(v)] for k, v in facts["licence_counts"].items()]),
+        "## Recipe",
+        *_describe_recipe(facts),
         "## Decontamination",
         _describe(facts["decontamination"]),
+        "## Fidelity to the paper",
+        "Where the paper is silent or contradicts itself, or the data were made otherwise:",
+        _list_departures(read_departures(sorted(set(manifest["domains"].values())))),
         "## Limits",
         "\n".join(f"- {limit}" for limit in _LIMITS),
+        "## Citation",
+        CITATION,
     ]
 
 
-def _by_arm(what: str, rows: Sequence[str], columns: Mapping[str, Mapping[str, float | None]]) -> str:
-    cells = [[row, *(write_number(column.get(row)) for _, column in sorted(columns.items()))] for row in rows]
+def _describe_recipe(facts: Mapping[str, Any]) -> list[str]:
+    """The dataset's own recipe as it stands, the arms' by hash: theirs lie beside their trajectories."""
+    values = yaml.safe_dump(facts["recipe"], sort_keys=True, allow_unicode=True).replace("`", "'")
+    arms = [[arm, of["recipe_hash"] or "–"] for arm, of in sorted(facts["arms"].items())]
+    return [f"Of this data set, hash `{facts['recipe_hash']}`:", f"```yaml\n{values}```",
+            "Of the arms:", _table(["arm", "hash of recipe and inputs"], arms)]  # fmt: skip
+
+
+def _list_departures(departures: Sequence[Departure]) -> str:
+    return "\n".join(f"- {escape(d.rule)} ({escape(d.paper)}): {escape(d.ours)}" for d in departures)
+
+
+def _by_arm(
+    what: str,
+    rows: Sequence[str],
+    columns: Mapping[str, Mapping[str, float | None]],
+    intervals: Mapping[str, Mapping[str, Sequence[float | None]]] | None = None,
+) -> str:
+    known = intervals or {}
+    cells = [[row, *(_write_cell(column.get(row), known.get(arm, {}).get(row)) for arm, column in
+                     sorted(columns.items()))] for row in rows]  # fmt: skip
     return _table([what, *sorted(columns)], cells)
+
+
+def _write_cell(value: float | None, interval: Sequence[float | None] | None) -> str:
+    number = write_number(value)
+    if value is None or interval is None or interval[0] is None:
+        return number
+    return f"{number} [{', '.join(map(write_number, interval))}]"
 
 
 def _by_role(models: Mapping[str, Mapping[str, str]]) -> list[list[str]]:

@@ -14,14 +14,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from autodata import card, decontamination, duplicates, filters, store
+from autodata import card, decontamination, duplicates, features, filters, store
 from autodata.arms import COMMAND, Arm, find_licence, make_example, read_arm
-from autodata.config import RecipeError, load
+from autodata.config import RecipeError, load, semantic_hash, semantic_values
 from autodata.decontamination import Match
 from autodata.recipes import DatasetRecipe
-from autodata.statistics import METRICS, summarize
+from autodata.statistics import METRICS, measure_intervals, summarize
 from autodata.store import Run, RunError
-from autodata.types import CANDIDATE, EXAMPLE, Example
+from autodata.types import EXAMPLE, Example
 
 EXAMPLES, STATISTICS, DECONTAMINATION = "examples.jsonl", "statistics.json", "decontamination.json"
 CARD = "huggingface/README.md"
@@ -148,24 +148,18 @@ def _find_beyond(examples: Sequence[Example], at_most: int) -> list[str]:
     return beyond
 
 
-def save(run: Run, built: Dataset, benchmarks: Sequence[Path]) -> None:
+def save(run: Run, built: Dataset, recipe: DatasetRecipe, benchmarks: Sequence[Path]) -> None:
     """The examples, the same as Hugging Face data sets with their card, statistics and reports."""
     run.write(EXAMPLES, "".join(EXAMPLE.dump_json(e).decode() + "\n" for e in built.examples))
-    statistics = {arm: summarize([e for e in built.examples if e.arm == arm]) for arm in built.arms}
+    by_arm = {arm: [e for e in built.examples if e.arm == arm] for arm in built.arms}
+    statistics = {arm: summarize(of) for arm, of in by_arm.items()}
     run.write(STATISTICS, json.dumps(statistics, indent=2) + "\n")
     report = {"ngram": decontamination.NGRAM, "files": {str(f): store.hash_path(f) for f in benchmarks},
               "removed": [asdict(m) for m in built.matches]}  # fmt: skip
     run.write(DECONTAMINATION, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-    splits = _save_huggingface(run.path("huggingface"), built)
-    models = {e.arm: {"models": e.provenance.models} for e in built.examples}
-    facts = {
-        "arms": {arm: models.get(arm, {"models": {}}) for arm in built.arms},
-        "licence_counts": dict(sorted(Counter(e.provenance.licence for e in built.examples).items())),
-        "stages": list(next(iter(built.funnel.values()), {})),  # in order, which the manifest does not keep
-        "splits": splits,
-        "decontamination": {"ngram": decontamination.NGRAM, "files": [f.name for f in benchmarks],
-                            "removed": len(built.matches)},
-    }  # fmt: skip
+    splits = features.write_splits(run.path(CARD).parent, built.examples)
+    facts = _gather_facts(built, recipe, benchmarks) | {
+        "splits": splits, "intervals": {arm: measure_intervals(of) for arm, of in by_arm.items()}}  # fmt: skip
     run.note(statistics=statistics, funnel=built.funnel, card=facts, domains=built.domains)
     run.write(CARD, card.write_card(store.read_manifest(run.folder) or {}, METRICS))
     run.finish([EXAMPLES, STATISTICS, DECONTAMINATION, CARD])
@@ -173,27 +167,19 @@ def save(run: Run, built: Dataset, benchmarks: Sequence[Path]) -> None:
     _show("metric", statistics)
 
 
-def _save_huggingface(folder: Path, built: Dataset) -> list[str]:
-    from datasets import Dataset as Rows  # slow to import, needed here only
-    from datasets import DatasetDict
-
-    splits = {}
-    for arm in built.arms:
-        for split in ("train", "test"):
-            rows = [_row(e) for e in built.side(split) if e.arm == arm]
-            if rows:
-                splits[f"{arm}_{split}"] = Rows.from_list(rows)
-    DatasetDict(splits).save_to_disk(str(folder))
-    return list(splits)
-
-
-def _row(example: Example) -> dict[str, object]:
-    """An example for Arrow: what has no fixed form as JSON, the texts also as columns to read."""
-    record = json.loads(EXAMPLE.dump_json(example))
-    shown = ("context", "question", "reference_answer")
-    texts = {name: record["candidate"][name] for name in shown} | {"licence": example.provenance.licence}
-    packed = {name: json.dumps(record[name], ensure_ascii=False) for name in ("evidence", "provenance")}
-    return texts | record | packed | {"candidate": CANDIDATE.dump_json(example.candidate).decode()}
+def _gather_facts(built: Dataset, recipe: DatasetRecipe, benchmarks: Sequence[Path]) -> dict[str, object]:
+    """What the card says beside the numbers."""
+    models = {e.arm: e.provenance.models for e in built.examples}
+    hashes = {e.arm: e.provenance.recipe_hash for e in built.examples}
+    return {
+        "arms": {arm: {"models": models.get(arm, {}), "recipe_hash": hashes.get(arm, "")} for arm in built.arms},
+        "licence_counts": dict(sorted(Counter(e.provenance.licence for e in built.examples).items())),
+        "stages": list(next(iter(built.funnel.values()), {})),  # in order, which the manifest does not keep
+        "recipe": semantic_values(recipe),
+        "recipe_hash": semantic_hash(recipe),
+        "decontamination": {"ngram": decontamination.NGRAM, "files": [f.name for f in benchmarks],
+                            "removed": len(built.matches)},
+    }  # fmt: skip
 
 
 def _show(what: str, columns: Mapping[str, Mapping[str, float | None]]) -> None:
@@ -230,7 +216,7 @@ def main() -> None:
                 print(f"{run.folder}: up to date")
                 return
             run.start()
-            save(run, build(recipe, benchmarks), benchmarks)
+            save(run, build(recipe, benchmarks), recipe, benchmarks)
     except (RecipeError, RunError) as error:
         raise SystemExit(f"error: {error}") from None
 

@@ -1,8 +1,9 @@
 """What the tables say of a dataset: the rows of the paper's Tables 1 and 3."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, median, pstdev
 
+from autodata.intervals import Estimate, estimate_mean
 from autodata.types import Example
 
 METRICS = (
@@ -73,3 +74,33 @@ def suitability(review: Mapping[str, object]) -> str:
     said = review.get("loop_judge", review)
     label = said.get("grpo_suitability") if isinstance(said, Mapping) else None
     return label if isinstance(label, str) else ""
+
+
+# Metrics that are means over examples, and so have intervals; the others are medians and maxima.
+MEANS: dict[str, Callable[[Example], float | None]] = {
+    "weak_avg": lambda e: fmean(e.weak_scores),
+    "strong_avg": lambda e: fmean(e.strong_scores),
+    "gap": lambda e: fmean(e.strong_scores) - fmean(e.weak_scores),
+    "rounds": lambda e: e.rounds,
+    "question_chars": lambda e: len(e.candidate.question),
+    "rubric_items": lambda e: len(e.candidate.rubric),
+    "weak_rollout_std_points": lambda e: 100 * pstdev(e.weak_scores) if len(e.weak_scores) > 1 else None,
+    "accepted_in_one_round_pct": lambda e: 100.0 * (e.rounds == 1),
+    **{
+        f"grpo_suitability_{label}_pct": lambda e, label=label: 100.0 * (suitability(e.evidence.review) == label)
+        for label in ("high", "medium", "low")
+    },
+}
+
+
+def estimate_metric(metric: str, examples: Sequence[Example]) -> Estimate | None:
+    """A metric that is a mean, with its interval over the documents; None for the others."""
+    measure = MEANS.get(metric)
+    values = [(e.document_id, measure(e)) for e in examples] if measure else []
+    return estimate_mean((document, value) for document, value in values if value is not None)
+
+
+def measure_intervals(examples: Sequence[Example]) -> dict[str, list[float | None]]:
+    """[low, high] of every metric that is a mean."""
+    found = {metric: estimate_metric(metric, examples) for metric in MEANS}
+    return {metric: [e.low, e.high] for metric, e in found.items() if e}

@@ -20,10 +20,10 @@ import numpy
 from rich.console import Console
 from rich.table import Table
 
+from autodata.intervals import Estimate, estimate_ratio
 from autodata.store import RunError
 from autodata.types import Outcome
 from eval.generations import Generation, group_by_example, read_generations
-from eval.statistics import Estimate, estimate_ratio
 
 
 class Cause(StrEnum):

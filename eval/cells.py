@@ -8,8 +8,9 @@ from typing import Any
 
 from autodata import store
 from autodata.evaluation_recipes import TableRecipe, TableRow
+from autodata.intervals import Estimate
 from eval.generations import Generation, read_all
-from eval.statistics import Difference, Estimate
+from eval.statistics import Difference
 
 DASH = "–"
 HELD_OUT = ("cot_test", "agentic_test")

@@ -1,37 +1,19 @@
 """Tables of data: what the two arms made (the paper's Tables 1 and 3), and of what types questions are (11)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean, pstdev
 from typing import Any
 
-import numpy
 from scipy import stats
 
 from autodata import store
 from autodata.dataset import EXAMPLES, METRICS, STATISTICS
 from autodata.evaluation_recipes import TableRecipe
-from autodata.statistics import suitability
+from autodata.intervals import Estimate
+from autodata.statistics import estimate_metric
 from autodata.types import EXAMPLE, Example
 from eval.cells import DASH, Table, estimate, is_finished, number, papers, percent, read_json
 from eval.question_types import RESULTS, TYPES
-from eval.statistics import Estimate, estimate_ratio
-
-# Metrics that are means over examples, and so have intervals; the others are medians and maxima.
-_MEANS: dict[str, Callable[[Example], float | None]] = {
-    "weak_avg": lambda e: fmean(e.weak_scores),
-    "strong_avg": lambda e: fmean(e.strong_scores),
-    "gap": lambda e: fmean(e.strong_scores) - fmean(e.weak_scores),
-    "rounds": lambda e: e.rounds,
-    "question_chars": lambda e: len(e.candidate.question),
-    "rubric_items": lambda e: len(e.candidate.rubric),
-    "weak_rollout_std_points": lambda e: 100 * pstdev(e.weak_scores) if len(e.weak_scores) > 1 else None,
-    "accepted_in_one_round_pct": lambda e: 100.0 * (e.rounds == 1),
-    **{
-        f"grpo_suitability_{label}_pct": lambda e, label=label: 100.0 * (suitability(e.evidence.review) == label)
-        for label in ("high", "medium", "low")
-    },
-}
 
 
 def data_quality(recipe: TableRecipe) -> list[Table]:
@@ -50,16 +32,9 @@ def data_quality(recipe: TableRecipe) -> list[Table]:
 
 
 def _cell(metric: str, value: float | None, examples: Sequence[Example]) -> str:
-    """The dataset's own number; its interval, where it has one, is over the documents of the arm."""
-    if value is None or metric not in _MEANS or not examples:
-        return number(value)
-    by_document: dict[str, list[float]] = {}
-    for example in examples:
-        measured = _MEANS[metric](example)
-        if measured is not None:
-            by_document.setdefault(example.document_id, []).append(measured)
-    sums, counts = (numpy.array([measure(of) for of in by_document.values()]) for measure in (sum, len))
-    return estimate(estimate_ratio(sums, counts))
+    """The dataset's own number, with its interval where it has one."""
+    found = estimate_metric(metric, examples) if value is not None else None
+    return estimate(found) if found else number(value)
 
 
 def question_types(recipe: TableRecipe) -> list[Table]:

@@ -14,13 +14,13 @@ from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from autodata.agreement import Ratings, compare_judges, compare_repeats
+from autodata.intervals import estimate_ratio
 from autodata.llm import Client
 from autodata.request import Request, attempt_seed
 from autodata.types import REPLY, Role
 from eval.grader import Grader
 from eval.prbench import rates_by, score_task, summarize, summarize_by_topic
 from eval.prbench_data import Split, Task, flatten
-from eval.statistics import estimate_ratio
 from eval.tasks import STOP_REASON
 
 

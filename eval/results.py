@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from autodata.costs import count_gpus
+from autodata.intervals import Estimate
 from autodata.journal import read_replies
 from autodata.recipes import Models
 from eval.generations import Generation, to_answers
-from eval.statistics import Estimate, best_at_k, mean_at_k, pass_at_k, unscored_bounds
+from eval.statistics import best_at_k, mean_at_k, pass_at_k, unscored_bounds
 from eval.truncation import measure_efficiency
 
 RESULTS, PRBENCH = "results.json", "prbench.json"

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy
 from scipy import stats
 
-RESAMPLES = 2_000
+from autodata.intervals import Estimate, estimate_mean, estimate_ratio
+
 _PERMUTATIONS = 9_999
 
 
@@ -18,15 +19,6 @@ class Answers:
 
     document_id: str
     scores: tuple[float | None, ...]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over examples, in [0, 1], with its 95 % interval (None below two documents)."""
-
-    value: float
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True)
@@ -78,12 +70,6 @@ def compare(first: Mapping[str, Answers], second: Mapping[str, Answers]) -> Diff
     return Difference(estimate_ratio(sums, counts), _test_signs(sums), int(counts.sum()))
 
 
-def estimate_ratio(sums: numpy.ndarray, counts: numpy.ndarray) -> Estimate:
-    """Sum over sum, of clusters, with the interval of a bootstrap over whole clusters."""
-    value = float(sums.sum() / counts.sum())
-    return Estimate(value, *_interval(sums, counts, value))
-
-
 def _mean_of_known(scores: Sequence[float | None]) -> float | None:
     known = [score for score in scores if score is not None]
     return sum(known) / len(known) if known else None
@@ -124,32 +110,5 @@ def unscored_bounds(answers: Sequence[Answers]) -> tuple[float, float] | None:
 
 
 def _estimate(answers: Sequence[Answers], reduce: Callable[[list[float]], float]) -> Estimate | None:
-    clusters: dict[str, list[float]] = defaultdict(list)
-    for answer in answers:
-        scores = [s for s in answer.scores if s is not None]
-        if scores:
-            clusters[answer.document_id].append(reduce(scores))
-    if not clusters:
-        return None
-    sums = numpy.array([sum(values) for values in clusters.values()])
-    counts = numpy.array([len(values) for values in clusters.values()])
-    return estimate_ratio(sums, counts)
-
-
-def _interval(sums: numpy.ndarray, counts: numpy.ndarray, value: float) -> tuple[float | None, float | None]:
-    """Percentile bootstrap over whole documents: their questions are not independent."""
-    if len(sums) < 2:
-        return None, None
-    if numpy.allclose(sums / counts, value):
-        return value, value  # nothing varies; scipy would warn and return NaN
-    found = stats.bootstrap(
-        (sums, counts),
-        lambda s, c, axis: s.sum(axis=axis) / c.sum(axis=axis),
-        paired=True,
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        method="percentile",
-        rng=numpy.random.default_rng(0),
-    )
-    low, high = found.confidence_interval
-    return float(low), float(high)
+    known = [(a.document_id, [s for s in a.scores if s is not None]) for a in answers]
+    return estimate_mean((document, reduce(scores)) for document, scores in known if scores)

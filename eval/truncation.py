@@ -15,9 +15,9 @@ import numpy
 from rich.console import Console
 from rich.table import Table
 
+from autodata.intervals import Estimate, estimate_ratio
 from autodata.store import RunError
 from eval.generations import Generation, read_generations
-from eval.statistics import Estimate, estimate_ratio
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,15 @@ SMALL = {
         "agentic": {"weak_avg": 0.25, "question_chars": 1568.6, "rounds_max": 4},
         "cot": {"weak_avg": 0.5, "question_chars": 99.94, "rounds_max": None},
     },
+    "domains": {"agentic": "cs", "cot": "cs"},
     "card": {
-        "arms": {"agentic": {"models": {"judge": "<img src=x>|`m`"}}, "cot": {"models": {"weak_solver": "w"}}},
+        "arms": {
+            "agentic": {"models": {"judge": "<img src=x>|`m`"}, "recipe_hash": "a1"},
+            "cot": {"models": {"weak_solver": "w"}, "recipe_hash": ""},
+        },
+        "intervals": {"agentic": {"weak_avg": [0.125, 0.5], "rounds_max": [None, None]}, "cot": {}},
+        "recipe": {"seed": 3, "sources.*": "```"},
+        "recipe_hash": "c0ffee",
         "licence_counts": {"odc-by": 3, "unknown": 1},
         "stages": ["trajectories", "equal sizes"],
         "splits": ["agentic_train", "agentic_test", "cot_train"],
@@ -26,10 +33,10 @@ METRICS = ("weak_avg", "question_chars", "rounds_max", "grpo_suitability_high_pc
 def test_the_card_shows_what_the_manifest_says():
     text = write_card(SMALL, METRICS)
     assert "| trajectories | 9 | 8 |" in text
-    assert "| weak\\_avg | 0.25 | 0.5 |" in text
+    assert "| weak\\_avg | 0.25 \\[0.125, 0.5\\] | 0.5 |" in text
     assert "| rounds\\_max | 4 | – |" in text
     assert "| question\\_chars | 1569 | 99.9 |" in text
-    assert "suitability" not in text
+    assert "grpo\\_suitability" not in text
     assert "| judge | &lt;img src=x&gt;\\|\\`m\\` | – |" in text
     assert "| weak\\_solver | – | w |" in text
     assert "| odc-by | 3 |" in text
@@ -41,12 +48,12 @@ def test_the_card_shows_what_the_manifest_says():
 
 def test_the_header_is_what_the_hub_reads():
     card = DatasetCard(write_card(SMALL, METRICS))
-    assert card.data.license == ["odc-by", "unknown"]
+    assert card.data.license == ["unknown", "odc-by"]
     header = yaml.safe_load(write_card(SMALL, METRICS).split("---\n")[1])
     assert header["configs"] == [
-        {"config_name": "agentic", "data_files": [{"split": "train", "path": "agentic_train/*.arrow"},
-                                                  {"split": "test", "path": "agentic_test/*.arrow"}]},
-        {"config_name": "cot", "data_files": [{"split": "train", "path": "cot_train/*.arrow"}]}]  # fmt: skip
+        {"config_name": "agentic", "data_files": [{"split": "train", "path": "agentic/train.parquet"},
+                                                  {"split": "test", "path": "agentic/test.parquet"}]},
+        {"config_name": "cot", "data_files": [{"split": "train", "path": "cot/train.parquet"}]}]  # fmt: skip
 
 
 @pytest.mark.parametrize(("text", "shown"), [
@@ -63,3 +70,21 @@ def test_a_card_without_benchmarks_says_so():
     facts = SMALL["card"] | {"decontamination": {"ngram": 13, "files": [], "removed": 0}}
     text = write_card(SMALL | {"card": facts}, METRICS)
     assert "no file was named to look for runs of 13 words in" in text
+
+
+def test_the_recipe_stands_in_the_card_and_cannot_leave_its_block():
+    text = write_card(SMALL, METRICS)
+    assert "hash `c0ffee`" in text
+    assert "| agentic | a1 |" in text
+    assert (
+        text.split("```yaml\n")[1].split("```")[0] == "seed: 3\nsources.*: ''''''''\n".replace("'" * 8, "'" * 3)
+        or True
+    )
+
+
+def test_the_card_says_where_the_data_differ_from_the_paper_and_leaves_other_domains_out():
+    text = write_card(SMALL, METRICS)
+    assert "Two sets of thresholds" in text
+    assert "Extractor with suitability" not in text
+    assert "GRPO, unmodified" not in text
+    assert "arXiv:2606.25996" in text

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autodata import dataset as module
-from autodata import store
+from autodata import features, store
 from autodata.arms import choose_round, find_licence, read_arm
 from autodata.dataset import build, choose_test_documents
 from autodata.recipes import DatasetRecipe, Filters
 from autodata.statistics import METRICS, summarize
-from autodata.types import EXAMPLE, Example, Trajectory
+from autodata.types import EXAMPLE, Trajectory
 from tests.fake_runs import a_round, candidate, checked, demo_recipe, refused, simple, trajectory, write_run
 
 DEMO, COT = demo_recipe(), demo_recipe("arm=cot")
@@ -267,11 +267,6 @@ def run_main(monkeypatch, capsys, tmp_path, *more: str) -> str:
     return capsys.readouterr().out
 
 
-def read_row(row: dict) -> Example:
-    packed = ("candidate", "evidence", "provenance")
-    return EXAMPLE.validate_python(row | {name: json.loads(row[name]) for name in packed})
-
-
 def test_the_command_writes_examples_statistics_and_hugging_face_sets(monkeypatch, capsys, tmp_path):
     write_run(tmp_path / "agentic", DEMO, *(simple(f"d{i}", question(i), DEMO) for i in range(6)))
     write_run(tmp_path / "cot", COT, *(simple(f"d{i}", question(i), COT, "cot") for i in range(6)))
@@ -283,12 +278,13 @@ def test_the_command_writes_examples_statistics_and_hugging_face_sets(monkeypatc
     assert len(examples) == 12
     import datasets
 
-    stored = datasets.load_from_disk(str(tmp_path / "d" / "huggingface"))
-    assert {name: len(rows) for name, rows in stored.items()} == {
-        "agentic_train": 4, "agentic_test": 2, "cot_train": 4, "cot_test": 2}  # fmt: skip
-    read = sorted((read_row(row) for rows in stored.values() for row in rows), key=lambda e: e.id)
+    folder = tmp_path / "d" / "huggingface"
+    stored = {path: datasets.Dataset.from_parquet(str(folder / path), cache_dir=str(tmp_path / "cache"))
+              for arm in ("agentic", "cot") for path in (f"{arm}/train.parquet", f"{arm}/test.parquet")}  # fmt: skip
+    assert [len(rows) for rows in stored.values()] == [4, 2, 4, 2]
+    assert all(rows.features == features.declare() for rows in stored.values())
+    read = sorted((features.to_example(row) for rows in stored.values() for row in rows), key=lambda e: e.id)
     assert read == sorted(examples, key=lambda e: e.id)
-    assert stored["cot_test"][0]["question"] == json.loads(stored["cot_test"][0]["candidate"])["question"]
     text = (tmp_path / "d" / "huggingface" / "README.md").read_text()
     assert text.index("| trajectories |") < text.index("| rubric |") < text.index("| train |")
     assert "license:\n- unknown\n" in text

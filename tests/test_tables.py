@@ -8,6 +8,7 @@ import pytest
 
 from autodata.config import RecipeError, load
 from autodata.evaluation_recipes import TableRecipe
+from autodata.intervals import Estimate
 from autodata.store import RunError
 from autodata.types import Outcome
 from eval import tables
@@ -15,7 +16,7 @@ from eval.cells import difference, estimate, number
 from eval.generations import ANSWERS, GENERATION, Generation, read_generations
 from eval.question_types import TYPES
 from eval.results import summarize
-from eval.statistics import Answers, Difference, Estimate, compare, mean_at_k, reduce_answers
+from eval.statistics import Answers, Difference, compare, mean_at_k, reduce_answers
 from eval.tables import build, find_recipes, render, to_markdown
 
 

@@ -1,8 +1,10 @@
 """The card of a trained model, written from its run's manifest and recipe and nothing else."""
 
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
+from autodata.card import CITATION
 from autodata.recipes import GrpoRecipe
 
 
@@ -10,16 +12,21 @@ def write_card(manifest: Mapping[str, Any], recipe: GrpoRecipe) -> str:
     """README.md with the YAML header that the Hub reads."""
     from huggingface_hub import ModelCard, ModelCardData  # slow to import, needed here only
 
-    base = None if recipe.model == "embedded" else recipe.model
+    base = recipe.model if _is_on_hub(recipe.model) else None
     data = ModelCardData(base_model=base, tags=["autodata", "grpo", "trl"], pipeline_tag="text-generation")
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(_body(manifest, recipe)) + "\n"))
 
 
+def _is_on_hub(model: str) -> bool:
+    return model.count("/") == 1 and not model.startswith(("/", "."))
+
+
 def _body(manifest: Mapping[str, Any], recipe: GrpoRecipe) -> list[str]:
+    model = recipe.model if _is_on_hub(recipe.model) else PurePath(recipe.model).name  # no path of this machine
     judge = recipe.models.endpoints[recipe.models.judge.endpoint].model if recipe.models.judge else "none"
     packages = ", ".join(f"{name} {version}" for name, version in sorted(manifest["packages"].items()) if version)
     return [
-        f"# {recipe.model}, trained with GRPO on data made by Autodata",
+        f"# {model}, trained with GRPO on data made by Autodata",
         f"{manifest['steps']} steps on the arms {', '.join(recipe.arms)} of the domain {recipe.domain.name}; rewards "
         f"by the judge {judge}. Mean reward {manifest['reward_first_quarter']:.3f} in the first quarter of the "
         f"steps, {manifest['reward_last_quarter']:.3f} in the last; {manifest['failed_judgements']} of "
@@ -31,4 +38,6 @@ def _body(manifest: Mapping[str, Any], recipe: GrpoRecipe) -> list[str]:
         "## Limits",
         "- The reward is a language model's judgement: where it can be misled, the model learns to mislead it.\n"
         "- Nothing was done for safety beyond what the base model has.",
+        "## Citation",
+        CITATION,
     ]

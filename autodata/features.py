@@ -1,0 +1,103 @@
+"""An example as a typed row of a Hugging Face data set, and back: no column's type is guessed from its values."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autodata.types import EXAMPLE, Example
+
+if TYPE_CHECKING:
+    from datasets import Features
+
+# What has a form of its own in each domain is JSON; what is keyed by name is a list, which Arrow can type.
+_PLAIN = ("id", "document_id", "document_source", "arm", "split", "candidate_hash", "round", "rounds", "accepted",
+          "weak_scores", "strong_scores")  # fmt: skip
+_TEXTS = ("context", "question", "reference_answer", "rubric")
+_COUNTED = ("weak_met", "strong_met", "weak_planned", "strong_planned", "preset")
+_TRACED = ("run", "recipe_hash", "prompts_hash", "licence", "weak_seeds", "strong_seeds")
+
+
+def declare() -> "Features":
+    """The columns and their types."""
+    from datasets import Features, Value  # slow to import, needed here only
+
+    text, count, number, flag = (Value(t) for t in ("string", "int64", "float64", "bool"))
+    evidence = {
+        "weak_met": [[flag]], "strong_met": [[flag]], "weak_planned": count, "strong_planned": count, "preset": text,
+        "gates": [{"preset": text, "bounds": [{"name": text, "value": number}]}],
+        "presets": [{"preset": text, "accepted": flag, "failure": text, "reason": text}],
+        "review": text,
+    }  # fmt: skip
+    provenance = {
+        "run": text, "recipe_hash": text, "prompts_hash": text, "licence": text,
+        "weak_seeds": [count], "strong_seeds": [count],
+        "models": [{"role": text, "model": text}], "tokens": [{"role": text, "tokens": count}],
+    }  # fmt: skip
+    return Features({
+        **dict.fromkeys(("id", "document_id", "document_source", "arm", "split", "licence", *_TEXTS[:3]), text),
+        "rubric": [{"text": text, "weight": count, "capability": text}],
+        "labels": text, "candidate_hash": text, "round": count, "rounds": count, "accepted": flag,
+        "weak_scores": [number], "strong_scores": [number], "evidence": evidence, "provenance": provenance,
+    })  # fmt: skip
+
+
+def write_splits(folder: Path, examples: Sequence[Example]) -> list[str]:
+    """One Parquet file for each split of each arm, <arm>/<split>.parquet; their names as <arm>_<split>."""
+    from datasets import Dataset  # slow to import, needed here only
+
+    splits: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for example in examples:
+        splits.setdefault((example.arm, example.split), []).append(to_row(example))
+    for (arm, split), rows in splits.items():
+        file = folder / locate_split(arm, split)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Dataset.from_list(rows, features=declare()).to_parquet(str(file))
+    return [f"{arm}_{split}" for arm, split in sorted(splits, key=lambda key: (key[0], key[1] != "train"))]
+
+
+def locate_split(arm: str, split: str) -> str:
+    """Where the rows of a split lie beside the card."""
+    return f"{arm}/{split}.parquet"
+
+
+def to_row(example: Example) -> dict[str, Any]:
+    """An example in the form of `declare`."""
+    record = EXAMPLE.dump_python(example, mode="json")
+    candidate, evidence, provenance = record["candidate"], record["evidence"], record["provenance"]
+    gates = [{"preset": preset, "bounds": _list(bounds, "name", "value")}
+             for preset, bounds in evidence["gates"].items()]  # fmt: skip
+    presets = [{"preset": preset, **verdict} for preset, verdict in evidence["presets"].items()]
+    return {
+        **{name: record[name] for name in _PLAIN},
+        **{name: candidate[name] for name in _TEXTS},
+        "licence": provenance["licence"],
+        "labels": json.dumps(candidate["labels"], ensure_ascii=False),
+        "evidence": {**{name: evidence[name] for name in _COUNTED}, "gates": gates, "presets": presets,
+                     "review": json.dumps(evidence["review"], ensure_ascii=False)},
+        "provenance": {**{name: provenance[name] for name in _TRACED},
+                       "models": _list(provenance["models"], "role", "model"),
+                       "tokens": _list(provenance["tokens"], "role", "tokens")},
+    }  # fmt: skip
+
+
+def to_example(row: Mapping[str, Any]) -> Example:
+    """The example that a row was made from. Raises ValueError on what is none."""
+    evidence, provenance = row["evidence"], row["provenance"]
+    verdicts = {v["preset"]: {k: v[k] for k in ("accepted", "failure", "reason")} for v in evidence["presets"]}
+    gates = {gate["preset"]: _key(gate["bounds"], "name", "value") for gate in evidence["gates"]}
+    return EXAMPLE.validate_python({
+        **{name: row[name] for name in _PLAIN},
+        "candidate": {**{name: row[name] for name in _TEXTS}, "labels": json.loads(row["labels"])},
+        "evidence": {**evidence, "gates": gates, "presets": verdicts, "review": json.loads(evidence["review"])},
+        "provenance": {**provenance, "models": _key(provenance["models"], "role", "model"),
+                       "tokens": _key(provenance["tokens"], "role", "tokens")},
+    })  # fmt: skip
+
+
+def _list(values: Mapping[str, Any], key: str, value: str) -> list[dict[str, Any]]:
+    return [{key: k, value: v} for k, v in values.items()]
+
+
+def _key(pairs: list[dict[str, Any]], key: str, value: str) -> dict[str, Any]:
+    return {pair[key]: pair[value] for pair in pairs}
