@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from autodata import config, store
 from autodata.acceptance import scores
@@ -51,9 +52,13 @@ def read_arm(name: str, folder: str) -> Arm:
         raise RunError(f"arms.{name}={folder}: that run is of the arm {manifest['arm']}")
     recipe = config.load(GenerateRecipe, [str(Path(folder) / "recipe.yaml")])
     trajectories = store.read_records(Path(folder) / "trajectories.jsonl", TRAJECTORY)
-    inputs = json.dumps(manifest["inputs"], sort_keys=True)
     return Arm(name, folder, tuple(trajectories), recipe.domain, dict(manifest["models"]),
-               store.digest(inputs.encode()), str(manifest["inputs"].get("prompts", "")))  # fmt: skip
+               hash_inputs(manifest), str(manifest["inputs"].get("prompts", "")))  # fmt: skip
+
+
+def hash_inputs(manifest: Mapping[str, Any]) -> str:
+    """What identifies the recipe of a run, and all that it read."""
+    return store.digest(json.dumps(manifest["inputs"], sort_keys=True).encode())
 
 
 def choose_round(trajectory: Trajectory) -> Round | None:

@@ -49,6 +49,31 @@ def write_card(manifest: Mapping[str, Any], metrics: Sequence[str]) -> str:
     return str(DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{body}\n"))
 
 
+def write_logs_card(manifest: Mapping[str, Any]) -> str:
+    """The card of an evaluation's answers and logs."""
+    from huggingface_hub import DatasetCard, DatasetCardData  # slow to import, needed here only
+
+    label = escape(manifest.get("label") or "a model")
+    data = DatasetCardData(
+        tags=["autodata", "evaluation"],
+        pretty_name=f"Evaluation of {label}",
+        configs=[{"config_name": "answers", "data_files": "answers.jsonl"}],
+    )
+    body = [
+        f"# Evaluation of {label}",
+        f"Made {escape(manifest['started'])} with commit {escape(manifest.get('git_commit') or 'unknown')} by "
+        "`python -m eval.run`; `recipe.yaml` is what it was asked. `answers.jsonl` has one line for each answer, "
+        "`results.json` and `prbench.json` the scores with their intervals, and `logs` every prompt, answer and "
+        "grade: `inspect view --log-dir logs` shows them.",
+        "## Limits",
+        "- A score is what a language model judged an answer to earn; it is no human's grade.\n"
+        "- The logs hold the questions: who trains on them is no longer tested by them.",
+        "## Citation",
+        CITATION,
+    ]
+    return str(DatasetCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(body) + "\n"))
+
+
 def escape(value: object) -> str:
     """A value as text that neither HTML nor Markdown reads anything into."""
     return _MARKDOWN.sub(r"\\\1", html.escape(" ".join(str(value).split()), quote=False))

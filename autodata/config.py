@@ -6,7 +6,7 @@ python -m autodata.config recipes/demo/generate.yaml [more.yaml …] [key=value 
 import difflib
 import hashlib
 import json
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -82,6 +82,11 @@ def semantic_hash(recipe: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def forget_operational(recipe: R) -> R:
+    """The recipe with every operational field at its default: how a run was done says where, on whose machine."""
+    return _forget(recipe)
+
+
 def schema_for(path: str) -> type:
     """The schema that a recipe's name selects, or its folder's: `generate_cot.yaml` → GenerateRecipe."""
     for own in (Path(path).stem, Path(path).resolve().parent.name):
@@ -100,6 +105,19 @@ def _semantic(value: object, prefix: str) -> list[tuple[str, Any]]:
     else:
         return [(prefix.rstrip("."), value)]
     return [found for key, item in pairs for found in _semantic(item, f"{prefix}{key}.")]
+
+
+def _forget(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _forget(item) for key, item in value.items()}
+    if not is_dataclass(value):
+        return value
+    return replace(value, **{f.name: _default(f) if f.metadata.get("operational") else _forget(getattr(value, f.name))
+                             for f in fields(value)})  # fmt: skip
+
+
+def _default(field: Field) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def _layers(arguments: list[str]) -> list[Layer]:

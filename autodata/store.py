@@ -189,6 +189,32 @@ def fork(source: str, target: Path) -> None:
                 shutil.copyfile(f"{journal}{suffix}", f"{target}{suffix}")
 
 
+@contextmanager
+def fresh_folder(run: Path, name: str) -> Iterator[Path]:
+    """An empty folder inside a run, which is held meanwhile. Raises RunError."""
+    if not run.is_dir():
+        raise RunError(f"{run}: no such run")
+    folder = run / name
+    with _hold(run), _naming(folder):
+        if folder.is_symlink():
+            raise RunError(f"{folder}: a link, not a folder; remove it")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        yield folder
+
+
+def link_files(source: Path, target: Path) -> None:
+    """A file, or all files below a folder, as links; copied where the file system has none."""
+    for file in sorted(source.rglob("*")) if source.is_dir() else [source]:
+        if file.is_file():
+            place = target / file.relative_to(source) if source.is_dir() else target
+            place.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(file.resolve(), place)
+            except OSError:
+                shutil.copyfile(file, place)
+
+
 def hash_path(path: Path) -> str:
     """Content hash of a file, or of all files below a folder with their names."""
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]

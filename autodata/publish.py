@@ -1,0 +1,115 @@
+"""Publish a finished data set, trained model or evaluation on the Hugging Face Hub; nothing else ever does.
+
+python -m autodata.publish RUN --to owner/name [--private] [--dry-run] [--allow-unknown-licence]
+
+RUN/publish becomes what is uploaded, and the repository its mirror. --dry-run stops before the upload. The token
+comes from HF_TOKEN or `hf auth login`.
+"""
+
+import argparse
+import os
+import re
+from pathlib import Path
+
+from autodata import store
+from autodata.config import RecipeError
+from autodata.leaks import find_leaks
+from autodata.publication import Kind, stage
+from autodata.store import RunError
+
+_REPO = re.compile(r"[\w.-]+/[\w.-]+")
+_HUBS_OWN = {".gitattributes", "README.md"}
+_OTHER = {"dataset": "model", "model": "dataset"}
+
+
+def prepare(run: Path, allow_unknown: bool) -> tuple[Path, Kind]:
+    """The folder that is published, complete and free of leaks. Raises RunError, RecipeError."""
+    with store.fresh_folder(run, "publish") as target:
+        kind = stage(run, target, allow_unknown)
+        if leaks := find_leaks(target, run):
+            raise RunError(f"{target} is not published, it holds what must not leave this machine:\n  " +
+                           "\n  ".join(leaks[:20]))  # fmt: skip
+    return target, kind
+
+
+def show(folder: Path) -> None:
+    """Every file with its size."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    for file in files:
+        print(f"{file.stat().st_size:>12,}  {file.relative_to(folder)}")
+    print(f"{sum(f.stat().st_size for f in files):>12,}  in {len(files)} files")
+
+
+def upload(folder: Path, repo: str, kind: Kind, private: bool) -> str:
+    """Make the repository the mirror of a folder; files that are there already are not sent. Raises RunError."""
+    import httpx
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.utils import get_token
+
+    if get_token() is None:
+        raise RunError("no token of the Hub: set HF_TOKEN, or run hf auth login; a dry run needs none")
+    hub = HfApi()
+    try:
+        _require_fitting(hub, repo, kind)
+        hub.create_repo(repo, repo_type=kind.repo, private=private, exist_ok=True)
+        done = hub.upload_folder(repo_id=repo, repo_type=kind.repo, folder_path=folder, delete_patterns="*",
+                                 commit_message="Published by Autodata")  # fmt: skip
+    except HfHubHTTPError as error:
+        raise RunError(f"{repo}: {_explain(error)}") from error
+    except HFValidationError as error:
+        raise RunError(f"--to {repo}: {error}") from error
+    except (httpx.HTTPError, OSError) as error:
+        raise RunError(f"{hub.endpoint} cannot be reached ({type(error).__name__}); nothing of it is lost: run the "
+                       "same command again") from error  # fmt: skip
+    return done.commit_url
+
+
+def _require_fitting(hub, repo: str, kind: Kind) -> None:
+    """Raise RunError for a repository that is of another kind, or holds what this command did not put there."""
+    if hub.repo_exists(repo, repo_type=_OTHER[kind.repo]):
+        raise RunError(f"{repo} is a {_OTHER[kind.repo]} on the Hub, and this is a {kind.repo}; name another --to")
+    if not hub.repo_exists(repo, repo_type=kind.repo):
+        return
+    files = set(hub.list_repo_files(repo, repo_type=kind.repo)) - _HUBS_OWN
+    if files and not {"manifest.json", "CITATION.cff"} <= files:
+        raise RunError(f"{repo} holds files that this command did not put there ({min(files)}); name another --to")
+
+
+def _explain(error) -> str:
+    status = error.response.status_code
+    if status in (401, 403):
+        return f"the Hub refuses the token ({status}); it needs write access to this name"
+    return f"the Hub says {status}: {error.server_message or 'nothing more'}; run the same command again"
+
+
+def _read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(usage=argparse.SUPPRESS, description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("--to", required=True, metavar="owner/name")
+    for flag in ("--private", "--dry-run", "--allow-unknown-licence"):
+        parser.add_argument(flag, action="store_true")
+    return parser.parse_args()
+
+
+def main() -> None:
+    asked = _read_arguments()
+    if not _REPO.fullmatch(asked.to):
+        raise SystemExit(f"error: --to {asked.to}: a repository is called owner/name")
+    # Before the Hub's client is imported: a machine that is kept offline otherwise was told to publish.
+    if os.environ.pop("HF_HUB_OFFLINE", "0") not in ("", "0") and not asked.dry_run:
+        print("HF_HUB_OFFLINE is set; this command goes online all the same")
+    try:
+        folder, kind = prepare(asked.run, asked.allow_unknown_licence)
+        show(folder)
+        if asked.dry_run:
+            print(f"not uploaded; without --dry-run this goes to {asked.to}, as a {kind.repo}")
+        else:
+            print(upload(folder, asked.to, kind, asked.private))
+    except (RunError, RecipeError) as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+if __name__ == "__main__":
+    main()
