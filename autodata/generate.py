@@ -1,6 +1,7 @@
 """Documents → trajectories. Running the same command again resumes it.
 
 python -m autodata.generate recipes/demo/generate.yaml [key=value …]
+python -m autodata.generate RECIPE documents.shard=3/16    # a part; python -m autodata.merge RECIPE joins all 16
 """
 
 import asyncio
@@ -8,12 +9,12 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from autodata import store
 from autodata.config import RecipeError, load
-from autodata.corpora.files import Corpus, DocumentsError, group_documents, read_corpus
+from autodata.corpora.files import Corpus, DocumentsError, group_documents, read_corpus, take_shard
 from autodata.domains import base
 from autodata.draining import finish
 from autodata.generation import ORCHESTRATORS, TRAJECTORIES, Generation, Stopped
@@ -26,7 +27,7 @@ from autodata.recipes import GenerateRecipe
 from autodata.servers import ServerError, running
 from autodata.store import Run, RunError
 from autodata.summary import describe, summarize
-from autodata.types import Role
+from autodata.types import TRAJECTORY, Role
 
 PROBLEMS = (RecipeError, RunError, DocumentsError, JournalError, ServerError, EndpointError, PromptError,
             Stopped)  # fmt: skip
@@ -67,10 +68,12 @@ def _measure(client: Client, working_s: float, total_s: float) -> dict[str, obje
 
 
 def _report(run: Run, generation: Generation, corpus: Corpus, facts: dict[str, object]) -> None:
-    facts |= {"summary": summarize(generation.trajectories), "arm": generation.recipe.arm,
+    facts |= {"summary": summarize(store.iterate_records(run.path(TRAJECTORIES), TRAJECTORY)),
+              "arm": generation.recipe.arm,
               "models": _models(generation.recipe), "quarantined": generation.quarantined,
               "skipped_files": [f"{where}: {why}" for where, why in corpus.skipped]}  # fmt: skip
     if generation.is_complete:
+        order_trajectories(run, [run.path(TRAJECTORIES)], corpus)
         run.finish([TRAJECTORIES], **facts)
     else:
         run.note(**facts)
@@ -80,6 +83,12 @@ def _report(run: Run, generation: Generation, corpus: Corpus, facts: dict[str, o
               f"{', '.join(generation.quarantined)}", file=sys.stderr)  # fmt: skip
     for document, error in list(generation.failures.items())[:5]:
         print(f"failed: {document}: {error}", file=sys.stderr)
+
+
+def order_trajectories(run: Run, sources: Sequence[Path], corpus: Corpus) -> None:
+    """One file, in the order of the documents: which of them ended first does not show in what a run puts out."""
+    place = {document.id: number for number, document in enumerate(corpus.documents)}
+    store.join_in_order(run, TRAJECTORIES, sources, TRAJECTORY, lambda t: place[t.document_id])
 
 
 def _models(recipe: GenerateRecipe) -> dict[str, str]:
@@ -103,7 +112,7 @@ def _check(recipe: GenerateRecipe) -> None:
         raise RecipeError("arm=best_of_n spends what an agentic run spent: name that run with budget_from=…")
 
 
-def _open(recipe: GenerateRecipe) -> tuple[Run, Corpus]:
+def open_run(recipe: GenerateRecipe) -> tuple[Run, Corpus]:
     _check(recipe)
     store.identify_weights(recipe.models)
     corpus = read_corpus(recipe.documents.path, recipe.documents.limit)
@@ -115,6 +124,9 @@ def _open(recipe: GenerateRecipe) -> tuple[Run, Corpus]:
     artefacts = {"corpus": store.digest(text.encode()), "prompts": prompts}
     if recipe.budget_from:
         artefacts["budget"] = store.output_hash(recipe.budget_from, "python -m autodata.generate")
+    if recipe.documents.shard:  # the corpus is known by all of it, so that shards can be told to belong together
+        corpus.documents = take_shard(corpus.documents, recipe.documents.shard)
+        artefacts["shard"] = recipe.documents.shard
     return Run(recipe.run, "generate", recipe, artefacts), corpus
 
 
@@ -125,7 +137,7 @@ def main() -> None:
         return
     try:
         recipe = load(GenerateRecipe, sys.argv[1:])
-        run, corpus = _open(recipe)
+        run, corpus = open_run(recipe)
         with run:
             if run.is_finished:
                 print(f"{run.folder}: up to date")

@@ -34,21 +34,23 @@ class Generation:
         self.recipe = recipe
         self.client = client
         self.domain = base.load(recipe.domain, client, recipe.seed)
-        self.trajectories = store.read_records(run.path(TRAJECTORIES), TRAJECTORY)
+        # Only how each document ended: trajectories are long, and they are in their file.
+        found = store.iterate_records(run.path(TRAJECTORIES), TRAJECTORY)
+        self.ended = {t.document_id: t.accepted is not None for t in found}
+        self.accepted = sum(self.ended.values())
         self.total = len(documents)
         self.failures: dict[str, str] = {}
         self._stopped: Stopped | None = None
         self._earlier = _count_errors(run)
         self._budgets = _read_budgets(recipe.budget_from)
         self._slots = asyncio.Semaphore(recipe.documents_in_flight)
-        done = {t.document_id for t in self.trajectories}
-        left = [d for d in documents if d.id not in done]
+        left = [d for d in documents if d.id not in self.ended]
         self.quarantined = [d.id for d in left if _count_own(self._earlier[d.id]) >= recipe.quarantine_after]
         self.pending = [d for d in left if d.id not in self.quarantined]
 
     @property
     def is_complete(self) -> bool:
-        return len(self.trajectories) + len(self.quarantined) == self.total
+        return len(self.ended) + len(self.quarantined) == self.total
 
     async def finish_all(self, progress: Progress) -> None:
         """Every pending document. Raises Stopped, JournalError, RunError."""
@@ -73,9 +75,10 @@ class Generation:
                 self._record_failure(document, error)
                 return
         self.run.append(TRAJECTORIES, TRAJECTORY.dump_json(trajectory))
-        self.trajectories.append(trajectory)
+        self.ended[document.id] = trajectory.accepted is not None
+        self.accepted += self.ended[document.id]
         self._check_acceptance()
-        progress.update(self.trajectories, self.client)
+        progress.update(len(self.ended), self.accepted, self.client)
 
     def _play(self, document: Document) -> Awaitable[Trajectory]:
         harness = Harness(self.domain, document, self.recipe.arm, self._earlier[document.id])
@@ -95,7 +98,7 @@ class Generation:
                        f"max_error_rate={self.recipe.max_error_rate} allows; the last: {error}")  # fmt: skip
 
     def _check_acceptance(self) -> None:
-        done, accepted = len(self.trajectories), sum(t.accepted is not None for t in self.trajectories)
+        done, accepted = len(self.ended), self.accepted
         if done >= self.recipe.min_acceptance_after and accepted < self.recipe.min_acceptance * done:
             self._stop(f"{accepted} of {done} documents have an accepted candidate, fewer than "
                        f"min_acceptance={self.recipe.min_acceptance}; read the failures in the report below, or "

@@ -14,7 +14,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import NamedTuple
@@ -216,6 +216,19 @@ def _read_pack_line(line: str, where: str) -> tuple[str, bytes, int]:
         return str(record["key"]), compress(REPLY.validate_python(record["reply"])), int(record["at"])
     except (ValueError, KeyError, TypeError) as error:
         raise JournalError(f"{where}: not a line of a replay pack ({error})") from error
+
+
+def join(path: Path, others: Iterable[Path]) -> None:
+    """Add the replies of other journals; what is there already stays. Raises JournalError."""
+    with _lock(path):
+        connection = _open(path)
+        for other in others:
+            _open(other).close()  # that it is a journal
+            connection.execute("ATTACH ? AS other", (str(other),))
+            with connection:
+                connection.execute("INSERT OR IGNORE INTO replies SELECT * FROM other.replies")
+            connection.execute("DETACH other")
+        connection.close()
 
 
 def prune(path: Path, keep_days: float) -> int:

@@ -3,14 +3,12 @@
 import json
 import sys
 import time
-from collections.abc import Sequence
 from types import TracebackType
 
 from rich import progress as bars
 
 from autodata.llm import Client
 from autodata.store import Run
-from autodata.types import Trajectory
 
 _LINE_EVERY_S = 15  # where there is no terminal to draw a bar in
 
@@ -46,16 +44,16 @@ class Progress:
     ) -> None:
         self._bar.stop()
 
-    def update(self, trajectories: Sequence[Trajectory], client: Client) -> None:
+    def update(self, done: int, accepted: int, client: Client) -> None:
         """Show that one more document is finished."""
-        done, elapsed = len(trajectories), time.monotonic() - self._start
+        elapsed = time.monotonic() - self._start
         if self._first is None:
             self._first = done - 1  # from an earlier session: not part of the rate
         rate = (done - self._first) / elapsed if elapsed else 0.0
         status = {
             "documents": done,
             "total": self._total,
-            "accepted": sum(t.accepted is not None for t in trajectories),
+            "accepted": accepted,
             "documents_per_s": round(rate, 3),
             "eta_s": round((self._total - done) / rate) if rate else None,
             "calls": client.counts["calls"],

@@ -14,6 +14,8 @@ from autodata.corpus_recipes import OPERATIONAL, operational
 from autodata.rubric import Shape
 from autodata.training_recipes import PreflightConfig, RewardConfig
 
+SHARDS = "shards"  # folder, inside a run's, of the runs that are parts of it
+
 
 @dataclass
 class Sampling:
@@ -131,6 +133,7 @@ class Documents:
     path: str = field(default=MISSING, metadata=OPERATIONAL)  # identified by its content
     limit: int | None = None
     per_group: int = 1  # shuffled and joined so many at a time (science: grounding problems)
+    shard: str | None = operational(None)  # "3/16": every 16th, in a folder inside `run`; autodata.merge joins them
 
 
 @dataclass
@@ -162,6 +165,16 @@ class GenerateRecipe:
     min_acceptance_after: int = operational(50)  # … once this many are finished
     journal: str | None = operational(None)  # shared between runs; None: inside the run folder
     fork: str | None = operational(None)  # a run whose replies this one starts from
+
+    def __post_init__(self) -> None:
+        if self.documents.shard and not self.run.endswith(
+            f"/{self.shard_folder}"
+        ):  # as in the recipe of a shard's run
+            self.run = f"{self.run}/{self.shard_folder}"
+
+    @property
+    def shard_folder(self) -> str:
+        return f"{SHARDS}/{(self.documents.shard or '').replace('/', '_of_')}"
 
 
 @dataclass

@@ -6,8 +6,8 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -102,26 +102,35 @@ class Run:
 
     def _check_inputs(self) -> None:
         before = self._manifest.get("inputs")
-        if before is None or before == json.loads(json.dumps(self.inputs)):
-            return
-        lines = [f"  {key}: {before.get(key)!r} → {self.inputs.get(key)!r}"
-                 for key in sorted({*before, *self.inputs})
-                 if before.get(key) != json.loads(json.dumps(self.inputs.get(key)))]  # fmt: skip
-        raise RunError(f"{self.folder} was made from other inputs:\n" + "\n".join(lines) +
-                       "\nname another folder with run=…; for generation fork=" +
-                       f"{self.folder} there starts from this run's replies")  # fmt: skip
+        if before is not None:
+            fix = f"name another folder with run=…; for generation fork={self.folder} there starts from its replies"
+            require_equal(self.folder, before, self.inputs, fix)
 
 
 def write_file(path: Path, text: str) -> None:
     """Replace a file, complete or not at all. Raises RunError."""
+    write_lines(path, [text.encode()])
+
+
+def write_lines(path: Path, lines: Iterable[bytes]) -> None:
+    """The same for what is too much to hold."""
     scratch = path.with_name(path.name + ".new")
     with _naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with scratch.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with scratch.open("wb") as file:
+            file.writelines(lines)
             file.flush()
             os.fsync(file.fileno())
         scratch.replace(path)
+
+
+def require_equal(folder: Path, before: Mapping[str, Any], inputs: Mapping[str, Any], fix: str = "") -> None:
+    """Raise RunError with what differs between the inputs that a folder was made from and those asked for."""
+    now = json.loads(json.dumps(inputs))
+    if before != now:
+        lines = [f"  {key}: {before.get(key)!r} → {now.get(key)!r}" for key in sorted({*before, *now})
+                 if before.get(key) != now.get(key)]  # fmt: skip
+        raise RunError("\n".join([f"{folder} was made from other inputs:", *lines, fix]).rstrip())
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
@@ -151,22 +160,43 @@ def output_hash(folder: str, command: str) -> str:
 
 
 def read_records(path: Path, adapter: TypeAdapter[T]) -> list[T]:
-    """The records of a JSONL file. A torn last line (a crash) is left out; other damage raises."""
+    """The records of a JSONL file."""
     return list(iterate_records(path, adapter))
 
 
 def iterate_records(path: Path, adapter: TypeAdapter[T]) -> Iterator[T]:
-    """The same one after the other, for files that need not fit into memory."""
-    if not path.exists():
-        return
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
+    """One record after the other. A torn last line (a crash) is left out; other damage raises RunError."""
+    for record, _, _ in _iterate_places(path, adapter):
+        yield record
+
+
+def join_in_order(
+    run: Run, name: str, sources: Sequence[Path], adapter: TypeAdapter[T], place: Callable[[T], int]
+) -> None:
+    """Write the records of all `sources`, by `place`, as they are there; only one at a time is in memory."""
+    found = sorted((place(record), path, offset, size) for path in sources
+                   for record, offset, size in _iterate_places(path, adapter))  # fmt: skip
+    write_lines(run.path(name), (_read_at(path, offset, size) for _, path, offset, size in found))
+
+
+def _iterate_places(path: Path, adapter: TypeAdapter[T]) -> Iterator[tuple[T, int, int]]:
+    """Each record with the place of its line."""
+    offset = 0
+    with path.open("rb") if path.exists() else nullcontext(()) as file:
+        for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
                 return
             try:
-                yield adapter.validate_json(line)
+                yield adapter.validate_json(line), offset, len(line)
             except ValidationError as error:
                 raise RunError(f"{path}:{number}: not a record ({error.errors()[0]['msg']})") from error
+            offset += len(line)
+
+
+def _read_at(path: Path, offset: int, size: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(size)
 
 
 def repair_tail(path: Path) -> None:

@@ -1,31 +1,39 @@
 """What a generation run did, in numbers and in words."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from autodata.types import Trajectory
 
 
-def summarize(trajectories: Sequence[Trajectory]) -> dict[str, object]:
-    """Acceptance, in round 1 beside later rounds, and how candidates failed; all counted."""
-    rounds = [r for t in trajectories for r in t.rounds]
-    first, later = [r for r in rounds if r.number == 1], [r for r in rounds if r.number > 1]
-    verdicts = Counter("accepted" if r.verdict.accepted else r.verdict.failure or "unmeasured" for r in rounds)
-    presets = Counter(name for r in rounds for name, v in r.presets.items() if v.accepted)
-    attempts = sum(len(r.weak) + len(r.strong) for r in rounds)
+def summarize(trajectories: Iterable[Trajectory]) -> dict[str, object]:
+    """Acceptance, in round 1 beside later rounds, and how candidates failed; all counted, one after the other."""
+    total: Counter[str] = Counter()
+    ends: Counter[str] = Counter()
+    verdicts: Counter[str] = Counter()
+    presets: Counter[str] = Counter()
+    for trajectory in trajectories:
+        ends[trajectory.end] += 1
+        total += Counter(documents=1, accepted=trajectory.accepted is not None, refused=len(trajectory.refused))
+        for tried in trajectory.rounds:
+            part, accepted = "first" if tried.number == 1 else "later", tried.verdict.accepted is True
+            verdicts["accepted" if accepted else tried.verdict.failure or "unmeasured"] += 1
+            presets.update(name for name, verdict in tried.presets.items() if verdict.accepted)
+            total += Counter({part: 1, f"{part}_accepted": accepted, "duplicates": tried.duplicate_answers,
+                              "attempts": len(tried.weak) + len(tried.strong)})  # fmt: skip
     return {
-        "documents": len(trajectories),
-        "ends": dict(sorted(Counter(t.end for t in trajectories).items())),
-        "refused_moves": sum(len(t.refused) for t in trajectories),
-        "accepted_documents": sum(t.accepted is not None for t in trajectories),
-        "rounds": len(rounds),
-        "accepted_in_round_1": [sum(r.verdict.accepted is True for r in first), len(first)],
-        "accepted_in_later_rounds": [sum(r.verdict.accepted is True for r in later), len(later)],
+        "documents": total["documents"],
+        "ends": dict(sorted(ends.items())),
+        "refused_moves": total["refused"],
+        "accepted_documents": total["accepted"],
+        "rounds": total["first"] + total["later"],
+        "accepted_in_round_1": [total["first_accepted"], total["first"]],
+        "accepted_in_later_rounds": [total["later_accepted"], total["later"]],
         "verdicts": dict(sorted(verdicts.items())),
         "accepted_by_preset": dict(sorted(presets.items())),
-        "attempts": attempts,
-        "duplicate_answers": sum(r.duplicate_answers for r in rounds),
+        "attempts": total["attempts"],
+        "duplicate_answers": total["duplicates"],
     }
 
 

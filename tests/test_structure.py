@@ -48,6 +48,7 @@ LEVELS = [
         "corpora",
         "generation",
         "generate",
+        "merge",
         "judge_audit",
         "judge_panel",
         "audit_report",

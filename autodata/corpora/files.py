@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +63,16 @@ def group_documents(documents: Sequence[Document], size: int, seed: int) -> list
     shuffled = list(documents)
     random.Random(seed).shuffle(shuffled)
     return [_join(shuffled[i : i + size]) for i in range(0, len(shuffled), size)]
+
+
+def take_shard(documents: Sequence[Document], shard: str) -> list[Document]:
+    """Every n-th document, for "i/n" with i from 1. Raises DocumentsError."""
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", shard)
+    number, count = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= number <= count <= len(documents):
+        raise DocumentsError(f"documents.shard={shard}: name it i/n, with i from 1 to n, and no more shards than the "
+                             f"{len(documents)} documents")  # fmt: skip
+    return list(documents[number - 1 :: count])
 
 
 def find_files(path: Path, suffixes: tuple[str, ...]) -> list[tuple[Path, str]]:

@@ -1,0 +1,102 @@
+"""The shards of a run → the run, as if it had been made whole.
+
+python -m autodata.merge RECIPE [more.yaml …] [key=value …]
+
+The arguments are those of autodata.generate, without documents.shard. Shards of other inputs are refused, and so is a
+missing one.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from autodata import generate, journal, store
+from autodata.config import load
+from autodata.corpora.files import Corpus
+from autodata.generation import TRAJECTORIES
+from autodata.recipes import SHARDS, GenerateRecipe
+from autodata.store import Run, RunError
+from autodata.summary import describe, summarize
+from autodata.types import TRAJECTORY
+
+JOURNAL = "journal.sqlite"
+
+
+def merge(run: Run, corpus: Corpus) -> dict[str, Any]:
+    """Join trajectories and replies; what the shards counted adds up. Raises RunError, JournalError."""
+    shards = find_shards(run.path(SHARDS))
+    manifests = [read_shard(run, folder) for folder in shards]
+    run.start()
+    journals = [folder / JOURNAL for folder in shards if (folder / JOURNAL).exists()]
+    if journals:
+        journal.join(run.path(JOURNAL), journals)
+    generate.order_trajectories(run, [folder / TRAJECTORIES for folder in shards], corpus)
+    facts = add_up(manifests) | {"summary": summarize(store.iterate_records(run.path(TRAJECTORIES), TRAJECTORY))}
+    ended = facts["summary"]["documents"] + len(facts["quarantined"])
+    if ended != len(corpus.documents):
+        raise RunError(f"{run.folder}: {ended} documents in the shards, {len(corpus.documents)} in the corpus")
+    run.finish([TRAJECTORIES], **facts)
+    return facts
+
+
+def find_shards(folder: Path) -> list[Path]:
+    """All n folders i_of_n, in order. Raises RunError that names what is missing."""
+    names = [path.name for path in folder.glob("*_of_*")]
+    counts = {int(name.rpartition("_")[2]) for name in names}
+    if len(counts) != 1:
+        found = f"shards of {sorted(counts)} parts: move away those that do not belong" if counts else "no shards"
+        raise RunError(f"{folder}: {found}; make them with documents.shard=1/n to n/n")
+    count = counts.pop()
+    missing = [f"{i}/{count}" for i in range(1, count + 1) if f"{i}_of_{count}" not in names]
+    if missing:
+        raise RunError(f"{folder}: no shard {', '.join(missing)}; run autodata.generate with documents.shard=…")
+    return [folder / f"{i}_of_{count}" for i in range(1, count + 1)]
+
+
+def read_shard(run: Run, folder: Path) -> dict[str, Any]:
+    """The manifest of a finished shard of this very run. Raises RunError."""
+    shard = folder.name.replace("_of_", "/")
+    manifest = store.require_finished(str(folder), f"python -m autodata.generate with documents.shard={shard}")
+    store.require_equal(folder, manifest["inputs"], {**run.inputs, "shard": shard})
+    if store.hash_path(folder / TRAJECTORIES) != manifest["outputs"][TRAJECTORIES]:
+        raise RunError(f"{folder / TRAJECTORIES}: changed since it was finished; make the shard again")
+    return manifest
+
+
+def add_up(manifests: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Counts and times of all shards; the rest is the same in each."""
+    counts: Counter[str] = Counter()
+    for manifest in manifests:
+        counts.update(manifest["counts"])
+    total_s = sum(m["total_s"] for m in manifests)
+    busy_s = sum(m["server_busy_share"] * m["total_s"] for m in manifests)
+    return {
+        "counts": dict(counts),
+        "working_s": round(sum(m["working_s"] for m in manifests), 1),
+        "total_s": round(total_s, 1),
+        "server_busy_share": round(busy_s / total_s, 3) if total_s else 0.0,
+        "quarantined": [document for m in manifests for document in m["quarantined"]],
+        "shards": len(manifests),
+        **{key: manifests[0][key] for key in ("arm", "models", "skipped_files")},
+    }
+
+
+def main() -> None:
+    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+        print(__doc__)
+        return
+    try:
+        recipe = load(GenerateRecipe, sys.argv[1:])
+        if recipe.documents.shard:
+            raise RunError(f"documents.shard={recipe.documents.shard}: leave it out, all shards are merged")
+        run, corpus = generate.open_run(recipe)
+        with run:
+            print(f"{run.folder}: up to date" if run.is_finished else describe(merge(run, corpus)))
+    except generate.PROBLEMS as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+if __name__ == "__main__":
+    main()
