@@ -68,7 +68,7 @@ class Agents:
         self, candidate: Candidate, part: Sequence[Criterion], answer: str, seed: int, asks: int
     ) -> tuple[tuple[bool, ...], str]:
         slots = {"question": candidate.question, "context": candidate.context, "answer": answer,
-                 "criteria": [c.text for c in part]}  # fmt: skip
+                 "criteria": [c.text for c in part], "is_whole": len(part) == len(candidate.rubric)}  # fmt: skip
         messages = self._prompts.render("judge", slots)
         request = Request(Role.JUDGE, messages, seed, schema=verdict_schema(len(part)))
         return await self.ask_until_read(request, lambda record: read_verdicts(record, len(part)), asks)

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -165,3 +167,16 @@ def test_the_first_folder_that_has_a_template_wins(tmp_path):
     (tmp_path / "shared" / "solver.j2").write_text("{% block user %}all{% endblock %}")
     prompts = PromptSet(tmp_path / "own", tmp_path / "shared")
     assert [prompts.render(n, {})[0].content for n in ("judge", "solver")] == ["mine", "all"]
+
+
+def test_the_judges_prompt_begins_with_what_its_calls_share():
+    """Servers keep the beginnings of prompts ready: the rubric for every answer, or the answer for every part."""
+    judge = PromptSet(Path("autodata/domains/prompts"))
+
+    def ask(answer: str, criteria: list[str], is_whole: bool) -> str:
+        slots = {"question": "Why?", "context": "", "answer": answer, "criteria": criteria, "is_whole": is_whole}
+        return judge.render("judge", slots)[-1].content
+
+    whole, part = (ask("Because.", ["Names X."], is_whole) for is_whole in (True, False))
+    assert whole.index("Why?") < whole.index("Names X.") < whole.index("<answer-")
+    assert part.index("Why?") < part.index("Because.") < part.index("<criteria-")
