@@ -21,7 +21,7 @@ from autodata.generation import ORCHESTRATORS, TRAJECTORIES, Generation, Stopped
 from autodata.harness import BASELINES
 from autodata.journal import Journal, JournalError
 from autodata.llm import Client, EndpointError
-from autodata.progress import Progress
+from autodata.progress import Progress, check_budget
 from autodata.prompts import PromptError
 from autodata.recipes import GenerateRecipe
 from autodata.servers import ServerError, running
@@ -45,16 +45,17 @@ def generate(recipe: GenerateRecipe, run: Run, corpus: Corpus) -> bool:
     start = time.monotonic()
     try:
         generation = Generation(run, recipe, client, corpus.documents)
-        with (
-            running(recipe.models, Role, run.folder) as servers,
-            Progress(run, generation.total) as progress,
-        ):
-            working = time.monotonic()
-            asyncio.run(finish(generation.finish_all(progress), client, servers))
-            facts = _measure(client, time.monotonic() - working, time.monotonic() - start)
+        with Progress(run, "documents", generation.total, recipe.metrics_port) as progress:
+            progress.watch(client, recipe.budget)
+            with running(recipe.models, Role, run.folder) as servers:
+                working = time.monotonic()
+                asyncio.run(finish(generation.finish_all(progress), client, servers))
+                facts = _measure(client, time.monotonic() - working, time.monotonic() - start)
+            _report(run, generation, corpus, facts)
     finally:
         journal.close()
-    _report(run, generation, corpus, facts)
+    if client.reached:
+        raise Stopped(f"{client.reached} and run the same command again; what was answered is kept")
     return generation.is_complete
 
 
@@ -98,6 +99,7 @@ def _models(recipe: GenerateRecipe) -> dict[str, str]:
 
 def _check(recipe: GenerateRecipe) -> None:
     """Raise RecipeError for a value that no schema can refuse."""
+    check_budget(recipe.budget, recipe.models)
     domain = recipe.domain
     choices: dict[str, tuple[str, Collection[str]]] = {
         "arm": (recipe.arm, ("agentic", *BASELINES)),

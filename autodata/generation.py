@@ -54,6 +54,8 @@ class Generation:
 
     async def finish_all(self, progress: Progress) -> None:
         """Every pending document. Raises Stopped, JournalError, RunError."""
+        progress.done, progress.accepted = len(self.ended), self.accepted
+        progress.begin()
         try:
             async with asyncio.TaskGroup() as group:
                 for document in self.pending:
@@ -72,13 +74,13 @@ class Generation:
             except Draining:
                 return
             except (EndpointError, JudgeFailed, Inconclusive) as error:
-                self._record_failure(document, error)
+                progress.failures[self._record_failure(document, error)] += 1
                 return
         self.run.append(TRAJECTORIES, TRAJECTORY.dump_json(trajectory))
         self.ended[document.id] = trajectory.accepted is not None
         self.accepted += self.ended[document.id]
         self._check_acceptance()
-        progress.update(len(self.ended), self.accepted, self.client)
+        progress.advance(self.ended[document.id])
 
     def _play(self, document: Document) -> Awaitable[Trajectory]:
         harness = Harness(self.domain, document, self.recipe.arm, self._earlier[document.id])
@@ -88,7 +90,8 @@ class Generation:
             return propose_many(harness, self._budgets.get(document.id, 0))
         return ORCHESTRATORS[self.recipe.orchestrator](harness)
 
-    def _record_failure(self, document: Document, error: Exception) -> None:
+    def _record_failure(self, document: Document, error: Exception) -> str:
+        """Its kind."""
         kind = error.kind if isinstance(error, Inconclusive) else type(error).__name__
         record = {"document_id": document.id, "source": document.source, "kind": kind, "error": str(error)}
         self.run.append(ERRORS, json.dumps(record).encode())
@@ -96,6 +99,7 @@ class Generation:
         if len(self.failures) > self.recipe.max_error_rate * self.total:
             self._stop(f"{len(self.failures)} of {self.total} documents failed, more than "
                        f"max_error_rate={self.recipe.max_error_rate} allows; the last: {error}")  # fmt: skip
+        return kind
 
     def _check_acceptance(self) -> None:
         done, accepted = len(self.ended), self.accepted

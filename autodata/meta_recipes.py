@@ -49,6 +49,7 @@ class MetaRecipe:
     baseline_draws: int = 4
     test_draws: int = 4
     budget: Budget = field(default_factory=Budget, metadata=OPERATIONAL)  # beyond it no iteration is begun
+    metrics_port: int | None = operational(None)  # Prometheus metrics, for this machine only; None: none
     shown_chars: int = 40_000  # of trajectories, to an analyser
     asks: int = 3  # of an analyser or editor, before an iteration ends without an edit
     seed: int = 0

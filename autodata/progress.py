@@ -1,75 +1,182 @@
-"""How far a run is: a bar for people, status.json for programs."""
+"""How far a run is: a table in a terminal, lines in a log, progress.json for programs, metrics for Prometheus."""
 
-import json
+import os
+import socket
 import sys
+import threading
 import time
+from collections import Counter, deque
+from contextlib import ExitStack, nullcontext, suppress
+from datetime import UTC, datetime
 from types import TracebackType
 
-from rich import progress as bars
+from pydantic import ValidationError
+from rich.console import Console
+from rich.live import Live
 
-from autodata.llm import Client
-from autodata.store import Run
+from autodata import store
+from autodata.config import RecipeError
+from autodata.costs import LEDGER, Cost, Ledger, add, find_reached, know_gpus
+from autodata.dashboard import draw
+from autodata.llm import Client, Draining
+from autodata.metrics import serve
+from autodata.recipes import Budget, Models
+from autodata.snapshot import FILE, SNAPSHOT, RunState, Snapshot, Speed, describe, read_snapshot
+from autodata.store import Run, RunError
+from autodata.types import Role
 
-_LINE_EVERY_S = 15  # where there is no terminal to draw a bar in
+NO_LIMITS = Budget()
+_EVERY_S = 1.0  # a new progress.json
+_LINE_EVERY_S = 15.0  # where there is no terminal to draw in
+_WINDOW = 30  # looks, that rates are taken over
 
 
 class Progress:
-    """Documents per second, calls, tokens, acceptance, time left."""
+    """Counted by whoever does the work: `done`, `total`, `accepted`, `failures`, `facts`; told once a second.
 
-    def __init__(self, run: Run, total: int):
-        self._run = run
-        self._total = total
-        self._start = self._last_line = time.monotonic()
-        self._first: int | None = None
-        self._bar = bars.Progress(
-            bars.TextColumn("documents"),
-            bars.BarColumn(),
-            bars.MofNCompleteColumn(),
-            bars.TextColumn("{task.fields[detail]}"),
-            bars.TimeElapsedColumn(),
-            bars.TimeRemainingColumn(),
-            disable=not sys.stderr.isatty(),
-        )
-        self._task = self._bar.add_task("documents", total=total, detail="")
+    The ledgers of `clients` are added to that of the run's earlier sessions, and noted in the manifest in the end.
+    """
+
+    def __init__(self, run: Run, unit: str, total: int = 0, metrics_port: int | None = None, *, draws: bool = True):
+        self.unit, self.total, self.done = unit, total, 0
+        self._metrics_port, self._draws = metrics_port, draws  # False where a library draws its own in a terminal
+        self.accepted: int | None = None
+        self.failures: Counter[str] = Counter()
+        self.facts: dict[str, str | int | float | None] = {}
+        self.clients: list[Client] = []
+        self._run, self._state = run, RunState.STARTING
+        self._earlier, self._earlier_s = _read_earlier(run)
+        self._start = self._begun = self._said = time.monotonic()
+        self._started = _now()
+        self._first = 0  # done before this session: not part of the rate
+        self._looks: deque[tuple[float, Ledger]] = deque(maxlen=_WINDOW)
+        self._end = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, daemon=True)
+        self._opened = ExitStack()
+
+    def begin(self) -> None:
+        """Servers and files are ready: from now on time is for the work."""
+        self._first, self._begun, self._state = self.done, time.monotonic(), RunState.RUNNING
+
+    def advance(self, accepted: bool | None = None) -> None:
+        """One more is done."""
+        self.done += 1
+        if accepted is not None:
+            self.accepted = (self.accepted or 0) + accepted
+
+    def watch(self, client: Client, budget: Budget = NO_LIMITS) -> None:
+        """Count what it asks; with a budget it drains where a limit is reached."""
+        self.clients.append(client)
+        if budget != NO_LIMITS:
+            client.find_reached = lambda: find_reached(budget, self.ledger(), self.hours)
+
+    @property
+    def hours(self) -> float:
+        """Of all sessions."""
+        return (self._earlier_s + time.monotonic() - self._start) / 3600
+
+    def ledger(self) -> Ledger:
+        """Of all sessions."""
+        return add([self._earlier, *(client.ledger() for client in list(self.clients))])
+
+    def snapshot(self) -> Snapshot:
+        now, ledger = time.monotonic(), self.ledger()
+        then, before = self._looks[0] if self._looks else (self._start, self._earlier)
+        seconds = max(now - then, 1e-6)
+        speeds = {role: self._measure(role, cost, before.get(role, Cost()), seconds) for role, cost in ledger.items()}
+        rate = (self.done - self._first) / max(now - self._begun, 1e-6)
+        rates = {"done_per_s": rate, "calls_per_s": sum(s.calls_per_s for s in speeds.values()),
+                 "tokens_per_s": sum(s.tokens_per_s for s in speeds.values())}  # fmt: skip
+        return Snapshot(
+            kind=str(self._run.inputs["kind"]), state=self.state, started=self._started, updated=_now(),
+            unit=self.unit, done=self.done, total=self.total, accepted=self.accepted,
+            rates={name: round(value, 3) for name, value in rates.items()},
+            eta_s=round(max(self.total - self.done, 0) / rate) if rate and self.total else None,
+            elapsed_s=round(self.hours * 3600, 1),
+            calls=sum(cost.calls for cost in ledger.values()), tokens=sum(cost.tokens for cost in ledger.values()),
+            roles=ledger, speeds=speeds, in_flight=self._count_in_flight(),
+            failures=dict(self.failures), facts=dict(self.facts),
+            pid=os.getpid(), host=socket.gethostname(), slurm_job_id=os.environ.get("SLURM_JOB_ID"),
+        )  # fmt: skip
+
+    @property
+    def state(self) -> RunState:
+        is_draining = self._state is RunState.RUNNING and any(client.draining for client in list(self.clients))
+        return RunState.DRAINING if is_draining else self._state
 
     def __enter__(self) -> "Progress":
-        self._bar.start()
+        """Raises RecipeError for a port in use, RunError."""
+        if self._metrics_port is not None:
+            self._opened.enter_context(serve(self._metrics_port, self.snapshot))
+        self._write()
+        if self._draws and sys.stderr.isatty():
+            screen = Console(stderr=True)
+            self._opened.enter_context(
+                Live(get_renderable=lambda: draw(self.snapshot()), console=screen, refresh_per_second=2))  # fmt: skip
+        self._ticker.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
-
-    def update(self, done: int, accepted: int, client: Client) -> None:
-        """Show that one more document is finished."""
-        elapsed = time.monotonic() - self._start
-        if self._first is None:
-            self._first = done - 1  # from an earlier session: not part of the rate
-        rate = (done - self._first) / elapsed if elapsed else 0.0
-        status = {
-            "documents": done,
-            "total": self._total,
-            "accepted": accepted,
-            "documents_per_s": round(rate, 3),
-            "eta_s": round((self._total - done) / rate) if rate else None,
-            "calls": client.counts["calls"],
-            "replayed": client.counts["replayed"],
-            "tokens": client.counts["prompt_tokens"] + client.counts["completion_tokens"],
-        }
-        self._run.write("status.json", json.dumps(status) + "\n")
-        self._bar.update(self._task, completed=done, detail=_detail(status))
-        if self._bar.disable and (done == self._total or time.monotonic() - self._last_line > _LINE_EVERY_S):
-            self._last_line = time.monotonic()
-            print(
-                f"{done}/{self._total} documents, {_detail(status)}, {status['eta_s']} s left",
-                flush=True,
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._end.set()
+        self._ticker.join()
+        self._state = self._find_end(kind)
+        with self._opened, suppress(RunError) if kind else nullcontext():  # the first problem is the one to tell
+            self._write()
+            self._run.note(
+                ledger=LEDGER.dump_python(self.ledger(), mode="json"), elapsed_s=round(self.hours * 3600, 1)
             )
+            self._say()
+
+    def _find_end(self, kind: type[BaseException] | None) -> RunState:
+        if kind is None:
+            return RunState.FINISHED if self._run.is_finished else RunState.STOPPED
+        return RunState.STOPPED if issubclass(kind, Draining | KeyboardInterrupt) else RunState.FAILED
+
+    def _tick(self) -> None:
+        while not self._end.wait(_EVERY_S):
+            self._looks.append((time.monotonic(), self.ledger()))
+            with suppress(RunError):  # a full disk: the work itself will say so, and to whom it may concern
+                self._write()
+            if time.monotonic() - self._said > _LINE_EVERY_S:
+                self._said = time.monotonic()
+                self._say()
+
+    def _say(self) -> None:
+        if not sys.stderr.isatty():
+            print(describe(self.snapshot()), flush=True)
+
+    def _write(self) -> None:
+        self._run.write(FILE, SNAPSHOT.dump_json(self.snapshot(), indent=1).decode() + "\n")
+
+    def _measure(self, role: Role, cost: Cost, before: Cost, seconds: float) -> Speed:
+        running = sum(client.accounts[role].running for client in list(self.clients) if role in client.accounts)
+        calls, tokens = (cost.calls - before.calls) / seconds, (cost.tokens - before.tokens) / seconds
+        return Speed(running, round(calls, 3), round(tokens, 1))
+
+    def _count_in_flight(self) -> dict[str, int]:
+        found: Counter[str] = Counter()
+        for client in list(self.clients):
+            found.update({name: busy.running for name, busy in list(client.busy_at.items())})
+        return dict(found)
 
 
-def _detail(status: dict[str, int | float | None]) -> str:
-    return (f"{status['accepted']} accepted, {status['documents_per_s']} documents/s, "
-            f"{status['calls']} calls, {status['replayed']} replayed, {status['tokens']} tokens")  # fmt: skip
+def check_budget(budget: Budget, models: Models) -> None:
+    """Raise RecipeError for a limit that nothing would ever reach."""
+    if budget.gpu_hours is not None and not any(map(know_gpus, models.endpoints.values())):
+        raise RecipeError("budget.gpu_hours: no endpoint has a server with GPUs, so there are none to count; set "
+                          "budget.hours, budget.calls or budget.tokens")  # fmt: skip
+
+
+def _read_earlier(run: Run) -> tuple[Ledger, float]:
+    """What earlier sessions cost and took. A kill leaves it in progress.json alone."""
+    if last := read_snapshot(run.folder):
+        return last.roles, last.elapsed_s
+    manifest = store.read_manifest(run.folder) or {}
+    try:
+        return LEDGER.validate_python(manifest.get("ledger") or {}), float(manifest.get("elapsed_s") or 0.0)
+    except (ValidationError, TypeError, ValueError):
+        return {}, 0.0
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -165,6 +165,8 @@ class GenerateRecipe:
     min_acceptance_after: int = operational(50)  # … once this many are finished
     journal: str | None = operational(None)  # shared between runs; None: inside the run folder
     fork: str | None = operational(None)  # a run whose replies this one starts from
+    budget: Budget = field(default_factory=Budget, metadata=OPERATIONAL)  # beyond it no call is begun
+    metrics_port: int | None = operational(None)  # Prometheus metrics, for this machine only; None: none
 
     def __post_init__(self) -> None:
         if self.documents.shard and not self.run.endswith(
@@ -221,6 +223,7 @@ class GrpoRecipe:
     reward: RewardConfig = field(default_factory=RewardConfig)
     preflight: PreflightConfig = field(default_factory=PreflightConfig, metadata=OPERATIONAL)
     trainer: dict[str, Any] = field(default_factory=dict)  # verbatim to trl.GRPOConfig
+    metrics_port: int | None = operational(None)  # Prometheus metrics, for this machine only; None: none
 
 
 @dataclass

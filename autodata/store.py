@@ -272,6 +272,20 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
+def is_held(folder: Path) -> bool | None:
+    """Whether a process on this machine works in a run folder; None where that may not be seen."""
+    try:
+        with (folder / ".lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    return False
+
+
 def _hold(folder: Path):
     with _naming(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -22,6 +22,7 @@ from autodata.domains import base
 from autodata.evaluation_recipes import EvalRecipe
 from autodata.journal import Journal, JournalError
 from autodata.llm import Client, EndpointError
+from autodata.progress import Progress
 from autodata.servers import ServerError, running
 from autodata.store import Run, RunError
 from autodata.types import Role
@@ -31,6 +32,7 @@ from eval.grader import Grader, make_graders
 from eval.hub import locate
 from eval.prbench_data import SPLITS, Split, find_files, read_split
 from eval.prbench_task import prbench_task, summarize_split
+from eval.progress import SampleCount
 from eval.results import PRBENCH, RESULTS, measure_cost, summarize
 from eval.tasks import Problem, question_task
 from training.rows import read_set, require_domain
@@ -47,6 +49,11 @@ class Data:
     sets: dict[str, list[Problem]]
     splits: list[Split]
     left_out: dict[str, int]  # rows of a benchmark that are no problems
+
+    @property
+    def size(self) -> int:
+        """Problems in all."""
+        return sum(map(len, self.sets.values())) + sum(len(split.tasks) for split in self.splits)
 
     def describe(self, recipe: EvalRecipe) -> list[str]:
         """What will be asked, and of which revision."""
@@ -114,16 +121,23 @@ def evaluate(recipe: EvalRecipe, run: Run) -> dict[str, Any]:
     run.start()
     journal = Journal(run.path("journal.sqlite"))
     try:
-        with ExitStack() as servers:
+        with (
+            Progress(run, "answers", data.size * recipe.samples, recipe.metrics_port) as progress,
+            ExitStack() as servers,
+        ):
+            SampleCount.progress = progress
             servers.enter_context(running(recipe.models, [Role.WEAK_SOLVER, Role.JUDGE], run.folder))
             for role in recipe.graders.values() if data.splits else []:
                 servers.enter_context(running(replace(recipe.models, judge=role), [Role.JUDGE], run.folder))
             client = Client(recipe.models, journal)
             graders = make_graders(recipe.graders, recipe.models, journal, _ASKS)
+            for asked in (client, *(grader.client for grader in graders)):
+                progress.watch(asked)
+            progress.begin()
             logs = asyncio.run(_evaluate(recipe, client, graders, data, run.folder))
+            return _save(run, recipe, logs, data)
     finally:
         journal.close()
-    return _save(run, recipe, logs, data)
 
 
 def _save(run: Run, recipe: EvalRecipe, logs: Sequence[EvalLog], data: Data) -> dict[str, Any]:

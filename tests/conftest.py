@@ -71,6 +71,18 @@ def ask(journal: Journal):
     return run
 
 
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """slurm(name, script): a Slurm command that is a few lines of shell."""
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    def make(name: str, script: str) -> None:
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     """One real vLLM for all slow tests, through the command that users have for that."""

@@ -139,18 +139,6 @@ def test_a_time_limit_too_short_for_a_successor_is_an_error():
         Campaign(Path("runs/x"), models, groups, Site(limit="00:12:29"))
 
 
-@pytest.fixture
-def slurm(tmp_path, monkeypatch):
-    """slurm(name, script): a Slurm command that is a few lines of shell."""
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-
-    def make(name: str, script: str) -> None:
-        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
-        (tmp_path / name).chmod(0o755)
-
-    return make
-
-
 def test_a_job_is_submitted_and_found_and_errors_have_slurms_words(slurm):
     slurm("sbatch", 'echo "$@" >&2; echo "77;cluster"')
     assert jobs.submit(Job("n", Path("s.sh"), ("a",), {"time": "1", "exclusive": ""}, ("--mem=0",))) == "77"

@@ -11,6 +11,7 @@ from autodata import store
 from autodata.config import RecipeError
 from autodata.journal import Journal, JournalError
 from autodata.llm import EndpointError
+from autodata.progress import Progress
 from autodata.recipes import GrpoRecipe, Models
 from autodata.servers import ServerError, running
 from autodata.store import Run, RunError
@@ -29,8 +30,8 @@ PROBLEMS = (RecipeError, RunError, JournalError, ServerError, EndpointError, Too
 _COMMAND = "python -m autodata.dataset"
 
 
-def train(recipe: GrpoRecipe, folder: Path) -> Training:
-    """On every process. Raises what is in PROBLEMS."""
+def train(recipe: GrpoRecipe, folder: Path, progress: Progress | None = None) -> Training:
+    """On every process; the main one has the progress. Raises what is in PROBLEMS."""
     state = PartialState()
     find_judge(recipe.models, folder)
     journal = Journal(folder / f"journal_{state.process_index}.sqlite")
@@ -39,6 +40,8 @@ def train(recipe: GrpoRecipe, folder: Path) -> Training:
             for models in _list_judges(recipe) if state.is_main_process else []:
                 servers.enter_context(running(models, [Role.JUDGE], folder))
             training = Training(recipe, folder, journal)
+            if progress:
+                training.follow(progress)
             training.run()
             return training
     finally:
@@ -80,7 +83,8 @@ def train_and_save(recipe: GrpoRecipe) -> None:
             print(f"{run.folder}: up to date")
             return
         run.start()
-        save(run, train(recipe, folder))
+        with Progress(run, "steps", metrics_port=recipe.metrics_port, draws=False) as progress:
+            save(run, train(recipe, folder, progress))
 
 
 def _agree(goes_on: bool) -> bool:

@@ -19,6 +19,7 @@ from autodata.domains import base
 from autodata.embedded import resolve_weights
 from autodata.journal import Journal
 from autodata.llm import Client
+from autodata.progress import Progress
 from autodata.recipes import GrpoRecipe, Models
 from autodata.store import RunError
 from training import preflight
@@ -33,7 +34,7 @@ from training.rows import (
     require_examples,
 )
 from training.student import find_checkpoint, load_student
-from training.watch import Probe, Watch
+from training.watch import Follow, Probe, Watch
 
 log = logging.getLogger(__name__)
 # A loss that is no number must be seen, and every step is worth a line.
@@ -46,6 +47,7 @@ class Training:
 
     def __init__(self, recipe: GrpoRecipe, folder: Path, journal: Journal):
         self.recipe, self.folder = recipe, folder
+        self.clients: list[Client] = []
         processes = PartialState().num_processes
         self.config = make_config(recipe, folder)
         weights, options = resolve_weights(recipe.model), dict(recipe.trainer.get("model_init_kwargs") or {})
@@ -77,8 +79,15 @@ class Training:
             require_space(self.folder, self.model, error)
             raise
 
+    def follow(self, progress: Progress) -> None:
+        """Tell it of every step, and of what this process asks of the judges."""
+        for client in self.clients:
+            progress.watch(client)
+        self.trainer.add_callback(Follow(progress))
+
     def _load_domain(self, models: Models, journal: Journal) -> tuple[base.Domain, Client]:
         client = Client(share_budget(models, PartialState().num_processes), journal)
+        self.clients.append(client)
         return base.load(self.recipe.domain, client), client
 
     def _make_reward(self, domain: base.Domain, client: Client, journal: Journal) -> Reward:

@@ -11,6 +11,7 @@ from torch.nn import Module
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import GRPOTrainer
 
+from autodata.progress import Progress
 from autodata.recipes import PreflightConfig
 from training.curve import draw_curves, read_curves
 from training.preflight import check_difference, run_probe
@@ -73,6 +74,28 @@ class Watch(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         if state.is_world_process_zero:
             write_curves(state.log_history, self._folder)
+
+
+class Follow(TrainerCallback):
+    """Steps and the last reward for whoever looks at the run."""
+
+    def __init__(self, progress: Progress):
+        self._progress = progress
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        self._progress.done, self._progress.total = state.global_step, state.max_steps
+        self._progress.begin()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+        self._progress.done = state.global_step
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
+        logs: Mapping[str, Any] | None = None, **_: object,
+    ) -> None:  # fmt: skip
+        self._progress.facts |= {key: float(logs[key]) for key in ("reward", "loss") if logs and key in logs}
 
 
 def write_curves(history: list[dict[str, Any]], folder: Path) -> None:

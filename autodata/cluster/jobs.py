@@ -74,6 +74,15 @@ def find(names: Iterable[str]) -> list[Found]:
     return [job for job in found if job.state in WAITING_OR_RUNNING]
 
 
+def is_alive(id: str) -> bool | None:
+    """Whether a job waits or runs; None where Slurm cannot be asked from here."""
+    try:
+        states = _run(["squeue", "--noheader", f"--jobs={id}", "--format=%T"])
+    except SlurmError as problem:
+        return False if "invalid job id" in str(problem).lower() else None
+    return not WAITING_OR_RUNNING.isdisjoint(states.split())
+
+
 def cancel(ids: Sequence[str]) -> None:
     """End jobs. One that has ended already is no error."""
     if ids:

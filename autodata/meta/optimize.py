@@ -27,6 +27,7 @@ from autodata.meta.picture import draw_lineage
 from autodata.meta.search import ITERATIONS, Search
 from autodata.meta.splits import Splits, split
 from autodata.meta_recipes import MetaRecipe
+from autodata.progress import Progress, check_budget
 from autodata.prompts import PromptError
 from autodata.servers import ServerError, running
 from autodata.store import Run, RunError
@@ -52,9 +53,9 @@ def estimate(recipe: MetaRecipe) -> str:
             "calls, and two per iteration for analysis and edit")  # fmt: skip
 
 
-async def optimize(search: Search) -> None:
+async def optimize(search: Search, progress: Progress) -> None:
     """Every iteration, then the test documents, which nothing has seen: once, for the baseline and the best."""
-    await search.run_all()
+    await search.run_all(progress)
     best, baseline = search.population.best().genome, search.baseline
     genome.write(best, search.run.path(BEST))
     search.run.write(f"{BEST}/diff.patch", genome.diff(baseline, best) + "\n")
@@ -105,8 +106,10 @@ def run_recipe(recipe: MetaRecipe, run: Run, documents: Splits) -> None:
         client = Client(recipe.models, journal)
         search = Search(run, recipe, client, documents)
         before = hash_evaluator(search)
-        with running(recipe.models, Role, run.folder) as servers:
-            asyncio.run(finish(optimize(search), client, servers))
+        with Progress(run, "iterations", recipe.iterations, recipe.metrics_port) as progress:
+            progress.watch(client)
+            with running(recipe.models, Role, run.folder) as servers:
+                asyncio.run(finish(optimize(search, progress), client, servers))
         if hash_evaluator(search) != before:
             raise RunError("the domain's prompts or thresholds changed while this run was going on, so its numbers "
                            "mix two evaluators; start again in another folder")  # fmt: skip
@@ -130,6 +133,7 @@ def _show(rate: float | None) -> str:
 
 def _check(recipe: MetaRecipe) -> None:
     """Raise RecipeError for a value that no schema can refuse."""
+    check_budget(recipe.budget, recipe.models)
     for key, known in _CHOICES.items():
         if getattr(recipe, key) not in known:
             raise RecipeError(f"{key}={getattr(recipe, key)}: choose one of {', '.join(known)}")

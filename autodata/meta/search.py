@@ -3,7 +3,6 @@
 import asyncio
 import json
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -21,6 +20,7 @@ from autodata.meta.splits import Splits
 from autodata.meta.wall import make_wall
 from autodata.meta_recipes import MetaRecipe
 from autodata.parsing import ParseError
+from autodata.progress import Progress
 from autodata.prompts import PromptError
 from autodata.store import Run
 from autodata.types import Document
@@ -61,12 +61,13 @@ class Search:
         self.draws = {d["iteration"]: Draw(**d) for d in map(json.loads, _read_lines(run, DRAWS))}
         for line in self.lines:
             self.population.count([Trial(**trial) for trial in line["trials"]])
-        self._started = time.monotonic()
         self._taken: set[int] = set()
-        self._finished = 0  # by this process
 
-    async def run_all(self) -> None:
+    async def run_all(self, progress: Progress) -> None:
         """The baseline, then every iteration, several at a time. Raises EndpointError, JournalError, RunError."""
+        self._progress, progress.total = progress, self.recipe.iterations
+        self._count()
+        progress.begin()
         if not self.lines:
             await self._measure_baseline()
         try:
@@ -104,9 +105,9 @@ class Search:
 
     @property
     def is_spent(self) -> bool:
-        """Whether a limit of the budget is reached. What is counted is of this process."""
-        hours = (time.monotonic() - self._started) / 3600
-        return find_reached(self.recipe.budget, self.client.ledger(), hours) is not None
+        """Whether a limit of the budget is reached."""
+        ledger, hours = self._progress.ledger(), self._progress.hours
+        return find_reached(self.recipe.budget, ledger, hours) is not None
 
     # ── one iteration ──
 
@@ -206,17 +207,17 @@ class Search:
                 "trials": [asdict(trial) for trial in trials]}  # fmt: skip
         self.run.append(ITERATIONS, json.dumps(line).encode())
         self.lines.append(line)
-        self._show(line)
+        self._count()
+        rate = "–" if best.rate is None else f"{100 * best.rate:.1f} %"
+        print(
+            f"iteration {iteration}: {line['outcome'][:100]}; best {best.id} with {rate}", file=sys.stderr, flush=True
+        )
 
-    def _show(self, line: dict[str, Any]) -> None:
-        """Where the search is, and how long it will go on if it goes on like this."""
-        done, rate = len(self.lines) - 1, line["best_pass_rate"]
-        self._finished += 1
-        left = (time.monotonic() - self._started) / self._finished * (self.recipe.iterations - done)
-        best = "–" if rate is None else f"{100 * rate:.1f} %"
-        what = f"number {line['iteration']}: {line['outcome'][:100]}; best {line['best']} with {best}"
-        where = f"{done} of {self.recipe.iterations} iterations, about {left / 60:.0f} min left"
-        print(f"{where}: {what}", file=sys.stderr, flush=True)
+    def _count(self) -> None:
+        progress, done = self._progress, [line for line in self.lines if line["iteration"]]
+        progress.done, progress.accepted = len(done), sum(line["outcome"] == Decision.ACCEPT for line in done)
+        if self.lines:
+            progress.facts = {"best member": self.lines[-1]["best"], "pass rate": self.lines[-1]["best_pass_rate"]}
 
     def _tell(self, seen: int) -> str:
         """What earlier iterations tried and what came of it, for analysers and editors."""

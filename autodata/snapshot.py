@@ -1,0 +1,107 @@
+"""How a run stands at one moment: what progress.json holds, and a line of it for a log."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, TypeAdapter, ValidationError
+
+from autodata.costs import Cost
+from autodata.types import Role
+
+FILE = "progress.json"
+
+
+def _clean(text: str) -> str:
+    return "".join(c for c in text if c.isprintable())[:200]
+
+
+Line = Annotated[str, AfterValidator(_clean)]  # shown in a terminal, and anybody may have written it
+
+
+class RunState(StrEnum):
+    """In the order of a run's life; the last three are its ends."""
+
+    STARTING = "starting"  # servers, models, files
+    RUNNING = "running"
+    DRAINING = "draining"  # what is under way is finished, nothing is begun
+    STOPPED = "stopped"  # not complete, on purpose
+    FAILED = "failed"
+    FINISHED = "finished"
+
+
+ENDS = (RunState.STOPPED, RunState.FAILED, RunState.FINISHED)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Of one role, over the last half minute."""
+
+    in_flight: int = 0
+    calls_per_s: float = 0.0
+    tokens_per_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Calls, tokens, `roles` and `elapsed_s` are of all sessions of the run; rates are of this one."""
+
+    kind: Line
+    state: RunState
+    started: Line  # this session
+    updated: Line
+    unit: Line  # of done and total
+    done: int
+    total: int  # 0 where it is not known
+    accepted: int | None
+    rates: dict[Line, float]  # done_per_s since the start, calls_per_s and tokens_per_s over the last half minute
+    eta_s: int | None
+    elapsed_s: float
+    calls: int
+    tokens: int
+    roles: dict[Role, Cost]  # the ledger
+    speeds: dict[Role, Speed]
+    in_flight: dict[Line, int]  # calls under way, by endpoint
+    failures: dict[Line, int]
+    facts: dict[Line, Line | int | float | None]  # what else this kind of run says
+    pid: int
+    host: Line
+    slurm_job_id: Line | None = None
+
+
+SNAPSHOT = TypeAdapter(Snapshot)
+
+
+def read_snapshot(folder: Path) -> Snapshot | None:
+    """None where there is none, or what is there is damaged."""
+    try:
+        return SNAPSHOT.validate_json((folder / FILE).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def describe(now: Snapshot) -> str:
+    """One line."""
+    total = f"/{now.total}" if now.total else ""
+    accepted = [] if now.accepted is None else [f"{now.accepted} accepted"]
+    failures = [f"{count} × {name}" for name, count in now.failures.items()]
+    facts = [f"{name} {shorten(value)}" for name, value in now.facts.items()]
+    paid = [f"{now.calls} calls ({now.rates['calls_per_s']:.3g}/s)",
+            f"{now.tokens} tokens ({now.rates['tokens_per_s']:.3g}/s)"] if now.roles else []  # fmt: skip
+    left = [] if now.eta_s is None or now.state in ENDS else [f"{tell_time(now.eta_s)} left"]
+    parts = [f"{now.done}{total} {now.unit}", *accepted, *facts, *paid, *failures, *left]
+    return f"{now.state}: {', '.join(parts)}"
+
+
+def shorten(value: str | int | float | None) -> str:
+    return "–" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)[:80]
+
+
+def tell_time(seconds: float) -> str:
+    """As 1 h 05 min, 3 min 20 s, 12 s."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

@@ -1,0 +1,170 @@
+"""How a run stands, wherever it runs: from progress.json and the manifest in its folder.
+
+python -m autodata.status RUN [--watch] [--json]
+python -m autodata.status runs                                       # a folder of runs: a line for each
+"""
+
+import json
+import socket
+import sys
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from autodata import store
+from autodata.cluster import jobs
+from autodata.cluster.serving import Serving, look_at_servers
+from autodata.dashboard import draw
+from autodata.leases import Watch
+from autodata.snapshot import ENDS, Snapshot, describe, read_snapshot, tell_time
+from autodata.store import RunError
+
+SILENT_S = 60.0  # without a new progress.json; a shared file system may show it late
+_EVERY_S = 2.0
+_WIDTH = 160  # where there is no terminal
+LEASES = "serving/leases"
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """What can be seen of a run from here."""
+
+    run: str
+    snapshot: Snapshot | None
+    manifest: str  # "finished", "not finished", "missing" or "damaged"
+    age_s: float | None  # since progress.json was written, by two clocks where the run is on another machine
+    is_held: bool | None  # whether a process holds the run folder; None where that cannot be seen from here
+    job: bool | None  # whether its Slurm job waits or runs; None where Slurm cannot be asked, or there is no job
+    servers: list[Serving]
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the run has not ended and looks as if nobody works on it."""
+        if self.snapshot is None or self.snapshot.state in ENDS:
+            return False
+        alive = self.is_held if self.is_held is not None else self.job
+        return (self.age_s or 0.0) > SILENT_S if alive is None else not alive
+
+    def explain(self) -> str:
+        """What the numbers do not say themselves."""
+        if self.snapshot is None:
+            held = {True: "a process works in it", False: "no process works in it", None: "nothing more can be seen"}
+            return f"no readable progress.json; manifest {self.manifest}; {held[self.is_held]}"
+        ago = f"last written {tell_time(self.age_s or 0.0)} ago by process {self.snapshot.pid} on {self.snapshot.host}"
+        if self.snapshot.slurm_job_id:
+            ago += f", Slurm job {self.snapshot.slurm_job_id}"
+        if self.is_dead:
+            return f"looks dead ({self._tell_why()}), {ago}; run the same command again to go on"
+        is_silent = self.snapshot.state not in ENDS and (self.age_s or 0.0) > SILENT_S
+        return f"alive but silent, {ago}" if is_silent else ago
+
+    def _tell_why(self) -> str:
+        if self.is_held is False:
+            return "no process holds the run folder"
+        return "its Slurm job has ended" if self.job is False else "silent for long"
+
+
+def look(run: Path, watch: Watch) -> Sighting:
+    """Raises RunError where there is no run."""
+    manifest = _read_manifest(run)
+    snapshot = read_snapshot(run)
+    if snapshot is None and manifest == "missing" and not (run / ".lock").exists():
+        raise RunError(f"{run}: no run folder, it has neither manifest.json nor progress.json")
+    is_here = snapshot is None or snapshot.host == socket.gethostname()
+    is_held = store.is_held(run) if is_here else None
+    asks_slurm = snapshot and snapshot.slurm_job_id and snapshot.state not in ENDS and is_held is None
+    job = jobs.is_alive(snapshot.slurm_job_id) if snapshot and snapshot.slurm_job_id and asks_slurm else None
+    return Sighting(str(run), snapshot, manifest, _tell_age(snapshot), is_held, job, look_at_servers(watch))
+
+
+def _read_manifest(run: Path) -> str:
+    try:
+        manifest = store.read_manifest(run)
+    except RunError:
+        return "damaged"
+    return "missing" if manifest is None else "finished" if manifest.get("finished") else "not finished"
+
+
+def _tell_age(snapshot: Snapshot | None) -> float | None:
+    if snapshot is None:
+        return None
+    try:
+        written = datetime.fromisoformat(snapshot.updated)
+        return max((datetime.now(UTC) - written).total_seconds(), 0.0)
+    except (ValueError, TypeError):
+        return None
+
+
+def show(seen: Sighting, console: Console) -> None:
+    console.print(f"{seen.run}: {seen.explain()}", markup=False, highlight=False, soft_wrap=True)
+    if seen.snapshot:
+        console.print(draw(seen.snapshot))
+    for server in seen.servers:
+        console.print(server.describe(), markup=False, highlight=False, soft_wrap=True)
+
+
+def tell(seen: Sighting) -> str:
+    """One line."""
+    if seen.snapshot is None:
+        return f"{seen.run}: {seen.explain()}"
+    line = f"{seen.run}: {describe(seen.snapshot)}"
+    return f"{line}; {seen.explain()}" if seen.is_dead else line
+
+
+def to_json(seen: Sighting) -> str:
+    return json.dumps(asdict(seen) | {"is_dead": seen.is_dead, "explained": seen.explain()}, indent=1)
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """The runs below a folder that is none itself."""
+    return sorted({file.parent for name in ("manifest.json", "progress.json") for file in folder.rglob(name)})
+
+
+def _follow(run: Path, as_json: bool, forever: bool) -> None:
+    watch, console = Watch(run / LEASES), Console()
+    if not console.is_terminal:
+        console.width = _WIDTH
+    while True:
+        seen = look(run, watch)
+        if forever and console.is_terminal:
+            console.clear()
+        if as_json:
+            print(to_json(seen), flush=True)
+        else:
+            show(seen, console)
+        if not forever or seen.is_dead or (seen.snapshot and seen.snapshot.state in ENDS):
+            return
+        time.sleep(_EVERY_S)
+
+
+def _list(folder: Path, as_json: bool) -> None:
+    runs = find_runs(folder)
+    if not runs:
+        raise RunError(f"{folder}: no run in it, nor is it one")
+    seen = [look(run, Watch(run / LEASES)) for run in runs]
+    print(f"[{', '.join(map(to_json, seen))}]" if as_json else "\n".join(map(tell, seen)))
+
+
+def main() -> None:
+    options, names = ([a for a in sys.argv[1:] if a.startswith("-") is flag] for flag in (True, False))
+    if len(names) != 1 or not {*options} <= {"--watch", "--json"}:
+        print(__doc__)
+        return
+    folder = Path(names[0])
+    try:
+        is_run = any((folder / name).exists() for name in ("manifest.json", "progress.json", ".lock"))
+        if is_run:
+            _follow(folder, "--json" in options, "--watch" in options)
+        else:
+            _list(folder, "--json" in options)
+    except RunError as error:
+        raise SystemExit(f"error: {error}") from None
+    except KeyboardInterrupt:
+        return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,258 @@
+"""Progress: its file, its metrics, what resumes add up to, and where budgets stop a run."""
+
+import json
+import socket
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.request import urlopen
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from autodata import progress as module
+from autodata.config import RecipeError
+from autodata.costs import Account, Cost
+from autodata.llm import Draining
+from autodata.progress import Progress, check_budget
+from autodata.recipes import Budget, Endpoint, GenerateRecipe, Models, Server
+from autodata.snapshot import RunState, read_snapshot, tell_time
+from autodata.store import Run, read_manifest
+from autodata.types import Role
+from tests.fake_server import fake_server, play_cloze
+from tests.test_generate import arguments, run_main, write_documents
+
+
+@pytest.fixture
+def run(tmp_path):
+    with Run(str(tmp_path / "run"), "generate", GenerateRecipe(run=str(tmp_path / "run")), {}) as opened:
+        opened.start()
+        yield opened
+
+
+def a_client(calls: int = 0, replayed: int = 0, running: int = 0) -> SimpleNamespace:
+    """As far as progress looks at one."""
+    account = Account(running=running)
+    account.counts.update(calls=calls, replayed=replayed)
+    cost = Cost(calls, replayed, 10 * calls, calls, gpu_seconds=None if calls else 0.0)
+    return SimpleNamespace(draining=False, accounts={Role.JUDGE: account}, ledger=lambda: {Role.JUDGE: cost},
+                           busy_at={"e": SimpleNamespace(running=running)})  # fmt: skip
+
+
+def read(run: Run) -> dict:
+    return json.loads(run.path("progress.json").read_text())
+
+
+def test_a_run_starts_runs_drains_and_ends(run):
+    client = a_client()
+    with Progress(run, "documents", 3) as progress:
+        progress.watch(client)
+        assert read(run)["state"] == "starting"
+        progress.begin()
+        assert progress.state is RunState.RUNNING
+        client.draining = True
+        assert progress.state is RunState.DRAINING
+    assert read(run)["state"] == "stopped"
+    with Progress(run, "documents", 3):
+        run.finish([])
+    assert read(run)["state"] == "finished"
+
+
+@pytest.mark.parametrize(("error", "state"), [(RuntimeError, "failed"), (SystemExit, "failed"), (Draining, "stopped"),
+                                              (KeyboardInterrupt, "stopped")])  # fmt: skip
+def test_how_it_ended_is_told_and_what_it_cost_is_kept(run, error, state):
+    with pytest.raises(error), Progress(run, "documents") as progress:
+        progress.watch(a_client(calls=2))
+        raise error
+    assert read(run)["state"] == state
+    assert read_manifest(run.folder)["ledger"]["judge"]["calls"] == 2
+
+
+def test_sessions_add_up_and_replays_are_not_paid(run):
+    for calls, replayed in ((4, 0), (3, 4)):
+        with Progress(run, "documents") as progress:
+            progress.watch(a_client(calls, replayed))
+    told, ledger = read(run), read_manifest(run.folder)["ledger"]["judge"]
+    assert (ledger["calls"], ledger["replayed"], ledger["gpu_seconds"]) == (7, 4, None)
+    assert told["roles"]["judge"] == ledger
+    assert (told["calls"], told["tokens"]) == (7, 77)
+
+
+@pytest.mark.parametrize("last", [None, "", "{", '{"state": "running"}', "[1]"])
+def test_without_a_readable_file_the_manifest_knows_what_earlier_sessions_cost(run, last):
+    run.note(ledger={"judge": {"calls": 5, "gpu_seconds": 2.5}}, elapsed_s=60)
+    if last is not None:
+        run.path("progress.json").write_text(last)
+    progress = Progress(run, "documents")
+    assert progress.ledger() == {Role.JUDGE: Cost(5, gpu_seconds=2.5)}
+    assert progress.hours >= 1 / 60
+
+
+@pytest.mark.parametrize("ledger", ["x", {"nobody": {}}, {"judge": {"calls": "many"}}])
+def test_a_damaged_ledger_counts_as_none(run, ledger):
+    run.note(ledger=ledger)
+    assert Progress(run, "documents").ledger() == {}
+
+
+def test_counts_rates_and_facts_are_told(run):
+    with Progress(run, "steps", 10) as progress:
+        progress.watch(a_client(calls=3, running=2))
+        progress.done = 4
+        progress.begin()
+        progress.advance(accepted=True)
+        progress.advance(accepted=False)
+        progress.failures["JudgeFailed"] += 1
+        progress.facts["reward"] = 0.5
+        now = progress.snapshot()
+    assert (now.done, now.total, now.accepted, now.failures, now.facts) == (
+        6,
+        10,
+        1,
+        {"JudgeFailed": 1},
+        {"reward": 0.5},
+    )
+    assert (now.in_flight, now.speeds[Role.JUDGE].in_flight) == ({"e": 2}, 2)
+    assert now.rates["done_per_s"] > 0
+    assert now.eta_s == 0
+    assert now.host == socket.gethostname()
+
+
+def test_a_reader_never_sees_half_a_file(run, monkeypatch):
+    monkeypatch.setattr(module, "_EVERY_S", 0.0005)
+    end, seen = time.monotonic() + 0.3, []
+
+    def watch() -> None:
+        while time.monotonic() < end:
+            seen.append(read_snapshot(run.folder))
+
+    with Progress(run, "documents", 5) as progress:
+        progress.failures.update({f"kind {i}": i for i in range(200)})
+        readers = [threading.Thread(target=watch) for _ in range(3)]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join()
+    assert len(seen) > 50
+    assert None not in seen
+
+
+def test_a_full_disk_does_not_end_what_tells_of_it(run, monkeypatch):
+    monkeypatch.setattr(module, "_EVERY_S", 0.01)
+    with Progress(run, "documents") as progress:
+        run.path("progress.json").unlink()
+        run.path("progress.json.new").mkdir()  # so that nothing can be written
+        time.sleep(0.05)
+        run.path("progress.json.new").rmdir()
+        while not run.path("progress.json").exists():
+            time.sleep(0.005)
+        assert progress._ticker.is_alive()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def scrape(port: int) -> dict[tuple[str, str], float]:
+    with urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+        return {(s.name, next(iter(s.labels.values()), "")): s.value for f in families for s in f.samples}
+
+
+def test_metrics_are_the_numbers_of_the_file(run):
+    port = free_port()
+    with Progress(run, "documents", 9, metrics_port=port) as progress:
+        progress.watch(a_client(calls=3, replayed=1, running=2))
+        progress.done, progress.accepted = 5, 2
+        found = scrape(port)
+    told = read(run)
+    for field, value in told["roles"]["judge"].items():
+        assert found.get((f"autodata_{field}_total", "judge")) == value, field
+    assert found["autodata_calls_in_flight", "e"] == told["in_flight"]["e"] == 2
+    assert [found[f"autodata_units_{n}", "documents"] for n in ("done", "total", "accepted")] == [5, 9, 2]
+    with pytest.raises(OSError, match="refused"):
+        scrape(port)
+
+
+def test_a_port_in_use_is_an_error_that_names_the_key(run):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(RecipeError, match=f"metrics_port={port}: .*choose another"):
+            Progress(run, "documents", metrics_port=port).__enter__()
+
+
+def test_gpu_hours_can_only_limit_what_is_counted():
+    check_budget(Budget(gpu_hours=1), Models({"e": Endpoint("m", server=Server("w"))}))
+    check_budget(Budget(hours=1), Models({"e": Endpoint("m")}))
+    with pytest.raises(RecipeError, match=r"budget\.gpu_hours: no endpoint"):
+        check_budget(Budget(gpu_hours=1), Models({"e": Endpoint("m", server=Server("w", on_cpu=True))}))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0.4, "0 s"), (59.6, "1 min 00 s"), (3599, "59 min 59 s"), (3900, "1 h 05 min")]
+)
+def test_times_are_told_as_people_do(seconds, told):
+    assert tell_time(seconds) == told
+
+
+# ── the whole command ──
+
+
+def count_ledger(run: Path, key: str) -> int:
+    return sum(cost[key] for cost in read_manifest(run)["ledger"].values())
+
+
+@pytest.mark.parametrize("limit", ["budget.calls=10", "budget.tokens=180", "budget.hours=0.0"])
+def test_a_budget_stops_a_run_that_goes_on_when_it_is_raised(tmp_path, monkeypatch, capsys, limit):
+    write_documents(tmp_path / "docs", count=2)
+    run = tmp_path / "run"
+    with fake_server(play_cloze) as server:
+        args = arguments(tmp_path, server.url, "models.endpoints.small.max_in_flight=2")
+        out = run_main(monkeypatch, capsys, [*args, limit])
+        assert f"error: {limit} is reached" in out
+        first = count_ledger(run, "calls")
+        assert first <= 11  # one more may be under way
+        assert len(server.requests) - 1 == first  # the probe is not ours
+        assert read_snapshot(run).state is RunState.STOPPED
+        out = run_main(monkeypatch, capsys, [*args, limit])  # the same again: nothing new is asked
+        assert f"error: {limit} is reached" in out
+        assert count_ledger(run, "calls") == first
+        out = run_main(monkeypatch, capsys, [*args, limit.split("=")[0] + "=100000"])
+        assert "of 2 documents" in out
+        assert count_ledger(run, "calls") == len(server.requests) - 3
+    now = read_snapshot(run)
+    assert (now.state, now.done, now.total, now.calls) == (RunState.FINISHED, 2, 2, count_ledger(run, "calls"))
+    assert count_ledger(run, "replayed") >= 2 * first
+
+
+def test_a_run_counts_exactly_what_the_server_answered(tmp_path, monkeypatch, capsys):
+    write_documents(tmp_path / "docs", count=2)
+    scraped, port = [], free_port()
+
+    def script(body, count):
+        if count == 10:
+            scraped.append(scrape(port))
+        return play_cloze(body, count)
+
+    with fake_server(script) as server:
+        run_main(monkeypatch, capsys, arguments(tmp_path, server.url, f"metrics_port={port}"))
+        solved = sum("response_format" not in body for body in server.requests) - 1  # the probe
+        proposed = len(server.requests) - 1 - solved
+    ledger = read_manifest(tmp_path / "run")["ledger"]
+    assert ledger["challenger"]["calls"] == proposed
+    assert ledger["weak_solver"]["calls"] + ledger["strong_solver"]["calls"] == solved
+    assert all(cost["prompt_tokens"] == 11 * cost["calls"] for cost in ledger.values())
+    assert all(cost["gpu_seconds"] is None for cost in ledger.values() if cost["calls"])
+    now = read_snapshot(tmp_path / "run")
+    assert (now.state, now.done, now.accepted) == (
+        RunState.FINISHED,
+        2,
+        read_manifest(tmp_path / "run")["summary"]["accepted_documents"],
+    )
+    assert {role: cost.calls for role, cost in now.roles.items()} == {r: c["calls"] for r, c in ledger.items()}
+    early = sum(value for (name, _), value in scraped[0].items() if name == "autodata_calls_total")
+    assert 0 < early < now.calls
