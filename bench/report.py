@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
@@ -26,13 +26,14 @@ from rich.console import Console
 from rich.table import Table
 
 from autodata import config, rubric
-from autodata.acceptance import decide_measured, scores
+from autodata.acceptance import decide_measured, decide_weak, scores
 from autodata.recipes import GenerateRecipe
 from autodata.report.__main__ import REPORT
-from autodata.types import Attempt, Candidate, Criterion, End, Outcome, Quality, Round, Trajectory, Verdict
+from autodata.types import Attempt, Candidate, Criterion, End, Outcome, Quality, Round, Trajectory
 from tests.fake_runs import write_run
 
 OPENINGS = 3
+MAX_ROUNDS = 7
 _VOCABULARY = 20_000
 _WATCH = """new MutationObserver(() => {
   if (document.querySelector("#documents[data-ready]")) window.listed ??= performance.now();
@@ -55,27 +56,30 @@ class Writer:
         letters = "etaoinshrdlucmfwypvbgk"
         self._words = ["".join(self._random.choices(letters, k=self._random.randint(2, 10)))
                        for _ in range(_VOCABULARY)]  # fmt: skip
-        self._weights = [1 / rank for rank in range(1, _VOCABULARY + 1)]
+        self._weights = list(accumulate(1 / rank for rank in range(1, _VOCABULARY + 1)))
         self._answer_chars = answer_chars
 
     def write(self, count: int) -> Iterator[Trajectory]:
         for n in range(count):
-            rounds = tuple(self._round(number) for number in range(1, self._random.randint(1, 7) + 1))
-            last = replace(rounds[-1], verdict=rounds[-1].presets["prose"])
-            end = End.ACCEPTED if last.verdict.accepted else End.ROUNDS_USED
-            yield Trajectory(f"paper-{n}", f"papers.jsonl:{n}", "agentic", "prose", (*rounds[:-1], last), end,
+            rounds: list[Round] = []
+            while not (rounds and rounds[-1].verdict.accepted) and len(rounds) < MAX_ROUNDS:
+                rounds.append(self._round(len(rounds) + 1))
+            end = End.ACCEPTED if rounds[-1].verdict.accepted else End.ROUNDS_USED
+            yield Trajectory(f"paper-{n}", f"papers.jsonl:{n}", "agentic", "prose", tuple(rounds), end,
                              tokens={"challenger": 9_000, "weak_solver": 5_000, "judge": 20_000})  # fmt: skip
 
     def _round(self, number: int) -> Round:
         weights = [self._random.randint(1, 10) for _ in range(10)] + [-3, -4, -5]
         asked = Candidate(self._text(400), self._text(300), tuple(Criterion(self._text(80), w) for w in weights),
                           self._text(800))  # fmt: skip
-        weak, strong = (tuple(self._attempt(asked, n, p) for n in range(3)) for p in (0.35, 0.75))
-        strong = strong if self._random.random() < 0.6 else ()
+        level = self._random.uniform(0, 0.4)
+        weak, strong = (tuple(self._attempt(asked, n, level + more) for n in range(3)) for more in (0.3, 0.6))
+        gates = self._domain.presets
+        is_tried = any(not decide_weak(scores(asked, weak), gate) for gate in gates.values())
+        strong = strong if is_tried else ()
         exact = scores(asked, weak), scores(asked, strong)
-        presets = {name: decide_measured(*exact, (3, 3), gate) for name, gate in self._domain.presets.items()}
-        verdict = presets["prose"] if presets["prose"].accepted is False else Verdict(None)
-        return Round(number, asked, Quality(True, "", asked.hash), weak, strong, verdict, presets,
+        presets = {name: decide_measured(*exact, (3, 3), gate) for name, gate in gates.items()}
+        return Round(number, asked, Quality(True, "", asked.hash), weak, strong, presets["prose"], presets,
                      instruction=self._text(200), diagnosis=self._text(200))  # fmt: skip
 
     def _attempt(self, asked: Candidate, index: int, share: float) -> Attempt:
@@ -84,7 +88,7 @@ class Writer:
         return Attempt(index, index, Outcome.OK, answer, reasoning, 500, 300, judged)
 
     def _text(self, chars: int) -> str:
-        return " ".join(self._random.choices(self._words, self._weights, k=chars // 7))
+        return " ".join(self._random.choices(self._words, cum_weights=self._weights, k=chars // 7))
 
 
 def measure(path: Path, browser: Browser) -> list[float]:

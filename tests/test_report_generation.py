@@ -12,17 +12,21 @@ from pathlib import Path
 import pytest
 
 from autodata.acceptance import Gate
+from autodata.costs import Cost
 from autodata.journal import Journal
 from autodata.report import storyboard, timeline
 from autodata.report.__main__ import report
 from autodata.report.overview import VERDICTS, Overview
 from autodata.report.storyboard import Storyboards, compare_questions, compare_words
+from autodata.snapshot import SNAPSHOT, RunState, Snapshot
 from autodata.store import RunError
-from autodata.types import Criterion, End, Failure, Outcome, Quality, Reply, Round, Verdict
+from autodata.types import Criterion, End, Failure, Outcome, Quality, Reply, Role, Round, Verdict
 from tests.conftest import load_recipe
 from tests.fake_runs import a_round, attempts, candidate, checked, demo_recipe, simple, trajectory, write_run
 
 KIND = {"inputs": {"kind": "generate"}}
+HALFWAY = Snapshot("generate", RunState.RUNNING, "", "", "documents", 1, 24, 1, {}, None, 1.0, 1234, 9,
+                   {Role.CHALLENGER: Cost(calls=1234)}, {}, {}, {}, {}, 1, "here")  # fmt: skip
 MALFORMED = Round(1, None, None, (), (), Verdict(False, Failure.MALFORMED, "no JSON"))
 
 
@@ -92,7 +96,11 @@ def test_many_points_are_drawn_as_fewer_and_none_is_lost():
 
 def test_what_is_not_finished_says_so(tmp_path):
     made = page_of(tmp_path, two_rounds(), finished=None)
-    assert "This run is not finished" in made
+    assert "This run is not finished:</strong> 1 documents have" in made
+    (tmp_path / "run" / "progress.json").write_bytes(SNAPSHOT.dump_json(HALFWAY))
+    made = report(tmp_path / "run").read_text()
+    assert "1 of 24 documents have" in made
+    assert "1,234" in made  # calls of the ledger so far
     with (tmp_path / "run" / "trajectories.jsonl").open("ab") as file:
         file.write(b'{"document_id": "torn')
     assert len(unpack(re.search(r'id="index">([^<]+)<', report(tmp_path / "run").read_text())[1])) == 1

@@ -1,8 +1,9 @@
 """The report of a generation run: overview, what other thresholds would yield, a storyboard per document."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from autodata.report.charts import Lines
 from autodata.report.overview import VERDICTS, Overview, list_attempt_bounds, words
 from autodata.report.storyboard import Storyboards
 from autodata.report.yields import KNOBS, Measured, Yields, measure
+from autodata.snapshot import read_snapshot
 from autodata.types import TRAJECTORY, Role
 
 _COSTS = ("calls", "replayed", "prompt_tokens", "completion_tokens", "call_seconds", "gpu_seconds")
@@ -26,19 +28,23 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
     overview, boards, measured = _read(folder, recipe)
     domain = recipe.domain
     gate = domain.presets[domain.preset]
+    latest = read_snapshot(folder)
+    booked = {role: asdict(cost) for role, cost in latest.roles.items()} if latest else {}
+    ledger = manifest.get("ledger", booked)
     return page.render(
         "generation.j2",
         f"{folder.resolve().name}: {domain.name}, {recipe.arm} arm",
         ["storyboard.js"],
         recipe=recipe,
         manifest=manifest,
-        planned=_count_planned(folder),
+        planned=latest.total if latest else 0,
         errors=_count_errors(folder),
         overview=overview,
-        costs=list_costs(overview, manifest.get("ledger", {})),
+        costs=list_costs(overview, ledger),
+        has_ledger=bool(ledger),
         scatters={name: (overview.scatter(name, preset), list_attempt_bounds(preset))
                   for name, preset in sorted(domain.presets.items(), key=lambda p: p[0] != domain.preset)},
-        timeline=_draw_timeline(folder, recipe),
+        timeline=_draw_timeline(folder, recipe, manifest),
         yields=Yields(measured, domain) if measured else None,
         has_gate=any(value is not None for value in vars(gate).values()),
         knobs=KNOBS,
@@ -71,21 +77,18 @@ def _read(folder: Path, recipe: GenerateRecipe) -> tuple[Overview, Storyboards, 
     return overview, boards, measured
 
 
-def _count_planned(folder: Path) -> int | None:
-    """How many documents the run has, as far as it has said so."""
-    path = folder / "status.json"
-    return json.loads(path.read_text(encoding="utf-8"))["total"] if path.exists() else None
-
-
 def _count_errors(folder: Path) -> dict[str, int]:
     """Failures by kind: documents that the run came to no trajectory for, and tries again when it resumes."""
     records = store.iterate_records(folder / "errors.jsonl", TypeAdapter(dict[str, Any]))
     return dict(Counter(str(record.get("kind")) for record in records).most_common())
 
 
-def _draw_timeline(folder: Path, recipe: GenerateRecipe) -> Lines | None:
-    """None where the run has no journal of its own: a shared one tells of other runs too."""
+def _draw_timeline(folder: Path, recipe: GenerateRecipe, manifest: Mapping[str, Any]) -> Lines | None:
+    """The calls of this run; None where it has no journal of its own: a shared one tells of other runs too."""
     path = folder / "journal.sqlite"
     if recipe.journal is not None or not path.exists():
         return None
-    return timeline.draw([(at - reply.latency_s, float(at)) for reply, at in journal.read_replies(path)])
+    # Replies that a fork brought along are older than the run.
+    begun = datetime.fromisoformat(manifest["started"]).timestamp() if manifest.get("started") else 0
+    spans = [(at - reply.latency_s, float(at)) for reply, at in journal.read_replies(path) if at >= begun]
+    return timeline.draw(spans)
