@@ -18,6 +18,7 @@ from autodata import card, decontamination, duplicates, features, filters, store
 from autodata.arms import COMMAND, Arm, find_licence, make_example, read_arm
 from autodata.config import RecipeError, load, semantic_hash, semantic_values
 from autodata.decontamination import Match
+from autodata.progress import Progress
 from autodata.recipes import DatasetRecipe
 from autodata.statistics import METRICS, measure_intervals, summarize
 from autodata.store import Run, RunError
@@ -216,7 +217,11 @@ def main() -> None:
                 print(f"{run.folder}: up to date")
                 return
             run.start()
-            save(run, build(recipe, benchmarks), recipe, benchmarks)
+            with Progress(run, "examples") as progress:
+                progress.begin()
+                built = build(recipe, benchmarks)
+                progress.done = progress.total = len(built.examples)
+                save(run, built, recipe, benchmarks)
     except (RecipeError, RunError) as error:
         raise SystemExit(f"error: {error}") from None
 

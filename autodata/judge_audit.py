@@ -23,14 +23,15 @@ from rich.table import Table
 from rich.text import Text
 
 from autodata import audit_report, store
-from autodata.audit_report import Judged
+from autodata.audit_report import Judged, Opinions
 from autodata.config import RecipeError, load
 from autodata.domains import base
 from autodata.domains.base import Domain
 from autodata.generation import TRAJECTORIES
 from autodata.journal import Journal, JournalError
-from autodata.judge_panel import Judge, Progress, ask_judges
+from autodata.judge_panel import Judge, ask_judges
 from autodata.llm import Client, Draining, EndpointError, role_config
+from autodata.progress import Progress
 from autodata.prompts import PromptError
 from autodata.recipes import JudgeAuditRecipe, RoleConfig
 from autodata.request import Request, request_key, resolve_sampling
@@ -112,6 +113,26 @@ def choose(recipe: JudgeAuditRecipe, journal: Journal) -> list[Judged]:
 def audit(recipe: JudgeAuditRecipe, run: Run, generation: dict[str, Any]) -> dict[str, Any]:
     """The numbers, which are also written to the run folder."""
     run.start()
+    with Progress(run, "judgements") as progress:
+        chosen, opinions, counts = _ask(recipe, run, progress)
+        print("working out agreement and its intervals …", flush=True)
+        results = {
+            "generation": recipe.generation,
+            "domain": recipe.domain.name,
+            "stored_judge": generation.get("models", {}).get("judge", "a judge that its manifest does not name"),
+            "repeats": recipe.repeats,
+            **audit_report.measure(chosen, opinions),
+        }
+        run.write(RESULTS, json.dumps(results, indent=2) + "\n")
+        run.write(AUDIT, audit_report.to_markdown(results))
+        run.finish([RESULTS, AUDIT], counts=counts)
+        return results
+
+
+def _ask(
+    recipe: JudgeAuditRecipe, run: Run, progress: Progress
+) -> tuple[list[Judged], list[Opinions], dict[str, dict[str, int]]]:
+    """The attempts, what each judge makes of them, and what it counted."""
     journal = Journal(run.path("journal.sqlite"))
     served = {"judge": recipe.models}
     if recipe.second_judge:
@@ -122,23 +143,14 @@ def audit(recipe: JudgeAuditRecipe, run: Run, generation: dict[str, Any]) -> dic
         with ExitStack() as stack:
             for models in served.values():
                 stack.enter_context(running(models, [Role.JUDGE], run.folder))
-            total, clients = len(chosen) * recipe.repeats * len(judges), [judge.client for judge in judges]
-            progress = stack.enter_context(Progress(total, clients))
+            progress.total = len(chosen) * recipe.repeats * len(judges)
+            for judge in judges:
+                progress.watch(judge.client)
+            progress.begin()
             opinions = asyncio.run(ask_judges(judges, chosen, progress))
     finally:
         journal.close()
-    print("working out agreement and its intervals …", flush=True)
-    results = {
-        "generation": recipe.generation,
-        "domain": recipe.domain.name,
-        "stored_judge": generation.get("models", {}).get("judge", "a judge that its manifest does not name"),
-        "repeats": recipe.repeats,
-        **audit_report.measure(chosen, opinions),
-    }
-    run.write(RESULTS, json.dumps(results, indent=2) + "\n")
-    run.write(AUDIT, audit_report.to_markdown(results))
-    run.finish([RESULTS, AUDIT], counts={judge.name: dict(judge.client.counts) for judge in judges})
-    return results
+    return chosen, opinions, {judge.name: dict(judge.client.counts) for judge in judges}
 
 
 def show(results: dict[str, Any], console: Console) -> None:

@@ -1,26 +1,20 @@
-"""The judges of an audit: everything that they are asked, and how far they are."""
+"""The judges of an audit, and everything that they are asked."""
 
 import asyncio
 import signal
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from types import TracebackType
-
-from rich import progress as bars
-from rich.console import Console
 
 from autodata.audit_report import Judged, Opinions
 from autodata.domains import base
 from autodata.domains.base import gather_all
 from autodata.journal import Journal
 from autodata.llm import Client, Draining, EndpointError, role_config
+from autodata.progress import Progress
 from autodata.recipes import JudgeAuditRecipe, Models
 from autodata.request import Request, attempt_seed, resolve_sampling
 from autodata.types import Judgement, Reply, Role
-
-_LINE_EVERY_S = 15  # where there is no terminal to draw a bar in
 
 
 class Listener(Client):
@@ -45,7 +39,7 @@ class Judge:
         self._domain = base.load(recipe.domain, self.client, recipe.seed)
         self._problem: EndpointError | None = None
 
-    async def judge_all(self, chosen: Sequence[Judged], progress: "Progress") -> Opinions:
+    async def judge_all(self, chosen: Sequence[Judged], progress: Progress) -> Opinions:
         """Every attempt, as often as the recipe says. Raises EndpointError, JournalError, Draining."""
         repeats = self._recipe.repeats
         try:
@@ -67,7 +61,7 @@ class Judge:
             judgements=tuple(tuple(found[i : i + repeats]) for i in range(0, len(found), repeats)),
         )
 
-    async def _judge(self, tried: Judged, repeat: int, progress: "Progress") -> Judgement:
+    async def _judge(self, tried: Judged, repeat: int, progress: Progress) -> Judgement:
         # The attempt's own seed tells attempts apart, the repeat the times that it is judged.
         seed = attempt_seed(self._recipe.seed + tried.attempt.seed, tried.document_id, tried.round, Role.JUDGE, repeat)
         try:
@@ -78,49 +72,6 @@ class Judge:
             raise
         progress.advance()
         return judgement
-
-
-class Progress:
-    """Judgements done, per second, and the time left."""
-
-    def __init__(self, total: int, clients: Sequence[Client]):
-        self._total = total
-        self._clients = clients
-        self._done = 0
-        self._start = self._last_line = time.monotonic()
-        self._bar = bars.Progress(
-            bars.TextColumn("judgements"),
-            bars.BarColumn(),
-            bars.MofNCompleteColumn(),
-            bars.TextColumn("{task.fields[detail]}"),
-            bars.TimeElapsedColumn(),
-            bars.TimeRemainingColumn(),
-            disable=not sys.stderr.isatty(),
-            console=Console(stderr=True),
-        )
-        self._task = self._bar.add_task("judgements", total=total, detail="")
-
-    def __enter__(self) -> "Progress":
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
-
-    def advance(self) -> None:
-        """Show that one more judgement is there."""
-        self._done += 1
-        now = time.monotonic()
-        rate = self._done / max(now - self._start, 1e-6)
-        calls, replayed = (sum(client.counts[key] for client in self._clients) for key in ("calls", "replayed"))
-        detail = f"{rate:.2f} judgements/s, {calls} calls, {replayed} replayed"
-        self._bar.update(self._task, completed=self._done, detail=detail)
-        if self._bar.disable and (self._done == self._total or now - self._last_line > _LINE_EVERY_S):
-            self._last_line = now
-            left = (self._total - self._done) / rate
-            print(f"{self._done}/{self._total} judgements, {detail}, {left:.0f} s left", flush=True)
 
 
 async def ask_judges(judges: Sequence[Judge], chosen: Sequence[Judged], progress: Progress) -> list[Opinions]:

@@ -87,8 +87,8 @@ def describe(now: Snapshot) -> str:
     accepted = [] if now.accepted is None else [f"{now.accepted} accepted"]
     failures = [f"{count} × {name}" for name, count in now.failures.items()]
     facts = [f"{name} {shorten(value)}" for name, value in now.facts.items()]
-    paid = [f"{now.calls} calls ({now.rates['calls_per_s']:.3g}/s)",
-            f"{now.tokens} tokens ({now.rates['tokens_per_s']:.3g}/s)"] if now.roles else []  # fmt: skip
+    paid = [f"{now.calls} calls", f"{sum(cost.replayed for cost in now.roles.values())} replayed",
+            f"{now.tokens} tokens", f"{now.rates['calls_per_s']:.3g} calls/s"] if now.roles else []  # fmt: skip
     left = [] if now.eta_s is None or now.state in ENDS else [f"{tell_time(now.eta_s)} left"]
     parts = [f"{now.done}{total} {now.unit}", *accepted, *facts, *paid, *failures, *left]
     return f"{now.state}: {', '.join(parts)}"

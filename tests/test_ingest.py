@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from autodata.corpora import ingest, sources
 from autodata.corpora.files import DocumentsError, read_corpus
 from autodata.corpora.record import Drop, require_drawn
+from autodata.snapshot import read_snapshot
 from autodata.store import read_manifest
 from tests.fake_server import fake_server, play_cloze
 from tests.make_samples import SAMPLES, make_files, make_paper, make_papers_row, make_problems, pack
@@ -92,9 +93,11 @@ def test_court_opinions(run, tmp_path: Path):
     assert not any("<" in text for text in texts)
 
 
-def test_problems_of_both_splits(run):
+def test_problems_of_both_splits(run, tmp_path):
     manifest = run("principia", SAMPLES / "principia")
     assert (manifest["kept"], manifest["dropped"]) == (12, {"no answer": 1})
+    now = read_snapshot(tmp_path / "run")
+    assert (now.state, now.facts["stage"], now.done) == ("finished", "write", now.total)
     assert [f["name"][:4] for f in manifest["sources"]] == ["test", "trai"]
 
 

@@ -17,6 +17,7 @@ from autodata import agreement, audit_report, rubric
 from autodata import judge_audit as module
 from autodata.journal import Journal
 from autodata.judge_audit import order_attempts
+from autodata.snapshot import read_snapshot
 from autodata.types import (
     TRAJECTORY,
     Attempt,
@@ -191,7 +192,9 @@ def test_the_page_says_where_to_look(tmp_path, audit):
     )
     assert "4 attempts of 4 documents, 20 criteria in all; judged 2 times each" in page
     assert "those of earlier." in page
-    assert "judgements" in out
+    now = read_snapshot(tmp_path / "audit")
+    assert (now.state, now.done, now.total) == ("finished", 8, 8)
+    assert now.calls > 0
     assert "audit.md" in out
 
 

@@ -12,6 +12,7 @@ from autodata.meta.genome import Genome
 from autodata.meta.mutate import read_edit
 from autodata.meta.population import Member, Population
 from autodata.meta_recipes import MetaRecipe
+from autodata.snapshot import read_snapshot
 from eval.figures import ITERATIONS
 from tests.fake_server import Scripted, completion, fake_server
 from tests.fake_world import quality
@@ -165,6 +166,9 @@ def test_a_budget_ends_the_search_and_keeps_what_was_paid_for(tmp_path, monkeypa
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert 1 <= results["iterations"] < 50
     assert results["best"]["test_trials"] == 1
+    now = read_snapshot(tmp_path / "run")
+    assert (now.state, now.done, now.total) == ("finished", results["iterations"], 50)
+    assert (now.accepted, now.calls) == (results["accepted"], len(server.requests) - 3)  # a probe for each endpoint
 
 
 def test_a_dry_run_asks_nothing(tmp_path, monkeypatch, capsys):

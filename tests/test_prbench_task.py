@@ -9,7 +9,9 @@ import pytest
 
 from autodata.config import RecipeError, load
 from autodata.evaluation_recipes import EvalRecipe, TableRecipe, TableRow
+from autodata.snapshot import read_snapshot
 from autodata.store import RunError
+from autodata.types import Role
 from eval import run as eval_run
 from eval.grader import read_verdict, strip_reasoning
 from eval.prbench import CLASSES
@@ -74,6 +76,12 @@ def recipe_arguments(folder: Path, run: Path, url: str) -> list[str]:
             "models.judge.endpoint=fake", "models.endpoints.fake.retries=0"]  # fmt: skip
 
 
+def require_progress(run: Path, asked: int) -> None:
+    now = read_snapshot(run)
+    assert (now.state, now.done, now.total) == ("finished", 3, 3)
+    assert now.roles[Role.WEAK_SOLVER].calls == asked
+
+
 def test_a_split_with_two_graders(folder, tmp_path, monkeypatch, capsys):
     with fake_server(play) as server:
         arguments = recipe_arguments(folder, tmp_path / "run", server.url)
@@ -105,6 +113,7 @@ def test_a_split_with_two_graders(folder, tmp_path, monkeypatch, capsys):
                           "0.333 [0.333, 0.333]"]  # fmt: skip
     assert float(cells[5]) > 0
     assert cells[6] == "–"  # the servers are somebody else's
+    require_progress(tmp_path / "run", len(asked))
 
 
 def test_a_task_that_does_not_end_earns_nothing_and_asks_no_grader(folder, tmp_path, monkeypatch):

@@ -160,7 +160,7 @@ def test_a_folder_of_runs_has_a_line_for_each(write, tmp_path, monkeypatch, caps
     write(None, "c")
     lines = command(monkeypatch, capsys, str(tmp_path)).splitlines()
     assert [line.split(":")[0] for line in lines] == [str(tmp_path / name) for name in "abc"]
-    assert "finished: 8/8 documents, 2 accepted, 40 calls (4/s), 900 tokens (90/s)" in lines[0]
+    assert "finished: 8/8 documents, 2 accepted, 40 calls, 2 replayed, 900 tokens, 4 calls/s" in lines[0]
     assert "running: 3/8 documents" in lines[1]
     assert "looks dead" in lines[1]
     assert "no readable progress.json" in lines[2]

@@ -17,6 +17,7 @@ from transformers import AutoTokenizer
 from trl import GRPOTrainer
 
 from autodata import store
+from autodata.snapshot import read_snapshot
 from tests.fake_server import Scripted, fake_server, judge_by_hash
 from tests.training_world import REPO, launch, make_arguments, make_dataset, make_qwen
 from training import grpo
@@ -116,6 +117,9 @@ def test_watched_sets_have_curves_and_a_second_judge(world, judge, tmp_path, mon
         assert [point["step"] for point in watched[name]] == [0, 2]
         assert all(0 <= point["second_judge"] <= 1 for point in watched[name])
     assert {body["model"] for body in judge.requests} == {"fake", "strong"}
+    now = read_snapshot(tmp_path / "run")
+    assert (now.state, now.done, now.total) == ("finished", 2, 2)
+    assert 0 < now.facts["reward"] <= 1 and 0 < now.calls < len(judge.requests)
     train(monkeypatch, *arguments(world, judge, tmp_path / "run", eval_strategy="steps", eval_steps=2, max_steps=2,
                                   eval_on_start=True),
           "evaluate=[cot_test,agentic_test]", "second_judge.endpoint=other", "second_judge_examples=1",

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import dill
@@ -18,10 +19,10 @@ from datatrove.executor.local import LocalPipelineExecutor
 from datatrove.executor.slurm import SlurmPipelineExecutor
 from datatrove.pipeline.base import PipelineStep
 from datatrove.utils.logging import logger
-from rich import progress as bars
 
 from autodata.config import REPO
 from autodata.corpus_recipes import IngestRecipe
+from autodata.progress import Progress
 from autodata.store import RunError
 
 # What the command imports: loaded once for all workers of all stages.
@@ -31,20 +32,27 @@ _POLL_S = 0.5
 _GONE_AFTER = 20  # polls without a job before its tasks are given up; shared file systems lag
 
 
-def run_stage(
-    recipe: IngestRecipe, name: str, steps: Sequence[PipelineStep], sizes: Sequence[int], work: Path
-) -> None:
-    """All tasks of a stage that are not done yet; `sizes` weighs each in the progress. Raises RunError.
+@dataclass(frozen=True)
+class Stage:
+    """What is done to every task, and how large each is, in bytes."""
+
+    name: str
+    steps: Sequence[PipelineStep]
+    sizes: Sequence[int]
+
+
+def run_stage(recipe: IngestRecipe, stage: Stage, work: Path, progress: Progress) -> None:
+    """All tasks of a stage that are not done yet. Raises RunError.
 
     What a task raises comes through; on Slurm it stands in the task's log, which the error names.
     """
-    logs = work / "logs" / name
-    with _Watch(name, sizes, logs / "completions"):
+    logs, tasks = work / "logs" / stage.name, len(stage.sizes)
+    with _Watch(stage, logs / "completions", progress):
         if recipe.executor == "slurm":
-            _run_on_slurm(_make_array(recipe, name, steps, len(sizes), logs), logs)
+            _run_on_slurm(_make_array(recipe, stage, logs), logs)
         else:
-            workers = min(recipe.workers or _count_cores(), len(sizes))
-            _Local(list(steps), tasks=len(sizes), workers=workers, logging_dir=str(logs)).run()
+            workers = min(recipe.workers or _count_cores(), tasks)
+            _Local(list(stage.steps), tasks=tasks, workers=workers, logging_dir=str(logs)).run()
 
 
 class _Local(LocalPipelineExecutor):
@@ -80,13 +88,13 @@ class _Array(SlurmPipelineExecutor):
         """No job for datatrove's statistics: the tasks' own tallies are read when all are done."""
 
 
-def _make_array(recipe: IngestRecipe, name: str, steps: Sequence[PipelineStep], tasks: int, logs: Path) -> _Array:
+def _make_array(recipe: IngestRecipe, stage: Stage, logs: Path) -> _Array:
     wanted = recipe.slurm
     programs, repo = shlex.quote(str(Path(sys.executable).parent)), shlex.quote(str(REPO))
     return _Array(
-        list(steps), tasks=tasks, workers=recipe.workers or -1, logging_dir=str(logs.resolve()), qos="",
-        time=wanted.time, partition=wanted.partition, mem_per_cpu_gb=wanted.memory_gb, max_array_size=wanted.max_array,
-        job_name=f"ingest-{name}", sbatch_args=dict(wanted.options),
+        list(stage.steps), tasks=len(stage.sizes), workers=recipe.workers or -1, qos="",
+        logging_dir=str(logs.resolve()), time=wanted.time, partition=wanted.partition, mem_per_cpu_gb=wanted.memory_gb,
+        max_array_size=wanted.max_array, job_name=f"ingest-{stage.name}", sbatch_args=dict(wanted.options),
         env_command=f"export PATH={programs}:$PATH PYTHONPATH={repo} TOKENIZERS_PARALLELISM=false",
     )  # fmt: skip
 
@@ -126,34 +134,33 @@ def _is_known(job: str) -> bool:
 
 
 class _Watch:
-    """A bar for a stage in a terminal, a line when it ends elsewhere; by the size of the tasks that are done."""
+    """Tells the progress of a stage by the size of the tasks that are done, which leave a file each."""
 
-    def __init__(self, name: str, sizes: Sequence[int], completions: Path):
-        self._sizes, self._completions = sizes, completions
-        self._bar = bars.Progress(
-            bars.TextColumn(name), bars.BarColumn(), bars.TaskProgressColumn(), bars.TextColumn("{task.fields[done]}"),
-            bars.TimeElapsedColumn(), bars.TimeRemainingColumn(), transient=True, disable=not sys.stderr.isatty(),
-        )  # fmt: skip
-        self._task = self._bar.add_task(name, total=sum(sizes), done="")
+    def __init__(self, stage: Stage, completions: Path, progress: Progress):
+        self._stage, self._completions, self._progress = stage, completions, progress
+        self._before = progress.done
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
 
     def __enter__(self) -> "_Watch":
-        self._bar.start()
+        self._progress.facts["stage"] = self._stage.name
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._end.set()
         self._thread.join()
-        self._bar.stop()
+        self._look()
 
     def _follow(self) -> None:
         while not self._end.wait(_POLL_S):
-            with suppress(OSError, ValueError):
-                done = [int(file.name) for file in self._completions.iterdir()]
-                state = f"{len(done)} of {len(self._sizes)} tasks"
-                self._bar.update(self._task, completed=sum(self._sizes[rank] for rank in done), done=state)
+            self._look()
+
+    def _look(self) -> None:
+        with suppress(OSError, ValueError):
+            done, sizes = [int(file.name) for file in self._completions.iterdir()], self._stage.sizes
+            self._progress.facts["tasks"] = f"{len(done)} of {len(sizes)}"
+            self._progress.done = self._before + sum(sizes[rank] for rank in done)
 
 
 def _count_cores() -> int:

@@ -16,36 +16,39 @@ from datatrove.pipeline.tokens.counter import TokensCounter
 from autodata import store
 from autodata.config import RecipeError, load
 from autodata.corpora import funnel, sources
-from autodata.corpora.executors import run_stage
+from autodata.corpora.executors import Stage, run_stage
 from autodata.corpora.files import INGESTED
 from autodata.corpora.pipeline import Count, Load, Mask, Read, write_documents
 from autodata.corpora.repeats import CONFIG, Choose, Hashes, Signature
 from autodata.corpus_recipes import IngestRecipe
 from autodata.embedded import resolve_weights
+from autodata.progress import Progress
 from autodata.store import Run, RunError
 
 DROPPED, REPORT, CHART = "dropped", "report.md", "funnel.png"
 _TOKENIZED = 16  # documents at a time: the encodings of one are far larger than its text
 
 
-def ingest(run: Run, recipe: IngestRecipe, files: dict[str, int]) -> None:
+def ingest(run: Run, recipe: IngestRecipe, files: dict[str, int], progress: Progress) -> None:
     """All stages; those that an earlier command finished are not done again. Raises RunError, OSError."""
     work = run.path("work")
     tasks = sources.share_out(files)
     sizes = [sum(files[name] for name in task) for task in tasks]
+    progress.total = 2 * sum(sizes) + (CONFIG.num_buckets if recipe.near_duplicates else 0) + 1
     if recipe.source == "s2orc":
         _read_papers(recipe, work)
+    progress.begin()
     signature = [Signature(work / "signatures")] if recipe.near_duplicates else []
     steps = [Read(recipe, tasks, work), Hashes(work / "hashes"), write_documents(work / "read"), *signature]
-    run_stage(recipe, "read", steps, sizes, work)
+    run_stage(recipe, Stage("read", steps, sizes), work, progress)
     if recipe.near_duplicates:
         buckets = MinhashDedupBuckets(str(work / "signatures"), str(work / "pairs"), config=CONFIG)
-        run_stage(recipe, "pairs", [buckets], [1] * CONFIG.num_buckets, work)
-    run_stage(recipe, "repeats", [Choose(work, len(tasks))], [1], work)
+        run_stage(recipe, Stage("pairs", [buckets], [1] * CONFIG.num_buckets), work, progress)
+    run_stage(recipe, Stage("repeats", [Choose(work, len(tasks))], [1]), work, progress)
     counter = [TokensCounter(_find_tokenizer(recipe.tokenizer), batch_size=_TOKENIZED)] if recipe.tokenizer else []
     steps = [Load(work, work / DROPPED / "repeats"), Mask(recipe.mask_personal_data, work), *counter,
              Count(work), write_documents(work / INGESTED)]  # fmt: skip
-    run_stage(recipe, "write", steps, sizes, work)
+    run_stage(recipe, Stage("write", steps, sizes), work, progress)
     _publish(run, work, len(tasks))
 
 
@@ -113,7 +116,8 @@ def main() -> None:
                 print(f"{run.folder}: up to date")
                 return
             run.start()
-            ingest(run, recipe, files)
+            with Progress(run, "bytes") as progress:
+                ingest(run, recipe, files, progress)
     except (RecipeError, RunError) as error:
         raise SystemExit(f"error: {error}") from None
     except OSError as error:
