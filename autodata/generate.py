@@ -26,7 +26,7 @@ from autodata.prompts import PromptError
 from autodata.recipes import GenerateRecipe
 from autodata.servers import ServerError, running
 from autodata.store import Run, RunError
-from autodata.summary import describe, summarize
+from autodata.summary import describe, describe_sessions, summarize
 from autodata.types import TRAJECTORY, Role
 
 PROBLEMS = (RecipeError, RunError, DocumentsError, JournalError, ServerError, EndpointError, PromptError,
@@ -45,7 +45,10 @@ def generate(recipe: GenerateRecipe, run: Run, corpus: Corpus) -> bool:
     start = time.monotonic()
     try:
         generation = Generation(run, recipe, client, corpus.documents)
-        with Progress(run, "documents", generation.total, recipe.metrics_port) as progress:
+        with (
+            run.session(lambda: client.counts | {"put_off": len(generation.failures)}),
+            Progress(run, "documents", generation.total, recipe.metrics_port) as progress,
+        ):
             progress.watch(client, recipe.budget)
             with running(recipe.models, Role, run.folder) as servers:
                 working = time.monotonic()
@@ -78,7 +81,7 @@ def _report(run: Run, generation: Generation, corpus: Corpus, facts: dict[str, o
         run.finish([TRAJECTORIES], **facts)
     else:
         run.note(**facts)
-    print(describe(facts))
+    print(describe(facts), describe_sessions(run.sessions), sep="\n")
     if generation.quarantined:
         print(f"left out after {generation.recipe.quarantine_after} failures each (quarantine_after): "
               f"{', '.join(generation.quarantined)}", file=sys.stderr)  # fmt: skip

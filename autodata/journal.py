@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from autodata.compression import compress, decompress
 from autodata.types import REPLY, Outcome, Reply
@@ -26,7 +26,7 @@ APPLICATION_ID = 0x41444A31  # "ADJ1": how a journal is told from any other SQLi
 VERSION = 2  # of version 1, which stored text, every journal can be read as well
 KEPT = {Outcome.OK, Outcome.TRUNCATED, Outcome.CONTEXT_OVERFLOW, Outcome.REFUSAL, Outcome.EMPTY}
 _BATCH = 512
-_INSERT = "INSERT OR IGNORE INTO replies VALUES (?, ?, ?)"
+INSERT = "INSERT OR IGNORE INTO replies VALUES (?, ?, ?)"
 
 
 class JournalError(RuntimeError):
@@ -52,7 +52,7 @@ class Journal:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise JournalError(f"journal {path}: {error.strerror}; name another path") from error
-        self._lock = _lock(path)
+        self._lock = lock(path)
         self._reader = _open(path)
         self._queue: queue.Queue[_Write | None] = queue.Queue()
         self._writer = threading.Thread(target=self._write_all, name="journal", daemon=True)
@@ -103,12 +103,14 @@ class Journal:
         try:
             with connection:
                 now, before = int(time.time()), connection.total_changes
-                connection.executemany(_INSERT, [(w.key, compress(w.reply), now) for w in batch])
+                connection.executemany(INSERT, [(w.key, compress(w.reply), now) for w in batch])
                 are_new = connection.total_changes - before == len(batch)
                 stored = [w.reply if are_new else _read(connection, w.key) or w.reply for w in batch]
         except (sqlite3.Error, ValueError) as error:
             failure = JournalError(f"{self.path}: cannot write ({error}); is the disk full? free some "
                                    "space and run the same command again: nothing stored is lost")  # fmt: skip
+            if "malformed" in str(error):
+                failure = _damaged(self.path, error)
             for write in batch:
                 write.done.set_exception(failure)
             return
@@ -121,40 +123,49 @@ def _read(connection: sqlite3.Connection, key: str) -> Reply | None:
     return decompress(row[0]) if row else None
 
 
-def _lock(path: Path):
+def lock(path: Path) -> IO[str]:
+    """Held until it is closed. Raises JournalError when another process holds it."""
     try:
-        lock = open(f"{path}.lock", "w")  # noqa: SIM115 (held as long as the journal is open)
+        held = open(f"{path}.lock", "w")  # noqa: SIM115 (held as long as the journal is open)
     except OSError as error:
         raise JournalError(f"journal {path}: {error.strerror}; name another path") from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        lock.close()
+        held.close()
         raise JournalError(
             f"{path}: in use by another process; stop it, or give this run a journal of its own"
         ) from None
-    return lock
+    return held
 
 
 def _open(path: Path) -> sqlite3.Connection:
     is_new = not path.exists() or path.stat().st_size == 0
+    log = Path(f"{path}-wal")
+    if is_new and log.exists() and log.stat().st_size:
+        raise _damaged(path, ValueError("it is gone, but what was written last is still in its -wal file"))
     try:
-        connection = sqlite3.connect(path, check_same_thread=False)
         if is_new:
-            _create(connection)
+            create(path)
+        connection = sqlite3.connect(path, check_same_thread=False)
         _check(connection, path)
     except sqlite3.Error as error:
         raise _damaged(path, error) from error
     return connection
 
 
-def _create(connection: sqlite3.Connection) -> None:
+def create(path: Path) -> None:
+    """An empty journal, complete or not at all."""
+    scratch = Path(f"{path}.new")
+    scratch.unlink(missing_ok=True)  # of one that was killed
+    connection = sqlite3.connect(scratch)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("CREATE TABLE replies (key TEXT PRIMARY KEY, reply BLOB NOT NULL, at INTEGER NOT NULL) "
                        "WITHOUT ROWID")  # fmt: skip
-    connection.commit()
+    connection.close()
+    scratch.replace(path)
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
@@ -171,8 +182,8 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _damaged(path: Path, error: Exception) -> JournalError:
-    return JournalError(f"{path}: not a readable journal ({str(error)[:200]}); move it away to start afresh, "
-                        f"or try `sqlite3 {path} .recover`")  # fmt: skip
+    return JournalError(f"{path}: not a readable journal ({str(error)[:200]}); "
+                        f"`python -m autodata.salvage {path}` keeps what can be read of it")  # fmt: skip
 
 
 def read_replies(path: Path) -> Iterator[tuple[Reply, int]]:
@@ -206,7 +217,7 @@ def import_pack(path: Path, pack: Path) -> int:
             rows.append(_read_pack_line(line, f"{pack}:{number}"))
     connection = _open(path)
     with connection:
-        connection.executemany(_INSERT, rows)
+        connection.executemany(INSERT, rows)
     return len(rows)
 
 
@@ -259,7 +270,7 @@ def _run(options: argparse.Namespace) -> str:
         raise JournalError(f"{options.journal}: no such file")
     if options.action == "export":
         return f"{export(options.journal, options.pack)} replies → {options.pack}"
-    with _lock(options.journal):
+    with lock(options.journal):
         if options.action == "import":
             return f"{import_pack(options.journal, options.pack)} replies → {options.journal}"
         if options.action == "prune":

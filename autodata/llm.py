@@ -1,5 +1,6 @@
 """Chat with OpenAI-compatible endpoints. The only network code."""
 
+import asyncio
 import logging
 import math
 import os
@@ -11,12 +12,12 @@ from pathlib import Path
 
 import openai
 import tenacity
-from httpx2 import Limits
-from openai import AsyncOpenAI, DefaultAioHttpClient, OpenAI
+from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletion
 
 from autodata import congestion
 from autodata.congestion import Controller, Limit
+from autodata.connections import connect
 from autodata.costs import Account, Busy, Ledger, make_ledger
 from autodata.journal import Journal
 from autodata.recipes import Endpoint, Models, RoleConfig
@@ -25,7 +26,6 @@ from autodata.types import Outcome, Reply, Role
 
 log = logging.getLogger(__name__)
 _IN_FLIGHT = 64  # calls at once where a recipe says nothing
-_UNBOUNDED = Limits(max_connections=0)  # in aiohttp's words; how many there are is for Limit to say
 _RETRIED = {408, 409, 429}
 _REFUSED = {400, 413, 422}
 _OVERFLOW_SIGNS = (
@@ -48,6 +48,14 @@ class RequestRefused(EndpointError):
 
 class Draining(RuntimeError):
     """The run is being stopped: calls under way are finished, no new one is started."""
+
+
+class EmptyReply(RuntimeError):
+    """A reply with nothing in it, not even reasoning: a fault more often than an answer, so it is asked for again."""
+
+    def __init__(self, reply: Reply):
+        super().__init__("an empty reply")
+        self.reply = reply
 
 
 class Client:
@@ -125,8 +133,7 @@ class Client:
                 api_key=api_key(endpoint),
                 max_retries=0,  # tenacity retries, so that the bound and the message are ours
                 timeout=endpoint.timeout_s,
-                # aiohttp's pool of connections: httpx's takes 5 ms a call where 2,000 are under way, this one 0.4.
-                http_client=DefaultAioHttpClient(limits=_UNBOUNDED, timeout=endpoint.timeout_s),
+                http_client=connect(),
             )
         return self._connections[name]
 
@@ -152,7 +159,9 @@ class Client:
         )
         try:
             return await attempts(self._call_once, request, role)
-        except (openai.OpenAIError, BadShape) as error:
+        except EmptyReply as empty:
+            return empty.reply  # the same every time, so that is the answer
+        except (openai.OpenAIError, BadShape, TimeoutError) as error:
             refused = isinstance(error, openai.APIStatusError) and error.status_code in _REFUSED
             kind = RequestRefused if refused else EndpointError
             raise kind(_explain(error, request, endpoint, time.monotonic() - start)) from error
@@ -163,22 +172,27 @@ class Client:
         try:
             # Not chat.completions.create, which walks through all of the body: 2.7 ms a call instead of 2.0.
             connection = self._connection(role.endpoint)
-            completion = await connection.post("/chat/completions", body=body, cast_to=ChatCompletion)
-            return replace(read_reply(completion), latency_s=time.monotonic() - start)
+            # openai's time-out is from byte to byte: a reply that trickles would never end.
+            async with asyncio.timeout(endpoint.timeout_s):
+                completion = await connection.post("/chat/completions", body=body, cast_to=ChatCompletion)
+            reply = replace(read_reply(completion), latency_s=time.monotonic() - start)
         except openai.BadRequestError as error:
             if not any(sign in str(error).lower() for sign in _OVERFLOW_SIGNS):
                 raise
             return Reply(Outcome.CONTEXT_OVERFLOW, "", "", "", body["model"], 0, 0, 0.0)
         except openai.APITimeoutError as error:
             raise _tell_apart(error) from error
+        except TimeoutError as error:
+            raise TimeoutError(f"no whole reply in {endpoint.timeout_s:g} s") from error
         except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise BadShape(str(error)) from error
+        if reply.outcome is Outcome.EMPTY and not reply.reasoning:
+            raise EmptyReply(reply)
+        return reply
 
     def _count_retry(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        timed_out = isinstance(error, openai.APITimeoutError)
-        kind = Outcome.TIMEOUT if timed_out else Outcome.INFRASTRUCTURE
-        self.accounts[state.args[0].role].counts[f"retried_{kind}"] += 1
+        self.accounts[state.args[0].role].counts[f"retried_{_name(error)}"] += 1
         log.info("retry %d after %s", state.attempt_number, type(error).__name__)
 
 
@@ -232,7 +246,19 @@ def api_key(endpoint: Endpoint) -> str:
 def _is_transient(error: BaseException) -> bool:
     if isinstance(error, openai.APIStatusError):
         return error.status_code in _RETRIED or error.status_code >= 500
-    return isinstance(error, openai.APIConnectionError | openai.APIResponseValidationError | BadShape)
+    return isinstance(error, openai.APIConnectionError | openai.APIResponseValidationError | BadShape | EmptyReply
+                      | TimeoutError)  # fmt: skip
+
+
+def _name(error: BaseException | None) -> str:
+    """What kind of trouble a call is repeated for, as it is counted."""
+    if isinstance(error, openai.APIStatusError):
+        return f"http_{error.status_code}"
+    if isinstance(error, openai.APITimeoutError | TimeoutError):
+        return Outcome.TIMEOUT
+    if isinstance(error, openai.APIConnectionError):
+        return "connection"
+    return Outcome.EMPTY if isinstance(error, EmptyReply) else "bad_reply"
 
 
 def _tell_apart(error: openai.APITimeoutError) -> openai.APIConnectionError:
@@ -249,6 +275,8 @@ _backoff = tenacity.wait_random_exponential(multiplier=0.5, max=60)
 def _wait(state: tenacity.RetryCallState) -> float:
     """What the server asks for in Retry-After (at most two minutes), else backoff with jitter."""
     error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, EmptyReply):
+        return 0.0  # the server is up and idle
     headers: Mapping[str, str] = error.response.headers if isinstance(error, openai.APIStatusError) else {}
     try:
         seconds = float(headers.get("retry-after", ""))

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -68,6 +68,27 @@ class Run:
         """Add facts to the manifest of an unfinished run."""
         self._manifest |= facts
         self._save()
+
+    @contextmanager
+    def session(self, count: Callable[[], Mapping[str, int]]) -> Iterator[None]:
+        """One stretch of work and what it counts, noted however it ends; one that was killed has no end."""
+        session: dict[str, object] = {"started": _now()}
+        self._manifest["sessions"] = [*self.sessions, session]
+        self._save()
+        try:
+            yield
+        except BaseException as problem:
+            session["problem"] = f"{type(problem).__name__}: {problem}"[:300]
+            raise
+        finally:
+            session |= {"ended": _now(), "counts": dict(count())}
+            with suppress(RunError):  # a full disk has been said
+                self._save()
+
+    @property
+    def sessions(self) -> list[dict[str, Any]]:
+        """What was done to the folder so far, from first to last."""
+        return list(self._manifest.get("sessions", []))
 
     def path(self, name: str) -> Path:
         """A path inside the run folder. Raises RunError for one that would lie outside."""

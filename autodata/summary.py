@@ -53,3 +53,16 @@ def describe(facts: Mapping[str, Any]) -> str:
         f"{facts['working_s']} s, a call under way {facts['server_busy_share']:.1%} of the time; "
         f"{again}; {summary['duplicate_answers']} of {summary['attempts']} answers repeat another of their round"
     )
+
+
+def describe_sessions(sessions: Sequence[Mapping[str, Any]]) -> str:
+    """What went wrong on the way, over every time that the command was run."""
+    counts: Counter[str] = sum((Counter(s.get("counts", {})) for s in sessions), Counter())
+    repeated = {name.removeprefix("retried_"): n for name, n in sorted(counts.items()) if name.startswith("retried_")}
+    listed = ", ".join(f"{name} {n}" for name, n in repeated.items())
+    killed = sum("ended" not in session for session in sessions)
+    stopped = sum("problem" in session for session in sessions)
+    return (
+        f"{len(sessions)} sessions, {killed} killed, {stopped} stopped by an error; in all {counts['calls']} calls, "
+        f"{sum(repeated.values())} repeated{f': {listed}' if listed else ''}; {counts['put_off']} times a document was put off"
+    )

@@ -96,7 +96,7 @@ def test_a_damaged_journal_is_an_error_with_its_name(tmp_path: Path):
 def test_a_full_disk_is_said_and_nothing_stored_is_lost(tmp_path: Path, monkeypatch):
     opened = Journal(tmp_path / "j")
     put(opened, "before")
-    monkeypatch.setattr(module, "_INSERT", "INSERT INTO no_such_table VALUES (?, ?, ?)")
+    monkeypatch.setattr(module, "INSERT", "INSERT INTO no_such_table VALUES (?, ?, ?)")
     with pytest.raises(JournalError, match=r"cannot write .* disk full"):
         put(opened, "lost")
     monkeypatch.undo()

@@ -1,6 +1,7 @@
 """What can go wrong around a journal, beside the everyday of test_journal.py."""
 
 import asyncio
+import hashlib
 import json
 import random
 import sqlite3
@@ -13,6 +14,7 @@ import pytest
 
 from autodata import journal as module
 from autodata.journal import Journal, JournalError
+from autodata.salvage import salvage
 from autodata.types import Outcome, Reply
 
 REPLY = Reply(Outcome.OK, "yes", "because", "stop", "m", 1, 2, 0.5)
@@ -100,7 +102,7 @@ def test_a_really_full_file_is_said_and_earlier_replies_stay(journal, monkeypatc
 
 
 def test_everyone_in_a_failed_commit_is_told(journal, monkeypatch):
-    monkeypatch.setattr(module, "_INSERT", "INSERT INTO no_such_table VALUES (?, ?, ?)")
+    monkeypatch.setattr(module, "INSERT", "INSERT INTO no_such_table VALUES (?, ?, ?)")
 
     async def put_all():
         puts = (journal.put(str(n), REPLY) for n in range(20))
@@ -174,3 +176,70 @@ def test_the_command_does_not_make_a_journal_that_is_not_there(tmp_path, monkeyp
     with pytest.raises(SystemExit, match="none: no such file"):
         module.main()
     assert not (tmp_path / "none").exists()
+
+
+def keys_of(path):
+    journal = Journal(path)
+    kept = {key for key in KEYS if journal.get(key) == LONG}
+    journal.close()
+    return kept
+
+
+KEYS = [hashlib.sha256(str(n).encode()).hexdigest() for n in range(64)]
+
+
+@pytest.fixture
+def hashed(tmp_path):
+    """A journal of 64 replies on several pages each."""
+    journal = Journal(tmp_path / "hashed")
+    for key in KEYS:
+        put(journal, key, LONG)
+    journal.close()
+    return tmp_path / "hashed"
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_a_truncated_journal_is_salvaged_as_far_as_it_goes(hashed, share):
+    data = hashed.read_bytes()
+    hashed.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(JournalError, match=rf"python -m autodata\.salvage {hashed}"):
+        Journal(hashed)
+    kept, aside = salvage(hashed)
+    assert len(keys_of(hashed)) == kept
+    assert 64 * share / 3 < kept < 64  # a page can hold the beginnings of rows that end elsewhere
+    assert aside.read_bytes() == data[: int(len(data) * share)]
+    with pytest.raises(JournalError, match=r"damaged: there is one already"):
+        salvage(hashed)
+
+
+def test_a_page_of_zeros_costs_only_what_stood_on_it(hashed):
+    with hashed.open("r+b") as file:
+        file.seek(hashed.stat().st_size // 2)
+        file.write(bytes(4_096))
+    kept, _ = salvage(hashed)
+    assert len(keys_of(hashed)) == kept
+    assert 60 <= kept < 64
+
+
+def test_a_sound_journal_is_salvaged_whole(hashed):
+    assert salvage(hashed)[0] == 64
+    assert keys_of(hashed) == set(KEYS)
+
+
+def test_a_journal_whose_main_file_is_gone_is_not_taken_for_a_new_one(tmp_path):
+    journal = Journal(tmp_path / "j")
+    put(journal, KEYS[0], LONG)
+    log = (tmp_path / "j-wal").read_bytes()
+    journal.close()
+    (tmp_path / "j").write_bytes(b"")
+    (tmp_path / "j-wal").write_bytes(log)
+    with pytest.raises(JournalError, match="still in its -wal file"):
+        Journal(tmp_path / "j")
+    assert salvage(tmp_path / "j")[0] == 1
+    assert keys_of(tmp_path / "j") == {KEYS[0]}
+
+
+def test_a_kill_while_a_journal_is_made_leaves_nothing_that_is_refused_later(tmp_path):
+    (tmp_path / "j.new").write_bytes(b"half a file")
+    Journal(tmp_path / "j").close()
+    assert not (tmp_path / "j.new").exists()

@@ -1,13 +1,14 @@
 """Requests and replies at their edges, beside the everyday of test_llm.py."""
 
 import asyncio
+import json
 from types import SimpleNamespace
 
 import httpx
 import openai
 import pytest
 
-from autodata import llm
+from autodata import connections, llm
 from autodata.journal import JournalError, read_replies
 from autodata.llm import Client, Draining, EndpointError
 from autodata.recipes import Models, Sampling
@@ -39,7 +40,7 @@ def with_message(message):
     ("failure", "name"),
     [
         (Scripted(drop=True), "APIConnectionError"),
-        (Scripted(delay_s=0.3), "APITimeoutError"),
+        (Scripted(delay_s=0.3), "TimeoutError"),
         (Scripted(b"<html>bad gateway</html>"), "BadShape"),
         (refuse("busy", 429), "HTTP 429"),
     ],
@@ -219,3 +220,34 @@ def test_a_server_that_repeats_the_key_does_not_bring_it_into_the_error(ask, mon
 def test_a_role_without_a_model_names_the_key_to_fill(journal):
     with pytest.raises(EndpointError, match=r"no model for judge: set models\.judge\.endpoint"):
         asyncio.run(Client(Models(), journal).ask(request(role=Role.JUDGE)))
+
+
+def test_an_empty_reply_is_asked_for_again_and_is_the_answer_where_it_stays(ask):
+    (reply,), server, client = ask(first(completion("")), request())
+    assert (reply.content, len(server.requests), client.counts["retried_empty"]) == ("fine", 2, 1)
+    (reply,), server, _ = ask(lambda body, count: completion(" "), request("other"), retries=2)
+    assert (reply.outcome, len(server.requests)) == (Outcome.EMPTY, 3)
+
+
+def test_reasoning_without_an_answer_is_an_answer_and_not_asked_for_again(ask):
+    (reply,), server, _ = ask(lambda body, count: completion(None, reasoning="hm"), request())
+    assert (reply.outcome, len(server.requests)) == (Outcome.EMPTY, 1)
+
+
+def test_a_reply_that_is_sent_twice_is_not_the_answer_to_the_next_request(ask):
+    """Otherwise every later answer on the connection would belong to the request before it."""
+
+    def twice(body, count):
+        payload = json.dumps(completion(body["messages"][0]["content"]).body).encode()
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(payload)}\r\n\r\n"
+        return Scripted(payload + head.encode() + payload, headers={"Content-Length": str(len(payload))})
+
+    asked = [request(f"question {n}") for n in range(8)]
+    replies, _, _ = ask(twice, *asked, max_in_flight=1)
+    assert [r.content for r in replies] == [f"question {n}" for n in range(8)]
+
+
+def test_a_reply_without_end_is_none(ask, monkeypatch):
+    monkeypatch.setattr(connections, "MAX_REPLY_BYTES", 10_000)
+    with pytest.raises(EndpointError, match="APIConnectionError"):
+        ask(lambda body, count: completion("x" * 20_000), request(), retries=0)

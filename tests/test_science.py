@@ -441,7 +441,7 @@ def command(tmp_path, monkeypatch, capsys):
             served = {name: stack.enter_context(fake_server(partial(speak_as, world, name)))
                       for name in ("weak", "strong", "other")}  # fmt: skip
             endpoints = [f"models.endpoints.{name}.{key}" for name, server in served.items()
-                         for key in ("model=fake", f"base_url={server.url}")]  # fmt: skip
+                         for key in ("model=fake", f"base_url={server.url}", "retries=0")]  # fmt: skip
             roles = [f"models.{role}.endpoint={names.get(role, 'other')}" for role in Role]
             monkeypatch.setattr(sys, "argv", ["generate", RECIPE, f"run={tmp_path}/run", "orchestrator=fixed",
                                               f"documents.path={tmp_path}/p.jsonl", "max_error_rate=1",

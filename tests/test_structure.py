@@ -40,6 +40,8 @@ LEVELS = [
     {"request", "compression"},
     {
         "llm",
+        "connections",
+        "salvage",
         "congestion",
         "leases",
         "journal",

@@ -1,0 +1,153 @@
+"""A damaged journal → a sound one with every reply that can still be read; the damaged one stays beside it.
+
+python -m autodata.salvage JOURNAL
+"""
+
+import shutil
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from autodata import journal
+from autodata.compression import decompress
+from autodata.journal import JournalError
+
+Row = tuple[str, str | bytes, int]  # key, reply as it is stored, second
+_INTERIOR, _LEAF = 2, 10  # kinds of the pages that hold rows
+
+
+def salvage(path: Path) -> tuple[int, Path]:
+    """How many replies were kept, and where the damaged file is now. Raises JournalError."""
+    aside = Path(f"{path}.damaged")
+    if aside.exists():
+        raise JournalError(f"{aside}: there is one already; move it away first")
+    with journal.lock(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=".salvage") as folder:
+        copy, sound = Path(folder) / "copy", Path(folder) / "sound"
+        _copy(path, copy)
+        journal.create(sound)
+        kept = _move_rows(copy.read_bytes(), sound)
+        for suffix in ("", "-wal", "-shm"):
+            if Path(f"{path}{suffix}").exists():
+                Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
+        sound.rename(path)
+    return kept, aside
+
+
+def _copy(path: Path, copy: Path) -> None:
+    """The database with what is still in its -wal file."""
+    if path.exists() and path.stat().st_size:
+        shutil.copyfile(path, copy)
+    else:
+        journal.create(copy)
+    if Path(f"{path}-wal").exists():
+        shutil.copyfile(f"{path}-wal", f"{copy}-wal")
+    connection = sqlite3.connect(copy)
+    connection.execute("PRAGMA writable_schema = ON")  # or SQLite refuses a file that is shorter than it says
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        connection.close()
+
+
+def _move_rows(data: bytes, sound: Path) -> int:
+    target = sqlite3.connect(sound)
+    with target:
+        target.executemany(journal.INSERT, (row for row in _find_rows(data) if _is_sound(row)))
+    kept = target.execute("SELECT count(*) FROM replies").fetchone()[0]
+    target.close()
+    return kept
+
+
+def _is_sound(row: Row) -> bool:
+    try:
+        decompress(row[1])
+        return True
+    except ValueError:
+        return False
+
+
+def _find_rows(data: bytes) -> Iterator[Row]:
+    """Every row on every page, whatever the tree above it looks like (sqlite.org/fileformat2.html)."""
+    size = int.from_bytes(data[16:18], "big")
+    size = 65_536 if size == 1 else size
+    for start in range(size, len(data), size):
+        if data[start] in (_INTERIOR, _LEAF):
+            yield from _read_page(data, start, size)
+
+
+def _read_page(data: bytes, start: int, size: int) -> Iterator[Row]:
+    is_leaf = data[start] == _LEAF
+    first, count = start + (8 if is_leaf else 12), int.from_bytes(data[start + 3 : start + 5], "big")
+    for at in range(first, first + 2 * count, 2):
+        cell = start + int.from_bytes(data[at : at + 2], "big") + (0 if is_leaf else 4)
+        try:
+            yield _read_record(_read_payload(data, cell, size))
+        except (ValueError, IndexError):  # overwritten, or its rest is on a page that is gone
+            continue
+
+
+def _read_payload(data: bytes, at: int, size: int) -> bytes:
+    """A record, gathered from its page and those that it flows over to. Raises IndexError, ValueError."""
+    length, at = _read_varint(data, at)
+    most, least = (size - 12) * 64 // 255 - 23, (size - 12) * 32 // 255 - 23
+    local = least + (length - least) % (size - 4)
+    if length <= most:
+        return data[at : at + length]
+    local = local if local <= most else least
+    payload, next_at = data[at : at + local], at + local
+    while len(payload) < length:
+        page = int.from_bytes(data[next_at : next_at + 4], "big")
+        next_at = (page - 1) * size
+        if page < 2 or next_at + size > len(data):
+            raise ValueError("flows over to a page that is not there")
+        payload += data[next_at + 4 : next_at + 4 + min(size - 4, length - len(payload))]
+    return payload
+
+
+def _read_record(payload: bytes) -> Row:
+    """Raises IndexError, ValueError."""
+    end, at = _read_varint(payload, 0)
+    kinds = []
+    while at < end:
+        kind, at = _read_varint(payload, at)
+        kinds.append(kind)
+    key, reply, second = (_width(kind) for kind in kinds)
+    stored = payload[end + key : end + key + reply]
+    is_text = kinds[1] % 2 == 1
+    return (payload[end : end + key].decode(), stored.decode() if is_text else stored,
+            int.from_bytes(payload[end + key + reply :][:second], "big"))  # fmt: skip
+
+
+def _width(kind: int) -> int:
+    """Bytes of a value of this kind."""
+    return (kind - 12) // 2 if kind >= 12 else (0, 1, 2, 3, 4, 6, 8, 8, 0, 0, 0, 0)[kind]
+
+
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """A number, and where the next thing begins. Raises IndexError."""
+    value = 0
+    for byte in range(at, at + 9):
+        value = value << 7 | data[byte] & 0x7F
+        if data[byte] < 0x80:
+            return value, byte + 1
+    raise ValueError("not a number of this format")
+
+
+def main() -> None:
+    if len(sys.argv) != 2 or sys.argv[1] in ("-h", "--help"):
+        print(__doc__)
+        return
+    path = Path(sys.argv[1])
+    if not path.exists():
+        raise SystemExit(f"journal error: {path}: no such file")
+    try:
+        kept, aside = salvage(path)
+    except (JournalError, OSError, sqlite3.Error) as error:
+        raise SystemExit(f"journal error: {error}") from None
+    print(f"{path}: {kept} replies kept; the damaged file is {aside}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Starts `python -m autodata.generate` again and again at the price of a fork: importing it takes seconds.
+
+Each line of input is an order {arguments, log, patience, clock, room}; the process that carries it out is named in a
+line of output, and how it ended in another. It is the command's own `main`, with shorter waits between retries.
+"""
+
+import json
+import os
+import random
+import resource
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+REPO = Path(__file__).parent.parent.parent
+DAY_S = 86_400.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to run, and in what weather."""
+
+    arguments: list[str]
+    log: str
+    command: str = "generate"
+    clock: int | None = None  # seed of a wall clock that jumps
+    room: int | None = None  # bytes that a file may grow to
+
+
+class Process:
+    """One run of the command."""
+
+    def __init__(self, zygote: subprocess.Popen[str], order: Order):
+        self._zygote = zygote
+        self.log = Path(order.log)
+        assert zygote.stdin and zygote.stdout
+        zygote.stdin.write(json.dumps(asdict(order)) + "\n")
+        zygote.stdin.flush()
+        self.pid = int(zygote.stdout.readline())
+
+    def wait(self) -> int:
+        """Its exit status, negative for a signal."""
+        assert self._zygote.stdout
+        return os.waitstatus_to_exitcode(int(self._zygote.stdout.readline()))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether `wait` would return at once."""
+        return bool(select.select([self._zygote.stdout], [], [], 0)[0])
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        self.wait()
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text(encoding="utf-8")
+
+
+class Driver:
+    """One after the other."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "tests.faults.driver"]
+        self._zygote = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPO,
+            env=os.environ | {"PYTHONPATH": str(REPO)},
+        )  # fmt: skip
+
+    def start(self, order: Order) -> Process:
+        return Process(self._zygote, order)
+
+    def close(self) -> None:
+        assert self._zygote.stdin
+        self._zygote.stdin.close()
+        self._zygote.wait()
+
+
+def serve() -> None:
+    import autodata.dataset
+    import autodata.generate  # noqa: F401  (what every order needs)
+
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            carry_out(Order(**json.loads(line)))
+        print(pid, flush=True)
+        print(os.waitpid(pid, 0)[1], flush=True)
+
+
+def carry_out(order: Order) -> None:
+    """Never returns."""
+    from autodata import dataset, generate, llm
+
+    output = os.open(order.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    llm._backoff = lambda state: 0.01
+    if order.clock is not None:
+        jump(random.Random(order.clock))
+    if order.room is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (order.room, order.room))
+    sys.argv = [order.command, *order.arguments]
+    status = 0
+    try:
+        {"generate": generate, "dataset": dataset}[order.command].main()
+    except SystemExit as end:
+        print(end.code)
+        status = 1
+    except BaseException as crash:  # what a user would see as a traceback
+        import traceback
+
+        traceback.print_exception(crash)
+        status = 2
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def jump(chance: random.Random) -> None:
+    """A wall clock that leaps forth and back by up to years; the monotonic one, as ever, does not."""
+    real, state = time.time, {"offset": 0.0}
+
+    def leap() -> float:
+        if chance.random() < 0.2:
+            state["offset"] = chance.uniform(-2_000 * DAY_S, 2_000 * DAY_S)
+        return real() + state["offset"]
+
+    time.time = leap
+
+
+if __name__ == "__main__":
+    serve()

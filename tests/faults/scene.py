@@ -1,0 +1,179 @@
+"""A run of generation in bad weather: server, proxy, run folder, and what must hold when it is complete at last."""
+
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from autodata.journal import read_replies
+from autodata.types import Role
+from tests.fake_server import FakeServer, Script, Scripted, fake_server, play_cloze
+from tests.fake_world import SERVES, World, candidate, completion
+from tests.faults.driver import Driver, Order, Process
+from tests.faults.proxy import Proxy, hash_body, running
+from tests.test_generate import examples_of, write_documents
+
+ROLES = (Role.CHALLENGER, Role.QUALITY_VERIFIER, Role.ORCHESTRATOR, Role.WEAK_SOLVER, Role.STRONG_SOLVER, Role.JUDGE)
+PATIENCE = 40  # how often a command is run again
+TIME_OUT_S = 1.5
+PLAN = ("leak", "too_easy", "no_better", "small_gap", "accepted", "malformed", "accepted")
+
+
+class SettledWorld(World):
+    """A world in which a proposal follows from what is asked, and from nothing else."""
+
+    def outcome(self, text: str) -> str:
+        return PLAN[int(re.findall(r"Candidate (\d+):", text)[-1]) % len(PLAN)]
+
+    def _propose(self, body: dict) -> Scripted:
+        shown = [int(n) for n in re.findall(r"Candidate (\d+):", str(body["messages"]))]
+        number = max(shown) + 1 if shown else body["seed"] % 100
+        is_malformed = PLAN[number % len(PLAN)] == "malformed"
+        return completion("no json here" if is_malformed else json.dumps(candidate(number)))
+
+
+def sign(script: Script) -> Script:
+    """The same replies, each with the hash of the request that it answers as its model's name."""
+
+    def signed(body: dict, count: int) -> Scripted:
+        reply = script(body, count)
+        assert isinstance(reply.body, dict)
+        return Scripted(reply.body | {"model": hash_body(json.dumps(body).encode())})
+
+    return signed
+
+
+@dataclass(frozen=True)
+class Play:
+    """What is generated: a recipe, its script, its documents."""
+
+    script: Script
+    endpoints: tuple[str, ...]
+    arguments: tuple[str, ...]
+    write: Callable[[Path], Path]
+
+
+def _write_papers(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    for i in range(4):
+        (folder / f"paper{i}.txt").write_text(f"Paper {i}. " + "Flash caches wear out. " * 30)
+    return folder
+
+
+_CLOZE = ("recipes/demo/generate.yaml", "domain.max_rounds=3", "models.endpoints.small.server=null")
+_CS = ("recipes/cs/generate.yaml", "domain.max_rounds=3",
+       *(f"models.{role}.endpoint={SERVES.get(role, 'fake')}" for role in ROLES))  # fmt: skip
+PLAYS = {
+    "cloze": Play(play_cloze, ("small",), _CLOZE, partial(write_documents, count=4)),
+    "agent": Play(SettledWorld(PLAN), ("fake", "weak", "strong"), _CS, _write_papers),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to."""
+
+    trajectories: list[bytes]
+    examples: list[bytes]
+    requests: Counter[str]
+
+
+@dataclass
+class Scene:
+    """One run folder, its server and the proxy before it."""
+
+    folder: Path
+    play: str
+    driver: Driver
+    server: FakeServer
+    proxy: Proxy
+    lost: Counter[str] = field(default_factory=Counter)  # request → kills when it was asked, its reply not stored
+
+    @property
+    def run(self) -> Path:
+        return self.folder / "run"
+
+    @property
+    def arguments(self) -> list[str]:
+        play = PLAYS[self.play]
+        served = [f"models.endpoints.{name}.{key}" for name in play.endpoints
+                  for key in (f"model={name if name in ('weak', 'strong') else 'fake'}", f"base_url={self.proxy.url}",
+                              "retries=30", f"timeout_s={TIME_OUT_S}", "max_in_flight=16")]  # fmt: skip
+        return [*play.arguments, *served, f"run={self.run}", f"documents.path={self.folder / 'docs'}",
+                "max_error_rate=1.0"]  # fmt: skip
+
+    def start(self, **weather: int | None) -> Process:
+        return self.driver.start(Order(self.arguments, str(self.folder / "log"), **weather))
+
+    def kill(self, process: Process, after: int, pause_s: float) -> None:
+        """With -9, a little after the server has seen so many more requests, unless the process is done before."""
+        target = len(self.server.requests) + after
+        while len(self.server.requests) < target and not process.is_over:
+            time.sleep(0.001)
+        time.sleep(pause_s)
+        process.kill()
+        self.note_lost()
+
+    def note_lost(self) -> None:
+        """What was asked without its reply being stored may be asked once more."""
+        stored = set(self.stored())
+        self.lost.update(asked for asked in self.requests() if asked not in stored)
+
+    def finish(self, **weather: int | None) -> int:
+        """The same command until it is complete; how often it took."""
+        for times in range(1, PATIENCE + 1):
+            process = self.start(**weather)
+            if process.wait() == 0:
+                return times
+        raise AssertionError(f"not complete after {PATIENCE} times:\n{process.said[-3000:]}")
+
+    def check(self, straight: Outcome) -> None:
+        """What must hold of a complete run, whatever befell it."""
+        found, sessions = self.outcome(), self.sessions()
+        assert found.examples == straight.examples
+        assert found.trajectories == straight.trajectories
+        assert sorted(self.stored()) == sorted(straight.requests), "every reply once, and none to another request"
+        counts = sum((Counter(s["counts"]) for s in sessions if "ended" in s), Counter())
+        spoilt = self.proxy.seen - self.proxy.served
+        killed = sum("ended" not in s for s in sessions)
+        late = sum(max(0, times - 1 - spoilt[asked] - self.lost[asked]) for asked, times in found.requests.items())
+        assert late <= counts["retried_timeout"] + killed, "a call was repeated that was answered"
+        if all("ended" in s and "problem" not in s for s in sessions):
+            self._check_counts(straight, counts)
+
+    def _check_counts(self, straight: Outcome, counts: Counter[str]) -> None:
+        """The manifest, the journal, and what passed through the proxy tell the same story."""
+        retried = sum(times for name, times in counts.items() if name.startswith("retried_"))
+        seen = sum(times for asked, times in self.proxy.seen.items() if asked in straight.requests)
+        assert counts["calls"] == len(straight.requests)
+        assert retried - counts["retried_connection"] <= seen - counts["calls"] <= retried
+
+    def outcome(self) -> Outcome:
+        lines = (self.run / "trajectories.jsonl").read_bytes().splitlines()
+        return Outcome(sorted(lines), examples_of(self.run), self.requests())
+
+    def sessions(self) -> list[dict]:
+        return json.loads((self.run / "manifest.json").read_text())["sessions"]
+
+    def requests(self) -> Counter[str]:
+        """How often the server was asked each thing; probes apart."""
+        with self.server.lock:
+            return Counter(hash_body(json.dumps(b).encode()) for b in self.server.requests if b.get("max_tokens") != 1)
+
+    def stored(self) -> list[str]:
+        """The requests whose replies are in the journal, by their hashes."""
+        journal = self.run / "journal.sqlite"
+        return [reply.model for reply, _ in read_replies(journal)] if journal.exists() else []
+
+
+@contextmanager
+def scene(folder: Path, play: str, driver: Driver, seed: int = 0, **chances: float) -> Iterator[Scene]:
+    folder.mkdir(exist_ok=True)
+    PLAYS[play].write(folder / "docs")
+    with fake_server(sign(PLAYS[play].script)) as server, running(Proxy(server.server_port, seed, chances)) as proxy:
+        yield Scene(folder, play, driver, server, proxy)
