@@ -30,8 +30,8 @@ class _Connector(aiohttp.TCPConnector):
     would belong to the request before.
     """
 
-    async def connect(self, *asked: Any) -> aiohttp.connector.Connection:
-        while (connection := await super().connect(*asked)).protocol.should_close:
+    async def connect(self, *asked: Any, **more: Any) -> aiohttp.connector.Connection:
+        while (connection := await super().connect(*asked, **more)).protocol.should_close:
             connection.close()
         return connection
 

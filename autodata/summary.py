@@ -64,5 +64,5 @@ def describe_sessions(sessions: Sequence[Mapping[str, Any]]) -> str:
     stopped = sum("problem" in session for session in sessions)
     return (
         f"{len(sessions)} sessions, {killed} killed, {stopped} stopped by an error; in all {counts['calls']} calls, "
-        f"{sum(repeated.values())} repeated{f': {listed}' if listed else ''}; {counts['put_off']} times a document was put off"
+        f"{sum(repeated.values())} repeated{f': {listed}' if listed else ''}; {counts['put_off']} documents put off"
     )

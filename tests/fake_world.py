@@ -31,7 +31,7 @@ SERVES = {Role.WEAK_SOLVER: "weak", Role.STRONG_SOLVER: "strong"}
 def models_of_world(url: str, **endpoint: object) -> Models:
     """Weak and strong solver under names of their own, everything else as `fake`; one server."""
     names = ("fake", "weak", "strong")
-    endpoints = {n: Endpoint(**{"model": n, "base_url": url, "retries": 1, "timeout_s": 10.0} | endpoint)
+    endpoints = {n: Endpoint(**{"model": n, "base_url": url, "retries": 0, "timeout_s": 10.0} | endpoint)
                  for n in names}  # fmt: skip
     return Models(endpoints, **{role.value: RoleConfig(SERVES.get(role, "fake")) for role in Role})
 
