@@ -231,7 +231,7 @@ def _read_pack_line(line: str, where: str) -> tuple[str, bytes, int]:
 
 def join(path: Path, others: Iterable[Path]) -> None:
     """Add the replies of other journals; what is there already stays. Raises JournalError."""
-    with _lock(path):
+    with lock(path):
         connection = _open(path)
         for other in others:
             _open(other).close()  # that it is a journal

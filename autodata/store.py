@@ -87,7 +87,6 @@ class Run:
 
     @property
     def sessions(self) -> list[dict[str, Any]]:
-        """What was done to the folder so far, from first to last."""
         return list(self._manifest.get("sessions", []))
 
     def path(self, name: str) -> Path:

@@ -1,7 +1,7 @@
 """What a generation run did, in numbers and in words."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from autodata.types import Trajectory
