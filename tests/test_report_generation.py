@@ -14,7 +14,7 @@ import pytest
 from autodata.acceptance import Gate
 from autodata.costs import Cost
 from autodata.journal import Journal
-from autodata.report import storyboard, timeline
+from autodata.report import blocks, storyboard, timeline
 from autodata.report.__main__ import report
 from autodata.report.overview import VERDICTS, Overview
 from autodata.report.storyboard import Storyboards, compare_questions, compare_words
@@ -170,7 +170,7 @@ def test_every_domain_has_its_report(tmp_path, name):
 
 
 def test_blocks_are_small_and_whole(monkeypatch):
-    monkeypatch.setattr(storyboard, "BLOCK_BYTES", 2000)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 2000)
     boards = Storyboards()
     for n in range(5):
         boards.add(simple(f"d{n}", f"q{n}", demo_recipe()), "cloze, agentic")

@@ -18,9 +18,9 @@ Curves = dict[str, Any]
 
 
 def read_curves(history: Sequence[Mapping[str, Any]]) -> Curves:
-    """The trainer's log as {"train": [entry, …], "watched": {set: [{"step", "score", "cut_off", …}, …]}}.
+    """The trainer's log as {"train": [entry, …], "watched": {set: [{"step", "score", "cut_off", …}, …]}, "probe": …}.
 
-    A step that was logged again after a resume counts once, as it was done last.
+    The probe is the entry of what the untrained model answered before the first step, None without one. A step that was logged again after a resume counts once, as it was done last.
     """
     train = {entry["step"]: dict(entry) for entry in history if "reward" in entry}
     watched: dict[str, dict[int, dict[str, Any]]] = {}
@@ -30,7 +30,8 @@ def read_curves(history: Sequence[Mapping[str, Any]]) -> Curves:
             if key.startswith(_EVAL) and metric and f"{_EVAL}{name}/cut_off" in entry:
                 point = watched.setdefault(name, {}).setdefault(entry["step"], {"step": entry["step"]})
                 point[metric] = value
-    return {"train": [train[step] for step in sorted(train)],
+    probe = next((dict(entry) for entry in history if f"{_EVAL}probe/cut_off" in entry), None)
+    return {"train": [train[step] for step in sorted(train)], "probe": probe,
             "watched": {name: [of[step] for step in sorted(of)] for name, of in watched.items()}}  # fmt: skip
 
 

@@ -21,9 +21,10 @@ from autodata.draining import finish
 from autodata.generation import ORCHESTRATORS
 from autodata.journal import Journal, JournalError
 from autodata.llm import Client, EndpointError
-from autodata.meta import genome
+from autodata.meta import gains, genome
 from autodata.meta.evaluate import Trial
 from autodata.meta.picture import draw_lineage
+from autodata.meta.population import Member
 from autodata.meta.search import ITERATIONS, Search
 from autodata.meta.splits import Splits, split
 from autodata.meta_recipes import MetaRecipe
@@ -68,18 +69,24 @@ async def optimize(search: Search, progress: Progress) -> None:
 
 
 async def _score(search: Search) -> dict[str, Any]:
-    baseline, best = search.population.members[0], search.population.best()
-    scored = {}
-    for name, member in (("baseline", baseline), ("best", best)):
-        trials = await search.try_test(member)
-        measured = [trial.passed for trial in trials if trial.passed is not None]
-        scored[name] = {"member": member.id, "validation": member.rate, "validation_trials": member.tried,
-                        "test": sum(measured) / len(measured) if measured else None, "test_trials": len(measured),
-                        "failures": count_failures(trials)}  # fmt: skip
+    members = {"baseline": search.population.members[0], "best": search.population.best()}
+    trials = {name: await search.try_test(member) for name, member in members.items()}
+    scored = {name: _summarize(member, trials[name]) for name, member in members.items()}
     accepted = [line for line in search.lines if line["outcome"] == "accept"]
+    gain = gains.compare(trials["baseline"], trials["best"])
     return {"iterations": len(search.lines) - 1, "accepted": len(accepted), **scored,
             "optimism": _subtract(scored["best"]["validation"], scored["best"]["test"]),
-            "gain_on_test": _subtract(scored["best"]["test"], scored["baseline"]["test"])}  # fmt: skip
+            "gain_on_test": _subtract(scored["best"]["test"], scored["baseline"]["test"]),
+            "gain_interval": gain and [gain.low, gain.high]}  # fmt: skip
+
+
+def _summarize(member: Member, trials: Sequence[Trial]) -> dict[str, Any]:
+    """Of the member's validation, which it was chosen on, and of its test documents, which nothing was chosen on."""
+    test = gains.measure(trials)
+    return {"member": member.id, "validation": member.rate, "validation_trials": member.tried,
+            "test": test and test.value, "test_interval": test and [test.low, test.high],
+            "test_trials": sum(trial.passed is not None for trial in trials),
+            "failures": count_failures(trials)}  # fmt: skip
 
 
 def count_failures(trials: Sequence[Trial]) -> dict[str, int]:

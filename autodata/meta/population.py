@@ -104,13 +104,14 @@ def read(run: Run, recipe: MetaRecipe, ids: Sequence[int]) -> Population:
     """The members that were accepted, without their trials. Raises RunError."""
     found = Population(recipe)
     for id in ids:
-        member = _read_member(run.path(f"{MEMBERS}/{id:03d}/member.json"))
+        member = read_member(run.path(f"{MEMBERS}/{id:03d}/member.json"))
         member.passed = member.tried = 0
         found.members[id] = member
     return found
 
 
-def _read_member(path: Path) -> Member:
+def read_member(path: Path) -> Member:
+    """As it was saved. Raises RunError."""
     try:
         return _MEMBER.validate_json(path.read_bytes())
     except (ValueError, OSError) as error:

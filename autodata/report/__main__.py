@@ -1,6 +1,8 @@
 """A run folder → one HTML file that explains it: no network, no build step, one file to send around.
 
 python -m autodata.report runs/demo/agentic     # writes runs/demo/agentic/report.html and prints its path
+python -m autodata.report runs/demo             # the reports of all runs below that lack one or are outdated, and
+                                                # runs/demo/index.html
 
 A run that is not finished is reported as far as it is.
 """
@@ -13,24 +15,51 @@ from typing import Any
 from autodata import store
 from autodata.config import RecipeError
 from autodata.journal import JournalError
-from autodata.report import generation
+from autodata.report import dataset, evaluation, generation, index, meta, training
+from autodata.report.index import INDEX, REPORT
 from autodata.store import RunError
 
-REPORT = "report.html"
+PROBLEMS = (RunError, RecipeError, JournalError)
 # By the kind that a manifest names: its page.
-KINDS: dict[str, Callable[[Path, Mapping[str, Any]], str]] = {"generate": generation.render}
+KINDS: dict[str, Callable[[Path, Mapping[str, Any]], str]] = {
+    "generate": generation.render,
+    "dataset": dataset.render,
+    "grpo": training.render,
+    "eval": evaluation.render,
+    "meta": meta.render,
+}
 
 
 def report(folder: Path) -> Path:
-    """Write the page of a run into its folder. Raises RunError, RecipeError, JournalError."""
+    """Write the page of a run into its folder, or of all runs below a folder. Raises what is in PROBLEMS."""
     manifest = store.read_manifest(folder)
     if manifest is None:
-        raise RunError(f"{folder}: no run folder, it has no manifest.json")
+        return report_all(folder)
     kind = manifest.get("inputs", {}).get("kind")
     if kind not in KINDS:
         raise RunError(f"{folder}: no report for a run of kind {kind!r}; there are reports for {', '.join(KINDS)}")
     store.write_file(folder / REPORT, KINDS[kind](folder, manifest))
     return folder / REPORT
+
+
+def report_all(folder: Path) -> Path:
+    """Write the index of a folder of runs, and the reports that it links to. Raises RunError where there are none."""
+    runs = list(index.find_runs(folder))
+    if not runs:
+        raise RunError(f"{folder}: no run folder, it has no manifest.json, nor has a folder below it")
+    entries = [index.describe(run, folder, refresh(run)) for run in runs]
+    store.write_file(folder / INDEX, index.render(folder, entries))
+    return folder / INDEX
+
+
+def refresh(run: Path) -> str:
+    """Write the report of a run if it is missing or outdated; returns why it could not be written."""
+    try:
+        if index.is_outdated(run):
+            report(run)
+    except PROBLEMS as error:
+        return str(error)
+    return ""
 
 
 def main() -> None:
@@ -39,7 +68,7 @@ def main() -> None:
         raise SystemExit(0 if len(sys.argv) == 2 else 2)
     try:
         print(report(Path(sys.argv[1])))
-    except (RunError, RecipeError, JournalError) as error:
+    except PROBLEMS as error:
         raise SystemExit(f"error: {error}") from None
 
 

@@ -165,12 +165,19 @@ class Lines:
 
     @property
     def table(self) -> Table:
-        head, rows = [self.frame.x_label], [[x] for x, _ in self.lines[0].points] if self.lines else []
+        """One row per x that any line has; a line without a value there has a dash."""
+        head: list[str] = [self.frame.x_label]
+        cells: dict[Number, list[object]] = {
+            x: [x] for x in sorted({x for line in self.lines for x, _ in line.points})
+        }
         for line in self.lines:
-            head += [line.name, f"{line.name}, at least", f"{line.name}, at most"] if line.band else [line.name]
-            for at, row in enumerate(rows):
-                row += [line.points[at][1], *(line.band[at] if line.band else ())]
-        return head, rows
+            names = [line.name, f"{line.name}, at least", f"{line.name}, at most"] if line.band else [line.name]
+            band = line.band or [()] * len(line.points)
+            known = {x: [y, *more] for (x, y), more in zip(line.points, band, strict=True)}
+            head += names
+            for x, row in cells.items():
+                row += known.get(x, [None] * len(names))
+        return head, list(cells.values())
 
     def path(self, line: Line) -> str:
         return "M" + "L".join(f"{self.x.at(x)} {self.y.at(y)}" for x, y in line.points) if line.points else ""
@@ -181,6 +188,11 @@ class Lines:
         lowest = [(x, low) for x, (low, _) in zip(xs, line.band, strict=True)]
         highest = [(x, high) for x, (_, high) in zip(xs, line.band, strict=True)]
         return " ".join(f"{self.x.at(x)},{self.y.at(y)}" for x, y in [*lowest, *reversed(highest)])
+
+
+def series_style(number: int) -> str:
+    """The colour of one of several series that have none by nature."""
+    return f"series-{number % 6}"
 
 
 @dataclass(frozen=True)

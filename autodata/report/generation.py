@@ -34,7 +34,7 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
     return page.render(
         "generation.j2",
         f"{folder.resolve().name}: {domain.name}, {recipe.arm} arm",
-        ["storyboard.js"],
+        ["parts.js", "storyboard.js"],
         recipe=recipe,
         manifest=manifest,
         planned=latest.total if latest else 0,

@@ -1,4 +1,4 @@
-// What every report can do beside being read: change its theme, and show one of several charts at a time.
+// What every report can do beside being read: change its theme, open what is linked to, show one of several charts.
 "use strict";
 
 (() => {
@@ -14,6 +14,14 @@
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showState);
   showState();
+
+  // An address that names something folded opens it.
+  const reveal = () => {
+    const target = document.getElementById(location.hash.slice(1));
+    if (target instanceof HTMLDetailsElement) target.open = true;
+  };
+  addEventListener("hashchange", reveal);
+  reveal();
 
   // <div data-choose="label"> with children <div data-choice="name">: without this script, all are shown.
   for (const group of document.querySelectorAll("[data-choose]")) {

@@ -3,51 +3,13 @@
 
 (() => {
   const PAGE = 50;
-  const byId = (id) => document.getElementById(id);
-  const words = (name) => (name === "unmeasured" ? "not measured" : String(name).replaceAll("_", " "));
-  const number = (value) => (value === null || value === undefined ? "–" : Number(value).toLocaleString("en", { maximumFractionDigits: 3 }));
+  const { byId, words, number, make, prose, titled, fold, json, matrix, unpack, readRecord } = parts;
+  const badge = (verdict) => make("span", { class: `badge is-${verdict}` }, words(verdict));
+  const styleOf = (verdict) => (verdict.accepted ? "accepted" : verdict.failure || "unmeasured");
   let entries = [];
   let found = [];
   let page = 0;
   let opened = null; // the entry whose storyboard is shown
-  let lastBlock = { id: -1, records: [] };
-
-  // ── elements ──────────────────────────────────────────────────────────────────────────────
-
-  const make = (tag, properties = {}, ...children) => {
-    const made = document.createElement(tag);
-    for (const [name, value] of Object.entries(properties)) {
-      if (name === "class") made.className = value;
-      else if (name in made) made[name] = value;
-      else made.setAttribute(name, value);
-    }
-    made.append(...children.filter((child) => child !== null));
-    return made;
-  };
-  const prose = (text) => make("div", { class: "prose", dir: "auto" }, text);
-  const titled = (title, ...content) => make("div", {}, make("h4", {}, title), ...content);
-  const fold = (title, ...content) => make("details", {}, make("summary", {}, title), ...content);
-  const json = (value) => make("pre", { tabIndex: 0, dir: "auto" }, JSON.stringify(value, null, 2));
-  const badge = (verdict) => make("span", { class: `badge is-${verdict}` }, words(verdict));
-  const styleOf = (verdict) => (verdict.accepted ? "accepted" : verdict.failure || "unmeasured");
-
-  // ── packed data ───────────────────────────────────────────────────────────────────────────
-
-  async function unpack(text) {
-    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    return JSON.parse(await new Response(stream).text());
-  }
-
-  async function readRecord(entry) {
-    if (lastBlock.id !== entry.block) {
-      if (document.readyState === "loading") {
-        await new Promise((resolve) => document.addEventListener("DOMContentLoaded", resolve, { once: true }));
-      }
-      lastBlock = { id: entry.block, records: await unpack(byId(`block-${entry.block}`).textContent) };
-    }
-    return lastBlock.records[entry.at];
-  }
 
   // ── the list ──────────────────────────────────────────────────────────────────────────────
 
@@ -171,7 +133,7 @@
       candidate ? "" : make("p", { class: "note" }, "There is no candidate: what the challenger wrote could not be read as one."),
       ...(candidate ? tellCandidate(candidate, change) : []),
       ...tellQuality("Quality check", round.quality),
-      candidate && round.weak.length + round.strong.length ? matrix(candidate, round) : "",
+      candidate && round.weak.length + round.strong.length ? matrix(`Rubric of round ${round.number}`, candidate.rubric, { weak: round.weak.map(judged), strong: round.strong.map(judged) }) : "",
       ...["weak", "strong"].flatMap((side) => round[side].map((attempt) => tellAttempt(side, attempt))),
       ...tellQuality("Final check", round.final),
       round.duplicate_answers ? make("p", { class: "note" }, `${round.duplicate_answers} answers repeat another one word for word.`) : "",
@@ -200,29 +162,7 @@
     ];
   }
 
-  function matrix(candidate, round) {
-    const sides = ["weak", "strong"].filter((side) => round[side].length);
-    const columns = sides.flatMap((side) => round[side].map((attempt, at) => ({ attempt, edge: at === 0 ? "first" : "" })));
-    const cell = (met, edge) => {
-      const [look, sign, text] = met === undefined ? ["none", "–", "not judged"] : met ? ["met", "●", "met"] : ["unmet", "○", "not met"];
-      return make("td", { class: `${look} ${edge}` }, make("span", { "aria-hidden": "true" }, sign), make("span", { class: "hidden" }, text));
-    };
-    const lines = candidate.rubric.map((criterion, index) =>
-      make("tr", {},
-        make("th", { scope: "row", dir: "auto" }, criterion.text, criterion.capability ? make("small", {}, ` ${criterion.capability}`) : ""),
-        make("td", {}, criterion.weight > 0 ? `+${criterion.weight}` : `−${-criterion.weight}`),
-        ...columns.map(({ attempt, edge }) => cell(attempt.judgement.met ? attempt.judgement.met[index] : undefined, edge))));
-    return make("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": `Rubric of round ${round.number}` },
-      make("table", { class: "matrix" },
-        make("caption", {}, "Rubric: which attempt meets which criterion (● met, ○ not met, – not judged)"),
-        make("thead", {},
-          make("tr", {}, make("th", { scope: "col", rowSpan: 2 }, "criterion"), make("th", { scope: "col", rowSpan: 2 }, "points"),
-            ...sides.map((side) => make("th", { scope: "colgroup", colSpan: round[side].length, class: "first" }, side))),
-          make("tr", {}, ...columns.map(({ attempt, edge }) => make("th", { scope: "col", class: edge }, String(attempt.index + 1))))),
-        make("tbody", {}, ...lines),
-        make("tfoot", {}, make("tr", {}, make("th", { scope: "row" }, "score"), make("td"),
-          ...columns.map(({ attempt, edge }) => make("td", { class: edge }, number(attempt.judgement.score)))))));
-  }
+  const judged = ({ index, judgement }) => ({ name: index + 1, met: judgement.met, score: judgement.score });
 
   function tellAttempt(side, attempt) {
     const ended = attempt.outcome === "ok" ? "" : ` · ${words(attempt.outcome)}`;

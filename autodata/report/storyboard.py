@@ -1,15 +1,13 @@
 """Every round of every document for the page: a light index for the list, compressed blocks for what is opened."""
 
-import base64
 import difflib
-import gzip
 import json
 from collections.abc import Iterator
 from dataclasses import replace
 
+from autodata.report.blocks import Blocks, pack
 from autodata.types import TRAJECTORY, Attempt, Round, Trajectory, Verdict
 
-BLOCK_BYTES = 256 * 1024  # of JSON, before compression: what opening one document has to unpack
 TEXT_CHARS = 8_000  # of an answer or its reasoning; what is longer loses its middle
 EXCERPT_CHARS = 140
 _ALIKE = 0.3  # below this ratio two questions have so little in common that a comparison would not be read
@@ -19,13 +17,17 @@ class Storyboards:
     """The documents of a run, in the order in which they are added."""
 
     def __init__(self) -> None:
-        self.blocks: list[str] = []
+        self._blocks = Blocks()
         self._entries: list[dict[str, object]] = []
-        self._open: list[bytes] = []
-        self._size = 0
+
+    @property
+    def blocks(self) -> list[str]:
+        return self._blocks.packed
 
     def add(self, trajectory: Trajectory, kind: str) -> None:
         """`kind` is what the list can be filtered by beside ends and failures."""
+        shown = replace(trajectory, rounds=tuple(_shorten_round(r) for r in trajectory.rounds))
+        changes = json.dumps(list(compare_questions(trajectory.rounds))).encode()
         self._entries.append({
             "id": trajectory.document_id,
             "source": trajectory.document_source,
@@ -33,31 +35,13 @@ class Storyboards:
             "end": trajectory.end,
             "verdicts": [style(r) for r in trajectory.rounds],
             "excerpt": _excerpt(trajectory),
-            "block": len(self.blocks),
-            "at": len(self._open),
+            **self._blocks.add(b'{"trajectory":%b,"changes":%b}' % (TRAJECTORY.dump_json(shown), changes)),
         })  # fmt: skip
-        shown = replace(trajectory, rounds=tuple(_shorten_round(r) for r in trajectory.rounds))
-        changes = json.dumps(list(compare_questions(trajectory.rounds))).encode()
-        record = b'{"trajectory":%b,"changes":%b}' % (TRAJECTORY.dump_json(shown), changes)
-        self._open.append(record)
-        self._size += len(record)
-        if self._size > BLOCK_BYTES:
-            self._close_block()
 
     def finish(self) -> str:
         """The index, packed like a block."""
-        self._close_block()
+        self._blocks.close()
         return pack(json.dumps(self._entries).encode())
-
-    def _close_block(self) -> None:
-        if self._open:
-            self.blocks.append(pack(b"[" + b",".join(self._open) + b"]"))
-            self._open, self._size = [], 0
-
-
-def pack(data: bytes) -> str:
-    """Bytes as text that can stand anywhere in a page: no character of it means anything to a browser."""
-    return base64.b64encode(gzip.compress(data, 6, mtime=0)).decode()
 
 
 def style(tried: Round) -> str:
@@ -95,8 +79,13 @@ def compare_words(before: str, after: str) -> list[tuple[str, str]] | None:
 
 def _excerpt(trajectory: Trajectory) -> str:
     asked = [r.candidate.question for r in trajectory.rounds if r.candidate]
-    text = " ".join((asked[-1] if asked else trajectory.note).split())
-    return text if len(text) <= EXCERPT_CHARS else text[: EXCERPT_CHARS - 1] + "…"
+    return shorten(asked[-1] if asked else trajectory.note)
+
+
+def shorten(text: str) -> str:
+    """The beginning of a text, on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= EXCERPT_CHARS else line[: EXCERPT_CHARS - 1] + "…"
 
 
 def _shorten_round(tried: Round) -> Round:

@@ -1,0 +1,80 @@
+// The list of examples; each is unpacked when it is opened. #example=ID leads to one.
+"use strict";
+
+(() => {
+  const PAGE = 50;
+  const { byId, number, make, prose, titled, fold, json, matrix, unpack, readRecord } = parts;
+  let entries = [];
+  let found = [];
+  let page = 0;
+
+  function filter() {
+    const text = byId("search").value.trim().toLowerCase();
+    const [arm, split] = ["arm", "split"].map((id) => byId(id).value);
+    found = entries.filter((entry) => (!text || entry.text.includes(text)) && (!arm || entry.arm === arm) && (!split || entry.split === split));
+    page = 0;
+    showList();
+  }
+
+  function showList() {
+    const pages = Math.max(Math.ceil(found.length / PAGE), 1);
+    byId("list").replaceChildren(...found.slice(page * PAGE, (page + 1) * PAGE).map(line));
+    byId("found").textContent = `${number(found.length)} of ${number(entries.length)} examples`;
+    byId("page").textContent = `page ${page + 1} of ${pages}`;
+    byId("earlier").disabled = page === 0;
+    byId("later").disabled = page + 1 >= pages;
+  }
+
+  function line(entry) {
+    const made = make("details", { class: "example" },
+      make("summary", {}, make("span", { dir: "auto" }, entry.excerpt), " ",
+        make("small", {}, `${entry.arm}, ${entry.split} · weak ${number(entry.weak)}, strong ${number(entry.strong)}`)));
+    made.addEventListener("toggle", async () => {
+      if (made.open && made.children.length === 1) made.append(...tell(await readRecord(entry)));
+    });
+    return made;
+  }
+
+  function tell({ id, document_source: source, candidate, evidence, provenance, rounds, weak_scores: weak, strong_scores: strong }) {
+    const side = (met, scores) => scores.map((score, at) => ({ name: at + 1, met: met[at], score }));
+    return [
+      make("p", { class: "note" }, make("a", { href: `#${new URLSearchParams({ example: id })}` }, id),
+        ` · ${source} · licence ${provenance.licence || "unknown"} · ${number(rounds)} rounds · run ${provenance.run}`),
+      titled("Question", prose(candidate.question)),
+      candidate.context ? titled("Context", prose(candidate.context)) : "",
+      candidate.reference_answer ? titled("Reference answer", prose(candidate.reference_answer)) : "",
+      matrix(`Rubric of ${id}`, candidate.rubric, { weak: side(evidence.weak_met, weak), strong: side(evidence.strong_met, strong) }),
+      fold("Verdicts and thresholds", json({ presets: evidence.presets, gates: evidence.gates, review: evidence.review })),
+      fold("Provenance", json(provenance)),
+    ];
+  }
+
+  // An address that names an example shows it alone, opened.
+  function follow() {
+    const wanted = new URLSearchParams(location.hash.slice(1)).get("example");
+    if (wanted === null) return;
+    byId("search").value = wanted;
+    filter();
+    const first = byId("list").querySelector("details");
+    if (!first) return;
+    first.open = true;
+    byId("examples").scrollIntoView();
+  }
+
+  addEventListener("hashchange", follow);
+  byId("filters").addEventListener("input", filter);
+  byId("filters").addEventListener("submit", (event) => event.preventDefault());
+  for (const [id, step] of [["earlier", -1], ["later", 1]]) {
+    byId(id).addEventListener("click", () => {
+      page += step;
+      showList();
+    });
+  }
+  unpack(byId("index").textContent).then((read) => {
+    entries = read;
+    for (const entry of entries) entry.text = `${entry.id}\n${entry.document}\n${entry.excerpt}`.toLowerCase();
+    filter();
+    byId("list").dataset.ready = "true";
+    follow();
+  });
+})();

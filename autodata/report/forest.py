@@ -1,0 +1,45 @@
+"""Numbers with their intervals beneath each other on one scale; templates/charts.j2 draws them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autodata.intervals import Estimate
+from autodata.report.scale import Scale, cover
+
+
+@dataclass(frozen=True)
+class Row:
+    """A number and whose it is; without a number the row has a dash."""
+
+    name: str
+    found: Estimate | None
+    style: str = "accent"
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Rows that are compared."""
+
+    title: str
+    rows: Sequence[Row]
+    is_share: bool = True  # then the scale goes from 0 to 1 at least
+
+    @property
+    def x(self) -> Scale:
+        ends = [end for row in self.rows if row.found for end in (row.found.value, row.found.low, row.found.high)]
+        return cover([*(end for end in ends if end is not None), *([0, 1] if self.is_share else [])], 0, 100)
+
+
+def write_estimate(found: Estimate | None) -> str:
+    """A number with its 95 % interval, to three digits behind the point."""
+    if found is None:
+        return "–"
+    value, *interval = (write_fraction(of) for of in (found.value, found.low, found.high))
+    return value if found.low is None or found.high is None else f"{value} [{', '.join(interval)}]"
+
+
+def write_fraction(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"

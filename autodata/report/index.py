@@ -1,0 +1,140 @@
+"""The index of a folder of runs: one row each, with what it came to and a link to its report."""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from autodata import store
+from autodata.report import page
+from autodata.report.forest import write_fraction
+
+REPORT, INDEX = "report.html", "index.html"
+_RESULTS = {".json", ".jsonl", ".yaml"}  # what a report is made of
+Facts = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run as one row."""
+
+    name: str  # its path below the folder
+    kind: str
+    label: str
+    is_finished: bool
+    started: str
+    seconds: float | None  # from its beginning to its end, pauses between sessions included
+    headline: str
+    link: str  # empty where there is no report
+    problem: str  # why there is none
+
+
+def render(folder: Path, entries: Sequence[Entry]) -> str:
+    finished = sum(entry.is_finished for entry in entries)
+    return page.render("index.j2", f"Runs in {folder.resolve().name}", entries=entries, finished=finished,
+                       duration=write_duration, command=f"python -m autodata.report {folder}")  # fmt: skip
+
+
+def find_runs(folder: Path) -> Iterator[Path]:
+    """Every run folder below, by name; what lies inside a run is not looked into, nor what is hidden."""
+    for path, folders, files in os.walk(folder):
+        if "manifest.json" in files:
+            folders.clear()
+            yield Path(path)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+
+
+def is_outdated(run: Path) -> bool:
+    """Whether there is no report, or one from before the run last wrote results."""
+    report = run / REPORT
+    newest = max(path.stat().st_mtime for path in run.iterdir() if path.suffix in _RESULTS)
+    return not report.exists() or report.stat().st_mtime < newest
+
+
+def describe(run: Path, folder: Path, problem: str = "") -> Entry:
+    """A row. Raises RunError for a damaged manifest."""
+    manifest = store.read_manifest(run) or {}
+    inputs = manifest.get("inputs", {})
+    kind, name = str(inputs.get("kind")), run.relative_to(folder).as_posix()
+    link = f"{name}/{REPORT}" if (run / REPORT).exists() else ""
+    told = _HEADLINES[kind](run, manifest) if kind in _HEADLINES else ""
+    return Entry(name, kind, _label(inputs, manifest), bool(manifest.get("finished")), manifest.get("started", ""),
+                 _measure_seconds(manifest), told, link, problem)  # fmt: skip
+
+
+def write_duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    minutes = round(seconds / 60)
+    return f"{seconds:.0f} s" if seconds < 90 else f"{minutes} min" if minutes < 90 else f"{seconds / 3600:.1f} h"
+
+
+def _label(inputs: Facts, manifest: Facts) -> str:
+    arms = inputs.get("arms") or sorted(manifest.get("funnel", {}))
+    parts = [inputs.get("label"), inputs.get("domain.name"), inputs.get("arm"), " and ".join(arms)]
+    return ", ".join(str(part) for part in parts if part)
+
+
+def _measure_seconds(manifest: Facts) -> float | None:
+    if not manifest.get("finished") or not manifest.get("started"):
+        return None
+    begun, ended = (datetime.fromisoformat(manifest[name]) for name in ("started", "finished"))
+    return (ended - begun).total_seconds()
+
+
+# ── what a run of each kind came to ──
+
+
+def _of_generation(run: Path, manifest: Facts) -> str:
+    summary = manifest.get("summary")
+    if not summary:
+        return ""
+    accepted, documents, rounds = (summary[name] for name in ("accepted_documents", "documents", "rounds"))
+    return f"{accepted:,} of {documents:,} documents accepted, {rounds:,} rounds"
+
+
+def _of_dataset(run: Path, manifest: Facts) -> str:
+    statistics = manifest.get("statistics", {})
+    return "; ".join(f"{arm}: {of['examples']:,} examples, gap {write_fraction(of.get('gap'))}"
+                     for arm, of in sorted(statistics.items()))  # fmt: skip
+
+
+def _of_training(run: Path, manifest: Facts) -> str:
+    if manifest.get("steps") is None:
+        return ""
+    first, last = manifest["reward_first_quarter"], manifest["reward_last_quarter"]
+    return f"reward {first:.2f} → {last:.2f} in {manifest['steps']:,} steps"
+
+
+def _of_evaluation(run: Path, manifest: Facts) -> str:
+    means = {name: of["mean"] for name, of in _read_json(run / "results.json").items()}
+    told = [f"{name} {write_fraction(mean['value'])}" for name, mean in means.items() if mean]
+    for name, of in _read_json(run / "prbench.json").items():
+        first = next(iter(of["graders"].values()), {})
+        told += [f"{name} {write_fraction(first['clipped']['value'])}"] if first.get("clipped") else []
+    return ", ".join(told)
+
+
+def _of_search(run: Path, manifest: Facts) -> str:
+    found = _read_json(run / "results.json")
+    if not found:
+        return ""
+    before, after = found["baseline"]["test"], found["best"]["test"]
+    return (f"test pass rate {write_fraction(before)} → {write_fraction(after)}, {found['accepted']:,} of "
+            f"{found['iterations']:,} mutants accepted")  # fmt: skip
+
+
+_HEADLINES: dict[str, Callable[[Path, Facts], str]] = {
+    "generate": _of_generation,
+    "dataset": _of_dataset,
+    "grpo": _of_training,
+    "eval": _of_evaluation,
+    "meta": _of_search,
+}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}

@@ -1,0 +1,145 @@
+"""The report of a meta-optimisation: where the best prompt set comes from, what it changed, what it is worth."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from autodata import config, store
+from autodata.intervals import Estimate
+from autodata.meta import gains
+from autodata.meta.evaluate import Trial
+from autodata.meta.genome import SHAPE_FILE
+from autodata.meta.population import MEMBERS, Population, read_member
+from autodata.meta_recipes import MetaRecipe
+from autodata.report import page
+from autodata.report.charts import Columns, Frame, Line, Lines, Series
+from autodata.report.forest import Forest, Row, write_estimate
+from autodata.report.lineage import Lineage, Node
+from autodata.report.overview import VERDICTS, words
+from autodata.report.prompt_diff import Stretch, compare_texts
+
+ITERATIONS, RESULTS, ABLATION = "iterations.jsonl", "results.json", "ablation.json"
+COMMAND = "python -m autodata.meta.optimize"
+_ACCEPTED = ("baseline", "accept")  # outcomes that make a member
+Facts = Mapping[str, Any]
+_LINE = TypeAdapter(dict[str, Any])
+
+
+def render(folder: Path, manifest: Facts) -> str:
+    """The page of a search, finished or not. Raises RunError, RecipeError."""
+    recipe = config.load(MetaRecipe, [str(folder / "recipe.yaml")])
+    lines = store.read_records(folder / ITERATIONS, _LINE)
+    population = read_population(folder, recipe, lines)
+    best = population.best().id if population.members else 0
+    results = _read_json(folder / RESULTS)
+    return page.render(
+        "meta.j2",
+        f"{folder.resolve().name}: the data scientist of {recipe.domain.name}, evolved",
+        recipe=recipe,
+        manifest=manifest,
+        command=f"{COMMAND} {folder}/recipe.yaml",
+        folder=folder,
+        done=max(len(lines) - 1, 0),
+        outcomes=Counter(line["outcome"].partition(":")[0] for line in lines[1:]),
+        tokens=sum(line["tokens"] for line in lines),
+        best=best,
+        lineage=Lineage(list_nodes(folder, population, lines)),
+        rates=draw_rates(lines),
+        log=[tell_iteration(line) for line in lines[1:]],
+        changes=compare_prompts(folder / MEMBERS / "000", folder / MEMBERS / f"{best:03d}") if lines else {},
+        results=results,
+        test=draw_test(results) if results else None,
+        failures=draw_failures(results) if results else None,
+        ablation=_read_json(folder / ABLATION),
+    )  # fmt: skip
+
+
+def read_population(folder: Path, recipe: MetaRecipe, lines: Sequence[Facts]) -> Population:
+    """The accepted members with their validation trials. Raises RunError."""
+    ids = [line["iteration"] for line in lines if line["outcome"] in _ACCEPTED]
+    found = Population(recipe, {id: read_member(folder / MEMBERS / f"{id:03d}" / "member.json") for id in ids})
+    for member in found.members.values():
+        member.passed = member.tried = 0
+    for line in lines:
+        found.count(_read_trials(line))
+    return found
+
+
+def list_nodes(folder: Path, population: Population, lines: Sequence[Facts]) -> list[Node]:
+    """The members in the order in which they were made."""
+    by_iteration = {line["iteration"]: line for line in lines}
+    chain = {member.id for member in population.trace(population.best().id)} if population.members else set()
+    return [Node(member.id, member.parent, member.rate, member.tried, member.id in chain, member.hypothesis,
+                 member.analysis, _read_text(folder / MEMBERS / f"{member.id:03d}" / "diff.patch"),
+                 by_iteration[member.id]["tokens"], measure_lead(by_iteration[member.id]))
+            for member in sorted(population.members.values(), key=lambda member: member.id)]  # fmt: skip
+
+
+def measure_lead(line: Facts) -> Estimate | None:
+    """How much more often the mutant of an iteration passed than its parent, on the same documents and seeds."""
+    trials = _read_trials(line)
+    sides = [[trial for trial in trials if trial.member == id] for id in (line["parent"], line["iteration"])]
+    return gains.compare(*sides) if line["parent"] is not None else None
+
+
+def draw_rates(lines: Sequence[Facts]) -> Lines | None:
+    """The paper's Figure 6: the pass rate of the best member so far. None before anything is measured."""
+    points = [(number, line["best_pass_rate"]) for number, line in enumerate(lines)
+              if line["best_pass_rate"] is not None]  # fmt: skip
+    if not points:
+        return None
+    desc = (f"Validation pass rate of the best prompt set after each iteration: {points[0][1]:.2f} at the start, "
+            f"{points[-1][1]:.2f} after {points[-1][0]}.")  # fmt: skip
+    frame = Frame("Best prompt set so far (paper: Figure 6, Table 7)", desc, "iterations finished", "pass rate")
+    return Lines(frame, [Line("best so far", "accent", points)], extra=(1,))
+
+
+def tell_iteration(line: Facts) -> list[object]:
+    """A row of the log of acceptance."""
+    return [line["iteration"], line["parent"], line["outcome"], line["wins"], line["losses"],
+            write_estimate(measure_lead(line)), line["tokens"], line["best"], line["hypothesis"]]  # fmt: skip
+
+
+def compare_prompts(before: Path, after: Path) -> dict[str, list[Stretch]]:
+    """Every prompt and the rubric's shape that differ between two members."""
+    names = sorted({path.name for folder in (before, after) for path in (*folder.glob("*.j2"), folder / SHAPE_FILE)})
+    texts = {name: (_read_text(before / name), _read_text(after / name)) for name in names}
+    return {name: compare_texts(old, new) for name, (old, new) in texts.items() if old != new}
+
+
+def draw_test(results: Facts) -> Forest:
+    """Before and after, on what members were chosen by and on what nothing was chosen by."""
+    rows = []
+    for name, style in (("baseline", "muted"), ("best", "accent")):
+        of = results[name]
+        for split in ("validation", "test"):
+            low, high = of.get(f"{split}_interval") or (None, None)
+            found = None if of[split] is None else Estimate(of[split], low, high)
+            rows.append(Row(f"{name}, {split}", found, style, f"{of[f'{split}_trials']:,} trials"))
+    return Forest("Pass rate", rows)
+
+
+def draw_failures(results: Facts) -> Columns:
+    """How rounds failed on the test documents, which both were tried on equally often."""
+    sides = [(name, results[name]["failures"]) for name in ("baseline", "best")]
+    kinds = [kind for kind in VERDICTS if any(kind in failures for _, failures in sides)]
+    told = "; ".join(f"{name}: {sum(failures.values())}" for name, failures in sides)
+    frame = Frame("Failed rounds by kind", f"On the test documents. {told}.", "prompt set", "failed rounds")
+    series = [Series(words(kind), kind, [failures.get(kind, 0) for _, failures in sides]) for kind in kinds]
+    return Columns(frame, [name for name, _ in sides], series)
+
+
+def _read_trials(line: Facts) -> list[Trial]:
+    return [Trial(**trial) for trial in line["trials"]]
+
+
+def _read_text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
