@@ -20,7 +20,8 @@ Curves = dict[str, Any]
 def read_curves(history: Sequence[Mapping[str, Any]]) -> Curves:
     """The trainer's log as {"train": [entry, …], "watched": {set: [{"step", "score", "cut_off", …}, …]}, "probe": …}.
 
-    The probe is the entry of what the untrained model answered before the first step, None without one. A step that was logged again after a resume counts once, as it was done last.
+    The probe is the entry of what the untrained model answered before the first step, None without one. A step that
+    was logged again after a resume counts once, as it was done last.
     """
     train = {entry["step"]: dict(entry) for entry in history if "reward" in entry}
     watched: dict[str, dict[int, dict[str, Any]]] = {}

@@ -88,12 +88,13 @@ def draw_scores(arm: str, examples: Sequence[Example]) -> Columns:
     series = [Series(name, look, count_bins(means)) for name, look, means in sides]
     means = ", ".join(f"{name} {fmean(of):.2f} on average" for name, _, of in sides)
     frame = Frame(f"Mean scores of each example: {arm}", f"{len(examples):,} examples; {means}.",
-                  "mean score", "examples")  # fmt: skip
+                  "mean score, from", "examples")  # fmt: skip
     return Columns(frame, bin_labels(), series)
 
 
 def bin_labels() -> list[str]:
-    return [f"{n / _BINS:g}–{(n + 1) / _BINS:g}" for n in range(_BINS)]
+    """Where each tenth of [0, 1] begins."""
+    return [f"{n / _BINS:g}" for n in range(_BINS)]
 
 
 def count_bins(scores: Sequence[float]) -> list[int]:

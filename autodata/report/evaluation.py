@@ -125,7 +125,7 @@ def _draw_answers(name: str, answers: Sequence[Answer]) -> Columns:
     finished = [a.score for a in known if a.outcome != "truncated"]
     frame = Frame(f"Answers by score: {name}",
                   f"{len(answers):,} answers, {len(cut):,} of them cut off, {len(answers) - len(known):,} without a "
-                  "score.", "score", "answers")  # fmt: skip
+                  "score.", "score, from", "answers")  # fmt: skip
     return Columns(frame, bin_labels(), [Series("finished", "accent", count_bins(finished)),
                                          Series("cut off", "unmeasured", count_bins(cut))])  # fmt: skip
 

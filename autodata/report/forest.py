@@ -39,6 +39,11 @@ def write_estimate(found: Estimate | None) -> str:
     return value if found.low is None or found.high is None else f"{value} [{', '.join(interval)}]"
 
 
+def write_difference(found: Estimate | None) -> str:
+    """The same with its sign."""
+    return ("+" if found and found.value >= 0 else "") + write_estimate(found)
+
+
 def write_fraction(value: float | None) -> str:
     if value is None:
         return "–"

@@ -17,7 +17,7 @@ from autodata.meta.population import MEMBERS, Population, read_member
 from autodata.meta_recipes import MetaRecipe
 from autodata.report import page
 from autodata.report.charts import Columns, Frame, Line, Lines, Series
-from autodata.report.forest import Forest, Row, write_estimate
+from autodata.report.forest import Forest, Row, write_difference
 from autodata.report.lineage import Lineage, Node
 from autodata.report.overview import VERDICTS, words
 from autodata.report.prompt_diff import Stretch, compare_texts
@@ -101,7 +101,7 @@ def draw_rates(lines: Sequence[Facts]) -> Lines | None:
 def tell_iteration(line: Facts) -> list[object]:
     """A row of the log of acceptance."""
     return [line["iteration"], line["parent"], line["outcome"], line["wins"], line["losses"],
-            write_estimate(measure_lead(line)), line["tokens"], line["best"], line["hypothesis"]]  # fmt: skip
+            write_difference(measure_lead(line)), line["tokens"], line["best"], line["hypothesis"]]  # fmt: skip
 
 
 def compare_prompts(before: Path, after: Path) -> dict[str, list[Stretch]]:

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from autodata.report.charts import BOTTOM, LEFT, RIGHT, widths
-from autodata.report.forest import write_estimate, write_fraction
+from autodata.report.forest import write_difference, write_estimate, write_fraction
 
 _FOLDER = Path(__file__).parent
 
@@ -42,7 +42,12 @@ def show(value: object) -> str:
 def _environment() -> Environment:
     environment = Environment(loader=FileSystemLoader(_FOLDER / "templates"), autoescape=True,
                               undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # fmt: skip
-    environment.filters |= {"show": show, "estimate": write_estimate, "fraction": write_fraction}
+    environment.filters |= {
+        "show": show,
+        "estimate": write_estimate,
+        "difference": write_difference,
+        "fraction": write_fraction,
+    }
     environment.globals |= {"widths": widths, "left": LEFT, "right": RIGHT, "bottom": BOTTOM}
     return environment
 

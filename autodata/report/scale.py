@@ -36,7 +36,7 @@ def cover(values: Iterable[float], start: float, end: float) -> Scale:
     """An axis from zero (or the lowest value below it) to a round value over the highest."""
     found = list(values)
     low, high = min([0, *found]), max([0, *found])
-    if low == high:
+    if high - low < 1e-12:
         high = low + 1
     step = round_step((high - low) / 5)
     is_count = all(float(value).is_integer() for value in found)

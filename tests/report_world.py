@@ -1,0 +1,139 @@
+"""Run folders of every kind beside generation, small and whole, for the tests of their reports."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+
+from autodata import store
+from autodata.config import load, to_yaml
+from autodata.dataset import EXAMPLES
+from autodata.evaluation_recipes import EvalRecipe
+from autodata.meta import population
+from autodata.meta.evaluate import Trial
+from autodata.meta.genome import Genome
+from autodata.meta.optimize import count_failures
+from autodata.meta.population import Member
+from autodata.meta_recipes import MetaRecipe
+from autodata.recipes import GrpoRecipe
+from autodata.statistics import summarize
+from autodata.store import Run
+from autodata.types import EXAMPLE
+from tests.training_world import make_dataset
+
+STAGES = ["trajectories", "complete", "train", "test"]
+TIMES = {"started": "2026-01-01T10:00:00+00:00", "finished": "2026-01-01T10:20:00+00:00"}
+
+
+def write_dataset(folder: Path, **manifest: object) -> Path:
+    """Two arms of eight examples each."""
+    make_dataset(folder)
+    examples = store.read_records(folder / EXAMPLES, EXAMPLE)
+    by_arm = {arm: [e for e in examples if e.arm == arm] for arm in ("agentic", "cot")}
+    facts = {"funnel": {arm: dict(zip(STAGES, (12, 8, 6, 2), strict=True)) for arm in by_arm},
+             "statistics": {arm: summarize(of) for arm, of in by_arm.items()}, "card": {"stages": STAGES}}  # fmt: skip
+    match = {"example_id": "gone", "arm": "cot", "against": "bench.jsonl:3", "ngram": "these very words"}
+    (folder / "decontamination.json").write_text(json.dumps({"ngram": 13, "files": {"b": "h"}, "removed": [match]}))
+    return change_manifest(folder, **facts | TIMES | manifest)
+
+
+def change_manifest(folder: Path, **facts: object) -> Path:
+    known = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(known | facts))
+    return folder
+
+
+def write_training(folder: Path, steps: int = 8, **manifest: object) -> Path:
+    """Rewards that rise, one watched set, two judges, two completions."""
+    recipe = load(GrpoRecipe, ["recipes/demo/grpo.yaml", f"run={folder}"])
+    train = [{"step": n, "reward": n / 10, "completions/clipped_ratio": 0.5, "grad_norm": 1.0, "step_time": 30.0}
+             for n in range(1, steps + 1)]  # fmt: skip
+    looks = [{"step": n, "score": n / 20, "cut_off": 0.1, "first_judge": 0.5, "second_judge": 0.4} for n in (0, 8)]
+    curves = {"train": train, "watched": {"agentic_test": looks, "probe": looks[:1]},
+              "probe": {"step": 0, "eval_completions/clipped_ratio": 0.123}}  # fmt: skip
+    facts = {"steps": steps, "judgements": 64, "failed_judgements": 3, "reward_first_quarter": 0.15,
+             "reward_last_quarter": 0.75}  # fmt: skip
+    _write_run(folder, "grpo", recipe, facts | manifest)
+    (folder / "curve.json").write_text(json.dumps(curves))
+    kept = {"step": [8, 8], "prompt": ["Why?", "Why?"], "completion": ["so", "<b>no</b>"], "score": [1.0, 0.0],
+            "advantage": [1.0, -1.0]}  # fmt: skip
+    completions = folder / "checkpoints" / "completions"
+    completions.mkdir(parents=True)
+    pyarrow.parquet.write_table(pyarrow.table(kept), completions / "completions_00008.parquet")
+    return folder
+
+
+def write_evaluation(folder: Path, label: str = "a model", **manifest: object) -> Path:
+    """One set with a subset, and PRBench with one grader."""
+    recipe = replace(load(EvalRecipe, ["recipes/demo/eval_base.yaml", f"run={folder}", "samples=2"]), label=label)
+    estimate = {"value": 0.25, "low": 0.125, "high": 0.5}
+    part = {"examples": 4, "documents": 4, "k": 2, "mean": estimate, "best": estimate, "pass": None,
+            "truncation_rate": 0.5, "tokens_per_answer": 7.0, "score_per_1000_tokens": None, "unscored": 1,
+            "mean_bounds": [0.25, 0.375]}  # fmt: skip
+    results = {"agentic_test": part | {"subsets": {"algebra": part}}}
+    graded = {"tasks": 3, "scored": 2, "unresolved": 1, "clipped": estimate,
+              "met_by_category": {"Legal Accuracy": [0.75, 12]}, "met_by_weight_class": {}}  # fmt: skip
+    cost = {"m": {"calls": 9, "prompt_tokens": 90, "completion_tokens": 70, "busy_s": 3.5, "gpus": 2, "gpu_s": 7.0}}
+    answers = [{"task": "agentic_test", "outcome": outcome, "score": score}
+               for outcome, score in (("ok", 1.0), ("truncated", 0.0), ("ok", 0.95), ("ok", None))]  # fmt: skip
+    _write_run(folder, "eval", recipe, {"label": label, "cost": cost} | manifest)
+    (folder / "results.json").write_text(json.dumps(results))
+    (folder / "prbench.json").write_text(
+        json.dumps({"prbench_legal": {"tasks": 3, "left_out": 1, "graders": {"judge": graded}}})
+    )
+    (folder / "answers.jsonl").write_text("".join(json.dumps(a) + "\n" for a in answers))
+    return folder
+
+
+HYPOTHESES = {1: "Ask what only this paper shows.", 3: "Compare two numbers."}
+_TEXT = "".join(f"Rule {n} stays as it is.\n" for n in range(12)) + "- It must stand on its own.\n"
+
+
+def write_search(folder: Path, iterations: int = 4, hypothesis: str = HYPOTHESES[1], **manifest: object) -> Path:
+    """A baseline that passes half the time and two accepted edits, the second one of the first; the others fail."""
+    recipe = load(MetaRecipe, ["recipes/meta/cs.yaml", "recipes/models/laptop.yaml", f"run={folder}",
+                               "documents.path=documents", f"iterations={iterations}"])  # fmt: skip
+    genomes = {0: Genome({"challenger": _TEXT})}
+    genomes[1] = Genome({"challenger": _TEXT + f"- {hypothesis}\n"})
+    genomes[3] = Genome({"challenger": genomes[1].prompts["challenger"].replace("must stand", "has to stand")})
+    with Run(str(folder), "meta", recipe, {}) as run:
+        run.start()
+        for number in range(iterations + 1):
+            line = _iteration(number, HYPOTHESES.get(number, "") if number != 1 else hypothesis)
+            if number in genomes:
+                parent = line["parent"]
+                member = Member(number, parent, genomes[number], line["hypothesis"], "They are too easy.")
+                population.save(run, member, None if parent is None else genomes[parent])
+            run.append("iterations.jsonl", json.dumps(line).encode())
+        run.finish([])
+    failures = count_failures([_trial(0, document, False) for document in range(6)])
+    scored = {"validation": 0.75, "validation_trials": 24, "test": 0.5, "test_trials": 12,
+              "test_interval": [0.25, 0.75], "failures": failures}  # fmt: skip
+    (folder / "results.json").write_text(json.dumps({
+        "iterations": iterations, "accepted": 2, "baseline": scored, "best": scored | {"member": 3, "failures": {}},
+        "optimism": 0.25, "gain_on_test": 0.125, "gain_interval": [-0.05, 0.3]}))  # fmt: skip
+    return change_manifest(folder, **TIMES | manifest)
+
+
+def _iteration(number: int, hypothesis: str) -> dict:
+    """The baseline passes on 6 of 12 documents, every mutant on 9, in the same draw as its parent."""
+    parent = None if number == 0 else 1 if number == 3 else 0
+    sides = [number] if parent is None else [parent, number]
+    trials = [_trial(id, document, document % 2 == 0 or (id == number != 0 and document % 4 == 1))
+              for id in sides for document in range(12)]  # fmt: skip
+    outcome = {0: "baseline", 1: "accept", 2: "refused: nothing is changed", 3: "accept"}.get(number, "reject")
+    return {"iteration": number, "parent": parent, "seen": number, "outcome": outcome, "wins": 3, "losses": 0,
+            "hypothesis": hypothesis, "analysis": "They are too easy.", "tokens": 1000 + number,
+            "trials": [asdict(t) for t in trials], "best": min(number, 3), "best_pass_rate": 0.5}  # fmt: skip
+
+
+def _trial(member: int, document: int, passed: bool) -> Trial:
+    return Trial(member, f"d{document}", 0, passed, () if passed else ("too_easy",), 10)
+
+
+def _write_run(folder: Path, kind: str, recipe: GrpoRecipe | EvalRecipe | MetaRecipe, facts: dict) -> None:
+    folder.mkdir(parents=True)
+    (folder / "recipe.yaml").write_text(to_yaml(recipe))
+    (folder / "manifest.json").write_text(json.dumps({"inputs": {"kind": kind}} | TIMES | facts))

@@ -1,0 +1,209 @@
+"""The reports of data sets, trainings, evaluations and searches without a browser, and the index over them."""
+
+import base64
+import gzip
+import json
+import os
+import re
+
+import pytest
+
+from autodata.intervals import Estimate
+from autodata.meta import gains
+from autodata.meta.evaluate import Trial
+from autodata.report import index
+from autodata.report.__main__ import main, report
+from autodata.report.charts import Frame, Line, Lines
+from autodata.report.dataset import count_bins
+from autodata.report.forest import Forest, Row, write_estimate
+from autodata.report.prompt_diff import compare_texts
+from autodata.report.training import smooth
+from autodata.store import RunError
+from tests.report_world import write_dataset, write_evaluation, write_search, write_training
+
+WRITERS = {"dataset": write_dataset, "grpo": write_training, "eval": write_evaluation, "meta": write_search}
+
+
+def text_of(made: str) -> str:
+    """What is read: without tags, spaces made one."""
+    body = re.sub(r"<(script|style)[^>]*>.*?</\1>", "", made, flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", " ", body).split())
+
+
+def page_of(folder) -> str:
+    return text_of(report(folder).read_text())
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_every_kind_has_a_page_that_loads_nothing(tmp_path, kind):
+    made = report(WRITERS[kind](tmp_path / "run")).read_text()
+    assert "not finished" not in text_of(made)
+    assert not re.search(r'(src|href)="(?!#)', made)
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_run_that_was_only_begun_has_a_page_with_the_command_that_goes_on(tmp_path, kind):
+    folder = WRITERS[kind](tmp_path / "run", finished=None)
+    for path in folder.iterdir():
+        if path.name not in ("manifest.json", "recipe.yaml") and path.is_file():
+            path.unlink()
+    (folder / "manifest.json").write_text(json.dumps({"inputs": {"kind": kind}}))
+    made = page_of(folder)
+    assert "This run is not finished" in made
+    assert f"{folder}/recipe.yaml goes on where it stopped" in made
+
+
+def test_a_data_set_shows_its_arms_beside_each_other_and_every_example(tmp_path):
+    folder = write_dataset(tmp_path / "run")
+    made = report(folder).read_text()
+    packed = re.search(r'id="index">([^<]+)<', made)[1]
+    entries = json.loads(gzip.decompress(base64.b64decode(packed)))
+    assert len(entries) == 16
+    assert {(e["arm"], e["split"]) for e in entries} == {(a, s) for a in ("agentic", "cot") for s in ("train", "test")}
+    read = text_of(made)
+    assert "weak_avg 0.500 [0.500, 0.500] 0.500 [0.500, 0.500]" in read
+    assert "complete 8 67 %" in read
+    assert "gone cot bench.jsonl:3 these very words" in read
+
+
+def test_scores_fall_into_tenths():
+    assert count_bins([0.0, 0.1, 0.3, 1.0, 1.0]) == [1, 1, 0, 1, 0, 0, 0, 0, 0, 2]
+
+
+def test_a_training_shows_its_quarters_judges_checks_and_completions(tmp_path):
+    read = page_of(write_training(tmp_path / "run"))
+    assert "0.15 → 0.75" in read
+    assert "64 3 failed" in read
+    assert "agentic_test 0.000 (step 0) 0.400 (step 8) 0.400 (step 8)" in read
+    assert "cut off, at most 1 0.123" in read
+    assert "KL to the first model: – trainer.beta above 0 logs it" in read
+    assert "Two judges" in read
+    assert "step 8, reward 1, advantage 1" in read
+    assert "&lt;b&gt;no&lt;/b&gt;" in read
+
+
+def test_a_training_without_completions_and_second_judge_says_how_to_have_them(tmp_path):
+    folder = write_training(tmp_path / "run")
+    (folder / "checkpoints" / "completions" / "completions_00008.parquet").unlink()
+    curves = json.loads((folder / "curve.json").read_text())
+    curves["watched"] = {"agentic_test": [{"step": 0, "score": 0.5, "cut_off": 0.1}]}
+    del curves["probe"]  # as runs had it before
+    (folder / "curve.json").write_text(json.dumps(curves))
+    read = page_of(folder)
+    assert "trainer.log_completions=true keeps them" in read
+    assert "Second judge beside the first: –" in read
+
+
+def test_smoothing_looks_back_only():
+    assert smooth([(1, 0.0), (2, 1.0), (3, 0.5)]) == [(1, 0.0), (2, 0.5), (3, 0.5)]
+
+
+def test_an_evaluation_shows_sets_parts_categories_and_how_to_see_every_answer(tmp_path):
+    folder = write_evaluation(tmp_path / "run")
+    read = page_of(folder)
+    assert "0.250 [0.125, 0.500]" in read
+    assert "· algebra 4 4 2" in read
+    assert "0.250 to 0.375" in read
+    assert "Legal Accuracy judge, 12 grades 0.750" in read
+    assert "4 answers, 1 of them cut off, 1 without a score" in read
+    assert f"inspect view --log-dir {folder}/logs" in read
+
+
+def test_a_search_shows_lineage_gain_changes_and_log(tmp_path):
+    made = report(write_search(tmp_path / "run")).read_text()
+    read = text_of(made)
+    assert '<a href="#member-3" aria-label="member 3' in made
+    assert "from member 1 · +0.250" in read
+    assert "+0.125 [-0.050, 0.300]" in read
+    assert "validation is 0.250 above them" in read
+    assert "<ins>has to</ins>" in made and "<del>must</del>" in made
+    assert "accept 2, refused 1, reject 1" in read
+    assert "2 0 refused: nothing is changed 3 0 +0.250 [" in read
+    assert "python -m autodata.meta.ablate" in read
+
+
+def test_what_an_editor_wrote_is_text(tmp_path):
+    evil = "<img src=x onerror=alert(1)></script>"
+    made = report(write_search(tmp_path / "run", hypothesis=evil)).read_text()
+    assert evil not in made
+    assert "&lt;img src=x" in made
+
+
+def test_long_stretches_that_stayed_are_folded():
+    before = "".join(f"line {n}\n" for n in range(20))
+    told = compare_texts(before, before.replace("line 10", "row 10"))
+    assert ("-", "line") in told and ("+", "row") in told
+    assert told[1] == ("…", "8 lines as they were\n")
+    assert compare_texts("same\n", "same\n") == [("=", "same\n")]
+
+
+def test_a_lead_is_measured_where_both_were():
+    def trials(member, *passed):
+        return [Trial(member, f"d{n % 2}", n, p, (), 0) for n, p in enumerate(passed)]
+
+    lead = gains.compare(trials(0, True, False, None, False), trials(1, True, True, True, None))
+    assert lead.value == 0.5  # of the first two: none, and one
+    assert gains.compare(trials(0, None), trials(1, True)) is None
+
+
+def test_an_interval_is_written_where_there_is_one():
+    assert write_estimate(Estimate(0.5, 0.25, 1)) == "0.500 [0.250, 1.000]"
+    assert write_estimate(Estimate(12.34, None, None)) == "12.3"
+    assert write_estimate(None) == "–"
+    assert Forest("", [Row("a", Estimate(-0.2, -0.4, 0.1)), Row("b", None)]).x.low == -0.5
+
+
+def test_lines_of_unequal_length_share_a_table():
+    chart = Lines(Frame("t", "d", "step", "y"), [Line("a", "accent", [(0, 1), (2, 3)]), Line("b", "muted", [(1, 5)])])
+    assert chart.table[1] == [[0, 1, None], [1, None, 5], [2, 3, None]]
+
+
+def test_the_index_has_a_row_for_every_run_and_writes_what_is_missing(tmp_path, monkeypatch, capsys):
+    for kind, write in WRITERS.items():
+        write(tmp_path / "runs" / kind)
+    write_training(tmp_path / "runs" / "deep" / "partial", finished=None)
+    other = tmp_path / "runs" / "audit"
+    other.mkdir()
+    (other / "manifest.json").write_text(json.dumps({"inputs": {"kind": "judge_audit"}}))
+    monkeypatch.setattr("sys.argv", ["report", str(tmp_path / "runs")])
+    main()
+    assert capsys.readouterr().out.strip() == str(tmp_path / "runs" / "index.html")
+    made = (tmp_path / "runs" / "index.html").read_text()
+    for name in (*WRITERS, "deep/partial"):
+        assert f'href="{name}/report.html"' in made
+        assert (tmp_path / "runs" / name / "report.html").exists()
+    read = text_of(made)
+    assert "6 runs, 4 finished" in read
+    assert "reward 0.15 → 0.75 in 8 steps" in read
+    assert "agentic_test 0.250, prbench_legal 0.250" in read
+    assert "test pass rate 0.500 → 0.500, 2 of 4 mutants accepted" in read
+    assert "20 min" in read
+    assert "judge audit" in read and "no report for a run of kind" in read
+
+
+def test_a_report_is_written_again_when_the_run_went_on(tmp_path):
+    folder = write_evaluation(tmp_path / "runs" / "eval")
+    report(tmp_path / "runs")
+    assert not index.is_outdated(folder)
+    later = (folder / "report.html").stat().st_mtime + 5
+    os.utime(folder / "results.json", (later, later))
+    assert index.is_outdated(folder)
+
+
+def test_a_run_that_cannot_be_reported_is_named_and_hinders_no_other(tmp_path):
+    write_evaluation(tmp_path / "runs" / "good")
+    bad = write_search(tmp_path / "runs" / "bad")
+    (bad / "members" / "001" / "member.json").write_text("{}")
+    read = text_of(report(tmp_path / "runs").read_text())
+    assert "not a member of a population" in read
+    assert (tmp_path / "runs" / "good" / "report.html").exists()
+
+
+def test_a_folder_without_runs_is_refused(tmp_path):
+    with pytest.raises(RunError, match=r"nor has a folder below it"):
+        report(tmp_path)
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(None, "–"), (34, "34 s"), (1200, "20 min"), (6000, "1.7 h")])
+def test_durations_for_readers(seconds, shown):
+    assert index.write_duration(seconds) == shown
