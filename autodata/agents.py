@@ -4,14 +4,16 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from autodata import rubric
-from autodata.llm import Client
 from autodata.parsing import ParseError, read_object, read_verdicts, repair_object
 from autodata.prompts import PromptSet
 from autodata.request import Request
 from autodata.types import Candidate, Criterion, Judgement, Message, Outcome, Reply, Role
+
+if TYPE_CHECKING:  # commands that only render prompts or count load no network code
+    from autodata.llm import Client
 
 T = TypeVar("T")
 MAX_REPLY_CHARS = 100_000  # beyond this a reply is a runaway, not a proposal
@@ -25,7 +27,7 @@ class Agents:
     `spent` counts tokens per role, replayed replies included: the same on every resume.
     """
 
-    def __init__(self, client: Client, prompts: PromptSet):
+    def __init__(self, client: "Client", prompts: PromptSet):
         self.spent: Counter[str] = Counter()
         self._client = client
         self._prompts = prompts

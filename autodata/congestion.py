@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-import httpx
+import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 
 from autodata.leases import State, Watch
@@ -95,7 +95,7 @@ class Controller:
 
     async def _follow(self) -> None:
         before: Load | None = None
-        async with httpx.AsyncClient(timeout=_EVERY_S) as http:
+        async with httpx2.AsyncClient(timeout=_EVERY_S) as http:
             while True:
                 load = await self._look(http)
                 if before and load.replicas:
@@ -103,12 +103,12 @@ class Controller:
                 before = load
                 await asyncio.sleep(_EVERY_S)
 
-    async def _look(self, http: httpx.AsyncClient) -> Load:
+    async def _look(self, http: httpx2.AsyncClient) -> Load:
         urls = [lease.url for lease in self._watch.look()
                 if lease.endpoint == self._endpoint and lease.state == State.READY]  # fmt: skip
         answers = await asyncio.gather(*(http.get(f"{u.removesuffix('/v1')}/metrics") for u in urls),
                                        return_exceptions=True)  # fmt: skip
-        return Load.read(a.text for a in answers if isinstance(a, httpx.Response) and a.status_code == 200)
+        return Load.read(a.text for a in answers if isinstance(a, httpx2.Response) and a.status_code == 200)
 
 
 def _sum_up(page: str) -> dict[str, float]:

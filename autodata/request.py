@@ -3,13 +3,14 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple, TypeVar
-
-from openai.types.chat import ChatCompletion, ChatCompletionMessage
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from autodata.parsing import split_thinking
 from autodata.recipes import Endpoint, Sampling
 from autodata.types import Message, Outcome, Reply, Role
+
+if TYPE_CHECKING:  # a second to import, which commands that ask no model need not spend
+    from openai.types.chat import ChatCompletion, ChatCompletionMessage
 
 T = TypeVar("T")
 FORMS = ("json_schema", "bounded", "json_object", "none")  # what an endpoint can hold its replies to
@@ -111,7 +112,7 @@ def _without_lengths(schema: Any) -> Any:
     return [_without_lengths(v) for v in schema] if isinstance(schema, list) else schema
 
 
-def read_reply(completion: ChatCompletion) -> Reply:
+def read_reply(completion: "ChatCompletion") -> Reply:
     if not getattr(completion, "choices", None) or completion.choices[0].message is None:
         raise BadShape(f"no choices in {str(completion)[:200]!r}")
     choice, usage = completion.choices[0], completion.usage
@@ -141,7 +142,7 @@ class _Called(NamedTuple):
     arguments: str = ""
 
 
-def _called(message: ChatCompletionMessage) -> _Called:
+def _called(message: "ChatCompletionMessage") -> _Called:
     """The first function called; a model is offered one move at a time."""
     for call in message.tool_calls or []:
         if call.type == "function":

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scipy import stats
+import scipy  # its parts are loaded when they are used
 
 from autodata import store
 from autodata.dataset import EXAMPLES, METRICS, STATISTICS
@@ -53,5 +53,5 @@ def _type_cells(found: Mapping[str, Any], kind: str, name: str) -> list[str]:
     if not found.get("labelled"):
         return [DASH, DASH]
     count, labelled = found[kind][name], found["labelled"]
-    interval = stats.binomtest(count, labelled).proportion_ci(method="wilson")
+    interval = scipy.stats.binomtest(count, labelled).proportion_ci(method="wilson")
     return [str(count), estimate(Estimate(count / labelled, interval.low, interval.high), percent)]

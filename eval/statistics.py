@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy
-from scipy import stats
+import scipy  # its parts are loaded when they are used
 
 from autodata.intervals import Estimate, estimate_mean, estimate_ratio
 
@@ -81,7 +81,7 @@ def _test_signs(sums: numpy.ndarray) -> float | None:
         return None
     if not sums.any():
         return 1.0
-    found = stats.permutation_test(
+    found = scipy.stats.permutation_test(
         (sums,),
         lambda x, axis: x.mean(axis=axis),
         permutation_type="samples",

@@ -5,12 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import matplotlib
-
 from autodata.corpora.pipeline import Tally
-
-matplotlib.use("Agg")
-from matplotlib import pyplot
 
 
 @dataclass
@@ -84,11 +79,14 @@ def write_report(totals: Totals, chart: str) -> str:
 
 def draw(totals: Totals, path: Path) -> None:
     """A bar for what was left after each reason, as PNG."""
+    from matplotlib.figure import Figure  # slow to import, and drawn once in the end
+
     names, left = ["rows read"], [totals.read.rows]
     for reason, count in totals.dropped.items():
         names.append(f"− {reason}")
         left.append(left[-1] - count)
-    figure, axes = pyplot.subplots(figsize=(8, 1 + 0.35 * len(names)))
+    figure = Figure(figsize=(8, 1 + 0.35 * len(names)))
+    axes = figure.subplots()
     bars = axes.barh(names, left, color="#9db4c0")
     bars[-1].set_color("#253237")
     axes.bar_label(bars, [f"{count:,}" for count in left], padding=3)
@@ -97,7 +95,6 @@ def draw(totals: Totals, path: Path) -> None:
     axes.set(xlabel="rows left", title="From rows to documents")
     figure.tight_layout()
     figure.savefig(path, dpi=120)
-    pyplot.close(figure)
 
 
 def _add(total: Tally, found: dict) -> None:

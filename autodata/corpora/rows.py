@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 import orjson
-import pyarrow.parquet
 import zstandard
-from pyarrow import ArrowException
 
 MAX_LINE_BYTES = 64 << 20
 SUFFIXES = (".jsonl", ".gz", ".xz", ".zst", ".parquet")  # the Semantic Scholar release has plain .gz
 _BATCH = 200  # rows of a parquet file in memory
 _CHUNK = 1 << 20
-_BROKEN = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError, ArrowException)
+_BROKEN = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError)
 
 
 @dataclass(frozen=True)
@@ -58,11 +56,16 @@ def read_rows(path: Path, name: str = "", at_most: int = MAX_LINE_BYTES) -> Iter
 
 
 def read_parquet(path: Path) -> Iterator[dict[str, object]]:
-    """The rows of a parquet file. Raises ArrowException, OSError."""
-    with pyarrow.parquet.ParquetFile(path) as file:
-        for group in range(file.num_row_groups):  # over all groups at once, what was read is kept until the end
-            for batch in file.iter_batches(_BATCH, row_groups=[group]):
-                yield from batch.to_pylist()
+    """The rows of a parquet file. Raises EOFError for a damaged one, OSError."""
+    import pyarrow.parquet  # half a second to import, and most documents come in other files
+
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):  # over all groups at once, what was read is kept until the end
+                for batch in file.iter_batches(_BATCH, row_groups=[group]):
+                    yield from batch.to_pylist()
+    except pyarrow.ArrowException as error:
+        raise EOFError(str(error)) from error
 
 
 def _read_lines(path: Path, at_most: int) -> Iterator[dict[str, object] | str | None]:

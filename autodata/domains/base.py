@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autodata import acceptance, rubric
 from autodata.acceptance import Gate
 from autodata.agents import Agents, gather_all
-from autodata.llm import Client
 from autodata.parsing import ParseError
 from autodata.prompts import PromptSet
 from autodata.recipes import DomainConfig
@@ -28,6 +28,9 @@ from autodata.types import (
     Round,
     Verdict,
 )
+
+if TYPE_CHECKING:
+    from autodata.llm import Client
 
 
 class Unsuitable(ValueError):
@@ -66,7 +69,7 @@ class Assessment:
 class Domain(ABC):
     """One kind of task. Abstract and overridable methods first: these are the hooks."""
 
-    def __init__(self, config: DomainConfig, client: Client, seed: int = 0):
+    def __init__(self, config: DomainConfig, client: "Client", seed: int = 0):
         self.config = config
         self.seed = seed
         self.prompts = PromptSet(*prompt_folders(config))
@@ -211,7 +214,7 @@ class Domain(ABC):
         return await self.judge(candidate, reply.content, seed)
 
 
-def load(config: DomainConfig, client: Client, seed: int = 0) -> Domain:
+def load(config: DomainConfig, client: "Client", seed: int = 0) -> Domain:
     """The class `Domain` of autodata/domains/<name>/domain.py."""
     return import_module(f"autodata.domains.{config.name}.domain").Domain(config, client, seed)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from scipy import special, stats
+import scipy  # its parts are loaded when they are used
 
 _CLEAR_LOSS = 3.0  # none of the first three discordant pairs
 _LARGEST = 700.0  # what exp still takes
@@ -45,7 +45,7 @@ def evidence(wins: int, losses: int) -> float:
     where there is no difference its mean stays 1 however long it goes on: it ever reaches 1/α with a probability of at
     most α, wherever one looks and stops (Ville's inequality; Ramdas et al., arXiv 2210.01948).
     """
-    log_integral = special.betaln(wins + 1, losses + 1) + stats.beta.logsf(0.5, wins + 1, losses + 1)
+    log_integral = scipy.special.betaln(wins + 1, losses + 1) + scipy.stats.beta.logsf(0.5, wins + 1, losses + 1)
     return math.exp(min(_LARGEST, (wins + losses + 1) * math.log(2) + log_integral))
 
 

@@ -2,11 +2,6 @@
 
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-from matplotlib import pyplot
-
 from autodata.meta.population import Population
 
 _OTHERS, _BEST = "#9db4c0", "#d1495b"
@@ -14,7 +9,10 @@ _OTHERS, _BEST = "#9db4c0", "#d1495b"
 
 def draw_lineage(population: Population, path: Path) -> None:
     """PNG. Members without a measured rate are left out; the best one's ancestors stand out."""
-    figure, axes = pyplot.subplots(figsize=(7, 4.5))
+    from matplotlib.figure import Figure  # slow to import, and drawn once in the end
+
+    figure = Figure(figsize=(7, 4.5))
+    axes = figure.subplots()
     members, line = population.members, {member.id for member in population.trace(population.best().id)}
     for member in members.values():
         if member.rate is None:
@@ -28,4 +26,3 @@ def draw_lineage(population: Population, path: Path) -> None:
     axes.set(xlabel="iteration", ylabel="validation pass rate, %", ylim=(-2, 105), title="accepted prompt sets")
     figure.tight_layout()
     figure.savefig(path, dpi=120)
-    pyplot.close(figure)

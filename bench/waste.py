@@ -1,0 +1,157 @@
+"""Work that is not done twice: attempts after the verdict is settled, and prompt tokens that a server knows already.
+
+    python -m bench.waste early-stop runs/demo/agentic
+    python -m bench.waste prefix [--documents 4]
+
+`early-stop` takes a run that made all attempts. For each stage it finds the first attempt after which the verdict in
+force could not change any more, counts the tokens of those after it, and checks that the verdict stays the same.
+
+`prefix` plays `cs` with scripted replies, while vLLM with the embedded model reads every prompt and counts what its
+prefix cache had ready (vllm:prefix_cache_hits over vllm:prefix_cache_queries): with the prompts as they are, with the
+judge's answer before the rubric, and with the paper behind the instructions as well. Each order has a cache of its
+own; answers have 200 words.
+"""
+
+import argparse
+import random
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx
+from omegaconf import OmegaConf
+
+from autodata import acceptance, generate, store
+from autodata.acceptance import Gate
+from autodata.config import load
+from autodata.domains import base
+from autodata.recipes import GenerateRecipe
+from autodata.servers import running
+from autodata.types import TRAJECTORY, Attempt, Candidate, Role, Round
+from tests.fake_server import NAMES, Scripted, fake_server
+from tests.fake_world import World
+
+WORDS = ("cache", "policy", "burst", "load", "limit", "delay", "hit", "miss", "write", "wear")
+PLAN = ("no_better", "too_easy", "accepted")  # what becomes of the rounds of each document
+
+
+def count_needed(candidate: Candidate, tried: Round, gate: Gate) -> tuple[int, int, bool]:
+    """Weak and strong attempts that settle the verdict, and whether it is the one of all attempts."""
+    weak, strong = (acceptance.scores(candidate, side) for side in (tried.weak, tried.strong))
+    for made in range(1, len(weak) + 1):
+        verdict = acceptance.settle_weak(weak[:made], len(weak), gate)
+        if verdict:
+            return made, 0, verdict.failure is tried.verdict.failure
+    for made in range(1, len(strong) + 1):
+        verdict = acceptance.settle(weak, strong[:made], len(strong), gate)
+        if verdict:
+            return len(weak), made, verdict.failure is tried.verdict.failure
+    return len(weak), len(strong), True
+
+
+def tokens(attempts: Sequence[Attempt]) -> int:
+    return sum(a.prompt_tokens + a.completion_tokens for a in attempts)
+
+
+def measure_early_stop(run: Path) -> None:
+    domain = OmegaConf.load(run / "recipe.yaml").domain
+    gate = Gate(**domain.presets[domain.preset])
+    spent = kept = attempts = needed = changed = 0
+    for trajectory in store.iterate_records(run / "trajectories.jsonl", TRAJECTORY):
+        for tried in trajectory.rounds:
+            if tried.candidate and tried.weak:
+                weak, strong, is_same = count_needed(tried.candidate, tried, gate)
+                spent += tokens(tried.weak) + tokens(tried.strong)
+                kept += tokens(tried.weak[:weak]) + tokens(tried.strong[:strong])
+                attempts, needed = attempts + len(tried.weak) + len(tried.strong), needed + weak + strong
+                changed += not is_same
+    print(f"{run}: {needed} of {attempts} attempts needed, {kept} of {spent} solver tokens "
+          f"({1 - kept / max(spent, 1):.1%} saved); verdicts changed: {changed}")  # fmt: skip
+
+
+class Reader:
+    """Plays the world's part, and has vLLM read each prompt; `order` keeps the cached prefixes of orders apart."""
+
+    def __init__(self, url: str, model: str, order: str):
+        self._url, self._model, self._order, self._world = url, model, order, World(PLAN)
+
+    def __call__(self, body: dict, count: int) -> Scripted:
+        asked = {"model": self._model, "messages": body["messages"], "max_tokens": 1, "cache_salt": self._order}
+        httpx.post(f"{self._url}/chat/completions", json=asked, timeout=300).raise_for_status()
+        reply = self._world(body, count)
+        if body["messages"][0]["role"] == "user":  # only solvers have no system prompt
+            chance = random.Random(str(body["messages"]) + str(body.get("seed")))
+            words = " ".join(chance.choices(WORDS, k=200))
+            reply.body["choices"][0]["message"]["content"] += f" {words}."
+        return reply
+
+
+def count_cached(url: str) -> tuple[float, float]:
+    """Prompt tokens looked up and found in the prefix cache since the server started."""
+    page = httpx.get(f"{url.removesuffix('/v1')}/metrics").text
+    return tuple(sum(map(float, re.findall(rf"^vllm:prefix_cache_{kind}_total{{.*}} (\S+)$", page, re.MULTILINE)))
+                 for kind in ("queries", "hits"))  # fmt: skip
+
+
+def move_behind(name: str, sealed: str, anchor: str, folder: Path) -> None:
+    """A copy of a template of `cs` in which one sealed part stands just before `anchor`."""
+    found = (where / f"{name}.j2" for where in base.prompt_folders(OmegaConf.create({"name": "cs", "prompts": None})))
+    text = next(path for path in found if path.exists()).read_text()
+    before, _, after = text.partition(sealed)
+    assert after.count(anchor), f"{name}.j2: no {anchor!r} behind {sealed!r}"
+    (folder / f"{name}.j2").write_text(before + after.replace(anchor, f"{sealed}\n\n{anchor}", 1))
+
+
+def write_orders(folder: Path) -> dict[str, Path | None]:
+    """A folder of templates for each order; None: the domain's own."""
+    judge, both = folder / "judge", folder / "both"
+    for order in (judge, both):
+        order.mkdir()
+        move_behind("judge", '{{ listed | trim | seal("criteria") }}', "{% else %}", order)
+    move_behind("challenger", '{{ document | seal("paper") }}', "Reply with one JSON object", both)
+    move_behind("quality_verifier", '{{ document | seal("paper") }}', "Reply with JSON only", both)
+    return {"as they are": None, "answer before rubric": judge, "and paper behind instructions": both}
+
+
+def measure_prefix(documents: int) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        small = load(GenerateRecipe, ["recipes/demo/generate.yaml", f"run={folder}/server"])
+        with running(small.models, Role, folder) as servers:
+            url, model = servers[0].endpoint.base_url, servers[0].endpoint.model
+            for number, (order, prompts) in enumerate(write_orders(folder).items()):
+                before = count_cached(url)
+                with fake_server(Reader(url, model, order)) as world:
+                    play(world.url, folder / str(number), prompts, documents)
+                queries, hits = (now - then for now, then in zip(count_cached(url), before, strict=True))
+                print(f"prompts {order}: {hits:.0f} of {queries:.0f} prompt tokens were cached "
+                      f"({hits / queries:.1%}), {queries - hits:.0f} had to be read", flush=True)  # fmt: skip
+
+
+def play(url: str, run: Path, prompts: Path | None, documents: int) -> None:
+    endpoints = [f"models.endpoints.{n}.{key}" for n in NAMES for key in (f"model={n}", f"base_url={url}")]
+    roles = [f"models.{role}.endpoint={role.removesuffix('_solver') if 'solver' in role else 'fake'}" for role in Role]
+    recipe = load(GenerateRecipe, [
+        "recipes/cs/generate.yaml", f"run={run}", "documents.path=recipes/demo/documents",
+        f"documents.limit={documents}", "domain.document_chars=4000", "domain.max_rounds=3",
+        f"domain.prompts={prompts or 'null'}", *endpoints, *roles])  # fmt: skip
+    opened, corpus = generate.open_run(recipe)
+    with opened:
+        generate.generate(recipe, opened, corpus)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ways = parser.add_subparsers(dest="way", required=True)
+    ways.add_parser("early-stop").add_argument("run", type=Path)
+    ways.add_parser("prefix").add_argument("--documents", type=int, default=4)
+    options = parser.parse_args()
+    if options.way == "early-stop":
+        measure_early_stop(options.run)
+    else:
+        measure_prefix(options.documents)
+
+
+if __name__ == "__main__":
+    main()
