@@ -1,10 +1,10 @@
 """Tokens a second inside `generate`, over those of vLLM's own serving benchmark on the same server, in one run.
 
-    python -m bench.serving [--at-once 16 32 64] [--pairs 3]
+    python -m bench.serving [--at-once 16 32 64] [--pairs 3] [--documents 12] [models.endpoints.small.base_url=URL]
 
-The embedded model, cloze, 12 documents. vLLM's benchmark sends the prompts that generate had sent, 6 tokens wanted of
-each, at every given concurrency; the best one counts. A first run of generate, not counted, fills the prefix cache for
-both; then both measure in turn.
+The embedded model, cloze; its server is started, or the one that is named is used. vLLM's benchmark sends the prompts
+that generate had sent, 6 tokens wanted of each, at every given concurrency; the best one counts. A first run of
+generate, not counted, fills the prefix cache for both; then both measure in turn.
 """
 
 import argparse
@@ -48,10 +48,10 @@ def recording() -> Iterator[list[Request]]:
         Client.ask = ask
 
 
-def run_generate(url: str, folder: Path) -> float:
+def run_generate(url: str, folder: Path, documents: int) -> float:
     """Tokens written per second of work, by the run's own manifest."""
     recipe = load(GenerateRecipe, [
-        "recipes/demo/generate.yaml", f"run={folder}", "documents.limit=12", "domain.max_rounds=4",
+        "recipes/demo/generate.yaml", f"run={folder}", f"documents.limit={documents}", "domain.max_rounds=4",
         f"models.endpoints.small.base_url={url}"])  # fmt: skip
     run, corpus = open_run(recipe)
     with run:
@@ -73,16 +73,16 @@ def run_vllm(url: str, prompts: Path, count: int, at_once: int) -> float:
     return float(result["output_throughput"])
 
 
-def compare(url: str, folder: Path, at_once: list[int], pairs: int) -> list[float]:
+def compare(url: str, folder: Path, options: argparse.Namespace) -> list[float]:
     prompts = folder / "prompts.jsonl"
     with recording() as asked:
-        run_generate(url, folder / "first")
+        run_generate(url, folder / "first", options.documents)
     texts = ["\n".join(message.content for message in request.messages) for request in asked]
     prompts.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in texts))
     ratios = []
-    for number in range(pairs):
-        ours = run_generate(url, folder / str(number))
-        theirs = {n: run_vllm(url, prompts, len(texts), n) for n in at_once}
+    for number in range(options.pairs):
+        ours = run_generate(url, folder / str(number), options.documents)
+        theirs = {n: run_vllm(url, prompts, len(texts), n) for n in options.at_once}
         ratios.append(ours / max(theirs.values()))
         said = ", ".join(f"{rate:.0f} at {n}" for n, rate in theirs.items())
         print(PRINTED.format(ours, said, ratios[-1]), flush=True)
@@ -93,11 +93,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--at-once", type=int, nargs="+", default=[16, 32, 64])
     parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--documents", type=int, default=12)
+    parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        recipe = load(GenerateRecipe, ["recipes/demo/generate.yaml", f"run={folder}/server"])
-        with running(recipe.models, Role, Path(folder)) as servers:
-            ratios = compare(servers[0].endpoint.base_url, Path(folder), options.at_once, options.pairs)
+        recipe = load(GenerateRecipe, ["recipes/demo/generate.yaml", f"run={folder}/server", *options.overrides])
+        with running(recipe.models, Role, Path(folder)):
+            ratios = compare(recipe.models.endpoints["small"].base_url, Path(folder), options)
     print(f"median of {len(ratios)}: {median(ratios):.2f}")
 
 

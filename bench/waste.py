@@ -1,7 +1,7 @@
 """Work that is not done twice: attempts after the verdict is settled, and prompt tokens that a server knows already.
 
     python -m bench.waste early-stop runs/demo/agentic
-    python -m bench.waste prefix [--documents 4]
+    python -m bench.waste prefix [--documents 4] [models.endpoints.small.base_url=URL]
 
 `early-stop` takes a run that made all attempts. For each stage it finds the first attempt after which the verdict in
 force could not change any more, counts the tokens of those after it, and checks that the verdict stays the same.
@@ -114,12 +114,12 @@ def write_orders(folder: Path) -> dict[str, Path | None]:
     return {"as they are": None, "answer before rubric": judge, "and paper behind instructions": both}
 
 
-def measure_prefix(documents: int) -> None:
+def measure_prefix(documents: int, overrides: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        small = load(GenerateRecipe, ["recipes/demo/generate.yaml", f"run={folder}/server"])
-        with running(small.models, Role, folder) as servers:
-            url, model = servers[0].endpoint.base_url, servers[0].endpoint.model
+        small = load(GenerateRecipe, ["recipes/demo/generate.yaml", f"run={folder}/server", *overrides])
+        with running(small.models, Role, folder):
+            url, model = small.models.endpoints["small"].base_url, small.models.endpoints["small"].model
             for number, (order, prompts) in enumerate(write_orders(folder).items()):
                 before = count_cached(url)
                 with fake_server(Reader(url, model, order)) as world:
@@ -145,12 +145,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ways = parser.add_subparsers(dest="way", required=True)
     ways.add_parser("early-stop").add_argument("run", type=Path)
-    ways.add_parser("prefix").add_argument("--documents", type=int, default=4)
+    prefix = ways.add_parser("prefix")
+    prefix.add_argument("--documents", type=int, default=4)
+    prefix.add_argument("overrides", nargs="*")
     options = parser.parse_args()
     if options.way == "early-stop":
         measure_early_stop(options.run)
     else:
-        measure_prefix(options.documents)
+        measure_prefix(options.documents, options.overrides)
 
 
 if __name__ == "__main__":
