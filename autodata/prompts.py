@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateError
+from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from autodata.types import Message
@@ -36,10 +36,10 @@ class PromptSet:
 
     def __init__(self, *folders: Path):
         self.folder = folders[0]
-        loader = FileSystemLoader(folders)
+        self._loader = FileSystemLoader(folders)
         # Prompt sets can be written by a model (meta-optimisation): sandboxed, strict.
         self._environment = ImmutableSandboxedEnvironment(
-            loader=loader,
+            loader=self._loader,
             auto_reload=False,  # a prompt edited during a run must not change it
             undefined=StrictUndefined,
             trim_blocks=True,
@@ -58,6 +58,12 @@ class PromptSet:
         if not any(text for _, text in turns):
             raise PromptError(f"{self.folder / name}.j2: no text in a block {' or '.join(TURNS)}")
         return tuple(Message(turn, text) for turn, text in turns if text)
+
+    def has_slot(self, name: str, slot: str) -> bool:
+        """Whether template `name` can say what stands in `slot`. Raises PromptError."""
+        self._template(name)
+        source, *_ = self._loader.get_source(self._environment, f"{name}.j2")
+        return slot in meta.find_undeclared_variables(self._environment.parse(source))
 
     def _template(self, name: str) -> Template:
         try:

@@ -156,6 +156,7 @@ class GenerateRecipe:
     models: Models = field(default_factory=Models)
     arm: str = "agentic"  # or a baseline: "cot" (CoT Self-Instruct), "best_of_n" (as many tokens as budget_from)
     orchestrator: str = "fixed"  # or "agent": a language model chooses among the legal moves
+    guidance: str | None = operational(None)  # a coverage.json for the challengers, known by content; None: off
     budget_from: str | None = operational(None)  # for best_of_n: the agentic run whose tokens it may spend
     seed: int = 0
     documents_in_flight: int = operational(16)
