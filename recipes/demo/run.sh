@@ -33,5 +33,6 @@ step .venv/bin/accelerate launch --config_file recipes/accelerate/cpu.yaml train
 step $python -m eval.run $recipes/eval_trained.yaml run="$runs/eval_trained" \
     dataset="$runs/dataset" models.endpoints.small.server.weights="$runs/grpo/model"
 step $python -m eval.tables $recipes runs="$runs"
-echo "finished after $SECONDS s; the reward curve is $runs/grpo/curve.png"
-echo "every answer: .venv/bin/inspect view --log-dir $runs/eval_trained/logs"
+step $python -m autodata.report "$runs"
+echo "finished after $SECONDS s; every answer: .venv/bin/inspect view --log-dir $runs/eval_trained/logs"
+echo "what came of every step, to open in a browser: $runs/index.html"
