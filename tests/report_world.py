@@ -45,15 +45,15 @@ def change_manifest(folder: Path, **facts: object) -> Path:
     return folder
 
 
-def write_training(folder: Path, steps: int = 8, **manifest: object) -> Path:
+def write_training(folder: Path, **manifest: object) -> Path:
     """Rewards that rise, one watched set, two judges, two completions."""
     recipe = load(GrpoRecipe, ["recipes/demo/grpo.yaml", f"run={folder}"])
     train = [{"step": n, "reward": n / 10, "completions/clipped_ratio": 0.5, "grad_norm": 1.0, "step_time": 30.0}
-             for n in range(1, steps + 1)]  # fmt: skip
+             for n in range(1, 9)]  # fmt: skip
     looks = [{"step": n, "score": n / 20, "cut_off": 0.1, "first_judge": 0.5, "second_judge": 0.4} for n in (0, 8)]
     curves = {"train": train, "watched": {"agentic_test": looks, "probe": looks[:1]},
               "probe": {"step": 0, "eval_completions/clipped_ratio": 0.123}}  # fmt: skip
-    facts = {"steps": steps, "judgements": 64, "failed_judgements": 3, "reward_first_quarter": 0.15,
+    facts = {"steps": 8, "judgements": 64, "failed_judgements": 3, "reward_first_quarter": 0.15,
              "reward_last_quarter": 0.75}  # fmt: skip
     _write_run(folder, "grpo", recipe, facts | manifest)
     (folder / "curve.json").write_text(json.dumps(curves))

@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -18,8 +19,10 @@ from autodata.report.dataset import count_bins
 from autodata.report.forest import Forest, Row, write_estimate
 from autodata.report.prompt_diff import compare_texts
 from autodata.report.training import smooth
+from autodata.snapshot import SNAPSHOT
 from autodata.store import RunError
 from tests.report_world import write_dataset, write_evaluation, write_search, write_training
+from tests.test_report_generation import HALFWAY
 
 WRITERS = {"dataset": write_dataset, "grpo": write_training, "eval": write_evaluation, "meta": write_search}
 
@@ -161,7 +164,8 @@ def test_lines_of_unequal_length_share_a_table():
 def test_the_index_has_a_row_for_every_run_and_writes_what_is_missing(tmp_path, monkeypatch, capsys):
     for kind, write in WRITERS.items():
         write(tmp_path / "runs" / kind)
-    write_training(tmp_path / "runs" / "deep" / "partial", finished=None)
+    partial = write_training(tmp_path / "runs" / "deep" / "partial", finished=None, steps=None)
+    (partial / "progress.json").write_bytes(SNAPSHOT.dump_json(replace(HALFWAY, rates={"calls_per_s": 2.0})))
     other = tmp_path / "runs" / "audit"
     other.mkdir()
     (other / "manifest.json").write_text(json.dumps({"inputs": {"kind": "judge_audit"}}))
@@ -174,10 +178,11 @@ def test_the_index_has_a_row_for_every_run_and_writes_what_is_missing(tmp_path, 
         assert (tmp_path / "runs" / name / "report.html").exists()
     read = text_of(made)
     assert "6 runs, 4 finished" in read
+    assert "running: 1/24 documents" in read
     assert "reward 0.15 → 0.75 in 8 steps" in read
     assert "agentic_test 0.250, prbench_legal 0.250" in read
     assert "test pass rate 0.500 → 0.500, 2 of 4 mutants accepted" in read
-    assert "20 min" in read
+    assert "20 min 00 s" in read
     assert "judge audit" in read and "no report for a run of kind" in read
 
 
@@ -202,8 +207,3 @@ def test_a_run_that_cannot_be_reported_is_named_and_hinders_no_other(tmp_path):
 def test_a_folder_without_runs_is_refused(tmp_path):
     with pytest.raises(RunError, match=r"nor has a folder below it"):
         report(tmp_path)
-
-
-@pytest.mark.parametrize(("seconds", "shown"), [(None, "–"), (34, "34 s"), (1200, "20 min"), (6000, "1.7 h")])
-def test_durations_for_readers(seconds, shown):
-    assert index.write_duration(seconds) == shown

@@ -30,7 +30,7 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
     index, blocks = pack_examples([e for of in by_arm.values() for e in of])
     return page.render(
         "dataset.j2",
-        f"{folder.resolve().name}: a data set of {len(by_arm)} arms",
+        f"{folder.resolve().name}: examples of the arms {', '.join(by_arm)}" if by_arm else folder.resolve().name,
         ["parts.js", "examples.js"],
         manifest=manifest,
         command=f"{COMMAND} {folder}/recipe.yaml",

@@ -38,8 +38,8 @@
   function tell({ id, document_source: source, candidate, evidence, provenance, rounds, weak_scores: weak, strong_scores: strong }) {
     const side = (met, scores) => scores.map((score, at) => ({ name: at + 1, met: met[at], score }));
     return [
-      make("p", { class: "note" }, make("a", { href: `#${new URLSearchParams({ example: id })}` }, id),
-        ` · ${source} · licence ${provenance.licence || "unknown"} · ${number(rounds)} rounds · run ${provenance.run}`),
+      make("h3", {}, make("a", { href: `#${new URLSearchParams({ example: id })}` }, id)),
+      make("p", { class: "note" }, `${source} · licence ${provenance.licence || "unknown"} · ${number(rounds)} rounds · run ${provenance.run}`),
       titled("Question", prose(candidate.question)),
       candidate.context ? titled("Context", prose(candidate.context)) : "",
       candidate.reference_answer ? titled("Reference answer", prose(candidate.reference_answer)) : "",

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from autodata import store
+from autodata import snapshot, store
 from autodata.report import page
 from autodata.report.forest import write_fraction
 
@@ -35,7 +35,7 @@ class Entry:
 def render(folder: Path, entries: Sequence[Entry]) -> str:
     finished = sum(entry.is_finished for entry in entries)
     return page.render("index.j2", f"Runs in {folder.resolve().name}", entries=entries, finished=finished,
-                       duration=write_duration, command=f"python -m autodata.report {folder}")  # fmt: skip
+                       tell_time=snapshot.tell_time, command=f"python -m autodata.report {folder}")  # fmt: skip
 
 
 def find_runs(folder: Path) -> Iterator[Path]:
@@ -60,16 +60,14 @@ def describe(run: Path, folder: Path, problem: str = "") -> Entry:
     inputs = manifest.get("inputs", {})
     kind, name = str(inputs.get("kind")), run.relative_to(folder).as_posix()
     link = f"{name}/{REPORT}" if (run / REPORT).exists() else ""
-    told = _HEADLINES[kind](run, manifest) if kind in _HEADLINES else ""
+    told = (_HEADLINES[kind](run, manifest) if kind in _HEADLINES else "") or _tell_progress(run)
     return Entry(name, kind, _label(inputs, manifest), bool(manifest.get("finished")), manifest.get("started", ""),
                  _measure_seconds(manifest), told, link, problem)  # fmt: skip
 
 
-def write_duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "–"
-    minutes = round(seconds / 60)
-    return f"{seconds:.0f} s" if seconds < 90 else f"{minutes} min" if minutes < 90 else f"{seconds / 3600:.1f} h"
+def _tell_progress(run: Path) -> str:
+    now = snapshot.read_snapshot(run)
+    return snapshot.describe(now) if now else ""
 
 
 def _label(inputs: Facts, manifest: Facts) -> str:

@@ -7,8 +7,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import pyarrow.parquet
-
 from autodata import config
 from autodata.recipes import GrpoRecipe
 from autodata.report import page
@@ -174,6 +172,8 @@ def list_checks(recipe: GrpoRecipe, probe: Entry | None) -> list[Check]:
 
 def read_completions(folder: Path) -> list[dict[str, Any]]:
     """Some of the last step, best and worst first; empty where the trainer kept none (trainer.log_completions)."""
+    import pyarrow.parquet  # slow to import, needed here only
+
     files = sorted((folder / "checkpoints" / "completions").glob("*.parquet"))
     rows = pyarrow.parquet.read_table(files[-1]).to_pylist() if files else []
     rows.sort(key=lambda row: row.get("advantage") or 0.0, reverse=True)
