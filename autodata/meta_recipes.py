@@ -22,7 +22,7 @@ class Acceptance:
     """When a mutant joins the population."""
 
     rule: str = "paired"  # or "strict", the paper's
-    alpha: float = 0.1  # chance that a mutant which changes nothing is accepted by "paired"
+    alpha: float = 0.3  # at most the chance that "paired" accepts a mutant which changes nothing
     draws: int = 4  # rounds over the validation documents, at most; "strict" has one
 
 

@@ -1,6 +1,6 @@
 """How often each gate of meta-optimisation accepts a mutant that is no better, and one that is: with known true rates.
 
-    python -m bench.acceptance_gates [--comparisons 2000]
+    python -m bench.acceptance_gates [--comparisons 2000] [--spread 1.5] [--alpha 0.3]
 
 Every document has its own pass rate (logits spread by --spread around the mean; 0: all have the same), and parent and
 mutant are tried on the same documents. The paper's strict gate compares once on 25 documents; the paired one looks
@@ -13,8 +13,9 @@ import numpy
 from scipy import optimize, special
 
 from autodata.meta.gate import Decision, Pair, decide_paired, decide_strict
+from autodata.meta_recipes import Acceptance
 
-DOCUMENTS, DRAWS, ALPHA, FIRST = 25, 4, 0.1, 8
+DOCUMENTS, DRAWS, FIRST = 25, 4, 8
 
 
 def draw_rates(mean: float, spread: float, chance: numpy.random.Generator) -> numpy.ndarray:
@@ -32,10 +33,10 @@ def draw_pairs(rates: tuple[float, float], spread: float, seed: int) -> list[Pai
     return [Pair(bool(p), bool(c)) for p, c in zip(passed[0].ravel(), passed[1].ravel(), strict=True)]
 
 
-def compare_paired(pairs: list[Pair]) -> tuple[bool, int]:
+def compare_paired(pairs: list[Pair], alpha: float) -> tuple[bool, int]:
     """Whether it was accepted, and after how many pairs it was decided."""
     for looked in (FIRST, *range(DOCUMENTS, len(pairs) + 1, DOCUMENTS)):
-        decision = decide_paired(pairs[:looked], DOCUMENTS, len(pairs), ALPHA)
+        decision = decide_paired(pairs[:looked], DOCUMENTS, len(pairs), alpha)
         if decision is not Decision.MORE:
             return decision is Decision.ACCEPT, looked
     raise AssertionError("the last look always decides")
@@ -45,13 +46,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--comparisons", type=int, default=2_000)
     parser.add_argument("--spread", type=float, default=1.5)
+    parser.add_argument("--alpha", type=float, default=Acceptance().alpha)
     options = parser.parse_args()
     print("| parent | mutant | strict accepts | paired accepts | strict pairs | paired pairs |")
     print("|---|---|---|---|---|---|")
     for parent, child in ((0.62, 0.62), (0.30, 0.30), (0.62, 0.55), (0.62, 0.70), (0.62, 0.80), (0.30, 0.50)):
         drawn = [draw_pairs((parent, child), options.spread, seed) for seed in range(options.comparisons)]
         strict = [decide_strict(pairs[:DOCUMENTS]) is Decision.ACCEPT for pairs in drawn]
-        paired = [compare_paired(pairs) for pairs in drawn]
+        paired = [compare_paired(pairs, options.alpha) for pairs in drawn]
         accepted, used = (numpy.mean([one[i] for one in paired]) for i in (0, 1))
         print(f"| {parent:.2f} | {child:.2f} | {numpy.mean(strict):.3f} | {accepted:.3f} | {DOCUMENTS} | {used:.1f} |")
 

@@ -1,10 +1,11 @@
 """Whole searches against planted effects, at equal budget: the paper's gate, the paired one, and no lineage at all.
 
-    python -m bench.meta_search [--searches 200] [--budget 6000]
+    python -m bench.meta_search [--searches 200] [--budget 6000] [--harm 0.3] [--alpha 0.3]
 
 The population, its choice of parents and the gates are those of autodata.meta; a trial is a coin whose chance follows
 from what is planted in a member's prompts: three edits that help (a positive-only rubric among them), one that harms
-and many that do nothing. The budget counts documents tried; every document shifts the chance of all members alike.
+and eight that do nothing or, with --harm, cost so much (in log odds) each. The budget counts documents tried; every
+document shifts the chance of all members alike.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from autodata.meta.evaluate import Trial
 from autodata.meta.gate import Decision, Pair, decide_paired, decide_strict
 from autodata.meta.genome import Genome
 from autodata.meta.population import Member, Population
-from autodata.meta_recipes import MetaRecipe
+from autodata.meta_recipes import Acceptance, MetaRecipe
 
 EFFECTS = {
     "positive-only rubric": 0.5,
@@ -25,15 +26,16 @@ EFFECTS = {
     "two numbers compared": 0.3,
     "any will do": -0.6,
 }
-NULL = 8  # kinds of edits that do nothing
-BASE, SPREAD, DOCUMENTS, DRAWS, FIRST, MINIBATCH, ALPHA = 0.5, 1.0, 25, 4, 8, 8, 0.1  # BASE: log odds of 62 %
+NULL = 8  # kinds of edits that do nothing good
+BASE, SPREAD, DOCUMENTS, DRAWS, FIRST, MINIBATCH = 0.5, 1.0, 25, 4, 8, 8  # BASE: log odds of 62 %
 
 
 @dataclass
 class World:
-    """One search's documents and editor."""
+    """One search's documents and editor, and how much a line that does nothing good costs."""
 
     chance: numpy.random.Generator
+    harm: float
 
     def __post_init__(self) -> None:
         self.documents = self.chance.normal(0.0, SPREAD, DOCUMENTS)
@@ -46,7 +48,7 @@ class World:
         return Member(0, parent.id, Genome({**parent.genome.prompts, name: ""}), name)
 
     def logit(self, member: Member) -> float:
-        return BASE + sum(EFFECTS.get(name, 0.0) for name in member.genome.prompts)
+        return BASE + sum(EFFECTS.get(name, -self.harm) for name in member.genome.prompts)
 
     def try_all(self, member: Member) -> numpy.ndarray:
         """Every validation document once."""
@@ -56,20 +58,20 @@ class World:
         return float(special.expit(self.logit(member) + self.all_documents).mean())
 
 
-def search(rule: str, parents: str, budget: int, seed: int) -> dict[str, float]:
+def search(rule: str, parents: str, options: argparse.Namespace, seed: int) -> dict[str, float]:
     """One search until its budget is spent."""
-    world = World(numpy.random.default_rng(seed))
+    world = World(numpy.random.default_rng(seed), options.harm)
     recipe = MetaRecipe(parents=parents, prior_weight=0.0 if rule == "strict" else 10.0)
     population, spent, accepted, nulls = Population(recipe, {0: Member(0, None, Genome({}))}), 0, 0, 0
     for _ in range(DRAWS):
         spent += count(population, 0, world.try_all(population.members[0]))
     for iteration in range(1, 10**6):
-        if spent >= budget:
+        if spent >= options.budget:
             break
         parent = population.members[population.draw(seed * 10**6 + iteration)]
         child = world.edit(parent)
         child.id = iteration
-        is_better, trials, pairs = compare(rule, world, parent, child)
+        is_better, trials, pairs = compare(rule, options.alpha, world, parent, child)
         spent += MINIBATCH + trials
         if is_better:
             population.members[iteration] = child
@@ -89,7 +91,7 @@ def count(population: Population, member: int, passed) -> int:
     return len(passed)
 
 
-def compare(rule: str, world: World, parent: Member, child: Member) -> tuple[bool, int, list[Pair]]:
+def compare(rule: str, alpha: float, world: World, parent: Member, child: Member) -> tuple[bool, int, list[Pair]]:
     """Whether the child is taken, what it cost, and the pairs."""
     pairs: list[Pair] = []
     for _ in range(1 if rule == "strict" else DRAWS):
@@ -98,7 +100,7 @@ def compare(rule: str, world: World, parent: Member, child: Member) -> tuple[boo
         for part in [fresh] if rule == "strict" or pairs else [fresh[:FIRST], fresh[FIRST:]]:
             pairs += part
             decision = decide_strict(pairs) if rule == "strict" else decide_paired(
-                pairs, DOCUMENTS, DRAWS * DOCUMENTS, ALPHA)  # fmt: skip
+                pairs, DOCUMENTS, DRAWS * DOCUMENTS, alpha)  # fmt: skip
             if decision is not Decision.MORE:
                 return decision is Decision.ACCEPT, 2 * len(pairs), pairs
     raise AssertionError("the last look always decides")
@@ -108,11 +110,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--searches", type=int, default=200)
     parser.add_argument("--budget", type=int, default=6_000)
+    parser.add_argument("--harm", type=float, default=0.0)
+    parser.add_argument("--alpha", type=float, default=Acceptance().alpha)
     options = parser.parse_args()
     names = None
     for rule, parents in (("strict", "boltzmann"), ("paired", "boltzmann"), ("paired", "uniform"),
                           ("paired", "baseline"), ("strict", "baseline")):  # fmt: skip
-        found = [search(rule, parents, options.budget, seed) for seed in range(options.searches)]
+        found = [search(rule, parents, options, seed) for seed in range(options.searches)]
         if names is None:
             names = list(found[0])
             print("| gate | parents | " + " | ".join(names) + " |\n" + "|---" * (len(names) + 2) + "|")

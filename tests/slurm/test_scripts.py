@@ -1,5 +1,6 @@
 """The other scripts of slurm/ on a real Slurm."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -56,8 +57,7 @@ def test_a_training_with_its_judge(cluster: Cluster, tmp_path):
     model, dataset, log = make_qwen(tmp_path / "qwen"), make_dataset(tmp_path / "data"), tmp_path / "log"
     values = [v for v in make_arguments(model, dataset, "", tmp_path / "run", max_steps=1) if "base_url" not in v]
     values += ["models.endpoints.judge.server.weights=none"]
-    environment = {"AUTODATA_PYTHON": str(REPO / ".venv/bin/python"), "AUTODATA_ADDRESS": "127.0.0.1",
-                   "AUTODATA_GPUS_PER_NODE": "1", "PYTHONPATH": f"{REPO / 'tests/slurm/stand_in'}:{REPO}"}  # fmt: skip
+    environment = serve_stand_ins()
     judge = submit(cluster, tmp_path / "judge.log", "slurm/judge.sh", "tests/grpo.yaml", *values, **environment)
     until(lambda: read_leases(tmp_path / "run" / "serving" / "leases"), 60, cluster.squeue)
     job = submit(cluster, log, "--gpus-per-node=0", "slurm/train.sh", "tests/grpo.yaml", *values,
@@ -65,6 +65,38 @@ def test_a_training_with_its_judge(cluster: Cluster, tmp_path):
     assert cluster.wait(job, 180) == "COMPLETED", log.read_text()
     assert read_manifest(tmp_path / "run")["judgements"] > 0
     assert cluster.wait(judge, 60) == "COMPLETED", (tmp_path / "judge.log").read_text()
+    until(lambda: not cluster.squeue(), 60, cluster.squeue)
+
+
+def serve_stand_ins() -> dict[str, str]:
+    """The site of a campaign whose servers stand in for vLLM."""
+    return {"AUTODATA_PYTHON": str(REPO / ".venv/bin/python"), "AUTODATA_ADDRESS": "127.0.0.1",
+            "AUTODATA_GPUS_PER_NODE": "1", "PYTHONPATH": f"{REPO / 'tests/slurm/stand_in'}:{REPO}"}  # fmt: skip
+
+
+def test_an_evaluation_serves_a_checkpoint_and_gives_its_servers_back(cluster: Cluster, tmp_path):
+    checkpoint, run = tmp_path / "model", tmp_path / "run"
+    checkpoint.mkdir()
+    (checkpoint / "model.safetensors").write_bytes(b"weights")
+    job = submit(cluster, tmp_path / "log", "slurm/eval.sh", "recipes/cs/eval_base.yaml",
+                 "tests/slurm/two_endpoints.yaml", f"run={run}", f"dataset={make_dataset(tmp_path / 'data')}",
+                 f"models.endpoints.trained={{model: weak, server: {{weights: {checkpoint}, ready_timeout_s: 60}}}}",
+                 "models.weak_solver.endpoint=trained", "models.judge.endpoint=small",
+                 **serve_stand_ins())  # fmt: skip
+    assert cluster.wait(job, 120) == "COMPLETED", (tmp_path / "log").read_text()
+    results = json.loads((run / "results.json").read_text())
+    assert {task: of["k"] for task, of in results.items()} == {"cot_test": 3, "agentic_test": 3}
+    assert all(of["unscored"] == 0 for of in results.values())
+    until(lambda: not cluster.squeue(), 60, cluster.squeue)
+
+
+def test_a_search_for_prompts_with_its_servers(cluster: Cluster, tmp_path):
+    job = submit(cluster, tmp_path / "log", "slurm/meta.sh", "recipes/meta/cloze.yaml",
+                 "tests/slurm/two_endpoints.yaml", f"run={tmp_path / 'run'}", "mutation=none", "iterations=2",
+                 "splits={training: 2, validation: 3, test: 2}", "domain.max_rounds=1",
+                 **serve_stand_ins())  # fmt: skip
+    assert cluster.wait(job, 120) == "COMPLETED", (tmp_path / "log").read_text()
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["iterations"] == 2
     until(lambda: not cluster.squeue(), 60, cluster.squeue)
 
 

@@ -1,0 +1,66 @@
+"""A search on real vLLM with the embedded model as challenger and solvers: killed in the middle, resumed to its end.
+
+The model cannot edit prompts; the editor and the analyser are scripted, so that mutants are tried at all.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from autodata.journal import read_replies
+from eval.figures import ITERATIONS
+from tests.fake_server import completion, fake_server
+
+pytestmark = pytest.mark.slow
+FIND = "The best cut is hard but fair: the reader is right one time in four."
+WORDS = ("Cut before a name or a number.", "Cut late in the sentence.", "Cut before a common word.")
+
+
+def edit(body: dict, count: int):
+    """An analysis, or one of three edits of the challenger's prompt, by the seed."""
+    if "hypothesis" not in str(body.get("response_format")):
+        return completion(json.dumps({"analysis": "The cuts are too easy or too hard."}))
+    words = WORDS[body["seed"] % len(WORDS)]
+    changed = {"prompt": "challenger", "find": FIND, "replace": f"{FIND}\n{words}"}
+    return completion(json.dumps({"hypothesis": f"It helps to say: {words}", "edits": [changed]}))
+
+
+def read_iterations(run: Path) -> list[dict]:
+    path = run / ITERATIONS
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def count_replies(run: Path) -> int:
+    return sum(1 for _ in read_replies(run / "journal.sqlite"))
+
+
+def test_a_search_is_killed_and_ends_as_if_it_had_not_been(server, tmp_path):
+    run = tmp_path / "run"
+    with fake_server(edit) as author:
+        command = [sys.executable, "-m", "autodata.meta.optimize", "recipes/meta/cloze.yaml", server, f"run={run}",
+                   "splits={training: 2, validation: 3, test: 2}", "minibatch=2", "iterations=5",
+                   "domain.max_rounds=1", "domain.weak_attempts=2", "domain.strong_attempts=2",
+                   "acceptance.rule=strict",
+                   "models.endpoints.author={model: fake, base_url: '" + author.url + "'}",
+                   "models.analyser.endpoint=author", "models.editor.endpoint=author"]  # fmt: skip
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            while len(read_iterations(run)) < 3:  # the baseline and two iterations
+                assert process.poll() is None
+                time.sleep(0.05)
+            process.kill()
+        stored = count_replies(run)
+        done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert done.returncode == 0, done.stdout[-3000:]
+    lines = read_iterations(run)
+    assert sorted(line["iteration"] for line in lines) == list(range(6))
+    tried = [line for line in lines[1:] if line["outcome"] in ("accept", "reject")]
+    assert tried, "mutants were tried on the real model"
+    assert all(len(line["trials"]) == 6 for line in tried)
+    calls = json.loads((run / "manifest.json").read_text())["counts"]["calls"]
+    assert calls == count_replies(run) - stored, "what was stored is not asked again"
+    assert len(author.requests) <= 2 * 5 + 2, "at most what was under way in two iterations is asked twice"
+    assert "validation" in done.stdout
