@@ -11,8 +11,6 @@ from autodata.journal import read_replies
 from eval.generations import ANSWERS
 from eval.results import PRBENCH, RESULTS
 from tests.fake_server import Scripted, completion, fake_server
-from tests.test_prbench_task import make_row
-from tests.test_prbench_task import write as write_split
 from tests.test_principia_bench import ROWS, arguments, write
 from tests.training_world import make_dataset
 
@@ -63,18 +61,17 @@ def test_a_killed_evaluation_repeats_no_sample_and_no_grade(tmp_path):
 def test_every_task_runs_on_the_embedded_model(server, tmp_path):
     """A 135M model answers and grades nothing well; what counts is that every reply has a defined outcome."""
     roles = [server, "models.weak_solver.sampling.max_tokens=16", "models.judge.sampling.max_tokens=64"]
-    dataset, bench = make_dataset(tmp_path / "dataset", train=1, test=1), write(tmp_path / "bench.jsonl", *ROWS)
+    dataset = make_dataset(tmp_path / "dataset", train=1, test=1)
     run("eval.run", "recipes/cs/eval_base.yaml", "recipes/models/laptop.yaml", f"run={tmp_path}/cs",
         f"dataset={dataset}", "samples=2", *roles)  # fmt: skip
     run("eval.run", "recipes/science/eval_base.yaml", "recipes/models/laptop.yaml", f"run={tmp_path}/science",
-        "dataset=null", f"principia.path={bench}", "samples=2", *roles)  # fmt: skip
+        "dataset=null", "principia.path=recipes/science/principia_sample", "samples=2", *roles)  # fmt: skip
     found = [json.loads((tmp_path / name / RESULTS).read_text()) for name in ("cs", "science")]
     assert [set(of) for of in found] == [{"cot_test", "agentic_test"}, {"principia_bench"}]
     assert all(of["k"] == 2 and of["truncation_rate"] > 0 for results in found for of in results.values())
 
-    write_split(tmp_path / "prbench", "legal", make_row("t1", "tax"), make_row("t2", "labour", 2))
     run("eval.run", "recipes/legal/prbench_base.yaml", "recipes/models/laptop.yaml", f"run={tmp_path}/prbench_run",
-        f"prbench.path={tmp_path}/prbench", "prbench.splits=[legal]", "samples=1", *roles,
+        "prbench.path=recipes/legal/prbench_sample", "prbench.splits=[legal]", "samples=1", *roles,
         "graders.kimi.endpoint=small", "graders.kimi.sampling.max_tokens=64")  # fmt: skip
     (legal,) = json.loads((tmp_path / "prbench_run" / PRBENCH).read_text()).values()
     graded = legal["graders"]["kimi"]

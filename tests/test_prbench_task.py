@@ -15,9 +15,11 @@ from autodata.types import Role
 from eval import run as eval_run
 from eval.grader import read_verdict, strip_reasoning
 from eval.prbench import CLASSES
-from eval.prbench_data import read_split
+from eval.prbench_data import find_files, read_split
 from eval.score_tables import prbench
 from tests.fake_server import Scripted, completion, fake_server
+
+SAMPLE = Path("recipes/legal/prbench_sample")
 
 
 def criterion(title: str, weight_class: str, weight: int, category: str = "Legal Accuracy") -> dict:
@@ -190,3 +192,13 @@ def test_the_recipes_name_graders_and_splits():
     assert recipe.dataset is None
     with pytest.raises(RecipeError):
         load(EvalRecipe, ["recipes/legal/prbench_base.yaml", "prbench.split=legal"])
+
+
+def test_the_sample_that_is_shipped_has_the_columns_of_the_data_set():
+    """Rows as make_row has them, two columns of classifiers apart."""
+    (path,) = find_files(SAMPLE, "legal")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert all(set(row) == {*make_row("t", "tax"), "economic_pathway", "decision_type"} for row in rows)
+    split = read_split(SAMPLE, "legal")
+    assert (len(split.tasks), split.left_out) == (2, {})
+    assert [len(task.messages) for task in split.tasks] == [1, 3]
