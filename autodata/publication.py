@@ -106,7 +106,7 @@ def fill_model(run: Path, target: Path, manifest: Manifest, allow_unknown: bool)
     if not (run / "model" / "README.md").exists():
         raise RunError(f"{run}/model has no card; finish the training: {KINDS['grpo'].command} {run}/recipe.yaml")
     store.link_files(run / "model", target)
-    for name in ("curve.png", "curve.csv"):
+    for name in ("curve.png", "curve.json"):
         if (run / name).exists():
             store.link_files(run / name, target / name)
     recipe = config.load(GrpoRecipe, [str(run / "recipe.yaml")])

@@ -13,6 +13,14 @@ from autodata.duplicates import split_words
 _BUCKETS = 1024  # words share them by hash: no vocabulary to keep, and memory bounded
 _RESTARTS = 5
 _SHORTEST_WORD = 4
+# English words of four letters and more that name no topic.
+_FUNCTION_WORDS = frozenset(split_words("""
+    about above after again against also although among another because been before being below between both
+    could does doing down during each either even every from have having here hers himself into itself just
+    less many might more most much must neither only other ought ours over same shall should since some such
+    than that their theirs them then there these they this those through thus under until upon very were what
+    when where whether which while whom whose will with within without would your yours
+"""))  # fmt: skip
 _COMMON = 0.5  # a word of more than half the texts tells nothing
 _FEWEST, _MOST = 2, 20
 
@@ -68,7 +76,11 @@ def effective(counts: Sequence[float]) -> float:
 
 
 def _words(text: str) -> list[str]:
-    return [word for word in split_words(text) if len(word) >= _SHORTEST_WORD and word.isalpha()]
+    return [word for word in split_words(text) if _may_name(word)]
+
+
+def _may_name(word: str) -> bool:
+    return len(word) >= _SHORTEST_WORD and word.isalpha() and word not in _FUNCTION_WORDS
 
 
 def _weigh(texts: Sequence[Sequence[str]]) -> numpy.ndarray:
