@@ -18,7 +18,7 @@ from autodata.salvage import salvage
 from autodata.types import Outcome, Reply
 
 REPLY = Reply(Outcome.OK, "yes", "because", "stop", "m", 1, 2, 0.5)
-LONG = replace(REPLY, content=random.Random(0).randbytes(10_000).hex())  # no compression makes it short
+LONG = replace(REPLY, content=random.Random(0).randbytes(40_000).hex())  # no compression makes it short
 
 
 def put(journal, key, reply=REPLY):
