@@ -159,7 +159,7 @@ def create(path: Path) -> None:
     scratch = Path(f"{path}.new")
     scratch.unlink(missing_ok=True)  # of one that was killed
     connection = sqlite3.connect(scratch)
-    # A row of more than a quarter of a page takes an overflow page for itself: with 4096 bytes nearly every reply does.
+    # A row of over a quarter of a page takes an overflow page for itself: with 4096 bytes nearly every reply does.
     connection.execute("PRAGMA page_size = 16384")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
