@@ -15,18 +15,26 @@ from typing import Any
 from autodata import store
 from autodata.config import RecipeError
 from autodata.journal import JournalError
-from autodata.report import dataset, evaluation, generation, index, meta, training
+from autodata.report import dataset, evaluation, generation, index, training
 from autodata.report.index import INDEX, REPORT
 from autodata.store import RunError
 
 PROBLEMS = (RunError, RecipeError, JournalError)
+
+
+def render_search(folder: Path, manifest: Mapping[str, Any]) -> str:
+    from autodata.report import meta  # brings the loop and its network code along: half of all there is to load
+
+    return meta.render(folder, manifest)
+
+
 # By the kind that a manifest names: its page.
 KINDS: dict[str, Callable[[Path, Mapping[str, Any]], str]] = {
     "generate": generation.render,
     "dataset": dataset.render,
     "grpo": training.render,
     "eval": evaluation.render,
-    "meta": meta.render,
+    "meta": render_search,
 }
 
 
