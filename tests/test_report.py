@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autodata.report import page
@@ -46,6 +46,7 @@ def test_numbers_for_readers(value, shown):
     assert page.show(value) == shown
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), max_size=8))
 def test_an_axis_covers_its_values_and_its_ticks_lie_on_it(values):
     axis = cover(values, 0, 100)
