@@ -146,12 +146,20 @@ def _open(path: Path) -> sqlite3.Connection:
         raise _damaged(path, ValueError("it is gone, but what was written last is still in its -wal file"))
     try:
         if is_new:
-            create(path)
+            _make(path)
         connection = sqlite3.connect(path, check_same_thread=False)
         _check(connection, path)
     except sqlite3.Error as error:
         raise _damaged(path, error) from error
     return connection
+
+
+def _make(path: Path) -> None:
+    try:
+        create(path)
+    except (sqlite3.Error, OSError) as error:
+        raise JournalError(f"{path}: cannot be made ({error}); is the disk full? free some space, or name another "
+                           "path") from error  # fmt: skip
 
 
 def create(path: Path) -> None:

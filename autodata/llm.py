@@ -175,7 +175,7 @@ class Client:
             # openai's time-out is from byte to byte: a reply that trickles would never end.
             async with asyncio.timeout(endpoint.timeout_s):
                 completion = await connection.post("/chat/completions", body=body, cast_to=ChatCompletion)
-            reply = replace(read_reply(completion), latency_s=time.monotonic() - start)
+            reply = replace(_hide_key(read_reply(completion), endpoint), latency_s=time.monotonic() - start)
         except openai.BadRequestError as error:
             if not any(sign in str(error).lower() for sign in _OVERFLOW_SIGNS):
                 raise
@@ -289,6 +289,14 @@ def _without_key(error: Exception, endpoint: Endpoint) -> str:
     """The error's text; some servers echo the key that they refuse."""
     key = os.environ.get(endpoint.api_key_env, "")
     return (str(error).replace(key, "***") if key else str(error))[:300]
+
+
+def _hide_key(reply: Reply, endpoint: Endpoint) -> Reply:
+    """A reply is stored and shown to other models: it must not hold the key that it was asked with."""
+    key = os.environ.get(endpoint.api_key_env, "")
+    texts = {name: getattr(reply, name) for name in ("content", "reasoning", "model", "tool", "arguments")}
+    found = {name: text.replace(key, "***") for name, text in texts.items() if key and key in text}
+    return replace(reply, **found) if found else reply
 
 
 def _explain(error: Exception, request: Request, endpoint: Endpoint, tried_s: float) -> str:

@@ -15,7 +15,8 @@ _NAME = re.compile(r"(train|validation)\.([a-z_\-]+)\.\d+\.jsonl\.xz")
 _BREAKING = r"p|pre|div|br|center|blockquote|h[1-6]"  # tags that end a paragraph
 _TAG = re.compile(rf"</?(?:{_BREAKING}|span|i|b|em|a|sup|opinion|author)\b[^<>]{{0,500}}>", re.IGNORECASE)
 _BREAK = re.compile(rf"</?(?:{_BREAKING})\b[^<>]{{0,500}}>", re.IGNORECASE)
-_SCRIPT = re.compile(r"<(script|style)\b.{0,100000}?</\1>", re.IGNORECASE | re.DOTALL)
+# Up to the next beginning at most: a text of many beginnings and no end must not be read again from each.
+_SCRIPT = re.compile(r"<(script|style)\b(?:(?!<(?:script|style)\b).){0,100000}?</\1>", re.IGNORECASE | re.DOTALL)
 # Lines that belong to the page and not to the opinion: numbers, star pages, rules.
 _PAGE = re.compile(r"\s*(?:\[?\*?\d{1,4}[*\]]{0,2}|-\s*\d{1,4}\s*-|page \d+(?: of \d+)?|[_=-]{3,})\s*", re.IGNORECASE)
 _REASONS = re.compile(

@@ -1,0 +1,56 @@
+"""No regular expression takes more than linear time, as far as long hostile texts can tell."""
+
+import ast
+import importlib
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parent.parent
+PIECES = ["a", "A", "0", " ", "\n", "a ", "a.", "a@", "<", "</", "<p ", "<script>", "(", "[", "{", "\\", "$", "=", "-",
+          "_", "*", "|", "'", "é", "a-", "a'", "0.", "0,", "```\n", "final answer", "+1 ", "a_{"]  # fmt: skip
+LENGTH = 20_000
+CPU_S = 20  # for all texts of a pattern: linear ones take less than a second
+
+
+def find_modules() -> list[str]:
+    """Modules that name a pattern at their top."""
+    found = []
+    for path in sorted(p for folder in ("autodata", "eval") for p in (REPO / folder).rglob("*.py")):
+        calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)]
+        if any(n.attr == "compile" and isinstance(n.value, ast.Name) and n.value.id == "re" for n in calls):
+            found.append(".".join(path.relative_to(REPO).with_suffix("").parts))
+    return found
+
+
+def patterns_of(module: str) -> dict[str, re.Pattern[str]]:
+    values = vars(importlib.import_module(module))
+    nested = {f"{k}[{i}]": v for k, of in values.items() if isinstance(of, dict) for i, v in enumerate(of.values())}
+    return {name: value for name, value in (values | nested).items() if isinstance(value, re.Pattern)}
+
+
+def attack(pattern: re.Pattern[str]) -> None:
+    """Long runs of what patterns are made of, with an end that none of them expects."""
+    for piece in PIECES:
+        for end in ("", "\x00", "!", "a"):
+            text = piece * (LENGTH // len(piece)) + end
+            for _ in pattern.finditer(text):
+                pass
+            pattern.fullmatch(text)
+
+
+@pytest.mark.parametrize("module", find_modules())
+def test_no_pattern_blows_up(module):
+    """In a process of its own, which the kernel ends: a match cannot be interrupted."""
+    code = f"from tests.test_patterns import *\nfor p in patterns_of({module!r}).values(): attack(p)"
+    limit = lambda: resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))  # noqa: E731
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPO, preexec_fn=limit, capture_output=True, text=True)
+    assert done.returncode == 0, f"{module}: {done.stderr[-500:] or 'a pattern takes too long'}"
+
+
+def test_there_are_patterns_to_attack():
+    assert sum(len(patterns_of(module)) for module in find_modules()) > 30
