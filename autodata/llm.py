@@ -184,7 +184,7 @@ class Client:
             raise _tell_apart(error) from error
         except TimeoutError as error:
             raise TimeoutError(f"no whole reply in {endpoint.timeout_s:g} s") from error
-        except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        except (ValueError, AttributeError, TypeError, LookupError, RecursionError) as error:
             raise BadShape(str(error)) from error
         if reply.outcome is Outcome.EMPTY and not reply.reasoning:
             raise EmptyReply(reply)

@@ -115,14 +115,14 @@ def test_a_reply_whose_usage_has_no_counts_is_still_a_reply(ask):
 @pytest.mark.parametrize(
     "malformed",
     [
-        replaced(choices=[1]),
+        replaced(choices={"a": 1}),
         replaced(usage="none"),
         with_message("fine"),
         with_message({"content": 5}),
         with_message({"content": [{"type": "text", "text": "fine"}]}),
         Scripted(b'{"choices": "\xff"}'),
     ],
-    ids=["choice", "usage", "message", "number", "parts", "not utf-8"],
+    ids=["mapping", "usage", "message", "number", "parts", "not utf-8"],
 )
 def test_a_malformed_completion_is_tried_again(ask, malformed):
     replies, server, _ = ask(first(malformed), request())

@@ -16,8 +16,8 @@ STALL_S = 0.15
 HELD_S = 3.0  # longer than the time-out of the calls that are tested
 REFUSING_S = 0.03
 RST_ON_CLOSE = struct.pack("ii", 1, 0)
-SHAPES: tuple[object, ...] = ([], None, "fine", {"object": "list", "data": []}, {"choices": {}}, {"choices": [{}]},
-                              {"choices": [{"message": {"content": 7}}]}, {"error": "soon"})  # fmt: skip
+SHAPES: tuple[object, ...] = ([], None, "fine", {"object": "list", "data": []}, {"choices": {"a": 1}},
+                              {"choices": [{}]}, {"choices": [{"message": {"content": 7}}]})  # fmt: skip
 
 
 @dataclass(frozen=True)
