@@ -57,6 +57,7 @@ def generate(recipe: GenerateRecipe, run: Run, corpus: Corpus) -> bool:
             _report(run, generation, corpus, facts)
     finally:
         journal.close()
+    print(describe_sessions(run.sessions))
     if client.reached:
         raise Stopped(f"{client.reached} and run the same command again; what was answered is kept")
     return generation.is_complete
@@ -81,7 +82,7 @@ def _report(run: Run, generation: Generation, corpus: Corpus, facts: dict[str, o
         run.finish([TRAJECTORIES], **facts)
     else:
         run.note(**facts)
-    print(describe(facts), describe_sessions(run.sessions), sep="\n")
+    print(describe(facts))
     if generation.quarantined:
         print(f"left out after {generation.recipe.quarantine_after} failures each (quarantine_after): "
               f"{', '.join(generation.quarantined)}", file=sys.stderr)  # fmt: skip
