@@ -1,15 +1,35 @@
-"""The register of the paper's rules, docs/fidelity.yaml, as far as it concerns what a run made."""
+"""The register of the paper's rules, docs/fidelity.yaml: as a page, and as far as it concerns what a run made.
 
+python -m autodata.fidelity   # write docs/fidelity.md: rule → paper → code → tests → departure
+"""
+
+import re
+import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import PurePosixPath
+from typing import Any
 
 import yaml
 
 from autodata.config import REPO
+from autodata.store import write_file
 
 _OTHER_STAGES = ("corpora", "meta", "cluster")  # whose runs have reports of their own
-REGISTER = REPO / "docs" / "fidelity.yaml"
+REGISTER, PAGE = REPO / "docs" / "fidelity.yaml", REPO / "docs" / "fidelity.md"
+_SECTION = re.compile(r"^# ── (.+?) ─+$")
+_HEADER = "| rule | whose | paper | code | tests | here |\n|---|---|---|---|---|---|"
+_HEAD = """# Fidelity
+
+Written by `python -m autodata.fidelity` from [fidelity.yaml](fidelity.yaml); edit that. A test checks that all code
+and tests named here exist, and that this page is up to date.
+
+- *paper*: the paper says it, and nothing had to be added.
+- *chosen*: the paper says it in part or contradicts itself, or we depart from it; the last column says what we do.
+- *silent*: the paper says nothing; the rule is ours.
+"""
 
 
 @dataclass(frozen=True)
@@ -34,3 +54,71 @@ def _concerns(places: Sequence[str], domains: Sequence[str]) -> bool:
     if named:
         return not named.isdisjoint(domains)
     return any(parts[0] == "autodata" and parts[1] not in _OTHER_STAGES for parts in paths)
+
+
+class Kind(StrEnum):
+    """Whose a rule is, as far as its entry says: `ours` is a choice, `Nothing` is the paper's silence."""
+
+    PAPER = "paper"
+    CHOSEN = "chosen"
+    SILENT = "silent"
+
+
+def read_register() -> list[tuple[str, list[dict[str, Any]]]]:
+    """The entries of the register under the headings that stand above them."""
+    text = REGISTER.read_text(encoding="utf-8")
+    starts = [(n, m[1]) for n, line in enumerate(text.splitlines()) if (m := _SECTION.match(line))]
+    sections: list[tuple[str, list[dict[str, Any]]]] = [(title, []) for _, title in starts]
+    nodes = yaml.compose(text).value
+    for node, entry in zip(nodes, yaml.safe_load(text), strict=True):
+        sections[sum(line < node.start_mark.line for line, _ in starts) - 1][1].append(entry)
+    return sections
+
+
+def tell_kind(entry: dict[str, Any]) -> Kind:
+    if entry["says"].startswith("Nothing"):
+        return Kind.SILENT
+    return Kind.CHOSEN if "ours" in entry else Kind.PAPER
+
+
+def count_kinds() -> Counter[Kind]:
+    return Counter(tell_kind(e) for _, entries in read_register() for e in entries)
+
+
+def summarize() -> str:
+    """One sentence for a card."""
+    counts = count_kinds()
+    return (f"Of {counts.total()} rules in the fidelity register the paper states {counts[Kind.PAPER]} in full; in "
+            f"{counts[Kind.CHOSEN]} something was chosen, and on {counts[Kind.SILENT]} it is silent.")  # fmt: skip
+
+
+def render() -> str:
+    """The page, in Markdown."""
+    parts = [_HEAD, summarize()]
+    for title, entries in read_register():
+        rows = [" | ".join(_cells(entry)) for entry in entries]
+        parts += [f"\n## {title.capitalize()}\n", _HEADER, *(f"| {row} |" for row in rows)]
+    return "\n".join(parts) + "\n"
+
+
+def _cells(entry: dict[str, Any]) -> list[str]:
+    said = f"{entry['paper']}: {entry['says']}"
+    texts = (entry["rule"], tell_kind(entry), said, entry.get("ours", "–"))
+    rule, whose, paper, ours = (" ".join(t.split()).replace("|", "\\|") for t in texts)
+    return [rule, whose, paper, _links(entry["code"]), _links(entry["tests"]), ours]
+
+
+def _links(places: list[str]) -> str:
+    return ", ".join(f"[{p.rpartition('::')[2].rpartition('/')[2]}](../{p.partition('::')[0]})" for p in places)
+
+
+def main() -> None:
+    if len(sys.argv) > 1:
+        print(__doc__)
+        raise SystemExit(0 if sys.argv[1] in ("-h", "--help") else 2)
+    write_file(PAGE, render())
+    print(f"{PAGE}: {summarize()}")
+
+
+if __name__ == "__main__":
+    main()

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from autodata import fidelity
+
 REPO = Path(__file__).parent.parent
 REGISTER = yaml.safe_load((REPO / "docs" / "fidelity.yaml").read_text())
 TAGGED = sorted([*REPO.glob("autodata/domains/*/domain.yaml"), *REPO.glob("recipes/models/[op]*.yaml"),
@@ -58,3 +60,24 @@ def test_every_value_is_tagged_as_the_papers_or_chosen(path):
     untagged = [f"{key}, line {line + 1}" for key, line in values_of(yaml.compose(path.read_text()))
                 if key not in OURS and not re.search(r"# (paper|chosen)\b", lines[line])]  # fmt: skip
     assert not untagged
+
+
+def test_the_page_is_up_to_date():
+    assert fidelity.PAGE.read_text() == fidelity.render(), "run python -m autodata.fidelity"
+
+
+@pytest.mark.parametrize(
+    ("entry", "kind"),
+    [
+        ({"says": "Three attempts."}, "paper"),
+        ({"says": "Three attempts.", "ours": "Four."}, "chosen"),
+        ({"says": "Nothing.", "ours": "Four."}, "silent"),
+        ({"says": "Nothing; reviewers miss it."}, "silent"),
+    ],
+)
+def test_whose_a_rule_is_follows_from_its_entry(entry, kind):
+    assert fidelity.tell_kind(entry) == kind
+
+
+def test_every_rule_is_counted_under_a_heading():
+    assert fidelity.count_kinds().total() == len(REGISTER) == sum(len(e) for _, e in fidelity.read_register())

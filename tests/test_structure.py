@@ -87,6 +87,7 @@ LEVELS = [
         "meta",
         "status",
         "report",
+        "doctor",
     },
     {"training", "eval"},
 ]

@@ -4,13 +4,13 @@
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import openai
 from openai import OpenAI
 
 from autodata.llm import EndpointError, api_key, probe
-from autodata.recipes import Canary, Endpoint
+from autodata.recipes import Endpoint
 from autodata.types import Role
 
 _SCHEMA = {
@@ -24,21 +24,39 @@ _TOOL = {"type": "function", "function": {"name": "go_on", "strict": True, "para
     "type": "object", "properties": {}, "required": [], "additionalProperties": False}}}  # fmt: skip
 
 
+Probe = Callable[[OpenAI, Endpoint], None]
+
+
 def probe_replica(endpoint: Endpoint, roles: Sequence[Role]) -> None:
     """Everything that a replica of this endpoint is asked before it gets work. Raises EndpointError."""
-    probe(endpoint)
+    for ask in choose_probes(endpoint, roles).values():
+        run_probe(endpoint, ask)
+
+
+def choose_probes(endpoint: Endpoint, roles: Sequence[Role]) -> dict[str, Probe]:
+    """What an endpoint of these roles must be able to do, by name."""
+    flags = endpoint.server.flags if endpoint.server else {}
+    wanted = {
+        "identity": (_probe_identity, True),
+        "schema": (_probe_schema, endpoint.structured_output in ("json_schema", "bounded") and bool(_JSON & {*roles})),
+        "tool call": (_probe_tool, Role.ORCHESTRATOR in roles and "tool-call-parser" in flags),
+        "reasoning": (_probe_reasoning, "reasoning-parser" in flags),
+        "canary": (_probe_canary, bool(endpoint.server and endpoint.server.canary)),
+    }
+    return {name: ask for name, (ask, applies) in wanted.items() if applies}
+
+
+def run_probe(endpoint: Endpoint, ask: Probe) -> None:
+    """Ask one thing. Raises EndpointError."""
     with OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=0, timeout=120) as client:
         try:
-            if endpoint.structured_output in ("json_schema", "bounded") and not _JSON.isdisjoint(roles):
-                _probe_schema(client, endpoint)
-            if Role.ORCHESTRATOR in roles and endpoint.server and "tool-call-parser" in endpoint.server.flags:
-                _probe_tool(client, endpoint)
-            if endpoint.server and "reasoning-parser" in endpoint.server.flags:
-                _probe_reasoning(client, endpoint)
-            if endpoint.server and endpoint.server.canary:
-                _probe_canary(client, endpoint, endpoint.server.canary)
+            ask(client, endpoint)
         except openai.OpenAIError as error:
             raise EndpointError(f"{endpoint.base_url}: probe failed with {type(error).__name__}: {error}") from error
+
+
+def _probe_identity(client: OpenAI, endpoint: Endpoint) -> None:
+    probe(endpoint)
 
 
 def _ask(client: OpenAI, endpoint: Endpoint, text: str, **more: object) -> openai.types.chat.ChatCompletionMessage:
@@ -72,8 +90,10 @@ def _probe_reasoning(client: OpenAI, endpoint: Endpoint) -> None:
         raise EndpointError(f"{endpoint.base_url}: no reasoning apart from the answer; check reasoning-parser")
 
 
-def _probe_canary(client: OpenAI, endpoint: Endpoint, canary: Canary) -> None:
+def _probe_canary(client: OpenAI, endpoint: Endpoint) -> None:
     """A server with a corrupted shard is up and answers with noise."""
+    assert endpoint.server and endpoint.server.canary
+    canary = endpoint.server.canary
     text = _ask(client, endpoint, canary.question, max_tokens=canary.max_tokens).content or ""
     if canary.answer.casefold() not in text.casefold():
         asked = f"asked {canary.question!r}, expected {canary.answer!r}"

@@ -1,0 +1,101 @@
+"""What would go wrong with a recipe, before it costs anything: ok, warn, fail or n/a, one line each.
+
+python -m autodata.doctor RECIPE [more.yaml …] [key=value …] [--serve]   # --serve starts its vLLM servers to ask them
+
+Ends with 1 where a check failed. Training itself checks weights, lengths, memory and reward before its first step.
+"""
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from autodata.config import RecipeError, load, schema_for
+from autodata.doctor import data, endpoints, environment, storage
+from autodata.doctor.finding import Finding, Mark
+from autodata.evaluation_recipes import EvalRecipe, QuestionTypesRecipe
+from autodata.llm import EndpointError
+from autodata.meta_recipes import MetaRecipe
+from autodata.prompts import PromptError
+from autodata.recipes import DatasetRecipe, GenerateRecipe, GrpoRecipe, JudgeAuditRecipe, Models
+from autodata.servers import ServerError, running
+from autodata.types import Role
+
+_COLOURS = {Mark.OK: "green", Mark.WARN: "yellow", Mark.FAIL: "red", Mark.NOT_APPLICABLE: "dim"}
+_WITH_DOMAIN = (GenerateRecipe, GrpoRecipe, EvalRecipe, JudgeAuditRecipe, MetaRecipe)
+
+
+def examine(recipe: object, serve: bool) -> Iterator[Finding]:
+    """All checks that apply, cheap ones first. Raises ServerError, EndpointError, PromptError."""
+    yield environment.check_versions(recipe)
+    yield environment.check_kernels(recipe)
+    yield from _examine_place(recipe)
+    yield from _examine_data(recipe)
+    if isinstance(recipe, (*_WITH_DOMAIN, QuestionTypesRecipe)):
+        yield from environment.check_wall_times(recipe.models, environment.read_site())
+        yield from _examine_models(recipe, serve)
+
+
+def _examine_place(recipe: object) -> Iterator[Finding]:
+    if isinstance(recipe, (*_WITH_DOMAIN, QuestionTypesRecipe, DatasetRecipe)):
+        place = storage.find_place(recipe.run)
+        yield storage.check_files(place)
+        yield storage.check_space(place)
+
+
+def _examine_data(recipe: object) -> Iterator[Finding]:
+    if isinstance(recipe, GrpoRecipe | EvalRecipe | QuestionTypesRecipe) and recipe.dataset:
+        yield from data.check_dataset(recipe.dataset)
+    if isinstance(recipe, GrpoRecipe):
+        yield from data.check_examples(recipe)
+    if isinstance(recipe, GenerateRecipe):
+        yield data.check_weak_solver(recipe.run)
+
+
+def _examine_models(recipe: object, serve: bool) -> Iterator[Finding]:
+    assert isinstance(recipe, (*_WITH_DOMAIN, QuestionTypesRecipe))
+    models, used = recipe.models, endpoints.list_used(recipe.models)
+    keys = [environment.check_key(name, endpoint) for name, endpoint in used.items()]
+    yield from keys
+    if any(key.mark is Mark.FAIL for key in keys):
+        return
+    with ExitStack() as stack:
+        if serve:
+            _serve(models, stack)
+        answering = []
+        for name, endpoint in used.items():
+            found = endpoints.check_server(models, name) if endpoint.base_url else [endpoints.skip_server(name)]
+            answering += [name] * all(f.mark is Mark.OK for f in found)
+            yield from found
+        domain = recipe.domain if isinstance(recipe, _WITH_DOMAIN) else None
+        yield from asyncio.run(endpoints.check_answers(models, domain, answering))
+
+
+def _serve(models: Models, stack: ExitStack) -> None:
+    stack.enter_context(running(models, Role, Path(stack.enter_context(tempfile.TemporaryDirectory()))))
+
+
+def main() -> None:
+    arguments = [a for a in sys.argv[1:] if a != "--serve"]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(__doc__)
+        return
+    console, failed = Console(soft_wrap=True, highlight=False), 0
+    try:
+        schema = schema_for(arguments[0])
+        for found in examine(load(schema, arguments), "--serve" in sys.argv):
+            failed += found.mark is Mark.FAIL
+            console.print(Text(f"{found.mark:<5}", _COLOURS[found.mark]) + Text(f"{found.check:<24} {found.detail}"))
+    except (RecipeError, ServerError, EndpointError, PromptError) as error:
+        raise SystemExit(f"error: {error}") from None
+    if failed:
+        raise SystemExit(f"{failed} checks failed")
+
+
+if __name__ == "__main__":
+    main()

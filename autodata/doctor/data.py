@@ -1,0 +1,77 @@
+"""Checks of what earlier steps have left: a data set fit to train on, a weak solver neither lost nor perfect."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+
+from autodata import store
+from autodata.dataset import DECONTAMINATION, EXAMPLES
+from autodata.doctor.finding import Finding, fail, ok, skip, warn
+from autodata.recipes import GrpoRecipe
+from autodata.store import RunError
+from autodata.types import EXAMPLE, TRAJECTORY, Example, Trajectory
+
+COMMAND = "python -m autodata.dataset"
+_ENOUGH = 20  # documents, to say something of the weak solver
+
+
+def check_dataset(folder: str) -> list[Finding]:
+    """Finished, unchanged since, and compared with benchmarks."""
+    try:
+        outputs = store.require_finished(folder, COMMAND)["outputs"]
+    except RunError as error:
+        return [fail("dataset", str(error))]
+    for name in (EXAMPLES, DECONTAMINATION):
+        path = Path(folder) / name
+        if not path.is_file() or store.hash_path(path) != outputs.get(name):
+            return [fail("dataset", f"{path} is not the one that {COMMAND} wrote; make the data set again")]
+    files = json.loads((Path(folder) / DECONTAMINATION).read_text(encoding="utf-8"))["files"]
+    compared = ok("decontamination", f"compared with {len(files)} benchmark files") if files else (
+        warn("decontamination", f"{folder} met no benchmark: set decontaminate in its recipe"))  # fmt: skip
+    return [ok("dataset", f"{folder} is as it was written"), compared]
+
+
+def check_examples(recipe: GrpoRecipe) -> list[Finding]:
+    try:
+        examples = store.read_records(Path(recipe.dataset) / EXAMPLES, EXAMPLE)
+    except RunError as error:
+        return [fail("examples", str(error))]
+    return [judge_number(examples, recipe), judge_sides(examples)]
+
+
+def judge_number(examples: Sequence[Example], recipe: GrpoRecipe) -> Finding:
+    count = sum(e.split == "train" and e.arm in recipe.arms for e in examples)
+    detail = f"{count} to train on in {', '.join(recipe.arms)}, min_examples={recipe.min_examples}"
+    if count < recipe.min_examples:
+        return fail("examples", f"{detail}: generate from more documents, or lower min_examples")
+    return ok("examples", detail)
+
+
+def judge_sides(examples: Sequence[Example]) -> Finding:
+    sides = {split: {part for e in examples if e.split == split for part in e.document_source.split("; ")}
+             for split in ("train", "test")}  # fmt: skip
+    shared = sorted(sides["train"] & sides["test"])
+    if shared:
+        return fail("splits", f"{len(shared)} sources are on both sides, as {shared[0]}: make the data set again")
+    return ok("splits", f"{len(sides['train'])} sources to train on, {len(sides['test'])} held out, none shared")
+
+
+def check_weak_solver(run: str) -> Finding:
+    """From the first rounds of an earlier run in the same folder: before any feedback."""
+    try:
+        return judge_weak_solver(store.read_records(Path(run) / "trajectories.jsonl", TRAJECTORY), run)
+    except RunError as error:
+        return fail("weak solver", str(error))
+
+
+def judge_weak_solver(trajectories: Sequence[Trajectory], run: str) -> Finding:
+    measured = [next((r.weak for r in t.rounds if r.weak), ()) for t in trajectories]
+    scores = [[a.judgement.score for a in weak if a.judgement.score is not None] for weak in measured]
+    means = [fmean(own) for own in scores if own]
+    if len(means) < _ENOUGH:
+        return skip("weak solver", f"{len(means)} measured documents in {run}; try documents.limit={_ENOUGH} first")
+    mean, detail = fmean(means), f"mean score {fmean(means):.2f} over the first rounds of {len(means)} documents"
+    if mean in (0, 1):
+        return fail("weak solver", f"{detail}: no document can separate it; name another models.weak_solver.endpoint")
+    return ok("weak solver", detail)

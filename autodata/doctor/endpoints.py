@@ -1,0 +1,103 @@
+"""Checks of the models that answer: reachable, the right one, and able to do what its roles need."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from autodata.cluster.fleet import find_roles
+from autodata.cluster.probes import choose_probes, run_probe
+from autodata.doctor.finding import Finding, fail, ok, skip, warn
+from autodata.domains import base
+from autodata.journal import Journal
+from autodata.llm import Client, EndpointError, role_config
+from autodata.recipes import DomainConfig, Endpoint, Models
+from autodata.request import Request
+from autodata.types import Candidate, Criterion, Message, Outcome, Role
+
+_SEEDS = (1, 2, 3, 4)
+_OPEN = "Invent a name for a ship and say in a few sentences where it sails."  # many answers are good
+_JUDGED = Candidate("Which is larger, 7 or 5, and why?", "7",
+                    (Criterion("The answer says that 7 is larger", 1),
+                     Criterion("The answer names the capital of Peru", 1)))  # fmt: skip
+_ANSWER = "Seven is the larger number: it is five and two more."
+
+
+def list_used(models: Models) -> dict[str, Endpoint]:
+    """The endpoints that a role uses. Raises EndpointError."""
+    names = {role_config(models, role).endpoint for role in Role if getattr(models, role)}
+    return {name: endpoint for name, endpoint in models.endpoints.items() if name in names}
+
+
+def check_server(models: Models, name: str) -> list[Finding]:
+    """Everything that a Slurm replica is asked before it gets work, for any endpoint that runs."""
+    endpoint, findings = models.endpoints[name], []
+    for what, probe in choose_probes(endpoint, find_roles(models, name)).items():
+        try:
+            run_probe(endpoint, probe)
+        except EndpointError as error:
+            return [*findings, fail(f"{what} of {name}", f"{error} (models.endpoints.{name})")]
+        findings.append(ok(f"{what} of {name}", endpoint.base_url or ""))
+    return findings
+
+
+async def check_answers(models: Models, domain: DomainConfig | None, names: Sequence[str]) -> list[Finding]:
+    """Each role of these endpoints answers within its max_tokens; attempts differ; the judge can be read."""
+    with tempfile.TemporaryDirectory() as scratch:
+        journal = Journal(Path(scratch) / "journal.sqlite")
+        client = Client(models, journal)
+        try:
+            roles = [role for name in names for role in find_roles(models, name)]
+            findings = [await check_room(client, role) for role in roles]
+            if Role.WEAK_SOLVER in roles:
+                findings.append(await check_seeds(client))
+            if Role.JUDGE in roles and domain:
+                findings.append(await check_judge(client, domain))
+            return findings
+        except EndpointError as error:
+            return [fail("answers", str(error))]
+        finally:
+            await client.close()
+            journal.close()
+
+
+async def check_room(client: Client, role: Role) -> Finding:
+    """A model that thinks until its tokens are gone says nothing, which looks like a wrong answer."""
+    reply = await client.ask(Request(role, (Message("user", _OPEN),), seed=1))
+    key, check = f"models.{role}.sampling.max_tokens", f"room of {role}"
+    if reply.content.strip():
+        return ok(check, f"{reply.completion_tokens} tokens, {reply.outcome}")
+    if reply.outcome is Outcome.TRUNCATED:
+        return fail(check, f"{reply.completion_tokens} tokens of reasoning and no answer: raise {key}")
+    return fail(check, f"no answer ({reply.outcome}); see models.{role}.endpoint")
+
+
+async def check_seeds(client: Client) -> Finding:
+    """Seeds must tell attempts apart; that one repeats an answer is welcome, and not needed."""
+    message = (Message("user", _OPEN),)
+    said = [(await client.ask(Request(Role.WEAK_SOLVER, message, seed))).content for seed in _SEEDS]
+    again = (await client.ask(Request(Role.WEAK_SOLVER, message, _SEEDS[0], attempt=1))).content
+    if len(set(said)) == 1:
+        return fail("seeds", f"{len(said)} seeds gave one answer, so attempts are not independent: raise "
+                    "models.weak_solver.sampling.temperature, or use a server that heeds `seed`")  # fmt: skip
+    detail = f"{len(set(said))} answers to {len(said)} seeds"
+    return ok("seeds", detail) if again == said[0] else warn("seeds", f"{detail}, but one seed gave two")
+
+
+async def check_judge(client: Client, config: DomainConfig) -> Finding:
+    """One plain case, judged three times; how often verdicts are lost on real ones is judge_audit's to say."""
+    agents = base.load(config, client).agents
+    judged = [await agents.judge(_JUDGED, _ANSWER, seed, config.judge_retries + 1) for seed in _SEEDS[:3]]
+    return tell_judge([judgement.met for judgement in judged])
+
+
+def tell_judge(met: Sequence[tuple[bool, ...] | None]) -> Finding:
+    lost, advice = sum(m is None for m in met), "python -m autodata.judge_audit measures it on a run"
+    if lost == len(met):
+        return fail("judge", f"all {lost} verdicts are lost: see models.judge and structured_output; {advice}")
+    if lost or len(set(met)) > 1 or met[0] != (True, False):
+        return warn("judge", f"a plain case was judged {list(met)}, (True, False) is right; {advice}")
+    return ok("judge", f"a plain case judged right {len(met)} times; {advice}")
+
+
+def skip_server(name: str) -> Finding:
+    return skip(f"endpoint {name}", "its command starts it; append --serve to start it here, or give its base_url")

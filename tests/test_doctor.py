@@ -1,0 +1,197 @@
+"""The doctor: both sides of every check, against servers that answer well and badly."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from autodata.doctor import data, endpoints, environment, storage
+from autodata.doctor.finding import Mark
+from autodata.recipes import Endpoint, GrpoRecipe, Models, RoleConfig, Server
+from autodata.store import Run
+from tests.conftest import load_recipe, models_at
+from tests.fake_runs import demo_recipe, simple
+from tests.fake_server import completion, fake_server
+
+SUPPORTED = Requirement('vllm<=0.31.0,>=0.22.0; extra == "vllm"')
+
+
+@pytest.mark.parametrize(
+    ("trl", "vllm", "mark"),
+    [
+        ("1.16.0", "0.31.0", Mark.OK),
+        ("1.6", None, Mark.OK),
+        ("1.5.9", "0.31.0", Mark.FAIL),
+        ("1.16.0", "0.21.9", Mark.FAIL),
+        ("1.16.0", "0.32.0", Mark.FAIL),
+    ],
+)
+def test_versions_must_fit_each_other(trl, vllm, mark):
+    assert environment.judge_versions(Version(trl), Version(vllm) if vllm else None, SUPPORTED).mark == mark
+
+
+def test_the_installed_pair_fits():
+    assert environment.check_versions(GrpoRecipe()).mark is Mark.OK
+
+
+@pytest.mark.parametrize(("found", "mark"), [(None, Mark.WARN), ("spec", Mark.OK)])
+def test_kernels_matter_for_qwen_on_a_gpu(monkeypatch, found, mark):
+    monkeypatch.setattr(environment, "find_spec", lambda module: found)
+    assert environment.check_kernels(GrpoRecipe(model="Qwen/Qwen3.5-4B")).mark is mark
+    assert environment.check_kernels(GrpoRecipe(model="embedded")).mark is Mark.NOT_APPLICABLE
+
+
+def test_a_key_is_there_or_named(monkeypatch):
+    endpoint = Endpoint("m", api_key_env="SOME_KEY")
+    monkeypatch.delenv("SOME_KEY", raising=False)
+    assert "SOME_KEY is not set" in environment.check_key("e", endpoint).detail
+    monkeypatch.setenv("SOME_KEY", "secret")
+    found = environment.check_key("e", endpoint)
+    assert found.mark is Mark.OK and "secret" not in found.detail
+
+
+@pytest.mark.parametrize(("limit", "mark"), [("0:04:20", Mark.OK), ("0:04:19", Mark.FAIL), ("soon", Mark.FAIL)])
+def test_a_server_job_must_load_answer_and_drain(limit, mark):
+    server = Server("w", weights_gb=5, ready_timeout_s=50)  # 100 s to load, 100 s to answer, 60 s to drain
+    models = Models({"e": Endpoint("m", server=server, timeout_s=100)}, judge=RoleConfig("e"))
+    (found,) = environment.check_wall_times(models, {"AUTODATA_SERVER_TIME": limit})
+    assert found.mark is mark
+
+
+def test_the_site_file_is_read_and_not_run(tmp_path, monkeypatch):
+    monkeypatch.delenv("AUTODATA_SERVER_TIME", raising=False)
+    site = tmp_path / "site.env"
+    site.write_text("export AUTODATA_SERVER_TIME=1:00:00   # so long\nexport X=$(touch ran)\nrm -rf x\n")
+    assert environment.read_site(site)["AUTODATA_SERVER_TIME"] == "1:00:00"
+    assert "X" not in environment.read_site(site) or "X" in os.environ
+
+
+def test_files_work_here_and_leave_nothing(tmp_path):
+    assert storage.check_files(storage.find_place(str(tmp_path / "not" / "yet"))).mark is Mark.OK
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_takes_no_files_fails(tmp_path):
+    found = storage.check_files(tmp_path / "gone")
+    assert found.mark is Mark.FAIL and "run=…" in found.detail
+
+
+def test_a_file_system_without_locks_fails(tmp_path, monkeypatch):
+    monkeypatch.setattr("autodata.store.fcntl.flock", lambda *_: None)
+    assert "given out again" in storage.check_files(tmp_path).detail
+
+
+@pytest.mark.parametrize(("gb", "mark"), [(0.9, Mark.FAIL), (1.0, Mark.WARN), (20.0, Mark.OK)])
+def test_space(gb, mark):
+    assert storage.judge_space(gb, Path("x")).mark is mark
+
+
+def test_a_dataset_must_be_the_one_that_was_written(tmp_path):
+    assert data.check_dataset(str(tmp_path))[0].mark is Mark.FAIL
+    with Run(str(tmp_path), "dataset", {}, {}) as run:
+        run.start()
+        run.write(data.EXAMPLES, "")
+        run.write(data.DECONTAMINATION, json.dumps({"files": {}}))
+        run.finish([data.EXAMPLES, data.DECONTAMINATION])
+        assert [f.mark for f in data.check_dataset(str(tmp_path))] == [Mark.OK, Mark.WARN]
+        run.write(data.DECONTAMINATION, json.dumps({"files": {"b": "1"}}))
+        assert [f.mark for f in data.check_dataset(str(tmp_path))] == [Mark.FAIL]
+        run.finish([data.EXAMPLES, data.DECONTAMINATION])
+        assert [f.mark for f in data.check_dataset(str(tmp_path))] == [Mark.OK, Mark.OK]
+
+
+@pytest.mark.parametrize(
+    ("right", "mark"), [(0, Mark.FAIL), (8, Mark.FAIL), (1, Mark.OK)], ids=["never", "always", "seldom"]
+)
+def test_a_weak_solver_must_be_neither_lost_nor_perfect(right, mark):
+    recipe = demo_recipe()
+    made = [simple(f"d{n}", f"q{n}", recipe, weak=right) for n in range(20)]
+    assert data.judge_weak_solver(made, "r").mark is mark
+    assert data.judge_weak_solver(made[:19], "r").mark is Mark.NOT_APPLICABLE
+
+
+def answers(script, **values):
+    with fake_server(script) as server:
+        domain = load_recipe("recipes/cs/generate.yaml", "recipes/models/laptop.yaml").domain
+        return {f.check: f for f in asyncio.run(endpoints.check_answers(models_at(server.url), domain, ["fake"]))}
+
+
+def good(body, count):
+    if "response_format" not in body:
+        return completion(f"The ship of seed {body.get('seed')}.")
+    verdicts = [{"criterion": n, "reason": "r", "met": n == 1} for n in (1, 2)]
+    return completion(json.dumps({"verdicts": verdicts}))
+
+
+def test_good_answers():
+    assert {f.mark for f in answers(good).values()} == {Mark.OK}
+
+
+def test_reasoning_that_leaves_no_room_names_the_key():
+    found = answers(
+        lambda b, c: completion("", "length", reasoning="so") if "response_format" not in b else good(b, c)
+    )
+    assert found["room of weak_solver"].mark is Mark.FAIL
+    assert "raise models.weak_solver.sampling.max_tokens" in found["room of weak_solver"].detail
+
+
+def test_seeds_that_are_not_heard():
+    same = answers(lambda b, c: good(b | {"seed": 0}, c))
+    assert same["seeds"].mark is Mark.FAIL
+    assert answers(lambda b, c: good(b | {"seed": c}, c))["seeds"].mark is Mark.WARN
+
+
+@pytest.mark.parametrize(
+    ("met", "mark"),
+    [
+        ([(True, False)] * 3, Mark.OK),
+        ([None] * 3, Mark.FAIL),
+        ([(True, False), None, (True, False)], Mark.WARN),
+        ([(True, True)] * 3, Mark.WARN),
+        ([(True, False), (True, True), (True, False)], Mark.WARN),
+    ],
+)
+def test_a_judge_of_a_plain_case(met, mark):
+    assert endpoints.tell_judge(met).mark is mark
+
+
+def test_a_judge_that_is_never_read_fails():
+    found = answers(lambda b, c: completion("no json") if "response_format" in b else good(b, c))
+    assert found["judge"].mark is Mark.FAIL
+
+
+def test_a_server_that_serves_another_model_is_named():
+    with fake_server(good) as server:
+        models = models_at(server.url)
+        models.endpoints["fake"] = replace(models.endpoints["fake"], model="other")
+        (found,) = endpoints.check_server(models, "fake")
+    assert found.mark is Mark.FAIL and "not other" in found.detail
+
+
+def doctor(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "autodata.doctor", *arguments], capture_output=True, text=True)
+
+
+def test_the_command_says_one_line_a_check_and_ends_with_1_on_a_failure(tmp_path):
+    def script(body, count):
+        return completion('{"met": true}') if "Reply with" in str(body["messages"]) else good(body, count)
+
+    with fake_server(script) as server:
+        at = [f"models.endpoints.small.{key}" for key in ("base_url", "model")]
+        recipe = ("recipes/demo/generate.yaml", f"run={tmp_path}", f"{at[0]}={server.url}")
+        well, wrong = doctor(*recipe, f"{at[1]}=fake"), doctor(*recipe, f"{at[1]}=other")
+    assert (well.returncode, wrong.returncode) == (0, 1), well.stdout + well.stderr + wrong.stderr
+    assert "identity of small" in well.stdout
+    assert any(line.startswith("fail") and "models.endpoints.small" in line for line in wrong.stdout.splitlines())
+    assert "1 checks failed" in wrong.stderr
+
+
+def test_a_recipe_that_is_none_is_an_error():
+    assert "error: " in doctor("recipes/no_such.yaml").stderr
