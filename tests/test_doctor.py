@@ -181,6 +181,9 @@ def doctor(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_command_says_one_line_a_check_and_ends_with_1_on_a_failure(tmp_path):
     def script(body, count):
+        if "tools" in body:
+            called = {"id": "c", "type": "function", "function": {"name": "go_on", "arguments": "{}"}}
+            return completion(None, "tool_calls", tool_calls=[called])
         return completion('{"met": true}') if "Reply with" in str(body["messages"]) else good(body, count)
 
     with fake_server(script) as server:
