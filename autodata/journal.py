@@ -154,6 +154,16 @@ def _open(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _open_to_read(path: Path) -> sqlite3.Connection:
+    """A journal of any version, left as it is: a report must not touch the run that it is about."""
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        _identify(connection, path)
+    except sqlite3.Error as error:
+        raise _damaged(path, error) from error
+    return connection
+
+
 def _make(path: Path) -> None:
     try:
         create(path)
@@ -178,7 +188,8 @@ def create(path: Path) -> None:
     scratch.replace(path)
 
 
-def _check(connection: sqlite3.Connection, path: Path) -> None:
+def _identify(connection: sqlite3.Connection, path: Path) -> int:
+    """Its version. Raises JournalError for what is no journal, or one of later code."""
     identity = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if identity != APPLICATION_ID:
@@ -187,7 +198,11 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         raise JournalError(f"{path}: journal version {version}, this code reads {VERSION}; "
                            "export it with the code that wrote it and import it here")  # fmt: skip
     connection.execute("SELECT 1 FROM replies LIMIT 1").fetchone()
-    if version < VERSION:  # its rows stay as they are; an older reader must not trip over new ones
+    return int(version)
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    if _identify(connection, path) < VERSION:  # its rows stay as they are; an older reader must not trip over new ones
         connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
@@ -198,7 +213,7 @@ def _damaged(path: Path, error: Exception) -> JournalError:
 
 def read_replies(path: Path) -> Iterator[tuple[Reply, int]]:
     """Every reply and the second in which it was stored, in no order. Raises JournalError."""
-    connection = _open(path)
+    connection = _open_to_read(path)
     try:
         for reply, at in connection.execute("SELECT reply, at FROM replies"):
             yield decompress(reply), at

@@ -142,6 +142,8 @@ def test_a_journal_of_version_1_is_read_and_goes_on(tmp_path: Path):
         connection.execute("PRAGMA user_version = 1")
         connection.execute("INSERT INTO replies VALUES ('old', ?, 7)", (RECORD.dump_json(REPLY).decode(),))
     connection.close()
+    assert [reply for reply, _ in module.read_replies(path)] == [REPLY]
+    assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (1,), "reading leaves it as it is"
     journal = Journal(path)
     put(journal, "new", replace(REPLY, content="new"))
     assert journal.get("old") == REPLY
