@@ -15,6 +15,7 @@ from typing import Any
 from autodata import generate, journal, store
 from autodata.config import load
 from autodata.corpora.files import Corpus
+from autodata.costs import LEDGER, add
 from autodata.generation import TRAJECTORIES
 from autodata.recipes import SHARDS, GenerateRecipe
 from autodata.store import Run, RunError
@@ -78,6 +79,7 @@ def add_up(manifests: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "total_s": round(total_s, 1),
         "server_busy_share": round(busy_s / total_s, 3) if total_s else 0.0,
         "quarantined": [document for m in manifests for document in m["quarantined"]],
+        "ledger": LEDGER.dump_python(add([LEDGER.validate_python(m["ledger"]) for m in manifests]), mode="json"),
         "shards": len(manifests),
         **{key: manifests[0][key] for key in ("arm", "models", "skipped_files")},
     }

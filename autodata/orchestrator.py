@@ -2,7 +2,7 @@
 
 import json
 
-from autodata import ledger
+from autodata import recap
 from autodata.agents import make_object
 from autodata.harness import MAX_INSTRUCTION_CHARS, Harness, IllegalMove, Move
 from autodata.request import attempt_seed
@@ -41,7 +41,7 @@ async def play_round(harness: Harness) -> None:
 async def orchestrate_by_agent(harness: Harness) -> Trajectory:
     """A language model chooses each move; after too many illegal ones Python goes on (paper Sec. 2.1).
 
-    Each choice is a conversation of its own, over a ledger of bounded length, so that a long run does
+    Each choice is a conversation of its own, over a recap of bounded length, so that a long run does
     not fill the model's context.
     """
     harness.orchestrator = "agent"
@@ -77,7 +77,7 @@ def _read_move(reply: Reply) -> Move:
     try:
         return Move(reply.tool)
     except ValueError:
-        called = ledger.shorten(reply.tool) or "no function"
+        called = recap.shorten(reply.tool) or "no function"
         raise IllegalMove(f"{called} was called; choose one of the moves") from None
 
 
@@ -95,12 +95,12 @@ def _slots(harness: Harness) -> dict[str, object]:
     rounds = harness.rounds
     measured = next((r for r in reversed(rounds) if r.weak), None)
     return {
-        "excerpt": ledger.shorten(harness.document.text),
-        "rounds": ledger.list_rounds(rounds),
-        "earlier": ledger.count_earlier(rounds),
-        "criteria": ledger.count_criteria(measured),
-        "question": ledger.describe_candidate(harness.candidate),
-        "weak": ledger.average(harness.weak),
+        "excerpt": recap.shorten(harness.document.text),
+        "rounds": recap.list_rounds(rounds),
+        "earlier": recap.count_earlier(rounds),
+        "criteria": recap.count_criteria(measured),
+        "question": recap.describe_candidate(harness.candidate),
+        "weak": recap.average(harness.weak),
         "rounds_left": harness.domain.config.max_rounds - len(rounds),
         "legal": [str(m) for m in harness.legal_moves],
         "refused": harness.refused[-1:],

@@ -66,6 +66,9 @@ def test_merged_shards_are_the_run_made_whole_and_are_counted_once(folder):
     assert [json.loads(line)["document_id"] for line in merged[0].splitlines()] == [f"doc{i}.txt" for i in range(7)]
     for key in ("inputs", "outputs", "counts", "summary", "models", "quarantined"):
         assert merged[1][key] == whole[1][key]
+    assert {role: cost["calls"] for role, cost in merged[1]["ledger"].items()} == {
+        role: cost["calls"] for role, cost in whole[1]["ledger"].items()
+    }
     assert f"{whole[1]['counts']['calls']} calls" in printed
     contents = [sorted((r.content, r.model) for r, _ in read_replies(folder / run / "journal.sqlite"))
                 for run in ("whole", "parts")]  # fmt: skip

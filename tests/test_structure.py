@@ -33,7 +33,7 @@ LEVELS = [
         "recipes",
         "evaluation_recipes",
         "meta_recipes",
-        "ledger",
+        "recap",
         "costs",
     },
     {"config"},

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from autodata.acceptance import Gate
-from autodata.ledger import average
+from autodata.recap import average
 from autodata.report.charts import Columns, Frame, Point, Scatter, Series, Step
 from autodata.report.storyboard import style, style_of
 from autodata.types import End, Round, Trajectory

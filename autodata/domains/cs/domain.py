@@ -7,8 +7,8 @@ from autodata import rubric
 from autodata.agents import make_object
 from autodata.domains import base
 from autodata.domains.cs import verifier
-from autodata.ledger import average
 from autodata.parsing import ParseError, read_rubric, read_text, read_texts
+from autodata.recap import average
 from autodata.request import Request, attempt_seed
 from autodata.types import Candidate, Document, Failure, Quality, Role, Round
 
