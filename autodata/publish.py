@@ -17,7 +17,7 @@ from autodata.leaks import find_leaks
 from autodata.publication import Kind, stage
 from autodata.store import RunError
 
-_REPO = re.compile(r"[\w.-]+/[\w.-]+")
+_REPO = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 _HUBS_OWN = {".gitattributes", "README.md"}
 _OTHER = {"dataset": "model", "model": "dataset"}
 

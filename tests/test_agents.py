@@ -29,7 +29,7 @@ def judge(journal, tmp_path):
         with fake_server(script) as server:
 
             async def go():
-                client = Client(models_at(server.url), journal)
+                client = Client(models_at(server.url, retries=0), journal)
                 agents = Agents(client, PromptSet(tmp_path))
                 try:
                     return await agents.judge(CANDIDATE, answer, 1, 3, per_call)

@@ -18,7 +18,7 @@ _BREAK = re.compile(rf"</?(?:{_BREAKING})\b[^<>]{{0,500}}>", re.IGNORECASE)
 # Up to the next beginning at most: a text of many beginnings and no end must not be read again from each.
 _SCRIPT = re.compile(r"<(script|style)\b(?:(?!<(?:script|style)\b).){0,100000}?</\1>", re.IGNORECASE | re.DOTALL)
 # Lines that belong to the page and not to the opinion: numbers, star pages, rules.
-_PAGE = re.compile(r"\s*(?:\[?\*?\d{1,4}[*\]]{0,2}|-\s*\d{1,4}\s*-|page \d+(?: of \d+)?|[_=-]{3,})\s*", re.IGNORECASE)
+_PAGE = re.compile(r"\[?\*?\d{1,4}[*\]]{0,2}|-\s*\d{1,4}\s*-|page \d+(?: of \d+)?|[_=-]{3,}", re.IGNORECASE)
 _REASONS = re.compile(
     r"\b(?:because|therefore|held|conclude|reason|whether|argue|contend|statute|requires|evidence|standard)\w*",
     re.IGNORECASE,
@@ -59,7 +59,8 @@ def clean(text: str) -> str:
     """Paragraphs without mark-up and page furniture; hard line breaks inside a paragraph are undone."""
     if "<" in text and _TAG.search(text):
         text = html.unescape(_TAG.sub("", _BREAK.sub("\n\n", _SCRIPT.sub("", text))))
-    lines = [line for line in text.replace("\f", "\n\n").split("\n") if not line.strip() or not _PAGE.fullmatch(line)]
+    split = text.replace("\f", "\n\n").split("\n")
+    lines = [line for line in split if not line.strip() or not _PAGE.fullmatch(line.strip())]
     paragraphs = re.split(r"\n\s*\n", "\n".join(lines))
     joined = (" ".join(p.split()) for p in paragraphs)
     return "\n\n".join(p for p in joined if p)
