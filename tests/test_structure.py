@@ -88,6 +88,7 @@ LEVELS = [
         "status",
         "report",
         "doctor",
+        "plan",
     },
     {"training", "eval"},
 ]

@@ -1,0 +1,156 @@
+"""The loop as a queue: documents go through their stages, servers batch what is under way."""
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import simpy
+
+from autodata.plan.speed import Speed
+from autodata.plan.workload import Call, Story
+from autodata.types import Role
+
+Steps = Generator[simpy.Event, object, None]
+
+
+@dataclass(frozen=True)
+class Station:
+    """An endpoint as it is simulated."""
+
+    speed: Speed
+    replicas: int
+    max_in_flight: int
+    gpus: int = 0  # of one replica
+
+
+@dataclass
+class Outcome:
+    """What a simulated run used."""
+
+    seconds: float = 0.0
+    calls: Counter[Role] = field(default_factory=Counter)
+    prompt: Counter[Role] = field(default_factory=Counter)
+    completion: Counter[Role] = field(default_factory=Counter)
+    call_seconds: Counter[Role] = field(default_factory=Counter)
+    work: Counter[str] = field(default_factory=Counter)  # of the engine, by endpoint
+    role_work: Counter[Role] = field(default_factory=Counter)
+    finished: list[float] = field(default_factory=list)  # when each document ended
+    accepted: int = 0
+    rounds: int = 0
+
+    @property
+    def tokens(self) -> float:
+        return sum(self.prompt.values()) + sum(self.completion.values())
+
+    def utilisation(self, name: str, station: Station) -> float:
+        """Engine time that the calls need at saturation, as a share of what there is."""
+        return self.work[name] / (self.seconds * station.replicas) if self.seconds else 0.0
+
+
+class Replica:
+    """One engine. `_steps` counts the decoding steps so far; a call ends at a step that is known when it begins."""
+
+    def __init__(self, env: simpy.Environment, speed: Speed):
+        self.load = 0
+        self._env, self._speed = env, speed
+        self._waiting: list[tuple[Call, simpy.Event]] = []
+        self._running: list[tuple[float, int, simpy.Event]] = []
+        self._steps, self._count = 0.0, 0
+        self._arrival = env.event()
+        env.process(self._serve())
+
+    def submit(self, call: Call) -> simpy.Event:
+        done = self._env.event()
+        self.load += 1
+        self._waiting.append((call, done))
+        if not self._arrival.triggered:
+            self._arrival.succeed()
+        return done
+
+    def _serve(self) -> Steps:
+        """Read what has come, else decode until something comes or ends."""
+        while True:
+            self._arrival = self._env.event()
+            if self._waiting:
+                yield from self._read(*self._waiting.pop(0))
+            elif self._running:
+                yield from self._decode()
+            else:
+                yield self._arrival
+
+    def _read(self, call: Call, done: simpy.Event) -> Steps:
+        yield self._env.timeout(self._speed.request_s + call.prompt * self._speed.prompt_s)
+        self._count += 1
+        heapq.heappush(self._running, (self._steps + call.completion, self._count, done))
+
+    def _decode(self) -> Steps:
+        start, each = self._env.now, self._speed.step(len(self._running))
+        left = max(0.0, self._running[0][0] - self._steps)
+        yield self._env.timeout(left * each) | self._arrival
+        elapsed = self._env.now - start
+        is_over = elapsed >= left * each * (1 - 1e-9)
+        self._steps = self._running[0][0] if is_over else self._steps + elapsed / each
+        while self._running and self._running[0][0] <= self._steps:
+            self.load -= 1
+            heapq.heappop(self._running)[2].succeed()
+
+
+class _Loop:
+    def __init__(self, served: Mapping[Role, str], stations: Mapping[str, Station]):
+        self.env, self.outcome = simpy.Environment(), Outcome()
+        self.served, self.stations = served, stations
+        self.replicas = {n: [Replica(self.env, s.speed) for _ in range(s.replicas)] for n, s in stations.items()}
+        self.limits = {n: simpy.Resource(self.env, s.max_in_flight) for n, s in stations.items()}
+
+    def play(self, story: Story, slots: simpy.Resource) -> Steps:
+        with slots.request() as slot:
+            yield slot
+            for stage in story.stages:
+                yield self.env.all_of([self.env.process(self._go_along(chain)) for chain in stage])
+        self.outcome.finished.append(self.env.now)
+
+    def _go_along(self, chain: Sequence[Call]) -> Steps:
+        for call in chain:
+            name = self.served[call.role]
+            with self.limits[name].request() as slot:
+                yield slot
+                start = self.env.now
+                yield min(self.replicas[name], key=lambda replica: replica.load).submit(call)
+            self._count(call, name, self.env.now - start)
+
+    def _count(self, call: Call, name: str, seconds: float) -> None:
+        outcome, work = self.outcome, self.stations[name].speed.work(call.prompt, call.completion)
+        outcome.calls[call.role] += 1
+        outcome.prompt[call.role] += call.prompt
+        outcome.completion[call.role] += call.completion
+        outcome.call_seconds[call.role] += seconds
+        outcome.work[name] += work
+        outcome.role_work[call.role] += work
+
+
+def simulate(
+    stories: Sequence[Story], served: Mapping[Role, str], stations: Mapping[str, Station], in_flight: int
+) -> Outcome:
+    """All documents to their end, `in_flight` of them at once."""
+    loop = _Loop(served, stations)
+    slots = simpy.Resource(loop.env, in_flight)
+    for story in stories:
+        loop.env.process(loop.play(story, slots))
+    loop.env.run()
+    loop.outcome.seconds = max(loop.outcome.finished, default=0.0)
+    loop.outcome.accepted = sum(s.accepted for s in stories)
+    loop.outcome.rounds = sum(s.rounds for s in stories)
+    return loop.outcome
+
+
+def share_gpu_seconds(
+    outcome: Outcome, served: Mapping[Role, str], stations: Mapping[str, Station]
+) -> dict[Role, float]:
+    """What the endpoints hold for the whole run, in proportion to the call-seconds of their roles."""
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for role, spent in outcome.call_seconds.items():
+        seconds[served[role]] += spent
+    held = {n: s.gpus * s.replicas * outcome.seconds for n, s in stations.items()}
+    return {role: held[served[role]] * spent / seconds[served[role]] if spent else 0.0
+            for role, spent in outcome.call_seconds.items()}  # fmt: skip

@@ -1,0 +1,150 @@
+"""How fast one replica is: continuous batching, where a step makes one token for each request under way.
+
+A step of n requests takes `step_s + n * sequence_s`, so tokens per second rise with n and saturate. Reading a prompt
+takes the engine for itself. The engine's time that a call costs is `request_s + prompt * prompt_s`, and its steps.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy
+
+from autodata.journal import read_replies
+from autodata.llm import api_key
+from autodata.plan.workload import PRIORS
+from autodata.recipes import Endpoint
+
+_LEVELS = (1, 4, 16)  # requests at once
+_SHAPES = ((16, 8), (16, 48), (256, 8))  # words of the prompt, tokens of the reply
+
+
+class SpeedError(ValueError):
+    """A server's speed is not known; the message names what to state."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds of one replica."""
+
+    prompt_s: float  # per token that is read
+    step_s: float
+    sequence_s: float  # more for each request in a step
+    request_s: float = 0.0  # of the engine, per request
+    origin: str = "stated"
+
+    def step(self, running: int) -> float:
+        return self.step_s + running * self.sequence_s
+
+    def work(self, prompt: float, completion: float) -> float:
+        """Seconds of the engine at saturation: what no batching saves."""
+        return self.request_s + prompt * self.prompt_s + completion * self.sequence_s
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A call, or a burst of equal ones: how long it took and what went on meanwhile."""
+
+    seconds: float
+    requests: float  # begun on the engine meanwhile
+    prompt: float  # tokens read meanwhile, by anybody
+    steps: float
+    sequences: float  # steps × requests under way
+
+
+def state(prefill: float, decode: float, concurrency: float, origin: str) -> Speed:
+    """From prompt tokens/s, tokens/s of one request alone, and how many requests saturate it. Raises SpeedError."""
+    if min(prefill, decode) <= 0 or concurrency < 1:
+        raise SpeedError("--speed ENDPOINT=prefill,decode,concurrency: positive numbers, concurrency at least 1")
+    each = 1 / (decode * concurrency)
+    return Speed(1 / prefill, 1 / decode - each, each, origin=origin)
+
+
+def assume(name: str, endpoint: Endpoint) -> Speed:
+    """The unmeasured table's. Raises SpeedError."""
+    if endpoint.model not in PRIORS["speeds"]:
+        raise SpeedError(f"models.endpoints.{name} ({endpoint.model}): its speed is not known; state it with "
+                         f"--speed {name}=prefill,decode,concurrency, or measure it with --measure and a base_url")  # fmt: skip
+    return state(*PRIORS["speeds"][endpoint.model], origin="chosen, unmeasured")
+
+
+def fit(samples: Sequence[Sample], origin: str) -> Speed:
+    """Non-negative least squares of the relative errors."""
+    from scipy.optimize import nnls  # slow to import, needed here only
+
+    rows = numpy.array([[s.prompt, s.steps, s.sequences, s.requests] for s in samples])
+    seconds = numpy.array([s.seconds for s in samples])
+    found, _ = nnls(rows / seconds[:, None], numpy.ones(len(samples)))
+    return Speed(*map(float, found), origin=origin)
+
+
+def fit_run(folder: Path, model: str) -> Speed | None:
+    """From the latencies in a run's journal; None where it tells too little."""
+    path = folder / "journal.sqlite"
+    if not path.exists():
+        return None
+    replies = [(r, at) for r, at in read_replies(path) if r.model == model and r.latency_s > 0]
+    if len(replies) < 50:
+        return None
+    end = numpy.array([at for _, at in replies], dtype=float)
+    took = numpy.array([r.latency_s for r, _ in replies])
+    prompt = numpy.array([r.prompt_tokens for r, _ in replies])
+    samples = []
+    for i in range(len(replies)):
+        overlap = numpy.clip(numpy.minimum(end, end[i]) - numpy.maximum(end - took, end[i] - took[i]), 0, None)
+        part = overlap / took  # of each other call, what fell into this one
+        steps = replies[i][0].completion_tokens
+        running = overlap.sum() / took[i]
+        samples.append(Sample(took[i], part.sum(), float(part @ prompt), steps, steps * running))
+    return fit(samples, f"fitted to {len(replies)} calls of {folder}")
+
+
+def measure(endpoint: Endpoint) -> Speed:
+    """Send a short load to a running endpoint."""
+    return fit(asyncio.run(_measure(endpoint)), "measured now")
+
+
+async def _measure(endpoint: Endpoint) -> list[Sample]:
+    from openai import AsyncOpenAI
+
+    samples = []
+    async with AsyncOpenAI(
+        base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=0, timeout=300
+    ) as client:
+
+        async def ask(words: int, tokens: int, number: int) -> tuple[int, int]:
+            text = f"{number} {time.time()} " + "word " * words  # no two alike: the cache is not what is measured
+            answered = await client.chat.completions.create(
+                model=endpoint.model, messages=[{"role": "user", "content": text}], max_tokens=tokens,
+                extra_body={"ignore_eos": True})  # fmt: skip
+            usage = answered.usage
+            return (usage.prompt_tokens, usage.completion_tokens) if usage else (words, tokens)
+
+        for level in _LEVELS:
+            for words, tokens in _SHAPES:
+                start = time.monotonic()
+                sizes = await asyncio.gather(*[ask(words, tokens, i) for i in range(level)])
+                steps = max(size[1] for size in sizes)
+                read = sum(size[0] for size in sizes)
+                samples.append(Sample(time.monotonic() - start, level, read, steps, steps * level))
+    return samples
+
+
+def choose(
+    endpoints: Mapping[str, Endpoint], stated: Mapping[str, Speed], like: Path | None, is_measured: bool
+) -> dict[str, Speed]:
+    """Of each endpoint: what was stated, else measured, else fitted to the run, else assumed. Raises SpeedError."""
+    unknown = sorted(set(stated) - set(endpoints))
+    if unknown:
+        raise SpeedError(f"--speed {unknown[0]}=…: no such endpoint; there are {', '.join(endpoints)}")
+
+    def one(name: str, endpoint: Endpoint) -> Speed:
+        if name in stated:
+            return stated[name]
+        if is_measured and endpoint.base_url:
+            return measure(endpoint)
+        return (fit_run(like, endpoint.model) if like else None) or assume(name, endpoint)
+
+    return {name: one(name, endpoint) for name, endpoint in endpoints.items()}

@@ -1,0 +1,217 @@
+"""What documents ask of the servers: stages of parallel chains of calls, drawn from a run or from priors."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from autodata import store
+from autodata.config import RecipeError, load
+from autodata.harness import BASELINES
+from autodata.recipes import GenerateRecipe
+from autodata.types import TRAJECTORY, Attempt, Role, Round, Trajectory
+
+PRIORS = yaml.safe_load((Path(__file__).parent / "priors.yaml").read_text(encoding="utf-8"))
+_DEFAULT_TOKENS = 1024  # of a reply, where neither role nor endpoint says
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request; tokens are fractions where a run tells only their mean."""
+
+    role: Role
+    prompt: float
+    completion: float
+
+
+Stage = tuple[tuple[Call, ...], ...]  # chains that run side by side, each call after the one before it
+
+
+@dataclass(frozen=True)
+class Story:
+    """One document, from its first call to its last."""
+
+    stages: tuple[Stage, ...]
+    rounds: int
+    accepted: bool
+
+    @property
+    def calls(self) -> Iterator[Call]:
+        return (call for stage in self.stages for chain in stage for call in chain)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Where stories come from, and how sure that is."""
+
+    origin: str
+    draw: Callable[[random.Random], Story]
+    accepted: int | None  # of `tried` documents that were measured; None: a prior
+    tried: int
+    acceptance: float
+
+
+def from_priors(recipe: GenerateRecipe) -> Workload:
+    """What the paper or we assume of this domain. Raises RecipeError."""
+    prior = PRIORS["domains"].get(recipe.domain.name)
+    if prior is None:
+        raise RecipeError(f"domain.name={recipe.domain.name}: no priors for it; name a finished run with --like RUN")
+    acceptance = prior["acceptance"]
+    return Workload("priors", lambda chance: _invent(recipe, prior, chance), None, 0, acceptance)
+
+
+def from_run(recipe: GenerateRecipe, folder: Path) -> Workload:
+    """Documents as those of a run, drawn whole. Raises RecipeError, RunError."""
+    manifest = store.require_finished(str(folder), "python -m autodata.generate")
+    theirs = load(GenerateRecipe, [str(folder / "recipe.yaml")])
+    for key in ("domain.name", "arm"):
+        mine, other = _look_up(recipe, key), _look_up(theirs, key)
+        if mine != other:
+            raise RecipeError(f"--like {folder}: a run with {key}={other}, the recipe has {mine}; name another run")
+    trajectories = store.read_records(folder / "trajectories.jsonl", TRAJECTORY)
+    if not any(t.rounds for t in trajectories):
+        raise RecipeError(f"--like {folder}: no document of it has a round; name a run that made some")
+    shares = _prompt_shares(trajectories, manifest)
+    stories = [replay(t, recipe, shares) for t in trajectories]
+    accepted = sum(s.accepted for s in stories)
+    rate = accepted / len(stories)
+    return Workload(str(folder), lambda chance: chance.choice(stories), accepted, len(stories), rate)
+
+
+def replay(trajectory: Trajectory, recipe: GenerateRecipe, prompt_shares: Mapping[Role, float]) -> Story:
+    """A recorded document under `recipe`; where nothing of it differs, its tokens are the recorded ones."""
+    rounds = trajectory.rounds[: recipe.domain.max_rounds]
+    calls = _Calls(recipe, PRIORS["domains"].get(recipe.domain.name, {}))
+    stages = [s for number, r in enumerate(rounds) for s in calls.retrace(r, number)]
+    stages = [*calls.prepare(), *stages]
+    accepted = trajectory.accepted is not None and len(rounds) == len(trajectory.rounds)
+    spent = {role: trajectory.tokens.get(role, 0) * len(rounds) / max(1, len(trajectory.rounds)) for role in Role}
+    return Story(tuple(_share_out(stages, spent, prompt_shares)), len(rounds), accepted)
+
+
+def _share_out(stages: Sequence[Stage], spent: Mapping[Role, float], shares: Mapping[Role, float]) -> Iterator[Stage]:
+    """The calls whose size no trajectory tells, each with an equal part of what their role spent."""
+    counts = Counter(c.role for stage in stages for chain in stage for c in chain)
+
+    def size(call: Call) -> Call:
+        if call.role in (Role.WEAK_SOLVER, Role.STRONG_SOLVER):
+            return call
+        each = spent[call.role] / counts[call.role]
+        return replace(call, prompt=each * shares[call.role], completion=each * (1 - shares[call.role]))
+
+    return (tuple(tuple(size(c) for c in chain) for chain in stage) for stage in stages)
+
+
+class _Calls:
+    """Which calls a stage makes under a recipe."""
+
+    def __init__(self, recipe: GenerateRecipe, prior: Mapping[str, Any]):
+        self.recipe, self.domain, self.prior = recipe, recipe.domain, prior
+        self.by_agent = recipe.orchestrator == "agent" and recipe.arm not in BASELINES
+
+    def ask(self, role: Role) -> Call:
+        prompt, completion = PRIORS["tokens"][role]
+        return Call(role, prompt, min(completion, _max_tokens(self.recipe, role)))
+
+    def once(self, role: Role, key: str) -> list[Stage]:
+        return [((self.ask(role),),)] * self.prior.get(key, 0)
+
+    def choose(self) -> list[Stage]:
+        return [((self.ask(Role.ORCHESTRATOR),),)] if self.by_agent else []
+
+    def prepare(self) -> list[Stage]:
+        return self.once(Role.CHALLENGER, "prepare")
+
+    def propose(self, number: int) -> list[Stage]:
+        is_asked = number % self.domain.challengers == 0
+        asked = [tuple((self.ask(Role.CHALLENGER),) for _ in range(self.domain.challengers))]
+        return [*self.choose(), *(asked if is_asked else [])]
+
+    def verify(self) -> list[Stage]:
+        return [*self.choose(), *self.once(Role.QUALITY_VERIFIER, "verify")]
+
+    def solve(self, tries: Sequence[Call]) -> tuple[tuple[Call, ...], ...]:
+        chains = tuple((t, *[self.ask(Role.JUDGE)] * self.prior.get("judge", 0)) for t in tries)
+        one_by_one = self.domain.early_stop and self.domain.weak_first and self.recipe.arm not in BASELINES
+        return (sum(chains, ()),) if one_by_one else chains
+
+    def attempt(self, weak: Sequence[Call], strong: Sequence[Call]) -> list[Stage]:
+        first = self.domain.weak_first and self.recipe.arm not in BASELINES
+        groups = [self.solve(weak), self.solve(strong)] if first else [self.solve(weak) + self.solve(strong)]
+        return [stage for group in groups if group for stage in (*self.choose(), group)]
+
+    def round(self, number: int, last: str, weak: Sequence[Call], strong: Sequence[Call]) -> list[Stage]:
+        """Up to the stage that ended it; an accepted one has its last check."""
+        stages = self.propose(number)
+        if last == "propose":
+            return stages
+        stages += self.verify()
+        if last != "verify":
+            stages += [*self.attempt(weak, strong), *self.once(Role.QUALITY_VERIFIER, "assess")]
+        if last == "accepted":
+            stages += [
+                *self.choose(),
+                *(self.once(Role.QUALITY_VERIFIER, "verify") if self.domain.final_check else []),
+            ]
+        return stages
+
+    def retrace(self, tried: Round, number: int) -> list[Stage]:
+        last = "strong" if tried.weak or tried.strong else "verify" if tried.candidate else "propose"
+        last = "accepted" if tried.verdict.accepted else last
+        weak = _adjust(tried.weak, self.domain.weak_attempts, Role.WEAK_SOLVER)
+        strong = _adjust(tried.strong, self.domain.strong_attempts, Role.STRONG_SOLVER)
+        return self.round(number, last, weak, strong)
+
+
+def _adjust(attempts: Sequence[Attempt], count: int, role: Role) -> list[Call]:
+    """As many calls as the recipe wants, sized as those that were made."""
+    chosen = [attempts[i % len(attempts)] for i in range(count)] if attempts else []
+    return [Call(role, a.prompt_tokens, a.completion_tokens) for a in chosen]
+
+
+def _invent(recipe: GenerateRecipe, prior: Mapping[str, Any], chance: random.Random) -> Story:
+    """A document that is accepted after a geometric number of rounds, or uses up all of them."""
+    most = 1 if recipe.arm == "cot" else recipe.domain.max_rounds
+    needed = 1
+    while chance.random() > 1 / prior["rounds"]:
+        needed += 1
+    accepted = chance.random() < prior["acceptance"] and needed <= most
+    calls, count = _Calls(recipe, prior), needed if accepted else most
+    ends = chance.choices(list(prior["fails"]), list(prior["fails"].values()), k=count)
+    if accepted:
+        ends[-1] = "accepted"
+    weak = [calls.ask(Role.WEAK_SOLVER)] * recipe.domain.weak_attempts
+    strong = [calls.ask(Role.STRONG_SOLVER)] * recipe.domain.strong_attempts
+    stages = [s for n, end in enumerate(ends) for s in calls.round(n, end, weak, [] if end == "weak" else strong)]
+    return Story((*calls.prepare(), *stages), count, accepted)
+
+
+def _max_tokens(recipe: GenerateRecipe, role: Role) -> int:
+    config = getattr(recipe.models, role)
+    if config is None:
+        raise RecipeError(f"no model for {role}: set models.{role}.endpoint, or append a file of recipes/models")
+    endpoint = recipe.models.endpoints[config.endpoint]
+    return config.sampling.max_tokens or endpoint.sampling.max_tokens or _DEFAULT_TOKENS
+
+
+def _prompt_shares(trajectories: Sequence[Trajectory], manifest: Mapping[str, Any]) -> dict[Role, float]:
+    """Which part of a role's tokens was read: from the ledger, else of all that is not the solvers' alike."""
+    counts, ledger = manifest["counts"], manifest.get("ledger", {})
+    attempts = [a for t in trajectories for r in t.rounds for a in (*r.weak, *r.strong)]
+    read = max(0, counts.get("prompt_tokens", 0) - sum(a.prompt_tokens for a in attempts))
+    written = max(0, counts.get("completion_tokens", 0) - sum(a.completion_tokens for a in attempts))
+
+    def share(cost: Mapping[str, int]) -> float:
+        total = cost["prompt_tokens"] + cost["completion_tokens"]
+        return cost["prompt_tokens"] / total if total else 0.5
+
+    rest = {"prompt_tokens": read, "completion_tokens": written}
+    return {role: share(ledger.get(role, rest)) for role in Role}
+
+
+def _look_up(recipe: GenerateRecipe, key: str) -> object:
+    return recipe.domain.name if key == "domain.name" else getattr(recipe, key)
