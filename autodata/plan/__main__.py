@@ -84,7 +84,7 @@ def make_plan(recipe: GenerateRecipe, options: argparse.Namespace) -> Plan:
     count = options.documents or len(read_corpus(recipe.documents.path, recipe.documents.limit).documents)
     count = -(-count // recipe.documents.per_group)
     simulated = min(count, _SIMULATED * recipe.documents_in_flight)
-    batches = [_draw(workload, simulated, recipe.seed + i) for i in range(options.repeats)]
+    batches = [workload.draw(simulated, random.Random(recipe.seed + i)) for i in range(options.repeats)]
     roles = sorted({c.role for batch in batches for story in batch for c in story.calls})
     served = {role: role_config(recipe.models, role).endpoint for role in roles}
     stations = _build(recipe, sorted(set(served.values())), options)
@@ -96,11 +96,6 @@ def make_plan(recipe: GenerateRecipe, options: argparse.Namespace) -> Plan:
         work = run(batches[0], stations).work
         stations = choose_split(stations, work, options.gpus, lambda sized: run(batches[0], sized).seconds)
     return Plan(workload, count, simulated, served, stations, [run(batch, stations) for batch in batches])
-
-
-def _draw(workload: Workload, count: int, seed: int) -> list:
-    chance = random.Random(seed)
-    return [workload.draw(chance) for _ in range(count)]
 
 
 def _build(recipe: GenerateRecipe, names: Sequence[str], options: argparse.Namespace) -> dict[str, Station]:
@@ -160,11 +155,9 @@ def summarize(plan: Plan, accepted: int | None) -> list[tuple[str, str]]:
 def forecast(plan: Plan, wanted: int, tokens: float, gpus: int) -> str:
     """The documents, tokens and GPU-hours that so many more accepted ones take; a bound where none was accepted."""
     rate, prefix = plan.workload.acceptance, ""
-    if plan.workload.accepted == 0:
-        rate, prefix = (
-            1 - 0.05 ** (1 / plan.workload.tried),
-            "cost unknown, none was accepted yet; with 95 % at least ",
-        )
+    if not rate:
+        rate = 1 - 0.05 ** (1 / len(plan.workload.stories))
+        prefix = "cost unknown, none was accepted yet; with 95 % at least "
     needed = wanted / rate
     hours = needed / plan.documents * plan.mean(plan.seconds) / 3600
     return (f"{prefix}{needed:,.0f} documents, {needed / plan.documents * tokens:,.0f} tokens, {hours:,.2f} h, "
@@ -189,17 +182,19 @@ def _show_endpoints(name: str, plan: Plan) -> Table:
     table = Table("endpoint", "replicas", "GPUs each", "used", "tokens/s: 1 request, most", "speed is",
                   title=f"{name}: endpoints")  # fmt: skip
     for endpoint, station in plan.stations.items():
-        one, most = 1 / station.speed.step(1), 1 / max(station.speed.sequence_s, 1e-9)
+        one, most = 1 / station.speed.step(1), 1 / station.token_s
         table.add_row(endpoint, str(station.replicas), str(station.gpus), f"{plan.utilisation(endpoint):.0%}",
-                      f"{one:,.0f}, {most:,.0f}", station.speed.origin)  # fmt: skip
+                      f"{one:,.3g}, {most:,.4g}", station.speed.origin)  # fmt: skip
     return table
 
 
 def tell(seconds: float) -> str:
-    return f"{seconds:,.0f} s" if seconds < 600 else f"{seconds / 3600:,.2f} h"
+    if seconds < 120:
+        return f"{seconds:,.1f} s"
+    return f"{seconds / 60:,.1f} min" if seconds < 3 * 3600 else f"{seconds / 3600:,.1f} h"
 
 
-def _parse() -> argparse.Namespace:
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", nargs="+", help="as for autodata.generate")
     parser.add_argument("--like", type=Path, metavar="RUN", help="a finished run: its documents, tokens and latencies")
@@ -210,7 +205,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--accepted", type=int, metavar="N", help="what N more accepted documents cost")
     parser.add_argument("--what-if", action="append", nargs="+", default=[], metavar="KEY=VALUE")
     parser.add_argument("--repeats", type=int, default=5, help="simulated runs, for the interval")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     for key in ("documents", "accepted", "repeats"):
         if (value := getattr(options, key)) is not None and value < 1:
             parser.error(f"--{key} {value}: at least 1")
@@ -218,7 +213,7 @@ def _parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    options = _parse()
+    options = parse()
     try:
         plans = {"as it is": make_plan(load(GenerateRecipe, options.recipe), options)}
         for changes in options.what_if:

@@ -7,6 +7,7 @@ from autodata.plan.simulation import Station
 
 Split = dict[str, int]
 _WORTH = 0.9  # a split is simulated when its bottleneck has at most so much of the work of the one before
+_FASTER = 0.98  # and chosen over a smaller one when it takes at most so much of its time
 
 
 class TooFewGpus(ValueError):
@@ -47,6 +48,6 @@ def choose_split(
         if heaviest > before * _WORTH:
             continue
         before, sized = heaviest, {n: replace(stations[n], replicas=split[n]) for n in stations}
-        if (took := time_of(sized)) < best_time:
+        if (took := time_of(sized)) < _FASTER * best_time:
             best, best_time = sized, took
     return best

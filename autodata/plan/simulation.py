@@ -23,6 +23,15 @@ class Station:
     max_in_flight: int
     gpus: int = 0  # of one replica
 
+    @property
+    def token_s(self) -> float:
+        """Seconds of an engine per token that is written, with as many requests in a step as there may be."""
+        return self.speed.step(self.max_in_flight) / self.max_in_flight
+
+    def work(self, call: Call) -> float:
+        """Seconds of an engine that a call takes at best: what no further batching saves."""
+        return self.speed.read(call.prompt, call.is_shared) + call.completion * self.token_s
+
 
 @dataclass
 class Outcome:
@@ -33,7 +42,7 @@ class Outcome:
     prompt: Counter[Role] = field(default_factory=Counter)
     completion: Counter[Role] = field(default_factory=Counter)
     call_seconds: Counter[Role] = field(default_factory=Counter)
-    work: Counter[str] = field(default_factory=Counter)  # of the engine, by endpoint
+    work: Counter[str] = field(default_factory=Counter)  # of the engines, by endpoint
     role_work: Counter[Role] = field(default_factory=Counter)
     finished: list[float] = field(default_factory=list)  # when each document ended
     accepted: int = 0
@@ -44,7 +53,7 @@ class Outcome:
         return sum(self.prompt.values()) + sum(self.completion.values())
 
     def utilisation(self, name: str, station: Station) -> float:
-        """Engine time that the calls need at saturation, as a share of what there is."""
+        """Engine time that the calls need at best, as a share of what there is."""
         return self.work[name] / (self.seconds * station.replicas) if self.seconds else 0.0
 
 
@@ -80,17 +89,16 @@ class Replica:
                 yield self._arrival
 
     def _read(self, call: Call, done: simpy.Event) -> Steps:
-        yield self._env.timeout(self._speed.request_s + call.prompt * self._speed.prompt_s)
+        yield self._env.timeout(self._speed.read(call.prompt, call.is_shared))
         self._count += 1
         heapq.heappush(self._running, (self._steps + call.completion, self._count, done))
 
     def _decode(self) -> Steps:
         start, each = self._env.now, self._speed.step(len(self._running))
-        left = max(0.0, self._running[0][0] - self._steps)
-        yield self._env.timeout(left * each) | self._arrival
-        elapsed = self._env.now - start
-        is_over = elapsed >= left * each * (1 - 1e-9)
-        self._steps = self._running[0][0] if is_over else self._steps + elapsed / each
+        end = self._env.timeout(max(0.0, self._running[0][0] - self._steps) * each)
+        yield end | self._arrival
+        # The clock cannot tell: what is left may be too little to move it.
+        self._steps = self._running[0][0] if end.processed else self._steps + (self._env.now - start) / each
         while self._running and self._running[0][0] <= self._steps:
             self.load -= 1
             heapq.heappop(self._running)[2].succeed()
@@ -120,7 +128,7 @@ class _Loop:
             self._count(call, name, self.env.now - start)
 
     def _count(self, call: Call, name: str, seconds: float) -> None:
-        outcome, work = self.outcome, self.stations[name].speed.work(call.prompt, call.completion)
+        outcome, work = self.outcome, self.stations[name].work(call)
         outcome.calls[call.role] += 1
         outcome.prompt[call.role] += call.prompt
         outcome.completion[call.role] += call.completion

@@ -1,13 +1,13 @@
 """How fast one replica is: continuous batching, where a step makes one token for each request under way.
 
 A step of n requests takes `step_s + n * sequence_s`, so tokens per second rise with n and saturate. Reading a prompt
-takes the engine for itself. The engine's time that a call costs is `request_s + prompt * prompt_s`, and its steps.
+takes the engine for itself; where prompts are cached, one that was read before takes nothing.
 """
 
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy
@@ -17,6 +17,7 @@ from autodata.llm import api_key
 from autodata.plan.workload import PRIORS
 from autodata.recipes import Endpoint
 
+_ENOUGH = 50  # calls for a fit
 _LEVELS = (1, 4, 16)  # requests at once
 _SHAPES = ((16, 8), (16, 48), (256, 8))  # words of the prompt, tokens of the reply
 
@@ -34,13 +35,13 @@ class Speed:
     sequence_s: float  # more for each request in a step
     request_s: float = 0.0  # of the engine, per request
     origin: str = "stated"
+    caches: bool = False  # prompts that were read before; a fit to a run needs no such flag: prompt_s is then a mean
 
     def step(self, running: int) -> float:
         return self.step_s + running * self.sequence_s
 
-    def work(self, prompt: float, completion: float) -> float:
-        """Seconds of the engine at saturation: what no batching saves."""
-        return self.request_s + prompt * self.prompt_s + completion * self.sequence_s
+    def read(self, prompt: float, is_shared: bool) -> float:
+        return self.request_s + (0.0 if self.caches and is_shared else prompt * self.prompt_s)
 
 
 @dataclass(frozen=True)
@@ -65,18 +66,20 @@ def state(prefill: float, decode: float, concurrency: float, origin: str) -> Spe
 def assume(name: str, endpoint: Endpoint) -> Speed:
     """The unmeasured table's. Raises SpeedError."""
     if endpoint.model not in PRIORS["speeds"]:
-        raise SpeedError(f"models.endpoints.{name} ({endpoint.model}): its speed is not known; state it with "
-                         f"--speed {name}=prefill,decode,concurrency, or measure it with --measure and a base_url")  # fmt: skip
+        raise SpeedError(
+            f"models.endpoints.{name} ({endpoint.model}): its speed is not known; state it with "
+            f"--speed {name}=prefill,decode,concurrency, or measure it: --measure and a base_url"
+        )
     return state(*PRIORS["speeds"][endpoint.model], origin="chosen, unmeasured")
 
 
 def fit(samples: Sequence[Sample], origin: str) -> Speed:
-    """Non-negative least squares of the relative errors."""
+    """Non-negative least squares; of absolute errors, for relative ones favour what is too fast."""
     from scipy.optimize import nnls  # slow to import, needed here only
 
     rows = numpy.array([[s.prompt, s.steps, s.sequences, s.requests] for s in samples])
     seconds = numpy.array([s.seconds for s in samples])
-    found, _ = nnls(rows / seconds[:, None], numpy.ones(len(samples)))
+    found, _ = nnls(rows, seconds)
     return Speed(*map(float, found), origin=origin)
 
 
@@ -86,19 +89,24 @@ def fit_run(folder: Path, model: str) -> Speed | None:
     if not path.exists():
         return None
     replies = [(r, at) for r, at in read_replies(path) if r.model == model and r.latency_s > 0]
-    if len(replies) < 50:
+    if len(replies) < _ENOUGH:
         return None
     end = numpy.array([at for _, at in replies], dtype=float)
     took = numpy.array([r.latency_s for r, _ in replies])
-    prompt = numpy.array([r.prompt_tokens for r, _ in replies])
-    samples = []
-    for i in range(len(replies)):
-        overlap = numpy.clip(numpy.minimum(end, end[i]) - numpy.maximum(end - took, end[i] - took[i]), 0, None)
-        part = overlap / took  # of each other call, what fell into this one
-        steps = replies[i][0].completion_tokens
-        running = overlap.sum() / took[i]
-        samples.append(Sample(took[i], part.sum(), float(part @ prompt), steps, steps * running))
+    prompt = numpy.array([r.prompt_tokens for r, _ in replies], dtype=float)
+    steps = numpy.array([r.completion_tokens for r, _ in replies], dtype=float)
+    begun, read, running = (_spread(end, took, amount) for amount in (numpy.ones(len(took)), prompt, took))
+    samples = [Sample(*row) for row in zip(took, begun, read, steps, steps * running / took, strict=True)]
     return fit(samples, f"fitted to {len(replies)} calls of {folder}")
+
+
+def _spread(end: numpy.ndarray, took: numpy.ndarray, amount: numpy.ndarray) -> numpy.ndarray:
+    """What of the `amount` of all calls, each evenly over its time, falls into the time of each call."""
+    times, rates = numpy.concatenate([end - took, end]), numpy.concatenate([amount / took, -amount / took])
+    order = numpy.argsort(times, kind="stable")
+    times, rates = times[order], numpy.cumsum(rates[order])
+    total = numpy.concatenate([[0.0], numpy.cumsum(rates[:-1] * numpy.diff(times))])
+    return numpy.interp(end, times, total) - numpy.interp(end - took, times, total)
 
 
 def measure(endpoint: Endpoint) -> Speed:
@@ -140,11 +148,17 @@ def choose(
     if unknown:
         raise SpeedError(f"--speed {unknown[0]}=…: no such endpoint; there are {', '.join(endpoints)}")
 
-    def one(name: str, endpoint: Endpoint) -> Speed:
+    def find(name: str, endpoint: Endpoint) -> Speed:
         if name in stated:
             return stated[name]
         if is_measured and endpoint.base_url:
             return measure(endpoint)
-        return (fit_run(like, endpoint.model) if like else None) or assume(name, endpoint)
+        return assume(name, endpoint)
+
+    def one(name: str, endpoint: Endpoint) -> Speed:
+        if like and name not in stated and not is_measured and (fitted := fit_run(like, endpoint.model)):
+            return fitted
+        caches = bool(endpoint.server and endpoint.server.flags.get("enable-prefix-caching"))
+        return replace(find(name, endpoint), caches=caches)
 
     return {name: one(name, endpoint) for name, endpoint in endpoints.items()}

@@ -26,6 +26,7 @@ class Call:
     role: Role
     prompt: float
     completion: float
+    is_shared: bool = False  # an earlier call of its stage has the same prompt
 
 
 Stage = tuple[tuple[Call, ...], ...]  # chains that run side by side, each call after the one before it
@@ -49,10 +50,13 @@ class Workload:
     """Where stories come from, and how sure that is."""
 
     origin: str
-    draw: Callable[[random.Random], Story]
-    accepted: int | None  # of `tried` documents that were measured; None: a prior
-    tried: int
     acceptance: float
+    invent: Callable[[random.Random], Story] | None = None
+    stories: Sequence[Story] = ()  # that were measured
+
+    def draw(self, count: int, chance: random.Random) -> list[Story]:
+        """Documents of the run with replacement, or invented ones."""
+        return [self.invent(chance) if self.invent else chance.choice(self.stories) for _ in range(count)]
 
 
 def from_priors(recipe: GenerateRecipe) -> Workload:
@@ -60,8 +64,7 @@ def from_priors(recipe: GenerateRecipe) -> Workload:
     prior = PRIORS["domains"].get(recipe.domain.name)
     if prior is None:
         raise RecipeError(f"domain.name={recipe.domain.name}: no priors for it; name a finished run with --like RUN")
-    acceptance = prior["acceptance"]
-    return Workload("priors", lambda chance: _invent(recipe, prior, chance), None, 0, acceptance)
+    return Workload("priors.yaml, unmeasured", prior["acceptance"], lambda chance: _invent(recipe, prior, chance))
 
 
 def from_run(recipe: GenerateRecipe, folder: Path) -> Workload:
@@ -77,9 +80,7 @@ def from_run(recipe: GenerateRecipe, folder: Path) -> Workload:
         raise RecipeError(f"--like {folder}: no document of it has a round; name a run that made some")
     shares = _prompt_shares(trajectories, manifest)
     stories = [replay(t, recipe, shares) for t in trajectories]
-    accepted = sum(s.accepted for s in stories)
-    rate = accepted / len(stories)
-    return Workload(str(folder), lambda chance: chance.choice(stories), accepted, len(stories), rate)
+    return Workload(str(folder), sum(s.accepted for s in stories) / len(stories), stories=stories)
 
 
 def replay(trajectory: Trajectory, recipe: GenerateRecipe, prompt_shares: Mapping[Role, float]) -> Story:
@@ -116,6 +117,9 @@ class _Calls:
     def ask(self, role: Role) -> Call:
         prompt, completion = PRIORS["tokens"][role]
         return Call(role, prompt, min(completion, _max_tokens(self.recipe, role)))
+
+    def repeat(self, role: Role, count: int) -> list[Call]:
+        return [replace(self.ask(role), is_shared=i > 0) for i in range(count)]
 
     def once(self, role: Role, key: str) -> list[Stage]:
         return [((self.ask(role),),)] * self.prior.get(key, 0)
@@ -170,7 +174,7 @@ class _Calls:
 def _adjust(attempts: Sequence[Attempt], count: int, role: Role) -> list[Call]:
     """As many calls as the recipe wants, sized as those that were made."""
     chosen = [attempts[i % len(attempts)] for i in range(count)] if attempts else []
-    return [Call(role, a.prompt_tokens, a.completion_tokens) for a in chosen]
+    return [Call(role, a.prompt_tokens, a.completion_tokens, i > 0) for i, a in enumerate(chosen)]
 
 
 def _invent(recipe: GenerateRecipe, prior: Mapping[str, Any], chance: random.Random) -> Story:
@@ -184,8 +188,8 @@ def _invent(recipe: GenerateRecipe, prior: Mapping[str, Any], chance: random.Ran
     ends = chance.choices(list(prior["fails"]), list(prior["fails"].values()), k=count)
     if accepted:
         ends[-1] = "accepted"
-    weak = [calls.ask(Role.WEAK_SOLVER)] * recipe.domain.weak_attempts
-    strong = [calls.ask(Role.STRONG_SOLVER)] * recipe.domain.strong_attempts
+    weak = calls.repeat(Role.WEAK_SOLVER, recipe.domain.weak_attempts)
+    strong = calls.repeat(Role.STRONG_SOLVER, recipe.domain.strong_attempts)
     stages = [s for n, end in enumerate(ends) for s in calls.round(n, end, weak, [] if end == "weak" else strong)]
     return Story((*calls.prepare(), *stages), count, accepted)
 

@@ -1,0 +1,215 @@
+"""Planning: the simulation keeps the laws of queues and tokens, splits fit, and what cannot be planned says why."""
+
+import asyncio
+import re
+import sys
+from pathlib import Path
+
+import numpy
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autodata.journal import Journal
+from autodata.plan import __main__ as command
+from autodata.plan.replicas import TooFewGpus, choose_split, grow
+from autodata.plan.simulation import Station, share_gpu_seconds, simulate
+from autodata.plan.speed import Sample, Speed, fit, fit_run, state
+from autodata.plan.workload import Call, Story, from_run
+from autodata.types import Outcome as Answer
+from autodata.types import Reply, Role
+from tests.fake_runs import demo_recipe, simple, trajectory, write_run
+
+DEMO = "recipes/demo/generate.yaml"
+PAPER = ["recipes/cs/generate.yaml", "recipes/models/paper.yaml"]
+SERVED = {Role.WEAK_SOLVER: "small", Role.STRONG_SOLVER: "large"}
+SPEED = Speed(0.001, 0.01, 0.001)
+TOKENS = st.floats(0, 1e5)
+CALLS = st.builds(Call, st.sampled_from(list(SERVED)), TOKENS, TOKENS, st.booleans())
+STAGES = st.lists(st.lists(CALLS, min_size=1, max_size=3).map(tuple), min_size=1, max_size=3).map(tuple)
+STORIES = st.lists(st.builds(Story, st.lists(STAGES, max_size=3).map(tuple), st.just(1), st.booleans()), max_size=4)
+
+
+def stations(gpus: int = 1, replicas: int = 1) -> dict[str, Station]:
+    return {name: Station(SPEED, replicas, 64, gpus) for name in SERVED.values()}
+
+
+def one_call(prompt: float = 100, completion: float = 10, **values: object) -> Story:
+    return Story((((Call(Role.WEAK_SOLVER, prompt, completion, **values),),),), 1, True)
+
+
+@pytest.fixture
+def plan(monkeypatch, capsys):
+    """The command's output, or its error."""
+
+    def run(*arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["plan", *map(str, arguments)])
+        try:
+            command.main()
+        except SystemExit as error:
+            return str(error)
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def demo_run(tmp_path) -> Path:
+    """Two documents, one of them accepted."""
+    recipe = demo_recipe()
+    return Path(write_run(tmp_path / "run", recipe, simple("a", "A?", recipe), simple("b", "B?", recipe, weak=8),
+                          counts={"prompt_tokens": 40, "completion_tokens": 38}))  # fmt: skip
+
+
+def test_a_lone_call_takes_its_prompt_and_its_steps():
+    assert simulate([one_call()], SERVED, stations(), 1).seconds == pytest.approx(100 * 0.001 + 10 * 0.011)
+
+
+def test_a_batch_reads_one_after_the_other_and_writes_together():
+    batch = Story((tuple((Call(Role.WEAK_SOLVER, 100, 10),) for _ in range(8)),), 1, True)
+    assert simulate([batch], SERVED, stations(), 1).seconds == pytest.approx(8 * 0.1 + 10 * (0.01 + 8 * 0.001))
+
+
+@pytest.mark.parametrize(("caches", "seconds"), [(True, 0.1), (False, 0.2)])
+def test_a_shared_prompt_is_read_once_where_it_is_cached(caches, seconds):
+    calls = Call(Role.WEAK_SOLVER, 100, 0), Call(Role.WEAK_SOLVER, 100, 0, is_shared=True)
+    station = Station(Speed(0.001, 0.01, 0.001, caches=caches), 1, 64)
+    found = simulate([Story((tuple((c,) for c in calls),), 1, True)], SERVED, {"small": station, "large": station}, 1)
+    assert found.seconds == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("in_flight", [1, 3, 10])
+def test_littles_law_holds_at_a_fixed_latency(in_flight):
+    fixed = {"small": Station(Speed(0, 0.1, 0), 1, 64)}  # no request slows another
+    found = simulate([one_call(completion=20)] * 30, SERVED, fixed, in_flight)
+    assert found.seconds == pytest.approx(2.0 * 30 / in_flight)
+    assert found.call_seconds[Role.WEAK_SOLVER] / found.seconds == pytest.approx(in_flight)
+
+
+def test_time_too_short_to_move_the_clock_ends():
+    late = Story((((Call(Role.WEAK_SOLVER, 1e12, 1e-9),),), ((Call(Role.WEAK_SOLVER, 0, 1e-9),),)), 1, True)
+    assert simulate([late] * 3, SERVED, stations(), 3).calls[Role.WEAK_SOLVER] == 6
+
+
+@settings(max_examples=40, deadline=None)
+@given(STORIES, st.integers(1, 3), st.integers(1, 3))
+def test_no_token_is_lost_and_gpu_seconds_add_up(stories, in_flight, replicas):
+    sized = stations(replicas=replicas)
+    found = simulate(stories, SERVED, sized, in_flight)
+    calls = [c for s in stories for c in s.calls]
+    assert found.calls.total() == len(calls)
+    assert found.tokens == pytest.approx(sum(c.prompt + c.completion for c in calls))
+    assert len(found.finished) == len(stories)
+    used = {SERVED[r] for r, spent in found.call_seconds.items() if spent}
+    assert sum(share_gpu_seconds(found, SERVED, sized).values()) == pytest.approx(len(used) * replicas * found.seconds)
+
+
+SPLITS = st.integers(1, 4), st.integers(1, 4), st.floats(0.1, 100), st.floats(0.1, 100), st.integers(0, 12)
+
+
+@given(*SPLITS)
+def test_a_split_fits_and_has_one_of_each(small, large, first, second, more):
+    sized = {"small": Station(SPEED, 1, 64, small), "large": Station(SPEED, 1, 64, large)}
+    gpus = small + large + more
+    splits = list(grow(sized, {"small": first, "large": second}, gpus))
+    for split in splits:
+        assert min(split.values()) >= 1
+        assert sum(sized[n].gpus * count for n, count in split.items()) <= gpus
+    assert splits[0] == {"small": 1, "large": 1}
+
+
+@settings(max_examples=15, deadline=None)
+@given(STORIES.filter(bool), st.integers(2, 6))
+def test_more_gpus_are_never_slower(stories, gpus):
+    def time_of(sized) -> float:
+        return simulate(stories, SERVED, sized, 4).seconds
+
+    work = simulate(stories, SERVED, stations(), 4).work
+    fewer, more = (time_of(choose_split(stations(), work, n, time_of)) for n in (gpus, gpus + 1))
+    assert more <= fewer
+
+
+def test_too_few_gpus_says_how_many_there_must_be():
+    with pytest.raises(TooFewGpus, match=r"give at least 4"):
+        list(grow(stations(gpus=2), {"small": 1.0}, 3))
+
+
+def test_a_fit_finds_the_speed_that_made_the_samples():
+    chance = numpy.random.default_rng(0)
+    rows = chance.uniform(1, 100, (60, 4))
+    true = Speed(0.002, 0.03, 0.004, 0.05)
+    samples = [Sample(r * 0.05 + p * 0.002 + s * 0.03 + q * 0.004, r, p, s, q) for r, p, s, q in rows]
+    found = fit(samples, "test")
+    assert (found.prompt_s, found.step_s, found.sequence_s, found.request_s) == pytest.approx(
+        (true.prompt_s, true.step_s, true.sequence_s, true.request_s)
+    )
+
+
+def test_a_runs_journal_tells_the_speed(tmp_path):
+    """Calls that end in the same second, of which every step took 0.01 s."""
+    journal = Journal(tmp_path / "journal.sqlite")
+
+    async def fill() -> None:
+        for i in range(60):
+            steps = 20 + i
+            await journal.put(str(i), Reply(Answer.OK, "x", "", "stop", "m", 0, steps, latency_s=0.01 * steps))
+
+    asyncio.run(fill())
+    journal.close()
+    found = fit_run(tmp_path, "m")
+    assert found is not None
+    assert found.origin == f"fitted to 60 calls of {tmp_path}"
+    assert found.step_s + 60 * found.sequence_s == pytest.approx(0.01, rel=0.05)
+    assert fit_run(tmp_path, "another") is None
+
+
+def test_stated_speed_saturates_at_decode_times_concurrency():
+    speed = state(1000, 50, 20, "stated")
+    assert 1 / speed.step(1) == pytest.approx(50)
+    assert 1 / speed.sequence_s == pytest.approx(1000)
+
+
+def test_the_bottleneck_is_the_endpoint_with_the_highest_utilisation(plan):
+    slow = plan(*PAPER, "--repeats", 1, "--speed", "weak=40000,1,2")
+    assert re.search(r"bottleneck +│ weak_solver at weak", slow)
+    assert re.search(r"bottleneck +│ strong_solver at strong", plan(*PAPER, "--repeats", 1, "--speed", "strong=1,1,1"))
+
+
+def test_priors_say_that_nothing_is_measured(plan):
+    out = plan(*PAPER, "--repeats", 1, "--gpus", 48)
+    assert "priors.yaml, unmeasured" in out
+    assert out.count("chosen, unmeasured") == 3
+
+
+def test_a_run_is_replayed_under_what_if(plan, demo_run):
+    out = plan(DEMO, "--like", demo_run, "--speed", "small=1000,50,64", "--what-if", "domain.weak_attempts=4")
+    assert "as it is" in out
+    assert "domain.weak_attempts=4: roles" in out
+    recipe = demo_recipe("domain.weak_attempts=4")
+    assert [sum(c.role == Role.WEAK_SOLVER for c in s.calls) for s in from_run(recipe, demo_run).stories] == [4, 4]
+
+
+def test_a_run_without_an_accepted_document_gives_a_bound(plan, tmp_path):
+    recipe = demo_recipe()
+    run = write_run(tmp_path / "run", recipe, *[simple(n, f"{n}?", recipe, weak=8) for n in "abc"], counts={})
+    out = plan(DEMO, "--like", run, "--speed", "small=1000,50,64", "--accepted", 10)
+    assert "none was accepted yet; with 95 % at least 16 documents" in out  # 10 / (1 - 0.05 ** (1 / 3))
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    ([DEMO], "models.endpoints.small (smollm2-135m-instruct): its speed is not known; state it with --speed small="),
+    ([DEMO, "--speed", "large=1,1,1"], "--speed large=…: no such endpoint; there are small"),
+    ([DEMO, "--speed", "small=fast"], "--speed small=fast: write ENDPOINT=prefill,decode,concurrency"),
+    ([DEMO, "--speed", "small=1,0,1"], "positive numbers"),
+    ([DEMO, "--like", "runs/none"], "runs/none: no such run"),
+    ([*PAPER, "--gpus", 16], "one replica of each endpoint takes 17 (kimi 8, strong 8, weak 1); give at least 17"),
+    ([*PAPER, "arm=best_of_n"], "plan that one"),
+])  # fmt: skip
+def test_what_cannot_be_planned_says_why(plan, arguments, said):
+    assert said in plan(*arguments)
+
+
+def test_a_run_of_another_domain_or_an_empty_one_is_refused(plan, demo_run, tmp_path):
+    assert "a run with domain.name=cloze, the recipe has cs" in plan(*PAPER, "--like", demo_run)
+    empty = write_run(tmp_path / "empty", demo_recipe(), trajectory("a"), counts={})
+    assert "no document of it has a round" in plan(DEMO, "--like", empty)
