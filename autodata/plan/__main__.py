@@ -205,7 +205,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--accepted", type=int, metavar="N", help="what N more accepted documents cost")
     parser.add_argument("--what-if", action="append", nargs="+", default=[], metavar="KEY=VALUE")
     parser.add_argument("--repeats", type=int, default=5, help="simulated runs, for the interval")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     for key in ("documents", "accepted", "repeats"):
         if (value := getattr(options, key)) is not None and value < 1:
             parser.error(f"--{key} {value}: at least 1")
