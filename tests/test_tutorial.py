@@ -1,0 +1,44 @@
+"""The tutorial that adds a domain, block by block, in a copy of the repository."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from autodata import store
+from autodata.types import TRAJECTORY
+from tests.fake_server import fake_server, play_cloze
+
+REPO = Path(__file__).parent.parent
+BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def run_line(line: str, folder: Path, url: str) -> None:
+    """As a reader would; only the server is another one."""
+    if "autodata.generate" in line:
+        line += f" models.endpoints.small.base_url={url} models.endpoints.small.model=fake"
+    line = re.sub(r"^python ", f"{sys.executable} ", line)
+    done = subprocess.run(["bash", "-c", line], cwd=folder, env=os.environ | {"PYTHONPATH": str(folder)}, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+    assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}"
+
+
+def test_every_block_of_the_tutorial_works(tmp_path):
+    for name in ("autodata", "recipes", "docs"):
+        shutil.copytree(REPO / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    blocks = BLOCK.findall((REPO / "docs" / "add-a-domain.md").read_text())
+    assert len(blocks) == 7
+    with fake_server(play_cloze) as server:
+        for _, file, text in blocks:
+            if file:
+                (tmp_path / file).write_text(text)
+                continue
+            for line in text.splitlines():
+                run_line(line, tmp_path, server.url)
+        asked = str(server.requests)
+    assert "A word counts if it begins right." in asked
+    trajectories = store.read_records(tmp_path / "runs/stem/trajectories.jsonl", TRAJECTORY)
+    assert len(trajectories) == 6
+    assert (tmp_path / "runs/stem/report.html").stat().st_size > 10_000
