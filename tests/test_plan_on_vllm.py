@@ -24,7 +24,7 @@ RECIPE = "recipes/demo/generate.yaml"
 def run(server, tmp_path_factory) -> tuple[Path, list[str]]:
     folder = tmp_path_factory.mktemp("plan")
     (folder / "documents").mkdir()
-    for document in sorted(Path("recipes/demo/documents").iterdir())[:6]:
+    for document in sorted(Path("recipes/demo/documents").iterdir())[:4]:
         shutil.copy(document, folder / "documents")
     arguments = [RECIPE, server, f"documents.path={folder / 'documents'}", "domain.max_rounds=3"]
     command = [sys.executable, "-m", "autodata.generate", *arguments, f"run={folder / 'run'}"]
