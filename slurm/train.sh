@@ -4,7 +4,7 @@
 #SBATCH --signal=B:USR1@300 --requeue --open-mode=append --output=runs/slurm-%x-%j.log
 # GRPO on one node or several: sbatch [--nodes=N] slurm/train.sh RECIPE [key=value …]
 # The accelerate file is AUTODATA_ACCELERATE; nodes, ranks and addresses come from Slurm. Run again, it resumes. The
-# judge must run already: models.endpoints.….base_url=…
+# judge runs already: slurm/judge.sh with the same arguments, found by the run folder; or models.endpoints.….base_url=…
 set -euo pipefail
 source "${SLURM_SUBMIT_DIR:-$(dirname "$0")/..}/slurm/common.sh"
 export AUTODATA_ACCELERATE=${AUTODATA_ACCELERATE:-recipes/accelerate/zero2.yaml} python
