@@ -106,8 +106,8 @@ class Generation:
         done, accepted = len(self.ended), self.accepted
         if done >= self.recipe.min_acceptance_after and accepted < self.recipe.min_acceptance * done:
             self._stop(f"{accepted} of {done} documents have an accepted candidate, fewer than "
-                       f"min_acceptance={self.recipe.min_acceptance}; read the failures in the report below, or "
-                       "lower min_acceptance")  # fmt: skip
+                       f"min_acceptance={self.recipe.min_acceptance}; python -m autodata.report {self.run.folder} "
+                       "shows why; or lower min_acceptance")  # fmt: skip
 
     def _stop(self, reason: str) -> None:
         # As Ctrl-C does, so that what is under way is answered and kept.
