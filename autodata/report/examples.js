@@ -3,7 +3,7 @@
 
 (() => {
   const PAGE = 50;
-  const { byId, number, make, prose, titled, fold, json, matrix, unpack, readRecord } = parts;
+  const { byId, number, make, prose, titled, fold, json, matrix, unpack, readRecord, listen } = parts;
   let entries = [];
   let found = [];
   let page = 0;
@@ -61,15 +61,10 @@
     byId("examples").scrollIntoView();
   }
 
-  addEventListener("hashchange", follow);
-  byId("filters").addEventListener("input", filter);
-  byId("filters").addEventListener("submit", (event) => event.preventDefault());
-  for (const [id, step] of [["earlier", -1], ["later", 1]]) {
-    byId(id).addEventListener("click", () => {
-      page += step;
-      showList();
-    });
-  }
+  listen(filter, follow, (step) => {
+    page += step;
+    showList();
+  });
   unpack(byId("index").textContent).then((read) => {
     entries = read;
     for (const entry of entries) entry.text = `${entry.id}\n${entry.document}\n${entry.excerpt}`.toLowerCase();

@@ -67,5 +67,13 @@ const parts = (() => {
           ...columns.map(({ score, edge }) => make("td", { class: edge }, number(score)))))));
   }
 
-  return { byId, words, number, make, prose, titled, fold, json, matrix, unpack, readRecord };
+  // What a list does when it is filtered, addressed, or turned by a page.
+  function listen(filter, follow, turn) {
+    addEventListener("hashchange", follow);
+    byId("filters").addEventListener("input", filter);
+    byId("filters").addEventListener("submit", (event) => event.preventDefault());
+    for (const [id, step] of [["earlier", -1], ["later", 1]]) byId(id).addEventListener("click", () => turn(step));
+  }
+
+  return { byId, words, number, make, prose, titled, fold, json, matrix, unpack, readRecord, listen };
 })();

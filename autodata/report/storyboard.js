@@ -3,7 +3,7 @@
 
 (() => {
   const PAGE = 50;
-  const { byId, words, number, make, prose, titled, fold, json, matrix, unpack, readRecord } = parts;
+  const { byId, words, number, make, prose, titled, fold, json, matrix, unpack, readRecord, listen } = parts;
   const badge = (verdict) => make("span", { class: `badge is-${verdict}` }, words(verdict));
   const styleOf = (verdict) => (verdict.accepted ? "accepted" : verdict.failure || "unmeasured");
   let entries = [];
@@ -185,15 +185,10 @@
     else if (event.key === "ArrowLeft") move(-1);
     else if (event.key === "Escape") close();
   });
-  addEventListener("hashchange", follow);
-  byId("filters").addEventListener("input", filter);
-  byId("filters").addEventListener("submit", (event) => event.preventDefault());
-  for (const [id, step] of [["earlier", -1], ["later", 1]]) {
-    byId(id).addEventListener("click", () => {
-      page += step;
-      showList();
-    });
-  }
+  listen(filter, follow, (step) => {
+    page += step;
+    showList();
+  });
 
   unpack(byId("index").textContent).then((read) => {
     entries = read;
