@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx2
@@ -11,16 +13,21 @@ from openai._vendor.httpx_aiohttp import AiohttpTransport  # DefaultAioHttpClien
 MAX_REPLY_BYTES = 64 << 20
 
 
-def connect() -> DefaultAioHttpClient:
+def connect(base_url: str) -> DefaultAioHttpClient:
     """aiohttp's pool of connections: httpx's takes 5 ms a call where 2,000 are under way, this one 0.4."""
-    transport = AiohttpTransport(client=_open_session)
+    transport = AiohttpTransport(client=_open_session, proxy=_find_proxy(base_url))
     return DefaultAioHttpClient(transport=transport, event_hooks={"response": [_bound]})
 
 
+def _find_proxy(url: str) -> httpx2.Proxy | None:
+    """The environment's, looked up once: left to aiohttp it is a thread and a look for ~/.netrc at every call."""
+    parts = urlsplit(url)
+    proxy = getproxies().get(parts.scheme)
+    return httpx2.Proxy(proxy) if proxy and not proxy_bypass(parts.netloc) else None
+
+
 def _open_session() -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=_Connector(limit=0), trust_env=True
-    )  # how many there are is for Limit to say
+    return aiohttp.ClientSession(connector=_Connector(limit=0))  # how many there are is for Limit to say
 
 
 class _Connector(aiohttp.TCPConnector):

@@ -5,6 +5,7 @@ python -m autodata.generate RECIPE documents.shard=3/16    # a part; python -m a
 """
 
 import asyncio
+import gc
 import json
 import logging
 import sys
@@ -52,6 +53,7 @@ def generate(recipe: GenerateRecipe, run: Run, corpus: Corpus) -> bool:
             progress.watch(client, recipe.budget)
             with running(recipe.models, Role, run.folder) as servers:
                 working = time.monotonic()
+                gc.set_threshold(100_000)  # with thousands of documents in memory a third of the time went there
                 asyncio.run(finish(generation.finish_all(progress), client, servers))
                 facts = _measure(client, time.monotonic() - working, time.monotonic() - start)
             _report(run, generation, corpus, facts)

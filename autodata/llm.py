@@ -133,7 +133,7 @@ class Client:
                 api_key=api_key(endpoint),
                 max_retries=0,  # tenacity retries, so that the bound and the message are ours
                 timeout=endpoint.timeout_s,
-                http_client=connect(),
+                http_client=connect(endpoint.base_url),
             )
         return self._connections[name]
 

@@ -47,6 +47,7 @@ class PromptSet:
             finalize=_disarm,
         )
         self._environment.filters["seal"] = seal
+        self._environment.globals.clear()  # range, lipsum and the like: nothing that a prompt needs
 
     def render(self, name: str, slots: Mapping[str, object]) -> tuple[Message, ...]:
         """The turns of template `name`. Raises PromptError on a missing file, slot or bad syntax."""
