@@ -6,7 +6,8 @@ import math
 import os
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,6 +75,7 @@ class Client:
         self.find_reached: Callable[[], str | None] | None = None  # asked before every new call
         self.reached: str | None = None  # the limit that made it drain
         self._journal = journal
+        self._under_way: dict[str, asyncio.Event] = {}  # key → set when that call has ended, well or not
         self._connections: dict[str, AsyncOpenAI] = {}
         self._limits: dict[str, Limit] = {}
         self._controllers: list[Controller] = []
@@ -82,16 +84,18 @@ class Client:
         """The journalled reply, or a new one. Raises EndpointError, Draining."""
         role = role_config(self.models, request.role)
         endpoint = self.models.endpoints[role.endpoint]
-        sampling = resolve_sampling(role.sampling, endpoint.sampling)
-        key = request_key(request, endpoint, sampling)
+        key = request_key(request, endpoint, resolve_sampling(role.sampling, endpoint.sampling))
+        while equal := self._under_way.get(key):
+            await equal.wait()  # its reply is for both; if it fails, that is no answer to this one
         known = self._journal.get(key)
         if known:
             self.accounts[request.role].counts["replayed"] += 1
             return known
-        async with self._limit(role.endpoint):
-            self._require_room()
-            reply = await self._call_counted(request, role)
-        return await self._journal.put(key, reply)
+        with self._announced(key):
+            async with self._limit(role.endpoint):
+                self._require_room()
+                reply = await self._call_counted(request, role)
+            return await self._journal.put(key, reply)
 
     async def close(self) -> None:
         for controller in self._controllers:
@@ -107,6 +111,16 @@ class Client:
     def ledger(self) -> Ledger:
         """Of this session."""
         return make_ledger(dict(self.accounts), self.models, self.busy_at)
+
+    @contextmanager
+    def _announced(self, key: str) -> Iterator[None]:
+        """Equal requests wait meanwhile."""
+        ended = self._under_way[key] = asyncio.Event()
+        try:
+            yield
+        finally:
+            del self._under_way[key]
+            ended.set()
 
     def _require_room(self) -> None:
         """Raise Draining when no new call is to be made."""

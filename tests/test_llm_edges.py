@@ -136,10 +136,51 @@ def test_half_a_character_in_a_reply_is_no_crash(ask):
     assert reply.content.startswith("a")
 
 
-def test_equal_requests_at_one_time_get_one_reply(ask):
+def test_equal_requests_at_one_time_are_one_call(ask):
     script = lambda body, count: Scripted(completion(f"reply {count}").body, delay_s=0.05)  # noqa: E731
-    (one, other), _, _ = ask(script, request(), request())
-    assert one.content == other.content
+    replies, server, client = ask(script, request(), request(), request("other"), request())
+    assert len(server.requests) == 2
+    assert replies[0] == replies[1] == replies[3] != replies[2]
+    assert (client.counts["calls"], client.counts["replayed"]) == (2, 2)
+
+
+def ask_equal(journal, script, count, disturb=lambda calls: None):
+    """The same request so many times at once, disturbed when the server has it: (what each came to, requests)."""
+    with fake_server(script) as server:
+
+        async def go():
+            client = Client(models_at(server.url, retries=0), journal)
+            calls = [asyncio.create_task(client.ask(request())) for _ in range(count)]
+            while not server.requests:
+                await asyncio.sleep(0.001)
+            disturb(calls)
+            results = await asyncio.gather(*calls, return_exceptions=True)
+            await client.close()
+            return results
+
+        return asyncio.run(go()), len(server.requests)
+
+
+def test_a_call_that_fails_fails_for_itself_and_an_equal_one_asks_again(journal):
+    (one, *others), sent = ask_equal(journal, first(refuse("no", 401)), 3)
+    assert isinstance(one, EndpointError)
+    assert [r.content for r in others] == ["fine", "fine"]
+    assert sent == 2
+
+
+def test_equal_calls_that_all_fail_have_each_asked(journal):
+    results, sent = ask_equal(journal, lambda body, count: refuse(f"no {count}", 401), 3)
+    assert all(f"no {n}" in str(r) for n, r in enumerate(results, 1))
+    assert sent == 3
+
+
+@pytest.mark.parametrize(("cancelled", "sent"), [(0, 2), (1, 1)])
+def test_a_call_that_is_cancelled_takes_no_equal_one_with_it(journal, cancelled, sent):
+    slow = lambda body, count: Scripted(FINE.body, delay_s=0.05)  # noqa: E731
+    results, requests = ask_equal(journal, slow, 3, lambda calls: calls[cancelled].cancel())
+    assert isinstance(results.pop(cancelled), asyncio.CancelledError)
+    assert [r.content for r in results] == ["fine", "fine"]
+    assert requests == sent
 
 
 def test_the_body_holds_the_sampling_and_nothing_that_was_not_asked(ask, journal):
