@@ -1,17 +1,22 @@
 """Tokens a second inside `generate`, over those of vLLM's own serving benchmark on the same server, in one run.
 
-    python -m bench.serving [--at-once 16 32 64] [--pairs 3] [--documents 12] [models.endpoints.small.base_url=URL]
+    python -m bench.serving [--at-once 16 32 64] [--pairs 3] [--documents 72] [models.endpoints.small.base_url=URL]
 
 The embedded model, cloze; its server is started, or the one that is named is used. vLLM's benchmark sends the prompts
-that generate had sent, 6 tokens wanted of each, at every given concurrency; the best one counts. A first run of
-generate, not counted, fills the prefix cache for both; then both measure in turn.
+that generate had sent, and wants as many tokens as each reply had, with a seed as generate's calls have one, at every
+given concurrency; the best one counts. A first run of generate, not counted, fills the prefix cache for both; then
+both measure in turn. The documents are those of the demo, and the same with their sentences in another order, as many
+as are wanted: where few are left, no engine can keep a server busy.
 """
 
 import argparse
 import json
+import random
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 
@@ -27,19 +32,20 @@ from autodata.request import Request
 from autodata.servers import running
 from autodata.types import Reply, Role
 
-TOKENS = 6  # as the solvers of the demo may write
+DEMO = Path("recipes/demo/documents")
 PRINTED = "generate {:.0f} tokens/s; vLLM's benchmark {}; of its best {:.2f}"
 
 
 @contextmanager
-def recording() -> Iterator[list[Request]]:
-    """What clients are asked meanwhile."""
-    asked: list[Request] = []
+def recording() -> Iterator[list[tuple[Request, Reply]]]:
+    """What clients are asked and answered meanwhile."""
+    asked: list[tuple[Request, Reply]] = []
     ask = Client.ask
 
     async def remember(self: Client, request: Request) -> Reply:
-        asked.append(request)
-        return await ask(self, request)
+        reply = await ask(self, request)
+        asked.append((request, reply))
+        return reply
 
     Client.ask = remember
     try:
@@ -48,11 +54,20 @@ def recording() -> Iterator[list[Request]]:
         Client.ask = ask
 
 
-def run_generate(url: str, folder: Path, documents: int) -> float:
+def write_documents(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    for number, path in zip(range(count), cycle(sorted(DEMO.glob("*.txt"))), strict=False):
+        sentences = re.split(r"(?<=[.!?])\s+", path.read_text())
+        random.Random(number).shuffle(sentences)
+        (folder / f"{number:04}.txt").write_text(" ".join(sentences))
+    return folder
+
+
+def run_generate(url: str, folder: Path, documents: Path) -> float:
     """Tokens written per second of work, by the run's own manifest."""
     recipe = load(GenerateRecipe, [
-        "recipes/demo/generate.yaml", f"run={folder}", f"documents.limit={documents}", "domain.max_rounds=4",
-        f"models.endpoints.small.base_url={url}"])  # fmt: skip
+        "recipes/demo/generate.yaml", f"run={folder}", f"documents.path={documents}", "domain.max_rounds=2",
+        "documents_in_flight=48", f"models.endpoints.small.base_url={url}"])  # fmt: skip
     run, corpus = open_run(recipe)
     with run:
         generate.generate(recipe, run, corpus)
@@ -67,22 +82,27 @@ def run_vllm(url: str, prompts: Path, count: int, at_once: int) -> float:
     result = serve.main(parser.parse_args([
         "--backend", "openai-chat", "--base-url", url.removesuffix("/v1"), "--endpoint", "/v1/chat/completions",
         "--model", "smollm2-135m-instruct", "--tokenizer", resolve_weights("embedded"), "--dataset-name", "custom",
-        "--dataset-path", str(prompts), "--custom-output-len", str(TOKENS), "--skip-chat-template",
+        "--dataset-path", str(prompts), "--custom-output-len", "-1", "--ignore-eos", "--skip-chat-template",
         "--disable-shuffle", "--num-prompts", str(count), "--max-concurrency", str(at_once), "--temperature", "1.0",
-        "--disable-tqdm"]))  # fmt: skip
+        "--extra-body", '{"seed": 1}', "--disable-tqdm"]))  # fmt: skip
     return float(result["output_throughput"])
 
 
+def as_row(request: Request, reply: Reply) -> str:
+    """A line of vLLM's custom dataset."""
+    prompt = "\n".join(message.content for message in request.messages)
+    return json.dumps({"prompt": prompt, "output_tokens": reply.completion_tokens}) + "\n"
+
+
 def compare(url: str, folder: Path, options: argparse.Namespace) -> list[float]:
-    prompts = folder / "prompts.jsonl"
+    prompts, documents = folder / "prompts.jsonl", write_documents(folder / "documents", options.documents)
     with recording() as asked:
-        run_generate(url, folder / "first", options.documents)
-    texts = ["\n".join(message.content for message in request.messages) for request in asked]
-    prompts.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in texts))
+        run_generate(url, folder / "first", documents)
+    prompts.write_text("".join(as_row(*call) for call in asked))
     ratios = []
     for number in range(options.pairs):
-        ours = run_generate(url, folder / str(number), options.documents)
-        theirs = {n: run_vllm(url, prompts, len(texts), n) for n in options.at_once}
+        ours = run_generate(url, folder / str(number), documents)
+        theirs = {n: run_vllm(url, prompts, len(asked), n) for n in options.at_once}
         ratios.append(ours / max(theirs.values()))
         said = ", ".join(f"{rate:.0f} at {n}" for n, rate in theirs.items())
         print(PRINTED.format(ours, said, ratios[-1]), flush=True)
@@ -93,9 +113,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--at-once", type=int, nargs="+", default=[16, 32, 64])
     parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--documents", type=int, default=12)
+    parser.add_argument("--documents", type=int, default=72)
     parser.add_argument("overrides", nargs="*")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     with tempfile.TemporaryDirectory() as folder:
         recipe = load(GenerateRecipe, ["recipes/demo/generate.yaml", f"run={folder}/server", *options.overrides])
         with running(recipe.models, Role, Path(folder)):

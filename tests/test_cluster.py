@@ -280,12 +280,13 @@ def wait_for(condition, seconds: float = 20) -> None:
 def make_replica(tmp_path, monkeypatch):
     """make_replica(code) → one whose server is this Python code; stopped in the end."""
     monkeypatch.setattr(replica, "_POLL_S", 0.02)
+    monkeypatch.setattr(replica, "_CANARY_S", 0.1)
     made = []
 
-    def make(code: str = FAKE) -> Replica:
+    def make(code: str = FAKE, canary: Canary | None = None) -> Replica:
         command = lambda endpoint, host, port: [sys.executable, "-c", code, str(port)]  # noqa: E731
         monkeypatch.setattr("autodata.servers.command_line", command)
-        server = Server("none", ready_timeout_s=20)
+        server = Server("none", ready_timeout_s=20, canary=canary)
         made.append(Replica("weak", Endpoint("fake", server=server), [], tmp_path / "log", "127.0.0.1"))
         made[-1].start()
         return made[-1]
@@ -316,6 +317,33 @@ def test_a_server_that_always_dies_is_given_up_with_its_reason(make_replica):
     wait_for(lambda: made.is_over)
     assert made.state == State.ENDED
     assert "no such weights" in made.detail
+
+
+NOISY = """
+import sys
+from pathlib import Path
+from tests.fake_server import FakeServer, completion
+
+starts, asked = Path({folder!r}, "starts"), Path({folder!r}, "asked")
+is_first = not starts.exists()
+starts.write_text("1" if is_first else "2")
+
+def answer(body, count):
+    asked.write_text(str(count))
+    return completion("zq zq zq" if is_first and count in {wrong} else "It is Paris.")
+
+FakeServer(answer, int(sys.argv[1])).serve_forever()
+"""
+
+
+@pytest.mark.parametrize(("wrong", "starts"), [([5, 6], "2"), ([5, 7], "1")])
+def test_a_replica_that_turns_to_noise_is_started_again(make_replica, tmp_path, wrong, starts):
+    """After two wrong answers in a row; a single one can be chance."""
+    read = lambda name: (tmp_path / name).read_text() if (tmp_path / name).exists() else ""  # noqa: E731
+    made = make_replica(NOISY.format(folder=str(tmp_path), wrong=wrong), Canary("The capital of France?", "paris"))
+    wait_for(lambda: read("starts") == starts and int(read("asked") or 0) > 8)
+    assert read("starts") == starts
+    assert made.state == State.READY
 
 
 # ── router ───────────────────────────────────────────────────────────────────────────────────────

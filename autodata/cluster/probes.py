@@ -24,7 +24,13 @@ _TOOL = {"type": "function", "function": {"name": "go_on", "strict": True, "para
     "type": "object", "properties": {}, "required": [], "additionalProperties": False}}}  # fmt: skip
 
 
+_PATIENCE_S = 120.0
+_PATIENCE_AT_WORK_S = 30.0  # a replica that is asked again has other calls to answer
 Probe = Callable[[OpenAI, Endpoint], None]
+
+
+class Noise(EndpointError):
+    """A replica that is up and whose answers make no sense."""
 
 
 def probe_replica(endpoint: Endpoint, roles: Sequence[Role]) -> None:
@@ -46,9 +52,29 @@ def choose_probes(endpoint: Endpoint, roles: Sequence[Role]) -> dict[str, Probe]
     return {name: ask for name, (ask, applies) in wanted.items() if applies}
 
 
-def run_probe(endpoint: Endpoint, ask: Probe) -> None:
+def check_canary(endpoint: Endpoint) -> None:
+    """Ask a replica at work for its canary. Raises Noise for two wrong answers in a row.
+
+    No answer is none of either kind: a replica under load may be late, and one that died is noticed elsewhere.
+    """
+    if not (endpoint.server and endpoint.server.canary):
+        return
+    wrong: Noise | None = None
+    for _ in range(2):
+        try:
+            run_probe(endpoint, _probe_canary, _PATIENCE_AT_WORK_S)
+            return
+        except Noise as noise:
+            wrong = noise
+        except EndpointError:
+            return
+    if wrong:
+        raise wrong
+
+
+def run_probe(endpoint: Endpoint, ask: Probe, patience_s: float = _PATIENCE_S) -> None:
     """Ask one thing. Raises EndpointError."""
-    with OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=0, timeout=120) as client:
+    with OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=0, timeout=patience_s) as client:
         try:
             ask(client, endpoint)
         except openai.OpenAIError as error:
@@ -97,4 +123,4 @@ def _probe_canary(client: OpenAI, endpoint: Endpoint) -> None:
     text = _ask(client, endpoint, canary.question, max_tokens=canary.max_tokens).content or ""
     if canary.answer.casefold() not in text.casefold():
         asked = f"asked {canary.question!r}, expected {canary.answer!r}"
-        raise EndpointError(f"{endpoint.base_url}: {asked}, got {text!r:.200}")
+        raise Noise(f"{endpoint.base_url}: {asked}, got {text!r:.200}")

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 
 from autodata.cluster.fleet import limit_start
-from autodata.cluster.probes import probe_replica
+from autodata.cluster.probes import check_canary, probe_replica
 from autodata.congestion import Load
 from autodata.leases import State
 from autodata.llm import EndpointError
@@ -18,6 +18,7 @@ from autodata.servers import RunningServer, ServerError
 from autodata.types import Role
 
 _POLL_S = 1.0
+_CANARY_S = 60.0  # between two looks at a replica that is at work
 _RESTARTS = 5  # of a server that dies; its first minutes are the likeliest
 
 
@@ -65,9 +66,7 @@ class Replica:
             self._wait_until_ready(server, endpoint)
             if not self._is_ending():
                 self.state, self.url, self.detail = State.READY, endpoint.base_url or "", ""
-            while not self._is_ending():
-                server.check()
-                self._end.wait(_POLL_S)
+            self._watch(server, endpoint)
             self._finish(server)
         except (ServerError, EndpointError, OSError) as problem:
             self.state, self.detail = State.STARTING, str(problem)[-500:]
@@ -93,6 +92,16 @@ class Replica:
                 if time.monotonic() > deadline:
                     raise
                 self.detail = f"{server.last_line()} | {problem}"[-500:]
+            self._end.wait(_POLL_S)
+
+    def _watch(self, server: RunningServer, endpoint: Endpoint) -> None:
+        """Until it is to end. Raises ServerError when the process has died, EndpointError when it answers noise."""
+        asked = time.monotonic()
+        while not self._is_ending():
+            server.check()
+            if time.monotonic() - asked > _CANARY_S:
+                check_canary(endpoint)
+                asked = time.monotonic()
             self._end.wait(_POLL_S)
 
     def _finish(self, server: RunningServer) -> None:
