@@ -20,7 +20,7 @@ from autodata.domains import base
 from autodata.draining import finish
 from autodata.generation import ORCHESTRATORS, TRAJECTORIES, Generation, Stopped
 from autodata.harness import BASELINES
-from autodata.journal import Journal, JournalError
+from autodata.journal import Journal, JournalError, fork
 from autodata.llm import Client, EndpointError
 from autodata.progress import Progress, check_budget
 from autodata.prompts import PromptError, PromptSet
@@ -40,7 +40,7 @@ def generate(recipe: GenerateRecipe, run: Run, corpus: Corpus) -> bool:
     store.repair_tail(run.path(TRAJECTORIES))
     journal_path = run.path("journal.sqlite") if recipe.journal is None else Path(recipe.journal)
     if recipe.fork:
-        store.fork(recipe.fork, journal_path)
+        fork(Path(recipe.fork) / "journal.sqlite", journal_path)
     journal = Journal(journal_path)
     client = Client(recipe.models, journal)
     start = time.monotonic()

@@ -11,6 +11,7 @@ import asyncio
 import fcntl
 import json
 import queue
+import shutil
 import sqlite3
 import threading
 import time
@@ -26,6 +27,7 @@ APPLICATION_ID = 0x41444A31  # "ADJ1": how a journal is told from any other SQLi
 VERSION = 2  # of version 1, which stored text, every journal can be read as well
 KEPT = {Outcome.OK, Outcome.TRUNCATED, Outcome.CONTEXT_OVERFLOW, Outcome.REFUSAL, Outcome.EMPTY}
 _BATCH = 512
+_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")  # the last: no such table
 INSERT = "INSERT OR IGNORE INTO replies VALUES (?, ?, ?)"
 
 
@@ -63,7 +65,7 @@ class Journal:
         try:
             return _read(self._reader, key)
         except (sqlite3.Error, ValueError) as error:
-            raise _damaged(self.path, error) from error
+            raise _explain(self.path, error) from error
 
     async def put(self, key: str, reply: Reply) -> Reply:
         """What is stored under `key`, once it is durable: the reply, or an equal request's that was faster.
@@ -107,10 +109,7 @@ class Journal:
                 are_new = connection.total_changes - before == len(batch)
                 stored = [w.reply if are_new else _read(connection, w.key) or w.reply for w in batch]
         except (sqlite3.Error, ValueError) as error:
-            failure = JournalError(f"{self.path}: cannot write ({error}); is the disk full? free some "
-                                   "space and run the same command again: nothing stored is lost")  # fmt: skip
-            if "malformed" in str(error):
-                failure = _damaged(self.path, error)
+            failure = _explain(self.path, error)
             for write in batch:
                 write.done.set_exception(failure)
             return
@@ -150,7 +149,7 @@ def _open(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(path, check_same_thread=False)
         _check(connection, path)
     except sqlite3.Error as error:
-        raise _damaged(path, error) from error
+        raise _explain(path, error) from error
     return connection
 
 
@@ -160,7 +159,7 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         _identify(connection, path)
     except sqlite3.Error as error:
-        raise _damaged(path, error) from error
+        raise _explain(path, error) from error
     return connection
 
 
@@ -206,6 +205,14 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
+def _explain(path: Path, error: Exception) -> JournalError:
+    """A disk that is full or fails is no damage to the file: nothing is to be salvaged."""
+    if isinstance(error, ValueError) or getattr(error, "sqlite_errorname", "").startswith(_DAMAGE):
+        return _damaged(path, error)
+    return JournalError(f"{path}: cannot write ({error}); is the disk full? free some space and run the same command "
+                        "again: nothing stored is lost")  # fmt: skip
+
+
 def _damaged(path: Path, error: Exception) -> JournalError:
     return JournalError(f"{path}: not a readable journal ({str(error)[:200]}); "
                         f"`python -m autodata.salvage {path}` keeps what can be read of it")  # fmt: skip
@@ -218,7 +225,7 @@ def read_replies(path: Path) -> Iterator[tuple[Reply, int]]:
         for reply, at in connection.execute("SELECT reply, at FROM replies"):
             yield decompress(reply), at
     except (sqlite3.Error, ValueError) as error:
-        raise _damaged(path, error) from error
+        raise _explain(path, error) from error
     finally:
         connection.close()
 
@@ -260,11 +267,36 @@ def join(path: Path, others: Iterable[Path]) -> None:
         connection = _open(path)
         for other in others:
             _open(other).close()  # that it is a journal
-            connection.execute("ATTACH ? AS other", (str(other),))
-            with connection:
-                connection.execute("INSERT OR IGNORE INTO replies SELECT * FROM other.replies")
-            connection.execute("DETACH other")
+            try:
+                _add_all(connection, other)
+            except sqlite3.Error as error:
+                raise _explain(path, error) from error
         connection.close()
+
+
+def _add_all(connection: sqlite3.Connection, other: Path) -> None:
+    connection.execute("ATTACH ? AS other", (str(other),))
+    with connection:
+        connection.execute("INSERT OR IGNORE INTO replies SELECT * FROM other.replies")
+    connection.execute("DETACH other")
+
+
+def fork(source: Path, path: Path) -> None:
+    """Give a new run the replies of another one; only what changed is asked anew. Raises JournalError."""
+    if not source.exists():
+        raise JournalError(f"fork={source.parent}: no journal in {source}")
+    if not path.exists():
+        scratch = Path(f"{path}.new")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            for suffix in ("", "-wal"):
+                Path(f"{scratch}{suffix}").unlink(missing_ok=True)  # of one that was killed
+                if Path(f"{source}{suffix}").exists():
+                    shutil.copyfile(f"{source}{suffix}", f"{scratch}{suffix}")
+            _open(scratch).close()  # which takes in its -wal file
+            scratch.replace(path)
+        except OSError as error:
+            raise _explain(path, error) from error
 
 
 def prune(path: Path, keep_days: float) -> int:

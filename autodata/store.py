@@ -103,7 +103,7 @@ class Run:
     def append(self, name: str, line: bytes) -> None:
         """Add a line to a JSONL file, durably."""
         path = self.path(name)
-        with _naming(path), path.open("ab") as file:
+        with naming(path), path.open("ab") as file:
             file.write(line + b"\n")
             file.flush()
             os.fsync(file.fileno())
@@ -135,7 +135,7 @@ def write_file(path: Path, text: str) -> None:
 def write_lines(path: Path, lines: Iterable[bytes]) -> None:
     """The same for what is too much to hold."""
     scratch = path.with_name(path.name + ".new")
-    with _naming(path):
+    with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with scratch.open("wb") as file:
             file.writelines(lines)
@@ -227,25 +227,13 @@ def repair_tail(path: Path) -> None:
             file.truncate(data.rfind(b"\n") + 1)
 
 
-def fork(source: str, target: Path) -> None:
-    """Give a new run the replies of another one; only what changed is asked anew."""
-    journal = Path(source) / "journal.sqlite"
-    if not journal.exists():
-        raise RunError(f"fork={source}: no journal in {journal}")
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        for suffix in ("", "-wal"):
-            if Path(f"{journal}{suffix}").exists():
-                shutil.copyfile(f"{journal}{suffix}", f"{target}{suffix}")
-
-
 @contextmanager
 def fresh_folder(run: Path, name: str) -> Iterator[Path]:
     """An empty folder inside a run, which is held meanwhile. Raises RunError."""
     if not run.is_dir():
         raise RunError(f"{run}: no such run")
     folder = run / name
-    with _hold(run), _naming(folder):
+    with _hold(run), naming(folder):
         if folder.is_symlink():
             raise RunError(f"{folder}: a link, not a folder; remove it")
         shutil.rmtree(folder, ignore_errors=True)
@@ -307,7 +295,7 @@ def is_held(folder: Path) -> bool | None:
 
 
 def _hold(folder: Path):
-    with _naming(folder):
+    with naming(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
     try:
@@ -319,11 +307,12 @@ def _hold(folder: Path):
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
+    """Trouble with the disk names the file. Raises RunError."""
     try:
         yield
     except OSError as error:
-        raise RunError(f"{path}: {error.strerror}; free space or fix permissions, then run the same "
+        raise RunError(f"{path}: {error.strerror or error}; free space or fix permissions, then run the same "
                        "command again: nothing stored is lost") from error  # fmt: skip
 
 

@@ -1,4 +1,6 @@
 import asyncio
+import errno
+import shutil
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -93,17 +95,33 @@ def test_a_damaged_journal_is_an_error_with_its_name(tmp_path: Path):
             broken.get(f"{i:05}")
 
 
-def test_a_full_disk_is_said_and_nothing_stored_is_lost(tmp_path: Path, monkeypatch):
-    opened = Journal(tmp_path / "j")
-    put(opened, "before")
-    monkeypatch.setattr(module, "INSERT", "INSERT INTO no_such_table VALUES (?, ?, ?)")
-    with pytest.raises(JournalError, match=r"cannot write .* disk full"):
-        put(opened, "lost")
+def test_a_fork_that_broke_off_begins_again(tmp_path: Path, monkeypatch):
+    source, target = tmp_path / "source", tmp_path / "new" / "target"
+    opened = Journal(source)
+    put(opened, "k")  # in the -wal file alone
+    copy = shutil.copyfile
+
+    def copy_until_full(one: str, other: str) -> None:
+        if one.endswith("-wal"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        copy(one, other)
+
+    monkeypatch.setattr("shutil.copyfile", copy_until_full)
+    with pytest.raises(JournalError, match=r"No space left.*disk full"):
+        module.fork(source, target)
     monkeypatch.undo()
-    put(opened, "after")
-    assert opened.get("before") == opened.get("after") == REPLY
-    assert opened.get("lost") is None
+    assert not target.exists()
+    module.fork(source, target)
     opened.close()
+    forked = Journal(target)
+    assert forked.get("k") == REPLY
+    forked.close()
+    module.fork(tmp_path / "source", target)  # is there, and stays
+
+
+def test_a_fork_of_nothing_is_refused(tmp_path: Path):
+    with pytest.raises(JournalError, match=f"fork={tmp_path}: no journal"):
+        module.fork(tmp_path / "none", tmp_path / "target")
 
 
 def test_a_replay_pack_goes_out_and_in_again(tmp_path: Path):

@@ -1,9 +1,10 @@
-"""Starts `python -m autodata.generate` again and again at the price of a fork: importing it takes seconds.
+"""Starts `python -m autodata.generate` and others again and again at the price of a fork: importing takes seconds.
 
-Each line of input is an order {arguments, log, patience, clock, room}; the process that carries it out is named in a
-line of output, and how it ended in another. It is the command's own `main`, with shorter waits between retries.
+Each line of input is an Order; the process that carries it out is named in a line of output, and how it ended in
+another. It is the command's own `main`, with shorter waits between retries.
 """
 
+import itertools
 import json
 import os
 import random
@@ -19,6 +20,7 @@ from pathlib import Path
 
 REPO = Path(__file__).parent.parent.parent
 DAY_S = 86_400.0
+_CHANGES = ("os.rename", "os.remove", "sqlite3.connect")  # audit events
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Order:
     command: str = "generate"
     clock: int | None = None  # seed of a wall clock that jumps
     room: int | None = None  # bytes that a file may grow to
+    dies_at: int | None = None  # before which of its changes to files it is killed, from 0
 
 
 class Process:
@@ -84,19 +87,23 @@ class Driver:
 
 def serve() -> None:
     import autodata.dataset
-    import autodata.generate  # noqa: F401  (what every order needs)
+    import autodata.generate
+    import autodata.merge  # noqa: F401  (what every order needs)
 
     for line in sys.stdin:
+        order = Order(**json.loads(line))
+        if order.command == "dataset":
+            import datasets  # noqa: F401  (which the command imports when it writes)
         pid = os.fork()
         if pid == 0:
-            carry_out(Order(**json.loads(line)))
+            carry_out(order)
         print(pid, flush=True)
         print(os.waitpid(pid, 0)[1], flush=True)
 
 
 def carry_out(order: Order) -> None:
     """Never returns."""
-    from autodata import dataset, generate, llm
+    from autodata import dataset, generate, llm, merge
 
     output = os.open(order.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
@@ -106,10 +113,12 @@ def carry_out(order: Order) -> None:
         jump(random.Random(order.clock))
     if order.room is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order.room, order.room))
+    if order.dies_at is not None:
+        die_at(order.dies_at)
     sys.argv = [order.command, *order.arguments]
     status = 0
     try:
-        {"generate": generate, "dataset": dataset}[order.command].main()
+        {"generate": generate, "dataset": dataset, "merge": merge}[order.command].main()
     except SystemExit as end:
         print(end.code)
         status = 1
@@ -121,6 +130,19 @@ def carry_out(order: Order) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def die_at(number: int) -> None:
+    """With -9, before the change to a file that has this number."""
+    changes = itertools.count()
+
+    def look(event: str, arguments: tuple[object, ...]) -> None:
+        flags = arguments[2] if event == "open" else 0
+        is_write = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR)
+        if (is_write or event in _CHANGES) and next(changes) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(look)
 
 
 def jump(chance: random.Random) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,7 +21,9 @@ from tests.test_generate import examples_of, write_documents
 
 ROLES = (Role.CHALLENGER, Role.QUALITY_VERIFIER, Role.ORCHESTRATOR, Role.WEAK_SOLVER, Role.STRONG_SOLVER, Role.JUDGE)
 PATIENCE = 40  # how often a command is run again
-TIME_OUT_S = 1.5
+TIME_OUT_S = 1.5  # where calls are held for longer
+PATIENT_S = 60.0  # elsewhere: on a busy machine a reply is late, and that is not what is tested
+HOLD = ("time_out", "trickle")
 PLAN = ("leak", "too_easy", "no_better", "small_gap", "accepted", "malformed", "accepted")
 
 
@@ -93,6 +96,7 @@ class Scene:
     server: FakeServer
     proxy: Proxy
     lost: Counter[str] = field(default_factory=Counter)  # request → kills when it was asked, its reply not stored
+    shard: str = ""  # the part that is generated, as 1/3; else the whole
 
     @property
     def run(self) -> Path:
@@ -101,14 +105,16 @@ class Scene:
     @property
     def arguments(self) -> list[str]:
         play = PLAYS[self.play]
+        time_out_s = TIME_OUT_S if any(name in self.proxy.chances for name in HOLD) else PATIENT_S
         served = [f"models.endpoints.{name}.{key}" for name in play.endpoints
                   for key in (f"model={name if name in ('weak', 'strong') else 'fake'}", f"base_url={self.proxy.url}",
-                              "retries=30", f"timeout_s={TIME_OUT_S}", "max_in_flight=16")]  # fmt: skip
+                              "retries=30", f"timeout_s={time_out_s}", "max_in_flight=16")]  # fmt: skip
         return [*play.arguments, *served, f"run={self.run}", f"documents.path={self.folder / 'docs'}",
                 "max_error_rate=1.0"]  # fmt: skip
 
-    def start(self, **weather: int | None) -> Process:
-        return self.driver.start(Order(self.arguments, str(self.folder / "log"), **weather))
+    def start(self, command: str = "generate", **weather: int | None) -> Process:
+        part = [f"documents.shard={self.shard}"] if self.shard and command == "generate" else []
+        return self.driver.start(Order([*self.arguments, *part], str(self.folder / "log"), command, **weather))
 
     def kill(self, process: Process, after: int, pause_s: float) -> None:
         """With -9, a little after the server has seen so many more requests, unless the process is done before."""
@@ -118,6 +124,21 @@ class Scene:
         time.sleep(pause_s)
         process.kill()
         self.note_lost()
+
+    def kill_half_way(self, after: int) -> None:
+        """Surely before it is done, however late this is: what it asks after so many requests, nobody answers."""
+        script, is_dead, last = self.server.script, threading.Event(), len(self.server.requests) + after
+
+        def hold(body: dict, count: int) -> Scripted:
+            if count > last:
+                is_dead.wait()
+            return script(body, count)
+
+        self.server.script = hold
+        self.kill(self.start(), after, 0.0)
+        self.server.script = script
+        is_dead.set()
+        assert "ended" not in self.sessions()[-1]
 
     def note_lost(self) -> None:
         """What was asked without its reply being stored may be asked once more."""
@@ -157,10 +178,13 @@ class Scene:
 
     def outcome(self) -> Outcome:
         lines = (self.run / "trajectories.jsonl").read_bytes().splitlines()
-        return Outcome(sorted(lines), examples_of(self.run), self.requests())
+        return Outcome(lines, examples_of(self.run), self.requests())
 
     def sessions(self) -> list[dict]:
-        return json.loads((self.run / "manifest.json").read_text())["sessions"]
+        """Of the run and of its shards; those of the shard that is generated come last."""
+        manifests = [self.run / "manifest.json", *sorted(self.run.glob("shards/*/manifest.json"))]
+        found = [json.loads(path.read_text()) for path in manifests if path.exists()]
+        return [session for manifest in found for session in manifest.get("sessions", [])]
 
     def requests(self) -> Counter[str]:
         """How often the server was asked each thing; probes apart."""
@@ -168,9 +192,10 @@ class Scene:
             return Counter(hash_body(json.dumps(b).encode()) for b in self.server.requests if b.get("max_tokens") != 1)
 
     def stored(self) -> list[str]:
-        """The requests whose replies are in the journal, by their hashes."""
-        journal = self.run / "journal.sqlite"
-        return [reply.model for reply, _ in read_replies(journal)] if journal.exists() else []
+        """The requests whose replies are in the journal, or those of the shards before they are merged, by hash."""
+        whole = self.run / "journal.sqlite"
+        journals = [whole] if whole.exists() else self.run.glob("shards/*/journal.sqlite")
+        return [reply.model for journal in journals for reply, _ in read_replies(journal)]
 
 
 @contextmanager

@@ -3,6 +3,9 @@
 import random
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -31,16 +34,47 @@ def test_kill_nine_at_ten_points(driver, undisturbed, tmp_path_factory, play, sc
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("room", [10_000, 40_000, 90_000])
-def test_the_disk_is_full(driver, undisturbed, tmp_path, room):
-    """No file may grow beyond `room` bytes: the journal's, sooner or later, does."""
+@pytest.mark.parametrize("rooms", [(10_000,), (90_000, 20_000)])
+def test_no_file_may_grow(driver, undisturbed, tmp_path, rooms):
+    """Beyond so many bytes: too few for a journal; for what is answered, and then to open it at all."""
     with scene(tmp_path, "cloze", driver) as run:
-        process = run.start(room=room)
-        assert process.wait() == 1
-        assert "free" in process.said
-        assert "Traceback" not in process.said
-        run.note_lost()
+        for room in rooms:
+            process = run.start(room=room)
+            assert process.wait() == 1
+            assert "is the disk full? free some space" in process.said
+            assert "Traceback" not in process.said
+            assert "salvage" not in process.said, "nothing is damaged"
+            run.note_lost()
         run.finish()
+        run.check(undisturbed["cloze"])
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[None]:
+    """A file system of its own."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    mounted = subprocess.run(command, capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"a small file system is needed, and not allowed here: {mounted.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["60k", "300k"])
+def test_the_disk_is_full_until_there_is_room(driver, undisturbed, tmp_path, size):
+    """The first is too small for a journal, the second for what is answered."""
+    with scene(tmp_path, "cloze", driver) as run, small_disk(run.run, size):
+        process = run.start()
+        assert process.wait() == 1
+        assert "is the disk full? free some space" in process.said
+        assert "Traceback" not in process.said
+        subprocess.run(["mount", "-o", "remount,size=64m", run.run], check=True)
+        run.note_lost()
+        assert run.finish() == 1
         run.check(undisturbed["cloze"])
 
 
@@ -61,11 +95,10 @@ def test_the_journal_is_cut_off_in_the_middle_of_a_page(driver, undisturbed, tmp
     for name in ("journal.sqlite", "journal.sqlite-wal") * 2:
         share = chance.uniform(0.05, 0.99)
         with scene(tmp_path_factory.mktemp("cut"), "cloze", driver) as run:
-            run.kill(run.start(), 90, 0.0)
+            run.kill_half_way(90)
             path = run.run / name
-            if path.exists():
-                with path.open("r+b") as file:
-                    file.truncate(int(path.stat().st_size * share))
+            with path.open("r+b") as file:
+                file.truncate(int(path.stat().st_size * share))
             process = run.start()
             if process.wait():
                 assert f"python -m autodata.salvage {run.run / 'journal.sqlite'}" in process.said
