@@ -5,7 +5,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateError, meta
+from jinja2 import BytecodeCache, FileSystemLoader, StrictUndefined, Template, TemplateError, meta
+from jinja2.bccache import Bucket
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from autodata.types import Message
@@ -25,6 +26,23 @@ class PromptError(ValueError):
     """A template is missing or broken; the message names the file."""
 
 
+class _Compiled(BytecodeCache):
+    """Templates compiled by this process; jinja2 compares their text. A search opens a prompt set for every trial."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if kept := self._kept.get(bucket.key):
+            bucket.bytecode_from_string(kept)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._kept[bucket.key] = bucket.bytecode_to_string()
+
+
+_COMPILED = _Compiled()
+
+
 class PromptSet:
     """Templates `<name>.j2` with blocks `system`, `user`, `assistant`; the first folder that has one wins.
 
@@ -40,6 +58,7 @@ class PromptSet:
         # Prompt sets can be written by a model (meta-optimisation): sandboxed, strict.
         self._environment = ImmutableSandboxedEnvironment(
             loader=self._loader,
+            bytecode_cache=_COMPILED,
             auto_reload=False,  # a prompt edited during a run must not change it
             undefined=StrictUndefined,
             trim_blocks=True,
