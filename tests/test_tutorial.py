@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from autodata import store
 from autodata.types import TRAJECTORY
 from tests.fake_server import fake_server, play_cloze
@@ -25,6 +27,7 @@ def run_line(line: str, folder: Path, url: str) -> None:
     assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}"
 
 
+@pytest.mark.slow
 def test_every_block_of_the_tutorial_works(tmp_path):
     for name in ("autodata", "recipes", "docs"):
         shutil.copytree(REPO / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -21,6 +21,7 @@ _ACTIVE = (nodes.For, nodes.Call, nodes.Include, nodes.Import, nodes.FromImport,
            nodes.FilterBlock)  # fmt: skip
 _ENVIRONMENT = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
 _ENVIRONMENT.filters["seal"] = lambda text, name: text
+_ENVIRONMENT.intercepted_binops = frozenset(_ENVIRONMENT.default_binop_table)  # reading computes no constants
 _WORD = re.compile(r"\w+")
 
 
