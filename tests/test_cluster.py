@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import httpx
@@ -15,7 +16,7 @@ from autodata.cluster.campaign import Campaign, CampaignError
 from autodata.cluster.fleet import Site, find_served, limit_start, plan
 from autodata.cluster.jobs import Found, Job, SlurmError
 from autodata.cluster.owner import OwnerWatch, write_beat
-from autodata.cluster.probes import probe_replica
+from autodata.cluster.probes import Noise, check_canary, probe_replica
 from autodata.cluster.replica import Replica, count_requests
 from autodata.cluster.router import Router, RouterError
 from autodata.cluster.serve import share_gpus
@@ -344,6 +345,19 @@ def test_a_replica_that_turns_to_noise_is_started_again(make_replica, tmp_path, 
     wait_for(lambda: read("starts") == starts and int(read("asked") or 0) > 8)
     assert read("starts") == starts
     assert made.state == State.READY
+
+
+@pytest.mark.parametrize(
+    ("reply", "is_noise"),
+    [(Scripted(status=503), False), (completion("Paris"), False), (completion("zq"), True),
+     (Scripted({"choices": []}), True), (Scripted(b"not json"), True)],
+)  # fmt: skip
+def test_only_an_answer_can_be_noise(reply, is_noise):
+    with fake_server(lambda body, count: reply) as server:
+        endpoint = Endpoint("fake", base_url=server.url, server=Server("w", canary=Canary("Capital?", "paris")))
+        with pytest.raises(Noise, match=server.url) if is_noise else nullcontext():
+            check_canary(endpoint)
+        assert len(server.requests) == 1 + is_noise
 
 
 # ── router ───────────────────────────────────────────────────────────────────────────────────────

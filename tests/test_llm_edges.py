@@ -292,3 +292,25 @@ def test_a_reply_without_end_is_none(ask, monkeypatch):
     monkeypatch.setattr(connections, "MAX_REPLY_BYTES", 10_000)
     with pytest.raises(EndpointError, match="APIConnectionError"):
         ask(lambda body, count: completion("x" * 20_000), request(), retries=0)
+
+
+@pytest.mark.parametrize(("spared", "is_used"), [("", True), ("model.invalid", False)])
+def test_the_proxy_of_the_environment_is_used_unless_it_is_told_not_to(journal, monkeypatch, spared, is_used):
+    with fake_server(lambda body, count: FINE) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/v1").replace("//", "//name:word@"))
+        monkeypatch.setenv("no_proxy", spared)
+        client = Client(models_at("http://model.invalid/v1", retries=0), journal)
+
+        async def go():
+            try:
+                return await client.ask(request())
+            finally:
+                await client.close()
+
+        if is_used:
+            assert asyncio.run(go()).content == "fine"
+            assert "proxy-authorization" in proxy.request_headers[0]
+        else:
+            with pytest.raises(EndpointError, match=r"model\.invalid"):
+                asyncio.run(go())
+        assert len(proxy.requests) == is_used

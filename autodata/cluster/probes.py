@@ -79,6 +79,8 @@ def run_probe(endpoint: Endpoint, ask: Probe, patience_s: float = _PATIENCE_S) -
             ask(client, endpoint)
         except openai.OpenAIError as error:
             raise EndpointError(f"{endpoint.base_url}: probe failed with {type(error).__name__}: {error}") from error
+        except (ValueError, AttributeError, LookupError, TypeError) as error:
+            raise Noise(f"{endpoint.base_url}: its reply is no chat completion: {error}") from error
 
 
 def _probe_identity(client: OpenAI, endpoint: Endpoint) -> None:
