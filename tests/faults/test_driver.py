@@ -30,7 +30,7 @@ def test_kill_nine_at_ten_points(driver, undisturbed, tmp_path_factory, play, sc
             run.kill(run.start(), chance.randint(0, 20), chance.uniform(0, 0.05))
         run.finish()
         run.check(undisturbed[play])
-        assert sum("ended" not in session for session in run.sessions()) > 0
+        assert run.killed > 0
 
 
 @pytest.mark.slow
@@ -95,7 +95,7 @@ def test_the_journal_is_cut_off_in_the_middle_of_a_page(driver, undisturbed, tmp
     for name in ("journal.sqlite", "journal.sqlite-wal") * 2:
         share = chance.uniform(0.05, 0.99)
         with scene(tmp_path_factory.mktemp("cut"), "cloze", driver) as run:
-            run.kill_half_way(90)
+            run.kill_half_way(80)
             path = run.run / name
             with path.open("r+b") as file:
                 file.truncate(int(path.stat().st_size * share))
