@@ -22,7 +22,7 @@ from autodata.servers import command_line, running
 from autodata.types import TRAJECTORY, Candidate, Criterion, Role
 from training.rows import render_prompt
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.vllm]
 RECIPES = "recipes/demo"
 DOCUMENTS = "tests/documents"  # four short texts and one broken line
 
@@ -73,9 +73,9 @@ def test_training_refuses_too_few_and_goes_on_after_a_kill(runs):
     accelerate = str(Path(sys.executable).parent / "accelerate")
     launch = [accelerate, "launch", "--config_file", "recipes/accelerate/cpu.yaml", "training/grpo.py",
               f"{RECIPES}/grpo.yaml", f"run={runs}/grpo", f"dataset={runs}/dataset"]  # fmt: skip
-    refused = subprocess.run([*launch, "min_examples=99"], text=True, capture_output=True)
-    assert refused.returncode != 0
-    assert "fewer than min_examples=99" in refused.stderr + refused.stdout
+    refused = subprocess.Popen(
+        [*launch, "min_examples=99"], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
     short = [*launch, f"run={runs}/grpo_short", "min_examples=1", "evaluate=[agentic_train]", "trainer.max_steps=3",
              "trainer.save_steps=1", "trainer.num_generations=4", "trainer.per_device_train_batch_size=4"]  # fmt: skip
     with subprocess.Popen(
@@ -85,6 +85,8 @@ def test_training_refuses_too_few_and_goes_on_after_a_kill(runs):
             time.sleep(0.1)
             assert process.poll() is None
         os.killpg(process.pid, signal.SIGKILL)
+    assert "fewer than min_examples=99" in refused.communicate()[0]
+    assert refused.returncode != 0
     run(*short)
     assert store.require_finished(f"{runs}/grpo_short", "")["steps"] == 3
     curve = json.loads((runs / "grpo_short" / "curve.json").read_text())

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,28 +15,36 @@ from autodata.orchestrator import orchestrate
 from autodata.recipes import Endpoint, GenerateRecipe
 from autodata.servers import running
 from autodata.types import TRAJECTORY, Document, Outcome
+from tests.commands import run, run_at_once
 from tests.fake_server import fake_server
 from tests.fake_world import World
 
-pytestmark = pytest.mark.slow
-SMALL = ["documents.limit=1", "domain.max_rounds=1", "domain.document_chars=800"]
+pytestmark = [pytest.mark.slow, pytest.mark.vllm]
+DOMAINS = ("cs", "legal", "science")
+SMALL = ("documents.limit=1", "domain.max_rounds=1", "domain.document_chars=800")
 
 
-@pytest.mark.parametrize("domain", ["cs", "legal", "science"])
-def test_a_domains_recipe_runs_unchanged_with_every_role_on_the_embedded_model(server, tmp_path, domain):
+@pytest.fixture(scope="module")
+def commands(server, tmp_path_factory) -> dict[str, tuple[str, ...]]:
+    """One for each domain, all of which have run."""
+    folder = tmp_path_factory.mktemp("domains")
+    found = {domain: ("autodata.generate", f"recipes/{domain}/generate.yaml", "recipes/models/laptop.yaml",
+                      f"run={folder / domain}", server, *SMALL) for domain in DOMAINS}  # fmt: skip
+    run_at_once(*found.values())
+    return found
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_a_domains_recipe_runs_unchanged_with_every_role_on_the_embedded_model(commands, domain):
     """A 135M model writes nothing useful; what counts is that every reply has a defined outcome."""
-    command = [sys.executable, "-m", "autodata.generate", f"recipes/{domain}/generate.yaml",
-               "recipes/models/laptop.yaml", f"run={tmp_path}", server, *SMALL]  # fmt: skip
-    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    assert done.returncode == 0, done.stdout[-3000:]
-    (trajectory,) = store.read_records(tmp_path / "trajectories.jsonl", TRAJECTORY)
+    folder = Path(commands[domain][3].removeprefix("run="))
+    (trajectory,) = store.read_records(folder / "trajectories.jsonl", TRAJECTORY)
     assert trajectory.end in ("rounds_used", "skipped", "accepted", "gave_up")
     assert trajectory.orchestrator.startswith("agent")
     assert sum(trajectory.tokens.values()) > 0
-    summary = json.loads((tmp_path / "manifest.json").read_text())["summary"]
+    summary = json.loads((folder / "manifest.json").read_text())["summary"]
     assert summary["rounds"] == len(trajectory.rounds)
-    again = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    assert "up to date" in again.stdout
+    assert "up to date" in run(*commands[domain])
 
 
 def test_solvers_and_judge_are_real_where_the_challenger_is_scripted(server, tmp_path, journal):

@@ -10,19 +10,13 @@ import pytest
 from autodata.journal import read_replies
 from eval.generations import ANSWERS
 from eval.results import PRBENCH, RESULTS
+from tests.commands import run, run_at_once
 from tests.fake_server import Scripted, completion, fake_server
 from tests.test_principia_bench import ROWS, arguments, write
 from tests.training_world import make_dataset
 
 pytestmark = pytest.mark.slow
 PROBLEMS = [{**ROWS[i % 3], "problem_statement": f"{ROWS[i % 3]['problem_statement']} ({i})"} for i in range(12)]
-
-
-def run(module: str, *arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-m", module, *arguments], text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT)  # fmt: skip
-    assert done.returncode == 0, done.stdout[-3000:]
-    return done.stdout
 
 
 def slowly(body: dict, count: int) -> Scripted:
@@ -58,31 +52,33 @@ def test_a_killed_evaluation_repeats_no_sample_and_no_grade(tmp_path):
     assert cost["calls"] == calls - 1, "of the killed process and of this one"
 
 
+@pytest.mark.vllm
 def test_every_task_runs_on_the_embedded_model(server, tmp_path):
     """A 135M model answers and grades nothing well; what counts is that every reply has a defined outcome."""
     roles = [server, "models.weak_solver.sampling.max_tokens=16", "models.judge.sampling.max_tokens=64"]
     dataset = make_dataset(tmp_path / "dataset", train=1, test=1)
-    run("eval.run", "recipes/cs/eval_base.yaml", "recipes/models/laptop.yaml", f"run={tmp_path}/cs",
-        f"dataset={dataset}", "samples=2", *roles)  # fmt: skip
-    run("eval.run", "recipes/science/eval_base.yaml", "recipes/models/laptop.yaml", f"run={tmp_path}/science",
-        "dataset=null", "principia.path=recipes/science/principia_sample", "samples=2", *roles)  # fmt: skip
+    run_at_once(
+        ("eval.run", "recipes/cs/eval_base.yaml", "recipes/models/laptop.yaml", f"run={tmp_path}/cs",
+         f"dataset={dataset}", "samples=2", *roles),
+        ("eval.run", "recipes/science/eval_base.yaml", "recipes/models/laptop.yaml", f"run={tmp_path}/science",
+         "dataset=null", "principia.path=recipes/science/principia_sample", "samples=2", *roles),
+        ("eval.run", "recipes/legal/prbench_base.yaml", "recipes/models/laptop.yaml", f"run={tmp_path}/prbench_run",
+         "prbench.path=recipes/legal/prbench_sample", "prbench.splits=[legal]", "samples=1", *roles,
+         "graders.kimi.endpoint=small", "graders.kimi.sampling.max_tokens=64"),
+        ("eval.question_types", "recipes/science/question_types.yaml", "recipes/models/laptop.yaml",
+         f"run={tmp_path}/types", f"dataset={dataset}", *roles),
+    )  # fmt: skip
     found = [json.loads((tmp_path / name / RESULTS).read_text()) for name in ("cs", "science")]
     assert [set(of) for of in found] == [{"cot_test", "agentic_test"}, {"principia_bench"}]
     assert all(of["k"] == 2 and of["truncation_rate"] > 0 for results in found for of in results.values())
-
-    run("eval.run", "recipes/legal/prbench_base.yaml", "recipes/models/laptop.yaml", f"run={tmp_path}/prbench_run",
-        "prbench.path=recipes/legal/prbench_sample", "prbench.splits=[legal]", "samples=1", *roles,
-        "graders.kimi.endpoint=small", "graders.kimi.sampling.max_tokens=64")  # fmt: skip
     (legal,) = json.loads((tmp_path / "prbench_run" / PRBENCH).read_text()).values()
     graded = legal["graders"]["kimi"]
     assert graded["tasks"] == 2
     assert graded["scored"] + graded["unresolved"] > 0
-
-    run("eval.question_types", "recipes/science/question_types.yaml", "recipes/models/laptop.yaml",
-        f"run={tmp_path}/types", f"dataset={dataset}", *roles)  # fmt: skip
     types = json.loads((tmp_path / "types" / RESULTS).read_text())
     assert types["labelled"] + types["unlabelled"] == 2
-    for name, folder in (("table2", "cs"), ("table6", "science"), ("table4", "prbench_run"), ("table11", "types")):
-        text = run("eval.tables", f"recipes/tables/{name}.yaml", f"runs={tmp_path}/tables",
-                   f"rows=[{{label: ours, run: {tmp_path}/{folder}, command: none}}]")  # fmt: skip
-        assert "no finished run" not in text
+    shown = (("table2", "cs"), ("table6", "science"), ("table4", "prbench_run"), ("table11", "types"))
+    texts = run_at_once(*(("eval.tables", f"recipes/tables/{name}.yaml", f"runs={tmp_path}/tables",
+                           f"rows=[{{label: ours, run: {tmp_path}/{folder}, command: none}}]")
+                          for name, folder in shown))  # fmt: skip
+    assert not any("no finished run" in text for text in texts)

@@ -15,7 +15,7 @@ from autodata.journal import read_replies
 from eval.figures import ITERATIONS
 from tests.fake_server import completion, fake_server
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.vllm]
 FIND = "The best cut is hard but fair: the reader is right one time in four."
 WORDS = ("Cut before a name or a number.", "Cut late in the sentence.", "Cut before a common word.")
 

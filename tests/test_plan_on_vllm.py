@@ -16,7 +16,7 @@ from autodata.plan.workload import from_run
 from autodata.recipes import GenerateRecipe
 from autodata.types import Role
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.vllm]
 RECIPE = "recipes/demo/generate.yaml"
 
 

@@ -8,12 +8,12 @@ from autodata.store import read_manifest
 from tests.slurm.cluster import Cluster
 from tests.slurm.test_campaign import REPO, Campaign, examples_of, find_servers
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1_500)]
+pytestmark = [pytest.mark.slurm, pytest.mark.vllm, pytest.mark.timeout(1_500)]
 
 
 def test_two_weak_replicas_and_one_server_for_the_other_roles(cluster: Cluster, tmp_path):
     campaign = Campaign(cluster, tmp_path, "tests/slurm/embedded.yaml", "documents.path=recipes/demo/documents",
-                        "documents.limit=6", "domain.max_rounds=12", PYTHONPATH=str(REPO))  # fmt: skip
+                        "documents.limit=4", "domain.max_rounds=12", PYTHONPATH=str(REPO))  # fmt: skip
     assert cluster.wait(campaign.job, 1_200) == "COMPLETED", campaign.explain()
     assert read_manifest(campaign.run)["counts"]["calls"] > 50
     assert len(examples_of(campaign.run)) >= 1
