@@ -4,16 +4,25 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 from autodata.store import read_manifest
 from tests.slurm.cluster import Cluster, until
-from tests.test_ingest_restart import REPO, command, corpus, outputs, undisturbed, write_shards
+from tests.test_ingest_restart import REPO, command, outputs, undisturbed, write_shards
 
-__all__ = ["corpus", "undisturbed"]  # fixtures
+__all__ = ["undisturbed"]  # a fixture
 pytestmark = pytest.mark.slurm
 ON_SLURM = ("executor=slurm", "slurm.memory_gb=1")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    """Three shards make arrays too; every task is a process that imports for seconds."""
+    folder = tmp_path_factory.mktemp("corpus")
+    write_shards(folder, 3, 60)
+    return folder
 
 
 def test_the_same_bytes_as_on_one_machine(cluster: Cluster, corpus, undisturbed, tmp_path):
