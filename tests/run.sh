@@ -12,10 +12,11 @@ if ! have && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${packages[@]}"; } >/tmp/autodata-apt.log 2>&1 ||
         echo "apt could not install ${packages[*]}; see /tmp/autodata-apt.log"
 fi
-.venv/bin/python -m pytest -n 2
-if have; then
-    .venv/bin/python -m pytest -m "slow or slurm or browser"
-else
+marked="slow or slurm or browser"
+if ! have; then
     echo "skipped the slurm and browser tests: they need ${packages[*]}"
-    .venv/bin/python -m pytest -m "slow and not slurm and not browser"
+    marked="slow and not slurm and not browser"
 fi
+.venv/bin/python -m pytest -n 2
+.venv/bin/python -m pytest -n 2 --dist loadfile -m "($marked) and not vllm"
+.venv/bin/python -m pytest -m "($marked) and vllm"
