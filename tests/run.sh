@@ -18,5 +18,6 @@ if ! have; then
     marked="slow and not slurm and not browser"
 fi
 .venv/bin/python -m pytest -n 2
-.venv/bin/python -m pytest -n 2 --dist loadfile -m "($marked) and not vllm"
-.venv/bin/python -m pytest -m "($marked) and vllm"
+# Two at a time, but for what takes all cores or has time-outs of its own.
+.venv/bin/python -m pytest -n 2 --dist loadfile -m "($marked) and not vllm and not slurm"
+.venv/bin/python -m pytest -m "($marked) and (vllm or slurm)"
