@@ -15,7 +15,9 @@ Gram = tuple[str, ...]
 
 def split_words(text: str) -> list[str]:
     """The words and numbers of a text in lower case, without diacritics and punctuation."""
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
+    plain = text.casefold()
+    if not plain.isascii():  # most texts are, and need no look at each character
+        plain = "".join(c for c in unicodedata.normalize("NFKD", plain) if not unicodedata.combining(c))
     return _WORD.findall(plain)
 
 
