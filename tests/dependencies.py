@@ -1,0 +1,118 @@
+"""What the project rests on, what for, and under which licences; `python -m tests.dependencies` renews the page."""
+
+import re
+import tomllib
+from collections import defaultdict
+from importlib.metadata import PackageNotFoundError, metadata
+from pathlib import Path
+
+REPO = Path(__file__).parent.parent
+PAGE = REPO / "docs" / "dependencies.md"
+PURPOSES = {
+    "accelerate": "starts training on one process or many",
+    "aiohttp": "connections to models",
+    "charset-normalizer": "texts of unknown encoding",
+    "datasets": "Parquet files of a data set",
+    "datasketch": "near-duplicates among questions",
+    "datatrove": "filters of corpora",
+    "dill": "hands ingest's own tasks to its processes",
+    "filelock": "one command for a run at a time",
+    "httpx": "servers' health and metrics",
+    "httpx2": "what openai's client speaks",
+    "huggingface-hub": "downloads and publishing",
+    "inspect-ai": "evaluations and their logs",
+    "jinja2": "prompts and reports",
+    "json-repair": "JSON that a model did not finish",
+    "math-verify": "whether two formulas are equal",
+    "matplotlib": "figures",
+    "numpy": "arrays",
+    "omegaconf": "recipes",
+    "openai": "client of every endpoint",
+    "orjson": "rows of corpora",
+    "prometheus-client": "metrics of a run",
+    "pyarrow": "Parquet files of corpora",
+    "pydantic": "records, checked as they are read",
+    "pypdf": "text of PDFs",
+    "pyyaml": "model cards and registers",
+    "rich": "progress bars and tables",
+    "scipy": "intervals and tests",
+    "simpy": "the planner's queues",
+    "tenacity": "retries",
+    "tokenizers": "lengths in tokens",
+    "torch": "training",
+    "transformers": "models and chat templates",
+    "trl": "GRPO",
+    "vllm-router": "one address for many replicas",
+    "zstandard": "compressed replies",
+}
+FAMILIES = {  # the first that fits; the packages of the first four, and of none, are named
+    "GPL": r"\bA?GPL", "LGPL": "LGPL", "MPL": "MPL|Mozilla", "unknown": "^$",
+    "Apache": "Apache", "BSD": "BSD", "MIT": "MIT", "PSF": "PSF|Python Software", "ISC": "ISC",
+    "public domain": "Unlicense|CC0",
+}  # fmt: skip
+# What their metadata leaves out, read in the file LICENSE that they bring.
+READ = {
+    "agent-client-protocol": "Apache-2.0",
+    "axe-playwright-python": "MIT",
+    "oss-harmony": "Apache-2.0",
+    "prometheus-fastapi-instrumentator": "ISC",
+}
+HEAD = """# Dependencies
+
+Made by `python -m tests.dependencies` from what is installed; `tests/test_dependencies.py` holds it to the pins.
+
+"""
+NOTES = """
+`krippendorff` is under the GPL: only the tests import it, to check an alpha of our own. `pycountry` (LGPL) and those
+under the MPL are used as they are. The two of Intel come with PyTorch for CPUs and are under Intel's own terms. `vllm`
+and `deepspeed` are not required by the package itself, which can ask any endpoint; the pins have them. Packages that
+only `requirements/gpu.txt` has were not installed where this was made.
+
+**Audit.** `pip-audit -r requirements/cpu.txt --no-deps --disable-pip` (2.10.1, 2026-11-26) could audit nothing where
+this was made: the registry there has no advisories ("Dependency not found on PyPI and could not be audited"), and
+api.osv.dev was out of reach. So nothing is known either way: run it where PyPI itself answers.
+"""
+
+
+def read_pins() -> dict[str, str]:
+    lines = (REPO / "requirements" / "cpu.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+    return {name.replace("_", "-").lower(): version for name, version in pins.items()}
+
+
+def read_direct() -> list[str]:
+    return sorted(tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["dependencies"])
+
+
+def find_licence(name: str) -> str:
+    """As the package itself says; '' when it does not."""
+    try:
+        told = metadata(name)
+    except PackageNotFoundError:
+        return ""
+    classes = [c.rsplit(" :: ", 1)[-1] for c in told.get_all("Classifier", []) if c.startswith("License ::")]
+    text = (told.get("License") or "").strip().partition("\n")[0]
+    return READ.get(name) or told.get("License-Expression") or ", ".join(classes) or text
+
+
+def find_family(licence: str) -> str:
+    return next((family for family, pattern in FAMILIES.items() if re.search(pattern, licence)), "other")
+
+
+def write_page() -> str:
+    pins = read_pins()
+    rows = [f"| `{name}` | {pins[name]} | {find_licence(name)} | {PURPOSES[name]} |" for name in read_direct()]
+    families = defaultdict(list)
+    for name in pins:
+        families[find_family(find_licence(name))].append(name)
+    named = [*list(FAMILIES)[:4], "other"]
+    counts = [f"| {family} | {len(names)} | {', '.join(names) if family in named else ''} |"
+              for family, names in sorted(families.items(), key=lambda item: -len(item[1]))]  # fmt: skip
+    return "\n".join([
+        HEAD + "| package | version | licence | what for |", "|---|---|---|---|", *rows,
+        f"\nAll {len(pins)} pinned packages by the family of their licence, with names where it asks for something:\n",
+        "| family | packages | names |", "|---|---|---|", *counts, NOTES])  # fmt: skip
+
+
+if __name__ == "__main__":
+    PAGE.write_text(write_page())
