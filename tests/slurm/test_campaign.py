@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slurm
 class Campaign:
     """One run of slurm/generate.sh as a job."""
 
-    def __init__(self, cluster: Cluster, folder: Path, *arguments: str, **environment: str):
+    def __init__(self, cluster: Cluster, folder: Path, *arguments: str, array: str = "", **environment: str):
         self.cluster, self.run = cluster, folder / "run"
         self.environment = {
             "AUTODATA_GPUS_PER_NODE": "1", "AUTODATA_ADDRESS": "127.0.0.1", "AUTODATA_STALE_S": "12",
@@ -38,11 +38,12 @@ class Campaign:
                           f"documents.path={self.documents}", "domain.max_rounds=4", "documents_in_flight=4",
                           *arguments)  # fmt: skip
         self.log = folder / "client.log"
-        self.job = self._submit()
+        self.job = self.submit("slurm/generate.sh", *self.arguments, array=array)
 
-    def _submit(self) -> str:
-        command = ["sbatch", "--parsable", f"--output={self.log}", "--cpus-per-task=1", "--mem=2G",
-                   str(REPO / "slurm/generate.sh"), *self.arguments]  # fmt: skip
+    def submit(self, script: str, *arguments: str, array: str = "") -> str:
+        options = [f"--array={array}"] if array else []
+        command = ["sbatch", "--parsable", f"--output={self.log}", "--cpus-per-task=1", "--mem=2G", *options,
+                   str(REPO / script), *arguments]  # fmt: skip
         done = subprocess.run(
             command, env=self.cluster.env | self.environment, cwd=REPO, capture_output=True, text=True
         )
@@ -152,6 +153,19 @@ def test_a_successor_takes_over_before_the_time_is_over(cluster: Cluster, undist
     assert campaign.finish(240) == undisturbed
     assert len(re.findall(r"server job \d+: 1 × weak", campaign.log.read_text())) == 3
     assert cluster.states(old) == ["COMPLETED"]  # it was drained, and did not run into its limit
+
+
+def test_an_array_of_shards_is_the_run_when_it_is_merged(cluster: Cluster, undisturbed, tmp_path):
+    """One of them is killed, and submitted again by itself."""
+    campaign = Campaign(cluster, tmp_path, "documents.shard=%a/2", array="1-2", STAND_IN_DELAY_S="0.3")
+    campaign.until(lambda: (campaign.run / "shards/2_of_2/journal.sqlite").exists())
+    time.sleep(2)
+    cluster.cancel("--signal=KILL", "--full", f"{campaign.job}_2")
+    assert cluster.wait(f"{campaign.job}_2", 60) in ("FAILED", "CANCELLED")
+    again = campaign.submit("slurm/generate.sh", *campaign.arguments, array="2")
+    assert (cluster.wait(f"{campaign.job}_1", 120), cluster.wait(again, 120)) == ("COMPLETED", "COMPLETED")
+    campaign.job = campaign.submit("slurm/run.sh", "autodata.merge", *campaign.arguments[:-1])
+    assert campaign.finish() == undisturbed
 
 
 def test_cancelling_leaves_nothing(cluster: Cluster, tmp_path):
