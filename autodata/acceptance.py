@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import lcm
 from functools import cache
 
 from autodata import rubric
@@ -39,7 +40,9 @@ def scores(candidate: Candidate, attempts: Sequence[Attempt]) -> list[Fraction]:
 
 
 def mean(values: Sequence[Fraction]) -> Fraction:
-    return sum(values, Fraction(0)) / len(values)
+    """Exact; over one denominator, because adding fractions reduces each sum, and a report adds up millions."""
+    whole = lcm(*(value.denominator for value in values))
+    return Fraction(sum(value.numerator * (whole // value.denominator) for value in values), whole * len(values))
 
 
 def decide_weak(weak: Sequence[Fraction], gate: Gate) -> Verdict | None:
