@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import lcm
 from functools import cache
+from math import lcm
 
 from autodata import rubric
 from autodata.types import Attempt, Candidate, Failure, Verdict
