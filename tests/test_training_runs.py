@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -233,7 +234,7 @@ from training.trainer import Training
 class Spy(TrainerCallback):
     def on_train_end(self, args, state, control, model=None, **more):
         trainer = seen[0]
-        print("SPY", json.dumps([type(trainer.model_wrapped).__module__, trainer.is_deepspeed_enabled,
+        print("SPY " + json.dumps([type(trainer.model_wrapped).__module__, trainer.is_deepspeed_enabled,
               str(trainer.accelerator.distributed_type), trainer.accelerator.num_processes,
               trainer.model_wrapped.zero_optimization_stage() if trainer.is_deepspeed_enabled else 0]), flush=True)
 seen, run = [], Training.run
@@ -272,7 +273,7 @@ def test_the_committed_launch_files(world_and_judge, tmp_path, name, expected):
     command[command.index("training/grpo.py")] = str(script)
     done = subprocess.run(command, cwd=REPO, text=True, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr[-4000:]
-    told = [json.loads(line.partition("SPY ")[2]) for line in done.stdout.splitlines() if "SPY " in line]
+    told = [json.loads(said) for said in re.findall(r"SPY (\[.*?\])", done.stdout)]  # two may share a line
     assert told == expected
     assert len(read_curve(tmp_path / "run")) == 2
     assert load_student(str(tmp_path / "run" / "model"), {})

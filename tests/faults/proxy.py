@@ -159,6 +159,7 @@ class Proxy:
     seen: Counter[str] = field(default_factory=Counter)  # hash of body → how often it came
     faults: Counter[str] = field(default_factory=Counter)  # by kind; "" for none
     served: Counter[str] = field(default_factory=Counter)  # hash → how often a whole reply went back
+    connected: int = 0  # clients that have not gone yet, or whose last request is still on its way
 
     @property
     def url(self) -> str:
@@ -175,6 +176,7 @@ class Proxy:
             await self.open()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connected += 1
         try:
             while True:
                 await self._pass_on(await read_message(reader), writer)
@@ -182,6 +184,7 @@ class Proxy:
             pass
         finally:
             writer.close()
+            self.connected -= 1
 
     async def _pass_on(self, request: Message, writer: asyncio.StreamWriter) -> None:
         key = hash_body(request.body)

@@ -160,7 +160,9 @@ class Scene:
         return sum("ended" not in session for session in self.sessions())
 
     def note_lost(self) -> None:
-        """What was asked without its reply being stored may be asked once more."""
+        """What was asked without its reply being stored may be asked once more; the last of it is still on its way."""
+        while self.proxy.connected or time.sleep(0.02) or self.proxy.connected:
+            time.sleep(0.005)
         stored = set(self.stored())
         self.lost.update(asked for asked in self.requests() if asked not in stored)
 
