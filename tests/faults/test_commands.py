@@ -88,7 +88,9 @@ class Command:
         return self.driver.start(Order(arguments, str(self.folder / "log"), "dataset", **weather))
 
     def outputs(self) -> dict[str, bytes]:
-        files = sorted(p for p in self.run.rglob("*") if p.is_file() and p.name not in NOT_OUTPUT)
+        """Without what a kill left of a file that was to be renamed when it was whole."""
+        wanted = (p for p in self.run.rglob("*") if p.name not in NOT_OUTPUT and p.suffix != ".new")
+        files = sorted(p for p in wanted if p.is_file())
         return {
             str(p.relative_to(self.run)): re.sub(rb"\bMade [-\dT:+]+", b"Made then", p.read_bytes()) for p in files
         }
