@@ -231,13 +231,16 @@ def read_replies(path: Path) -> Iterator[tuple[Reply, int]]:
 
 
 def export(path: Path, pack: Path) -> int:
-    """Write every reply as a line of JSON; returns how many."""
+    """Write every reply as a line of JSON; returns how many. Raises JournalError."""
     connection, count = _open(path), 0
-    with pack.open("w", encoding="utf-8") as file:
-        for key, reply, at in connection.execute("SELECT key, reply, at FROM replies ORDER BY key"):
-            record = {"key": key, "at": at, "reply": REPLY.dump_python(decompress(reply), mode="json")}
-            file.write(json.dumps(record) + "\n")
-            count += 1
+    try:
+        with pack.open("w", encoding="utf-8") as file:
+            for key, reply, at in connection.execute("SELECT key, reply, at FROM replies ORDER BY key"):
+                record = {"key": key, "at": at, "reply": REPLY.dump_python(decompress(reply), mode="json")}
+                file.write(json.dumps(record) + "\n")
+                count += 1
+    except (sqlite3.Error, ValueError) as error:
+        raise _explain(path, error) from error
     return count
 
 

@@ -71,7 +71,7 @@ def _is_sound(row: Row) -> bool:
 def _find_rows(data: bytes) -> Iterator[Row]:
     """Every row on every page, whatever the tree above it looks like (sqlite.org/fileformat2.html)."""
     size = int.from_bytes(data[16:18], "big")
-    size = 65_536 if size == 1 else size
+    size = 65_536 if size < 512 else size  # which is written as 1; or nothing is left of the header
     for start in range(size, len(data), size):
         if data[start] in (_INTERIOR, _LEAF):
             yield from _read_page(data, start, size)
@@ -95,6 +95,8 @@ def _read_payload(data: bytes, at: int, size: int) -> bytes:
     local = least + (length - least) % (size - 4)
     if length <= most:
         return data[at : at + length]
+    if length > len(data):
+        raise ValueError("longer than the file")
     local = local if local <= most else least
     payload, next_at = data[at : at + local], at + local
     while len(payload) < length:
@@ -117,7 +119,7 @@ def _read_record(payload: bytes) -> Row:
     stored = payload[end + key : end + key + reply]
     is_text = kinds[1] % 2 == 1
     return (payload[end : end + key].decode(), stored.decode() if is_text else stored,
-            int.from_bytes(payload[end + key + reply :][:second], "big"))  # fmt: skip
+            int.from_bytes(payload[end + key + reply :][: min(second, 8)], "big", signed=True))  # fmt: skip
 
 
 def _width(kind: int) -> int:

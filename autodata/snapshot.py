@@ -5,7 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, with_config
 
 from autodata.costs import Cost
 from autodata.types import Role
@@ -43,6 +43,7 @@ class Speed:
     tokens_per_s: float = 0.0
 
 
+@with_config(ConfigDict(allow_inf_nan=False))  # no run writes them, and what shows a time or a rate divides
 @dataclass(frozen=True)
 class Snapshot:
     """Calls, tokens, `roles` and `elapsed_s` are of all sessions of the run; rates are of this one."""
@@ -88,7 +89,7 @@ def describe(now: Snapshot) -> str:
     failures = [f"{count} × {name}" for name, count in now.failures.items()]
     facts = [f"{name} {shorten(value)}" for name, value in now.facts.items()]
     paid = [f"{now.calls} calls", f"{sum(cost.replayed for cost in now.roles.values())} replayed",
-            f"{now.tokens} tokens", f"{now.rates['calls_per_s']:.3g} calls/s"] if now.roles else []  # fmt: skip
+            f"{now.tokens} tokens", f"{now.rates.get('calls_per_s', 0):.3g} calls/s"] if now.roles else []  # fmt: skip
     left = [] if now.eta_s is None or now.state in ENDS else [f"{tell_time(now.eta_s)} left"]
     parts = [f"{now.done}{total} {now.unit}", *accepted, *facts, *paid, *failures, *left]
     return f"{now.state}: {', '.join(parts)}"

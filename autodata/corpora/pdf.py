@@ -36,19 +36,25 @@ def extract(path: Path) -> str:
         return "\n\n".join(page.extract_text() for page in PdfReader(file).pages)
 
 
-def main() -> None:
+def read(path: Path) -> tuple[int, str]:
+    """Exit status and text."""
     from pypdf.errors import FileNotDecryptedError, PyPdfError
 
+    try:
+        return 0, extract(path)
+    except FileNotDecryptedError:
+        return _LOCKED, ""
+    # A damaged file ends in any error of the code that trusts its numbers; out of memory is not one of these.
+    except (PyPdfError, ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError):
+        return _NOT_A_PDF, ""
+
+
+def main() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    try:
-        text = extract(Path(sys.argv[1]))
-    except FileNotDecryptedError:
-        sys.exit(_LOCKED)
-    # A damaged file ends in any error of the code that trusts its numbers; out of memory is not one of these.
-    except (PyPdfError, ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError):
-        sys.exit(_NOT_A_PDF)
+    status, text = read(Path(sys.argv[1]))
     sys.stdout.buffer.write(text.encode("utf-8", "replace"))
+    sys.exit(status)
 
 
 if __name__ == "__main__":
