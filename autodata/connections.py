@@ -23,7 +23,9 @@ def _find_proxy(url: str) -> httpx2.Proxy | None:
     """The environment's, looked up once: left to aiohttp it is a thread and a look for ~/.netrc at every call."""
     parts = urlsplit(url)
     proxy = getproxies().get(parts.scheme)
-    return httpx2.Proxy(proxy) if proxy and not proxy_bypass(parts.netloc) else None
+    if not proxy or proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    return httpx2.Proxy(proxy if "://" in proxy else f"http://{proxy}")  # curl takes one without a scheme, too
 
 
 def _open_session() -> aiohttp.ClientSession:

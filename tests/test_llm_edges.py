@@ -294,10 +294,13 @@ def test_a_reply_without_end_is_none(ask, monkeypatch):
         ask(lambda body, count: completion("x" * 20_000), request(), retries=0)
 
 
-@pytest.mark.parametrize(("spared", "is_used"), [("", True), ("model.invalid", False)])
-def test_the_proxy_of_the_environment_is_used_unless_it_is_told_not_to(journal, monkeypatch, spared, is_used):
+@pytest.mark.parametrize(
+    ("scheme", "spared", "is_used"),
+    [("http://", "", True), ("", "", True), ("http://", "model.invalid", False)],
+)
+def test_the_proxy_of_the_environment_is_used_unless_it_is_told_not_to(journal, monkeypatch, scheme, spared, is_used):
     with fake_server(lambda body, count: FINE) as proxy:
-        monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/v1").replace("//", "//name:word@"))
+        monkeypatch.setenv("http_proxy", f"{scheme}name:word@127.0.0.1:{proxy.server_port}")
         monkeypatch.setenv("no_proxy", spared)
         client = Client(models_at("http://model.invalid/v1", retries=0), journal)
 

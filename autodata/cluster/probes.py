@@ -59,17 +59,14 @@ def check_canary(endpoint: Endpoint) -> None:
     """
     if not (endpoint.server and endpoint.server.canary):
         return
-    wrong: Noise | None = None
-    for _ in range(2):
+    for is_last in (False, True):
         try:
-            run_probe(endpoint, _probe_canary, _PATIENCE_AT_WORK_S)
-            return
-        except Noise as noise:
-            wrong = noise
+            return run_probe(endpoint, _probe_canary, _PATIENCE_AT_WORK_S)
+        except Noise:
+            if is_last:
+                raise
         except EndpointError:
             return
-    if wrong:
-        raise wrong
 
 
 def run_probe(endpoint: Endpoint, ask: Probe, patience_s: float = _PATIENCE_S) -> None:
