@@ -7,7 +7,8 @@ from functools import cache
 from math import lcm
 
 from autodata import rubric
-from autodata.types import Attempt, Candidate, Failure, Verdict
+from autodata.measured import advise
+from autodata.types import Attempt, Candidate, Failure, Outcome, Role, Verdict
 
 
 @dataclass
@@ -27,14 +28,17 @@ class Gate:
     strong_mean_below: float | None = None
     strong_min_above: float | None = None  # 0: no strong attempt at zero
     gap_at_least: float | None = None
+    # Share of a solver's attempts that must have ended by themselves before a low score says anything (chosen: half).
+    finished_at_least: float = 0.5
 
 
 def scores(candidate: Candidate, attempts: Sequence[Attempt]) -> list[Fraction]:
-    """Exact scores, from each attempt's booleans. Raises ValueError on an unjudged attempt."""
+    """Exact scores, from each attempt's booleans. Raises ValueError on an attempt that was not measured."""
     exact = []
     for attempt in attempts:
-        if attempt.judgement.met is None:
-            raise ValueError(f"attempt {attempt.index} has no judgement; a failed judge is not 0")
+        if not attempt.is_measured or attempt.judgement.met is None:
+            raise ValueError(f"attempt {attempt.index} has no score ({attempt.outcome}, {attempt.judgement.reason}); "
+                             "what was not measured is not 0")  # fmt: skip
         exact.append(rubric.score(candidate.rubric, attempt.judgement.met))
     return exact
 
@@ -45,8 +49,15 @@ def mean(values: Sequence[Fraction]) -> Fraction:
     return Fraction(sum(value.numerator * (whole // value.denominator) for value in values), whole * len(values))
 
 
-def decide_weak(weak: Sequence[Fraction], gate: Gate) -> Verdict | None:
-    """The rejection that the weak attempts alone decide, or None when they pass."""
+def count_cut_off(attempts: Sequence[Attempt]) -> int:
+    return sum(a.outcome is Outcome.CUT_OFF for a in attempts)
+
+
+def decide_weak(weak: Sequence[Fraction], gate: Gate, cut_off: int = 0) -> Verdict | None:
+    """The rejection that the weak attempts alone decide, or None when they pass. `cut_off` of them are cut off.
+
+    A cut-off attempt scores 0 at worst, so "too easy" holds whatever the budget; a low score does not.
+    """
     average = mean(weak)
     too_easy = (
         _over(average, gate.weak_mean_at_most)
@@ -56,6 +67,8 @@ def decide_weak(weak: Sequence[Fraction], gate: Gate) -> Verdict | None:
     if too_easy:
         detail = f"weak mean {float(average):.3f}, best {float(max(weak)):.3f}"
         return Verdict(False, Failure.TOO_EASY, detail)
+    if _is_unfinished(len(weak), cut_off, gate):
+        return Verdict(False, Failure.CUT_OFF, _tell_cut_off(Role.WEAK_SOLVER, len(weak), cut_off))
     too_low = (
         _under(average, gate.weak_mean_at_least)
         or _within(average, gate.weak_mean_above)
@@ -66,16 +79,25 @@ def decide_weak(weak: Sequence[Fraction], gate: Gate) -> Verdict | None:
     return None
 
 
-def decide(weak: Sequence[Fraction], strong: Sequence[Fraction], gate: Gate) -> Verdict:
+def decide(
+    weak: Sequence[Fraction], strong: Sequence[Fraction], gate: Gate, cut_off: tuple[int, int] = (0, 0)
+) -> Verdict:
     """The verdict of one preset. Strong scores may be empty when the weak stage was not passed."""
-    rejected = decide_weak(weak, gate)
+    rejected = decide_weak(weak, gate, cut_off[0])
     if rejected:
         return rejected
     if not strong:
         return Verdict(None, None, "strong solver not measured")
+    return _decide_strong(weak, strong, gate, cut_off[1])
+
+
+def _decide_strong(weak: Sequence[Fraction], strong: Sequence[Fraction], gate: Gate, cut_off: int) -> Verdict:
     average, gap = mean(strong), mean(strong) - mean(weak)
     detail = f"weak {float(mean(weak)):.3f}, strong {float(average):.3f}, gap {float(gap):.3f}"
-    if _under(average, gate.strong_mean_at_least) or _within(min(strong), gate.strong_min_above):
+    too_low = _under(average, gate.strong_mean_at_least) or _within(min(strong), gate.strong_min_above)
+    if (too_low or _under(gap, gate.gap_at_least)) and _is_unfinished(len(strong), cut_off, gate):
+        return Verdict(False, Failure.CUT_OFF, _tell_cut_off(Role.STRONG_SOLVER, len(strong), cut_off))
+    if too_low:
         return Verdict(False, Failure.TOO_HARD, detail)
     if _reaches(average, gate.strong_mean_below):
         return Verdict(False, Failure.TOO_EASY, detail)
@@ -84,48 +106,74 @@ def decide(weak: Sequence[Fraction], strong: Sequence[Fraction], gate: Gate) -> 
     return Verdict(True, None, detail)
 
 
-def settle_weak(weak: Sequence[Fraction], planned: int, gate: Gate) -> Verdict | None:
+def settle_weak(weak: Sequence[Fraction], planned: int, gate: Gate, cut_off: int = 0) -> Verdict | None:
     """The rejection that no outcome of the missing weak attempts can change, or None.
 
-    Each rule is monotone in every score, so all-zeros and all-ones bound what can still happen.
+    Each rule is monotone in every score and in the number of attempts that are cut off, so the extremes bound what
+    can still happen.
     """
-    if len(weak) == planned:
-        return decide_weak(weak, gate)
-    low, high = (decide_weak(_fill(weak, planned, value), gate) for value in (0, 1))
-    return _settled(low, high, f"settled after {len(weak)} of {planned} weak attempts")
+    missing = planned - len(weak)
+    possible = [decide_weak(_fill(weak, planned, value), gate, cut_off + more)
+                for value, more in _extremes(missing)]  # fmt: skip
+    return _settled(possible, f"settled after {len(weak)} of {planned} weak attempts")
 
 
-def settle(weak: Sequence[Fraction], strong: Sequence[Fraction], planned: int, gate: Gate) -> Verdict | None:
+def settle(
+    weak: Sequence[Fraction], strong: Sequence[Fraction], planned: int, gate: Gate, cut_off: tuple[int, int] = (0, 0)
+) -> Verdict | None:
     """The verdict that no outcome of the missing strong attempts can change, or None."""
-    if len(strong) == planned:
-        return decide(weak, strong, gate)
-    low, high = (decide(weak, _fill(strong, planned, value), gate) for value in (0, 1))
-    return _settled(low, high, f"settled after {len(strong)} of {planned} strong attempts")
+    missing = planned - len(strong)
+    possible = [decide(weak, _fill(strong, planned, value), gate, (cut_off[0], cut_off[1] + more))
+                for value, more in _extremes(missing)]  # fmt: skip
+    return _settled(possible, f"settled after {len(strong)} of {planned} strong attempts")
 
 
 def decide_measured(
-    weak: Sequence[Fraction], strong: Sequence[Fraction], planned: tuple[int, int], gate: Gate
+    weak: Sequence[Fraction],
+    strong: Sequence[Fraction],
+    planned: tuple[int, int],
+    gate: Gate,
+    cut_off: tuple[int, int] = (0, 0),
 ) -> Verdict:
-    """The verdict of the attempts that were made, of those `planned` for weak and strong solver.
+    """The verdict of the attempts that were measured, of those `planned` for weak and strong solver.
 
-    Not measured (`accepted` None) where attempts are missing that could still change it.
+    Not measured (`accepted` None) where attempts are missing that could still change it. `cut_off` says how many weak
+    and strong ones ran into their budget.
     """
     weak_planned, strong_planned = planned
-    rejected = settle_weak(weak, weak_planned, gate)
+    rejected = settle_weak(weak, weak_planned, gate, cut_off[0])
     if rejected:
         return rejected
-    settled = settle(weak, strong, strong_planned, gate) if strong and len(weak) == weak_planned else None
+    settled = settle(weak, strong, strong_planned, gate, cut_off) if strong and len(weak) == weak_planned else None
     return settled or Verdict(None, None, "not measured: attempts are missing")
+
+
+def _is_unfinished(made: int, cut_off: int, gate: Gate) -> bool:
+    return made - cut_off < _exact(gate.finished_at_least) * made
+
+
+def _tell_cut_off(role: Role, made: int, cut_off: int) -> str:
+    return (f"{cut_off} of {made} attempts of {role} were cut off by their budget, which says nothing of difficulty: "
+            f"{advise(role, Outcome.CUT_OFF)}")  # fmt: skip
+
+
+def _extremes(missing: int) -> list[tuple[int, int]]:
+    """Score of the missing attempts, and how many of them are cut off, at the ends of what is possible."""
+    return [(0, 0), (0, missing), (1, 0), (1, missing)] if missing else [(0, 0)]
 
 
 def _fill(scores: Sequence[Fraction], planned: int, value: int) -> list[Fraction]:
     return [*scores, *[Fraction(value)] * (planned - len(scores))]
 
 
-def _settled(low: Verdict | None, high: Verdict | None, how: str) -> Verdict | None:
-    if low is None or high is None or (low.accepted, low.failure) != (high.accepted, high.failure):
+def _settled(possible: Sequence[Verdict | None], how: str) -> Verdict | None:
+    """The one verdict that all possible ones agree on, or None."""
+    first, last = possible[0], possible[-1]
+    if first is None or last is None or len({v and (v.accepted, v.failure) for v in possible}) > 1:
         return None
-    return low if low == high else Verdict(low.accepted, low.failure, f"{how}: {low.reason} to {high.reason}")
+    if first == last:
+        return first
+    return Verdict(first.accepted, first.failure, f"{how}: {first.reason} to {last.reason}")
 
 
 @cache

@@ -1,12 +1,13 @@
 """The agents: each renders its prompt, asks the model of its role, and reads the reply."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from autodata import rubric
+from autodata.measured import NotMeasured, advise
 from autodata.parsing import ParseError, read_object, read_verdicts, repair_object
 from autodata.prompts import PromptSet
 from autodata.request import Request
@@ -18,24 +19,29 @@ if TYPE_CHECKING:  # commands that only render prompts or count load no network 
 T = TypeVar("T")
 MAX_REPLY_CHARS = 100_000  # beyond this a reply is a runaway, not a proposal
 MAX_REASON_CHARS = 300
+CUT_OFF_REPLY = "the reply was cut off by its budget"  # how the reason of such a malformed round begins
+_WORTH_ANOTHER_SEED = (Outcome.EMPTY, Outcome.ABORTED, Outcome.REFUSED)
 _SANITY = "What is 2+2? Answer with the number only."
 
 
 class Agents:
     """Everything that a document asks of models, over one prompt set and one client.
 
-    `spent` counts tokens per role, replayed replies included: the same on every resume.
+    `spent` counts tokens per role and `outcomes` how calls ended, replayed replies included: the same on every
+    resume.
     """
 
     def __init__(self, client: "Client", prompts: PromptSet):
         self.spent: Counter[str] = Counter()
+        self.outcomes: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._client = client
         self._prompts = prompts
 
     async def ask(self, request: Request) -> Reply:
-        """Any request, on this document's account. Raises EndpointError, Draining."""
+        """Any request, on this document's account. Raises NotMeasured, EndpointError, Draining."""
         reply = await self._client.ask(request)
-        self.spent[request.role] += reply.prompt_tokens + reply.completion_tokens
+        self.spent[request.role] += reply.prompt_tokens + reply.completion_tokens + reply.repeated_tokens
+        self.outcomes[request.role][reply.outcome] += 1
         return reply
 
     async def write(self, role: Role, template: str, slots: Mapping[str, object], **asked: object) -> Reply:
@@ -48,14 +54,17 @@ class Agents:
 
     async def is_answering(self, role: Role, attempt: int) -> bool:
         """Whether the endpoint of a solver says anything at all to a trivial question (paper Fig. 15)."""
-        reply = await self.ask(Request(role, (Message("user", _SANITY),), seed=attempt, attempt=attempt))
+        try:
+            reply = await self.ask(Request(role, (Message("user", _SANITY),), seed=attempt, attempt=attempt))
+        except NotMeasured:
+            return False
         return bool(reply.content.strip())
 
     async def judge(self, candidate: Candidate, answer: str, seed: int, asks: int, per_call: int = 0) -> Judgement:
         """Which criteria `answer` meets, `per_call` of them at a time (0: all at once).
 
         The judge sees question and criteria, not the reference answer and not the weights. After `asks`
-        unreadable replies to a part there is no judgement at all: none, never a zero.
+        unreadable replies to a part there is no judgement at all: none, never a zero. Raises EndpointError.
         """
         size = per_call or len(candidate.rubric)
         parts = [candidate.rubric[i : i + size] for i in range(0, len(candidate.rubric), size)]
@@ -78,21 +87,28 @@ class Agents:
     async def ask_until_read(self, request: Request, read: Callable[[Mapping[str, object]], T], asks: int) -> T:
         """What `read` makes of the reply; where it cannot be read the same is asked again, `asks` times in all.
 
-        Raises ParseError when none could be read: no verdict, and never a default one.
+        Raises ParseError when none could be read: no verdict, and never a default one. Raises EndpointError.
         """
+        account = self._client.accounts[request.role]
         for ask in range(asks):
-            reply = await self.ask(replace(request, seed=request.seed + ask, attempt=request.attempt + ask))
             try:
+                reply = await self.ask(replace(request, seed=request.seed + ask, attempt=request.attempt + ask))
                 return read(self.read(reply, request.role))
+            except NotMeasured as error:
+                if error.outcome not in _WORTH_ANOTHER_SEED:
+                    raise
+                problem: Exception = error
             except ParseError as error:
                 problem = error
-                self._client.accounts[request.role].counts["asked_again"] += 1
+            account.counts["asked_again"] += 1
+        account.counts[Outcome.UNREADABLE] += 1
         raise ParseError(f"asked {asks} times: {problem}")
 
     def read(self, reply: Reply, role: Role) -> dict[str, object]:
         """The JSON object of a finished reply, repaired if need be. Raises ParseError."""
-        if reply.outcome is not Outcome.OK:
-            raise ParseError(f"the reply ended as {reply.outcome}")
+        if reply.outcome is Outcome.CUT_OFF:
+            raise ParseError(f"{CUT_OFF_REPLY} after {reply.completion_tokens} tokens: "
+                             f"{advise(role, Outcome.CUT_OFF)}")  # fmt: skip
         if len(reply.content) > MAX_REPLY_CHARS:
             raise ParseError(f"a reply of {len(reply.content)} characters, more than {MAX_REPLY_CHARS}")
         try:

@@ -114,6 +114,8 @@ def _gather_evidence(arm: Arm, trajectory: Trajectory, chosen: Round) -> Evidenc
                for name, gate in arm.domain.presets.items() if name in chosen.presets},
         presets=dict(chosen.presets),
         review=dict(chosen.review),
+        weak_outcomes=tuple(a.outcome for a in chosen.weak),
+        strong_outcomes=tuple(a.outcome for a in chosen.strong),
     )  # fmt: skip
 
 

@@ -10,12 +10,12 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter
 
 from autodata.recipes import Budget, Endpoint, Models, Server
-from autodata.types import Reply, Role
+from autodata.types import Outcome, Reply, Role
 
 _PARALLEL = ("tensor-parallel-size", "data-parallel-size", "pipeline-parallel-size")
 
@@ -30,16 +30,19 @@ class Cost:
     completion_tokens: int = 0
     call_seconds: float = 0.0  # sum of the calls' latencies
     asked_again: int = 0  # replies that could not be read
-    retried: int = 0  # requests without a reply
+    retried: int = 0  # requests without an answer that were made again
     gpu_seconds: float | None = 0.0
+    estimated: int = 0  # replies without usage, whose tokens are our own estimate
+    outcomes: dict[str, int] = field(default_factory=dict)  # how the calls ended, those without an answer as well
 
     @property
     def tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
 
     def __add__(self, other: "Cost") -> "Cost":
-        mine, theirs = asdict(self), asdict(other)
-        return Cost(**{k: None if None in (mine[k], theirs[k]) else mine[k] + theirs[k] for k in mine})
+        mine, theirs = vars(self), vars(other)
+        sums = {k: None if None in (mine[k], theirs[k]) else mine[k] + theirs[k] for k in mine if k != "outcomes"}
+        return Cost(**sums, outcomes=dict(Counter(self.outcomes) + Counter(other.outcomes)))
 
 
 Ledger = dict[Role, Cost]
@@ -77,13 +80,21 @@ class Account:
     running: int = 0
 
     def add(self, reply: Reply) -> None:
-        """A call that was answered."""
+        """Count what a reply cost, whether or not it is an answer."""
         counts = self.counts
-        counts["calls"] += 1
         counts["prompt_tokens"] += reply.prompt_tokens
         counts["completion_tokens"] += reply.completion_tokens
-        counts[reply.outcome] += 1
+        counts["estimated"] += reply.is_usage_estimated
         self.call_seconds += reply.latency_s
+
+    def end(self, outcome: Outcome) -> None:
+        """A call is over, its repeats included."""
+        self.counts["calls"] += outcome is not Outcome.ERROR  # no reply, so no call that could be repeated or paid
+        self.counts[outcome] += 1
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        return {outcome.value: self.counts[outcome] for outcome in Outcome if self.counts[outcome]}
 
 
 def make_ledger(accounts: Mapping[Role, Account], models: Models, busy: Mapping[str, Busy]) -> Ledger:
@@ -147,5 +158,7 @@ def _settle(account: Account, used: float | None, seconds: float) -> Cost:
         call_seconds=round(account.call_seconds, 3),
         asked_again=counts["asked_again"],
         retried=sum(count for name, count in list(counts.items()) if name.startswith("retried_")),
-        gpu_seconds=0.0 if not counts["calls"] else None if used is None else round(used * share, 3),
+        gpu_seconds=0.0 if not account.outcomes else None if used is None else round(used * share, 3),
+        estimated=counts["estimated"],
+        outcomes=account.outcomes,
     )

@@ -36,7 +36,7 @@ async def propose_many(harness: Harness, budget: int) -> Trajectory:
 
 def choose_best(rounds: tuple[Round, ...]) -> Round | None:
     """The measured round that was accepted, or else has the largest gap; the first of equals."""
-    measured = [r for r in rounds if r.weak and r.strong]
+    measured = [r for r in rounds if r.weak and r.strong and all(a.is_measured for a in (*r.weak, *r.strong))]
     return max(measured, key=lambda r: (r.verdict.accepted is True, _gap(r)), default=None)
 
 

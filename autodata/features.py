@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 _PLAIN = ("id", "document_id", "document_source", "arm", "split", "candidate_hash", "round", "rounds", "accepted",
           "weak_scores", "strong_scores")  # fmt: skip
 _TEXTS = ("context", "question", "reference_answer", "rubric")
-_COUNTED = ("weak_met", "strong_met", "weak_planned", "strong_planned", "preset")
+_COUNTED = ("weak_met", "strong_met", "weak_outcomes", "strong_outcomes", "weak_planned", "strong_planned",
+            "preset")  # fmt: skip
 _TRACED = ("run", "recipe_hash", "prompts_hash", "licence", "weak_seeds", "strong_seeds")
 
 
@@ -25,7 +26,8 @@ def declare() -> "Features":
 
     text, count, number, flag = (Value(t) for t in ("string", "int64", "float64", "bool"))
     evidence = {
-        "weak_met": [[flag]], "strong_met": [[flag]], "weak_planned": count, "strong_planned": count, "preset": text,
+        "weak_met": [[flag]], "strong_met": [[flag]], "weak_outcomes": [text], "strong_outcomes": [text],
+        "weak_planned": count, "strong_planned": count, "preset": text,
         "gates": [{"preset": text, "bounds": [{"name": text, "value": number}]}],
         "presets": [{"preset": text, "accepted": flag, "failure": text, "reason": text}],
         "review": text,
@@ -39,7 +41,8 @@ def declare() -> "Features":
         **dict.fromkeys(("id", "document_id", "document_source", "arm", "split", "licence", *_TEXTS[:3]), text),
         "rubric": [{"text": text, "weight": count, "capability": text}],
         "labels": text, "candidate_hash": text, "round": count, "rounds": count, "accepted": flag,
-        "weak_scores": [number], "strong_scores": [number], "evidence": evidence, "provenance": provenance,
+        "weak_scores": [number], "strong_scores": [number], "weak_cut_off": number, "strong_cut_off": number,
+        "evidence": evidence, "provenance": provenance,
     })  # fmt: skip
 
 
@@ -73,6 +76,7 @@ def to_row(example: Example) -> dict[str, Any]:
     return {
         **{name: record[name] for name in _PLAIN},
         **{name: candidate[name] for name in _TEXTS},
+        **dict(zip(("weak_cut_off", "strong_cut_off"), example.evidence.cut_off, strict=True)),
         "licence": provenance["licence"],
         "labels": json.dumps(candidate["labels"], ensure_ascii=False),
         "evidence": {**{name: evidence[name] for name in _COUNTED}, "gates": gates, "presets": presets,

@@ -8,7 +8,7 @@ from autodata.rubric import Shape
 from autodata.types import Candidate, Round
 
 # In the order of the funnel: what is left after each.
-STAGES = ("final check", "complete", "rubric", "context length", "no source reference")
+STAGES = ("measured", "final check", "complete", "rubric", "context length", "no source reference")
 
 # A question must stand without its source, which no solver sees.
 _SOURCE_REFERENCES = re.compile(
@@ -35,6 +35,7 @@ class Limits:
 def find_stage(tried: Round, candidate: Candidate, limits: Limits) -> str | None:
     """The first stage that drops a round's candidate, or None when it passes them all."""
     passed = {
+        "measured": not list_unmeasured(tried),
         "final check": _passed_final(tried, candidate),
         "complete": not _has_empty_field(candidate, limits.reference_answer),
         "rubric": is_sound(candidate, limits.shape),
@@ -42,6 +43,12 @@ def find_stage(tried: Round, candidate: Candidate, limits: Limits) -> str | None
         "no source reference": not (limits.source_references and find_source_reference(candidate)),
     }
     return next((stage for stage in STAGES if not passed[stage]), None)
+
+
+def list_unmeasured(tried: Round) -> list[str]:
+    """The attempts of a round that have no score, as "weak 2: context_overflow"; older runs accepted such rounds."""
+    return [f"{solver} {a.index + 1}: {a.outcome}" for solver, attempts in (("weak", tried.weak), ("strong", tried.strong))
+            for a in attempts if not a.is_measured]  # fmt: skip
 
 
 def find_source_reference(candidate: Candidate) -> str:

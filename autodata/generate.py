@@ -16,6 +16,7 @@ from pathlib import Path
 from autodata import guidance, store
 from autodata.config import RecipeError, load
 from autodata.corpora.files import Corpus, DocumentsError, group_documents, read_corpus, take_shard
+from autodata.costs import Ledger
 from autodata.domains import base
 from autodata.draining import finish
 from autodata.generation import ORCHESTRATORS, TRAJECTORIES, Generation, Stopped
@@ -27,7 +28,7 @@ from autodata.prompts import PromptError, PromptSet
 from autodata.recipes import GenerateRecipe
 from autodata.servers import ServerError, running
 from autodata.store import Run, RunError
-from autodata.summary import describe, describe_sessions, summarize
+from autodata.summary import describe, describe_sessions, join_outcomes, summarize
 from autodata.types import TRAJECTORY, Role
 
 PROBLEMS = (RecipeError, RunError, DocumentsError, JournalError, ServerError, EndpointError, PromptError,
@@ -56,7 +57,7 @@ def generate(recipe: GenerateRecipe, run: Run, corpus: Corpus) -> bool:
                 gc.set_threshold(100_000)  # with thousands of documents in memory a third of the time went there
                 asyncio.run(finish(generation.finish_all(progress), client, servers))
                 facts = _measure(client, time.monotonic() - working, time.monotonic() - start)
-            _report(run, generation, corpus, facts)
+            _report(run, generation, corpus, facts, progress.ledger())
     finally:
         journal.close()
     print(describe_sessions(run.sessions))
@@ -74,8 +75,9 @@ def _measure(client: Client, working_s: float, total_s: float) -> dict[str, obje
     }
 
 
-def _report(run: Run, generation: Generation, corpus: Corpus, facts: dict[str, object]) -> None:
-    facts |= {"summary": summarize(store.iterate_records(run.path(TRAJECTORIES), TRAJECTORY)),
+def _report(run: Run, generation: Generation, corpus: Corpus, facts: dict[str, object], ledger: Ledger) -> None:
+    summary = summarize(store.iterate_records(run.path(TRAJECTORIES), TRAJECTORY))
+    facts |= {"summary": summary, "outcomes": join_outcomes(summary, ledger),
               "arm": generation.recipe.arm,
               "models": _models(generation.recipe), "quarantined": generation.quarantined,
               "skipped_files": [f"{where}: {why}" for where, why in corpus.skipped]}  # fmt: skip

@@ -11,12 +11,13 @@ from autodata.cot_self_instruct import propose_many, propose_once
 from autodata.domains import base
 from autodata.domains.base import Inconclusive, JudgeFailed
 from autodata.harness import Harness
-from autodata.llm import Client, Draining, EndpointError, RequestRefused
+from autodata.llm import Client, Draining
+from autodata.measured import EndpointError, NotMeasured, PromptCut, RequestRefused, find_unmeasured
 from autodata.orchestrator import orchestrate, orchestrate_by_agent
 from autodata.progress import Progress
 from autodata.recipes import GenerateRecipe
 from autodata.store import Run
-from autodata.types import TRAJECTORY, Document, Trajectory
+from autodata.types import TRAJECTORY, Document, Outcome, Trajectory
 
 TRAJECTORIES, ERRORS = "trajectories.jsonl", "errors.jsonl"
 ORCHESTRATORS = {"fixed": orchestrate, "agent": orchestrate_by_agent}
@@ -63,6 +64,8 @@ class Generation:
                     group.create_task(self._finish(document, progress))
         except BaseExceptionGroup as group_error:
             raise group_error.exceptions[0] from None
+        if self.failures and not self._stopped:
+            self._check_measured(is_end=True)
         if self._stopped:
             raise self._stopped
 
@@ -73,6 +76,10 @@ class Generation:
             try:
                 trajectory = await self._play(document)
             except Draining:
+                return
+            except PromptCut as error:  # whatever else the server answers rests on parts of prompts
+                progress.failures[self._record_failure(document, error)] += 1
+                self._stop(str(error))
                 return
             except (EndpointError, JudgeFailed, Inconclusive) as error:
                 progress.failures[self._record_failure(document, error)] += 1
@@ -93,14 +100,21 @@ class Generation:
 
     def _record_failure(self, document: Document, error: Exception) -> str:
         """Its kind."""
-        kind = error.kind if isinstance(error, Inconclusive) else type(error).__name__
+        kind = error.kind if isinstance(error, Inconclusive | NotMeasured) else type(error).__name__
         record = {"document_id": document.id, "source": document.source, "kind": kind, "error": str(error)}
         self.run.append(ERRORS, json.dumps(record).encode())
         self.failures[document.id] = str(error)
+        self._check_measured()
         if len(self.failures) > self.recipe.max_error_rate * self.total:
             self._stop(f"{len(self.failures)} of {self.total} documents failed, more than "
                        f"max_error_rate={self.recipe.max_error_rate} allows; the last: {error}")  # fmt: skip
         return kind
+
+    def _check_measured(self, is_end: bool = False) -> None:
+        """Stop where a role answers too seldom: before the end only if chance cannot explain it."""
+        for role, account in self.client.accounts.items():
+            if reason := find_unmeasured(role, account.outcomes, self.recipe.max_unmeasured, is_end):
+                self._stop(f"{reason}; the last: {next(reversed(self.failures.values()))}")
 
     def _check_acceptance(self) -> None:
         done, accepted = len(self.ended), self.accepted
@@ -129,8 +143,9 @@ def _count_errors(run: Run) -> Mapping[str, Counter[str]]:
 
 
 def _count_own(failures: Counter[str]) -> int:
-    """Failures that are the document's own doing; an endpoint that was down is not."""
-    return sum(failures[kind.__name__] for kind in (JudgeFailed, RequestRefused))
+    """Failures that are the document's own doing; an endpoint that was down or too small is not."""
+    unanswered = sum(failures[f"{NotMeasured.__name__} {outcome}"] for outcome in (Outcome.REFUSED, Outcome.EMPTY))
+    return unanswered + sum(failures[kind.__name__] for kind in (JudgeFailed, RequestRefused))
 
 
 def _read_budgets(folder: str | None) -> dict[str, int]:

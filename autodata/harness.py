@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
-from autodata.acceptance import decide_weak, scores
+from autodata.acceptance import count_cut_off, decide_weak, scores
 from autodata.agents import gather_all
 from autodata.domains.base import Domain, Unsuitable
+from autodata.measured import NotMeasured
 from autodata.parsing import ParseError
 from autodata.types import (
     Attempt,
@@ -123,6 +124,7 @@ class Harness:
             orchestrator=self.orchestrator,
             refused=tuple(self.refused),
             tokens=dict(sorted(self.domain.agents.spent.items())),
+            outcomes={role: dict(sorted(of.items())) for role, of in sorted(self.domain.agents.outcomes.items())},
         )
 
     # ── the moves ────────────────────────────────────────────────────────────────────────────
@@ -163,14 +165,17 @@ class Harness:
             await self._verify(candidate)
         elif move is Move.TRY_WEAK:
             self.weak = await self._attempt(Role.WEAK_SOLVER)
+            self._require_measured(candidate)
             if not self._may_still_pass(candidate):
                 await self._assess(candidate)
         elif move is Move.TRY_STRONG:
             self.strong = await self._attempt(Role.STRONG_SOLVER)
+            self._require_measured(candidate)
             await self._assess(candidate)
         elif move is Move.TRY_BOTH:
             tries = [self._attempt(role) for role in (Role.WEAK_SOLVER, Role.STRONG_SOLVER)]
             self.weak, self.strong = await gather_all(tries)
+            self._require_measured(candidate)
             await self._assess(candidate)
         else:
             await self._close(self._verdicts[self.domain.config.preset])
@@ -191,6 +196,9 @@ class Harness:
 
     async def _close(self, verdict: Verdict) -> None:
         final = await self._check_again(verdict)
+        if verdict.accepted and final and not final.passed:
+            verdict = Verdict(False, Failure.LOW_QUALITY, f"final check: {final.reason}")
+            self._verdicts = {name: verdict if preset.accepted else preset for name, preset in self._verdicts.items()}
         self.rounds.append(
             Round(
                 number=len(self.rounds) + 1,
@@ -264,12 +272,28 @@ class Harness:
         gate = config.presets[config.preset]
         return self.domain.decide(self._require_candidate(), weak, strong, gate).accepted is not None
 
+    def _require_measured(self, candidate: Candidate) -> None:
+        """Raise NotMeasured where an attempt without a score could change the verdict, or stands in an accepted round.
+
+        A baseline keeps whatever was proposed, so that every one of its attempts must be measured.
+        """
+        missing = [a for a in (*self.weak, *self.strong) if not a.is_measured]
+        config = self.domain.config
+        verdict = self.domain.decide(candidate, self.weak, self.strong, config.presets[config.preset])
+        if missing and (self._is_baseline or verdict.accepted is not False):
+            first, role = missing[0], Role.WEAK_SOLVER if missing[0] in self.weak else Role.STRONG_SOLVER
+            raise NotMeasured(f"round {len(self.rounds) + 1}: {len(missing)} of {len(self.weak) + len(self.strong)} "
+                              f"attempts have no score; the first: {first.judgement.reason}", role, first.outcome
+                              )  # fmt: skip
+
     def _may_still_pass(self, candidate: Candidate) -> bool:
-        """Whether the strong solver is asked: it costs most, so only where a preset could still accept."""
-        config, weak = self.domain.config, scores(candidate, self.weak)
+        """True if some preset could still accept; only then is the strong solver run, because it costs most."""
+        config, made = self.domain.config, [a for a in self.weak if a.is_measured]
+        if len(made) < config.weak_attempts:
+            return False
         gates = [config.presets[config.preset]] if self._stops_early else config.presets.values()
-        complete = len(weak) == config.weak_attempts
-        return complete and any(not decide_weak(weak, gate) for gate in gates)
+        weak, cut_off = scores(candidate, made), count_cut_off(made)
+        return any(not decide_weak(weak, gate, cut_off) for gate in gates)
 
 
 def count_duplicates(attempts: Sequence[Attempt]) -> int:

@@ -1,4 +1,4 @@
-"""Every model reply, keyed by what was asked: durable before use, replayed on restart.
+"""Every answer of a model, keyed by what was asked: durable before use, replayed on restart.
 
 python -m autodata.journal JOURNAL                        # what it holds
 python -m autodata.journal JOURNAL export PACK.jsonl      # a replay pack, readable
@@ -13,19 +13,21 @@ import json
 import queue
 import shutil
 import sqlite3
+import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from autodata.compression import compress, decompress
+from autodata.measured import read_outcome
 from autodata.types import REPLY, Outcome, Reply
 
 APPLICATION_ID = 0x41444A31  # "ADJ1": how a journal is told from any other SQLite file
-VERSION = 2  # of version 1, which stored text, every journal can be read as well
-KEPT = {Outcome.OK, Outcome.TRUNCATED, Outcome.CONTEXT_OVERFLOW, Outcome.REFUSAL, Outcome.EMPTY}
+VERSION = 3  # 1 stored text, 2 also replies that are no answers; both are read, and those are dropped
 _BATCH = 512
 _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")  # the last: no such table
 INSERT = "INSERT OR IGNORE INTO replies VALUES (?, ?, ?)"
@@ -70,9 +72,9 @@ class Journal:
     async def put(self, key: str, reply: Reply) -> Reply:
         """What is stored under `key`, once it is durable: the reply, or an equal request's that was faster.
 
-        Transient outcomes are not kept. Raises JournalError.
+        What is no answer is not kept: it depends on a server's limits or on the moment. Raises JournalError.
         """
-        if reply.outcome not in KEPT:
+        if not reply.outcome.is_measured:
             return reply
         done: Future[Reply] = Future()
         done.set_running_or_notify_cancel()  # a cancelled waiter must not upset the writer
@@ -148,7 +150,7 @@ def _open(path: Path) -> sqlite3.Connection:
             _make(path)
         connection = sqlite3.connect(path, check_same_thread=False)
         _check(connection, path)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, ValueError) as error:
         raise _explain(path, error) from error
     return connection
 
@@ -201,8 +203,32 @@ def _identify(connection: sqlite3.Connection, path: Path) -> int:
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
-    if _identify(connection, path) < VERSION:  # its rows stay as they are; an older reader must not trip over new ones
-        connection.execute(f"PRAGMA user_version = {VERSION}")
+    """Bring an older journal up to this version: its answers stay as they are, what is no answer is dropped."""
+    if (version := _identify(connection, path)) < VERSION:
+        with connection:
+            dropped = _drop_others(connection)
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+        listed = ", ".join(f"{outcome} {count}" for outcome, count in sorted(dropped.items()))
+        print(f"{path}: journal of version {version}, now {VERSION}; " + (
+            f"dropped {dropped.total()} replies that are no answers ({listed}): they are asked for again"
+            if dropped else "all of its replies are answers"), file=sys.stderr)  # fmt: skip
+
+
+def _drop_others(connection: sqlite3.Connection) -> Counter[str]:
+    """Delete the replies that are no answers; how many there were of each outcome."""
+    found = [(key, name_outcome(decompress(reply)))
+             for key, reply in connection.execute("SELECT key, reply FROM replies")]  # fmt: skip
+    others = [(key, outcome) for key, outcome in found if not outcome.is_measured]
+    connection.executemany("DELETE FROM replies WHERE key = ?", [(key,) for key, _ in others])
+    return Counter(str(outcome) for _, outcome in others)
+
+
+def name_outcome(reply: Reply) -> Outcome:
+    """How a stored reply ended, by today's rule: older journals called every text an answer, however it ended."""
+    refused = reply.outcome is Outcome.REFUSED
+    if not reply.finish_reason:  # as version 2 recorded what no reply came to
+        return reply.outcome if reply.outcome is Outcome.CONTEXT_OVERFLOW else Outcome.ABORTED
+    return read_outcome(reply.finish_reason, reply.content + reply.tool, refused)
 
 
 def _explain(path: Path, error: Exception) -> JournalError:
@@ -219,11 +245,12 @@ def _damaged(path: Path, error: Exception) -> JournalError:
 
 
 def read_replies(path: Path) -> Iterator[tuple[Reply, int]]:
-    """Every reply and the second in which it was stored, in no order. Raises JournalError."""
+    """Every answer and the second in which it was stored, in no order. Raises JournalError."""
     connection = _open_to_read(path)
     try:
-        for reply, at in connection.execute("SELECT reply, at FROM replies"):
-            yield decompress(reply), at
+        for stored, at in connection.execute("SELECT reply, at FROM replies"):
+            if name_outcome(reply := decompress(stored)).is_measured:
+                yield reply, at
     except (sqlite3.Error, ValueError) as error:
         raise _explain(path, error) from error
     finally:
@@ -245,21 +272,23 @@ def export(path: Path, pack: Path) -> int:
 
 
 def import_pack(path: Path, pack: Path) -> int:
-    """Add the replies of a pack; what is there already stays. Raises JournalError with the line."""
-    rows = []
+    """Add the answers of a pack; what is there already stays. Raises JournalError with the line."""
     with pack.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            rows.append(_read_pack_line(line, f"{pack}:{number}"))
+        found = [_read_pack_line(line, f"{pack}:{number}") for number, line in enumerate(file, 1)]
+    rows = [row for row in found if row]
     connection = _open(path)
     with connection:
         connection.executemany(INSERT, rows)
     return len(rows)
 
 
-def _read_pack_line(line: str, where: str) -> tuple[str, bytes, int]:
+def _read_pack_line(line: str, where: str) -> tuple[str, bytes, int] | None:
+    """A row of the journal, or None for a reply that is no answer, as older packs have them."""
     try:
         record = json.loads(line)
-        return str(record["key"]), compress(REPLY.validate_python(record["reply"])), int(record["at"])
+        reply = REPLY.validate_python(record["reply"])
+        row = str(record["key"]), compress(reply), int(record["at"])
+        return row if name_outcome(reply).is_measured else None
     except (ValueError, KeyError, TypeError) as error:
         raise JournalError(f"{where}: not a line of a replay pack ({error})") from error
 

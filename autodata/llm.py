@@ -21,46 +21,52 @@ from autodata.congestion import Controller, Limit
 from autodata.connections import connect
 from autodata.costs import Account, Busy, Ledger, make_ledger
 from autodata.journal import Journal
+from autodata.measured import (
+    EndpointError,
+    NotMeasured,
+    PromptCut,
+    RequestRefused,
+    is_overflow,
+    is_prompt_too_long,
+    make_error,
+)
 from autodata.recipes import Endpoint, Models, RoleConfig
-from autodata.request import FORMS, BadShape, Request, make_body, read_reply, request_key, resolve_sampling
+from autodata.request import (
+    FORMS,
+    BadShape,
+    Keys,
+    Request,
+    count_read,
+    find_answer,
+    make_body,
+    read_reply,
+    request_keys,
+    resolve_sampling,
+)
+from autodata.tokens import count_prompt_tokens, count_tokens, is_cut
 from autodata.types import Outcome, Reply, Role
 
 log = logging.getLogger(__name__)
 _IN_FLIGHT = 64  # calls at once where a recipe says nothing
 _RETRIED = {408, 409, 429}
 _REFUSED = {400, 413, 422}
-_OVERFLOW_SIGNS = (
-    "context length",
-    "context_length",
-    "context size",
-    "prompt is too long",
-    "maximum model length",
-    "too many tokens",
-)
-
-
-class EndpointError(RuntimeError):
-    """An endpoint did not serve a request; the message names role, URL, status and time tried."""
-
-
-class RequestRefused(EndpointError):
-    """The endpoint is up and refuses this very request (HTTP 400, 413, 422); no retry will help."""
+_REPEATS = 2  # of a reply that is no answer: a fault of the moment ends, and what a model always says stays
 
 
 class Draining(RuntimeError):
     """The run is being stopped: calls under way are finished, no new one is started."""
 
 
-class EmptyReply(RuntimeError):
-    """A reply with nothing in it, not even reasoning: a fault more often than an answer, so it is asked for again."""
+class NoAnswer(RuntimeError):
+    """A reply with HTTP 200 that is no answer: empty or stopped by the server; a fault of the moment more often."""
 
     def __init__(self, reply: Reply):
-        super().__init__("an empty reply")
+        super().__init__(f"finish_reason {reply.finish_reason!r}, {len(reply.content)} characters of content")
         self.reply = reply
 
 
 class Client:
-    """Asks the endpoints of a recipe; every reply is in the journal before it is returned.
+    """Asks the endpoints of a recipe; every answer is in the journal before it is returned.
 
     Raises EndpointError for an endpoint that is configured to what cannot be.
     """
@@ -81,21 +87,31 @@ class Client:
         self._controllers: list[Controller] = []
 
     async def ask(self, request: Request) -> Reply:
-        """The journalled reply, or a new one. Raises EndpointError, Draining."""
+        """The journalled answer, or a new one, cut off by its budget at worst. Raises EndpointError, Draining.
+
+        What is no answer raises NotMeasured, which is an EndpointError, and is never stored.
+        """
         role = role_config(self.models, request.role)
         endpoint = self.models.endpoints[role.endpoint]
-        key = request_key(request, endpoint, resolve_sampling(role.sampling, endpoint.sampling))
-        while equal := self._under_way.get(key):
+        keys = request_keys(request, endpoint, resolve_sampling(role.sampling, endpoint.sampling))
+        while equal := self._under_way.get(keys.exact):
             await equal.wait()  # its reply is for both; if it fails, that is no answer to this one
-        known = self._journal.get(key)
+        known = self._find(keys)
         if known:
             self.accounts[request.role].counts["replayed"] += 1
             return known
-        with self._announced(key):
+        with self._announced(keys.exact):
             async with self._limit(role.endpoint):
                 self._require_room()
                 reply = await self._call_counted(request, role)
-            return await self._journal.put(key, reply)
+            return await self._journal.put(keys.choose(reply), reply)
+
+    def _find(self, keys: Keys) -> Reply | None:
+        """A stored answer to the same request; one that ended by itself is the answer under any larger budget."""
+        known = self._journal.get(keys.any_budget)
+        if known and known.completion_tokens <= keys.budget:
+            return known
+        return self._journal.get(keys.exact)
 
     async def close(self) -> None:
         for controller in self._controllers:
@@ -157,9 +173,15 @@ class Client:
         try:
             with self.busy, self.busy_at[role.endpoint]:
                 reply = await self._call(request, role)
+        except NotMeasured as error:
+            account.end(error.outcome)
+            raise
+        except EndpointError:
+            account.end(Outcome.ERROR)
+            raise
         finally:
             account.running -= 1
-        account.add(reply)
+        account.end(reply.outcome)
         return reply
 
     async def _call(self, request: Request, role: RoleConfig) -> Reply:
@@ -167,20 +189,21 @@ class Client:
         attempts = tenacity.AsyncRetrying(
             stop=tenacity.stop_after_attempt(endpoint.retries + 1),
             wait=_wait,
-            retry=tenacity.retry_if_exception(_is_transient),
+            retry=_is_worth_repeating,
             before_sleep=self._count_retry,
             reraise=True,
         )
+        repeated: list[Reply] = []
         try:
-            return await attempts(self._call_once, request, role)
-        except EmptyReply as empty:
-            return empty.reply  # the same every time, so that is the answer
+            reply = await attempts(self._call_once, request, role, repeated)
+        except NoAnswer as error:
+            raise _describe(error.reply, request, len(repeated)) from error
         except (openai.OpenAIError, BadShape, TimeoutError) as error:
-            refused = isinstance(error, openai.APIStatusError) and error.status_code in _REFUSED
-            kind = RequestRefused if refused else EndpointError
-            raise kind(_explain(error, request, endpoint, time.monotonic() - start)) from error
+            raise _name_failure(error, request, role, endpoint, time.monotonic() - start) from error
+        return replace(reply, repeated_tokens=sum(r.prompt_tokens + r.completion_tokens for r in repeated))
 
-    async def _call_once(self, request: Request, role: RoleConfig) -> Reply:
+    async def _call_once(self, request: Request, role: RoleConfig, repeated: list[Reply]) -> Reply:
+        """One HTTP request. `repeated` collects the replies so far that were no answer."""
         start, endpoint = time.monotonic(), self.models.endpoints[role.endpoint]
         body = make_body(request, endpoint, resolve_sampling(role.sampling, endpoint.sampling))
         try:
@@ -190,19 +213,28 @@ class Client:
             async with asyncio.timeout(endpoint.timeout_s):
                 completion = await connection.post("/chat/completions", body=body, cast_to=ChatCompletion)
             reply = replace(_hide_key(read_reply(completion), endpoint), latency_s=time.monotonic() - start)
-        except openai.BadRequestError as error:
-            if not any(sign in str(error).lower() for sign in _OVERFLOW_SIGNS):
-                raise
-            return Reply(Outcome.CONTEXT_OVERFLOW, "", "", "", body["model"], 0, 0, 0.0)
+            read_tokens = count_read(completion.usage)
         except openai.APITimeoutError as error:
             raise _tell_apart(error) from error
         except TimeoutError as error:
             raise TimeoutError(f"no whole reply in {endpoint.timeout_s:g} s") from error
         except (ValueError, AttributeError, TypeError, LookupError, RecursionError) as error:
             raise BadShape(str(error)) from error
-        if reply.outcome is Outcome.EMPTY and not reply.reasoning:
-            raise EmptyReply(reply)
-        return reply
+        _require_whole_prompt(request, endpoint, read_tokens)
+        return self._take(request, endpoint, reply, repeated)
+
+    def _take(self, request: Request, endpoint: Endpoint, reply: Reply, repeated: list[Reply]) -> Reply:
+        """The reply, its tokens counted. Raises NoAnswer for one that is no answer."""
+        account = self.accounts[request.role]
+        reply = _estimate_usage(request, endpoint, reply)
+        account.add(reply)
+        found = find_answer(reply, request)
+        if found is not reply:
+            account.counts["found_in_text"] += 1
+        if not found.outcome.is_measured:
+            repeated.append(reply)
+            raise NoAnswer(reply)
+        return found
 
     def _count_retry(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -260,8 +292,16 @@ def api_key(endpoint: Endpoint) -> str:
 def _is_transient(error: BaseException) -> bool:
     if isinstance(error, openai.APIStatusError):
         return error.status_code in _RETRIED or error.status_code >= 500
-    return isinstance(error, openai.APIConnectionError | openai.APIResponseValidationError | BadShape | EmptyReply
-                      | TimeoutError)  # fmt: skip
+    return isinstance(error, openai.APIConnectionError | openai.APIResponseValidationError | BadShape | TimeoutError)
+
+
+def _is_worth_repeating(state: tenacity.RetryCallState) -> bool:
+    """True for trouble that passes. A reply that is no answer is repeated less often: it is paid for each time."""
+    error = state.outcome.exception() if state.outcome else None
+    if not isinstance(error, NoAnswer):
+        return error is not None and _is_transient(error)
+    is_fault = error.reply.outcome in (Outcome.ABORTED, Outcome.EMPTY) and not error.reply.reasoning
+    return is_fault and len(state.args[-1]) <= _REPEATS
 
 
 def _name(error: BaseException | None) -> str:
@@ -269,10 +309,10 @@ def _name(error: BaseException | None) -> str:
     if isinstance(error, openai.APIStatusError):
         return f"http_{error.status_code}"
     if isinstance(error, openai.APITimeoutError | TimeoutError):
-        return Outcome.TIMEOUT
+        return "timeout"
     if isinstance(error, openai.APIConnectionError):
         return "connection"
-    return Outcome.EMPTY if isinstance(error, EmptyReply) else "bad_reply"
+    return error.reply.outcome if isinstance(error, NoAnswer) else "bad_reply"
 
 
 def _tell_apart(error: openai.APITimeoutError) -> openai.APIConnectionError:
@@ -289,7 +329,7 @@ _backoff = tenacity.wait_random_exponential(multiplier=0.5, max=60)
 def _wait(state: tenacity.RetryCallState) -> float:
     """What the server asks for in Retry-After (at most two minutes), else backoff with jitter."""
     error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, EmptyReply):
+    if isinstance(error, NoAnswer):
         return 0.0  # the server is up and idle
     headers: Mapping[str, str] = error.response.headers if isinstance(error, openai.APIStatusError) else {}
     try:
@@ -311,6 +351,46 @@ def _hide_key(reply: Reply, endpoint: Endpoint) -> Reply:
     texts = {name: getattr(reply, name) for name in ("content", "reasoning", "model", "tool", "arguments")}
     found = {name: text.replace(key, "***") for name, text in texts.items() if key and key in text}
     return replace(reply, **found) if found else reply
+
+
+def _require_whole_prompt(request: Request, endpoint: Endpoint, read_tokens: int) -> None:
+    """Raise PromptCut where the server cannot have read the whole prompt."""
+    if is_cut(request.messages, read_tokens):
+        chars = sum(len(m.content) for m in request.messages)
+        raise PromptCut(f"{request.role} at {endpoint.base_url} (model {endpoint.model}): the server counts "
+                        f"{read_tokens} tokens in a prompt of {chars} characters, so it cut the prompt silently; "
+                        "serve a longer context, or set domain.document_chars")  # fmt: skip
+
+
+def _estimate_usage(request: Request, endpoint: Endpoint, reply: Reply) -> Reply:
+    """The reply with token counts of our own where the server reports none: a budget must not run on zeros."""
+    if reply.prompt_tokens or reply.completion_tokens:
+        return reply
+    weights = endpoint.server.weights if endpoint.server else endpoint.model
+    completion = count_tokens([reply.reasoning, reply.content, reply.arguments], weights)
+    return replace(reply, prompt_tokens=count_prompt_tokens(request.messages, weights),
+                   completion_tokens=completion, is_usage_estimated=True)  # fmt: skip
+
+
+def _describe(reply: Reply, request: Request, times: int) -> NotMeasured:
+    """The error that stands in place of a reply which is no answer."""
+    said = f"finish_reason {reply.finish_reason!r}" + (f", {times} times" if times > 1 else "")
+    if reply.outcome is Outcome.EMPTY:
+        said += f", no content after {reply.completion_tokens} tokens"
+    return make_error(request.role, reply.outcome, said)
+
+
+def _name_failure(
+    error: Exception, request: Request, role: RoleConfig, endpoint: Endpoint, tried_s: float
+) -> EndpointError:
+    """What stands in place of a reply that never came."""
+    status = error.status_code if isinstance(error, openai.APIStatusError) else 0
+    if status in _REFUSED and is_overflow(str(error)):
+        is_prompt = is_prompt_too_long(str(error))
+        said = f"HTTP {status}, {_without_key(error, endpoint)}"
+        return make_error(request.role, Outcome.CONTEXT_OVERFLOW, said, is_prompt=is_prompt)
+    kind = RequestRefused if status in _REFUSED else EndpointError
+    return kind(_explain(error, request, endpoint, tried_s))
 
 
 def _explain(error: Exception, request: Request, endpoint: Endpoint, tried_s: float) -> str:

@@ -8,6 +8,7 @@ from autodata.harness import MAX_INSTRUCTION_CHARS, Harness, IllegalMove, Move
 from autodata.request import attempt_seed
 from autodata.types import Reply, Role, Trajectory
 
+FALLBACK = "agent, then fixed"  # who orchestrated a document whose model made too many moves that are none
 MAX_REFUSALS_KEPT = 200  # characters of each reason
 _TEXT = {"type": "string", "maxLength": MAX_INSTRUCTION_CHARS}
 _TOOLS = {
@@ -51,7 +52,7 @@ async def orchestrate_by_agent(harness: Harness) -> Trajectory:
         await _move(harness, await _choose(harness, asked))
         asked += 1
     while harness.legal_moves:
-        harness.orchestrator = "agent, then fixed"
+        harness.orchestrator = FALLBACK
         await harness.make(harness.legal_moves[0])
     return harness.trajectory()
 
@@ -77,8 +78,10 @@ def _read_move(reply: Reply) -> Move:
     try:
         return Move(reply.tool)
     except ValueError:
-        called = recap.shorten(reply.tool) or "no function"
-        raise IllegalMove(f"{called} was called; choose one of the moves") from None
+        if not reply.tool:
+            raise IllegalMove("no function was called; see tool-call-parser in the flags of the orchestrator's server"
+                              ) from None  # fmt: skip
+        raise IllegalMove(f"{recap.shorten(reply.tool)} was called; choose one of the moves") from None
 
 
 def _read_arguments(reply: Reply) -> dict[str, object]:

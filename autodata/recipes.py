@@ -118,6 +118,7 @@ class DomainConfig:
     max_illegal_moves: int = 3  # then the fixed orchestrator takes over
     criteria_per_call: int = 0  # how many criteria the judge is shown at once; 0: all
     judge_retries: int = 2  # an unreadable judge reply is asked again this often
+    count_refusals: bool = False  # a solver's refusal is a wrong answer; false: it is not measured
     final_check: bool = False  # a second quality check of what may become an example
     sanity_probe: bool = False  # when all answers of a solver are empty, ask its endpoint something trivial
     privileged_strong: bool = False  # the strong solver sees the document
@@ -161,6 +162,7 @@ class GenerateRecipe:
     seed: int = 0
     documents_in_flight: int = operational(16)
     max_error_rate: float = operational(0.1)  # more failing documents than this stop the run
+    max_unmeasured: float = operational(0.1)  # a larger share of a role's calls that end without an answer stops it
     quarantine_after: int = operational(3)  # a document that failed this often is left out and listed
     min_acceptance: float = operational(0.0)  # a lower share of accepted documents stops the run …
     min_acceptance_after: int = operational(50)  # … once this many are finished

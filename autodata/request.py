@@ -2,14 +2,16 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from autodata.parsing import split_thinking
+from autodata.measured import ENDED, read_outcome
+from autodata.parsing import find_call, find_last_object, split_thinking
 from autodata.recipes import Endpoint, Sampling
 from autodata.types import Message, Outcome, Reply, Role
 
 if TYPE_CHECKING:  # a second to import, which commands that ask no model need not spend
+    from openai.types import CompletionUsage
     from openai.types.chat import ChatCompletion, ChatCompletionMessage
 
 T = TypeVar("T")
@@ -49,6 +51,26 @@ def request_key(request: Request, endpoint: Endpoint, sampling: Sampling) -> str
         asked["tools"] = request.tools
     text = json.dumps(asked, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Keys(NamedTuple):
+    """Under which names an answer is stored.
+
+    An answer that ended by itself is the answer under every budget that is large enough, so raising max_tokens asks
+    again only what was cut off. Replies of older journals are all under `exact`.
+    """
+
+    any_budget: str
+    exact: str
+    budget: int
+
+    def choose(self, reply: Reply) -> str:
+        return self.exact if reply.outcome is Outcome.CUT_OFF else self.any_budget
+
+
+def request_keys(request: Request, endpoint: Endpoint, sampling: Sampling) -> Keys:
+    any_budget = request_key(request, endpoint, replace(sampling, max_tokens=None))
+    return Keys(any_budget, request_key(request, endpoint, sampling), sampling.max_tokens or 0)
 
 
 def resolve_sampling(own: Sampling, preset: Sampling) -> Sampling:
@@ -113,28 +135,59 @@ def _without_lengths(schema: Any) -> Any:
 
 
 def read_reply(completion: "ChatCompletion") -> Reply:
+    """A reply as it came, whatever its outcome. Raises BadShape."""
     if not getattr(completion, "choices", None) or completion.choices[0].message is None:
         raise BadShape(f"no choices in {str(completion)[:200]!r}")
     choice, usage = completion.choices[0], completion.usage
     message = choice.message
-    called, given = (
-        _called(message),
-        getattr(message, "reasoning", None) or getattr(message, "reasoning_content", None),
-    )
+    given = getattr(message, "reasoning", None) or getattr(message, "reasoning_content", None)
     reasoning, content = (given, message.content) if given else split_thinking(_as_text(message.content))
-    content = _as_text(content)
+    content, called = _as_text(content), _called(message)
+    refusal = _as_text(getattr(message, "refusal", None))
     return Reply(
-        outcome=_outcome(choice.finish_reason, content + called.name, bool(message.refusal)),
+        outcome=read_outcome(_as_text(choice.finish_reason), content + called.name, bool(refusal)),
         content=content,
         reasoning=_as_text(reasoning),
         finish_reason=choice.finish_reason or "",
         model=completion.model or "",
         prompt_tokens=(usage.prompt_tokens or 0) if usage else 0,
-        completion_tokens=(usage.completion_tokens or 0) if usage else 0,
+        completion_tokens=_count_completion(usage) if usage else 0,
         latency_s=0.0,
         tool=called.name,
         arguments=called.arguments,
     )
+
+
+def find_answer(reply: Reply, request: Request) -> Reply:
+    """The reply with the JSON object or the function call that its server left in the wrong place, if it ended.
+
+    Some reasoning parsers leave all of a constrained reply in the reasoning; some tool parsers leave a call in the
+    content. Both are answers, and whoever reads them checks them as any other.
+    """
+    if reply.finish_reason.casefold() not in ENDED or reply.tool or reply.outcome is Outcome.REFUSED:
+        return reply
+    if request.tools and (called := find_call(reply.content) or find_call(reply.reasoning)):
+        name, arguments = called
+        return replace(reply, tool=name, arguments=arguments, outcome=Outcome.ANSWERED)
+    if request.schema and not reply.content.strip() and (found := find_last_object(reply.reasoning)):
+        return replace(reply, content=found, outcome=Outcome.ANSWERED)
+    return reply
+
+
+def count_read(usage: "CompletionUsage | None") -> int:
+    """Tokens of the prompt that the server read, also where it reports those from its cache apart; 0: not reported."""
+    details = getattr(usage, "prompt_tokens_details", None)
+    cached = getattr(details, "cached_tokens", None) or 0
+    return (getattr(usage, "prompt_tokens", None) or 0) + cached
+
+
+def _count_completion(usage: "CompletionUsage") -> int:
+    """Tokens of the completion, reasoning included, also where a provider reports that only in the total or apart."""
+    prompt, said, total = (getattr(usage, f"{part}_tokens", None) or 0 for part in ("prompt", "completion", "total"))
+    details = getattr(usage, "completion_tokens_details", None)
+    reasoning = getattr(details, "reasoning_tokens", None) or 0
+    apart = said + reasoning if reasoning > said else said
+    return max(apart, total - prompt)
 
 
 class _Called(NamedTuple):
@@ -143,10 +196,12 @@ class _Called(NamedTuple):
 
 
 def _called(message: "ChatCompletionMessage") -> _Called:
-    """The first function called; a model is offered one move at a time."""
+    """The first function called; a model is offered one move at a time. Some servers leave out the call's type."""
     for call in message.tool_calls or []:
-        if call.type == "function":
-            return _Called(_as_text(call.function.name), _as_text(call.function.arguments))
+        function = getattr(call, "function", None)
+        if function is not None:
+            name, arguments = (getattr(function, part, None) for part in ("name", "arguments"))
+            return _Called(_as_text(name), arguments if isinstance(arguments, str) else json.dumps(arguments or {}))
     return _Called()
 
 
@@ -154,11 +209,3 @@ def _as_text(value: object) -> str:
     if not isinstance(value, str | None):
         raise BadShape(f"not text: {str(value)[:200]!r}")
     return (value or "").encode(errors="replace").decode()  # no lone surrogates: SQLite wants UTF-8
-
-
-def _outcome(finish_reason: str | None, content: str, refused: bool) -> Outcome:
-    if finish_reason == "length":
-        return Outcome.TRUNCATED
-    if refused or finish_reason == "content_filter":
-        return Outcome.REFUSAL
-    return Outcome.OK if content.strip() else Outcome.EMPTY

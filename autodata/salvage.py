@@ -12,7 +12,7 @@ from pathlib import Path
 
 from autodata import journal
 from autodata.compression import decompress
-from autodata.journal import JournalError
+from autodata.journal import JournalError, name_outcome
 
 Row = tuple[str, str | bytes, int]  # key, reply as it is stored, second
 _INTERIOR, _LEAF = 2, 10  # kinds of the pages that hold rows
@@ -61,9 +61,9 @@ def _move_rows(data: bytes, sound: Path) -> int:
 
 
 def _is_sound(row: Row) -> bool:
+    """True for an answer that can be read; older journals hold replies that are none."""
     try:
-        decompress(row[1])
-        return True
+        return name_outcome(decompress(row[1])).is_measured
     except ValueError:
         return False
 

@@ -19,6 +19,8 @@ METRICS = (
     "rounds_max",
     "accepted_in_one_round_pct",
     "weak_rollout_std_points",
+    "weak_cut_off_pct",
+    "strong_cut_off_pct",
     "grpo_suitability_high_pct",
     "grpo_suitability_medium_pct",
     "grpo_suitability_low_pct",
@@ -41,6 +43,7 @@ def summarize(examples: Sequence[Example]) -> dict[str, float | None]:
         "rubric_items": fmean(len(e.candidate.rubric) for e in examples),
         "weak_median_pct": 100 * median(weak),
         "weak_rollout_std_points": _mean_spread(examples),
+        **{f"{solver}_cut_off_pct": _mean_cut_off(examples, side) for side, solver in enumerate(("weak", "strong"))},
         **_summarize_rounds([e.rounds for e in examples if e.arm == "agentic"]),
         **_summarize_suitability(examples),
     }
@@ -60,6 +63,12 @@ def _mean_spread(examples: Sequence[Example]) -> float | None:
     """How far the weak attempts at one question lie apart (population deviation), in points of 100."""
     spreads = [pstdev(e.weak_scores) for e in examples if len(e.weak_scores) > 1]
     return 100 * fmean(spreads) if spreads else None
+
+
+def _mean_cut_off(examples: Sequence[Example], side: int) -> float | None:
+    """Share of attempts that ran into their budget, in %; None where older rows do not say."""
+    shares = [share for e in examples if (share := e.evidence.cut_off[side]) is not None]
+    return 100 * fmean(shares) if shares else None
 
 
 def _summarize_suitability(examples: Sequence[Example]) -> dict[str, float | None]:

@@ -23,15 +23,35 @@ class Role(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How a model call ended. One closed list from the client to the tables."""
+    """How a model call ended. One closed list from the client to the tables.
 
-    OK = "ok"
-    TRUNCATED = "truncated"  # finish_reason "length"
-    CONTEXT_OVERFLOW = "context_overflow"  # the prompt does not fit the model: deterministic
-    REFUSAL = "refusal"
-    EMPTY = "empty"  # finished, without content
-    TIMEOUT = "timeout"  # transient, never stored
-    INFRASTRUCTURE = "infrastructure"  # transient, never stored
+    An answer, an answer that ran into its budget, or not measured: then it has no score and is stored nowhere as an
+    answer.
+    """
+
+    ANSWERED = "answered"
+    CUT_OFF = "cut_off"  # the model used up max_tokens: without final content it scores 0 (paper Sec. 4), labelled
+    # Everything below is not measured.
+    CONTEXT_OVERFLOW = "context_overflow"  # prompt, or prompt and max_tokens, do not fit the server
+    REFUSED = "refused"
+    ABORTED = "aborted"  # the server stopped it, or gave a finish reason that is not known to end an answer
+    ERROR = "error"  # no reply at all: HTTP errors, time-outs
+    EMPTY = "empty"  # ended by itself, without content
+    UNREADABLE = "unreadable"  # a judge or verifier whose replies never held the verdict that was asked for
+
+    @property
+    def is_measured(self) -> bool:
+        return self in (Outcome.ANSWERED, Outcome.CUT_OFF)
+
+    @property
+    def words(self) -> str:
+        return self.value.replace("_", " ")
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Outcome | None":
+        """The names of records made before "cut_off" and "not measured" were told apart."""
+        return {"ok": cls.ANSWERED, "truncated": cls.CUT_OFF, "refusal": cls.REFUSED, "timeout": cls.ERROR,
+                "infrastructure": cls.ERROR}.get(str(value))  # fmt: skip
 
 
 class Failure(StrEnum):
@@ -43,6 +63,7 @@ class Failure(StrEnum):
     SMALL_GAP = "small_gap"
     LOW_QUALITY = "low_quality"
     MALFORMED = "malformed"
+    CUT_OFF = "cut_off"  # too few attempts ended by themselves: a budget is no difficulty
     IMPROVE = "improve"  # legal: the loop-judge, or the code above it, wants another version (Sec. 3.2)
 
 
@@ -89,6 +110,8 @@ class Reply:
     latency_s: float
     tool: str = ""  # the function that was called, where functions were offered
     arguments: str = ""  # JSON, as the model wrote it
+    repeated_tokens: int = 0  # read and written by replies to the same request that were no answer
+    is_usage_estimated: bool = False  # the server reported no usage
 
 
 @dataclass(frozen=True)
@@ -137,7 +160,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One solver answer with its judgement."""
+    """One solver answer with its judgement; an attempt that was not measured has no score."""
 
     index: int
     seed: int
@@ -147,6 +170,11 @@ class Attempt:
     prompt_tokens: int
     completion_tokens: int
     judgement: Judgement
+
+    @property
+    def is_measured(self) -> bool:
+        """True if there is a judgement, of an answer, of one cut off, or of a refusal that the recipe counts."""
+        return self.judgement.met is not None and (self.outcome.is_measured or self.outcome is Outcome.REFUSED)
 
 
 @dataclass(frozen=True)
@@ -193,6 +221,7 @@ class Trajectory:
     orchestrator: str = "fixed"
     refused: tuple[str, ...] = ()  # moves that were not legal, and why
     tokens: dict[str, int] = field(default_factory=dict)  # per role, read and written, replays included
+    outcomes: dict[str, dict[str, int]] = field(default_factory=dict)  # role → how its calls ended, replays included
 
     @property
     def accepted(self) -> Round | None:
@@ -227,6 +256,16 @@ class Evidence:
     gates: dict[str, dict[str, float]]  # preset → the thresholds it sets
     presets: dict[str, Verdict]
     review: dict[str, Any]  # legal: the loop-judge and the code above it
+    # How each attempt ended, beside its booleans; empty in rows made before this was recorded.
+    weak_outcomes: tuple[Outcome, ...] = ()
+    strong_outcomes: tuple[Outcome, ...] = ()
+
+    @property
+    def cut_off(self) -> tuple[float | None, float | None]:
+        """Share of weak and of strong attempts that ran into their budget; None where it was not recorded."""
+        weak, strong = (sum(o is Outcome.CUT_OFF for o in of) / len(of) if of else None
+                        for of in (self.weak_outcomes, self.strong_outcomes))  # fmt: skip
+        return weak, strong
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ python -m autodata.verify runs/demo/dataset
 """
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
@@ -19,10 +20,11 @@ from autodata.acceptance import Gate
 from autodata.arms import Arm, make_example, read_arm
 from autodata.config import RecipeError
 from autodata.dataset import EXAMPLES
+from autodata.filters import list_unmeasured
 from autodata.store import RunError
-from autodata.types import EXAMPLE, Evidence, Example, Failure, Verdict
+from autodata.types import EXAMPLE, Evidence, Example, Failure, Outcome, Round, Verdict
 
-CHECKS = ("file", "candidate", "scores", "verdict", "trajectory")
+CHECKS = ("file", "candidate", "measured", "scores", "verdict", "trajectory")
 _SHOWN = 20
 
 
@@ -65,15 +67,56 @@ def check_example(example: Example, open_arm: Callable[[str, str], Arm] = read_a
         if (weak, strong) != (example.weak_scores, example.strong_scores):
             yield "scores", f"the booleans give {weak} and {strong}"
         yield from _check_verdicts(example)
-    problem = _compare(example, open_arm)
-    if problem:
+        yield from _check_measured(example)
+    yield from _check_round(example, open_arm)
+
+
+def _check_measured(example: Example) -> Iterator[tuple[str, str]]:
+    """Whether every attempt of the row was measured."""
+    evidence = example.evidence
+    for solver, outcomes, met in (("weak", evidence.weak_outcomes, evidence.weak_met),
+                                  ("strong", evidence.strong_outcomes, evidence.strong_met)):  # fmt: skip
+        if outcomes and len(outcomes) != len(met):
+            yield "measured", f"{len(outcomes)} outcomes for {len(met)} attempts of the {solver} solver"
+        if missing := Counter(str(o) for o in outcomes if not (o.is_measured or o is Outcome.REFUSED)):
+            listed = ", ".join(f"{name} {count}" for name, count in missing.items())
+            yield "measured", f"{missing.total()} of {len(outcomes)} {solver} attempts were not measured: {listed}"
+
+
+def _check_round(example: Example, open_arm: Callable[[str, str], Arm]) -> Iterator[tuple[str, str]]:
+    """Whether the round that a row was made from says the same, and would be accepted today.
+
+    Rows made before outcomes were recorded are judged by those of their round and by today's rules.
+    """
+    try:
+        arm, tried, due = _remake(example, open_arm)
+    except (RunError, RecipeError, ValueError) as error:
+        yield "trajectory", str(error)
+        return
+    if missing := list_unmeasured(tried):
+        yield "measured", f"would not be accepted today, attempts without an answer: {', '.join(missing)}"
+        return
+    is_old = not example.evidence.weak_outcomes
+    if is_old and example.accepted and (verdict := _decide_today(arm, tried, due)).accepted is not True:
+        yield "verdict", f"would not be accepted today: {verdict.reason or verdict.failure}"
+    if problem := _compare(example, due, is_old):
         yield "trajectory", problem
+
+
+def _decide_today(arm: Arm, tried: Round, due: Example) -> Verdict:
+    """The verdict of the preset in force by the rules of this code, the final check included."""
+    if tried.final is not None and not tried.final.passed:
+        return Verdict(False, Failure.LOW_QUALITY, f"final check: {tried.final.reason}")
+    return decide(due, arm.domain.presets[due.evidence.preset])
 
 
 def decide(example: Example, gate: Gate) -> Verdict:
     """The verdict that follows from booleans and a gate and, where the domain has one, the stored review."""
     planned = (example.evidence.weak_planned, example.evidence.strong_planned)
-    numeric = acceptance.decide_measured(*_recompute(example), planned, gate)
+    cut_off = tuple(sum(o is Outcome.CUT_OFF for o in outcomes)
+                    for outcomes in (example.evidence.weak_outcomes, example.evidence.strong_outcomes))  # fmt: skip
+    weak, strong = _recompute(example)
+    numeric = acceptance.decide_measured(weak, strong, planned, gate, (cut_off[0], cut_off[1]))
     said = example.evidence.review.get("loop_judge")
     if not isinstance(said, Mapping):
         return numeric
@@ -96,7 +139,7 @@ def _check_verdicts(example: Example) -> Iterator[tuple[str, str]]:
         yield "verdict", "a solver has no attempt"
         return
     for name, gate in evidence.gates.items():
-        due, stored = decide(example, Gate(**gate)), evidence.presets.get(name)
+        due, stored = decide(example, _read_gate(gate)), evidence.presets.get(name)
         if stored is None or (stored.accepted, stored.failure) != (due.accepted, due.failure):
             yield "verdict", f"preset {name}: {_describe(stored)} is stored, {_describe(due)} follows"
     in_force = evidence.presets.get(evidence.preset)
@@ -108,8 +151,13 @@ def _check_verdicts(example: Example) -> Iterator[tuple[str, str]]:
         yield "verdict", "neither thresholds nor a review decided it"
 
 
+def _read_gate(bounds: Mapping[str, float]) -> Gate:
+    """A gate as a row states it; rows made before budgets were judged knew no such bound."""
+    return Gate(**{"finished_at_least": 0.0, **bounds})
+
+
 def _is_undecided(evidence: Evidence) -> bool:
-    return not evidence.gates[evidence.preset] and not evidence.review
+    return not {*evidence.gates[evidence.preset]} - {"finished_at_least"} and not evidence.review
 
 
 def _describe(verdict: Verdict | None) -> str:
@@ -118,18 +166,29 @@ def _describe(verdict: Verdict | None) -> str:
     return "accepted" if verdict.accepted else str(verdict.failure or "not measured")
 
 
-def _compare(example: Example, open_arm: Callable[[str, str], Arm]) -> str:
-    """Where the example differs from the round that it says it was made from."""
-    try:
-        arm = open_arm(example.arm, example.provenance.run)
-        trajectory = next(t for t in arm.trajectories if t.document_id == example.document_id)
-        tried = next(r for r in trajectory.rounds if r.number == example.round)
-        made = make_example(arm, trajectory, tried, example.provenance.licence)
-    except StopIteration:
-        return f"{example.provenance.run} has no round {example.round} of document {example.document_id}"
-    except (RunError, RecipeError, ValueError) as error:
-        return str(error)
-    due = replace(made, split=example.split)
+def _remake(example: Example, open_arm: Callable[[str, str], Arm]) -> tuple[Arm, Round, Example]:
+    """The round that an example says it was made from, and the example made of it again.
+
+    Raises RunError, RecipeError, ValueError.
+    """
+    arm = open_arm(example.arm, example.provenance.run)
+    rounds = [(t, r) for t in arm.trajectories if t.document_id == example.document_id
+              for r in t.rounds if r.number == example.round]  # fmt: skip
+    if not rounds:
+        raise ValueError(f"{example.provenance.run} has no round {example.round} of document {example.document_id}")
+    trajectory, tried = rounds[0]
+    if list_unmeasured(tried):
+        return arm, tried, example  # nothing can be made of it
+    return arm, tried, make_example(arm, trajectory, tried, example.provenance.licence)
+
+
+def _compare(example: Example, due: Example, is_old: bool) -> str:
+    """Where the example differs from the one that its round gives; what older rows lack is no difference."""
+    due = replace(due, split=example.split)
+    if is_old:
+        known = replace(example.evidence, weak_outcomes=due.evidence.weak_outcomes,
+                        strong_outcomes=due.evidence.strong_outcomes, gates=due.evidence.gates)  # fmt: skip
+        example = replace(example, evidence=known)
     return ", ".join(f"{f.name} differs" for f in fields(Example) if _value(due, f.name) != _value(example, f.name))
 
 

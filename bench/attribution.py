@@ -23,7 +23,7 @@ def draw(prompts: int, samples: int, right: float, cut_off: float, seed: int) ->
             is_right = chance.random() < right
             is_cut = not is_right and chance.random() < cut_off
             made.append(Generation("t", str(prompt), str(prompt // 2), epoch, float(is_right),
-                                   Outcome.TRUNCATED if is_cut else Outcome.OK, not is_cut, 100))  # fmt: skip
+                                   Outcome.CUT_OFF if is_cut else Outcome.ANSWERED, not is_cut, 100))  # fmt: skip
     return made
 
 

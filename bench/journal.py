@@ -22,7 +22,7 @@ REPLAYED = 10_000
 
 def make_reply(number: int) -> Reply:
     start = number * 7 % (len(PROSE) - 1_850)
-    return Reply(Outcome.OK, PROSE[start : start + 1_850], "", "stop", "model", 100 + number, 400, number / 7)
+    return Reply(Outcome.ANSWERED, PROSE[start : start + 1_850], "", "stop", "model", 100 + number, 400, number / 7)
 
 
 async def fill(journal: Journal, count: int) -> None:

@@ -85,7 +85,7 @@ class Writer:
     def _attempt(self, asked: Candidate, index: int, share: float) -> Attempt:
         judged = rubric.judge(asked.rubric, [self._random.random() < share for _ in asked.rubric], self._text(100))
         answer, reasoning = (self._text(self._answer_chars) for _ in range(2))
-        return Attempt(index, index, Outcome.OK, answer, reasoning, 500, 300, judged)
+        return Attempt(index, index, Outcome.ANSWERED, answer, reasoning, 500, 300, judged)
 
     def _text(self, chars: int) -> str:
         return " ".join(self._random.choices(self._words, cum_weights=self._weights, k=chars // 7))

@@ -64,11 +64,11 @@ class Attribution:
 
 def find_cause(wrong: Generation, right: Generation) -> Cause:
     """Why the wrong one of two generations is wrong where the other is right."""
-    if right.outcome is not Outcome.OK:
+    if right.outcome is not Outcome.ANSWERED:
         return Cause.OTHER
     if wrong.is_cut_off:
         return Cause.TRUNCATION
-    return Cause.REASONING if wrong.outcome is Outcome.OK and wrong.has_answer else Cause.OTHER
+    return Cause.REASONING if wrong.outcome is Outcome.ANSWERED and wrong.has_answer else Cause.OTHER
 
 
 def attribute(

@@ -33,7 +33,7 @@ class Generation:
 
     @property
     def is_cut_off(self) -> bool:
-        return self.outcome is Outcome.TRUNCATED
+        return self.outcome is Outcome.CUT_OFF
 
     def is_right(self, right_from: float) -> bool:
         return self.score is not None and self.score >= right_from
@@ -75,7 +75,7 @@ def _read(task: str, sample: EvalSample) -> Generation:
         document=str(sample.metadata["document_id"]),
         epoch=sample.epoch,
         score=score.as_float() if score else None,
-        outcome=Outcome(reply.get("outcome", Outcome.INFRASTRUCTURE)),
+        outcome=Outcome(reply.get("outcome", Outcome.ERROR)),
         has_answer=bool(str(reply.get("content", "")).strip()),
         tokens=int(reply.get("completion_tokens", 0)),
         subset=str(sample.metadata.get("subset", "")),

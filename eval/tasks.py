@@ -13,7 +13,7 @@ from autodata.domains.base import Domain, solver_slots
 from autodata.request import attempt_seed
 from autodata.types import CANDIDATE, REPLY, Candidate, Outcome, Role
 
-STOP_REASON = {Outcome.TRUNCATED: "max_tokens", Outcome.REFUSAL: "content_filter",
+STOP_REASON = {Outcome.CUT_OFF: "max_tokens", Outcome.REFUSED: "content_filter",
                 Outcome.CONTEXT_OVERFLOW: "model_length"}  # fmt: skip
 
 

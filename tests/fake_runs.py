@@ -33,7 +33,7 @@ def candidate(question: str, **values: object) -> Candidate:
 
 def attempts(lines: tuple[Criterion, ...], *met: tuple[bool, ...]) -> tuple[Attempt, ...]:
     judged = [rubric.judge(lines, m) for m in met]
-    return tuple(Attempt(i, 10 + i, Outcome.OK, "a", "", 1, 1, j) for i, j in enumerate(judged))
+    return tuple(Attempt(i, 10 + i, Outcome.ANSWERED, "a", "", 1, 1, j) for i, j in enumerate(judged))
 
 
 def a_round(

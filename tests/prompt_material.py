@@ -45,7 +45,7 @@ def weigh(positive: Sequence[str], negative: Sequence[str], capability: str = ""
 def attempt(candidate: Candidate, index: int, met: int, answer: str) -> Attempt:
     """One that meets the first `met` criteria."""
     judgement = rubric.judge(candidate.rubric, [i < met for i in range(len(candidate.rubric))], "as the answer says")
-    return Attempt(index, index, Outcome.OK, answer, "", 200, 40, judgement)
+    return Attempt(index, index, Outcome.ANSWERED, answer, "", 200, 40, judgement)
 
 
 def attempts(candidate: Candidate, *met: int, answer: str = ANSWER) -> tuple[Attempt, ...]:

@@ -20,7 +20,7 @@ def exactly(bound):
 
 def attempt(met, index=0, score=0.0):
     judgement = Judgement(met, score if met is not None else None)
-    return Attempt(index, index, Outcome.OK, "answer", "", 1, 1, judgement)
+    return Attempt(index, index, Outcome.ANSWERED, "answer", "", 1, 1, judgement)
 
 
 def outcome(gate, weak, strong=(Fraction(1),)):

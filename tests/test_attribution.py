@@ -14,7 +14,7 @@ from eval.generations import Generation
 from eval.statistics import Answers, chance_of_one, compare, pass_at_k
 from eval.truncation import count_lengths, measure, measure_efficiency, rate_at
 
-OK, CUT = Outcome.OK, Outcome.TRUNCATED
+OK, CUT = Outcome.ANSWERED, Outcome.CUT_OFF
 
 
 def generation(score, outcome=OK, example="e", epoch=1, tokens=10, **values) -> Generation:
@@ -28,7 +28,7 @@ def generation(score, outcome=OK, example="e", epoch=1, tokens=10, **values) -> 
         (generation(0.0, CUT), generation(1.0), Cause.TRUNCATION),
         (generation(0.0), generation(1.0), Cause.REASONING),
         (generation(0.0, has_answer=False), generation(1.0), Cause.OTHER),
-        (generation(0.0, Outcome.REFUSAL), generation(1.0), Cause.OTHER),
+        (generation(0.0, Outcome.REFUSED), generation(1.0), Cause.OTHER),
         (generation(0.0, Outcome.CONTEXT_OVERFLOW), generation(1.0), Cause.OTHER),
         (generation(0.0), generation(1.0, CUT), Cause.OTHER),
         (generation(0.0, CUT), generation(1.0, CUT), Cause.OTHER),
@@ -39,7 +39,7 @@ def test_why_a_generation_flipped(base, trained, cause):
 
 
 def test_the_papers_own_counts_give_the_papers_shares():
-    kinds = [generation(0.0, CUT)] * 518 + [generation(0.0)] * 388 + [generation(0.0, Outcome.REFUSAL)] * 39
+    kinds = [generation(0.0, CUT)] * 518 + [generation(0.0)] * 388 + [generation(0.0, Outcome.REFUSED)] * 39
     base = [Generation(**{**vars(g), "example": str(i), "document": str(i)}) for i, g in enumerate(kinds)]
     trained = [generation(1.0, example=str(i)) for i in range(945)]
     found = attribute(base, trained)

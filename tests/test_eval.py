@@ -58,7 +58,7 @@ def test_a_failed_judge_leaves_a_sample_unscored(met, score):
         async def judge_reply(self, candidate, reply, seed):
             return judge_rubric(candidate.rubric, met) if met else Judgement(None, None, "unreadable")
 
-    reply = Reply(Outcome.OK, " records", "", "", "m", 1, 1, 0.0)
+    reply = Reply(Outcome.ANSWERED, " records", "", "", "m", 1, 1, 0.0)
     kept = {"candidate": CANDIDATE.dump_json(candidate).decode(), "reply": REPLY.dump_python(reply, mode="json")}
     state = SimpleNamespace(sample_id="a", epoch=1, metadata=kept)
     found = asyncio.run(judge(Domain())(state, None))

@@ -84,7 +84,7 @@ def journal_bytes(tmp_path_factory) -> bytes:
     path = tmp_path_factory.mktemp("journal") / "journal.sqlite"
     with closing(Journal(path)) as journal:
         for key in "ab":
-            asyncio.run(journal.put(key, Reply(Outcome.OK, "an answer", "", "stop", "m", 1, 1, 0.1)))
+            asyncio.run(journal.put(key, Reply(Outcome.ANSWERED, "an answer", "", "stop", "m", 1, 1, 0.1)))
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return path.read_bytes()

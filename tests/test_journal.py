@@ -15,7 +15,7 @@ from autodata.journal import Journal, JournalError
 from autodata.types import REPLY as RECORD
 from autodata.types import Outcome, Reply
 
-REPLY = Reply(Outcome.OK, "yes — “ok”", "", "stop", "m", 1, 2, 0.5)
+REPLY = Reply(Outcome.ANSWERED, "yes — “ok”", "", "stop", "m", 1, 2, 0.5)
 
 
 def put(journal: Journal, key: str, reply: Reply = REPLY) -> None:
@@ -41,7 +41,7 @@ def test_many_writers_share_commits_and_all_are_there(journal):
 @pytest.mark.parametrize("outcome", Outcome)
 def test_only_successes_and_deterministic_failures_are_kept(journal, outcome):
     put(journal, "k", replace(REPLY, outcome=outcome))
-    transient = outcome in (Outcome.TIMEOUT, Outcome.INFRASTRUCTURE)
+    transient = outcome in (Outcome.ERROR, Outcome.ERROR)
     assert (journal.get("k") is None) == transient
 
 
@@ -178,7 +178,7 @@ def test_what_is_stored_is_what_was_answered(content, reasoning, arguments, toke
 
 
 def test_a_reply_of_a_word_takes_less_room_than_as_text():
-    short = Reply(Outcome.TRUNCATED, " word", "", "length", "smollm2-135m-instruct", 297, 6, 6.335108703000515)
+    short = Reply(Outcome.CUT_OFF, " word", "", "length", "smollm2-135m-instruct", 297, 6, 6.335108703000515)
     assert len(compress(short)) < 0.5 * len(RECORD.dump_json(short))
 
 

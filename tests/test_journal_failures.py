@@ -17,7 +17,7 @@ from autodata.journal import Journal, JournalError
 from autodata.salvage import salvage
 from autodata.types import Outcome, Reply
 
-REPLY = Reply(Outcome.OK, "yes", "because", "stop", "m", 1, 2, 0.5)
+REPLY = Reply(Outcome.ANSWERED, "yes", "because", "stop", "m", 1, 2, 0.5)
 LONG = replace(REPLY, content=random.Random(0).randbytes(40_000).hex())  # no compression makes it short
 
 

@@ -46,7 +46,7 @@ def _few_resamples(monkeypatch):
 
 def attempt(index: int, name: str, met: tuple[bool, ...] | None = STORED) -> Attempt:
     judgement = rubric.judge(RUBRIC, met) if met else Judgement(None, None, "judge failed")
-    return Attempt(index, hash_of(name), Outcome.OK if name else Outcome.EMPTY, name, "", 1, 1, judgement)
+    return Attempt(index, hash_of(name), Outcome.ANSWERED if name else Outcome.EMPTY, name, "", 1, 1, judgement)
 
 
 def hash_of(name: str) -> int:
@@ -389,7 +389,7 @@ def test_both_solvers_are_audited_and_rounds_without_a_candidate_are_not():
 
 def test_a_domain_that_judges_in_code_has_nothing_to_audit(tmp_path, audit):
     cloze = Candidate("The engineers of", "town", (Criterion("The next word is “town”.", 1),))
-    played = Attempt(0, 1, Outcome.OK, "town", "", 1, 1, Judgement((True,), 1.0))
+    played = Attempt(0, 1, Outcome.ANSWERED, "town", "", 1, 1, Judgement((True,), 1.0))
     write_run(tmp_path / "generation", trajectory("d", played, candidate=cloze), **{"domain.name": "cloze"})
     said, results, panel = audit(always_stored, "domain.name=cloze", "attempts=1")
     assert "domain cloze asks a judge for none of its 1 judged attempts" in said
@@ -398,7 +398,7 @@ def test_a_domain_that_judges_in_code_has_nothing_to_audit(tmp_path, audit):
 
 def test_what_code_settles_is_not_credited_to_the_judge(tmp_path, audit):
     equal, other = ("science", "2x"), ("science", "a torus")
-    tried = [trajectory(name, Attempt(0, hash_of(name), Outcome.OK, answer, "", 1, 1, Judgement((True,), 1.0)),
+    tried = [trajectory(name, Attempt(0, hash_of(name), Outcome.ANSWERED, answer, "", 1, 1, Judgement((True,), 1.0)),
                         candidate=Candidate("Which?", "2x", (Criterion("Equivalent to 2x.", 1),)))
              for name, answer in ((equal[0], equal[1]), (other[0] + "2", other[1]))]  # fmt: skip
     write_run(tmp_path / "generation", *tried, **{"domain.name": "science"})

@@ -79,12 +79,12 @@ def test_a_down_endpoint_names_its_url(journal):
 @pytest.mark.parametrize(
     ("scripted", "outcome"),
     [
-        (completion("yes"), Outcome.OK),
-        (completion("cut", "length"), Outcome.TRUNCATED),
+        (completion("yes"), Outcome.ANSWERED),
+        (completion("cut", "length"), Outcome.CUT_OFF),
         (completion(None), Outcome.EMPTY),
         (completion("  "), Outcome.EMPTY),
-        (completion(None, refusal="no"), Outcome.REFUSAL),
-        (completion("x", "content_filter"), Outcome.REFUSAL),
+        (completion(None, refusal="no"), Outcome.REFUSED),
+        (completion("x", "content_filter"), Outcome.REFUSED),
         (
             Scripted({"error": {"message": "maximum context length is 8"}}, 400),
             Outcome.CONTEXT_OVERFLOW,
@@ -103,11 +103,11 @@ def test_every_ending_has_its_outcome_and_is_kept(ask, scripted, outcome):
 @pytest.mark.parametrize(
     ("text", "finish", "found"),
     [
-        ("<think>2+2</think>4", "stop", ("<think>2+2", "4", Outcome.OK)),
-        ("2+2</think>\n4", "stop", ("2+2", "\n4", Outcome.OK)),
-        ("<think>2+2 and so on", "length", ("<think>2+2 and so on", "", Outcome.TRUNCATED)),
+        ("<think>2+2</think>4", "stop", ("<think>2+2", "4", Outcome.ANSWERED)),
+        ("2+2</think>\n4", "stop", ("2+2", "\n4", Outcome.ANSWERED)),
+        ("<think>2+2 and so on", "length", ("<think>2+2 and so on", "", Outcome.CUT_OFF)),
         ("<think>2+2.", "stop", ("<think>2+2.", "", Outcome.EMPTY)),
-        ("4, I think", "stop", ("", "4, I think", Outcome.OK)),
+        ("4, I think", "stop", ("", "4, I think", Outcome.ANSWERED)),
     ],
 )
 def test_reasoning_that_a_server_left_in_the_text_is_no_answer(ask, text, finish, found):

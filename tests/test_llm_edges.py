@@ -91,8 +91,8 @@ def test_a_prompt_that_does_not_fit_is_an_outcome_and_is_not_sent_again(ask, mes
 @pytest.mark.parametrize(
     ("scripted", "outcome", "content"),
     [
-        (completion("half an ans", "length"), Outcome.TRUNCATED, "half an ans"),
-        (completion(None, "length", reasoning="on and on"), Outcome.TRUNCATED, ""),
+        (completion("half an ans", "length"), Outcome.CUT_OFF, "half an ans"),
+        (completion(None, "length", reasoning="on and on"), Outcome.CUT_OFF, ""),
         (completion(None, "stop", reasoning="hm"), Outcome.EMPTY, ""),
     ],
 )

@@ -133,7 +133,7 @@ def test_an_unjudged_attempt_has_no_verdict(play):
 
 
 def test_duplicate_answers_are_counted():
-    attempts = [Attempt(i, i, Outcome.OK, a, "", 1, 1, Judgement((True,), 1.0))
+    attempts = [Attempt(i, i, Outcome.ANSWERED, a, "", 1, 1, Judgement((True,), 1.0))
                 for i, a in enumerate(["a", "b", "a", "a", ""])]  # fmt: skip
     assert count_duplicates(attempts) == 2
 

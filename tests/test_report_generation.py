@@ -143,7 +143,7 @@ def test_the_time_line_is_of_the_runs_own_journal(tmp_path):
     write_run(folder, demo_recipe(), two_rounds(), **KIND)
     assert "No time line of calls" in report(folder).read_text()
     journal = Journal(folder / "journal.sqlite")
-    asyncio.run(journal.put("k", Reply(Outcome.OK, "a", "", "stop", "m", 1, 1, 2.0)))
+    asyncio.run(journal.put("k", Reply(Outcome.ANSWERED, "a", "", "stop", "m", 1, 1, 2.0)))
     journal.close()
     assert "1 calls in all" in report(folder).read_text()
 

@@ -23,7 +23,7 @@ from eval.tables import build, find_recipes, render, to_markdown
 def answer(task: str, example: int, epoch: int, score: float | None, **values: object) -> Generation:
     """An answer of ten tokens; two examples share a document."""
     known = {"task": task, "example": str(example), "document": str(example // 2), "epoch": epoch, "score": score,
-             "outcome": Outcome.OK, "has_answer": True, "tokens": 10}  # fmt: skip
+             "outcome": Outcome.ANSWERED, "has_answer": True, "tokens": 10}  # fmt: skip
     return Generation(**known | values)
 
 
@@ -123,7 +123,7 @@ def test_several_tasks_are_subsets_of_all(tmp_path):
 
 
 def test_cut_off_answers_of_each_set_and_of_the_validation(tmp_path):
-    cut = {"outcome": Outcome.TRUNCATED, "has_answer": False}
+    cut = {"outcome": Outcome.CUT_OFF, "has_answer": False}
     write_run(tmp_path / "eval_base", [*make_answers(0, **cut), *make_answers(0, "agentic_test")])
     write_run(tmp_path / "eval_trained", [*make_answers(9), *make_answers(0, "agentic_test")])
     main, below = build(load(TableRecipe, ["recipes/demo/table8.yaml", f"runs={tmp_path}"]))

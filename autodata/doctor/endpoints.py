@@ -66,7 +66,7 @@ async def check_room(client: Client, role: Role) -> Finding:
     key, check = f"models.{role}.sampling.max_tokens", f"room of {role}"
     if reply.content.strip():
         return ok(check, f"{reply.completion_tokens} tokens, {reply.outcome}")
-    if reply.outcome is Outcome.TRUNCATED:
+    if reply.outcome is Outcome.CUT_OFF:
         return fail(check, f"{reply.completion_tokens} tokens of reasoning and no answer: raise {key}")
     return fail(check, f"no answer ({reply.outcome}); see models.{role}.endpoint")
 

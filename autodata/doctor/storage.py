@@ -58,7 +58,7 @@ def _use_run(folder: str) -> None:
 async def _use_journal(path: Path) -> None:
     journal = Journal(path)
     try:
-        await journal.put("key", Reply(Outcome.OK, "text", "", "stop", "doctor", 0, 0, 0.0))
+        await journal.put("key", Reply(Outcome.ANSWERED, "text", "", "stop", "doctor", 0, 0, 0.0))
         if journal.get("key") is None:
             raise JournalError("a stored reply is not found again")
     finally:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from autodata import acceptance, rubric
 from autodata.acceptance import Gate
 from autodata.agents import Agents, gather_all
+from autodata.measured import NotMeasured
 from autodata.parsing import ParseError
 from autodata.prompts import PromptSet
 from autodata.recipes import DomainConfig
@@ -146,10 +147,10 @@ class Domain(ABC):
             return await self.agents.write(Role.CHALLENGER, "challenger", slots, seed=seed, attempt=index,
                                            schema=challenge.schema)  # fmt: skip
 
-        replies = await gather_all([ask(i, c) for i, c in enumerate(challenges)])
-        if any(r.outcome is Outcome.CONTEXT_OVERFLOW for r in replies):
-            raise Unsuitable(f"{len(document.text)} characters do not fit the challenger's context; "
-                             "set domain.document_chars")  # fmt: skip
+        try:
+            replies = await gather_all([ask(i, c) for i, c in enumerate(challenges)])
+        except NotMeasured as error:
+            raise name_overflow(error, document) from error
         return [self._read(document, reply, rounds) for reply in replies]
 
     def _read(self, document: Document, reply: Reply, rounds: Sequence[Round]) -> Candidate | ParseError:
@@ -160,9 +161,11 @@ class Domain(ABC):
 
     def decide(self, candidate: Candidate, weak: Sequence[Attempt], strong: Sequence[Attempt], gate: Gate) -> Verdict:
         """The verdict under one preset; not measured where attempts are missing that could change it."""
-        weak_scores, strong_scores = acceptance.scores(candidate, weak), acceptance.scores(candidate, strong)
+        made = [[a for a in attempts if a.is_measured] for attempts in (weak, strong)]
+        weak_scores, strong_scores = (acceptance.scores(candidate, attempts) for attempts in made)
+        weak_cut, strong_cut = (acceptance.count_cut_off(attempts) for attempts in made)
         planned = (self.config.weak_attempts, self.config.strong_attempts)
-        return acceptance.decide_measured(weak_scores, strong_scores, planned, gate)
+        return acceptance.decide_measured(weak_scores, strong_scores, planned, gate, (weak_cut, strong_cut))
 
     def solver_prompt(self, candidate: Candidate, document: str = "") -> tuple[Message, ...]:
         """What a solver is asked, in generation, training and evaluation alike."""
@@ -178,8 +181,9 @@ class Domain(ABC):
     ) -> tuple[Attempt, ...]:
         """All attempts of one solver in round `number`, each judged as soon as it is there.
 
-        With `is_settled` one after the other, up to the first that settles the verdict. Raises
-        JudgeFailed, Inconclusive.
+        With `is_settled` one after the other, up to the first that settles the verdict. An attempt without an answer
+        is there as not measured; whoever decides says whether the round can do without it. Raises JudgeFailed,
+        Inconclusive, EndpointError.
         """
         strong = role is Role.STRONG_SOLVER
         count = self.config.strong_attempts if strong else self.config.weak_attempts
@@ -191,7 +195,10 @@ class Domain(ABC):
         async def attempt_once(index: int) -> Attempt:
             asked = index + reruns * count  # a rerun must not replay what an endpoint in trouble said
             seed = attempt_seed(self.seed, document.id, number, role, asked)
-            reply = await self.agents.solve(role, slots, seed, asked)
+            try:
+                reply = await self.agents.solve(role, slots, seed, asked)
+            except NotMeasured as error:
+                return Attempt(index, seed, error.outcome, "", "", 0, 0, self.judge_missing(candidate, error))
             return _record(index, seed, reply, await self.judge_reply(candidate, reply, seed))
 
         if is_settled:
@@ -202,17 +209,34 @@ class Domain(ABC):
             attempts = await gather_all([attempt_once(i) for i in range(count)])
         for done in attempts:
             _require_judged(done, role, number)
-        is_mute = not any(a.answer.strip() for a in attempts)
+        is_mute = not any(a.answer.strip() or a.outcome is Outcome.REFUSED for a in attempts)
         if self.config.sanity_probe and is_mute and not await self.agents.is_answering(role, reruns):
             raise Inconclusive(role, number)
         return tuple(attempts)
 
     async def judge_reply(self, candidate: Candidate, reply: Reply, seed: int) -> Judgement:
-        """The judgement of a reply; without final content it earns nothing and no judge is asked."""
+        """The judgement of an answer; one cut off before any content earns nothing and no judge is asked.
+
+        Raises EndpointError.
+        """
         if not reply.content.strip():
             nothing_met = [False] * len(candidate.rubric)
             return rubric.judge(candidate.rubric, nothing_met, f"no answer: {reply.outcome}")
         return await self.judge(candidate, reply.content, seed)
+
+    def judge_missing(self, candidate: Candidate, error: NotMeasured) -> Judgement:
+        """No judgement where there is no answer; a refusal is a wrong answer if the recipe says so."""
+        if error.outcome is Outcome.REFUSED and self.config.count_refusals:
+            return rubric.judge(candidate.rubric, [False] * len(candidate.rubric), "refused")
+        return Judgement(None, None, str(error))
+
+
+def name_overflow(error: NotMeasured, document: Document) -> Exception:
+    """Unsuitable for a document that is too long to be read, which no retry changes; else the error itself."""
+    if error.outcome is Outcome.CONTEXT_OVERFLOW and error.is_prompt:
+        return Unsuitable(f"{len(document.text)} characters do not fit the context of {error.role}; "
+                          "set domain.document_chars")  # fmt: skip
+    return error
 
 
 def load(config: DomainConfig, client: "Client", seed: int = 0) -> Domain:
@@ -239,7 +263,7 @@ def cut_text(text: str, at_most: int | None) -> str:
 
 
 def _require_judged(attempt: Attempt, role: Role, number: int) -> Attempt:
-    if attempt.judgement.met is None:
+    if attempt.judgement.met is None and attempt.outcome.is_measured:
         raise JudgeFailed(f"round {number}, {role}: {attempt.judgement.reason}")
     return attempt
 

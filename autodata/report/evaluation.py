@@ -121,8 +121,8 @@ def draw_answers(folder: Path) -> list[Columns]:
 
 def _draw_answers(name: str, answers: Sequence[Answer]) -> Columns:
     known = [answer for answer in answers if answer.score is not None]
-    cut = [a.score for a in known if a.outcome == "truncated"]
-    finished = [a.score for a in known if a.outcome != "truncated"]
+    cut = [a.score for a in known if a.outcome == "cut_off"]
+    finished = [a.score for a in known if a.outcome != "cut_off"]
     frame = Frame(f"Answers by score: {name}",
                   f"{len(answers):,} answers, {len(cut):,} of them cut off, {len(answers) - len(known):,} without a "
                   "score.", "score, from", "answers")  # fmt: skip

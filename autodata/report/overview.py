@@ -10,8 +10,8 @@ from autodata.report.storyboard import style, style_of
 from autodata.types import End, Round, Trajectory
 
 # In the order in which a round can meet them; also the order of colours.
-VERDICTS = ("malformed", "low_quality", "too_easy", "no_signal", "too_hard", "small_gap", "improve", "unmeasured",
-            "accepted")  # fmt: skip
+VERDICTS = ("malformed", "low_quality", "too_easy", "no_signal", "too_hard", "small_gap", "cut_off", "improve",
+            "unmeasured", "accepted")  # fmt: skip
 _MAX_POINTS = 1_500  # of one scatter plot; beyond it, scores are rounded until fewer remain
 _ROUNDING = (0.001, 0.01, 0.02, 0.04)
 
@@ -118,7 +118,7 @@ class Overview:
 
 def words(name: str) -> str:
     """A verdict, an end or a role as readers see it."""
-    return {"unmeasured": "not measured"}.get(name, name.replace("_", " "))
+    return {"unmeasured": "not measured", "cut_off": "cut off by the budget"}.get(name, name.replace("_", " "))
 
 
 def find_region(gate: Gate) -> list[tuple[float, float]]:

@@ -9,7 +9,7 @@ from itertools import groupby, pairwise, product
 
 import numpy as np
 
-from autodata.acceptance import Gate, decide_measured, mean, scores
+from autodata.acceptance import Gate, count_cut_off, decide_measured, mean, scores
 from autodata.recipes import DomainConfig
 from autodata.report.charts import Frame, Line, Lines
 from autodata.types import Attempt, Candidate, Failure, Round
@@ -32,6 +32,7 @@ class Measured:
     document: int  # rounds of one document follow each other
     weak: tuple[Fraction, ...]
     strong: tuple[Fraction, ...]
+    cut_off: tuple[int, int] = (0, 0)  # weak and strong attempts that ran into their budget
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,8 @@ def measure(document: int, tried: Round) -> Measured | None:
     if tried.candidate is None or tried.verdict.failure is Failure.IMPROVE:
         return None
     weak, strong = (_score(tried.candidate, side) for side in (tried.weak, tried.strong))
-    return Measured(document, weak, strong) if weak else None
+    cut_off = (count_cut_off(tried.weak), count_cut_off(tried.strong))
+    return Measured(document, weak, strong, cut_off) if weak else None
 
 
 def thresholds(gate: Gate) -> dict[str, float | None]:
@@ -123,16 +125,20 @@ def count(rounds: Sequence[Measured], domain: DomainConfig, axes: tuple[Axis, Ax
              for point in product(*(range(len(axis)) for axis in axes))}  # fmt: skip
 
     @cache  # scores of few attempts repeat
-    def decide(weak: tuple[Fraction, ...], strong: tuple[Fraction, ...]) -> list[tuple[Cell, bool | None]]:
-        return [(cell, decide_measured(weak, strong, planned, gates[tuple(part.start for part in cell)]).accepted)
-                for cell in _split(axes, weak, strong, planned)]  # fmt: skip
+    def decide(
+        weak: tuple[Fraction, ...], strong: tuple[Fraction, ...], cut_off: tuple[int, int]
+    ) -> list[tuple[Cell, bool | None]]:
+        found = ((cell, gates[tuple(part.start for part in cell)]) for cell in _split(axes, weak, strong, planned))
+        return [(cell, decide_measured(weak, strong, planned, gate, cut_off).accepted) for cell, gate in found]
 
     shape = tuple(map(len, axes))
     counts = Counts(np.zeros(shape, int), np.zeros(shape, int))
     for _, group in groupby(rounds, key=lambda measured: measured.document):
         least, most = np.zeros(shape, bool), np.zeros(shape, bool)
         for measured in group:
-            for cell, accepted in decide(tuple(sorted(measured.weak)), tuple(sorted(measured.strong))):
+            for cell, accepted in decide(
+                *(tuple(sorted(side)) for side in (measured.weak, measured.strong)), measured.cut_off
+            ):
                 least[cell] |= accepted is True
                 most[cell] |= accepted is not False
         counts.least[least] += 1
@@ -157,7 +163,7 @@ def _with(value: float | None) -> Axis:
 
 
 def _score(candidate: Candidate, attempts: Sequence[Attempt]) -> tuple[Fraction, ...]:
-    return tuple(scores(candidate, [a for a in attempts if a.judgement.met is not None]))
+    return tuple(scores(candidate, [a for a in attempts if a.is_measured]))
 
 
 def _split(axes: tuple[Axis, ...], weak: Sequence[Fraction], strong: Sequence[Fraction],

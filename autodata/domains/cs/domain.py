@@ -81,7 +81,8 @@ def group_failures(rounds: Sequence[Round]) -> dict[str, list[dict[str, object]]
     """Earlier questions by how they failed, each with what the challenger may know of it (paper Fig. 7)."""
     groups: dict[str, list[dict[str, object]]] = {"too_easy": [], "failed_on_strong": [], "failed_quality_check": []}
     for tried in rounds:
-        if tried.candidate:
+        # A budget is no difficulty: a round that was cut off teaches nothing about its question.
+        if tried.candidate and tried.verdict.failure is not Failure.CUT_OFF:
             groups[_group(tried)].append(
                 {
                     "type": tried.candidate.labels.get("question_type", ""),

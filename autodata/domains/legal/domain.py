@@ -9,6 +9,7 @@ from autodata.domains.legal import extractor, loop_judge, packet, post_filter, w
 from autodata.domains.legal.packet import Packet
 from autodata.domains.legal.post_filter import Findings
 from autodata.domains.role_words import SPEAKS_OF_SOLVERS, speaks_of_solvers
+from autodata.measured import NotMeasured
 from autodata.parsing import ParseError
 from autodata.request import Request, attempt_seed
 from autodata.types import (
@@ -16,7 +17,6 @@ from autodata.types import (
     Candidate,
     Document,
     Failure,
-    Outcome,
     Quality,
     Role,
     Round,
@@ -42,11 +42,11 @@ class Domain(base.Domain):
     async def _extract(self, document: Document) -> dict[str, object]:
         for ask in range(self.config.judge_retries + 1):
             seed = attempt_seed(self.seed, document.id, 0, Role.CHALLENGER, ask)  # round 0: before the first
-            reply = await self.agents.write(Role.CHALLENGER, "extractor", {"document": document.text}, seed=seed,
-                                            attempt=ask, schema=extractor.SCHEMA)  # fmt: skip
-            if reply.outcome is Outcome.CONTEXT_OVERFLOW:
-                raise base.Unsuitable(f"{len(document.text)} characters do not fit the extractor's context; "
-                                      "set domain.document_chars")  # fmt: skip
+            try:
+                reply = await self.agents.write(Role.CHALLENGER, "extractor", {"document": document.text}, seed=seed,
+                                                attempt=ask, schema=extractor.SCHEMA)  # fmt: skip
+            except NotMeasured as error:
+                raise base.name_overflow(error, document) from error
             try:
                 return extractor.read_extract(self.agents.read(reply, Role.CHALLENGER))
             except ParseError as error:
@@ -82,7 +82,9 @@ class Domain(base.Domain):
         self, candidate: Candidate, weak: Sequence[Attempt], strong: Sequence[Attempt], rounds: Sequence[Round]
     ) -> base.Assessment:
         """Every preset's thresholds (the paper has none), and over them the two layers. Raises JudgeFailed."""
-        if not (weak and strong):  # a preset with thresholds can settle it early; there is nothing to compare
+        gate = self.config.presets[self.config.preset]
+        is_cut_off = self.decide(candidate, weak, strong, gate).failure is Failure.CUT_OFF
+        if is_cut_off or not (weak and strong):  # a preset can settle it early; there is nothing to compare
             return await super().assess(candidate, weak, strong, rounds)
         findings = post_filter.inspect(candidate.question, self.config.question_chars)
         measured = packet.build(candidate, weak, strong, findings, rounds)

@@ -151,7 +151,8 @@ def group_failures(rounds: Sequence[Round]) -> dict[str, list[object]]:
     """Earlier questions by how they failed, each with what happened to it."""
     groups: dict[str, list[object]] = {"too_easy": [], "too_hard": [], "screened_out": []}
     for tried in rounds:
-        if tried.candidate:
+        # A budget is no difficulty: a round that was cut off teaches nothing about its question.
+        if tried.candidate and tried.verdict.failure is not Failure.CUT_OFF:
             groups[_group(tried)].append(
                 {
                     "question": tried.candidate.question,

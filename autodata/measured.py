@@ -1,0 +1,130 @@
+"""What counts as an answer, and the errors that stand in place of everything that is none."""
+
+import re
+from collections.abc import Mapping
+
+from autodata.types import Outcome, Role
+
+# Finish reasons as servers and gateways write them, in lower case. The list is one of what is allowed: a reason that
+# is not known to end an answer is no answer.
+ENDED = frozenset({"stop", "tool_calls", "function_call", "eos_token", "eos", "stop_sequence", "end_turn", "tool_use"})
+OUT_OF_BUDGET = frozenset({"length", "max_tokens", "max_output_tokens"})
+OUT_OF_CONTEXT = frozenset({"model_length", "model_context_window_exceeded"})
+DECLINED = frozenset({"content_filter", "refusal", "safety", "recitation", "blocklist", "prohibited_content", "spii"})
+_OVERFLOW_SIGNS = re.compile(
+    r"context[ _](?:length|size|limit|window)|prompt is too long|model length|too many tokens|exceeds? the maximum"
+    r"|longer than the|max_(?:completion_|new_)?tokens\W{1,4}(?:or \W?max_completion_tokens\W{1,3})?is too large"
+    r"|maximum allowed number of output tokens|invalid max_tokens|max_new_tokens` must be",
+    re.IGNORECASE,
+)
+_BUDGET_SIGNS = re.compile(r"max_(?:completion_|new_)?tokens|completion|output", re.IGNORECASE)
+_LIMIT = re.compile(r"(?:context length (?:is|of)|model length of|context size\D{0,10}|must be <=|maximum of) ?(\d+)")
+_PROMPT = re.compile(r"(\d+)(?: tokens)? (?:in the messages|in the prompt|input|inputs|of text input|from the input)")
+_SHOWN = 200  # characters of what a server said
+
+
+class EndpointError(RuntimeError):
+    """An endpoint did not serve a request; the message names role, URL, status and time tried."""
+
+
+class RequestRefused(EndpointError):
+    """The endpoint is up and refuses this very request (HTTP 400, 413, 422); no retry will help."""
+
+
+class PromptCut(EndpointError):
+    """The server read only a part of a prompt: nothing that it answers can be trusted."""
+
+
+class NotMeasured(EndpointError):
+    """A call that ended without an answer. There is no score, and nothing is stored: it is made again on resume.
+
+    `is_prompt` says of a context overflow that the prompt alone does not fit, whatever the budget.
+    """
+
+    def __init__(self, message: str, role: Role, outcome: Outcome, *, is_prompt: bool = False):
+        super().__init__(message)
+        self.kind = f"{type(self).__name__} {outcome}"  # as failures are counted
+        self.role, self.outcome, self.is_prompt = role, outcome, is_prompt
+
+
+def make_error(role: Role, outcome: Outcome, detail: str, *, is_prompt: bool = False) -> NotMeasured:
+    """The error of one call, with what the server said and the key that mends it."""
+    message = f"{role} not measured, {outcome}: {detail[:_SHOWN]}; {advise(role, outcome, is_prompt)}"
+    return NotMeasured(message, role, outcome, is_prompt=is_prompt)
+
+
+def advise(role: Role | str, outcome: Outcome, is_prompt: bool = False) -> str:
+    """The recipe key that most likely mends such an outcome."""
+    if outcome is Outcome.CONTEXT_OVERFLOW and is_prompt:
+        return f"the prompt of {role} does not fit the server: set domain.document_chars, or serve a longer context"
+    return {
+        Outcome.CONTEXT_OVERFLOW: f"lower models.{role}.sampling.max_tokens, or serve a longer context",
+        Outcome.CUT_OFF: f"raise models.{role}.sampling.max_tokens",
+        Outcome.REFUSED: "domain.count_refusals=true counts a solver's refusal as a wrong answer",
+        Outcome.EMPTY: f"raise models.{role}.sampling.max_tokens, or look at the server's reasoning-parser",
+        Outcome.UNREADABLE: f"set structured_output of the endpoint of models.{role}, or raise its max_tokens",
+    }.get(outcome, f"look at the endpoint of models.{role}")
+
+
+def find_unmeasured(role: str, outcomes: Mapping[str, int], at_most: float, is_end: bool) -> str | None:
+    """What to say where more than `at_most` of a role's calls ended without an answer, else None.
+
+    In the middle of a run chance must not explain it: the lower end of the exact 95 % interval is above the limit.
+    """
+    missing = {name: count for name, count in outcomes.items() if not Outcome(name).is_measured}
+    count = sum(missing.values())
+    calls = max(count, sum(outcomes.values()) - outcomes.get(Outcome.UNREADABLE, 0))
+    if count <= at_most * calls or not (is_end or _find_low(count, calls) > at_most):
+        return None
+    worst = max(missing, key=lambda name: missing[name])
+    listed = ", ".join(f"{name} {n}" for name, n in missing.items())
+    return (f"{count} of {calls} calls of {role} ended without an answer ({listed}), more than "
+            f"max_unmeasured={at_most:g} allows: {advise(role, Outcome(worst))}")  # fmt: skip
+
+
+def _find_low(count: int, calls: int) -> float:
+    from scipy.stats import binomtest  # slow to import, and seldom needed
+
+    return float(binomtest(count, calls).proportion_ci(method="exact").low)
+
+
+def tell_outcomes(outcomes: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """A line for each role of which some call did not end as an answer."""
+    return [_tell_role(role, counts) for role, counts in outcomes.items() if {*counts} - {Outcome.ANSWERED}]
+
+
+def _tell_role(role: str, counts: Mapping[str, int]) -> str:
+    total = sum(count for name, count in counts.items() if name != Outcome.UNREADABLE)  # which counts judgements
+    parts = [f"{counts.get(Outcome.ANSWERED, 0)} of {total} calls answered"]
+    for outcome in Outcome:
+        if outcome is not Outcome.ANSWERED and (count := counts.get(outcome, 0)):
+            parts.append(f"{outcome.words} {count} ({count / max(total, count):.0%})")
+    worst = max((o for o in Outcome if o is not Outcome.ANSWERED), key=lambda o: counts.get(o, 0))
+    return f"{role}: {', '.join(parts)}; {advise(role, worst)}"
+
+
+def read_outcome(finish_reason: str | None, content: str, refused: bool) -> Outcome:
+    """How a reply ended; `content` is all that can be an answer, a function's name included."""
+    reason = (finish_reason or "").casefold()
+    if refused or reason in DECLINED:
+        return Outcome.REFUSED
+    if reason in OUT_OF_BUDGET:
+        return Outcome.CUT_OFF
+    if reason in OUT_OF_CONTEXT:
+        return Outcome.CONTEXT_OVERFLOW
+    if reason not in ENDED:
+        return Outcome.ABORTED
+    return Outcome.ANSWERED if content.strip() else Outcome.EMPTY
+
+
+def is_overflow(message: str) -> bool:
+    """True if a server refuses a request because it does not fit its context or its budget."""
+    return bool(_OVERFLOW_SIGNS.search(message))
+
+
+def is_prompt_too_long(message: str) -> bool:
+    """True if such a refusal is of the prompt alone, so that no smaller budget helps."""
+    limit, prompt = _LIMIT.search(message), _PROMPT.search(message)
+    if limit and prompt:
+        return int(prompt[1]) >= int(limit[1])
+    return not _BUDGET_SIGNS.search(message)
