@@ -5,6 +5,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from autodata.measured import tell_outcomes
 from autodata.snapshot import ENDS, Snapshot, shorten, tell_time
 from autodata.types import Role
 
@@ -12,7 +13,8 @@ _COLUMNS = ("role", "in flight", "calls/s", "tokens/s", "calls", "replayed", "to
 
 
 def draw(now: Snapshot) -> Group:
-    return Group(_draw_bar(now), *([_draw_roles(now)] if now.roles else []))
+    outcomes = [Text(line, "yellow") for line in tell_outcomes({r: cost.outcomes for r, cost in now.roles.items()})]
+    return Group(_draw_bar(now), *([_draw_roles(now)] if now.roles else []), *outcomes)
 
 
 def _draw_bar(now: Snapshot) -> Table:

@@ -47,8 +47,10 @@ def find_stage(tried: Round, candidate: Candidate, limits: Limits) -> str | None
 
 def list_unmeasured(tried: Round) -> list[str]:
     """The attempts of a round that have no score, as "weak 2: context_overflow"; older runs accepted such rounds."""
-    return [f"{solver} {a.index + 1}: {a.outcome}" for solver, attempts in (("weak", tried.weak), ("strong", tried.strong))
-            for a in attempts if not a.is_measured]  # fmt: skip
+    sides = (("weak", tried.weak), ("strong", tried.strong))
+    return [
+        f"{solver} {a.index + 1}: {a.outcome}" for solver, attempts in sides for a in attempts if not a.is_measured
+    ]
 
 
 def find_source_reference(candidate: Candidate) -> str:

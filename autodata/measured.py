@@ -1,7 +1,8 @@
 """What counts as an answer, and the errors that stand in place of everything that is none."""
 
 import re
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping
 
 from autodata.types import Outcome, Role
 
@@ -64,6 +65,26 @@ def advise(role: Role | str, outcome: Outcome, is_prompt: bool = False) -> str:
         Outcome.EMPTY: f"raise models.{role}.sampling.max_tokens, or look at the server's reasoning-parser",
         Outcome.UNREADABLE: f"set structured_output of the endpoint of models.{role}, or raise its max_tokens",
     }.get(outcome, f"look at the endpoint of models.{role}")
+
+
+class Window:
+    """The last judgements, so that a judge that has begun to fail is noticed soon."""
+
+    SIZE, ENOUGH = 256, 32  # judgements that are looked at, and from how many on
+
+    def __init__(self, at_most: float):
+        self._at_most = at_most
+        self._failures: deque[bool] = deque(maxlen=self.SIZE)
+
+    def add(self, failures: Iterable[bool]) -> None:
+        self._failures.extend(failures)
+
+    def find_problem(self, key: str) -> str | None:
+        """What to say where too many of the last judgements failed, else None; `key` is the limit in the recipe."""
+        count, total = sum(self._failures), len(self._failures)
+        if total < self.ENOUGH or count <= self._at_most * total:
+            return None
+        return f"{count / total:.0%} of the last {total} judgements failed, more than {key}={self._at_most:g}"
 
 
 def find_unmeasured(role: str, outcomes: Mapping[str, int], at_most: float, is_end: bool) -> str | None:

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, with_config
 
 from autodata.costs import Cost
-from autodata.types import Role
+from autodata.types import Outcome, Role
 
 FILE = "progress.json"
 
@@ -90,6 +90,10 @@ def describe(now: Snapshot) -> str:
     facts = [f"{name} {shorten(value)}" for name, value in now.facts.items()]
     paid = [f"{now.calls} calls", f"{sum(cost.replayed for cost in now.roles.values())} replayed",
             f"{now.tokens} tokens", f"{now.rates.get('calls_per_s', 0):.3g} calls/s"] if now.roles else []  # fmt: skip
+    unmeasured = sum(count for cost in now.roles.values() for name, count in cost.outcomes.items()
+                     if name not in (Outcome.ANSWERED, Outcome.CUT_OFF))  # fmt: skip
+    cut_off = sum(cost.outcomes.get(Outcome.CUT_OFF, 0) for cost in now.roles.values())
+    paid += [f"{cut_off} cut off"] * bool(cut_off) + [f"{unmeasured} not measured"] * bool(unmeasured)
     left = [] if now.eta_s is None or now.state in ENDS else [f"{tell_time(now.eta_s)} left"]
     parts = [f"{now.done}{total} {now.unit}", *accepted, *facts, *paid, *failures, *left]
     return f"{now.state}: {', '.join(parts)}"

@@ -170,11 +170,12 @@ class Attempt:
     prompt_tokens: int
     completion_tokens: int
     judgement: Judgement
+    is_counted_refusal: bool = False  # a refusal that the recipe counts as a wrong answer
 
     @property
     def is_measured(self) -> bool:
         """True if there is a judgement, of an answer, of one cut off, or of a refusal that the recipe counts."""
-        return self.judgement.met is not None and (self.outcome.is_measured or self.outcome is Outcome.REFUSED)
+        return self.judgement.met is not None and (self.outcome.is_measured or self.is_counted_refusal)
 
 
 @dataclass(frozen=True)

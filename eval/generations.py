@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from inspect_ai.log import EvalLog, EvalSample
+from inspect_ai.scorer import Score
 from pydantic import TypeAdapter
 
 from autodata import store
@@ -30,6 +31,7 @@ class Generation:
     tokens: int  # of the completion, reasoning included
     subset: str = ""  # of the task, where it has parts
     graders: dict[str, float | None] = field(default_factory=dict)  # every grader's score, where there are several
+    reason: str = ""  # why there is no score
 
     @property
     def is_cut_off(self) -> bool:
@@ -75,12 +77,20 @@ def _read(task: str, sample: EvalSample) -> Generation:
         document=str(sample.metadata["document_id"]),
         epoch=sample.epoch,
         score=score.as_float() if score else None,
-        outcome=Outcome(reply.get("outcome", Outcome.ERROR)),
+        outcome=Outcome(reply.get("outcome") or sample.metadata.get("outcome", Outcome.ERROR)),
         has_answer=bool(str(reply.get("content", "")).strip()),
         tokens=int(reply.get("completion_tokens", 0)),
         subset=str(sample.metadata.get("subset", "")),
         graders=dict((score.metadata or {}).get("clipped", {})) if score else {},
+        reason=_find_reason(sample, score),
     ))  # fmt: skip
+
+
+def _find_reason(sample: EvalSample, score: Score | None) -> str:
+    """Why a sample has no score; nothing where it has one."""
+    if score is not None and not math.isnan(score.as_float()):
+        return ""
+    return str(sample.metadata.get("reason") or (score.explanation if score else "") or "")
 
 
 def _without_nan(generation: Generation) -> Generation:

@@ -7,6 +7,7 @@ from pathlib import Path
 from autodata.agents import Agents, gather_all, make_object
 from autodata.journal import Journal
 from autodata.llm import Client
+from autodata.measured import NotMeasured
 from autodata.parsing import ParseError
 from autodata.prompts import PromptSet
 from autodata.recipes import Models, RoleConfig
@@ -24,6 +25,7 @@ class Grader:
 
     def __init__(self, name: str, role: RoleConfig, models: Models, journal: Journal, asks: int):
         self.name = name
+        self.problem = ""  # why the last grade was lost
         self.client = Client(replace(models, judge=role), journal)
         self._asks = asks
         self._prompts = PromptSet(_PROMPTS)
@@ -44,7 +46,8 @@ class Grader:
         request = Request(Role.JUDGE, self._prompts.render("grader", slots), seed, schema=_VERDICT)
         try:
             return await self._agents.ask_until_read(request, read_verdict, self._asks)
-        except ParseError:
+        except (ParseError, NotMeasured) as error:
+            self.problem = str(error)
             return None
 
 

@@ -9,7 +9,6 @@ from inspect_ai import Epochs
 from inspect_ai import Task as InspectTask
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import EvalLog
-from inspect_ai.model import ModelOutput
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
@@ -19,52 +18,58 @@ from autodata.llm import Client
 from autodata.request import Request, attempt_seed
 from autodata.types import REPLY, Role
 from eval.grader import Grader
+from eval.limits import Limits
 from eval.prbench import rates_by, score_task, summarize, summarize_by_topic
 from eval.prbench_data import Split, Task, flatten
-from eval.tasks import STOP_REASON
+from eval.tasks import leave_unscored, take_reply
 
 
-def prbench_task(split: Split, client: Client, graders: Sequence[Grader], samples: int, seed: int) -> InspectTask:
+def prbench_task(
+    split: Split, client: Client, graders: Sequence[Grader], limits: Limits, samples: int, seed: int
+) -> InspectTask:
     """`samples` answers to each conversation, each graded by every grader."""
     tasks = {task.id: task for task in split.tasks}
     rows = [Sample(id=t.id, input=flatten(t.messages), metadata={"document_id": t.id}) for t in split.tasks]
     return InspectTask(
         name=f"prbench_{split.name}",
         dataset=MemoryDataset(rows, name=split.name),
-        solver=answer(tasks, client, seed),
-        scorer=grade(tasks, graders, seed),
+        solver=answer(tasks, client, limits, seed),
+        scorer=grade(tasks, graders, limits, seed),
         epochs=Epochs(samples, "mean"),
     )
 
 
 @solver
-def answer(tasks: dict[str, Task], client: Client, seed: int) -> Solver:
+def answer(tasks: dict[str, Task], client: Client, limits: Limits, seed: int) -> Solver:
     """The fixed earlier turns and the last question, without a system prompt, as the benchmark asks."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         id = str(state.sample_id)
         own = attempt_seed(seed, id, 0, Role.WEAK_SOLVER, state.epoch)
-        reply = await client.ask(Request(Role.WEAK_SOLVER, tasks[id].messages, own, state.epoch))
-        state.output = ModelOutput.from_content(reply.model, reply.content,
-                                                stop_reason=STOP_REASON.get(reply.outcome, "stop"))  # fmt: skip
-        state.metadata["reply"] = REPLY.dump_python(reply, mode="json")
+        asked = client.ask(Request(Role.WEAK_SOLVER, tasks[id].messages, own, state.epoch))
+        await take_reply(state, asked, limits)
         return state
 
     return solve
 
 
 @scorer(metrics=[mean()])
-def grade(tasks: dict[str, Task], graders: Sequence[Grader], seed: int) -> Scorer:
+def grade(tasks: dict[str, Task], graders: Sequence[Grader], limits: Limits, seed: int) -> Scorer:
     """The first grader's points over positive weights; unscored where a grade is missing. All verdicts are kept."""
 
     async def score(state: TaskState, target: Target) -> Score:
+        if "reply" not in state.metadata:
+            return leave_unscored(state)
         task, reply = tasks[str(state.sample_id)], REPLY.validate_python(state.metadata["reply"])
         own = attempt_seed(seed, task.id, 0, Role.JUDGE, state.epoch)
         met = {grader.name: await grader.grade(task, reply.content, own) for grader in graders}
         clipped = {name: score_task(task.criteria, verdicts).clipped for name, verdicts in met.items()}
         kept, first = {"met": met, "clipped": clipped}, next(iter(clipped.values()))
+        missing = sum(verdicts.count(None) for verdicts in met.values())
+        why = f"{missing} grades are missing: {'; '.join(g.problem for g in graders if g.problem)}"
+        limits.count_judgement(missing > 0, why)
         if first is None:
-            why = "a grade is missing, or no criterion has a positive weight"
+            why = why if missing else "no criterion has a positive weight"
             return Score.unscored(answer=reply.content, explanation=why, metadata=kept)
         return Score(value=first, answer=reply.content, metadata=kept)
 

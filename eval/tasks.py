@@ -1,6 +1,6 @@
 """Questions of a domain as an inspect_ai task, asked and judged as in generation."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 
 from inspect_ai import Epochs, Task
@@ -10,8 +10,10 @@ from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from autodata.domains.base import Domain, solver_slots
+from autodata.measured import NotMeasured
 from autodata.request import attempt_seed
-from autodata.types import CANDIDATE, REPLY, Candidate, Outcome, Role
+from autodata.types import CANDIDATE, REPLY, Candidate, Judgement, Outcome, Reply, Role
+from eval.limits import Limits
 
 STOP_REASON = {Outcome.CUT_OFF: "max_tokens", Outcome.REFUSED: "content_filter",
                 Outcome.CONTEXT_OVERFLOW: "model_length"}  # fmt: skip
@@ -27,46 +29,70 @@ class Problem:
     subset: str = ""  # of the task, where it has parts
 
 
-def question_task(name: str, domain: Domain, problems: Sequence[Problem], samples: int) -> Task:
+def question_task(name: str, domain: Domain, problems: Sequence[Problem], samples: int, limits: Limits) -> Task:
     """`samples` answers of the weak solver's endpoint to each problem, each with its own seed."""
     dataset = MemoryDataset([_make_sample(p, domain) for p in problems], name=name)
     return Task(
         name=name,
         dataset=dataset,
-        solver=answer(domain),
-        scorer=judge(domain),
+        solver=answer(domain, limits),
+        scorer=judge(domain, limits),
         epochs=Epochs(samples, "mean"),
     )
 
 
 @solver
-def answer(domain: Domain) -> Solver:
+def answer(domain: Domain, limits: Limits) -> Solver:
     """Ask through our own client: same template, same journal as in generation."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         slots = solver_slots(_candidate(state), document="")
-        reply = await domain.agents.solve(Role.WEAK_SOLVER, slots, _seed(state, domain), state.epoch)
-        state.output = ModelOutput.from_content(
-            reply.model, reply.content, stop_reason=STOP_REASON.get(reply.outcome, "stop")
-        )
-        state.metadata["reply"] = REPLY.dump_python(reply, mode="json")
+        asked = domain.agents.solve(Role.WEAK_SOLVER, slots, _seed(state, domain), state.epoch)
+        await take_reply(state, asked, limits)
         return state
 
     return solve
 
 
+async def take_reply(state: TaskState, asked: Awaitable[Reply], limits: Limits) -> None:
+    """The reply as the sample's output, or why there is none. Raises TooLittleMeasured, EndpointError."""
+    try:
+        reply = await asked
+    except NotMeasured as error:
+        limits.check_answer(error)
+        state.metadata |= {"outcome": error.outcome.value, "reason": str(error)}
+        state.output = ModelOutput.from_content("", "", stop_reason=STOP_REASON.get(error.outcome, "unknown"))
+        return
+    stop_reason = STOP_REASON.get(reply.outcome, "stop")
+    state.output = ModelOutput.from_content(reply.model, reply.content, stop_reason=stop_reason)
+    state.metadata["reply"] = REPLY.dump_python(reply, mode="json")
+
+
 @scorer(metrics=[mean(), stderr()])
-def judge(domain: Domain) -> Scorer:
-    """The domain's judge; a failed one leaves the sample unscored, never 0."""
+def judge(domain: Domain, limits: Limits) -> Scorer:
+    """The domain's judge; an answer that never came and a failed judge leave the sample unscored, never 0."""
 
     async def score(state: TaskState, target: Target) -> Score:
+        candidate = _candidate(state)
+        if "reply" not in state.metadata:
+            is_refused = state.metadata["outcome"] == Outcome.REFUSED and domain.config.count_refusals
+            return Score(value=0.0, explanation="refused") if is_refused else leave_unscored(state)
         reply = REPLY.validate_python(state.metadata["reply"])
-        judgement = await domain.judge_reply(_candidate(state), reply, _seed(state, domain))
+        try:
+            judgement = await domain.judge_reply(candidate, reply, _seed(state, domain))
+        except NotMeasured as error:
+            judgement = Judgement(None, None, str(error))
+        limits.count_judgement(judgement.score is None, judgement.reason)
         if judgement.score is None:
             return Score.unscored(answer=reply.content, explanation=judgement.reason)
         return Score(value=judgement.score, answer=reply.content, explanation=judgement.reason)
 
     return score
+
+
+def leave_unscored(state: TaskState) -> Score:
+    """A sample whose answer never came."""
+    return Score.unscored(answer="", explanation=state.metadata["reason"])
 
 
 def _make_sample(problem: Problem, domain: Domain) -> Sample:

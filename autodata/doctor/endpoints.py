@@ -10,10 +10,14 @@ from autodata.doctor.finding import Finding, fail, ok, skip, warn
 from autodata.domains import base
 from autodata.journal import Journal
 from autodata.llm import Client, EndpointError, role_config
+from autodata.measured import NotMeasured
 from autodata.recipes import DomainConfig, Endpoint, Models
-from autodata.request import Request
-from autodata.types import Candidate, Criterion, Message, Outcome, Role
+from autodata.request import Request, resolve_sampling
+from autodata.types import Candidate, Criterion, Message, Role
 
+THINKING_TOKENS = 4_096  # the least that leaves a thinking model room; judges were seen to reason for 3,000 (chosen)
+_WORD = "marigold"
+_FILLER = "The harbour was quiet, and the boats lay on the sand until the tide came back in the evening. "
 _SEEDS = (1, 2, 3, 4)
 _OPEN = "Invent a name for a ship and say in a few sentences where it sails."  # many answers are good
 _JUDGED = Candidate("Which is larger, 7 or 5, and why?", "7",
@@ -48,6 +52,8 @@ async def check_answers(models: Models, domain: DomainConfig | None, names: Sequ
         try:
             roles = [role for name in names for role in find_roles(models, name)]
             findings = [await check_room(client, role) for role in roles]
+            if Role.CHALLENGER in roles and domain and domain.document_chars:
+                findings.append(await check_prompt(client, domain.document_chars))
             if Role.WEAK_SOLVER in roles:
                 findings.append(await check_seeds(client))
             if Role.JUDGE in roles and domain:
@@ -62,13 +68,44 @@ async def check_answers(models: Models, domain: DomainConfig | None, names: Sequ
 
 async def check_room(client: Client, role: Role) -> Finding:
     """A model that thinks until its tokens are gone says nothing, which looks like a wrong answer."""
-    reply = await client.ask(Request(role, (Message("user", _OPEN),), seed=1))
     key, check = f"models.{role}.sampling.max_tokens", f"room of {role}"
-    if reply.content.strip():
-        return ok(check, f"{reply.completion_tokens} tokens, {reply.outcome}")
-    if reply.outcome is Outcome.CUT_OFF:
+    try:
+        reply = await client.ask(Request(role, (Message("user", _OPEN),), seed=1))
+    except NotMeasured as error:
+        return fail(check, str(error))
+    if not reply.content.strip():
         return fail(check, f"{reply.completion_tokens} tokens of reasoning and no answer: raise {key}")
-    return fail(check, f"no answer ({reply.outcome}); see models.{role}.endpoint")
+    budget = find_budget(client.models, role)
+    if reply.reasoning.strip() and budget < THINKING_TOKENS:
+        return fail(check, f"the model reasons before it answers, and {key}={budget} leaves little room for that: set "
+                    f"{THINKING_TOKENS} or more")  # fmt: skip
+    return ok(check, f"{reply.completion_tokens} of {budget} tokens, {reply.outcome}")
+
+
+def find_budget(models: Models, role: Role) -> int:
+    config = role_config(models, role)
+    return resolve_sampling(config.sampling, models.endpoints[config.endpoint].sampling).max_tokens or 0
+
+
+async def check_prompt(client: Client, chars: int) -> Finding:
+    """Ask for the first word of the longest prompt that the recipe allows: servers cut prompts silently."""
+    check, key = f"prompt of {chars:,} characters", "domain.document_chars"
+    try:
+        short, long = [await client.ask(Request(Role.CHALLENGER, _hide_word(size), seed=1)) for size in (200, chars)]
+    except EndpointError as error:  # NotMeasured, where it does not fit, and PromptCut among them
+        return fail(check, f"{error}; serve a longer context or lower {key}")
+    if _WORD in long.content.casefold():
+        return ok(check, f"{long.prompt_tokens} tokens, read from its first word on")
+    if _WORD in short.content.casefold():
+        return fail(check, f"its first word was not read (the server counts {long.prompt_tokens} tokens), so the server "
+                    f"cuts prompts: serve a longer context or lower {key}")  # fmt: skip
+    return warn(check, "the model does not repeat a word even of a short prompt, so this cannot be told")
+
+
+def _hide_word(chars: int) -> tuple[Message, ...]:
+    """A prompt of so many characters that begins with a word to remember."""
+    filler = (_FILLER * (chars // len(_FILLER) + 1))[:chars]
+    return (Message("user", f"The password is {_WORD}.\n\n{filler}\n\nWhat is the password? Answer with it alone."),)
 
 
 async def check_seeds(client: Client) -> Finding:

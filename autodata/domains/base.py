@@ -198,7 +198,8 @@ class Domain(ABC):
             try:
                 reply = await self.agents.solve(role, slots, seed, asked)
             except NotMeasured as error:
-                return Attempt(index, seed, error.outcome, "", "", 0, 0, self.judge_missing(candidate, error))
+                missing = self.judge_missing(candidate, error)
+                return Attempt(index, seed, error.outcome, "", "", 0, 0, missing, missing.met is not None)
             return _record(index, seed, reply, await self.judge_reply(candidate, reply, seed))
 
         if is_settled:

@@ -11,6 +11,7 @@ from autodata.domains.base import Inconclusive, JudgeFailed
 from autodata.generation import ORCHESTRATORS
 from autodata.harness import Harness
 from autodata.llm import Client
+from autodata.measured import EndpointError, NotMeasured, find_unmeasured
 from autodata.meta.genome import Genome, configure, write
 from autodata.meta_recipes import MetaRecipe
 from autodata.types import Document, Trajectory
@@ -57,10 +58,17 @@ class Evaluator:
             try:
                 trajectory = await ORCHESTRATORS[self._recipe.orchestrator](harness)
                 passed = await self._is_sound(genome, document, trajectory, seed)
-            except (JudgeFailed, Inconclusive):
+            except (JudgeFailed, Inconclusive, NotMeasured) as error:
+                self._check_measured(error)
                 return Trial(member, document.id, draw, None, (), harness.spent), None
         failures = tuple(str(r.verdict.failure) for r in trajectory.rounds if r.verdict.failure)
         return Trial(member, document.id, draw, passed, failures, harness.spent), trajectory
+
+    def _check_measured(self, error: Exception) -> None:
+        """Raise EndpointError where a role answers too seldom for chance to explain it."""
+        for role, account in self._client.accounts.items():
+            if reason := find_unmeasured(role, account.outcomes, self._recipe.max_unmeasured, is_end=False):
+                raise EndpointError(f"{reason}; the last: {error}")
 
     async def _is_sound(self, genome: Genome, document: Document, trajectory: Trajectory, seed: int) -> bool:
         """Accepted by the rule, and by the baseline's own quality check: a lenient verifier gains nothing."""

@@ -1,0 +1,61 @@
+"""When an evaluation stops: too many answers that never came, or too many that no judge could score."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from autodata.llm import Client
+from autodata.measured import NotMeasured, Window, find_unmeasured
+from autodata.types import Outcome, Role
+from eval.generations import Generation
+
+
+class TooLittleMeasured(RuntimeError):
+    """The evaluation means nothing as it goes; the message names the role, the reason, the count and the key."""
+
+
+@dataclass
+class Limits:
+    """Looks at every answer and every judgement of one evaluation."""
+
+    client: Client
+    max_unmeasured: float
+    max_failures: float
+    judgements: Window = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.judgements = Window(self.max_failures)
+
+    def check_answer(self, error: NotMeasured) -> None:
+        """Raise TooLittleMeasured where the evaluated model answers too seldom for chance to explain it."""
+        outcomes = self.client.accounts[Role.WEAK_SOLVER].outcomes
+        if reason := find_unmeasured(Role.WEAK_SOLVER, outcomes, self.max_unmeasured, is_end=False):
+            raise TooLittleMeasured(f"{reason}; the last: {error}")
+
+    def count_judgement(self, has_failed: bool, reason: str) -> None:
+        """Raise TooLittleMeasured where too many of the last judgements failed."""
+        self.judgements.add([has_failed])
+        if problem := self.judgements.find_problem("max_failures"):
+            raise TooLittleMeasured(f"{problem}: {reason}")
+
+    def check_end(self, generations: Sequence[Generation]) -> None:
+        """Raise TooLittleMeasured where too much of the whole is not measured, however few answers there are."""
+        outcomes = Counter(str(g.outcome) for g in generations)
+        if reason := find_unmeasured(Role.WEAK_SOLVER, outcomes, self.max_unmeasured, is_end=True):
+            raise TooLittleMeasured(f"{reason}; the first: {next(g.reason for g in generations if g.reason)}")
+        judged = [g for g in generations if g.outcome.is_measured]
+        lost = [g for g in judged if g.score is None]
+        if len(lost) > self.max_failures * len(judged):
+            commonest = Counter(g.reason for g in lost).most_common(1)[0][0]
+            raise TooLittleMeasured(f"{len(lost)} of {len(judged)} answers have no score, more than max_failures="
+                                    f"{self.max_failures:g} allows: {commonest}")  # fmt: skip
+
+
+def tell_unmeasured(generations: Sequence[Generation]) -> str | None:
+    """How the answers ended and how many have no score, where any is cut off or not measured; else None."""
+    outcomes = Counter(g.outcome for g in generations)
+    lost = sum(g.score is None and g.outcome.is_measured for g in generations)
+    if not lost and set(outcomes) <= {Outcome.ANSWERED}:
+        return None
+    parts = [f"{count} {outcome.words}" for outcome in Outcome if (count := outcomes[outcome])]
+    return f"{len(generations)} answers: {', '.join(parts)}" + (f"; {lost} without a judgement" if lost else "")
