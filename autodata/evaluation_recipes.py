@@ -44,6 +44,8 @@ class EvalRecipe:
     graders: dict[str, RoleConfig] = field(default_factory=dict)  # of PRBench, by name; empty: models.judge
     samples: int = 3
     seed: int = 0
+    max_unmeasured: float = operational(0.1)  # a larger share of answers that never came stops it
+    max_failures: float = operational(0.1)  # a larger share of judgements that failed stops it
     metrics_port: int | None = operational(None)  # Prometheus metrics, for this machine only; None: none
     domain: DomainConfig = field(default_factory=DomainConfig)
     models: Models = field(default_factory=Models)

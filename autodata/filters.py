@@ -46,7 +46,7 @@ def find_stage(tried: Round, candidate: Candidate, limits: Limits) -> str | None
 
 
 def list_unmeasured(tried: Round) -> list[str]:
-    """The attempts of a round that have no score, as "weak 2: context_overflow"; older runs accepted such rounds."""
+    """The attempts of a round without a score, as "weak 2: context_overflow"; older runs accepted such rounds."""
     sides = (("weak", tried.weak), ("strong", tried.strong))
     return [
         f"{solver} {a.index + 1}: {a.outcome}" for solver, attempts in sides for a in attempts if not a.is_measured

@@ -9,9 +9,14 @@ from autodata.measured import NotMeasured, Window, find_unmeasured
 from autodata.types import Outcome, Role
 from eval.generations import Generation
 
+_AGAIN = "every answer is kept: repair the cause and run the same command again"
+
 
 class TooLittleMeasured(RuntimeError):
     """The evaluation means nothing as it goes; the message names the role, the reason, the count and the key."""
+
+    def __init__(self, reason: str):
+        super().__init__(f"{reason}\n{_AGAIN}")
 
 
 @dataclass

@@ -14,7 +14,6 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from autodata.agreement import Ratings, compare_judges, compare_repeats
 from autodata.intervals import estimate_ratio
-from autodata.llm import Client
 from autodata.request import Request, attempt_seed
 from autodata.types import REPLY, Role
 from eval.grader import Grader
@@ -24,29 +23,27 @@ from eval.prbench_data import Split, Task, flatten
 from eval.tasks import leave_unscored, take_reply
 
 
-def prbench_task(
-    split: Split, client: Client, graders: Sequence[Grader], limits: Limits, samples: int, seed: int
-) -> InspectTask:
+def prbench_task(split: Split, graders: Sequence[Grader], limits: Limits, samples: int, seed: int) -> InspectTask:
     """`samples` answers to each conversation, each graded by every grader."""
     tasks = {task.id: task for task in split.tasks}
     rows = [Sample(id=t.id, input=flatten(t.messages), metadata={"document_id": t.id}) for t in split.tasks]
     return InspectTask(
         name=f"prbench_{split.name}",
         dataset=MemoryDataset(rows, name=split.name),
-        solver=answer(tasks, client, limits, seed),
+        solver=answer(tasks, limits, seed),
         scorer=grade(tasks, graders, limits, seed),
         epochs=Epochs(samples, "mean"),
     )
 
 
 @solver
-def answer(tasks: dict[str, Task], client: Client, limits: Limits, seed: int) -> Solver:
+def answer(tasks: dict[str, Task], limits: Limits, seed: int) -> Solver:
     """The fixed earlier turns and the last question, without a system prompt, as the benchmark asks."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         id = str(state.sample_id)
         own = attempt_seed(seed, id, 0, Role.WEAK_SOLVER, state.epoch)
-        asked = client.ask(Request(Role.WEAK_SOLVER, tasks[id].messages, own, state.epoch))
+        asked = limits.client.ask(Request(Role.WEAK_SOLVER, tasks[id].messages, own, state.epoch))
         await take_reply(state, asked, limits)
         return state
 

@@ -27,9 +27,10 @@ from autodata.servers import ServerError, running
 from autodata.store import Run, RunError
 from autodata.types import Role
 from eval import principia
-from eval.generations import ANSWERS, GENERATION, collect
+from eval.generations import ANSWERS, GENERATION, Generation, collect
 from eval.grader import Grader, make_graders
 from eval.hub import locate
+from eval.limits import Limits, TooLittleMeasured, tell_unmeasured
 from eval.prbench_data import SPLITS, Split, find_files, read_split
 from eval.prbench_task import prbench_task, summarize_split
 from eval.progress import SampleCount
@@ -38,7 +39,7 @@ from eval.tasks import Problem, question_task
 from training.rows import read_set, require_domain
 
 _ASKS = 3  # of a grader, before a grade counts as missing
-PROBLEMS = (RecipeError, RunError, JournalError, ServerError, EndpointError)
+PROBLEMS = (RecipeError, RunError, JournalError, ServerError, EndpointError, TooLittleMeasured)
 _COMMAND = "python -m autodata.dataset"
 
 
@@ -94,8 +95,9 @@ async def _evaluate(
 ) -> list[EvalLog]:
     in_flight = recipe.models.endpoints[recipe.models.weak_solver.endpoint].max_in_flight or 64
     domain = base.load(recipe.domain, client, recipe.seed) if data.sets else None
-    tasks = [question_task(name, domain, of, recipe.samples) for name, of in data.sets.items()]
-    tasks += [prbench_task(split, client, graders, recipe.samples, recipe.seed) for split in data.splits]
+    limits = Limits(client, recipe.max_unmeasured, recipe.max_failures)
+    tasks = [question_task(name, domain, of, recipe.samples, limits) for name, of in data.sets.items()]
+    tasks += [prbench_task(split, graders, limits, recipe.samples, recipe.seed) for split in data.splits]
     logs = await eval_async(
         tasks,
         model=None,  # asked through our own client
@@ -135,13 +137,19 @@ def evaluate(recipe: EvalRecipe, run: Run) -> dict[str, Any]:
                 progress.watch(asked)
             progress.begin()
             logs = asyncio.run(_evaluate(recipe, client, graders, data, run.folder))
-            return _save(run, recipe, logs, data)
+            answers = {log.eval.task: collect(log) for log in logs}
+            everything = [answer for of in answers.values() for answer in of]
+            if told := tell_unmeasured(everything):
+                print(told)
+            Limits(client, recipe.max_unmeasured, recipe.max_failures).check_end(everything)
+            return _save(run, recipe, logs, data, answers)
     finally:
         journal.close()
 
 
-def _save(run: Run, recipe: EvalRecipe, logs: Sequence[EvalLog], data: Data) -> dict[str, Any]:
-    answers = {log.eval.task: collect(log) for log in logs}
+def _save(
+    run: Run, recipe: EvalRecipe, logs: Sequence[EvalLog], data: Data, answers: dict[str, list[Generation]]
+) -> dict[str, Any]:
     by_task = {f"prbench_{split.name}": split for split in data.splits}
     results = {task: summarize(of) for task, of in answers.items() if task not in by_task}
     benchmark = {task: summarize_split(log, by_task[task]) for log in logs if (task := log.eval.task) in by_task}
