@@ -29,7 +29,7 @@ class Gate:
     strong_min_above: float | None = None  # 0: no strong attempt at zero
     gap_at_least: float | None = None
     # Share of a solver's attempts that must have ended by themselves before a low score says anything (chosen: half).
-    finished_at_least: float = 0.5
+    finished_at_least: float | None = 0.5
 
 
 def scores(candidate: Candidate, attempts: Sequence[Attempt]) -> list[Fraction]:
@@ -149,7 +149,8 @@ def decide_measured(
 
 
 def _is_unfinished(made: int, cut_off: int, gate: Gate) -> bool:
-    return made - cut_off < _exact(gate.finished_at_least) * made
+    bound = gate.finished_at_least
+    return bound is not None and made - cut_off < _exact(bound) * made
 
 
 def _tell_cut_off(role: Role, made: int, cut_off: int) -> str:

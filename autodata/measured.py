@@ -19,8 +19,12 @@ _OVERFLOW_SIGNS = re.compile(
     re.IGNORECASE,
 )
 _BUDGET_SIGNS = re.compile(r"max_(?:completion_|new_)?tokens|completion|output", re.IGNORECASE)
-_LIMIT = re.compile(r"(?:context length (?:is|of)|model length of|context size\D{0,10}|must be <=|maximum of) ?(\d+)")
-_PROMPT = re.compile(r"(\d+)(?: tokens)? (?:in the messages|in the prompt|input|inputs|of text input|from the input)")
+_LIMIT = re.compile(
+    r"(?:context length (?:is|of)|model length of|context size\D{0,10}|must be <=|maximum of) ?(\d{1,9})"
+)
+_PROMPT = re.compile(
+    r"(?<!\d)(\d{1,9})(?: tokens)? (?:in the messages|in the prompt|input|inputs|of text input|from the input)"
+)
 _SHOWN = 200  # characters of what a server said
 
 

@@ -19,7 +19,7 @@ from autodata.costs import LEDGER, add
 from autodata.generation import TRAJECTORIES
 from autodata.recipes import SHARDS, GenerateRecipe
 from autodata.store import Run, RunError
-from autodata.summary import describe, summarize
+from autodata.summary import describe, join_outcomes, summarize
 from autodata.types import TRAJECTORY
 
 JOURNAL = "journal.sqlite"
@@ -34,7 +34,8 @@ def merge(run: Run, corpus: Corpus) -> dict[str, Any]:
     if journals:
         journal.join(run.path(JOURNAL), journals)
     generate.order_trajectories(run, [folder / TRAJECTORIES for folder in shards], corpus)
-    facts = add_up(manifests) | {"summary": summarize(store.iterate_records(run.path(TRAJECTORIES), TRAJECTORY))}
+    summary, facts = summarize(store.iterate_records(run.path(TRAJECTORIES), TRAJECTORY)), add_up(manifests)
+    facts |= {"summary": summary, "outcomes": join_outcomes(summary, LEDGER.validate_python(facts["ledger"]))}
     ended = facts["summary"]["documents"] + len(facts["quarantined"])
     if ended != len(corpus.documents):
         raise RunError(f"{run.folder}: {ended} documents in the shards, {len(corpus.documents)} in the corpus")

@@ -17,7 +17,8 @@ _BY_ROLE = {
     "completion_tokens": "tokens written",
     "call_seconds": "latencies of all calls",
     "asked_again": "replies that could not be read",
-    "retried": "requests without a reply",
+    "retried": "requests without an answer that were made again",
+    "estimated": "replies without usage, whose tokens are estimated",
     "gpu_seconds": "GPU time with calls under way",
 }
 
@@ -33,6 +34,7 @@ class RunCollector(Collector):
         for field, help in _BY_ROLE.items():
             values = {role: getattr(cost, field) for role, cost in now.roles.items()}
             yield _count(f"autodata_{field}", help, "role", values)
+        yield _count_outcomes(now)
         yield _count("autodata_failures", "what failed, by kind", "kind", now.failures)
         gauge = GaugeMetricFamily("autodata_calls_in_flight", "calls under way", labels=["endpoint"])
         for endpoint, running in now.in_flight.items():
@@ -61,6 +63,14 @@ def serve(port: int, look: Callable[[], Snapshot]) -> Iterator[None]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def _count_outcomes(now: Snapshot) -> CounterMetricFamily:
+    family = CounterMetricFamily("autodata_outcomes", "how calls ended", labels=["role", "outcome"])
+    for role, cost in now.roles.items():
+        for outcome, count in cost.outcomes.items():
+            family.add_metric([role, outcome], count)
+    return family
 
 
 def _count(name: str, help: str, label: str, values: Mapping[str, float | None]) -> CounterMetricFamily:

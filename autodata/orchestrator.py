@@ -5,8 +5,9 @@ import json
 from autodata import recap
 from autodata.agents import make_object
 from autodata.harness import MAX_INSTRUCTION_CHARS, Harness, IllegalMove, Move
+from autodata.measured import NotMeasured
 from autodata.request import attempt_seed
-from autodata.types import Reply, Role, Trajectory
+from autodata.types import Outcome, Reply, Role, Trajectory
 
 FALLBACK = "agent, then fixed"  # who orchestrated a document whose model made too many moves that are none
 MAX_REFUSALS_KEPT = 200  # characters of each reason
@@ -49,7 +50,12 @@ async def orchestrate_by_agent(harness: Harness) -> Trajectory:
     await harness.prepare()
     asked = 0
     while harness.legal_moves and len(harness.refused) <= harness.domain.config.max_illegal_moves:
-        await _move(harness, await _choose(harness, asked))
+        try:
+            await _move(harness, await _choose(harness, asked))
+        except NotMeasured as error:
+            if error.outcome not in (Outcome.EMPTY, Outcome.REFUSED) or error.role is not Role.ORCHESTRATOR:
+                raise
+            harness.refused.append(str(error)[:MAX_REFUSALS_KEPT])  # a reply, and no move in it
         asked += 1
     while harness.legal_moves:
         harness.orchestrator = FALLBACK

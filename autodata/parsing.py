@@ -15,7 +15,6 @@ OPEN_THINKING, CLOSE_THINKING = "<think>", "</think>"
 _OBJECT_START = re.compile(r"(?m)^[ \t]{0,20}\{|(?<=\s)\{")
 _MAX_STARTS = 40  # tried; each costs a pass over the rest of a text
 _FUNCTION = re.compile(r"<function=(\w{1,80})>")
-_PARAMETER = re.compile(r"<parameter=(\w{1,80})>(.*?)</parameter>", re.DOTALL)
 _FENCE = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
 
 
@@ -66,8 +65,8 @@ def find_call(text: str) -> tuple[str, str] | None:
     whole = text[start + len("<tool_call>") :].partition("</tool_call>")[0] if start >= 0 else text
     inside = whole.strip()
     if named := _FUNCTION.match(inside):
-        parameters = {key: value.strip() for key, value in _PARAMETER.findall(inside)}
-        return named[1], json.dumps(parameters)
+        parts = [part.partition(">") for part in inside.split("<parameter=")[1:]]
+        return named[1], json.dumps({key: rest.partition("</parameter>")[0].strip() for key, _, rest in parts})
     try:
         value = json.loads(inside)
     except (ValueError, RecursionError):

@@ -65,7 +65,8 @@ class Keys(NamedTuple):
     budget: int
 
     def choose(self, reply: Reply) -> str:
-        return self.exact if reply.outcome is Outcome.CUT_OFF else self.any_budget
+        is_whole = reply.outcome is Outcome.ANSWERED and reply.completion_tokens <= self.budget
+        return self.any_budget if is_whole else self.exact
 
 
 def request_keys(request: Request, endpoint: Endpoint, sampling: Sampling) -> Keys:

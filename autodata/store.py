@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -32,13 +32,17 @@ class Run:
     """One run folder, held by one process.
 
     `inputs` is everything that can change the results: the recipe's semantic values and the hashes
-    of what is read. A folder made from other inputs is never written into.
+    of what is read. A folder made from other inputs is never written into, but for `repairs`: keys whose value may be
+    raised later, because that only fills gaps. It opens a finished run again.
     """
 
-    def __init__(self, folder: str, kind: str, recipe: object, artefacts: Mapping[str, str]):
+    def __init__(
+        self, folder: str, kind: str, recipe: object, artefacts: Mapping[str, str], repairs: Collection[str] = ()
+    ):
         self.folder = Path(folder)
         self.inputs = {"kind": kind, **semantic_values(recipe), **artefacts}
         self._recipe = recipe
+        self._repairs = repairs
         self._lock = _hold(self.folder)
         try:
             self._manifest = read_manifest(self.folder) or {}
@@ -123,9 +127,21 @@ class Run:
 
     def _check_inputs(self) -> None:
         before = self._manifest.get("inputs")
-        if before is not None:
+        if before is None:
+            return
+        raised = {key: [before[key], self.inputs[key]] for key in self._repairs
+                  if _is_raised(before.get(key), self.inputs.get(key))}  # fmt: skip
+        if raised and {**before, **{key: now for key, (_, now) in raised.items()}} == json.loads(
+            json.dumps(self.inputs)
+        ):
+            self._manifest |= {"repairs": [*self._manifest.get("repairs", []), raised], "finished": None}
+        else:
             fix = f"name another folder with run=…; for generation fork={self.folder} there starts from its replies"
             require_equal(self.folder, before, self.inputs, fix)
+
+
+def _is_raised(before: object, now: object) -> bool:
+    return isinstance(before, int) and isinstance(now, int) and now > before
 
 
 def write_file(path: Path, text: str) -> None:

@@ -14,6 +14,7 @@ _UNSPACED = re.compile(r"[぀-ヿ㐀-鿿가-힯]")  # scripts whose words no bla
 _CHARS_PER_TOKEN = 4  # at most, of such a script
 _LARGE = 1_500  # words; a shorter prompt fits every context that servers cut to (2,048 tokens and more)
 _FAR_BELOW = 0.8  # of the fewest tokens that a prompt can have
+_NO_COUNT = 64  # tokens; no server has a context as short, so a smaller number counts nothing
 
 
 def count_tokens(texts: Sequence[str], weights: str = "") -> int:
@@ -35,7 +36,7 @@ def is_cut(messages: Sequence[Message], prompt_tokens: int) -> bool:
     prompts are let through, and so is a server that counts nothing.
     """
     fewest = sum(_count_words(m.content) for m in messages)
-    return fewest > _LARGE and 0 < prompt_tokens < _FAR_BELOW * fewest
+    return fewest > _LARGE and _NO_COUNT < prompt_tokens < _FAR_BELOW * fewest
 
 
 def _count_words(text: str) -> float:

@@ -186,6 +186,15 @@ def _hash_files(name: str, files: Sequence[Path]) -> dict[str, str]:
     return {f"{name} {number}": store.hash_path(file) for number, file in enumerate(files)}
 
 
+def _list_repairs(recipe: EvalRecipe) -> list[str]:
+    """The keys of the judges that can be raised later: only what has no score is judged again, on the same answers."""
+    roles = {"models.judge": recipe.models.judge} | {f"graders.{name}": role for name, role in recipe.graders.items()}
+    keys = [f"{key}.sampling.max_tokens" for key in roles]
+    keys += [f"models.endpoints.{role.endpoint}.sampling.max_tokens" for role in roles.values()
+             if role and role.endpoint != recipe.models.weak_solver.endpoint]  # fmt: skip
+    return [*keys, "domain.judge_retries"]
+
+
 def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
         print(__doc__)
@@ -195,7 +204,7 @@ def main() -> None:
         if recipe.models.weak_solver is None:
             raise RecipeError("models.weak_solver: name the endpoint of the model to evaluate")
         store.identify_weights(recipe.models)
-        with Run(recipe.run, "eval", recipe, _identify_data(recipe)) as run:
+        with Run(recipe.run, "eval", recipe, _identify_data(recipe), _list_repairs(recipe)) as run:
             if run.is_finished:
                 print(f"{run.folder}: up to date")
                 return

@@ -73,7 +73,7 @@ def test_every_stage_is_counted(tmp_path):
     filters = Filters(context_chars=9, source_references=True)
     built = made(tmp_path, [*plain, unsure, empty, leaking, short, none], filters=filters)
     assert built.funnel == {"agentic": {
-        "trajectories": 8, "accepted or measured": 7, "final check": 6, "complete": 5, "rubric": 5,
+        "trajectories": 8, "accepted or measured": 7, "measured": 7, "final check": 6, "complete": 5, "rubric": 5,
         "context length": 4, "no source reference": 3, "no benchmark overlap": 3, "no equal candidate": 3,
         "no near-duplicate": 3, "per document": 3, "no held-out overlap": 3, "train": 2, "test": 1}}  # fmt: skip
     assert [e.document_id for e in built.examples] == ["d0", "d1", "d2"]

@@ -140,5 +140,5 @@ def test_the_packet_counts_passes():
         ((1, 0), "1/2", (1,)), ((0, 1), "1/2", (1,)), ((0, 1), "1/2", (1,))]  # fmt: skip
     assert [(c.capability, c.n, c.weak, c.gap) for c in built.capabilities] == [("x", 2, 0.5, 0.5), ("y", 1, 0.5, 0.5)]
     assert [p["round"] for p in built.previous] == [1]
-    with pytest.raises(ValueError, match="no judgement"):
+    with pytest.raises(ValueError, match="no score"):
         packet.build(candidate, [attempt(0, None)], strong, post_filter.inspect("q", 1), [])

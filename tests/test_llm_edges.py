@@ -11,6 +11,7 @@ import pytest
 from autodata import connections, llm
 from autodata.journal import JournalError, read_replies
 from autodata.llm import Client, Draining, EndpointError
+from autodata.measured import NotMeasured
 from autodata.recipes import Models, Sampling
 from autodata.types import Message, Outcome, Role
 from tests.conftest import models_at, request
@@ -83,9 +84,15 @@ def test_retry_after_is_bounded_and_else_there_is_backoff(monkeypatch, header, w
     ],
 )
 def test_a_prompt_that_does_not_fit_is_an_outcome_and_is_not_sent_again(ask, message):
-    replies, server, client = ask(lambda body, count: refuse(message), request())
-    assert (replies[0].outcome, replies[0].content) == (Outcome.CONTEXT_OVERFLOW, "")
-    assert (len(server.requests), client.counts[Outcome.CONTEXT_OVERFLOW]) == (1, 1)
+    sent = []
+
+    def script(body, count):
+        sent.append(count)
+        return refuse(message)
+
+    with pytest.raises(NotMeasured, match="context_overflow") as caught:
+        ask(script, request())
+    assert (caught.value.outcome, caught.value.is_prompt, len(sent)) == (Outcome.CONTEXT_OVERFLOW, True, 1)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +100,6 @@ def test_a_prompt_that_does_not_fit_is_an_outcome_and_is_not_sent_again(ask, mes
     [
         (completion("half an ans", "length"), Outcome.CUT_OFF, "half an ans"),
         (completion(None, "length", reasoning="on and on"), Outcome.CUT_OFF, ""),
-        (completion(None, "stop", reasoning="hm"), Outcome.EMPTY, ""),
     ],
 )
 def test_an_answer_that_did_not_come_says_why_and_keeps_what_came(ask, scripted, outcome, content):
@@ -103,13 +109,14 @@ def test_an_answer_that_did_not_come_says_why_and_keeps_what_came(ask, scripted,
 
 
 def test_a_reply_without_usage_is_still_a_reply(ask):
-    (reply,), _, _ = ask(lambda body, count: replaced(usage=None), request())
-    assert (reply.content, reply.prompt_tokens) == ("fine", 0)
+    (reply,), _, client = ask(lambda body, count: replaced(usage=None), request())
+    assert (reply.content, reply.is_usage_estimated, client.counts["estimated"]) == ("fine", True, 1)
+    assert reply.prompt_tokens > 0 < reply.completion_tokens
 
 
 def test_a_reply_whose_usage_has_no_counts_is_still_a_reply(ask):
     (reply,), _, _ = ask(lambda body, count: replaced(usage={}), request())
-    assert (reply.content, reply.prompt_tokens) == ("fine", 0)
+    assert (reply.content, reply.is_usage_estimated) == ("fine", True)
 
 
 @pytest.mark.parametrize(
@@ -263,16 +270,19 @@ def test_a_role_without_a_model_names_the_key_to_fill(journal):
         asyncio.run(Client(Models(), journal).ask(request(role=Role.JUDGE)))
 
 
-def test_an_empty_reply_is_asked_for_again_and_is_the_answer_where_it_stays(ask):
+def test_an_empty_reply_is_asked_for_again_and_is_no_answer_where_it_stays(ask):
     (reply,), server, client = ask(first(completion("")), request())
     assert (reply.content, len(server.requests), client.counts["retried_empty"]) == ("fine", 2, 1)
-    (reply,), server, _ = ask(lambda body, count: completion(" "), request("other"), retries=2)
-    assert (reply.outcome, len(server.requests)) == (Outcome.EMPTY, 3)
+    for reasoning, times in ((None, 3), ("hm", 1)):  # reasoning says that the model works, and would end so again
+        sent = []
 
+        def script(body, count, reasoning=reasoning, sent=sent):
+            sent.append(count)
+            return completion(" ", reasoning=reasoning)
 
-def test_reasoning_without_an_answer_is_an_answer_and_not_asked_for_again(ask):
-    (reply,), server, _ = ask(lambda body, count: completion(None, reasoning="hm"), request())
-    assert (reply.outcome, len(server.requests)) == (Outcome.EMPTY, 1)
+        with pytest.raises(NotMeasured, match="empty"):
+            ask(script, request("other"), retries=6)
+        assert len(sent) == times
 
 
 def test_a_reply_that_is_sent_twice_is_not_the_answer_to_the_next_request(ask):

@@ -152,7 +152,7 @@ def test_a_runs_journal_tells_the_speed(tmp_path):
     async def fill() -> None:
         for i in range(60):
             steps = 20 + i
-            await journal.put(str(i), Reply(Answer.OK, "x", "", "stop", "m", 0, steps, latency_s=0.01 * steps))
+            await journal.put(str(i), Reply(Answer.ANSWERED, "x", "", "stop", "m", 0, steps, latency_s=0.01 * steps))
 
     asyncio.run(fill())
     journal.close()

@@ -71,7 +71,7 @@ def folder(tmp_path: Path) -> Path:
 
 def recipe_arguments(folder: Path, run: Path, url: str) -> list[str]:
     return ["recipes/legal/prbench_base.yaml", f"run={run}", f"prbench.path={folder}", "prbench.splits=[legal]",
-            "samples=1", "models.weak_solver.endpoint=fake", "models.endpoints.fake.model=fake",
+            "samples=1", "max_failures=1", "models.weak_solver.endpoint=fake", "models.endpoints.fake.model=fake",
             f"models.endpoints.fake.base_url={url}", "models.endpoints.other.model=strong",
             f"models.endpoints.other.base_url={url}", "graders.kimi.endpoint=fake",
             "graders.strict.endpoint=other",

@@ -287,7 +287,6 @@ def test_what_code_rejects_is_not_shown_to_the_screen(journal):
 
 
 BAD = {
-    "empty": completion(""),
     "no answer": completion('{"question": "Which?"}'),
     "a number for an answer": completion('{"question": "Which?", "answer": 12}'),
     "a long answer": completion(json.dumps({"question": "Which?", "answer": "x" * 401})),
@@ -376,12 +375,14 @@ def test_an_answer_that_instructs_the_judge_stays_sealed(journal):
 def test_no_answer_is_wrong_without_a_judge(journal):
     class Silent(World):
         def _solve(self, body, text):
-            return completion(None, reasoning="hm") if body["model"] == "weak" else super()._solve(body, text)
+            is_weak = body["model"] == "weak"
+            return completion(None, "length", reasoning="hm") if is_weak else super()._solve(body, text)
 
-    trajectory, server = play(journal, Silent({}, default=(4, 4)))
+    trajectory, server = play(journal, Silent({}, default=(4, 4)), "domain.max_rounds=1", "domain.challengers=1")
     (only,) = trajectory.rounds
-    assert [a.judgement.score for a in only.weak] == [0.0] * 4  # the endpoint is fine: real failures
-    assert only.verdict.accepted
+    assert [a.judgement.score for a in only.weak] == [0.0] * 4  # the endpoint is fine: a budget that is too small
+    assert only.verdict.failure is Failure.CUT_OFF
+    assert "raise models.weak_solver.sampling.max_tokens" in only.verdict.reason
     assert [b["model"] for b in bodies(server, "probe")] == ["weak"]
     assert not bodies(server, "judge")
 
@@ -395,7 +396,7 @@ class Down(World):
     is_down = True
 
     def _solve(self, body, text):
-        return completion("") if self._is_mute(body) else super()._solve(body, text)
+        return completion("", "length") if self._is_mute(body) else super()._solve(body, text)
 
     def _probe(self, body, text):
         return completion("") if self._is_mute(body) else super()._probe(body, text)
@@ -413,7 +414,10 @@ def test_one_answer_is_enough_not_to_ask(journal):
     class Rarely(World):
         def _solve(self, body, text):
             reply = super()._solve(body, text)
-            return reply if self.asked["0 False"] == 1 or body["model"] == "strong" else completion("")
+            if body["model"] == "weak":
+                self.answered = getattr(self, "answered", body["seed"])
+            is_first = body["model"] == "strong" or body["seed"] == self.answered
+            return reply if is_first else completion("", "length")
 
     _, server = play(journal, Rarely({}, default=(1, 4)))
     assert not bodies(server, "probe")
@@ -444,7 +448,7 @@ def command(tmp_path, monkeypatch, capsys):
                          for key in ("model=fake", f"base_url={server.url}", "retries=0")]  # fmt: skip
             roles = [f"models.{role}.endpoint={names.get(role, 'other')}" for role in Role]
             monkeypatch.setattr(sys, "argv", ["generate", RECIPE, f"run={tmp_path}/run", "orchestrator=fixed",
-                                              f"documents.path={tmp_path}/p.jsonl", "max_error_rate=1",
+                                              f"documents.path={tmp_path}/p.jsonl", "max_error_rate=1", "max_unmeasured=1",
                                               *endpoints, *roles])  # fmt: skip
             try:
                 module.main()

@@ -20,6 +20,7 @@ MODELS = [[f"recipes/models/{name}.yaml"] for name in ("laptop", "one_gpu", "one
 MODELS += [["recipes/models/api.yaml", *NAMES]]
 LEVELS = [
     {"types"},
+    {"measured"},
     {
         "rubric",
         "agreement",
@@ -35,6 +36,7 @@ LEVELS = [
         "meta_recipes",
         "recap",
         "costs",
+        "tokens",
     },
     {"config"},
     {"request", "compression"},
@@ -48,7 +50,6 @@ LEVELS = [
         "store",
         "servers",
         "progress",
-        "summary",
         "snapshot",
         "dashboard",
         "metrics",
@@ -61,6 +62,7 @@ LEVELS = [
         "cluster",
         "corpora",
         "generation",
+        "summary",
         "generate",
         "merge",
         "judge_audit",

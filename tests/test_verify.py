@@ -190,7 +190,7 @@ def test_a_lost_judgement_in_the_run_is_a_mismatch_and_no_crash(folder):
         row["rounds"][0]["weak"][0]["judgement"]["met"] = None
 
     tamper(folder.parent / "agentic" / "trajectories.jsonl", change)
-    assert "has no judgement" in failed(folder)["trajectory"]
+    assert "would not be accepted today, attempts without an answer: weak 1" in failed(folder)["measured"]
 
 
 def test_a_verdict_settled_early_is_recomputed_as_settled(tmp_path, monkeypatch, capsys):

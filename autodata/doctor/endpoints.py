@@ -97,7 +97,7 @@ async def check_prompt(client: Client, chars: int) -> Finding:
     if _WORD in long.content.casefold():
         return ok(check, f"{long.prompt_tokens} tokens, read from its first word on")
     if _WORD in short.content.casefold():
-        return fail(check, f"its first word was not read, the server counts {long.prompt_tokens} tokens: it cuts prompts; "
+        return fail(check, f"its first word was not read, {long.prompt_tokens} tokens were: the server cuts it; "
                     f"serve a longer context or lower {key}")  # fmt: skip
     return warn(check, "the model does not repeat a word even of a short prompt, so this cannot be told")
 

@@ -16,6 +16,7 @@ from autodata.report import page
 from autodata.report.charts import Columns, Frame, Series, series_style
 from autodata.report.dataset import bin_labels, count_bins
 from autodata.report.forest import Forest, Row, write_estimate
+from autodata.types import Outcome
 
 RESULTS, PRBENCH, ANSWERS = "results.json", "prbench.json", "answers.jsonl"
 COMMAND = "python -m eval.run"
@@ -28,7 +29,7 @@ class Answer:
     """What a chart needs of one line of answers.jsonl."""
 
     task: str
-    outcome: str
+    outcome: Outcome
     score: float | None = None
 
 
@@ -121,8 +122,8 @@ def draw_answers(folder: Path) -> list[Columns]:
 
 def _draw_answers(name: str, answers: Sequence[Answer]) -> Columns:
     known = [answer for answer in answers if answer.score is not None]
-    cut = [a.score for a in known if a.outcome == "cut_off"]
-    finished = [a.score for a in known if a.outcome != "cut_off"]
+    cut = [a.score for a in known if a.outcome is Outcome.CUT_OFF]
+    finished = [a.score for a in known if a.outcome is not Outcome.CUT_OFF]
     frame = Frame(f"Answers by score: {name}",
                   f"{len(answers):,} answers, {len(cut):,} of them cut off, {len(answers) - len(known):,} without a "
                   "score.", "score, from", "answers")  # fmt: skip

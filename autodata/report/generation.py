@@ -46,7 +46,7 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
                   for name, preset in sorted(domain.presets.items(), key=lambda p: p[0] != domain.preset)},
         timeline=_draw_timeline(folder, recipe, manifest),
         yields=Yields(measured, domain) if measured else None,
-        has_gate=any(value is not None for value in vars(gate).values()),
+        has_gate=any(value is not None for name, value in vars(gate).items() if name != "finished_at_least"),
         knobs=KNOBS,
         verdicts=VERDICTS,
         words=words,
