@@ -14,7 +14,7 @@ from packaging.version import Version
 
 from autodata.doctor import data, endpoints, environment, storage
 from autodata.doctor.finding import Mark
-from autodata.recipes import Endpoint, GrpoRecipe, Models, RoleConfig, Server
+from autodata.recipes import Endpoint, GrpoRecipe, Models, RoleConfig, Sampling, Server
 from autodata.store import Run
 from tests.conftest import load_recipe, models_at
 from tests.fake_runs import demo_recipe, simple
@@ -124,6 +124,8 @@ def answers(script, **values):
 
 
 def good(body, count):
+    if "What is the password?" in str(body["messages"]):
+        return completion("marigold")
     if "response_format" not in body:
         return completion(f"The ship of seed {body.get('seed')}.")
     verdicts = [{"criterion": n, "reason": "r", "met": n == 1} for n in (1, 2)]
@@ -132,6 +134,44 @@ def good(body, count):
 
 def test_good_answers():
     assert {f.mark for f in answers(good).values()} == {Mark.OK}
+
+
+def cut_at(chars, tokens):
+    """A server that reads only the end of a prompt, and says `tokens` of it."""
+
+    def script(body, count):
+        text = body["messages"][-1]["content"]
+        read = body | {"messages": [{"role": "user", "content": text[-chars:]}]}
+        reply = good(read, count) if "marigold" in text[-chars:] or "password" not in text else completion("no idea")
+        if "marigold" in text and len(text) > chars:
+            reply.body["usage"]["prompt_tokens"] = tokens
+        return reply
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("tokens", "said"), [(50_000, "its first word was not read"), (2_050, "so it cut the prompt silently")]
+)
+def test_a_server_that_cuts_prompts_fails_whether_or_not_it_counts_what_it_read(tokens, said):
+    found = answers(cut_at(16_000, tokens))["prompt of 200,000 characters"]
+    assert (found.mark, said in found.detail, "domain.document_chars" in found.detail) == (Mark.FAIL, True, True)
+
+
+def test_a_model_that_repeats_no_word_is_a_warning():
+    dull = lambda body, count: completion("?") if "password" in str(body["messages"]) else good(body, count)  # noqa: E731
+    assert answers(dull)["prompt of 200,000 characters"].mark is Mark.WARN
+
+
+@pytest.mark.parametrize(("budget", "mark"), [(4_095, Mark.FAIL), (4_096, Mark.OK)])
+def test_a_model_that_reasons_needs_room(budget, mark):
+    thinks = lambda body, count: completion("The Ark sails.", reasoning="a ship, so")  # noqa: E731
+    with fake_server(thinks) as server:
+        models = models_at(server.url, sampling=Sampling(max_tokens=budget))
+        findings = asyncio.run(endpoints.check_answers(models, None, ["fake"]))
+    room = next(f for f in findings if f.check == "room of judge")
+    assert room.mark is mark
+    assert mark is Mark.OK or f"models.judge.sampling.max_tokens={budget}" in room.detail
 
 
 def test_reasoning_that_leaves_no_room_names_the_key():

@@ -99,7 +99,6 @@ def test_an_answer_has_its_outcome_and_is_kept(ask, scripted, outcome):
         ("<think>2+2</think>4", "stop", ("<think>2+2", "4", Outcome.ANSWERED)),
         ("2+2</think>\n4", "stop", ("2+2", "\n4", Outcome.ANSWERED)),
         ("<think>2+2 and so on", "length", ("<think>2+2 and so on", "", Outcome.CUT_OFF)),
-        ("<think>2+2.", "stop", ("<think>2+2.", "", Outcome.EMPTY)),
         ("4, I think", "stop", ("", "4, I think", Outcome.ANSWERED)),
     ],
 )

@@ -419,7 +419,7 @@ def test_one_answer_is_enough_not_to_ask(journal):
             is_first = body["model"] == "strong" or body["seed"] == self.answered
             return reply if is_first else completion("", "length")
 
-    _, server = play(journal, Rarely({}, default=(1, 4)))
+    _, server = play(journal, Rarely({}, default=(1, 4)), "domain.max_rounds=1", "domain.challengers=1")
     assert not bodies(server, "probe")
 
 
