@@ -49,12 +49,12 @@ def test_counts_are_of_all_sessions_and_all_processes(tmp_path):
     assert total.ledger == {Role.JUDGE: Cost(14, prompt_tokens=140)}
 
 
-def test_a_session_that_judged_nothing_counts_nothing_twice(tmp_path):
+def test_a_session_that_judged_nothing_changes_nothing(tmp_path):
     judge(tmp_path, 0, ["", ""], calls=2)
     for _ in range(3):
         judge(tmp_path, 0, [])
     total = Books(tmp_path, 0, []).gather()
-    assert (total.sessions, total.judgements, total.ledger) == (5, 2, {Role.JUDGE: Cost(2, prompt_tokens=20)})
+    assert (total.sessions, total.judgements, total.ledger) == (1, 2, {Role.JUDGE: Cost(2, prompt_tokens=20)})
 
 
 def test_both_judges_of_a_process_are_in_its_ledger(tmp_path):

@@ -24,7 +24,7 @@ _REASONS, _REST, _REASON_CHARS = 20, "other reasons", 80  # some reasons quote t
 class Counts:
     """What one process counted in all its sessions, or the sum over several processes."""
 
-    sessions: int = 0
+    sessions: int = 0  # in which something was judged
     processes: int = 1
     judgements: int = 0  # asked for by a reward; a step that is done again after a kill asks again
     failures: dict[str, int] = field(default_factory=dict)  # by reason
@@ -46,7 +46,7 @@ class Books:
     """
 
     def __init__(self, folder: Path, rank: int, clients: Sequence[Client]):
-        """Open a session. Raises RunError for a damaged file."""
+        """Go on from the files of earlier sessions. Raises RunError for a damaged one."""
         self.judged, self.failures = 0, Counter[str]()
         self._folder, self._path, self._clients = folder, folder / FILES.replace("*", str(rank)), clients
         self._others = {path: read_counts(path) for path in self._list_others()} if rank == 0 else {}
@@ -97,7 +97,7 @@ class Books:
     def _sum_own(self) -> Counts:
         earlier = self._earlier
         return Counts(
-            sessions=earlier.sessions + 1,
+            sessions=earlier.sessions + bool(self.judged),
             judgements=earlier.judgements + self.judged,
             failures=dict(Counter(earlier.failures) + self.failures),
             ledger=add([earlier.ledger, *(client.ledger() for client in list(self._clients))]),
