@@ -114,7 +114,7 @@ def audit(recipe: JudgeAuditRecipe, run: Run, generation: dict[str, Any]) -> dic
     """The numbers, which are also written to the run folder."""
     run.start()
     with Progress(run, "judgements") as progress:
-        chosen, opinions, counts = _ask(recipe, run, progress)
+        chosen, opinions = _ask(recipe, run, progress)
         print("working out agreement and its intervals …", flush=True)
         results = {
             "generation": recipe.generation,
@@ -125,14 +125,12 @@ def audit(recipe: JudgeAuditRecipe, run: Run, generation: dict[str, Any]) -> dic
         }
         run.write(RESULTS, json.dumps(results, indent=2) + "\n")
         run.write(AUDIT, audit_report.to_markdown(results))
-        run.finish([RESULTS, AUDIT], counts=counts)
+        run.finish([RESULTS, AUDIT])
         return results
 
 
-def _ask(
-    recipe: JudgeAuditRecipe, run: Run, progress: Progress
-) -> tuple[list[Judged], list[Opinions], dict[str, dict[str, int]]]:
-    """The attempts, what each judge makes of them, and what it counted."""
+def _ask(recipe: JudgeAuditRecipe, run: Run, progress: Progress) -> tuple[list[Judged], list[Opinions]]:
+    """The attempts, and what each judge makes of them."""
     journal = Journal(run.path("journal.sqlite"))
     served = {"judge": recipe.models}
     if recipe.second_judge:
@@ -150,7 +148,7 @@ def _ask(
             opinions = asyncio.run(ask_judges(judges, chosen, progress))
     finally:
         journal.close()
-    return chosen, opinions, {judge.name: dict(judge.client.counts) for judge in judges}
+    return chosen, opinions
 
 
 def show(results: dict[str, Any], console: Console) -> None:

@@ -6,8 +6,10 @@ import sys
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from contextlib import ExitStack, nullcontext, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 
 from pydantic import ValidationError
@@ -35,6 +37,7 @@ class Progress:
     """Counted by whoever does the work: `done`, `total`, `accepted`, `failures`, `facts`; told once a second.
 
     The ledgers of `clients` are added to that of the run's earlier sessions, and noted in the manifest in the end.
+    A run of several processes sets `books`, which returns the ledger of all of them instead.
     """
 
     def __init__(self, run: Run, unit: str, total: int = 0, metrics_port: int | None = None, *, draws: bool = True):
@@ -44,8 +47,9 @@ class Progress:
         self.failures: Counter[str] = Counter()
         self.facts: dict[str, str | int | float | None] = {}
         self.clients: list[Client] = []
+        self.books: Callable[[], Ledger] | None = None
         self._run, self._state = run, RunState.STARTING
-        self._earlier, self._earlier_s = _read_earlier(run)
+        self._earlier, self._earlier_s = read_earlier(run.folder)
         self._start = self._begun = self._said = time.monotonic()
         self._started = _now()
         self._first = 0  # done before this session: not part of the rate
@@ -76,7 +80,9 @@ class Progress:
         return (self._earlier_s + time.monotonic() - self._start) / 3600
 
     def ledger(self) -> Ledger:
-        """Of all sessions."""
+        """Of all sessions, and of all processes."""
+        if self.books:
+            return self.books()
         return add([self._earlier, *(client.ledger() for client in list(self.clients))])
 
     def snapshot(self) -> Snapshot:
@@ -167,11 +173,11 @@ def check_budget(budget: Budget, models: Models) -> None:
                           "budget.hours, budget.calls or budget.tokens")  # fmt: skip
 
 
-def _read_earlier(run: Run) -> tuple[Ledger, float]:
-    """What earlier sessions cost and took. A kill leaves it in progress.json alone."""
-    if last := read_snapshot(run.folder):
+def read_earlier(folder: Path) -> tuple[Ledger, float]:
+    """What earlier sessions of a run cost and took. A kill leaves it in progress.json alone."""
+    if last := read_snapshot(folder):
         return last.roles, last.elapsed_s
-    manifest = store.read_manifest(run.folder) or {}
+    manifest = store.read_manifest(folder) or {}
     try:
         return LEDGER.validate_python(manifest.get("ledger") or {}), float(manifest.get("elapsed_s") or 0.0)
     except (ValidationError, TypeError, ValueError):

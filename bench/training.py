@@ -31,6 +31,7 @@ from autodata.llm import Client
 from autodata.recipes import GrpoRecipe, RewardConfig
 from tests.fake_server import fake_server, judge_by_hash
 from tests.training_world import make_arguments, make_dataset, make_qwen
+from training.counts import Books
 from training.reward import Reward
 from training.rows import make_rows, read_set
 from training.student import load_student
@@ -111,7 +112,7 @@ def time_rewards(recipe: GrpoRecipe, folder: Path, completions: int) -> float:
     journal = Journal(folder / "journal.sqlite")
     try:
         client = Client(recipe.models, journal)
-        reward = Reward(base.load(recipe.domain, client), client, RewardConfig())
+        reward = Reward(base.load(recipe.domain, client), client, RewardConfig(), Books(folder, 0, [client]))
         reward.ends = frozenset({0})
         row = make_rows(read_set(recipe.dataset, "agentic_train")[:1], base.load(recipe.domain, client),
                         AutoTokenizer.from_pretrained(recipe.model), {})[0]  # fmt: skip

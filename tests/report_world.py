@@ -53,7 +53,8 @@ def write_training(folder: Path, **manifest: object) -> Path:
     looks = [{"step": n, "score": n / 20, "cut_off": 0.1, "first_judge": 0.5, "second_judge": 0.4} for n in (0, 8)]
     curves = {"train": train, "watched": {"agentic_test": looks, "probe": looks[:1]},
               "probe": {"step": 0, "eval_completions/clipped_ratio": 0.123}}  # fmt: skip
-    facts = {"steps": 8, "judgements": 64, "failed_judgements": 3, "reward_first_quarter": 0.15,
+    facts = {"steps": 8, "judgements": 64, "failed_judgements": 3, "failed_by_reason": {"HTTP 500": 2, "<late>": 1},
+             "judged_over": {"sessions": 2, "processes": 1}, "reward_first_quarter": 0.15,
              "reward_last_quarter": 0.75}  # fmt: skip
     _write_run(folder, "grpo", recipe, facts | manifest)
     (folder / "curve.json").write_text(json.dumps(curves))

@@ -76,7 +76,7 @@ def test_scores_fall_into_tenths():
 def test_a_training_shows_its_quarters_judges_checks_and_completions(tmp_path):
     read = page_of(write_training(tmp_path / "run"))
     assert "0.15 → 0.75" in read
-    assert "64 3 failed" in read
+    assert "64 3 failed: HTTP 500 2, &lt;late&gt; 1; over 2 sessions" in read
     assert "agentic_test 0.000 (step 0) 0.400 (step 8) 0.400 (step 8)" in read
     assert "cut off, at most 1 0.123" in read
     assert "KL to the first model: – trainer.beta above 0 logs it" in read

@@ -2,6 +2,7 @@ import asyncio
 import json
 import math
 from collections import defaultdict
+from contextlib import chdir
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,6 +31,7 @@ from autodata.types import (
     Trajectory,
     Verdict,
 )
+from training.counts import Books
 from training.curve import smooth
 from training.preflight import PreflightError, check_probe, estimate_bytes
 from training.reward import JudgeDown, Reward, measure_repetition
@@ -42,8 +44,15 @@ CANDIDATE_JSON = CANDIDATE.dump_json(Candidate("They keep all", "records", (Crit
 DOMAIN = Domain(DomainConfig("cloze"), client=None)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def run_folder(tmp_path_factory):
+    """Where rewards keep their books."""
+    with chdir(tmp_path_factory.mktemp("run")):
+        yield
+
+
 def reward_of(domain, client=None, **config) -> Reward:
-    reward = Reward(domain, client or Client(Models(), None), RewardConfig(**config))
+    reward = Reward(domain, client or Client(Models(), None), RewardConfig(**config), Books(Path(), 0, []))
     reward.ends = frozenset({0})
     return reward
 
@@ -81,7 +90,7 @@ def test_a_failed_judge_is_none_and_its_neighbours_keep_their_scores(failure):
 
     reward = reward_of(Flaky(DomainConfig("cloze"), client=None))
     assert score(reward, [" records", " broken", " x"]) == [1.0, None, 0.0]
-    assert (reward.judged, reward.failed) == (3, 1)
+    assert (reward.books.judged, reward.books.failed) == (3, 1)
     assert reward.logged["train/unscored"] == [0.0, 1.0, 0.0]
 
 
@@ -141,7 +150,7 @@ def test_the_answer_is_what_follows_the_reasoning(prompt, completion, answer):
 def test_reasoning_alone_earns_nothing():
     reward = reward_of(DOMAIN)
     assert score(reward, ["records", "so</think> records"], prompt="p<think>\n") == [0.0, 1.0]
-    assert reward.judged == 1
+    assert reward.books.judged == 1
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -19,9 +20,11 @@ from trl import GRPOTrainer
 
 from autodata import store
 from autodata.snapshot import read_snapshot
+from autodata.types import Role
 from tests.fake_server import Scripted, fake_server, judge_by_hash
 from tests.training_world import REPO, launch, make_arguments, make_dataset, make_qwen
 from training import grpo
+from training.counts import read_counts
 from training.student import load_student
 
 pytestmark = pytest.mark.slow
@@ -107,6 +110,65 @@ def test_killed_and_resumed_it_is_the_same_training_and_pays_nothing_twice(world
         assert torch.equal(tensor, same[name]), name
 
 
+def count_asked(judge) -> int:
+    """Requests for a judgement; the probe of an endpoint is none."""
+    return sum(body.get("max_tokens") != 1 for body in judge.requests)
+
+
+class Stalling:
+    """A judge whose 12th reply is an error, and who waits for `goes_on` from the 53rd on, in the sixth step."""
+
+    def __init__(self):
+        self.answered, self.lock = 0, threading.Lock()
+        self.stalls, self.goes_on = threading.Event(), threading.Event()
+
+    def __call__(self, body: dict, count: int) -> Scripted:
+        if body.get("max_tokens") == 1:
+            return judge_by_hash(body, count)
+        if count > 52 and not self.goes_on.is_set():
+            self.stalls.set()
+            self.goes_on.wait()
+            return Scripted(drop=True)
+        if count == 12:
+            return Scripted(status=500)
+        with self.lock:
+            self.answered += 1
+        return judge_by_hash(body, count)
+
+
+def kill_when(event: threading.Event, command: list[str]) -> None:
+    """Run a command until the event, and for the time in which what it counted is written."""
+    with subprocess.Popen(command, cwd=REPO, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+        while not event.wait(0.1):
+            assert process.poll() is None
+        time.sleep(2.5)
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_killed_within_a_step_and_resumed_it_tells_what_both_sessions_judged(world, tmp_path):
+    run, script = tmp_path / "run", Stalling()
+    with fake_server(script) as server:
+        command = [*launch(*arguments(world, server, run, **SIX)), "models.endpoints.judge.retries=0"]
+        kill_when(script.stalls, command)
+        first = read_counts(run / "counts_0.json")
+        paid = first.ledger[Role.JUDGE]
+        assert (paid.calls, first.failed) == (script.answered, 1)
+        interrupted = paid.calls + paid.replayed + first.failed - first.judgements
+        assert 0 < interrupted < 8  # answered, but the batch was not finished
+        script.goes_on.set()
+        done = subprocess.run(command, check=True, cwd=REPO, text=True, capture_output=True)
+    manifest, now = store.read_manifest(run), read_snapshot(run)
+    cost = manifest["ledger"]["judge"]
+    assert cost["calls"] == script.answered > paid.calls
+    assert manifest["judgements"] == cost["calls"] + cost["replayed"] + 1 - interrupted
+    assert cost["replayed"] >= paid.replayed + interrupted + 6  # the fifth step is done again
+    assert manifest["failed_by_reason"] == {"HTTP 500": 1}
+    told = f"1 of {manifest['judgements']} judgements failed and gave no reward, counted over 2 sessions"
+    assert f"{told}: HTTP 500 1" in done.stdout
+    assert f"{told}." in (run / "model" / "README.md").read_text()
+    assert (now.calls, now.facts["judgements"]) == (cost["calls"], manifest["judgements"])
+
+
 def test_watched_sets_have_curves_and_a_second_judge(world, judge, tmp_path, monkeypatch, capsys):
     train(monkeypatch, *arguments(world, judge, tmp_path / "run", eval_strategy="steps", eval_steps=2, max_steps=2,
                                   eval_on_start=True),
@@ -120,7 +182,7 @@ def test_watched_sets_have_curves_and_a_second_judge(world, judge, tmp_path, mon
     assert {body["model"] for body in judge.requests} == {"fake", "strong"}
     now = read_snapshot(tmp_path / "run")
     assert (now.state, now.done, now.total) == ("finished", 2, 2)
-    assert 0 < now.facts["reward"] <= 1 and 0 < now.calls < len(judge.requests)
+    assert 0 < now.facts["reward"] <= 1 and now.calls == count_asked(judge)
     train(monkeypatch, *arguments(world, judge, tmp_path / "run", eval_strategy="steps", eval_steps=2, max_steps=2,
                                   eval_on_start=True),
           "evaluate=[cot_test,agentic_test]", "second_judge.endpoint=other", "second_judge_examples=1",
@@ -230,6 +292,7 @@ SPY = """
 import json, sys
 from transformers import TrainerCallback
 from training import grpo
+from training.counts import read_counts
 from training.trainer import Training
 class Spy(TrainerCallback):
     def on_train_end(self, args, state, control, model=None, **more):
@@ -275,5 +338,9 @@ def test_the_committed_launch_files(world_and_judge, tmp_path, name, expected):
     assert done.returncode == 0, done.stderr[-4000:]
     told = [json.loads(said) for said in re.findall(r"SPY (\[.*?\])", done.stdout)]  # two may share a line
     assert told == expected
+    manifest, cost = store.read_manifest(tmp_path / "run"), store.read_manifest(tmp_path / "run")["ledger"]["judge"]
+    assert cost["calls"] == count_asked(world_and_judge[1])
+    assert manifest["judgements"] == cost["calls"] + cost["replayed"]  # of all processes
+    assert manifest["judged_over"] == {"sessions": 1, "processes": len(expected)}
     assert len(read_curve(tmp_path / "run")) == 2
     assert load_student(str(tmp_path / "run" / "model"), {})

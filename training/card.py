@@ -17,6 +17,13 @@ def write_card(manifest: Mapping[str, Any], recipe: GrpoRecipe) -> str:
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(_body(manifest, recipe)) + "\n"))
 
 
+def describe_judgements(facts: Mapping[str, Any]) -> str:
+    """How many judgements of the whole run failed, and over how many sessions and processes they were counted."""
+    told = f"{facts['failed_judgements']} of {facts['judgements']} judgements failed and gave no reward"
+    parts = [f"{count} {name}" for name, count in facts["judged_over"].items() if count > 1]
+    return f"{told}, counted over {' and '.join(parts)}" if parts else told
+
+
 def _is_on_hub(model: str) -> bool:
     return model.count("/") == 1 and not model.startswith(("/", "."))
 
@@ -29,8 +36,7 @@ def _body(manifest: Mapping[str, Any], recipe: GrpoRecipe) -> list[str]:
         f"# {model}, trained with GRPO on data made by Autodata",
         f"{manifest['steps']} steps on the arms {', '.join(recipe.arms)} of the domain {recipe.domain.name}; rewards "
         f"by the judge {judge}. Mean reward {manifest['reward_first_quarter']:.3f} in the first quarter of the "
-        f"steps, {manifest['reward_last_quarter']:.3f} in the last; {manifest['failed_judgements']} of "
-        f"{manifest['judgements']} judgements failed and gave no reward.",
+        f"steps, {manifest['reward_last_quarter']:.3f} in the last; {describe_judgements(manifest)}.",
         "## Trainer",
         "\n".join(f"- `{key}`: `{value}`" for key, value in sorted(recipe.trainer.items())),
         "## Made with",

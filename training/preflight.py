@@ -97,9 +97,9 @@ def run_probe(
         trainer.evaluate(Dataset.from_list(probe), metric_key_prefix=f"eval_{_PROBE}")
     finally:
         trainer.num_generations_eval = kept
-    measured = trainer.state.log_history[-1]
-    if reward.failed and reward.failed == reward.judged:
-        raise PreflightError(f"none of {reward.judged} judgements could be read; see the warning above, and try "
+    measured, books = trainer.state.log_history[-1], reward.books
+    if books.failed and books.failed == books.judged:  # of this session, which has judged nothing but the probe
+        raise PreflightError(f"none of {books.judged} judgements could be read; see the warning above, and try "
                              "python -m autodata.judge_audit")  # fmt: skip
     check_probe(measured, limits)
 

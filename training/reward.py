@@ -16,6 +16,7 @@ from autodata.llm import Client, EndpointError
 from autodata.recipes import RewardConfig, Sampling
 from autodata.request import resolve_sampling
 from autodata.types import CANDIDATE
+from training.counts import Books
 from training.rows import read_answer
 
 log = logging.getLogger(__name__)
@@ -38,21 +39,34 @@ class Completion:
     is_guarded: bool  # too long or too repetitive to be judged
 
 
+@dataclass(frozen=True)
+class Scored:
+    """What a judge made of one completion; without a score, why not."""
+
+    score: float | None
+    reason: str = ""  # the same for failures of one kind
+    problem: str = ""  # all that is known
+
+
+_LATE = Scored(None, *["no reply before the deadline of the step"] * 2)
+
+
 class Reward:
     """Judges the completions of a step concurrently; one that cannot be judged has no reward.
 
     `second` judges the completions whose row says so, for comparison only. `ends` are the token ids that end a
-    completion. Counts of the whole run are in `judged` and `failed`.
+    completion. What was judged and what failed is counted in `books`, the second judge's calls in their ledger only.
     """
 
-    def __init__(self, domain: Domain, client: Client, config: RewardConfig, second: Domain | None = None):
+    def __init__(
+        self, domain: Domain, client: Client, config: RewardConfig, books: Books, second: Domain | None = None
+    ):
         if config.cut_off not in CUT_OFF:
             raise RecipeError(f"reward.cut_off={config.cut_off}: one of {', '.join(CUT_OFF)}")
-        self.judged = self.failed = 0
+        self.books = books
         self.ends: frozenset[int] = frozenset()
         self._domain, self._client, self._config, self._second = domain, client, config, second
         self._failures: deque[bool] = deque(maxlen=_WINDOW)
-        self._problem = ""
         self._ended = time.monotonic()
 
     async def score(
@@ -72,10 +86,11 @@ class Reward:
         asked = {i: self._judge(self._domain, candidate[i], r.answer) for i, r in enumerate(read) if self._earns(r)}
         compared = {i: self._judge(self._second, candidate[i], read[i].answer) for i in asked
                     if self._second and second and second[i]}  # fmt: skip
-        scores, others = await asyncio.gather(self._wait(asked), self._wait(compared))
-        self._count_failures(scores)
-        rewards = [scores[i] if i in asked else self._without_judge(r) for i, r in enumerate(read)]
-        pairs = {i: (scores[i], others[i]) for i in compared}
+        async with self.books.kept():
+            scored, others = await asyncio.gather(self._wait(asked), self._wait(compared))
+            self._count_failures(list(scored.values()))
+        rewards = [scored[i].score if i in asked else self._without_judge(r) for i, r in enumerate(read)]
+        pairs = {i: (scored[i].score, others[i].score) for i in compared}
         self._log(columns["log_metric"], columns["set"], read, rewards, pairs)
         self._log_time(columns["log_metric"], start)
         return rewards
@@ -102,27 +117,23 @@ class Reward:
             return None
         return -self._config.penalty if read.is_cut_off and policy == "penalise" else 0.0
 
-    async def _judge(self, domain: Domain, candidate_json: str, answer: str) -> float | None:
+    async def _judge(self, domain: Domain, candidate_json: str, answer: str) -> Scored:
         candidate = CANDIDATE.validate_json(candidate_json)
         seed = int.from_bytes(hashlib.sha256((candidate.hash + answer).encode()).digest()[:4], "big") >> 1
         try:
             judgement = await domain.judge(candidate, answer, seed)
         except EndpointError as error:
-            self._problem = str(error)
-            return None
-        if judgement.score is None:
-            self._problem = judgement.reason
-        return judgement.score
+            return Scored(None, name_failure(error), str(error))
+        return Scored(judgement.score) if judgement.score is not None else Scored(None, *[judgement.reason] * 2)
 
-    async def _wait(self, judging: dict[int, Coroutine[Any, Any, float | None]]) -> dict[int, float | None]:
-        """All scores; None for what is not there at the deadline."""
+    async def _wait(self, judging: dict[int, Coroutine[Any, Any, Scored]]) -> dict[int, Scored]:
+        """All scores; none for what is not there at the deadline."""
         tasks = {i: asyncio.ensure_future(one) for i, one in judging.items()}
         if tasks:
             _, late = await asyncio.wait(tasks.values(), timeout=self._limit_s(len(tasks)))
             for task in late:
                 task.cancel()
-                self._problem = "no reply before the deadline of the step"
-        return {i: None if task.cancelled() or not task.done() else task.result() for i, task in tasks.items()}
+        return {i: _LATE if task.cancelled() or not task.done() else task.result() for i, task in tasks.items()}
 
     def _limit_s(self, calls: int) -> float | None:
         """From the replies' greatest length and the tokens per second seen so far; None before any was seen."""
@@ -133,16 +144,18 @@ class Reward:
         most = resolve_sampling(role.sampling, endpoint.sampling).max_tokens or Sampling().max_tokens or 0
         return endpoint.timeout_s + _SLACK * calls * most * self._client.busy.seconds / seen
 
-    def _count_failures(self, scores: dict[int, float | None]) -> None:
-        failures = [score is None for score in scores.values()]
-        self._failures.extend(failures)
-        self.judged, self.failed = self.judged + len(failures), self.failed + sum(failures)
-        if any(failures):
-            log.warning("%d of %d judgements failed, the last: %s", sum(failures), len(failures), self._problem)
+    def _count_failures(self, scored: Sequence[Scored]) -> None:
+        """Raises JudgeDown."""
+        failed = [one for one in scored if one.score is None]
+        self.books.count([one.reason or "no reason given" if one.score is None else "" for one in scored])
+        self._failures.extend(one.score is None for one in scored)
+        if failed:
+            log.warning("%d of %d judgements failed, the last: %s", len(failed), len(scored), failed[-1].problem)
         share = fmean(self._failures) if len(self._failures) >= _ENOUGH else 0.0
         if share > self._config.max_failures:
+            problem = failed[-1].problem if failed else "see the warnings above"
             raise JudgeDown(f"{share:.0%} of the last {len(self._failures)} judgements failed, more than "
-                            f"reward.max_failures={self._config.max_failures}: {self._problem}; the last checkpoint "
+                            f"reward.max_failures={self._config.max_failures}: {problem}; the last checkpoint "
                             "is whole, the same command goes on from it")  # fmt: skip
 
     def _log(
@@ -176,6 +189,13 @@ class Reward:
         log_metric("judge/seconds", now - start)
         log_metric("judge/idle_share", (now - start) / max(now - self._ended, 1e-9))
         self._ended = now
+
+
+def name_failure(error: EndpointError) -> str:
+    """The kind of an endpoint's failure, without its URL and the seconds it took."""
+    cause = error.__cause__
+    status = getattr(cause, "status_code", None)
+    return f"HTTP {status}" if status else type(cause or error).__name__
 
 
 def measure_repetition(text: str) -> float:

@@ -16,7 +16,7 @@ from autodata.recipes import GrpoRecipe, Models
 from autodata.servers import ServerError, running
 from autodata.store import Run, RunError
 from autodata.types import Role
-from training.card import write_card
+from training.card import describe_judgements, write_card
 from training.judge import find_judge
 from training.preflight import PreflightError
 from training.reward import JudgeDown
@@ -55,18 +55,21 @@ def _list_judges(recipe: GrpoRecipe) -> list[Models]:
 
 def save(run: Run, training: Training) -> None:
     """The model with its card, the curves, and the manifest."""
-    reward, history = training.reward, training.trainer.state.log_history
+    counts, history = training.books.gather(), training.trainer.state.log_history
     write_curves(history, run.folder)
     rewards = [entry["reward"] for entry in history if entry.get("reward") is not None]
     quarter = max(len(rewards) // 4, 1)
     first, last = (sum(part) / max(len(part), 1) for part in (rewards[:quarter], rewards[-quarter:]))
     facts = {"steps": training.trainer.state.global_step, "reward_first_quarter": first, "reward_last_quarter": last,
-             "judgements": reward.judged, "failed_judgements": reward.failed}  # fmt: skip
+             "judgements": counts.judgements, "failed_judgements": counts.failed, "failed_by_reason": counts.failures,
+             "judged_over": {"sessions": counts.sessions, "processes": counts.processes}}  # fmt: skip
     run.note(**facts)
     card = write_card(store.read_manifest(run.folder) or {}, training.recipe)
     save_student(run.path("full"), run.path("model"), training.tokenizer, card)
     run.finish(["model"])
     print(f"reward: {first:.3f} in the first quarter of the steps, {last:.3f} in the last → {run.path('curve.png')}")
+    if counts.failed:
+        print(f"{describe_judgements(facts)}: {', '.join(f'{name} {n}' for name, n in counts.failures.items())}")
 
 
 def train_and_save(recipe: GrpoRecipe) -> None:

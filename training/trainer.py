@@ -23,6 +23,7 @@ from autodata.progress import Progress
 from autodata.recipes import GrpoRecipe, Models
 from autodata.store import RunError
 from training import preflight
+from training.counts import Books
 from training.reward import Reward
 from training.rows import (
     choose_by_pass_rate,
@@ -48,6 +49,7 @@ class Training:
     def __init__(self, recipe: GrpoRecipe, folder: Path, journal: Journal):
         self.recipe, self.folder = recipe, folder
         self.clients: list[Client] = []
+        self.books = Books(folder, PartialState().process_index, self.clients)
         processes = PartialState().num_processes
         self.config = make_config(recipe, folder)
         weights, options = resolve_weights(recipe.model), dict(recipe.trainer.get("model_init_kwargs") or {})
@@ -80,10 +82,11 @@ class Training:
             raise
 
     def follow(self, progress: Progress) -> None:
-        """Tell it of every step, and of what this process asks of the judges."""
+        """Tell it of every step, and of what all processes ask of the judges."""
         for client in self.clients:
             progress.watch(client)
-        self.trainer.add_callback(Follow(progress))
+        progress.books = self.books.ledger
+        self.trainer.add_callback(Follow(progress, self.books))
 
     def _load_domain(self, models: Models, journal: Journal) -> tuple[base.Domain, Client]:
         client = Client(share_budget(models, PartialState().num_processes), journal)
@@ -94,7 +97,7 @@ class Training:
         second = None
         if self.recipe.second_judge:
             second, _ = self._load_domain(replace(self.recipe.models, judge=self.recipe.second_judge), journal)
-        return Reward(domain, client, self.recipe.reward, second=second)
+        return Reward(domain, client, self.recipe.reward, self.books, second)
 
     def _make_rows(self, domain: base.Domain) -> list[dict[str, str]]:
         """Raises TooFewExamples, RecipeError."""

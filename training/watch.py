@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from trl import GRPOTrainer
 
 from autodata.progress import Progress
 from autodata.recipes import PreflightConfig
+from training.counts import Books
 from training.curve import draw_curves, read_curves
 from training.preflight import check_difference, run_probe
 from training.reward import Reward
@@ -77,10 +79,10 @@ class Watch(TrainerCallback):
 
 
 class Follow(TrainerCallback):
-    """Steps and the last reward for whoever looks at the run."""
+    """Steps, the last reward and all judgements so far for whoever looks at the run."""
 
-    def __init__(self, progress: Progress):
-        self._progress = progress
+    def __init__(self, progress: Progress, books: Books):
+        self._progress, self._books = progress, books
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
@@ -96,6 +98,9 @@ class Follow(TrainerCallback):
         logs: Mapping[str, Any] | None = None, **_: object,
     ) -> None:  # fmt: skip
         self._progress.facts |= {key: float(logs[key]) for key in ("reward", "loss") if logs and key in logs}
+        counts = self._books.gather()
+        self._progress.facts["judgements"] = counts.judgements
+        self._progress.failures = Counter({"failed judgements": counts.failed} if counts.failed else {})
 
 
 def write_curves(history: list[dict[str, Any]], folder: Path) -> None:

@@ -65,7 +65,7 @@ async def optimize(search: Search, progress: Progress) -> None:
         return
     results = await _score(search)
     search.run.write(RESULTS, json.dumps(results, indent=2) + "\n")
-    search.run.finish([RESULTS, ITERATIONS], counts=dict(search.client.counts), evaluator=hash_evaluator(search))
+    search.run.finish([RESULTS, ITERATIONS], evaluator=hash_evaluator(search))
 
 
 async def _score(search: Search) -> dict[str, Any]:
