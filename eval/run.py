@@ -37,7 +37,6 @@ from eval.results import PRBENCH, RESULTS, measure_cost, summarize
 from eval.tasks import Problem, question_task
 from training.rows import read_set, require_domain
 
-_ASKS = 3  # of a grader, before a grade counts as missing
 PROBLEMS = (RecipeError, RunError, JournalError, ServerError, EndpointError)
 _COMMAND = "python -m autodata.dataset"
 
@@ -130,7 +129,7 @@ def evaluate(recipe: EvalRecipe, run: Run) -> dict[str, Any]:
             for role in recipe.graders.values() if data.splits else []:
                 servers.enter_context(running(replace(recipe.models, judge=role), [Role.JUDGE], run.folder))
             client = Client(recipe.models, journal)
-            graders = make_graders(recipe.graders, recipe.models, journal, _ASKS)
+            graders = make_graders(recipe.graders, recipe.models, journal, recipe.domain.judge_retries + 1)
             for asked in (client, *(grader.client for grader in graders)):
                 progress.watch(asked)
             progress.begin()

@@ -13,9 +13,9 @@ from typing import Any
 from autodata.config import RecipeError
 from autodata.domains.base import Domain
 from autodata.llm import Client, EndpointError
-from autodata.recipes import RewardConfig, Sampling
+from autodata.recipes import RewardConfig
 from autodata.request import resolve_sampling
-from autodata.types import CANDIDATE
+from autodata.types import CANDIDATE, Role
 from training.rows import read_answer
 
 log = logging.getLogger(__name__)
@@ -130,7 +130,7 @@ class Reward:
         if role is None or not seen or not self._client.busy.seconds:
             return None
         endpoint = self._client.models.endpoints[role.endpoint]
-        most = resolve_sampling(role.sampling, endpoint.sampling).max_tokens or Sampling().max_tokens or 0
+        most = resolve_sampling(role.sampling, endpoint.sampling, Role.JUDGE).max_tokens or 0
         return endpoint.timeout_s + _SLACK * calls * most * self._client.busy.seconds / seen
 
     def _count_failures(self, scores: dict[int, float | None]) -> None:
