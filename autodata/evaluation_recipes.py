@@ -53,7 +53,7 @@ class EvalRecipe:
     models: Models = field(default_factory=Models)
 
     def __post_init__(self) -> None:
-        """Serve what is evaluated, and forget whom nobody asks. Raises ValueError. A resolved recipe stays as it is."""
+        """Serve what is evaluated and forget the rest; a resolved recipe stays as it is. Raises ValueError."""
         if self.evaluated is None:
             return
         self.graders = {name: role for name, role in self.graders.items() if role and self.prbench}
@@ -69,8 +69,8 @@ class EvalRecipe:
     @property
     def _asks_judge(self) -> bool:
         """True if models.judge is asked: by the domain, or by PRBench where no grader is named."""
-        is_domain_asked = bool(self.dataset or self.principia) and "judge" in self.domain.roles
-        return is_domain_asked or bool(self.prbench and not self.graders)
+        is_prbench_alone = self.prbench and not self.dataset and not self.principia
+        return not self.graders if is_prbench_alone else "judge" in self.domain.roles
 
     def _check_grader(self, name: str, role: RoleConfig) -> None:
         """A grader's name heads a column of the tables, so it must be the model's."""
@@ -80,8 +80,8 @@ class EvalRecipe:
                              f"({', '.join(self.models.endpoints)})")  # fmt: skip
         if name != "judge" and normalize(name) not in normalize(endpoint.model):
             fitting = normalize(endpoint.model.rpartition("/")[2])
-            raise ValueError(f"graders.{name}: grades with {endpoint.model}, so its scores are not {name}'s; name it "
-                             f"after its model: graders.{name}=null graders.{fitting}='${{models.judge}}'")  # fmt: skip
+            raise ValueError(f"graders.{name}: grades with {endpoint.model}, so its scores are not {name}'s; append "
+                             f"graders.{name}=null graders.{fitting}='${{models.judge}}'")  # fmt: skip
 
 
 @dataclass

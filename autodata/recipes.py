@@ -20,7 +20,7 @@ SHARDS = "shards"  # folder, inside a run's, of the runs that are parts of it
 
 @dataclass
 class Sampling:
-    """What is sent with every request: a role's value, else its endpoint's, else 1.0 and 1.0; a budget has no default."""
+    """What is sent with every request: a role's value, else its endpoint's, else 1.0 and 1.0, but no budget."""
 
     temperature: float | None = None
     top_p: float | None = None
