@@ -14,6 +14,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from autodata import budgets
 from autodata.corpus_recipes import DownloadRecipe, IngestRecipe
 from autodata.evaluation_recipes import EvalRecipe, QuestionTypesRecipe, TableRecipe
 from autodata.meta_recipes import MetaRecipe
@@ -54,16 +55,19 @@ def load(schema: type[R], arguments: list[str]) -> R:
 
     Later ones win: `recipes/cs/generate.yaml recipes/models/api.yaml seed=1`.
     """
-    config = _merge(schema, _layers(arguments))
+    config = _merge(schema, _layers(schema, arguments))
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         hint = "add a file of recipes/models to the command" if missing[0].endswith(".endpoint") else (
             f"add it to the file or append {missing[0]}=… to the command")  # fmt: skip
         raise RecipeError(f"{arguments[0]}: no value for {', '.join(missing)}; {hint}")
     try:
-        return OmegaConf.to_object(config)
-    except OmegaConfBaseException as error:
+        recipe = OmegaConf.to_object(config)
+    except (OmegaConfBaseException, ValueError) as error:
         raise RecipeError(f"{arguments[0]}: {_first_line(error)}") from error
+    for problem in budgets.find_problems(recipe):
+        raise RecipeError(f"{arguments[0]}: {problem}")
+    return recipe
 
 
 def to_yaml(recipe: object) -> str:
@@ -120,19 +124,32 @@ def _default(field: Field) -> Any:
     return field.default if field.default_factory is MISSING else field.default_factory()
 
 
-def _layers(arguments: list[str]) -> list[Layer]:
+def _layers(schema: type, arguments: list[str]) -> list[Layer]:
     if not arguments or "=" in arguments[0]:
         raise RecipeError("the first argument is a recipe, for example recipes/demo/generate.yaml")
     files = [arguments[0], *(a for a in arguments[1:] if "=" not in a)]
     wrong = [a for a in files[1:] if not a.endswith(".yaml")]
     if wrong:
         raise RecipeError(f"{wrong[0]!r} is neither a .yaml file nor of the form key=value")
-    layers = [layer for name in files for layer in _read_with_includes(Path(name), ())]
+    layers = _read_with_includes(Path(files[0]), ())
+    for name in files[1:]:
+        appended = _read_with_includes(Path(name), ())
+        _require_foreign(schema, appended, files[0])
+        layers += appended
     try:
         layers.append(Layer("command line", OmegaConf.from_dotlist([a for a in arguments[1:] if "=" in a])))
     except (OmegaConfBaseException, yaml.YAMLError) as error:
         raise RecipeError(f"command line: {_first_line(error)}") from error
     return _with_domain(layers)
+
+
+def _require_foreign(schema: type, appended: list[Layer], recipe: str) -> None:
+    """An appended file says who serves, never what is asked of them: some keys belong to the recipe alone."""
+    own = [f.name for f in fields(schema) if f.metadata.get("own")]
+    for layer in appended:
+        if key := next((key for key in own if key in layer.values), None):
+            raise RecipeError(f"{layer.name}: {key} belongs to {recipe} and cannot be set by an appended file; remove "
+                              f"it there, or append {key}=… to the command")  # fmt: skip
 
 
 def _with_domain(layers: list[Layer]) -> list[Layer]:
@@ -210,8 +227,9 @@ def explain(arguments: list[str]) -> list[tuple[str, str, str, str]]:
 
     The comment is where a recipe says whether a value is the paper's or ours.
     """
-    layers = _layers(arguments)
-    config = _merge(schema_for(arguments[0]), layers)
+    schema = schema_for(arguments[0]) if arguments else object
+    layers = _layers(schema, arguments)
+    config = _merge(schema, layers)
     origins: dict[str, tuple[str, str]] = {}
     try:
         for layer in layers:

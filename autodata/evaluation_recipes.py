@@ -6,7 +6,10 @@ from typing import Any
 from omegaconf import MISSING
 
 from autodata.corpus_recipes import OPERATIONAL, operational
-from autodata.recipes import DomainConfig, Models, RoleConfig
+from autodata.evaluated import Evaluated, choose_endpoint, normalize
+from autodata.recipes import DomainConfig, Models, RoleConfig, Sampling
+
+OWN = {"own": True}  # belongs to the recipe itself: no file that is appended to a command can set it
 
 
 @dataclass
@@ -36,12 +39,13 @@ class EvalRecipe:
     """Held-out examples, a benchmark, or both → logs and scores of one model."""
 
     run: str = field(default=MISSING, metadata=OPERATIONAL)
-    label: str = MISSING  # the row of the table
+    label: str = field(default=MISSING, metadata=OWN)  # the row of the table
+    evaluated: Evaluated | None = field(default=None, metadata=OWN)  # None in runs that are older than this key
     dataset: str | None = operational(None)  # a run folder of autodata.dataset; null: a benchmark alone
     sets: list[str] = field(default_factory=lambda: ["cot_test", "agentic_test"])  # <arm>_<split>
     prbench: PrBenchConfig | None = None
     principia: PrincipiaConfig | None = None  # for domain.name=science, whose judge compares answers
-    graders: dict[str, RoleConfig] = field(default_factory=dict)  # of PRBench, by name; empty: models.judge
+    graders: dict[str, RoleConfig | None] = field(default_factory=dict)  # of PRBench, by name; none: models.judge
     samples: int = 3
     seed: int = 0
     max_unmeasured: float = operational(0.1)  # a larger share of answers that never came stops it
@@ -49,6 +53,37 @@ class EvalRecipe:
     metrics_port: int | None = operational(None)  # Prometheus metrics, for this machine only; None: none
     domain: DomainConfig = field(default_factory=DomainConfig)
     models: Models = field(default_factory=Models)
+
+    def __post_init__(self) -> None:
+        """Serve what is evaluated and forget the rest; a resolved recipe stays as it is. Raises ValueError."""
+        if self.evaluated is None:
+            return
+        self.graders = {name: role for name, role in self.graders.items() if role and self.prbench}
+        for name, role in self.graders.items():
+            self._check_grader(name, role)
+        key, endpoint = choose_endpoint(self.evaluated, self.models.endpoints)
+        below = self.models.weak_solver.sampling if self.models.weak_solver else Sampling()
+        self.models.weak_solver = RoleConfig(key, self.evaluated.sampling.over(below))
+        self.models.keep(["weak_solver", "judge"] if self._asks_judge else ["weak_solver"])
+        used = {role.endpoint for role in (self.models.weak_solver, self.models.judge, *self.graders.values()) if role}
+        self.models.endpoints = {n: e for n, e in {**self.models.endpoints, key: endpoint}.items() if n in used}
+
+    @property
+    def _asks_judge(self) -> bool:
+        """True if models.judge is asked: by the domain, or by PRBench where no grader is named."""
+        is_prbench_alone = self.prbench and not self.dataset and not self.principia
+        return not self.graders if is_prbench_alone else "judge" in self.domain.roles
+
+    def _check_grader(self, name: str, role: RoleConfig) -> None:
+        """A grader's name heads a column of the tables, so it must be the model's."""
+        endpoint = self.models.endpoints.get(role.endpoint)
+        if endpoint is None:
+            raise ValueError(f"graders.{name}.endpoint={role.endpoint}: not in models.endpoints "
+                             f"({', '.join(self.models.endpoints)})")  # fmt: skip
+        if name != "judge" and normalize(name) not in normalize(endpoint.model):
+            fitting = normalize(endpoint.model.rpartition("/")[2])
+            raise ValueError(f"graders.{name}: grades with {endpoint.model}, so its scores are not {name}'s; append "
+                             f"graders.{name}=null graders.{fitting}='${{models.judge}}'")  # fmt: skip
 
 
 @dataclass
@@ -60,6 +95,7 @@ class QuestionTypesRecipe:
     arm: str = "agentic"
     examples: int = 1000  # a random sample; all, where there are fewer
     seed: int = 0
+    domain: DomainConfig = field(default_factory=DomainConfig)  # says how often its judge is asked again
     models: Models = field(default_factory=Models)  # the judge's, who annotates
 
 

@@ -182,7 +182,8 @@ def _check(recipe: JudgeAuditRecipe) -> None:
 
 def _identify(recipe: JudgeAuditRecipe, role: RoleConfig) -> str:
     endpoint = recipe.models.endpoints[role.endpoint]
-    return request_key(Request(Role.JUDGE, (), 0), endpoint, resolve_sampling(role.sampling, endpoint.sampling))
+    sampling = resolve_sampling(role.sampling, endpoint.sampling, Role.JUDGE)
+    return request_key(Request(Role.JUDGE, (), 0), endpoint, sampling)
 
 
 def _open(recipe: JudgeAuditRecipe) -> tuple[Run, dict[str, Any]]:

@@ -55,7 +55,7 @@ class Judge:
         return Opinions(
             name=self.name,
             model=endpoint.model,
-            temperature=resolve_sampling(role.sampling, endpoint.sampling).temperature or 0.0,
+            temperature=resolve_sampling(role.sampling, endpoint.sampling, Role.JUDGE).temperature or 0.0,
             first_asks=first,
             unreadable=second if self._recipe.domain.judge_retries else self.client.counts["asked_again"],
             judgements=tuple(tuple(found[i : i + repeats]) for i in range(0, len(found), repeats)),

@@ -93,7 +93,7 @@ class Client:
         """
         role = role_config(self.models, request.role)
         endpoint = self.models.endpoints[role.endpoint]
-        keys = request_keys(request, endpoint, resolve_sampling(role.sampling, endpoint.sampling))
+        keys = request_keys(request, endpoint, resolve_sampling(role.sampling, endpoint.sampling, request.role))
         while equal := self._under_way.get(keys.exact):
             await equal.wait()  # its reply is for both; if it fails, that is no answer to this one
         known = self._find(keys)
@@ -205,7 +205,7 @@ class Client:
     async def _call_once(self, request: Request, role: RoleConfig, repeated: list[Reply]) -> Reply:
         """One HTTP request. `repeated` collects the replies so far that were no answer."""
         start, endpoint = time.monotonic(), self.models.endpoints[role.endpoint]
-        body = make_body(request, endpoint, resolve_sampling(role.sampling, endpoint.sampling))
+        body = make_body(request, endpoint, resolve_sampling(role.sampling, endpoint.sampling, request.role))
         try:
             # Not chat.completions.create, which walks through all of the body: 2.7 ms a call instead of 2.0.
             connection = self._connection(role.endpoint)
@@ -267,6 +267,19 @@ def probe(endpoint: Endpoint) -> None:
         raise EndpointError(
             f"{endpoint.base_url} (model {endpoint.model}): {type(error).__name__}, {_without_key(error, endpoint)}"
         ) from error
+
+
+def read_served(endpoint: Endpoint) -> str | None:
+    """The weights that a server says it has loaded (`root` in vLLM's list); None where it does not say.
+
+    Raises EndpointError.
+    """
+    try:
+        with OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=0, timeout=60) as client:
+            roots = [getattr(model, "root", None) for model in client.models.list() if model.id == endpoint.model]
+    except openai.OpenAIError as error:
+        raise EndpointError(f"{endpoint.base_url}: {type(error).__name__}, {_without_key(error, endpoint)}") from error
+    return next((str(root) for root in roots if root), None)
 
 
 def role_config(models: Models, role: Role) -> RoleConfig:

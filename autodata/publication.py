@@ -22,7 +22,8 @@ from autodata.types import EXAMPLE, TRAJECTORY, Example
 # What of a manifest says how a run was made and what came out, and nothing of where.
 _FACTS = ("inputs", "started", "finished", "git_commit", "packages", "outputs", "arm", "models", "summary", "counts",
           "statistics", "funnel", "card", "domains", "steps", "reward_first_quarter", "reward_last_quarter",
-          "judgements", "failed_judgements", "judged_over", "label", "left_out", "cost", "revisions")  # fmt: skip
+          "judgements", "failed_judgements", "judged_over", "label", "evaluated", "left_out", "cost",
+          "revisions")  # fmt: skip
 _TRAJECTORIES = "trajectories.jsonl"
 Manifest = dict[str, Any]
 

@@ -4,7 +4,8 @@ A field marked operational says how a run is done, never what comes out of it: c
 not make a finished run stale.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from omegaconf import MISSING
@@ -19,12 +20,18 @@ SHARDS = "shards"  # folder, inside a run's, of the runs that are parts of it
 
 @dataclass
 class Sampling:
-    """What is sent with every request: a role's value, else its endpoint's, else 1.0, 1.0 and 1024."""
+    """What is sent with every request: a role's value, else its endpoint's, else 1.0 and 1.0, but no budget."""
 
     temperature: float | None = None
     top_p: float | None = None
     max_tokens: int | None = None
     extra: dict[str, Any] = field(default_factory=dict)  # verbatim into the request body
+
+    def over(self, below: "Sampling") -> "Sampling":
+        """These values, and those of `below` where one is missing."""
+        pairs = {name: (getattr(self, name), getattr(below, name)) for name in ("temperature", "top_p", "max_tokens")}
+        values = {name: lower if own is None else own for name, (own, lower) in pairs.items()}
+        return Sampling(**values, extra={**below.extra, **self.extra})
 
 
 @dataclass
@@ -96,6 +103,15 @@ class Models:
     analyser: RoleConfig | None = None  # of meta-optimisation, as the next one
     editor: RoleConfig | None = None
 
+    def keep(self, roles: Collection[str]) -> None:
+        """Forget who serves any other role, so that no server is started or reserved for it."""
+        for name in ROLES:
+            if name not in roles:
+                setattr(self, name, None)
+
+
+ROLES = tuple(f.name for f in fields(Models) if f.name not in ("endpoints", "presets"))
+
 
 @dataclass
 class DomainConfig:
@@ -104,6 +120,11 @@ class DomainConfig:
     name: str = MISSING
     prompts: str | None = None  # folder of templates instead of the domain's own, and of a rubric shape if it has one
     mutable_prompts: list[str] = field(default_factory=list, metadata=OPERATIONAL)  # what meta-optimisation may edit
+    # The roles that the domain asks; one that judges in code needs no judge.
+    roles: list[str] = field(
+        default_factory=lambda: ["challenger", "quality_verifier", "weak_solver", "strong_solver", "judge"],
+        metadata=OPERATIONAL,
+    )
     preset: str = MISSING  # the gate in force, a key of presets
     presets: dict[str, Gate] = field(default_factory=dict)
     rubric_shape: str = ""  # a key of rubric_shapes, where the challenger writes rubrics
@@ -227,6 +248,9 @@ class GrpoRecipe:
     preflight: PreflightConfig = field(default_factory=PreflightConfig, metadata=OPERATIONAL)
     trainer: dict[str, Any] = field(default_factory=dict)  # verbatim to trl.GRPOConfig
     metrics_port: int | None = operational(None)  # Prometheus metrics, for this machine only; None: none
+
+    def __post_init__(self) -> None:
+        self.models.keep(["judge"] if "judge" in self.domain.roles else [])
 
 
 @dataclass

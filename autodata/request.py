@@ -3,8 +3,9 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from autodata.config import RecipeError
 from autodata.measured import ENDED, read_outcome
 from autodata.parsing import find_call, find_last_object, split_thinking
 from autodata.recipes import Endpoint, Sampling
@@ -14,7 +15,6 @@ if TYPE_CHECKING:  # a second to import, which commands that ask no model need n
     from openai.types import CompletionUsage
     from openai.types.chat import ChatCompletion, ChatCompletionMessage
 
-T = TypeVar("T")
 FORMS = ("json_schema", "bounded", "json_object", "none")  # what an endpoint can hold its replies to
 
 
@@ -74,18 +74,12 @@ def request_keys(request: Request, endpoint: Endpoint, sampling: Sampling) -> Ke
     return Keys(any_budget, request_key(request, endpoint, sampling), sampling.max_tokens or 0)
 
 
-def resolve_sampling(own: Sampling, preset: Sampling) -> Sampling:
-    """A role's sampling over its endpoint's over the defaults."""
-
-    def first(*values: T | None) -> T:
-        return next(v for v in values if v is not None)
-
-    return Sampling(
-        temperature=first(own.temperature, preset.temperature, 1.0),
-        top_p=first(own.top_p, preset.top_p, 1.0),
-        max_tokens=first(own.max_tokens, preset.max_tokens, 1024),
-        extra={**preset.extra, **own.extra},
-    )
+def resolve_sampling(own: Sampling, preset: Sampling, role: str) -> Sampling:
+    """A role's sampling over its endpoint's over the defaults. Raises RecipeError where neither has a budget."""
+    resolved = own.over(preset).over(Sampling(1.0, 1.0))
+    if resolved.max_tokens is None:
+        raise RecipeError(f"models.{role}.sampling.max_tokens: not set; say how many tokens a reply may have")
+    return resolved
 
 
 def attempt_seed(seed: int, document_id: str, round_number: int, role: Role, attempt: int) -> int:

@@ -34,7 +34,6 @@ TYPES = {
     "knowledge": ("direct formula", "recall"),
 }
 LABELS, RESULTS = "labels.json", "results.json"
-_ASKS = 3
 _OF = {subtype: type for type, subtypes in TYPES.items() for subtype in subtypes}
 _SCHEMA = make_object({"reason": {"type": "string"}, "subtype": {"type": "string", "enum": list(_OF)}})
 _PROBLEMS = (RecipeError, RunError, JournalError, ServerError, EndpointError)
@@ -50,7 +49,7 @@ def choose(recipe: QuestionTypesRecipe) -> list[Example]:
     return examples[: recipe.examples]
 
 
-async def annotate(examples: Sequence[Example], client: Client, seed: int) -> dict[str, str | None]:
+async def annotate(examples: Sequence[Example], client: Client, seed: int, asks: int) -> dict[str, str | None]:
     """The subtype of each question; None where no reply could be read."""
     prompts = PromptSet(Path(__file__).parent / "prompts")
     agents = Agents(client, prompts)
@@ -67,7 +66,7 @@ async def annotate(examples: Sequence[Example], client: Client, seed: int) -> di
             own = attempt_seed(seed, example.id, 0, Role.JUDGE, 0)
             request = Request(Role.JUDGE, prompts.render("question_type", slots), own, schema=_SCHEMA)
             try:
-                return await agents.ask_until_read(request, read_subtype, _ASKS)
+                return await agents.ask_until_read(request, read_subtype, asks)
             except ParseError:
                 return None
             finally:
@@ -105,7 +104,8 @@ def run_recipe(recipe: QuestionTypesRecipe, run: Run) -> dict[str, object]:
     journal = Journal(run.path("journal.sqlite"))
     try:
         with running(recipe.models, [Role.JUDGE], run.folder):
-            labels = asyncio.run(annotate(examples, Client(recipe.models, journal), recipe.seed))
+            client, asks = Client(recipe.models, journal), recipe.domain.judge_retries + 1
+            labels = asyncio.run(annotate(examples, client, recipe.seed, asks))
     finally:
         journal.close()
     results = count(list(labels.values()))

@@ -16,7 +16,7 @@ from typing import Any
 from inspect_ai import eval_async
 from inspect_ai.log import EvalLog
 
-from autodata import store
+from autodata import identity, store
 from autodata.config import RecipeError, load
 from autodata.domains import base
 from autodata.evaluation_recipes import EvalRecipe
@@ -38,7 +38,6 @@ from eval.results import PRBENCH, RESULTS, measure_cost, summarize
 from eval.tasks import Problem, question_task
 from training.rows import read_set, require_domain
 
-_ASKS = 3  # of a grader, before a grade counts as missing
 PROBLEMS = (RecipeError, RunError, JournalError, ServerError, EndpointError, TooLittleMeasured)
 _COMMAND = "python -m autodata.dataset"
 
@@ -131,8 +130,9 @@ def evaluate(recipe: EvalRecipe, run: Run) -> dict[str, Any]:
             servers.enter_context(running(recipe.models, [Role.WEAK_SOLVER, Role.JUDGE], run.folder))
             for role in recipe.graders.values() if data.splits else []:
                 servers.enter_context(running(replace(recipe.models, judge=role), [Role.JUDGE], run.folder))
+            run.note(evaluated=identity.identify(recipe))
             client = Client(recipe.models, journal)
-            graders = make_graders(recipe.graders, recipe.models, journal, _ASKS)
+            graders = make_graders(recipe.graders, recipe.models, journal, recipe.domain.judge_retries + 1)
             for asked in (client, *(grader.client for grader in graders)):
                 progress.watch(asked)
             progress.begin()
@@ -170,6 +170,8 @@ def _identify_data(recipe: EvalRecipe) -> dict[str, str]:
     if not (recipe.dataset or recipe.prbench or recipe.principia):
         raise RecipeError("nothing to evaluate on: set dataset, prbench.path or principia.path")
     read = {"dataset": store.output_hash(recipe.dataset, _COMMAND)} if recipe.dataset else {}
+    if recipe.prbench and not (recipe.graders or recipe.models.judge):
+        raise RecipeError("graders: nobody grades PRBench; name a grader or set models.judge.endpoint")
     if recipe.principia and recipe.domain.name != "science":
         raise RecipeError("principia: its answers are compared by the judge of domain.name=science")
     if recipe.principia:
@@ -201,8 +203,7 @@ def main() -> None:
         return
     try:
         recipe = load(EvalRecipe, sys.argv[1:])
-        if recipe.models.weak_solver is None:
-            raise RecipeError("models.weak_solver: name the endpoint of the model to evaluate")
+        identity.check_label(recipe)
         store.identify_weights(recipe.models)
         with Run(recipe.run, "eval", recipe, _identify_data(recipe), _list_repairs(recipe)) as run:
             if run.is_finished:

@@ -6,6 +6,7 @@ python -m eval.tables recipes/tables                              # all tables a
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas
@@ -17,6 +18,7 @@ from eval.answer_tables import attribution, truncation
 from eval.cells import Table, is_finished
 from eval.data_tables import data_quality, question_types
 from eval.figures import learning_curves, pass_rate
+from eval.labels import check_labels
 from eval.score_tables import by_subset, held_out, prbench
 
 SHAPES: dict[str, Callable[[TableRecipe], list[Table]]] = {
@@ -38,7 +40,9 @@ def build(recipe: TableRecipe) -> list[Table]:
         raise RecipeError(f"shape={recipe.shape}: choose one of {', '.join(SHAPES)}")
     if not recipe.rows:
         raise RecipeError("rows: name the runs of the table")
-    return SHAPES[recipe.shape](recipe)
+    unknown = check_labels(recipe.rows)
+    first, *others = SHAPES[recipe.shape](recipe)
+    return [replace(first, notes=[*first.notes, *unknown]), *others]
 
 
 def render(recipe: TableRecipe, tables: Sequence[Table]) -> str:

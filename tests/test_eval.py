@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from autodata.rubric import judge as judge_rubric
 from autodata.types import CANDIDATE, REPLY, Candidate, Criterion, Judgement, Outcome, Reply
-from eval.statistics import Answers, best_at_k, mean_at_k, unscored_bounds
 from eval.limits import Limits
+from eval.statistics import Answers, best_at_k, mean_at_k, unscored_bounds
 from eval.tasks import judge
 
 SCORES = st.lists(st.one_of(st.none(), st.floats(0, 1)), min_size=1, max_size=4)

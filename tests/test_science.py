@@ -448,7 +448,8 @@ def command(tmp_path, monkeypatch, capsys):
                          for key in ("model=fake", f"base_url={server.url}", "retries=0")]  # fmt: skip
             roles = [f"models.{role}.endpoint={names.get(role, 'other')}" for role in Role]
             monkeypatch.setattr(sys, "argv", ["generate", RECIPE, f"run={tmp_path}/run", "orchestrator=fixed",
-                                              f"documents.path={tmp_path}/p.jsonl", "max_error_rate=1", "max_unmeasured=1",
+                                              f"documents.path={tmp_path}/p.jsonl", "max_error_rate=1",
+                                              "max_unmeasured=1",
                                               *endpoints, *roles])  # fmt: skip
             try:
                 module.main()

@@ -4,24 +4,23 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
 from autodata.config import RecipeError
 from autodata.domains.base import Domain
-from autodata.llm import Client, EndpointError
-from autodata.recipes import RewardConfig, Sampling
+from autodata.llm import Client
+from autodata.measured import EndpointError, PromptCut, Window
+from autodata.recipes import RewardConfig
 from autodata.request import resolve_sampling
-from autodata.types import CANDIDATE
+from autodata.types import CANDIDATE, Role
 from training.counts import Books
 from training.rows import read_answer
 
 log = logging.getLogger(__name__)
 CUT_OFF = ("zero", "penalise", "mask", "judge")
-_WINDOW, _ENOUGH = 256, 32  # judgements whose failures count, and from how many on
 _SLACK = 4.0  # times the time that all replies would take at their full length
 _SPAN = 8  # words
 
@@ -66,7 +65,7 @@ class Reward:
         self.books = books
         self.ends: frozenset[int] = frozenset()
         self._domain, self._client, self._config, self._second = domain, client, config, second
-        self._failures: deque[bool] = deque(maxlen=_WINDOW)
+        self._window = Window(config.max_failures)
         self._ended = time.monotonic()
 
     async def score(
@@ -122,6 +121,8 @@ class Reward:
         seed = int.from_bytes(hashlib.sha256((candidate.hash + answer).encode()).digest()[:4], "big") >> 1
         try:
             judgement = await domain.judge(candidate, answer, seed)
+        except PromptCut:
+            raise  # whatever else this judge says rests on parts of prompts
         except EndpointError as error:
             return Scored(None, name_failure(error), str(error))
         return Scored(judgement.score) if judgement.score is not None else Scored(None, *[judgement.reason] * 2)
@@ -141,22 +142,19 @@ class Reward:
         if role is None or not seen or not self._client.busy.seconds:
             return None
         endpoint = self._client.models.endpoints[role.endpoint]
-        most = resolve_sampling(role.sampling, endpoint.sampling).max_tokens or Sampling().max_tokens or 0
+        most = resolve_sampling(role.sampling, endpoint.sampling, Role.JUDGE).max_tokens or 0
         return endpoint.timeout_s + _SLACK * calls * most * self._client.busy.seconds / seen
 
     def _count_failures(self, scored: Sequence[Scored]) -> None:
         """Raises JudgeDown."""
         failed = [one for one in scored if one.score is None]
         self.books.count([one.reason or "no reason given" if one.score is None else "" for one in scored])
-        self._failures.extend(one.score is None for one in scored)
+        self._window.add(one.score is None for one in scored)
         if failed:
             log.warning("%d of %d judgements failed, the last: %s", len(failed), len(scored), failed[-1].problem)
-        share = fmean(self._failures) if len(self._failures) >= _ENOUGH else 0.0
-        if share > self._config.max_failures:
+        if too_many := self._window.find_problem("reward.max_failures"):
             problem = failed[-1].problem if failed else "see the warnings above"
-            raise JudgeDown(f"{share:.0%} of the last {len(self._failures)} judgements failed, more than "
-                            f"reward.max_failures={self._config.max_failures}: {problem}; the last checkpoint "
-                            "is whole, the same command goes on from it")  # fmt: skip
+            raise JudgeDown(f"{too_many}: {problem}; the last checkpoint is whole, the same command goes on from it")
 
     def _log(
         self,

@@ -139,14 +139,15 @@ class Campaign:
 class Command:
     """What the servers are for: a process that is drained by SIGINT and resumes when it is run again."""
 
-    def __init__(self, arguments: Sequence[str], leases: Path):
-        self._arguments, self._leases = arguments, leases
+    def __init__(self, arguments: Sequence[str], models: Models, leases: Path):
+        self._arguments, self._models, self._leases = arguments, models, leases
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, routers: dict[str, Router]) -> None:
         if self._process is None:
             urls = [f"models.endpoints.{name}.base_url={router.url}" for name, router in routers.items()]
             urls += [f"models.endpoints.{name}.leases={self._leases}" for name in routers]
+            urls += [f"models.endpoints.{name}.model={self._models.endpoints[name].model}" for name in routers]
             urls += [f"models.endpoints.{name}.api_key_env={key.VARIABLE}" for name in routers]
             self._process = subprocess.Popen([sys.executable, "-m", *self._arguments, *urls], start_new_session=True)
 
@@ -228,7 +229,8 @@ def main() -> None:
         recipe = load(schema_for(arguments[1]), arguments[1:])
         run, models = Path(recipe.run), recipe.models
         site = Site.read(os.environ)
-        groups = fleet.plan(models, run, site.gpus_per_node)
+        graders = {role.endpoint for role in getattr(recipe, "graders", {}).values()}
+        groups = fleet.plan(models, run, site.gpus_per_node, graders)
         if "--dry-run" in sys.argv:
             print(fleet.describe(models, groups, run, site))
             return
@@ -236,7 +238,7 @@ def main() -> None:
         (run / MODELS).write_text(OmegaConf.to_yaml(OmegaConf.structured(models), resolve=True))
         _raise(Requeue)
         _raise(Cancelled)
-        sys.exit(run_campaign(Campaign(run, models, groups, site), Command(arguments, run / LEASES)))
+        sys.exit(run_campaign(Campaign(run, models, groups, site), Command(arguments, models, run / LEASES)))
     except (RecipeError, SlurmError, RouterError, CampaignError) as error:
         raise SystemExit(f"error: {error}") from None
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -51,10 +51,10 @@ class Site:
                    tuple(shlex.split(environment.get("AUTODATA_SERVER_OPTIONS", ""))))  # fmt: skip
 
 
-def plan(models: Models, run: Path, gpus_per_node: int) -> list[Group]:
-    """The jobs of every endpoint that has a server and that a role uses. Raises RecipeError."""
+def plan(models: Models, run: Path, gpus_per_node: int, graders: Collection[str] = ()) -> list[Group]:
+    """The jobs of every endpoint that has a server and that a role or a grader uses. Raises RecipeError."""
     groups = []
-    for name, endpoint in find_served(models).items():
+    for name, endpoint in find_served(models, graders).items():
         assert endpoint.server
         _check_policy(name, endpoint.policy, endpoint.server.replicas)
         gpus, left = count_gpus(endpoint.server), endpoint.server.replicas
@@ -68,14 +68,16 @@ def plan(models: Models, run: Path, gpus_per_node: int) -> list[Group]:
     return groups
 
 
-def find_served(models: Models) -> dict[str, Endpoint]:
-    """The endpoints that a role uses and that have a server to start."""
-    used = {role_config(models, role).endpoint for role in Role if getattr(models, role)}
+def find_served(models: Models, graders: Collection[str] = ()) -> dict[str, Endpoint]:
+    """The endpoints that a role uses, or that are a grader's, and that have a server to start."""
+    used = {*graders, *(role_config(models, role).endpoint for role in Role if getattr(models, role))}
     return {name: e for name, e in models.endpoints.items() if name in used and e.server and not e.base_url}
 
 
 def find_roles(models: Models, endpoint: str) -> list[Role]:
-    return [r for r in Role if getattr(models, r) and role_config(models, r).endpoint == endpoint]
+    """The roles that an endpoint plays; one that plays none belongs to a grader, which is asked as a judge."""
+    roles = [r for r in Role if getattr(models, r) and role_config(models, r).endpoint == endpoint]
+    return roles or [Role.JUDGE]
 
 
 def limit_start(server: Server) -> float:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -22,7 +23,7 @@ from autodata.evaluation_recipes import EvalRecipe, QuestionTypesRecipe
 from autodata.llm import EndpointError
 from autodata.meta_recipes import MetaRecipe
 from autodata.prompts import PromptError
-from autodata.recipes import DatasetRecipe, GenerateRecipe, GrpoRecipe, JudgeAuditRecipe, Models
+from autodata.recipes import DatasetRecipe, DomainConfig, GenerateRecipe, GrpoRecipe, JudgeAuditRecipe, Models
 from autodata.servers import ServerError, running
 from autodata.types import Role
 
@@ -37,8 +38,15 @@ def examine(recipe: object, serve: bool) -> Iterator[Finding]:
     yield from _examine_place(recipe)
     yield from _examine_data(recipe)
     if isinstance(recipe, (*_WITH_DOMAIN, QuestionTypesRecipe)):
-        yield from environment.check_wall_times(recipe.models, environment.read_site())
-        yield from _examine_models(recipe, serve)
+        for models in _list_models(recipe):
+            yield from environment.check_wall_times(models, environment.read_site())
+            yield from _examine_models(models, recipe.domain, serve)
+
+
+def _list_models(recipe: GenerateRecipe | EvalRecipe | QuestionTypesRecipe) -> list[Models]:
+    """The recipe's own, then for each grader of PRBench the same with that grader as the judge."""
+    graders = [role for role in getattr(recipe, "graders", {}).values() if role]
+    return [recipe.models, *(replace(recipe.models, weak_solver=None, judge=role) for role in graders)]
 
 
 def _examine_place(recipe: object) -> Iterator[Finding]:
@@ -53,13 +61,14 @@ def _examine_data(recipe: object) -> Iterator[Finding]:
         yield from data.check_dataset(recipe.dataset)
     if isinstance(recipe, GrpoRecipe):
         yield from data.check_examples(recipe)
+    if isinstance(recipe, EvalRecipe):
+        yield data.check_label(recipe)
     if isinstance(recipe, GenerateRecipe):
         yield data.check_weak_solver(recipe.run)
 
 
-def _examine_models(recipe: object, serve: bool) -> Iterator[Finding]:
-    assert isinstance(recipe, (*_WITH_DOMAIN, QuestionTypesRecipe))
-    models, used = recipe.models, endpoints.list_used(recipe.models)
+def _examine_models(models: Models, domain: DomainConfig, serve: bool) -> Iterator[Finding]:
+    used = endpoints.list_used(models)
     keys = [environment.check_key(name, endpoint) for name, endpoint in used.items()]
     yield from keys
     if any(key.mark is Mark.FAIL for key in keys):
@@ -72,7 +81,6 @@ def _examine_models(recipe: object, serve: bool) -> Iterator[Finding]:
             found = endpoints.check_server(models, name) if endpoint.base_url else [endpoints.skip_server(name)]
             answering += [name] * all(f.mark is Mark.OK for f in found)
             yield from found
-        domain = recipe.domain if isinstance(recipe, _WITH_DOMAIN) else None
         yield from asyncio.run(endpoints.check_answers(models, domain, answering))
 
 

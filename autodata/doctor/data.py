@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from autodata import store
+from autodata import identity, store
+from autodata.config import RecipeError
 from autodata.dataset import DECONTAMINATION, EXAMPLES
 from autodata.doctor.finding import Finding, fail, ok, skip, warn
+from autodata.evaluation_recipes import EvalRecipe
 from autodata.recipes import GrpoRecipe
 from autodata.store import RunError
 from autodata.types import EXAMPLE, TRAJECTORY, Example, Trajectory
@@ -30,6 +32,15 @@ def check_dataset(folder: str) -> list[Finding]:
     compared = ok("decontamination", f"compared with {len(files)} benchmark files") if files else (
         warn("decontamination", f"{folder} met no benchmark: set decontaminate in its recipe"))  # fmt: skip
     return [ok("dataset", f"{folder} is as it was written"), compared]
+
+
+def check_label(recipe: EvalRecipe) -> Finding:
+    """The label belongs to the weights that are evaluated."""
+    try:
+        identity.check_label(recipe)
+    except (RecipeError, RunError) as error:
+        return fail("label", str(error))
+    return ok("label", f"{recipe.label} is {identity.find_weights(recipe) or identity.find_endpoint(recipe).model}")
 
 
 def check_examples(recipe: GrpoRecipe) -> list[Finding]:

@@ -44,7 +44,7 @@ def check_server(models: Models, name: str) -> list[Finding]:
     return findings
 
 
-async def check_answers(models: Models, domain: DomainConfig | None, names: Sequence[str]) -> list[Finding]:
+async def check_answers(models: Models, domain: DomainConfig, names: Sequence[str]) -> list[Finding]:
     """Each role of these endpoints answers within its max_tokens; attempts differ; the judge can be read."""
     with tempfile.TemporaryDirectory() as scratch:
         journal = Journal(Path(scratch) / "journal.sqlite")
@@ -56,7 +56,7 @@ async def check_answers(models: Models, domain: DomainConfig | None, names: Sequ
                 findings.append(await check_prompt(client, domain.document_chars))
             if Role.WEAK_SOLVER in roles:
                 findings.append(await check_seeds(client))
-            if Role.JUDGE in roles and domain:
+            if Role.JUDGE in roles and "judge" in domain.roles:
                 findings.append(await check_judge(client, domain))
             return findings
         except EndpointError as error:

@@ -13,10 +13,10 @@ from autodata import store
 from autodata.config import RecipeError, load
 from autodata.harness import BASELINES
 from autodata.recipes import GenerateRecipe
+from autodata.request import resolve_sampling
 from autodata.types import TRAJECTORY, Attempt, Role, Round, Trajectory
 
 PRIORS = yaml.safe_load((Path(__file__).parent / "priors.yaml").read_text(encoding="utf-8"))
-_DEFAULT_TOKENS = 1024  # of a reply, where neither role nor endpoint says
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def _max_tokens(recipe: GenerateRecipe, role: Role) -> int:
     if config is None:
         raise RecipeError(f"no model for {role}: set models.{role}.endpoint, or append a file of recipes/models")
     endpoint = recipe.models.endpoints[config.endpoint]
-    return config.sampling.max_tokens or endpoint.sampling.max_tokens or _DEFAULT_TOKENS
+    return resolve_sampling(config.sampling, endpoint.sampling, role).max_tokens or 0
 
 
 def _prompt_shares(trajectories: Sequence[Trajectory], manifest: Mapping[str, Any]) -> dict[Role, float]:

@@ -31,7 +31,7 @@ stop_server
 step .venv/bin/accelerate launch --config_file recipes/accelerate/cpu.yaml training/grpo.py \
     $recipes/grpo.yaml run="$runs/grpo" dataset="$runs/dataset"
 step $python -m eval.run $recipes/eval_trained.yaml run="$runs/eval_trained" \
-    dataset="$runs/dataset" models.endpoints.small.server.weights="$runs/grpo/model"
+    dataset="$runs/dataset" evaluated.weights="$runs/grpo/model"
 step $python -m eval.tables $recipes runs="$runs"
 step $python -m autodata.report "$runs"
 echo "finished after $SECONDS s; every answer: .venv/bin/inspect view --log-dir $runs/eval_trained/logs"

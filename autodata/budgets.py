@@ -1,0 +1,56 @@
+"""Finds roles that have no room to answer: without a budget of tokens, or with one that their server cannot hold."""
+
+from collections.abc import Iterator
+
+from autodata.evaluation_recipes import EvalRecipe, QuestionTypesRecipe
+from autodata.meta_recipes import MetaRecipe
+from autodata.recipes import ROLES, Endpoint, GenerateRecipe, GrpoRecipe, JudgeAuditRecipe, RoleConfig
+
+Recipe = GenerateRecipe | MetaRecipe | EvalRecipe | GrpoRecipe | JudgeAuditRecipe | QuestionTypesRecipe
+
+
+def list_asked(recipe: Recipe) -> dict[str, RoleConfig]:
+    """The configured roles that a recipe's command asks, by their keys in the recipe."""
+    asked = {f"models.{name}": getattr(recipe.models, name) for name in _list_roles(recipe)}
+    if isinstance(recipe, EvalRecipe):
+        asked |= {f"graders.{name}": role for name, role in recipe.graders.items()}
+        if recipe.evaluated:  # its sampling is set there
+            asked["evaluated"] = asked.pop("models.weak_solver")
+    if isinstance(recipe, GrpoRecipe | JudgeAuditRecipe):
+        asked["second_judge"] = recipe.second_judge
+    return {key: role for key, role in asked.items() if role}
+
+
+def _list_roles(recipe: Recipe) -> list[str]:
+    if isinstance(recipe, EvalRecipe):
+        return list(ROLES)  # it has dropped those that it does not ask
+    if isinstance(recipe, QuestionTypesRecipe):
+        return ["judge"]
+    if isinstance(recipe, GrpoRecipe | JudgeAuditRecipe):
+        return [role for role in recipe.domain.roles if role == "judge"]
+    roles = [*recipe.domain.roles, *(["orchestrator"] if recipe.orchestrator == "agent" else [])]
+    is_edited = isinstance(recipe, MetaRecipe) and recipe.mutation == "edit"
+    return [*roles, "analyser", "editor"] if is_edited else roles
+
+
+def find_problems(recipe: object) -> Iterator[str]:
+    """One sentence for each role that cannot answer, with the key to change."""
+    for key, role in list_asked(recipe).items() if isinstance(recipe, Recipe) else ():
+        if endpoint := recipe.models.endpoints.get(role.endpoint):
+            yield from _find_problem(f"{key}.sampling.max_tokens", role, endpoint)
+
+
+def _find_problem(key: str, role: RoleConfig, endpoint: Endpoint) -> Iterator[str]:
+    budget, context = role.sampling.over(endpoint.sampling).max_tokens, _find_context(endpoint)
+    if budget is None:
+        yield f"no value for {key}; say how many tokens a reply may have, as in the domain's roles.yaml"
+    elif context and budget >= context:
+        yield (f"{key}={budget}: a reply and its prompt do not fit max-model-len={context} of models.endpoints."
+               f"{role.endpoint}.server.flags; lower the one or raise the other")  # fmt: skip
+
+
+def _find_context(endpoint: Endpoint) -> int | None:
+    """Tokens of prompt and reply together, where the command starts the server itself."""
+    flags = endpoint.server.flags if endpoint.server and not endpoint.base_url else {}
+    length = flags.get("max-model-len")
+    return length if isinstance(length, int) else None

@@ -1,0 +1,66 @@
+"""What an evaluation evaluates: whose weights, served by which endpoint. No models file can change it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from omegaconf import MISSING
+
+from autodata.embedded import MODEL_NAME
+from autodata.recipes import Endpoint, Sampling
+
+EVALUATED = "evaluated"  # key of models.endpoints for weights that none of the recipe's endpoints serves
+
+
+@dataclass
+class Evaluated:
+    """The weights that answer, and the endpoint whose server settings serve them."""
+
+    weights: str | None = MISSING  # hub name, folder or "embedded"; null: what the endpoint serves, as for an API
+    endpoint: str = MISSING  # a key of models.endpoints
+    sampling: Sampling = field(default_factory=Sampling)  # over that of models.weak_solver
+
+
+def choose_endpoint(evaluated: Evaluated, endpoints: Mapping[str, Endpoint]) -> tuple[str, Endpoint]:
+    """The endpoint that serves the evaluated weights, and its key. Raises ValueError.
+
+    Where the named endpoint serves other weights, it is a copy of that endpoint; a resolved recipe brings the copy.
+    """
+    given, source = endpoints.get(EVALUATED), endpoints.get(evaluated.endpoint)
+    if given and given.server and given.server.weights == evaluated.weights:
+        return EVALUATED, given
+    if source is None:
+        raise ValueError(f"evaluated.endpoint={evaluated.endpoint}: not in models.endpoints ({', '.join(endpoints)})")
+    if evaluated.weights is None or (source.server and source.server.weights == evaluated.weights):
+        return evaluated.endpoint, source
+    if given and given.server:
+        raise ValueError(f"models.endpoints.{EVALUATED}.server: made from evaluated.weights={evaluated.weights}; "
+                         "leave it out")  # fmt: skip
+    return EVALUATED, _serve(evaluated.weights, source, given, evaluated.endpoint)
+
+
+def _serve(weights: str, source: Endpoint, given: Endpoint | None, key: str) -> Endpoint:
+    """A copy of an endpoint with other weights; `given` says where it runs already, as a campaign does."""
+    if source.server is None:
+        raise ValueError(f"evaluated.endpoint={key}: has no server to load evaluated.weights={weights} with; name one "
+                         "that has, or write evaluated.weights: null for what the endpoint itself serves")  # fmt: skip
+    running = given or Endpoint(name_model(weights))
+    return replace(
+        source,
+        model=running.model,
+        revision="",
+        base_url=running.base_url,
+        api_key_env=running.api_key_env,
+        leases=running.leases,
+        server=replace(source.server, weights=weights),
+    )
+
+
+def name_model(weights: str) -> str:
+    """The name under which weights are served: the hub's, or the end of the path, without the machine's part."""
+    return MODEL_NAME if weights == "embedded" else "/".join(Path(weights).parts[-3:]).strip("/")
+
+
+def normalize(name: str) -> str:
+    """Letters and digits only, in one case, so that `Qwen3.5-4B` is found in `Qwen/Qwen3.5-4B-FP8`."""
+    return "".join(c for c in name.casefold() if c.isalnum())

@@ -1,0 +1,107 @@
+"""Which weights an evaluation measures, whether its label belongs to them, and what the server says it serves."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from autodata import store
+from autodata.config import RecipeError
+from autodata.embedded import resolve_weights
+from autodata.evaluated import name_model, normalize
+from autodata.evaluation_recipes import EvalRecipe
+from autodata.harness import BASELINES
+from autodata.llm import read_served
+from autodata.recipes import Endpoint
+
+ARMS = ("agentic", *BASELINES)
+_DEPTH = 3  # folders above the weights in which the training run is looked for: checkpoints lie deeper than the model
+
+
+def check_label(recipe: EvalRecipe) -> None:
+    """Raise RecipeError where nothing is named to evaluate, or the label names another model than that."""
+    weights, endpoint = find_weights(recipe), find_endpoint(recipe)
+    if weights and _is_folder(weights) and not Path(weights).is_dir():
+        raise RecipeError(f"evaluated.weights={weights}: no such folder; train the model first")
+    training = find_training(weights) if weights else None
+    if training:
+        _check_trained(recipe.label, str(weights), training)
+        return
+    name = name_model(weights) if weights else endpoint.model
+    if not normalize(recipe.label) or normalize(recipe.label) not in normalize(name):
+        raise RecipeError(f"label={recipe.label}: {name} is evaluated, which no training run here has made; write "
+                          f"label={name.rpartition('/')[2]}, or name the weights that you mean with evaluated.weights"
+                          )  # fmt: skip
+
+
+def find_endpoint(recipe: EvalRecipe) -> Endpoint:
+    """The endpoint that answers for the evaluated model. Raises RecipeError."""
+    if recipe.evaluated is None or recipe.models.weak_solver is None:
+        raise RecipeError("evaluated: name the weights to evaluate and the endpoint whose server loads them, as "
+                          "evaluated.weights=Qwen/Qwen3.5-4B evaluated.endpoint=weak")  # fmt: skip
+    return recipe.models.endpoints[recipe.models.weak_solver.endpoint]
+
+
+def find_weights(recipe: EvalRecipe) -> str | None:
+    """What is evaluated; None where an API serves it and only the model's name is known. Raises RecipeError."""
+    server = find_endpoint(recipe).server
+    return server.weights if server else None
+
+
+def find_training(weights: str) -> Mapping[str, Any] | None:
+    """The manifest of the training run that made a folder of weights; None for weights from elsewhere."""
+    for folder in list(Path(weights).absolute().parents)[:_DEPTH] if Path(weights).is_dir() else []:
+        manifest = store.read_manifest(folder)
+        if manifest and manifest.get("inputs", {}).get("kind") == "grpo":
+            return manifest
+    return None
+
+
+def _check_trained(label: str, weights: str, training: Mapping[str, Any]) -> None:
+    """A label names the arms that were trained on, or says `combined`, and no other arm."""
+    arms, text = training["inputs"]["arms"], normalize(label)
+    is_named = all(normalize(arm) in text for arm in arms) or (len(arms) > 1 and "combined" in text)
+    others = [arm for arm in ARMS if arm not in arms and normalize(arm) in text]
+    if others or not is_named:
+        base = name_model(str(training["inputs"].get("model", ""))).rpartition("/")[2]
+        raise RecipeError(f"label={label}: {weights} was trained on {' and '.join(arms)}; write a label that says so "
+                          f"and names no other arm, as label='{base} + RL {_suggest(arms)} data'")  # fmt: skip
+
+
+def _suggest(arms: Sequence[str]) -> str:
+    return arms[0] if len(arms) == 1 else "combined"
+
+
+def identify(recipe: EvalRecipe) -> dict[str, str | None]:
+    """What the manifest says of the evaluated weights, once they are served.
+
+    Raises EndpointError, and RecipeError for a running server that serves other weights.
+    """
+    endpoint, weights = find_endpoint(recipe), find_weights(recipe)
+    served = read_served(endpoint)
+    if served and weights and not _is_same(served, weights):
+        raise RecipeError(f"{endpoint.base_url} serves {served}, not evaluated.weights={weights}; name its address "
+                          "only for the weights that it has loaded, or leave out its base_url")  # fmt: skip
+    revision = endpoint.revision or (_find_commit(weights) if weights else None)
+    return {"weights": weights, "model": endpoint.model, "revision": revision, "served": served}
+
+
+def _is_same(served: str, weights: str) -> bool:
+    """The same name or folder, or the hub's snapshot of that name."""
+    own = resolve_weights(weights)
+    is_snapshot = f"models--{weights.replace('/', '--')}" in Path(served).parts
+    return served == own or Path(served).resolve() == Path(own).resolve() or is_snapshot
+
+
+def _is_folder(weights: str) -> bool:
+    """True for what can only be a path: the hub's names are `owner/name`."""
+    return weights.count("/") > 1 or weights.startswith((".", "/", "~"))
+
+
+def _find_commit(weights: str) -> str | None:
+    """The commit of weights of the hub, as its cache on this machine has them."""
+    if weights.count("/") != 1:
+        return None
+    from huggingface_hub import try_to_load_from_cache  # slow to import, needed here only
+
+    found = try_to_load_from_cache(weights, "config.json")
+    return Path(found).parent.name if isinstance(found, str) else None
