@@ -54,4 +54,4 @@ def _type_cells(found: Mapping[str, Any], kind: str, name: str) -> list[str]:
         return [DASH, DASH]
     count, labelled = found[kind][name], found["labelled"]
     interval = scipy.stats.binomtest(count, labelled).proportion_ci(method="wilson")
-    return [str(count), estimate(Estimate(count / labelled, interval.low, interval.high), percent)]
+    return [str(count), estimate(Estimate(count / labelled, interval.low, interval.high, labelled), percent)]
