@@ -2,14 +2,14 @@
 
 python -m bench.intervals [--trials 2000]
 
-A world draws documents, and their answers, from a distribution with a known mean. A cell is the share of trials whose
-interval holds that mean, in %, and the interval's mean width. Each method but the last gives a width of zero where no
-document differs from another; *ours* is what autodata.intervals does, bounds included. The second table is of Cohen's
-kappa, which two judges are compared by. Seeds are fixed.
+A world draws documents, and their answers, from a distribution with a known mean. A cell has the share of trials whose
+interval holds that mean, or the interval's mean width, at 5, 6, 10, 20, 30 and 60 documents. Each method but the last
+gives a width of zero where no document differs from another; *ours* is what autodata.intervals does, bounds included.
+The last tables are of Cohen's kappa, which two judges are compared by. Seeds are fixed.
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy
@@ -21,6 +21,7 @@ from autodata.intervals import DIFFERENCE, SHARE, estimate_ratio
 SIZES = (5, 6, 10, 20, 30, 60)
 RESAMPLES = 1_000
 Sample = tuple[numpy.ndarray, numpy.ndarray]  # sums and counts, a row for each trial and a column for each document
+Quality = tuple[float, float]  # coverage and mean width
 
 
 @dataclass(frozen=True)
@@ -142,14 +143,19 @@ def use_ours(sums: numpy.ndarray, counts: numpy.ndarray, bounds: tuple[float, fl
     return numpy.array([[e.low for e in found], [e.high for e in found]], dtype=float)
 
 
-def measure(world: World, documents: int, trials: int) -> list[str]:
-    """Coverage in % and mean width of every method."""
+def measure(world: World, documents: int, trials: int) -> list[Quality]:
+    """Coverage and mean width of every method."""
     chance = numpy.random.default_rng([documents, WORLDS.index(world)])
     sums, counts = world.draw(chance, (trials, documents))
     weights = chance.multinomial(documents, [1 / documents] * documents, RESAMPLES).astype(float)
     ends = [method(sums, counts, weights) for method in METHODS.values()]
     ends = [numpy.clip(of, *world.bounds) for of in ends] + [use_ours(sums, counts, world.bounds)]
-    return [_write(low, high, world.truth) for low, high in ends]
+    return [judge(low, high, world.truth) for low, high in ends]
+
+
+def judge(low: numpy.ndarray, high: numpy.ndarray, truth: float) -> Quality:
+    covered = (low - 1e-9 <= truth) & (truth <= high + 1e-9)
+    return float(covered.mean()), float((high - low).mean())
 
 
 def draw_judges(chance: numpy.random.Generator, documents: int) -> list[Ratings]:
@@ -171,34 +177,36 @@ def resample_kappa(ratings: list[Ratings], chance: numpy.random.Generator) -> li
     return list(numpy.quantile([kappa for kappa in found if kappa is not None], (0.025, 0.975)))
 
 
-def measure_kappa(documents: int, trials: int) -> list[str]:
-    """Coverage in % and mean width of the bootstrap and of ours. Half are met, so by chance half agree."""
+def measure_kappa(documents: int, trials: int) -> list[Quality]:
+    """Coverage and mean width of the bootstrap and of ours. Half are met, so by chance half agree."""
     chance, truth = numpy.random.default_rng(documents), 2 * (0.9**2 + 0.1**2) - 1
     drawn = [draw_judges(chance, documents) for _ in range(trials)]
     bootstrap = numpy.array([resample_kappa(ratings, chance) for ratings in drawn])
     kappas = [compare_judges(ratings).kappa for ratings in drawn]
     ours = numpy.array([(kappa.low, kappa.high) for kappa in kappas if kappa], dtype=float)
-    return [_write(ends[:, 0], ends[:, 1], truth) for ends in (bootstrap, ours)]
+    return [judge(ends[:, 0], ends[:, 1], truth) for ends in (bootstrap, ours)]
 
 
-def _write(low: numpy.ndarray, high: numpy.ndarray, truth: float) -> str:
-    covered = (low - 1e-9 <= truth) & (truth <= high + 1e-9)
-    return f"{100 * covered.mean():.1f} ({(high - low).mean():.2f})"
+def write(title: str, names: Sequence[str], found: Mapping[str, Sequence[Sequence[Quality]]]) -> str:
+    """Two Markdown tables, a row for each world; a cell has one number for each size."""
+    parts = []
+    for measured, at, scale in (("covered, %", 0, 100), ("mean width, in hundredths", 1, 100)):
+        lines = [f"| {title}: {measured} | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+        for name, by_size in found.items():
+            cells = [" ".join(f"{scale * of[method][at]:.0f}" for of in by_size) for method in range(len(names))]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=2000)
-    options = parser.parse_args()
-    print("| documents | values | " + " | ".join([*METHODS, "ours"]) + " |\n" + "|---" * (len(METHODS) + 3) + "|")
-    for documents in SIZES:
-        for world in WORLDS:
-            print(
-                f"| {documents} | {world.name} | {' | '.join(measure(world, documents, options.trials))} |", flush=True
-            )
-    print("\n| documents | kappa, percentile | kappa, ours |\n|---|---|---|")
-    for documents in SIZES:
-        print(f"| {documents} | {' | '.join(measure_kappa(documents, options.trials // 4))} |", flush=True)
+    trials = parser.parse_args().trials
+    found = {world.name: [measure(world, documents, trials) for documents in SIZES] for world in WORLDS}
+    print(write("mean", [*METHODS, "ours"], found), flush=True)
+    kappas = {"two judges who err on 1 in 10": [measure_kappa(documents, trials // 4) for documents in SIZES]}
+    print("\n" + write("kappa", ["percentile", "ours"], kappas))
 
 
 if __name__ == "__main__":

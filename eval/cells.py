@@ -8,6 +8,7 @@ from typing import Any
 
 from autodata import store
 from autodata.evaluation_recipes import TableRecipe, TableRow
+from autodata.fidelity import MARK, MARK_MEANS, PROVENANCE
 from autodata.intervals import Estimate, write_interval
 from eval.generations import Generation, read_all
 from eval.statistics import LEVEL, Difference
@@ -51,14 +52,23 @@ def with_papers(recipe: TableRecipe, ours: Sequence[list[str]], columns: Sequenc
     rows = []
     for row in ours:
         rows.append(row)
-        if cells := recipe.paper.get(row[0]):
-            rows.append([f"{row[0]}, the paper's", *(papers(cells.get(column)) for column in columns)])
+        if recipe.paper.get(row[0]):
+            rows.append([f"{row[0]}, the paper's", *(papers(recipe, row[0], column) for column in columns)])
     return rows
 
 
-def papers(value: object) -> str:
-    """A cell of the paper: its number as it is printed there, or that it is not known."""
-    return "unknown" if value is None else str(value)
+def papers(recipe: TableRecipe, label: str, column: str) -> str:
+    """A cell of the paper: its number as it is printed there, marked if one account alone has it; or `unknown`."""
+    value = recipe.paper.get(label, {}).get(column)
+    return "unknown" if value is None else f"{value}{MARK if column in recipe.one_reader else ''}"
+
+
+def note_papers(recipe: TableRecipe) -> list[str]:
+    """Where the paper's cells come from, and what a mark on one means."""
+    if not recipe.paper:
+        return []
+    marked = any(cells.get(column) is not None for cells in recipe.paper.values() for column in recipe.one_reader)
+    return [f"The paper's cells are {PROVENANCE}" + (f" {MARK} {MARK_MEANS}" if marked else "")]
 
 
 def number(value: float | None) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from autodata.config import RecipeError, load
 from autodata.evaluation_recipes import TableRecipe
+from autodata.fidelity import MARK, MARK_MEANS, PROVENANCE
 from autodata.intervals import ONE_DOCUMENT, Estimate
 from autodata.store import RunError
 from autodata.types import Outcome
@@ -151,7 +152,11 @@ def test_the_papers_cells_stand_beside_ours_and_are_marked(tmp_path, monkeypatch
     assert "python -m eval.run recipes/cs/eval_agentic.yaml" in second
     assert "| model | gpt5 legal | gpt5 legal_hard | kimi legal | kimi legal_hard | thousand tokens |" in fourth
     assert "| Qwen3.5-4B | – | – | – | – | – | – |" in fourth
-    assert "| 4B + RL Agentic, the paper's | 0.441 | 0.315 | 0.393 | 0.266 | unknown | unknown |" in fourth
+    assert "| 4B + RL Agentic, the paper's | 0.441 | 0.315 | 0.393 | 0.266† | unknown | unknown |" in fourth
+    assert all(PROVENANCE in table for table in shown if table is not figure), "Figure 3 has no cells of the paper"
+    assert PROVENANCE not in figure
+    assert [table for table in shown if MARK in table] == [fourth]
+    assert f"{PROVENANCE} {MARK} {MARK_MEANS}" in fourth
     assert "| overall avg, the paper's | 68.66 | 71.08 | +2.42 | 71.86 | +3.20 | 71.36 | +2.70 |" in fifth
     assert "| ARB pass, the paper's | unknown | unknown | unknown | unknown | +0.00 | unknown | +2.13 |" in sixth
     assert "| 124 |  | 79.6 |" in seventh
@@ -165,6 +170,29 @@ def test_the_papers_cells_stand_beside_ours_and_are_marked(tmp_path, monkeypatch
     assert (tmp_path / "table1.md").read_text().startswith("### ")
     assert (tmp_path / "table1.csv").read_text().startswith('metric,cot,agentic,"cot, the paper\'s"')
     assert r"weak\_avg & – & – & 0.677 & 0.458" in (tmp_path / "table1.tex").read_text()
+
+
+def test_a_table_without_the_papers_cells_says_nothing_of_them(tmp_path):
+    text = show("demo/table2", tmp_path)
+    assert PROVENANCE not in text
+    assert MARK not in text
+
+
+@pytest.mark.parametrize("name", ["table3", "table5", "table7", "table11"])
+def test_every_shape_marks_what_one_account_alone_reports(name, tmp_path):
+    recipe = load(TableRecipe, [f"recipes/tables/{name}.yaml", f"runs={tmp_path}"])
+    label, cells = next(iter(recipe.paper.items()))
+    recipe.one_reader = [next(iter(cells))]
+    text = render(recipe, build(recipe))
+    assert f"{cells[recipe.one_reader[0]]}{MARK} |" in text
+    assert text.count(MARK_MEANS) == 1
+    recipe.paper = {label: dict.fromkeys(cells)}
+    assert MARK not in render(recipe, build(recipe)), "an unknown cell bears no mark"
+
+
+def test_a_mark_on_no_cell_is_refused(tmp_path):
+    with pytest.raises(RecipeError, match="one_reader: the paper's cells have no kimi hard"):
+        show("tables/table4", tmp_path, "one_reader=[kimi hard]")
 
 
 def test_a_row_of_the_paper_stands_beneath_ours(tmp_path):
