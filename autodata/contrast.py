@@ -9,6 +9,7 @@ import numpy
 
 from autodata import duplicates, store, topics
 from autodata.intervals import (
+    DIFFERENCE,
     NO_SPREAD,
     SHARE,
     Estimate,
@@ -81,15 +82,28 @@ def _find_repeats(column: Sequence[Candidate | None]) -> numpy.ndarray:
 
 
 def _contrast_shares(name: str, off: Marked, on: Marked) -> Row:
-    """Shares of documents that are marked; the documents of both sides are the same, so the shares go together."""
-    estimates = [_estimate_share(*side) for side in (off, on)]
-    first, second = estimates
-    value = second.value - first.value
+    """Shares of documents that are marked, of those that count."""
+    first, second = (_estimate_share(*side) for side in (off, on))
+    same = (off[1] == on[1]).all() and off[1].any()
+    return Row(name, first, second, _pair_shares(off, on) if same else _subtract_shares(off, on))
+
+
+def _pair_shares(off: Marked, on: Marked) -> Estimate:
+    """Where the same documents count on both sides, each has its own difference."""
+    whole = off[1]
+    changes = on[0][whole].astype(float) - off[0][whole]
+    return estimate_ratio(changes, numpy.ones(len(changes)), DIFFERENCE)
+
+
+def _subtract_shares(off: Marked, on: Marked) -> Estimate:
+    """Many documents count on both sides, so the two shares go together."""
+    first, second = (_estimate_share(*side) for side in (off, on))
     without = [leave_one_out(*(of.astype(float) for of in (marked & whole, whole))) for marked, whole in (off, on)]
-    if any(e.low is None for e in estimates) or numpy.isnan(without).any():
-        return Row(name, first, second, Estimate(value, None, None, len(off[0]), TOO_FEW))
+    value, documents = second.value - first.value, len(off[0])
+    if first.low is None or second.low is None or numpy.isnan(without).any():
+        return Estimate(value, None, None, documents, TOO_FEW)
     low, high = subtract(second, first, correlate(*without))
-    return Row(name, first, second, Estimate(value, max(low, -1.0), min(high, 1.0), len(off[0])))
+    return Estimate(value, max(low, -1.0), min(high, 1.0), documents)
 
 
 def _estimate_share(marked: numpy.ndarray, whole: numpy.ndarray) -> Estimate:

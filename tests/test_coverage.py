@@ -318,7 +318,7 @@ def test_a_comparison_measures_what_changed_and_nothing_else():
     assert 0 < effective.low <= effective.value <= effective.high
     acceptance = found["acceptance"].difference
     assert (acceptance.value, acceptance.documents) == (0, 20)
-    assert acceptance.low == -acceptance.high == pytest.approx(-(1 - 0.025 ** (1 / 20))), "both arms accept all"
+    assert [-acceptance.low, acceptance.high] == pytest.approx([1 - 0.025 ** (1 / 20)] * 2), "both arms accept all"
 
 
 def test_a_run_compared_with_itself_shows_nothing():
@@ -328,7 +328,15 @@ def test_a_run_compared_with_itself_shows_nothing():
         if row.name == "effective topics":
             assert (row.difference.low, row.difference.reason) == (None, NO_SPREAD), "without bounds nothing is known"
         else:
-            assert row.difference.low == -row.difference.high < 0
+            assert row.difference.low == pytest.approx(-row.difference.high)
+            assert row.difference.low < 0
+
+
+def test_half_accepted_in_both_runs_still_has_an_interval():
+    half: list[str | None] = ["storage", None] * 4
+    rows = {row.name: row.difference for row in compare(outcomes(half), outcomes(half)).rows}
+    assert [-rows["acceptance"].low, rows["acceptance"].high] == pytest.approx([1 - 0.025 ** (1 / 8)] * 2)
+    assert rows["share of near-duplicates"].documents == 4, "those that were accepted"
 
 
 def test_acceptance_is_paired_by_document_and_repeats_are_shares_of_the_accepted():
