@@ -1,18 +1,15 @@
 """How far verdicts agree: repeats of one judge, or two judges, with intervals clustered by document."""
 
-import random
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy
 
-RESAMPLES = 1_000
-MAX_UNDEFINED = 0.05  # share of resamples without a value; beyond it an interval would hide them
+from autodata.intervals import DIFFERENCE, SHARE, Bounds, attach_interval, estimate_mean
+
 NOTHING = "nothing to compare"
 NO_VARIATION = "no variation: all verdicts are the same"
-ONE_DOCUMENT = "no interval: fewer than two documents"
-TOO_FEW_VARY = "no interval: verdicts vary in too few documents"
+ONE_DOCUMENT_VARIES = "no interval: without one of the documents nothing varies"
 
 
 @dataclass(frozen=True)
@@ -24,12 +21,13 @@ class Ratings:
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A number with its 95 % interval; `reason` says why one of them is None."""
+class Finding:
+    """A number of an audit with its 95 % interval over documents; `reason` says why one of them is None."""
 
     value: float | None
     low: float | None = None
     high: float | None = None
+    documents: int | None = None
     reason: str = ""
 
 
@@ -39,9 +37,9 @@ class Agreement:
 
     compared: int
     left_out: int
-    share: Estimate  # of pairs of verdicts that are the same
-    alpha: Estimate  # Krippendorff's, nominal
-    kappa: Estimate | None = None  # Cohen's, between two judges
+    share: Finding  # of pairs of verdicts that are the same
+    alpha: Finding  # Krippendorff's, nominal
+    kappa: Finding | None = None  # Cohen's, between two judges
 
 
 def compare_repeats(ratings: Sequence[Ratings]) -> Agreement:
@@ -52,7 +50,7 @@ def compare_repeats(ratings: Sequence[Ratings]) -> Agreement:
     return Agreement(
         compared=len(usable),
         left_out=len(ratings) - len(usable),
-        share=estimate(counts, documents, share_of_pairs),
+        share=estimate(counts, documents, share_of_pairs, SHARE),
         alpha=estimate(counts, documents, nominal_alpha),
     )
 
@@ -69,15 +67,16 @@ def compare_judges(pairs: Sequence[Ratings]) -> Agreement:
     return Agreement(
         compared=len(usable),
         left_out=len(pairs) - len(usable),
-        share=estimate(counts, documents, share_of_pairs),
+        share=estimate(counts, documents, share_of_pairs, SHARE),
         alpha=estimate(counts, documents, nominal_alpha),
         kappa=estimate(cells, documents, lambda rows: cohen_kappa(rows.sum(axis=0).reshape(2, 2).tolist())),
     )
 
 
-def mean_difference(documents: Sequence[str], differences: Sequence[float]) -> Estimate:
-    """Mean of differences, each of one document."""
-    return estimate(numpy.array(differences, dtype=float), documents, lambda rows: float(rows.mean()))
+def mean_difference(documents: Sequence[str], differences: Sequence[float]) -> Finding:
+    """Mean of differences of scores, each of one document."""
+    found = estimate_mean(zip(documents, differences, strict=True), DIFFERENCE)
+    return Finding(**asdict(found)) if found else Finding(None, reason=NOTHING)
 
 
 def cohen_kappa(table: Sequence[Sequence[int]]) -> float | None:
@@ -111,36 +110,19 @@ def nominal_alpha(counts: numpy.ndarray) -> float | None:
 
 
 def estimate(
-    rows: numpy.ndarray, documents: Sequence[str], statistic: Callable[[numpy.ndarray], float | None]
-) -> Estimate:
-    """A statistic of `rows` with a percentile bootstrap over whole documents, `documents` naming each row's.
-
-    Rows of one document are not independent. The same input gives the same interval.
-    """
+    rows: numpy.ndarray,
+    documents: Sequence[str],
+    statistic: Callable[[numpy.ndarray], float | None],
+    bounds: Bounds = DIFFERENCE,
+) -> Finding:
+    """A statistic of `rows` within `bounds`, and its interval over the documents, `documents` naming each row's."""
     if not len(rows):
-        return Estimate(None, reason=NOTHING)
+        return Finding(None, reason=NOTHING)
     value = statistic(rows)
     if value is None:
-        return Estimate(None, reason=NO_VARIATION)
-    clusters = _cluster(documents)
-    if len(clusters) < 2:
-        return Estimate(value, reason=ONE_DOCUMENT)
-    found = [statistic(rows[drawn]) for drawn in _resample(clusters)]
-    defined = [v for v in found if v is not None]
-    if len(defined) < (1 - MAX_UNDEFINED) * RESAMPLES:
-        return Estimate(value, reason=TOO_FEW_VARY)
-    low, high = numpy.percentile(defined, [2.5, 97.5])
-    return Estimate(value, float(low), float(high))
-
-
-def _cluster(documents: Sequence[str]) -> list[numpy.ndarray]:
-    rows: dict[str, list[int]] = defaultdict(list)
-    for row, document in enumerate(documents):
-        rows[document].append(row)
-    return [numpy.array(found) for found in rows.values()]
-
-
-def _resample(clusters: Sequence[numpy.ndarray]) -> Iterator[numpy.ndarray]:
-    chance = random.Random(0)
-    for _ in range(RESAMPLES):
-        yield numpy.concatenate(chance.choices(clusters, k=len(clusters)))
+        return Finding(None, reason=NO_VARIATION)
+    names, owners, counts = numpy.unique(documents, return_inverse=True, return_counts=True)
+    without = [statistic(rows[owners != number]) if len(names) > 1 else value for number in range(len(names))]
+    if None in without:
+        return Finding(value, documents=len(names), reason=ONE_DOCUMENT_VARIES)
+    return Finding(**asdict(attach_interval(value, numpy.array(without, dtype=float), counts, bounds)))

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from autodata.agreement import Estimate, Ratings, compare_judges, compare_repeats, mean_difference
+from autodata.agreement import Finding, Ratings, compare_judges, compare_repeats, mean_difference
+from autodata.intervals import Estimate, write_interval
 from autodata.types import Attempt, Candidate, Judgement, Role
 
 MAX_LISTED = 10  # attempts, where verdicts differ most
@@ -19,7 +20,7 @@ _NOTES = """\
 - *Compared* counts criteria where a judge is repeated; between two judges it counts each repeat of a criterion, the
   first of one judge against the first of the other, and so on.
 - Negative criteria name mistakes: *met* costs points there.
-- Brackets hold 95 % intervals, from a bootstrap over whole documents.
+- Brackets hold 95 % intervals over whole documents, n says how many documents that are.
 - A judge of temperature 0 repeats itself whatever its verdicts are worth; only a second judge tells more.
 """
 
@@ -118,7 +119,7 @@ def list_agreement(results: dict[str, Any]) -> list[list[str]]:
 
 def list_differences(results: dict[str, Any]) -> list[list[str]]:
     """Mean differences of scores, a row each below the head."""
-    return [["scores", "mean difference"], *([n, _show(e)] for n, e in results["score_difference"].items())]
+    return [["scores", "mean difference"], *([n, _show(f)] for n, f in results["score_difference"].items())]
 
 
 def to_markdown(results: dict[str, Any]) -> str:
@@ -158,7 +159,7 @@ def _pair(chosen: Sequence[Judged], first: Opinions, second: Opinions) -> list[G
     return [(tried, pair) for tried, ones, others in said for pair in zip(ones, others, strict=True)]
 
 
-def _compare_scores(pairs: Sequence[Group]) -> Estimate:
+def _compare_scores(pairs: Sequence[Group]) -> Finding:
     scored = [(tried.document_id, after.score - before.score) for tried, (before, after) in pairs
               if before.score is not None and after.score is not None]  # fmt: skip
     return mean_difference([document for document, _ in scored], [difference for _, difference in scored])
@@ -208,12 +209,10 @@ def _share(count: int, total: int) -> str:
     return f"{count} of {total} ({count / total:.1%})" if total else "0 of 0"
 
 
-def _show(estimate: dict[str, Any]) -> str:
-    if estimate["value"] is None:
-        return f"– ({estimate['reason']})"
-    if estimate["low"] is None:
-        return f"{estimate['value']:.3f} ({estimate['reason']})"
-    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
+def _show(finding: dict[str, Any]) -> str:
+    if finding["value"] is None:
+        return f"– ({finding['reason']})"
+    return f"{finding['value']:.3f}{write_interval(Estimate(**finding), '{:.3f}'.format)}"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

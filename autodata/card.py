@@ -9,6 +9,7 @@ import yaml
 
 from autodata.features import locate_split
 from autodata.fidelity import Departure, read_departures
+from autodata.intervals import Estimate, write_interval
 from autodata.licences import order_licences
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~])")
@@ -106,7 +107,7 @@ def _sections(manifest: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
         _by_arm("left after", facts["stages"], manifest["funnel"]),
         "## Statistics",
         _by_arm("metric", shown, manifest["statistics"], facts["intervals"]),
-        "In brackets: 95 % interval of the mean, by bootstrap over documents.",
+        "In brackets: 95 % interval of the mean over documents; n is how many documents that are.",
         "## Models",
         _table(["role", *arms], _by_role({arm: facts["arms"][arm]["models"] for arm in arms})),
         "## Sources and licences",
@@ -143,7 +144,7 @@ def _by_arm(
     what: str,
     rows: Sequence[str],
     columns: Mapping[str, Mapping[str, float | None]],
-    intervals: Mapping[str, Mapping[str, Sequence[float | None]]] | None = None,
+    intervals: Mapping[str, Mapping[str, Sequence[Any]]] | None = None,
 ) -> str:
     known = intervals or {}
     cells = [[row, *(_write_cell(column.get(row), known.get(arm, {}).get(row)) for arm, column in
@@ -151,11 +152,11 @@ def _by_arm(
     return _table([what, *sorted(columns)], cells)
 
 
-def _write_cell(value: float | None, interval: Sequence[float | None] | None) -> str:
+def _write_cell(value: float | None, interval: Sequence[Any] | None) -> str:
     number = write_number(value)
-    if value is None or interval is None or interval[0] is None:
+    if value is None or interval is None:
         return number
-    return f"{number} [{', '.join(map(write_number, interval))}]"
+    return number + write_interval(Estimate(value, *interval), write_number)
 
 
 def _by_role(models: Mapping[str, Mapping[str, str]]) -> list[list[str]]:

@@ -124,3 +124,4 @@ class TableRecipe:
     # The paper's cells, shown beside ours and marked: an arm or a row's label → column → a number; what is left out is
     # unknown.
     paper: dict[str, dict[str, Any]] = field(default_factory=dict)
+    one_reader: list[str] = field(default_factory=list)  # columns of these cells that one account of the paper reports

@@ -21,7 +21,12 @@ _OTHER_STAGES = ("corpora", "meta", "cluster")  # whose runs have reports of the
 REGISTER, PAGE = REPO / "docs" / "fidelity.yaml", REPO / "docs" / "fidelity.md"
 _SECTION = re.compile(r"^# ── (.+?) ─+$")
 _HEADER = "| rule | whose | paper | code | tests | here |\n|---|---|---|---|---|---|"
-_HEAD = """# Fidelity
+PROVENANCE = (
+    "read from public accounts of its versions 1 to 3 and from its authors' project page, not from the PDF: check "
+    "there what a result of yours rests on."
+)
+MARK, MARK_MEANS = "†", "one account of the paper alone reports this."
+_HEAD = f"""# Fidelity
 
 Written by `python -m autodata.fidelity` from [fidelity.yaml](fidelity.yaml); edit that. A test checks that all code
 and tests named here exist, and that this page is up to date.
@@ -29,6 +34,9 @@ and tests named here exist, and that this page is up to date.
 - *paper*: the paper says it, and nothing had to be added.
 - *chosen*: the paper says it in part or contradicts itself, or we depart from it; the last column says what we do.
 - *silent*: the paper says nothing; the rule is ours.
+
+What the paper says is {PROVENANCE}
+{MARK} {MARK_MEANS}
 """
 
 
@@ -102,7 +110,8 @@ def render() -> str:
 
 
 def _cells(entry: dict[str, Any]) -> list[str]:
-    said = f"{entry['paper']}: {entry['says']}"
+    mark = f" ({MARK} {entry['one_reader']})" if "one_reader" in entry else ""
+    said = f"{entry['paper']}: {entry['says']}{mark}"
     texts = (entry["rule"], tell_kind(entry), said, entry.get("ours", "–"))
     rule, whose, paper, ours = (" ".join(t.split()).replace("|", "\\|") for t in texts)
     return [rule, whose, paper, _links(entry["code"]), _links(entry["tests"]), ours]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, median, pstdev
 
-from autodata.intervals import Estimate, estimate_mean
+from autodata.intervals import DIFFERENCE, SHARE, Bounds, Estimate, estimate_mean
 from autodata.types import Example
 
 METRICS = (
@@ -97,8 +97,16 @@ MEANS: dict[str, Callable[[Example], float | None]] = {
     "accepted_in_one_round_pct": lambda e: 100.0 * (e.rounds == 1),
     **{
         f"grpo_suitability_{label}_pct": lambda e, label=label: 100.0 * (suitability(e.evidence.review) == label)
-        for label in ("high", "medium", "low")
+        for label in _SUITABILITY
     },
+}
+_BOUNDS: dict[str, Bounds] = {
+    "weak_avg": SHARE,
+    "strong_avg": SHARE,
+    "gap": DIFFERENCE,
+    "weak_rollout_std_points": (0.0, 50.0),  # no scores between 0 and 1 lie further apart
+    "accepted_in_one_round_pct": (0.0, 100.0),
+    **{f"grpo_suitability_{label}_pct": (0.0, 100.0) for label in _SUITABILITY},
 }
 
 
@@ -106,10 +114,10 @@ def estimate_metric(metric: str, examples: Sequence[Example]) -> Estimate | None
     """A metric that is a mean, with its interval over the documents; None for the others."""
     measure = MEANS.get(metric)
     values = [(e.document_id, measure(e)) for e in examples] if measure else []
-    return estimate_mean((document, value) for document, value in values if value is not None)
+    return estimate_mean(((id, value) for id, value in values if value is not None), _BOUNDS.get(metric))
 
 
-def measure_intervals(examples: Sequence[Example]) -> dict[str, list[float | None]]:
-    """[low, high] of every metric that is a mean."""
+def measure_intervals(examples: Sequence[Example]) -> dict[str, list[float | int | str | None]]:
+    """[low, high, documents, reason] of every metric that is a mean."""
     found = {metric: estimate_metric(metric, examples) for metric in MEANS}
-    return {metric: [e.low, e.high] for metric, e in found.items() if e}
+    return {metric: [e.low, e.high, e.documents, e.reason] for metric, e in found.items() if e}

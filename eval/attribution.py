@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from autodata.intervals import Estimate, estimate_ratio
+from autodata.intervals import SHARE, Estimate, estimate_ratio, write_interval
 from autodata.store import RunError
 from autodata.types import Outcome
 from eval.generations import Generation, group_by_example, read_generations
@@ -119,7 +120,7 @@ class _Tally:
         totals = numpy.array([sum(row.values()) for row in rows])
         by_cause = {cause: numpy.array([row[cause] for row in rows]) for cause in Cause}
         counts = {cause: float(column.sum()) for cause, column in by_cause.items()}
-        shares = {cause: estimate_ratio(column, totals) if rows else None for cause, column in by_cause.items()}
+        shares = {cause: estimate_ratio(column, totals, SHARE) if rows else None for cause, column in by_cause.items()}
         return Flips(counts, shares)
 
 
@@ -130,8 +131,8 @@ def show(attribution: Attribution, title: str) -> Table:
         table.add_row(name, f"{flips.total:g}", "", "")
         for cause, share in flips.shares.items():
             percent = f"{100 * share.value:.2f}" if share else "–"
-            interval = f"{100 * share.low:.1f} to {100 * share.high:.1f}" if share and share.low is not None else "–"
-            table.add_row(f"  {cause}", f"{flips.counts[cause]:g}", percent, interval)
+            interval = write_interval(share, lambda end: f"{100 * end:.1f}").strip() if share else "–"
+            table.add_row(f"  {cause}", f"{flips.counts[cause]:g}", percent, escape(interval))
     table.add_row("net", f"{attribution.net:g}", f"{100 * attribution.net / attribution.pairs:.2f} of all", "")
     return table
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from autodata import store
 from autodata.evaluation_recipes import TableRecipe, TableRow
-from autodata.intervals import Estimate
+from autodata.fidelity import MARK, MARK_MEANS, PROVENANCE
+from autodata.intervals import Estimate, write_interval
 from eval.generations import Generation, read_all
-from eval.statistics import Difference
+from eval.statistics import LEVEL, Difference
 
 DASH = "–"
 HELD_OUT = ("cot_test", "agentic_test")
@@ -51,14 +52,23 @@ def with_papers(recipe: TableRecipe, ours: Sequence[list[str]], columns: Sequenc
     rows = []
     for row in ours:
         rows.append(row)
-        if cells := recipe.paper.get(row[0]):
-            rows.append([f"{row[0]}, the paper's", *(papers(cells.get(column)) for column in columns)])
+        if recipe.paper.get(row[0]):
+            rows.append([f"{row[0]}, the paper's", *(papers(recipe, row[0], column) for column in columns)])
     return rows
 
 
-def papers(value: object) -> str:
-    """A cell of the paper: its number as it is printed there, or that it is not known."""
-    return "unknown" if value is None else str(value)
+def papers(recipe: TableRecipe, label: str, column: str) -> str:
+    """A cell of the paper: its number as it is printed there, marked if one account alone has it; or `unknown`."""
+    value = recipe.paper.get(label, {}).get(column)
+    return "unknown" if value is None else f"{value}{MARK if column in recipe.one_reader else ''}"
+
+
+def note_papers(recipe: TableRecipe) -> list[str]:
+    """Where the paper's cells come from, and what a mark on one means."""
+    if not recipe.paper:
+        return []
+    marked = any(cells.get(column) is not None for cells in recipe.paper.values() for column in recipe.one_reader)
+    return [f"The paper's cells are {PROVENANCE}" + (f" {MARK} {MARK_MEANS}" if marked else "")]
 
 
 def number(value: float | None) -> str:
@@ -77,22 +87,27 @@ def percent(value: float) -> str:
 
 
 def estimate(found: Estimate | Mapping[str, Any] | None, write: Cell = share) -> str:
-    """A number with its 95 % interval."""
+    """A number with its 95 % interval and the number of documents."""
     if found is None:
         return DASH
     found = found if isinstance(found, Estimate) else Estimate(**found)
-    if found.low is None or found.high is None:
-        return write(found.value)
-    return f"{write(found.value)} [{write(found.low)}, {write(found.high)}]"
+    return write(found.value) + write_interval(found, write)
 
 
 def difference(found: Difference | None, write: Cell = share) -> str:
     """A signed difference with its interval and p value."""
     if found is None:
         return DASH
-    p = DASH if found.p is None else f"{found.p:.4f}"
     sign = "+" if found.estimate.value >= 0 else ""
-    return f"{sign}{estimate(found.estimate, write)}, p {p}"
+    return f"{sign}{estimate(found.estimate, write)}, {_write_p(found)}"
+
+
+def _write_p(found: Difference) -> str:
+    if found.p is None:
+        return f"p {DASH}"
+    few = {0: "as no document differs", 1: "with 1 document that differs"}
+    why = few.get(found.changed, f"with {found.changed} documents that differ")
+    return f"p {found.p:.4f}" + ("" if found.can_show else f" (none below {LEVEL} is possible {why})")
 
 
 def cost(row: TableRow) -> list[str]:

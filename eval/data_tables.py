@@ -27,7 +27,7 @@ def data_quality(recipe: TableRecipe) -> list[Table]:
     rows = []
     for metric in [metric for metric in METRICS if metric in known] or METRICS:
         ours = [_cell(metric, statistics[arm].get(metric), [e for e in examples if e.arm == arm]) for arm in arms]
-        rows.append([metric, *ours, *(papers(cells.get(metric)) for cells in recipe.paper.values())])
+        rows.append([metric, *ours, *(papers(recipe, arm, metric) for arm in recipe.paper)])
     return [Table([["metric", *arms, *(f"{arm}, the paper's" for arm in recipe.paper)], *rows])]
 
 
@@ -43,8 +43,11 @@ def question_types(recipe: TableRecipe) -> list[Table]:
     found = read_json(row, RESULTS)
     rows = [["type", "questions", "%", "the paper's %"]]
     for type, subtypes in TYPES.items():
-        rows.append([type, *_type_cells(found, "types", type), papers(recipe.paper.get("%", {}).get(type))])
-        rows += [[f"· {subtype}", *_type_cells(found, "subtypes", subtype), papers(None)] for subtype in subtypes]
+        rows.append([type, *_type_cells(found, "types", type), papers(recipe, "%", type)])
+        rows += [
+            [f"· {subtype}", *_type_cells(found, "subtypes", subtype), papers(recipe, "%", subtype)]
+            for subtype in subtypes
+        ]
     unlabelled = found.get("unlabelled", 0)
     return [Table(rows, [f"{unlabelled} questions without a readable label are in no share."] if unlabelled else [])]
 
@@ -54,4 +57,4 @@ def _type_cells(found: Mapping[str, Any], kind: str, name: str) -> list[str]:
         return [DASH, DASH]
     count, labelled = found[kind][name], found["labelled"]
     interval = scipy.stats.binomtest(count, labelled).proportion_ci(method="wilson")
-    return [str(count), estimate(Estimate(count / labelled, interval.low, interval.high), percent)]
+    return [str(count), estimate(Estimate(count / labelled, interval.low, interval.high, labelled), percent)]

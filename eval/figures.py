@@ -63,7 +63,7 @@ def pass_rate(recipe: TableRecipe) -> list[Table]:
     points = _read_iterations(row)
     chosen = [points[0], max(points, key=lambda point: point["best_pass_rate"])] if points else []
     rows = [[str(p["iteration"]), percent(p["best_pass_rate"]), ""] for p in chosen] or [[DASH, DASH, ""]]
-    rows += [[str(iteration), "", papers(rate)] for iteration, rate in recipe.paper.get("%", {}).items()]
+    rows += [[str(iteration), "", papers(recipe, "%", iteration)] for iteration in recipe.paper.get("%", {})]
     if points:
         figure, axes = pyplot.subplots(figsize=(6, 4))
         axes.step([p["iteration"] for p in points], [100 * p["best_pass_rate"] for p in points], where="post",

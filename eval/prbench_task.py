@@ -1,10 +1,9 @@
 """PRBench as an inspect_ai task, and what comes of it."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
-import numpy
 from inspect_ai import Epochs
 from inspect_ai import Task as InspectTask
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -13,7 +12,7 @@ from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from autodata.agreement import Ratings, compare_judges, compare_repeats
-from autodata.intervals import estimate_ratio
+from autodata.intervals import SHARE, Bounds, Estimate, estimate_mean
 from autodata.request import Request, attempt_seed
 from autodata.types import REPLY, Role
 from eval.grader import Grader
@@ -21,6 +20,8 @@ from eval.limits import Limits
 from eval.prbench import rates_by, score_task, summarize, summarize_by_topic
 from eval.prbench_data import Split, Task, flatten
 from eval.tasks import leave_unscored, take_reply
+
+BELOW_ZERO = "no interval: below 0 throughout before it is clipped"
 
 
 def prbench_task(split: Split, graders: Sequence[Grader], limits: Limits, samples: int, seed: int) -> InspectTask:
@@ -99,24 +100,30 @@ def _summarize(graded: Sequence[tuple[Task, list[bool | None]]]) -> dict[str, An
     scores = [score_task(task.criteria, met) for task, met in graded]
     pairs = [(task.criteria, met) for task, met in graded]
     ids = [task.id for task, _ in graded]
-    clipped, normalized = (_estimate(ids, [getattr(s, form) for s in scores]) for form in ("clipped", "normalized"))
+    worst = min((s.negative / s.positive for s in scores if s.positive), default=0.0)
+    clipped = _estimate(ids, [s.clipped for s in scores], (worst, 1.0))
+    normalized = _estimate(ids, [s.normalized for s in scores], SHARE)
     return {
         **asdict(summarize(scores)),
-        "clipped": clipped and {key: value and max(0.0, value) for key, value in clipped.items()},  # after the mean
-        "normalized": normalized,
+        "clipped": clipped and asdict(_clip(clipped)),
+        "normalized": normalized and asdict(normalized),
         "by_topic": {n: asdict(s) for n, s in summarize_by_topic([t.topic for t, _ in graded], scores).items()},
         "met_by_category": rates_by(pairs, "category"),
         "met_by_weight_class": rates_by(pairs, "weight_class"),
     }
 
 
-def _estimate(ids: Sequence[str], values: Sequence[float | None]) -> dict[str, Any] | None:
+def _estimate(ids: Sequence[str], values: Sequence[float | None], bounds: Bounds) -> Estimate | None:
     """The mean over answers with its interval over tasks."""
-    by_task: dict[str, list[float]] = {}
-    for id, value in zip(ids, values, strict=True):
-        if value is not None:
-            by_task.setdefault(id, []).append(value)
-    if not by_task:
-        return None
-    sums, counts = ([measure(of) for of in by_task.values()] for measure in (sum, len))
-    return asdict(estimate_ratio(numpy.array(sums), numpy.array(counts)))
+    known = ((id, value) for id, value in zip(ids, values, strict=True) if value is not None)
+    return estimate_mean(known, bounds)
+
+
+def _clip(found: Estimate) -> Estimate:
+    """PRBench clips the mean at 0, not the scores; an interval that lies below 0 altogether is none."""
+    value = max(0.0, found.value)
+    if found.low is None or found.high is None:
+        return replace(found, value=value)
+    if found.high <= 0:
+        return Estimate(value, None, None, found.documents, BELOW_ZERO)
+    return replace(found, value=value, low=max(0.0, found.low))

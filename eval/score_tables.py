@@ -134,7 +134,7 @@ def _compare(models: Sequence[Model], tasks: Sequence[str]) -> list[Table]:
 
 def _note_unscored(recipe: TableRecipe, results: Sequence[Mapping[str, dict]]) -> list[str]:
     sizes = next(({t: r["examples"] for t, r in result.items()} for result in results if result), {})
-    notes = ["Intervals: 95 %, bootstrap over documents. Examples: " +
+    notes = ["Intervals: 95 %, over n documents. Examples: " +
              ", ".join(f"{task} {size}" for task, size in sizes.items()) + ".", ""]  # fmt: skip
     for row, result in zip(recipe.rows, results, strict=True):
         for task, values in result.items():

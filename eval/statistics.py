@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy
 import scipy  # its parts are loaded when they are used
 
-from autodata.intervals import Estimate, estimate_mean, estimate_ratio
+from autodata.intervals import DIFFERENCE, SHARE, Estimate, estimate_mean, estimate_ratio
 
+LEVEL = 0.05
 _PERMUTATIONS = 9_999
 
 
@@ -28,6 +29,12 @@ class Difference:
     estimate: Estimate
     p: float | None  # of no difference, two-sided; None below two documents
     examples: int  # that both have a score for
+    changed: int = 0  # documents whose difference is not zero
+
+    @property
+    def can_show(self) -> bool:
+        """Some p below LEVEL is possible: the smallest is that of all documents that differ doing so the same way."""
+        return 2.0 ** (1 - self.changed) < LEVEL
 
 
 def mean_at_k(answers: Sequence[Answers]) -> Estimate | None:
@@ -67,7 +74,8 @@ def compare(first: Mapping[str, Answers], second: Mapping[str, Answers]) -> Diff
         return None
     sums = numpy.array([sum(values) for values in differences.values()])
     counts = numpy.array([len(values) for values in differences.values()])
-    return Difference(estimate_ratio(sums, counts), _test_signs(sums), int(counts.sum()))
+    estimate = estimate_ratio(sums, counts, DIFFERENCE)
+    return Difference(estimate, _test_signs(sums), int(counts.sum()), int(numpy.count_nonzero(sums)))
 
 
 def _mean_of_known(scores: Sequence[float | None]) -> float | None:
@@ -76,13 +84,16 @@ def _mean_of_known(scores: Sequence[float | None]) -> float | None:
 
 
 def _test_signs(sums: numpy.ndarray) -> float | None:
-    """The permutation test of paired samples: under no difference each document's sign is a coin's."""
+    """The permutation test of paired samples: under no difference each document's sign is a coin's.
+
+    Documents without a difference have no sign; without them the test is exact for up to 13 others.
+    """
     if len(sums) < 2:
         return None
-    if not sums.any():
+    if numpy.count_nonzero(sums) < 2:
         return 1.0
     found = scipy.stats.permutation_test(
-        (sums,),
+        (sums[sums != 0],),
         lambda x, axis: x.mean(axis=axis),
         permutation_type="samples",
         vectorized=True,
@@ -111,4 +122,4 @@ def unscored_bounds(answers: Sequence[Answers]) -> tuple[float, float] | None:
 
 def _estimate(answers: Sequence[Answers], reduce: Callable[[list[float]], float]) -> Estimate | None:
     known = [(a.document_id, [s for s in a.scores if s is not None]) for a in answers]
-    return estimate_mean((document, reduce(scores)) for document, scores in known if scores)
+    return estimate_mean(((document, reduce(scores)) for document, scores in known if scores), SHARE)

@@ -15,7 +15,7 @@ from autodata.config import RecipeError, load
 from autodata.evaluation_recipes import TableRecipe
 from autodata.store import RunError
 from eval.answer_tables import attribution, truncation
-from eval.cells import Table, is_finished
+from eval.cells import Table, is_finished, note_papers
 from eval.data_tables import data_quality, question_types
 from eval.figures import learning_curves, pass_rate
 from eval.labels import check_labels
@@ -40,6 +40,9 @@ def build(recipe: TableRecipe) -> list[Table]:
         raise RecipeError(f"shape={recipe.shape}: choose one of {', '.join(SHAPES)}")
     if not recipe.rows:
         raise RecipeError("rows: name the runs of the table")
+    known = {column for cells in recipe.paper.values() for column in cells}
+    if unknown := [column for column in recipe.one_reader if column not in known]:
+        raise RecipeError(f"one_reader: the paper's cells have no {', '.join(unknown)}; choose columns of `paper`")
     unknown = check_labels(recipe.rows)
     first, *others = SHAPES[recipe.shape](recipe)
     return [replace(first, notes=[*first.notes, *unknown]), *others]
@@ -53,7 +56,7 @@ def render(recipe: TableRecipe, tables: Sequence[Table]) -> str:
         parts += [to_markdown(table.rows), *(["\n".join(table.notes).strip() + "\n"] if table.notes else [])]
     missing = [f"- {row.label}: no finished run in {row.run}; make it with `{row.command}`"
                for row in recipe.rows if not is_finished(row)]  # fmt: skip
-    return "\n".join([*parts, "\n".join(missing)]).strip() + "\n"
+    return "\n".join([*parts, *(f"{note}\n" for note in note_papers(recipe)), "\n".join(missing)]).strip() + "\n"
 
 
 def to_markdown(rows: Sequence[Sequence[str]]) -> str:

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from autodata.intervals import Estimate, estimate_ratio
+from autodata.intervals import SHARE, Estimate, estimate_ratio, write_interval
 from autodata.store import RunError
 from eval.generations import Generation, read_generations
 
@@ -55,7 +56,8 @@ def measure_rate(generations: Sequence[Generation]) -> Estimate:
         all_of[generation.document] += 1
         cut[generation.document] += generation.is_cut_off
     documents = sorted(all_of)
-    return estimate_ratio(numpy.array([cut[d] for d in documents]), numpy.array([all_of[d] for d in documents]))
+    sums, counts = (numpy.array([of[d] for d in documents]) for of in (cut, all_of))
+    return estimate_ratio(sums, counts, SHARE)
 
 
 def rate_at(generations: Sequence[Generation], budget: int) -> float:
@@ -92,9 +94,8 @@ def _share_right(generations: Sequence[Generation], right_from: float) -> float 
 def show(generations: Sequence[Generation], right_from: float, title: str) -> Table:
     found = measure(generations, right_from)
     table = Table("", "value", title=title)
-    low, high = found.rate.low, found.rate.high
-    interval = f" [{100 * low:.1f}, {100 * high:.1f}]" if low is not None and high is not None else ""
-    table.add_row("cut off, % [95 % over documents]", f"{100 * found.rate.value:.2f}{interval}")
+    interval = write_interval(found.rate, lambda end: f"{100 * end:.1f}")
+    table.add_row("cut off, % [95 % over documents]", f"{100 * found.rate.value:.2f}{escape(interval)}")
     for name, value in (("mean score, finished", found.score_finished), ("mean score, cut off", found.score_cut_off),
                         ("share right, finished", found.right_finished), ("share right, cut off", found.right_cut_off),
                         ("score per 1,000 tokens", found.score_per_1000_tokens)):  # fmt: skip

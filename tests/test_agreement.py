@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from autodata import agreement
 from autodata.agreement import Ratings, cohen_kappa, compare_judges, compare_repeats, estimate, mean_difference
+from autodata.intervals import ONE_DOCUMENT
 
 VERDICTS = st.lists(st.sampled_from([True, False, None]), min_size=3, max_size=3).map(tuple)
 RATINGS = st.lists(st.builds(Ratings, st.sampled_from("abcd"), VERDICTS), max_size=8)
@@ -71,7 +72,7 @@ def test_the_order_of_the_judges_changes_no_coefficient():
 
 def test_without_variation_there_is_agreement_and_no_alpha():
     same = compare_repeats(rate("a 11", "b 11"))
-    assert (same.share.value, same.share.low, same.share.high) == (1.0, 1.0, 1.0)
+    assert (same.share.value, same.share.low, same.share.high) == (1.0, pytest.approx(0.025**0.5), 1.0)
     assert (same.alpha.value, same.alpha.reason) == (None, agreement.NO_VARIATION)
     both = compare_judges(rate("a 00", "b 00"))
     assert (both.kappa.value, both.kappa.reason) == (None, agreement.NO_VARIATION)
@@ -84,13 +85,14 @@ def test_with_nothing_to_compare_there_is_no_number():
 
 
 def test_an_interval_needs_two_documents_that_vary():
-    assert compare_repeats(rate("a 11", "a 10")).share.reason == agreement.ONE_DOCUMENT
+    assert compare_repeats(rate("a 11", "a 10")).share.reason == ONE_DOCUMENT
     two = compare_repeats(rate("a 11", "b 10")).share
-    assert (two.low, two.high, two.reason) == (0.0, 1.0, "")
-    # One document of twenty holds all that is met: about a third of the resamples lack it.
+    assert (two.value, two.documents, two.reason) == (0.5, 2, "")
+    assert two.low < 0.02 and two.high > 0.98, "two documents tell nearly nothing"
+    # One document of twenty holds all that is met.
     rare = compare_repeats(rate(*[f"d{i} 00" for i in range(19)], "d19 11"))
-    assert (rare.alpha.value, rare.alpha.low, rare.alpha.reason) == (1.0, None, agreement.TOO_FEW_VARY)
-    assert rare.share.low == 1.0
+    assert (rare.alpha.value, rare.alpha.low, rare.alpha.reason) == (1.0, None, agreement.ONE_DOCUMENT_VARIES)
+    assert rare.share.low == pytest.approx(0.025 ** (1 / 20)), "an exact bound, not a width of zero"
 
 
 def test_intervals_are_clustered_by_document_and_repeatable():
@@ -102,27 +104,28 @@ def test_intervals_are_clustered_by_document_and_repeatable():
     assert compare_repeats(spread).share == narrow
 
 
-@pytest.mark.parametrize(("undefined", "has_interval"), [(50, True), (51, False)])
-def test_the_share_of_undefined_resamples_that_is_tolerated(undefined, has_interval):
-    asked = iter([1.0, *[None] * undefined, *[1.0] * (agreement.RESAMPLES - undefined)])
-    found = estimate(numpy.zeros((2, 1)), ["a", "b"], lambda rows: next(asked))
-    assert (found.low is not None) is has_interval
+def test_a_coefficient_that_rests_on_one_document_has_no_interval():
+    rests_on_one = estimate(numpy.array([[1], [0]]), ["a", "b"], lambda rows: 1.0 if rows.sum() else None)
+    assert (rests_on_one.value, rests_on_one.low, rests_on_one.documents) == (1.0, None, 2)
+    assert rests_on_one.reason == agreement.ONE_DOCUMENT_VARIES
+    assert estimate(numpy.array([[1], [1]]), ["a", "b"], lambda rows: 1.0 if rows.sum() else None).low is not None
 
 
 def test_the_mean_of_differences():
     found = mean_difference(["a", "a", "b", "b"], [0.25, 0.25, -0.25, 0.75])
-    assert (found.value, found.low, found.high) == (0.25, 0.25, 0.25)
-    assert mean_difference([], []).value is None
-    assert mean_difference(["a", "b"], [0.0, 1.0]).high == 1.0
+    unseen = 1 - 0.025**0.5
+    assert (found.value, found.documents) == (0.25, 2)
+    assert (found.low, found.high) == (pytest.approx(0.25 - 1.25 * unseen), pytest.approx(0.25 + 0.75 * unseen))
+    assert (mean_difference([], []).value, mean_difference([], []).reason) == (None, agreement.NOTHING)
+    assert mean_difference(["a", "b"], [0.0, 1.0]).high > 0.98
 
 
 @given(RATINGS)
 def test_agreement_is_what_its_definition_says(ratings):
-    agreement.RESAMPLES, kept = 20, agreement.RESAMPLES
-    try:
-        found = compare_repeats(ratings)
-    finally:
-        agreement.RESAMPLES = kept
+    found = compare_repeats(ratings)
+    for finding in (found.share, found.alpha):
+        assert finding.low is None or -1 <= finding.low < finding.high <= 1
+        assert finding.low is None or finding.low <= finding.value <= finding.high
     verdicts = [[v for v in r.met if v is not None] for r in ratings]
     usable = [v for v in verdicts if len(v) > 1]
     assert (found.compared, found.left_out) == (len(usable), len(ratings) - len(usable))

@@ -15,6 +15,7 @@ from autodata.contrast import compare, read_accepted, write_contrast
 from autodata.coverage import Tried, describe
 from autodata.domains.base import prompt_folders
 from autodata.domains.legal import writer
+from autodata.intervals import NO_SPREAD
 from autodata.prompts import PromptSet, seal
 from autodata.recipes import GenerateRecipe
 from autodata.store import RunError
@@ -316,13 +317,26 @@ def test_a_comparison_measures_what_changed_and_nothing_else():
     effective = found["effective topics"].difference
     assert 0 < effective.low <= effective.value <= effective.high
     acceptance = found["acceptance"].difference
-    assert (acceptance.value, acceptance.low, acceptance.high) == (0, 0, 0)
+    assert (acceptance.value, acceptance.documents) == (0, 20)
+    assert [-acceptance.low, acceptance.high] == pytest.approx([1 - 0.025 ** (1 / 20)] * 2), "both arms accept all"
 
 
 def test_a_run_compared_with_itself_shows_nothing():
     names = [list(WORDS)[n % 4] for n in range(12)]
     for row in compare(outcomes(names), outcomes(names)).rows:
-        assert (row.difference.value, row.difference.low, row.difference.high) == (0, 0, 0)
+        assert row.difference.value == 0
+        if row.name == "effective topics":
+            assert (row.difference.low, row.difference.reason) == (None, NO_SPREAD), "without bounds nothing is known"
+        else:
+            assert row.difference.low == pytest.approx(-row.difference.high)
+            assert row.difference.low < 0
+
+
+def test_half_accepted_in_both_runs_still_has_an_interval():
+    half: list[str | None] = ["storage", None] * 4
+    rows = {row.name: row.difference for row in compare(outcomes(half), outcomes(half)).rows}
+    assert [-rows["acceptance"].low, rows["acceptance"].high] == pytest.approx([1 - 0.025 ** (1 / 8)] * 2)
+    assert rows["share of near-duplicates"].documents == 4, "those that were accepted"
 
 
 def test_acceptance_is_paired_by_document_and_repeats_are_shares_of_the_accepted():
@@ -334,7 +348,7 @@ def test_acceptance_is_paired_by_document_and_repeats_are_shares_of_the_accepted
     assert rows["acceptance"].off.value == 0.5
     assert rows["acceptance"].difference.value == 0.5
     assert rows["share of near-duplicates"].off.value >= 0.5
-    assert "| acceptance | 0.500" in write_contrast(found)
+    assert "| acceptance | 0.500 [0.157, 0.843] n=8 |" in write_contrast(found), "Clopper and Pearson's of 4 in 8"
 
 
 def test_nothing_accepted_is_a_dash_and_no_zero():

@@ -31,7 +31,7 @@ def names_in(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("entry", REGISTER, ids=lambda e: e["rule"])
 def test_an_entry_names_what_exists(entry):
-    assert set(entry) <= {"rule", "paper", "says", "code", "tests", "ours"}
+    assert set(entry) <= {"rule", "paper", "says", "code", "tests", "ours", "one_reader"}
     assert all(entry[key] for key in ("rule", "paper", "says", "code", "tests"))
     for place in [*entry["code"], *entry["tests"]]:
         path, _, name = place.partition("::")
@@ -64,6 +64,29 @@ def test_every_value_is_tagged_as_the_papers_or_chosen(path):
 
 def test_the_page_is_up_to_date():
     assert fidelity.PAGE.read_text() == fidelity.render(), "run python -m autodata.fidelity"
+
+
+def test_the_page_says_where_the_papers_facts_come_from_and_marks_what_one_account_reports():
+    page = fidelity.render()
+    assert page.count(f"What the paper says is {fidelity.PROVENANCE}") == 1
+    marked = [entry for entry in REGISTER if "one_reader" in entry]
+    assert [f"({fidelity.MARK} {entry['one_reader']})" in page for entry in marked] == [True] * len(marked) != []
+    assert page.count(fidelity.MARK) == len(marked) + 1, "and the legend"
+
+
+ONE_READER = {
+    "recipes/cs/grpo.yaml": ["max_steps"],
+    "recipes/meta/cs.yaml": ["baseline_draws"],
+    "recipes/models/paper.yaml": ["replicas", "tensor-parallel-size"],
+    "recipes/training/base.yaml": ["eval_steps"],
+}
+
+
+def test_recipes_tag_what_one_account_alone_reports():
+    """The list is what the accounts of the paper were compared for; a value that a second one reports leaves it."""
+    found = {str(path.relative_to(REPO)): re.findall(r"^\s*([\w-]+):.*# paper, one reader: \S", path.read_text(), re.M)
+             for path in TAGGED}  # fmt: skip
+    assert {path: keys for path, keys in found.items() if keys} == ONE_READER
 
 
 @pytest.mark.parametrize(

@@ -106,13 +106,14 @@ def test_a_split_with_two_graders(folder, tmp_path, monkeypatch, capsys):
     assert mild["met_by_weight_class"] == {"critically important": [1.0, 3], "detrimental": [0.0, 2]}
     assert set(mild["by_topic"]) == {"labour", "tax"}
     assert found["agreement"]["compared"] == 5
-    assert (strict["clipped"], strict["normalized"]["low"]) == ({"value": 0.0, "low": 0.0, "high": 0.0}, 1 / 3)
+    assert (strict["clipped"]["value"], strict["clipped"]["low"], strict["clipped"]["documents"]) == (0.0, 0.0, 2)
+    assert strict["normalized"]["low"] == pytest.approx(0.025**0.5 / 3), "two tasks, alike"
     table = TableRecipe("t", "prbench", str(tmp_path), "t.md", [TableRow("m", str(tmp_path / "run"), "c")])
     header, cells = prbench(table)[0].rows
     assert header == ["model", "kimi legal", "strict legal", "kimi legal normalised", "strict legal normalised",
                       "thousand tokens", "GPU-seconds"]  # fmt: skip
-    assert cells[1:5] == ["1.000 [1.000, 1.000]", "0.000 [0.000, 0.000]", "1.000 [1.000, 1.000]",
-                          "0.333 [0.333, 0.333]"]  # fmt: skip
+    assert cells[1:5] == ["1.000 [0.000, 1.000] n=2", "0.000 [0.000, 0.842] n=2", "1.000 [0.158, 1.000] n=2",
+                          "0.333 [0.053, 0.895] n=2"]  # fmt: skip
     assert float(cells[5]) > 0
     assert cells[6] == "–"  # the servers are somebody else's
     require_progress(tmp_path / "run", len(asked))

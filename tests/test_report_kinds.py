@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from autodata.intervals import Estimate
+from autodata.intervals import NO_SPREAD, Estimate
 from autodata.meta import gains
 from autodata.meta.evaluate import Trial
 from autodata.report import index
@@ -64,7 +64,7 @@ def test_a_data_set_shows_its_arms_beside_each_other_and_every_example(tmp_path)
     assert len(entries) == 16
     assert {(e["arm"], e["split"]) for e in entries} == {(a, s) for a in ("agentic", "cot") for s in ("train", "test")}
     read = text_of(made)
-    assert "weak_avg 0.500 [0.500, 0.500] 0.500 [0.500, 0.500]" in read
+    assert "weak_avg 0.500 [0.315, 0.685] n=8 0.500 [0.315, 0.685] n=8" in read
     assert "complete 8 67 %" in read
     assert "gone cot bench.jsonl:3 these very words" in read
 
@@ -151,7 +151,9 @@ def test_a_lead_is_measured_where_both_were():
 
 def test_an_interval_is_written_where_there_is_one():
     assert write_estimate(Estimate(0.5, 0.25, 1)) == "0.500 [0.250, 1.000]"
+    assert write_estimate(Estimate(0.5, 0.25, 1, 6)) == "0.500 [0.250, 1.000] n=6"
     assert write_estimate(Estimate(12.34, None, None)) == "12.3"
+    assert write_estimate(Estimate(12.34, None, None, 8, NO_SPREAD)) == f"12.3 ({NO_SPREAD}, n=8)"
     assert write_estimate(None) == "–"
     assert Forest("", [Row("a", Estimate(-0.2, -0.4, 0.1)), Row("b", None)]).x.low == -0.5
 

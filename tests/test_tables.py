@@ -8,7 +8,8 @@ import pytest
 
 from autodata.config import RecipeError, load
 from autodata.evaluation_recipes import TableRecipe
-from autodata.intervals import Estimate
+from autodata.fidelity import MARK, MARK_MEANS, PROVENANCE
+from autodata.intervals import ONE_DOCUMENT, Estimate
 from autodata.store import RunError
 from autodata.types import Outcome
 from eval import tables
@@ -75,8 +76,10 @@ def test_differences_are_paired_and_stand_below(tmp_path):
     (row,) = [
         line for line in text.splitlines() if line.startswith("| SmolLM2-135M + RL on agentic data | cot_test |")
     ]
-    assert row.startswith("| SmolLM2-135M + RL on agentic data | cot_test | 20 | +0.500 [0.2")
-    assert ", p 0.0312 |" in row, "six documents changed, all upwards: 2 of 2⁶ signs are as extreme"
+    assert row.startswith(
+        "| SmolLM2-135M + RL on agentic data | cot_test | 20 | +0.500 [0.061, 0.813] n=10, p 0.0312 |"
+    )
+    assert row.count(", p 0.0312 |") == 2, "six documents changed, all upwards: 2 of 2⁶ signs are as extreme"
 
 
 def test_an_empty_data_quality_table_is_dashes(tmp_path):
@@ -102,7 +105,8 @@ def test_subsets_stand_beside_the_base_with_difference_and_p(tmp_path):
     assert base.startswith("25.00 [")
     assert agentic.startswith("50.00 [")
     assert change.startswith("+25.00 [")
-    assert cot_change == "+0.00 [0.00, 0.00], p 1.0000"
+    none = "none below 0.05 is possible as no document differs"
+    assert cot_change == f"+0.00 [-30.85, 30.85] n=10, p 1.0000 ({none})", "1 − 0.025^(1/10) may still differ"
     assert found["RealMath pass"][0].startswith("30.00")
     assert found["RealMath pass, the paper's"][4:] == ["+1.74", "unknown", "+2.37"]
     assert found["Physics avg"] == ["–"] * 7
@@ -128,11 +132,11 @@ def test_cut_off_answers_of_each_set_and_of_the_validation(tmp_path):
     write_run(tmp_path / "eval_trained", [*make_answers(9), *make_answers(0, "agentic_test")])
     main, below = build(load(TableRecipe, ["recipes/demo/table8.yaml", f"runs={tmp_path}"]))
     assert main.rows[0] == ["model", "cot_test, %", "agentic_test, %", "combined validation, %"]
-    assert main.rows[1][1:3] == ["100.00 [100.00, 100.00]", "0.00 [0.00, 0.00]"]
+    assert main.rows[1][1:3] == ["100.00 [69.15, 100.00] n=10", "0.00 [0.00, 30.85] n=10"]
     assert main.rows[1][3].startswith("50.00")
-    assert below.rows[1][1].startswith("-100.00 [-100.00, -100.00], p 0.0")
+    assert below.rows[1][1].startswith("-100.00 [-100.00, -38.30] n=10, p 0.0020")
     (flips,) = build(load(TableRecipe, ["recipes/demo/table9.yaml", f"runs={tmp_path}"]))
-    assert flips.rows[1][1:3] == ["18", "100.00 [100.00, 100.00]"]
+    assert flips.rows[1][1:3] == ["18", "100.00 [46.11, 100.00] n=5"]
 
 
 def test_the_papers_cells_stand_beside_ours_and_are_marked(tmp_path, monkeypatch, capsys):
@@ -148,7 +152,11 @@ def test_the_papers_cells_stand_beside_ours_and_are_marked(tmp_path, monkeypatch
     assert "python -m eval.run recipes/cs/eval_agentic.yaml" in second
     assert "| model | gpt5 legal | gpt5 legal_hard | kimi legal | kimi legal_hard | thousand tokens |" in fourth
     assert "| Qwen3.5-4B | – | – | – | – | – | – |" in fourth
-    assert "| 4B + RL Agentic, the paper's | 0.441 | 0.315 | 0.393 | 0.266 | unknown | unknown |" in fourth
+    assert "| 4B + RL Agentic, the paper's | 0.441 | 0.315 | 0.393 | 0.266† | unknown | unknown |" in fourth
+    assert all(PROVENANCE in table for table in shown if table is not figure), "Figure 3 has no cells of the paper"
+    assert PROVENANCE not in figure
+    assert [table for table in shown if MARK in table] == [fourth]
+    assert f"{PROVENANCE} {MARK} {MARK_MEANS}" in fourth
     assert "| overall avg, the paper's | 68.66 | 71.08 | +2.42 | 71.86 | +3.20 | 71.36 | +2.70 |" in fifth
     assert "| ARB pass, the paper's | unknown | unknown | unknown | unknown | +0.00 | unknown | +2.13 |" in sixth
     assert "| 124 |  | 79.6 |" in seventh
@@ -162,6 +170,29 @@ def test_the_papers_cells_stand_beside_ours_and_are_marked(tmp_path, monkeypatch
     assert (tmp_path / "table1.md").read_text().startswith("### ")
     assert (tmp_path / "table1.csv").read_text().startswith('metric,cot,agentic,"cot, the paper\'s"')
     assert r"weak\_avg & – & – & 0.677 & 0.458" in (tmp_path / "table1.tex").read_text()
+
+
+def test_a_table_without_the_papers_cells_says_nothing_of_them(tmp_path):
+    text = show("demo/table2", tmp_path)
+    assert PROVENANCE not in text
+    assert MARK not in text
+
+
+@pytest.mark.parametrize("name", ["table3", "table5", "table7", "table11"])
+def test_every_shape_marks_what_one_account_alone_reports(name, tmp_path):
+    recipe = load(TableRecipe, [f"recipes/tables/{name}.yaml", f"runs={tmp_path}"])
+    label, cells = next(iter(recipe.paper.items()))
+    recipe.one_reader = [next(iter(cells))]
+    text = render(recipe, build(recipe))
+    assert f"{cells[recipe.one_reader[0]]}{MARK} |" in text
+    assert text.count(MARK_MEANS) == 1
+    recipe.paper = {label: dict.fromkeys(cells)}
+    assert MARK not in render(recipe, build(recipe)), "an unknown cell bears no mark"
+
+
+def test_a_mark_on_no_cell_is_refused(tmp_path):
+    with pytest.raises(RecipeError, match="one_reader: the paper's cells have no kimi hard"):
+        show("tables/table4", tmp_path, "one_reader=[kimi hard]")
 
 
 def test_a_row_of_the_paper_stands_beneath_ours(tmp_path):
@@ -207,14 +238,38 @@ def test_question_types_have_shares_with_intervals(tmp_path):
     recipe = load(TableRecipe, ["recipes/tables/table11.yaml", f"runs={tmp_path}"])
     recipe.rows[0].run = str(tmp_path / "types")
     (table,) = build(recipe)
-    assert table.rows[1] == ["reasoning", "3", "75.00 [30.06, 95.44]", "52"]
+    assert table.rows[1] == ["reasoning", "3", "75.00 [30.06, 95.44] n=4", "52"]
     assert table.notes == ["2 questions without a readable label are in no share."]
 
 
 def test_cells_say_what_is_known():
     assert estimate(None) == number(None) == difference(None) == "–"
     assert estimate(Estimate(0.5, None, None)) == "0.500"
+    assert estimate({"value": 0.5, "low": 0.25, "high": 1.0}) == "0.500 [0.250, 1.000]", "a file of before n was kept"
+    assert estimate(Estimate(0.5, 0.25, 1.0, 6)) == "0.500 [0.250, 1.000] n=6"
+    assert estimate(Estimate(0.5, None, None, 1, ONE_DOCUMENT)) == f"0.500 ({ONE_DOCUMENT}, n=1)"
     assert difference(Difference(Estimate(-0.5, -0.7, -0.3), None, 1)) == "-0.500 [-0.700, -0.300], p –"
+
+
+@pytest.mark.parametrize(
+    ("changed", "p", "said"),
+    [
+        (0, 1.0, " (none below 0.05 is possible as no document differs)"),
+        (1, 1.0, " (none below 0.05 is possible with 1 document that differs)"),
+        (2, 0.5, " (none below 0.05 is possible with 2 documents that differ)"),
+        (5, 0.0625, " (none below 0.05 is possible with 5 documents that differ)"),
+        (6, 0.03125, ""),
+    ],
+)
+def test_a_p_that_cannot_be_small_says_so(changed, p, said):
+    before = {str(i): Answers(str(i), (0.0,)) for i in range(8)}
+    after = {str(i): Answers(str(i), (float(i < changed),)) for i in range(8)}
+    found = compare(before, after)
+    assert (found.changed, found.p) == (changed, p), "the exact test reaches its smallest p where all change alike"
+    assert difference(found).endswith(f"n=8, p {p:.4f}{said}")
+
+
+def test_cells_of_markdown_are_escaped():
     assert to_markdown([["a|b", "c\nd"], ["1", "2"]]) == "| a\\|b | c d |\n|---|---|\n| 1 | 2 |\n"
 
 

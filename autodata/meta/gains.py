@@ -3,24 +3,24 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from autodata.intervals import Estimate, estimate_mean
+from autodata.intervals import DIFFERENCE, SHARE, Estimate, estimate_mean
 from autodata.meta.evaluate import Trial
 
 
 def measure(trials: Sequence[Trial]) -> Estimate | None:
     """The pass rate; unmeasured trials count nowhere."""
-    return estimate_mean((trial.document, float(trial.passed)) for trial in trials if trial.passed is not None)
+    return estimate_mean(((t.document, float(t.passed)) for t in trials if t.passed is not None), SHARE)
 
 
 def compare(before: Sequence[Trial], after: Sequence[Trial]) -> Estimate | None:
     """The difference of pass rates where both were measured: on the same documents, in the same draws."""
-    return estimate_mean(_subtract(before, after))
+    return estimate_mean(_subtract(before, after), DIFFERENCE)
 
 
 def _subtract(before: Sequence[Trial], after: Sequence[Trial]) -> Iterator[tuple[str, float]]:
     """Both were tried on a document equally often and in the same order."""
     first, second = _group(before), _group(after)
-    for document in sorted(first.keys() & second.keys()):  # the interval's resamples depend on the order
+    for document in sorted(first.keys() & second.keys()):
         for old, new in zip(first[document], second[document], strict=False):
             if old.passed is not None and new.passed is not None:
                 yield document, float(new.passed) - float(old.passed)

@@ -77,14 +77,15 @@ async def _score(search: Search) -> dict[str, Any]:
     return {"iterations": len(search.lines) - 1, "accepted": len(accepted), **scored,
             "optimism": _subtract(scored["best"]["validation"], scored["best"]["test"]),
             "gain_on_test": _subtract(scored["best"]["test"], scored["baseline"]["test"]),
-            "gain_interval": gain and [gain.low, gain.high]}  # fmt: skip
+            "gain_interval": gain and [gain.low, gain.high, gain.documents, gain.reason]}  # fmt: skip
 
 
 def _summarize(member: Member, trials: Sequence[Trial]) -> dict[str, Any]:
     """Of the member's validation, which it was chosen on, and of its test documents, which nothing was chosen on."""
     test = gains.measure(trials)
     return {"member": member.id, "validation": member.rate, "validation_trials": member.tried,
-            "test": test and test.value, "test_interval": test and [test.low, test.high],
+            "test": test and test.value,
+            "test_interval": test and [test.low, test.high, test.documents, test.reason],
             "test_trials": sum(trial.passed is not None for trial in trials),
             "failures": count_failures(trials)}  # fmt: skip
 

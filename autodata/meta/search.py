@@ -190,7 +190,7 @@ class Search:
         return [trial for of in found for trial, _ in of]
 
     async def _measure_baseline(self) -> None:
-        """The first member, on every validation document several times (paper: 100 samples)."""
+        """The first member, on every validation document several times (paper, one reader: 100 samples)."""
         member = Member(0, None, self.baseline)
         population.save(self.run, member, None)
         self.population.members[0] = member

@@ -72,10 +72,10 @@ def walk(results: Results) -> Iterator[tuple[str, Mapping[str, Any], str]]:
             yield part, numbers, f", part of {name}"
 
 
-def to_estimate(found: Mapping[str, float | None] | None) -> Estimate | None:
+def to_estimate(found: Mapping[str, Any] | None) -> Estimate | None:
     if found is None or found["value"] is None:
         return None
-    return Estimate(found["value"], found["low"], found["high"])
+    return Estimate(**found)
 
 
 def tabulate(results: Results) -> Iterator[list[object]]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autodata.intervals import Estimate
+from autodata.intervals import Estimate, write_interval
 from autodata.report.scale import Scale, cover
 
 
@@ -32,11 +32,10 @@ class Forest:
 
 
 def write_estimate(found: Estimate | None) -> str:
-    """A number with its 95 % interval, to three digits behind the point."""
+    """A number with its 95 % interval and number of documents, to three digits behind the point."""
     if found is None:
         return "–"
-    value, *interval = (write_fraction(of) for of in (found.value, found.low, found.high))
-    return value if found.low is None or found.high is None else f"{value} [{', '.join(interval)}]"
+    return write_fraction(found.value) + write_interval(found, write_fraction)
 
 
 def write_difference(found: Estimate | None) -> str:

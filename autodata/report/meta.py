@@ -52,6 +52,7 @@ def render(folder: Path, manifest: Facts) -> str:
         log=[tell_iteration(line) for line in lines[1:]],
         changes=compare_prompts(folder / MEMBERS / "000", folder / MEMBERS / f"{best:03d}") if lines else {},
         results=results,
+        gain=read_gain(results) if results else None,
         test=draw_test(results) if results else None,
         failures=draw_failures(results) if results else None,
         ablation=_read_json(folder / ABLATION),
@@ -111,14 +112,20 @@ def compare_prompts(before: Path, after: Path) -> dict[str, list[Stretch]]:
     return {name: compare_texts(old, new) for name, (old, new) in texts.items() if old != new}
 
 
+def read_gain(results: Facts) -> Estimate | None:
+    """By how much more often the best prompt set passed on test documents than the baseline."""
+    gain = results["gain_on_test"]
+    return None if gain is None else Estimate(gain, *(results.get("gain_interval") or (None, None)))
+
+
 def draw_test(results: Facts) -> Forest:
     """Before and after, on what members were chosen by and on what nothing was chosen by."""
     rows = []
     for name, style in (("baseline", "muted"), ("best", "accent")):
         of = results[name]
         for split in ("validation", "test"):
-            low, high = of.get(f"{split}_interval") or (None, None)
-            found = None if of[split] is None else Estimate(of[split], low, high)
+            interval = of.get(f"{split}_interval") or (None, None)
+            found = None if of[split] is None else Estimate(of[split], *interval)
             rows.append(Row(f"{name}, {split}", found, style, f"{of[f'{split}_trials']:,} trials"))
     return Forest("Pass rate", rows)
 
