@@ -190,6 +190,13 @@ def test_failures_of_one_kind_have_one_name(tmp_path, scripted, name):
     with fake_server(lambda body, count: scripted) as server:
         models = Models({"j": Endpoint("fake", base_url=server.url, retries=0)}, judge=RoleConfig("j"))
         with pytest.raises(EndpointError) as caught:
-            asyncio.run(Client(models, journal).ask(Request(Role.JUDGE, (Message("user", "x"),), 0)))
+            asyncio.run(ask_once(Client(models, journal)))
     journal.close()
     assert name_failure(caught.value) == name
+
+
+async def ask_once(client: Client) -> None:
+    try:
+        await client.ask(Request(Role.JUDGE, (Message("user", "x"),), 0))
+    finally:
+        await client.close()
