@@ -114,18 +114,19 @@ def _find_low(count: int, calls: int) -> float:
 
 
 def tell_outcomes(outcomes: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """A line for each role of which some call did not end as an answer."""
-    return [_tell_role(role, counts) for role, counts in outcomes.items() if {*counts} - {Outcome.ANSWERED}]
+    """A line for each role, or set of answers, of which some call did not end as an answer."""
+    return [_tell_one(name, counts) for name, counts in outcomes.items() if {*counts} - {Outcome.ANSWERED}]
 
 
-def _tell_role(role: str, counts: Mapping[str, int]) -> str:
+def _tell_one(name: str, counts: Mapping[str, int]) -> str:
     total = sum(count for name, count in counts.items() if name != Outcome.UNREADABLE)  # which counts judgements
-    parts = [f"{counts.get(Outcome.ANSWERED, 0)} of {total} calls answered"]
+    parts = [f"{counts.get(Outcome.ANSWERED, 0)} of {total} answered"]
     for outcome in Outcome:
         if outcome is not Outcome.ANSWERED and (count := counts.get(outcome, 0)):
             parts.append(f"{outcome.words} {count} ({count / max(total, count):.0%})")
     worst = max((o for o in Outcome if o is not Outcome.ANSWERED), key=lambda o: counts.get(o, 0))
-    return f"{role}: {', '.join(parts)}; {advise(role, worst)}"
+    advice = f"; {advise(name, worst)}" if name in {*Role} else ""
+    return f"{name}: {', '.join(parts)}{advice}"
 
 
 def read_outcome(finish_reason: str | None, content: str, refused: bool) -> Outcome:

@@ -112,8 +112,10 @@ def _write_p(found: Difference) -> str:
 
 def cost(row: TableRow) -> list[str]:
     """Thousands of tokens and seconds of GPUs that a run took; servers of others are not in the second."""
-    spent = (store.read_manifest(Path(row.run)) or {}).get("cost", {}).values() if is_finished(row) else ()
-    tokens = sum(of["prompt_tokens"] + of["completion_tokens"] for of in spent)
+    manifest = (store.read_manifest(Path(row.run)) or {}) if is_finished(row) else {}
+    spent = manifest.get("cost", {}).values()
+    booked = manifest.get("ledger", {}).values() or spent  # the ledger knows of replies that were asked for again
+    tokens = sum(of["prompt_tokens"] + of["completion_tokens"] for of in booked)
     seconds = [of["gpu_s"] for of in spent if of["gpu_s"] is not None]
     return [f"{tokens / 1000:.1f}" if spent else DASH, f"{sum(seconds):.0f}" if seconds else DASH]
 

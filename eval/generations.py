@@ -14,6 +14,7 @@ from autodata.store import RunError
 from autodata.types import Outcome
 from eval.statistics import Answers
 
+COUNTED = "a refusal, which the recipe counts as wrong"
 ANSWERS = "answers.jsonl"  # small, where the logs hold every token: tables are made of it
 
 
@@ -32,6 +33,11 @@ class Generation:
     subset: str = ""  # of the task, where it has parts
     graders: dict[str, float | None] = field(default_factory=dict)  # every grader's score, where there are several
     reason: str = ""  # why there is no score
+
+    @property
+    def is_measured(self) -> bool:
+        """True if the model answered or used up its budget, whether or not a judge could score it."""
+        return self.outcome.is_measured or self.score is not None
 
     @property
     def is_cut_off(self) -> bool:
@@ -89,14 +95,15 @@ def _read(task: str, sample: EvalSample) -> Generation:
 def _find_reason(sample: EvalSample, score: Score | None) -> str:
     """Why a sample has no score; nothing where it has one."""
     if score is not None and not math.isnan(score.as_float()):
-        return ""
+        return COUNTED if sample.metadata.get("outcome") == Outcome.REFUSED else ""
     return str(sample.metadata.get("reason") or (score.explanation if score else "") or "")
 
 
 def _without_nan(generation: Generation) -> Generation:
-    """inspect_ai's NaN is an answer without a score."""
+    """inspect_ai's NaN is an answer without a score; older runs also gave one to what was never answered."""
     is_known = generation.score is not None and not math.isnan(generation.score)
-    return generation if is_known else replace(generation, score=None)
+    is_measured = generation.outcome.is_measured or generation.reason == COUNTED
+    return generation if is_known and is_measured else replace(generation, score=None)
 
 
 def graded_by(generations: Sequence[Generation], grader: str) -> list[Generation]:

@@ -45,10 +45,10 @@ class Limits:
 
     def check_end(self, generations: Sequence[Generation]) -> None:
         """Raise TooLittleMeasured where too much of the whole is not measured, however few answers there are."""
-        outcomes = Counter(str(g.outcome) for g in generations)
+        outcomes = Counter(str(g.outcome if not g.is_measured else Outcome.ANSWERED) for g in generations)
         if reason := find_unmeasured(Role.WEAK_SOLVER, outcomes, self.max_unmeasured, is_end=True):
-            raise TooLittleMeasured(f"{reason}; the first: {next(g.reason for g in generations if g.reason)}")
-        judged = [g for g in generations if g.outcome.is_measured]
+            raise TooLittleMeasured(f"{reason}; the first: {next(g.reason for g in generations if not g.is_measured)}")
+        judged = [g for g in generations if g.is_measured]
         lost = [g for g in judged if g.score is None]
         if len(lost) > self.max_failures * len(judged):
             commonest = Counter(g.reason for g in lost).most_common(1)[0][0]
@@ -59,7 +59,7 @@ class Limits:
 def tell_unmeasured(generations: Sequence[Generation]) -> str | None:
     """How the answers ended and how many have no score, where any is cut off or not measured; else None."""
     outcomes = Counter(g.outcome for g in generations)
-    lost = sum(g.score is None and g.outcome.is_measured for g in generations)
+    lost = sum(g.score is None and g.is_measured for g in generations)
     if not lost and set(outcomes) <= {Outcome.ANSWERED}:
         return None
     parts = [f"{count} {outcome.words}" for outcome in Outcome if (count := outcomes[outcome])]

@@ -1,5 +1,6 @@
 """The numbers of a task, and what they cost."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ def summarize(generations: Sequence[Generation]) -> dict[str, object]:
 
 
 def _summarize(generations: Sequence[Generation]) -> dict[str, object]:
-    answers = list(to_answers(generations).values())
+    answers, measured = list(to_answers(generations).values()), [g for g in generations if g.is_measured]
     k = max((len(a.scores) for a in answers), default=0)
     return {
         "examples": len(answers),
@@ -48,9 +49,10 @@ def _summarize(generations: Sequence[Generation]) -> dict[str, object]:
         "mean": _as_dict(mean_at_k(answers)),
         "best": _as_dict(best_at_k(answers)),
         "pass": _as_dict(pass_at_k(answers, k)) if k else None,
-        "truncation_rate": sum(g.is_cut_off for g in generations) / len(generations) if generations else None,
-        "tokens_per_answer": sum(g.tokens for g in generations) / len(generations) if generations else None,
+        "truncation_rate": sum(g.is_cut_off for g in measured) / len(measured) if measured else None,
+        "tokens_per_answer": sum(g.tokens for g in measured) / len(measured) if measured else None,
         "score_per_1000_tokens": measure_efficiency(generations),
+        "outcomes": dict(sorted(Counter(str(g.outcome) for g in generations).items())),
         "unscored": sum(a.scores.count(None) for a in answers),
         "mean_bounds": unscored_bounds(answers),
     }

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from autodata.evaluation_recipes import TableRecipe
+from autodata.evaluation_recipes import TableRecipe, TableRow
+from autodata.measured import tell_outcomes
 from eval.cells import (
     COST,
     HELD_OUT,
@@ -19,7 +21,7 @@ from eval.cells import (
     with_papers,
 )
 from eval.generations import Generation, graded_by, to_answers
-from eval.results import PRBENCH, RESULTS
+from eval.results import PRBENCH, summarize
 from eval.statistics import Answers, best_at_k, compare, mean_at_k, pass_at_k, reduce_answers
 
 
@@ -33,7 +35,7 @@ class Model:
 
 def held_out(recipe: TableRecipe) -> list[Table]:
     """One row per model: mean@k and best@k of each set, the share cut off, what it cost; then differences."""
-    results = [read_json(row, RESULTS) for row in recipe.rows]
+    results = [_summarize(row) for row in recipe.rows]
     tasks = list(dict.fromkeys([*HELD_OUT, *(task for result in results for task in result)]))
     k = max((r["k"] for result in results for r in result.values()), default="k")
     names = [f"{task} {name}" for task in tasks for name in ("mean", "best")]
@@ -47,6 +49,11 @@ def held_out(recipe: TableRecipe) -> list[Table]:
     rows = [header, *with_papers(recipe, ours, [*names, "truncated", *COST])]
     models = [Model(row.label, read_answers(row)) for row in recipe.rows]
     return [Table(rows, _note_unscored(recipe, results)), *_compare(models, tasks)]
+
+
+def _summarize(row: TableRow) -> dict[str, dict[str, Any]]:
+    """The numbers of a run from its answers: what older runs stored gave scores to answers that never came."""
+    return {task: summarize(of) for task, of in read_answers(row).items() if not task.startswith("prbench_")}
 
 
 def by_subset(recipe: TableRecipe) -> list[Table]:
@@ -138,6 +145,7 @@ def _note_unscored(recipe: TableRecipe, results: Sequence[Mapping[str, dict]]) -
              ", ".join(f"{task} {size}" for task, size in sizes.items()) + ".", ""]  # fmt: skip
     for row, result in zip(recipe.rows, results, strict=True):
         for task, values in result.items():
+            notes += [f"- {row.label}, {line}" for line in tell_outcomes({task: values["outcomes"]})]
             if values["unscored"]:
                 low, high = values["mean_bounds"]
                 count = values["unscored"]

@@ -48,6 +48,7 @@ def measure(generations: Sequence[Generation], right_from: float = 1.0) -> Trunc
 
 def measure_rate(generations: Sequence[Generation]) -> Estimate:
     """The share that is cut off, with its interval over documents. Raises RunError when there are no answers."""
+    generations = [g for g in generations if g.is_measured]
     if not generations:
         raise RunError("no answers to measure")
     cut: dict[str, int] = defaultdict(int)
@@ -62,7 +63,8 @@ def measure_rate(generations: Sequence[Generation]) -> Estimate:
 
 def rate_at(generations: Sequence[Generation], budget: int) -> float:
     """The share that would be cut off at `budget` tokens, which is at most the budget they had."""
-    return sum(g.is_cut_off or g.tokens > budget for g in generations) / len(generations)
+    measured = [g for g in generations if g.is_measured]
+    return sum(g.is_cut_off or g.tokens > budget for g in measured) / len(measured)
 
 
 def measure_efficiency(generations: Sequence[Generation]) -> float | None:
