@@ -1,0 +1,629 @@
+"""What did not happen does not count: each case was seen to fail with a real server, a judge or a recipe."""
+
+import asyncio
+import json
+import sqlite3
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autodata import dataset, generate, store, verify
+from autodata.acceptance import Gate, decide
+from autodata.compression import compress
+from autodata.journal import Journal
+from autodata.llm import Client
+from autodata.measured import (
+    ENDED,
+    NotMeasured,
+    PromptCut,
+    Window,
+    find_unmeasured,
+    is_overflow,
+    is_prompt_too_long,
+    read_outcome,
+    tell_outcomes,
+)
+from autodata.parsing import find_call, find_last_object
+from autodata.recipes import Sampling
+from autodata.tokens import is_cut
+from autodata.types import EXAMPLE, TRAJECTORY, Failure, Message, Outcome, Reply, Role
+from tests.conftest import models_at, request
+from tests.fake_server import Scripted, completion, fake_server
+from tests.fake_world import SERVES, World, legal, quality
+
+TOO_LARGE = ("'max_tokens' or 'max_completion_tokens' is too large: 16384. This model's maximum context length is 8192 "
+             "tokens and your request has 645 input tokens (16384 > 8192 - 645).")  # fmt: skip
+DECLINED = completion(None, refusal="I cannot help with that.")
+ABORTED = completion("half an ans", "abort")
+CUT_OFF = completion(None, "length", reasoning="on and on")
+
+
+def refuse(message: str, status: int = 400) -> Scripted:
+    return Scripted({"error": {"message": message}}, status)
+
+
+class Broken(World):
+    """A world whose weak solver says `reply` instead of an answer, as often as `when` says."""
+
+    def __init__(self, reply: Scripted, plan=("accepted",), when: Callable[[int], bool] = lambda number: True):
+        super().__init__(plan)
+        self.reply, self.when, self.tried = reply, when, 0
+
+    def _solve(self, body):
+        answer = super()._solve(body)
+        if body["model"] != "weak" or body["messages"][-1]["content"] == "Hello":
+            return answer
+        self.tried += 1
+        return self.reply if self.when(self.tried) else answer
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """command(world, *arguments) → (what was printed and how it ended, requests), for two papers of `cs`."""
+    papers = tmp_path / "papers"
+    papers.mkdir()
+    for number in range(2):
+        (papers / f"paper{number}.txt").write_text(f"Paper {number}. " + "Flash caches wear out. " * 30)
+
+    def run(world, *arguments, run="run"):
+        with fake_server(world) as server:
+            endpoints = [f"models.endpoints.{n}.{key}" for n in ("fake", "weak", "strong")
+                         for key in (f"model={n}", f"base_url={server.url}", "retries=0")]  # fmt: skip
+            roles = [f"models.{role}.endpoint={SERVES.get(role, 'fake')}" for role in Role]
+            monkeypatch.setattr(sys, "argv", ["generate", "recipes/cs/generate.yaml", f"run={tmp_path / run}",
+                                              f"documents.path={papers}", "orchestrator=fixed", "domain.max_rounds=3",
+                                              *endpoints, *roles, *arguments])  # fmt: skip
+            try:
+                generate.main()
+                end = ""
+            except SystemExit as stopped:
+                end = str(stopped)
+        printed = capsys.readouterr()
+        return printed.out + printed.err + end, server.requests
+
+    return run
+
+
+def read_run(folder):
+    return store.read_records(folder / "trajectories.jsonl", TRAJECTORY)
+
+
+# ── outcomes ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("reason", "content", "outcome"),
+    [
+        ("stop", "yes", Outcome.ANSWERED),
+        ("STOP", "yes", Outcome.ANSWERED),
+        ("tool_calls", "move", Outcome.ANSWERED),
+        ("stop", " ", Outcome.EMPTY),
+        ("length", "half", Outcome.CUT_OFF),
+        ("MAX_TOKENS", "", Outcome.CUT_OFF),
+        ("content_filter", "half", Outcome.REFUSED),
+        ("model_length", "half", Outcome.CONTEXT_OVERFLOW),
+        ("abort", "half", Outcome.ABORTED),
+        ("error", "half", Outcome.ABORTED),
+        ("", "whole", Outcome.ABORTED),
+        (None, "whole", Outcome.ABORTED),
+    ],
+)
+def test_a_finish_reason_that_is_not_known_ends_no_answer(reason, content, outcome):
+    assert read_outcome(reason, content, False) is outcome
+
+
+@given(st.text(max_size=20), st.text(max_size=5))
+def test_only_a_listed_reason_makes_an_answer(reason, content):
+    if read_outcome(reason, content, False) is Outcome.ANSWERED:
+        assert reason.casefold() in ENDED
+        assert content.strip()
+
+
+@pytest.mark.parametrize("reason", ["error", "abort", None])
+def test_half_a_reply_is_repeated_and_never_stored(ask, reason):
+    half = completion("half an ans", reason)
+    (reply,), server, client = ask(lambda body, count: half if count == 1 else completion("whole"), request())
+    assert (reply.content, len(server.requests), client.counts["retried_aborted"]) == ("whole", 2, 1)
+    assert reply.repeated_tokens == 18
+    with pytest.raises(NotMeasured, match="aborted"):
+        ask(lambda body, count: half, request("another"))
+    again, server, _ = ask(lambda body, count: completion("at last"), request("another"))
+    assert (again[0].content, len(server.requests)) == ("at last", 1)
+
+
+@pytest.mark.parametrize(
+    ("message", "is_prompt"),
+    [
+        (TOO_LARGE, False),
+        ("max_tokens is too large: 16384. This model supports at most 4096 completion tokens.", False),
+        ("This model's maximum context length is 8192 tokens. However, you requested 17284 tokens (900 in the messages, "
+         "16384 in the completion).", False),
+        ("This model's maximum context length is 8192 tokens. However, you requested 25384 tokens (9000 in the messages, "
+         "16384 in the completion).", True),
+        ("`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 900 `inputs` tokens and 16384 `max_new_tokens`",
+         False),
+        ("The decoder prompt (length 9000) is longer than the maximum model length of 8192.", True),
+        ("prompt is too long: 210000 tokens > 200000 maximum", True),
+        ("input length and `max_tokens` exceed context limit: 190000 + 21333 > 200000", False),
+        ("Invalid max_tokens value, the valid range of max_tokens is [1, 8192]", False),
+    ],
+)  # fmt: skip
+def test_a_budget_that_does_not_fit_is_told_from_a_prompt(ask, message, is_prompt):
+    assert is_overflow(message)
+    assert is_prompt_too_long(message) is is_prompt
+    key = "domain.document_chars" if is_prompt else r"lower models\.weak_solver\.sampling\.max_tokens"
+    with pytest.raises(NotMeasured, match=key):
+        ask(lambda body, count: refuse(message), request())
+
+
+# ── a round that lacks attempts ───────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason", "key"),
+    [
+        (refuse(TOO_LARGE), "context_overflow", "lower models.weak_solver.sampling.max_tokens"),
+        (DECLINED, "refused", "domain.count_refusals"),
+        (completion("  "), "empty", "models.weak_solver.sampling.max_tokens"),
+        (ABORTED, "aborted", "the endpoint of models.weak_solver"),
+    ],
+    ids=["overflow", "refusal", "empty", "abort"],
+)
+def test_a_weak_solver_that_never_answers_accepts_nothing(command, tmp_path, reply, reason, key):
+    said, _ = command(Broken(reply))
+    assert "error: " in said
+    assert f"weak_solver ended without an answer ({reason} " in said or f"weak_solver not measured, {reason}" in said
+    assert key in said
+    assert not read_run(tmp_path / "run")
+    said, requests = command(World(["accepted"]))  # the server is mended: the same command measures and completes
+    assert "2 of 2 documents have an accepted candidate" in said
+    assert {b["model"] for b in requests} >= {"weak"}
+
+
+def test_what_overflowed_is_not_replayed_by_a_fork(command, tmp_path):
+    command(Broken(refuse(TOO_LARGE)))
+    said, requests = command(World(["accepted"]), f"fork={tmp_path / 'run'}", run="forked")
+    assert "2 of 2 documents" in said
+    assert sum(b["model"] == "weak" and len(b["messages"]) > 0 for b in requests) >= 6
+
+
+def test_a_budget_that_does_not_fit_at_the_challenger_names_the_budget(command, tmp_path):
+    class Tight(World):
+        def _propose(self, body):
+            return refuse(TOO_LARGE)
+
+    said, _ = command(Tight(["accepted"]))
+    assert "lower models.challenger.sampling.max_tokens" in said
+    assert "document_chars" not in said
+    assert not read_run(tmp_path / "run")
+
+
+def test_one_missing_attempt_leaves_the_round_open_where_it_could_change_the_verdict(command, tmp_path):
+    world = Broken(DECLINED, when=lambda number: number == 2)
+    said, _ = command(world, "max_unmeasured=1", "max_error_rate=1")
+    assert "not complete" in said
+    (kept,) = read_run(tmp_path / "run")
+    assert all(a.is_measured for r in kept.rounds for a in (*r.weak, *r.strong))
+    assert "1 documents put off" in said
+    assert "weak_solver: 5 of 6 answered, refused 1 (17%)" in said
+    said, _ = command(World(["accepted"]), "max_unmeasured=1", "max_error_rate=1")
+    assert "2 of 2 documents have an accepted candidate" in said
+
+
+def test_one_missing_attempt_is_no_matter_where_the_verdict_stands(command, tmp_path):
+    """Two easy answers of three are too easy whatever the third would be; its attempt stays without a score."""
+    said, _ = command(Broken(DECLINED, ["too_easy"], when=lambda number: number == 1), "max_unmeasured=1")
+    assert "0 of 2 documents have an accepted candidate" in said
+    attempts = [a for t in read_run(tmp_path / "run") for r in t.rounds for a in r.weak]
+    (missing,) = [a for a in attempts if not a.is_measured]
+    assert (missing.outcome, missing.judgement.score, missing.judgement.met) == (Outcome.REFUSED, None, None)
+
+
+def test_a_recipe_may_count_refusals_as_wrong(command, tmp_path):
+    said, _ = command(Broken(DECLINED), "domain.count_refusals=true", "max_unmeasured=1")
+    assert "2 of 2 documents have an accepted candidate" in said
+    attempts = [a for t in read_run(tmp_path / "run") for a in t.accepted.weak]
+    assert {(a.outcome, a.judgement.score, a.is_measured) for a in attempts} == {(Outcome.REFUSED, 0.0, True)}
+
+
+# ── a budget is no difficulty ─────────────────────────────────────────────────────────────────────
+
+
+def test_three_weak_attempts_without_an_end_say_nothing(command, tmp_path):
+    said, _ = command(Broken(CUT_OFF))
+    assert "0 of 2 documents have an accepted candidate" in said
+    assert "cut_off 6" in said
+    assert "weak_solver: 0 of 18 answered, cut off 18 (100%); raise models.weak_solver.sampling.max_tokens" in said
+    (first, *_) = [r for t in read_run(tmp_path / "run") for r in t.rounds]
+    assert first.verdict.failure is Failure.CUT_OFF
+    assert [a.judgement.score for a in first.weak] == [0.0, 0.0, 0.0]  # the paper's rule stands
+    assert "3 of 3 attempts of weak_solver were cut off" in first.verdict.reason
+
+
+@pytest.mark.parametrize(("cut_off", "accepted"), [(0, True), (1, True), (2, False), (3, False)])
+def test_half_of_the_weak_attempts_must_have_ended(cut_off, accepted):
+    gate = Gate(weak_mean_below=0.5, strong_mean_at_least=0.65)
+    found = decide([0, 0, 0], [1, 1, 1], gate, (cut_off, 0))
+    assert (found.accepted, found.failure) == (accepted, None if accepted else Failure.CUT_OFF)
+    assert decide([0, 0, 0], [1, 1, 1], replace(gate, finished_at_least=0), (cut_off, 0)).accepted
+
+
+def test_exactly_half_is_enough_and_too_easy_stays_too_easy():
+    gate = Gate(weak_mean_below=0.5, strong_mean_at_least=0.65)
+    assert decide([0, 0], [1], gate, (1, 0)).accepted
+    assert decide([1, 1, 0], [1], gate, (2, 0)).failure is Failure.TOO_EASY  # cut-off ones can only be better
+
+
+def test_a_strong_solver_without_an_end_is_not_too_hard():
+    gate = Gate(weak_mean_below=0.5, strong_mean_at_least=0.65)
+    assert decide([0, 0], [0, 0, 0], gate, (0, 2)).failure is Failure.CUT_OFF
+    assert decide([0, 0], [0, 0, 0], gate, (0, 1)).failure is Failure.TOO_HARD
+    assert decide([0, 0], [1, 1, 1], gate, (0, 3)).accepted  # what a budget cut can only be better
+
+
+def test_examples_and_statistics_show_the_share_that_was_cut_off(command, tmp_path, monkeypatch, capsys):
+    said, _ = command(Broken(CUT_OFF, when=lambda number: number % 3 == 0))
+    assert "2 of 2 documents have an accepted candidate" in said
+    folder = make_dataset(tmp_path, monkeypatch)
+    assert "weak_cut_off_pct" in capsys.readouterr().out
+    examples = store.read_records(folder / "examples.jsonl", EXAMPLE)
+    assert [e.evidence.cut_off for e in examples] == [(pytest.approx(1 / 3), 0.0)] * 2
+    assert verify.verify(folder)[1] == []
+
+
+# ── what the causes are ───────────────────────────────────────────────────────────────────────────
+
+
+def test_a_challenger_that_is_cut_off_is_named_as_the_cause(command, tmp_path):
+    class Short(World):
+        def _propose(self, body):
+            return completion('{"question": "half a', "length")
+
+    said, _ = command(Short(["accepted"]))
+    assert "malformed 6 (6 of the malformed: the challenger was cut off by its budget)" in said
+    assert "challenger: 0 of 6 answered, cut off 6 (100%); raise models.challenger.sampling.max_tokens" in said
+    reasons = {r.verdict.reason for t in read_run(tmp_path / "run") for r in t.rounds}
+    assert all("raise models.challenger.sampling.max_tokens" in reason for reason in reasons)
+
+
+def test_json_in_the_reasoning_is_an_answer_and_said(command):
+    class Misplaced(World):
+        def _propose(self, body):
+            reply = super()._propose(body)
+            text = reply.body["choices"][0]["message"]["content"]
+            return completion(None, reasoning=f"I think of this.\n{text}")
+
+        def _judge(self, body):
+            text = super()._judge(body).body["choices"][0]["message"]["content"]
+            return completion("", reasoning=text)
+
+    said, _ = command(Misplaced(["accepted"]))
+    assert "2 of 2 documents have an accepted candidate" in said
+    assert "14 answers taken from the reasoning or the text" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('{"a": 1}', '{"a": 1}'),
+        ('first {"a": 0}, then\n```json\n{"a": 1}\n```', '{"a": 1}'),
+        ('so {"a": {"b": 2}}', '{"a": {"b": 2}}'),
+        ('{"a": 1} and more', ""),
+        ('{"a": 1', ""),
+        ("", ""),
+    ],
+)
+def test_the_object_that_a_text_ends_with(text, found):
+    assert find_last_object(text) == found
+
+
+@given(st.text(alphabet='{}"a:1 \n', max_size=300))
+def test_any_text_ends_with_an_object_or_none(text):
+    found = find_last_object(text)
+    assert not found or isinstance(json.loads(found), dict)
+
+
+CALLS = {
+    "hermes": '<tool_call>\n{"name": "propose", "arguments": {"instruction": "other", "diagnosis": "easy"}}\n</tool_call>',
+    "qwen": "<tool_call>\n<function=propose>\n<parameter=instruction>\nother\n</parameter>\n<parameter=diagnosis>\neasy"
+            "\n</parameter>\n</function>\n</tool_call>",
+    "bare": '{"name": "propose", "arguments": {"instruction": "other", "diagnosis": "easy"}}',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", CALLS.values(), ids=CALLS)
+def test_a_call_that_a_server_left_in_the_text_is_one(text):
+    name, arguments = find_call(text)
+    assert (name, json.loads(arguments)) == ("propose", {"instruction": "other", "diagnosis": "easy"})
+
+
+@pytest.mark.parametrize("form", [*CALLS, "no type"])
+def test_an_orchestrator_whose_calls_stand_elsewhere_still_orchestrates(command, tmp_path, form):
+    def orchestrate(body, move):
+        name = legal(body)[0]
+        if form == "no type":
+            function = {"name": name, "arguments": "{}"}
+            return completion(None, "tool_calls", tool_calls=[{"id": "1", "function": function}])
+        return completion(CALLS[form].replace("propose", name))
+
+    said, _ = command(World(["too_easy", "accepted"], orchestrate), "orchestrator=agent")
+    assert "2 of 2 documents have an accepted candidate" in said
+    assert {t.orchestrator for t in read_run(tmp_path / "run")} == {"agent"}
+    assert "took over" not in said
+
+
+def test_the_fixed_orchestrator_in_place_of_a_model_is_said(command):
+    said, _ = command(World(["accepted"], lambda body, move: completion("Let me think.")), "orchestrator=agent")
+    assert "the fixed orchestrator took over from the model in 2 of 2 documents" in said
+    assert "no function was called; see tool-call-parser" in said
+
+
+# ── prompts that a server cut ─────────────────────────────────────────────────────────────────────
+
+
+def words(count: int) -> tuple[Message, ...]:
+    return (Message("user", "cache " * count),)
+
+
+@pytest.mark.parametrize(
+    ("count", "read", "cut"),
+    [(1_500, 1_100, False), (1_501, 1_200, True), (1_501, 1_201, False), (20_000, 2_050, True), (20_000, 26_000, False),
+     (20_000, 0, False), (20_000, 64, False), (20_000, 65, True)],
+)  # fmt: skip
+def test_a_prompt_is_cut_where_fewer_tokens_than_words_were_read(count, read, cut):
+    assert is_cut(words(count), read) is cut
+
+
+def test_scripts_without_blanks_are_counted_by_characters():
+    assert is_cut((Message("user", "缓存会磨损" * 2_000),), 1_000)
+    assert not is_cut((Message("user", "缓存会磨损" * 2_000),), 6_000)
+
+
+def test_the_first_reply_to_a_cut_prompt_stops_the_run(command, tmp_path):
+    (tmp_path / "papers" / "long.txt").write_text("Flash caches wear out. " * 5_000)  # 115 kB
+
+    def script(body, count):
+        reply = World(["accepted"])(body, count)
+        if len(str(body)) > 50_000:
+            reply.body["usage"]["prompt_tokens"] = 2_050
+        return reply
+
+    said, _ = command(script, "max_error_rate=1", "max_unmeasured=1")
+    assert "the server counts 2050 tokens in a prompt of" in said
+    assert "so it cut the prompt silently" in said
+    assert "long.txt" not in [t.document_source for t in read_run(tmp_path / "run")]
+
+
+def test_cached_tokens_are_read_ones(ask):
+    long = request("cache " * 3_000)
+    reply = completion("fine")
+    reply.body["usage"] = {"prompt_tokens": 900, "completion_tokens": 1, "total_tokens": 901,
+                           "prompt_tokens_details": {"cached_tokens": 2_500}}  # fmt: skip
+    (found,), _, _ = ask(lambda body, count: reply, long)
+    assert found.content == "fine"
+    del reply.body["usage"]["prompt_tokens_details"]
+    with pytest.raises(PromptCut, match="900 tokens"):
+        ask(lambda body, count: reply, request("cache " * 3_001))
+
+
+# ── tokens ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def usage(**values) -> Scripted:
+    reply = completion("fine")
+    reply.body["usage"] = values
+    return reply
+
+
+@pytest.mark.parametrize(
+    ("reported", "completion_tokens"),
+    [
+        ({"prompt_tokens": 500, "completion_tokens": 4_000, "total_tokens": 28_500}, 28_000),
+        ({"prompt_tokens": 500, "completion_tokens": 4_000, "total_tokens": 4_500}, 4_000),
+        ({"prompt_tokens": 500, "completion_tokens": 100,
+          "completion_tokens_details": {"reasoning_tokens": 900}}, 1_000),
+        ({"prompt_tokens": 500, "completion_tokens": 1_000,
+          "completion_tokens_details": {"reasoning_tokens": 900}}, 1_000),
+    ],
+)  # fmt: skip
+def test_thinking_is_counted_wherever_it_is_reported(ask, reported, completion_tokens):
+    (reply,), _, client = ask(lambda body, count: usage(**reported), request())
+    assert reply.completion_tokens == client.counts["completion_tokens"] == completion_tokens
+    assert not reply.is_usage_estimated
+
+
+def test_repeats_are_paid_for_and_counted(journal):
+    empty = completion("")
+    empty.body["usage"] = {"prompt_tokens": 100, "completion_tokens": 1_400, "total_tokens": 1_500}
+    with fake_server(lambda body, count: empty) as server:
+
+        async def go():
+            client = Client(models_at(server.url), journal)
+            with pytest.raises(NotMeasured):
+                await client.ask(request())
+            await client.close()
+            return client
+
+        client = asyncio.run(go())
+    assert len(server.requests) == 3
+    assert client.counts["prompt_tokens"] + client.counts["completion_tokens"] == 4_500
+    assert client.ledger()[Role.WEAK_SOLVER].outcomes == {"empty": 1}
+
+
+def test_a_budget_of_tokens_stops_a_server_that_reports_none(command):
+    class Silent(World):
+        def __call__(self, body, count):
+            reply = super().__call__(body, count)
+            reply.body.pop("usage")
+            return reply
+
+    said, requests = command(Silent(["too_easy"]), "budget.tokens=2000", "documents_in_flight=1")
+    assert "budget.tokens=2000 is reached" in said
+    assert len(requests) < 40
+    assert "replies without usage, whose tokens are estimated" in said
+
+
+# ── too much that is missing ──────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("missing", "calls", "in_the_middle", "at_the_end"),
+    [(0, 100, False, False), (1, 1, False, True), (2, 2, True, True), (1, 10, False, False), (2, 10, False, True),
+     (10, 100, False, False), (11, 100, False, True), (17, 100, False, True), (18, 100, True, True)],
+)  # fmt: skip
+def test_when_too_many_calls_end_without_an_answer(missing, calls, in_the_middle, at_the_end):
+    outcomes = {"answered": calls - missing, "refused": missing}
+    found = [find_unmeasured("judge", outcomes, 0.1, is_end) for is_end in (False, True)]
+    assert [bool(reason) for reason in found] == [in_the_middle, at_the_end]
+    if at_the_end:
+        assert f"{missing} of {calls} calls of judge ended without an answer (refused {missing})" in found[1]
+
+
+@pytest.mark.parametrize(
+    ("failed", "total", "stops"), [(31, 31, False), (4, 32, True), (3, 32, False), (0, 300, False)]
+)
+def test_a_window_of_judgements(failed, total, stops):
+    window = Window(0.1)
+    window.add([True] * failed + [False] * (total - failed))
+    assert bool(window.find_problem("max_failures")) is stops
+    window.add([False] * Window.SIZE)
+    assert window.find_problem("max_failures") is None  # what is long ago does not count
+
+
+def test_outcomes_are_told_only_where_something_is_missing():
+    assert tell_outcomes({"judge": {"answered": 4}}) == []
+    (line,) = tell_outcomes({"judge": {"answered": 3, "cut_off": 1}, "challenger": {"answered": 2}})
+    assert line == "judge: 3 of 4 answered, cut off 1 (25%); raise models.judge.sampling.max_tokens"
+
+
+# ── the final check ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_candidate_that_fails_the_final_check_is_not_accepted(command, tmp_path):
+    class SecondThoughts(World):
+        """The verifier lets everything pass, and refuses the first candidate when it looks again."""
+
+        def _verify(self, body):
+            first = "Candidate 1:" in body["messages"][-1]["content"]
+            with self._lock:
+                self.asked["second look"] += first
+            return completion(json.dumps(quality(not first or self.asked["second look"] <= 2)))
+
+    said, _ = command(SecondThoughts(["accepted"]), "documents_in_flight=1")
+    ended = read_run(tmp_path / "run")
+    again = next(t for t in ended if len(t.rounds) > 1)
+    assert again.rounds[0].verdict.failure is Failure.LOW_QUALITY
+    assert again.rounds[0].verdict.reason.startswith("final check: ")
+    assert not any(v.accepted for v in again.rounds[0].presets.values())
+    assert again.accepted.number == 2  # the loop went on
+    assert f"rounds: accepted {sum(t.accepted is not None for t in ended)}, low_quality" in said
+
+
+# ── journals and data sets of before ──────────────────────────────────────────────────────────────
+
+
+def old(outcome: str, finish_reason: str, content: str = "x") -> bytes:
+    """A row as version 2 wrote it."""
+    names = {"ok": Outcome.ANSWERED, "truncated": Outcome.CUT_OFF, "refusal": Outcome.REFUSED}
+    reply = Reply(names.get(outcome) or Outcome(outcome), content, "", finish_reason, "m", 1, 1, 0.0)
+    return compress(reply)
+
+
+ROWS = {"whole": old("ok", "stop"), "cut": old("truncated", "length"), "over": old("context_overflow", "", ""),
+        "refused": old("refusal", "content_filter"), "empty": old("empty", "stop", ""),
+        "aborted": old("ok", "abort"), "failed": old("ok", "error"), "budget": old("ok", "MAX_TOKENS")}  # fmt: skip
+
+
+def test_an_old_journal_is_brought_up_with_a_message_and_keeps_its_answers(tmp_path, capsys):
+    path = tmp_path / "journal.sqlite"
+    Journal(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.executemany("INSERT INTO replies VALUES (?, ?, 0)", ROWS.items())
+        connection.execute("PRAGMA user_version = 2")
+    journal = Journal(path)
+    said = capsys.readouterr().err
+    assert "journal of version 2, now 3; dropped 5 replies that are no answers" in said
+    assert "aborted 2, context_overflow 1, empty 1, refused 1" in said
+    assert {key for key in ROWS if journal.get(key)} == {"whole", "cut", "budget"}
+    journal.close()
+    Journal(path).close()
+    assert capsys.readouterr().err == ""  # said once
+
+
+def make_dataset(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["dataset", "recipes/cs/dataset.yaml", f"run={tmp_path}/dataset",
+                                      f"arms={{agentic: {tmp_path}/run}}", "equal_sizes=false", "test_fraction=0",
+                                      "filters.near_duplicate=1"])  # fmt: skip
+    dataset.main()
+    return tmp_path / "dataset"
+
+
+def spoil(path, change):
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for row in rows:
+        change(row)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_a_data_set_of_before_names_the_rows_that_would_not_be_accepted_today(command, tmp_path, monkeypatch):
+    command(World(["accepted"]))
+    folder = make_dataset(tmp_path, monkeypatch)
+
+    def forget(row):
+        """As rows were: without outcomes."""
+        row["evidence"].pop("weak_outcomes"), row["evidence"].pop("strong_outcomes")
+        for gate in row["evidence"]["gates"].values():
+            gate.pop("finished_at_least")
+
+    spoil(folder / "examples.jsonl", forget)
+    count, found = verify.verify(folder)
+    assert {m.check for m in found} == {"file"}  # an old row that is sound has nothing against it
+
+    def overflow(row):
+        for attempt in row["rounds"][0]["weak"]:
+            attempt |= {"outcome": "context_overflow", "answer": ""}
+
+    spoil(tmp_path / "run" / "trajectories.jsonl", overflow)
+    count, found = verify.verify(folder)
+    problems = [m for m in found if m.check == "measured"]
+    assert (count, len(problems)) == (2, 2)
+    assert "would not be accepted today, attempts without an answer: weak 1: context_overflow" in problems[0].problem
+
+
+def test_dataset_refuses_an_accepted_round_with_such_an_attempt(command, tmp_path, monkeypatch):
+    command(World(["accepted"]))
+
+    def refuse_first(row):
+        if row["document_source"] == "paper0.txt":
+            row["rounds"][0]["weak"][0] |= {"outcome": "refusal", "answer": ""}
+
+    spoil(tmp_path / "run" / "trajectories.jsonl", refuse_first)
+    folder = make_dataset(tmp_path, monkeypatch)
+    funnel = store.read_manifest(folder)["funnel"]["agentic"]
+    assert (funnel["accepted or measured"], funnel["measured"]) == (2, 1)
+
+
+# ── a budget that was raised ──────────────────────────────────────────────────────────────────────
+
+
+def test_a_larger_budget_asks_again_only_what_was_cut_off(journal):
+
+    def script(body, count):
+        is_long = "long" in str(body["messages"])
+        return completion("half", "length") if is_long and body["max_tokens"] < 100 else completion("whole")
+
+    async def ask_both(url, budget):
+        client = Client(models_at(url, sampling=Sampling(max_tokens=budget)), journal)
+        replies = [await client.ask(request(text)) for text in ("short", "long")]
+        await client.close()
+        return [r.content for r in replies], client.counts["replayed"]
+
+    with fake_server(script) as server:
+        assert asyncio.run(ask_both(server.url, 50)) == (["whole", "half"], 0)
+        assert asyncio.run(ask_both(server.url, 50)) == (["whole", "half"], 2)
+        assert asyncio.run(ask_both(server.url, 200)) == (["whole", "whole"], 1)
+        assert asyncio.run(ask_both(server.url, 5)) == (["whole", "half"], 0)  # its 7 tokens would not have fitted
