@@ -18,7 +18,6 @@ from autodata.request import Request
 from autodata.types import Message, Reply, Role
 from tests.fake_server import fake_server
 
-
 BUDGET = Sampling(max_tokens=1024)  # of models that tests build themselves; a recipe says its own
 
 

@@ -32,8 +32,8 @@ SERVES = {Role.WEAK_SOLVER: "weak", Role.STRONG_SOLVER: "strong"}
 def models_of_world(url: str, **endpoint: object) -> Models:
     """Weak and strong solver under names of their own, everything else as `fake`; one server."""
     names = ("fake", "weak", "strong")
-    endpoints = {n: Endpoint(**{"model": n, "base_url": url, "retries": 0, "timeout_s": 10.0, "sampling": BUDGET} | endpoint)
-                 for n in names}  # fmt: skip
+    shared = {"base_url": url, "retries": 0, "timeout_s": 10.0, "sampling": BUDGET}
+    endpoints = {n: Endpoint(**{"model": n} | shared | endpoint) for n in names}
     return Models(endpoints, **{role.value: RoleConfig(SERVES.get(role, "fake")) for role in Role})
 
 

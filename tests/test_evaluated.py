@@ -163,9 +163,9 @@ def test_an_endpoint_in_a_models_file_does_not_swap_the_weights(tmp_path):
     [
         (["evaluated.endpoint=nobody"], r"evaluated\.endpoint=nobody: not in models\.endpoints \(weak, strong, kimi"),
         (["evaluated.endpoint=a", "models.endpoints.a.model=m"], "has no server to load evaluated.weights=Qwen"),
-        (["prbench.path=p", "graders.gpt5=${models.judge}"], r"graders\.gpt5: grades with moonshotai/Kimi-K2\.6.*append "
-         r"graders\.gpt5=null graders\.kimik26='\$\{models\.judge\}'"),
-        (["prbench.path=p", "graders.kimi.endpoint=nobody"], r"graders\.kimi\.endpoint=nobody: not in models\.endpoints"),
+        (["prbench.path=p", "graders.gpt5=${models.judge}"],
+         r"graders\.gpt5: grades with moonshotai/Kimi-K2\.6.*append graders\.gpt5=null graders\.kimik26='\$\{models\."),
+        (["prbench.path=p", "graders.kimi.endpoint=nobody"], r"graders\.kimi\.endpoint=nobody: not in models"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_served_is_named_when_the_recipe_is_read(values, message):
