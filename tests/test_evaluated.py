@@ -3,11 +3,12 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from autodata import config, identity, store
-from autodata.cluster import fleet
+from autodata.cluster import campaign, fleet
 from autodata.config import RecipeError, load
 from autodata.doctor import data
 from autodata.doctor.finding import Mark
@@ -164,7 +165,7 @@ def test_an_endpoint_in_a_models_file_does_not_swap_the_weights(tmp_path):
         (["evaluated.endpoint=nobody"], r"evaluated\.endpoint=nobody: not in models\.endpoints \(weak, strong, kimi"),
         (["evaluated.endpoint=a", "models.endpoints.a.model=m"], "has no server to load evaluated.weights=Qwen"),
         (["prbench.path=p", "graders.gpt5=${models.judge}"],
-         r"graders\.gpt5: grades with moonshotai/Kimi-K2\.6.*append graders\.gpt5=null graders\.kimik26='\$\{models\."),
+         r"graders\.gpt5: grades with moonshotai/Kimi-K2\.6.*append graders\.gpt5=null graders\.kimik26="),
         (["prbench.path=p", "graders.kimi.endpoint=nobody"], r"graders\.kimi\.endpoint=nobody: not in models"),
     ],
 )  # fmt: skip
@@ -173,14 +174,20 @@ def test_what_cannot_be_served_is_named_when_the_recipe_is_read(values, message)
         read(REPO / "recipes/cs/eval_base.yaml", *values)
 
 
-def test_a_campaign_says_where_the_trained_weights_are_served():
-    """As cluster.campaign appends it: address, leases, key and name of an endpoint that no file has."""
-    at = [
-        f"models.endpoints.{EVALUATED}.{key}" for key in ("base_url=http://n1/v1", "leases=l", "model=cs/grpo/model")
-    ]
-    endpoint = read(REPO / "recipes/cs/eval_agentic.yaml", *at).models.endpoints[EVALUATED]
-    assert (endpoint.base_url, endpoint.leases, endpoint.model) == ("http://n1/v1", "l", "cs/grpo/model")
-    assert endpoint.server.weights == "runs/cs/grpo/model"
+def test_a_campaign_says_where_the_trained_weights_are_served(tmp_path, monkeypatch):
+    """It serves an endpoint that stands in no file, and its command finds that endpoint again."""
+    arguments, started = ["recipes/cs/eval_agentic.yaml", "recipes/models/paper.yaml"], []
+    monkeypatch.setattr(campaign.subprocess, "Popen", lambda command, **_: started.append(command))
+    models = load(EvalRecipe, arguments).models
+    routers = {name: SimpleNamespace(url=f"http://{name}/v1") for name in models.endpoints}
+    campaign.Command(["eval.run", *arguments], models, tmp_path).start(routers)
+    _, _, module, *told = started[0]
+    served = load(EvalRecipe, told).models.endpoints
+    assert (module, set(served)) == ("eval.run", {EVALUATED, "kimi"})
+    assert {name: e.base_url for name, e in served.items()} == {n: r.url for n, r in routers.items()}
+    assert {e.leases for e in served.values()} == {str(tmp_path)}
+    assert served[EVALUATED].server.weights == "runs/cs/grpo/model"
+    assert served[EVALUATED].model == models.endpoints[EVALUATED].model == "cs/grpo/model"
 
 
 def test_the_address_of_the_untrained_model_is_not_that_of_the_trained_one():
