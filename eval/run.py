@@ -1,6 +1,6 @@
 """Evaluate a model on held-out examples and benchmarks with inspect_ai. The same command again resumes.
 
-python -m eval.run recipes/demo/eval_base.yaml [key=value …]
+python -m eval.run recipes/demo/eval_base.yaml [models.yaml …] [key=value …]
 inspect view --log-dir <run>/logs                                   # every answer
 """
 

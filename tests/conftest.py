@@ -13,10 +13,12 @@ from autodata import llm
 from autodata.config import load
 from autodata.journal import Journal
 from autodata.llm import Client
-from autodata.recipes import Endpoint, GenerateRecipe, Models, RoleConfig
+from autodata.recipes import Endpoint, GenerateRecipe, Models, RoleConfig, Sampling
 from autodata.request import Request
 from autodata.types import Message, Reply, Role
 from tests.fake_server import fake_server
+
+BUDGET = Sampling(max_tokens=1024)  # of models that tests build themselves; a recipe says its own
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +35,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 def models_at(url: str, **endpoint: object) -> Models:
     """Every role served by one fake endpoint."""
-    values = {"model": "fake", "base_url": url, "retries": 3, "timeout_s": 5.0} | endpoint
+    values = {"model": "fake", "base_url": url, "retries": 3, "timeout_s": 5.0, "sampling": BUDGET} | endpoint
     roles = {role.value: RoleConfig("fake") for role in Role}
     return Models({"fake": Endpoint(**values)}, **roles)
 

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 MODEL = "fake"
 NAMES = (MODEL, "weak", "strong")  # models that it says it serves
+ROOTS: dict[str, str | None] = {}  # what a name has loaded, as vLLM says it
 KNOWN = "measured a improvement over every earlier harbour system."  # what play_cloze can guess
 
 
@@ -62,7 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: FakeServer
 
     def do_GET(self):
-        models = {"object": "list", "data": [{"id": name, "object": "model"} for name in NAMES]}
+        models = {"object": "list", "data": [_list_model(name) for name in NAMES]}
         known = {"/v1/models": models, "/health": {}, "/metrics": self._measure()}
         self._send(Scripted(known[self.path]) if self.path in known else Scripted(status=404))
 
@@ -118,6 +119,12 @@ def fake_server(script: Script) -> Iterator[FakeServer]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def _list_model(name: str) -> dict:
+    """As vLLM lists a model; other servers do not say what they have loaded."""
+    root = {"root": ROOTS[name]} if ROOTS.get(name) else {}
+    return {"id": name, "object": "model", **root}
 
 
 def completion(text, finish_reason="stop", reasoning=None, model=MODEL, **message) -> Scripted:

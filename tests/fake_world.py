@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from autodata.recipes import Endpoint, Models, RoleConfig
+from autodata.recipes import Endpoint, Models, RoleConfig, Sampling
 from autodata.types import Role
 from tests.fake_server import Scripted, completion
 
@@ -25,14 +25,15 @@ OUTCOMES = {
     "deployed_only": (33, 50),
     "malformed": (0, 0),
 }
+BUDGET = Sampling(max_tokens=1024)
 SERVES = {Role.WEAK_SOLVER: "weak", Role.STRONG_SOLVER: "strong"}
 
 
 def models_of_world(url: str, **endpoint: object) -> Models:
     """Weak and strong solver under names of their own, everything else as `fake`; one server."""
     names = ("fake", "weak", "strong")
-    endpoints = {n: Endpoint(**{"model": n, "base_url": url, "retries": 0, "timeout_s": 10.0} | endpoint)
-                 for n in names}  # fmt: skip
+    shared = {"base_url": url, "retries": 0, "timeout_s": 10.0, "sampling": BUDGET}
+    endpoints = {n: Endpoint(**{"model": n} | shared | endpoint) for n in names}
     return Models(endpoints, **{role.value: RoleConfig(SERVES.get(role, "fake")) for role in Role})
 
 

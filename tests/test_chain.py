@@ -98,7 +98,7 @@ def test_the_trained_model_is_served_and_evaluated_and_the_table_shows_it(server
     samples = [f"dataset={runs}/dataset", "samples=2"]
     module("eval.run", "eval_base.yaml", f"run={runs}/eval_base", server, *samples)
     module("eval.run", "eval_trained.yaml", f"run={runs}/eval_trained", *samples,
-           f"models.endpoints.small.server.weights={runs}/grpo_short/model")  # fmt: skip
+           f"evaluated.weights={runs}/grpo_short/model")  # fmt: skip
     table = module("eval.tables", "table2.yaml", f"runs={runs}", f"output={runs}/table2.md")
     assert re.search(r"\| SmolLM2-135M \| .*\d\.\d{3}", table)
     assert re.search(r"\| SmolLM2-135M \+ RL on agentic data \| .*\d\.\d{3}", table)

@@ -428,6 +428,7 @@ def test_the_jobs_of_evaluation_and_of_meta_optimisation_can_be_seen_first():
         assert done.returncode == 0, done.stdout
         assert "--gpus-per-node=8" in done.stdout
         assert "kimi" in done.stdout
+        assert ("397B" in done.stdout) == ("meta" in recipe), "an evaluation reserves what it asks, and nothing else"
 
 
 def test_an_array_of_shards_gives_each_a_run_folder_of_its_own():

@@ -134,7 +134,7 @@ def test_explain_shows_what_has_no_value(recipe):
 
 
 def test_a_recipe_survives_its_resolved_yaml(recipe):
-    models = ["models.endpoints.a.model=m", "models.weak_solver.endpoint=a"]
+    models = ["models.endpoints.a.model=m", "models.weak_solver={endpoint: a, sampling: {max_tokens: 5}}"]
     loaded = load(GenerateRecipe, [recipe(), *models])
     again = load(GenerateRecipe, [recipe(config.to_yaml(loaded), "generate_again.yaml")])
     assert again == loaded

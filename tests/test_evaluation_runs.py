@@ -55,16 +55,17 @@ def test_a_killed_evaluation_repeats_no_sample_and_no_grade(tmp_path):
 @pytest.mark.vllm
 def test_every_task_runs_on_the_embedded_model(server, tmp_path):
     """A 135M model answers and grades nothing well; what counts is that every reply has a defined outcome."""
-    roles = [server, "models.weak_solver.sampling.max_tokens=16", "models.judge.sampling.max_tokens=64"]
+    roles = [server, "models.judge.sampling.max_tokens=64"]
+    small = ["label=SmolLM2-135M", "evaluated={weights: embedded, endpoint: small, sampling: {max_tokens: 16}}"]
     dataset = make_dataset(tmp_path / "dataset", train=1, test=1)
     run_at_once(
         ("eval.run", "recipes/cs/eval_base.yaml", "recipes/models/laptop.yaml", f"run={tmp_path}/cs",
-         f"dataset={dataset}", "samples=2", *roles),
+         f"dataset={dataset}", "samples=2", *roles, *small),
         ("eval.run", "recipes/science/eval_base.yaml", "recipes/models/laptop.yaml", f"run={tmp_path}/science",
-         "dataset=null", "principia.path=recipes/science/principia_sample", "samples=2", *roles),
+         "dataset=null", "principia.path=recipes/science/principia_sample", "samples=2", *roles, *small),
         ("eval.run", "recipes/legal/prbench_base.yaml", "recipes/models/laptop.yaml", f"run={tmp_path}/prbench_run",
-         "prbench.path=recipes/legal/prbench_sample", "prbench.splits=[legal]", "samples=1", *roles,
-         "graders.kimi.endpoint=small", "graders.kimi.sampling.max_tokens=64"),
+         "prbench.path=recipes/legal/prbench_sample", "prbench.splits=[legal]", "samples=1", *roles, *small,
+         "graders.kimi=null", "graders.smollm2=${models.judge}"),
         ("eval.question_types", "recipes/science/question_types.yaml", "recipes/models/laptop.yaml",
          f"run={tmp_path}/types", f"dataset={dataset}", *roles),
     )  # fmt: skip
@@ -72,13 +73,13 @@ def test_every_task_runs_on_the_embedded_model(server, tmp_path):
     assert [set(of) for of in found] == [{"cot_test", "agentic_test"}, {"principia_bench"}]
     assert all(of["k"] == 2 and of["truncation_rate"] > 0 for results in found for of in results.values())
     (legal,) = json.loads((tmp_path / "prbench_run" / PRBENCH).read_text()).values()
-    graded = legal["graders"]["kimi"]
+    graded = legal["graders"]["smollm2"]
     assert graded["tasks"] == 2
     assert graded["scored"] + graded["unresolved"] > 0
     types = json.loads((tmp_path / "types" / RESULTS).read_text())
     assert types["labelled"] + types["unlabelled"] == 2
     shown = (("table2", "cs"), ("table6", "science"), ("table4", "prbench_run"), ("table11", "types"))
     texts = run_at_once(*(("eval.tables", f"recipes/tables/{name}.yaml", f"runs={tmp_path}/tables",
-                           f"rows=[{{label: ours, run: {tmp_path}/{folder}, command: none}}]")
-                          for name, folder in shown))  # fmt: skip
+                           f"rows=[{{label: {label}, run: {tmp_path}/{folder}, command: none}}]")
+                          for name, folder in shown for label in ["SmolLM2-135M"]))  # fmt: skip
     assert not any("no finished run" in text for text in texts)

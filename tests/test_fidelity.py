@@ -14,7 +14,7 @@ REPO = Path(__file__).parent.parent
 REGISTER = yaml.safe_load((REPO / "docs" / "fidelity.yaml").read_text())
 TAGGED = sorted([*REPO.glob("autodata/domains/*/domain.yaml"), *REPO.glob("recipes/models/[op]*.yaml"),
                  *(p for d in ("ingest", "cs", "legal", "science", "training", "meta")
-                   for p in REPO.glob(f"recipes/{d}/*.yaml")), REPO / "recipes/models/judge.yaml"])  # fmt: skip
+                   for p in REPO.glob(f"recipes/{d}/*.yaml"))])  # fmt: skip
 # No values of the paper's: where things are.
 OURS = {"include", "run", "name", "arms", "agentic", "cot", "path", "papers", "to", "dataset"}
 

@@ -20,7 +20,7 @@ from autodata.types import (
     Failure,
     Role,
 )
-from tests.conftest import load_recipe, models_at
+from tests.conftest import BUDGET, load_recipe, models_at
 from tests.fake_server import Scripted, completion, fake_server
 
 DOCUMENT = Document("d", "A landlord who was told of a leak answers for the harm.", "d.txt", {"year": 1975})
@@ -106,7 +106,7 @@ def play(journal):
 
             async def go():
                 models = models_at(server.url)
-                models.endpoints["large"] = Endpoint("large", base_url=server.url)
+                models.endpoints["large"] = Endpoint("large", sampling=BUDGET, base_url=server.url)
                 models.strong_solver = RoleConfig("large")
                 client = Client(models, journal)
                 harness = Harness(base.load(recipe.domain, client), DOCUMENT, recipe.arm, {"JudgeFailed": earlier})

@@ -221,11 +221,11 @@ def test_functions_are_offered_strictly_and_the_called_one_is_read(ask):
 @pytest.mark.parametrize(
     ("own", "preset", "effective"),
     [
-        (Sampling(), Sampling(), Sampling(1.0, 1.0, 1024)),
+        (Sampling(), Sampling(max_tokens=5), Sampling(1.0, 1.0, 5)),
         (Sampling(), Sampling(0.6, 0.95, 99, {"top_k": 20}), Sampling(0.6, 0.95, 99, {"top_k": 20})),
         (Sampling(0.0, None, 7, {"top_k": 1}), Sampling(0.6, 0.95, 99, {"top_k": 20, "seed": 1}),
          Sampling(0.0, 0.95, 7, {"top_k": 1, "seed": 1})),
     ],
 )  # fmt: skip
 def test_a_roles_sampling_lies_over_its_models_preset(own, preset, effective):
-    assert resolve_sampling(own, preset) == effective
+    assert resolve_sampling(own, preset, "judge") == effective

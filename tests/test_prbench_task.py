@@ -71,11 +71,12 @@ def folder(tmp_path: Path) -> Path:
 
 def recipe_arguments(folder: Path, run: Path, url: str) -> list[str]:
     return ["recipes/legal/prbench_base.yaml", f"run={run}", f"prbench.path={folder}", "prbench.splits=[legal]",
-            "samples=1", "max_failures=1", "models.weak_solver.endpoint=fake", "models.endpoints.fake.model=fake",
-            f"models.endpoints.fake.base_url={url}", "models.endpoints.other.model=strong",
-            f"models.endpoints.other.base_url={url}", "graders.kimi.endpoint=fake",
-            "graders.strict.endpoint=other",
-            "models.judge.endpoint=fake", "models.endpoints.fake.retries=0"]  # fmt: skip
+            "samples=1", "max_failures=1", "label=fake", "evaluated={weights: null, endpoint: fake}",
+            "models.endpoints.fake.model=fake", f"models.endpoints.fake.base_url={url}",
+            "models.endpoints.other.model=strong", f"models.endpoints.other.base_url={url}", "graders.kimi=null",
+            "models.judge.endpoint=fake", "graders.fake=${models.judge}",
+            "graders.strong={endpoint: other, sampling: {max_tokens: 64}}",
+            "models.endpoints.fake.retries=0"]  # fmt: skip
 
 
 def require_progress(run: Path, asked: int) -> None:
@@ -99,7 +100,7 @@ def test_a_split_with_two_graders(folder, tmp_path, monkeypatch, capsys):
     assert conversation[2]["content"] == "Reference Text 0:\nA law.\n\nQuestion 1?"
     found = json.loads((tmp_path / "run" / "prbench.json").read_text())["prbench_legal"]
     assert (found["tasks"], found["left_out"]) == (3, {"no rubric": 1})
-    mild, strict = found["graders"]["kimi"], found["graders"]["strict"]
+    mild, strict = found["graders"]["fake"], found["graders"]["strong"]
     assert (mild["mean_clipped"], strict["mean_clipped"]) == (1.0, 0.0)
     assert (mild["scored"], mild["unresolved"]) == (2, 1)
     assert (mild["low"], mild["high"]) == (pytest.approx((1 + 1 + 0.5) / 3), 1.0)
@@ -108,9 +109,9 @@ def test_a_split_with_two_graders(folder, tmp_path, monkeypatch, capsys):
     assert found["agreement"]["compared"] == 5
     assert (strict["clipped"]["value"], strict["clipped"]["low"], strict["clipped"]["documents"]) == (0.0, 0.0, 2)
     assert strict["normalized"]["low"] == pytest.approx(0.025**0.5 / 3), "two tasks, alike"
-    table = TableRecipe("t", "prbench", str(tmp_path), "t.md", [TableRow("m", str(tmp_path / "run"), "c")])
+    table = TableRecipe("t", "prbench", str(tmp_path), "t.md", [TableRow("fake", str(tmp_path / "run"), "c")])
     header, cells = prbench(table)[0].rows
-    assert header == ["model", "kimi legal", "strict legal", "kimi legal normalised", "strict legal normalised",
+    assert header == ["model", "fake legal", "strong legal", "fake legal normalised", "strong legal normalised",
                       "thousand tokens", "GPU-seconds"]  # fmt: skip
     assert cells[1:5] == ["1.000 [0.000, 1.000] n=2", "0.000 [0.000, 0.842] n=2", "1.000 [0.158, 1.000] n=2",
                           "0.333 [0.053, 0.895] n=2"]  # fmt: skip
@@ -129,7 +130,7 @@ def test_a_task_that_does_not_end_earns_nothing_and_asks_no_grader(folder, tmp_p
         monkeypatch.setattr("sys.argv", ["run", *recipe_arguments(folder, tmp_path / "run", server.url)])
         eval_run.main()
         assert not [body for body in server.requests if "criteria_met" in str(body["messages"])]
-    found = json.loads((tmp_path / "run" / "prbench.json").read_text())["prbench_legal"]["graders"]["kimi"]
+    found = json.loads((tmp_path / "run" / "prbench.json").read_text())["prbench_legal"]["graders"]["fake"]
     assert (found["mean_clipped"], found["mean_normalized"]) == (0.0, pytest.approx(5 / 15))
 
 
@@ -162,7 +163,7 @@ def test_a_grader_that_always_fails_leaves_bounds_and_no_score(folder, tmp_path,
         monkeypatch.setattr("sys.argv", ["run", *recipe_arguments(folder, tmp_path / "run", server.url)])
         eval_run.main()
     found = json.loads((tmp_path / "run" / "prbench.json").read_text())["prbench_legal"]
-    graded = found["graders"]["kimi"]
+    graded = found["graders"]["fake"]
     assert (graded["mean_clipped"], graded["clipped"], graded["scored"], graded["unresolved"]) == (None, None, 0, 6)
     assert (graded["low"], graded["high"]) == (0.0, 1.0)
     assert found["agreement"]["compared"] == 0

@@ -49,7 +49,8 @@ def play(body: dict, count: int) -> Scripted:
 
 def arguments(path: Path, run: Path, url: str, *more: str) -> list[str]:
     return ["recipes/science/eval_base.yaml", f"run={run}", "dataset=null", "samples=2", f"principia.path={path}",
-            "models.weak_solver.endpoint=fake", "models.judge.endpoint=fake", "models.endpoints.fake.model=fake",
+            "label=fake", "evaluated={weights: null, endpoint: fake}", "models.judge.endpoint=fake",
+            "models.endpoints.fake.model=fake",
             f"models.endpoints.fake.base_url={url}", "models.endpoints.fake.retries=0", *more]  # fmt: skip
 
 

@@ -95,7 +95,7 @@ def bodies(server, kind: str) -> list[dict]:
 
 def in_domain(journal, world, use, *overrides, earlier=None, document=PROBLEM):
     """What `use(harness)` returns, and the server."""
-    loaded = load_recipe(RECIPE, "recipes/models/laptop.yaml", *overrides)
+    loaded = load_recipe(RECIPE, *overrides, "recipes/models/laptop.yaml")
     with fake_server(world) as server:
 
         async def go():

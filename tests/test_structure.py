@@ -14,7 +14,7 @@ RECIPES = sorted(p for p in (REPO / "recipes").rglob("*.yaml")
                  if any(name.startswith(s) for s in SCHEMAS for name in (p.stem, p.parent.name)))  # fmt: skip
 # The domains' recipes leave open who serves the roles; each file of recipes/models must do.
 NEED_MODELS = ("cs", "legal", "science", "judge_audit", "meta")
-CALLS_MODELS = ("generate", "judge_audit", "cs")  # recipes/meta has cs*.yaml
+CALLS_MODELS = ("generate", "grpo", "judge_audit", "cs")  # recipes/meta has cs*.yaml
 NAMES = [f"models.endpoints.{size}_model.model=m" for size in ("small", "large")]
 MODELS = [[f"recipes/models/{name}.yaml"] for name in ("laptop", "one_gpu", "one_node", "paper")]
 MODELS += [["recipes/models/api.yaml", *NAMES]]
@@ -33,7 +33,9 @@ LEVELS = [
         "training_recipes",
         "recipes",
         "evaluation_recipes",
+        "evaluated",
         "meta_recipes",
+        "budgets",
         "recap",
         "costs",
         "tokens",
@@ -63,6 +65,7 @@ LEVELS = [
         "corpora",
         "generation",
         "summary",
+        "identity",
         "generate",
         "merge",
         "judge_audit",

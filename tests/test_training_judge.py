@@ -52,7 +52,7 @@ def test_without_a_campaign_nothing_changes(tmp_path, given):
 
 def test_servers_are_held_until_the_run_is_finished(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(hold, "_POLL_S", 0.01)
-    monkeypatch.setattr("sys.argv", ["hold", "recipes/cs/grpo.yaml", f"run={tmp_path}"])
+    monkeypatch.setattr("sys.argv", ["hold", "recipes/cs/grpo.yaml", "recipes/models/paper.yaml", f"run={tmp_path}"])
     waiting = threading.Thread(target=hold.main)
     waiting.start()
     with Run(str(tmp_path), "grpo", GrpoRecipe(run=str(tmp_path)), {}) as run:

@@ -20,7 +20,8 @@ PROMPTS = {"cs": 16, "legal": 16, "science": 64}  # a step
 
 
 def read(path: str, over: str | None = None) -> GrpoRecipe:
-    return load(GrpoRecipe, [path, *([f"recipes/training/{over}.yaml"] if over else [])])
+    judge = ["recipes/models/paper.yaml"] if "demo" not in path else []
+    return load(GrpoRecipe, [path, *judge, *([f"recipes/training/{over}.yaml"] if over else [])])
 
 
 def configure(recipe: GrpoRecipe, folder: Path) -> GRPOConfig:

@@ -229,7 +229,7 @@ def main() -> None:
         recipe = load(schema_for(arguments[1]), arguments[1:])
         run, models = Path(recipe.run), recipe.models
         site = Site.read(os.environ)
-        graders = {role.endpoint for role in getattr(recipe, "graders", {}).values()}
+        graders = {role.endpoint for role in getattr(recipe, "graders", {}).values() if role}
         groups = fleet.plan(models, run, site.gpus_per_node, graders)
         if "--dry-run" in sys.argv:
             print(fleet.describe(models, groups, run, site))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from autodata.leases import read_leases
-from autodata.store import read_manifest
+from autodata.store import hash_path, read_manifest
 from tests.make_samples import SAMPLES
 from tests.slurm.cluster import Cluster, until
 from tests.slurm.test_campaign import REPO
@@ -80,13 +80,14 @@ def test_an_evaluation_serves_a_checkpoint_and_gives_its_servers_back(cluster: C
     (checkpoint / "model.safetensors").write_bytes(b"weights")
     job = submit(cluster, tmp_path / "log", "slurm/eval.sh", "recipes/cs/eval_base.yaml",
                  "tests/slurm/two_endpoints.yaml", f"run={run}", f"dataset={make_dataset(tmp_path / 'data')}",
-                 f"models.endpoints.trained={{model: weak, server: {{weights: {checkpoint}, ready_timeout_s: 60}}}}",
-                 "models.weak_solver.endpoint=trained", "models.judge.endpoint=small",
+                 f"evaluated.weights={checkpoint}", "label=model", "models.judge.endpoint=small",
                  **serve_stand_ins())  # fmt: skip
     assert cluster.wait(job, 120) == "COMPLETED", (tmp_path / "log").read_text()
     results = json.loads((run / "results.json").read_text())
     assert {task: of["k"] for task, of in results.items()} == {"cot_test": 3, "agentic_test": 3}
     assert all(of["unscored"] == 0 for of in results.values())
+    evaluated = read_manifest(run)["evaluated"]
+    assert (evaluated["weights"], evaluated["revision"]) == (str(checkpoint), hash_path(checkpoint))
     until(lambda: not cluster.squeue(), 60, cluster.squeue)
 
 

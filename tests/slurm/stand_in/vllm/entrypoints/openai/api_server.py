@@ -32,11 +32,13 @@ def play(body: dict, count: int) -> Scripted:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
+    parser.add_argument("--model")
     parser.add_argument("--served-model-name")
     parser.add_argument("--host")
     parser.add_argument("--port", type=int)
     arguments, _ = parser.parse_known_args()
     fake_server.NAMES = (arguments.served_model_name,)
+    fake_server.ROOTS[arguments.served_model_name] = arguments.model
     print("Loading safetensors checkpoint shards: 100%", flush=True)
     FakeServer(play, arguments.port, os.environ["VLLM_API_KEY"]).serve_forever()
 
