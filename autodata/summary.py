@@ -8,7 +8,7 @@ from autodata.agents import CUT_OFF_REPLY
 from autodata.costs import Ledger
 from autodata.measured import tell_outcomes
 from autodata.orchestrator import FALLBACK
-from autodata.types import Failure, Outcome, Round, Trajectory
+from autodata.types import Failure, Round, Trajectory
 
 
 def summarize(trajectories: Iterable[Trajectory]) -> dict[str, object]:
@@ -57,16 +57,15 @@ def _is_cut_off(tried: Round) -> bool:
 
 
 def join_outcomes(summary: Mapping[str, Any], ledger: Ledger) -> dict[str, dict[str, int]]:
-    """How calls ended, by role: answers as the trajectories tell it, and calls without one, which only the ledger has.
+    """How the calls of a run ended, by role, over all sessions.
 
-    Trajectories know what was replayed as well, so that a run that starts from another one's replies says the same.
+    The ledger knows calls of documents that are not finished, and calls without an answer; trajectories know replies
+    that were replayed from another run. Neither counts anything twice, so the larger count of the two is the whole.
     """
-    joined = {role: dict(counts) for role, counts in summary["outcomes"].items()}
+    joined = {role: Counter(counts) for role, counts in summary["outcomes"].items()}
     for role, cost in ledger.items():
-        for name, count in cost.outcomes.items():
-            if not Outcome(name).is_measured:
-                joined.setdefault(role, {})[name] = count
-    return joined
+        joined[role] = joined.get(role, Counter()) | Counter(cost.outcomes)
+    return {role: dict(sorted(counts.items())) for role, counts in sorted(joined.items())}
 
 
 def describe(facts: Mapping[str, Any]) -> str:

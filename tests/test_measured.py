@@ -37,6 +37,7 @@ from tests.fake_world import SERVES, World, legal, quality
 
 TOO_LARGE = ("'max_tokens' or 'max_completion_tokens' is too large: 16384. This model's maximum context length is 8192 "
              "tokens and your request has 645 input tokens (16384 > 8192 - 645).")  # fmt: skip
+TOO_LONG = "This model's maximum context length is 8192 tokens. However, you requested"
 DECLINED = completion(None, refusal="I cannot help with that.")
 ABORTED = completion("half an ans", "abort")
 CUT_OFF = completion(None, "length", reasoning="on and on")
@@ -140,10 +141,8 @@ def test_half_a_reply_is_repeated_and_never_stored(ask, reason):
     [
         (TOO_LARGE, False),
         ("max_tokens is too large: 16384. This model supports at most 4096 completion tokens.", False),
-        ("This model's maximum context length is 8192 tokens. However, you requested 17284 tokens (900 in the messages, "
-         "16384 in the completion).", False),
-        ("This model's maximum context length is 8192 tokens. However, you requested 25384 tokens (9000 in the messages, "
-         "16384 in the completion).", True),
+        (f"{TOO_LONG} 17284 tokens (900 in the messages, 16384 in the completion).", False),
+        (f"{TOO_LONG} 25384 tokens (9000 in the messages, 16384 in the completion).", True),
         ("`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 900 `inputs` tokens and 16384 `max_new_tokens`",
          False),
         ("The decoder prompt (length 9000) is longer than the maximum model length of 8192.", True),
@@ -327,11 +326,12 @@ def test_any_text_ends_with_an_object_or_none(text):
     assert not found or isinstance(json.loads(found), dict)
 
 
+CALL = '{"name": "propose", "arguments": {"instruction": "other", "diagnosis": "easy"}}'
 CALLS = {
-    "hermes": '<tool_call>\n{"name": "propose", "arguments": {"instruction": "other", "diagnosis": "easy"}}\n</tool_call>',
-    "qwen": "<tool_call>\n<function=propose>\n<parameter=instruction>\nother\n</parameter>\n<parameter=diagnosis>\neasy"
-            "\n</parameter>\n</function>\n</tool_call>",
-    "bare": '{"name": "propose", "arguments": {"instruction": "other", "diagnosis": "easy"}}',
+    "hermes": f"<tool_call>\n{CALL}\n</tool_call>",
+    "qwen": "<tool_call>\n<function=propose>\n<parameter=instruction>\nother\n</parameter>\n"
+            "<parameter=diagnosis>\neasy\n</parameter>\n</function>\n</tool_call>",
+    "bare": CALL,
 }  # fmt: skip
 
 
@@ -371,8 +371,8 @@ def words(count: int) -> tuple[Message, ...]:
 
 @pytest.mark.parametrize(
     ("count", "read", "cut"),
-    [(1_500, 1_100, False), (1_501, 1_200, True), (1_501, 1_201, False), (20_000, 2_050, True), (20_000, 26_000, False),
-     (20_000, 0, False), (20_000, 64, False), (20_000, 65, True)],
+    [(1_500, 1_100, False), (1_501, 1_200, True), (1_501, 1_201, False), (20_000, 2_050, True),
+     (20_000, 26_000, False),     (20_000, 0, False), (20_000, 64, False), (20_000, 65, True)],
 )  # fmt: skip
 def test_a_prompt_is_cut_where_fewer_tokens_than_words_were_read(count, read, cut):
     assert is_cut(words(count), read) is cut
@@ -473,7 +473,7 @@ def test_a_budget_of_tokens_stops_a_server_that_reports_none(command):
 @pytest.mark.parametrize(
     ("missing", "calls", "in_the_middle", "at_the_end"),
     [(0, 100, False, False), (1, 1, False, True), (2, 2, True, True), (1, 10, False, False), (2, 10, False, True),
-     (10, 100, False, False), (11, 100, False, True), (17, 100, False, True), (18, 100, True, True)],
+     (10, 100, False, False), (11, 100, False, True), (16, 100, False, True), (17, 100, True, True)],
 )  # fmt: skip
 def test_when_too_many_calls_end_without_an_answer(missing, calls, in_the_middle, at_the_end):
     outcomes = {"answered": calls - missing, "refused": missing}
@@ -510,17 +510,17 @@ def test_a_candidate_that_fails_the_final_check_is_not_accepted(command, tmp_pat
         def _verify(self, body):
             first = "Candidate 1:" in body["messages"][-1]["content"]
             with self._lock:
-                self.asked["second look"] += first
-            return completion(json.dumps(quality(not first or self.asked["second look"] <= 2)))
+                self.asked["looks"] += first
+            return completion(json.dumps(quality(not first or self.asked["looks"] % 2 == 1)))
 
     said, _ = command(SecondThoughts(["accepted"]), "documents_in_flight=1")
-    ended = read_run(tmp_path / "run")
-    again = next(t for t in ended if len(t.rounds) > 1)
-    assert again.rounds[0].verdict.failure is Failure.LOW_QUALITY
-    assert again.rounds[0].verdict.reason.startswith("final check: ")
-    assert not any(v.accepted for v in again.rounds[0].presets.values())
-    assert again.accepted.number == 2  # the loop went on
-    assert f"rounds: accepted {sum(t.accepted is not None for t in ended)}, low_quality" in said
+    for ended in read_run(tmp_path / "run"):
+        first, second = ended.rounds
+        assert first.verdict.failure is Failure.LOW_QUALITY
+        assert first.verdict.reason.startswith("final check: ")
+        assert not any(v.accepted for v in first.presets.values())
+        assert second.verdict.accepted  # the loop went on
+    assert "4 rounds: accepted 2, low_quality 2" in said
 
 
 # ── journals and data sets of before ──────────────────────────────────────────────────────────────
@@ -555,9 +555,10 @@ def test_an_old_journal_is_brought_up_with_a_message_and_keeps_its_answers(tmp_p
 
 
 def make_dataset(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["dataset", "recipes/cs/dataset.yaml", f"run={tmp_path}/dataset",
-                                      f"arms={{agentic: {tmp_path}/run}}", "equal_sizes=false", "test_fraction=0",
-                                      "filters.near_duplicate=1"])  # fmt: skip
+    recipe = tmp_path / "dataset.yaml"
+    recipe.write_text(f"run: {tmp_path}/dataset\narms: {{agentic: {tmp_path}/run}}\ndecontaminate: []\n"
+                      "test_fraction: 0\nfilters: {near_duplicate: 1}\n")  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["dataset", str(recipe)])
     dataset.main()
     return tmp_path / "dataset"
 
