@@ -45,21 +45,23 @@ def estimate_mean(values: Iterable[tuple[str, float]], bounds: Bounds | None) ->
 
 
 def estimate_ratio(sums: numpy.ndarray, counts: numpy.ndarray, bounds: Bounds | None) -> Estimate:
-    """Sum over sum of whole documents.
-
-    What can have either sign is split into gains and losses: where few documents change, the variance of their
-    difference says too little, and each of the two has an interval that holds.
-    """
-    value = float(sums.sum() / counts.sum())
+    """Sum over sum of whole documents."""
     without = leave_one_out(sums, counts)
     if bounds and bounds[0] < 0 < bounds[1] and varies(without, bounds):
-        sides = [
-            (numpy.maximum(sign * sums, 0.0), counts, (0.0, end)) for sign, end in ((1, bounds[1]), (-1, -bounds[0]))
-        ]
-        gains, losses = (estimate_ratio(*side) for side in sides)
-        low, high = subtract(gains, losses, correlate(*(leave_one_out(*side[:2]) for side in sides)))
-        return Estimate(value, max(low, bounds[0]), min(high, bounds[1]), len(sums))
-    return attach_interval(value, without, counts, bounds)
+        return _join_signs(sums, counts, bounds)
+    return attach_interval(float(sums.sum() / counts.sum()), without, counts, bounds)
+
+
+def _join_signs(sums: numpy.ndarray, counts: numpy.ndarray, bounds: Bounds) -> Estimate:
+    """What can have either sign is split into gains and losses, each of which has an interval that holds.
+
+    Where few documents change, the variance of the difference itself says too little.
+    """
+    up, down = numpy.maximum(sums, 0.0), numpy.maximum(-sums, 0.0)
+    gains, losses = estimate_ratio(up, counts, (0.0, bounds[1])), estimate_ratio(down, counts, (0.0, -bounds[0]))
+    low, high = subtract(gains, losses, correlate(leave_one_out(up, counts), leave_one_out(down, counts)))
+    value = float(sums.sum() / counts.sum())
+    return Estimate(value, max(low, bounds[0]), min(high, bounds[1]), len(sums))
 
 
 def leave_one_out(sums: numpy.ndarray, counts: numpy.ndarray) -> numpy.ndarray:

@@ -38,6 +38,7 @@ def samples(draw) -> tuple[list[tuple[str, float]], tuple[float, float]]:
     return [(str(document), draw(value)) for document in [*documents, *extra]], (low, high)
 
 
+@settings(deadline=None)  # the first example imports scipy
 @given(samples())
 def test_an_interval_holds_its_estimate_within_bounds_and_is_never_of_width_zero(sample):
     values, bounds = sample
@@ -50,6 +51,7 @@ def test_an_interval_holds_its_estimate_within_bounds_and_is_never_of_width_zero
     assert write_interval(found, "{:.3f}".format).endswith(f"] n={found.documents}")
 
 
+@settings(deadline=None)  # the first example imports scipy
 @given(samples())
 def test_the_order_of_documents_does_not_matter(sample):
     values, bounds = sample
@@ -135,7 +137,7 @@ def test_95_of_100_intervals_over_five_documents_hold_the_truth_and_a_bootstraps
     assert before < (0.94 if world.name != "one answer, half right" else 0.97)
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(2, 40), st.integers(0, 2**32 - 1))
 def test_gains_and_losses_mirror_each_other(documents, seed):
     changes = numpy.random.default_rng(seed).choice([-1.0, -0.25, 0.0, 0.0, 0.5, 1.0], documents)
