@@ -35,8 +35,8 @@ from tests.conftest import models_at, request
 from tests.fake_server import Scripted, completion, fake_server
 from tests.fake_world import SERVES, World, legal, quality
 
-TOO_LARGE = ("'max_tokens' or 'max_completion_tokens' is too large: 16384. This model's maximum context length is 8192 "
-             "tokens and your request has 645 input tokens (16384 > 8192 - 645).")  # fmt: skip
+TOO_LARGE = ("'max_tokens' or 'max_completion_tokens' is too large: 16384. This model's maximum context length is "
+             "8192 tokens and your request has 645 input tokens (16384 > 8192 - 645).")  # fmt: skip
 TOO_LONG = "This model's maximum context length is 8192 tokens. However, you requested"
 DECLINED = completion(None, refusal="I cannot help with that.")
 ABORTED = completion("half an ans", "abort")
