@@ -72,11 +72,11 @@ def test_a_call_is_counted_for_its_role_and_a_replay_is_no_call(journal):
         asyncio.run(go(client))
     ledger = client.ledger()
     assert len(server.requests) == 2
-    assert ledger[WEAK] == Cost(2, 1, 22, 14, ledger[WEAK].call_seconds, gpu_seconds=None)
+    ended = {"answered": 1, "cut_off": 1}
+    assert ledger[WEAK] == Cost(2, 1, 22, 14, ledger[WEAK].call_seconds, gpu_seconds=None, outcomes=ended)
     assert ledger[JUDGE] == Cost(replayed=1)  # the same words to the same model: paid by the role that was first
     assert ledger[WEAK].call_seconds > 0
-    assert client.counts == {"calls": 2, "replayed": 2, "prompt_tokens": 22, "completion_tokens": 14, "ok": 1,
-                             "truncated": 1}  # fmt: skip
+    assert client.counts == {"calls": 2, "replayed": 2, "prompt_tokens": 22, "completion_tokens": 14, **ended}
     assert [account.running for account in client.accounts.values()] == [0, 0]
 
 

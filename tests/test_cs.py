@@ -187,10 +187,8 @@ def test_the_counts_are_made_here_whatever_the_verifier_says(journal, shape, wei
 
 
 BAD_REPLIES = {
-    "empty": completion(""),
     "cut off": completion(json.dumps(candidate(1))[:500], "length"),
     "a refusal": completion("I cannot do that."),
-    "reasoning only": completion(None, reasoning="hm"),
     "100k characters": completion("{" + "x" * 100_001),
     "no rubric": completion(json.dumps(candidate(1, rubric=[]))),
     "duplicate criteria": completion(json.dumps(candidate(1, rubric=candidate(1)["rubric"][:5] * 2))),
@@ -251,12 +249,14 @@ def test_another_language_is_low_quality(journal):
 def test_a_solver_that_only_reasons_scores_zero_labelled_and_unjudged(journal):
     class Silent(World):
         def _solve(self, body):
-            return completion(None, reasoning="let me think") if body["model"] == "weak" else super()._solve(body)
+            is_weak = body["model"] == "weak"
+            return completion(None, "length", reasoning="let me think") if is_weak else super()._solve(body)
 
     trajectory, _ = play(journal, Silent(["accepted"]), "domain.max_rounds=1")
     (only,) = trajectory.rounds
-    assert [(a.outcome, a.judgement.score, a.reasoning) for a in only.weak] == [("empty", 0.0, "let me think")] * 3
-    assert only.weak[0].judgement.reason == "no answer: empty"
+    assert [(a.outcome, a.judgement.score, a.reasoning) for a in only.weak] == [("cut_off", 0.0, "let me think")] * 3
+    assert only.weak[0].judgement.reason == "no answer: cut_off"
+    assert only.verdict.failure is Failure.CUT_OFF
 
 
 def test_a_document_that_does_not_fit_is_cut_or_skipped(journal):
@@ -302,8 +302,9 @@ def test_an_item_that_fails_the_final_check_stays_recorded_as_such(journal):
             return completion(json.dumps(quality(self.asked["verify"] == 1)))
 
     trajectory, _ = play(journal, Fickle(["accepted"]))
-    assert trajectory.end is End.ACCEPTED
-    assert not trajectory.accepted.final.passed
+    assert trajectory.end is End.ROUNDS_USED
+    assert {r.verdict.failure for r in trajectory.rounds} == {Failure.LOW_QUALITY}
+    assert not trajectory.rounds[0].final.passed
 
 
 @pytest.mark.parametrize(

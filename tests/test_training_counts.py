@@ -10,7 +10,7 @@ from autodata.costs import Cost
 from autodata.journal import Journal
 from autodata.llm import Client, EndpointError
 from autodata.progress import Progress
-from autodata.recipes import Endpoint, GrpoRecipe, Models, PreflightConfig, RoleConfig
+from autodata.recipes import Endpoint, GrpoRecipe, Models, PreflightConfig, RoleConfig, Sampling
 from autodata.request import Request
 from autodata.store import Run, RunError, read_manifest
 from autodata.types import Message, Role
@@ -188,7 +188,10 @@ def test_judgements_are_told_with_what_they_were_counted_over(sessions, processe
 def test_failures_of_one_kind_have_one_name(tmp_path, scripted, name):
     journal = Journal(tmp_path / "journal.sqlite")
     with fake_server(lambda body, count: scripted) as server:
-        models = Models({"j": Endpoint("fake", base_url=server.url, retries=0)}, judge=RoleConfig("j"))
+        models = Models(
+            {"j": Endpoint("fake", sampling=Sampling(max_tokens=64), base_url=server.url, retries=0)},
+            judge=RoleConfig("j"),
+        )
         with pytest.raises(EndpointError) as caught:
             asyncio.run(ask_once(Client(models, journal)))
     journal.close()

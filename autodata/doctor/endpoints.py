@@ -84,7 +84,7 @@ async def check_room(client: Client, role: Role) -> Finding:
 
 def find_budget(models: Models, role: Role) -> int:
     config = role_config(models, role)
-    return resolve_sampling(config.sampling, models.endpoints[config.endpoint].sampling).max_tokens or 0
+    return resolve_sampling(config.sampling, models.endpoints[config.endpoint].sampling, role).max_tokens or 0
 
 
 async def check_prompt(client: Client, chars: int) -> Finding:
