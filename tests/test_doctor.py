@@ -168,7 +168,8 @@ def test_a_model_that_reasons_needs_room(budget, mark):
     thinks = lambda body, count: completion("The Ark sails.", reasoning="a ship, so")  # noqa: E731
     with fake_server(thinks) as server:
         models = models_at(server.url, sampling=Sampling(max_tokens=budget))
-        findings = asyncio.run(endpoints.check_answers(models, None, ["fake"]))
+        domain = load_recipe("recipes/cs/generate.yaml", "recipes/models/laptop.yaml").domain
+        findings = asyncio.run(endpoints.check_answers(models, domain, ["fake"]))
     room = next(f for f in findings if f.check == "room of judge")
     assert room.mark is mark
     assert mark is Mark.OK or f"models.judge.sampling.max_tokens={budget}" in room.detail
