@@ -40,7 +40,7 @@ class Agents:
     async def ask(self, request: Request) -> Reply:
         """Any request, on this document's account. Raises NotMeasured, EndpointError, Draining."""
         reply = await self._client.ask(request)
-        self.spent[request.role] += reply.prompt_tokens + reply.completion_tokens + reply.repeated_tokens
+        self.spent[request.role] += reply.prompt_tokens + reply.completion_tokens
         self.outcomes[request.role][reply.outcome] += 1
         return reply
 

@@ -61,6 +61,7 @@ def generate(recipe: GenerateRecipe, run: Run, corpus: Corpus) -> bool:
     finally:
         journal.close()
     print(describe_sessions(run.sessions))
+    generation.check_end()
     if client.reached:
         raise Stopped(f"{client.reached} and run the same command again; what was answered is kept")
     return generation.is_complete

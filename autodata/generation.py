@@ -64,7 +64,12 @@ class Generation:
                     group.create_task(self._finish(document, progress))
         except BaseExceptionGroup as group_error:
             raise group_error.exceptions[0] from None
-        if self.failures and not self._stopped:
+        if self._stopped:
+            raise self._stopped
+
+    def check_end(self) -> None:
+        """Raise Stopped where documents failed because a role answered too seldom, however few calls there were."""
+        if self.failures:
             self._check_measured(is_end=True)
         if self._stopped:
             raise self._stopped

@@ -195,12 +195,11 @@ class Client:
         )
         repeated: list[Reply] = []
         try:
-            reply = await attempts(self._call_once, request, role, repeated)
+            return await attempts(self._call_once, request, role, repeated)
         except NoAnswer as error:
             raise _describe(error.reply, request, len(repeated)) from error
         except (openai.OpenAIError, BadShape, TimeoutError) as error:
             raise _name_failure(error, request, role, endpoint, time.monotonic() - start) from error
-        return replace(reply, repeated_tokens=sum(r.prompt_tokens + r.completion_tokens for r in repeated))
 
     async def _call_once(self, request: Request, role: RoleConfig, repeated: list[Reply]) -> Reply:
         """One HTTP request. `repeated` collects the replies so far that were no answer."""

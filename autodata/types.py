@@ -110,7 +110,6 @@ class Reply:
     latency_s: float
     tool: str = ""  # the function that was called, where functions were offered
     arguments: str = ""  # JSON, as the model wrote it
-    repeated_tokens: int = 0  # read and written by replies to the same request that were no answer
     is_usage_estimated: bool = False  # the server reported no usage
 
 

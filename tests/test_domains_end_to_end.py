@@ -98,7 +98,8 @@ def test_a_document_that_fails_again_and_again_is_left_out_and_named(command, tm
             return reply
 
     with fake_server(Mute(["accepted"])) as server:
-        arguments = [f"run={tmp_path}/run", f"documents.path={papers}", "max_error_rate=1", "quarantine_after=2",
+        arguments = [f"run={tmp_path}/run", f"documents.path={papers}", "max_error_rate=1", "max_unmeasured=1",
+                     "quarantine_after=2",
                      *served_by(server)]  # fmt: skip
         for _ in range(2):
             with pytest.raises(SystemExit, match="not complete"):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from autodata import agreement, audit_report, rubric
+from autodata import audit_report, rubric
 from autodata import judge_audit as module
 from autodata.journal import Journal
 from autodata.judge_audit import order_attempts
@@ -37,11 +37,6 @@ pytestmark = pytest.mark.slow  # the statistics of it are fast, in test_agreemen
 RECIPE = "recipes/judge_audit/judge_audit.yaml"
 RUBRIC = tuple(Criterion(f"Point {n}", weight) for n, weight in enumerate((4, 3, 2, 1, -5), 1))
 STORED = (True, True, False, False, False)
-
-
-@pytest.fixture(autouse=True)
-def _few_resamples(monkeypatch):
-    monkeypatch.setattr(agreement, "RESAMPLES", 100)
 
 
 def attempt(index: int, name: str, met: tuple[bool, ...] | None = STORED) -> Attempt:

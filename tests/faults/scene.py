@@ -110,7 +110,7 @@ class Scene:
                   for key in (f"model={name if name in ('weak', 'strong') else 'fake'}", f"base_url={self.proxy.url}",
                               "retries=30", f"timeout_s={time_out_s}", "max_in_flight=16")]  # fmt: skip
         return [*play.arguments, *served, f"run={self.run}", f"documents.path={self.folder / 'docs'}",
-                "max_error_rate=1.0"]  # fmt: skip
+                "max_error_rate=1.0", "max_unmeasured=1.0"]  # fmt: skip
 
     def start(self, command: str = "generate", **weather: int | None) -> Process:
         part = [f"documents.shard={self.shard}"] if self.shard and command == "generate" else []
