@@ -17,6 +17,7 @@ from autodata.journal import Journal
 from autodata.report import blocks, storyboard, timeline
 from autodata.report.__main__ import report
 from autodata.report.overview import VERDICTS, Overview
+from autodata.report.page import list_outcomes
 from autodata.report.storyboard import Storyboards, compare_questions, compare_words
 from autodata.snapshot import SNAPSHOT, RunState, Snapshot
 from autodata.store import RunError
@@ -205,3 +206,16 @@ def test_every_verdict_has_a_colour():
     assert {*VERDICTS} == {*Failure, "accepted", "unmeasured"}
     text = Path(storyboard.__file__).with_name("style.css").read_text()
     assert all(f".is-{verdict} {{" in text and f"--{verdict}: light-dark(" in text for verdict in VERDICTS)
+
+
+def test_how_calls_ended_stands_at_the_top_where_one_is_no_answer():
+    calls = {"judge": {"answered": 3, "cut_off": 1}, "challenger": {"answered": 2}}
+    (line,) = list_outcomes({"outcomes": calls})
+    assert line.startswith("judge: 3 of 4 answered, cut off 1 (25%)")
+    assert list_outcomes({"ledger": {"judge": {"calls": 2, "outcomes": {"refused": 2}}}})[0].startswith(
+        "judge: 0 of 2"
+    )
+    assert list_outcomes({"ledger": {"judge": {"calls": 2}}}) == list_outcomes(None) == []
+    assert list_outcomes({}, {"agentic_test": {"outcomes": {"empty": 1}}}) == [
+        "agentic_test: 0 of 1 answered, empty 1 (100%)"
+    ]

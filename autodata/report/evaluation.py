@@ -45,6 +45,7 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         f"{folder.resolve().name}: {recipe.label} evaluated",
         recipe=recipe,
         manifest=manifest,
+        results=results,
         command=f"{COMMAND} {folder}/recipe.yaml",
         forests=[draw_scores(results, "mean", f"Mean of {recipe.samples} answers"),
                  draw_scores(results, "best", f"Best of {recipe.samples} answers")] if results else [],

@@ -2,13 +2,14 @@
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from autodata.measured import tell_outcomes
 from autodata.report.charts import BOTTOM, LEFT, RIGHT, widths
 from autodata.report.forest import write_difference, write_estimate, write_fraction
 
@@ -23,8 +24,27 @@ def render(template: str, title: str, scripts: Sequence[str] = (), **facts: obje
     style, *sources = [_read(name) for name in ("style.css", "report.js", *scripts)]
     policy = (f"default-src 'none'; style-src {_hash(style)}; script-src {' '.join(map(_hash, sources))}; "
               "base-uri 'none'; form-action 'none'")  # fmt: skip
-    own = {"title": title, "policy": policy, "style": Markup(style), "scripts": [Markup(s) for s in sources]}
+    ended = list_outcomes(facts.get("manifest"), facts.get("results"))
+    own = {
+        "ended": ended,
+        "title": title,
+        "policy": policy,
+        "style": Markup(style),
+        "scripts": [Markup(s) for s in sources],
+    }
     return _environment().get_template(template).render(**facts, **own)
+
+
+def list_outcomes(manifest: object, results: object = None) -> list[str]:
+    """How the calls of a run and the answers of an evaluation ended, a line each where one is not an answer.
+
+    Manifests that are older than these counts say nothing.
+    """
+    facts = manifest if isinstance(manifest, Mapping) else {}
+    ledger = {role: cost.get("outcomes", {}) for role, cost in (facts.get("ledger") or {}).items()}
+    sets = results if isinstance(results, Mapping) else {}
+    answers = {name: of["outcomes"] for name, of in sets.items() if isinstance(of, Mapping) and "outcomes" in of}
+    return tell_outcomes({**(facts.get("outcomes") or ledger), **answers})
 
 
 def show(value: object) -> str:
