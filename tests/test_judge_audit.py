@@ -258,7 +258,7 @@ def test_a_judge_that_is_never_readable_leaves_no_number_but_its_loss(tmp_path, 
 def test_a_second_judge_that_is_stricter(tmp_path, audit):
     write_four(tmp_path)
     _, results, panel = audit(lambda a: flip(STORED, 1) if a.model == "second" else STORED,
-                              "second_judge.endpoint=fake", "second_judge.sampling.temperature=0.5")  # fmt: skip
+                              "second_judge={endpoint: fake, sampling: {temperature: 0.5, max_tokens: 64}}")  # fmt: skip
     assert {model for model, _, _ in panel.calls} == {"first", "second"}
     assert sum(panel.calls.values()) == 16
     assert results["judges"]["second judge"]["temperature"] == 0.5
@@ -281,7 +281,7 @@ def test_a_second_judge_that_is_stricter(tmp_path, audit):
 def test_the_interval_of_a_bias_is_over_documents(tmp_path, audit):
     write_four(tmp_path)
     biased = lambda a: flip(STORED, 1) if (a.model, a.answer) == ("second", "d0") else STORED  # noqa: E731
-    _, results, _ = audit(biased, "second_judge.endpoint=other", "second_judge.sampling.temperature=0.5")
+    _, results, _ = audit(biased, "second_judge={endpoint: other, sampling: {temperature: 0.5, max_tokens: 64}}")
     bias = results["score_difference"]["second judge − judge"]
     assert bias["value"] == pytest.approx(-0.1)
     assert -0.7 < bias["low"] < -0.4, "one document in four"

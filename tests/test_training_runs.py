@@ -172,7 +172,8 @@ def test_killed_within_a_step_and_resumed_it_tells_what_both_sessions_judged(wor
 def test_watched_sets_have_curves_and_a_second_judge(world, judge, tmp_path, monkeypatch, capsys):
     train(monkeypatch, *arguments(world, judge, tmp_path / "run", eval_strategy="steps", eval_steps=2, max_steps=2,
                                   eval_on_start=True),
-          "evaluate=[cot_test,agentic_test]", "second_judge.endpoint=other", "second_judge_examples=1",
+          "evaluate=[cot_test,agentic_test]", "second_judge.endpoint=other",
+          "second_judge.sampling.max_tokens=64", "second_judge_examples=1",
           f"models.endpoints.other.base_url={judge.url}", "models.endpoints.other.model=strong")  # fmt: skip
     watched = json.loads((tmp_path / "run" / "curve.json").read_text())["watched"]
     assert set(watched) == {"cot_test", "agentic_test", "probe"}
@@ -185,7 +186,8 @@ def test_watched_sets_have_curves_and_a_second_judge(world, judge, tmp_path, mon
     assert 0 < now.facts["reward"] <= 1 and now.calls == count_asked(judge)
     train(monkeypatch, *arguments(world, judge, tmp_path / "run", eval_strategy="steps", eval_steps=2, max_steps=2,
                                   eval_on_start=True),
-          "evaluate=[cot_test,agentic_test]", "second_judge.endpoint=other", "second_judge_examples=1",
+          "evaluate=[cot_test,agentic_test]", "second_judge.endpoint=other",
+          "second_judge.sampling.max_tokens=64", "second_judge_examples=1",
           f"models.endpoints.other.base_url={judge.url}", "models.endpoints.other.model=strong")  # fmt: skip
     assert "up to date" in capsys.readouterr().out
 
