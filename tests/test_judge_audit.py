@@ -258,7 +258,8 @@ def test_a_judge_that_is_never_readable_leaves_no_number_but_its_loss(tmp_path, 
 def test_a_second_judge_that_is_stricter(tmp_path, audit):
     write_four(tmp_path)
     _, results, panel = audit(lambda a: flip(STORED, 1) if a.model == "second" else STORED,
-                              "second_judge={endpoint: fake, sampling: {temperature: 0.5, max_tokens: 64}}")  # fmt: skip
+                              "second_judge={endpoint: fake, sampling: {temperature: 0.5, max_tokens: 64}}"
+                              )  # fmt: skip
     assert {model for model, _, _ in panel.calls} == {"first", "second"}
     assert sum(panel.calls.values()) == 16
     assert results["judges"]["second judge"]["temperature"] == 0.5
