@@ -265,7 +265,7 @@ def test_a_strong_solver_without_an_end_is_not_too_hard():
 
 
 def test_examples_and_statistics_show_the_share_that_was_cut_off(command, tmp_path, monkeypatch, capsys):
-    said, _ = command(Broken(CUT_OFF, when=lambda number: number % 3 == 0))
+    said, _ = command(Broken(CUT_OFF, when=lambda number: number % 3 == 0), "documents_in_flight=1")
     assert "2 of 2 documents have an accepted candidate" in said
     folder = make_dataset(tmp_path, monkeypatch)
     assert "weak_cut_off_pct" in capsys.readouterr().out
