@@ -57,6 +57,7 @@ def test_every_task_runs_on_the_embedded_model(server, tmp_path):
     """A 135M model answers and grades nothing well; what counts is that every reply has a defined outcome."""
     roles = [server, "models.judge.sampling.max_tokens=64"]
     small = ["label=SmolLM2-135M", "evaluated={weights: embedded, endpoint: small, sampling: {max_tokens: 16}}"]
+    lenient = ["max_failures=1", "max_unmeasured=1"]  # its judgements are seldom readable
     dataset = make_dataset(tmp_path / "dataset", train=1, test=1)
     run_at_once(
         ("eval.run", "recipes/cs/eval_base.yaml", "recipes/models/laptop.yaml", f"run={tmp_path}/cs",
@@ -64,7 +65,8 @@ def test_every_task_runs_on_the_embedded_model(server, tmp_path):
         ("eval.run", "recipes/science/eval_base.yaml", "recipes/models/laptop.yaml", f"run={tmp_path}/science",
          "dataset=null", "principia.path=recipes/science/principia_sample", "samples=2", *roles, *small),
         ("eval.run", "recipes/legal/prbench_base.yaml", "recipes/models/laptop.yaml", f"run={tmp_path}/prbench_run",
-         "prbench.path=recipes/legal/prbench_sample", "prbench.splits=[legal]", "samples=1", *roles, *small,
+         "prbench.path=recipes/legal/prbench_sample", "prbench.splits=[legal]", "samples=1", *lenient,
+         *roles, *small,
          "graders.kimi=null", "graders.smollm2=${models.judge}"),
         ("eval.question_types", "recipes/science/question_types.yaml", "recipes/models/laptop.yaml",
          f"run={tmp_path}/types", f"dataset={dataset}", *roles),
