@@ -61,9 +61,11 @@ def test_every_task_runs_on_the_embedded_model(server, tmp_path):
     dataset = make_dataset(tmp_path / "dataset", train=1, test=1)
     run_at_once(
         ("eval.run", "recipes/cs/eval_base.yaml", "recipes/models/laptop.yaml", f"run={tmp_path}/cs",
-         f"dataset={dataset}", "samples=2", *roles, *small),
+         f"dataset={dataset}", "samples=2", *lenient, *roles,
+         *small),
         ("eval.run", "recipes/science/eval_base.yaml", "recipes/models/laptop.yaml", f"run={tmp_path}/science",
-         "dataset=null", "principia.path=recipes/science/principia_sample", "samples=2", *roles, *small),
+         "dataset=null", "principia.path=recipes/science/principia_sample", "samples=2", *lenient, *roles,
+         *small),
         ("eval.run", "recipes/legal/prbench_base.yaml", "recipes/models/laptop.yaml", f"run={tmp_path}/prbench_run",
          "prbench.path=recipes/legal/prbench_sample", "prbench.splits=[legal]", "samples=1", *lenient,
          *roles, *small,
