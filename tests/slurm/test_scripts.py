@@ -80,7 +80,7 @@ def test_an_evaluation_serves_a_checkpoint_and_gives_its_servers_back(cluster: C
     (checkpoint / "model.safetensors").write_bytes(b"weights")
     job = submit(cluster, tmp_path / "log", "slurm/eval.sh", "recipes/cs/eval_base.yaml",
                  "tests/slurm/two_endpoints.yaml", f"run={run}", f"dataset={make_dataset(tmp_path / 'data')}",
-                 f"evaluated.weights={checkpoint}", "label=model", "models.judge.endpoint=small",
+                 f"evaluated={{weights: {checkpoint}, endpoint: small}}", "label=model", "models.judge.endpoint=small",
                  **serve_stand_ins())  # fmt: skip
     assert cluster.wait(job, 120) == "COMPLETED", (tmp_path / "log").read_text()
     results = json.loads((run / "results.json").read_text())
