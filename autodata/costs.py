@@ -89,7 +89,7 @@ class Account:
 
     def end(self, outcome: Outcome) -> None:
         """A call is over, its repeats included."""
-        self.counts["calls"] += outcome is not Outcome.ERROR  # no reply, so no call that could be repeated or paid
+        self.counts["calls"] += outcome is not Outcome.ERROR  # without any reply nothing was paid
         self.counts[outcome] += 1
 
     @property

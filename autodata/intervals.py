@@ -77,10 +77,8 @@ def attach_interval(value: float, without: numpy.ndarray, counts: numpy.ndarray,
         return Estimate(value, None, None, documents, ONE_DOCUMENT)
     if bounds is None:
         return _use_t(value, without) if varies(without, bounds) else Estimate(value, None, None, documents, NO_SPREAD)
-    span, alike = (
-        bounds[1] - bounds[0],
-        float(counts.sum() ** 2 / (counts**2).sum()),
-    )  # documents, were all of one size
+    span = bounds[1] - bounds[0]
+    alike = float(counts.sum() ** 2 / (counts**2).sum())  # documents, were all of one size
     share = min(1.0, max(0.0, (value - bounds[0]) / span))
     ends = _use_exact(share, without / span, alike) if varies(without, bounds) else _bound_unseen(share, alike)
     low, high = (bounds[0] + span * end for end in ends)

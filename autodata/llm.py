@@ -20,16 +20,17 @@ from autodata import congestion
 from autodata.congestion import Controller, Limit
 from autodata.connections import connect
 from autodata.costs import Account, Busy, Ledger, make_ledger
-from autodata.journal import Journal
-from autodata.measured import (
-    EndpointError,
-    NotMeasured,
-    PromptCut,
-    RequestRefused,
-    is_overflow,
-    is_prompt_too_long,
-    make_error,
+from autodata.failures import (
+    NoAnswer,
+    describe_failure,
+    describe_no_answer,
+    hide_key,
+    hide_key_in_error,
+    name_trouble,
+    tell_apart,
 )
+from autodata.journal import Journal
+from autodata.measured import EndpointError, NotMeasured, PromptCut
 from autodata.recipes import Endpoint, Models, RoleConfig
 from autodata.request import (
     FORMS,
@@ -49,20 +50,11 @@ from autodata.types import Outcome, Reply, Role
 log = logging.getLogger(__name__)
 _IN_FLIGHT = 64  # calls at once where a recipe says nothing
 _RETRIED = {408, 409, 429}
-_REFUSED = {400, 413, 422}
 _REPEATS = 2  # of a reply that is no answer: a fault of the moment ends, and what a model always says stays
 
 
 class Draining(RuntimeError):
     """The run is being stopped: calls under way are finished, no new one is started."""
-
-
-class NoAnswer(RuntimeError):
-    """A reply with HTTP 200 that is no answer: empty or stopped by the server; a fault of the moment more often."""
-
-    def __init__(self, reply: Reply):
-        super().__init__(f"finish_reason {reply.finish_reason!r}, {len(reply.content)} characters of content")
-        self.reply = reply
 
 
 class Client:
@@ -197,9 +189,9 @@ class Client:
         try:
             return await attempts(self._call_once, request, role, repeated)
         except NoAnswer as error:
-            raise _describe(error.reply, request, len(repeated)) from error
+            raise describe_no_answer(error.reply, request, len(repeated)) from error
         except (openai.OpenAIError, BadShape, TimeoutError) as error:
-            raise _name_failure(error, request, role, endpoint, time.monotonic() - start) from error
+            raise describe_failure(error, request, endpoint, time.monotonic() - start) from error
 
     async def _call_once(self, request: Request, role: RoleConfig, repeated: list[Reply]) -> Reply:
         """One HTTP request. `repeated` collects the replies so far that were no answer."""
@@ -211,25 +203,23 @@ class Client:
             # openai's time-out is from byte to byte: a reply that trickles would never end.
             async with asyncio.timeout(endpoint.timeout_s):
                 completion = await connection.post("/chat/completions", body=body, cast_to=ChatCompletion)
-            reply = replace(_hide_key(read_reply(completion), endpoint), latency_s=time.monotonic() - start)
+            reply = replace(hide_key(read_reply(completion), endpoint), latency_s=time.monotonic() - start)
             read_tokens = count_read(completion.usage)
         except openai.APITimeoutError as error:
-            raise _tell_apart(error) from error
+            raise tell_apart(error) from error
         except TimeoutError as error:
             raise TimeoutError(f"no whole reply in {endpoint.timeout_s:g} s") from error
         except (ValueError, AttributeError, TypeError, LookupError, RecursionError) as error:
             raise BadShape(str(error)) from error
-        _require_whole_prompt(request, endpoint, read_tokens)
-        return self._take(request, endpoint, reply, repeated)
-
-    def _take(self, request: Request, endpoint: Endpoint, reply: Reply, repeated: list[Reply]) -> Reply:
-        """The reply, its tokens counted. Raises NoAnswer for one that is no answer."""
-        account = self.accounts[request.role]
         reply = _estimate_usage(request, endpoint, reply)
-        account.add(reply)
+        self.accounts[request.role].add(reply)
+        _require_whole_prompt(request, endpoint, read_tokens)
+        return self._take(request, reply, repeated)
+
+    def _take(self, request: Request, reply: Reply, repeated: list[Reply]) -> Reply:
+        """The answer in a reply. Raises NoAnswer where there is none."""
         found = find_answer(reply, request)
-        if found is not reply:
-            account.counts["found_in_text"] += 1
+        self.accounts[request.role].counts["found_in_text"] += found is not reply
         if not found.outcome.is_measured:
             repeated.append(reply)
             raise NoAnswer(reply)
@@ -237,7 +227,7 @@ class Client:
 
     def _count_retry(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        self.accounts[state.args[0].role].counts[f"retried_{_name(error)}"] += 1
+        self.accounts[state.args[0].role].counts[f"retried_{name_trouble(error)}"] += 1
         log.info("retry %d after %s", state.attempt_number, type(error).__name__)
 
 
@@ -263,9 +253,8 @@ def probe(endpoint: Endpoint) -> None:
             messages = [{"role": "user", "content": "Hello"}]
             client.chat.completions.create(model=endpoint.model, messages=messages, max_tokens=1)
     except openai.OpenAIError as error:
-        raise EndpointError(
-            f"{endpoint.base_url} (model {endpoint.model}): {type(error).__name__}, {_without_key(error, endpoint)}"
-        ) from error
+        said = hide_key_in_error(error, endpoint)
+        raise EndpointError(f"{endpoint.base_url} (model {endpoint.model}): {type(error).__name__}, {said}") from error
 
 
 def read_served(endpoint: Endpoint) -> str | None:
@@ -277,7 +266,9 @@ def read_served(endpoint: Endpoint) -> str | None:
         with OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=0, timeout=60) as client:
             roots = [getattr(model, "root", None) for model in client.models.list() if model.id == endpoint.model]
     except openai.OpenAIError as error:
-        raise EndpointError(f"{endpoint.base_url}: {type(error).__name__}, {_without_key(error, endpoint)}") from error
+        raise EndpointError(
+            f"{endpoint.base_url}: {type(error).__name__}, {hide_key_in_error(error, endpoint)}"
+        ) from error
     return next((str(root) for root in roots if root), None)
 
 
@@ -316,25 +307,6 @@ def _is_worth_repeating(state: tenacity.RetryCallState) -> bool:
     return is_fault and len(state.args[-1]) <= _REPEATS
 
 
-def _name(error: BaseException | None) -> str:
-    """What kind of trouble a call is repeated for, as it is counted."""
-    if isinstance(error, openai.APIStatusError):
-        return f"http_{error.status_code}"
-    if isinstance(error, openai.APITimeoutError | TimeoutError):
-        return "timeout"
-    if isinstance(error, openai.APIConnectionError):
-        return "connection"
-    return error.reply.outcome if isinstance(error, NoAnswer) else "bad_reply"
-
-
-def _tell_apart(error: openai.APITimeoutError) -> openai.APIConnectionError:
-    """The error itself, or what it was: the transport calls a refused or broken connection a time-out as well."""
-    cause = error.__cause__ and error.__cause__.__cause__  # aiohttp's own, behind that of httpx
-    if isinstance(cause, TimeoutError | None):
-        return error
-    return openai.APIConnectionError(message=f"Connection error: {cause}", request=error.request)
-
-
 _backoff = tenacity.wait_random_exponential(multiplier=0.5, max=60)
 
 
@@ -351,20 +323,6 @@ def _wait(state: tenacity.RetryCallState) -> float:
     return _backoff(state) if math.isnan(seconds) else min(max(seconds, 0.0), 120.0)
 
 
-def _without_key(error: Exception, endpoint: Endpoint) -> str:
-    """The error's text; some servers echo the key that they refuse."""
-    key = os.environ.get(endpoint.api_key_env, "")
-    return (str(error).replace(key, "***") if key else str(error))[:300]
-
-
-def _hide_key(reply: Reply, endpoint: Endpoint) -> Reply:
-    """A reply is stored and shown to other models: it must not hold the key that it was asked with."""
-    key = os.environ.get(endpoint.api_key_env, "")
-    texts = {name: getattr(reply, name) for name in ("content", "reasoning", "model", "tool", "arguments")}
-    found = {name: text.replace(key, "***") for name, text in texts.items() if key and key in text}
-    return replace(reply, **found) if found else reply
-
-
 def _require_whole_prompt(request: Request, endpoint: Endpoint, read_tokens: int) -> None:
     """Raise PromptCut where the server cannot have read the whole prompt."""
     if is_cut(request.messages, read_tokens):
@@ -376,40 +334,10 @@ def _require_whole_prompt(request: Request, endpoint: Endpoint, read_tokens: int
 
 def _estimate_usage(request: Request, endpoint: Endpoint, reply: Reply) -> Reply:
     """The reply with token counts of our own where the server reports none: a budget must not run on zeros."""
-    if reply.prompt_tokens or reply.completion_tokens:
+    texts = [reply.reasoning, reply.content, reply.arguments]
+    if reply.prompt_tokens and (reply.completion_tokens or not any(texts)):
         return reply
     weights = endpoint.server.weights if endpoint.server else endpoint.model
-    completion = count_tokens([reply.reasoning, reply.content, reply.arguments], weights)
-    return replace(reply, prompt_tokens=count_prompt_tokens(request.messages, weights),
-                   completion_tokens=completion, is_usage_estimated=True)  # fmt: skip
-
-
-def _describe(reply: Reply, request: Request, times: int) -> NotMeasured:
-    """The error that stands in place of a reply which is no answer."""
-    said = f"finish_reason {reply.finish_reason!r}" + (f", {times} times" if times > 1 else "")
-    if reply.outcome is Outcome.EMPTY:
-        said += f", no content after {reply.completion_tokens} tokens"
-    return make_error(request.role, reply.outcome, said)
-
-
-def _name_failure(
-    error: Exception, request: Request, role: RoleConfig, endpoint: Endpoint, tried_s: float
-) -> EndpointError:
-    """What stands in place of a reply that never came."""
-    status = error.status_code if isinstance(error, openai.APIStatusError) else 0
-    if status in _REFUSED and is_overflow(str(error)):
-        is_prompt = is_prompt_too_long(str(error))
-        said = f"HTTP {status}, {_without_key(error, endpoint)}"
-        return make_error(request.role, Outcome.CONTEXT_OVERFLOW, said, is_prompt=is_prompt)
-    kind = RequestRefused if status in _REFUSED else EndpointError
-    return kind(_explain(error, request, endpoint, tried_s))
-
-
-def _explain(error: Exception, request: Request, endpoint: Endpoint, tried_s: float) -> str:
-    status = f"HTTP {error.status_code}" if isinstance(error, openai.APIStatusError) else type(error).__name__
-    advice = {401: "check the key named by api_key_env", 404: "check base_url and model"} | dict.fromkeys(
-        _REFUSED, "the endpoint is up and refuses this request"
-    )
-    hint = advice.get(getattr(error, "status_code", 0), "is the server up? see models.endpoints in the recipe")
-    return (f"{request.role} at {endpoint.base_url} (model {endpoint.model}): {status}, "
-            f"{_without_key(error, endpoint)}; tried for {tried_s:.0f} s; {hint}")  # fmt: skip
+    return replace(reply, prompt_tokens=reply.prompt_tokens or count_prompt_tokens(request.messages, weights),
+                   completion_tokens=reply.completion_tokens or count_tokens(texts, weights),
+                   is_usage_estimated=True)  # fmt: skip

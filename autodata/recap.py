@@ -84,5 +84,5 @@ def _verdict(tried: Round) -> str:
 
 
 def _met(attempts: Sequence[Attempt], index: int) -> str:
-    met = sum(a.judgement.met[index] for a in attempts if a.judgement.met is not None)
-    return f"{met}/{len(attempts)}" if attempts else "–"
+    judged = [a.judgement.met[index] for a in attempts if a.judgement.met is not None]
+    return f"{sum(judged)}/{len(judged)}" if judged else "–"

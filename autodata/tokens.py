@@ -35,8 +35,10 @@ def is_cut(messages: Sequence[Message], prompt_tokens: int) -> bool:
     A tokenizer makes at least one token of a word, so words are a lower bound that holds for every model. Short
     prompts are let through, and so is a server that counts nothing.
     """
+    if not _NO_COUNT < prompt_tokens < sum(len(m.content) for m in messages) / 2:
+        return False  # a word and the blank after it are two characters at least, so most prompts need no counting
     fewest = sum(_count_words(m.content) for m in messages)
-    return fewest > _LARGE and _NO_COUNT < prompt_tokens < _FAR_BELOW * fewest
+    return fewest > _LARGE and prompt_tokens < _FAR_BELOW * fewest
 
 
 def _count_words(text: str) -> float:
@@ -49,10 +51,10 @@ def _find_tokenizer(weights: str):
     """The tokenizer of a folder, of the embedded model, or of a hub name that was downloaded before; else None."""
     from tokenizers import Tokenizer
 
+    path = _find_file(weights)
     try:
-        path = _find_file(weights)
         return Tokenizer.from_file(str(path)) if path else None
-    except Exception:  # the library raises nothing more precise for a file that it cannot read
+    except Exception:  # the library raises exactly that for a file that it cannot read
         return None
 
 
@@ -63,6 +65,10 @@ def _find_file(weights: str) -> Path | None:
     if (folder / "tokenizer.json").is_file():
         return folder / "tokenizer.json"
     from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
-    found = try_to_load_from_cache(weights, "tokenizer.json") if weights.count("/") == 1 else None
+    try:
+        found = try_to_load_from_cache(weights, "tokenizer.json")
+    except HFValidationError:  # the name of an API's model need not be one of the hub
+        return None
     return Path(found) if isinstance(found, str) else None

@@ -26,6 +26,7 @@ class Limits:
     client: Client
     max_unmeasured: float
     max_failures: float
+    count_refusals: bool = False  # as wrong answers
     judgements: Window = field(init=False)
 
     def __post_init__(self) -> None:

@@ -14,12 +14,12 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from autodata.agreement import Ratings, compare_judges, compare_repeats
 from autodata.intervals import SHARE, Bounds, Estimate, estimate_mean
 from autodata.request import Request, attempt_seed
-from autodata.types import REPLY, Role
+from autodata.types import Role
 from eval.grader import Grader
 from eval.limits import Limits
 from eval.prbench import rates_by, score_task, summarize, summarize_by_topic
 from eval.prbench_data import Split, Task, flatten
-from eval.tasks import leave_unscored, take_reply
+from eval.tasks import is_counted_refusal, leave_unscored, take_reply
 
 BELOW_ZERO = "no interval: below 0 throughout before it is clipped"
 
@@ -56,11 +56,11 @@ def grade(tasks: dict[str, Task], graders: Sequence[Grader], limits: Limits, see
     """The first grader's points over positive weights; unscored where a grade is missing. All verdicts are kept."""
 
     async def score(state: TaskState, target: Target) -> Score:
-        if "reply" not in state.metadata:
+        if "reply" not in state.metadata and not is_counted_refusal(state, limits):
             return leave_unscored(state)
-        task, reply = tasks[str(state.sample_id)], REPLY.validate_python(state.metadata["reply"])
+        task, said = tasks[str(state.sample_id)], state.output.completion  # of a refusal nothing, which meets nothing
         own = attempt_seed(seed, task.id, 0, Role.JUDGE, state.epoch)
-        met = {grader.name: await grader.grade(task, reply.content, own) for grader in graders}
+        met = {grader.name: await grader.grade(task, said, own) for grader in graders}
         clipped = {name: score_task(task.criteria, verdicts).clipped for name, verdicts in met.items()}
         kept, first = {"met": met, "clipped": clipped}, next(iter(clipped.values()))
         missing = sum(verdicts.count(None) for verdicts in met.values())
@@ -68,8 +68,8 @@ def grade(tasks: dict[str, Task], graders: Sequence[Grader], limits: Limits, see
         limits.count_judgement(missing > 0, why)
         if first is None:
             why = why if missing else "no criterion has a positive weight"
-            return Score.unscored(answer=reply.content, explanation=why, metadata=kept)
-        return Score(value=first, answer=reply.content, metadata=kept)
+            return Score.unscored(answer=said, explanation=why, metadata=kept)
+        return Score(value=first, answer=said, metadata=kept)
 
     return score
 
@@ -81,13 +81,14 @@ def summarize_split(log: EvalLog, split: Split) -> dict[str, Any]:
     """
     tasks = {task.id: task for task in split.tasks}
     graded = [(tasks[str(s.id)], _read_met(s)) for s in log.samples or []]
+    unanswered = sum(not met for _, met in graded)
     names = list(dict.fromkeys(name for _, met in graded for name in met))
     found: dict[str, Any] = {name: _summarize([(t, met[name]) for t, met in graded if name in met]) for name in names}
     if len(names) > 1:
         ratings = [Ratings(task.id, verdicts) for task, met in graded
                    for verdicts in zip(*(met[name] for name in names), strict=True)]  # fmt: skip
         agreement = compare_judges(ratings) if len(names) == 2 else compare_repeats(ratings)
-    return {"tasks": len(split.tasks), "left_out": split.left_out, "graders": found,
+    return {"tasks": len(split.tasks), "left_out": split.left_out, "unanswered": unanswered, "graders": found,
             "agreement": asdict(agreement) if len(names) > 1 else None}  # fmt: skip
 
 

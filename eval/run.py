@@ -90,11 +90,10 @@ def _read_set(dataset: str, name: str) -> list[Problem]:
 
 
 async def _evaluate(
-    recipe: EvalRecipe, client: Client, graders: Sequence[Grader], data: Data, folder: Path
+    recipe: EvalRecipe, limits: Limits, graders: Sequence[Grader], data: Data, folder: Path
 ) -> list[EvalLog]:
     in_flight = recipe.models.endpoints[recipe.models.weak_solver.endpoint].max_in_flight or 64
-    domain = base.load(recipe.domain, client, recipe.seed) if data.sets else None
-    limits = Limits(client, recipe.max_unmeasured, recipe.max_failures)
+    domain = base.load(recipe.domain, limits.client, recipe.seed) if data.sets else None
     tasks = [question_task(name, domain, of, recipe.samples, limits) for name, of in data.sets.items()]
     tasks += [prbench_task(split, graders, limits, recipe.samples, recipe.seed) for split in data.splits]
     logs = await eval_async(
@@ -106,7 +105,7 @@ async def _evaluate(
         fail_on_error=True,
         metadata={"label": recipe.label},
     )
-    for asked in (client, *(grader.client for grader in graders)):
+    for asked in (limits.client, *(grader.client for grader in graders)):
         await asked.close()
     broken = [log for log in logs if log.status != "success"]
     if broken:
@@ -136,12 +135,13 @@ def evaluate(recipe: EvalRecipe, run: Run) -> dict[str, Any]:
             for asked in (client, *(grader.client for grader in graders)):
                 progress.watch(asked)
             progress.begin()
-            logs = asyncio.run(_evaluate(recipe, client, graders, data, run.folder))
+            limits = Limits(client, recipe.max_unmeasured, recipe.max_failures, recipe.domain.count_refusals)
+            logs = asyncio.run(_evaluate(recipe, limits, graders, data, run.folder))
             answers = {log.eval.task: collect(log) for log in logs}
             everything = [answer for of in answers.values() for answer in of]
             if told := tell_unmeasured(everything):
                 print(told)
-            Limits(client, recipe.max_unmeasured, recipe.max_failures).check_end(everything)
+            limits.check_end(everything)
             return _save(run, recipe, logs, data, answers)
     finally:
         journal.close()

@@ -75,8 +75,8 @@ def judge(domain: Domain, limits: Limits) -> Scorer:
     async def score(state: TaskState, target: Target) -> Score:
         candidate = _candidate(state)
         if "reply" not in state.metadata:
-            is_refused = state.metadata["outcome"] == Outcome.REFUSED and domain.config.count_refusals
-            return Score(value=0.0, explanation="refused") if is_refused else leave_unscored(state)
+            is_counted = is_counted_refusal(state, limits)
+            return Score(value=0.0, explanation="refused") if is_counted else leave_unscored(state)
         reply = REPLY.validate_python(state.metadata["reply"])
         try:
             judgement = await domain.judge_reply(candidate, reply, _seed(state, domain))
@@ -88,6 +88,11 @@ def judge(domain: Domain, limits: Limits) -> Scorer:
         return Score(value=judgement.score, answer=reply.content, explanation=judgement.reason)
 
     return score
+
+
+def is_counted_refusal(state: TaskState, limits: Limits) -> bool:
+    """True if the model refused to answer and the recipe counts that as a wrong answer."""
+    return limits.count_refusals and state.metadata.get("outcome") == Outcome.REFUSED
 
 
 def leave_unscored(state: TaskState) -> Score:

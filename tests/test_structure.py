@@ -44,6 +44,7 @@ LEVELS = [
     {"request", "compression"},
     {
         "llm",
+        "failures",
         "connections",
         "salvage",
         "congestion",

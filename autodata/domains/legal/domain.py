@@ -82,9 +82,9 @@ class Domain(base.Domain):
         self, candidate: Candidate, weak: Sequence[Attempt], strong: Sequence[Attempt], rounds: Sequence[Round]
     ) -> base.Assessment:
         """Every preset's thresholds (the paper has none), and over them the two layers. Raises JudgeFailed."""
-        gate = self.config.presets[self.config.preset]
-        is_cut_off = self.decide(candidate, weak, strong, gate).failure is Failure.CUT_OFF
-        if is_cut_off or not (weak and strong):  # a preset can settle it early; there is nothing to compare
+        in_force = self.decide(candidate, weak, strong, self.config.presets[self.config.preset])
+        is_whole = weak and strong and all(a.is_measured for a in (*weak, *strong))
+        if not is_whole or in_force.failure is Failure.CUT_OFF:  # settled by thresholds; there is nothing to compare
             return await super().assess(candidate, weak, strong, rounds)
         findings = post_filter.inspect(candidate.question, self.config.question_chars)
         measured = packet.build(candidate, weak, strong, findings, rounds)

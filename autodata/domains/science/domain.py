@@ -179,7 +179,8 @@ def _group(tried: Round) -> str:
 
 
 def _count(attempts: Sequence[Attempt]) -> str:
-    return f"{sum(a.judgement.met == (True,) for a in attempts)}/{len(attempts)}"
+    judged = [a.judgement.met for a in attempts if a.judgement.met is not None]
+    return f"{judged.count((True,))}/{len(judged)}"
 
 
 def _list_wrong(attempts: Sequence[Attempt]) -> list[str]:

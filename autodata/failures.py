@@ -1,0 +1,90 @@
+"""What went wrong with a call: its name in the counts, and the error that says which key to change."""
+
+import os
+from dataclasses import replace
+
+import openai
+
+from autodata.measured import (
+    EndpointError,
+    NotMeasured,
+    RequestRefused,
+    is_overflow,
+    is_prompt_too_long,
+    make_error,
+)
+from autodata.recipes import Endpoint
+from autodata.request import Request
+from autodata.types import Outcome, Reply
+
+_REFUSED = {400, 413, 422}
+
+
+class NoAnswer(RuntimeError):
+    """A reply with HTTP 200 that is no answer: empty or stopped by the server; a fault of the moment more often."""
+
+    def __init__(self, reply: Reply):
+        super().__init__(f"finish_reason {reply.finish_reason!r}, {len(reply.content)} characters of content")
+        self.reply = reply
+
+
+def name_trouble(error: BaseException | None) -> str:
+    """What kind of trouble a call is repeated for, as it is counted."""
+    if isinstance(error, openai.APIStatusError):
+        return f"http_{error.status_code}"
+    if isinstance(error, openai.APITimeoutError | TimeoutError):
+        return "timeout"
+    if isinstance(error, openai.APIConnectionError):
+        return "connection"
+    return error.reply.outcome if isinstance(error, NoAnswer) else "bad_reply"
+
+
+def tell_apart(error: openai.APITimeoutError) -> openai.APIConnectionError:
+    """The error itself, or what it was: the transport calls a refused or broken connection a time-out as well."""
+    cause = error.__cause__ and error.__cause__.__cause__  # aiohttp's own, behind that of httpx
+    if isinstance(cause, TimeoutError | None):
+        return error
+    return openai.APIConnectionError(message=f"Connection error: {cause}", request=error.request)
+
+
+def describe_no_answer(reply: Reply, request: Request, times: int) -> NotMeasured:
+    """The error that stands in place of a reply which is no answer."""
+    said = f"finish_reason {reply.finish_reason!r}" + (f", {times} times" if times > 1 else "")
+    if reply.outcome is Outcome.EMPTY:
+        said += f", no content after {reply.completion_tokens} tokens"
+    return make_error(request.role, reply.outcome, said)
+
+
+def describe_failure(error: Exception, request: Request, endpoint: Endpoint, tried_s: float) -> EndpointError:
+    """What stands in place of a reply that never came."""
+    status = error.status_code if isinstance(error, openai.APIStatusError) else 0
+    if status in _REFUSED and is_overflow(str(error)):
+        is_prompt = is_prompt_too_long(str(error))
+        said = f"HTTP {status}, {hide_key_in_error(error, endpoint)}"
+        return make_error(request.role, Outcome.CONTEXT_OVERFLOW, said, is_prompt=is_prompt)
+    kind = RequestRefused if status in _REFUSED else EndpointError
+    return kind(_explain(error, request, endpoint, tried_s))
+
+
+def _explain(error: Exception, request: Request, endpoint: Endpoint, tried_s: float) -> str:
+    status = f"HTTP {error.status_code}" if isinstance(error, openai.APIStatusError) else type(error).__name__
+    advice = {401: "check the key named by api_key_env", 404: "check base_url and model"} | dict.fromkeys(
+        _REFUSED, "the endpoint is up and refuses this request"
+    )
+    hint = advice.get(getattr(error, "status_code", 0), "is the server up? see models.endpoints in the recipe")
+    return (f"{request.role} at {endpoint.base_url} (model {endpoint.model}): {status}, "
+            f"{hide_key_in_error(error, endpoint)}; tried for {tried_s:.0f} s; {hint}")  # fmt: skip
+
+
+def hide_key_in_error(error: Exception, endpoint: Endpoint) -> str:
+    """The error's text; some servers echo the key that they refuse."""
+    key = os.environ.get(endpoint.api_key_env, "")
+    return (str(error).replace(key, "***") if key else str(error))[:300]
+
+
+def hide_key(reply: Reply, endpoint: Endpoint) -> Reply:
+    """A reply is stored and shown to other models: it must not hold the key that it was asked with."""
+    key = os.environ.get(endpoint.api_key_env, "")
+    texts = {name: getattr(reply, name) for name in ("content", "reasoning", "model", "tool", "arguments")}
+    found = {name: text.replace(key, "***") for name, text in texts.items() if key and key in text}
+    return replace(reply, **found) if found else reply
