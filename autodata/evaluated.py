@@ -1,5 +1,6 @@
 """What an evaluation evaluates: whose weights, served by which endpoint. No models file can change it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,6 +10,10 @@ from omegaconf import MISSING
 from autodata.embedded import MODEL_NAME
 from autodata.recipes import Endpoint, Sampling
 
+_FORMS = frozenset({"fp8", "fp16", "bf16", "int4", "int8", "nvfp4", "mxfp4", "awq", "gptq", "gguf", "instruct", "it",
+                    "chat", "hf", "latest"})  # fmt: skip
+_DATE_DIGITS = 4  # 0324, 20250806: the day of a release
+_VERSION = re.compile(r"[a-z]?\d+(?:\.\d+)*")
 EVALUATED = "evaluated"  # key of models.endpoints for weights that none of the recipe's endpoints serves
 
 
@@ -61,6 +66,26 @@ def name_model(weights: str) -> str:
     return MODEL_NAME if weights == "embedded" else "/".join(Path(weights).parts[-3:]).strip("/")
 
 
-def normalize(name: str) -> str:
-    """Letters and digits only, in one case, so that `Qwen3.5-4B` is found in `Qwen/Qwen3.5-4B-FP8`."""
-    return "".join(c for c in name.casefold() if c.isalnum())
+def list_words(name: str) -> list[str]:
+    """The words of a model's name or of a label, in one case: qwen3.5 and 4b of `Qwen3.5-4B`."""
+    return re.findall(r"[a-z0-9]+(?:\.[0-9]+)*", name.casefold())
+
+
+def is_name(name: str, model: str) -> bool:
+    """True if `name` is the model's, its owner and the form of its weights apart.
+
+    `Qwen3.5-4B` is the name of `Qwen/Qwen3.5-4B-FP8`; `gpt-4o` is not that of `gpt-4o-mini`.
+    """
+    words, own = list_words(name), list_words(model.rpartition("/")[2])
+    return bool(words) and own[: len(words)] == words and all(_is_form(word) for word in own[len(words) :])
+
+
+def is_family(name: str, model: str) -> bool:
+    """True if `name`, as the column of a grader, stands for the model: `kimi` for `Kimi-K2.6`, `gpt5` for `gpt-5`."""
+    own = list_words(model.rpartition("/")[2])
+    ends = [end for end in range(1, len(own) + 1) if "".join(own[:end]) == "".join(list_words(name))]
+    return bool(ends) and all(_is_form(word) or _VERSION.fullmatch(word) for word in own[ends[0] :])
+
+
+def _is_form(word: str) -> bool:
+    return word in _FORMS or (word.isdigit() and len(word) >= _DATE_DIGITS)

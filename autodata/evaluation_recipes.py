@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from autodata.corpus_recipes import OPERATIONAL, operational
-from autodata.evaluated import Evaluated, choose_endpoint, normalize
+from autodata.evaluated import Evaluated, choose_endpoint, is_family, list_words
 from autodata.recipes import DomainConfig, Models, RoleConfig, Sampling
 
 OWN = {"own": True}  # belongs to the recipe itself: no file that is appended to a command can set it
@@ -80,10 +80,11 @@ class EvalRecipe:
         if endpoint is None:
             raise ValueError(f"graders.{name}.endpoint={role.endpoint}: not in models.endpoints "
                              f"({', '.join(self.models.endpoints)})")  # fmt: skip
-        if name != "judge" and normalize(name) not in normalize(endpoint.model):
-            fitting = normalize(endpoint.model.rpartition("/")[2])
+        if name != "judge" and not is_family(name, endpoint.model):
+            fitting = "".join(list_words(endpoint.model.rpartition("/")[2])).replace(".", "_")
             raise ValueError(f"graders.{name}: grades with {endpoint.model}, so its scores are not {name}'s; append "
-                             f"graders.{name}=null graders.{fitting}='${{models.judge}}'")  # fmt: skip
+                             f"graders.{name}=null, and name the grader after its model, as graders.{fitting}=…"
+                             )  # fmt: skip
 
 
 @dataclass
@@ -95,6 +96,7 @@ class QuestionTypesRecipe:
     arm: str = "agentic"
     examples: int = 1000  # a random sample; all, where there are fewer
     seed: int = 0
+    max_failures: float = operational(0.1)  # a larger share of questions without a readable label stops it
     domain: DomainConfig = field(default_factory=DomainConfig)  # says how often its judge is asked again
     models: Models = field(default_factory=Models)  # the judge's, who annotates
 

@@ -9,6 +9,7 @@ from autodata.measured import (
     EndpointError,
     NotMeasured,
     RequestRefused,
+    is_declined,
     is_overflow,
     is_prompt_too_long,
     make_error,
@@ -62,6 +63,8 @@ def describe_failure(error: Exception, request: Request, endpoint: Endpoint, tri
         is_prompt = is_prompt_too_long(str(error))
         said = f"HTTP {status}, {hide_key_in_error(error, endpoint)}"
         return make_error(request.role, Outcome.CONTEXT_OVERFLOW, said, is_prompt=is_prompt)
+    if status in _REFUSED and is_declined(str(error)):
+        return make_error(request.role, Outcome.REFUSED, f"HTTP {status}, {hide_key_in_error(error, endpoint)}")
     kind = RequestRefused if status in _REFUSED else EndpointError
     return kind(_explain(error, request, endpoint, tried_s))
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from autodata import guidance, store
 from autodata.config import RecipeError, load
 from autodata.corpora.files import Corpus, DocumentsError, group_documents, read_corpus, take_shard
-from autodata.costs import Ledger
 from autodata.domains import base
 from autodata.draining import finish
 from autodata.generation import ORCHESTRATORS, TRAJECTORIES, Generation, Stopped
@@ -57,11 +56,15 @@ def generate(recipe: GenerateRecipe, run: Run, corpus: Corpus) -> bool:
                 gc.set_threshold(100_000)  # with thousands of documents in memory a third of the time went there
                 asyncio.run(finish(generation.finish_all(progress), client, servers))
                 facts = _measure(client, time.monotonic() - working, time.monotonic() - start)
-            _report(run, generation, corpus, facts, progress.ledger())
+            problem = None if client.draining else generation.find_problem()
+            summary = summarize(store.iterate_records(run.path(TRAJECTORIES), TRAJECTORY))
+            facts |= {"summary": summary, "outcomes": join_outcomes(summary, progress.ledger())}
+            _report(run, generation, corpus, facts, is_done=generation.is_complete and not problem)
     finally:
         journal.close()
     print(describe_sessions(run.sessions))
-    generation.check_end()
+    if problem:
+        raise problem
     if client.reached:
         raise Stopped(f"{client.reached} and run the same command again; what was answered is kept")
     return generation.is_complete
@@ -76,20 +79,20 @@ def _measure(client: Client, working_s: float, total_s: float) -> dict[str, obje
     }
 
 
-def _report(run: Run, generation: Generation, corpus: Corpus, facts: dict[str, object], ledger: Ledger) -> None:
-    summary = summarize(store.iterate_records(run.path(TRAJECTORIES), TRAJECTORY))
-    facts |= {"summary": summary, "outcomes": join_outcomes(summary, ledger),
+def _report(run: Run, generation: Generation, corpus: Corpus, facts: dict[str, object], *, is_done: bool) -> None:
+    facts |= {
               "arm": generation.recipe.arm,
               "models": _models(generation.recipe), "quarantined": generation.quarantined,
               "skipped_files": [f"{where}: {why}" for where, why in corpus.skipped]}  # fmt: skip
-    if generation.is_complete:
+    if is_done:
         order_trajectories(run, [run.path(TRAJECTORIES)], corpus)
         run.finish([TRAJECTORIES], **facts)
     else:
         run.note(**facts)
     print(describe(facts))
     if generation.quarantined:
-        print(f"left out after {generation.recipe.quarantine_after} failures each (quarantine_after): "
+        often = f"failed {generation.recipe.quarantine_after} times (quarantine_after)"
+        print(f"left out, {often} or too long for the server: "
               f"{', '.join(generation.quarantined)}", file=sys.stderr)  # fmt: skip
     for document, error in list(generation.failures.items())[:5]:
         print(f"failed: {document}: {error}", file=sys.stderr)

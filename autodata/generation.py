@@ -67,12 +67,10 @@ class Generation:
         if self._stopped:
             raise self._stopped
 
-    def check_end(self) -> None:
-        """Raise Stopped where documents failed because a role answered too seldom, however few calls there were."""
-        if self.failures:
-            self._check_measured(is_end=True)
-        if self._stopped:
-            raise self._stopped
+    def find_problem(self) -> Stopped | None:
+        """Why the run may not finish, all documents being done: a role answered too seldom, however few calls."""
+        self._check_measured(is_end=True)
+        return self._stopped
 
     async def _finish(self, document: Document, progress: Progress) -> None:
         async with self._slots:
@@ -88,6 +86,8 @@ class Generation:
                 return
             except (EndpointError, JudgeFailed, Inconclusive) as error:
                 progress.failures[self._record_failure(document, error)] += 1
+                if isinstance(error, NotMeasured) and error.is_prompt:
+                    self.quarantined.append(document.id)  # no other try in this run changes its length
                 return
         self.run.append(TRAJECTORIES, TRAJECTORY.dump_json(trajectory))
         self.ended[document.id] = trajectory.accepted is not None
@@ -117,9 +117,11 @@ class Generation:
 
     def _check_measured(self, is_end: bool = False) -> None:
         """Stop where a role answers too seldom: before the end only if chance cannot explain it."""
+        last = "".join(f"; the last: {error}" for error in list(self.failures.values())[-1:])
         for role, account in self.client.accounts.items():
-            if reason := find_unmeasured(role, account.outcomes, self.recipe.max_unmeasured, is_end):
-                self._stop(f"{reason}; the last: {next(reversed(self.failures.values()))}")
+            outcomes = self.domain.list_outcomes(role, account.outcomes)
+            if reason := find_unmeasured(role, outcomes, self.recipe.max_unmeasured, is_end):
+                self._stop(f"{reason}{last}")
 
     def _check_acceptance(self) -> None:
         done, accepted = len(self.ended), self.accepted

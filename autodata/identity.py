@@ -1,5 +1,6 @@
 """Which weights an evaluation measures, whether its label belongs to them, and what the server says it serves."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,13 @@ from typing import Any
 from autodata import store
 from autodata.config import RecipeError
 from autodata.embedded import resolve_weights
-from autodata.evaluated import name_model, normalize
+from autodata.evaluated import is_name, list_words, name_model
 from autodata.evaluation_recipes import EvalRecipe
 from autodata.harness import BASELINES
 from autodata.llm import read_served
 from autodata.recipes import Endpoint
 
+_SIZE = re.compile(r"[a-z]?\d+(?:\.\d+)?[bm]")  # 4b, a17b, 135m
 ARMS = ("agentic", *BASELINES)
 _DEPTH = 3  # folders above the weights in which the training run is looked for: checkpoints lie deeper than the model
 
@@ -27,7 +29,7 @@ def check_label(recipe: EvalRecipe) -> None:
         _check_trained(recipe.label, str(weights), training)
         return
     name = name_model(weights) if weights else endpoint.model
-    if not normalize(recipe.label) or normalize(recipe.label) not in normalize(name):
+    if not is_name(recipe.label, name):
         raise RecipeError(f"label={recipe.label}: {name} is evaluated, which no training run here has made; write "
                           f"label={name.rpartition('/')[2]}, or name the weights that you mean with evaluated.weights"
                           )  # fmt: skip
@@ -58,13 +60,22 @@ def find_training(weights: str) -> Mapping[str, Any] | None:
 
 def _check_trained(label: str, weights: str, training: Mapping[str, Any]) -> None:
     """A label names the arms that were trained on, or says `combined`, and no other arm."""
-    arms, text = training["inputs"]["arms"], normalize(label)
-    is_named = all(normalize(arm) in text for arm in arms) or (len(arms) > 1 and "combined" in text)
-    others = [arm for arm in ARMS if arm not in arms and normalize(arm) in text]
-    if others or not is_named:
-        base = name_model(str(training["inputs"].get("model", ""))).rpartition("/")[2]
-        raise RecipeError(f"label={label}: {weights} was trained on {' and '.join(arms)}; write a label that says so "
-                          f"and names no other arm, as label='{base} + RL {_suggest(arms)} data'")  # fmt: skip
+    arms, words = training["inputs"]["arms"], " ".join(list_words(label))
+    base = name_model(str(training["inputs"].get("model", ""))).rpartition("/")[2]
+    is_named = all(_names(words, arm) for arm in arms) or (len(arms) > 1 and "combined" in words)
+    others = [arm for arm in ARMS if arm not in arms and _names(words, arm)]
+    if others or not is_named or not _names_base(words.split(), list_words(base)):
+        raise RecipeError(f"label={label}: {weights} is {base}, trained on {' and '.join(arms)}; write a label that "
+                          f"says so and names no other, as label='{base} + RL {_suggest(arms)} data'")  # fmt: skip
+
+
+def _names(words: str, arm: str) -> bool:
+    return f" {' '.join(arm.split('_'))} " in f" {words} "
+
+
+def _names_base(words: Sequence[str], base: Sequence[str]) -> bool:
+    """True if a label has a word of the base's name, and no size but the base's."""
+    return any(word in base for word in words) and all(word in base for word in words if _SIZE.fullmatch(word))
 
 
 def _suggest(arms: Sequence[str]) -> str:
@@ -81,6 +92,10 @@ def identify(recipe: EvalRecipe) -> dict[str, str | None]:
     if served and weights and not _is_same(served, weights):
         raise RecipeError(f"{endpoint.base_url} serves {served}, not evaluated.weights={weights}; name its address "
                           "only for the weights that it has loaded, or leave out its base_url")  # fmt: skip
+    if weights and not served and not is_name(endpoint.model, name_model(weights)):
+        raise RecipeError(f"{endpoint.base_url} serves {endpoint.model} and does not say which weights that is, so it "
+                          f"cannot be taken for evaluated.weights={weights}; write evaluated.weights=null and a label "
+                          f"of its own, as label={endpoint.model.rpartition('/')[2]}")  # fmt: skip
     revision = endpoint.revision or (_find_commit(weights) if weights else None)
     return {"weights": weights, "model": endpoint.model, "revision": revision, "served": served}
 

@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -121,7 +122,13 @@ class Journal:
 
 def _read(connection: sqlite3.Connection, key: str) -> Reply | None:
     row = connection.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
-    return decompress(row[0]) if row else None
+    return _read_row(row[0]) if row else None
+
+
+def _read_row(stored: object) -> Reply:
+    """A stored reply, its outcome named by today's rule."""
+    reply = decompress(stored)
+    return replace(reply, outcome=name_outcome(reply))
 
 
 def lock(path: Path) -> IO[str]:
@@ -249,7 +256,7 @@ def read_replies(path: Path) -> Iterator[tuple[Reply, int]]:
     connection = _open_to_read(path)
     try:
         for stored, at in connection.execute("SELECT reply, at FROM replies"):
-            if name_outcome(reply := decompress(stored)).is_measured:
+            if (reply := _read_row(stored)).outcome.is_measured:
                 yield reply, at
     except (sqlite3.Error, ValueError) as error:
         raise _explain(path, error) from error

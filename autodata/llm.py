@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -39,13 +39,14 @@ from autodata.request import (
     Request,
     count_read,
     find_answer,
+    find_limit,
     make_body,
     read_reply,
     request_keys,
     resolve_sampling,
 )
 from autodata.tokens import count_prompt_tokens, count_tokens, is_cut
-from autodata.types import Outcome, Reply, Role
+from autodata.types import Message, Outcome, Reply, Role
 
 log = logging.getLogger(__name__)
 _IN_FLIGHT = 64  # calls at once where a recipe says nothing
@@ -88,7 +89,7 @@ class Client:
         keys = request_keys(request, endpoint, resolve_sampling(role.sampling, endpoint.sampling, request.role))
         while equal := self._under_way.get(keys.exact):
             await equal.wait()  # its reply is for both; if it fails, that is no answer to this one
-        known = self._find(keys)
+        known = self._find(keys, request.messages)
         if known:
             self.accounts[request.role].counts["replayed"] += 1
             return known
@@ -98,12 +99,13 @@ class Client:
                 reply = await self._call_counted(request, role)
             return await self._journal.put(keys.choose(reply), reply)
 
-    def _find(self, keys: Keys) -> Reply | None:
+    def _find(self, keys: Keys, messages: Sequence[Message]) -> Reply | None:
         """A stored answer to the same request; one that ended by itself is the answer under any larger budget."""
         known = self._journal.get(keys.any_budget)
-        if known and known.completion_tokens <= keys.budget:
-            return known
-        return self._journal.get(keys.exact)
+        if known is None or known.completion_tokens > keys.budget:
+            known = self._journal.get(keys.exact)
+        # Older journals hold replies to prompts that their server had cut.
+        return None if known is None or is_cut(messages, known.prompt_tokens) else known
 
     async def close(self) -> None:
         for controller in self._controllers:
@@ -204,7 +206,8 @@ class Client:
             async with asyncio.timeout(endpoint.timeout_s):
                 completion = await connection.post("/chat/completions", body=body, cast_to=ChatCompletion)
             reply = replace(hide_key(read_reply(completion), endpoint), latency_s=time.monotonic() - start)
-            read_tokens = count_read(completion.usage)
+            if is_cut(request.messages, reply.prompt_tokens):  # or the rest of it came from the server's cache
+                reply = replace(reply, prompt_tokens=count_read(completion.usage))
         except openai.APITimeoutError as error:
             raise tell_apart(error) from error
         except TimeoutError as error:
@@ -213,8 +216,8 @@ class Client:
             raise BadShape(str(error)) from error
         reply = _estimate_usage(request, endpoint, reply)
         self.accounts[request.role].add(reply)
-        _require_whole_prompt(request, endpoint, read_tokens)
-        return self._take(request, reply, repeated)
+        _require_whole_prompt(request, endpoint, reply.prompt_tokens)
+        return self._take(request, find_limit(reply, int(str(body["max_tokens"]))), repeated)
 
     def _take(self, request: Request, reply: Reply, repeated: list[Reply]) -> Reply:
         """The answer in a reply. Raises NoAnswer where there is none."""

@@ -9,18 +9,23 @@ from autodata.types import Outcome, Role
 # Finish reasons as servers and gateways write them, in lower case. The list is one of what is allowed: a reason that
 # is not known to end an answer is no answer.
 ENDED = frozenset({"stop", "tool_calls", "function_call", "eos_token", "eos", "stop_sequence", "end_turn", "tool_use"})
-OUT_OF_BUDGET = frozenset({"length", "max_tokens", "max_output_tokens"})
-OUT_OF_CONTEXT = frozenset({"model_length", "model_context_window_exceeded"})
-DECLINED = frozenset({"content_filter", "refusal", "safety", "recitation", "blocklist", "prohibited_content", "spii"})
+OUT_OF_BUDGET = frozenset({"length", "max_tokens", "max_length", "max_output_tokens", "max_new_tokens", "token_limit"})
+OUT_OF_CONTEXT = frozenset({"model_length", "model_context_window_exceeded", "context_length_exceeded"})
+DECLINED = frozenset({"content_filter", "content_filtered", "refusal", "safety", "image_safety", "recitation",
+                      "blocklist", "prohibited_content", "spii", "guardrail_intervened"})  # fmt: skip
 _OVERFLOW_SIGNS = re.compile(
-    r"context[ _](?:length|size|limit|window)|prompt is too long|model length|too many tokens|exceeds? the maximum"
-    r"|longer than the|max_(?:completion_|new_)?tokens\W{1,4}(?:or \W?max_completion_tokens\W{1,3})?is too large"
-    r"|maximum allowed number of output tokens|invalid max_tokens|max_new_tokens` must be",
+    r"context[ _](?:length|size|limit|window)|(?:prompt|input) is too long|model length|too many tokens"
+    r"|exceeds? the (?:maximum number of tokens|configured limit)|longer than the|input length"
+    r"|`inputs` (?:tokens|must have)|max_?(?:completion_?|new_?|output_?)?tokens\W{0,3}(?:value|must be|exceed)"
+    r"|max_(?:completion_|new_)?tokens\W{1,4}(?:or \W?max_completion_tokens\W{1,3})?is too large"
+    r"|maximum allowed number of output tokens|invalid max_tokens|reduce the length",
     re.IGNORECASE,
 )
-_BUDGET_SIGNS = re.compile(r"max_(?:completion_|new_)?tokens|completion|output", re.IGNORECASE)
+_DECLINED_SIGNS = re.compile(r"content[ _]filter|content management policy|responsible ?ai", re.IGNORECASE)
+_BUDGET_SIGNS = re.compile(r"max_?(?:completion_?|new_?|output_?)?tokens|completion|output", re.IGNORECASE)
+_NO_ROOM = re.compile(r"must be at least 1, got -", re.IGNORECASE)  # the prompt takes more than there is
 _LIMIT = re.compile(
-    r"(?:context length (?:is|of)|model length of|context size\D{0,10}|must be <=|maximum of) ?(\d{1,9})"
+    r"(?:context length (?:is(?: only)?|of)|model length of|context size\D{0,10}|must be <=|maximum of) ?(\d{1,9})"
 )
 _PROMPT = re.compile(
     r"(?<!\d)(\d{1,9})(?: tokens)? (?:in the messages|in the prompt|input|inputs|of text input|from the input)"
@@ -96,7 +101,7 @@ def find_unmeasured(role: str, outcomes: Mapping[str, int], at_most: float, is_e
 
     In the middle of a run chance must not explain it: the lower end of the exact 95 % interval is above the limit.
     """
-    missing = {name: count for name, count in outcomes.items() if not Outcome(name).is_measured}
+    missing = {name: count for name, count in outcomes.items() if count and not Outcome(name).is_measured}
     count = sum(missing.values())
     calls = max(count, sum(outcomes.values()) - outcomes.get(Outcome.UNREADABLE, 0))
     if count <= at_most * calls or not (is_end or _find_low(count, calls) > at_most):
@@ -104,7 +109,7 @@ def find_unmeasured(role: str, outcomes: Mapping[str, int], at_most: float, is_e
     worst = max(missing, key=lambda name: missing[name])
     listed = ", ".join(f"{name} {n}" for name, n in missing.items())
     return (f"{count} of {calls} calls of {role} ended without an answer ({listed}), more than "
-            f"max_unmeasured={at_most:g} allows: {advise(role, Outcome(worst))}")  # fmt: skip
+            f"max_unmeasured={at_most:g} allows: {_advise_all(role, Outcome(worst))}")  # fmt: skip
 
 
 def _find_low(count: int, calls: int) -> float:
@@ -125,8 +130,14 @@ def _tell_one(name: str, counts: Mapping[str, int]) -> str:
         if outcome is not Outcome.ANSWERED and (count := counts.get(outcome, 0)):
             parts.append(f"{outcome.words} {count} ({count / max(total, count):.0%})")
     worst = max((o for o in Outcome if o is not Outcome.ANSWERED), key=lambda o: counts.get(o, 0))
-    advice = f"; {advise(name, worst)}" if name in {*Role} else ""
+    advice = f"; {_advise_all(name, worst)}" if name in {*Role} else ""
     return f"{name}: {', '.join(parts)}{advice}"
+
+
+def _advise_all(role: str, outcome: Outcome) -> str:
+    """The advice for many calls, of which it is not known whether their prompts or their budgets are too large."""
+    both = f"{advise(role, outcome)}; where the prompt alone is too long, set domain.document_chars"
+    return both if outcome is Outcome.CONTEXT_OVERFLOW else advise(role, outcome)
 
 
 def read_outcome(finish_reason: str | None, content: str, refused: bool) -> Outcome:
@@ -143,6 +154,11 @@ def read_outcome(finish_reason: str | None, content: str, refused: bool) -> Outc
     return Outcome.ANSWERED if content.strip() else Outcome.EMPTY
 
 
+def is_declined(message: str) -> bool:
+    """True if a server refuses a request for what it says, as content filters do."""
+    return bool(_DECLINED_SIGNS.search(message))
+
+
 def is_overflow(message: str) -> bool:
     """True if a server refuses a request because it does not fit its context or its budget."""
     return bool(_OVERFLOW_SIGNS.search(message))
@@ -151,6 +167,8 @@ def is_overflow(message: str) -> bool:
 def is_prompt_too_long(message: str) -> bool:
     """True if such a refusal is of the prompt alone, so that no smaller budget helps."""
     limit, prompt = _LIMIT.search(message), _PROMPT.search(message)
+    if _NO_ROOM.search(message):
+        return True
     if limit and prompt:
         return int(prompt[1]) >= int(limit[1])
     return not _BUDGET_SIGNS.search(message)

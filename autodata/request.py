@@ -9,12 +9,15 @@ from autodata.config import RecipeError
 from autodata.measured import ENDED, read_outcome
 from autodata.parsing import find_call, find_last_object, split_thinking
 from autodata.recipes import Endpoint, Sampling
+from autodata.tokens import count_tokens
 from autodata.types import Message, Outcome, Reply, Role
 
 if TYPE_CHECKING:  # a second to import, which commands that ask no model need not spend
     from openai.types import CompletionUsage
     from openai.types.chat import ChatCompletion, ChatCompletionMessage
 
+_LEAST_CONTEXT = 256  # tokens
+_USED_UP = 0.9  # of a budget, from which on it was the budget that ended a reply
 FORMS = ("json_schema", "bounded", "json_object", "none")  # what an endpoint can hold its replies to
 
 
@@ -145,7 +148,7 @@ def read_reply(completion: "ChatCompletion") -> Reply:
         reasoning=_as_text(reasoning),
         finish_reason=choice.finish_reason or "",
         model=completion.model or "",
-        prompt_tokens=(usage.prompt_tokens or 0) if usage else 0,
+        prompt_tokens=_count(usage, "prompt"),
         completion_tokens=_count_completion(usage) if usage else 0,
         latency_s=0.0,
         tool=called.name,
@@ -159,8 +162,11 @@ def find_answer(reply: Reply, request: Request) -> Reply:
     Some reasoning parsers leave all of a constrained reply in the reasoning; some tool parsers leave a call in the
     content. Both are answers, and whoever reads them checks them as any other.
     """
-    if reply.finish_reason.casefold() not in ENDED or reply.tool or reply.outcome is Outcome.REFUSED:
+    if reply.finish_reason.casefold() not in ENDED or reply.outcome is Outcome.REFUSED:
         return reply
+    if reply.tool:
+        is_wanted = bool(request.tools) or reply.content.strip()
+        return reply if is_wanted else replace(reply, outcome=Outcome.EMPTY)  # a call of what nobody offered
     if request.tools and (called := find_call(reply.content) or find_call(reply.reasoning)):
         name, arguments = called
         return replace(reply, tool=name, arguments=arguments, outcome=Outcome.ANSWERED)
@@ -169,16 +175,34 @@ def find_answer(reply: Reply, request: Request) -> Reply:
     return reply
 
 
+def find_limit(reply: Reply, budget: int) -> Reply:
+    """The reply as a context overflow where it was the server that ended it, before its budget was used up.
+
+    Servers that lower a budget to what their context leaves say "length" for both. Counts as small as no context is,
+    and those that we estimate, tell nothing.
+    """
+    told = max(reply.completion_tokens, count_tokens([reply.reasoning, reply.content]))
+    is_known = not reply.is_usage_estimated and reply.prompt_tokens + reply.completion_tokens >= _LEAST_CONTEXT
+    if reply.outcome is Outcome.CUT_OFF and is_known and told < _USED_UP * budget:
+        return replace(reply, outcome=Outcome.CONTEXT_OVERFLOW)
+    return reply
+
+
 def count_read(usage: "CompletionUsage | None") -> int:
     """Tokens of the prompt that the server read, also where it reports those from its cache apart; 0: not reported."""
     details = getattr(usage, "prompt_tokens_details", None)
     cached = getattr(details, "cached_tokens", None) or 0
-    return (getattr(usage, "prompt_tokens", None) or 0) + cached
+    return _count(usage, "prompt") + cached
+
+
+def _count(usage: "CompletionUsage | None", part: str) -> int:
+    """A count as it is reported; 0 where there is none, or a number that is no count."""
+    return max(getattr(usage, f"{part}_tokens", None) or 0, 0)
 
 
 def _count_completion(usage: "CompletionUsage") -> int:
     """Tokens of the completion, reasoning included, also where a provider reports that only in the total or apart."""
-    prompt, said, total = (getattr(usage, f"{part}_tokens", None) or 0 for part in ("prompt", "completion", "total"))
+    prompt, said, total = (_count(usage, part) for part in ("prompt", "completion", "total"))
     details = getattr(usage, "completion_tokens_details", None)
     reasoning = getattr(details, "reasoning_tokens", None) or 0
     apart = said + reasoning if reasoning > said else said

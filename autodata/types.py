@@ -174,7 +174,9 @@ class Attempt:
     @property
     def is_measured(self) -> bool:
         """True if there is a judgement, of an answer, of one cut off, or of a refusal that the recipe counts."""
-        return self.judgement.met is not None and (self.outcome.is_measured or self.is_counted_refusal)
+        is_answer = bool(self.answer.strip()) or self.outcome is not Outcome.ANSWERED  # an empty text answers nothing
+        return self.judgement.met is not None and (
+            (self.outcome.is_measured and is_answer) or self.is_counted_refusal)  # fmt: skip
 
 
 @dataclass(frozen=True)

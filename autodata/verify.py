@@ -93,6 +93,8 @@ def _check_round(example: Example, open_arm: Callable[[str, str], Arm]) -> Itera
     except (RunError, RecipeError, ValueError) as error:
         yield "trajectory", str(error)
         return
+    if not arm.domain.count_refusals and any(a.is_counted_refusal for a in (*tried.weak, *tried.strong)):
+        yield "measured", "a refusal is counted, which the recipe of its run does not allow"
     if missing := list_unmeasured(tried):
         yield "measured", f"would not be accepted today, attempts without an answer: {', '.join(missing)}"
         return

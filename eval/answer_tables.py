@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from autodata.evaluation_recipes import TableRecipe
+from autodata.intervals import Estimate
 from eval.attribution import Cause, attribute
 from eval.cells import DASH, HELD_OUT, Table, difference, estimate, join, percent, read_answers, with_papers
 from eval.generations import Generation, to_answers
@@ -18,7 +19,7 @@ def truncation(recipe: TableRecipe) -> list[Table]:
     models = [(row.label, _add_validation(recipe, read_answers(row))) for row in recipe.rows]
     found = [name for named in (*recipe.paper.values(), *(answers for _, answers in models)) for name in named]
     sets = list(dict.fromkeys([*HELD_OUT, *found]))
-    ours = [[label, *(estimate(measure_rate(answers[name]) if answers.get(name) else None, percent) for name in sets)]
+    ours = [[label, *(estimate(_measure_rate(answers.get(name, ())), percent) for name in sets)]
             for label, answers in models]  # fmt: skip
     rows = [["model", *(f"{name}, %" for name in sets)], *with_papers(recipe, ours, sets)]
     (base, before), *others = models
@@ -33,7 +34,13 @@ def _add_validation(recipe: TableRecipe, answers: Mapping[str, list[Generation]]
 
 
 def _cut_offs(answers: Mapping[str, Sequence[Generation]], name: str) -> dict[str, Answers]:
-    return to_answers([replace(g, score=float(g.is_cut_off)) for g in answers.get(name, ())])
+    """Whether each answer was cut off, in the place of its score; None for one that never came."""
+    made = answers.get(name, ())
+    return to_answers([replace(g, score=float(g.is_cut_off) if g.is_measured else None) for g in made])
+
+
+def _measure_rate(generations: Sequence[Generation]) -> Estimate | None:
+    return measure_rate(generations) if any(g.is_measured for g in generations) else None
 
 
 def attribution(recipe: TableRecipe) -> list[Table]:

@@ -4,9 +4,9 @@ python -m eval.attribution BASE TRAINED [--task TASK] [--right-from 1.0]
 
 BASE and TRAINED are run folders of eval.run. A flip is a generation that was wrong and is right now. It counts as
 "truncation fixed" when the base's generation was cut off by its length and the trained model's was not; as "reasoning
-improved" when the base's was finished and had an answer; everything else is "other" (the base refused, overflowed its
-context or said nothing, or the trained model's own answer is cut off). The paper gives the first two; the third is
-what is left. Lost flips, right before and wrong now, are split in the same way, with the two models exchanged.
+improved" when the base's was finished and had an answer; everything else is "other" (the trained model's own answer is
+cut off). Answers that never came are in no pair. The paper gives the first two; the third is what is left. Lost flips,
+right before and wrong now, are split in the same way, with the two models exchanged.
 """
 
 import argparse

@@ -75,7 +75,7 @@ def collect(log: EvalLog) -> list[Generation]:
 
 
 def _read(task: str, sample: EvalSample) -> Generation:
-    reply = sample.metadata.get("reply", {})
+    reply = sample.metadata.get("reply") or {}
     score = next(iter((sample.scores or {}).values()), None)
     return _without_nan(Generation(
         task=task,

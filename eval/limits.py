@@ -34,7 +34,9 @@ class Limits:
 
     def check_answer(self, error: NotMeasured) -> None:
         """Raise TooLittleMeasured where the evaluated model answers too seldom for chance to explain it."""
-        outcomes = self.client.accounts[Role.WEAK_SOLVER].outcomes
+        outcomes = dict(self.client.accounts[Role.WEAK_SOLVER].outcomes)
+        if self.count_refusals:  # then they are answers
+            outcomes[Outcome.ANSWERED] = outcomes.get(Outcome.ANSWERED, 0) + outcomes.pop(Outcome.REFUSED, 0)
         if reason := find_unmeasured(Role.WEAK_SOLVER, outcomes, self.max_unmeasured, is_end=False):
             raise TooLittleMeasured(f"{reason}; the last: {error}")
 
@@ -50,7 +52,7 @@ class Limits:
         if reason := find_unmeasured(Role.WEAK_SOLVER, outcomes, self.max_unmeasured, is_end=True):
             raise TooLittleMeasured(f"{reason}; the first: {next(g.reason for g in generations if not g.is_measured)}")
         judged = [g for g in generations if g.is_measured]
-        lost = [g for g in judged if g.score is None]
+        lost = [g for g in judged if g.score is None or None in g.graders.values()]
         if len(lost) > self.max_failures * len(judged):
             commonest = Counter(g.reason for g in lost).most_common(1)[0][0]
             raise TooLittleMeasured(f"{len(lost)} of {len(judged)} answers have no score, more than max_failures="

@@ -14,8 +14,8 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from autodata.agreement import Ratings, compare_judges, compare_repeats
 from autodata.intervals import SHARE, Bounds, Estimate, estimate_mean
 from autodata.request import Request, attempt_seed
-from autodata.types import Role
-from eval.grader import Grader
+from autodata.types import Outcome, Role
+from eval.grader import Grader, strip_reasoning
 from eval.limits import Limits
 from eval.prbench import rates_by, score_task, summarize, summarize_by_topic
 from eval.prbench_data import Split, Task, flatten
@@ -59,6 +59,9 @@ def grade(tasks: dict[str, Task], graders: Sequence[Grader], limits: Limits, see
         if "reply" not in state.metadata and not is_counted_refusal(state, limits):
             return leave_unscored(state)
         task, said = tasks[str(state.sample_id)], state.output.completion  # of a refusal nothing, which meets nothing
+        if not strip_reasoning(said) and state.metadata.get("reply", {}).get("outcome") == Outcome.ANSWERED:
+            state.metadata |= {"reply": None, "outcome": Outcome.EMPTY.value, "reason": "nothing but reasoning"}
+            return leave_unscored(state)
         own = attempt_seed(seed, task.id, 0, Role.JUDGE, state.epoch)
         met = {grader.name: await grader.grade(task, said, own) for grader in graders}
         clipped = {name: score_task(task.criteria, verdicts).clipped for name, verdicts in met.items()}
@@ -80,15 +83,16 @@ def summarize_split(log: EvalLog, split: Split) -> dict[str, Any]:
     Two are compared with Cohen's kappa too; Krippendorff's alpha is over all of them.
     """
     tasks = {task.id: task for task in split.tasks}
-    graded = [(tasks[str(s.id)], _read_met(s)) for s in log.samples or []]
-    unanswered = sum(not met for _, met in graded)
+    found = [(tasks[str(s.id)], _read_met(s)) for s in log.samples or []]
+    graded = [(task, met) for task, met in found if met]
     names = list(dict.fromkeys(name for _, met in graded for name in met))
-    found: dict[str, Any] = {name: _summarize([(t, met[name]) for t, met in graded if name in met]) for name in names}
+    by_grader = {name: _summarize([(task, met[name]) for task, met in graded]) for name in names}
     if len(names) > 1:
         ratings = [Ratings(task.id, verdicts) for task, met in graded
                    for verdicts in zip(*(met[name] for name in names), strict=True)]  # fmt: skip
         agreement = compare_judges(ratings) if len(names) == 2 else compare_repeats(ratings)
-    return {"tasks": len(split.tasks), "left_out": split.left_out, "unanswered": unanswered, "graders": found,
+    return {"tasks": len(split.tasks), "left_out": split.left_out, "unanswered": len(found) - len(graded),
+            "graders": by_grader,
             "agreement": asdict(agreement) if len(names) > 1 else None}  # fmt: skip
 
 

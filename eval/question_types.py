@@ -49,15 +49,15 @@ def choose(recipe: QuestionTypesRecipe) -> list[Example]:
     return examples[: recipe.examples]
 
 
-async def annotate(examples: Sequence[Example], client: Client, seed: int, asks: int) -> dict[str, str | None]:
-    """The subtype of each question; None where no reply could be read."""
+async def annotate(examples: Sequence[Example], client: Client, seed: int, asks: int) -> dict[str, str | ParseError]:
+    """The subtype of each question, or why no reply could be read."""
     prompts = PromptSet(Path(__file__).parent / "prompts")
     agents = Agents(client, prompts)
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         bar = progress.add_task("questions", total=len(examples))
 
-        async def label(example: Example) -> str | None:
+        async def label(example: Example) -> str | ParseError:
             slots = {
                 "question": example.candidate.question,
                 "answer": example.candidate.reference_answer,
@@ -67,8 +67,8 @@ async def annotate(examples: Sequence[Example], client: Client, seed: int, asks:
             request = Request(Role.JUDGE, prompts.render("question_type", slots), own, schema=_SCHEMA)
             try:
                 return await agents.ask_until_read(request, read_subtype, asks)
-            except ParseError:
-                return None
+            except ParseError as problem:
+                return problem
             finally:
                 progress.advance(bar)
 
@@ -105,9 +105,15 @@ def run_recipe(recipe: QuestionTypesRecipe, run: Run) -> dict[str, object]:
     try:
         with running(recipe.models, [Role.JUDGE], run.folder):
             client, asks = Client(recipe.models, journal), recipe.domain.judge_retries + 1
-            labels = asyncio.run(annotate(examples, client, recipe.seed, asks))
+            found = asyncio.run(annotate(examples, client, recipe.seed, asks))
     finally:
         journal.close()
+    labels = {id: label if isinstance(label, str) else None for id, label in found.items()}
+    lost = [problem for problem in found.values() if isinstance(problem, ParseError)]
+    if len(lost) > recipe.max_failures * len(found):
+        raise RunError(f"{len(lost)} of {len(found)} questions have no readable label, more than max_failures="
+                       f"{recipe.max_failures:g} allows: {lost[0]}; run the same command again: what was read is kept"
+                       )  # fmt: skip
     results = count(list(labels.values()))
     for name, content in ((LABELS, labels), (RESULTS, results)):
         run.write(name, json.dumps(content, indent=2) + "\n")
@@ -124,7 +130,8 @@ def main() -> None:
         if recipe.models.judge is None:
             raise RecipeError("models.judge: name the endpoint of the annotator")
         read = {"dataset": store.output_hash(recipe.dataset, _MADE_BY)}
-        with Run(recipe.run, "question_types", recipe, read) as run:
+        repairs = ["models.judge.sampling.max_tokens", "domain.judge_retries"]
+        with Run(recipe.run, "question_types", recipe, read, repairs) as run:
             if run.is_finished:
                 print(f"{run.folder}: up to date")
                 return

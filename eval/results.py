@@ -41,6 +41,7 @@ def summarize(generations: Sequence[Generation]) -> dict[str, object]:
 
 def _summarize(generations: Sequence[Generation]) -> dict[str, object]:
     answers, measured = list(to_answers(generations).values()), [g for g in generations if g.is_measured]
+    written = [g for g in measured if g.outcome.is_measured]  # a refusal that counts is no text
     k = max((len(a.scores) for a in answers), default=0)
     return {
         "examples": len(answers),
@@ -50,7 +51,7 @@ def _summarize(generations: Sequence[Generation]) -> dict[str, object]:
         "best": _as_dict(best_at_k(answers)),
         "pass": _as_dict(pass_at_k(answers, k)) if k else None,
         "truncation_rate": sum(g.is_cut_off for g in measured) / len(measured) if measured else None,
-        "tokens_per_answer": sum(g.tokens for g in measured) / len(measured) if measured else None,
+        "tokens_per_answer": sum(g.tokens for g in written) / len(written) if written else None,
         "score_per_1000_tokens": measure_efficiency(generations),
         "outcomes": dict(sorted(Counter(str(g.outcome) for g in generations).items())),
         "unscored": sum(a.scores.count(None) for a in answers),

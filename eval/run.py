@@ -129,7 +129,8 @@ def evaluate(recipe: EvalRecipe, run: Run) -> dict[str, Any]:
             servers.enter_context(running(recipe.models, [Role.WEAK_SOLVER, Role.JUDGE], run.folder))
             for role in recipe.graders.values() if data.splits else []:
                 servers.enter_context(running(replace(recipe.models, judge=role), [Role.JUDGE], run.folder))
-            run.note(evaluated=identity.identify(recipe))
+            evaluated = identity.identify(recipe)
+            run.note(evaluated=evaluated)
             client = Client(recipe.models, journal)
             graders = make_graders(recipe.graders, recipe.models, journal, recipe.domain.judge_retries + 1)
             for asked in (client, *(grader.client for grader in graders)):
@@ -137,6 +138,7 @@ def evaluate(recipe: EvalRecipe, run: Run) -> dict[str, Any]:
             progress.begin()
             limits = Limits(client, recipe.max_unmeasured, recipe.max_failures, recipe.domain.count_refusals)
             logs = asyncio.run(_evaluate(recipe, limits, graders, data, run.folder))
+            run.note(evaluated=evaluated | {"answered_as": _list_names(logs)})
             answers = {log.eval.task: collect(log) for log in logs}
             everything = [answer for of in answers.values() for answer in of]
             if told := tell_unmeasured(everything):
@@ -145,6 +147,12 @@ def evaluate(recipe: EvalRecipe, run: Run) -> dict[str, Any]:
             return _save(run, recipe, logs, data, answers)
     finally:
         journal.close()
+
+
+def _list_names(logs: Sequence[EvalLog]) -> list[str]:
+    """What the replies of the evaluated model call it: a provider may answer with another model than is asked."""
+    replies = [sample.metadata.get("reply") or {} for log in logs for sample in log.samples or []]
+    return sorted({str(reply["model"]) for reply in replies if reply.get("model")})
 
 
 def _save(

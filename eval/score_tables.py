@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from autodata.evaluation_recipes import TableRecipe, TableRow
-from autodata.measured import tell_outcomes
 from eval.cells import (
     COST,
     HELD_OUT,
@@ -100,7 +99,7 @@ def _split(answers: Mapping[str, list[Generation]], tasks: Sequence[str]) -> dic
 
 def prbench(recipe: TableRecipe) -> list[Table]:
     """One row per model: the headline and the normalised score of each grader and split; then differences."""
-    results = [read_json(row, PRBENCH) for row in recipe.rows]
+    results = [_read_benchmark(row) for row in recipe.rows]
     found = [f"{grader} {task.removeprefix('prbench_')}" for result in results for task, of in result.items()
              for grader in of["graders"]]  # fmt: skip
     papers = [column for cells in recipe.paper.values() for column in cells]
@@ -110,6 +109,13 @@ def prbench(recipe: TableRecipe) -> list[Table]:
     models = [Model(row.label, _by_grader(read_answers(row))) for row in recipe.rows]
     rows = [["model", *columns, *COST], *with_papers(recipe, ours, [*columns, *COST])]
     return [Table(rows), *_compare(models, list(dict.fromkeys(found)))]
+
+
+def _read_benchmark(row: TableRow) -> dict[str, Any]:
+    """What a run stored of PRBench; nothing of an older one that scored answers which never came."""
+    result, answers = read_json(row, PRBENCH), read_answers(row)
+    return {task: of for task, of in result.items()
+            if "unanswered" in of or all(g.is_measured for g in answers.get(task, ()))}  # fmt: skip
 
 
 def _prbench_cell(result: Mapping[str, dict], column: str) -> str:
@@ -145,7 +151,6 @@ def _note_unscored(recipe: TableRecipe, results: Sequence[Mapping[str, dict]]) -
              ", ".join(f"{task} {size}" for task, size in sizes.items()) + ".", ""]  # fmt: skip
     for row, result in zip(recipe.rows, results, strict=True):
         for task, values in result.items():
-            notes += [f"- {row.label}, {line}" for line in tell_outcomes({task: values["outcomes"]})]
             if values["unscored"]:
                 low, high = values["mean_bounds"]
                 count = values["unscored"]

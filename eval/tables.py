@@ -18,7 +18,7 @@ from eval.answer_tables import attribution, truncation
 from eval.cells import Table, is_finished, note_papers
 from eval.data_tables import data_quality, question_types
 from eval.figures import learning_curves, pass_rate
-from eval.labels import check_labels
+from eval.rows import check_rows, note_outcomes
 from eval.score_tables import by_subset, held_out, prbench
 
 SHAPES: dict[str, Callable[[TableRecipe], list[Table]]] = {
@@ -43,9 +43,9 @@ def build(recipe: TableRecipe) -> list[Table]:
     known = {column for cells in recipe.paper.values() for column in cells}
     if unknown := [column for column in recipe.one_reader if column not in known]:
         raise RecipeError(f"one_reader: the paper's cells have no {', '.join(unknown)}; choose columns of `paper`")
-    unknown = check_labels(recipe.rows)
+    notes = check_rows(recipe.rows) + note_outcomes(recipe.rows)
     first, *others = SHAPES[recipe.shape](recipe)
-    return [replace(first, notes=[*first.notes, *unknown]), *others]
+    return [replace(first, notes=[*first.notes, *notes]), *others]
 
 
 def render(recipe: TableRecipe, tables: Sequence[Table]) -> str:

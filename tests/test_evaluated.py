@@ -16,7 +16,7 @@ from autodata.evaluated import EVALUATED
 from autodata.evaluation_recipes import EvalRecipe, TableRow
 from autodata.recipes import GrpoRecipe
 from autodata.store import RunError
-from eval.labels import check_labels
+from eval.rows import check_rows
 from tests import fake_server as fake
 from tests.fake_server import completion, fake_server
 from tests.test_roles import MODELS, RENAMED
@@ -247,15 +247,15 @@ def test_rows_of_a_table_show_what_they_say(tmp_path):
     one = {"weights": "runs/grpo/model", "model": "m", "revision": "1", "served": None}
     first = make_evaluation(tmp_path / "a", "Agentic", one)
     second = make_evaluation(tmp_path / "b", "CoT", one | {"revision": "2"})
-    assert check_labels([first, second, TableRow("later", str(tmp_path / "none"), "c")]) == []
+    assert check_rows([first, second, TableRow("later", str(tmp_path / "none"), "c")]) == []
     with pytest.raises(RunError, match=r"row CoT: .*a evaluated Agentic; write label: Agentic"):
-        check_labels([replace(first, label="CoT")])
+        check_rows([replace(first, label="CoT")])
     swapped = make_evaluation(tmp_path / "c", "Combined", one | {"weights": "elsewhere"})
     with pytest.raises(RunError, match="rows Agentic and Combined: both runs evaluated runs/grpo/model"):
-        check_labels([first, second, swapped])
+        check_rows([first, second, swapped])
 
 
 def test_a_row_from_before_the_identity_was_recorded_has_a_note(tmp_path):
     old = make_evaluation(tmp_path / "old", "Qwen3.5-4B", None)
-    (note,) = check_labels([old])
+    (note,) = check_rows([old])
     assert note.startswith("- Qwen3.5-4B: the identity of its weights is not recorded")

@@ -1,5 +1,6 @@
 """One training from its run folder to its model: on every process, the main one keeping the books."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +59,7 @@ def save(run: Run, training: Training) -> None:
     counts, history = training.books.gather(), training.trainer.state.log_history
     write_curves(history, run.folder)
     rewards = [entry["reward"] for entry in history if entry.get("reward") is not None]
+    _require_rewards(rewards, training)
     quarter = max(len(rewards) // 4, 1)
     first, last = (sum(part) / max(len(part), 1) for part in (rewards[:quarter], rewards[-quarter:]))
     facts = {"steps": training.trainer.state.global_step, "reward_first_quarter": first, "reward_last_quarter": last,
@@ -70,6 +72,16 @@ def save(run: Run, training: Training) -> None:
     print(f"reward: {first:.3f} in the first quarter of the steps, {last:.3f} in the last → {run.path('curve.png')}")
     if counts.failed:
         print(f"{describe_judgements(facts)}: {', '.join(f'{name} {n}' for name, n in counts.failures.items())}")
+
+
+def _require_rewards(rewards: Sequence[float], training: Training) -> None:
+    """Raise JudgeDown where nothing was rewarded, or too little of what this session judged, however little it was."""
+    books, at_most = training.books, training.recipe.reward.max_failures
+    if not rewards or books.failed > at_most * books.judged:
+        listed = ", ".join(f"{reason} {count}" for reason, count in books.failures.items())
+        raise JudgeDown(f"{books.failed} of {books.judged} judgements of this session failed "
+                        f"({listed or 'no reward'}), more than reward.max_failures={at_most:g} allows; repair the judge and train in another "
+                        "folder with run=…")  # fmt: skip
 
 
 def train_and_save(recipe: GrpoRecipe) -> None:

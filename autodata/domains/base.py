@@ -138,7 +138,7 @@ class Domain(ABC):
     async def propose(
         self, document: Document, rounds: Sequence[Round], number: int, instruction: str
     ) -> list[Candidate | ParseError]:
-        """The challengers' next proposals, or why one is none. Raises Unsuitable when it is too long to read."""
+        """The challengers' next proposals, or why one is none. Raises NotMeasured, Unsuitable."""
         challenges = self.challenge(document, rounds)
 
         async def ask(index: int, challenge: Challenge) -> Reply:
@@ -147,10 +147,7 @@ class Domain(ABC):
             return await self.agents.write(Role.CHALLENGER, "challenger", slots, seed=seed, attempt=index,
                                            schema=challenge.schema)  # fmt: skip
 
-        try:
-            replies = await gather_all([ask(i, c) for i, c in enumerate(challenges)])
-        except NotMeasured as error:
-            raise name_overflow(error, document) from error
+        replies = await gather_all([ask(i, c) for i, c in enumerate(challenges)])
         return [self._read(document, reply, rounds) for reply in replies]
 
     def _read(self, document: Document, reply: Reply, rounds: Sequence[Round]) -> Candidate | ParseError:
@@ -220,24 +217,25 @@ class Domain(ABC):
 
         Raises EndpointError.
         """
+        if not reply.content.strip() and reply.outcome is not Outcome.CUT_OFF:
+            return Judgement(None, None, f"no content: {reply.outcome}")
         if not reply.content.strip():
             nothing_met = [False] * len(candidate.rubric)
             return rubric.judge(candidate.rubric, nothing_met, f"no answer: {reply.outcome}")
         return await self.judge(candidate, reply.content, seed)
+
+    def list_outcomes(self, role: str, outcomes: Mapping[str, int]) -> dict[str, int]:
+        """How calls ended, a solver's refusals being answers where the recipe counts them."""
+        counted = dict(outcomes)
+        if self.config.count_refusals and role in (Role.WEAK_SOLVER, Role.STRONG_SOLVER):
+            counted[Outcome.ANSWERED] = counted.get(Outcome.ANSWERED, 0) + counted.pop(Outcome.REFUSED, 0)
+        return counted
 
     def judge_missing(self, candidate: Candidate, error: NotMeasured) -> Judgement:
         """No judgement where there is no answer; a refusal is a wrong answer if the recipe says so."""
         if error.outcome is Outcome.REFUSED and self.config.count_refusals:
             return rubric.judge(candidate.rubric, [False] * len(candidate.rubric), "refused")
         return Judgement(None, None, str(error))
-
-
-def name_overflow(error: NotMeasured, document: Document) -> Exception:
-    """Unsuitable for a document that is too long to be read, which no retry changes; else the error itself."""
-    if error.outcome is Outcome.CONTEXT_OVERFLOW and error.is_prompt:
-        return Unsuitable(f"{len(document.text)} characters do not fit the context of {error.role}; "
-                          "set domain.document_chars")  # fmt: skip
-    return error
 
 
 def load(config: DomainConfig, client: "Client", seed: int = 0) -> Domain:

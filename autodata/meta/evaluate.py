@@ -59,16 +59,16 @@ class Evaluator:
                 trajectory = await ORCHESTRATORS[self._recipe.orchestrator](harness)
                 passed = await self._is_sound(genome, document, trajectory, seed)
             except (JudgeFailed, Inconclusive, NotMeasured) as error:
-                self._check_measured(error)
+                self.check_measured(f"; the last: {error}")
                 return Trial(member, document.id, draw, None, (), harness.spent), None
         failures = tuple(str(r.verdict.failure) for r in trajectory.rounds if r.verdict.failure)
         return Trial(member, document.id, draw, passed, failures, harness.spent), trajectory
 
-    def _check_measured(self, error: Exception) -> None:
-        """Raise EndpointError where a role answers too seldom for chance to explain it."""
+    def check_measured(self, last: str, is_end: bool = False) -> None:
+        """Raise EndpointError where a role answers too seldom: before the end only if chance cannot explain it."""
         for role, account in self._client.accounts.items():
-            if reason := find_unmeasured(role, account.outcomes, self._recipe.max_unmeasured, is_end=False):
-                raise EndpointError(f"{reason}; the last: {error}")
+            if reason := find_unmeasured(role, account.outcomes, self._recipe.max_unmeasured, is_end):
+                raise EndpointError(f"{reason}{last}")
 
     async def _is_sound(self, genome: Genome, document: Document, trajectory: Trajectory, seed: int) -> bool:
         """Accepted by the rule, and by the baseline's own quality check: a lenient verifier gains nothing."""

@@ -9,7 +9,6 @@ from autodata.domains.legal import extractor, loop_judge, packet, post_filter, w
 from autodata.domains.legal.packet import Packet
 from autodata.domains.legal.post_filter import Findings
 from autodata.domains.role_words import SPEAKS_OF_SOLVERS, speaks_of_solvers
-from autodata.measured import NotMeasured
 from autodata.parsing import ParseError
 from autodata.request import Request, attempt_seed
 from autodata.types import (
@@ -17,6 +16,7 @@ from autodata.types import (
     Candidate,
     Document,
     Failure,
+    Outcome,
     Quality,
     Role,
     Round,
@@ -42,15 +42,14 @@ class Domain(base.Domain):
     async def _extract(self, document: Document) -> dict[str, object]:
         for ask in range(self.config.judge_retries + 1):
             seed = attempt_seed(self.seed, document.id, 0, Role.CHALLENGER, ask)  # round 0: before the first
-            try:
-                reply = await self.agents.write(Role.CHALLENGER, "extractor", {"document": document.text}, seed=seed,
-                                                attempt=ask, schema=extractor.SCHEMA)  # fmt: skip
-            except NotMeasured as error:
-                raise base.name_overflow(error, document) from error
+            reply = await self.agents.write(Role.CHALLENGER, "extractor", {"document": document.text}, seed=seed,
+                                            attempt=ask, schema=extractor.SCHEMA)  # fmt: skip
             try:
                 return extractor.read_extract(self.agents.read(reply, Role.CHALLENGER))
             except ParseError as error:
                 problem = error
+        if reply.outcome is Outcome.CUT_OFF:  # a budget says nothing of a document
+            raise base.JudgeFailed(f"extractor, {problem}")
         raise base.Unsuitable(f"extract unreadable: {problem}")
 
     def challenge(self, document: Document, rounds: Sequence[Round]) -> list[base.Challenge]:
