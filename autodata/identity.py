@@ -1,6 +1,5 @@
 """Which weights an evaluation measures, whether its label belongs to them, and what the server says it serves."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from autodata.harness import BASELINES
 from autodata.llm import read_served
 from autodata.recipes import Endpoint
 
-_SIZE = re.compile(r"[a-z]?\d+(?:\.\d+)?[bm]")  # 4b, a17b, 135m
+_UNTRAINED = ("untrained", "baseline", "base")
 ARMS = ("agentic", *BASELINES)
 _DEPTH = 3  # folders above the weights in which the training run is looked for: checkpoints lie deeper than the model
 
@@ -64,7 +63,7 @@ def _check_trained(label: str, weights: str, training: Mapping[str, Any]) -> Non
     base = name_model(str(training["inputs"].get("model", ""))).rpartition("/")[2]
     is_named = all(_names(words, arm) for arm in arms) or (len(arms) > 1 and "combined" in words)
     others = [arm for arm in ARMS if arm not in arms and _names(words, arm)]
-    if others or not is_named or not _names_base(words.split(), list_words(base)):
+    if others or not is_named or _names_another(words.split(), list_words(base)):
         raise RecipeError(f"label={label}: {weights} is {base}, trained on {' and '.join(arms)}; write a label that "
                           f"says so and names no other, as label='{base} + RL {_suggest(arms)} data'")  # fmt: skip
 
@@ -73,9 +72,9 @@ def _names(words: str, arm: str) -> bool:
     return f" {' '.join(arm.split('_'))} " in f" {words} "
 
 
-def _names_base(words: Sequence[str], base: Sequence[str]) -> bool:
-    """True if a label has a word of the base's name, and no size but the base's."""
-    return any(word in base for word in words) and all(word in base for word in words if _SIZE.fullmatch(word))
+def _names_another(words: Sequence[str], base: Sequence[str]) -> bool:
+    """True if a label says that nothing was trained, or has a size or version that is not the base's."""
+    return any(word in _UNTRAINED or (any(map(str.isdigit, word)) and word not in base) for word in words)
 
 
 def _suggest(arms: Sequence[str]) -> str:

@@ -222,10 +222,10 @@ class Client:
     def _take(self, request: Request, reply: Reply, repeated: list[Reply]) -> Reply:
         """The answer in a reply. Raises NoAnswer where there is none."""
         found = find_answer(reply, request)
-        self.accounts[request.role].counts["found_in_text"] += found is not reply
         if not found.outcome.is_measured:
-            repeated.append(reply)
-            raise NoAnswer(reply)
+            repeated.append(found)
+            raise NoAnswer(found)
+        self.accounts[request.role].counts["found_in_text"] += found is not reply
         return found
 
     def _count_retry(self, state: tenacity.RetryCallState) -> None:

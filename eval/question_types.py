@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -40,6 +41,13 @@ _PROBLEMS = (RecipeError, RunError, JournalError, ServerError, EndpointError)
 _MADE_BY = "python -m autodata.dataset"
 
 
+class Label(NamedTuple):
+    """What the annotator said of a question; `problem` says why there is no subtype."""
+
+    subtype: str | None
+    problem: str = ""
+
+
 def choose(recipe: QuestionTypesRecipe) -> list[Example]:
     """A random sample of the arm's examples. Raises RunError when the arm has none."""
     examples = [e for e in store.read_records(Path(recipe.dataset) / EXAMPLES, EXAMPLE) if e.arm == recipe.arm]
@@ -49,7 +57,7 @@ def choose(recipe: QuestionTypesRecipe) -> list[Example]:
     return examples[: recipe.examples]
 
 
-async def annotate(examples: Sequence[Example], client: Client, seed: int, asks: int) -> dict[str, str | ParseError]:
+async def annotate(examples: Sequence[Example], client: Client, seed: int, asks: int) -> dict[str, Label]:
     """The subtype of each question, or why no reply could be read."""
     prompts = PromptSet(Path(__file__).parent / "prompts")
     agents = Agents(client, prompts)
@@ -57,7 +65,7 @@ async def annotate(examples: Sequence[Example], client: Client, seed: int, asks:
     with Progress(*columns) as progress:
         bar = progress.add_task("questions", total=len(examples))
 
-        async def label(example: Example) -> str | ParseError:
+        async def label(example: Example) -> Label:
             slots = {
                 "question": example.candidate.question,
                 "answer": example.candidate.reference_answer,
@@ -66,9 +74,9 @@ async def annotate(examples: Sequence[Example], client: Client, seed: int, asks:
             own = attempt_seed(seed, example.id, 0, Role.JUDGE, 0)
             request = Request(Role.JUDGE, prompts.render("question_type", slots), own, schema=_SCHEMA)
             try:
-                return await agents.ask_until_read(request, read_subtype, asks)
-            except ParseError as problem:
-                return problem
+                return Label(await agents.ask_until_read(request, read_subtype, asks))
+            except ParseError as error:
+                return Label(None, str(error))
             finally:
                 progress.advance(bar)
 
@@ -108,8 +116,8 @@ def run_recipe(recipe: QuestionTypesRecipe, run: Run) -> dict[str, object]:
             found = asyncio.run(annotate(examples, client, recipe.seed, asks))
     finally:
         journal.close()
-    labels = {id: label if isinstance(label, str) else None for id, label in found.items()}
-    lost = [problem for problem in found.values() if isinstance(problem, ParseError)]
+    labels = {id: label.subtype for id, label in found.items()}
+    lost = [label.problem for label in found.values() if label.problem]
     if len(lost) > recipe.max_failures * len(found):
         raise RunError(f"{len(lost)} of {len(found)} questions have no readable label, more than max_failures="
                        f"{recipe.max_failures:g} allows: {lost[0]}; run the same command again: what was read is kept"

@@ -11,6 +11,7 @@ from autodata.domains.base import JudgeFailed
 from autodata.domains.cs import verifier
 from autodata.harness import Harness
 from autodata.llm import Client
+from autodata.measured import NotMeasured
 from autodata.orchestrator import orchestrate, orchestrate_by_agent
 from autodata.types import Candidate, Criterion, Document, End, Failure
 from tests.conftest import load_recipe
@@ -259,7 +260,7 @@ def test_a_solver_that_only_reasons_scores_zero_labelled_and_unjudged(journal):
     assert only.verdict.failure is Failure.CUT_OFF
 
 
-def test_a_document_that_does_not_fit_is_cut_or_skipped(journal):
+def test_a_document_that_does_not_fit_is_cut_or_not_measured(journal):
     overflow = completion(None)
     overflow.status, overflow.body = 400, {"error": {"message": "maximum context length is 100 tokens"}}
 
@@ -267,9 +268,9 @@ def test_a_document_that_does_not_fit_is_cut_or_skipped(journal):
         def _propose(self, body):
             return overflow if "Flash" in str(body["messages"]) else super()._propose(body)
 
-    trajectory, _ = play(journal, Small(["accepted"]))
-    assert (trajectory.end, trajectory.rounds) == (End.SKIPPED, ())
-    assert "domain.document_chars" in trajectory.note
+    with pytest.raises(NotMeasured, match=r"set domain\.document_chars") as caught:
+        play(journal, Small(["accepted"]))
+    assert caught.value.is_prompt  # what does not fit one server may fit another: nothing is stored
     long = Document("long", "First part. " * 20 + "\n\n" + "Second part. " * 100, "long.txt")
     _, server = play(journal, World(["accepted"]), "domain.document_chars=400", document=long)
     assert "Second part" not in str(server.requests[0]["messages"])

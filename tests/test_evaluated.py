@@ -12,7 +12,7 @@ from autodata.cluster import campaign, fleet
 from autodata.config import RecipeError, load
 from autodata.doctor import data
 from autodata.doctor.finding import Mark
-from autodata.evaluated import EVALUATED
+from autodata.evaluated import EVALUATED, is_family, is_name
 from autodata.evaluation_recipes import EvalRecipe, TableRow
 from autodata.recipes import GrpoRecipe
 from autodata.store import RunError
@@ -86,17 +86,17 @@ def test_the_label_of_a_recipe_belongs_to_its_weights(path, tmp_path, monkeypatc
                 *([] if path.parent.name == "demo" else [str(REPO / "recipes/models/paper.yaml")]),
             ],
         )
-        make_training(Path(recipe.evaluated.weights).parent, source.arms)
+        make_training(Path(recipe.evaluated.weights).parent, source.arms, base=source.model)
     identity.check_label(recipe)
     with pytest.raises(RecipeError, match="label=Another"):
         identity.check_label(replace(recipe, label="Another"))
 
 
-def make_training(run: Path, arms: list[str], content: str = "w") -> Path:
+def make_training(run: Path, arms: list[str], content: str = "w", base: str = "Qwen/Qwen3.5-4B") -> Path:
     """What a finished training leaves, as far as an evaluation looks at it."""
     (run / "model").mkdir(parents=True)
     (run / "model" / "model.safetensors").write_text(content)
-    inputs = {"kind": "grpo", "arms": arms, "model": "Qwen/Qwen3.5-4B"}
+    inputs = {"kind": "grpo", "arms": arms, "model": base}
     (run / "manifest.json").write_text(json.dumps({"inputs": inputs, "finished": "now"}))
     return run / "model"
 
@@ -108,6 +108,9 @@ def make_training(run: Path, arms: list[str], content: str = "w") -> Path:
         (["agentic"], "4B + RL CoT data", False),
         (["agentic"], "Qwen3.5-4B", False),
         (["agentic"], "Agentic and CoT", False),
+        (["agentic"], "Qwen3.5-397B + RL Agentic data", False),
+        (["agentic"], "Kimi-K2.6 Agentic", False),
+        (["agentic"], "untrained baseline (agentic test)", False),
         (["best_of_n"], "4B, best-of-n", True),
         (["cot", "agentic"], "Combined", True),
         (["cot", "agentic"], "CoT and agentic", True),
@@ -122,9 +125,37 @@ def test_a_label_names_the_arms_that_were_trained_on(arms, label, fits, tmp_path
     assert (finding.mark is Mark.OK) == fits
     if fits:
         return
-    assert f"was trained on {' and '.join(arms)}; write a label" in finding.detail
+    assert f"is Qwen3.5-4B, trained on {' and '.join(arms)}; write a label" in finding.detail
     suggested = finding.detail.rpartition("label='")[2].rstrip("'")
     identity.check_label(replace(recipe, label=suggested))
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "fits"),
+    [
+        ("Qwen3.5-4B", "Qwen/Qwen3.5-4B", True),
+        ("Qwen3.5-397B-A17B", "Qwen/Qwen3.5-397B-A17B-FP8", True),
+        ("SmolLM2-135M", "smollm2-135m-instruct", True),
+        ("DeepSeek V3", "deepseek/deepseek-v3-0324", True),
+        ("gpt-4o", "openai/gpt-4o-mini", False),
+        ("4B", "Qwen/Qwen3-14B", False),
+        ("7B", "Qwen/Qwen3.5-397B-A17B", False),
+        ("e", "owner/everything", False),
+        ("Qwen3.5-4B", "someone/Qwen3.5-4B-RL-Agentic-cheat", False),
+        ("", "a/b", False),
+    ],
+)
+def test_a_name_is_a_models_by_its_words(name, model, fits):
+    assert is_name(name, model) is fits
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "fits"),
+    [("kimi", "moonshotai/Kimi-K2.6", True), ("gpt5", "openai/gpt-5", True), ("gpt5", "openai/gpt-5-mini", False),
+     ("gpt", "openai/gpt-5-mini", False), ("fake", "fake", True), ("kimi", "openai/gpt-5", False)],
+)  # fmt: skip
+def test_a_grader_stands_for_a_family_and_not_for_a_smaller_sister(name, model, fits):
+    assert is_family(name, model) is fits
 
 
 @pytest.mark.parametrize("label", ["4B + RL Agentic data", "Qwen3.5-397B", "Qwen3.5-4B + CoT", "+"])
@@ -165,7 +196,7 @@ def test_an_endpoint_in_a_models_file_does_not_swap_the_weights(tmp_path):
         (["evaluated.endpoint=nobody"], r"evaluated\.endpoint=nobody: not in models\.endpoints \(weak, strong, kimi"),
         (["evaluated.endpoint=a", "models.endpoints.a.model=m"], "has no server to load evaluated.weights=Qwen"),
         (["prbench.path=p", "graders.gpt5=${models.judge}"],
-         r"graders\.gpt5: grades with moonshotai/Kimi-K2\.6.*append graders\.gpt5=null graders\.kimik26="),
+         r"graders\.gpt5: grades with moonshotai/Kimi-K2\.6.*append graders\.gpt5=null, .* as graders\.kimik2_6="),
         (["prbench.path=p", "graders.kimi.endpoint=nobody"], r"graders\.kimi\.endpoint=nobody: not in models"),
     ],
 )  # fmt: skip

@@ -7,8 +7,10 @@ import pytest
 
 from autodata.cot_self_instruct import propose_many, propose_once
 from autodata.domains import base
+from autodata.domains.base import JudgeFailed
 from autodata.harness import Harness
 from autodata.llm import Client
+from autodata.measured import NotMeasured
 from autodata.orchestrator import orchestrate, orchestrate_by_agent
 from autodata.prompts import seal
 from autodata.recipes import Endpoint, RoleConfig
@@ -162,11 +164,20 @@ def test_an_extract_that_stays_unreadable_skips_the_document(play):
     assert len(court.seen["extractor"]) == 3
 
 
-def test_a_document_that_the_extractor_cannot_hold_is_skipped(play):
+def test_a_document_that_the_extractor_cannot_hold_is_not_measured(play):
     def overflow(body, count):
         return Scripted({"error": {"message": "This model's maximum context length is 4096 tokens", "code": 400}}, 400)
 
-    assert "set domain.document_chars" in play(overflow).note
+    with pytest.raises(NotMeasured, match=r"set domain\.document_chars"):
+        play(overflow)
+
+
+def test_an_extract_that_its_budget_cuts_off_says_nothing_of_the_document(play):
+    def cut(body, count):
+        return completion('{"document_type": "op', "length")
+
+    with pytest.raises(JudgeFailed, match=r"extractor.*raise models\.challenger\.sampling\.max_tokens"):
+        play(cut)
 
 
 def test_improve_reaches_the_writer_with_the_numbers_and_the_extract_is_used_again(play):

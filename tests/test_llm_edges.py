@@ -115,21 +115,26 @@ def test_a_reply_without_usage_is_still_a_reply(ask):
 
 
 def test_a_reply_whose_usage_has_no_counts_is_still_a_reply(ask):
-    (reply,), _, _ = ask(lambda body, count: replaced(usage={}), request())
-    assert (reply.content, reply.is_usage_estimated) == ("fine", True)
+    shapes = ({}, "none", {"prompt_tokens": 5}, {"completion_tokens": 5}, {"prompt_tokens": -9})
+    for number, usage in enumerate(shapes):
+        (reply,), _, client = ask(
+            lambda body, count, usage=usage: replaced(usage=usage), request(f"question {number}")
+        )
+        assert (reply.content, reply.is_usage_estimated) == ("fine", True)
+        assert reply.prompt_tokens > 0 < reply.completion_tokens
+        assert client.counts["estimated"] == 1
 
 
 @pytest.mark.parametrize(
     "malformed",
     [
         replaced(choices={"a": 1}),
-        replaced(usage="none"),
         with_message("fine"),
         with_message({"content": 5}),
         with_message({"content": [{"type": "text", "text": "fine"}]}),
         Scripted(b'{"choices": "\xff"}'),
     ],
-    ids=["mapping", "usage", "message", "number", "parts", "not utf-8"],
+    ids=["mapping", "message", "number", "parts", "not utf-8"],
 )
 def test_a_malformed_completion_is_tried_again(ask, malformed):
     replies, server, _ = ask(first(malformed), request())

@@ -149,6 +149,15 @@ def test_half_a_reply_is_repeated_and_never_stored(ask, reason):
         ("prompt is too long: 210000 tokens > 200000 maximum", True),
         ("input length and `max_tokens` exceed context limit: 190000 + 21333 > 200000", False),
         ("Invalid max_tokens value, the valid range of max_tokens is [1, 8192]", False),
+        ("Input is too long for requested model.", True),
+        ("max_tokens must be at least 1, got -808.", True),
+        ("You passed 9000 input tokens and requested 16384 output tokens. However, the model's context length is only "
+         "8192 tokens. Please reduce the length of the input prompt.", True),
+        ("You passed 900 input tokens and requested 16384 output tokens. However, the model's context length is only "
+         "8192 tokens.", False),
+        ("Unable to submit request because it has a maxOutputTokens value of 65536 but the supported range is from 1 "
+         "(inclusive) to 8193 (exclusive).", False),
+        ("The input token count (300000) exceeds the maximum number of tokens allowed (262144).", True),
     ],
 )  # fmt: skip
 def test_a_budget_that_does_not_fit_is_told_from_a_prompt(ask, message, is_prompt):
@@ -181,6 +190,87 @@ def test_a_weak_solver_that_never_answers_accepts_nothing(command, tmp_path, rep
     said, requests = command(World(["accepted"]))  # the server is mended: the same command measures and completes
     assert "2 of 2 documents have an accepted candidate" in said
     assert {b["model"] for b in requests} >= {"weak"}
+
+
+def test_a_call_of_a_function_that_nobody_offered_is_no_answer(command, tmp_path):
+    calls = [{"id": "1", "type": "function", "function": {"name": "search", "arguments": "{}"}}]
+    said, _ = command(Broken(completion(None, "tool_calls", tool_calls=calls)))
+    assert "empty" in said and "error: " in said
+    assert not read_run(tmp_path / "run")
+
+
+def ended_by_context(prompt: int, written: int) -> Scripted:
+    reply = completion("half an ans", "length")
+    reply.body["usage"] = {"prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written}
+    return reply
+
+
+@pytest.mark.parametrize(
+    ("prompt", "written", "budget", "outcome"),
+    [
+        (1_000, 7_192, 16_384, Outcome.CONTEXT_OVERFLOW),  # a server of 8,192 that lowers the budget by itself
+        (1_000, 14_745, 16_384, Outcome.CONTEXT_OVERFLOW),
+        (1_000, 14_746, 16_384, Outcome.CUT_OFF),
+        (1_000, 16_384, 16_384, Outcome.CUT_OFF),
+        (11, 7, 16_384, Outcome.CUT_OFF),  # no context is as small, so these counts tell nothing
+    ],
+)
+def test_a_budget_is_told_from_a_server_that_ends_a_reply_before_it(journal, prompt, written, budget, outcome):
+    async def go(url):
+        client = Client(models_at(url, sampling=Sampling(max_tokens=budget)), journal)
+        try:
+            return (await client.ask(request())).outcome
+        except NotMeasured as error:
+            return error.outcome
+        finally:
+            await client.close()
+
+    with fake_server(lambda body, count: ended_by_context(prompt, written)) as server:
+        assert asyncio.run(go(server.url)) is outcome
+
+
+def test_documents_that_fit_no_server_are_not_done_and_are_tried_again(command, tmp_path):
+    class Tight(World):
+        def _propose(self, body):
+            return refuse(f"{TOO_LONG} 9000 tokens (9000 in the messages, 0 in the completion).")
+
+    said, _ = command(Tight(["accepted"]))
+    assert "more than max_error_rate" in said or "challenger ended without an answer" in said
+    assert "domain.document_chars" in said
+    assert not read_run(tmp_path / "run")
+    said, _ = command(World(["accepted"]))
+    assert "2 of 2 documents have an accepted candidate" in said
+
+
+def test_a_document_too_long_is_left_out_and_named_and_the_others_are_done(command, tmp_path):
+    class Tight(World):
+        def _propose(self, body):
+            is_long = "Paper 1" in str(body["messages"])
+            return refuse(f"{TOO_LONG} 9000 tokens (9000 in the messages).") if is_long else super()._propose(body)
+
+    said, _ = command(Tight(["accepted"]), "max_error_rate=0.5", "max_unmeasured=0.5")
+    assert "left out, failed 3 times (quarantine_after) or too long for the server: paper1.txt" in said
+    manifest = store.read_manifest(tmp_path / "run")
+    assert (manifest["quarantined"], bool(manifest["finished"])) == (["paper1.txt"], True)
+
+
+def test_a_refusal_of_a_schema_is_no_overflow():
+    assert not is_overflow("Invalid schema: nesting depth exceeds the maximum of 5 levels")
+    assert not is_overflow("temperature 2.5 exceeds the maximum of 2")
+
+
+def test_a_content_filter_that_answers_400_is_a_refusal(ask):
+    filtered = refuse(
+        "The response was filtered due to the prompt triggering Azure OpenAI's content management policy."
+    )
+    with pytest.raises(NotMeasured, match="refused"):
+        ask(lambda body, count: filtered, request())
+
+
+def test_too_many_refusals_stop_a_run_whose_verdicts_all_stand(command):
+    world = Broken(DECLINED, ["too_easy"], when=lambda number: number % 3 == 0)
+    said, _ = command(world, "documents_in_flight=1")
+    assert "error: 6 of 18 calls of weak_solver ended without an answer (refused 6)" in said
 
 
 def test_what_overflowed_is_not_replayed_by_a_fork(command, tmp_path):
@@ -549,9 +639,20 @@ def test_an_old_journal_is_brought_up_with_a_message_and_keeps_its_answers(tmp_p
     assert "journal of version 2, now 3; dropped 5 replies that are no answers" in said
     assert "aborted 2, context_overflow 1, empty 1, refused 1" in said
     assert {key for key in ROWS if journal.get(key)} == {"whole", "cut", "budget"}
+    assert journal.get("budget").outcome is Outcome.CUT_OFF  # by today's rule; version 2 called it an answer
     journal.close()
     Journal(path).close()
     assert capsys.readouterr().err == ""  # said once
+
+
+def test_a_reply_to_a_cut_prompt_in_an_old_journal_is_asked_for_again(ask, journal):
+    long = request("cache " * 3_000)
+    (first,), _, _ = ask(lambda body, count: usage(prompt_tokens=4_000, completion_tokens=1), long)
+    with sqlite3.connect(journal.path) as connection:
+        stored = compress(replace(first, prompt_tokens=2_050))
+        connection.execute("UPDATE replies SET reply = ?", (stored,))
+    _, server, _ = ask(lambda body, count: usage(prompt_tokens=4_000, completion_tokens=1), long)
+    assert len(server.requests) == 1
 
 
 def make_dataset(tmp_path, monkeypatch):

@@ -134,6 +134,23 @@ def test_a_task_that_does_not_end_earns_nothing_and_asks_no_grader(folder, tmp_p
     assert (found["mean_clipped"], found["mean_normalized"]) == (0.0, pytest.approx(5 / 15))
 
 
+def test_a_conversation_that_is_not_answered_is_counted_and_graded_by_nobody(folder, tmp_path, monkeypatch):
+    def once(body, count):
+        is_asked = "criteria_met" not in str(body["messages"]) and "tax" not in str(body["messages"])
+        is_first = is_asked and body["max_tokens"] != 1 and len(refused) < 1
+        refused.extend([count] * is_first)
+        return completion(None, refusal="no") if is_first else play(body, count)
+
+    refused: list[int] = []
+    with fake_server(once) as server:
+        monkeypatch.setattr(
+            "sys.argv", ["run", *recipe_arguments(folder, tmp_path / "run", server.url), "max_unmeasured=1"]
+        )
+        eval_run.main()
+    found = json.loads((tmp_path / "run" / "prbench.json").read_text())["prbench_legal"]
+    assert (found["unanswered"], found["graders"]["fake"]["tasks"], found["graders"]["strong"]["tasks"]) == (1, 2, 2)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

@@ -150,7 +150,7 @@ def test_questions_are_sorted_by_type(tmp_path, monkeypatch, capsys):
     dataset = make_dataset(tmp_path / "dataset", train=6, test=2)
     with fake_server(annotate) as server:
         command = ["types", "recipes/science/question_types.yaml", f"run={tmp_path}/run", f"dataset={dataset}",
-                   "models.judge.endpoint=fake", "models.endpoints.fake.model=fake", "examples=7",
+                   "models.judge.endpoint=fake", "models.endpoints.fake.model=fake", "examples=7", "max_failures=0.2",
                    f"models.endpoints.fake.base_url={server.url}"]  # fmt: skip
         monkeypatch.setattr("sys.argv", command)
         question_types.main()

@@ -82,7 +82,7 @@ def test_a_role_without_a_budget_is_an_error_that_names_file_and_key(tmp_path):
         ("cs/generate", ["models.orchestrator.sampling.max_tokens=null"], "models.orchestrator"),
         ("meta/cs", ["models.editor.sampling.max_tokens=null"], "models.editor"),
         ("cs/eval_base", ["models.weak_solver.sampling.max_tokens=null"], "evaluated"),
-        ("legal/prbench_base", ["graders.moonshot={endpoint: kimi}"], "graders.moonshot"),
+        ("legal/prbench_base", ["graders.judge={endpoint: kimi}"], "graders.judge"),
         ("science/question_types", ["models.judge.sampling.max_tokens=null"], "models.judge"),
     ],
 )

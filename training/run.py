@@ -79,9 +79,10 @@ def _require_rewards(rewards: Sequence[float], training: Training) -> None:
     books, at_most = training.books, training.recipe.reward.max_failures
     if not rewards or books.failed > at_most * books.judged:
         listed = ", ".join(f"{reason} {count}" for reason, count in books.failures.items())
-        raise JudgeDown(f"{books.failed} of {books.judged} judgements of this session failed "
-                        f"({listed or 'no reward'}), more than reward.max_failures={at_most:g} allows; repair the judge and train in another "
-                        "folder with run=…")  # fmt: skip
+        reasons = listed or "no step had a reward"
+        raise JudgeDown(f"{books.failed} of {books.judged} judgements of this session failed ({reasons}), more than "
+                        f"reward.max_failures={at_most:g} allows; repair the judge and train in another folder with "
+                        "run=…")  # fmt: skip
 
 
 def train_and_save(recipe: GrpoRecipe) -> None:

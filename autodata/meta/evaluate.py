@@ -14,7 +14,7 @@ from autodata.llm import Client
 from autodata.measured import EndpointError, NotMeasured, find_unmeasured
 from autodata.meta.genome import Genome, configure, write
 from autodata.meta_recipes import MetaRecipe
-from autodata.types import Document, Trajectory
+from autodata.types import Document, Role, Trajectory
 
 _DRAWS = 1_000_003  # apart from the seeds of any other draw
 
@@ -67,6 +67,8 @@ class Evaluator:
     def check_measured(self, last: str, is_end: bool = False) -> None:
         """Raise EndpointError where a role answers too seldom: before the end only if chance cannot explain it."""
         for role, account in self._client.accounts.items():
+            if role in (Role.ANALYSER, Role.EDITOR):
+                continue  # an edit that cannot be read is a refused one, which the search counts as such
             if reason := find_unmeasured(role, account.outcomes, self._recipe.max_unmeasured, is_end):
                 raise EndpointError(f"{reason}{last}")
 
