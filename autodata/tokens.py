@@ -13,7 +13,7 @@ _WORD = re.compile(r"[^\W\d_]+|\d+")
 _UNSPACED = re.compile(r"[぀-ヿ㐀-鿿가-힯]")  # scripts whose words no blank divides
 _CHARS_PER_TOKEN = 4  # at most, of such a script
 _LARGE = 1_500  # words; a shorter prompt fits every context that servers cut to (2,048 tokens and more)
-_FAR_BELOW = 0.8  # of the fewest tokens that a prompt can have
+_FAR_BELOW = 0.95  # of the fewest tokens that a prompt can have
 _NO_COUNT = 64  # tokens; no server has a context as short, so a smaller number counts nothing
 
 
