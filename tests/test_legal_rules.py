@@ -107,7 +107,8 @@ def test_half_a_review_is_none(change, reason):
 
 
 def attempt(index: int, met: tuple[bool, ...] | None, answer: str = "a") -> Attempt:
-    return Attempt(index, index, Outcome.ANSWERED, answer, "", 1, 1, Judgement(met, 0.0))
+    outcome = Outcome.ANSWERED if answer.strip() else Outcome.CUT_OFF
+    return Attempt(index, index, outcome, answer, "", 1, 1, Judgement(met, 0.0))
 
 
 def test_the_packet_counts_passes():

@@ -72,8 +72,9 @@ def test_the_reward_is_the_score_of_generation_to_the_bit():
     answers = [" records and", " the records", "", "  "]
     candidate = CANDIDATE.validate_json(CANDIDATE_JSON)
     judged = [asyncio.run(DOMAIN.judge(candidate, a, 0)) for a in answers]
+    ended = [Outcome.ANSWERED if a.strip() else Outcome.CUT_OFF for a in answers]
     attempts = [
-        Attempt(i, 0, Outcome.ANSWERED, a, "", 1, 1, j) for i, (a, j) in enumerate(zip(answers, judged, strict=True))
+        Attempt(i, 0, o, a, "", 1, 1, j) for i, (o, a, j) in enumerate(zip(ended, answers, judged, strict=True))
     ]
     assert score(reward_of(DOMAIN), answers) == [float(s) for s in scores(candidate, attempts)] == [1.0, 0.0, 0.0, 0.0]
 
