@@ -83,8 +83,13 @@ def is_name(name: str, model: str) -> bool:
 def is_family(name: str, model: str) -> bool:
     """True if `name`, as the column of a grader, stands for the model: `kimi` for `Kimi-K2.6`, `gpt5` for `gpt-5`."""
     own = list_words(model.rpartition("/")[2])
-    ends = [end for end in range(1, len(own) + 1) if "".join(own[:end]) == "".join(list_words(name))]
+    ends = [end for end in range(1, len(own) + 1) if _join(own[:end]) == _join(list_words(name))]
     return bool(ends) and all(_is_form(word) or _VERSION.fullmatch(word) for word in own[ends[0] :])
+
+
+def _join(words: list[str]) -> str:
+    """The letters and digits: a recipe's key has no full stop, so `kimi_k2_6` is `Kimi-K2.6`."""
+    return "".join(words).replace(".", "")
 
 
 def _is_form(word: str) -> bool:

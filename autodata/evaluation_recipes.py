@@ -81,7 +81,7 @@ class EvalRecipe:
             raise ValueError(f"graders.{name}.endpoint={role.endpoint}: not in models.endpoints "
                              f"({', '.join(self.models.endpoints)})")  # fmt: skip
         if name != "judge" and not is_family(name, endpoint.model):
-            fitting = "".join(list_words(endpoint.model.rpartition("/")[2])).replace(".", "_")
+            fitting = "_".join(list_words(endpoint.model.rpartition("/")[2])).replace(".", "_")
             raise ValueError(f"graders.{name}: grades with {endpoint.model}, so its scores are not {name}'s; append "
                              f"graders.{name}=null, and name the grader after its model, as graders.{fitting}=…"
                              )  # fmt: skip

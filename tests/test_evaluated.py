@@ -152,7 +152,9 @@ def test_a_name_is_a_models_by_its_words(name, model, fits):
 @pytest.mark.parametrize(
     ("name", "model", "fits"),
     [("kimi", "moonshotai/Kimi-K2.6", True), ("gpt5", "openai/gpt-5", True), ("gpt5", "openai/gpt-5-mini", False),
-     ("gpt", "openai/gpt-5-mini", False), ("fake", "fake", True), ("kimi", "openai/gpt-5", False)],
+     ("gpt", "openai/gpt-5-mini", False), ("fake", "fake", True), ("kimi", "openai/gpt-5", False),
+     ("kimi_k2_6", "moonshotai/Kimi-K2.6", True), ("smollm2", "smollm2-135m-instruct", False),
+     ("smollm2_135m", "smollm2-135m-instruct", True)],
 )  # fmt: skip
 def test_a_grader_stands_for_a_family_and_not_for_a_smaller_sister(name, model, fits):
     assert is_family(name, model) is fits
@@ -196,7 +198,7 @@ def test_an_endpoint_in_a_models_file_does_not_swap_the_weights(tmp_path):
         (["evaluated.endpoint=nobody"], r"evaluated\.endpoint=nobody: not in models\.endpoints \(weak, strong, kimi"),
         (["evaluated.endpoint=a", "models.endpoints.a.model=m"], "has no server to load evaluated.weights=Qwen"),
         (["prbench.path=p", "graders.gpt5=${models.judge}"],
-         r"graders\.gpt5: grades with moonshotai/Kimi-K2\.6.*append graders\.gpt5=null, .* as graders\.kimik2_6="),
+         r"graders\.gpt5: grades with moonshotai/Kimi-K2\.6.*append graders\.gpt5=null, .* as graders\.kimi_k2_6="),
         (["prbench.path=p", "graders.kimi.endpoint=nobody"], r"graders\.kimi\.endpoint=nobody: not in models"),
     ],
 )  # fmt: skip

@@ -69,7 +69,7 @@ def test_every_task_runs_on_the_embedded_model(server, tmp_path):
         ("eval.run", "recipes/legal/prbench_base.yaml", "recipes/models/laptop.yaml", f"run={tmp_path}/prbench_run",
          "prbench.path=recipes/legal/prbench_sample", "prbench.splits=[legal]", "samples=1", *lenient,
          *roles, *small,
-         "graders.kimi=null", "graders.smollm2=${models.judge}"),
+         "graders.kimi=null", "graders.smollm2_135m=${models.judge}"),
         ("eval.question_types", "recipes/science/question_types.yaml", "recipes/models/laptop.yaml",
          f"run={tmp_path}/types", f"dataset={dataset}", *roles),
     )  # fmt: skip
@@ -77,7 +77,7 @@ def test_every_task_runs_on_the_embedded_model(server, tmp_path):
     assert [set(of) for of in found] == [{"cot_test", "agentic_test"}, {"principia_bench"}]
     assert all(of["k"] == 2 and of["truncation_rate"] > 0 for results in found for of in results.values())
     (legal,) = json.loads((tmp_path / "prbench_run" / PRBENCH).read_text()).values()
-    graded = legal["graders"]["smollm2"]
+    graded = legal["graders"]["smollm2_135m"]
     assert graded["tasks"] == 2
     assert graded["scored"] + graded["unresolved"] > 0
     types = json.loads((tmp_path / "types" / RESULTS).read_text())
