@@ -158,11 +158,11 @@ def _settle(account: Account, used: float | None, seconds: float) -> Cost:
         call_seconds=round(account.call_seconds, 3),
         asked_again=counts["asked_again"],
         retried=sum(count for name, count in list(counts.items()) if name.startswith("retried_")),
-        gpu_seconds=0.0
-        if not (counts["calls"] or account.outcomes)
-        else None
-        if used is None
-        else round(used * share, 3),
+        gpu_seconds=_share_out(used, share) if account.outcomes else 0.0,
         estimated=counts["estimated"],
         outcomes=account.outcomes,
     )
+
+
+def _share_out(used: float | None, share: float) -> float | None:
+    return None if used is None else round(used * share, 3)

@@ -24,14 +24,8 @@ def render(template: str, title: str, scripts: Sequence[str] = (), **facts: obje
     style, *sources = [_read(name) for name in ("style.css", "report.js", *scripts)]
     policy = (f"default-src 'none'; style-src {_hash(style)}; script-src {' '.join(map(_hash, sources))}; "
               "base-uri 'none'; form-action 'none'")  # fmt: skip
-    ended = list_outcomes(facts.get("manifest"), facts.get("results"))
-    own = {
-        "ended": ended,
-        "title": title,
-        "policy": policy,
-        "style": Markup(style),
-        "scripts": [Markup(s) for s in sources],
-    }
+    own = {"title": title, "policy": policy, "style": Markup(style), "scripts": [Markup(s) for s in sources],
+           "ended": list_outcomes(facts.get("manifest"), facts.get("results"))}  # fmt: skip
     return _environment().get_template(template).render(**facts, **own)
 
 
