@@ -135,9 +135,10 @@ def _tell_one(name: str, counts: Mapping[str, int]) -> str:
 
 
 def _advise_all(role: str, outcome: Outcome) -> str:
-    """The advice for many calls, of which it is not known whether their prompts or their budgets are too large."""
-    both = f"{advise(role, outcome)}; where the prompt alone is too long, set domain.document_chars"
-    return both if outcome is Outcome.CONTEXT_OVERFLOW else advise(role, outcome)
+    """The advice for many calls: which of their prompts or budgets are wrong, or on purpose, is not known."""
+    more = {Outcome.CONTEXT_OVERFLOW: "; where the prompt alone is too long, set domain.document_chars",
+            Outcome.CUT_OFF: ", unless answers are meant to be that short"}  # fmt: skip
+    return advise(role, outcome) + more.get(outcome, "")
 
 
 def read_outcome(finish_reason: str | None, content: str, refused: bool) -> Outcome:
