@@ -50,7 +50,6 @@ class EvalRecipe:
     seed: int = 0
     max_unmeasured: float = operational(0.1)  # a larger share of answers that never came stops it
     max_failures: float = operational(0.1)  # a larger share of judgements that failed stops it
-    metrics_port: int | None = operational(None)  # Prometheus metrics, for this machine only; None: none
     domain: DomainConfig = field(default_factory=DomainConfig)
     models: Models = field(default_factory=Models)
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from autodata import guidance, store
+from autodata import store
 from autodata.config import RecipeError, load
 from autodata.corpora.files import Corpus, DocumentsError, group_documents, read_corpus, take_shard
 from autodata.domains import base
@@ -23,7 +23,7 @@ from autodata.harness import BASELINES
 from autodata.journal import Journal, JournalError, fork
 from autodata.llm import Client, EndpointError
 from autodata.progress import Progress, check_budget
-from autodata.prompts import PromptError, PromptSet
+from autodata.prompts import PromptError
 from autodata.recipes import GenerateRecipe
 from autodata.servers import ServerError, running
 from autodata.store import Run, RunError
@@ -48,7 +48,7 @@ def generate(recipe: GenerateRecipe, run: Run, corpus: Corpus) -> bool:
         generation = Generation(run, recipe, client, corpus.documents)
         with (
             run.session(lambda: client.counts | {"put_off": len(generation.failures)}),
-            Progress(run, "documents", generation.total, recipe.metrics_port) as progress,
+            Progress(run, "documents", generation.total) as progress,
         ):
             progress.watch(client, recipe.budget)
             with running(recipe.models, Role, run.folder) as servers:
@@ -126,13 +126,6 @@ def _check(recipe: GenerateRecipe) -> None:
         raise RecipeError("arm=best_of_n spends what an agentic run spent: name that run with budget_from=…")
 
 
-def _identify_guidance(recipe: GenerateRecipe) -> str:
-    """The hash of what challengers are told. Raises RunError, RecipeError where their prompt has no place for it."""
-    if not PromptSet(*base.prompt_folders(recipe.domain)).has_slot("challenger", "guidance"):
-        raise RecipeError(f"guidance: the challenger's prompt of domain.name={recipe.domain.name} has no slot for it")
-    return store.digest(guidance.read(str(recipe.guidance)).encode())
-
-
 def open_run(recipe: GenerateRecipe) -> tuple[Run, Corpus]:
     _check(recipe)
     store.identify_weights(recipe.models)
@@ -143,8 +136,6 @@ def open_run(recipe: GenerateRecipe) -> tuple[Run, Corpus]:
     text = json.dumps([[d.id, d.text, *d.fields.items()] for d in corpus.documents])
     prompts = " ".join(store.hash_path(folder) for folder in base.prompt_folders(recipe.domain))
     artefacts = {"corpus": store.digest(text.encode()), "prompts": prompts}
-    if recipe.guidance:
-        artefacts["guidance"] = _identify_guidance(recipe)
     if recipe.budget_from:
         artefacts["budget"] = store.output_hash(recipe.budget_from, "python -m autodata.generate")
     if recipe.documents.shard:  # the corpus is known by all of it, so that shards can be told to belong together

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 
-from autodata import guidance, store
+from autodata import store
 from autodata.cot_self_instruct import propose_many, propose_once
 from autodata.domains import base
 from autodata.domains.base import Inconclusive, JudgeFailed
@@ -35,7 +35,6 @@ class Generation:
         self.recipe = recipe
         self.client = client
         self.domain = base.load(recipe.domain, client, recipe.seed)
-        self.domain.guidance = guidance.read(recipe.guidance) if recipe.guidance else ""
         # Only how each document ended: trajectories are long, and they are in their file.
         found = store.iterate_records(run.path(TRAJECTORIES), TRAJECTORY)
         self.ended = {t.document_id: t.accepted is not None for t in found}

@@ -50,7 +50,6 @@ class MetaRecipe:
     test_draws: int = 4
     max_unmeasured: float = operational(0.1)  # a larger share of a role's calls that end without an answer stops it
     budget: Budget = field(default_factory=Budget, metadata=OPERATIONAL)  # beyond it no iteration is begun
-    metrics_port: int | None = operational(None)  # Prometheus metrics, for this machine only; None: none
     shown_chars: int = 40_000  # of trajectories, to an analyser
     asks: int = 3  # of an analyser or editor, before an iteration ends without an edit
     seed: int = 0

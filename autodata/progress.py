@@ -1,4 +1,4 @@
-"""How far a run is: a table in a terminal, lines in a log, progress.json for programs, metrics for Prometheus."""
+"""How far a run is: a table in a terminal, lines in a log, progress.json for programs."""
 
 import os
 import socket
@@ -21,7 +21,6 @@ from autodata.config import RecipeError
 from autodata.costs import LEDGER, Cost, Ledger, add, find_reached, know_gpus
 from autodata.dashboard import draw
 from autodata.llm import Client, Draining
-from autodata.metrics import serve
 from autodata.recipes import Budget, Models
 from autodata.snapshot import FILE, SNAPSHOT, RunState, Snapshot, Speed, describe, read_snapshot
 from autodata.store import Run, RunError
@@ -40,9 +39,9 @@ class Progress:
     A run of several processes sets `books`, which returns the ledger of all of them instead.
     """
 
-    def __init__(self, run: Run, unit: str, total: int = 0, metrics_port: int | None = None, *, draws: bool = True):
+    def __init__(self, run: Run, unit: str, total: int = 0, *, draws: bool = True):
         self.unit, self.total, self.done = unit, total, 0
-        self._metrics_port, self._draws = metrics_port, draws  # False where a library draws its own in a terminal
+        self._draws = draws  # False where a library draws its own in a terminal
         self.accepted: int | None = None
         self.failures: Counter[str] = Counter()
         self.facts: dict[str, str | int | float | None] = {}
@@ -112,8 +111,6 @@ class Progress:
 
     def __enter__(self) -> "Progress":
         """Raises RecipeError for a port in use, RunError."""
-        if self._metrics_port is not None:
-            self._opened.enter_context(serve(self._metrics_port, self.snapshot))
         self._write()
         if self._draws and sys.stderr.isatty():
             screen = Console(stderr=True)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from jinja2 import BytecodeCache, FileSystemLoader, StrictUndefined, Template, TemplateError, meta
+from jinja2 import BytecodeCache, FileSystemLoader, StrictUndefined, Template, TemplateError
 from jinja2.bccache import Bucket
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -78,12 +78,6 @@ class PromptSet:
         if not any(text for _, text in turns):
             raise PromptError(f"{self.folder / name}.j2: no text in a block {' or '.join(TURNS)}")
         return tuple(Message(turn, text) for turn, text in turns if text)
-
-    def has_slot(self, name: str, slot: str) -> bool:
-        """Whether template `name` can say what stands in `slot`. Raises PromptError."""
-        self._template(name)
-        source, *_ = self._loader.get_source(self._environment, f"{name}.j2")
-        return slot in meta.find_undeclared_variables(self._environment.parse(source))
 
     def _template(self, name: str) -> Template:
         try:

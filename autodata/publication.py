@@ -22,7 +22,7 @@ from autodata.types import EXAMPLE, TRAJECTORY, Example
 # What of a manifest says how a run was made and what came out, and nothing of where.
 _FACTS = ("inputs", "started", "finished", "git_commit", "packages", "outputs", "arm", "models", "summary", "counts",
           "statistics", "funnel", "card", "domains", "steps", "reward_first_quarter", "reward_last_quarter",
-          "judgements", "failed_judgements", "judged_over", "label", "evaluated", "left_out", "cost",
+          "judgements", "failed_judgements", "judged_over", "label", "evaluated", "left_out", "ledger",
           "revisions")  # fmt: skip
 _TRAJECTORIES = "trajectories.jsonl"
 Manifest = dict[str, Any]

@@ -178,7 +178,6 @@ class GenerateRecipe:
     models: Models = field(default_factory=Models)
     arm: str = "agentic"  # or a baseline: "cot" (CoT Self-Instruct), "best_of_n" (as many tokens as budget_from)
     orchestrator: str = "fixed"  # or "agent": a language model chooses among the legal moves
-    guidance: str | None = operational(None)  # a coverage.json for the challengers, known by content; None: off
     budget_from: str | None = operational(None)  # for best_of_n: the agentic run whose tokens it may spend
     seed: int = 0
     documents_in_flight: int = operational(16)
@@ -190,7 +189,6 @@ class GenerateRecipe:
     journal: str | None = operational(None)  # shared between runs; None: inside the run folder
     fork: str | None = operational(None)  # a run whose replies this one starts from
     budget: Budget = field(default_factory=Budget, metadata=OPERATIONAL)  # beyond it no call is begun
-    metrics_port: int | None = operational(None)  # Prometheus metrics, for this machine only; None: none
 
     def __post_init__(self) -> None:
         if self.documents.shard and not self.run.endswith(
@@ -247,7 +245,6 @@ class GrpoRecipe:
     reward: RewardConfig = field(default_factory=RewardConfig)
     preflight: PreflightConfig = field(default_factory=PreflightConfig, metadata=OPERATIONAL)
     trainer: dict[str, Any] = field(default_factory=dict)  # verbatim to trl.GRPOConfig
-    metrics_port: int | None = operational(None)  # Prometheus metrics, for this machine only; None: none
 
     def __post_init__(self) -> None:
         self.models.keep(["judge"] if "judge" in self.domain.roles else [])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from autodata import store
+from autodata.costs import LEDGER
 from autodata.evaluation_recipes import TableRecipe, TableRow
 from autodata.fidelity import MARK, MARK_MEANS, PROVENANCE
 from autodata.intervals import Estimate, write_interval
@@ -113,11 +114,10 @@ def _write_p(found: Difference) -> str:
 def cost(row: TableRow) -> list[str]:
     """Thousands of tokens and seconds of GPUs that a run took; servers of others are not in the second."""
     manifest = (store.read_manifest(Path(row.run)) or {}) if is_finished(row) else {}
-    spent = manifest.get("cost", {}).values()
-    booked = manifest.get("ledger", {}).values() or spent  # the ledger knows of replies that were asked for again
-    tokens = sum(of["prompt_tokens"] + of["completion_tokens"] for of in booked)
-    seconds = [of["gpu_s"] for of in spent if of["gpu_s"] is not None]
-    return [f"{tokens / 1000:.1f}" if spent else DASH, f"{sum(seconds):.0f}" if seconds else DASH]
+    costs = LEDGER.validate_python(manifest.get("ledger", {})).values()
+    seconds = [cost.gpu_seconds for cost in costs if cost.gpu_seconds is not None]
+    return [f"{sum(cost.tokens for cost in costs) / 1000:.1f}" if costs else DASH,
+            f"{sum(seconds):.0f}" if seconds else DASH]  # fmt: skip
 
 
 COST = ["thousand tokens", "GPU-seconds"]

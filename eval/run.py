@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from eval.limits import Limits, TooLittleMeasured, tell_unmeasured
 from eval.prbench_data import SPLITS, Split, find_files, read_split
 from eval.prbench_task import prbench_task, summarize_split
 from eval.progress import SampleCount
-from eval.results import PRBENCH, RESULTS, measure_cost, summarize
+from eval.results import PRBENCH, RESULTS, summarize
 from eval.tasks import Problem, question_task
 from training.rows import read_set, require_domain
 
@@ -122,7 +122,7 @@ def evaluate(recipe: EvalRecipe, run: Run) -> dict[str, Any]:
     journal = Journal(run.path("journal.sqlite"))
     try:
         with (
-            Progress(run, "answers", data.size * recipe.samples, recipe.metrics_port) as progress,
+            Progress(run, "answers", data.size * recipe.samples) as progress,
             ExitStack() as servers,
         ):
             SampleCount.progress = progress
@@ -165,9 +165,7 @@ def _save(
     run.write(ANSWERS, "\n".join(lines) + "\n")
     for name, of in ((RESULTS, results), (PRBENCH, benchmark)):
         run.write(name, json.dumps(of, indent=2) + "\n")
-    costs = measure_cost(run.path("journal.sqlite"), recipe.models)
     run.finish([RESULTS, PRBENCH, ANSWERS], label=recipe.label, left_out=data.left_out,
-               cost={model: asdict(cost) | {"gpu_s": cost.gpu_s} for model, cost in costs.items()},
                revisions={name: config.revision for name in ("prbench", "principia")
                           if (config := getattr(recipe, name))})  # fmt: skip
     return results | benchmark

@@ -29,7 +29,7 @@ PURPOSES = {
     "omegaconf": "recipes",
     "openai": "client of every endpoint",
     "orjson": "rows of corpora",
-    "prometheus-client": "metrics of a run",
+    "prometheus-client": "reads the load that vLLM servers report",
     "pyarrow": "Parquet files of corpora",
     "pydantic": "records, checked as they are read",
     "pypdf": "text of PDFs",

@@ -31,7 +31,6 @@ from tests.conftest import load_recipe
 REPO = Path(__file__).parent.parent
 GOLDEN = REPO / "tests" / "golden" / "prompts"
 ADVICE = "Ask for a consequence that the numbers of the evaluation decide."
-GUIDANCE = "well covered: caching, throughput; under-represented: recovery, reads"
 HISTORY = "iteration 1, refused: it named a model"
 ANALYSIS = "Questions ask why something works; the weak solver explains that well. Ask for predictions instead."
 
@@ -61,7 +60,6 @@ class Recorder:
 def load_domain(name: str, client: Recorder) -> Domain:
     recipe = load_recipe(f"recipes/{'demo' if name == 'cloze' else name}/generate.yaml", "recipes/models/laptop.yaml")
     domain = base.load(recipe.domain, client, recipe.seed)
-    domain.guidance = GUIDANCE
     return domain
 
 

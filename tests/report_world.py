@@ -76,10 +76,11 @@ def write_evaluation(folder: Path, label: str = "a model", **manifest: object) -
     results = {"agentic_test": part | {"subsets": {"algebra": part}}}
     graded = {"tasks": 3, "scored": 2, "unresolved": 1, "clipped": estimate,
               "met_by_category": {"Legal Accuracy": [0.75, 12]}, "met_by_weight_class": {}}  # fmt: skip
-    cost = {"m": {"calls": 9, "prompt_tokens": 90, "completion_tokens": 70, "busy_s": 3.5, "gpus": 2, "gpu_s": 7.0}}
+    ledger = {"weak_solver": {"calls": 9, "prompt_tokens": 90, "completion_tokens": 70, "call_seconds": 3.5,
+                              "gpu_seconds": 7.0}}  # fmt: skip
     answers = [{"task": "agentic_test", "outcome": outcome, "score": score}
                for outcome, score in (("ok", 1.0), ("truncated", 0.0), ("ok", 0.95), ("ok", None))]  # fmt: skip
-    _write_run(folder, "eval", recipe, {"label": label, "cost": cost} | manifest)
+    _write_run(folder, "eval", recipe, {"label": label, "ledger": ledger} | manifest)
     (folder / "results.json").write_text(json.dumps(results))
     (folder / "prbench.json").write_text(
         json.dumps({"prbench_legal": {"tasks": 3, "left_out": 1, "graders": {"judge": graded}}})

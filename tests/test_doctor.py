@@ -41,13 +41,6 @@ def test_the_installed_pair_fits():
     assert environment.check_versions(GrpoRecipe()).mark is Mark.OK
 
 
-@pytest.mark.parametrize(("found", "mark"), [(None, Mark.WARN), ("spec", Mark.OK)])
-def test_kernels_matter_for_qwen_on_a_gpu(monkeypatch, found, mark):
-    monkeypatch.setattr(environment, "find_spec", lambda module: found)
-    assert environment.check_kernels(GrpoRecipe(model="Qwen/Qwen3.5-4B")).mark is mark
-    assert environment.check_kernels(GrpoRecipe(model="embedded")).mark is Mark.NOT_APPLICABLE
-
-
 def test_a_key_is_there_or_named(monkeypatch):
     endpoint = Endpoint("m", api_key_env="SOME_KEY")
     monkeypatch.delenv("SOME_KEY", raising=False)

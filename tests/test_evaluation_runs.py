@@ -48,8 +48,6 @@ def test_a_killed_evaluation_repeats_no_sample_and_no_grade(tmp_path):
     assert after == calls - stored, "what was stored is not asked again"
     for name in (RESULTS, ANSWERS):
         assert (tmp_path / "run" / name).read_text() == (tmp_path / "whole" / name).read_text()
-    cost = json.loads((tmp_path / "run" / "manifest.json").read_text())["cost"]["fake"]
-    assert cost["calls"] == calls - 1, "of the killed process and of this one"
 
 
 @pytest.mark.vllm

@@ -4,10 +4,10 @@ from itertools import pairwise
 
 import numpy
 import pytest
+from autodata.contrast import compare as contrast
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autodata.contrast import compare as contrast
 from autodata.intervals import (
     DIFFERENCE,
     NO_SPREAD,

@@ -6,10 +6,8 @@ import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from urllib.request import urlopen
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from autodata import progress as module
 from autodata.config import RecipeError
@@ -149,43 +147,6 @@ def test_a_full_disk_does_not_end_what_tells_of_it(run, monkeypatch):
         assert progress._ticker.is_alive()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def scrape(port: int) -> dict[tuple[str, str], float]:
-    with urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
-        families = text_string_to_metric_families(answer.read().decode())
-        return {(s.name, next(iter(s.labels.values()), "")): s.value for f in families for s in f.samples}
-
-
-def test_metrics_are_the_numbers_of_the_file(run):
-    port = free_port()
-    with Progress(run, "documents", 9, metrics_port=port) as progress:
-        progress.watch(a_client(calls=3, replayed=1, running=2))
-        progress.done, progress.accepted = 5, 2
-        found = scrape(port)
-    told = read(run)
-    assert told["roles"]["judge"].pop("outcomes") == {}
-    for field, value in told["roles"]["judge"].items():
-        assert found.get((f"autodata_{field}_total", "judge")) == value, field
-    assert found["autodata_calls_in_flight", "e"] == told["in_flight"]["e"] == 2
-    assert [found[f"autodata_units_{n}", "documents"] for n in ("done", "total", "accepted")] == [5, 9, 2]
-    with pytest.raises(OSError, match="refused"):
-        scrape(port)
-
-
-def test_a_port_in_use_is_an_error_that_names_the_key(run):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        with pytest.raises(RecipeError, match=f"metrics_port={port}: .*choose another"):
-            Progress(run, "documents", metrics_port=port).__enter__()
-
-
 def test_gpu_hours_can_only_limit_what_is_counted():
     check_budget(Budget(gpu_hours=1), Models({"e": Endpoint("m", server=Server("w"))}))
     check_budget(Budget(hours=1), Models({"e": Endpoint("m")}))
@@ -232,15 +193,8 @@ def test_a_budget_stops_a_run_that_goes_on_when_it_is_raised(tmp_path, monkeypat
 
 def test_a_run_counts_exactly_what_the_server_answered(tmp_path, monkeypatch, capsys):
     write_documents(tmp_path / "docs", count=2)
-    scraped, port = [], free_port()
-
-    def script(body, count):
-        if count == 10:
-            scraped.append(scrape(port))
-        return play_cloze(body, count)
-
-    with fake_server(script) as server:
-        run_main(monkeypatch, capsys, arguments(tmp_path, server.url, f"metrics_port={port}"))
+    with fake_server(play_cloze) as server:
+        run_main(monkeypatch, capsys, arguments(tmp_path, server.url))
         solved = sum("response_format" not in body for body in server.requests) - 1  # the probe
         proposed = len(server.requests) - 1 - solved
     ledger = read_manifest(tmp_path / "run")["ledger"]
@@ -255,5 +209,3 @@ def test_a_run_counts_exactly_what_the_server_answered(tmp_path, monkeypatch, ca
         read_manifest(tmp_path / "run")["summary"]["accepted_documents"],
     )
     assert {role: cost.calls for role, cost in now.roles.items()} == {r: c["calls"] for r, c in ledger.items()}
-    early = sum(value for (name, _), value in scraped[0].items() if name == "autodata_calls_total")
-    assert 0 < early < now.calls

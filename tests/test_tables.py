@@ -40,8 +40,8 @@ def write_run(folder: Path, answers: Sequence[Generation] = (), **files: object)
     lines = [GENERATION.dump_json(one).decode() + "\n" for one in answers]
     (folder / ANSWERS).write_text("".join(lines))
     spent = {"prompt_tokens": 1000, "completion_tokens": 500}
-    cost = {"weak": spent | {"gpu_s": 30.0}, "judge": spent | {"gpu_s": None}}
-    (folder / "manifest.json").write_text(json.dumps({"finished": "now", "cost": cost}))
+    ledger = {"weak_solver": spent | {"gpu_seconds": 30.0}, "judge": spent | {"gpu_seconds": None}}
+    (folder / "manifest.json").write_text(json.dumps({"finished": "now", "ledger": ledger}))
 
 
 def make_answers(right: int, task: str = "cot_test", **values: object) -> list[Generation]:

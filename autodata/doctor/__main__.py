@@ -34,7 +34,6 @@ _WITH_DOMAIN = (GenerateRecipe, GrpoRecipe, EvalRecipe, JudgeAuditRecipe, MetaRe
 def examine(recipe: object, serve: bool) -> Iterator[Finding]:
     """All checks that apply, cheap ones first. Raises ServerError, EndpointError, PromptError."""
     yield environment.check_versions(recipe)
-    yield environment.check_kernels(recipe)
     yield from _examine_place(recipe)
     yield from _examine_data(recipe)
     if isinstance(recipe, (*_WITH_DOMAIN, QuestionTypesRecipe)):

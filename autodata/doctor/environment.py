@@ -1,10 +1,9 @@
-"""Checks of what is installed and set: versions that fit each other, kernels, keys, wall times."""
+"""Checks of what is installed and set: versions that fit each other, keys, wall times."""
 
 import os
 import shlex
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, requires, version
-from importlib.util import find_spec
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -12,11 +11,10 @@ from packaging.version import Version
 
 from autodata.cluster.fleet import Site, find_served, limit_start
 from autodata.cluster.jobs import SlurmError, parse_limit
-from autodata.doctor.finding import Finding, fail, ok, skip, warn
+from autodata.doctor.finding import Finding, fail, ok, skip
 from autodata.recipes import Endpoint, GrpoRecipe, Models
 
 TRL_FIRST = Version("1.6")  # before it a reward of None counted as 0
-_KERNELS = {"fla": "flash-linear-attention", "causal_conv1d": "causal-conv1d"}
 _SITE = Path("slurm/site.env")
 _DRAIN_S = 60.0  # serve.sh is warned so long before its time is over
 
@@ -45,16 +43,6 @@ def find_version(package: str) -> Version | None:
         return Version(version(package))
     except PackageNotFoundError:
         return None
-
-
-def check_kernels(recipe: object) -> Finding:
-    """Qwen3.5 trains several times slower without them."""
-    if not isinstance(recipe, GrpoRecipe) or "Qwen3.5" not in recipe.model or recipe.trainer.get("use_cpu"):
-        return skip("kernels", "no Qwen3.5 is trained on a GPU")
-    missing = [package for module, package in _KERNELS.items() if find_spec(module) is None]
-    if missing:
-        return warn("kernels", f"{', '.join(missing)} not installed: {recipe.model} trains several times slower")
-    return ok("kernels", ", ".join(_KERNELS.values()))
 
 
 def check_key(name: str, endpoint: Endpoint) -> Finding:

@@ -75,7 +75,6 @@ class Domain(ABC):
         self.seed = seed
         self.prompts = PromptSet(*prompt_folders(config))
         self.asks = config.judge_retries + 1
-        self.guidance = ""  # on what earlier questions covered, for the challenger alone
         self._client = client
         self._earlier: Mapping[str, int] = {}
         self.agents = Agents(client, self.prompts)
@@ -143,7 +142,7 @@ class Domain(ABC):
 
         async def ask(index: int, challenge: Challenge) -> Reply:
             seed = attempt_seed(self.seed, document.id, number, Role.CHALLENGER, index)
-            slots = {**challenge.slots, "instruction": instruction, "guidance": self.guidance}
+            slots = {**challenge.slots, "instruction": instruction}
             return await self.agents.write(Role.CHALLENGER, "challenger", slots, seed=seed, attempt=index,
                                            schema=challenge.schema)  # fmt: skip
 

@@ -115,7 +115,7 @@ def run_recipe(recipe: MetaRecipe, run: Run, documents: Splits) -> None:
         client = Client(recipe.models, journal)
         search = Search(run, recipe, client, documents)
         before = hash_evaluator(search)
-        with Progress(run, "iterations", recipe.iterations, recipe.metrics_port) as progress:
+        with Progress(run, "iterations", recipe.iterations) as progress:
             progress.watch(client)
             with running(recipe.models, Role, run.folder) as servers:
                 asyncio.run(finish(optimize(search, progress), client, servers))

@@ -1,6 +1,6 @@
 """What a run of generation will take, before it does: calls, tokens, GPU-hours, wall-clock, and what holds it up.
 
-    python -m autodata.plan RECIPE [models.yaml …] [key=value …] [--like RUN] [--measure] [--gpus N]
+    python -m autodata.plan RECIPE [models.yaml …] [key=value …] [--like RUN] [--gpus N]
     python -m autodata.plan recipes/demo/generate.yaml --like runs/demo/agentic --what-if domain.max_rounds=8
 
 What documents ask is drawn from a finished run (--like) or from priors; docs/plan.md says how to read the answer.
@@ -100,7 +100,7 @@ def make_plan(recipe: GenerateRecipe, options: argparse.Namespace) -> Plan:
 
 def _build(recipe: GenerateRecipe, names: Sequence[str], options: argparse.Namespace) -> dict[str, Station]:
     endpoints = {name: recipe.models.endpoints[name] for name in names}
-    speeds = speed.choose(endpoints, _read_speeds(options.speed), options.like, options.measure)
+    speeds = speed.choose(endpoints, _read_speeds(options.speed), options.like)
     return {
         name: Station(speeds[name], e.server.replicas if e.server else 1, e.max_in_flight or _IN_FLIGHT,
                       count_gpus(e.server) if e.server else 0)
@@ -200,7 +200,6 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--like", type=Path, metavar="RUN", help="a finished run: its documents, tokens and latencies")
     parser.add_argument("--documents", type=int, metavar="N", help="so many instead of those of the recipe")
     parser.add_argument("--speed", action="append", default=[], metavar="ENDPOINT=PREFILL,DECODE,CONCURRENCY")
-    parser.add_argument("--measure", action="store_true", help="send a short load to endpoints that have a base_url")
     parser.add_argument("--gpus", type=int, metavar="N", help="split so many over the endpoints")
     parser.add_argument("--accepted", type=int, metavar="N", help="what N more accepted documents cost")
     parser.add_argument("--what-if", action="append", nargs="+", default=[], metavar="KEY=VALUE")

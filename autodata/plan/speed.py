@@ -4,8 +4,6 @@ A step of n requests takes `step_s + n * sequence_s`, so tokens per second rise 
 takes the engine for itself; where prompts are cached, one that was read before takes nothing.
 """
 
-import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,13 +11,10 @@ from pathlib import Path
 import numpy
 
 from autodata.journal import read_replies
-from autodata.llm import api_key
 from autodata.plan.workload import PRIORS
 from autodata.recipes import Endpoint
 
 _ENOUGH = 50  # calls for a fit
-_LEVELS = (1, 4, 16)  # requests at once
-_SHAPES = ((16, 8), (16, 48), (256, 8))  # words of the prompt, tokens of the reply
 
 
 class SpeedError(ValueError):
@@ -68,7 +63,7 @@ def assume(name: str, endpoint: Endpoint) -> Speed:
     if endpoint.model not in PRIORS["speeds"]:
         raise SpeedError(
             f"models.endpoints.{name} ({endpoint.model}): its speed is not known; state it with "
-            f"--speed {name}=prefill,decode,concurrency, or measure it: --measure and a base_url"
+            f"--speed {name}=prefill,decode,concurrency"
         )
     return state(*PRIORS["speeds"][endpoint.model], origin="chosen, unmeasured")
 
@@ -109,41 +104,8 @@ def _spread(end: numpy.ndarray, took: numpy.ndarray, amount: numpy.ndarray) -> n
     return numpy.interp(end, times, total) - numpy.interp(end - took, times, total)
 
 
-def measure(endpoint: Endpoint) -> Speed:
-    """Send a short load to a running endpoint."""
-    return fit(asyncio.run(_measure(endpoint)), "measured now")
-
-
-async def _measure(endpoint: Endpoint) -> list[Sample]:
-    from openai import AsyncOpenAI
-
-    samples = []
-    async with AsyncOpenAI(
-        base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=0, timeout=300
-    ) as client:
-
-        async def ask(words: int, tokens: int, number: int) -> tuple[int, int]:
-            text = f"{number} {time.time()} " + "word " * words  # no two alike: the cache is not what is measured
-            answered = await client.chat.completions.create(
-                model=endpoint.model, messages=[{"role": "user", "content": text}], max_tokens=tokens,
-                extra_body={"ignore_eos": True})  # fmt: skip
-            usage = answered.usage
-            return (usage.prompt_tokens, usage.completion_tokens) if usage else (words, tokens)
-
-        for level in _LEVELS:
-            for words, tokens in _SHAPES:
-                start = time.monotonic()
-                sizes = await asyncio.gather(*[ask(words, tokens, i) for i in range(level)])
-                steps = max(size[1] for size in sizes)
-                read = sum(size[0] for size in sizes)
-                samples.append(Sample(time.monotonic() - start, level, read, steps, steps * level))
-    return samples
-
-
-def choose(
-    endpoints: Mapping[str, Endpoint], stated: Mapping[str, Speed], like: Path | None, is_measured: bool
-) -> dict[str, Speed]:
-    """Of each endpoint: what was stated, else measured, else fitted to the run, else assumed. Raises SpeedError."""
+def choose(endpoints: Mapping[str, Endpoint], stated: Mapping[str, Speed], like: Path | None) -> dict[str, Speed]:
+    """Of each endpoint: what was stated, else fitted to the run, else assumed. Raises SpeedError."""
     unknown = sorted(set(stated) - set(endpoints))
     if unknown:
         raise SpeedError(f"--speed {unknown[0]}=…: no such endpoint; there are {', '.join(endpoints)}")
@@ -151,12 +113,10 @@ def choose(
     def find(name: str, endpoint: Endpoint) -> Speed:
         if name in stated:
             return stated[name]
-        if is_measured and endpoint.base_url:
-            return measure(endpoint)
         return assume(name, endpoint)
 
     def one(name: str, endpoint: Endpoint) -> Speed:
-        if like and name not in stated and not is_measured and (fitted := fit_run(like, endpoint.model)):
+        if like and name not in stated and (fitted := fit_run(like, endpoint.model)):
             return fitted
         caches = bool(endpoint.server and endpoint.server.flags.get("enable-prefix-caching"))
         return replace(find(name, endpoint), caches=caches)

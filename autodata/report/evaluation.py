@@ -52,7 +52,7 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         sets=list(tabulate(results)),
         splits=read_splits(benchmark),
         answers=draw_answers(folder),
-        costs=list_costs(manifest.get("cost", {})),
+        costs=list_costs(manifest.get("ledger", {})),
         logs=len(list((folder / "logs").glob("*.eval"))),
         folder=folder,
     )  # fmt: skip
@@ -132,9 +132,9 @@ def _draw_answers(name: str, answers: Sequence[Answer]) -> Columns:
                                          Series("cut off", "unmeasured", count_bins(cut))])  # fmt: skip
 
 
-def list_costs(cost: Mapping[str, Mapping[str, float | None]]) -> list[list[object]]:
-    return [[model, of["calls"], of["prompt_tokens"], of["completion_tokens"], of["busy_s"], of["gpus"] or None,
-             of["gpu_s"] or None] for model, of in cost.items()]  # fmt: skip
+def list_costs(ledger: Mapping[str, Mapping[str, float | None]]) -> list[list[object]]:
+    columns = ("calls", "prompt_tokens", "completion_tokens", "call_seconds", "gpu_seconds")
+    return [[role, *(cost.get(column) for column in columns)] for role, cost in ledger.items()]
 
 
 def _read_json(path: Path) -> dict[str, Any]:
