@@ -158,7 +158,7 @@ def _settle(account: Account, used: float | None, seconds: float) -> Cost:
         call_seconds=round(account.call_seconds, 3),
         asked_again=counts["asked_again"],
         retried=sum(count for name, count in list(counts.items()) if name.startswith("retried_")),
-        gpu_seconds=_share_out(used, share) if account.outcomes else 0.0,
+        gpu_seconds=_share_out(used, share) if counts["calls"] or account.outcomes else 0.0,
         estimated=counts["estimated"],
         outcomes=account.outcomes,
     )
