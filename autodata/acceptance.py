@@ -1,35 +1,14 @@
 """When a candidate is accepted: thresholds on exact scores, recomputed from booleans."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from math import lcm
 
 from autodata import rubric
 from autodata.measured import advise
+from autodata.recipes.domain import Gate
 from autodata.types import Attempt, Candidate, Failure, Outcome, Role, Verdict
-
-
-@dataclass
-class Gate:
-    """The thresholds of one preset, in scores from 0 to 1; None = no such bound.
-
-    `…_above` and `…_below` are strict, the others include their bound.
-    """
-
-    weak_mean_at_least: float | None = None
-    weak_mean_above: float | None = None
-    weak_mean_at_most: float | None = None
-    weak_mean_below: float | None = None
-    weak_max_at_most: float | None = None
-    weak_min_above: float | None = None  # 0: no weak attempt at zero (one reading of paper Sec. 4)
-    strong_mean_at_least: float | None = None
-    strong_mean_below: float | None = None
-    strong_min_above: float | None = None  # 0: no strong attempt at zero
-    gap_at_least: float | None = None
-    # Share of a solver's attempts that must have ended by themselves before a low score says anything (chosen: half).
-    finished_at_least: float | None = 0.5
 
 
 def scores(candidate: Candidate, attempts: Sequence[Attempt]) -> list[Fraction]:

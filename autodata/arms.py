@@ -11,8 +11,9 @@ from autodata import config, store
 from autodata.acceptance import scores
 from autodata.cot_self_instruct import choose_best
 from autodata.filters import Limits
-from autodata.recipes import DomainConfig, Filters, GenerateRecipe
-from autodata.rubric import Shape
+from autodata.recipes.data import Filters
+from autodata.recipes.domain import DomainConfig, Shape
+from autodata.recipes.generation import GenerateRecipe
 from autodata.store import RunError
 from autodata.types import TRAJECTORY, Attempt, Evidence, Example, Provenance, Round, Trajectory
 

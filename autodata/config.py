@@ -14,11 +14,13 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from autodata import budgets
-from autodata.corpus_recipes import DownloadRecipe, IngestRecipe
-from autodata.evaluation_recipes import EvalRecipe, QuestionTypesRecipe, TableRecipe
-from autodata.meta_recipes import MetaRecipe
-from autodata.recipes import DatasetRecipe, GenerateRecipe, GrpoRecipe, JudgeAuditRecipe
+from autodata.recipes import budgets
+from autodata.recipes.corpora import DownloadRecipe, IngestRecipe
+from autodata.recipes.data import DatasetRecipe, JudgeAuditRecipe
+from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe, TableRecipe
+from autodata.recipes.generation import GenerateRecipe
+from autodata.recipes.meta import MetaRecipe
+from autodata.recipes.training import GrpoRecipe
 
 REPO = Path(__file__).resolve().parent.parent
 R = TypeVar("R")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter
 
-from autodata.recipes import Budget, Endpoint, Models, Server
+from autodata.recipes.models import Budget, Endpoint, Models, Server
 from autodata.types import Outcome, Reply, Role
 
 _PARALLEL = ("tensor-parallel-size", "data-parallel-size", "pipeline-parallel-size")

@@ -19,7 +19,7 @@ from autodata.arms import COMMAND, Arm, find_licence, make_example, read_arm
 from autodata.config import RecipeError, load, semantic_hash, semantic_values
 from autodata.decontamination import Match
 from autodata.progress import Progress
-from autodata.recipes import DatasetRecipe
+from autodata.recipes.data import DatasetRecipe
 from autodata.statistics import METRICS, measure_intervals, summarize
 from autodata.store import Run, RunError
 from autodata.types import EXAMPLE, Example

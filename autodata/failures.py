@@ -14,7 +14,7 @@ from autodata.measured import (
     is_prompt_too_long,
     make_error,
 )
-from autodata.recipes import Endpoint
+from autodata.recipes.models import Endpoint
 from autodata.request import Request
 from autodata.types import Outcome, Reply
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from autodata import rubric
-from autodata.rubric import Shape
+from autodata.recipes.domain import Shape
 from autodata.types import Candidate, Round
 
 # In the order of the funnel: what is left after each.

@@ -15,7 +15,7 @@ from autodata.llm import Client, Draining
 from autodata.measured import EndpointError, NotMeasured, PromptCut, RequestRefused, find_unmeasured
 from autodata.orchestrator import orchestrate, orchestrate_by_agent
 from autodata.progress import Progress
-from autodata.recipes import GenerateRecipe
+from autodata.recipes.generation import GenerateRecipe
 from autodata.store import Run
 from autodata.types import TRAJECTORY, Document, Outcome, Trajectory
 

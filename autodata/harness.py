@@ -13,6 +13,7 @@ from autodata.agents import gather_all
 from autodata.domains.base import Domain, Unsuitable
 from autodata.measured import NotMeasured
 from autodata.parsing import ParseError
+from autodata.recipes.generation import BASELINES
 from autodata.types import (
     Attempt,
     Candidate,
@@ -27,7 +28,6 @@ from autodata.types import (
 )
 
 MAX_INSTRUCTION_CHARS = 2_000
-BASELINES = ("cot", "best_of_n")
 
 
 class Move(StrEnum):

@@ -7,14 +7,13 @@ from typing import Any
 from autodata import store
 from autodata.config import RecipeError
 from autodata.embedded import resolve_weights
-from autodata.evaluated import is_name, list_words, name_model
-from autodata.evaluation_recipes import EvalRecipe
-from autodata.harness import BASELINES
 from autodata.llm import read_served
-from autodata.recipes import Endpoint
+from autodata.recipes.evaluated import is_name, list_words, name_model
+from autodata.recipes.evaluation import EvalRecipe
+from autodata.recipes.generation import ARMS
+from autodata.recipes.models import Endpoint
 
 _UNTRAINED = ("untrained", "baseline", "base")
-ARMS = ("agentic", *BASELINES)
 _DEPTH = 3  # folders above the weights in which the training run is looked for: checkpoints lie deeper than the model
 
 

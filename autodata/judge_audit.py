@@ -33,7 +33,8 @@ from autodata.judge_panel import Judge, ask_judges
 from autodata.llm import Client, Draining, EndpointError, role_config
 from autodata.progress import Progress
 from autodata.prompts import PromptError
-from autodata.recipes import JudgeAuditRecipe, RoleConfig
+from autodata.recipes.data import JudgeAuditRecipe
+from autodata.recipes.models import RoleConfig
 from autodata.request import Request, request_key, resolve_sampling
 from autodata.servers import ServerError, running
 from autodata.store import Run, RunError

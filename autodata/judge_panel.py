@@ -12,7 +12,8 @@ from autodata.domains.base import gather_all
 from autodata.journal import Journal
 from autodata.llm import Client, Draining, EndpointError, role_config
 from autodata.progress import Progress
-from autodata.recipes import JudgeAuditRecipe, Models
+from autodata.recipes.data import JudgeAuditRecipe
+from autodata.recipes.models import Models
 from autodata.request import Request, attempt_seed, resolve_sampling
 from autodata.types import Judgement, Reply, Role
 

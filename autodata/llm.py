@@ -31,7 +31,7 @@ from autodata.failures import (
 )
 from autodata.journal import Journal
 from autodata.measured import EndpointError, NotMeasured, PromptCut
-from autodata.recipes import Endpoint, Models, RoleConfig
+from autodata.recipes.models import Endpoint, Models, RoleConfig
 from autodata.request import (
     FORMS,
     BadShape,

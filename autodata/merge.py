@@ -17,7 +17,7 @@ from autodata.config import load
 from autodata.corpora.files import Corpus
 from autodata.costs import LEDGER, add
 from autodata.generation import TRAJECTORIES
-from autodata.recipes import SHARDS, GenerateRecipe
+from autodata.recipes.generation import SHARDS, GenerateRecipe
 from autodata.store import Run, RunError
 from autodata.summary import describe, join_outcomes, summarize
 from autodata.types import TRAJECTORY

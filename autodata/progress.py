@@ -21,7 +21,7 @@ from autodata.config import RecipeError
 from autodata.costs import LEDGER, Cost, Ledger, add, find_reached, know_gpus
 from autodata.dashboard import draw
 from autodata.llm import Client, Draining
-from autodata.recipes import Budget, Models
+from autodata.recipes.models import Budget, Models
 from autodata.snapshot import FILE, SNAPSHOT, RunState, Snapshot, Speed, describe, read_snapshot
 from autodata.store import Run, RunError
 from autodata.types import Role

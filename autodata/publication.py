@@ -11,10 +11,12 @@ import yaml
 
 from autodata import arms, card, config, features, store
 from autodata.dataset import DECONTAMINATION, EXAMPLES, STATISTICS
-from autodata.evaluation_recipes import EvalRecipe
 from autodata.leaks import make_portable
 from autodata.licences import is_known
-from autodata.recipes import DatasetRecipe, GenerateRecipe, GrpoRecipe
+from autodata.recipes.data import DatasetRecipe
+from autodata.recipes.evaluation import EvalRecipe
+from autodata.recipes.generation import GenerateRecipe
+from autodata.recipes.training import GrpoRecipe
 from autodata.statistics import METRICS
 from autodata.store import RunError
 from autodata.types import EXAMPLE, TRAJECTORY, Example

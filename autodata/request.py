@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from autodata.config import RecipeError
 from autodata.measured import ENDED, read_outcome
 from autodata.parsing import find_call, find_last_object, split_thinking
-from autodata.recipes import Endpoint, Sampling
+from autodata.recipes.models import Endpoint, Sampling
 from autodata.tokens import count_tokens
 from autodata.types import Message, Outcome, Reply, Role
 

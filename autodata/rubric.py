@@ -1,28 +1,10 @@
 """How many points of a rubric an answer earns: one scorer for generation, reward and evaluation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from fractions import Fraction
 
+from autodata.recipes.domain import Shape
 from autodata.types import Criterion, Judgement
-
-
-@dataclass
-class Bounds:
-    """How many criteria a rubric may have: [fewest, most], of all kinds, earning and costing points."""
-
-    items: list[int] = field(default_factory=lambda: [1, 40])
-    positive: list[int] = field(default_factory=lambda: [1, 40])
-    negative: list[int] = field(default_factory=lambda: [0, 40])
-
-
-@dataclass
-class Shape:
-    """What the challenger is asked for, and what the quality check tolerates (paper Figs. 8 and 9)."""
-
-    asked: Bounds = field(default_factory=Bounds)
-    tolerated: Bounds = field(default_factory=Bounds)
-    weight_at_most: int = 10  # in size, on both sides of zero
 
 
 def find_faults(rubric: Sequence[Criterion], shape: Shape) -> list[str]:

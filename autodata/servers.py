@@ -21,7 +21,8 @@ from pathlib import Path
 from autodata.config import RecipeError, load
 from autodata.embedded import resolve_weights
 from autodata.llm import EndpointError, probe, role_config
-from autodata.recipes import Endpoint, GenerateRecipe, Models
+from autodata.recipes.generation import GenerateRecipe
+from autodata.recipes.models import Endpoint, Models
 from autodata.types import Role
 
 _PR_SET_PDEATHSIG = 1

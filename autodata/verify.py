@@ -16,11 +16,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from autodata import acceptance, rubric, store
-from autodata.acceptance import Gate
 from autodata.arms import Arm, make_example, read_arm
 from autodata.config import RecipeError
 from autodata.dataset import EXAMPLES
 from autodata.filters import list_unmeasured
+from autodata.recipes.domain import Gate
 from autodata.store import RunError
 from autodata.types import EXAMPLE, Evidence, Example, Failure, Outcome, Round, Verdict
 

@@ -13,7 +13,7 @@ import numpy
 from scipy import optimize, special
 
 from autodata.meta.gate import Decision, Pair, decide_paired, decide_strict
-from autodata.meta_recipes import Acceptance
+from autodata.recipes.meta import Acceptance
 
 DOCUMENTS, DRAWS, FIRST = 25, 4, 8
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 
 from autodata.config import load
-from autodata.evaluation_recipes import EvalRecipe
+from autodata.recipes.evaluation import EvalRecipe
 from autodata.store import Run
 from eval.run import evaluate
 from tests.fake_server import Scripted, completion, fake_server

@@ -18,7 +18,7 @@ from autodata.meta.evaluate import Trial
 from autodata.meta.gate import Decision, Pair, decide_paired, decide_strict
 from autodata.meta.genome import Genome
 from autodata.meta.population import Member, Population
-from autodata.meta_recipes import Acceptance, MetaRecipe
+from autodata.recipes.meta import Acceptance, MetaRecipe
 
 EFFECTS = {
     "positive-only rubric": 0.5,

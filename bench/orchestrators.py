@@ -23,7 +23,7 @@ from autodata.generation import ORCHESTRATORS
 from autodata.harness import Harness
 from autodata.journal import Journal
 from autodata.llm import Client
-from autodata.recipes import GenerateRecipe
+from autodata.recipes.generation import GenerateRecipe
 from autodata.types import Role, Trajectory
 
 

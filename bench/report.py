@@ -27,7 +27,7 @@ from rich.table import Table
 
 from autodata import config, rubric
 from autodata.acceptance import decide_measured, decide_weak, scores
-from autodata.recipes import GenerateRecipe
+from autodata.recipes.generation import GenerateRecipe
 from autodata.report.__main__ import REPORT
 from autodata.types import Attempt, Candidate, Criterion, End, Outcome, Quality, Round, Trajectory
 from tests.fake_runs import write_run

@@ -27,7 +27,7 @@ from autodata.config import load
 from autodata.embedded import resolve_weights
 from autodata.generate import open_run
 from autodata.llm import Client
-from autodata.recipes import GenerateRecipe
+from autodata.recipes.generation import GenerateRecipe
 from autodata.request import Request
 from autodata.servers import running
 from autodata.types import Reply, Role

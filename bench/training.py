@@ -28,7 +28,8 @@ from autodata.config import load
 from autodata.domains import base
 from autodata.journal import Journal
 from autodata.llm import Client
-from autodata.recipes import GrpoRecipe, RewardConfig
+from autodata.recipes.generation import RewardConfig
+from autodata.recipes.training import GrpoRecipe
 from tests.fake_server import fake_server, judge_by_hash
 from tests.training_world import make_arguments, make_dataset, make_qwen
 from training.counts import Books

@@ -23,10 +23,10 @@ import httpx
 from omegaconf import OmegaConf
 
 from autodata import acceptance, generate, store
-from autodata.acceptance import Gate
 from autodata.config import load
 from autodata.domains import base
-from autodata.recipes import GenerateRecipe
+from autodata.recipes.domain import Gate
+from autodata.recipes.generation import GenerateRecipe
 from autodata.servers import running
 from autodata.types import TRAJECTORY, Attempt, Candidate, Role, Round
 from tests.fake_server import NAMES, Scripted, fake_server

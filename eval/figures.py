@@ -10,7 +10,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
-from autodata.evaluation_recipes import TableRecipe, TableRow
+from autodata.recipes.evaluation import TableRecipe, TableRow
 from eval.cells import DASH, HELD_OUT, Table, is_finished, number, papers, percent
 
 CURVES = "curve.json"  # of training.grpo

@@ -10,7 +10,7 @@ from autodata.llm import Client
 from autodata.measured import NotMeasured
 from autodata.parsing import ParseError
 from autodata.prompts import PromptSet
-from autodata.recipes import Models, RoleConfig
+from autodata.recipes.models import Models, RoleConfig
 from autodata.request import Request
 from autodata.types import Role
 from eval.prbench_data import Task, flatten

@@ -18,11 +18,11 @@ from autodata import store
 from autodata.agents import Agents, gather_all, make_object
 from autodata.config import RecipeError, load
 from autodata.dataset import EXAMPLES
-from autodata.evaluation_recipes import QuestionTypesRecipe
 from autodata.journal import Journal, JournalError
 from autodata.llm import Client, EndpointError
 from autodata.parsing import ParseError
 from autodata.prompts import PromptSet
+from autodata.recipes.evaluation import QuestionTypesRecipe
 from autodata.request import Request, attempt_seed
 from autodata.servers import ServerError, running
 from autodata.store import Run, RunError

@@ -19,10 +19,10 @@ from inspect_ai.log import EvalLog
 from autodata import identity, store
 from autodata.config import RecipeError, load
 from autodata.domains import base
-from autodata.evaluation_recipes import EvalRecipe
 from autodata.journal import Journal, JournalError
 from autodata.llm import Client, EndpointError
 from autodata.progress import Progress
+from autodata.recipes.evaluation import EvalRecipe
 from autodata.servers import ServerError, running
 from autodata.store import Run, RunError
 from autodata.types import Role

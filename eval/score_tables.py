@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autodata.evaluation_recipes import TableRecipe, TableRow
+from autodata.recipes.evaluation import TableRecipe, TableRow
 from eval.cells import (
     COST,
     HELD_OUT,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas
 
 from autodata.config import RecipeError, load
-from autodata.evaluation_recipes import TableRecipe
+from autodata.recipes.evaluation import TableRecipe
 from autodata.store import RunError
 from eval.answer_tables import attribution, truncation
 from eval.cells import Table, is_finished, note_papers

@@ -13,7 +13,8 @@ from autodata import llm
 from autodata.config import load
 from autodata.journal import Journal
 from autodata.llm import Client
-from autodata.recipes import Endpoint, GenerateRecipe, Models, RoleConfig, Sampling
+from autodata.recipes.generation import GenerateRecipe
+from autodata.recipes.models import Endpoint, Models, RoleConfig, Sampling
 from autodata.request import Request
 from autodata.types import Message, Reply, Role
 from tests.fake_server import fake_server

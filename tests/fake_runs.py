@@ -7,7 +7,7 @@ from pathlib import Path
 from autodata import rubric, store
 from autodata.config import to_yaml
 from autodata.domains.base import Domain
-from autodata.recipes import GenerateRecipe
+from autodata.recipes.generation import GenerateRecipe
 from autodata.types import (
     TRAJECTORY,
     Attempt,

@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from autodata.recipes import Endpoint, Models, RoleConfig, Sampling
+from autodata.recipes.models import Endpoint, Models, RoleConfig, Sampling
 from autodata.types import Role
 from tests.fake_server import Scripted, completion
 

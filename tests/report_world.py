@@ -10,14 +10,14 @@ import pyarrow.parquet
 from autodata import store
 from autodata.config import load, to_yaml
 from autodata.dataset import EXAMPLES
-from autodata.evaluation_recipes import EvalRecipe
 from autodata.meta import population
 from autodata.meta.evaluate import Trial
 from autodata.meta.genome import Genome
 from autodata.meta.optimize import count_failures
 from autodata.meta.population import Member
-from autodata.meta_recipes import MetaRecipe
-from autodata.recipes import GrpoRecipe
+from autodata.recipes.evaluation import EvalRecipe
+from autodata.recipes.meta import MetaRecipe
+from autodata.recipes.training import GrpoRecipe
 from autodata.statistics import summarize
 from autodata.store import Run
 from autodata.types import EXAMPLE

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autodata.acceptance import Gate, decide, decide_weak, mean, scores
+from autodata.acceptance import decide, decide_weak, mean, scores
 from autodata.config import load
-from autodata.recipes import GenerateRecipe
+from autodata.recipes.domain import Gate
+from autodata.recipes.generation import GenerateRecipe
 from autodata.types import Attempt, Candidate, Criterion, Failure, Judgement, Outcome
 
 HAIR = Fraction(1, 10**9)

@@ -17,7 +17,7 @@ from autodata.domains import base
 from autodata.embedded import resolve_weights
 from autodata.journal import Journal
 from autodata.llm import Client
-from autodata.recipes import GenerateRecipe
+from autodata.recipes.generation import GenerateRecipe
 from autodata.servers import command_line, running
 from autodata.types import TRAJECTORY, Candidate, Criterion, Role
 from training.rows import render_prompt

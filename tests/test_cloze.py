@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autodata.domains.cloze.domain import MAX_WORDS, Domain, excerpt, find_cut_points, first_word
-from autodata.recipes import DomainConfig
+from autodata.recipes.domain import DomainConfig
 from autodata.types import Candidate, Criterion, Document
 
 DOMAIN = Domain(DomainConfig("cloze"), client=None)

@@ -24,7 +24,7 @@ from autodata.config import RecipeError
 from autodata.costs import count_gpus
 from autodata.leases import State
 from autodata.llm import EndpointError
-from autodata.recipes import Canary, Endpoint, Models, RoleConfig, Server
+from autodata.recipes.models import Canary, Endpoint, Models, RoleConfig, Server
 from autodata.types import Role
 from tests.conftest import load_recipe
 from tests.fake_server import Scripted, completion, fake_server

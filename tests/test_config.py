@@ -4,7 +4,8 @@ import pytest
 
 from autodata import config
 from autodata.config import RecipeError, explain, load, semantic_hash
-from autodata.recipes import DatasetRecipe, GenerateRecipe
+from autodata.recipes.data import DatasetRecipe
+from autodata.recipes.generation import GenerateRecipe
 
 MINIMAL = "run: r\ndocuments: {path: docs}\ndomain: {name: cloze}\n"
 

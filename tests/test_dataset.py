@@ -12,7 +12,7 @@ from autodata import dataset as module
 from autodata import features, store
 from autodata.arms import choose_round, find_licence, read_arm
 from autodata.dataset import build, choose_test_documents
-from autodata.recipes import DatasetRecipe, Filters
+from autodata.recipes.data import DatasetRecipe, Filters
 from autodata.snapshot import read_snapshot
 from autodata.statistics import METRICS, summarize
 from autodata.types import EXAMPLE, Trajectory

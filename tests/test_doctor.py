@@ -14,7 +14,8 @@ from packaging.version import Version
 
 from autodata.doctor import data, endpoints, environment, storage
 from autodata.doctor.finding import Mark
-from autodata.recipes import Endpoint, GrpoRecipe, Models, RoleConfig, Sampling, Server
+from autodata.recipes.models import Endpoint, Models, RoleConfig, Sampling, Server
+from autodata.recipes.training import GrpoRecipe
 from autodata.store import Run
 from tests.conftest import load_recipe, models_at
 from tests.fake_runs import demo_recipe, simple

@@ -12,7 +12,8 @@ from autodata.domains import base
 from autodata.harness import Harness
 from autodata.llm import Client
 from autodata.orchestrator import orchestrate
-from autodata.recipes import Endpoint, GenerateRecipe
+from autodata.recipes.generation import GenerateRecipe
+from autodata.recipes.models import Endpoint
 from autodata.servers import running
 from autodata.types import TRAJECTORY, Document, Outcome
 from tests.commands import run, run_at_once

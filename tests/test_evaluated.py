@@ -12,9 +12,9 @@ from autodata.cluster import campaign, fleet
 from autodata.config import RecipeError, load
 from autodata.doctor import data
 from autodata.doctor.finding import Mark
-from autodata.evaluated import EVALUATED, is_family, is_name
-from autodata.evaluation_recipes import EvalRecipe, TableRow
-from autodata.recipes import GrpoRecipe
+from autodata.recipes.evaluated import EVALUATED, is_family, is_name
+from autodata.recipes.evaluation import EvalRecipe, TableRow
+from autodata.recipes.training import GrpoRecipe
 from autodata.store import RunError
 from eval.rows import check_rows
 from tests import fake_server as fake

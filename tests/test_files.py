@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from autodata.corpora import files, own
 from autodata.corpora.files import DocumentsError, group_documents, read_corpus
-from autodata.corpus_recipes import OwnFilters
+from autodata.recipes.corpora import OwnFilters
 from autodata.types import Document
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from autodata.filters import Limits, find_source_reference, find_stage
-from autodata.rubric import Bounds, Shape
+from autodata.recipes.domain import Bounds, Shape
 from autodata.types import Candidate, Criterion, Quality, Round, Verdict
 from tests.fake_runs import RUBRIC, candidate, checked
 

@@ -17,7 +17,7 @@ from autodata import store
 from autodata.arms import make_example, read_arm
 from autodata.config import load
 from autodata.journal import read_replies
-from autodata.recipes import GenerateRecipe
+from autodata.recipes.generation import GenerateRecipe
 from autodata.types import EXAMPLE
 from tests.fake_server import Scripted, completion, fake_server, play_cloze
 

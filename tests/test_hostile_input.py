@@ -19,13 +19,13 @@ from autodata.corpora.files import DocumentsError, read_corpus
 from autodata.corpora.papers import Eligible
 from autodata.corpora.record import Drop
 from autodata.corpora.rows import Bad, Row, read_rows
-from autodata.corpus_recipes import OwnFilters, PileOfLawFilters, PrincipiaFilters, S2orcFilters
 from autodata.meta.genome import Genome
 from autodata.meta.mutate import read_edit
 from autodata.meta.wall import make_wall
 from autodata.parsing import ParseError
 from autodata.prompts import PromptError, PromptSet
-from autodata.recipes import GenerateRecipe
+from autodata.recipes.corpora import OwnFilters, PileOfLawFilters, PrincipiaFilters, S2orcFilters
+from autodata.recipes.generation import GenerateRecipe
 from autodata.request import BadShape, read_reply
 from autodata.store import RunError
 from eval.generations import ANSWERS, read_all

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from autodata.corpora import pile_of_law, principia
 from autodata.corpora.record import Drop
-from autodata.corpus_recipes import PileOfLawFilters, PrincipiaFilters
+from autodata.recipes.corpora import PileOfLawFilters, PrincipiaFilters
 
 REASONED = "The court held that the notice was late, because the statute requires ten days. "
 LAW = PileOfLawFilters(min_chars=100)

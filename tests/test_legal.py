@@ -13,7 +13,7 @@ from autodata.llm import Client
 from autodata.measured import NotMeasured
 from autodata.orchestrator import orchestrate, orchestrate_by_agent
 from autodata.prompts import seal
-from autodata.recipes import Endpoint, RoleConfig
+from autodata.recipes.models import Endpoint, RoleConfig
 from autodata.request import attempt_seed
 from autodata.types import (
     TRAJECTORY,

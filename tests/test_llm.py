@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from autodata.llm import Client, Draining, EndpointError, probe
-from autodata.recipes import Endpoint, Sampling, Server
+from autodata.recipes.models import Endpoint, Sampling, Server
 from autodata.request import attempt_seed, request_key, resolve_sampling
 from autodata.types import Message, Outcome, Role
 from tests.conftest import models_at, request

@@ -12,7 +12,7 @@ from autodata import connections, llm
 from autodata.journal import JournalError, read_replies
 from autodata.llm import Client, Draining, EndpointError
 from autodata.measured import NotMeasured
-from autodata.recipes import Models, Sampling
+from autodata.recipes.models import Models, Sampling
 from autodata.types import Message, Outcome, Role
 from tests.conftest import models_at, request
 from tests.fake_server import Scripted, completion, fake_server

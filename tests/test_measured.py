@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autodata import dataset, generate, store, verify
-from autodata.acceptance import Gate, decide
+from autodata.acceptance import decide
 from autodata.compression import compress
 from autodata.journal import Journal
 from autodata.llm import Client
@@ -28,7 +28,8 @@ from autodata.measured import (
     tell_outcomes,
 )
 from autodata.parsing import find_call, find_last_object
-from autodata.recipes import Sampling
+from autodata.recipes.domain import Gate
+from autodata.recipes.models import Sampling
 from autodata.tokens import is_cut
 from autodata.types import EXAMPLE, TRAJECTORY, Failure, Message, Outcome, Reply, Role
 from tests.conftest import models_at, request

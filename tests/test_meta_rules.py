@@ -10,8 +10,8 @@ from autodata.config import RecipeError, load
 from autodata.meta.gate import Decision, Pair, count, decide_paired, decide_strict, evidence, shrink
 from autodata.meta.genome import EVOLVED, Genome, check_shape, configure, diff, read_baseline, write
 from autodata.meta.wall import make_wall
-from autodata.recipes import GenerateRecipe
-from autodata.rubric import Bounds, Shape
+from autodata.recipes.domain import Bounds, Shape
+from autodata.recipes.generation import GenerateRecipe
 from autodata.store import RunError
 from tests.conftest import load_recipe
 

@@ -11,7 +11,7 @@ from autodata.meta.ablate import leave_out
 from autodata.meta.genome import Genome
 from autodata.meta.mutate import read_edit
 from autodata.meta.population import Member, Population
-from autodata.meta_recipes import MetaRecipe
+from autodata.recipes.meta import MetaRecipe
 from autodata.snapshot import read_snapshot
 from eval.figures import ITERATIONS
 from tests.fake_server import Scripted, completion, fake_server

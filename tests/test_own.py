@@ -9,7 +9,7 @@ from autodata.corpora import own, pdf
 from autodata.corpora.record import Drop
 from autodata.corpora.rows import Bad, Row
 from autodata.corpora.texts import Unreadable, normalize
-from autodata.corpus_recipes import OwnFilters
+from autodata.recipes.corpora import OwnFilters
 from tests.make_samples import SAMPLES, make_pdf
 
 

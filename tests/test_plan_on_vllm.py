@@ -13,7 +13,7 @@ from autodata import store
 from autodata.config import load
 from autodata.plan.__main__ import make_plan, parse
 from autodata.plan.workload import from_run
-from autodata.recipes import GenerateRecipe
+from autodata.recipes.generation import GenerateRecipe
 from autodata.types import Role
 
 pytestmark = [pytest.mark.slow, pytest.mark.vllm]

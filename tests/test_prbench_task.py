@@ -8,7 +8,7 @@ import pyarrow.parquet
 import pytest
 
 from autodata.config import RecipeError, load
-from autodata.evaluation_recipes import EvalRecipe, TableRecipe, TableRow
+from autodata.recipes.evaluation import EvalRecipe, TableRecipe, TableRow
 from autodata.snapshot import read_snapshot
 from autodata.store import RunError
 from autodata.types import Role

@@ -8,7 +8,7 @@ import pyarrow.parquet
 import pytest
 
 from autodata.config import load
-from autodata.evaluation_recipes import EvalRecipe, PrincipiaConfig
+from autodata.recipes.evaluation import EvalRecipe, PrincipiaConfig
 from autodata.store import RunError
 from eval import question_types
 from eval import run as eval_run

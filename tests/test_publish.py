@@ -16,7 +16,7 @@ from autodata import dataset, features, publish, store, verify
 from autodata.config import REPO, load, to_yaml
 from autodata.leaks import find_leaks, make_portable
 from autodata.publication import KINDS, stage
-from autodata.recipes import GrpoRecipe
+from autodata.recipes.training import GrpoRecipe
 from autodata.store import RunError
 from autodata.types import EXAMPLE, TRAJECTORY
 from tests.fake_hub import FakeHub, Repo, fake_hub

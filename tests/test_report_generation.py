@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from autodata.acceptance import Gate
 from autodata.costs import Cost
 from autodata.journal import Journal
+from autodata.recipes.domain import Gate
 from autodata.report import blocks, storyboard, timeline
 from autodata.report.__main__ import report
 from autodata.report.overview import VERDICTS, Overview

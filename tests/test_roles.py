@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from autodata.budgets import list_asked
 from autodata.config import RecipeError, load, schema_for
-from autodata.recipes import GenerateRecipe, GrpoRecipe, Models, RoleConfig, Sampling
+from autodata.recipes.budgets import list_asked
+from autodata.recipes.generation import GenerateRecipe
+from autodata.recipes.models import Models, RoleConfig, Sampling
+from autodata.recipes.training import GrpoRecipe
 from autodata.request import resolve_sampling
 
 REPO = Path(__file__).parent.parent

@@ -10,7 +10,7 @@ from autodata.corpora import papers
 from autodata.corpora.papers import Eligible
 from autodata.corpora.record import Drop, Record
 from autodata.corpora.s2orc import is_english, parse
-from autodata.corpus_recipes import S2orcFilters as Filters
+from autodata.recipes.corpora import S2orcFilters as Filters
 
 BODY = "1 Introduction\nCaches wear out, and that is the cost of writes.\nWe show why.\n2 Results\nIt is the delay."
 LOOSE = Filters(min_chars=1, english=False)

@@ -22,7 +22,7 @@ from autodata.domains.science.domain import ANGLES, find_faults, make_candidate
 from autodata.harness import Harness
 from autodata.llm import Client
 from autodata.orchestrator import orchestrate, orchestrate_by_agent
-from autodata.recipes import GenerateRecipe
+from autodata.recipes.generation import GenerateRecipe
 from autodata.types import TRAJECTORY, Document, End, Failure, Role
 from tests.conftest import load_recipe
 from tests.fake_server import completion, fake_server

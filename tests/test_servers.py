@@ -9,7 +9,7 @@ import time
 import pytest
 
 from autodata import servers
-from autodata.recipes import Endpoint, Models, RoleConfig, Server
+from autodata.recipes.models import Endpoint, Models, RoleConfig, Server
 from autodata.servers import RunningServer, ServerError, command_line, running, watch
 from autodata.types import Role
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from autodata.config import RecipeError, load
-from autodata.evaluation_recipes import TableRecipe
 from autodata.fidelity import MARK, MARK_MEANS, PROVENANCE
 from autodata.intervals import ONE_DOCUMENT, Estimate
+from autodata.recipes.evaluation import TableRecipe
 from autodata.store import RunError
 from autodata.types import Outcome
 from eval import tables

@@ -16,7 +16,9 @@ from autodata.arms import Arm, make_example
 from autodata.config import RecipeError
 from autodata.domains.cloze.domain import Domain
 from autodata.llm import Client, EndpointError
-from autodata.recipes import DomainConfig, Endpoint, Models, PreflightConfig, RewardConfig, RoleConfig, Sampling
+from autodata.recipes.domain import DomainConfig
+from autodata.recipes.generation import PreflightConfig, RewardConfig
+from autodata.recipes.models import Endpoint, Models, RoleConfig, Sampling
 from autodata.rubric import judge
 from autodata.types import (
     CANDIDATE,

@@ -10,7 +10,9 @@ from autodata.costs import Cost
 from autodata.journal import Journal
 from autodata.llm import Client, EndpointError
 from autodata.progress import Progress
-from autodata.recipes import Endpoint, GrpoRecipe, Models, PreflightConfig, RoleConfig, Sampling
+from autodata.recipes.generation import PreflightConfig
+from autodata.recipes.models import Endpoint, Models, RoleConfig, Sampling
+from autodata.recipes.training import GrpoRecipe
 from autodata.request import Request
 from autodata.store import Run, RunError, read_manifest
 from autodata.types import Message, Role

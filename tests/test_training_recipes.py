@@ -8,7 +8,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from trl import GRPOConfig
 
 from autodata.config import load
-from autodata.recipes import GrpoRecipe
+from autodata.recipes.training import GrpoRecipe
 from autodata.store import Run
 from training.preflight import PreflightError, check_groups
 

@@ -11,7 +11,7 @@ import pytest
 
 from autodata import dataset, generate, verify
 from autodata.config import load
-from autodata.recipes import GenerateRecipe
+from autodata.recipes.generation import GenerateRecipe
 from tests.fake_runs import a_round, candidate, demo_recipe, simple, trajectory, write_run
 from tests.fake_server import fake_server, play_cloze
 

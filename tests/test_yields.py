@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autodata.acceptance import Gate, decide, decide_measured
-from autodata.recipes import DomainConfig
+from autodata.acceptance import decide, decide_measured
+from autodata.recipes.domain import DomainConfig, Gate
 from autodata.report.overview import find_region, list_attempt_bounds
 from autodata.report.yields import Measured, Yields, count, measure, span, thresholds, turn
 from autodata.types import Failure, Judgement, Verdict

@@ -5,7 +5,7 @@ from pathlib import PurePath
 from typing import Any
 
 from autodata.card import CITATION
-from autodata.recipes import GrpoRecipe
+from autodata.recipes.training import GrpoRecipe
 
 
 def write_card(manifest: Mapping[str, Any], recipe: GrpoRecipe) -> str:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from autodata.config import RecipeError, load
-from autodata.recipes import GrpoRecipe
+from autodata.recipes.training import GrpoRecipe
 
 
 def main() -> None:

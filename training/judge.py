@@ -9,7 +9,7 @@ from autodata.cluster import key
 from autodata.cluster.serve import LEASES
 from autodata.config import RecipeError
 from autodata.leases import Lease, State, read_leases
-from autodata.recipes import Endpoint, Models
+from autodata.recipes.models import Endpoint, Models
 
 _POLL_S = 5.0
 _PATIENCE_S = 4 * 3600.0  # Slurm may let a node wait

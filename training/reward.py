@@ -13,7 +13,7 @@ from autodata.config import RecipeError
 from autodata.domains.base import Domain
 from autodata.llm import Client
 from autodata.measured import EndpointError, PromptCut, Window
-from autodata.recipes import RewardConfig
+from autodata.recipes.generation import RewardConfig
 from autodata.request import resolve_sampling
 from autodata.types import CANDIDATE, Role
 from training.counts import Books

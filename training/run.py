@@ -13,7 +13,8 @@ from autodata.config import RecipeError
 from autodata.journal import Journal, JournalError
 from autodata.llm import EndpointError
 from autodata.progress import Progress
-from autodata.recipes import GrpoRecipe, Models
+from autodata.recipes.models import Models
+from autodata.recipes.training import GrpoRecipe
 from autodata.servers import ServerError, running
 from autodata.store import Run, RunError
 from autodata.types import Role

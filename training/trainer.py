@@ -20,7 +20,8 @@ from autodata.embedded import resolve_weights
 from autodata.journal import Journal
 from autodata.llm import Client
 from autodata.progress import Progress
-from autodata.recipes import GrpoRecipe, Models
+from autodata.recipes.models import Models
+from autodata.recipes.training import GrpoRecipe
 from autodata.store import RunError
 from training import preflight
 from training.counts import Books

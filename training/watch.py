@@ -13,7 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from trl import GRPOTrainer
 
 from autodata.progress import Progress
-from autodata.recipes import PreflightConfig
+from autodata.recipes.generation import PreflightConfig
 from training.counts import Books
 from training.curve import draw_curves, read_curves
 from training.preflight import check_difference, run_probe

@@ -24,7 +24,7 @@ from autodata.cluster.router import Router, RouterError
 from autodata.cluster.serve import LEASES, MODELS
 from autodata.config import RecipeError, load, schema_for
 from autodata.leases import Lease, State, Watch
-from autodata.recipes import Models
+from autodata.recipes.models import Models
 
 _POLL_S = 1.0
 _QUEUE_POLL_S = 5.0  # squeue is asked no more often

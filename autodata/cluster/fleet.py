@@ -12,7 +12,7 @@ from autodata.cluster.jobs import Job
 from autodata.config import REPO, RecipeError
 from autodata.costs import count_gpus
 from autodata.llm import role_config
-from autodata.recipes import Endpoint, Models, Server
+from autodata.recipes.models import Endpoint, Models, Server
 from autodata.servers import command_line
 from autodata.types import Role
 

@@ -10,7 +10,7 @@ import openai
 from openai import OpenAI
 
 from autodata.llm import EndpointError, api_key, probe
-from autodata.recipes import Endpoint
+from autodata.recipes.models import Endpoint
 from autodata.types import Role
 
 _SCHEMA = {

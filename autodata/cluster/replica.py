@@ -13,7 +13,7 @@ from autodata.cluster.probes import check_canary, probe_replica
 from autodata.congestion import Load
 from autodata.leases import State
 from autodata.llm import EndpointError
-from autodata.recipes import Endpoint
+from autodata.recipes.models import Endpoint
 from autodata.servers import RunningServer, ServerError
 from autodata.types import Role
 

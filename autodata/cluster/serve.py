@@ -20,7 +20,7 @@ from autodata.cluster.owner import PATIENCE_S, OwnerWatch
 from autodata.cluster.replica import Replica
 from autodata.costs import count_gpus
 from autodata.leases import Lease, write_lease
-from autodata.recipes import Endpoint, Models
+from autodata.recipes.models import Endpoint, Models
 
 MODELS = "serving/models.yaml"  # in the run folder: resolved, so that all jobs of a run serve the same
 LEASES = "serving/leases"

@@ -21,7 +21,7 @@ from autodata.config import RecipeError, load
 from autodata.corpora import s2_api
 from autodata.corpora.s2_api import Api, DownloadError, Expired, Remote
 from autodata.corpora.transfer import Damaged, Transfer, fetch
-from autodata.corpus_recipes import DownloadRecipe
+from autodata.recipes.corpora import DownloadRecipe
 
 LIST = "download.json"
 _OWN_ENDINGS = (".part", ".part.tag", ".new")  # of what is written beside a file

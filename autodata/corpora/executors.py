@@ -21,8 +21,8 @@ from datatrove.pipeline.base import PipelineStep
 from datatrove.utils.logging import logger
 
 from autodata.config import REPO
-from autodata.corpus_recipes import IngestRecipe
 from autodata.progress import Progress
+from autodata.recipes.corpora import IngestRecipe
 from autodata.store import RunError
 
 # What the command imports: loaded once for all workers of all stages.

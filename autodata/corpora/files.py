@@ -11,7 +11,7 @@ from pathlib import Path
 from autodata.corpora import own
 from autodata.corpora.record import Drop
 from autodata.corpora.rows import Bad, Row, read_rows
-from autodata.corpus_recipes import OwnFilters
+from autodata.recipes.corpora import OwnFilters
 from autodata.types import Document
 
 INGESTED = "documents"  # folder of the shards in a run of autodata.corpora.ingest

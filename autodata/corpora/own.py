@@ -7,7 +7,7 @@ from autodata.corpora.pdf import read_pdf
 from autodata.corpora.record import Drop, Record, require_drawn
 from autodata.corpora.rows import Bad, Row, read_rows
 from autodata.corpora.texts import Unreadable, decode, normalize
-from autodata.corpus_recipes import OwnFilters
+from autodata.recipes.corpora import OwnFilters
 
 TEXTS = (".txt", ".md", ".pdf")
 SUFFIXES = (*TEXTS, ".jsonl", ".jsonl.gz", ".jsonl.xz", ".jsonl.zst", ".parquet")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from itertools import islice
 
 from autodata.corpora.record import Drop, Record, require_drawn
-from autodata.corpus_recipes import PileOfLawFilters
+from autodata.recipes.corpora import PileOfLawFilters
 
 LICENCE = "cc-by-nc-sa-4.0"  # of the compilation; opinions of US courts are in the public domain
 _KEPT = ("url", "created_timestamp", "downloaded_timestamp")

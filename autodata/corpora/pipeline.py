@@ -24,7 +24,7 @@ from autodata.corpora.repeats import REASONS
 from autodata.corpora.rows import Bad, Row, read_parquet
 from autodata.corpora.sources import Source
 from autodata.corpora.texts import normalize
-from autodata.corpus_recipes import IngestRecipe
+from autodata.recipes.corpora import IngestRecipe
 
 _BATCH = 200  # documents in memory
 _TEXT = {"id": "string", "text": "string", "licence": "string", "file": "string", "line": "int64", "fields": "string"}

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 
 from autodata.corpora.record import Drop, Record, require_drawn
-from autodata.corpus_recipes import PrincipiaFilters
+from autodata.recipes.corpora import PrincipiaFilters
 
 LICENCE = "cc-by-nc-sa-4.0"
 _KEPT = ("topic", "problem_statement", "answer", "answer_type")

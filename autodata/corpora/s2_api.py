@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 import tenacity
 
-from autodata.corpus_recipes import DownloadRecipe
+from autodata.recipes.corpora import DownloadRecipe
 
 T = TypeVar("T")
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")

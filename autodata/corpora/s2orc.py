@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from autodata.corpora.papers import Eligible
 from autodata.corpora.record import Drop, Record, require_drawn
-from autodata.corpus_recipes import S2orcFilters
+from autodata.recipes.corpora import S2orcFilters
 
 COLLECTION_LICENCE = "odc-by"  # of S2ORC and peS2o as collections; each paper has its own besides
 _COMMON_WORDS = {"the", "of", "and", "to", "in", "a", "is", "that", "for", "with", "as", "are", "we", "on", "by"} | {

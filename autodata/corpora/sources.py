@@ -9,7 +9,7 @@ from autodata.corpora.files import find_files
 from autodata.corpora.papers import Eligible
 from autodata.corpora.record import Drop, Record
 from autodata.corpora.rows import SUFFIXES, Bad, Row, read_rows
-from autodata.corpus_recipes import IngestRecipe
+from autodata.recipes.corpora import IngestRecipe
 
 NAMES = ("s2orc", "pile_of_law", "principia", "own")
 _TASK_BYTES, _TASK_FILES = 64 << 20, 1_000  # small files share a task; a large one has its own

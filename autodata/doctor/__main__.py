@@ -19,11 +19,15 @@ from rich.text import Text
 from autodata.config import RecipeError, load, schema_for
 from autodata.doctor import data, endpoints, environment, storage
 from autodata.doctor.finding import Finding, Mark
-from autodata.evaluation_recipes import EvalRecipe, QuestionTypesRecipe
 from autodata.llm import EndpointError
-from autodata.meta_recipes import MetaRecipe
 from autodata.prompts import PromptError
-from autodata.recipes import DatasetRecipe, DomainConfig, GenerateRecipe, GrpoRecipe, JudgeAuditRecipe, Models
+from autodata.recipes.data import DatasetRecipe, JudgeAuditRecipe
+from autodata.recipes.domain import DomainConfig
+from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe
+from autodata.recipes.generation import GenerateRecipe
+from autodata.recipes.meta import MetaRecipe
+from autodata.recipes.models import Models
+from autodata.recipes.training import GrpoRecipe
 from autodata.servers import ServerError, running
 from autodata.types import Role
 

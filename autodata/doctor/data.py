@@ -9,8 +9,8 @@ from autodata import identity, store
 from autodata.config import RecipeError
 from autodata.dataset import DECONTAMINATION, EXAMPLES
 from autodata.doctor.finding import Finding, fail, ok, skip, warn
-from autodata.evaluation_recipes import EvalRecipe
-from autodata.recipes import GrpoRecipe
+from autodata.recipes.evaluation import EvalRecipe
+from autodata.recipes.training import GrpoRecipe
 from autodata.store import RunError
 from autodata.types import EXAMPLE, TRAJECTORY, Example, Trajectory
 

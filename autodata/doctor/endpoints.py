@@ -11,7 +11,8 @@ from autodata.domains import base
 from autodata.journal import Journal
 from autodata.llm import Client, EndpointError, role_config
 from autodata.measured import NotMeasured
-from autodata.recipes import DomainConfig, Endpoint, Models
+from autodata.recipes.domain import DomainConfig
+from autodata.recipes.models import Endpoint, Models
 from autodata.request import Request, resolve_sampling
 from autodata.types import Candidate, Criterion, Message, Role
 

@@ -12,7 +12,8 @@ from packaging.version import Version
 from autodata.cluster.fleet import Site, find_served, limit_start
 from autodata.cluster.jobs import SlurmError, parse_limit
 from autodata.doctor.finding import Finding, fail, ok, skip
-from autodata.recipes import Endpoint, GrpoRecipe, Models
+from autodata.recipes.models import Endpoint, Models
+from autodata.recipes.training import GrpoRecipe
 
 TRL_FIRST = Version("1.6")  # before it a reward of None counted as 0
 _SITE = Path("slurm/site.env")

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autodata import acceptance, rubric
-from autodata.acceptance import Gate
 from autodata.agents import Agents, gather_all
 from autodata.measured import NotMeasured
 from autodata.parsing import ParseError
 from autodata.prompts import PromptSet
-from autodata.recipes import DomainConfig
+from autodata.recipes import domain
+from autodata.recipes.domain import DomainConfig, Gate
 from autodata.request import attempt_seed
 from autodata.types import (
     Attempt,
@@ -118,7 +118,7 @@ class Domain(ABC):
     # ── the same for every domain ────────────────────────────────────────────────────────────
 
     @property
-    def shape(self) -> rubric.Shape:
+    def shape(self) -> domain.Shape:
         """The rubric shape in force."""
         return self.config.rubric_shapes[self.config.rubric_shape]
 

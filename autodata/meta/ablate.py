@@ -28,8 +28,8 @@ from autodata.meta.optimize import PROBLEMS, open_run
 from autodata.meta.population import Member
 from autodata.meta.search import Search
 from autodata.meta.splits import Splits, split
-from autodata.meta_recipes import MetaRecipe
 from autodata.parsing import ParseError
+from autodata.recipes.meta import MetaRecipe
 from autodata.servers import running
 from autodata.store import Run
 from autodata.types import Role

@@ -13,7 +13,7 @@ from autodata.harness import Harness
 from autodata.llm import Client
 from autodata.measured import EndpointError, NotMeasured, find_unmeasured
 from autodata.meta.genome import Genome, configure, write
-from autodata.meta_recipes import MetaRecipe
+from autodata.recipes.meta import MetaRecipe
 from autodata.types import Document, Role, Trajectory
 
 _DRAWS = 1_000_003  # apart from the seeds of any other draw

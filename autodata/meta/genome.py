@@ -10,8 +10,7 @@ from pathlib import Path
 import yaml
 
 from autodata.domains.base import prompt_folders
-from autodata.recipes import DomainConfig
-from autodata.rubric import Bounds, Shape
+from autodata.recipes.domain import Bounds, DomainConfig, Shape
 from autodata.store import RunError
 
 EVOLVED = "evolved"  # the name of a shape that a prompt set brings along

@@ -27,9 +27,9 @@ from autodata.meta.picture import draw_lineage
 from autodata.meta.population import Member
 from autodata.meta.search import ITERATIONS, Search
 from autodata.meta.splits import Splits, split
-from autodata.meta_recipes import MetaRecipe
 from autodata.progress import Progress, check_budget
 from autodata.prompts import PromptError
+from autodata.recipes.meta import MetaRecipe
 from autodata.servers import ServerError, running
 from autodata.store import Run, RunError
 from autodata.types import Role

@@ -14,7 +14,7 @@ from autodata.meta import genome as genomes
 from autodata.meta.evaluate import Trial
 from autodata.meta.gate import shrink
 from autodata.meta.genome import Genome
-from autodata.meta_recipes import MetaRecipe
+from autodata.recipes.meta import MetaRecipe
 from autodata.store import Run, RunError
 
 MEMBERS = "members"

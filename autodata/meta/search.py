@@ -18,10 +18,10 @@ from autodata.meta.mutate import Author, Edit
 from autodata.meta.population import Member
 from autodata.meta.splits import Splits
 from autodata.meta.wall import make_wall
-from autodata.meta_recipes import MetaRecipe
 from autodata.parsing import ParseError
 from autodata.progress import Progress
 from autodata.prompts import PromptError
+from autodata.recipes.meta import MetaRecipe
 from autodata.store import Run
 from autodata.types import Document
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from autodata.config import RecipeError
 from autodata.corpora.files import group_documents, read_corpus
-from autodata.meta_recipes import MetaRecipe
+from autodata.recipes.meta import MetaRecipe
 from autodata.types import Document
 
 

@@ -27,7 +27,7 @@ from autodata.plan.replicas import TooFewGpus, choose_split
 from autodata.plan.simulation import Outcome, Station, share_gpu_seconds, simulate
 from autodata.plan.speed import Speed, SpeedError
 from autodata.plan.workload import Workload, from_priors, from_run
-from autodata.recipes import GenerateRecipe
+from autodata.recipes.generation import GenerateRecipe
 from autodata.store import RunError
 from autodata.types import Role
 

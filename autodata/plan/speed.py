@@ -12,7 +12,7 @@ import numpy
 
 from autodata.journal import read_replies
 from autodata.plan.workload import PRIORS
-from autodata.recipes import Endpoint
+from autodata.recipes.models import Endpoint
 
 _ENOUGH = 50  # calls for a fit
 

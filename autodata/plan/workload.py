@@ -11,8 +11,7 @@ import yaml
 
 from autodata import store
 from autodata.config import RecipeError, load
-from autodata.harness import BASELINES
-from autodata.recipes import GenerateRecipe
+from autodata.recipes.generation import BASELINES, GenerateRecipe
 from autodata.request import resolve_sampling
 from autodata.types import TRAJECTORY, Attempt, Role, Round, Trajectory
 

@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from autodata import config, store
-from autodata.evaluation_recipes import EvalRecipe
 from autodata.intervals import Estimate
+from autodata.recipes.evaluation import EvalRecipe
 from autodata.report import page
 from autodata.report.charts import Columns, Frame, Series, series_style
 from autodata.report.dataset import bin_labels, count_bins

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from autodata import config, journal, store
-from autodata.recipes import GenerateRecipe
+from autodata.recipes.generation import GenerateRecipe
 from autodata.report import page, timeline
 from autodata.report.charts import Lines
 from autodata.report.overview import VERDICTS, Overview, list_attempt_bounds, words

@@ -14,7 +14,7 @@ from autodata.meta import gains
 from autodata.meta.evaluate import Trial
 from autodata.meta.genome import SHAPE_FILE
 from autodata.meta.population import MEMBERS, Population, read_member
-from autodata.meta_recipes import MetaRecipe
+from autodata.recipes.meta import MetaRecipe
 from autodata.report import page
 from autodata.report.charts import Columns, Frame, Line, Lines, Series
 from autodata.report.forest import Forest, Row, write_difference

@@ -3,8 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from autodata.acceptance import Gate
 from autodata.recap import average
+from autodata.recipes.domain import Gate
 from autodata.report.charts import Columns, Frame, Point, Scatter, Series, Step
 from autodata.report.storyboard import style, style_of
 from autodata.types import End, Round, Trajectory

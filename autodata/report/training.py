@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from autodata import config
-from autodata.recipes import GrpoRecipe
+from autodata.recipes.training import GrpoRecipe
 from autodata.report import page
 from autodata.report.charts import Frame, Line, Lines, series_style
 

@@ -9,8 +9,8 @@ from itertools import groupby, pairwise, product
 
 import numpy as np
 
-from autodata.acceptance import Gate, count_cut_off, decide_measured, mean, scores
-from autodata.recipes import DomainConfig
+from autodata.acceptance import count_cut_off, decide_measured, mean, scores
+from autodata.recipes.domain import DomainConfig, Gate
 from autodata.report.charts import Frame, Line, Lines
 from autodata.types import Attempt, Candidate, Failure, Round
 

@@ -9,6 +9,7 @@ from autodata.domains import base
 from autodata.domains.cs import verifier
 from autodata.parsing import ParseError, read_rubric, read_text, read_texts
 from autodata.recap import average
+from autodata.recipes import domain
 from autodata.request import Request, attempt_seed
 from autodata.types import Candidate, Document, Failure, Quality, Role, Round
 
@@ -50,7 +51,7 @@ class Domain(base.Domain):
             raise base.JudgeFailed(f"quality verifier, {error}") from error
 
 
-def candidate_schema(shape: rubric.Shape) -> dict[str, object]:
+def candidate_schema(shape: domain.Shape) -> dict[str, object]:
     """What the challenger writes, in this order: it thinks about weak answers before it writes the rubric."""
 
     def text(most: int) -> dict[str, object]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from autodata.agents import make_object
 from autodata.parsing import ParseError, read_integer, read_rubric, read_text, read_texts
-from autodata.rubric import Shape
+from autodata.recipes.domain import Shape
 from autodata.types import Candidate, Criterion, Round
 
 BANDS = {  # weight class → lightest and heaviest weight (paper Fig. 12); the names are ours

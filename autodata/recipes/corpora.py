@@ -5,11 +5,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-OPERATIONAL = {"operational": True}  # how it is done, never what comes out
-
-
-def operational(default: Any) -> Any:
-    return field(default=default, metadata=OPERATIONAL)
+from autodata.recipes.models import OPERATIONAL, operational
 
 
 @dataclass

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 
-from autodata.evaluation_recipes import EvalRecipe, QuestionTypesRecipe
-from autodata.meta_recipes import MetaRecipe
-from autodata.recipes import ROLES, Endpoint, GenerateRecipe, GrpoRecipe, JudgeAuditRecipe, RoleConfig
+from autodata.recipes.data import JudgeAuditRecipe
+from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe
+from autodata.recipes.generation import GenerateRecipe
+from autodata.recipes.meta import MetaRecipe
+from autodata.recipes.models import ROLES, Endpoint, RoleConfig
+from autodata.recipes.training import GrpoRecipe
 
 Recipe = GenerateRecipe | MetaRecipe | EvalRecipe | GrpoRecipe | JudgeAuditRecipe | QuestionTypesRecipe
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from autodata.corpus_recipes import OPERATIONAL, operational
-from autodata.recipes import Budget, Documents, DomainConfig, Models
+from autodata.recipes.domain import Documents, DomainConfig
+from autodata.recipes.models import OPERATIONAL, Budget, Models, operational
 
 
 @dataclass

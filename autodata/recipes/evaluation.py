@@ -5,9 +5,9 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from autodata.corpus_recipes import OPERATIONAL, operational
-from autodata.evaluated import Evaluated, choose_endpoint, is_family, list_words
-from autodata.recipes import DomainConfig, Models, RoleConfig, Sampling
+from autodata.recipes.domain import DomainConfig
+from autodata.recipes.evaluated import Evaluated, choose_endpoint, is_family, list_words
+from autodata.recipes.models import OPERATIONAL, Models, RoleConfig, Sampling, operational
 
 OWN = {"own": True}  # belongs to the recipe itself: no file that is appended to a command can set it
 

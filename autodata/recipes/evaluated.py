@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import MISSING
 
 from autodata.embedded import MODEL_NAME
-from autodata.recipes import Endpoint, Sampling
+from autodata.recipes.models import Endpoint, Sampling
 
 _FORMS = frozenset({"fp8", "fp16", "bf16", "int4", "int8", "nvfp4", "mxfp4", "awq", "gptq", "gguf", "instruct", "it",
                     "chat", "hf", "latest"})  # fmt: skip
