@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from autodata.agreement import Finding, Ratings, compare_judges, compare_repeats, mean_difference
-from autodata.intervals import Estimate, write_interval
+from autodata.stats.agreement import Finding, Ratings, compare_judges, compare_repeats, mean_difference
+from autodata.stats.intervals import Estimate, write_interval
 from autodata.types import Attempt, Candidate, Judgement, Role
 
 MAX_LISTED = 10  # attempts, where verdicts differ most

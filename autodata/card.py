@@ -9,8 +9,8 @@ import yaml
 
 from autodata.features import locate_split
 from autodata.fidelity import Departure, read_departures
-from autodata.intervals import Estimate, write_interval
 from autodata.licences import order_licences
+from autodata.stats.intervals import Estimate, write_interval
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~])")
 _LIMITS = (

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, median, pstdev
 
-from autodata.intervals import DIFFERENCE, SHARE, Bounds, Estimate, estimate_mean
+from autodata.stats.intervals import DIFFERENCE, SHARE, Bounds, Estimate, estimate_mean
 from autodata.types import Example
 
 METRICS = (

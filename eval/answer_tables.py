@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from autodata.intervals import Estimate
 from autodata.recipes.evaluation import TableRecipe
+from autodata.stats.intervals import Estimate
 from eval.attribution import Cause, attribute
 from eval.cells import DASH, HELD_OUT, Table, difference, estimate, join, percent, read_answers, with_papers
 from eval.generations import Generation, to_answers

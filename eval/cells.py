@@ -9,8 +9,8 @@ from typing import Any
 from autodata import store
 from autodata.costs import LEDGER
 from autodata.fidelity import MARK, MARK_MEANS, PROVENANCE
-from autodata.intervals import Estimate, write_interval
 from autodata.recipes.evaluation import TableRecipe, TableRow
+from autodata.stats.intervals import Estimate, write_interval
 from eval.generations import Generation, read_all
 from eval.statistics import LEVEL, Difference
 

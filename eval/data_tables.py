@@ -8,9 +8,9 @@ import scipy  # its parts are loaded when they are used
 
 from autodata import store
 from autodata.dataset import EXAMPLES, METRICS, STATISTICS
-from autodata.intervals import Estimate
 from autodata.recipes.evaluation import TableRecipe
 from autodata.statistics import estimate_metric
+from autodata.stats.intervals import Estimate
 from autodata.types import EXAMPLE, Example
 from eval.cells import DASH, Table, estimate, is_finished, number, papers, percent, read_json
 from eval.question_types import RESULTS, TYPES

@@ -11,9 +11,9 @@ from inspect_ai.log import EvalLog
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from autodata.agreement import Ratings, compare_judges, compare_repeats
-from autodata.intervals import SHARE, Bounds, Estimate, estimate_mean
 from autodata.request import Request, attempt_seed
+from autodata.stats.agreement import Ratings, compare_judges, compare_repeats
+from autodata.stats.intervals import SHARE, Bounds, Estimate, estimate_mean
 from autodata.types import Outcome, Role
 from eval.grader import Grader, strip_reasoning
 from eval.limits import Limits

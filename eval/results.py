@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from autodata.intervals import Estimate
+from autodata.stats.intervals import Estimate
 from eval.generations import Generation, to_answers
 from eval.statistics import best_at_k, mean_at_k, pass_at_k, unscored_bounds
 from eval.truncation import measure_efficiency

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy
 import scipy  # its parts are loaded when they are used
 
-from autodata.intervals import DIFFERENCE, SHARE, Estimate, estimate_mean, estimate_ratio
+from autodata.stats.intervals import DIFFERENCE, SHARE, Estimate, estimate_mean, estimate_ratio
 
 LEVEL = 0.05
 _PERMUTATIONS = 9_999

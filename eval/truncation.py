@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from autodata.intervals import SHARE, Estimate, estimate_ratio, write_interval
+from autodata.stats.intervals import SHARE, Estimate, estimate_ratio, write_interval
 from autodata.store import RunError
 from eval.generations import Generation, read_generations
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autodata import agreement
-from autodata.agreement import Ratings, cohen_kappa, compare_judges, compare_repeats, estimate, mean_difference
-from autodata.intervals import ONE_DOCUMENT
+from autodata.stats import agreement
+from autodata.stats.agreement import Ratings, cohen_kappa, compare_judges, compare_repeats, estimate, mean_difference
+from autodata.stats.intervals import ONE_DOCUMENT
 
 VERDICTS = st.lists(st.sampled_from([True, False, None]), min_size=3, max_size=3).map(tuple)
 RATINGS = st.lists(st.builds(Ratings, st.sampled_from("abcd"), VERDICTS), max_size=8)

@@ -8,7 +8,7 @@ from autodata.contrast import compare as contrast
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autodata.intervals import (
+from autodata.stats.intervals import (
     DIFFERENCE,
     NO_SPREAD,
     ONE_DOCUMENT,

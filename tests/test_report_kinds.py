@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import pytest
 
-from autodata.intervals import NO_SPREAD, Estimate
 from autodata.meta import gains
 from autodata.meta.evaluate import Trial
 from autodata.report import index
@@ -20,6 +19,7 @@ from autodata.report.forest import Forest, Row, write_estimate
 from autodata.report.prompt_diff import compare_texts
 from autodata.report.training import smooth
 from autodata.snapshot import SNAPSHOT
+from autodata.stats.intervals import NO_SPREAD, Estimate
 from autodata.store import RunError
 from tests.report_world import write_dataset, write_evaluation, write_search, write_training
 from tests.test_report_generation import HALFWAY

@@ -8,8 +8,8 @@ import pytest
 
 from autodata.config import RecipeError, load
 from autodata.fidelity import MARK, MARK_MEANS, PROVENANCE
-from autodata.intervals import ONE_DOCUMENT, Estimate
 from autodata.recipes.evaluation import TableRecipe
+from autodata.stats.intervals import ONE_DOCUMENT, Estimate
 from autodata.store import RunError
 from autodata.types import Outcome
 from eval import tables

@@ -3,8 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from autodata.intervals import DIFFERENCE, SHARE, Estimate, estimate_mean
 from autodata.meta.evaluate import Trial
+from autodata.stats.intervals import DIFFERENCE, SHARE, Estimate, estimate_mean
 
 
 def measure(trials: Sequence[Trial]) -> Estimate | None:

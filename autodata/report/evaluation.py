@@ -10,12 +10,12 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from autodata import config, store
-from autodata.intervals import Estimate
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.report import page
 from autodata.report.charts import Columns, Frame, Series, series_style
 from autodata.report.dataset import bin_labels, count_bins
 from autodata.report.forest import Forest, Row, write_estimate
+from autodata.stats.intervals import Estimate
 from autodata.types import Outcome
 
 RESULTS, PRBENCH, ANSWERS = "results.json", "prbench.json", "answers.jsonl"

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autodata.intervals import Estimate, write_interval
 from autodata.report.scale import Scale, cover
+from autodata.stats.intervals import Estimate, write_interval
 
 
 @dataclass(frozen=True)

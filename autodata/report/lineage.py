@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autodata.intervals import Estimate
 from autodata.report.charts import BOTTOM, LEFT, RIGHT, TOP
 from autodata.report.scale import Scale
+from autodata.stats.intervals import Estimate
 
 
 @dataclass(frozen=True)

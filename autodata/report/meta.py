@@ -9,7 +9,6 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from autodata import config, store
-from autodata.intervals import Estimate
 from autodata.meta import gains
 from autodata.meta.evaluate import Trial
 from autodata.meta.genome import SHAPE_FILE
@@ -21,6 +20,7 @@ from autodata.report.forest import Forest, Row, write_difference
 from autodata.report.lineage import Lineage, Node
 from autodata.report.overview import VERDICTS, words
 from autodata.report.prompt_diff import Stretch, compare_texts
+from autodata.stats.intervals import Estimate
 
 ITERATIONS, RESULTS, ABLATION = "iterations.jsonl", "results.json", "ablation.json"
 COMMAND = "python -m autodata.meta.optimize"

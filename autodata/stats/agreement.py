@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import numpy
 
-from autodata.intervals import DIFFERENCE, SHARE, Bounds, attach_interval, estimate_mean
+from autodata.stats.intervals import DIFFERENCE, SHARE, Bounds, attach_interval, estimate_mean
 
 NOTHING = "nothing to compare"
 NO_VARIATION = "no variation: all verdicts are the same"
