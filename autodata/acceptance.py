@@ -6,8 +6,8 @@ from functools import cache
 from math import lcm
 
 from autodata import rubric
-from autodata.measured import advise
 from autodata.recipes.domain import Gate
+from autodata.serving.measured import advise
 from autodata.types import Attempt, Candidate, Failure, Outcome, Role, Verdict
 
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from autodata import rubric
-from autodata.measured import NotMeasured, advise
 from autodata.parsing import ParseError, read_object, read_verdicts, repair_object
 from autodata.prompts import PromptSet
-from autodata.request import Request
+from autodata.serving.measured import NotMeasured, advise
+from autodata.serving.request import Request
 from autodata.types import Candidate, Criterion, Judgement, Message, Outcome, Reply, Role
 
 if TYPE_CHECKING:  # commands that only render prompts or count load no network code
-    from autodata.llm import Client
+    from autodata.serving.llm import Client
 
 T = TypeVar("T")
 MAX_REPLY_CHARS = 100_000  # beyond this a reply is a runaway, not a proposal

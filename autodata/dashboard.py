@@ -5,7 +5,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from autodata.measured import tell_outcomes
+from autodata.serving.measured import tell_outcomes
 from autodata.snapshot import ENDS, Snapshot, shorten, tell_time
 from autodata.types import Role
 

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Coroutine
 from typing import Any
 
-from autodata.llm import Client
-from autodata.servers import RunningServer, watch
+from autodata.serving.llm import Client
+from autodata.serving.vllm import RunningServer, watch
 
 
 async def finish(work: Coroutine[Any, Any, None], client: Client, servers: list[RunningServer]) -> None:

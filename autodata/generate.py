@@ -19,12 +19,12 @@ from autodata.corpora.files import Corpus, DocumentsError, group_documents, read
 from autodata.domains import base
 from autodata.draining import finish
 from autodata.generation import ORCHESTRATORS, TRAJECTORIES, Generation, Stopped
-from autodata.journal import Journal, JournalError, fork
-from autodata.llm import Client, EndpointError
 from autodata.progress import Progress, check_budget
 from autodata.prompts import PromptError
 from autodata.recipes.generation import BASELINES, GenerateRecipe
-from autodata.servers import ServerError, running
+from autodata.serving.journal import Journal, JournalError, fork
+from autodata.serving.llm import Client, EndpointError
+from autodata.serving.vllm import ServerError, running
 from autodata.store import Run, RunError
 from autodata.summary import describe, describe_sessions, join_outcomes, summarize
 from autodata.types import TRAJECTORY, Role

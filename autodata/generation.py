@@ -11,11 +11,11 @@ from autodata.cot_self_instruct import propose_many, propose_once
 from autodata.domains import base
 from autodata.domains.base import Inconclusive, JudgeFailed
 from autodata.harness import Harness
-from autodata.llm import Client, Draining
-from autodata.measured import EndpointError, NotMeasured, PromptCut, RequestRefused, find_unmeasured
 from autodata.orchestrator import orchestrate, orchestrate_by_agent
 from autodata.progress import Progress
 from autodata.recipes.generation import GenerateRecipe
+from autodata.serving.llm import Client, Draining
+from autodata.serving.measured import EndpointError, NotMeasured, PromptCut, RequestRefused, find_unmeasured
 from autodata.store import Run
 from autodata.types import TRAJECTORY, Document, Outcome, Trajectory
 

@@ -11,9 +11,9 @@ from enum import StrEnum
 from autodata.acceptance import count_cut_off, decide_weak, scores
 from autodata.agents import gather_all
 from autodata.domains.base import Domain, Unsuitable
-from autodata.measured import NotMeasured
 from autodata.parsing import ParseError
 from autodata.recipes.generation import BASELINES
+from autodata.serving.measured import NotMeasured
 from autodata.types import (
     Attempt,
     Candidate,

@@ -6,12 +6,12 @@ from typing import Any
 
 from autodata import store
 from autodata.config import RecipeError
-from autodata.embedded import resolve_weights
-from autodata.llm import read_served
 from autodata.recipes.evaluated import is_name, list_words, name_model
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.generation import ARMS
 from autodata.recipes.models import Endpoint
+from autodata.serving.embedded import resolve_weights
+from autodata.serving.llm import read_served
 
 _UNTRAINED = ("untrained", "baseline", "base")
 _DEPTH = 3  # folders above the weights in which the training run is looked for: checkpoints lie deeper than the model

@@ -28,15 +28,15 @@ from autodata.config import RecipeError, load
 from autodata.domains import base
 from autodata.domains.base import Domain
 from autodata.generation import TRAJECTORIES
-from autodata.journal import Journal, JournalError
 from autodata.judge_panel import Judge, ask_judges
-from autodata.llm import Client, Draining, EndpointError, role_config
 from autodata.progress import Progress
 from autodata.prompts import PromptError
 from autodata.recipes.data import JudgeAuditRecipe
 from autodata.recipes.models import RoleConfig
-from autodata.request import Request, request_key, resolve_sampling
-from autodata.servers import ServerError, running
+from autodata.serving.journal import Journal, JournalError
+from autodata.serving.llm import Client, Draining, EndpointError, role_config
+from autodata.serving.request import Request, request_key, resolve_sampling
+from autodata.serving.vllm import ServerError, running
 from autodata.store import Run, RunError
 from autodata.types import TRAJECTORY, Role, Trajectory
 

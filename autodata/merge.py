@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from autodata import generate, journal, store
+from autodata import generate, store
 from autodata.config import load
 from autodata.corpora.files import Corpus
-from autodata.costs import LEDGER, add
 from autodata.generation import TRAJECTORIES
 from autodata.recipes.generation import SHARDS, GenerateRecipe
+from autodata.serving import journal
+from autodata.serving.costs import LEDGER, add
 from autodata.store import Run, RunError
 from autodata.summary import describe, join_outcomes, summarize
 from autodata.types import TRAJECTORY

@@ -5,8 +5,8 @@ import json
 from autodata import recap
 from autodata.agents import make_object
 from autodata.harness import MAX_INSTRUCTION_CHARS, Harness, IllegalMove, Move
-from autodata.measured import NotMeasured
-from autodata.request import attempt_seed
+from autodata.serving.measured import NotMeasured
+from autodata.serving.request import attempt_seed
 from autodata.types import Outcome, Reply, Role, Trajectory
 
 FALLBACK = "agent, then fixed"  # who orchestrated a document whose model made too many moves that are none

@@ -11,7 +11,6 @@ from autodata.types import Criterion
 MAX_CHARS = 20_000  # of one field of a candidate
 MAX_CRITERION_CHARS = 2_000
 _INTEGER = re.compile(r"[+-]?[0-9]{1,4}")
-OPEN_THINKING, CLOSE_THINKING = "<think>", "</think>"
 _OBJECT_START = re.compile(r"(?m)^[ \t]{0,20}\{|(?<=\s)\{")
 _MAX_STARTS = 40  # tried; each costs a pass over the rest of a text
 _FUNCTION = re.compile(r"<function=(\w{1,80})>")
@@ -20,17 +19,6 @@ _FENCE = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
 
 class ParseError(ValueError):
     """A model's reply does not hold what was asked for; the message says what is missing."""
-
-
-def split_thinking(text: str) -> tuple[str, str | None]:
-    """Reasoning and answer, where a server left both in one text; the answer is None where the reasoning never ends.
-
-    A thinking model's prompt can open the block, so that the text holds only its end.
-    """
-    if CLOSE_THINKING in text:
-        reasoning, _, answer = text.rpartition(CLOSE_THINKING)
-        return reasoning, answer
-    return (text, None) if text.lstrip().startswith(OPEN_THINKING) else ("", text)
 
 
 def read_object(text: str) -> dict[str, object]:

@@ -18,10 +18,10 @@ from rich.live import Live
 
 from autodata import store
 from autodata.config import RecipeError
-from autodata.costs import LEDGER, Cost, Ledger, add, find_reached, know_gpus
 from autodata.dashboard import draw
-from autodata.llm import Client, Draining
 from autodata.recipes.models import Budget, Models
+from autodata.serving.costs import LEDGER, Cost, Ledger, add, find_reached, know_gpus
+from autodata.serving.llm import Client, Draining
 from autodata.snapshot import FILE, SNAPSHOT, RunState, Snapshot, Speed, describe, read_snapshot
 from autodata.store import Run, RunError
 from autodata.types import Role

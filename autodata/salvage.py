@@ -10,9 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from autodata import journal
-from autodata.compression import decompress
-from autodata.journal import JournalError, name_outcome
+from autodata.serving import journal
+from autodata.serving.journal import JournalError, decompress, name_outcome
 
 Row = tuple[str, str | bytes, int]  # key, reply as it is stored, second
 _INTERIOR, _LEAF = 2, 10  # kinds of the pages that hold rows

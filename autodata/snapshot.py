@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, with_config
 
-from autodata.costs import Cost
+from autodata.serving.costs import Cost
 from autodata.types import Outcome, Role
 
 FILE = "progress.json"

@@ -18,7 +18,7 @@ from autodata import store
 from autodata.cluster import jobs
 from autodata.cluster.serving import Serving, look_at_servers
 from autodata.dashboard import draw
-from autodata.leases import Watch
+from autodata.serving.leases import Watch
 from autodata.snapshot import ENDS, Snapshot, describe, read_snapshot, tell_time
 from autodata.store import RunError
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from autodata.agents import CUT_OFF_REPLY
-from autodata.costs import Ledger
-from autodata.measured import tell_outcomes
 from autodata.orchestrator import FALLBACK
+from autodata.serving.costs import Ledger
+from autodata.serving.measured import tell_outcomes
 from autodata.types import Failure, Round, Trajectory
 
 

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from autodata.journal import Journal
+from autodata.serving.journal import Journal
 from autodata.types import REPLY, Outcome, Reply
 
 PROSE = " ".join(" ".join(path.read_text().split()) for path in sorted(Path("recipes/demo/documents").glob("*.txt")))

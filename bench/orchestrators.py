@@ -21,9 +21,9 @@ from autodata.corpora.files import read_corpus
 from autodata.domains import base
 from autodata.generation import ORCHESTRATORS
 from autodata.harness import Harness
-from autodata.journal import Journal
-from autodata.llm import Client
 from autodata.recipes.generation import GenerateRecipe
+from autodata.serving.journal import Journal
+from autodata.serving.llm import Client
 from autodata.types import Role, Trajectory
 
 

@@ -24,12 +24,12 @@ from vllm.benchmarks import serve
 
 from autodata import generate
 from autodata.config import load
-from autodata.embedded import resolve_weights
 from autodata.generate import open_run
-from autodata.llm import Client
 from autodata.recipes.generation import GenerateRecipe
-from autodata.request import Request
-from autodata.servers import running
+from autodata.serving.embedded import resolve_weights
+from autodata.serving.llm import Client
+from autodata.serving.request import Request
+from autodata.serving.vllm import running
 from autodata.types import Reply, Role
 
 DEMO = Path("recipes/demo/documents")

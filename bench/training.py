@@ -26,10 +26,10 @@ from trl import GRPOConfig, GRPOTrainer
 
 from autodata.config import load
 from autodata.domains import base
-from autodata.journal import Journal
-from autodata.llm import Client
 from autodata.recipes.generation import RewardConfig
 from autodata.recipes.training import GrpoRecipe
+from autodata.serving.journal import Journal
+from autodata.serving.llm import Client
 from tests.fake_server import fake_server, judge_by_hash
 from tests.training_world import make_arguments, make_dataset, make_qwen
 from training.counts import Books

@@ -27,7 +27,7 @@ from autodata.config import load
 from autodata.domains import base
 from autodata.recipes.domain import Gate
 from autodata.recipes.generation import GenerateRecipe
-from autodata.servers import running
+from autodata.serving.vllm import running
 from autodata.types import TRAJECTORY, Attempt, Candidate, Role, Round
 from tests.fake_server import NAMES, Scripted, fake_server
 from tests.fake_world import World

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from autodata import store
-from autodata.costs import LEDGER
 from autodata.fidelity import MARK, MARK_MEANS, PROVENANCE
 from autodata.recipes.evaluation import TableRecipe, TableRow
+from autodata.serving.costs import LEDGER
 from autodata.stats.intervals import Estimate, write_interval
 from eval.generations import Generation, read_all
 from eval.statistics import LEVEL, Difference

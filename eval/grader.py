@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from autodata.agents import Agents, gather_all, make_object
-from autodata.journal import Journal
-from autodata.llm import Client
-from autodata.measured import NotMeasured
 from autodata.parsing import ParseError
 from autodata.prompts import PromptSet
 from autodata.recipes.models import Models, RoleConfig
-from autodata.request import Request
+from autodata.serving.journal import Journal
+from autodata.serving.llm import Client
+from autodata.serving.measured import NotMeasured
+from autodata.serving.request import Request
 from autodata.types import Role
 from eval.prbench_data import Task, flatten
 

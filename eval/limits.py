@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from autodata.llm import Client
-from autodata.measured import NotMeasured, Window, find_unmeasured
+from autodata.serving.llm import Client
+from autodata.serving.measured import NotMeasured, Window, find_unmeasured
 from autodata.types import Outcome, Role
 from eval.generations import Generation
 

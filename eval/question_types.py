@@ -18,13 +18,13 @@ from autodata import store
 from autodata.agents import Agents, gather_all, make_object
 from autodata.config import RecipeError, load
 from autodata.dataset import EXAMPLES
-from autodata.journal import Journal, JournalError
-from autodata.llm import Client, EndpointError
 from autodata.parsing import ParseError
 from autodata.prompts import PromptSet
 from autodata.recipes.evaluation import QuestionTypesRecipe
-from autodata.request import Request, attempt_seed
-from autodata.servers import ServerError, running
+from autodata.serving.journal import Journal, JournalError
+from autodata.serving.llm import Client, EndpointError
+from autodata.serving.request import Request, attempt_seed
+from autodata.serving.vllm import ServerError, running
 from autodata.store import Run, RunError
 from autodata.types import EXAMPLE, Example, Role
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from autodata import store
-from autodata.measured import tell_outcomes
 from autodata.recipes.evaluation import TableRow
+from autodata.serving.measured import tell_outcomes
 from autodata.store import RunError
 from eval.cells import is_finished, read_answers
 

@@ -19,11 +19,11 @@ from inspect_ai.log import EvalLog
 from autodata import identity, store
 from autodata.config import RecipeError, load
 from autodata.domains import base
-from autodata.journal import Journal, JournalError
-from autodata.llm import Client, EndpointError
 from autodata.progress import Progress
 from autodata.recipes.evaluation import EvalRecipe
-from autodata.servers import ServerError, running
+from autodata.serving.journal import Journal, JournalError
+from autodata.serving.llm import Client, EndpointError
+from autodata.serving.vllm import ServerError, running
 from autodata.store import Run, RunError
 from autodata.types import Role
 from eval import principia

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from autodata import llm
 from autodata.config import load
-from autodata.journal import Journal
-from autodata.llm import Client
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.models import Endpoint, Models, RoleConfig, Sampling
-from autodata.request import Request
+from autodata.serving import llm
+from autodata.serving.journal import Journal
+from autodata.serving.llm import Client
+from autodata.serving.request import Request
 from autodata.types import Message, Reply, Role
 from tests.fake_server import fake_server
 

@@ -20,7 +20,7 @@ from autodata.meta.genome import read_baseline
 from autodata.meta.mutate import Author
 from autodata.parsing import ParseError
 from autodata.prompts import PromptSet
-from autodata.request import Request
+from autodata.serving.request import Request
 from autodata.types import Candidate, Document, Message, Outcome, Reply, Round
 from eval.grader import Grader
 from eval.prbench_data import read_split

@@ -4,9 +4,9 @@ import json
 import pytest
 
 from autodata.agents import Agents
-from autodata.journal import read_replies
-from autodata.llm import Client
 from autodata.prompts import PromptSet
+from autodata.serving.journal import read_replies
+from autodata.serving.llm import Client
 from autodata.types import Candidate, Criterion
 from tests.conftest import models_at
 from tests.fake_server import Scripted, completion, fake_server

@@ -14,11 +14,11 @@ import pytest
 from autodata import store
 from autodata.config import load
 from autodata.domains import base
-from autodata.embedded import resolve_weights
-from autodata.journal import Journal
-from autodata.llm import Client
 from autodata.recipes.generation import GenerateRecipe
-from autodata.servers import command_line, running
+from autodata.serving.embedded import resolve_weights
+from autodata.serving.journal import Journal
+from autodata.serving.llm import Client
+from autodata.serving.vllm import command_line, running
 from autodata.types import TRAJECTORY, Candidate, Criterion, Role
 from training.rows import render_prompt
 

@@ -16,15 +16,15 @@ from autodata.cluster.campaign import Campaign, CampaignError
 from autodata.cluster.fleet import Site, find_served, limit_start, plan
 from autodata.cluster.jobs import Found, Job, SlurmError
 from autodata.cluster.owner import OwnerWatch, write_beat
-from autodata.cluster.probes import Noise, check_canary, probe_replica
 from autodata.cluster.replica import Replica, count_requests
 from autodata.cluster.router import Router, RouterError
 from autodata.cluster.serve import share_gpus
 from autodata.config import RecipeError
-from autodata.costs import count_gpus
-from autodata.leases import State
-from autodata.llm import EndpointError
 from autodata.recipes.models import Canary, Endpoint, Models, RoleConfig, Server
+from autodata.serving.costs import count_gpus
+from autodata.serving.leases import State
+from autodata.serving.llm import EndpointError
+from autodata.serving.probes import Noise, check_canary, probe_replica
 from autodata.types import Role
 from tests.conftest import load_recipe
 from tests.fake_server import Scripted, completion, fake_server
@@ -286,7 +286,7 @@ def make_replica(tmp_path, monkeypatch):
 
     def make(code: str = FAKE, canary: Canary | None = None) -> Replica:
         command = lambda endpoint, host, port: [sys.executable, "-c", code, str(port)]  # noqa: E731
-        monkeypatch.setattr("autodata.servers.command_line", command)
+        monkeypatch.setattr("autodata.serving.vllm.command_line", command)
         server = Server("none", ready_timeout_s=20, canary=canary)
         made.append(Replica("weak", Endpoint("fake", server=server), [], tmp_path / "log", "127.0.0.1"))
         made[-1].start()

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autodata import congestion
-from autodata.congestion import Controller, Limit, Load, adjust
-from autodata.leases import Lease, State, Watch, read_leases, write_lease
+from autodata.serving import limits
+from autodata.serving.leases import Lease, State, Watch, read_leases, write_lease
+from autodata.serving.limits import Controller, Limit, Load, adjust
 from tests.fake_server import completion, fake_server
 
 IDLE = Load(2, 0, 0, 0.0, 0)
@@ -37,10 +37,10 @@ def test_the_next_limit(load, expected):
 @given(st.lists(st.builds(Load, st.integers(0, 9), st.integers(0, 10_000), st.integers(0, 500), st.floats(0, 1),
                           st.integers(0, 9)), max_size=30))  # fmt: skip
 def test_any_load_leaves_a_limit_that_lets_calls_through(loads):
-    limit, before = congestion.FIRST, IDLE
+    limit, before = limits.FIRST, IDLE
     for load in loads:
         limit, before = adjust(limit, load, before), load
-        assert 1 <= limit <= congestion.MOST
+        assert 1 <= limit <= limits.MOST
 
 
 def test_metrics_of_several_replicas_are_summed_over_their_engines():
@@ -95,7 +95,7 @@ def lease(folder: Path, url: str, beat: int = 1, **values: object) -> Lease:
 
 
 def test_the_limit_follows_the_servers_that_the_leases_name(tmp_path, monkeypatch):
-    monkeypatch.setattr(congestion, "_EVERY_S", 0.02)
+    monkeypatch.setattr(limits, "_EVERY_S", 0.02)
 
     async def go(url: str) -> list[int]:
         limit, seen = Limit(10), []

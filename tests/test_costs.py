@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autodata.costs import Account, Busy, Cost, add, find_reached, know_gpus, make_ledger
-from autodata.llm import Client, Draining
 from autodata.recipes.models import Budget, Endpoint, Models, RoleConfig, Server
+from autodata.serving.costs import Account, Busy, Cost, add, find_reached, know_gpus, make_ledger
+from autodata.serving.llm import Client, Draining
 from autodata.types import Role
 from tests.conftest import models_at, request
 from tests.fake_server import completion, fake_server

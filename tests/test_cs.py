@@ -10,9 +10,9 @@ from autodata.domains import base
 from autodata.domains.base import JudgeFailed
 from autodata.domains.cs import verifier
 from autodata.harness import Harness
-from autodata.llm import Client
-from autodata.measured import NotMeasured
 from autodata.orchestrator import orchestrate, orchestrate_by_agent
+from autodata.serving.llm import Client
+from autodata.serving.measured import NotMeasured
 from autodata.types import Candidate, Criterion, Document, End, Failure
 from tests.conftest import load_recipe
 from tests.fake_server import completion, fake_server

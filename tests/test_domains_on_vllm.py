@@ -10,11 +10,11 @@ from autodata import store
 from autodata.config import load
 from autodata.domains import base
 from autodata.harness import Harness
-from autodata.llm import Client
 from autodata.orchestrator import orchestrate
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.models import Endpoint
-from autodata.servers import running
+from autodata.serving.llm import Client
+from autodata.serving.vllm import running
 from autodata.types import TRAJECTORY, Document, Outcome
 from tests.commands import run, run_at_once
 from tests.fake_server import fake_server

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from autodata.journal import read_replies
+from autodata.serving.journal import read_replies
 from eval.generations import ANSWERS
 from eval.results import PRBENCH, RESULTS
 from tests.commands import run, run_at_once

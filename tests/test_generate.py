@@ -16,8 +16,8 @@ from autodata import generate as module
 from autodata import store
 from autodata.arms import make_example, read_arm
 from autodata.config import load
-from autodata.journal import read_replies
 from autodata.recipes.generation import GenerateRecipe
+from autodata.serving.journal import read_replies
 from autodata.types import EXAMPLE
 from tests.fake_server import Scripted, completion, fake_server, play_cloze
 

@@ -17,10 +17,11 @@ from rich.console import Console
 
 from autodata import status
 from autodata.corpora import pdf
-from autodata.journal import Journal, JournalError, export, read_replies
-from autodata.leases import Watch
+from autodata.journal import export
 from autodata.report import __main__ as report
 from autodata.salvage import salvage
+from autodata.serving.journal import Journal, JournalError, read_replies
+from autodata.serving.leases import Watch
 from autodata.snapshot import FILE, SNAPSHOT
 from autodata.store import RunError, read_manifest
 from autodata.types import Outcome, Reply

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
 
-from autodata import leases, parsing
+from autodata import parsing
 from autodata.config import RecipeError, load
 from autodata.corpora import own, pile_of_law, principia, s2orc
 from autodata.corpora.files import DocumentsError, read_corpus
@@ -26,7 +26,8 @@ from autodata.parsing import ParseError
 from autodata.prompts import PromptError, PromptSet
 from autodata.recipes.corpora import OwnFilters, PileOfLawFilters, PrincipiaFilters, S2orcFilters
 from autodata.recipes.generation import GenerateRecipe
-from autodata.request import BadShape, read_reply
+from autodata.serving import leases
+from autodata.serving.request import BadShape, read_reply
 from autodata.store import RunError
 from eval.generations import ANSWERS, read_all
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autodata import journal as module
-from autodata.compression import compress, decompress
-from autodata.journal import Journal, JournalError
+from autodata import journal as journal_module
+from autodata.serving import journal as journal_module
+from autodata.serving.journal import Journal, JournalError, compress, decompress
 from autodata.types import REPLY as RECORD
 from autodata.types import Outcome, Reply
 
@@ -107,40 +107,40 @@ def test_a_fork_that_broke_off_begins_again(tmp_path: Path, monkeypatch):
 
     monkeypatch.setattr("shutil.copyfile", copy_until_full)
     with pytest.raises(JournalError, match=r"No space left.*disk full"):
-        module.fork(source, target)
+        journal_module.fork(source, target)
     monkeypatch.undo()
     assert not target.exists()
-    module.fork(source, target)
+    journal_module.fork(source, target)
     opened.close()
     forked = Journal(target)
     assert forked.get("k") == REPLY
     forked.close()
-    module.fork(tmp_path / "source", target)  # is there, and stays
+    journal_module.fork(tmp_path / "source", target)  # is there, and stays
 
 
 def test_a_fork_of_nothing_is_refused(tmp_path: Path):
     with pytest.raises(JournalError, match=f"fork={tmp_path}: no journal"):
-        module.fork(tmp_path / "none", tmp_path / "target")
+        journal_module.fork(tmp_path / "none", tmp_path / "target")
 
 
 def test_a_replay_pack_goes_out_and_in_again(tmp_path: Path):
     opened = Journal(tmp_path / "a")
     put(opened, "k")
     opened.close()
-    assert module.export(tmp_path / "a", tmp_path / "pack.jsonl") == 1
-    assert module.import_pack(tmp_path / "b", tmp_path / "pack.jsonl") == 1
+    assert journal_module.export(tmp_path / "a", tmp_path / "pack.jsonl") == 1
+    assert journal_module.import_pack(tmp_path / "b", tmp_path / "pack.jsonl") == 1
     copy = Journal(tmp_path / "b")
     assert copy.get("k") == REPLY
     copy.close()
-    assert module.prune(tmp_path / "b", keep_days=1) == 0
-    assert module.prune(tmp_path / "b", keep_days=-1) == 1
+    assert journal_module.prune(tmp_path / "b", keep_days=1) == 0
+    assert journal_module.prune(tmp_path / "b", keep_days=-1) == 1
 
 
 def test_a_broken_pack_line_is_named(tmp_path: Path):
     pack = tmp_path / "pack.jsonl"
     pack.write_text('{"key": "k"}\n')
     with pytest.raises(JournalError, match=r"pack\.jsonl:1"):
-        module.import_pack(tmp_path / "j", pack)
+        journal_module.import_pack(tmp_path / "j", pack)
 
 
 def test_of_two_equal_requests_both_get_the_reply_that_is_stored(journal):
@@ -159,13 +159,13 @@ def test_a_journal_of_version_1_is_read_and_goes_on(tmp_path: Path):
         connection.execute("PRAGMA user_version = 1")
         connection.execute("INSERT INTO replies VALUES ('old', ?, 7)", (RECORD.dump_json(REPLY).decode(),))
     connection.close()
-    assert [reply for reply, _ in module.read_replies(path)] == [REPLY]
+    assert [reply for reply, _ in journal_module.read_replies(path)] == [REPLY]
     assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (1,), "reading leaves it as it is"
     journal = Journal(path)
     put(journal, "new", replace(REPLY, content="new"))
     assert journal.get("old") == REPLY
-    assert {reply.content for reply, _ in module.read_replies(path)} == {REPLY.content, "new"}
-    assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (module.VERSION,)
+    assert {reply.content for reply, _ in journal_module.read_replies(path)} == {REPLY.content, "new"}
+    assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (journal_module.VERSION,)
     journal.close()
 
 

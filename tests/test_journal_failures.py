@@ -12,9 +12,10 @@ from dataclasses import replace
 
 import pytest
 
-from autodata import journal as module
-from autodata.journal import Journal, JournalError
+from autodata import journal as journal_module
 from autodata.salvage import salvage
+from autodata.serving import journal as journal_module
+from autodata.serving.journal import Journal, JournalError
 from autodata.types import Outcome, Reply
 
 REPLY = Reply(Outcome.ANSWERED, "yes", "because", "stop", "m", 1, 2, 0.5)
@@ -102,7 +103,7 @@ def test_a_really_full_file_is_said_and_earlier_replies_stay(journal, monkeypatc
 
 
 def test_everyone_in_a_failed_commit_is_told(journal, monkeypatch):
-    monkeypatch.setattr(module, "INSERT", "INSERT INTO no_such_table VALUES (?, ?, ?)")
+    monkeypatch.setattr(journal_module, "INSERT", "INSERT INTO no_such_table VALUES (?, ?, ?)")
 
     async def put_all():
         puts = (journal.put(str(n), REPLY) for n in range(20))
@@ -126,11 +127,11 @@ def test_a_cancelled_put_does_not_stop_the_others(journal):
 
 def test_an_imported_pack_changes_nothing_that_is_there(filled, tmp_path):
     pack, other = tmp_path / "pack.jsonl", tmp_path / "other"
-    module.export(filled, pack)
+    journal_module.export(filled, pack)
     mine = Journal(other)
     put(mine, "b")
     mine.close()
-    module.import_pack(other, pack)
+    journal_module.import_pack(other, pack)
     merged = Journal(other)
     assert [merged.get(key) for key in "abc"] == [LONG, REPLY, LONG]
     merged.close()
@@ -138,9 +139,9 @@ def test_an_imported_pack_changes_nothing_that_is_there(filled, tmp_path):
 
 def test_a_pack_is_readable_json_with_the_same_replies_after_a_round_trip(filled, tmp_path):
     first, second = tmp_path / "1.jsonl", tmp_path / "2.jsonl"
-    module.export(filled, first)
-    module.import_pack(tmp_path / "copy", first)
-    module.export(tmp_path / "copy", second)
+    journal_module.export(filled, first)
+    journal_module.import_pack(tmp_path / "copy", first)
+    journal_module.export(tmp_path / "copy", second)
     assert first.read_bytes() == second.read_bytes()
     lines = [json.loads(line) for line in first.read_text().splitlines()]
     assert [line["key"] for line in lines] == ["a", "b", "c"]
@@ -149,12 +150,12 @@ def test_a_pack_is_readable_json_with_the_same_replies_after_a_round_trip(filled
 
 def test_a_bad_line_leaves_the_journal_without_any_of_the_pack(filled, tmp_path):
     pack, other = tmp_path / "pack.jsonl", tmp_path / "other"
-    module.export(filled, pack)
+    journal_module.export(filled, pack)
     with pack.open("a") as file:
         file.write('{"key": "d", "at": 0, "reply": {"outcome": "invented"}}\n')
     Journal(other).close()
     with pytest.raises(JournalError, match=r"pack\.jsonl:4: not a line of a replay pack"):
-        module.import_pack(other, pack)
+        journal_module.import_pack(other, pack)
     opened = Journal(other)
     assert opened.get("a") is None
     opened.close()
@@ -164,7 +165,7 @@ def test_prune_forgets_the_old_and_keeps_the_new(filled):
     with sqlite3.connect(filled) as connection:
         old = int(time.time()) - 31 * 86_400
         connection.execute("UPDATE replies SET at = ? WHERE key = 'a'", (old,))
-    assert module.prune(filled, keep_days=30) == 1
+    assert journal_module.prune(filled, keep_days=30) == 1
     journal = Journal(filled)
     assert [journal.get(key) is None for key in "abc"] == [True, False, False]
     journal.close()
@@ -174,7 +175,7 @@ def test_prune_forgets_the_old_and_keeps_the_new(filled):
 def test_the_command_does_not_make_a_journal_that_is_not_there(tmp_path, monkeypatch, action):
     monkeypatch.setattr(sys, "argv", ["journal", str(tmp_path / "none"), *action])
     with pytest.raises(SystemExit, match="none: no such file"):
-        module.main()
+        journal_module.main()
     assert not (tmp_path / "none").exists()
 
 

@@ -9,12 +9,12 @@ from autodata.cot_self_instruct import propose_many, propose_once
 from autodata.domains import base
 from autodata.domains.base import JudgeFailed
 from autodata.harness import Harness
-from autodata.llm import Client
-from autodata.measured import NotMeasured
 from autodata.orchestrator import orchestrate, orchestrate_by_agent
 from autodata.prompts import seal
 from autodata.recipes.models import Endpoint, RoleConfig
-from autodata.request import attempt_seed
+from autodata.serving.llm import Client
+from autodata.serving.measured import NotMeasured
+from autodata.serving.request import attempt_seed
 from autodata.types import (
     TRAJECTORY,
     Document,

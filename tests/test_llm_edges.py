@@ -8,11 +8,11 @@ import httpx
 import openai
 import pytest
 
-from autodata import connections, llm
-from autodata.journal import JournalError, read_replies
-from autodata.llm import Client, Draining, EndpointError
-from autodata.measured import NotMeasured
 from autodata.recipes.models import Models, Sampling
+from autodata.serving import connections, llm
+from autodata.serving.journal import JournalError, read_replies
+from autodata.serving.llm import Client, Draining, EndpointError
+from autodata.serving.measured import NotMeasured
 from autodata.types import Message, Outcome, Role
 from tests.conftest import models_at, request
 from tests.fake_server import Scripted, completion, fake_server

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from autodata import dataset, generate, store, verify
 from autodata.acceptance import decide
-from autodata.compression import compress
-from autodata.journal import Journal
-from autodata.llm import Client
-from autodata.measured import (
+from autodata.parsing import find_call, find_last_object
+from autodata.recipes.domain import Gate
+from autodata.recipes.models import Sampling
+from autodata.serving.journal import Journal, compress
+from autodata.serving.llm import Client
+from autodata.serving.measured import (
     ENDED,
     NotMeasured,
     PromptCut,
@@ -27,10 +29,7 @@ from autodata.measured import (
     read_outcome,
     tell_outcomes,
 )
-from autodata.parsing import find_call, find_last_object
-from autodata.recipes.domain import Gate
-from autodata.recipes.models import Sampling
-from autodata.tokens import is_cut
+from autodata.serving.tokens import is_cut
 from autodata.types import EXAMPLE, TRAJECTORY, Failure, Message, Outcome, Reply, Role
 from tests.conftest import models_at, request
 from tests.fake_server import Scripted, completion, fake_server

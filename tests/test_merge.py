@@ -12,8 +12,8 @@ import pytest
 from autodata import generate, merge
 from autodata.config import load
 from autodata.corpora.files import DocumentsError, take_shard
-from autodata.journal import read_replies
 from autodata.recipes.generation import GenerateRecipe
+from autodata.serving.journal import read_replies
 from autodata.types import Document
 from tests.fake_server import fake_server, play_cloze
 from tests.test_generate import arguments, write_documents

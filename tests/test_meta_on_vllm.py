@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from autodata.journal import read_replies
+from autodata.serving.journal import read_replies
 from eval.figures import ITERATIONS
 from tests.fake_server import completion, fake_server
 

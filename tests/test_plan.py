@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autodata.journal import Journal
 from autodata.plan import __main__ as command
 from autodata.plan.replicas import TooFewGpus, choose_split, grow
 from autodata.plan.simulation import Station, share_gpu_seconds, simulate
 from autodata.plan.speed import Sample, Speed, fit, fit_run, state
 from autodata.plan.workload import Call, Story, from_run
+from autodata.serving.journal import Journal
 from autodata.types import Outcome as Answer
 from autodata.types import Reply, Role
 from tests.fake_runs import demo_recipe, simple, trajectory, write_run

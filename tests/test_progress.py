@@ -11,11 +11,11 @@ import pytest
 
 from autodata import progress as module
 from autodata.config import RecipeError
-from autodata.costs import Account, Cost
-from autodata.llm import Draining
 from autodata.progress import Progress, check_budget
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.models import Budget, Endpoint, Models, Server
+from autodata.serving.costs import Account, Cost
+from autodata.serving.llm import Draining
 from autodata.snapshot import RunState, read_snapshot, tell_time
 from autodata.store import Run, read_manifest
 from autodata.types import Role

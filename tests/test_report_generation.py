@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from autodata.costs import Cost
-from autodata.journal import Journal
 from autodata.recipes.domain import Gate
 from autodata.report import blocks, storyboard, timeline
 from autodata.report.__main__ import report
 from autodata.report.overview import VERDICTS, Overview
 from autodata.report.page import list_outcomes
 from autodata.report.storyboard import Storyboards, compare_questions, compare_words
+from autodata.serving.costs import Cost
+from autodata.serving.journal import Journal
 from autodata.snapshot import SNAPSHOT, RunState, Snapshot
 from autodata.store import RunError
 from autodata.types import Criterion, End, Failure, Outcome, Quality, Reply, Role, Round, Verdict

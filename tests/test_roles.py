@@ -11,7 +11,7 @@ from autodata.recipes.budgets import list_asked
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.models import Models, RoleConfig, Sampling
 from autodata.recipes.training import GrpoRecipe
-from autodata.request import resolve_sampling
+from autodata.serving.request import resolve_sampling
 
 REPO = Path(__file__).parent.parent
 COMMANDS = ("generate*", "grpo*", "eval*", "prbench*", "question_types*")

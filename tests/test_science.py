@@ -20,9 +20,9 @@ from autodata.domains import base
 from autodata.domains.base import Inconclusive, JudgeFailed
 from autodata.domains.science.domain import ANGLES, find_faults, make_candidate
 from autodata.harness import Harness
-from autodata.llm import Client
 from autodata.orchestrator import orchestrate, orchestrate_by_agent
 from autodata.recipes.generation import GenerateRecipe
+from autodata.serving.llm import Client
 from autodata.types import TRAJECTORY, Document, End, Failure, Role
 from tests.conftest import load_recipe
 from tests.fake_server import completion, fake_server

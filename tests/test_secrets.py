@@ -48,6 +48,6 @@ def test_a_planted_key_is_in_no_file_and_in_no_output(tmp_path, monkeypatch, cap
 
 
 def read_journal(folder) -> str:
-    from autodata.journal import read_replies
+    from autodata.serving.journal import read_replies
 
     return json.dumps([reply.content + reply.model for reply, _ in read_replies(folder / "run" / "journal.sqlite")])

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from autodata import servers
 from autodata.recipes.models import Endpoint, Models, RoleConfig, Server
-from autodata.servers import RunningServer, ServerError, command_line, running, watch
+from autodata.serving import vllm
+from autodata.serving.vllm import RunningServer, ServerError, command_line, running, watch
 from autodata.types import Role
 
 FAKE = """
@@ -27,13 +27,13 @@ def models(**server: object) -> Models:
 
 @pytest.fixture
 def fake_command(monkeypatch):
-    monkeypatch.setattr(servers, "command_line", lambda endpoint, host, port: [sys.executable, "-c", FAKE, str(port)])
+    monkeypatch.setattr(vllm, "command_line", lambda endpoint, host, port: [sys.executable, "-c", FAKE, str(port)])
 
 
 @pytest.fixture
 def dying_command(monkeypatch):
     code = "print('loading'); print('out of memory, sorry'); raise SystemExit(3)"
-    monkeypatch.setattr(servers, "command_line", lambda endpoint, host, port: [sys.executable, "-c", code])
+    monkeypatch.setattr(vllm, "command_line", lambda endpoint, host, port: [sys.executable, "-c", code])
 
 
 def is_alive(pid: int) -> bool:
@@ -80,7 +80,7 @@ def test_a_server_that_dies_later_ends_the_work(fake_command, tmp_path):
 
 def test_a_server_that_is_never_ready_names_the_key(monkeypatch, tmp_path):
     sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
-    monkeypatch.setattr(servers, "command_line", lambda endpoint, host, port: sleeper)
+    monkeypatch.setattr(vllm, "command_line", lambda endpoint, host, port: sleeper)
     with pytest.raises(ServerError, match=r"not ready after 1 s; raise server\.ready_timeout_s"):
         running(models(ready_timeout_s=1.0), Role, tmp_path).__enter__()
 

@@ -14,9 +14,9 @@ import pytest
 
 from autodata import status, store
 from autodata.cluster import jobs
-from autodata.costs import Cost
-from autodata.leases import Lease, State, Watch, write_lease
 from autodata.recipes.generation import GenerateRecipe
+from autodata.serving.costs import Cost
+from autodata.serving.leases import Lease, State, Watch, write_lease
 from autodata.snapshot import SNAPSHOT, RunState, Snapshot, Speed
 from autodata.status import SILENT_S, look
 from autodata.store import Run, RunError

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from autodata.arms import Arm, make_example
 from autodata.dataset import EXAMPLES
-from autodata.embedded import resolve_weights
 from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.domain import DomainConfig
+from autodata.serving.embedded import resolve_weights
 from autodata.store import Run
 from autodata.types import EXAMPLE, Candidate, Criterion, End, Round, Trajectory, Verdict
 from tests.fake_runs import BAD, GOOD, attempts

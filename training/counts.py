@@ -10,9 +10,9 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from autodata import store
-from autodata.costs import Ledger, add
-from autodata.llm import Client
 from autodata.progress import read_earlier
+from autodata.serving.costs import Ledger, add
+from autodata.serving.llm import Client
 from autodata.store import RunError
 
 FILES = "counts_*.json"

@@ -8,8 +8,8 @@ from accelerate import PartialState
 from autodata.cluster import key
 from autodata.cluster.serve import LEASES
 from autodata.config import RecipeError
-from autodata.leases import Lease, State, read_leases
 from autodata.recipes.models import Endpoint, Models
+from autodata.serving.leases import Lease, State, read_leases
 
 _POLL_S = 5.0
 _PATIENCE_S = 4 * 3600.0  # Slurm may let a node wait

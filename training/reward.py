@@ -11,10 +11,10 @@ from typing import Any
 
 from autodata.config import RecipeError
 from autodata.domains.base import Domain
-from autodata.llm import Client
-from autodata.measured import EndpointError, PromptCut, Window
 from autodata.recipes.generation import RewardConfig
-from autodata.request import resolve_sampling
+from autodata.serving.llm import Client
+from autodata.serving.measured import EndpointError, PromptCut, Window
+from autodata.serving.request import resolve_sampling
 from autodata.types import CANDIDATE, Role
 from training.counts import Books
 from training.rows import read_answer

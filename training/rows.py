@@ -12,7 +12,7 @@ from autodata import store
 from autodata.config import RecipeError
 from autodata.dataset import EXAMPLES
 from autodata.domains.base import Domain
-from autodata.parsing import OPEN_THINKING, split_thinking
+from autodata.serving.request import OPEN_THINKING, split_thinking
 from autodata.types import CANDIDATE, EXAMPLE, Candidate, Example
 
 

@@ -10,12 +10,12 @@ from accelerate.utils import broadcast_object_list
 
 from autodata import store
 from autodata.config import RecipeError
-from autodata.journal import Journal, JournalError
-from autodata.llm import EndpointError
 from autodata.progress import Progress
 from autodata.recipes.models import Models
 from autodata.recipes.training import GrpoRecipe
-from autodata.servers import ServerError, running
+from autodata.serving.journal import Journal, JournalError
+from autodata.serving.llm import EndpointError
+from autodata.serving.vllm import ServerError, running
 from autodata.store import Run, RunError
 from autodata.types import Role
 from training.card import describe_judgements, write_card

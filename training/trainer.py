@@ -16,12 +16,12 @@ from trl import GRPOConfig, GRPOTrainer
 
 from autodata.config import RecipeError
 from autodata.domains import base
-from autodata.embedded import resolve_weights
-from autodata.journal import Journal
-from autodata.llm import Client
 from autodata.progress import Progress
 from autodata.recipes.models import Models
 from autodata.recipes.training import GrpoRecipe
+from autodata.serving.embedded import resolve_weights
+from autodata.serving.journal import Journal
+from autodata.serving.llm import Client
 from autodata.store import RunError
 from training import preflight
 from training.counts import Books

@@ -23,8 +23,8 @@ from autodata.cluster.owner import write_beat
 from autodata.cluster.router import Router, RouterError
 from autodata.cluster.serve import LEASES, MODELS
 from autodata.config import RecipeError, load, schema_for
-from autodata.leases import Lease, State, Watch
 from autodata.recipes.models import Models
+from autodata.serving.leases import Lease, State, Watch
 
 _POLL_S = 1.0
 _QUEUE_POLL_S = 5.0  # squeue is asked no more often

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from autodata.cluster.jobs import Job
 from autodata.config import REPO, RecipeError
-from autodata.costs import count_gpus
-from autodata.llm import role_config
 from autodata.recipes.models import Endpoint, Models, Server
-from autodata.servers import command_line
+from autodata.serving.costs import count_gpus
+from autodata.serving.llm import role_config
+from autodata.serving.vllm import command_line
 from autodata.types import Role
 
 SCRIPT = REPO / "slurm" / "serve.sh"

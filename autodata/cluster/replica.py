@@ -9,12 +9,12 @@ from pathlib import Path
 import httpx
 
 from autodata.cluster.fleet import limit_start
-from autodata.cluster.probes import check_canary, probe_replica
-from autodata.congestion import Load
-from autodata.leases import State
-from autodata.llm import EndpointError
 from autodata.recipes.models import Endpoint
-from autodata.servers import RunningServer, ServerError
+from autodata.serving.leases import State
+from autodata.serving.limits import Load
+from autodata.serving.llm import EndpointError
+from autodata.serving.probes import check_canary, probe_replica
+from autodata.serving.vllm import RunningServer, ServerError
 from autodata.types import Role
 
 _POLL_S = 1.0

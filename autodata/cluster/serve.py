@@ -18,9 +18,9 @@ from autodata.cluster import jobs, key
 from autodata.cluster.fleet import find_roles
 from autodata.cluster.owner import PATIENCE_S, OwnerWatch
 from autodata.cluster.replica import Replica
-from autodata.costs import count_gpus
-from autodata.leases import Lease, write_lease
 from autodata.recipes.models import Endpoint, Models
+from autodata.serving.costs import count_gpus
+from autodata.serving.leases import Lease, write_lease
 
 MODELS = "serving/models.yaml"  # in the run folder: resolved, so that all jobs of a run serve the same
 LEASES = "serving/leases"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import httpx
 
-from autodata.congestion import Load
-from autodata.leases import Lease, State, Watch
+from autodata.serving.leases import Lease, State, Watch
+from autodata.serving.limits import Load
 
 _PATIENCE_S = 2.0
 

@@ -20,9 +20,9 @@ from autodata.corpora.executors import Stage, run_stage
 from autodata.corpora.files import INGESTED
 from autodata.corpora.pipeline import Count, Load, Mask, Read, write_documents
 from autodata.corpora.repeats import CONFIG, Choose, Hashes, Signature
-from autodata.embedded import resolve_weights
 from autodata.progress import Progress
 from autodata.recipes.corpora import IngestRecipe
+from autodata.serving.embedded import resolve_weights
 from autodata.store import Run, RunError
 
 DROPPED, REPORT, CHART = "dropped", "report.md", "funnel.png"

@@ -19,7 +19,6 @@ from rich.text import Text
 from autodata.config import RecipeError, load, schema_for
 from autodata.doctor import data, endpoints, environment, storage
 from autodata.doctor.finding import Finding, Mark
-from autodata.llm import EndpointError
 from autodata.prompts import PromptError
 from autodata.recipes.data import DatasetRecipe, JudgeAuditRecipe
 from autodata.recipes.domain import DomainConfig
@@ -28,7 +27,8 @@ from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.meta import MetaRecipe
 from autodata.recipes.models import Models
 from autodata.recipes.training import GrpoRecipe
-from autodata.servers import ServerError, running
+from autodata.serving.llm import EndpointError
+from autodata.serving.vllm import ServerError, running
 from autodata.types import Role
 
 _COLOURS = {Mark.OK: "green", Mark.WARN: "yellow", Mark.FAIL: "red", Mark.NOT_APPLICABLE: "dim"}

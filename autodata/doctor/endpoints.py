@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autodata.cluster.fleet import find_roles
-from autodata.cluster.probes import choose_probes, run_probe
 from autodata.doctor.finding import Finding, fail, ok, skip, warn
 from autodata.domains import base
-from autodata.journal import Journal
-from autodata.llm import Client, EndpointError, role_config
-from autodata.measured import NotMeasured
 from autodata.recipes.domain import DomainConfig
 from autodata.recipes.models import Endpoint, Models
-from autodata.request import Request, resolve_sampling
+from autodata.serving.journal import Journal
+from autodata.serving.llm import Client, EndpointError, role_config
+from autodata.serving.measured import NotMeasured
+from autodata.serving.probes import choose_probes, run_probe
+from autodata.serving.request import Request, resolve_sampling
 from autodata.types import Candidate, Criterion, Message, Role
 
 THINKING_TOKENS = 4_096  # the least that leaves a thinking model room; judges were seen to reason for 3,000 (chosen)

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from autodata.doctor.finding import Finding, fail, ok, warn
-from autodata.journal import Journal, JournalError
+from autodata.serving.journal import Journal, JournalError
 from autodata.store import Run, RunError
 from autodata.types import Outcome, Reply
 

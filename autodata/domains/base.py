@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from autodata import acceptance, rubric
 from autodata.agents import Agents, gather_all
-from autodata.measured import NotMeasured
 from autodata.parsing import ParseError
 from autodata.prompts import PromptSet
 from autodata.recipes import domain
 from autodata.recipes.domain import DomainConfig, Gate
-from autodata.request import attempt_seed
+from autodata.serving.measured import NotMeasured
+from autodata.serving.request import attempt_seed
 from autodata.types import (
     Attempt,
     Candidate,
@@ -31,7 +31,7 @@ from autodata.types import (
 )
 
 if TYPE_CHECKING:
-    from autodata.llm import Client
+    from autodata.serving.llm import Client
 
 
 class Unsuitable(ValueError):

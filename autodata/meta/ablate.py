@@ -19,8 +19,6 @@ from rich.text import Text
 from autodata import store
 from autodata.config import RecipeError, load
 from autodata.draining import finish
-from autodata.journal import Journal
-from autodata.llm import Client
 from autodata.meta.evaluate import Trial
 from autodata.meta.genome import Genome
 from autodata.meta.mutate import read_edit
@@ -30,7 +28,9 @@ from autodata.meta.search import Search
 from autodata.meta.splits import Splits, split
 from autodata.parsing import ParseError
 from autodata.recipes.meta import MetaRecipe
-from autodata.servers import running
+from autodata.serving.journal import Journal
+from autodata.serving.llm import Client
+from autodata.serving.vllm import running
 from autodata.store import Run
 from autodata.types import Role
 

@@ -10,10 +10,10 @@ from autodata.domains import base
 from autodata.domains.base import Inconclusive, JudgeFailed
 from autodata.generation import ORCHESTRATORS
 from autodata.harness import Harness
-from autodata.llm import Client
-from autodata.measured import EndpointError, NotMeasured, find_unmeasured
 from autodata.meta.genome import Genome, configure, write
 from autodata.recipes.meta import MetaRecipe
+from autodata.serving.llm import Client
+from autodata.serving.measured import EndpointError, NotMeasured, find_unmeasured
 from autodata.types import Document, Role, Trajectory
 
 _DRAWS = 1_000_003  # apart from the seeds of any other draw

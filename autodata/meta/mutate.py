@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from autodata.agents import Agents, make_object
-from autodata.llm import Client
 from autodata.meta.genome import Genome
 from autodata.parsing import ParseError, read_text
 from autodata.prompts import PromptSet
 from autodata.recipes.domain import Bounds, Shape
-from autodata.request import Request, attempt_seed
+from autodata.serving.llm import Client
+from autodata.serving.request import Request, attempt_seed
 from autodata.types import Attempt, Role, Round, Trajectory
 
 _PROMPTS = Path(__file__).parent / "prompts"

@@ -19,8 +19,6 @@ from autodata.corpora.files import DocumentsError
 from autodata.domains import base
 from autodata.draining import finish
 from autodata.generation import ORCHESTRATORS
-from autodata.journal import Journal, JournalError
-from autodata.llm import Client, EndpointError
 from autodata.meta import gains, genome
 from autodata.meta.evaluate import Trial
 from autodata.meta.picture import draw_lineage
@@ -30,7 +28,9 @@ from autodata.meta.splits import Splits, split
 from autodata.progress import Progress, check_budget
 from autodata.prompts import PromptError
 from autodata.recipes.meta import MetaRecipe
-from autodata.servers import ServerError, running
+from autodata.serving.journal import Journal, JournalError
+from autodata.serving.llm import Client, EndpointError
+from autodata.serving.vllm import ServerError, running
 from autodata.store import Run, RunError
 from autodata.types import Role
 

@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from autodata import store
-from autodata.costs import find_reached
-from autodata.llm import Client, Draining
 from autodata.meta import population
 from autodata.meta.evaluate import Evaluator, Trial
 from autodata.meta.gate import Decision, Pair, count, decide_paired, decide_strict
@@ -22,6 +20,8 @@ from autodata.parsing import ParseError
 from autodata.progress import Progress
 from autodata.prompts import PromptError
 from autodata.recipes.meta import MetaRecipe
+from autodata.serving.costs import find_reached
+from autodata.serving.llm import Client, Draining
 from autodata.store import Run
 from autodata.types import Document
 

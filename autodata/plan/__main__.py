@@ -19,15 +19,15 @@ from rich.table import Table
 
 from autodata.config import RecipeError, load
 from autodata.corpora.files import DocumentsError, read_corpus
-from autodata.costs import count_gpus
-from autodata.journal import JournalError
-from autodata.llm import EndpointError, role_config
 from autodata.plan import speed
 from autodata.plan.replicas import TooFewGpus, choose_split
 from autodata.plan.simulation import Outcome, Station, share_gpu_seconds, simulate
 from autodata.plan.speed import Speed, SpeedError
 from autodata.plan.workload import Workload, from_priors, from_run
 from autodata.recipes.generation import GenerateRecipe
+from autodata.serving.costs import count_gpus
+from autodata.serving.journal import JournalError
+from autodata.serving.llm import EndpointError, role_config
 from autodata.store import RunError
 from autodata.types import Role
 

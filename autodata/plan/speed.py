@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy
 
-from autodata.journal import read_replies
 from autodata.plan.workload import PRIORS
 from autodata.recipes.models import Endpoint
+from autodata.serving.journal import read_replies
 
 _ENOUGH = 50  # calls for a fit
 

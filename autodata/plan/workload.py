@@ -12,7 +12,7 @@ import yaml
 from autodata import store
 from autodata.config import RecipeError, load
 from autodata.recipes.generation import BASELINES, GenerateRecipe
-from autodata.request import resolve_sampling
+from autodata.serving.request import resolve_sampling
 from autodata.types import TRAJECTORY, Attempt, Role, Round, Trajectory
 
 PRIORS = yaml.safe_load((Path(__file__).parent / "priors.yaml").read_text(encoding="utf-8"))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from omegaconf import MISSING
 
-from autodata.embedded import MODEL_NAME
 from autodata.recipes.models import Endpoint, Sampling
+from autodata.serving.embedded import MODEL_NAME
 
 _FORMS = frozenset({"fp8", "fp16", "bf16", "int4", "int8", "nvfp4", "mxfp4", "awq", "gptq", "gguf", "instruct", "it",
                     "chat", "hf", "latest"})  # fmt: skip

@@ -14,9 +14,9 @@ from typing import Any
 
 from autodata import store
 from autodata.config import RecipeError
-from autodata.journal import JournalError
 from autodata.report import dataset, evaluation, generation, index, training
 from autodata.report.index import INDEX, REPORT
+from autodata.serving.journal import JournalError
 from autodata.store import RunError
 
 PROBLEMS = (RunError, RecipeError, JournalError)

@@ -9,13 +9,14 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from autodata import config, journal, store
+from autodata import config, store
 from autodata.recipes.generation import GenerateRecipe
 from autodata.report import page, timeline
 from autodata.report.charts import Lines
 from autodata.report.overview import VERDICTS, Overview, list_attempt_bounds, words
 from autodata.report.storyboard import Storyboards
 from autodata.report.yields import KNOBS, Measured, Yields, measure
+from autodata.serving import journal
 from autodata.snapshot import read_snapshot
 from autodata.types import TRAJECTORY, Role
 

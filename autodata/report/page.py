@@ -9,9 +9,9 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from autodata.measured import tell_outcomes
 from autodata.report.charts import BOTTOM, LEFT, RIGHT, widths
 from autodata.report.forest import write_difference, write_estimate, write_fraction
+from autodata.serving.measured import tell_outcomes
 
 _FOLDER = Path(__file__).parent
 

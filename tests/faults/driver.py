@@ -103,7 +103,8 @@ def serve() -> None:
 
 def carry_out(order: Order) -> None:
     """Never returns."""
-    from autodata import dataset, generate, llm, merge
+    from autodata import dataset, generate, merge
+    from autodata.serving import llm
 
     output = os.open(order.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)

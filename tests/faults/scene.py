@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from autodata.journal import read_replies
+from autodata.serving.journal import read_replies
 from autodata.types import Role
 from tests.fake_server import FakeServer, Script, Scripted, fake_server, play_cloze
 from tests.fake_world import SERVES, World, candidate, completion

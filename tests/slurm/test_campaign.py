@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from autodata.leases import Lease, State, read_leases
+from autodata.serving.leases import Lease, State, read_leases
 from tests.slurm.cluster import Cluster, until
 from tests.test_generate import examples_of, write_documents
 

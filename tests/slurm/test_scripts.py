@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autodata.leases import read_leases
+from autodata.serving.leases import read_leases
 from autodata.store import hash_path, read_manifest
 from tests.make_samples import SAMPLES
 from tests.slurm.cluster import Cluster, until

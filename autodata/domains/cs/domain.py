@@ -10,7 +10,7 @@ from autodata.domains.cs import verifier
 from autodata.parsing import ParseError, read_rubric, read_text, read_texts
 from autodata.recap import average
 from autodata.recipes import domain
-from autodata.request import Request, attempt_seed
+from autodata.serving.request import Request, attempt_seed
 from autodata.types import Candidate, Document, Failure, Quality, Role, Round
 
 MAX_TAGS = 5

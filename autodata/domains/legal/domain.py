@@ -10,7 +10,7 @@ from autodata.domains.legal.packet import Packet
 from autodata.domains.legal.post_filter import Findings
 from autodata.domains.role_words import SPEAKS_OF_SOLVERS, speaks_of_solvers
 from autodata.parsing import ParseError
-from autodata.request import Request, attempt_seed
+from autodata.serving.request import Request, attempt_seed
 from autodata.types import (
     Attempt,
     Candidate,

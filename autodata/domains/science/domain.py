@@ -10,7 +10,7 @@ from autodata.domains import base
 from autodata.domains.role_words import SPEAKS_OF_SOLVERS, speaks_of_solvers
 from autodata.domains.science import equivalence
 from autodata.parsing import ParseError, read_text
-from autodata.request import Request, attempt_seed
+from autodata.serving.request import Request, attempt_seed
 from autodata.types import Attempt, Candidate, Criterion, Document, Failure, Judgement, Quality, Role, Round
 
 # Paper Fig. 15: the challengers start from varied angles. Which ones is our choice; ten of them, so that batches of

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 import openai
 from openai import OpenAI
 
-from autodata.llm import EndpointError, api_key, probe
 from autodata.recipes.models import Endpoint
+from autodata.serving.llm import EndpointError, api_key, probe
 from autodata.types import Role
 
 _SCHEMA = {

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from autodata.config import RecipeError
-from autodata.measured import ENDED, read_outcome
-from autodata.parsing import find_call, find_last_object, split_thinking
+from autodata.parsing import find_call, find_last_object
 from autodata.recipes.models import Endpoint, Sampling
-from autodata.tokens import count_tokens
+from autodata.serving.measured import ENDED, read_outcome
+from autodata.serving.tokens import count_tokens
 from autodata.types import Message, Outcome, Reply, Role
 
 if TYPE_CHECKING:  # a second to import, which commands that ask no model need not spend
@@ -228,3 +228,17 @@ def _as_text(value: object) -> str:
     if not isinstance(value, str | None):
         raise BadShape(f"not text: {str(value)[:200]!r}")
     return (value or "").encode(errors="replace").decode()  # no lone surrogates: SQLite wants UTF-8
+
+
+OPEN_THINKING, CLOSE_THINKING = "<think>", "</think>"
+
+
+def split_thinking(text: str) -> tuple[str, str | None]:
+    """Reasoning and answer, where a server left both in one text; the answer is None where the reasoning never ends.
+
+    A thinking model's prompt can open the block, so that the text holds only its end.
+    """
+    if CLOSE_THINKING in text:
+        reasoning, _, answer = text.rpartition(CLOSE_THINKING)
+        return reasoning, answer
+    return (text, None) if text.lstrip().startswith(OPEN_THINKING) else ("", text)

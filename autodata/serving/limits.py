@@ -13,7 +13,7 @@ from types import TracebackType
 import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 
-from autodata.leases import State, Watch
+from autodata.serving.leases import State, Watch
 
 FIRST, MOST = 16, 8_192  # calls under way, per endpoint
 _MORE = 8  # calls, per replica and look

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import openai
 
-from autodata.measured import (
+from autodata.recipes.models import Endpoint
+from autodata.serving.measured import (
     EndpointError,
     NotMeasured,
     RequestRefused,
@@ -14,8 +15,7 @@ from autodata.measured import (
     is_prompt_too_long,
     make_error,
 )
-from autodata.recipes.models import Endpoint
-from autodata.request import Request
+from autodata.serving.request import Request
 from autodata.types import Outcome, Reply
 
 _REFUSED = {400, 413, 422}

@@ -59,7 +59,7 @@ def _find_tokenizer(weights: str):
 
 
 def _find_file(weights: str) -> Path | None:
-    from autodata.embedded import MODEL_NAME, cache_folder
+    from autodata.serving.embedded import MODEL_NAME, cache_folder
 
     folder = cache_folder() / MODEL_NAME if weights == "embedded" else Path(weights)
     if (folder / "tokenizer.json").is_file():

@@ -16,11 +16,11 @@ import tenacity
 from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletion
 
-from autodata import congestion
-from autodata.congestion import Controller, Limit
-from autodata.connections import connect
-from autodata.costs import Account, Busy, Ledger, make_ledger
-from autodata.failures import (
+from autodata.recipes.models import Endpoint, Models, RoleConfig
+from autodata.serving import limits
+from autodata.serving.connections import connect
+from autodata.serving.costs import Account, Busy, Ledger, make_ledger
+from autodata.serving.failures import (
     NoAnswer,
     describe_failure,
     describe_no_answer,
@@ -29,10 +29,10 @@ from autodata.failures import (
     name_trouble,
     tell_apart,
 )
-from autodata.journal import Journal
-from autodata.measured import EndpointError, NotMeasured, PromptCut
-from autodata.recipes.models import Endpoint, Models, RoleConfig
-from autodata.request import (
+from autodata.serving.journal import Journal
+from autodata.serving.limits import Controller, Limit
+from autodata.serving.measured import EndpointError, NotMeasured, PromptCut
+from autodata.serving.request import (
     FORMS,
     BadShape,
     Keys,
@@ -45,7 +45,7 @@ from autodata.request import (
     request_keys,
     resolve_sampling,
 )
-from autodata.tokens import count_prompt_tokens, count_tokens, is_cut
+from autodata.serving.tokens import count_prompt_tokens, count_tokens, is_cut
 from autodata.types import Message, Outcome, Reply, Role
 
 log = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ class Client:
         if name not in self._limits:
             endpoint = self.models.endpoints[name]
             is_free = endpoint.max_in_flight is None and endpoint.leases is not None
-            self._limits[name] = Limit(congestion.FIRST if is_free else endpoint.max_in_flight or _IN_FLIGHT)
+            self._limits[name] = Limit(limits.FIRST if is_free else endpoint.max_in_flight or _IN_FLIGHT)
             if is_free:
                 self._controllers.append(Controller(name, Path(endpoint.leases or ""), self._limits[name]))
         return self._limits[name]

@@ -1,0 +1,333 @@
+"""The journal: every answer of a model, stored under the request it answers before it is used."""
+
+import asyncio
+import fcntl
+import queue
+import shutil
+import sqlite3
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import zstandard
+
+from autodata.serving.measured import read_outcome
+from autodata.types import REPLY, Outcome, Reply
+
+APPLICATION_ID = 0x41444A31  # "ADJ1": how a journal is told from any other SQLite file
+
+
+VERSION = 3  # 1 stored text, 2 also replies that are no answers; both are read, and those are dropped
+
+
+_BATCH = 512
+
+
+_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")  # the last: no such table
+
+
+INSERT = "INSERT OR IGNORE INTO replies VALUES (?, ?, ?)"
+
+
+class JournalError(RuntimeError):
+    """The journal cannot be used or written; the message names the file and what to do."""
+
+
+class _Write(NamedTuple):
+    key: str
+    reply: Reply
+    done: Future[Reply]
+
+
+class Journal:
+    """key → reply in one SQLite file, with one writer thread.
+
+    Replies that arrive while a commit is under way share the next one, so the cost of a durable
+    commit does not grow with the number of calls. One process at a time: a second is refused.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise JournalError(f"journal {path}: {error.strerror}; name another path") from error
+        self._lock = lock(path)
+        self._reader = _open(path)
+        self._queue: queue.Queue[_Write | None] = queue.Queue()
+        self._writer = threading.Thread(target=self._write_all, name="journal", daemon=True)
+        self._writer.start()
+
+    def get(self, key: str) -> Reply | None:
+        """The reply stored under `key`, or None. Raises JournalError on a damaged file."""
+        try:
+            return _read(self._reader, key)
+        except (sqlite3.Error, ValueError) as error:
+            raise _explain(self.path, error) from error
+
+    async def put(self, key: str, reply: Reply) -> Reply:
+        """What is stored under `key`, once it is durable: the reply, or an equal request's that was faster.
+
+        What is no answer is not kept: it depends on a server's limits or on the moment. Raises JournalError.
+        """
+        if not reply.outcome.is_measured:
+            return reply
+        done: Future[Reply] = Future()
+        done.set_running_or_notify_cancel()  # a cancelled waiter must not upset the writer
+        self._queue.put(_Write(key, reply, done))
+        return await asyncio.wrap_future(done)
+
+    def close(self) -> None:
+        self._queue.put(None)
+        self._writer.join()
+        self._reader.close()
+        self._lock.close()
+
+    def _write_all(self) -> None:
+        connection = sqlite3.connect(self.path)
+        connection.execute("PRAGMA synchronous = FULL")
+        running = True
+        while running:
+            batch = self._next_batch()
+            running = None not in batch
+            self._commit(connection, [write for write in batch if write])
+        connection.close()
+
+    def _next_batch(self) -> list[_Write | None]:
+        batch = [self._queue.get()]
+        while len(batch) < _BATCH and not self._queue.empty():
+            batch.append(self._queue.get())
+        return batch
+
+    def _commit(self, connection: sqlite3.Connection, batch: list[_Write]) -> None:
+        try:
+            with connection:
+                now, before = int(time.time()), connection.total_changes
+                connection.executemany(INSERT, [(w.key, compress(w.reply), now) for w in batch])
+                are_new = connection.total_changes - before == len(batch)
+                stored = [w.reply if are_new else _read(connection, w.key) or w.reply for w in batch]
+        except (sqlite3.Error, ValueError) as error:
+            failure = _explain(self.path, error)
+            for write in batch:
+                write.done.set_exception(failure)
+            return
+        for write, reply in zip(batch, stored, strict=True):
+            write.done.set_result(reply)
+
+
+def _read(connection: sqlite3.Connection, key: str) -> Reply | None:
+    row = connection.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
+    return _read_row(row[0]) if row else None
+
+
+def _read_row(stored: object) -> Reply:
+    """A stored reply, its outcome named by today's rule."""
+    reply = decompress(stored)
+    return replace(reply, outcome=name_outcome(reply))
+
+
+def lock(path: Path) -> IO[str]:
+    """Held until it is closed. Raises JournalError when another process holds it."""
+    try:
+        held = open(f"{path}.lock", "w")  # noqa: SIM115 (held as long as the journal is open)
+    except OSError as error:
+        raise JournalError(f"journal {path}: {error.strerror}; name another path") from error
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        held.close()
+        raise JournalError(
+            f"{path}: in use by another process; stop it, or give this run a journal of its own"
+        ) from None
+    return held
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    is_new = not path.exists() or path.stat().st_size == 0
+    log = Path(f"{path}-wal")
+    if is_new and log.exists() and log.stat().st_size:
+        raise _damaged(path, ValueError("it is gone, but what was written last is still in its -wal file"))
+    try:
+        if is_new:
+            _make(path)
+        connection = sqlite3.connect(path, check_same_thread=False)
+        _check(connection, path)
+    except (sqlite3.Error, ValueError) as error:
+        raise _explain(path, error) from error
+    return connection
+
+
+def _open_to_read(path: Path) -> sqlite3.Connection:
+    """A journal of any version, left as it is: a report must not touch the run that it is about."""
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        _identify(connection, path)
+    except sqlite3.Error as error:
+        raise _explain(path, error) from error
+    return connection
+
+
+def _make(path: Path) -> None:
+    try:
+        create(path)
+    except (sqlite3.Error, OSError) as error:
+        raise JournalError(f"{path}: cannot be made ({error}); is the disk full? free some space, or name another "
+                           "path") from error  # fmt: skip
+
+
+def create(path: Path) -> None:
+    """An empty journal, complete or not at all."""
+    scratch = Path(f"{path}.new")
+    scratch.unlink(missing_ok=True)  # of one that was killed
+    connection = sqlite3.connect(scratch)
+    # A row of over a quarter of a page takes an overflow page for itself: with 4096 bytes nearly every reply does.
+    connection.execute("PRAGMA page_size = 16384")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("CREATE TABLE replies (key TEXT PRIMARY KEY, reply BLOB NOT NULL, at INTEGER NOT NULL) "
+                       "WITHOUT ROWID")  # fmt: skip
+    connection.close()
+    scratch.replace(path)
+
+
+def _identify(connection: sqlite3.Connection, path: Path) -> int:
+    """Its version. Raises JournalError for what is no journal, or one of later code."""
+    identity = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if identity != APPLICATION_ID:
+        raise JournalError(f"{path}: a database, but not a journal of Autodata; name another file")
+    if not 1 <= version <= VERSION:
+        raise JournalError(f"{path}: journal version {version}, this code reads {VERSION}; "
+                           "export it with the code that wrote it and import it here")  # fmt: skip
+    connection.execute("SELECT 1 FROM replies LIMIT 1").fetchone()
+    return int(version)
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring an older journal up to this version: its answers stay as they are, what is no answer is dropped."""
+    if (version := _identify(connection, path)) < VERSION:
+        with connection:
+            dropped = _drop_others(connection)
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+        listed = ", ".join(f"{outcome} {count}" for outcome, count in sorted(dropped.items()))
+        print(f"{path}: journal of version {version}, now {VERSION}; " + (
+            f"dropped {dropped.total()} replies that are no answers ({listed}): they are asked for again"
+            if dropped else "all of its replies are answers"), file=sys.stderr)  # fmt: skip
+
+
+def _drop_others(connection: sqlite3.Connection) -> Counter[str]:
+    """Delete the replies that are no answers; how many there were of each outcome."""
+    found = [(key, name_outcome(decompress(reply)))
+             for key, reply in connection.execute("SELECT key, reply FROM replies")]  # fmt: skip
+    others = [(key, outcome) for key, outcome in found if not outcome.is_measured]
+    connection.executemany("DELETE FROM replies WHERE key = ?", [(key,) for key, _ in others])
+    return Counter(str(outcome) for _, outcome in others)
+
+
+def name_outcome(reply: Reply) -> Outcome:
+    """How a stored reply ended, by today's rule: older journals called every text an answer, however it ended."""
+    refused = reply.outcome is Outcome.REFUSED
+    if not reply.finish_reason:  # as version 2 recorded what no reply came to
+        return reply.outcome if reply.outcome is Outcome.CONTEXT_OVERFLOW else Outcome.ABORTED
+    return read_outcome(reply.finish_reason, reply.content + reply.tool, refused)
+
+
+def _explain(path: Path, error: Exception) -> JournalError:
+    """A disk that is full or fails is no damage to the file: nothing is to be salvaged."""
+    if isinstance(error, ValueError) or getattr(error, "sqlite_errorname", "").startswith(_DAMAGE):
+        return _damaged(path, error)
+    return JournalError(f"{path}: cannot write ({error}); is the disk full? free some space and run the same command "
+                        "again: nothing stored is lost")  # fmt: skip
+
+
+def _damaged(path: Path, error: Exception) -> JournalError:
+    return JournalError(f"{path}: not a readable journal ({str(error)[:200]}); "
+                        f"`python -m autodata.salvage {path}` keeps what can be read of it")  # fmt: skip
+
+
+def read_replies(path: Path) -> Iterator[tuple[Reply, int]]:
+    """Every answer and the second in which it was stored, in no order. Raises JournalError."""
+    connection = _open_to_read(path)
+    try:
+        for stored, at in connection.execute("SELECT reply, at FROM replies"):
+            if (reply := _read_row(stored)).outcome.is_measured:
+                yield reply, at
+    except (sqlite3.Error, ValueError) as error:
+        raise _explain(path, error) from error
+    finally:
+        connection.close()
+
+
+def join(path: Path, others: Iterable[Path]) -> None:
+    """Add the replies of other journals; what is there already stays. Raises JournalError."""
+    with lock(path):
+        connection = _open(path)
+        for other in others:
+            _open(other).close()  # that it is a journal
+            try:
+                _add_all(connection, other)
+            except sqlite3.Error as error:
+                raise _explain(path, error) from error
+        connection.close()
+
+
+def _add_all(connection: sqlite3.Connection, other: Path) -> None:
+    connection.execute("ATTACH ? AS other", (str(other),))
+    with connection:
+        connection.execute("INSERT OR IGNORE INTO replies SELECT * FROM other.replies")
+    connection.execute("DETACH other")
+
+
+def fork(source: Path, path: Path) -> None:
+    """Give a new run the replies of another one; only what changed is asked anew. Raises JournalError."""
+    if not source.exists():
+        raise JournalError(f"fork={source.parent}: no journal in {source}")
+    if not path.exists():
+        scratch = Path(f"{path}.new")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            for suffix in ("", "-wal"):
+                Path(f"{scratch}{suffix}").unlink(missing_ok=True)  # of one that was killed
+                if Path(f"{source}{suffix}").exists():
+                    shutil.copyfile(f"{source}{suffix}", f"{scratch}{suffix}")
+            _open(scratch).close()  # which takes in its -wal file
+            scratch.replace(path)
+        except OSError as error:
+            raise _explain(path, error) from error
+
+
+# A reply of a few words is mostly the names of its fields. Never edit this: older journals were written with it.
+_SHARED = zstandard.ZstdCompressionDict(
+    b'"empty"refusal"outcome":"truncated"finish_reason":"length"'
+    b'{"outcome":"ok","content":"","reasoning":"","finish_reason":"stop","model":"","prompt_tokens":0,'
+    b'"completion_tokens":0,"latency_s":0.0,"tool":"","arguments":""}',
+    dict_type=zstandard.DICT_TYPE_RAWCONTENT,
+)
+
+
+_MOST = 1 << 28  # bytes; what a damaged row says of its size is not believed
+
+
+def compress(reply: Reply) -> bytes:
+    return zstandard.ZstdCompressor(level=3, dict_data=_SHARED).compress(REPLY.dump_json(reply))
+
+
+def decompress(stored: object) -> Reply:
+    """A reply from its row; text is how version 1 stored it. Raises ValueError on a damaged one."""
+    if isinstance(stored, str):
+        return REPLY.validate_json(stored)
+    if not isinstance(stored, bytes):
+        raise ValueError(f"a row with {type(stored).__name__} for a reply")
+    try:
+        if zstandard.frame_content_size(stored) > _MOST:
+            raise ValueError("a reply of a size that none has")
+        return REPLY.validate_json(zstandard.ZstdDecompressor(dict_data=_SHARED).decompress(stored))
+    except zstandard.ZstdError as error:
+        raise ValueError(str(error)) from error

@@ -1,0 +1,187 @@
+"""Starts vLLM servers as child processes, waits until they are ready, and stops them."""
+
+import asyncio
+import ctypes
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from autodata.recipes.models import Endpoint, Models
+from autodata.serving.embedded import resolve_weights
+from autodata.serving.llm import EndpointError, probe, role_config
+from autodata.types import Role
+
+_PR_SET_PDEATHSIG = 1
+
+
+_STOP_AFTER_S = 15
+
+
+_TAIL = 15  # lines of the log in an error
+
+
+class ServerError(RuntimeError):
+    """A server did not start or died; the message holds the last lines of its log."""
+
+
+class RunningServer:
+    """One vLLM process."""
+
+    def __init__(self, name: str, endpoint: Endpoint, log: Path, address: str = "127.0.0.1"):
+        self.name = name
+        self.endpoint = endpoint
+        self.log = log
+        port = _choose_port(name, endpoint)
+        endpoint.base_url = f"http://{address}:{port}/v1"
+        environment = {**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1", "VLLM_NO_USAGE_STATS": "1"}
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                command_line(endpoint, "127.0.0.1" if address == "127.0.0.1" else "0.0.0.0", port),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment | (endpoint.server.env if endpoint.server else {}),
+                start_new_session=True,  # a Ctrl-C is for us: calls under way are finished first
+                preexec_fn=_die_with_parent,
+            )
+
+    def wait_until_ready(self) -> None:
+        """Return when the model is listed and generates a token. Raises ServerError."""
+        limit = self.endpoint.server.ready_timeout_s if self.endpoint.server else 0
+        start = time.monotonic()
+        while time.monotonic() - start < limit:
+            self.check()
+            try:
+                probe(self.endpoint)
+                return
+            except EndpointError:
+                time.sleep(1)
+        raise ServerError(f"server of models.endpoints.{self.name}: not ready after {limit:.0f} s; raise "
+                          f"server.ready_timeout_s or read {self.log}:\n{self._tail()}")  # fmt: skip
+
+    def check(self) -> None:
+        """Raise ServerError when the process is gone."""
+        if self.process.poll() is not None:
+            raise ServerError(f"server of models.endpoints.{self.name} died (exit code "
+                              f"{self.process.returncode}); end of {self.log}:\n{self._tail()}")  # fmt: skip
+
+    def stop(self) -> None:
+        """Stop the whole process group: first asked, then forced."""
+        for how, patience in ((signal.SIGTERM, _STOP_AFTER_S), (signal.SIGKILL, 5)):
+            if not _signal_group(self.process.pid, how):
+                break
+            _wait_for_group(self.process, patience)
+
+    def last_line(self) -> str:
+        """The end of its log, which says how far it has loaded."""
+        return self._tail(1)[-200:]
+
+    def _tail(self, lines: int = _TAIL) -> str:
+        return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+@contextmanager
+def running(models: Models, roles: Iterable[Role], folder: Path) -> Iterator[list[RunningServer]]:
+    """Start the servers that `roles` need, set each base_url, stop them in the end.
+
+    Endpoints that already run are probed too, so that a wrong URL or name fails here and not
+    in the middle of a night. Logs go to `folder`/server_<endpoint>.log.
+    """
+    servers: list[RunningServer] = []
+    try:
+        for name, endpoint in _used(models, roles).items():
+            if endpoint.server and not endpoint.base_url:
+                servers.append(RunningServer(name, endpoint, folder / f"server_{name}.log"))
+                print(
+                    f"starting {endpoint.model} on {endpoint.base_url} (log: {servers[-1].log})",
+                    flush=True,
+                )
+            elif endpoint.base_url:
+                probe(endpoint)
+            else:
+                raise ServerError(
+                    f"models.endpoints.{name}: set base_url (a running endpoint) or server.weights (one to start)"
+                )
+        start = time.monotonic()
+        for server in servers:
+            server.wait_until_ready()
+        if servers:
+            print(f"ready after {time.monotonic() - start:.0f} s", flush=True)
+        yield servers
+    finally:
+        for server in servers:
+            server.stop()
+
+
+async def watch(servers: list[RunningServer]) -> None:
+    """Run until a server dies, then raise ServerError."""
+    while True:
+        for server in servers:
+            server.check()
+        await asyncio.sleep(1)
+
+
+def command_line(endpoint: Endpoint, host: str, port: int) -> list[str]:
+    """The vLLM server of an endpoint; `vllm serve` itself refuses to run from the CPU package."""
+    weights = resolve_weights(endpoint.server.weights) if endpoint.server else ""
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", weights]
+    command += ["--served-model-name", endpoint.model, "--host", host, "--port", str(port)]
+    if endpoint.revision and not Path(weights).is_dir():
+        command += ["--revision", endpoint.revision]
+    for flag, value in (endpoint.server.flags if endpoint.server else {}).items():
+        command += _flag(flag, value)
+    return command
+
+
+def _flag(name: str, value: object) -> list[str]:
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--no-{name}"]
+    text = json.dumps(value) if isinstance(value, dict | list) else str(value)
+    return [f"--{name}", text]
+
+
+def _used(models: Models, roles: Iterable[Role]) -> dict[str, Endpoint]:
+    configured = [role for role in roles if getattr(models, role)]
+    names = {role_config(models, role).endpoint for role in configured}
+    return {name: endpoint for name, endpoint in models.endpoints.items() if name in names}
+
+
+def _choose_port(name: str, endpoint: Endpoint) -> int:
+    wanted = endpoint.server.port if endpoint.server else None
+    with socket.socket() as probe_socket:
+        probe_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe_socket.bind(("127.0.0.1", wanted or 0))
+        except OSError:
+            raise ServerError(f"models.endpoints.{name}.server.port={wanted} is in use; choose another, "
+                              "or leave it out for any free one") from None  # fmt: skip
+        return probe_socket.getsockname()[1]
+
+
+def _die_with_parent() -> None:
+    # A kill -9 of the command must not leave a server behind (Linux only, elsewhere no harm).
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _signal_group(group: int, how: int) -> bool:
+    try:
+        os.killpg(group, how)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _wait_for_group(process: subprocess.Popen[bytes], patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        process.poll()
+        if not _signal_group(process.pid, 0):
+            return
+        time.sleep(0.1)
