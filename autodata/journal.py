@@ -12,13 +12,13 @@ import sqlite3
 import time
 from pathlib import Path
 
-from autodata.serving.journal import INSERT, JournalError, _explain, _open, compress, decompress, lock, name_outcome
+from autodata.serving.journal import INSERT, JournalError, compress, connect, decompress, explain, lock, name_outcome
 from autodata.types import REPLY
 
 
 def export(path: Path, pack: Path) -> int:
     """Write every reply as a line of JSON; returns how many. Raises JournalError."""
-    connection, count = _open(path), 0
+    connection, count = connect(path), 0
     try:
         with pack.open("w", encoding="utf-8") as file:
             for key, reply, at in connection.execute("SELECT key, reply, at FROM replies ORDER BY key"):
@@ -26,7 +26,7 @@ def export(path: Path, pack: Path) -> int:
                 file.write(json.dumps(record) + "\n")
                 count += 1
     except (sqlite3.Error, ValueError) as error:
-        raise _explain(path, error) from error
+        raise explain(path, error) from error
     return count
 
 
@@ -35,7 +35,7 @@ def import_pack(path: Path, pack: Path) -> int:
     with pack.open(encoding="utf-8") as file:
         found = [_read_pack_line(line, f"{pack}:{number}") for number, line in enumerate(file, 1)]
     rows = [row for row in found if row]
-    connection = _open(path)
+    connection = connect(path)
     with connection:
         connection.executemany(INSERT, rows)
     return len(rows)
@@ -54,7 +54,7 @@ def _read_pack_line(line: str, where: str) -> tuple[str, bytes, int] | None:
 
 def prune(path: Path, keep_days: float) -> int:
     """Forget replies older than `keep_days`; returns how many."""
-    connection = _open(path)
+    connection = connect(path)
     with connection:
         cursor = connection.execute("DELETE FROM replies WHERE at < ?", (time.time() - keep_days * 86400,))
     connection.execute("VACUUM")
@@ -85,7 +85,7 @@ def _run(options: argparse.Namespace) -> str:
             return f"{import_pack(options.journal, options.pack)} replies → {options.journal}"
         if options.action == "prune":
             return f"{prune(options.journal, options.keep_days)} replies forgotten"
-        count = _open(options.journal).execute("SELECT count(*) FROM replies").fetchone()[0]
+        count = connect(options.journal).execute("SELECT count(*) FROM replies").fetchone()[0]
         return f"{options.journal}: {count} replies"
 
 

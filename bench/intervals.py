@@ -4,7 +4,8 @@ python -m bench.intervals [--trials 2000]
 
 A world draws documents, and their answers, from a distribution with a known mean. A cell has the share of trials whose
 interval holds that mean, or the interval's mean width, at 5, 6, 10, 20, 30 and 60 documents. Each method but the last
-gives a width of zero where no document differs from another; *ours* is what autodata.stats.intervals does, bounds included.
+gives a width of zero where no document differs from another; *ours* is what autodata.stats.intervals does, bounds
+included.
 The last tables are of Cohen's kappa, which two judges are compared by. Seeds are fixed.
 """
 

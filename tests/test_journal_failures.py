@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from autodata import journal as journal_module
+from autodata import journal as journal_command
 from autodata.salvage import salvage
 from autodata.serving import journal as journal_module
 from autodata.serving.journal import Journal, JournalError
@@ -127,11 +127,11 @@ def test_a_cancelled_put_does_not_stop_the_others(journal):
 
 def test_an_imported_pack_changes_nothing_that_is_there(filled, tmp_path):
     pack, other = tmp_path / "pack.jsonl", tmp_path / "other"
-    journal_module.export(filled, pack)
+    journal_command.export(filled, pack)
     mine = Journal(other)
     put(mine, "b")
     mine.close()
-    journal_module.import_pack(other, pack)
+    journal_command.import_pack(other, pack)
     merged = Journal(other)
     assert [merged.get(key) for key in "abc"] == [LONG, REPLY, LONG]
     merged.close()
@@ -139,9 +139,9 @@ def test_an_imported_pack_changes_nothing_that_is_there(filled, tmp_path):
 
 def test_a_pack_is_readable_json_with_the_same_replies_after_a_round_trip(filled, tmp_path):
     first, second = tmp_path / "1.jsonl", tmp_path / "2.jsonl"
-    journal_module.export(filled, first)
-    journal_module.import_pack(tmp_path / "copy", first)
-    journal_module.export(tmp_path / "copy", second)
+    journal_command.export(filled, first)
+    journal_command.import_pack(tmp_path / "copy", first)
+    journal_command.export(tmp_path / "copy", second)
     assert first.read_bytes() == second.read_bytes()
     lines = [json.loads(line) for line in first.read_text().splitlines()]
     assert [line["key"] for line in lines] == ["a", "b", "c"]
@@ -150,12 +150,12 @@ def test_a_pack_is_readable_json_with_the_same_replies_after_a_round_trip(filled
 
 def test_a_bad_line_leaves_the_journal_without_any_of_the_pack(filled, tmp_path):
     pack, other = tmp_path / "pack.jsonl", tmp_path / "other"
-    journal_module.export(filled, pack)
+    journal_command.export(filled, pack)
     with pack.open("a") as file:
         file.write('{"key": "d", "at": 0, "reply": {"outcome": "invented"}}\n')
     Journal(other).close()
     with pytest.raises(JournalError, match=r"pack\.jsonl:4: not a line of a replay pack"):
-        journal_module.import_pack(other, pack)
+        journal_command.import_pack(other, pack)
     opened = Journal(other)
     assert opened.get("a") is None
     opened.close()
@@ -165,7 +165,7 @@ def test_prune_forgets_the_old_and_keeps_the_new(filled):
     with sqlite3.connect(filled) as connection:
         old = int(time.time()) - 31 * 86_400
         connection.execute("UPDATE replies SET at = ? WHERE key = 'a'", (old,))
-    assert journal_module.prune(filled, keep_days=30) == 1
+    assert journal_command.prune(filled, keep_days=30) == 1
     journal = Journal(filled)
     assert [journal.get(key) is None for key in "abc"] == [True, False, False]
     journal.close()
@@ -175,7 +175,7 @@ def test_prune_forgets_the_old_and_keeps_the_new(filled):
 def test_the_command_does_not_make_a_journal_that_is_not_there(tmp_path, monkeypatch, action):
     monkeypatch.setattr(sys, "argv", ["journal", str(tmp_path / "none"), *action])
     with pytest.raises(SystemExit, match="none: no such file"):
-        journal_module.main()
+        journal_command.main()
     assert not (tmp_path / "none").exists()
 
 

@@ -59,7 +59,7 @@ class Journal:
         except OSError as error:
             raise JournalError(f"journal {path}: {error.strerror}; name another path") from error
         self._lock = lock(path)
-        self._reader = _open(path)
+        self._reader = connect(path)
         self._queue: queue.Queue[_Write | None] = queue.Queue()
         self._writer = threading.Thread(target=self._write_all, name="journal", daemon=True)
         self._writer.start()
@@ -69,7 +69,7 @@ class Journal:
         try:
             return _read(self._reader, key)
         except (sqlite3.Error, ValueError) as error:
-            raise _explain(self.path, error) from error
+            raise explain(self.path, error) from error
 
     async def put(self, key: str, reply: Reply) -> Reply:
         """What is stored under `key`, once it is durable: the reply, or an equal request's that was faster.
@@ -113,7 +113,7 @@ class Journal:
                 are_new = connection.total_changes - before == len(batch)
                 stored = [w.reply if are_new else _read(connection, w.key) or w.reply for w in batch]
         except (sqlite3.Error, ValueError) as error:
-            failure = _explain(self.path, error)
+            failure = explain(self.path, error)
             for write in batch:
                 write.done.set_exception(failure)
             return
@@ -148,7 +148,7 @@ def lock(path: Path) -> IO[str]:
     return held
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def connect(path: Path) -> sqlite3.Connection:
     is_new = not path.exists() or path.stat().st_size == 0
     log = Path(f"{path}-wal")
     if is_new and log.exists() and log.stat().st_size:
@@ -159,7 +159,7 @@ def _open(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(path, check_same_thread=False)
         _check(connection, path)
     except (sqlite3.Error, ValueError) as error:
-        raise _explain(path, error) from error
+        raise explain(path, error) from error
     return connection
 
 
@@ -169,7 +169,7 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         _identify(connection, path)
     except sqlite3.Error as error:
-        raise _explain(path, error) from error
+        raise explain(path, error) from error
     return connection
 
 
@@ -239,7 +239,7 @@ def name_outcome(reply: Reply) -> Outcome:
     return read_outcome(reply.finish_reason, reply.content + reply.tool, refused)
 
 
-def _explain(path: Path, error: Exception) -> JournalError:
+def explain(path: Path, error: Exception) -> JournalError:
     """A disk that is full or fails is no damage to the file: nothing is to be salvaged."""
     if isinstance(error, ValueError) or getattr(error, "sqlite_errorname", "").startswith(_DAMAGE):
         return _damaged(path, error)
@@ -260,7 +260,7 @@ def read_replies(path: Path) -> Iterator[tuple[Reply, int]]:
             if (reply := _read_row(stored)).outcome.is_measured:
                 yield reply, at
     except (sqlite3.Error, ValueError) as error:
-        raise _explain(path, error) from error
+        raise explain(path, error) from error
     finally:
         connection.close()
 
@@ -268,13 +268,13 @@ def read_replies(path: Path) -> Iterator[tuple[Reply, int]]:
 def join(path: Path, others: Iterable[Path]) -> None:
     """Add the replies of other journals; what is there already stays. Raises JournalError."""
     with lock(path):
-        connection = _open(path)
+        connection = connect(path)
         for other in others:
-            _open(other).close()  # that it is a journal
+            connect(other).close()  # that it is a journal
             try:
                 _add_all(connection, other)
             except sqlite3.Error as error:
-                raise _explain(path, error) from error
+                raise explain(path, error) from error
         connection.close()
 
 
@@ -297,10 +297,10 @@ def fork(source: Path, path: Path) -> None:
                 Path(f"{scratch}{suffix}").unlink(missing_ok=True)  # of one that was killed
                 if Path(f"{source}{suffix}").exists():
                     shutil.copyfile(f"{source}{suffix}", f"{scratch}{suffix}")
-            _open(scratch).close()  # which takes in its -wal file
+            connect(scratch).close()  # which takes in its -wal file
             scratch.replace(path)
         except OSError as error:
-            raise _explain(path, error) from error
+            raise explain(path, error) from error
 
 
 # A reply of a few words is mostly the names of its fields. Never edit this: older journals were written with it.
