@@ -7,14 +7,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from autodata import config, store
+from autodata import config
 from autodata.acceptance import scores
 from autodata.cot_self_instruct import choose_best
 from autodata.filters import Limits
 from autodata.recipes.data import Filters
 from autodata.recipes.domain import DomainConfig, Shape
 from autodata.recipes.generation import GenerateRecipe
-from autodata.store import RunError
+from autodata.run.folder import require_finished
+from autodata.run.records import RunError, digest, read_records
 from autodata.types import TRAJECTORY, Attempt, Evidence, Example, Provenance, Round, Trajectory
 
 COMMAND = "python -m autodata.generate"
@@ -48,18 +49,18 @@ class Arm:
 
 def read_arm(name: str, folder: str) -> Arm:
     """The arm that a finished run is. Raises RunError, RecipeError."""
-    manifest = store.require_finished(folder, COMMAND)
+    manifest = require_finished(folder, COMMAND)
     if manifest["arm"] != name:
         raise RunError(f"arms.{name}={folder}: that run is of the arm {manifest['arm']}")
     recipe = config.load(GenerateRecipe, [str(Path(folder) / "recipe.yaml")])
-    trajectories = store.read_records(Path(folder) / "trajectories.jsonl", TRAJECTORY)
+    trajectories = read_records(Path(folder) / "trajectories.jsonl", TRAJECTORY)
     return Arm(name, folder, tuple(trajectories), recipe.domain, dict(manifest["models"]),
                hash_inputs(manifest), str(manifest["inputs"].get("prompts", "")))  # fmt: skip
 
 
 def hash_inputs(manifest: Mapping[str, Any]) -> str:
     """What identifies the recipe of a run, and all that it read."""
-    return store.digest(json.dumps(manifest["inputs"], sort_keys=True).encode())
+    return digest(json.dumps(manifest["inputs"], sort_keys=True).encode())
 
 
 def choose_round(trajectory: Trajectory) -> Round | None:

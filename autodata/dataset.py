@@ -14,14 +14,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from autodata import card, decontamination, duplicates, features, filters, store
+from autodata import card, decontamination, duplicates, features, filters
 from autodata.arms import COMMAND, Arm, find_licence, make_example, read_arm
 from autodata.config import RecipeError, load, semantic_hash, semantic_values
 from autodata.decontamination import Match
-from autodata.progress import Progress
 from autodata.recipes.data import DatasetRecipe
+from autodata.run.folder import Run, output_hash, read_manifest
+from autodata.run.progress import Progress
+from autodata.run.records import RunError, hash_path
 from autodata.statistics import METRICS, measure_intervals, summarize
-from autodata.store import Run, RunError
 from autodata.types import EXAMPLE, Example
 
 EXAMPLES, STATISTICS, DECONTAMINATION = "examples.jsonl", "statistics.json", "decontamination.json"
@@ -155,14 +156,14 @@ def save(run: Run, built: Dataset, recipe: DatasetRecipe, benchmarks: Sequence[P
     by_arm = {arm: [e for e in built.examples if e.arm == arm] for arm in built.arms}
     statistics = {arm: summarize(of) for arm, of in by_arm.items()}
     run.write(STATISTICS, json.dumps(statistics, indent=2) + "\n")
-    report = {"ngram": decontamination.NGRAM, "files": {str(f): store.hash_path(f) for f in benchmarks},
+    report = {"ngram": decontamination.NGRAM, "files": {str(f): hash_path(f) for f in benchmarks},
               "removed": [asdict(m) for m in built.matches]}  # fmt: skip
     run.write(DECONTAMINATION, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     splits = features.write_splits(run.path(CARD).parent, built.examples)
     facts = _gather_facts(built, recipe, benchmarks) | {
         "splits": splits, "intervals": {arm: measure_intervals(of) for arm, of in by_arm.items()}}  # fmt: skip
     run.note(statistics=statistics, funnel=built.funnel, card=facts, domains=built.domains)
-    run.write(CARD, card.write_card(store.read_manifest(run.folder) or {}, METRICS))
+    run.write(CARD, card.write_card(read_manifest(run.folder) or {}, METRICS))
     run.finish([EXAMPLES, STATISTICS, DECONTAMINATION, CARD])
     _show("left after", built.funnel)
     _show("metric", statistics)
@@ -210,8 +211,8 @@ def main() -> None:
         recipe = load(DatasetRecipe, sys.argv[1:])
         _check(recipe)
         benchmarks = decontamination.find_files(recipe.decontaminate)
-        read = {f"arm {arm}": store.output_hash(folder, COMMAND) for arm, folder in recipe.arms.items()}
-        read |= {f"benchmark {file.name} {i}": store.hash_path(file) for i, file in enumerate(benchmarks)}
+        read = {f"arm {arm}": output_hash(folder, COMMAND) for arm, folder in recipe.arms.items()}
+        read |= {f"benchmark {file.name} {i}": hash_path(file) for i, file in enumerate(benchmarks)}
         with Run(recipe.run, "dataset", recipe, read) as run:
             if run.is_finished:
                 print(f"{run.folder}: up to date")

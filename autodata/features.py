@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autodata.store import naming
+from autodata.run.records import naming
 from autodata.types import EXAMPLE, Example
 
 if TYPE_CHECKING:

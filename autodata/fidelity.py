@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from autodata.config import REPO
-from autodata.store import write_file
+from autodata.run.records import write_file
 
 _OTHER_STAGES = ("corpora", "meta", "cluster")  # whose runs have reports of their own
 REGISTER, PAGE = REPO / "docs" / "fidelity.yaml", REPO / "docs" / "fidelity.md"

@@ -13,19 +13,19 @@ import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from autodata import store
 from autodata.config import RecipeError, load
 from autodata.corpora.files import Corpus, DocumentsError, group_documents, read_corpus, take_shard
 from autodata.domains import base
-from autodata.draining import finish
-from autodata.generation import ORCHESTRATORS, TRAJECTORIES, Generation, Stopped
-from autodata.progress import Progress, check_budget
+from autodata.generation import ORCHESTRATORS, Generation, Stopped
 from autodata.prompts import PromptError
 from autodata.recipes.generation import BASELINES, GenerateRecipe
+from autodata.run.folder import Run, identify_weights, join_in_order, output_hash
+from autodata.run.progress import Progress, check_budget
+from autodata.run.records import TRAJECTORIES, RunError, digest, hash_path, iterate_records, repair_tail
+from autodata.run.shutdown import finish
 from autodata.serving.journal import Journal, JournalError, fork
 from autodata.serving.llm import Client, EndpointError
 from autodata.serving.vllm import ServerError, running
-from autodata.store import Run, RunError
 from autodata.summary import describe, describe_sessions, join_outcomes, summarize
 from autodata.types import TRAJECTORY, Role
 
@@ -36,7 +36,7 @@ PROBLEMS = (RecipeError, RunError, DocumentsError, JournalError, ServerError, En
 def generate(recipe: GenerateRecipe, run: Run, corpus: Corpus) -> bool:
     """Run the recipe in its folder; True when every document has its trajectory."""
     run.start()
-    store.repair_tail(run.path(TRAJECTORIES))
+    repair_tail(run.path(TRAJECTORIES))
     journal_path = run.path("journal.sqlite") if recipe.journal is None else Path(recipe.journal)
     if recipe.fork:
         fork(Path(recipe.fork) / "journal.sqlite", journal_path)
@@ -56,7 +56,7 @@ def generate(recipe: GenerateRecipe, run: Run, corpus: Corpus) -> bool:
                 asyncio.run(finish(generation.finish_all(progress), client, servers))
                 facts = _measure(client, time.monotonic() - working, time.monotonic() - start)
             problem = None if client.draining else generation.find_problem()
-            summary = summarize(store.iterate_records(run.path(TRAJECTORIES), TRAJECTORY))
+            summary = summarize(iterate_records(run.path(TRAJECTORIES), TRAJECTORY))
             facts |= {"summary": summary, "outcomes": join_outcomes(summary, progress.ledger())}
             _report(run, generation, corpus, facts, is_done=generation.is_complete and not problem)
     finally:
@@ -100,7 +100,7 @@ def _report(run: Run, generation: Generation, corpus: Corpus, facts: dict[str, o
 def order_trajectories(run: Run, sources: Sequence[Path], corpus: Corpus) -> None:
     """One file, in the order of the documents: which of them ended first does not show in what a run puts out."""
     place = {document.id: number for number, document in enumerate(corpus.documents)}
-    store.join_in_order(run, TRAJECTORIES, sources, TRAJECTORY, lambda t: place[t.document_id])
+    join_in_order(run, TRAJECTORIES, sources, TRAJECTORY, lambda t: place[t.document_id])
 
 
 def _models(recipe: GenerateRecipe) -> dict[str, str]:
@@ -127,16 +127,16 @@ def _check(recipe: GenerateRecipe) -> None:
 
 def open_run(recipe: GenerateRecipe) -> tuple[Run, Corpus]:
     _check(recipe)
-    store.identify_weights(recipe.models)
+    identify_weights(recipe.models)
     corpus = read_corpus(recipe.documents.path, recipe.documents.limit)
     for where, why in corpus.skipped:
         print(f"skipped {where}: {why}", file=sys.stderr)
     corpus.documents = group_documents(corpus.documents, recipe.documents.per_group, recipe.seed)
     text = json.dumps([[d.id, d.text, *d.fields.items()] for d in corpus.documents])
-    prompts = " ".join(store.hash_path(folder) for folder in base.prompt_folders(recipe.domain))
-    artefacts = {"corpus": store.digest(text.encode()), "prompts": prompts}
+    prompts = " ".join(hash_path(folder) for folder in base.prompt_folders(recipe.domain))
+    artefacts = {"corpus": digest(text.encode()), "prompts": prompts}
     if recipe.budget_from:
-        artefacts["budget"] = store.output_hash(recipe.budget_from, "python -m autodata.generate")
+        artefacts["budget"] = output_hash(recipe.budget_from, "python -m autodata.generate")
     if recipe.documents.shard:  # the corpus is known by all of it, so that shards can be told to belong together
         corpus.documents = take_shard(corpus.documents, recipe.documents.shard)
         artefacts["shard"] = recipe.documents.shard

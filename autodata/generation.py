@@ -6,20 +6,19 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 
-from autodata import store
 from autodata.cot_self_instruct import propose_many, propose_once
 from autodata.domains import base
 from autodata.domains.base import Inconclusive, JudgeFailed
 from autodata.harness import Harness
 from autodata.orchestrator import orchestrate, orchestrate_by_agent
-from autodata.progress import Progress
 from autodata.recipes.generation import GenerateRecipe
+from autodata.run.folder import Run, require_finished
+from autodata.run.progress import Progress
+from autodata.run.records import ERRORS, TRAJECTORIES, iterate_records, read_records, repair_tail
 from autodata.serving.llm import Client, Draining
 from autodata.serving.measured import EndpointError, NotMeasured, PromptCut, RequestRefused, find_unmeasured
-from autodata.store import Run
 from autodata.types import TRAJECTORY, Document, Outcome, Trajectory
 
-TRAJECTORIES, ERRORS = "trajectories.jsonl", "errors.jsonl"
 ORCHESTRATORS = {"fixed": orchestrate, "agent": orchestrate_by_agent}
 
 
@@ -36,7 +35,7 @@ class Generation:
         self.client = client
         self.domain = base.load(recipe.domain, client, recipe.seed)
         # Only how each document ended: trajectories are long, and they are in their file.
-        found = store.iterate_records(run.path(TRAJECTORIES), TRAJECTORY)
+        found = iterate_records(run.path(TRAJECTORIES), TRAJECTORY)
         self.ended = {t.document_id: t.accepted is not None for t in found}
         self.accepted = sum(self.ended.values())
         self.total = len(documents)
@@ -140,7 +139,7 @@ class Generation:
 def _count_errors(run: Run) -> Mapping[str, Counter[str]]:
     """How often each document failed, by kind of failure."""
     path = run.path(ERRORS)
-    store.repair_tail(path)
+    repair_tail(path)
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for record in map(json.loads, lines):
@@ -158,6 +157,6 @@ def _read_budgets(folder: str | None) -> dict[str, int]:
     """What the agentic arm spent on each document, in tokens."""
     if folder is None:
         return {}
-    store.require_finished(folder, "python -m autodata.generate")
-    trajectories = store.read_records(Path(folder) / TRAJECTORIES, TRAJECTORY)
+    require_finished(folder, "python -m autodata.generate")
+    trajectories = read_records(Path(folder) / TRAJECTORIES, TRAJECTORY)
     return {t.document_id: sum(t.tokens.values()) for t in trajectories}

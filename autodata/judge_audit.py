@@ -22,22 +22,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autodata import audit_report, store
+from autodata import audit_report
 from autodata.audit_report import Judged, Opinions
 from autodata.config import RecipeError, load
 from autodata.domains import base
 from autodata.domains.base import Domain
-from autodata.generation import TRAJECTORIES
 from autodata.judge_panel import Judge, ask_judges
-from autodata.progress import Progress
 from autodata.prompts import PromptError
 from autodata.recipes.data import JudgeAuditRecipe
 from autodata.recipes.models import RoleConfig
+from autodata.run.folder import Run, identify_weights, output_hash, require_finished
+from autodata.run.progress import Progress
+from autodata.run.records import TRAJECTORIES, RunError, hash_path, read_records
 from autodata.serving.journal import Journal, JournalError
 from autodata.serving.llm import Client, Draining, EndpointError, role_config
 from autodata.serving.request import Request, request_key, resolve_sampling
 from autodata.serving.vllm import ServerError, running
-from autodata.store import Run, RunError
 from autodata.types import TRAJECTORY, Role, Trajectory
 
 RESULTS, AUDIT = "results.json", "audit.md"
@@ -107,7 +107,7 @@ def choose(recipe: JudgeAuditRecipe, journal: Journal) -> list[Judged]:
     silent = Client(recipe.models, journal)
     silent.draining = True
     domain = base.load(recipe.domain, silent, recipe.seed)
-    trajectories = store.read_records(Path(recipe.generation) / TRAJECTORIES, TRAJECTORY)
+    trajectories = read_records(Path(recipe.generation) / TRAJECTORIES, TRAJECTORY)
     return asyncio.run(choose_attempts(order_attempts(trajectories, recipe.seed), recipe, domain))
 
 
@@ -189,16 +189,16 @@ def _identify(recipe: JudgeAuditRecipe, role: RoleConfig) -> str:
 
 def _open(recipe: JudgeAuditRecipe) -> tuple[Run, dict[str, Any]]:
     """The run folder, and the manifest of the run that is audited. Raises RecipeError, RunError."""
-    store.identify_weights(recipe.models)
+    identify_weights(recipe.models)
     _check(recipe)
-    generation = store.require_finished(recipe.generation, _MADE_BY)
+    generation = require_finished(recipe.generation, _MADE_BY)
     kind, made_in = (generation["inputs"].get(key) for key in ("kind", "domain.name"))
     if kind != "generate":
         raise RecipeError(f"generation={recipe.generation}: a run of {kind}; name one made with {_MADE_BY}")
     if made_in != recipe.domain.name:
         raise RecipeError(f"domain.name={recipe.domain.name}: {recipe.generation} was made in domain {made_in}")
-    prompts = " ".join(store.hash_path(folder) for folder in base.prompt_folders(recipe.domain))
-    artefacts = {"generation": store.output_hash(recipe.generation, _MADE_BY), "prompts": prompts}
+    prompts = " ".join(hash_path(folder) for folder in base.prompt_folders(recipe.domain))
+    artefacts = {"generation": output_hash(recipe.generation, _MADE_BY), "prompts": prompts}
     return Run(recipe.run, "judge_audit", recipe, artefacts), generation
 
 

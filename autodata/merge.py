@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from autodata import generate, store
+from autodata import generate
 from autodata.config import load
 from autodata.corpora.files import Corpus
-from autodata.generation import TRAJECTORIES
 from autodata.recipes.generation import SHARDS, GenerateRecipe
+from autodata.run.folder import Run, require_equal, require_finished
+from autodata.run.records import TRAJECTORIES, RunError, hash_path, iterate_records
 from autodata.serving import journal
 from autodata.serving.costs import LEDGER, add
-from autodata.store import Run, RunError
 from autodata.summary import describe, join_outcomes, summarize
 from autodata.types import TRAJECTORY
 
@@ -35,7 +35,7 @@ def merge(run: Run, corpus: Corpus) -> dict[str, Any]:
     if journals:
         journal.join(run.path(JOURNAL), journals)
     generate.order_trajectories(run, [folder / TRAJECTORIES for folder in shards], corpus)
-    summary, facts = summarize(store.iterate_records(run.path(TRAJECTORIES), TRAJECTORY)), add_up(manifests)
+    summary, facts = summarize(iterate_records(run.path(TRAJECTORIES), TRAJECTORY)), add_up(manifests)
     facts |= {"summary": summary, "outcomes": join_outcomes(summary, LEDGER.validate_python(facts["ledger"]))}
     ended = facts["summary"]["documents"] + len(facts["quarantined"])
     if ended != len(corpus.documents):
@@ -61,9 +61,9 @@ def find_shards(folder: Path) -> list[Path]:
 def read_shard(run: Run, folder: Path) -> dict[str, Any]:
     """The manifest of a finished shard of this very run. Raises RunError."""
     shard = folder.name.replace("_of_", "/")
-    manifest = store.require_finished(str(folder), f"python -m autodata.generate with documents.shard={shard}")
-    store.require_equal(folder, manifest["inputs"], {**run.inputs, "shard": shard})
-    if store.hash_path(folder / TRAJECTORIES) != manifest["outputs"][TRAJECTORIES]:
+    manifest = require_finished(str(folder), f"python -m autodata.generate with documents.shard={shard}")
+    require_equal(folder, manifest["inputs"], {**run.inputs, "shard": shard})
+    if hash_path(folder / TRAJECTORIES) != manifest["outputs"][TRAJECTORIES]:
         raise RunError(f"{folder / TRAJECTORIES}: changed since it was finished; make the shard again")
     return manifest
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from autodata import arms, card, config, features, store
+from autodata import arms, card, config, features
 from autodata.dataset import DECONTAMINATION, EXAMPLES, STATISTICS
 from autodata.leaks import make_portable
 from autodata.licences import is_known
@@ -17,8 +17,9 @@ from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.training import GrpoRecipe
+from autodata.run.folder import read_manifest, require_finished
+from autodata.run.records import RunError, hash_path, link_files, read_records, write_file
 from autodata.statistics import METRICS
-from autodata.store import RunError
 from autodata.types import EXAMPLE, TRAJECTORY, Example
 
 # What of a manifest says how a run was made and what came out, and nothing of where.
@@ -41,7 +42,7 @@ class Kind:
 
 def stage(run: Path, target: Path, allow_unknown: bool = False) -> Kind:
     """Write what is published of a run to an empty folder. Raises RunError, RecipeError."""
-    manifest = store.read_manifest(run)
+    manifest = read_manifest(run)
     if manifest is None:
         raise RunError(f"{run}: no run; name the folder of a data set, a training or an evaluation")
     made = manifest["inputs"]["kind"]
@@ -51,29 +52,29 @@ def stage(run: Path, target: Path, allow_unknown: bool = False) -> Kind:
     if not manifest.get("finished"):
         raise RunError(f"{run}: not finished; finish it with {kind.command} {run}/recipe.yaml")
     kind.fill(run, target, manifest, allow_unknown)
-    store.write_file(target / "CITATION.cff", (config.REPO / "CITATION.cff").read_text(encoding="utf-8"))
+    write_file(target / "CITATION.cff", (config.REPO / "CITATION.cff").read_text(encoding="utf-8"))
     return kind
 
 
 def fill_dataset(run: Path, target: Path, manifest: Manifest, allow_unknown: bool) -> None:
     """The rows, the trajectories that they come from, and everything that `autodata.verify` looks at."""
-    examples = store.read_records(run / EXAMPLES, EXAMPLE)
+    examples = read_records(run / EXAMPLES, EXAMPLE)
     if not allow_unknown:
         _require_licences(run, examples)
     recipe = config.load(DatasetRecipe, [str(run / "recipe.yaml")])
     folders = {arm: _copy_arm(arm, folder, target / "arms" / arm, examples) for arm, folder in recipe.arms.items()}
     moved = [_move(example, folders[example.arm]) for example in examples]
-    store.write_file(target / EXAMPLES, "".join(EXAMPLE.dump_json(e).decode() + "\n" for e in moved))
+    write_file(target / EXAMPLES, "".join(EXAMPLE.dump_json(e).decode() + "\n" for e in moved))
     features.write_splits(target, moved)
     for name in (STATISTICS, DECONTAMINATION):
         content = make_portable(json.loads((run / name).read_text(encoding="utf-8")))
-        store.write_file(target / name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        write_file(target / name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     here = replace(config.forget_operational(recipe), run=".", decontaminate=[],
                    arms={arm: f"arms/{arm}" for arm in recipe.arms})  # fmt: skip
     facts = _describe(here, manifest, target, (EXAMPLES, STATISTICS, DECONTAMINATION))
     arms_ = {e.arm: {"models": e.provenance.models, "recipe_hash": e.provenance.recipe_hash} for e in moved}
     facts["card"] = facts["card"] | {"arms": facts["card"]["arms"] | arms_}
-    store.write_file(target / "README.md", card.write_card(facts, METRICS))
+    write_file(target / "README.md", card.write_card(facts, METRICS))
 
 
 def _require_licences(run: Path, examples: Sequence[Example]) -> None:
@@ -90,11 +91,11 @@ def _copy_arm(name: str, folder: str, target: Path, examples: Sequence[Example])
     arm = arms.read_arm(name, folder)
     wanted = {e.document_id for e in examples if e.arm == name}
     kept = [t for t in arm.trajectories if t.document_id in wanted]
-    store.write_file(target / _TRAJECTORIES, "".join(TRAJECTORY.dump_json(t).decode() + "\n" for t in kept))
+    write_file(target / _TRAJECTORIES, "".join(TRAJECTORY.dump_json(t).decode() + "\n" for t in kept))
     recipe = config.load(GenerateRecipe, [str(Path(folder) / "recipe.yaml")])
     here = replace(config.forget_operational(recipe), run=f"arms/{name}")
     here.documents.path = "documents"
-    facts = _describe(here, store.require_finished(folder, arms.COMMAND), target, (_TRAJECTORIES,))
+    facts = _describe(here, require_finished(folder, arms.COMMAND), target, (_TRAJECTORIES,))
     return replace(arm, recipe_hash=arms.hash_inputs(facts), models=facts["models"])
 
 
@@ -108,10 +109,10 @@ def fill_model(run: Path, target: Path, manifest: Manifest, allow_unknown: bool)
     """The model with its card, which the training wrote, and how it was made."""
     if not (run / "model" / "README.md").exists():
         raise RunError(f"{run}/model has no card; finish the training: {KINDS['grpo'].command} {run}/recipe.yaml")
-    store.link_files(run / "model", target)
+    link_files(run / "model", target)
     for name in ("curve.png", "curve.json"):
         if (run / name).exists():
-            store.link_files(run / name, target / name)
+            link_files(run / name, target / name)
     recipe = config.load(GrpoRecipe, [str(run / "recipe.yaml")])
     _describe(replace(config.forget_operational(recipe), run=".", dataset="dataset"), manifest, target, ())
 
@@ -120,20 +121,20 @@ def fill_logs(run: Path, target: Path, manifest: Manifest, allow_unknown: bool) 
     """Every answer: small beside the whole logs of inspect_ai, and the results."""
     outputs = sorted(manifest["outputs"])
     for name in outputs:
-        store.link_files(run / name, target / name)
-    store.link_files(run / "logs", target / "logs")
+        link_files(run / name, target / name)
+    link_files(run / "logs", target / "logs")
     recipe = config.load(EvalRecipe, [str(run / "recipe.yaml")])
     facts = _describe(replace(config.forget_operational(recipe), run="."), manifest, target, outputs)
-    store.write_file(target / "README.md", card.write_logs_card(facts))
+    write_file(target / "README.md", card.write_logs_card(facts))
 
 
 def _describe(recipe: object, manifest: Mapping[str, Any], target: Path, outputs: Sequence[str]) -> Manifest:
     """Recipe and manifest beside the files that they speak of."""
     values = make_portable(yaml.safe_load(config.to_yaml(recipe)))
-    store.write_file(target / "recipe.yaml", yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    write_file(target / "recipe.yaml", yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
     facts = make_portable({key: manifest[key] for key in _FACTS if key in manifest})
-    facts["outputs"] = {name: store.hash_path(target / name) for name in outputs}
-    store.write_file(target / "manifest.json", json.dumps(facts, indent=2, sort_keys=True) + "\n")
+    facts["outputs"] = {name: hash_path(target / name) for name in outputs}
+    write_file(target / "manifest.json", json.dumps(facts, indent=2, sort_keys=True) + "\n")
     return facts
 
 

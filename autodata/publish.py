@@ -11,11 +11,11 @@ import os
 import re
 from pathlib import Path
 
-from autodata import store
 from autodata.config import RecipeError
 from autodata.leaks import find_leaks
 from autodata.publication import Kind, stage
-from autodata.store import RunError
+from autodata.run.folder import fresh_folder
+from autodata.run.records import RunError
 
 _REPO = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 _HUBS_OWN = {".gitattributes", "README.md"}
@@ -24,7 +24,7 @@ _OTHER = {"dataset": "model", "model": "dataset"}
 
 def prepare(run: Path, allow_unknown: bool) -> tuple[Path, Kind]:
     """The folder that is published, complete and free of leaks. Raises RunError, RecipeError."""
-    with store.fresh_folder(run, "publish") as target:
+    with fresh_folder(run, "publish") as target:
         kind = stage(run, target, allow_unknown)
         if leaks := find_leaks(target, run):
             raise RunError(f"{target} is not published, it holds what must not leave this machine:\n  " +

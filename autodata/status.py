@@ -14,13 +14,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from autodata import store
 from autodata.cluster import jobs
 from autodata.cluster.serving import Serving, look_at_servers
-from autodata.dashboard import draw
+from autodata.run.dashboard import draw
+from autodata.run.folder import is_held, read_manifest
+from autodata.run.records import RunError
+from autodata.run.snapshot import ENDS, Snapshot, describe, read_snapshot, tell_time
 from autodata.serving.leases import Watch
-from autodata.snapshot import ENDS, Snapshot, describe, read_snapshot, tell_time
-from autodata.store import RunError
 
 SILENT_S = 60.0  # without a new progress.json; a shared file system may show it late
 _EVERY_S = 2.0
@@ -74,15 +74,15 @@ def look(run: Path, watch: Watch) -> Sighting:
     if snapshot is None and manifest == "missing" and not (run / ".lock").exists():
         raise RunError(f"{run}: no run folder, it has neither manifest.json nor progress.json")
     is_here = snapshot is None or snapshot.host == socket.gethostname()
-    is_held = store.is_held(run) if is_here else None
-    asks_slurm = snapshot and snapshot.slurm_job_id and snapshot.state not in ENDS and is_held is None
+    held = is_held(run) if is_here else None
+    asks_slurm = snapshot and snapshot.slurm_job_id and snapshot.state not in ENDS and held is None
     job = jobs.is_alive(snapshot.slurm_job_id) if snapshot and snapshot.slurm_job_id and asks_slurm else None
-    return Sighting(str(run), snapshot, manifest, _tell_age(snapshot), is_held, job, look_at_servers(watch))
+    return Sighting(str(run), snapshot, manifest, _tell_age(snapshot), held, job, look_at_servers(watch))
 
 
 def _read_manifest(run: Path) -> str:
     try:
-        manifest = store.read_manifest(run)
+        manifest = read_manifest(run)
     except RunError:
         return "damaged"
     return "missing" if manifest is None else "finished" if manifest.get("finished") else "not finished"

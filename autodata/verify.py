@@ -15,13 +15,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from autodata import acceptance, rubric, store
+from autodata import acceptance, rubric
 from autodata.arms import Arm, make_example, read_arm
 from autodata.config import RecipeError
 from autodata.dataset import EXAMPLES
 from autodata.filters import list_unmeasured
 from autodata.recipes.domain import Gate
-from autodata.store import RunError
+from autodata.run.folder import require_finished
+from autodata.run.records import RunError, hash_path, read_records
 from autodata.types import EXAMPLE, Evidence, Example, Failure, Outcome, Round, Verdict
 
 CHECKS = ("file", "candidate", "measured", "scores", "verdict", "trajectory")
@@ -39,10 +40,10 @@ class Mismatch:
 
 def verify(folder: Path) -> tuple[int, list[Mismatch]]:
     """How many examples a dataset has, and what is wrong with them. Raises RunError."""
-    manifest = store.require_finished(str(folder), "python -m autodata.dataset")
-    examples = store.read_records(folder / EXAMPLES, EXAMPLE)
+    manifest = require_finished(str(folder), "python -m autodata.dataset")
+    examples = read_records(folder / EXAMPLES, EXAMPLE)
     found = []
-    if store.hash_path(folder / EXAMPLES) != manifest["outputs"].get(EXAMPLES):
+    if hash_path(folder / EXAMPLES) != manifest["outputs"].get(EXAMPLES):
         found.append(Mismatch(EXAMPLES, "file", "changed since it was made"))
     open_arm = cache(lambda name, run: _open_arm(folder, name, run))
     found += [Mismatch(e.id, check, problem) for e in examples for check, problem in check_example(e, open_arm)]

@@ -20,7 +20,7 @@ import httpx
 
 from autodata.config import load
 from autodata.recipes.evaluation import EvalRecipe
-from autodata.store import Run
+from autodata.run.folder import Run
 from eval.run import evaluate
 from tests.fake_server import Scripted, completion, fake_server
 

@@ -22,11 +22,12 @@ from pathlib import Path
 import httpx
 from omegaconf import OmegaConf
 
-from autodata import acceptance, generate, store
+from autodata import acceptance, generate
 from autodata.config import load
 from autodata.domains import base
 from autodata.recipes.domain import Gate
 from autodata.recipes.generation import GenerateRecipe
+from autodata.run.records import iterate_records
 from autodata.serving.vllm import running
 from autodata.types import TRAJECTORY, Attempt, Candidate, Role, Round
 from tests.fake_server import NAMES, Scripted, fake_server
@@ -58,7 +59,7 @@ def measure_early_stop(run: Path) -> None:
     domain = OmegaConf.load(run / "recipe.yaml").domain
     gate = Gate(**domain.presets[domain.preset])
     spent = kept = attempts = needed = changed = 0
-    for trajectory in store.iterate_records(run / "trajectories.jsonl", TRAJECTORY):
+    for trajectory in iterate_records(run / "trajectories.jsonl", TRAJECTORY):
         for tried in trajectory.rounds:
             if tried.candidate and tried.weak:
                 weak, strong, is_same = count_needed(tried.candidate, tried, gate)

@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from autodata.run.records import RunError
 from autodata.stats.intervals import SHARE, Estimate, estimate_ratio, write_interval
-from autodata.store import RunError
 from autodata.types import Outcome
 from eval.generations import Generation, group_by_example, read_generations
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from autodata import store
 from autodata.fidelity import MARK, MARK_MEANS, PROVENANCE
 from autodata.recipes.evaluation import TableRecipe, TableRow
+from autodata.run.folder import read_manifest
 from autodata.serving.costs import LEDGER
 from autodata.stats.intervals import Estimate, write_interval
 from eval.generations import Generation, read_all
@@ -29,7 +29,7 @@ class Table:
 
 
 def is_finished(row: TableRow) -> bool:
-    manifest = store.read_manifest(Path(row.run))
+    manifest = read_manifest(Path(row.run))
     return bool(manifest and manifest.get("finished"))
 
 
@@ -113,7 +113,7 @@ def _write_p(found: Difference) -> str:
 
 def cost(row: TableRow) -> list[str]:
     """Thousands of tokens and seconds of GPUs that a run took; servers of others are not in the second."""
-    manifest = (store.read_manifest(Path(row.run)) or {}) if is_finished(row) else {}
+    manifest = (read_manifest(Path(row.run)) or {}) if is_finished(row) else {}
     costs = LEDGER.validate_python(manifest.get("ledger", {})).values()
     seconds = [cost.gpu_seconds for cost in costs if cost.gpu_seconds is not None]
     return [f"{sum(cost.tokens for cost in costs) / 1000:.1f}" if costs else DASH,

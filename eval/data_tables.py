@@ -6,9 +6,9 @@ from typing import Any
 
 import scipy  # its parts are loaded when they are used
 
-from autodata import store
 from autodata.dataset import EXAMPLES, METRICS, STATISTICS
 from autodata.recipes.evaluation import TableRecipe
+from autodata.run.records import read_records
 from autodata.statistics import estimate_metric
 from autodata.stats.intervals import Estimate
 from autodata.types import EXAMPLE, Example
@@ -20,7 +20,7 @@ def data_quality(recipe: TableRecipe) -> list[Table]:
     """One column per arm; the recipe's only row is a run of autodata.dataset."""
     (row,) = recipe.rows
     statistics = read_json(row, STATISTICS) or {"cot": {}, "agentic": {}}
-    examples = store.read_records(Path(row.run) / EXAMPLES, EXAMPLE) if is_finished(row) else []
+    examples = read_records(Path(row.run) / EXAMPLES, EXAMPLE) if is_finished(row) else []
     arms = sorted(statistics, key=lambda arm: arm != "cot")
     known = {metric for cells in [*statistics.values(), *recipe.paper.values()] for metric, value in cells.items()
              if value is not None}  # fmt: skip

@@ -9,8 +9,7 @@ from inspect_ai.log import EvalLog, EvalSample
 from inspect_ai.scorer import Score
 from pydantic import TypeAdapter
 
-from autodata import store
-from autodata.store import RunError
+from autodata.run.records import RunError, read_records
 from autodata.types import Outcome
 from eval.statistics import Answers
 
@@ -55,7 +54,7 @@ def read_all(run: Path) -> dict[str, list[Generation]]:
     if not (run / ANSWERS).exists():
         raise RunError(f"{run}: no {ANSWERS}; evaluate a model with python -m eval.run first")
     tasks: dict[str, list[Generation]] = {}
-    for generation in store.read_records(run / ANSWERS, GENERATION):
+    for generation in read_records(run / ANSWERS, GENERATION):
         tasks.setdefault(generation.task, []).append(_without_nan(generation))
     return tasks
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from autodata.store import RunError
+from autodata.run.records import RunError
 
 
 def locate(path: str, revision: str) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from autodata.corpora.rows import Bad, read_rows
-from autodata.store import RunError
+from autodata.run.records import RunError
 from autodata.types import Message
 from eval.prbench import BadRubric, Criterion, read_conversation, read_criterion
 

@@ -7,7 +7,7 @@ from typing import Any
 from autodata.corpora.rows import Bad, read_rows
 from autodata.domains.science.domain import make_candidate
 from autodata.recipes.evaluation import PrincipiaConfig
-from autodata.store import RunError
+from autodata.run.records import RunError
 from eval.hub import locate
 from eval.tasks import Problem
 

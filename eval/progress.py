@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from inspect_ai.hooks import Hooks, SampleEnd, hooks
 
-from autodata.progress import Progress
+from autodata.run.progress import Progress
 
 
 @hooks("autodata_progress", "counts finished samples in the run's progress.json")

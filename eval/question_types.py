@@ -14,18 +14,18 @@ from typing import NamedTuple
 
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from autodata import store
 from autodata.agents import Agents, gather_all, make_object
 from autodata.config import RecipeError, load
 from autodata.dataset import EXAMPLES
 from autodata.parsing import ParseError
 from autodata.prompts import PromptSet
 from autodata.recipes.evaluation import QuestionTypesRecipe
+from autodata.run.folder import Run, output_hash
+from autodata.run.records import RunError, read_records
 from autodata.serving.journal import Journal, JournalError
 from autodata.serving.llm import Client, EndpointError
 from autodata.serving.request import Request, attempt_seed
 from autodata.serving.vllm import ServerError, running
-from autodata.store import Run, RunError
 from autodata.types import EXAMPLE, Example, Role
 
 # The paper's types and their subtypes.
@@ -50,7 +50,7 @@ class Label(NamedTuple):
 
 def choose(recipe: QuestionTypesRecipe) -> list[Example]:
     """A random sample of the arm's examples. Raises RunError when the arm has none."""
-    examples = [e for e in store.read_records(Path(recipe.dataset) / EXAMPLES, EXAMPLE) if e.arm == recipe.arm]
+    examples = [e for e in read_records(Path(recipe.dataset) / EXAMPLES, EXAMPLE) if e.arm == recipe.arm]
     if not examples:
         raise RunError(f"{recipe.dataset}: no examples of arm={recipe.arm}")
     random.Random(recipe.seed).shuffle(examples)
@@ -137,7 +137,7 @@ def main() -> None:
         recipe = load(QuestionTypesRecipe, sys.argv[1:])
         if recipe.models.judge is None:
             raise RecipeError("models.judge: name the endpoint of the annotator")
-        read = {"dataset": store.output_hash(recipe.dataset, _MADE_BY)}
+        read = {"dataset": output_hash(recipe.dataset, _MADE_BY)}
         repairs = ["models.judge.sampling.max_tokens", "domain.judge_retries"]
         with Run(recipe.run, "question_types", recipe, read, repairs) as run:
             if run.is_finished:

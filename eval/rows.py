@@ -6,10 +6,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from autodata import store
 from autodata.recipes.evaluation import TableRow
+from autodata.run.folder import read_manifest
+from autodata.run.records import RunError
 from autodata.serving.measured import tell_outcomes
-from autodata.store import RunError
 from eval.cells import is_finished, read_answers
 
 Manifests = Mapping[str, Mapping[str, Any]]  # by the label of the row
@@ -67,7 +67,7 @@ def _require_equal(what: str, found: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _read_evaluation(row: TableRow) -> Mapping[str, Any] | None:
-    manifest = store.read_manifest(Path(row.run)) if is_finished(row) else None
+    manifest = read_manifest(Path(row.run)) if is_finished(row) else None
     return manifest if manifest and manifest.get("inputs", {}).get("kind") == "eval" else None
 
 

@@ -16,15 +16,16 @@ from typing import Any
 from inspect_ai import eval_async
 from inspect_ai.log import EvalLog
 
-from autodata import identity, store
 from autodata.config import RecipeError, load
 from autodata.domains import base
-from autodata.progress import Progress
 from autodata.recipes.evaluation import EvalRecipe
+from autodata.run import identity
+from autodata.run.folder import Run, identify_weights, output_hash
+from autodata.run.progress import Progress
+from autodata.run.records import RunError, hash_path
 from autodata.serving.journal import Journal, JournalError
 from autodata.serving.llm import Client, EndpointError
 from autodata.serving.vllm import ServerError, running
-from autodata.store import Run, RunError
 from autodata.types import Role
 from eval import principia
 from eval.generations import ANSWERS, GENERATION, Generation, collect
@@ -175,7 +176,7 @@ def _identify_data(recipe: EvalRecipe) -> dict[str, str]:
     """The hashes of what is evaluated on. Raises RecipeError, RunError."""
     if not (recipe.dataset or recipe.prbench or recipe.principia):
         raise RecipeError("nothing to evaluate on: set dataset, prbench.path or principia.path")
-    read = {"dataset": store.output_hash(recipe.dataset, _COMMAND)} if recipe.dataset else {}
+    read = {"dataset": output_hash(recipe.dataset, _COMMAND)} if recipe.dataset else {}
     if recipe.prbench and not (recipe.graders or recipe.models.judge):
         raise RecipeError("graders: nobody grades PRBench; name a grader or set models.judge.endpoint")
     if recipe.principia and recipe.domain.name != "science":
@@ -191,7 +192,7 @@ def _identify_data(recipe: EvalRecipe) -> dict[str, str]:
 
 
 def _hash_files(name: str, files: Sequence[Path]) -> dict[str, str]:
-    return {f"{name} {number}": store.hash_path(file) for number, file in enumerate(files)}
+    return {f"{name} {number}": hash_path(file) for number, file in enumerate(files)}
 
 
 def _list_repairs(recipe: EvalRecipe) -> list[str]:
@@ -210,7 +211,7 @@ def main() -> None:
     try:
         recipe = load(EvalRecipe, sys.argv[1:])
         identity.check_label(recipe)
-        store.identify_weights(recipe.models)
+        identify_weights(recipe.models)
         with Run(recipe.run, "eval", recipe, _identify_data(recipe), _list_repairs(recipe)) as run:
             if run.is_finished:
                 print(f"{run.folder}: up to date")

@@ -13,7 +13,7 @@ import pandas
 
 from autodata.config import RecipeError, load
 from autodata.recipes.evaluation import TableRecipe
-from autodata.store import RunError
+from autodata.run.records import RunError
 from eval.answer_tables import attribution, truncation
 from eval.cells import Table, is_finished, note_papers
 from eval.data_tables import data_quality, question_types

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from autodata.run.records import RunError
 from autodata.stats.intervals import SHARE, Estimate, estimate_ratio, write_interval
-from autodata.store import RunError
 from eval.generations import Generation, read_generations
 
 

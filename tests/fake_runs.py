@@ -4,10 +4,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from autodata import rubric, store
+from autodata import rubric
 from autodata.config import to_yaml
 from autodata.domains.base import Domain
 from autodata.recipes.generation import GenerateRecipe
+from autodata.run.records import hash_path
 from autodata.types import (
     TRAJECTORY,
     Attempt,
@@ -81,7 +82,7 @@ def write_run(folder: Path, recipe: GenerateRecipe, *made: Trajectory, **manifes
     folder.mkdir(parents=True)
     (folder / "trajectories.jsonl").write_bytes(b"".join(TRAJECTORY.dump_json(t) + b"\n" for t in made))
     (folder / "recipe.yaml").write_text(to_yaml(recipe))
-    outputs = {"trajectories.jsonl": store.hash_path(folder / "trajectories.jsonl")}
+    outputs = {"trajectories.jsonl": hash_path(folder / "trajectories.jsonl")}
     facts = {"finished": "now", "inputs": {"prompts": "p1"}, "models": MODELS, "arm": recipe.arm, "outputs": outputs}
     (folder / "manifest.json").write_text(json.dumps(facts | manifest))
     return str(folder)

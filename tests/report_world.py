@@ -7,7 +7,6 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 
-from autodata import store
 from autodata.config import load, to_yaml
 from autodata.dataset import EXAMPLES
 from autodata.meta import population
@@ -18,8 +17,9 @@ from autodata.meta.population import Member
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.meta import MetaRecipe
 from autodata.recipes.training import GrpoRecipe
+from autodata.run.folder import Run
+from autodata.run.records import read_records
 from autodata.statistics import summarize
-from autodata.store import Run
 from autodata.types import EXAMPLE
 from tests.training_world import make_dataset
 
@@ -30,7 +30,7 @@ TIMES = {"started": "2026-01-01T10:00:00+00:00", "finished": "2026-01-01T10:20:0
 def write_dataset(folder: Path, **manifest: object) -> Path:
     """Two arms of eight examples each."""
     make_dataset(folder)
-    examples = store.read_records(folder / EXAMPLES, EXAMPLE)
+    examples = read_records(folder / EXAMPLES, EXAMPLE)
     by_arm = {arm: [e for e in examples if e.arm == arm] for arm in ("agentic", "cot")}
     facts = {"funnel": {arm: dict(zip(STAGES, (12, 8, 6, 2), strict=True)) for arm in by_arm},
              "statistics": {arm: summarize(of) for arm, of in by_arm.items()}, "card": {"stages": STAGES}}  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autodata.store import RunError
+from autodata.run.records import RunError
 from autodata.types import Outcome
 from eval.attribution import Cause, attribute, find_cause
 from eval.generations import Generation

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from autodata import store
 from autodata.config import load
 from autodata.domains import base
 from autodata.recipes.generation import GenerateRecipe
+from autodata.run.folder import require_finished
+from autodata.run.records import read_records
 from autodata.serving.embedded import resolve_weights
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
@@ -54,9 +55,9 @@ def test_generate_killed_in_the_middle_goes_on_where_it_was(server, runs):
         process.kill()
     out = module("autodata.generate", "generate.yaml", *arguments)
     assert "skipped more.jsonl:2: not JSON" in out
-    manifest = store.require_finished(str(runs / "agentic"), "")
+    manifest = require_finished(str(runs / "agentic"), "")
     assert manifest["counts"]["replayed"] > 0
-    trajectories = store.read_records(runs / "agentic" / "trajectories.jsonl", TRAJECTORY)
+    trajectories = read_records(runs / "agentic" / "trajectories.jsonl", TRAJECTORY)
     assert {t.document_id for t in trajectories} == {"bread.txt", "ferry.md", "bees", "train"}
     assert all(len(r.weak) == 8 for t in trajectories for r in t.rounds if r.weak)
     assert sum(t.accepted is not None for t in trajectories) >= 2
@@ -88,7 +89,7 @@ def test_training_refuses_too_few_and_goes_on_after_a_kill(runs):
     assert "fewer than min_examples=99" in refused.communicate()[0]
     assert refused.returncode != 0
     run(*short)
-    assert store.require_finished(f"{runs}/grpo_short", "")["steps"] == 3
+    assert require_finished(f"{runs}/grpo_short", "")["steps"] == 3
     curve = json.loads((runs / "grpo_short" / "curve.json").read_text())
     assert [entry["step"] for entry in curve["train"]] == [1, 2, 3]
     assert (runs / "grpo_short" / "curve.png").stat().st_size > 1_000

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autodata import dataset as module
-from autodata import features, store
+from autodata import features
 from autodata.arms import choose_round, find_licence, read_arm
 from autodata.dataset import build, choose_test_documents
 from autodata.recipes.data import DatasetRecipe, Filters
-from autodata.snapshot import read_snapshot
+from autodata.run.records import read_records
+from autodata.run.snapshot import read_snapshot
 from autodata.statistics import METRICS, summarize
 from autodata.types import EXAMPLE, Trajectory
 from tests.fake_runs import a_round, candidate, checked, demo_recipe, refused, simple, trajectory, write_run
@@ -277,7 +278,7 @@ def test_the_command_writes_examples_statistics_and_hugging_face_sets(monkeypatc
     now = read_snapshot(tmp_path / "d")
     assert (now.state, now.done > 0, now.done) == ("finished", True, now.total)
     assert "grpo_suitability" not in out
-    examples = store.read_records(tmp_path / "d" / "examples.jsonl", EXAMPLE)
+    examples = read_records(tmp_path / "d" / "examples.jsonl", EXAMPLE)
     assert len(examples) == 12
     import datasets
 

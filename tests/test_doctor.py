@@ -16,7 +16,7 @@ from autodata.doctor import data, endpoints, environment, storage
 from autodata.doctor.finding import Mark
 from autodata.recipes.models import Endpoint, Models, RoleConfig, Sampling, Server
 from autodata.recipes.training import GrpoRecipe
-from autodata.store import Run
+from autodata.run.folder import Run
 from tests.conftest import load_recipe, models_at
 from tests.fake_runs import demo_recipe, simple
 from tests.fake_server import completion, fake_server
@@ -78,7 +78,7 @@ def test_a_folder_that_takes_no_files_fails(tmp_path):
 
 
 def test_a_file_system_without_locks_fails(tmp_path, monkeypatch):
-    monkeypatch.setattr("autodata.store.fcntl.flock", lambda *_: None)
+    monkeypatch.setattr("autodata.run.folder.fcntl.flock", lambda *_: None)
     assert "given out again" in storage.check_files(tmp_path).detail
 
 

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from autodata import dataset, generate, store
+from autodata import dataset, generate
+from autodata.run.records import read_records
 from autodata.types import EXAMPLE, TRAJECTORY, End, Role
 from tests import test_legal, test_science
 from tests.fake_server import fake_server
@@ -53,10 +54,10 @@ def test_cs_from_papers_to_examples(command, tmp_path, orchestrator):
                 f"budget_from={tmp_path}/agentic", *shared)  # fmt: skip
     assert "3 of 3 documents have an accepted candidate: 0 of 3 in round 1, 3 of 15 in later rounds" in out
     assert "accepted 3, low_quality 3, malformed 3, small_gap 3, too_easy 3, too_hard 3" in out
-    trajectories = store.read_records(tmp_path / "agentic" / "trajectories.jsonl", TRAJECTORY)
+    trajectories = read_records(tmp_path / "agentic" / "trajectories.jsonl", TRAJECTORY)
     assert {(t.end, len(t.rounds)) for t in trajectories} == {(End.ACCEPTED, 6)}
     budgets = {t.document_id: sum(t.tokens.values()) for t in trajectories}
-    best = store.read_records(tmp_path / "best" / "trajectories.jsonl", TRAJECTORY)
+    best = read_records(tmp_path / "best" / "trajectories.jsonl", TRAJECTORY)
     last_round = 18 * 17  # proposal, two checks, six answers, six judgements, and what may follow
     assert all(budgets[t.document_id] <= sum(t.tokens.values()) <= budgets[t.document_id] + last_round for t in best)
     with fake_server(World(["too_easy"])) as server:
@@ -64,7 +65,7 @@ def test_cs_from_papers_to_examples(command, tmp_path, orchestrator):
                 *served_by(server))  # fmt: skip
     command(dataset, "recipes/cs/dataset.yaml", f"run={tmp_path}/dataset", f"arms.agentic={tmp_path}/agentic",
             f"arms.cot={tmp_path}/cot", "test_fraction=0.3")  # fmt: skip
-    examples = store.read_records(tmp_path / "dataset" / "examples.jsonl", EXAMPLE)
+    examples = read_records(tmp_path / "dataset" / "examples.jsonl", EXAMPLE)
     assert examples
     assert {e.accepted for e in examples if e.arm == "agentic"} <= {True}
 
@@ -84,7 +85,7 @@ def test_the_run_stops_when_hardly_anything_is_accepted(command, tmp_path):
         command(generate, "recipes/cs/generate.yaml", f"run={tmp_path}/run", f"documents.path={papers}",
                 "domain.max_rounds=1", "min_acceptance=0.5", "min_acceptance_after=2", "documents_in_flight=1",
                 *served_by(server))  # fmt: skip
-    assert len(store.read_records(tmp_path / "run" / "trajectories.jsonl", TRAJECTORY)) == 2
+    assert len(read_records(tmp_path / "run" / "trajectories.jsonl", TRAJECTORY)) == 2
 
 
 def test_a_document_that_fails_again_and_again_is_left_out_and_named(command, tmp_path, capsys):

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from autodata import store
 from autodata.config import load
 from autodata.domains import base
 from autodata.harness import Harness
 from autodata.orchestrator import orchestrate
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.models import Endpoint
+from autodata.run.records import read_records
 from autodata.serving.llm import Client
 from autodata.serving.vllm import running
 from autodata.types import TRAJECTORY, Document, Outcome
@@ -39,7 +39,7 @@ def commands(server, tmp_path_factory) -> dict[str, tuple[str, ...]]:
 def test_a_domains_recipe_runs_unchanged_with_every_role_on_the_embedded_model(commands, domain):
     """A 135M model writes nothing useful; what counts is that every reply has a defined outcome."""
     folder = Path(commands[domain][3].removeprefix("run="))
-    (trajectory,) = store.read_records(folder / "trajectories.jsonl", TRAJECTORY)
+    (trajectory,) = read_records(folder / "trajectories.jsonl", TRAJECTORY)
     assert trajectory.end in ("rounds_used", "skipped", "accepted", "gave_up")
     assert trajectory.orchestrator.startswith("agent")
     assert sum(trajectory.tokens.values()) > 0

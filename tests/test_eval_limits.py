@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from autodata.store import read_manifest
+from autodata.run.folder import read_manifest
 from eval.generations import GENERATION, read_all
 from eval.results import summarize
 from tests.fake_server import completion, fake_server

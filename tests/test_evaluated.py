@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from autodata import config, identity, store
+from autodata import config
 from autodata.cluster import campaign, fleet
 from autodata.config import RecipeError, load
 from autodata.doctor import data
@@ -15,7 +15,9 @@ from autodata.doctor.finding import Mark
 from autodata.recipes.evaluated import EVALUATED, is_family, is_name
 from autodata.recipes.evaluation import EvalRecipe, TableRow
 from autodata.recipes.training import GrpoRecipe
-from autodata.store import RunError
+from autodata.run import identity
+from autodata.run.folder import identify_weights
+from autodata.run.records import RunError, hash_path
 from eval.rows import check_rows
 from tests import fake_server as fake
 from tests.fake_server import completion, fake_server
@@ -265,8 +267,8 @@ def test_a_folder_is_known_by_its_content(tmp_path, monkeypatch):
     weights = make_training(tmp_path / "grpo", ["agentic"])
     monkeypatch.setattr(identity, "read_served", lambda endpoint: str(weights))
     recipe = read(REPO / "recipes/cs/eval_agentic.yaml", f"evaluated.weights={weights}")
-    store.identify_weights(recipe.models)
-    assert identity.identify(recipe)["revision"] == store.hash_path(weights)
+    identify_weights(recipe.models)
+    assert identity.identify(recipe)["revision"] == hash_path(weights)
 
 
 def make_evaluation(run: Path, label: str, evaluated: dict | None) -> TableRow:

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from autodata import generate as module
-from autodata import store
 from autodata.arms import make_example, read_arm
 from autodata.config import load
 from autodata.recipes.generation import GenerateRecipe
+from autodata.run.folder import Run
+from autodata.run.records import RunError
 from autodata.serving.journal import read_replies
 from autodata.types import EXAMPLE
 from tests.fake_server import Scripted, completion, fake_server, play_cloze
@@ -218,18 +219,18 @@ def test_wrong_values_name_their_key(tmp_path, monkeypatch, capsys, change, mess
 def test_a_second_process_is_refused(tmp_path):
     write_documents(tmp_path / "docs", 1)
     recipe = load(GenerateRecipe, arguments(tmp_path, "http://127.0.0.1:9/v1"))
-    run = store.Run(recipe.run, "generate", recipe, {})
-    with pytest.raises(store.RunError, match="another process works in it"):
-        store.Run(recipe.run, "generate", recipe, {})
+    run = Run(recipe.run, "generate", recipe, {})
+    with pytest.raises(RunError, match="another process works in it"):
+        Run(recipe.run, "generate", recipe, {})
     run.close()
 
 
 def test_a_full_disk_is_a_message(tmp_path):
     recipe = load(GenerateRecipe, arguments(tmp_path, "http://127.0.0.1:9/v1"))
-    run = store.Run(recipe.run, "generate", recipe, {})
+    run = Run(recipe.run, "generate", recipe, {})
     os.symlink("/dev/full", tmp_path / "run" / "full.jsonl")
-    with pytest.raises(store.RunError, match=r"(outside the run folder|No space left)"):
+    with pytest.raises(RunError, match=r"(outside the run folder|No space left)"):
         run.append("full.jsonl", b"x")
-    with pytest.raises(store.RunError, match="outside the run folder"):
+    with pytest.raises(RunError, match="outside the run folder"):
         run.write("../escape", "x")
     run.close()

@@ -19,11 +19,12 @@ from autodata import status
 from autodata.corpora import pdf
 from autodata.journal import export
 from autodata.report import __main__ as report
+from autodata.run.folder import read_manifest
+from autodata.run.records import RunError
+from autodata.run.snapshot import FILE, SNAPSHOT
 from autodata.salvage import salvage
 from autodata.serving.journal import Journal, JournalError, read_replies
 from autodata.serving.leases import Watch
-from autodata.snapshot import FILE, SNAPSHOT
-from autodata.store import RunError, read_manifest
 from autodata.types import Outcome, Reply
 from tests.make_samples import make_pdf
 from tests.test_hostile_input import VALUES

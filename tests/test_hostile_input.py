@@ -26,9 +26,9 @@ from autodata.parsing import ParseError
 from autodata.prompts import PromptError, PromptSet
 from autodata.recipes.corpora import OwnFilters, PileOfLawFilters, PrincipiaFilters, S2orcFilters
 from autodata.recipes.generation import GenerateRecipe
+from autodata.run.records import RunError
 from autodata.serving import leases
 from autodata.serving.request import BadShape, read_reply
-from autodata.store import RunError
 from eval.generations import ANSWERS, read_all
 
 settings.register_profile("bounded", max_examples=60, deadline=None, database=None, derandomize=True)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from autodata.corpora.files import DocumentsError, read_corpus
-from autodata.store import hash_path, read_manifest
+from autodata.run.folder import read_manifest
+from autodata.run.records import hash_path
 from tests.make_samples import make_paper, make_papers_row, pack
 from tests.slurm.cluster import until
 

@@ -16,8 +16,8 @@ import pytest
 from autodata import audit_report, rubric
 from autodata import judge_audit as module
 from autodata.judge_audit import order_attempts
+from autodata.run.snapshot import read_snapshot
 from autodata.serving.journal import Journal
-from autodata.snapshot import read_snapshot
 from autodata.types import (
     TRAJECTORY,
     Attempt,

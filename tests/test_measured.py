@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autodata import dataset, generate, store, verify
+from autodata import dataset, generate, verify
 from autodata.acceptance import decide
 from autodata.parsing import find_call, find_last_object
 from autodata.recipes.domain import Gate
 from autodata.recipes.models import Sampling
+from autodata.run.folder import read_manifest
+from autodata.run.records import read_records
 from autodata.serving.journal import Journal, compress
 from autodata.serving.llm import Client
 from autodata.serving.measured import (
@@ -90,7 +92,7 @@ def command(tmp_path, monkeypatch, capsys):
 
 
 def read_run(folder):
-    return store.read_records(folder / "trajectories.jsonl", TRAJECTORY)
+    return read_records(folder / "trajectories.jsonl", TRAJECTORY)
 
 
 # ── outcomes ──────────────────────────────────────────────────────────────────────────────────────
@@ -250,7 +252,7 @@ def test_a_document_too_long_is_left_out_and_named_and_the_others_are_done(comma
 
     said, _ = command(Tight(["accepted"]), "max_error_rate=0.5", "max_unmeasured=0.5")
     assert "left out, failed 3 times (quarantine_after) or too long for the server: paper1.txt" in said
-    manifest = store.read_manifest(tmp_path / "run")
+    manifest = read_manifest(tmp_path / "run")
     assert (manifest["quarantined"], bool(manifest["finished"])) == (["paper1.txt"], True)
 
 
@@ -360,7 +362,7 @@ def test_examples_and_statistics_show_the_share_that_was_cut_off(command, tmp_pa
     assert "2 of 2 documents have an accepted candidate" in said
     folder = make_dataset(tmp_path, monkeypatch)
     assert "weak_cut_off_pct" in capsys.readouterr().out
-    examples = store.read_records(folder / "examples.jsonl", EXAMPLE)
+    examples = read_records(folder / "examples.jsonl", EXAMPLE)
     assert [e.evidence.cut_off for e in examples] == [(pytest.approx(1 / 3), 0.0)]  # both papers gave one question
     assert verify.verify(folder)[1] == []
 
@@ -707,7 +709,7 @@ def test_dataset_refuses_an_accepted_round_with_such_an_attempt(command, tmp_pat
 
     spoil(tmp_path / "run" / "trajectories.jsonl", refuse_first)
     folder = make_dataset(tmp_path, monkeypatch)
-    funnel = store.read_manifest(folder)["funnel"]["agentic"]
+    funnel = read_manifest(folder)["funnel"]["agentic"]
     assert (funnel["accepted or measured"], funnel["measured"]) == (2, 1)
 
 

@@ -12,7 +12,7 @@ from autodata.meta.genome import EVOLVED, Genome, check_shape, configure, diff, 
 from autodata.meta.wall import make_wall
 from autodata.recipes.domain import Bounds, Shape
 from autodata.recipes.generation import GenerateRecipe
-from autodata.store import RunError
+from autodata.run.records import RunError
 from tests.conftest import load_recipe
 
 CS = load_recipe("recipes/cs/generate.yaml", "recipes/models/laptop.yaml").domain

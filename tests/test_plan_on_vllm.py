@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from autodata import store
 from autodata.config import load
 from autodata.plan.__main__ import make_plan, parse
 from autodata.plan.workload import from_run
 from autodata.recipes.generation import GenerateRecipe
+from autodata.run.folder import require_finished
 from autodata.types import Role
 
 pytestmark = [pytest.mark.slow, pytest.mark.vllm]
@@ -38,7 +38,7 @@ def options(run: tuple[Path, list[str]]) -> argparse.Namespace:
 
 
 def test_a_plan_is_near_to_what_happened(run, capsys):
-    measured = store.require_finished(str(run[0]), "")["working_s"]
+    measured = require_finished(str(run[0]), "")["working_s"]
     plan = make_plan(load(GenerateRecipe, run[1]), options(run))
     predicted = plan.mean(plan.seconds)
     with capsys.disabled():

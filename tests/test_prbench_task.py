@@ -9,8 +9,8 @@ import pytest
 
 from autodata.config import RecipeError, load
 from autodata.recipes.evaluation import EvalRecipe, TableRecipe, TableRow
-from autodata.snapshot import read_snapshot
-from autodata.store import RunError
+from autodata.run.records import RunError
+from autodata.run.snapshot import read_snapshot
 from autodata.types import Role
 from eval import run as eval_run
 from eval.grader import read_verdict, strip_reasoning

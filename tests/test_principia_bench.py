@@ -9,7 +9,7 @@ import pytest
 
 from autodata.config import load
 from autodata.recipes.evaluation import EvalRecipe, PrincipiaConfig
-from autodata.store import RunError
+from autodata.run.records import RunError
 from eval import question_types
 from eval import run as eval_run
 from eval.generations import read_generations

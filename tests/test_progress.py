@@ -9,15 +9,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from autodata import progress as module
 from autodata.config import RecipeError
-from autodata.progress import Progress, check_budget
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.models import Budget, Endpoint, Models, Server
+from autodata.run import progress as module
+from autodata.run.folder import Run, read_manifest
+from autodata.run.progress import Progress, check_budget
+from autodata.run.snapshot import RunState, read_snapshot, tell_time
 from autodata.serving.costs import Account, Cost
 from autodata.serving.llm import Draining
-from autodata.snapshot import RunState, read_snapshot, tell_time
-from autodata.store import Run, read_manifest
 from autodata.types import Role
 from tests.fake_server import fake_server, play_cloze
 from tests.test_generate import arguments, run_main, write_documents

@@ -12,12 +12,13 @@ import huggingface_hub
 import pytest
 import yaml
 
-from autodata import dataset, features, publish, store, verify
+from autodata import dataset, features, publish, verify
 from autodata.config import REPO, load, to_yaml
 from autodata.leaks import find_leaks, make_portable
 from autodata.publication import KINDS, stage
 from autodata.recipes.training import GrpoRecipe
-from autodata.store import RunError
+from autodata.run.folder import fresh_folder
+from autodata.run.records import RunError, read_records
 from autodata.types import EXAMPLE, TRAJECTORY
 from tests.fake_hub import FakeHub, Repo, fake_hub
 from tests.fake_runs import demo_recipe, simple, write_run
@@ -100,8 +101,8 @@ def test_what_arrives_is_complete_verifies_and_has_nothing_of_this_machine(made,
     for place in (str(made.parent), WEIGHTS, str(Path.cwd())):
         assert place.encode() not in b"".join(files.values())
     assert "examples.jsonl" in said.out
-    local = store.read_records(made / "examples.jsonl", EXAMPLE)
-    sent = store.read_records(tmp_path / "copy" / "examples.jsonl", EXAMPLE)
+    local = read_records(made / "examples.jsonl", EXAMPLE)
+    sent = read_records(tmp_path / "copy" / "examples.jsonl", EXAMPLE)
     assert [(e.id, e.candidate, e.evidence) for e in sent] == [(e.id, e.candidate, e.evidence) for e in local]
     assert {e.provenance.run for e in sent} == {"arms/agentic", "arms/cot"}
 
@@ -127,7 +128,7 @@ def test_only_trajectories_with_an_example_are_published(made, tmp_path):
     with (runs / "agentic/trajectories.jsonl").open("ab") as file:
         file.write(TRAJECTORY.dump_json(more) + b"\n")
     stage(runs / "dataset", tmp_path / "out")
-    sent = store.read_records(tmp_path / "out/arms/agentic/trajectories.jsonl", TRAJECTORY)
+    sent = read_records(tmp_path / "out/arms/agentic/trajectories.jsonl", TRAJECTORY)
     assert [t.document_id for t in sent] == [f"d{i}" for i in range(6)]
 
 
@@ -316,7 +317,7 @@ def test_a_link_in_the_place_of_the_folder_is_not_followed(made, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "run" / "publish").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(RunError, match="a link, not a folder"), store.fresh_folder(tmp_path / "run", "publish"):
+    with pytest.raises(RunError, match="a link, not a folder"), fresh_folder(tmp_path / "run", "publish"):
         pass
 
 
@@ -347,7 +348,7 @@ def test_a_published_dataset_is_loaded_from_the_hub_as_it_was(made, tmp_path):
         checked = python("-m", "autodata.verify", str(tmp_path / "copy"), offline="1")
     assert "goes online all the same" in said
     assert TOKEN not in said + checked
-    sent = {e.id: e for e in store.read_records(tmp_path / "copy" / "examples.jsonl", EXAMPLE)}
+    sent = {e.id: e for e in read_records(tmp_path / "copy" / "examples.jsonl", EXAMPLE)}
     for arm in ("agentic", "cot"):
         loaded = datasets.load_from_disk(str(tmp_path / arm))
         assert all(rows.features == features.declare() for rows in loaded.values())

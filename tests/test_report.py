@@ -13,7 +13,7 @@ from autodata.report import page
 from autodata.report.__main__ import main, report
 from autodata.report.charts import Box, Columns, Frame, Line, Lines, Point, Series, Step, widths
 from autodata.report.scale import Scale, cover
-from autodata.store import RunError
+from autodata.run.records import RunError
 
 FRAME = Frame("Verdicts", "how many", "round", "candidates")
 EVIL = '</script><script>window.harmed = 1</script><img src=x onerror="window.harmed = 1">'

@@ -17,10 +17,10 @@ from autodata.report.__main__ import report
 from autodata.report.overview import VERDICTS, Overview
 from autodata.report.page import list_outcomes
 from autodata.report.storyboard import Storyboards, compare_questions, compare_words
+from autodata.run.records import RunError
+from autodata.run.snapshot import SNAPSHOT, RunState, Snapshot
 from autodata.serving.costs import Cost
 from autodata.serving.journal import Journal
-from autodata.snapshot import SNAPSHOT, RunState, Snapshot
-from autodata.store import RunError
 from autodata.types import Criterion, End, Failure, Outcome, Quality, Reply, Role, Round, Verdict
 from tests.conftest import load_recipe
 from tests.fake_runs import a_round, attempts, candidate, checked, demo_recipe, simple, trajectory, write_run

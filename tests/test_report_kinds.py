@@ -18,9 +18,9 @@ from autodata.report.dataset import count_bins
 from autodata.report.forest import Forest, Row, write_estimate
 from autodata.report.prompt_diff import compare_texts
 from autodata.report.training import smooth
-from autodata.snapshot import SNAPSHOT
+from autodata.run.records import RunError
+from autodata.run.snapshot import SNAPSHOT
 from autodata.stats.intervals import NO_SPREAD, Estimate
-from autodata.store import RunError
 from tests.report_world import write_dataset, write_evaluation, write_search, write_training
 from tests.test_report_generation import HALFWAY
 

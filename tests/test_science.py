@@ -12,7 +12,6 @@ from functools import partial
 import pytest
 
 from autodata import generate as module
-from autodata import store
 from autodata.config import load
 from autodata.corpora.files import group_documents, read_corpus
 from autodata.cot_self_instruct import propose_many, propose_once
@@ -22,6 +21,7 @@ from autodata.domains.science.domain import ANGLES, find_faults, make_candidate
 from autodata.harness import Harness
 from autodata.orchestrator import orchestrate, orchestrate_by_agent
 from autodata.recipes.generation import GenerateRecipe
+from autodata.run.records import read_records
 from autodata.serving.llm import Client
 from autodata.types import TRAJECTORY, Document, End, Failure, Role
 from tests.conftest import load_recipe
@@ -471,10 +471,10 @@ def test_the_command_records_it_as_a_failure_and_resumes(command):
     (failure,) = map(json.loads, (run / "errors.jsonl").read_text().splitlines())
     assert failure["kind"] == "Inconclusive weak_solver 1"
     assert "weak_solver answers nothing" in failure["error"]
-    assert not store.read_records(run / "trajectories.jsonl", TRAJECTORY)
+    assert not read_records(run / "trajectories.jsonl", TRAJECTORY)
     world.is_down = False
     _, asked = command(world)
-    (trajectory,) = store.read_records(run / "trajectories.jsonl", TRAJECTORY)
+    (trajectory,) = read_records(run / "trajectories.jsonl", TRAJECTORY)
     assert trajectory.accepted.number == 1
     assert (len(mute), len(asked)) == (4, 4)
     assert {b["seed"] for b in mute}.isdisjoint(b["seed"] for b in asked)

@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from autodata import status, store
+from autodata import status
 from autodata.cluster import jobs
 from autodata.recipes.generation import GenerateRecipe
+from autodata.run.folder import Run, is_held
+from autodata.run.records import RunError
+from autodata.run.snapshot import SNAPSHOT, RunState, Snapshot, Speed
 from autodata.serving.costs import Cost
 from autodata.serving.leases import Lease, State, Watch, write_lease
-from autodata.snapshot import SNAPSHOT, RunState, Snapshot, Speed
 from autodata.status import SILENT_S, look
-from autodata.store import Run, RunError
 from autodata.types import Role
 from tests.fake_server import completion, fake_server
 
@@ -201,10 +202,12 @@ def test_the_servers_of_a_campaign_are_seen_by_their_leases(write):
 
 def test_the_lock_of_another_process_is_seen_and_left_alone(tmp_path):
     folder = tmp_path / "run"
-    assert store.is_held(folder) is False
+    assert is_held(folder) is False
     with Run(str(folder), "generate", GenerateRecipe(run=str(folder)), {}):
-        code = f"from pathlib import Path; from autodata.store import is_held; print(is_held(Path({str(folder)!r})))"
+        code = (
+            f"from pathlib import Path; from autodata.run.folder import is_held; print(is_held(Path({str(folder)!r})))"
+        )
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
         assert done.stdout == "True\n", done.stderr
-    assert store.is_held(folder) is False
+    assert is_held(folder) is False

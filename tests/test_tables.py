@@ -9,8 +9,8 @@ import pytest
 from autodata.config import RecipeError, load
 from autodata.fidelity import MARK, MARK_MEANS, PROVENANCE
 from autodata.recipes.evaluation import TableRecipe
+from autodata.run.records import RunError
 from autodata.stats.intervals import ONE_DOCUMENT, Estimate
-from autodata.store import RunError
 from autodata.types import Outcome
 from eval import tables
 from eval.cells import difference, estimate, number

@@ -6,15 +6,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from autodata.progress import Progress
 from autodata.recipes.generation import PreflightConfig
 from autodata.recipes.models import Endpoint, Models, RoleConfig, Sampling
 from autodata.recipes.training import GrpoRecipe
+from autodata.run.folder import Run, read_manifest
+from autodata.run.progress import Progress
+from autodata.run.records import RunError
 from autodata.serving.costs import Cost
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client, EndpointError
 from autodata.serving.request import Request
-from autodata.store import Run, RunError, read_manifest
 from autodata.types import Message, Role
 from tests.fake_server import Scripted, fake_server
 from training import counts as module

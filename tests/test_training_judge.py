@@ -9,8 +9,8 @@ from autodata.cluster import hold, key
 from autodata.config import RecipeError
 from autodata.recipes.models import Endpoint, Models, RoleConfig, Server
 from autodata.recipes.training import GrpoRecipe
+from autodata.run.folder import Run
 from autodata.serving.leases import Lease, State, write_lease
-from autodata.store import Run
 from training.judge import find_judge
 
 

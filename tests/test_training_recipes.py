@@ -9,7 +9,7 @@ from trl import GRPOConfig
 
 from autodata.config import load
 from autodata.recipes.training import GrpoRecipe
-from autodata.store import Run
+from autodata.run.folder import Run
 from training.preflight import PreflightError, check_groups
 
 REPO = Path(__file__).parent.parent

@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer
 from trl import GRPOTrainer
 
-from autodata import store
-from autodata.snapshot import read_snapshot
+from autodata.run.folder import read_manifest
+from autodata.run.snapshot import read_snapshot
 from autodata.types import Role
 from tests.fake_server import Scripted, fake_server, judge_by_hash
 from tests.training_world import REPO, launch, make_arguments, make_dataset, make_qwen
@@ -157,7 +157,7 @@ def test_killed_within_a_step_and_resumed_it_tells_what_both_sessions_judged(wor
         assert 0 < interrupted < 8  # answered, but the batch was not finished
         script.goes_on.set()
         done = subprocess.run(command, check=True, cwd=REPO, text=True, capture_output=True)
-    manifest, now = store.read_manifest(run), read_snapshot(run)
+    manifest, now = read_manifest(run), read_snapshot(run)
     cost = manifest["ledger"]["judge"]
     assert cost["calls"] == script.answered > paid.calls
     assert manifest["judgements"] == cost["calls"] + cost["replayed"] + 1 - interrupted
@@ -248,7 +248,7 @@ def test_a_judge_that_fails_in_the_middle_stops_and_the_same_command_goes_on(wor
         assert list((tmp_path / "run" / "checkpoints").glob("checkpoint-*/trainer_state.json"))
         broken[0] = False
         train(monkeypatch, *values)
-    assert store.read_manifest(tmp_path / "run")["steps"] == 12
+    assert read_manifest(tmp_path / "run")["steps"] == 12
 
 
 def test_a_loss_that_is_no_number_leaves_the_last_good_checkpoint(world, judge, tmp_path, monkeypatch):
@@ -285,7 +285,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(world, judge, tmp_path, mon
             train(monkeypatch, *arguments(world, judge, disk / "run", max_steps=6))
         subprocess.run(["mount", "-o", "remount,size=900m", str(disk)], check=True)
         train(monkeypatch, *arguments(world, judge, disk / "run", max_steps=6))
-        assert store.read_manifest(disk / "run")["steps"] == 6
+        assert read_manifest(disk / "run")["steps"] == 6
     finally:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)  # TRL's logs may be open
 
@@ -340,7 +340,7 @@ def test_the_committed_launch_files(world_and_judge, tmp_path, name, expected):
     assert done.returncode == 0, done.stderr[-4000:]
     told = [json.loads(said) for said in re.findall(r"SPY (\[.*?\])", done.stdout)]  # two may share a line
     assert told == expected
-    manifest, cost = store.read_manifest(tmp_path / "run"), store.read_manifest(tmp_path / "run")["ledger"]["judge"]
+    manifest, cost = read_manifest(tmp_path / "run"), read_manifest(tmp_path / "run")["ledger"]["judge"]
     assert cost["calls"] == count_asked(world_and_judge[1])
     assert manifest["judgements"] == cost["calls"] + cost["replayed"]  # of all processes
     assert manifest["judged_over"] == {"sessions": 1, "processes": len(expected)}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from autodata import store
+from autodata.run.records import read_records
 from autodata.types import TRAJECTORY
 from tests.fake_server import fake_server, play_cloze
 
@@ -42,6 +42,6 @@ def test_every_block_of_the_tutorial_works(tmp_path):
                 run_line(line, tmp_path, server.url)
         asked = str(server.requests)
     assert "A word counts if it begins right." in asked
-    trajectories = store.read_records(tmp_path / "runs/stem/trajectories.jsonl", TRAJECTORY)
+    trajectories = read_records(tmp_path / "runs/stem/trajectories.jsonl", TRAJECTORY)
     assert len(trajectories) == 6
     assert (tmp_path / "runs/stem/report.html").stat().st_size > 10_000

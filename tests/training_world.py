@@ -8,8 +8,8 @@ from autodata.arms import Arm, make_example
 from autodata.dataset import EXAMPLES
 from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.domain import DomainConfig
+from autodata.run.folder import Run
 from autodata.serving.embedded import resolve_weights
-from autodata.store import Run
 from autodata.types import EXAMPLE, Candidate, Criterion, End, Round, Trajectory, Verdict
 from tests.fake_runs import BAD, GOOD, attempts
 

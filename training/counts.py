@@ -9,11 +9,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from autodata import store
-from autodata.progress import read_earlier
+from autodata.run.progress import read_earlier
+from autodata.run.records import RunError, naming, write_file
 from autodata.serving.costs import Ledger, add
 from autodata.serving.llm import Client
-from autodata.store import RunError
 
 FILES = "counts_*.json"
 _EVERY_S = 1.0  # while judgements are under way
@@ -78,7 +77,7 @@ class Books:
 
     def write(self) -> None:
         """Replace this process's file. Raises RunError."""
-        store.write_file(self._path, COUNTS.dump_json(self._sum_own(), indent=1).decode() + "\n")
+        write_file(self._path, COUNTS.dump_json(self._sum_own(), indent=1).decode() + "\n")
 
     def gather(self) -> Counts:
         """The sum over all processes of all sessions, from the files as they are now."""
@@ -134,7 +133,7 @@ def _find_most(seconds: Iterable[float | None]) -> float | None:
 
 def read_counts(path: Path) -> Counts:
     """The counts of one process. Raises RunError for a damaged file."""
-    with store.naming(path):
+    with naming(path):
         text = path.read_bytes()
     try:
         return COUNTS.validate_json(text)

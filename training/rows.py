@@ -8,10 +8,11 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from autodata import store
 from autodata.config import RecipeError
 from autodata.dataset import EXAMPLES
 from autodata.domains.base import Domain
+from autodata.run.folder import read_manifest
+from autodata.run.records import read_records
 from autodata.serving.request import OPEN_THINKING, split_thinking
 from autodata.types import CANDIDATE, EXAMPLE, Candidate, Example
 
@@ -22,7 +23,7 @@ class TooFewExamples(ValueError):
 
 def read_examples(dataset: str, arm: str, split: str) -> list[Example]:
     """The examples of one arm and split."""
-    examples = store.read_records(Path(dataset) / EXAMPLES, EXAMPLE)
+    examples = read_records(Path(dataset) / EXAMPLES, EXAMPLE)
     return [e for e in examples if e.arm == arm and e.split == split]
 
 
@@ -36,7 +37,7 @@ def read_set(dataset: str, name: str) -> list[Example]:
 
 def require_domain(dataset: str, arms: Sequence[str], domain: str) -> None:
     """Raise RecipeError where an arm was made for another domain: its judge would not understand the examples."""
-    made_for = (store.read_manifest(Path(dataset)) or {}).get("domains", {})
+    made_for = (read_manifest(Path(dataset)) or {}).get("domains", {})
     for arm in arms:
         if arm not in made_for:
             raise RecipeError(f"arms: {dataset} has no arm {arm}; it has {', '.join(sorted(made_for)) or 'none'}")

@@ -8,15 +8,15 @@ from pathlib import Path
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
-from autodata import store
 from autodata.config import RecipeError
-from autodata.progress import Progress
 from autodata.recipes.models import Models
 from autodata.recipes.training import GrpoRecipe
+from autodata.run.folder import Run, output_hash, read_manifest
+from autodata.run.progress import Progress
+from autodata.run.records import RunError
 from autodata.serving.journal import Journal, JournalError
 from autodata.serving.llm import EndpointError
 from autodata.serving.vllm import ServerError, running
-from autodata.store import Run, RunError
 from autodata.types import Role
 from training.card import describe_judgements, write_card
 from training.judge import find_judge
@@ -67,7 +67,7 @@ def save(run: Run, training: Training) -> None:
              "judgements": counts.judgements, "failed_judgements": counts.failed, "failed_by_reason": counts.failures,
              "judged_over": {"sessions": counts.sessions, "processes": counts.processes}}  # fmt: skip
     run.note(**facts)
-    card = write_card(store.read_manifest(run.folder) or {}, training.recipe)
+    card = write_card(read_manifest(run.folder) or {}, training.recipe)
     save_student(run.path("full"), run.path("model"), training.tokenizer, card)
     run.finish(["model"])
     print(f"reward: {first:.3f} in the first quarter of the steps, {last:.3f} in the last → {run.path('curve.png')}")
@@ -94,7 +94,7 @@ def train_and_save(recipe: GrpoRecipe) -> None:
         if _agree(True):
             train(recipe, folder)
         return
-    source = store.output_hash(recipe.dataset, _COMMAND)
+    source = output_hash(recipe.dataset, _COMMAND)
     with Run(recipe.run, "grpo", recipe, {"dataset": source}) as run:
         if not _agree(not run.is_finished):
             print(f"{run.folder}: up to date")

@@ -10,7 +10,7 @@ from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.utils.import_utils import is_causal_conv1d_available, is_flash_linear_attention_available
 
-from autodata.store import RunError
+from autodata.run.records import RunError
 
 _SAME = ("hidden_size", "num_hidden_layers", "vocab_size", "num_attention_heads")
 

@@ -16,13 +16,13 @@ from trl import GRPOConfig, GRPOTrainer
 
 from autodata.config import RecipeError
 from autodata.domains import base
-from autodata.progress import Progress
 from autodata.recipes.models import Models
 from autodata.recipes.training import GrpoRecipe
+from autodata.run.progress import Progress
+from autodata.run.records import RunError
 from autodata.serving.embedded import resolve_weights
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
-from autodata.store import RunError
 from training import preflight
 from training.counts import Books
 from training.reward import Reward

@@ -12,8 +12,8 @@ from torch.nn import Module
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import GRPOTrainer
 
-from autodata.progress import Progress
 from autodata.recipes.generation import PreflightConfig
+from autodata.run.progress import Progress
 from training.counts import Books
 from training.curve import draw_curves, read_curves
 from training.preflight import check_difference, run_probe

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from autodata.config import RecipeError, load, schema_for
-from autodata.store import read_manifest
+from autodata.run.folder import read_manifest
 
 _POLL_S = 5.0
 

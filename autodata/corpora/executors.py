@@ -21,9 +21,9 @@ from datatrove.pipeline.base import PipelineStep
 from datatrove.utils.logging import logger
 
 from autodata.config import REPO
-from autodata.progress import Progress
 from autodata.recipes.corpora import IngestRecipe
-from autodata.store import RunError
+from autodata.run.progress import Progress
+from autodata.run.records import RunError
 
 # What the command imports: loaded once for all workers of all stages.
 _PRELOADED = ["autodata.corpora.pipeline", "autodata.corpora.executors", "autodata.corpora.funnel",

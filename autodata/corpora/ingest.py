@@ -13,17 +13,17 @@ from pathlib import Path
 from datatrove.pipeline.dedup.minhash import MinhashDedupBuckets
 from datatrove.pipeline.tokens.counter import TokensCounter
 
-from autodata import store
 from autodata.config import RecipeError, load
 from autodata.corpora import funnel, sources
 from autodata.corpora.executors import Stage, run_stage
 from autodata.corpora.files import INGESTED
 from autodata.corpora.pipeline import Count, Load, Mask, Read, write_documents
 from autodata.corpora.repeats import CONFIG, Choose, Hashes, Signature
-from autodata.progress import Progress
 from autodata.recipes.corpora import IngestRecipe
+from autodata.run.folder import Run
+from autodata.run.progress import Progress
+from autodata.run.records import RunError, digest
 from autodata.serving.embedded import resolve_weights
-from autodata.store import Run, RunError
 
 DROPPED, REPORT, CHART = "dropped", "report.md", "funnel.png"
 _TOKENIZED = 16  # documents at a time: the encodings of one are far larger than its text
@@ -107,7 +107,7 @@ def main() -> None:
         _check(recipe)
         files, papers = sources.list_files(recipe), sources.list_papers(recipe)
         opted_out = sorted(sources.read_opt_out(recipe.opt_out))
-        read = {key: store.digest(json.dumps(value).encode())
+        read = {key: digest(json.dumps(value).encode())
                 for key, value in (("files", files), ("papers", papers), ("opt_out", opted_out))}  # fmt: skip
         recipe = replace(recipe, path=str(Path(recipe.path).resolve()))
         with Run(recipe.run, "ingest", recipe, read) as run:

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from autodata import identity, store
 from autodata.config import RecipeError
 from autodata.dataset import DECONTAMINATION, EXAMPLES
 from autodata.doctor.finding import Finding, fail, ok, skip, warn
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.training import GrpoRecipe
-from autodata.store import RunError
+from autodata.run import identity
+from autodata.run.folder import require_finished
+from autodata.run.records import RunError, hash_path, read_records
 from autodata.types import EXAMPLE, TRAJECTORY, Example, Trajectory
 
 COMMAND = "python -m autodata.dataset"
@@ -21,12 +22,12 @@ _ENOUGH = 20  # documents, to say something of the weak solver
 def check_dataset(folder: str) -> list[Finding]:
     """Finished, unchanged since, and compared with benchmarks."""
     try:
-        outputs = store.require_finished(folder, COMMAND)["outputs"]
+        outputs = require_finished(folder, COMMAND)["outputs"]
     except RunError as error:
         return [fail("dataset", str(error))]
     for name in (EXAMPLES, DECONTAMINATION):
         path = Path(folder) / name
-        if not path.is_file() or store.hash_path(path) != outputs.get(name):
+        if not path.is_file() or hash_path(path) != outputs.get(name):
             return [fail("dataset", f"{path} is not the one that {COMMAND} wrote; make the data set again")]
     files = json.loads((Path(folder) / DECONTAMINATION).read_text(encoding="utf-8"))["files"]
     compared = ok("decontamination", f"compared with {len(files)} benchmark files") if files else (
@@ -45,7 +46,7 @@ def check_label(recipe: EvalRecipe) -> Finding:
 
 def check_examples(recipe: GrpoRecipe) -> list[Finding]:
     try:
-        examples = store.read_records(Path(recipe.dataset) / EXAMPLES, EXAMPLE)
+        examples = read_records(Path(recipe.dataset) / EXAMPLES, EXAMPLE)
     except RunError as error:
         return [fail("examples", str(error))]
     return [judge_number(examples, recipe), judge_sides(examples)]
@@ -71,7 +72,7 @@ def judge_sides(examples: Sequence[Example]) -> Finding:
 def check_weak_solver(run: str) -> Finding:
     """From the first rounds of an earlier run in the same folder: before any feedback."""
     try:
-        return judge_weak_solver(store.read_records(Path(run) / "trajectories.jsonl", TRAJECTORY), run)
+        return judge_weak_solver(read_records(Path(run) / "trajectories.jsonl", TRAJECTORY), run)
     except RunError as error:
         return fail("weak solver", str(error))
 

@@ -6,8 +6,9 @@ import tempfile
 from pathlib import Path
 
 from autodata.doctor.finding import Finding, fail, ok, warn
+from autodata.run.folder import Run
+from autodata.run.records import RunError
 from autodata.serving.journal import Journal, JournalError
-from autodata.store import Run, RunError
 from autodata.types import Outcome, Reply
 
 _FAIL_GB, _WARN_GB = 1, 20  # chosen: a journal of 10⁶ replies of 2 kB is about 3 GB

@@ -16,9 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autodata import store
 from autodata.config import RecipeError, load
-from autodata.draining import finish
 from autodata.meta.evaluate import Trial
 from autodata.meta.genome import Genome
 from autodata.meta.mutate import read_edit
@@ -28,10 +26,11 @@ from autodata.meta.search import Search
 from autodata.meta.splits import Splits, split
 from autodata.parsing import ParseError
 from autodata.recipes.meta import MetaRecipe
+from autodata.run.folder import Run, identify_weights, require_finished
+from autodata.run.shutdown import finish
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
 from autodata.serving.vllm import running
-from autodata.store import Run
 from autodata.types import Role
 
 ABLATION = "ablation.json"
@@ -93,8 +92,8 @@ def main() -> None:
         return
     try:
         recipe = load(MetaRecipe, sys.argv[1:])
-        store.require_finished(recipe.run, "python -m autodata.meta.optimize")
-        store.identify_weights(recipe.models)
+        require_finished(recipe.run, "python -m autodata.meta.optimize")
+        identify_weights(recipe.models)
         documents = split(recipe)
         with open_run(recipe, documents) as run:
             _run(recipe, run, documents)

@@ -11,7 +11,7 @@ import yaml
 
 from autodata.domains.base import prompt_folders
 from autodata.recipes.domain import Bounds, DomainConfig, Shape
-from autodata.store import RunError
+from autodata.run.records import RunError
 
 EVOLVED = "evolved"  # the name of a shape that a prompt set brings along
 SHAPE_FILE = "domain.yaml"

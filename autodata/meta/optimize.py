@@ -13,11 +13,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from autodata import store
 from autodata.config import RecipeError, load
 from autodata.corpora.files import DocumentsError
 from autodata.domains import base
-from autodata.draining import finish
 from autodata.generation import ORCHESTRATORS
 from autodata.meta import gains, genome
 from autodata.meta.evaluate import Trial
@@ -25,13 +23,15 @@ from autodata.meta.picture import draw_lineage
 from autodata.meta.population import Member
 from autodata.meta.search import ITERATIONS, Search
 from autodata.meta.splits import Splits, split
-from autodata.progress import Progress, check_budget
 from autodata.prompts import PromptError
 from autodata.recipes.meta import MetaRecipe
+from autodata.run.folder import Run, identify_weights
+from autodata.run.progress import Progress, check_budget
+from autodata.run.records import RunError, digest, hash_path
+from autodata.run.shutdown import finish
 from autodata.serving.journal import Journal, JournalError
 from autodata.serving.llm import Client, EndpointError
 from autodata.serving.vllm import ServerError, running
-from autodata.store import Run, RunError
 from autodata.types import Role
 
 RESULTS, BEST, LINEAGE = "results.json", "best", "lineage.png"
@@ -103,8 +103,8 @@ def _subtract(first: float | None, second: float | None) -> float | None:
 
 def hash_evaluator(search: Search) -> str:
     """Everything that decides what passes and that no edit may reach: prompts of the domain and its thresholds."""
-    folders = " ".join(store.hash_path(folder) for folder in base.prompt_folders(search.recipe.domain))
-    return store.digest(f"{folders} {search.recipe.domain}".encode())
+    folders = " ".join(hash_path(folder) for folder in base.prompt_folders(search.recipe.domain))
+    return digest(f"{folders} {search.recipe.domain}".encode())
 
 
 def run_recipe(recipe: MetaRecipe, run: Run, documents: Splits) -> None:
@@ -166,7 +166,7 @@ def main() -> None:
         print(estimate(recipe))
         if "--dry-run" in sys.argv:
             return
-        store.identify_weights(recipe.models)
+        identify_weights(recipe.models)
         _run(recipe, documents)
     except PROBLEMS as error:
         raise SystemExit(f"error: {error}") from None
@@ -175,8 +175,8 @@ def main() -> None:
 def open_run(recipe: MetaRecipe, documents: Splits) -> Run:
     """The run folder, refused where it was made from other documents or prompts. Raises RunError."""
     texts = [[d.id, d.text] for of in (documents.training, documents.validation, documents.test) for d in of]
-    prompts = " ".join(store.hash_path(folder) for folder in base.prompt_folders(recipe.domain))
-    inputs = {"corpus": store.digest(json.dumps(texts).encode()), "prompts": prompts}
+    prompts = " ".join(hash_path(folder) for folder in base.prompt_folders(recipe.domain))
+    inputs = {"corpus": digest(json.dumps(texts).encode()), "prompts": prompts}
     return Run(recipe.run, "meta", recipe, inputs)
 
 

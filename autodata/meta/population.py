@@ -15,7 +15,8 @@ from autodata.meta.evaluate import Trial
 from autodata.meta.gate import shrink
 from autodata.meta.genome import Genome
 from autodata.recipes.meta import MetaRecipe
-from autodata.store import Run, RunError
+from autodata.run.folder import Run
+from autodata.run.records import RunError
 
 MEMBERS = "members"
 _BASELINE = 0

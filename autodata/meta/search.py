@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from autodata import store
 from autodata.meta import population
 from autodata.meta.evaluate import Evaluator, Trial
 from autodata.meta.gate import Decision, Pair, count, decide_paired, decide_strict
@@ -17,12 +16,13 @@ from autodata.meta.population import Member
 from autodata.meta.splits import Splits
 from autodata.meta.wall import make_wall
 from autodata.parsing import ParseError
-from autodata.progress import Progress
 from autodata.prompts import PromptError
 from autodata.recipes.meta import MetaRecipe
+from autodata.run.folder import Run
+from autodata.run.progress import Progress
+from autodata.run.records import repair_tail
 from autodata.serving.costs import find_reached
 from autodata.serving.llm import Client, Draining
-from autodata.store import Run
 from autodata.types import Document
 
 ITERATIONS, DRAWS = "iterations.jsonl", "draws.jsonl"
@@ -241,5 +241,5 @@ def _choose(documents: Sequence[Document], size: int, iteration: int) -> list[Do
 
 def _read_lines(run: Run, name: str) -> list[str]:
     path = run.path(name)
-    store.repair_tail(path)
+    repair_tail(path)
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []

@@ -25,10 +25,10 @@ from autodata.plan.simulation import Outcome, Station, share_gpu_seconds, simula
 from autodata.plan.speed import Speed, SpeedError
 from autodata.plan.workload import Workload, from_priors, from_run
 from autodata.recipes.generation import GenerateRecipe
+from autodata.run.records import RunError
 from autodata.serving.costs import count_gpus
 from autodata.serving.journal import JournalError
 from autodata.serving.llm import EndpointError, role_config
-from autodata.store import RunError
 from autodata.types import Role
 
 PROBLEMS = (RecipeError, RunError, DocumentsError, JournalError, EndpointError, SpeedError, TooFewGpus)

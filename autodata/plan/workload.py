@@ -9,9 +9,10 @@ from typing import Any
 
 import yaml
 
-from autodata import store
 from autodata.config import RecipeError, load
 from autodata.recipes.generation import BASELINES, GenerateRecipe
+from autodata.run.folder import require_finished
+from autodata.run.records import read_records
 from autodata.serving.request import resolve_sampling
 from autodata.types import TRAJECTORY, Attempt, Role, Round, Trajectory
 
@@ -68,13 +69,13 @@ def from_priors(recipe: GenerateRecipe) -> Workload:
 
 def from_run(recipe: GenerateRecipe, folder: Path) -> Workload:
     """Documents as those of a run, drawn whole. Raises RecipeError, RunError."""
-    manifest = store.require_finished(str(folder), "python -m autodata.generate")
+    manifest = require_finished(str(folder), "python -m autodata.generate")
     theirs = load(GenerateRecipe, [str(folder / "recipe.yaml")])
     for key in ("domain.name", "arm"):
         mine, other = _look_up(recipe, key), _look_up(theirs, key)
         if mine != other:
             raise RecipeError(f"--like {folder}: a run with {key}={other}, the recipe has {mine}; name another run")
-    trajectories = store.read_records(folder / "trajectories.jsonl", TRAJECTORY)
+    trajectories = read_records(folder / "trajectories.jsonl", TRAJECTORY)
     if not any(t.rounds for t in trajectories):
         raise RecipeError(f"--like {folder}: no document of it has a round; name a run that made some")
     shares = _prompt_shares(trajectories, manifest)

@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from autodata import store
 from autodata.config import RecipeError
 from autodata.report import dataset, evaluation, generation, index, training
 from autodata.report.index import INDEX, REPORT
+from autodata.run.folder import read_manifest
+from autodata.run.records import RunError, write_file
 from autodata.serving.journal import JournalError
-from autodata.store import RunError
 
 PROBLEMS = (RunError, RecipeError, JournalError)
 
@@ -40,13 +40,13 @@ KINDS: dict[str, Callable[[Path, Mapping[str, Any]], str]] = {
 
 def report(folder: Path) -> Path:
     """Write the page of a run into its folder, or of all runs below a folder. Raises what is in PROBLEMS."""
-    manifest = store.read_manifest(folder)
+    manifest = read_manifest(folder)
     if manifest is None:
         return report_all(folder)
     kind = manifest.get("inputs", {}).get("kind")
     if kind not in KINDS:
         raise RunError(f"{folder}: no report for a run of kind {kind!r}; there are reports for {', '.join(KINDS)}")
-    store.write_file(folder / REPORT, KINDS[kind](folder, manifest))
+    write_file(folder / REPORT, KINDS[kind](folder, manifest))
     return folder / REPORT
 
 
@@ -56,7 +56,7 @@ def report_all(folder: Path) -> Path:
     if not runs:
         raise RunError(f"{folder}: no run folder, it has no manifest.json, nor has a folder below it")
     entries = [index.describe(run, folder, refresh(run)) for run in runs]
-    store.write_file(folder / INDEX, index.render(folder, entries))
+    write_file(folder / INDEX, index.render(folder, entries))
     return folder / INDEX
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from autodata import store
 from autodata.report import page
 from autodata.report.blocks import Blocks, pack
 from autodata.report.charts import Columns, Frame, Series, Step, series_style
 from autodata.report.forest import Forest, Row, write_estimate
 from autodata.report.storyboard import shorten
+from autodata.run.records import iterate_records
 from autodata.statistics import METRICS, estimate_metric
 from autodata.types import EXAMPLE, Example
 
@@ -50,7 +50,7 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
 def read_arms(folder: Path, manifest: Mapping[str, Any]) -> dict[str, list[Example]]:
     """The examples by arm, an arm that nothing was kept of too. Raises RunError."""
     found: dict[str, list[Example]] = {arm: [] for arm in sorted(manifest.get("funnel", {}))}
-    for example in store.iterate_records(folder / EXAMPLES, EXAMPLE):
+    for example in iterate_records(folder / EXAMPLES, EXAMPLE):
         found.setdefault(example.arm, []).append(example)
     return found
 

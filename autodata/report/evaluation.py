@@ -9,12 +9,13 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from autodata import config, store
+from autodata import config
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.report import page
 from autodata.report.charts import Columns, Frame, Series, series_style
 from autodata.report.dataset import bin_labels, count_bins
 from autodata.report.forest import Forest, Row, write_estimate
+from autodata.run.records import iterate_records
 from autodata.stats.intervals import Estimate
 from autodata.types import Outcome
 
@@ -116,7 +117,7 @@ def _draw_shares(graders: Mapping[str, Mapping[str, Any]]) -> Iterator[Forest]:
 def draw_answers(folder: Path) -> list[Columns]:
     """How many answers of each set earned what, finished and cut off apart. Raises RunError."""
     by_set: dict[str, list[Answer]] = defaultdict(list)
-    for answer in store.iterate_records(folder / ANSWERS, _ANSWER):
+    for answer in iterate_records(folder / ANSWERS, _ANSWER):
         by_set[answer.task].append(answer)
     return [_draw_answers(name, of) for name, of in by_set.items()]
 

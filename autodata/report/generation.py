@@ -9,15 +9,16 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from autodata import config, store
+from autodata import config
 from autodata.recipes.generation import GenerateRecipe
 from autodata.report import page, timeline
 from autodata.report.charts import Lines
 from autodata.report.overview import VERDICTS, Overview, list_attempt_bounds, words
 from autodata.report.storyboard import Storyboards
 from autodata.report.yields import KNOBS, Measured, Yields, measure
+from autodata.run.records import iterate_records
+from autodata.run.snapshot import read_snapshot
 from autodata.serving import journal
-from autodata.snapshot import read_snapshot
 from autodata.types import TRAJECTORY, Role
 
 _COSTS = ("calls", "replayed", "prompt_tokens", "completion_tokens", "call_seconds", "gpu_seconds")
@@ -71,7 +72,7 @@ def list_costs(overview: Overview, ledger: Mapping[str, Mapping[str, float | Non
 
 def _read(folder: Path, recipe: GenerateRecipe) -> tuple[Overview, Storyboards, list[Measured]]:
     overview, boards, measured = Overview(), Storyboards(), []
-    for number, trajectory in enumerate(store.iterate_records(folder / "trajectories.jsonl", TRAJECTORY)):
+    for number, trajectory in enumerate(iterate_records(folder / "trajectories.jsonl", TRAJECTORY)):
         overview.add(trajectory)
         boards.add(trajectory, f"{recipe.domain.name}, {trajectory.arm}")
         measured += [found for tried in trajectory.rounds if (found := measure(number, tried))]
@@ -80,7 +81,7 @@ def _read(folder: Path, recipe: GenerateRecipe) -> tuple[Overview, Storyboards, 
 
 def _count_errors(folder: Path) -> dict[str, int]:
     """Failures by kind: documents that the run came to no trajectory for, and tries again when it resumes."""
-    records = store.iterate_records(folder / "errors.jsonl", TypeAdapter(dict[str, Any]))
+    records = iterate_records(folder / "errors.jsonl", TypeAdapter(dict[str, Any]))
     return dict(Counter(str(record.get("kind")) for record in records).most_common())
 
 

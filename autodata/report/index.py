@@ -8,9 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from autodata import snapshot, store
 from autodata.report import page
 from autodata.report.forest import write_fraction
+from autodata.run import snapshot
+from autodata.run.folder import read_manifest
 
 REPORT, INDEX = "report.html", "index.html"
 _RESULTS = {".json", ".jsonl", ".yaml"}  # what a report is made of
@@ -56,7 +57,7 @@ def is_outdated(run: Path) -> bool:
 
 def describe(run: Path, folder: Path, problem: str = "") -> Entry:
     """A row. Raises RunError for a damaged manifest."""
-    manifest = store.read_manifest(run) or {}
+    manifest = read_manifest(run) or {}
     inputs = manifest.get("inputs", {})
     kind, name = str(inputs.get("kind")), run.relative_to(folder).as_posix()
     link = f"{name}/{REPORT}" if (run / REPORT).exists() else ""

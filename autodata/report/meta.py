@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from autodata import config, store
+from autodata import config
 from autodata.meta import gains
 from autodata.meta.evaluate import Trial
 from autodata.meta.genome import SHAPE_FILE
@@ -20,6 +20,7 @@ from autodata.report.forest import Forest, Row, write_difference
 from autodata.report.lineage import Lineage, Node
 from autodata.report.overview import VERDICTS, words
 from autodata.report.prompt_diff import Stretch, compare_texts
+from autodata.run.records import read_records
 from autodata.stats.intervals import Estimate
 
 ITERATIONS, RESULTS, ABLATION = "iterations.jsonl", "results.json", "ablation.json"
@@ -32,7 +33,7 @@ _LINE = TypeAdapter(dict[str, Any])
 def render(folder: Path, manifest: Facts) -> str:
     """The page of a search, finished or not. Raises RunError, RecipeError."""
     recipe = config.load(MetaRecipe, [str(folder / "recipe.yaml")])
-    lines = store.read_records(folder / ITERATIONS, _LINE)
+    lines = read_records(folder / ITERATIONS, _LINE)
     population = read_population(folder, recipe, lines)
     best = population.best().id if population.members else 0
     results = _read_json(folder / RESULTS)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from autodata import store
-from autodata.store import RunError
+from autodata.run.folder import read_manifest, require_finished
+from autodata.run.records import RunError
 from tests.fake_runs import demo_recipe, simple, write_run
 from tests.faults.conftest import SEED, scheduled
 from tests.faults.driver import Driver, Order, Process
@@ -52,7 +52,7 @@ def test_shards_under_fire_are_merged_under_fire(driver, undisturbed, tmp_path_f
             run.finish()
         for _ in kill_again_and_again(lambda at: run.start("merge", dies_at=at), chance):
             with pytest.raises(RunError, match=r"no such run|not finished"):
-                store.require_finished(str(run.run), "")
+                require_finished(str(run.run), "")
         run.check(undisturbed["cloze"])
 
 
@@ -123,7 +123,7 @@ def test_a_dataset_killed_anywhere_is_the_same_in_the_end(straight, schedule):
     command, outputs = straight
     shutil.rmtree(command.run)
     for _ in kill_again_and_again(lambda at: command.start(dies_at=at), random.Random(schedule)):
-        finished = (store.read_manifest(command.run) or {}).get("finished")
+        finished = (read_manifest(command.run) or {}).get("finished")
         assert not finished or command.outputs() == outputs
     assert command.outputs() == outputs
 

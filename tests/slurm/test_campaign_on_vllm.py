@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from autodata.store import read_manifest
+from autodata.run.folder import read_manifest
 from tests.slurm.cluster import Cluster
 from tests.slurm.test_campaign import REPO, Campaign, examples_of, find_servers
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from autodata.store import read_manifest
+from autodata.run.folder import read_manifest
 from tests.slurm.cluster import Cluster, until
 from tests.test_ingest_restart import REPO, command, outputs, undisturbed, write_shards
 

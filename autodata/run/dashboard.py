@@ -5,8 +5,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from autodata.run.snapshot import ENDS, Snapshot, shorten, tell_time
 from autodata.serving.measured import tell_outcomes
-from autodata.snapshot import ENDS, Snapshot, shorten, tell_time
 from autodata.types import Role
 
 _COLUMNS = ("role", "in flight", "calls/s", "tokens/s", "calls", "replayed", "tokens", "asked again", "GPU-hours")

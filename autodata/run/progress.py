@@ -16,14 +16,14 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.live import Live
 
-from autodata import store
 from autodata.config import RecipeError
-from autodata.dashboard import draw
 from autodata.recipes.models import Budget, Models
+from autodata.run.dashboard import draw
+from autodata.run.folder import Run, read_manifest
+from autodata.run.records import RunError
+from autodata.run.snapshot import FILE, SNAPSHOT, RunState, Snapshot, Speed, describe, read_snapshot
 from autodata.serving.costs import LEDGER, Cost, Ledger, add, find_reached, know_gpus
 from autodata.serving.llm import Client, Draining
-from autodata.snapshot import FILE, SNAPSHOT, RunState, Snapshot, Speed, describe, read_snapshot
-from autodata.store import Run, RunError
 from autodata.types import Role
 
 NO_LIMITS = Budget()
@@ -174,7 +174,7 @@ def read_earlier(folder: Path) -> tuple[Ledger, float]:
     """What earlier sessions of a run cost and took. A kill leaves it in progress.json alone."""
     if last := read_snapshot(folder):
         return last.roles, last.elapsed_s
-    manifest = store.read_manifest(folder) or {}
+    manifest = read_manifest(folder) or {}
     try:
         return LEDGER.validate_python(manifest.get("ledger") or {}), float(manifest.get("elapsed_s") or 0.0)
     except (ValidationError, TypeError, ValueError):

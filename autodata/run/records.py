@@ -1,0 +1,114 @@
+"""Reads and writes the files of a run folder: whole files atomically, records line by line."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+T = TypeVar("T")
+
+
+class RunError(RuntimeError):
+    """A run folder cannot be used; the message names the file and what to do."""
+
+
+def write_file(path: Path, text: str) -> None:
+    """Replace a file, complete or not at all. Raises RunError."""
+    write_lines(path, [text.encode()])
+
+
+def write_lines(path: Path, lines: Iterable[bytes]) -> None:
+    """The same for what is too much to hold."""
+    scratch = path.with_name(path.name + ".new")
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with scratch.open("wb") as file:
+            file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)
+
+
+def read_records(path: Path, adapter: TypeAdapter[T]) -> list[T]:
+    """The records of a JSONL file."""
+    return list(iterate_records(path, adapter))
+
+
+def iterate_records(path: Path, adapter: TypeAdapter[T]) -> Iterator[T]:
+    """One record after the other. A torn last line (a crash) is left out; other damage raises RunError."""
+    for record, _, _ in _iterate_places(path, adapter):
+        yield record
+
+
+def _iterate_places(path: Path, adapter: TypeAdapter[T]) -> Iterator[tuple[T, int, int]]:
+    """Each record with the place of its line."""
+    offset = 0
+    with path.open("rb") if path.exists() else nullcontext(()) as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield adapter.validate_json(line), offset, len(line)
+            except ValidationError as error:
+                raise RunError(f"{path}:{number}: not a record ({error.errors()[0]['msg']})") from error
+            offset += len(line)
+
+
+def _read_at(path: Path, offset: int, size: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(size)
+
+
+def repair_tail(path: Path) -> None:
+    """Cut off a line that a crash left half-written, so that the next one starts clean."""
+    data = path.read_bytes() if path.exists() else b""
+    if data and not data.endswith(b"\n"):
+        with path.open("r+b") as file:
+            file.truncate(data.rfind(b"\n") + 1)
+
+
+def link_files(source: Path, target: Path) -> None:
+    """A file, or all files below a folder, as links; copied where the file system has none."""
+    for file in sorted(source.rglob("*")) if source.is_dir() else [source]:
+        if file.is_file():
+            place = target / file.relative_to(source) if source.is_dir() else target
+            place.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(file.resolve(), place)
+            except OSError:
+                shutil.copyfile(file, place)
+
+
+def hash_path(path: Path) -> str:
+    """Content hash of a file, or of all files below a folder with their names."""
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(str(file.relative_to(path)).encode() + b"\0")
+        with file.open("rb") as data:
+            digest.update(hashlib.file_digest(data, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def digest(data: bytes) -> str:
+    """Short content hash."""
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Trouble with the disk names the file. Raises RunError."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{path}: {error.strerror or error}; free space or fix permissions, then run the same "
+                       "command again: nothing stored is lost") from error  # fmt: skip
+
+
+TRAJECTORIES, ERRORS = "trajectories.jsonl", "errors.jsonl"
