@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from autodata import config
-from autodata.acceptance import scores
-from autodata.cot_self_instruct import choose_best
 from autodata.filters import Limits
+from autodata.loop.acceptance import mean, scores
 from autodata.recipes.data import Filters
 from autodata.recipes.domain import DomainConfig, Shape
 from autodata.recipes.generation import GenerateRecipe
@@ -136,3 +136,15 @@ def _trace(arm: Arm, trajectory: Trajectory, chosen: Round, licence: str) -> Pro
 
 def _met(attempts: tuple[Attempt, ...]) -> tuple[tuple[bool, ...], ...]:
     return tuple(a.judgement.met or () for a in attempts)
+
+
+def choose_best(rounds: tuple[Round, ...]) -> Round | None:
+    """The measured round that was accepted, or else has the largest gap; the first of equals."""
+    measured = [r for r in rounds if r.weak and r.strong and all(a.is_measured for a in (*r.weak, *r.strong))]
+    return max(measured, key=lambda r: (r.verdict.accepted is True, _gap(r)), default=None)
+
+
+def _gap(tried: Round) -> Fraction:
+    if tried.candidate is None:
+        raise ValueError("a measured round has a candidate")
+    return mean(scores(tried.candidate, tried.strong)) - mean(scores(tried.candidate, tried.weak))

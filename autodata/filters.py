@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from autodata import rubric
+from autodata.loop import rubric
 from autodata.recipes.domain import Shape
 from autodata.types import Candidate, Round
 

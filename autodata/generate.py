@@ -15,9 +15,10 @@ from pathlib import Path
 
 from autodata.config import RecipeError, load
 from autodata.corpora.files import Corpus, DocumentsError, group_documents, read_corpus, take_shard
-from autodata.domains import base
-from autodata.generation import ORCHESTRATORS, Generation, Stopped
-from autodata.prompts import PromptError
+from autodata.loop import domain as base
+from autodata.loop.orchestrator import ORCHESTRATORS
+from autodata.loop.parallel import Generation, Stopped
+from autodata.loop.prompts import PromptError
 from autodata.recipes.generation import BASELINES, GenerateRecipe
 from autodata.run.folder import Run, identify_weights, join_in_order, output_hash
 from autodata.run.progress import Progress, check_budget

@@ -25,10 +25,10 @@ from rich.text import Text
 from autodata import audit_report
 from autodata.audit_report import Judged, Opinions
 from autodata.config import RecipeError, load
-from autodata.domains import base
-from autodata.domains.base import Domain
 from autodata.judge_panel import Judge, ask_judges
-from autodata.prompts import PromptError
+from autodata.loop import domain as base
+from autodata.loop.domain import Domain
+from autodata.loop.prompts import PromptError
 from autodata.recipes.data import JudgeAuditRecipe
 from autodata.recipes.models import RoleConfig
 from autodata.run.folder import Run, identify_weights, output_hash, require_finished

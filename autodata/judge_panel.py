@@ -7,14 +7,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from autodata.audit_report import Judged, Opinions
-from autodata.domains import base
-from autodata.domains.base import gather_all
+from autodata.loop import domain as base
+from autodata.loop.agents import attempt_seed
+from autodata.loop.domain import gather_all
 from autodata.recipes.data import JudgeAuditRecipe
 from autodata.recipes.models import Models
 from autodata.run.progress import Progress
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client, Draining, EndpointError, role_config
-from autodata.serving.request import Request, attempt_seed, resolve_sampling
+from autodata.serving.request import Request, resolve_sampling
 from autodata.types import Judgement, Reply, Role
 
 

@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from autodata.agents import CUT_OFF_REPLY
-from autodata.orchestrator import FALLBACK
+from autodata.loop.agents import CUT_OFF_REPLY
+from autodata.loop.orchestrator import FALLBACK
 from autodata.serving.costs import Ledger
 from autodata.serving.measured import tell_outcomes
 from autodata.types import Failure, Round, Trajectory

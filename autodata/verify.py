@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from autodata import acceptance, rubric
 from autodata.arms import Arm, make_example, read_arm
 from autodata.config import RecipeError
 from autodata.dataset import EXAMPLES
 from autodata.filters import list_unmeasured
+from autodata.loop import acceptance, rubric
 from autodata.recipes.domain import Gate
 from autodata.run.folder import require_finished
 from autodata.run.records import RunError, hash_path, read_records

@@ -18,9 +18,9 @@ from rich.table import Table
 
 from autodata.config import load
 from autodata.corpora.files import read_corpus
-from autodata.domains import base
-from autodata.generation import ORCHESTRATORS
-from autodata.harness import Harness
+from autodata.loop import domain as base
+from autodata.loop.harness import Harness
+from autodata.loop.orchestrator import ORCHESTRATORS
 from autodata.recipes.generation import GenerateRecipe
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client

@@ -25,8 +25,9 @@ from playwright.sync_api import Browser, sync_playwright
 from rich.console import Console
 from rich.table import Table
 
-from autodata import config, rubric
-from autodata.acceptance import decide_measured, decide_weak, scores
+from autodata import config
+from autodata.loop import rubric
+from autodata.loop.acceptance import decide_measured, decide_weak, scores
 from autodata.recipes.generation import GenerateRecipe
 from autodata.report.__main__ import REPORT
 from autodata.types import Attempt, Candidate, Criterion, End, Outcome, Quality, Round, Trajectory

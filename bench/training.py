@@ -25,7 +25,7 @@ from transformers import AutoTokenizer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from autodata.config import load
-from autodata.domains import base
+from autodata.loop import domain as base
 from autodata.recipes.generation import RewardConfig
 from autodata.recipes.training import GrpoRecipe
 from autodata.serving.journal import Journal

@@ -22,9 +22,10 @@ from pathlib import Path
 import httpx
 from omegaconf import OmegaConf
 
-from autodata import acceptance, generate
+from autodata import generate
 from autodata.config import load
-from autodata.domains import base
+from autodata.loop import acceptance
+from autodata.loop import domain as base
 from autodata.recipes.domain import Gate
 from autodata.recipes.generation import GenerateRecipe
 from autodata.run.records import iterate_records

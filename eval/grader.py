@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from autodata.agents import Agents, gather_all, make_object
-from autodata.parsing import ParseError
-from autodata.prompts import PromptSet
+from autodata.loop.agents import Agents, gather_all, make_object
+from autodata.loop.parsing import ParseError
+from autodata.loop.prompts import PromptSet
 from autodata.recipes.models import Models, RoleConfig
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client

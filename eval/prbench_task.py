@@ -11,7 +11,8 @@ from inspect_ai.log import EvalLog
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from autodata.serving.request import Request, attempt_seed
+from autodata.loop.agents import attempt_seed
+from autodata.serving.request import Request
 from autodata.stats.agreement import Ratings, compare_judges, compare_repeats
 from autodata.stats.intervals import SHARE, Bounds, Estimate, estimate_mean
 from autodata.types import Outcome, Role

@@ -14,17 +14,17 @@ from typing import NamedTuple
 
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from autodata.agents import Agents, gather_all, make_object
 from autodata.config import RecipeError, load
 from autodata.dataset import EXAMPLES
-from autodata.parsing import ParseError
-from autodata.prompts import PromptSet
+from autodata.loop.agents import Agents, attempt_seed, gather_all, make_object
+from autodata.loop.parsing import ParseError
+from autodata.loop.prompts import PromptSet
 from autodata.recipes.evaluation import QuestionTypesRecipe
 from autodata.run.folder import Run, output_hash
 from autodata.run.records import RunError, read_records
 from autodata.serving.journal import Journal, JournalError
 from autodata.serving.llm import Client, EndpointError
-from autodata.serving.request import Request, attempt_seed
+from autodata.serving.request import Request
 from autodata.serving.vllm import ServerError, running
 from autodata.types import EXAMPLE, Example, Role
 

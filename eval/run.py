@@ -17,7 +17,7 @@ from inspect_ai import eval_async
 from inspect_ai.log import EvalLog
 
 from autodata.config import RecipeError, load
-from autodata.domains import base
+from autodata.loop import domain as base
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.run import identity
 from autodata.run.folder import Run, identify_weights, output_hash

@@ -9,9 +9,9 @@ from inspect_ai.model import ModelOutput
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from autodata.domains.base import Domain, solver_slots
+from autodata.loop.agents import attempt_seed
+from autodata.loop.domain import Domain, solver_slots
 from autodata.serving.measured import NotMeasured
-from autodata.serving.request import attempt_seed
 from autodata.types import CANDIDATE, REPLY, Candidate, Judgement, Outcome, Reply, Role
 from eval.limits import Limits
 

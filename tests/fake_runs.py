@@ -4,9 +4,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from autodata import rubric
 from autodata.config import to_yaml
-from autodata.domains.base import Domain
+from autodata.loop import rubric
+from autodata.loop.domain import Domain
 from autodata.recipes.generation import GenerateRecipe
 from autodata.run.records import hash_path
 from autodata.types import (

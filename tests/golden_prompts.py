@@ -11,15 +11,15 @@ from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
-from autodata import orchestrator
-from autodata.agents import Agents
-from autodata.domains import base
-from autodata.domains.base import Domain, JudgeFailed, Unsuitable
-from autodata.harness import Harness
+from autodata.loop import domain as base
+from autodata.loop import orchestrator
+from autodata.loop.agents import Agents
+from autodata.loop.domain import Domain, JudgeFailed, Unsuitable
+from autodata.loop.harness import Harness
+from autodata.loop.parsing import ParseError
+from autodata.loop.prompts import PromptSet
 from autodata.meta.genome import read_baseline
 from autodata.meta.mutate import Author
-from autodata.parsing import ParseError
-from autodata.prompts import PromptSet
 from autodata.serving.request import Request
 from autodata.types import Candidate, Document, Message, Outcome, Reply, Round
 from eval.grader import Grader

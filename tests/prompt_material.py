@@ -4,9 +4,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from autodata import rubric
 from autodata.domains.legal import packet, post_filter
 from autodata.domains.science.domain import make_candidate
+from autodata.loop import rubric
 from autodata.types import (
     Attempt,
     Candidate,

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autodata.acceptance import decide, decide_weak, mean, scores
 from autodata.config import load
+from autodata.loop.acceptance import decide, decide_weak, mean, scores
 from autodata.recipes.domain import Gate
 from autodata.recipes.generation import GenerateRecipe
 from autodata.types import Attempt, Candidate, Criterion, Failure, Judgement, Outcome

@@ -3,8 +3,8 @@ import json
 
 import pytest
 
-from autodata.agents import Agents
-from autodata.prompts import PromptSet
+from autodata.loop.agents import Agents
+from autodata.loop.prompts import PromptSet
 from autodata.serving.journal import read_replies
 from autodata.serving.llm import Client
 from autodata.types import Candidate, Criterion

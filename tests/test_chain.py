@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from autodata.config import load
-from autodata.domains import base
+from autodata.loop import domain as base
 from autodata.recipes.generation import GenerateRecipe
 from autodata.run.folder import require_finished
 from autodata.run.records import read_records

@@ -5,12 +5,13 @@ import json
 
 import pytest
 
-from autodata.cot_self_instruct import choose_best, propose_many, propose_once
-from autodata.domains import base
-from autodata.domains.base import JudgeFailed
+from autodata.arms import choose_best
 from autodata.domains.cs import verifier
-from autodata.harness import Harness
-from autodata.orchestrator import orchestrate, orchestrate_by_agent
+from autodata.loop import domain as base
+from autodata.loop.baselines import propose_many, propose_once
+from autodata.loop.domain import JudgeFailed
+from autodata.loop.harness import Harness
+from autodata.loop.orchestrator import orchestrate, orchestrate_by_agent
 from autodata.serving.llm import Client
 from autodata.serving.measured import NotMeasured
 from autodata.types import Candidate, Criterion, Document, End, Failure

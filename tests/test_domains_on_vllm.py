@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from autodata.config import load
-from autodata.domains import base
-from autodata.harness import Harness
-from autodata.orchestrator import orchestrate
+from autodata.loop import domain as base
+from autodata.loop.harness import Harness
+from autodata.loop.orchestrator import orchestrate
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.models import Endpoint
 from autodata.run.records import read_records

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autodata.acceptance import decide, decide_weak, settle, settle_weak
-from autodata.cot_self_instruct import propose_once
+from autodata.loop.acceptance import decide, decide_weak, settle, settle_weak
+from autodata.loop.baselines import propose_once
 from autodata.recipes.domain import Gate
 from autodata.types import Failure
 from tests.fake_world import World

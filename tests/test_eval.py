@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autodata.rubric import judge as judge_rubric
+from autodata.loop.rubric import judge as judge_rubric
 from autodata.types import CANDIDATE, REPLY, Candidate, Criterion, Judgement, Outcome, Reply
 from eval.limits import Limits
 from eval.statistics import Answers, best_at_k, mean_at_k, unscored_bounds

@@ -12,18 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
 
-from autodata import parsing
 from autodata.config import RecipeError, load
 from autodata.corpora import own, pile_of_law, principia, s2orc
 from autodata.corpora.files import DocumentsError, read_corpus
 from autodata.corpora.papers import Eligible
 from autodata.corpora.record import Drop
 from autodata.corpora.rows import Bad, Row, read_rows
+from autodata.loop import parsing
+from autodata.loop.parsing import ParseError
+from autodata.loop.prompts import PromptError, PromptSet
 from autodata.meta.genome import Genome
 from autodata.meta.mutate import read_edit
 from autodata.meta.wall import make_wall
-from autodata.parsing import ParseError
-from autodata.prompts import PromptError, PromptSet
 from autodata.recipes.corpora import OwnFilters, PileOfLawFilters, PrincipiaFilters, S2orcFilters
 from autodata.recipes.generation import GenerateRecipe
 from autodata.run.records import RunError

@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import pytest
 
-from autodata import audit_report, rubric
+from autodata import audit_report
 from autodata import judge_audit as module
 from autodata.judge_audit import order_attempts
+from autodata.loop import rubric
 from autodata.run.snapshot import read_snapshot
 from autodata.serving.journal import Journal
 from autodata.types import (

@@ -5,16 +5,16 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from autodata.cot_self_instruct import propose_many, propose_once
-from autodata.domains import base
-from autodata.domains.base import JudgeFailed
-from autodata.harness import Harness
-from autodata.orchestrator import orchestrate, orchestrate_by_agent
-from autodata.prompts import seal
+from autodata.loop import domain as base
+from autodata.loop.agents import attempt_seed
+from autodata.loop.baselines import propose_many, propose_once
+from autodata.loop.domain import JudgeFailed
+from autodata.loop.harness import Harness
+from autodata.loop.orchestrator import orchestrate, orchestrate_by_agent
+from autodata.loop.prompts import seal
 from autodata.recipes.models import Endpoint, RoleConfig
 from autodata.serving.llm import Client
 from autodata.serving.measured import NotMeasured
-from autodata.serving.request import attempt_seed
 from autodata.types import (
     TRAJECTORY,
     Document,

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from autodata.domains.legal import extractor, loop_judge, packet, post_filter, writer
-from autodata.parsing import ParseError
+from autodata.loop.parsing import ParseError
 from autodata.types import Attempt, Candidate, Criterion, Judgement, Outcome, Round, Verdict
 from tests.test_legal import EXTRACT, REVIEW, SENT_BACK, proposal
 

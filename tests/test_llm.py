@@ -3,9 +3,10 @@ from dataclasses import replace
 
 import pytest
 
+from autodata.loop.agents import attempt_seed
 from autodata.recipes.models import Endpoint, Sampling, Server
 from autodata.serving.llm import Client, Draining, EndpointError, probe
-from autodata.serving.request import attempt_seed, request_key, resolve_sampling
+from autodata.serving.request import request_key, resolve_sampling
 from autodata.types import Message, Outcome, Role
 from tests.conftest import models_at, request
 from tests.fake_server import Scripted, completion, fake_server

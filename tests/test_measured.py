@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autodata import dataset, generate, verify
-from autodata.acceptance import decide
-from autodata.parsing import find_call, find_last_object
+from autodata.loop.acceptance import decide
+from autodata.loop.parsing import find_call, find_last_object
 from autodata.recipes.domain import Gate
 from autodata.recipes.models import Sampling
 from autodata.run.folder import read_manifest

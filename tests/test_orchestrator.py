@@ -2,13 +2,13 @@ import asyncio
 
 import pytest
 
-from autodata.cot_self_instruct import propose_once
-from autodata.domains import base
-from autodata.domains.base import JudgeFailed
-from autodata.harness import Harness, IllegalMove, Move, count_duplicates
-from autodata.orchestrator import orchestrate
+from autodata.loop import domain as base
+from autodata.loop.agents import attempt_seed
+from autodata.loop.baselines import propose_once
+from autodata.loop.domain import JudgeFailed
+from autodata.loop.harness import Harness, IllegalMove, Move, count_duplicates
+from autodata.loop.orchestrator import orchestrate
 from autodata.serving.llm import Client
-from autodata.serving.request import attempt_seed
 from autodata.types import Attempt, Document, Failure, Judgement, Outcome, Role
 from tests.conftest import load_recipe, models_at
 from tests.fake_server import completion, fake_server, play_cloze

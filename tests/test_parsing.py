@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from autodata.parsing import (
+from autodata.loop.parsing import (
     MAX_CHARS,
     ParseError,
     read_integer,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from autodata.prompts import PromptError, PromptSet, seal
+from autodata.loop.prompts import PromptError, PromptSet, seal
 from autodata.types import Message
 
 ONE_SLOT = "{% block system %}Be brief.{% endblock %}\n{% block user %}Text: {{ document }}{% endblock %}"

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from autodata.harness import MAX_INSTRUCTION_CHARS, Move
-from autodata.orchestrator import TOOLS, orchestrate_by_agent
+from autodata.loop.harness import MAX_INSTRUCTION_CHARS, Move
+from autodata.loop.orchestrator import TOOLS, orchestrate_by_agent
 from autodata.serving.journal import Journal
 from autodata.types import Criterion, Document, End, Failure
 from tests.fake_server import completion

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autodata.rubric import judge, score
+from autodata.loop.rubric import judge, score
 from autodata.types import Criterion
 
 WEIGHTS = st.lists(st.integers(-10, 10), min_size=1, max_size=8).filter(lambda w: max(w) > 0)

@@ -14,12 +14,12 @@ import pytest
 from autodata import generate as module
 from autodata.config import load
 from autodata.corpora.files import group_documents, read_corpus
-from autodata.cot_self_instruct import propose_many, propose_once
-from autodata.domains import base
-from autodata.domains.base import Inconclusive, JudgeFailed
 from autodata.domains.science.domain import ANGLES, find_faults, make_candidate
-from autodata.harness import Harness
-from autodata.orchestrator import orchestrate, orchestrate_by_agent
+from autodata.loop import domain as base
+from autodata.loop.baselines import propose_many, propose_once
+from autodata.loop.domain import Inconclusive, JudgeFailed
+from autodata.loop.harness import Harness
+from autodata.loop.orchestrator import orchestrate, orchestrate_by_agent
 from autodata.recipes.generation import GenerateRecipe
 from autodata.run.records import read_records
 from autodata.serving.llm import Client

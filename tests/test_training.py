@@ -11,14 +11,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autodata.acceptance import scores
 from autodata.arms import Arm, make_example
 from autodata.config import RecipeError
 from autodata.domains.cloze.domain import Domain
+from autodata.loop.acceptance import scores
+from autodata.loop.rubric import judge
 from autodata.recipes.domain import DomainConfig
 from autodata.recipes.generation import PreflightConfig, RewardConfig
 from autodata.recipes.models import Endpoint, Models, RoleConfig, Sampling
-from autodata.rubric import judge
 from autodata.serving.llm import Client, EndpointError
 from autodata.types import (
     CANDIDATE,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autodata.acceptance import decide, decide_measured
+from autodata.loop.acceptance import decide, decide_measured
 from autodata.recipes.domain import DomainConfig, Gate
 from autodata.report.overview import find_region, list_attempt_bounds
 from autodata.report.yields import Measured, Yields, count, measure, span, thresholds, turn

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autodata.config import RecipeError
-from autodata.domains.base import Domain
+from autodata.loop.domain import Domain
 from autodata.recipes.generation import RewardConfig
 from autodata.serving.llm import Client
 from autodata.serving.measured import EndpointError, PromptCut, Window

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from autodata.config import RecipeError
 from autodata.dataset import EXAMPLES
-from autodata.domains.base import Domain
+from autodata.loop.domain import Domain
 from autodata.run.folder import read_manifest
 from autodata.run.records import read_records
 from autodata.serving.request import OPEN_THINKING, split_thinking

@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer
 
 from autodata.config import RecipeError
-from autodata.domains import base
+from autodata.loop import domain as base
 from autodata.recipes.models import Models
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.progress import Progress

@@ -19,7 +19,7 @@ from rich.text import Text
 from autodata.config import RecipeError, load, schema_for
 from autodata.doctor import data, endpoints, environment, storage
 from autodata.doctor.finding import Finding, Mark
-from autodata.prompts import PromptError
+from autodata.loop.prompts import PromptError
 from autodata.recipes.data import DatasetRecipe, JudgeAuditRecipe
 from autodata.recipes.domain import DomainConfig
 from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe

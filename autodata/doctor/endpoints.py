@@ -6,7 +6,7 @@ from pathlib import Path
 
 from autodata.cluster.fleet import find_roles
 from autodata.doctor.finding import Finding, fail, ok, skip, warn
-from autodata.domains import base
+from autodata.loop import domain as base
 from autodata.recipes.domain import DomainConfig
 from autodata.recipes.models import Endpoint, Models
 from autodata.serving.journal import Journal

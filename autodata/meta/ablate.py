@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autodata.config import RecipeError, load
+from autodata.loop.parsing import ParseError
 from autodata.meta.evaluate import Trial
 from autodata.meta.genome import Genome
 from autodata.meta.mutate import read_edit
@@ -24,7 +25,6 @@ from autodata.meta.optimize import PROBLEMS, open_run
 from autodata.meta.population import Member
 from autodata.meta.search import Search
 from autodata.meta.splits import Splits, split
-from autodata.parsing import ParseError
 from autodata.recipes.meta import MetaRecipe
 from autodata.run.folder import Run, identify_weights, require_finished
 from autodata.run.shutdown import finish

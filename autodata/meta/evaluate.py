@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autodata.agents import gather_all
-from autodata.domains import base
-from autodata.domains.base import Inconclusive, JudgeFailed
-from autodata.generation import ORCHESTRATORS
-from autodata.harness import Harness
+from autodata.loop import domain as base
+from autodata.loop.agents import gather_all
+from autodata.loop.domain import Inconclusive, JudgeFailed
+from autodata.loop.harness import Harness
+from autodata.loop.orchestrator import ORCHESTRATORS
 from autodata.meta.genome import Genome, configure, write
 from autodata.recipes.meta import MetaRecipe
 from autodata.serving.llm import Client

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from autodata.domains.base import prompt_folders
+from autodata.loop.domain import prompt_folders
 from autodata.recipes.domain import Bounds, DomainConfig, Shape
 from autodata.run.records import RunError
 

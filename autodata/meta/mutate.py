@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from autodata.agents import Agents, make_object
+from autodata.loop.agents import Agents, attempt_seed, make_object
+from autodata.loop.parsing import ParseError, read_text
+from autodata.loop.prompts import PromptSet
 from autodata.meta.genome import Genome
-from autodata.parsing import ParseError, read_text
-from autodata.prompts import PromptSet
 from autodata.recipes.domain import Bounds, Shape
 from autodata.serving.llm import Client
-from autodata.serving.request import Request, attempt_seed
+from autodata.serving.request import Request
 from autodata.types import Attempt, Role, Round, Trajectory
 
 _PROMPTS = Path(__file__).parent / "prompts"

@@ -15,15 +15,15 @@ from typing import Any
 
 from autodata.config import RecipeError, load
 from autodata.corpora.files import DocumentsError
-from autodata.domains import base
-from autodata.generation import ORCHESTRATORS
+from autodata.loop import domain as base
+from autodata.loop.orchestrator import ORCHESTRATORS
+from autodata.loop.prompts import PromptError
 from autodata.meta import gains, genome
 from autodata.meta.evaluate import Trial
 from autodata.meta.picture import draw_lineage
 from autodata.meta.population import Member
 from autodata.meta.search import ITERATIONS, Search
 from autodata.meta.splits import Splits, split
-from autodata.prompts import PromptError
 from autodata.recipes.meta import MetaRecipe
 from autodata.run.folder import Run, identify_weights
 from autodata.run.progress import Progress, check_budget

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from autodata.loop.parsing import ParseError
+from autodata.loop.prompts import PromptError
 from autodata.meta import population
 from autodata.meta.evaluate import Evaluator, Trial
 from autodata.meta.gate import Decision, Pair, count, decide_paired, decide_strict
@@ -15,8 +17,6 @@ from autodata.meta.mutate import Author, Edit
 from autodata.meta.population import Member
 from autodata.meta.splits import Splits
 from autodata.meta.wall import make_wall
-from autodata.parsing import ParseError
-from autodata.prompts import PromptError
 from autodata.recipes.meta import MetaRecipe
 from autodata.run.folder import Run
 from autodata.run.progress import Progress

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from jinja2 import TemplateError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from autodata.domains.role_words import speaks_of_solvers
+from autodata.loop.prompts import CONTROL
+from autodata.loop.role_words import speaks_of_solvers
 from autodata.meta.genome import Genome, check_shape
-from autodata.prompts import CONTROL
 
 _GROWTH = 2.0  # times the baseline's length
 _SLACK = 500  # characters more, for short prompts

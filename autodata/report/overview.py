@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from autodata.recap import average
+from autodata.loop.recap import average
 from autodata.recipes.domain import Gate
 from autodata.report.charts import Columns, Frame, Point, Scatter, Series, Step
 from autodata.report.storyboard import style, style_of

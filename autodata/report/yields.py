@@ -9,7 +9,7 @@ from itertools import groupby, pairwise, product
 
 import numpy as np
 
-from autodata.acceptance import count_cut_off, decide_measured, mean, scores
+from autodata.loop.acceptance import count_cut_off, decide_measured, mean, scores
 from autodata.recipes.domain import DomainConfig, Gate
 from autodata.report.charts import Frame, Line, Lines
 from autodata.types import Attempt, Candidate, Failure, Round

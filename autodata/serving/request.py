@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from autodata.config import RecipeError
-from autodata.parsing import find_call, find_last_object
+from autodata.loop.parsing import find_call, find_last_object
 from autodata.recipes.models import Endpoint, Sampling
 from autodata.serving.measured import ENDED, read_outcome
 from autodata.serving.tokens import count_tokens
@@ -83,12 +83,6 @@ def resolve_sampling(own: Sampling, preset: Sampling, role: str) -> Sampling:
     if resolved.max_tokens is None:
         raise RecipeError(f"models.{role}.sampling.max_tokens: not set; say how many tokens a reply may have")
     return resolved
-
-
-def attempt_seed(seed: int, document_id: str, round_number: int, role: Role, attempt: int) -> int:
-    """An independent seed per attempt (architecture rule: hash of document, round, role, attempt)."""
-    text = json.dumps([seed, document_id, round_number, role, attempt])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
 
 def make_body(request: Request, endpoint: Endpoint, sampling: Sampling) -> dict[str, object]:

@@ -5,10 +5,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from autodata import rubric
-from autodata.agents import make_object
-from autodata.domains import base
-from autodata.parsing import ParseError
+from autodata.loop import domain as base
+from autodata.loop import rubric
+from autodata.loop.agents import make_object
+from autodata.loop.parsing import ParseError
 from autodata.types import (
     Candidate,
     Criterion,

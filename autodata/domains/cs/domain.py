@@ -3,14 +3,14 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from autodata import rubric
-from autodata.agents import make_object
-from autodata.domains import base
 from autodata.domains.cs import verifier
-from autodata.parsing import ParseError, read_rubric, read_text, read_texts
-from autodata.recap import average
-from autodata.recipes import domain
-from autodata.serving.request import Request, attempt_seed
+from autodata.loop import domain as base
+from autodata.loop import rubric
+from autodata.loop.agents import attempt_seed, make_object
+from autodata.loop.parsing import ParseError, read_rubric, read_text, read_texts
+from autodata.loop.recap import average
+from autodata.recipes.domain import Shape
+from autodata.serving.request import Request
 from autodata.types import Candidate, Document, Failure, Quality, Role, Round
 
 MAX_TAGS = 5
@@ -51,7 +51,7 @@ class Domain(base.Domain):
             raise base.JudgeFailed(f"quality verifier, {error}") from error
 
 
-def candidate_schema(shape: domain.Shape) -> dict[str, object]:
+def candidate_schema(shape: Shape) -> dict[str, object]:
     """What the challenger writes, in this order: it thinks about weak answers before it writes the rubric."""
 
     def text(most: int) -> dict[str, object]:

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping
 
-from autodata.agents import make_object
-from autodata.domains.role_words import SPEAKS_OF_SOLVERS, speaks_of_solvers
-from autodata.parsing import ParseError, read_text
+from autodata.loop.agents import make_object
+from autodata.loop.parsing import ParseError, read_text
+from autodata.loop.role_words import SPEAKS_OF_SOLVERS, speaks_of_solvers
 from autodata.types import Candidate, Quality
 
 PASSING = {"leakage": "NO_LEAKAGE", "question": "GOOD", "rubric": "PASS", "type": "CONSISTENT"}

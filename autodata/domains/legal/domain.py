@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from autodata import rubric
-from autodata.domains import base
 from autodata.domains.legal import extractor, loop_judge, packet, post_filter, writer
 from autodata.domains.legal.packet import Packet
 from autodata.domains.legal.post_filter import Findings
-from autodata.domains.role_words import SPEAKS_OF_SOLVERS, speaks_of_solvers
-from autodata.parsing import ParseError
-from autodata.serving.request import Request, attempt_seed
+from autodata.loop import domain as base
+from autodata.loop import rubric
+from autodata.loop.agents import attempt_seed
+from autodata.loop.parsing import ParseError
+from autodata.loop.role_words import SPEAKS_OF_SOLVERS, speaks_of_solvers
+from autodata.serving.request import Request
 from autodata.types import (
     Attempt,
     Candidate,

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from autodata.agents import make_object
-from autodata.parsing import ParseError, read_text, read_texts
+from autodata.loop.agents import make_object
+from autodata.loop.parsing import ParseError, read_text, read_texts
 
 ACCEPT, IMPROVE = "accept", "improve"
 SUITABILITY = ("high", "medium", "low")

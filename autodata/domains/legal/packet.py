@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, pstdev
 
-from autodata.acceptance import scores
 from autodata.domains.legal.post_filter import Findings
+from autodata.loop.acceptance import scores
 from autodata.types import Attempt, Candidate, Round
 
 _OF_A_VERDICT = ("verdict", "verdict_reason", "gap_interpretation", "grpo_suitability", "suggestion_for_writer")

@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from autodata.agents import make_object
-from autodata.parsing import ParseError, read_integer, read_rubric, read_text, read_texts
+from autodata.loop.agents import make_object
+from autodata.loop.parsing import ParseError, read_integer, read_rubric, read_text, read_texts
 from autodata.recipes.domain import Shape
 from autodata.types import Candidate, Criterion, Round
 

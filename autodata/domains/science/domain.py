@@ -4,13 +4,13 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from autodata import rubric
-from autodata.agents import make_object
-from autodata.domains import base
-from autodata.domains.role_words import SPEAKS_OF_SOLVERS, speaks_of_solvers
 from autodata.domains.science import equivalence
-from autodata.parsing import ParseError, read_text
-from autodata.serving.request import Request, attempt_seed
+from autodata.loop import domain as base
+from autodata.loop import rubric
+from autodata.loop.agents import attempt_seed, make_object
+from autodata.loop.parsing import ParseError, read_text
+from autodata.loop.role_words import SPEAKS_OF_SOLVERS, speaks_of_solvers
+from autodata.serving.request import Request
 from autodata.types import Attempt, Candidate, Criterion, Document, Failure, Judgement, Quality, Role, Round
 
 # Paper Fig. 15: the challengers start from varied angles. Which ones is our choice; ten of them, so that batches of

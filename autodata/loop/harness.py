@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
-from autodata.acceptance import count_cut_off, decide_weak, scores
-from autodata.agents import gather_all
-from autodata.domains.base import Domain, Unsuitable
-from autodata.parsing import ParseError
+from autodata.loop.acceptance import count_cut_off, decide_weak, scores
+from autodata.loop.agents import gather_all
+from autodata.loop.domain import Domain, Unsuitable
+from autodata.loop.parsing import ParseError
 from autodata.recipes.generation import BASELINES
 from autodata.serving.measured import NotMeasured
 from autodata.types import (

@@ -2,11 +2,10 @@
 
 import json
 
-from autodata import recap
-from autodata.agents import make_object
-from autodata.harness import MAX_INSTRUCTION_CHARS, Harness, IllegalMove, Move
+from autodata.loop import recap
+from autodata.loop.agents import attempt_seed, make_object
+from autodata.loop.harness import MAX_INSTRUCTION_CHARS, Harness, IllegalMove, Move
 from autodata.serving.measured import NotMeasured
-from autodata.serving.request import attempt_seed
 from autodata.types import Outcome, Reply, Role, Trajectory
 
 FALLBACK = "agent, then fixed"  # who orchestrated a document whose model made too many moves that are none
@@ -114,3 +113,6 @@ def _slots(harness: Harness) -> dict[str, object]:
         "legal": [str(m) for m in harness.legal_moves],
         "refused": harness.refused[-1:],
     }
+
+
+ORCHESTRATORS = {"fixed": orchestrate, "agent": orchestrate_by_agent}

@@ -4,12 +4,9 @@ CoT Self-Instruct proposes once (paper Sec. 3.1). Best-of-N proposes as often as
 arm allow on the same document and keeps the best: what the loop must beat at equal cost.
 """
 
-from fractions import Fraction
-
-from autodata.acceptance import mean, scores
-from autodata.harness import Harness
-from autodata.orchestrator import play_round
-from autodata.types import End, Round, Trajectory
+from autodata.loop.harness import Harness
+from autodata.loop.orchestrator import play_round
+from autodata.types import End, Trajectory
 
 
 async def propose_once(harness: Harness) -> Trajectory:
@@ -32,15 +29,3 @@ async def propose_many(harness: Harness, budget: int) -> Trajectory:
     if harness.end is None:
         harness.stop(End.ONE_SHOT)
     return harness.trajectory()
-
-
-def choose_best(rounds: tuple[Round, ...]) -> Round | None:
-    """The measured round that was accepted, or else has the largest gap; the first of equals."""
-    measured = [r for r in rounds if r.weak and r.strong and all(a.is_measured for a in (*r.weak, *r.strong))]
-    return max(measured, key=lambda r: (r.verdict.accepted is True, _gap(r)), default=None)
-
-
-def _gap(tried: Round) -> Fraction:
-    if tried.candidate is None:
-        raise ValueError("a measured round has a candidate")
-    return mean(scores(tried.candidate, tried.strong)) - mean(scores(tried.candidate, tried.weak))

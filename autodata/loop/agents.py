@@ -1,14 +1,16 @@
 """The agents: each renders its prompt, asks the model of its role, and reads the reply."""
 
 import asyncio
+import hashlib
+import json
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from autodata import rubric
-from autodata.parsing import ParseError, read_object, read_verdicts, repair_object
-from autodata.prompts import PromptSet
+from autodata.loop import rubric
+from autodata.loop.parsing import ParseError, read_object, read_verdicts, repair_object
+from autodata.loop.prompts import PromptSet
 from autodata.serving.measured import NotMeasured, advise
 from autodata.serving.request import Request
 from autodata.types import Candidate, Criterion, Judgement, Message, Outcome, Reply, Role
@@ -147,3 +149,9 @@ async def gather_all(calls: Sequence[Awaitable[T]]) -> list[T]:
     for failure in (r for r in results if isinstance(r, BaseException)):
         raise failure
     return [r for r in results if not isinstance(r, BaseException)]
+
+
+def attempt_seed(seed: int, document_id: str, round_number: int, role: Role, attempt: int) -> int:
+    """An independent seed per attempt (architecture rule: hash of document, round, role, attempt)."""
+    text = json.dumps([seed, document_id, round_number, role, attempt])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1

@@ -5,7 +5,7 @@ from fractions import Fraction
 from functools import cache
 from math import lcm
 
-from autodata import rubric
+from autodata.loop import rubric
 from autodata.recipes.domain import Gate
 from autodata.serving.measured import advise
 from autodata.types import Attempt, Candidate, Failure, Outcome, Role, Verdict

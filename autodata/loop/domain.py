@@ -8,14 +8,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autodata import acceptance, rubric
-from autodata.agents import Agents, gather_all
-from autodata.parsing import ParseError
-from autodata.prompts import PromptSet
-from autodata.recipes import domain
-from autodata.recipes.domain import DomainConfig, Gate
+from autodata.loop import acceptance, rubric
+from autodata.loop.agents import Agents, attempt_seed, gather_all
+from autodata.loop.parsing import ParseError
+from autodata.loop.prompts import PromptSet
+from autodata.recipes.domain import DomainConfig, Gate, Shape
 from autodata.serving.measured import NotMeasured
-from autodata.serving.request import attempt_seed
 from autodata.types import (
     Attempt,
     Candidate,
@@ -32,6 +30,8 @@ from autodata.types import (
 
 if TYPE_CHECKING:
     from autodata.serving.llm import Client
+
+DOMAINS = Path(__file__).parent.parent / "domains"  # a folder each, and the templates that all share
 
 
 class Unsuitable(ValueError):
@@ -118,7 +118,7 @@ class Domain(ABC):
     # ── the same for every domain ────────────────────────────────────────────────────────────
 
     @property
-    def shape(self) -> domain.Shape:
+    def shape(self) -> Shape:
         """The rubric shape in force."""
         return self.config.rubric_shapes[self.config.rubric_shape]
 
@@ -248,7 +248,7 @@ def solver_slots(candidate: Candidate, document: str) -> dict[str, object]:
 
 def prompt_folders(config: DomainConfig) -> list[Path]:
     """Where templates are looked for: the recipe's folder, the domain's, and what all domains share."""
-    own, shared = Path(__file__).parent / config.name / "prompts", Path(__file__).parent / "prompts"
+    own, shared = DOMAINS / config.name / "prompts", DOMAINS / "prompts"
     return [Path(config.prompts), own, shared] if config.prompts else [own, shared]
 
 

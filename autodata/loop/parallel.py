@@ -6,11 +6,11 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 
-from autodata.cot_self_instruct import propose_many, propose_once
-from autodata.domains import base
-from autodata.domains.base import Inconclusive, JudgeFailed
-from autodata.harness import Harness
-from autodata.orchestrator import orchestrate, orchestrate_by_agent
+from autodata.loop import domain as base
+from autodata.loop.baselines import propose_many, propose_once
+from autodata.loop.domain import Inconclusive, JudgeFailed
+from autodata.loop.harness import Harness
+from autodata.loop.orchestrator import ORCHESTRATORS
 from autodata.recipes.generation import GenerateRecipe
 from autodata.run.folder import Run, require_finished
 from autodata.run.progress import Progress
@@ -18,8 +18,6 @@ from autodata.run.records import ERRORS, TRAJECTORIES, iterate_records, read_rec
 from autodata.serving.llm import Client, Draining
 from autodata.serving.measured import EndpointError, NotMeasured, PromptCut, RequestRefused, find_unmeasured
 from autodata.types import TRAJECTORY, Document, Outcome, Trajectory
-
-ORCHESTRATORS = {"fixed": orchestrate, "agent": orchestrate_by_agent}
 
 
 class Stopped(RuntimeError):
