@@ -14,18 +14,26 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from autodata import card, decontamination, duplicates, features, filters
-from autodata.arms import COMMAND, Arm, find_licence, make_example, read_arm
 from autodata.config import RecipeError, load, semantic_hash, semantic_values
-from autodata.decontamination import Match
+from autodata.data import card, decontamination, duplicates, filters, parquet
+from autodata.data.decontamination import Match
+from autodata.data.examples import (
+    COMMAND,
+    DECONTAMINATION,
+    EXAMPLES,
+    STATISTICS,
+    Arm,
+    find_licence,
+    make_example,
+    read_arm,
+)
+from autodata.data.statistics import METRICS, measure_intervals, summarize
 from autodata.recipes.data import DatasetRecipe
 from autodata.run.folder import Run, output_hash, read_manifest
 from autodata.run.progress import Progress
 from autodata.run.records import RunError, hash_path
-from autodata.statistics import METRICS, measure_intervals, summarize
 from autodata.types import EXAMPLE, Example
 
-EXAMPLES, STATISTICS, DECONTAMINATION = "examples.jsonl", "statistics.json", "decontamination.json"
 CARD = "huggingface/README.md"
 
 
@@ -159,7 +167,7 @@ def save(run: Run, built: Dataset, recipe: DatasetRecipe, benchmarks: Sequence[P
     report = {"ngram": decontamination.NGRAM, "files": {str(f): hash_path(f) for f in benchmarks},
               "removed": [asdict(m) for m in built.matches]}  # fmt: skip
     run.write(DECONTAMINATION, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-    splits = features.write_splits(run.path(CARD).parent, built.examples)
+    splits = parquet.write_splits(run.path(CARD).parent, built.examples)
     facts = _gather_facts(built, recipe, benchmarks) | {
         "splits": splits, "intervals": {arm: measure_intervals(of) for arm, of in by_arm.items()}}  # fmt: skip
     run.note(statistics=statistics, funnel=built.funnel, card=facts, domains=built.domains)

@@ -12,8 +12,7 @@ import re
 from pathlib import Path
 
 from autodata.config import RecipeError
-from autodata.leaks import find_leaks
-from autodata.publication import Kind, stage
+from autodata.data.release import Kind, find_leaks, stage
 from autodata.run.folder import fresh_folder
 from autodata.run.records import RunError
 

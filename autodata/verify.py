@@ -15,10 +15,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from autodata.arms import Arm, make_example, read_arm
 from autodata.config import RecipeError
-from autodata.dataset import EXAMPLES
-from autodata.filters import list_unmeasured
+from autodata.data.examples import EXAMPLES, Arm, make_example, read_arm
+from autodata.data.filters import list_unmeasured
 from autodata.loop import acceptance, rubric
 from autodata.recipes.domain import Gate
 from autodata.run.folder import require_finished

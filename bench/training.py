@@ -25,6 +25,7 @@ from transformers import AutoTokenizer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from autodata.config import load
+from autodata.data.examples import read_set
 from autodata.loop import domain as base
 from autodata.recipes.generation import RewardConfig
 from autodata.recipes.training import GrpoRecipe
@@ -34,7 +35,7 @@ from tests.fake_server import fake_server, judge_by_hash
 from tests.training_world import make_arguments, make_dataset, make_qwen
 from training.counts import Books
 from training.reward import Reward
-from training.rows import make_rows, read_set
+from training.rows import make_rows
 from training.student import load_student
 from training.trainer import Training, make_config
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import scipy  # its parts are loaded when they are used
 
-from autodata.dataset import EXAMPLES, METRICS, STATISTICS
+from autodata.data.examples import EXAMPLES, STATISTICS
+from autodata.data.statistics import estimate_metric
+from autodata.dataset import METRICS
 from autodata.recipes.evaluation import TableRecipe
 from autodata.run.records import read_records
-from autodata.statistics import estimate_metric
 from autodata.stats.intervals import Estimate
 from autodata.types import EXAMPLE, Example
 from eval.cells import DASH, Table, estimate, is_finished, number, papers, percent, read_json

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from autodata.config import RecipeError, load
-from autodata.dataset import EXAMPLES
+from autodata.data.examples import EXAMPLES
 from autodata.loop.agents import Agents, attempt_seed, gather_all, make_object
 from autodata.loop.parsing import ParseError
 from autodata.loop.prompts import PromptSet

@@ -17,6 +17,7 @@ from inspect_ai import eval_async
 from inspect_ai.log import EvalLog
 
 from autodata.config import RecipeError, load
+from autodata.data.examples import read_set, require_domain
 from autodata.loop import domain as base
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.run import identity
@@ -37,7 +38,6 @@ from eval.prbench_task import prbench_task, summarize_split
 from eval.progress import SampleCount
 from eval.results import PRBENCH, RESULTS, summarize
 from eval.tasks import Problem, question_task
-from training.rows import read_set, require_domain
 
 PROBLEMS = (RecipeError, RunError, JournalError, ServerError, EndpointError, TooLittleMeasured)
 _COMMAND = "python -m autodata.dataset"

@@ -8,7 +8,8 @@ import pyarrow
 import pyarrow.parquet
 
 from autodata.config import load, to_yaml
-from autodata.dataset import EXAMPLES
+from autodata.data.examples import EXAMPLES
+from autodata.data.statistics import summarize
 from autodata.meta import population
 from autodata.meta.evaluate import Trial
 from autodata.meta.genome import Genome
@@ -19,7 +20,6 @@ from autodata.recipes.meta import MetaRecipe
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import Run
 from autodata.run.records import read_records
-from autodata.statistics import summarize
 from autodata.types import EXAMPLE
 from tests.training_world import make_dataset
 

@@ -2,7 +2,7 @@ import pytest
 import yaml
 from huggingface_hub import DatasetCard
 
-from autodata.card import escape, write_card
+from autodata.data.card import escape, write_card
 
 SMALL = {
     "started": "2026-01-02",

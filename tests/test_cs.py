@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from autodata.arms import choose_best
+from autodata.data.examples import choose_best
 from autodata.domains.cs import verifier
 from autodata.loop import domain as base
 from autodata.loop.baselines import propose_many, propose_once

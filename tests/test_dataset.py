@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autodata import dataset as module
-from autodata import features
-from autodata.arms import choose_round, find_licence, read_arm
+from autodata.data import parquet
+from autodata.data.examples import choose_round, find_licence, read_arm
+from autodata.data.statistics import METRICS, summarize
 from autodata.dataset import build, choose_test_documents
 from autodata.recipes.data import DatasetRecipe, Filters
 from autodata.run.records import read_records
 from autodata.run.snapshot import read_snapshot
-from autodata.statistics import METRICS, summarize
 from autodata.types import EXAMPLE, Trajectory
 from tests.fake_runs import a_round, candidate, checked, demo_recipe, refused, simple, trajectory, write_run
 
@@ -286,8 +286,8 @@ def test_the_command_writes_examples_statistics_and_hugging_face_sets(monkeypatc
     stored = {path: datasets.Dataset.from_parquet(str(folder / path), cache_dir=str(tmp_path / "cache"))
               for arm in ("agentic", "cot") for path in (f"{arm}/train.parquet", f"{arm}/test.parquet")}  # fmt: skip
     assert [len(rows) for rows in stored.values()] == [4, 2, 4, 2]
-    assert all(rows.features == features.declare() for rows in stored.values())
-    read = sorted((features.to_example(row) for rows in stored.values() for row in rows), key=lambda e: e.id)
+    assert all(rows.features == parquet.declare() for rows in stored.values())
+    read = sorted((parquet.to_example(row) for rows in stored.values() for row in rows), key=lambda e: e.id)
     assert read == sorted(examples, key=lambda e: e.id)
     text = (tmp_path / "d" / "huggingface" / "README.md").read_text()
     assert text.index("| trajectories |") < text.index("| rubric |") < text.index("| train |")

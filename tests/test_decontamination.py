@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from autodata import dataset as module
-from autodata.arms import Arm, make_example
 from autodata.config import RecipeError
-from autodata.decontamination import Match, Text, find_files, find_matches, gather_texts, read_texts
+from autodata.data.decontamination import Match, Text, find_files, find_matches, gather_texts, read_texts
+from autodata.data.examples import Arm, make_example
 from autodata.types import Candidate, Example
 from tests.fake_runs import MODELS, a_round, candidate, demo_recipe, simple, trajectory, write_run
 

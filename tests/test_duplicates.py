@@ -3,7 +3,7 @@ import string
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autodata.duplicates import choose_repeats, find_clusters, find_pairs, split_words
+from autodata.data.duplicates import choose_repeats, find_clusters, find_pairs, split_words
 
 WORDS = [f"{a}{b}" for a in string.ascii_lowercase for b in string.ascii_lowercase]
 

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autodata import features
+from autodata.data import parquet
 from autodata.types import Candidate, Criterion, Evidence, Example, Failure, Provenance, Verdict
 
 TEXT = st.text(max_size=8)
@@ -60,7 +60,7 @@ EXAMPLES = st.builds(
 def test_an_example_survives_its_row_whatever_is_empty_or_missing(examples):
     from datasets import Dataset
 
-    columns = features.declare()
-    rows = Dataset.from_list([features.to_row(e) for e in examples], features=columns)
+    columns = parquet.declare()
+    rows = Dataset.from_list([parquet.to_row(e) for e in examples], features=columns)
     assert rows.features == columns
-    assert [features.to_example(row) for row in rows] == examples
+    assert [parquet.to_example(row) for row in rows] == examples

@@ -1,6 +1,6 @@
 import pytest
 
-from autodata.filters import Limits, find_source_reference, find_stage
+from autodata.data.filters import Limits, find_source_reference, find_stage
 from autodata.recipes.domain import Bounds, Shape
 from autodata.types import Candidate, Criterion, Quality, Round, Verdict
 from tests.fake_runs import RUBRIC, candidate, checked

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from autodata import generate as module
-from autodata.arms import make_example, read_arm
 from autodata.config import load
+from autodata.data.examples import make_example, read_arm
 from autodata.recipes.generation import GenerateRecipe
 from autodata.run.folder import Run
 from autodata.run.records import RunError

@@ -1,7 +1,7 @@
 import pytest
 from huggingface_hub import DatasetCardData
 
-from autodata.licences import is_known, name_licences, order_licences
+from autodata.data.card import is_known, name_licences, order_licences
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ import huggingface_hub
 import pytest
 import yaml
 
-from autodata import dataset, features, publish, verify
+from autodata import dataset, publish, verify
 from autodata.config import REPO, load, to_yaml
-from autodata.leaks import find_leaks, make_portable
-from autodata.publication import KINDS, stage
+from autodata.data import parquet
+from autodata.data.release import KINDS, find_leaks, make_portable, stage
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import fresh_folder
 from autodata.run.records import RunError, read_records
@@ -351,6 +351,6 @@ def test_a_published_dataset_is_loaded_from_the_hub_as_it_was(made, tmp_path):
     sent = {e.id: e for e in read_records(tmp_path / "copy" / "examples.jsonl", EXAMPLE)}
     for arm in ("agentic", "cot"):
         loaded = datasets.load_from_disk(str(tmp_path / arm))
-        assert all(rows.features == features.declare() for rows in loaded.values())
-        read = [features.to_example(row) for rows in loaded.values() for row in rows]
+        assert all(rows.features == parquet.declare() for rows in loaded.values())
+        read = [parquet.to_example(row) for rows in loaded.values() for row in rows]
         assert {e.id: e for e in read} == {k: e for k, e in sent.items() if e.arm == arm}

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autodata.arms import Arm, make_example
 from autodata.config import RecipeError
+from autodata.data.examples import Arm, make_example
 from autodata.domains.cloze.domain import Domain
 from autodata.loop.acceptance import scores
 from autodata.loop.rubric import judge

@@ -4,8 +4,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from autodata.arms import Arm, make_example
-from autodata.dataset import EXAMPLES
+from autodata.data.examples import EXAMPLES, Arm, make_example
 from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.domain import DomainConfig
 from autodata.run.folder import Run

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from autodata.card import CITATION
+from autodata.data.card import CITATION
 from autodata.recipes.training import GrpoRecipe
 
 

@@ -2,47 +2,19 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from autodata.config import RecipeError
-from autodata.dataset import EXAMPLES
 from autodata.loop.domain import Domain
-from autodata.run.folder import read_manifest
-from autodata.run.records import read_records
 from autodata.serving.request import OPEN_THINKING, split_thinking
-from autodata.types import CANDIDATE, EXAMPLE, Candidate, Example
+from autodata.types import CANDIDATE, Candidate, Example
 
 
 class TooFewExamples(ValueError):
     """There is too little to train on; the message names the data set and the recipe key."""
-
-
-def read_examples(dataset: str, arm: str, split: str) -> list[Example]:
-    """The examples of one arm and split."""
-    examples = read_records(Path(dataset) / EXAMPLES, EXAMPLE)
-    return [e for e in examples if e.arm == arm and e.split == split]
-
-
-def read_set(dataset: str, name: str) -> list[Example]:
-    """The examples of a set that is called <arm>_<split>. Raises RecipeError."""
-    arm, _, split = name.rpartition("_")
-    if split not in ("train", "test"):
-        raise RecipeError(f"{name!r} is not of the form <arm>_train or <arm>_test")
-    return read_examples(dataset, arm, split)
-
-
-def require_domain(dataset: str, arms: Sequence[str], domain: str) -> None:
-    """Raise RecipeError where an arm was made for another domain: its judge would not understand the examples."""
-    made_for = (read_manifest(Path(dataset)) or {}).get("domains", {})
-    for arm in arms:
-        if arm not in made_for:
-            raise RecipeError(f"arms: {dataset} has no arm {arm}; it has {', '.join(sorted(made_for)) or 'none'}")
-        if made_for[arm] != domain:
-            raise RecipeError(f"domain.name={domain}: the arm {arm} of {dataset} was made for {made_for[arm]}")
 
 
 def choose_by_pass_rate(examples: Sequence[Example], bounds: Sequence[float]) -> list[Example]:

@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer
 
 from autodata.config import RecipeError
+from autodata.data.examples import read_examples, read_set, require_domain
 from autodata.loop import domain as base
 from autodata.recipes.models import Models
 from autodata.recipes.training import GrpoRecipe
@@ -26,15 +27,7 @@ from autodata.serving.llm import Client
 from training import preflight
 from training.counts import Books
 from training.reward import Reward
-from training.rows import (
-    choose_by_pass_rate,
-    make_rows,
-    order_rows,
-    read_examples,
-    read_set,
-    require_domain,
-    require_examples,
-)
+from training.rows import choose_by_pass_rate, make_rows, order_rows, require_examples
 from training.student import find_checkpoint, load_student
 from training.watch import Follow, Probe, Watch
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean
 
 from autodata.config import RecipeError
-from autodata.dataset import DECONTAMINATION, EXAMPLES
+from autodata.data.examples import DECONTAMINATION, EXAMPLES
 from autodata.doctor.finding import Finding, fail, ok, skip, warn
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.training import GrpoRecipe

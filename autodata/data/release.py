@@ -1,25 +1,30 @@
 """What of a finished run is published: its results and what they rest on, with nothing of this machine."""
 
 import json
+import mmap
+import os
+import re
+import zipfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, TypeVar
 
 import yaml
 
-from autodata import arms, card, config, features
-from autodata.dataset import DECONTAMINATION, EXAMPLES, STATISTICS
-from autodata.leaks import make_portable
-from autodata.licences import is_known
+from autodata import config
+from autodata.config import REPO
+from autodata.data import card, parquet
+from autodata.data.card import is_known
+from autodata.data.examples import COMMAND, DECONTAMINATION, EXAMPLES, STATISTICS, Arm, hash_inputs, read_arm
+from autodata.data.statistics import METRICS
 from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import read_manifest, require_finished
 from autodata.run.records import RunError, hash_path, link_files, read_records, write_file
-from autodata.statistics import METRICS
 from autodata.types import EXAMPLE, TRAJECTORY, Example
 
 # What of a manifest says how a run was made and what came out, and nothing of where.
@@ -65,15 +70,15 @@ def fill_dataset(run: Path, target: Path, manifest: Manifest, allow_unknown: boo
     folders = {arm: _copy_arm(arm, folder, target / "arms" / arm, examples) for arm, folder in recipe.arms.items()}
     moved = [_move(example, folders[example.arm]) for example in examples]
     write_file(target / EXAMPLES, "".join(EXAMPLE.dump_json(e).decode() + "\n" for e in moved))
-    features.write_splits(target, moved)
+    parquet.write_splits(target, moved)
     for name in (STATISTICS, DECONTAMINATION):
         content = make_portable(json.loads((run / name).read_text(encoding="utf-8")))
         write_file(target / name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     here = replace(config.forget_operational(recipe), run=".", decontaminate=[],
                    arms={arm: f"arms/{arm}" for arm in recipe.arms})  # fmt: skip
     facts = _describe(here, manifest, target, (EXAMPLES, STATISTICS, DECONTAMINATION))
-    arms_ = {e.arm: {"models": e.provenance.models, "recipe_hash": e.provenance.recipe_hash} for e in moved}
-    facts["card"] = facts["card"] | {"arms": facts["card"]["arms"] | arms_}
+    arms = {e.arm: {"models": e.provenance.models, "recipe_hash": e.provenance.recipe_hash} for e in moved}
+    facts["card"] = facts["card"] | {"arms": facts["card"]["arms"] | arms}
     write_file(target / "README.md", card.write_card(facts, METRICS))
 
 
@@ -86,20 +91,20 @@ def _require_licences(run: Path, examples: Sequence[Example]) -> None:
                        "make it again; or, if you may pass them on, add --allow-unknown-licence")  # fmt: skip
 
 
-def _copy_arm(name: str, folder: str, target: Path, examples: Sequence[Example]) -> arms.Arm:
+def _copy_arm(name: str, folder: str, target: Path, examples: Sequence[Example]) -> Arm:
     """The run of an arm with the trajectories that have an example, as an arm of its own."""
-    arm = arms.read_arm(name, folder)
+    arm = read_arm(name, folder)
     wanted = {e.document_id for e in examples if e.arm == name}
     kept = [t for t in arm.trajectories if t.document_id in wanted]
     write_file(target / _TRAJECTORIES, "".join(TRAJECTORY.dump_json(t).decode() + "\n" for t in kept))
     recipe = config.load(GenerateRecipe, [str(Path(folder) / "recipe.yaml")])
     here = replace(config.forget_operational(recipe), run=f"arms/{name}")
     here.documents.path = "documents"
-    facts = _describe(here, require_finished(folder, arms.COMMAND), target, (_TRAJECTORIES,))
-    return replace(arm, recipe_hash=arms.hash_inputs(facts), models=facts["models"])
+    facts = _describe(here, require_finished(folder, COMMAND), target, (_TRAJECTORIES,))
+    return replace(arm, recipe_hash=hash_inputs(facts), models=facts["models"])
 
 
-def _move(example: Example, arm: arms.Arm) -> Example:
+def _move(example: Example, arm: Arm) -> Example:
     """The same example, made from the copy of its arm."""
     provenance = replace(example.provenance, run=f"arms/{arm.name}", recipe_hash=arm.recipe_hash, models=arm.models)
     return replace(example, provenance=provenance)
@@ -143,3 +148,52 @@ KINDS = {
     "grpo": Kind("model", "accelerate launch training/grpo.py", fill_model),
     "eval": Kind("dataset", "python -m eval.run", fill_logs),
 }
+
+
+V = TypeVar("V")
+_NAMES_A_SECRET = re.compile(r"TOKEN|KEY|SECRET|PASSWORD", re.IGNORECASE)
+_SHORTEST_SECRET = 12  # a shorter value of such a variable is a setting, not a secret
+_SHAPES = {
+    "a key": rb"\b(?:hf|sk|ghp|gho)[_-][A-Za-z0-9_-]{20,}",
+    "a name and password in a URL": rb"://[^/\s:@\"]+:[^/\s@\"]+@",
+}
+_WEIGHTS = ".safetensors"  # gigabytes of numbers
+
+
+def make_portable(value: V) -> V:
+    """A JSON value in which every absolute path is cut down to its last part."""
+    if isinstance(value, dict):
+        return {make_portable(k): make_portable(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [make_portable(v) for v in value]
+    return PurePath(value).name if isinstance(value, str) and _is_absolute(value) else value
+
+
+def _is_absolute(text: str) -> bool:
+    return text.startswith(("/", "~/")) and "\n" not in text and len(text) > 1
+
+
+def find_leaks(folder: Path, *places: Path) -> list[str]:
+    """Every file below a folder that holds a key or names one of these places, and which; never the key itself."""
+    patterns = _list_patterns(os.environ, (REPO, Path.cwd(), *places))
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != _WEIGHTS and p.stat().st_size)
+    return [f"{file.relative_to(folder)}{part}: {what}" for file in files for part, data in _open(file)
+            for what, pattern in patterns.items() if re.search(pattern, data)]  # fmt: skip
+
+
+def _list_patterns(environment: Mapping[str, str], places: tuple[Path, ...]) -> dict[str, bytes]:
+    secrets = {f"the value of {name}": re.escape(value.encode()) for name, value in environment.items()
+               if _NAMES_A_SECRET.search(name) and len(value) >= _SHORTEST_SECRET}  # fmt: skip
+    homes = () if Path.home() in (Path("/"), Path("/root")) else (Path.home(),)  # a document can speak of those
+    paths = {str(path.resolve()) for path in (*places, *homes)} - {"/"}
+    return _SHAPES | secrets | {f"the path {path}": re.escape(path.encode()) for path in sorted(paths)}
+
+
+def _open(file: Path) -> Iterator[tuple[str, bytes | mmap.mmap]]:
+    """The content of a file, or of every file that an archive holds."""
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            yield from ((f" ({name})", archive.read(name)) for name in archive.namelist())
+    else:
+        with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            yield "", data

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from autodata.config import RecipeError
-from autodata.duplicates import Gram, grams, split_words
+from autodata.data.duplicates import Gram, grams, split_words
 from autodata.types import Example
 
 NGRAM = 13

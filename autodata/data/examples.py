@@ -1,7 +1,7 @@
 """The finished runs that a dataset is made of: one per arm, and the round of each trajectory that counts."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from fractions import Fraction
@@ -9,15 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from autodata import config
-from autodata.filters import Limits
+from autodata.config import RecipeError
+from autodata.data.filters import Limits
 from autodata.loop.acceptance import mean, scores
 from autodata.recipes.data import Filters
 from autodata.recipes.domain import DomainConfig, Shape
 from autodata.recipes.generation import GenerateRecipe
-from autodata.run.folder import require_finished
+from autodata.run.folder import read_manifest, require_finished
 from autodata.run.records import RunError, digest, read_records
-from autodata.types import TRAJECTORY, Attempt, Evidence, Example, Provenance, Round, Trajectory
+from autodata.types import (
+    EXAMPLE,
+    TRAJECTORY,
+    Attempt,
+    Evidence,
+    Example,
+    Provenance,
+    Round,
+    Trajectory,
+)
 
+EXAMPLES, STATISTICS, DECONTAMINATION = "examples.jsonl", "statistics.json", "decontamination.json"
 COMMAND = "python -m autodata.generate"
 
 
@@ -148,3 +159,27 @@ def _gap(tried: Round) -> Fraction:
     if tried.candidate is None:
         raise ValueError("a measured round has a candidate")
     return mean(scores(tried.candidate, tried.strong)) - mean(scores(tried.candidate, tried.weak))
+
+
+def read_examples(dataset: str, arm: str, split: str) -> list[Example]:
+    """The examples of one arm and split."""
+    examples = read_records(Path(dataset) / EXAMPLES, EXAMPLE)
+    return [e for e in examples if e.arm == arm and e.split == split]
+
+
+def read_set(dataset: str, name: str) -> list[Example]:
+    """The examples of a set that is called <arm>_<split>. Raises RecipeError."""
+    arm, _, split = name.rpartition("_")
+    if split not in ("train", "test"):
+        raise RecipeError(f"{name!r} is not of the form <arm>_train or <arm>_test")
+    return read_examples(dataset, arm, split)
+
+
+def require_domain(dataset: str, arms: Sequence[str], domain: str) -> None:
+    """Raise RecipeError where an arm was made for another domain: its judge would not understand the examples."""
+    made_for = (read_manifest(Path(dataset)) or {}).get("domains", {})
+    for arm in arms:
+        if arm not in made_for:
+            raise RecipeError(f"arms: {dataset} has no arm {arm}; it has {', '.join(sorted(made_for)) or 'none'}")
+        if made_for[arm] != domain:
+            raise RecipeError(f"domain.name={domain}: the arm {arm} of {dataset} was made for {made_for[arm]}")
