@@ -9,7 +9,7 @@ VARIABLE = "AUTODATA_SERVER_KEY"  # what api_key_env of a served endpoint is set
 
 def make_key(run: Path) -> None:
     """Put the run's key into the environment; the first time, into a file that only its owner reads."""
-    path = _path(run)
+    path = _locate_key(run)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -21,8 +21,8 @@ def make_key(run: Path) -> None:
 
 def require_key(run: Path) -> None:
     """The same key for the calls of this process and for the vLLM servers that it starts."""
-    os.environ[VARIABLE] = os.environ["VLLM_API_KEY"] = _path(run).read_text()
+    os.environ[VARIABLE] = os.environ["VLLM_API_KEY"] = _locate_key(run).read_text()
 
 
-def _path(run: Path) -> Path:
+def _locate_key(run: Path) -> Path:
     return run / "serving" / "key"

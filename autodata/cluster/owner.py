@@ -8,7 +8,7 @@ PATIENCE_S = 900.0  # a requeued campaign may wait as long in the queue and find
 
 
 def write_beat(run: Path, beat: int) -> None:
-    path = _path(run)
+    path = _locate_beat(run)
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(".new")
     scratch.write_text(str(beat))
@@ -25,7 +25,7 @@ class OwnerWatch:
 
     def is_gone(self) -> bool:
         try:
-            beat = _path(self.run).read_text()
+            beat = _locate_beat(self.run).read_text()
         except OSError:
             beat = ""  # not there yet, or the file system is away: time tells
         if beat and beat != self._seen[0]:
@@ -33,5 +33,5 @@ class OwnerWatch:
         return time.monotonic() - self._seen[1] > self.patience_s
 
 
-def _path(run: Path) -> Path:
+def _locate_beat(run: Path) -> Path:
     return run / "serving" / "owner"
