@@ -8,24 +8,42 @@ import json
 import socket
 import sys
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 from rich.console import Console
 
 from autodata.cluster import jobs
-from autodata.cluster.serving import Serving, look_at_servers
+from autodata.cluster.shared import LEASES
 from autodata.run.dashboard import draw
 from autodata.run.folder import is_held, read_manifest
 from autodata.run.records import RunError
 from autodata.run.snapshot import ENDS, Snapshot, describe, read_snapshot, tell_time
-from autodata.serving.leases import Watch
+from autodata.serving.leases import Lease, State, Watch
+from autodata.serving.limits import Load
 
 SILENT_S = 60.0  # without a new progress.json; a shared file system may show it late
 _EVERY_S = 2.0
 _WIDTH = 160  # where there is no terminal
-LEASES = "serving/leases"
+
+
+@dataclass(frozen=True)
+class Serving:
+    """One endpoint."""
+
+    endpoint: str
+    replicas: dict[str, int]  # by state
+    load: Load  # of the replicas that answered
+
+    def describe(self) -> str:
+        ready = self.replicas.get(State.READY, 0)
+        others = [f"{count} {state}" for state, count in self.replicas.items() if state != State.READY]
+        silent = [f"{ready - self.load.replicas} do not answer"] if ready > self.load.replicas else []
+        load = f"{self.load.running} calls under way, {self.load.waiting} waiting"
+        return f"servers of {self.endpoint}: {', '.join([f'{ready} ready', *others, *silent, load])}"
 
 
 @dataclass(frozen=True)
@@ -168,3 +186,26 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+_PATIENCE_S = 2.0
+
+
+def look_at_servers(watch: Watch) -> list[Serving]:
+    """Each endpoint that has a replica alive."""
+    leases = watch.look()
+    return [_look_at(name, [lease for lease in leases if lease.endpoint == name])
+            for name in sorted({lease.endpoint for lease in leases})]  # fmt: skip
+
+
+def _look_at(endpoint: str, leases: list[Lease]) -> Serving:
+    states = Counter(str(lease.state) for lease in leases)
+    pages = [_read_metrics(lease.url) for lease in leases if lease.state == State.READY]
+    return Serving(endpoint, dict(states), Load.read(page for page in pages if page is not None))
+
+
+def _read_metrics(url: str) -> str | None:
+    try:
+        return httpx.get(f"{url.removesuffix('/v1')}/metrics", timeout=_PATIENCE_S).raise_for_status().text
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return None

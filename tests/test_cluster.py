@@ -11,14 +11,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from autodata.cluster import campaign, fleet, jobs, key, owner, replica
+from autodata.cluster import campaign, fleet, jobs, replica, shared
 from autodata.cluster.campaign import Campaign, CampaignError
 from autodata.cluster.fleet import Site, find_served, limit_start, plan
 from autodata.cluster.jobs import Found, Job, SlurmError
-from autodata.cluster.owner import OwnerWatch, write_beat
 from autodata.cluster.replica import Replica, count_requests
 from autodata.cluster.router import Router, RouterError
 from autodata.cluster.serve import share_gpus
+from autodata.cluster.shared import OwnerWatch, write_beat
 from autodata.config import RecipeError
 from autodata.recipes.models import Canary, Endpoint, Models, RoleConfig, Server
 from autodata.serving.costs import count_gpus
@@ -189,7 +189,7 @@ def test_servers_that_never_get_ready_are_not_asked_for_all_night(slurm, tmp_pat
 
 def test_a_campaign_is_gone_when_its_beat_stands_still(tmp_path, monkeypatch):
     clock = [100.0]
-    monkeypatch.setattr(owner.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(shared.time, "monotonic", lambda: clock[0])
     watch = OwnerWatch(tmp_path, patience_s=60)
     clock[0] += 60
     assert not watch.is_gone()  # it may not have begun
@@ -202,14 +202,14 @@ def test_a_campaign_is_gone_when_its_beat_stands_still(tmp_path, monkeypatch):
 
 
 def test_the_key_of_a_run_is_made_once_and_read_by_its_owner_only(tmp_path, monkeypatch):
-    for name in (key.VARIABLE, "VLLM_API_KEY"):
+    for name in (shared.VARIABLE, "VLLM_API_KEY"):
         monkeypatch.setenv(name, "")
-    key.make_key(tmp_path)
-    made = os.environ[key.VARIABLE]
-    key.make_key(tmp_path)
-    key.require_key(tmp_path)
+    shared.make_key(tmp_path)
+    made = os.environ[shared.VARIABLE]
+    shared.make_key(tmp_path)
+    shared.require_key(tmp_path)
     assert len(made) > 40
-    assert made == os.environ[key.VARIABLE] == os.environ["VLLM_API_KEY"]
+    assert made == os.environ[shared.VARIABLE] == os.environ["VLLM_API_KEY"]
     assert (tmp_path / "serving" / "key").stat().st_mode & 0o777 == 0o600
 
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from autodata.cluster import hold, key
+from autodata.cluster import hold, shared
 from autodata.config import RecipeError
 from autodata.recipes.models import Endpoint, Models, RoleConfig, Server
 from autodata.recipes.training import GrpoRecipe
@@ -25,14 +25,14 @@ def write(run, endpoint: str, state: State) -> None:
 
 
 def test_the_judge_of_the_runs_campaign_is_taken_with_its_key(tmp_path, monkeypatch):
-    monkeypatch.setenv(key.VARIABLE, "")
+    monkeypatch.setenv(shared.VARIABLE, "")
     found = models()
     write(tmp_path, "weak", State.READY)
     write(tmp_path, "kimi", State.READY)
     find_judge(found, tmp_path)
     assert found.endpoints["kimi"].base_url == "http://n1/kimi/v1"
-    assert found.endpoints["kimi"].api_key_env == key.VARIABLE
-    assert os.environ[key.VARIABLE]
+    assert found.endpoints["kimi"].api_key_env == shared.VARIABLE
+    assert os.environ[shared.VARIABLE]
     assert found.endpoints["weak"].base_url is None  # nobody asks it
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from accelerate import PartialState
 
-from autodata.cluster import key
-from autodata.cluster.serve import LEASES
+from autodata.cluster import shared
+from autodata.cluster.shared import LEASES
 from autodata.config import RecipeError
 from autodata.recipes.models import Endpoint, Models
 from autodata.serving.leases import Lease, State, read_leases
@@ -44,8 +44,8 @@ def _take_replica(name: str, endpoint: Endpoint, run: Path, patience_s: float) -
                               f"{run / LEASES}")  # fmt: skip
         time.sleep(_POLL_S)
     endpoint.base_url = ready[PartialState().process_index % len(ready)].url
-    endpoint.api_key_env = key.VARIABLE
-    key.make_key(run)
+    endpoint.api_key_env = shared.VARIABLE
+    shared.make_key(run)
 
 
 def _list_ready(name: str, run: Path) -> list[Lease]:

@@ -16,12 +16,11 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from autodata.cluster import fleet, jobs, key
+from autodata.cluster import fleet, jobs, shared
 from autodata.cluster.fleet import Group, Site
 from autodata.cluster.jobs import SlurmError
-from autodata.cluster.owner import write_beat
 from autodata.cluster.router import Router, RouterError
-from autodata.cluster.serve import LEASES, MODELS
+from autodata.cluster.shared import LEASES, MODELS, write_beat
 from autodata.config import RecipeError, load, schema_for
 from autodata.recipes.models import Models
 from autodata.serving.leases import Lease, State, Watch
@@ -148,7 +147,7 @@ class Command:
             urls = [f"models.endpoints.{name}.base_url={router.url}" for name, router in routers.items()]
             urls += [f"models.endpoints.{name}.leases={self._leases}" for name in routers]
             urls += [f"models.endpoints.{name}.model={self._models.endpoints[name].model}" for name in routers]
-            urls += [f"models.endpoints.{name}.api_key_env={key.VARIABLE}" for name in routers]
+            urls += [f"models.endpoints.{name}.api_key_env={shared.VARIABLE}" for name in routers]
             self._process = subprocess.Popen([sys.executable, "-m", *self._arguments, *urls], start_new_session=True)
 
     def poll(self) -> int | None:
@@ -234,7 +233,7 @@ def main() -> None:
         if "--dry-run" in sys.argv:
             print(fleet.describe(models, groups, run, site))
             return
-        key.make_key(run)
+        shared.make_key(run)
         (run / MODELS).write_text(OmegaConf.to_yaml(OmegaConf.structured(models), resolve=True))
         _raise(Requeue)
         _raise(Cancelled)

@@ -14,16 +14,14 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from autodata.cluster import jobs, key
+from autodata.cluster import jobs, shared
 from autodata.cluster.fleet import find_roles
-from autodata.cluster.owner import PATIENCE_S, OwnerWatch
 from autodata.cluster.replica import Replica
+from autodata.cluster.shared import LEASES, MODELS, PATIENCE_S, OwnerWatch
 from autodata.recipes.models import Endpoint, Models
 from autodata.serving.costs import count_gpus
 from autodata.serving.leases import Lease, write_lease
 
-MODELS = "serving/models.yaml"  # in the run folder: resolved, so that all jobs of a run serve the same
-LEASES = "serving/leases"
 _BEAT_S = 5.0
 _POLL_S = 0.5
 
@@ -83,7 +81,7 @@ def make_replicas(models: Models, name: str, count: int, folder: Path, place: Pl
         endpoint = deepcopy(models.endpoints[name])
         assert endpoint.server
         endpoint.server.env |= share_gpus(endpoint, number, place.gpus)
-        endpoint.api_key_env = key.VARIABLE
+        endpoint.api_key_env = shared.VARIABLE
         log = folder / f"{name}-{place.job}-{number}.log"
         made.append(Replica(name, endpoint, roles, log, place.address))
     return made
@@ -111,7 +109,7 @@ def main() -> None:
         print(__doc__)
         return
     run, name, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    key.require_key(run)
+    shared.require_key(run)
     models = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Models), OmegaConf.load(run / MODELS)))
     place = find_place()
     replicas = make_replicas(models, name, count, run / "serving", place)

@@ -1,0 +1,67 @@
+"""What a campaign and its server jobs leave for each other in the run folder: names, key, heartbeat."""
+
+import os
+import secrets
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+MODELS = "serving/models.yaml"  # in the run folder: resolved, so that all jobs of a run serve the same
+LEASES = "serving/leases"
+
+
+VARIABLE = "AUTODATA_SERVER_KEY"  # what api_key_env of a served endpoint is set to
+
+
+def make_key(run: Path) -> None:
+    """Put the run's key into the environment; the first time, into a file that only its owner reads."""
+    path = _locate_key(run)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(32))
+    except FileExistsError:
+        pass  # a requeued campaign finds its servers again, and so their key
+    os.environ[VARIABLE] = path.read_text()
+
+
+def require_key(run: Path) -> None:
+    """The same key for the calls of this process and for the vLLM servers that it starts."""
+    os.environ[VARIABLE] = os.environ["VLLM_API_KEY"] = _locate_key(run).read_text()
+
+
+def _locate_key(run: Path) -> Path:
+    return run / "serving" / "key"
+
+
+PATIENCE_S = 900.0  # a requeued campaign may wait as long in the queue and find its servers
+
+
+def write_beat(run: Path, beat: int) -> None:
+    path = _locate_beat(run)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(".new")
+    scratch.write_text(str(beat))
+    scratch.replace(path)
+
+
+@dataclass
+class OwnerWatch:
+    """Whether the sign still changes, by the clock of the one who looks."""
+
+    run: Path
+    patience_s: float = PATIENCE_S
+    _seen: tuple[str, float] = field(default_factory=lambda: ("", time.monotonic()))
+
+    def is_gone(self) -> bool:
+        try:
+            beat = _locate_beat(self.run).read_text()
+        except OSError:
+            beat = ""  # not there yet, or the file system is away: time tells
+        if beat and beat != self._seen[0]:
+            self._seen = (beat, time.monotonic())
+        return time.monotonic() - self._seen[1] > self.patience_s
+
+
+def _locate_beat(run: Path) -> Path:
+    return run / "serving" / "owner"
