@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from autodata.config import RecipeError, load
-from autodata.corpora.files import Corpus, DocumentsError, group_documents, read_corpus, take_shard
+from autodata.corpora.documents import Corpus, DocumentsError, group_documents, read_corpus, take_shard
 from autodata.loop import domain as base
 from autodata.loop.orchestrator import ORCHESTRATORS
 from autodata.loop.parallel import Generation, Stopped

@@ -14,7 +14,7 @@ from typing import Any
 
 from autodata import generate
 from autodata.config import load
-from autodata.corpora.files import Corpus
+from autodata.corpora.documents import Corpus
 from autodata.recipes.generation import SHARDS, GenerateRecipe
 from autodata.run.folder import Run, require_equal, require_finished
 from autodata.run.records import TRAJECTORIES, RunError, hash_path, iterate_records

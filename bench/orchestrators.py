@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from autodata.config import load
-from autodata.corpora.files import read_corpus
+from autodata.corpora.documents import read_corpus
 from autodata.loop import domain as base
 from autodata.loop.harness import Harness
 from autodata.loop.orchestrator import ORCHESTRATORS

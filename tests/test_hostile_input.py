@@ -14,7 +14,7 @@ from openai.types.chat import ChatCompletion
 
 from autodata.config import RecipeError, load
 from autodata.corpora import own, pile_of_law, principia, s2orc
-from autodata.corpora.files import DocumentsError, read_corpus
+from autodata.corpora.documents import DocumentsError, read_corpus
 from autodata.corpora.papers import Eligible
 from autodata.corpora.record import Drop
 from autodata.corpora.rows import Bad, Row, read_rows

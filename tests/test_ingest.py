@@ -11,7 +11,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from autodata.corpora import ingest, sources
-from autodata.corpora.files import DocumentsError, read_corpus
+from autodata.corpora.documents import DocumentsError, read_corpus
 from autodata.corpora.record import Drop, require_drawn
 from autodata.run.folder import read_manifest
 from autodata.run.snapshot import read_snapshot

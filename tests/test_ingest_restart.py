@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from autodata.corpora.files import DocumentsError, read_corpus
+from autodata.corpora.documents import DocumentsError, read_corpus
 from autodata.run.folder import read_manifest
 from autodata.run.records import hash_path
 from tests.make_samples import make_paper, make_papers_row, pack

@@ -11,7 +11,7 @@ import pytest
 
 from autodata import generate, merge
 from autodata.config import load
-from autodata.corpora.files import DocumentsError, take_shard
+from autodata.corpora.documents import DocumentsError, take_shard
 from autodata.recipes.generation import GenerateRecipe
 from autodata.serving.journal import read_replies
 from autodata.types import Document

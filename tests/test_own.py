@@ -6,9 +6,8 @@ import pytest
 from pypdf import PdfReader, PdfWriter
 
 from autodata.corpora import own, pdf
-from autodata.corpora.record import Drop
+from autodata.corpora.record import Drop, Unreadable, normalize
 from autodata.corpora.rows import Bad, Row
-from autodata.corpora.texts import Unreadable, normalize
 from autodata.recipes.corpora import OwnFilters
 from tests.make_samples import SAMPLES, make_pdf
 

@@ -13,7 +13,7 @@ import pytest
 
 from autodata import generate as module
 from autodata.config import load
-from autodata.corpora.files import group_documents, read_corpus
+from autodata.corpora.documents import group_documents, read_corpus
 from autodata.domains.science.domain import ANGLES, find_faults, make_candidate
 from autodata.loop import domain as base
 from autodata.loop.baselines import propose_many, propose_once

@@ -15,8 +15,8 @@ from datatrove.pipeline.tokens.counter import TokensCounter
 
 from autodata.config import RecipeError, load
 from autodata.corpora import funnel, sources
+from autodata.corpora.documents import INGESTED
 from autodata.corpora.executors import Stage, run_stage
-from autodata.corpora.files import INGESTED
 from autodata.corpora.pipeline import Count, Load, Mask, Read, write_documents
 from autodata.corpora.repeats import CONFIG, Choose, Hashes, Signature
 from autodata.recipes.corpora import IngestRecipe

@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from autodata.corpora.pdf import read_pdf
-from autodata.corpora.record import Drop, Record, require_drawn
+from autodata.corpora.record import Drop, Record, Unreadable, decode, normalize, require_drawn
 from autodata.corpora.rows import Bad, Row, read_rows
-from autodata.corpora.texts import Unreadable, decode, normalize
 from autodata.recipes.corpora import OwnFilters
 
 TEXTS = (".txt", ".md", ".pdf")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from autodata.corpora.texts import Unreadable
+from autodata.corpora.record import Unreadable
 
 CPU_SECONDS, WALL_SECONDS, MEMORY_BYTES = 60, 300, 4 << 30
 _NOT_A_PDF, _LOCKED = 65, 77  # exit statuses

@@ -19,11 +19,10 @@ from datatrove.pipeline.base import PipelineStep
 from datatrove.pipeline.writers.parquet import ParquetWriter
 
 from autodata.corpora import pii
-from autodata.corpora.record import Drop
+from autodata.corpora.record import Drop, normalize
 from autodata.corpora.repeats import REASONS
 from autodata.corpora.rows import Bad, Row, read_parquet
 from autodata.corpora.sources import Source
-from autodata.corpora.texts import normalize
 from autodata.recipes.corpora import IngestRecipe
 
 _BATCH = 200  # documents in memory

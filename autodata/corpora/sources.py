@@ -5,7 +5,7 @@ from pathlib import Path
 
 from autodata.config import RecipeError
 from autodata.corpora import own, papers, pile_of_law, principia, s2orc
-from autodata.corpora.files import find_files
+from autodata.corpora.documents import find_files
 from autodata.corpora.papers import Eligible
 from autodata.corpora.record import Drop, Record
 from autodata.corpora.rows import SUFFIXES, Bad, Row, read_rows

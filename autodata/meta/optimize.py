@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from autodata.config import RecipeError, load
-from autodata.corpora.files import DocumentsError
+from autodata.corpora.documents import DocumentsError
 from autodata.loop import domain as base
 from autodata.loop.orchestrator import ORCHESTRATORS
 from autodata.loop.prompts import PromptError

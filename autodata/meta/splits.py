@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass
 
 from autodata.config import RecipeError
-from autodata.corpora.files import group_documents, read_corpus
+from autodata.corpora.documents import group_documents, read_corpus
 from autodata.recipes.meta import MetaRecipe
 from autodata.types import Document
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from autodata.config import RecipeError, load
-from autodata.corpora.files import DocumentsError, read_corpus
+from autodata.corpora.documents import DocumentsError, read_corpus
 from autodata.plan import speed
 from autodata.plan.replicas import TooFewGpus, choose_split
 from autodata.plan.simulation import Outcome, Station, share_gpu_seconds, simulate
