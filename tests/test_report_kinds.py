@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from autodata.meta import gains
+from autodata.meta import evaluate
 from autodata.meta.evaluate import Trial
 from autodata.report import index
 from autodata.report.__main__ import main, report
@@ -144,9 +144,9 @@ def test_a_lead_is_measured_where_both_were():
     def trials(member, *passed):
         return [Trial(member, f"d{n % 2}", n, p, (), 0) for n, p in enumerate(passed)]
 
-    lead = gains.compare(trials(0, True, False, None, False), trials(1, True, True, True, None))
+    lead = evaluate.compare(trials(0, True, False, None, False), trials(1, True, True, True, None))
     assert lead.value == 0.5  # of the first two: none, and one
-    assert gains.compare(trials(0, None), trials(1, True)) is None
+    assert evaluate.compare(trials(0, None), trials(1, True)) is None
 
 
 def test_an_interval_is_written_where_there_is_one():

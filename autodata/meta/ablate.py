@@ -22,9 +22,8 @@ from autodata.meta.evaluate import Trial
 from autodata.meta.genome import Genome
 from autodata.meta.mutate import read_edit
 from autodata.meta.optimize import PROBLEMS, open_run
-from autodata.meta.population import Member
+from autodata.meta.population import Member, Splits, split
 from autodata.meta.search import Search
-from autodata.meta.splits import Splits, split
 from autodata.recipes.meta import MetaRecipe
 from autodata.run.folder import Run, identify_weights, require_finished
 from autodata.run.shutdown import finish

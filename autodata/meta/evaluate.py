@@ -1,7 +1,8 @@
 """What a member is worth: the loop on documents, judged by rules and checks that no edit can reach."""
 
 import asyncio
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from autodata.meta.genome import Genome, configure, write
 from autodata.recipes.meta import MetaRecipe
 from autodata.serving.llm import Client
 from autodata.serving.measured import EndpointError, NotMeasured, find_unmeasured
+from autodata.stats.intervals import DIFFERENCE, SHARE, Estimate, estimate_mean
 from autodata.types import Document, Role, Trajectory
 
 _DRAWS = 1_000_003  # apart from the seeds of any other draw
@@ -87,3 +89,29 @@ class Evaluator:
         if not folder.exists():
             write(genome, folder)
         return base.load(configure(self._recipe.domain, genome, folder), self._client, seed)
+
+
+def measure(trials: Sequence[Trial]) -> Estimate | None:
+    """The pass rate; unmeasured trials count nowhere."""
+    return estimate_mean(((t.document, float(t.passed)) for t in trials if t.passed is not None), SHARE)
+
+
+def compare(before: Sequence[Trial], after: Sequence[Trial]) -> Estimate | None:
+    """The difference of pass rates where both were measured: on the same documents, in the same draws."""
+    return estimate_mean(_subtract(before, after), DIFFERENCE)
+
+
+def _subtract(before: Sequence[Trial], after: Sequence[Trial]) -> Iterator[tuple[str, float]]:
+    """Both were tried on a document equally often and in the same order."""
+    first, second = _group(before), _group(after)
+    for document in sorted(first.keys() & second.keys()):
+        for old, new in zip(first[document], second[document], strict=False):
+            if old.passed is not None and new.passed is not None:
+                yield document, float(new.passed) - float(old.passed)
+
+
+def _group(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
+    found: dict[str, list[Trial]] = defaultdict(list)
+    for trial in trials:
+        found[trial.document].append(trial)
+    return found

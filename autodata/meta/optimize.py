@@ -18,12 +18,10 @@ from autodata.corpora.documents import DocumentsError
 from autodata.loop import domain as base
 from autodata.loop.orchestrator import ORCHESTRATORS
 from autodata.loop.prompts import PromptError
-from autodata.meta import gains, genome
+from autodata.meta import evaluate, genome
 from autodata.meta.evaluate import Trial
-from autodata.meta.picture import draw_lineage
-from autodata.meta.population import Member
+from autodata.meta.population import Member, Splits, draw_lineage, split
 from autodata.meta.search import ITERATIONS, Search
-from autodata.meta.splits import Splits, split
 from autodata.recipes.meta import MetaRecipe
 from autodata.run.folder import Run, identify_weights
 from autodata.run.progress import Progress, check_budget
@@ -74,7 +72,7 @@ async def _score(search: Search) -> dict[str, Any]:
     trials = {name: await search.try_test(member) for name, member in members.items()}
     scored = {name: _summarize(member, trials[name]) for name, member in members.items()}
     accepted = [line for line in search.lines if line["outcome"] == "accept"]
-    gain = gains.compare(trials["baseline"], trials["best"])
+    gain = evaluate.compare(trials["baseline"], trials["best"])
     return {"iterations": len(search.lines) - 1, "accepted": len(accepted), **scored,
             "optimism": _subtract(scored["best"]["validation"], scored["best"]["test"]),
             "gain_on_test": _subtract(scored["best"]["test"], scored["baseline"]["test"]),
@@ -83,7 +81,7 @@ async def _score(search: Search) -> dict[str, Any]:
 
 def _summarize(member: Member, trials: Sequence[Trial]) -> dict[str, Any]:
     """Of the member's validation, which it was chosen on, and of its test documents, which nothing was chosen on."""
-    test = gains.measure(trials)
+    test = evaluate.measure(trials)
     return {"member": member.id, "validation": member.rate, "validation_trials": member.tried,
             "test": test and test.value,
             "test_interval": test and [test.low, test.high, test.documents, test.reason],

@@ -10,6 +10,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from autodata.config import RecipeError
+from autodata.corpora.documents import group_documents, read_corpus
 from autodata.meta import genome as genomes
 from autodata.meta.evaluate import Trial
 from autodata.meta.gate import shrink
@@ -17,6 +19,7 @@ from autodata.meta.genome import Genome
 from autodata.recipes.meta import MetaRecipe
 from autodata.run.folder import Run
 from autodata.run.records import RunError
+from autodata.types import Document
 
 MEMBERS = "members"
 _BASELINE = 0
@@ -117,3 +120,48 @@ def read_member(path: Path) -> Member:
         return _MEMBER.validate_json(path.read_bytes())
     except (ValueError, OSError) as error:
         raise RunError(f"{path}: not a member of a population ({str(error)[:100]})") from None
+
+
+@dataclass(frozen=True)
+class Splits:
+    """No document is in two of them."""
+
+    training: list[Document]
+    validation: list[Document]
+    test: list[Document]
+
+
+def split(recipe: MetaRecipe) -> Splits:
+    """A shuffle by the recipe's seed. Raises RecipeError when there are too few documents, DocumentsError."""
+    corpus = read_corpus(recipe.documents.path, recipe.documents.limit)
+    documents = group_documents(corpus.documents, recipe.documents.per_group, recipe.seed)
+    sizes = (recipe.splits.training, recipe.splits.validation, recipe.splits.test)
+    if len(documents) < sum(sizes):
+        raise RecipeError(f"splits: {sum(sizes)} documents are asked for, documents.path has {len(documents)}")
+    random.Random(recipe.seed).shuffle(documents)
+    first, second = sizes[0], sizes[0] + sizes[1]
+    return Splits(documents[:first], documents[first:second], documents[second : sum(sizes)])
+
+
+_OTHERS, _BEST = "#9db4c0", "#d1495b"
+
+
+def draw_lineage(population: Population, path: Path) -> None:
+    """PNG. Members without a measured rate are left out; the best one's ancestors stand out."""
+    from matplotlib.figure import Figure  # slow to import, and drawn once in the end
+
+    figure = Figure(figsize=(7, 4.5))
+    axes = figure.subplots()
+    members, line = population.members, {member.id for member in population.trace(population.best().id)}
+    for member in members.values():
+        if member.rate is None:
+            continue
+        colour = _BEST if member.id in line else _OTHERS
+        parent = members[member.parent] if member.parent is not None else None
+        if parent and parent.rate is not None:
+            axes.plot([parent.id, member.id], [100 * parent.rate, 100 * member.rate], color=colour, zorder=1)
+        axes.scatter(member.id, 100 * member.rate, color=colour, zorder=2)
+        axes.annotate(str(member.id), (member.id, 100 * member.rate), textcoords="offset points", xytext=(0, 6))
+    axes.set(xlabel="iteration", ylabel="validation pass rate, %", ylim=(-2, 105), title="accepted prompt sets")
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)

@@ -14,8 +14,7 @@ from autodata.meta.evaluate import Evaluator, Trial
 from autodata.meta.gate import Decision, Pair, count, decide_paired, decide_strict
 from autodata.meta.genome import read_baseline
 from autodata.meta.mutate import Author, Edit
-from autodata.meta.population import Member
-from autodata.meta.splits import Splits
+from autodata.meta.population import Member, Splits
 from autodata.meta.wall import make_wall
 from autodata.recipes.meta import MetaRecipe
 from autodata.run.folder import Run

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from autodata import config
-from autodata.meta import gains
+from autodata.meta import evaluate
 from autodata.meta.evaluate import Trial
 from autodata.meta.genome import SHAPE_FILE
 from autodata.meta.population import MEMBERS, Population, read_member
@@ -85,7 +85,7 @@ def measure_lead(line: Facts) -> Estimate | None:
     """How much more often the mutant of an iteration passed than its parent, on the same documents and seeds."""
     trials = _read_trials(line)
     sides = [[trial for trial in trials if trial.member == id] for id in (line["parent"], line["iteration"])]
-    return gains.compare(*sides) if line["parent"] is not None else None
+    return evaluate.compare(*sides) if line["parent"] is not None else None
 
 
 def draw_rates(lines: Sequence[Facts]) -> Lines | None:
