@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autodata.plan import __main__ as command
-from autodata.plan.replicas import TooFewGpus, choose_split, grow
-from autodata.plan.simulation import Station, share_gpu_seconds, simulate
+from autodata.plan.simulation import Station, TooFewGpus, choose_split, grow, share_gpu_seconds, simulate
 from autodata.plan.speed import Sample, Speed, fit, fit_run, state
 from autodata.plan.workload import Call, Story, from_run
 from autodata.serving.journal import Journal

@@ -20,8 +20,7 @@ from rich.table import Table
 from autodata.config import RecipeError, load
 from autodata.corpora.documents import DocumentsError, read_corpus
 from autodata.plan import speed
-from autodata.plan.replicas import TooFewGpus, choose_split
-from autodata.plan.simulation import Outcome, Station, share_gpu_seconds, simulate
+from autodata.plan.simulation import Outcome, Station, TooFewGpus, choose_split, share_gpu_seconds, simulate
 from autodata.plan.speed import Speed, SpeedError
 from autodata.plan.workload import Workload, from_priors, from_run
 from autodata.recipes.generation import GenerateRecipe
