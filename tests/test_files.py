@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autodata.corpora import documents as corpus
+from autodata.corpora import documents as reader
 from autodata.corpora import own
 from autodata.corpora.documents import DocumentsError, group_documents, read_corpus
 from autodata.recipes.corpora import OwnFilters
@@ -22,7 +22,7 @@ def test_texts_in_the_encodings_of_practice(tmp_path: Path):
 
 def test_good_documents_beside_bad_ones(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(own, "MAX_TEXT_BYTES", 1_000)
-    monkeypatch.setattr(corpus, "_ANY", OwnFilters(max_chars=1_000))
+    monkeypatch.setattr(reader, "_ANY", OwnFilters(max_chars=1_000))
     (tmp_path / "a.txt").write_text("good one")
     (tmp_path / "b.txt").write_text("")
     (tmp_path / "c.md").write_bytes(b"\x7fELF\x00\x01\x00binary")
