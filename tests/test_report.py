@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from autodata.report import page
 from autodata.report.__main__ import main, report
-from autodata.report.charts import Box, Columns, Frame, Line, Lines, Point, Series, Step, widths
-from autodata.report.scale import Scale, cover
+from autodata.report.charts import Box, Columns, Frame, Line, Lines, Point, Scale, Series, Step, cover, widths
 from autodata.run.records import RunError
 
 FRAME = Frame("Verdicts", "how many", "round", "candidates")

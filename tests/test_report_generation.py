@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from autodata.recipes.domain import Gate
-from autodata.report import blocks, storyboard, timeline
+from autodata.report import generation, storyboard
 from autodata.report.__main__ import report
 from autodata.report.overview import VERDICTS, Overview
 from autodata.report.page import list_outcomes
@@ -150,9 +150,9 @@ def test_the_time_line_is_of_the_runs_own_journal(tmp_path):
 
 
 def test_calls_under_way_are_the_seconds_they_share():
-    drawn = timeline.draw([(0.0, 10.0), (5.0, 10.0), (9.5, 10.0)])
+    drawn = generation.draw([(0.0, 10.0), (5.0, 10.0), (9.5, 10.0)])
     assert [y for _, y in drawn.lines[0].points] == [1, 1, 1, 1, 1, 2, 2, 2, 2, 2.5]
-    assert timeline.draw([]) is None
+    assert generation.draw([]) is None
 
 
 @pytest.mark.parametrize("name", ["cs", "legal", "science"])
@@ -171,7 +171,7 @@ def test_every_domain_has_its_report(tmp_path, name):
 
 
 def test_blocks_are_small_and_whole(monkeypatch):
-    monkeypatch.setattr(blocks, "BLOCK_BYTES", 2000)
+    monkeypatch.setattr(storyboard, "BLOCK_BYTES", 2000)
     boards = Storyboards()
     for n in range(5):
         boards.add(simple(f"d{n}", f"q{n}", demo_recipe()), "cloze, agentic")

@@ -16,7 +16,7 @@ from autodata.report.__main__ import main, report
 from autodata.report.charts import Frame, Line, Lines
 from autodata.report.dataset import count_bins
 from autodata.report.forest import Forest, Row, write_estimate
-from autodata.report.prompt_diff import compare_texts
+from autodata.report.meta import compare_texts
 from autodata.report.training import smooth
 from autodata.run.records import RunError
 from autodata.run.snapshot import SNAPSHOT

@@ -9,10 +9,9 @@ from typing import Any
 
 from autodata.data.statistics import METRICS, estimate_metric
 from autodata.report import page
-from autodata.report.blocks import Blocks, pack
 from autodata.report.charts import Columns, Frame, Series, Step, series_style
 from autodata.report.forest import Forest, Row, write_estimate
-from autodata.report.storyboard import shorten
+from autodata.report.storyboard import Blocks, pack, shorten
 from autodata.run.records import iterate_records
 from autodata.types import EXAMPLE, Example
 

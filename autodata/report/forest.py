@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autodata.report.scale import Scale, cover
+from autodata.report.charts import Scale, cover
 from autodata.stats.intervals import Estimate, write_interval
 
 

@@ -1,18 +1,19 @@
 """The report of a generation run: overview, what other thresholds would yield, a storyboard per document."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import TypeAdapter
 
 from autodata import config
 from autodata.recipes.generation import GenerateRecipe
-from autodata.report import page, timeline
-from autodata.report.charts import Lines
+from autodata.report import generation, page
+from autodata.report.charts import Frame, Line, Lines
 from autodata.report.overview import VERDICTS, Overview, list_attempt_bounds, words
 from autodata.report.storyboard import Storyboards
 from autodata.report.yields import KNOBS, Measured, Yields, measure
@@ -93,4 +94,32 @@ def _draw_timeline(folder: Path, recipe: GenerateRecipe, manifest: Mapping[str, 
     # Replies that a fork brought along are older than the run.
     begun = datetime.fromisoformat(manifest["started"]).timestamp() if manifest.get("started") else 0
     spans = [(at - reply.latency_s, float(at)) for reply, at in journal.read_replies(path) if at >= begun]
-    return timeline.draw(spans)
+    return generation.draw(spans)
+
+
+_INTERVALS = 240  # of the time line, at most; none is shorter than a second
+
+
+def draw(spans: Sequence[tuple[float, float]]) -> Lines | None:
+    """The mean number of calls under way in each interval; None where there are no calls."""
+    if not spans:
+        return None
+    begun, ended = (np.sort(np.array(times)) for times in zip(*spans, strict=True))
+    first, last = float(begun[0]), float(ended[-1])
+    count = int(min(_INTERVALS, max(last - first, 1)))
+    edges = np.linspace(first, max(last, first + 1), count + 1)
+    busy = np.diff(_elapsed(edges, begun) - _elapsed(edges, ended)) / np.diff(edges)
+    points = [
+        (round((edge - first) / 60, 3), round(float(mean), 2)) for edge, mean in zip(edges[1:], busy, strict=True)
+    ]
+    desc = (f"Mean number of calls under way over {(last - first) / 60:.1f} minutes, {len(spans):,} calls in all; "
+            f"at most {busy.max():.1f}, on average {busy.mean():.1f}.")  # fmt: skip
+    frame = Frame("Calls under way", desc, "minutes since the first call", "calls")
+    return Lines(frame, [Line("calls under way", "accent", points)])
+
+
+def _elapsed(edges: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """At each edge, the seconds that have passed since every earlier time, summed over these times."""
+    earlier = np.searchsorted(times, edges, side="right")
+    sums = np.concatenate([[0.0], np.cumsum(times - times[0])])
+    return earlier * (edges - times[0]) - sums[earlier]

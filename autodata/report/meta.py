@@ -1,8 +1,11 @@
 """The report of a meta-optimisation: where the best prompt set comes from, what it changed, what it is worth."""
 
+import difflib
 import json
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +18,93 @@ from autodata.meta.genome import SHAPE_FILE
 from autodata.meta.population import MEMBERS, Population, read_member
 from autodata.recipes.meta import MetaRecipe
 from autodata.report import page
-from autodata.report.charts import Columns, Frame, Line, Lines, Series
+from autodata.report.charts import BOTTOM, LEFT, RIGHT, TOP, Columns, Frame, Line, Lines, Scale, Series
 from autodata.report.forest import Forest, Row, write_difference
-from autodata.report.lineage import Lineage, Node
 from autodata.report.overview import VERDICTS, words
-from autodata.report.prompt_diff import Stretch, compare_texts
 from autodata.run.records import read_records
 from autodata.stats.intervals import Estimate
+
+_AROUND = 2  # lines that stayed, shown before and after a change
+_TOKEN = re.compile(r"\s+|[^\s]+")
+Stretch = tuple[str, str]  # "=", "-", "+" or "…", and the text
+
+
+def compare_texts(before: str, after: str) -> list[Stretch]:
+    """Stretches in reading order; of long ones that stayed only the edges, with "…" and the number left out."""
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    found: list[Stretch] = []
+    opcodes = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    for number, (what, from_old, to_old, from_new, to_new) in enumerate(opcodes):
+        if what == "equal":
+            found += _fold(old[from_old:to_old], number == 0, number == len(opcodes) - 1)
+        else:
+            found += _compare_words("".join(old[from_old:to_old]), "".join(new[from_new:to_new]))
+    return found
+
+
+def _fold(lines: Sequence[str], is_first: bool, is_last: bool) -> list[Stretch]:
+    head, tail = 0 if is_first else _AROUND, 0 if is_last else _AROUND
+    left_out = len(lines) - head - tail
+    if left_out <= 1:
+        return [("=", "".join(lines))]
+    edges = ("".join(lines[:head]), "".join(lines[len(lines) - tail :]))
+    return [("=", edges[0]), ("…", f"{left_out} lines as they were\n"), ("=", edges[1])]
+
+
+def _compare_words(before: str, after: str) -> Iterator[Stretch]:
+    old, new = _TOKEN.findall(before), _TOKEN.findall(after)
+    for _, from_old, to_old, from_new, to_new in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        went, came = "".join(old[from_old:to_old]), "".join(new[from_new:to_new])
+        if went == came:
+            yield "=", went
+        else:
+            yield from ((sign, text) for sign, text in (("-", went), ("+", came)) if text)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A member of the population, and everything that is told of it."""
+
+    id: int  # the iteration that made it; 0 is the baseline
+    parent: int | None
+    rate: float | None  # running average on validation documents
+    tried: int
+    is_of_best: bool  # the best one or an ancestor of it
+    hypothesis: str
+    analysis: str
+    diff: str
+    tokens: int
+    ahead: Estimate | None  # of its parent, when it was accepted
+
+    @property
+    def name(self) -> str:
+        return "baseline" if self.id == 0 else f"member {self.id}"
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """All members; those without a measured rate are not drawn."""
+
+    nodes: Sequence[Node]
+
+    @property
+    def drawn(self) -> list[Node]:
+        """The best line last, so that it lies on top."""
+        return sorted((n for n in self.nodes if n.rate is not None), key=lambda node: node.is_of_best)
+
+    @property
+    def edges(self) -> list[tuple[Node, Node]]:
+        known = {node.id: node for node in self.drawn}
+        return [(known[node.parent], node) for node in self.drawn if node.parent is not None and node.parent in known]
+
+    @property
+    def x(self) -> Scale:
+        return Scale(0, max([1, *(node.id for node in self.nodes)]), LEFT + 12, RIGHT - 12, is_count=True)
+
+    @property
+    def y(self) -> Scale:
+        return Scale(0, 1, BOTTOM, TOP)
+
 
 ITERATIONS, RESULTS, ABLATION = "iterations.jsonl", "results.json", "ablation.json"
 COMMAND = "python -m autodata.meta.optimize"

@@ -1,11 +1,12 @@
 """Every round of every document for the page: a light index for the list, compressed blocks for what is opened."""
 
+import base64
 import difflib
+import gzip
 import json
 from collections.abc import Iterator
 from dataclasses import replace
 
-from autodata.report.blocks import Blocks, pack
 from autodata.types import TRAJECTORY, Attempt, Round, Trajectory, Verdict
 
 TEXT_CHARS = 8_000  # of an answer or its reasoning; what is longer loses its middle
@@ -103,3 +104,35 @@ def _cut(text: str) -> str:
     half = TEXT_CHARS // 2
     return (f"{text[:half]}\n\n[… {len(text) - 2 * half:,} characters are left out here; "
             f"trajectories.jsonl of the run has them …]\n\n{text[-half:]}")  # fmt: skip
+
+
+BLOCK_BYTES = 256 * 1024  # of JSON, before compression: what opening one record has to unpack
+
+
+class Blocks:
+    """Records of JSON in the order in which they are added."""
+
+    def __init__(self) -> None:
+        self.packed: list[str] = []
+        self._open: list[bytes] = []
+        self._size = 0
+
+    def add(self, record: bytes) -> dict[str, int]:
+        """Where the record will be found."""
+        where = {"block": len(self.packed), "at": len(self._open)}
+        self._open.append(record)
+        self._size += len(record)
+        if self._size > BLOCK_BYTES:
+            self.close()
+        return where
+
+    def close(self) -> None:
+        """Pack what is left."""
+        if self._open:
+            self.packed.append(pack(b"[" + b",".join(self._open) + b"]"))
+            self._open, self._size = [], 0
+
+
+def pack(data: bytes) -> str:
+    """Bytes as text that can stand anywhere in a page: no character of it means anything to a browser."""
+    return base64.b64encode(gzip.compress(data, 6, mtime=0)).decode()
