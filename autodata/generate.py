@@ -19,6 +19,7 @@ from autodata.loop import domain as base
 from autodata.loop.orchestrator import ORCHESTRATORS
 from autodata.loop.parallel import Generation, Stopped
 from autodata.loop.prompts import PromptError
+from autodata.loop.summary import describe, describe_sessions, join_outcomes, summarize
 from autodata.recipes.generation import BASELINES, GenerateRecipe
 from autodata.run.folder import Run, identify_weights, join_in_order, output_hash
 from autodata.run.progress import Progress, check_budget
@@ -27,7 +28,6 @@ from autodata.run.shutdown import finish
 from autodata.serving.journal import Journal, JournalError, fork
 from autodata.serving.llm import Client, EndpointError
 from autodata.serving.vllm import ServerError, running
-from autodata.summary import describe, describe_sessions, join_outcomes, summarize
 from autodata.types import TRAJECTORY, Role
 
 PROBLEMS = (RecipeError, RunError, DocumentsError, JournalError, ServerError, EndpointError, PromptError,

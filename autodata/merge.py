@@ -15,12 +15,12 @@ from typing import Any
 from autodata import generate
 from autodata.config import load
 from autodata.corpora.documents import Corpus
+from autodata.loop.summary import describe, join_outcomes, summarize
 from autodata.recipes.generation import SHARDS, GenerateRecipe
 from autodata.run.folder import Run, require_equal, require_finished
 from autodata.run.records import TRAJECTORIES, RunError, hash_path, iterate_records
 from autodata.serving import journal
 from autodata.serving.costs import LEDGER, add
-from autodata.summary import describe, join_outcomes, summarize
 from autodata.types import TRAJECTORY
 
 JOURNAL = "journal.sqlite"
