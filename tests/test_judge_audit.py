@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import pytest
 
-from autodata import audit_report
-from autodata import judge_audit as module
-from autodata.judge_audit import order_attempts
+from autodata.judge_audit import audit as module
+from autodata.judge_audit import findings
+from autodata.judge_audit.audit import order_attempts
 from autodata.loop import rubric
 from autodata.run.snapshot import read_snapshot
 from autodata.serving.journal import Journal
@@ -204,14 +204,14 @@ def test_without_a_disagreement_none_is_listed(tmp_path, audit):
 
 
 def test_the_worst_attempts_come_first_and_only_so_many():
-    def judged(number: int) -> audit_report.Judged:
+    def judged(number: int) -> findings.Judged:
         candidate = Candidate("q", "a", RUBRIC)
-        return audit_report.Judged(f"d{number:02}", 1, "weak_solver", candidate, attempt(0, "x"))
+        return findings.Judged(f"d{number:02}", 1, "weak_solver", candidate, attempt(0, "x"))
 
     chosen = [judged(n) for n in range(12)]
     said = tuple((rubric.judge(RUBRIC, flip(STORED, *range(1, n % 6 + 1))),) * 2 for n in range(12))
-    found = audit_report.find_disagreements(chosen, [audit_report.Opinions("judge", "m", 1.0, 24, 0, said)])
-    assert len(found) == audit_report.MAX_LISTED
+    found = findings.find_disagreements(chosen, [findings.Opinions("judge", "m", 1.0, 24, 0, said)])
+    assert len(found) == findings.MAX_LISTED
     assert [d["document_id"] for d in found[:4]] == ["d05", "d11", "d04", "d10"]
     assert not {"d00", "d06"} & {d["document_id"] for d in found}
 

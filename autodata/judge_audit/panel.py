@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from autodata.audit_report import Judged, Opinions
+from autodata.judge_audit.findings import Judged, Opinions
 from autodata.loop import domain as base
 from autodata.loop.agents import attempt_seed
 from autodata.loop.domain import gather_all

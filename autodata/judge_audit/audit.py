@@ -22,10 +22,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autodata import audit_report
-from autodata.audit_report import Judged, Opinions
 from autodata.config import RecipeError, load
-from autodata.judge_panel import Judge, ask_judges
+from autodata.judge_audit import findings
+from autodata.judge_audit.findings import Judged, Opinions
+from autodata.judge_audit.panel import Judge, ask_judges
 from autodata.loop import domain as base
 from autodata.loop.domain import Domain
 from autodata.loop.prompts import PromptError
@@ -122,10 +122,10 @@ def audit(recipe: JudgeAuditRecipe, run: Run, generation: dict[str, Any]) -> dic
             "domain": recipe.domain.name,
             "stored_judge": generation.get("models", {}).get("judge", "a judge that its manifest does not name"),
             "repeats": recipe.repeats,
-            **audit_report.measure(chosen, opinions),
+            **findings.measure(chosen, opinions),
         }
         run.write(RESULTS, json.dumps(results, indent=2) + "\n")
-        run.write(AUDIT, audit_report.to_markdown(results))
+        run.write(AUDIT, findings.to_markdown(results))
         run.finish([RESULTS, AUDIT])
         return results
 
@@ -154,8 +154,8 @@ def _ask(recipe: JudgeAuditRecipe, run: Run, progress: Progress) -> tuple[list[J
 
 def show(results: dict[str, Any], console: Console) -> None:
     """The tables of the page, on the terminal."""
-    for rows in (audit_report.list_losses(results), audit_report.list_agreement(results),
-                 audit_report.list_differences(results)):  # fmt: skip
+    for rows in (findings.list_losses(results), findings.list_agreement(results),
+                 findings.list_differences(results)):  # fmt: skip
         table = Table(*rows[0])
         for row in rows[1:]:
             table.add_row(*map(Text, row))  # names are not markup
@@ -220,7 +220,3 @@ def main() -> None:
         raise SystemExit(f"{recipe.run}: not complete; run the same command again to go on") from None
     except PROBLEMS as error:
         raise SystemExit(f"error: {error}") from None
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,5 @@
+"""python -m autodata.judge_audit"""
+
+from autodata.judge_audit.audit import main
+
+main()
