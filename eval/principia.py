@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
 from autodata.corpora.rows import Bad, read_rows
 from autodata.domains.science.domain import make_candidate
 from autodata.recipes.evaluation import PrincipiaConfig
 from autodata.run.records import RunError
-from eval.hub import locate
 from eval.tasks import Problem
 
 TASK = "principia_bench"
@@ -52,3 +54,27 @@ def _make_problem(row: Mapping[str, Any], config: PrincipiaConfig, number: int) 
     id = f"{number} {row.get('id', '')}".strip()  # two rows must never share an identity
     candidate = make_candidate(str(row[config.problem]).strip(), str(row[config.answer]).strip())
     return Problem(id, id, candidate, str(row[config.subset] or "unknown"))
+
+
+def locate(path: str, revision: str) -> Path:
+    """A path as it is; `owner/name` is that data set at `revision`, from the cache or downloaded. Raises RunError."""
+    if Path(path).exists():
+        return Path(path)
+    if path.count("/") != 1 or not revision:
+        raise RunError(f"{path}: no such file or folder. To read a data set of the hub, name it as owner/name and pin "
+                       "its revision (a commit)")  # fmt: skip
+    try:
+        try:
+            return _fetch(path, revision, local_files_only=True)
+        except LocalEntryNotFoundError:
+            return _fetch(path, revision)
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise RunError(f"{path} at {revision}: neither here nor in the hub's cache, and not downloaded "
+                       f"({type(error).__name__}: {str(error)[:200]})") from error  # fmt: skip
+
+
+def _fetch(name: str, revision: str, local_files_only: bool = False) -> Path:
+    """Raises LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError."""
+    files = ["*.parquet", "*.jsonl"]
+    return Path(snapshot_download(name, repo_type="dataset", revision=revision, allow_patterns=files,
+                                  local_files_only=local_files_only))  # fmt: skip

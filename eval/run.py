@@ -30,14 +30,13 @@ from autodata.serving.vllm import ServerError, running
 from autodata.types import Role
 from eval import principia
 from eval.generations import ANSWERS, GENERATION, Generation, collect
-from eval.grader import Grader, make_graders
-from eval.hub import locate
 from eval.limits import Limits, TooLittleMeasured, tell_unmeasured
-from eval.prbench_data import SPLITS, Split, find_files, read_split
-from eval.prbench_task import prbench_task, summarize_split
-from eval.progress import SampleCount
+from eval.prbench.data import SPLITS, Split, find_files, read_split
+from eval.prbench.grader import Grader, make_graders
+from eval.prbench.task import prbench_task, summarize_split
+from eval.principia import locate
 from eval.results import PRBENCH, RESULTS, summarize
-from eval.tasks import Problem, question_task
+from eval.tasks import Problem, SampleCount, question_task
 
 PROBLEMS = (RecipeError, RunError, JournalError, ServerError, EndpointError, TooLittleMeasured)
 _COMMAND = "python -m autodata.dataset"

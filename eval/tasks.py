@@ -2,15 +2,18 @@
 
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from inspect_ai import Epochs, Task
 from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.hooks import Hooks, SampleEnd, hooks
 from inspect_ai.model import ModelOutput
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from autodata.loop.agents import attempt_seed
 from autodata.loop.domain import Domain, solver_slots
+from autodata.run.progress import Progress
 from autodata.serving.measured import NotMeasured
 from autodata.types import CANDIDATE, REPLY, Candidate, Judgement, Outcome, Reply, Role
 from eval.limits import Limits
@@ -116,3 +119,14 @@ def _candidate(state: TaskState) -> Candidate:
 
 def _seed(state: TaskState, domain: Domain) -> int:
     return attempt_seed(domain.seed, str(state.sample_id), 0, Role.WEAK_SOLVER, state.epoch)
+
+
+@hooks("autodata_progress", "counts finished samples in the run's progress.json")
+class SampleCount(Hooks):
+    """Made once, by inspect_ai; the run that is counted is set before each evaluation."""
+
+    progress: ClassVar[Progress | None] = None
+
+    async def on_sample_end(self, data: SampleEnd) -> None:
+        if self.progress:
+            self.progress.advance()

@@ -22,8 +22,8 @@ from autodata.meta.genome import read_baseline
 from autodata.meta.mutate import Author
 from autodata.serving.request import Request
 from autodata.types import Candidate, Document, Message, Outcome, Reply, Round
-from eval.grader import Grader
-from eval.prbench_data import read_split
+from eval.prbench.data import read_split
+from eval.prbench.grader import Grader
 from eval.question_types import TYPES
 from tests import prompt_material as material
 from tests.conftest import load_recipe

@@ -23,7 +23,7 @@ from autodata.stats.intervals import (
     write_interval,
 )
 from bench.intervals import WORLDS, use_ours, use_percentile
-from eval.prbench_task import BELOW_ZERO, _clip
+from eval.prbench.task import BELOW_ZERO, _clip
 
 BOUNDS = st.sampled_from([SHARE, DIFFERENCE, (0.0, 100.0), (-0.4, 1.0)])
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.prbench import (
+from eval.prbench.rules import (
     CLASSES,
     BadRubric,
     Criterion,

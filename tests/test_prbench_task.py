@@ -13,9 +13,9 @@ from autodata.run.records import RunError
 from autodata.run.snapshot import read_snapshot
 from autodata.types import Role
 from eval import run as eval_run
-from eval.grader import read_verdict, strip_reasoning
-from eval.prbench import CLASSES
-from eval.prbench_data import find_files, read_split
+from eval.prbench.data import find_files, read_split
+from eval.prbench.grader import read_verdict, strip_reasoning
+from eval.prbench.rules import CLASSES
 from eval.score_tables import prbench
 from tests.fake_server import Scripted, completion, fake_server
 

@@ -13,8 +13,7 @@ from autodata.run.records import RunError
 from eval import question_types
 from eval import run as eval_run
 from eval.generations import read_generations
-from eval.hub import locate
-from eval.principia import find_files, read_problems
+from eval.principia import find_files, locate, read_problems
 from eval.question_types import TYPES, count, read_subtype
 from tests.fake_server import Scripted, completion, fake_server
 from tests.training_world import make_dataset

@@ -16,10 +16,10 @@ from autodata.serving.request import Request
 from autodata.stats.agreement import Ratings, compare_judges, compare_repeats
 from autodata.stats.intervals import SHARE, Bounds, Estimate, estimate_mean
 from autodata.types import Outcome, Role
-from eval.grader import Grader, strip_reasoning
 from eval.limits import Limits
-from eval.prbench import rates_by, score_task, summarize, summarize_by_topic
-from eval.prbench_data import Split, Task, flatten
+from eval.prbench.data import Split, Task, flatten
+from eval.prbench.grader import Grader, strip_reasoning
+from eval.prbench.rules import rates_by, score_task, summarize, summarize_by_topic
 from eval.tasks import is_counted_refusal, leave_unscored, take_reply
 
 BELOW_ZERO = "no interval: below 0 throughout before it is clipped"

@@ -13,7 +13,7 @@ from autodata.serving.llm import Client
 from autodata.serving.measured import NotMeasured
 from autodata.serving.request import Request
 from autodata.types import Role
-from eval.prbench_data import Task, flatten
+from eval.prbench.data import Task, flatten
 
 _REASONING = ("think", "thinking", "reasoning", "reason")
 _PROMPTS = Path(__file__).parent / "prompts"
