@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from autodata.serving.journal import read_replies
-from eval.figures import ITERATIONS
+from eval.tables.figures import ITERATIONS
 from tests.fake_server import completion, fake_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.vllm]

@@ -13,7 +13,7 @@ from autodata.meta.mutate import read_edit
 from autodata.meta.population import Member, Population
 from autodata.recipes.meta import MetaRecipe
 from autodata.run.snapshot import read_snapshot
-from eval.figures import ITERATIONS
+from eval.tables.figures import ITERATIONS
 from tests.fake_server import Scripted, completion, fake_server
 from tests.fake_world import quality
 from tests.meta_world import MetaWorld, plant

@@ -16,7 +16,7 @@ from eval import run as eval_run
 from eval.prbench.data import find_files, read_split
 from eval.prbench.grader import read_verdict, strip_reasoning
 from eval.prbench.rules import CLASSES
-from eval.score_tables import prbench
+from eval.tables.scores import prbench
 from tests.fake_server import Scripted, completion, fake_server
 
 SAMPLE = Path("recipes/legal/prbench_sample")

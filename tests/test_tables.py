@@ -12,13 +12,13 @@ from autodata.recipes.evaluation import TableRecipe
 from autodata.run.records import RunError
 from autodata.stats.intervals import ONE_DOCUMENT, Estimate
 from autodata.types import Outcome
-from eval import tables
-from eval.cells import difference, estimate, number
 from eval.generations import ANSWERS, GENERATION, Generation, read_generations
 from eval.question_types import TYPES
 from eval.results import summarize
 from eval.statistics import Answers, Difference, compare, mean_at_k, reduce_answers
-from eval.tables import build, find_recipes, render, to_markdown
+from eval.tables import write
+from eval.tables.cells import difference, estimate, number
+from eval.tables.write import build, find_recipes, render, to_markdown
 
 
 def answer(task: str, example: int, epoch: int, score: float | None, **values: object) -> Generation:
@@ -141,7 +141,7 @@ def test_cut_off_answers_of_each_set_and_of_the_validation(tmp_path):
 
 def test_the_papers_cells_stand_beside_ours_and_are_marked(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["tables", "recipes/tables", f"runs={tmp_path}"])
-    tables.main()
+    write.main()
     shown = capsys.readouterr().out.split("### ")[1:]
     first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, eleventh, twelfth, figure = shown
     assert "| metric | cot | agentic | cot, the paper's | agentic, the paper's |" in first

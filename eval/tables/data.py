@@ -13,8 +13,8 @@ from autodata.recipes.evaluation import TableRecipe
 from autodata.run.records import read_records
 from autodata.stats.intervals import Estimate
 from autodata.types import EXAMPLE, Example
-from eval.cells import DASH, Table, estimate, is_finished, number, papers, percent, read_json
 from eval.question_types import RESULTS, TYPES
+from eval.tables.cells import DASH, Table, estimate, is_finished, number, papers, percent, read_json
 
 
 def data_quality(recipe: TableRecipe) -> list[Table]:

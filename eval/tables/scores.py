@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from autodata.recipes.evaluation import TableRecipe, TableRow
-from eval.cells import (
+from eval.generations import Generation, graded_by, to_answers
+from eval.results import PRBENCH, summarize
+from eval.statistics import Answers, best_at_k, compare, mean_at_k, pass_at_k, reduce_answers
+from eval.tables.cells import (
     COST,
     HELD_OUT,
     Table,
@@ -19,9 +22,6 @@ from eval.cells import (
     read_json,
     with_papers,
 )
-from eval.generations import Generation, graded_by, to_answers
-from eval.results import PRBENCH, summarize
-from eval.statistics import Answers, best_at_k, compare, mean_at_k, pass_at_k, reduce_answers
 
 
 @dataclass(frozen=True)

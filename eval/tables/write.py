@@ -14,12 +14,12 @@ import pandas
 from autodata.config import RecipeError, load
 from autodata.recipes.evaluation import TableRecipe
 from autodata.run.records import RunError
-from eval.answer_tables import attribution, truncation
-from eval.cells import Table, is_finished, note_papers
-from eval.data_tables import data_quality, question_types
-from eval.figures import learning_curves, pass_rate
-from eval.rows import check_rows, note_outcomes
-from eval.score_tables import by_subset, held_out, prbench
+from eval.tables.answers import attribution, truncation
+from eval.tables.cells import Table, is_finished, note_papers
+from eval.tables.data import data_quality, question_types
+from eval.tables.figures import learning_curves, pass_rate
+from eval.tables.rows import check_rows, note_outcomes
+from eval.tables.scores import by_subset, held_out, prbench
 
 SHAPES: dict[str, Callable[[TableRecipe], list[Table]]] = {
     "data quality": data_quality,
@@ -102,7 +102,3 @@ def main() -> None:
             print_table(load(TableRecipe, [str(path), *sys.argv[2:]]))
     except (RecipeError, RunError) as error:
         raise SystemExit(f"error: {error}") from None
-
-
-if __name__ == "__main__":
-    main()

@@ -11,7 +11,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 
 from autodata.recipes.evaluation import TableRecipe, TableRow
-from eval.cells import DASH, HELD_OUT, Table, is_finished, number, papers, percent
+from eval.tables.cells import DASH, HELD_OUT, Table, is_finished, number, papers, percent
 
 CURVES = "curve.json"  # of training.grpo
 ITERATIONS = "iterations.jsonl"  # of autodata.meta: {"iteration": 0, "best_pass_rate": 0.62, …}, in [0, 1]

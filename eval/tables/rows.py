@@ -10,7 +10,7 @@ from autodata.recipes.evaluation import TableRow
 from autodata.run.folder import read_manifest
 from autodata.run.records import RunError
 from autodata.serving.measured import tell_outcomes
-from eval.cells import is_finished, read_answers
+from eval.tables.cells import is_finished, read_answers
 
 Manifests = Mapping[str, Mapping[str, Any]]  # by the label of the row
 

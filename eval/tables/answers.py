@@ -6,9 +6,9 @@ from dataclasses import replace
 from autodata.recipes.evaluation import TableRecipe
 from autodata.stats.intervals import Estimate
 from eval.attribution import Cause, attribute
-from eval.cells import DASH, HELD_OUT, Table, difference, estimate, join, percent, read_answers, with_papers
 from eval.generations import Generation, to_answers
 from eval.statistics import Answers, compare
+from eval.tables.cells import DASH, HELD_OUT, Table, difference, estimate, join, percent, read_answers, with_papers
 from eval.truncation import measure_rate
 
 VALIDATION = "combined validation"  # the held-out sets of both arms
