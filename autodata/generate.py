@@ -26,7 +26,8 @@ from autodata.run.progress import Progress, check_budget
 from autodata.run.records import TRAJECTORIES, RunError, digest, hash_path, iterate_records, repair_tail
 from autodata.run.shutdown import finish
 from autodata.serving.journal import Journal, JournalError, fork
-from autodata.serving.llm import Client, EndpointError
+from autodata.serving.llm import Client
+from autodata.serving.measured import EndpointError
 from autodata.serving.vllm import ServerError, running
 from autodata.types import TRAJECTORY, Role
 

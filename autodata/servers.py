@@ -12,7 +12,7 @@ from pathlib import Path
 
 from autodata.config import RecipeError, load
 from autodata.recipes.generation import GenerateRecipe
-from autodata.serving.llm import EndpointError
+from autodata.serving.measured import EndpointError
 from autodata.serving.vllm import ServerError, running, watch
 from autodata.types import Role
 

@@ -29,7 +29,7 @@ from autodata import config
 from autodata.loop import rubric
 from autodata.loop.acceptance import decide_measured, decide_weak, scores
 from autodata.recipes.generation import GenerateRecipe
-from autodata.report.__main__ import REPORT
+from autodata.report.index import REPORT
 from autodata.types import Attempt, Candidate, Criterion, End, Outcome, Quality, Round, Trajectory
 from tests.fake_runs import write_run
 

@@ -27,8 +27,7 @@ from trl import GRPOConfig, GRPOTrainer
 from autodata.config import load
 from autodata.data.examples import read_set
 from autodata.loop import domain as base
-from autodata.recipes.generation import RewardConfig
-from autodata.recipes.training import GrpoRecipe
+from autodata.recipes.training import GrpoRecipe, RewardConfig
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
 from tests.fake_server import fake_server, judge_by_hash

@@ -23,7 +23,8 @@ from autodata.recipes.evaluation import QuestionTypesRecipe
 from autodata.run.folder import Run, output_hash
 from autodata.run.records import RunError, read_records
 from autodata.serving.journal import Journal, JournalError
-from autodata.serving.llm import Client, EndpointError
+from autodata.serving.llm import Client
+from autodata.serving.measured import EndpointError
 from autodata.serving.request import Request
 from autodata.serving.vllm import ServerError, running
 from autodata.types import EXAMPLE, Example, Role

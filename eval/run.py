@@ -25,7 +25,8 @@ from autodata.run.folder import Run, identify_weights, output_hash
 from autodata.run.progress import Progress
 from autodata.run.records import RunError, hash_path
 from autodata.serving.journal import Journal, JournalError
-from autodata.serving.llm import Client, EndpointError
+from autodata.serving.llm import Client
+from autodata.serving.measured import EndpointError
 from autodata.serving.vllm import ServerError, running
 from autodata.types import Role
 from eval import principia

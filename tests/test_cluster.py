@@ -23,7 +23,7 @@ from autodata.config import RecipeError
 from autodata.recipes.models import Canary, Endpoint, Models, RoleConfig, Server
 from autodata.serving.costs import count_gpus
 from autodata.serving.leases import State
-from autodata.serving.llm import EndpointError
+from autodata.serving.measured import EndpointError
 from autodata.serving.probes import Noise, check_canary, probe_replica
 from autodata.types import Role
 from tests.conftest import load_recipe

@@ -11,8 +11,8 @@ import pytest
 from autodata.recipes.models import Models, Sampling
 from autodata.serving import connections, llm
 from autodata.serving.journal import JournalError, read_replies
-from autodata.serving.llm import Client, Draining, EndpointError
-from autodata.serving.measured import NotMeasured
+from autodata.serving.llm import Client, Draining
+from autodata.serving.measured import EndpointError, NotMeasured
 from autodata.types import Message, Outcome, Role
 from tests.conftest import models_at, request
 from tests.fake_server import Scripted, completion, fake_server

@@ -17,9 +17,10 @@ from autodata.domains.cloze.domain import Domain
 from autodata.loop.acceptance import scores
 from autodata.loop.rubric import judge
 from autodata.recipes.domain import DomainConfig
-from autodata.recipes.generation import PreflightConfig, RewardConfig
 from autodata.recipes.models import Endpoint, Models, RoleConfig, Sampling
-from autodata.serving.llm import Client, EndpointError
+from autodata.recipes.training import PreflightConfig, RewardConfig
+from autodata.serving.llm import Client
+from autodata.serving.measured import EndpointError
 from autodata.types import (
     CANDIDATE,
     Attempt,
@@ -33,6 +34,7 @@ from autodata.types import (
     Trajectory,
     Verdict,
 )
+from training.callbacks import Diverged, Watch, write_curves
 from training.counts import Books
 from training.curve import smooth
 from training.preflight import PreflightError, check_probe, estimate_bytes
@@ -40,7 +42,6 @@ from training.reward import JudgeDown, Reward, measure_repetition
 from training.rows import TooFewExamples, choose_by_pass_rate, order_rows, read_answer, require_examples
 from training.student import freeze_vision
 from training.trainer import share_budget
-from training.watch import Diverged, Watch, write_curves
 
 CANDIDATE_JSON = CANDIDATE.dump_json(Candidate("They keep all", "records", (Criterion("next", 1),))).decode()
 DOMAIN = Domain(DomainConfig("cloze"), client=None)

@@ -6,25 +6,25 @@ from types import SimpleNamespace
 
 import pytest
 
-from autodata.recipes.generation import PreflightConfig
 from autodata.recipes.models import Endpoint, Models, RoleConfig, Sampling
-from autodata.recipes.training import GrpoRecipe
+from autodata.recipes.training import GrpoRecipe, PreflightConfig
 from autodata.run.folder import Run, read_manifest
 from autodata.run.progress import Progress
 from autodata.run.records import RunError
 from autodata.serving.costs import Cost
 from autodata.serving.journal import Journal
-from autodata.serving.llm import Client, EndpointError
+from autodata.serving.llm import Client
+from autodata.serving.measured import EndpointError
 from autodata.serving.request import Request
 from autodata.types import Message, Role
 from tests.fake_server import Scripted, fake_server
 from training import counts as module
 from training import preflight
+from training.callbacks import Follow
 from training.card import describe_judgements
 from training.counts import Books, Counts, combine, read_counts
 from training.preflight import PreflightError
 from training.reward import name_failure
-from training.watch import Follow
 
 
 def a_client(cost: Cost) -> SimpleNamespace:

@@ -11,7 +11,7 @@ from autodata.recipes.models import Endpoint, Models, RoleConfig, Server
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import Run
 from autodata.serving.leases import Lease, State, write_lease
-from training.judge import find_judge
+from training.run import find_judge
 
 
 def models() -> Models:

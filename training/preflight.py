@@ -8,7 +8,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer
 
-from autodata.recipes.generation import PreflightConfig
+from autodata.recipes.training import PreflightConfig
 from training.reward import Reward
 from training.student import find_missing_kernels
 

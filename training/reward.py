@@ -11,7 +11,7 @@ from typing import Any
 
 from autodata.config import RecipeError
 from autodata.loop.domain import Domain
-from autodata.recipes.generation import RewardConfig
+from autodata.recipes.training import RewardConfig
 from autodata.serving.llm import Client
 from autodata.serving.measured import EndpointError, PromptCut, Window
 from autodata.serving.request import resolve_sampling

@@ -1,5 +1,6 @@
 """One training from its run folder to its model: on every process, the main one keeping the books."""
 
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -8,24 +9,26 @@ from pathlib import Path
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
+from autodata.cluster import shared
+from autodata.cluster.shared import LEASES
 from autodata.config import RecipeError
-from autodata.recipes.models import Models
+from autodata.recipes.models import Endpoint, Models
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import Run, output_hash, read_manifest
 from autodata.run.progress import Progress
 from autodata.run.records import RunError
 from autodata.serving.journal import Journal, JournalError
-from autodata.serving.llm import EndpointError
+from autodata.serving.leases import Lease, State, read_leases
+from autodata.serving.measured import EndpointError
 from autodata.serving.vllm import ServerError, running
 from autodata.types import Role
+from training.callbacks import Diverged, write_curves
 from training.card import describe_judgements, write_card
-from training.judge import find_judge
 from training.preflight import PreflightError
 from training.reward import JudgeDown
 from training.rows import TooFewExamples
 from training.student import save_student
 from training.trainer import Training
-from training.watch import Diverged, write_curves
 
 PROBLEMS = (RecipeError, RunError, JournalError, ServerError, EndpointError, TooFewExamples, PreflightError, JudgeDown,
             Diverged, OSError)  # fmt: skip
@@ -110,3 +113,44 @@ def _agree(goes_on: bool) -> bool:
     if PartialState().num_processes > 1:
         broadcast_object_list(said)
     return said[0]
+
+
+_POLL_S = 5.0
+_PATIENCE_S = 4 * 3600.0  # Slurm may let a node wait
+
+
+def find_judge(models: Models, run: Path, patience_s: float = _PATIENCE_S) -> None:
+    """Give the judge's endpoint the URL and the key of the run's campaign, if it has one.
+
+    Processes take different replicas.
+
+    Raises RecipeError when no replica gets ready, and when several processes would each have to start a server.
+    """
+    if models.judge is None or models.judge.endpoint not in models.endpoints:
+        return
+    name = models.judge.endpoint
+    endpoint = models.endpoints[name]
+    if endpoint.server is None or endpoint.base_url:
+        return
+    if (run / LEASES).exists():
+        _take_replica(name, endpoint, run, patience_s)
+    elif PartialState().num_processes > 1:
+        raise RecipeError("several processes cannot start the judge's server: give "
+                          f"models.endpoints.{name}.base_url, or sbatch slurm/judge.sh with the same arguments first"
+                          )  # fmt: skip
+
+
+def _take_replica(name: str, endpoint: Endpoint, run: Path, patience_s: float) -> None:
+    deadline = time.monotonic() + patience_s
+    while not (ready := _list_ready(name, run)):
+        if time.monotonic() > deadline:
+            raise RecipeError(f"models.endpoints.{name}: no replica got ready in {patience_s:.0f} s; see "
+                              f"{run / LEASES}")  # fmt: skip
+        time.sleep(_POLL_S)
+    endpoint.base_url = ready[PartialState().process_index % len(ready)].url
+    endpoint.api_key_env = shared.VARIABLE
+    shared.make_key(run)
+
+
+def _list_ready(name: str, run: Path) -> list[Lease]:
+    return [lease for lease in read_leases(run / LEASES) if lease.endpoint == name and lease.state == State.READY]

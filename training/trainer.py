@@ -25,11 +25,11 @@ from autodata.serving.embedded import resolve_weights
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
 from training import preflight
+from training.callbacks import Follow, Probe, Watch
 from training.counts import Books
 from training.reward import Reward
 from training.rows import choose_by_pass_rate, make_rows, order_rows, require_examples
 from training.student import find_checkpoint, load_student
-from training.watch import Follow, Probe, Watch
 
 log = logging.getLogger(__name__)
 # A loss that is no number must be seen, and every step is worth a line.

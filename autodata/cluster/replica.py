@@ -12,7 +12,7 @@ from autodata.cluster.fleet import limit_start
 from autodata.recipes.models import Endpoint
 from autodata.serving.leases import State
 from autodata.serving.limits import Load
-from autodata.serving.llm import EndpointError
+from autodata.serving.measured import EndpointError
 from autodata.serving.probes import check_canary, probe_replica
 from autodata.serving.vllm import RunningServer, ServerError
 from autodata.types import Role

@@ -27,7 +27,7 @@ from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.meta import MetaRecipe
 from autodata.recipes.models import Models
 from autodata.recipes.training import GrpoRecipe
-from autodata.serving.llm import EndpointError
+from autodata.serving.measured import EndpointError
 from autodata.serving.vllm import ServerError, running
 from autodata.types import Role
 

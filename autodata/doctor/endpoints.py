@@ -10,8 +10,8 @@ from autodata.loop import domain as base
 from autodata.recipes.domain import DomainConfig
 from autodata.recipes.models import Endpoint, Models
 from autodata.serving.journal import Journal
-from autodata.serving.llm import Client, EndpointError, role_config
-from autodata.serving.measured import NotMeasured
+from autodata.serving.llm import Client, role_config
+from autodata.serving.measured import EndpointError, NotMeasured
 from autodata.serving.probes import choose_probes, run_probe
 from autodata.serving.request import Request, resolve_sampling
 from autodata.types import Candidate, Criterion, Message, Role

@@ -35,7 +35,8 @@ from autodata.run.folder import Run, identify_weights, output_hash, require_fini
 from autodata.run.progress import Progress
 from autodata.run.records import TRAJECTORIES, RunError, hash_path, read_records
 from autodata.serving.journal import Journal, JournalError
-from autodata.serving.llm import Client, Draining, EndpointError, role_config
+from autodata.serving.llm import Client, Draining, role_config
+from autodata.serving.measured import EndpointError
 from autodata.serving.request import Request, request_key, resolve_sampling
 from autodata.serving.vllm import ServerError, running
 from autodata.types import TRAJECTORY, Role, Trajectory

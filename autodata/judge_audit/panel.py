@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 
 from autodata.judge_audit.findings import Judged, Opinions
 from autodata.loop import domain as base
-from autodata.loop.agents import attempt_seed
-from autodata.loop.domain import gather_all
+from autodata.loop.agents import attempt_seed, gather_all
 from autodata.recipes.data import JudgeAuditRecipe
 from autodata.recipes.models import Models
 from autodata.run.progress import Progress
 from autodata.serving.journal import Journal
-from autodata.serving.llm import Client, Draining, EndpointError, role_config
+from autodata.serving.llm import Client, Draining, role_config
+from autodata.serving.measured import EndpointError
 from autodata.serving.request import Request, resolve_sampling
 from autodata.types import Judgement, Reply, Role
 

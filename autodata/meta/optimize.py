@@ -28,7 +28,8 @@ from autodata.run.progress import Progress, check_budget
 from autodata.run.records import RunError, digest, hash_path
 from autodata.run.shutdown import finish
 from autodata.serving.journal import Journal, JournalError
-from autodata.serving.llm import Client, EndpointError
+from autodata.serving.llm import Client
+from autodata.serving.measured import EndpointError
 from autodata.serving.vllm import ServerError, running
 from autodata.types import Role
 

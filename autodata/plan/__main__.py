@@ -27,7 +27,8 @@ from autodata.recipes.generation import GenerateRecipe
 from autodata.run.records import RunError
 from autodata.serving.costs import count_gpus
 from autodata.serving.journal import JournalError
-from autodata.serving.llm import EndpointError, role_config
+from autodata.serving.llm import role_config
+from autodata.serving.measured import EndpointError
 from autodata.types import Role
 
 PROBLEMS = (RecipeError, RunError, DocumentsError, JournalError, EndpointError, SpeedError, TooFewGpus)

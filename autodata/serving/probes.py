@@ -10,7 +10,8 @@ import openai
 from openai import OpenAI
 
 from autodata.recipes.models import Endpoint
-from autodata.serving.llm import EndpointError, api_key, probe
+from autodata.serving.llm import api_key, probe
+from autodata.serving.measured import EndpointError
 from autodata.types import Role
 
 _SCHEMA = {

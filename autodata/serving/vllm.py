@@ -15,7 +15,8 @@ from pathlib import Path
 
 from autodata.recipes.models import Endpoint, Models
 from autodata.serving.embedded import resolve_weights
-from autodata.serving.llm import EndpointError, probe, role_config
+from autodata.serving.llm import probe, role_config
+from autodata.serving.measured import EndpointError
 from autodata.types import Role
 
 _PR_SET_PDEATHSIG = 1

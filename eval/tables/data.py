@@ -7,8 +7,7 @@ from typing import Any
 import scipy  # its parts are loaded when they are used
 
 from autodata.data.examples import EXAMPLES, STATISTICS
-from autodata.data.statistics import estimate_metric
-from autodata.dataset import METRICS
+from autodata.data.statistics import METRICS, estimate_metric
 from autodata.recipes.evaluation import TableRecipe
 from autodata.run.records import read_records
 from autodata.stats.intervals import Estimate

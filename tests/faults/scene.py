@@ -13,8 +13,8 @@ from pathlib import Path
 
 from autodata.serving.journal import read_replies
 from autodata.types import Role
-from tests.fake_server import FakeServer, Script, Scripted, fake_server, play_cloze
-from tests.fake_world import SERVES, World, candidate, completion
+from tests.fake_server import FakeServer, Script, Scripted, completion, fake_server, play_cloze
+from tests.fake_world import SERVES, World, candidate
 from tests.faults.driver import Driver, Order, Process
 from tests.faults.proxy import Proxy, hash_body, running
 from tests.test_generate import examples_of, write_documents

@@ -6,7 +6,8 @@ import pytest
 
 from autodata.run.folder import read_manifest
 from tests.slurm.cluster import Cluster
-from tests.slurm.test_campaign import REPO, Campaign, examples_of, find_servers
+from tests.slurm.test_campaign import REPO, Campaign, find_servers
+from tests.test_generate import examples_of
 
 pytestmark = [pytest.mark.slurm, pytest.mark.vllm, pytest.mark.timeout(1_500)]
 

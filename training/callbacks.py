@@ -12,7 +12,7 @@ from torch.nn import Module
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import GRPOTrainer
 
-from autodata.recipes.generation import PreflightConfig
+from autodata.recipes.training import PreflightConfig
 from autodata.run.progress import Progress
 from training.counts import Books
 from training.curve import draw_curves, read_curves
