@@ -5,8 +5,9 @@ import pytest
 
 from autodata.loop.agents import attempt_seed
 from autodata.recipes.models import Endpoint, Sampling, Server
-from autodata.serving.llm import Client, Draining, probe
+from autodata.serving.llm import Client, Draining
 from autodata.serving.measured import EndpointError
+from autodata.serving.probes import probe
 from autodata.serving.request import request_key, resolve_sampling
 from autodata.types import Message, Outcome, Role
 from tests.conftest import models_at, request

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from autodata import dataset, generate, verify
 from autodata.loop.acceptance import decide
-from autodata.loop.parsing import find_call, find_last_object
 from autodata.recipes.domain import Gate
 from autodata.recipes.models import Sampling
 from autodata.run.folder import read_manifest
@@ -31,7 +30,7 @@ from autodata.serving.measured import (
     read_outcome,
     tell_outcomes,
 )
-from autodata.serving.tokens import is_cut
+from autodata.serving.reply import find_call, find_last_object, is_cut
 from autodata.types import EXAMPLE, TRAJECTORY, Failure, Message, Outcome, Reply, Role
 from tests.conftest import models_at, request
 from tests.fake_server import Scripted, completion, fake_server

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from autodata.config import RecipeError
 from autodata.loop.domain import Domain
-from autodata.serving.request import OPEN_THINKING, split_thinking
+from autodata.serving.reply import OPEN_THINKING, split_thinking
 from autodata.types import CANDIDATE, Candidate, Example
 
 

@@ -11,9 +11,6 @@ from autodata.types import Criterion
 MAX_CHARS = 20_000  # of one field of a candidate
 MAX_CRITERION_CHARS = 2_000
 _INTEGER = re.compile(r"[+-]?[0-9]{1,4}")
-_OBJECT_START = re.compile(r"(?m)^[ \t]{0,20}\{|(?<=\s)\{")
-_MAX_STARTS = 40  # tried; each costs a pass over the rest of a text
-_FUNCTION = re.compile(r"<function=(\w{1,80})>")
 _FENCE = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
 
 
@@ -31,37 +28,6 @@ def read_object(text: str) -> dict[str, object]:
         if isinstance(value, dict):
             return value
     raise ParseError("no JSON object in the reply" if text.strip() else "the reply is empty")
-
-
-def find_last_object(text: str) -> str:
-    """The JSON object that a text ends with, alone or in a code fence; empty where it ends with none."""
-    text = text.strip().removesuffix("```").rstrip()
-    starts = [m.start() for m in _OBJECT_START.finditer(text)] if text.endswith("}") else []
-    for start in starts[:_MAX_STARTS]:
-        try:
-            value, end = json.JSONDecoder().raw_decode(text, start)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(value, dict) and end == len(text):
-            return text[start:]
-    return ""
-
-
-def find_call(text: str) -> tuple[str, str] | None:
-    """Name and JSON arguments of a function call that stands in a text, in the two forms that models are taught."""
-    start = text.find("<tool_call>")
-    whole = text[start + len("<tool_call>") :].partition("</tool_call>")[0] if start >= 0 else text
-    inside = whole.strip()
-    if named := _FUNCTION.match(inside):
-        parts = [part.partition(">") for part in inside.split("<parameter=")[1:]]
-        return named[1], json.dumps({key: rest.partition("</parameter>")[0].strip() for key, _, rest in parts})
-    try:
-        value = json.loads(inside)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-        return None
-    return value["name"], json.dumps(value.get("arguments") or {})
 
 
 def repair_object(text: str) -> dict[str, object]:

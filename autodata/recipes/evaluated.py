@@ -7,8 +7,7 @@ from pathlib import Path
 
 from omegaconf import MISSING
 
-from autodata.recipes.models import Endpoint, Sampling
-from autodata.serving.embedded import MODEL_NAME
+from autodata.recipes.models import MODEL_NAME, Endpoint, Sampling
 
 _FORMS = frozenset({"fp8", "fp16", "bf16", "int4", "int8", "nvfp4", "mxfp4", "awq", "gptq", "gguf", "instruct", "it",
                     "chat", "hf", "latest"})  # fmt: skip

@@ -116,3 +116,6 @@ class Budget:
     tokens: int | None = None
     hours: float | None = None
     gpu_hours: float | None = None  # with calls under way; where servers are ours
+
+
+MODEL_NAME = "smollm2-135m-instruct"

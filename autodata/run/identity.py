@@ -11,7 +11,7 @@ from autodata.recipes.generation import ARMS
 from autodata.recipes.models import Endpoint
 from autodata.run.folder import read_manifest
 from autodata.serving.embedded import resolve_weights
-from autodata.serving.llm import read_served
+from autodata.serving.probes import read_served
 
 _UNTRAINED = ("untrained", "baseline", "base")
 _DEPTH = 3  # folders above the weights in which the training run is looked for: checkpoints lie deeper than the model

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-MODEL_NAME = "smollm2-135m-instruct"
+from autodata.recipes.models import MODEL_NAME
+
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import openai
 import tenacity
-from openai import AsyncOpenAI, OpenAI
+from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletion
 
 from autodata.recipes.models import Endpoint, Models, RoleConfig
@@ -25,27 +25,23 @@ from autodata.serving.failures import (
     describe_failure,
     describe_no_answer,
     hide_key,
-    hide_key_in_error,
     name_trouble,
     tell_apart,
 )
 from autodata.serving.journal import Journal
 from autodata.serving.limits import Controller, Limit
 from autodata.serving.measured import EndpointError, NotMeasured, PromptCut
-from autodata.serving.request import (
-    FORMS,
+from autodata.serving.reply import (
     BadShape,
-    Keys,
-    Request,
+    count_prompt_tokens,
     count_read,
+    count_tokens,
     find_answer,
     find_limit,
-    make_body,
+    is_cut,
     read_reply,
-    request_keys,
-    resolve_sampling,
 )
-from autodata.serving.tokens import count_prompt_tokens, count_tokens, is_cut
+from autodata.serving.request import FORMS, Keys, Request, make_body, request_keys, resolve_sampling
 from autodata.types import Message, Outcome, Reply, Role
 
 log = logging.getLogger(__name__)
@@ -239,40 +235,6 @@ def _check_forms(models: Models) -> None:
         if endpoint.structured_output not in FORMS:
             key = f"models.endpoints.{name}.structured_output={endpoint.structured_output}"
             raise EndpointError(f"{key}: choose one of {', '.join(FORMS)}")
-
-
-def probe(endpoint: Endpoint) -> None:
-    """Check that an endpoint names the model *and* generates a token. Raises EndpointError.
-
-    A listed model alone is no proof: a server whose engine is dead still lists it.
-    """
-    try:
-        with OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=0, timeout=60) as client:
-            names = [model.id for model in client.models.list()]
-            if endpoint.model not in names:
-                raise EndpointError(
-                    f"{endpoint.base_url} serves {', '.join(names[:5])}, not {endpoint.model}: set its model"
-                )
-            messages = [{"role": "user", "content": "Hello"}]
-            client.chat.completions.create(model=endpoint.model, messages=messages, max_tokens=1)
-    except openai.OpenAIError as error:
-        said = hide_key_in_error(error, endpoint)
-        raise EndpointError(f"{endpoint.base_url} (model {endpoint.model}): {type(error).__name__}, {said}") from error
-
-
-def read_served(endpoint: Endpoint) -> str | None:
-    """The weights that a server says it has loaded (`root` in vLLM's list); None where it does not say.
-
-    Raises EndpointError.
-    """
-    try:
-        with OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=0, timeout=60) as client:
-            roots = [getattr(model, "root", None) for model in client.models.list() if model.id == endpoint.model]
-    except openai.OpenAIError as error:
-        raise EndpointError(
-            f"{endpoint.base_url}: {type(error).__name__}, {hide_key_in_error(error, endpoint)}"
-        ) from error
-    return next((str(root) for root in roots if root), None)
 
 
 def role_config(models: Models, role: Role) -> RoleConfig:

@@ -10,7 +10,10 @@ import openai
 from openai import OpenAI
 
 from autodata.recipes.models import Endpoint
-from autodata.serving.llm import api_key, probe
+from autodata.serving.failures import (
+    hide_key_in_error,
+)
+from autodata.serving.llm import api_key
 from autodata.serving.measured import EndpointError
 from autodata.types import Role
 
@@ -124,3 +127,37 @@ def _probe_canary(client: OpenAI, endpoint: Endpoint) -> None:
     if canary.answer.casefold() not in text.casefold():
         asked = f"asked {canary.question!r}, expected {canary.answer!r}"
         raise Noise(f"{endpoint.base_url}: {asked}, got {text!r:.200}")
+
+
+def probe(endpoint: Endpoint) -> None:
+    """Check that an endpoint names the model *and* generates a token. Raises EndpointError.
+
+    A listed model alone is no proof: a server whose engine is dead still lists it.
+    """
+    try:
+        with OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=0, timeout=60) as client:
+            names = [model.id for model in client.models.list()]
+            if endpoint.model not in names:
+                raise EndpointError(
+                    f"{endpoint.base_url} serves {', '.join(names[:5])}, not {endpoint.model}: set its model"
+                )
+            messages = [{"role": "user", "content": "Hello"}]
+            client.chat.completions.create(model=endpoint.model, messages=messages, max_tokens=1)
+    except openai.OpenAIError as error:
+        said = hide_key_in_error(error, endpoint)
+        raise EndpointError(f"{endpoint.base_url} (model {endpoint.model}): {type(error).__name__}, {said}") from error
+
+
+def read_served(endpoint: Endpoint) -> str | None:
+    """The weights that a server says it has loaded (`root` in vLLM's list); None where it does not say.
+
+    Raises EndpointError.
+    """
+    try:
+        with OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=0, timeout=60) as client:
+            roots = [getattr(model, "root", None) for model in client.models.list() if model.id == endpoint.model]
+    except openai.OpenAIError as error:
+        raise EndpointError(
+            f"{endpoint.base_url}: {type(error).__name__}, {hide_key_in_error(error, endpoint)}"
+        ) from error
+    return next((str(root) for root in roots if root), None)

@@ -6,23 +6,13 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from autodata.config import RecipeError
-from autodata.loop.parsing import find_call, find_last_object
 from autodata.recipes.models import Endpoint, Sampling
-from autodata.serving.measured import ENDED, read_outcome
-from autodata.serving.tokens import count_tokens
 from autodata.types import Message, Outcome, Reply, Role
 
 if TYPE_CHECKING:  # a second to import, which commands that ask no model need not spend
-    from openai.types import CompletionUsage
-    from openai.types.chat import ChatCompletion, ChatCompletionMessage
+    pass
 
-_LEAST_CONTEXT = 256  # tokens
-_USED_UP = 0.9  # of a budget, from which on it was the budget that ended a reply
 FORMS = ("json_schema", "bounded", "json_object", "none")  # what an endpoint can hold its replies to
-
-
-class BadShape(ValueError):
-    """A reply with HTTP 200 that is not a chat completion."""
 
 
 @dataclass(frozen=True)
@@ -124,115 +114,3 @@ def _without_lengths(schema: Any) -> Any:
     if isinstance(schema, dict):
         return {k: _without_lengths(v) for k, v in schema.items() if k not in ("minLength", "maxLength")}
     return [_without_lengths(v) for v in schema] if isinstance(schema, list) else schema
-
-
-def read_reply(completion: "ChatCompletion") -> Reply:
-    """A reply as it came, whatever its outcome. Raises BadShape."""
-    if not getattr(completion, "choices", None) or completion.choices[0].message is None:
-        raise BadShape(f"no choices in {str(completion)[:200]!r}")
-    choice, usage = completion.choices[0], completion.usage
-    message = choice.message
-    given = getattr(message, "reasoning", None) or getattr(message, "reasoning_content", None)
-    reasoning, content = (given, message.content) if given else split_thinking(_as_text(message.content))
-    content, called = _as_text(content), _called(message)
-    refusal = _as_text(getattr(message, "refusal", None))
-    return Reply(
-        outcome=read_outcome(_as_text(choice.finish_reason), content + called.name, bool(refusal)),
-        content=content,
-        reasoning=_as_text(reasoning),
-        finish_reason=choice.finish_reason or "",
-        model=completion.model or "",
-        prompt_tokens=_count(usage, "prompt"),
-        completion_tokens=_count_completion(usage) if usage else 0,
-        latency_s=0.0,
-        tool=called.name,
-        arguments=called.arguments,
-    )
-
-
-def find_answer(reply: Reply, request: Request) -> Reply:
-    """The reply with the JSON object or the function call that its server left in the wrong place, if it ended.
-
-    Some reasoning parsers leave all of a constrained reply in the reasoning; some tool parsers leave a call in the
-    content. Both are answers, and whoever reads them checks them as any other.
-    """
-    if reply.finish_reason.casefold() not in ENDED or reply.outcome is Outcome.REFUSED:
-        return reply
-    if reply.tool:
-        is_wanted = bool(request.tools) or reply.content.strip()
-        return reply if is_wanted else replace(reply, outcome=Outcome.EMPTY)  # a call of what nobody offered
-    if request.tools and (called := find_call(reply.content) or find_call(reply.reasoning)):
-        name, arguments = called
-        return replace(reply, tool=name, arguments=arguments, outcome=Outcome.ANSWERED)
-    if request.schema and not reply.content.strip() and (found := find_last_object(reply.reasoning)):
-        return replace(reply, content=found, outcome=Outcome.ANSWERED)
-    return reply
-
-
-def find_limit(reply: Reply, budget: int) -> Reply:
-    """The reply as a context overflow where it was the server that ended it, before its budget was used up.
-
-    Servers that lower a budget to what their context leaves say "length" for both. Counts as small as no context is,
-    and those that we estimate, tell nothing.
-    """
-    told = max(reply.completion_tokens, count_tokens([reply.reasoning, reply.content]))
-    is_known = not reply.is_usage_estimated and reply.prompt_tokens + reply.completion_tokens >= _LEAST_CONTEXT
-    if reply.outcome is Outcome.CUT_OFF and is_known and told < _USED_UP * budget:
-        return replace(reply, outcome=Outcome.CONTEXT_OVERFLOW)
-    return reply
-
-
-def count_read(usage: "CompletionUsage | None") -> int:
-    """Tokens of the prompt that the server read, also where it reports those from its cache apart; 0: not reported."""
-    details = getattr(usage, "prompt_tokens_details", None)
-    cached = getattr(details, "cached_tokens", None) or 0
-    return _count(usage, "prompt") + cached
-
-
-def _count(usage: "CompletionUsage | None", part: str) -> int:
-    """A count as it is reported; 0 where there is none, or a number that is no count."""
-    return max(getattr(usage, f"{part}_tokens", None) or 0, 0)
-
-
-def _count_completion(usage: "CompletionUsage") -> int:
-    """Tokens of the completion, reasoning included, also where a provider reports that only in the total or apart."""
-    prompt, said, total = (_count(usage, part) for part in ("prompt", "completion", "total"))
-    details = getattr(usage, "completion_tokens_details", None)
-    reasoning = getattr(details, "reasoning_tokens", None) or 0
-    apart = said + reasoning if reasoning > said else said
-    return max(apart, total - prompt)
-
-
-class _Called(NamedTuple):
-    name: str = ""
-    arguments: str = ""
-
-
-def _called(message: "ChatCompletionMessage") -> _Called:
-    """The first function called; a model is offered one move at a time. Some servers leave out the call's type."""
-    for call in message.tool_calls or []:
-        function = getattr(call, "function", None)
-        if function is not None:
-            name, arguments = (getattr(function, part, None) for part in ("name", "arguments"))
-            return _Called(_as_text(name), arguments if isinstance(arguments, str) else json.dumps(arguments or {}))
-    return _Called()
-
-
-def _as_text(value: object) -> str:
-    if not isinstance(value, str | None):
-        raise BadShape(f"not text: {str(value)[:200]!r}")
-    return (value or "").encode(errors="replace").decode()  # no lone surrogates: SQLite wants UTF-8
-
-
-OPEN_THINKING, CLOSE_THINKING = "<think>", "</think>"
-
-
-def split_thinking(text: str) -> tuple[str, str | None]:
-    """Reasoning and answer, where a server left both in one text; the answer is None where the reasoning never ends.
-
-    A thinking model's prompt can open the block, so that the text holds only its end.
-    """
-    if CLOSE_THINKING in text:
-        reasoning, _, answer = text.rpartition(CLOSE_THINKING)
-        return reasoning, answer
-    return (text, None) if text.lstrip().startswith(OPEN_THINKING) else ("", text)

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from autodata.recipes.models import Endpoint, Models
 from autodata.serving.embedded import resolve_weights
-from autodata.serving.llm import probe, role_config
+from autodata.serving.llm import role_config
 from autodata.serving.measured import EndpointError
+from autodata.serving.probes import probe
 from autodata.types import Role
 
 _PR_SET_PDEATHSIG = 1
