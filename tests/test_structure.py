@@ -1,6 +1,7 @@
 """The house rules that a machine can check."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,95 +19,25 @@ CALLS_MODELS = ("generate", "grpo", "judge_audit", "cs")  # recipes/meta has cs*
 NAMES = [f"models.endpoints.{size}_model.model=m" for size in ("small", "large")]
 MODELS = [[f"recipes/models/{name}.yaml"] for name in ("laptop", "one_gpu", "one_node", "paper")]
 MODELS += [["recipes/models/api.yaml", *NAMES]]
-LEVELS = [
-    {"types"},
-    {"measured"},
-    {
-        "rubric",
-        "agreement",
-        "intervals",
-        "acceptance",
-        "parsing",
-        "prompts",
-        "embedded",
-        "corpus_recipes",
-        "training_recipes",
-        "recipes",
-        "evaluation_recipes",
-        "evaluated",
-        "meta_recipes",
-        "budgets",
-        "recap",
-        "costs",
-        "tokens",
-    },
-    {"config"},
-    {"request", "compression"},
-    {
-        "llm",
-        "failures",
-        "connections",
-        "salvage",
-        "congestion",
-        "leases",
-        "journal",
-        "store",
-        "servers",
-        "progress",
-        "snapshot",
-        "dashboard",
-    },
-    {"agents", "draining"},
-    {"domains"},
-    {"harness"},
-    {"orchestrator", "cot_self_instruct"},
-    {
-        "cluster",
-        "corpora",
-        "generation",
-        "summary",
-        "identity",
-        "generate",
-        "merge",
-        "judge_audit",
-        "judge_panel",
-        "audit_report",
-        "dataset",
-        "arms",
-        "filters",
-        "duplicates",
-        "decontamination",
-        "statistics",
-        "card",
-        "features",
-        "fidelity",
-        "licences",
-        "leaks",
-        "publication",
-        "publish",
-        "verify",
-        "meta",
-        "status",
-        "report",
-        "doctor",
-        "plan",
-    },
-    {"training", "eval"},
-]
+ORDER = re.search(r"^`(types < .*)`$", (REPO / "CONTRIBUTING.md").read_text(), re.MULTILINE)[1]
+FLOORS = [{name.strip() for name in floor.split(",")} for floor in ORDER.split("<")]
 
 
-def level(module: str) -> int:
-    parts = module.split(".")
-    name = parts[0] if parts[0] in ("training", "eval") else parts[1]
-    return next(i for i, names in enumerate(LEVELS) if name in names)
+def find_room(module: str) -> str:
+    """The folder of a module, or its own name where it stands at the top of `autodata`."""
+    top, *rest = module.split(".")
+    return rest[0] if top == "autodata" else top
+
+
+def find_floor(room: str) -> int:
+    return next(number for number, rooms in enumerate(FLOORS) if room in rooms)
 
 
 def imported(path: Path) -> list[str]:
     found = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            whole = node.module in ("autodata", "autodata.domains")
-            found += [f"{node.module}.{a.name}" for a in node.names] if whole else [node.module]
+            found += [f"autodata.{a.name}" for a in node.names] if node.module == "autodata" else [node.module]
         elif isinstance(node, ast.Import):
             found += [a.name for a in node.names]
     return [f for f in found if f.split(".")[0] in ("autodata", "training", "eval")]
@@ -119,9 +50,17 @@ SOURCES = sorted(p for folder in ("autodata", "training", "eval") for p in (REPO
 def test_imports_go_one_way(path):
     if path.name == "__init__.py":
         return
-    own = ".".join(path.relative_to(REPO).with_suffix("").parts)
+    room = find_room(".".join(path.relative_to(REPO).with_suffix("").parts))
     for module in imported(path):
-        assert level(module) <= level(own), f"{own} imports {module}"
+        other = find_room(module)
+        assert other == room or find_floor(other) < find_floor(room), f"{path.relative_to(REPO)} imports {module}"
+
+
+@pytest.mark.parametrize("folder", sorted({p.parent for p in SOURCES}), ids=lambda p: str(p.relative_to(REPO)))
+def test_a_folder_is_seen_at_a_glance(folder):
+    at_most = {"autodata": 28, "corpora": 24}.get(folder.name, 13)
+    entries = [p for p in folder.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()]
+    assert len([p for p in entries if p.name != "__init__.py"]) <= at_most
 
 
 def test_no_file_bears_the_name_of_a_library_imported_beside_it():
