@@ -221,7 +221,7 @@ class Trajectory:
     members: tuple[str, ...] = ()  # ids of the documents that were joined into this one
     preparation: dict[str, Any] = field(default_factory=dict)  # what was extracted before round 1 (legal)
     orchestrator: str = "fixed"
-    refused: tuple[str, ...] = ()  # moves that were not legal, and why
+    refused: tuple[str, ...] = ()  # calls of the orchestrating model that were not legal, and why
     tokens: dict[str, int] = field(default_factory=dict)  # per role, read and written, replays included
     outcomes: dict[str, dict[str, int]] = field(default_factory=dict)  # role → how its calls ended, replays included
 

@@ -69,12 +69,12 @@ def ask_common(
     """What every domain asks: the challenger before and after failures, the orchestrator, the solver."""
     harness = Harness(domain, document, "agentic")
     harness.rounds = list(rounds)
-    harness.refused = ["accept is not legal now; legal: propose"]
+    harness.refused = ["give_up is not legal now; legal: propose"]
     name = domain.config.name
     return {
         f"{name}.challenger": client.record(domain.propose(document, [], 1, ""),
                                             domain.propose(document, rounds, len(rounds) + 1, ADVICE)),
-        f"{name}.orchestrator": client.record(orchestrator._choose(harness, 0)),
+        f"{name}.orchestrator": client.record(orchestrator.choose(harness, 0)),
         f"{name}.solver": [domain.solver_prompt(candidate, shown) for shown in ("", domain.privileged(document))],
     }  # fmt: skip
 

@@ -6,10 +6,10 @@ from autodata.loop import domain as base
 from autodata.loop.agents import attempt_seed
 from autodata.loop.baselines import propose_once
 from autodata.loop.domain import JudgeFailed
-from autodata.loop.harness import Harness, IllegalMove, Move, count_duplicates
+from autodata.loop.harness import Harness, count_duplicates
 from autodata.loop.orchestrator import orchestrate
 from autodata.serving.llm import Client
-from autodata.types import Attempt, Document, Failure, Judgement, Outcome, Role
+from autodata.types import Attempt, Document, Failure, Judgement, Outcome, Quality, Role
 from tests.conftest import load_recipe, models_at
 from tests.fake_server import completion, fake_server, play_cloze
 
@@ -83,39 +83,18 @@ def test_the_baseline_measures_both_solvers_once_and_never_loops(play):
     assert (len(only.weak), len(only.strong), trajectory.arm) == (8, 8, "cot")
 
 
-def test_only_the_next_step_is_legal(play):
-    async def try_everything(harness):
-        await harness.prepare()
-        seen = []
-        while harness.legal_moves and not seen.count("closed"):
-            legal = harness.legal_moves
-            for move in set(Move) - set(legal):
-                with pytest.raises(IllegalMove, match=f"{move} is not legal now; legal: {legal[0]}"):
-                    await harness.make(move)
-            seen.append(legal[0])
-            await harness.make(legal[0])
-            if harness.rounds:
-                seen.append("closed")
-        return seen
-
-    seen, _ = play(play_cloze, try_everything)
-    assert seen[:2] == [Move.PROPOSE, Move.VERIFY]
-
-
 def test_a_verified_candidate_is_the_one_that_is_attempted(play):
-    async def swap_after_check(harness):
-        await harness.make(Move.PROPOSE)
-        quality = await harness.domain.check_quality(DOCUMENT, harness.candidate)
-
+    async def check_another(harness):
         async def stale(document, candidate):
-            return type(quality)(True, "", "another hash")
+            return Quality(True, "", "another hash")
 
         harness.domain.check_quality = stale
-        await harness.make(Move.VERIFY)
-        return harness.rounds[-1].verdict
+        await harness.play_round()
+        return harness.rounds[-1]
 
-    verdict, _ = play(play_cloze, swap_after_check)
-    assert (verdict.failure, verdict.reason) == (Failure.LOW_QUALITY, "the check was of another candidate")
+    tried, _ = play(play_cloze, check_another)
+    assert (tried.verdict.failure, tried.verdict.reason) == (Failure.LOW_QUALITY, "the check was of another candidate")
+    assert (tried.weak, tried.strong) == ((), ())
 
 
 def test_an_unjudged_attempt_has_no_verdict(play):

@@ -5,7 +5,6 @@ arm allow on the same document and keeps the best: what the loop must beat at eq
 """
 
 from autodata.loop.harness import Harness
-from autodata.loop.orchestrator import play_round
 from autodata.types import End, Trajectory
 
 
@@ -15,7 +14,8 @@ async def propose_once(harness: Harness) -> Trajectory:
     The verdict is recorded but not acted upon: this arm's data are whatever was proposed.
     """
     await harness.prepare()
-    await play_round(harness)
+    if harness.end is None:
+        await harness.play_round()
     if harness.end is not End.SKIPPED:
         harness.stop(End.ONE_SHOT)
     return harness.trajectory()
@@ -24,8 +24,8 @@ async def propose_once(harness: Harness) -> Trajectory:
 async def propose_many(harness: Harness, budget: int) -> Trajectory:
     """Independent candidates until `budget` tokens are spent; at least one."""
     await harness.prepare()
-    while harness.legal_moves and (harness.spent < budget or not harness.rounds):
-        await play_round(harness)
+    while harness.end is None and (harness.spent < budget or not harness.rounds):
+        await harness.play_round()
     if harness.end is None:
         harness.stop(End.ONE_SHOT)
     return harness.trajectory()

@@ -1,17 +1,17 @@
-"""The rules of one document: which moves are legal now, and what each of them does.
+"""One document in the loop: a round read from top to bottom, and how rounds end.
 
-Whoever orchestrates, Python or a language model, acts through `Harness.make` and nothing else: no move
-names a solver prompt, a threshold, a judge or a file, and a verdict follows from booleans alone.
+Whoever orchestrates, Python or a language model, calls `play_round` or `stop` and nothing else. No argument names a
+solver prompt, a threshold, a judge or a file, and a verdict is computed from the judge's answers to each criterion.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 
 from autodata.loop.acceptance import count_cut_off, decide_weak, scores
 from autodata.loop.agents import gather_all
-from autodata.loop.domain import Domain, Unsuitable
+from autodata.loop.domain import Assessment, Domain, Unsuitable
 from autodata.loop.parsing import ParseError
+from autodata.recipes.domain import Gate
 from autodata.recipes.generation import BASELINES
 from autodata.serving.measured import NotMeasured
 from autodata.types import (
@@ -28,29 +28,13 @@ from autodata.types import (
 )
 
 MAX_INSTRUCTION_CHARS = 2_000
-
-
-class Move(StrEnum):
-    """What can be done next, in the order in which a round goes."""
-
-    PROPOSE = "propose"
-    VERIFY = "verify"
-    TRY_WEAK = "try_weak"
-    TRY_STRONG = "try_strong"
-    TRY_BOTH = "try_both"
-    ACCEPT = "accept"
-    GIVE_UP = "give_up"
-
-
-class IllegalMove(RuntimeError):
-    """A move that is not legal now; the message lists those that are."""
+Attempts = tuple[Attempt, ...]
 
 
 class Harness:
-    """One document between orchestrator and agents; `earlier` counts its past failures by kind.
+    """One document between orchestrator and agents. `earlier` counts its past failures by kind.
 
-    A round opens with a candidate and closes by itself as soon as something rejects it. In a baseline
-    arm both solvers try every sound candidate, and the challenger hears of no earlier round.
+    In a baseline arm both solvers try every sound candidate, and the challenger hears of no earlier round.
     """
 
     def __init__(self, domain: Domain, document: Document, arm: str, earlier: Mapping[str, int] | None = None):
@@ -62,52 +46,62 @@ class Harness:
         self.note = ""
         self.refused: list[str] = []
         self.orchestrator = "fixed"
-        self.candidate: Candidate | None = None
-        self._waiting: list[Candidate | ParseError] = []
-        self._clear()
-
-    # ── what an orchestrator sees ────────────────────────────────────────────────────────────
+        self._waiting: list[Candidate | ParseError] = []  # proposals that were asked for and not tested yet
 
     @property
-    def legal_moves(self) -> tuple[Move, ...]:
-        """The moves that can be made now; none when the document is finished."""
-        if self.end:
-            return ()
-        if self.candidate is None:
-            may_give_up = len(self.rounds) >= self.domain.config.give_up_after
-            return (Move.PROPOSE, Move.GIVE_UP) if may_give_up else (Move.PROPOSE,)
-        if self.quality is None:
-            return (Move.VERIFY,)
-        if self.weak and self.strong:
-            return (Move.ACCEPT,)
-        if self.weak:
-            return (Move.TRY_STRONG,)
-        return (Move.TRY_WEAK,) if self._is_weak_first else (Move.TRY_BOTH,)
+    def has_waiting(self) -> bool:
+        """True if the next round tests a proposal that is there already, so that no instruction can reach it."""
+        return bool(self._waiting)
 
     @property
-    def accepted(self) -> bool:
-        return bool(self.rounds) and self.rounds[-1].verdict.accepted is True
+    def may_give_up(self) -> bool:
+        return len(self.rounds) >= self.domain.config.give_up_after
 
     @property
     def spent(self) -> int:
         """Tokens read and written for this document so far."""
         return sum(self.domain.agents.spent.values())
 
-    async def make(self, move: Move, instruction: str = "", diagnosis: str = "") -> None:
-        """Make a legal move. Raises IllegalMove and leaves everything as it was otherwise."""
-        if move not in self.legal_moves:
-            legal = ", ".join(self.legal_moves) or "none, the document is finished"
-            raise IllegalMove(f"{move} is not legal now; legal: {legal}")
-        if move is Move.PROPOSE:
-            await self._propose(instruction[:MAX_INSTRUCTION_CHARS], diagnosis[:MAX_INSTRUCTION_CHARS])
-        elif move is Move.GIVE_UP:
-            self.stop(End.GAVE_UP, diagnosis[:MAX_INSTRUCTION_CHARS])
-        else:
-            await self._test(move, self._require_candidate())
+    async def prepare(self) -> None:
+        """Let the domain prepare the document, once. An unsuitable document is skipped with the reason."""
+        try:
+            self.document = await self.domain.prepare(self.document)
+        except Unsuitable as reason:
+            self.stop(End.SKIPPED, str(reason))
+
+    async def play_round(self, instruction: str = "", diagnosis: str = "") -> None:
+        """Play one round in the order of the paper's Figure 2; the first step that rejects the candidate ends it.
+
+        Raises JudgeFailed, Inconclusive and EndpointError (NotMeasured among them): then there was no round.
+        """
+        number, domain = len(self.rounds) + 1, self.domain
+        advice = {"instruction": instruction[:MAX_INSTRUCTION_CHARS], "diagnosis": diagnosis[:MAX_INSTRUCTION_CHARS]}
+
+        candidate = await self._propose(number, advice["instruction"])
+        if candidate is None:
+            return
+        if isinstance(candidate, ParseError):
+            verdict = Verdict(False, Failure.MALFORMED, str(candidate))
+            return self._close(Round(number, None, None, (), (), verdict, **advice))
+
+        quality = await domain.check_quality(self.document, candidate)
+        if fault := find_fault(quality, candidate):
+            verdict = Verdict(False, Failure.LOW_QUALITY, fault)
+            return self._close(Round(number, candidate, quality, (), (), verdict, **advice))
+
+        weak, strong = await self._attempt(number, candidate)
+
+        assessment = await domain.assess(candidate, weak, strong, self._remembered)
+
+        final = await self._check_again(candidate, assessment.verdicts[domain.config.preset], strong)
+        verdicts = fail_final(assessment, final)
+        self._close(Round(number, candidate, quality, weak, strong, verdicts[domain.config.preset], verdicts,
+                          count_duplicates(weak) + count_duplicates(strong), final, assessment.review, **advice)
+                    )  # fmt: skip
 
     def stop(self, end: End, note: str = "") -> None:
-        """No further round."""
-        self.end, self.note = end, note
+        """Play no further round."""
+        self.end, self.note = end, note[:MAX_INSTRUCTION_CHARS]
 
     def trajectory(self) -> Trajectory:
         return Trajectory(
@@ -127,173 +121,119 @@ class Harness:
             outcomes={role: dict(sorted(of.items())) for role, of in sorted(self.domain.agents.outcomes.items())},
         )
 
-    # ── the moves ────────────────────────────────────────────────────────────────────────────
+    # ── the steps of a round ─────────────────────────────────────────────────────────────────
 
-    async def prepare(self) -> None:
-        """What a domain does once per document. An unsuitable one is skipped with its reason."""
+    async def _propose(self, number: int, instruction: str) -> Candidate | ParseError | None:
+        """The next proposal, or why it is none. Without any, the document is finished and None is returned."""
         try:
-            self.document = await self.domain.prepare(self.document)
+            if not self._waiting:
+                self._waiting = await self._ask_challengers(number, instruction)
         except Unsuitable as reason:
             self.stop(End.SKIPPED, str(reason))
-
-    async def _propose(self, instruction: str, diagnosis: str) -> None:
-        self._instruction, self._diagnosis = instruction, diagnosis
-        if not self._waiting:
-            try:
-                self._waiting = await self._ask_challengers(instruction)
-            except Unsuitable as reason:
-                self.stop(End.SKIPPED, str(reason))
-                return
+            return None
         if not self._waiting:
             self.stop(End.NOTHING_LEFT)
-            return
-        proposal = self._waiting.pop(0)
-        if isinstance(proposal, Candidate):
-            self.candidate = proposal
-        else:
-            await self._close(Verdict(False, Failure.MALFORMED, str(proposal)))
+            return None
+        return self._waiting.pop(0)
 
-    async def _ask_challengers(self, instruction: str) -> list[Candidate | ParseError]:
+    async def _ask_challengers(self, number: int, instruction: str) -> list[Candidate | ParseError]:
         given = self.domain.find_baseline(self.document) if self.arm == "cot" else None
-        if given:
-            return [given]
-        number = len(self.rounds) + 1
-        return await self.domain.propose(self.document, self._remembered, number, instruction)
+        return [given] if given else await self.domain.propose(self.document, self._remembered, number, instruction)
 
-    async def _test(self, move: Move, candidate: Candidate) -> None:
-        if move is Move.VERIFY:
-            await self._verify(candidate)
-        elif move is Move.TRY_WEAK:
-            self.weak = await self._attempt(Role.WEAK_SOLVER)
-            self._require_measured(candidate)
-            if not self._may_still_pass(candidate):
-                await self._assess(candidate)
-        elif move is Move.TRY_STRONG:
-            self.strong = await self._attempt(Role.STRONG_SOLVER)
-            self._require_measured(candidate)
-            await self._assess(candidate)
-        elif move is Move.TRY_BOTH:
-            tries = [self._attempt(role) for role in (Role.WEAK_SOLVER, Role.STRONG_SOLVER)]
-            self.weak, self.strong = await gather_all(tries)
-            self._require_measured(candidate)
-            await self._assess(candidate)
+    async def _attempt(self, number: int, candidate: Candidate) -> tuple[Attempts, Attempts]:
+        """The attempts of both solvers. After the weak ones, the strong solver is asked only if it can matter."""
+        weak: Attempts = ()
+        strong: Attempts = ()
+        if self._is_weak_first:
+            weak = await self._try(Role.WEAK_SOLVER, number, candidate)
+            self._require_measured(candidate, weak, strong)
+            if self._may_still_pass(candidate, weak):
+                strong = await self._try(Role.STRONG_SOLVER, number, candidate, weak)
         else:
-            await self._close(self._verdicts[self.domain.config.preset])
+            weak, strong = await gather_all([self.domain.attempt(self.document, candidate, role, number)
+                                             for role in (Role.WEAK_SOLVER, Role.STRONG_SOLVER)])  # fmt: skip
+        self._require_measured(candidate, weak, strong)
+        return weak, strong
 
-    async def _verify(self, candidate: Candidate) -> None:
-        self.quality = await self.domain.check_quality(self.document, candidate)
-        is_bound = self.quality.candidate_hash == candidate.hash
-        if not (self.quality.passed and is_bound):
-            reason = self.quality.reason if is_bound else "the check was of another candidate"
-            await self._close(Verdict(False, Failure.LOW_QUALITY, reason))
+    async def _try(self, role: Role, number: int, candidate: Candidate, weak: Attempts = ()) -> Attempts:
+        """All attempts of a solver; with `early_stop` one after the other, until the preset in force is decided."""
 
-    async def _assess(self, candidate: Candidate) -> None:
-        assessment = await self.domain.assess(candidate, self.weak, self.strong, self._remembered)
-        self._verdicts, self._review = assessment.verdicts, assessment.review
-        verdict = self._verdicts[self.domain.config.preset]
-        if self._is_baseline or not verdict.accepted:
-            await self._close(verdict)
+        def is_settled(attempts: Sequence[Attempt]) -> bool:
+            both = (weak, attempts) if role is Role.STRONG_SOLVER else (attempts, ())
+            return self.domain.decide(candidate, *both, self._gate).accepted is not None
 
-    async def _close(self, verdict: Verdict) -> None:
-        final = await self._check_again(verdict)
-        if verdict.accepted and final and not final.passed:
-            verdict = Verdict(False, Failure.LOW_QUALITY, f"final check: {final.reason}")
-            self._verdicts = {name: verdict if preset.accepted else preset for name, preset in self._verdicts.items()}
-        self.rounds.append(
-            Round(
-                number=len(self.rounds) + 1,
-                candidate=self.candidate,
-                quality=self.quality,
-                weak=self.weak,
-                strong=self.strong,
-                verdict=verdict,
-                presets=self._verdicts,
-                duplicate_answers=count_duplicates(self.weak) + count_duplicates(self.strong),
-                final=final,
-                review=self._review,
-                instruction=self._instruction,
-                diagnosis=self._diagnosis,
-            )
-        )
-        self._clear()
-        if verdict.accepted and not self._is_baseline:
+        stops_early = is_settled if self.domain.config.early_stop else None
+        return await self.domain.attempt(self.document, candidate, role, number, stops_early)
+
+    def _may_still_pass(self, candidate: Candidate, weak: Attempts) -> bool:
+        """True if some preset could still accept; only then is the strong solver run, because it costs most."""
+        config, measured = self.domain.config, [a for a in weak if a.is_measured]
+        if len(measured) < config.weak_attempts:
+            return False
+        gates = [self._gate] if config.early_stop else config.presets.values()
+        cut_off = count_cut_off(measured)
+        return any(not decide_weak(scores(candidate, measured), gate, cut_off) for gate in gates)
+
+    def _require_measured(self, candidate: Candidate, weak: Attempts, strong: Attempts) -> None:
+        """Raise NotMeasured where an attempt without a score could change the verdict, or stands in an accepted round.
+
+        A baseline keeps whatever was proposed, so each of its attempts must be measured.
+        """
+        missing = [a for a in (*weak, *strong) if not a.is_measured]
+        verdict = self.domain.decide(candidate, weak, strong, self._gate)
+        if missing and (self.is_baseline or verdict.accepted is not False):
+            first, role = missing[0], Role.WEAK_SOLVER if missing[0] in weak else Role.STRONG_SOLVER
+            raise NotMeasured(f"round {len(self.rounds) + 1}: {len(missing)} of {len(weak) + len(strong)} attempts "
+                              f"have no score; the first: {first.judgement.reason}", role, first.outcome)  # fmt: skip
+
+    async def _check_again(self, candidate: Candidate, verdict: Verdict, strong: Attempts) -> Quality | None:
+        """Check the quality once more of what may become an example (paper Sec. 3.1)."""
+        is_wanted = verdict.accepted or (self.is_baseline and strong)
+        if not is_wanted or not self.domain.config.final_check:
+            return None
+        return await self.domain.check_quality(self.document, candidate, attempt=1)
+
+    def _close(self, played: Round) -> None:
+        self.rounds.append(played)
+        if played.verdict.accepted and not self.is_baseline:
             self.stop(End.ACCEPTED)
         elif len(self.rounds) >= self.domain.config.max_rounds:
             self.stop(End.ROUNDS_USED)
 
-    async def _check_again(self, verdict: Verdict) -> Quality | None:
-        """The quality check once more, of what may become an example (paper Sec. 3.1)."""
-        is_wanted = verdict.accepted or (self._is_baseline and self.strong)
-        if self.candidate is None or not is_wanted or not self.domain.config.final_check:
-            return None
-        return await self.domain.check_quality(self.document, self.candidate, attempt=1)
-
-    # ── what they rest on ────────────────────────────────────────────────────────────────────
+    # ── what the steps rest on ───────────────────────────────────────────────────────────────
 
     @property
-    def _is_baseline(self) -> bool:
+    def is_baseline(self) -> bool:
         return self.arm in BASELINES
 
     @property
-    def _is_weak_first(self) -> bool:
-        return self.domain.config.weak_first and not self._is_baseline
+    def _gate(self) -> Gate:
+        """The thresholds of the preset in force."""
+        return self.domain.config.presets[self.domain.config.preset]
 
     @property
-    def _stops_early(self) -> bool:
-        return self.domain.config.early_stop and self._is_weak_first
+    def _is_weak_first(self) -> bool:
+        return self.domain.config.weak_first and not self.is_baseline
 
     @property
     def _remembered(self) -> Sequence[Round]:
-        return () if self._is_baseline else self.rounds
+        """The rounds that challengers and reviewers are told of."""
+        return () if self.is_baseline else self.rounds
 
-    def _clear(self) -> None:
-        self.candidate = None
-        self.quality: Quality | None = None
-        self.weak: tuple[Attempt, ...] = ()
-        self.strong: tuple[Attempt, ...] = ()
-        self._verdicts: dict[str, Verdict] = {}
-        self._review: dict[str, object] = {}
-        self._instruction = self._diagnosis = ""
 
-    def _require_candidate(self) -> Candidate:
-        if self.candidate is None:
-            raise IllegalMove("there is no candidate in this round")
-        return self.candidate
+def find_fault(quality: Quality, candidate: Candidate) -> str | None:
+    """Why a quality check rejects the candidate; a check of another candidate counts for nothing."""
+    if quality.candidate_hash != candidate.hash:
+        return "the check was of another candidate"
+    return None if quality.passed else quality.reason
 
-    async def _attempt(self, role: Role) -> tuple[Attempt, ...]:
-        is_settled = self._is_settled if self._stops_early else None
-        number = len(self.rounds) + 1
-        return await self.domain.attempt(self.document, self._require_candidate(), role, number, is_settled)
 
-    def _is_settled(self, attempts: Sequence[Attempt]) -> bool:
-        """Whether the preset in force has its verdict, the attempts of this stage being `attempts`."""
-        config = self.domain.config
-        weak, strong = (self.weak, attempts) if self.weak else (attempts, ())
-        gate = config.presets[config.preset]
-        return self.domain.decide(self._require_candidate(), weak, strong, gate).accepted is not None
-
-    def _require_measured(self, candidate: Candidate) -> None:
-        """Raise NotMeasured where an attempt without a score could change the verdict, or stands in an accepted round.
-
-        A baseline keeps whatever was proposed, so that every one of its attempts must be measured.
-        """
-        missing = [a for a in (*self.weak, *self.strong) if not a.is_measured]
-        config = self.domain.config
-        verdict = self.domain.decide(candidate, self.weak, self.strong, config.presets[config.preset])
-        if missing and (self._is_baseline or verdict.accepted is not False):
-            first, role = missing[0], Role.WEAK_SOLVER if missing[0] in self.weak else Role.STRONG_SOLVER
-            raise NotMeasured(f"round {len(self.rounds) + 1}: {len(missing)} of {len(self.weak) + len(self.strong)} "
-                              f"attempts have no score; the first: {first.judgement.reason}", role, first.outcome
-                              )  # fmt: skip
-
-    def _may_still_pass(self, candidate: Candidate) -> bool:
-        """True if some preset could still accept; only then is the strong solver run, because it costs most."""
-        config, made = self.domain.config, [a for a in self.weak if a.is_measured]
-        if len(made) < config.weak_attempts:
-            return False
-        gates = [config.presets[config.preset]] if self._stops_early else config.presets.values()
-        weak, cut_off = scores(candidate, made), count_cut_off(made)
-        return any(not decide_weak(weak, gate, cut_off) for gate in gates)
+def fail_final(assessment: Assessment, final: Quality | None) -> dict[str, Verdict]:
+    """The verdicts of all presets; a failed final check turns each acceptance into a rejection."""
+    if final is None or final.passed:
+        return assessment.verdicts
+    rejected = Verdict(False, Failure.LOW_QUALITY, f"final check: {final.reason}")
+    return {name: rejected if verdict.accepted else verdict for name, verdict in assessment.verdicts.items()}
 
 
 def count_duplicates(attempts: Sequence[Attempt]) -> int:

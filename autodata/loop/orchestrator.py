@@ -1,92 +1,95 @@
-"""Who chooses the moves: Python in a fixed order, or a language model among the legal ones."""
+"""Who directs the rounds of a document: Python, or a language model that says what to propose next."""
 
 import json
 
 from autodata.loop import recap
 from autodata.loop.agents import attempt_seed, make_object
-from autodata.loop.harness import MAX_INSTRUCTION_CHARS, Harness, IllegalMove, Move
+from autodata.loop.harness import MAX_INSTRUCTION_CHARS, Harness
 from autodata.serving.measured import NotMeasured
-from autodata.types import Outcome, Reply, Role, Trajectory
+from autodata.types import End, Outcome, Reply, Role, Trajectory
 
-FALLBACK = "agent, then fixed"  # who orchestrated a document whose model made too many moves that are none
+FALLBACK = "agent, then fixed"  # recorded where Python took over from a model that kept calling what it may not
 MAX_REFUSALS_KEPT = 200  # characters of each reason
+PROPOSE, GIVE_UP = "propose", "give_up"
 _TEXT = {"type": "string", "maxLength": MAX_INSTRUCTION_CHARS}
 _TOOLS = {
-    Move.PROPOSE: ("Ask the challenger for an entirely new candidate.", {"diagnosis": _TEXT, "instruction": _TEXT}),
-    Move.VERIFY: ("Have the quality of the open candidate checked.", {}),
-    Move.TRY_WEAK: ("Let the weak solver try the open candidate.", {}),
-    Move.TRY_STRONG: ("Let the strong solver try the open candidate.", {}),
-    Move.TRY_BOTH: ("Let both solvers try the open candidate.", {}),
-    Move.ACCEPT: ("Accept the open candidate, which passed every test.", {}),
-    Move.GIVE_UP: ("Leave this document: nothing good will come of it.", {"diagnosis": _TEXT}),
+    PROPOSE: ("Ask the challenger for an entirely new candidate.", {"diagnosis": _TEXT, "instruction": _TEXT}),
+    GIVE_UP: ("Leave this document: nothing good will come of it.", {"diagnosis": _TEXT}),
 }
-TOOLS = tuple({"name": str(move), "description": text, "parameters": make_object(dict(arguments))}
-              for move, (text, arguments) in _TOOLS.items())  # fmt: skip
+TOOLS = tuple({"name": name, "description": text, "parameters": make_object(dict(arguments))}
+              for name, (text, arguments) in _TOOLS.items())  # fmt: skip
+
+
+class IllegalMove(RuntimeError):
+    """The model called something that it may not call now; the message says what it may."""
 
 
 async def orchestrate(harness: Harness) -> Trajectory:
     """The fixed orchestrator: round after round until one is accepted or they are used up."""
     await harness.prepare()
-    while harness.legal_moves:
-        await play_round(harness)
+    while harness.end is None:
+        await harness.play_round()
     return harness.trajectory()
 
 
-async def play_round(harness: Harness) -> None:
-    """Propose, then test until the round closes: verify, try weak, try strong, accept."""
-    await harness.make(Move.PROPOSE)
-    while harness.candidate:
-        await harness.make(harness.legal_moves[0])
-
-
 async def orchestrate_by_agent(harness: Harness) -> Trajectory:
-    """A language model chooses each move; after too many illegal ones Python goes on (paper Sec. 2.1).
+    """A language model diagnoses the last rounds and directs the next one, or gives up (paper Sec. 2.1).
 
-    Each choice is a conversation of its own, over a recap of bounded length, so that a long run does
-    not fill the model's context.
+    It is asked only where it has a choice. Each choice is a conversation of its own over a recap of bounded length, so
+    that a long run does not fill the model's context. After too many illegal calls Python goes on.
     """
     harness.orchestrator = "agent"
     await harness.prepare()
     asked = 0
-    while harness.legal_moves and len(harness.refused) <= harness.domain.config.max_illegal_moves:
-        try:
-            await _move(harness, await _choose(harness, asked))
-        except NotMeasured as error:
-            if error.outcome not in (Outcome.EMPTY, Outcome.REFUSED) or error.role is not Role.ORCHESTRATOR:
-                raise
-            harness.refused.append(str(error)[:MAX_REFUSALS_KEPT])  # a reply, and no move in it
-        asked += 1
-    while harness.legal_moves:
-        harness.orchestrator = FALLBACK
-        await harness.make(harness.legal_moves[0])
+    while harness.end is None:
+        if harness.has_waiting:
+            await harness.play_round()
+        elif len(harness.refused) > harness.domain.config.max_illegal_moves:
+            harness.orchestrator = FALLBACK
+            await harness.play_round()
+        else:
+            await _choose_and_play(harness, asked)
+            asked += 1
     return harness.trajectory()
 
 
-async def _choose(harness: Harness, asked: int) -> Reply:
+async def _choose_and_play(harness: Harness, asked: int) -> None:
+    """Do what the model chooses; what is illegal is refused, with the reason, and nothing is done."""
+    try:
+        name, arguments = read_call(await choose(harness, asked), list_legal(harness))
+    except IllegalMove as refusal:
+        harness.refused.append(str(refusal)[:MAX_REFUSALS_KEPT])
+        return
+    except NotMeasured as error:
+        if error.outcome not in (Outcome.EMPTY, Outcome.REFUSED):
+            raise
+        harness.refused.append(str(error)[:MAX_REFUSALS_KEPT])  # a reply without any call in it
+        return
+    if name == GIVE_UP:
+        harness.stop(End.GAVE_UP, arguments["diagnosis"])
+    else:
+        await harness.play_round(arguments["instruction"], arguments["diagnosis"])
+
+
+async def choose(harness: Harness, asked: int) -> Reply:
     domain, number = harness.domain, len(harness.rounds) + 1
     seed = attempt_seed(domain.seed, harness.document.id, number, Role.ORCHESTRATOR, asked)
     return await domain.agents.write(Role.ORCHESTRATOR, "orchestrator", _slots(harness),
                                      seed=seed, attempt=asked, tools=TOOLS)  # fmt: skip
 
 
-async def _move(harness: Harness, reply: Reply) -> None:
-    """Make the move that was chosen; anything but a legal one is refused, with the reason."""
-    try:
-        arguments = _read_arguments(reply)
-        texts = {k: str(arguments.get(k, "")) for k in ("instruction", "diagnosis")}
-        await harness.make(_read_move(reply), **texts)
-    except IllegalMove as refusal:
-        harness.refused.append(str(refusal)[:MAX_REFUSALS_KEPT])
+def list_legal(harness: Harness) -> tuple[str, ...]:
+    return (PROPOSE, GIVE_UP) if harness.may_give_up else (PROPOSE,)
 
 
-def _read_move(reply: Reply) -> Move:
-    try:
-        return Move(reply.tool)
-    except ValueError:
-        if not reply.tool:
-            raise IllegalMove("no function was called; see tool-call-parser in the flags of the orchestrator's server"
-                              ) from None  # fmt: skip
-        raise IllegalMove(f"{recap.shorten(reply.tool)} was called; choose one of the moves") from None
+def read_call(reply: Reply, legal: tuple[str, ...]) -> tuple[str, dict[str, str]]:
+    """The function that was called and its texts, anything else in it dropped. Raises IllegalMove."""
+    if not reply.tool:
+        raise IllegalMove("no function was called; see tool-call-parser in the flags of the orchestrator's server")
+    if reply.tool not in legal:
+        raise IllegalMove(f"{recap.shorten(reply.tool)} is not legal now; legal: {', '.join(legal)}")
+    arguments = _read_arguments(reply)
+    return reply.tool, {name: str(arguments.get(name, "")) for name in ("instruction", "diagnosis")}
 
 
 def _read_arguments(reply: Reply) -> dict[str, object]:
@@ -107,10 +110,8 @@ def _slots(harness: Harness) -> dict[str, object]:
         "rounds": recap.list_rounds(rounds),
         "earlier": recap.count_earlier(rounds),
         "criteria": recap.count_criteria(measured),
-        "question": recap.describe_candidate(harness.candidate),
-        "weak": recap.average(harness.weak),
         "rounds_left": harness.domain.config.max_rounds - len(rounds),
-        "legal": [str(m) for m in harness.legal_moves],
+        "legal": list_legal(harness),
         "refused": harness.refused[-1:],
     }
 

@@ -131,12 +131,13 @@ class _Calls:
         return self.once(Role.CHALLENGER, "prepare")
 
     def propose(self, number: int) -> list[Stage]:
-        is_asked = number % self.domain.challengers == 0
-        asked = [tuple((self.ask(Role.CHALLENGER),) for _ in range(self.domain.challengers))]
-        return [*self.choose(), *(asked if is_asked else [])]
+        """New proposals are asked for, and the orchestrator first, once those of earlier rounds are used up."""
+        if number % self.domain.challengers:
+            return []
+        return [*self.choose(), tuple((self.ask(Role.CHALLENGER),) for _ in range(self.domain.challengers))]
 
     def verify(self) -> list[Stage]:
-        return [*self.choose(), *self.once(Role.QUALITY_VERIFIER, "verify")]
+        return self.once(Role.QUALITY_VERIFIER, "verify")
 
     def solve(self, tries: Sequence[Call]) -> tuple[tuple[Call, ...], ...]:
         chains = tuple((t, *[self.ask(Role.JUDGE)] * self.prior.get("judge", 0)) for t in tries)
@@ -146,7 +147,7 @@ class _Calls:
     def attempt(self, weak: Sequence[Call], strong: Sequence[Call]) -> list[Stage]:
         first = self.domain.weak_first and self.recipe.arm not in BASELINES
         groups = [self.solve(weak), self.solve(strong)] if first else [self.solve(weak) + self.solve(strong)]
-        return [stage for group in groups if group for stage in (*self.choose(), group)]
+        return [group for group in groups if group]
 
     def round(self, number: int, last: str, weak: Sequence[Call], strong: Sequence[Call]) -> list[Stage]:
         """Up to the stage that ended it; an accepted one has its last check."""
@@ -157,10 +158,7 @@ class _Calls:
         if last != "verify":
             stages += [*self.attempt(weak, strong), *self.once(Role.QUALITY_VERIFIER, "assess")]
         if last == "accepted":
-            stages += [
-                *self.choose(),
-                *(self.once(Role.QUALITY_VERIFIER, "verify") if self.domain.final_check else []),
-            ]
+            stages += self.once(Role.QUALITY_VERIFIER, "verify") if self.domain.final_check else []
         return stages
 
     def retrace(self, tried: Round, number: int) -> list[Stage]:

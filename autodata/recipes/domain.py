@@ -69,7 +69,7 @@ class DomainConfig:
     early_stop: bool = False  # no further attempt once the verdict in force cannot change
     max_rounds: int = MISSING
     give_up_after: int = 1  # rounds before the orchestrator may give up
-    max_illegal_moves: int = 3  # then the fixed orchestrator takes over
+    max_illegal_moves: int = 3  # calls that the orchestrating model may not make; then the fixed one takes over
     criteria_per_call: int = 0  # how many criteria the judge is shown at once; 0: all
     judge_retries: int = 2  # an unreadable judge reply is asked again this often
     count_refusals: bool = False  # a solver's refusal is a wrong answer; false: it is not measured

@@ -23,7 +23,7 @@ class GenerateRecipe:
     domain: DomainConfig = field(default_factory=DomainConfig)
     models: Models = field(default_factory=Models)
     arm: str = "agentic"  # or a baseline: "cot" (CoT Self-Instruct), "best_of_n" (as many tokens as budget_from)
-    orchestrator: str = "fixed"  # or "agent": a language model chooses among the legal moves
+    orchestrator: str = "fixed"  # or "agent": a language model says what to propose next, or gives up
     budget_from: str | None = operational(None)  # for best_of_n: the agentic run whose tokens it may spend
     seed: int = 0
     documents_in_flight: int = operational(16)
