@@ -8,8 +8,8 @@ in which they are made, `config` reads recipes. The folders are what the command
     serving/      one question to one model: request, reply, journal, retries, costs, and the vLLM servers
     run/          a run folder: its records, its manifest, and how far the run is
     corpora/      texts → documents
-    loop/         document → trajectory: the round of the paper's figure (`harness`), who directs it (`orchestrator`), the
-                  agents, and the acceptance rule
+    loop/         document → trajectory: the round of the paper's figure (`harness`), who directs it (`orchestrator`),
+                  the agents, and the acceptance rule
     domains/      cs, legal, science and the demo's cloze: prompts, thresholds, and what is special to each
     data/         trajectory → example → what is published
     meta/         the outer loop, which evolves the data scientist's own prompts

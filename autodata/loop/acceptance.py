@@ -1,4 +1,4 @@
-"""When a candidate is accepted: thresholds on exact scores, recomputed from booleans."""
+"""Decides whether a candidate is accepted: thresholds on exact scores, computed from the judge's booleans."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -12,7 +12,7 @@ from autodata.types import Attempt, Candidate, Failure, Outcome, Role, Verdict
 
 
 def scores(candidate: Candidate, attempts: Sequence[Attempt]) -> list[Fraction]:
-    """Exact scores, from each attempt's booleans. Raises ValueError on an attempt that was not measured."""
+    """The exact score of each attempt, computed from its booleans. Raises ValueError for one that was not measured."""
     exact = []
     for attempt in attempts:
         if not attempt.is_measured or attempt.judgement.met is None:
@@ -23,7 +23,7 @@ def scores(candidate: Candidate, attempts: Sequence[Attempt]) -> list[Fraction]:
 
 
 def mean(values: Sequence[Fraction]) -> Fraction:
-    """Exact; over one denominator, because adding fractions reduces each sum, and a report adds up millions."""
+    """The exact mean. All values get one denominator first: adding fractions one by one is slow for millions."""
     whole = lcm(*(value.denominator for value in values))
     return Fraction(sum(value.numerator * (whole // value.denominator) for value in values), whole * len(values))
 
@@ -33,9 +33,9 @@ def count_cut_off(attempts: Sequence[Attempt]) -> int:
 
 
 def decide_weak(weak: Sequence[Fraction], gate: Gate, cut_off: int = 0) -> Verdict | None:
-    """The rejection that the weak attempts alone decide, or None when they pass. `cut_off` of them are cut off.
+    """Reject a candidate by its weak attempts alone; None if they pass. `cut_off` counts those that were cut off.
 
-    A cut-off attempt scores 0 at worst, so "too easy" holds whatever the budget; a low score does not.
+    A cut-off attempt scores 0 at worst, so "too easy" holds whatever the budget is; a low score does not.
     """
     average = mean(weak)
     too_easy = (
@@ -61,7 +61,7 @@ def decide_weak(weak: Sequence[Fraction], gate: Gate, cut_off: int = 0) -> Verdi
 def decide(
     weak: Sequence[Fraction], strong: Sequence[Fraction], gate: Gate, cut_off: tuple[int, int] = (0, 0)
 ) -> Verdict:
-    """The verdict of one preset. Strong scores may be empty when the weak stage was not passed."""
+    """The verdict of one preset. `strong` may be empty if the weak attempts did not pass."""
     rejected = decide_weak(weak, gate, cut_off[0])
     if rejected:
         return rejected
@@ -86,10 +86,9 @@ def _decide_strong(weak: Sequence[Fraction], strong: Sequence[Fraction], gate: G
 
 
 def settle_weak(weak: Sequence[Fraction], planned: int, gate: Gate, cut_off: int = 0) -> Verdict | None:
-    """The rejection that no outcome of the missing weak attempts can change, or None.
+    """Reject a candidate as soon as no outcome of the missing weak attempts can change that; else None.
 
-    Each rule is monotone in every score and in the number of attempts that are cut off, so the extremes bound what
-    can still happen.
+    Every rule is monotone in each score and in the number of cut-off attempts, so testing the extremes is enough.
     """
     missing = planned - len(weak)
     possible = [decide_weak(_fill(weak, planned, value), gate, cut_off + more)
@@ -100,7 +99,7 @@ def settle_weak(weak: Sequence[Fraction], planned: int, gate: Gate, cut_off: int
 def settle(
     weak: Sequence[Fraction], strong: Sequence[Fraction], planned: int, gate: Gate, cut_off: tuple[int, int] = (0, 0)
 ) -> Verdict | None:
-    """The verdict that no outcome of the missing strong attempts can change, or None."""
+    """The verdict, as soon as no outcome of the missing strong attempts can change it; else None."""
     missing = planned - len(strong)
     possible = [decide(weak, _fill(strong, planned, value), gate, (cut_off[0], cut_off[1] + more))
                 for value, more in _extremes(missing)]  # fmt: skip
@@ -114,10 +113,10 @@ def decide_measured(
     gate: Gate,
     cut_off: tuple[int, int] = (0, 0),
 ) -> Verdict:
-    """The verdict of the attempts that were measured, of those `planned` for weak and strong solver.
+    """The verdict from the attempts measured so far. `planned` is how many the recipe asks for (weak, strong).
 
-    Not measured (`accepted` None) where attempts are missing that could still change it. `cut_off` says how many weak
-    and strong ones ran into their budget.
+    The verdict is "not measured" (`accepted` None) while missing attempts could still change it. `cut_off` counts the
+    attempts (weak, strong) that ran into their budget.
     """
     weak_planned, strong_planned = planned
     rejected = settle_weak(weak, weak_planned, gate, cut_off[0])
@@ -138,7 +137,7 @@ def _tell_cut_off(role: Role, made: int, cut_off: int) -> str:
 
 
 def _extremes(missing: int) -> list[tuple[int, int]]:
-    """Score of the missing attempts, and how many of them are cut off, at the ends of what is possible."""
+    """The extreme cases of the missing attempts: (the score of each, how many of them are cut off)."""
     return [(0, 0), (0, missing), (1, 0), (1, missing)] if missing else [(0, 0)]
 
 
@@ -147,7 +146,7 @@ def _fill(scores: Sequence[Fraction], planned: int, value: int) -> list[Fraction
 
 
 def _settled(possible: Sequence[Verdict | None], how: str) -> Verdict | None:
-    """The one verdict that all possible ones agree on, or None."""
+    """The verdict that all possible outcomes agree on; else None."""
     first, last = possible[0], possible[-1]
     if first is None or last is None or len({v and (v.accepted, v.failure) for v in possible}) > 1:
         return None

@@ -1,4 +1,4 @@
-"""The agents: each renders its prompt, asks the model of its role, and reads the reply."""
+"""The agents: each renders its prompt, asks the model that plays its role, and reads the reply."""
 
 import asyncio
 import hashlib
@@ -27,10 +27,10 @@ _SANITY = "What is 2+2? Answer with the number only."
 
 
 class Agents:
-    """Everything that a document asks of models, over one prompt set and one client.
+    """Makes all model calls of one document, with one prompt set and one client.
 
-    `spent` counts tokens per role and `outcomes` how calls ended, replayed replies included: the same on every
-    resume.
+    `spent` counts tokens per role, and `outcomes` counts how calls ended. Both include replayed replies, so a resumed
+    run has the same counts.
     """
 
     def __init__(self, client: "Client", prompts: PromptSet):
@@ -40,22 +40,22 @@ class Agents:
         self._prompts = prompts
 
     async def ask(self, request: Request) -> Reply:
-        """Any request, on this document's account. Raises NotMeasured, EndpointError, Draining."""
+        """Ask any request and count it for this document. Raises NotMeasured, EndpointError, Draining."""
         reply = await self._client.ask(request)
         self.spent[request.role] += reply.prompt_tokens + reply.completion_tokens
         self.outcomes[request.role][reply.outcome] += 1
         return reply
 
     async def write(self, role: Role, template: str, slots: Mapping[str, object], **asked: object) -> Reply:
-        """What `role` answers to a template; `asked` are fields of Request, `seed` and `schema` among them."""
+        """Render a template and ask the model of `role`. `asked` are fields of Request, such as `seed`, `schema`."""
         return await self.ask(Request(role, self._prompts.render(template, slots), **asked))
 
     async def solve(self, role: Role, slots: Mapping[str, object], seed: int, attempt: int) -> Reply:
-        """One answer. Weak and strong render the same template, which never says who is asked."""
+        """One answer. Weak and strong solver render the same template, which never says which of them is asked."""
         return await self.write(role, "solver", slots, seed=seed, attempt=attempt)
 
     async def is_answering(self, role: Role, attempt: int) -> bool:
-        """Whether the endpoint of a solver says anything at all to a trivial question (paper Fig. 15)."""
+        """True if a solver's endpoint answers a trivial question with anything at all (paper Fig. 15)."""
         try:
             reply = await self.ask(Request(role, (Message("user", _SANITY),), seed=attempt, attempt=attempt))
         except NotMeasured:
@@ -63,10 +63,10 @@ class Agents:
         return bool(reply.content.strip())
 
     async def judge(self, candidate: Candidate, answer: str, seed: int, asks: int, per_call: int = 0) -> Judgement:
-        """Which criteria `answer` meets, `per_call` of them at a time (0: all at once).
+        """Ask the judge which criteria `answer` meets, `per_call` of them at a time (0: all at once).
 
-        The judge sees question and criteria, not the reference answer and not the weights. After `asks`
-        unreadable replies to a part there is no judgement at all: none, never a zero. Raises EndpointError.
+        The judge sees the question and the criteria, but neither the reference answer nor the weights. After `asks`
+        unreadable replies to a part there is no judgement at all, which is not a score of zero. Raises EndpointError.
         """
         size = per_call or len(candidate.rubric)
         parts = [candidate.rubric[i : i + size] for i in range(0, len(candidate.rubric), size)]
@@ -87,9 +87,9 @@ class Agents:
         return await self.ask_until_read(request, lambda record: read_verdicts(record, len(part)), asks)
 
     async def ask_until_read(self, request: Request, read: Callable[[Mapping[str, object]], T], asks: int) -> T:
-        """What `read` makes of the reply; where it cannot be read the same is asked again, `asks` times in all.
+        """Ask until `read` can read a reply, at most `asks` times; return what it made of it.
 
-        Raises ParseError when none could be read: no verdict, and never a default one. Raises EndpointError.
+        Raises ParseError if no reply could be read: there is no default verdict. Raises EndpointError.
         """
         account = self._client.accounts[request.role]
         for ask in range(asks):
@@ -107,7 +107,7 @@ class Agents:
         raise ParseError(f"asked {asks} times: {problem}")
 
     def read(self, reply: Reply, role: Role) -> dict[str, object]:
-        """The JSON object of a finished reply, repaired if need be. Raises ParseError."""
+        """Read the JSON object in a finished reply, after a repair if it needs one. Raises ParseError."""
         if reply.outcome is Outcome.CUT_OFF:
             raise ParseError(f"{CUT_OFF_REPLY} after {reply.completion_tokens} tokens: "
                              f"{advise(role, Outcome.CUT_OFF)}")  # fmt: skip
@@ -122,7 +122,7 @@ class Agents:
 
 
 def verdict_schema(count: int) -> dict[str, object]:
-    """One verdict for each criterion, in order, its reason before it: no other set can be written."""
+    """The JSON schema of a judge's reply: one verdict per criterion, in order, each after its reason."""
 
     def verdict(number: int) -> dict[str, object]:
         reason = {"type": "string", "maxLength": MAX_REASON_CHARS}  # first, so that it can shape the verdict
@@ -144,7 +144,7 @@ def make_object(properties: dict[str, object]) -> dict[str, object]:
 
 
 async def gather_all(calls: Sequence[Awaitable[T]]) -> list[T]:
-    """All results, or the first failure once all have ended: siblings of a failed call are paid for."""
+    """Await all calls, then return all results or raise the first failure: the other calls are paid for anyway."""
     results = await asyncio.gather(*calls, return_exceptions=True)
     for failure in (r for r in results if isinstance(r, BaseException)):
         raise failure
@@ -152,6 +152,6 @@ async def gather_all(calls: Sequence[Awaitable[T]]) -> list[T]:
 
 
 def attempt_seed(seed: int, document_id: str, round_number: int, role: Role, attempt: int) -> int:
-    """An independent seed per attempt (architecture rule: hash of document, round, role, attempt)."""
+    """An independent seed for each attempt: a hash of the run's seed, document, round, role and attempt."""
     text = json.dumps([seed, document_id, round_number, role, attempt])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1

@@ -1,7 +1,7 @@
-"""The baseline arms: proposals without a loop.
+"""The baseline arms, which propose without a loop.
 
-CoT Self-Instruct proposes once (paper Sec. 3.1). Best-of-N proposes as often as the tokens of the agentic
-arm allow on the same document and keeps the best: what the loop must beat at equal cost.
+CoT Self-Instruct proposes once (paper Sec. 3.1). Best-of-N proposes until it has spent as many tokens as the agentic
+arm spent on the same document, and keeps the best proposal: the loop must beat it at equal cost.
 """
 
 from autodata.loop.harness import Harness
@@ -9,7 +9,7 @@ from autodata.types import End, Trajectory
 
 
 async def propose_once(harness: Harness) -> Trajectory:
-    """One candidate with the same checks and the same measurement; both solvers always try it.
+    """Propose one candidate and test it like any other, except that both solvers always try it.
 
     The verdict is recorded but not acted upon: this arm's data are whatever was proposed.
     """
@@ -22,7 +22,7 @@ async def propose_once(harness: Harness) -> Trajectory:
 
 
 async def propose_many(harness: Harness, budget: int) -> Trajectory:
-    """Independent candidates until `budget` tokens are spent; at least one."""
+    """Propose independent candidates until `budget` tokens are spent; at least one."""
     await harness.prepare()
     while harness.end is None and (harness.spent < budget or not harness.rounds):
         await harness.play_round()

@@ -1,4 +1,4 @@
-"""What a domain decides. A domain overrides the hooks; everything else is the same for all."""
+"""The base class of all domains. A domain overrides the hooks; everything else is the same for all of them."""
 
 import copy
 from abc import ABC, abstractmethod
@@ -35,15 +35,15 @@ DOMAINS = Path(__file__).parent.parent / "domains"  # a folder each, and the tem
 
 
 class Unsuitable(ValueError):
-    """The document is not worth a question; the message says why. It is recorded as skipped."""
+    """The document is not worth a question; the message says why, and the document is recorded as skipped."""
 
 
 class JudgeFailed(RuntimeError):
-    """An attempt could not be judged, so the round has no verdict: retried when the run resumes."""
+    """An attempt could not be judged, so the round has no verdict. It is tried again when the run resumes."""
 
 
 class Inconclusive(RuntimeError):
-    """A solver's endpoint answers nothing at all, so its empty answers say nothing: retried on resume."""
+    """A solver's endpoint answers nothing at all, so its empty answers mean nothing. Tried again on resume."""
 
     def __init__(self, role: Role, number: int):
         super().__init__(f"round {number}: {role} answers nothing, not even a trivial question; its empty answers do "
@@ -53,7 +53,7 @@ class Inconclusive(RuntimeError):
 
 @dataclass(frozen=True)
 class Challenge:
-    """What the challenger is shown, and the form its reply must have."""
+    """One request to a challenger: the slots of its prompt, and the schema that its reply must have."""
 
     slots: dict[str, object]
     schema: dict[str, object]
@@ -61,7 +61,7 @@ class Challenge:
 
 @dataclass(frozen=True)
 class Assessment:
-    """The verdict of every preset, and what the domain's reviewer said, where it has one."""
+    """The verdict of every preset, and the review of the domain's reviewer if it has one."""
 
     verdicts: dict[str, Verdict]
     review: dict[str, object]
@@ -82,37 +82,37 @@ class Domain(ABC):
     # ── hooks ────────────────────────────────────────────────────────────────────────────────
 
     async def prepare(self, document: Document) -> Document:
-        """The document as the challenger gets it, before round 1. Raises Unsuitable."""
+        """Prepare the document for the challenger, once, before round 1. Raises Unsuitable."""
         return replace(document, text=cut_text(document.text, self.config.document_chars))
 
     @abstractmethod
     def challenge(self, document: Document, rounds: Sequence[Round]) -> Sequence[Challenge]:
-        """What to show the challengers after `rounds`; empty when nothing is left to propose."""
+        """The next challenges, given the earlier `rounds`; none if there is nothing left to propose."""
 
     @abstractmethod
     def read_candidate(self, document: Document, record: Mapping[str, object], rounds: Sequence[Round]) -> Candidate:
-        """The candidate that was proposed after `rounds`. Raises ParseError on what cannot be one."""
+        """Read the candidate in a challenger's reply. Raises ParseError if it is none or an earlier round had it."""
 
     def find_baseline(self, document: Document) -> Candidate | None:
-        """A candidate that the document brings along, for the baseline arm; None: ask the challenger."""
+        """The candidate that the document itself has, for the baseline arm; None: ask the challenger."""
         return None
 
     @abstractmethod
     async def check_quality(self, document: Document, candidate: Candidate, attempt: int = 0) -> Quality:
-        """Whether the candidate is worth attempting. `attempt` 1 is the final check."""
+        """Check whether the candidate is worth attempting. `attempt` 1 is the final check. Raises JudgeFailed."""
 
     async def judge(self, candidate: Candidate, answer: str, seed: int) -> Judgement:
-        """Which criteria an answer meets."""
+        """Judge which criteria an answer meets."""
         return await self.agents.judge(candidate, answer, seed, self.asks, self.config.criteria_per_call)
 
     async def assess(
         self, candidate: Candidate, weak: Sequence[Attempt], strong: Sequence[Attempt], rounds: Sequence[Round]
     ) -> Assessment:
-        """The verdict of every preset, recomputed from the attempts' booleans."""
+        """Compute the verdict of every preset from the attempts' booleans."""
         return Assessment({n: self.decide(candidate, weak, strong, g) for n, g in self.config.presets.items()}, {})
 
     def privileged(self, document: Document) -> str:
-        """What a privileged strong solver is given in the slot that stays empty for the weak one."""
+        """The text that a privileged strong solver sees; the same slot stays empty for the weak solver."""
         return document.text
 
     # ── the same for every domain ────────────────────────────────────────────────────────────
@@ -123,7 +123,7 @@ class Domain(ABC):
         return self.config.rubric_shapes[self.config.rubric_shape]
 
     def for_document(self, earlier: Mapping[str, int]) -> "Domain":
-        """This domain with accounts of its own; `earlier` counts past failures by kind.
+        """A copy of this domain with accounts of its own. `earlier` counts past failures of the document by kind.
 
         A judge whose replies were unreadable is asked afresh, beyond what the journal replays; the
         empty answers of an endpoint that was down are asked for again.
@@ -137,7 +137,7 @@ class Domain(ABC):
     async def propose(
         self, document: Document, rounds: Sequence[Round], number: int, instruction: str
     ) -> list[Candidate | ParseError]:
-        """The challengers' next proposals, or why one is none. Raises NotMeasured, Unsuitable."""
+        """Ask all challengers; a proposal is a candidate or why it is none. Raises NotMeasured, Unsuitable."""
         challenges = self.challenge(document, rounds)
 
         async def ask(index: int, challenge: Challenge) -> Reply:
@@ -156,7 +156,7 @@ class Domain(ABC):
             return error
 
     def decide(self, candidate: Candidate, weak: Sequence[Attempt], strong: Sequence[Attempt], gate: Gate) -> Verdict:
-        """The verdict under one preset; not measured where attempts are missing that could change it."""
+        """The verdict under one preset; "not measured" while missing attempts could change it."""
         made = [[a for a in attempts if a.is_measured] for attempts in (weak, strong)]
         weak_scores, strong_scores = (acceptance.scores(candidate, attempts) for attempts in made)
         weak_cut, strong_cut = (acceptance.count_cut_off(attempts) for attempts in made)
@@ -164,7 +164,7 @@ class Domain(ABC):
         return acceptance.decide_measured(weak_scores, strong_scores, planned, gate, (weak_cut, strong_cut))
 
     def solver_prompt(self, candidate: Candidate, document: str = "") -> tuple[Message, ...]:
-        """What a solver is asked, in generation, training and evaluation alike."""
+        """The prompt of a solver, the same in generation, training and evaluation."""
         return self.prompts.render("solver", solver_slots(candidate, document))
 
     async def attempt(
@@ -175,10 +175,10 @@ class Domain(ABC):
         number: int,
         is_settled: Callable[[Sequence[Attempt]], bool] | None = None,
     ) -> tuple[Attempt, ...]:
-        """All attempts of one solver in round `number`, each judged as soon as it is there.
+        """Make all attempts of one solver in round `number`, and judge each as soon as its answer is there.
 
-        With `is_settled` one after the other, up to the first that settles the verdict. An attempt without an answer
-        is there as not measured; whoever decides says whether the round can do without it. Raises JudgeFailed,
+        With `is_settled` they are made one after the other, until one settles the verdict. An attempt without an
+        answer is returned as not measured; the caller decides whether the round can do without it. Raises JudgeFailed,
         Inconclusive, EndpointError.
         """
         strong = role is Role.STRONG_SOLVER
@@ -212,7 +212,7 @@ class Domain(ABC):
         return tuple(attempts)
 
     async def judge_reply(self, candidate: Candidate, reply: Reply, seed: int) -> Judgement:
-        """The judgement of an answer; one cut off before any content earns nothing and no judge is asked.
+        """Judge an answer. An answer that was cut off before any content scores 0, and no judge is asked.
 
         Raises EndpointError.
         """
@@ -224,21 +224,21 @@ class Domain(ABC):
         return await self.judge(candidate, reply.content, seed)
 
     def list_outcomes(self, role: str, outcomes: Mapping[str, int]) -> dict[str, int]:
-        """How calls ended, a solver's refusals being answers where the recipe counts them."""
+        """Count how calls ended; a solver's refusal counts as an answer if the recipe says so."""
         counted = dict(outcomes)
         if self.config.count_refusals and role in (Role.WEAK_SOLVER, Role.STRONG_SOLVER):
             counted[Outcome.ANSWERED] = counted.get(Outcome.ANSWERED, 0) + counted.pop(Outcome.REFUSED, 0)
         return counted
 
     def judge_missing(self, candidate: Candidate, error: NotMeasured) -> Judgement:
-        """No judgement where there is no answer; a refusal is a wrong answer if the recipe says so."""
+        """The judgement where there is no answer: none, or all wrong for a refusal that the recipe counts."""
         if error.outcome is Outcome.REFUSED and self.config.count_refusals:
             return rubric.judge(candidate.rubric, [False] * len(candidate.rubric), "refused")
         return Judgement(None, None, str(error))
 
 
 def load(config: DomainConfig, client: "Client", seed: int = 0) -> Domain:
-    """The class `Domain` of autodata/domains/<name>/domain.py."""
+    """Load the class `Domain` of autodata/domains/<name>/domain.py."""
     return import_module(f"autodata.domains.{config.name}.domain").Domain(config, client, seed)
 
 
@@ -247,13 +247,13 @@ def solver_slots(candidate: Candidate, document: str) -> dict[str, object]:
 
 
 def prompt_folders(config: DomainConfig) -> list[Path]:
-    """Where templates are looked for: the recipe's folder, the domain's, and what all domains share."""
+    """The folders that may hold a template, in order: the recipe's, the domain's, and the one that all share."""
     own, shared = DOMAINS / config.name / "prompts", DOMAINS / "prompts"
     return [Path(config.prompts), own, shared] if config.prompts else [own, shared]
 
 
 def cut_text(text: str, at_most: int | None) -> str:
-    """The beginning of a text, up to the last paragraph that fits whole, if there is one."""
+    """Cut a text to its beginning, after the last paragraph that fits whole if there is one."""
     if at_most is None or len(text) <= at_most:
         return text
     beginning = text[:at_most]

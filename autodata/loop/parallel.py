@@ -1,4 +1,4 @@
-"""The documents of one run on their way through the loop, many at once."""
+"""Sends the documents of one run through the loop, many at once, and stops the run where going on is useless."""
 
 import asyncio
 import json
@@ -21,18 +21,18 @@ from autodata.types import TRAJECTORY, Document, Outcome, Trajectory
 
 
 class Stopped(RuntimeError):
-    """The run goes so badly that going on would only cost; the message names the recipe key."""
+    """The run goes so badly that going on would only cost money; the message names the recipe key."""
 
 
 class Generation:
-    """What is done, what is pending, and what failed."""
+    """The state of a run: which documents are done, which are pending, and what failed."""
 
     def __init__(self, run: Run, recipe: GenerateRecipe, client: Client, documents: Sequence[Document]):
         self.run = run
         self.recipe = recipe
         self.client = client
         self.domain = base.load(recipe.domain, client, recipe.seed)
-        # Only how each document ended: trajectories are long, and they are in their file.
+        # Memory holds only how each document ended: trajectories are long and stay in their file.
         found = iterate_records(run.path(TRAJECTORIES), TRAJECTORY)
         self.ended = {t.document_id: t.accepted is not None for t in found}
         self.accepted = sum(self.ended.values())
@@ -51,7 +51,7 @@ class Generation:
         return len(self.ended) + len(self.quarantined) == self.total
 
     async def finish_all(self, progress: Progress) -> None:
-        """Every pending document. Raises Stopped, JournalError, RunError."""
+        """Finish every pending document. Raises Stopped, JournalError, RunError."""
         progress.done, progress.accepted = len(self.ended), self.accepted
         progress.begin()
         try:
@@ -64,7 +64,7 @@ class Generation:
             raise self._stopped
 
     def find_problem(self) -> Stopped | None:
-        """Why the run may not finish, all documents being done: a role answered too seldom, however few calls."""
+        """Once all documents are done: why the run still may not count as finished. Too few calls were answered."""
         self._check_measured(is_end=True)
         return self._stopped
 
@@ -76,7 +76,7 @@ class Generation:
                 trajectory = await self._play(document)
             except Draining:
                 return
-            except PromptCut as error:  # whatever else the server answers rests on parts of prompts
+            except PromptCut as error:  # the server's other answers rest on parts of prompts as well
                 progress.failures[self._record_failure(document, error)] += 1
                 self._stop(str(error))
                 return
@@ -100,7 +100,7 @@ class Generation:
         return ORCHESTRATORS[self.recipe.orchestrator](harness)
 
     def _record_failure(self, document: Document, error: Exception) -> str:
-        """Its kind."""
+        """Write a failure to the run's errors; return its kind."""
         kind = error.kind if isinstance(error, Inconclusive | NotMeasured) else type(error).__name__
         record = {"document_id": document.id, "source": document.source, "kind": kind, "error": str(error)}
         self.run.append(ERRORS, json.dumps(record).encode())
@@ -112,7 +112,7 @@ class Generation:
         return kind
 
     def _check_measured(self, is_end: bool = False) -> None:
-        """Stop where a role answers too seldom: before the end only if chance cannot explain it."""
+        """Stop if a role answers too seldom. Before the end of the run, stop only if chance cannot explain it."""
         last = "".join(f"; the last: {error}" for error in list(self.failures.values())[-1:])
         for role, account in self.client.accounts.items():
             outcomes = self.domain.list_outcomes(role, account.outcomes)
@@ -127,7 +127,7 @@ class Generation:
                        "shows why; or lower min_acceptance")  # fmt: skip
 
     def _stop(self, reason: str) -> None:
-        # As Ctrl-C does, so that what is under way is answered and kept.
+        # Drain as Ctrl-C does: calls in flight are finished and their replies kept.
         self.client.draining = True
         self._stopped = self._stopped or Stopped(
             f"{reason}\nwhat was answered is kept: repair the cause and run the same command again"
@@ -135,7 +135,7 @@ class Generation:
 
 
 def _count_errors(run: Run) -> Mapping[str, Counter[str]]:
-    """How often each document failed, by kind of failure."""
+    """Count the earlier failures of each document, by kind."""
     path = run.path(ERRORS)
     repair_tail(path)
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
@@ -146,13 +146,13 @@ def _count_errors(run: Run) -> Mapping[str, Counter[str]]:
 
 
 def _count_own(failures: Counter[str]) -> int:
-    """Failures that are the document's own doing; an endpoint that was down or too small is not."""
+    """Count the failures that a document causes itself; an endpoint that was down or too small is not its fault."""
     unanswered = sum(failures[f"{NotMeasured.__name__} {outcome}"] for outcome in (Outcome.REFUSED, Outcome.EMPTY))
     return unanswered + sum(failures[kind.__name__] for kind in (JudgeFailed, RequestRefused))
 
 
 def _read_budgets(folder: str | None) -> dict[str, int]:
-    """What the agentic arm spent on each document, in tokens."""
+    """Read how many tokens the agentic arm spent on each document."""
     if folder is None:
         return {}
     require_finished(folder, "python -m autodata.generate")

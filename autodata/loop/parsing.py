@@ -1,4 +1,4 @@
-"""From the text of a model to data: tolerant of wrapping, strict about content."""
+"""Reads data from a model's text: tolerant of wrapping, strict about content."""
 
 import json
 import re
@@ -19,7 +19,7 @@ class ParseError(ValueError):
 
 
 def read_object(text: str) -> dict[str, object]:
-    """The JSON object in a reply, alone, in a code fence or between sentences."""
+    """Find the JSON object in a reply: alone, in a code fence, or between sentences. Raises ParseError."""
     for chunk in (text, *_FENCE.findall(text), text[text.find("{") :]):
         try:
             value, _ = json.JSONDecoder().raw_decode(chunk.strip())
@@ -31,10 +31,10 @@ def read_object(text: str) -> dict[str, object]:
 
 
 def repair_object(text: str) -> dict[str, object]:
-    """The JSON object in a finished reply that is not quite JSON: a quote or a comma is missing.
+    """Read an object that is not quite JSON, because a quote or a comma is missing. Raises ParseError.
 
-    The last resort, and counted where it is used. Never for a reply that was cut off: that would
-    turn half a rubric into a whole one.
+    This is the last resort, and each use is counted. A reply that was cut off is never repaired: that would turn half
+    a rubric into a whole one.
     """
     start = text.find("{")
     try:
@@ -47,7 +47,7 @@ def repair_object(text: str) -> dict[str, object]:
 
 
 def read_text(record: Mapping[str, object], key: str, at_most: int = MAX_CHARS) -> str:
-    """A field that must be text, not blank and of bounded length."""
+    """Read a field that must be text, not blank and of bounded length. Raises ParseError."""
     value = record.get(key)
     if not isinstance(value, str) or not value.strip():
         raise ParseError(f"no text in `{key}`")
@@ -57,7 +57,7 @@ def read_text(record: Mapping[str, object], key: str, at_most: int = MAX_CHARS) 
 
 
 def read_texts(record: Mapping[str, object], key: str) -> list[str]:
-    """A field that must be a list of texts; blank ones are left out."""
+    """Read a field that must be a list of texts; blank texts are left out. Raises ParseError."""
     value = record.get(key)
     if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
         raise ParseError(f"`{key}` is not a list of texts")
@@ -65,7 +65,7 @@ def read_texts(record: Mapping[str, object], key: str) -> list[str]:
 
 
 def read_integer(value: object) -> int:
-    """A whole number, also where a model wrote "+8" or 8.0 (paper Sec. 4: such weights broke parsing)."""
+    """Read a whole number, even if a model wrote "+8" or 8.0 (paper Sec. 4: such weights broke parsing)."""
     if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
         return int(value)
     if type(value) is int or (isinstance(value, float) and value.is_integer()):
@@ -74,9 +74,9 @@ def read_integer(value: object) -> int:
 
 
 def read_rubric(record: Mapping[str, object]) -> tuple[Criterion, ...]:
-    """The list `rubric` of {criterion, weight, category[, capability]}.
+    """Read the list `rubric` of {criterion, weight, category[, capability]}. Raises ParseError.
 
-    The category gives the sign, the weight the size, so that −5 and 5 of category negative agree.
+    The category gives the sign and the weight gives the size, so −5 and 5 mean the same in category negative.
     """
     items = record.get("rubric")
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
@@ -99,16 +99,16 @@ def _read_criterion(item: Mapping[str, object]) -> Criterion:
         raise ParseError(f"weight {weight} in category {category}")
     capability = item.get("capability", "")
     signed = weight if category == "positive" else -abs(weight)
-    # On one line: a criterion must not look like two of them where the judge reads the list.
+    # A criterion stays on one line, so that it cannot look like two criteria in the judge's list.
     text = " ".join(read_text(item, "criterion", MAX_CRITERION_CHARS).split())
     return Criterion(text, signed, capability if isinstance(capability, str) else "")
 
 
 def read_verdicts(reply: Mapping[str, object], count: int) -> tuple[tuple[bool, ...], str]:
-    """One boolean per criterion, and the reasons, from a judge's reply.
+    """Read one boolean per criterion, and the judge's reasons.
 
-    The set must be complete and named: criteria 1 to `count`, each exactly once, each `met` a
-    boolean. Anything else is a ParseError, so that a broken judge is never read as a score.
+    The set must be complete: criteria 1 to `count`, each exactly once, each with a boolean `met`. Anything else raises
+    ParseError, so that a broken judge is never read as a score.
     """
     verdicts = reply.get("verdicts")
     if not isinstance(verdicts, list):

@@ -1,4 +1,4 @@
-"""Prompts are files: one Jinja template per role, one block per turn."""
+"""Renders prompts from files: one Jinja template per role, with one block per turn."""
 
 import hashlib
 import re
@@ -12,11 +12,11 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from autodata.types import Message
 
 TURNS = ("system", "user", "assistant")
-# Expressions in a template can fail like any other: {{ 1 // 0 }} must not end a run with a traceback.
+# An expression in a template can fail like any other: {{ 1 // 0 }} must not end a run with a traceback.
 _RENDER_ERRORS = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
 
 
-# What servers read as control tokens when it stands in a text: turn markers, reasoning and tool tags.
+# Servers read these as control tokens even inside a text: turn markers, reasoning and tool tags.
 CONTROL = re.compile(r"<(?=\|)|(?<=\|)>|<(?=/?(?:think|tool_call|tool_response|s|bos|eos|start_of_turn|end_of_turn)>)"
                      r"|\[(?=/?INST\])")  # fmt: skip
 _HARMLESS = {"<": "‹", ">": "›", "[": "⟦"}
@@ -27,7 +27,7 @@ class PromptError(ValueError):
 
 
 class _Compiled(BytecodeCache):
-    """Templates compiled by this process; jinja2 compares their text. A search opens a prompt set for every trial."""
+    """Keeps templates that this process compiled, because a meta search opens a prompt set for every trial."""
 
     def __init__(self) -> None:
         self._kept: dict[str, bytes] = {}
@@ -69,7 +69,7 @@ class PromptSet:
         self._environment.globals.clear()  # range, lipsum and the like: nothing that a prompt needs
 
     def render(self, name: str, slots: Mapping[str, object]) -> tuple[Message, ...]:
-        """The turns of template `name`. Raises PromptError on a missing file, slot or bad syntax."""
+        """Render the turns of template `name`. Raises PromptError for a missing file or slot, or bad syntax."""
         template = self._template(name)
         try:
             turns = [(turn, _render_block(template, turn, slots)) for turn in TURNS]
@@ -87,13 +87,13 @@ class PromptSet:
 
 
 def seal(text: str, name: str) -> str:
-    """`text` between tags whose mark is the text's own hash: nothing inside can close them early."""
+    """Put `text` between tags that bear its hash, so that nothing inside the text can close them early."""
     mark = f"{name}-{hashlib.sha256(text.encode(errors='replace')).hexdigest()[:16]}"
     return f"<{mark}>\n{text}\n</{mark}>"
 
 
 def _disarm(value: object) -> object:
-    """Control tokens of chat templates, spelt so that no tokenizer takes them for its own."""
+    """Respell control tokens of chat templates, so that no tokenizer takes them for its own."""
     return CONTROL.sub(lambda found: _HARMLESS[found[0]], value) if isinstance(value, str) else value
 
 

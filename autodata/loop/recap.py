@@ -1,4 +1,4 @@
-"""What the orchestrator reads: the rounds so far in a few lines each, however long the run."""
+"""Writes the recap that the orchestrating model reads: a few lines per round, bounded however long the run is."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -35,17 +35,17 @@ class CriterionCount:
 
 
 def list_rounds(rounds: Sequence[Round]) -> list[Entry]:
-    """The latest rounds, oldest first."""
+    """List the latest rounds, oldest first."""
     return [_enter(r) for r in rounds[-SHOWN_ROUNDS:]]
 
 
 def count_earlier(rounds: Sequence[Round]) -> dict[str, int]:
-    """How the rounds before those ended."""
+    """Count how the rounds before the listed ones ended."""
     return dict(sorted(Counter(_verdict(r) for r in rounds[:-SHOWN_ROUNDS]).items()))
 
 
 def count_criteria(tried: Round | None) -> list[CriterionCount]:
-    """Per criterion of a measured round: met by how many of each solver's attempts (paper Sec. 3.2)."""
+    """Count, for each criterion of a measured round, how many attempts of each solver met it (paper Sec. 3.2)."""
     if tried is None or tried.candidate is None or not tried.weak:
         return []
     return [CriterionCount(shorten(c.text), c.weight, _met(tried.weak, i), _met(tried.strong, i))
@@ -57,7 +57,7 @@ def describe_candidate(candidate: Candidate | None) -> str:
 
 
 def average(attempts: Sequence[Attempt]) -> float | None:
-    """The mean score of judged attempts, for reading only: verdicts use exact fractions."""
+    """The mean score of the judged attempts, for display only: verdicts use exact fractions."""
     scores = [a.judgement.score for a in attempts if a.judgement.score is not None]
     return round(sum(scores) / len(scores), 3) if scores else None
 

@@ -1,4 +1,4 @@
-"""Texts that speak to solvers or of grading: a question must not tell who is asked, nor how well to answer."""
+"""Finds texts that address a solver or speak of grading: a question must only pose the problem."""
 
 import re
 
@@ -17,5 +17,5 @@ SPEAKS_OF_SOLVERS = "the text speaks of solvers or grading; it must only pose th
 
 
 def speaks_of_solvers(text: str) -> bool:
-    """Whether a text addresses a solver by its role, asks for acting, or tells what is graded (paper Sec. 6)."""
+    """True if a text addresses a solver by its role, asks it to act, or tells what is graded (paper Sec. 6)."""
     return bool(_ROLE_WORDS.search(text))

@@ -1,4 +1,4 @@
-"""How many points of a rubric an answer earns: one scorer for generation, reward and evaluation."""
+"""Scores an answer by a rubric; generation, reward and evaluation all use this one scorer."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -8,7 +8,7 @@ from autodata.types import Criterion, Judgement
 
 
 def find_faults(rubric: Sequence[Criterion], shape: Shape) -> list[str]:
-    """Where a rubric leaves its shape, counted here whatever a model says it counted."""
+    """List where a rubric leaves its shape. Code counts, whatever a model says it has counted."""
     bounds = shape.tolerated
     counts = {
         "criteria": (len(rubric), bounds.items),
@@ -22,10 +22,10 @@ def find_faults(rubric: Sequence[Criterion], shape: Shape) -> list[str]:
 
 
 def score(rubric: Sequence[Criterion], met: Sequence[bool]) -> Fraction:
-    """Points earned over positive points, clipped to [0, 1] (our reading of paper Sec. 3.1).
+    """Points earned over all positive points, clipped to [0, 1] (our reading of paper Sec. 3.1).
 
-    A met criterion of negative weight costs its points. Exact, so that thresholds are exact.
-    Raises ValueError when there is not one boolean per criterion or nothing can be earned.
+    Meeting a criterion of negative weight costs its points. The score is an exact fraction, so thresholds are exact.
+    Raises ValueError if there is not one boolean per criterion, or if nothing can be earned.
     """
     if len(met) != len(rubric):
         raise ValueError(f"{len(met)} verdicts for {len(rubric)} criteria")

@@ -1,4 +1,4 @@
-"""What a generation run did, in numbers and in words."""
+"""Sums up what a generation run did, in numbers and in words."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from autodata.types import Failure, Round, Trajectory
 
 
 def summarize(trajectories: Iterable[Trajectory]) -> dict[str, object]:
-    """Acceptance, in round 1 beside later rounds, and how candidates failed; all counted, one after the other."""
+    """Count acceptances (round 1 and later rounds apart), failures by kind, outcomes and duplicate answers."""
     total: Counter[str] = Counter()
     ends: Counter[str] = Counter()
     verdicts: Counter[str] = Counter()
@@ -57,10 +57,10 @@ def _is_cut_off(tried: Round) -> bool:
 
 
 def join_outcomes(summary: Mapping[str, Any], ledger: Ledger) -> dict[str, dict[str, int]]:
-    """How the calls of a run ended, by role, over all sessions.
+    """Count how the calls of a run ended, by role, over all sessions.
 
-    The ledger knows calls of documents that are not finished, and calls without an answer; trajectories know replies
-    that were replayed from another run. Neither counts anything twice, so the larger count of the two is the whole.
+    The ledger includes documents that are not finished and calls without an answer; trajectories include replies that
+    were replayed from another run. Neither counts anything twice, so the larger of the two counts is complete.
     """
     joined = {role: Counter(counts) for role, counts in summary["outcomes"].items()}
     for role, cost in ledger.items():
@@ -69,7 +69,7 @@ def join_outcomes(summary: Mapping[str, Any], ledger: Ledger) -> dict[str, dict[
 
 
 def describe(facts: Mapping[str, Any]) -> str:
-    """What a run did, in a few lines."""
+    """Tell in a few lines what a run did."""
     summary, counts = facts["summary"], facts["counts"]
     first, later = summary["accepted_in_round_1"], summary["accepted_in_later_rounds"]
     failures = ", ".join(f"{name} {count}" for name, count in summary["verdicts"].items())
@@ -91,7 +91,7 @@ def describe(facts: Mapping[str, Any]) -> str:
 
 
 def _tell_fallbacks(summary: Mapping[str, Any]) -> list[str]:
-    """Where the model that should orchestrate could not, in a line."""
+    """Say in one line how often the fixed orchestrator had to take over, and why."""
     reasons = summary["fixed_orchestrator_took_over"]
     if not reasons:
         return []
@@ -100,7 +100,7 @@ def _tell_fallbacks(summary: Mapping[str, Any]) -> list[str]:
 
 
 def describe_sessions(sessions: Sequence[Mapping[str, Any]]) -> str:
-    """What went wrong on the way, over every time that the command was run."""
+    """Say how often the command was started, killed and stopped, and what it cost in all."""
     counts: Counter[str] = sum((Counter(s.get("counts", {})) for s in sessions), Counter())
     repeated = {name.removeprefix("retried_"): n for name, n in sorted(counts.items()) if name.startswith("retried_")}
     listed = ", ".join(f"{name} {n}" for name, n in repeated.items())
