@@ -19,13 +19,15 @@ from rich.console import Console
 from autodata.cluster import jobs
 from autodata.cluster.shared import LEASES
 from autodata.run.dashboard import draw
-from autodata.run.folder import is_held, read_manifest
+from autodata.run.folder import MANIFEST, find_runs, is_held, read_manifest
 from autodata.run.records import RunError
-from autodata.run.snapshot import ENDS, Snapshot, describe, read_snapshot, tell_time
+from autodata.run.snapshot import ENDS, FILE, Snapshot, describe, read_snapshot
 from autodata.serving.leases import Lease, State, Watch
 from autodata.serving.limits import Load
+from autodata.stats.writing import write_duration
 
 SILENT_S = 60.0  # without a new progress.json; a shared file system may show it late
+_SIGNS = (MANIFEST, FILE)  # files that a run folder has
 _EVERY_S = 2.0
 _WIDTH = 160  # where there is no terminal
 
@@ -71,7 +73,8 @@ class Sighting:
         if self.snapshot is None:
             held = {True: "a process works in it", False: "no process works in it", None: "nothing more can be seen"}
             return f"no readable progress.json; manifest {self.manifest}; {held[self.is_held]}"
-        ago = f"last written {tell_time(self.age_s or 0.0)} ago by process {self.snapshot.pid} on {self.snapshot.host}"
+        age = write_duration(self.age_s or 0.0)
+        ago = f"last written {age} ago by process {self.snapshot.pid} on {self.snapshot.host}"
         if self.snapshot.slurm_job_id:
             ago += f", Slurm job {self.snapshot.slurm_job_id}"
         if self.is_dead:
@@ -136,11 +139,6 @@ def to_json(seen: Sighting) -> str:
     return json.dumps(asdict(seen) | {"is_dead": seen.is_dead, "explained": seen.explain()}, indent=1)
 
 
-def find_runs(folder: Path) -> list[Path]:
-    """The runs below a folder that is none itself."""
-    return sorted({file.parent for name in ("manifest.json", "progress.json") for file in folder.rglob(name)})
-
-
 def _follow(run: Path, as_json: bool, forever: bool) -> None:
     watch, console = Watch(run / LEASES), Console()
     if not console.is_terminal:
@@ -159,7 +157,7 @@ def _follow(run: Path, as_json: bool, forever: bool) -> None:
 
 
 def _list(folder: Path, as_json: bool) -> None:
-    runs = find_runs(folder)
+    runs = list(find_runs(folder, signs=_SIGNS))
     if not runs:
         raise RunError(f"{folder}: no run in it, nor is it one")
     seen = [look(run, Watch(run / LEASES)) for run in runs]

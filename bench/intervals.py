@@ -18,6 +18,7 @@ from scipy import stats
 
 from autodata.stats.agreement import Ratings, cohen_kappa, compare_judges
 from autodata.stats.intervals import DIFFERENCE, SHARE, estimate_ratio
+from autodata.stats.writing import write_table
 
 SIZES = (5, 6, 10, 20, 30, 60)
 RESAMPLES = 1_000
@@ -192,11 +193,11 @@ def write(title: str, names: Sequence[str], found: Mapping[str, Sequence[Sequenc
     """Two Markdown tables, a row for each world; a cell has one number for each size."""
     parts = []
     for measured, at, scale in (("covered, %", 0, 100), ("mean width, in hundredths", 1, 100)):
-        lines = [f"| {title}: {measured} | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+        rows = [[f"{title}: {measured}", *names]]
         for name, by_size in found.items():
             cells = [" ".join(f"{scale * of[method][at]:.0f}" for of in by_size) for method in range(len(names))]
-            lines.append(f"| {name} | {' | '.join(cells)} |")
-        parts.append("\n".join(lines))
+            rows.append([name, *cells])
+        parts.append(write_table(rows))
     return "\n\n".join(parts)
 
 

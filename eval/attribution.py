@@ -22,7 +22,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from autodata.run.records import RunError
-from autodata.stats.intervals import SHARE, Estimate, estimate_ratio, write_interval
+from autodata.stats.intervals import SHARE, Estimate, estimate_ratio
+from autodata.stats.writing import write_estimate, write_points
 from autodata.types import Outcome
 from eval.generations import Generation, group_by_example, read_generations
 
@@ -126,14 +127,12 @@ class _Tally:
 
 def show(attribution: Attribution, title: str) -> Table:
     """Counts and shares of both directions."""
-    table = Table("flips", "count", "of these, %", "95 % over documents", title=title)
+    table = Table("flips", "count", "of these, % [95 % over documents]", title=title)
     for name, flips in (("wrong → right", attribution.gained), ("right → wrong", attribution.lost)):
-        table.add_row(name, f"{flips.total:g}", "", "")
+        table.add_row(name, f"{flips.total:g}", "")
         for cause, share in flips.shares.items():
-            percent = f"{100 * share.value:.2f}" if share else "–"
-            interval = write_interval(share, lambda end: f"{100 * end:.1f}").strip() if share else "–"
-            table.add_row(f"  {cause}", f"{flips.counts[cause]:g}", percent, escape(interval))
-    table.add_row("net", f"{attribution.net:g}", f"{100 * attribution.net / attribution.pairs:.2f} of all", "")
+            table.add_row(f"  {cause}", f"{flips.counts[cause]:g}", escape(write_estimate(share, write_points)))
+    table.add_row("net", f"{attribution.net:g}", f"{write_points(attribution.net / attribution.pairs)} of all")
     return table
 
 

@@ -6,8 +6,7 @@ RUN is a run folder of eval.run. Rates at smaller budgets are recomputed from th
 """
 
 import argparse
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +16,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from autodata.run.records import RunError
-from autodata.stats.intervals import SHARE, Estimate, estimate_ratio, write_interval
+from autodata.stats.intervals import SHARE, Estimate, estimate_mean
+from autodata.stats.writing import write_decimal, write_estimate, write_points
 from eval.generations import Generation, read_generations
+from eval.statistics import mean_of_known
 
 
 @dataclass(frozen=True)
@@ -35,30 +36,23 @@ class Truncation:
 
 def measure(generations: Sequence[Generation], right_from: float = 1.0) -> Truncation:
     """Raises RunError when there are no answers."""
+    rate = measure_rate(generations)
+    if rate is None:
+        raise RunError("no answers to measure")
     finished, cut_off = ([g for g in generations if g.is_cut_off is cut] for cut in (False, True))
     return Truncation(
-        measure_rate(generations),
-        _mean_score(finished),
-        _mean_score(cut_off),
+        rate,
+        mean_of_known([g.score for g in finished]),
+        mean_of_known([g.score for g in cut_off]),
         _share_right(finished, right_from),
         _share_right(cut_off, right_from),
         measure_efficiency(generations),
     )
 
 
-def measure_rate(generations: Sequence[Generation]) -> Estimate:
-    """The share that is cut off, with its interval over documents. Raises RunError when there are no answers."""
-    generations = [g for g in generations if g.is_measured]
-    if not generations:
-        raise RunError("no answers to measure")
-    cut: dict[str, int] = defaultdict(int)
-    all_of: dict[str, int] = defaultdict(int)
-    for generation in generations:
-        all_of[generation.document] += 1
-        cut[generation.document] += generation.is_cut_off
-    documents = sorted(all_of)
-    sums, counts = (numpy.array([of[d] for d in documents]) for of in (cut, all_of))
-    return estimate_ratio(sums, counts, SHARE)
+def measure_rate(generations: Iterable[Generation]) -> Estimate | None:
+    """The share that is cut off, with its interval over documents; None when there are no answers."""
+    return estimate_mean(((g.document, float(g.is_cut_off)) for g in generations if g.is_measured), SHARE)
 
 
 def rate_at(generations: Sequence[Generation], budget: int) -> float:
@@ -83,29 +77,22 @@ def count_lengths(generations: Sequence[Generation], bins: int = 20) -> list[tup
     return [(round(edge), int(done), int(cut)) for edge, done, cut in zip(edges[1:], *counts, strict=True)]
 
 
-def _mean_score(generations: Sequence[Generation]) -> float | None:
-    known = [g.score for g in generations if g.score is not None]
-    return sum(known) / len(known) if known else None
-
-
 def _share_right(generations: Sequence[Generation], right_from: float) -> float | None:
-    known = [g for g in generations if g.score is not None]
-    return sum(g.is_right(right_from) for g in known) / len(known) if known else None
+    return mean_of_known([g.is_right(right_from) for g in generations if g.score is not None])
 
 
 def show(generations: Sequence[Generation], right_from: float, title: str) -> Table:
     found = measure(generations, right_from)
     table = Table("", "value", title=title)
-    interval = write_interval(found.rate, lambda end: f"{100 * end:.1f}")
-    table.add_row("cut off, % [95 % over documents]", f"{100 * found.rate.value:.2f}{escape(interval)}")
+    table.add_row("cut off, % [95 % over documents]", escape(write_estimate(found.rate, write_points)))
     for name, value in (("mean score, finished", found.score_finished), ("mean score, cut off", found.score_cut_off),
                         ("share right, finished", found.right_finished), ("share right, cut off", found.right_cut_off),
                         ("score per 1,000 tokens", found.score_per_1000_tokens)):  # fmt: skip
-        table.add_row(name, "–" if value is None else f"{value:.4f}")
+        table.add_row(name, write_decimal(value))
     longest = max(g.tokens for g in generations)
     for share in (4, 2, 1):
         budget = longest // share
-        table.add_row(f"cut off at {budget} tokens, %", f"{100 * rate_at(generations, budget):.2f}")
+        table.add_row(f"cut off at {budget} tokens, %", write_points(rate_at(generations, budget)))
     return table
 
 

@@ -150,7 +150,7 @@ def test_the_page_has_the_numbers_of_the_file(write, monkeypatch, capsys):
     assert told["is_dead"] is False
     lines = command(monkeypatch, capsys, told["run"]).splitlines()
     row = next(line.split() for line in lines if line.startswith("judge"))
-    assert row == ["judge", "5", "4", "90", "40", "2", "900", "7.1%", "2.00"]
+    assert row == ["judge", "5", "4", "90", "40", "2", "900", "7.1", "%", "2.00"]
     text = " ".join(lines)
     assert all(part in text for part in ("3/8 documents", "2 accepted", "1 × JudgeFailed", "50 s left"))
 

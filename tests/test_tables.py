@@ -11,14 +11,15 @@ from autodata.fidelity import MARK, MARK_MEANS, PROVENANCE
 from autodata.recipes.evaluation import TableRecipe
 from autodata.run.records import RunError
 from autodata.stats.intervals import ONE_DOCUMENT, Estimate
+from autodata.stats.writing import write_decimal, write_estimate, write_table
 from autodata.types import Outcome
 from eval.generations import ANSWERS, GENERATION, Generation, read_generations
 from eval.question_types import TYPES
 from eval.results import summarize
 from eval.statistics import Answers, Difference, compare, mean_at_k, reduce_answers
 from eval.tables import write
-from eval.tables.cells import difference, estimate, number
-from eval.tables.write import build, find_recipes, render, to_markdown
+from eval.tables.cells import difference
+from eval.tables.write import build, find_recipes, render
 
 
 def answer(task: str, example: int, epoch: int, score: float | None, **values: object) -> Generation:
@@ -243,11 +244,13 @@ def test_question_types_have_shares_with_intervals(tmp_path):
 
 
 def test_cells_say_what_is_known():
-    assert estimate(None) == number(None) == difference(None) == "–"
-    assert estimate(Estimate(0.5, None, None)) == "0.500"
-    assert estimate({"value": 0.5, "low": 0.25, "high": 1.0}) == "0.500 [0.250, 1.000]", "a file of before n was kept"
-    assert estimate(Estimate(0.5, 0.25, 1.0, 6)) == "0.500 [0.250, 1.000] n=6"
-    assert estimate(Estimate(0.5, None, None, 1, ONE_DOCUMENT)) == f"0.500 ({ONE_DOCUMENT}, n=1)"
+    assert write_estimate(None) == write_decimal(None) == difference(None) == "–"
+    assert write_estimate(Estimate(0.5, None, None)) == "0.500"
+    assert write_estimate({"value": 0.5, "low": 0.25, "high": 1.0}) == "0.500 [0.250, 1.000]", (
+        "a file of before n was kept"
+    )
+    assert write_estimate(Estimate(0.5, 0.25, 1.0, 6)) == "0.500 [0.250, 1.000] n=6"
+    assert write_estimate(Estimate(0.5, None, None, 1, ONE_DOCUMENT)) == f"0.500 ({ONE_DOCUMENT}, n=1)"
     assert difference(Difference(Estimate(-0.5, -0.7, -0.3), None, 1)) == "-0.500 [-0.700, -0.300], p –"
 
 
@@ -270,7 +273,7 @@ def test_a_p_that_cannot_be_small_says_so(changed, p, said):
 
 
 def test_cells_of_markdown_are_escaped():
-    assert to_markdown([["a|b", "c\nd"], ["1", "2"]]) == "| a\\|b | c d |\n|---|---|\n| 1 | 2 |\n"
+    assert write_table([["a|b", "c\nd"], ["1", "2"]]) == "| a\\|b | c d |\n|---|---|\n| 1 | 2 |"
 
 
 def test_best_and_pass_are_compared_as_means_are():

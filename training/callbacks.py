@@ -1,6 +1,5 @@
 """What is looked at while training runs: that it still means something, and how it goes."""
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from trl import GRPOTrainer
 from autodata.recipes.training import PreflightConfig
 from autodata.run.progress import Progress
 from training.counts import Books
-from training.curve import draw_curves, read_curves
+from training.curve import write_curves
 from training.preflight import check_difference, run_probe
 from training.reward import Reward
 
@@ -101,11 +100,3 @@ class Follow(TrainerCallback):
         counts = self._books.gather()
         self._progress.facts["judgements"] = counts.judgements
         self._progress.failures = Counter({"failed judgements": counts.failed} if counts.failed else {})
-
-
-def write_curves(history: list[dict[str, Any]], folder: Path) -> None:
-    """curve.json and curve.png."""
-    curves = read_curves(history)
-    (folder / "curve.json").write_text(json.dumps(curves, indent=1) + "\n", encoding="utf-8")
-    if curves["train"]:
-        draw_curves(curves, folder / "curve.png")

@@ -29,6 +29,7 @@ from autodata.serving.costs import count_gpus
 from autodata.serving.journal import JournalError
 from autodata.serving.llm import role_config
 from autodata.serving.measured import EndpointError
+from autodata.stats.writing import DASH, write_duration, write_percent
 from autodata.types import Role
 
 PROBLEMS = (RecipeError, RunError, DocumentsError, JournalError, EndpointError, SpeedError, TooFewGpus)
@@ -126,7 +127,7 @@ def show(plans: Mapping[str, Plan], accepted: int | None) -> None:
     summary = Table("", *plans, title="plan")
     rows = [dict(summarize(plan, accepted)) for plan in plans.values()]
     for key in rows[0]:
-        summary.add_row(key, *(row.get(key, "–") for row in rows))
+        summary.add_row(key, *(row.get(key, DASH) for row in rows))
     console.print(summary)
     for name, plan in plans.items():
         console.print(_show_roles(name, plan), _show_endpoints(name, plan))
@@ -144,10 +145,10 @@ def summarize(plan: Plan, accepted: int | None) -> list[tuple[str, str]]:
         ("accepted", f"{plan.scale * plan.mean([o.accepted for o in plan.outcomes]):,.1f}"),
         ("calls", f"{plan.scale * plan.mean([sum(o.calls.values()) for o in plan.outcomes]):,.0f}"),
         ("tokens", f"{tokens:,.0f}"),
-        ("wall-clock", f"{tell(plan.mean(plan.seconds))} [{tell(low)}, {tell(high)}]"),
+        ("wall-clock", f"{write_duration(plan.mean(plan.seconds))} [{write_duration(low)}, {write_duration(high)}]"),
         ("GPUs", str(gpus)),
         ("GPU-hours held", f"{gpus * plan.mean(plan.seconds) / 3600:,.2f}"),
-        ("bottleneck", f"{role} at {endpoint}, used {plan.utilisation(endpoint):.0%}{hint}"),
+        ("bottleneck", f"{role} at {endpoint}, used {write_percent(plan.utilisation(endpoint))}{hint}"),
     ]
     return rows + ([(f"{accepted} more accepted", forecast(plan, accepted, tokens, gpus))] if accepted else [])
 
@@ -183,15 +184,9 @@ def _show_endpoints(name: str, plan: Plan) -> Table:
                   title=f"{name}: endpoints")  # fmt: skip
     for endpoint, station in plan.stations.items():
         one, most = 1 / station.speed.step(1), 1 / station.token_s
-        table.add_row(endpoint, str(station.replicas), str(station.gpus), f"{plan.utilisation(endpoint):.0%}",
+        table.add_row(endpoint, str(station.replicas), str(station.gpus), write_percent(plan.utilisation(endpoint)),
                       f"{one:,.3g}, {most:,.4g}", station.speed.origin)  # fmt: skip
     return table
-
-
-def tell(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:,.1f} s"
-    return f"{seconds / 60:,.1f} min" if seconds < 3 * 3600 else f"{seconds / 3600:,.1f} h"
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

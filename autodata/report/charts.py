@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from autodata.stats.intervals import Estimate
+
 _STEPS = (1, 2, 5, 10)
 
 
@@ -255,3 +257,27 @@ def widths(steps: Sequence[Step]) -> list[tuple[Step, float, float | None]]:
     widest = max((step.count for step in steps), default=0) or 1
     shares = [None, *(later.count / earlier.count if earlier.count else None for earlier, later in pairwise(steps))]
     return [(step, round(100 * step.count / widest, 2), share) for step, share in zip(steps, shares, strict=False)]
+
+
+@dataclass(frozen=True)
+class ForestRow:
+    """A number and whose it is; without a number the row has a dash."""
+
+    name: str
+    found: Estimate | None
+    style: str = "accent"
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Rows that are compared."""
+
+    title: str
+    rows: Sequence[ForestRow]
+    is_share: bool = True  # then the scale goes from 0 to 1 at least
+
+    @property
+    def x(self) -> Scale:
+        ends = [end for row in self.rows if row.found for end in (row.found.value, row.found.low, row.found.high)]
+        return cover([*(end for end in ends if end is not None), *([0, 1] if self.is_share else [])], 0, 100)

@@ -1,17 +1,16 @@
 """The index of a folder of runs: one row each, with what it came to and a link to its report."""
 
-import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from autodata.report import page
-from autodata.report.forest import write_fraction
 from autodata.run import snapshot
 from autodata.run.folder import read_manifest
+from autodata.run.records import read_json
+from autodata.stats.writing import write_decimal, write_duration
 
 REPORT, INDEX = "report.html", "index.html"
 _RESULTS = {".json", ".jsonl", ".yaml"}  # what a report is made of
@@ -36,16 +35,7 @@ class Entry:
 def render(folder: Path, entries: Sequence[Entry]) -> str:
     finished = sum(entry.is_finished for entry in entries)
     return page.render("index.j2", f"Runs in {folder.resolve().name}", entries=entries, finished=finished,
-                       tell_time=snapshot.tell_time, command=f"python -m autodata.report {folder}")  # fmt: skip
-
-
-def find_runs(folder: Path) -> Iterator[Path]:
-    """Every run folder below, by name; what lies inside a run is not looked into, nor what is hidden."""
-    for path, folders, files in os.walk(folder):
-        if "manifest.json" in files:
-            folders.clear()
-            yield Path(path)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+                       write_duration=write_duration, command=f"python -m autodata.report {folder}")  # fmt: skip
 
 
 def is_outdated(run: Path) -> bool:
@@ -97,7 +87,7 @@ def _of_generation(run: Path, manifest: Facts) -> str:
 
 def _of_dataset(run: Path, manifest: Facts) -> str:
     statistics = manifest.get("statistics", {})
-    return "; ".join(f"{arm}: {of['examples']:,} examples, gap {write_fraction(of.get('gap'))}"
+    return "; ".join(f"{arm}: {of['examples']:,} examples, gap {write_decimal(of.get('gap'))}"
                      for arm, of in sorted(statistics.items()))  # fmt: skip
 
 
@@ -109,20 +99,20 @@ def _of_training(run: Path, manifest: Facts) -> str:
 
 
 def _of_evaluation(run: Path, manifest: Facts) -> str:
-    means = {name: of["mean"] for name, of in _read_json(run / "results.json").items()}
-    told = [f"{name} {write_fraction(mean['value'])}" for name, mean in means.items() if mean]
-    for name, of in _read_json(run / "prbench.json").items():
+    means = {name: of["mean"] for name, of in (read_json(run / "results.json") or {}).items()}
+    told = [f"{name} {write_decimal(mean['value'])}" for name, mean in means.items() if mean]
+    for name, of in (read_json(run / "prbench.json") or {}).items():
         first = next(iter(of["graders"].values()), {})
-        told += [f"{name} {write_fraction(first['clipped']['value'])}"] if first.get("clipped") else []
+        told += [f"{name} {write_decimal(first['clipped']['value'])}"] if first.get("clipped") else []
     return ", ".join(told)
 
 
 def _of_search(run: Path, manifest: Facts) -> str:
-    found = _read_json(run / "results.json")
+    found = read_json(run / "results.json")
     if not found:
         return ""
     before, after = found["baseline"]["test"], found["best"]["test"]
-    return (f"test pass rate {write_fraction(before)} → {write_fraction(after)}, {found['accepted']:,} of "
+    return (f"test pass rate {write_decimal(before)} → {write_decimal(after)}, {found['accepted']:,} of "
             f"{found['iterations']:,} mutants accepted")  # fmt: skip
 
 
@@ -133,7 +123,3 @@ _HEADLINES: dict[str, Callable[[Path, Facts], str]] = {
     "eval": _of_evaluation,
     "meta": _of_search,
 }
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, with_config
 
 from autodata.serving.costs import Cost
+from autodata.stats.writing import write_duration, write_number
 from autodata.types import Outcome, Role
 
 FILE = "progress.json"
@@ -87,26 +88,13 @@ def describe(now: Snapshot) -> str:
     total = f"/{now.total}" if now.total else ""
     accepted = [] if now.accepted is None else [f"{now.accepted} accepted"]
     failures = [f"{count} × {name}" for name, count in now.failures.items()]
-    facts = [f"{name} {shorten(value)}" for name, value in now.facts.items()]
+    facts = [f"{name} {write_number(value)[:80]}" for name, value in now.facts.items()]
     paid = [f"{now.calls} calls", f"{sum(cost.replayed for cost in now.roles.values())} replayed",
             f"{now.tokens} tokens", f"{now.rates.get('calls_per_s', 0):.3g} calls/s"] if now.roles else []  # fmt: skip
     unmeasured = sum(count for cost in now.roles.values() for name, count in cost.outcomes.items()
                      if name not in (Outcome.ANSWERED, Outcome.CUT_OFF))  # fmt: skip
     cut_off = sum(cost.outcomes.get(Outcome.CUT_OFF, 0) for cost in now.roles.values())
     paid += [f"{cut_off} cut off"] * bool(cut_off) + [f"{unmeasured} not measured"] * bool(unmeasured)
-    left = [] if now.eta_s is None or now.state in ENDS else [f"{tell_time(now.eta_s)} left"]
+    left = [] if now.eta_s is None or now.state in ENDS else [f"{write_duration(now.eta_s)} left"]
     parts = [f"{now.done}{total} {now.unit}", *accepted, *facts, *paid, *failures, *left]
     return f"{now.state}: {', '.join(parts)}"
-
-
-def shorten(value: str | int | float | None) -> str:
-    return "–" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)[:80]
-
-
-def tell_time(seconds: float) -> str:
-    """As 1 h 05 min, 3 min 20 s, 12 s."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from eval.statistics import mean_of_known
+
 CLASSES = ("critically important", "important", "slightly important", "slightly detrimental", "detrimental",
            "critically detrimental")  # fmt: skip
 
@@ -93,16 +95,14 @@ class Summary:
 def summarize(scores: Sequence[TaskScore]) -> Summary:
     """What PRBench reports, and its bounds."""
     clipped = [s.clipped for s in scores if s.clipped is not None]
-    normalized = [s.normalized for s in scores if s.normalized is not None]
-    bounds = [(s.low, s.high) for s in scores if s.low is not None and s.high is not None]
     return Summary(
         tasks=len(scores),
         scored=len(clipped),
-        mean_clipped=_floor(_mean(clipped)),
-        mean_normalized=_mean(normalized),
-        mean_floored=_mean([max(0.0, value) for value in clipped]),
-        low=_floor(_mean([low for low, _ in bounds])),
-        high=_floor(_mean([high for _, high in bounds])),
+        mean_clipped=_floor(mean_of_known(clipped)),
+        mean_normalized=mean_of_known([s.normalized for s in scores]),
+        mean_floored=mean_of_known([max(0.0, value) for value in clipped]),
+        low=_floor(mean_of_known([s.low for s in scores])),
+        high=_floor(mean_of_known([s.high for s in scores])),
         unresolved=sum(s.unresolved for s in scores),
     )
 
@@ -140,10 +140,6 @@ def read_conversation(row: Mapping[str, Any]) -> list[dict[str, str]]:
         if turn < turns - 1:
             messages.append({"role": "assistant", "content": str(row.get(f"response_{turn}") or "")})
     return messages
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
 
 
 def _floor(value: float | None) -> float | None:

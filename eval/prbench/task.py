@@ -14,7 +14,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from autodata.loop.agents import attempt_seed
 from autodata.serving.request import Request
 from autodata.stats.agreement import Ratings, compare_judges, compare_repeats
-from autodata.stats.intervals import SHARE, Bounds, Estimate, estimate_mean
+from autodata.stats.intervals import SHARE, Estimate, estimate_mean
 from autodata.types import Outcome, Role
 from eval.limits import Limits
 from eval.prbench.data import Split, Task, flatten
@@ -107,8 +107,8 @@ def _summarize(graded: Sequence[tuple[Task, list[bool | None]]]) -> dict[str, An
     pairs = [(task.criteria, met) for task, met in graded]
     ids = [task.id for task, _ in graded]
     worst = min((s.negative / s.positive for s in scores if s.positive), default=0.0)
-    clipped = _estimate(ids, [s.clipped for s in scores], (worst, 1.0))
-    normalized = _estimate(ids, [s.normalized for s in scores], SHARE)
+    clipped = estimate_mean(zip(ids, (s.clipped for s in scores), strict=True), (worst, 1.0))
+    normalized = estimate_mean(zip(ids, (s.normalized for s in scores), strict=True), SHARE)
     return {
         **asdict(summarize(scores)),
         "clipped": clipped and asdict(_clip(clipped)),
@@ -119,17 +119,11 @@ def _summarize(graded: Sequence[tuple[Task, list[bool | None]]]) -> dict[str, An
     }
 
 
-def _estimate(ids: Sequence[str], values: Sequence[float | None], bounds: Bounds) -> Estimate | None:
-    """The mean over answers with its interval over tasks."""
-    known = ((id, value) for id, value in zip(ids, values, strict=True) if value is not None)
-    return estimate_mean(known, bounds)
-
-
 def _clip(found: Estimate) -> Estimate:
     """PRBench clips the mean at 0, not the scores; an interval that lies below 0 altogether is none."""
     value = max(0.0, found.value)
     if found.low is None or found.high is None:
         return replace(found, value=value)
     if found.high <= 0:
-        return Estimate(value, None, None, found.documents, BELOW_ZERO)
+        return Estimate(value, documents=found.documents, reason=BELOW_ZERO)
     return replace(found, value=value, low=max(0.0, found.low))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autodata.recipes.evaluation import TableRecipe, TableRow
+from autodata.stats.writing import write_decimal, write_estimate, write_points
 from eval.generations import Generation, graded_by, to_answers
 from eval.results import PRBENCH, summarize
 from eval.statistics import Answers, best_at_k, compare, mean_at_k, pass_at_k, reduce_answers
@@ -14,12 +15,9 @@ from eval.tables.cells import (
     Table,
     cost,
     difference,
-    estimate,
     join,
-    number,
-    percent,
     read_answers,
-    read_json,
+    read_result,
     with_papers,
 )
 
@@ -40,9 +38,9 @@ def held_out(recipe: TableRecipe) -> list[Table]:
     names = [f"{task} {name}" for task in tasks for name in ("mean", "best")]
     ours = []
     for row, result in zip(recipe.rows, results, strict=True):
-        cells = [estimate(result.get(task, {}).get(name)) for task in tasks for name in ("mean", "best")]
+        cells = [write_estimate(result.get(task, {}).get(name)) for task in tasks for name in ("mean", "best")]
         rates = [r["truncation_rate"] for r in result.values() if r["truncation_rate"] is not None]
-        cut_off = number(sum(rates) / len(rates) if rates else None)
+        cut_off = write_decimal(sum(rates) / len(rates) if rates else None)
         ours.append([row.label, *cells, cut_off, *cost(row)])
     header = ["model", *(f"{name}@{k}" for name in names), "truncated", *COST]
     rows = [header, *with_papers(recipe, ours, [*names, "truncated", *COST])]
@@ -72,10 +70,11 @@ def by_subset(recipe: TableRecipe) -> list[Table]:
 
 def _subset_cells(base: Model, trained: Sequence[Model], subset: str, metric: str) -> list[str]:
     before = _reduce(base, subset, metric)
-    cells = [estimate(mean_at_k(list(before.values())), percent)]
+    cells = [write_estimate(mean_at_k(list(before.values())), write_points)]
     for model in trained:
         after = _reduce(model, subset, metric)
-        cells += [estimate(mean_at_k(list(after.values())), percent), difference(compare(before, after), percent)]
+        cells.append(write_estimate(mean_at_k(list(after.values())), write_points))
+        cells.append(difference(compare(before, after), write_points))
     return cells
 
 
@@ -113,7 +112,7 @@ def prbench(recipe: TableRecipe) -> list[Table]:
 
 def _read_benchmark(row: TableRow) -> dict[str, Any]:
     """What a run stored of PRBench; nothing of an older one that scored answers which never came."""
-    result, answers = read_json(row, PRBENCH), read_answers(row)
+    result, answers = read_result(row, PRBENCH), read_answers(row)
     return {task: of for task, of in result.items()
             if "unanswered" in of or all(g.is_measured for g in answers.get(task, ()))}  # fmt: skip
 
@@ -121,7 +120,7 @@ def _read_benchmark(row: TableRow) -> dict[str, Any]:
 def _prbench_cell(result: Mapping[str, dict], column: str) -> str:
     grader, split, *form = column.split(" ")
     summary = result.get(f"prbench_{split}", {}).get("graders", {}).get(grader, {})
-    return estimate(summary.get("normalized" if form else "clipped"))
+    return write_estimate(summary.get("normalized" if form else "clipped"))
 
 
 def _by_grader(answers: Mapping[str, list[Generation]]) -> dict[str, list[Generation]]:

@@ -14,6 +14,7 @@ import pandas
 from autodata.config import RecipeError, load
 from autodata.recipes.evaluation import TableRecipe
 from autodata.run.records import RunError
+from autodata.stats.writing import write_table
 from eval.tables.answers import attribution, truncation
 from eval.tables.cells import Table, is_finished, note_papers
 from eval.tables.data import data_quality, question_types
@@ -53,20 +54,10 @@ def render(recipe: TableRecipe, tables: Sequence[Table]) -> str:
     parts = [f"### {recipe.title}\n"]
     for table in tables:
         parts += [f"{table.title}:\n"] if table.title else []
-        parts += [to_markdown(table.rows), *(["\n".join(table.notes).strip() + "\n"] if table.notes else [])]
+        parts += [write_table(table.rows) + "\n", *(["\n".join(table.notes).strip() + "\n"] if table.notes else [])]
     missing = [f"- {row.label}: no finished run in {row.run}; make it with `{row.command}`"
                for row in recipe.rows if not is_finished(row)]  # fmt: skip
     return "\n".join([*parts, *(f"{note}\n" for note in note_papers(recipe)), "\n".join(missing)]).strip() + "\n"
-
-
-def to_markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first row is its header."""
-    lines = ["| " + " | ".join(_escape(cell) for cell in row) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]) + "\n"
-
-
-def _escape(cell: str) -> str:
-    return cell.replace("|", "\\|").replace("\n", " ")
 
 
 def print_table(recipe: TableRecipe) -> None:
