@@ -65,7 +65,7 @@ def _concerns(places: Sequence[str], domains: Sequence[str]) -> bool:
     return any(parts[0] == "autodata" and parts[1] not in _OTHER_STAGES for parts in paths)
 
 
-class Kind(StrEnum):
+class RuleKind(StrEnum):
     """Whose a rule is, as far as its entry says: `ours` is a choice, `Nothing` is the paper's silence."""
 
     PAPER = "paper"
@@ -84,21 +84,22 @@ def read_register() -> list[tuple[str, list[dict[str, Any]]]]:
     return sections
 
 
-def tell_kind(entry: dict[str, Any]) -> Kind:
+def tell_kind(entry: dict[str, Any]) -> RuleKind:
     if entry["says"].startswith("Nothing"):
-        return Kind.SILENT
-    return Kind.CHOSEN if "ours" in entry else Kind.PAPER
+        return RuleKind.SILENT
+    return RuleKind.CHOSEN if "ours" in entry else RuleKind.PAPER
 
 
-def count_kinds() -> Counter[Kind]:
+def count_kinds() -> Counter[RuleKind]:
     return Counter(tell_kind(e) for _, entries in read_register() for e in entries)
 
 
 def summarize() -> str:
     """One sentence for a card."""
     counts = count_kinds()
-    return (f"Of {counts.total()} rules in the fidelity register the paper states {counts[Kind.PAPER]} in full; in "
-            f"{counts[Kind.CHOSEN]} something was chosen, and on {counts[Kind.SILENT]} it is silent.")  # fmt: skip
+    stated, chosen, silent = (counts[kind] for kind in RuleKind)
+    return (f"Of {counts.total()} rules in the fidelity register the paper states {stated} in full; in {chosen} "
+            f"something was chosen, and on {silent} it is silent.")  # fmt: skip
 
 
 def render() -> str:

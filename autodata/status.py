@@ -22,8 +22,8 @@ from autodata.run.dashboard import draw
 from autodata.run.folder import MANIFEST, find_runs, is_held, read_manifest
 from autodata.run.records import RunError
 from autodata.run.snapshot import ENDS, FILE, Snapshot, describe, read_snapshot
-from autodata.serving.leases import Lease, State, Watch
-from autodata.serving.limits import Load
+from autodata.serving.leases import Lease, LeaseWatch, State
+from autodata.serving.limits import ServerLoad
 from autodata.stats.writing import write_duration
 
 SILENT_S = 60.0  # without a new progress.json; a shared file system may show it late
@@ -38,7 +38,7 @@ class Serving:
 
     endpoint: str
     replicas: dict[str, int]  # by state
-    load: Load  # of the replicas that answered
+    load: ServerLoad  # of the replicas that answered
 
     def describe(self) -> str:
         ready = self.replicas.get(State.READY, 0)
@@ -88,7 +88,7 @@ class Sighting:
         return "its Slurm job has ended" if self.job is False else "silent for long"
 
 
-def look(run: Path, watch: Watch) -> Sighting:
+def look(run: Path, watch: LeaseWatch) -> Sighting:
     """Raises RunError where there is no run."""
     manifest = _read_manifest(run)
     snapshot = read_snapshot(run)
@@ -140,7 +140,7 @@ def to_json(seen: Sighting) -> str:
 
 
 def _follow(run: Path, as_json: bool, forever: bool) -> None:
-    watch, console = Watch(run / LEASES), Console()
+    watch, console = LeaseWatch(run / LEASES), Console()
     if not console.is_terminal:
         console.width = _WIDTH
     while True:
@@ -160,7 +160,7 @@ def _list(folder: Path, as_json: bool) -> None:
     runs = list(find_runs(folder, signs=_SIGNS))
     if not runs:
         raise RunError(f"{folder}: no run in it, nor is it one")
-    seen = [look(run, Watch(run / LEASES)) for run in runs]
+    seen = [look(run, LeaseWatch(run / LEASES)) for run in runs]
     print(f"[{', '.join(map(to_json, seen))}]" if as_json else "\n".join(map(tell, seen)))
 
 
@@ -189,7 +189,7 @@ if __name__ == "__main__":
 _PATIENCE_S = 2.0
 
 
-def look_at_servers(watch: Watch) -> list[Serving]:
+def look_at_servers(watch: LeaseWatch) -> list[Serving]:
     """Each endpoint that has a replica alive."""
     leases = watch.look()
     return [_look_at(name, [lease for lease in leases if lease.endpoint == name])
@@ -199,7 +199,7 @@ def look_at_servers(watch: Watch) -> list[Serving]:
 def _look_at(endpoint: str, leases: list[Lease]) -> Serving:
     states = Counter(str(lease.state) for lease in leases)
     pages = [_read_metrics(lease.url) for lease in leases if lease.state == State.READY]
-    return Serving(endpoint, dict(states), Load.read(page for page in pages if page is not None))
+    return Serving(endpoint, dict(states), ServerLoad.read(page for page in pages if page is not None))
 
 
 def _read_metrics(url: str) -> str | None:

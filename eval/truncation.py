@@ -18,7 +18,7 @@ from rich.table import Table
 from autodata.run.records import RunError
 from autodata.stats.intervals import SHARE, Estimate, estimate_mean
 from autodata.stats.writing import write_decimal, write_estimate, write_points
-from eval.generations import Generation, read_generations
+from eval.sampled_answers import SampledAnswer, read_task
 from eval.statistics import mean_of_known
 
 
@@ -34,65 +34,65 @@ class Truncation:
     score_per_1000_tokens: float | None
 
 
-def measure(generations: Sequence[Generation], right_from: float = 1.0) -> Truncation:
+def measure(sampled: Sequence[SampledAnswer], right_from: float = 1.0) -> Truncation:
     """Raises RunError when there are no answers."""
-    rate = measure_rate(generations)
+    rate = measure_rate(sampled)
     if rate is None:
         raise RunError("no answers to measure")
-    finished, cut_off = ([g for g in generations if g.is_cut_off is cut] for cut in (False, True))
+    finished, cut_off = ([g for g in sampled if g.is_cut_off is cut] for cut in (False, True))
     return Truncation(
         rate,
         mean_of_known([g.score for g in finished]),
         mean_of_known([g.score for g in cut_off]),
         _share_right(finished, right_from),
         _share_right(cut_off, right_from),
-        measure_efficiency(generations),
+        measure_efficiency(sampled),
     )
 
 
-def measure_rate(generations: Iterable[Generation]) -> Estimate | None:
+def measure_rate(sampled: Iterable[SampledAnswer]) -> Estimate | None:
     """The share that is cut off, with its interval over documents; None when there are no answers."""
-    return estimate_mean(((g.document, float(g.is_cut_off)) for g in generations if g.is_measured), SHARE)
+    return estimate_mean(((g.document, float(g.is_cut_off)) for g in sampled if g.is_measured), SHARE)
 
 
-def rate_at(generations: Sequence[Generation], budget: int) -> float:
+def rate_at(sampled: Sequence[SampledAnswer], budget: int) -> float:
     """The share that would be cut off at `budget` tokens, which is at most the budget they had."""
-    measured = [g for g in generations if g.is_measured]
+    measured = [g for g in sampled if g.is_measured]
     return sum(g.is_cut_off or g.tokens > budget for g in measured) / len(measured)
 
 
-def measure_efficiency(generations: Sequence[Generation]) -> float | None:
+def measure_efficiency(sampled: Sequence[SampledAnswer]) -> float | None:
     """Score per thousand tokens, over scored answers."""
-    scored = [g for g in generations if g.score is not None]
+    scored = [g for g in sampled if g.score is not None]
     tokens = sum(g.tokens for g in scored)
     return 1000 * sum(g.score or 0.0 for g in scored) / tokens if tokens else None
 
 
-def count_lengths(generations: Sequence[Generation], bins: int = 20) -> list[tuple[int, int, int]]:
+def count_lengths(sampled: Sequence[SampledAnswer], bins: int = 20) -> list[tuple[int, int, int]]:
     """The histogram of lengths: up to so many tokens, how many finished, how many cut off."""
-    longest = max((g.tokens for g in generations), default=0)
+    longest = max((g.tokens for g in sampled), default=0)
     edges = numpy.linspace(0, max(longest, 1), bins + 1)
-    counts = [numpy.histogram([g.tokens for g in generations if g.is_cut_off is cut], edges)[0]
+    counts = [numpy.histogram([g.tokens for g in sampled if g.is_cut_off is cut], edges)[0]
               for cut in (False, True)]  # fmt: skip
     return [(round(edge), int(done), int(cut)) for edge, done, cut in zip(edges[1:], *counts, strict=True)]
 
 
-def _share_right(generations: Sequence[Generation], right_from: float) -> float | None:
-    return mean_of_known([g.is_right(right_from) for g in generations if g.score is not None])
+def _share_right(sampled: Sequence[SampledAnswer], right_from: float) -> float | None:
+    return mean_of_known([g.is_right(right_from) for g in sampled if g.score is not None])
 
 
-def show(generations: Sequence[Generation], right_from: float, title: str) -> Table:
-    found = measure(generations, right_from)
+def show(sampled: Sequence[SampledAnswer], right_from: float, title: str) -> Table:
+    found = measure(sampled, right_from)
     table = Table("", "value", title=title)
     table.add_row("cut off, % [95 % over documents]", escape(write_estimate(found.rate, write_points)))
     for name, value in (("mean score, finished", found.score_finished), ("mean score, cut off", found.score_cut_off),
                         ("share right, finished", found.right_finished), ("share right, cut off", found.right_cut_off),
                         ("score per 1,000 tokens", found.score_per_1000_tokens)):  # fmt: skip
         table.add_row(name, write_decimal(value))
-    longest = max(g.tokens for g in generations)
+    longest = max(g.tokens for g in sampled)
     for share in (4, 2, 1):
         budget = longest // share
-        table.add_row(f"cut off at {budget} tokens, %", write_points(rate_at(generations, budget)))
+        table.add_row(f"cut off at {budget} tokens, %", write_points(rate_at(sampled, budget)))
     return table
 
 
@@ -103,8 +103,8 @@ def main() -> None:
     parser.add_argument("--right-from", type=float, default=1.0, help="the score that counts as right")
     options = parser.parse_args()
     try:
-        generations = read_generations(options.run, options.task)
-        Console().print(show(generations, options.right_from, f"{options.run}, {options.task}"))
+        sampled = read_task(options.run, options.task)
+        Console().print(show(sampled, options.right_from, f"{options.run}, {options.task}"))
     except RunError as error:
         raise SystemExit(f"error: {error}") from None
 

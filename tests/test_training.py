@@ -34,7 +34,7 @@ from autodata.types import (
     Trajectory,
     Verdict,
 )
-from training.callbacks import Diverged, Watch
+from training.callbacks import Diverged, TrainingWatch
 from training.counts import Books
 from training.curve import write_curves
 from training.preflight import PreflightError, check_probe, estimate_bytes
@@ -268,7 +268,7 @@ def test_what_the_probe_may_show(measured, message):
     ({"sampling/sampling_logp_difference/mean": 0.5}, PreflightError),
 ])  # fmt: skip
 def test_a_training_that_has_gone_wrong_is_stopped(tmp_path, logs, error):
-    watch, state = Watch(tmp_path, PreflightConfig()), SimpleNamespace(global_step=7)
+    watch, state = TrainingWatch(tmp_path, PreflightConfig()), SimpleNamespace(global_step=7)
     if error is None:
         watch.on_log(None, state, None, logs)
         return

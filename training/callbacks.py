@@ -26,7 +26,7 @@ class Diverged(RuntimeError):
     """The loss is no number; the checkpoints from before are whole."""
 
 
-class Probe(TrainerCallback):
+class UntrainedProbe(TrainerCallback):
     """The last of the checks before the first step. Only inside `train` is the model as it will be trained."""
 
     def __init__(
@@ -42,7 +42,7 @@ class Probe(TrainerCallback):
             run_probe(self._trainer, self._rows, self._reward, self._limits)
 
 
-class Watch(TrainerCallback):
+class TrainingWatch(TrainerCallback):
     """Stops a training that has gone wrong before its checkpoint is written, and keeps the curves up to date."""
 
     def __init__(self, folder: Path, limits: PreflightConfig):

@@ -37,7 +37,7 @@ Manifest = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Kind:
+class ReleaseKind:
     """How the runs of one command are published."""
 
     repo: str  # the Hub's word
@@ -45,7 +45,7 @@ class Kind:
     fill: Callable[[Path, Path, Manifest, bool], None]
 
 
-def stage(run: Path, target: Path, allow_unknown: bool = False) -> Kind:
+def stage(run: Path, target: Path, allow_unknown: bool = False) -> ReleaseKind:
     """Write what is published of a run to an empty folder. Raises RunError, RecipeError."""
     manifest = read_manifest(run)
     if manifest is None:
@@ -144,9 +144,9 @@ def _describe(recipe: object, manifest: Mapping[str, Any], target: Path, outputs
 
 
 KINDS = {
-    "dataset": Kind("dataset", "python -m autodata.dataset", fill_dataset),
-    "grpo": Kind("model", "accelerate launch training/grpo.py", fill_model),
-    "eval": Kind("dataset", "python -m eval.run", fill_logs),
+    "dataset": ReleaseKind("dataset", "python -m autodata.dataset", fill_dataset),
+    "grpo": ReleaseKind("model", "accelerate launch training/grpo.py", fill_model),
+    "eval": ReleaseKind("dataset", "python -m eval.run", fill_logs),
 }
 
 

@@ -49,7 +49,7 @@ class Opinions:
     judgements: tuple[tuple[Judgement, ...], ...]
 
 
-Group = tuple[Judged, Sequence[Judgement]]
+JudgedGroup = tuple[Judged, Sequence[Judgement]]
 
 
 def measure(chosen: Sequence[Judged], judges: Sequence[Opinions]) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def to_markdown(results: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _rate(groups: Iterable[Group], sign: str) -> list[Ratings]:
+def _rate(groups: Iterable[JudgedGroup], sign: str) -> list[Ratings]:
     return [
         Ratings(tried.document_id, tuple(None if j.met is None else j.met[at] for j in said))
         for tried, said in groups
@@ -148,13 +148,13 @@ def _rate(groups: Iterable[Group], sign: str) -> list[Ratings]:
     ]
 
 
-def _pair(chosen: Sequence[Judged], first: Opinions, second: Opinions) -> list[Group]:
+def _pair(chosen: Sequence[Judged], first: Opinions, second: Opinions) -> list[JudgedGroup]:
     """Judgements of two judges side by side, by attempt and repeat."""
     said = zip(chosen, first.judgements, second.judgements, strict=True)
     return [(tried, pair) for tried, ones, others in said for pair in zip(ones, others, strict=True)]
 
 
-def _compare_scores(pairs: Sequence[Group]) -> Estimate:
+def _compare_scores(pairs: Sequence[JudgedGroup]) -> Estimate:
     return mean_difference((tried.document_id, after.score - before.score) for tried, (before, after) in pairs
                            if before.score is not None and after.score is not None)  # fmt: skip
 

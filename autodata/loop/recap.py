@@ -12,7 +12,7 @@ SHOWN_CRITERIA = 25
 
 
 @dataclass(frozen=True)
-class Entry:
+class RoundRecap:
     """One closed round. Scores are means in [0, 1]; None where nothing was measured."""
 
     number: int
@@ -34,7 +34,7 @@ class CriterionCount:
     strong: str
 
 
-def list_rounds(rounds: Sequence[Round]) -> list[Entry]:
+def list_rounds(rounds: Sequence[Round]) -> list[RoundRecap]:
     """The latest rounds, oldest first."""
     return [_enter(r) for r in rounds[-SHOWN_ROUNDS:]]
 
@@ -67,8 +67,8 @@ def shorten(text: str) -> str:
     return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"
 
 
-def _enter(tried: Round) -> Entry:
-    return Entry(
+def _enter(tried: Round) -> RoundRecap:
+    return RoundRecap(
         number=tried.number,
         question=describe_candidate(tried.candidate),
         verdict=_verdict(tried),

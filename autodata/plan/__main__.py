@@ -20,8 +20,8 @@ from rich.table import Table
 from autodata.config import RecipeError, load
 from autodata.corpora.documents import DocumentsError, read_corpus
 from autodata.plan import speed
-from autodata.plan.simulation import Outcome, Station, TooFewGpus, choose_split, share_gpu_seconds, simulate
-from autodata.plan.speed import Speed, SpeedError
+from autodata.plan.simulation import SimulatedOutcome, Station, TooFewGpus, choose_split, share_gpu_seconds, simulate
+from autodata.plan.speed import ReplicaSpeed, SpeedError
 from autodata.plan.workload import Workload, from_priors, from_run
 from autodata.recipes.generation import GenerateRecipe
 from autodata.run.records import RunError
@@ -47,7 +47,7 @@ class Plan:
     simulated: int
     served: Mapping[Role, str]
     stations: Mapping[str, Station]
-    outcomes: Sequence[Outcome]  # one per seed
+    outcomes: Sequence[SimulatedOutcome]  # one per seed
 
     @property
     def seconds(self) -> list[float]:
@@ -57,7 +57,7 @@ class Plan:
     def scale(self) -> float:
         return self.documents / self.simulated
 
-    def extend(self, outcome: Outcome) -> float:
+    def extend(self, outcome: SimulatedOutcome) -> float:
         """The wall-clock of all documents."""
         ends, count = sorted(outcome.finished), len(outcome.finished)
         pace = (ends[3 * count // 4] - ends[count // 4]) / max(1, 3 * count // 4 - count // 4)
@@ -90,7 +90,7 @@ def make_plan(recipe: GenerateRecipe, options: argparse.Namespace) -> Plan:
     served = {role: role_config(recipe.models, role).endpoint for role in roles}
     stations = _build(recipe, sorted(set(served.values())), options)
 
-    def run(stories: list, sized: Mapping[str, Station]) -> Outcome:
+    def run(stories: list, sized: Mapping[str, Station]) -> SimulatedOutcome:
         return simulate(stories, served, sized, recipe.documents_in_flight)
 
     if options.gpus is not None:
@@ -109,7 +109,7 @@ def _build(recipe: GenerateRecipe, names: Sequence[str], options: argparse.Names
     }  # fmt: skip
 
 
-def _read_speeds(stated: Sequence[str]) -> dict[str, Speed]:
+def _read_speeds(stated: Sequence[str]) -> dict[str, ReplicaSpeed]:
     found = {}
     for text in stated:
         name, _, numbers = text.partition("=")

@@ -60,7 +60,7 @@ def round_step(width: float) -> float:
 LEFT, RIGHT, TOP, BOTTOM = 52, 548, 30, 236
 _LABELS = 12  # below the axis, at most
 Number = int | float
-Table = tuple[Sequence[str], Sequence[Sequence[object]]]  # head and rows
+ChartTable = tuple[Sequence[str], Sequence[Sequence[object]]]  # head and rows
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Columns:
         return [(s.style, s.name) for s in self.series] if len(self.series) > 1 else []
 
     @property
-    def table(self) -> Table:
+    def table(self) -> ChartTable:
         rows = [[label, *(s.values[at] for s in self.series)] for at, label in enumerate(self.labels)]
         return [self.frame.x_label, *(s.name for s in self.series)], rows
 
@@ -166,7 +166,7 @@ class Scatter:
     points: Sequence[Point]
     region: Sequence[tuple[Number, Number]]  # corners; none: no region
     legend: Sequence[tuple[str, str]]  # style and name
-    table: Table
+    table: ChartTable
 
     x = Scale(0, 1, LEFT, RIGHT)
     y = Scale(0, 1, BOTTOM, TOP)
@@ -211,7 +211,7 @@ class Lines:
         return [(line.style, line.name) for line in self.lines] if len(self.lines) > 1 else []
 
     @property
-    def table(self) -> Table:
+    def table(self) -> ChartTable:
         """One row per x that any line has; a line without a value there has a dash."""
         head: list[str] = [self.frame.x_label]
         cells: dict[Number, list[object]] = {

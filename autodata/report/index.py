@@ -1,12 +1,12 @@
 """The index of a folder of runs: one row each, with what it came to and a link to its report."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from autodata.report import page
+from autodata.report.page import Facts
 from autodata.run import snapshot
 from autodata.run.folder import read_manifest
 from autodata.run.records import read_json
@@ -14,11 +14,10 @@ from autodata.stats.writing import write_decimal, write_duration
 
 REPORT, INDEX = "report.html", "index.html"
 _RESULTS = {".json", ".jsonl", ".yaml"}  # what a report is made of
-Facts = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Entry:
+class RunEntry:
     """A run as one row."""
 
     name: str  # its path below the folder
@@ -32,7 +31,7 @@ class Entry:
     problem: str  # why there is none
 
 
-def render(folder: Path, entries: Sequence[Entry]) -> str:
+def render(folder: Path, entries: Sequence[RunEntry]) -> str:
     finished = sum(entry.is_finished for entry in entries)
     return page.render("index.j2", f"Runs in {folder.resolve().name}", entries=entries, finished=finished,
                        write_duration=write_duration, command=f"python -m autodata.report {folder}")  # fmt: skip
@@ -45,14 +44,14 @@ def is_outdated(run: Path) -> bool:
     return not report.exists() or report.stat().st_mtime < newest
 
 
-def describe(run: Path, folder: Path, problem: str = "") -> Entry:
+def describe(run: Path, folder: Path, problem: str = "") -> RunEntry:
     """A row. Raises RunError for a damaged manifest."""
     manifest = read_manifest(run) or {}
     inputs = manifest.get("inputs", {})
     kind, name = str(inputs.get("kind")), run.relative_to(folder).as_posix()
     link = f"{name}/{REPORT}" if (run / REPORT).exists() else ""
     told = (_HEADLINES[kind](run, manifest) if kind in _HEADLINES else "") or _tell_progress(run)
-    return Entry(name, kind, _label(inputs, manifest), bool(manifest.get("finished")), manifest.get("started", ""),
+    return RunEntry(name, kind, _label(inputs, manifest), bool(manifest.get("finished")), manifest.get("started", ""),
                  _measure_seconds(manifest), told, link, problem)  # fmt: skip
 
 

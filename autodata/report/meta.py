@@ -3,12 +3,9 @@
 import difflib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from pydantic import TypeAdapter
 
 from autodata import config
 from autodata.meta import evaluate
@@ -21,7 +18,8 @@ from autodata.report import page
 from autodata.report.charts import BOTTOM, LEFT, RIGHT, TOP, Columns, Forest, ForestRow, Frame, Scale, Series
 from autodata.report.curves import draw_rates, list_pass_rates
 from autodata.report.overview import VERDICTS, words
-from autodata.run.records import read_json, read_records
+from autodata.report.page import Facts
+from autodata.run.records import LINE, read_json, read_records
 from autodata.stats.intervals import Estimate
 from autodata.stats.writing import write_difference
 
@@ -110,14 +108,12 @@ class Lineage:
 RESULTS, ABLATION = "results.json", "ablation.json"
 COMMAND = "python -m autodata.meta.optimize"
 _ACCEPTED = ("baseline", "accept")  # outcomes that make a member
-Facts = Mapping[str, Any]
-_LINE = TypeAdapter(dict[str, Any])
 
 
 def render(folder: Path, manifest: Facts) -> str:
     """The page of a search, finished or not. Raises RunError, RecipeError."""
     recipe = config.load(MetaRecipe, [str(folder / "recipe.yaml")])
-    lines = read_records(folder / ITERATIONS, _LINE)
+    lines = read_records(folder / ITERATIONS, LINE)
     population = read_population(folder, recipe, lines)
     best = population.best().id if population.members else 0
     results = read_json(folder / RESULTS)

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -14,6 +15,7 @@ from autodata.serving.measured import tell_outcomes
 from autodata.stats.writing import write_decimal, write_difference, write_estimate, write_number
 
 _FOLDER = Path(__file__).parent
+Facts = Mapping[str, Any]  # what a manifest or a file of results holds
 
 
 def render(template: str, title: str, scripts: Sequence[str] = (), **facts: object) -> str:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 T = TypeVar("T")
+LINE = TypeAdapter(dict[str, Any])  # a record of no type of its own
 
 
 class RunError(RuntimeError):

@@ -18,7 +18,7 @@ def _clean(text: str) -> str:
     return "".join(c for c in text if c.isprintable())[:200]
 
 
-Line = Annotated[str, AfterValidator(_clean)]  # shown in a terminal, and anybody may have written it
+PrintableText = Annotated[str, AfterValidator(_clean)]  # shown in a terminal, and anybody may have written it
 
 
 class RunState(StrEnum):
@@ -36,7 +36,7 @@ ENDS = (RunState.STOPPED, RunState.FAILED, RunState.FINISHED)
 
 
 @dataclass(frozen=True)
-class Speed:
+class RoleSpeed:
     """Of one role, over the last half minute."""
 
     in_flight: int = 0
@@ -49,27 +49,27 @@ class Speed:
 class Snapshot:
     """Calls, tokens, `roles` and `elapsed_s` are of all sessions of the run; rates are of this one."""
 
-    kind: Line
+    kind: PrintableText
     state: RunState
-    started: Line  # this session
-    updated: Line
-    unit: Line  # of done and total
+    started: PrintableText  # this session
+    updated: PrintableText
+    unit: PrintableText  # of done and total
     done: int
     total: int  # 0 where it is not known
     accepted: int | None
-    rates: dict[Line, float]  # done_per_s since the start, calls_per_s and tokens_per_s over the last half minute
+    rates: dict[PrintableText, float]  # done_per_s since the start; calls_per_s, tokens_per_s over half a minute
     eta_s: int | None
     elapsed_s: float
     calls: int
     tokens: int
     roles: dict[Role, Cost]  # the ledger
-    speeds: dict[Role, Speed]
-    in_flight: dict[Line, int]  # calls under way, by endpoint
-    failures: dict[Line, int]
-    facts: dict[Line, Line | int | float | None]  # what else this kind of run says
+    speeds: dict[Role, RoleSpeed]
+    in_flight: dict[PrintableText, int]  # calls under way, by endpoint
+    failures: dict[PrintableText, int]
+    facts: dict[PrintableText, PrintableText | int | float | None]  # what else this kind of run says
     pid: int
-    host: Line
-    slurm_job_id: Line | None = None
+    host: PrintableText
+    slurm_job_id: PrintableText | None = None
 
 
 SNAPSHOT = TypeAdapter(Snapshot)

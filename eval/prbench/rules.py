@@ -16,7 +16,7 @@ class BadRubric(ValueError):
 
 
 @dataclass(frozen=True)
-class Criterion:
+class PrbenchCriterion:
     """What the grader is shown, and what it is worth."""
 
     id: str
@@ -49,7 +49,7 @@ class TaskScore:
         return (self.points - self.negative) / span if span and not self.unresolved else None
 
 
-def read_criterion(row: Mapping[str, Any]) -> Criterion:
+def read_criterion(row: Mapping[str, Any]) -> PrbenchCriterion:
     """A criterion as the data set has it. Raises BadRubric.
 
     The weight is the one that `weight_class` names: the other five fields can hold left-over numbers.
@@ -64,10 +64,10 @@ def read_criterion(row: Mapping[str, Any]) -> Criterion:
         weight = float(notes[f"{name.replace(' ', '_')}_weight"])
     except (KeyError, TypeError, ValueError):
         raise BadRubric(f"criterion {row.get('id')}: no weight for {name}") from None
-    return Criterion(str(row.get("id")), title, weight, name, str(notes.get("criteria_category") or "unknown"))
+    return PrbenchCriterion(str(row.get("id")), title, weight, name, str(notes.get("criteria_category") or "unknown"))
 
 
-def score_task(criteria: Sequence[Criterion], met: Sequence[bool | None]) -> TaskScore:
+def score_task(criteria: Sequence[PrbenchCriterion], met: Sequence[bool | None]) -> TaskScore:
     """The points of one answer; a grade that is None is unresolved, neither met nor unmet."""
     pairs = list(zip(criteria, met, strict=True))
     points = sum(c.weight for c, is_met in pairs if is_met)
@@ -108,7 +108,7 @@ def summarize(scores: Sequence[TaskScore]) -> Summary:
 
 
 def rates_by(
-    graded: Sequence[tuple[Sequence[Criterion], Sequence[bool | None]]], field: str
+    graded: Sequence[tuple[Sequence[PrbenchCriterion], Sequence[bool | None]]], field: str
 ) -> dict[str, tuple[float, int]]:
     """The share of criteria that are met and how many were graded, by `category` or by `weight_class`."""
     found: defaultdict[str, list[bool]] = defaultdict(list)

@@ -16,7 +16,7 @@ from autodata.serving.request import Request
 from autodata.stats.agreement import Ratings, compare_judges, compare_repeats
 from autodata.stats.intervals import SHARE, Estimate, estimate_mean
 from autodata.types import Outcome, Role
-from eval.limits import Limits
+from eval.limits import EvaluationLimits
 from eval.prbench.data import Split, Task, flatten
 from eval.prbench.grader import Grader, strip_reasoning
 from eval.prbench.rules import rates_by, score_task, summarize, summarize_by_topic
@@ -25,7 +25,9 @@ from eval.tasks import is_counted_refusal, leave_unscored, take_reply
 BELOW_ZERO = "no interval: below 0 throughout before it is clipped"
 
 
-def prbench_task(split: Split, graders: Sequence[Grader], limits: Limits, samples: int, seed: int) -> InspectTask:
+def prbench_task(
+    split: Split, graders: Sequence[Grader], limits: EvaluationLimits, samples: int, seed: int
+) -> InspectTask:
     """`samples` answers to each conversation, each graded by every grader."""
     tasks = {task.id: task for task in split.tasks}
     rows = [Sample(id=t.id, input=flatten(t.messages), metadata={"document_id": t.id}) for t in split.tasks]
@@ -39,7 +41,7 @@ def prbench_task(split: Split, graders: Sequence[Grader], limits: Limits, sample
 
 
 @solver
-def answer(tasks: dict[str, Task], limits: Limits, seed: int) -> Solver:
+def answer(tasks: dict[str, Task], limits: EvaluationLimits, seed: int) -> Solver:
     """The fixed earlier turns and the last question, without a system prompt, as the benchmark asks."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
@@ -53,7 +55,7 @@ def answer(tasks: dict[str, Task], limits: Limits, seed: int) -> Solver:
 
 
 @scorer(metrics=[mean()])
-def grade(tasks: dict[str, Task], graders: Sequence[Grader], limits: Limits, seed: int) -> Scorer:
+def grade(tasks: dict[str, Task], graders: Sequence[Grader], limits: EvaluationLimits, seed: int) -> Scorer:
     """The first grader's points over positive weights; unscored where a grade is missing. All verdicts are kept."""
 
     async def score(state: TaskState, target: Target) -> Score:

@@ -11,14 +11,14 @@ from autodata.run.folder import read_manifest
 from autodata.run.records import read_json
 from autodata.serving.costs import LEDGER
 from autodata.stats.writing import DASH, write_decimal, write_difference
-from eval.generations import Generation, read_all
+from eval.sampled_answers import SampledAnswer, read_all
 from eval.statistics import LEVEL, Difference
 
 HELD_OUT = ("cot_test", "agentic_test")
 
 
 @dataclass(frozen=True)
-class Table:
+class ResultTable:
     """Rows of text, the first of them the header, and remarks to stand below it."""
 
     rows: list[list[str]]
@@ -36,12 +36,12 @@ def read_result(row: TableRow, name: str) -> dict[str, Any]:
     return (read_json(Path(row.run) / name) or {}) if is_finished(row) else {}
 
 
-def read_answers(row: TableRow) -> dict[str, list[Generation]]:
+def read_answers(row: TableRow) -> dict[str, list[SampledAnswer]]:
     """The answers of a run by task; empty for a run that is missing."""
     return read_all(Path(row.run)) if is_finished(row) else {}
 
 
-def join(answers: Mapping[str, Sequence[Generation]], tasks: Sequence[str]) -> list[Generation]:
+def join(answers: Mapping[str, Sequence[SampledAnswer]], tasks: Sequence[str]) -> list[SampledAnswer]:
     """The answers to several tasks as one, whose examples are not confused."""
     return [replace(g, example=f"{task} {g.example}") for task in tasks for g in answers.get(task, ())]
 

@@ -14,10 +14,10 @@ from autodata.stats.intervals import Estimate
 from autodata.stats.writing import DASH, write_estimate, write_points
 from autodata.types import EXAMPLE
 from eval.question_types import RESULTS, TYPES
-from eval.tables.cells import Table, is_finished, papers, read_result
+from eval.tables.cells import ResultTable, is_finished, papers, read_result
 
 
-def data_quality(recipe: TableRecipe) -> list[Table]:
+def data_quality(recipe: TableRecipe) -> list[ResultTable]:
     """One column per arm; the recipe's only row is a run of autodata.dataset."""
     (row,) = recipe.rows
     statistics = read_result(row, STATISTICS) or {"cot": {}, "agentic": {}}
@@ -30,10 +30,10 @@ def data_quality(recipe: TableRecipe) -> list[Table]:
     for metric in [metric for metric in METRICS if metric in known] or METRICS:
         ours = [write_metric(statistics[arm].get(metric), intervals[arm].get(metric)) for arm in arms]
         rows.append([metric, *ours, *(papers(recipe, arm, metric) for arm in recipe.paper)])
-    return [Table([["metric", *arms, *(f"{arm}, the paper's" for arm in recipe.paper)], *rows])]
+    return [ResultTable([["metric", *arms, *(f"{arm}, the paper's" for arm in recipe.paper)], *rows])]
 
 
-def question_types(recipe: TableRecipe) -> list[Table]:
+def question_types(recipe: TableRecipe) -> list[ResultTable]:
     """One row per type and, indented, its subtypes: shares in % of the questions that have a label."""
     (row,) = recipe.rows
     found = read_result(row, RESULTS)
@@ -45,7 +45,9 @@ def question_types(recipe: TableRecipe) -> list[Table]:
             for subtype in subtypes
         ]
     unlabelled = found.get("unlabelled", 0)
-    return [Table(rows, [f"{unlabelled} questions without a readable label are in no share."] if unlabelled else [])]
+    return [
+        ResultTable(rows, [f"{unlabelled} questions without a readable label are in no share."] if unlabelled else [])
+    ]
 
 
 def _type_cells(found: Mapping[str, Any], kind: str, name: str) -> list[str]:

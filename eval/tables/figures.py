@@ -1,22 +1,17 @@
 """Pictures, and their points as tables: learning curves (paper's Figure 3), pass rate (Table 7, Figure 6)."""
 
 from pathlib import Path
-from typing import Any
-
-from pydantic import TypeAdapter
 
 from autodata.meta.search import ITERATIONS
 from autodata.recipes.evaluation import TableRecipe
 from autodata.report.charts import Frame, Line, Lines, series_style
 from autodata.report.curves import Curves, Points, draw_rates, list_pass_rates, read_curves, save_png, write_looks
-from autodata.run.records import read_records
+from autodata.run.records import LINE, read_records
 from autodata.stats.writing import DASH, write_points
-from eval.tables.cells import HELD_OUT, Table, is_finished, papers
-
-_LINE = TypeAdapter(dict[str, Any])
+from eval.tables.cells import HELD_OUT, ResultTable, is_finished, papers
 
 
-def learning_curves(recipe: TableRecipe) -> list[Table]:
+def learning_curves(recipe: TableRecipe) -> list[ResultTable]:
     """Score on the held-out sets over training steps, one line per training run and one panel per set.
 
     The table has the first, the best and the last point of each line.
@@ -28,7 +23,7 @@ def learning_curves(recipe: TableRecipe) -> list[Table]:
             for label, of in scores for name in sets]  # fmt: skip
     by_set = {name: {label: of[name] for label, of in scores if name in of} for name in sets}
     charts = [_draw_set(name, of) for name, of in by_set.items() if of]
-    return [Table([["model", "set", "first", "best", "last"], *rows], _save(recipe, charts))]
+    return [ResultTable([["model", "set", "first", "best", "last"], *rows], _save(recipe, charts))]
 
 
 def _draw_set(name: str, scores: dict[str, Points]) -> Lines:
@@ -36,19 +31,19 @@ def _draw_set(name: str, scores: dict[str, Points]) -> Lines:
     return Lines(Frame(name, "", "step", "mean score"), lines, extra=(1,))
 
 
-def pass_rate(recipe: TableRecipe) -> list[Table]:
+def pass_rate(recipe: TableRecipe) -> list[ResultTable]:
     """The best validation pass rate over the iterations of the only row, a run of autodata.meta; the paper's points.
 
     The table has the start and where the best was reached; the picture has every iteration.
     """
     (row,) = recipe.rows
-    points = list_pass_rates(read_records(Path(row.run) / ITERATIONS, _LINE)) if is_finished(row) else []
+    points = list_pass_rates(read_records(Path(row.run) / ITERATIONS, LINE)) if is_finished(row) else []
     chosen = [points[0], max(points, key=lambda point: point[1])] if points else []
     rows = [[str(iteration), write_points(rate), ""] for iteration, rate in chosen] or [[DASH, DASH, ""]]
     rows += [[str(iteration), "", papers(recipe, "%", iteration)] for iteration in recipe.paper.get("%", {})]
     chart = draw_rates(points)
     header = ["iteration", "validation pass rate, %", "the paper's, %"]
-    return [Table([header, *rows], _save(recipe, [chart] if chart else []))]
+    return [ResultTable([header, *rows], _save(recipe, [chart] if chart else []))]
 
 
 def _save(recipe: TableRecipe, charts: list[Lines]) -> list[str]:

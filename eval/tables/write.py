@@ -16,13 +16,13 @@ from autodata.recipes.evaluation import TableRecipe
 from autodata.run.records import RunError
 from autodata.stats.writing import write_table
 from eval.tables.answers import attribution, truncation
-from eval.tables.cells import Table, is_finished, note_papers
+from eval.tables.cells import ResultTable, is_finished, note_papers
 from eval.tables.data import data_quality, question_types
 from eval.tables.figures import learning_curves, pass_rate
 from eval.tables.rows import check_rows, note_outcomes
 from eval.tables.scores import by_subset, held_out, prbench
 
-SHAPES: dict[str, Callable[[TableRecipe], list[Table]]] = {
+SHAPES: dict[str, Callable[[TableRecipe], list[ResultTable]]] = {
     "data quality": data_quality,
     "held-out": held_out,
     "prbench": prbench,
@@ -35,7 +35,7 @@ SHAPES: dict[str, Callable[[TableRecipe], list[Table]]] = {
 }
 
 
-def build(recipe: TableRecipe) -> list[Table]:
+def build(recipe: TableRecipe) -> list[ResultTable]:
     """The table, and what stands below it. Raises RecipeError, RunError."""
     if recipe.shape not in SHAPES:
         raise RecipeError(f"shape={recipe.shape}: choose one of {', '.join(SHAPES)}")
@@ -49,7 +49,7 @@ def build(recipe: TableRecipe) -> list[Table]:
     return [replace(first, notes=[*first.notes, *notes]), *others]
 
 
-def render(recipe: TableRecipe, tables: Sequence[Table]) -> str:
+def render(recipe: TableRecipe, tables: Sequence[ResultTable]) -> str:
     """Title and tables in Markdown, what the numbers are, and below them what is missing."""
     parts = [f"### {recipe.title}\n"]
     for table in tables:
