@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from autodata.stats.writing import DASH
 from autodata.types import Attempt, Candidate, Round
 
 SHOWN_ROUNDS = 4  # in detail; earlier ones are counted by failure
@@ -85,4 +86,4 @@ def _verdict(tried: Round) -> str:
 
 def _met(attempts: Sequence[Attempt], index: int) -> str:
     judged = [a.judgement.met[index] for a in attempts if a.judgement.met is not None]
-    return f"{sum(judged)}/{len(judged)}" if judged else "–"
+    return f"{sum(judged)}/{len(judged)}" if judged else DASH

@@ -22,6 +22,7 @@ from autodata.run.progress import Progress
 from autodata.run.records import LINE, read_records, repair_tail
 from autodata.serving.costs import find_reached
 from autodata.serving.llm import Client, Draining
+from autodata.stats.writing import write_percent
 from autodata.types import Document
 
 ITERATIONS, DRAWS = "iterations.jsonl", "draws.jsonl"
@@ -207,7 +208,7 @@ class Search:
         self.run.append(ITERATIONS, json.dumps(line).encode())
         self.lines.append(line)
         self._count()
-        rate = "–" if best.rate is None else f"{100 * best.rate:.1f} %"
+        rate = write_percent(best.rate, 1)
         print(
             f"iteration {iteration}: {line['outcome'][:100]}; best {best.id} with {rate}", file=sys.stderr, flush=True
         )

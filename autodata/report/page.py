@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from autodata.report.charts import BOTTOM, LEFT, RIGHT, widths
 from autodata.serving.measured import tell_outcomes
-from autodata.stats.writing import write_decimal, write_difference, write_estimate, write_number
+from autodata.stats.writing import write_decimal, write_difference, write_estimate, write_number, write_percent
 
 _FOLDER = Path(__file__).parent
 Facts = Mapping[str, Any]  # what a manifest or a file of results holds
@@ -52,6 +52,7 @@ def _environment() -> Environment:
         "estimate": write_estimate,
         "difference": write_difference,
         "fraction": write_decimal,
+        "percent": write_percent,
     }
     environment.globals |= {"widths": widths, "left": LEFT, "right": RIGHT, "bottom": BOTTOM}
     return environment

@@ -36,12 +36,7 @@ def compare_repeats(ratings: Sequence[Ratings]) -> Agreement:
     usable = [r for r in ratings if len(r.met) - r.met.count(None) > 1]
     counts = numpy.array([[r.met.count(False), r.met.count(True)] for r in usable], dtype=int).reshape(-1, 2)
     documents = [r.document_id for r in usable]
-    return Agreement(
-        compared=len(usable),
-        left_out=len(ratings) - len(usable),
-        share=estimate(counts, documents, share_of_pairs, SHARE),
-        alpha=estimate(counts, documents, nominal_alpha),
-    )
+    return _measure(counts, documents, len(ratings))
 
 
 def compare_judges(pairs: Sequence[Ratings]) -> Agreement:
@@ -53,13 +48,15 @@ def compare_judges(pairs: Sequence[Ratings]) -> Agreement:
         cells[row, 2 * bool(first) + bool(second)] = 1
     counts = cells @ numpy.array([[2, 0], [1, 1], [1, 1], [0, 2]])
     documents = [p.document_id for p in usable]
-    return Agreement(
-        compared=len(usable),
-        left_out=len(pairs) - len(usable),
-        share=estimate(counts, documents, share_of_pairs, SHARE),
-        alpha=estimate(counts, documents, nominal_alpha),
-        kappa=estimate(cells, documents, lambda rows: cohen_kappa(rows.sum(axis=0).reshape(2, 2).tolist())),
-    )
+    kappa = estimate(cells, documents, lambda rows: cohen_kappa(rows.sum(axis=0).reshape(2, 2).tolist()))
+    return _measure(counts, documents, len(pairs), kappa)
+
+
+def _measure(
+    counts: numpy.ndarray, documents: Sequence[str], criteria: int, kappa: Estimate | None = None
+) -> Agreement:
+    share, alpha = estimate(counts, documents, share_of_pairs, SHARE), estimate(counts, documents, nominal_alpha)
+    return Agreement(len(counts), criteria - len(counts), share, alpha, kappa)
 
 
 def mean_difference(differences: Iterable[tuple[str, float]]) -> Estimate:
