@@ -328,7 +328,7 @@ def test_three_weak_attempts_without_an_end_say_nothing(command, tmp_path):
     said, _ = command(Broken(CUT_OFF))
     assert "0 of 2 documents have an accepted candidate" in said
     assert "cut_off 6" in said
-    assert "weak_solver: 0 of 18 answered, cut off 18 (100%); raise models.weak_solver.sampling.max_tokens" in said
+    assert "weak_solver: 0 of 18 answered, cut off 18 (100 %); raise models.weak_solver.sampling.max_tokens" in said
     (first, *_) = [r for t in read_run(tmp_path / "run") for r in t.rounds]
     assert first.verdict.failure is Failure.CUT_OFF
     assert [a.judgement.score for a in first.weak] == [0.0, 0.0, 0.0]  # the paper's rule stands

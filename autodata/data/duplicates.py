@@ -63,7 +63,7 @@ def choose_repeats(ids: Iterable[str], pairs: Iterable[tuple[str, str]]) -> set[
 
 def find_clusters(items: Iterable[str], pairs: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:
     """The items that any chain of pairs connects, each cluster and all clusters in order."""
-    names = sorted(items)
+    names = sorted(set(items))
     numbers = {name: number for number, name in enumerate(names)}
     clusters: dict[int, list[str]] = defaultdict(list)
     labels = label_clusters(len(names), [(numbers[left], numbers[right]) for left, right in pairs])
