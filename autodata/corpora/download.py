@@ -121,7 +121,7 @@ class DownloadProgress:
 
     def __init__(self, target: Path):
         self._target, self._is_checked = target, False
-        self._bar = bars.DownloadProgress(
+        self._bar = bars.Progress(
             bars.TextColumn("{task.description}"), bars.BarColumn(), bars.DownloadColumn(), bars.TransferSpeedColumn(),
             bars.TimeRemainingColumn(), transient=True, disable=not sys.stderr.isatty(),
         )  # fmt: skip
