@@ -32,6 +32,7 @@ from autodata.recipes.data import DatasetRecipe
 from autodata.run.folder import Run, output_hash, read_manifest
 from autodata.run.progress import Progress
 from autodata.run.records import RunError, hash_path
+from autodata.stats.writing import write_number
 from autodata.types import EXAMPLE, Example
 
 CARD = "huggingface/README.md"
@@ -199,7 +200,7 @@ def _show(what: str, columns: Mapping[str, Mapping[str, float | None]]) -> None:
     for name in names:
         values = [column.get(name) for column in columns.values()]
         if any(v is not None for v in values):
-            table.add_row(name, *map(card.write_number, values))
+            table.add_row(name, *map(write_number, values))
     Console().print(table)
 
 

@@ -16,11 +16,12 @@ import yaml
 
 from autodata.config import REPO
 from autodata.run.records import write_file
+from autodata.stats.writing import DASH, write_table
 
 _OTHER_STAGES = ("corpora", "meta", "cluster")  # whose runs have reports of their own
 REGISTER, PAGE = REPO / "docs" / "fidelity.yaml", REPO / "docs" / "fidelity.md"
 _SECTION = re.compile(r"^# ── (.+?) ─+$")
-_HEADER = "| rule | whose | paper | code | tests | here |\n|---|---|---|---|---|---|"
+_HEADER = ["rule", "whose", "paper", "code", "tests", "here"]
 PROVENANCE = (
     "read from public accounts of its versions 1 to 3 and from its authors' project page, not from the PDF: check "
     "there what a result of yours rests on."
@@ -64,7 +65,7 @@ def _concerns(places: Sequence[str], domains: Sequence[str]) -> bool:
     return any(parts[0] == "autodata" and parts[1] not in _OTHER_STAGES for parts in paths)
 
 
-class Kind(StrEnum):
+class RuleKind(StrEnum):
     """Whose a rule is, as far as its entry says: `ours` is a choice, `Nothing` is the paper's silence."""
 
     PAPER = "paper"
@@ -83,38 +84,37 @@ def read_register() -> list[tuple[str, list[dict[str, Any]]]]:
     return sections
 
 
-def tell_kind(entry: dict[str, Any]) -> Kind:
+def tell_kind(entry: dict[str, Any]) -> RuleKind:
     if entry["says"].startswith("Nothing"):
-        return Kind.SILENT
-    return Kind.CHOSEN if "ours" in entry else Kind.PAPER
+        return RuleKind.SILENT
+    return RuleKind.CHOSEN if "ours" in entry else RuleKind.PAPER
 
 
-def count_kinds() -> Counter[Kind]:
+def count_kinds() -> Counter[RuleKind]:
     return Counter(tell_kind(e) for _, entries in read_register() for e in entries)
 
 
 def summarize() -> str:
     """One sentence for a card."""
     counts = count_kinds()
-    return (f"Of {counts.total()} rules in the fidelity register the paper states {counts[Kind.PAPER]} in full; in "
-            f"{counts[Kind.CHOSEN]} something was chosen, and on {counts[Kind.SILENT]} it is silent.")  # fmt: skip
+    stated, chosen, silent = (counts[kind] for kind in RuleKind)
+    return (f"Of {counts.total()} rules in the fidelity register the paper states {stated} in full; in {chosen} "
+            f"something was chosen, and on {silent} it is silent.")  # fmt: skip
 
 
 def render() -> str:
     """The page, in Markdown."""
     parts = [_HEAD, summarize()]
     for title, entries in read_register():
-        rows = [" | ".join(_cells(entry)) for entry in entries]
-        parts += [f"\n## {title.capitalize()}\n", _HEADER, *(f"| {row} |" for row in rows)]
+        parts += [f"\n## {title.capitalize()}\n", write_table([_HEADER, *map(_list_cells, entries)])]
     return "\n".join(parts) + "\n"
 
 
-def _cells(entry: dict[str, Any]) -> list[str]:
+def _list_cells(entry: dict[str, Any]) -> list[str]:
     mark = f" ({MARK} {entry['one_reader']})" if "one_reader" in entry else ""
     said = f"{entry['paper']}: {entry['says']}{mark}"
-    texts = (entry["rule"], tell_kind(entry), said, entry.get("ours", "–"))
-    rule, whose, paper, ours = (" ".join(t.split()).replace("|", "\\|") for t in texts)
-    return [rule, whose, paper, _links(entry["code"]), _links(entry["tests"]), ours]
+    return [entry["rule"], tell_kind(entry), said, _links(entry["code"]), _links(entry["tests"]),
+            entry.get("ours", DASH)]  # fmt: skip
 
 
 def _links(places: list[str]) -> str:

@@ -55,7 +55,7 @@ def generate(recipe: GenerateRecipe, run: Run, corpus: Corpus) -> bool:
             with running(recipe.models, Role, run.folder) as servers:
                 working = time.monotonic()
                 gc.set_threshold(100_000)  # with thousands of documents in memory a third of the time went there
-                asyncio.run(finish(generation.finish_all(progress), client, servers))
+                asyncio.run(finish(generation.finish_all(progress), [client], servers))
                 facts = _measure(client, time.monotonic() - working, time.monotonic() - start)
             problem = None if client.draining else generation.find_problem()
             summary = summarize(iterate_records(run.path(TRAJECTORIES), TRAJECTORY))

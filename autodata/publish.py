@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from autodata.config import RecipeError
-from autodata.data.release import Kind, find_leaks, stage
+from autodata.data.release import ReleaseKind, find_leaks, stage
 from autodata.run.folder import fresh_folder
 from autodata.run.records import RunError
 
@@ -21,7 +21,7 @@ _HUBS_OWN = {".gitattributes", "README.md"}
 _OTHER = {"dataset": "model", "model": "dataset"}
 
 
-def prepare(run: Path, allow_unknown: bool) -> tuple[Path, Kind]:
+def prepare(run: Path, allow_unknown: bool) -> tuple[Path, ReleaseKind]:
     """The folder that is published, complete and free of leaks. Raises RunError, RecipeError."""
     with fresh_folder(run, "publish") as target:
         kind = stage(run, target, allow_unknown)
@@ -39,7 +39,7 @@ def show(folder: Path) -> None:
     print(f"{sum(f.stat().st_size for f in files):>12,}  in {len(files)} files")
 
 
-def upload(folder: Path, repo: str, kind: Kind, private: bool) -> str:
+def upload(folder: Path, repo: str, kind: ReleaseKind, private: bool) -> str:
     """Make the repository the mirror of a folder; files that are there already are not sent. Raises RunError."""
     import httpx
     from huggingface_hub import HfApi
@@ -64,7 +64,7 @@ def upload(folder: Path, repo: str, kind: Kind, private: bool) -> str:
     return done.commit_url
 
 
-def _require_fitting(hub, repo: str, kind: Kind) -> None:
+def _require_fitting(hub, repo: str, kind: ReleaseKind) -> None:
     """Raise RunError for a repository that is of another kind, or holds what this command did not put there."""
     if hub.repo_exists(repo, repo_type=_OTHER[kind.repo]):
         raise RunError(f"{repo} is a {_OTHER[kind.repo]} on the Hub, and this is a {kind.repo}; name another --to")

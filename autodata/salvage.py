@@ -13,7 +13,7 @@ from pathlib import Path
 from autodata.serving import journal
 from autodata.serving.journal import JournalError, decompress, name_outcome
 
-Row = tuple[str, str | bytes, int]  # key, reply as it is stored, second
+StoredReply = tuple[str, str | bytes, int]  # key, reply as it is stored, second
 _INTERIOR, _LEAF = 2, 10  # kinds of the pages that hold rows
 
 
@@ -59,7 +59,7 @@ def _move_rows(data: bytes, sound: Path) -> int:
     return kept
 
 
-def _is_sound(row: Row) -> bool:
+def _is_sound(row: StoredReply) -> bool:
     """True for an answer that can be read; older journals hold replies that are none."""
     try:
         return name_outcome(decompress(row[1])).is_measured
@@ -67,7 +67,7 @@ def _is_sound(row: Row) -> bool:
         return False
 
 
-def _find_rows(data: bytes) -> Iterator[Row]:
+def _find_rows(data: bytes) -> Iterator[StoredReply]:
     """Every row on every page, whatever the tree above it looks like (sqlite.org/fileformat2.html)."""
     size = int.from_bytes(data[16:18], "big")
     size = 65_536 if size < 512 else size  # which is written as 1; or nothing is left of the header
@@ -76,7 +76,7 @@ def _find_rows(data: bytes) -> Iterator[Row]:
             yield from _read_page(data, start, size)
 
 
-def _read_page(data: bytes, start: int, size: int) -> Iterator[Row]:
+def _read_page(data: bytes, start: int, size: int) -> Iterator[StoredReply]:
     is_leaf = data[start] == _LEAF
     first, count = start + (8 if is_leaf else 12), int.from_bytes(data[start + 3 : start + 5], "big")
     for at in range(first, first + 2 * count, 2):
@@ -107,7 +107,7 @@ def _read_payload(data: bytes, at: int, size: int) -> bytes:
     return payload
 
 
-def _read_record(payload: bytes) -> Row:
+def _read_record(payload: bytes) -> StoredReply:
     """Raises IndexError, ValueError."""
     end, at = _read_varint(payload, 0)
     kinds = []

@@ -19,13 +19,15 @@ from rich.console import Console
 from autodata.cluster import jobs
 from autodata.cluster.shared import LEASES
 from autodata.run.dashboard import draw
-from autodata.run.folder import is_held, read_manifest
+from autodata.run.folder import MANIFEST, find_runs, is_held, read_manifest
 from autodata.run.records import RunError
-from autodata.run.snapshot import ENDS, Snapshot, describe, read_snapshot, tell_time
-from autodata.serving.leases import Lease, State, Watch
-from autodata.serving.limits import Load
+from autodata.run.snapshot import ENDS, FILE, Snapshot, describe, read_snapshot
+from autodata.serving.leases import Lease, LeaseWatch, State
+from autodata.serving.limits import ServerLoad
+from autodata.stats.writing import write_duration
 
 SILENT_S = 60.0  # without a new progress.json; a shared file system may show it late
+_SIGNS = (MANIFEST, FILE)  # files that a run folder has
 _EVERY_S = 2.0
 _WIDTH = 160  # where there is no terminal
 
@@ -36,7 +38,7 @@ class Serving:
 
     endpoint: str
     replicas: dict[str, int]  # by state
-    load: Load  # of the replicas that answered
+    load: ServerLoad  # of the replicas that answered
 
     def describe(self) -> str:
         ready = self.replicas.get(State.READY, 0)
@@ -71,7 +73,8 @@ class Sighting:
         if self.snapshot is None:
             held = {True: "a process works in it", False: "no process works in it", None: "nothing more can be seen"}
             return f"no readable progress.json; manifest {self.manifest}; {held[self.is_held]}"
-        ago = f"last written {tell_time(self.age_s or 0.0)} ago by process {self.snapshot.pid} on {self.snapshot.host}"
+        age = write_duration(self.age_s or 0.0)
+        ago = f"last written {age} ago by process {self.snapshot.pid} on {self.snapshot.host}"
         if self.snapshot.slurm_job_id:
             ago += f", Slurm job {self.snapshot.slurm_job_id}"
         if self.is_dead:
@@ -85,7 +88,7 @@ class Sighting:
         return "its Slurm job has ended" if self.job is False else "silent for long"
 
 
-def look(run: Path, watch: Watch) -> Sighting:
+def look(run: Path, watch: LeaseWatch) -> Sighting:
     """Raises RunError where there is no run."""
     manifest = _read_manifest(run)
     snapshot = read_snapshot(run)
@@ -136,13 +139,8 @@ def to_json(seen: Sighting) -> str:
     return json.dumps(asdict(seen) | {"is_dead": seen.is_dead, "explained": seen.explain()}, indent=1)
 
 
-def find_runs(folder: Path) -> list[Path]:
-    """The runs below a folder that is none itself."""
-    return sorted({file.parent for name in ("manifest.json", "progress.json") for file in folder.rglob(name)})
-
-
 def _follow(run: Path, as_json: bool, forever: bool) -> None:
-    watch, console = Watch(run / LEASES), Console()
+    watch, console = LeaseWatch(run / LEASES), Console()
     if not console.is_terminal:
         console.width = _WIDTH
     while True:
@@ -159,10 +157,10 @@ def _follow(run: Path, as_json: bool, forever: bool) -> None:
 
 
 def _list(folder: Path, as_json: bool) -> None:
-    runs = find_runs(folder)
+    runs = list(find_runs(folder, signs=_SIGNS))
     if not runs:
         raise RunError(f"{folder}: no run in it, nor is it one")
-    seen = [look(run, Watch(run / LEASES)) for run in runs]
+    seen = [look(run, LeaseWatch(run / LEASES)) for run in runs]
     print(f"[{', '.join(map(to_json, seen))}]" if as_json else "\n".join(map(tell, seen)))
 
 
@@ -191,7 +189,7 @@ if __name__ == "__main__":
 _PATIENCE_S = 2.0
 
 
-def look_at_servers(watch: Watch) -> list[Serving]:
+def look_at_servers(watch: LeaseWatch) -> list[Serving]:
     """Each endpoint that has a replica alive."""
     leases = watch.look()
     return [_look_at(name, [lease for lease in leases if lease.endpoint == name])
@@ -201,7 +199,7 @@ def look_at_servers(watch: Watch) -> list[Serving]:
 def _look_at(endpoint: str, leases: list[Lease]) -> Serving:
     states = Counter(str(lease.state) for lease in leases)
     pages = [_read_metrics(lease.url) for lease in leases if lease.state == State.READY]
-    return Serving(endpoint, dict(states), Load.read(page for page in pages if page is not None))
+    return Serving(endpoint, dict(states), ServerLoad.read(page for page in pages if page is not None))
 
 
 def _read_metrics(url: str) -> str | None:

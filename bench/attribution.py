@@ -10,19 +10,19 @@ import numpy
 
 from autodata.types import Outcome
 from eval.attribution import attribute
-from eval.generations import Generation, group_by_example
+from eval.sampled_answers import SampledAnswer, group_by_example
 from eval.statistics import Answers, best_at_k, compare, mean_at_k, pass_at_k
 from eval.truncation import measure
 
 
-def draw(prompts: int, samples: int, right: float, cut_off: float, seed: int) -> list[Generation]:
+def draw(prompts: int, samples: int, right: float, cut_off: float, seed: int) -> list[SampledAnswer]:
     """Answers by chance: so many right, so many of the wrong ones cut off."""
     chance, made = numpy.random.default_rng(seed), []
     for prompt in range(prompts):
         for epoch in range(1, samples + 1):
             is_right = chance.random() < right
             is_cut = not is_right and chance.random() < cut_off
-            made.append(Generation("t", str(prompt), str(prompt // 2), epoch, float(is_right),
+            made.append(SampledAnswer("t", str(prompt), str(prompt // 2), epoch, float(is_right),
                                    Outcome.CUT_OFF if is_cut else Outcome.ANSWERED, not is_cut, 100))  # fmt: skip
     return made
 

@@ -33,7 +33,7 @@ _CHALLENGER, _SOLVER = (json.dumps(completion(text).body).encode() for text in (
 
 
 @dataclass(frozen=True)
-class Cost:
+class RunCost:
     """One run of the command."""
 
     documents: int
@@ -43,7 +43,7 @@ class Cost:
     most_mb: float
     middle: float  # calls a second, the first and the last tenth left out
 
-    def row(self, least: "Cost", ideal: float) -> str:
+    def row(self, least: "RunCost", ideal: float) -> str:
         """A line of the table; the start of the command, which `least` is, left out."""
         rate = self.calls / self.working_s
         cpu_ms = 1000 * (self.cpu_s - least.cpu_s) / (self.calls - least.calls)
@@ -98,7 +98,7 @@ def write_documents(path: Path, count: int) -> None:
             file.write(json.dumps({"id": f"d{number}", "text": " ".join(sentences)}) + "\n")
 
 
-def generate(folder: Path, url: str, documents: int, in_flight: int) -> Cost:
+def generate(folder: Path, url: str, documents: int, in_flight: int) -> RunCost:
     """Run the command as a user does."""
     run, texts = folder / f"run_{documents}", folder / f"documents_{documents}.jsonl"
     write_documents(texts, documents)
@@ -113,7 +113,7 @@ def generate(folder: Path, url: str, documents: int, in_flight: int) -> Cost:
     if status:
         raise SystemExit(f"error: {' '.join(command)} failed")
     manifest = json.loads((run / "manifest.json").read_text())
-    return Cost(documents, manifest["counts"]["calls"], manifest["working_s"], used.ru_utime + used.ru_stime,
+    return RunCost(documents, manifest["counts"]["calls"], manifest["working_s"], used.ru_utime + used.ru_stime,
                 used.ru_maxrss / 1000, httpx.get(url.removesuffix("v1") + "middle").json())  # fmt: skip
 
 

@@ -31,7 +31,7 @@ PARSER = "import orjson, sys\nfor line in sys.stdin.buffer: orjson.loads(line)"
 
 
 @dataclass
-class Cost:
+class ProcessCost:
     """Of one process and its children."""
 
     wall_s: float
@@ -39,7 +39,7 @@ class Cost:
     peak_mb: float  # of the largest process
 
 
-def measure(command: list[str] | str) -> Cost:
+def measure(command: list[str] | str) -> ProcessCost:
     """Run to the end. Raises CalledProcessError."""
     start = time.monotonic()
     process = subprocess.Popen(command, shell=isinstance(command, str), stdout=subprocess.DEVNULL)
@@ -47,7 +47,7 @@ def measure(command: list[str] | str) -> Cost:
     if status:
         raise subprocess.CalledProcessError(status, command)
     wall = time.monotonic() - start
-    return Cost(round(wall, 1), round(usage.ru_utime + usage.ru_stime, 1), round(usage.ru_maxrss / 1024))
+    return ProcessCost(round(wall, 1), round(usage.ru_utime + usage.ru_stime, 1), round(usage.ru_maxrss / 1024))
 
 
 def write_words(chance: random.Random) -> str:
@@ -104,7 +104,7 @@ def ingest(recipe: str, folder: Path, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "autodata.corpora.ingest", f"recipes/ingest/ingest_{recipe}.yaml", *values]
 
 
-def compare(recipe: str, folder: Path, bare: Cost, what: str, *arguments: str) -> None:
+def compare(recipe: str, folder: Path, bare: ProcessCost, what: str, *arguments: str) -> None:
     cost = measure(ingest(recipe, folder, "workers=1", *arguments))
     manifest = json.loads((folder / "run" / "manifest.json").read_text())
     print(json.dumps({"what": what, "rows": manifest["rows"], "kept": manifest["kept"], "cpu_s": cost.cpu_s,

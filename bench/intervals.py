@@ -18,11 +18,12 @@ from scipy import stats
 
 from autodata.stats.agreement import Ratings, cohen_kappa, compare_judges
 from autodata.stats.intervals import DIFFERENCE, SHARE, estimate_ratio
+from autodata.stats.writing import write_table
 
 SIZES = (5, 6, 10, 20, 30, 60)
 RESAMPLES = 1_000
-Sample = tuple[numpy.ndarray, numpy.ndarray]  # sums and counts, a row for each trial and a column for each document
-Quality = tuple[float, float]  # coverage and mean width
+Draws = tuple[numpy.ndarray, numpy.ndarray]  # sums and counts, a row for each trial and a column for each document
+Coverage = tuple[float, float]  # coverage and mean width
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class World:
     """Documents whose mean is known."""
 
     name: str
-    draw: Callable[[numpy.random.Generator, tuple[int, int]], Sample]
+    draw: Callable[[numpy.random.Generator, tuple[int, int]], Draws]
     truth: float
     bounds: tuple[float, float] = SHARE
 
@@ -38,14 +39,14 @@ class World:
 def draw_answers(alpha: float, beta: float, k: int, always_zero: float = 0.0) -> Callable:
     """k right or wrong answers to each document, whose difficulty is Beta; some documents are never answered right."""
 
-    def draw(chance: numpy.random.Generator, shape: tuple[int, int]) -> Sample:
+    def draw(chance: numpy.random.Generator, shape: tuple[int, int]) -> Draws:
         rate = chance.beta(alpha, beta, shape) * (chance.random(shape) >= always_zero)
         return chance.binomial(k, rate) / k, numpy.ones(shape)
 
     return draw
 
 
-def draw_scores(chance: numpy.random.Generator, shape: tuple[int, int]) -> Sample:
+def draw_scores(chance: numpy.random.Generator, shape: tuple[int, int]) -> Draws:
     """Three rubric scores to each document, of 20 points each."""
     rate = chance.beta(3, 4, shape)
     return chance.binomial(60, rate) / 60, numpy.ones(shape)
@@ -54,14 +55,14 @@ def draw_scores(chance: numpy.random.Generator, shape: tuple[int, int]) -> Sampl
 def draw_gains(changed: float, up: float) -> Callable:
     """A share of documents changes, of these `up` for the better, by a uniform amount."""
 
-    def draw(chance: numpy.random.Generator, shape: tuple[int, int]) -> Sample:
+    def draw(chance: numpy.random.Generator, shape: tuple[int, int]) -> Draws:
         sign = numpy.where(chance.random(shape) < up, 1, -1)
         return sign * chance.random(shape) * (chance.random(shape) < changed), numpy.ones(shape)
 
     return draw
 
 
-def draw_unequal(chance: numpy.random.Generator, shape: tuple[int, int]) -> Sample:
+def draw_unequal(chance: numpy.random.Generator, shape: tuple[int, int]) -> Draws:
     """One to many examples to each document, one answer to each example."""
     counts = chance.geometric(0.4, shape)
     return chance.binomial(counts, chance.beta(1, 2, shape)), counts.astype(float)
@@ -144,7 +145,7 @@ def use_ours(sums: numpy.ndarray, counts: numpy.ndarray, bounds: tuple[float, fl
     return numpy.array([[e.low for e in found], [e.high for e in found]], dtype=float)
 
 
-def measure(world: World, documents: int, trials: int) -> list[Quality]:
+def measure(world: World, documents: int, trials: int) -> list[Coverage]:
     """Coverage and mean width of every method."""
     chance = numpy.random.default_rng([documents, WORLDS.index(world)])
     sums, counts = world.draw(chance, (trials, documents))
@@ -154,7 +155,7 @@ def measure(world: World, documents: int, trials: int) -> list[Quality]:
     return [judge(low, high, world.truth) for low, high in ends]
 
 
-def judge(low: numpy.ndarray, high: numpy.ndarray, truth: float) -> Quality:
+def judge(low: numpy.ndarray, high: numpy.ndarray, truth: float) -> Coverage:
     covered = (low - 1e-9 <= truth) & (truth <= high + 1e-9)
     return float(covered.mean()), float((high - low).mean())
 
@@ -178,7 +179,7 @@ def resample_kappa(ratings: list[Ratings], chance: numpy.random.Generator) -> li
     return list(numpy.quantile([kappa for kappa in found if kappa is not None], (0.025, 0.975)))
 
 
-def measure_kappa(documents: int, trials: int) -> list[Quality]:
+def measure_kappa(documents: int, trials: int) -> list[Coverage]:
     """Coverage and mean width of the bootstrap and of ours. Half are met, so by chance half agree."""
     chance, truth = numpy.random.default_rng(documents), 2 * (0.9**2 + 0.1**2) - 1
     drawn = [draw_judges(chance, documents) for _ in range(trials)]
@@ -188,15 +189,15 @@ def measure_kappa(documents: int, trials: int) -> list[Quality]:
     return [judge(ends[:, 0], ends[:, 1], truth) for ends in (bootstrap, ours)]
 
 
-def write(title: str, names: Sequence[str], found: Mapping[str, Sequence[Sequence[Quality]]]) -> str:
+def write(title: str, names: Sequence[str], found: Mapping[str, Sequence[Sequence[Coverage]]]) -> str:
     """Two Markdown tables, a row for each world; a cell has one number for each size."""
     parts = []
     for measured, at, scale in (("covered, %", 0, 100), ("mean width, in hundredths", 1, 100)):
-        lines = [f"| {title}: {measured} | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+        rows = [[f"{title}: {measured}", *names]]
         for name, by_size in found.items():
             cells = [" ".join(f"{scale * of[method][at]:.0f}" for of in by_size) for method in range(len(names))]
-            lines.append(f"| {name} | {' | '.join(cells)} |")
-        parts.append("\n".join(lines))
+            rows.append([name, *cells])
+        parts.append(write_table(rows))
     return "\n\n".join(parts)
 
 

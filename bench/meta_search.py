@@ -31,7 +31,7 @@ BASE, SPREAD, DOCUMENTS, DRAWS, FIRST, MINIBATCH = 0.5, 1.0, 25, 4, 8, 8  # BASE
 
 
 @dataclass
-class World:
+class SearchWorld:
     """One search's documents and editor, and how much a line that does nothing good costs."""
 
     chance: numpy.random.Generator
@@ -60,7 +60,7 @@ class World:
 
 def search(rule: str, parents: str, options: argparse.Namespace, seed: int) -> dict[str, float]:
     """One search until its budget is spent."""
-    world = World(numpy.random.default_rng(seed), options.harm)
+    world = SearchWorld(numpy.random.default_rng(seed), options.harm)
     recipe = MetaRecipe(parents=parents, prior_weight=0.0 if rule == "strict" else 10.0)
     population, spent, accepted, nulls = Population(recipe, {0: Member(0, None, Genome({}))}), 0, 0, 0
     for _ in range(DRAWS):
@@ -91,7 +91,9 @@ def count(population: Population, member: int, passed) -> int:
     return len(passed)
 
 
-def compare(rule: str, alpha: float, world: World, parent: Member, child: Member) -> tuple[bool, int, list[Pair]]:
+def compare(
+    rule: str, alpha: float, world: SearchWorld, parent: Member, child: Member
+) -> tuple[bool, int, list[Pair]]:
     """Whether the child is taken, what it cost, and the pairs."""
     pairs: list[Pair] = []
     for _ in range(1 if rule == "strict" else DRAWS):

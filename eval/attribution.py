@@ -2,8 +2,8 @@
 
 python -m eval.attribution BASE TRAINED [--task TASK] [--right-from 1.0]
 
-BASE and TRAINED are run folders of eval.run. A flip is a generation that was wrong and is right now. It counts as
-"truncation fixed" when the base's generation was cut off by its length and the trained model's was not; as "reasoning
+BASE and TRAINED are run folders of eval.run. A flip is an answer that was wrong and is right now. It counts as
+"truncation fixed" when the base's answer was cut off by its length and the trained model's was not; as "reasoning
 improved" when the base's was finished and had an answer; everything else is "other" (the trained model's own answer is
 cut off). Answers that never came are in no pair. The paper gives the first two; the third is what is left. Lost flips,
 right before and wrong now, are split in the same way, with the two models exchanged.
@@ -22,13 +22,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from autodata.run.records import RunError
-from autodata.stats.intervals import SHARE, Estimate, estimate_ratio, write_interval
+from autodata.stats.intervals import SHARE, Estimate, estimate_ratio
+from autodata.stats.writing import write_estimate, write_points
 from autodata.types import Outcome
-from eval.generations import Generation, group_by_example, read_generations
+from eval.sampled_answers import SampledAnswer, group_by_example, read_task
 
 
 class Cause(StrEnum):
-    """Why a generation flipped."""
+    """Why an answer flipped."""
 
     TRUNCATION = "truncation"
     REASONING = "reasoning"
@@ -56,15 +57,15 @@ class Attribution:
 
     gained: Flips
     lost: Flips
-    pairs: float  # generations that were compared
+    pairs: float  # answers that were compared
 
     @property
     def net(self) -> float:
         return self.gained.total - self.lost.total
 
 
-def find_cause(wrong: Generation, right: Generation) -> Cause:
-    """Why the wrong one of two generations is wrong where the other is right."""
+def find_cause(wrong: SampledAnswer, right: SampledAnswer) -> Cause:
+    """Why the wrong one of two answers is wrong where the other is right."""
     if right.outcome is not Outcome.ANSWERED:
         return Cause.OTHER
     if wrong.is_cut_off:
@@ -73,12 +74,12 @@ def find_cause(wrong: Generation, right: Generation) -> Cause:
 
 
 def attribute(
-    base: Sequence[Generation], trained: Sequence[Generation], right_from: float = 1.0, all_pairs: bool = False
+    base: Sequence[SampledAnswer], trained: Sequence[SampledAnswer], right_from: float = 1.0, all_pairs: bool = False
 ) -> Attribution:
     """Pair by example and sample index; with `all_pairs` every base sample with every trained one of its example.
 
     All pairs of an example weigh together as much as its pairs by index, so counts are comparable; they do not depend
-    on the order of the samples. Unscored generations are in no pair. Raises RunError when nothing can be paired.
+    on the order of the samples. Unscored answers are in no pair. Raises RunError when nothing can be paired.
     """
     before, after = group_by_example(base), group_by_example(trained)
     gained, lost, pairs = _Tally(), _Tally(), 0.0
@@ -91,13 +92,13 @@ def attribute(
             elif was and not is_now:
                 lost.add(old.document, find_cause(new, old), weight)
     if not pairs:
-        raise RunError("the two runs have no scored generation of the same example in common")
+        raise RunError("the two runs have no scored answer of the same example in common")
     return Attribution(gained.sum_up(), lost.sum_up(), pairs)
 
 
 def _pair(
-    base: Sequence[Generation], trained: Sequence[Generation], all_pairs: bool
-) -> Iterable[tuple[Generation, Generation, float]]:
+    base: Sequence[SampledAnswer], trained: Sequence[SampledAnswer], all_pairs: bool
+) -> Iterable[tuple[SampledAnswer, SampledAnswer, float]]:
     old = {g.epoch: g for g in base if g.score is not None}
     new = {g.epoch: g for g in trained if g.score is not None}
     if not all_pairs:
@@ -126,14 +127,12 @@ class _Tally:
 
 def show(attribution: Attribution, title: str) -> Table:
     """Counts and shares of both directions."""
-    table = Table("flips", "count", "of these, %", "95 % over documents", title=title)
+    table = Table("flips", "count", "of these, % [95 % over documents]", title=title)
     for name, flips in (("wrong → right", attribution.gained), ("right → wrong", attribution.lost)):
-        table.add_row(name, f"{flips.total:g}", "", "")
+        table.add_row(name, f"{flips.total:g}", "")
         for cause, share in flips.shares.items():
-            percent = f"{100 * share.value:.2f}" if share else "–"
-            interval = write_interval(share, lambda end: f"{100 * end:.1f}").strip() if share else "–"
-            table.add_row(f"  {cause}", f"{flips.counts[cause]:g}", percent, escape(interval))
-    table.add_row("net", f"{attribution.net:g}", f"{100 * attribution.net / attribution.pairs:.2f} of all", "")
+            table.add_row(f"  {cause}", f"{flips.counts[cause]:g}", escape(write_estimate(share, write_points)))
+    table.add_row("net", f"{attribution.net:g}", f"{write_points(attribution.net / attribution.pairs)} of all")
     return table
 
 
@@ -145,7 +144,7 @@ def main() -> None:
     parser.add_argument("--right-from", type=float, default=1.0, help="the score that counts as right")
     options = parser.parse_args()
     try:
-        base, trained = (read_generations(run, options.task) for run in (options.base, options.trained))
+        base, trained = (read_task(run, options.task) for run in (options.base, options.trained))
         for all_pairs, how in ((False, "paired by sample index"), (True, "expected over all pairs of samples")):
             found = attribute(base, trained, options.right_from, all_pairs)
             Console().print(show(found, f"{options.task}, {how}"))

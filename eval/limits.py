@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from autodata.serving.llm import Client
 from autodata.serving.measured import NotMeasured, Window, find_unmeasured
 from autodata.types import Outcome, Role
-from eval.generations import Generation
+from eval.sampled_answers import SampledAnswer
 
 _AGAIN = "every answer is kept: repair the cause and run the same command again"
 
@@ -20,7 +20,7 @@ class TooLittleMeasured(RuntimeError):
 
 
 @dataclass
-class Limits:
+class EvaluationLimits:
     """Looks at every answer and every judgement of one evaluation."""
 
     client: Client
@@ -46,12 +46,12 @@ class Limits:
         if problem := self.judgements.find_problem("max_failures"):
             raise TooLittleMeasured(f"{problem}: {reason}")
 
-    def check_end(self, generations: Sequence[Generation]) -> None:
+    def check_end(self, sampled: Sequence[SampledAnswer]) -> None:
         """Raise TooLittleMeasured where too much of the whole is not measured, however few answers there are."""
-        outcomes = Counter(str(g.outcome if not g.is_measured else Outcome.ANSWERED) for g in generations)
+        outcomes = Counter(str(g.outcome if not g.is_measured else Outcome.ANSWERED) for g in sampled)
         if reason := find_unmeasured(Role.WEAK_SOLVER, outcomes, self.max_unmeasured, is_end=True):
-            raise TooLittleMeasured(f"{reason}; the first: {next(g.reason for g in generations if not g.is_measured)}")
-        judged = [g for g in generations if g.is_measured]
+            raise TooLittleMeasured(f"{reason}; the first: {next(g.reason for g in sampled if not g.is_measured)}")
+        judged = [g for g in sampled if g.is_measured]
         lost = [g for g in judged if g.score is None or None in g.graders.values()]
         if len(lost) > self.max_failures * len(judged):
             commonest = Counter(g.reason for g in lost).most_common(1)[0][0]
@@ -59,11 +59,11 @@ class Limits:
                                     f"{self.max_failures:g} allows: {commonest}")  # fmt: skip
 
 
-def tell_unmeasured(generations: Sequence[Generation]) -> str | None:
+def tell_unmeasured(sampled: Sequence[SampledAnswer]) -> str | None:
     """How the answers ended and how many have no score, where any is cut off or not measured; else None."""
-    outcomes = Counter(g.outcome for g in generations)
-    lost = sum(g.score is None and g.is_measured for g in generations)
+    outcomes = Counter(g.outcome for g in sampled)
+    lost = sum(g.score is None and g.is_measured for g in sampled)
     if not lost and set(outcomes) <= {Outcome.ANSWERED}:
         return None
     parts = [f"{count} {outcome.words}" for outcome in Outcome if (count := outcomes[outcome])]
-    return f"{len(generations)} answers: {', '.join(parts)}" + (f"; {lost} without a judgement" if lost else "")
+    return f"{len(sampled)} answers: {', '.join(parts)}" + (f"; {lost} without a judgement" if lost else "")

@@ -6,22 +6,22 @@ from dataclasses import asdict
 from typing import Any
 
 from autodata.stats.intervals import Estimate
-from eval.generations import Generation, to_answers
+from eval.sampled_answers import SampledAnswer, to_answers
 from eval.statistics import best_at_k, mean_at_k, pass_at_k, unscored_bounds
 from eval.truncation import measure_efficiency
 
 RESULTS, PRBENCH = "results.json", "prbench.json"
 
 
-def summarize(generations: Sequence[Generation]) -> dict[str, object]:
+def summarize(sampled: Sequence[SampledAnswer]) -> dict[str, object]:
     """Mean, best and pass@k, cut-off answers and length, of the whole and of each subset."""
-    subsets = sorted({g.subset for g in generations} - {""})
-    parts = {name: _summarize([g for g in generations if g.subset == name]) for name in subsets}
-    return _summarize(generations) | ({"subsets": parts} if parts else {})
+    subsets = sorted({g.subset for g in sampled} - {""})
+    parts = {name: _summarize([g for g in sampled if g.subset == name]) for name in subsets}
+    return _summarize(sampled) | ({"subsets": parts} if parts else {})
 
 
-def _summarize(generations: Sequence[Generation]) -> dict[str, object]:
-    answers, measured = list(to_answers(generations).values()), [g for g in generations if g.is_measured]
+def _summarize(sampled: Sequence[SampledAnswer]) -> dict[str, object]:
+    answers, measured = list(to_answers(sampled).values()), [g for g in sampled if g.is_measured]
     written = [g for g in measured if g.outcome.is_measured]  # a refusal that counts is no text
     k = max((len(a.scores) for a in answers), default=0)
     return {
@@ -33,8 +33,8 @@ def _summarize(generations: Sequence[Generation]) -> dict[str, object]:
         "pass": _as_dict(pass_at_k(answers, k)) if k else None,
         "truncation_rate": sum(g.is_cut_off for g in measured) / len(measured) if measured else None,
         "tokens_per_answer": sum(g.tokens for g in written) / len(written) if written else None,
-        "score_per_1000_tokens": measure_efficiency(generations),
-        "outcomes": dict(sorted(Counter(str(g.outcome) for g in generations).items())),
+        "score_per_1000_tokens": measure_efficiency(sampled),
+        "outcomes": dict(sorted(Counter(str(g.outcome) for g in sampled).items())),
         "unscored": sum(a.scores.count(None) for a in answers),
         "mean_bounds": unscored_bounds(answers),
     }

@@ -30,13 +30,13 @@ from autodata.serving.measured import EndpointError
 from autodata.serving.vllm import ServerError, running
 from autodata.types import Role
 from eval import principia
-from eval.generations import ANSWERS, GENERATION, Generation, collect
-from eval.limits import Limits, TooLittleMeasured, tell_unmeasured
+from eval.limits import EvaluationLimits, TooLittleMeasured, tell_unmeasured
 from eval.prbench.data import SPLITS, Split, find_files, read_split
 from eval.prbench.grader import Grader, make_graders
 from eval.prbench.task import prbench_task, summarize_split
 from eval.principia import locate
 from eval.results import PRBENCH, RESULTS, summarize
+from eval.sampled_answers import ANSWERS, SAMPLED_ANSWER, SampledAnswer, collect
 from eval.tasks import Problem, SampleCount, question_task
 
 PROBLEMS = (RecipeError, RunError, JournalError, ServerError, EndpointError, TooLittleMeasured)
@@ -91,7 +91,7 @@ def _read_set(dataset: str, name: str) -> list[Problem]:
 
 
 async def _evaluate(
-    recipe: EvalRecipe, limits: Limits, graders: Sequence[Grader], data: Data, folder: Path
+    recipe: EvalRecipe, limits: EvaluationLimits, graders: Sequence[Grader], data: Data, folder: Path
 ) -> list[EvalLog]:
     in_flight = recipe.models.endpoints[recipe.models.weak_solver.endpoint].max_in_flight or 64
     domain = base.load(recipe.domain, limits.client, recipe.seed) if data.sets else None
@@ -137,7 +137,7 @@ def evaluate(recipe: EvalRecipe, run: Run) -> dict[str, Any]:
             for asked in (client, *(grader.client for grader in graders)):
                 progress.watch(asked)
             progress.begin()
-            limits = Limits(client, recipe.max_unmeasured, recipe.max_failures, recipe.domain.count_refusals)
+            limits = EvaluationLimits(client, recipe.max_unmeasured, recipe.max_failures, recipe.domain.count_refusals)
             logs = asyncio.run(_evaluate(recipe, limits, graders, data, run.folder))
             run.note(evaluated=evaluated | {"answered_as": _list_names(logs)})
             answers = {log.eval.task: collect(log) for log in logs}
@@ -157,12 +157,12 @@ def _list_names(logs: Sequence[EvalLog]) -> list[str]:
 
 
 def _save(
-    run: Run, recipe: EvalRecipe, logs: Sequence[EvalLog], data: Data, answers: dict[str, list[Generation]]
+    run: Run, recipe: EvalRecipe, logs: Sequence[EvalLog], data: Data, answers: dict[str, list[SampledAnswer]]
 ) -> dict[str, Any]:
     by_task = {f"prbench_{split.name}": split for split in data.splits}
     results = {task: summarize(of) for task, of in answers.items() if task not in by_task}
     benchmark = {task: summarize_split(log, by_task[task]) for log in logs if (task := log.eval.task) in by_task}
-    lines = [GENERATION.dump_json(answer).decode() for of in answers.values() for answer in of]
+    lines = [SAMPLED_ANSWER.dump_json(answer).decode() for of in answers.values() for answer in of]
     run.write(ANSWERS, "\n".join(lines) + "\n")
     for name, of in ((RESULTS, results), (PRBENCH, benchmark)):
         run.write(name, json.dumps(of, indent=2) + "\n")

@@ -1,14 +1,13 @@
 """mean@k, best@k, pass@k and differences between two models, with intervals clustered by document."""
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy
 import scipy  # its parts are loaded when they are used
 
-from autodata.stats.intervals import DIFFERENCE, SHARE, Estimate, estimate_mean, estimate_ratio
+from autodata.stats.intervals import DIFFERENCE, SHARE, Estimate, add_up, estimate_mean, estimate_ratio
 
 LEVEL = 0.05
 _PERMUTATIONS = 9_999
@@ -65,20 +64,22 @@ def chance_of_one(drawn: int, right: int, k: int) -> float:
 
 def compare(first: Mapping[str, Answers], second: Mapping[str, Answers]) -> Difference | None:
     """Paired by example, clustered by document; examples that only one model was scored on are left out."""
-    differences: dict[str, list[float]] = defaultdict(list)
-    for id in sorted(first.keys() & second.keys()):
-        means = [_mean_of_known(answers.scores) for answers in (first[id], second[id])]
-        if means[0] is not None and means[1] is not None:
-            differences[first[id].document_id].append(means[1] - means[0])
-    if not differences:
+    sums, counts = add_up(_subtract_means(first, second))
+    if not len(counts):
         return None
-    sums = numpy.array([sum(values) for values in differences.values()])
-    counts = numpy.array([len(values) for values in differences.values()])
     estimate = estimate_ratio(sums, counts, DIFFERENCE)
     return Difference(estimate, _test_signs(sums), int(counts.sum()), int(numpy.count_nonzero(sums)))
 
 
-def _mean_of_known(scores: Sequence[float | None]) -> float | None:
+def _subtract_means(first: Mapping[str, Answers], second: Mapping[str, Answers]) -> Iterator[tuple[str, float]]:
+    for id in sorted(first.keys() & second.keys()):
+        before, after = mean_of_known(first[id].scores), mean_of_known(second[id].scores)
+        if before is not None and after is not None:
+            yield first[id].document_id, after - before
+
+
+def mean_of_known(scores: Sequence[float | None]) -> float | None:
+    """None where no score is known."""
     known = [score for score in scores if score is not None]
     return sum(known) / len(known) if known else None
 

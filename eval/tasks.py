@@ -16,7 +16,7 @@ from autodata.loop.domain import Domain, solver_slots
 from autodata.run.progress import Progress
 from autodata.serving.measured import NotMeasured
 from autodata.types import CANDIDATE, REPLY, Candidate, Judgement, Outcome, Reply, Role
-from eval.limits import Limits
+from eval.limits import EvaluationLimits
 
 STOP_REASON = {Outcome.CUT_OFF: "max_tokens", Outcome.REFUSED: "content_filter",
                 Outcome.CONTEXT_OVERFLOW: "model_length"}  # fmt: skip
@@ -32,7 +32,9 @@ class Problem:
     subset: str = ""  # of the task, where it has parts
 
 
-def question_task(name: str, domain: Domain, problems: Sequence[Problem], samples: int, limits: Limits) -> Task:
+def question_task(
+    name: str, domain: Domain, problems: Sequence[Problem], samples: int, limits: EvaluationLimits
+) -> Task:
     """`samples` answers of the weak solver's endpoint to each problem, each with its own seed."""
     dataset = MemoryDataset([_make_sample(p, domain) for p in problems], name=name)
     return Task(
@@ -45,7 +47,7 @@ def question_task(name: str, domain: Domain, problems: Sequence[Problem], sample
 
 
 @solver
-def answer(domain: Domain, limits: Limits) -> Solver:
+def answer(domain: Domain, limits: EvaluationLimits) -> Solver:
     """Ask through our own client: same template, same journal as in generation."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
@@ -57,7 +59,7 @@ def answer(domain: Domain, limits: Limits) -> Solver:
     return solve
 
 
-async def take_reply(state: TaskState, asked: Awaitable[Reply], limits: Limits) -> None:
+async def take_reply(state: TaskState, asked: Awaitable[Reply], limits: EvaluationLimits) -> None:
     """The reply as the sample's output, or why there is none. Raises TooLittleMeasured, EndpointError."""
     try:
         reply = await asked
@@ -72,7 +74,7 @@ async def take_reply(state: TaskState, asked: Awaitable[Reply], limits: Limits) 
 
 
 @scorer(metrics=[mean(), stderr()])
-def judge(domain: Domain, limits: Limits) -> Scorer:
+def judge(domain: Domain, limits: EvaluationLimits) -> Scorer:
     """The domain's judge; an answer that never came and a failed judge leave the sample unscored, never 0."""
 
     async def score(state: TaskState, target: Target) -> Score:
@@ -93,7 +95,7 @@ def judge(domain: Domain, limits: Limits) -> Scorer:
     return score
 
 
-def is_counted_refusal(state: TaskState, limits: Limits) -> bool:
+def is_counted_refusal(state: TaskState, limits: EvaluationLimits) -> bool:
     """True if the model refused to answer and the recipe counts that as a wrong answer."""
     return limits.count_refusals and state.metadata.get("outcome") == Outcome.REFUSED
 

@@ -6,8 +6,7 @@ RUN is a run folder of eval.run. Rates at smaller budgets are recomputed from th
 """
 
 import argparse
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +16,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from autodata.run.records import RunError
-from autodata.stats.intervals import SHARE, Estimate, estimate_ratio, write_interval
-from eval.generations import Generation, read_generations
+from autodata.stats.intervals import SHARE, Estimate, estimate_mean
+from autodata.stats.writing import write_decimal, write_estimate, write_points
+from eval.sampled_answers import SampledAnswer, read_task
+from eval.statistics import mean_of_known
 
 
 @dataclass(frozen=True)
@@ -33,79 +34,65 @@ class Truncation:
     score_per_1000_tokens: float | None
 
 
-def measure(generations: Sequence[Generation], right_from: float = 1.0) -> Truncation:
+def measure(sampled: Sequence[SampledAnswer], right_from: float = 1.0) -> Truncation:
     """Raises RunError when there are no answers."""
-    finished, cut_off = ([g for g in generations if g.is_cut_off is cut] for cut in (False, True))
+    rate = measure_rate(sampled)
+    if rate is None:
+        raise RunError("no answers to measure")
+    finished, cut_off = ([g for g in sampled if g.is_cut_off is cut] for cut in (False, True))
     return Truncation(
-        measure_rate(generations),
-        _mean_score(finished),
-        _mean_score(cut_off),
+        rate,
+        mean_of_known([g.score for g in finished]),
+        mean_of_known([g.score for g in cut_off]),
         _share_right(finished, right_from),
         _share_right(cut_off, right_from),
-        measure_efficiency(generations),
+        measure_efficiency(sampled),
     )
 
 
-def measure_rate(generations: Sequence[Generation]) -> Estimate:
-    """The share that is cut off, with its interval over documents. Raises RunError when there are no answers."""
-    generations = [g for g in generations if g.is_measured]
-    if not generations:
-        raise RunError("no answers to measure")
-    cut: dict[str, int] = defaultdict(int)
-    all_of: dict[str, int] = defaultdict(int)
-    for generation in generations:
-        all_of[generation.document] += 1
-        cut[generation.document] += generation.is_cut_off
-    documents = sorted(all_of)
-    sums, counts = (numpy.array([of[d] for d in documents]) for of in (cut, all_of))
-    return estimate_ratio(sums, counts, SHARE)
+def measure_rate(sampled: Iterable[SampledAnswer]) -> Estimate | None:
+    """The share that is cut off, with its interval over documents; None when there are no answers."""
+    return estimate_mean(((g.document, float(g.is_cut_off)) for g in sampled if g.is_measured), SHARE)
 
 
-def rate_at(generations: Sequence[Generation], budget: int) -> float:
+def rate_at(sampled: Sequence[SampledAnswer], budget: int) -> float:
     """The share that would be cut off at `budget` tokens, which is at most the budget they had."""
-    measured = [g for g in generations if g.is_measured]
+    measured = [g for g in sampled if g.is_measured]
     return sum(g.is_cut_off or g.tokens > budget for g in measured) / len(measured)
 
 
-def measure_efficiency(generations: Sequence[Generation]) -> float | None:
+def measure_efficiency(sampled: Sequence[SampledAnswer]) -> float | None:
     """Score per thousand tokens, over scored answers."""
-    scored = [g for g in generations if g.score is not None]
+    scored = [g for g in sampled if g.score is not None]
     tokens = sum(g.tokens for g in scored)
     return 1000 * sum(g.score or 0.0 for g in scored) / tokens if tokens else None
 
 
-def count_lengths(generations: Sequence[Generation], bins: int = 20) -> list[tuple[int, int, int]]:
+def count_lengths(sampled: Sequence[SampledAnswer], bins: int = 20) -> list[tuple[int, int, int]]:
     """The histogram of lengths: up to so many tokens, how many finished, how many cut off."""
-    longest = max((g.tokens for g in generations), default=0)
+    longest = max((g.tokens for g in sampled), default=0)
     edges = numpy.linspace(0, max(longest, 1), bins + 1)
-    counts = [numpy.histogram([g.tokens for g in generations if g.is_cut_off is cut], edges)[0]
+    counts = [numpy.histogram([g.tokens for g in sampled if g.is_cut_off is cut], edges)[0]
               for cut in (False, True)]  # fmt: skip
     return [(round(edge), int(done), int(cut)) for edge, done, cut in zip(edges[1:], *counts, strict=True)]
 
 
-def _mean_score(generations: Sequence[Generation]) -> float | None:
-    known = [g.score for g in generations if g.score is not None]
-    return sum(known) / len(known) if known else None
+def _share_right(sampled: Sequence[SampledAnswer], right_from: float) -> float | None:
+    return mean_of_known([g.is_right(right_from) for g in sampled if g.score is not None])
 
 
-def _share_right(generations: Sequence[Generation], right_from: float) -> float | None:
-    known = [g for g in generations if g.score is not None]
-    return sum(g.is_right(right_from) for g in known) / len(known) if known else None
-
-
-def show(generations: Sequence[Generation], right_from: float, title: str) -> Table:
-    found = measure(generations, right_from)
+def show(sampled: Sequence[SampledAnswer], right_from: float, title: str) -> Table:
+    found = measure(sampled, right_from)
     table = Table("", "value", title=title)
-    interval = write_interval(found.rate, lambda end: f"{100 * end:.1f}")
-    table.add_row("cut off, % [95 % over documents]", f"{100 * found.rate.value:.2f}{escape(interval)}")
+    table.add_row("cut off, % [95 % over documents]", escape(write_estimate(found.rate, write_points)))
     for name, value in (("mean score, finished", found.score_finished), ("mean score, cut off", found.score_cut_off),
                         ("share right, finished", found.right_finished), ("share right, cut off", found.right_cut_off),
                         ("score per 1,000 tokens", found.score_per_1000_tokens)):  # fmt: skip
-        table.add_row(name, "–" if value is None else f"{value:.4f}")
-    longest = max(g.tokens for g in generations)
+        table.add_row(name, write_decimal(value))
+    longest = max(g.tokens for g in sampled)
     for share in (4, 2, 1):
         budget = longest // share
-        table.add_row(f"cut off at {budget} tokens, %", f"{100 * rate_at(generations, budget):.2f}")
+        table.add_row(f"cut off at {budget} tokens, %", write_points(rate_at(sampled, budget)))
     return table
 
 
@@ -116,8 +103,8 @@ def main() -> None:
     parser.add_argument("--right-from", type=float, default=1.0, help="the score that counts as right")
     options = parser.parse_args()
     try:
-        generations = read_generations(options.run, options.task)
-        Console().print(show(generations, options.right_from, f"{options.run}, {options.task}"))
+        sampled = read_task(options.run, options.task)
+        Console().print(show(sampled, options.right_from, f"{options.run}, {options.task}"))
     except RunError as error:
         raise SystemExit(f"error: {error}") from None
 

@@ -112,12 +112,12 @@ def test_a_coefficient_that_rests_on_one_document_has_no_interval():
 
 
 def test_the_mean_of_differences():
-    found = mean_difference(["a", "a", "b", "b"], [0.25, 0.25, -0.25, 0.75])
+    found = mean_difference([("a", 0.25), ("a", 0.25), ("b", -0.25), ("b", 0.75)])
     unseen = 1 - 0.025**0.5
     assert (found.value, found.documents) == (0.25, 2)
     assert (found.low, found.high) == (pytest.approx(0.25 - 1.25 * unseen), pytest.approx(0.25 + 0.75 * unseen))
-    assert (mean_difference([], []).value, mean_difference([], []).reason) == (None, agreement.NOTHING)
-    assert mean_difference(["a", "b"], [0.0, 1.0]).high > 0.98
+    assert (mean_difference([]).value, mean_difference([]).reason) == (None, agreement.NOTHING)
+    assert mean_difference([("a", 0.0), ("b", 1.0)]).high > 0.98
 
 
 @given(RATINGS)

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from autodata.run.records import RunError
 from autodata.types import Outcome
 from eval.attribution import Cause, attribute, find_cause
-from eval.generations import Generation
+from eval.sampled_answers import SampledAnswer
 from eval.statistics import Answers, chance_of_one, compare, pass_at_k
 from eval.truncation import count_lengths, measure, measure_efficiency, rate_at
 
 OK, CUT = Outcome.ANSWERED, Outcome.CUT_OFF
 
 
-def generation(score, outcome=OK, example="e", epoch=1, tokens=10, **values) -> Generation:
-    return Generation(**{"task": "t", "example": example, "document": example, "epoch": epoch, "score": score,
+def generation(score, outcome=OK, example="e", epoch=1, tokens=10, **values) -> SampledAnswer:
+    return SampledAnswer(**{"task": "t", "example": example, "document": example, "epoch": epoch, "score": score,
                          "outcome": outcome, "has_answer": outcome is OK, "tokens": tokens} | values)  # fmt: skip
 
 
@@ -40,7 +40,7 @@ def test_why_a_generation_flipped(base, trained, cause):
 
 def test_the_papers_own_counts_give_the_papers_shares():
     kinds = [generation(0.0, CUT)] * 518 + [generation(0.0)] * 388 + [generation(0.0, Outcome.REFUSED)] * 39
-    base = [Generation(**{**vars(g), "example": str(i), "document": str(i)}) for i, g in enumerate(kinds)]
+    base = [SampledAnswer(**{**vars(g), "example": str(i), "document": str(i)}) for i, g in enumerate(kinds)]
     trained = [generation(1.0, example=str(i)) for i in range(945)]
     found = attribute(base, trained)
     shares = {cause: round(100 * share.value, 2) for cause, share in found.gained.shares.items()}
@@ -66,7 +66,7 @@ def test_missing_epochs_unpaired_examples_and_unscored_answers_are_in_no_pair():
     ]
     trained = [generation(1.0, epoch=1), generation(1.0, epoch=3), generation(1.0, example="c")]
     assert attribute(base, trained).pairs == 1
-    with pytest.raises(RunError, match="no scored generation of the same example in common"):
+    with pytest.raises(RunError, match="no scored answer of the same example in common"):
         attribute(base[:1], trained[2:])
 
 
@@ -76,7 +76,7 @@ def test_all_pairs_do_not_depend_on_the_order_of_samples(before, after, chance):
     trained = [generation(float(right), epoch=i) for i, right in enumerate(after)]
     found = attribute(base, trained, all_pairs=True)
     chance.shuffle(trained)
-    shuffled = [Generation(**{**vars(g), "epoch": i}) for i, g in enumerate(trained)]
+    shuffled = [SampledAnswer(**{**vars(g), "epoch": i}) for i, g in enumerate(trained)]
     again = attribute(base, shuffled, all_pairs=True)
     assert again.gained.total == pytest.approx(found.gained.total)
     assert found.pairs == pytest.approx(min(len(before), len(after)))

@@ -19,7 +19,7 @@ SMALL = {
             "cot": {"models": {"weak_solver": "w"}, "recipe_hash": ""},
         },
         "intervals": {
-            "agentic": {"weak_avg": [0.125, 0.5], "rounds_max": [None, None]},
+            "agentic": {"weak_avg": [0.125, 0.5]},
             "cot": {"weak_avg": [0.25, 0.75, 6, ""]},
         },
         "recipe": {"seed": 3, "sources.*": "```"},
@@ -36,9 +36,9 @@ METRICS = ("weak_avg", "question_chars", "rounds_max", "grpo_suitability_high_pc
 def test_the_card_shows_what_the_manifest_says():
     text = write_card(SMALL, METRICS)
     assert "| trajectories | 9 | 8 |" in text
-    assert "| weak\\_avg | 0.25 \\[0.125, 0.5\\] | 0.5 \\[0.25, 0.75\\] n=6 |" in text
+    assert "| weak\\_avg | 0.250 \\[0.125, 0.500\\] | 0.500 \\[0.250, 0.750\\] n=6 |" in text
     assert "| rounds\\_max | 4 | – |" in text
-    assert "| question\\_chars | 1569 | 99.9 |" in text
+    assert "| question\\_chars | 1,569 | 99.9 |" in text
     assert "grpo\\_suitability" not in text
     assert "| judge | &lt;img src=x&gt;\\|\\`m\\` | – |" in text
     assert "| weak\\_solver | – | w |" in text

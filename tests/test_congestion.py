@@ -9,32 +9,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autodata.serving import limits
-from autodata.serving.leases import Lease, State, Watch, read_leases, write_lease
-from autodata.serving.limits import Controller, Limit, Load, adjust
+from autodata.serving.leases import Lease, LeaseWatch, State, read_leases, write_lease
+from autodata.serving.limits import Controller, Limit, ServerLoad, adjust
 from tests.fake_server import completion, fake_server
 
-IDLE = Load(2, 0, 0, 0.0, 0)
+IDLE = ServerLoad(2, 0, 0, 0.0, 0)
 
 
 @pytest.mark.parametrize(
     ("load", "expected"),
     [
-        (Load(2, 80, 0, 0.5, 0), 116),  # held back by the limit: more, for each replica
-        (Load(2, 79, 0, 0.5, 0), 100),  # the limit is not what holds back
-        (Load(2, 80, 0, 0.9, 0), 100),  # no room for more
-        (Load(2, 80, 9, 0.5, 0), 100),  # a few wait: as many as now
-        (Load(2, 80, 10, 0.5, 0), 75),  # too many wait
-        (Load(2, 10, 0, 0.95, 0), 100),
-        (Load(2, 10, 0, 0.96, 0), 75),
-        (Load(2, 10, 0, 0.5, 1), 75),  # a preemption since the last look
-        (Load(90, 10, 50, 0.5, 0), 90),  # never fewer than one for each replica
+        (ServerLoad(2, 80, 0, 0.5, 0), 116),  # held back by the limit: more, for each replica
+        (ServerLoad(2, 79, 0, 0.5, 0), 100),  # the limit is not what holds back
+        (ServerLoad(2, 80, 0, 0.9, 0), 100),  # no room for more
+        (ServerLoad(2, 80, 9, 0.5, 0), 100),  # a few wait: as many as now
+        (ServerLoad(2, 80, 10, 0.5, 0), 75),  # too many wait
+        (ServerLoad(2, 10, 0, 0.95, 0), 100),
+        (ServerLoad(2, 10, 0, 0.96, 0), 75),
+        (ServerLoad(2, 10, 0, 0.5, 1), 75),  # a preemption since the last look
+        (ServerLoad(90, 10, 50, 0.5, 0), 90),  # never fewer than one for each replica
     ],
 )
 def test_the_next_limit(load, expected):
     assert adjust(100, load, IDLE) == expected
 
 
-@given(st.lists(st.builds(Load, st.integers(0, 9), st.integers(0, 10_000), st.integers(0, 500), st.floats(0, 1),
+@given(st.lists(st.builds(ServerLoad, st.integers(0, 9), st.integers(0, 10_000), st.integers(0, 500), st.floats(0, 1),
                           st.integers(0, 9)), max_size=30))  # fmt: skip
 def test_any_load_leaves_a_limit_that_lets_calls_through(loads):
     limit, before = limits.FIRST, IDLE
@@ -50,8 +50,8 @@ def test_metrics_of_several_replicas_are_summed_over_their_engines():
         'vllm:num_requests_waiting{engine="0"} 1.0\nvllm:kv_cache_usage_perc{engine="0"} 0.5\n'
         "# TYPE vllm:num_preemptions counter\nvllm:num_preemptions_total 2.0\n"
     )
-    assert Load.read([page, page.replace("0.5", "0.7")]) == Load(2, 14, 2, 0.7, 4)
-    assert Load.read([]) == Load(0, 0, 0, 0.0, 0)
+    assert ServerLoad.read([page, page.replace("0.5", "0.7")]) == ServerLoad(2, 14, 2, 0.7, 4)
+    assert ServerLoad.read([]) == ServerLoad(0, 0, 0, 0.0, 0)
 
 
 def test_no_more_at_once_than_the_limit_of_the_moment():
@@ -130,7 +130,7 @@ def test_leases_are_read_whole_or_not_at_all(tmp_path):
 def test_a_lease_is_stale_by_the_readers_clock_only(tmp_path, monkeypatch):
     clock = [1_000.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    watch = Watch(tmp_path, stale_s=30)
+    watch = LeaseWatch(tmp_path, stale_s=30)
     lease(tmp_path, "http://a/v1", beat=1)
     assert len(watch.look()) == 1
     clock[0] += 30

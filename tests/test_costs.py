@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autodata.recipes.models import Budget, Endpoint, Models, RoleConfig, Server
-from autodata.serving.costs import Account, Busy, Cost, add, find_reached, know_gpus, make_ledger
+from autodata.serving.costs import Account, BusyTime, Cost, add, find_reached, know_gpus, make_ledger
 from autodata.serving.llm import Client, Draining
 from autodata.types import Role
 from tests.conftest import models_at, request
@@ -19,8 +19,8 @@ NUMBERS, GPU = st.integers(0, 10**9), st.none() | st.integers(0, 99)
 COSTS = st.builds(Cost, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS, gpu_seconds=GPU)
 
 
-def busy_for(seconds: float) -> Busy:
-    busy = Busy()
+def busy_for(seconds: float) -> BusyTime:
+    busy = BusyTime()
     busy._seconds = seconds
     return busy
 
@@ -88,7 +88,7 @@ def test_retries_are_counted_for_their_role(ask):
 
 
 def test_calls_under_way_overlap_in_busy_time():
-    busy = Busy()
+    busy = BusyTime()
     with busy:
         with busy:
             pass

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from autodata.loop.rubric import judge as judge_rubric
 from autodata.types import CANDIDATE, REPLY, Candidate, Criterion, Judgement, Outcome, Reply
-from eval.limits import Limits
+from eval.limits import EvaluationLimits
 from eval.statistics import Answers, best_at_k, mean_at_k, unscored_bounds
 from eval.tasks import judge
 
@@ -62,6 +62,6 @@ def test_a_failed_judge_leaves_a_sample_unscored(met, score):
     reply = Reply(Outcome.ANSWERED, " records", "", "", "m", 1, 1, 0.0)
     kept = {"candidate": CANDIDATE.dump_json(candidate).decode(), "reply": REPLY.dump_python(reply, mode="json")}
     state = SimpleNamespace(sample_id="a", epoch=1, metadata=kept)
-    found = asyncio.run(judge(Domain(), Limits(None, 0.1, 0.1))(state, None))
+    found = asyncio.run(judge(Domain(), EvaluationLimits(None, 0.1, 0.1))(state, None))
     assert math.isnan(found.value) if score is None else found.value == score
     assert found.answer == " records"

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from autodata.run.folder import read_manifest
-from eval.generations import GENERATION, read_all
 from eval.results import summarize
+from eval.sampled_answers import SAMPLED_ANSWER, read_all
 from tests.fake_server import completion, fake_server
 from tests.test_principia_bench import ROWS, arguments, evaluate, write
 
@@ -115,5 +115,5 @@ def test_scores_that_older_runs_gave_to_what_was_never_answered_are_none(tmp_pat
            "has_answer": False, "tokens": 0}  # fmt: skip
     lines = [row, row | {"epoch": 2, "outcome": "truncated"}, row | {"epoch": 3, "outcome": "ok", "score": 1.0}]
     (tmp_path / "answers.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert GENERATION.validate_python(row).score == 0.0  # as it was stored
+    assert SAMPLED_ANSWER.validate_python(row).score == 0.0  # as it was stored
     assert [g.score for g in read_all(tmp_path)["t"]] == [None, 0.0, 1.0]

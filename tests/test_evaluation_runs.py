@@ -8,8 +8,8 @@ import time
 import pytest
 
 from autodata.serving.journal import read_replies
-from eval.generations import ANSWERS
 from eval.results import PRBENCH, RESULTS
+from eval.sampled_answers import ANSWERS
 from tests.commands import run, run_at_once
 from tests.fake_server import Scripted, completion, fake_server
 from tests.test_principia_bench import ROWS, arguments, write

@@ -24,7 +24,7 @@ from autodata.run.records import RunError
 from autodata.run.snapshot import FILE, SNAPSHOT
 from autodata.salvage import salvage
 from autodata.serving.journal import Journal, JournalError, read_replies
-from autodata.serving.leases import Watch
+from autodata.serving.leases import LeaseWatch
 from autodata.types import Outcome, Reply
 from tests.make_samples import make_pdf
 from tests.test_hostile_input import VALUES
@@ -135,7 +135,7 @@ def forge(record: dict, at: str, value: object) -> bytes:
 
 
 def look(run: Path) -> None:
-    seen = status.look(run, Watch(run / status.LEASES))
+    seen = status.look(run, LeaseWatch(run / status.LEASES))
     status.show(seen, Console(file=io.StringIO(), width=200))
     assert status.tell(seen)
     json.loads(status.to_json(seen), parse_constant=pytest.fail)

@@ -29,7 +29,7 @@ from autodata.recipes.generation import GenerateRecipe
 from autodata.run.records import RunError
 from autodata.serving import leases
 from autodata.serving.reply import BadShape, read_reply
-from eval.generations import ANSWERS, read_all
+from eval.sampled_answers import ANSWERS, read_all
 
 settings.register_profile("bounded", max_examples=60, deadline=None, database=None, derandomize=True)
 bounded = settings.get_profile("bounded")

@@ -19,8 +19,8 @@ from autodata.stats.intervals import (
     estimate_ratio,
     leave_one_out,
     subtract,
-    write_interval,
 )
+from autodata.stats.writing import write_interval
 from bench.intervals import WORLDS, use_ours, use_percentile
 from eval.prbench.task import BELOW_ZERO, _clip
 

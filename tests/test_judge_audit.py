@@ -253,7 +253,7 @@ def test_a_judge_that_is_never_readable_leaves_no_number_but_its_loss(tmp_path, 
         "model": "", "temperature": 0, "unreadable": [8, 8], "lost": [8, 8], "met": [0, 0]}  # fmt: skip
     assert results["agreement"]["judge, repeated"]["all"]["share"]["value"] is None
     assert results["score_difference"]["judge − stored"]["reason"] == "nothing to compare"
-    assert "8 of 8 (100.0%)" in (tmp_path / "audit" / module.AUDIT).read_text()
+    assert "8 of 8 (100.0 %)" in (tmp_path / "audit" / module.AUDIT).read_text()
 
 
 def test_a_second_judge_that_is_stricter(tmp_path, audit):

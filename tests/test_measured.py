@@ -300,7 +300,7 @@ def test_one_missing_attempt_leaves_the_round_open_where_it_could_change_the_ver
     (kept,) = read_run(tmp_path / "run")
     assert all(a.is_measured for r in kept.rounds for a in (*r.weak, *r.strong))
     assert "1 documents put off" in said
-    assert "weak_solver: 5 of 6 answered, refused 1 (17%)" in said
+    assert "weak_solver: 5 of 6 answered, refused 1 (17 %)" in said
     said, _ = command(World(["accepted"]), "max_unmeasured=1", "max_error_rate=1")
     assert "2 of 2 documents have an accepted candidate" in said
 
@@ -328,7 +328,7 @@ def test_three_weak_attempts_without_an_end_say_nothing(command, tmp_path):
     said, _ = command(Broken(CUT_OFF))
     assert "0 of 2 documents have an accepted candidate" in said
     assert "cut_off 6" in said
-    assert "weak_solver: 0 of 18 answered, cut off 18 (100%); raise models.weak_solver.sampling.max_tokens" in said
+    assert "weak_solver: 0 of 18 answered, cut off 18 (100 %); raise models.weak_solver.sampling.max_tokens" in said
     (first, *_) = [r for t in read_run(tmp_path / "run") for r in t.rounds]
     assert first.verdict.failure is Failure.CUT_OFF
     assert [a.judgement.score for a in first.weak] == [0.0, 0.0, 0.0]  # the paper's rule stands
@@ -376,7 +376,7 @@ def test_a_challenger_that_is_cut_off_is_named_as_the_cause(command, tmp_path):
 
     said, _ = command(Short(["accepted"]))
     assert "malformed 6 (6 of the malformed: the challenger was cut off by its budget)" in said
-    assert "challenger: 0 of 6 answered, cut off 6 (100%); raise models.challenger.sampling.max_tokens" in said
+    assert "challenger: 0 of 6 answered, cut off 6 (100 %); raise models.challenger.sampling.max_tokens" in said
     reasons = {r.verdict.reason for t in read_run(tmp_path / "run") for r in t.rounds}
     assert all("raise models.challenger.sampling.max_tokens" in reason for reason in reasons)
 
@@ -589,7 +589,7 @@ def test_a_window_of_judgements(failed, total, stops):
 def test_outcomes_are_told_only_where_something_is_missing():
     assert tell_outcomes({"judge": {"answered": 4}}) == []
     (line,) = tell_outcomes({"judge": {"answered": 3, "cut_off": 1}, "challenger": {"answered": 2}})
-    assert line == ("judge: 3 of 4 answered, cut off 1 (25%); raise models.judge.sampling.max_tokens, unless answers "
+    assert line == ("judge: 3 of 4 answered, cut off 1 (25 %); raise models.judge.sampling.max_tokens, unless answers "
                     "are meant to be that short")  # fmt: skip
 
 

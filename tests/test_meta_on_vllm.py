@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from autodata.meta.search import ITERATIONS
 from autodata.serving.journal import read_replies
-from eval.tables.figures import ITERATIONS
 from tests.fake_server import completion, fake_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.vllm]

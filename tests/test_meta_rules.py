@@ -10,7 +10,7 @@ from autodata.config import RecipeError, load
 from autodata.meta.gate import Decision, Pair, count, decide_paired, decide_strict, evidence, shrink
 from autodata.meta.genome import EVOLVED, Genome, check_shape, configure, diff, read_baseline, write
 from autodata.meta.wall import make_wall
-from autodata.recipes.domain import Bounds, Shape
+from autodata.recipes.domain import RubricBounds, Shape
 from autodata.recipes.generation import GenerateRecipe
 from autodata.run.records import RunError
 from tests.conftest import load_recipe
@@ -93,20 +93,20 @@ def test_a_prompt_that_is_not_there_is_named():
 @pytest.mark.parametrize(
     ("bounds", "fault"),
     [
-        (Bounds([4, 15], [7, 10], [0, 0]), "asked.items is [4, 15]"),
-        (Bounds([5, 31], [7, 10], [0, 0]), "asked.items is [5, 31]"),
-        (Bounds([10, 15], [0, 10], [0, 0]), "asked.positive is [0, 10]"),
-        (Bounds([10, 15], [7, 10], [3, 21]), "asked.negative is [3, 21]"),
-        (Bounds([15, 10], [7, 10], [0, 0]), "asked.items is [15, 10]"),
-        (Bounds([10], [7, 10], [0, 0]), "asked.items is [10]"),
-        (Bounds([5, 10], [8, 10], [3, 5]), "asked: more positive and negative criteria than items"),
-        (Bounds([5, 25], [7, 10], [0, 0]), "items: 5 to 25 are asked for, but 5 to 20 tolerated"),
+        (RubricBounds([4, 15], [7, 10], [0, 0]), "asked.items is [4, 15]"),
+        (RubricBounds([5, 31], [7, 10], [0, 0]), "asked.items is [5, 31]"),
+        (RubricBounds([10, 15], [0, 10], [0, 0]), "asked.positive is [0, 10]"),
+        (RubricBounds([10, 15], [7, 10], [3, 21]), "asked.negative is [3, 21]"),
+        (RubricBounds([15, 10], [7, 10], [0, 0]), "asked.items is [15, 10]"),
+        (RubricBounds([10], [7, 10], [0, 0]), "asked.items is [10]"),
+        (RubricBounds([5, 10], [8, 10], [3, 5]), "asked: more positive and negative criteria than items"),
+        (RubricBounds([5, 25], [7, 10], [0, 0]), "items: 5 to 25 are asked for, but 5 to 20 tolerated"),
     ],
 )
 def test_a_shape_has_bounds(bounds, fault):
-    tolerated = Bounds([5, 20], [1, 20], [0, 15])
+    tolerated = RubricBounds([5, 20], [1, 20], [0, 15])
     assert any(found.startswith(fault) for found in check_shape(Shape(bounds, tolerated))), fault
-    assert check_shape(Shape(Bounds([5, 20], [1, 20], [0, 15]), tolerated)) == []
+    assert check_shape(Shape(RubricBounds([5, 20], [1, 20], [0, 15]), tolerated)) == []
 
 
 def test_the_best_prompt_set_is_one_override_away(tmp_path):

@@ -11,9 +11,9 @@ from autodata.meta.ablate import leave_out
 from autodata.meta.genome import Genome
 from autodata.meta.mutate import read_edit
 from autodata.meta.population import Member, Population
+from autodata.meta.search import ITERATIONS
 from autodata.recipes.meta import MetaRecipe
 from autodata.run.snapshot import read_snapshot
-from eval.tables.figures import ITERATIONS
 from tests.fake_server import Scripted, completion, fake_server
 from tests.fake_world import quality
 from tests.meta_world import MetaWorld, plant

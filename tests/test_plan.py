@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from autodata.plan import __main__ as command
 from autodata.plan.simulation import Station, TooFewGpus, choose_split, grow, share_gpu_seconds, simulate
-from autodata.plan.speed import Sample, Speed, fit, fit_run, state
+from autodata.plan.speed import ReplicaSpeed, TimedCalls, fit, fit_run, state
 from autodata.plan.workload import Call, Story, from_run
 from autodata.serving.journal import Journal
 from autodata.types import Outcome as Answer
@@ -22,7 +22,7 @@ from tests.fake_runs import demo_recipe, simple, trajectory, write_run
 DEMO = "recipes/demo/generate.yaml"
 PAPER = ["recipes/cs/generate.yaml", "recipes/models/paper.yaml"]
 SERVED = {Role.WEAK_SOLVER: "small", Role.STRONG_SOLVER: "large"}
-SPEED = Speed(0.001, 0.01, 0.001)
+SPEED = ReplicaSpeed(0.001, 0.01, 0.001)
 TOKENS = st.floats(0, 1e5)
 CALLS = st.builds(Call, st.sampled_from(list(SERVED)), TOKENS, TOKENS, st.booleans())
 STAGES = st.lists(st.lists(CALLS, min_size=1, max_size=3).map(tuple), min_size=1, max_size=3).map(tuple)
@@ -72,14 +72,14 @@ def test_a_batch_reads_one_after_the_other_and_writes_together():
 @pytest.mark.parametrize(("caches", "seconds"), [(True, 0.1), (False, 0.2)])
 def test_a_shared_prompt_is_read_once_where_it_is_cached(caches, seconds):
     calls = Call(Role.WEAK_SOLVER, 100, 0), Call(Role.WEAK_SOLVER, 100, 0, is_shared=True)
-    station = Station(Speed(0.001, 0.01, 0.001, caches=caches), 1, 64)
+    station = Station(ReplicaSpeed(0.001, 0.01, 0.001, caches=caches), 1, 64)
     found = simulate([Story((tuple((c,) for c in calls),), 1, True)], SERVED, {"small": station, "large": station}, 1)
     assert found.seconds == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("in_flight", [1, 3, 10])
 def test_littles_law_holds_at_a_fixed_latency(in_flight):
-    fixed = {"small": Station(Speed(0, 0.1, 0), 1, 64)}  # no request slows another
+    fixed = {"small": Station(ReplicaSpeed(0, 0.1, 0), 1, 64)}  # no request slows another
     found = simulate([one_call(completion=20)] * 30, SERVED, fixed, in_flight)
     assert found.seconds == pytest.approx(2.0 * 30 / in_flight)
     assert found.call_seconds[Role.WEAK_SOLVER] / found.seconds == pytest.approx(in_flight)
@@ -136,8 +136,8 @@ def test_too_few_gpus_says_how_many_there_must_be():
 def test_a_fit_finds_the_speed_that_made_the_samples():
     chance = numpy.random.default_rng(0)
     rows = chance.uniform(1, 100, (60, 4))
-    true = Speed(0.002, 0.03, 0.004, 0.05)
-    samples = [Sample(r * 0.05 + p * 0.002 + s * 0.03 + q * 0.004, r, p, s, q) for r, p, s, q in rows]
+    true = ReplicaSpeed(0.002, 0.03, 0.004, 0.05)
+    samples = [TimedCalls(r * 0.05 + p * 0.002 + s * 0.03 + q * 0.004, r, p, s, q) for r, p, s, q in rows]
     found = fit(samples, "test")
     assert (found.prompt_s, found.step_s, found.sequence_s, found.request_s) == pytest.approx(
         (true.prompt_s, true.step_s, true.sequence_s, true.request_s)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from eval.prbench.rules import (
     CLASSES,
     BadRubric,
-    Criterion,
+    PrbenchCriterion,
     rates_by,
     read_conversation,
     read_criterion,
@@ -26,8 +26,10 @@ def row(weight_class: str = "important", **weights: object) -> dict:
     return {"id": "c1", "title": "Names the statute.", "annotations": notes}
 
 
-def criteria(*weights: float) -> list[Criterion]:
-    return [Criterion(str(i), "t", w, "important" if w > 0 else "detrimental", "a") for i, w in enumerate(weights)]
+def criteria(*weights: float) -> list[PrbenchCriterion]:
+    return [
+        PrbenchCriterion(str(i), "t", w, "important" if w > 0 else "detrimental", "a") for i, w in enumerate(weights)
+    ]
 
 
 def test_the_weight_class_decides_and_stale_siblings_do_not():

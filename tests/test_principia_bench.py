@@ -12,9 +12,9 @@ from autodata.recipes.evaluation import EvalRecipe, PrincipiaConfig
 from autodata.run.records import RunError
 from eval import question_types
 from eval import run as eval_run
-from eval.generations import read_generations
 from eval.principia import find_files, locate, read_problems
 from eval.question_types import TYPES, count, read_subtype
+from eval.sampled_answers import read_task
 from tests.fake_server import Scripted, completion, fake_server
 from tests.training_world import make_dataset
 
@@ -74,7 +74,7 @@ def test_the_benchmark_by_source(tmp_path, monkeypatch, capsys):
     assert {name: part["mean"]["value"] for name, part in found["subsets"].items()} == {
         "ARB": 1.0, "Physics": 0.0, "RealMath": 1.0}  # fmt: skip
     assert found["truncation_rate"] == pytest.approx(1 / 3)
-    answers = read_generations(tmp_path / "run", "principia_bench")
+    answers = read_task(tmp_path / "run", "principia_bench")
     assert [(a.subset, a.epoch, a.is_cut_off) for a in answers][-2:] == [("Physics", 1, True), ("Physics", 2, True)]
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert manifest["left_out"] == {"principia_bench": 1}

@@ -15,9 +15,10 @@ from autodata.recipes.models import Budget, Endpoint, Models, Server
 from autodata.run import progress as module
 from autodata.run.folder import Run, read_manifest
 from autodata.run.progress import Progress, check_budget
-from autodata.run.snapshot import RunState, read_snapshot, tell_time
+from autodata.run.snapshot import RunState, read_snapshot
 from autodata.serving.costs import Account, Cost
 from autodata.serving.llm import Draining
+from autodata.stats.writing import write_duration
 from autodata.types import Role
 from tests.fake_server import fake_server, play_cloze
 from tests.test_generate import arguments, run_main, write_documents
@@ -159,7 +160,7 @@ def test_gpu_hours_can_only_limit_what_is_counted():
     ("seconds", "told"), [(0.4, "0 s"), (59.6, "1 min 00 s"), (3599, "59 min 59 s"), (3900, "1 h 05 min")]
 )
 def test_times_are_told_as_people_do(seconds, told):
-    assert tell_time(seconds) == told
+    assert write_duration(seconds) == told
 
 
 # ── the whole command ──

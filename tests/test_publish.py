@@ -115,7 +115,7 @@ def test_the_card_has_funnel_intervals_licences_recipe_departures_and_citation(s
         assert all((staged / split["path"]).exists() for split in config["data_files"])
     for heading in ("made and kept", "Statistics", "Recipe", "Fidelity to the paper", "Limits", "Citation"):
         assert f"{heading}\n" in text
-    assert "| weak\\_avg | 0.25 \\[" in text
+    assert "| weak\\_avg | 0.250 \\[" in text
     assert "| odc-by | 2 |" in text
     assert (staged / "CITATION.cff").read_text() == (REPO / "CITATION.cff").read_text()
 

@@ -13,6 +13,7 @@ from autodata.report import page
 from autodata.report.__main__ import main, report
 from autodata.report.charts import Box, Columns, Frame, Line, Lines, Point, Scale, Series, Step, cover, widths
 from autodata.run.records import RunError
+from autodata.stats.writing import write_number
 
 FRAME = Frame("Verdicts", "how many", "round", "candidates")
 EVIL = '</script><script>window.harmed = 1</script><img src=x onerror="window.harmed = 1">'
@@ -42,7 +43,7 @@ def test_facts_are_text():
     [(None, "–"), (0, "0"), (12345, "12,345"), (0.12345, "0.123"), (2.0, "2"), (12345.6, "12,346"), ("a", "a")],
 )
 def test_numbers_for_readers(value, shown):
-    assert page.show(value) == shown
+    assert write_number(value) == shown
 
 
 @settings(deadline=None)

@@ -211,11 +211,11 @@ def test_every_verdict_has_a_colour():
 def test_how_calls_ended_stands_at_the_top_where_one_is_no_answer():
     calls = {"judge": {"answered": 3, "cut_off": 1}, "challenger": {"answered": 2}}
     (line,) = list_outcomes({"outcomes": calls})
-    assert line.startswith("judge: 3 of 4 answered, cut off 1 (25%)")
+    assert line.startswith("judge: 3 of 4 answered, cut off 1 (25 %)")
     assert list_outcomes({"ledger": {"judge": {"calls": 2, "outcomes": {"refused": 2}}}})[0].startswith(
         "judge: 0 of 2"
     )
     assert list_outcomes({"ledger": {"judge": {"calls": 2}}}) == list_outcomes(None) == []
     assert list_outcomes({}, {"agentic_test": {"outcomes": {"empty": 1}}}) == [
-        "agentic_test: 0 of 1 answered, empty 1 (100%)"
+        "agentic_test: 0 of 1 answered, empty 1 (100 %)"
     ]

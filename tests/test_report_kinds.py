@@ -13,14 +13,14 @@ from autodata.meta import evaluate
 from autodata.meta.evaluate import Trial
 from autodata.report import index
 from autodata.report.__main__ import main, report
-from autodata.report.charts import Frame, Line, Lines
+from autodata.report.charts import Forest, ForestRow, Frame, Line, Lines
+from autodata.report.curves import smooth
 from autodata.report.dataset import count_bins
-from autodata.report.forest import Forest, Row, write_estimate
 from autodata.report.meta import compare_texts
-from autodata.report.training import smooth
 from autodata.run.records import RunError
 from autodata.run.snapshot import SNAPSHOT
 from autodata.stats.intervals import NO_SPREAD, Estimate
+from autodata.stats.writing import write_estimate
 from tests.report_world import write_dataset, write_evaluation, write_search, write_training
 from tests.test_report_generation import HALFWAY
 
@@ -155,7 +155,7 @@ def test_an_interval_is_written_where_there_is_one():
     assert write_estimate(Estimate(12.34, None, None)) == "12.3"
     assert write_estimate(Estimate(12.34, None, None, 8, NO_SPREAD)) == f"12.3 ({NO_SPREAD}, n=8)"
     assert write_estimate(None) == "–"
-    assert Forest("", [Row("a", Estimate(-0.2, -0.4, 0.1)), Row("b", None)]).x.low == -0.5
+    assert Forest("", [ForestRow("a", Estimate(-0.2, -0.4, 0.1)), ForestRow("b", None)]).x.low == -0.5
 
 
 def test_lines_of_unequal_length_share_a_table():

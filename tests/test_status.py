@@ -17,9 +17,9 @@ from autodata.cluster import jobs
 from autodata.recipes.generation import GenerateRecipe
 from autodata.run.folder import Run, is_held
 from autodata.run.records import RunError
-from autodata.run.snapshot import SNAPSHOT, RunState, Snapshot, Speed
+from autodata.run.snapshot import SNAPSHOT, RoleSpeed, RunState, Snapshot
 from autodata.serving.costs import Cost
-from autodata.serving.leases import Lease, State, Watch, write_lease
+from autodata.serving.leases import Lease, LeaseWatch, State, write_lease
 from autodata.status import SILENT_S, look
 from autodata.types import Role
 from tests.fake_server import completion, fake_server
@@ -33,7 +33,7 @@ def snapshot(age_s: float = 0.0, **values: object) -> Snapshot:
         kind="generate", state=RunState.RUNNING, started=when, updated=when, unit="documents", done=3, total=8,
         accepted=2, rates={"done_per_s": 0.1, "calls_per_s": 4.0, "tokens_per_s": 90.0}, eta_s=50, elapsed_s=30.0,
         calls=40, tokens=900, roles={Role.JUDGE: Cost(40, 2, 800, 100, 12.5, 3, 1, 7200.0)},
-        speeds={Role.JUDGE: Speed(5, 4.0, 90.0)}, in_flight={"e": 5}, failures={"JudgeFailed": 1}, facts={}, pid=1,
+        speeds={Role.JUDGE: RoleSpeed(5, 4.0, 90.0)}, in_flight={"e": 5}, failures={"JudgeFailed": 1}, facts={}, pid=1,
         host=HERE,
     )  # fmt: skip
     return Snapshot(**facts | values)
@@ -55,7 +55,7 @@ def write(tmp_path):
 
 
 def see(run: Path) -> status.Sighting:
-    return look(run, Watch(run / status.LEASES))
+    return look(run, LeaseWatch(run / status.LEASES))
 
 
 def command(monkeypatch, capsys, *arguments: str) -> str:
@@ -150,7 +150,7 @@ def test_the_page_has_the_numbers_of_the_file(write, monkeypatch, capsys):
     assert told["is_dead"] is False
     lines = command(monkeypatch, capsys, told["run"]).splitlines()
     row = next(line.split() for line in lines if line.startswith("judge"))
-    assert row == ["judge", "5", "4", "90", "40", "2", "900", "7.1%", "2.00"]
+    assert row == ["judge", "5", "4", "90", "40", "2", "900", "7.1", "%", "2.00"]
     text = " ".join(lines)
     assert all(part in text for part in ("3/8 documents", "2 accepted", "1 × JudgeFailed", "50 s left"))
 

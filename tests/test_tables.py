@@ -11,40 +11,41 @@ from autodata.fidelity import MARK, MARK_MEANS, PROVENANCE
 from autodata.recipes.evaluation import TableRecipe
 from autodata.run.records import RunError
 from autodata.stats.intervals import ONE_DOCUMENT, Estimate
+from autodata.stats.writing import write_decimal, write_estimate, write_table
 from autodata.types import Outcome
-from eval.generations import ANSWERS, GENERATION, Generation, read_generations
 from eval.question_types import TYPES
 from eval.results import summarize
+from eval.sampled_answers import ANSWERS, SAMPLED_ANSWER, SampledAnswer, read_task
 from eval.statistics import Answers, Difference, compare, mean_at_k, reduce_answers
 from eval.tables import write
-from eval.tables.cells import difference, estimate, number
-from eval.tables.write import build, find_recipes, render, to_markdown
+from eval.tables.cells import difference
+from eval.tables.write import build, find_recipes, render
 
 
-def answer(task: str, example: int, epoch: int, score: float | None, **values: object) -> Generation:
+def answer(task: str, example: int, epoch: int, score: float | None, **values: object) -> SampledAnswer:
     """An answer of ten tokens; two examples share a document."""
     known = {"task": task, "example": str(example), "document": str(example // 2), "epoch": epoch, "score": score,
              "outcome": Outcome.ANSWERED, "has_answer": True, "tokens": 10}  # fmt: skip
-    return Generation(**known | values)
+    return SampledAnswer(**known | values)
 
 
-def write_run(folder: Path, answers: Sequence[Generation] = (), **files: object) -> None:
+def write_run(folder: Path, answers: Sequence[SampledAnswer] = (), **files: object) -> None:
     """A finished run with what eval.run leaves, or with other files."""
     folder.mkdir(parents=True)
-    by_task: dict[str, list[Generation]] = {}
+    by_task: dict[str, list[SampledAnswer]] = {}
     for one in answers:
         by_task.setdefault(one.task, []).append(one)
     files = {"results": {task: summarize(of) for task, of in by_task.items()}} | files
     for name, content in files.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
-    lines = [GENERATION.dump_json(one).decode() + "\n" for one in answers]
+    lines = [SAMPLED_ANSWER.dump_json(one).decode() + "\n" for one in answers]
     (folder / ANSWERS).write_text("".join(lines))
     spent = {"prompt_tokens": 1000, "completion_tokens": 500}
     ledger = {"weak_solver": spent | {"gpu_seconds": 30.0}, "judge": spent | {"gpu_seconds": None}}
     (folder / "manifest.json").write_text(json.dumps({"finished": "now", "ledger": ledger}))
 
 
-def make_answers(right: int, task: str = "cot_test", **values: object) -> list[Generation]:
+def make_answers(right: int, task: str = "cot_test", **values: object) -> list[SampledAnswer]:
     """Two answers to each of 20 questions; the first so many questions are right."""
     return [answer(task, i, epoch, float(i < right), **values) for i in range(20) for epoch in (1, 2)]
 
@@ -243,11 +244,13 @@ def test_question_types_have_shares_with_intervals(tmp_path):
 
 
 def test_cells_say_what_is_known():
-    assert estimate(None) == number(None) == difference(None) == "–"
-    assert estimate(Estimate(0.5, None, None)) == "0.500"
-    assert estimate({"value": 0.5, "low": 0.25, "high": 1.0}) == "0.500 [0.250, 1.000]", "a file of before n was kept"
-    assert estimate(Estimate(0.5, 0.25, 1.0, 6)) == "0.500 [0.250, 1.000] n=6"
-    assert estimate(Estimate(0.5, None, None, 1, ONE_DOCUMENT)) == f"0.500 ({ONE_DOCUMENT}, n=1)"
+    assert write_estimate(None) == write_decimal(None) == difference(None) == "–"
+    assert write_estimate(Estimate(0.5, None, None)) == "0.500"
+    assert write_estimate({"value": 0.5, "low": 0.25, "high": 1.0}) == "0.500 [0.250, 1.000]", (
+        "a file of before n was kept"
+    )
+    assert write_estimate(Estimate(0.5, 0.25, 1.0, 6)) == "0.500 [0.250, 1.000] n=6"
+    assert write_estimate(Estimate(0.5, None, None, 1, ONE_DOCUMENT)) == f"0.500 ({ONE_DOCUMENT}, n=1)"
     assert difference(Difference(Estimate(-0.5, -0.7, -0.3), None, 1)) == "-0.500 [-0.700, -0.300], p –"
 
 
@@ -270,7 +273,7 @@ def test_a_p_that_cannot_be_small_says_so(changed, p, said):
 
 
 def test_cells_of_markdown_are_escaped():
-    assert to_markdown([["a|b", "c\nd"], ["1", "2"]]) == "| a\\|b | c d |\n|---|---|\n| 1 | 2 |\n"
+    assert write_table([["a|b", "c\nd"], ["1", "2"]]) == "| a\\|b | c d |\n|---|---|\n| 1 | 2 |"
 
 
 def test_best_and_pass_are_compared_as_means_are():
@@ -291,8 +294,8 @@ def test_an_unknown_shape_and_an_empty_folder_are_named(tmp_path):
 
 def test_answers_of_another_task_and_of_no_evaluation_are_named(tmp_path):
     write_run(tmp_path / "run", [answer("cot_test", 1, 1, float("nan"))])
-    assert read_generations(tmp_path / "run", "cot_test")[0].score is None, "NaN is no score"
+    assert read_task(tmp_path / "run", "cot_test")[0].score is None, "NaN is no score"
     with pytest.raises(RunError, match="no answers to agentic_test; it has cot_test"):
-        read_generations(tmp_path / "run", "agentic_test")
+        read_task(tmp_path / "run", "agentic_test")
     with pytest.raises(RunError, match=r"no answers\.jsonl; evaluate a model"):
-        read_generations(tmp_path, "cot_test")
+        read_task(tmp_path, "cot_test")

@@ -34,9 +34,9 @@ from autodata.types import (
     Trajectory,
     Verdict,
 )
-from training.callbacks import Diverged, Watch, write_curves
+from training.callbacks import Diverged, TrainingWatch
 from training.counts import Books
-from training.curve import smooth
+from training.curve import write_curves
 from training.preflight import PreflightError, check_probe, estimate_bytes
 from training.reward import JudgeDown, Reward, measure_repetition
 from training.rows import TooFewExamples, choose_by_pass_rate, order_rows, read_answer, require_examples
@@ -110,7 +110,7 @@ def test_too_many_failed_judgements_stop_the_training(broken, stops):
     reward = reward_of(Broken(DomainConfig("cloze"), client=None), max_failures=0.1)
     answers = [" broken"] * broken + [" records"] * (32 - broken)
     if stops:
-        with pytest.raises(JudgeDown, match=r"12% of the last 32 judgements failed.*unreadable"):
+        with pytest.raises(JudgeDown, match=r"12 % of the last 32 judgements failed.*unreadable"):
             score(reward, answers)
     else:
         assert score(reward, answers).count(None) == broken
@@ -247,9 +247,9 @@ def test_pass_rates_that_are_none_are_an_error(bounds):
     [
         ({}, None),
         ({"eval_completions/clipped_ratio": 0.05}, None),
-        ({"eval_completions/clipped_ratio": 0.06}, "6% of the untrained model's completions are cut off"),
+        ({"eval_completions/clipped_ratio": 0.06}, "6 % of the untrained model's completions are cut off"),
         ({"eval_frac_reward_zero_std": 0.8}, None),
-        ({"eval_frac_reward_zero_std": 0.9}, "in 90% of the groups all rewards are equal"),
+        ({"eval_frac_reward_zero_std": 0.9}, "in 90 % of the groups all rewards are equal"),
         ({"eval_sampling/sampling_logp_difference/mean": 0.1}, None),
         ({"eval_sampling/sampling_logp_difference/mean": 0.2}, "differ by 0.200 nats per token"),
     ],
@@ -268,7 +268,7 @@ def test_what_the_probe_may_show(measured, message):
     ({"sampling/sampling_logp_difference/mean": 0.5}, PreflightError),
 ])  # fmt: skip
 def test_a_training_that_has_gone_wrong_is_stopped(tmp_path, logs, error):
-    watch, state = Watch(tmp_path, PreflightConfig()), SimpleNamespace(global_step=7)
+    watch, state = TrainingWatch(tmp_path, PreflightConfig()), SimpleNamespace(global_step=7)
     if error is None:
         watch.on_log(None, state, None, logs)
         return
@@ -308,7 +308,6 @@ def test_the_curve_is_a_picture_and_numbers(tmp_path: Path):
     curves = json.loads((tmp_path / "curve.json").read_text())
     assert [(e["step"], e["reward"]) for e in curves["train"]] == [(1, 0.1), (2, 0.2), (3, 0.3), (4, 0.9), (5, 0.5)]
     assert [(p["step"], p["score"]) for p in curves["watched"]["cot_test"]] == [(0, 0.2), (5, 0.6)]
-    assert smooth([0.0, 1.0]) == [0.0, 0.5]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from training import counts as module
 from training import preflight
 from training.callbacks import Follow
 from training.card import describe_judgements
-from training.counts import Books, Counts, combine, read_counts
+from training.counts import Books, JudgementCounts, combine, read_counts
 from training.preflight import PreflightError
 from training.reward import name_failure
 
@@ -69,7 +69,7 @@ def test_both_judges_of_a_process_are_in_its_ledger(tmp_path):
 
 @pytest.mark.parametrize(("seconds", "expected"), [((5.0, 7.0, 6.0), 7.0), ((5.0, None), None), ((0.0,), 0.0)])
 def test_processes_judge_on_the_same_gpus_at_the_same_time(seconds, expected):
-    ledgers = [Counts(ledger={Role.JUDGE: Cost(1, gpu_seconds=s)}) for s in seconds]
+    ledgers = [JudgementCounts(ledger={Role.JUDGE: Cost(1, gpu_seconds=s)}) for s in seconds]
     assert combine(ledgers).ledger == {Role.JUDGE: Cost(len(seconds), gpu_seconds=expected)}
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from autodata.loop.acceptance import decide, decide_measured
 from autodata.recipes.domain import DomainConfig, Gate
 from autodata.report.overview import find_region, list_attempt_bounds
-from autodata.report.yields import Measured, Yields, count, measure, span, thresholds, turn
+from autodata.report.yields import MeasuredRound, Yields, count, measure, span, thresholds, turn
 from autodata.types import Failure, Judgement, Verdict
 from tests.conftest import load_recipe
 from tests.fake_runs import a_round, candidate, demo_recipe
@@ -39,8 +39,8 @@ weak_scores = st.lists(scores, min_size=1, max_size=PLANNED[0]).map(tuple)
 complete = st.tuples(scores, scores, scores)
 strong_scores = st.lists(scores, max_size=PLANNED[1]).map(tuple)
 measured = st.one_of(
-    st.builds(Measured, st.just(0), weak_scores, st.just(())),
-    st.builds(Measured, st.just(0), complete, strong_scores),
+    st.builds(MeasuredRound, st.just(0), weak_scores, st.just(())),
+    st.builds(MeasuredRound, st.just(0), complete, strong_scores),
 )
 
 
@@ -60,14 +60,14 @@ def test_every_point_of_the_grid_has_the_verdict_of_the_rule(name, rounds):
 def test_whatever_the_missing_attempts_bring_lies_in_the_band(name, made, later):
     band = count([made], domain(GATES[name]), GRID)
     weak, strong = (*made.weak, *later[:3])[: PLANNED[0]], (*made.strong, *later[3:])[: PLANNED[1]]
-    truth = count([Measured(0, weak, strong)], domain(GATES[name]), GRID)
+    truth = count([MeasuredRound(0, weak, strong)], domain(GATES[name]), GRID)
     assert (truth.least == truth.most).all()
     assert (band.least <= truth.least).all()
     assert (truth.most <= band.most).all()
 
 
 def test_documents_are_counted_not_rounds():
-    good = Measured(0, (Fraction(0),) * 3, (Fraction(1),) * 2)
+    good = MeasuredRound(0, (Fraction(0),) * 3, (Fraction(1),) * 2)
     found = count([good, good, replace(good, document=1)], domain(Gate()), ((None,), (None,), (None,)))
     assert found.least.item() == found.most.item() == 2
 
@@ -96,7 +96,7 @@ def test_a_failed_judge_is_a_missing_attempt_not_a_zero():
 
 def test_the_table_has_the_thresholds_in_force_and_its_cell_is_the_count_of_now():
     config = domain(Gate(weak_mean_at_most=0.375, strong_mean_at_least=0.75))
-    yields = Yields([Measured(0, (Fraction(0),) * 3, (Fraction(1),) * 2)], config)
+    yields = Yields([MeasuredRound(0, (Fraction(0),) * 3, (Fraction(1),) * 2)], config)
     columns, rows = yields.table
     assert 0.375 in columns
     (in_force,) = [cell for _, cells in rows for cell in cells if cell.is_in_force]

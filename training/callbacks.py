@@ -1,6 +1,5 @@
 """What is looked at while training runs: that it still means something, and how it goes."""
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from trl import GRPOTrainer
 from autodata.recipes.training import PreflightConfig
 from autodata.run.progress import Progress
 from training.counts import Books
-from training.curve import draw_curves, read_curves
+from training.curve import write_curves
 from training.preflight import check_difference, run_probe
 from training.reward import Reward
 
@@ -27,7 +26,7 @@ class Diverged(RuntimeError):
     """The loss is no number; the checkpoints from before are whole."""
 
 
-class Probe(TrainerCallback):
+class UntrainedProbe(TrainerCallback):
     """The last of the checks before the first step. Only inside `train` is the model as it will be trained."""
 
     def __init__(
@@ -43,7 +42,7 @@ class Probe(TrainerCallback):
             run_probe(self._trainer, self._rows, self._reward, self._limits)
 
 
-class Watch(TrainerCallback):
+class TrainingWatch(TrainerCallback):
     """Stops a training that has gone wrong before its checkpoint is written, and keeps the curves up to date."""
 
     def __init__(self, folder: Path, limits: PreflightConfig):
@@ -101,11 +100,3 @@ class Follow(TrainerCallback):
         counts = self._books.gather()
         self._progress.facts["judgements"] = counts.judgements
         self._progress.failures = Counter({"failed judgements": counts.failed} if counts.failed else {})
-
-
-def write_curves(history: list[dict[str, Any]], folder: Path) -> None:
-    """curve.json and curve.png."""
-    curves = read_curves(history)
-    (folder / "curve.json").write_text(json.dumps(curves, indent=1) + "\n", encoding="utf-8")
-    if curves["train"]:
-        draw_curves(curves, folder / "curve.png")

@@ -20,7 +20,7 @@ _REASONS, _REST, _REASON_CHARS = 20, "other reasons", 80  # some reasons quote t
 
 
 @dataclass(frozen=True)
-class Counts:
+class JudgementCounts:
     """What one process counted in all its sessions, or the sum over several processes."""
 
     sessions: int = 0  # in which something was judged
@@ -34,7 +34,7 @@ class Counts:
         return sum(self.failures.values())
 
 
-COUNTS = TypeAdapter(Counts)
+COUNTS = TypeAdapter(JudgementCounts)
 
 
 class Books:
@@ -79,7 +79,7 @@ class Books:
         """Replace this process's file. Raises RunError."""
         write_file(self._path, COUNTS.dump_json(self._sum_own(), indent=1).decode() + "\n")
 
-    def gather(self) -> Counts:
+    def gather(self) -> JudgementCounts:
         """The sum over all processes of all sessions, from the files as they are now."""
         for path in self._list_others():
             with suppress(RunError):  # a shared file system may lose one that is being replaced: the last one counts
@@ -93,9 +93,9 @@ class Books:
     def _list_others(self) -> list[Path]:
         return [path for path in sorted(self._folder.glob(FILES)) if path != self._path]
 
-    def _sum_own(self) -> Counts:
+    def _sum_own(self) -> JudgementCounts:
         earlier = self._earlier
-        return Counts(
+        return JudgementCounts(
             sessions=earlier.sessions + bool(self.judged),
             judgements=earlier.judgements + self.judged,
             failures=dict(Counter(earlier.failures) + self.failures),
@@ -108,9 +108,9 @@ class Books:
             self.write()
 
 
-def combine(counts: Sequence[Counts]) -> Counts:
+def combine(counts: Sequence[JudgementCounts]) -> JudgementCounts:
     """The sum over processes; the main one is there in every session, so the most sessions are all."""
-    return Counts(
+    return JudgementCounts(
         sessions=max(one.sessions for one in counts),
         processes=sum(one.processes for one in counts),
         judgements=sum(one.judgements for one in counts),
@@ -131,7 +131,7 @@ def _find_most(seconds: Iterable[float | None]) -> float | None:
     return None if None in known else max(s for s in known if s is not None)
 
 
-def read_counts(path: Path) -> Counts:
+def read_counts(path: Path) -> JudgementCounts:
     """The counts of one process. Raises RunError for a damaged file."""
     with naming(path):
         text = path.read_bytes()
@@ -142,6 +142,6 @@ def read_counts(path: Path) -> Counts:
                        "is missing from the run's numbers") from error  # fmt: skip
 
 
-def _begin(folder: Path, rank: int) -> Counts:
+def _begin(folder: Path, rank: int) -> JudgementCounts:
     """Nothing yet; a run that is older than these files has the main process's ledger in progress.json."""
-    return Counts(ledger=read_earlier(folder)[0]) if rank == 0 else Counts()
+    return JudgementCounts(ledger=read_earlier(folder)[0]) if rank == 0 else JudgementCounts()

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer
 
 from autodata.recipes.training import PreflightConfig
+from autodata.stats.writing import write_percent
 from training.reward import Reward
 from training.student import find_missing_kernels
 
@@ -108,14 +109,14 @@ def check_probe(measured: Mapping[str, float], limits: PreflightConfig) -> None:
     """Raises PreflightError for the first number beyond its limit."""
     cut_off = measured["eval_completions/clipped_ratio"]
     if cut_off > limits.max_cut_off:
-        raise PreflightError(f"{cut_off:.0%} of the untrained model's completions are cut off, more than "
+        raise PreflightError(f"{write_percent(cut_off)} of the untrained model's completions are cut off, more than "
                              f"preflight.max_cut_off={limits.max_cut_off}: raise trainer.max_completion_length, or "
                              "say that it is meant by raising the limit")  # fmt: skip
     spread = measured["eval_frac_reward_zero_std"]
     if spread > limits.max_zero_spread:
-        raise PreflightError(f"in {spread:.0%} of the groups all rewards are equal (mean {measured['eval_reward']}), "
-                             f"more than preflight.max_zero_spread={limits.max_zero_spread}: the examples are too "
-                             "easy or too hard for this model")  # fmt: skip
+        raise PreflightError(f"in {write_percent(spread)} of the groups all rewards are equal (mean "
+                             f"{measured['eval_reward']}), more than preflight.max_zero_spread="
+                             f"{limits.max_zero_spread}: the examples are too easy or too hard for it")  # fmt: skip
     check_difference(measured, limits)
 
 

@@ -14,6 +14,7 @@ from autodata.cluster.shared import LEASES
 from autodata.config import RecipeError
 from autodata.recipes.models import Endpoint, Models
 from autodata.recipes.training import GrpoRecipe
+from autodata.report.curves import compare_quarters
 from autodata.run.folder import Run, output_hash, read_manifest
 from autodata.run.progress import Progress
 from autodata.run.records import RunError
@@ -22,8 +23,9 @@ from autodata.serving.leases import Lease, State, read_leases
 from autodata.serving.measured import EndpointError
 from autodata.serving.vllm import ServerError, running
 from autodata.types import Role
-from training.callbacks import Diverged, write_curves
+from training.callbacks import Diverged
 from training.card import describe_judgements, write_card
+from training.curve import write_curves
 from training.preflight import PreflightError
 from training.reward import JudgeDown
 from training.rows import TooFewExamples
@@ -64,8 +66,7 @@ def save(run: Run, training: Training) -> None:
     write_curves(history, run.folder)
     rewards = [entry["reward"] for entry in history if entry.get("reward") is not None]
     _require_rewards(rewards, training)
-    quarter = max(len(rewards) // 4, 1)
-    first, last = (sum(part) / max(len(part), 1) for part in (rewards[:quarter], rewards[-quarter:]))
+    first, last = compare_quarters(rewards)
     facts = {"steps": training.trainer.state.global_step, "reward_first_quarter": first, "reward_last_quarter": last,
              "judgements": counts.judgements, "failed_judgements": counts.failed, "failed_by_reason": counts.failures,
              "judged_over": {"sessions": counts.sessions, "processes": counts.processes}}  # fmt: skip

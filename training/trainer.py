@@ -25,7 +25,7 @@ from autodata.serving.embedded import resolve_weights
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
 from training import preflight
-from training.callbacks import Follow, Probe, Watch
+from training.callbacks import Follow, TrainingWatch, UntrainedProbe
 from training.counts import Books
 from training.reward import Reward
 from training.rows import choose_by_pass_rate, make_rows, order_rows, require_examples
@@ -62,8 +62,8 @@ class Training:
             reward_funcs=self.reward.score,
         )
         self.reward.ends = find_ends(self.model, self.tokenizer)
-        self.trainer.add_callback(Watch(folder, recipe.preflight))
-        self.trainer.add_callback(Probe(self.trainer, rows, self.reward, recipe.preflight))
+        self.trainer.add_callback(TrainingWatch(folder, recipe.preflight))
+        self.trainer.add_callback(UntrainedProbe(self.trainer, rows, self.reward, recipe.preflight))
 
     def run(self) -> None:
         """Train, from the last checkpoint if there is one; then everybody saves."""

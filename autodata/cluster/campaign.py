@@ -17,13 +17,13 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from autodata.cluster import fleet, jobs, shared
-from autodata.cluster.fleet import Group, Site
+from autodata.cluster.fleet import ServerGroup, Site
 from autodata.cluster.jobs import SlurmError
 from autodata.cluster.router import Router, RouterError
 from autodata.cluster.shared import LEASES, MODELS, write_beat
 from autodata.config import RecipeError, load, schema_for
 from autodata.recipes.models import Models
-from autodata.serving.leases import Lease, State, Watch
+from autodata.serving.leases import Lease, LeaseWatch, State
 
 _POLL_S = 1.0
 _QUEUE_POLL_S = 5.0  # squeue is asked no more often
@@ -40,9 +40,9 @@ class CampaignError(RuntimeError):
 class Campaign:
     """The servers of one command, kept up for as long as it runs."""
 
-    def __init__(self, run: Path, models: Models, groups: Sequence[Group], site: Site):
+    def __init__(self, run: Path, models: Models, groups: Sequence[ServerGroup], site: Site):
         self._run, self._groups, self._site = run, groups, site
-        self._watch = Watch(run / LEASES, float(os.environ.get("AUTODATA_STALE_S", 30)))
+        self._watch = LeaseWatch(run / LEASES, float(os.environ.get("AUTODATA_STALE_S", 30)))
         self._lead_s = {g.endpoint: fleet.limit_start(models.endpoints[g.endpoint].server) + _LEAD_S for g in groups}
         self._check_limit()
         endpoints = {g.endpoint: models.endpoints[g.endpoint] for g in groups}
@@ -117,7 +117,7 @@ class Campaign:
                     self._drained.add(old)
                     jobs.ask_to_drain(old)
 
-    def _is_served(self, lasting: Sequence[str], leases: Sequence[Lease], group: Group) -> bool:
+    def _is_served(self, lasting: Sequence[str], leases: Sequence[Lease], group: ServerGroup) -> bool:
         ready = [lease for lease in leases if lease.job in lasting and lease.state == State.READY]
         return len(ready) >= group.replicas
 
@@ -129,7 +129,7 @@ class Campaign:
                 raise CampaignError(f"{self._failures[name]} server jobs {name} ended before a replica was ready; "
                                     f"read the logs in {self._run / 'serving'}")  # fmt: skip
 
-    def _submit(self, group: Group) -> None:
+    def _submit(self, group: ServerGroup) -> None:
         id = jobs.submit(fleet.make_job(group, self._run, self._site))
         self._known[id] = group.name
         print(f"server job {id}: {group.replicas} × {group.endpoint}", flush=True)

@@ -22,7 +22,7 @@ _S_PER_GB = 10.0  # of weights: a tenth of a gigabyte per second, a slow shared 
 
 
 @dataclass(frozen=True)
-class Group:
+class ServerGroup:
     """One server job: some replicas of an endpoint on one node."""
 
     endpoint: str
@@ -51,7 +51,7 @@ class Site:
                    tuple(shlex.split(environment.get("AUTODATA_SERVER_OPTIONS", ""))))  # fmt: skip
 
 
-def plan(models: Models, run: Path, gpus_per_node: int, graders: Collection[str] = ()) -> list[Group]:
+def plan(models: Models, run: Path, gpus_per_node: int, graders: Collection[str] = ()) -> list[ServerGroup]:
     """The jobs of every endpoint that has a server and that a role or a grader uses. Raises RecipeError."""
     groups = []
     for name, endpoint in find_served(models, graders).items():
@@ -64,7 +64,7 @@ def plan(models: Models, run: Path, gpus_per_node: int, graders: Collection[str]
         per_job = gpus_per_node // gpus if gpus else left
         for number in range(math.ceil(left / per_job)):
             here = min(per_job, left - number * per_job)
-            groups.append(Group(name, number, here, gpus, _name(name, number, endpoint, run)))
+            groups.append(ServerGroup(name, number, here, gpus, _name(name, number, endpoint, run)))
     return groups
 
 
@@ -85,7 +85,7 @@ def limit_start(server: Server) -> float:
     return server.ready_timeout_s + server.weights_gb * _S_PER_GB
 
 
-def make_job(group: Group, run: Path, site: Site) -> Job:
+def make_job(group: ServerGroup, run: Path, site: Site) -> Job:
     """The batch job of a group."""
     options = {"nodes": "1", "ntasks": "1", "time": site.limit, "signal": "B:USR1@60", "open-mode": "append",
                "output": str(run / "serving" / f"{group.endpoint}-%j.log")}  # fmt: skip
@@ -94,7 +94,7 @@ def make_job(group: Group, run: Path, site: Site) -> Job:
     return Job(group.name, SCRIPT, (str(run), group.endpoint, str(group.replicas)), options, site.options)
 
 
-def describe(models: Models, groups: Iterable[Group], run: Path, site: Site) -> str:
+def describe(models: Models, groups: Iterable[ServerGroup], run: Path, site: Site) -> str:
     """Every job as it would be submitted, and the command of its servers."""
     lines = []
     for group in groups:

@@ -11,7 +11,7 @@ import httpx
 from autodata.cluster.fleet import limit_start
 from autodata.recipes.models import Endpoint
 from autodata.serving.leases import State
-from autodata.serving.limits import Load
+from autodata.serving.limits import ServerLoad
 from autodata.serving.measured import EndpointError
 from autodata.serving.probes import check_canary, probe_replica
 from autodata.serving.vllm import RunningServer, ServerError
@@ -118,5 +118,5 @@ def count_requests(url: str, get: Callable[..., httpx.Response] = httpx.get) -> 
         text = get(f"{url.removesuffix('/v1')}/metrics", timeout=10).raise_for_status().text
     except httpx.HTTPError:
         return 0
-    load = Load.read([text])
+    load = ServerLoad.read([text])
     return load.running + load.waiting

@@ -1,6 +1,5 @@
 """vllm-router in front of the replicas of one endpoint: one URL, whatever becomes of the servers behind it."""
 
-import socket
 import subprocess
 import sys
 import time
@@ -8,6 +7,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 import httpx
+
+from autodata.serving.vllm import choose_port
 
 _START_S = 60.0
 _ENOUGH = 1_000_000  # calls at once and waiting: the client's own limits are what holds
@@ -24,7 +25,7 @@ class Router:
         self.endpoint = endpoint
         self._policy, self._log = policy, log
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _choose_port()
+        self.port = choose_port()
         self._workers: set[str] = set()
 
     @property
@@ -62,7 +63,7 @@ class Router:
         """Raises RouterError."""
         self._workers = set(workers)
         command = [sys.executable, "-m", "vllm_router.launch_router", "--host", "127.0.0.1", "--port", str(self.port),
-                   "--policy", self._policy, "--prometheus-port", str(_choose_port()), "--log-level", "warning",
+                   "--policy", self._policy, "--prometheus-port", str(choose_port()), "--log-level", "warning",
                    "--request-timeout-secs", "86400", "--max-concurrent-requests", str(_ENOUGH), "--queue-size",
                    str(_ENOUGH), "--health-check-interval-secs", "5", "--worker-startup-check-interval", "1",
                    "--disable-retries", "--worker-urls", *workers]  # fmt: skip
@@ -83,8 +84,3 @@ class Router:
         except httpx.HTTPError:
             return False  # the next look tries again
         return answer.status_code == 200 or "already exists" in answer.text
-
-
-def _choose_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]

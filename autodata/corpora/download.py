@@ -109,14 +109,14 @@ def _find(remotes: list[Remote], name: str) -> Remote:
 def _store(api: Api, folder: Folder, remote: Remote) -> None:
     """Fetch and list one file. Raises Expired, Damaged, DownloadError, OSError."""
     target = folder.path / remote.name
-    with Progress(target) as progress:
+    with DownloadProgress(target) as progress:
         size, sha256 = fetch(Transfer(remote.url, target, api.timeout_s, api.retries), progress.show)
     folder.add(Stored(remote.name, size, sha256))
     if not sys.stderr.isatty():
         print(f"{target}: {size:,} bytes")
 
 
-class Progress:
+class DownloadProgress:
     """Bytes, rate and time left of one file, in a terminal; stops a file that the disk has no room for."""
 
     def __init__(self, target: Path):
@@ -135,7 +135,7 @@ class Progress:
                 raise OSError(errno.ENOSPC, f"no room for {total:,} bytes", str(self._target))
         self._bar.update(self._task, completed=done, total=total)
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "DownloadProgress":
         self._bar.start()
         return self
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autodata.corpora.pipeline import Tally
+from autodata.stats.writing import write_table
 
 
 @dataclass
@@ -56,7 +57,7 @@ def write_report(totals: Totals, chart: str) -> str:
     """Markdown: the funnel as picture and table, licences, lengths."""
     facts = state(totals)
     left = totals.read.rows
-    rows = [("rows read", "", left)]
+    rows = [("", "dropped", "left"), ("rows read", "", left)]
     for reason, count in totals.dropped.items():
         left -= count
         rows.append((reason, f"−{count:,}", left))
@@ -67,8 +68,7 @@ def write_report(totals: Totals, chart: str) -> str:
             "# Ingest\n",
             f"{totals.kept:,} documents of {totals.read.rows:,} rows in {len(totals.read.files)} files{counted}.\n",
             f"![What was left after each reason]({chart})\n",
-            "| | dropped | left |\n|---|---:|---:|",
-            *(f"| {_escape(what)} | {lost} | {count:,} |" for what, lost, count in rows),
+            write_table(rows, numbers=True),
             *_write_counts("Licences of the documents", facts["licences"]),
             *_write_counts("Tokens of a document", tokens["histogram"]),
             *_write_counts("Personal data masked", facts["personal_data_masked"]),
@@ -117,8 +117,4 @@ def _bin(tokens: list[int]) -> list[tuple[str, int]]:
 def _write_counts(title: str, counts: dict[str, int]) -> list[str]:
     if not counts:
         return []
-    return [f"\n## {title}\n", "| | |\n|---|---:|", *(f"| {_escape(k)} | {v:,} |" for k, v in counts.items())]
-
-
-def _escape(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return [f"\n## {title}\n", write_table([("", ""), *counts.items()], numbers=True)]

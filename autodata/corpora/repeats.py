@@ -13,8 +13,8 @@ from datatrove.pipeline.base import PipelineStep
 from datatrove.pipeline.dedup.minhash import MinhashConfig, MinhashDedupSignature
 from datatrove.utils.hashing import HashConfig
 from datatrove.utils.word_tokenizers import WordTokenizer
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+
+from autodata.stats.clusters import label_clusters
 
 REASONS = ("duplicate id", "duplicate text", "near-duplicate text")
 CONFIG = MinhashConfig(hash_config=HashConfig(hash_fc="sha1"))  # 14 buckets of 8 hashes: alike by about 0.72
@@ -119,10 +119,7 @@ def find_repeats(count: int, links: list[numpy.ndarray]) -> numpy.ndarray:
 
     The first of `REASONS` that ties it to any other document, directly or through others.
     """
-    pairs = numpy.concatenate(links)
-    graph = coo_array((numpy.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
-    _, cluster = connected_components(graph, directed=False)
-    _, first = numpy.unique(cluster, return_index=True)
+    _, first = numpy.unique(label_clusters(count, numpy.concatenate(links)), return_index=True)
     reason = numpy.full(count, len(REASONS) - 1)
     for number in (1, 0):
         reason[links[number].ravel()] = number

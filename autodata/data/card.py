@@ -8,8 +8,9 @@ from typing import Any
 import yaml
 
 from autodata.data.parquet import locate_split
+from autodata.data.statistics import write_metric
 from autodata.fidelity import Departure, read_departures
-from autodata.stats.intervals import Estimate, write_interval
+from autodata.stats.writing import DASH, write_table
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~])")
 _LIMITS = (
@@ -108,11 +109,11 @@ def _sections(manifest: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
         _by_arm("metric", shown, manifest["statistics"], facts["intervals"]),
         "In brackets: 95 % interval of the mean over documents; n is how many documents that are.",
         "## Models",
-        _table(["role", *arms], _by_role({arm: facts["arms"][arm]["models"] for arm in arms})),
+        write_table([["role", *arms], *_by_role({arm: facts["arms"][arm]["models"] for arm in arms})], escape),
         "## Sources and licences",
         "The header names the licences of the documents as the Hub spells them, strictest first. As the sources "
         "state them:",
-        _table(["licence of the documents", "examples"], [[k, str(v)] for k, v in facts["licence_counts"].items()]),
+        write_table([["licence of the documents", "examples"], *facts["licence_counts"].items()], escape),
         "## Recipe",
         *_describe_recipe(facts),
         "## Decontamination",
@@ -130,9 +131,9 @@ def _sections(manifest: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
 def _describe_recipe(facts: Mapping[str, Any]) -> list[str]:
     """The dataset's own recipe as it stands, the arms' by hash: theirs lie beside their trajectories."""
     values = yaml.safe_dump(facts["recipe"], sort_keys=True, allow_unicode=True).replace("`", "'")
-    arms = [[arm, of["recipe_hash"] or "–"] for arm, of in sorted(facts["arms"].items())]
+    arms = [[arm, of["recipe_hash"] or DASH] for arm, of in sorted(facts["arms"].items())]
     return [f"Of this data set, hash `{facts['recipe_hash']}`:", f"```yaml\n{values}```",
-            "Of the arms:", _table(["arm", "hash of recipe and inputs"], arms)]  # fmt: skip
+            "Of the arms:", write_table([["arm", "hash of recipe and inputs"], *arms], escape)]  # fmt: skip
 
 
 def _list_departures(departures: Sequence[Departure]) -> str:
@@ -146,21 +147,14 @@ def _by_arm(
     intervals: Mapping[str, Mapping[str, Sequence[Any]]] | None = None,
 ) -> str:
     known = intervals or {}
-    cells = [[row, *(_write_cell(column.get(row), known.get(arm, {}).get(row)) for arm, column in
+    cells = [[row, *(write_metric(column.get(row), known.get(arm, {}).get(row)) for arm, column in
                      sorted(columns.items()))] for row in rows]  # fmt: skip
-    return _table([what, *sorted(columns)], cells)
-
-
-def _write_cell(value: float | None, interval: Sequence[Any] | None) -> str:
-    number = write_number(value)
-    if value is None or interval is None:
-        return number
-    return number + write_interval(Estimate(value, *interval), write_number)
+    return write_table([[what, *sorted(columns)], *cells], escape)
 
 
 def _by_role(models: Mapping[str, Mapping[str, str]]) -> list[list[str]]:
     roles = sorted({role for served in models.values() for role in served})
-    return [[role, *(served.get(role, "–") for served in models.values())] for role in roles]
+    return [[role, *(served.get(role, DASH) for served in models.values())] for role in roles]
 
 
 def _describe(facts: Mapping[str, Any]) -> str:
@@ -170,18 +164,6 @@ def _describe(facts: Mapping[str, Any]) -> str:
     return (f"Against benchmarks: {benchmarks}. Between the parts: no training example shares such a run with a "
             f"held-out example of any arm. {facts['removed']} examples were removed for it, each listed in "
             "`decontamination.json` of the run.")  # fmt: skip
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(escape(cell) for cell in row) + " |" for row in (header, *rows)]
-    return "\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]])
-
-
-def write_number(value: float | None) -> str:
-    """Three digits of a fraction, all of a count, a dash where there is no number."""
-    if value is None:
-        return "–"
-    return str(value) if isinstance(value, int) else f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
 
 
 UNKNOWN = "unknown"

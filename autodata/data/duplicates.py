@@ -2,7 +2,10 @@
 
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+
+from autodata.stats.clusters import label_clusters
 
 NGRAM = 5
 _PERMUTATIONS = 128
@@ -60,20 +63,12 @@ def choose_repeats(ids: Iterable[str], pairs: Iterable[tuple[str, str]]) -> set[
 
 def find_clusters(items: Iterable[str], pairs: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:
     """The items that any chain of pairs connects, each cluster and all clusters in order."""
-    parent = {item: item for item in items}
-
-    def root(item: str) -> str:
-        while parent[item] != item:
-            parent[item] = parent[parent[item]]
-            item = parent[item]
-        return item
-
-    for left, right in pairs:
-        low, high = sorted((root(left), root(right)))
-        parent[high] = low
-    clusters: dict[str, list[str]] = {}
-    for item in sorted(parent):
-        clusters.setdefault(root(item), []).append(item)
+    names = sorted(set(items))
+    numbers = {name: number for number, name in enumerate(names)}
+    clusters: dict[int, list[str]] = defaultdict(list)
+    labels = label_clusters(len(names), [(numbers[left], numbers[right]) for left, right in pairs])
+    for name, label in zip(names, labels.tolist(), strict=True):
+        clusters[label].append(name)
     return [tuple(cluster) for cluster in clusters.values()]
 
 

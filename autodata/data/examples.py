@@ -10,7 +10,7 @@ from typing import Any
 
 from autodata import config
 from autodata.config import RecipeError
-from autodata.data.filters import Limits
+from autodata.data.filters import ExampleLimits
 from autodata.loop.acceptance import mean, scores
 from autodata.recipes.data import Filters
 from autodata.recipes.domain import DomainConfig, Shape
@@ -44,11 +44,11 @@ class Arm:
     recipe_hash: str
     prompts_hash: str
 
-    def limits(self, filters: Filters) -> Limits:
+    def limits(self, filters: Filters) -> ExampleLimits:
         """What the final filter asks of this arm's examples: the recipe's word, else the domain's."""
         shape = self.domain.rubric_shapes.get(self.domain.rubric_shape, Shape())
         chars = self.domain.context_chars if filters.context_chars is None else filters.context_chars
-        return Limits(shape, chars, filters.source_references, filters.reference_answer)
+        return ExampleLimits(shape, chars, filters.source_references, filters.reference_answer)
 
     def chosen(self) -> Iterator[tuple[Trajectory, Round]]:
         """The trajectories that have a round to show, in the order of their document ids."""

@@ -23,7 +23,7 @@ _SOURCE_REFERENCES = re.compile(
 
 
 @dataclass(frozen=True)
-class Limits:
+class ExampleLimits:
     """What an example must have."""
 
     shape: Shape
@@ -32,7 +32,7 @@ class Limits:
     reference_answer: bool = True
 
 
-def find_stage(tried: Round, candidate: Candidate, limits: Limits) -> str | None:
+def find_stage(tried: Round, candidate: Candidate, limits: ExampleLimits) -> str | None:
     """The first stage that drops a round's candidate, or None when it passes them all."""
     passed = {
         "measured": not list_unmeasured(tried),

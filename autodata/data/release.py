@@ -24,7 +24,7 @@ from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import read_manifest, require_finished
-from autodata.run.records import RunError, hash_path, link_files, read_records, write_file
+from autodata.run.records import RunError, hash_path, link_files, read_json, read_records, write_file
 from autodata.types import EXAMPLE, TRAJECTORY, Example
 
 # What of a manifest says how a run was made and what came out, and nothing of where.
@@ -37,7 +37,7 @@ Manifest = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Kind:
+class ReleaseKind:
     """How the runs of one command are published."""
 
     repo: str  # the Hub's word
@@ -45,7 +45,7 @@ class Kind:
     fill: Callable[[Path, Path, Manifest, bool], None]
 
 
-def stage(run: Path, target: Path, allow_unknown: bool = False) -> Kind:
+def stage(run: Path, target: Path, allow_unknown: bool = False) -> ReleaseKind:
     """Write what is published of a run to an empty folder. Raises RunError, RecipeError."""
     manifest = read_manifest(run)
     if manifest is None:
@@ -72,7 +72,7 @@ def fill_dataset(run: Path, target: Path, manifest: Manifest, allow_unknown: boo
     write_file(target / EXAMPLES, "".join(EXAMPLE.dump_json(e).decode() + "\n" for e in moved))
     parquet.write_splits(target, moved)
     for name in (STATISTICS, DECONTAMINATION):
-        content = make_portable(json.loads((run / name).read_text(encoding="utf-8")))
+        content = make_portable(read_json(run / name))
         write_file(target / name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     here = replace(config.forget_operational(recipe), run=".", decontaminate=[],
                    arms={arm: f"arms/{arm}" for arm in recipe.arms})  # fmt: skip
@@ -144,9 +144,9 @@ def _describe(recipe: object, manifest: Mapping[str, Any], target: Path, outputs
 
 
 KINDS = {
-    "dataset": Kind("dataset", "python -m autodata.dataset", fill_dataset),
-    "grpo": Kind("model", "accelerate launch training/grpo.py", fill_model),
-    "eval": Kind("dataset", "python -m eval.run", fill_logs),
+    "dataset": ReleaseKind("dataset", "python -m autodata.dataset", fill_dataset),
+    "grpo": ReleaseKind("model", "accelerate launch training/grpo.py", fill_model),
+    "eval": ReleaseKind("dataset", "python -m eval.run", fill_logs),
 }
 
 

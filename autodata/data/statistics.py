@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, median, pstdev
+from typing import Any
 
 from autodata.stats.intervals import DIFFERENCE, SHARE, Bounds, Estimate, estimate_mean
+from autodata.stats.writing import write_estimate, write_number
 from autodata.types import Example
 
 METRICS = (
@@ -113,11 +115,17 @@ _BOUNDS: dict[str, Bounds] = {
 def estimate_metric(metric: str, examples: Sequence[Example]) -> Estimate | None:
     """A metric that is a mean, with its interval over the documents; None for the others."""
     measure = MEANS.get(metric)
-    values = [(e.document_id, measure(e)) for e in examples] if measure else []
-    return estimate_mean(((id, value) for id, value in values if value is not None), _BOUNDS.get(metric))
+    return estimate_mean(((e.document_id, measure(e)) for e in examples), _BOUNDS.get(metric)) if measure else None
 
 
 def measure_intervals(examples: Sequence[Example]) -> dict[str, list[float | int | str | None]]:
     """[low, high, documents, reason] of every metric that is a mean."""
     found = {metric: estimate_metric(metric, examples) for metric in MEANS}
     return {metric: [e.low, e.high, e.documents, e.reason] for metric, e in found.items() if e}
+
+
+def write_metric(value: float | None, interval: Sequence[Any] | None) -> str:
+    """Writes a metric for readers: with its interval, as `measure_intervals` gives it, where it is a mean."""
+    if value is None or interval is None:
+        return write_number(value)
+    return write_estimate(Estimate(value, *interval))

@@ -1,6 +1,5 @@
 """Checks of what earlier steps have left: a data set fit to train on, a weak solver neither lost nor perfect."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
@@ -12,7 +11,7 @@ from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.training import GrpoRecipe
 from autodata.run import identity
 from autodata.run.folder import require_finished
-from autodata.run.records import RunError, hash_path, read_records
+from autodata.run.records import RunError, hash_path, read_json, read_records
 from autodata.types import EXAMPLE, TRAJECTORY, Example, Trajectory
 
 COMMAND = "python -m autodata.dataset"
@@ -29,7 +28,7 @@ def check_dataset(folder: str) -> list[Finding]:
         path = Path(folder) / name
         if not path.is_file() or hash_path(path) != outputs.get(name):
             return [fail("dataset", f"{path} is not the one that {COMMAND} wrote; make the data set again")]
-    files = json.loads((Path(folder) / DECONTAMINATION).read_text(encoding="utf-8"))["files"]
+    files = read_json(Path(folder) / DECONTAMINATION)["files"]
     compared = ok("decontamination", f"compared with {len(files)} benchmark files") if files else (
         warn("decontamination", f"{folder} met no benchmark: set decontaminate in its recipe"))  # fmt: skip
     return [ok("dataset", f"{folder} is as it was written"), compared]

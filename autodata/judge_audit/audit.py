@@ -34,6 +34,7 @@ from autodata.recipes.models import RoleConfig
 from autodata.run.folder import Run, identify_weights, output_hash, require_finished
 from autodata.run.progress import Progress
 from autodata.run.records import TRAJECTORIES, RunError, hash_path, read_records
+from autodata.run.shutdown import finish
 from autodata.serving.journal import Journal, JournalError
 from autodata.serving.llm import Client, Draining, role_config
 from autodata.serving.measured import EndpointError
@@ -141,13 +142,14 @@ def _ask(recipe: JudgeAuditRecipe, run: Run, progress: Progress) -> tuple[list[J
         chosen = choose(recipe, journal)
         judges = [Judge(name, models, recipe, journal) for name, models in served.items()]
         with ExitStack() as stack:
-            for models in served.values():
-                stack.enter_context(running(models, [Role.JUDGE], run.folder))
+            servers = [server for models in served.values()
+                       for server in stack.enter_context(running(models, [Role.JUDGE], run.folder))]  # fmt: skip
             progress.total = len(chosen) * recipe.repeats * len(judges)
             for judge in judges:
                 progress.watch(judge.client)
             progress.begin()
-            opinions = asyncio.run(ask_judges(judges, chosen, progress))
+            clients = [judge.client for judge in judges]
+            opinions = asyncio.run(finish(ask_judges(judges, chosen, progress), clients, servers))
     finally:
         journal.close()
     return chosen, opinions

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from autodata.stats.agreement import Finding, Ratings, compare_judges, compare_repeats, mean_difference
-from autodata.stats.intervals import Estimate, write_interval
+from autodata.stats.agreement import Ratings, compare_judges, compare_repeats, mean_difference
+from autodata.stats.intervals import Estimate
+from autodata.stats.writing import write_estimate, write_share, write_table
 from autodata.types import Attempt, Candidate, Judgement, Role
 
 MAX_LISTED = 10  # attempts, where verdicts differ most
@@ -48,7 +49,7 @@ class Opinions:
     judgements: tuple[tuple[Judgement, ...], ...]
 
 
-Group = tuple[Judged, Sequence[Judgement]]
+JudgedGroup = tuple[Judged, Sequence[Judgement]]
 
 
 def measure(chosen: Sequence[Judged], judges: Sequence[Opinions]) -> dict[str, Any]:
@@ -94,15 +95,9 @@ def find_disagreements(chosen: Sequence[Judged], judges: Sequence[Opinions]) -> 
 def list_losses(results: dict[str, Any]) -> list[list[str]]:
     """Verdict loss, a row per judge below the head."""
     head = ["judge", "model", "temperature", "unreadable first asks", "lost judgements", "criteria met"]
-    rows = [
-        [
-            name,
-            found["model"],
-            f"{found['temperature']:g}",
-            *(_share(*found[k]) for k in ("unreadable", "lost", "met")),
-        ]
-        for name, found in results["judges"].items()
-    ]
+    rows = [[name, found["model"], f"{found['temperature']:g}",
+             *(write_share(*found[key]) for key in ("unreadable", "lost", "met"))]
+            for name, found in results["judges"].items()]  # fmt: skip
     return [head, *rows]
 
 
@@ -111,7 +106,7 @@ def list_agreement(results: dict[str, Any]) -> list[list[str]]:
     head = ["verdicts of", "criteria", "compared", "left out", "same verdict", "alpha", "kappa"]
     rows = [
         [name, sign, str(found["compared"]), str(found["left_out"]),
-         *("–" if found[key] is None else _show(found[key]) for key in ("share", "alpha", "kappa"))]
+         *(write_estimate(found[key]) for key in ("share", "alpha", "kappa"))]
         for name, signs in results["agreement"].items() for sign, found in signs.items()
     ]  # fmt: skip
     return [head, *rows]
@@ -119,7 +114,7 @@ def list_agreement(results: dict[str, Any]) -> list[list[str]]:
 
 def list_differences(results: dict[str, Any]) -> list[list[str]]:
     """Mean differences of scores, a row each below the head."""
-    return [["scores", "mean difference"], *([n, _show(f)] for n, f in results["score_difference"].items())]
+    return [["scores", "mean difference"], *([n, write_estimate(f)] for n, f in results["score_difference"].items())]
 
 
 def to_markdown(results: dict[str, Any]) -> str:
@@ -131,20 +126,20 @@ def to_markdown(results: dict[str, Any]) -> str:
         f"judged {results['repeats']} times each, in domain {results['domain']}. The stored verdicts are those of "
         f"{results['stored_judge']}.",
         "## What was lost",
-        _table(list_losses(results)),
+        write_table(list_losses(results)),
         "## Agreement",
-        _table(list_agreement(results)),
+        write_table(list_agreement(results)),
         "## Scores",
-        _table(list_differences(results)),
+        write_table(list_differences(results)),
         "## Where verdicts differ most",
-        _table(listed) if len(listed) > 1 else "Nowhere.",
+        write_table(listed) if len(listed) > 1 else "Nowhere.",
         "## How to read this",
         _NOTES,
     ]
     return "\n\n".join(parts)
 
 
-def _rate(groups: Iterable[Group], sign: str) -> list[Ratings]:
+def _rate(groups: Iterable[JudgedGroup], sign: str) -> list[Ratings]:
     return [
         Ratings(tried.document_id, tuple(None if j.met is None else j.met[at] for j in said))
         for tried, said in groups
@@ -153,16 +148,15 @@ def _rate(groups: Iterable[Group], sign: str) -> list[Ratings]:
     ]
 
 
-def _pair(chosen: Sequence[Judged], first: Opinions, second: Opinions) -> list[Group]:
+def _pair(chosen: Sequence[Judged], first: Opinions, second: Opinions) -> list[JudgedGroup]:
     """Judgements of two judges side by side, by attempt and repeat."""
     said = zip(chosen, first.judgements, second.judgements, strict=True)
     return [(tried, pair) for tried, ones, others in said for pair in zip(ones, others, strict=True)]
 
 
-def _compare_scores(pairs: Sequence[Group]) -> Finding:
-    scored = [(tried.document_id, after.score - before.score) for tried, (before, after) in pairs
-              if before.score is not None and after.score is not None]  # fmt: skip
-    return mean_difference([document for document, _ in scored], [difference for _, difference in scored])
+def _compare_scores(pairs: Sequence[JudgedGroup]) -> Estimate:
+    return mean_difference((tried.document_id, after.score - before.score) for tried, (before, after) in pairs
+                           if before.score is not None and after.score is not None)  # fmt: skip
 
 
 def _measure_loss(judge: Opinions) -> dict[str, Any]:
@@ -203,22 +197,3 @@ def _list_disagreements(found: Sequence[dict[str, Any]]) -> list[list[str]]:
 def _show_votes(criterion: dict[str, Any]) -> str:
     votes = ", ".join(f"{name} {met} of {given}" for name, (met, given) in criterion["met"].items())
     return f"{criterion['criterion']} ({criterion['weight']:+d}): {votes}"
-
-
-def _share(count: int, total: int) -> str:
-    return f"{count} of {total} ({count / total:.1%})" if total else "0 of 0"
-
-
-def _show(finding: dict[str, Any]) -> str:
-    if finding["value"] is None:
-        return f"– ({finding['reason']})"
-    return f"{finding['value']:.3f}{write_interval(Estimate(**finding), '{:.3f}'.format)}"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(_cell(text) for text in row) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())

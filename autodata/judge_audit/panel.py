@@ -1,10 +1,7 @@
 """The judges of an audit, and everything that they are asked."""
 
-import asyncio
-import signal
-import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from autodata.judge_audit.findings import Judged, Opinions
 from autodata.loop import domain as base
@@ -49,8 +46,6 @@ class Judge:
             found = await gather_all(calls)
         except Draining:
             raise self._problem or Draining() from None
-        finally:
-            await self.client.close()
         first, second = self.client.asks[0], self.client.asks[1]
         role = role_config(self.client.models, Role.JUDGE)
         endpoint = self.client.models.endpoints[role.endpoint]
@@ -78,19 +73,4 @@ class Judge:
 
 async def ask_judges(judges: Sequence[Judge], chosen: Sequence[Judged], progress: Progress) -> list[Opinions]:
     """One judge after the other: they may share an endpoint and its limit of calls."""
-    _drain_on_signal([judge.client for judge in judges])
     return [await judge.judge_all(chosen, progress) for judge in judges]
-
-
-def _drain_on_signal(clients: Iterable[Client]) -> None:
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        for client in clients:
-            client.draining = True
-        for name in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(name)
-        print("\nstopping: calls under way are finished and kept (again: stop at once)", file=sys.stderr)
-
-    for name in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(name, stop)

@@ -14,7 +14,7 @@ from autodata.loop.orchestrator import ORCHESTRATORS
 from autodata.recipes.generation import GenerateRecipe
 from autodata.run.folder import Run, require_finished
 from autodata.run.progress import Progress
-from autodata.run.records import ERRORS, TRAJECTORIES, iterate_records, read_records, repair_tail
+from autodata.run.records import ERRORS, LINE, TRAJECTORIES, iterate_records, read_records, repair_tail
 from autodata.serving.llm import Client, Draining
 from autodata.serving.measured import EndpointError, NotMeasured, PromptCut, RequestRefused, find_unmeasured
 from autodata.types import TRAJECTORY, Document, Outcome, Trajectory
@@ -138,9 +138,8 @@ def _count_errors(run: Run) -> Mapping[str, Counter[str]]:
     """Count the earlier failures of each document, by kind."""
     path = run.path(ERRORS)
     repair_tail(path)
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     found: dict[str, Counter[str]] = defaultdict(Counter)
-    for record in map(json.loads, lines):
+    for record in iterate_records(path, LINE):
         found[record["document_id"]][record["kind"]] += 1
     return found
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from autodata.stats.writing import DASH
 from autodata.types import Attempt, Candidate, Round
 
 SHOWN_ROUNDS = 4  # in detail; earlier ones are counted by failure
@@ -12,7 +13,7 @@ SHOWN_CRITERIA = 25
 
 
 @dataclass(frozen=True)
-class Entry:
+class RoundRecap:
     """One closed round. Scores are means in [0, 1]; None where nothing was measured."""
 
     number: int
@@ -34,7 +35,7 @@ class CriterionCount:
     strong: str
 
 
-def list_rounds(rounds: Sequence[Round]) -> list[Entry]:
+def list_rounds(rounds: Sequence[Round]) -> list[RoundRecap]:
     """List the latest rounds, oldest first."""
     return [_enter(r) for r in rounds[-SHOWN_ROUNDS:]]
 
@@ -67,8 +68,8 @@ def shorten(text: str) -> str:
     return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"
 
 
-def _enter(tried: Round) -> Entry:
-    return Entry(
+def _enter(tried: Round) -> RoundRecap:
+    return RoundRecap(
         number=tried.number,
         question=describe_candidate(tried.candidate),
         verdict=_verdict(tried),
@@ -85,4 +86,4 @@ def _verdict(tried: Round) -> str:
 
 def _met(attempts: Sequence[Attempt], index: int) -> str:
     judged = [a.judgement.met[index] for a in attempts if a.judgement.met is not None]
-    return f"{sum(judged)}/{len(judged)}" if judged else "–"
+    return f"{sum(judged)}/{len(judged)}" if judged else DASH

@@ -8,6 +8,7 @@ from autodata.loop.agents import CUT_OFF_REPLY
 from autodata.loop.orchestrator import FALLBACK
 from autodata.serving.costs import Ledger
 from autodata.serving.measured import tell_outcomes
+from autodata.stats.writing import write_percent
 from autodata.types import Failure, Round, Trajectory
 
 
@@ -83,7 +84,7 @@ def describe(facts: Mapping[str, Any]) -> str:
         f"{first[0]} of {first[1]} in round 1, {later[0]} of {later[1]} in later rounds; ended: {ends}",
         f"{summary['rounds']} rounds: {failures}; accepted by preset: {summary['accepted_by_preset']}",
         f"this session: {counts.get('calls', 0)} calls, {counts.get('replayed', 0)} replayed, {tokens} tokens, "
-        f"{facts['working_s']} s, a call under way {facts['server_busy_share']:.1%} of the time; "
+        f"{facts['working_s']} s, a call under way {write_percent(facts['server_busy_share'], 1)} of the time; "
         f"{again}; {summary['duplicate_answers']} of {summary['attempts']} answers repeat another of their round",
         *tell_outcomes(facts["outcomes"]),
     ]

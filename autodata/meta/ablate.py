@@ -110,7 +110,7 @@ def _run(recipe: MetaRecipe, run: Run, documents: Splits) -> None:
         client = Client(recipe.models, journal)
         search = Search(run, recipe, client, documents)
         with running(recipe.models, Role, run.folder) as servers:
-            asyncio.run(finish(ablate(search), client, servers))
+            asyncio.run(finish(ablate(search), [client], servers))
         if not run.path(ABLATION).exists():
             raise RecipeError(f"{run.folder}: not complete; run the same command again to go on")
     finally:

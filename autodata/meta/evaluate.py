@@ -93,7 +93,7 @@ class Evaluator:
 
 def measure(trials: Sequence[Trial]) -> Estimate | None:
     """The pass rate; unmeasured trials count nowhere."""
-    return estimate_mean(((t.document, float(t.passed)) for t in trials if t.passed is not None), SHARE)
+    return estimate_mean(((trial.document, trial.passed) for trial in trials), SHARE)
 
 
 def compare(before: Sequence[Trial], after: Sequence[Trial]) -> Estimate | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from autodata.loop.domain import prompt_folders
-from autodata.recipes.domain import Bounds, DomainConfig, Shape
+from autodata.recipes.domain import DomainConfig, RubricBounds, Shape
 from autodata.run.records import RunError
 
 EVOLVED = "evolved"  # the name of a shape that a prompt set brings along
@@ -83,7 +83,7 @@ def check_shape(shape: Shape) -> list[str]:
     return faults
 
 
-def _check_bounds(name: str, bounds: Bounds) -> list[str]:
+def _check_bounds(name: str, bounds: RubricBounds) -> list[str]:
     limits = {"items": ITEMS, "positive": (1, ITEMS[1]), "negative": NEGATIVE}
     faults = []
     for part, (least, most) in limits.items():

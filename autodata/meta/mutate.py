@@ -11,7 +11,7 @@ from autodata.loop.agents import Agents, attempt_seed, make_object
 from autodata.loop.parsing import ParseError, read_text
 from autodata.loop.prompts import PromptSet
 from autodata.meta.genome import Genome
-from autodata.recipes.domain import Bounds, Shape
+from autodata.recipes.domain import RubricBounds, Shape
 from autodata.serving.llm import Client
 from autodata.serving.request import Request
 from autodata.types import Attempt, Role, Round, Trajectory
@@ -144,5 +144,7 @@ def _read_shape(found: object, own: Shape | None) -> Shape | None:
     if type(weight) is not int:
         raise ParseError("`shape` has a weight that is no integer")
     items, positive, negative = (list(pair) for pair in pairs)
-    tolerated = Bounds([items[0], items[1] + _MORE_TOLERATED], [positive[0], positive[1] + _MORE_TOLERATED], negative)
-    return Shape(Bounds(items, positive, negative), tolerated, weight)
+    tolerated = RubricBounds(
+        [items[0], items[1] + _MORE_TOLERATED], [positive[0], positive[1] + _MORE_TOLERATED], negative
+    )
+    return Shape(RubricBounds(items, positive, negative), tolerated, weight)

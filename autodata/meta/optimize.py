@@ -25,12 +25,13 @@ from autodata.meta.search import ITERATIONS, Search
 from autodata.recipes.meta import MetaRecipe
 from autodata.run.folder import Run, identify_weights
 from autodata.run.progress import Progress, check_budget
-from autodata.run.records import RunError, digest, hash_path
+from autodata.run.records import RunError, digest, hash_path, read_json
 from autodata.run.shutdown import finish
 from autodata.serving.journal import Journal, JournalError
 from autodata.serving.llm import Client
 from autodata.serving.measured import EndpointError
 from autodata.serving.vllm import ServerError, running
+from autodata.stats.writing import write_percent
 from autodata.types import Role
 
 RESULTS, BEST, LINEAGE = "results.json", "best", "lineage.png"
@@ -117,7 +118,7 @@ def run_recipe(recipe: MetaRecipe, run: Run, documents: Splits) -> None:
         with Progress(run, "iterations", recipe.iterations) as progress:
             progress.watch(client)
             with running(recipe.models, Role, run.folder) as servers:
-                asyncio.run(finish(optimize(search, progress), client, servers))
+                asyncio.run(finish(optimize(search, progress), [client], servers))
         if hash_evaluator(search) != before:
             raise RunError("the domain's prompts or thresholds changed while this run was going on, so its numbers "
                            "mix two evaluators; start again in another folder")  # fmt: skip
@@ -127,16 +128,13 @@ def run_recipe(recipe: MetaRecipe, run: Run, documents: Splits) -> None:
 
 def describe(run: Run) -> str:
     """What a finished run found."""
-    results = json.loads(run.path(RESULTS).read_text(encoding="utf-8"))
+    results = read_json(run.path(RESULTS))
     before, best = results["baseline"], results["best"]
+    rates = {split: f"{write_percent(before[split], 1)} → {write_percent(best[split], 1)}"
+             for split in ("validation", "test")}  # fmt: skip
     return (f"{results['iterations']} iterations, {results['accepted']} mutants accepted; the best is "
-            f"{best['member']}\nvalidation {_show(before['validation'])} → {_show(best['validation'])}, test, which "
-            f"nothing was chosen on, {_show(before['test'])} → {_show(best['test'])}\nuse it with "
-            f"domain.prompts={run.folder / BEST}")  # fmt: skip
-
-
-def _show(rate: float | None) -> str:
-    return "–" if rate is None else f"{100 * rate:.1f} %"
+            f"{best['member']}\nvalidation {rates['validation']}, test, which nothing was chosen on, {rates['test']}\n"
+            f"use it with domain.prompts={run.folder / BEST}")  # fmt: skip
 
 
 def _check(recipe: MetaRecipe) -> None:

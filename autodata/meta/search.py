@@ -19,9 +19,10 @@ from autodata.meta.wall import make_wall
 from autodata.recipes.meta import MetaRecipe
 from autodata.run.folder import Run
 from autodata.run.progress import Progress
-from autodata.run.records import repair_tail
+from autodata.run.records import LINE, read_records, repair_tail
 from autodata.serving.costs import find_reached
 from autodata.serving.llm import Client, Draining
+from autodata.stats.writing import write_percent
 from autodata.types import Document
 
 ITERATIONS, DRAWS = "iterations.jsonl", "draws.jsonl"
@@ -54,10 +55,10 @@ class Search:
         models = {name: endpoint.model for name, endpoint in recipe.models.endpoints.items()}
         self.wall = make_wall(self.baseline, held_out, models)
         self.evaluator = Evaluator(recipe, client, run.path("genomes"))
-        self.lines = [json.loads(line) for line in _read_lines(run, ITERATIONS)]
+        self.lines = _read_lines(run, ITERATIONS)
         members = [line["iteration"] for line in self.lines if line["outcome"] in ("baseline", Decision.ACCEPT)]
         self.population = population.read(run, recipe, members)
-        self.draws = {d["iteration"]: Draw(**d) for d in map(json.loads, _read_lines(run, DRAWS))}
+        self.draws = {d["iteration"]: Draw(**d) for d in _read_lines(run, DRAWS)}
         for line in self.lines:
             self.population.count([Trial(**trial) for trial in line["trials"]])
         self._taken: set[int] = set()
@@ -207,7 +208,7 @@ class Search:
         self.run.append(ITERATIONS, json.dumps(line).encode())
         self.lines.append(line)
         self._count()
-        rate = "–" if best.rate is None else f"{100 * best.rate:.1f} %"
+        rate = write_percent(best.rate, 1)
         print(
             f"iteration {iteration}: {line['outcome'][:100]}; best {best.id} with {rate}", file=sys.stderr, flush=True
         )
@@ -238,7 +239,7 @@ def _choose(documents: Sequence[Document], size: int, iteration: int) -> list[Do
     return [documents[(start + i) % len(documents)] for i in range(min(size, len(documents)))]
 
 
-def _read_lines(run: Run, name: str) -> list[str]:
+def _read_lines(run: Run, name: str) -> list[dict[str, Any]]:
     path = run.path(name)
     repair_tail(path)
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return read_records(path, LINE)

@@ -20,8 +20,8 @@ from rich.table import Table
 from autodata.config import RecipeError, load
 from autodata.corpora.documents import DocumentsError, read_corpus
 from autodata.plan import speed
-from autodata.plan.simulation import Outcome, Station, TooFewGpus, choose_split, share_gpu_seconds, simulate
-from autodata.plan.speed import Speed, SpeedError
+from autodata.plan.simulation import SimulatedOutcome, Station, TooFewGpus, choose_split, share_gpu_seconds, simulate
+from autodata.plan.speed import ReplicaSpeed, SpeedError
 from autodata.plan.workload import Workload, from_priors, from_run
 from autodata.recipes.generation import GenerateRecipe
 from autodata.run.records import RunError
@@ -29,6 +29,7 @@ from autodata.serving.costs import count_gpus
 from autodata.serving.journal import JournalError
 from autodata.serving.llm import role_config
 from autodata.serving.measured import EndpointError
+from autodata.stats.writing import DASH, write_duration, write_percent
 from autodata.types import Role
 
 PROBLEMS = (RecipeError, RunError, DocumentsError, JournalError, EndpointError, SpeedError, TooFewGpus)
@@ -46,7 +47,7 @@ class Plan:
     simulated: int
     served: Mapping[Role, str]
     stations: Mapping[str, Station]
-    outcomes: Sequence[Outcome]  # one per seed
+    outcomes: Sequence[SimulatedOutcome]  # one per seed
 
     @property
     def seconds(self) -> list[float]:
@@ -56,7 +57,7 @@ class Plan:
     def scale(self) -> float:
         return self.documents / self.simulated
 
-    def extend(self, outcome: Outcome) -> float:
+    def extend(self, outcome: SimulatedOutcome) -> float:
         """The wall-clock of all documents."""
         ends, count = sorted(outcome.finished), len(outcome.finished)
         pace = (ends[3 * count // 4] - ends[count // 4]) / max(1, 3 * count // 4 - count // 4)
@@ -89,7 +90,7 @@ def make_plan(recipe: GenerateRecipe, options: argparse.Namespace) -> Plan:
     served = {role: role_config(recipe.models, role).endpoint for role in roles}
     stations = _build(recipe, sorted(set(served.values())), options)
 
-    def run(stories: list, sized: Mapping[str, Station]) -> Outcome:
+    def run(stories: list, sized: Mapping[str, Station]) -> SimulatedOutcome:
         return simulate(stories, served, sized, recipe.documents_in_flight)
 
     if options.gpus is not None:
@@ -108,7 +109,7 @@ def _build(recipe: GenerateRecipe, names: Sequence[str], options: argparse.Names
     }  # fmt: skip
 
 
-def _read_speeds(stated: Sequence[str]) -> dict[str, Speed]:
+def _read_speeds(stated: Sequence[str]) -> dict[str, ReplicaSpeed]:
     found = {}
     for text in stated:
         name, _, numbers = text.partition("=")
@@ -126,7 +127,7 @@ def show(plans: Mapping[str, Plan], accepted: int | None) -> None:
     summary = Table("", *plans, title="plan")
     rows = [dict(summarize(plan, accepted)) for plan in plans.values()]
     for key in rows[0]:
-        summary.add_row(key, *(row.get(key, "–") for row in rows))
+        summary.add_row(key, *(row.get(key, DASH) for row in rows))
     console.print(summary)
     for name, plan in plans.items():
         console.print(_show_roles(name, plan), _show_endpoints(name, plan))
@@ -144,10 +145,10 @@ def summarize(plan: Plan, accepted: int | None) -> list[tuple[str, str]]:
         ("accepted", f"{plan.scale * plan.mean([o.accepted for o in plan.outcomes]):,.1f}"),
         ("calls", f"{plan.scale * plan.mean([sum(o.calls.values()) for o in plan.outcomes]):,.0f}"),
         ("tokens", f"{tokens:,.0f}"),
-        ("wall-clock", f"{tell(plan.mean(plan.seconds))} [{tell(low)}, {tell(high)}]"),
+        ("wall-clock", f"{write_duration(plan.mean(plan.seconds))} [{write_duration(low)}, {write_duration(high)}]"),
         ("GPUs", str(gpus)),
         ("GPU-hours held", f"{gpus * plan.mean(plan.seconds) / 3600:,.2f}"),
-        ("bottleneck", f"{role} at {endpoint}, used {plan.utilisation(endpoint):.0%}{hint}"),
+        ("bottleneck", f"{role} at {endpoint}, used {write_percent(plan.utilisation(endpoint))}{hint}"),
     ]
     return rows + ([(f"{accepted} more accepted", forecast(plan, accepted, tokens, gpus))] if accepted else [])
 
@@ -183,15 +184,9 @@ def _show_endpoints(name: str, plan: Plan) -> Table:
                   title=f"{name}: endpoints")  # fmt: skip
     for endpoint, station in plan.stations.items():
         one, most = 1 / station.speed.step(1), 1 / station.token_s
-        table.add_row(endpoint, str(station.replicas), str(station.gpus), f"{plan.utilisation(endpoint):.0%}",
+        table.add_row(endpoint, str(station.replicas), str(station.gpus), write_percent(plan.utilisation(endpoint)),
                       f"{one:,.3g}, {most:,.4g}", station.speed.origin)  # fmt: skip
     return table
-
-
-def tell(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:,.1f} s"
-    return f"{seconds / 60:,.1f} min" if seconds < 3 * 3600 else f"{seconds / 3600:,.1f} h"
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import simpy
 
-from autodata.plan.speed import Speed
+from autodata.plan.speed import ReplicaSpeed
 from autodata.plan.workload import Call, Story
 from autodata.types import Role
 
@@ -18,7 +18,7 @@ Steps = Generator[simpy.Event, object, None]
 class Station:
     """An endpoint as it is simulated."""
 
-    speed: Speed
+    speed: ReplicaSpeed
     replicas: int
     max_in_flight: int
     gpus: int = 0  # of one replica
@@ -34,7 +34,7 @@ class Station:
 
 
 @dataclass
-class Outcome:
+class SimulatedOutcome:
     """What a simulated run used."""
 
     seconds: float = 0.0
@@ -57,10 +57,10 @@ class Outcome:
         return self.work[name] / (self.seconds * station.replicas) if self.seconds else 0.0
 
 
-class Replica:
+class SimulatedReplica:
     """One engine. `_steps` counts the decoding steps so far; a call ends at a step that is known when it begins."""
 
-    def __init__(self, env: simpy.Environment, speed: Speed):
+    def __init__(self, env: simpy.Environment, speed: ReplicaSpeed):
         self.load = 0
         self._env, self._speed = env, speed
         self._waiting: list[tuple[Call, simpy.Event]] = []
@@ -106,9 +106,11 @@ class Replica:
 
 class _Loop:
     def __init__(self, served: Mapping[Role, str], stations: Mapping[str, Station]):
-        self.env, self.outcome = simpy.Environment(), Outcome()
+        self.env, self.outcome = simpy.Environment(), SimulatedOutcome()
         self.served, self.stations = served, stations
-        self.replicas = {n: [Replica(self.env, s.speed) for _ in range(s.replicas)] for n, s in stations.items()}
+        self.replicas = {
+            n: [SimulatedReplica(self.env, s.speed) for _ in range(s.replicas)] for n, s in stations.items()
+        }
         self.limits = {n: simpy.Resource(self.env, s.max_in_flight) for n, s in stations.items()}
 
     def play(self, story: Story, slots: simpy.Resource) -> Steps:
@@ -139,7 +141,7 @@ class _Loop:
 
 def simulate(
     stories: Sequence[Story], served: Mapping[Role, str], stations: Mapping[str, Station], in_flight: int
-) -> Outcome:
+) -> SimulatedOutcome:
     """All documents to their end, `in_flight` of them at once."""
     loop = _Loop(served, stations)
     slots = simpy.Resource(loop.env, in_flight)
@@ -153,7 +155,7 @@ def simulate(
 
 
 def share_gpu_seconds(
-    outcome: Outcome, served: Mapping[Role, str], stations: Mapping[str, Station]
+    outcome: SimulatedOutcome, served: Mapping[Role, str], stations: Mapping[str, Station]
 ) -> dict[Role, float]:
     """What the endpoints hold for the whole run, in proportion to the call-seconds of their roles."""
     seconds: defaultdict[str, float] = defaultdict(float)
@@ -164,7 +166,7 @@ def share_gpu_seconds(
             for role, spent in outcome.call_seconds.items()}  # fmt: skip
 
 
-Split = dict[str, int]
+ReplicaCounts = dict[str, int]
 _WORTH = 0.9  # a split is simulated when its bottleneck has at most so much of the work of the one before
 _FASTER = 0.98  # and chosen over a smaller one when it takes at most so much of its time
 
@@ -173,7 +175,7 @@ class TooFewGpus(ValueError):
     """There is no room for one replica of each; the message says how many there must be."""
 
 
-def grow(stations: Mapping[str, Station], work: Mapping[str, float], gpus: int) -> Iterator[Split]:
+def grow(stations: Mapping[str, Station], work: Mapping[str, float], gpus: int) -> Iterator[ReplicaCounts]:
     """Splits from one replica of each up to `gpus`; those of fewer GPUs are the first of those of more.
 
     Each step serves the bottleneck, without which no larger split is faster, so the last has the least possible work

@@ -22,7 +22,7 @@ class SpeedError(ValueError):
 
 
 @dataclass(frozen=True)
-class Speed:
+class ReplicaSpeed:
     """Seconds of one replica."""
 
     prompt_s: float  # per token that is read
@@ -40,7 +40,7 @@ class Speed:
 
 
 @dataclass(frozen=True)
-class Sample:
+class TimedCalls:
     """A call, or a burst of equal ones: how long it took and what went on meanwhile."""
 
     seconds: float
@@ -50,15 +50,15 @@ class Sample:
     sequences: float  # steps × requests under way
 
 
-def state(prefill: float, decode: float, concurrency: float, origin: str) -> Speed:
+def state(prefill: float, decode: float, concurrency: float, origin: str) -> ReplicaSpeed:
     """From prompt tokens/s, tokens/s of one request alone, and how many requests saturate it. Raises SpeedError."""
     if min(prefill, decode) <= 0 or concurrency < 1:
         raise SpeedError("--speed ENDPOINT=prefill,decode,concurrency: positive numbers, concurrency at least 1")
     each = 1 / (decode * concurrency)
-    return Speed(1 / prefill, 1 / decode - each, each, origin=origin)
+    return ReplicaSpeed(1 / prefill, 1 / decode - each, each, origin=origin)
 
 
-def assume(name: str, endpoint: Endpoint) -> Speed:
+def assume(name: str, endpoint: Endpoint) -> ReplicaSpeed:
     """The unmeasured table's. Raises SpeedError."""
     if endpoint.model not in PRIORS["speeds"]:
         raise SpeedError(
@@ -68,17 +68,17 @@ def assume(name: str, endpoint: Endpoint) -> Speed:
     return state(*PRIORS["speeds"][endpoint.model], origin="chosen, unmeasured")
 
 
-def fit(samples: Sequence[Sample], origin: str) -> Speed:
+def fit(samples: Sequence[TimedCalls], origin: str) -> ReplicaSpeed:
     """Non-negative least squares; of absolute errors, for relative ones favour what is too fast."""
     from scipy.optimize import nnls  # slow to import, needed here only
 
     rows = numpy.array([[s.prompt, s.steps, s.sequences, s.requests] for s in samples])
     seconds = numpy.array([s.seconds for s in samples])
     found, _ = nnls(rows, seconds)
-    return Speed(*map(float, found), origin=origin)
+    return ReplicaSpeed(*map(float, found), origin=origin)
 
 
-def fit_run(folder: Path, model: str) -> Speed | None:
+def fit_run(folder: Path, model: str) -> ReplicaSpeed | None:
     """From the latencies in a run's journal; None where it tells too little."""
     path = folder / "journal.sqlite"
     if not path.exists():
@@ -91,7 +91,7 @@ def fit_run(folder: Path, model: str) -> Speed | None:
     prompt = numpy.array([r.prompt_tokens for r, _ in replies], dtype=float)
     steps = numpy.array([r.completion_tokens for r, _ in replies], dtype=float)
     begun, read, running = (_spread(end, took, amount) for amount in (numpy.ones(len(took)), prompt, took))
-    samples = [Sample(*row) for row in zip(took, begun, read, steps, steps * running / took, strict=True)]
+    samples = [TimedCalls(*row) for row in zip(took, begun, read, steps, steps * running / took, strict=True)]
     return fit(samples, f"fitted to {len(replies)} calls of {folder}")
 
 
@@ -104,18 +104,20 @@ def _spread(end: numpy.ndarray, took: numpy.ndarray, amount: numpy.ndarray) -> n
     return numpy.interp(end, times, total) - numpy.interp(end - took, times, total)
 
 
-def choose(endpoints: Mapping[str, Endpoint], stated: Mapping[str, Speed], like: Path | None) -> dict[str, Speed]:
+def choose(
+    endpoints: Mapping[str, Endpoint], stated: Mapping[str, ReplicaSpeed], like: Path | None
+) -> dict[str, ReplicaSpeed]:
     """Of each endpoint: what was stated, else fitted to the run, else assumed. Raises SpeedError."""
     unknown = sorted(set(stated) - set(endpoints))
     if unknown:
         raise SpeedError(f"--speed {unknown[0]}=…: no such endpoint; there are {', '.join(endpoints)}")
 
-    def find(name: str, endpoint: Endpoint) -> Speed:
+    def find(name: str, endpoint: Endpoint) -> ReplicaSpeed:
         if name in stated:
             return stated[name]
         return assume(name, endpoint)
 
-    def one(name: str, endpoint: Endpoint) -> Speed:
+    def one(name: str, endpoint: Endpoint) -> ReplicaSpeed:
         if like and name not in stated and (fitted := fit_run(like, endpoint.model)):
             return fitted
         caches = bool(endpoint.server and endpoint.server.flags.get("enable-prefix-caching"))

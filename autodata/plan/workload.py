@@ -29,14 +29,14 @@ class Call:
     is_shared: bool = False  # an earlier call of its stage has the same prompt
 
 
-Stage = tuple[tuple[Call, ...], ...]  # chains that run side by side, each call after the one before it
+CallStage = tuple[tuple[Call, ...], ...]  # chains that run side by side, each call after the one before it
 
 
 @dataclass(frozen=True)
 class Story:
     """One document, from its first call to its last."""
 
-    stages: tuple[Stage, ...]
+    stages: tuple[CallStage, ...]
     rounds: int
     accepted: bool
 
@@ -94,7 +94,9 @@ def replay(trajectory: Trajectory, recipe: GenerateRecipe, prompt_shares: Mappin
     return Story(tuple(_share_out(stages, spent, prompt_shares)), len(rounds), accepted)
 
 
-def _share_out(stages: Sequence[Stage], spent: Mapping[Role, float], shares: Mapping[Role, float]) -> Iterator[Stage]:
+def _share_out(
+    stages: Sequence[CallStage], spent: Mapping[Role, float], shares: Mapping[Role, float]
+) -> Iterator[CallStage]:
     """The calls whose size no trajectory tells, each with an equal part of what their role spent."""
     counts = Counter(c.role for stage in stages for chain in stage for c in chain)
 
@@ -121,22 +123,22 @@ class _Calls:
     def repeat(self, role: Role, count: int) -> list[Call]:
         return [replace(self.ask(role), is_shared=i > 0) for i in range(count)]
 
-    def once(self, role: Role, key: str) -> list[Stage]:
+    def once(self, role: Role, key: str) -> list[CallStage]:
         return [((self.ask(role),),)] * self.prior.get(key, 0)
 
-    def choose(self) -> list[Stage]:
+    def choose(self) -> list[CallStage]:
         return [((self.ask(Role.ORCHESTRATOR),),)] if self.by_agent else []
 
-    def prepare(self) -> list[Stage]:
+    def prepare(self) -> list[CallStage]:
         return self.once(Role.CHALLENGER, "prepare")
 
-    def propose(self, number: int) -> list[Stage]:
+    def propose(self, number: int) -> list[CallStage]:
         """New proposals are asked for, and the orchestrator first, once those of earlier rounds are used up."""
         if number % self.domain.challengers:
             return []
         return [*self.choose(), tuple((self.ask(Role.CHALLENGER),) for _ in range(self.domain.challengers))]
 
-    def verify(self) -> list[Stage]:
+    def verify(self) -> list[CallStage]:
         return self.once(Role.QUALITY_VERIFIER, "verify")
 
     def solve(self, tries: Sequence[Call]) -> tuple[tuple[Call, ...], ...]:
@@ -144,12 +146,12 @@ class _Calls:
         one_by_one = self.domain.early_stop and self.domain.weak_first and self.recipe.arm not in BASELINES
         return (sum(chains, ()),) if one_by_one else chains
 
-    def attempt(self, weak: Sequence[Call], strong: Sequence[Call]) -> list[Stage]:
+    def attempt(self, weak: Sequence[Call], strong: Sequence[Call]) -> list[CallStage]:
         first = self.domain.weak_first and self.recipe.arm not in BASELINES
         groups = [self.solve(weak), self.solve(strong)] if first else [self.solve(weak) + self.solve(strong)]
         return [group for group in groups if group]
 
-    def round(self, number: int, last: str, weak: Sequence[Call], strong: Sequence[Call]) -> list[Stage]:
+    def round(self, number: int, last: str, weak: Sequence[Call], strong: Sequence[Call]) -> list[CallStage]:
         """Up to the stage that ended it; an accepted one has its last check."""
         stages = self.propose(number)
         if last == "propose":
@@ -161,7 +163,7 @@ class _Calls:
             stages += self.once(Role.QUALITY_VERIFIER, "verify") if self.domain.final_check else []
         return stages
 
-    def retrace(self, tried: Round, number: int) -> list[Stage]:
+    def retrace(self, tried: Round, number: int) -> list[CallStage]:
         last = "strong" if tried.weak or tried.strong else "verify" if tried.candidate else "propose"
         last = "accepted" if tried.verdict.accepted else last
         weak = _adjust(tried.weak, self.domain.weak_attempts, Role.WEAK_SOLVER)

@@ -29,7 +29,7 @@ class Gate:
 
 
 @dataclass
-class Bounds:
+class RubricBounds:
     """How many criteria a rubric may have: [fewest, most], of all kinds, earning and costing points."""
 
     items: list[int] = field(default_factory=lambda: [1, 40])
@@ -41,8 +41,8 @@ class Bounds:
 class Shape:
     """What the challenger is asked for, and what the quality check tolerates (paper Figs. 8 and 9)."""
 
-    asked: Bounds = field(default_factory=Bounds)
-    tolerated: Bounds = field(default_factory=Bounds)
+    asked: RubricBounds = field(default_factory=RubricBounds)
+    tolerated: RubricBounds = field(default_factory=RubricBounds)
     weight_at_most: int = 10  # in size, on both sides of zero
 
 

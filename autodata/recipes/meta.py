@@ -9,7 +9,7 @@ from autodata.recipes.models import OPERATIONAL, Budget, Models, operational
 
 
 @dataclass
-class Splits:
+class SplitSizes:
     """How many documents go where; no document is in two of them."""
 
     training: int = 50  # that analysers read failures on
@@ -32,7 +32,7 @@ class MetaRecipe:
 
     run: str = field(default=MISSING, metadata=OPERATIONAL)
     documents: Documents = field(default_factory=Documents)
-    splits: Splits = field(default_factory=Splits)
+    splits: SplitSizes = field(default_factory=SplitSizes)
     domain: DomainConfig = field(default_factory=DomainConfig)
     models: Models = field(default_factory=Models)
     orchestrator: str = "fixed"

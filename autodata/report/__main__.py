@@ -15,7 +15,7 @@ from typing import Any
 from autodata.config import RecipeError
 from autodata.report import dataset, evaluation, generation, index, training
 from autodata.report.index import INDEX, REPORT
-from autodata.run.folder import read_manifest
+from autodata.run.folder import find_runs, read_manifest
 from autodata.run.records import RunError, write_file
 from autodata.serving.journal import JournalError
 
@@ -52,7 +52,7 @@ def report(folder: Path) -> Path:
 
 def report_all(folder: Path) -> Path:
     """Write the index of a folder of runs, and the reports that it links to. Raises RunError where there are none."""
-    runs = list(index.find_runs(folder))
+    runs = list(find_runs(folder))
     if not runs:
         raise RunError(f"{folder}: no run folder, it has no manifest.json, nor has a folder below it")
     entries = [index.describe(run, folder, refresh(run)) for run in runs]

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from autodata.stats.intervals import Estimate
+
 _STEPS = (1, 2, 5, 10)
 
 
@@ -58,7 +60,7 @@ def round_step(width: float) -> float:
 LEFT, RIGHT, TOP, BOTTOM = 52, 548, 30, 236
 _LABELS = 12  # below the axis, at most
 Number = int | float
-Table = tuple[Sequence[str], Sequence[Sequence[object]]]  # head and rows
+ChartTable = tuple[Sequence[str], Sequence[Sequence[object]]]  # head and rows
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ class Columns:
         return [(s.style, s.name) for s in self.series] if len(self.series) > 1 else []
 
     @property
-    def table(self) -> Table:
+    def table(self) -> ChartTable:
         rows = [[label, *(s.values[at] for s in self.series)] for at, label in enumerate(self.labels)]
         return [self.frame.x_label, *(s.name for s in self.series)], rows
 
@@ -164,7 +166,7 @@ class Scatter:
     points: Sequence[Point]
     region: Sequence[tuple[Number, Number]]  # corners; none: no region
     legend: Sequence[tuple[str, str]]  # style and name
-    table: Table
+    table: ChartTable
 
     x = Scale(0, 1, LEFT, RIGHT)
     y = Scale(0, 1, BOTTOM, TOP)
@@ -209,7 +211,7 @@ class Lines:
         return [(line.style, line.name) for line in self.lines] if len(self.lines) > 1 else []
 
     @property
-    def table(self) -> Table:
+    def table(self) -> ChartTable:
         """One row per x that any line has; a line without a value there has a dash."""
         head: list[str] = [self.frame.x_label]
         cells: dict[Number, list[object]] = {
@@ -255,3 +257,27 @@ def widths(steps: Sequence[Step]) -> list[tuple[Step, float, float | None]]:
     widest = max((step.count for step in steps), default=0) or 1
     shares = [None, *(later.count / earlier.count if earlier.count else None for earlier, later in pairwise(steps))]
     return [(step, round(100 * step.count / widest, 2), share) for step, share in zip(steps, shares, strict=False)]
+
+
+@dataclass(frozen=True)
+class ForestRow:
+    """A number and whose it is; without a number the row has a dash."""
+
+    name: str
+    found: Estimate | None
+    style: str = "accent"
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Rows that are compared."""
+
+    title: str
+    rows: Sequence[ForestRow]
+    is_share: bool = True  # then the scale goes from 0 to 1 at least
+
+    @property
+    def x(self) -> Scale:
+        ends = [end for row in self.rows if row.found for end in (row.found.value, row.found.low, row.found.high)]
+        return cover([*(end for end in ends if end is not None), *([0, 1] if self.is_share else [])], 0, 100)

@@ -7,12 +7,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from autodata.data.statistics import METRICS, estimate_metric
+from autodata.data.statistics import METRICS, estimate_metric, measure_intervals, write_metric
 from autodata.report import page
-from autodata.report.charts import Columns, Frame, Series, Step, series_style
-from autodata.report.forest import Forest, Row, write_estimate
+from autodata.report.charts import Columns, Forest, ForestRow, Frame, Series, Step, series_style
 from autodata.report.storyboard import Blocks, pack, shorten
-from autodata.run.records import iterate_records
+from autodata.run.records import iterate_records, read_json
 from autodata.types import EXAMPLE, Example
 
 EXAMPLES, DECONTAMINATION = "examples.jsonl", "decontamination.json"
@@ -39,7 +38,7 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         statistics=tabulate(manifest.get("statistics", {}), by_arm),
         scores=[draw_scores(arm, of) for arm, of in by_arm.items() if of],
         licences=Counter(e.provenance.licence for of in by_arm.values() for e in of).most_common(),
-        decontamination=read_decontamination(folder),
+        decontamination=read_json(folder / DECONTAMINATION),
         most=_MAX_MATCHES,
         index=index,
         blocks=blocks,
@@ -62,7 +61,7 @@ def draw_funnel(manifest: Mapping[str, Any], arm: str) -> list[Step]:
 
 
 def compare(name: str, metric: str, by_arm: Mapping[str, Sequence[Example]]) -> Forest:
-    rows = [Row(arm, estimate_metric(metric, of), series_style(number), f"{len(of):,} examples")
+    rows = [ForestRow(arm, estimate_metric(metric, of), series_style(number), f"{len(of):,} examples")
             for number, (arm, of) in enumerate(by_arm.items())]  # fmt: skip
     return Forest(name, rows)
 
@@ -71,13 +70,9 @@ def tabulate(statistics: Mapping[str, Mapping[str, float | None]],
              by_arm: Mapping[str, Sequence[Example]]) -> list[list[str]]:  # fmt: skip
     """One row per metric that some arm has a number for; means with their interval."""
     known = [m for m in METRICS if any(of.get(m) is not None for of in statistics.values())]
-    return [[metric, *(_cell(metric, statistics.get(arm, {}).get(metric), of) for arm, of in by_arm.items())]
-            for metric in known]  # fmt: skip
-
-
-def _cell(metric: str, value: float | None, examples: Sequence[Example]) -> str:
-    found = None if value is None else estimate_metric(metric, examples)
-    return write_estimate(found) if found else page.show(value)
+    intervals = {arm: measure_intervals(of) for arm, of in by_arm.items()}
+    return [[metric, *(write_metric(statistics.get(arm, {}).get(metric), intervals[arm].get(metric))
+                       for arm in by_arm)] for metric in known]  # fmt: skip
 
 
 def draw_scores(arm: str, examples: Sequence[Example]) -> Columns:
@@ -100,12 +95,6 @@ def count_bins(scores: Sequence[float]) -> list[int]:
     """How many scores lie in each tenth of [0, 1]; 1 is in the last."""
     found = Counter(min(max(int(score * _BINS + 1e-9), 0), _BINS - 1) for score in scores)
     return [found[n] for n in range(_BINS)]
-
-
-def read_decontamination(folder: Path) -> dict[str, Any] | None:
-    """What was looked for, and every example that was removed for it; None where it is not known yet."""
-    path = folder / DECONTAMINATION
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
 
 
 def pack_examples(examples: Sequence[Example]) -> tuple[str, list[str]]:

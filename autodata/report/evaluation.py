@@ -1,6 +1,5 @@
 """The report of an evaluation: scores with intervals by set, answers cut off, costs, and where every answer is."""
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +11,11 @@ from pydantic import TypeAdapter
 from autodata import config
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.report import page
-from autodata.report.charts import Columns, Frame, Series, series_style
+from autodata.report.charts import Columns, Forest, ForestRow, Frame, Series, series_style
 from autodata.report.dataset import bin_labels, count_bins
-from autodata.report.forest import Forest, Row, write_estimate
-from autodata.run.records import iterate_records
-from autodata.stats.intervals import Estimate
+from autodata.run.records import iterate_records, read_json
+from autodata.stats.intervals import Estimate, read_estimate
+from autodata.stats.writing import DASH, write_estimate
 from autodata.types import Outcome
 
 RESULTS, PRBENCH, ANSWERS = "results.json", "prbench.json", "answers.jsonl"
@@ -40,7 +39,7 @@ _ANSWER = TypeAdapter(Answer)
 def render(folder: Path, manifest: Mapping[str, Any]) -> str:
     """The page of an evaluation, finished or not. Raises RunError, RecipeError."""
     recipe = config.load(EvalRecipe, [str(folder / "recipe.yaml")])
-    results, benchmark = _read_json(folder / RESULTS), _read_json(folder / PRBENCH)
+    results, benchmark = read_json(folder / RESULTS) or {}, read_json(folder / PRBENCH) or {}
     return page.render(
         "evaluation.j2",
         f"{folder.resolve().name}: {recipe.label} evaluated",
@@ -61,7 +60,7 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
 
 def draw_scores(results: Results, key: str, title: str) -> Forest:
     """One row per set, then one per part of it."""
-    rows = [Row(name, to_estimate(of[key]), series_style(at), f"{of['examples']:,} examples{part}")
+    rows = [ForestRow(name, read_estimate(of[key]), series_style(at), f"{of['examples']:,} examples{part}")
             for at, (name, of, part) in enumerate(walk(results))]  # fmt: skip
     return Forest(title, rows)
 
@@ -74,17 +73,11 @@ def walk(results: Results) -> Iterator[tuple[str, Mapping[str, Any], str]]:
             yield part, numbers, f", part of {name}"
 
 
-def to_estimate(found: Mapping[str, Any] | None) -> Estimate | None:
-    if found is None or found["value"] is None:
-        return None
-    return Estimate(**found)
-
-
 def tabulate(results: Results) -> Iterator[list[object]]:
     for name, of, part in walk(results):
         bounds = of["mean_bounds"]
-        span = "–" if not bounds or not of["unscored"] else f"{bounds[0]:.3f} to {bounds[1]:.3f}"
-        scores = [write_estimate(to_estimate(of[key])) for key in ("mean", "best", "pass")]
+        span = DASH if not bounds or not of["unscored"] else f"{bounds[0]:.3f} to {bounds[1]:.3f}"
+        scores = [write_estimate(of[key]) for key in ("mean", "best", "pass")]
         yield [f"· {name}" if part else name, of["examples"], of["documents"], of["k"], *scores,
                of["truncation_rate"], of["tokens_per_answer"], of["score_per_1000_tokens"], of["unscored"],
                span]  # fmt: skip
@@ -94,7 +87,8 @@ def read_splits(benchmark: Results) -> dict[str, dict[str, Any]]:
     """Of PRBench: the headline of every split and grader, and what shares of criteria are met."""
     return {name: {"tasks": of["tasks"], "left_out": of["left_out"],
                    "headline": Forest("Points over positive points, clipped at 0",
-                                      [Row(grader, to_estimate(found["clipped"]), series_style(at), _describe(found))
+                                      [ForestRow(grader, read_estimate(found["clipped"]), series_style(at),
+                                                 _describe(found))
                                        for at, (grader, found) in enumerate(of["graders"].items())]),
                    "shares": list(_draw_shares(of["graders"]))}
             for name, of in benchmark.items()}  # fmt: skip
@@ -107,7 +101,7 @@ def _describe(found: Mapping[str, Any]) -> str:
 def _draw_shares(graders: Mapping[str, Mapping[str, Any]]) -> Iterator[Forest]:
     """Criteria of one answer hang together, so their shares have no interval here."""
     for key, kind in _KINDS.items():
-        rows = [Row(name, Estimate(share, None, None), series_style(at), f"{grader}, {count:,} grades")
+        rows = [ForestRow(name, Estimate(share, None, None), series_style(at), f"{grader}, {count:,} grades")
                 for at, (grader, found) in enumerate(graders.items())
                 for name, (share, count) in found[key].items()]  # fmt: skip
         if rows:
@@ -136,7 +130,3 @@ def _draw_answers(name: str, answers: Sequence[Answer]) -> Columns:
 def list_costs(ledger: Mapping[str, Mapping[str, float | None]]) -> list[list[object]]:
     columns = ("calls", "prompt_tokens", "completion_tokens", "call_seconds", "gpu_seconds")
     return [[role, *(cost.get(column) for column in columns)] for role, cost in ledger.items()]
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from autodata import config
 from autodata.recipes.generation import GenerateRecipe
@@ -16,8 +15,8 @@ from autodata.report import generation, page
 from autodata.report.charts import Frame, Line, Lines
 from autodata.report.overview import VERDICTS, Overview, list_attempt_bounds, words
 from autodata.report.storyboard import Storyboards
-from autodata.report.yields import KNOBS, Measured, Yields, measure
-from autodata.run.records import iterate_records
+from autodata.report.yields import KNOBS, MeasuredRound, Yields, measure
+from autodata.run.records import LINE, iterate_records
 from autodata.run.snapshot import read_snapshot
 from autodata.serving import journal
 from autodata.types import TRAJECTORY, Role
@@ -71,7 +70,7 @@ def list_costs(overview: Overview, ledger: Mapping[str, Mapping[str, float | Non
     return rows
 
 
-def _read(folder: Path, recipe: GenerateRecipe) -> tuple[Overview, Storyboards, list[Measured]]:
+def _read(folder: Path, recipe: GenerateRecipe) -> tuple[Overview, Storyboards, list[MeasuredRound]]:
     overview, boards, measured = Overview(), Storyboards(), []
     for number, trajectory in enumerate(iterate_records(folder / "trajectories.jsonl", TRAJECTORY)):
         overview.add(trajectory)
@@ -82,7 +81,7 @@ def _read(folder: Path, recipe: GenerateRecipe) -> tuple[Overview, Storyboards, 
 
 def _count_errors(folder: Path) -> dict[str, int]:
     """Failures by kind: documents that the run came to no trajectory for, and tries again when it resumes."""
-    records = iterate_records(folder / "errors.jsonl", TypeAdapter(dict[str, Any]))
+    records = iterate_records(folder / "errors.jsonl", LINE)
     return dict(Counter(str(record.get("kind")) for record in records).most_common())
 
 

@@ -1,25 +1,23 @@
 """The index of a folder of runs: one row each, with what it came to and a link to its report."""
 
-import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from autodata.report import page
-from autodata.report.forest import write_fraction
+from autodata.report.page import Facts
 from autodata.run import snapshot
 from autodata.run.folder import read_manifest
+from autodata.run.records import read_json
+from autodata.stats.writing import write_decimal, write_duration
 
 REPORT, INDEX = "report.html", "index.html"
 _RESULTS = {".json", ".jsonl", ".yaml"}  # what a report is made of
-Facts = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Entry:
+class RunEntry:
     """A run as one row."""
 
     name: str  # its path below the folder
@@ -33,19 +31,10 @@ class Entry:
     problem: str  # why there is none
 
 
-def render(folder: Path, entries: Sequence[Entry]) -> str:
+def render(folder: Path, entries: Sequence[RunEntry]) -> str:
     finished = sum(entry.is_finished for entry in entries)
     return page.render("index.j2", f"Runs in {folder.resolve().name}", entries=entries, finished=finished,
-                       tell_time=snapshot.tell_time, command=f"python -m autodata.report {folder}")  # fmt: skip
-
-
-def find_runs(folder: Path) -> Iterator[Path]:
-    """Every run folder below, by name; what lies inside a run is not looked into, nor what is hidden."""
-    for path, folders, files in os.walk(folder):
-        if "manifest.json" in files:
-            folders.clear()
-            yield Path(path)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+                       write_duration=write_duration, command=f"python -m autodata.report {folder}")  # fmt: skip
 
 
 def is_outdated(run: Path) -> bool:
@@ -55,14 +44,14 @@ def is_outdated(run: Path) -> bool:
     return not report.exists() or report.stat().st_mtime < newest
 
 
-def describe(run: Path, folder: Path, problem: str = "") -> Entry:
+def describe(run: Path, folder: Path, problem: str = "") -> RunEntry:
     """A row. Raises RunError for a damaged manifest."""
     manifest = read_manifest(run) or {}
     inputs = manifest.get("inputs", {})
     kind, name = str(inputs.get("kind")), run.relative_to(folder).as_posix()
     link = f"{name}/{REPORT}" if (run / REPORT).exists() else ""
     told = (_HEADLINES[kind](run, manifest) if kind in _HEADLINES else "") or _tell_progress(run)
-    return Entry(name, kind, _label(inputs, manifest), bool(manifest.get("finished")), manifest.get("started", ""),
+    return RunEntry(name, kind, _label(inputs, manifest), bool(manifest.get("finished")), manifest.get("started", ""),
                  _measure_seconds(manifest), told, link, problem)  # fmt: skip
 
 
@@ -97,7 +86,7 @@ def _of_generation(run: Path, manifest: Facts) -> str:
 
 def _of_dataset(run: Path, manifest: Facts) -> str:
     statistics = manifest.get("statistics", {})
-    return "; ".join(f"{arm}: {of['examples']:,} examples, gap {write_fraction(of.get('gap'))}"
+    return "; ".join(f"{arm}: {of['examples']:,} examples, gap {write_decimal(of.get('gap'))}"
                      for arm, of in sorted(statistics.items()))  # fmt: skip
 
 
@@ -109,20 +98,20 @@ def _of_training(run: Path, manifest: Facts) -> str:
 
 
 def _of_evaluation(run: Path, manifest: Facts) -> str:
-    means = {name: of["mean"] for name, of in _read_json(run / "results.json").items()}
-    told = [f"{name} {write_fraction(mean['value'])}" for name, mean in means.items() if mean]
-    for name, of in _read_json(run / "prbench.json").items():
+    means = {name: of["mean"] for name, of in (read_json(run / "results.json") or {}).items()}
+    told = [f"{name} {write_decimal(mean['value'])}" for name, mean in means.items() if mean]
+    for name, of in (read_json(run / "prbench.json") or {}).items():
         first = next(iter(of["graders"].values()), {})
-        told += [f"{name} {write_fraction(first['clipped']['value'])}"] if first.get("clipped") else []
+        told += [f"{name} {write_decimal(first['clipped']['value'])}"] if first.get("clipped") else []
     return ", ".join(told)
 
 
 def _of_search(run: Path, manifest: Facts) -> str:
-    found = _read_json(run / "results.json")
+    found = read_json(run / "results.json")
     if not found:
         return ""
     before, after = found["baseline"]["test"], found["best"]["test"]
-    return (f"test pass rate {write_fraction(before)} → {write_fraction(after)}, {found['accepted']:,} of "
+    return (f"test pass rate {write_decimal(before)} → {write_decimal(after)}, {found['accepted']:,} of "
             f"{found['iterations']:,} mutants accepted")  # fmt: skip
 
 
@@ -133,7 +122,3 @@ _HEADLINES: dict[str, Callable[[Path, Facts], str]] = {
     "eval": _of_evaluation,
     "meta": _of_search,
 }
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}

@@ -1,28 +1,27 @@
 """The report of a meta-optimisation: where the best prompt set comes from, what it changed, what it is worth."""
 
 import difflib
-import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from pydantic import TypeAdapter
 
 from autodata import config
 from autodata.meta import evaluate
 from autodata.meta.evaluate import Trial
 from autodata.meta.genome import SHAPE_FILE
 from autodata.meta.population import MEMBERS, Population, read_member
+from autodata.meta.search import ITERATIONS
 from autodata.recipes.meta import MetaRecipe
 from autodata.report import page
-from autodata.report.charts import BOTTOM, LEFT, RIGHT, TOP, Columns, Frame, Line, Lines, Scale, Series
-from autodata.report.forest import Forest, Row, write_difference
+from autodata.report.charts import BOTTOM, LEFT, RIGHT, TOP, Columns, Forest, ForestRow, Frame, Scale, Series
+from autodata.report.curves import draw_rates, list_pass_rates
 from autodata.report.overview import VERDICTS, words
-from autodata.run.records import read_records
+from autodata.report.page import Facts
+from autodata.run.records import LINE, read_json, read_records
 from autodata.stats.intervals import Estimate
+from autodata.stats.writing import write_difference
 
 _AROUND = 2  # lines that stayed, shown before and after a change
 _TOKEN = re.compile(r"\s+|[^\s]+")
@@ -106,20 +105,18 @@ class Lineage:
         return Scale(0, 1, BOTTOM, TOP)
 
 
-ITERATIONS, RESULTS, ABLATION = "iterations.jsonl", "results.json", "ablation.json"
+RESULTS, ABLATION = "results.json", "ablation.json"
 COMMAND = "python -m autodata.meta.optimize"
 _ACCEPTED = ("baseline", "accept")  # outcomes that make a member
-Facts = Mapping[str, Any]
-_LINE = TypeAdapter(dict[str, Any])
 
 
 def render(folder: Path, manifest: Facts) -> str:
     """The page of a search, finished or not. Raises RunError, RecipeError."""
     recipe = config.load(MetaRecipe, [str(folder / "recipe.yaml")])
-    lines = read_records(folder / ITERATIONS, _LINE)
+    lines = read_records(folder / ITERATIONS, LINE)
     population = read_population(folder, recipe, lines)
     best = population.best().id if population.members else 0
-    results = _read_json(folder / RESULTS)
+    results = read_json(folder / RESULTS)
     return page.render(
         "meta.j2",
         f"{folder.resolve().name}: the data scientist of {recipe.domain.name}, evolved",
@@ -132,14 +129,14 @@ def render(folder: Path, manifest: Facts) -> str:
         tokens=sum(line["tokens"] for line in lines),
         best=best,
         lineage=Lineage(list_nodes(folder, population, lines)),
-        rates=draw_rates(lines),
+        rates=draw_rates(list_pass_rates(lines)),
         log=[tell_iteration(line) for line in lines[1:]],
         changes=compare_prompts(folder / MEMBERS / "000", folder / MEMBERS / f"{best:03d}") if lines else {},
         results=results,
         gain=read_gain(results) if results else None,
         test=draw_test(results) if results else None,
         failures=draw_failures(results) if results else None,
-        ablation=_read_json(folder / ABLATION),
+        ablation=read_json(folder / ABLATION),
     )  # fmt: skip
 
 
@@ -171,18 +168,6 @@ def measure_lead(line: Facts) -> Estimate | None:
     return evaluate.compare(*sides) if line["parent"] is not None else None
 
 
-def draw_rates(lines: Sequence[Facts]) -> Lines | None:
-    """The paper's Figure 6: the pass rate of the best member so far. None before anything is measured."""
-    points = [(number, line["best_pass_rate"]) for number, line in enumerate(lines)
-              if line["best_pass_rate"] is not None]  # fmt: skip
-    if not points:
-        return None
-    desc = (f"Validation pass rate of the best prompt set after each iteration: {points[0][1]:.2f} at the start, "
-            f"{points[-1][1]:.2f} after {points[-1][0]}.")  # fmt: skip
-    frame = Frame("Best prompt set so far (paper: Figure 6, Table 7)", desc, "iterations finished", "pass rate")
-    return Lines(frame, [Line("best so far", "accent", points)], extra=(1,))
-
-
 def tell_iteration(line: Facts) -> list[object]:
     """A row of the log of acceptance."""
     return [line["iteration"], line["parent"], line["outcome"], line["wins"], line["losses"],
@@ -210,7 +195,7 @@ def draw_test(results: Facts) -> Forest:
         for split in ("validation", "test"):
             interval = of.get(f"{split}_interval") or (None, None)
             found = None if of[split] is None else Estimate(of[split], *interval)
-            rows.append(Row(f"{name}, {split}", found, style, f"{of[f'{split}_trials']:,} trials"))
+            rows.append(ForestRow(f"{name}, {split}", found, style, f"{of[f'{split}_trials']:,} trials"))
     return Forest("Pass rate", rows)
 
 
@@ -230,7 +215,3 @@ def _read_trials(line: Facts) -> list[Trial]:
 
 def _read_text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
-
-
-def _read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

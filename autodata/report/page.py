@@ -5,15 +5,17 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from autodata.report.charts import BOTTOM, LEFT, RIGHT, widths
-from autodata.report.forest import write_difference, write_estimate, write_fraction
 from autodata.serving.measured import tell_outcomes
+from autodata.stats.writing import write_decimal, write_difference, write_estimate, write_number, write_percent
 
 _FOLDER = Path(__file__).parent
+Facts = Mapping[str, Any]  # what a manifest or a file of results holds
 
 
 def render(template: str, title: str, scripts: Sequence[str] = (), **facts: object) -> str:
@@ -41,26 +43,16 @@ def list_outcomes(manifest: object, results: object = None) -> list[str]:
     return tell_outcomes({**(facts.get("outcomes") or ledger), **answers})
 
 
-def show(value: object) -> str:
-    """A number for readers: counts in full, fractions to three digits, a dash where there is none."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, int) or (value.is_integer() and abs(value) >= 1000):
-        return f"{value:,.0f}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
 @cache
 def _environment() -> Environment:
     environment = Environment(loader=FileSystemLoader(_FOLDER / "templates"), autoescape=True,
                               undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # fmt: skip
     environment.filters |= {
-        "show": show,
+        "show": write_number,
         "estimate": write_estimate,
         "difference": write_difference,
-        "fraction": write_fraction,
+        "fraction": write_decimal,
+        "percent": write_percent,
     }
     environment.globals |= {"widths": widths, "left": LEFT, "right": RIGHT, "bottom": BOTTOM}
     return environment

@@ -26,7 +26,7 @@ _AS_IT_IS: Axis = (None,)
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredRound:
     """The exact scores of a candidate that the weak solver tried; missing attempts are unknown, not zero."""
 
     document: int  # rounds of one document follow each other
@@ -36,7 +36,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Counts:
+class AcceptedCounts:
     """Documents with an accepted candidate at each point of the three axes: at least and at most."""
 
     least: np.ndarray
@@ -55,7 +55,7 @@ class Shade:
 class Yields:
     """The yield over the thresholds, the bounds that are not varied being those in force."""
 
-    def __init__(self, rounds: Sequence[Measured], domain: DomainConfig):
+    def __init__(self, rounds: Sequence[MeasuredRound], domain: DomainConfig):
         self.in_force = thresholds(domain.presets[domain.preset])
         self.axes = {name: _with(self.in_force[name]) for name in KNOBS}
         self.plane = count(rounds, domain, (self.axes["weak"], self.axes["strong"], _AS_IT_IS))
@@ -100,7 +100,7 @@ class Yields:
         return Lines(frame, [Line("accepted", "accepted", points, band)], mark)
 
 
-def measure(document: int, tried: Round) -> Measured | None:
+def measure(document: int, tried: Round) -> MeasuredRound | None:
     """What thresholds can decide about a round; None where they decide nothing.
 
     That is so without attempts, and where a reviewer wants another version whatever the scores (legal).
@@ -109,7 +109,7 @@ def measure(document: int, tried: Round) -> Measured | None:
         return None
     weak, strong = (_score(tried.candidate, side) for side in (tried.weak, tried.strong))
     cut_off = (count_cut_off(tried.weak), count_cut_off(tried.strong))
-    return Measured(document, weak, strong, cut_off) if weak else None
+    return MeasuredRound(document, weak, strong, cut_off) if weak else None
 
 
 def thresholds(gate: Gate) -> dict[str, float | None]:
@@ -118,7 +118,7 @@ def thresholds(gate: Gate) -> dict[str, float | None]:
     return {"weak": weak, "strong": gate.strong_mean_at_least, "gap": gate.gap_at_least}
 
 
-def count(rounds: Sequence[Measured], domain: DomainConfig, axes: tuple[Axis, Axis, Axis]) -> Counts:
+def count(rounds: Sequence[MeasuredRound], domain: DomainConfig, axes: tuple[Axis, Axis, Axis]) -> AcceptedCounts:
     """Accepted documents at every point of the axes weak, strong and gap."""
     planned = (domain.weak_attempts, domain.strong_attempts)
     gates = {point: turn(domain.presets[domain.preset], *(axis[i] for axis, i in zip(axes, point, strict=True)))
@@ -132,7 +132,7 @@ def count(rounds: Sequence[Measured], domain: DomainConfig, axes: tuple[Axis, Ax
         return [(cell, decide_measured(weak, strong, planned, gate, cut_off).accepted) for cell, gate in found]
 
     shape = tuple(map(len, axes))
-    counts = Counts(np.zeros(shape, int), np.zeros(shape, int))
+    counts = AcceptedCounts(np.zeros(shape, int), np.zeros(shape, int))
     for _, group in groupby(rounds, key=lambda measured: measured.document):
         least, most = np.zeros(shape, bool), np.zeros(shape, bool)
         for measured in group:

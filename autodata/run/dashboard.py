@@ -5,8 +5,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from autodata.run.snapshot import ENDS, Snapshot, shorten, tell_time
+from autodata.run.snapshot import ENDS, Snapshot
 from autodata.serving.measured import tell_outcomes
+from autodata.stats.writing import DASH, write_duration, write_number, write_percent
 from autodata.types import Role
 
 _COLUMNS = ("role", "in flight", "calls/s", "tokens/s", "calls", "replayed", "tokens", "asked again", "GPU-hours")
@@ -29,10 +30,10 @@ def _draw_bar(now: Snapshot) -> Table:
 
 def _list_facts(now: Snapshot) -> list[str]:
     facts = [] if now.accepted is None else [f"{now.accepted} accepted"]
-    facts += [f"{name} {shorten(value)}" for name, value in now.facts.items()]
+    facts += [f"{name} {write_number(value)[:80]}" for name, value in now.facts.items()]
     facts += [f"{count} × {name}" for name, count in now.failures.items()]
-    facts.append(f"{tell_time(now.elapsed_s)} so far")
-    return facts if now.eta_s is None or now.state in ENDS else [*facts, f"{tell_time(now.eta_s)} left"]
+    facts.append(f"{write_duration(now.elapsed_s)} so far")
+    return facts if now.eta_s is None or now.state in ENDS else [*facts, f"{write_duration(now.eta_s)} left"]
 
 
 def _draw_roles(now: Snapshot) -> Table:
@@ -48,7 +49,7 @@ def _draw_roles(now: Snapshot) -> Table:
 def _list_cells(now: Snapshot, role: Role) -> list[str]:
     cost, speed = now.roles[role], now.speeds.get(role)
     read = cost.calls + cost.replayed
-    again = f"{cost.asked_again / read:.1%}" if read else "–"
-    gpu = "–" if cost.gpu_seconds is None else f"{cost.gpu_seconds / 3600:.2f}"
-    live = [str(speed.in_flight), f"{speed.calls_per_s:.3g}", f"{speed.tokens_per_s:.3g}"] if speed else ["–"] * 3
+    again = write_percent(cost.asked_again / read if read else None, 1)
+    gpu = DASH if cost.gpu_seconds is None else f"{cost.gpu_seconds / 3600:.2f}"
+    live = [str(speed.in_flight), f"{speed.calls_per_s:.3g}", f"{speed.tokens_per_s:.3g}"] if speed else [DASH] * 3
     return [role, *live, str(cost.calls), str(cost.replayed), str(cost.tokens), again, gpu]

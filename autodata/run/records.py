@@ -1,16 +1,18 @@
 """Reads and writes the files of a run folder: whole files atomically, records line by line."""
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 T = TypeVar("T")
+LINE = TypeAdapter(dict[str, Any])  # a record of no type of its own
 
 
 class RunError(RuntimeError):
@@ -32,6 +34,14 @@ def write_lines(path: Path, lines: Iterable[bytes]) -> None:
             file.flush()
             os.fsync(file.fileno())
         scratch.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds, or None where there is none. Raises RunError when it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path}: damaged ({error}); restore it or name another run folder") from error
 
 
 def read_records(path: Path, adapter: TypeAdapter[T]) -> list[T]:

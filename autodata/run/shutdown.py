@@ -1,37 +1,42 @@
-"""Work that ends well: at once when a server dies, after the calls under way on Ctrl-C or SIGTERM."""
+"""Graceful shutdown: stop at once if a server dies; on Ctrl-C or SIGTERM finish the calls in flight first."""
 
 import asyncio
 import signal
 import sys
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
 
 from autodata.serving.llm import Client
 from autodata.serving.vllm import RunningServer, watch
 
+T = TypeVar("T")
 
-async def finish(work: Coroutine[Any, Any, None], client: Client, servers: list[RunningServer]) -> None:
-    """The work, ended early by a dead server (ServerError) or a signal; the client is closed in the end."""
+
+async def finish(work: Coroutine[Any, Any, T], clients: Sequence[Client], servers: list[RunningServer]) -> T:
+    """Returns what `work` returns, unless a dead server (ServerError) or a signal ends it; closes the clients."""
     task = asyncio.create_task(work)
     guard = asyncio.create_task(watch(servers))
-    _drain_on_signal(client, task)
+    _drain_on_signal(clients, task)
     try:
-        done, _ = await asyncio.wait({task, guard}, return_when=asyncio.FIRST_COMPLETED)
-        for ended in done:
-            ended.result()
+        await asyncio.wait({task, guard}, return_when=asyncio.FIRST_COMPLETED)
+        if guard.done():
+            guard.result()
+        return task.result()
     finally:
         for left in (task, guard):
             left.cancel()
         await asyncio.gather(task, guard, return_exceptions=True)
-        await client.close()
+        for client in clients:
+            await client.close()
 
 
-def _drain_on_signal(client: Client, work: asyncio.Task[None]) -> None:
+def _drain_on_signal(clients: Sequence[Client], work: asyncio.Task[Any]) -> None:
     def stop() -> None:
-        if client.draining:
+        if all(client.draining for client in clients):
             work.cancel()
             return
-        client.draining = True
+        for client in clients:
+            client.draining = True
         print("\nstopping: calls under way are finished and kept (again: stop at once)", file=sys.stderr)
 
     loop = asyncio.get_running_loop()

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, with_config
 
 from autodata.serving.costs import Cost
+from autodata.stats.writing import write_duration, write_number
 from autodata.types import Outcome, Role
 
 FILE = "progress.json"
@@ -17,7 +18,7 @@ def _clean(text: str) -> str:
     return "".join(c for c in text if c.isprintable())[:200]
 
 
-Line = Annotated[str, AfterValidator(_clean)]  # shown in a terminal, and anybody may have written it
+PrintableText = Annotated[str, AfterValidator(_clean)]  # shown in a terminal, and anybody may have written it
 
 
 class RunState(StrEnum):
@@ -35,7 +36,7 @@ ENDS = (RunState.STOPPED, RunState.FAILED, RunState.FINISHED)
 
 
 @dataclass(frozen=True)
-class Speed:
+class RoleSpeed:
     """Of one role, over the last half minute."""
 
     in_flight: int = 0
@@ -48,27 +49,27 @@ class Speed:
 class Snapshot:
     """Calls, tokens, `roles` and `elapsed_s` are of all sessions of the run; rates are of this one."""
 
-    kind: Line
+    kind: PrintableText
     state: RunState
-    started: Line  # this session
-    updated: Line
-    unit: Line  # of done and total
+    started: PrintableText  # this session
+    updated: PrintableText
+    unit: PrintableText  # of done and total
     done: int
     total: int  # 0 where it is not known
     accepted: int | None
-    rates: dict[Line, float]  # done_per_s since the start, calls_per_s and tokens_per_s over the last half minute
+    rates: dict[PrintableText, float]  # done_per_s since the start; calls_per_s, tokens_per_s over half a minute
     eta_s: int | None
     elapsed_s: float
     calls: int
     tokens: int
     roles: dict[Role, Cost]  # the ledger
-    speeds: dict[Role, Speed]
-    in_flight: dict[Line, int]  # calls under way, by endpoint
-    failures: dict[Line, int]
-    facts: dict[Line, Line | int | float | None]  # what else this kind of run says
+    speeds: dict[Role, RoleSpeed]
+    in_flight: dict[PrintableText, int]  # calls under way, by endpoint
+    failures: dict[PrintableText, int]
+    facts: dict[PrintableText, PrintableText | int | float | None]  # what else this kind of run says
     pid: int
-    host: Line
-    slurm_job_id: Line | None = None
+    host: PrintableText
+    slurm_job_id: PrintableText | None = None
 
 
 SNAPSHOT = TypeAdapter(Snapshot)
@@ -87,26 +88,13 @@ def describe(now: Snapshot) -> str:
     total = f"/{now.total}" if now.total else ""
     accepted = [] if now.accepted is None else [f"{now.accepted} accepted"]
     failures = [f"{count} × {name}" for name, count in now.failures.items()]
-    facts = [f"{name} {shorten(value)}" for name, value in now.facts.items()]
+    facts = [f"{name} {write_number(value)[:80]}" for name, value in now.facts.items()]
     paid = [f"{now.calls} calls", f"{sum(cost.replayed for cost in now.roles.values())} replayed",
             f"{now.tokens} tokens", f"{now.rates.get('calls_per_s', 0):.3g} calls/s"] if now.roles else []  # fmt: skip
     unmeasured = sum(count for cost in now.roles.values() for name, count in cost.outcomes.items()
                      if name not in (Outcome.ANSWERED, Outcome.CUT_OFF))  # fmt: skip
     cut_off = sum(cost.outcomes.get(Outcome.CUT_OFF, 0) for cost in now.roles.values())
     paid += [f"{cut_off} cut off"] * bool(cut_off) + [f"{unmeasured} not measured"] * bool(unmeasured)
-    left = [] if now.eta_s is None or now.state in ENDS else [f"{tell_time(now.eta_s)} left"]
+    left = [] if now.eta_s is None or now.state in ENDS else [f"{write_duration(now.eta_s)} left"]
     parts = [f"{now.done}{total} {now.unit}", *accepted, *facts, *paid, *failures, *left]
     return f"{now.state}: {', '.join(parts)}"
-
-
-def shorten(value: str | int | float | None) -> str:
-    return "–" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)[:80]
-
-
-def tell_time(seconds: float) -> str:
-    """As 1 h 05 min, 3 min 20 s, 12 s."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

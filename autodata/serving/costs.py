@@ -49,7 +49,7 @@ Ledger = dict[Role, Cost]
 LEDGER = TypeAdapter(Ledger)
 
 
-class Busy:
+class BusyTime:
     """How long at least one call was under way."""
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ class Account:
         return {outcome.value: self.counts[outcome] for outcome in Outcome if self.counts[outcome]}
 
 
-def make_ledger(accounts: Mapping[Role, Account], models: Models, busy: Mapping[str, Busy]) -> Ledger:
+def make_ledger(accounts: Mapping[Role, Account], models: Models, busy: Mapping[str, BusyTime]) -> Ledger:
     """One session's; `busy` by endpoint."""
     served = {role: getattr(models, role).endpoint for role in accounts}
     seconds: Counter[str] = Counter()
@@ -142,7 +142,7 @@ def know_gpus(endpoint: Endpoint) -> int | None:
     return count_gpus(endpoint.server) * (endpoint.server.replicas if endpoint.leases else 1) or None
 
 
-def _use_gpus(endpoint: Endpoint, busy: Busy | None) -> float | None:
+def _use_gpus(endpoint: Endpoint, busy: BusyTime | None) -> float | None:
     gpus = know_gpus(endpoint)
     return None if gpus is None else gpus * (busy.seconds if busy else 0.0)
 

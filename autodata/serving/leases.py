@@ -64,7 +64,7 @@ def _read(path: Path) -> Lease | None:
 
 
 @dataclass
-class Watch:
+class LeaseWatch:
     """Which leases live, by the clock of the one who looks."""
 
     folder: Path

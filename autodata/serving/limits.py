@@ -13,7 +13,7 @@ from types import TracebackType
 import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 
-from autodata.serving.leases import State, Watch
+from autodata.serving.leases import LeaseWatch, State
 
 FIRST, MOST = 16, 8_192  # calls under way, per endpoint
 _MORE = 8  # calls, per replica and look
@@ -23,7 +23,7 @@ _EVERY_S = 2.0
 
 
 @dataclass(frozen=True)
-class Load:
+class ServerLoad:
     """What the replicas of an endpoint say together."""
 
     replicas: int
@@ -33,7 +33,7 @@ class Load:
     preemptions: int  # since the servers started
 
     @classmethod
-    def read(cls, pages: Iterable[str]) -> "Load":
+    def read(cls, pages: Iterable[str]) -> "ServerLoad":
         """From the text of each replica's /metrics."""
         found = [_sum_up(page) for page in pages]
         return cls(
@@ -45,7 +45,7 @@ class Load:
         )
 
 
-def adjust(limit: int, load: Load, before: Load) -> int:
+def adjust(limit: int, load: ServerLoad, before: ServerLoad) -> int:
     """The next limit. It grows only where it is what holds the calls back."""
     queues = load.waiting > 0.1 * load.running + 1
     if queues or load.cache > _FULL or load.preemptions > before.preemptions:
@@ -86,7 +86,7 @@ class Controller:
     """Looks at the replicas of an endpoint, by their leases, and sets its limit."""
 
     def __init__(self, endpoint: str, leases: Path, limit: Limit):
-        self._endpoint, self._watch, self._limit = endpoint, Watch(leases), limit
+        self._endpoint, self._watch, self._limit = endpoint, LeaseWatch(leases), limit
         self._task = asyncio.create_task(self._follow())
 
     async def close(self) -> None:
@@ -94,7 +94,7 @@ class Controller:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _follow(self) -> None:
-        before: Load | None = None
+        before: ServerLoad | None = None
         async with httpx2.AsyncClient(timeout=_EVERY_S) as http:
             while True:
                 load = await self._look(http)
@@ -103,12 +103,12 @@ class Controller:
                 before = load
                 await asyncio.sleep(_EVERY_S)
 
-    async def _look(self, http: httpx2.AsyncClient) -> Load:
+    async def _look(self, http: httpx2.AsyncClient) -> ServerLoad:
         urls = [lease.url for lease in self._watch.look()
                 if lease.endpoint == self._endpoint and lease.state == State.READY]  # fmt: skip
         answers = await asyncio.gather(*(http.get(f"{u.removesuffix('/v1')}/metrics") for u in urls),
                                        return_exceptions=True)  # fmt: skip
-        return Load.read(a.text for a in answers if isinstance(a, httpx2.Response) and a.status_code == 200)
+        return ServerLoad.read(a.text for a in answers if isinstance(a, httpx2.Response) and a.status_code == 200)
 
 
 def _sum_up(page: str) -> dict[str, float]:

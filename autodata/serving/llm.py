@@ -19,7 +19,7 @@ from openai.types.chat import ChatCompletion
 from autodata.recipes.models import Endpoint, Models, RoleConfig
 from autodata.serving import limits
 from autodata.serving.connections import connect
-from autodata.serving.costs import Account, Busy, Ledger, make_ledger
+from autodata.serving.costs import Account, BusyTime, Ledger, make_ledger
 from autodata.serving.failures import (
     NoAnswer,
     describe_failure,
@@ -64,8 +64,8 @@ class Client:
         _check_forms(models)
         self.models = models
         self.accounts: defaultdict[Role, Account] = defaultdict(Account)
-        self.busy = Busy()
-        self.busy_at: defaultdict[str, Busy] = defaultdict(Busy)  # by endpoint
+        self.busy = BusyTime()
+        self.busy_at: defaultdict[str, BusyTime] = defaultdict(BusyTime)  # by endpoint
         self.draining = False
         self.find_reached: Callable[[], str | None] | None = None  # asked before every new call
         self.reached: str | None = None  # the limit that made it drain

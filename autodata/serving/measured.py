@@ -4,6 +4,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Mapping
 
+from autodata.stats.writing import write_percent
 from autodata.types import Outcome, Role
 
 # Finish reasons as servers and gateways write them, in lower case. The list is one of what is allowed: a reason that
@@ -93,7 +94,9 @@ class Window:
         count, total = sum(self._failures), len(self._failures)
         if total < self.ENOUGH or count <= self._at_most * total:
             return None
-        return f"{count / total:.0%} of the last {total} judgements failed, more than {key}={self._at_most:g}"
+        return (
+            f"{write_percent(count / total)} of the last {total} judgements failed, more than {key}={self._at_most:g}"
+        )
 
 
 def find_unmeasured(role: str, outcomes: Mapping[str, int], at_most: float, is_end: bool) -> str | None:
@@ -128,7 +131,7 @@ def _tell_one(name: str, counts: Mapping[str, int]) -> str:
     parts = [f"{counts.get(Outcome.ANSWERED, 0)} of {total} answered"]
     for outcome in Outcome:
         if outcome is not Outcome.ANSWERED and (count := counts.get(outcome, 0)):
-            parts.append(f"{outcome.words} {count} ({count / max(total, count):.0%})")
+            parts.append(f"{outcome.words} {count} ({write_percent(count / max(total, count))})")
     worst = max((o for o in Outcome if o is not Outcome.ANSWERED), key=lambda o: counts.get(o, 0))
     advice = f"; {_advise_all(name, worst)}" if name in {*Role} else ""
     return f"{name}: {', '.join(parts)}{advice}"

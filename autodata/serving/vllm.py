@@ -40,7 +40,12 @@ class RunningServer:
         self.name = name
         self.endpoint = endpoint
         self.log = log
-        port = _choose_port(name, endpoint)
+        wanted = endpoint.server.port if endpoint.server else None
+        try:
+            port = choose_port(wanted)
+        except OSError:
+            raise ServerError(f"models.endpoints.{name}.server.port={wanted} is in use; choose another, "
+                              "or leave it out for any free one") from None  # fmt: skip
         endpoint.base_url = f"http://{address}:{port}/v1"
         environment = {**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1", "VLLM_NO_USAGE_STATS": "1"}
         with log.open("ab") as output:
@@ -154,16 +159,10 @@ def _used(models: Models, roles: Iterable[Role]) -> dict[str, Endpoint]:
     return {name: endpoint for name, endpoint in models.endpoints.items() if name in names}
 
 
-def _choose_port(name: str, endpoint: Endpoint) -> int:
-    wanted = endpoint.server.port if endpoint.server else None
-    with socket.socket() as probe_socket:
-        probe_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe_socket.bind(("127.0.0.1", wanted or 0))
-        except OSError:
-            raise ServerError(f"models.endpoints.{name}.server.port={wanted} is in use; choose another, "
-                              "or leave it out for any free one") from None  # fmt: skip
-        return probe_socket.getsockname()[1]
+def choose_port(wanted: int | None = None) -> int:
+    """A port of this machine that nothing listens at. Raises OSError where the wanted one is in use."""
+    with socket.create_server(("127.0.0.1", wanted or 0)) as listener:
+        return listener.getsockname()[1]
 
 
 def _die_with_parent() -> None:

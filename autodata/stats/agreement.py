@@ -1,11 +1,11 @@
 """How far verdicts agree: repeats of one judge, or two judges, with intervals clustered by document."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy
 
-from autodata.stats.intervals import DIFFERENCE, SHARE, Bounds, attach_interval, estimate_mean
+from autodata.stats.intervals import DIFFERENCE, SHARE, Bounds, Estimate, attach_interval, estimate_mean
 
 NOTHING = "nothing to compare"
 NO_VARIATION = "no variation: all verdicts are the same"
@@ -21,25 +21,14 @@ class Ratings:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """A number of an audit with its 95 % interval over documents; `reason` says why one of them is None."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    documents: int | None = None
-    reason: str = ""
-
-
-@dataclass(frozen=True)
 class Agreement:
     """Agreement over `compared` criteria; `left_out` ones have fewer than two verdicts and count nowhere."""
 
     compared: int
     left_out: int
-    share: Finding  # of pairs of verdicts that are the same
-    alpha: Finding  # Krippendorff's, nominal
-    kappa: Finding | None = None  # Cohen's, between two judges
+    share: Estimate  # of pairs of verdicts that are the same
+    alpha: Estimate  # Krippendorff's, nominal
+    kappa: Estimate | None = None  # Cohen's, between two judges
 
 
 def compare_repeats(ratings: Sequence[Ratings]) -> Agreement:
@@ -47,12 +36,7 @@ def compare_repeats(ratings: Sequence[Ratings]) -> Agreement:
     usable = [r for r in ratings if len(r.met) - r.met.count(None) > 1]
     counts = numpy.array([[r.met.count(False), r.met.count(True)] for r in usable], dtype=int).reshape(-1, 2)
     documents = [r.document_id for r in usable]
-    return Agreement(
-        compared=len(usable),
-        left_out=len(ratings) - len(usable),
-        share=estimate(counts, documents, share_of_pairs, SHARE),
-        alpha=estimate(counts, documents, nominal_alpha),
-    )
+    return _measure(counts, documents, len(ratings))
 
 
 def compare_judges(pairs: Sequence[Ratings]) -> Agreement:
@@ -64,19 +48,20 @@ def compare_judges(pairs: Sequence[Ratings]) -> Agreement:
         cells[row, 2 * bool(first) + bool(second)] = 1
     counts = cells @ numpy.array([[2, 0], [1, 1], [1, 1], [0, 2]])
     documents = [p.document_id for p in usable]
-    return Agreement(
-        compared=len(usable),
-        left_out=len(pairs) - len(usable),
-        share=estimate(counts, documents, share_of_pairs, SHARE),
-        alpha=estimate(counts, documents, nominal_alpha),
-        kappa=estimate(cells, documents, lambda rows: cohen_kappa(rows.sum(axis=0).reshape(2, 2).tolist())),
-    )
+    kappa = estimate(cells, documents, lambda rows: cohen_kappa(rows.sum(axis=0).reshape(2, 2).tolist()))
+    return _measure(counts, documents, len(pairs), kappa)
 
 
-def mean_difference(documents: Sequence[str], differences: Sequence[float]) -> Finding:
-    """Mean of differences of scores, each of one document."""
-    found = estimate_mean(zip(documents, differences, strict=True), DIFFERENCE)
-    return Finding(**asdict(found)) if found else Finding(None, reason=NOTHING)
+def _measure(
+    counts: numpy.ndarray, documents: Sequence[str], criteria: int, kappa: Estimate | None = None
+) -> Agreement:
+    share, alpha = estimate(counts, documents, share_of_pairs, SHARE), estimate(counts, documents, nominal_alpha)
+    return Agreement(len(counts), criteria - len(counts), share, alpha, kappa)
+
+
+def mean_difference(differences: Iterable[tuple[str, float]]) -> Estimate:
+    """Mean of differences of scores, each with its document."""
+    return estimate_mean(differences, DIFFERENCE) or Estimate(None, reason=NOTHING)
 
 
 def cohen_kappa(table: Sequence[Sequence[int]]) -> float | None:
@@ -114,15 +99,15 @@ def estimate(
     documents: Sequence[str],
     statistic: Callable[[numpy.ndarray], float | None],
     bounds: Bounds = DIFFERENCE,
-) -> Finding:
+) -> Estimate:
     """A statistic of `rows` within `bounds`, and its interval over the documents, `documents` naming each row's."""
     if not len(rows):
-        return Finding(None, reason=NOTHING)
+        return Estimate(None, reason=NOTHING)
     value = statistic(rows)
     if value is None:
-        return Finding(None, reason=NO_VARIATION)
+        return Estimate(None, reason=NO_VARIATION)
     names, owners, counts = numpy.unique(documents, return_inverse=True, return_counts=True)
     without = [statistic(rows[owners != number]) if len(names) > 1 else value for number in range(len(names))]
     if None in without:
-        return Finding(value, documents=len(names), reason=ONE_DOCUMENT_VARIES)
-    return Finding(**asdict(attach_interval(value, numpy.array(without, dtype=float), counts, bounds)))
+        return Estimate(value, documents=len(names), reason=ONE_DOCUMENT_VARIES)
+    return attach_interval(value, numpy.array(without, dtype=float), counts, bounds)

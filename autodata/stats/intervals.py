@@ -8,8 +8,9 @@ and Pearson's exact interval for that many answers follows.
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy
 
@@ -24,24 +25,33 @@ _NORMAL = 1.959963984540054  # the upper 2.5 % point
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over examples with its 95 % interval; `reason` says why there is none."""
+    """A number with its 95 % interval over documents; `reason` says why one of them is None."""
 
-    value: float
-    low: float | None
-    high: float | None
+    value: float | None
+    low: float | None = None
+    high: float | None = None
     documents: int | None = None  # None in files of before it was recorded
     reason: str = ""
 
 
-def estimate_mean(values: Iterable[tuple[str, float]], bounds: Bounds | None) -> Estimate | None:
-    """The mean of (document, value) pairs; None where there are none. `bounds` are None where none are known."""
+def read_estimate(stored: Mapping[str, Any] | None) -> Estimate | None:
+    """An estimate as a file has it."""
+    return None if stored is None else Estimate(**stored)
+
+
+def estimate_mean(values: Iterable[tuple[str, float | None]], bounds: Bounds | None) -> Estimate | None:
+    """The mean of (document, value) pairs; None where no value is known. `bounds` are None where none are known."""
+    sums, counts = add_up(values)
+    return estimate_ratio(sums, counts, bounds) if len(counts) else None
+
+
+def add_up(values: Iterable[tuple[str, float | None]]) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """The sum of each document's values and how many they are; a value of None was not measured and is left out."""
     clusters: dict[str, list[float]] = defaultdict(list)
     for document, value in values:
-        clusters[document].append(value)
-    if not clusters:
-        return None
-    sums, counts = (numpy.array([measure(of) for of in clusters.values()]) for measure in (sum, len))
-    return estimate_ratio(sums, counts, bounds)
+        if value is not None:
+            clusters[document].append(value)
+    return numpy.array([sum(of) for of in clusters.values()]), numpy.array([len(of) for of in clusters.values()])
 
 
 def estimate_ratio(sums: numpy.ndarray, counts: numpy.ndarray, bounds: Bounds | None) -> Estimate:
@@ -74,9 +84,11 @@ def attach_interval(value: float, without: numpy.ndarray, counts: numpy.ndarray,
     """A number and its interval, from the number `without` each document; `counts` are the documents' sizes."""
     documents = len(counts)
     if documents < 2:
-        return Estimate(value, None, None, documents, ONE_DOCUMENT)
+        return Estimate(value, documents=documents, reason=ONE_DOCUMENT)
+    if bounds is None and not varies(without, bounds):
+        return Estimate(value, documents=documents, reason=NO_SPREAD)
     if bounds is None:
-        return _use_t(value, without) if varies(without, bounds) else Estimate(value, None, None, documents, NO_SPREAD)
+        return _use_t(value, without)
     span = bounds[1] - bounds[0]
     alike = float(counts.sum() ** 2 / (counts**2).sum())  # documents, were all of one size
     share = min(1.0, max(0.0, (value - bounds[0]) / span))
@@ -143,11 +155,3 @@ def subtract(first: Estimate, second: Estimate, correlation: float) -> tuple[flo
     down = join(first.value - first.low, second.high - second.value)
     up = join(first.high - first.value, second.value - second.low)
     return value - down, value + up
-
-
-def write_interval(found: Estimate, write: Callable[[float], str]) -> str:
-    """The text that follows a number: ` [0.021, 0.412] n=6`, or why there is no interval."""
-    size = "" if found.documents is None else f"n={found.documents}"
-    if found.low is not None and found.high is not None:
-        return f" [{write(found.low)}, {write(found.high)}] {size}".rstrip()
-    return f" ({', '.join(filter(None, (found.reason, size)))})" if found.reason else ""

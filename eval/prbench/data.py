@@ -9,7 +9,7 @@ from typing import Any
 from autodata.corpora.rows import Bad, read_rows
 from autodata.run.records import RunError
 from autodata.types import Message
-from eval.prbench.rules import BadRubric, Criterion, read_conversation, read_criterion
+from eval.prbench.rules import BadRubric, PrbenchCriterion, read_conversation, read_criterion
 
 SPLITS = ("legal", "legal_hard", "finance", "finance_hard")
 
@@ -21,7 +21,7 @@ class Task:
     id: str
     topic: str
     messages: tuple[Message, ...]
-    criteria: tuple[Criterion, ...]
+    criteria: tuple[PrbenchCriterion, ...]
 
 
 @dataclass(frozen=True)

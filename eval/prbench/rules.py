@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from eval.statistics import mean_of_known
+
 CLASSES = ("critically important", "important", "slightly important", "slightly detrimental", "detrimental",
            "critically detrimental")  # fmt: skip
 
@@ -14,7 +16,7 @@ class BadRubric(ValueError):
 
 
 @dataclass(frozen=True)
-class Criterion:
+class PrbenchCriterion:
     """What the grader is shown, and what it is worth."""
 
     id: str
@@ -47,7 +49,7 @@ class TaskScore:
         return (self.points - self.negative) / span if span and not self.unresolved else None
 
 
-def read_criterion(row: Mapping[str, Any]) -> Criterion:
+def read_criterion(row: Mapping[str, Any]) -> PrbenchCriterion:
     """A criterion as the data set has it. Raises BadRubric.
 
     The weight is the one that `weight_class` names: the other five fields can hold left-over numbers.
@@ -62,10 +64,10 @@ def read_criterion(row: Mapping[str, Any]) -> Criterion:
         weight = float(notes[f"{name.replace(' ', '_')}_weight"])
     except (KeyError, TypeError, ValueError):
         raise BadRubric(f"criterion {row.get('id')}: no weight for {name}") from None
-    return Criterion(str(row.get("id")), title, weight, name, str(notes.get("criteria_category") or "unknown"))
+    return PrbenchCriterion(str(row.get("id")), title, weight, name, str(notes.get("criteria_category") or "unknown"))
 
 
-def score_task(criteria: Sequence[Criterion], met: Sequence[bool | None]) -> TaskScore:
+def score_task(criteria: Sequence[PrbenchCriterion], met: Sequence[bool | None]) -> TaskScore:
     """The points of one answer; a grade that is None is unresolved, neither met nor unmet."""
     pairs = list(zip(criteria, met, strict=True))
     points = sum(c.weight for c, is_met in pairs if is_met)
@@ -93,22 +95,20 @@ class Summary:
 def summarize(scores: Sequence[TaskScore]) -> Summary:
     """What PRBench reports, and its bounds."""
     clipped = [s.clipped for s in scores if s.clipped is not None]
-    normalized = [s.normalized for s in scores if s.normalized is not None]
-    bounds = [(s.low, s.high) for s in scores if s.low is not None and s.high is not None]
     return Summary(
         tasks=len(scores),
         scored=len(clipped),
-        mean_clipped=_floor(_mean(clipped)),
-        mean_normalized=_mean(normalized),
-        mean_floored=_mean([max(0.0, value) for value in clipped]),
-        low=_floor(_mean([low for low, _ in bounds])),
-        high=_floor(_mean([high for _, high in bounds])),
+        mean_clipped=_floor(mean_of_known(clipped)),
+        mean_normalized=mean_of_known([s.normalized for s in scores]),
+        mean_floored=mean_of_known([max(0.0, value) for value in clipped]),
+        low=_floor(mean_of_known([s.low for s in scores])),
+        high=_floor(mean_of_known([s.high for s in scores])),
         unresolved=sum(s.unresolved for s in scores),
     )
 
 
 def rates_by(
-    graded: Sequence[tuple[Sequence[Criterion], Sequence[bool | None]]], field: str
+    graded: Sequence[tuple[Sequence[PrbenchCriterion], Sequence[bool | None]]], field: str
 ) -> dict[str, tuple[float, int]]:
     """The share of criteria that are met and how many were graded, by `category` or by `weight_class`."""
     found: defaultdict[str, list[bool]] = defaultdict(list)
@@ -140,10 +140,6 @@ def read_conversation(row: Mapping[str, Any]) -> list[dict[str, str]]:
         if turn < turns - 1:
             messages.append({"role": "assistant", "content": str(row.get(f"response_{turn}") or "")})
     return messages
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
 
 
 def _floor(value: float | None) -> float | None:

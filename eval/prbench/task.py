@@ -14,9 +14,9 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from autodata.loop.agents import attempt_seed
 from autodata.serving.request import Request
 from autodata.stats.agreement import Ratings, compare_judges, compare_repeats
-from autodata.stats.intervals import SHARE, Bounds, Estimate, estimate_mean
+from autodata.stats.intervals import SHARE, Estimate, estimate_mean
 from autodata.types import Outcome, Role
-from eval.limits import Limits
+from eval.limits import EvaluationLimits
 from eval.prbench.data import Split, Task, flatten
 from eval.prbench.grader import Grader, strip_reasoning
 from eval.prbench.rules import rates_by, score_task, summarize, summarize_by_topic
@@ -25,7 +25,9 @@ from eval.tasks import is_counted_refusal, leave_unscored, take_reply
 BELOW_ZERO = "no interval: below 0 throughout before it is clipped"
 
 
-def prbench_task(split: Split, graders: Sequence[Grader], limits: Limits, samples: int, seed: int) -> InspectTask:
+def prbench_task(
+    split: Split, graders: Sequence[Grader], limits: EvaluationLimits, samples: int, seed: int
+) -> InspectTask:
     """`samples` answers to each conversation, each graded by every grader."""
     tasks = {task.id: task for task in split.tasks}
     rows = [Sample(id=t.id, input=flatten(t.messages), metadata={"document_id": t.id}) for t in split.tasks]
@@ -39,7 +41,7 @@ def prbench_task(split: Split, graders: Sequence[Grader], limits: Limits, sample
 
 
 @solver
-def answer(tasks: dict[str, Task], limits: Limits, seed: int) -> Solver:
+def answer(tasks: dict[str, Task], limits: EvaluationLimits, seed: int) -> Solver:
     """The fixed earlier turns and the last question, without a system prompt, as the benchmark asks."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
@@ -53,7 +55,7 @@ def answer(tasks: dict[str, Task], limits: Limits, seed: int) -> Solver:
 
 
 @scorer(metrics=[mean()])
-def grade(tasks: dict[str, Task], graders: Sequence[Grader], limits: Limits, seed: int) -> Scorer:
+def grade(tasks: dict[str, Task], graders: Sequence[Grader], limits: EvaluationLimits, seed: int) -> Scorer:
     """The first grader's points over positive weights; unscored where a grade is missing. All verdicts are kept."""
 
     async def score(state: TaskState, target: Target) -> Score:
@@ -107,8 +109,8 @@ def _summarize(graded: Sequence[tuple[Task, list[bool | None]]]) -> dict[str, An
     pairs = [(task.criteria, met) for task, met in graded]
     ids = [task.id for task, _ in graded]
     worst = min((s.negative / s.positive for s in scores if s.positive), default=0.0)
-    clipped = _estimate(ids, [s.clipped for s in scores], (worst, 1.0))
-    normalized = _estimate(ids, [s.normalized for s in scores], SHARE)
+    clipped = estimate_mean(zip(ids, (s.clipped for s in scores), strict=True), (worst, 1.0))
+    normalized = estimate_mean(zip(ids, (s.normalized for s in scores), strict=True), SHARE)
     return {
         **asdict(summarize(scores)),
         "clipped": clipped and asdict(_clip(clipped)),
@@ -119,17 +121,11 @@ def _summarize(graded: Sequence[tuple[Task, list[bool | None]]]) -> dict[str, An
     }
 
 
-def _estimate(ids: Sequence[str], values: Sequence[float | None], bounds: Bounds) -> Estimate | None:
-    """The mean over answers with its interval over tasks."""
-    known = ((id, value) for id, value in zip(ids, values, strict=True) if value is not None)
-    return estimate_mean(known, bounds)
-
-
 def _clip(found: Estimate) -> Estimate:
     """PRBench clips the mean at 0, not the scores; an interval that lies below 0 altogether is none."""
     value = max(0.0, found.value)
     if found.low is None or found.high is None:
         return replace(found, value=value)
     if found.high <= 0:
-        return Estimate(value, None, None, found.documents, BELOW_ZERO)
+        return Estimate(value, documents=found.documents, reason=BELOW_ZERO)
     return replace(found, value=value, low=max(0.0, found.low))

@@ -4,46 +4,42 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from autodata.recipes.evaluation import TableRecipe
-from autodata.stats.intervals import Estimate
+from autodata.stats.writing import DASH, write_estimate, write_points
 from eval.attribution import Cause, attribute
-from eval.generations import Generation, to_answers
+from eval.sampled_answers import SampledAnswer, to_answers
 from eval.statistics import Answers, compare
-from eval.tables.cells import DASH, HELD_OUT, Table, difference, estimate, join, percent, read_answers, with_papers
+from eval.tables.cells import HELD_OUT, ResultTable, difference, join, read_answers, with_papers
 from eval.truncation import measure_rate
 
 VALIDATION = "combined validation"  # the held-out sets of both arms
 
 
-def truncation(recipe: TableRecipe) -> list[Table]:
+def truncation(recipe: TableRecipe) -> list[ResultTable]:
     """One row per model: the share of cut-off answers of each set, in %; then differences to the first."""
     models = [(row.label, _add_validation(recipe, read_answers(row))) for row in recipe.rows]
     found = [name for named in (*recipe.paper.values(), *(answers for _, answers in models)) for name in named]
     sets = list(dict.fromkeys([*HELD_OUT, *found]))
-    ours = [[label, *(estimate(_measure_rate(answers.get(name, ())), percent) for name in sets)]
+    ours = [[label, *(write_estimate(measure_rate(answers.get(name, ())), write_points) for name in sets)]
             for label, answers in models]  # fmt: skip
     rows = [["model", *(f"{name}, %" for name in sets)], *with_papers(recipe, ours, sets)]
     (base, before), *others = models
-    changes = [[label, *(difference(compare(_cut_offs(before, name), _cut_offs(answers, name)), percent)
+    changes = [[label, *(difference(compare(_cut_offs(before, name), _cut_offs(answers, name)), write_points)
                          for name in sets)] for label, answers in others if answers and before]  # fmt: skip
-    below = Table([rows[0], *changes], title=f"Differences to {base}, in points, paired by example")
-    return [Table(rows), *([below] if changes else [])]
+    below = ResultTable([rows[0], *changes], title=f"Differences to {base}, in points, paired by example")
+    return [ResultTable(rows), *([below] if changes else [])]
 
 
-def _add_validation(recipe: TableRecipe, answers: Mapping[str, list[Generation]]) -> dict[str, list[Generation]]:
+def _add_validation(recipe: TableRecipe, answers: Mapping[str, list[SampledAnswer]]) -> dict[str, list[SampledAnswer]]:
     return {**answers, VALIDATION: join(answers, recipe.tasks or HELD_OUT)} if answers else {}
 
 
-def _cut_offs(answers: Mapping[str, Sequence[Generation]], name: str) -> dict[str, Answers]:
+def _cut_offs(answers: Mapping[str, Sequence[SampledAnswer]], name: str) -> dict[str, Answers]:
     """Whether each answer was cut off, in the place of its score; None for one that never came."""
     made = answers.get(name, ())
     return to_answers([replace(g, score=float(g.is_cut_off) if g.is_measured else None) for g in made])
 
 
-def _measure_rate(generations: Sequence[Generation]) -> Estimate | None:
-    return measure_rate(generations) if any(g.is_measured for g in generations) else None
-
-
-def attribution(recipe: TableRecipe) -> list[Table]:
+def attribution(recipe: TableRecipe) -> list[ResultTable]:
     """The first row is the base, every other one a model whose flips against it are explained."""
     base = join(read_answers(recipe.rows[0]), recipe.tasks or HELD_OUT)
     names = ["flips", *(f"{cause} %" for cause in Cause), "lost", "net", "flips over all pairs"]
@@ -51,11 +47,11 @@ def attribution(recipe: TableRecipe) -> list[Table]:
     for row in recipe.rows[1:]:
         trained = join(read_answers(row), recipe.tasks or HELD_OUT)
         ours.append([row.label, *(_flips(base, trained) if base and trained else [DASH] * len(names))])
-    return [Table([["model", *names], *with_papers(recipe, ours, names)])]
+    return [ResultTable([["model", *names], *with_papers(recipe, ours, names)])]
 
 
-def _flips(base: Sequence[Generation], trained: Sequence[Generation]) -> list[str]:
+def _flips(base: Sequence[SampledAnswer], trained: Sequence[SampledAnswer]) -> list[str]:
     found, expected = attribute(base, trained), attribute(base, trained, all_pairs=True)
-    shares = [estimate(found.gained.shares[cause], percent) for cause in Cause]
+    shares = [write_estimate(found.gained.shares[cause], write_points) for cause in Cause]
     return [f"{found.gained.total:g}", *shares, f"{found.lost.total:g}", f"{found.net:g}",
             f"{expected.gained.total:.1f}"]  # fmt: skip

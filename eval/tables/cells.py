@@ -1,6 +1,5 @@
 """Cells of tables: what is read from runs, and how a number, an interval or a gap in the knowledge is written."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,18 +8,17 @@ from typing import Any
 from autodata.fidelity import MARK, MARK_MEANS, PROVENANCE
 from autodata.recipes.evaluation import TableRecipe, TableRow
 from autodata.run.folder import read_manifest
+from autodata.run.records import read_json
 from autodata.serving.costs import LEDGER
-from autodata.stats.intervals import Estimate, write_interval
-from eval.generations import Generation, read_all
+from autodata.stats.writing import DASH, write_decimal, write_difference
+from eval.sampled_answers import SampledAnswer, read_all
 from eval.statistics import LEVEL, Difference
 
-DASH = "–"
 HELD_OUT = ("cot_test", "agentic_test")
-Cell = Callable[[float], str]
 
 
 @dataclass(frozen=True)
-class Table:
+class ResultTable:
     """Rows of text, the first of them the header, and remarks to stand below it."""
 
     rows: list[list[str]]
@@ -33,17 +31,17 @@ def is_finished(row: TableRow) -> bool:
     return bool(manifest and manifest.get("finished"))
 
 
-def read_json(row: TableRow, name: str) -> dict[str, Any]:
+def read_result(row: TableRow, name: str) -> dict[str, Any]:
     """A file of a finished run; nothing for one that is missing."""
-    return dict(json.loads((Path(row.run) / name).read_text(encoding="utf-8"))) if is_finished(row) else {}
+    return (read_json(Path(row.run) / name) or {}) if is_finished(row) else {}
 
 
-def read_answers(row: TableRow) -> dict[str, list[Generation]]:
+def read_answers(row: TableRow) -> dict[str, list[SampledAnswer]]:
     """The answers of a run by task; empty for a run that is missing."""
     return read_all(Path(row.run)) if is_finished(row) else {}
 
 
-def join(answers: Mapping[str, Sequence[Generation]], tasks: Sequence[str]) -> list[Generation]:
+def join(answers: Mapping[str, Sequence[SampledAnswer]], tasks: Sequence[str]) -> list[SampledAnswer]:
     """The answers to several tasks as one, whose examples are not confused."""
     return [replace(g, example=f"{task} {g.example}") for task in tasks for g in answers.get(task, ())]
 
@@ -72,35 +70,9 @@ def note_papers(recipe: TableRecipe) -> list[str]:
     return [f"The paper's cells are {PROVENANCE}" + (f" {MARK} {MARK_MEANS}" if marked else "")]
 
 
-def number(value: float | None) -> str:
-    if value is None:
-        return DASH
-    return str(value) if isinstance(value, int) else f"{value:.3f}"
-
-
-def share(value: float) -> str:
-    """Of a score in [0, 1]."""
-    return f"{value:.3f}"
-
-
-def percent(value: float) -> str:
-    return f"{100 * value:.2f}"
-
-
-def estimate(found: Estimate | Mapping[str, Any] | None, write: Cell = share) -> str:
-    """A number with its 95 % interval and the number of documents."""
-    if found is None:
-        return DASH
-    found = found if isinstance(found, Estimate) else Estimate(**found)
-    return write(found.value) + write_interval(found, write)
-
-
-def difference(found: Difference | None, write: Cell = share) -> str:
+def difference(found: Difference | None, write: Callable[[float], str] = write_decimal) -> str:
     """A signed difference with its interval and p value."""
-    if found is None:
-        return DASH
-    sign = "+" if found.estimate.value >= 0 else ""
-    return f"{sign}{estimate(found.estimate, write)}, {_write_p(found)}"
+    return DASH if found is None else f"{write_difference(found.estimate, write)}, {_write_p(found)}"
 
 
 def _write_p(found: Difference) -> str:

@@ -1,46 +1,42 @@
 """Tables of data: what the two arms made (the paper's Tables 1 and 3), and of what types questions are (11)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import scipy  # its parts are loaded when they are used
 
 from autodata.data.examples import EXAMPLES, STATISTICS
-from autodata.data.statistics import METRICS, estimate_metric
+from autodata.data.statistics import METRICS, measure_intervals, write_metric
 from autodata.recipes.evaluation import TableRecipe
 from autodata.run.records import read_records
 from autodata.stats.intervals import Estimate
-from autodata.types import EXAMPLE, Example
+from autodata.stats.writing import DASH, write_estimate, write_points
+from autodata.types import EXAMPLE
 from eval.question_types import RESULTS, TYPES
-from eval.tables.cells import DASH, Table, estimate, is_finished, number, papers, percent, read_json
+from eval.tables.cells import ResultTable, is_finished, papers, read_result
 
 
-def data_quality(recipe: TableRecipe) -> list[Table]:
+def data_quality(recipe: TableRecipe) -> list[ResultTable]:
     """One column per arm; the recipe's only row is a run of autodata.dataset."""
     (row,) = recipe.rows
-    statistics = read_json(row, STATISTICS) or {"cot": {}, "agentic": {}}
+    statistics = read_result(row, STATISTICS) or {"cot": {}, "agentic": {}}
     examples = read_records(Path(row.run) / EXAMPLES, EXAMPLE) if is_finished(row) else []
     arms = sorted(statistics, key=lambda arm: arm != "cot")
+    intervals = {arm: measure_intervals([e for e in examples if e.arm == arm]) for arm in arms}
     known = {metric for cells in [*statistics.values(), *recipe.paper.values()] for metric, value in cells.items()
              if value is not None}  # fmt: skip
     rows = []
     for metric in [metric for metric in METRICS if metric in known] or METRICS:
-        ours = [_cell(metric, statistics[arm].get(metric), [e for e in examples if e.arm == arm]) for arm in arms]
+        ours = [write_metric(statistics[arm].get(metric), intervals[arm].get(metric)) for arm in arms]
         rows.append([metric, *ours, *(papers(recipe, arm, metric) for arm in recipe.paper)])
-    return [Table([["metric", *arms, *(f"{arm}, the paper's" for arm in recipe.paper)], *rows])]
+    return [ResultTable([["metric", *arms, *(f"{arm}, the paper's" for arm in recipe.paper)], *rows])]
 
 
-def _cell(metric: str, value: float | None, examples: Sequence[Example]) -> str:
-    """The dataset's own number, with its interval where it has one."""
-    found = estimate_metric(metric, examples) if value is not None else None
-    return estimate(found) if found else number(value)
-
-
-def question_types(recipe: TableRecipe) -> list[Table]:
+def question_types(recipe: TableRecipe) -> list[ResultTable]:
     """One row per type and, indented, its subtypes: shares in % of the questions that have a label."""
     (row,) = recipe.rows
-    found = read_json(row, RESULTS)
+    found = read_result(row, RESULTS)
     rows = [["type", "questions", "%", "the paper's %"]]
     for type, subtypes in TYPES.items():
         rows.append([type, *_type_cells(found, "types", type), papers(recipe, "%", type)])
@@ -49,7 +45,9 @@ def question_types(recipe: TableRecipe) -> list[Table]:
             for subtype in subtypes
         ]
     unlabelled = found.get("unlabelled", 0)
-    return [Table(rows, [f"{unlabelled} questions without a readable label are in no share."] if unlabelled else [])]
+    return [
+        ResultTable(rows, [f"{unlabelled} questions without a readable label are in no share."] if unlabelled else [])
+    ]
 
 
 def _type_cells(found: Mapping[str, Any], kind: str, name: str) -> list[str]:
@@ -57,4 +55,5 @@ def _type_cells(found: Mapping[str, Any], kind: str, name: str) -> list[str]:
         return [DASH, DASH]
     count, labelled = found[kind][name], found["labelled"]
     interval = scipy.stats.binomtest(count, labelled).proportion_ci(method="wilson")
-    return [str(count), estimate(Estimate(count / labelled, interval.low, interval.high, labelled), percent)]
+    share = Estimate(count / labelled, interval.low, interval.high, labelled)
+    return [str(count), write_estimate(share, write_points)]

@@ -34,7 +34,7 @@ def note_outcomes(rows: Sequence[TableRow]) -> list[str]:
     """How the answers behind each row ended, where one of them is cut off or never came."""
     found = [(row.label, read_answers(row)) for row in rows if _read_evaluation(row)]
     return [f"- {label}, {line}" for label, answers in found for line in tell_outcomes(
-        {task: Counter(str(g.outcome) for g in generations) for task, generations in answers.items()})]  # fmt: skip
+        {task: Counter(str(g.outcome) for g in sampled) for task, sampled in answers.items()})]  # fmt: skip
 
 
 def _find_data(inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,21 +5,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from autodata.recipes.evaluation import TableRecipe, TableRow
-from eval.generations import Generation, graded_by, to_answers
+from autodata.stats.writing import write_decimal, write_estimate, write_points
 from eval.results import PRBENCH, summarize
+from eval.sampled_answers import SampledAnswer, graded_by, to_answers
 from eval.statistics import Answers, best_at_k, compare, mean_at_k, pass_at_k, reduce_answers
 from eval.tables.cells import (
     COST,
     HELD_OUT,
-    Table,
+    ResultTable,
     cost,
     difference,
-    estimate,
     join,
-    number,
-    percent,
     read_answers,
-    read_json,
+    read_result,
     with_papers,
 )
 
@@ -29,10 +27,10 @@ class Model:
     """A row of a table and the answers that stand behind it."""
 
     label: str
-    answers: dict[str, list[Generation]]
+    answers: dict[str, list[SampledAnswer]]
 
 
-def held_out(recipe: TableRecipe) -> list[Table]:
+def held_out(recipe: TableRecipe) -> list[ResultTable]:
     """One row per model: mean@k and best@k of each set, the share cut off, what it cost; then differences."""
     results = [_summarize(row) for row in recipe.rows]
     tasks = list(dict.fromkeys([*HELD_OUT, *(task for result in results for task in result)]))
@@ -40,14 +38,14 @@ def held_out(recipe: TableRecipe) -> list[Table]:
     names = [f"{task} {name}" for task in tasks for name in ("mean", "best")]
     ours = []
     for row, result in zip(recipe.rows, results, strict=True):
-        cells = [estimate(result.get(task, {}).get(name)) for task in tasks for name in ("mean", "best")]
+        cells = [write_estimate(result.get(task, {}).get(name)) for task in tasks for name in ("mean", "best")]
         rates = [r["truncation_rate"] for r in result.values() if r["truncation_rate"] is not None]
-        cut_off = number(sum(rates) / len(rates) if rates else None)
+        cut_off = write_decimal(sum(rates) / len(rates) if rates else None)
         ours.append([row.label, *cells, cut_off, *cost(row)])
     header = ["model", *(f"{name}@{k}" for name in names), "truncated", *COST]
     rows = [header, *with_papers(recipe, ours, [*names, "truncated", *COST])]
     models = [Model(row.label, read_answers(row)) for row in recipe.rows]
-    return [Table(rows, _note_unscored(recipe, results)), *_compare(models, tasks)]
+    return [ResultTable(rows, _note_unscored(recipe, results)), *_compare(models, tasks)]
 
 
 def _summarize(row: TableRow) -> dict[str, dict[str, Any]]:
@@ -55,7 +53,7 @@ def _summarize(row: TableRow) -> dict[str, dict[str, Any]]:
     return {task: summarize(of) for task, of in read_answers(row).items() if not task.startswith("prbench_")}
 
 
-def by_subset(recipe: TableRecipe) -> list[Table]:
+def by_subset(recipe: TableRecipe) -> list[ResultTable]:
     """One row per subset and metric, in %: the base, which is the first run, and the distance of every other model."""
     base, *trained = [Model(row.label, _split(read_answers(row), recipe.tasks)) for row in recipe.rows]
     found = [name for model in (base, *trained) for name in model.answers]
@@ -67,15 +65,16 @@ def by_subset(recipe: TableRecipe) -> list[Table]:
     sizes = [f"{name} {len(to_answers(of))}" for name, of in (base.answers or {}).items()]
     k = max((len(a.scores) for of in base.answers.values() for a in to_answers(of).values()), default=None)
     notes = [f"Answers to each problem: {k or 'none yet'}. Problems: {', '.join(sizes) or 'none yet'}."]
-    return [Table([header, *with_papers(recipe, ours, header[1:])], notes)]
+    return [ResultTable([header, *with_papers(recipe, ours, header[1:])], notes)]
 
 
 def _subset_cells(base: Model, trained: Sequence[Model], subset: str, metric: str) -> list[str]:
     before = _reduce(base, subset, metric)
-    cells = [estimate(mean_at_k(list(before.values())), percent)]
+    cells = [write_estimate(mean_at_k(list(before.values())), write_points)]
     for model in trained:
         after = _reduce(model, subset, metric)
-        cells += [estimate(mean_at_k(list(after.values())), percent), difference(compare(before, after), percent)]
+        cells.append(write_estimate(mean_at_k(list(after.values())), write_points))
+        cells.append(difference(compare(before, after), write_points))
     return cells
 
 
@@ -85,7 +84,7 @@ def _reduce(model: Model, subset: str, metric: str) -> dict[str, Answers]:
     return answers if metric == "avg" else reduce_answers(answers, pass_at_k)
 
 
-def _split(answers: Mapping[str, list[Generation]], tasks: Sequence[str]) -> dict[str, list[Generation]]:
+def _split(answers: Mapping[str, list[SampledAnswer]], tasks: Sequence[str]) -> dict[str, list[SampledAnswer]]:
     """Everything that is asked for together, and its parts: the subsets of a single task, or the tasks."""
     asked = {task: of for task, of in answers.items() if task in tasks}
     if not asked:
@@ -97,7 +96,7 @@ def _split(answers: Mapping[str, list[Generation]], tasks: Sequence[str]) -> dic
                                  for name in sorted({g.subset for g in whole} - {""})}  # fmt: skip
 
 
-def prbench(recipe: TableRecipe) -> list[Table]:
+def prbench(recipe: TableRecipe) -> list[ResultTable]:
     """One row per model: the headline and the normalised score of each grader and split; then differences."""
     results = [_read_benchmark(row) for row in recipe.rows]
     found = [f"{grader} {task.removeprefix('prbench_')}" for result in results for task, of in result.items()
@@ -108,12 +107,12 @@ def prbench(recipe: TableRecipe) -> list[Table]:
             for row, result in zip(recipe.rows, results, strict=True)]  # fmt: skip
     models = [Model(row.label, _by_grader(read_answers(row))) for row in recipe.rows]
     rows = [["model", *columns, *COST], *with_papers(recipe, ours, [*columns, *COST])]
-    return [Table(rows), *_compare(models, list(dict.fromkeys(found)))]
+    return [ResultTable(rows), *_compare(models, list(dict.fromkeys(found)))]
 
 
 def _read_benchmark(row: TableRow) -> dict[str, Any]:
     """What a run stored of PRBench; nothing of an older one that scored answers which never came."""
-    result, answers = read_json(row, PRBENCH), read_answers(row)
+    result, answers = read_result(row, PRBENCH), read_answers(row)
     return {task: of for task, of in result.items()
             if "unanswered" in of or all(g.is_measured for g in answers.get(task, ()))}  # fmt: skip
 
@@ -121,16 +120,16 @@ def _read_benchmark(row: TableRow) -> dict[str, Any]:
 def _prbench_cell(result: Mapping[str, dict], column: str) -> str:
     grader, split, *form = column.split(" ")
     summary = result.get(f"prbench_{split}", {}).get("graders", {}).get(grader, {})
-    return estimate(summary.get("normalized" if form else "clipped"))
+    return write_estimate(summary.get("normalized" if form else "clipped"))
 
 
-def _by_grader(answers: Mapping[str, list[Generation]]) -> dict[str, list[Generation]]:
+def _by_grader(answers: Mapping[str, list[SampledAnswer]]) -> dict[str, list[SampledAnswer]]:
     names = {(task, grader) for task, of in answers.items() for g in of for grader in g.graders}
     return {f"{grader} {task.removeprefix('prbench_')}": graded_by(answers[task], grader)
             for task, grader in sorted(names)}  # fmt: skip
 
 
-def _compare(models: Sequence[Model], tasks: Sequence[str]) -> list[Table]:
+def _compare(models: Sequence[Model], tasks: Sequence[str]) -> list[ResultTable]:
     """Each model against the first one on the same problems."""
     base, rows = models[0], []
     for model in models[1:]:
@@ -142,7 +141,7 @@ def _compare(models: Sequence[Model], tasks: Sequence[str]) -> list[Table]:
                 rows.append([model.label, task, str(found.examples), difference(found), difference(best)])
     header = ["model", "on", "examples", "mean", "best"]
     title = f"Differences to {base.label}, paired by example"
-    return [Table([header, *rows], title=title)] if rows else []
+    return [ResultTable([header, *rows], title=title)] if rows else []
 
 
 def _note_unscored(recipe: TableRecipe, results: Sequence[Mapping[str, dict]]) -> list[str]:

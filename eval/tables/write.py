@@ -14,14 +14,15 @@ import pandas
 from autodata.config import RecipeError, load
 from autodata.recipes.evaluation import TableRecipe
 from autodata.run.records import RunError
+from autodata.stats.writing import write_table
 from eval.tables.answers import attribution, truncation
-from eval.tables.cells import Table, is_finished, note_papers
+from eval.tables.cells import ResultTable, is_finished, note_papers
 from eval.tables.data import data_quality, question_types
 from eval.tables.figures import learning_curves, pass_rate
 from eval.tables.rows import check_rows, note_outcomes
 from eval.tables.scores import by_subset, held_out, prbench
 
-SHAPES: dict[str, Callable[[TableRecipe], list[Table]]] = {
+SHAPES: dict[str, Callable[[TableRecipe], list[ResultTable]]] = {
     "data quality": data_quality,
     "held-out": held_out,
     "prbench": prbench,
@@ -34,7 +35,7 @@ SHAPES: dict[str, Callable[[TableRecipe], list[Table]]] = {
 }
 
 
-def build(recipe: TableRecipe) -> list[Table]:
+def build(recipe: TableRecipe) -> list[ResultTable]:
     """The table, and what stands below it. Raises RecipeError, RunError."""
     if recipe.shape not in SHAPES:
         raise RecipeError(f"shape={recipe.shape}: choose one of {', '.join(SHAPES)}")
@@ -48,25 +49,15 @@ def build(recipe: TableRecipe) -> list[Table]:
     return [replace(first, notes=[*first.notes, *notes]), *others]
 
 
-def render(recipe: TableRecipe, tables: Sequence[Table]) -> str:
+def render(recipe: TableRecipe, tables: Sequence[ResultTable]) -> str:
     """Title and tables in Markdown, what the numbers are, and below them what is missing."""
     parts = [f"### {recipe.title}\n"]
     for table in tables:
         parts += [f"{table.title}:\n"] if table.title else []
-        parts += [to_markdown(table.rows), *(["\n".join(table.notes).strip() + "\n"] if table.notes else [])]
+        parts += [write_table(table.rows) + "\n", *(["\n".join(table.notes).strip() + "\n"] if table.notes else [])]
     missing = [f"- {row.label}: no finished run in {row.run}; make it with `{row.command}`"
                for row in recipe.rows if not is_finished(row)]  # fmt: skip
     return "\n".join([*parts, *(f"{note}\n" for note in note_papers(recipe)), "\n".join(missing)]).strip() + "\n"
-
-
-def to_markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first row is its header."""
-    lines = ["| " + " | ".join(_escape(cell) for cell in row) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]) + "\n"
-
-
-def _escape(cell: str) -> str:
-    return cell.replace("|", "\\|").replace("\n", " ")
 
 
 def print_table(recipe: TableRecipe) -> None:

@@ -18,7 +18,7 @@ ANSWERS = "answers.jsonl"  # small, where the logs hold every token: tables are 
 
 
 @dataclass(frozen=True)
-class Generation:
+class SampledAnswer:
     """One answer and what became of it."""
 
     task: str
@@ -46,20 +46,20 @@ class Generation:
         return self.score is not None and self.score >= right_from
 
 
-GENERATION = TypeAdapter(Generation)
+SAMPLED_ANSWER = TypeAdapter(SampledAnswer)
 
 
-def read_all(run: Path) -> dict[str, list[Generation]]:
+def read_all(run: Path) -> dict[str, list[SampledAnswer]]:
     """The answers of a run folder by task. Raises RunError."""
     if not (run / ANSWERS).exists():
         raise RunError(f"{run}: no {ANSWERS}; evaluate a model with python -m eval.run first")
-    tasks: dict[str, list[Generation]] = {}
-    for generation in read_records(run / ANSWERS, GENERATION):
-        tasks.setdefault(generation.task, []).append(_without_nan(generation))
+    tasks: dict[str, list[SampledAnswer]] = {}
+    for answer in read_records(run / ANSWERS, SAMPLED_ANSWER):
+        tasks.setdefault(answer.task, []).append(_without_nan(answer))
     return tasks
 
 
-def read_generations(run: Path, task: str) -> list[Generation]:
+def read_task(run: Path, task: str) -> list[SampledAnswer]:
     """All answers to one task. Raises RunError, which names the tasks that were done."""
     found = read_all(run)
     if task not in found:
@@ -67,16 +67,16 @@ def read_generations(run: Path, task: str) -> list[Generation]:
     return found[task]
 
 
-def collect(log: EvalLog) -> list[Generation]:
+def collect(log: EvalLog) -> list[SampledAnswer]:
     """The answers of one log, in the order of examples and epochs."""
     samples = sorted(log.samples or [], key=lambda sample: (str(sample.id), sample.epoch))
     return [_read(log.eval.task, sample) for sample in samples]
 
 
-def _read(task: str, sample: EvalSample) -> Generation:
+def _read(task: str, sample: EvalSample) -> SampledAnswer:
     reply = sample.metadata.get("reply") or {}
     score = next(iter((sample.scores or {}).values()), None)
-    return _without_nan(Generation(
+    return _without_nan(SampledAnswer(
         task=task,
         example=str(sample.id),
         document=str(sample.metadata["document_id"]),
@@ -98,26 +98,26 @@ def _find_reason(sample: EvalSample, score: Score | None) -> str:
     return str(sample.metadata.get("reason") or (score.explanation if score else "") or "")
 
 
-def _without_nan(generation: Generation) -> Generation:
+def _without_nan(answer: SampledAnswer) -> SampledAnswer:
     """inspect_ai's NaN is an answer without a score; older runs also gave one to what was never answered."""
-    is_known = generation.score is not None and not math.isnan(generation.score)
-    is_measured = generation.outcome.is_measured or generation.reason == COUNTED
-    return generation if is_known and is_measured else replace(generation, score=None)
+    is_known = answer.score is not None and not math.isnan(answer.score)
+    is_measured = answer.outcome.is_measured or answer.reason == COUNTED
+    return answer if is_known and is_measured else replace(answer, score=None)
 
 
-def graded_by(generations: Sequence[Generation], grader: str) -> list[Generation]:
+def graded_by(sampled: Sequence[SampledAnswer], grader: str) -> list[SampledAnswer]:
     """The same answers with the scores of one of several graders; those that it was not asked about are left out."""
-    return [replace(g, score=g.graders[grader]) for g in generations if grader in g.graders]
+    return [replace(g, score=g.graders[grader]) for g in sampled if grader in g.graders]
 
 
-def group_by_example(generations: Sequence[Generation]) -> dict[str, list[Generation]]:
-    groups: dict[str, list[Generation]] = {}
-    for generation in generations:
-        groups.setdefault(generation.example, []).append(generation)
+def group_by_example(sampled: Sequence[SampledAnswer]) -> dict[str, list[SampledAnswer]]:
+    groups: dict[str, list[SampledAnswer]] = {}
+    for answer in sampled:
+        groups.setdefault(answer.example, []).append(answer)
     return groups
 
 
-def to_answers(generations: Sequence[Generation]) -> dict[str, Answers]:
+def to_answers(sampled: Sequence[SampledAnswer]) -> dict[str, Answers]:
     """The scores of each example, for the statistics."""
     return {id: Answers(of[0].document, tuple(g.score for g in of))
-            for id, of in group_by_example(generations).items()}  # fmt: skip
+            for id, of in group_by_example(sampled).items()}  # fmt: skip

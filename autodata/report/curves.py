@@ -1,0 +1,156 @@
+"""The curves of trainings and searches, described once: a report draws them as SVG, a run folder has them as PNG."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from autodata.report.charts import Frame, Line, Lines, series_style
+from autodata.run.records import read_json
+from autodata.stats.writing import write_decimal
+
+CURVES = "curve.json"
+_PROBE = "probe"
+_SMOOTHED = 5  # steps
+LogEntry = Mapping[str, Any]
+Points = Sequence[tuple[int, float]]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Something that the trainer logs at every step."""
+
+    key: str
+    name: str
+    note: str = ""  # where it is not logged: how to have it
+    is_share: bool = False
+
+
+REWARD = Metric("reward", "reward", is_share=True)
+CUT_OFF = Metric("completions/clipped_ratio", "completions cut off", is_share=True)
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What the trainer logged: one entry per step, and per watched set one per look."""
+
+    train: Sequence[LogEntry] = ()
+    watched: Mapping[str, Sequence[LogEntry]] = field(default_factory=dict)
+    probe: LogEntry | None = None  # the answers of the untrained model
+
+    def watch(self, key: str) -> dict[str, Points]:
+        """A metric of every watched set that has it."""
+        found = {name: find_points(looks, key) for name, looks in sorted(self.watched.items())}
+        return {name: points for name, points in found.items() if points}
+
+
+def read_curves(folder: Path) -> Curves:
+    """The curves as far as they were written: at every look at the watched sets, and at every checkpoint."""
+    stored = read_json(folder / CURVES)
+    if stored is None:
+        return Curves()
+    watched = {name: looks for name, looks in stored["watched"].items() if name != _PROBE}
+    return Curves(stored["train"], watched, stored.get("probe"))
+
+
+def find_points(entries: Iterable[LogEntry], key: str) -> Points:
+    """Steps and values, where there is a value."""
+    return [(entry["step"], entry[key]) for entry in entries if entry.get(key) is not None]
+
+
+def compare_quarters(values: Sequence[float]) -> tuple[float, float]:
+    """The mean of the first and of the last quarter."""
+    quarter = max(len(values) // 4, 1)
+    return fmean(values[:quarter]), fmean(values[-quarter:])
+
+
+def smooth(points: Points) -> Points:
+    """Each value as the mean of itself and those just before it."""
+    return [(step, round(fmean(y for _, y in points[max(0, i - _SMOOTHED + 1) : i + 1]), 4))
+            for i, (step, _) in enumerate(points)]  # fmt: skip
+
+
+def write_looks(points: Points) -> list[str]:
+    """Writes the first, the best and the last point."""
+    chosen = (points[0], max(points, key=lambda point: point[1]), points[-1])
+    return [f"{write_decimal(score)} (step {step})" for step, score in chosen]
+
+
+def draw_metric(metric: Metric, train: Sequence[LogEntry]) -> Lines | None:
+    """None where the trainer did not log it."""
+    points = find_points(train, metric.key)
+    if not points:
+        return None
+    (_, first), (_, last) = points[0], points[-1]
+    frame = Frame(metric.name.capitalize() if metric.key != "kl" else metric.name,
+                  f"{metric.name} over {len(points)} steps: {first:.3g} at the first, {last:.3g} at the last.",
+                  "step", "share" if metric.is_share and metric is not REWARD else metric.name)  # fmt: skip
+    lines = [Line("each step", "muted", points), Line(f"mean of {_SMOOTHED} steps", "accent", smooth(points))]
+    return Lines(frame, lines, extra=(1,) if metric.is_share else ())
+
+
+def draw_watched(curves: Curves, key: str, what: str) -> Lines | None:
+    """One line per watched set; None where nothing was watched."""
+    watched = curves.watch(key).items()
+    lines = [Line(name, series_style(number), points) for number, (name, points) in enumerate(watched)]
+    if not lines:
+        return None
+    told = ", ".join(f"{line.name} from {line.points[0][1]:.2f} to {line.points[-1][1]:.2f}" for line in lines)
+    return Lines(Frame(f"Watched sets: {what}", f"{what}: {told}.", "step", what), lines, extra=(1,))
+
+
+def draw_judges(curves: Curves) -> Lines | None:
+    """The judge that rewards and one that does not, on the same answers; None where there is no second."""
+    judges = [(judge.replace("_", " "), curves.watch(judge)) for judge in ("first_judge", "second_judge")]
+    lines = [Line(f"{name}, {judge}", series_style(2 * number + side), of[name])
+             for number, name in enumerate(sorted(curves.watched))
+             for side, (judge, of) in enumerate(judges) if name in of]  # fmt: skip
+    desc = "Mean score by the judge that rewards and by one that never does."
+    return Lines(Frame("Two judges", desc, "step", "mean score"), lines, extra=(1,)) if lines else None
+
+
+def draw_training(curves: Curves) -> list[Lines]:
+    """The curves that a training's picture has; those without data are left out."""
+    charts = (draw_metric(REWARD, curves.train), draw_metric(CUT_OFF, curves.train),
+              draw_watched(curves, "score", "mean score"), draw_watched(curves, "cut_off", "share cut off"),
+              draw_judges(curves))  # fmt: skip
+    return [chart for chart in charts if chart]
+
+
+def list_pass_rates(lines: Iterable[Mapping[str, Any]]) -> Points:
+    """The pass rate of the best prompt set after so many iterations of a search, where one is measured."""
+    return [(number, line["best_pass_rate"]) for number, line in enumerate(lines)
+            if line["best_pass_rate"] is not None]  # fmt: skip
+
+
+def draw_rates(points: Points) -> Lines | None:
+    """The paper's Figure 6: the pass rate of the best member so far. None before anything is measured."""
+    if not points:
+        return None
+    desc = (f"Validation pass rate of the best prompt set after each iteration: {points[0][1]:.2f} at the start, "
+            f"{points[-1][1]:.2f} after {points[-1][0]}.")  # fmt: skip
+    frame = Frame("Best prompt set so far (paper: Figure 6, Table 7)", desc, "iterations finished", "pass rate")
+    return Lines(frame, [Line("best so far", "accent", points)], extra=(1,))
+
+
+_COLOURS = {"muted": "#9db4c0", "accent": "#253237", "series-0": "#00798c", "series-1": "#d1495b",
+            "series-2": "#edae49", "series-3": "#66a182", "series-4": "#2e4057", "series-5": "#8d5a97"}  # fmt: skip
+
+
+def save_png(charts: Sequence[Lines], path: Path) -> None:
+    """Draws the charts side by side into a file, for what cannot show SVG."""
+    from matplotlib.figure import Figure  # slow to import, and not needed by a report
+
+    figure = Figure(figsize=(5 * len(charts), 4))
+    for chart, axes in zip(charts, figure.subplots(1, len(charts), squeeze=False)[0], strict=True):
+        for line in chart.lines:
+            axes.plot(*zip(*line.points, strict=True), color=_COLOURS[line.style], marker=".", label=line.name)
+        low, high = chart.y.low, chart.y.high
+        margin = (high - low) / 50
+        axes.set(xlabel=chart.frame.x_label, ylabel=chart.frame.y_label, title=chart.frame.title,
+                 ylim=(low - margin, high + margin))  # fmt: skip
+        axes.legend(loc="best", fontsize="small")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)

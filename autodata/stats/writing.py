@@ -1,0 +1,92 @@
+"""Writes numbers, estimates, durations and Markdown tables, in one way for pages, cards and the terminal."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from autodata.stats.intervals import Estimate
+
+DASH = "–"  # stands where there is no number
+
+
+def write_number(value: object) -> str:
+    """Writes a count in full and any other number to three digits; text stays as it is."""
+    if value is None:
+        return DASH
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 1000 else f"{value:.3g}"
+
+
+def write_decimal(value: float | None) -> str:
+    """Writes a score to three decimals, and a number from 10 on, which is no score, to one."""
+    if value is None:
+        return DASH
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
+
+
+def write_points(share: float) -> str:
+    """Writes a share in points of 100, for a table whose header has the % sign."""
+    return f"{100 * share:.2f}"
+
+
+def write_percent(share: float | None, decimals: int = 0) -> str:
+    """Writes a share of 1 as `12 %`."""
+    return DASH if share is None else f"{100 * share:.{decimals}f} %"
+
+
+def write_share(count: int, total: int) -> str:
+    """Writes `3 of 8 (37.5 %)`."""
+    return f"{count:,} of {total:,}" + (f" ({write_percent(count / total, 1)})" if total else "")
+
+
+def write_duration(seconds: float) -> str:
+    """Writes `1 h 05 min`, `3 min 20 s` or `12 s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def write_estimate(
+    estimate: Estimate | Mapping[str, Any] | None, write: Callable[[float], str] = write_decimal
+) -> str:
+    """Writes a number with its 95 % interval and how many documents that rests on; it may be read from a file."""
+    if estimate is None:
+        return DASH
+    estimate = estimate if isinstance(estimate, Estimate) else Estimate(**estimate)
+    number = DASH if estimate.value is None else write(estimate.value)
+    return number + write_interval(estimate, write)
+
+
+def write_difference(estimate: Estimate | None, write: Callable[[float], str] = write_decimal) -> str:
+    """Writes an estimate with its sign."""
+    sign = "+" if estimate and estimate.value is not None and estimate.value >= 0 else ""
+    return sign + write_estimate(estimate, write)
+
+
+def write_interval(estimate: Estimate, write: Callable[[float], str]) -> str:
+    """Writes what follows a number: ` [0.021, 0.412] n=6`, or why there is no interval."""
+    size = "" if estimate.documents is None else f"n={estimate.documents}"
+    if estimate.low is not None and estimate.high is not None:
+        return f" [{write(estimate.low)}, {write(estimate.high)}] {size}".rstrip()
+    return f" ({', '.join(filter(None, (estimate.reason, size)))})" if estimate.reason else ""
+
+
+def escape_cell(text: str) -> str:
+    """Puts a text on one line of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def write_row(cells: Sequence[object], escape: Callable[[str], str] = escape_cell) -> str:
+    """Writes one line of a Markdown table; numbers may be in it as they are."""
+    return f"| {' | '.join(escape(write_number(cell)) for cell in cells)} |"
+
+
+def write_table(
+    rows: Sequence[Sequence[object]], escape: Callable[[str], str] = escape_cell, *, numbers: bool = False
+) -> str:
+    """Writes a Markdown table whose first row is its header; `numbers` stand on the right, below the first column."""
+    header, *others = (write_row(row, escape) for row in rows)
+    rule = "|---" + ("|---:" if numbers else "|---") * (len(rows[0]) - 1) + "|"
+    return "\n".join([header, rule, *others])
