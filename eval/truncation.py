@@ -5,7 +5,6 @@ python -m eval.truncation RUN [--task TASK] [--right-from 1.0]
 RUN is a run folder of eval.run. Rates at smaller budgets are recomputed from the lengths, without new answers.
 """
 
-import argparse
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from autodata import command
 from autodata.run.records import RunError
 from autodata.stats.intervals import SHARE, Estimate, estimate_ratio, write_interval
 from eval.generations import Generation, read_generations
@@ -109,17 +109,15 @@ def show(generations: Sequence[Generation], right_from: float, title: str) -> Ta
     return table
 
 
+@command.report_errors()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--task", default="agentic_test")
-    parser.add_argument("--right-from", type=float, default=1.0, help="the score that counts as right")
-    options = parser.parse_args()
-    try:
-        generations = read_generations(options.run, options.task)
-        Console().print(show(generations, options.right_from, f"{options.run}, {options.task}"))
-    except RunError as error:
-        raise SystemExit(f"error: {error}") from None
+    parser = command.make_parser(__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("--task", default="agentic_test", help="whose answers are counted (%(default)s)")
+    parser.add_argument("--right-from", type=float, default=1.0, help="the score that counts as right (%(default)s)")
+    options = parser.parse_intermixed_args()
+    generations = read_generations(options.run, options.task)
+    Console().print(show(generations, options.right_from, f"{options.run}, {options.task}"))
 
 
 if __name__ == "__main__":
