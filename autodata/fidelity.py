@@ -121,6 +121,7 @@ def _links(places: list[str]) -> str:
     return ", ".join(f"[{p.rpartition('::')[2].rpartition('/')[2]}](../{p.partition('::')[0]})" for p in places)
 
 
+@command.report_errors()
 def main() -> None:
     command.make_parser(__doc__).parse_args()
     write_file(PAGE, render())

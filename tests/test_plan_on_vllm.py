@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from autodata.plan.__main__ import make_plan, parse
 
 from autodata.config import load
+from autodata.plan.plan import make_plan, parse
 from autodata.plan.workload import from_run
 from autodata.recipes.generation import GenerateRecipe
 from autodata.run.folder import require_finished
