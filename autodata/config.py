@@ -45,7 +45,7 @@ SCHEMAS = {
 class RecipeError(UserError):
     """A recipe cannot be used; the message names the file, the key and what to write."""
 
-    exit_code = 2
+    exit_code = 2  # the command was called wrongly
 
 
 @dataclass(frozen=True)

@@ -65,12 +65,12 @@ def prune(path: Path, keep_days: float) -> int:
 @command.report_errors()
 def main() -> None:
     parser = command.make_parser(__doc__)
-    parser.add_argument("journal", type=Path, metavar="JOURNAL")
+    parser.add_argument("journal", type=Path, metavar="JOURNAL", help="the journal.sqlite of a run")
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     for name, help in (("export", "write a replay pack"), ("import", "add the replies of a replay pack")):
         actions.add_parser(name, help=help).add_argument("pack", type=Path, metavar="PACK")
     prune_parser = actions.add_parser("prune", help="forget older replies")
-    prune_parser.add_argument("--keep-days", type=float, required=True)
+    prune_parser.add_argument("--keep-days", type=float, required=True, metavar="N")
     try:
         print(_run(parser.parse_args()))
     except (OSError, sqlite3.Error) as error:

@@ -139,7 +139,7 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
 @command.report_errors()
 def main() -> None:
     parser = command.make_parser(__doc__)
-    parser.add_argument("journal", type=Path, metavar="JOURNAL")
+    parser.add_argument("journal", type=Path, metavar="JOURNAL", help="the damaged journal.sqlite of a run")
     path = parser.parse_args().journal
     if not path.exists():
         raise JournalError(f"{path}: no such file")

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 class UserError(Exception):
     """A problem that the user can mend; the message names what to change."""
 
-    exit_code = 1  # with which a command ends
+    exit_code = 1  # the exit code of a command that ends with this error
 
 
 class Role(StrEnum):

@@ -140,8 +140,8 @@ def show(attribution: Attribution, title: str) -> Table:
 @command.report_errors()
 def main() -> None:
     parser = command.make_parser(__doc__)
-    parser.add_argument("base", type=Path, metavar="BASE")
-    parser.add_argument("trained", type=Path, metavar="TRAINED")
+    parser.add_argument("base", type=Path, metavar="BASE", help="the eval run of the base model")
+    parser.add_argument("trained", type=Path, metavar="TRAINED", help="the eval run of the trained model")
     parser.add_argument("--task", default="agentic_test", help="whose answers are compared (%(default)s)")
     parser.add_argument("--right-from", type=float, default=1.0, help="the score that counts as right (%(default)s)")
     options = parser.parse_intermixed_args()

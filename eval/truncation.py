@@ -112,7 +112,7 @@ def show(generations: Sequence[Generation], right_from: float, title: str) -> Ta
 @command.report_errors()
 def main() -> None:
     parser = command.make_parser(__doc__)
-    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run of eval.run")
     parser.add_argument("--task", default="agentic_test", help="whose answers are counted (%(default)s)")
     parser.add_argument("--right-from", type=float, default=1.0, help="the score that counts as right (%(default)s)")
     options = parser.parse_intermixed_args()

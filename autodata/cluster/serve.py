@@ -107,9 +107,9 @@ def find_place() -> Place:
 @command.report_errors()
 def main() -> None:
     parser = command.make_parser(__doc__)
-    parser.add_argument("run", type=Path, metavar="RUN")
-    parser.add_argument("endpoint", metavar="ENDPOINT")
-    parser.add_argument("replicas", type=int, metavar="REPLICAS")
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run whose campaign submitted this job")
+    parser.add_argument("endpoint", metavar="ENDPOINT", help="a name in models.endpoints")
+    parser.add_argument("replicas", type=int, metavar="REPLICAS", help="how many servers to start")
     options = parser.parse_args()
     run, name = options.run, options.endpoint
     shared.require_key(run)

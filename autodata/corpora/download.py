@@ -181,7 +181,8 @@ def main() -> None:
             download(recipe, api)
     except OSError as error:
         problem = f"{error.filename or recipe.to}: {error.strerror or error}"
-        raise DownloadError(f"{problem}; free space or fix permissions, then run the same command again") from None
+        remedy = "free space or fix permissions, then run the same command again: finished files are kept"
+        raise DownloadError(f"{problem}; {remedy}") from None
 
 
 if __name__ == "__main__":

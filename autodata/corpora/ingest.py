@@ -105,7 +105,8 @@ def main() -> None:
         _run(recipe)
     except OSError as error:
         problem = f"{error.filename or recipe.run}: {error.strerror or error}"
-        raise RunError(f"{problem}; free space or fix permissions, then run the same command again") from None
+        remedy = "free space or fix permissions, then run the same command again: finished tasks are kept"
+        raise RunError(f"{problem}; {remedy}") from None
 
 
 def _run(recipe: IngestRecipe) -> None:

@@ -194,13 +194,28 @@ def tell(seconds: float) -> str:
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = command.make_parser(__doc__)
     parser.add_recipe()
-    parser.add_argument("--like", type=Path, metavar="RUN", help="a finished run: its documents, tokens and latencies")
-    parser.add_argument("--documents", type=int, metavar="N", help="so many instead of those of the recipe")
-    parser.add_argument("--speed", action="append", default=[], metavar="ENDPOINT=PREFILL,DECODE,CONCURRENCY")
-    parser.add_argument("--gpus", type=int, metavar="N", help="split so many over the endpoints")
-    parser.add_argument("--accepted", type=int, metavar="N", help="what N more accepted documents cost")
-    parser.add_argument("--what-if", action="append", nargs="+", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--repeats", type=int, default=5, help="simulated runs, for the interval")
+    parser.add_argument("--like", type=Path, metavar="RUN", help="a finished run to draw documents and latencies from")
+    parser.add_argument("--documents", type=int, metavar="N", help="plan for N documents instead of the recipe's")
+    parser.add_argument(
+        "--speed",
+        action="append",
+        default=[],
+        metavar="ENDPOINT=PREFILL,DECODE,CONCURRENCY",
+        help="state the speed of a server, in tokens per second",
+    )
+    parser.add_argument("--gpus", type=int, metavar="N", help="split N GPUs over the endpoints")
+    parser.add_argument("--accepted", type=int, metavar="N", help="estimate the cost of N more accepted documents")
+    parser.add_argument(
+        "--what-if",
+        action="append",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="plan a changed recipe beside it; may be repeated",
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=5, metavar="N", help="how many runs are simulated for the interval"
+    )
     options = parser.parse_intermixed_args(arguments)
     for key in ("documents", "accepted", "repeats"):
         if (value := getattr(options, key)) is not None and value < 1:
