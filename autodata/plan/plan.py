@@ -196,26 +196,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_recipe()
     parser.add_argument("--like", type=Path, metavar="RUN", help="a finished run to draw documents and latencies from")
     parser.add_argument("--documents", type=int, metavar="N", help="plan for N documents instead of the recipe's")
-    parser.add_argument(
-        "--speed",
-        action="append",
-        default=[],
-        metavar="ENDPOINT=PREFILL,DECODE,CONCURRENCY",
-        help="state the speed of a server, in tokens per second",
-    )
+    speed_help = "the speed of a server in tokens/s: ENDPOINT=PREFILL,DECODE,CONCURRENCY"
+    parser.add_argument("--speed", action="append", default=[], metavar="SPEED", help=speed_help)
     parser.add_argument("--gpus", type=int, metavar="N", help="split N GPUs over the endpoints")
     parser.add_argument("--accepted", type=int, metavar="N", help="estimate the cost of N more accepted documents")
-    parser.add_argument(
-        "--what-if",
-        action="append",
-        nargs="+",
-        default=[],
-        metavar="KEY=VALUE",
-        help="plan a changed recipe beside it; may be repeated",
-    )
-    parser.add_argument(
-        "--repeats", type=int, default=5, metavar="N", help="how many runs are simulated for the interval"
-    )
+    change_help = "a change of the recipe, planned beside it"
+    parser.add_argument("--what-if", action="append", nargs="+", default=[], metavar="KEY=VALUE", help=change_help)
+    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="simulate N runs for the interval")
     options = parser.parse_intermixed_args(arguments)
     for key in ("documents", "accepted", "repeats"):
         if (value := getattr(options, key)) is not None and value < 1:
