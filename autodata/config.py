@@ -14,6 +14,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from autodata import command
 from autodata.recipes import budgets
 from autodata.recipes.corpora import DownloadRecipe, IngestRecipe
 from autodata.recipes.data import DatasetRecipe, JudgeAuditRecipe
@@ -21,6 +22,7 @@ from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe, TableRe
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.meta import MetaRecipe
 from autodata.recipes.training import GrpoRecipe
+from autodata.types import UserError
 
 REPO = Path(__file__).resolve().parent.parent
 R = TypeVar("R")
@@ -40,8 +42,10 @@ SCHEMAS = {
 }
 
 
-class RecipeError(ValueError):
+class RecipeError(UserError):
     """A recipe cannot be used; the message names the file, the key and what to write."""
+
+    exit_code = 2  # the command was called wrongly
 
 
 @dataclass(frozen=True)
@@ -286,21 +290,14 @@ def _comment(line: str) -> str:
     return line.split(" # ", 1)[1].strip() if " # " in line else ""
 
 
+@command.report_errors()
 def main() -> None:
-    import sys
-
     from rich.console import Console
     from rich.table import Column, Table
 
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        print(__doc__)
-        return
     table = Table(Column("key", overflow="fold"), "value", "set in", "note")
-    try:
-        for row in explain(sys.argv[1:]):
-            table.add_row(*row)
-    except RecipeError as error:
-        raise SystemExit(f"recipe error: {error}") from None
+    for row in explain(command.read_recipe(__doc__)):
+        table.add_row(*row)
     Console().print(table)
 
 

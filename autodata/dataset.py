@@ -5,7 +5,6 @@ python -m autodata.dataset recipes/demo/dataset.yaml [key=value …]
 
 import hashlib
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -14,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from autodata import command
 from autodata.config import RecipeError, load, semantic_hash, semantic_values
 from autodata.data import card, decontamination, duplicates, filters, parquet
 from autodata.data.decontamination import Match
@@ -31,7 +31,7 @@ from autodata.data.statistics import METRICS, measure_intervals, summarize
 from autodata.recipes.data import DatasetRecipe
 from autodata.run.folder import Run, output_hash, read_manifest
 from autodata.run.progress import Progress
-from autodata.run.records import RunError, hash_path
+from autodata.run.records import hash_path
 from autodata.stats.writing import write_number
 from autodata.types import EXAMPLE, Example
 
@@ -212,28 +212,23 @@ def _check(recipe: DatasetRecipe) -> None:
         raise RecipeError(f"test_fraction={recipe.test_fraction}: a share from 0 to below 1")
 
 
+@command.report_errors()
 def main() -> None:
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        print(__doc__)
-        return
-    try:
-        recipe = load(DatasetRecipe, sys.argv[1:])
-        _check(recipe)
-        benchmarks = decontamination.find_files(recipe.decontaminate)
-        read = {f"arm {arm}": output_hash(folder, COMMAND) for arm, folder in recipe.arms.items()}
-        read |= {f"benchmark {file.name} {i}": hash_path(file) for i, file in enumerate(benchmarks)}
-        with Run(recipe.run, "dataset", recipe, read) as run:
-            if run.is_finished:
-                print(f"{run.folder}: up to date")
-                return
-            run.start()
-            with Progress(run, "examples") as progress:
-                progress.begin()
-                built = build(recipe, benchmarks)
-                progress.done = progress.total = len(built.examples)
-                save(run, built, recipe, benchmarks)
-    except (RecipeError, RunError) as error:
-        raise SystemExit(f"error: {error}") from None
+    recipe = load(DatasetRecipe, command.read_recipe(__doc__))
+    _check(recipe)
+    benchmarks = decontamination.find_files(recipe.decontaminate)
+    read = {f"arm {arm}": output_hash(folder, COMMAND) for arm, folder in recipe.arms.items()}
+    read |= {f"benchmark {file.name} {i}": hash_path(file) for i, file in enumerate(benchmarks)}
+    with Run(recipe.run, "dataset", recipe, read) as run:
+        if run.is_finished:
+            print(f"{run.folder}: up to date")
+            return
+        run.start()
+        with Progress(run, "examples") as progress:
+            progress.begin()
+            built = build(recipe, benchmarks)
+            progress.done = progress.total = len(built.examples)
+            save(run, built, recipe, benchmarks)
 
 
 if __name__ == "__main__":

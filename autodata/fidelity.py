@@ -4,7 +4,6 @@ python -m autodata.fidelity   # write docs/fidelity.md: rule → paper → code 
 """
 
 import re
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from autodata import command
 from autodata.config import REPO
 from autodata.run.records import write_file
 from autodata.stats.writing import DASH, write_table
@@ -121,10 +121,9 @@ def _links(places: list[str]) -> str:
     return ", ".join(f"[{p.rpartition('::')[2].rpartition('/')[2]}](../{p.partition('::')[0]})" for p in places)
 
 
+@command.report_errors()
 def main() -> None:
-    if len(sys.argv) > 1:
-        print(__doc__)
-        raise SystemExit(0 if sys.argv[1] in ("-h", "--help") else 2)
+    command.make_parser(__doc__).parse_args()
     write_file(PAGE, render())
     print(f"{PAGE}: {summarize()}")
 

@@ -13,26 +13,22 @@ import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from autodata import command
 from autodata.config import RecipeError, load
-from autodata.corpora.documents import Corpus, DocumentsError, group_documents, read_corpus, take_shard
+from autodata.corpora.documents import Corpus, group_documents, read_corpus, take_shard
 from autodata.loop import domain as base
 from autodata.loop.orchestrator import ORCHESTRATORS
 from autodata.loop.parallel import Generation, Stopped
-from autodata.loop.prompts import PromptError
 from autodata.loop.summary import describe, describe_sessions, join_outcomes, summarize
 from autodata.recipes.generation import BASELINES, GenerateRecipe
 from autodata.run.folder import Run, identify_weights, join_in_order, output_hash
 from autodata.run.progress import Progress, check_budget
-from autodata.run.records import TRAJECTORIES, RunError, digest, hash_path, iterate_records, repair_tail
+from autodata.run.records import TRAJECTORIES, Incomplete, digest, hash_path, iterate_records, repair_tail
 from autodata.run.shutdown import finish
-from autodata.serving.journal import Journal, JournalError, fork
+from autodata.serving.journal import Journal, fork
 from autodata.serving.llm import Client
-from autodata.serving.measured import EndpointError
-from autodata.serving.vllm import ServerError, running
+from autodata.serving.vllm import running
 from autodata.types import TRAJECTORY, Role
-
-PROBLEMS = (RecipeError, RunError, DocumentsError, JournalError, ServerError, EndpointError, PromptError,
-            Stopped)  # fmt: skip
 
 
 def generate(recipe: GenerateRecipe, run: Run, corpus: Corpus) -> bool:
@@ -145,21 +141,16 @@ def open_run(recipe: GenerateRecipe) -> tuple[Run, Corpus]:
     return Run(recipe.run, "generate", recipe, artefacts), corpus
 
 
+@command.report_errors()
 def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        print(__doc__)
-        return
-    try:
-        recipe = load(GenerateRecipe, sys.argv[1:])
-        run, corpus = open_run(recipe)
-        with run:
-            if run.is_finished:
-                print(f"{run.folder}: up to date")
-            elif not generate(recipe, run, corpus):
-                raise SystemExit(f"{run.folder}: not complete; run the same command again to go on")
-    except PROBLEMS as error:
-        raise SystemExit(f"error: {error}") from None
+    recipe = load(GenerateRecipe, command.read_recipe(__doc__))
+    run, corpus = open_run(recipe)
+    with run:
+        if run.is_finished:
+            print(f"{run.folder}: up to date")
+        elif not generate(recipe, run, corpus):
+            raise Incomplete(run.folder)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import sqlite3
 import time
 from pathlib import Path
 
+from autodata import command
 from autodata.serving.journal import INSERT, JournalError, compress, connect, decompress, explain, lock, name_outcome
 from autodata.types import REPLY
 
@@ -61,18 +62,19 @@ def prune(path: Path, keep_days: float) -> int:
     return cursor.rowcount
 
 
+@command.report_errors()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("journal", type=Path)
-    actions = parser.add_subparsers(dest="action")
-    for action in ("export", "import"):
-        actions.add_parser(action).add_argument("pack", type=Path)
-    actions.add_parser("prune").add_argument("--keep-days", type=float, required=True)
-    options = parser.parse_args()
+    parser = command.make_parser(__doc__)
+    parser.add_argument("journal", type=Path, metavar="JOURNAL", help="the journal.sqlite of a run")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    for name, help in (("export", "write a replay pack"), ("import", "add the replies of a replay pack")):
+        actions.add_parser(name, help=help).add_argument("pack", type=Path, metavar="PACK")
+    prune_parser = actions.add_parser("prune", help="forget older replies")
+    prune_parser.add_argument("--keep-days", type=float, required=True, metavar="N")
     try:
-        print(_run(options))
-    except (JournalError, OSError, sqlite3.Error) as error:
-        raise SystemExit(f"journal error: {error}") from None
+        print(_run(parser.parse_args()))
+    except (OSError, sqlite3.Error) as error:
+        raise JournalError(str(error)) from error
 
 
 def _run(options: argparse.Namespace) -> str:

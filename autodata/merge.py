@@ -6,13 +6,12 @@ The arguments are those of autodata.generate, without documents.shard. Shards of
 missing one.
 """
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from autodata import generate
+from autodata import command, generate
 from autodata.config import load
 from autodata.corpora.documents import Corpus
 from autodata.loop.summary import describe, join_outcomes, summarize
@@ -87,19 +86,14 @@ def add_up(manifests: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+@command.report_errors()
 def main() -> None:
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        print(__doc__)
-        return
-    try:
-        recipe = load(GenerateRecipe, sys.argv[1:])
-        if recipe.documents.shard:
-            raise RunError(f"documents.shard={recipe.documents.shard}: leave it out, all shards are merged")
-        run, corpus = generate.open_run(recipe)
-        with run:
-            print(f"{run.folder}: up to date" if run.is_finished else describe(merge(run, corpus)))
-    except generate.PROBLEMS as error:
-        raise SystemExit(f"error: {error}") from None
+    recipe = load(GenerateRecipe, command.read_recipe(__doc__))
+    if recipe.documents.shard:
+        raise RunError(f"documents.shard={recipe.documents.shard}: leave it out, all shards are merged")
+    run, corpus = generate.open_run(recipe)
+    with run:
+        print(f"{run.folder}: up to date" if run.is_finished else describe(merge(run, corpus)))
 
 
 if __name__ == "__main__":

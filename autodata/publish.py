@@ -11,7 +11,7 @@ import os
 import re
 from pathlib import Path
 
-from autodata.config import RecipeError
+from autodata import command
 from autodata.data.release import ReleaseKind, find_leaks, stage
 from autodata.run.folder import fresh_folder
 from autodata.run.records import RunError
@@ -83,31 +83,30 @@ def _explain(error) -> str:
 
 
 def _read_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(usage=argparse.SUPPRESS, description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    parser.add_argument("run", type=Path, metavar="RUN")
-    parser.add_argument("--to", required=True, metavar="owner/name")
-    for flag in ("--private", "--dry-run", "--allow-unknown-licence"):
-        parser.add_argument(flag, action="store_true")
-    return parser.parse_args()
+    parser = command.make_parser(__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN", help="a finished run of a data set, training or evaluation")
+    parser.add_argument("--to", required=True, metavar="owner/name", help="the repository on the Hub")
+    parser.add_argument("--private", action="store_true", help="make the repository private")
+    parser.add_argument("--dry-run", action="store_true", help="stop before the upload")
+    parser.add_argument("--allow-unknown-licence", action="store_true", help="publish though a licence is not known")
+    options = parser.parse_args()
+    if not _REPO.fullmatch(options.to):
+        parser.error(f"--to {options.to}: a repository is called owner/name")
+    return options
 
 
+@command.report_errors()
 def main() -> None:
-    asked = _read_arguments()
-    if not _REPO.fullmatch(asked.to):
-        raise SystemExit(f"error: --to {asked.to}: a repository is called owner/name")
+    options = _read_arguments()
     # Before the Hub's client is imported: a machine that is kept offline otherwise was told to publish.
-    if os.environ.pop("HF_HUB_OFFLINE", "0") not in ("", "0") and not asked.dry_run:
+    if os.environ.pop("HF_HUB_OFFLINE", "0") not in ("", "0") and not options.dry_run:
         print("HF_HUB_OFFLINE is set; this command goes online all the same")
-    try:
-        folder, kind = prepare(asked.run, asked.allow_unknown_licence)
-        show(folder)
-        if asked.dry_run:
-            print(f"not uploaded; without --dry-run this goes to {asked.to}, as a {kind.repo}")
-        else:
-            print(upload(folder, asked.to, kind, asked.private))
-    except (RunError, RecipeError) as error:
-        raise SystemExit(f"error: {error}") from None
+    folder, kind = prepare(options.run, options.allow_unknown_licence)
+    show(folder)
+    if options.dry_run:
+        print(f"not uploaded; without --dry-run this goes to {options.to}, as a {kind.repo}")
+    else:
+        print(upload(folder, options.to, kind, options.private))
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@ python -m autodata.salvage JOURNAL
 
 import shutil
 import sqlite3
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from autodata import command
 from autodata.serving import journal
 from autodata.serving.journal import JournalError, decompress, name_outcome
 
@@ -136,17 +136,17 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
     raise ValueError("not a number of this format")
 
 
+@command.report_errors()
 def main() -> None:
-    if len(sys.argv) != 2 or sys.argv[1] in ("-h", "--help"):
-        print(__doc__)
-        return
-    path = Path(sys.argv[1])
+    parser = command.make_parser(__doc__)
+    parser.add_argument("journal", type=Path, metavar="JOURNAL", help="the damaged journal.sqlite of a run")
+    path = parser.parse_args().journal
     if not path.exists():
-        raise SystemExit(f"journal error: {path}: no such file")
+        raise JournalError(f"{path}: no such file")
     try:
         kept, aside = salvage(path)
-    except (JournalError, OSError, sqlite3.Error) as error:
-        raise SystemExit(f"journal error: {error}") from None
+    except (OSError, sqlite3.Error) as error:
+        raise JournalError(str(error)) from error
     print(f"{path}: {kept} replies kept; the damaged file is {aside}")
 
 

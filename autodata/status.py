@@ -6,7 +6,6 @@ python -m autodata.status runs                                       # a folder 
 
 import json
 import socket
-import sys
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 import httpx
 from rich.console import Console
 
+from autodata import command
 from autodata.cluster import jobs
 from autodata.cluster.shared import LEASES
 from autodata.run.dashboard import draw
@@ -29,6 +29,7 @@ from autodata.stats.writing import write_duration
 SILENT_S = 60.0  # without a new progress.json; a shared file system may show it late
 _SIGNS = (MANIFEST, FILE)  # files that a run folder has
 _EVERY_S = 2.0
+_PATIENCE_S = 2.0
 _WIDTH = 160  # where there is no terminal
 
 
@@ -164,31 +165,6 @@ def _list(folder: Path, as_json: bool) -> None:
     print(f"[{', '.join(map(to_json, seen))}]" if as_json else "\n".join(map(tell, seen)))
 
 
-def main() -> None:
-    options, names = ([a for a in sys.argv[1:] if a.startswith("-") is flag] for flag in (True, False))
-    if len(names) != 1 or not {*options} <= {"--watch", "--json"}:
-        print(__doc__)
-        return
-    folder = Path(names[0])
-    try:
-        is_run = any((folder / name).exists() for name in ("manifest.json", "progress.json", ".lock"))
-        if is_run:
-            _follow(folder, "--json" in options, "--watch" in options)
-        else:
-            _list(folder, "--json" in options)
-    except RunError as error:
-        raise SystemExit(f"error: {error}") from None
-    except KeyboardInterrupt:
-        return
-
-
-if __name__ == "__main__":
-    main()
-
-
-_PATIENCE_S = 2.0
-
-
 def look_at_servers(watch: LeaseWatch) -> list[Serving]:
     """Each endpoint that has a replica alive."""
     leases = watch.look()
@@ -207,3 +183,23 @@ def _read_metrics(url: str) -> str | None:
         return httpx.get(f"{url.removesuffix('/v1')}/metrics", timeout=_PATIENCE_S).raise_for_status().text
     except (httpx.HTTPError, httpx.InvalidURL):
         return None
+
+
+@command.report_errors()
+def main() -> None:
+    parser = command.make_parser(__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder, or a folder of runs")
+    parser.add_argument("--watch", action="store_true", help="look again every two seconds until the run has ended")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_intermixed_args()
+    try:
+        if any((options.run / name).exists() for name in ("manifest.json", "progress.json", ".lock")):
+            _follow(options.run, options.json, options.watch)
+        else:
+            _list(options.run, options.json)
+    except KeyboardInterrupt:
+        return
+
+
+if __name__ == "__main__":
+    main()

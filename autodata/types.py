@@ -9,6 +9,12 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 
+class UserError(Exception):
+    """A problem that the user can mend; the message names what to change."""
+
+    exit_code = 1  # the exit code of a command that ends with this error
+
+
 class Role(StrEnum):
     """Who a model call is for."""
 

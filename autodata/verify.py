@@ -3,7 +3,6 @@
 python -m autodata.verify runs/demo/dataset
 """
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -15,14 +14,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from autodata.config import RecipeError
+from autodata import command
 from autodata.data.examples import EXAMPLES, Arm, make_example, read_arm
 from autodata.data.filters import list_unmeasured
 from autodata.loop import acceptance, rubric
 from autodata.recipes.domain import Gate
 from autodata.run.folder import require_finished
-from autodata.run.records import RunError, hash_path, read_records
-from autodata.types import EXAMPLE, Evidence, Example, Failure, Outcome, Round, Verdict
+from autodata.run.records import hash_path, read_records
+from autodata.types import EXAMPLE, Evidence, Example, Failure, Outcome, Round, UserError, Verdict
 
 CHECKS = ("file", "candidate", "measured", "scores", "verdict", "trajectory")
 _SHOWN = 20
@@ -90,7 +89,7 @@ def _check_round(example: Example, open_arm: Callable[[str, str], Arm]) -> Itera
     """
     try:
         arm, tried, due = _remake(example, open_arm)
-    except (RunError, RecipeError, ValueError) as error:
+    except (UserError, ValueError) as error:
         yield "trajectory", str(error)
         return
     if not arm.domain.count_refusals and any(a.is_counted_refusal for a in (*tried.weak, *tried.strong)):
@@ -210,14 +209,11 @@ def show(count: int, found: list[Mismatch]) -> None:
         console.print(f"… and {len(found) - _SHOWN} more")
 
 
+@command.report_errors()
 def main() -> None:
-    if len(sys.argv) != 2 or sys.argv[1] in ("-h", "--help"):
-        print(__doc__)
-        return
-    try:
-        count, found = verify(Path(sys.argv[1]))
-    except RunError as error:
-        raise SystemExit(f"error: {error}") from None
+    parser = command.make_parser(__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run of autodata.dataset")
+    count, found = verify(parser.parse_args().run)
     show(count, found)
     if found:
         raise SystemExit(f"{len(found)} mismatches")

@@ -9,7 +9,6 @@ cut off). Answers that never came are in no pair. The paper gives the first two;
 right before and wrong now, are split in the same way, with the two models exchanged.
 """
 
-import argparse
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from autodata import command
 from autodata.run.records import RunError
 from autodata.stats.intervals import SHARE, Estimate, estimate_ratio
 from autodata.stats.writing import write_estimate, write_points
@@ -136,20 +136,18 @@ def show(attribution: Attribution, title: str) -> Table:
     return table
 
 
+@command.report_errors()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("base", type=Path)
-    parser.add_argument("trained", type=Path)
-    parser.add_argument("--task", default="agentic_test")
-    parser.add_argument("--right-from", type=float, default=1.0, help="the score that counts as right")
-    options = parser.parse_args()
-    try:
-        base, trained = (read_task(run, options.task) for run in (options.base, options.trained))
-        for all_pairs, how in ((False, "paired by sample index"), (True, "expected over all pairs of samples")):
-            found = attribute(base, trained, options.right_from, all_pairs)
-            Console().print(show(found, f"{options.task}, {how}"))
-    except RunError as error:
-        raise SystemExit(f"error: {error}") from None
+    parser = command.make_parser(__doc__)
+    parser.add_argument("base", type=Path, metavar="BASE", help="the eval run of the base model")
+    parser.add_argument("trained", type=Path, metavar="TRAINED", help="the eval run of the trained model")
+    parser.add_argument("--task", default="agentic_test", help="whose answers are compared (%(default)s)")
+    parser.add_argument("--right-from", type=float, default=1.0, help="the score that counts as right (%(default)s)")
+    options = parser.parse_intermixed_args()
+    base, trained = (read_task(run, options.task) for run in (options.base, options.trained))
+    for all_pairs, how in ((False, "paired by sample index"), (True, "expected over all pairs of samples")):
+        found = attribute(base, trained, options.right_from, all_pairs)
+        Console().print(show(found, f"{options.task}, {how}"))
 
 
 if __name__ == "__main__":

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 from autodata.serving.llm import Client
 from autodata.serving.measured import NotMeasured, Window, find_unmeasured
-from autodata.types import Outcome, Role
+from autodata.types import Outcome, Role, UserError
 from eval.sampled_answers import SampledAnswer
 
 _AGAIN = "every answer is kept: repair the cause and run the same command again"
 
 
-class TooLittleMeasured(RuntimeError):
+class TooLittleMeasured(UserError):
     """The evaluation means nothing as it goes; the message names the role, the reason, the count and the key."""
 
     def __init__(self, reason: str):

@@ -6,7 +6,6 @@ python -m eval.question_types recipes/science/question_types.yaml [key=value …
 import asyncio
 import json
 import random
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import NamedTuple
 
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
+from autodata import command
 from autodata.config import RecipeError, load
 from autodata.data.examples import EXAMPLES
 from autodata.loop.agents import Agents, attempt_seed, gather_all, make_object
@@ -22,11 +22,10 @@ from autodata.loop.prompts import PromptSet
 from autodata.recipes.evaluation import QuestionTypesRecipe
 from autodata.run.folder import Run, output_hash
 from autodata.run.records import RunError, read_records
-from autodata.serving.journal import Journal, JournalError
+from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
-from autodata.serving.measured import EndpointError
 from autodata.serving.request import Request
-from autodata.serving.vllm import ServerError, running
+from autodata.serving.vllm import running
 from autodata.types import EXAMPLE, Example, Role
 
 # The paper's types and their subtypes.
@@ -38,7 +37,6 @@ TYPES = {
 LABELS, RESULTS = "labels.json", "results.json"
 _OF = {subtype: type for type, subtypes in TYPES.items() for subtype in subtypes}
 _SCHEMA = make_object({"reason": {"type": "string"}, "subtype": {"type": "string", "enum": list(_OF)}})
-_PROBLEMS = (RecipeError, RunError, JournalError, ServerError, EndpointError)
 _MADE_BY = "python -m autodata.dataset"
 
 
@@ -130,23 +128,18 @@ def run_recipe(recipe: QuestionTypesRecipe, run: Run) -> dict[str, object]:
     return results
 
 
+@command.report_errors()
 def main() -> None:
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        print(__doc__)
-        return
-    try:
-        recipe = load(QuestionTypesRecipe, sys.argv[1:])
-        if recipe.models.judge is None:
-            raise RecipeError("models.judge: name the endpoint of the annotator")
-        read = {"dataset": output_hash(recipe.dataset, _MADE_BY)}
-        repairs = ["models.judge.sampling.max_tokens", "domain.judge_retries"]
-        with Run(recipe.run, "question_types", recipe, read, repairs) as run:
-            if run.is_finished:
-                print(f"{run.folder}: up to date")
-                return
-            print(json.dumps(run_recipe(recipe, run), indent=2))
-    except _PROBLEMS as error:
-        raise SystemExit(f"error: {error}") from None
+    recipe = load(QuestionTypesRecipe, command.read_recipe(__doc__))
+    if recipe.models.judge is None:
+        raise RecipeError("models.judge: name the endpoint of the annotator")
+    read = {"dataset": output_hash(recipe.dataset, _MADE_BY)}
+    repairs = ["models.judge.sampling.max_tokens", "domain.judge_retries"]
+    with Run(recipe.run, "question_types", recipe, read, repairs) as run:
+        if run.is_finished:
+            print(f"{run.folder}: up to date")
+            return
+        print(json.dumps(run_recipe(recipe, run), indent=2))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from typing import Any
 from inspect_ai import eval_async
 from inspect_ai.log import EvalLog
 
+from autodata import command
 from autodata.config import RecipeError, load
 from autodata.data.examples import read_set, require_domain
 from autodata.loop import domain as base
@@ -24,13 +25,12 @@ from autodata.run import identity
 from autodata.run.folder import Run, identify_weights, output_hash
 from autodata.run.progress import Progress
 from autodata.run.records import RunError, hash_path
-from autodata.serving.journal import Journal, JournalError
+from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
-from autodata.serving.measured import EndpointError
-from autodata.serving.vllm import ServerError, running
+from autodata.serving.vllm import running
 from autodata.types import Role
 from eval import principia
-from eval.limits import EvaluationLimits, TooLittleMeasured, tell_unmeasured
+from eval.limits import EvaluationLimits, tell_unmeasured
 from eval.prbench.data import SPLITS, Split, find_files, read_split
 from eval.prbench.grader import Grader, make_graders
 from eval.prbench.task import prbench_task, summarize_split
@@ -39,7 +39,6 @@ from eval.results import PRBENCH, RESULTS, summarize
 from eval.sampled_answers import ANSWERS, SAMPLED_ANSWER, SampledAnswer, collect
 from eval.tasks import Problem, SampleCount, question_task
 
-PROBLEMS = (RecipeError, RunError, JournalError, ServerError, EndpointError, TooLittleMeasured)
 _COMMAND = "python -m autodata.dataset"
 
 
@@ -204,21 +203,16 @@ def _list_repairs(recipe: EvalRecipe) -> list[str]:
     return [*keys, "domain.judge_retries"]
 
 
+@command.report_errors()
 def main() -> None:
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        print(__doc__)
-        return
-    try:
-        recipe = load(EvalRecipe, sys.argv[1:])
-        identity.check_label(recipe)
-        identify_weights(recipe.models)
-        with Run(recipe.run, "eval", recipe, _identify_data(recipe), _list_repairs(recipe)) as run:
-            if run.is_finished:
-                print(f"{run.folder}: up to date")
-                return
-            print(json.dumps(evaluate(recipe, run), indent=2))
-    except PROBLEMS as error:
-        raise SystemExit(f"error: {error}") from None
+    recipe = load(EvalRecipe, command.read_recipe(__doc__))
+    identity.check_label(recipe)
+    identify_weights(recipe.models)
+    with Run(recipe.run, "eval", recipe, _identify_data(recipe), _list_repairs(recipe)) as run:
+        if run.is_finished:
+            print(f"{run.folder}: up to date")
+            return
+        print(json.dumps(evaluate(recipe, run), indent=2))
 
 
 if __name__ == "__main__":

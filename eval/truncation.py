@@ -5,7 +5,6 @@ python -m eval.truncation RUN [--task TASK] [--right-from 1.0]
 RUN is a run folder of eval.run. Rates at smaller budgets are recomputed from the lengths, without new answers.
 """
 
-import argparse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from autodata import command
 from autodata.run.records import RunError
 from autodata.stats.intervals import SHARE, Estimate, estimate_mean
 from autodata.stats.writing import write_decimal, write_estimate, write_points
@@ -96,17 +96,15 @@ def show(sampled: Sequence[SampledAnswer], right_from: float, title: str) -> Tab
     return table
 
 
+@command.report_errors()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--task", default="agentic_test")
-    parser.add_argument("--right-from", type=float, default=1.0, help="the score that counts as right")
-    options = parser.parse_args()
-    try:
-        sampled = read_task(options.run, options.task)
-        Console().print(show(sampled, options.right_from, f"{options.run}, {options.task}"))
-    except RunError as error:
-        raise SystemExit(f"error: {error}") from None
+    parser = command.make_parser(__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run of eval.run")
+    parser.add_argument("--task", default="agentic_test", help="whose answers are counted (%(default)s)")
+    parser.add_argument("--right-from", type=float, default=1.0, help="the score that counts as right (%(default)s)")
+    options = parser.parse_intermixed_args()
+    sampled = read_task(options.run, options.task)
+    Console().print(show(sampled, options.right_from, f"{options.run}, {options.task}"))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,14 @@
 """Commands as their users start them: each in a process of its own, one by one or all at once."""
 
+import io
+import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, redirect_stderr
+
+import pytest
 
 
 def run(module: str, *arguments: str) -> str:
@@ -17,3 +23,22 @@ def run_at_once(*commands: tuple[str, ...]) -> list[str]:
     """What each printed. A server answers several calls in little more time than one."""
     with ThreadPoolExecutor(len(commands)) as pool:
         return list(pool.map(lambda command: run(*command), commands))
+
+
+def find_failure(main: Callable[[], None]) -> str:
+    """What a command in this process says on stderr when it fails; empty when it ends well."""
+    with redirect_stderr(io.StringIO()) as errors:
+        try:
+            main()
+        except SystemExit as end:
+            return f"{errors.getvalue()}{end.code or ''}"
+    return ""
+
+
+@contextmanager
+def fails(message: str) -> Iterator[None]:
+    """A command in this process fails with an `error: …` that matches."""
+    with redirect_stderr(io.StringIO()) as errors, pytest.raises(SystemExit) as ended:
+        yield
+    assert ended.value.code in (1, 2)
+    assert re.search(f"^error: .*{message}", errors.getvalue(), re.MULTILINE | re.DOTALL), errors.getvalue()

@@ -19,7 +19,7 @@ from autodata.run.records import read_records
 from autodata.serving.embedded import resolve_weights
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
-from autodata.serving.vllm import command_line, running
+from autodata.serving.vllm import ServerError, command_line, running
 from autodata.types import TRAJECTORY, Candidate, Criterion, Role
 from training.rows import render_prompt
 
@@ -134,7 +134,7 @@ def test_training_renders_the_prompt_that_the_server_renders(server, tmp_path):
 
 def test_a_real_server_that_cannot_start_shows_its_log(tmp_path):
     recipe = load(GenerateRecipe, [f"{RECIPES}/generate.yaml", "models.endpoints.small.server.flags.dtype=float99"])
-    with pytest.raises(RuntimeError, match="float99"):
+    with pytest.raises(ServerError, match="float99"):
         running(recipe.models, [Role.WEAK_SOLVER], tmp_path).__enter__()
 
 

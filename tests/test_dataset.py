@@ -17,6 +17,7 @@ from autodata.recipes.data import DatasetRecipe, Filters
 from autodata.run.records import read_records
 from autodata.run.snapshot import read_snapshot
 from autodata.types import EXAMPLE, Trajectory
+from tests.commands import find_failure
 from tests.fake_runs import a_round, candidate, checked, demo_recipe, refused, simple, trajectory, write_run
 
 DEMO, COT = demo_recipe(), demo_recipe("arm=cot")
@@ -262,11 +263,7 @@ def test_a_document_that_no_pattern_fits_has_an_unknown_licence():
 def run_main(monkeypatch, capsys, tmp_path, *more: str) -> str:
     arms = [f"arms.{arm}={tmp_path / arm}" for arm in ("agentic", "cot")]
     monkeypatch.setattr(sys, "argv", ["dataset", "recipes/demo/dataset.yaml", f"run={tmp_path / 'd'}", *arms, *more])
-    try:
-        module.main()
-    except SystemExit as end:
-        return str(end.code)
-    return capsys.readouterr().out
+    return find_failure(module.main) or capsys.readouterr().out
 
 
 def test_the_command_writes_examples_statistics_and_hugging_face_sets(monkeypatch, capsys, tmp_path):

@@ -9,6 +9,7 @@ from autodata.config import RecipeError
 from autodata.data.decontamination import Match, Text, find_files, find_matches, gather_texts, read_texts
 from autodata.data.examples import Arm, make_example
 from autodata.types import Candidate, Example
+from tests.commands import find_failure
 from tests.fake_runs import MODELS, a_round, candidate, demo_recipe, simple, trajectory, write_run
 
 DEMO = demo_recipe()
@@ -134,11 +135,7 @@ def test_a_broken_file_is_an_error(name, tmp_path):
 
 def run_main(monkeypatch, recipe: str, *arguments: str) -> str:
     monkeypatch.setattr(sys, "argv", ["dataset", recipe, *arguments])
-    try:
-        module.main()
-    except SystemExit as end:
-        return str(end.code)
-    return ""
+    return find_failure(module.main)
 
 
 def test_the_command_blocks_and_reports(monkeypatch, tmp_path, capsys):

@@ -9,6 +9,7 @@ from autodata import dataset, generate
 from autodata.run.records import read_records
 from autodata.types import EXAMPLE, TRAJECTORY, End, Role
 from tests import test_legal, test_science
+from tests.commands import fails
 from tests.fake_server import fake_server
 from tests.fake_world import SERVES, World
 
@@ -81,7 +82,7 @@ def test_a_budget_that_is_used_up_is_a_trajectory_without_an_example(command, tm
 
 def test_the_run_stops_when_hardly_anything_is_accepted(command, tmp_path):
     papers = write_papers(tmp_path / "papers", 5)
-    with fake_server(World(["no_better"])) as server, pytest.raises(SystemExit, match="min_acceptance"):
+    with fake_server(World(["no_better"])) as server, fails("min_acceptance"):
         command(generate, "recipes/cs/generate.yaml", f"run={tmp_path}/run", f"documents.path={papers}",
                 "domain.max_rounds=1", "min_acceptance=0.5", "min_acceptance_after=2", "documents_in_flight=1",
                 *served_by(server))  # fmt: skip
@@ -103,7 +104,7 @@ def test_a_document_that_fails_again_and_again_is_left_out_and_named(command, tm
                      "quarantine_after=2",
                      *served_by(server)]  # fmt: skip
         for _ in range(2):
-            with pytest.raises(SystemExit, match="not complete"):
+            with fails("not complete"):
                 command(generate, "recipes/cs/generate.yaml", *arguments)
         calls = len(server.requests)
         command(generate, "recipes/cs/generate.yaml", *arguments)

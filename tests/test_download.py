@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from autodata.corpora import download, s2_api
+from tests.commands import fails
 
 REPO = Path(__file__).parent.parent
 KEY = "k3y-that-nobody-may-see"
@@ -214,7 +215,7 @@ def test_a_busy_server_is_asked_again(world, fetch, status):
 )
 def test_a_file_that_stays_damaged_is_named_and_not_kept(world, fetch, etag, content, message):
     world.files, world.etags = {"part_0.gz": content}, {"part_0.gz": etag}
-    with pytest.raises(SystemExit, match=rf"part_0\.gz: damaged each time .*{message}"):
+    with fails(rf"part_0\.gz: damaged each time .*{message}"):
         fetch()
     assert len(world.paths("/files")) == 2
     assert not (fetch.to / "2026-09-17" / "s2orc_v2" / "part_0.gz").exists()
@@ -233,28 +234,28 @@ def test_a_file_that_stays_damaged_is_named_and_not_kept(world, fetch, etag, con
 )
 def test_errors_say_what_to_change(world, fetch, faults, message):
     world.faults = faults
-    with pytest.raises(SystemExit, match=message):
+    with fails(message):
         fetch()
 
 
 @pytest.mark.parametrize("name", ["..", ".hidden", "a%2F..%2F..%2Fb%00", "%2e%2e"])
 def test_names_that_would_lead_elsewhere(world, fetch, name):
     world.files = {name: b"x"}
-    with pytest.raises(SystemExit, match="is no name for a file"):
+    with fails("is no name for a file"):
         fetch()
 
 
 @pytest.mark.parametrize("name", ["download.json", "a.gz.part", "a.gz.part.tag", "download.json.new"])
 def test_names_that_are_ours(world, fetch, name):
     world.files[name] = b"x"
-    with pytest.raises(SystemExit, match="cannot be kept"):
+    with fails("cannot be kept"):
         fetch()
     assert not world.paths("/files")
 
 
 def test_two_files_of_one_name(world, fetch):
     world.files = {"a/x.gz": CONTENT, "b/x.gz": CONTENT}
-    with pytest.raises(SystemExit, match=r"'x\.gz' 2 times"):
+    with fails(r"'x\.gz' 2 times"):
         fetch()
     assert not world.paths("/files")
 
@@ -262,7 +263,7 @@ def test_two_files_of_one_name(world, fetch):
 def test_without_a_key(world, fetch, monkeypatch):
     monkeypatch.delenv("S2_API_KEY")
     world.faults["/v1/release/2026-09-17/dataset/s2orc_v2"] = [401]
-    with pytest.raises(SystemExit, match="set S2_API_KEY"):
+    with fails("set S2_API_KEY"):
         fetch()
     assert not any("x-api-key" in headers for _, headers in world.seen)
 
@@ -274,7 +275,7 @@ def test_a_key_with_its_line_end(world, fetch, monkeypatch):
 
 def test_a_key_that_is_none(world, fetch, monkeypatch):
     monkeypatch.setenv("S2_API_KEY", f"{KEY}\n{KEY}")
-    with pytest.raises(SystemExit, match="S2_API_KEY: holds characters"):
+    with fails("S2_API_KEY: holds characters"):
         fetch()
     assert not world.seen
 
@@ -301,7 +302,7 @@ def test_only_the_first_files(world, fetch):
 
 def test_a_disk_without_room(fetch, monkeypatch):
     monkeypatch.setattr(download.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-    with pytest.raises(SystemExit, match=r"part_0\.gz: no room for .* bytes; free space"):
+    with fails(r"part_0\.gz: no room for .* bytes; free space"):
         fetch()
 
 
@@ -309,7 +310,7 @@ def test_a_list_that_cannot_be_read(fetch, tmp_path):
     folder = tmp_path / "2026-09-17" / "s2orc_v2"
     folder.mkdir(parents=True)
     (folder / download.LIST).write_text("[{")
-    with pytest.raises(SystemExit, match="not readable; delete it"):
+    with fails("not readable; delete it"):
         fetch()
 
 
@@ -318,17 +319,11 @@ def test_a_list_that_cannot_be_read(fetch, tmp_path):
                  "base_url=api.example", "base_url='http://[::1/v1'"],
 )  # fmt: skip
 def test_values_that_cannot_be(world, fetch, argument):
-    with pytest.raises(SystemExit, match=argument.partition("=")[0]):
+    with fails(argument.partition("=")[0]):
         fetch(argument)
     assert not world.seen
 
 
-def test_help(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["download", "--help"])
-    download.main()
-    assert "python -m autodata.corpora.download" in capsys.readouterr().out
-
-
 def test_nobody_listens(fetch):
-    with pytest.raises(SystemExit, match="ConnectError after 3 attempts"):
+    with fails("ConnectError after 3 attempts"):
         fetch("base_url=http://127.0.0.1:9")

@@ -1,6 +1,7 @@
 """An evaluation that measures too little stops, says why, and is repaired by the same command."""
 
 import json
+from contextlib import suppress
 
 import pytest
 
@@ -32,14 +33,10 @@ def command(tmp_path, monkeypatch, capsys):
     path = write(tmp_path / "bench.jsonl", *[{**ROWS[0], "problem_statement": f"Which? {i}"} for i in range(4)])
 
     def run(script, *more):
-        with fake_server(script) as server:
-            try:
-                evaluate(monkeypatch, *arguments(path, tmp_path / "run", server.url, *more))
-                end = ""
-            except SystemExit as stopped:
-                end = str(stopped)
+        with fake_server(script) as server, suppress(SystemExit):
+            evaluate(monkeypatch, *arguments(path, tmp_path / "run", server.url, *more))
         printed = capsys.readouterr()
-        return printed.out + printed.err + end, [b for b in server.requests if b["max_tokens"] != 1], tmp_path / "run"
+        return printed.out + printed.err, [b for b in server.requests if b["max_tokens"] != 1], tmp_path / "run"
 
     return run
 

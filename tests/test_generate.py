@@ -20,6 +20,7 @@ from autodata.run.folder import Run
 from autodata.run.records import RunError
 from autodata.serving.journal import read_replies
 from autodata.types import EXAMPLE
+from tests.commands import find_failure
 from tests.fake_server import Scripted, completion, fake_server, play_cloze
 
 SENTENCE = "The {a} engineers of {b} measured a {c} improvement over every earlier harbour system."
@@ -52,11 +53,8 @@ def start(args: list[str]) -> subprocess.Popen[str]:
 def run_main(monkeypatch, capsys, args: list[str]) -> str:
     """The command in this process; returns what it printed, and the error it exited with."""
     monkeypatch.setattr(sys, "argv", ["generate", *args])
-    try:
-        module.main()
-    except SystemExit as end:
-        return capsys.readouterr().out + str(end.code)
-    return capsys.readouterr().out
+    failure = find_failure(module.main)
+    return capsys.readouterr().out + failure
 
 
 def examples_of(run: Path) -> list[bytes]:

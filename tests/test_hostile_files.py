@@ -18,7 +18,7 @@ from rich.console import Console
 from autodata import status
 from autodata.corpora import pdf
 from autodata.journal import export
-from autodata.report import __main__ as report
+from autodata.report import index as report
 from autodata.run.folder import read_manifest
 from autodata.run.records import RunError
 from autodata.run.snapshot import FILE, SNAPSHOT

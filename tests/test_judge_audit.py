@@ -31,6 +31,7 @@ from autodata.types import (
     Trajectory,
     Verdict,
 )
+from tests.commands import find_failure
 from tests.fake_server import Scripted, completion, fake_server
 from tests.fake_world import verdicts
 
@@ -130,14 +131,10 @@ def audit(tmp_path, monkeypatch, capsys):
         # Several calls at once need not come in the order of the repeats; the numbers do not depend on it.
         with fake_server(panel) as server:
             monkeypatch.setattr(sys, "argv", ["judge_audit", *arguments(tmp_path, server.url, *more)])
-            said = ""
-            try:
-                module.main()
-            except SystemExit as end:
-                said = str(end.code)
+            failure = find_failure(module.main)
         results = tmp_path / "audit" / module.RESULTS
         found = json.loads(results.read_text()) if results.exists() else None
-        return capsys.readouterr().out + said, found, panel
+        return capsys.readouterr().out + failure, found, panel
 
     return run
 
@@ -448,9 +445,3 @@ def test_text_of_documents_cannot_break_the_page(tmp_path, audit):
     audit(lambda a: flip(STORED, 1) if a.answer == "x" else STORED, "attempts=2")
     page = (tmp_path / "audit" / module.AUDIT).read_text()
     assert "| a\\|b # [red]c | 1 |" in page
-
-
-def test_without_arguments_it_says_how_it_is_used(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["judge_audit"])
-    module.main()
-    assert "python -m autodata.judge_audit" in capsys.readouterr().out

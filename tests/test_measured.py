@@ -5,6 +5,7 @@ import json
 import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -79,13 +80,10 @@ def command(tmp_path, monkeypatch, capsys):
             monkeypatch.setattr(sys, "argv", ["generate", "recipes/cs/generate.yaml", f"run={tmp_path / run}",
                                               f"documents.path={papers}", "orchestrator=fixed", "domain.max_rounds=3",
                                               *endpoints, *roles, *arguments])  # fmt: skip
-            try:
+            with suppress(SystemExit):
                 generate.main()
-                end = ""
-            except SystemExit as stopped:
-                end = str(stopped)
         printed = capsys.readouterr()
-        return printed.out + printed.err + end, server.requests
+        return printed.out + printed.err, server.requests
 
     return run
 

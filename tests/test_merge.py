@@ -15,6 +15,7 @@ from autodata.corpora.documents import DocumentsError, take_shard
 from autodata.recipes.generation import GenerateRecipe
 from autodata.serving.journal import read_replies
 from autodata.types import Document
+from tests.commands import find_failure
 from tests.fake_server import fake_server, play_cloze
 from tests.test_generate import arguments, write_documents
 
@@ -25,11 +26,8 @@ def call(module, args: list[str]) -> str:
     """A command in this process; returns what it printed, and the error it exited with."""
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as printed:
         patch.setattr(sys, "argv", ["command", *args])
-        try:
-            module.main()
-        except SystemExit as end:
-            return printed.getvalue() + str(end.code)
-    return printed.getvalue()
+        failure = find_failure(module.main)
+    return printed.getvalue() + failure
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from autodata.meta.population import Member, Population
 from autodata.meta.search import ITERATIONS
 from autodata.recipes.meta import MetaRecipe
 from autodata.run.snapshot import read_snapshot
+from tests.commands import fails
 from tests.fake_server import Scripted, completion, fake_server
 from tests.fake_world import quality
 from tests.meta_world import MetaWorld, plant
@@ -136,7 +137,7 @@ def test_an_interrupted_search_goes_on_where_it_was(tmp_path, monkeypatch):
     def fails_late(body, count):
         return world(body, count) if count <= calls // 2 else Scripted(status=400, body={"error": {"message": "no"}})
 
-    with fake_server(fails_late) as server, pytest.raises(SystemExit, match="error"):
+    with fake_server(fails_late) as server, fails(""):
         run(monkeypatch, *small(tmp_path / "run", server.url, *more))
     begun = len(read_lines(tmp_path / "run"))
     with fake_server(world) as server:
@@ -190,7 +191,7 @@ def test_a_dry_run_asks_nothing(tmp_path, monkeypatch, capsys):
     ],
 )
 def test_a_value_that_cannot_be_is_named(tmp_path, monkeypatch, argument, message):
-    with fake_server(MetaWorld()) as server, pytest.raises(SystemExit, match=message):
+    with fake_server(MetaWorld()) as server, fails(message):
         run(monkeypatch, *small(tmp_path, server.url, argument))
 
 
@@ -201,7 +202,7 @@ def test_a_population_of_another_baseline_is_refused(tmp_path, monkeypatch):
         own.mkdir()
         text = (REPO / "autodata/domains/cs/prompts/challenger.j2").read_text()
         (own / "challenger.j2").write_text(text.replace("You write", "You now write"))
-        with pytest.raises(SystemExit, match="was made from other inputs"):
+        with fails("was made from other inputs"):
             run(monkeypatch, *small(tmp_path, server.url, f"domain.prompts={own}"))
 
 

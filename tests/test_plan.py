@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autodata.plan import __main__ as command
+from autodata.plan import plan as command
 from autodata.plan.simulation import Station, TooFewGpus, choose_split, grow, share_gpu_seconds, simulate
 from autodata.plan.speed import ReplicaSpeed, TimedCalls, fit, fit_run, state
 from autodata.plan.workload import Call, Story, from_run
 from autodata.serving.journal import Journal
 from autodata.types import Outcome as Answer
 from autodata.types import Reply, Role
+from tests.commands import find_failure
 from tests.fake_runs import demo_recipe, simple, trajectory, write_run
 
 DEMO = "recipes/demo/generate.yaml"
@@ -43,11 +44,7 @@ def plan(monkeypatch, capsys):
 
     def run(*arguments: object) -> str:
         monkeypatch.setattr(sys, "argv", ["plan", *map(str, arguments)])
-        try:
-            command.main()
-        except SystemExit as error:
-            return str(error)
-        return capsys.readouterr().out
+        return find_failure(command.main) or capsys.readouterr().out
 
     return run
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from autodata.config import load
-from autodata.plan.__main__ import make_plan, parse
+from autodata.plan.plan import make_plan, parse
 from autodata.plan.workload import from_run
 from autodata.recipes.generation import GenerateRecipe
 from autodata.run.folder import require_finished

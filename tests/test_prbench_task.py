@@ -17,6 +17,7 @@ from eval.prbench.data import find_files, read_split
 from eval.prbench.grader import read_verdict, strip_reasoning
 from eval.prbench.rules import CLASSES
 from eval.tables.scores import prbench
+from tests.commands import fails
 from tests.fake_server import Scripted, completion, fake_server
 
 SAMPLE = Path("recipes/legal/prbench_sample")
@@ -162,7 +163,7 @@ def test_a_conversation_that_is_not_answered_is_counted_and_graded_by_nobody(fol
 def test_what_is_missing_is_named(folder, tmp_path, monkeypatch, values, message):
     monkeypatch.setattr("sys.argv", ["run", *recipe_arguments(folder, tmp_path / "run", "http://127.0.0.1:9/v1"),
                                      *values])  # fmt: skip
-    with pytest.raises(SystemExit, match=message):
+    with fails(message):
         eval_run.main()
 
 

@@ -15,6 +15,7 @@ from eval import run as eval_run
 from eval.principia import find_files, locate, read_problems
 from eval.question_types import TYPES, count, read_subtype
 from eval.sampled_answers import read_task
+from tests.commands import fails
 from tests.fake_server import Scripted, completion, fake_server
 from tests.training_world import make_dataset
 
@@ -127,13 +128,13 @@ def test_a_data_set_of_the_hub_is_read_from_its_cache(tmp_path, monkeypatch):
 
 def test_only_the_judge_of_science_compares_answers(tmp_path, monkeypatch):
     path = write(tmp_path / "b.jsonl", *ROWS)
-    with pytest.raises(SystemExit, match=r"judge of domain\.name=science"):
+    with fails(r"judge of domain\.name=science"):
         evaluate(monkeypatch, *arguments(path, tmp_path / "run", "http://127.0.0.1:9/v1", "domain.name=cs"))
 
 
 def test_a_dataset_of_another_domain_is_refused(tmp_path, monkeypatch):
     dataset = make_dataset(tmp_path / "dataset", domain="cs")
-    with pytest.raises(SystemExit, match=r"domain\.name=science: the arm agentic of .* was made for cs"):
+    with fails(r"domain\.name=science: the arm agentic of .* was made for cs"):
         evaluate(monkeypatch, *arguments(tmp_path, tmp_path / "run", "http://127.0.0.1:9/v1", f"dataset={dataset}",
                                          "principia=null"))  # fmt: skip
 
@@ -164,7 +165,7 @@ def test_questions_are_sorted_by_type(tmp_path, monkeypatch, capsys):
     assert found["labelled"] + found["unlabelled"] == 7
     assert found["types"]["reasoning"] == found["subtypes"]["proof"] == found["labelled"] >= 6
     monkeypatch.setattr("sys.argv", [*command, "arm=other", f"run={tmp_path}/other"])
-    with pytest.raises(SystemExit, match="no examples of arm=other"):
+    with fails("no examples of arm=other"):
         question_types.main()
 
 

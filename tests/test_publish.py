@@ -20,6 +20,7 @@ from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import fresh_folder
 from autodata.run.records import RunError, read_records
 from autodata.types import EXAMPLE, TRAJECTORY
+from tests.commands import find_failure
 from tests.fake_hub import FakeHub, Repo, fake_hub
 from tests.fake_runs import demo_recipe, simple, write_run
 from tests.test_dataset import question
@@ -71,11 +72,7 @@ def hub(monkeypatch):
 def call(monkeypatch, *arguments: object) -> str:
     """What the command says when it ends; empty when all is well."""
     monkeypatch.setattr(sys, "argv", ["publish", *map(str, arguments)])
-    try:
-        publish.main()
-    except SystemExit as end:
-        return str(end.code)
-    return ""
+    return find_failure(publish.main)
 
 
 def files_of(hub: FakeHub, name: str, kind: str = "dataset") -> dict[str, bytes]:

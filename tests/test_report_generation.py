@@ -13,7 +13,7 @@ import pytest
 
 from autodata.recipes.domain import Gate
 from autodata.report import generation, storyboard
-from autodata.report.__main__ import report
+from autodata.report.index import report
 from autodata.report.overview import VERDICTS, Overview
 from autodata.report.page import list_outcomes
 from autodata.report.storyboard import Storyboards, compare_questions, compare_words

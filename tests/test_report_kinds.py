@@ -12,10 +12,10 @@ import pytest
 from autodata.meta import evaluate
 from autodata.meta.evaluate import Trial
 from autodata.report import index
-from autodata.report.__main__ import main, report
 from autodata.report.charts import Forest, ForestRow, Frame, Line, Lines
 from autodata.report.curves import smooth
 from autodata.report.dataset import count_bins
+from autodata.report.index import main, report
 from autodata.report.meta import compare_texts
 from autodata.run.records import RunError
 from autodata.run.snapshot import SNAPSHOT

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from autodata.report.__main__ import report
+from autodata.report.index import report
 from tests.report_world import write_dataset, write_evaluation, write_search, write_training
 from tests.test_report_browser import HARM, browser, check_access  # noqa: F401
 

@@ -22,6 +22,7 @@ from autodata.serving.costs import Cost
 from autodata.serving.leases import Lease, LeaseWatch, State, write_lease
 from autodata.status import SILENT_S, look
 from autodata.types import Role
+from tests.commands import find_failure
 from tests.fake_server import completion, fake_server
 
 HERE = socket.gethostname()
@@ -60,11 +61,8 @@ def see(run: Path) -> status.Sighting:
 
 def command(monkeypatch, capsys, *arguments: str) -> str:
     monkeypatch.setattr(sys, "argv", ["status", *arguments])
-    try:
-        status.main()
-    except SystemExit as end:
-        return capsys.readouterr().out + str(end.code)
-    return capsys.readouterr().out
+    failure = find_failure(status.main)
+    return capsys.readouterr().out + failure
 
 
 def test_here_the_lock_tells_whatever_the_clock_says(write):

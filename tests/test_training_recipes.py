@@ -10,6 +10,7 @@ from trl import GRPOConfig
 from autodata.config import load
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import Run
+from autodata.run.records import RunError
 from training.preflight import PreflightError, check_groups
 
 REPO = Path(__file__).parent.parent
@@ -71,5 +72,5 @@ def test_a_run_folder_is_not_trained_into_by_another_recipe(tmp_path):
     with Run(first.run, "grpo", first, {}) as run:
         run.start()
     first.trainer["learning_rate"] = 1.0
-    with pytest.raises(RuntimeError, match="made from other inputs"):
+    with pytest.raises(RunError, match="made from other inputs"):
         Run(first.run, "grpo", first, {})

@@ -21,6 +21,7 @@ from trl import GRPOTrainer
 from autodata.run.folder import read_manifest
 from autodata.run.snapshot import read_snapshot
 from autodata.types import Role
+from tests.commands import fails
 from tests.fake_server import Scripted, fake_server, judge_by_hash
 from tests.training_world import REPO, launch, make_arguments, make_dataset, make_qwen
 from training import grpo
@@ -211,7 +212,7 @@ def test_watched_sets_have_curves_and_a_second_judge(world, judge, tmp_path, mon
     ],
 )
 def test_what_is_said_before_the_first_step(world_and_judge, tmp_path, monkeypatch, values, message):
-    with pytest.raises(SystemExit, match=f"error: .*{message}"):
+    with fails(message):
         train(monkeypatch, *arguments(*world_and_judge, tmp_path / "run"), *values)
     assert not (tmp_path / "run" / "checkpoints").exists() or not list((tmp_path / "run" / "checkpoints").iterdir())
 
@@ -231,7 +232,7 @@ def test_a_judge_that_cannot_be_read_is_said_before_the_first_step(world, tmp_pa
                          "id": "x", "created": 1, "usage": {"prompt_tokens": 1, "completion_tokens": 1,
                                                              "total_tokens": 2}})  # fmt: skip
 
-    with fake_server(mumble) as server, pytest.raises(SystemExit, match="none of 8 judgements could be read"):
+    with fake_server(mumble) as server, fails("none of 8 judgements could be read"):
         train(monkeypatch, *arguments(world, server, tmp_path / "run"))
 
 
@@ -243,7 +244,7 @@ def test_a_judge_that_fails_in_the_middle_stops_and_the_same_command_goes_on(wor
 
     with fake_server(fails_later) as server:
         values = [*arguments(world, server, tmp_path / "run", max_steps=12), "models.endpoints.judge.retries=0"]
-        with pytest.raises(SystemExit, match=r"judgements failed, more than reward\.max_failures=0\.1: .*HTTP 500"):
+        with fails(r"judgements failed, more than reward\.max_failures=0\.1: .*HTTP 500"):
             train(monkeypatch, *values)
         assert list((tmp_path / "run" / "checkpoints").glob("checkpoint-*/trainer_state.json"))
         broken[0] = False
@@ -262,7 +263,7 @@ def test_a_loss_that_is_no_number_leaves_the_last_good_checkpoint(world, judge, 
         return loss
 
     monkeypatch.setattr(GRPOTrainer, "training_step", diverge)
-    with pytest.raises(SystemExit, match="step 2: weights are no longer finite; the last checkpoint is from before"):
+    with fails("step 2: weights are no longer finite; the last checkpoint is from before"):
         train(monkeypatch, *arguments(world, judge, tmp_path / "run"))
     assert [path.name for path in (tmp_path / "run" / "checkpoints").glob("checkpoint-*")] == ["checkpoint-1"]
 
@@ -271,7 +272,7 @@ def test_a_checkpoint_of_another_model_is_refused(world, judge, undisturbed, tmp
     shutil.copytree(undisturbed / "checkpoints", tmp_path / "run" / "checkpoints")
     for config in (tmp_path / "run" / "checkpoints").glob("*/config.json"):
         config.write_text(config.read_text().replace('"hidden_size": 64', '"hidden_size": 80'))
-    with pytest.raises(SystemExit, match="checkpoint-6 is of another model: hidden_size 80, not 64"):
+    with fails("checkpoint-6 is of another model: hidden_size 80, not 64"):
         train(monkeypatch, *arguments(world, judge, tmp_path / "run", **SIX))
 
 
@@ -281,7 +282,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(world, judge, tmp_path, mon
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=70m", "tmpfs", str(disk)], capture_output=True).returncode:
         pytest.skip("no small disk can be made here")
     try:
-        with pytest.raises(SystemExit, match="No space left on device"):
+        with fails("No space left on device"):
             train(monkeypatch, *arguments(world, judge, disk / "run", max_steps=6))
         subprocess.run(["mount", "-o", "remount,size=900m", str(disk)], check=True)
         train(monkeypatch, *arguments(world, judge, disk / "run", max_steps=6))

@@ -12,6 +12,7 @@ import pytest
 from autodata import dataset, generate, verify
 from autodata.config import load
 from autodata.recipes.generation import GenerateRecipe
+from tests.commands import find_failure
 from tests.fake_runs import a_round, candidate, demo_recipe, simple, trajectory, write_run
 from tests.fake_server import fake_server, play_cloze
 
@@ -21,11 +22,7 @@ Row = dict[str, Any]
 
 def call(monkeypatch, command: Any, *arguments: str) -> str:
     monkeypatch.setattr(sys, "argv", ["command", *arguments])
-    try:
-        command.main()
-    except SystemExit as end:
-        return str(end.code)
-    return ""
+    return find_failure(command.main)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from trl import GRPOTrainer
 
 from autodata.recipes.training import PreflightConfig
 from autodata.run.progress import Progress
+from autodata.types import UserError
 from training.counts import Books
 from training.curve import write_curves
 from training.preflight import check_difference, run_probe
@@ -22,7 +23,7 @@ _ADVICE = ("the last checkpoint is from before; look at the curves, then name an
            "trainer.learning_rate")  # fmt: skip
 
 
-class Diverged(RuntimeError):
+class Diverged(UserError):
     """The loss is no number; the checkpoints from before are whole."""
 
 

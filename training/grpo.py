@@ -4,29 +4,25 @@ accelerate launch --config_file recipes/accelerate/cpu.yaml training/grpo.py rec
 """
 
 import os
-import sys
 from pathlib import Path
 
-from autodata.config import RecipeError, load
+from autodata import command
+from autodata.config import load
 from autodata.recipes.training import GrpoRecipe
+from autodata.run.records import RunError
 
 
+@command.report_errors()
 def main() -> None:
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        print(__doc__)
-        return
-    try:
-        recipe = load(GrpoRecipe, sys.argv[1:])
-    except RecipeError as error:
-        raise SystemExit(f"error: {error}") from None
+    recipe = load(GrpoRecipe, command.read_recipe(__doc__))
     os.environ["TRACKIO_DIR"] = str(Path(recipe.run).resolve() / "trackio")
     # Only now: TRL imports trackio, which reads its folder when it is imported.
-    from training.run import PROBLEMS, train_and_save
+    from training.run import train_and_save
 
     try:
         train_and_save(recipe)
-    except PROBLEMS as error:
-        raise SystemExit(f"error: {error}") from None
+    except OSError as error:
+        raise RunError(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from autodata.recipes.training import PreflightConfig
 from autodata.stats.writing import write_percent
+from autodata.types import UserError
 from training.reward import Reward
 from training.student import find_missing_kernels
 
@@ -18,7 +19,7 @@ _PROBE = "probe"
 _BYTES = {torch.bfloat16: 2, torch.float16: 2, torch.float32: 4}
 
 
-class PreflightError(RuntimeError):
+class PreflightError(UserError):
     """Training as it stands would fail or learn nothing; the message names what to change."""
 
 

@@ -15,7 +15,7 @@ from autodata.recipes.training import RewardConfig
 from autodata.serving.llm import Client
 from autodata.serving.measured import EndpointError, PromptCut, Window
 from autodata.serving.request import resolve_sampling
-from autodata.types import CANDIDATE, Role
+from autodata.types import CANDIDATE, Role, UserError
 from training.counts import Books
 from training.rows import read_answer
 
@@ -25,7 +25,7 @@ _SLACK = 4.0  # times the time that all replies would take at their full length
 _SPAN = 8  # words
 
 
-class JudgeDown(RuntimeError):
+class JudgeDown(UserError):
     """Too many judgements fail for the training to mean anything."""
 
 

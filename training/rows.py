@@ -10,10 +10,10 @@ from transformers import PreTrainedTokenizerBase
 from autodata.config import RecipeError
 from autodata.loop.domain import Domain
 from autodata.serving.reply import OPEN_THINKING, split_thinking
-from autodata.types import CANDIDATE, Candidate, Example
+from autodata.types import CANDIDATE, Candidate, Example, UserError
 
 
-class TooFewExamples(ValueError):
+class TooFewExamples(UserError):
     """There is too little to train on; the message names the data set and the recipe key."""
 
 

@@ -17,28 +17,21 @@ from autodata.recipes.training import GrpoRecipe
 from autodata.report.curves import compare_quarters
 from autodata.run.folder import Run, output_hash, read_manifest
 from autodata.run.progress import Progress
-from autodata.run.records import RunError
-from autodata.serving.journal import Journal, JournalError
+from autodata.serving.journal import Journal
 from autodata.serving.leases import Lease, State, read_leases
-from autodata.serving.measured import EndpointError
-from autodata.serving.vllm import ServerError, running
+from autodata.serving.vllm import running
 from autodata.types import Role
-from training.callbacks import Diverged
 from training.card import describe_judgements, write_card
 from training.curve import write_curves
-from training.preflight import PreflightError
 from training.reward import JudgeDown
-from training.rows import TooFewExamples
 from training.student import save_student
 from training.trainer import Training
 
-PROBLEMS = (RecipeError, RunError, JournalError, ServerError, EndpointError, TooFewExamples, PreflightError, JudgeDown,
-            Diverged, OSError)  # fmt: skip
 _COMMAND = "python -m autodata.dataset"
 
 
 def train(recipe: GrpoRecipe, folder: Path, progress: Progress | None = None) -> Training:
-    """On every process; the main one has the progress. Raises what is in PROBLEMS."""
+    """On every process; the main one has the progress. Raises UserError, OSError."""
     state = PartialState()
     find_judge(recipe.models, folder)
     journal = Journal(folder / f"journal_{state.process_index}.sqlite")
@@ -91,7 +84,7 @@ def _require_rewards(rewards: Sequence[float], training: Training) -> None:
 
 
 def train_and_save(recipe: GrpoRecipe) -> None:
-    """Finished runs are left alone, unfinished ones go on. Raises what is in PROBLEMS."""
+    """Finished runs are left alone, unfinished ones go on. Raises UserError, OSError."""
     # Said here, because the first one to ask decides for all: without it processes on CPUs do not see each other.
     state, folder = PartialState(cpu=bool(recipe.trainer.get("use_cpu"))), Path(recipe.run)
     if not state.is_main_process:

@@ -16,14 +16,16 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from autodata import command
 from autodata.cluster import fleet, jobs, shared
 from autodata.cluster.fleet import ServerGroup, Site
 from autodata.cluster.jobs import SlurmError
-from autodata.cluster.router import Router, RouterError
+from autodata.cluster.router import Router
 from autodata.cluster.shared import LEASES, MODELS, write_beat
-from autodata.config import RecipeError, load, schema_for
+from autodata.config import load, schema_for
 from autodata.recipes.models import Models
 from autodata.serving.leases import Lease, LeaseWatch, State
+from autodata.types import UserError
 
 _POLL_S = 1.0
 _QUEUE_POLL_S = 5.0  # squeue is asked no more often
@@ -33,7 +35,7 @@ _GIVE_UP_AFTER = 4  # server jobs in a row that end without a replica that was r
 _TERM_S = 20.0  # for the command, when the campaign is cancelled; Slurm kills after 30
 
 
-class CampaignError(RuntimeError):
+class CampaignError(UserError):
     """The campaign cannot go on; the message names the log to read."""
 
 
@@ -219,27 +221,27 @@ def _ignore_signals() -> None:
         signal.signal(name, signal.SIG_IGN)
 
 
+@command.report_errors()
 def main() -> None:
-    arguments = [a for a in sys.argv[1:] if a != "--dry-run"]
-    if len(arguments) < 2 or arguments[0] in ("-h", "--help"):
-        print(__doc__)
+    parser = command.make_parser(__doc__)
+    parser.add_argument("module", metavar="MODULE", help="the command, for example autodata.generate")
+    parser.add_recipe()
+    parser.add_argument("--dry-run", action="store_true", help="print every job without submitting any")
+    options = parser.parse_intermixed_args()
+    recipe = load(schema_for(options.recipe[0]), options.recipe)
+    run, models = Path(recipe.run), recipe.models
+    site = Site.read(os.environ)
+    graders = {role.endpoint for role in getattr(recipe, "graders", {}).values() if role}
+    groups = fleet.plan(models, run, site.gpus_per_node, graders)
+    if options.dry_run:
+        print(fleet.describe(models, groups, run, site))
         return
-    try:
-        recipe = load(schema_for(arguments[1]), arguments[1:])
-        run, models = Path(recipe.run), recipe.models
-        site = Site.read(os.environ)
-        graders = {role.endpoint for role in getattr(recipe, "graders", {}).values() if role}
-        groups = fleet.plan(models, run, site.gpus_per_node, graders)
-        if "--dry-run" in sys.argv:
-            print(fleet.describe(models, groups, run, site))
-            return
-        shared.make_key(run)
-        (run / MODELS).write_text(OmegaConf.to_yaml(OmegaConf.structured(models), resolve=True))
-        _raise(Requeue)
-        _raise(Cancelled)
-        sys.exit(run_campaign(Campaign(run, models, groups, site), Command(arguments, models, run / LEASES)))
-    except (RecipeError, SlurmError, RouterError, CampaignError) as error:
-        raise SystemExit(f"error: {error}") from None
+    shared.make_key(run)
+    (run / MODELS).write_text(OmegaConf.to_yaml(OmegaConf.structured(models), resolve=True))
+    _raise(Requeue)
+    _raise(Cancelled)
+    served = Command([options.module, *options.recipe], models, run / LEASES)
+    sys.exit(run_campaign(Campaign(run, models, groups, site), served))
 
 
 if __name__ == "__main__":

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from autodata.types import UserError
+
 WAITING_OR_RUNNING = {"PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "REQUEUED", "RESIZING", "STOPPED"}
 
 
-class SlurmError(RuntimeError):
+class SlurmError(UserError):
     """A Slurm command failed; the message has what it printed."""
 
 

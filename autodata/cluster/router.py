@@ -9,12 +9,13 @@ from pathlib import Path
 import httpx
 
 from autodata.serving.vllm import choose_port
+from autodata.types import UserError
 
 _START_S = 60.0
 _ENOUGH = 1_000_000  # calls at once and waiting: the client's own limits are what holds
 
 
-class RouterError(RuntimeError):
+class RouterError(UserError):
     """The router does not start; the message names its log."""
 
 

@@ -6,7 +6,6 @@ python -m autodata.cluster.serve RUN ENDPOINT REPLICAS
 import os
 import signal
 import socket
-import sys
 import time
 from copy import deepcopy
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from autodata import command
 from autodata.cluster import jobs, shared
 from autodata.cluster.fleet import find_roles
 from autodata.cluster.replica import Replica
@@ -104,15 +104,18 @@ def find_place() -> Place:
     return Place(job, address, gpus, own[0].end if own else float("inf"))
 
 
+@command.report_errors()
 def main() -> None:
-    if len(sys.argv) != 4:
-        print(__doc__)
-        return
-    run, name, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    parser = command.make_parser(__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run whose campaign submitted this job")
+    parser.add_argument("endpoint", metavar="ENDPOINT", help="a name in models.endpoints")
+    parser.add_argument("replicas", type=int, metavar="REPLICAS", help="how many servers to start")
+    options = parser.parse_args()
+    run, name = options.run, options.endpoint
     shared.require_key(run)
     models = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Models), OmegaConf.load(run / MODELS)))
     place = find_place()
-    replicas = make_replicas(models, name, count, run / "serving", place)
+    replicas = make_replicas(models, name, options.replicas, run / "serving", place)
     job = ServerJob(run, name, replicas, models.endpoints[name].model, place)
     signal.signal(signal.SIGUSR1, lambda *_: job.drain())
     signal.signal(signal.SIGTERM, lambda *_: job.stop())

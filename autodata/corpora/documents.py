@@ -12,7 +12,7 @@ from autodata.corpora import own
 from autodata.corpora.record import Drop
 from autodata.corpora.rows import Bad, Row, read_rows
 from autodata.recipes.corpora import OwnFilters
-from autodata.types import Document
+from autodata.types import Document, UserError
 
 INGESTED = "documents"  # folder of the shards in a run of autodata.corpora.ingest
 _COMMAND = "python -m autodata.corpora.ingest"
@@ -20,7 +20,7 @@ _KINDS = ".txt, .md, .pdf, .jsonl or .parquet"
 _ANY = OwnFilters(max_chars=own.MAX_TEXT_BYTES)
 
 
-class DocumentsError(ValueError):
+class DocumentsError(UserError):
     """There is nothing to work on; the message names the path and what to put there."""
 
 

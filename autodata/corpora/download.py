@@ -17,6 +17,7 @@ import httpx
 import orjson
 from rich import progress as bars
 
+from autodata import command
 from autodata.config import RecipeError, load
 from autodata.corpora import s2_api
 from autodata.corpora.s2_api import Api, DownloadError, Expired, Remote
@@ -170,21 +171,18 @@ def _read_key(variable: str) -> str:
     return key
 
 
+@command.report_errors()
 def main() -> None:
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        print(__doc__)
-        return
+    recipe = load(DownloadRecipe, command.read_recipe(__doc__))
+    _check(recipe)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # at info it prints the signed addresses
     try:
-        recipe = load(DownloadRecipe, sys.argv[1:])
-        _check(recipe)
-        logging.getLogger("httpx").setLevel(logging.WARNING)  # at info it prints the signed addresses
         with Api(recipe, _read_key(recipe.api_key_env)) as api:
             download(recipe, api)
-    except (RecipeError, DownloadError) as error:
-        raise SystemExit(f"error: {error}") from None
     except OSError as error:
-        raise SystemExit(f"error: {error.filename or recipe.to}: {error.strerror or error}; free space or fix "
-                         "permissions, then run the same command again: it goes on") from None  # fmt: skip
+        problem = f"{error.filename or recipe.to}: {error.strerror or error}"
+        remedy = "free space or fix permissions, then run the same command again: finished files are kept"
+        raise DownloadError(f"{problem}; {remedy}") from None
 
 
 if __name__ == "__main__":

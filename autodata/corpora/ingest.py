@@ -6,13 +6,13 @@ python -m autodata.corpora.ingest recipes/ingest/ingest_s2orc.yaml path=… pape
 import json
 import os
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 from datatrove.pipeline.dedup.minhash import MinhashDedupBuckets
 from datatrove.pipeline.tokens.counter import TokensCounter
 
+from autodata import command
 from autodata.config import RecipeError, load
 from autodata.corpora import funnel, sources
 from autodata.corpora.documents import INGESTED
@@ -97,33 +97,33 @@ def _check(recipe: IngestRecipe) -> None:
         raise RecipeError(f"workers={recipe.workers}: a whole number from 1, or null for all cores")
 
 
+@command.report_errors()
 def main() -> None:
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        print(__doc__)
-        return
+    recipe = load(IngestRecipe, command.read_recipe(__doc__))
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the tasks are what runs in parallel
     try:
-        recipe = load(IngestRecipe, sys.argv[1:])
-        _check(recipe)
-        files, papers = sources.list_files(recipe), sources.list_papers(recipe)
-        opted_out = sorted(sources.read_opt_out(recipe.opt_out))
-        read = {key: digest(json.dumps(value).encode())
-                for key, value in (("files", files), ("papers", papers), ("opt_out", opted_out))}  # fmt: skip
-        recipe = replace(recipe, path=str(Path(recipe.path).resolve()))
-        with Run(recipe.run, "ingest", recipe, read) as run:
-            if run.is_finished:
-                shutil.rmtree(run.path("work"), ignore_errors=True)  # a kill may have come before this
-                print(f"{run.folder}: up to date")
-                return
-            run.start()
-            with Progress(run, "bytes") as progress:
-                ingest(run, recipe, files, progress)
-    except (RecipeError, RunError) as error:
-        raise SystemExit(f"error: {error}") from None
+        _run(recipe)
     except OSError as error:
-        name = f"{error.filename}: " if error.filename else ""
-        raise SystemExit(f"error: {name}{error.strerror or error}; free space or fix permissions, then run the same "
-                         "command again: finished tasks are kept") from None  # fmt: skip
+        problem = f"{error.filename or recipe.run}: {error.strerror or error}"
+        remedy = "free space or fix permissions, then run the same command again: finished tasks are kept"
+        raise RunError(f"{problem}; {remedy}") from None
+
+
+def _run(recipe: IngestRecipe) -> None:
+    _check(recipe)
+    files, papers = sources.list_files(recipe), sources.list_papers(recipe)
+    opted_out = sorted(sources.read_opt_out(recipe.opt_out))
+    read = {key: digest(json.dumps(value).encode())
+            for key, value in (("files", files), ("papers", papers), ("opt_out", opted_out))}  # fmt: skip
+    recipe = replace(recipe, path=str(Path(recipe.path).resolve()))
+    with Run(recipe.run, "ingest", recipe, read) as run:
+        if run.is_finished:
+            shutil.rmtree(run.path("work"), ignore_errors=True)  # a kill may have come before this
+            print(f"{run.folder}: up to date")
+            return
+        run.start()
+        with Progress(run, "bytes") as progress:
+            ingest(run, recipe, files, progress)
 
 
 if __name__ == "__main__":

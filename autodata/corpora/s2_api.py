@@ -12,13 +12,14 @@ import httpx
 import tenacity
 
 from autodata.recipes.corpora import DownloadRecipe
+from autodata.types import UserError
 
 T = TypeVar("T")
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
 _BUSY = {408, 429, 500, 502, 503, 504}
 
 
-class DownloadError(RuntimeError):
+class DownloadError(UserError):
     """Nothing more can be fetched; the message says what to change."""
 
 

@@ -10,7 +10,6 @@ import asyncio
 import json
 import logging
 import random
-import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -22,28 +21,26 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from autodata import command
 from autodata.config import RecipeError, load
 from autodata.judge_audit import findings
 from autodata.judge_audit.findings import Judged, Opinions
 from autodata.judge_audit.panel import Judge, ask_judges
 from autodata.loop import domain as base
 from autodata.loop.domain import Domain
-from autodata.loop.prompts import PromptError
 from autodata.recipes.data import JudgeAuditRecipe
 from autodata.recipes.models import RoleConfig
 from autodata.run.folder import Run, identify_weights, output_hash, require_finished
 from autodata.run.progress import Progress
-from autodata.run.records import TRAJECTORIES, RunError, hash_path, read_records
+from autodata.run.records import TRAJECTORIES, Incomplete, RunError, hash_path, read_records
 from autodata.run.shutdown import finish
-from autodata.serving.journal import Journal, JournalError
+from autodata.serving.journal import Journal
 from autodata.serving.llm import Client, Draining, role_config
-from autodata.serving.measured import EndpointError
 from autodata.serving.request import Request, request_key, resolve_sampling
-from autodata.serving.vllm import ServerError, running
+from autodata.serving.vllm import running
 from autodata.types import TRAJECTORY, Role, Trajectory
 
 RESULTS, AUDIT = "results.json", "audit.md"
-PROBLEMS = (RecipeError, RunError, JournalError, ServerError, EndpointError, PromptError)
 _MADE_BY = "python -m autodata.generate"
 
 
@@ -205,21 +202,17 @@ def _open(recipe: JudgeAuditRecipe) -> tuple[Run, dict[str, Any]]:
     return Run(recipe.run, "judge_audit", recipe, artefacts), generation
 
 
+@command.report_errors()
 def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        print(__doc__)
-        return
-    try:
-        recipe = load(JudgeAuditRecipe, sys.argv[1:])
-        run, generation = _open(recipe)
-        with run:
-            if run.is_finished:
-                print(f"{run.folder}: up to date")
-                return
+    recipe = load(JudgeAuditRecipe, command.read_recipe(__doc__))
+    run, generation = _open(recipe)
+    with run:
+        if run.is_finished:
+            print(f"{run.folder}: up to date")
+            return
+        try:
             show(audit(recipe, run, generation), Console())
-            print(f"the page: {run.folder / AUDIT}")
-    except Draining:
-        raise SystemExit(f"{recipe.run}: not complete; run the same command again to go on") from None
-    except PROBLEMS as error:
-        raise SystemExit(f"error: {error}") from None
+        except Draining:
+            raise Incomplete(run.folder) from None
+        print(f"the page: {run.folder / AUDIT}")

@@ -17,10 +17,10 @@ from autodata.run.progress import Progress
 from autodata.run.records import ERRORS, LINE, TRAJECTORIES, iterate_records, read_records, repair_tail
 from autodata.serving.llm import Client, Draining
 from autodata.serving.measured import EndpointError, NotMeasured, PromptCut, RequestRefused, find_unmeasured
-from autodata.types import TRAJECTORY, Document, Outcome, Trajectory
+from autodata.types import TRAJECTORY, Document, Outcome, Trajectory, UserError
 
 
-class Stopped(RuntimeError):
+class Stopped(UserError):
     """The run goes so badly that going on would only cost money; the message names the recipe key."""
 
 

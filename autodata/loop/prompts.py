@@ -9,7 +9,7 @@ from jinja2 import BytecodeCache, FileSystemLoader, StrictUndefined, Template, T
 from jinja2.bccache import Bucket
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from autodata.types import Message
+from autodata.types import Message, UserError
 
 TURNS = ("system", "user", "assistant")
 # An expression in a template can fail like any other: {{ 1 // 0 }} must not end a run with a traceback.
@@ -22,7 +22,7 @@ CONTROL = re.compile(r"<(?=\|)|(?<=\|)>|<(?=/?(?:think|tool_call|tool_response|s
 _HARMLESS = {"<": "‹", ">": "›", "[": "⟦"}
 
 
-class PromptError(ValueError):
+class PromptError(UserError):
     """A template is missing or broken; the message names the file."""
 
 

@@ -8,7 +8,6 @@ command again resumes; the answers are in <run>/ablation.json.
 
 import asyncio
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -16,16 +15,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autodata.config import RecipeError, load
+from autodata import command
+from autodata.config import load
 from autodata.loop.parsing import ParseError
 from autodata.meta.evaluate import Trial
 from autodata.meta.genome import Genome
 from autodata.meta.mutate import read_edit
-from autodata.meta.optimize import PROBLEMS, open_run
+from autodata.meta.optimize import open_run
 from autodata.meta.population import Member, Splits, split
 from autodata.meta.search import Search
 from autodata.recipes.meta import MetaRecipe
 from autodata.run.folder import Run, identify_weights, require_finished
+from autodata.run.records import Incomplete
 from autodata.run.shutdown import finish
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
@@ -85,21 +86,16 @@ def show(found: Sequence[Worth]) -> Table:
     return table
 
 
+@command.report_errors()
 def main() -> None:
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        print(__doc__)
-        return
-    try:
-        recipe = load(MetaRecipe, sys.argv[1:])
-        require_finished(recipe.run, "python -m autodata.meta.optimize")
-        identify_weights(recipe.models)
-        documents = split(recipe)
-        with open_run(recipe, documents) as run:
-            _run(recipe, run, documents)
-            found = [Worth(**of) for of in json.loads(run.path(ABLATION).read_text(encoding="utf-8"))]
-        Console().print(show(found))
-    except PROBLEMS as error:
-        raise SystemExit(f"error: {error}") from None
+    recipe = load(MetaRecipe, command.read_recipe(__doc__))
+    require_finished(recipe.run, "python -m autodata.meta.optimize")
+    identify_weights(recipe.models)
+    documents = split(recipe)
+    with open_run(recipe, documents) as run:
+        _run(recipe, run, documents)
+        found = [Worth(**of) for of in json.loads(run.path(ABLATION).read_text(encoding="utf-8"))]
+    Console().print(show(found))
 
 
 def _run(recipe: MetaRecipe, run: Run, documents: Splits) -> None:
@@ -112,7 +108,7 @@ def _run(recipe: MetaRecipe, run: Run, documents: Splits) -> None:
         with running(recipe.models, Role, run.folder) as servers:
             asyncio.run(finish(ablate(search), [client], servers))
         if not run.path(ABLATION).exists():
-            raise RecipeError(f"{run.folder}: not complete; run the same command again to go on")
+            raise Incomplete(run.folder)
     finally:
         journal.close()
 

@@ -9,15 +9,13 @@ The best prompt set is one override away: python -m autodata.generate … domain
 import asyncio
 import json
 import logging
-import sys
 from collections.abc import Sequence
 from typing import Any
 
+from autodata import command
 from autodata.config import RecipeError, load
-from autodata.corpora.documents import DocumentsError
 from autodata.loop import domain as base
 from autodata.loop.orchestrator import ORCHESTRATORS
-from autodata.loop.prompts import PromptError
 from autodata.meta import evaluate, genome
 from autodata.meta.evaluate import Trial
 from autodata.meta.population import Member, Splits, draw_lineage, split
@@ -25,17 +23,15 @@ from autodata.meta.search import ITERATIONS, Search
 from autodata.recipes.meta import MetaRecipe
 from autodata.run.folder import Run, identify_weights
 from autodata.run.progress import Progress, check_budget
-from autodata.run.records import RunError, digest, hash_path, read_json
+from autodata.run.records import Incomplete, RunError, digest, hash_path, read_json
 from autodata.run.shutdown import finish
-from autodata.serving.journal import Journal, JournalError
+from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
-from autodata.serving.measured import EndpointError
-from autodata.serving.vllm import ServerError, running
+from autodata.serving.vllm import running
 from autodata.stats.writing import write_percent
 from autodata.types import Role
 
 RESULTS, BEST, LINEAGE = "results.json", "best", "lineage.png"
-PROBLEMS = (RecipeError, RunError, DocumentsError, JournalError, ServerError, EndpointError, PromptError)
 _CHOICES = {"parents": ("boltzmann", "uniform", "baseline"), "mutation": ("edit", "none"),
             "orchestrator": tuple(ORCHESTRATORS)}  # fmt: skip
 
@@ -108,7 +104,7 @@ def hash_evaluator(search: Search) -> str:
 
 
 def run_recipe(recipe: MetaRecipe, run: Run, documents: Splits) -> None:
-    """Raises PROBLEMS; RunError too when the evaluator changed under the run."""
+    """Raises UserError; RunError when the evaluator changed under the run."""
     run.start()
     journal = Journal(run.path("journal.sqlite"))
     try:
@@ -150,23 +146,20 @@ def _check(recipe: MetaRecipe) -> None:
             raise RecipeError(f"models.{role}: name the endpoint that plays it")
 
 
+@command.report_errors()
 def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    arguments = [a for a in sys.argv[1:] if a != "--dry-run"]
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(__doc__)
-        return
-    try:
-        recipe = load(MetaRecipe, arguments)
-        _check(recipe)
-        documents = split(recipe)
-        print(estimate(recipe))
-        if "--dry-run" in sys.argv:
-            return
+    parser = command.make_parser(__doc__)
+    parser.add_recipe()
+    parser.add_argument("--dry-run", action="store_true", help="print what would be asked at most, and ask nothing")
+    options = parser.parse_intermixed_args()
+    recipe = load(MetaRecipe, options.recipe)
+    _check(recipe)
+    documents = split(recipe)
+    print(estimate(recipe))
+    if not options.dry_run:
         identify_weights(recipe.models)
         _run(recipe, documents)
-    except PROBLEMS as error:
-        raise SystemExit(f"error: {error}") from None
 
 
 def open_run(recipe: MetaRecipe, documents: Splits) -> Run:
@@ -182,7 +175,7 @@ def _run(recipe: MetaRecipe, documents: Splits) -> None:
         if not run.is_finished:
             run_recipe(recipe, run, documents)
         if not run.is_finished:
-            raise SystemExit(f"{run.folder}: not complete; run the same command again to go on")
+            raise Incomplete(run.folder)
         print(describe(run))
 
 

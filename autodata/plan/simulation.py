@@ -9,7 +9,7 @@ import simpy
 
 from autodata.plan.speed import ReplicaSpeed
 from autodata.plan.workload import Call, Story
-from autodata.types import Role
+from autodata.types import Role, UserError
 
 Steps = Generator[simpy.Event, object, None]
 
@@ -171,7 +171,7 @@ _WORTH = 0.9  # a split is simulated when its bottleneck has at most so much of 
 _FASTER = 0.98  # and chosen over a smaller one when it takes at most so much of its time
 
 
-class TooFewGpus(ValueError):
+class TooFewGpus(UserError):
     """There is no room for one replica of each; the message says how many there must be."""
 
 

@@ -13,11 +13,12 @@ import numpy
 from autodata.plan.workload import PRIORS
 from autodata.recipes.models import Endpoint
 from autodata.serving.journal import read_replies
+from autodata.types import UserError
 
 _ENOUGH = 50  # calls for a fit
 
 
-class SpeedError(ValueError):
+class SpeedError(UserError):
     """A server's speed is not known; the message names what to state."""
 
 

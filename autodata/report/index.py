@@ -1,19 +1,80 @@
-"""The index of a folder of runs: one row each, with what it came to and a link to its report."""
+"""A run folder → one HTML file that explains it: no network, no build step, one file to send around.
+
+python -m autodata.report runs/demo/agentic     # writes runs/demo/agentic/report.html and prints its path
+python -m autodata.report runs/demo             # the reports of all runs below that lack one or are outdated, and
+                                                # runs/demo/index.html
+
+A run that is not finished is reported as far as it is.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from autodata.report import page
+from autodata import command
+from autodata.report import dataset, evaluation, generation, page, training
 from autodata.report.page import Facts
 from autodata.run import snapshot
-from autodata.run.folder import read_manifest
-from autodata.run.records import read_json
+from autodata.run.folder import find_runs, read_manifest
+from autodata.run.records import RunError, read_json, write_file
 from autodata.stats.writing import write_decimal, write_duration
+from autodata.types import UserError
 
 REPORT, INDEX = "report.html", "index.html"
-_RESULTS = {".json", ".jsonl", ".yaml"}  # what a report is made of
+_RESULTS = {".json", ".jsonl", ".yaml"}  # the files that a report is made from
+
+
+def render_search(folder: Path, manifest: Facts) -> str:
+    """The page of a run of autodata.meta.optimize."""
+    from autodata.report import meta  # brings the loop and its network code along: half of all there is to load
+
+    return meta.render(folder, manifest)
+
+
+# Each kind of run, as its manifest names it, with the function that renders its page.
+PAGES: dict[str, Callable[[Path, Facts], str]] = {
+    "generate": generation.render,
+    "dataset": dataset.render,
+    "grpo": training.render,
+    "eval": evaluation.render,
+    "meta": render_search,
+}
+
+
+def report(folder: Path) -> Path:
+    """Write the page of a run into its folder, or of all runs below a folder. Raises UserError."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return report_all(folder)
+    kind = manifest.get("inputs", {}).get("kind")
+    if kind not in PAGES:
+        raise RunError(f"{folder}: no report for a run of kind {kind!r}; there are reports for {', '.join(PAGES)}")
+    write_file(folder / REPORT, PAGES[kind](folder, manifest))
+    return folder / REPORT
+
+
+def report_all(folder: Path) -> Path:
+    """Write the index of a folder of runs, and the reports that it links to. Raises RunError where there are none."""
+    runs = list(find_runs(folder))
+    if not runs:
+        raise RunError(f"{folder}: no run folder, it has no manifest.json, nor has a folder below it")
+    entries = [describe(run, folder, refresh(run)) for run in runs]
+    write_file(folder / INDEX, render(folder, entries))
+    return folder / INDEX
+
+
+def refresh(run: Path) -> str:
+    """Write the report of a run if it is missing or outdated; returns why it could not be written."""
+    try:
+        if is_outdated(run):
+            report(run)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+# ── the index of a folder of runs: one row each, with its result and a link to its report ──
 
 
 @dataclass(frozen=True)
@@ -38,10 +99,10 @@ def render(folder: Path, entries: Sequence[RunEntry]) -> str:
 
 
 def is_outdated(run: Path) -> bool:
-    """Whether there is no report, or one from before the run last wrote results."""
-    report = run / REPORT
+    """True if the run has no report, or has written results since its report."""
+    page_path = run / REPORT
     newest = max(path.stat().st_mtime for path in run.iterdir() if path.suffix in _RESULTS)
-    return not report.exists() or report.stat().st_mtime < newest
+    return not page_path.exists() or page_path.stat().st_mtime < newest
 
 
 def describe(run: Path, folder: Path, problem: str = "") -> RunEntry:
@@ -73,7 +134,7 @@ def _measure_seconds(manifest: Facts) -> float | None:
     return (ended - begun).total_seconds()
 
 
-# ── what a run of each kind came to ──
+# ── the headline of a row: the result of a run of each kind ──
 
 
 def _of_generation(run: Path, manifest: Facts) -> str:
@@ -122,3 +183,10 @@ _HEADLINES: dict[str, Callable[[Path, Facts], str]] = {
     "eval": _of_evaluation,
     "meta": _of_search,
 }
+
+
+@command.report_errors()
+def main() -> None:
+    parser = command.make_parser(__doc__)
+    parser.add_argument("folder", type=Path, metavar="RUN", help="a run folder, or a folder of runs")
+    print(report(parser.parse_args().folder))

@@ -11,12 +11,21 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from autodata.types import UserError
+
 T = TypeVar("T")
 LINE = TypeAdapter(dict[str, Any])  # a record of no type of its own
 
 
-class RunError(RuntimeError):
+class RunError(UserError):
     """A run folder cannot be used; the message names the file and what to do."""
+
+
+class Incomplete(UserError):
+    """A run was stopped before its end."""
+
+    def __init__(self, run: Path):
+        super().__init__(f"{run}: not complete; run the same command again to go on")
 
 
 def write_file(path: Path, text: str) -> None:

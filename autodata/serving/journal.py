@@ -18,7 +18,7 @@ from typing import IO, NamedTuple
 import zstandard
 
 from autodata.serving.measured import read_outcome
-from autodata.types import REPLY, Outcome, Reply
+from autodata.types import REPLY, Outcome, Reply, UserError
 
 APPLICATION_ID = 0x41444A31  # "ADJ1": how a journal is told from any other SQLite file
 
@@ -35,7 +35,7 @@ _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")  # the last: no su
 INSERT = "INSERT OR IGNORE INTO replies VALUES (?, ?, ?)"
 
 
-class JournalError(RuntimeError):
+class JournalError(UserError):
     """The journal cannot be used or written; the message names the file and what to do."""
 
 

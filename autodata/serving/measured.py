@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 
 from autodata.stats.writing import write_percent
-from autodata.types import Outcome, Role
+from autodata.types import Outcome, Role, UserError
 
 # Finish reasons as servers and gateways write them, in lower case. The list is one of what is allowed: a reason that
 # is not known to end an answer is no answer.
@@ -34,7 +34,7 @@ _PROMPT = re.compile(
 _SHOWN = 200  # characters of what a server said
 
 
-class EndpointError(RuntimeError):
+class EndpointError(UserError):
     """An endpoint did not serve a request; the message names role, URL, status and time tried."""
 
 

@@ -18,7 +18,7 @@ from autodata.serving.embedded import resolve_weights
 from autodata.serving.llm import role_config
 from autodata.serving.measured import EndpointError
 from autodata.serving.probes import probe
-from autodata.types import Role
+from autodata.types import Role, UserError
 
 _PR_SET_PDEATHSIG = 1
 
@@ -29,7 +29,7 @@ _STOP_AFTER_S = 15
 _TAIL = 15  # lines of the log in an error
 
 
-class ServerError(RuntimeError):
+class ServerError(UserError):
     """A server did not start or died; the message holds the last lines of its log."""
 
 

@@ -4,16 +4,15 @@ python -m eval.tables recipes/demo/table1.yaml [key=value …]
 python -m eval.tables recipes/tables                              # all tables and figures of a folder
 """
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pandas
 
+from autodata import command
 from autodata.config import RecipeError, load
 from autodata.recipes.evaluation import TableRecipe
-from autodata.run.records import RunError
 from autodata.stats.writing import write_table
 from eval.tables.answers import attribution, truncation
 from eval.tables.cells import ResultTable, is_finished, note_papers
@@ -84,12 +83,8 @@ def find_recipes(path: Path) -> list[Path]:
     return sorted(found, key=lambda recipe: (recipe.stem[0] == "f", len(recipe.stem), recipe.stem))
 
 
+@command.report_errors()
 def main() -> None:
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        print(__doc__)
-        return
-    try:
-        for path in find_recipes(Path(sys.argv[1])):
-            print_table(load(TableRecipe, [str(path), *sys.argv[2:]]))
-    except (RecipeError, RunError) as error:
-        raise SystemExit(f"error: {error}") from None
+    recipe, *changes = command.read_recipe(__doc__)
+    for path in find_recipes(Path(recipe)):
+        print_table(load(TableRecipe, [str(path), *changes]))

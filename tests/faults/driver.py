@@ -120,8 +120,7 @@ def carry_out(order: Order) -> None:
     status = 0
     try:
         {"generate": generate, "dataset": dataset, "merge": merge}[order.command].main()
-    except SystemExit as end:
-        print(end.code)
+    except SystemExit:
         status = 1
     except BaseException as crash:  # what a user would see as a traceback
         import traceback

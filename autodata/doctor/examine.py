@@ -1,0 +1,104 @@
+"""What would go wrong with a recipe, before it costs anything: ok, warn, fail or n/a, one line each.
+
+python -m autodata.doctor RECIPE [more.yaml …] [key=value …] [--serve]   # --serve starts its vLLM servers to ask them
+
+Ends with 1 where a check failed. Training itself checks weights, lengths, memory and reward before its first step.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from autodata import command
+from autodata.config import load, schema_for
+from autodata.doctor import data, endpoints, environment, storage
+from autodata.doctor.finding import Finding, Mark
+from autodata.recipes.data import DatasetRecipe, JudgeAuditRecipe
+from autodata.recipes.domain import DomainConfig
+from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe
+from autodata.recipes.generation import GenerateRecipe
+from autodata.recipes.meta import MetaRecipe
+from autodata.recipes.models import Models
+from autodata.recipes.training import GrpoRecipe
+from autodata.serving.vllm import running
+from autodata.types import Role
+
+_COLOURS = {Mark.OK: "green", Mark.WARN: "yellow", Mark.FAIL: "red", Mark.NOT_APPLICABLE: "dim"}
+_WITH_DOMAIN = (GenerateRecipe, GrpoRecipe, EvalRecipe, JudgeAuditRecipe, MetaRecipe)
+
+
+def examine(recipe: object, serve: bool) -> Iterator[Finding]:
+    """All checks that apply, cheap ones first. Raises ServerError, EndpointError, PromptError."""
+    yield environment.check_versions(recipe)
+    yield from _examine_place(recipe)
+    yield from _examine_data(recipe)
+    if isinstance(recipe, (*_WITH_DOMAIN, QuestionTypesRecipe)):
+        for models in _list_models(recipe):
+            yield from environment.check_wall_times(models, environment.read_site())
+            yield from _examine_models(models, recipe.domain, serve)
+
+
+def _list_models(recipe: GenerateRecipe | EvalRecipe | QuestionTypesRecipe) -> list[Models]:
+    """The recipe's own, then for each grader of PRBench the same with that grader as the judge."""
+    graders = [role for role in getattr(recipe, "graders", {}).values() if role]
+    return [recipe.models, *(replace(recipe.models, weak_solver=None, judge=role) for role in graders)]
+
+
+def _examine_place(recipe: object) -> Iterator[Finding]:
+    if isinstance(recipe, (*_WITH_DOMAIN, QuestionTypesRecipe, DatasetRecipe)):
+        place = storage.find_place(recipe.run)
+        yield storage.check_files(place)
+        yield storage.check_space(place)
+
+
+def _examine_data(recipe: object) -> Iterator[Finding]:
+    if isinstance(recipe, GrpoRecipe | EvalRecipe | QuestionTypesRecipe) and recipe.dataset:
+        yield from data.check_dataset(recipe.dataset)
+    if isinstance(recipe, GrpoRecipe):
+        yield from data.check_examples(recipe)
+    if isinstance(recipe, EvalRecipe):
+        yield data.check_label(recipe)
+    if isinstance(recipe, GenerateRecipe):
+        yield data.check_weak_solver(recipe.run)
+
+
+def _examine_models(models: Models, domain: DomainConfig, serve: bool) -> Iterator[Finding]:
+    used = endpoints.list_used(models)
+    keys = [environment.check_key(name, endpoint) for name, endpoint in used.items()]
+    yield from keys
+    if any(key.mark is Mark.FAIL for key in keys):
+        return
+    with ExitStack() as stack:
+        if serve:
+            _serve(models, stack)
+        answering = []
+        for name, endpoint in used.items():
+            found = endpoints.check_server(models, name) if endpoint.base_url else [endpoints.skip_server(name)]
+            answering += [name] * all(f.mark is Mark.OK for f in found)
+            yield from found
+        yield from asyncio.run(endpoints.check_answers(models, domain, answering))
+
+
+def _serve(models: Models, stack: ExitStack) -> None:
+    stack.enter_context(running(models, Role, Path(stack.enter_context(tempfile.TemporaryDirectory()))))
+
+
+@command.report_errors()
+def main() -> None:
+    parser = command.make_parser(__doc__)
+    parser.add_recipe()
+    parser.add_argument("--serve", action="store_true", help="start the recipe's vLLM servers to ask them")
+    options = parser.parse_intermixed_args()
+    console, failed = Console(soft_wrap=True, highlight=False), 0
+    for finding in examine(load(schema_for(options.recipe[0]), options.recipe), options.serve):
+        failed += finding.mark is Mark.FAIL
+        mark = Text(f"{finding.mark:<5}", _COLOURS[finding.mark])
+        console.print(mark + Text(f"{finding.check:<24} {finding.detail}"))
+    if failed:
+        raise SystemExit(f"{failed} checks failed")

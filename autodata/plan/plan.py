@@ -1,0 +1,214 @@
+"""What a run of generation will take, before it does: calls, tokens, GPU-hours, wall-clock, and what holds it up.
+
+    python -m autodata.plan RECIPE [models.yaml …] [key=value …] [--like RUN] [--gpus N]
+    python -m autodata.plan recipes/demo/generate.yaml --like runs/demo/agentic --what-if domain.max_rounds=8
+
+What documents ask is drawn from a finished run (--like) or from priors; docs/plan.md says how to read the answer.
+"""
+
+import argparse
+import random
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy
+from rich.console import Console
+from rich.table import Table
+
+from autodata import command
+from autodata.config import RecipeError, load
+from autodata.corpora.documents import read_corpus
+from autodata.plan import speed
+from autodata.plan.simulation import SimulatedOutcome, Station, choose_split, share_gpu_seconds, simulate
+from autodata.plan.speed import ReplicaSpeed, SpeedError
+from autodata.plan.workload import Workload, from_priors, from_run
+from autodata.recipes.generation import GenerateRecipe
+from autodata.serving.costs import count_gpus
+from autodata.serving.llm import role_config
+from autodata.stats.writing import DASH, write_duration, write_percent
+from autodata.types import Role
+
+_IN_FLIGHT = 64  # where a recipe says nothing, as the client
+_SIMULATED = 4  # documents at most, for each in flight; beyond them the middle half's pace goes on
+_WIDTH = 120
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Simulated runs of one recipe."""
+
+    workload: Workload
+    documents: int
+    simulated: int
+    served: Mapping[Role, str]
+    stations: Mapping[str, Station]
+    outcomes: Sequence[SimulatedOutcome]  # one per seed
+
+    @property
+    def seconds(self) -> list[float]:
+        return [self.extend(o) for o in self.outcomes]
+
+    @property
+    def scale(self) -> float:
+        return self.documents / self.simulated
+
+    def extend(self, outcome: SimulatedOutcome) -> float:
+        """The wall-clock of all documents."""
+        ends, count = sorted(outcome.finished), len(outcome.finished)
+        pace = (ends[3 * count // 4] - ends[count // 4]) / max(1, 3 * count // 4 - count // 4)
+        return outcome.seconds + (self.documents - self.simulated) * pace
+
+    def mean(self, values: Sequence[float]) -> float:
+        return float(numpy.mean(values))
+
+    def utilisation(self, name: str) -> float:
+        return self.mean([o.utilisation(name, self.stations[name]) for o in self.outcomes])
+
+    @property
+    def bottleneck(self) -> tuple[str, Role]:
+        """The endpoint that is used most, and the role that uses it most."""
+        name = max(self.stations, key=self.utilisation)
+        roles = [r for r in self.served if self.served[r] == name]
+        return name, max(roles, key=lambda r: sum(o.role_work[r] for o in self.outcomes))
+
+
+def make_plan(recipe: GenerateRecipe, options: argparse.Namespace) -> Plan:
+    """Raises UserError."""
+    if recipe.arm == "best_of_n":
+        raise RecipeError("arm=best_of_n spends what its agentic run spent: plan that one")
+    workload = from_run(recipe, options.like) if options.like else from_priors(recipe)
+    count = options.documents or len(read_corpus(recipe.documents.path, recipe.documents.limit).documents)
+    count = -(-count // recipe.documents.per_group)
+    simulated = min(count, _SIMULATED * recipe.documents_in_flight)
+    batches = [workload.draw(simulated, random.Random(recipe.seed + i)) for i in range(options.repeats)]
+    roles = sorted({c.role for batch in batches for story in batch for c in story.calls})
+    served = {role: role_config(recipe.models, role).endpoint for role in roles}
+    stations = _build(recipe, sorted(set(served.values())), options)
+
+    def run(stories: list, sized: Mapping[str, Station]) -> SimulatedOutcome:
+        return simulate(stories, served, sized, recipe.documents_in_flight)
+
+    if options.gpus is not None:
+        work = run(batches[0], stations).work
+        stations = choose_split(stations, work, options.gpus, lambda sized: run(batches[0], sized).seconds)
+    return Plan(workload, count, simulated, served, stations, [run(batch, stations) for batch in batches])
+
+
+def _build(recipe: GenerateRecipe, names: Sequence[str], options: argparse.Namespace) -> dict[str, Station]:
+    endpoints = {name: recipe.models.endpoints[name] for name in names}
+    speeds = speed.choose(endpoints, _read_speeds(options.speed), options.like)
+    return {
+        name: Station(speeds[name], e.server.replicas if e.server else 1, e.max_in_flight or _IN_FLIGHT,
+                      count_gpus(e.server) if e.server else 0)
+        for name, e in endpoints.items()
+    }  # fmt: skip
+
+
+def _read_speeds(stated: Sequence[str]) -> dict[str, ReplicaSpeed]:
+    found = {}
+    for text in stated:
+        name, _, numbers = text.partition("=")
+        try:
+            prefill, decode, concurrency = map(float, numbers.split(","))
+        except ValueError:
+            raise SpeedError(f"--speed {text}: write ENDPOINT=prefill,decode,concurrency, three numbers") from None
+        found[name] = speed.state(prefill, decode, concurrency, "stated")
+    return found
+
+
+def show(plans: Mapping[str, Plan], accepted: int | None) -> None:
+    """The tables, a column for each plan where there are several."""
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
+    summary = Table("", *plans, title="plan")
+    rows = [dict(summarize(plan, accepted)) for plan in plans.values()]
+    for key in rows[0]:
+        summary.add_row(key, *(row.get(key, DASH) for row in rows))
+    console.print(summary)
+    for name, plan in plans.items():
+        console.print(_show_roles(name, plan), _show_endpoints(name, plan))
+
+
+def summarize(plan: Plan, accepted: int | None) -> list[tuple[str, str]]:
+    low, high = numpy.percentile(plan.seconds, [5, 95])
+    gpus = sum(s.gpus * s.replicas for s in plan.stations.values())
+    endpoint, role = plan.bottleneck
+    tokens = plan.scale * plan.mean([o.tokens for o in plan.outcomes])
+    hint = "" if plan.utilisation(endpoint) > 0.5 else "; it idles: more documents_in_flight would help"
+    rows = [
+        ("documents", f"{plan.documents} (simulated {plan.simulated}), as in {plan.workload.origin}"),
+        ("rounds", f"{plan.scale * plan.mean([o.rounds for o in plan.outcomes]):,.0f}"),
+        ("accepted", f"{plan.scale * plan.mean([o.accepted for o in plan.outcomes]):,.1f}"),
+        ("calls", f"{plan.scale * plan.mean([sum(o.calls.values()) for o in plan.outcomes]):,.0f}"),
+        ("tokens", f"{tokens:,.0f}"),
+        ("wall-clock", f"{write_duration(plan.mean(plan.seconds))} [{write_duration(low)}, {write_duration(high)}]"),
+        ("GPUs", str(gpus)),
+        ("GPU-hours held", f"{gpus * plan.mean(plan.seconds) / 3600:,.2f}"),
+        ("bottleneck", f"{role} at {endpoint}, used {write_percent(plan.utilisation(endpoint))}{hint}"),
+    ]
+    return rows + ([(f"{accepted} more accepted", forecast(plan, accepted, tokens, gpus))] if accepted else [])
+
+
+def forecast(plan: Plan, wanted: int, tokens: float, gpus: int) -> str:
+    """The documents, tokens and GPU-hours that so many more accepted ones take; a bound where none was accepted."""
+    rate, prefix = plan.workload.acceptance, ""
+    if not rate:
+        rate = 1 - 0.05 ** (1 / len(plan.workload.stories))
+        prefix = "cost unknown, none was accepted yet; with 95 % at least "
+    needed = wanted / rate
+    hours = needed / plan.documents * plan.mean(plan.seconds) / 3600
+    return (f"{prefix}{needed:,.0f} documents, {needed / plan.documents * tokens:,.0f} tokens, {hours:,.2f} h, "
+            f"{hours * gpus:,.2f} GPU-hours")  # fmt: skip
+
+
+def _show_roles(name: str, plan: Plan) -> Table:
+    table = Table(
+        "role", "endpoint", "calls", "prompt tokens", "completion tokens", "GPU-hours", title=f"{name}: roles"
+    )
+    shares = [share_gpu_seconds(replace(o, seconds=plan.extend(o)), plan.served, plan.stations) for o in plan.outcomes]
+    for role, endpoint in plan.served.items():
+        counted = [plan.scale * plan.mean([c[role] for c in counts]) for counts in (
+            [o.calls for o in plan.outcomes], [o.prompt for o in plan.outcomes],
+            [o.completion for o in plan.outcomes])]  # fmt: skip
+        hours = plan.mean([s.get(role, 0.0) for s in shares]) / 3600
+        table.add_row(role, endpoint, *(f"{c:,.0f}" for c in counted), f"{hours:,.2f}")
+    return table
+
+
+def _show_endpoints(name: str, plan: Plan) -> Table:
+    table = Table("endpoint", "replicas", "GPUs each", "used", "tokens/s: 1 request, most", "speed is",
+                  title=f"{name}: endpoints")  # fmt: skip
+    for endpoint, station in plan.stations.items():
+        one, most = 1 / station.speed.step(1), 1 / station.token_s
+        table.add_row(endpoint, str(station.replicas), str(station.gpus), write_percent(plan.utilisation(endpoint)),
+                      f"{one:,.3g}, {most:,.4g}", station.speed.origin)  # fmt: skip
+    return table
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = command.make_parser(__doc__)
+    parser.add_recipe()
+    parser.add_argument("--like", type=Path, metavar="RUN", help="a finished run to draw documents and latencies from")
+    parser.add_argument("--documents", type=int, metavar="N", help="plan for N documents instead of the recipe's")
+    speed_help = "the speed of a server in tokens/s: ENDPOINT=PREFILL,DECODE,CONCURRENCY"
+    parser.add_argument("--speed", action="append", default=[], metavar="SPEED", help=speed_help)
+    parser.add_argument("--gpus", type=int, metavar="N", help="split N GPUs over the endpoints")
+    parser.add_argument("--accepted", type=int, metavar="N", help="estimate the cost of N more accepted documents")
+    change_help = "a change of the recipe, planned beside it"
+    parser.add_argument("--what-if", action="append", nargs="+", default=[], metavar="KEY=VALUE", help=change_help)
+    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="simulate N runs for the interval")
+    options = parser.parse_intermixed_args(arguments)
+    for key in ("documents", "accepted", "repeats"):
+        if (value := getattr(options, key)) is not None and value < 1:
+            parser.error(f"--{key} {value}: at least 1")
+    return options
+
+
+@command.report_errors()
+def main() -> None:
+    options = parse()
+    plans = {"as it is": make_plan(load(GenerateRecipe, options.recipe), options)}
+    for changes in options.what_if:
+        plans[" ".join(changes)] = make_plan(load(GenerateRecipe, [*options.recipe, *changes]), options)
+    show(plans, options.accepted)
