@@ -41,4 +41,4 @@ def fails(message: str) -> Iterator[None]:
     with redirect_stderr(io.StringIO()) as errors, pytest.raises(SystemExit) as ended:
         yield
     assert ended.value.code in (1, 2)
-    assert re.search(f"^error: .*{message}", errors.getvalue(), re.MULTILINE | re.DOTALL), errors.getvalue()
+    assert re.search(f"error: .*{message}", errors.getvalue(), re.DOTALL), errors.getvalue()
