@@ -43,7 +43,7 @@ class MetaRecipe:
     iteration_hours: float = operational(6.0)
     parents: str = "boltzmann"  # "uniform" is possible, or "baseline": best of N prompts without a lineage
     temperature: float = 0.1  # temperature of the choice of parents
-    prior_weight: float = 10.0  # weight, in documents, of the baseline's pass rate when a member's is shrunk towards it
+    prior_weight: float = 10.0  # weight, in documents, of the baseline's pass rate in a member's shrunk pass rate
     mutation: str = "edit"  # "none" makes mutants that change nothing, to measure the acceptance rule
     acceptance: Acceptance = field(default_factory=Acceptance)
     baseline_draws: int = 4
