@@ -1,4 +1,4 @@
-"""The frame of every command: it reads the arguments, prints the help and turns errors into exit codes.
+"""Provides the frame of every command: reads the arguments, prints the help and turns errors into exit codes.
 
 A command ends with 0 when it is done, with 1 when its run failed or is not complete, and with 2 when it was called
 wrongly or its recipe cannot be used.
@@ -26,12 +26,12 @@ class Parser(argparse.ArgumentParser):
 
 
 def make_parser(text: str | None) -> Parser:
-    """A parser whose help begins with the docstring of the command's module, which shows how to call it."""
+    """Make a parser whose help begins with the docstring of the command's module, which shows how to call it."""
     return Parser(usage=argparse.SUPPRESS, description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def read_recipe(text: str | None) -> list[str]:
-    """The arguments of a command that takes a recipe and no options."""
+    """Read the arguments of a command that takes a recipe and no options."""
     parser = make_parser(text)
     parser.add_recipe()
     return parser.parse_intermixed_args().recipe

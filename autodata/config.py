@@ -1,4 +1,4 @@
-"""Recipes: a typed schema ← YAML files ← `key=value`. The only reader of YAML.
+"""Reads recipes: YAML files and then `key=value` arguments fill a typed schema.
 
 python -m autodata.config recipes/demo/generate.yaml [more.yaml …] [key=value …]   # explain every value
 """
@@ -26,7 +26,7 @@ from autodata.types import UserError
 
 REPO = Path(__file__).resolve().parent.parent
 R = TypeVar("R")
-# By how the name of a recipe file begins, or that of its folder.
+# The schema of a recipe, by how the name of its file begins, or else the name of its folder.
 SCHEMAS = {
     "download": DownloadRecipe,
     "ingest": IngestRecipe,
@@ -50,22 +50,25 @@ class RecipeError(UserError):
 
 @dataclass(frozen=True)
 class Layer:
-    """One source of values, lowest priority first: a YAML file or the command line."""
+    """One source of values: a YAML file or the command line. Lists of layers begin with the lowest priority."""
 
     name: str
     values: DictConfig
 
 
 def load(schema: type[R], arguments: list[str]) -> R:
-    """The recipe named first in `arguments`, with the files and `key=value` after it. Raises RecipeError.
+    """Load the recipe named first in `arguments`, with the files and `key=value` after it. Raises RecipeError.
 
-    Later ones win: `recipes/cs/generate.yaml recipes/models/api.yaml seed=1`.
+    Later values win: `recipes/cs/generate.yaml recipes/models/api.yaml seed=1`.
     """
     config = _merge(schema, _layers(schema, arguments))
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
-        hint = "add a file of recipes/models to the command" if missing[0].endswith(".endpoint") else (
-            f"add it to the file or append {missing[0]}=… to the command")  # fmt: skip
+        hint = (
+            "add a file of recipes/models to the command"
+            if missing[0].endswith(".endpoint")
+            else f"add it to the file or append {missing[0]}=… to the command"
+        )
         raise RecipeError(f"{arguments[0]}: no value for {', '.join(missing)}; {hint}")
     try:
         recipe = OmegaConf.to_object(config)
@@ -78,49 +81,48 @@ def load(schema: type[R], arguments: list[str]) -> R:
 
 
 def _is_kept(path: Path) -> bool:
-    """True for the resolved recipe in a run folder: it says how a run was made, by the rules of its time."""
+    """True for the resolved recipe in a run folder: it records how a run was made, by the rules of its time."""
     return path.name == "recipe.yaml" and (path.parent / "manifest.json").exists()
 
 
 def to_yaml(recipe: object) -> str:
-    """The resolved recipe, as kept in the run folder."""
+    """Write the resolved recipe as YAML, as it is kept in the run folder."""
     return OmegaConf.to_yaml(OmegaConf.structured(recipe), resolve=True)
 
 
 def semantic_values(recipe: object) -> dict[str, Any]:
-    """What can change results, flat: everything but fields marked operational (limits, time-outs)."""
+    """List the values that can change results, flat: all but fields marked operational (limits, time-outs)."""
     return dict(_semantic(recipe, ""))
 
 
 def semantic_hash(recipe: object) -> str:
-    """Identity of a recipe: equal for two that must give the same results."""
+    """Identify a recipe: the hash is equal for two recipes that must give the same results."""
     text = json.dumps(semantic_values(recipe), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def forget_operational(recipe: R) -> R:
-    """The recipe with every operational field at its default: how a run was done says where, on whose machine."""
+    """Reset every operational field to its default, because such fields tell on whose machine a run was made."""
     return _forget(recipe)
 
 
 def schema_for(path: str) -> type:
-    """The schema that a recipe's name selects, or its folder's: `generate_cot.yaml` → GenerateRecipe."""
-    for own in (Path(path).stem, Path(path).resolve().parent.name):
+    """Select the schema by the name of a recipe or of its folder: `generate_cot.yaml` → GenerateRecipe."""
+    for label in (Path(path).stem, Path(path).resolve().parent.name):
         for name, schema in SCHEMAS.items():
-            if own.startswith(name):
+            if label.startswith(name):
                 return schema
     raise RecipeError(f"{path}: a recipe's name begins with one of {', '.join(SCHEMAS)}")
 
 
 def _semantic(value: object, prefix: str) -> list[tuple[str, Any]]:
     if is_dataclass(value):
-        pairs = [(f.name, getattr(value, f.name)) for f in fields(value)
-                 if not f.metadata.get("operational")]  # fmt: skip
+        pairs = [(f.name, getattr(value, f.name)) for f in fields(value) if not f.metadata.get("operational")]
     elif isinstance(value, dict):
         pairs = list(value.items())
     else:
         return [(prefix.rstrip("."), value)]
-    return [found for key, item in pairs for found in _semantic(item, f"{prefix}{key}.")]
+    return [pair for key, item in pairs for pair in _semantic(item, f"{prefix}{key}.")]
 
 
 def _forget(value: Any) -> Any:
@@ -128,8 +130,13 @@ def _forget(value: Any) -> Any:
         return {key: _forget(item) for key, item in value.items()}
     if not is_dataclass(value):
         return value
-    return replace(value, **{f.name: _default(f) if f.metadata.get("operational") else _forget(getattr(value, f.name))
-                             for f in fields(value)})  # fmt: skip
+    return replace(
+        value,
+        **{
+            f.name: _default(f) if f.metadata.get("operational") else _forget(getattr(value, f.name))
+            for f in fields(value)
+        },
+    )
 
 
 def _default(field: Field) -> Any:
@@ -156,16 +163,18 @@ def _layers(schema: type, arguments: list[str]) -> list[Layer]:
 
 
 def _require_foreign(schema: type, appended: list[Layer], recipe: str) -> None:
-    """An appended file says who serves, never what is asked of them: some keys belong to the recipe alone."""
-    own = [f.name for f in fields(schema) if f.metadata.get("own")]
+    """Reject an appended file that sets a key of the recipe alone: it says who serves, not what is asked of them."""
+    keys = [f.name for f in fields(schema) if f.metadata.get("own")]
     for layer in appended:
-        if key := next((key for key in own if key in layer.values), None):
-            raise RecipeError(f"{layer.name}: {key} belongs to {recipe} and cannot be set by an appended file; remove "
-                              f"it there, or append {key}=… to the command")  # fmt: skip
+        if key := next((key for key in keys if key in layer.values), None):
+            raise RecipeError(
+                f"{layer.name}: {key} belongs to {recipe} and cannot be set by an appended file; remove "
+                f"it there, or append {key}=… to the command"
+            )
 
 
 def _with_domain(layers: list[Layer]) -> list[Layer]:
-    """A domain's own domain.yaml lies beneath everything that the recipe says of it."""
+    """Put the domain's own domain.yaml beneath everything that the recipe says about the domain."""
     try:
         names = [OmegaConf.select(layer.values, "domain.name") for layer in layers]
     except OmegaConfBaseException as error:
@@ -175,13 +184,13 @@ def _with_domain(layers: list[Layer]) -> list[Layer]:
         return layers
     path = REPO / "autodata" / "domains" / str(name) / "domain.yaml"
     if not str(name).isidentifier() or not path.is_file():
-        known = sorted(p.parent.name for p in path.parent.parent.glob("*/domain.yaml"))
-        raise RecipeError(f"domain.name={name}: no such domain; there are {', '.join(known)}")
+        domains = sorted(p.parent.name for p in path.parent.parent.glob("*/domain.yaml"))
+        raise RecipeError(f"domain.name={name}: no such domain; there are {', '.join(domains)}")
     return [Layer(str(path), OmegaConf.create({"domain": _read(path)})), *_with_prompt_set(layers), *layers]
 
 
 def _with_prompt_set(layers: list[Layer]) -> list[Layer]:
-    """A folder of prompts can bring the shape of the rubrics that they ask for, and nothing else of a domain."""
+    """Read the domain.yaml of a folder of prompts, which may set the shape of the rubrics and nothing else."""
     folder = next((f for layer in reversed(layers) if (f := OmegaConf.select(layer.values, "domain.prompts"))), None)
     path = Path(str(folder)) / "domain.yaml"
     if not folder or not path.is_file():
@@ -200,8 +209,7 @@ def _read_with_includes(path: Path, chain: tuple[Path, ...]) -> list[Layer]:
     included = values.pop("include", None) or []
     if isinstance(included, str):
         raise RecipeError(f"{path}: include is a list: [{included}]")
-    layers = [layer for name in included
-              for layer in _read_with_includes(path.parent / name, (*chain, path))]  # fmt: skip
+    layers = [layer for name in included for layer in _read_with_includes(path.parent / name, (*chain, path))]
     return [*layers, Layer(str(path), values)]
 
 
@@ -235,9 +243,9 @@ def _first_line(error: Exception) -> str:
 
 
 def explain(arguments: list[str]) -> list[tuple[str, str, str, str]]:
-    """Per leaf: key, effective value, where it was set (file:line), and the comment beside it.
+    """List each leaf: key, effective value, where it was set (file:line), and the comment beside it.
 
-    The comment is where a recipe says whether a value is the paper's or ours.
+    In this comment a recipe says whether a value is the paper's or ours.
     """
     schema = schema_for(arguments[0]) if arguments else object
     layers = _layers(schema, arguments)
@@ -279,11 +287,11 @@ def _origins(layer: Layer) -> dict[str, tuple[str, str]]:
 def _key_lines(node: yaml.Node | None, prefix: str) -> list[tuple[str, int]]:
     if not isinstance(node, yaml.MappingNode):
         return []
-    found = []
+    lines = []
     for key, value in node.value:
-        found.append((f"{prefix}{key.value}", value.start_mark.line))
-        found += _key_lines(value, f"{prefix}{key.value}.")
-    return found
+        lines.append((f"{prefix}{key.value}", value.start_mark.line))
+        lines += _key_lines(value, f"{prefix}{key.value}.")
+    return lines
 
 
 def _comment(line: str) -> str:

@@ -1,4 +1,4 @@
-"""The records of the project, in the order they are made."""
+"""Defines the records of the project, in the order in which they are made."""
 
 import hashlib
 import json
@@ -10,13 +10,13 @@ from pydantic import TypeAdapter
 
 
 class UserError(Exception):
-    """A problem that the user can mend; the message names what to change."""
+    """A problem that the user can fix; the message names what to change."""
 
     exit_code = 1  # the exit code of a command that ends with this error
 
 
 class Role(StrEnum):
-    """Who a model call is for."""
+    """The part that a model plays in a call."""
 
     CHALLENGER = "challenger"
     QUALITY_VERIFIER = "quality_verifier"
@@ -24,26 +24,26 @@ class Role(StrEnum):
     WEAK_SOLVER = "weak_solver"
     STRONG_SOLVER = "strong_solver"
     JUDGE = "judge"
-    ANALYSER = "analyser"  # of meta-optimisation, as the next one
-    EDITOR = "editor"
+    ANALYSER = "analyser"  # meta-optimisation only
+    EDITOR = "editor"  # meta-optimisation only
 
 
 class Outcome(StrEnum):
-    """How a model call ended. One closed list from the client to the tables.
+    """Says how a model call ended. One closed list is used from the client to the tables.
 
-    An answer, an answer that ran into its budget, or not measured: then it has no score and is stored nowhere as an
-    answer.
+    A call ends with an answer, with an answer that ran into its budget, or not measured. A call that was not measured
+    has no score and is stored nowhere as an answer.
     """
 
     ANSWERED = "answered"
     CUT_OFF = "cut_off"  # the model used up max_tokens: without final content it scores 0 (paper Sec. 4), labelled
     # Everything below is not measured.
-    CONTEXT_OVERFLOW = "context_overflow"  # prompt, or prompt and max_tokens, do not fit the server
+    CONTEXT_OVERFLOW = "context_overflow"  # the prompt, or prompt and max_tokens together, do not fit the server
     REFUSED = "refused"
     ABORTED = "aborted"  # the server stopped it, or gave a finish reason that is not known to end an answer
     ERROR = "error"  # no reply at all: HTTP errors, time-outs
     EMPTY = "empty"  # ended by itself, without content
-    UNREADABLE = "unreadable"  # a judge or verifier whose replies never held the verdict that was asked for
+    UNREADABLE = "unreadable"  # no reply of a judge or verifier held the verdict that was asked for
 
     @property
     def is_measured(self) -> bool:
@@ -55,26 +55,26 @@ class Outcome(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> "Outcome | None":
-        """The names of records made before "cut_off" and "not measured" were told apart."""
+        """Read the names in older records, made before "cut_off" and "not measured" were told apart."""
         return {"ok": cls.ANSWERED, "truncated": cls.CUT_OFF, "refusal": cls.REFUSED, "timeout": cls.ERROR,
                 "infrastructure": cls.ERROR}.get(str(value))  # fmt: skip
 
 
 class Failure(StrEnum):
-    """Why a candidate was not accepted."""
+    """Says why a candidate was not accepted."""
 
     TOO_EASY = "too_easy"
-    NO_SIGNAL = "no_signal"  # weak never right: nothing for GRPO to learn from (paper Sec. 3.2.2)
+    NO_SIGNAL = "no_signal"  # the weak solver is never right: GRPO has nothing to learn from (paper Sec. 3.2.2)
     TOO_HARD = "too_hard"
     SMALL_GAP = "small_gap"
     LOW_QUALITY = "low_quality"
     MALFORMED = "malformed"
-    CUT_OFF = "cut_off"  # too few attempts ended by themselves: a budget is no difficulty
+    CUT_OFF = "cut_off"  # too few attempts ended by themselves, and a budget is no difficulty
     IMPROVE = "improve"  # legal: the loop-judge, or the code above it, wants another version (Sec. 3.2)
 
 
 class End(StrEnum):
-    """Why work on a document stopped."""
+    """Says why work on a document stopped."""
 
     ACCEPTED = "accepted"
     ROUNDS_USED = "rounds_used"
@@ -86,17 +86,17 @@ class End(StrEnum):
 
 @dataclass(frozen=True)
 class Document:
-    """A source text."""
+    """A source text from which candidates are made."""
 
     id: str
     text: str
     source: str  # file it came from, with the line for JSONL
-    fields: dict[str, Any] = field(default_factory=dict)  # the rest of its record, and what a domain extracts
+    fields: dict[str, Any] = field(default_factory=dict)  # the rest of its record, and what a domain extracts from it
 
 
 @dataclass(frozen=True)
 class Message:
-    """One turn. A last turn of `assistant` is a beginning that the model continues."""
+    """One turn of a chat. If the last turn is the `assistant`'s, the model continues its text."""
 
     role: Literal["system", "user", "assistant"]
     content: str
@@ -104,17 +104,17 @@ class Message:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a model answered, reasoning and content apart."""
+    """The reply of a model, with reasoning and content apart."""
 
     outcome: Outcome
     content: str
     reasoning: str
     finish_reason: str
-    model: str  # as the server named itself
+    model: str  # the name that the server reports
     prompt_tokens: int
     completion_tokens: int
     latency_s: float
-    tool: str = ""  # the function that was called, where functions were offered
+    tool: str = ""  # the function that was called, if functions were offered
     arguments: str = ""  # JSON, as the model wrote it
     is_usage_estimated: bool = False  # the server reported no usage
 
@@ -125,12 +125,12 @@ class Criterion:
 
     text: str
     weight: int
-    capability: str = ""  # what it tests, where a domain says so (legal)
+    capability: str = ""  # the capability that it tests, if the domain names one (legal)
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A proposed task."""
+    """A proposed task: question, context, reference answer and rubric."""
 
     question: str
     reference_answer: str
@@ -140,13 +140,13 @@ class Candidate:
 
     @property
     def hash(self) -> str:
-        """Identity of what is verified and attempted: question, context, reference, rubric, labels."""
+        """The identity of what is verified and attempted: question, context, reference, rubric and labels."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class Quality:
-    """What the quality check said of a candidate, bound to exactly that candidate."""
+    """The result of the quality check of a candidate, bound to exactly that candidate."""
 
     passed: bool
     reason: str
@@ -156,7 +156,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class Judgement:
-    """Which criteria are met. `met` and `score` (in [0, 1]) are None when judging failed."""
+    """Says which criteria an answer meets. `met` and `score` (in [0, 1]) are None if judging failed."""
 
     met: tuple[bool, ...] | None
     score: float | None
@@ -179,15 +179,14 @@ class Attempt:
 
     @property
     def is_measured(self) -> bool:
-        """True if there is a judgement, of an answer, of one cut off, or of a refusal that the recipe counts."""
+        """True if there is a judgement of an answer, of a cut-off answer, or of a refusal that the recipe counts."""
         is_answer = bool(self.answer.strip()) or self.outcome is not Outcome.ANSWERED  # an empty text answers nothing
-        return self.judgement.met is not None and (
-            (self.outcome.is_measured and is_answer) or self.is_counted_refusal)  # fmt: skip
+        return self.judgement.met is not None and ((self.outcome.is_measured and is_answer) or self.is_counted_refusal)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Accepted, or how it failed. `accepted` is None where the preset was not measured."""
+    """Says if a candidate was accepted, or how it failed. `accepted` is None if the preset was not measured."""
 
     accepted: bool | None
     failure: Failure | None = None
@@ -206,10 +205,10 @@ class Round:
     verdict: Verdict  # under the preset in force
     presets: dict[str, Verdict] = field(default_factory=dict)  # under every preset
     duplicate_answers: int = 0  # attempts that repeat an earlier answer of their solver
-    final: Quality | None = None  # the second check of what may become an example (paper Sec. 3.1)
-    review: dict[str, Any] = field(default_factory=dict)  # what a domain's reviewer said (legal: the loop-judge)
-    instruction: str = ""  # the orchestrator's, to the challenger
-    diagnosis: str = ""  # why, in the orchestrator's words
+    final: Quality | None = None  # the second check of a possible example (paper Sec. 3.1)
+    review: dict[str, Any] = field(default_factory=dict)  # the reply of a domain's reviewer (legal: the loop-judge)
+    instruction: str = ""  # the orchestrator's instruction to the challenger
+    diagnosis: str = ""  # the reason for it, in the orchestrator's words
 
 
 @dataclass(frozen=True)
@@ -222,13 +221,13 @@ class Trajectory:
     preset: str
     rounds: tuple[Round, ...]
     end: End
-    note: str = ""  # why it was skipped or given up
+    note: str = ""  # why the document was skipped or given up
     document_licence: str = ""  # as its source states it
     members: tuple[str, ...] = ()  # ids of the documents that were joined into this one
-    preparation: dict[str, Any] = field(default_factory=dict)  # what was extracted before round 1 (legal)
+    preparation: dict[str, Any] = field(default_factory=dict)  # facts extracted before round 1 (legal)
     orchestrator: str = "fixed"
-    refused: tuple[str, ...] = ()  # calls of the orchestrating model that were not legal, and why
-    tokens: dict[str, int] = field(default_factory=dict)  # per role, read and written, replays included
+    refused: tuple[str, ...] = ()  # illegal calls of the orchestrating model, and why they were refused
+    tokens: dict[str, int] = field(default_factory=dict)  # role → tokens read and written, replays included
     outcomes: dict[str, dict[str, int]] = field(default_factory=dict)  # role → how its calls ended, replays included
 
     @property
@@ -240,13 +239,13 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where an example comes from."""
+    """Says where an example comes from."""
 
     run: str  # folder of the run that holds its trajectory
     recipe_hash: str
     prompts_hash: str
     models: dict[str, str]  # role → model
-    licence: str  # of the document
+    licence: str  # licence of the document
     tokens: dict[str, int]  # per role, for the whole trajectory
     weak_seeds: tuple[int, ...]
     strong_seeds: tuple[int, ...]
@@ -254,13 +253,13 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a verdict rests on: enough to recompute it."""
+    """The data that a verdict rests on, enough to recompute it."""
 
     weak_met: tuple[tuple[bool, ...], ...]  # per attempt, per criterion
     strong_met: tuple[tuple[bool, ...], ...]
-    weak_planned: int  # attempts; fewer were made where the verdict was settled early
+    weak_planned: int  # attempts; fewer were made if the verdict was settled early
     strong_planned: int
-    preset: str  # the one in force
+    preset: str  # the preset in force
     gates: dict[str, dict[str, float]]  # preset → the thresholds it sets
     presets: dict[str, Verdict]
     review: dict[str, Any]  # legal: the loop-judge and the code above it
@@ -270,9 +269,11 @@ class Evidence:
 
     @property
     def cut_off(self) -> tuple[float | None, float | None]:
-        """Share of weak and of strong attempts that ran into their budget; None where it was not recorded."""
-        weak, strong = (sum(o is Outcome.CUT_OFF for o in of) / len(of) if of else None
-                        for of in (self.weak_outcomes, self.strong_outcomes))  # fmt: skip
+        """The shares of weak and of strong attempts that ran into their budget; None if it was not recorded."""
+        weak, strong = (
+            sum(o is Outcome.CUT_OFF for o in outcomes) / len(outcomes) if outcomes else None
+            for outcomes in (self.weak_outcomes, self.strong_outcomes)
+        )
         return weak, strong
 
 
@@ -288,7 +289,7 @@ class Example:
     candidate: Candidate
     candidate_hash: str
     round: int
-    rounds: int  # how many the trajectory took
+    rounds: int  # how many rounds the trajectory took
     accepted: bool
     weak_scores: tuple[float, ...]
     strong_scores: tuple[float, ...]

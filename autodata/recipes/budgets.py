@@ -1,4 +1,4 @@
-"""Finds roles that have no room to answer: without a budget of tokens, or with one that their server cannot hold."""
+"""Finds roles that cannot answer: they have no token budget, or one that does not fit their server."""
 
 from collections.abc import Iterator
 
@@ -13,20 +13,20 @@ Recipe = GenerateRecipe | MetaRecipe | EvalRecipe | GrpoRecipe | JudgeAuditRecip
 
 
 def list_asked(recipe: Recipe) -> dict[str, RoleConfig]:
-    """The configured roles that a recipe's command asks, by their keys in the recipe."""
-    asked = {f"models.{name}": getattr(recipe.models, name) for name in _list_roles(recipe)}
+    """List the configured roles that a recipe's command asks, by their keys in the recipe."""
+    roles = {f"models.{name}": getattr(recipe.models, name) for name in _list_roles(recipe)}
     if isinstance(recipe, EvalRecipe):
-        asked |= {f"graders.{name}": role for name, role in recipe.graders.items()}
-        if recipe.evaluated:  # its sampling is set there
-            asked["evaluated"] = asked.pop("models.weak_solver")
+        roles |= {f"graders.{name}": role for name, role in recipe.graders.items()}
+        if recipe.evaluated:  # the weak solver's sampling is set there
+            roles["evaluated"] = roles.pop("models.weak_solver")
     if isinstance(recipe, GrpoRecipe | JudgeAuditRecipe):
-        asked["second_judge"] = recipe.second_judge
-    return {key: role for key, role in asked.items() if role}
+        roles["second_judge"] = recipe.second_judge
+    return {key: role for key, role in roles.items() if role}
 
 
 def _list_roles(recipe: Recipe) -> list[str]:
     if isinstance(recipe, EvalRecipe):
-        return list(ROLES)  # it has dropped those that it does not ask
+        return list(ROLES)  # the recipe has already dropped the roles that it does not ask
     if isinstance(recipe, QuestionTypesRecipe):
         return ["judge"]
     if isinstance(recipe, GrpoRecipe | JudgeAuditRecipe):
@@ -37,7 +37,7 @@ def _list_roles(recipe: Recipe) -> list[str]:
 
 
 def find_problems(recipe: object) -> Iterator[str]:
-    """One sentence for each role that cannot answer, with the key to change."""
+    """Yield one sentence for each role that cannot answer, with the key to change."""
     for key, role in list_asked(recipe).items() if isinstance(recipe, Recipe) else ():
         if endpoint := recipe.models.endpoints.get(role.endpoint):
             yield from _find_problem(f"{key}.sampling.max_tokens", role, endpoint)
@@ -48,12 +48,14 @@ def _find_problem(key: str, role: RoleConfig, endpoint: Endpoint) -> Iterator[st
     if budget is None:
         yield f"no value for {key}; say how many tokens a reply may have, as in the domain's roles.yaml"
     elif context and budget >= context:
-        yield (f"{key}={budget}: a reply and its prompt do not fit max-model-len={context} of models.endpoints."
-               f"{role.endpoint}.server.flags; lower the one or raise the other")  # fmt: skip
+        yield (
+            f"{key}={budget}: a reply and its prompt do not fit max-model-len={context} of models.endpoints."
+            f"{role.endpoint}.server.flags; lower the one or raise the other"
+        )
 
 
 def _find_context(endpoint: Endpoint) -> int | None:
-    """Tokens of prompt and reply together, where the command starts the server itself."""
+    """Return how many tokens prompt and reply may have together, if the command starts the server; else None."""
     flags = endpoint.server.flags if endpoint.server and not endpoint.base_url else {}
     length = flags.get("max-model-len")
     return length if isinstance(length, int) else None

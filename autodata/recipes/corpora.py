@@ -1,4 +1,4 @@
-"""What can stand in a recipe of the corpus stage: download and ingest."""
+"""Defines the keys of the recipes for the corpus stage: download and ingest."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +10,7 @@ from autodata.recipes.models import OPERATIONAL, operational
 
 @dataclass
 class S2orcFilters:
-    """Which papers become documents."""
+    """Selects the papers that become documents."""
 
     min_year: int = 2022  # paper Sec. 3.1
     field_of_study: str = "Computer Science"  # paper Sec. 3.1
@@ -23,7 +23,7 @@ class S2orcFilters:
 
 @dataclass
 class PileOfLawFilters:
-    """Which legal documents are kept."""
+    """Selects the legal documents that are kept."""
 
     subsets: list[str] = field(default_factory=lambda: ["courtlisteneropinions"])  # paper Sec. 3.2: court opinions
     splits: list[str] = field(default_factory=lambda: ["train"])  # chosen
@@ -33,7 +33,7 @@ class PileOfLawFilters:
 
 @dataclass
 class PrincipiaFilters:
-    """Which problems become documents."""
+    """Selects the problems that become documents."""
 
     answer_types: list[str] = field(default_factory=list)  # chosen: empty lets all pass
     max_chars: int = 8_000  # chosen: of problem and answer together
@@ -41,56 +41,57 @@ class PrincipiaFilters:
 
 @dataclass
 class OwnFilters:
-    """Which of the user's own texts are kept."""
+    """Selects which of the user's own texts are kept."""
 
-    licence: str = ""  # of all of them; a record's own `licence` goes before
+    licence: str = ""  # licence of all texts; a record's own `licence` overrides it
     min_chars: int = 1
     max_chars: int = 1_000_000
 
 
 @dataclass
 class SlurmArray:
-    """How an ingest asks a Slurm cluster for its tasks."""
+    """Says how an ingest submits its tasks to a Slurm cluster."""
 
     partition: str = "main"
-    time: str = "04:00:00"  # of one task, which is one file or some small ones
-    memory_gb: int = 4  # of one task
-    max_array: int = 1001  # as the cluster's MaxArraySize
-    options: dict[str, Any] = field(default_factory=dict)  # verbatim to sbatch: {account: a}
+    time: str = "04:00:00"  # time limit of one task, which is one file or several small ones
+    memory_gb: int = 4  # memory of one task
+    max_array: int = 1001  # the cluster's MaxArraySize
+    options: dict[str, Any] = field(default_factory=dict)  # passed verbatim to sbatch: {account: a}
 
 
 @dataclass
 class IngestRecipe:
-    """Corpus files → documents."""
+    """Turns corpus files into documents."""
 
     run: str = field(default=MISSING, metadata=OPERATIONAL)
     source: str = MISSING  # "s2orc", "pile_of_law", "principia" or "own"
-    path: str = field(default=MISSING, metadata=OPERATIONAL)  # folder of the files, known by their names and sizes
-    papers: str | None = operational(None)  # for s2orc: folder of the `papers` data set, the same
-    opt_out: str | None = operational(None)  # file of ids, DOIs and URLs that must not be used; known by its content
-    one_in: int = 1  # only one document in so many, drawn by its id
-    near_duplicates: bool = True  # of texts whose word 5-grams are alike by about 0.7 or more, only the first is kept
+    path: str = field(default=MISSING, metadata=OPERATIONAL)  # folder of the files, identified by names and sizes
+    papers: str | None = operational(None)  # for s2orc: folder of the `papers` data set, identified likewise
+    # File of ids, DOIs and URLs that must not be used, identified by its content.
+    opt_out: str | None = operational(None)
+    one_in: int = 1  # keep only one document in so many, drawn by its id
+    near_duplicates: bool = True  # keep only the first of several texts whose word 5-grams are about 0.7 alike or more
     mask_personal_data: bool = True
-    tokenizer: str | None = "embedded"  # whose tokens are counted: hub name, tokenizer.json; None: they are not
+    tokenizer: str | None = "embedded"  # counts tokens: hub name, tokenizer.json; None: no count
     s2orc: S2orcFilters = field(default_factory=S2orcFilters)
     pile_of_law: PileOfLawFilters = field(default_factory=PileOfLawFilters)
     principia: PrincipiaFilters = field(default_factory=PrincipiaFilters)
     own: OwnFilters = field(default_factory=OwnFilters)
-    executor: str = operational("local")  # or "slurm"
-    workers: int | None = operational(None)  # tasks at a time; None: as many as cores, on Slurm as it gives
+    executor: str = operational("local")  # "local" or "slurm"
+    workers: int | None = operational(None)  # tasks at a time; None: one per core, on Slurm as many as it gives
     slurm: SlurmArray = field(default_factory=SlurmArray, metadata=OPERATIONAL)
 
 
 @dataclass
 class DownloadRecipe:
-    """The Semantic Scholar Datasets API → files."""
+    """Downloads data sets from the Semantic Scholar Datasets API."""
 
     to: str = MISSING
     datasets: list[str] = MISSING
     release: str = "latest"
-    files: int | None = None  # only the first so many of each data set
+    files: int | None = None  # only the first so many of each data set; None: all
     base_url: str = "https://api.semanticscholar.org/datasets/v1"
     api_key_env: str = "S2_API_KEY"  # name of the environment variable, never the key
     retries: int = 6
     timeout_s: float = 60.0
-    requests_per_second: float = 1.0  # what a key allows
+    requests_per_second: float = 1.0  # the rate that a key allows

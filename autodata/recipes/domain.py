@@ -1,4 +1,4 @@
-"""Schema of a domain: thresholds, rubric shapes, attempts and rounds."""
+"""Defines the keys of a domain: thresholds, rubric shapes, attempts and rounds."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from autodata.recipes.models import OPERATIONAL, operational
 
 @dataclass
 class Gate:
-    """The thresholds of one preset, in scores from 0 to 1; None = no such bound.
+    """The thresholds of one preset, in scores from 0 to 1; None means that there is no such bound.
 
     `…_above` and `…_below` are strict, the others include their bound.
     """
@@ -30,7 +30,7 @@ class Gate:
 
 @dataclass
 class RubricBounds:
-    """How many criteria a rubric may have: [fewest, most], of all kinds, earning and costing points."""
+    """Bounds the number of criteria in a rubric, as [fewest, most]: in all, with positive and with negative weight."""
 
     items: list[int] = field(default_factory=lambda: [1, 40])
     positive: list[int] = field(default_factory=lambda: [1, 40])
@@ -39,42 +39,42 @@ class RubricBounds:
 
 @dataclass
 class Shape:
-    """What the challenger is asked for, and what the quality check tolerates (paper Figs. 8 and 9)."""
+    """The rubric that the challenger is asked for, and what the quality check tolerates (paper Figs. 8 and 9)."""
 
     asked: RubricBounds = field(default_factory=RubricBounds)
     tolerated: RubricBounds = field(default_factory=RubricBounds)
-    weight_at_most: int = 10  # in size, on both sides of zero
+    weight_at_most: int = 10  # largest absolute weight
 
 
 @dataclass
 class DomainConfig:
-    """How a domain's tasks are made and tested; defaults stand in the domain's own domain.yaml."""
+    """Says how a domain's tasks are made and tested. The defaults are in the domain's own domain.yaml."""
 
     name: str = MISSING
-    prompts: str | None = None  # folder of templates instead of the domain's own, and of a rubric shape if it has one
-    mutable_prompts: list[str] = field(default_factory=list, metadata=OPERATIONAL)  # what meta-optimisation may edit
-    # The roles that the domain asks; one that judges in code needs no judge.
+    prompts: str | None = None  # folder that replaces the domain's own templates; may bring a rubric shape
+    mutable_prompts: list[str] = field(default_factory=list, metadata=OPERATIONAL)  # meta-optimisation may edit these
+    # The roles that the domain asks. A domain that judges in code needs no judge.
     roles: list[str] = field(
         default_factory=lambda: ["challenger", "quality_verifier", "weak_solver", "strong_solver", "judge"],
         metadata=OPERATIONAL,
     )
     preset: str = MISSING  # the gate in force, a key of presets
     presets: dict[str, Gate] = field(default_factory=dict)
-    rubric_shape: str = ""  # a key of rubric_shapes, where the challenger writes rubrics
+    rubric_shape: str = ""  # a key of rubric_shapes, if the challenger writes rubrics
     rubric_shapes: dict[str, Shape] = field(default_factory=dict)
     challengers: int = 1  # proposals asked for at once, each tested in a round of its own
     weak_attempts: int = MISSING
     strong_attempts: int = MISSING
     weak_first: bool = True  # the strong solver is asked only after the weak stage; false: both at once
-    early_stop: bool = False  # no further attempt once the verdict in force cannot change
+    early_stop: bool = False  # make no further attempt once the verdict in force cannot change
     max_rounds: int = MISSING
     give_up_after: int = 1  # rounds before the orchestrator may give up
-    max_illegal_moves: int = 3  # calls that the orchestrating model may not make; then the fixed one takes over
+    max_illegal_moves: int = 3  # after more illegal calls of the model, the fixed orchestrator takes over
     criteria_per_call: int = 0  # how many criteria the judge is shown at once; 0: all
-    judge_retries: int = 2  # an unreadable judge reply is asked again this often
-    count_refusals: bool = False  # a solver's refusal is a wrong answer; false: it is not measured
-    final_check: bool = False  # a second quality check of what may become an example
-    sanity_probe: bool = False  # when all answers of a solver are empty, ask its endpoint something trivial
+    judge_retries: int = 2  # how often the judge is asked again after an unreadable reply
+    count_refusals: bool = False  # a solver's refusal counts as a wrong answer; false: it is not measured
+    final_check: bool = False  # check the quality of a possible example a second time
+    sanity_probe: bool = False  # if all answers of a solver are empty, ask its endpoint something trivial
     privileged_strong: bool = False  # the strong solver sees the document
     document_chars: int | None = None  # longer documents are cut at a paragraph; None: whole
     context_chars: int = 0  # a shorter context fails the final filter
@@ -83,9 +83,9 @@ class DomainConfig:
 
 @dataclass
 class Documents:
-    """Where the texts come from: a folder of .txt, .md and .jsonl files, or one such file."""
+    """Names the source of the texts: a folder of .txt, .md and .jsonl files, or one such file."""
 
     path: str = field(default=MISSING, metadata=OPERATIONAL)  # identified by its content
     limit: int | None = None
-    per_group: int = 1  # shuffled and joined so many at a time (science: grounding problems)
-    shard: str | None = operational(None)  # "3/16": every 16th, in a folder inside `run`; autodata.merge joins them
+    per_group: int = 1  # shuffle documents and join so many into one (science: grounding problems)
+    shard: str | None = operational(None)  # "3/16": every 16th document, in a folder of `run`; see autodata.merge

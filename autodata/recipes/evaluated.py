@@ -1,4 +1,4 @@
-"""What an evaluation evaluates: whose weights, served by which endpoint. No models file can change it."""
+"""Chooses the weights that are evaluated and the endpoint that serves them. No models file can change them."""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from autodata.recipes.models import MODEL_NAME, Endpoint, Sampling
 
 _FORMS = frozenset({"fp8", "fp16", "bf16", "int4", "int8", "nvfp4", "mxfp4", "awq", "gptq", "gguf", "instruct", "it",
                     "chat", "hf", "latest"})  # fmt: skip
-_DATE_DIGITS = 4  # 0324, 20250806: the day of a release
+_DATE_DIGITS = 4  # fewest digits of a release date: 0324, 20250806
 _VERSION = re.compile(r"[a-z]?\d+(?:\.\d+)*")
 EVALUATED = "evaluated"  # key of models.endpoints for weights that none of the recipe's endpoints serves
 
@@ -20,34 +20,37 @@ EVALUATED = "evaluated"  # key of models.endpoints for weights that none of the 
 class Evaluated:
     """The weights that answer, and the endpoint whose server settings serve them."""
 
-    weights: str | None = MISSING  # hub name, folder or "embedded"; null: what the endpoint serves, as for an API
+    weights: str | None = MISSING  # hub name, folder or "embedded"; null: whatever the endpoint serves, as an API
     endpoint: str = MISSING  # a key of models.endpoints
-    sampling: Sampling = field(default_factory=Sampling)  # over that of models.weak_solver
+    sampling: Sampling = field(default_factory=Sampling)  # overrides that of models.weak_solver
 
 
 def choose_endpoint(evaluated: Evaluated, endpoints: Mapping[str, Endpoint]) -> tuple[str, Endpoint]:
-    """The endpoint that serves the evaluated weights, and its key. Raises ValueError.
+    """Return the endpoint that serves the evaluated weights, as (key, endpoint). Raises ValueError.
 
-    Where the named endpoint serves other weights, it is a copy of that endpoint; a resolved recipe brings the copy.
+    If the named endpoint serves other weights, the result is a copy of it; a resolved recipe already has the copy.
     """
-    given, source = endpoints.get(EVALUATED), endpoints.get(evaluated.endpoint)
-    if given and given.server and given.server.weights == evaluated.weights:
-        return EVALUATED, given
+    existing, source = endpoints.get(EVALUATED), endpoints.get(evaluated.endpoint)
+    if existing and existing.server and existing.server.weights == evaluated.weights:
+        return EVALUATED, existing
     if source is None:
         raise ValueError(f"evaluated.endpoint={evaluated.endpoint}: not in models.endpoints ({', '.join(endpoints)})")
     if evaluated.weights is None or (source.server and source.server.weights == evaluated.weights):
         return evaluated.endpoint, source
-    if given and given.server:
-        raise ValueError(f"models.endpoints.{EVALUATED}.server: made from evaluated.weights={evaluated.weights}; "
-                         "leave it out")  # fmt: skip
-    return EVALUATED, _serve(evaluated.weights, source, given, evaluated.endpoint)
+    if existing and existing.server:
+        raise ValueError(
+            f"models.endpoints.{EVALUATED}.server: made from evaluated.weights={evaluated.weights}; leave it out"
+        )
+    return EVALUATED, _serve(evaluated.weights, source, existing, evaluated.endpoint)
 
 
 def _serve(weights: str, source: Endpoint, given: Endpoint | None, key: str) -> Endpoint:
-    """A copy of an endpoint with other weights; `given` says where it runs already, as a campaign does."""
+    """Copy an endpoint, with other weights. `given` says where they are already served, as in a campaign."""
     if source.server is None:
-        raise ValueError(f"evaluated.endpoint={key}: has no server to load evaluated.weights={weights} with; name one "
-                         "that has, or write evaluated.weights: null for what the endpoint itself serves")  # fmt: skip
+        raise ValueError(
+            f"evaluated.endpoint={key}: has no server to load evaluated.weights={weights} with; name one "
+            "that has, or write evaluated.weights: null for what the endpoint itself serves"
+        )
     running = given or Endpoint(name_model(weights))
     return replace(
         source,
@@ -61,33 +64,37 @@ def _serve(weights: str, source: Endpoint, given: Endpoint | None, key: str) -> 
 
 
 def name_model(weights: str) -> str:
-    """The name under which weights are served: the hub's, or the end of the path, without the machine's part."""
+    """Name weights as they are served: by hub name, or by the end of the path, without the machine's part."""
     return MODEL_NAME if weights == "embedded" else "/".join(Path(weights).parts[-3:]).strip("/")
 
 
 def list_words(name: str) -> list[str]:
-    """The words of a model's name or of a label, in one case: qwen3.5 and 4b of `Qwen3.5-4B`."""
+    """List the words of a model's name or of a label in lower case: qwen3.5 and 4b for `Qwen3.5-4B`."""
     return re.findall(r"[a-z0-9]+(?:\.[0-9]+)*", name.casefold())
 
 
 def is_name(name: str, model: str) -> bool:
-    """True if `name` is the model's, its owner and the form of its weights apart.
+    """True if `name` is the model's name, without regard to its owner and the form of its weights.
 
     `Qwen3.5-4B` is the name of `Qwen/Qwen3.5-4B-FP8`; `gpt-4o` is not that of `gpt-4o-mini`.
     """
-    words, own = list_words(name), list_words(model.rpartition("/")[2])
-    return bool(words) and own[: len(words)] == words and all(_is_form(word) for word in own[len(words) :])
+    words, model_words = list_words(name), list_words(model.rpartition("/")[2])
+    return (
+        bool(words)
+        and model_words[: len(words)] == words
+        and all(_is_form(word) for word in model_words[len(words) :])
+    )
 
 
 def is_family(name: str, model: str) -> bool:
     """True if `name`, as the column of a grader, stands for the model: `kimi` for `Kimi-K2.6`, `gpt5` for `gpt-5`."""
-    own = list_words(model.rpartition("/")[2])
-    ends = [end for end in range(1, len(own) + 1) if _join(own[:end]) == _join(list_words(name))]
-    return bool(ends) and all(_is_form(word) or _VERSION.fullmatch(word) for word in own[ends[0] :])
+    model_words = list_words(model.rpartition("/")[2])
+    ends = [end for end in range(1, len(model_words) + 1) if _join(model_words[:end]) == _join(list_words(name))]
+    return bool(ends) and all(_is_form(word) or _VERSION.fullmatch(word) for word in model_words[ends[0] :])
 
 
 def _join(words: list[str]) -> str:
-    """The letters and digits: a recipe's key has no full stop, so `kimi_k2_6` is `Kimi-K2.6`."""
+    """Join letters and digits only: a recipe's key has no full stop, so `kimi_k2_6` stands for `Kimi-K2.6`."""
     return "".join(words).replace(".", "")
 
 

@@ -1,4 +1,4 @@
-"""What can stand in a recipe of evaluation, or of a table made of evaluations."""
+"""Defines the keys of the recipes for evaluations and for tables made of evaluations."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,52 +9,52 @@ from autodata.recipes.domain import DomainConfig
 from autodata.recipes.evaluated import Evaluated, choose_endpoint, is_family, list_words
 from autodata.recipes.models import OPERATIONAL, Models, RoleConfig, Sampling, operational
 
-OWN = {"own": True}  # belongs to the recipe itself: no file that is appended to a command can set it
+OWN = {"own": True}  # marks a key of the recipe itself: no file that is appended to a command can set it
 
 
 @dataclass
 class PrBenchConfig:
-    """PRBench as it was downloaded."""
+    """Describes PRBench as it was downloaded."""
 
     path: str = field(default=MISSING, metadata=OPERATIONAL)  # identified by its content
     splits: list[str] = field(default_factory=lambda: ["legal", "legal_hard"])
-    limit: int | None = None  # tasks of each split, the first so many; None: all
-    revision: str = ""  # of the data set: its rubrics changed, and scores across revisions cannot be compared
+    limit: int | None = None  # only the first so many tasks of each split; None: all
+    revision: str = ""  # revision of the data set: rubrics changed, so scores across revisions cannot be compared
 
 
 @dataclass
 class PrincipiaConfig:
-    """Principia bench as it was downloaded."""
+    """Describes Principia bench as it was downloaded."""
 
     path: str = field(default=MISSING, metadata=OPERATIONAL)  # a file or a folder, identified by its content
-    problem: str = "problem_statement"  # the names of its columns
+    problem: str = "problem_statement"  # names of the columns, here and in the next two keys
     answer: str = "answer"
     subset: str = "source_data"
-    limit: int | None = None  # the first so many problems; None: all
-    revision: str = ""  # of the data set
+    limit: int | None = None  # only the first so many problems; None: all
+    revision: str = ""  # revision of the data set
 
 
 @dataclass
 class EvalRecipe:
-    """Held-out examples, a benchmark, or both → logs and scores of one model."""
+    """Evaluates one model on held-out examples, a benchmark, or both, and writes logs and scores."""
 
     run: str = field(default=MISSING, metadata=OPERATIONAL)
     label: str = field(default=MISSING, metadata=OWN)  # the row of the table
-    evaluated: Evaluated | None = field(default=None, metadata=OWN)  # None in runs that are older than this key
+    evaluated: Evaluated | None = field(default=None, metadata=OWN)  # None in runs older than this key
     dataset: str | None = operational(None)  # a run folder of autodata.dataset; null: a benchmark alone
     sets: list[str] = field(default_factory=lambda: ["cot_test", "agentic_test"])  # <arm>_<split>
     prbench: PrBenchConfig | None = None
     principia: PrincipiaConfig | None = None  # for domain.name=science, whose judge compares answers
-    graders: dict[str, RoleConfig | None] = field(default_factory=dict)  # of PRBench, by name; none: models.judge
+    graders: dict[str, RoleConfig | None] = field(default_factory=dict)  # graders of PRBench; empty: models.judge
     samples: int = 3
     seed: int = 0
-    max_unmeasured: float = operational(0.1)  # a larger share of answers that never came stops it
-    max_failures: float = operational(0.1)  # a larger share of judgements that failed stops it
+    max_unmeasured: float = operational(0.1)  # a larger share of answers that never came stops the evaluation
+    max_failures: float = operational(0.1)  # a larger share of failed judgements stops the evaluation
     domain: DomainConfig = field(default_factory=DomainConfig)
     models: Models = field(default_factory=Models)
 
     def __post_init__(self) -> None:
-        """Serve what is evaluated and forget the rest; a resolved recipe stays as it is. Raises ValueError."""
+        """Serve the evaluated model and drop unused endpoints; a resolved recipe is not changed. Raises ValueError."""
         if self.evaluated is None:
             return
         self.graders = {name: role for name, role in self.graders.items() if role and self.prbench}
@@ -69,49 +69,52 @@ class EvalRecipe:
 
     @property
     def _asks_judge(self) -> bool:
-        """True if models.judge is asked: by the domain, or by PRBench where no grader is named."""
+        """True if models.judge is asked: by the domain, or by PRBench if no grader is named."""
         is_prbench_alone = self.prbench and not self.dataset and not self.principia
         return not self.graders if is_prbench_alone else "judge" in self.domain.roles
 
     def _check_grader(self, name: str, role: RoleConfig) -> None:
-        """A grader's name heads a column of the tables, so it must be the model's."""
+        """Raise ValueError unless a grader is named after its model: its name heads a column of the tables."""
         endpoint = self.models.endpoints.get(role.endpoint)
         if endpoint is None:
-            raise ValueError(f"graders.{name}.endpoint={role.endpoint}: not in models.endpoints "
-                             f"({', '.join(self.models.endpoints)})")  # fmt: skip
+            raise ValueError(
+                f"graders.{name}.endpoint={role.endpoint}: not in models.endpoints "
+                f"({', '.join(self.models.endpoints)})"
+            )
         if name != "judge" and not is_family(name, endpoint.model):
             fitting = "_".join(list_words(endpoint.model.rpartition("/")[2])).replace(".", "_")
-            raise ValueError(f"graders.{name}: grades with {endpoint.model}, so its scores are not {name}'s; append "
-                             f"graders.{name}=null, and name the grader after its model, as graders.{fitting}=…"
-                             )  # fmt: skip
+            raise ValueError(
+                f"graders.{name}: grades with {endpoint.model}, so its scores are not {name}'s; append "
+                f"graders.{name}=null, and name the grader after its model, as graders.{fitting}=…"
+            )
 
 
 @dataclass
 class QuestionTypesRecipe:
-    """Examples → what types of questions they are."""
+    """Labels examples with the types of their questions."""
 
     run: str = field(default=MISSING, metadata=OPERATIONAL)
     dataset: str = field(default=MISSING, metadata=OPERATIONAL)  # a run folder of autodata.dataset
     arm: str = "agentic"
-    examples: int = 1000  # a random sample; all, where there are fewer
+    examples: int = 1000  # size of the random sample; all, if there are fewer
     seed: int = 0
-    max_failures: float = operational(0.1)  # a larger share of questions without a readable label stops it
-    domain: DomainConfig = field(default_factory=DomainConfig)  # says how often its judge is asked again
-    models: Models = field(default_factory=Models)  # the judge's, who annotates
+    max_failures: float = operational(0.1)  # a larger share of questions without a readable label stops the run
+    domain: DomainConfig = field(default_factory=DomainConfig)  # says how often the judge is asked again
+    models: Models = field(default_factory=Models)  # only the judge is used; it labels
 
 
 @dataclass
 class TableRow:
-    """One model of a table."""
+    """Describes one row of a table: one model."""
 
     label: str = MISSING
     run: str = MISSING
-    command: str = MISSING  # what makes the run, printed where it is missing
+    command: str = MISSING  # the command that makes the run, printed if the run is missing
 
 
 @dataclass
 class TableRecipe:
-    """Runs → a table."""
+    """Makes a table from runs."""
 
     title: str = MISSING
     # "data quality" (paper's Tables 1, 3), "held-out" (2), "prbench" (4, 12), "subsets" (5, 6), "pass rate" (7),
@@ -120,9 +123,9 @@ class TableRecipe:
     runs: str = MISSING  # folder of the runs
     output: str = MISSING  # Markdown file to write; CSV and LaTeX go beside it
     rows: list[TableRow] = field(default_factory=list)
-    # By subsets: one task with its parts, or several. Truncation and attribution: what the validation consists of.
+    # For subsets: one task with its parts, or several tasks. For truncation and attribution: the validation tasks.
     tasks: list[str] = field(default_factory=list)
-    # The paper's cells, shown beside ours and marked: an arm or a row's label → column → a number; what is left out is
+    # The paper's cells, marked and shown beside ours: an arm or a row's label → column → a number. A missing cell is
     # unknown.
     paper: dict[str, dict[str, Any]] = field(default_factory=dict)
-    one_reader: list[str] = field(default_factory=list)  # columns of these cells that one account of the paper reports
+    one_reader: list[str] = field(default_factory=list)  # columns of `paper` that one account alone reports

@@ -1,4 +1,4 @@
-"""Schema of who answers: sampling, servers, endpoints, roles, budget."""
+"""Defines the recipe keys that say who answers: sampling, servers, endpoints, roles and budget."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, fields
@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-OPERATIONAL = {"operational": True}  # how it is done, never what comes out
+OPERATIONAL = {"operational": True}  # marks a key that says how a run is done and cannot change its results
 
 
 def operational(default: Any) -> Any:
@@ -15,27 +15,27 @@ def operational(default: Any) -> Any:
 
 @dataclass
 class Sampling:
-    """What is sent with every request: a role's value, else its endpoint's, else 1.0 and 1.0, but no budget."""
+    """The sampling sent with a request: the role's value, else its endpoint's, else 1.0; max_tokens has no default."""
 
     temperature: float | None = None
     top_p: float | None = None
     max_tokens: int | None = None
-    extra: dict[str, Any] = field(default_factory=dict)  # verbatim into the request body
+    extra: dict[str, Any] = field(default_factory=dict)  # copied verbatim into the request body
 
     def over(self, below: "Sampling") -> "Sampling":
-        """These values, and those of `below` where one is missing."""
+        """Return these values, with those of `below` where one is missing."""
         pairs = {name: (getattr(self, name), getattr(below, name)) for name in ("temperature", "top_p", "max_tokens")}
-        values = {name: lower if own is None else own for name, (own, lower) in pairs.items()}
+        values = {name: lower if upper is None else upper for name, (upper, lower) in pairs.items()}
         return Sampling(**values, extra={**below.extra, **self.extra})
 
 
 @dataclass
 class Canary:
-    """A question of known answer, asked before a server gets work: nothing else finds noise behind a green light."""
+    """A question with a known answer, asked before a server gets work: only this detects a server that emits noise."""
 
     question: str = MISSING
-    answer: str = MISSING  # to be found in the reply, in any case of letters
-    max_tokens: int = 4_096  # room to reason
+    answer: str = MISSING  # must occur in the reply, in upper or lower case
+    max_tokens: int = 4_096  # leaves room for reasoning
 
 
 @dataclass
@@ -43,31 +43,31 @@ class Server:
     """A vLLM server that the command starts and stops itself."""
 
     weights: str = MISSING  # hub name, folder, or "embedded"
-    flags: dict[str, Any] = field(default_factory=dict, metadata=OPERATIONAL)  # verbatim to vLLM
+    flags: dict[str, Any] = field(default_factory=dict, metadata=OPERATIONAL)  # passed verbatim to vLLM
     env: dict[str, str] = field(default_factory=dict, metadata=OPERATIONAL)
-    port: int | None = operational(None)  # None: any free one
+    port: int | None = operational(None)  # None: any free port
     ready_timeout_s: float = operational(600.0)
-    # What only Slurm jobs look at:
+    # Only Slurm jobs use the keys below.
     replicas: int = operational(1)
-    weights_gb: float = operational(0.0)  # ten seconds more to get ready for each
-    on_cpu: bool = operational(False)  # no GPUs are asked for
+    weights_gb: float = operational(0.0)  # each adds ten seconds to the time to get ready
+    on_cpu: bool = operational(False)  # no GPUs are requested
     canary: Canary | None = field(default=None, metadata=OPERATIONAL)
 
 
 @dataclass
 class Endpoint:
-    """An OpenAI-compatible endpoint: one that runs (`base_url`) or one to start (`server`)."""
+    """An OpenAI-compatible endpoint: one that already runs (`base_url`) or one to start (`server`)."""
 
-    model: str = MISSING  # as requests name it
+    model: str = MISSING  # the name that requests use
     revision: str = ""  # part of the identity of every reply
-    sampling: Sampling = field(default_factory=Sampling)  # the model's own preset, beneath that of the roles
+    sampling: Sampling = field(default_factory=Sampling)  # the model's own preset; a role's sampling overrides it
     base_url: str | None = operational(None)
     api_key_env: str = operational("")  # name of the environment variable, never the key
-    # What it can be held to: "json_schema", the same with "bounded" strings, "json_object", or "none".
+    # The form of output that it can enforce: "json_schema", the same with "bounded" strings, "json_object", or "none".
     structured_output: str = "json_schema"
-    max_in_flight: int | None = operational(None)  # None: what the servers' load allows, where leases say it; else 64
-    leases: str | None = operational(None)  # folder that tells of the replicas, set by a Slurm campaign
-    policy: str = operational("cache_aware")  # of the router in front of replicas
+    max_in_flight: int | None = operational(None)  # None: set by the servers' load if there are leases, else 64
+    leases: str | None = operational(None)  # folder with the replicas' leases, set by a Slurm campaign
+    policy: str = operational("cache_aware")  # policy of the router in front of the replicas
     timeout_s: float = operational(600.0)
     retries: int = operational(6)
     server: Server | None = None
@@ -75,7 +75,7 @@ class Endpoint:
 
 @dataclass
 class RoleConfig:
-    """Who answers for a role, and how it samples."""
+    """Says which endpoint answers for a role, and with which sampling."""
 
     endpoint: str = MISSING  # a key of models.endpoints
     sampling: Sampling = field(default_factory=Sampling)
@@ -83,23 +83,22 @@ class RoleConfig:
 
 @dataclass
 class Models:
-    """Who serves each role; a domain uses the roles that it needs."""
+    """Says who serves each role. A domain uses the roles that it needs."""
 
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
-    presets: dict[str, Sampling] = field(
-        default_factory=dict, metadata=OPERATIONAL
-    )  # named samplings, for ${models.presets.…}
+    # Named samplings, used as ${models.presets.…}.
+    presets: dict[str, Sampling] = field(default_factory=dict, metadata=OPERATIONAL)
     challenger: RoleConfig | None = None
     quality_verifier: RoleConfig | None = None
     orchestrator: RoleConfig | None = None
     weak_solver: RoleConfig | None = None
     strong_solver: RoleConfig | None = None
     judge: RoleConfig | None = None
-    analyser: RoleConfig | None = None  # of meta-optimisation, as the next one
-    editor: RoleConfig | None = None
+    analyser: RoleConfig | None = None  # for meta-optimisation
+    editor: RoleConfig | None = None  # for meta-optimisation
 
     def keep(self, roles: Collection[str]) -> None:
-        """Forget who serves any other role, so that no server is started or reserved for it."""
+        """Forget who serves all other roles, so that no server is started or reserved for them."""
         for name in ROLES:
             if name not in roles:
                 setattr(self, name, None)
@@ -110,12 +109,12 @@ ROLES = tuple(f.name for f in fields(Models) if f.name not in ("endpoints", "pre
 
 @dataclass
 class Budget:
-    """Nothing new is begun beyond any of these, over all sessions of a run; None: no limit."""
+    """Limits all sessions of a run together: at the first limit reached, nothing new is started. None: no limit."""
 
     calls: int | None = None
     tokens: int | None = None
     hours: float | None = None
-    gpu_hours: float | None = None  # with calls under way; where servers are ours
+    gpu_hours: float | None = None  # time with calls in flight × GPUs; for servers that the project starts
 
 
 MODEL_NAME = "smollm2-135m-instruct"

@@ -1,9 +1,10 @@
-"""What each role costs: calls, tokens and seconds are counted, GPU-seconds are shared out.
+"""Counts what each role costs: calls, tokens and seconds, and its share of the GPU-seconds.
 
-The GPUs of an endpoint are in use while at least one call is under way there. Its GPU-seconds are that time × its
-GPUs: tensor × data × pipeline parallel of a replica × replicas, which only Slurm jobs have. The roles that it serves
-share them in proportion to their call-seconds. They are unknown (None) where no server is ours, or it has no GPUs.
-A replayed reply costs nothing. Sessions of one run add up; after a kill -9 the last second of one may be missing.
+The GPUs of an endpoint are in use while at least one call is in flight there. Its GPU-seconds are this time multiplied
+by its GPUs: tensor × data × pipeline parallel of a replica × replicas (only Slurm jobs have several). The roles that
+the endpoint serves share them in proportion to their call-seconds. GPU-seconds are unknown (None) if the project did
+not start the server, or if the server has no GPUs. A replayed reply costs nothing. The sessions of a run add up; after
+a kill -9 the last second of a session may be missing.
 """
 
 import math
@@ -22,18 +23,18 @@ _PARALLEL = ("tensor-parallel-size", "data-parallel-size", "pipeline-parallel-si
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one role."""
+    """What one role of a run costs."""
 
     calls: int = 0
     replayed: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     call_seconds: float = 0.0  # sum of the calls' latencies
-    asked_again: int = 0  # replies that could not be read
-    retried: int = 0  # requests without an answer that were made again
+    asked_again: int = 0  # replies that could not be read, so the model was asked again
+    retried: int = 0  # requests that got no answer and were sent again
     gpu_seconds: float | None = 0.0
-    estimated: int = 0  # replies without usage, whose tokens are our own estimate
-    outcomes: dict[str, int] = field(default_factory=dict)  # how the calls ended, those without an answer as well
+    estimated: int = 0  # replies without usage; their tokens are our own estimate
+    outcomes: dict[str, int] = field(default_factory=dict)  # how the calls ended, including those without an answer
 
     @property
     def tokens(self) -> int:
@@ -50,7 +51,7 @@ LEDGER = TypeAdapter(Ledger)
 
 
 class BusyTime:
-    """How long at least one call was under way."""
+    """Measures how long at least one call was in flight."""
 
     def __init__(self) -> None:
         self.running = 0
@@ -73,7 +74,7 @@ class BusyTime:
 
 @dataclass
 class Account:
-    """What a client counts of one role."""
+    """The counts that a client keeps for one role."""
 
     counts: Counter[str] = field(default_factory=Counter)
     call_seconds: float = 0.0
@@ -88,8 +89,8 @@ class Account:
         self.call_seconds += reply.latency_s
 
     def end(self, outcome: Outcome) -> None:
-        """A call is over, its repeats included."""
-        self.counts["calls"] += outcome is not Outcome.ERROR  # without any reply nothing was paid
+        """Count the end of a call, after all its retries."""
+        self.counts["calls"] += outcome is not Outcome.ERROR  # without any reply nothing was paid for
         self.counts[outcome] += 1
 
     @property
@@ -98,17 +99,20 @@ class Account:
 
 
 def make_ledger(accounts: Mapping[Role, Account], models: Models, busy: Mapping[str, BusyTime]) -> Ledger:
-    """One session's; `busy` by endpoint."""
-    served = {role: getattr(models, role).endpoint for role in accounts}
+    """Compute the ledger of one session. `busy` holds the busy time of each endpoint."""
+    endpoints = {role: getattr(models, role).endpoint for role in accounts}
     seconds: Counter[str] = Counter()
     for role, account in accounts.items():
-        seconds[served[role]] += account.call_seconds
-    used = {name: _use_gpus(models.endpoints[name], busy.get(name)) for name in seconds}
-    return {role: _settle(account, used[served[role]], seconds[served[role]]) for role, account in accounts.items()}
+        seconds[endpoints[role]] += account.call_seconds
+    gpu_seconds = {name: _use_gpus(models.endpoints[name], busy.get(name)) for name in seconds}
+    return {
+        role: _settle(account, gpu_seconds[endpoints[role]], seconds[endpoints[role]])
+        for role, account in accounts.items()
+    }
 
 
 def add(ledgers: Iterable[Ledger]) -> Ledger:
-    """Role by role."""
+    """Add up ledgers, role by role."""
     total: Ledger = {}
     for ledger in ledgers:
         for role, cost in ledger.items():
@@ -117,7 +121,7 @@ def add(ledgers: Iterable[Ledger]) -> Ledger:
 
 
 def find_reached(budget: Budget, ledger: Ledger, hours: float) -> str | None:
-    """What to raise, where a limit is reached."""
+    """Say which key of the budget to raise if a limit is reached, else None."""
     used = {
         "calls": sum(cost.calls for cost in ledger.values()),
         "tokens": sum(cost.tokens for cost in ledger.values()),
@@ -131,12 +135,12 @@ def find_reached(budget: Budget, ledger: Ledger, hours: float) -> str | None:
 
 
 def count_gpus(server: Server) -> int:
-    """Of one replica; 0 for a server on the CPU."""
+    """Count the GPUs of one replica; 0 for a server on the CPU."""
     return 0 if server.on_cpu else math.prod(int(server.flags.get(flag, 1)) for flag in _PARALLEL)
 
 
 def know_gpus(endpoint: Endpoint) -> int | None:
-    """Of all its replicas; None where they are not known."""
+    """Count the GPUs of all replicas of an endpoint; None if the number is unknown."""
     if endpoint.server is None:
         return None
     return count_gpus(endpoint.server) * (endpoint.server.replicas if endpoint.leases else 1) or None
@@ -148,7 +152,7 @@ def _use_gpus(endpoint: Endpoint, busy: BusyTime | None) -> float | None:
 
 
 def _settle(account: Account, used: float | None, seconds: float) -> Cost:
-    """`used` GPU-seconds of an endpoint, by this role's part of all call-seconds there."""
+    """Compute the cost of one role. `used` holds its endpoint's GPU-seconds, `seconds` all call-seconds there."""
     counts, share = account.counts, account.call_seconds / seconds if seconds else 0.0
     return Cost(
         calls=counts["calls"],

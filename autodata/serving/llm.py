@@ -1,4 +1,4 @@
-"""Chat with OpenAI-compatible endpoints. The only network code."""
+"""Asks models at OpenAI-compatible endpoints. A request is looked up in the journal first, then sent and retried."""
 
 import asyncio
 import logging
@@ -45,19 +45,20 @@ from autodata.serving.request import FORMS, Keys, Request, make_body, request_ke
 from autodata.types import Message, Outcome, Reply, Role
 
 log = logging.getLogger(__name__)
-_IN_FLIGHT = 64  # calls at once where a recipe says nothing
+_IN_FLIGHT = 64  # calls in flight if the recipe sets no limit
 _RETRIED = {408, 409, 429}
-_REPEATS = 2  # of a reply that is no answer: a fault of the moment ends, and what a model always says stays
+# Retries after a reply that is no answer. They help against a passing fault, not against a model's fixed habit.
+_REPEATS = 2
 
 
 class Draining(RuntimeError):
-    """The run is being stopped: calls under way are finished, no new one is started."""
+    """Graceful shutdown: calls in flight are finished, no new one is started."""
 
 
 class Client:
     """Asks the endpoints of a recipe; every answer is in the journal before it is returned.
 
-    Raises EndpointError for an endpoint that is configured to what cannot be.
+    Raises EndpointError if an endpoint's `structured_output` is not one of FORMS.
     """
 
     def __init__(self, models: Models, journal: Journal):
@@ -67,28 +68,28 @@ class Client:
         self.busy = BusyTime()
         self.busy_at: defaultdict[str, BusyTime] = defaultdict(BusyTime)  # by endpoint
         self.draining = False
-        self.find_reached: Callable[[], str | None] | None = None  # asked before every new call
-        self.reached: str | None = None  # the limit that made it drain
+        self.find_reached: Callable[[], str | None] | None = None  # called before every new call
+        self.reached: str | None = None  # the limit that stopped the run
         self._journal = journal
-        self._under_way: dict[str, asyncio.Event] = {}  # key → set when that call has ended, well or not
+        self._under_way: dict[str, asyncio.Event] = {}  # key → set when that call has ended or failed
         self._connections: dict[str, AsyncOpenAI] = {}
         self._limits: dict[str, Limit] = {}
         self._controllers: list[Controller] = []
 
     async def ask(self, request: Request) -> Reply:
-        """The journalled answer, or a new one, cut off by its budget at worst. Raises EndpointError, Draining.
+        """Return the journalled answer or a new one, which its budget may cut off. Raises EndpointError, Draining.
 
-        What is no answer raises NotMeasured, which is an EndpointError, and is never stored.
+        A reply that is no answer raises NotMeasured, which is an EndpointError, and is never stored.
         """
         role = role_config(self.models, request.role)
         endpoint = self.models.endpoints[role.endpoint]
         keys = request_keys(request, endpoint, resolve_sampling(role.sampling, endpoint.sampling, request.role))
         while equal := self._under_way.get(keys.exact):
-            await equal.wait()  # its reply is for both; if it fails, that is no answer to this one
-        known = self._find(keys, request.messages)
-        if known:
+            await equal.wait()  # its reply serves both; if it fails, this request is still sent
+        stored = self._find(keys, request.messages)
+        if stored:
             self.accounts[request.role].counts["replayed"] += 1
-            return known
+            return stored
         with self._announced(keys.exact):
             async with self._limit(role.endpoint):
                 self._require_room()
@@ -96,12 +97,12 @@ class Client:
             return await self._journal.put(keys.choose(reply), reply)
 
     def _find(self, keys: Keys, messages: Sequence[Message]) -> Reply | None:
-        """A stored answer to the same request; one that ended by itself is the answer under any larger budget."""
-        known = self._journal.get(keys.any_budget)
-        if known is None or known.completion_tokens > keys.budget:
-            known = self._journal.get(keys.exact)
-        # Older journals hold replies to prompts that their server had cut.
-        return None if known is None or is_cut(messages, known.prompt_tokens) else known
+        """Find a stored answer to the same request. An answer that ended by itself holds for any larger budget."""
+        stored = self._journal.get(keys.any_budget)
+        if stored is None or stored.completion_tokens > keys.budget:
+            stored = self._journal.get(keys.exact)
+        # Older journals hold replies to prompts that the server had cut.
+        return None if stored is None or is_cut(messages, stored.prompt_tokens) else stored
 
     async def close(self) -> None:
         for controller in self._controllers:
@@ -111,16 +112,16 @@ class Client:
 
     @property
     def counts(self) -> Counter[str]:
-        """Of all roles, in this session."""
+        """The counts of all roles in this session."""
         return sum((account.counts for account in list(self.accounts.values())), Counter())
 
     def ledger(self) -> Ledger:
-        """Of this session."""
+        """Compute the ledger of this session."""
         return make_ledger(dict(self.accounts), self.models, self.busy_at)
 
     @contextmanager
     def _announced(self, key: str) -> Iterator[None]:
-        """Equal requests wait meanwhile."""
+        """Mark a call as in flight, so that equal requests wait for it."""
         ended = self._under_way[key] = asyncio.Event()
         try:
             yield
@@ -129,7 +130,7 @@ class Client:
             ended.set()
 
     def _require_room(self) -> None:
-        """Raise Draining when no new call is to be made."""
+        """Raise Draining if no new call may be started."""
         if not self.draining and self.find_reached and (reached := self.find_reached()):
             self.reached, self.draining = reached, True
         if self.draining:
@@ -145,7 +146,7 @@ class Client:
         return self._limits[name]
 
     def _connection(self, name: str) -> AsyncOpenAI:
-        # Made on first use, inside the loop that will use it: TRL runs rewards in a loop of its own.
+        # Opened on first use, inside the event loop that uses it: TRL runs rewards in an event loop of its own.
         if name not in self._connections:
             endpoint = self.models.endpoints[name]
             self._connections[name] = AsyncOpenAI(
@@ -192,17 +193,17 @@ class Client:
             raise describe_failure(error, request, endpoint, time.monotonic() - start) from error
 
     async def _call_once(self, request: Request, role: RoleConfig, repeated: list[Reply]) -> Reply:
-        """One HTTP request. `repeated` collects the replies so far that were no answer."""
+        """Send one HTTP request. `repeated` collects the replies so far that were no answer."""
         start, endpoint = time.monotonic(), self.models.endpoints[role.endpoint]
         body = make_body(request, endpoint, resolve_sampling(role.sampling, endpoint.sampling, request.role))
         try:
-            # Not chat.completions.create, which walks through all of the body: 2.7 ms a call instead of 2.0.
+            # chat.completions.create would walk through the whole body: 2.7 ms a call instead of 2.0.
             connection = self._connection(role.endpoint)
-            # openai's time-out is from byte to byte: a reply that trickles would never end.
+            # openai's time-out applies from byte to byte, so a reply that trickles would never end.
             async with asyncio.timeout(endpoint.timeout_s):
                 completion = await connection.post("/chat/completions", body=body, cast_to=ChatCompletion)
             reply = replace(hide_key(read_reply(completion), endpoint), latency_s=time.monotonic() - start)
-            if is_cut(request.messages, reply.prompt_tokens):  # or the rest of it came from the server's cache
+            if is_cut(request.messages, reply.prompt_tokens):  # the server may report cached tokens apart
                 reply = replace(reply, prompt_tokens=count_read(completion.usage))
         except openai.APITimeoutError as error:
             raise tell_apart(error) from error
@@ -216,13 +217,13 @@ class Client:
         return self._take(request, find_limit(reply, int(str(body["max_tokens"]))), repeated)
 
     def _take(self, request: Request, reply: Reply, repeated: list[Reply]) -> Reply:
-        """The answer in a reply. Raises NoAnswer where there is none."""
-        found = find_answer(reply, request)
-        if not found.outcome.is_measured:
-            repeated.append(found)
-            raise NoAnswer(found)
-        self.accounts[request.role].counts["found_in_text"] += found is not reply
-        return found
+        """Return the answer in a reply. Raises NoAnswer if there is none."""
+        answer = find_answer(reply, request)
+        if not answer.outcome.is_measured:
+            repeated.append(answer)
+            raise NoAnswer(answer)
+        self.accounts[request.role].counts["found_in_text"] += answer is not reply
+        return answer
 
     def _count_retry(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -238,18 +239,18 @@ def _check_forms(models: Models) -> None:
 
 
 def role_config(models: Models, role: Role) -> RoleConfig:
-    """Who answers for a role. Raises EndpointError that names the recipe key to fill."""
+    """Return who answers for a role. Raises EndpointError that names the recipe key to set."""
     config = getattr(models, role)
     if config is None:
         raise EndpointError(f"no model for {role}: set models.{role}.endpoint in the recipe")
     if config.endpoint not in models.endpoints:
-        known = ", ".join(models.endpoints) or "none"
-        raise EndpointError(f"models.{role}.endpoint={config.endpoint}: not in models.endpoints ({known})")
+        names = ", ".join(models.endpoints) or "none"
+        raise EndpointError(f"models.{role}.endpoint={config.endpoint}: not in models.endpoints ({names})")
     return config
 
 
 def api_key(endpoint: Endpoint) -> str:
-    """The key from the environment. Raises EndpointError when the named variable is not set."""
+    """Read the API key from the environment. Raises EndpointError if the named variable is not set."""
     if not endpoint.api_key_env:
         return "none"
     if endpoint.api_key_env not in os.environ:
@@ -264,7 +265,7 @@ def _is_transient(error: BaseException) -> bool:
 
 
 def _is_worth_repeating(state: tenacity.RetryCallState) -> bool:
-    """True for trouble that passes. A reply that is no answer is repeated less often: it is paid for each time."""
+    """True for a passing fault. A reply that is no answer is retried less often, because each one is paid for."""
     error = state.outcome.exception() if state.outcome else None
     if not isinstance(error, NoAnswer):
         return error is not None and _is_transient(error)
@@ -276,7 +277,7 @@ _backoff = tenacity.wait_random_exponential(multiplier=0.5, max=60)
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
-    """What the server asks for in Retry-After (at most two minutes), else backoff with jitter."""
+    """Return the wait that the server asks for in Retry-After (at most two minutes), else backoff with jitter."""
     error = state.outcome.exception() if state.outcome else None
     if isinstance(error, NoAnswer):
         return 0.0  # the server is up and idle
@@ -289,20 +290,25 @@ def _wait(state: tenacity.RetryCallState) -> float:
 
 
 def _require_whole_prompt(request: Request, endpoint: Endpoint, read_tokens: int) -> None:
-    """Raise PromptCut where the server cannot have read the whole prompt."""
+    """Raise PromptCut if the server cannot have read the whole prompt."""
     if is_cut(request.messages, read_tokens):
         chars = sum(len(m.content) for m in request.messages)
-        raise PromptCut(f"{request.role} at {endpoint.base_url} (model {endpoint.model}): the server counts "
-                        f"{read_tokens} tokens in a prompt of {chars} characters, so it cut the prompt silently; "
-                        "serve a longer context, or set domain.document_chars")  # fmt: skip
+        raise PromptCut(
+            f"{request.role} at {endpoint.base_url} (model {endpoint.model}): the server counts "
+            f"{read_tokens} tokens in a prompt of {chars} characters, so it cut the prompt silently; "
+            "serve a longer context, or set domain.document_chars"
+        )
 
 
 def _estimate_usage(request: Request, endpoint: Endpoint, reply: Reply) -> Reply:
-    """The reply with token counts of our own where the server reports none: a budget must not run on zeros."""
+    """Fill in our own token counts if the server reports none: a budget must not run on zeros."""
     texts = [reply.reasoning, reply.content, reply.arguments]
     if reply.prompt_tokens and (reply.completion_tokens or not any(texts)):
         return reply
     weights = endpoint.server.weights if endpoint.server else endpoint.model
-    return replace(reply, prompt_tokens=reply.prompt_tokens or count_prompt_tokens(request.messages, weights),
-                   completion_tokens=reply.completion_tokens or count_tokens(texts, weights),
-                   is_usage_estimated=True)  # fmt: skip
+    return replace(
+        reply,
+        prompt_tokens=reply.prompt_tokens or count_prompt_tokens(request.messages, weights),
+        completion_tokens=reply.completion_tokens or count_tokens(texts, weights),
+        is_usage_estimated=True,
+    )

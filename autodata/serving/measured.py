@@ -1,4 +1,4 @@
-"""What counts as an answer, and the errors that stand in place of everything that is none."""
+"""Decides which replies count as answers, and makes the errors for all others."""
 
 import re
 from collections import deque
@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 from autodata.stats.writing import write_percent
 from autodata.types import Outcome, Role, UserError
 
-# Finish reasons as servers and gateways write them, in lower case. The list is one of what is allowed: a reason that
-# is not known to end an answer is no answer.
+# Finish reasons as servers and gateways write them, in lower case. A reply with an unknown finish reason is no answer.
 ENDED = frozenset({"stop", "tool_calls", "function_call", "eos_token", "eos", "stop_sequence", "end_turn", "tool_use"})
 OUT_OF_BUDGET = frozenset({"length", "max_tokens", "max_length", "max_output_tokens", "max_new_tokens", "token_limit"})
 OUT_OF_CONTEXT = frozenset({"model_length", "model_context_window_exceeded", "context_length_exceeded"})
@@ -24,14 +23,14 @@ _OVERFLOW_SIGNS = re.compile(
 )
 _DECLINED_SIGNS = re.compile(r"content[ _]filter|content management policy|responsible ?ai", re.IGNORECASE)
 _BUDGET_SIGNS = re.compile(r"max_?(?:completion_?|new_?|output_?)?tokens|completion|output", re.IGNORECASE)
-_NO_ROOM = re.compile(r"must be at least 1, got -", re.IGNORECASE)  # the prompt takes more than there is
+_NO_ROOM = re.compile(r"must be at least 1, got -", re.IGNORECASE)  # the prompt alone exceeds the context
 _LIMIT = re.compile(
     r"(?:context length (?:is(?: only)?|of)|model length of|context size\D{0,10}|must be <=|maximum of) ?(\d{1,9})"
 )
 _PROMPT = re.compile(
     r"(?<!\d)(\d{1,9})(?: tokens)? (?:in the messages|in the prompt|input|inputs|of text input|from the input)"
 )
-_SHOWN = 200  # characters of what a server said
+_SHOWN = 200  # characters of a server's message that are shown
 
 
 class EndpointError(UserError):
@@ -39,33 +38,33 @@ class EndpointError(UserError):
 
 
 class RequestRefused(EndpointError):
-    """The endpoint is up and refuses this very request (HTTP 400, 413, 422); no retry will help."""
+    """The endpoint is up and refuses this very request (HTTP 400, 413, 422); a retry does not help."""
 
 
 class PromptCut(EndpointError):
-    """The server read only a part of a prompt: nothing that it answers can be trusted."""
+    """The server read only a part of a prompt, so its answers cannot be trusted."""
 
 
 class NotMeasured(EndpointError):
-    """A call that ended without an answer. There is no score, and nothing is stored: it is made again on resume.
+    """A call that ended without an answer. It has no score and is not stored, so a resumed run makes it again.
 
-    `is_prompt` says of a context overflow that the prompt alone does not fit, whatever the budget.
+    `is_prompt` is True for a context overflow if the prompt alone does not fit, whatever the budget.
     """
 
     def __init__(self, message: str, role: Role, outcome: Outcome, *, is_prompt: bool = False):
         super().__init__(message)
-        self.kind = f"{type(self).__name__} {outcome}"  # as failures are counted
+        self.kind = f"{type(self).__name__} {outcome}"  # the name under which failures are counted
         self.role, self.outcome, self.is_prompt = role, outcome, is_prompt
 
 
 def make_error(role: Role, outcome: Outcome, detail: str, *, is_prompt: bool = False) -> NotMeasured:
-    """The error of one call, with what the server said and the key that mends it."""
+    """Make the error of one call, with the server's message and the key to change."""
     message = f"{role} not measured, {outcome}: {detail[:_SHOWN]}; {advise(role, outcome, is_prompt)}"
     return NotMeasured(message, role, outcome, is_prompt=is_prompt)
 
 
 def advise(role: Role | str, outcome: Outcome, is_prompt: bool = False) -> str:
-    """The recipe key that most likely mends such an outcome."""
+    """Name the recipe key that most likely helps against such an outcome."""
     if outcome is Outcome.CONTEXT_OVERFLOW and is_prompt:
         return f"the prompt of {role} does not fit the server: set domain.document_chars, or serve a longer context"
     return {
@@ -78,9 +77,9 @@ def advise(role: Role | str, outcome: Outcome, is_prompt: bool = False) -> str:
 
 
 class Window:
-    """The last judgements, so that a judge that has begun to fail is noticed soon."""
+    """Watches the last judgements, so that a judge that begins to fail is noticed soon."""
 
-    SIZE, ENOUGH = 256, 32  # judgements that are looked at, and from how many on
+    SIZE, ENOUGH = 256, 32  # judgements that are kept, and the fewest that allow a decision
 
     def __init__(self, at_most: float):
         self._at_most = at_most
@@ -90,7 +89,7 @@ class Window:
         self._failures.extend(failures)
 
     def find_problem(self, key: str) -> str | None:
-        """What to say where too many of the last judgements failed, else None; `key` is the limit in the recipe."""
+        """Describe the problem if too many of the last judgements failed, else None. `key` names the limit."""
         count, total = sum(self._failures), len(self._failures)
         if total < self.ENOUGH or count <= self._at_most * total:
             return None
@@ -100,9 +99,9 @@ class Window:
 
 
 def find_unmeasured(role: str, outcomes: Mapping[str, int], at_most: float, is_end: bool) -> str | None:
-    """What to say where more than `at_most` of a role's calls ended without an answer, else None.
+    """Describe the problem if more than `at_most` of a role's calls ended without an answer, else None.
 
-    In the middle of a run chance must not explain it: the lower end of the exact 95 % interval is above the limit.
+    During a run, chance must not explain it: the lower end of the exact 95 % interval must be above the limit.
     """
     missing = {name: count for name, count in outcomes.items() if count and not Outcome(name).is_measured}
     count = sum(missing.values())
@@ -111,23 +110,25 @@ def find_unmeasured(role: str, outcomes: Mapping[str, int], at_most: float, is_e
         return None
     worst = max(missing, key=lambda name: missing[name])
     listed = ", ".join(f"{name} {n}" for name, n in missing.items())
-    return (f"{count} of {calls} calls of {role} ended without an answer ({listed}), more than "
-            f"max_unmeasured={at_most:g} allows: {_advise_all(role, Outcome(worst))}")  # fmt: skip
+    return (
+        f"{count} of {calls} calls of {role} ended without an answer ({listed}), more than "
+        f"max_unmeasured={at_most:g} allows: {_advise_all(role, Outcome(worst))}"
+    )
 
 
 def _find_low(count: int, calls: int) -> float:
-    from scipy.stats import binomtest  # slow to import, and seldom needed
+    from scipy.stats import binomtest  # imported here because it is slow and seldom needed
 
     return float(binomtest(count, calls).proportion_ci(method="exact").low)
 
 
 def tell_outcomes(outcomes: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """A line for each role, or set of answers, of which some call did not end as an answer."""
+    """Write a line for each role (or set of answers) with a call that did not end as ANSWERED."""
     return [_tell_one(name, counts) for name, counts in outcomes.items() if {*counts} - {Outcome.ANSWERED}]
 
 
 def _tell_one(name: str, counts: Mapping[str, int]) -> str:
-    total = sum(count for name, count in counts.items() if name != Outcome.UNREADABLE)  # which counts judgements
+    total = sum(count for name, count in counts.items() if name != Outcome.UNREADABLE)  # UNREADABLE counts judgements
     parts = [f"{counts.get(Outcome.ANSWERED, 0)} of {total} answered"]
     for outcome in Outcome:
         if outcome is not Outcome.ANSWERED and (count := counts.get(outcome, 0)):
@@ -138,14 +139,16 @@ def _tell_one(name: str, counts: Mapping[str, int]) -> str:
 
 
 def _advise_all(role: str, outcome: Outcome) -> str:
-    """The advice for many calls: which of their prompts or budgets are wrong, or on purpose, is not known."""
-    more = {Outcome.CONTEXT_OVERFLOW: "; where the prompt alone is too long, set domain.document_chars",
-            Outcome.CUT_OFF: ", unless answers are meant to be that short"}  # fmt: skip
+    """Advise for many calls at once: nobody knows which of their prompts or budgets are wrong, and which are meant."""
+    more = {
+        Outcome.CONTEXT_OVERFLOW: "; where the prompt alone is too long, set domain.document_chars",
+        Outcome.CUT_OFF: ", unless answers are meant to be that short",
+    }
     return advise(role, outcome) + more.get(outcome, "")
 
 
 def read_outcome(finish_reason: str | None, content: str, refused: bool) -> Outcome:
-    """How a reply ended; `content` is all that can be an answer, a function's name included."""
+    """Decide how a reply ended. `content` is all text that can be an answer, including a function's name."""
     reason = (finish_reason or "").casefold()
     if refused or reason in DECLINED:
         return Outcome.REFUSED
@@ -159,7 +162,7 @@ def read_outcome(finish_reason: str | None, content: str, refused: bool) -> Outc
 
 
 def is_declined(message: str) -> bool:
-    """True if a server refuses a request for what it says, as content filters do."""
+    """True if a server refuses a request for its content, as content filters do."""
     return bool(_DECLINED_SIGNS.search(message))
 
 
@@ -169,7 +172,7 @@ def is_overflow(message: str) -> bool:
 
 
 def is_prompt_too_long(message: str) -> bool:
-    """True if such a refusal is of the prompt alone, so that no smaller budget helps."""
+    """True if such a refusal is about the prompt alone, so that no smaller budget helps."""
     limit, prompt = _LIMIT.search(message), _PROMPT.search(message)
     if _NO_ROOM.search(message):
         return True

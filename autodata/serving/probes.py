@@ -1,4 +1,4 @@
-"""Whether a server really works: it names the model, generates, and can do what its roles need.
+"""Checks that a server really works: it names the model, generates, and can do what its roles need.
 
 `/health` alone proves nothing: a server whose engine is dead, or that emits garbage, still answers it.
 """
@@ -10,9 +10,7 @@ import openai
 from openai import OpenAI
 
 from autodata.recipes.models import Endpoint
-from autodata.serving.failures import (
-    hide_key_in_error,
-)
+from autodata.serving.failures import hide_key_in_error
 from autodata.serving.llm import api_key
 from autodata.serving.measured import EndpointError
 from autodata.types import Role
@@ -23,28 +21,34 @@ _SCHEMA = {
     "required": ["met"],
     "additionalProperties": False,
 }
-_JSON = {Role.JUDGE, Role.QUALITY_VERIFIER, Role.CHALLENGER}  # what they write is read as JSON
-_TOOL = {"type": "function", "function": {"name": "go_on", "strict": True, "parameters": {
-    "type": "object", "properties": {}, "required": [], "additionalProperties": False}}}  # fmt: skip
+_JSON = {Role.JUDGE, Role.QUALITY_VERIFIER, Role.CHALLENGER}  # roles whose replies are read as JSON
+_TOOL = {
+    "type": "function",
+    "function": {
+        "name": "go_on",
+        "strict": True,
+        "parameters": {"type": "object", "properties": {}, "required": [], "additionalProperties": False},
+    },
+}
 
 
 _PATIENCE_S = 120.0
-_PATIENCE_AT_WORK_S = 30.0  # a replica that is asked again has other calls to answer
+_PATIENCE_AT_WORK_S = 30.0  # a replica at work has other calls to answer
 Probe = Callable[[OpenAI, Endpoint], None]
 
 
 class Noise(EndpointError):
-    """A replica that is up and whose answers make no sense."""
+    """A replica is up, but its answers make no sense."""
 
 
 def probe_replica(endpoint: Endpoint, roles: Sequence[Role]) -> None:
-    """Everything that a replica of this endpoint is asked before it gets work. Raises EndpointError."""
+    """Run all probes that a replica of this endpoint must pass before it gets work. Raises EndpointError."""
     for ask in choose_probes(endpoint, roles).values():
         run_probe(endpoint, ask)
 
 
 def choose_probes(endpoint: Endpoint, roles: Sequence[Role]) -> dict[str, Probe]:
-    """What an endpoint of these roles must be able to do, by name."""
+    """Choose the probes, by name, that an endpoint of these roles must pass."""
     flags = endpoint.server.flags if endpoint.server else {}
     wanted = {
         "identity": (_probe_identity, True),
@@ -57,9 +61,10 @@ def choose_probes(endpoint: Endpoint, roles: Sequence[Role]) -> dict[str, Probe]
 
 
 def check_canary(endpoint: Endpoint) -> None:
-    """Ask a replica at work for its canary. Raises Noise for two wrong answers in a row.
+    """Ask a replica at work its canary question. Raises Noise after two wrong answers in a row.
 
-    No answer is none of either kind: a replica under load may be late, and one that died is noticed elsewhere.
+    A call without an answer is not a wrong answer: a replica under load may be late, and a dead one is noticed
+    elsewhere.
     """
     if not (endpoint.server and endpoint.server.canary):
         return
@@ -74,7 +79,7 @@ def check_canary(endpoint: Endpoint) -> None:
 
 
 def run_probe(endpoint: Endpoint, ask: Probe, patience_s: float = _PATIENCE_S) -> None:
-    """Ask one thing. Raises EndpointError."""
+    """Run one probe. Raises EndpointError."""
     with OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=0, timeout=patience_s) as client:
         try:
             ask(client, endpoint)
@@ -120,19 +125,19 @@ def _probe_reasoning(client: OpenAI, endpoint: Endpoint) -> None:
 
 
 def _probe_canary(client: OpenAI, endpoint: Endpoint) -> None:
-    """A server with a corrupted shard is up and answers with noise."""
+    """Ask the canary question, because a server with a corrupted shard is up but answers with noise."""
     assert endpoint.server and endpoint.server.canary
     canary = endpoint.server.canary
     text = _ask(client, endpoint, canary.question, max_tokens=canary.max_tokens).content or ""
     if canary.answer.casefold() not in text.casefold():
-        asked = f"asked {canary.question!r}, expected {canary.answer!r}"
-        raise Noise(f"{endpoint.base_url}: {asked}, got {text!r:.200}")
+        expectation = f"asked {canary.question!r}, expected {canary.answer!r}"
+        raise Noise(f"{endpoint.base_url}: {expectation}, got {text!r:.200}")
 
 
 def probe(endpoint: Endpoint) -> None:
-    """Check that an endpoint names the model *and* generates a token. Raises EndpointError.
+    """Check that an endpoint lists the model *and* generates a token. Raises EndpointError.
 
-    A listed model alone is no proof: a server whose engine is dead still lists it.
+    A listed model alone proves nothing: a server whose engine is dead still lists it.
     """
     try:
         with OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=0, timeout=60) as client:
@@ -144,12 +149,14 @@ def probe(endpoint: Endpoint) -> None:
             messages = [{"role": "user", "content": "Hello"}]
             client.chat.completions.create(model=endpoint.model, messages=messages, max_tokens=1)
     except openai.OpenAIError as error:
-        said = hide_key_in_error(error, endpoint)
-        raise EndpointError(f"{endpoint.base_url} (model {endpoint.model}): {type(error).__name__}, {said}") from error
+        detail = hide_key_in_error(error, endpoint)
+        raise EndpointError(
+            f"{endpoint.base_url} (model {endpoint.model}): {type(error).__name__}, {detail}"
+        ) from error
 
 
 def read_served(endpoint: Endpoint) -> str | None:
-    """The weights that a server says it has loaded (`root` in vLLM's list); None where it does not say.
+    """Read which weights a server says it has loaded (`root` in vLLM's list); None if it does not say.
 
     Raises EndpointError.
     """

@@ -1,4 +1,4 @@
-"""One chat request: its identity, the body that is sent, and the reply that is read back."""
+"""Describes one chat request: its identity, under which the journal stores the answer, and the body that is sent."""
 
 import hashlib
 import json
@@ -12,24 +12,24 @@ from autodata.types import Message, Outcome, Reply, Role
 if TYPE_CHECKING:  # a second to import, which commands that ask no model need not spend
     pass
 
-FORMS = ("json_schema", "bounded", "json_object", "none")  # what an endpoint can hold its replies to
+FORMS = ("json_schema", "bounded", "json_object", "none")  # forms of output that an endpoint can enforce
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a role, complete: equal requests are the same call."""
+    """Everything that a role is asked. Equal requests are the same call."""
 
     role: Role
     messages: tuple[Message, ...]
     seed: int
     attempt: int = 0
     schema: dict[str, object] | None = field(default=None, hash=False)
-    tools: tuple[dict[str, object], ...] = field(default=(), hash=False)  # functions, one must be called
+    tools: tuple[dict[str, object], ...] = field(default=(), hash=False)  # functions, of which one must be called
 
 
 def request_key(request: Request, endpoint: Endpoint, sampling: Sampling) -> str:
-    """Identity of a call: what is asked, of which model, how it samples; not where it is served."""
-    asked: dict[str, object] = {
+    """Identify a call by what is asked, of which model and with which sampling, but not by where it is served."""
+    identity: dict[str, object] = {
         "model": endpoint.model,
         "weights": endpoint.server.weights if endpoint.server else "",
         "revision": endpoint.revision,
@@ -41,16 +41,16 @@ def request_key(request: Request, endpoint: Endpoint, sampling: Sampling) -> str
         "attempt": request.attempt,
     }
     if request.tools:
-        asked["tools"] = request.tools
-    text = json.dumps(asked, sort_keys=True, ensure_ascii=False)
+        identity["tools"] = request.tools
+    text = json.dumps(identity, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Keys(NamedTuple):
-    """Under which names an answer is stored.
+    """The keys under which an answer is stored.
 
-    An answer that ended by itself is the answer under every budget that is large enough, so raising max_tokens asks
-    again only what was cut off. Replies of older journals are all under `exact`.
+    An answer that ended by itself holds for every budget that is large enough, so after raising max_tokens only the
+    answers that were cut off are asked for again. Replies of older journals are all under `exact`.
     """
 
     any_budget: str
@@ -68,7 +68,7 @@ def request_keys(request: Request, endpoint: Endpoint, sampling: Sampling) -> Ke
 
 
 def resolve_sampling(own: Sampling, preset: Sampling, role: str) -> Sampling:
-    """A role's sampling over its endpoint's over the defaults. Raises RecipeError where neither has a budget."""
+    """Put a role's sampling over its endpoint's over the defaults. Raises RecipeError if neither has a budget."""
     resolved = own.over(preset).over(Sampling(1.0, 1.0))
     if resolved.max_tokens is None:
         raise RecipeError(f"models.{role}.sampling.max_tokens: not set; say how many tokens a reply may have")
@@ -76,7 +76,7 @@ def resolve_sampling(own: Sampling, preset: Sampling, role: str) -> Sampling:
 
 
 def make_body(request: Request, endpoint: Endpoint, sampling: Sampling) -> dict[str, object]:
-    """What is sent. Prompts say what form is wanted, so an endpoint without schemas can do."""
+    """Make the body that is sent. Prompts describe the wanted form, so an endpoint without schemas works too."""
     extra: dict[str, object] = dict(sampling.extra)
     if request.messages[-1].role == "assistant":
         extra |= {"continue_final_message": True, "add_generation_prompt": False}
@@ -102,10 +102,10 @@ def make_body(request: Request, endpoint: Endpoint, sampling: Sampling) -> dict[
 
 
 def _fit(schema: dict[str, object], endpoint: Endpoint) -> dict[str, object]:
-    """A schema without lengths of strings, unless the endpoint wants them.
+    """Remove the lengths of strings from a schema, unless the endpoint wants them.
 
-    xgrammar allows no escape in a string of bounded length, so no quote, line break or LaTeX; only a
-    model too small to end a string is better off with that.
+    xgrammar allows no escape in a string of bounded length, so no quote, line break or LaTeX. Only a model too small
+    to end a string is better off with bounds.
     """
     return schema if endpoint.structured_output == "bounded" else _without_lengths(schema)
 

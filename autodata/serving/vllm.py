@@ -26,7 +26,7 @@ _PR_SET_PDEATHSIG = 1
 _STOP_AFTER_S = 15
 
 
-_TAIL = 15  # lines of the log in an error
+_TAIL = 15  # lines of the log that an error shows
 
 
 class ServerError(UserError):
@@ -34,7 +34,7 @@ class ServerError(UserError):
 
 
 class RunningServer:
-    """One vLLM process."""
+    """One running vLLM process."""
 
     def __init__(self, name: str, endpoint: Endpoint, log: Path, address: str = "127.0.0.1"):
         self.name = name
@@ -44,8 +44,10 @@ class RunningServer:
         try:
             port = choose_port(wanted)
         except OSError:
-            raise ServerError(f"models.endpoints.{name}.server.port={wanted} is in use; choose another, "
-                              "or leave it out for any free one") from None  # fmt: skip
+            raise ServerError(
+                f"models.endpoints.{name}.server.port={wanted} is in use; choose another, "
+                "or leave it out for any free one"
+            ) from None
         endpoint.base_url = f"http://{address}:{port}/v1"
         environment = {**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1", "VLLM_NO_USAGE_STATS": "1"}
         with log.open("ab") as output:
@@ -54,12 +56,12 @@ class RunningServer:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=environment | (endpoint.server.env if endpoint.server else {}),
-                start_new_session=True,  # a Ctrl-C is for us: calls under way are finished first
+                start_new_session=True,  # Ctrl-C must not reach it: calls in flight are finished first
                 preexec_fn=_die_with_parent,
             )
 
     def wait_until_ready(self) -> None:
-        """Return when the model is listed and generates a token. Raises ServerError."""
+        """Wait until the model is listed and generates a token. Raises ServerError."""
         limit = self.endpoint.server.ready_timeout_s if self.endpoint.server else 0
         start = time.monotonic()
         while time.monotonic() - start < limit:
@@ -69,24 +71,28 @@ class RunningServer:
                 return
             except EndpointError:
                 time.sleep(1)
-        raise ServerError(f"server of models.endpoints.{self.name}: not ready after {limit:.0f} s; raise "
-                          f"server.ready_timeout_s or read {self.log}:\n{self._tail()}")  # fmt: skip
+        raise ServerError(
+            f"server of models.endpoints.{self.name}: not ready after {limit:.0f} s; raise "
+            f"server.ready_timeout_s or read {self.log}:\n{self._tail()}"
+        )
 
     def check(self) -> None:
-        """Raise ServerError when the process is gone."""
+        """Raise ServerError if the process has died."""
         if self.process.poll() is not None:
-            raise ServerError(f"server of models.endpoints.{self.name} died (exit code "
-                              f"{self.process.returncode}); end of {self.log}:\n{self._tail()}")  # fmt: skip
+            raise ServerError(
+                f"server of models.endpoints.{self.name} died (exit code "
+                f"{self.process.returncode}); end of {self.log}:\n{self._tail()}"
+            )
 
     def stop(self) -> None:
-        """Stop the whole process group: first asked, then forced."""
+        """Stop the whole process group: first with SIGTERM, then with SIGKILL."""
         for how, patience in ((signal.SIGTERM, _STOP_AFTER_S), (signal.SIGKILL, 5)):
             if not _signal_group(self.process.pid, how):
                 break
             _wait_for_group(self.process, patience)
 
     def last_line(self) -> str:
-        """The end of its log, which says how far it has loaded."""
+        """Return the end of the log, which says how far the server has loaded."""
         return self._tail(1)[-200:]
 
     def _tail(self, lines: int = _TAIL) -> str:
@@ -95,10 +101,10 @@ class RunningServer:
 
 @contextmanager
 def running(models: Models, roles: Iterable[Role], folder: Path) -> Iterator[list[RunningServer]]:
-    """Start the servers that `roles` need, set each base_url, stop them in the end.
+    """Start the servers that `roles` need, set each base_url, and stop the servers at the end.
 
-    Endpoints that already run are probed too, so that a wrong URL or name fails here and not
-    in the middle of a night. Logs go to `folder`/server_<endpoint>.log.
+    Endpoints that already run are probed too, so that a wrong URL or name fails now and not in the middle of the
+    night. Logs go to `folder`/server_<endpoint>.log.
     """
     servers: list[RunningServer] = []
     try:
@@ -135,7 +141,7 @@ async def watch(servers: list[RunningServer]) -> None:
 
 
 def command_line(endpoint: Endpoint, host: str, port: int) -> list[str]:
-    """The vLLM server of an endpoint; `vllm serve` itself refuses to run from the CPU package."""
+    """Make the command of an endpoint's vLLM server; `vllm serve` itself refuses to run from the CPU package."""
     weights = resolve_weights(endpoint.server.weights) if endpoint.server else ""
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", weights]
     command += ["--served-model-name", endpoint.model, "--host", host, "--port", str(port)]
@@ -160,13 +166,13 @@ def _used(models: Models, roles: Iterable[Role]) -> dict[str, Endpoint]:
 
 
 def choose_port(wanted: int | None = None) -> int:
-    """A port of this machine that nothing listens at. Raises OSError where the wanted one is in use."""
+    """Find a free port of this machine, or check the wanted one. Raises OSError if the wanted port is in use."""
     with socket.create_server(("127.0.0.1", wanted or 0)) as listener:
         return listener.getsockname()[1]
 
 
 def _die_with_parent() -> None:
-    # A kill -9 of the command must not leave a server behind (Linux only, elsewhere no harm).
+    # A kill -9 of the command must not leave a server behind. This works on Linux only; elsewhere it does nothing.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
