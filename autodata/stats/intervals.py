@@ -41,7 +41,7 @@ def read_estimate(stored: Mapping[str, Any] | None) -> Estimate | None:
 
 
 def estimate_mean(values: Iterable[tuple[str, float | None]], bounds: Bounds | None) -> Estimate | None:
-    """Estimate the mean of (document, value) pairs; None if no value is known. `bounds` is None if unbounded."""
+    """Estimate the mean of (document, value) pairs; None if no value is known. `bounds` is None if there are none."""
     sums, counts = add_up(values)
     return estimate_ratio(sums, counts, bounds) if len(counts) else None
 
@@ -111,7 +111,7 @@ def find_variance(without: numpy.ndarray) -> float:
 
 
 def _use_t(value: float, without: numpy.ndarray) -> Estimate:
-    """Use Student's t, because nothing better exists for a quantity without known bounds."""
+    """Attach Student's t interval, for a quantity without known bounds."""
     reach = find_t(len(without)) * math.sqrt(find_variance(without))
     return Estimate(value, value - reach, value + reach, len(without))
 
