@@ -1,4 +1,4 @@
-"""Trajectories → examples: filtered, without duplicates and benchmarks, split by document, with a card.
+"""Make a dataset from trajectories: filtered, deduplicated, decontaminated, split by document, with a card.
 
 python -m autodata.dataset recipes/demo/dataset.yaml [key=value …]
 """
@@ -40,16 +40,16 @@ CARD = "huggingface/README.md"
 
 @dataclass
 class Dataset:
-    """The examples at one stage, and how many of each arm were left after every stage before."""
+    """The examples at the current stage, and how many of each arm remained after each earlier stage."""
 
     arms: tuple[str, ...]
     examples: list[Example] = field(default_factory=list)
-    funnel: dict[str, dict[str, int]] = field(default_factory=dict)  # arm → stage → how many are left
+    funnel: dict[str, dict[str, int]] = field(default_factory=dict)  # arm → stage → how many remain
     matches: list[Match] = field(default_factory=list)
     domains: dict[str, str] = field(default_factory=dict)  # arm → the domain it was made for
 
     def drop(self, stage: str, ids: Iterable[str] = ()) -> None:
-        """Leave out the examples of these ids and count what is left."""
+        """Drop the examples with these ids and count the remaining ones."""
         unwanted = set(ids)
         self.examples = [e for e in self.examples if e.id not in unwanted]
         for arm in self.arms:
@@ -69,13 +69,13 @@ class Dataset:
 
 
 def build(recipe: DatasetRecipe, benchmarks: Sequence[Path]) -> Dataset:
-    """The examples of all arms, stage by stage. Raises RunError, RecipeError."""
+    """Make the examples of all arms, stage by stage. Raises RunError, RecipeError."""
     texts = decontamination.read_texts(benchmarks)
     arms = [read_arm(name, folder) for name, folder in sorted(recipe.arms.items())]
     built = Dataset(tuple(arm.name for arm in arms), domains={arm.name: arm.domain.name for arm in arms})
     for arm in arms:
-        made, built.funnel[arm.name] = sift(arm, recipe)
-        built.examples += made
+        examples, built.funnel[arm.name] = sift(arm, recipe)
+        built.examples += examples
     built.drop_matches("no benchmark overlap", decontamination.find_matches(built.examples, texts))
     split_and_deduplicate(built, recipe)
     held_out = decontamination.gather_texts(built.side("test"))
@@ -88,40 +88,40 @@ def build(recipe: DatasetRecipe, benchmarks: Sequence[Path]) -> Dataset:
 
 
 def sift(arm: Arm, recipe: DatasetRecipe) -> tuple[list[Example], dict[str, int]]:
-    """The examples of one arm that pass the final filter, and how many are left after each of its stages."""
-    limits, dropped, made = arm.limits(recipe.filters), Counter[str](), []
-    for trajectory, tried in arm.chosen():
-        stage = filters.find_stage(tried, tried.candidate, limits) if tried.candidate else None
+    """Make the examples of one arm that pass the final filter; also return how many remain after each stage."""
+    limits, dropped, examples = arm.limits(recipe.filters), Counter[str](), []
+    for trajectory, round in arm.chosen():
+        stage = filters.find_stage(round, round.candidate, limits) if round.candidate else None
         if stage:
             dropped[stage] += 1
         else:
-            made.append(make_example(arm, trajectory, tried, find_licence(trajectory, recipe.sources)))
-    left = len(made) + dropped.total()
-    funnel = {"trajectories": len(arm.trajectories), "accepted or measured": left}
+            examples.append(make_example(arm, trajectory, round, find_licence(trajectory, recipe.sources)))
+    remaining = len(examples) + dropped.total()
+    funnel = {"trajectories": len(arm.trajectories), "accepted or measured": remaining}
     for stage in filters.STAGES:
-        left -= dropped[stage]
-        funnel[stage] = left
-    return made, funnel
+        remaining -= dropped[stage]
+        funnel[stage] = remaining
+    return examples, funnel
 
 
 def split_and_deduplicate(built: Dataset, recipe: DatasetRecipe) -> None:
-    """Draw the test documents, near-duplicates on one side, and keep one of those within an arm."""
-    first = {e.id: e for e in reversed(built.examples)}
-    pairs = duplicates.find_pairs({k: e.candidate.question for k, e in first.items()}, recipe.filters.near_duplicate)
-    tied = [(first[left].document_id, first[right].document_id) for left, right in pairs]
-    tied += [(first[e.id].document_id, e.document_id) for e in built.examples]
+    """Split by document with near-duplicates on the same side, and keep one near-duplicate per arm."""
+    by_id = {e.id: e for e in reversed(built.examples)}
+    pairs = duplicates.find_pairs({k: e.candidate.question for k, e in by_id.items()}, recipe.filters.near_duplicate)
+    tied = [(by_id[first_id].document_id, by_id[second_id].document_id) for first_id, second_id in pairs]
+    tied += [(by_id[e.id].document_id, e.document_id) for e in built.examples]
     clusters = duplicates.find_clusters((e.document_id for e in built.examples), tied + _share_sources(built.examples))
     test = choose_test_documents(clusters, recipe.test_fraction, recipe.seed)
-    built.examples = [replace(e, split="test" if e.document_id in test else "train") for e in first.values()]
+    built.examples = [replace(e, split="test" if e.document_id in test else "train") for e in by_id.values()]
     built.examples.sort(key=lambda e: (e.arm, e.document_id, e.id))
     built.drop("no equal candidate")
-    within = [(left, right) for left, right in pairs if first[left].arm == first[right].arm]
-    built.drop("no near-duplicate", duplicates.choose_repeats(first, within))
+    within = [(first_id, second_id) for first_id, second_id in pairs if by_id[first_id].arm == by_id[second_id].arm]
+    built.drop("no near-duplicate", duplicates.choose_repeats(by_id, within))
     built.drop("per document", _find_beyond(built.examples, recipe.filters.per_document))
 
 
 def choose_test_documents(clusters: Iterable[Sequence[str]], fraction: float, seed: int) -> frozenset[str]:
-    """A fixed share of the documents, drawn once for all arms, as whole clusters: none is on both sides."""
+    """Draw a fixed share of the documents, once for all arms, in whole clusters: no cluster is on both sides."""
     ordered = sorted(clusters, key=lambda c: hashlib.sha256(f"{seed} {min(c)}".encode()).digest())
     wanted = round(sum(map(len, ordered)) * fraction)
     chosen: set[str] = set()
@@ -132,45 +132,53 @@ def choose_test_documents(clusters: Iterable[Sequence[str]], fraction: float, se
 
 
 def choose_surplus(built: Dataset, seed: int) -> list[str]:
-    """What the larger arms have more than the smallest, drawn by chance: the paper samples its baseline (Sec. 3.1)."""
+    """Draw at random the examples that larger arms must drop to match the smallest; the paper does so (Sec. 3.1)."""
     surplus = []
     for side in ("train", "test"):
         ids = {arm: [e.id for e in built.side(side) if e.arm == arm] for arm in built.arms}
         smallest = min(map(len, ids.values()), default=0)
-        for own in ids.values():
-            surplus += sorted(own, key=lambda i: hashlib.sha256(f"{seed} {i}".encode()).digest())[smallest:]
+        for arm_ids in ids.values():
+            surplus += sorted(arm_ids, key=lambda i: hashlib.sha256(f"{seed} {i}".encode()).digest())[smallest:]
     return surplus
 
 
 def _share_sources(examples: Sequence[Example]) -> list[tuple[str, str]]:
-    """Pairs of documents with a text in common: science joins several in one arm, the other takes each alone."""
+    """Pair the documents that share a source text: in science one arm joins several texts, the other joins none."""
     owner: dict[str, str] = {}
-    return [(owner.setdefault(part, e.document_id), e.document_id)
-            for e in examples for part in e.document_source.split("; ")]  # fmt: skip
+    return [
+        (owner.setdefault(part, e.document_id), e.document_id)
+        for e in examples
+        for part in e.document_source.split("; ")
+    ]
 
 
 def _find_beyond(examples: Sequence[Example], at_most: int) -> list[str]:
-    seen, beyond = Counter[tuple[str, str]](), []
+    counts, beyond = Counter[tuple[str, str]](), []
     for example in examples:
         key = (example.arm, example.document_id)
-        seen[key] += 1
-        if seen[key] > at_most:
+        counts[key] += 1
+        if counts[key] > at_most:
             beyond.append(example.id)
     return beyond
 
 
 def save(run: Run, built: Dataset, recipe: DatasetRecipe, benchmarks: Sequence[Path]) -> None:
-    """The examples, the same as Hugging Face data sets with their card, statistics and reports."""
+    """Write the examples (also as Hugging Face data sets with a card), the statistics and the reports."""
     run.write(EXAMPLES, "".join(EXAMPLE.dump_json(e).decode() + "\n" for e in built.examples))
     by_arm = {arm: [e for e in built.examples if e.arm == arm] for arm in built.arms}
-    statistics = {arm: summarize(of) for arm, of in by_arm.items()}
+    statistics = {arm: summarize(examples) for arm, examples in by_arm.items()}
     run.write(STATISTICS, json.dumps(statistics, indent=2) + "\n")
-    report = {"ngram": decontamination.NGRAM, "files": {str(f): hash_path(f) for f in benchmarks},
-              "removed": [asdict(m) for m in built.matches]}  # fmt: skip
+    report = {
+        "ngram": decontamination.NGRAM,
+        "files": {str(f): hash_path(f) for f in benchmarks},
+        "removed": [asdict(m) for m in built.matches],
+    }
     run.write(DECONTAMINATION, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     splits = parquet.write_splits(run.path(CARD).parent, built.examples)
     facts = _gather_facts(built, recipe, benchmarks) | {
-        "splits": splits, "intervals": {arm: measure_intervals(of) for arm, of in by_arm.items()}}  # fmt: skip
+        "splits": splits,
+        "intervals": {arm: measure_intervals(examples) for arm, examples in by_arm.items()},
+    }
     run.note(statistics=statistics, funnel=built.funnel, card=facts, domains=built.domains)
     run.write(CARD, card.write_card(read_manifest(run.folder) or {}, METRICS))
     run.finish([EXAMPLES, STATISTICS, DECONTAMINATION, CARD])
@@ -179,22 +187,25 @@ def save(run: Run, built: Dataset, recipe: DatasetRecipe, benchmarks: Sequence[P
 
 
 def _gather_facts(built: Dataset, recipe: DatasetRecipe, benchmarks: Sequence[Path]) -> dict[str, object]:
-    """What the card says beside the numbers."""
+    """Gather the facts of the card that are not statistics."""
     models = {e.arm: e.provenance.models for e in built.examples}
     hashes = {e.arm: e.provenance.recipe_hash for e in built.examples}
     return {
         "arms": {arm: {"models": models.get(arm, {}), "recipe_hash": hashes.get(arm, "")} for arm in built.arms},
         "licence_counts": dict(sorted(Counter(e.provenance.licence for e in built.examples).items())),
-        "stages": list(next(iter(built.funnel.values()), {})),  # in order, which the manifest does not keep
+        "stages": list(next(iter(built.funnel.values()), {})),  # kept in a list because the manifest sorts its keys
         "recipe": semantic_values(recipe),
         "recipe_hash": semantic_hash(recipe),
-        "decontamination": {"ngram": decontamination.NGRAM, "files": [f.name for f in benchmarks],
-                            "removed": len(built.matches)},
-    }  # fmt: skip
+        "decontamination": {
+            "ngram": decontamination.NGRAM,
+            "files": [f.name for f in benchmarks],
+            "removed": len(built.matches),
+        },
+    }
 
 
 def _show(what: str, columns: Mapping[str, Mapping[str, float | None]]) -> None:
-    """One column per arm; a row that no arm has a number for is left out."""
+    """Print a table with one column per arm; a row without any number is left out."""
     table = Table(what, *columns)
     names = dict.fromkeys(name for column in columns.values() for name in column)
     for name in names:
@@ -205,7 +216,7 @@ def _show(what: str, columns: Mapping[str, Mapping[str, float | None]]) -> None:
 
 
 def _check(recipe: DatasetRecipe) -> None:
-    """Raise RecipeError for a value that no schema can refuse."""
+    """Raise RecipeError for a wrong value that the schema cannot catch."""
     if not 0 < recipe.filters.near_duplicate <= 1:
         raise RecipeError(f"filters.near_duplicate={recipe.filters.near_duplicate}: a similarity above 0, at most 1")
     if not 0 <= recipe.test_fraction < 1:

@@ -1,4 +1,4 @@
-"""The register of the paper's rules, docs/fidelity.yaml: as a page, and as far as it concerns what a run made.
+"""Read docs/fidelity.yaml, the register of the paper's rules, for cards and reports; as a command, write it as a page.
 
 python -m autodata.fidelity   # write docs/fidelity.md: rule → paper → code → tests → departure
 """
@@ -18,7 +18,7 @@ from autodata.config import REPO
 from autodata.run.records import write_file
 from autodata.stats.writing import DASH, write_table
 
-_OTHER_STAGES = ("corpora", "meta", "cluster")  # whose runs have reports of their own
+_OTHER_STAGES = ("corpora", "meta", "cluster")  # these stages have reports of their own
 REGISTER, PAGE = REPO / "docs" / "fidelity.yaml", REPO / "docs" / "fidelity.md"
 _SECTION = re.compile(r"^# ── (.+?) ─+$")
 _HEADER = ["rule", "whose", "paper", "code", "tests", "here"]
@@ -43,7 +43,7 @@ What the paper says is {PROVENANCE}
 
 @dataclass(frozen=True)
 class Departure:
-    """A rule of the paper that says little or nothing, or is followed otherwise, and what was chosen."""
+    """A rule that the paper leaves open or that this project follows differently, with the choice made here."""
 
     rule: str
     paper: str
@@ -51,10 +51,13 @@ class Departure:
 
 
 def read_departures(domains: Sequence[str]) -> list[Departure]:
-    """What was chosen for data of these domains: rules of training, evaluation and other domains are left out."""
+    """Read the departures that concern data of these domains, but not training, evaluation or other domains."""
     entries = yaml.safe_load(REGISTER.read_text(encoding="utf-8"))
-    return [Departure(entry["rule"], entry["paper"], " ".join(entry["ours"].split())) for entry in entries
-            if "ours" in entry and _concerns(entry["code"], domains)]  # fmt: skip
+    return [
+        Departure(entry["rule"], entry["paper"], " ".join(entry["ours"].split()))
+        for entry in entries
+        if "ours" in entry and _concerns(entry["code"], domains)
+    ]
 
 
 def _concerns(places: Sequence[str], domains: Sequence[str]) -> bool:
@@ -66,7 +69,7 @@ def _concerns(places: Sequence[str], domains: Sequence[str]) -> bool:
 
 
 class RuleKind(StrEnum):
-    """Whose a rule is, as far as its entry says: `ours` is a choice, `Nothing` is the paper's silence."""
+    """Who made a rule, by its entry: with `ours` it is a choice, with `Nothing` the paper is silent."""
 
     PAPER = "paper"
     CHOSEN = "chosen"
@@ -74,7 +77,7 @@ class RuleKind(StrEnum):
 
 
 def read_register() -> list[tuple[str, list[dict[str, Any]]]]:
-    """The entries of the register under the headings that stand above them."""
+    """Read the entries of the register, grouped by the section headings in the comments."""
     text = REGISTER.read_text(encoding="utf-8")
     starts = [(n, m[1]) for n, line in enumerate(text.splitlines()) if (m := _SECTION.match(line))]
     sections: list[tuple[str, list[dict[str, Any]]]] = [(title, []) for _, title in starts]
@@ -95,15 +98,17 @@ def count_kinds() -> Counter[RuleKind]:
 
 
 def summarize() -> str:
-    """One sentence for a card."""
+    """Summarize the register in one sentence, for a card."""
     counts = count_kinds()
     stated, chosen, silent = (counts[kind] for kind in RuleKind)
-    return (f"Of {counts.total()} rules in the fidelity register the paper states {stated} in full; in {chosen} "
-            f"something was chosen, and on {silent} it is silent.")  # fmt: skip
+    return (
+        f"Of {counts.total()} rules in the fidelity register the paper states {stated} in full; in {chosen} "
+        f"something was chosen, and on {silent} it is silent."
+    )
 
 
 def render() -> str:
-    """The page, in Markdown."""
+    """Write the register as a Markdown page."""
     parts = [_HEAD, summarize()]
     for title, entries in read_register():
         parts += [f"\n## {title.capitalize()}\n", write_table([_HEADER, *map(_list_cells, entries)])]
@@ -112,9 +117,15 @@ def render() -> str:
 
 def _list_cells(entry: dict[str, Any]) -> list[str]:
     mark = f" ({MARK} {entry['one_reader']})" if "one_reader" in entry else ""
-    said = f"{entry['paper']}: {entry['says']}{mark}"
-    return [entry["rule"], tell_kind(entry), said, _links(entry["code"]), _links(entry["tests"]),
-            entry.get("ours", DASH)]  # fmt: skip
+    paper = f"{entry['paper']}: {entry['says']}{mark}"
+    return [
+        entry["rule"],
+        tell_kind(entry),
+        paper,
+        _links(entry["code"]),
+        _links(entry["tests"]),
+        entry.get("ours", DASH),
+    ]
 
 
 def _links(places: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Documents → trajectories. Running the same command again resumes it.
+"""Run every document through the loop and store its trajectory. The same command again resumes the run.
 
 python -m autodata.generate recipes/demo/generate.yaml [key=value …]
 python -m autodata.generate RECIPE documents.shard=3/16    # a part; python -m autodata.merge RECIPE joins all 16
@@ -32,7 +32,7 @@ from autodata.types import TRAJECTORY, Role
 
 
 def generate(recipe: GenerateRecipe, run: Run, corpus: Corpus) -> bool:
-    """Run the recipe in its folder; True when every document has its trajectory."""
+    """Run the recipe in its folder; return True when every document has its trajectory."""
     run.start()
     repair_tail(run.path(TRAJECTORIES))
     journal_path = run.path("journal.sqlite") if recipe.journal is None else Path(recipe.journal)
@@ -50,7 +50,8 @@ def generate(recipe: GenerateRecipe, run: Run, corpus: Corpus) -> bool:
             progress.watch(client, recipe.budget)
             with running(recipe.models, Role, run.folder) as servers:
                 working = time.monotonic()
-                gc.set_threshold(100_000)  # with thousands of documents in memory a third of the time went there
+                # With thousands of documents in memory, garbage collection took a third of the time.
+                gc.set_threshold(100_000)
                 asyncio.run(finish(generation.finish_all(progress), [client], servers))
                 facts = _measure(client, time.monotonic() - working, time.monotonic() - start)
             problem = None if client.draining else generation.find_problem()
@@ -78,9 +79,11 @@ def _measure(client: Client, working_s: float, total_s: float) -> dict[str, obje
 
 def _report(run: Run, generation: Generation, corpus: Corpus, facts: dict[str, object], *, is_done: bool) -> None:
     facts |= {
-              "arm": generation.recipe.arm,
-              "models": _models(generation.recipe), "quarantined": generation.quarantined,
-              "skipped_files": [f"{where}: {why}" for where, why in corpus.skipped]}  # fmt: skip
+        "arm": generation.recipe.arm,
+        "models": _models(generation.recipe),
+        "quarantined": generation.quarantined,
+        "skipped_files": [f"{where}: {why}" for where, why in corpus.skipped],
+    }
     if is_done:
         order_trajectories(run, [run.path(TRAJECTORIES)], corpus)
         run.finish([TRAJECTORIES], **facts)
@@ -89,14 +92,13 @@ def _report(run: Run, generation: Generation, corpus: Corpus, facts: dict[str, o
     print(describe(facts))
     if generation.quarantined:
         often = f"failed {generation.recipe.quarantine_after} times (quarantine_after)"
-        print(f"left out, {often} or too long for the server: "
-              f"{', '.join(generation.quarantined)}", file=sys.stderr)  # fmt: skip
+        print(f"left out, {often} or too long for the server: {', '.join(generation.quarantined)}", file=sys.stderr)
     for document, error in list(generation.failures.items())[:5]:
         print(f"failed: {document}: {error}", file=sys.stderr)
 
 
 def order_trajectories(run: Run, sources: Sequence[Path], corpus: Corpus) -> None:
-    """One file, in the order of the documents: which of them ended first does not show in what a run puts out."""
+    """Write all trajectories to one file in the order of the documents, whatever the order of their completion."""
     place = {document.id: number for number, document in enumerate(corpus.documents)}
     join_in_order(run, TRAJECTORIES, sources, TRAJECTORY, lambda t: place[t.document_id])
 
@@ -107,7 +109,7 @@ def _models(recipe: GenerateRecipe) -> dict[str, str]:
 
 
 def _check(recipe: GenerateRecipe) -> None:
-    """Raise RecipeError for a value that no schema can refuse."""
+    """Raise RecipeError for a wrong value that the schema cannot catch."""
     check_budget(recipe.budget, recipe.models)
     domain = recipe.domain
     choices: dict[str, tuple[str, Collection[str]]] = {
@@ -116,9 +118,9 @@ def _check(recipe: GenerateRecipe) -> None:
         "domain.preset": (domain.preset, domain.presets),
         "domain.rubric_shape": (domain.rubric_shape, domain.rubric_shapes or [""]),
     }
-    for key, (value, known) in choices.items():
-        if value not in known:
-            raise RecipeError(f"{key}={value}: choose one of {', '.join(known)}")
+    for key, (value, options) in choices.items():
+        if value not in options:
+            raise RecipeError(f"{key}={value}: choose one of {', '.join(options)}")
     if (recipe.arm == "best_of_n") != (recipe.budget_from is not None):
         raise RecipeError("arm=best_of_n spends what an agentic run spent: name that run with budget_from=…")
 
@@ -135,7 +137,8 @@ def open_run(recipe: GenerateRecipe) -> tuple[Run, Corpus]:
     artefacts = {"corpus": digest(text.encode()), "prompts": prompts}
     if recipe.budget_from:
         artefacts["budget"] = output_hash(recipe.budget_from, "python -m autodata.generate")
-    if recipe.documents.shard:  # the corpus is known by all of it, so that shards can be told to belong together
+    # Every shard records the hash of the whole corpus, so that the merge can check that shards belong together.
+    if recipe.documents.shard:
         corpus.documents = take_shard(corpus.documents, recipe.documents.shard)
         artefacts["shard"] = recipe.documents.shard
     return Run(recipe.run, "generate", recipe, artefacts), corpus

@@ -1,4 +1,4 @@
-"""Every answer of a model, keyed by what was asked: durable before use, replayed on restart.
+"""Inspect, export, import or prune a journal: it stores every reply of a model by request, for replay on restart.
 
 python -m autodata.journal JOURNAL                        # what it holds
 python -m autodata.journal JOURNAL export PACK.jsonl      # a replay pack, readable
@@ -18,7 +18,7 @@ from autodata.types import REPLY
 
 
 def export(path: Path, pack: Path) -> int:
-    """Write every reply as a line of JSON; returns how many. Raises JournalError."""
+    """Write every reply as a line of JSON; return how many. Raises JournalError."""
     connection, count = connect(path), 0
     try:
         with pack.open("w", encoding="utf-8") as file:
@@ -32,10 +32,10 @@ def export(path: Path, pack: Path) -> int:
 
 
 def import_pack(path: Path, pack: Path) -> int:
-    """Add the answers of a pack; what is there already stays. Raises JournalError with the line."""
+    """Add the replies of a pack, keep existing ones; return how many it holds. Raises JournalError with the line."""
     with pack.open(encoding="utf-8") as file:
-        found = [_read_pack_line(line, f"{pack}:{number}") for number, line in enumerate(file, 1)]
-    rows = [row for row in found if row]
+        lines = [_read_pack_line(line, f"{pack}:{number}") for number, line in enumerate(file, 1)]
+    rows = [row for row in lines if row]
     connection = connect(path)
     with connection:
         connection.executemany(INSERT, rows)
@@ -43,7 +43,7 @@ def import_pack(path: Path, pack: Path) -> int:
 
 
 def _read_pack_line(line: str, where: str) -> tuple[str, bytes, int] | None:
-    """A row of the journal, or None for a reply that is no answer, as older packs have them."""
+    """Read a row of the journal; None if the reply is not an answer (older packs hold such replies)."""
     try:
         record = json.loads(line)
         reply = REPLY.validate_python(record["reply"])
@@ -54,7 +54,7 @@ def _read_pack_line(line: str, where: str) -> tuple[str, bytes, int] | None:
 
 
 def prune(path: Path, keep_days: float) -> int:
-    """Forget replies older than `keep_days`; returns how many."""
+    """Delete the replies older than `keep_days`; return how many."""
     connection = connect(path)
     with connection:
         cursor = connection.execute("DELETE FROM replies WHERE at < ?", (time.time() - keep_days * 86400,))

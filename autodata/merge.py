@@ -1,9 +1,9 @@
-"""The shards of a run → the run, as if it had been made whole.
+"""Merge the shards of a run into one run, as if it had been made without shards.
 
 python -m autodata.merge RECIPE [more.yaml …] [key=value …]
 
-The arguments are those of autodata.generate, without documents.shard. Shards of other inputs are refused, and so is a
-missing one.
+The arguments are those of autodata.generate, without documents.shard. The merge fails if a shard is missing or was
+made from other inputs.
 """
 
 from collections import Counter
@@ -26,7 +26,7 @@ JOURNAL = "journal.sqlite"
 
 
 def merge(run: Run, corpus: Corpus) -> dict[str, Any]:
-    """Join trajectories and replies; what the shards counted adds up. Raises RunError, JournalError."""
+    """Join the trajectories and replies of all shards and add up their counts. Raises RunError, JournalError."""
     shards = find_shards(run.path(SHARDS))
     manifests = [read_shard(run, folder) for folder in shards]
     run.start()
@@ -44,12 +44,12 @@ def merge(run: Run, corpus: Corpus) -> dict[str, Any]:
 
 
 def find_shards(folder: Path) -> list[Path]:
-    """All n folders i_of_n, in order. Raises RunError that names what is missing."""
+    """Find all n folders named i_of_n, in order. Raises RunError that names the missing ones."""
     names = [path.name for path in folder.glob("*_of_*")]
     counts = {int(name.rpartition("_")[2]) for name in names}
     if len(counts) != 1:
-        found = f"shards of {sorted(counts)} parts: move away those that do not belong" if counts else "no shards"
-        raise RunError(f"{folder}: {found}; make them with documents.shard=1/n to n/n")
+        problem = f"shards of {sorted(counts)} parts: move away those that do not belong" if counts else "no shards"
+        raise RunError(f"{folder}: {problem}; make them with documents.shard=1/n to n/n")
     count = counts.pop()
     missing = [f"{i}/{count}" for i in range(1, count + 1) if f"{i}_of_{count}" not in names]
     if missing:
@@ -58,7 +58,7 @@ def find_shards(folder: Path) -> list[Path]:
 
 
 def read_shard(run: Run, folder: Path) -> dict[str, Any]:
-    """The manifest of a finished shard of this very run. Raises RunError."""
+    """Read the manifest of a finished shard. Raises RunError if it belongs to another run or has changed."""
     shard = folder.name.replace("_of_", "/")
     manifest = require_finished(str(folder), f"python -m autodata.generate with documents.shard={shard}")
     require_equal(folder, manifest["inputs"], {**run.inputs, "shard": shard})
@@ -68,7 +68,7 @@ def read_shard(run: Run, folder: Path) -> dict[str, Any]:
 
 
 def add_up(manifests: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Counts and times of all shards; the rest is the same in each."""
+    """Add up the counts and times of all shards; the other facts are the same in each."""
     counts: Counter[str] = Counter()
     for manifest in manifests:
         counts.update(manifest["counts"])

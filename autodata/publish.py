@@ -1,9 +1,9 @@
-"""Publish a finished data set, trained model or evaluation on the Hugging Face Hub; nothing else ever does.
+"""Publish a finished data set, trained model or evaluation on the Hugging Face Hub. No other command uploads.
 
 python -m autodata.publish RUN --to owner/name [--private] [--dry-run] [--allow-unknown-licence]
 
-RUN/publish becomes what is uploaded, and the repository its mirror. --dry-run stops before the upload. The token
-comes from HF_TOKEN or `hf auth login`.
+The files to upload are written to RUN/publish, and the repository becomes a mirror of that folder. --dry-run stops
+before the upload. The token comes from HF_TOKEN or `hf auth login`.
 """
 
 import argparse
@@ -22,17 +22,18 @@ _OTHER = {"dataset": "model", "model": "dataset"}
 
 
 def prepare(run: Path, allow_unknown: bool) -> tuple[Path, ReleaseKind]:
-    """The folder that is published, complete and free of leaks. Raises RunError, RecipeError."""
+    """Prepare the folder to publish and check it for leaks. Raises RunError, RecipeError."""
     with fresh_folder(run, "publish") as target:
         kind = stage(run, target, allow_unknown)
         if leaks := find_leaks(target, run):
-            raise RunError(f"{target} is not published, it holds what must not leave this machine:\n  " +
-                           "\n  ".join(leaks[:20]))  # fmt: skip
+            raise RunError(
+                f"{target} is not published, it holds what must not leave this machine:\n  " + "\n  ".join(leaks[:20])
+            )
     return target, kind
 
 
 def show(folder: Path) -> None:
-    """Every file with its size."""
+    """Print every file with its size."""
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     for file in files:
         print(f"{file.stat().st_size:>12,}  {file.relative_to(folder)}")
@@ -40,7 +41,7 @@ def show(folder: Path) -> None:
 
 
 def upload(folder: Path, repo: str, kind: ReleaseKind, private: bool) -> str:
-    """Make the repository the mirror of a folder; files that are there already are not sent. Raises RunError."""
+    """Make the repository a mirror of a folder; files that it has already are not sent again. Raises RunError."""
     import httpx
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -52,20 +53,27 @@ def upload(folder: Path, repo: str, kind: ReleaseKind, private: bool) -> str:
     try:
         _require_fitting(hub, repo, kind)
         hub.create_repo(repo, repo_type=kind.repo, private=private, exist_ok=True)
-        done = hub.upload_folder(repo_id=repo, repo_type=kind.repo, folder_path=folder, delete_patterns="*",
-                                 commit_message="Published by Autodata")  # fmt: skip
+        done = hub.upload_folder(
+            repo_id=repo,
+            repo_type=kind.repo,
+            folder_path=folder,
+            delete_patterns="*",
+            commit_message="Published by Autodata",
+        )
     except HfHubHTTPError as error:
         raise RunError(f"{repo}: {_explain(error)}") from error
     except HFValidationError as error:
         raise RunError(f"--to {repo}: {error}") from error
     except (httpx.HTTPError, OSError) as error:
-        raise RunError(f"{hub.endpoint} cannot be reached ({type(error).__name__}); nothing of it is lost: run the "
-                       "same command again") from error  # fmt: skip
+        raise RunError(
+            f"{hub.endpoint} cannot be reached ({type(error).__name__}); nothing of it is lost: run the "
+            "same command again"
+        ) from error
     return done.commit_url
 
 
 def _require_fitting(hub, repo: str, kind: ReleaseKind) -> None:
-    """Raise RunError for a repository that is of another kind, or holds what this command did not put there."""
+    """Raise RunError if the repository is of another kind or holds files that this command did not upload."""
     if hub.repo_exists(repo, repo_type=_OTHER[kind.repo]):
         raise RunError(f"{repo} is a {_OTHER[kind.repo]} on the Hub, and this is a {kind.repo}; name another --to")
     if not hub.repo_exists(repo, repo_type=kind.repo):
@@ -98,7 +106,7 @@ def _read_arguments() -> argparse.Namespace:
 @command.report_errors()
 def main() -> None:
     options = _read_arguments()
-    # Before the Hub's client is imported: a machine that is kept offline otherwise was told to publish.
+    # Must happen before the Hub's client is imported: a publish command goes online even on a machine kept offline.
     if os.environ.pop("HF_HUB_OFFLINE", "0") not in ("", "0") and not options.dry_run:
         print("HF_HUB_OFFLINE is set; this command goes online all the same")
     folder, kind = prepare(options.run, options.allow_unknown_licence)

@@ -1,4 +1,4 @@
-"""A damaged journal → a sound one with every reply that can still be read; the damaged one stays beside it.
+"""Repair a damaged journal: make a new one with every reply that can still be read, and keep the old one beside it.
 
 python -m autodata.salvage JOURNAL
 """
@@ -13,12 +13,12 @@ from autodata import command
 from autodata.serving import journal
 from autodata.serving.journal import JournalError, decompress, name_outcome
 
-StoredReply = tuple[str, str | bytes, int]  # key, reply as it is stored, second
-_INTERIOR, _LEAF = 2, 10  # kinds of the pages that hold rows
+StoredReply = tuple[str, str | bytes, int]  # key, reply as stored, time in seconds
+_INTERIOR, _LEAF = 2, 10  # the types of the pages that hold rows
 
 
 def salvage(path: Path) -> tuple[int, Path]:
-    """How many replies were kept, and where the damaged file is now. Raises JournalError."""
+    """Repair a journal; return how many replies were kept, and where the damaged file is now. Raises JournalError."""
     aside = Path(f"{path}.damaged")
     if aside.exists():
         raise JournalError(f"{aside}: there is one already; move it away first")
@@ -35,7 +35,7 @@ def salvage(path: Path) -> tuple[int, Path]:
 
 
 def _copy(path: Path, copy: Path) -> None:
-    """The database with what is still in its -wal file."""
+    """Copy the database, including the changes in its -wal file."""
     if path.exists() and path.stat().st_size:
         shutil.copyfile(path, copy)
     else:
@@ -43,7 +43,8 @@ def _copy(path: Path, copy: Path) -> None:
     if Path(f"{path}-wal").exists():
         shutil.copyfile(f"{path}-wal", f"{copy}-wal")
     connection = sqlite3.connect(copy)
-    connection.execute("PRAGMA writable_schema = ON")  # or SQLite refuses a file that is shorter than it says
+    # Without this, SQLite refuses a file that is shorter than its header says.
+    connection.execute("PRAGMA writable_schema = ON")
     try:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
@@ -60,7 +61,7 @@ def _move_rows(data: bytes, sound: Path) -> int:
 
 
 def _is_sound(row: StoredReply) -> bool:
-    """True for an answer that can be read; older journals hold replies that are none."""
+    """Return True if the reply can be read and is an answer (older journals hold other replies too)."""
     try:
         return name_outcome(decompress(row[1])).is_measured
     except ValueError:
@@ -68,9 +69,10 @@ def _is_sound(row: StoredReply) -> bool:
 
 
 def _find_rows(data: bytes) -> Iterator[StoredReply]:
-    """Every row on every page, whatever the tree above it looks like (sqlite.org/fileformat2.html)."""
+    """Yield every row on every page, even if the B-tree above it is broken (sqlite.org/fileformat2.html)."""
     size = int.from_bytes(data[16:18], "big")
-    size = 65_536 if size < 512 else size  # which is written as 1; or nothing is left of the header
+    # The header stores 65,536 as 1; any other small value means that the header is lost.
+    size = 65_536 if size < 512 else size
     for start in range(size, len(data), size):
         if data[start] in (_INTERIOR, _LEAF):
             yield from _read_page(data, start, size)
@@ -83,12 +85,12 @@ def _read_page(data: bytes, start: int, size: int) -> Iterator[StoredReply]:
         cell = start + int.from_bytes(data[at : at + 2], "big") + (0 if is_leaf else 4)
         try:
             yield _read_record(_read_payload(data, cell, size))
-        except (ValueError, IndexError):  # overwritten, or its rest is on a page that is gone
+        except (ValueError, IndexError):  # the row is overwritten, or its rest is on a lost page
             continue
 
 
 def _read_payload(data: bytes, at: int, size: int) -> bytes:
-    """A record, gathered from its page and those that it flows over to. Raises IndexError, ValueError."""
+    """Read a record from its page and its overflow pages. Raises IndexError, ValueError."""
     length, at = _read_varint(data, at)
     most, least = (size - 12) * 64 // 255 - 23, (size - 12) * 32 // 255 - 23
     local = least + (length - least) % (size - 4)
@@ -108,7 +110,7 @@ def _read_payload(data: bytes, at: int, size: int) -> bytes:
 
 
 def _read_record(payload: bytes) -> StoredReply:
-    """Raises IndexError, ValueError."""
+    """Decode a record into key, reply and time. Raises IndexError, ValueError."""
     end, at = _read_varint(payload, 0)
     kinds = []
     while at < end:
@@ -117,17 +119,20 @@ def _read_record(payload: bytes) -> StoredReply:
     key, reply, second = (_width(kind) for kind in kinds)
     stored = payload[end + key : end + key + reply]
     is_text = kinds[1] % 2 == 1
-    return (payload[end : end + key].decode(), stored.decode() if is_text else stored,
-            int.from_bytes(payload[end + key + reply :][: min(second, 8)], "big", signed=True))  # fmt: skip
+    return (
+        payload[end : end + key].decode(),
+        stored.decode() if is_text else stored,
+        int.from_bytes(payload[end + key + reply :][: min(second, 8)], "big", signed=True),
+    )
 
 
 def _width(kind: int) -> int:
-    """Bytes of a value of this kind."""
+    """Return how many bytes a value of this serial type has."""
     return (kind - 12) // 2 if kind >= 12 else (0, 1, 2, 3, 4, 6, 8, 8, 0, 0, 0, 0)[kind]
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """A number, and where the next thing begins. Raises IndexError."""
+    """Read a varint; return the number and the position after it. Raises IndexError, ValueError."""
     value = 0
     for byte in range(at, at + 9):
         value = value << 7 | data[byte] & 0x7F

@@ -1,4 +1,4 @@
-"""vLLM servers on this machine: started, probed, watched and stopped with the command they serve.
+"""Start the vLLM servers of a recipe on this machine, watch them, and stop them when this command ends.
 
     python -m autodata.servers recipes/demo/generate.yaml   # serve until Ctrl-C, for several commands
 

@@ -1,4 +1,4 @@
-"""How a run stands, wherever it runs: from progress.json and the manifest in its folder.
+"""Show the status of a run on any machine, from the progress.json and the manifest in its folder.
 
 python -m autodata.status RUN [--watch] [--json]
 python -m autodata.status runs                                       # a folder of runs: a line for each
@@ -26,20 +26,20 @@ from autodata.serving.leases import Lease, LeaseWatch, State
 from autodata.serving.limits import ServerLoad
 from autodata.stats.writing import write_duration
 
-SILENT_S = 60.0  # without a new progress.json; a shared file system may show it late
-_SIGNS = (MANIFEST, FILE)  # files that a run folder has
-_EVERY_S = 2.0
-_PATIENCE_S = 2.0
-_WIDTH = 160  # where there is no terminal
+SILENT_S = 60.0  # a run without a new progress.json for so long is silent; shared file systems show it late
+_SIGNS = (MANIFEST, FILE)  # a folder with one of these files is a run folder
+_EVERY_S = 2.0  # pause between two looks with --watch
+_PATIENCE_S = 2.0  # how long to wait for a server's metrics
+_WIDTH = 160  # the width of the output if there is no terminal
 
 
 @dataclass(frozen=True)
 class Serving:
-    """One endpoint."""
+    """The servers of one endpoint."""
 
     endpoint: str
-    replicas: dict[str, int]  # by state
-    load: ServerLoad  # of the replicas that answered
+    replicas: dict[str, int]  # how many are in each state
+    load: ServerLoad  # the load of the replicas that answered
 
     def describe(self) -> str:
         ready = self.replicas.get(State.READY, 0)
@@ -51,26 +51,26 @@ class Serving:
 
 @dataclass(frozen=True)
 class Sighting:
-    """What can be seen of a run from here."""
+    """Everything that this machine can see of a run."""
 
     run: str
     snapshot: Snapshot | None
     manifest: str  # "finished", "not finished", "missing" or "damaged"
-    age_s: float | None  # since progress.json was written, by two clocks where the run is on another machine
-    is_held: bool | None  # whether a process holds the run folder; None where that cannot be seen from here
-    job: bool | None  # whether its Slurm job waits or runs; None where Slurm cannot be asked, or there is no job
+    age_s: float | None  # since progress.json was written; a run on another machine may have another clock
+    is_held: bool | None  # True if a process holds the run folder; None if this machine cannot see it
+    job: bool | None  # True if its Slurm job waits or runs; None without a job, or if Slurm does not answer
     servers: list[Serving]
 
     @property
     def is_dead(self) -> bool:
-        """Whether the run has not ended and looks as if nobody works on it."""
+        """True if the run has not ended but no process seems to work on it."""
         if self.snapshot is None or self.snapshot.state in ENDS:
             return False
         alive = self.is_held if self.is_held is not None else self.job
         return (self.age_s or 0.0) > SILENT_S if alive is None else not alive
 
     def explain(self) -> str:
-        """What the numbers do not say themselves."""
+        """Explain what the numbers do not show: whether the run is alive, and when it last wrote its progress."""
         if self.snapshot is None:
             held = {True: "a process works in it", False: "no process works in it", None: "nothing more can be seen"}
             return f"no readable progress.json; manifest {self.manifest}; {held[self.is_held]}"
@@ -90,7 +90,7 @@ class Sighting:
 
 
 def look(run: Path, watch: LeaseWatch) -> Sighting:
-    """Raises RunError where there is no run."""
+    """Look at a run once. Raises RunError if there is no run."""
     manifest = _read_manifest(run)
     snapshot = read_snapshot(run)
     if snapshot is None and manifest == "missing" and not (run / ".lock").exists():
@@ -129,7 +129,7 @@ def show(seen: Sighting, console: Console) -> None:
 
 
 def tell(seen: Sighting) -> str:
-    """One line."""
+    """Write the status of a run as one line."""
     if seen.snapshot is None:
         return f"{seen.run}: {seen.explain()}"
     line = f"{seen.run}: {describe(seen.snapshot)}"
@@ -145,14 +145,14 @@ def _follow(run: Path, as_json: bool, forever: bool) -> None:
     if not console.is_terminal:
         console.width = _WIDTH
     while True:
-        seen = look(run, watch)
+        sighting = look(run, watch)
         if forever and console.is_terminal:
             console.clear()
         if as_json:
-            print(to_json(seen), flush=True)
+            print(to_json(sighting), flush=True)
         else:
-            show(seen, console)
-        if not forever or seen.is_dead or (seen.snapshot and seen.snapshot.state in ENDS):
+            show(sighting, console)
+        if not forever or sighting.is_dead or (sighting.snapshot and sighting.snapshot.state in ENDS):
             return
         time.sleep(_EVERY_S)
 
@@ -161,15 +161,17 @@ def _list(folder: Path, as_json: bool) -> None:
     runs = list(find_runs(folder, signs=_SIGNS))
     if not runs:
         raise RunError(f"{folder}: no run in it, nor is it one")
-    seen = [look(run, LeaseWatch(run / LEASES)) for run in runs]
-    print(f"[{', '.join(map(to_json, seen))}]" if as_json else "\n".join(map(tell, seen)))
+    sightings = [look(run, LeaseWatch(run / LEASES)) for run in runs]
+    print(f"[{', '.join(map(to_json, sightings))}]" if as_json else "\n".join(map(tell, sightings)))
 
 
 def look_at_servers(watch: LeaseWatch) -> list[Serving]:
-    """Each endpoint that has a replica alive."""
+    """Look at every endpoint that has a live replica."""
     leases = watch.look()
-    return [_look_at(name, [lease for lease in leases if lease.endpoint == name])
-            for name in sorted({lease.endpoint for lease in leases})]  # fmt: skip
+    return [
+        _look_at(name, [lease for lease in leases if lease.endpoint == name])
+        for name in sorted({lease.endpoint for lease in leases})
+    ]
 
 
 def _look_at(endpoint: str, leases: list[Lease]) -> Serving:

@@ -1,4 +1,4 @@
-"""The card of a dataset, written from the manifest of its run and nothing else."""
+"""Writes the card (README.md) of a dataset from the manifest of its run and nothing else."""
 
 import html
 import re
@@ -21,7 +21,7 @@ _LIMITS = (
     "Source references are found by pattern, not by understanding.",
     "Documents can contain names of persons; none is removed.",
 )
-# For every card. The paper's first four authors of fifteen; CITATION.cff says the same.
+# Every card ends with this. It names the paper's first four authors of fifteen; CITATION.cff says the same.
 CITATION = """Please cite the paper, and this implementation by its `CITATION.cff`.
 
 ```bibtex
@@ -35,7 +35,7 @@ CITATION = """Please cite the paper, and this implementation by its `CITATION.cf
 
 
 def write_card(manifest: Mapping[str, Any], metrics: Sequence[str]) -> str:
-    """README.md with the YAML header that the Hub reads."""
+    """Write README.md with the YAML header that the Hub reads."""
     from huggingface_hub import DatasetCard, DatasetCardData  # slow to import, needed here only
 
     facts = manifest["card"]
@@ -51,7 +51,7 @@ def write_card(manifest: Mapping[str, Any], metrics: Sequence[str]) -> str:
 
 
 def write_logs_card(manifest: Mapping[str, Any]) -> str:
-    """The card of an evaluation's answers and logs."""
+    """Write the card of an evaluation's answers and logs."""
     from huggingface_hub import DatasetCard, DatasetCardData  # slow to import, needed here only
 
     label = escape(manifest.get("label") or "a model")
@@ -76,15 +76,24 @@ def write_logs_card(manifest: Mapping[str, Any]) -> str:
 
 
 def escape(value: object) -> str:
-    """A value as text that neither HTML nor Markdown reads anything into."""
+    """Write a value as text in which neither HTML nor Markdown has a special meaning."""
     return _MARKDOWN.sub(r"\\\1", html.escape(" ".join(str(value).split()), quote=False))
 
 
 def _configs(splits: Sequence[str]) -> list[dict[str, Any]]:
-    """One configuration per arm, with its splits, as the files lie beside the card."""
+    """List one configuration per arm, with the files of its splits relative to the card."""
     arms = sorted({name.rpartition("_")[0] for name in splits})
-    return [{"config_name": arm, "data_files": [{"split": side, "path": locate_split(arm, side)}
-             for side in ("train", "test") if f"{arm}_{side}" in splits]} for arm in arms]  # fmt: skip
+    return [
+        {
+            "config_name": arm,
+            "data_files": [
+                {"split": side, "path": locate_split(arm, side)}
+                for side in ("train", "test")
+                if f"{arm}_{side}" in splits
+            ],
+        }
+        for arm in arms
+    ]
 
 
 def _head(manifest: Mapping[str, Any]) -> list[str]:
@@ -129,11 +138,15 @@ def _sections(manifest: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
 
 
 def _describe_recipe(facts: Mapping[str, Any]) -> list[str]:
-    """The dataset's own recipe as it stands, the arms' by hash: theirs lie beside their trajectories."""
+    """Show the dataset's own recipe in full, and the arms' recipes by hash: those lie beside their trajectories."""
     values = yaml.safe_dump(facts["recipe"], sort_keys=True, allow_unicode=True).replace("`", "'")
-    arms = [[arm, of["recipe_hash"] or DASH] for arm, of in sorted(facts["arms"].items())]
-    return [f"Of this data set, hash `{facts['recipe_hash']}`:", f"```yaml\n{values}```",
-            "Of the arms:", write_table([["arm", "hash of recipe and inputs"], *arms], escape)]  # fmt: skip
+    arms = [[arm, facts_of_arm["recipe_hash"] or DASH] for arm, facts_of_arm in sorted(facts["arms"].items())]
+    return [
+        f"Of this data set, hash `{facts['recipe_hash']}`:",
+        f"```yaml\n{values}```",
+        "Of the arms:",
+        write_table([["arm", "hash of recipe and inputs"], *arms], escape),
+    ]
 
 
 def _list_departures(departures: Sequence[Departure]) -> str:
@@ -146,10 +159,10 @@ def _by_arm(
     columns: Mapping[str, Mapping[str, float | None]],
     intervals: Mapping[str, Mapping[str, Sequence[Any]]] | None = None,
 ) -> str:
-    known = intervals or {}
-    cells = [[row, *(write_metric(column.get(row), known.get(arm, {}).get(row)) for arm, column in
-                     sorted(columns.items()))] for row in rows]  # fmt: skip
-    return write_table([[what, *sorted(columns)], *cells], escape)
+    by_arm = intervals or {}
+    arms = sorted(columns)
+    cells = [[row, *(write_metric(columns[a].get(row), by_arm.get(a, {}).get(row)) for a in arms)] for row in rows]
+    return write_table([[what, *arms], *cells], escape)
 
 
 def _by_role(models: Mapping[str, Mapping[str, str]]) -> list[list[str]]:
@@ -159,16 +172,21 @@ def _by_role(models: Mapping[str, Mapping[str, str]]) -> list[list[str]]:
 
 def _describe(facts: Mapping[str, Any]) -> str:
     files = ", ".join(escape(name) for name in facts["files"])
-    benchmarks = f"no example shares a run of {facts['ngram']} normalised words with {files}" if files else (
-        f"no file was named to look for runs of {facts['ngram']} words in")  # fmt: skip
-    return (f"Against benchmarks: {benchmarks}. Between the parts: no training example shares such a run with a "
-            f"held-out example of any arm. {facts['removed']} examples were removed for it, each listed in "
-            "`decontamination.json` of the run.")  # fmt: skip
+    benchmarks = (
+        f"no example shares a run of {facts['ngram']} normalised words with {files}"
+        if files
+        else f"no file was named to look for runs of {facts['ngram']} words in"
+    )
+    return (
+        f"Against benchmarks: {benchmarks}. Between the parts: no training example shares such a run with a "
+        f"held-out example of any arm. {facts['removed']} examples were removed for it, each listed in "
+        "`decontamination.json` of the run."
+    )
 
 
 UNKNOWN = "unknown"
-_PUBLIC = "other"  # the Hub has no word for the public domain
-# Strictest first: nothing is allowed, no trade, no changes, share alike, name the source, no conditions.
+_PUBLIC = "other"  # the Hub has no name for the public domain
+# Strictest first: nothing allowed, no commercial use, no changes, share alike, name the source, no conditions.
 _ORDER = (
     UNKNOWN,
     *("cc-by-nc-nd", "cc-by-nc-sa", "cc-by-nc", "cc-by-nd"),
@@ -182,7 +200,7 @@ _OWN_WORDS = {"cc0": "cc0-1.0", "public-domain": _PUBLIC, "publicdomain": _PUBLI
 
 
 def name_licences(stated: str) -> list[str]:
-    """The Hub's names of what a document's source states, `; ` between several; unknown for what has no name."""
+    """Translate the licences that a source states, separated by `;`, to the Hub's names; others become `unknown`."""
     return [_read(part)[0] for part in stated.split(";")]
 
 
@@ -191,17 +209,17 @@ def is_known(stated: str) -> bool:
 
 
 def order_licences(stated: Iterable[str]) -> list[str]:
-    """All names that occur, strictest first."""
-    found = {_read(part) for text in stated for part in text.split(";")}
-    names = sorted(found, key=lambda pair: (_ORDER.index(pair[1]), pair[0]))
+    """Return the Hub's names of all licences that occur, strictest first."""
+    licences = {_read(part) for text in stated for part in text.split(";")}
+    names = sorted(licences, key=lambda pair: (_ORDER.index(pair[1]), pair[0]))
     return list(dict.fromkeys(name for name, _ in names))
 
 
 def _read(stated: str) -> tuple[str, str]:
-    """The Hub's name, and the family that says how strict it is."""
+    """Return the Hub's name of one licence, and its family, which says how strict it is."""
     text = re.sub(r"[\s_]+", "-", stated.strip().casefold())
-    if found := _CC.fullmatch(text):
-        family = "-".join(("cc-by", *(part for part in found.groups()[:2] if part)))
-        return (f"{family}-{found[3]}" if found[3] else "cc"), family  # the Hub has none without a version but `cc`
+    if match := _CC.fullmatch(text):
+        family = "-".join(("cc-by", *(part for part in match.groups()[:2] if part)))
+        return (f"{family}-{match[3]}" if match[3] else "cc"), family  # without a version the Hub knows only `cc`
     text = _OWN_WORDS.get(text, text)
     return (text, text) if text in _ORDER[1:] else (UNKNOWN, UNKNOWN)

@@ -1,4 +1,4 @@
-"""What the examples share with the sets that they must not contain: 13 words in a row are too many."""
+"""Finds examples that overlap with a benchmark or with held-out examples: 13 equal words in a row are too many."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
@@ -11,7 +11,7 @@ from autodata.data.duplicates import Gram, grams, split_words
 from autodata.types import Example
 
 NGRAM = 13
-SHORT = 8  # a text of fewer words is too common to be looked for inside others: it must be equal
+SHORT = 8  # a text of fewer words is too common to search for inside others: it must be equal
 _SUFFIXES = (".jsonl", ".parquet", ".txt")
 _WHERE = {
     "prbench": "hf download ScaleAI/PRBench --repo-type dataset --local-dir {path} (CC-BY-4.0)",
@@ -21,7 +21,7 @@ _WHERE = {
 
 @dataclass(frozen=True)
 class Text:
-    """Something that must not stand in an example, and where it stands itself."""
+    """A text that no example may contain, and the place it comes from."""
 
     where: str
     text: str
@@ -29,7 +29,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Match:
-    """Why an example is contaminated."""
+    """The reason why an example is contaminated: the shared words and where they come from."""
 
     example_id: str
     arm: str
@@ -38,42 +38,48 @@ class Match:
 
 
 def find_files(paths: Sequence[str]) -> list[Path]:
-    """The benchmark files of a recipe; a folder stands for all below it. Raises RecipeError."""
-    found = []
+    """List the benchmark files that a recipe names; a folder stands for all files below it. Raises RecipeError."""
+    files = []
     for path in map(Path, paths):
         below = sorted(p for p in path.rglob("*") if p.suffix in _SUFFIXES) if path.is_dir() else [path]
         below = [p for p in below if p.is_file() and p.suffix in _SUFFIXES]
         if not below:
-            raise RecipeError(f"decontaminate: {path}: no such {', '.join(_SUFFIXES)} file; {_advise(path)}, "
-                              "or write decontaminate: [] to go without")  # fmt: skip
-        found += below
-    return found
+            raise RecipeError(
+                f"decontaminate: {path}: no such {', '.join(_SUFFIXES)} file; {_advise(path)}, "
+                "or write decontaminate: [] to go without"
+            )
+        files += below
+    return files
 
 
 def read_texts(files: Iterable[Path]) -> list[Text]:
-    """Every string in every row, however deep: prompts, reference texts, rubrics. Raises RecipeError."""
-    return [Text(f"{file.name}:{number}", text)
-            for file in files for number, row in enumerate(_read_rows(file), 1)
-            for text in sorted(set(_find_strings(row)))]  # fmt: skip
+    """Read every string in every row, however deeply nested (prompts, references, rubrics). Raises RecipeError."""
+    return [
+        Text(f"{file.name}:{number}", text)
+        for file in files
+        for number, row in enumerate(_read_rows(file), 1)
+        for text in sorted(set(_find_strings(row)))
+    ]
 
 
 def gather_texts(examples: Iterable[Example]) -> list[Text]:
-    """The held-out examples, as what others must not contain: all that each holds, and its question alone."""
-    return [Text(f"held-out {e.id}", text) for e in examples
-            for text in (" ".join(_texts(e)), e.candidate.question)]  # fmt: skip
+    """Turn held-out examples into texts that others may not contain: the whole example, and its question alone."""
+    return [Text(f"held-out {e.id}", text) for e in examples for text in (" ".join(_texts(e)), e.candidate.question)]
 
 
 def fold(words: Iterable[str]) -> list[str]:
-    """Words with every number as 0: with that, the steps of datatrove's `simplify_text`, which its own n-gram
-    decontamination rests on. Short questions are compared unfolded: they may differ in nothing but a number.
+    """Replace every number by 0.
+
+    With `split_words` these are the steps of datatrove's `simplify_text`, which datatrove's own n-gram
+    decontamination uses. Short questions are compared without this: they may differ only in a number.
     """
     return ["0" if word[0].isdigit() else word for word in words]
 
 
 def find_matches(examples: Sequence[Example], texts: Iterable[Text]) -> list[Match]:
-    """One match for each example that shares too many words with any text, in the order of the examples."""
-    hints = {hash(gram) for e in examples for gram in _parts(e)}  # numbers, for there are millions of n-grams
-    asked = {words for e in examples if (words := _short_question(e))}
+    """Return one match for each example that shares too many words with any text, in the order of the examples."""
+    hints = {hash(gram) for e in examples for gram in _parts(e)}  # hashes save memory: there are millions of n-grams
+    questions = {words for e in examples if (words := _short_question(e))}
     inside: dict[Gram, str] = {}
     whole: dict[Gram, str] = {}
     for text in texts:
@@ -81,10 +87,10 @@ def find_matches(examples: Sequence[Example], texts: Iterable[Text]) -> list[Mat
         for gram in _to_find(words):
             if hash(gram) in hints:
                 inside.setdefault(gram, text.where)
-        for gram in _to_equal(words, asked) & asked:
+        for gram in _to_equal(words, questions) & questions:
             whole.setdefault(gram, text.where)
-    found = ((e, _first(e, inside, whole)) for e in examples)
-    return [Match(e.id, e.arm, *match) for e, match in found if match]
+    matches = ((e, _first(e, inside, whole)) for e in examples)
+    return [Match(e.id, e.arm, *match) for e, match in matches if match]
 
 
 def _first(example: Example, inside: Mapping[Gram, str], whole: Mapping[Gram, str]) -> tuple[str, str] | None:
@@ -96,7 +102,10 @@ def _first(example: Example, inside: Mapping[Gram, str], whole: Mapping[Gram, st
 
 
 def _parts(example: Example) -> Iterator[Gram]:
-    """What must not stand in a text: runs of 13 words, and shorter ones of the question, which may be a text."""
+    """Yield the n-grams of an example that no text may contain: 13 words of anything, 8 to 12 of the question.
+
+    A short benchmark text can be a part of the question.
+    """
     yield from grams(fold(split_words(" ".join(_texts(example)))), NGRAM)
     question = split_words(example.candidate.question)
     for size in range(SHORT, NGRAM):
@@ -104,12 +113,12 @@ def _parts(example: Example) -> Iterator[Gram]:
 
 
 def _to_find(words: Sequence[str]) -> Iterator[Gram]:
-    """What of a text is looked for in the examples; a text of a few words only as a whole."""
+    """Return the n-grams of a text to search for in the examples; a short text is searched for as a whole."""
     return grams(words, len(words)) if SHORT <= len(words) < NGRAM else grams(fold(words), NGRAM)
 
 
 def _to_equal(words: Sequence[str], asked: Set[Gram]) -> set[Gram]:
-    """What of a text a short question can be: all of it, or a part where the question is long enough."""
+    """Return what a short question may equal: the whole text, or a part of it if the question is long enough."""
     sizes = {len(question) for question in asked if len(question) >= SHORT}
     return {tuple(words)}.union(*(grams(words, size) for size in sizes))
 
@@ -120,7 +129,7 @@ def _short_question(example: Example) -> Gram:
 
 
 def _texts(example: Example) -> list[str]:
-    """In the order in which they are read, so that runs of words across their ends count too."""
+    """List the texts of an example in reading order, so that n-grams across their ends count too."""
     candidate = example.candidate
     return [t for t in (candidate.context, candidate.question, candidate.reference_answer) if t]
 
@@ -162,5 +171,5 @@ def _find_strings(value: Any) -> Iterator[str]:
 
 
 def _advise(path: Path) -> str:
-    known = next((text for name, text in _WHERE.items() if name in str(path).casefold()), None)
-    return f"get it with {known.format(path=path if not path.suffix else path.parent)}" if known else "put it there"
+    hint = next((text for name, text in _WHERE.items() if name in str(path).casefold()), None)
+    return f"get it with {hint.format(path=path if not path.suffix else path.parent)}" if hint else "put it there"

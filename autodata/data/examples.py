@@ -1,4 +1,4 @@
-"""The finished runs that a dataset is made of: one per arm, and the round of each trajectory that counts."""
+"""Makes the examples of a dataset from finished runs (one per arm): one round of each trajectory is chosen."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ COMMAND = "python -m autodata.generate"
 
 @dataclass(frozen=True)
 class Arm:
-    """A run of generation: what it made, and under which rules."""
+    """A finished generation run: its trajectories, its domain's settings and the hashes of its inputs."""
 
     name: str
     folder: str
@@ -45,39 +45,46 @@ class Arm:
     prompts_hash: str
 
     def limits(self, filters: Filters) -> ExampleLimits:
-        """What the final filter asks of this arm's examples: the recipe's word, else the domain's."""
+        """Return what the final filter requires of this arm: from the recipe, or else from the domain."""
         shape = self.domain.rubric_shapes.get(self.domain.rubric_shape, Shape())
         chars = self.domain.context_chars if filters.context_chars is None else filters.context_chars
         return ExampleLimits(shape, chars, filters.source_references, filters.reference_answer)
 
     def chosen(self) -> Iterator[tuple[Trajectory, Round]]:
-        """The trajectories that have a round to show, in the order of their document ids."""
+        """Yield each trajectory that has a chosen round, with that round, sorted by document id."""
         for trajectory in sorted(self.trajectories, key=lambda t: t.document_id):
-            tried = choose_round(trajectory)
-            if tried and tried.candidate:
-                yield trajectory, tried
+            round = choose_round(trajectory)
+            if round and round.candidate:
+                yield trajectory, round
 
 
 def read_arm(name: str, folder: str) -> Arm:
-    """The arm that a finished run is. Raises RunError, RecipeError."""
+    """Read a finished run as an arm. Raises RunError, RecipeError."""
     manifest = require_finished(folder, COMMAND)
     if manifest["arm"] != name:
         raise RunError(f"arms.{name}={folder}: that run is of the arm {manifest['arm']}")
     recipe = config.load(GenerateRecipe, [str(Path(folder) / "recipe.yaml")])
     trajectories = read_records(Path(folder) / "trajectories.jsonl", TRAJECTORY)
-    return Arm(name, folder, tuple(trajectories), recipe.domain, dict(manifest["models"]),
-               hash_inputs(manifest), str(manifest["inputs"].get("prompts", "")))  # fmt: skip
+    return Arm(
+        name,
+        folder,
+        tuple(trajectories),
+        recipe.domain,
+        dict(manifest["models"]),
+        hash_inputs(manifest),
+        str(manifest["inputs"].get("prompts", "")),
+    )
 
 
 def hash_inputs(manifest: Mapping[str, Any]) -> str:
-    """What identifies the recipe of a run, and all that it read."""
+    """Hash the recipe of a run and everything that it read."""
     return digest(json.dumps(manifest["inputs"], sort_keys=True).encode())
 
 
 def choose_round(trajectory: Trajectory) -> Round | None:
-    """The round that becomes an example: what the loop accepted, what the baseline proposed or its best of N.
+    """Choose the round that becomes an example: the accepted one, or what a baseline proposed (or its best of N).
 
-    CoT Self-Instruct does not act on the verdict: it only needs a sound candidate that was measured.
+    CoT Self-Instruct ignores the verdict: it only needs a sound candidate that was measured.
     """
     if trajectory.arm == "agentic":
         return trajectory.accepted
@@ -88,7 +95,7 @@ def choose_round(trajectory: Trajectory) -> Round | None:
 
 
 def make_example(arm: Arm, trajectory: Trajectory, chosen: Round, licence: str) -> Example:
-    """The row of one round, as yet in no split. Raises ValueError where an attempt is not judged."""
+    """Make the example of one round; the split is assigned later. Raises ValueError if an attempt is not judged."""
     candidate = chosen.candidate
     if candidate is None:
         raise ValueError("a round without a candidate has no example")
@@ -111,7 +118,7 @@ def make_example(arm: Arm, trajectory: Trajectory, chosen: Round, licence: str) 
 
 
 def find_licence(trajectory: Trajectory, licences: Mapping[str, str]) -> str:
-    """The document's own, else that of the first pattern which its source's name fits."""
+    """Return the document's own licence, or else that of the first pattern that matches the name of its source."""
     fitting = (licence for pattern, licence in licences.items() if fnmatchcase(trajectory.document_source, pattern))
     return trajectory.document_licence or next(fitting, "unknown")
 
@@ -123,13 +130,16 @@ def _gather_evidence(arm: Arm, trajectory: Trajectory, chosen: Round) -> Evidenc
         weak_planned=arm.domain.weak_attempts,
         strong_planned=arm.domain.strong_attempts,
         preset=trajectory.preset,
-        gates={name: {key: bound for key, bound in asdict(gate).items() if bound is not None}
-               for name, gate in arm.domain.presets.items() if name in chosen.presets},
+        gates={
+            name: {key: bound for key, bound in asdict(gate).items() if bound is not None}
+            for name, gate in arm.domain.presets.items()
+            if name in chosen.presets
+        },
         presets=dict(chosen.presets),
         review=dict(chosen.review),
         weak_outcomes=tuple(a.outcome for a in chosen.weak),
         strong_outcomes=tuple(a.outcome for a in chosen.strong),
-    )  # fmt: skip
+    )
 
 
 def _trace(arm: Arm, trajectory: Trajectory, chosen: Round, licence: str) -> Provenance:
@@ -150,7 +160,7 @@ def _met(attempts: tuple[Attempt, ...]) -> tuple[tuple[bool, ...], ...]:
 
 
 def choose_best(rounds: tuple[Round, ...]) -> Round | None:
-    """The measured round that was accepted, or else has the largest gap; the first of equals."""
+    """Choose the measured round that was accepted, or else the one with the largest gap; the first of equal ones."""
     measured = [r for r in rounds if r.weak and r.strong and all(a.is_measured for a in (*r.weak, *r.strong))]
     return max(measured, key=lambda r: (r.verdict.accepted is True, _gap(r)), default=None)
 
@@ -162,13 +172,13 @@ def _gap(tried: Round) -> Fraction:
 
 
 def read_examples(dataset: str, arm: str, split: str) -> list[Example]:
-    """The examples of one arm and split."""
+    """Read the examples of one arm and split. Raises RunError."""
     examples = read_records(Path(dataset) / EXAMPLES, EXAMPLE)
     return [e for e in examples if e.arm == arm and e.split == split]
 
 
 def read_set(dataset: str, name: str) -> list[Example]:
-    """The examples of a set that is called <arm>_<split>. Raises RecipeError."""
+    """Read the examples of the set named <arm>_<split>. Raises RecipeError, RunError."""
     arm, _, split = name.rpartition("_")
     if split not in ("train", "test"):
         raise RecipeError(f"{name!r} is not of the form <arm>_train or <arm>_test")
@@ -176,7 +186,7 @@ def read_set(dataset: str, name: str) -> list[Example]:
 
 
 def require_domain(dataset: str, arms: Sequence[str], domain: str) -> None:
-    """Raise RecipeError where an arm was made for another domain: its judge would not understand the examples."""
+    """Raise RecipeError if an arm was made for another domain: this domain's judge would not understand it."""
     made_for = (read_manifest(Path(dataset)) or {}).get("domains", {})
     for arm in arms:
         if arm not in made_for:

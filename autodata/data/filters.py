@@ -1,4 +1,4 @@
-"""The final filter: what code drops of what the loop accepted (paper Sec. 3.1)."""
+"""Applies the final filter, in code, to the candidates that the loop accepted (paper Sec. 3.1)."""
 
 import re
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from autodata.loop import rubric
 from autodata.recipes.domain import Shape
 from autodata.types import Candidate, Round
 
-# In the order of the funnel: what is left after each.
+# The stages of the funnel, in order.
 STAGES = ("measured", "final check", "complete", "rubric", "context length", "no source reference")
 
-# A question must stand without its source, which no solver sees.
+# A question must make sense without its source, which no solver sees.
 _SOURCE_REFERENCES = re.compile(
     r"\b(?:the|this|these|that|said|present) (?:paper|authors?|study|manuscript|article|preprint)\b"
     r"|\bin this work\b"
@@ -24,16 +24,16 @@ _SOURCE_REFERENCES = re.compile(
 
 @dataclass(frozen=True)
 class ExampleLimits:
-    """What an example must have."""
+    """The requirements that an example must meet."""
 
     shape: Shape
     context_chars: int = 0
-    source_references: bool = False  # whether they are looked for
+    source_references: bool = False  # True if references to the source are searched for
     reference_answer: bool = True
 
 
 def find_stage(tried: Round, candidate: Candidate, limits: ExampleLimits) -> str | None:
-    """The first stage that drops a round's candidate, or None when it passes them all."""
+    """Return the first stage that drops a round's candidate; None if it passes all stages."""
     passed = {
         "measured": not list_unmeasured(tried),
         "final check": _passed_final(tried, candidate),
@@ -46,7 +46,7 @@ def find_stage(tried: Round, candidate: Candidate, limits: ExampleLimits) -> str
 
 
 def list_unmeasured(tried: Round) -> list[str]:
-    """The attempts of a round without a score, as "weak 2: context_overflow"; older runs accepted such rounds."""
+    """List the attempts without a score, as "weak 2: context_overflow"; older runs accepted such rounds."""
     sides = (("weak", tried.weak), ("strong", tried.strong))
     return [
         f"{solver} {a.index + 1}: {a.outcome}" for solver, attempts in sides for a in attempts if not a.is_measured
@@ -54,18 +54,18 @@ def list_unmeasured(tried: Round) -> list[str]:
 
 
 def find_source_reference(candidate: Candidate) -> str:
-    """The first words that point at the source document, or nothing."""
-    found = _SOURCE_REFERENCES.search(f"{candidate.context}\n{candidate.question}")
-    return found[0] if found else ""
+    """Return the first words that refer to the source document, or an empty string."""
+    match = _SOURCE_REFERENCES.search(f"{candidate.context}\n{candidate.question}")
+    return match[0] if match else ""
 
 
 def is_sound(candidate: Candidate, shape: Shape) -> bool:
-    """Whether the rubric keeps to its shape and something can be earned, counted here."""
+    """Return True if the rubric has the required shape and at least one criterion that earns points."""
     return not rubric.find_faults(candidate.rubric, shape) and any(c.weight > 0 for c in candidate.rubric)
 
 
 def _passed_final(tried: Round, candidate: Candidate) -> bool:
-    """The second check was made at generation, where the domain asks for one."""
+    """Return True unless the final check at generation, if there was one, rejected this candidate."""
     return tried.final is None or (tried.final.passed and tried.final.candidate_hash == candidate.hash)
 
 

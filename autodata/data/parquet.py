@@ -1,4 +1,4 @@
-"""An example as a typed row of a Hugging Face data set, and back: no column's type is guessed from its values."""
+"""Converts an example to a typed row of a Hugging Face data set and back; no type is guessed from values."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from autodata.types import EXAMPLE, Example
 if TYPE_CHECKING:
     from datasets import Features
 
-# What has a form of its own in each domain is JSON; what is keyed by name is a list, which Arrow can type.
+# Values that differ in shape by domain are stored as JSON, mappings as lists of pairs, which Arrow can type.
 _PLAIN = ("id", "document_id", "document_source", "arm", "split", "candidate_hash", "round", "rounds", "accepted",
           "weak_scores", "strong_scores")  # fmt: skip
 _TEXTS = ("context", "question", "reference_answer", "rubric")
@@ -21,7 +21,7 @@ _TRACED = ("run", "recipe_hash", "prompts_hash", "licence", "weak_seeds", "stron
 
 
 def declare() -> "Features":
-    """The columns and their types."""
+    """Declare the columns and their types."""
     from datasets import Features, Value  # slow to import, needed here only
 
     text, count, number, flag = (Value(t) for t in ("string", "int64", "float64", "bool"))
@@ -47,7 +47,7 @@ def declare() -> "Features":
 
 
 def write_splits(folder: Path, examples: Sequence[Example]) -> list[str]:
-    """One Parquet file for each split of each arm, <arm>/<split>.parquet; their names as <arm>_<split>."""
+    """Write each split of each arm to <arm>/<split>.parquet; return the names of the splits, as <arm>_<split>."""
     from datasets import Dataset  # slow to import, needed here only
 
     splits: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -62,16 +62,17 @@ def write_splits(folder: Path, examples: Sequence[Example]) -> list[str]:
 
 
 def locate_split(arm: str, split: str) -> str:
-    """Where the rows of a split lie beside the card."""
+    """Return the path of a split's file relative to the card."""
     return f"{arm}/{split}.parquet"
 
 
 def to_row(example: Example) -> dict[str, Any]:
-    """An example in the form of `declare`."""
+    """Convert an example to a row with the columns of `declare`."""
     record = EXAMPLE.dump_python(example, mode="json")
     candidate, evidence, provenance = record["candidate"], record["evidence"], record["provenance"]
-    gates = [{"preset": preset, "bounds": _list(bounds, "name", "value")}
-             for preset, bounds in evidence["gates"].items()]  # fmt: skip
+    gates = [
+        {"preset": preset, "bounds": _list(bounds, "name", "value")} for preset, bounds in evidence["gates"].items()
+    ]
     presets = [{"preset": preset, **verdict} for preset, verdict in evidence["presets"].items()]
     return {
         **{name: record[name] for name in _PLAIN},
@@ -79,26 +80,36 @@ def to_row(example: Example) -> dict[str, Any]:
         **dict(zip(("weak_cut_off", "strong_cut_off"), example.evidence.cut_off, strict=True)),
         "licence": provenance["licence"],
         "labels": json.dumps(candidate["labels"], ensure_ascii=False),
-        "evidence": {**{name: evidence[name] for name in _COUNTED}, "gates": gates, "presets": presets,
-                     "review": json.dumps(evidence["review"], ensure_ascii=False)},
-        "provenance": {**{name: provenance[name] for name in _TRACED},
-                       "models": _list(provenance["models"], "role", "model"),
-                       "tokens": _list(provenance["tokens"], "role", "tokens")},
-    }  # fmt: skip
+        "evidence": {
+            **{name: evidence[name] for name in _COUNTED},
+            "gates": gates,
+            "presets": presets,
+            "review": json.dumps(evidence["review"], ensure_ascii=False),
+        },
+        "provenance": {
+            **{name: provenance[name] for name in _TRACED},
+            "models": _list(provenance["models"], "role", "model"),
+            "tokens": _list(provenance["tokens"], "role", "tokens"),
+        },
+    }
 
 
 def to_example(row: Mapping[str, Any]) -> Example:
-    """The example that a row was made from. Raises ValueError on what is none."""
+    """Convert a row back to its example. Raises ValueError if the row is not one."""
     evidence, provenance = row["evidence"], row["provenance"]
     verdicts = {v["preset"]: {k: v[k] for k in ("accepted", "failure", "reason")} for v in evidence["presets"]}
     gates = {gate["preset"]: _key(gate["bounds"], "name", "value") for gate in evidence["gates"]}
-    return EXAMPLE.validate_python({
+    record = {
         **{name: row[name] for name in _PLAIN},
         "candidate": {**{name: row[name] for name in _TEXTS}, "labels": json.loads(row["labels"])},
         "evidence": {**evidence, "gates": gates, "presets": verdicts, "review": json.loads(evidence["review"])},
-        "provenance": {**provenance, "models": _key(provenance["models"], "role", "model"),
-                       "tokens": _key(provenance["tokens"], "role", "tokens")},
-    })  # fmt: skip
+        "provenance": {
+            **provenance,
+            "models": _key(provenance["models"], "role", "model"),
+            "tokens": _key(provenance["tokens"], "role", "tokens"),
+        },
+    }
+    return EXAMPLE.validate_python(record)
 
 
 def _list(values: Mapping[str, Any], key: str, value: str) -> list[dict[str, Any]]:

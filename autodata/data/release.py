@@ -1,4 +1,4 @@
-"""What of a finished run is published: its results and what they rest on, with nothing of this machine."""
+"""Prepares a finished run for publication: its results and their evidence, without paths or keys of this machine."""
 
 import json
 import mmap
@@ -27,7 +27,7 @@ from autodata.run.folder import read_manifest, require_finished
 from autodata.run.records import RunError, hash_path, link_files, read_json, read_records, write_file
 from autodata.types import EXAMPLE, TRAJECTORY, Example
 
-# What of a manifest says how a run was made and what came out, and nothing of where.
+# The keys of a manifest that tell how a run was made and what came out, but not on which machine.
 _FACTS = ("inputs", "started", "finished", "git_commit", "packages", "outputs", "arm", "models", "summary", "counts",
           "statistics", "funnel", "card", "domains", "steps", "reward_first_quarter", "reward_last_quarter",
           "judgements", "failed_judgements", "judged_over", "label", "evaluated", "left_out", "ledger",
@@ -40,20 +40,20 @@ Manifest = dict[str, Any]
 class ReleaseKind:
     """How the runs of one command are published."""
 
-    repo: str  # the Hub's word
-    command: str  # that makes or finishes such a run
+    repo: str  # the Hub's repository type
+    command: str  # the command that makes or finishes such a run
     fill: Callable[[Path, Path, Manifest, bool], None]
 
 
 def stage(run: Path, target: Path, allow_unknown: bool = False) -> ReleaseKind:
-    """Write what is published of a run to an empty folder. Raises RunError, RecipeError."""
+    """Write the files to publish into an empty folder; return the kind of the run. Raises RunError, RecipeError."""
     manifest = read_manifest(run)
     if manifest is None:
         raise RunError(f"{run}: no run; name the folder of a data set, a training or an evaluation")
-    made = manifest["inputs"]["kind"]
-    if made not in KINDS:
-        raise RunError(f"{run} is a run of kind {made}; what can be published is {', '.join(KINDS)}")
-    kind = KINDS[made]
+    kind_name = manifest["inputs"]["kind"]
+    if kind_name not in KINDS:
+        raise RunError(f"{run} is a run of kind {kind_name}; what can be published is {', '.join(KINDS)}")
+    kind = KINDS[kind_name]
     if not manifest.get("finished"):
         raise RunError(f"{run}: not finished; finish it with {kind.command} {run}/recipe.yaml")
     kind.fill(run, target, manifest, allow_unknown)
@@ -62,7 +62,7 @@ def stage(run: Path, target: Path, allow_unknown: bool = False) -> ReleaseKind:
 
 
 def fill_dataset(run: Path, target: Path, manifest: Manifest, allow_unknown: bool) -> None:
-    """The rows, the trajectories that they come from, and everything that `autodata.verify` looks at."""
+    """Write the rows, the trajectories that they come from, and everything else that `autodata.verify` reads."""
     examples = read_records(run / EXAMPLES, EXAMPLE)
     if not allow_unknown:
         _require_licences(run, examples)
@@ -74,8 +74,9 @@ def fill_dataset(run: Path, target: Path, manifest: Manifest, allow_unknown: boo
     for name in (STATISTICS, DECONTAMINATION):
         content = make_portable(read_json(run / name))
         write_file(target / name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    here = replace(config.forget_operational(recipe), run=".", decontaminate=[],
-                   arms={arm: f"arms/{arm}" for arm in recipe.arms})  # fmt: skip
+    here = replace(
+        config.forget_operational(recipe), run=".", decontaminate=[], arms={arm: f"arms/{arm}" for arm in recipe.arms}
+    )
     facts = _describe(here, manifest, target, (EXAMPLES, STATISTICS, DECONTAMINATION))
     arms = {e.arm: {"models": e.provenance.models, "recipe_hash": e.provenance.recipe_hash} for e in moved}
     facts["card"] = facts["card"] | {"arms": facts["card"]["arms"] | arms}
@@ -86,13 +87,15 @@ def _require_licences(run: Path, examples: Sequence[Example]) -> None:
     unknown = Counter(e.provenance.licence for e in examples if not is_known(e.provenance.licence))
     if unknown:
         stated = ", ".join(f"{licence!r} ({count})" for licence, count in unknown.most_common(5))
-        raise RunError(f"{run}: {unknown.total()} of {len(examples)} rows come from documents of unknown licence: "
-                       f"{stated}. Say in `sources` of the data set's recipe which documents have which licence, and "
-                       "make it again; or, if you may pass them on, add --allow-unknown-licence")  # fmt: skip
+        raise RunError(
+            f"{run}: {unknown.total()} of {len(examples)} rows come from documents of unknown licence: "
+            f"{stated}. Say in `sources` of the data set's recipe which documents have which licence, and "
+            "make it again; or, if you may pass them on, add --allow-unknown-licence"
+        )
 
 
 def _copy_arm(name: str, folder: str, target: Path, examples: Sequence[Example]) -> Arm:
-    """The run of an arm with the trajectories that have an example, as an arm of its own."""
+    """Copy the run of an arm, with only the trajectories that have an example; return the copy as an arm."""
     arm = read_arm(name, folder)
     wanted = {e.document_id for e in examples if e.arm == name}
     kept = [t for t in arm.trajectories if t.document_id in wanted]
@@ -105,13 +108,13 @@ def _copy_arm(name: str, folder: str, target: Path, examples: Sequence[Example])
 
 
 def _move(example: Example, arm: Arm) -> Example:
-    """The same example, made from the copy of its arm."""
+    """Return the example with the copied arm as its origin."""
     provenance = replace(example.provenance, run=f"arms/{arm.name}", recipe_hash=arm.recipe_hash, models=arm.models)
     return replace(example, provenance=provenance)
 
 
 def fill_model(run: Path, target: Path, manifest: Manifest, allow_unknown: bool) -> None:
-    """The model with its card, which the training wrote, and how it was made."""
+    """Write the trained model with its card, its reward curve, and the recipe and manifest of the training."""
     if not (run / "model" / "README.md").exists():
         raise RunError(f"{run}/model has no card; finish the training: {KINDS['grpo'].command} {run}/recipe.yaml")
     link_files(run / "model", target)
@@ -123,7 +126,7 @@ def fill_model(run: Path, target: Path, manifest: Manifest, allow_unknown: bool)
 
 
 def fill_logs(run: Path, target: Path, manifest: Manifest, allow_unknown: bool) -> None:
-    """Every answer: small beside the whole logs of inspect_ai, and the results."""
+    """Write the results, every answer in one small file, and the complete logs of inspect_ai."""
     outputs = sorted(manifest["outputs"])
     for name in outputs:
         link_files(run / name, target / name)
@@ -134,7 +137,7 @@ def fill_logs(run: Path, target: Path, manifest: Manifest, allow_unknown: bool) 
 
 
 def _describe(recipe: object, manifest: Mapping[str, Any], target: Path, outputs: Sequence[str]) -> Manifest:
-    """Recipe and manifest beside the files that they speak of."""
+    """Write the recipe and the manifest beside the files that they describe; return the manifest."""
     values = make_portable(yaml.safe_load(config.to_yaml(recipe)))
     write_file(target / "recipe.yaml", yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
     facts = make_portable({key: manifest[key] for key in _FACTS if key in manifest})
@@ -152,16 +155,16 @@ KINDS = {
 
 V = TypeVar("V")
 _NAMES_A_SECRET = re.compile(r"TOKEN|KEY|SECRET|PASSWORD", re.IGNORECASE)
-_SHORTEST_SECRET = 12  # a shorter value of such a variable is a setting, not a secret
+_SHORTEST_SECRET = 12  # a variable with a shorter value is a setting, not a secret
 _SHAPES = {
     "a key": rb"\b(?:hf|sk|ghp|gho)[_-][A-Za-z0-9_-]{20,}",
     "a name and password in a URL": rb"://[^/\s:@\"]+:[^/\s@\"]+@",
 }
-_WEIGHTS = ".safetensors"  # gigabytes of numbers
+_WEIGHTS = ".safetensors"  # not searched: gigabytes of numbers
 
 
 def make_portable(value: V) -> V:
-    """A JSON value in which every absolute path is cut down to its last part."""
+    """Cut every absolute path in a JSON value down to its last part."""
     if isinstance(value, dict):
         return {make_portable(k): make_portable(v) for k, v in value.items()}
     if isinstance(value, list):
@@ -174,23 +177,31 @@ def _is_absolute(text: str) -> bool:
 
 
 def find_leaks(folder: Path, *places: Path) -> list[str]:
-    """Every file below a folder that holds a key or names one of these places, and which; never the key itself."""
+    """List the files below a folder that hold a key or name one of `places`, and the reason; never the key itself."""
     patterns = _list_patterns(os.environ, (REPO, Path.cwd(), *places))
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != _WEIGHTS and p.stat().st_size)
-    return [f"{file.relative_to(folder)}{part}: {what}" for file in files for part, data in _open(file)
-            for what, pattern in patterns.items() if re.search(pattern, data)]  # fmt: skip
+    return [
+        f"{file.relative_to(folder)}{part}: {leak}"
+        for file in files
+        for part, data in _open(file)
+        for leak, pattern in patterns.items()
+        if re.search(pattern, data)
+    ]
 
 
 def _list_patterns(environment: Mapping[str, str], places: tuple[Path, ...]) -> dict[str, bytes]:
-    secrets = {f"the value of {name}": re.escape(value.encode()) for name, value in environment.items()
-               if _NAMES_A_SECRET.search(name) and len(value) >= _SHORTEST_SECRET}  # fmt: skip
-    homes = () if Path.home() in (Path("/"), Path("/root")) else (Path.home(),)  # a document can speak of those
+    secrets = {
+        f"the value of {name}": re.escape(value.encode())
+        for name, value in environment.items()
+        if _NAMES_A_SECRET.search(name) and len(value) >= _SHORTEST_SECRET
+    }
+    homes = () if Path.home() in (Path("/"), Path("/root")) else (Path.home(),)  # a document may mention / or /root
     paths = {str(path.resolve()) for path in (*places, *homes)} - {"/"}
     return _SHAPES | secrets | {f"the path {path}": re.escape(path.encode()) for path in sorted(paths)}
 
 
 def _open(file: Path) -> Iterator[tuple[str, bytes | mmap.mmap]]:
-    """The content of a file, or of every file that an archive holds."""
+    """Yield the content of a file, or of every file in a ZIP archive."""
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
             yield from ((f" ({name})", archive.read(name)) for name in archive.namelist())

@@ -1,4 +1,4 @@
-"""What the tables say of a dataset: the rows of the paper's Tables 1 and 3."""
+"""Computes the statistics of a dataset: the rows of the paper's Tables 1 and 3."""
 
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, median, pstdev
@@ -31,11 +31,11 @@ _SUITABILITY = ("high", "medium", "low")
 
 
 def summarize(examples: Sequence[Example]) -> dict[str, float | None]:
-    """One column of the paper's tables; None where there is nothing to measure, never 0."""
+    """Compute one column of the paper's tables; a metric without data is None, never 0."""
     if not examples:
         return {"examples": 0} | dict.fromkeys(METRICS[1:])
     weak, strong = [fmean(e.weak_scores) for e in examples], [fmean(e.strong_scores) for e in examples]
-    found = {
+    values = {
         "examples": len(examples),
         "weak_avg": fmean(weak),
         "strong_avg": fmean(strong),
@@ -49,11 +49,11 @@ def summarize(examples: Sequence[Example]) -> dict[str, float | None]:
         **_summarize_rounds([e.rounds for e in examples if e.arm == "agentic"]),
         **_summarize_suitability(examples),
     }
-    return {metric: found[metric] for metric in METRICS}
+    return {metric: values[metric] for metric in METRICS}
 
 
 def _summarize_rounds(rounds: Sequence[int]) -> dict[str, float | None]:
-    """Of the loop alone; a baseline has no rounds to speak of."""
+    """Summarize the rounds of the agentic arm only: a baseline has no rounds in this sense."""
     return {
         "rounds_median": median(rounds) if rounds else None,
         "rounds_max": max(rounds, default=None),
@@ -62,32 +62,32 @@ def _summarize_rounds(rounds: Sequence[int]) -> dict[str, float | None]:
 
 
 def _mean_spread(examples: Sequence[Example]) -> float | None:
-    """How far the weak attempts at one question lie apart (population deviation), in points of 100."""
+    """Average the spread of the weak attempts at one question (population standard deviation), in points of 100."""
     spreads = [pstdev(e.weak_scores) for e in examples if len(e.weak_scores) > 1]
     return 100 * fmean(spreads) if spreads else None
 
 
 def _mean_cut_off(examples: Sequence[Example], side: int) -> float | None:
-    """Share of attempts that ran into their budget, in %; None where older rows do not say."""
+    """Average the share of attempts that ran into their token budget, in %; None if no row recorded it."""
     shares = [share for e in examples if (share := e.evidence.cut_off[side]) is not None]
     return 100 * fmean(shares) if shares else None
 
 
 def _summarize_suitability(examples: Sequence[Example]) -> dict[str, float | None]:
-    """Shares of all examples, as in the paper's Table 3, whose shares leave a rest without a label."""
+    """Compute shares of all examples; as in the paper's Table 3, they need not add up to 100 %."""
     labels = [suitability(e.evidence.review) for e in examples]
     shares = {label: 100 * labels.count(label) / len(labels) for label in _SUITABILITY}
     return {f"grpo_suitability_{label}_pct": share if any(labels) else None for label, share in shares.items()}
 
 
 def suitability(review: Mapping[str, object]) -> str:
-    """What the loop-judge said of a question's use for GRPO, where there is one (legal)."""
-    said = review.get("loop_judge", review)
-    label = said.get("grpo_suitability") if isinstance(said, Mapping) else None
+    """Return the loop-judge's rating of a question's suitability for GRPO (legal), or an empty string."""
+    verdict = review.get("loop_judge", review)
+    label = verdict.get("grpo_suitability") if isinstance(verdict, Mapping) else None
     return label if isinstance(label, str) else ""
 
 
-# Metrics that are means over examples, and so have intervals; the others are medians and maxima.
+# Metrics that are means over examples and so have intervals; the other metrics are medians and maxima.
 MEANS: dict[str, Callable[[Example], float | None]] = {
     "weak_avg": lambda e: fmean(e.weak_scores),
     "strong_avg": lambda e: fmean(e.strong_scores),
@@ -106,26 +106,26 @@ _BOUNDS: dict[str, Bounds] = {
     "weak_avg": SHARE,
     "strong_avg": SHARE,
     "gap": DIFFERENCE,
-    "weak_rollout_std_points": (0.0, 50.0),  # no scores between 0 and 1 lie further apart
+    "weak_rollout_std_points": (0.0, 50.0),  # scores between 0 and 1 cannot have a larger spread
     "accepted_in_one_round_pct": (0.0, 100.0),
     **{f"grpo_suitability_{label}_pct": (0.0, 100.0) for label in _SUITABILITY},
 }
 
 
 def estimate_metric(metric: str, examples: Sequence[Example]) -> Estimate | None:
-    """A metric that is a mean, with its interval over the documents; None for the others."""
+    """Estimate a metric that is a mean, with its interval over documents; None for other metrics."""
     measure = MEANS.get(metric)
     return estimate_mean(((e.document_id, measure(e)) for e in examples), _BOUNDS.get(metric)) if measure else None
 
 
 def measure_intervals(examples: Sequence[Example]) -> dict[str, list[float | int | str | None]]:
-    """[low, high, documents, reason] of every metric that is a mean."""
-    found = {metric: estimate_metric(metric, examples) for metric in MEANS}
-    return {metric: [e.low, e.high, e.documents, e.reason] for metric, e in found.items() if e}
+    """Return [low, high, documents, reason] for every metric that is a mean."""
+    estimates = {metric: estimate_metric(metric, examples) for metric in MEANS}
+    return {metric: [e.low, e.high, e.documents, e.reason] for metric, e in estimates.items() if e}
 
 
 def write_metric(value: float | None, interval: Sequence[Any] | None) -> str:
-    """Writes a metric for readers: with its interval, as `measure_intervals` gives it, where it is a mean."""
+    """Write a metric for readers; a mean gets its interval, as `measure_intervals` returns it."""
     if value is None or interval is None:
         return write_number(value)
     return write_estimate(Estimate(value, *interval))

@@ -1,4 +1,4 @@
-"""A run at one moment as a picture for a terminal: a bar, and a table by role in the order of the loop."""
+"""Draws the current state of a run for a terminal: a progress bar, and a table with one row per role."""
 
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
@@ -23,8 +23,8 @@ def _draw_bar(now: Snapshot) -> Table:
     cells: list[RenderableType] = [Text(f"{now.kind} {now.state}")]
     if now.total:
         cells.append(ProgressBar(now.total, min(now.done, now.total), width=30))
-    of = f"/{now.total}" if now.total else ""
-    row.add_row(*cells, Text(f"{now.done}{of} {now.unit}"), Text(", ".join(_list_facts(now))))
+    total = f"/{now.total}" if now.total else ""
+    row.add_row(*cells, Text(f"{now.done}{total} {now.unit}"), Text(", ".join(_list_facts(now))))
     return row
 
 

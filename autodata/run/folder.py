@@ -1,4 +1,7 @@
-"""Run folders: what was asked, what came out, and whether that still fits. The other file writer."""
+"""Creates and reopens run folders: the manifest records what a run was made from and the hashes of its outputs.
+
+A folder that was made from other inputs is refused, and only one process at a time may work in a folder.
+"""
 
 import fcntl
 import json
@@ -36,11 +39,11 @@ _PARTS = {"inputs": dict, "outputs": dict, "sessions": list, "funnel": dict, "st
 
 
 class Run:
-    """One run folder, held by one process.
+    """A run folder that this process has locked.
 
-    `inputs` is everything that can change the results: the recipe's semantic values and the hashes
-    of what is read. A folder made from other inputs is never written into, but for `repairs`: keys whose value may be
-    raised later, because that only fills gaps. It opens a finished run again.
+    `inputs` is everything that can change the results: the recipe's semantic values and the hashes of the files that
+    are read. A folder made from other inputs is never written into. The only exception are the keys in `repairs`:
+    their value may be raised later, which only fills gaps and opens a finished run again.
     """
 
     def __init__(
@@ -66,8 +69,13 @@ class Run:
         """Write the resolved recipe and the manifest, before any work is done."""
         self.write("recipe.yaml", to_yaml(self._recipe))
         first = {"started": _now()} if "started" not in self._manifest else {}
-        self._manifest |= {**first, "inputs": self.inputs, "git_commit": _git_commit(),
-                           "packages": _versions(), "finished": None}  # fmt: skip
+        self._manifest |= {
+            **first,
+            "inputs": self.inputs,
+            "git_commit": _git_commit(),
+            "packages": _versions(),
+            "finished": None,
+        }
         self._save()
 
     def finish(self, outputs: list[str], **facts: object) -> None:
@@ -77,13 +85,16 @@ class Run:
         self._save()
 
     def note(self, **facts: object) -> None:
-        """Add facts to the manifest of an unfinished run."""
+        """Add facts to the manifest without marking the run as finished."""
         self._manifest |= facts
         self._save()
 
     @contextmanager
     def session(self, count: Callable[[], Mapping[str, int]]) -> Iterator[None]:
-        """One stretch of work and what it counts, noted however it ends; one that was killed has no end."""
+        """Record a session in the manifest: when it started and ended, its counts, and the error that ended it.
+
+        A session that was killed has no end.
+        """
         session: dict[str, object] = {"started": _now()}
         self._manifest["sessions"] = [*self.sessions, session]
         self._save()
@@ -94,7 +105,7 @@ class Run:
             raise
         finally:
             session |= {"ended": _now(), "counts": dict(count())}
-            with suppress(RunError):  # a full disk has been said
+            with suppress(RunError):  # an earlier error has reported the full disk
                 self._save()
 
     @property
@@ -102,18 +113,18 @@ class Run:
         return list(self._manifest.get("sessions", []))
 
     def path(self, name: str) -> Path:
-        """A path inside the run folder. Raises RunError for one that would lie outside."""
+        """Return a path inside the run folder. Raises RunError if it would lie outside."""
         path = (self.folder / name).resolve()
         if not path.is_relative_to(self.folder.resolve()):
             raise RunError(f"{name}: outside the run folder {self.folder}")
         return path
 
     def write(self, name: str, text: str) -> None:
-        """Replace a file, complete or not at all."""
+        """Replace a file atomically."""
         write_file(self.path(name), text)
 
     def append(self, name: str, line: bytes) -> None:
-        """Add a line to a JSONL file, durably."""
+        """Append a line to a JSONL file and wait until it is on disk."""
         path = self.path(name)
         with naming(path), path.open("ab") as file:
             file.write(line + b"\n")
@@ -136,11 +147,13 @@ class Run:
         before = self._manifest.get("inputs")
         if before is None:
             return
-        raised = {key: [before[key], self.inputs[key]] for key in self._repairs
-                  if _is_raised(before.get(key), self.inputs.get(key))}  # fmt: skip
-        if raised and {**before, **{key: now for key, (_, now) in raised.items()}} == json.loads(
-            json.dumps(self.inputs)
-        ):
+        raised = {
+            key: [before[key], self.inputs[key]]
+            for key in self._repairs
+            if _is_raised(before.get(key), self.inputs.get(key))
+        }
+        repaired = {**before, **{key: now for key, (_, now) in raised.items()}}
+        if raised and repaired == json.loads(json.dumps(self.inputs)):
             self._manifest |= {"repairs": [*self._manifest.get("repairs", []), raised], "finished": None}
         else:
             fix = f"name another folder with run=…; for generation fork={self.folder} there starts from its replies"
@@ -152,16 +165,19 @@ def _is_raised(before: object, now: object) -> bool:
 
 
 def require_equal(folder: Path, before: Mapping[str, Any], inputs: Mapping[str, Any], fix: str = "") -> None:
-    """Raise RunError with what differs between the inputs that a folder was made from and those asked for."""
+    """Raise RunError with the differences if a folder was made from other inputs than these."""
     now = json.loads(json.dumps(inputs))
     if before != now:
-        lines = [f"  {key}: {before.get(key)!r} → {now.get(key)!r}" for key in sorted({*before, *now})
-                 if before.get(key) != now.get(key)]  # fmt: skip
+        lines = [
+            f"  {key}: {before.get(key)!r} → {now.get(key)!r}"
+            for key in sorted({*before, *now})
+            if before.get(key) != now.get(key)
+        ]
         raise RunError("\n".join([f"{folder} was made from other inputs:", *lines, fix]).rstrip())
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a run folder, or None where there is none. Raises RunError when damaged."""
+    """Read the manifest of a run folder; None if there is none. Raises RunError if it is damaged."""
     path = folder / MANIFEST
     if not path.exists():
         return None
@@ -174,8 +190,10 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def find_runs(folder: Path, *, signs: Collection[str] = (MANIFEST,)) -> Iterator[Path]:
-    """Every run folder below, by name: one that has a file of `signs`. What lies inside a run, or is hidden, is not
-    looked into."""
+    """Find all run folders below a folder, in the order of their names: those that hold one of the files `signs`.
+
+    Hidden folders and the inside of a run folder are not searched.
+    """
     for path, folders, files in os.walk(folder):
         if not {*files}.isdisjoint(signs):
             folders.clear()
@@ -184,7 +202,7 @@ def find_runs(folder: Path, *, signs: Collection[str] = (MANIFEST,)) -> Iterator
 
 
 def require_finished(folder: str, command: str) -> dict[str, Any]:
-    """The manifest of a finished run. Raises RunError with the command that makes it."""
+    """Read the manifest of a finished run. If it is not finished, raises RunError that names the `command` to run."""
     manifest = read_manifest(Path(folder))
     if manifest is None:
         raise RunError(f"{folder}: no such run; make it with {command}")
@@ -194,22 +212,25 @@ def require_finished(folder: str, command: str) -> dict[str, Any]:
 
 
 def output_hash(folder: str, command: str) -> str:
-    """What a finished run put out, as one hash."""
+    """Hash all outputs of a finished run into one value. Raises RunError."""
     return digest(json.dumps(require_finished(folder, command)["outputs"], sort_keys=True).encode())
 
 
 def join_in_order(
     run: Run, name: str, sources: Sequence[Path], adapter: TypeAdapter[T], place: Callable[[T], int]
 ) -> None:
-    """Write the records of all `sources`, by `place`, as they are there; only one at a time is in memory."""
-    found = sorted((place(record), path, offset, size) for path in sources
-                   for record, offset, size in _iterate_places(path, adapter))  # fmt: skip
-    write_lines(run.path(name), (_read_at(path, offset, size) for _, path, offset, size in found))
+    """Join the records of all `sources`, unchanged and sorted by `place`; only one at a time is in memory."""
+    places = sorted(
+        (place(record), path, offset, size)
+        for path in sources
+        for record, offset, size in _iterate_places(path, adapter)
+    )
+    write_lines(run.path(name), (_read_at(path, offset, size) for _, path, offset, size in places))
 
 
 @contextmanager
 def fresh_folder(run: Path, name: str) -> Iterator[Path]:
-    """An empty folder inside a run, which is held meanwhile. Raises RunError."""
+    """Lock a run and make an empty folder inside it. Raises RunError."""
     if not run.is_dir():
         raise RunError(f"{run}: no such run")
     folder = run / name
@@ -222,18 +243,17 @@ def fresh_folder(run: Path, name: str) -> Iterator[Path]:
 
 
 def identify_weights(models: Models) -> None:
-    """Set the revision of every folder of weights to its content hash: new training, new replies."""
+    """Set the revision of every local weights folder to its content hash, so that new weights get new replies."""
     for name, endpoint in models.endpoints.items():
         weights = endpoint.server.weights if endpoint.server else ""
         if weights and Path(weights).is_dir():
             endpoint.revision = hash_path(Path(weights))
         elif weights.count("/") > 1 or weights.startswith("."):  # a hub name is owner/name
-            raise RunError(f"models.endpoints.{name}.server.weights={weights}: no such folder; "
-                           "train the model first")  # fmt: skip
+            raise RunError(f"models.endpoints.{name}.server.weights={weights}: no such folder; train the model first")
 
 
 def is_held(folder: Path) -> bool | None:
-    """Whether a process on this machine works in a run folder; None where that may not be seen."""
+    """Return True if a process on this machine works in a run folder; None if the lock cannot be read."""
     try:
         with (folder / ".lock").open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -265,15 +285,15 @@ def _now() -> str:
 def _git_commit() -> str | None:
     command = ["git", "-C", str(REPO), "describe", "--always", "--dirty", "--abbrev=40"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() or None
+    return result.stdout.strip() or None
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for package in PACKAGES:
         with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
+            versions[package] = version(package)
+    return versions

@@ -1,4 +1,4 @@
-"""Which weights an evaluation measures, whether its label belongs to them, and what the server says it serves."""
+"""Checks which weights an evaluation measures: its label must fit them, and the server must serve them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,11 +14,12 @@ from autodata.serving.embedded import resolve_weights
 from autodata.serving.probes import read_served
 
 _UNTRAINED = ("untrained", "baseline", "base")
-_DEPTH = 3  # folders above the weights in which the training run is looked for: checkpoints lie deeper than the model
+# Checkpoints lie deeper than the model, so the training run is searched in this many folders above the weights.
+_DEPTH = 3
 
 
 def check_label(recipe: EvalRecipe) -> None:
-    """Raise RecipeError where nothing is named to evaluate, or the label names another model than that."""
+    """Raise RecipeError if the recipe names nothing to evaluate, or if the label names another model."""
     weights, endpoint = find_weights(recipe), find_endpoint(recipe)
     if weights and _is_folder(weights) and not Path(weights).is_dir():
         raise RecipeError(f"evaluated.weights={weights}: no such folder; train the model first")
@@ -28,27 +29,30 @@ def check_label(recipe: EvalRecipe) -> None:
         return
     name = name_model(weights) if weights else endpoint.model
     if not is_name(recipe.label, name):
-        raise RecipeError(f"label={recipe.label}: {name} is evaluated, which no training run here has made; write "
-                          f"label={name.rpartition('/')[2]}, or name the weights that you mean with evaluated.weights"
-                          )  # fmt: skip
+        raise RecipeError(
+            f"label={recipe.label}: {name} is evaluated, which no training run here has made; write "
+            f"label={name.rpartition('/')[2]}, or name the weights that you mean with evaluated.weights"
+        )
 
 
 def find_endpoint(recipe: EvalRecipe) -> Endpoint:
-    """The endpoint that answers for the evaluated model. Raises RecipeError."""
+    """Return the endpoint that serves the evaluated model. Raises RecipeError."""
     if recipe.evaluated is None or recipe.models.weak_solver is None:
-        raise RecipeError("evaluated: name the weights to evaluate and the endpoint whose server loads them, as "
-                          "evaluated.weights=Qwen/Qwen3.5-4B evaluated.endpoint=weak")  # fmt: skip
+        raise RecipeError(
+            "evaluated: name the weights to evaluate and the endpoint whose server loads them, as "
+            "evaluated.weights=Qwen/Qwen3.5-4B evaluated.endpoint=weak"
+        )
     return recipe.models.endpoints[recipe.models.weak_solver.endpoint]
 
 
 def find_weights(recipe: EvalRecipe) -> str | None:
-    """What is evaluated; None where an API serves it and only the model's name is known. Raises RecipeError."""
+    """Return the evaluated weights; None if an API serves the model and only its name is known. Raises RecipeError."""
     server = find_endpoint(recipe).server
     return server.weights if server else None
 
 
 def find_training(weights: str) -> Mapping[str, Any] | None:
-    """The manifest of the training run that made a folder of weights; None for weights from elsewhere."""
+    """Return the manifest of the training run that made a folder of weights; None for weights from elsewhere."""
     for folder in list(Path(weights).absolute().parents)[:_DEPTH] if Path(weights).is_dir() else []:
         manifest = read_manifest(folder)
         if manifest and manifest.get("inputs", {}).get("kind") == "grpo":
@@ -57,14 +61,16 @@ def find_training(weights: str) -> Mapping[str, Any] | None:
 
 
 def _check_trained(label: str, weights: str, training: Mapping[str, Any]) -> None:
-    """A label names the arms that were trained on, or says `combined`, and no other arm."""
+    """Raise RecipeError unless the label names the trained arms (or says `combined`) and no other arm or model."""
     arms, words = training["inputs"]["arms"], " ".join(list_words(label))
     base = name_model(str(training["inputs"].get("model", ""))).rpartition("/")[2]
     is_named = all(_names(words, arm) for arm in arms) or (len(arms) > 1 and "combined" in words)
     others = [arm for arm in ARMS if arm not in arms and _names(words, arm)]
     if others or not is_named or _names_another(words.split(), list_words(base)):
-        raise RecipeError(f"label={label}: {weights} is {base}, trained on {' and '.join(arms)}; write a label that "
-                          f"says so and names no other, as label='{base} + RL {_suggest(arms)} data'")  # fmt: skip
+        raise RecipeError(
+            f"label={label}: {weights} is {base}, trained on {' and '.join(arms)}; write a label that "
+            f"says so and names no other, as label='{base} + RL {_suggest(arms)} data'"
+        )
 
 
 def _names(words: str, arm: str) -> bool:
@@ -72,7 +78,7 @@ def _names(words: str, arm: str) -> bool:
 
 
 def _names_another(words: Sequence[str], base: Sequence[str]) -> bool:
-    """True if a label says that nothing was trained, or has a size or version that is not the base's."""
+    """Return True if a label says that nothing was trained, or has a size or version that the base model has not."""
     return any(word in _UNTRAINED or (any(map(str.isdigit, word)) and word not in base) for word in words)
 
 
@@ -81,40 +87,44 @@ def _suggest(arms: Sequence[str]) -> str:
 
 
 def identify(recipe: EvalRecipe) -> dict[str, str | None]:
-    """What the manifest says of the evaluated weights, once they are served.
+    """Ask the server which weights it serves, and return what the manifest records about them.
 
-    Raises EndpointError, and RecipeError for a running server that serves other weights.
+    Raises EndpointError, and RecipeError if the server serves other weights.
     """
     endpoint, weights = find_endpoint(recipe), find_weights(recipe)
     served = read_served(endpoint)
     if served and weights and not _is_same(served, weights):
-        raise RecipeError(f"{endpoint.base_url} serves {served}, not evaluated.weights={weights}; name its address "
-                          "only for the weights that it has loaded, or leave out its base_url")  # fmt: skip
+        raise RecipeError(
+            f"{endpoint.base_url} serves {served}, not evaluated.weights={weights}; name its address "
+            "only for the weights that it has loaded, or leave out its base_url"
+        )
     if weights and not served and not is_name(endpoint.model, name_model(weights)):
-        raise RecipeError(f"{endpoint.base_url} serves {endpoint.model} and does not say which weights that is, so it "
-                          f"cannot be taken for evaluated.weights={weights}; write evaluated.weights=null and a label "
-                          f"of its own, as label={endpoint.model.rpartition('/')[2]}")  # fmt: skip
+        raise RecipeError(
+            f"{endpoint.base_url} serves {endpoint.model} and does not say which weights that is, so it "
+            f"cannot be taken for evaluated.weights={weights}; write evaluated.weights=null and a label "
+            f"of its own, as label={endpoint.model.rpartition('/')[2]}"
+        )
     revision = endpoint.revision or (_find_commit(weights) if weights else None)
     return {"weights": weights, "model": endpoint.model, "revision": revision, "served": served}
 
 
 def _is_same(served: str, weights: str) -> bool:
-    """The same name or folder, or the hub's snapshot of that name."""
-    own = resolve_weights(weights)
+    """Return True if both are the same name or folder, or if `served` is the hub's snapshot of `weights`."""
+    resolved = resolve_weights(weights)
     is_snapshot = f"models--{weights.replace('/', '--')}" in Path(served).parts
-    return served == own or Path(served).resolve() == Path(own).resolve() or is_snapshot
+    return served == resolved or Path(served).resolve() == Path(resolved).resolve() or is_snapshot
 
 
 def _is_folder(weights: str) -> bool:
-    """True for what can only be a path: the hub's names are `owner/name`."""
+    """Return True if this can only be a path: names on the hub are `owner/name`."""
     return weights.count("/") > 1 or weights.startswith((".", "/", "~"))
 
 
 def _find_commit(weights: str) -> str | None:
-    """The commit of weights of the hub, as its cache on this machine has them."""
+    """Return the commit of hub weights in this machine's hub cache; None if they are not there."""
     if weights.count("/") != 1:
         return None
     from huggingface_hub import try_to_load_from_cache  # slow to import, needed here only
 
-    found = try_to_load_from_cache(weights, "config.json")
-    return Path(found).parent.name if isinstance(found, str) else None
+    path = try_to_load_from_cache(weights, "config.json")
+    return Path(path).parent.name if isinstance(path, str) else None

@@ -1,4 +1,4 @@
-"""How far a run is: a table in a terminal, lines in a log, progress.json for programs."""
+"""Reports how far a run is: a table in a terminal, lines in a log, and progress.json for programs."""
 
 import os
 import socket
@@ -27,21 +27,22 @@ from autodata.serving.llm import Client, Draining
 from autodata.types import Role
 
 NO_LIMITS = Budget()
-_EVERY_S = 1.0  # a new progress.json
-_LINE_EVERY_S = 15.0  # where there is no terminal to draw in
-_WINDOW = 30  # looks, that rates are taken over
+_EVERY_S = 1.0  # how often progress.json is written
+_LINE_EVERY_S = 15.0  # how often a line is printed if there is no terminal
+_WINDOW = 30  # number of measurements over which rates are averaged
 
 
 class Progress:
-    """Counted by whoever does the work: `done`, `total`, `accepted`, `failures`, `facts`; told once a second.
+    """Shows and stores the progress of a run once a second.
 
-    The ledgers of `clients` are added to that of the run's earlier sessions, and noted in the manifest in the end.
-    A run of several processes sets `books`, which returns the ledger of all of them instead.
+    The code that does the work updates `done`, `total`, `accepted`, `failures` and `facts`. The ledgers of `clients`
+    are added to those of the run's earlier sessions and stored in the manifest at the end. A run of several processes
+    sets `books` instead, a function that returns the ledger of all of them.
     """
 
     def __init__(self, run: Run, unit: str, total: int = 0, *, draws: bool = True):
         self.unit, self.total, self.done = unit, total, 0
-        self._draws = draws  # False where a library draws its own in a terminal
+        self._draws = draws  # False if a library draws its own progress in the terminal
         self.accepted: int | None = None
         self.failures: Counter[str] = Counter()
         self.facts: dict[str, str | int | float | None] = {}
@@ -51,35 +52,35 @@ class Progress:
         self._earlier, self._earlier_s = read_earlier(run.folder)
         self._start = self._begun = self._said = time.monotonic()
         self._started = _now()
-        self._first = 0  # done before this session: not part of the rate
+        self._first = 0  # how many were done before this session: they do not count for the rate
         self._looks: deque[tuple[float, Ledger]] = deque(maxlen=_WINDOW)
         self._end = threading.Event()
         self._ticker = threading.Thread(target=self._tick, daemon=True)
         self._opened = ExitStack()
 
     def begin(self) -> None:
-        """Servers and files are ready: from now on time is for the work."""
+        """Start measuring the rate: servers and files are ready, the work begins."""
         self._first, self._begun, self._state = self.done, time.monotonic(), RunState.RUNNING
 
     def advance(self, accepted: bool | None = None) -> None:
-        """One more is done."""
+        """Count one more document (or other unit) as done."""
         self.done += 1
         if accepted is not None:
             self.accepted = (self.accepted or 0) + accepted
 
     def watch(self, client: Client, budget: Budget = NO_LIMITS) -> None:
-        """Count what it asks; with a budget it drains where a limit is reached."""
+        """Add the calls of a client to the ledger; with a budget, the client drains when a limit is reached."""
         self.clients.append(client)
         if budget != NO_LIMITS:
             client.find_reached = lambda: find_reached(budget, self.ledger(), self.hours)
 
     @property
     def hours(self) -> float:
-        """Of all sessions."""
+        """The hours that all sessions took."""
         return (self._earlier_s + time.monotonic() - self._start) / 3600
 
     def ledger(self) -> Ledger:
-        """Of all sessions, and of all processes."""
+        """Return what each role has cost in all sessions and processes."""
         if self.books:
             return self.books()
         return add([self._earlier, *(client.ledger() for client in list(self.clients))])
@@ -90,19 +91,34 @@ class Progress:
         seconds = max(now - then, 1e-6)
         speeds = {role: self._measure(role, cost, before.get(role, Cost()), seconds) for role, cost in ledger.items()}
         rate = (self.done - self._first) / max(now - self._begun, 1e-6)
-        rates = {"done_per_s": rate, "calls_per_s": sum(s.calls_per_s for s in speeds.values()),
-                 "tokens_per_s": sum(s.tokens_per_s for s in speeds.values())}  # fmt: skip
+        rates = {
+            "done_per_s": rate,
+            "calls_per_s": sum(s.calls_per_s for s in speeds.values()),
+            "tokens_per_s": sum(s.tokens_per_s for s in speeds.values()),
+        }
         return Snapshot(
-            kind=str(self._run.inputs["kind"]), state=self.state, started=self._started, updated=_now(),
-            unit=self.unit, done=self.done, total=self.total, accepted=self.accepted,
+            kind=str(self._run.inputs["kind"]),
+            state=self.state,
+            started=self._started,
+            updated=_now(),
+            unit=self.unit,
+            done=self.done,
+            total=self.total,
+            accepted=self.accepted,
             rates={name: round(value, 3) for name, value in rates.items()},
             eta_s=round(max(self.total - self.done, 0) / rate) if rate and self.total else None,
             elapsed_s=round(self.hours * 3600, 1),
-            calls=sum(cost.calls for cost in ledger.values()), tokens=sum(cost.tokens for cost in ledger.values()),
-            roles=ledger, speeds=speeds, in_flight=self._count_in_flight(),
-            failures=dict(self.failures), facts=dict(self.facts),
-            pid=os.getpid(), host=socket.gethostname(), slurm_job_id=os.environ.get("SLURM_JOB_ID"),
-        )  # fmt: skip
+            calls=sum(cost.calls for cost in ledger.values()),
+            tokens=sum(cost.tokens for cost in ledger.values()),
+            roles=ledger,
+            speeds=speeds,
+            in_flight=self._count_in_flight(),
+            failures=dict(self.failures),
+            facts=dict(self.facts),
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            slurm_job_id=os.environ.get("SLURM_JOB_ID"),
+        )
 
     @property
     def state(self) -> RunState:
@@ -110,12 +126,13 @@ class Progress:
         return RunState.DRAINING if is_draining else self._state
 
     def __enter__(self) -> "Progress":
-        """Raises RecipeError for a port in use, RunError."""
+        """Write the first progress.json and start to report. Raises RunError."""
         self._write()
         if self._draws and sys.stderr.isatty():
             screen = Console(stderr=True)
             self._opened.enter_context(
-                Live(get_renderable=lambda: draw(self.snapshot()), console=screen, refresh_per_second=2))  # fmt: skip
+                Live(get_renderable=lambda: draw(self.snapshot()), console=screen, refresh_per_second=2)
+            )
         self._ticker.start()
         return self
 
@@ -123,7 +140,8 @@ class Progress:
         self._end.set()
         self._ticker.join()
         self._state = self._find_end(kind)
-        with self._opened, suppress(RunError) if kind else nullcontext():  # the first problem is the one to tell
+        # If an error ended the run, that error is reported, not a second one.
+        with self._opened, suppress(RunError) if kind else nullcontext():
             self._write()
             self._run.note(
                 ledger=LEDGER.dump_python(self.ledger(), mode="json"), elapsed_s=round(self.hours * 3600, 1)
@@ -138,7 +156,7 @@ class Progress:
     def _tick(self) -> None:
         while not self._end.wait(_EVERY_S):
             self._looks.append((time.monotonic(), self.ledger()))
-            with suppress(RunError):  # a full disk: the work itself will say so, and to whom it may concern
+            with suppress(RunError):  # on a full disk the work itself fails and reports it
                 self._write()
             if time.monotonic() - self._said > _LINE_EVERY_S:
                 self._said = time.monotonic()
@@ -157,21 +175,23 @@ class Progress:
         return RoleSpeed(running, round(calls, 3), round(tokens, 1))
 
     def _count_in_flight(self) -> dict[str, int]:
-        found: Counter[str] = Counter()
+        in_flight: Counter[str] = Counter()
         for client in list(self.clients):
-            found.update({name: busy.running for name, busy in list(client.busy_at.items())})
-        return dict(found)
+            in_flight.update({name: busy.running for name, busy in list(client.busy_at.items())})
+        return dict(in_flight)
 
 
 def check_budget(budget: Budget, models: Models) -> None:
-    """Raise RecipeError for a limit that nothing would ever reach."""
+    """Raise RecipeError for a limit that no run could ever reach."""
     if budget.gpu_hours is not None and not any(map(know_gpus, models.endpoints.values())):
-        raise RecipeError("budget.gpu_hours: no endpoint has a server with GPUs, so there are none to count; set "
-                          "budget.hours, budget.calls or budget.tokens")  # fmt: skip
+        raise RecipeError(
+            "budget.gpu_hours: no endpoint has a server with GPUs, so there are none to count; set "
+            "budget.hours, budget.calls or budget.tokens"
+        )
 
 
 def read_earlier(folder: Path) -> tuple[Ledger, float]:
-    """What earlier sessions of a run cost and took. A kill leaves it in progress.json alone."""
+    """Read the cost and the seconds of a run's earlier sessions; a killed session left them only in progress.json."""
     if last := read_snapshot(folder):
         return last.roles, last.elapsed_s
     manifest = read_manifest(folder) or {}

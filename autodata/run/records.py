@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from autodata.types import UserError
 
 T = TypeVar("T")
-LINE = TypeAdapter(dict[str, Any])  # a record of no type of its own
+LINE = TypeAdapter(dict[str, Any])  # a record that has no type of its own
 
 
 class RunError(UserError):
@@ -29,12 +29,12 @@ class Incomplete(UserError):
 
 
 def write_file(path: Path, text: str) -> None:
-    """Replace a file, complete or not at all. Raises RunError."""
+    """Replace a file atomically. Raises RunError."""
     write_lines(path, [text.encode()])
 
 
 def write_lines(path: Path, lines: Iterable[bytes]) -> None:
-    """The same for what is too much to hold."""
+    """Do the same as write_file, but stream the lines."""
     scratch = path.with_name(path.name + ".new")
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ def write_lines(path: Path, lines: Iterable[bytes]) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds, or None where there is none. Raises RunError when it is damaged."""
+    """Read a JSON file; None if there is none. Raises RunError if it is damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     except (ValueError, RecursionError) as error:
@@ -54,18 +54,21 @@ def read_json(path: Path) -> Any:
 
 
 def read_records(path: Path, adapter: TypeAdapter[T]) -> list[T]:
-    """The records of a JSONL file."""
+    """Read all records of a JSONL file. Raises RunError."""
     return list(iterate_records(path, adapter))
 
 
 def iterate_records(path: Path, adapter: TypeAdapter[T]) -> Iterator[T]:
-    """One record after the other. A torn last line (a crash) is left out; other damage raises RunError."""
+    """Yield the records of a JSONL file one by one.
+
+    An incomplete last line, left by a crash, is skipped; other damage raises RunError.
+    """
     for record, _, _ in _iterate_places(path, adapter):
         yield record
 
 
 def _iterate_places(path: Path, adapter: TypeAdapter[T]) -> Iterator[tuple[T, int, int]]:
-    """Each record with the place of its line."""
+    """Yield each record with the offset and size of its line."""
     offset = 0
     with path.open("rb") if path.exists() else nullcontext(()) as file:
         for number, line in enumerate(file, 1):
@@ -85,7 +88,7 @@ def _read_at(path: Path, offset: int, size: int) -> bytes:
 
 
 def repair_tail(path: Path) -> None:
-    """Cut off a line that a crash left half-written, so that the next one starts clean."""
+    """Cut off an incomplete last line, left by a crash, so that the next record starts on a new line."""
     data = path.read_bytes() if path.exists() else b""
     if data and not data.endswith(b"\n"):
         with path.open("r+b") as file:
@@ -93,7 +96,7 @@ def repair_tail(path: Path) -> None:
 
 
 def link_files(source: Path, target: Path) -> None:
-    """A file, or all files below a folder, as links; copied where the file system has none."""
+    """Hard-link a file, or all files below a folder; copy them if the file system has no links."""
     for file in sorted(source.rglob("*")) if source.is_dir() else [source]:
         if file.is_file():
             place = target / file.relative_to(source) if source.is_dir() else target
@@ -105,7 +108,7 @@ def link_files(source: Path, target: Path) -> None:
 
 
 def hash_path(path: Path) -> str:
-    """Content hash of a file, or of all files below a folder with their names."""
+    """Hash the content of a file, or of all files below a folder together with their names."""
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     digest = hashlib.sha256()
     for file in files:
@@ -116,18 +119,20 @@ def hash_path(path: Path) -> str:
 
 
 def digest(data: bytes) -> str:
-    """Short content hash."""
+    """Return a short content hash."""
     return hashlib.sha256(data).hexdigest()[:16]
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Trouble with the disk names the file. Raises RunError."""
+    """Turn an OSError into a RunError that names the file."""
     try:
         yield
     except OSError as error:
-        raise RunError(f"{path}: {error.strerror or error}; free space or fix permissions, then run the same "
-                       "command again: nothing stored is lost") from error  # fmt: skip
+        raise RunError(
+            f"{path}: {error.strerror or error}; free space or fix permissions, then run the same "
+            "command again: nothing stored is lost"
+        ) from error
 
 
 TRAJECTORIES, ERRORS = "trajectories.jsonl", "errors.jsonl"

@@ -13,7 +13,10 @@ T = TypeVar("T")
 
 
 async def finish(work: Coroutine[Any, Any, T], clients: Sequence[Client], servers: list[RunningServer]) -> T:
-    """Returns what `work` returns, unless a dead server (ServerError) or a signal ends it; closes the clients."""
+    """Run `work` and return its result; then close the clients.
+
+    A dead server raises ServerError. A signal drains the clients; a second one cancels `work`.
+    """
     task = asyncio.create_task(work)
     guard = asyncio.create_task(watch(servers))
     _drain_on_signal(clients, task)
@@ -23,8 +26,8 @@ async def finish(work: Coroutine[Any, Any, T], clients: Sequence[Client], server
             guard.result()
         return task.result()
     finally:
-        for left in (task, guard):
-            left.cancel()
+        for unfinished in (task, guard):
+            unfinished.cancel()
         await asyncio.gather(task, guard, return_exceptions=True)
         for client in clients:
             await client.close()

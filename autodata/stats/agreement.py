@@ -1,4 +1,7 @@
-"""How far verdicts agree: repeats of one judge, or two judges, with intervals clustered by document."""
+"""Measures how far verdicts agree, between repeats of one judge or between two judges.
+
+Intervals are clustered by document.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +17,7 @@ ONE_DOCUMENT_VARIES = "no interval: without one of the documents nothing varies"
 
 @dataclass(frozen=True)
 class Ratings:
-    """The verdicts on one criterion of one attempt, in the order of the raters; None where one was lost."""
+    """The verdicts on one criterion of one attempt, in the order of the raters; a lost verdict is None."""
 
     document_id: str
     met: tuple[bool | None, ...]
@@ -22,17 +25,17 @@ class Ratings:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Agreement over `compared` criteria; `left_out` ones have fewer than two verdicts and count nowhere."""
+    """The agreement over `compared` criteria. Criteria with fewer than two verdicts are counted in `left_out` only."""
 
     compared: int
     left_out: int
-    share: Estimate  # of pairs of verdicts that are the same
-    alpha: Estimate  # Krippendorff's, nominal
-    kappa: Estimate | None = None  # Cohen's, between two judges
+    share: Estimate  # the share of pairs of verdicts that are the same
+    alpha: Estimate  # Krippendorff's alpha for nominal data
+    kappa: Estimate | None = None  # Cohen's kappa, only between two judges
 
 
 def compare_repeats(ratings: Sequence[Ratings]) -> Agreement:
-    """Agreement of verdicts that nothing tells apart, as many per criterion as were not lost."""
+    """Measure the self-agreement of a judge that was asked the same thing several times; lost verdicts are skipped."""
     usable = [r for r in ratings if len(r.met) - r.met.count(None) > 1]
     counts = numpy.array([[r.met.count(False), r.met.count(True)] for r in usable], dtype=int).reshape(-1, 2)
     documents = [r.document_id for r in usable]
@@ -40,7 +43,7 @@ def compare_repeats(ratings: Sequence[Ratings]) -> Agreement:
 
 
 def compare_judges(pairs: Sequence[Ratings]) -> Agreement:
-    """Agreement of a first and a second judge; each element holds one verdict of either."""
+    """Measure the agreement of two judges; each element of `pairs` holds one verdict of each judge."""
     usable = [p for p in pairs if None not in p.met]
     cells = numpy.zeros((len(usable), 4), dtype=int)  # neither, second only, first only, both
     for row, pair in enumerate(usable):
@@ -60,14 +63,14 @@ def _measure(
 
 
 def mean_difference(differences: Iterable[tuple[str, float]]) -> Estimate:
-    """Mean of differences of scores, each with its document."""
+    """Estimate the mean of (document, difference of scores) pairs."""
     return estimate_mean(differences, DIFFERENCE) or Estimate(None, reason=NOTHING)
 
 
 def cohen_kappa(table: Sequence[Sequence[int]]) -> float | None:
-    """Cohen's kappa of a square table of counts, in whole numbers up to the one division.
+    """Compute Cohen's kappa of a square table of counts, in integers up to the one division.
 
-    None where both judges give one and the same verdict throughout: chance then explains everything.
+    Return None if both judges always gave the same single verdict: chance then explains everything.
     """
     total = sum(map(sum, table))
     same = sum(table[i][i] for i in range(len(table)))
@@ -76,15 +79,15 @@ def cohen_kappa(table: Sequence[Sequence[int]]) -> float | None:
 
 
 def share_of_pairs(counts: numpy.ndarray) -> float:
-    """Share of the pairs of verdicts on a criterion that are the same, averaged over criteria."""
+    """Compute the share of pairs of verdicts on a criterion that are the same, averaged over the criteria."""
     verdicts = counts.sum(axis=1)
     return float(((counts * (counts - 1)).sum(axis=1) / (verdicts * (verdicts - 1))).mean())
 
 
 def nominal_alpha(counts: numpy.ndarray) -> float | None:
-    """Krippendorff's alpha from verdicts per criterion: not met, met. None where nothing varies.
+    """Compute Krippendorff's alpha from the counts of (not met, met) per criterion; None if nothing varies.
 
-    In whole numbers but for one weight per criterion. The library of that name is GPL: it checks this in the tests.
+    The `krippendorff` library is GPL, so it is not a dependency; the tests compare this function with it.
     """
     verdicts, totals = counts.sum(axis=1), counts.sum(axis=0)
     if not totals.all():
@@ -100,7 +103,10 @@ def estimate(
     statistic: Callable[[numpy.ndarray], float | None],
     bounds: Bounds = DIFFERENCE,
 ) -> Estimate:
-    """A statistic of `rows` within `bounds`, and its interval over the documents, `documents` naming each row's."""
+    """Estimate a statistic of `rows` that lies within `bounds`, with its interval over documents.
+
+    `documents` names the document of each row.
+    """
     if not len(rows):
         return Estimate(None, reason=NOTHING)
     value = statistic(rows)

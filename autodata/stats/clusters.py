@@ -1,4 +1,4 @@
-"""Finds what hangs together through chains of pairs."""
+"""Groups items that are connected through chains of pairs."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy
 
 
 def label_clusters(count: int, pairs: Sequence[tuple[int, int]] | numpy.ndarray) -> numpy.ndarray:
-    """Gives the items 0 to `count` - 1 a number each, the same to all that any chain of pairs connects."""
+    """Label the items 0 to `count` - 1: items that a chain of pairs connects get the same number."""
     from scipy.sparse import coo_array  # slow to import
     from scipy.sparse.csgraph import connected_components
 

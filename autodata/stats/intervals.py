@@ -1,9 +1,10 @@
-"""Estimates with 95 % intervals over documents: the examples of one document are not independent of each other.
+"""Estimates means, ratios and shares with 95 % intervals over documents.
 
-With few documents a bootstrap covers far less than it says (bench/intervals.py compares five methods). The interval
-of a share is therefore Korn and Graubard's (Survey Methodology 24, 1998): the jackknife over documents gives the
-variance, the variance gives the number of independent right-or-wrong answers that would be as uncertain, and Clopper
-and Pearson's exact interval for that many answers follows.
+Intervals are over documents because the examples of one document are not independent of each other. With few
+documents a bootstrap covers far less than it claims (bench/intervals.py compares five methods). The interval of a
+share is therefore Korn and Graubard's (Survey Methodology 24, 1998): the jackknife over documents gives the variance,
+the variance gives the number of independent right-or-wrong answers that would be as uncertain, and Clopper and
+Pearson's exact interval for that many answers is the result.
 """
 
 import math
@@ -14,9 +15,9 @@ from typing import Any
 
 import numpy
 
-Bounds = tuple[float, float]  # of what is estimated; an interval never leaves them
+Bounds = tuple[float, float]  # the least and largest possible value; an interval never leaves them
 SHARE: Bounds = (0.0, 1.0)  # scores, rates and shares
-DIFFERENCE: Bounds = (-1.0, 1.0)  # of two of these
+DIFFERENCE: Bounds = (-1.0, 1.0)  # the difference of two scores, rates or shares
 ONE_DOCUMENT = "no interval: fewer than two documents"
 NO_SPREAD = "no interval: nothing varies"
 _TAIL = 0.025
@@ -25,37 +26,38 @@ _NORMAL = 1.959963984540054  # the upper 2.5 % point
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval over documents; `reason` says why one of them is None."""
+    """A number with its 95 % interval over documents; `reason` says why the number or the interval is None."""
 
     value: float | None
     low: float | None = None
     high: float | None = None
-    documents: int | None = None  # None in files of before it was recorded
+    documents: int | None = None  # None in older files, which did not record it
     reason: str = ""
 
 
 def read_estimate(stored: Mapping[str, Any] | None) -> Estimate | None:
-    """An estimate as a file has it."""
+    """Read an estimate as it is stored in a file."""
     return None if stored is None else Estimate(**stored)
 
 
 def estimate_mean(values: Iterable[tuple[str, float | None]], bounds: Bounds | None) -> Estimate | None:
-    """The mean of (document, value) pairs; None where no value is known. `bounds` are None where none are known."""
+    """Estimate the mean of (document, value) pairs; None if no value is known. `bounds` is None if there are none."""
     sums, counts = add_up(values)
     return estimate_ratio(sums, counts, bounds) if len(counts) else None
 
 
 def add_up(values: Iterable[tuple[str, float | None]]) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """The sum of each document's values and how many they are; a value of None was not measured and is left out."""
+    """Return the sum and the number of each document's values; a value of None was not measured and is left out."""
     clusters: dict[str, list[float]] = defaultdict(list)
     for document, value in values:
         if value is not None:
             clusters[document].append(value)
-    return numpy.array([sum(of) for of in clusters.values()]), numpy.array([len(of) for of in clusters.values()])
+    groups = clusters.values()
+    return numpy.array([sum(group) for group in groups]), numpy.array([len(group) for group in groups])
 
 
 def estimate_ratio(sums: numpy.ndarray, counts: numpy.ndarray, bounds: Bounds | None) -> Estimate:
-    """Sum over sum of whole documents."""
+    """Estimate the ratio of two totals over documents, with its interval."""
     without = leave_one_out(sums, counts)
     if bounds and bounds[0] < 0 < bounds[1] and varies(without, bounds):
         return _join_signs(sums, counts, bounds)
@@ -63,9 +65,9 @@ def estimate_ratio(sums: numpy.ndarray, counts: numpy.ndarray, bounds: Bounds | 
 
 
 def _join_signs(sums: numpy.ndarray, counts: numpy.ndarray, bounds: Bounds) -> Estimate:
-    """What can have either sign is split into gains and losses, each of which has an interval that holds.
+    """Estimate a number that can have either sign from its gains and losses, each with an interval of its own.
 
-    Where few documents change, the variance of the difference itself says too little.
+    If few documents change, the variance of the difference itself says too little.
     """
     up, down = numpy.maximum(sums, 0.0), numpy.maximum(-sums, 0.0)
     gains, losses = estimate_ratio(up, counts, (0.0, bounds[1])), estimate_ratio(down, counts, (0.0, -bounds[0]))
@@ -75,13 +77,13 @@ def _join_signs(sums: numpy.ndarray, counts: numpy.ndarray, bounds: Bounds) -> E
 
 
 def leave_one_out(sums: numpy.ndarray, counts: numpy.ndarray) -> numpy.ndarray:
-    """The ratio without each of the documents; NaN where nothing is left."""
+    """Compute the ratio without each of the documents; NaN if nothing remains."""
     rest = counts.sum() - counts
     return numpy.divide(sums.sum() - sums, rest, out=numpy.full(len(sums), numpy.nan), where=rest > 0)
 
 
 def attach_interval(value: float, without: numpy.ndarray, counts: numpy.ndarray, bounds: Bounds | None) -> Estimate:
-    """A number and its interval, from the number `without` each document; `counts` are the documents' sizes."""
+    """Add the interval to a number. `without` is the number without each document, `counts` the documents' sizes."""
     documents = len(counts)
     if documents < 2:
         return Estimate(value, documents=documents, reason=ONE_DOCUMENT)
@@ -90,7 +92,7 @@ def attach_interval(value: float, without: numpy.ndarray, counts: numpy.ndarray,
     if bounds is None:
         return _use_t(value, without)
     span = bounds[1] - bounds[0]
-    alike = float(counts.sum() ** 2 / (counts**2).sum())  # documents, were all of one size
+    alike = float(counts.sum() ** 2 / (counts**2).sum())  # the effective number of documents if all were of one size
     share = min(1.0, max(0.0, (value - bounds[0]) / span))
     ends = _use_exact(share, without / span, alike) if varies(without, bounds) else _bound_unseen(share, alike)
     low, high = (bounds[0] + span * end for end in ends)
@@ -98,28 +100,31 @@ def attach_interval(value: float, without: numpy.ndarray, counts: numpy.ndarray,
 
 
 def varies(without: numpy.ndarray, bounds: Bounds | None) -> bool:
-    """False if every document says the same, up to rounding."""
+    """Return False if leaving out a document never changes the number, up to rounding."""
     scale = bounds[1] - bounds[0] if bounds else max(1.0, float(numpy.abs(without).max()))
     return len(without) > 1 and float(numpy.ptp(without)) > 1e-12 * scale
 
 
 def find_variance(without: numpy.ndarray) -> float:
-    """The jackknife's, of a number that was worked out without each of the documents."""
+    """Compute the jackknife variance of a number; `without` is the number without each document."""
     return float((len(without) - 1) * without.var())
 
 
 def _use_t(value: float, without: numpy.ndarray) -> Estimate:
-    """Student's t: all that can be said of a quantity without known bounds."""
+    """Attach Student's t interval, for a quantity without known bounds."""
     reach = find_t(len(without)) * math.sqrt(find_variance(without))
     return Estimate(value, value - reach, value + reach, len(without))
 
 
 def _use_exact(share: float, without: numpy.ndarray, documents: float) -> tuple[float, float]:
-    """Clopper and Pearson's interval for as many answers as are as uncertain; documents are the least there can be."""
+    """Compute Clopper and Pearson's interval for the number of independent answers that would be as uncertain.
+
+    That number is at least the number of documents.
+    """
     from scipy.special import betaincinv  # slow to import, needed here only
 
     answers = share * (1 - share) / find_variance(without) * (_NORMAL / find_t(len(without))) ** 2
-    answers = max(answers, documents)  # no values within bounds vary more than right-or-wrong ones
+    answers = max(answers, documents)  # values within bounds never vary more than right-or-wrong answers do
     right, wrong = share * answers, (1 - share) * answers
     low = betaincinv(right, wrong + 1, _TAIL) if right > 0 else 0.0
     high = betaincinv(right + 1, wrong, 1 - _TAIL) if wrong > 0 else 1.0
@@ -127,26 +132,26 @@ def _use_exact(share: float, without: numpy.ndarray, documents: float) -> tuple[
 
 
 def _bound_unseen(share: float, documents: float) -> tuple[float, float]:
-    """Where no document differs, Clopper and Pearson bound the share of those that would, whatever their values."""
+    """If no document differs, bound the share of unseen documents that would (Clopper and Pearson), at any value."""
     unseen = 1 - _TAIL ** (1 / documents)
     return share - unseen * share, share + unseen * (1 - share)
 
 
 def find_t(documents: int) -> float:
-    """The upper 2.5 % point of Student's t for so many documents."""
+    """Return the upper 2.5 % point of Student's t for this number of documents."""
     from scipy.special import stdtrit
 
     return float(stdtrit(documents - 1, 1 - _TAIL))
 
 
 def correlate(first: numpy.ndarray, second: numpy.ndarray) -> float:
-    """How two numbers go together from document to document, by leaving out each; 0 where one of them never varies."""
+    """Correlate two leave-one-out series over the documents; 0 if one of them never varies."""
     spread = first.std() * second.std()
     return float(((first - first.mean()) * (second - second.mean())).mean() / spread) if spread > 1e-15 else 0.0
 
 
 def subtract(first: Estimate, second: Estimate, correlation: float) -> tuple[float, float]:
-    """Interval of first − second from the intervals of both (Zou and Donner, Statistics in Medicine 27, 2008)."""
+    """Compute the interval of first − second from both intervals (Zou and Donner, Statistics in Medicine 27, 2008)."""
 
     def join(one: float, other: float) -> float:
         return math.sqrt(max(0.0, one**2 + other**2 - 2 * correlation * one * other))

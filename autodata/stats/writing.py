@@ -5,7 +5,7 @@ from typing import Any
 
 from autodata.stats.intervals import Estimate
 
-DASH = "–"  # stands where there is no number
+DASH = "–"  # shown if there is no number
 
 
 def write_number(value: object) -> str:
@@ -18,7 +18,7 @@ def write_number(value: object) -> str:
 
 
 def write_decimal(value: float | None) -> str:
-    """Writes a score to three decimals, and a number from 10 on, which is no score, to one."""
+    """Writes a score to three decimals; a number of 10 or more is no score and gets one decimal."""
     if value is None:
         return DASH
     return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
@@ -51,7 +51,7 @@ def write_duration(seconds: float) -> str:
 def write_estimate(
     estimate: Estimate | Mapping[str, Any] | None, write: Callable[[float], str] = write_decimal
 ) -> str:
-    """Writes a number with its 95 % interval and how many documents that rests on; it may be read from a file."""
+    """Writes a number with its 95 % interval and number of documents; the estimate may come straight from a file."""
     if estimate is None:
         return DASH
     estimate = estimate if isinstance(estimate, Estimate) else Estimate(**estimate)
@@ -66,7 +66,7 @@ def write_difference(estimate: Estimate | None, write: Callable[[float], str] = 
 
 
 def write_interval(estimate: Estimate, write: Callable[[float], str]) -> str:
-    """Writes what follows a number: ` [0.021, 0.412] n=6`, or why there is no interval."""
+    """Writes the interval that follows a number: ` [0.021, 0.412] n=6`, or the reason why there is none."""
     size = "" if estimate.documents is None else f"n={estimate.documents}"
     if estimate.low is not None and estimate.high is not None:
         return f" [{write(estimate.low)}, {write(estimate.high)}] {size}".rstrip()
@@ -74,19 +74,19 @@ def write_interval(estimate: Estimate, write: Callable[[float], str]) -> str:
 
 
 def escape_cell(text: str) -> str:
-    """Puts a text on one line of a Markdown table."""
+    """Makes a text fit into one cell of a Markdown table."""
     return " ".join(text.split()).replace("|", "\\|")
 
 
 def write_row(cells: Sequence[object], escape: Callable[[str], str] = escape_cell) -> str:
-    """Writes one line of a Markdown table; numbers may be in it as they are."""
+    """Writes one line of a Markdown table; cells may be numbers."""
     return f"| {' | '.join(escape(write_number(cell)) for cell in cells)} |"
 
 
 def write_table(
     rows: Sequence[Sequence[object]], escape: Callable[[str], str] = escape_cell, *, numbers: bool = False
 ) -> str:
-    """Writes a Markdown table whose first row is its header; `numbers` stand on the right, below the first column."""
+    """Writes a Markdown table; the first row is its header. `numbers` right-aligns all columns but the first."""
     header, *others = (write_row(row, escape) for row in rows)
     rule = "|---" + ("|---:" if numbers else "|---") * (len(rows[0]) - 1) + "|"
     return "\n".join([header, rule, *others])
