@@ -1,8 +1,10 @@
-"""A command with its servers on a Slurm cluster: submitted, balanced, replaced, and given back in the end.
+"""Runs a command with its servers on a Slurm cluster.
+
+It submits the server jobs, balances the calls, replaces jobs whose time is nearly over, and cancels all at the end.
 
 python -m autodata.cluster.campaign [--dry-run] MODULE RECIPE [more.yaml …] [key=value …]
 
-Run by slurm/generate.sh and slurm/eval.sh inside a small job of its own.
+slurm/generate.sh and slurm/eval.sh run it inside a small job of its own.
 """
 
 import os
@@ -28,11 +30,11 @@ from autodata.serving.leases import Lease, LeaseWatch, State
 from autodata.types import UserError
 
 _POLL_S = 1.0
-_QUEUE_POLL_S = 5.0  # squeue is asked no more often
-_LEAD_S = 120.0  # besides the time to get ready: for the queue
-_REFUSALS = 120  # of Slurm in a row, ten minutes
-_GIVE_UP_AFTER = 4  # server jobs in a row that end without a replica that was ready
-_TERM_S = 20.0  # for the command, when the campaign is cancelled; Slurm kills after 30
+_QUEUE_POLL_S = 5.0  # at least this long between two calls of squeue
+_LEAD_S = 120.0  # for the wait in the queue, added to the time that a server needs to get ready
+_REFUSALS = 120  # failures of Slurm in a row, about ten minutes
+_GIVE_UP_AFTER = 4  # server jobs in a row that end before a replica was ready
+_TERM_S = 20.0  # for the command to end when the campaign is cancelled; Slurm kills the job after 30 s
 
 
 class CampaignError(UserError):
@@ -40,7 +42,7 @@ class CampaignError(UserError):
 
 
 class Campaign:
-    """The servers of one command, kept up for as long as it runs."""
+    """Keeps the servers of one command up for as long as the command runs."""
 
     def __init__(self, run: Path, models: Models, groups: Sequence[ServerGroup], site: Site):
         self._run, self._groups, self._site = run, groups, site
@@ -51,18 +53,20 @@ class Campaign:
         self.routers = {n: Router(n, e.policy, run / "serving" / f"router-{n}.log") for n, e in endpoints.items()}
         self._beat, self._looked, self._refused = 0, float("-inf"), 0
         self._failures: Counter[str] = Counter()
-        self._known: dict[str, str] = {}  # job → group's name, of the last look
+        self._known: dict[str, str] = {}  # job → name of its group, when the queue was last read
         self._drained: set[str] = set()
-        self._was_ready: set[str] = set()  # jobs
+        self._was_ready: set[str] = set()  # jobs that had a ready replica
 
     def _check_limit(self) -> None:
         for name, lead_s in self._lead_s.items():
             if jobs.parse_limit(self._site.limit) < lead_s + _LEAD_S / 4:
-                raise CampaignError(f"AUTODATA_SERVER_TIME={self._site.limit} is too short for {name}: its successor "
-                                    f"is submitted {lead_s:.0f} s before a job ends; raise it")  # fmt: skip
+                raise CampaignError(
+                    f"AUTODATA_SERVER_TIME={self._site.limit} is too short for {name}: its successor "
+                    f"is submitted {lead_s:.0f} s before a job ends; raise it"
+                )
 
     def step(self) -> None:
-        """One look at everything, and what follows from it. Raises CampaignError, SlurmError, RouterError."""
+        """Look at leases and jobs once, and act on what changed. Raises CampaignError, SlurmError, RouterError."""
         self._beat += 1
         write_beat(self._run, self._beat)
         leases = self._watch.look()
@@ -76,25 +80,28 @@ class Campaign:
 
     @property
     def is_ready(self) -> bool:
-        """Whether every endpoint has a replica."""
+        """True if every endpoint has a replica that gets calls."""
         return all(router.workers for router in self.routers.values())
 
     def stop(self) -> None:
-        """Cancel all server jobs of this run, and no other."""
+        """Cancel all server jobs of this run, and no others."""
         self.stop_routers()
         try:
-            found = {job.id for job in jobs.find(group.name for group in self._groups)}
+            ids = {job.id for job in jobs.find(group.name for group in self._groups)}
         except SlurmError as problem:
             print(f"cancelling what is known: {problem}", file=sys.stderr)
-            found = set()
-        jobs.cancel(sorted(found | self._known.keys()))
+            ids = set()
+        jobs.cancel(sorted(ids | self._known.keys()))
 
     def stop_routers(self) -> None:
         for router in self.routers.values():
             router.stop()
 
     def _try_to_replace(self, leases: Sequence[Lease]) -> None:
-        """A controller that does not answer for a while is no reason to end: the servers go on without it."""
+        """Call `_replace`, and ignore failures of Slurm for about ten minutes, as the servers run without it.
+
+        After that, raises SlurmError.
+        """
         try:
             self._replace(leases)
             self._refused = 0
@@ -105,19 +112,22 @@ class Campaign:
             print(f"Slurm: {problem}; asked again in {_QUEUE_POLL_S:.0f} s", file=sys.stderr, flush=True)
 
     def _replace(self, leases: Sequence[Lease]) -> None:
-        """A job for every group that has none, and a successor for one whose time is nearly over."""
-        found = jobs.find(group.name for group in self._groups)
-        self._count_failures({job.id for job in found})
-        self._known = {job.id: job.name for job in found}
+        """Submit a job for every group without one, and a successor for a job whose time is nearly over.
+
+        The old job is drained when its successor is ready.
+        """
+        queued = jobs.find(group.name for group in self._groups)
+        self._count_failures({job.id for job in queued})
+        self._known = {job.id: job.name for job in queued}
         for group in self._groups:
-            own = [job for job in found if job.name == group.name]
-            lasting = [job.id for job in own if job.end - time.time() > self._lead_s[group.endpoint]]
+            group_jobs = [job for job in queued if job.name == group.name]
+            lasting = [job.id for job in group_jobs if job.end - time.time() > self._lead_s[group.endpoint]]
             if not lasting:
                 self._submit(group)
-            for old in {job.id for job in own} - set(lasting) - self._drained:
+            for ending in {job.id for job in group_jobs} - set(lasting) - self._drained:
                 if self._is_served(lasting, leases, group):
-                    self._drained.add(old)
-                    jobs.ask_to_drain(old)
+                    self._drained.add(ending)
+                    jobs.ask_to_drain(ending)
 
     def _is_served(self, lasting: Sequence[str], leases: Sequence[Lease], group: ServerGroup) -> bool:
         ready = [lease for lease in leases if lease.job in lasting and lease.state == State.READY]
@@ -128,8 +138,10 @@ class Campaign:
             name = self._known[id]
             self._failures[name] = 0 if id in self._was_ready else self._failures[name] + 1
             if self._failures[name] >= _GIVE_UP_AFTER:
-                raise CampaignError(f"{self._failures[name]} server jobs {name} ended before a replica was ready; "
-                                    f"read the logs in {self._run / 'serving'}")  # fmt: skip
+                raise CampaignError(
+                    f"{self._failures[name]} server jobs {name} ended before a replica was ready; "
+                    f"read the logs in {self._run / 'serving'}"
+                )
 
     def _submit(self, group: ServerGroup) -> None:
         id = jobs.submit(fleet.make_job(group, self._run, self._site))
@@ -138,7 +150,7 @@ class Campaign:
 
 
 class Command:
-    """What the servers are for: a process that is drained by SIGINT and resumes when it is run again."""
+    """The process that the servers are for. It shuts down gracefully on SIGINT and resumes when it is run again."""
 
     def __init__(self, arguments: Sequence[str], models: Models, leases: Path):
         self._arguments, self._models, self._leases = arguments, models, leases
@@ -156,7 +168,7 @@ class Command:
         return self._process.poll() if self._process else None
 
     def end(self, patience_s: float) -> None:
-        """Let it finish the calls under way; after the patience, end it."""
+        """Let the process finish the calls in flight; end it if that takes longer than `patience_s`."""
         if self._process is None or self._process.poll() is not None:
             return
         for how, wait_s in ((signal.SIGINT, patience_s), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
@@ -169,15 +181,18 @@ class Command:
 
 
 class Requeue(Exception):
-    """USR1: the time of this job is nearly over."""
+    """Raised on USR1: the time of this job is nearly over."""
 
 
 class Cancelled(Exception):
-    """TERM or INT."""
+    """Raised on TERM or INT."""
 
 
 def run_campaign(campaign: Campaign, command: Command) -> int:
-    """The command's exit status. Its servers are given back, unless the campaign is requeued and will need them."""
+    """Run the command and return its exit status.
+
+    Its servers are cancelled at the end, unless the campaign is requeued and will need them again.
+    """
     is_requeued = False
     try:
         while (status := command.poll()) is None:
@@ -199,7 +214,10 @@ def run_campaign(campaign: Campaign, command: Command) -> int:
 
 
 def _requeue(campaign: Campaign, command: Command) -> int:
-    """Drain, then the same job once more: it finds its servers by their names and its replies in the journal."""
+    """Let the command finish the calls in flight, then requeue this job.
+
+    The requeued job finds its servers by their names and its replies in the journal.
+    """
     _ignore_signals()
     print("the time is nearly over: calls under way are finished, then the job is requeued", flush=True)
     command.end(float(os.environ.get("AUTODATA_DRAIN_S", 240)))

@@ -1,4 +1,4 @@
-"""Which server jobs a recipe needs: pure arithmetic, printed by --dry-run."""
+"""Computes which server jobs a recipe needs. It starts nothing; --dry-run prints the result."""
 
 import hashlib
 import json
@@ -17,19 +17,19 @@ from autodata.serving.vllm import command_line
 from autodata.types import Role
 
 SCRIPT = REPO / "slurm" / "serve.sh"
-POLICIES = ("cache_aware", "power_of_two", "round_robin", "random", "consistent_hash")  # of vllm-router
-_S_PER_GB = 10.0  # of weights: a tenth of a gigabyte per second, a slow shared file system
+POLICIES = ("cache_aware", "power_of_two", "round_robin", "random", "consistent_hash")  # the policies of vllm-router
+_S_PER_GB = 10.0  # reading weights from a slow shared file system, at a tenth of a gigabyte per second
 
 
 @dataclass(frozen=True)
 class ServerGroup:
-    """One server job: some replicas of an endpoint on one node."""
+    """One server job: one or more replicas of an endpoint on one node."""
 
     endpoint: str
     number: int  # from 0 within the endpoint
     replicas: int
-    gpus: int  # of one replica
-    name: str  # the job's, the same for the same run and the same server
+    gpus: int  # per replica
+    name: str  # the job's name, the same for the same run and the same server
 
     @property
     def job_gpus(self) -> int:
@@ -38,71 +38,84 @@ class ServerGroup:
 
 @dataclass(frozen=True)
 class Site:
-    """What slurm/site.env says of the cluster, as far as server jobs need it."""
+    """The settings in slurm/site.env that server jobs need."""
 
     gpus_per_node: int = 8
     limit: str = "24:00:00"
-    options: tuple[str, ...] = ()  # of sbatch, verbatim
+    options: tuple[str, ...] = ()  # passed to sbatch unchanged
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "Site":
-        return cls(int(environment.get("AUTODATA_GPUS_PER_NODE", "8")),
-                   environment.get("AUTODATA_SERVER_TIME", "24:00:00"),
-                   tuple(shlex.split(environment.get("AUTODATA_SERVER_OPTIONS", ""))))  # fmt: skip
+        return cls(
+            int(environment.get("AUTODATA_GPUS_PER_NODE", "8")),
+            environment.get("AUTODATA_SERVER_TIME", "24:00:00"),
+            tuple(shlex.split(environment.get("AUTODATA_SERVER_OPTIONS", ""))),
+        )
 
 
 def plan(models: Models, run: Path, gpus_per_node: int, graders: Collection[str] = ()) -> list[ServerGroup]:
-    """The jobs of every endpoint that has a server and that a role or a grader uses. Raises RecipeError."""
+    """Plan the jobs of every endpoint that has a server and that a role or a grader uses. Raises RecipeError."""
     groups = []
     for name, endpoint in find_served(models, graders).items():
         assert endpoint.server
         _check_policy(name, endpoint.policy, endpoint.server.replicas)
-        gpus, left = count_gpus(endpoint.server), endpoint.server.replicas
+        gpus, replicas = count_gpus(endpoint.server), endpoint.server.replicas
         if gpus > gpus_per_node:
-            raise RecipeError(f"models.endpoints.{name}: a replica needs {gpus} GPUs, a node has {gpus_per_node}; see "
-                              "AUTODATA_GPUS_PER_NODE in slurm/site.env")  # fmt: skip
-        per_job = gpus_per_node // gpus if gpus else left
-        for number in range(math.ceil(left / per_job)):
-            here = min(per_job, left - number * per_job)
+            raise RecipeError(
+                f"models.endpoints.{name}: a replica needs {gpus} GPUs, a node has {gpus_per_node}; see "
+                "AUTODATA_GPUS_PER_NODE in slurm/site.env"
+            )
+        per_job = gpus_per_node // gpus if gpus else replicas
+        for number in range(math.ceil(replicas / per_job)):
+            here = min(per_job, replicas - number * per_job)
             groups.append(ServerGroup(name, number, here, gpus, _name(name, number, endpoint, run)))
     return groups
 
 
 def find_served(models: Models, graders: Collection[str] = ()) -> dict[str, Endpoint]:
-    """The endpoints that a role uses, or that are a grader's, and that have a server to start."""
+    """Find the endpoints that a role or a grader uses and that have a server to start."""
     used = {*graders, *(role_config(models, role).endpoint for role in Role if getattr(models, role))}
     return {name: e for name, e in models.endpoints.items() if name in used and e.server and not e.base_url}
 
 
 def find_roles(models: Models, endpoint: str) -> list[Role]:
-    """The roles that an endpoint plays; one that plays none belongs to a grader, which is asked as a judge."""
+    """Find the roles that an endpoint plays. One without a role belongs to a grader, which is asked as a judge."""
     roles = [r for r in Role if getattr(models, r) and role_config(models, r).endpoint == endpoint]
     return roles or [Role.JUDGE]
 
 
 def limit_start(server: Server) -> float:
-    """Seconds until a replica must be ready: what the recipe says, and time to read its weights."""
+    """Return the seconds until a replica must be ready: the recipe's limit, and time to read the weights."""
     return server.ready_timeout_s + server.weights_gb * _S_PER_GB
 
 
 def make_job(group: ServerGroup, run: Path, site: Site) -> Job:
-    """The batch job of a group."""
-    options = {"nodes": "1", "ntasks": "1", "time": site.limit, "signal": "B:USR1@60", "open-mode": "append",
-               "output": str(run / "serving" / f"{group.endpoint}-%j.log")}  # fmt: skip
+    """Make the batch job of a group."""
+    options = {
+        "nodes": "1",
+        "ntasks": "1",
+        "time": site.limit,
+        "signal": "B:USR1@60",
+        "open-mode": "append",
+        "output": str(run / "serving" / f"{group.endpoint}-%j.log"),
+    }
     if group.job_gpus:
         options["gpus-per-node"] = str(group.job_gpus)
     return Job(group.name, SCRIPT, (str(run), group.endpoint, str(group.replicas)), options, site.options)
 
 
 def describe(models: Models, groups: Iterable[ServerGroup], run: Path, site: Site) -> str:
-    """Every job as it would be submitted, and the command of its servers."""
+    """Describe every job as it would be submitted, with the command of its servers."""
     lines = []
     for group in groups:
         endpoint = models.endpoints[group.endpoint]
         roles = ", ".join(find_roles(models, group.endpoint))
-        lines += [f"# {group.endpoint}: {group.replicas} × {group.gpus} GPUs on one node, for {roles}",
-                  " ".join(make_job(group, run, site).command()),
-                  "    " + " ".join(["python", *command_line(endpoint, "0.0.0.0", 8000)[1:]]), ""]  # fmt: skip
+        lines += [
+            f"# {group.endpoint}: {group.replicas} × {group.gpus} GPUs on one node, for {roles}",
+            " ".join(make_job(group, run, site).command()),
+            "    " + " ".join(["python", *command_line(endpoint, "0.0.0.0", 8000)[1:]]),
+            "",
+        ]
     return "\n".join(lines)
 
 
@@ -114,6 +127,6 @@ def _check_policy(name: str, policy: str, replicas: int) -> None:
 
 
 def _name(endpoint: str, number: int, config: Endpoint, run: Path) -> str:
-    """Tells this run's server from any other's, and from one that an earlier recipe of this run started."""
+    """Make a job name that no other run has, and no earlier recipe of this run with a different server."""
     identity = json.dumps([str(run.resolve()), number, asdict(config)], sort_keys=True, default=str)
     return f"autodata-{hashlib.sha256(identity.encode()).hexdigest()[:10]}-{endpoint}-{number}"

@@ -1,8 +1,8 @@
-"""Nothing, until the run of a recipe is finished: a campaign around it keeps up the servers that the run calls.
+"""Waits until the recipe's run has finished, so that the campaign around it keeps the servers up.
 
 python -m autodata.cluster.hold RECIPE [more.yaml …] [key=value …]
 
-Run by slurm/judge.sh. The run finds the servers by their leases.
+slurm/judge.sh runs it. The recipe's run finds the servers by their leases.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""Slurm's commands, as far as a campaign needs them."""
+"""Calls the Slurm commands that a campaign needs."""
 
 import re
 import subprocess
@@ -13,7 +13,7 @@ WAITING_OR_RUNNING = {"PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "REQUEUE
 
 
 class SlurmError(UserError):
-    """A Slurm command failed; the message has what it printed."""
+    """A Slurm command failed; the message contains what it printed."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,14 @@ class Job:
     name: str
     script: Path
     arguments: tuple[str, ...] = ()
-    options: dict[str, str] = field(default_factory=dict)  # of sbatch, without the dashes
-    more: tuple[str, ...] = ()  # options, verbatim
+    options: dict[str, str] = field(default_factory=dict)  # sbatch options, without the dashes
+    more: tuple[str, ...] = ()  # more options, passed to sbatch unchanged
 
     def command(self) -> list[str]:
-        """The line that submits it. Partition, account and the like come from SBATCH_* of slurm/site.env."""
+        """Return the command line that submits the job.
+
+        Partition, account and the like come from the SBATCH_* variables of slurm/site.env.
+        """
         options = [f"--{key}={value}" if value else f"--{key}" for key, value in self.options.items()]
         return [
             "sbatch",
@@ -47,11 +50,11 @@ class Found:
     id: str
     name: str
     state: str
-    end: float = float("inf")  # when its time is over, seconds since the epoch; known once it runs
+    end: float = float("inf")  # the time limit, in seconds since the epoch; known once the job runs
 
 
 def parse_limit(text: str) -> float:
-    """Seconds of a time limit as sbatch takes it: minutes, m:s, h:m:s, d-h, d-h:m, d-h:m:s. Raises SlurmError."""
+    """Convert a time limit of sbatch to seconds: m, m:s, h:m:s, d-h, d-h:m or d-h:m:s. Raises SlurmError."""
     match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)
     if not match:
         raise SlurmError(f"AUTODATA_SERVER_TIME={text}: a time limit as 24:00:00 or 2-00:00:00")
@@ -62,22 +65,22 @@ def parse_limit(text: str) -> float:
 
 
 def submit(job: Job) -> str:
-    """Its number. Raises SlurmError."""
+    """Submit a job and return its number. Raises SlurmError."""
     return _run(job.command()).split(";")[0]
 
 
 def find(names: Iterable[str]) -> list[Found]:
-    """This user's jobs of these names that wait or run. Raises SlurmError."""
+    """Find this user's jobs with these names that wait or run. Raises SlurmError."""
     wanted = ",".join(names)
     if not wanted:
         return []
     lines = _run(["squeue", "--noheader", "--me", f"--name={wanted}", "--format=%i|%j|%T|%e"]).splitlines()
-    found = [_read(line) for line in lines]
-    return [job for job in found if job.state in WAITING_OR_RUNNING]
+    listed = [_read(line) for line in lines]
+    return [job for job in listed if job.state in WAITING_OR_RUNNING]
 
 
 def is_alive(id: str) -> bool | None:
-    """Whether a job waits or runs; None where Slurm cannot be asked from here."""
+    """True if a job waits or runs; None if Slurm cannot be asked from here."""
     try:
         states = _run(["squeue", "--noheader", f"--jobs={id}", "--format=%T"])
     except SlurmError as problem:
@@ -86,13 +89,13 @@ def is_alive(id: str) -> bool | None:
 
 
 def cancel(ids: Sequence[str]) -> None:
-    """End jobs. One that has ended already is no error."""
+    """End jobs. A job that has already ended is no error."""
     if ids:
         subprocess.run(["scancel", *ids], capture_output=True, check=False)
 
 
 def ask_to_drain(id: str) -> None:
-    """USR1 to a job's batch script: it finishes what it has and ends."""
+    """Send USR1 to a job's batch script: it finishes the calls in flight and ends."""
     subprocess.run(["scancel", "--batch", "--signal=USR1", id], capture_output=True, check=False)
 
 
@@ -105,17 +108,17 @@ def _read(line: str) -> Found:
     id, name, state, end = line.split("|")
     try:
         return Found(id, name, state, datetime.fromisoformat(end).timestamp() if state == "RUNNING" else float("inf"))
-    except ValueError:  # nothing limits it
+    except ValueError:  # the job has no time limit
         return Found(id, name, state)
 
 
 def _run(command: list[str]) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=120)
     except FileNotFoundError:
         raise SlurmError(f"{command[0]} not found: run this where Slurm jobs are submitted") from None
     except subprocess.TimeoutExpired:
         raise SlurmError(f"{command[0]} did not answer for two minutes") from None
-    if done.returncode:
-        raise SlurmError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
-    return done.stdout.strip()
+    if result.returncode:
+        raise SlurmError(f"{' '.join(command)}: {result.stderr.strip() or result.stdout.strip()}")
+    return result.stdout.strip()

@@ -1,4 +1,4 @@
-"""One replica: its vLLM process, from the start through every restart to the end."""
+"""Runs one replica: starts its vLLM process, restarts it when it dies, and ends it."""
 
 import threading
 import time
@@ -18,12 +18,12 @@ from autodata.serving.vllm import RunningServer, ServerError
 from autodata.types import Role
 
 _POLL_S = 1.0
-_CANARY_S = 60.0  # between two looks at a replica that is at work
-_RESTARTS = 5  # of a server that dies; its first minutes are the likeliest
+_CANARY_S = 60.0  # between two checks of a ready replica's answers
+_RESTARTS = 5  # how often a server that died is started again; most die in their first minutes
 
 
 class Replica:
-    """Runs in a thread of its own; `state`, `url` and `detail` are what its lease says."""
+    """Runs one replica in its own thread. Its lease shows `state`, `url` and `detail`."""
 
     def __init__(self, name: str, endpoint: Endpoint, roles: Sequence[Role], log: Path, address: str):
         self.state, self.url, self.detail = State.STARTING, "", ""
@@ -35,7 +35,7 @@ class Replica:
         self._thread.start()
 
     def drain(self) -> None:
-        """Finish what is under way, then end."""
+        """Finish the calls in flight, then end."""
         self._drain.set()
 
     def stop(self) -> None:
@@ -57,7 +57,7 @@ class Replica:
             self.state = State.ENDED
 
     def _serve_once(self) -> None:
-        """From the start of a process to its death, or to ours."""
+        """Run one vLLM process, until it dies or the replica is to end."""
         endpoint = deepcopy(self._endpoint)
         self.state, self.url = State.STARTING, ""
         server = None
@@ -79,7 +79,7 @@ class Replica:
         return self._drain.is_set() or self._end.is_set()
 
     def _wait_until_ready(self, server: RunningServer, endpoint: Endpoint) -> None:
-        """Until every probe is passed. Raises ServerError, EndpointError."""
+        """Wait until every probe passes. Raises ServerError, EndpointError."""
         assert endpoint.server
         deadline = time.monotonic() + limit_start(endpoint.server)
         while not self._is_ending():
@@ -95,17 +95,20 @@ class Replica:
             self._end.wait(_POLL_S)
 
     def _watch(self, server: RunningServer, endpoint: Endpoint) -> None:
-        """Until it is to end. Raises ServerError when the process has died, EndpointError when it answers noise."""
-        asked = time.monotonic()
+        """Watch the server until the replica is to end.
+
+        Raises ServerError when the process has died, EndpointError when its answers are noise.
+        """
+        last_check = time.monotonic()
         while not self._is_ending():
             server.check()
-            if time.monotonic() - asked > _CANARY_S:
+            if time.monotonic() - last_check > _CANARY_S:
                 check_canary(endpoint)
-                asked = time.monotonic()
+                last_check = time.monotonic()
             self._end.wait(_POLL_S)
 
     def _finish(self, server: RunningServer) -> None:
-        """Wait for the calls under way, unless there is no time for them."""
+        """Wait for the calls in flight, unless the replica must end now."""
         self.state = State.DRAINING
         while not self._end.is_set() and count_requests(self.url) > 0:
             server.check()
@@ -113,7 +116,7 @@ class Replica:
 
 
 def count_requests(url: str, get: Callable[..., httpx.Response] = httpx.get) -> int:
-    """How many calls a server has, running and waiting; 0 when it does not say."""
+    """Return how many calls a server has, running and waiting; 0 if it does not say."""
     try:
         text = get(f"{url.removesuffix('/v1')}/metrics", timeout=10).raise_for_status().text
     except httpx.HTTPError:

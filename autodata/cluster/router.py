@@ -1,4 +1,4 @@
-"""vllm-router in front of the replicas of one endpoint: one URL, whatever becomes of the servers behind it."""
+"""Runs vllm-router in front of the replicas of one endpoint: its URL stays the same when servers change."""
 
 import subprocess
 import sys
@@ -12,15 +12,15 @@ from autodata.serving.vllm import choose_port
 from autodata.types import UserError
 
 _START_S = 60.0
-_ENOUGH = 1_000_000  # calls at once and waiting: the client's own limits are what holds
+_ENOUGH = 1_000_000  # calls running or queued; the limit that matters is the client's own
 
 
 class RouterError(UserError):
-    """The router does not start; the message names its log."""
+    """The router did not start; the message names its log."""
 
 
 class Router:
-    """One router process on this node. Started when the first replica is ready."""
+    """One router process on this node, which is started when the first replica is ready."""
 
     def __init__(self, endpoint: str, policy: str, log: Path):
         self.endpoint = endpoint
@@ -38,10 +38,10 @@ class Router:
         return frozenset(self._workers)
 
     def follow(self, wanted: Collection[str]) -> None:
-        """Make these replicas, by their URLs, the ones that get calls. Starts the router anew if it died."""
+        """Send calls to exactly these replicas, given by their URLs. Starts the router again if it died."""
         workers = {url.removesuffix("/v1") for url in wanted}
         if self._process is None or self._process.poll() is not None:
-            if len(workers) < (2 if self._policy == "power_of_two" else 1):  # it refuses to begin with fewer
+            if len(workers) < (2 if self._policy == "power_of_two" else 1):  # the router refuses to start with fewer
                 return
             self._start(sorted(workers))
         for worker in workers - self._workers:
@@ -61,13 +61,23 @@ class Router:
                 self._process.wait()
 
     def _start(self, workers: list[str]) -> None:
-        """Raises RouterError."""
+        """Start the router and wait until it answers. Raises RouterError."""
         self._workers = set(workers)
-        command = [sys.executable, "-m", "vllm_router.launch_router", "--host", "127.0.0.1", "--port", str(self.port),
-                   "--policy", self._policy, "--prometheus-port", str(choose_port()), "--log-level", "warning",
-                   "--request-timeout-secs", "86400", "--max-concurrent-requests", str(_ENOUGH), "--queue-size",
-                   str(_ENOUGH), "--health-check-interval-secs", "5", "--worker-startup-check-interval", "1",
-                   "--disable-retries", "--worker-urls", *workers]  # fmt: skip
+        command = [
+            sys.executable, "-m", "vllm_router.launch_router",
+            "--host", "127.0.0.1",
+            "--port", str(self.port),
+            "--policy", self._policy,
+            "--prometheus-port", str(choose_port()),
+            "--log-level", "warning",
+            "--request-timeout-secs", "86400",
+            "--max-concurrent-requests", str(_ENOUGH),
+            "--queue-size", str(_ENOUGH),
+            "--health-check-interval-secs", "5",
+            "--worker-startup-check-interval", "1",
+            "--disable-retries",
+            "--worker-urls", *workers,
+        ]  # fmt: skip
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + _START_S
@@ -83,5 +93,5 @@ class Router:
         try:
             answer = httpx.post(f"http://127.0.0.1:{self.port}/{what}", params={"url": worker}, timeout=30)
         except httpx.HTTPError:
-            return False  # the next look tries again
+            return False  # the next call of `follow` tries again
         return answer.status_code == 200 or "already exists" in answer.text

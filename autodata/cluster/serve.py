@@ -1,4 +1,4 @@
-"""The replicas of one server job, with a lease for each. Run by slurm/serve.sh.
+"""Runs the replicas of one server job and writes a lease for each. slurm/serve.sh runs it.
 
 python -m autodata.cluster.serve RUN ENDPOINT REPLICAS
 """
@@ -28,16 +28,16 @@ _POLL_S = 0.5
 
 @dataclass(frozen=True)
 class Place:
-    """Where a job runs."""
+    """The place of a job: its number, the node's address and GPUs, and when its time is over."""
 
     job: str
-    address: str  # under which the other nodes reach this one
+    address: str  # host name or IP, for the other nodes
     gpus: tuple[str, ...]
     deadline: float
 
 
 class ServerJob:
-    """All replicas of a job, until they end or nobody wants them."""
+    """Runs all replicas of a job until they end or the campaign is gone."""
 
     def __init__(self, run: Path, name: str, replicas: list[Replica], model: str, place: Place):
         self._folder, self._name, self._model, self._place = run / LEASES, name, model, place
@@ -47,12 +47,12 @@ class ServerJob:
     def run(self) -> None:
         for replica in self._replicas:
             replica.start()
-        written, said = float("-inf"), None
+        written_at, written_states = float("-inf"), None
         while not all(replica.is_over for replica in self._replicas):
             states = [(replica.state, replica.url) for replica in self._replicas]
-            if states != said or time.monotonic() - written > _BEAT_S:  # what has changed is said at once
+            if states != written_states or time.monotonic() - written_at > _BEAT_S:  # changes are written at once
                 self._write_leases()
-                written, said = time.monotonic(), states
+                written_at, written_states = time.monotonic(), states
             if self._owner.is_gone():
                 print("the campaign that asked for these servers is gone: they end", flush=True)
                 self.stop()
@@ -69,39 +69,50 @@ class ServerJob:
 
     def _write_leases(self) -> None:
         self._beat += 1
-        for number, r in enumerate(self._replicas):
-            write_lease(self._folder, Lease(self._name, number, self._place.job, self._model, r.url, r.state,
-                                            self._beat, self._place.deadline, r.detail))  # fmt: skip
+        place = self._place
+        for number, replica in enumerate(self._replicas):
+            lease = Lease(
+                endpoint=self._name,
+                replica=number,
+                job=place.job,
+                model=self._model,
+                url=replica.url,
+                state=replica.state,
+                beat=self._beat,
+                deadline=place.deadline,
+                detail=replica.detail,
+            )
+            write_lease(self._folder, lease)
 
 
 def make_replicas(models: Models, name: str, count: int, folder: Path, place: Place) -> list[Replica]:
-    """The replicas of a job, each with its own GPUs and its own log."""
-    roles, made = find_roles(models, name), []
+    """Make the replicas of a job, each with its own GPUs and its own log."""
+    roles, replicas = find_roles(models, name), []
     for number in range(count):
         endpoint = deepcopy(models.endpoints[name])
         assert endpoint.server
         endpoint.server.env |= share_gpus(endpoint, number, place.gpus)
         endpoint.api_key_env = shared.VARIABLE
         log = folder / f"{name}-{place.job}-{number}.log"
-        made.append(Replica(name, endpoint, roles, log, place.address))
-    return made
+        replicas.append(Replica(name, endpoint, roles, log, place.address))
+    return replicas
 
 
 def share_gpus(endpoint: Endpoint, number: int, gpus: tuple[str, ...]) -> dict[str, str]:
-    """The environment of one replica: it sees its own GPUs and no other."""
+    """Return the environment of one replica, which sees its own GPUs and no others."""
     assert endpoint.server
     each = count_gpus(endpoint.server)
-    own = gpus[number * each : (number + 1) * each]
-    return {"CUDA_VISIBLE_DEVICES": ",".join(own)} if own else {}
+    visible = gpus[number * each : (number + 1) * each]
+    return {"CUDA_VISIBLE_DEVICES": ",".join(visible)} if visible else {}
 
 
 def find_place() -> Place:
-    """This job's number, address, GPUs and end, as Slurm and slurm/site.env say."""
+    """Find this job's number, address, GPUs and end, from Slurm and slurm/site.env."""
     job = os.environ["SLURM_JOB_ID"]
     gpus = tuple(g for g in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if g)
     address = os.environ.get("AUTODATA_ADDRESS") or socket.gethostname()
-    own = [found for found in jobs.find([os.environ["SLURM_JOB_NAME"]]) if found.id == job]
-    return Place(job, address, gpus, own[0].end if own else float("inf"))
+    matches = [queued for queued in jobs.find([os.environ["SLURM_JOB_NAME"]]) if queued.id == job]
+    return Place(job, address, gpus, matches[0].end if matches else float("inf"))
 
 
 @command.report_errors()

@@ -1,4 +1,4 @@
-"""What a campaign and its server jobs leave for each other in the run folder: names, key, heartbeat."""
+"""Shares names, the key and the heartbeat between a campaign and its server jobs, in the run folder."""
 
 import os
 import secrets
@@ -6,27 +6,27 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-MODELS = "serving/models.yaml"  # in the run folder: resolved, so that all jobs of a run serve the same
+MODELS = "serving/models.yaml"  # the resolved models, so that all jobs of a run serve the same
 LEASES = "serving/leases"
 
 
-VARIABLE = "AUTODATA_SERVER_KEY"  # what api_key_env of a served endpoint is set to
+VARIABLE = "AUTODATA_SERVER_KEY"  # the value of api_key_env in every served endpoint
 
 
 def make_key(run: Path) -> None:
-    """Put the run's key into the environment; the first time, into a file that only its owner reads."""
+    """Put the run's key into the environment. The first call writes it to a file that only its owner can read."""
     path = _locate_key(run)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_urlsafe(32))
     except FileExistsError:
-        pass  # a requeued campaign finds its servers again, and so their key
+        pass  # a requeued campaign uses its servers again, and so their key
     os.environ[VARIABLE] = path.read_text()
 
 
 def require_key(run: Path) -> None:
-    """The same key for the calls of this process and for the vLLM servers that it starts."""
+    """Put the run's key into the environment, for this process's calls and for the vLLM servers that it starts."""
     os.environ[VARIABLE] = os.environ["VLLM_API_KEY"] = _locate_key(run).read_text()
 
 
@@ -34,7 +34,7 @@ def _locate_key(run: Path) -> Path:
     return run / "serving" / "key"
 
 
-PATIENCE_S = 900.0  # a requeued campaign may wait as long in the queue and find its servers
+PATIENCE_S = 900.0  # a requeued campaign may wait this long in the queue and still find its servers
 
 
 def write_beat(run: Path, beat: int) -> None:
@@ -47,7 +47,7 @@ def write_beat(run: Path, beat: int) -> None:
 
 @dataclass
 class OwnerWatch:
-    """Whether the sign still changes, by the clock of the one who looks."""
+    """Tells whether the campaign's heartbeat still changes, by the clock of this machine."""
 
     run: Path
     patience_s: float = PATIENCE_S
@@ -57,7 +57,7 @@ class OwnerWatch:
         try:
             beat = _locate_beat(self.run).read_text()
         except OSError:
-            beat = ""  # not there yet, or the file system is away: time tells
+            beat = ""  # not written yet, or the file system is unavailable: patience decides
         if beat and beat != self._seen[0]:
             self._seen = (beat, time.monotonic())
         return time.monotonic() - self._seen[1] > self.patience_s

@@ -1,4 +1,4 @@
-"""The documents that a command works on: a folder of one's own texts, or what `autodata.corpora.ingest` made."""
+"""Reads the documents that a command works on: a folder of your own texts, or the output of an ingest."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from autodata.corpora.rows import Bad, Row, read_rows
 from autodata.recipes.corpora import OwnFilters
 from autodata.types import Document, UserError
 
-INGESTED = "documents"  # folder of the shards in a run of autodata.corpora.ingest
+INGESTED = "documents"  # the folder with the shards in a run of autodata.corpora.ingest
 _COMMAND = "python -m autodata.corpora.ingest"
 _KINDS = ".txt, .md, .pdf, .jsonl or .parquet"
 _ANY = OwnFilters(max_chars=own.MAX_TEXT_BYTES)
@@ -26,30 +26,30 @@ class DocumentsError(UserError):
 
 @dataclass
 class Corpus:
-    """The documents that could be read, and what was left out: (file:line, reason)."""
+    """The documents that could be read, and the (file:line, reason) of each one that was skipped."""
 
     documents: list[Document] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
 
 def read_corpus(path: str, limit: int | None = None) -> Corpus:
-    """Every document under `path`, in the order of file names; bad ones are skipped with a reason.
+    """Read every document under `path`, in the order of file names. Bad ones are skipped, with a reason.
 
-    Raises DocumentsError when the path does not exist, holds no usable document, or is an ingest that is not done.
+    Raises DocumentsError when the path does not exist, holds no usable document, or is an ingest that is not finished.
     """
-    corpus, seen = Corpus(), set()
+    corpus, ids = Corpus(), set()
     for source, document in _read_all(Path(path)):
         if isinstance(document, str):
             corpus.skipped.append((source, document))
-        elif document.id in seen:
+        elif document.id in ids:
             corpus.skipped.append((source, f"the id {document.id!r} was used before"))
         else:
-            seen.add(document.id)
+            ids.add(document.id)
             corpus.documents.append(document)
         if limit is not None and len(corpus.documents) >= limit:
             break
     if not corpus.documents:
-        reasons = "; ".join(f"{where}: {why}" for where, why in corpus.skipped[:3])
+        reasons = "; ".join(f"{place}: {reason}" for place, reason in corpus.skipped[:3])
         raise DocumentsError(
             f"documents.path={path}: no usable {_KINDS} document" + (f" ({reasons})" if reasons else "")
         )
@@ -57,7 +57,10 @@ def read_corpus(path: str, limit: int | None = None) -> Corpus:
 
 
 def group_documents(documents: Sequence[Document], size: int, seed: int) -> list[Document]:
-    """Shuffled, and joined `size` at a time; the last may hold fewer. The same for the same documents and seed."""
+    """Shuffle the documents and join them, `size` at a time; the last group may be smaller.
+
+    The same documents and seed always give the same groups. Up to `size` 1 the documents are returned as they are.
+    """
     if size <= 1:
         return list(documents)
     shuffled = list(documents)
@@ -66,19 +69,24 @@ def group_documents(documents: Sequence[Document], size: int, seed: int) -> list
 
 
 def take_shard(documents: Sequence[Document], shard: str) -> list[Document]:
-    """Every n-th document, for "i/n" with i from 1. Raises DocumentsError."""
-    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", shard)
-    number, count = (int(found[1]), int(found[2])) if found else (0, 0)
+    """Return every n-th document for the shard "i/n", where i counts from 1. Raises DocumentsError."""
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", shard)
+    number, count = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= number <= count <= len(documents):
-        raise DocumentsError(f"documents.shard={shard}: name it i/n, with i from 1 to n, and no more shards than the "
-                             f"{len(documents)} documents")  # fmt: skip
+        raise DocumentsError(
+            f"documents.shard={shard}: name it i/n, with i from 1 to n, and no more shards than the "
+            f"{len(documents)} documents"
+        )
     return list(documents[number - 1 :: count])
 
 
 def find_files(path: Path, suffixes: tuple[str, ...]) -> list[tuple[Path, str]]:
-    """The files below a folder with one of these endings, and their names in it, in order; no hidden ones."""
-    found = ((p, p.relative_to(path)) for p in path.rglob("*") if p.name.lower().endswith(suffixes) and p.is_file())
-    return sorted((p, name.as_posix()) for p, name in found if not any(part.startswith(".") for part in name.parts))
+    """List the files below a folder that have one of these endings, each with its name relative to the folder.
+
+    The list is sorted, and leaves out hidden files and folders.
+    """
+    files = ((p, p.relative_to(path)) for p in path.rglob("*") if p.name.lower().endswith(suffixes) and p.is_file())
+    return sorted((p, name.as_posix()) for p, name in files if not any(part.startswith(".") for part in name.parts))
 
 
 def _join(members: Sequence[Document]) -> Document:
@@ -120,8 +128,9 @@ def _read_ingested(path: Path) -> Iterator[tuple[str, Document | str]]:
         raise DocumentsError(f"documents.path={path}: not finished; run {_COMMAND} again")
     for shard, name in find_files(path / INGESTED, (".parquet",)):
         for row in read_rows(shard, name):
-            if isinstance(row, Bad):  # a shard was complete when it was written
+            if isinstance(row, Bad):  # the ingest wrote only complete shards, so this one was damaged later
                 raise DocumentsError(f"documents.path={path}: {INGESTED}/{name}: {row.reason}; ingest again")
-            v = row.value
-            where = f"{v['file']}:{v['line']}"
-            yield where, Document(v["id"], v["text"], where, json.loads(v["fields"]) | _state(v["licence"]))
+            record = row.value
+            where = f"{record['file']}:{record['line']}"
+            fields = json.loads(record["fields"]) | _state(record["licence"])
+            yield where, Document(record["id"], record["text"], where, fields)

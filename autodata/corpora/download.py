@@ -1,4 +1,6 @@
-"""Files of the Semantic Scholar Datasets API, resumed where they stopped and checked before they count.
+"""Downloads data sets from the Semantic Scholar Datasets API.
+
+An interrupted file is resumed, and a file counts as complete only after it was checked.
 
 python -m autodata.corpora.download recipes/ingest/download_s2orc.yaml [key=value …]
 """
@@ -25,7 +27,7 @@ from autodata.corpora.transfer import Damaged, Transfer, fetch
 from autodata.recipes.corpora import DownloadRecipe
 
 LIST = "download.json"
-_OWN_ENDINGS = (".part", ".part.tag", ".new")  # of what is written beside a file
+_OWN_ENDINGS = (".part", ".part.tag", ".new")  # our own temporary files have these endings
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Stored:
 
 
 class Folder:
-    """The files of one data set, and the list of those that are complete."""
+    """The folder of one data set, with a list of the files that are complete."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -62,7 +64,7 @@ class Folder:
 
 
 def download(recipe: DownloadRecipe, api: Api) -> None:
-    """Every file of the data sets that is not there yet. Raises DownloadError, OSError."""
+    """Fetch every file of the data sets that is not there yet. Raises DownloadError, OSError."""
     release = api.find_release(recipe.release)
     for dataset in recipe.datasets:
         folder = Folder(Path(recipe.to) / release / s2_api.require_plain(dataset))
@@ -74,7 +76,7 @@ def download(recipe: DownloadRecipe, api: Api) -> None:
 
 
 def _list_files(api: Api, release: str, dataset: str) -> list[Remote]:
-    """The files of a data set, none of which would overwrite another or what is ours. Raises DownloadError."""
+    """List the files of a data set. Raises DownloadError if one would overwrite another or a file of ours."""
     remotes = api.list_files(release, dataset)
     for name, times in Counter(remote.name for remote in remotes).items():
         if times > 1 or name == LIST or name.endswith(_OWN_ENDINGS):
@@ -83,32 +85,32 @@ def _list_files(api: Api, release: str, dataset: str) -> list[Remote]:
 
 
 def _get_one(api: Api, folder: Folder, name: str, remotes: list[Remote], of: tuple[str, str]) -> list[Remote]:
-    """Fetch one file, with a new list of addresses when the old ones have expired; the list that is good now."""
-    damaged_left, expired_left = 1, 2  # apart: an address that expires says nothing of the bytes
+    """Fetch one file. If its address has expired, get a new list. Returns the list that is valid now."""
+    damaged_retries, expired_retries = 1, 2  # counted separately: an expired address does not mean damaged bytes
     while True:
         try:
             _store(api, folder, _find(remotes, name))
             return remotes
         except Damaged as problem:
-            if not damaged_left:
+            if not damaged_retries:
                 raise DownloadError(f"{folder.path / name}: damaged each time it was fetched: {problem}") from None
-            damaged_left -= 1
+            damaged_retries -= 1
         except Expired:
-            if not expired_left:
+            if not expired_retries:
                 raise DownloadError(f"{name}: every new address for it is refused") from None
-            expired_left -= 1
+            expired_retries -= 1
             remotes = _list_files(api, *of)
 
 
 def _find(remotes: list[Remote], name: str) -> Remote:
-    found = next((remote for remote in remotes if remote.name == name), None)
-    if found is None:
+    match = next((remote for remote in remotes if remote.name == name), None)
+    if match is None:
         raise DownloadError(f"{name}: no longer in the release; name the release with release=…")
-    return found
+    return match
 
 
 def _store(api: Api, folder: Folder, remote: Remote) -> None:
-    """Fetch and list one file. Raises Expired, Damaged, DownloadError, OSError."""
+    """Fetch one file and add it to the list of complete files. Raises Expired, Damaged, DownloadError, OSError."""
     target = folder.path / remote.name
     with DownloadProgress(target) as progress:
         size, sha256 = fetch(Transfer(remote.url, target, api.timeout_s, api.retries), progress.show)
@@ -118,18 +120,23 @@ def _store(api: Api, folder: Folder, remote: Remote) -> None:
 
 
 class DownloadProgress:
-    """Bytes, rate and time left of one file, in a terminal; stops a file that the disk has no room for."""
+    """Shows bytes, rate and remaining time of one file in a terminal. Stops a file that does not fit on the disk."""
 
     def __init__(self, target: Path):
         self._target, self._is_checked = target, False
         self._bar = bars.Progress(
-            bars.TextColumn("{task.description}"), bars.BarColumn(), bars.DownloadColumn(), bars.TransferSpeedColumn(),
-            bars.TimeRemainingColumn(), transient=True, disable=not sys.stderr.isatty(),
-        )  # fmt: skip
+            bars.TextColumn("{task.description}"),
+            bars.BarColumn(),
+            bars.DownloadColumn(),
+            bars.TransferSpeedColumn(),
+            bars.TimeRemainingColumn(),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
         self._task = self._bar.add_task(target.name, total=None)
 
     def show(self, done: int, total: int | None) -> None:
-        """Raises OSError when the rest of the file cannot fit: better now than hours later."""
+        """Update the bar. Raises OSError when the rest of the file cannot fit: better now than hours later."""
         if total is not None and not self._is_checked:
             self._is_checked = True
             if shutil.disk_usage(self._target.parent).free < total - done:
@@ -145,7 +152,7 @@ class DownloadProgress:
 
 
 def _check(recipe: DownloadRecipe) -> None:
-    """Raise RecipeError for a value that no schema can refuse."""
+    """Raise RecipeError for a value that the schema cannot refuse."""
     if not recipe.datasets:
         raise RecipeError("datasets=[]: name one or more, for example datasets=[s2orc_v2]")
     if recipe.files is not None and recipe.files < 1:
@@ -164,8 +171,8 @@ def _check(recipe: DownloadRecipe) -> None:
 
 
 def _read_key(variable: str) -> str:
-    """The key, or nothing. Raises RecipeError, which never shows the key."""
-    key = os.environ.get(variable, "").strip()  # a file read into a variable brings its line end along
+    """Read the key from the environment; empty if it is not set. Raises RecipeError, which never shows the key."""
+    key = os.environ.get(variable, "").strip()  # a key that was read from a file can end in a line break
     if not (key.isascii() and key.isprintable()):
         raise RecipeError(f"{variable}: holds characters that no key has; set it anew")
     return key
@@ -175,7 +182,7 @@ def _read_key(variable: str) -> str:
 def main() -> None:
     recipe = load(DownloadRecipe, command.read_recipe(__doc__))
     _check(recipe)
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # at info it prints the signed addresses
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # at level INFO it logs the signed addresses
     try:
         with Api(recipe, _read_key(recipe.api_key_env)) as api:
             download(recipe, api)

@@ -1,4 +1,4 @@
-"""Who runs the tasks of an ingest: this machine's cores, or a Slurm array; both with datatrove."""
+"""Runs the tasks of an ingest with datatrove: on the cores of this machine or as a Slurm array."""
 
 import multiprocessing
 import os
@@ -25,16 +25,20 @@ from autodata.recipes.corpora import IngestRecipe
 from autodata.run.progress import Progress
 from autodata.run.records import RunError
 
-# What the command imports: loaded once for all workers of all stages.
-_PRELOADED = ["autodata.corpora.pipeline", "autodata.corpora.executors", "autodata.corpora.funnel",
-              "datatrove.pipeline.tokens.counter"]  # fmt: skip
+# Modules that the fork server imports once, for all workers of all stages.
+_PRELOADED = [
+    "autodata.corpora.pipeline",
+    "autodata.corpora.executors",
+    "autodata.corpora.funnel",
+    "datatrove.pipeline.tokens.counter",
+]
 _POLL_S = 0.5
-_GONE_AFTER = 20  # polls without a job before its tasks are given up; shared file systems lag
+_GONE_AFTER = 20  # polls without the job before its missing tasks count as failed; shared file systems lag
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What is done to every task, and how large each is, in bytes."""
+    """One stage of an ingest: the steps that run on every task, and the size of each task in bytes."""
 
     name: str
     steps: Sequence[PipelineStep]
@@ -42,9 +46,9 @@ class Stage:
 
 
 def run_stage(recipe: IngestRecipe, stage: Stage, work: Path, progress: Progress) -> None:
-    """All tasks of a stage that are not done yet. Raises RunError.
+    """Run the tasks of a stage that are not done yet. Raises RunError.
 
-    What a task raises comes through; on Slurm it stands in the task's log, which the error names.
+    An exception in a local task is raised here; on Slurm it is in the task's log, which the error names.
     """
     logs, tasks = work / "logs" / stage.name, len(stage.sizes)
     with _Watch(stage, logs / "completions", progress):
@@ -56,7 +60,7 @@ def run_stage(recipe: IngestRecipe, stage: Stage, work: Path, progress: Progress
 
 
 class _Local(LocalPipelineExecutor):
-    """datatrove's executor with a pool that notices when a worker was killed, and dies with the command."""
+    """datatrove's local executor, with a pool that notices a killed worker and ends when the command ends."""
 
     def run(self) -> None:
         ranks = self.get_incomplete_ranks()
@@ -72,44 +76,54 @@ class _Local(LocalPipelineExecutor):
                 for task in as_completed(tasks):
                     task.result()
             except BrokenProcessPool:
-                raise RunError("a worker was killed, perhaps for its memory; run the same command again with fewer "
-                               "workers=…: finished tasks are kept") from None  # fmt: skip
+                raise RunError(
+                    "a worker was killed, perhaps for its memory; run the same command again with fewer "
+                    "workers=…: finished tasks are kept"
+                ) from None
             finally:
                 pool.shutdown(cancel_futures=True)
 
 
 def _run_task(executor: bytes, rank: int) -> None:
-    logger.disable("datatrove")  # what it says of itself; what a task raises comes through
+    logger.disable("datatrove")  # hides only datatrove's own messages: a task's exception is still raised
     dill.loads(executor)._run_for_rank(rank)
 
 
 class _Array(SlurmPipelineExecutor):
     def launch_merge_stats(self) -> None:
-        """No job for datatrove's statistics: the tasks' own tallies are read when all are done."""
+        """Submit no job for datatrove's statistics: the tasks' own tallies are read when all tasks are done."""
 
 
 def _make_array(recipe: IngestRecipe, stage: Stage, logs: Path) -> _Array:
-    wanted = recipe.slurm
+    settings = recipe.slurm
     programs, repo = shlex.quote(str(Path(sys.executable).parent)), shlex.quote(str(REPO))
     return _Array(
-        list(stage.steps), tasks=len(stage.sizes), workers=recipe.workers or -1, qos="",
-        logging_dir=str(logs.resolve()), time=wanted.time, partition=wanted.partition, mem_per_cpu_gb=wanted.memory_gb,
-        max_array_size=wanted.max_array, job_name=f"ingest-{stage.name}", sbatch_args=dict(wanted.options),
+        list(stage.steps),
+        tasks=len(stage.sizes),
+        workers=recipe.workers or -1,
+        qos="",
+        logging_dir=str(logs.resolve()),
+        time=settings.time,
+        partition=settings.partition,
+        mem_per_cpu_gb=settings.memory_gb,
+        max_array_size=settings.max_array,
+        job_name=f"ingest-{stage.name}",
+        sbatch_args=dict(settings.options),
         env_command=f"export PATH={programs}:$PATH PYTHONPATH={repo} TOKENIZERS_PARALLELISM=false",
-    )  # fmt: skip
+    )
 
 
 def _run_on_slurm(array: _Array, logs: Path) -> None:
-    """Submit, or find the job that an earlier command left, and wait until every task is done."""
-    kept = logs / "job"
-    job = kept.read_text() if kept.exists() and _is_known(kept.read_text()) else ""
+    """Submit the job, or find the one that an earlier command submitted, and wait until every task is done."""
+    job_file = logs / "job"
+    job = job_file.read_text() if job_file.exists() and _is_known(job_file.read_text()) else ""
     try:
         if not job:
             array.run()
-            if array.job_id == -1:  # nothing left to do
+            if array.job_id == -1:  # every task is done already
                 return
             job = str(array.job_id)
-            kept.write_text(job)
+            job_file.write_text(job)
         _wait(array, job)
     except KeyboardInterrupt:
         if job or array.job_id:
@@ -119,22 +133,24 @@ def _run_on_slurm(array: _Array, logs: Path) -> None:
 
 def _wait(array: _Array, job: str) -> None:
     missed = 0
-    while left := len(array.get_incomplete_ranks()):
+    while undone := len(array.get_incomplete_ranks()):
         missed = 0 if _is_known(job) else missed + 1
         if missed > _GONE_AFTER:
-            raise RunError(f"Slurm job {job} ended with {left} of {array.world_size} tasks undone; "
-                           f"see {array.slurm_logs_folder}, then run the same command again")  # fmt: skip
+            raise RunError(
+                f"Slurm job {job} ended with {undone} of {array.world_size} tasks undone; "
+                f"see {array.slurm_logs_folder}, then run the same command again"
+            )
         time.sleep(_POLL_S)
 
 
 def _is_known(job: str) -> bool:
-    """Whether a job still waits or runs."""
-    seen = subprocess.run(["squeue", "--noheader", f"--jobs={job}"], capture_output=True, text=True)
-    return seen.returncode == 0 and bool(seen.stdout.strip())
+    """True if the job still waits or runs."""
+    result = subprocess.run(["squeue", "--noheader", f"--jobs={job}"], capture_output=True, text=True)
+    return result.returncode == 0 and bool(result.stdout.strip())
 
 
 class _Watch:
-    """Tells the progress of a stage by the size of the tasks that are done, which leave a file each."""
+    """Updates the progress of a stage: every finished task leaves a file, and the task's size is added."""
 
     def __init__(self, stage: Stage, completions: Path, progress: Progress):
         self._stage, self._completions, self._progress = stage, completions, progress
@@ -168,7 +184,10 @@ def _count_cores() -> int:
 
 
 def _die_with_parent() -> None:
-    """Not by a signal of the kernel: a worker's parent is the fork server, which lives as long as any worker."""
+    """End this worker when the command ends.
+
+    A signal of the kernel would not do: a worker's parent is the fork server, which lives as long as any worker.
+    """
 
     def wait() -> None:
         if parent := multiprocessing.parent_process():

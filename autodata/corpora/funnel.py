@@ -1,4 +1,4 @@
-"""What became of the rows: counts by reason, licences, lengths; as manifest, table and chart."""
+"""Reports what became of the rows of an ingest: drops by reason, licences, lengths; as manifest, table and chart."""
 
 import json
 from collections import Counter
@@ -11,9 +11,9 @@ from autodata.stats.writing import write_table
 
 @dataclass
 class Totals:
-    """The tallies of all tasks."""
+    """The tallies of all tasks, added up for each stage."""
 
-    read: Tally = field(default_factory=Tally)  # rows, and what was dropped as they were read
+    read: Tally = field(default_factory=Tally)  # all rows, and those dropped while reading
     repeats: Tally = field(default_factory=Tally)
     personal_data: Tally = field(default_factory=Tally)
     written: Tally = field(default_factory=Tally)
@@ -24,12 +24,12 @@ class Totals:
 
     @property
     def dropped(self) -> Counter[str]:
-        """By reason, the most frequent first within each stage."""
+        """The number of dropped rows per reason, the most frequent first within each stage."""
         return Counter(dict([*self.read.dropped.most_common(), *self.repeats.dropped.most_common()]))
 
 
 def gather(folder: Path, tasks: int) -> Totals:
-    """The sum over tasks. Raises RuntimeError when a row is neither kept nor dropped for a reason."""
+    """Add up the tallies of all tasks. Raises RuntimeError when a row is neither kept nor dropped for a reason."""
     totals = Totals()
     for stage, total in vars(totals).items():
         for task in range(tasks):
@@ -40,7 +40,7 @@ def gather(folder: Path, tasks: int) -> Totals:
 
 
 def state(totals: Totals) -> dict[str, object]:
-    """For the manifest."""
+    """Return the totals in the form that the manifest records."""
     tokens = totals.written.tokens
     return {
         "sources": totals.read.files,
@@ -54,13 +54,13 @@ def state(totals: Totals) -> dict[str, object]:
 
 
 def write_report(totals: Totals, chart: str) -> str:
-    """Markdown: the funnel as picture and table, licences, lengths."""
+    """Return the report as Markdown: the funnel as picture and table, the licences, the lengths."""
     facts = state(totals)
-    left = totals.read.rows
-    rows = [("", "dropped", "left"), ("rows read", "", left)]
+    remaining = totals.read.rows
+    rows = [("", "dropped", "left"), ("rows read", "", remaining)]
     for reason, count in totals.dropped.items():
-        left -= count
-        rows.append((reason, f"−{count:,}", left))
+        remaining -= count
+        rows.append((reason, f"−{count:,}", remaining))
     tokens = facts["tokens"] or {"total": 0, "histogram": {}}
     counted = f", {tokens['total']:,} tokens" if facts["tokens"] else ""
     return "\n".join(
@@ -78,18 +78,18 @@ def write_report(totals: Totals, chart: str) -> str:
 
 
 def draw(totals: Totals, path: Path) -> None:
-    """A bar for what was left after each reason, as PNG."""
-    from matplotlib.figure import Figure  # slow to import, and drawn once in the end
+    """Draw one bar for the number of rows left after each reason, and save the chart as PNG."""
+    from matplotlib.figure import Figure  # slow to import, and needed only once, at the end
 
-    names, left = ["rows read"], [totals.read.rows]
+    names, remaining = ["rows read"], [totals.read.rows]
     for reason, count in totals.dropped.items():
         names.append(f"− {reason}")
-        left.append(left[-1] - count)
+        remaining.append(remaining[-1] - count)
     figure = Figure(figsize=(8, 1 + 0.35 * len(names)))
     axes = figure.subplots()
-    bars = axes.barh(names, left, color="#9db4c0")
+    bars = axes.barh(names, remaining, color="#9db4c0")
     bars[-1].set_color("#253237")
-    axes.bar_label(bars, [f"{count:,}" for count in left], padding=3)
+    axes.bar_label(bars, [f"{count:,}" for count in remaining], padding=3)
     axes.invert_yaxis()
     axes.margins(x=0.15)
     axes.set(xlabel="rows left", title="From rows to documents")
@@ -106,7 +106,7 @@ def _add(total: Tally, found: dict) -> None:
 
 
 def _bin(tokens: list[int]) -> list[tuple[str, int]]:
-    """Lengths in powers of two, gaps included."""
+    """Count the lengths in bins that are powers of two; empty bins in between are included."""
     if not tokens:
         return []
     counts = Counter(count.bit_length() for count in tokens)

@@ -1,4 +1,4 @@
-"""Corpus files → clean documents: read, filtered, without repeats and personal data, counted.
+"""Turns corpus files into clean documents: reads, filters, removes repeats, masks personal data, and counts.
 
 python -m autodata.corpora.ingest recipes/ingest/ingest_s2orc.yaml path=… papers=… [key=value …]
 """
@@ -26,11 +26,11 @@ from autodata.run.records import RunError, digest
 from autodata.serving.embedded import resolve_weights
 
 DROPPED, REPORT, CHART = "dropped", "report.md", "funnel.png"
-_TOKENIZED = 16  # documents at a time: the encodings of one are far larger than its text
+_TOKENIZED = 16  # documents per batch: the encoding of a document is far larger than its text
 
 
 def ingest(run: Run, recipe: IngestRecipe, files: dict[str, int], progress: Progress) -> None:
-    """All stages; those that an earlier command finished are not done again. Raises RunError, OSError."""
+    """Run all stages, except those that an earlier command finished. Raises RunError, OSError."""
     work = run.path("work")
     tasks = sources.share_out(files)
     sizes = [sum(files[name] for name in task) for task in tasks]
@@ -46,14 +46,19 @@ def ingest(run: Run, recipe: IngestRecipe, files: dict[str, int], progress: Prog
         run_stage(recipe, Stage("pairs", [buckets], [1] * CONFIG.num_buckets), work, progress)
     run_stage(recipe, Stage("repeats", [Choose(work, len(tasks))], [1]), work, progress)
     counter = [TokensCounter(_find_tokenizer(recipe.tokenizer), batch_size=_TOKENIZED)] if recipe.tokenizer else []
-    steps = [Load(work, work / DROPPED / "repeats"), Mask(recipe.mask_personal_data, work), *counter,
-             Count(work), write_documents(work / INGESTED)]  # fmt: skip
+    steps = [
+        Load(work, work / DROPPED / "repeats"),
+        Mask(recipe.mask_personal_data, work),
+        *counter,
+        Count(work),
+        write_documents(work / INGESTED),
+    ]
     run_stage(recipe, Stage("write", steps, sizes), work, progress)
     _publish(run, work, len(tasks))
 
 
 def _read_papers(recipe: IngestRecipe, work: Path) -> None:
-    """The join's table, once; it is small, and every task maps it."""
+    """Write the table of eligible papers, once. It is small, and every task maps it into memory."""
     target = work / "eligible"
     if not target.exists():
         print(f"reading {recipe.papers}: which papers are eligible")
@@ -64,7 +69,7 @@ def _read_papers(recipe: IngestRecipe, work: Path) -> None:
 
 
 def _publish(run: Run, work: Path, tasks: int) -> None:
-    """The shards under their final names, the manifest, the report; only then is the work removed."""
+    """Copy the shards to their final place, write report and manifest, and only then remove the work folder."""
     tally = funnel.gather(work / "tally", tasks)
     papers = work / "eligible" / "counts.json"
     facts = {"papers": json.loads(papers.read_text())} if papers.exists() else {}
@@ -80,13 +85,13 @@ def _publish(run: Run, work: Path, tasks: int) -> None:
 
 
 def _find_tokenizer(name: str) -> str:
-    """What datatrove loads: a tokenizer.json or a hub name."""
+    """Return the tokenizer in a form that datatrove loads: the path of a tokenizer.json, or a hub name."""
     folder = Path(resolve_weights(name))
     return str(folder / "tokenizer.json") if folder.is_dir() else name
 
 
 def _check(recipe: IngestRecipe) -> None:
-    """Raise RecipeError for a value that no schema can refuse."""
+    """Raise RecipeError for a value that the schema cannot refuse."""
     if recipe.executor not in ("local", "slurm"):
         raise RecipeError(f"executor={recipe.executor}: local or slurm")
     if recipe.executor == "slurm" and not shutil.which("sbatch"):
@@ -100,7 +105,7 @@ def _check(recipe: IngestRecipe) -> None:
 @command.report_errors()
 def main() -> None:
     recipe = load(IngestRecipe, command.read_recipe(__doc__))
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the tasks are what runs in parallel
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the tasks already run in parallel
     try:
         _run(recipe)
     except OSError as error:
@@ -113,12 +118,14 @@ def _run(recipe: IngestRecipe) -> None:
     _check(recipe)
     files, papers = sources.list_files(recipe), sources.list_papers(recipe)
     opted_out = sorted(sources.read_opt_out(recipe.opt_out))
-    read = {key: digest(json.dumps(value).encode())
-            for key, value in (("files", files), ("papers", papers), ("opt_out", opted_out))}  # fmt: skip
+    inputs = {
+        key: digest(json.dumps(value).encode())
+        for key, value in (("files", files), ("papers", papers), ("opt_out", opted_out))
+    }
     recipe = replace(recipe, path=str(Path(recipe.path).resolve()))
-    with Run(recipe.run, "ingest", recipe, read) as run:
+    with Run(recipe.run, "ingest", recipe, inputs) as run:
         if run.is_finished:
-            shutil.rmtree(run.path("work"), ignore_errors=True)  # a kill may have come before this
+            shutil.rmtree(run.path("work"), ignore_errors=True)  # left by a command that was killed at the end
             print(f"{run.folder}: up to date")
             return
         run.start()

@@ -1,4 +1,4 @@
-"""Texts of the user's own: .txt, .md, .jsonl, .parquet and .pdf files, as people have them."""
+"""Reads the user's own texts: .txt, .md, .jsonl, .parquet and .pdf files."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,11 +12,11 @@ TEXTS = (".txt", ".md", ".pdf")
 SUFFIXES = (*TEXTS, ".jsonl", ".jsonl.gz", ".jsonl.xz", ".jsonl.zst", ".parquet")
 MAX_TEXT_BYTES = 20_000_000  # beyond this a .txt or .md file is a corpus or a dump, not a document
 MAX_PDF_BYTES = 200_000_000
-_NOT_FIELDS = {"id", "text", "preparation"}  # the last is what a domain extracts, never a record's own
+_NOT_FIELDS = {"id", "text", "preparation"}  # `preparation` comes from a domain, never from a record
 
 
 def read(path: Path, name: str) -> Iterator[Row | Bad]:
-    """The rows of one file, which is called `name`; a text or a PDF is one row."""
+    """Yield the rows of one file, whose name in them is `name`. A text or a PDF is one row."""
     if path.suffix.lower() in TEXTS:
         yield _read_text(path, name)
     else:
@@ -24,7 +24,7 @@ def read(path: Path, name: str) -> Iterator[Row | Bad]:
 
 
 def parse(row: Row, filters: OwnFilters, one_in: int = 1) -> Record:
-    """The document of a row. Its id is the record's own, or where it stood. Raises Drop."""
+    """Make the document of a row. Its id is the record's own, or else its place in the files. Raises Drop."""
     is_record = Path(row.file).suffix.lower() not in TEXTS
     identity = row.value.get("id", f"{row.file}:{row.line}" if is_record else row.file)
     if not isinstance(identity, str | int):
@@ -56,7 +56,7 @@ def _read_text(path: Path, name: str) -> Row | Bad:
 
 
 def _find_text(record: Mapping[str, object]) -> str:
-    """The text of a record, or of a problem in the form of the Principia collection."""
+    """Return the text of a record, or build it from a problem in the form of the Principia collection. Raises Drop."""
     text, problem, answer = (record.get(key) for key in ("text", "problem_statement", "answer"))
     if isinstance(text, str):
         return text
@@ -68,6 +68,6 @@ def _find_text(record: Mapping[str, object]) -> str:
 
 
 def _keep_fields(record: Mapping[str, object]) -> dict[str, object]:
-    """The rest of a record, as far as it is text, numbers and truth values."""
+    """Keep the other fields of a record whose values are text, numbers or booleans."""
     kept = {k: v for k, v in record.items() if k not in _NOT_FIELDS and isinstance(v, str | int | float)}
     return {k: normalize(v) if isinstance(v, str) else v for k, v in kept.items()}

@@ -1,6 +1,6 @@
-"""Which papers are eligible by year and field of study: the join of full texts with the `papers` data set.
+"""Decides which papers are eligible by year and field of study: joins full texts with the `papers` data set.
 
-200 million rows are streamed once; what is kept is ten bytes per eligible paper, sorted, and looked up in a file.
+The 200 million rows are streamed once. Only ten bytes per eligible paper are kept, sorted, in files for lookup.
 """
 
 import json
@@ -10,33 +10,34 @@ from pathlib import Path
 
 import numpy
 
-_LAST_YEAR = 9_999  # beyond it a year is a slip
-_CHUNK = 1_000_000  # ids in memory before they are written
+_LAST_YEAR = 9_999  # a later year is a mistake in the data
+_CHUNK = 1_000_000  # papers collected in a list before they are packed into an array
 
 
 @dataclass(frozen=True)
 class Eligible:
-    """The corpusids that pass, ascending, and the year of each."""
+    """The corpusids of the eligible papers, ascending, and the year of each."""
 
     ids: numpy.ndarray  # uint64
     years: numpy.ndarray  # int16
 
     @classmethod
     def load(cls, folder: Path) -> "Eligible":
-        """What `build` wrote, mapped into memory and not read. Raises OSError, ValueError."""
+        """Map the files that `build` wrote into memory, without reading them. Raises OSError, ValueError."""
         return cls(*(numpy.load(folder / f"{name}.npy", mmap_mode="r") for name in ("ids", "years")))
 
     def year_of(self, corpusid: int) -> int | None:
-        """The year of an eligible paper, else None."""
-        at = int(numpy.searchsorted(self.ids, numpy.uint64(corpusid)))
-        found = at < len(self.ids) and int(self.ids[at]) == corpusid
-        return int(self.years[at]) if found else None
+        """Return the year of an eligible paper, or None for any other paper."""
+        position = int(numpy.searchsorted(self.ids, numpy.uint64(corpusid)))
+        is_eligible = position < len(self.ids) and int(self.ids[position]) == corpusid
+        return int(self.years[position]) if is_eligible else None
 
 
 def build(rows: Iterable[Mapping[str, object]], folder: Path, min_year: int, field_of_study: str) -> dict[str, int]:
-    """Write `ids.npy`, `years.npy` and `eligible.json`; the counts. Of a corpusid that comes twice the first counts.
+    """Write `ids.npy`, `years.npy` and `eligible.json`, and return the counts.
 
-    Memory: ten bytes per eligible paper, twice while they are sorted, and nothing for the others.
+    If a corpusid comes twice, its first row counts. Memory: ten bytes per eligible paper, doubled while they are
+    sorted, and nothing for the other papers.
     """
     chunks, counts, chunk = [], {"rows": 0, "without corpusid": 0, "eligible": 0, "duplicates": 0}, []
     for row in rows:
@@ -50,13 +51,13 @@ def build(rows: Iterable[Mapping[str, object]], folder: Path, min_year: int, fie
             chunks.append(_pack(chunk))
             chunk = []
     packed = numpy.concatenate([*chunks, _pack(chunk)])
-    ids, first = numpy.unique(packed["id"], return_index=True)  # sorted; the first of equals
+    ids, first = numpy.unique(packed["id"], return_index=True)  # sorted; the row where each id comes first
     counts |= {"eligible": len(ids), "duplicates": len(packed) - len(ids)}
     folder.mkdir(parents=True, exist_ok=True)
     numpy.save(folder / "ids.npy", ids)
     numpy.save(folder / "years.npy", packed["year"][first])
-    asked = {"min_year": min_year, "field_of_study": field_of_study, **counts}
-    (folder / "eligible.json").write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
+    summary = {"min_year": min_year, "field_of_study": field_of_study, **counts}
+    (folder / "eligible.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     return counts
 
 

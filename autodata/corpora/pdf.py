@@ -1,6 +1,6 @@
-"""The text of a PDF, extracted in a process of its own.
+"""Extracts the text of a PDF in a separate process.
 
-A PDF can ask for any amount of work: the kernel ends the process that uses too much.
+A PDF can ask for any amount of work, so the kernel limits the time and memory of that process.
 python -P -m autodata.corpora.pdf FILE writes the text to its standard output.
 """
 
@@ -17,34 +17,34 @@ _REASONS = {_NOT_A_PDF: "not a readable PDF", _LOCKED: "PDF is locked with a pas
 
 
 def read_pdf(path: Path) -> str:
-    """The text, page after page. Raises Unreadable; a PDF of scanned pages has no text."""
+    """Return the text of a PDF, page after page. Raises Unreadable; a PDF of scanned pages has no text."""
     command = [sys.executable, "-m", "autodata.corpora.pdf", str(path)]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=WALL_SECONDS)
+        result = subprocess.run(command, capture_output=True, timeout=WALL_SECONDS)
     except subprocess.TimeoutExpired:
         raise Unreadable("PDF needs too much time or memory") from None
-    if done.returncode:
-        raise Unreadable(_REASONS.get(done.returncode, "PDF needs too much time or memory"))
-    return done.stdout.decode("utf-8", "replace")
+    if result.returncode:
+        raise Unreadable(_REASONS.get(result.returncode, "PDF needs too much time or memory"))
+    return result.stdout.decode("utf-8", "replace")
 
 
 def extract(path: Path) -> str:
-    """All pages in the order of the file, a blank line between them. Raises what pypdf does."""
-    from pypdf import PdfReader  # here, so that importing this module costs nothing
+    """Return the text of all pages in order, separated by blank lines. Raises whatever pypdf raises."""
+    from pypdf import PdfReader  # imported here, so that importing this module costs nothing
 
     with path.open("rb") as file:
         return "\n\n".join(page.extract_text() for page in PdfReader(file).pages)
 
 
 def read(path: Path) -> tuple[int, str]:
-    """Exit status and text."""
+    """Return the exit status and the text."""
     from pypdf.errors import FileNotDecryptedError, PyPdfError
 
     try:
         return 0, extract(path)
     except FileNotDecryptedError:
         return _LOCKED, ""
-    # A damaged file ends in any error of the code that trusts its numbers; out of memory is not one of these.
+    # pypdf trusts the numbers in a file, so a damaged file can raise any of these. MemoryError is not caught.
     except (PyPdfError, ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError):
         return _NOT_A_PDF, ""
 

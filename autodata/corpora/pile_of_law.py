@@ -1,4 +1,4 @@
-"""Pile of Law: public legal documents, court opinions first (paper Sec. 3.2)."""
+"""Makes documents from Pile of Law: public legal texts, mainly court opinions (paper Sec. 3.2)."""
 
 import hashlib
 import html
@@ -9,15 +9,15 @@ from itertools import islice
 from autodata.corpora.record import Drop, Record, require_drawn
 from autodata.recipes.corpora import PileOfLawFilters
 
-LICENCE = "cc-by-nc-sa-4.0"  # of the compilation; opinions of US courts are in the public domain
+LICENCE = "cc-by-nc-sa-4.0"  # the licence of the compilation; opinions of US courts are in the public domain
 _KEPT = ("url", "created_timestamp", "downloaded_timestamp")
 _NAME = re.compile(r"(train|validation)\.([a-z_\-]+)\.\d+\.jsonl\.xz")
 _BREAKING = r"p|pre|div|br|center|blockquote|h[1-6]"  # tags that end a paragraph
 _TAG = re.compile(rf"</?(?:{_BREAKING}|span|i|b|em|a|sup|opinion|author)\b[^<>]{{0,500}}>", re.IGNORECASE)
 _BREAK = re.compile(rf"</?(?:{_BREAKING})\b[^<>]{{0,500}}>", re.IGNORECASE)
-# Up to the next beginning at most: a text of many beginnings and no end must not be read again from each.
+# Stops at the next opening tag, so that many opening tags without an end do not take quadratic time.
 _SCRIPT = re.compile(r"<(script|style)\b(?:(?!<(?:script|style)\b).){0,100000}?</\1>", re.IGNORECASE | re.DOTALL)
-# Lines that belong to the page and not to the opinion: numbers, star pages, rules.
+# Lines that belong to the page and not to the opinion: page numbers, star pages, rules.
 _PAGE = re.compile(r"\[?\*?\d{1,4}[*\]]{0,2}|-\s*\d{1,4}\s*-|page \d+(?: of \d+)?|[_=-]{3,}", re.IGNORECASE)
 _REASONS = re.compile(
     r"\b(?:because|therefore|held|conclude|reason|whether|argue|contend|statute|requires|evidence|standard)\w*",
@@ -27,20 +27,20 @@ _MIN_REASONS = 8  # words of reasoning in a document; an order that only dispose
 
 
 def is_wanted(file: str, filters: PileOfLawFilters) -> bool:
-    """Whether a shard's name says a subset and a split that are asked for."""
+    """True if the name of a shard has a subset and a split that the recipe asks for."""
     name = _NAME.fullmatch(file)
     return bool(name) and name[1] in filters.splits and name[2] in filters.subsets
 
 
 def parse(row: Mapping[str, object], filters: PileOfLawFilters, one_in: int = 1) -> Record:
-    """The document of a row. Raises Drop.
+    """Make the document of a row. Raises Drop.
 
-    `created_timestamp` is when the database row was made, not when the court decided.
+    `created_timestamp` is the time when the database row was made, not when the court decided.
     """
     text = row.get("text")
     if not isinstance(text, str) or not text.strip():
         raise Drop("no text")
-    if len(text) < filters.min_chars:  # cleaning never adds
+    if len(text) < filters.min_chars:  # cleaning never makes a text longer
         raise Drop("too short")
     fields = {key: row[key] for key in _KEPT if isinstance(row.get(key), str)}
     identity = f"law-{hashlib.sha256(str(fields.get('url') or text).encode()).hexdigest()[:16]}"
@@ -50,13 +50,13 @@ def parse(row: Mapping[str, object], filters: PileOfLawFilters, one_in: int = 1)
         raise Drop("too short")
     if len(text) > filters.max_chars:
         raise Drop("too long")
-    if sum(1 for _ in islice(_REASONS.finditer(text), _MIN_REASONS)) < _MIN_REASONS:  # stops where there are enough
+    if sum(1 for _ in islice(_REASONS.finditer(text), _MIN_REASONS)) < _MIN_REASONS:  # stops counting at the minimum
         raise Drop("no reasoning")
     return Record(identity, text, LICENCE, dict(fields))
 
 
 def clean(text: str) -> str:
-    """Paragraphs without mark-up and page furniture; hard line breaks inside a paragraph are undone."""
+    """Remove mark-up and lines that belong to the page, and undo hard line breaks inside a paragraph."""
     if "<" in text and _TAG.search(text):
         text = html.unescape(_TAG.sub("", _BREAK.sub("\n\n", _SCRIPT.sub("", text))))
     split = text.replace("\f", "\n\n").split("\n")

@@ -1,6 +1,6 @@
-"""The steps of an ingest, for datatrove: read → find duplicates → write.
+"""Defines the steps of an ingest, which datatrove runs: read, find duplicates, write.
 
-A task is one large file or some small ones. What it writes depends on its files alone, so that the output is the same
+A task is one large file or several small ones. What it writes depends only on its files, so the output is the same
 for any number of workers and after any restart.
 """
 
@@ -25,7 +25,7 @@ from autodata.corpora.rows import Bad, Row, read_parquet
 from autodata.corpora.sources import Source
 from autodata.recipes.corpora import IngestRecipe
 
-_BATCH = 200  # documents in memory
+_BATCH = 200  # documents in memory at a time
 _TEXT = {"id": "string", "text": "string", "licence": "string", "file": "string", "line": "int64", "fields": "string"}
 _KEPT = pyarrow.schema({**_TEXT, "sha256": "string", "tokens": "int64"})
 _DROPPED = pyarrow.schema({"file": "string", "line": "int64", "id": "string", "reason": "string", "detail": "string"})
@@ -33,14 +33,14 @@ _DROPPED = pyarrow.schema({"file": "string", "line": "int64", "id": "string", "r
 
 @dataclass
 class Tally:
-    """What a task did with its rows."""
+    """Counts what a task did with its rows."""
 
     files: list[dict[str, object]] = field(default_factory=list)  # name, bytes, sha256
     rows: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)  # by reason
+    dropped: Counter[str] = field(default_factory=Counter)  # rows per reason
     licences: Counter[str] = field(default_factory=Counter)
-    personal_data: Counter[str] = field(default_factory=Counter)  # by kind
-    tokens: list[int | None] = field(default_factory=list)  # of each document; None where they are not counted
+    personal_data: Counter[str] = field(default_factory=Counter)  # replacements per kind
+    tokens: list[int | None] = field(default_factory=list)  # one per document; None if not counted
 
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ class Tally:
 
 
 class Read(PipelineStep):
-    """The files of a task as documents, and a line for each row that is none."""
+    """Reads the files of a task into documents, and records each row that is dropped."""
 
     type, name = "📖 - READER", "corpus"
 
@@ -63,17 +63,17 @@ class Read(PipelineStep):
                 tally.files.append(_identify(Path(self.recipe.path) / name, name))
                 for row in source.read(name):
                     tally.rows += 1
-                    made = _make(source, row)
-                    if isinstance(made, Drop):
-                        tally.dropped[made.reason] += 1
-                        dropped.write(_excuse(row.file, row.line, "", made.reason, made.detail), rank)
+                    document = _make(source, row)
+                    if isinstance(document, Drop):
+                        tally.dropped[document.reason] += 1
+                        dropped.write(_excuse(row.file, row.line, "", document.reason, document.detail), rank)
                     else:
-                        yield made
+                        yield document
         tally.save(self.work / "tally" / "read" / f"{rank:05d}.json")
 
 
 class Load(PipelineStep):
-    """The documents that `Read` left in this task's file, without the repeats found among all."""
+    """Loads the documents that `Read` wrote for this task, without the repeats found among all tasks."""
 
     type, name = "📖 - READER", "without repeats"
 
@@ -99,7 +99,7 @@ class Load(PipelineStep):
 
 
 class Mask(PipelineStep):
-    """Personal data replaced, where asked for; the hash of the text that is written."""
+    """Masks personal data if the recipe asks for it, and adds the hash of the final text."""
 
     type, name = "✂️ - FORMAT", "personal data"
 
@@ -111,15 +111,15 @@ class Mask(PipelineStep):
         tally = Tally()
         for document in data:
             if self.is_wanted:
-                document.text, found = pii.mask(document.text)
-                tally.personal_data += found
+                document.text, counts = pii.mask(document.text)
+                tally.personal_data += counts
             document.metadata["sha256"] = sha256(document.text.encode()).hexdigest()
             yield document
         tally.save(self.work / "tally" / "personal_data" / f"{rank:05d}.json")
 
 
 class Count(PipelineStep):
-    """Tokens and licences of what is written."""
+    """Counts the tokens and licences of the documents that are written."""
 
     type, name = "📊 - STATS", "tokens and licences"
 
@@ -138,7 +138,7 @@ class Count(PipelineStep):
 
 
 def write_documents(folder: Path) -> ParquetWriter:
-    """One parquet file for each task that has documents, columns in a fixed order."""
+    """Make the writer of documents: one parquet file per task that has any, with columns in a fixed order."""
     return _write_parquet(folder, _KEPT, _flatten)
 
 
@@ -147,7 +147,7 @@ def _write_dropped(folder: Path) -> ParquetWriter:
 
 
 def _write_parquet(folder: Path, schema: pyarrow.Schema, adapter: Callable[..., dict[str, object]]) -> ParquetWriter:
-    options = {"batch_size": _BATCH, "compression": "zstd", "max_file_size": -1}  # never in parts
+    options = {"batch_size": _BATCH, "compression": "zstd", "max_file_size": -1}  # never split
     return ParquetWriter(str(folder), "${rank}.parquet", adapter=adapter, schema=schema, **options)
 
 
@@ -160,14 +160,14 @@ def _take_metadata(_: ParquetWriter, document: Document) -> dict[str, object]:
 
 
 def _make(source: Source, row: Row | Bad) -> Document | Drop:
-    """The document of a row, or why there is none."""
+    """Make the document of a row, or return the Drop that says why there is none."""
     if isinstance(row, Bad):
         return Drop(row.reason)
     try:
         record = source.parse(row)
     except Drop as drop:
         return drop
-    # Escaped: a lone surrogate, which JSON allows, has no place in a UTF-8 file.
+    # json.dumps escapes lone surrogates, which JSON allows and a UTF-8 file does not.
     metadata = {"licence": record.licence, "file": row.file, "line": row.line, "fields": json.dumps(record.fields)}
     return Document(normalize(record.text), record.id, metadata=metadata)
 
@@ -177,7 +177,7 @@ def _excuse(file: str, line: int, identity: str, reason: str, detail: str = "") 
 
 
 def _identify(path: Path, name: str) -> dict[str, object]:
-    """Content hash of a source file; empty where it cannot be read, which its rows then say too."""
+    """Return name, size and content hash of a source file. The hash is empty if the file cannot be read."""
     try:
         with path.open("rb") as file:
             digest = file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""The Principia collection: problems with short answers, which ground the science domain (paper Sec. 3.3)."""
+"""Makes documents from the Principia collection: problems with short answers, for science (paper Sec. 3.3)."""
 
 import hashlib
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ _KEPT = ("topic", "problem_statement", "answer", "answer_type")
 
 
 def parse(row: Mapping[str, object], filters: PrincipiaFilters, one_in: int = 1) -> Record:
-    """The document of a problem, its four fields kept. Raises Drop."""
+    """Make the document of a problem, and keep its four fields. Raises Drop."""
     fields = {key: value.strip() for key in _KEPT if isinstance(value := row.get(key), str)}
     problem, answer = fields.get("problem_statement", ""), fields.get("answer", "")
     if not problem:

@@ -1,4 +1,4 @@
-"""What every source turns its rows into, and how it says why a row is left out."""
+"""Defines the record that every source makes from a row, and the exception that says why a row is left out."""
 
 import hashlib
 import unicodedata
@@ -9,16 +9,16 @@ from charset_normalizer import from_bytes
 
 @dataclass(frozen=True)
 class Record:
-    """A document on its way into a corpus. `fields` are those of its source that are kept, all JSON values."""
+    """A document on its way into a corpus. `fields` holds what is kept of its source, all of it JSON values."""
 
     id: str
     text: str
-    licence: str = ""  # as the source states it; empty where it states none
+    licence: str = ""  # as the source states it; empty if it states none
     fields: dict[str, object] = field(default_factory=dict)
 
 
 class Drop(ValueError):
-    """A row that becomes no document. `reason` is one of few fixed phrases: drops are counted by it."""
+    """The row becomes no document. `reason` is one of a few fixed phrases, by which drops are counted."""
 
     def __init__(self, reason: str, detail: str = ""):
         super().__init__(f"{reason}: {detail}" if detail else reason)
@@ -27,25 +27,25 @@ class Drop(ValueError):
 
 
 def require_drawn(identity: str, one_in: int) -> None:
-    """Raise Drop unless the identity is among the one in so many that are used: the same ones in every run.
+    """Raise Drop unless the document belongs to the sample of one in `one_in`; the same ones in every run.
 
-    Asked before a text is looked at, so that a sample of a large corpus costs little more than reading it.
+    This is checked before the text is looked at, so a sample of a large corpus costs little more than reading it.
     """
     if one_in > 1 and int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8]) % one_in:
         raise Drop("not drawn")
 
 
-_SNIFFED = 64_000  # bytes looked at to tell an encoding
+_SNIFFED = 64_000  # bytes used to detect an encoding
 _UNWANTED = {c for c in range(0x20) if chr(c) not in "\n\t"} | set(range(0x7F, 0xA0))
 _CONTROL = dict.fromkeys(_UNWANTED | set(range(0xD800, 0xE000)))
 
 
 class Unreadable(ValueError):
-    """There is no text in it; the message is one of few fixed phrases, so that it can be counted."""
+    """The file holds no text. The message is one of a few fixed phrases, so that it can be counted."""
 
 
 def decode(data: bytes) -> str:
-    """UTF-8 or UTF-16 by its mark, else what the bytes look like. Raises Unreadable."""
+    """Decode UTF-8, UTF-16 with a byte order mark, or else the encoding that is detected. Raises Unreadable."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", "replace")
     if b"\0" in data:
@@ -60,6 +60,6 @@ def decode(data: bytes) -> str:
 
 
 def normalize(text: str) -> str:
-    """Composed Unicode without control characters; line breaks as \\n."""
+    """Return the text in composed Unicode (NFC), stripped, without control characters, with \\n as line break."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return unicodedata.normalize("NFC", text).translate(_CONTROL).strip()

@@ -1,4 +1,4 @@
-"""Repeated documents: the same id, the same text, or nearly the same text as one before."""
+"""Finds repeated documents: the same id, the same text, or nearly the same text as an earlier one."""
 
 import struct
 from collections.abc import Iterator
@@ -17,16 +17,16 @@ from datatrove.utils.word_tokenizers import WordTokenizer
 from autodata.stats.clusters import label_clusters
 
 REASONS = ("duplicate id", "duplicate text", "near-duplicate text")
-CONFIG = MinhashConfig(hash_config=HashConfig(hash_fc="sha1"))  # 14 buckets of 8 hashes: alike by about 0.72
+CONFIG = MinhashConfig(hash_config=HashConfig(hash_fc="sha1"))  # 14 buckets of 8 hashes: similarity about 0.72
 _HASHES = numpy.dtype([("id", "<u8"), ("text", "<u8")])
-_PAIR = numpy.dtype("<u4, <u4, <u4, <u4")  # as datatrove writes them: task, number, task, number
+_PAIR = numpy.dtype("<u4, <u4, <u4, <u4")  # the format that datatrove writes: task, number, task, number
 _MIX = numpy.uint64(0x9E3779B97F4A7C15)
-_ONE_IN = numpy.uint64(8)  # of the shingles of a long text
-_LONG = 1_000  # shingles
+_ONE_IN = numpy.uint64(8)  # a long text uses one shingle in eight
+_LONG = 1_000  # shingles; a text with more is sampled
 
 
 class Hashes(PipelineStep):
-    """The hashes of each document's id and text, in a file per task."""
+    """Writes the hashes of each document's id and text, in one file per task."""
 
     type, name = "🫂 - DEDUP", "ids and texts"
 
@@ -35,16 +35,16 @@ class Hashes(PipelineStep):
         self.folder = folder
 
     def run(self, data: Iterator[Document], rank: int = 0, world_size: int = 1) -> Iterator[Document]:
-        found = []
+        hashes = []
         for document in data:
-            found.append((_hash(document.id), _hash(document.text)))
+            hashes.append((_hash(document.id), _hash(document.text)))
             yield document
         self.folder.mkdir(parents=True, exist_ok=True)
-        numpy.save(self.folder / f"{rank:05d}.npy", numpy.array(found, _HASHES))
+        numpy.save(self.folder / f"{rank:05d}.npy", numpy.array(hashes, _HASHES))
 
 
 class Words(WordTokenizer):
-    """Unused by `Signature`; it stands for datatrove's English tokenizer, which needs spaCy."""
+    """Stands in for datatrove's English tokenizer, which needs spaCy. `Signature` never calls it."""
 
     def word_tokenize(self, text: str) -> list[str]:
         return text.split()
@@ -57,16 +57,16 @@ class Words(WordTokenizer):
 
 
 class Signature(MinhashDedupSignature):
-    """datatrove's MinHash signatures over shingles that are made fifteen times as fast.
+    """Writes datatrove's MinHash signatures, from shingles that are made fifteen times as fast.
 
-    Of a long text one shingle in eight is used, chosen by its hash: near-duplicates choose the same ones.
+    For a long text one shingle in eight is used, chosen by its hash, so that near-duplicates choose the same ones.
     """
 
     def __init__(self, folder: Path):
         super().__init__(str(folder), CONFIG, language=Words())
 
     def get_shingles(self, text: str) -> numpy.ndarray:
-        """Hashes of the word 5-grams of the lower-cased text: uint64, shape (n, 1). None of a shorter text."""
+        """Return hashes of the word 5-grams of the lower-cased text: uint64, shape (n, 1); n is 0 below five words."""
         words = text.lower().encode("utf-8", "replace").split()
         hashes = numpy.fromiter(map(crc32, words), numpy.uint64, len(words))
         count = len(words) - CONFIG.n_grams + 1
@@ -82,7 +82,7 @@ class Signature(MinhashDedupSignature):
 
 
 class Choose(PipelineStep):
-    """Of each set of repeated documents the first is kept; for every task the numbers of the others."""
+    """Keeps the first document of each set of repeats, and writes the numbers of the others for every task."""
 
     type, name = "🫂 - DEDUP", "choose"
 
@@ -98,26 +98,26 @@ class Choose(PipelineStep):
         folder = self.work / "repeats"
         folder.mkdir(parents=True, exist_ok=True)
         for task, (start, end) in enumerate(pairwise(starts)):
-            own = repeats[(repeats[:, 0] >= start) & (repeats[:, 0] < end)]
-            numpy.save(folder / f"{task:05d}.npy", own - [start, 0])
+            task_repeats = repeats[(repeats[:, 0] >= start) & (repeats[:, 0] < end)]
+            numpy.save(folder / f"{task:05d}.npy", task_repeats - [start, 0])
 
     def _read_pairs(self, starts: numpy.ndarray) -> numpy.ndarray:
-        """The near-duplicates that the buckets found, as numbers of documents. Shape (n, 2)."""
+        """Read the near-duplicates that the buckets found, as pairs of document numbers. Shape (n, 2)."""
         files = sorted((self.work / "pairs").glob("*.dups"))
         pairs = [numpy.fromfile(file, "<u4").reshape(-1, 4).astype(numpy.int64) for file in files]
-        found = numpy.concatenate([*pairs, numpy.empty((0, 4), numpy.int64)])
-        return numpy.stack([starts[found[:, 0]] + found[:, 1], starts[found[:, 2]] + found[:, 3]], axis=1)
+        joined = numpy.concatenate([*pairs, numpy.empty((0, 4), numpy.int64)])
+        return numpy.stack([starts[joined[:, 0]] + joined[:, 1], starts[joined[:, 2]] + joined[:, 3]], axis=1)
 
 
 def find_links(hashes: numpy.ndarray, near: numpy.ndarray) -> list[numpy.ndarray]:
-    """Pairs of documents of the same id, the same text, and near-duplicates; each of shape (n, 2)."""
+    """Return the pairs with the same id, with the same text, and the near-duplicates; each of shape (n, 2)."""
     return [_link_equals(hashes["id"]), _link_equals(hashes["text"]), near]
 
 
 def find_repeats(count: int, links: list[numpy.ndarray]) -> numpy.ndarray:
-    """The documents that repeat an earlier one, ascending, each with the number of a reason. Shape (n, 2).
+    """Return the documents that repeat an earlier one, ascending, each with the index of its reason. Shape (n, 2).
 
-    The first of `REASONS` that ties it to any other document, directly or through others.
+    The reason is the first of `REASONS` that links the document to any other.
     """
     _, first = numpy.unique(label_clusters(count, numpy.concatenate(links)), return_index=True)
     reason = numpy.full(count, len(REASONS) - 1)
@@ -128,7 +128,7 @@ def find_repeats(count: int, links: list[numpy.ndarray]) -> numpy.ndarray:
 
 
 def _link_equals(values: numpy.ndarray) -> numpy.ndarray:
-    """Each value's places, one tied to the next. Shape (n, 2)."""
+    """Link each place of a value to the next place of the same value. Shape (n, 2)."""
     order = numpy.argsort(values, kind="stable")
     is_equal = values[order][1:] == values[order][:-1]
     return numpy.stack([order[:-1][is_equal], order[1:][is_equal]], axis=1)

@@ -1,4 +1,4 @@
-"""Rows of the files that corpora come in, one at a time whatever the size of the file."""
+"""Reads the rows of corpus files one at a time, whatever the size of the file."""
 
 import gzip
 import io
@@ -15,14 +15,14 @@ import zstandard
 
 MAX_LINE_BYTES = 64 << 20
 SUFFIXES = (".jsonl", ".gz", ".xz", ".zst", ".parquet")  # the Semantic Scholar release has plain .gz
-_BATCH = 200  # rows of a parquet file in memory
+_BATCH = 200  # rows of a parquet file in memory at a time
 _CHUNK = 1 << 20
 _BROKEN = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One record and where it stood."""
+    """One record, and its place."""
 
     file: str
     line: int  # from 1
@@ -31,7 +31,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Bad:
-    """Something that is no record. `reason` is one of few fixed phrases, so that it can be counted."""
+    """Something that is not a record. `reason` is one of a few fixed phrases, so that it can be counted."""
 
     file: str
     line: int
@@ -39,15 +39,16 @@ class Bad:
 
 
 def read_rows(path: Path, name: str = "", at_most: int = MAX_LINE_BYTES) -> Iterator[Row | Bad]:
-    """Every row of a file, in order, which is called `name`. What is broken comes as Bad; rows before a cut come.
+    """Yield every row of a file in order; anything broken comes as Bad. `name` is the file's name in the rows.
 
-    Memory does not grow with the file nor, beyond `at_most` bytes, with a line.
+    A damaged file yields the rows before the damage. Memory does not grow with the file, nor with a line longer than
+    `at_most` bytes.
     """
     name, line = name or path.name, 0
     try:
         source = read_parquet(path) if path.suffix == ".parquet" else _read_lines(path, at_most)
         for line, value in enumerate(source, 1):
-            if value is not None:  # not a blank line
+            if value is not None:  # None is a blank line
                 yield Bad(name, line, value) if isinstance(value, str) else Row(name, line, value)
     except _BROKEN:
         yield Bad(name, line + 1, "file is cut off or damaged")
@@ -56,12 +57,12 @@ def read_rows(path: Path, name: str = "", at_most: int = MAX_LINE_BYTES) -> Iter
 
 
 def read_parquet(path: Path) -> Iterator[dict[str, object]]:
-    """The rows of a parquet file. Raises EOFError for a damaged one, OSError."""
+    """Yield the rows of a parquet file. Raises EOFError if it is damaged, OSError."""
     import pyarrow.parquet  # half a second to import, and most documents come in other files
 
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            for group in range(file.num_row_groups):  # over all groups at once, what was read is kept until the end
+            for group in range(file.num_row_groups):  # one at a time: else all groups stay in memory
                 for batch in file.iter_batches(_BATCH, row_groups=[group]):
                     yield from batch.to_pylist()
     except pyarrow.ArrowException as error:
@@ -84,7 +85,7 @@ def _skip_rest(file: BinaryIO, at_most: int) -> None:
 
 
 def _parse(line: bytes) -> dict[str, object] | str:
-    """The object on a line, or why there is none."""
+    """Return the object on a line, or the reason why there is none."""
     try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -96,7 +97,7 @@ def _parse(line: bytes) -> dict[str, object] | str:
 
 @contextmanager
 def _open(path: Path) -> Iterator[BinaryIO]:
-    """The decompressed bytes of a file."""
+    """Open a file to read its decompressed bytes."""
     with path.open("rb") as raw:
         if path.suffix == ".gz":
             with gzip.GzipFile(fileobj=raw) as file:
@@ -111,12 +112,12 @@ def _open(path: Path) -> Iterator[BinaryIO]:
 
 
 class _Zstandard(io.RawIOBase):
-    """Decompressed bytes of frames of zstandard. The library's own reader takes a cut frame for the end."""
+    """Decompresses zstandard frames. The library's own reader mistakes a cut-off frame for the end of the file."""
 
     def __init__(self, source: BinaryIO):
         self._source = source
         self._frame = zstandard.ZstdDecompressor().decompressobj()
-        self._is_inside = False  # of a frame
+        self._is_inside = False  # True once a frame has begun
         self._left = b""
 
     def readable(self) -> bool:

@@ -1,4 +1,4 @@
-"""The Semantic Scholar Datasets API: releases, and the signed addresses of their files."""
+"""Asks the Semantic Scholar Datasets API for releases and for the signed addresses of their files."""
 
 import re
 import time
@@ -24,11 +24,11 @@ class DownloadError(UserError):
 
 
 class Expired(RuntimeError):
-    """A signed address is no longer good."""
+    """A signed address is no longer valid."""
 
 
 class Busy(RuntimeError):
-    """The server asks to come again."""
+    """The server asks the client to try again later."""
 
     def __init__(self, status: int, retry_after: str | None):
         super().__init__(f"HTTP {status}")
@@ -37,14 +37,14 @@ class Busy(RuntimeError):
 
 @dataclass(frozen=True)
 class Remote:
-    """A file of a data set. The address is a secret for as long as it is good: it carries a signature."""
+    """A file of a data set. Its address is a secret for as long as it is valid, because it carries a signature."""
 
     name: str
     url: str
 
 
 class Api:
-    """At most so many requests a second, the key in a header that goes to this host only."""
+    """The client of the API. It limits the requests per second and sends the key, in a header, to this host only."""
 
     def __init__(self, recipe: DownloadRecipe, key: str):
         self.timeout_s, self.retries = recipe.timeout_s, recipe.retries
@@ -55,14 +55,14 @@ class Api:
         self._last = float("-inf")
 
     def find_release(self, name: str) -> str:
-        """The date that `latest` stands for, or the name itself. Raises DownloadError."""
-        found = self._get(f"/release/{require_plain(name)}").get("release_id")
-        if not isinstance(found, str):
+        """Return the date that `latest` stands for, or the name itself. Raises DownloadError."""
+        release = self._get(f"/release/{require_plain(name)}").get("release_id")
+        if not isinstance(release, str):
             raise DownloadError(f"{self._base}/release/{name}: no release_id in the answer")
-        return require_plain(found)
+        return require_plain(release)
 
     def list_files(self, release: str, dataset: str) -> list[Remote]:
-        """The files of a data set with addresses that are good for some hours. Raises DownloadError."""
+        """List the files of a data set, with addresses that are valid for some hours. Raises DownloadError."""
         urls = self._get(f"/release/{release}/dataset/{dataset}").get("files")
         if not isinstance(urls, list) or not all(isinstance(url, str) for url in urls):
             raise DownloadError(f"{self._base}/release/{release}/dataset/{dataset}: no list of files in the answer")
@@ -97,14 +97,14 @@ class Api:
 
 
 def require_plain(name: str) -> str:
-    """A name that can stand in a path. Raises DownloadError: names come from another machine."""
+    """Return the name if it can stand in a path: names come from another machine. Raises DownloadError."""
     if not _PLAIN.fullmatch(name):
         raise DownloadError(f"{name!r} is no name for a file")
     return name
 
 
 def refuse(answer: httpx.Response) -> None:
-    """Raise Busy or DownloadError for an answer that brings nothing."""
+    """Raise Busy or DownloadError for an answer without data."""
     if answer.status_code in _BUSY:
         raise Busy(answer.status_code, answer.headers.get("retry-after"))
     if answer.status_code not in (200, 206):
@@ -112,7 +112,7 @@ def refuse(answer: httpx.Response) -> None:
 
 
 def retry(times: int, attempt: Callable[[], T]) -> T:
-    """What `attempt` returns, tried again when the server is busy or the connection breaks. Raises DownloadError."""
+    """Call `attempt`, and again if the server is busy or the connection breaks. Raises DownloadError."""
     waits = tenacity.wait_random_exponential(multiplier=1, max=60)
 
     def wait(state: tenacity.RetryCallState) -> float:
@@ -120,12 +120,15 @@ def retry(times: int, attempt: Callable[[], T]) -> T:
         return max(waits(state), error.wait_s if isinstance(error, Busy) else 0.0)
 
     retrying = tenacity.Retrying(
-        stop=tenacity.stop_after_attempt(times + 1), wait=wait, sleep=lambda s: _sleep(s), reraise=True,
+        stop=tenacity.stop_after_attempt(times + 1),
+        wait=wait,
+        sleep=lambda s: _sleep(s),
+        reraise=True,
         retry=tenacity.retry_if_exception_type((Busy, httpx.TransportError)),
-    )  # fmt: skip
+    )
     try:
         return retrying(attempt)
-    except (Busy, httpx.TransportError) as error:  # its text can name a signed address
+    except (Busy, httpx.TransportError) as error:  # not quoted: its text can contain a signed address
         raise DownloadError(f"{type(error).__name__} after {times + 1} attempts; try again later") from None
 
 

@@ -1,4 +1,4 @@
-"""S2ORC: computer-science papers, from the Semantic Scholar release, its older form, or peS2o (paper Sec. 3.1).
+"""Makes documents from S2ORC papers: the Semantic Scholar release, its older form, or peS2o (paper Sec. 3.1).
 
 The texts come without year and field of study; `papers.py` joins those by corpusid.
 """
@@ -12,7 +12,7 @@ from autodata.corpora.papers import Eligible
 from autodata.corpora.record import Drop, Record, require_drawn
 from autodata.recipes.corpora import S2orcFilters
 
-COLLECTION_LICENCE = "odc-by"  # of S2ORC and peS2o as collections; each paper has its own besides
+COLLECTION_LICENCE = "odc-by"  # for S2ORC and peS2o as collections; each paper also has its own
 _COMMON_WORDS = {"the", "of", "and", "to", "in", "a", "is", "that", "for", "with", "as", "are", "we", "on", "by"} | {
     "this",
     "be",
@@ -33,7 +33,7 @@ class Span(NamedTuple):
 
 
 def parse(row: Mapping[str, object], filters: S2orcFilters, eligible: Eligible, one_in: int = 1) -> Record:
-    """The document of a paper. Raises Drop; what most papers fail is looked at first."""
+    """Make the document of a paper. Raises Drop; the check that most papers fail comes first."""
     read = _tell_form(row)
     corpusid = _read_corpusid(row)
     year = eligible.year_of(corpusid)
@@ -44,15 +44,22 @@ def parse(row: Mapping[str, object], filters: S2orcFilters, eligible: Eligible, 
     paper = read(row)
     text = paper.write()
     _check(paper, text, filters)
-    fields = {"corpusid": corpusid, "title": paper.title, "year": year, "sections": len(paper.sections),
-              "has_abstract": bool(paper.abstract), "broken_spans": paper.broken_spans,
-              "fields_of_study": [filters.field_of_study], **paper.identifiers}  # fmt: skip
+    fields = {
+        "corpusid": corpusid,
+        "title": paper.title,
+        "year": year,
+        "sections": len(paper.sections),
+        "has_abstract": bool(paper.abstract),
+        "broken_spans": paper.broken_spans,
+        "fields_of_study": [filters.field_of_study],
+        **paper.identifiers,
+    }
     return Record(identity, text, paper.licence or COLLECTION_LICENCE, fields)
 
 
 @dataclass
 class Paper:
-    """What all forms of the record come to."""
+    """A paper, whichever form its record had."""
 
     title: str = ""
     abstract: str = ""
@@ -62,7 +69,7 @@ class Paper:
     broken_spans: int = 0
 
     def write(self) -> str:
-        """Markdown: title, abstract, sections. Raises Drop without a paragraph."""
+        """Return the paper as Markdown: title, abstract, sections. Raises Drop if it has no paragraph."""
         if not any(paragraphs for _, paragraphs in self.sections):
             raise Drop("no paragraphs")
         parts = [f"# {self.title}"] if self.title else []
@@ -74,7 +81,7 @@ class Paper:
 
 
 def is_english(text: str) -> bool:
-    """Whether a text looks English: plain letters, and common words as often as English has them."""
+    """True if a text looks English: plain letters, and common words as often as English has them."""
     sample = text[:_SAMPLED_CHARS].casefold()
     letters = [c for c in sample if c.isalpha()]
     words = sample.split()
@@ -98,7 +105,7 @@ def _check(paper: Paper, text: str, filters: S2orcFilters) -> None:
 
 
 def _tell_form(row: Mapping[str, object]) -> Callable[[Mapping[str, object]], Paper]:
-    """Who reads a record, told by its shape."""
+    """Return the function that reads this record, chosen by the record's shape. Raises Drop."""
     if isinstance(row.get("body"), dict):
         return _read_v2
     if isinstance(row.get("content"), dict):
@@ -113,8 +120,14 @@ def _read_v2(row: Mapping[str, object]) -> Paper:
     text = _require_text(body)
     spans = _dict(body.get("annotations"))
     sections, broken = _cut_sections(text, _read_spans(spans, "section_header"), _read_spans(spans, "paragraph"))
-    return Paper(_text(row.get("title")), "", sections, _text(access.get("license")),
-                 _identify(_dict(access.get("externalids")), access.get("url")), broken)  # fmt: skip
+    return Paper(
+        _text(row.get("title")),
+        "",
+        sections,
+        _text(access.get("license")),
+        _identify(_dict(access.get("externalids")), access.get("url")),
+        broken,
+    )
 
 
 def _read_v1(row: Mapping[str, object]) -> Paper:
@@ -123,12 +136,18 @@ def _read_v1(row: Mapping[str, object]) -> Paper:
     spans, access = _dict(content.get("annotations")), _dict(_dict(content.get("source")).get("oainfo"))
     sections, broken = _cut_sections(text, _read_spans(spans, "sectionheader"), _read_spans(spans, "paragraph"))
     title, abstract = (" ".join(_cut(text, _read_spans(spans, key))[0]) for key in ("title", "abstract"))
-    return Paper(title, abstract, sections, _text(access.get("license")),
-                 _identify(_dict(row.get("externalids")), access.get("openaccessurl")), broken)  # fmt: skip
+    return Paper(
+        title,
+        abstract,
+        sections,
+        _text(access.get("license")),
+        _identify(_dict(row.get("externalids")), access.get("openaccessurl")),
+        broken,
+    )
 
 
 def _read_pes2o(row: Mapping[str, object]) -> Paper:
-    """One text: title, abstract and paragraphs, a line each, nothing of which is marked."""
+    """Read a record of peS2o: title, abstract and paragraphs in one text, one per line, none of them marked."""
     text = _require_text(row)
     title, _, rest = text.partition("\n")
     paragraphs = [line.strip() for line in rest.split("\n") if line.strip()]
@@ -137,7 +156,7 @@ def _read_pes2o(row: Mapping[str, object]) -> Paper:
 
 
 def _read_corpusid(row: Mapping[str, object]) -> int:
-    value = row.get("corpusid", row.get("id"))  # the latter in peS2o
+    value = row.get("corpusid", row.get("id"))  # peS2o calls it `id`
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value)
     if type(value) is not int or not 0 <= value < 1 << 63:
@@ -153,7 +172,7 @@ def _require_text(holder: Mapping[str, object]) -> str:
 
 
 def _read_spans(annotations: Mapping[str, object], key: str) -> list[Span | None]:
-    """The spans of one kind, in the order of the text; None for one that is none.
+    """Read the spans of one kind, in the order of the list; None for an item that is not a span. Raises Drop.
 
     The release writes each list as a JSON string, and offsets sometimes as strings.
     """
@@ -179,16 +198,19 @@ def _read_span(item: object) -> Span | None:
 
 
 def _cut(text: str, spans: Sequence[Span | None]) -> tuple[list[str], int]:
-    """The stretches that are where they say, and how many are not."""
-    good = [s for s in spans if s and 0 <= s.start < s.end <= len(text)]
-    found = [" ".join(text[s.start : s.end].split()) for s in good]
-    return [f for f in found if f], len(spans) - len(good)
+    """Return the texts of the spans, and how many spans lie outside the text."""
+    good = [span for span in spans if span and 0 <= span.start < span.end <= len(text)]
+    pieces = [" ".join(text[span.start : span.end].split()) for span in good]
+    return [piece for piece in pieces if piece], len(spans) - len(good)
 
 
 def _cut_sections(
     text: str, headers: Sequence[Span | None], paragraphs: Sequence[Span | None]
 ) -> tuple[list[tuple[str, list[str]]], int]:
-    """Paragraphs under the header before them; what overlaps an earlier span, or is out of bounds, is left out."""
+    """Group paragraphs under the header before them, and count the spans that are left out.
+
+    A span is left out if it overlaps an earlier one or lies outside the text.
+    """
     marked = [(s, is_header) for spans, is_header in ((headers, True), (paragraphs, False)) for s in spans]
     good = sorted((s, h) for s, h in marked if s and 0 <= s.start < s.end <= len(text))
     sections: list[tuple[str, list[str]]] = []
@@ -208,9 +230,13 @@ def _cut_sections(
 
 
 def _identify(external: Mapping[str, object], url: object) -> dict[str, object]:
-    known = {key.casefold(): value for key, value in external.items() if isinstance(value, str | int)}
-    found = {"doi": known.get("doi"), "arxiv": known.get("arxiv"), "url": url if isinstance(url, str) else None}
-    return {key: value for key, value in found.items() if value}
+    identifiers = {key.casefold(): value for key, value in external.items() if isinstance(value, str | int)}
+    kept = {
+        "doi": identifiers.get("doi"),
+        "arxiv": identifiers.get("arxiv"),
+        "url": url if isinstance(url, str) else None,
+    }
+    return {key: value for key, value in kept.items() if value}
 
 
 def _dict(value: object) -> Mapping[str, object]:

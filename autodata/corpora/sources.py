@@ -1,4 +1,4 @@
-"""What the recipe's source is: which files, how a row becomes a document, and what identifies them."""
+"""Connects a recipe to its source: lists the files, reads them, makes documents, and drops what was opted out."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ _TASK_BYTES, _TASK_FILES = 64 << 20, 1_000  # small files share a task; a large 
 
 
 class Source:
-    """One corpus, as one process reads it."""
+    """Reads one corpus; each process has its own Source."""
 
     def __init__(self, recipe: IngestRecipe, eligible: Path):
         self._recipe = recipe
@@ -24,11 +24,11 @@ class Source:
         self._opted_out = read_opt_out(recipe.opt_out)
 
     def read(self, name: str) -> Iterator[Row | Bad]:
-        """The rows of a file, named as `list_files` did."""
+        """Yield the rows of a file, named as in `list_files`."""
         return (own.read if self._recipe.source == "own" else read_rows)(Path(self._recipe.path) / name, name)
 
     def parse(self, row: Row) -> Record:
-        """The document of a row. Raises Drop."""
+        """Make the document of a row. Raises Drop, also for a document that was opted out."""
         record = self._parse(row)
         if self._opted_out and not self._opted_out.isdisjoint(_names_of(record)):
             raise Drop("opted out")
@@ -46,7 +46,7 @@ class Source:
 
 
 def list_files(recipe: IngestRecipe) -> dict[str, int]:
-    """The files to read, by name below `path`, and their bytes. Raises RecipeError when there are none."""
+    """List the files to read: name below `path` → bytes. Raises RecipeError when there are none."""
     if recipe.source not in NAMES:
         raise RecipeError(f"source={recipe.source}: one of {', '.join(NAMES)}")
     files = _list(recipe.path, own.SUFFIXES if recipe.source == "own" else SUFFIXES, "path")
@@ -58,7 +58,7 @@ def list_files(recipe: IngestRecipe) -> dict[str, int]:
 
 
 def list_papers(recipe: IngestRecipe) -> dict[str, int]:
-    """The files of the `papers` data set, which says years and fields of study. Raises RecipeError."""
+    """List the files of the `papers` data set, which has years and fields of study. Raises RecipeError."""
     if recipe.source != "s2orc":
         return {}
     if not recipe.papers:
@@ -67,7 +67,7 @@ def list_papers(recipe: IngestRecipe) -> dict[str, int]:
 
 
 def read_papers(recipe: IngestRecipe, folder: Path) -> dict[str, int]:
-    """Write to `folder` which papers are eligible, and count the rows that were read."""
+    """Write the eligible papers to `folder`, and return the counts of the rows that were read."""
     rows = (row for name in list_papers(recipe) for row in read_rows(Path(recipe.papers or "") / name, name))
     damaged = 0
 
@@ -84,7 +84,7 @@ def read_papers(recipe: IngestRecipe, folder: Path) -> dict[str, int]:
 
 
 def read_opt_out(path: str | None) -> frozenset[str]:
-    """Ids, DOIs and URLs that must not be used, one on a line; # begins a comment. Raises RecipeError."""
+    """Read the ids, DOIs and URLs that must not be used, one per line; # begins a comment. Raises RecipeError."""
     if path is None:
         return frozenset()
     try:
@@ -95,7 +95,7 @@ def read_opt_out(path: str | None) -> frozenset[str]:
 
 
 def share_out(files: dict[str, int]) -> list[list[str]]:
-    """The files of each task, in order. The same whatever the number of workers, and so is what they write."""
+    """Divide the files into tasks, in order. Neither tasks nor output depend on the number of workers."""
     tasks: list[list[str]] = [[]]
     total = 0
     for name, size in files.items():
@@ -123,5 +123,5 @@ def _list(folder: str, suffixes: tuple[str, ...], key: str) -> dict[str, int]:
 
 
 def _names_of(record: Record) -> set[str]:
-    known = (record.id, *(record.fields.get(key) for key in ("doi", "url", "arxiv", "corpusid")))
-    return {str(name).casefold() for name in known if name}
+    names = (record.id, *(record.fields.get(key) for key in ("doi", "url", "arxiv", "corpusid")))
+    return {str(name).casefold() for name in names if name}

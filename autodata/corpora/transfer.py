@@ -1,4 +1,4 @@
-"""One file over HTTP: into `name.part`, on from where it stopped, checked, and only then under its name."""
+"""Downloads one file over HTTP: resumes `name.part`, checks it, and only then gives it its final name."""
 
 import gzip
 import hashlib
@@ -13,18 +13,18 @@ import httpx
 
 from autodata.corpora.s2_api import Expired, refuse, retry
 
-_MD5 = re.compile(r'"([0-9a-f]{32})"')  # an ETag that is one: not so for what S3 stored in parts
+_MD5 = re.compile(r'"([0-9a-f]{32})"')  # an ETag that is an MD5; for a file that S3 stored in parts it is not
 _CHUNK = 1 << 20
-Show = Callable[[int, int | None], None]  # bytes so far, and of the whole file
+Show = Callable[[int, int | None], None]  # called with the bytes so far and the size of the file, if known
 
 
 class Damaged(RuntimeError):
-    """What came is not what the server has; it was deleted."""
+    """The downloaded bytes are not those of the server; they were deleted."""
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """Where a file comes from and goes to."""
+    """The address of a file, the path to save it to, and the limits of the transfer."""
 
     url: str
     target: Path
@@ -37,14 +37,14 @@ class Transfer:
 
     @property
     def tag(self) -> Path:
-        """Holds the ETag of what the part is a part of."""
+        """The path of the file that holds the ETag: the part belongs to the version of the file with this ETag."""
         return self.target.with_name(f"{self.target.name}.part.tag")
 
 
 def fetch(transfer: Transfer, show: Show) -> tuple[int, str]:
-    """Bytes and SHA-256 of the file, complete and checked. Raises Expired, Damaged, DownloadError, OSError.
+    """Download and check a file, and return its size and SHA-256. Raises Expired, Damaged, DownloadError, OSError.
 
-    The file's own host never sees the key of the API.
+    The API key is never sent to the host of the file.
     """
     with httpx.Client(timeout=transfer.timeout_s) as http:
         total, tag = retry(transfer.retries, lambda: _receive(http, transfer, show))
@@ -60,24 +60,24 @@ def fetch(transfer: Transfer, show: Show) -> tuple[int, str]:
 
 
 def _receive(http: httpx.Client, transfer: Transfer, show: Show) -> tuple[int | None, str]:
-    """All that is left of the file; its length and ETag. A connection that breaks raises, and the part stays."""
-    have = transfer.part.stat().st_size if transfer.part.exists() and transfer.tag.exists() else 0
+    """Download the rest of the file, and return its length and ETag. If the connection breaks, the part stays."""
+    received = transfer.part.stat().st_size if transfer.part.exists() and transfer.tag.exists() else 0
     headers = {"accept-encoding": "identity"}
-    if have:
-        headers |= {"range": f"bytes={have}-", "if-range": transfer.tag.read_text()}
+    if received:
+        headers |= {"range": f"bytes={received}-", "if-range": transfer.tag.read_text()}
     with http.stream("GET", transfer.url, headers=headers) as answer:
-        if answer.status_code in (400, 403):  # S3 says either of an address that has expired
+        if answer.status_code in (400, 403):  # S3's answers to an expired address
             raise Expired
-        if answer.status_code == 416:  # the part is as long as the file, or longer: the check tells
+        if answer.status_code == 416:  # the part is as long as the file or longer; `_check` finds out
             return _read_total(answer), transfer.tag.read_text()
         refuse(answer)
-        is_rest = answer.status_code == 206 and have > 0
+        is_rest = answer.status_code == 206 and received > 0
         tag = answer.headers.get("etag", "")
         total = _read_total(answer)
         if tag:
             transfer.tag.write_text(tag)
         else:
-            transfer.tag.unlink(missing_ok=True)  # without one, what comes later may be of another file
+            transfer.tag.unlink(missing_ok=True)  # without an ETag, later bytes may come from another file
         with transfer.part.open("ab" if is_rest else "wb") as file:
             for chunk in answer.iter_raw():
                 file.write(chunk)
@@ -88,13 +88,13 @@ def _receive(http: httpx.Client, transfer: Transfer, show: Show) -> tuple[int | 
 
 
 def _read_total(answer: httpx.Response) -> int | None:
-    """Length of the whole file, where the server says it."""
+    """Read the length of the whole file from the headers; None if the server does not state it."""
     stated = answer.headers.get("content-range", "").rpartition("/")[2] or answer.headers.get("content-length", "")
     return int(stated) if stated.isdecimal() else None
 
 
 def _check(path: Path, total: int | None, tag: str) -> str:
-    """SHA-256. Raises Damaged when the length, the MD5 in the ETag, or the checksum inside a .gz is wrong."""
+    """Return the SHA-256. Raises Damaged if the length, the MD5 in the ETag, or the checksum of a .gz is wrong."""
     if total is not None and path.stat().st_size != total:
         raise Damaged(f"{path.stat().st_size:,} bytes instead of {total:,}")
     with path.open("rb") as file:
