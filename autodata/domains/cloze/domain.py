@@ -64,8 +64,8 @@ class Domain(base.Domain):
 
     def _choose_options(self, document: Document, rounds: Sequence[Round]) -> list[CutPoint]:
         """Choose some untried cut points, in the order of the text. Equal arguments give the same choice."""
-        tried = {r.candidate.question for r in rounds if r.candidate}
-        untried = [p for p in find_cut_points(document.text) if p.beginning not in tried]
+        earlier = {r.candidate.question for r in rounds if r.candidate}
+        untried = [p for p in find_cut_points(document.text) if p.beginning not in earlier]
         chance = random.Random(f"{self.seed} {document.id} {len(rounds)}")
         chosen = chance.sample(range(len(untried)), min(OPTIONS, len(untried)))
         return [untried[i] for i in sorted(chosen)]
