@@ -1,4 +1,4 @@
-"""python -m autodata.judge_audit"""
+"""Runs the command: python -m autodata.judge_audit"""
 
 from autodata.judge_audit.audit import main
 

@@ -1,9 +1,9 @@
-"""Audit the judge of a finished generate run. The same command again resumes.
+"""Audit the judge of a finished generate run. Run the same command again to resume.
 
 python -m autodata.judge_audit recipes/judge_audit/judge_audit.yaml recipes/models/api.yaml [key=value …]
 
-Attempts of the run are judged anew, several times: how many verdicts are lost, does the judge repeat itself, does
-it agree with the stored verdicts and with a second judge? The answers are in <run>/audit.md and results.json.
+The command judges attempts of the run again, several times each. It reports how many verdicts are lost, and whether
+the judge agrees with itself, with the stored verdicts and with a second judge, in <run>/audit.md and results.json.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ _MADE_BY = "python -m autodata.generate"
 
 
 def order_attempts(trajectories: Sequence[Trajectory], seed: int) -> list[Judged]:
-    """All judged attempts with an answer: one of each document, then a second of each, and so on.
+    """Order all judged attempts that have an answer: one of each document, then a second of each, and so on.
 
     The order does not depend on which document was finished first.
     """
@@ -63,46 +63,51 @@ def order_attempts(trajectories: Sequence[Trajectory], seed: int) -> list[Judged
 
 def _list_attempts(trajectory: Trajectory) -> list[Judged]:
     return [
-        Judged(trajectory.document_id, made.number, solver, made.candidate, attempt)
-        for made in trajectory.rounds
-        if made.candidate
-        for solver, attempts in ((Role.WEAK_SOLVER, made.weak), (Role.STRONG_SOLVER, made.strong))
+        Judged(trajectory.document_id, round.number, solver, round.candidate, attempt)
+        for round in trajectory.rounds
+        if round.candidate
+        for solver, attempts in ((Role.WEAK_SOLVER, round.weak), (Role.STRONG_SOLVER, round.strong))
         for attempt in attempts
         if attempt.answer.strip() and attempt.judgement.met is not None
     ]
 
 
 async def choose_attempts(ordered: Sequence[Judged], recipe: JudgeAuditRecipe, domain: Domain) -> list[Judged]:
-    """The first so many for which the judge is asked: code can settle some (science), or all (cloze).
+    """Choose the first attempts that need the judge; code alone can judge some (science) or all (cloze).
 
-    `domain` has a client that makes no calls. Raises RunError where there are too few.
+    The client of `domain` must make no calls. Raises RunError if there are too few.
     """
     chosen: list[Judged] = []
-    for tried in ordered:
+    for judged in ordered:
         if len(chosen) == recipe.attempts:
             break
-        if await _needs_judge(tried, domain):
-            chosen.append(tried)
+        if await _needs_judge(judged, domain):
+            chosen.append(judged)
     if not chosen:
-        raise RunError(f"{recipe.generation}: domain {recipe.domain.name} asks a judge for none of its {len(ordered)} "
-                       "judged attempts with an answer; there is nothing to audit")  # fmt: skip
+        raise RunError(
+            f"{recipe.generation}: domain {recipe.domain.name} asks a judge for none of its {len(ordered)} "
+            "judged attempts with an answer; there is nothing to audit"
+        )
     if len(chosen) < recipe.attempts:
-        raise RunError(f"attempts={recipe.attempts}: {recipe.generation} has only {len(chosen)} with an answer that a "
-                       f"judge read; set attempts={len(chosen)} or less")  # fmt: skip
+        raise RunError(
+            f"attempts={recipe.attempts}: {recipe.generation} has only {len(chosen)} with an answer that a "
+            f"judge read; set attempts={len(chosen)} or less"
+        )
     return chosen
 
 
 async def _needs_judge(tried: Judged, domain: Domain) -> bool:
-    own = domain.for_document({})
+    """Return True if the domain would ask the judge about this attempt."""
+    copy = domain.for_document({})
     try:
-        await own.judge(tried.candidate, tried.attempt.answer, tried.attempt.seed)
+        await copy.judge(tried.candidate, tried.attempt.answer, tried.attempt.seed)
     except Draining:
         return True
-    return Role.JUDGE in own.agents.spent
+    return Role.JUDGE in copy.agents.spent
 
 
 def choose(recipe: JudgeAuditRecipe, journal: Journal) -> list[Judged]:
-    """The attempts to audit, found without a call."""
+    """Choose the attempts to audit, without calling any model."""
     silent = Client(recipe.models, journal)
     silent.draining = True
     domain = base.load(recipe.domain, silent, recipe.seed)
@@ -111,7 +116,7 @@ def choose(recipe: JudgeAuditRecipe, journal: Journal) -> list[Judged]:
 
 
 def audit(recipe: JudgeAuditRecipe, run: Run, generation: dict[str, Any]) -> dict[str, Any]:
-    """The numbers, which are also written to the run folder."""
+    """Judge the attempts again, and write the numbers and the page to the run folder. Returns the numbers."""
     run.start()
     with Progress(run, "judgements") as progress:
         chosen, opinions = _ask(recipe, run, progress)
@@ -130,7 +135,7 @@ def audit(recipe: JudgeAuditRecipe, run: Run, generation: dict[str, Any]) -> dic
 
 
 def _ask(recipe: JudgeAuditRecipe, run: Run, progress: Progress) -> tuple[list[Judged], list[Opinions]]:
-    """The attempts, and what each judge makes of them."""
+    """Ask all judges about the chosen attempts. Returns the attempts and the opinions of each judge."""
     journal = Journal(run.path("journal.sqlite"))
     served = {"judge": recipe.models}
     if recipe.second_judge:
@@ -139,8 +144,11 @@ def _ask(recipe: JudgeAuditRecipe, run: Run, progress: Progress) -> tuple[list[J
         chosen = choose(recipe, journal)
         judges = [Judge(name, models, recipe, journal) for name, models in served.items()]
         with ExitStack() as stack:
-            servers = [server for models in served.values()
-                       for server in stack.enter_context(running(models, [Role.JUDGE], run.folder))]  # fmt: skip
+            servers = [
+                server
+                for models in served.values()
+                for server in stack.enter_context(running(models, [Role.JUDGE], run.folder))
+            ]
             progress.total = len(chosen) * recipe.repeats * len(judges)
             for judge in judges:
                 progress.watch(judge.client)
@@ -153,20 +161,22 @@ def _ask(recipe: JudgeAuditRecipe, run: Run, progress: Progress) -> tuple[list[J
 
 
 def show(results: dict[str, Any], console: Console) -> None:
-    """The tables of the page, on the terminal."""
-    for rows in (findings.list_losses(results), findings.list_agreement(results),
-                 findings.list_differences(results)):  # fmt: skip
+    """Print the tables of the page."""
+    tables = (findings.list_losses(results), findings.list_agreement(results), findings.list_differences(results))
+    for rows in tables:
         table = Table(*rows[0])
         for row in rows[1:]:
-            table.add_row(*map(Text, row))  # names are not markup
+            table.add_row(*map(Text, row))  # Text, because names are not markup
         console.print(table)
 
 
 def _check(recipe: JudgeAuditRecipe) -> None:
-    """Raise RecipeError for a value that no schema can refuse."""
+    """Raise RecipeError for a value that the schema cannot refuse."""
     if recipe.models.judge is None:
-        raise RecipeError("models.judge: there is no judge to audit; name its endpoint, or append a file of "
-                          "recipes/models. A domain that judges in code has none")  # fmt: skip
+        raise RecipeError(
+            "models.judge: there is no judge to audit; name its endpoint, or append a file of "
+            "recipes/models. A domain that judges in code has none"
+        )
     if recipe.attempts < 1:
         raise RecipeError(f"attempts={recipe.attempts}: at least 1 is needed")
     if recipe.repeats < 2:
@@ -174,21 +184,24 @@ def _check(recipe: JudgeAuditRecipe) -> None:
     role_config(recipe.models, Role.JUDGE)
     second = recipe.second_judge
     if second and second.endpoint not in recipe.models.endpoints:
-        known = ", ".join(recipe.models.endpoints)
-        raise RecipeError(f"second_judge.endpoint={second.endpoint}: not in models.endpoints ({known})")
+        endpoints = ", ".join(recipe.models.endpoints)
+        raise RecipeError(f"second_judge.endpoint={second.endpoint}: not in models.endpoints ({endpoints})")
     if second and _identify(recipe, second) == _identify(recipe, recipe.models.judge):
-        raise RecipeError(f"second_judge.endpoint={second.endpoint}: the same model with the same sampling as "
-                          "models.judge, so the same replies; name another, or leave it out")  # fmt: skip
+        raise RecipeError(
+            f"second_judge.endpoint={second.endpoint}: the same model with the same sampling as "
+            "models.judge, so the same replies; name another, or leave it out"
+        )
 
 
 def _identify(recipe: JudgeAuditRecipe, role: RoleConfig) -> str:
+    """Return a key that is equal for two judges that would give the same replies."""
     endpoint = recipe.models.endpoints[role.endpoint]
     sampling = resolve_sampling(role.sampling, endpoint.sampling, Role.JUDGE)
     return request_key(Request(Role.JUDGE, (), 0), endpoint, sampling)
 
 
 def _open(recipe: JudgeAuditRecipe) -> tuple[Run, dict[str, Any]]:
-    """The run folder, and the manifest of the run that is audited. Raises RecipeError, RunError."""
+    """Open the run folder and read the manifest of the audited run. Raises RecipeError, RunError."""
     identify_weights(recipe.models)
     _check(recipe)
     generation = require_finished(recipe.generation, _MADE_BY)

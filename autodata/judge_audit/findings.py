@@ -1,4 +1,4 @@
-"""What an audit of a judge found: its numbers, a table of them, and the page for a reader."""
+"""Computes the numbers of a judge audit, and writes their tables and the page for a reader."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -9,8 +9,8 @@ from autodata.stats.intervals import Estimate
 from autodata.stats.writing import write_estimate, write_share, write_table
 from autodata.types import Attempt, Candidate, Judgement, Role
 
-MAX_LISTED = 10  # attempts, where verdicts differ most
-SIGNS = ("all", "positive", "negative")  # criteria by their weight
+MAX_LISTED = 10  # attempts on the page, those where verdicts differ most
+SIGNS = ("all", "positive", "negative")  # groups of criteria, by the sign of their weight
 _NOTES = """\
 - *Unreadable first asks* are replies that held no complete set of verdicts and were asked for again; *lost* judgements
   were still unreadable after all retries. Neither counts as a disagreement: a lost verdict is left out of every
@@ -28,7 +28,7 @@ _NOTES = """\
 
 @dataclass(frozen=True)
 class Judged:
-    """An attempt of the audited run, and where it stands."""
+    """An attempt of the audited run, with its document, round, solver and candidate."""
 
     document_id: str
     round: int
@@ -39,13 +39,13 @@ class Judged:
 
 @dataclass(frozen=True)
 class Opinions:
-    """What one judge said: per attempt, one judgement for each repeat."""
+    """What one judge said. `judgements` holds, for each attempt, one judgement per repeat."""
 
     name: str  # "judge" or "second judge"
     model: str
     temperature: float
     first_asks: int
-    unreadable: int  # of the first asks
+    unreadable: int  # first asks whose reply could not be read
     judgements: tuple[tuple[Judgement, ...], ...]
 
 
@@ -53,14 +53,17 @@ JudgedGroup = tuple[Judged, Sequence[Judgement]]
 
 
 def measure(chosen: Sequence[Judged], judges: Sequence[Opinions]) -> dict[str, Any]:
-    """Every number of the audit."""
+    """Compute every number of the audit."""
     comparisons, differences = {}, {}
     for judge in judges:
         repeated = list(zip(chosen, judge.judgements, strict=True))
         comparisons[f"{judge.name}, repeated"] = [compare_repeats(_rate(repeated, sign)) for sign in SIGNS]
     for judge in judges:
-        stored = [(tried, (tried.attempt.judgement, new))
-                  for tried, said in zip(chosen, judge.judgements, strict=True) for new in said]  # fmt: skip
+        stored = [
+            (judged, (judged.attempt.judgement, new))
+            for judged, repeats in zip(chosen, judge.judgements, strict=True)
+            for new in repeats
+        ]
         comparisons[f"stored verdicts and {judge.name}"] = [compare_judges(_rate(stored, sign)) for sign in SIGNS]
         differences[f"{judge.name} − stored"] = _compare_scores(stored)
     if len(judges) > 1:
@@ -69,56 +72,75 @@ def measure(chosen: Sequence[Judged], judges: Sequence[Opinions]) -> dict[str, A
         differences[f"{judges[1].name} − {judges[0].name}"] = _compare_scores(pairs)
     return {
         "attempts": len(chosen),
-        "documents": len({tried.document_id for tried in chosen}),
-        "criteria": sum(len(tried.candidate.rubric) for tried in chosen),
+        "documents": len({judged.document_id for judged in chosen}),
+        "criteria": sum(len(judged.candidate.rubric) for judged in chosen),
         "judges": {judge.name: _measure_loss(judge) for judge in judges},
-        "agreement": {name: dict(zip(SIGNS, map(asdict, found), strict=True)) for name, found in comparisons.items()},
-        "score_difference": {name: asdict(found) for name, found in differences.items()},
+        "agreement": {name: dict(zip(SIGNS, map(asdict, signs), strict=True)) for name, signs in comparisons.items()},
+        "score_difference": {name: asdict(estimate) for name, estimate in differences.items()},
         "disagreements": find_disagreements(chosen, judges),
     }
 
 
 def find_disagreements(chosen: Sequence[Judged], judges: Sequence[Opinions]) -> list[dict[str, Any]]:
-    """The attempts on which verdicts, stored ones included, differ most, and on which criteria."""
-    found = []
-    for at, tried in enumerate(chosen):
-        votes = {"stored": (tried.attempt.judgement,), **{judge.name: judge.judgements[at] for judge in judges}}
-        criteria = [_count_votes(tried, number, votes) for number in range(1, len(tried.candidate.rubric) + 1)]
+    """List the attempts whose verdicts differ most, and on which criteria. Stored verdicts count too."""
+    disagreements = []
+    for at, judged in enumerate(chosen):
+        votes = {"stored": (judged.attempt.judgement,), **{judge.name: judge.judgements[at] for judge in judges}}
+        criteria = [_count_votes(judged, number, votes) for number in range(1, len(judged.candidate.rubric) + 1)]
         split = sorted((c for c in criteria if c["split"]), key=lambda c: -c["split"])
         if split:
-            found.append({"document_id": tried.document_id, "round": tried.round, "solver": str(tried.solver),
-                          "attempt": tried.attempt.index, "split": sum(c["split"] for c in split),
-                          "criteria": split})  # fmt: skip
-    return sorted(found, key=lambda attempt: -attempt["split"])[:MAX_LISTED]
+            disagreements.append(
+                {
+                    "document_id": judged.document_id,
+                    "round": judged.round,
+                    "solver": str(judged.solver),
+                    "attempt": judged.attempt.index,
+                    "split": sum(c["split"] for c in split),
+                    "criteria": split,
+                }
+            )
+    return sorted(disagreements, key=lambda attempt: -attempt["split"])[:MAX_LISTED]
 
 
 def list_losses(results: dict[str, Any]) -> list[list[str]]:
-    """Verdict loss, a row per judge below the head."""
+    """List how many verdicts each judge lost: a header, then one row per judge."""
     head = ["judge", "model", "temperature", "unreadable first asks", "lost judgements", "criteria met"]
-    rows = [[name, found["model"], f"{found['temperature']:g}",
-             *(write_share(*found[key]) for key in ("unreadable", "lost", "met"))]
-            for name, found in results["judges"].items()]  # fmt: skip
+    rows = [
+        [
+            name,
+            judge["model"],
+            f"{judge['temperature']:g}",
+            *(write_share(*judge[key]) for key in ("unreadable", "lost", "met")),
+        ]
+        for name, judge in results["judges"].items()
+    ]
     return [head, *rows]
 
 
 def list_agreement(results: dict[str, Any]) -> list[list[str]]:
-    """Agreement, a row per comparison and sign of weight below the head."""
+    """List the agreement: a header, then one row per comparison and sign of weight."""
     head = ["verdicts of", "criteria", "compared", "left out", "same verdict", "alpha", "kappa"]
     rows = [
-        [name, sign, str(found["compared"]), str(found["left_out"]),
-         *(write_estimate(found[key]) for key in ("share", "alpha", "kappa"))]
-        for name, signs in results["agreement"].items() for sign, found in signs.items()
-    ]  # fmt: skip
+        [
+            name,
+            sign,
+            str(agreement["compared"]),
+            str(agreement["left_out"]),
+            *(write_estimate(agreement[key]) for key in ("share", "alpha", "kappa")),
+        ]
+        for name, signs in results["agreement"].items()
+        for sign, agreement in signs.items()
+    ]
     return [head, *rows]
 
 
 def list_differences(results: dict[str, Any]) -> list[list[str]]:
-    """Mean differences of scores, a row each below the head."""
+    """List the mean differences of scores: a header, then one row each."""
     return [["scores", "mean difference"], *([n, write_estimate(f)] for n, f in results["score_difference"].items())]
 
 
 def to_markdown(results: dict[str, Any]) -> str:
-    """The page that a person reads."""
+    """Write the page for a reader, in Markdown."""
     listed = _list_disagreements(results["disagreements"])
     parts = [
         f"# Audit of the judge of {results['generation']}",
@@ -140,48 +162,52 @@ def to_markdown(results: dict[str, Any]) -> str:
 
 
 def _rate(groups: Iterable[JudgedGroup], sign: str) -> list[Ratings]:
+    """Collect the verdicts on each criterion whose weight has the sign."""
     return [
-        Ratings(tried.document_id, tuple(None if j.met is None else j.met[at] for j in said))
-        for tried, said in groups
-        for at, criterion in enumerate(tried.candidate.rubric)
+        Ratings(judged.document_id, tuple(None if j.met is None else j.met[at] for j in judgements))
+        for judged, judgements in groups
+        for at, criterion in enumerate(judged.candidate.rubric)
         if sign in ("all", "positive" if criterion.weight > 0 else "negative")
     ]
 
 
 def _pair(chosen: Sequence[Judged], first: Opinions, second: Opinions) -> list[JudgedGroup]:
-    """Judgements of two judges side by side, by attempt and repeat."""
-    said = zip(chosen, first.judgements, second.judgements, strict=True)
-    return [(tried, pair) for tried, ones, others in said for pair in zip(ones, others, strict=True)]
+    """Pair the judgements of two judges by attempt and repeat."""
+    judgements = zip(chosen, first.judgements, second.judgements, strict=True)
+    return [(judged, pair) for judged, ones, others in judgements for pair in zip(ones, others, strict=True)]
 
 
 def _compare_scores(pairs: Sequence[JudgedGroup]) -> Estimate:
-    return mean_difference((tried.document_id, after.score - before.score) for tried, (before, after) in pairs
-                           if before.score is not None and after.score is not None)  # fmt: skip
+    return mean_difference(
+        (judged.document_id, after.score - before.score)
+        for judged, (before, after) in pairs
+        if before.score is not None and after.score is not None
+    )
 
 
 def _measure_loss(judge: Opinions) -> dict[str, Any]:
-    every = [judgement for said in judge.judgements for judgement in said]
-    verdicts = [met for judgement in every for met in judgement.met or ()]
+    judgements = [judgement for repeats in judge.judgements for judgement in repeats]
+    verdicts = [met for judgement in judgements for met in judgement.met or ()]
     return {
         "model": judge.model,
         "temperature": judge.temperature,
         "unreadable": [judge.unreadable, judge.first_asks],
-        "lost": [sum(judgement.met is None for judgement in every), len(every)],
+        "lost": [sum(judgement.met is None for judgement in judgements), len(judgements)],
         "met": [sum(verdicts), len(verdicts)],
     }
 
 
 def _count_votes(tried: Judged, number: int, votes: dict[str, Sequence[Judgement]]) -> dict[str, Any]:
-    """How a criterion (from 1) was voted on, and the share of all votes that the smaller side has."""
-    met = {name: [j.met[number - 1] for j in said if j.met is not None] for name, said in votes.items()}
-    every = [vote for given in met.values() for vote in given]
+    """Count the votes on criterion `number` (from 1). `split` is the share of votes on the smaller side."""
+    met = {name: [j.met[number - 1] for j in judgements if j.met is not None] for name, judgements in votes.items()}
+    all_votes = [vote for ballots in met.values() for vote in ballots]
     criterion = tried.candidate.rubric[number - 1]
     return {
         "criterion": number,
         "weight": criterion.weight,
         "text": criterion.text,
-        "met": {name: [sum(given), len(given)] for name, given in met.items()},
-        "split": min(sum(every), len(every) - sum(every)) / len(every),
+        "met": {name: [sum(ballots), len(ballots)] for name, ballots in met.items()},
+        "split": min(sum(all_votes), len(all_votes) - sum(all_votes)) / len(all_votes),
     }
 
 
@@ -195,5 +221,5 @@ def _list_disagreements(found: Sequence[dict[str, Any]]) -> list[list[str]]:
 
 
 def _show_votes(criterion: dict[str, Any]) -> str:
-    votes = ", ".join(f"{name} {met} of {given}" for name, (met, given) in criterion["met"].items())
+    votes = ", ".join(f"{name} {met} of {total}" for name, (met, total) in criterion["met"].items())
     return f"{criterion['criterion']} ({criterion['weight']:+d}): {votes}"

@@ -1,4 +1,4 @@
-"""The judges of an audit, and everything that they are asked."""
+"""Asks each judge of an audit to judge the chosen attempts, several times."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from autodata.types import Judgement, Reply, Role
 
 
 class Listener(Client):
-    """A client that also counts first asks, second asks, … of the judge, replayed ones included."""
+    """A client that also counts how often the judge was asked a first time, a second time, … (with replayed calls)."""
 
     def __init__(self, models: Models, journal: Journal):
         super().__init__(models, journal)
@@ -29,7 +29,7 @@ class Listener(Client):
 
 
 class Judge:
-    """One of the judges that are compared."""
+    """One of the judges that the audit compares, with its own client."""
 
     def __init__(self, name: str, models: Models, recipe: JudgeAuditRecipe, journal: Journal):
         self.name = name
@@ -39,11 +39,11 @@ class Judge:
         self._problem: EndpointError | None = None
 
     async def judge_all(self, chosen: Sequence[Judged], progress: Progress) -> Opinions:
-        """Every attempt, as often as the recipe says. Raises EndpointError, JournalError, Draining."""
+        """Judge every attempt as often as the recipe says. Raises EndpointError, JournalError, Draining."""
         repeats = self._recipe.repeats
         try:
-            calls = [self._judge(tried, repeat, progress) for tried in chosen for repeat in range(repeats)]
-            found = await gather_all(calls)
+            calls = [self._judge(judged, repeat, progress) for judged in chosen for repeat in range(repeats)]
+            judgements = await gather_all(calls)
         except Draining:
             raise self._problem or Draining() from None
         first, second = self.client.asks[0], self.client.asks[1]
@@ -55,16 +55,16 @@ class Judge:
             temperature=resolve_sampling(role.sampling, endpoint.sampling, Role.JUDGE).temperature or 0.0,
             first_asks=first,
             unreadable=second if self._recipe.domain.judge_retries else self.client.counts["asked_again"],
-            judgements=tuple(tuple(found[i : i + repeats]) for i in range(0, len(found), repeats)),
+            judgements=tuple(tuple(judgements[i : i + repeats]) for i in range(0, len(judgements), repeats)),
         )
 
     async def _judge(self, tried: Judged, repeat: int, progress: Progress) -> Judgement:
-        # The attempt's own seed tells attempts apart, the repeat the times that it is judged.
+        # The attempt's own seed makes attempts differ; `repeat` makes the judgements of one attempt differ.
         seed = attempt_seed(self._recipe.seed + tried.attempt.seed, tried.document_id, tried.round, Role.JUDGE, repeat)
         try:
             judgement = await self._domain.judge(tried.candidate, tried.attempt.answer, seed)
         except EndpointError as error:
-            self.client.draining = True  # as Ctrl-C does: what is under way is answered and kept
+            self.client.draining = True  # as on Ctrl-C: calls in flight are finished and kept
             self._problem = self._problem or error
             raise
         progress.advance()
@@ -72,5 +72,5 @@ class Judge:
 
 
 async def ask_judges(judges: Sequence[Judge], chosen: Sequence[Judged], progress: Progress) -> list[Opinions]:
-    """One judge after the other: they may share an endpoint and its limit of calls."""
+    """Ask one judge after the other, because they may share an endpoint and its limit on calls."""
     return [await judge.judge_all(chosen, progress) for judge in judges]

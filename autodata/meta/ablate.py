@@ -1,9 +1,9 @@
-"""What each accepted edit of the best prompt set is worth: all of them, against all but one.
+"""Measure what each accepted edit of the best prompt set is worth, by comparing all edits with all but one.
 
 python -m autodata.meta.ablate recipes/meta/cs.yaml recipes/models/api.yaml [key=value …]    # of a finished run
 
-Tried on the test documents with the same seeds. An edit that later ones build on cannot be taken out alone. The same
-command again resumes; the answers are in <run>/ablation.json.
+Both prompt sets are tried on the test documents with the same seeds. An edit that later edits build on cannot be left
+out alone. Run the same command again to resume. The results are in <run>/ablation.json.
 """
 
 import asyncio
@@ -38,17 +38,17 @@ ABLATION = "ablation.json"
 
 @dataclass(frozen=True)
 class Worth:
-    """Of one edit: how often the best prompt set passed where the one without the edit did not, and the reverse."""
+    """What one edit is worth: how often only the prompt set with it passed, and how often only the one without it."""
 
     member: int
     hypothesis: str
-    lost: int | None  # None: it cannot be taken out alone
-    gained: int | None
-    pairs: int
+    lost: int | None  # passed only with the edit; None if it cannot be left out alone
+    gained: int | None  # passed only without it
+    pairs: int  # trials where both were measured
 
 
 def leave_out(chain: Sequence[Member], left_out: int) -> Genome | None:
-    """The baseline with every edit of a lineage but one; None where a later edit does not fit then."""
+    """Apply every edit of a lineage except one to the baseline; None if a later edit does not fit without it."""
     genome = chain[0].genome
     for member in chain[1:]:
         if member.id != left_out:
@@ -60,11 +60,11 @@ def leave_out(chain: Sequence[Member], left_out: int) -> Genome | None:
 
 
 async def ablate(search: Search) -> None:
-    """Writes ablation.json."""
+    """Measure each edit of the best member's lineage, and write ablation.json."""
     chain = search.population.trace(search.population.best().id)
     whole = await search.try_test(chain[-1])
-    found = [await _weigh(search, chain, member, whole) for member in chain[1:]]
-    search.run.write(ABLATION, json.dumps([asdict(worth) for worth in found], indent=2) + "\n")
+    worths = [await _weigh(search, chain, member, whole) for member in chain[1:]]
+    search.run.write(ABLATION, json.dumps([asdict(worth) for worth in worths], indent=2) + "\n")
 
 
 async def _weigh(search: Search, chain: Sequence[Member], member: Member, whole: Sequence[Trial]) -> Worth:
@@ -72,9 +72,13 @@ async def _weigh(search: Search, chain: Sequence[Member], member: Member, whole:
     if genome is None:
         return Worth(member.id, member.hypothesis, None, None, 0)
     without = await search.try_test(Member(-member.id, None, genome))
-    pairs = [(with_it.passed, other.passed) for with_it, other in zip(whole, without, strict=True)
-             if with_it.passed is not None and other.passed is not None]  # fmt: skip
-    lost, gained = (sum(a and not b for a, b in of) for of in (pairs, [(b, a) for a, b in pairs]))
+    pairs = [
+        (first.passed, second.passed)
+        for first, second in zip(whole, without, strict=True)
+        if first.passed is not None and second.passed is not None
+    ]
+    lost = sum(with_edit and not without_edit for with_edit, without_edit in pairs)
+    gained = sum(without_edit and not with_edit for with_edit, without_edit in pairs)
     return Worth(member.id, member.hypothesis, lost, gained, len(pairs))
 
 
@@ -94,8 +98,8 @@ def main() -> None:
     documents = split(recipe)
     with open_run(recipe, documents) as run:
         _run(recipe, run, documents)
-        found = [Worth(**of) for of in json.loads(run.path(ABLATION).read_text(encoding="utf-8"))]
-    Console().print(show(found))
+        worths = [Worth(**record) for record in json.loads(run.path(ABLATION).read_text(encoding="utf-8"))]
+    Console().print(show(worths))
 
 
 def _run(recipe: MetaRecipe, run: Run, documents: Splits) -> None:

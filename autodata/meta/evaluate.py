@@ -1,4 +1,4 @@
-"""What a member is worth: the loop on documents, judged by rules and checks that no edit can reach."""
+"""Measures a member: runs the loop on documents, judged by rules and checks that no edit can reach."""
 
 import asyncio
 from collections import defaultdict
@@ -18,25 +18,25 @@ from autodata.serving.measured import EndpointError, NotMeasured, find_unmeasure
 from autodata.stats.intervals import DIFFERENCE, SHARE, Estimate, estimate_mean
 from autodata.types import Document, Role, Trajectory
 
-_DRAWS = 1_000_003  # apart from the seeds of any other draw
+_DRAWS = 1_000_003  # keeps the draws of different recipe seeds apart
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One member on one document under one seed. `passed` is None where judging failed: that is no failure."""
+    """One member tried on one document under one seed. `passed` is None if judging failed: the member did not fail."""
 
     member: int
     document: str
     draw: int
     passed: bool | None
-    failures: tuple[str, ...]  # of its rounds
+    failures: tuple[str, ...]  # the kinds of failure of its rounds
     tokens: int
 
 
 class Evaluator:
     """Runs the loop with a member's prompts. Solvers, judge, thresholds and the last quality check are the baseline's.
 
-    A document that a member skips has not passed: leaving out the hard ones is no improvement.
+    A document that a member skips counts as not passed, because leaving out hard documents is no improvement.
     """
 
     def __init__(self, recipe: MetaRecipe, client: Client, folder: Path):
@@ -48,7 +48,7 @@ class Evaluator:
     async def try_all(
         self, member: int, genome: Genome, documents: Sequence[Document], draw: int
     ) -> list[tuple[Trial, Trajectory | None]]:
-        """Every document once. Raises PromptError for prompts that do not render, EndpointError, Draining."""
+        """Try every document once. Raises PromptError for prompts that do not render, EndpointError, Draining."""
         return await gather_all([self._try(member, genome, document, draw) for document in documents])
 
     async def _try(
@@ -67,19 +67,22 @@ class Evaluator:
         return Trial(member, document.id, draw, passed, failures, harness.spent), trajectory
 
     def check_measured(self, last: str, is_end: bool = False) -> None:
-        """Raise EndpointError where a role answers too seldom: before the end only if chance cannot explain it."""
+        """Raise EndpointError if a role answers too seldom. Before the end, only if chance cannot explain it."""
         for role, account in self._client.accounts.items():
             if role in (Role.ANALYSER, Role.EDITOR):
-                continue  # an edit that cannot be read is a refused one, which the search counts as such
+                continue  # the search counts unreadable replies of these roles as refused edits
             if reason := find_unmeasured(role, account.outcomes, self._recipe.max_unmeasured, is_end):
                 raise EndpointError(f"{reason}{last}")
 
     async def _is_sound(self, genome: Genome, document: Document, trajectory: Trajectory, seed: int) -> bool:
-        """Accepted by the rule, and by the baseline's own quality check: a lenient verifier gains nothing."""
+        """Return True if the trajectory was accepted and passes the baseline's own quality check too.
+
+        A member with a lenient verifier therefore gains nothing.
+        """
         accepted = trajectory.accepted
         if accepted is None or accepted.candidate is None:
             return False
-        config = configure(self._recipe.domain, genome, None)  # the member's shape, nobody's prompts but the domain's
+        config = configure(self._recipe.domain, genome, None)  # the member's shape, but the domain's own prompts
         judge = base.load(config, self._client, seed).for_document({})
         quality = await judge.check_quality(await judge.prepare(document), accepted.candidate, 1)
         return quality.passed
@@ -92,17 +95,17 @@ class Evaluator:
 
 
 def measure(trials: Sequence[Trial]) -> Estimate | None:
-    """The pass rate; unmeasured trials count nowhere."""
+    """Estimate the pass rate; unmeasured trials are left out."""
     return estimate_mean(((trial.document, trial.passed) for trial in trials), SHARE)
 
 
 def compare(before: Sequence[Trial], after: Sequence[Trial]) -> Estimate | None:
-    """The difference of pass rates where both were measured: on the same documents, in the same draws."""
+    """Estimate the difference of pass rates over pairs of measured trials of the same document and draw."""
     return estimate_mean(_subtract(before, after), DIFFERENCE)
 
 
 def _subtract(before: Sequence[Trial], after: Sequence[Trial]) -> Iterator[tuple[str, float]]:
-    """Both were tried on a document equally often and in the same order."""
+    """Pair the trials by document. Both sides hold a document's trials in the same order of draws."""
     first, second = _group(before), _group(after)
     for document in sorted(first.keys() & second.keys()):
         for old, new in zip(first[document], second[document], strict=False):
@@ -111,7 +114,7 @@ def _subtract(before: Sequence[Trial], after: Sequence[Trial]) -> Iterator[tuple
 
 
 def _group(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
-    found: dict[str, list[Trial]] = defaultdict(list)
+    by_document: dict[str, list[Trial]] = defaultdict(list)
     for trial in trials:
-        found[trial.document].append(trial)
-    return found
+        by_document[trial.document].append(trial)
+    return by_document

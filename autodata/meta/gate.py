@@ -1,8 +1,8 @@
-"""Whether a mutant is better than its parent: the paper's strict comparison, and one that knows noise.
+"""Decides whether a mutant is better than its parent: by the paper's strict rule, or by one that allows for noise.
 
-Parent and mutant are tried on the same documents with the same seeds; a pair is whether each of them passed. At 25
-documents and a pass rate of 62 % a mutant that changes nothing is strictly better in one draw in 44 of 100 cases
-(bench/acceptance_gates.py), so the paper's 126 acceptances of 233 are by themselves no sign of progress.
+Parent and mutant are tried on the same documents with the same seeds; a pair says which of the two passed. With 25
+documents and a pass rate of 62 %, a mutant that changes nothing is strictly better in a single draw in 44 of 100 cases
+(bench/acceptance_gates.py). So the paper's 126 acceptances of 233 are by themselves no sign of progress.
 """
 
 import math
@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-import scipy  # its parts are loaded when they are used
+import scipy  # loads its submodules only when they are used
 
-_CLEAR_LOSS = 3.0  # none of the first three discordant pairs
-_LARGEST = 700.0  # what exp still takes
+_CLEAR_LOSS = 3.0  # evidence for the parent; reached if the child loses the first three discordant pairs
+_LARGEST = 700.0  # exp overflows soon above it
 
 
 class Decision(StrEnum):
-    """What a comparison says so far."""
+    """The decision of a comparison so far."""
 
     ACCEPT = "accept"
     REJECT = "reject"
@@ -26,33 +26,34 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True)
 class Pair:
-    """One document under one seed."""
+    """Whether parent and child passed on one document under one seed."""
 
     parent: bool
     child: bool
 
 
 def count(pairs: Sequence[Pair]) -> tuple[int, int]:
-    """How often only the child passed, and how often only the parent did."""
-    return (sum(pair.child and not pair.parent for pair in pairs),
-            sum(pair.parent and not pair.child for pair in pairs))  # fmt: skip
+    """Count how often only the child passed, and how often only the parent passed."""
+    wins = sum(pair.child and not pair.parent for pair in pairs)
+    losses = sum(pair.parent and not pair.child for pair in pairs)
+    return wins, losses
 
 
 def evidence(wins: int, losses: int) -> float:
-    """How much likelier the wins are if the child is better than if neither is, as a betting score.
+    """Compute how much likelier the wins are if the child is better than if neither is (an e-value).
 
-    The likelihood of the discordant pairs with P(win) drawn evenly from (½, 1], over that with ½. It starts at 1, and
-    where there is no difference its mean stays 1 however long it goes on: it ever reaches 1/α with a probability of at
-    most α, wherever one looks and stops (Ville's inequality; Ramdas et al., arXiv 2210.01948).
+    It is the likelihood of the discordant pairs with P(win) uniform on (½, 1], divided by that with P(win) = ½. It
+    starts at 1. Without a difference its mean stays 1, so the probability that it ever reaches 1/α is at most α,
+    however often one looks and whenever one stops (Ville's inequality; Ramdas et al., arXiv 2210.01948).
     """
     log_integral = scipy.special.betaln(wins + 1, losses + 1) + scipy.stats.beta.logsf(0.5, wins + 1, losses + 1)
     return math.exp(min(_LARGEST, (wins + losses + 1) * math.log(2) + log_integral))
 
 
 def decide_paired(pairs: Sequence[Pair], documents: int, at_most: int, alpha: float) -> Decision:
-    """Accept at evidence 1/α, reject on clear loss or when `at_most` pairs were not enough, else ask for more.
+    """Accept at evidence 1/α; reject on a clear loss or if `at_most` pairs were not enough; else ask for more pairs.
 
-    Clear loss is evidence of 3 for the parent at any time, or no lead once every one of `documents` was tried.
+    A clear loss is evidence of 3 for the parent at any time, or no lead after all `documents` were tried.
     """
     wins, losses = count(pairs)
     if evidence(wins, losses) >= 1 / alpha:
@@ -62,11 +63,11 @@ def decide_paired(pairs: Sequence[Pair], documents: int, at_most: int, alpha: fl
 
 
 def decide_strict(pairs: Sequence[Pair]) -> Decision:
-    """The paper's rule (Sec. 4): the child's pass rate is strictly higher."""
+    """Accept if the child's pass rate is strictly higher, which is the paper's rule (Sec. 4)."""
     wins, losses = count(pairs)
     return Decision.ACCEPT if wins > losses else Decision.REJECT
 
 
 def shrink(passed: int, tried: int, prior_rate: float, prior_weight: float) -> float:
-    """A pass rate drawn towards that of the population: few lucky documents are no reason to be chosen as a parent."""
+    """Shrink a pass rate towards `prior_rate`, so that a few lucky documents do not make a member a parent."""
     return (passed + prior_weight * prior_rate) / (tried + prior_weight)

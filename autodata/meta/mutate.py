@@ -1,4 +1,4 @@
-"""From failed trajectories to an edit: an analyser finds the causes, an editor acts on them (paper Sec. 4)."""
+"""Turns failed trajectories into an edit: an analyser finds the causes, an editor acts on them (paper Sec. 4)."""
 
 import json
 from collections import Counter
@@ -18,13 +18,13 @@ from autodata.types import Attempt, Role, Round, Trajectory
 
 _PROMPTS = Path(__file__).parent / "prompts"
 _MAX_TEXT, _MAX_EDITS = 20_000, 20
-_MORE_TOLERATED = 5  # criteria beyond those that are asked for
+_MORE_TOLERATED = 5  # criteria that a rubric may have beyond those that the challenger is asked for
 _ANALYSIS = make_object({"analysis": {"type": "string", "minLength": 1}})
 
 
 @dataclass(frozen=True)
 class Edit:
-    """A genome, what its author expects of it, and the record that makes it of its parent."""
+    """A new genome, the editor's hypothesis about it, and the record that makes it from its parent."""
 
     genome: Genome
     hypothesis: str
@@ -32,7 +32,7 @@ class Edit:
 
 
 class Author:
-    """The analyser and the editor; both see documents and answers as sealed material."""
+    """Asks the analyser and the editor. Both see documents and answers as sealed material."""
 
     def __init__(self, client: Client, seed: int, asks: int, shown_chars: int):
         self._prompts = PromptSet(_PROMPTS)
@@ -41,24 +41,24 @@ class Author:
 
     @property
     def spent(self) -> int:
-        """Tokens read and written."""
+        """Tokens read and written so far."""
         return sum(self._agents.spent.values())
 
     async def analyse(self, iteration: int, trajectories: Sequence[Trajectory], history: str) -> str:
-        """The root causes. Raises ParseError when no reply could be read."""
+        """Ask the analyser for the root causes of the failures. Raises ParseError if no reply could be read."""
         failures = Counter(str(r.verdict.failure) for t in trajectories for r in t.rounds if r.verdict.failure)
-        slots = {"failures": dict(failures.most_common()), "history": history,
-                 "trajectories": tell(trajectories, self._shown_chars)}  # fmt: skip
-        request = Request(Role.ANALYSER, self._prompts.render("analyser", slots),
-                          self._seed_for(iteration, Role.ANALYSER), schema=_ANALYSIS)  # fmt: skip
+        shown = tell(trajectories, self._shown_chars)
+        slots = {"failures": dict(failures.most_common()), "history": history, "trajectories": shown}
+        messages, seed = self._prompts.render("analyser", slots), self._seed_for(iteration, Role.ANALYSER)
+        request = Request(Role.ANALYSER, messages, seed, schema=_ANALYSIS)
         return await self._agents.ask_until_read(request, lambda r: read_text(r, "analysis", _MAX_TEXT), self._asks)
 
     async def edit(self, iteration: int, parent: Genome, analysis: str, history: str) -> Edit:
-        """A mutant, whatever it is: the wall decides whether it may be tried. Raises ParseError."""
+        """Ask the editor for an edit of the parent; the wall decides later if it may be tried. Raises ParseError."""
         shape = json.dumps(describe_shape(parent.shape)) if parent.shape else ""
         slots = {"analysis": analysis, "history": history, "prompts": parent.prompts, "shape": shape}
-        request = Request(Role.EDITOR, self._prompts.render("editor", slots), self._seed_for(iteration, Role.EDITOR),
-                          schema=edit_schema(parent))  # fmt: skip
+        messages, seed = self._prompts.render("editor", slots), self._seed_for(iteration, Role.EDITOR)
+        request = Request(Role.EDITOR, messages, seed, schema=edit_schema(parent))
         return await self._agents.ask_until_read(request, lambda record: read_edit(record, parent), self._asks)
 
     def _seed_for(self, iteration: int, role: Role) -> int:
@@ -66,13 +66,13 @@ class Author:
 
 
 def tell(trajectories: Sequence[Trajectory], at_most: int) -> str:
-    """Whole exchanges, round by round, an equal share of the room for each document; the last rounds are kept."""
+    """Describe the trajectories round by round, in `at_most` characters shared equally; the last rounds are kept."""
     room = at_most // max(1, len(trajectories))
     return "\n\n".join(f"Document {i}\n{_tell(t)[-room:]}" for i, t in enumerate(trajectories, 1))
 
 
 def _tell(trajectory: Trajectory) -> str:
-    return "\n".join(_tell_round(made) for made in trajectory.rounds)
+    return "\n".join(_tell_round(round) for round in trajectory.rounds)
 
 
 def _tell_round(made: Round) -> str:
@@ -95,11 +95,12 @@ def _tell_attempt(who: str, attempt: Attempt) -> str:
 
 
 def describe_shape(shape: Shape) -> dict[str, object]:
+    """Return the part of a shape that an editor may change."""
     return {**asdict(shape.asked), "weight_at_most": shape.weight_at_most}
 
 
 def edit_schema(parent: Genome) -> dict[str, object]:
-    """Search and replace, and the shape where there is one."""
+    """Build the schema of an editor's reply: search and replace, and the shape if the parent has one."""
     text = {"type": "string"}
     edit = make_object({"prompt": {"enum": list(parent.prompts)}, "find": text, "replace": text})
     fields: dict[str, dict[str, object]] = {
@@ -109,14 +110,14 @@ def edit_schema(parent: Genome) -> dict[str, object]:
     schema = make_object(fields)
     if parent.shape:
         pair = {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2}
-        shape = make_object({**dict.fromkeys(("items", "positive", "negative"), pair),
-                             "weight_at_most": {"type": "integer"}})  # fmt: skip
-        schema["properties"] = {**fields, "shape": shape}  # not required
+        bounds = dict.fromkeys(("items", "positive", "negative"), pair)
+        shape = make_object({**bounds, "weight_at_most": {"type": "integer"}})
+        schema["properties"] = {**fields, "shape": shape}  # a reply without a shape is valid
     return schema
 
 
 def read_edit(record: Mapping[str, object], parent: Genome) -> Edit:
-    """The parent with the edits made. Raises ParseError for an edit that cannot be made; nothing is guessed."""
+    """Make the edits of a reply on the parent. Raises ParseError for an edit that does not fit exactly."""
     edits, prompts = record.get("edits", []), dict(parent.prompts)
     if not isinstance(edits, list) or len(edits) > _MAX_EDITS:
         raise ParseError(f"`edits` is not a list of at most {_MAX_EDITS}")
@@ -132,7 +133,7 @@ def read_edit(record: Mapping[str, object], parent: Genome) -> Edit:
 
 
 def _read_shape(found: object, own: Shape | None) -> Shape | None:
-    """The shape that was asked for; a quality check tolerates a few criteria more."""
+    """Read the shape that the editor wants; the quality check then tolerates a few criteria more."""
     if found is None or own is None:
         return own
     if not isinstance(found, Mapping):

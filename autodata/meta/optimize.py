@@ -1,4 +1,4 @@
-"""Evolve the data scientist's own prompts (paper Sec. 4). The same command again resumes.
+"""Evolve the prompts of a domain (meta-optimisation, paper Sec. 4). Run the same command again to resume.
 
 python -m autodata.meta.optimize recipes/meta/cs.yaml recipes/models/api.yaml [key=value …]
 python -m autodata.meta.optimize --dry-run …                 # what it would ask at most, and no call
@@ -37,7 +37,7 @@ _CHOICES = {"parents": ("boltzmann", "uniform", "baseline"), "mutation": ("edit"
 
 
 def estimate(recipe: MetaRecipe) -> str:
-    """How many documents are tried, and how many calls that is at most."""
+    """Say how many documents will be tried, and how many calls that takes at most."""
     validation, config = recipe.splits.validation, recipe.domain
     looks = 1 if recipe.acceptance.rule == "strict" else recipe.acceptance.draws
     each = recipe.minibatch + 2 * validation * looks
@@ -45,13 +45,15 @@ def estimate(recipe: MetaRecipe) -> str:
     per_round = config.challengers + 1 + 2 * (config.weak_attempts + config.strong_attempts)
     least = fixed + recipe.iterations * (recipe.minibatch + 2 * min(8, validation))
     most = fixed + recipe.iterations * each
-    return (f"{recipe.iterations} iterations: {least} to {most} documents are tried, each in at most "
-            f"{config.max_rounds} rounds of about {per_round} calls: at most {most * config.max_rounds * per_round} "
-            "calls, and two per iteration for analysis and edit")  # fmt: skip
+    return (
+        f"{recipe.iterations} iterations: {least} to {most} documents are tried, each in at most "
+        f"{config.max_rounds} rounds of about {per_round} calls: at most {most * config.max_rounds * per_round} "
+        "calls, and two per iteration for analysis and edit"
+    )
 
 
 async def optimize(search: Search, progress: Progress) -> None:
-    """Every iteration, then the test documents, which nothing has seen: once, for the baseline and the best."""
+    """Run every iteration. Then try the baseline and the best member once on the unseen test documents."""
     await search.run_all(progress)
     best, baseline = search.population.best().genome, search.baseline
     genome.write(best, search.run.path(BEST))
@@ -66,29 +68,38 @@ async def optimize(search: Search, progress: Progress) -> None:
 
 
 async def _score(search: Search) -> dict[str, Any]:
+    """Try the baseline and the best member on the test documents, and compute the results."""
     members = {"baseline": search.population.members[0], "best": search.population.best()}
     trials = {name: await search.try_test(member) for name, member in members.items()}
     scored = {name: _summarize(member, trials[name]) for name, member in members.items()}
     accepted = [line for line in search.lines if line["outcome"] == "accept"]
     gain = evaluate.compare(trials["baseline"], trials["best"])
-    return {"iterations": len(search.lines) - 1, "accepted": len(accepted), **scored,
-            "optimism": _subtract(scored["best"]["validation"], scored["best"]["test"]),
-            "gain_on_test": _subtract(scored["best"]["test"], scored["baseline"]["test"]),
-            "gain_interval": gain and [gain.low, gain.high, gain.documents, gain.reason]}  # fmt: skip
+    return {
+        "iterations": len(search.lines) - 1,
+        "accepted": len(accepted),
+        **scored,
+        "optimism": _subtract(scored["best"]["validation"], scored["best"]["test"]),
+        "gain_on_test": _subtract(scored["best"]["test"], scored["baseline"]["test"]),
+        "gain_interval": gain and [gain.low, gain.high, gain.documents, gain.reason],
+    }
 
 
 def _summarize(member: Member, trials: Sequence[Trial]) -> dict[str, Any]:
-    """Of the member's validation, which it was chosen on, and of its test documents, which nothing was chosen on."""
+    """Summarise a member on validation documents, which it was chosen on, and on test documents, unused before."""
     test = evaluate.measure(trials)
-    return {"member": member.id, "validation": member.rate, "validation_trials": member.tried,
-            "test": test and test.value,
-            "test_interval": test and [test.low, test.high, test.documents, test.reason],
-            "test_trials": sum(trial.passed is not None for trial in trials),
-            "failures": count_failures(trials)}  # fmt: skip
+    return {
+        "member": member.id,
+        "validation": member.rate,
+        "validation_trials": member.tried,
+        "test": test and test.value,
+        "test_interval": test and [test.low, test.high, test.documents, test.reason],
+        "test_trials": sum(trial.passed is not None for trial in trials),
+        "failures": count_failures(trials),
+    }
 
 
 def count_failures(trials: Sequence[Trial]) -> dict[str, int]:
-    """How often rounds failed, by kind."""
+    """Count the failed rounds by kind of failure."""
     kinds = [failure for trial in trials for failure in trial.failures]
     return {kind: kinds.count(kind) for kind in sorted(set(kinds))}
 
@@ -98,13 +109,13 @@ def _subtract(first: float | None, second: float | None) -> float | None:
 
 
 def hash_evaluator(search: Search) -> str:
-    """Everything that decides what passes and that no edit may reach: prompts of the domain and its thresholds."""
+    """Hash what decides whether a document passes, which no edit may reach: the domain's prompts and thresholds."""
     folders = " ".join(hash_path(folder) for folder in base.prompt_folders(search.recipe.domain))
     return digest(f"{folders} {search.recipe.domain}".encode())
 
 
 def run_recipe(recipe: MetaRecipe, run: Run, documents: Splits) -> None:
-    """Raises UserError; RunError when the evaluator changed under the run."""
+    """Run the optimisation. Raises UserError; RunError if the domain's prompts or thresholds changed meanwhile."""
     run.start()
     journal = Journal(run.path("journal.sqlite"))
     try:
@@ -116,29 +127,34 @@ def run_recipe(recipe: MetaRecipe, run: Run, documents: Splits) -> None:
             with running(recipe.models, Role, run.folder) as servers:
                 asyncio.run(finish(optimize(search, progress), [client], servers))
         if hash_evaluator(search) != before:
-            raise RunError("the domain's prompts or thresholds changed while this run was going on, so its numbers "
-                           "mix two evaluators; start again in another folder")  # fmt: skip
+            raise RunError(
+                "the domain's prompts or thresholds changed while this run was going on, so its numbers "
+                "mix two evaluators; start again in another folder"
+            )
     finally:
         journal.close()
 
 
 def describe(run: Run) -> str:
-    """What a finished run found."""
+    """Describe the results of a finished run in a few lines."""
     results = read_json(run.path(RESULTS))
     before, best = results["baseline"], results["best"]
-    rates = {split: f"{write_percent(before[split], 1)} → {write_percent(best[split], 1)}"
-             for split in ("validation", "test")}  # fmt: skip
-    return (f"{results['iterations']} iterations, {results['accepted']} mutants accepted; the best is "
-            f"{best['member']}\nvalidation {rates['validation']}, test, which nothing was chosen on, {rates['test']}\n"
-            f"use it with domain.prompts={run.folder / BEST}")  # fmt: skip
+    rates = {
+        part: f"{write_percent(before[part], 1)} → {write_percent(best[part], 1)}" for part in ("validation", "test")
+    }
+    return (
+        f"{results['iterations']} iterations, {results['accepted']} mutants accepted; the best is "
+        f"{best['member']}\nvalidation {rates['validation']}, test, which nothing was chosen on, {rates['test']}\n"
+        f"use it with domain.prompts={run.folder / BEST}"
+    )
 
 
 def _check(recipe: MetaRecipe) -> None:
-    """Raise RecipeError for a value that no schema can refuse."""
+    """Raise RecipeError for a value that the schema cannot refuse."""
     check_budget(recipe.budget, recipe.models)
-    for key, known in _CHOICES.items():
-        if getattr(recipe, key) not in known:
-            raise RecipeError(f"{key}={getattr(recipe, key)}: choose one of {', '.join(known)}")
+    for key, choices in _CHOICES.items():
+        if getattr(recipe, key) not in choices:
+            raise RecipeError(f"{key}={getattr(recipe, key)}: choose one of {', '.join(choices)}")
     if recipe.acceptance.rule not in ("paired", "strict"):
         raise RecipeError(f"acceptance.rule={recipe.acceptance.rule}: choose one of paired, strict")
     for role in ("analyser", "editor") if recipe.mutation == "edit" else ():
@@ -163,8 +179,9 @@ def main() -> None:
 
 
 def open_run(recipe: MetaRecipe, documents: Splits) -> Run:
-    """The run folder, refused where it was made from other documents or prompts. Raises RunError."""
-    texts = [[d.id, d.text] for of in (documents.training, documents.validation, documents.test) for d in of]
+    """Open the run folder. Raises RunError if it was made from other documents or prompts."""
+    parts = (documents.training, documents.validation, documents.test)
+    texts = [[d.id, d.text] for part in parts for d in part]
     prompts = " ".join(hash_path(folder) for folder in base.prompt_folders(recipe.domain))
     inputs = {"corpus": digest(json.dumps(texts).encode()), "prompts": prompts}
     return Run(recipe.run, "meta", recipe, inputs)

@@ -1,4 +1,4 @@
-"""The members, what is known of each, and which of them becomes a parent."""
+"""Keeps the accepted prompt sets with their pass rates, and draws which of them becomes a parent."""
 
 import json
 import random
@@ -32,9 +32,9 @@ class Member:
     id: int  # the iteration that made it; 0 is the baseline
     parent: int | None
     genome: Genome
-    hypothesis: str = ""  # the editor's
-    analysis: str = ""  # the analyser's, of its parent
-    edit: dict[str, Any] = field(default_factory=dict)  # as the editor wrote it, to be made again without another
+    hypothesis: str = ""  # the editor's expectation of its edit
+    analysis: str = ""  # the analyser's text on the parent's failures
+    edit: dict[str, Any] = field(default_factory=dict)  # the editor's record, from which ablation repeats the edit
     passed: int = 0
     tried: int = 0
 
@@ -49,13 +49,13 @@ _MEMBER = TypeAdapter(Member)
 
 @dataclass
 class Population:
-    """All accepted members. Rates are shrunk towards the baseline's, so that luck is no merit."""
+    """All accepted members. Their pass rates are shrunk towards the baseline's, so that luck does not count."""
 
     recipe: MetaRecipe
     members: dict[int, Member] = field(default_factory=dict)
 
     def count(self, trials: Sequence[Trial]) -> None:
-        """Add validation trials to the running averages of members; unmeasured ones count nowhere."""
+        """Add validation trials to the running averages of the members; unmeasured trials are left out."""
         for trial in trials:
             member = self.members.get(trial.member)
             if member and trial.passed is not None:
@@ -63,12 +63,12 @@ class Population:
                 member.passed += trial.passed
 
     def score(self, member: Member) -> float:
-        """Its shrunk pass rate."""
+        """Compute the shrunk pass rate of a member."""
         prior = self.members[_BASELINE].rate or 0.0
         return shrink(member.passed, member.tried, prior, self.recipe.prior_weight)
 
     def weigh(self) -> dict[int, float]:
-        """The chance of each member to be drawn as a parent: p ∝ exp(score / T) (paper Sec. 4)."""
+        """Compute the chance of each member to be drawn as a parent: p ∝ exp(score / T) (paper Sec. 4)."""
         if self.recipe.parents == "baseline":
             return {_BASELINE: 1.0}
         if self.recipe.parents == "uniform":
@@ -80,24 +80,24 @@ class Population:
         return {id: weight / total for id, weight in weights.items()}
 
     def draw(self, seed: int) -> int:
-        """A parent; the same for the same population and seed."""
+        """Draw a parent. The same population and seed give the same parent."""
         chances = self.weigh()
         return random.Random(seed).choices(list(chances), list(chances.values()))[0]
 
     def trace(self, id: int) -> list[Member]:
-        """A member and its ancestors, the baseline first."""
+        """List a member and its ancestors, the baseline first."""
         chain = [self.members[id]]
         while (parent := chain[0].parent) is not None:
             chain.insert(0, self.members[parent])
         return chain
 
     def best(self) -> Member:
-        """The highest shrunk rate; of equals the earliest."""
+        """Return the member with the highest shrunk rate; among equals, the earliest."""
         return max(self.members.values(), key=lambda member: (self.score(member), -member.id))
 
 
 def save(run: Run, member: Member, parent: Genome | None) -> None:
-    """Its folder: prompts as `domain.prompts` takes them, the diff to its parent, and what it was meant to do."""
+    """Write a member's folder: prompts for `domain.prompts`, the diff to its parent, and the member as JSON."""
     folder = run.path(f"{MEMBERS}/{member.id:03d}")
     genomes.write(member.genome, folder)
     run.write(f"{MEMBERS}/{member.id:03d}/diff.patch", genomes.diff(parent, member.genome) + "\n" if parent else "")
@@ -105,17 +105,17 @@ def save(run: Run, member: Member, parent: Genome | None) -> None:
 
 
 def read(run: Run, recipe: MetaRecipe, ids: Sequence[int]) -> Population:
-    """The members that were accepted, without their trials. Raises RunError."""
-    found = Population(recipe)
+    """Read the accepted members, without their trials. Raises RunError."""
+    population = Population(recipe)
     for id in ids:
         member = read_member(run.path(f"{MEMBERS}/{id:03d}/member.json"))
         member.passed = member.tried = 0
-        found.members[id] = member
-    return found
+        population.members[id] = member
+    return population
 
 
 def read_member(path: Path) -> Member:
-    """As it was saved. Raises RunError."""
+    """Read a member as `save` wrote it. Raises RunError."""
     try:
         return _MEMBER.validate_json(path.read_bytes())
     except (ValueError, OSError) as error:
@@ -124,7 +124,7 @@ def read_member(path: Path) -> Member:
 
 @dataclass(frozen=True)
 class Splits:
-    """No document is in two of them."""
+    """The documents of a run in three parts; no document is in two of them."""
 
     training: list[Document]
     validation: list[Document]
@@ -132,7 +132,7 @@ class Splits:
 
 
 def split(recipe: MetaRecipe) -> Splits:
-    """A shuffle by the recipe's seed. Raises RecipeError when there are too few documents, DocumentsError."""
+    """Shuffle the documents by the recipe's seed and split them. Raises RecipeError if too few, DocumentsError."""
     corpus = read_corpus(recipe.documents.path, recipe.documents.limit)
     documents = group_documents(corpus.documents, recipe.documents.per_group, recipe.seed)
     sizes = (recipe.splits.training, recipe.splits.validation, recipe.splits.test)
@@ -147,8 +147,8 @@ _OTHERS, _BEST = "#9db4c0", "#d1495b"
 
 
 def draw_lineage(population: Population, path: Path) -> None:
-    """PNG. Members without a measured rate are left out; the best one's ancestors stand out."""
-    from matplotlib.figure import Figure  # slow to import, and drawn once in the end
+    """Draw the members as a PNG. Those without a measured rate are left out; the best one's lineage is coloured."""
+    from matplotlib.figure import Figure  # imported here because it is slow and needed only once, at the end
 
     figure = Figure(figsize=(7, 4.5))
     axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""The evolutionary loop: draw a parent, see why it fails, edit it, compare the two, keep the better."""
+"""Runs the evolutionary search: draw a parent, see why it fails, edit it, compare the two, keep a better mutant."""
 
 import asyncio
 import json
@@ -26,27 +26,27 @@ from autodata.stats.writing import write_percent
 from autodata.types import Document
 
 ITERATIONS, DRAWS = "iterations.jsonl", "draws.jsonl"
-_FIRST_LOOK = 8  # validation documents, before the others are tried
-_TRAINING, _TEST, _APART = 10_000_000, 20_000_000, 40_000_000  # draws of different uses never meet
-_SHOWN_HISTORY = 20  # iterations, the latest
+_FIRST_LOOK = 8  # validation documents that are tried before the others
+_TRAINING, _TEST, _APART = 10_000_000, 20_000_000, 40_000_000  # offsets that keep draws of different uses apart
+_SHOWN_HISTORY = 20  # the latest iterations, shown to analyser and editor
 
 
 class Refused(ValueError):
-    """There is no mutant to compare; the message says why."""
+    """There is no mutant to compare; the message says why not."""
 
 
 @dataclass(frozen=True)
 class Draw:
-    """What an iteration began with: durable before its first call, so that a resumed run draws the same."""
+    """What an iteration began with. Saved before its first call, so that a resumed run draws the same parent."""
 
     iteration: int
-    seen: int  # iterations that were finished
+    seen: int  # how many iterations were finished then
     parent: int
     chances: dict[str, float]
 
 
 class Search:
-    """All iterations of a run. What is finished stands in iterations.jsonl, in the order in which it was finished."""
+    """Runs all iterations. Each finished one is a line of iterations.jsonl, in the order in which they finished."""
 
     def __init__(self, run: Run, recipe: MetaRecipe, client: Client, splits: Splits):
         self.run, self.recipe, self.client, self.splits = run, recipe, client, splits
@@ -64,7 +64,10 @@ class Search:
         self._taken: set[int] = set()
 
     async def run_all(self, progress: Progress) -> None:
-        """The baseline, then every iteration, several at a time. Raises EndpointError, JournalError, RunError."""
+        """Measure the baseline, then run every iteration, several at a time.
+
+        Raises EndpointError, JournalError, RunError.
+        """
         self._progress, progress.total = progress, self.recipe.iterations
         self._count()
         progress.begin()
@@ -85,7 +88,7 @@ class Search:
                 return
 
     def _take(self) -> Draw | None:
-        """An iteration that was begun and not finished, else a new one."""
+        """Take an iteration that was begun and not finished, else a new one; None if there is none."""
         finished = {line["iteration"] for line in self.lines}
         begun = sorted(set(self.draws) - finished - self._taken)
         draw = self.draws[begun[0]] if begun else self._draw()
@@ -105,14 +108,14 @@ class Search:
 
     @property
     def is_spent(self) -> bool:
-        """Whether a limit of the budget is reached."""
+        """True if a limit of the budget is reached."""
         ledger, hours = self._progress.ledger(), self._progress.hours
         return find_reached(self.recipe.budget, ledger, hours) is not None
 
     # ── one iteration ──
 
     async def _iterate(self, draw: Draw) -> None:
-        """Raises Draining, EndpointError, JournalError."""
+        """Make a mutant, compare it, and save the outcome. Raises Draining, EndpointError, JournalError."""
         parent = self.population.members[draw.parent]
         author = Author(self.client, self.recipe.seed, self.recipe.asks, self.recipe.shown_chars)
         child, trials, outcome = None, [], ""
@@ -129,18 +132,25 @@ class Search:
             self.population.members[child.id] = child
         wins, losses = count(_pair(trials, draw.parent, draw.iteration))
         spent = author.spent + sum(trial.tokens for trial in trials)
-        self._finish(draw.iteration, trials, {
-            "parent": draw.parent, "seen": draw.seen, "outcome": outcome, "wins": wins, "losses": losses,
-            "hypothesis": child.hypothesis if child else "", "analysis": child.analysis if child else "",
-            "tokens": spent})  # fmt: skip
+        facts = {
+            "parent": draw.parent,
+            "seen": draw.seen,
+            "outcome": outcome,
+            "wins": wins,
+            "losses": losses,
+            "hypothesis": child.hypothesis if child else "",
+            "analysis": child.analysis if child else "",
+            "tokens": spent,
+        }
+        self._finish(draw.iteration, trials, facts)
 
     async def _mutate(self, draw: Draw, parent: Member, author: Author) -> Member:
-        """A mutant that may be tried. Raises Refused."""
+        """Make a mutant that may be tried. Raises Refused."""
         if self.recipe.mutation == "none":
             return replace(parent, id=draw.iteration, parent=parent.id, hypothesis="nothing is changed")
         shown, history = _choose(self.splits.training, self.recipe.minibatch, draw.iteration), self._tell(draw.seen)
-        tried = await self.evaluator.try_all(parent.id, parent.genome, shown, _TRAINING + draw.iteration)
-        failed = [trajectory for trial, trajectory in tried if trajectory and not trial.passed]
+        trials = await self.evaluator.try_all(parent.id, parent.genome, shown, _TRAINING + draw.iteration)
+        failed = [trajectory for trial, trajectory in trials if trajectory and not trial.passed]
         if not failed:
             raise Refused("its parent failed on no training document, so there is nothing to learn from")
         try:
@@ -153,16 +163,18 @@ class Search:
         return Member(draw.iteration, parent.id, edit.genome, edit.hypothesis, analysis, edit.record)
 
     async def _compare(self, draw: Draw, parent: Member, child: Member) -> tuple[str, list[Trial]]:
-        """Both on the same documents and seeds, look after look. Raises Refused for prompts that do not render."""
+        """Try both on the same documents and seeds until the gate decides. Raises Refused if prompts do not render."""
         trials: list[Trial] = []
         rule = self.recipe.acceptance
         for documents, number in self._plan_looks():
-            own = self.recipe.baseline_draws + draw.iteration * rule.draws + number
-            apart = _APART if self.recipe.mutation == "none" else 0  # equal prompts and seeds would be one evaluation
+            parent_draw = self.recipe.baseline_draws + draw.iteration * rule.draws + number
+            # With mutation=none the prompts are equal, and equal seeds would give the same evaluation twice.
+            child_draw = parent_draw + (_APART if self.recipe.mutation == "none" else 0)
             try:
                 both = await asyncio.gather(
-                    self.evaluator.try_all(parent.id, parent.genome, documents, own),
-                    self.evaluator.try_all(child.id, child.genome, documents, own + apart))  # fmt: skip
+                    self.evaluator.try_all(parent.id, parent.genome, documents, parent_draw),
+                    self.evaluator.try_all(child.id, child.genome, documents, child_draw),
+                )
             except PromptError as error:
                 raise Refused(f"its prompts do not render ({error})") from error
             trials += [trial for side in both for trial, _ in side]
@@ -173,10 +185,10 @@ class Search:
             decision = decide_paired(pairs, len(self.splits.validation), at_most, rule.alpha)
             if decision is not Decision.MORE:
                 return str(decision), trials
-        return str(Decision.REJECT), trials  # unmeasured pairs left too few
+        return str(Decision.REJECT), trials  # too few pairs were measured to decide
 
     def _plan_looks(self) -> list[tuple[Sequence[Document], int]]:
-        """Which documents are tried before each look, and in which round over them."""
+        """List the documents that are tried before each decision, with the number of the pass over them."""
         documents, rule = self.splits.validation, self.recipe.acceptance
         if rule.rule == "strict":
             return [(documents, 0)]
@@ -184,27 +196,36 @@ class Search:
         return [look for look in first if look[0]] + [(documents, number) for number in range(1, rule.draws)]
 
     async def try_test(self, member: Member) -> list[Trial]:
-        """The documents that nothing was made from or accepted on."""
-        found = [await self.evaluator.try_all(member.id, member.genome, self.splits.test, _TEST + draw)
-                 for draw in range(self.recipe.test_draws)]  # fmt: skip
-        return [trial for of in found for trial, _ in of]
+        """Try a member on the test documents, which no edit was made from or accepted on."""
+        draws = [
+            await self.evaluator.try_all(member.id, member.genome, self.splits.test, _TEST + draw)
+            for draw in range(self.recipe.test_draws)
+        ]
+        return [trial for results in draws for trial, _ in results]
 
     async def _measure_baseline(self) -> None:
-        """The first member, on every validation document several times (paper, one reader: 100 samples)."""
+        """Try the first member on every validation document several times (paper, one reader: 100 samples)."""
         member = Member(0, None, self.baseline)
         population.save(self.run, member, None)
         self.population.members[0] = member
-        found = [await self.evaluator.try_all(0, self.baseline, self.splits.validation, draw)
-                 for draw in range(self.recipe.baseline_draws)]  # fmt: skip
-        trials = [trial for of in found for trial, _ in of]
+        draws = [
+            await self.evaluator.try_all(0, self.baseline, self.splits.validation, draw)
+            for draw in range(self.recipe.baseline_draws)
+        ]
+        trials = [trial for results in draws for trial, _ in results]
         self._finish(0, trials, {"parent": None, "outcome": "baseline", "tokens": sum(t.tokens for t in trials)})
 
     def _finish(self, iteration: int, trials: Sequence[Trial], facts: dict[str, Any]) -> None:
-        """One durable line, and the running averages."""
+        """Append the line of a finished iteration, and update the running averages and the progress."""
         self.population.count(trials)
         best = self.population.best()
-        line = {"iteration": iteration, **facts, "best": best.id, "best_pass_rate": best.rate,
-                "trials": [asdict(trial) for trial in trials]}  # fmt: skip
+        line = {
+            "iteration": iteration,
+            **facts,
+            "best": best.id,
+            "best_pass_rate": best.rate,
+            "trials": [asdict(trial) for trial in trials],
+        }
         self.run.append(ITERATIONS, json.dumps(line).encode())
         self.lines.append(line)
         self._count()
@@ -220,26 +241,33 @@ class Search:
             progress.facts = {"best member": self.lines[-1]["best"], "pass rate": self.lines[-1]["best_pass_rate"]}
 
     def _tell(self, seen: int) -> str:
-        """What earlier iterations tried and what came of it, for analysers and editors."""
+        """Describe what earlier iterations tried and how it ended, for the analyser and the editor."""
         lines = [line for line in self.lines[:seen] if line["iteration"]]
-        return "\n".join(f"{line['iteration']}: {line['outcome']} ({line['wins']} better, {line['losses']} worse). "
-                         f"{line['hypothesis']}" for line in lines[-_SHOWN_HISTORY:])  # fmt: skip
+        return "\n".join(
+            f"{line['iteration']}: {line['outcome']} ({line['wins']} better, {line['losses']} worse). "
+            f"{line['hypothesis']}"
+            for line in lines[-_SHOWN_HISTORY:]
+        )
 
 
 def _pair(trials: Sequence[Trial], parent: int, child: int) -> list[Pair]:
-    """What both were measured on, in the order of the trials."""
-    known = {(t.member, t.document, t.draw % _APART): t.passed for t in trials if t.passed is not None}
-    return [Pair(passed, known[child, document, draw]) for (member, document, draw), passed in known.items()
-            if member == parent and (child, document, draw) in known]  # fmt: skip
+    """Pair the trials of parent and child that were both measured, in the order of the trials."""
+    outcomes = {(t.member, t.document, t.draw % _APART): t.passed for t in trials if t.passed is not None}
+    return [
+        Pair(passed, outcomes[child, document, draw])
+        for (member, document, draw), passed in outcomes.items()
+        if member == parent and (child, document, draw) in outcomes
+    ]
 
 
 def _choose(documents: Sequence[Document], size: int, iteration: int) -> list[Document]:
-    """The next so many, around and around."""
+    """Choose the next `size` documents, starting over at the end of the list."""
     start = iteration * size
     return [documents[(start + i) % len(documents)] for i in range(min(size, len(documents)))]
 
 
 def _read_lines(run: Run, name: str) -> list[dict[str, Any]]:
+    """Read a JSONL file of the run, after removing a last line that was cut short."""
     path = run.path(name)
     repair_tail(path)
     return read_records(path, LINE)

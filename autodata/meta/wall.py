@@ -1,4 +1,4 @@
-"""The wall around the edit surface: which edits of prompts are refused, and why. No edit is ever executed."""
+"""Refuses edits of prompts that go beyond their text, and says why. No edit is ever executed."""
 
 import re
 from collections import Counter
@@ -12,29 +12,29 @@ from autodata.loop.prompts import CONTROL
 from autodata.loop.role_words import speaks_of_solvers
 from autodata.meta.genome import Genome, check_shape
 
-_GROWTH = 2.0  # times the baseline's length
-_SLACK = 500  # characters more, for short prompts
-_QUOTED_WORDS = 10  # in a row, of a document that edits are measured on
-# What makes a template more than text with slots. A mutant may keep what the baseline has, and add none of it.
+_GROWTH = 2.0  # a prompt may grow to this many times the baseline's length
+_SLACK = 500  # plus this many characters, for short prompts
+_QUOTED_WORDS = 10  # an edit may not quote so many words in a row of a document that edits are measured on
+# Nodes that make a template more than text with slots. A mutant may keep those of the baseline, but add none.
 _ACTIVE = (nodes.For, nodes.Call, nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends, nodes.Macro,
            nodes.CallBlock, nodes.Assign, nodes.AssignBlock, nodes.BinExpr, nodes.Filter,
            nodes.FilterBlock)  # fmt: skip
 _ENVIRONMENT = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
 _ENVIRONMENT.filters["seal"] = lambda text, name: text
-_ENVIRONMENT.intercepted_binops = frozenset(_ENVIRONMENT.default_binop_table)  # reading computes no constants
+_ENVIRONMENT.intercepted_binops = frozenset(_ENVIRONMENT.default_binop_table)  # parsing must not compute constants
 _WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
 class Wall:
-    """What edits are held against: the baseline, documents that they must not quote, names they must not know."""
+    """Checks edits against the baseline, the documents that they must not quote, and the names of the models."""
 
     baseline: Genome
-    held_out: frozenset[str]  # runs of words of the validation and test documents
-    names: tuple[str, ...]  # of the models
+    held_out: frozenset[str]  # every run of ten words of the validation and test documents
+    names: tuple[str, ...]  # the models' names, which no edit may mention
 
     def check(self, parent: Genome, child: Genome) -> list[str]:
-        """Every reason to refuse; empty for an edit that may be tried."""
+        """List every reason to refuse an edit; empty if it may be tried."""
         if child.hash == parent.hash:
             return ["nothing is changed"]
         if strangers := set(child.prompts) - set(self.baseline.prompts):
@@ -45,54 +45,55 @@ class Wall:
         return faults + (check_shape(child.shape) if child.shape else [])
 
     def _check_text(self, name: str, text: str) -> Iterator[str]:
-        own = self.baseline.prompts[name]
-        if text == own:
+        original = self.baseline.prompts[name]
+        if text == original:
             return
         try:
-            before, after = _read(own), _read(text)
+            before, after = _read(original), _read(text)
         except TemplateError as error:
             yield f"not a template ({str(error)[:100]})"
             return
         yield from _compare(before, after)
-        if len(text) > _GROWTH * len(own) + _SLACK:
-            yield f"{len(text)} characters, more than {_GROWTH:g} times the baseline's {len(own)}"
-        if named := [n for n in self.names if n.lower() in text.lower() and n.lower() not in own.lower()]:
+        if len(text) > _GROWTH * len(original) + _SLACK:
+            yield f"{len(text)} characters, more than {_GROWTH:g} times the baseline's {len(original)}"
+        if named := [n for n in self.names if n.lower() in text.lower() and n.lower() not in original.lower()]:
             yield f"names a model ({named[0]})"
-        if speaks_of_solvers(text) and not speaks_of_solvers(own):
+        if speaks_of_solvers(text) and not speaks_of_solvers(original):
             yield "addresses the solvers"
-        if self.held_out & set(word_runs(text)) - set(word_runs(own)):
+        if self.held_out & set(word_runs(text)) - set(word_runs(original)):
             yield f"quotes {_QUOTED_WORDS} words in a row of a document that edits are measured on"
 
 
 @dataclass(frozen=True)
 class _Template:
-    """What counts in a template, beside its words."""
+    """The parts of a template that an edit must keep, whatever it does to the words."""
 
     slots: set[str]
     blocks: set[str]
-    active: Counter[str]  # how often: a loop in itself would multiply
-    control: set[str]
+    active: Counter[str]  # counted, because a loop nested in itself would multiply
+    control: set[str]  # texts that models read as control tokens
 
 
 def _read(text: str) -> _Template:
-    """Raises TemplateError."""
+    """Parse a template. Raises TemplateError."""
     tree = _ENVIRONMENT.parse(text)
     active = Counter(_describe(node) for node in tree.find_all(_ACTIVE))
     blocks = {block.name for block in tree.find_all(nodes.Block)}
-    return _Template(_find_slots(tree), blocks, active, {found[0] for found in CONTROL.finditer(text)})
+    return _Template(_find_slots(tree), blocks, active, {match[0] for match in CONTROL.finditer(text)})
 
 
 def _find_slots(tree: nodes.Template) -> set[str]:
-    """Names and the fields of them that are used, `candidate.context` apart from `candidate`."""
+    """Find the names that a template uses and their fields; `candidate.context` and `candidate` are two slots."""
     return {*meta.find_undeclared_variables(tree), *(repr(node) for node in tree.find_all(nodes.Getattr))}
 
 
 def _describe(node: nodes.Node) -> str:
-    """A loop without its body, whose words may change; everything else whole."""
+    """Describe a node: a loop without its body, whose words may change, and everything else in full."""
     return f"for {node.target!r} in {node.iter!r}" if isinstance(node, nodes.For) else repr(node)
 
 
 def _compare(before: _Template, after: _Template) -> Iterator[str]:
+    """Say what an edit changes besides words."""
     if dropped := before.slots - after.slots:
         yield f"drops the placeholder {_shorten(min(dropped))}"
     if unknown := after.slots - before.slots:
@@ -112,13 +113,13 @@ def _shorten(text: str) -> str:
 
 
 def word_runs(text: str) -> Iterator[str]:
-    """Every run of ten words."""
+    """Yield every run of ten words of a text, in lower case."""
     words = [word.lower() for word in _WORD.findall(text)]
     for start in range(len(words) - _QUOTED_WORDS + 1):
         yield " ".join(words[start : start + _QUOTED_WORDS])
 
 
 def make_wall(baseline: Genome, documents: Sequence[str], models: Mapping[str, str]) -> Wall:
-    """`documents` are those that edits are measured on; `models` the names by endpoint."""
+    """Make the wall. `documents` are those that edits are measured on; `models` holds the model of each endpoint."""
     names = tuple(sorted({part for name in models.values() for part in (name, name.rpartition("/")[2]) if part}))
     return Wall(baseline, frozenset(run for text in documents for run in word_runs(text)), names)

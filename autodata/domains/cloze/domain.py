@@ -1,4 +1,4 @@
-"""Cloze: continue a sentence of the document with the word that stands there."""
+"""The cloze domain: a solver continues a sentence of the document, and code checks its next word."""
 
 import random
 import re
@@ -19,37 +19,37 @@ from autodata.types import (
     Round,
 )
 
-MAX_WORDS = 400  # longer texts are cut: a 135M model does not find its way in them
+MAX_WORDS = 400  # longer texts are cut, because a 135M model gets lost in them
 OPTIONS = 6  # cut points shown per round
-SHOWN_WORDS = 5
-SHOWN_FAILURES = 2  # the latest of each kind
-MIN_BEGINNING = 4  # words
+SHOWN_WORDS = 5  # words shown per cut point: the last ones before it
+SHOWN_FAILURES = 2  # per kind, the latest ones
+MIN_BEGINNING = 4  # a cut point has at least this many words before it
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 
 
 @dataclass(frozen=True)
 class CutPoint:
-    """A sentence cut before a word."""
+    """A place where a sentence is cut: the words before it and the word that follows."""
 
     beginning: str
     word: str
 
     @property
     def tail(self) -> str:
-        """The last words of the beginning: enough to tell cuts apart, and short."""
+        """The last words of the beginning; they are short and enough to tell cut points apart."""
         return " ".join(self.beginning.split()[-SHOWN_WORDS:])
 
 
 class Domain(base.Domain):
-    """One criterion per candidate, judged by code: is the next word the document's?"""
+    """Gives each candidate one criterion, and checks in code whether the next word is the document's own."""
 
     def challenge(self, document: Document, rounds: Sequence[Round]) -> list[base.Challenge]:
         options = self._choose_options(document, rounds)
         if not options:
             return []
         slots = {"document": self.privileged(document), "options": options} | _failures(rounds)
-        # Numbered from 1 in every round: one grammar for the server to compile, not one per call.
+        # Options are numbered from 1 in every round, so that the server compiles one grammar, not one per call.
         numbers = {"type": "integer", "enum": list(range(1, len(options) + 1))}
         return [base.Challenge(slots, make_object({"cut": numbers}))]
 
@@ -63,9 +63,9 @@ class Domain(base.Domain):
         return Candidate(point.beginning, point.word, (criterion,))
 
     def _choose_options(self, document: Document, rounds: Sequence[Round]) -> list[CutPoint]:
-        """Some untried cut points, in the order of the text; the same whenever asked."""
-        tried = {r.candidate.question for r in rounds if r.candidate}
-        untried = [p for p in find_cut_points(document.text) if p.beginning not in tried]
+        """Choose some untried cut points, in the order of the text. Equal arguments give the same choice."""
+        earlier = {r.candidate.question for r in rounds if r.candidate}
+        untried = [p for p in find_cut_points(document.text) if p.beginning not in earlier]
         chance = random.Random(f"{self.seed} {document.id} {len(rounds)}")
         chosen = chance.sample(range(len(untried)), min(OPTIONS, len(untried)))
         return [untried[i] for i in sorted(chosen)]
@@ -83,13 +83,13 @@ class Domain(base.Domain):
 
 
 def excerpt(text: str) -> str:
-    """The first MAX_WORDS words, with their line breaks."""
+    """Cut a text to its first MAX_WORDS words; line breaks are kept."""
     words = list(re.finditer(r"\S+", text))
     return text.strip() if len(words) <= MAX_WORDS else text[: words[MAX_WORDS - 1].end()].strip()
 
 
 def find_cut_points(text: str) -> list[CutPoint]:
-    """Every place where a sentence can be cut: before each word but the first few."""
+    """List every place where a sentence can be cut: before each word except the first MIN_BEGINNING."""
     points = []
     for sentence in _sentences(excerpt(text)):
         words = sentence.split()
@@ -99,23 +99,24 @@ def find_cut_points(text: str) -> list[CutPoint]:
 
 
 def normalize(word: str) -> str:
+    """Lower the case of a word and strip the punctuation around it."""
     return word.casefold().strip("\"'“”‘’()[]{}.,;:!?…*_-–—")
 
 
 def first_word(answer: str) -> str:
-    """The first word of a continuation, normalised; empty when it does not begin with one."""
+    """Return the first word of a continuation, normalised; empty if it does not begin with a word."""
     parts = answer.split(maxsplit=1)
     return normalize(parts[0]) if parts else ""
 
 
 def _sentences(text: str) -> list[str]:
     paragraphs = [" ".join(p.split()) for p in re.split(r"\n\s*\n", text)]
-    found = [s for p in paragraphs for s in _SENTENCE_END.split(p)]
-    return [s for s in found if s.endswith((".", "!", "?"))]  # titles and torn ends are left out
+    sentences = [s for p in paragraphs for s in _SENTENCE_END.split(p)]
+    return [s for s in sentences if s.endswith((".", "!", "?"))]  # leaves out titles and unfinished sentences
 
 
 def _fault(candidate: Candidate) -> str:
-    """Why a cut point is not worth attempting, or nothing."""
+    """Return the reason why a cut point is not worth attempting; empty if it is."""
     answer = normalize(candidate.reference_answer)
     if not _WORD.fullmatch(answer):
         return "what follows is not a word"
@@ -127,10 +128,10 @@ def _fault(candidate: Candidate) -> str:
 
 
 def _failures(rounds: Sequence[Round]) -> dict[str, list[str]]:
-    """What was tried and how it failed, grouped, the latest last."""
+    """Group the rejected cut points of earlier rounds by kind of failure, the latest last."""
     groups: dict[str, list[str]] = {kind: [] for kind in Failure}
-    for tried in rounds:
-        if tried.candidate and tried.verdict.failure:
-            tail = " ".join(tried.candidate.question.split()[-SHOWN_WORDS:])
-            groups[tried.verdict.failure].append(f"… {tail} [{tried.candidate.reference_answer}]")
+    for round in rounds:
+        if round.candidate and round.verdict.failure:
+            tail = " ".join(round.candidate.question.split()[-SHOWN_WORDS:])
+            groups[round.verdict.failure].append(f"… {tail} [{round.candidate.reference_answer}]")
     return {kind: shown[-SHOWN_FAILURES:] for kind, shown in groups.items()}

@@ -1,4 +1,4 @@
-"""Computer science: research questions with a weighted rubric, from a paper (Sec. 3.1, App. C.1)."""
+"""The computer science domain: turns a paper into research questions with a rubric (paper Sec. 3.1, App. C.1)."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,11 @@ from autodata.recipes.domain import Shape
 from autodata.serving.request import Request
 from autodata.types import Candidate, Document, Failure, Quality, Role, Round
 
-MAX_TAGS = 5
+MAX_TAGS = 5  # reasoning skills kept per candidate
 
 
 class Domain(base.Domain):
-    """A challenger writes, a verifier checks, solvers answer without the paper, a judge ticks criteria."""
+    """A challenger writes, a verifier checks, solvers answer without the paper, a judge decides on each criterion."""
 
     def challenge(self, document: Document, rounds: Sequence[Round]) -> list[base.Challenge]:
         slots = {"document": document.text, "shape": self.shape, **group_failures(rounds)}
@@ -37,14 +37,14 @@ class Domain(base.Domain):
         return candidate
 
     async def check_quality(self, document: Document, candidate: Candidate, attempt: int = 0) -> Quality:
-        """What code can count, then the verifier's four checks. An unreadable verifier gives no verdict."""
+        """Check what code can count, then ask the verifier. Raises JudgeFailed if its replies are unreadable."""
         faults = [*rubric.find_faults(candidate.rubric, self.shape), *verifier.find_faults(candidate)]
         if faults:
             return Quality(False, "; ".join(faults), candidate.hash, {"checked_by": "code"})
         slots = {"document": document.text, "candidate": candidate, "shape": self.shape}
         seed = attempt_seed(self.seed, document.id, attempt, Role.QUALITY_VERIFIER, 0)
-        request = Request(Role.QUALITY_VERIFIER, self.prompts.render("quality_verifier", slots), seed,
-                          attempt * self.asks, verifier.SCHEMA)  # fmt: skip
+        messages = self.prompts.render("quality_verifier", slots)
+        request = Request(Role.QUALITY_VERIFIER, messages, seed, attempt * self.asks, verifier.SCHEMA)
         try:
             return await self.agents.ask_until_read(request, lambda r: verifier.read_quality(r, candidate), self.asks)
         except ParseError as error:
@@ -52,7 +52,7 @@ class Domain(base.Domain):
 
 
 def candidate_schema(shape: Shape) -> dict[str, object]:
-    """What the challenger writes, in this order: it thinks about weak answers before it writes the rubric."""
+    """Build the schema of a challenger's reply; its order makes it think about weak answers before the rubric."""
 
     def text(most: int) -> dict[str, object]:
         return {"type": "string", "minLength": 1, "maxLength": most}
@@ -79,18 +79,18 @@ def candidate_schema(shape: Shape) -> dict[str, object]:
 
 
 def group_failures(rounds: Sequence[Round]) -> dict[str, list[dict[str, object]]]:
-    """Earlier questions by how they failed, each with what the challenger may know of it (paper Fig. 7)."""
+    """Group earlier questions by how they failed, each with what the challenger may know about it (paper Fig. 7)."""
     groups: dict[str, list[dict[str, object]]] = {"too_easy": [], "failed_on_strong": [], "failed_quality_check": []}
-    for tried in rounds:
-        # A budget is no difficulty: a round that was cut off teaches nothing about its question.
-        if tried.candidate and tried.verdict.failure is not Failure.CUT_OFF:
-            groups[_group(tried)].append(
+    for round in rounds:
+        # A round that ran out of its token budget says nothing about how hard its question is.
+        if round.candidate and round.verdict.failure is not Failure.CUT_OFF:
+            groups[_group(round)].append(
                 {
-                    "type": tried.candidate.labels.get("question_type", ""),
-                    "question": tried.candidate.question,
-                    "weak": average(tried.weak),
-                    "strong": average(tried.strong),
-                    "reason": tried.verdict.reason,
+                    "type": round.candidate.labels.get("question_type", ""),
+                    "question": round.candidate.question,
+                    "weak": average(round.weak),
+                    "strong": average(round.strong),
+                    "reason": round.verdict.reason,
                 }
             )
     return {**groups, "malformed": [r.verdict.reason for r in rounds if not r.candidate][-1:]}
@@ -103,5 +103,5 @@ def _normalize(text: str) -> str:
 def _group(tried: Round) -> str:
     if tried.verdict.failure is Failure.LOW_QUALITY:
         return "failed_quality_check"
-    # A strong solver that nearly always succeeds is too easy as well, whatever the weak one does.
+    # A question that the strong solver nearly always answers is too easy as well, whatever the weak one does.
     return "too_easy" if tried.verdict.failure is Failure.TOO_EASY else "failed_on_strong"

@@ -1,4 +1,4 @@
-"""The quality verifier's four checks (paper Fig. 9), and those that code makes first."""
+"""Reads the quality verifier's four checks (paper Fig. 9), and makes the checks that code can make first."""
 
 import re
 from collections.abc import Mapping
@@ -23,16 +23,17 @@ def _check(name: str) -> dict[str, object]:
     return make_object({"reason": reason, "label": {"type": "string", "enum": _LABELS[name]}})
 
 
-SCHEMA = make_object({**{name: _check(name) for name in PASSING},
-                      "feedback": {"type": "string", "maxLength": MAX_REASON}})  # fmt: skip
+SCHEMA = make_object(
+    {**{name: _check(name) for name in PASSING}, "feedback": {"type": "string", "maxLength": MAX_REASON}}
+)
 
-_SHARED_WORDS = 12  # in a row, of the reference answer and the context: the answer stands in the context
+_SHARED_WORDS = 12  # the context gives the answer away if it repeats this many of its words in a row
 _WORD = re.compile(r"\w+")
-_ENGLISH_SHARE = 0.7
+_ENGLISH_SHARE = 0.7  # a question with a smaller share of ASCII letters is not English
 
 
 def find_faults(candidate: Candidate) -> list[str]:
-    """What makes a candidate unfit whatever a verifier says of it."""
+    """List the faults that make a candidate unfit whatever a verifier says about it."""
     shown = f"{candidate.context}\n{candidate.question}"
     faults = []
     if speaks_of_solvers(shown):
@@ -45,16 +46,16 @@ def find_faults(candidate: Candidate) -> list[str]:
 
 
 def read_quality(record: Mapping[str, object], candidate: Candidate) -> Quality:
-    """The verdict that follows from the four labels; the verifier's own overall word is not asked for.
+    """Compute the verdict from the four labels; the verifier is not asked for an overall verdict.
 
-    Raises ParseError where a label is missing or none of those it can be.
+    Raises ParseError if a label is missing or unknown.
     """
     labels, reasons = {}, []
-    for name, known in _LABELS.items():
+    for name, allowed in _LABELS.items():
         check = record.get(name)
         label = check.get("label") if isinstance(check, dict) else None
-        if not isinstance(check, dict) or label not in known:
-            raise ParseError(f"check {name!r}: {str(label)[:40]!r} is none of {', '.join(known)}")
+        if not isinstance(check, dict) or label not in allowed:
+            raise ParseError(f"check {name!r}: {str(label)[:40]!r} is none of {', '.join(allowed)}")
         labels[name] = label
         if label != PASSING[name]:
             reasons.append(f"{label}: {read_text(check, 'reason')[:MAX_REASON]}")
@@ -65,11 +66,14 @@ def read_quality(record: Mapping[str, object], candidate: Candidate) -> Quality:
 
 
 def _shares_words(context: str, answer: str) -> bool:
-    words, answered = (_WORD.findall(text.casefold()) for text in (context, answer))
+    """Return True if context and answer have _SHARED_WORDS words in a row in common."""
+    words, answer_words = (_WORD.findall(text.casefold()) for text in (context, answer))
     runs = {tuple(words[i : i + _SHARED_WORDS]) for i in range(len(words) - _SHARED_WORDS + 1)}
-    return any(tuple(answered[i : i + _SHARED_WORDS]) in runs for i in range(len(answered) - _SHARED_WORDS + 1))
+    starts = range(len(answer_words) - _SHARED_WORDS + 1)
+    return any(tuple(answer_words[i : i + _SHARED_WORDS]) in runs for i in starts)
 
 
 def _latin_share(text: str) -> float:
+    """Compute the share of letters that are ASCII."""
     letters = [c for c in text if c.isalpha()]
     return sum(c.isascii() for c in letters) / len(letters) if letters else 0.0

@@ -1,4 +1,4 @@
-"""Law: a lay client's question with a weighted rubric, from a court opinion (paper Sec. 3.2, App. C.2)."""
+"""The legal domain: turns a court opinion into a lay client's question with a rubric (paper Sec. 3.2, App. C.2)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -26,14 +26,14 @@ from autodata.types import (
 
 
 class Domain(base.Domain):
-    """An extractor reads, a writer asks, both solvers answer, and a loop-judge accepts or asks for better.
+    """An extractor reads the document, a writer asks, both solvers answer, a loop-judge accepts or wants a better one.
 
-    The paper gives this domain no thresholds. The one verdict here that is a model's is the loop-judge's, and code
-    overrides it in one direction only: a question that the post-filter finds is never accepted.
+    The paper gives this domain no thresholds, so the loop-judge's verdict is the only one that a model gives. Code
+    overrides it in one direction only: a question that the post-filter flags is never accepted.
     """
 
     async def prepare(self, document: Document) -> Document:
-        """The document with its extract, which every round uses again."""
+        """Add the extract to the document; every round uses it. Raises Unsuitable, JudgeFailed."""
         document = await super().prepare(document)
         extract = await self._extract(document)
         if not extract["suitable_for_synthetic_question"]:
@@ -42,14 +42,16 @@ class Domain(base.Domain):
 
     async def _extract(self, document: Document) -> dict[str, object]:
         for ask in range(self.config.judge_retries + 1):
-            seed = attempt_seed(self.seed, document.id, 0, Role.CHALLENGER, ask)  # round 0: before the first
-            reply = await self.agents.write(Role.CHALLENGER, "extractor", {"document": document.text}, seed=seed,
-                                            attempt=ask, schema=extractor.SCHEMA)  # fmt: skip
+            seed = attempt_seed(self.seed, document.id, 0, Role.CHALLENGER, ask)  # 0 stands for before round 1
+            slots = {"document": document.text}
+            reply = await self.agents.write(
+                Role.CHALLENGER, "extractor", slots, seed=seed, attempt=ask, schema=extractor.SCHEMA
+            )
             try:
                 return extractor.read_extract(self.agents.read(reply, Role.CHALLENGER))
             except ParseError as error:
                 problem = error
-        if reply.outcome is Outcome.CUT_OFF:  # a budget says nothing of a document
+        if reply.outcome is Outcome.CUT_OFF:  # a spent token budget says nothing about the document
             raise base.JudgeFailed(f"extractor, {problem}")
         raise base.Unsuitable(f"extract unreadable: {problem}")
 
@@ -72,7 +74,7 @@ class Domain(base.Domain):
         return candidate
 
     async def check_quality(self, document: Document, candidate: Candidate, attempt: int = 0) -> Quality:
-        """What code can count; how good the candidate is, the loop-judge says once it is measured."""
+        """Check only what code can count. The loop-judge says how good the candidate is, once it is measured."""
         faults = rubric.find_faults(candidate.rubric, self.shape)
         if speaks_of_solvers(candidate.question):
             faults.append(SPEAKS_OF_SOLVERS)
@@ -81,19 +83,19 @@ class Domain(base.Domain):
     async def assess(
         self, candidate: Candidate, weak: Sequence[Attempt], strong: Sequence[Attempt], rounds: Sequence[Round]
     ) -> base.Assessment:
-        """Every preset's thresholds (the paper has none), and over them the two layers. Raises JudgeFailed."""
+        """Compute each preset's verdict by its thresholds, then by post-filter and loop-judge. Raises JudgeFailed."""
         in_force = self.decide(candidate, weak, strong, self.config.presets[self.config.preset])
         is_whole = weak and strong and all(a.is_measured for a in (*weak, *strong))
-        if not is_whole or in_force.failure is Failure.CUT_OFF:  # settled by thresholds; there is nothing to compare
+        if not is_whole or in_force.failure is Failure.CUT_OFF:  # thresholds have decided; there is nothing to compare
             return await super().assess(candidate, weak, strong, rounds)
         findings = post_filter.inspect(candidate.question, self.config.question_chars)
         measured = packet.build(candidate, weak, strong, findings, rounds)
-        said = await self._ask_loop_judge(candidate, measured, len(rounds) + 1)
+        opinion = await self._ask_loop_judge(candidate, measured, len(rounds) + 1)
         by_threshold = (await super().assess(candidate, weak, strong, rounds)).verdicts
-        verdicts = {name: combine(verdict, said, findings) for name, verdict in by_threshold.items()}
-        is_overridden = said["verdict"] == loop_judge.ACCEPT
+        verdicts = {name: combine(verdict, opinion, findings) for name, verdict in by_threshold.items()}
+        is_overridden = opinion["verdict"] == loop_judge.ACCEPT
         review = {
-            "loop_judge": said,
+            "loop_judge": opinion,
             "post_filter_flags": findings.flags,
             "post_filter_overrides": findings.flags if is_overridden else [],
             **measured.numbers(),
@@ -101,11 +103,11 @@ class Domain(base.Domain):
         return base.Assessment(verdicts, review)
 
     async def _ask_loop_judge(self, candidate: Candidate, measured: Packet, number: int) -> dict[str, object]:
-        slots = {"question": candidate.question, "targets": candidate.labels["target_capabilities"],
-                 **measured.slots()}  # fmt: skip
+        targets = candidate.labels["target_capabilities"]
+        slots = {"question": candidate.question, "targets": targets, **measured.slots()}
         seed = attempt_seed(self.seed, candidate.hash, number, Role.QUALITY_VERIFIER, 0)
-        request = Request(Role.QUALITY_VERIFIER, self.prompts.render("loop_judge", slots), seed,
-                          schema=loop_judge.SCHEMA)  # fmt: skip
+        messages = self.prompts.render("loop_judge", slots)
+        request = Request(Role.QUALITY_VERIFIER, messages, seed, schema=loop_judge.SCHEMA)
         try:
             return await self.agents.ask_until_read(request, loop_judge.read_review, self.asks)
         except ParseError as error:
@@ -113,7 +115,7 @@ class Domain(base.Domain):
 
 
 def combine(by_threshold: Verdict, said: Mapping[str, object], findings: Findings) -> Verdict:
-    """Layer 1 before layer 2; good averages never overrule *improve* (paper Sec. 3.2)."""
+    """Apply the post-filter first, then the loop-judge; good averages never overrule *improve* (paper Sec. 3.2)."""
     if findings.flags:
         return Verdict(False, Failure.IMPROVE, f"post-filter: {'; '.join(findings.flags)}")
     if said["verdict"] == loop_judge.IMPROVE:

@@ -1,4 +1,4 @@
-"""What is extracted from a document once, before any question is written (paper Fig. 11)."""
+"""Reads what the extractor finds in a document, once, before any question is written (paper Fig. 11)."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ SCHEMA = make_object(
     {
         "document_type": {"type": "string", "maxLength": 100},
         "topic_keywords": _LINES,
-        "suitability_note": _LINE,  # before the decision, so that it can shape it
+        "suitability_note": _LINE,  # written before the decision, so that the note can shape the decision
         "suitable_for_synthetic_question": {"type": "boolean"},
         "issues": _LINES,
         "facts": _PARAGRAPHS,
@@ -24,7 +24,7 @@ SCHEMA = make_object(
 
 
 def read_extract(record: Mapping[str, object]) -> dict[str, object]:
-    """The seven fields of Fig. 11. Of an unsuitable document only the note is needed. Raises ParseError."""
+    """Read the seven fields of Fig. 11. An unsuitable document needs only the note. Raises ParseError."""
     suitable = record.get("suitable_for_synthetic_question")
     if not isinstance(suitable, bool):
         raise ParseError("`suitable_for_synthetic_question` is neither true nor false")

@@ -1,4 +1,4 @@
-"""What the loop-judge says of a measured candidate, as data (paper Fig. 13)."""
+"""Reads what the loop-judge says about a candidate that both solvers have attempted (paper Fig. 13)."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ _TEXT = {"type": "string", "maxLength": 1200}
 
 SCHEMA = make_object(
     {
-        "weak_pattern": _TEXT,  # observations first, so that they can shape the verdict
+        "weak_pattern": _TEXT,  # observations are written first, so that they can shape the verdict
         "strong_pattern": _TEXT,
         "gap_interpretation": _TEXT,
         "rubric_concerns": {"type": "array", "items": {"type": "string", "maxLength": 400}, "maxItems": 8},
@@ -24,21 +24,26 @@ SCHEMA = make_object(
 
 
 def read_review(record: Mapping[str, object]) -> dict[str, object]:
-    """The eight fields. Raises ParseError, also on *improve* that does not say what to improve."""
+    """Read the eight fields. Raises ParseError, also if the verdict is *improve* without a suggestion."""
     texts = {key: read_text(record, key) for key in ("weak_pattern", "strong_pattern", "gap_interpretation")}
     concerns = read_texts(record, "rubric_concerns")
     suitability = _read_choice(record, "grpo_suitability", SUITABILITY)
     verdict = _read_choice(record, "verdict", (ACCEPT, IMPROVE))
     reason = read_text(record, "verdict_reason")
     # An accepted candidate needs no suggestion.
-    wanted = verdict == IMPROVE or record.get("suggestion_for_writer")
-    suggestion = read_text(record, "suggestion_for_writer") if wanted else ""
-    return texts | {"rubric_concerns": concerns, "grpo_suitability": suitability, "verdict": verdict,
-                    "verdict_reason": reason, "suggestion_for_writer": suggestion}  # fmt: skip
+    is_needed = verdict == IMPROVE or record.get("suggestion_for_writer")
+    suggestion = read_text(record, "suggestion_for_writer") if is_needed else ""
+    return texts | {
+        "rubric_concerns": concerns,
+        "grpo_suitability": suitability,
+        "verdict": verdict,
+        "verdict_reason": reason,
+        "suggestion_for_writer": suggestion,
+    }
 
 
 def _read_choice(record: Mapping[str, object], key: str, choices: tuple[str, ...]) -> str:
-    """One of the choices and nothing else: half a verdict is none."""
+    """Read a field that must be exactly one of the choices. Raises ParseError."""
     chosen = read_text(record, key).casefold()
     if chosen not in choices:
         raise ParseError(f"`{key}` is {chosen[:40]!r}, not one of {', '.join(choices)}")

@@ -1,4 +1,4 @@
-"""What the loop-judge is shown: who met what, per criterion and per capability (paper Sec. 3.2)."""
+"""Builds what the loop-judge sees: how both solvers did on each criterion and each capability (paper Sec. 3.2)."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ _OF_A_VERDICT = ("verdict", "verdict_reason", "gap_interpretation", "grpo_suitab
 
 @dataclass(frozen=True)
 class CriterionLine:
-    """One criterion. 1 = passed: met, or, where the weight is negative, the mistake was not made."""
+    """How both solvers did on one criterion. 1 means passed: met, or, if the weight is negative, mistake avoided."""
 
     number: int
     criterion: str
@@ -30,10 +30,10 @@ class CriterionLine:
 
 @dataclass(frozen=True)
 class CapabilityScore:
-    """The share of passes over all criteria of a capability, unweighted."""
+    """The unweighted share of passes over all criteria of one capability."""
 
     capability: str
-    n: int
+    n: int  # criteria
     weak: float
     strong: float
     gap: float
@@ -41,31 +41,32 @@ class CapabilityScore:
 
 @dataclass(frozen=True)
 class Solver:
-    """The scores of one solver in [0, 1]; the deviation is in points of 100, over all its attempts."""
+    """The scores of one solver, each in [0, 1]. Their standard deviation over all attempts is in points of 100."""
 
     scores: tuple[float, ...]
     avg: float
     std_points: float
-    valid: int  # attempts that said anything at all
+    valid: int  # attempts with a non-empty answer
 
 
 @dataclass(frozen=True)
 class Packet:
-    """Everything that was measured of one candidate."""
+    """Everything that was measured about one candidate."""
 
     weak: Solver
     strong: Solver
     criteria: tuple[CriterionLine, ...]
-    capabilities: tuple[CapabilityScore, ...]  # what the weak solver does worst first
+    capabilities: tuple[CapabilityScore, ...]  # sorted: the weak solver's worst capability first
     findings: Findings
     previous: tuple[dict[str, object], ...]
 
     @property
     def gap(self) -> float:
+        """The strong solver's mean score minus the weak solver's."""
         return round(self.strong.avg - self.weak.avg, 3)
 
     def numbers(self) -> dict[str, object]:
-        """What stays with the round."""
+        """Return the numbers that are stored with the round."""
         return {
             "weak_avg": self.weak.avg,
             "strong_avg": self.strong.avg,
@@ -79,7 +80,7 @@ class Packet:
         }
 
     def slots(self) -> dict[str, object]:
-        """For the template: records as JSON, a line each, so that no text of a criterion can pass for a number."""
+        """Return the template's slots. Records are JSON lines, so that a criterion's text cannot pass for a number."""
         return {
             "weak": self.weak,
             "strong": self.strong,
@@ -100,7 +101,7 @@ def build(
     findings: Findings,
     rounds: Sequence[Round],
 ) -> Packet:
-    """The packet of judged attempts. Raises ValueError when one is not judged."""
+    """Build the packet from judged attempts. Raises ValueError if one is not judged."""
     solvers = [_measure(candidate, attempts) for attempts in (weak, strong)]
     criteria = tuple(_list_criteria(candidate, weak, strong))
     return Packet(*solvers, criteria, _group(criteria), findings, tuple(_recall(r) for r in rounds if r.review))
@@ -116,8 +117,10 @@ def _measure(candidate: Candidate, attempts: Sequence[Attempt]) -> Solver:
 def _list_criteria(candidate: Candidate, weak: Sequence[Attempt], strong: Sequence[Attempt]) -> list[CriterionLine]:
     lines = []
     for at, criterion in enumerate(candidate.rubric):
-        passed = [tuple(int(a.judgement.met[at] == (criterion.weight > 0)) for a in attempts if a.judgement.met)
-                  for attempts in (weak, strong)]  # fmt: skip
+        passed = [
+            tuple(int(a.judgement.met[at] == (criterion.weight > 0)) for a in attempts if a.judgement.met)
+            for attempts in (weak, strong)
+        ]
         numbers = [(p, round(fmean(p), 3), f"{sum(p)}/{len(p)}") for p in passed]
         lines.append(
             CriterionLine(at + 1, criterion.text, criterion.capability, criterion.weight, *numbers[0], *numbers[1])
@@ -126,20 +129,21 @@ def _list_criteria(candidate: Candidate, weak: Sequence[Attempt], strong: Sequen
 
 
 def _group(criteria: Sequence[CriterionLine]) -> tuple[CapabilityScore, ...]:
-    found = []
+    capabilities = []
     for name in dict.fromkeys(c.capability for c in criteria):
-        own = [c for c in criteria if c.capability == name]
-        weak, strong = fmean(x for c in own for x in c.weak), fmean(x for c in own for x in c.strong)
-        found.append(CapabilityScore(name, len(own), round(weak, 3), round(strong, 3), round(strong - weak, 3)))
-    return tuple(sorted(found, key=lambda c: (c.weak, c.capability)))
+        lines = [c for c in criteria if c.capability == name]
+        weak, strong = fmean(x for c in lines for x in c.weak), fmean(x for c in lines for x in c.strong)
+        score = CapabilityScore(name, len(lines), round(weak, 3), round(strong, 3), round(strong - weak, 3))
+        capabilities.append(score)
+    return tuple(sorted(capabilities, key=lambda c: (c.weak, c.capability)))
 
 
 def _recall(tried: Round) -> dict[str, object]:
-    """What the loop-judge said of an earlier version, and what code said over it."""
+    """Return what the loop-judge said about an earlier version, and where code overrode it."""
     review = tried.review
-    said = {key: review["loop_judge"][key] for key in _OF_A_VERDICT}
+    opinion = {key: review["loop_judge"][key] for key in _OF_A_VERDICT}
     measured = {key: review[key] for key in ("weak_avg", "strong_avg", "weak_std_points", "post_filter_overrides")}
-    return {"round": tried.number, **said, **measured}
+    return {"round": tried.number, **opinion, **measured}
 
 
 def _lines(records: Sequence[Mapping[str, object]]) -> str:

@@ -1,4 +1,4 @@
-"""What the writer of question and rubric is shown, and how its proposal is read (paper Fig. 12)."""
+"""Builds what the writer of question and rubric sees, and reads its proposal (paper Fig. 12)."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ _SUMMARIES = ("rewards_summary", "penalises_summary")
 
 
 def candidate_schema(shape: Shape) -> dict[str, object]:
-    """What the writer returns: the abilities first, then the question, then what tells them apart."""
+    """Build the schema of the writer's reply: targeted capabilities, then the question, then the rubric."""
     tag = {"type": "string", "minLength": 1, "maxLength": MAX_CAPABILITY_CHARS}
     summary = {"type": "string", "minLength": 1, "maxLength": 600}
     fewest, most = shape.asked.items
@@ -45,14 +45,14 @@ def candidate_schema(shape: Shape) -> dict[str, object]:
     return make_object(
         {
             "target_capabilities": focus,
-            "question": {"type": "string", "minLength": 1, "maxLength": 4000},  # the baseline's are long
+            "question": {"type": "string", "minLength": 1, "maxLength": 4000},  # the baseline's questions are long
             "rubric": {"type": "array", "items": criterion, "minItems": fewest, "maxItems": most},
         }
     )
 
 
 def read_candidate(record: Mapping[str, object]) -> Candidate:
-    """Question, rubric and targeted abilities; there is no reference answer. Raises ParseError."""
+    """Read question, rubric and targeted capabilities; there is no reference answer. Raises ParseError."""
     criteria = read_rubric(record)
     items = record["rubric"]
     if not isinstance(items, list):
@@ -63,17 +63,17 @@ def read_candidate(record: Mapping[str, object]) -> Candidate:
 
 
 def gather_feedback(rounds: Sequence[Round]) -> dict[str, object]:
-    """The last measured question with what it showed, and why later proposals were refused unmeasured."""
+    """Return the last measured question with its review, and the reason if the last proposal was not measured."""
     measured = next((r for r in reversed(rounds) if r.review and r.candidate), None)
     previous = None
     if measured and measured.candidate:
         previous = {"question": measured.candidate.question, **measured.candidate.labels, **measured.review}
-    refused = bool(rounds) and not rounds[-1].review
-    return {"previous": previous, "rejected": rounds[-1].verdict.reason if refused else ""}
+    is_refused = bool(rounds) and not rounds[-1].review
+    return {"previous": previous, "rejected": rounds[-1].verdict.reason if is_refused else ""}
 
 
 def _check(number: int, item: Mapping[str, object], criterion: Criterion) -> Criterion:
-    """The criterion on one line, its number, class and capability as agreed."""
+    """Put the criterion on one line and check its number, weight class and capability. Raises ParseError."""
     if read_integer(item.get("number")) != number:
         raise ParseError(f"criterion {number} bears the number {str(item.get('number'))[:20]}")
     band = BANDS.get(str(item.get("weight_class")))
@@ -81,13 +81,15 @@ def _check(number: int, item: Mapping[str, object], criterion: Criterion) -> Cri
         raise ParseError(f"criterion {number}: weight_class is not one of {', '.join(BANDS)}")
     lightest, heaviest = band
     if not lightest <= criterion.weight <= heaviest:
-        raise ParseError(f"criterion {number}: weight {criterion.weight} is not {item['weight_class']}, "
-                         f"which is {lightest} to {heaviest}")  # fmt: skip
+        raise ParseError(
+            f"criterion {number}: weight {criterion.weight} is not {item['weight_class']}, "
+            f"which is {lightest} to {heaviest}"
+        )
     return replace(criterion, text=" ".join(criterion.text.split()), capability=_read_capability(number, criterion))
 
 
 def _read_capability(number: int, criterion: Criterion) -> str:
-    """In snake_case, so that spellings of one capability are counted together."""
+    """Write the capability in snake_case, so that all spellings of one capability are counted together."""
     name = re.sub(r"[^a-z0-9]+", "_", criterion.capability.casefold()).strip("_")
     if not name:
         raise ParseError(f"criterion {number} names no capability")

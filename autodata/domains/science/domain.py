@@ -1,4 +1,4 @@
-"""Science: short verifiable questions about mathematical objects, from grounding problems (Sec. 3.3, App. C.3)."""
+"""The science domain: turns sample problems into new questions with one short answer (paper Sec. 3.3, App. C.3)."""
 
 import re
 from collections import Counter
@@ -13,8 +13,8 @@ from autodata.loop.role_words import SPEAKS_OF_SOLVERS, speaks_of_solvers
 from autodata.serving.request import Request
 from autodata.types import Attempt, Candidate, Criterion, Document, Failure, Judgement, Quality, Role, Round
 
-# Paper Fig. 15: the challengers start from varied angles. Which ones is our choice; ten of them, so that batches of
-# four do not come back to the same four until the sixth.
+# Paper Fig. 15: the challengers start from varied angles. The angles are our choice. There are ten, so that batches of
+# four do not repeat the same four before the sixth batch.
 ANGLES = (
     "Generalise: replace a number of a sample by a parameter and ask for the closed form.",
     "Combine the ideas of two samples so that neither alone leads to the answer.",
@@ -28,26 +28,32 @@ ANGLES = (
     "Model a physical situation whose answer is a formula in the given symbols, with a step that is easy to overlook.",
 )
 MAX_QUESTION, MAX_ANSWER, MAX_REASON = 3_000, 400, 600
-SHOWN_FAILURES = 6  # the latest of each group
+SHOWN_FAILURES = 6  # per group, the latest ones
 SHOWN_ANSWERS = 2  # wrong final answers of the strong solver, to see why it failed
 GROUNDING = "grounding"
-SCHEMA = make_object({"question": {"type": "string", "minLength": 1, "maxLength": MAX_QUESTION},
-                      "answer": {"type": "string", "minLength": 1, "maxLength": MAX_ANSWER}})  # fmt: skip
-SCREEN = make_object({"reason": {"type": "string", "minLength": 1, "maxLength": MAX_REASON},
-                      "promising": {"type": "boolean"}})  # fmt: skip
-VERDICT = make_object({"reason": {"type": "string", "minLength": 1, "maxLength": MAX_REASON},
-                       "equivalent": {"type": "boolean"}})  # fmt: skip
+SCHEMA = make_object(
+    {
+        "question": {"type": "string", "minLength": 1, "maxLength": MAX_QUESTION},
+        "answer": {"type": "string", "minLength": 1, "maxLength": MAX_ANSWER},
+    }
+)
+SCREEN = make_object(
+    {"reason": {"type": "string", "minLength": 1, "maxLength": MAX_REASON}, "promising": {"type": "boolean"}}
+)
+VERDICT = make_object(
+    {"reason": {"type": "string", "minLength": 1, "maxLength": MAX_REASON}, "equivalent": {"type": "boolean"}}
+)
 _NUMBER = r"(?:\\?[A-Za-z]\w{0,10}\s{0,3}=)?\s{0,3}(?:\\?[A-Za-z]?\w{0,10}\s{0,3}(?:≈|~|\\approx))?\s{0,3}[+-]?"
 _INTEGER = re.compile(_NUMBER + r"[0-9][0-9,\s]*")
 _DECIMAL = re.compile(_NUMBER + r"[0-9]*\.[0-9]")
 
 
 class Domain(base.Domain):
-    """Challengers propose side by side, a screen chooses, both solvers answer, a judge compares with the reference."""
+    """Challengers propose in parallel, a screen chooses, both solvers answer, a judge compares with the reference."""
 
     def challenge(self, document: Document, rounds: Sequence[Round]) -> list[base.Challenge]:
         count = self.config.challengers
-        first = len(rounds) // count * count  # later batches begin where the last one ended
+        first = len(rounds) // count * count  # each batch begins where the last one ended
         shown = {"document": document.text, **group_failures(rounds)}
         angles = [ANGLES[(first + i) % len(ANGLES)] for i in range(count)]
         return [base.Challenge({**shown, "angle": angle}, SCHEMA) for angle in angles]
@@ -55,13 +61,13 @@ class Domain(base.Domain):
     async def propose(
         self, document: Document, rounds: Sequence[Round], number: int, instruction: str
     ) -> list[Candidate | ParseError]:
-        """The batch; a question that a sibling asked first is no proposal."""
-        proposals, seen = await super().propose(document, rounds, number, instruction), set()
+        """Ask all challengers; a question that repeats another one of the batch becomes a ParseError."""
+        proposals, questions = await super().propose(document, rounds, number, instruction), set()
         for at, proposal in enumerate(proposals):
             question = normalize(proposal.question) if isinstance(proposal, Candidate) else ""
-            if question in seen:
+            if question in questions:
                 proposals[at] = ParseError("another challenger proposed the same question")
-            seen |= {question} - {""}
+            questions |= {question} - {""}
         return proposals
 
     def read_candidate(self, document: Document, record: Mapping[str, object], rounds: Sequence[Round]) -> Candidate:
@@ -73,16 +79,18 @@ class Domain(base.Domain):
         return candidate
 
     def find_baseline(self, document: Document) -> Candidate:
-        """The grounding problem itself: the paper's CoT arm trains on the problems that ground the other arm."""
+        """Take the sample problem itself: the paper's CoT arm trains on the problems that ground the other arm."""
         problem, answer = (document.fields.get(key) for key in ("problem_statement", "answer"))
         if not isinstance(problem, str) or not isinstance(answer, str) or not (problem.strip() and answer.strip()):
-            raise base.Unsuitable("arm=cot takes problems as they are, but this document has no `problem_statement` "
-                                  "and `answer`; give such records, with documents.per_group=1")  # fmt: skip
+            raise base.Unsuitable(
+                "arm=cot takes problems as they are, but this document has no `problem_statement` "
+                "and `answer`; give such records, with documents.per_group=1"
+            )
         kind = document.fields.get("answer_type", "")
         return make_candidate(problem.strip(), answer.strip(), origin=GROUNDING, answer_type=str(kind))
 
     async def check_quality(self, document: Document, candidate: Candidate, attempt: int = 0) -> Quality:
-        """Whether to spend solvers on it: what code can tell, then the screen (paper Fig. 15, step 2)."""
+        """Check in code, then by the screen, whether solvers should attempt the question (paper Fig. 15, step 2)."""
         if candidate.labels.get("origin") == GROUNDING:
             return Quality(True, "a grounding problem, taken as it is", candidate.hash, {"checked_by": "code"})
         faults = find_faults(document, candidate)
@@ -90,8 +98,8 @@ class Domain(base.Domain):
             return Quality(False, "; ".join(faults), candidate.hash, {"checked_by": "code"})
         slots = {"document": document.text, "candidate": candidate}
         seed = attempt_seed(self.seed, document.id, attempt, Role.QUALITY_VERIFIER, 0)
-        request = Request(Role.QUALITY_VERIFIER, self.prompts.render("screen", slots), seed,
-                          attempt * self.asks, SCREEN)  # fmt: skip
+        messages = self.prompts.render("screen", slots)
+        request = Request(Role.QUALITY_VERIFIER, messages, seed, attempt * self.asks, SCREEN)
         try:
             is_promising, reason = await self._decide(request, "promising")
         except ParseError as error:
@@ -100,7 +108,7 @@ class Domain(base.Domain):
         return Quality(is_promising, "" if is_promising else reason, candidate.hash, details)
 
     async def judge(self, candidate: Candidate, answer: str, seed: int) -> Judgement:
-        """Right or wrong against the reference (paper Sec. 3.3): by algebra where it says equal, else by the judge."""
+        """Judge right or wrong (paper Sec. 3.3). The judge decides unless algebra shows that the answers are equal."""
         final = equivalence.find_final_answer(answer)
         if await equivalence.is_equal(candidate.reference_answer, final):
             return rubric.judge(candidate.rubric, [True], "equal to the reference, by algebra")
@@ -117,20 +125,20 @@ class Domain(base.Domain):
 
 
 def make_candidate(question: str, answer: str, **labels: str) -> Candidate:
-    """One criterion: right or wrong."""
+    """Make a candidate with one criterion: the final answer is right or wrong."""
     answer = " ".join(answer.split())
     return Candidate(question, answer, (Criterion(f"The final answer is equivalent to: {answer}", 1),), labels=labels)
 
 
 def read_decision(record: Mapping[str, object], key: str) -> tuple[bool, str]:
-    """A verdict and its reason. Raises ParseError unless the verdict is a boolean."""
+    """Read a verdict and its reason. Raises ParseError unless the verdict is a boolean."""
     if not isinstance(record.get(key), bool):
         raise ParseError(f"`{key}` is not true or false")
     return record[key] is True, str(record.get("reason", ""))[:MAX_REASON]
 
 
 def find_faults(document: Document, candidate: Candidate) -> list[str]:
-    """What makes a proposal unfit whatever a model says of it (paper Fig. 15)."""
+    """List the faults that make a proposal unfit whatever a model says about it (paper Fig. 15)."""
     question = normalize(candidate.question)
     answer = re.sub(r"[${}]", "", equivalence.unwrap(candidate.reference_answer)).strip()
     faults = []
@@ -148,19 +156,19 @@ def find_faults(document: Document, candidate: Candidate) -> list[str]:
 
 
 def group_failures(rounds: Sequence[Round]) -> dict[str, list[object]]:
-    """Earlier questions by how they failed, each with what happened to it."""
+    """Group earlier questions by how they failed, each with what happened to it."""
     groups: dict[str, list[object]] = {"too_easy": [], "too_hard": [], "screened_out": []}
-    for tried in rounds:
-        # A budget is no difficulty: a round that was cut off teaches nothing about its question.
-        if tried.candidate and tried.verdict.failure is not Failure.CUT_OFF:
-            groups[_group(tried)].append(
+    for round in rounds:
+        # A round that ran out of its token budget says nothing about how hard its question is.
+        if round.candidate and round.verdict.failure is not Failure.CUT_OFF:
+            groups[_group(round)].append(
                 {
-                    "question": tried.candidate.question,
-                    "answer": tried.candidate.reference_answer,
-                    "weak": _count(tried.weak),
-                    "strong": _count(tried.strong),
-                    "wrong": _list_wrong(tried.strong),
-                    "reason": tried.verdict.reason,
+                    "question": round.candidate.question,
+                    "answer": round.candidate.reference_answer,
+                    "weak": _count(round.weak),
+                    "strong": _count(round.strong),
+                    "wrong": _list_wrong(round.strong),
+                    "reason": round.verdict.reason,
                 }
             )
     malformed = [r.verdict.reason for r in rounds if not r.candidate][-1:]
@@ -168,7 +176,7 @@ def group_failures(rounds: Sequence[Round]) -> dict[str, list[object]]:
 
 
 def normalize(text: str) -> str:
-    """Letters, digits and operators only: what tells two problems apart."""
+    """Reduce a text to its letters, digits and operators, which are what tells two problems apart."""
     return " ".join(re.findall(r"\w+|[-+*/^=<>]", text.casefold()))
 
 
@@ -184,7 +192,7 @@ def _count(attempts: Sequence[Attempt]) -> str:
 
 
 def _list_wrong(attempts: Sequence[Attempt]) -> list[str]:
-    """The commonest wrong final answers (paper Fig. 15, step 4: read the attempts to see why)."""
+    """List the commonest wrong final answers (paper Fig. 15, step 4: read the attempts to see why)."""
     wrong = Counter(
         equivalence.find_final_answer(a.answer)[:MAX_ANSWER] for a in attempts if a.judgement.met == (False,)
     )

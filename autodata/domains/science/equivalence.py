@@ -1,14 +1,14 @@
-"""From a solver's text to its final answer, and whether algebra may compare it with the reference.
+"""Finds the final answer in a solver's text, and compares it with the reference by algebra where that is safe.
 
-Algebra only ever says *equal*, and only about plain formulas that it cannot misread. Everything else is for the
-judge: names, phrases, units, equations, matrices, unevaluated integrals.
+Algebra only ever says *equal*, and only about plain formulas that it cannot misread. The judge decides everything
+else: names, phrases, units, equations, matrices, unevaluated integrals.
 """
 
 import re
 
 from autodata.domains.science import symbolic
 
-MAX_FINAL_CHARS = 4_000  # shown to the judge
+MAX_FINAL_CHARS = 4_000  # the judge sees no more of a final answer
 MAX_FORMULA_CHARS = 300
 _MARK = re.compile(r"final\s{1,5}answer[*_\s]{0,5}(?:is)?[*_\s]{0,5}:", re.IGNORECASE)
 _WRAPS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"))
@@ -23,21 +23,21 @@ _COMMAND = re.compile(
     rf"\\(?:{_GREEK}|frac|dfrac|tfrac|sqrt|cdot|left|right|infty|hbar|exp|ln"
     r"|sin|cos|tan|cot|sec|csc|sinh|cosh|tanh|arcsin|arccos|arctan)"
 )
-# What the reader of formulas takes for something else, each seen to give a false "equal".
+# The parser of formulas misreads these patterns; each was seen to give a false "equal".
 _MISREAD = re.compile(
-    r"[A-Za-df-z]\s*\^\s*\{?\s*-"  # f^{-1}, A^{-1}: an inverse, no quotient
-    r"|\^\s*\{?\s*[T(*]"  # transposes and orders of derivatives are dropped
-    r"|\^\s*-?[0-9]{2}|_\s*[0-9]{2}"  # x^12: twelve, or 1 and 2
-    r"|[0-9}]\s*\^\s*\{\s*-?[0-9]{2}"  # 10^{-34}: differences of such numbers are rounded away
+    r"[A-Za-df-z]\s*\^\s*\{?\s*-"  # f^{-1}, A^{-1}: an inverse, not a quotient
+    r"|\^\s*\{?\s*[T(*]"  # the parser drops transposes and orders of derivatives
+    r"|\^\s*-?[0-9]{2}|_\s*[0-9]{2}"  # x^12 may mean 12, or 1 and 2
+    r"|[0-9}]\s*\^\s*\{\s*-?[0-9]{2}"  # 10^{-34}: rounding hides differences of such numbers
     r"|[0-9]\s*e\s*[-+]?[0-9]|\*\*|!!|'"
-    r"|\bd[a-z]|\{\s*d\s*[\^}]"  # derivatives: the question again, not its answer
+    r"|\bd[a-z]|\{\s*d\s*[\^}]"  # derivatives repeat the question instead of answering it
     rf"|(?:[A-Zfgh]|\\(?:{_GREEK}))\s*(?:\\left\s*)?\("  # f(2) is not 2f
     r"|/\s*(?:[0-9.]+|[A-Za-z]|\\[A-Za-z]+|\([^()]*\))\s*[A-Za-z0-9({\\_]"  # 1/2x
 )
 
 
 async def is_equal(reference: str, answer: str) -> bool:
-    """True where text or algebra leaves no doubt; False means that a judge has to look."""
+    """Return True if text or algebra leaves no doubt; False means that a judge has to decide."""
     reference, answer = unwrap(reference), unwrap(answer)
     if reference and " ".join(reference.split()) == " ".join(answer.split()):
         return True
@@ -46,17 +46,17 @@ async def is_equal(reference: str, answer: str) -> bool:
 
 
 def find_final_answer(text: str) -> str:
-    """What stands behind the last "Final answer:", or the last box, or the last paragraph."""
+    """Find the text after the last "Final answer:", else in the last box, else the last paragraph."""
     text = text.strip()
     marks = list(_MARK.finditer(text))
     tail = text[marks[-1].end() :].strip(" *_\n\t") if marks else ""
     paragraphs = tail.split("\n\n") if tail else text.split("\n\n")[::-1]
-    found = _find_boxed(tail or text) or next((p for p in paragraphs if p.strip()), "")
-    return unwrap(found[:MAX_FINAL_CHARS])
+    answer = _find_boxed(tail or text) or next((p for p in paragraphs if p.strip()), "")
+    return unwrap(answer[:MAX_FINAL_CHARS])
 
 
 def unwrap(text: str) -> str:
-    """Without the mathematics delimiters, box or full stop around all of it."""
+    """Remove the math delimiters, the box and the full stop around a whole text."""
     text = text.strip().removesuffix(".").strip()
     for before, after in _WRAPS:
         inner = text[len(before) : -len(after)]
@@ -67,13 +67,13 @@ def unwrap(text: str) -> str:
 
 
 def read_formulas(reference: str, answer: str) -> tuple[str, str] | None:
-    """Both as formulas that algebra may compare, "x =" taken off; None where one is anything else."""
+    """Prepare both texts for algebra, without a leading "x ="; None unless both are plain and comparable."""
     names = [_NAMED.match(text) for text in (reference, answer)]
-    known = {name.group(1, 2) for name in names if name}
-    if len(known) > 1:
+    variables = {name.group(1, 2) for name in names if name}
+    if len(variables) > 1:
         return None
-    formulas = [(text[name.end() :] if name else text).strip()
-                for text, name in zip((reference, answer), names, strict=True)]  # fmt: skip
+    pairs = zip((reference, answer), names, strict=True)
+    formulas = [(text[name.end() :] if name else text).strip() for text, name in pairs]
     tokens = [_read_tokens(formula) for formula in formulas]
     if not all(tokens) or _differ_in_case({token for some in tokens for token in some}):
         return None
@@ -81,23 +81,24 @@ def read_formulas(reference: str, answer: str) -> tuple[str, str] | None:
 
 
 def _read_tokens(formula: str) -> list[str]:
-    """The tokens of a plain formula; none where it is not one."""
+    """Split a plain formula into tokens; empty if it is not a plain formula."""
     if len(formula) > MAX_FORMULA_CHARS or _MISREAD.search(formula):
         return []
     tokens = _TOKEN.findall(formula)
-    capitals = {t for t in tokens if len(t) == 1 and t.isupper()}  # two of them need not commute: matrices, groups
+    capitals = {t for t in tokens if len(t) == 1 and t.isupper()}  # two of them may be matrices, which do not commute
     is_plain = "".join(tokens) == formula and len(capitals) < 2 and all(map(_is_plain, tokens))
     return tokens if is_plain and not _has_bare_comma(tokens) else []
 
 
 def _is_plain(token: str) -> bool:
+    """Return True for a token that the parser of formulas reads as it is meant."""
     if token.startswith("\\") and len(token) > 2:
         return _COMMAND.fullmatch(token) is not None
     return not token.isalpha() or len(token) == 1 or (len(token) == 2 and token.islower())
 
 
 def _has_bare_comma(tokens: list[str]) -> bool:
-    """A list without brackets: whether its order counts cannot be told."""
+    """Return True for a list without brackets: it is unknown whether the order of its items counts."""
     depth = 0
     for token in tokens:
         depth += (token in ("(", "[", r"\{")) - (token in (")", "]", r"\}"))
@@ -107,18 +108,18 @@ def _has_bare_comma(tokens: list[str]) -> bool:
 
 
 def _differ_in_case(tokens: set[str]) -> bool:
-    """x and X: the reader of formulas takes them for the same."""
+    """Return True if a letter occurs in both cases: the parser of formulas takes x and X for the same."""
     letters = {c for token in tokens for c in ([token] if token.startswith("\\") else token)}
     return len({c.lower() for c in letters}) < len(letters)
 
 
 def _make_exact(formula: str) -> str:
-    """0.5 as 5/10: decimals would be compared to six places only."""
+    """Write 0.5 as 5/10, because decimals would be compared to six places only."""
     return _DECIMAL.sub(lambda d: rf"\frac{{{int(d[1] + d[2])}}}{{1{'0' * len(d[2])}}}", formula)
 
 
 def _find_boxed(text: str) -> str:
-    """The content of the last complete \\boxed{…}."""
+    """Return the content of the last \\boxed{…}; empty if it is missing or not closed."""
     start = text.rfind(r"\boxed{")
     depth = 0
     for at in range(start + len(r"\boxed"), len(text)) if start >= 0 else ():
