@@ -194,7 +194,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Lines:
-    """A chart of lines, each with its band, and of a mark on the x axis."""
+    """A chart of lines, each with its band, and a mark on the x axis."""
 
     frame: Frame
     lines: Sequence[Line]

@@ -106,7 +106,7 @@ def draw_watched(curves: Curves, key: str, what: str) -> Lines | None:
 
 
 def draw_judges(curves: Curves) -> Lines | None:
-    """Draw the scores of the judge that gives rewards and of one that does not, on the same answers; None without."""
+    """Draw the mean scores by the judge that gives rewards and by a second judge. None if there is no second judge."""
     judges = [(judge.replace("_", " "), curves.watch(judge)) for judge in ("first_judge", "second_judge")]
     lines = [
         Line(f"{name}, {judge}", series_style(2 * number + side), by_set[name])

@@ -208,7 +208,7 @@ def read_gain(results: Facts) -> Estimate | None:
 
 
 def draw_test(results: Facts) -> Forest:
-    """Draw the pass rates of baseline and best on validation documents, which chose members, and on test documents."""
+    """Draw pass rates on the validation documents, by which members were chosen, and on the unused test documents."""
     rows = []
     for name, style in (("baseline", "muted"), ("best", "accent")):
         numbers = results[name]
