@@ -1,4 +1,4 @@
-"""What a check of the doctor says: one line, with the key or the file to change."""
+"""Defines the result of a check of the doctor: one line, with the key or the file to change."""
 
 from dataclasses import dataclass
 from enum import StrEnum
