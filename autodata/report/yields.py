@@ -37,7 +37,7 @@ class MeasuredRound:
 
 @dataclass(frozen=True)
 class AcceptedCounts:
-    """How many documents, at least and at most, have an accepted candidate at each point of the three axes."""
+    """The least and the most documents that can have an accepted candidate, at each point of the three axes."""
 
     least: np.ndarray
     most: np.ndarray
