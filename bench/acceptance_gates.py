@@ -1,10 +1,10 @@
-"""How often each gate of meta-optimisation accepts a mutant that is no better, and one that is: with known true rates.
+"""Measures how often each gate of meta-optimisation accepts a mutant that is no better, and one that truly is.
 
     python -m bench.acceptance_gates [--comparisons 2000] [--spread 1.5] [--alpha 0.3]
 
 Every document has its own pass rate (logits spread by --spread around the mean; 0: all have the same), and parent and
 mutant are tried on the same documents. The paper's strict gate compares once on 25 documents; the paired one looks
-after 8, 25, 50, 75 and 100 pairs. `pairs` is what a comparison costs on average.
+after 8, 25, 50, 75 and 100 pairs. `pairs` is the average cost of a comparison.
 """
 
 import argparse
@@ -19,22 +19,22 @@ DOCUMENTS, DRAWS, FIRST = 25, 4, 8
 
 
 def draw_rates(mean: float, spread: float, chance: numpy.random.Generator) -> numpy.ndarray:
-    """The true pass rate of each document, so that they are `mean` on average over all documents."""
+    """Draw the true pass rate of each document, so that the average over all documents is `mean`."""
     noise = numpy.random.default_rng(0).normal(0.0, spread, 20_000)
     centre = optimize.brentq(lambda logit: special.expit(logit + noise).mean() - mean, -12, 12)
     return special.expit(centre + chance.normal(0.0, spread, DOCUMENTS))
 
 
 def draw_pairs(rates: tuple[float, float], spread: float, seed: int) -> list[Pair]:
-    """Four rounds over the documents; what makes a document easy makes it easy for both."""
+    """Draw four rounds over the documents. A document that is easy for one side is easy for both."""
     parent, child = (draw_rates(mean, spread, numpy.random.default_rng(seed)) for mean in rates)
     chance = numpy.random.default_rng([seed, 1])
-    passed = [chance.random((DRAWS, DOCUMENTS)) < of for of in (parent, child)]
+    passed = [chance.random((DRAWS, DOCUMENTS)) < side for side in (parent, child)]
     return [Pair(bool(p), bool(c)) for p, c in zip(passed[0].ravel(), passed[1].ravel(), strict=True)]
 
 
 def compare_paired(pairs: list[Pair], alpha: float) -> tuple[bool, int]:
-    """Whether it was accepted, and after how many pairs it was decided."""
+    """Return True if the mutant was accepted, and after how many pairs that was decided."""
     for looked in (FIRST, *range(DOCUMENTS, len(pairs) + 1, DOCUMENTS)):
         decision = decide_paired(pairs[:looked], DOCUMENTS, len(pairs), alpha)
         if decision is not Decision.MORE:

@@ -1,9 +1,9 @@
-"""What a campaign on Slurm loses besides generating: from ready to the first call, and from its end to the last GPU.
+"""Measures the time that a campaign on Slurm loses before its first call, and between its end and the last GPU's.
 
     python -m bench.campaign [--kill]
 
-A real Slurm on this machine (needs root, slurm-wlm and munge), servers that stand in for vLLM. With --kill a replica
-is killed in mid-run, and the calls of that run are compared with those of an undisturbed one.
+It starts a real Slurm on this machine (needs root, slurm-wlm and munge) and servers that stand in for vLLM. With
+--kill a replica is killed in mid-run, and the calls of that run are compared with those of an undisturbed one.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from tests.slurm.test_campaign import Campaign, find_servers
 
 
 def read_keys(campaign: Campaign) -> set[str]:
-    """The calls in the journal, by their keys."""
+    """Read the keys of the calls in the journal."""
     path = campaign.run / "journal.sqlite"
     if not path.exists():
         return set()
@@ -28,13 +28,13 @@ def read_keys(campaign: Campaign) -> set[str]:
     try:
         return {key for (key,) in connection.execute("SELECT key FROM replies")}
     except sqlite3.OperationalError:
-        return set()  # just being made
+        return set()  # the journal is just being created
     finally:
         connection.close()
 
 
 def wait(done) -> float:
-    """When it came true."""
+    """Wait until `done` returns something true; return the time."""
     while not done():
         time.sleep(0.05)
     return time.monotonic()
@@ -47,8 +47,8 @@ def measure(campaign: Campaign, kill: bool) -> None:
     if kill:
         kill_replica(campaign)
     ended = wait(lambda: campaign.cluster.states(campaign.job) == ["COMPLETED"])
-    given = wait(lambda: not campaign.cluster.squeue() and not find_servers(campaign.cluster))
-    print(f"from the end of the client to the end of the last server job: {given - ended:.1f} s")
+    released = wait(lambda: not campaign.cluster.squeue() and not find_servers(campaign.cluster))
+    print(f"from the end of the client to the end of the last server job: {released - ended:.1f} s")
 
 
 def kill_replica(campaign: Campaign) -> None:

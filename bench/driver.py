@@ -1,11 +1,11 @@
-"""What the engine costs beside its calls: requests a second over the ideal, processor time and memory, by documents.
+"""Measures the engine's own cost at several numbers of documents: requests a second over the ideal, CPU, memory.
 
     python -m bench.driver [--documents 100 1000 10000] [--in-flight 2048] [--latency 1.0] [--spread 0.5]
 
 A loopback server in another process answers every call after `--latency` seconds, fixed or log-normal, with a body
 made beforehand; `autodata.generate` plays cloze on synthetic documents, one round of five calls each, all documents at
-once. A run of one document is subtracted: what is left is what more documents cost. A run begins and ends with fewer
-calls than it may make, whatever the engine does, so the middle 80 % of the calls are shown beside all.
+once. A run of one document is subtracted; the rest is the cost of more documents. At its beginning and end a run has
+fewer calls in flight than it may have, whatever the engine does, so the rate of the middle 80 % of calls is shown too.
 """
 
 import argparse
@@ -28,23 +28,23 @@ from aiohttp import web
 
 from tests.fake_server import MODEL, completion
 
-WORDS = 300  # a document, about 2 kB
+WORDS = 300  # per document, about 2 kB
 _CHALLENGER, _SOLVER = (json.dumps(completion(text).body).encode() for text in ('{"cut": 1}', " nothing of the kind"))
 
 
 @dataclass(frozen=True)
 class RunCost:
-    """One run of the command."""
+    """The cost of one run of the command."""
 
     documents: int
     calls: int
     working_s: float
     cpu_s: float
     most_mb: float
-    middle: float  # calls a second, the first and the last tenth left out
+    middle: float  # calls a second, without the first and the last tenth
 
     def row(self, least: "RunCost", ideal: float) -> str:
-        """A line of the table; the start of the command, which `least` is, left out."""
+        """Write a line of the table, without the cost of starting the command, which `least` measured."""
         rate = self.calls / self.working_s
         cpu_ms = 1000 * (self.cpu_s - least.cpu_s) / (self.calls - least.calls)
         kb = 1000 * (self.most_mb - least.most_mb) / (self.documents - least.documents)
@@ -53,22 +53,22 @@ class RunCost:
 
 
 def serve(latency_s: float, spread: float, said: multiprocessing.Queue) -> None:
-    """The server in a process of its own, so that it takes no time from the engine."""
-    centre = math.log(latency_s) - spread**2 / 2  # the mean stays what was asked for
-    asked: list[float] = []
+    """Serve in a process of its own, so that the server takes no time from the engine."""
+    centre = math.log(latency_s) - spread**2 / 2  # keeps the mean at latency_s
+    arrivals: list[float] = []
 
     async def answer(request: web.Request) -> web.Response:
         body = await request.read()
-        asked.append(time.monotonic())
+        arrivals.append(time.monotonic())
         await asyncio.sleep(random.lognormvariate(centre, spread) if spread else latency_s)
         reply = _CHALLENGER if b"response_format" in body else _SOLVER
         return web.Response(body=reply, content_type="application/json")
 
     async def measure_middle(request: web.Request) -> web.Response:
-        """The rate since it was asked for last."""
-        first, last = asked[len(asked) // 10], asked[len(asked) * 9 // 10]
-        rate = 0.8 * len(asked) / (last - first)
-        asked.clear()
+        """Return the rate since it was last requested."""
+        first, last = arrivals[len(arrivals) // 10], arrivals[len(arrivals) * 9 // 10]
+        rate = 0.8 * len(arrivals) / (last - first)
+        arrivals.clear()
         return web.json_response(rate)
 
     async def list_models(request: web.Request) -> web.Response:
@@ -89,7 +89,7 @@ def serve(latency_s: float, spread: float, said: multiprocessing.Queue) -> None:
 
 
 def write_documents(path: Path, count: int) -> None:
-    """Sentences of words that differ, so that every cut point is sound."""
+    """Write documents of random words, so that every cut point is sound."""
     with path.open("w", encoding="utf-8") as file:
         for number in range(count):
             chance = random.Random(number)
@@ -113,8 +113,14 @@ def generate(folder: Path, url: str, documents: int, in_flight: int) -> RunCost:
     if status:
         raise SystemExit(f"error: {' '.join(command)} failed")
     manifest = json.loads((run / "manifest.json").read_text())
-    return RunCost(documents, manifest["counts"]["calls"], manifest["working_s"], used.ru_utime + used.ru_stime,
-                used.ru_maxrss / 1000, httpx.get(url.removesuffix("v1") + "middle").json())  # fmt: skip
+    return RunCost(
+        documents,
+        manifest["counts"]["calls"],
+        manifest["working_s"],
+        used.ru_utime + used.ru_stime,
+        used.ru_maxrss / 1000,
+        httpx.get(url.removesuffix("v1") + "middle").json(),
+    )
 
 
 def main() -> None:
@@ -124,10 +130,10 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=1.0)
     parser.add_argument("--spread", type=float, default=0.0, help="sigma of the logarithm")
     options = parser.parse_args()
-    said = multiprocessing.Queue()
-    server = multiprocessing.Process(target=serve, args=(options.latency, options.spread, said), daemon=True)
+    urls = multiprocessing.Queue()
+    server = multiprocessing.Process(target=serve, args=(options.latency, options.spread, urls), daemon=True)
     server.start()
-    url, ideal = said.get(), options.in_flight / options.latency
+    url, ideal = urls.get(), options.in_flight / options.latency
     print("| documents | calls | calls/s | of the ideal | of it in the middle | CPU ms a call | kB a document |")
     print("|---" * 7 + "|")
     with tempfile.TemporaryDirectory() as folder:

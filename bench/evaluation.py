@@ -1,10 +1,10 @@
-"""What eval.run costs beside its calls: against a plain asyncio client that asks the same server the same questions.
+"""Measures what eval.run costs besides its calls, against a plain asyncio client with the same calls.
 
     python -m bench.evaluation [--problems 200] [--samples 4] [--delay 1.0]
 
-Both ways ask a loopback server that takes `--delay` seconds, 64 calls at once: every answer is judged by a second
-call. The plain client keeps nothing; eval.run keeps every reply durably, writes inspect_ai's logs, and works out the
-results. What happens once is left out (imports, shown by a first evaluation of one problem); the end of a run counts.
+Both ask a loopback server that takes `--delay` seconds, with 64 calls at once; a second call judges every answer. The
+plain client keeps nothing; eval.run keeps every reply durably, writes inspect_ai's logs, and computes the results.
+One-time costs such as imports are left out, by a first evaluation of one problem; the end of a run counts.
 """
 
 import argparse
@@ -30,7 +30,7 @@ VERDICT = json.dumps({"reason": "so", "equivalent": True})
 
 
 def serve(delay_s: float, said: multiprocessing.Queue) -> None:
-    """The server in a process of its own, so that it takes no time from either client."""
+    """Serve in a process of its own, so that the server takes no time from either client."""
 
     def play(body: dict, count: int) -> Scripted:
         reply = completion(VERDICT if "equivalent" in str(body["messages"]) else ANSWER)
@@ -60,8 +60,10 @@ async def ask_plainly(url: str, samples: int) -> None:
 
 def evaluate_all(url: str, folder: Path, problems: int, samples: int) -> None:
     path = folder / "bench.jsonl"
-    rows = [{"problem_statement": f"Which group has number {i}?", "answer": "S_3", "source_data": "ARB"}
-            for i in range(problems)]  # fmt: skip
+    rows = [
+        {"problem_statement": f"Which group has number {i}?", "answer": "S_3", "source_data": "ARB"}
+        for i in range(problems)
+    ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     recipe = load(EvalRecipe, [
         "recipes/science/eval_base.yaml", f"run={folder}/run_{problems}", "dataset=null", f"samples={samples}",
@@ -78,10 +80,10 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--delay", type=float, default=1.0)
     options = parser.parse_args()
-    total, said = options.problems * options.samples, multiprocessing.Queue()
-    process = multiprocessing.Process(target=serve, args=(options.delay, said), daemon=True)
+    total, urls = options.problems * options.samples, multiprocessing.Queue()
+    process = multiprocessing.Process(target=serve, args=(options.delay, urls), daemon=True)
     process.start()
-    url = said.get()
+    url = urls.get()
     with tempfile.TemporaryDirectory() as folder:
         evaluate_all(url, Path(folder), 1, 1)
         start = time.perf_counter()
@@ -91,8 +93,10 @@ def main() -> None:
         evaluate_all(url, Path(folder), options.problems, options.samples)
         ours = time.perf_counter() - start
     process.terminate()
-    print(f"{total} samples: {plain:.1f} s plainly, {ours:.1f} s with eval.run, ratio {ours / plain:.2f}, "
-          f"{1000 * (ours - plain) / total:+.1f} ms a sample")  # fmt: skip
+    print(
+        f"{total} samples: {plain:.1f} s plainly, {ours:.1f} s with eval.run, ratio {ours / plain:.2f}, "
+        f"{1000 * (ours - plain) / total:+.1f} ms a sample"
+    )
 
 
 if __name__ == "__main__":

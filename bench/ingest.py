@@ -1,9 +1,9 @@
-"""What an ingest costs beside the bare decompressor and JSON parser, on files of a gigabyte.
+"""Measures what an ingest costs beyond the bare decompressor and JSON parser, on files of a gigabyte.
 
     python bench/ingest.py [--megabytes 1000] [--folder build/bench_ingest]
 
-Processor time per core, both measured here in one run: `gzip -dc` or `xz -dc` piped into orjson, and the command with
-one worker. Then the same with two files, by one and by two workers.
+It compares the CPU time of both in one run: `gzip -dc` or `xz -dc` piped into orjson, and the command with one worker.
+Then it does the same with two files, by one and by two workers.
 """
 
 import argparse
@@ -22,8 +22,8 @@ from pathlib import Path
 
 import orjson
 
-ELIGIBLE = 0.05  # of all papers that are computer science and recent, about as many
-READER = (  # decompresses and parses in one process, for what two of them gain on this machine
+ELIGIBLE = 0.05  # about the share of all papers that are recent and in computer science
+READER = (  # decompresses and parses in one process; two of them show what a second core gains here
     "import gzip, lzma, orjson, sys\n"
     'for line in (gzip if sys.argv[1].endswith(".gz") else lzma).open(sys.argv[1]): orjson.loads(line)'
 )
@@ -32,15 +32,15 @@ PARSER = "import orjson, sys\nfor line in sys.stdin.buffer: orjson.loads(line)"
 
 @dataclass
 class ProcessCost:
-    """Of one process and its children."""
+    """The cost of one process and its children."""
 
     wall_s: float
     cpu_s: float
-    peak_mb: float  # of the largest process
+    peak_mb: float  # memory of the largest process
 
 
 def measure(command: list[str] | str) -> ProcessCost:
-    """Run to the end. Raises CalledProcessError."""
+    """Run a command to its end and measure it. Raises CalledProcessError."""
     start = time.monotonic()
     process = subprocess.Popen(command, shell=isinstance(command, str), stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -51,7 +51,7 @@ def measure(command: list[str] | str) -> ProcessCost:
 
 
 def write_words(chance: random.Random) -> str:
-    """Twenty megabytes of words, the frequent ones short, with the sentences of reasoning that opinions have."""
+    """Write twenty megabytes of words, the frequent ones short, with the words of reasoning that opinions have."""
     words = ["".join(chance.choices("etaoinshrdlu", k=2 + min(9, n // 400))) for n in range(5_000)]
     weights = [1 / (n + 10) for n in range(len(words))]
     common = ["because", "therefore", "held", "evidence", "statute", "requires"] * 20
@@ -59,16 +59,16 @@ def write_words(chance: random.Random) -> str:
 
 
 def make_texts(chance: random.Random, megabytes: int) -> Iterator[str]:
-    pool, made = write_words(chance), 0
-    while made < megabytes * 1_000_000:
+    pool, total = write_words(chance), 0
+    while total < megabytes * 1_000_000:
         length = int(chance.lognormvariate(10, 0.6))  # a median of 22,000 characters
         start = chance.randrange(len(pool) - length)
-        made += length
+        total += length
         yield pool[start : start + length]
 
 
 def write_papers(folder: Path, megabytes: int, seed: int) -> None:
-    """A shard of s2orc_v2 with spans for paragraphs, and the rows of `papers` that belong to it."""
+    """Write a shard of s2orc_v2 with spans for paragraphs, and the rows of `papers` that belong to it."""
     (folder / "files").mkdir(parents=True, exist_ok=True)
     (folder / "papers").mkdir(exist_ok=True)
     chance = random.Random(seed)
@@ -107,9 +107,16 @@ def ingest(recipe: str, folder: Path, *arguments: str) -> list[str]:
 def compare(recipe: str, folder: Path, bare: ProcessCost, what: str, *arguments: str) -> None:
     cost = measure(ingest(recipe, folder, "workers=1", *arguments))
     manifest = json.loads((folder / "run" / "manifest.json").read_text())
-    print(json.dumps({"what": what, "rows": manifest["rows"], "kept": manifest["kept"], "cpu_s": cost.cpu_s,
-                      "bare_cpu_s": bare.cpu_s, "ratio": round(bare.cpu_s / cost.cpu_s, 2),
-                      "peak_mb": cost.peak_mb}), flush=True)  # fmt: skip
+    record = {
+        "what": what,
+        "rows": manifest["rows"],
+        "kept": manifest["kept"],
+        "cpu_s": cost.cpu_s,
+        "bare_cpu_s": bare.cpu_s,
+        "ratio": round(bare.cpu_s / cost.cpu_s, 2),
+        "peak_mb": cost.peak_mb,
+    }
+    print(json.dumps(record), flush=True)
 
 
 def bench(recipe: str, write: Callable[[Path, int, int], None], decompress: str, folder: Path, megabytes: int) -> None:
@@ -125,9 +132,14 @@ def bench(recipe: str, write: Callable[[Path, int, int], None], decompress: str,
     read = f"{sys.executable} -c '{READER}' "
     files = list(map(str, sorted((folder / "files").iterdir())))
     bare_one, bare_two = (measure(" ".join(f"{read} {f} {end}" for f in files) + " wait") for end in (";", "&"))
-    print(json.dumps({"what": f"{recipe}, two files", "one_worker_s": one.wall_s, "two_workers_s": two.wall_s,
-                      "speed-up": round(one.wall_s / two.wall_s, 2),
-                      "bare_speed-up": round(bare_one.wall_s / bare_two.wall_s, 2)}), flush=True)  # fmt: skip
+    record = {
+        "what": f"{recipe}, two files",
+        "one_worker_s": one.wall_s,
+        "two_workers_s": two.wall_s,
+        "speed-up": round(one.wall_s / two.wall_s, 2),
+        "bare_speed-up": round(bare_one.wall_s / bare_two.wall_s, 2),
+    }
+    print(json.dumps(record), flush=True)
     shutil.rmtree(folder)
 
 

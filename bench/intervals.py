@@ -1,12 +1,11 @@
-"""How often 95 % intervals over few documents cover the truth: five methods on worlds whose truth is known.
+"""Measures how often 95 % intervals over few documents cover the truth: five methods, worlds with a known truth.
 
 python -m bench.intervals [--trials 2000]
 
 A world draws documents, and their answers, from a distribution with a known mean. A cell has the share of trials whose
 interval holds that mean, or the interval's mean width, at 5, 6, 10, 20, 30 and 60 documents. Each method but the last
-gives a width of zero where no document differs from another; *ours* is what autodata.stats.intervals does, bounds
-included.
-The last tables are of Cohen's kappa, which two judges are compared by. Seeds are fixed.
+gives a width of zero if no document differs from another; *ours* is the method of autodata.stats.intervals, with its
+bounds. The last tables are for Cohen's kappa, which compares two judges. Seeds are fixed.
 """
 
 import argparse
@@ -28,7 +27,7 @@ Coverage = tuple[float, float]  # coverage and mean width
 
 @dataclass(frozen=True)
 class World:
-    """Documents whose mean is known."""
+    """A distribution of documents whose mean is known."""
 
     name: str
     draw: Callable[[numpy.random.Generator, tuple[int, int]], Draws]
@@ -37,7 +36,7 @@ class World:
 
 
 def draw_answers(alpha: float, beta: float, k: int, always_zero: float = 0.0) -> Callable:
-    """k right or wrong answers to each document, whose difficulty is Beta; some documents are never answered right."""
+    """Draw k right or wrong answers per document; its difficulty is Beta, and some are never answered right."""
 
     def draw(chance: numpy.random.Generator, shape: tuple[int, int]) -> Draws:
         rate = chance.beta(alpha, beta, shape) * (chance.random(shape) >= always_zero)
@@ -47,13 +46,13 @@ def draw_answers(alpha: float, beta: float, k: int, always_zero: float = 0.0) ->
 
 
 def draw_scores(chance: numpy.random.Generator, shape: tuple[int, int]) -> Draws:
-    """Three rubric scores to each document, of 20 points each."""
+    """Draw three rubric scores per document, of 20 points each."""
     rate = chance.beta(3, 4, shape)
     return chance.binomial(60, rate) / 60, numpy.ones(shape)
 
 
 def draw_gains(changed: float, up: float) -> Callable:
-    """A share of documents changes, of these `up` for the better, by a uniform amount."""
+    """Draw gains: a share `changed` of documents changes, of these `up` for the better, by a uniform amount."""
 
     def draw(chance: numpy.random.Generator, shape: tuple[int, int]) -> Draws:
         sign = numpy.where(chance.random(shape) < up, 1, -1)
@@ -63,7 +62,7 @@ def draw_gains(changed: float, up: float) -> Callable:
 
 
 def draw_unequal(chance: numpy.random.Generator, shape: tuple[int, int]) -> Draws:
-    """One to many examples to each document, one answer to each example."""
+    """Draw one to many examples per document, with one answer per example."""
     counts = chance.geometric(0.4, shape)
     return chance.binomial(counts, chance.beta(1, 2, shape)), counts.astype(float)
 
@@ -87,7 +86,7 @@ def use_percentile(sums: numpy.ndarray, counts: numpy.ndarray, weights: numpy.nd
 
 
 def use_bca(sums: numpy.ndarray, counts: numpy.ndarray, weights: numpy.ndarray) -> numpy.ndarray:
-    """Bias-corrected and accelerated; the acceleration is the jackknife's."""
+    """Compute the bias-corrected and accelerated bootstrap, with the jackknife's acceleration."""
     drawn, value = _resample(sums, counts, weights), sums.sum(1) / counts.sum(1)
     below = (drawn < value[:, None]).mean(1) + (drawn == value[:, None]).mean(1) / 2
     bias = stats.norm.ppf(below)
@@ -103,14 +102,14 @@ def use_bca(sums: numpy.ndarray, counts: numpy.ndarray, weights: numpy.ndarray) 
 
 
 def use_t(sums: numpy.ndarray, counts: numpy.ndarray, weights: numpy.ndarray) -> numpy.ndarray:
-    """Student's t, with the jackknife's standard error."""
+    """Compute Student's t interval, with the jackknife's standard error."""
     documents, value = sums.shape[1], sums.sum(1) / counts.sum(1)
     reach = stats.t.ppf(0.975, documents - 1) * _find_error(sums, counts)
     return numpy.array([value - reach, value + reach])
 
 
 def use_studentised(sums: numpy.ndarray, counts: numpy.ndarray, weights: numpy.ndarray) -> numpy.ndarray:
-    """Bootstrap of the t statistic; resamples in which nothing varies have none and are left out."""
+    """Bootstrap the t statistic. Resamples in which nothing varies have none and are left out."""
     value, error = sums.sum(1) / counts.sum(1), _find_error(sums, counts)
     drawn, total = _resample(sums, counts, weights), counts @ weights.T
     squares = sums**2 @ weights.T - 2 * drawn * ((sums * counts) @ weights.T) + drawn**2 * (counts**2 @ weights.T)
@@ -141,17 +140,17 @@ def _find_error(sums: numpy.ndarray, counts: numpy.ndarray) -> numpy.ndarray:
 
 
 def use_ours(sums: numpy.ndarray, counts: numpy.ndarray, bounds: tuple[float, float]) -> numpy.ndarray:
-    found = [estimate_ratio(s, c, bounds) for s, c in zip(sums, counts, strict=True)]
-    return numpy.array([[e.low for e in found], [e.high for e in found]], dtype=float)
+    estimates = [estimate_ratio(s, c, bounds) for s, c in zip(sums, counts, strict=True)]
+    return numpy.array([[e.low for e in estimates], [e.high for e in estimates]], dtype=float)
 
 
 def measure(world: World, documents: int, trials: int) -> list[Coverage]:
-    """Coverage and mean width of every method."""
+    """Measure coverage and mean width of every method."""
     chance = numpy.random.default_rng([documents, WORLDS.index(world)])
     sums, counts = world.draw(chance, (trials, documents))
     weights = chance.multinomial(documents, [1 / documents] * documents, RESAMPLES).astype(float)
     ends = [method(sums, counts, weights) for method in METHODS.values()]
-    ends = [numpy.clip(of, *world.bounds) for of in ends] + [use_ours(sums, counts, world.bounds)]
+    ends = [numpy.clip(pair, *world.bounds) for pair in ends] + [use_ours(sums, counts, world.bounds)]
     return [judge(low, high, world.truth) for low, high in ends]
 
 
@@ -161,26 +160,29 @@ def judge(low: numpy.ndarray, high: numpy.ndarray, truth: float) -> Coverage:
 
 
 def draw_judges(chance: numpy.random.Generator, documents: int) -> list[Ratings]:
-    """Ten criteria to each document, two judges who each err on one in ten; how many are met differs by document."""
+    """Draw ten criteria per document and two judges who each err on one in ten; documents meet more or fewer."""
     is_met = chance.random((documents, 10)) < chance.beta(4, 4, (documents, 1))
     first, second = (is_met ^ (chance.random((documents, 10)) < 0.1) for _ in range(2))
-    return [Ratings(str(document), (bool(first[document, at]), bool(second[document, at])))
-            for document in range(documents) for at in range(10)]  # fmt: skip
+    return [
+        Ratings(str(document), (bool(first[document, at]), bool(second[document, at])))
+        for document in range(documents)
+        for at in range(10)
+    ]
 
 
 def resample_kappa(ratings: list[Ratings], chance: numpy.random.Generator) -> list[float]:
-    """Percentile bootstrap over documents."""
+    """Compute the percentile bootstrap over documents."""
     documents = len(ratings) // 10
     cells = numpy.zeros((documents, 4))
     for rating in ratings:
         cells[int(rating.document_id), 2 * rating.met[0] + rating.met[1]] += 1
     drawn = chance.multinomial(documents, [1 / documents] * documents, 400) @ cells
-    found = [cohen_kappa(row.reshape(2, 2).tolist()) for row in drawn]
-    return list(numpy.quantile([kappa for kappa in found if kappa is not None], (0.025, 0.975)))
+    kappas = [cohen_kappa(row.reshape(2, 2).tolist()) for row in drawn]
+    return list(numpy.quantile([kappa for kappa in kappas if kappa is not None], (0.025, 0.975)))
 
 
 def measure_kappa(documents: int, trials: int) -> list[Coverage]:
-    """Coverage and mean width of the bootstrap and of ours. Half are met, so by chance half agree."""
+    """Measure coverage and mean width of the bootstrap and of ours. Half are met, so half agree by chance."""
     chance, truth = numpy.random.default_rng(documents), 2 * (0.9**2 + 0.1**2) - 1
     drawn = [draw_judges(chance, documents) for _ in range(trials)]
     bootstrap = numpy.array([resample_kappa(ratings, chance) for ratings in drawn])
@@ -190,12 +192,14 @@ def measure_kappa(documents: int, trials: int) -> list[Coverage]:
 
 
 def write(title: str, names: Sequence[str], found: Mapping[str, Sequence[Sequence[Coverage]]]) -> str:
-    """Two Markdown tables, a row for each world; a cell has one number for each size."""
+    """Write two Markdown tables with one row per world; a cell has one number per size."""
     parts = []
     for measured, at, scale in (("covered, %", 0, 100), ("mean width, in hundredths", 1, 100)):
         rows = [[f"{title}: {measured}", *names]]
         for name, by_size in found.items():
-            cells = [" ".join(f"{scale * of[method][at]:.0f}" for of in by_size) for method in range(len(names))]
+            cells = [
+                " ".join(f"{scale * methods[method][at]:.0f}" for methods in by_size) for method in range(len(names))
+            ]
             rows.append([name, *cells])
         parts.append(write_table(rows))
     return "\n\n".join(parts)
@@ -205,8 +209,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=2000)
     trials = parser.parse_args().trials
-    found = {world.name: [measure(world, documents, trials) for documents in SIZES] for world in WORLDS}
-    print(write("mean", [*METHODS, "ours"], found), flush=True)
+    results = {world.name: [measure(world, documents, trials) for documents in SIZES] for world in WORLDS}
+    print(write("mean", [*METHODS, "ours"], results), flush=True)
     kappas = {"two judges who err on 1 in 10": [measure_kappa(documents, trials // 4) for documents in SIZES]}
     print("\n" + write("kappa", ["percentile", "ours"], kappas))
 

@@ -1,9 +1,9 @@
-"""A journal of a million replies of 2 kB: written, opened, replayed, and how much room it takes.
+"""Measures a journal of a million replies of 2 kB: how fast it is written, opened and replayed, and its size.
 
     python -m bench.journal [--replies 1000000]
 
-The replies are pieces of the demo's documents, so that they compress as prose does. The reference in the same run:
-reading the same replies back from a JSONL file.
+The replies are pieces of the demo's documents, so that they compress as prose does. The reference, in the same run,
+is reading the same replies back from a JSONL file.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""Whole searches against planted effects, at equal budget: the paper's gate, the paired one, and no lineage at all.
+"""Simulates whole searches at equal budget, with the paper's gate, the paired gate, and without any lineage.
 
     python -m bench.meta_search [--searches 200] [--budget 6000] [--harm 0.3] [--alpha 0.3]
 
-The population, its choice of parents and the gates are those of autodata.meta; a trial is a coin whose chance follows
-from what is planted in a member's prompts: three edits that help (a positive-only rubric among them), one that harms
-and eight that do nothing or, with --harm, cost so much (in log odds) each. The budget counts documents tried; every
-document shifts the chance of all members alike.
+The population, its choice of parents and the gates are those of autodata.meta. A trial is a coin flip whose chance
+follows from the edits in a member's prompts: three help (one is a positive-only rubric), one harms, and eight do
+nothing or, with --harm, cost that much (in log odds) each. The budget counts documents tried; every document shifts
+the chance of all members alike.
 """
 
 import argparse
@@ -26,13 +26,20 @@ EFFECTS = {
     "two numbers compared": 0.3,
     "any will do": -0.6,
 }
-NULL = 8  # kinds of edits that do nothing good
+NULL = 8  # kinds of edits without a good effect
+VARIANTS = (
+    ("strict", "boltzmann"),
+    ("paired", "boltzmann"),
+    ("paired", "uniform"),
+    ("paired", "baseline"),
+    ("strict", "baseline"),
+)  # gate and choice of parents
 BASE, SPREAD, DOCUMENTS, DRAWS, FIRST, MINIBATCH = 0.5, 1.0, 25, 4, 8, 8  # BASE: log odds of 62 %
 
 
 @dataclass
 class SearchWorld:
-    """One search's documents and editor, and how much a line that does nothing good costs."""
+    """The documents and the editor of one search; a line without a good effect costs `harm`."""
 
     chance: numpy.random.Generator
     harm: float
@@ -42,7 +49,7 @@ class SearchWorld:
         self.all_documents = self.chance.normal(0.0, SPREAD, 5_000)
 
     def edit(self, parent: Member) -> Member:
-        """The parent with one more line, drawn by chance."""
+        """Return the parent with one more line, drawn by chance."""
         kinds = [*EFFECTS, *(f"nothing {n}" for n in range(NULL))]
         name = kinds[self.chance.integers(len(kinds))]
         return Member(0, parent.id, Genome({**parent.genome.prompts, name: ""}), name)
@@ -51,7 +58,7 @@ class SearchWorld:
         return BASE + sum(EFFECTS.get(name, -self.harm) for name in member.genome.prompts)
 
     def try_all(self, member: Member) -> numpy.ndarray:
-        """Every validation document once."""
+        """Try a member on every validation document once."""
         return self.chance.random(DOCUMENTS) < special.expit(self.logit(member) + self.documents)
 
     def true_rate(self, member: Member) -> float:
@@ -59,7 +66,7 @@ class SearchWorld:
 
 
 def search(rule: str, parents: str, options: argparse.Namespace, seed: int) -> dict[str, float]:
-    """One search until its budget is spent."""
+    """Run one search until its budget is spent."""
     world = SearchWorld(numpy.random.default_rng(seed), options.harm)
     recipe = MetaRecipe(parents=parents, prior_weight=0.0 if rule == "strict" else 10.0)
     population, spent, accepted, nulls = Population(recipe, {0: Member(0, None, Genome({}))}), 0, 0, 0
@@ -79,14 +86,19 @@ def search(rule: str, parents: str, options: argparse.Namespace, seed: int) -> d
         count(population, parent.id, [pair.parent for pair in pairs])
         count(population, iteration, [pair.child for pair in pairs])
     best = population.best()
-    return {"iterations": iteration - 1, "accepted": accepted, "null accepted": nulls,
-            "found of 3": sum(EFFECTS.get(name, 0) > 0 for name in best.genome.prompts),
-            "baseline": world.true_rate(population.members[0]), "best, true": world.true_rate(best),
-            "best, as it looks": best.rate or 0.0}  # fmt: skip
+    return {
+        "iterations": iteration - 1,
+        "accepted": accepted,
+        "null accepted": nulls,
+        "found of 3": sum(EFFECTS.get(name, 0) > 0 for name in best.genome.prompts),
+        "baseline": world.true_rate(population.members[0]),
+        "best, true": world.true_rate(best),
+        "best, as it looks": best.rate or 0.0,
+    }
 
 
 def count(population: Population, member: int, passed) -> int:
-    """Add trials to a member's average; how many they are."""
+    """Add trials to a member's average; return how many there are."""
     population.count([Trial(member, "", 0, bool(one), (), 0) for one in passed])
     return len(passed)
 
@@ -94,15 +106,17 @@ def count(population: Population, member: int, passed) -> int:
 def compare(
     rule: str, alpha: float, world: SearchWorld, parent: Member, child: Member
 ) -> tuple[bool, int, list[Pair]]:
-    """Whether the child is taken, what it cost, and the pairs."""
+    """Return True if the child is accepted, the trials that took, and the pairs."""
     pairs: list[Pair] = []
     for _ in range(1 if rule == "strict" else DRAWS):
         drawn = zip(world.try_all(parent), world.try_all(child), strict=True)
         fresh = [Pair(bool(before), bool(after)) for before, after in drawn]
         for part in [fresh] if rule == "strict" or pairs else [fresh[:FIRST], fresh[FIRST:]]:
             pairs += part
-            decision = decide_strict(pairs) if rule == "strict" else decide_paired(
-                pairs, DOCUMENTS, DRAWS * DOCUMENTS, alpha)  # fmt: skip
+            if rule == "strict":
+                decision = decide_strict(pairs)
+            else:
+                decision = decide_paired(pairs, DOCUMENTS, DRAWS * DOCUMENTS, alpha)
             if decision is not Decision.MORE:
                 return decision is Decision.ACCEPT, 2 * len(pairs), pairs
     raise AssertionError("the last look always decides")
@@ -116,13 +130,12 @@ def main() -> None:
     parser.add_argument("--alpha", type=float, default=Acceptance().alpha)
     options = parser.parse_args()
     names = None
-    for rule, parents in (("strict", "boltzmann"), ("paired", "boltzmann"), ("paired", "uniform"),
-                          ("paired", "baseline"), ("strict", "baseline")):  # fmt: skip
-        found = [search(rule, parents, options, seed) for seed in range(options.searches)]
+    for rule, parents in VARIANTS:
+        results = [search(rule, parents, options, seed) for seed in range(options.searches)]
         if names is None:
-            names = list(found[0])
+            names = list(results[0])
             print("| gate | parents | " + " | ".join(names) + " |\n" + "|---" * (len(names) + 2) + "|")
-        cells = [f"{numpy.mean([one[name] for one in found]):.3g}" for name in names]
+        cells = [f"{numpy.mean([one[name] for one in results]):.3g}" for name in names]
         print(f"| {rule} | {parents} | " + " | ".join(cells) + " |", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Calls and tokens per accepted document: the fixed orchestrator beside the language model.
+"""Compares the fixed orchestrator with the language model: calls and tokens per accepted document.
 
     python -m autodata.servers recipes/demo/generate.yaml run=runs/bench/server     # in one terminal
     python bench/orchestrators.py recipes/demo/generate.yaml models.endpoints.small.base_url=http://127.0.0.1:PORT/v1
@@ -29,7 +29,7 @@ from autodata.types import Role, Trajectory
 
 @dataclass
 class Measured:
-    """One orchestrator's run."""
+    """The results and costs of one orchestrator's run."""
 
     trajectories: list[Trajectory]
     calls: int
@@ -37,7 +37,7 @@ class Measured:
 
     def rows(self) -> list[tuple[str, str]]:
         tokens = sum(sum(t.tokens.values()) for t in self.trajectories)
-        own = sum(t.tokens.get(Role.ORCHESTRATOR, 0) for t in self.trajectories)
+        directing = sum(t.tokens.get(Role.ORCHESTRATOR, 0) for t in self.trajectories)
         accepted = sum(t.accepted is not None for t in self.trajectories)
 
         def share(value: float) -> str:
@@ -49,7 +49,7 @@ class Measured:
             ("rounds", str(sum(len(t.rounds) for t in self.trajectories))),
             ("calls per accepted", share(self.calls)),
             ("tokens per accepted", share(tokens)),
-            ("share of tokens for the orchestrator", f"{own / tokens:.1%}" if tokens else "–"),
+            ("share of tokens for the orchestrator", f"{directing / tokens:.1%}" if tokens else "–"),
             ("moves refused", str(sum(len(t.refused) for t in self.trajectories))),
             (
                 "documents that fell back to the fixed order",

@@ -1,11 +1,11 @@
-"""How long reports of large runs take: to write, to show their first words, to list their documents, to open one.
+"""Measures how long reports of large runs take: to write, to paint, to list their documents, and to open one.
 
     python bench/report.py                     # 1,000 and 10,000 documents
     python bench/report.py 1000 --answer 2400  # with answers of so many characters
 
-The trajectories are synthetic, of the cs domain: 1 to 7 rounds, 13 criteria, three attempts of each solver, words as
-frequent as words are (Zipf), so that they compress no better than real text. The command writes each report, chromium
-opens it three times in a fresh context; the table has the median.
+The trajectories are synthetic, of the cs domain: 1 to 7 rounds, 13 criteria, three attempts of each solver. Word
+frequencies follow Zipf's law, so that texts compress no better than real ones. The command writes each report, and
+chromium opens it three times in a fresh context; the table has the median.
 """
 
 import argparse
@@ -49,14 +49,15 @@ _OPEN = """async (id) => {
 
 
 class Writer:
-    """Trajectories that look like those of a real run."""
+    """Writes trajectories that look like those of a real run."""
 
     def __init__(self, recipe: GenerateRecipe, answer_chars: int):
         self._domain = recipe.domain
         self._random = random.Random(0)
         letters = "etaoinshrdlucmfwypvbgk"
-        self._words = ["".join(self._random.choices(letters, k=self._random.randint(2, 10)))
-                       for _ in range(_VOCABULARY)]  # fmt: skip
+        self._words = [
+            "".join(self._random.choices(letters, k=self._random.randint(2, 10))) for _ in range(_VOCABULARY)
+        ]
         self._weights = list(accumulate(1 / rank for rank in range(1, _VOCABULARY + 1)))
         self._answer_chars = answer_chars
 
@@ -66,22 +67,39 @@ class Writer:
             while not (rounds and rounds[-1].verdict.accepted) and len(rounds) < MAX_ROUNDS:
                 rounds.append(self._round(len(rounds) + 1))
             end = End.ACCEPTED if rounds[-1].verdict.accepted else End.ROUNDS_USED
-            yield Trajectory(f"paper-{n}", f"papers.jsonl:{n}", "agentic", "prose", tuple(rounds), end,
-                             tokens={"challenger": 9_000, "weak_solver": 5_000, "judge": 20_000})  # fmt: skip
+            yield Trajectory(
+                f"paper-{n}",
+                f"papers.jsonl:{n}",
+                "agentic",
+                "prose",
+                tuple(rounds),
+                end,
+                tokens={"challenger": 9_000, "weak_solver": 5_000, "judge": 20_000},
+            )
 
     def _round(self, number: int) -> Round:
         weights = [self._random.randint(1, 10) for _ in range(10)] + [-3, -4, -5]
-        asked = Candidate(self._text(400), self._text(300), tuple(Criterion(self._text(80), w) for w in weights),
-                          self._text(800))  # fmt: skip
+        question, reference = self._text(400), self._text(300)
+        criteria = tuple(Criterion(self._text(80), w) for w in weights)
+        candidate = Candidate(question, reference, criteria, self._text(800))
         level = self._random.uniform(0, 0.4)
-        weak, strong = (tuple(self._attempt(asked, n, level + more) for n in range(3)) for more in (0.3, 0.6))
+        weak, strong = (tuple(self._attempt(candidate, n, level + more) for n in range(3)) for more in (0.3, 0.6))
         gates = self._domain.presets
-        is_tried = any(not decide_weak(scores(asked, weak), gate) for gate in gates.values())
+        is_tried = any(not decide_weak(scores(candidate, weak), gate) for gate in gates.values())
         strong = strong if is_tried else ()
-        exact = scores(asked, weak), scores(asked, strong)
+        exact = scores(candidate, weak), scores(candidate, strong)
         presets = {name: decide_measured(*exact, (3, 3), gate) for name, gate in gates.items()}
-        return Round(number, asked, Quality(True, "", asked.hash), weak, strong, presets["prose"], presets,
-                     instruction=self._text(200), diagnosis=self._text(200))  # fmt: skip
+        return Round(
+            number,
+            candidate,
+            Quality(True, "", candidate.hash),
+            weak,
+            strong,
+            presets["prose"],
+            presets,
+            instruction=self._text(200),
+            diagnosis=self._text(200),
+        )
 
     def _attempt(self, asked: Candidate, index: int, share: float) -> Attempt:
         judged = rubric.judge(asked.rubric, [self._random.random() < share for _ in asked.rubric], self._text(100))
@@ -93,7 +111,7 @@ class Writer:
 
 
 def measure(path: Path, browser: Browser) -> list[float]:
-    """First paint, list usable and a document opened, in milliseconds."""
+    """Measure the milliseconds to the first paint, to a usable list, and to open a document."""
     page = browser.new_context().new_page()
     page.set_default_timeout(300_000)
     page.add_init_script(_WATCH)
@@ -101,9 +119,9 @@ def measure(path: Path, browser: Browser) -> list[float]:
     page.wait_for_selector("#documents[data-ready]", state="attached")
     listed = page.evaluate("window.listed")
     page.wait_for_load_state()
-    found = [page.evaluate(_PAINT), listed, page.evaluate(_OPEN, page.locator("#documents a").nth(30).inner_text())]
+    times = [page.evaluate(_PAINT), listed, page.evaluate(_OPEN, page.locator("#documents a").nth(30).inner_text())]
     page.context.close()
-    return found
+    return times
 
 
 def main() -> None:

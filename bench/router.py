@@ -1,8 +1,8 @@
-"""What vllm-router adds to a call, side by side with the same calls sent straight to the replica.
+"""Measures what vllm-router adds to a call, against the same calls sent straight to the replica.
 
     python -m bench.router
 
-A loopback server that answers at once, rounds of both ways in turn, medians of the rounds.
+A loopback server answers at once. Rounds of both ways alternate; the result is the median of the rounds.
 """
 
 import argparse
@@ -21,7 +21,7 @@ BODY = {"model": "fake", "messages": [{"role": "user", "content": "word " * 3000
 
 
 async def time_calls(url: str, calls: int, at_once: int) -> float:
-    """Milliseconds per call as its caller sees them, mean."""
+    """Return the mean milliseconds per call, as the caller sees them."""
     slots, taken = asyncio.Semaphore(at_once), []
     async with httpx.AsyncClient(limits=httpx.Limits(max_connections=at_once), timeout=60) as client:
 
@@ -45,11 +45,15 @@ def main() -> None:
         try:
             router.follow([server.url])
             for at_once in (1, 8):
-                rounds = [[asyncio.run(time_calls(url, options.calls, at_once)) for url in (server.url, router.url)]
-                          for _ in range(options.rounds)]  # fmt: skip
+                rounds = [
+                    [asyncio.run(time_calls(url, options.calls, at_once)) for url in (server.url, router.url)]
+                    for _ in range(options.rounds)
+                ]
                 straight, routed = (median(way) for way in zip(*rounds, strict=True))
-                print(f"{at_once} at once: {straight:.2f} ms straight, {routed:.2f} ms through the router, "
-                      f"{routed - straight:+.2f} ms, ratio {routed / straight:.2f}")  # fmt: skip
+                print(
+                    f"{at_once} at once: {straight:.2f} ms straight, {routed:.2f} ms through the router, "
+                    f"{routed - straight:+.2f} ms, ratio {routed / straight:.2f}"
+                )
         finally:
             router.stop()
 

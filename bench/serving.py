@@ -1,12 +1,12 @@
-"""Tokens a second inside `generate`, over those of vLLM's own serving benchmark on the same server, in one run.
+"""Compares tokens a second inside `generate` with vLLM's own serving benchmark, on the same server in one run.
 
     python -m bench.serving [--at-once 16 32 64] [--pairs 3] [--documents 72] [models.endpoints.small.base_url=URL]
 
-The embedded model, cloze; its server is started, or the one that is named is used. vLLM's benchmark sends the prompts
-that generate had sent, and wants as many tokens as each reply had, with a seed as generate's calls have one, at every
-given concurrency; the best one counts. A first run of generate, not counted, fills the prefix cache for both; then
-both measure in turn. The documents are those of the demo, and the same with their sentences in another order, as many
-as are wanted: where few are left, no engine can keep a server busy.
+The embedded model plays cloze; its server is started unless one is named. vLLM's benchmark sends the same prompts as
+generate, wants as many tokens as each reply had, and sets a seed as generate does. It runs at every given concurrency,
+and the best one counts. A first run of generate, not counted, fills the prefix cache for both; then both are measured
+in turn. The documents are those of the demo, repeated with their sentences shuffled until there are enough: with few
+documents left, no engine can keep a server busy.
 """
 
 import argparse
@@ -38,18 +38,18 @@ PRINTED = "generate {:.0f} tokens/s; vLLM's benchmark {}; of its best {:.2f}"
 
 @contextmanager
 def recording() -> Iterator[list[tuple[Request, Reply]]]:
-    """What clients are asked and answered meanwhile."""
-    asked: list[tuple[Request, Reply]] = []
+    """Record the requests and replies of all clients meanwhile."""
+    calls: list[tuple[Request, Reply]] = []
     ask = Client.ask
 
     async def remember(self: Client, request: Request) -> Reply:
         reply = await ask(self, request)
-        asked.append((request, reply))
+        calls.append((request, reply))
         return reply
 
     Client.ask = remember
     try:
-        yield asked
+        yield calls
     finally:
         Client.ask = ask
 
@@ -64,7 +64,7 @@ def write_documents(folder: Path, count: int) -> Path:
 
 
 def run_generate(url: str, folder: Path, documents: Path) -> float:
-    """Tokens written per second of work, by the run's own manifest."""
+    """Return the tokens written per second of work, by the run's own manifest."""
     recipe = load(GenerateRecipe, [
         "recipes/demo/generate.yaml", f"run={folder}", f"documents.path={documents}", "domain.max_rounds=2",
         "documents_in_flight=48", f"models.endpoints.small.base_url={url}"])  # fmt: skip
@@ -76,7 +76,7 @@ def run_generate(url: str, folder: Path, documents: Path) -> float:
 
 
 def run_vllm(url: str, prompts: Path, count: int, at_once: int) -> float:
-    """Tokens written per second, as vLLM's benchmark counts them."""
+    """Return the tokens written per second, as vLLM's benchmark counts them."""
     parser = argparse.ArgumentParser()
     serve.add_cli_args(parser)
     result = serve.main(parser.parse_args([
@@ -89,23 +89,23 @@ def run_vllm(url: str, prompts: Path, count: int, at_once: int) -> float:
 
 
 def as_row(request: Request, reply: Reply) -> str:
-    """A line of vLLM's custom dataset."""
+    """Write a call as a line of vLLM's custom dataset."""
     prompt = "\n".join(message.content for message in request.messages)
     return json.dumps({"prompt": prompt, "output_tokens": reply.completion_tokens}) + "\n"
 
 
 def compare(url: str, folder: Path, options: argparse.Namespace) -> list[float]:
     prompts, documents = folder / "prompts.jsonl", write_documents(folder / "documents", options.documents)
-    with recording() as asked:
+    with recording() as calls:
         run_generate(url, folder / "first", documents)
-    prompts.write_text("".join(as_row(*call) for call in asked))
+    prompts.write_text("".join(as_row(*call) for call in calls))
     ratios = []
     for number in range(options.pairs):
         ours = run_generate(url, folder / str(number), documents)
-        theirs = {n: run_vllm(url, prompts, len(asked), n) for n in options.at_once}
+        theirs = {n: run_vllm(url, prompts, len(calls), n) for n in options.at_once}
         ratios.append(ours / max(theirs.values()))
-        said = ", ".join(f"{rate:.0f} at {n}" for n, rate in theirs.items())
-        print(PRINTED.format(ours, said, ratios[-1]), flush=True)
+        rates = ", ".join(f"{rate:.0f} at {n}" for n, rate in theirs.items())
+        print(PRINTED.format(ours, rates, ratios[-1]), flush=True)
     return ratios
 
 

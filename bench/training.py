@@ -1,10 +1,10 @@
-"""What our reward, callbacks and rows cost a training step, beside TRL's trainer with nothing of ours.
+"""Measures what our reward, callbacks and rows cost a training step, against TRL's trainer without them.
 
     python -m bench.training [--steps 12] [--rounds 3] [--tokens 32]
 
 Both train the same small random model of Qwen3.5's architecture on the same prompts, in turn, on this machine: ours
-with a judge on loopback that answers at once, the other with a reward that is a constant. Then the wall clock of one
-step's reward, 128 completions with a judge that takes two seconds, as a ratio to one call.
+with a judge on loopback that answers at once, the other with a constant reward. Then the wall-clock time of one step's
+reward is measured, for 128 completions and a judge that takes two seconds, as a ratio to one call.
 """
 
 import argparse
@@ -40,7 +40,7 @@ from training.trainer import Training, make_config
 
 
 class Clock(TrainerCallback):
-    """When each step ended."""
+    """Records when each step ended."""
 
     def __init__(self):
         self.ends: list[float] = []
@@ -50,7 +50,7 @@ class Clock(TrainerCallback):
 
     @property
     def step_s(self) -> float:
-        """Median of the steps after the first."""
+        """The median time of the steps after the first."""
         return median(later - earlier for earlier, later in zip(self.ends, self.ends[1:], strict=False))
 
 
@@ -62,7 +62,7 @@ def serve(delay_s: float, pipe: Connection) -> None:
 
 @contextmanager
 def judge_apart(delay_s: float) -> Iterator[str]:
-    """The URL of a judge in a process of its own, as judges are."""
+    """Run a judge in a process of its own, as real judges do, and yield its URL."""
     start = get_context("spawn")
     here, there = start.Pipe()
     process = start.Process(target=serve, args=(delay_s, there))
@@ -109,20 +109,26 @@ def time_bare(recipe: GrpoRecipe, folder: Path) -> float:
 
 
 def time_rewards(recipe: GrpoRecipe, folder: Path, completions: int) -> float:
-    """Seconds for all rewards of one step."""
+    """Return the seconds for all rewards of one step."""
     journal = Journal(folder / "journal.sqlite")
     try:
         client = Client(recipe.models, journal)
         reward = Reward(base.load(recipe.domain, client), client, RewardConfig(), Books(folder, 0, [client]))
         reward.ends = frozenset({0})
-        row = make_rows(read_set(recipe.dataset, "agentic_train")[:1], base.load(recipe.domain, client),
-                        AutoTokenizer.from_pretrained(recipe.model), {})[0]  # fmt: skip
+        examples = read_set(recipe.dataset, "agentic_train")[:1]
+        tokenizer = AutoTokenizer.from_pretrained(recipe.model)
+        row = make_rows(examples, base.load(recipe.domain, client), tokenizer, {})[0]
         answers = [f"answer {i}" for i in range(completions)]
         start = time.perf_counter()
-        asyncio.run(reward.score(
-            prompts=[row["prompt"] + "</think>"] * completions, completions=answers,
-            completion_ids=[[0]] * completions, candidate=[row["candidate"]] * completions,
-            set=["train"] * completions, log_metric=lambda name, value: None))  # fmt: skip
+        scoring = reward.score(
+            prompts=[row["prompt"] + "</think>"] * completions,
+            completions=answers,
+            completion_ids=[[0]] * completions,
+            candidate=[row["candidate"]] * completions,
+            set=["train"] * completions,
+            log_metric=lambda name, value: None,
+        )
+        asyncio.run(scoring)
         return time.perf_counter() - start
     finally:
         journal.close()
@@ -139,8 +145,15 @@ def main() -> None:
         folder = Path(name)
         model, dataset = make_qwen(folder / "qwen"), make_dataset(folder / "data")
         with judge_apart(delay_s=0.0) as url:
-            values = make_arguments(model, dataset, url, folder / "run", max_steps=options.steps, save_steps=1_000,
-                                    max_completion_length=options.tokens)  # fmt: skip
+            values = make_arguments(
+                model,
+                dataset,
+                url,
+                folder / "run",
+                max_steps=options.steps,
+                save_steps=1_000,
+                max_completion_length=options.tokens,
+            )
             recipe = load(GrpoRecipe, ["tests/grpo.yaml", *values, "preflight.probe=0"])
             times = []
             for i in range(options.rounds):
@@ -156,8 +169,10 @@ def main() -> None:
             for count in (1, 128):
                 (folder / f"reward{count}").mkdir()
                 taken.append(time_rewards(recipe, folder / f"reward{count}", count))
-        print(f"rewards: 1 completion {taken[0]:.2f} s, 128 completions {taken[1]:.2f} s, "
-              f"ratio {taken[1] / taken[0]:.2f}")  # fmt: skip
+        print(
+            f"rewards: 1 completion {taken[0]:.2f} s, 128 completions {taken[1]:.2f} s, "
+            f"ratio {taken[1] / taken[0]:.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
-"""Work that is not done twice: attempts after the verdict is settled, and prompt tokens that a server knows already.
+"""Measures work that is saved: attempts after the verdict is settled, and prompt tokens in a server's cache.
 
     python -m bench.waste early-stop runs/demo/agentic
     python -m bench.waste prefix [--documents 4] [models.endpoints.small.base_url=URL]
 
 `early-stop` takes a run that made all attempts. For each stage it finds the first attempt after which the verdict in
-force could not change any more, counts the tokens of those after it, and checks that the verdict stays the same.
+force could not change any more, counts the tokens of later attempts, and checks that the verdict stays the same.
 
-`prefix` plays `cs` with scripted replies, while vLLM with the embedded model reads every prompt and counts what its
-prefix cache had ready (vllm:prefix_cache_hits over vllm:prefix_cache_queries): with the prompts as they are, with the
-judge's answer before the rubric, and with the paper behind the instructions as well. Each order has a cache of its
-own; answers have 200 words.
+`prefix` plays `cs` with scripted replies, while vLLM with the embedded model reads every prompt and counts the tokens
+found in its prefix cache (vllm:prefix_cache_hits over vllm:prefix_cache_queries). It compares three orders: the
+prompts as they are, the judge's answer before the rubric, and also the paper behind the instructions. Each order has a
+cache of its own; answers have 200 words.
 """
 
 import argparse
@@ -35,20 +35,20 @@ from tests.fake_server import NAMES, Scripted, fake_server
 from tests.fake_world import World
 
 WORDS = ("cache", "policy", "burst", "load", "limit", "delay", "hit", "miss", "write", "wear")
-PLAN = ("no_better", "too_easy", "accepted")  # what becomes of the rounds of each document
+PLAN = ("no_better", "too_easy", "accepted")  # how the rounds of each document end
 
 
 def count_needed(candidate: Candidate, tried: Round, gate: Gate) -> tuple[int, int, bool]:
-    """Weak and strong attempts that settle the verdict, and whether it is the one of all attempts."""
+    """Count the weak and strong attempts that settle the verdict; True if all attempts give the same verdict."""
     weak, strong = (acceptance.scores(candidate, side) for side in (tried.weak, tried.strong))
-    for made in range(1, len(weak) + 1):
-        verdict = acceptance.settle_weak(weak[:made], len(weak), gate)
+    for count in range(1, len(weak) + 1):
+        verdict = acceptance.settle_weak(weak[:count], len(weak), gate)
         if verdict:
-            return made, 0, verdict.failure is tried.verdict.failure
-    for made in range(1, len(strong) + 1):
-        verdict = acceptance.settle(weak, strong[:made], len(strong), gate)
+            return count, 0, verdict.failure is tried.verdict.failure
+    for count in range(1, len(strong) + 1):
+        verdict = acceptance.settle(weak, strong[:count], len(strong), gate)
         if verdict:
-            return len(weak), made, verdict.failure is tried.verdict.failure
+            return len(weak), count, verdict.failure is tried.verdict.failure
     return len(weak), len(strong), True
 
 
@@ -61,26 +61,28 @@ def measure_early_stop(run: Path) -> None:
     gate = Gate(**domain.presets[domain.preset])
     spent = kept = attempts = needed = changed = 0
     for trajectory in iterate_records(run / "trajectories.jsonl", TRAJECTORY):
-        for tried in trajectory.rounds:
-            if tried.candidate and tried.weak:
-                weak, strong, is_same = count_needed(tried.candidate, tried, gate)
-                spent += tokens(tried.weak) + tokens(tried.strong)
-                kept += tokens(tried.weak[:weak]) + tokens(tried.strong[:strong])
-                attempts, needed = attempts + len(tried.weak) + len(tried.strong), needed + weak + strong
+        for round in trajectory.rounds:
+            if round.candidate and round.weak:
+                weak, strong, is_same = count_needed(round.candidate, round, gate)
+                spent += tokens(round.weak) + tokens(round.strong)
+                kept += tokens(round.weak[:weak]) + tokens(round.strong[:strong])
+                attempts, needed = attempts + len(round.weak) + len(round.strong), needed + weak + strong
                 changed += not is_same
-    print(f"{run}: {needed} of {attempts} attempts needed, {kept} of {spent} solver tokens "
-          f"({1 - kept / max(spent, 1):.1%} saved); verdicts changed: {changed}")  # fmt: skip
+    print(
+        f"{run}: {needed} of {attempts} attempts needed, {kept} of {spent} solver tokens "
+        f"({1 - kept / max(spent, 1):.1%} saved); verdicts changed: {changed}"
+    )
 
 
 class Reader:
-    """Plays the world's part, and has vLLM read each prompt; `order` keeps the cached prefixes of orders apart."""
+    """Has vLLM read each prompt, then answers as the scripted world; each `order` has cached prefixes of its own."""
 
     def __init__(self, url: str, model: str, order: str):
         self._url, self._model, self._order, self._world = url, model, order, World(PLAN)
 
     def __call__(self, body: dict, count: int) -> Scripted:
-        asked = {"model": self._model, "messages": body["messages"], "max_tokens": 1, "cache_salt": self._order}
-        httpx.post(f"{self._url}/chat/completions", json=asked, timeout=300).raise_for_status()
+        request = {"model": self._model, "messages": body["messages"], "max_tokens": 1, "cache_salt": self._order}
+        httpx.post(f"{self._url}/chat/completions", json=request, timeout=300).raise_for_status()
         reply = self._world(body, count)
         if body["messages"][0]["role"] == "user":  # only solvers have no system prompt
             chance = random.Random(str(body["messages"]) + str(body.get("seed")))
@@ -90,23 +92,23 @@ class Reader:
 
 
 def count_cached(url: str) -> tuple[float, float]:
-    """Prompt tokens looked up and found in the prefix cache since the server started."""
+    """Count the prompt tokens looked up, and those found, in the prefix cache since the server started."""
     page = httpx.get(f"{url.removesuffix('/v1')}/metrics").text
-    return tuple(sum(map(float, re.findall(rf"^vllm:prefix_cache_{kind}_total{{.*}} (\S+)$", page, re.MULTILINE)))
-                 for kind in ("queries", "hits"))  # fmt: skip
+    patterns = (rf"^vllm:prefix_cache_{kind}_total{{.*}} (\S+)$" for kind in ("queries", "hits"))
+    return tuple(sum(map(float, re.findall(pattern, page, re.MULTILINE))) for pattern in patterns)
 
 
 def move_behind(name: str, sealed: str, anchor: str, folder: Path) -> None:
-    """A copy of a template of `cs` in which one sealed part stands just before `anchor`."""
-    found = (where / f"{name}.j2" for where in base.prompt_folders(OmegaConf.create({"name": "cs", "prompts": None})))
-    text = next(path for path in found if path.exists()).read_text()
+    """Copy a template of `cs` and move one sealed part to just before `anchor`."""
+    paths = (where / f"{name}.j2" for where in base.prompt_folders(OmegaConf.create({"name": "cs", "prompts": None})))
+    text = next(path for path in paths if path.exists()).read_text()
     before, _, after = text.partition(sealed)
     assert after.count(anchor), f"{name}.j2: no {anchor!r} behind {sealed!r}"
     (folder / f"{name}.j2").write_text(before + after.replace(anchor, f"{sealed}\n\n{anchor}", 1))
 
 
 def write_orders(folder: Path) -> dict[str, Path | None]:
-    """A folder of templates for each order; None: the domain's own."""
+    """Write a folder of templates for each order; None stands for the domain's own."""
     judge, both = folder / "judge", folder / "both"
     for order in (judge, both):
         order.mkdir()
@@ -127,8 +129,11 @@ def measure_prefix(documents: int, overrides: Sequence[str]) -> None:
                 with fake_server(Reader(url, model, order)) as world:
                     play(world.url, folder / str(number), prompts, documents)
                 queries, hits = (now - then for now, then in zip(count_cached(url), before, strict=True))
-                print(f"prompts {order}: {hits:.0f} of {queries:.0f} prompt tokens were cached "
-                      f"({hits / queries:.1%}), {queries - hits:.0f} had to be read", flush=True)  # fmt: skip
+                print(
+                    f"prompts {order}: {hits:.0f} of {queries:.0f} prompt tokens were cached "
+                    f"({hits / queries:.1%}), {queries - hits:.0f} had to be read",
+                    flush=True,
+                )
 
 
 def play(url: str, run: Path, prompts: Path | None, documents: int) -> None:

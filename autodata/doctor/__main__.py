@@ -1,4 +1,4 @@
-"""python -m autodata.doctor"""
+"""Runs the command `python -m autodata.doctor`."""
 
 from autodata.doctor.examine import main
 

@@ -1,4 +1,4 @@
-"""Checks of what earlier steps have left: a data set fit to train on, a weak solver neither lost nor perfect."""
+"""Checks the results of earlier steps: is the data set fit to train on, is the weak solver neither at 0 nor at 1?"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +15,11 @@ from autodata.run.records import RunError, hash_path, read_json, read_records
 from autodata.types import EXAMPLE, TRAJECTORY, Example, Trajectory
 
 COMMAND = "python -m autodata.dataset"
-_ENOUGH = 20  # documents, to say something of the weak solver
+_ENOUGH = 20  # documents needed to judge the weak solver
 
 
 def check_dataset(folder: str) -> list[Finding]:
-    """Finished, unchanged since, and compared with benchmarks."""
+    """Check that a data set is finished, unchanged since, and was compared with benchmarks."""
     try:
         outputs = require_finished(folder, COMMAND)["outputs"]
     except RunError as error:
@@ -29,13 +29,15 @@ def check_dataset(folder: str) -> list[Finding]:
         if not path.is_file() or hash_path(path) != outputs.get(name):
             return [fail("dataset", f"{path} is not the one that {COMMAND} wrote; make the data set again")]
     files = read_json(Path(folder) / DECONTAMINATION)["files"]
-    compared = ok("decontamination", f"compared with {len(files)} benchmark files") if files else (
-        warn("decontamination", f"{folder} met no benchmark: set decontaminate in its recipe"))  # fmt: skip
+    if files:
+        compared = ok("decontamination", f"compared with {len(files)} benchmark files")
+    else:
+        compared = warn("decontamination", f"{folder} met no benchmark: set decontaminate in its recipe")
     return [ok("dataset", f"{folder} is as it was written"), compared]
 
 
 def check_label(recipe: EvalRecipe) -> Finding:
-    """The label belongs to the weights that are evaluated."""
+    """Check that the label belongs to the weights that are evaluated."""
     try:
         identity.check_label(recipe)
     except (RecipeError, RunError) as error:
@@ -60,8 +62,10 @@ def judge_number(examples: Sequence[Example], recipe: GrpoRecipe) -> Finding:
 
 
 def judge_sides(examples: Sequence[Example]) -> Finding:
-    sides = {split: {part for e in examples if e.split == split for part in e.document_source.split("; ")}
-             for split in ("train", "test")}  # fmt: skip
+    sides = {
+        split: {part for e in examples if e.split == split for part in e.document_source.split("; ")}
+        for split in ("train", "test")
+    }
     shared = sorted(sides["train"] & sides["test"])
     if shared:
         return fail("splits", f"{len(shared)} sources are on both sides, as {shared[0]}: make the data set again")
@@ -69,7 +73,7 @@ def judge_sides(examples: Sequence[Example]) -> Finding:
 
 
 def check_weak_solver(run: str) -> Finding:
-    """From the first rounds of an earlier run in the same folder: before any feedback."""
+    """Judge the weak solver by the first rounds of an earlier run in the same folder, those before any feedback."""
     try:
         return judge_weak_solver(read_records(Path(run) / "trajectories.jsonl", TRAJECTORY), run)
     except RunError as error:
@@ -79,7 +83,7 @@ def check_weak_solver(run: str) -> Finding:
 def judge_weak_solver(trajectories: Sequence[Trajectory], run: str) -> Finding:
     measured = [next((r.weak for r in t.rounds if r.weak), ()) for t in trajectories]
     scores = [[a.judgement.score for a in weak if a.judgement.score is not None] for weak in measured]
-    means = [fmean(own) for own in scores if own]
+    means = [fmean(values) for values in scores if values]
     if len(means) < _ENOUGH:
         return skip("weak solver", f"{len(means)} measured documents in {run}; try documents.limit={_ENOUGH} first")
     mean, detail = fmean(means), f"mean score {fmean(means):.2f} over the first rounds of {len(means)} documents"

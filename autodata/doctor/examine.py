@@ -1,8 +1,8 @@
-"""What would go wrong with a recipe, before it costs anything: ok, warn, fail or n/a, one line each.
+"""Checks what would go wrong with a recipe before it costs anything; prints ok, warn, fail or n/a, one line each.
 
 python -m autodata.doctor RECIPE [more.yaml …] [key=value …] [--serve]   # --serve starts its vLLM servers to ask them
 
-Ends with 1 where a check failed. Training itself checks weights, lengths, memory and reward before its first step.
+The exit code is 1 if a check failed. Training itself checks weights, lengths, memory and reward before its first step.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ _WITH_DOMAIN = (GenerateRecipe, GrpoRecipe, EvalRecipe, JudgeAuditRecipe, MetaRe
 
 
 def examine(recipe: object, serve: bool) -> Iterator[Finding]:
-    """All checks that apply, cheap ones first. Raises ServerError, EndpointError, PromptError."""
+    """Run all checks that apply, cheap ones first. Raises ServerError, EndpointError, PromptError."""
     yield environment.check_versions(recipe)
     yield from _examine_place(recipe)
     yield from _examine_data(recipe)
@@ -45,7 +45,7 @@ def examine(recipe: object, serve: bool) -> Iterator[Finding]:
 
 
 def _list_models(recipe: GenerateRecipe | EvalRecipe | QuestionTypesRecipe) -> list[Models]:
-    """The recipe's own, then for each grader of PRBench the same with that grader as the judge."""
+    """List the recipe's models, then for each grader of PRBench the same models with that grader as the judge."""
     graders = [role for role in getattr(recipe, "graders", {}).values() if role]
     return [recipe.models, *(replace(recipe.models, weak_solver=None, judge=role) for role in graders)]
 
@@ -79,9 +79,9 @@ def _examine_models(models: Models, domain: DomainConfig, serve: bool) -> Iterat
             _serve(models, stack)
         answering = []
         for name, endpoint in used.items():
-            found = endpoints.check_server(models, name) if endpoint.base_url else [endpoints.skip_server(name)]
-            answering += [name] * all(f.mark is Mark.OK for f in found)
-            yield from found
+            findings = endpoints.check_server(models, name) if endpoint.base_url else [endpoints.skip_server(name)]
+            answering += [name] * all(f.mark is Mark.OK for f in findings)
+            yield from findings
         yield from asyncio.run(endpoints.check_answers(models, domain, answering))
 
 

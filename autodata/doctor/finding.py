@@ -1,11 +1,11 @@
-"""What a check of the doctor says: one line, with the key or the file to change."""
+"""Defines the result of a check of the doctor: one line, with the key or the file to change."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Mark(StrEnum):
-    """How a check ended."""
+    """The outcome of a check."""
 
     OK = "ok"
     WARN = "warn"
@@ -15,7 +15,7 @@ class Mark(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report."""
+    """One line of the doctor's report."""
 
     mark: Mark
     check: str

@@ -1,4 +1,4 @@
-"""Checks of the place where a run will lie: what a run folder and a journal rest on works there."""
+"""Checks the file system where a run will lie: run folders and journals work there, and there is space."""
 
 import asyncio
 import shutil
@@ -15,13 +15,13 @@ _FAIL_GB, _WARN_GB = 1, 20  # chosen: a journal of 10⁶ replies of 2 kB is abou
 
 
 def find_place(run: str) -> Path:
-    """The run folder, or the nearest folder above it that is there."""
+    """Return the run folder, or the nearest folder above it that exists."""
     folder = Path(run).absolute()
     return next(p for p in (folder, *folder.parents) if p.is_dir())
 
 
 def check_files(place: Path) -> Finding:
-    """Rename, append with fsync, lock and SQLite's log, by the code that runs use, in a scratch folder."""
+    """Try rename, append with fsync, locks and SQLite in a scratch folder, with the code that runs use."""
     try:
         with tempfile.TemporaryDirectory(prefix=".doctor-", dir=place) as scratch:
             _use_run(scratch)

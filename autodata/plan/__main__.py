@@ -1,4 +1,4 @@
-"""python -m autodata.plan"""
+"""Runs the command `python -m autodata.plan`."""
 
 from autodata.plan.plan import main
 

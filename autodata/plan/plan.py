@@ -1,9 +1,9 @@
-"""What a run of generation will take, before it does: calls, tokens, GPU-hours, wall-clock, and what holds it up.
+"""Estimates what a generation run will take: calls, tokens, GPU-hours, wall-clock time, and its bottleneck.
 
     python -m autodata.plan RECIPE [models.yaml …] [key=value …] [--like RUN] [--gpus N]
     python -m autodata.plan recipes/demo/generate.yaml --like runs/demo/agentic --what-if domain.max_rounds=8
 
-What documents ask is drawn from a finished run (--like) or from priors; docs/plan.md says how to read the answer.
+The calls of a document are drawn from a finished run (--like) or from priors; docs/plan.md explains the tables.
 """
 
 import argparse
@@ -30,14 +30,15 @@ from autodata.serving.llm import role_config
 from autodata.stats.writing import DASH, write_duration, write_percent
 from autodata.types import Role
 
-_IN_FLIGHT = 64  # where a recipe says nothing, as the client
-_SIMULATED = 4  # documents at most, for each in flight; beyond them the middle half's pace goes on
+_IN_FLIGHT = 64  # default for max_in_flight, as in the client
+# At most so many documents are simulated for each one in flight; further ones go at the pace of the middle half.
+_SIMULATED = 4
 _WIDTH = 120
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Simulated runs of one recipe."""
+    """The simulated runs of one recipe."""
 
     workload: Workload
     documents: int
@@ -55,7 +56,7 @@ class Plan:
         return self.documents / self.simulated
 
     def extend(self, outcome: SimulatedOutcome) -> float:
-        """The wall-clock of all documents."""
+        """Extrapolate a simulated run to the wall-clock time of all documents."""
         ends, count = sorted(outcome.finished), len(outcome.finished)
         pace = (ends[3 * count // 4] - ends[count // 4]) / max(1, 3 * count // 4 - count // 4)
         return outcome.seconds + (self.documents - self.simulated) * pace
@@ -68,14 +69,14 @@ class Plan:
 
     @property
     def bottleneck(self) -> tuple[str, Role]:
-        """The endpoint that is used most, and the role that uses it most."""
+        """The endpoint with the highest utilisation, and the role that uses it most."""
         name = max(self.stations, key=self.utilisation)
         roles = [r for r in self.served if self.served[r] == name]
         return name, max(roles, key=lambda r: sum(o.role_work[r] for o in self.outcomes))
 
 
 def make_plan(recipe: GenerateRecipe, options: argparse.Namespace) -> Plan:
-    """Raises UserError."""
+    """Simulate the runs of a recipe. Raises UserError."""
     if recipe.arm == "best_of_n":
         raise RecipeError("arm=best_of_n spends what its agentic run spent: plan that one")
     workload = from_run(recipe, options.like) if options.like else from_priors(recipe)
@@ -100,26 +101,30 @@ def _build(recipe: GenerateRecipe, names: Sequence[str], options: argparse.Names
     endpoints = {name: recipe.models.endpoints[name] for name in names}
     speeds = speed.choose(endpoints, _read_speeds(options.speed), options.like)
     return {
-        name: Station(speeds[name], e.server.replicas if e.server else 1, e.max_in_flight or _IN_FLIGHT,
-                      count_gpus(e.server) if e.server else 0)
+        name: Station(
+            speeds[name],
+            e.server.replicas if e.server else 1,
+            e.max_in_flight or _IN_FLIGHT,
+            count_gpus(e.server) if e.server else 0,
+        )
         for name, e in endpoints.items()
-    }  # fmt: skip
+    }
 
 
 def _read_speeds(stated: Sequence[str]) -> dict[str, ReplicaSpeed]:
-    found = {}
+    speeds = {}
     for text in stated:
         name, _, numbers = text.partition("=")
         try:
             prefill, decode, concurrency = map(float, numbers.split(","))
         except ValueError:
             raise SpeedError(f"--speed {text}: write ENDPOINT=prefill,decode,concurrency, three numbers") from None
-        found[name] = speed.state(prefill, decode, concurrency, "stated")
-    return found
+        speeds[name] = speed.state(prefill, decode, concurrency, "stated")
+    return speeds
 
 
 def show(plans: Mapping[str, Plan], accepted: int | None) -> None:
-    """The tables, a column for each plan where there are several."""
+    """Print the tables; in the first, each plan has a column."""
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     summary = Table("", *plans, title="plan")
     rows = [dict(summarize(plan, accepted)) for plan in plans.values()]
@@ -151,15 +156,17 @@ def summarize(plan: Plan, accepted: int | None) -> list[tuple[str, str]]:
 
 
 def forecast(plan: Plan, wanted: int, tokens: float, gpus: int) -> str:
-    """The documents, tokens and GPU-hours that so many more accepted ones take; a bound where none was accepted."""
+    """Estimate documents, tokens and GPU-hours for `wanted` more acceptances; a lower bound if none was accepted."""
     rate, prefix = plan.workload.acceptance, ""
     if not rate:
         rate = 1 - 0.05 ** (1 / len(plan.workload.stories))
         prefix = "cost unknown, none was accepted yet; with 95 % at least "
     needed = wanted / rate
     hours = needed / plan.documents * plan.mean(plan.seconds) / 3600
-    return (f"{prefix}{needed:,.0f} documents, {needed / plan.documents * tokens:,.0f} tokens, {hours:,.2f} h, "
-            f"{hours * gpus:,.2f} GPU-hours")  # fmt: skip
+    return (
+        f"{prefix}{needed:,.0f} documents, {needed / plan.documents * tokens:,.0f} tokens, {hours:,.2f} h, "
+        f"{hours * gpus:,.2f} GPU-hours"
+    )
 
 
 def _show_roles(name: str, plan: Plan) -> Table:
@@ -168,21 +175,33 @@ def _show_roles(name: str, plan: Plan) -> Table:
     )
     shares = [share_gpu_seconds(replace(o, seconds=plan.extend(o)), plan.served, plan.stations) for o in plan.outcomes]
     for role, endpoint in plan.served.items():
-        counted = [plan.scale * plan.mean([c[role] for c in counts]) for counts in (
-            [o.calls for o in plan.outcomes], [o.prompt for o in plan.outcomes],
-            [o.completion for o in plan.outcomes])]  # fmt: skip
+        columns = zip(*((o.calls[role], o.prompt[role], o.completion[role]) for o in plan.outcomes), strict=True)
+        counted = [plan.scale * plan.mean(values) for values in columns]
         hours = plan.mean([s.get(role, 0.0) for s in shares]) / 3600
         table.add_row(role, endpoint, *(f"{c:,.0f}" for c in counted), f"{hours:,.2f}")
     return table
 
 
 def _show_endpoints(name: str, plan: Plan) -> Table:
-    table = Table("endpoint", "replicas", "GPUs each", "used", "tokens/s: 1 request, most", "speed is",
-                  title=f"{name}: endpoints")  # fmt: skip
+    table = Table(
+        "endpoint",
+        "replicas",
+        "GPUs each",
+        "used",
+        "tokens/s: 1 request, most",
+        "speed is",
+        title=f"{name}: endpoints",
+    )
     for endpoint, station in plan.stations.items():
         one, most = 1 / station.speed.step(1), 1 / station.token_s
-        table.add_row(endpoint, str(station.replicas), str(station.gpus), write_percent(plan.utilisation(endpoint)),
-                      f"{one:,.3g}, {most:,.4g}", station.speed.origin)  # fmt: skip
+        table.add_row(
+            endpoint,
+            str(station.replicas),
+            str(station.gpus),
+            write_percent(plan.utilisation(endpoint)),
+            f"{one:,.3g}, {most:,.4g}",
+            station.speed.origin,
+        )
     return table
 
 

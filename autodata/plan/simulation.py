@@ -1,4 +1,4 @@
-"""The loop as a queue: documents go through their stages, servers batch what is under way."""
+"""Simulates the loop as queues: documents go through their stages, and servers batch the requests in flight."""
 
 import heapq
 from collections import Counter, defaultdict
@@ -16,33 +16,33 @@ Steps = Generator[simpy.Event, object, None]
 
 @dataclass(frozen=True)
 class Station:
-    """An endpoint as it is simulated."""
+    """An endpoint in the simulation."""
 
     speed: ReplicaSpeed
     replicas: int
     max_in_flight: int
-    gpus: int = 0  # of one replica
+    gpus: int = 0  # per replica
 
     @property
     def token_s(self) -> float:
-        """Seconds of an engine per token that is written, with as many requests in a step as there may be."""
+        """Engine seconds per completion token, when each step has as many requests as may be in flight."""
         return self.speed.step(self.max_in_flight) / self.max_in_flight
 
     def work(self, call: Call) -> float:
-        """Seconds of an engine that a call takes at best: what no further batching saves."""
+        """Return the engine seconds that a call takes at best, with the most batching possible."""
         return self.speed.read(call.prompt, call.is_shared) + call.completion * self.token_s
 
 
 @dataclass
 class SimulatedOutcome:
-    """What a simulated run used."""
+    """The resources that a simulated run used, and what it produced."""
 
     seconds: float = 0.0
     calls: Counter[Role] = field(default_factory=Counter)
     prompt: Counter[Role] = field(default_factory=Counter)
     completion: Counter[Role] = field(default_factory=Counter)
     call_seconds: Counter[Role] = field(default_factory=Counter)
-    work: Counter[str] = field(default_factory=Counter)  # of the engines, by endpoint
+    work: Counter[str] = field(default_factory=Counter)  # engine seconds at best, by endpoint
     role_work: Counter[Role] = field(default_factory=Counter)
     finished: list[float] = field(default_factory=list)  # when each document ended
     accepted: int = 0
@@ -53,12 +53,12 @@ class SimulatedOutcome:
         return sum(self.prompt.values()) + sum(self.completion.values())
 
     def utilisation(self, name: str, station: Station) -> float:
-        """Engine time that the calls need at best, as a share of what there is."""
+        """Return the engine time that the calls need at best, as a share of the time available."""
         return self.work[name] / (self.seconds * station.replicas) if self.seconds else 0.0
 
 
 class SimulatedReplica:
-    """One engine. `_steps` counts the decoding steps so far; a call ends at a step that is known when it begins."""
+    """One engine. `_steps` counts the decoding steps so far; the step at which a call ends is known when it starts."""
 
     def __init__(self, env: simpy.Environment, speed: ReplicaSpeed):
         self.load = 0
@@ -78,7 +78,7 @@ class SimulatedReplica:
         return done
 
     def _serve(self) -> Steps:
-        """Read what has come, else decode until something comes or ends."""
+        """Read the prompts that have arrived; without any, decode until a request arrives or ends."""
         while True:
             self._arrival = self._env.event()
             if self._waiting:
@@ -97,7 +97,7 @@ class SimulatedReplica:
         start, each = self._env.now, self._speed.step(len(self._running))
         end = self._env.timeout(max(0.0, self._running[0][0] - self._steps) * each)
         yield end | self._arrival
-        # The clock cannot tell: what is left may be too little to move it.
+        # If the timeout ended, the steps are set, not computed: a very short rest may not move the clock at all.
         self._steps = self._running[0][0] if end.processed else self._steps + (self._env.now - start) / each
         while self._running and self._running[0][0] <= self._steps:
             self.load -= 1
@@ -142,7 +142,7 @@ class _Loop:
 def simulate(
     stories: Sequence[Story], served: Mapping[Role, str], stations: Mapping[str, Station], in_flight: int
 ) -> SimulatedOutcome:
-    """All documents to their end, `in_flight` of them at once."""
+    """Simulate all documents to their end, `in_flight` of them at once."""
     loop = _Loop(served, stations)
     slots = simpy.Resource(loop.env, in_flight)
     for story in stories:
@@ -157,29 +157,31 @@ def simulate(
 def share_gpu_seconds(
     outcome: SimulatedOutcome, served: Mapping[Role, str], stations: Mapping[str, Station]
 ) -> dict[Role, float]:
-    """What the endpoints hold for the whole run, in proportion to the call-seconds of their roles."""
+    """Share the GPU-seconds that endpoints hold for the whole run among their roles, in proportion to call-seconds."""
     seconds: defaultdict[str, float] = defaultdict(float)
     for role, spent in outcome.call_seconds.items():
         seconds[served[role]] += spent
     held = {n: s.gpus * s.replicas * outcome.seconds for n, s in stations.items()}
-    return {role: held[served[role]] * spent / seconds[served[role]] if spent else 0.0
-            for role, spent in outcome.call_seconds.items()}  # fmt: skip
+    return {
+        role: held[served[role]] * spent / seconds[served[role]] if spent else 0.0
+        for role, spent in outcome.call_seconds.items()
+    }
 
 
 ReplicaCounts = dict[str, int]
-_WORTH = 0.9  # a split is simulated when its bottleneck has at most so much of the work of the one before
-_FASTER = 0.98  # and chosen over a smaller one when it takes at most so much of its time
+_WORTH = 0.9  # a split is simulated if its bottleneck has at most this share of the previous one's work
+_FASTER = 0.98  # it is chosen over a smaller split if it takes at most this share of its time
 
 
 class TooFewGpus(UserError):
-    """There is no room for one replica of each; the message says how many there must be."""
+    """There are too few GPUs for one replica of each endpoint; the message says how many are needed."""
 
 
 def grow(stations: Mapping[str, Station], work: Mapping[str, float], gpus: int) -> Iterator[ReplicaCounts]:
-    """Splits from one replica of each up to `gpus`; those of fewer GPUs are the first of those of more.
+    """Yield splits that grow from one replica of each endpoint up to `gpus` GPUs; fewer GPUs yield a prefix of them.
 
-    Each step serves the bottleneck, without which no larger split is faster, so the last has the least possible work
-    at its bottleneck. Raises TooFewGpus.
+    Each step adds a replica at the bottleneck, because no other addition makes a split faster. So the last split has
+    the least possible work at its bottleneck. Raises TooFewGpus.
     """
     split = {name: 1 for name in stations}
     used = sum(s.gpus for s in stations.values())
@@ -199,10 +201,12 @@ def grow(stations: Mapping[str, Station], work: Mapping[str, float], gpus: int) 
 
 
 def choose_split(
-    stations: Mapping[str, Station], work: Mapping[str, float], gpus: int,
+    stations: Mapping[str, Station],
+    work: Mapping[str, float],
+    gpus: int,
     time_of: Callable[[Mapping[str, Station]], float],
-) -> dict[str, Station]:  # fmt: skip
-    """The stations of the fastest split, as simulated."""
+) -> dict[str, Station]:
+    """Return the stations of the split that is fastest in the simulation."""
     best, best_time, before = dict(stations), float("inf"), float("inf")
     for split in grow(stations, work, gpus):
         heaviest = max((work.get(n, 0.0) / split[n] for n in split if stations[n].gpus), default=0.0)

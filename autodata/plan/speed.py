@@ -1,7 +1,7 @@
-"""How fast one replica is: continuous batching, where a step makes one token for each request under way.
+"""Models the speed of one replica with continuous batching: a step makes one token for each request in flight.
 
-A step of n requests takes `step_s + n * sequence_s`, so tokens per second rise with n and saturate. Reading a prompt
-takes the engine for itself; where prompts are cached, one that was read before takes nothing.
+A step of n requests takes `step_s + n * sequence_s`, so tokens per second rise with n and saturate. While the engine
+reads a prompt it does nothing else. If prompts are cached, a prompt that was read before takes no time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from autodata.recipes.models import Endpoint
 from autodata.serving.journal import read_replies
 from autodata.types import UserError
 
-_ENOUGH = 50  # calls for a fit
+_ENOUGH = 50  # calls needed for a fit
 
 
 class SpeedError(UserError):
@@ -24,14 +24,14 @@ class SpeedError(UserError):
 
 @dataclass(frozen=True)
 class ReplicaSpeed:
-    """Seconds of one replica."""
+    """The speed of one replica, in seconds."""
 
-    prompt_s: float  # per token that is read
+    prompt_s: float  # per prompt token
     step_s: float
-    sequence_s: float  # more for each request in a step
-    request_s: float = 0.0  # of the engine, per request
+    sequence_s: float  # added to a step by each request in it
+    request_s: float = 0.0  # engine time per request
     origin: str = "stated"
-    caches: bool = False  # prompts that were read before; a fit to a run needs no such flag: prompt_s is then a mean
+    caches: bool = False  # prompts read before take no time; False for a fit, whose prompt_s is a mean over both
 
     def step(self, running: int) -> float:
         return self.step_s + running * self.sequence_s
@@ -42,17 +42,17 @@ class ReplicaSpeed:
 
 @dataclass(frozen=True)
 class TimedCalls:
-    """A call, or a burst of equal ones: how long it took and what went on meanwhile."""
+    """A call, or a burst of equal calls: how long it took, and what its engine did meanwhile."""
 
     seconds: float
-    requests: float  # begun on the engine meanwhile
-    prompt: float  # tokens read meanwhile, by anybody
+    requests: float  # started on the engine meanwhile
+    prompt: float  # prompt tokens read meanwhile, of any request
     steps: float
-    sequences: float  # steps × requests under way
+    sequences: float  # steps × requests in flight
 
 
 def state(prefill: float, decode: float, concurrency: float, origin: str) -> ReplicaSpeed:
-    """From prompt tokens/s, tokens/s of one request alone, and how many requests saturate it. Raises SpeedError."""
+    """Convert prompt tokens/s, tokens/s of a single request and the saturating concurrency. Raises SpeedError."""
     if min(prefill, decode) <= 0 or concurrency < 1:
         raise SpeedError("--speed ENDPOINT=prefill,decode,concurrency: positive numbers, concurrency at least 1")
     each = 1 / (decode * concurrency)
@@ -60,7 +60,7 @@ def state(prefill: float, decode: float, concurrency: float, origin: str) -> Rep
 
 
 def assume(name: str, endpoint: Endpoint) -> ReplicaSpeed:
-    """The unmeasured table's. Raises SpeedError."""
+    """Look up a model's speed in priors.yaml, which is not measured. Raises SpeedError."""
     if endpoint.model not in PRIORS["speeds"]:
         raise SpeedError(
             f"models.endpoints.{name} ({endpoint.model}): its speed is not known; state it with "
@@ -70,17 +70,17 @@ def assume(name: str, endpoint: Endpoint) -> ReplicaSpeed:
 
 
 def fit(samples: Sequence[TimedCalls], origin: str) -> ReplicaSpeed:
-    """Non-negative least squares; of absolute errors, for relative ones favour what is too fast."""
+    """Fit by non-negative least squares of absolute errors; relative ones would favour speeds that are too high."""
     from scipy.optimize import nnls  # slow to import, needed here only
 
     rows = numpy.array([[s.prompt, s.steps, s.sequences, s.requests] for s in samples])
     seconds = numpy.array([s.seconds for s in samples])
-    found, _ = nnls(rows, seconds)
-    return ReplicaSpeed(*map(float, found), origin=origin)
+    coefficients, _ = nnls(rows, seconds)
+    return ReplicaSpeed(*map(float, coefficients), origin=origin)
 
 
 def fit_run(folder: Path, model: str) -> ReplicaSpeed | None:
-    """From the latencies in a run's journal; None where it tells too little."""
+    """Fit a model's speed to the latencies in a run's journal. None if it has too few calls."""
     path = folder / "journal.sqlite"
     if not path.exists():
         return None
@@ -97,7 +97,7 @@ def fit_run(folder: Path, model: str) -> ReplicaSpeed | None:
 
 
 def _spread(end: numpy.ndarray, took: numpy.ndarray, amount: numpy.ndarray) -> numpy.ndarray:
-    """What of the `amount` of all calls, each evenly over its time, falls into the time of each call."""
+    """Spread each call's `amount` evenly over its time; return the sum that falls into the time of each call."""
     times, rates = numpy.concatenate([end - took, end]), numpy.concatenate([amount / took, -amount / took])
     order = numpy.argsort(times, kind="stable")
     times, rates = times[order], numpy.cumsum(rates[order])
@@ -108,7 +108,7 @@ def _spread(end: numpy.ndarray, took: numpy.ndarray, amount: numpy.ndarray) -> n
 def choose(
     endpoints: Mapping[str, Endpoint], stated: Mapping[str, ReplicaSpeed], like: Path | None
 ) -> dict[str, ReplicaSpeed]:
-    """Of each endpoint: what was stated, else fitted to the run, else assumed. Raises SpeedError."""
+    """Choose the speed of each endpoint: stated, else fitted to the run, else assumed. Raises SpeedError."""
     unknown = sorted(set(stated) - set(endpoints))
     if unknown:
         raise SpeedError(f"--speed {unknown[0]}=…: no such endpoint; there are {', '.join(endpoints)}")

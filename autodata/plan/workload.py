@@ -1,4 +1,4 @@
-"""What documents ask of the servers: stages of parallel chains of calls, drawn from a run or from priors."""
+"""Models the calls that documents make: stages of parallel chains of calls, drawn from a run or from priors."""
 
 import random
 from collections import Counter
@@ -21,7 +21,7 @@ PRIORS = yaml.safe_load((Path(__file__).parent / "priors.yaml").read_text(encodi
 
 @dataclass(frozen=True)
 class Call:
-    """One request; tokens are fractions where a run tells only their mean."""
+    """One request. Its numbers of tokens are fractions if a run records only their mean."""
 
     role: Role
     prompt: float
@@ -34,7 +34,7 @@ CallStage = tuple[tuple[Call, ...], ...]  # chains that run side by side, each c
 
 @dataclass(frozen=True)
 class Story:
-    """One document, from its first call to its last."""
+    """The calls of one document, from the first to the last."""
 
     stages: tuple[CallStage, ...]
     rounds: int
@@ -47,20 +47,20 @@ class Story:
 
 @dataclass(frozen=True)
 class Workload:
-    """Where stories come from, and how sure that is."""
+    """A source of stories: measured ones of a run, or a function that invents them from priors."""
 
     origin: str
     acceptance: float
     invent: Callable[[random.Random], Story] | None = None
-    stories: Sequence[Story] = ()  # that were measured
+    stories: Sequence[Story] = ()  # measured ones
 
     def draw(self, count: int, chance: random.Random) -> list[Story]:
-        """Documents of the run with replacement, or invented ones."""
+        """Draw documents of the run with replacement, or invent them."""
         return [self.invent(chance) if self.invent else chance.choice(self.stories) for _ in range(count)]
 
 
 def from_priors(recipe: GenerateRecipe) -> Workload:
-    """What the paper or we assume of this domain. Raises RecipeError."""
+    """Make a workload from what the paper or we assume about this domain. Raises RecipeError."""
     prior = PRIORS["domains"].get(recipe.domain.name)
     if prior is None:
         raise RecipeError(f"domain.name={recipe.domain.name}: no priors for it; name a finished run with --like RUN")
@@ -68,7 +68,7 @@ def from_priors(recipe: GenerateRecipe) -> Workload:
 
 
 def from_run(recipe: GenerateRecipe, folder: Path) -> Workload:
-    """Documents as those of a run, drawn whole. Raises RecipeError, RunError."""
+    """Make a workload that draws whole documents from a run. Raises RecipeError, RunError."""
     manifest = require_finished(str(folder), "python -m autodata.generate")
     theirs = load(GenerateRecipe, [str(folder / "recipe.yaml")])
     for key in ("domain.name", "arm"):
@@ -84,7 +84,7 @@ def from_run(recipe: GenerateRecipe, folder: Path) -> Workload:
 
 
 def replay(trajectory: Trajectory, recipe: GenerateRecipe, prompt_shares: Mapping[Role, float]) -> Story:
-    """A recorded document under `recipe`; where nothing of it differs, its tokens are the recorded ones."""
+    """Replay a recorded document under `recipe`. If the recipe is the same, its tokens are the recorded ones."""
     rounds = trajectory.rounds[: recipe.domain.max_rounds]
     calls = _Calls(recipe, PRIORS["domains"].get(recipe.domain.name, {}))
     stages = [s for number, r in enumerate(rounds) for s in calls.retrace(r, number)]
@@ -97,7 +97,7 @@ def replay(trajectory: Trajectory, recipe: GenerateRecipe, prompt_shares: Mappin
 def _share_out(
     stages: Sequence[CallStage], spent: Mapping[Role, float], shares: Mapping[Role, float]
 ) -> Iterator[CallStage]:
-    """The calls whose size no trajectory tells, each with an equal part of what their role spent."""
+    """Size the calls whose tokens no trajectory records: each gets an equal part of what its role spent."""
     counts = Counter(c.role for stage in stages for chain in stage for c in chain)
 
     def size(call: Call) -> Call:
@@ -110,7 +110,7 @@ def _share_out(
 
 
 class _Calls:
-    """Which calls a stage makes under a recipe."""
+    """Lists the calls that each stage makes under a recipe."""
 
     def __init__(self, recipe: GenerateRecipe, prior: Mapping[str, Any]):
         self.recipe, self.domain, self.prior = recipe, recipe.domain, prior
@@ -133,7 +133,7 @@ class _Calls:
         return self.once(Role.CHALLENGER, "prepare")
 
     def propose(self, number: int) -> list[CallStage]:
-        """New proposals are asked for, and the orchestrator first, once those of earlier rounds are used up."""
+        """Ask the orchestrator and then the challengers, once the proposals of earlier rounds are used up."""
         if number % self.domain.challengers:
             return []
         return [*self.choose(), tuple((self.ask(Role.CHALLENGER),) for _ in range(self.domain.challengers))]
@@ -152,7 +152,7 @@ class _Calls:
         return [group for group in groups if group]
 
     def round(self, number: int, last: str, weak: Sequence[Call], strong: Sequence[Call]) -> list[CallStage]:
-        """Up to the stage that ended it; an accepted one has its last check."""
+        """List the stages of a round up to the one that ended it; an accepted round has a final check."""
         stages = self.propose(number)
         if last == "propose":
             return stages
@@ -172,13 +172,13 @@ class _Calls:
 
 
 def _adjust(attempts: Sequence[Attempt], count: int, role: Role) -> list[Call]:
-    """As many calls as the recipe wants, sized as those that were made."""
+    """Make as many calls as the recipe wants, sized like the recorded ones."""
     chosen = [attempts[i % len(attempts)] for i in range(count)] if attempts else []
     return [Call(role, a.prompt_tokens, a.completion_tokens, i > 0) for i, a in enumerate(chosen)]
 
 
 def _invent(recipe: GenerateRecipe, prior: Mapping[str, Any], chance: random.Random) -> Story:
-    """A document that is accepted after a geometric number of rounds, or uses up all of them."""
+    """Invent a document that is accepted after a geometrically distributed number of rounds, or uses up all rounds."""
     most = 1 if recipe.arm == "cot" else recipe.domain.max_rounds
     needed = 1
     while chance.random() > 1 / prior["rounds"]:
@@ -203,7 +203,7 @@ def _max_tokens(recipe: GenerateRecipe, role: Role) -> int:
 
 
 def _prompt_shares(trajectories: Sequence[Trajectory], manifest: Mapping[str, Any]) -> dict[Role, float]:
-    """Which part of a role's tokens was read: from the ledger, else of all that is not the solvers' alike."""
+    """Return the share of prompt tokens per role: from the ledger, else the same for all calls other than solvers'."""
     counts, ledger = manifest["counts"], manifest.get("ledger", {})
     attempts = [a for t in trajectories for r in t.rounds for a in (*r.weak, *r.strong)]
     read = max(0, counts.get("prompt_tokens", 0) - sum(a.prompt_tokens for a in attempts))

@@ -1,4 +1,4 @@
-"""python -m autodata.report"""
+"""Runs the command `python -m autodata.report`."""
 
 from autodata.report.index import main
 

@@ -1,6 +1,6 @@
-"""What a chart shows and where its marks lie; templates/charts.j2 draws it.
+"""Describes charts: what each shows and where its marks lie. templates/charts.j2 draws them as SVG.
 
-A `style` is a word of style.css that gives marks their colour: `accent`, `muted`, or the name of a verdict.
+A `style` is a name in style.css that gives marks their colour: `accent`, `muted`, or the name of a verdict.
 """
 
 import math
@@ -15,22 +15,22 @@ _STEPS = (1, 2, 5, 10)
 
 @dataclass(frozen=True)
 class Scale:
-    """Values from `low` to `high`, drawn from `start` to `end`."""
+    """A linear axis: values from `low` to `high` are drawn from `start` to `end`."""
 
     low: float
     high: float
     start: float
     end: float
-    is_count: bool = False  # then no tick lies between two whole numbers
+    is_count: bool = False  # every tick is then a whole number
 
     def at(self, value: float) -> float:
-        """The place of a value, to a tenth of a unit."""
+        """Return the position of a value, to a tenth of a unit."""
         share = (value - self.low) / (self.high - self.low)
         return round(self.start + share * (self.end - self.start), 1)
 
     @property
     def ticks(self) -> list[float]:
-        """About five round values inside the axis."""
+        """The values of the ticks: about five round numbers inside the axis."""
         step = round_step((self.high - self.low) / 5)
         step = max(step, 1) if self.is_count else step
         first = math.ceil(self.low / step - 1e-9)
@@ -39,43 +39,43 @@ class Scale:
 
 
 def cover(values: Iterable[float], start: float, end: float) -> Scale:
-    """An axis from zero (or the lowest value below it) to a round value over the highest."""
-    found = list(values)
-    low, high = min([0, *found]), max([0, *found])
+    """Make an axis that includes zero and all values and ends at round numbers."""
+    numbers = list(values)
+    low, high = min([0, *numbers]), max([0, *numbers])
     if high - low < 1e-12:
         high = low + 1
     step = round_step((high - low) / 5)
-    is_count = all(float(value).is_integer() for value in found)
+    is_count = all(float(value).is_integer() for value in numbers)
     step = max(step, 1) if is_count else step
     return Scale(math.floor(low / step) * step, math.ceil(high / step) * step, start, end, is_count)
 
 
 def round_step(width: float) -> float:
-    """The smallest of 1, 2, 5 times a power of ten that is at least `width`."""
+    """Return the smallest number of the form 1, 2 or 5 times a power of ten that is at least `width`."""
     power = 10.0 ** math.floor(math.log10(width))
     return next(power * step for step in _STEPS if power * step >= width * (1 - 1e-9))
 
 
-# The plot inside a picture of 560 × 290 units.
+# The plot area inside a picture of 560 × 290 units.
 LEFT, RIGHT, TOP, BOTTOM = 52, 548, 30, 236
-_LABELS = 12  # below the axis, at most
+_LABELS = 12  # maximum number of labels below the axis
 Number = int | float
-ChartTable = tuple[Sequence[str], Sequence[Sequence[object]]]  # head and rows
+ChartTable = tuple[Sequence[str], Sequence[Sequence[object]]]  # the header and the rows
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What every chart says in words."""
+    """The texts of a chart: title, description and labels of the axes."""
 
     title: str
-    desc: str  # what it shows, for those who do not see it
+    desc: str  # says what the chart shows, for readers who do not see it
     x_label: str
     y_label: str
 
 
 @dataclass(frozen=True)
 class Series:
-    """One value per column."""
+    """One of the series that a chart of columns shows, with one value per column."""
 
     name: str
     style: str
@@ -84,7 +84,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle of the picture."""
+    """A rectangle to draw."""
 
     x: float
     y: float
@@ -96,7 +96,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Columns:
-    """A histogram, or with several series stacked columns."""
+    """A histogram; with several series, stacked columns."""
 
     frame: Frame
     labels: Sequence[object]
@@ -108,7 +108,7 @@ class Columns:
 
     @property
     def boxes(self) -> Iterator[Box]:
-        """Every column's parts from the axis upwards."""
+        """The parts of every column, from the axis upwards."""
         y, width = self.y, min(self._step * 0.72, 44)
         for at, label in enumerate(self.labels):
             below: Number = 0
@@ -116,13 +116,19 @@ class Columns:
                 value = series.values[at]
                 if value:
                     high, low = y.at(below + value), y.at(below)
-                    yield Box(round(self._middle(at) - width / 2, 1), high, round(width, 1), round(low - high, 1),
-                              series.style, f"{label}, {series.name}: {value:,}")  # fmt: skip
+                    yield Box(
+                        round(self._middle(at) - width / 2, 1),
+                        high,
+                        round(width, 1),
+                        round(low - high, 1),
+                        series.style,
+                        f"{label}, {series.name}: {value:,}",
+                    )
                 below += value
 
     @property
     def ticks(self) -> list[tuple[float, object]]:
-        """Labels below the axis, not more than fit."""
+        """The labels below the axis, no more than fit."""
         every = -(-len(self.labels) // _LABELS)
         return [(round(self._middle(at), 1), label) for at, label in enumerate(self.labels) if at % every == 0]
 
@@ -145,7 +151,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Point:
-    """A mark of a scatter plot; its area says how many it stands for."""
+    """A mark of a scatter plot; its area shows how many items it stands for."""
 
     x: Number
     y: Number
@@ -160,11 +166,11 @@ class Point:
 
 @dataclass(frozen=True)
 class Scatter:
-    """Points over two scores, with a region of the plane marked."""
+    """A scatter plot of two scores, with a region of the plane marked."""
 
     frame: Frame
     points: Sequence[Point]
-    region: Sequence[tuple[Number, Number]]  # corners; none: no region
+    region: Sequence[tuple[Number, Number]]  # its corners; empty: no region is marked
     legend: Sequence[tuple[str, str]]  # style and name
     table: ChartTable
 
@@ -178,7 +184,7 @@ class Scatter:
 
 @dataclass(frozen=True)
 class Line:
-    """Values over a common x, and where they are not known exactly the lowest and highest they can be."""
+    """One line of a chart. Values that are not known exactly have a band: the lowest and highest they can be."""
 
     name: str
     style: str
@@ -188,11 +194,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Lines:
-    """Curves, each with its band, and a mark on the x axis."""
+    """A chart of lines, each with its band, and a mark on the x axis."""
 
     frame: Frame
     lines: Sequence[Line]
-    mark: tuple[Number, str] | None = None  # an x worth a line of its own, and its name
+    mark: tuple[Number, str] | None = None  # a value of x that gets a vertical line, and its name
     extra: Sequence[Number] = field(default_factory=tuple)  # values that the y axis must reach
 
     @property
@@ -212,7 +218,7 @@ class Lines:
 
     @property
     def table(self) -> ChartTable:
-        """One row per x that any line has; a line without a value there has a dash."""
+        """One row per x that any line has; a line without a value there shows a dash."""
         head: list[str] = [self.frame.x_label]
         cells: dict[Number, list[object]] = {
             x: [x] for x in sorted({x for line in self.lines for x, _ in line.points})
@@ -220,17 +226,17 @@ class Lines:
         for line in self.lines:
             names = [line.name, f"{line.name}, at least", f"{line.name}, at most"] if line.band else [line.name]
             band = line.band or [()] * len(line.points)
-            known = {x: [y, *more] for (x, y), more in zip(line.points, band, strict=True)}
+            values = {x: [y, *more] for (x, y), more in zip(line.points, band, strict=True)}
             head += names
             for x, row in cells.items():
-                row += known.get(x, [None] * len(names))
+                row += values.get(x, [None] * len(names))
         return head, list(cells.values())
 
     def path(self, line: Line) -> str:
         return "M" + "L".join(f"{self.x.at(x)} {self.y.at(y)}" for x, y in line.points) if line.points else ""
 
     def area(self, line: Line) -> str:
-        """The outline of a band, along its lowest values and back along its highest."""
+        """Return the outline of a band: along its lowest values and back along its highest."""
         xs = [x for x, _ in line.points]
         lowest = [(x, low) for x, (low, _) in zip(xs, line.band, strict=True)]
         highest = [(x, high) for x, (_, high) in zip(xs, line.band, strict=True)]
@@ -238,7 +244,7 @@ class Lines:
 
 
 def series_style(number: int) -> str:
-    """The colour of one of several series that have none by nature."""
+    """Return a colour for one of several series that have no colour of their own."""
     return f"series-{number % 6}"
 
 
@@ -253,7 +259,7 @@ class Step:
 
 
 def widths(steps: Sequence[Step]) -> list[tuple[Step, float, float | None]]:
-    """Each step with its width in percent of the widest, and its share of the step before."""
+    """Return each step with its width in percent of the widest, and its share of the step before."""
     widest = max((step.count for step in steps), default=0) or 1
     shares = [None, *(later.count / earlier.count if earlier.count else None for earlier, later in pairwise(steps))]
     return [(step, round(100 * step.count / widest, 2), share) for step, share in zip(steps, shares, strict=False)]
@@ -261,7 +267,7 @@ def widths(steps: Sequence[Step]) -> list[tuple[Step, float, float | None]]:
 
 @dataclass(frozen=True)
 class ForestRow:
-    """A number and whose it is; without a number the row has a dash."""
+    """A row of a forest plot: a name and its estimate. Without an estimate the row shows a dash."""
 
     name: str
     found: Estimate | None
@@ -271,11 +277,11 @@ class ForestRow:
 
 @dataclass(frozen=True)
 class Forest:
-    """Rows that are compared."""
+    """A forest plot: estimates with their intervals, one below the other."""
 
     title: str
     rows: Sequence[ForestRow]
-    is_share: bool = True  # then the scale goes from 0 to 1 at least
+    is_share: bool = True  # the scale then covers at least 0 to 1
 
     @property
     def x(self) -> Scale:

@@ -1,4 +1,4 @@
-"""The curves of trainings and searches, described once: a report draws them as SVG, a run folder has them as PNG."""
+"""Describes the curves of trainings and searches. Reports draw them as SVG; `save_png` writes them as a picture."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,11 +19,11 @@ Points = Sequence[tuple[int, float]]
 
 @dataclass(frozen=True)
 class Metric:
-    """Something that the trainer logs at every step."""
+    """A quantity that the trainer logs at every step."""
 
     key: str
     name: str
-    note: str = ""  # where it is not logged: how to have it
+    note: str = ""  # tells how to have it logged, if it is not
     is_share: bool = False
 
 
@@ -33,20 +33,20 @@ CUT_OFF = Metric("completions/clipped_ratio", "completions cut off", is_share=Tr
 
 @dataclass(frozen=True)
 class Curves:
-    """What the trainer logged: one entry per step, and per watched set one per look."""
+    """The log of a training: one entry per step, and for each watched set one entry per evaluation on it."""
 
     train: Sequence[LogEntry] = ()
     watched: Mapping[str, Sequence[LogEntry]] = field(default_factory=dict)
-    probe: LogEntry | None = None  # the answers of the untrained model
+    probe: LogEntry | None = None  # metrics of the untrained model's answers
 
     def watch(self, key: str) -> dict[str, Points]:
-        """A metric of every watched set that has it."""
-        found = {name: find_points(looks, key) for name, looks in sorted(self.watched.items())}
-        return {name: points for name, points in found.items() if points}
+        """Return the points of a metric for every watched set that has it."""
+        by_set = {name: find_points(looks, key) for name, looks in sorted(self.watched.items())}
+        return {name: points for name, points in by_set.items() if points}
 
 
 def read_curves(folder: Path) -> Curves:
-    """The curves as far as they were written: at every look at the watched sets, and at every checkpoint."""
+    """Read the curves; a training writes them at every evaluation on the watched sets and at every checkpoint."""
     stored = read_json(folder / CURVES)
     if stored is None:
         return Curves()
@@ -55,81 +55,96 @@ def read_curves(folder: Path) -> Curves:
 
 
 def find_points(entries: Iterable[LogEntry], key: str) -> Points:
-    """Steps and values, where there is a value."""
+    """List step and value of every entry that has a value."""
     return [(entry["step"], entry[key]) for entry in entries if entry.get(key) is not None]
 
 
 def compare_quarters(values: Sequence[float]) -> tuple[float, float]:
-    """The mean of the first and of the last quarter."""
+    """Return the mean of the first quarter of the values and that of the last quarter."""
     quarter = max(len(values) // 4, 1)
     return fmean(values[:quarter]), fmean(values[-quarter:])
 
 
 def smooth(points: Points) -> Points:
-    """Each value as the mean of itself and those just before it."""
-    return [(step, round(fmean(y for _, y in points[max(0, i - _SMOOTHED + 1) : i + 1]), 4))
-            for i, (step, _) in enumerate(points)]  # fmt: skip
+    """Replace each value by the mean of itself and the few values before it."""
+    return [
+        (step, round(fmean(y for _, y in points[max(0, i - _SMOOTHED + 1) : i + 1]), 4))
+        for i, (step, _) in enumerate(points)
+    ]
 
 
 def write_looks(points: Points) -> list[str]:
-    """Writes the first, the best and the last point."""
+    """Write the first, the best and the last point, each with its step."""
     chosen = (points[0], max(points, key=lambda point: point[1]), points[-1])
     return [f"{write_decimal(score)} (step {step})" for step, score in chosen]
 
 
 def draw_metric(metric: Metric, train: Sequence[LogEntry]) -> Lines | None:
-    """None where the trainer did not log it."""
+    """Draw a metric over the steps, with its moving average. None if the trainer did not log it."""
     points = find_points(train, metric.key)
     if not points:
         return None
     (_, first), (_, last) = points[0], points[-1]
-    frame = Frame(metric.name.capitalize() if metric.key != "kl" else metric.name,
-                  f"{metric.name} over {len(points)} steps: {first:.3g} at the first, {last:.3g} at the last.",
-                  "step", "share" if metric.is_share and metric is not REWARD else metric.name)  # fmt: skip
+    frame = Frame(
+        metric.name.capitalize() if metric.key != "kl" else metric.name,
+        f"{metric.name} over {len(points)} steps: {first:.3g} at the first, {last:.3g} at the last.",
+        "step",
+        "share" if metric.is_share and metric is not REWARD else metric.name,
+    )
     lines = [Line("each step", "muted", points), Line(f"mean of {_SMOOTHED} steps", "accent", smooth(points))]
     return Lines(frame, lines, extra=(1,) if metric.is_share else ())
 
 
 def draw_watched(curves: Curves, key: str, what: str) -> Lines | None:
-    """One line per watched set; None where nothing was watched."""
+    """Draw one line per watched set. None if nothing was watched."""
     watched = curves.watch(key).items()
     lines = [Line(name, series_style(number), points) for number, (name, points) in enumerate(watched)]
     if not lines:
         return None
-    told = ", ".join(f"{line.name} from {line.points[0][1]:.2f} to {line.points[-1][1]:.2f}" for line in lines)
-    return Lines(Frame(f"Watched sets: {what}", f"{what}: {told}.", "step", what), lines, extra=(1,))
+    changes = ", ".join(f"{line.name} from {line.points[0][1]:.2f} to {line.points[-1][1]:.2f}" for line in lines)
+    return Lines(Frame(f"Watched sets: {what}", f"{what}: {changes}.", "step", what), lines, extra=(1,))
 
 
 def draw_judges(curves: Curves) -> Lines | None:
-    """The judge that rewards and one that does not, on the same answers; None where there is no second."""
+    """Draw the mean scores by the judge that gives rewards and by a second judge. None if there is no second judge."""
     judges = [(judge.replace("_", " "), curves.watch(judge)) for judge in ("first_judge", "second_judge")]
-    lines = [Line(f"{name}, {judge}", series_style(2 * number + side), of[name])
-             for number, name in enumerate(sorted(curves.watched))
-             for side, (judge, of) in enumerate(judges) if name in of]  # fmt: skip
+    lines = [
+        Line(f"{name}, {judge}", series_style(2 * number + side), by_set[name])
+        for number, name in enumerate(sorted(curves.watched))
+        for side, (judge, by_set) in enumerate(judges)
+        if name in by_set
+    ]
     desc = "Mean score by the judge that rewards and by one that never does."
     return Lines(Frame("Two judges", desc, "step", "mean score"), lines, extra=(1,)) if lines else None
 
 
 def draw_training(curves: Curves) -> list[Lines]:
-    """The curves that a training's picture has; those without data are left out."""
-    charts = (draw_metric(REWARD, curves.train), draw_metric(CUT_OFF, curves.train),
-              draw_watched(curves, "score", "mean score"), draw_watched(curves, "cut_off", "share cut off"),
-              draw_judges(curves))  # fmt: skip
+    """Draw the curves that a training's picture has, leaving out those without data."""
+    charts = (
+        draw_metric(REWARD, curves.train),
+        draw_metric(CUT_OFF, curves.train),
+        draw_watched(curves, "score", "mean score"),
+        draw_watched(curves, "cut_off", "share cut off"),
+        draw_judges(curves),
+    )
     return [chart for chart in charts if chart]
 
 
 def list_pass_rates(lines: Iterable[Mapping[str, Any]]) -> Points:
-    """The pass rate of the best prompt set after so many iterations of a search, where one is measured."""
-    return [(number, line["best_pass_rate"]) for number, line in enumerate(lines)
-            if line["best_pass_rate"] is not None]  # fmt: skip
+    """List the pass rate of the best prompt set after each iteration of a search, if one was measured by then."""
+    return [
+        (number, line["best_pass_rate"]) for number, line in enumerate(lines) if line["best_pass_rate"] is not None
+    ]
 
 
 def draw_rates(points: Points) -> Lines | None:
-    """The paper's Figure 6: the pass rate of the best member so far. None before anything is measured."""
+    """Draw the pass rate of the best member so far, as the paper's Figure 6 does. None before anything is measured."""
     if not points:
         return None
-    desc = (f"Validation pass rate of the best prompt set after each iteration: {points[0][1]:.2f} at the start, "
-            f"{points[-1][1]:.2f} after {points[-1][0]}.")  # fmt: skip
+    desc = (
+        f"Validation pass rate of the best prompt set after each iteration: {points[0][1]:.2f} at the start, "
+        f"{points[-1][1]:.2f} after {points[-1][0]}."
+    )
     frame = Frame("Best prompt set so far (paper: Figure 6, Table 7)", desc, "iterations finished", "pass rate")
     return Lines(frame, [Line("best so far", "accent", points)], extra=(1,))
 
@@ -139,7 +154,7 @@ _COLOURS = {"muted": "#9db4c0", "accent": "#253237", "series-0": "#00798c", "ser
 
 
 def save_png(charts: Sequence[Lines], path: Path) -> None:
-    """Draws the charts side by side into a file, for what cannot show SVG."""
+    """Draw the charts side by side into a PNG file, for programs that cannot show SVG."""
     from matplotlib.figure import Figure  # slow to import, and not needed by a report
 
     figure = Figure(figsize=(5 * len(charts), 4))
@@ -148,8 +163,12 @@ def save_png(charts: Sequence[Lines], path: Path) -> None:
             axes.plot(*zip(*line.points, strict=True), color=_COLOURS[line.style], marker=".", label=line.name)
         low, high = chart.y.low, chart.y.high
         margin = (high - low) / 50
-        axes.set(xlabel=chart.frame.x_label, ylabel=chart.frame.y_label, title=chart.frame.title,
-                 ylim=(low - margin, high + margin))  # fmt: skip
+        axes.set(
+            xlabel=chart.frame.x_label,
+            ylabel=chart.frame.y_label,
+            title=chart.frame.title,
+            ylim=(low - margin, high + margin),
+        )
         axes.legend(loc="best", fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.tight_layout()

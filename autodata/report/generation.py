@@ -1,4 +1,4 @@
-"""The report of a generation run: overview, what other thresholds would yield, a storyboard per document."""
+"""Writes the report of a generation run: overview, the yield of other thresholds, a storyboard per document."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ _COSTS = ("calls", "replayed", "prompt_tokens", "completion_tokens", "call_secon
 
 
 def render(folder: Path, manifest: Mapping[str, Any]) -> str:
-    """The page of a run, finished or not. Raises RunError, RecipeError, JournalError."""
+    """Return the page of a run, finished or not. Raises RunError, RecipeError, JournalError."""
     recipe = config.load(GenerateRecipe, [str(folder / "recipe.yaml")])
     overview, boards, measured = _read(folder, recipe)
     domain = recipe.domain
@@ -44,8 +44,10 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         overview=overview,
         costs=list_costs(overview, ledger),
         has_ledger=bool(ledger),
-        scatters={name: (overview.scatter(name, preset), list_attempt_bounds(preset))
-                  for name, preset in sorted(domain.presets.items(), key=lambda p: p[0] != domain.preset)},
+        scatters={
+            name: (overview.scatter(name, preset), list_attempt_bounds(preset))
+            for name, preset in sorted(domain.presets.items(), key=lambda p: p[0] != domain.preset)
+        },
         timeline=_draw_timeline(folder, recipe, manifest),
         yields=Yields(measured, domain) if measured else None,
         has_gate=any(value is not None for name, value in vars(gate).items() if name != "finished_at_least"),
@@ -54,11 +56,11 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         words=words,
         index=boards.finish(),
         blocks=boards.blocks,
-    )  # fmt: skip
+    )
 
 
 def list_costs(overview: Overview, ledger: Mapping[str, Mapping[str, float | None]]) -> list[list[object]]:
-    """Per role: tokens of the trajectories, what the ledger of the run says, GPU-seconds per accepted document."""
+    """List for each role the tokens of its trajectories, the costs in the run's ledger, GPU-seconds per acceptance."""
     rows: list[list[object]] = []
     for role in (*Role, *sorted({*ledger} - {*Role})):
         spent, booked = overview.tokens.get(role), ledger.get(role, {})
@@ -75,32 +77,32 @@ def _read(folder: Path, recipe: GenerateRecipe) -> tuple[Overview, Storyboards, 
     for number, trajectory in enumerate(iterate_records(folder / "trajectories.jsonl", TRAJECTORY)):
         overview.add(trajectory)
         boards.add(trajectory, f"{recipe.domain.name}, {trajectory.arm}")
-        measured += [found for tried in trajectory.rounds if (found := measure(number, tried))]
+        measured += [scored for round in trajectory.rounds if (scored := measure(number, round))]
     return overview, boards, measured
 
 
 def _count_errors(folder: Path) -> dict[str, int]:
-    """Failures by kind: documents that the run came to no trajectory for, and tries again when it resumes."""
+    """Count failures by kind. A failed document has no trajectory; the run tries it again when it resumes."""
     records = iterate_records(folder / "errors.jsonl", LINE)
     return dict(Counter(str(record.get("kind")) for record in records).most_common())
 
 
 def _draw_timeline(folder: Path, recipe: GenerateRecipe, manifest: Mapping[str, Any]) -> Lines | None:
-    """The calls of this run; None where it has no journal of its own: a shared one tells of other runs too."""
+    """Draw the calls of this run. None without a journal of its own: a shared one has calls of other runs too."""
     path = folder / "journal.sqlite"
     if recipe.journal is not None or not path.exists():
         return None
-    # Replies that a fork brought along are older than the run.
+    # A fork copies replies from another run; they are older than this run and left out.
     begun = datetime.fromisoformat(manifest["started"]).timestamp() if manifest.get("started") else 0
     spans = [(at - reply.latency_s, float(at)) for reply, at in journal.read_replies(path) if at >= begun]
     return generation.draw(spans)
 
 
-_INTERVALS = 240  # of the time line, at most; none is shorter than a second
+_INTERVALS = 240  # maximum number on the time line; none is shorter than a second
 
 
 def draw(spans: Sequence[tuple[float, float]]) -> Lines | None:
-    """The mean number of calls under way in each interval; None where there are no calls."""
+    """Draw the mean number of calls in flight in each interval. None if there are no calls."""
     if not spans:
         return None
     begun, ended = (np.sort(np.array(times)) for times in zip(*spans, strict=True))
@@ -111,14 +113,16 @@ def draw(spans: Sequence[tuple[float, float]]) -> Lines | None:
     points = [
         (round((edge - first) / 60, 3), round(float(mean), 2)) for edge, mean in zip(edges[1:], busy, strict=True)
     ]
-    desc = (f"Mean number of calls under way over {(last - first) / 60:.1f} minutes, {len(spans):,} calls in all; "
-            f"at most {busy.max():.1f}, on average {busy.mean():.1f}.")  # fmt: skip
+    desc = (
+        f"Mean number of calls under way over {(last - first) / 60:.1f} minutes, {len(spans):,} calls in all; "
+        f"at most {busy.max():.1f}, on average {busy.mean():.1f}."
+    )
     frame = Frame("Calls under way", desc, "minutes since the first call", "calls")
     return Lines(frame, [Line("calls under way", "accent", points)])
 
 
 def _elapsed(edges: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """At each edge, the seconds that have passed since every earlier time, summed over these times."""
+    """Return for each edge the sum, over all earlier times, of the seconds that have passed since."""
     earlier = np.searchsorted(times, edges, side="right")
     sums = np.concatenate([[0.0], np.cumsum(times - times[0])])
     return earlier * (edges - times[0]) - sums[earlier]

@@ -1,10 +1,10 @@
-"""A run folder → one HTML file that explains it: no network, no build step, one file to send around.
+"""Writes the report of a run: one HTML file that explains it, loads nothing from the network and can be sent around.
 
 python -m autodata.report runs/demo/agentic     # writes runs/demo/agentic/report.html and prints its path
 python -m autodata.report runs/demo             # the reports of all runs below that lack one or are outdated, and
                                                 # runs/demo/index.html
 
-A run that is not finished is reported as far as it is.
+The report of an unfinished run shows what is there so far.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,12 +22,13 @@ from autodata.stats.writing import write_decimal, write_duration
 from autodata.types import UserError
 
 REPORT, INDEX = "report.html", "index.html"
-_RESULTS = {".json", ".jsonl", ".yaml"}  # the files that a report is made from
+_RESULTS = {".json", ".jsonl", ".yaml"}  # suffixes of the files that a report is made from
 
 
 def render_search(folder: Path, manifest: Facts) -> str:
-    """The page of a run of autodata.meta.optimize."""
-    from autodata.report import meta  # brings the loop and its network code along: half of all there is to load
+    """Return the page of a run of autodata.meta.optimize."""
+    # Imported late, because it loads the loop and its network code: half of all there is to load.
+    from autodata.report import meta
 
     return meta.render(folder, manifest)
 
@@ -43,7 +44,7 @@ PAGES: dict[str, Callable[[Path, Facts], str]] = {
 
 
 def report(folder: Path) -> Path:
-    """Write the page of a run into its folder, or of all runs below a folder. Raises UserError."""
+    """Write the page of a run into its folder; for a folder of runs, those of all runs below it. Raises UserError."""
     manifest = read_manifest(folder)
     if manifest is None:
         return report_all(folder)
@@ -55,7 +56,7 @@ def report(folder: Path) -> Path:
 
 
 def report_all(folder: Path) -> Path:
-    """Write the index of a folder of runs, and the reports that it links to. Raises RunError where there are none."""
+    """Write the index of a folder of runs, and the reports that it links to. Raises RunError if there are none."""
     runs = list(find_runs(folder))
     if not runs:
         raise RunError(f"{folder}: no run folder, it has no manifest.json, nor has a folder below it")
@@ -65,7 +66,7 @@ def report_all(folder: Path) -> Path:
 
 
 def refresh(run: Path) -> str:
-    """Write the report of a run if it is missing or outdated; returns why it could not be written."""
+    """Write the report of a run if it is missing or outdated; return why it could not be written, else ""."""
     try:
         if is_outdated(run):
             report(run)
@@ -79,23 +80,29 @@ def refresh(run: Path) -> str:
 
 @dataclass(frozen=True)
 class RunEntry:
-    """A run as one row."""
+    """A run as one row of the index."""
 
     name: str  # its path below the folder
     kind: str
     label: str
     is_finished: bool
     started: str
-    seconds: float | None  # from its beginning to its end, pauses between sessions included
+    seconds: float | None  # from its start to its end, including pauses between sessions
     headline: str
-    link: str  # empty where there is no report
-    problem: str  # why there is none
+    link: str  # empty if there is no report
+    problem: str  # says why there is no report
 
 
 def render(folder: Path, entries: Sequence[RunEntry]) -> str:
     finished = sum(entry.is_finished for entry in entries)
-    return page.render("index.j2", f"Runs in {folder.resolve().name}", entries=entries, finished=finished,
-                       write_duration=write_duration, command=f"python -m autodata.report {folder}")  # fmt: skip
+    return page.render(
+        "index.j2",
+        f"Runs in {folder.resolve().name}",
+        entries=entries,
+        finished=finished,
+        write_duration=write_duration,
+        command=f"python -m autodata.report {folder}",
+    )
 
 
 def is_outdated(run: Path) -> bool:
@@ -106,14 +113,23 @@ def is_outdated(run: Path) -> bool:
 
 
 def describe(run: Path, folder: Path, problem: str = "") -> RunEntry:
-    """A row. Raises RunError for a damaged manifest."""
+    """Describe a run as a row of the index. Raises RunError for a damaged manifest."""
     manifest = read_manifest(run) or {}
     inputs = manifest.get("inputs", {})
     kind, name = str(inputs.get("kind")), run.relative_to(folder).as_posix()
     link = f"{name}/{REPORT}" if (run / REPORT).exists() else ""
-    told = (_HEADLINES[kind](run, manifest) if kind in _HEADLINES else "") or _tell_progress(run)
-    return RunEntry(name, kind, _label(inputs, manifest), bool(manifest.get("finished")), manifest.get("started", ""),
-                 _measure_seconds(manifest), told, link, problem)  # fmt: skip
+    headline = (_HEADLINES[kind](run, manifest) if kind in _HEADLINES else "") or _tell_progress(run)
+    return RunEntry(
+        name=name,
+        kind=kind,
+        label=_label(inputs, manifest),
+        is_finished=bool(manifest.get("finished")),
+        started=manifest.get("started", ""),
+        seconds=_measure_seconds(manifest),
+        headline=headline,
+        link=link,
+        problem=problem,
+    )
 
 
 def _tell_progress(run: Path) -> str:
@@ -147,8 +163,10 @@ def _of_generation(run: Path, manifest: Facts) -> str:
 
 def _of_dataset(run: Path, manifest: Facts) -> str:
     statistics = manifest.get("statistics", {})
-    return "; ".join(f"{arm}: {of['examples']:,} examples, gap {write_decimal(of.get('gap'))}"
-                     for arm, of in sorted(statistics.items()))  # fmt: skip
+    return "; ".join(
+        f"{arm}: {numbers['examples']:,} examples, gap {write_decimal(numbers.get('gap'))}"
+        for arm, numbers in sorted(statistics.items())
+    )
 
 
 def _of_training(run: Path, manifest: Facts) -> str:
@@ -159,21 +177,23 @@ def _of_training(run: Path, manifest: Facts) -> str:
 
 
 def _of_evaluation(run: Path, manifest: Facts) -> str:
-    means = {name: of["mean"] for name, of in (read_json(run / "results.json") or {}).items()}
-    told = [f"{name} {write_decimal(mean['value'])}" for name, mean in means.items() if mean]
-    for name, of in (read_json(run / "prbench.json") or {}).items():
-        first = next(iter(of["graders"].values()), {})
-        told += [f"{name} {write_decimal(first['clipped']['value'])}"] if first.get("clipped") else []
-    return ", ".join(told)
+    means = {name: numbers["mean"] for name, numbers in (read_json(run / "results.json") or {}).items()}
+    parts = [f"{name} {write_decimal(mean['value'])}" for name, mean in means.items() if mean]
+    for name, numbers in (read_json(run / "prbench.json") or {}).items():
+        first = next(iter(numbers["graders"].values()), {})
+        parts += [f"{name} {write_decimal(first['clipped']['value'])}"] if first.get("clipped") else []
+    return ", ".join(parts)
 
 
 def _of_search(run: Path, manifest: Facts) -> str:
-    found = read_json(run / "results.json")
-    if not found:
+    results = read_json(run / "results.json")
+    if not results:
         return ""
-    before, after = found["baseline"]["test"], found["best"]["test"]
-    return (f"test pass rate {write_decimal(before)} → {write_decimal(after)}, {found['accepted']:,} of "
-            f"{found['iterations']:,} mutants accepted")  # fmt: skip
+    before, after = results["baseline"]["test"], results["best"]["test"]
+    return (
+        f"test pass rate {write_decimal(before)} → {write_decimal(after)}, {results['accepted']:,} of "
+        f"{results['iterations']:,} mutants accepted"
+    )
 
 
 _HEADLINES: dict[str, Callable[[Path, Facts], str]] = {

@@ -1,4 +1,4 @@
-"""The report of a meta-optimisation: where the best prompt set comes from, what it changed, what it is worth."""
+"""Writes the report of a meta-optimisation: the lineage of the best prompt set, what it changed and what it gained."""
 
 import difflib
 import re
@@ -23,22 +23,22 @@ from autodata.run.records import LINE, read_json, read_records
 from autodata.stats.intervals import Estimate
 from autodata.stats.writing import write_difference
 
-_AROUND = 2  # lines that stayed, shown before and after a change
+_AROUND = 2  # unchanged lines shown before and after a change
 _TOKEN = re.compile(r"\s+|[^\s]+")
 Stretch = tuple[str, str]  # "=", "-", "+" or "…", and the text
 
 
 def compare_texts(before: str, after: str) -> list[Stretch]:
-    """Stretches in reading order; of long ones that stayed only the edges, with "…" and the number left out."""
+    """Compare two texts in reading order. Long unchanged stretches are cut to their edges around "…" and a count."""
     old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
-    found: list[Stretch] = []
+    stretches: list[Stretch] = []
     opcodes = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
     for number, (what, from_old, to_old, from_new, to_new) in enumerate(opcodes):
         if what == "equal":
-            found += _fold(old[from_old:to_old], number == 0, number == len(opcodes) - 1)
+            stretches += _fold(old[from_old:to_old], number == 0, number == len(opcodes) - 1)
         else:
-            found += _compare_words("".join(old[from_old:to_old]), "".join(new[from_new:to_new]))
-    return found
+            stretches += _compare_words("".join(old[from_old:to_old]), "".join(new[from_new:to_new]))
+    return stretches
 
 
 def _fold(lines: Sequence[str], is_first: bool, is_last: bool) -> list[Stretch]:
@@ -62,18 +62,18 @@ def _compare_words(before: str, after: str) -> Iterator[Stretch]:
 
 @dataclass(frozen=True)
 class Node:
-    """A member of the population, and everything that is told of it."""
+    """A member of the population, with all that the report says about it."""
 
     id: int  # the iteration that made it; 0 is the baseline
     parent: int | None
     rate: float | None  # running average on validation documents
     tried: int
-    is_of_best: bool  # the best one or an ancestor of it
+    is_of_best: bool  # it is the best member or an ancestor of it
     hypothesis: str
     analysis: str
     diff: str
     tokens: int
-    ahead: Estimate | None  # of its parent, when it was accepted
+    ahead: Estimate | None  # its lead over its parent when it was accepted
 
     @property
     def name(self) -> str:
@@ -82,19 +82,19 @@ class Node:
 
 @dataclass(frozen=True)
 class Lineage:
-    """All members; those without a measured rate are not drawn."""
+    """The lineage of all members; those without a measured rate are not drawn."""
 
     nodes: Sequence[Node]
 
     @property
     def drawn(self) -> list[Node]:
-        """The best line last, so that it lies on top."""
+        """The members to draw, the best one and its ancestors last, so that they lie on top."""
         return sorted((n for n in self.nodes if n.rate is not None), key=lambda node: node.is_of_best)
 
     @property
     def edges(self) -> list[tuple[Node, Node]]:
-        known = {node.id: node for node in self.drawn}
-        return [(known[node.parent], node) for node in self.drawn if node.parent is not None and node.parent in known]
+        nodes = {node.id: node for node in self.drawn}
+        return [(nodes[node.parent], node) for node in self.drawn if node.parent is not None and node.parent in nodes]
 
     @property
     def x(self) -> Scale:
@@ -107,11 +107,11 @@ class Lineage:
 
 RESULTS, ABLATION = "results.json", "ablation.json"
 COMMAND = "python -m autodata.meta.optimize"
-_ACCEPTED = ("baseline", "accept")  # outcomes that make a member
+_ACCEPTED = ("baseline", "accept")  # outcomes that add a member
 
 
 def render(folder: Path, manifest: Facts) -> str:
-    """The page of a search, finished or not. Raises RunError, RecipeError."""
+    """Return the page of a search, finished or not. Raises RunError, RecipeError."""
     recipe = config.load(MetaRecipe, [str(folder / "recipe.yaml")])
     lines = read_records(folder / ITERATIONS, LINE)
     population = read_population(folder, recipe, lines)
@@ -137,74 +137,94 @@ def render(folder: Path, manifest: Facts) -> str:
         test=draw_test(results) if results else None,
         failures=draw_failures(results) if results else None,
         ablation=read_json(folder / ABLATION),
-    )  # fmt: skip
+    )
 
 
 def read_population(folder: Path, recipe: MetaRecipe, lines: Sequence[Facts]) -> Population:
-    """The accepted members with their validation trials. Raises RunError."""
+    """Read the accepted members and count their validation trials. Raises RunError."""
     ids = [line["iteration"] for line in lines if line["outcome"] in _ACCEPTED]
-    found = Population(recipe, {id: read_member(folder / MEMBERS / f"{id:03d}" / "member.json") for id in ids})
-    for member in found.members.values():
+    population = Population(recipe, {id: read_member(folder / MEMBERS / f"{id:03d}" / "member.json") for id in ids})
+    for member in population.members.values():
         member.passed = member.tried = 0
     for line in lines:
-        found.count(_read_trials(line))
-    return found
+        population.count(_read_trials(line))
+    return population
 
 
 def list_nodes(folder: Path, population: Population, lines: Sequence[Facts]) -> list[Node]:
-    """The members in the order in which they were made."""
+    """List the members in the order in which they were made."""
     by_iteration = {line["iteration"]: line for line in lines}
     chain = {member.id for member in population.trace(population.best().id)} if population.members else set()
-    return [Node(member.id, member.parent, member.rate, member.tried, member.id in chain, member.hypothesis,
-                 member.analysis, _read_text(folder / MEMBERS / f"{member.id:03d}" / "diff.patch"),
-                 by_iteration[member.id]["tokens"], measure_lead(by_iteration[member.id]))
-            for member in sorted(population.members.values(), key=lambda member: member.id)]  # fmt: skip
+    return [
+        Node(
+            member.id,
+            member.parent,
+            member.rate,
+            member.tried,
+            member.id in chain,
+            member.hypothesis,
+            member.analysis,
+            _read_text(folder / MEMBERS / f"{member.id:03d}" / "diff.patch"),
+            by_iteration[member.id]["tokens"],
+            measure_lead(by_iteration[member.id]),
+        )
+        for member in sorted(population.members.values(), key=lambda member: member.id)
+    ]
 
 
 def measure_lead(line: Facts) -> Estimate | None:
-    """How much more often the mutant of an iteration passed than its parent, on the same documents and seeds."""
+    """Measure how much more often an iteration's mutant passed than its parent, on the same documents and seeds."""
     trials = _read_trials(line)
     sides = [[trial for trial in trials if trial.member == id] for id in (line["parent"], line["iteration"])]
     return evaluate.compare(*sides) if line["parent"] is not None else None
 
 
 def tell_iteration(line: Facts) -> list[object]:
-    """A row of the log of acceptance."""
-    return [line["iteration"], line["parent"], line["outcome"], line["wins"], line["losses"],
-            write_difference(measure_lead(line)), line["tokens"], line["best"], line["hypothesis"]]  # fmt: skip
+    """Return a row of the log that says which mutants were accepted."""
+    return [
+        line["iteration"],
+        line["parent"],
+        line["outcome"],
+        line["wins"],
+        line["losses"],
+        write_difference(measure_lead(line)),
+        line["tokens"],
+        line["best"],
+        line["hypothesis"],
+    ]
 
 
 def compare_prompts(before: Path, after: Path) -> dict[str, list[Stretch]]:
-    """Every prompt and the rubric's shape that differ between two members."""
+    """Compare each prompt, and the rubric's shape, that differs between two members."""
     names = sorted({path.name for folder in (before, after) for path in (*folder.glob("*.j2"), folder / SHAPE_FILE)})
     texts = {name: (_read_text(before / name), _read_text(after / name)) for name in names}
     return {name: compare_texts(old, new) for name, (old, new) in texts.items() if old != new}
 
 
 def read_gain(results: Facts) -> Estimate | None:
-    """By how much more often the best prompt set passed on test documents than the baseline."""
+    """Read how much more often the best prompt set passed on test documents than the baseline."""
     gain = results["gain_on_test"]
     return None if gain is None else Estimate(gain, *(results.get("gain_interval") or (None, None)))
 
 
 def draw_test(results: Facts) -> Forest:
-    """Before and after, on what members were chosen by and on what nothing was chosen by."""
+    """Draw pass rates on the validation documents, by which members were chosen, and on the unused test documents."""
     rows = []
     for name, style in (("baseline", "muted"), ("best", "accent")):
-        of = results[name]
+        numbers = results[name]
         for split in ("validation", "test"):
-            interval = of.get(f"{split}_interval") or (None, None)
-            found = None if of[split] is None else Estimate(of[split], *interval)
-            rows.append(ForestRow(f"{name}, {split}", found, style, f"{of[f'{split}_trials']:,} trials"))
+            interval = numbers.get(f"{split}_interval") or (None, None)
+            rate = None if numbers[split] is None else Estimate(numbers[split], *interval)
+            rows.append(ForestRow(f"{name}, {split}", rate, style, f"{numbers[f'{split}_trials']:,} trials"))
     return Forest("Pass rate", rows)
 
 
 def draw_failures(results: Facts) -> Columns:
-    """How rounds failed on the test documents, which both were tried on equally often."""
+    """Draw how rounds failed on the test documents, on which both prompt sets were tried equally often."""
     sides = [(name, results[name]["failures"]) for name in ("baseline", "best")]
     kinds = [kind for kind in VERDICTS if any(kind in failures for _, failures in sides)]
-    told = "; ".join(f"{name}: {sum(failures.values())}" for name, failures in sides)
-    frame = Frame("Failed rounds by kind", f"On the test documents. {told}.", "prompt set", "failed rounds")
+    totals = "; ".join(f"{name}: {sum(failures.values())}" for name, failures in sides)
+    frame = Frame("Failed rounds by kind", f"On the test documents. {totals}.", "prompt set", "failed rounds")
     series = [Series(words(kind), kind, [failures.get(kind, 0) for _, failures in sides]) for kind in kinds]
     return Columns(frame, [name for name, _ in sides], series)
 

@@ -1,4 +1,4 @@
-"""What became of the documents and candidates of a generation run, counted while they are read, and drawn."""
+"""Counts what became of the documents and candidates of a generation run while they are read, and draws the counts."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -12,27 +12,25 @@ from autodata.types import End, Round, Trajectory
 # In the order in which a round can meet them; also the order of colours.
 VERDICTS = ("malformed", "low_quality", "too_easy", "no_signal", "too_hard", "small_gap", "cut_off", "improve",
             "unmeasured", "accepted")  # fmt: skip
-_MAX_POINTS = 1_500  # of one scatter plot; beyond it, scores are rounded until fewer remain
+_MAX_POINTS = 1_500  # maximum in one scatter plot; scores are rounded until there are no more
 _ROUNDING = (0.001, 0.01, 0.02, 0.04)
 
 
 @dataclass
 class Overview:
-    """Counts of a run."""
+    """The counts of a run."""
 
     documents: int = 0
     accepted: int = 0
     ends: Counter[str] = field(default_factory=Counter)
     steps: Counter[str] = field(default_factory=Counter)
-    verdicts: Counter[tuple[int, str]] = field(default_factory=Counter)  # by number of the round
-    lengths: Counter[tuple[int, bool]] = field(
-        default_factory=Counter
-    )  # rounds of a document, whether it was accepted
-    means: dict[str, Counter[tuple[float, float, str]]] = field(
-        default_factory=dict
-    )  # per preset: weak, strong, verdict
+    verdicts: Counter[tuple[int, str]] = field(default_factory=Counter)  # by number and verdict of the round
+    # Documents by their number of rounds; True for accepted ones.
+    lengths: Counter[tuple[int, bool]] = field(default_factory=Counter)
+    # For each preset, candidates by weak mean, strong mean and verdict.
+    means: dict[str, Counter[tuple[float, float, str]]] = field(default_factory=dict)
     tokens: Counter[str] = field(default_factory=Counter)
-    weak_only: int = 0  # measured rounds whose strong solver was never asked
+    weak_only: int = 0  # measured rounds in which the strong solver was never asked
 
     def add(self, trajectory: Trajectory) -> None:
         self.documents += 1
@@ -41,8 +39,8 @@ class Overview:
         self.tokens.update(trajectory.tokens)
         if trajectory.end is not End.SKIPPED or trajectory.rounds:
             self.lengths[len(trajectory.rounds), trajectory.accepted is not None] += 1
-        for tried in trajectory.rounds:
-            self._add_round(tried)
+        for round in trajectory.rounds:
+            self._add_round(round)
 
     def _add_round(self, tried: Round) -> None:
         self.verdicts[tried.number, style(tried)] += 1
@@ -65,17 +63,19 @@ class Overview:
 
     @property
     def funnel(self) -> list[Step]:
-        """Candidates from proposal to acceptance."""
+        """The number of candidates at each step from proposal to acceptance."""
         names = {"rounds": "rounds", "candidates": "readable candidates", "sound": "passed the quality check",
                  "weak": "tried by the weak solver", "strong": "tried by the strong solver",
                  "accepted": "accepted"}  # fmt: skip
-        return [Step("documents", self.documents, "muted"),
-                *(Step(text, self.steps[name], "accepted" if name == "accepted" else "accent")
-                  for name, text in names.items())]  # fmt: skip
+        steps = [
+            Step(text, self.steps[name], "accepted" if name == "accepted" else "accent")
+            for name, text in names.items()
+        ]
+        return [Step("documents", self.documents, "muted"), *steps]
 
     @property
     def by_round(self) -> Columns:
-        """How the candidates of the first, second, … round ended."""
+        """A chart of how the candidates of the first, second, … round ended."""
         numbers = list(range(1, max((number for number, _ in self.verdicts), default=0) + 1))
         series = [Series(words(v), v, [self.verdicts[number, v] for number in numbers]) for v in self._seen]
         desc = "Rounds by number and verdict: " + ", ".join(f"{s.name} {sum(s.values):,}" for s in series) + "."
@@ -83,31 +83,39 @@ class Overview:
 
     @property
     def by_length(self) -> Columns:
-        """How many rounds documents took."""
+        """A chart of how many rounds documents took."""
         longest = max((rounds for rounds, _ in self.lengths), default=0)
         shortest = min((rounds for rounds, _ in self.lengths), default=0)
         labels = list(range(min(shortest, 1), longest + 1))
         sides = (("accepted", "accepted", True), ("not accepted", "muted", False))
         series = [Series(name, look, [self.lengths[n, side] for n in labels]) for name, look, side in sides]
-        frame = Frame("Rounds per document", f"Documents by number of rounds, from {shortest} to {longest}.",
-                      "rounds", "documents")  # fmt: skip
+        frame = Frame(
+            "Rounds per document",
+            f"Documents by number of rounds, from {shortest} to {longest}.",
+            "rounds",
+            "documents",
+        )
         return Columns(frame, labels, series)
 
     def scatter(self, preset: str, gate: Gate) -> Scatter:
-        """Every candidate that both solvers tried, with the verdict that `preset` gives it."""
-        found = self.means.get(preset, Counter())
-        step, points = _thin(found)
-        seen = Counter[str]()
-        for (_, _, verdict), count in found.items():
-            seen[verdict] += count
-        legend = [(v, f"{words(v)} {seen[v]:,}") for v in VERDICTS if seen[v]]
-        desc = (f"{found.total():,} candidates by the mean score of the weak and of the strong solver, verdict under "
-                f"{preset}; scores rounded to {step:g}, the area of a point is the number of candidates.")  # fmt: skip
+        """Draw every candidate that both solvers tried, with the verdict that `preset` gives it."""
+        candidates = self.means.get(preset, Counter())
+        step, points = _thin(candidates)
+        totals = Counter[str]()
+        for (_, _, verdict), count in candidates.items():
+            totals[verdict] += count
+        legend = [(v, f"{words(v)} {totals[v]:,}") for v in VERDICTS if totals[v]]
+        desc = (
+            f"{candidates.total():,} candidates by the mean score of the weak and of the strong solver, verdict "
+            f"under {preset}; scores rounded to {step:g}, the area of a point is the number of candidates."
+        )
         frame = Frame(f"Weak and strong solver, verdict under {preset}", desc, "weak mean", "strong mean")
-        rows = [[weak, strong, words(verdict), count] for (weak, strong, verdict), count in
-                sorted(points.items(), key=lambda point: -point[1])]  # fmt: skip
-        drawn = [Point(weak, strong, verdict, f"weak {weak:g}, strong {strong:g}: {words(verdict)}, {count:,}", count)
-                 for (weak, strong, verdict), count in points.items()]  # fmt: skip
+        by_count = sorted(points.items(), key=lambda point: -point[1])
+        rows = [[weak, strong, words(verdict), count] for (weak, strong, verdict), count in by_count]
+        drawn = [
+            Point(weak, strong, verdict, f"weak {weak:g}, strong {strong:g}: {words(verdict)}, {count:,}", count)
+            for (weak, strong, verdict), count in points.items()
+        ]
         head = ["weak mean", "strong mean", "verdict", "candidates"]
         return Scatter(frame, drawn, find_region(gate), legend, (head, rows[:_MAX_POINTS]))
 
@@ -117,14 +125,14 @@ class Overview:
 
 
 def words(name: str) -> str:
-    """A verdict, an end or a role as readers see it."""
+    """Return the name of a verdict, an end or a role as readers see it."""
     return {"unmeasured": "not measured", "cut_off": "cut off by the budget"}.get(name, name.replace("_", " "))
 
 
 def find_region(gate: Gate) -> list[tuple[float, float]]:
-    """The corners of what a gate accepts in the plane of weak and strong mean; none where it sets no bound on them.
+    """Return the corners of the region that a gate accepts in the plane of both means; none if it bounds neither.
 
-    Bounds on single attempts cannot be drawn in it: `list_attempt_bounds` names them.
+    Bounds on single attempts cannot be drawn in that plane: `list_attempt_bounds` names them.
     """
     left = max(gate.weak_mean_at_least or 0, gate.weak_mean_above or 0)
     right = min(_or(gate.weak_mean_at_most, 1), _or(gate.weak_mean_below, 1))
@@ -139,7 +147,7 @@ def find_region(gate: Gate) -> list[tuple[float, float]]:
 
 
 def list_attempt_bounds(gate: Gate) -> dict[str, float]:
-    """The bounds of a gate that hold for every single attempt."""
+    """List the bounds of a gate that hold for every single attempt."""
     names = ("weak_max_at_most", "weak_min_above", "strong_min_above")
     return {name: value for name in names if (value := getattr(gate, name)) is not None}
 
@@ -149,7 +157,7 @@ def _or(value: float | None, otherwise: float) -> float:
 
 
 def _thin(found: Counter[tuple[float, float, str]]) -> tuple[float, Counter[tuple[float, float, str]]]:
-    """The candidates at so many places that a page can draw them, and what their scores are rounded to."""
+    """Round the scores until a page can draw all points. Return the rounding step and the points."""
     for step in _ROUNDING:
         points = Counter[tuple[float, float, str]]()
         for (weak, strong, verdict), count in found.items():

@@ -1,4 +1,4 @@
-"""One self-contained HTML page: a filled template with style and scripts inside, loading nothing from anywhere."""
+"""Fills a template to one self-contained HTML page: style and scripts are inside, and it loads nothing."""
 
 import base64
 import hashlib
@@ -15,38 +15,52 @@ from autodata.serving.measured import tell_outcomes
 from autodata.stats.writing import write_decimal, write_difference, write_estimate, write_number, write_percent
 
 _FOLDER = Path(__file__).parent
-Facts = Mapping[str, Any]  # what a manifest or a file of results holds
+Facts = Mapping[str, Any]  # the contents of a manifest or of a file of results
 
 
 def render(template: str, title: str, scripts: Sequence[str] = (), **facts: object) -> str:
-    """The page of a template that extends page.j2. Whatever the facts hold is text, never markup.
+    """Fill a template that extends page.j2. All `facts` are inserted as text, never as markup.
 
     The page's policy names the hashes of its own style and scripts, so a browser runs nothing else in it.
     """
     style, *sources = [_read(name) for name in ("style.css", "report.js", *scripts)]
-    policy = (f"default-src 'none'; style-src {_hash(style)}; script-src {' '.join(map(_hash, sources))}; "
-              "base-uri 'none'; form-action 'none'")  # fmt: skip
-    own = {"title": title, "policy": policy, "style": Markup(style), "scripts": [Markup(s) for s in sources],
-           "ended": list_outcomes(facts.get("manifest"), facts.get("results"))}  # fmt: skip
-    return _environment().get_template(template).render(**facts, **own)
+    policy = (
+        f"default-src 'none'; style-src {_hash(style)}; script-src {' '.join(map(_hash, sources))}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    frame = {
+        "title": title,
+        "policy": policy,
+        "style": Markup(style),
+        "scripts": [Markup(s) for s in sources],
+        "ended": list_outcomes(facts.get("manifest"), facts.get("results")),
+    }
+    return _environment().get_template(template).render(**facts, **frame)
 
 
 def list_outcomes(manifest: object, results: object = None) -> list[str]:
-    """How the calls of a run and the answers of an evaluation ended, a line each where one is not an answer.
+    """List how the calls of a run and the answers of an evaluation ended: a line for each role or set with failures.
 
-    Manifests that are older than these counts say nothing.
+    Manifests from before these counts existed yield no lines.
     """
     facts = manifest if isinstance(manifest, Mapping) else {}
     ledger = {role: cost.get("outcomes", {}) for role, cost in (facts.get("ledger") or {}).items()}
     sets = results if isinstance(results, Mapping) else {}
-    answers = {name: of["outcomes"] for name, of in sets.items() if isinstance(of, Mapping) and "outcomes" in of}
+    answers = {
+        name: entry["outcomes"] for name, entry in sets.items() if isinstance(entry, Mapping) and "outcomes" in entry
+    }
     return tell_outcomes({**(facts.get("outcomes") or ledger), **answers})
 
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(loader=FileSystemLoader(_FOLDER / "templates"), autoescape=True,
-                              undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # fmt: skip
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters |= {
         "show": write_number,
         "estimate": write_estimate,

@@ -1,4 +1,4 @@
-"""Every round of every document for the page: a light index for the list, compressed blocks for what is opened."""
+"""Packs every round of every document into a page: a light index for the list, compressed blocks for the rest."""
 
 import base64
 import difflib
@@ -9,13 +9,13 @@ from dataclasses import replace
 
 from autodata.types import TRAJECTORY, Attempt, Round, Trajectory, Verdict
 
-TEXT_CHARS = 8_000  # of an answer or its reasoning; what is longer loses its middle
+TEXT_CHARS = 8_000  # maximum length of an answer or its reasoning; longer texts lose their middle
 EXCERPT_CHARS = 140
-_ALIKE = 0.3  # below this ratio two questions have so little in common that a comparison would not be read
+_ALIKE = 0.3  # questions that are less similar than this are not compared
 
 
 class Storyboards:
-    """The documents of a run, in the order in which they are added."""
+    """Collects the documents of a run, in the order in which they are added."""
 
     def __init__(self) -> None:
         self._blocks = Blocks()
@@ -26,27 +26,29 @@ class Storyboards:
         return self._blocks.packed
 
     def add(self, trajectory: Trajectory, kind: str) -> None:
-        """`kind` is what the list can be filtered by beside ends and failures."""
+        """Add a document. The list can be filtered by its `kind`, besides by end and failure."""
         shown = replace(trajectory, rounds=tuple(_shorten_round(r) for r in trajectory.rounds))
         changes = json.dumps(list(compare_questions(trajectory.rounds))).encode()
-        self._entries.append({
-            "id": trajectory.document_id,
-            "source": trajectory.document_source,
-            "kind": kind,
-            "end": trajectory.end,
-            "verdicts": [style(r) for r in trajectory.rounds],
-            "excerpt": _excerpt(trajectory),
-            **self._blocks.add(b'{"trajectory":%b,"changes":%b}' % (TRAJECTORY.dump_json(shown), changes)),
-        })  # fmt: skip
+        self._entries.append(
+            {
+                "id": trajectory.document_id,
+                "source": trajectory.document_source,
+                "kind": kind,
+                "end": trajectory.end,
+                "verdicts": [style(r) for r in trajectory.rounds],
+                "excerpt": _excerpt(trajectory),
+                **self._blocks.add(b'{"trajectory":%b,"changes":%b}' % (TRAJECTORY.dump_json(shown), changes)),
+            }
+        )
 
     def finish(self) -> str:
-        """The index, packed like a block."""
+        """Close the last block and return the index, packed like a block."""
         self._blocks.close()
         return pack(json.dumps(self._entries).encode())
 
 
 def style(tried: Round) -> str:
-    """The word for a round's verdict in the page's colours."""
+    """Return the style of a round's verdict."""
     return style_of(tried.verdict)
 
 
@@ -55,36 +57,36 @@ def style_of(verdict: Verdict) -> str:
 
 
 def compare_questions(rounds: tuple[Round, ...]) -> Iterator[list[tuple[str, str]] | None]:
-    """Per round, how its question differs from the one before, word by word; None where no comparison helps."""
+    """Yield for each round how its question differs from the previous one, word by word; None if that says little."""
     before: str | None = None
-    for tried in rounds:
-        question = tried.candidate.question if tried.candidate else None
+    for round in rounds:
+        question = round.candidate.question if round.candidate else None
         yield compare_words(before, question) if before and question else None
         before = question or before
 
 
 def compare_words(before: str, after: str) -> list[tuple[str, str]] | None:
-    """Stretches of words that stayed ("="), went ("-") and came ("+"); None where nearly nothing stayed."""
+    """List stretches of words that stayed ("="), went ("-") or came ("+"). None if nearly nothing stayed."""
     old, new = before.split(), after.split()
     matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
     if matcher.quick_ratio() < _ALIKE or matcher.ratio() < _ALIKE:
         return None
-    found = []
+    stretches = []
     for _, from_old, to_old, from_new, to_new in matcher.get_opcodes():
         went, came = " ".join(old[from_old:to_old]), " ".join(new[from_new:to_new])
-        found += (
+        stretches += (
             [("=", went)] if went == came else [(sign, words) for sign, words in (("-", went), ("+", came)) if words]
         )
-    return found
+    return stretches
 
 
 def _excerpt(trajectory: Trajectory) -> str:
-    asked = [r.candidate.question for r in trajectory.rounds if r.candidate]
-    return shorten(asked[-1] if asked else trajectory.note)
+    questions = [r.candidate.question for r in trajectory.rounds if r.candidate]
+    return shorten(questions[-1] if questions else trajectory.note)
 
 
 def shorten(text: str) -> str:
-    """The beginning of a text, on one line."""
+    """Return the beginning of a text, on one line."""
     line = " ".join(text.split())
     return line if len(line) <= EXCERPT_CHARS else line[: EXCERPT_CHARS - 1] + "…"
 
@@ -102,15 +104,17 @@ def _cut(text: str) -> str:
     if len(text) <= TEXT_CHARS:
         return text
     half = TEXT_CHARS // 2
-    return (f"{text[:half]}\n\n[… {len(text) - 2 * half:,} characters are left out here; "
-            f"trajectories.jsonl of the run has them …]\n\n{text[-half:]}")  # fmt: skip
+    return (
+        f"{text[:half]}\n\n[… {len(text) - 2 * half:,} characters are left out here; "
+        f"trajectories.jsonl of the run has them …]\n\n{text[-half:]}"
+    )
 
 
-BLOCK_BYTES = 256 * 1024  # of JSON, before compression: what opening one record has to unpack
+BLOCK_BYTES = 256 * 1024  # JSON in a block, before compression; to open one record, its block is unpacked
 
 
 class Blocks:
-    """Records of JSON in the order in which they are added."""
+    """Packs JSON records into compressed blocks, in the order in which they are added."""
 
     def __init__(self) -> None:
         self.packed: list[str] = []
@@ -118,7 +122,7 @@ class Blocks:
         self._size = 0
 
     def add(self, record: bytes) -> dict[str, int]:
-        """Where the record will be found."""
+        """Add a record and return where it will be found."""
         where = {"block": len(self.packed), "at": len(self._open)}
         self._open.append(record)
         self._size += len(record)
@@ -127,12 +131,12 @@ class Blocks:
         return where
 
     def close(self) -> None:
-        """Pack what is left."""
+        """Pack the records that are in no block yet."""
         if self._open:
             self.packed.append(pack(b"[" + b",".join(self._open) + b"]"))
             self._open, self._size = [], 0
 
 
 def pack(data: bytes) -> str:
-    """Bytes as text that can stand anywhere in a page: no character of it means anything to a browser."""
+    """Compress bytes to text that may stand anywhere in a page, because no character of it is markup."""
     return base64.b64encode(gzip.compress(data, 6, mtime=0)).decode()

@@ -1,4 +1,4 @@
-"""The report of a training: the reward from first to last, what was watched beside it, what was checked before."""
+"""Writes the report of a training: rewards from first to last step, the watched sets, and the checks before it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ from autodata.report.curves import (
 )
 
 COMMAND = "accelerate launch --config_file recipes/accelerate/cpu.yaml training/grpo.py"
-_SHOWN = 8  # completions
-_SHOWN_CHARS = 1_200  # of each, and of the end of its prompt
+_SHOWN = 8  # number of completions shown
+_SHOWN_CHARS = 1_200  # maximum length of each, and of the end of its prompt
 
 
 METRICS = (
@@ -41,7 +41,7 @@ METRICS = (
 
 @dataclass(frozen=True)
 class Check:
-    """Something that would have stopped the training before its first step."""
+    """A limit that stops the training before its first step if a measurement exceeds it."""
 
     name: str
     limit: object
@@ -49,7 +49,7 @@ class Check:
 
 
 def render(folder: Path, manifest: Mapping[str, Any]) -> str:
-    """The page of a training, finished or not. Raises RecipeError."""
+    """Return the page of a training, finished or not. Raises RecipeError."""
     recipe = config.load(GrpoRecipe, [str(folder / "recipe.yaml")])
     curves = read_curves(folder)
     charts = {metric.key: draw_metric(metric, curves.train) for metric in METRICS}
@@ -70,40 +70,52 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         checks=list_checks(recipe, curves.probe),
         completions=read_completions(folder),
         seconds=sum(e.get("step_time", 0.0) for e in curves.train) or None,
-    )  # fmt: skip
+    )
 
 
 def tabulate_quarters(train: Sequence[LogEntry]) -> list[tuple[str, float, float]]:
-    """The mean of every metric in the first and in the last quarter of the steps."""
+    """Return the mean of every metric over the first and over the last quarter of the steps."""
     values = {metric.name: [value for _, value in find_points(train, metric.key)] for metric in METRICS}
-    return [(name, *compare_quarters(of)) for name, of in values.items() if of]
+    return [(name, *compare_quarters(series)) for name, series in values.items() if series]
 
 
 def list_checks(recipe: GrpoRecipe, probe: LogEntry | None) -> list[Check]:
-    limits, told = recipe.preflight, probe or {}
+    limits, measured = recipe.preflight, probe or {}
     return [
         Check("tokens of the longest prompt, at most", limits.prompt_tokens),
-        Check("completions of the untrained model cut off, at most", limits.max_cut_off,
-              told.get("eval_completions/clipped_ratio")),
-        Check("groups of it with equal rewards, at most", limits.max_zero_spread,
-              told.get("eval_frac_reward_zero_std")),
-        Check("vLLM's and the trainer's log probabilities apart, at most", limits.max_logp_difference,
-              told.get("eval_sampling/sampling_logp_difference/mean")),
-    ]  # fmt: skip
+        Check(
+            "completions of the untrained model cut off, at most",
+            limits.max_cut_off,
+            measured.get("eval_completions/clipped_ratio"),
+        ),
+        Check(
+            "groups of it with equal rewards, at most",
+            limits.max_zero_spread,
+            measured.get("eval_frac_reward_zero_std"),
+        ),
+        Check(
+            "vLLM's and the trainer's log probabilities apart, at most",
+            limits.max_logp_difference,
+            measured.get("eval_sampling/sampling_logp_difference/mean"),
+        ),
+    ]
 
 
 def read_completions(folder: Path) -> list[dict[str, Any]]:
-    """Some of the last step, best and worst first; empty where the trainer kept none (trainer.log_completions)."""
+    """Read the best and the worst completions of the last step; none if it kept none (trainer.log_completions)."""
     import pyarrow.parquet  # slow to import, needed here only
 
     files = sorted((folder / "checkpoints" / "completions").glob("*.parquet"))
     rows = pyarrow.parquet.read_table(files[-1]).to_pylist() if files else []
     rows.sort(key=lambda row: row.get("advantage") or 0.0, reverse=True)
     chosen = rows if len(rows) <= _SHOWN else rows[: _SHOWN // 2] + rows[-_SHOWN // 2 :]
-    return [{
-        "step": row["step"],
-        "prompt": str(row["prompt"])[-_SHOWN_CHARS:],
-        "completion": str(row["completion"])[:_SHOWN_CHARS],
-        "reward": row.get("score"),
-        "advantage": row.get("advantage"),
-    } for row in chosen]  # fmt: skip
+    return [
+        {
+            "step": row["step"],
+            "prompt": str(row["prompt"])[-_SHOWN_CHARS:],
+            "completion": str(row["completion"])[:_SHOWN_CHARS],
+            "reward": row.get("score"),
+            "advantage": row.get("advantage"),
+        }
+        for row in chosen
+    ]

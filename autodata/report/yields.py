@@ -1,4 +1,4 @@
-"""How many documents would have an accepted candidate under other thresholds, from the attempts that were made."""
+"""Computes from the recorded attempts how many documents would have an accepted candidate under other thresholds."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ class MeasuredRound:
 
 @dataclass(frozen=True)
 class AcceptedCounts:
-    """Documents with an accepted candidate at each point of the three axes: at least and at most."""
+    """The least and the most documents that can have an accepted candidate, at each point of the three axes."""
 
     least: np.ndarray
     most: np.ndarray
@@ -48,12 +48,12 @@ class Shade:
     """A cell of a table of counts."""
 
     text: str
-    ninth: int  # of the highest count, for its colour
+    ninth: int  # its colour: the count in ninths of the highest one
     is_in_force: bool
 
 
 class Yields:
-    """The yield over the thresholds, the bounds that are not varied being those in force."""
+    """Computes the yield over the thresholds; bounds that are not varied stay as they are in force."""
 
     def __init__(self, rounds: Sequence[MeasuredRound], domain: DomainConfig):
         self.in_force = thresholds(domain.presets[domain.preset])
@@ -67,7 +67,7 @@ class Yields:
 
     @property
     def charts(self) -> dict[str, Lines]:
-        """The yield over each threshold alone."""
+        """A chart for each threshold: the yield if only that one is varied."""
         return {name: self._draw(name) for name in KNOBS}
 
     @property
@@ -75,10 +75,11 @@ class Yields:
         """The plane of weak and strong bound: the columns, and the rows from the highest strong bound down."""
         columns, rows = self._shown("weak"), self._shown("strong")
         return [self.axes["weak"][i] for i in columns], [
-            (self.axes["strong"][j], [self._shade(i, j) for i in columns]) for j in reversed(rows)]  # fmt: skip
+            (self.axes["strong"][j], [self._shade(i, j) for i in columns]) for j in reversed(rows)
+        ]
 
     def _shown(self, name: str) -> list[int]:
-        """Every other value, and the one in force."""
+        """Return the indices of every other value, and of the one in force."""
         now = self.in_force[name]
         return [i for i, value in enumerate(self.axes[name]) if value == now or value in _STEPS[::2]]
 
@@ -89,11 +90,13 @@ class Yields:
         return Shade(span(least, most), round(9 * least / max(int(self.plane.most.max()), 1)), is_in_force)
 
     def _draw(self, name: str) -> Lines:
-        found, now = self._lines[name], self.in_force[name]
-        band = list(zip(map(int, found.least.ravel()), map(int, found.most.ravel()), strict=True))
+        counts, now = self._lines[name], self.in_force[name]
+        band = list(zip(map(int, counts.least.ravel()), map(int, counts.most.ravel()), strict=True))
         (low, high), (last_low, last_high) = band[0], band[-1]
-        desc = (f"Documents with an accepted candidate as the {KNOBS[name]} goes from 0 to 1: "
-                f"from {span(low, high)} to {span(last_low, last_high)}.")  # fmt: skip
+        desc = (
+            f"Documents with an accepted candidate as the {KNOBS[name]} goes from 0 to 1: "
+            f"from {span(low, high)} to {span(last_low, last_high)}."
+        )
         points = [(x, least) for x, (least, _) in zip(self.axes[name], band, strict=True)]
         mark = None if now is None else (now, f"in force: {now:g}")
         frame = Frame(f"Yield over the {KNOBS[name]}", desc, KNOBS[name], "documents")
@@ -101,9 +104,9 @@ class Yields:
 
 
 def measure(document: int, tried: Round) -> MeasuredRound | None:
-    """What thresholds can decide about a round; None where they decide nothing.
+    """Return the scores of a round that thresholds decide about; None if they decide nothing.
 
-    That is so without attempts, and where a reviewer wants another version whatever the scores (legal).
+    Thresholds decide nothing without attempts, or if a reviewer wants another version whatever the scores (legal).
     """
     if tried.candidate is None or tried.verdict.failure is Failure.IMPROVE:
         return None
@@ -113,23 +116,25 @@ def measure(document: int, tried: Round) -> MeasuredRound | None:
 
 
 def thresholds(gate: Gate) -> dict[str, float | None]:
-    """The three that are varied, as the gate sets them."""
+    """Return the three thresholds that are varied, as the gate sets them."""
     weak = gate.weak_mean_below if gate.weak_mean_below is not None else gate.weak_mean_at_most
     return {"weak": weak, "strong": gate.strong_mean_at_least, "gap": gate.gap_at_least}
 
 
 def count(rounds: Sequence[MeasuredRound], domain: DomainConfig, axes: tuple[Axis, Axis, Axis]) -> AcceptedCounts:
-    """Accepted documents at every point of the axes weak, strong and gap."""
+    """Count the accepted documents at every point of the axes weak, strong and gap."""
     planned = (domain.weak_attempts, domain.strong_attempts)
-    gates = {point: turn(domain.presets[domain.preset], *(axis[i] for axis, i in zip(axes, point, strict=True)))
-             for point in product(*(range(len(axis)) for axis in axes))}  # fmt: skip
+    gates = {
+        point: turn(domain.presets[domain.preset], *(axis[i] for axis, i in zip(axes, point, strict=True)))
+        for point in product(*(range(len(axis)) for axis in axes))
+    }
 
-    @cache  # scores of few attempts repeat
+    @cache  # with few attempts, many candidates have the same scores
     def decide(
         weak: tuple[Fraction, ...], strong: tuple[Fraction, ...], cut_off: tuple[int, int]
     ) -> list[tuple[Cell, bool | None]]:
-        found = ((cell, gates[tuple(part.start for part in cell)]) for cell in _split(axes, weak, strong, planned))
-        return [(cell, decide_measured(weak, strong, planned, gate, cut_off).accepted) for cell, gate in found]
+        pairs = ((cell, gates[tuple(part.start for part in cell)]) for cell in _split(axes, weak, strong, planned))
+        return [(cell, decide_measured(weak, strong, planned, gate, cut_off).accepted) for cell, gate in pairs]
 
     shape = tuple(map(len, axes))
     counts = AcceptedCounts(np.zeros(shape, int), np.zeros(shape, int))
@@ -147,14 +152,14 @@ def count(rounds: Sequence[MeasuredRound], domain: DomainConfig, axes: tuple[Axi
 
 
 def turn(gate: Gate, weak: float | None, strong: float | None, gap: float | None) -> Gate:
-    """The gate with other thresholds; a bound that is strict stays strict."""
+    """Return the gate with other thresholds; a strict bound stays strict."""
     bound = "weak_mean_below" if gate.weak_mean_below is not None else "weak_mean_at_most"
     wanted = {bound: weak, "strong_mean_at_least": strong, "gap_at_least": gap}
     return replace(gate, **{name: value for name, value in wanted.items() if value is not None})
 
 
 def span(least: int, most: int) -> str:
-    """A count that is known, or the two it lies between."""
+    """Write a count that is known, or else the two it lies between."""
     return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 
@@ -166,16 +171,17 @@ def _score(candidate: Candidate, attempts: Sequence[Attempt]) -> tuple[Fraction,
     return tuple(scores(candidate, [a for a in attempts if a.is_measured]))
 
 
-def _split(axes: tuple[Axis, ...], weak: Sequence[Fraction], strong: Sequence[Fraction],
-           planned: tuple[int, int]) -> Iterator[Cell]:  # fmt: skip
-    """The axes cut into boxes with one verdict each: inside one, every threshold compares alike with the scores."""
+def _split(
+    axes: tuple[Axis, ...], weak: Sequence[Fraction], strong: Sequence[Fraction], planned: tuple[int, int]
+) -> Iterator[Cell]:
+    """Cut the axes into boxes with one verdict each: inside a box every threshold compares alike with the scores."""
     (weak_low, weak_high), (strong_low, strong_high) = (_reach(weak, planned[0]), _reach(strong, planned[1]))
     ends = ((weak_low, weak_high), (strong_low, strong_high), (strong_low - weak_high, strong_high - weak_low))
     return product(*(_stretches(axis, values) for axis, values in zip(axes, ends, strict=True)))
 
 
 def _reach(made: Sequence[Fraction], planned: int) -> tuple[Fraction, Fraction]:
-    """The lowest and the highest mean that the missing attempts can still lead to."""
+    """Return the lowest and the highest mean that the missing attempts can still lead to."""
     missing = planned - len(made)
     return mean([*made, *[Fraction(0)] * missing]), mean([*made, *[Fraction(1)] * missing])
 
