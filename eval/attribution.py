@@ -1,12 +1,12 @@
-"""Why a trained model is right where its base was wrong (the paper's Table 9), and the other way round.
+"""Explains why a trained model is right where its base was wrong (the paper's Table 9), and the other way round.
 
 python -m eval.attribution BASE TRAINED [--task TASK] [--right-from 1.0]
 
 BASE and TRAINED are run folders of eval.run. A flip is an answer that was wrong and is right now. It counts as
-"truncation fixed" when the base's answer was cut off by its length and the trained model's was not; as "reasoning
-improved" when the base's was finished and had an answer; everything else is "other" (the trained model's own answer is
-cut off). Answers that never came are in no pair. The paper gives the first two; the third is what is left. Lost flips,
-right before and wrong now, are split in the same way, with the two models exchanged.
+"truncation fixed" if the base's answer was cut off by its length and the trained model's was not, and as "reasoning
+improved" if the base's answer was finished and not empty. All other flips are "other", for example when the trained
+model's answer is cut off. Answers that never came are not compared. The paper names the first two causes; the third
+holds the rest. Lost flips, right before and wrong now, are split in the same way, with the two models exchanged.
 """
 
 from collections import defaultdict
@@ -29,7 +29,7 @@ from eval.sampled_answers import SampledAnswer, group_by_example, read_task
 
 
 class Cause(StrEnum):
-    """Why an answer flipped."""
+    """The reason why an answer flipped."""
 
     TRUNCATION = "truncation"
     REASONING = "reasoning"
@@ -38,9 +38,9 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True)
 class Flips:
-    """Flips in one direction: how many by cause, and each cause's share with its interval over documents.
+    """The flips in one direction: how many by cause, and each cause's share with its interval over documents.
 
-    Counts of the pairing by index are whole; those over all pairs are expectations.
+    Counts are whole if answers are paired by index; over all pairs they are expectations.
     """
 
     counts: dict[Cause, float]
@@ -53,11 +53,11 @@ class Flips:
 
 @dataclass(frozen=True)
 class Attribution:
-    """Both directions under one pairing."""
+    """The flips in both directions, under one way of pairing answers."""
 
     gained: Flips
     lost: Flips
-    pairs: float  # answers that were compared
+    pairs: float  # number of answers that were compared
 
     @property
     def net(self) -> float:
@@ -65,7 +65,7 @@ class Attribution:
 
 
 def find_cause(wrong: SampledAnswer, right: SampledAnswer) -> Cause:
-    """Why the wrong one of two answers is wrong where the other is right."""
+    """Decide why one of two answers to the same example is wrong although the other is right."""
     if right.outcome is not Outcome.ANSWERED:
         return Cause.OTHER
     if wrong.is_cut_off:
@@ -76,10 +76,11 @@ def find_cause(wrong: SampledAnswer, right: SampledAnswer) -> Cause:
 def attribute(
     base: Sequence[SampledAnswer], trained: Sequence[SampledAnswer], right_from: float = 1.0, all_pairs: bool = False
 ) -> Attribution:
-    """Pair by example and sample index; with `all_pairs` every base sample with every trained one of its example.
+    """Pair the answers of two models and count the flips by cause.
 
-    All pairs of an example weigh together as much as its pairs by index, so counts are comparable; they do not depend
-    on the order of the samples. Unscored answers are in no pair. Raises RunError when nothing can be paired.
+    A pair has the same example and sample index. With `all_pairs` every base sample is paired with every trained
+    sample of its example: the result does not depend on the order of the samples, and the pairs are weighted so that
+    both countings are comparable. Unscored answers are in no pair. Raises RunError if nothing can be paired.
     """
     before, after = group_by_example(base), group_by_example(trained)
     gained, lost, pairs = _Tally(), _Tally(), 0.0
@@ -108,7 +109,7 @@ def _pair(
 
 
 class _Tally:
-    """Flips by document and cause."""
+    """Adds up flips by document and cause."""
 
     def __init__(self) -> None:
         self._found: dict[str, dict[Cause, float]] = defaultdict(lambda: dict.fromkeys(Cause, 0.0))
@@ -126,7 +127,7 @@ class _Tally:
 
 
 def show(attribution: Attribution, title: str) -> Table:
-    """Counts and shares of both directions."""
+    """Build the table of counts and shares in both directions."""
     table = Table("flips", "count", "of these, % [95 % over documents]", title=title)
     for name, flips in (("wrong → right", attribution.gained), ("right → wrong", attribution.lost)):
         table.add_row(name, f"{flips.total:g}", "")
@@ -145,9 +146,9 @@ def main() -> None:
     parser.add_argument("--right-from", type=float, default=1.0, help="the score that counts as right (%(default)s)")
     options = parser.parse_intermixed_args()
     base, trained = (read_task(run, options.task) for run in (options.base, options.trained))
-    for all_pairs, how in ((False, "paired by sample index"), (True, "expected over all pairs of samples")):
-        found = attribute(base, trained, options.right_from, all_pairs)
-        Console().print(show(found, f"{options.task}, {how}"))
+    for all_pairs, pairing in ((False, "paired by sample index"), (True, "expected over all pairs of samples")):
+        attribution = attribute(base, trained, options.right_from, all_pairs)
+        Console().print(show(attribution, f"{options.task}, {pairing}"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Principia bench (arXiv 2603.18886), as it was downloaded: problems with a reference answer, by source."""
+"""Reads Principia bench (arXiv 2603.18886) as it was downloaded: problems with reference answers, by source."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,30 +17,36 @@ TASK = "principia_bench"
 
 
 def find_files(config: PrincipiaConfig) -> list[Path]:
-    """The file, or the Parquet and JSONL files of a folder and its `data`. Raises RunError."""
+    """List the file itself, or the Parquet and JSONL files of a folder and of its `data` folder. Raises RunError."""
     path = locate(config.path, config.revision)
     if path.is_file():
         return [path]
-    found = [file for end in ("parquet", "jsonl") for where in (path, path / "data")
-             for file in sorted(where.glob(f"*.{end}"))]  # fmt: skip
-    if not found:
-        raise RunError(f"{path}: no Parquet or JSONL file; download facebook/principia-bench there (hf download "
-                       "facebook/principia-bench --repo-type dataset --revision … --local-dir …)")  # fmt: skip
-    return found
+    files = [
+        file
+        for suffix in ("parquet", "jsonl")
+        for folder in (path, path / "data")
+        for file in sorted(folder.glob(f"*.{suffix}"))
+    ]
+    if not files:
+        raise RunError(
+            f"{path}: no Parquet or JSONL file; download facebook/principia-bench there (hf download "
+            "facebook/principia-bench --repo-type dataset --revision … --local-dir …)"
+        )
+    return files
 
 
 def read_problems(config: PrincipiaConfig) -> tuple[list[Problem], int]:
-    """The problems, and how many rows are none. Raises RunError when a column is missing."""
-    problems, left_out = [], 0
+    """Read the problems, and count the rows that hold none. Raises RunError if a column is missing."""
+    problems, skipped = [], 0
     rows = (row for file in find_files(config) for row in read_rows(file))
     for number, row in enumerate(rows, 1):
         if isinstance(row, Bad) or not _has_texts(row.value, config):
-            left_out += 1
+            skipped += 1
         else:
             problems.append(_make_problem(row.value, config, number))
     if not problems:
         raise RunError(f"{config.path}: no row with a problem and an answer")
-    return problems[: config.limit], left_out
+    return problems[: config.limit], skipped
 
 
 def _has_texts(row: Mapping[str, Any], config: PrincipiaConfig) -> bool:
@@ -57,24 +63,30 @@ def _make_problem(row: Mapping[str, Any], config: PrincipiaConfig, number: int) 
 
 
 def locate(path: str, revision: str) -> Path:
-    """A path as it is; `owner/name` is that data set at `revision`, from the cache or downloaded. Raises RunError."""
+    """Return an existing path; find the data set `owner/name` in the cache, or download it. Raises RunError."""
     if Path(path).exists():
         return Path(path)
     if path.count("/") != 1 or not revision:
-        raise RunError(f"{path}: no such file or folder. To read a data set of the hub, name it as owner/name and pin "
-                       "its revision (a commit)")  # fmt: skip
+        raise RunError(
+            f"{path}: no such file or folder. To read a data set of the hub, name it as owner/name and pin "
+            "its revision (a commit)"
+        )
     try:
         try:
             return _fetch(path, revision, local_files_only=True)
         except LocalEntryNotFoundError:
             return _fetch(path, revision)
     except (HfHubHTTPError, HFValidationError, OSError) as error:
-        raise RunError(f"{path} at {revision}: neither here nor in the hub's cache, and not downloaded "
-                       f"({type(error).__name__}: {str(error)[:200]})") from error  # fmt: skip
+        raise RunError(
+            f"{path} at {revision}: neither here nor in the hub's cache, and not downloaded "
+            f"({type(error).__name__}: {str(error)[:200]})"
+        ) from error
 
 
 def _fetch(name: str, revision: str, local_files_only: bool = False) -> Path:
-    """Raises LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError."""
-    files = ["*.parquet", "*.jsonl"]
-    return Path(snapshot_download(name, repo_type="dataset", revision=revision, allow_patterns=files,
-                                  local_files_only=local_files_only))  # fmt: skip
+    """Download a data set. Raises LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError."""
+    patterns = ["*.parquet", "*.jsonl"]
+    folder = snapshot_download(
+        name, repo_type="dataset", revision=revision, allow_patterns=patterns, local_files_only=local_files_only
+    )
+    return Path(folder)

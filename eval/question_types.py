@@ -1,4 +1,6 @@
-"""Of what types a dataset's questions are, by an annotator (paper's Table 11). The same command again resumes.
+"""Sorts a dataset's questions into types with an annotator model (the paper's Table 11).
+
+Running the same command again resumes it.
 
 python -m eval.question_types recipes/science/question_types.yaml [key=value …]
 """
@@ -41,14 +43,14 @@ _MADE_BY = "python -m autodata.dataset"
 
 
 class Label(NamedTuple):
-    """What the annotator said of a question; `problem` says why there is no subtype."""
+    """The annotator's label of one question; `problem` says why there is no subtype."""
 
     subtype: str | None
     problem: str = ""
 
 
 def choose(recipe: QuestionTypesRecipe) -> list[Example]:
-    """A random sample of the arm's examples. Raises RunError when the arm has none."""
+    """Draw a random sample of the arm's examples. Raises RunError if the arm has none."""
     examples = [e for e in read_records(Path(recipe.dataset) / EXAMPLES, EXAMPLE) if e.arm == recipe.arm]
     if not examples:
         raise RunError(f"{recipe.dataset}: no examples of arm={recipe.arm}")
@@ -57,7 +59,7 @@ def choose(recipe: QuestionTypesRecipe) -> list[Example]:
 
 
 async def annotate(examples: Sequence[Example], client: Client, seed: int, asks: int) -> dict[str, Label]:
-    """The subtype of each question, or why no reply could be read."""
+    """Ask for the subtype of each question, or record why no reply could be read."""
     prompts = PromptSet(Path(__file__).parent / "prompts")
     agents = Agents(client, prompts)
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
@@ -70,8 +72,8 @@ async def annotate(examples: Sequence[Example], client: Client, seed: int, asks:
                 "answer": example.candidate.reference_answer,
                 "types": TYPES,
             }
-            own = attempt_seed(seed, example.id, 0, Role.JUDGE, 0)
-            request = Request(Role.JUDGE, prompts.render("question_type", slots), own, schema=_SCHEMA)
+            request_seed = attempt_seed(seed, example.id, 0, Role.JUDGE, 0)
+            request = Request(Role.JUDGE, prompts.render("question_type", slots), request_seed, schema=_SCHEMA)
             try:
                 return Label(await agents.ask_until_read(request, read_subtype, asks))
             except ParseError as error:
@@ -79,13 +81,13 @@ async def annotate(examples: Sequence[Example], client: Client, seed: int, asks:
             finally:
                 progress.advance(bar)
 
-        found = await gather_all([label(example) for example in examples])
+        labels = await gather_all([label(example) for example in examples])
     await client.close()
-    return dict(zip([e.id for e in examples], found, strict=True))
+    return dict(zip([e.id for e in examples], labels, strict=True))
 
 
 def read_subtype(record: Mapping[str, object]) -> str:
-    """Raises ParseError for a subtype that is none."""
+    """Read the subtype in a reply. Raises ParseError if the paper has no such subtype."""
     subtype = record.get("subtype")
     if not isinstance(subtype, str) or subtype not in _OF:
         raise ParseError(f"subtype is {subtype!r}")
@@ -93,36 +95,37 @@ def read_subtype(record: Mapping[str, object]) -> str:
 
 
 def count(labels: Sequence[str | None]) -> dict[str, object]:
-    """How many of each type and subtype; questions without a readable label are counted apart."""
-    known = [label for label in labels if label]
-    subtypes = Counter(known)
+    """Count the questions of each type and subtype; those without a readable label are counted separately."""
+    labelled = [label for label in labels if label]
+    subtypes = Counter(labelled)
     return {
-        "labelled": len(known),
-        "unlabelled": len(labels) - len(known),
-        "types": {type: sum(subtypes[s] for s in of) for type, of in TYPES.items()},
+        "labelled": len(labelled),
+        "unlabelled": len(labels) - len(labelled),
+        "types": {type: sum(subtypes[s] for s in names) for type, names in TYPES.items()},
         "subtypes": {subtype: subtypes[subtype] for subtype in _OF},
     }
 
 
 def run_recipe(recipe: QuestionTypesRecipe, run: Run) -> dict[str, object]:
-    """The counts, which are also written to the run folder with every label."""
+    """Label the questions and return the counts. Writes both to the run folder. Raises RunError."""
     examples = choose(recipe)
     run.start()
     journal = Journal(run.path("journal.sqlite"))
     try:
         with running(recipe.models, [Role.JUDGE], run.folder):
             client, asks = Client(recipe.models, journal), recipe.domain.judge_retries + 1
-            found = asyncio.run(annotate(examples, client, recipe.seed, asks))
+            labels = asyncio.run(annotate(examples, client, recipe.seed, asks))
     finally:
         journal.close()
-    labels = {id: label.subtype for id, label in found.items()}
-    lost = [label.problem for label in found.values() if label.problem]
-    if len(lost) > recipe.max_failures * len(found):
-        raise RunError(f"{len(lost)} of {len(found)} questions have no readable label, more than max_failures="
-                       f"{recipe.max_failures:g} allows: {lost[0]}; run the same command again: what was read is kept"
-                       )  # fmt: skip
-    results = count(list(labels.values()))
-    for name, content in ((LABELS, labels), (RESULTS, results)):
+    subtypes = {id: label.subtype for id, label in labels.items()}
+    problems = [label.problem for label in labels.values() if label.problem]
+    if len(problems) > recipe.max_failures * len(labels):
+        raise RunError(
+            f"{len(problems)} of {len(labels)} questions have no readable label, more than max_failures="
+            f"{recipe.max_failures:g} allows: {problems[0]}; run the same command again: what was read is kept"
+        )
+    results = count(list(subtypes.values()))
+    for name, content in ((LABELS, subtypes), (RESULTS, results)):
         run.write(name, json.dumps(content, indent=2) + "\n")
     run.finish([LABELS, RESULTS])
     return results
@@ -133,9 +136,9 @@ def main() -> None:
     recipe = load(QuestionTypesRecipe, command.read_recipe(__doc__))
     if recipe.models.judge is None:
         raise RecipeError("models.judge: name the endpoint of the annotator")
-    read = {"dataset": output_hash(recipe.dataset, _MADE_BY)}
+    inputs = {"dataset": output_hash(recipe.dataset, _MADE_BY)}
     repairs = ["models.judge.sampling.max_tokens", "domain.judge_retries"]
-    with Run(recipe.run, "question_types", recipe, read, repairs) as run:
+    with Run(recipe.run, "question_types", recipe, inputs, repairs) as run:
         if run.is_finished:
             print(f"{run.folder}: up to date")
             return

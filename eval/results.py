@@ -1,4 +1,4 @@
-"""The numbers of a task, and what they cost."""
+"""Computes the results of a task from its answers, and the tokens that they took."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ RESULTS, PRBENCH = "results.json", "prbench.json"
 
 
 def summarize(sampled: Sequence[SampledAnswer]) -> dict[str, object]:
-    """Mean, best and pass@k, cut-off answers and length, of the whole and of each subset."""
+    """Compute mean, best and pass@k, the share of cut-off answers and the length, of the task and of each subset."""
     subsets = sorted({g.subset for g in sampled} - {""})
     parts = {name: _summarize([g for g in sampled if g.subset == name]) for name in subsets}
     return _summarize(sampled) | ({"subsets": parts} if parts else {})
@@ -22,7 +22,7 @@ def summarize(sampled: Sequence[SampledAnswer]) -> dict[str, object]:
 
 def _summarize(sampled: Sequence[SampledAnswer]) -> dict[str, object]:
     answers, measured = list(to_answers(sampled).values()), [g for g in sampled if g.is_measured]
-    written = [g for g in measured if g.outcome.is_measured]  # a refusal that counts is no text
+    written = [g for g in measured if g.outcome.is_measured]  # a refusal has no text, even if it counts as an answer
     k = max((len(a.scores) for a in answers), default=0)
     return {
         "examples": len(answers),

@@ -1,4 +1,4 @@
-"""Evaluate a model on held-out examples and benchmarks with inspect_ai. The same command again resumes.
+"""Evaluates a model on held-out examples and benchmarks with inspect_ai. Running the same command again resumes it.
 
 python -m eval.run recipes/demo/eval_base.yaml [models.yaml …] [key=value …]
 inspect view --log-dir <run>/logs                                   # every answer
@@ -44,29 +44,33 @@ _COMMAND = "python -m autodata.dataset"
 
 @dataclass(frozen=True)
 class Data:
-    """What is evaluated on: examples by set, problems of Principia bench, splits of PRBench."""
+    """The problems of an evaluation: held-out examples by set, Principia bench, and the splits of PRBench."""
 
     sets: dict[str, list[Problem]]
     splits: list[Split]
-    left_out: dict[str, int]  # rows of a benchmark that are no problems
+    left_out: dict[str, int]  # number of rows without a problem, per benchmark
 
     @property
     def size(self) -> int:
-        """Problems in all."""
+        """The number of problems in all sets and splits."""
         return sum(map(len, self.sets.values())) + sum(len(split.tasks) for split in self.splits)
 
     def describe(self, recipe: EvalRecipe) -> list[str]:
-        """What will be asked, and of which revision."""
+        """Say how many questions will be asked, and which revision of each benchmark is used."""
         sizes = {name: len(problems) for name, problems in self.sets.items()}
         sizes |= {f"prbench_{split.name}": len(split.tasks) for split in self.splits}
-        pinned = {name: config.revision or "not pinned" for name in ("prbench", "principia")
-                  if (config := getattr(recipe, name))}  # fmt: skip
+        pinned = {
+            name: config.revision or "not pinned"
+            for name in ("prbench", "principia")
+            if (config := getattr(recipe, name))
+        }
         return [f"{name}: {size} problems, {recipe.samples} answers to each" for name, size in sizes.items()] + [
-            f"{name}: revision {revision}" for name, revision in pinned.items()]  # fmt: skip
+            f"{name}: revision {revision}" for name, revision in pinned.items()
+        ]
 
 
 def read_data(recipe: EvalRecipe) -> Data:
-    """Raises RecipeError on a bad name, RunError when there is nothing to ask."""
+    """Read all problems. Raises RecipeError for a bad name, RunError if there is nothing to ask."""
     sets = {name: _read_set(recipe.dataset, name) for name in recipe.sets} if recipe.dataset else {}
     left_out: dict[str, int] = {}
     if recipe.dataset and not any(sets.values()):
@@ -94,19 +98,19 @@ async def _evaluate(
 ) -> list[EvalLog]:
     in_flight = recipe.models.endpoints[recipe.models.weak_solver.endpoint].max_in_flight or 64
     domain = base.load(recipe.domain, limits.client, recipe.seed) if data.sets else None
-    tasks = [question_task(name, domain, of, recipe.samples, limits) for name, of in data.sets.items()]
+    tasks = [question_task(name, domain, problems, recipe.samples, limits) for name, problems in data.sets.items()]
     tasks += [prbench_task(split, graders, limits, recipe.samples, recipe.seed) for split in data.splits]
     logs = await eval_async(
         tasks,
-        model=None,  # asked through our own client
+        model=None,  # our own client makes the calls
         log_dir=str(folder / "logs"),
-        max_samples=2 * in_flight,  # while some are judged, others are answered; the client bounds the calls
-        max_tasks=len(tasks),  # side by side: the end of one leaves no server idle
+        max_samples=2 * in_flight,  # some are judged while others are answered; the client limits the calls
+        max_tasks=len(tasks),  # all at once, so that no server idles while one task ends
         fail_on_error=True,
         metadata={"label": recipe.label},
     )
-    for asked in (limits.client, *(grader.client for grader in graders)):
-        await asked.close()
+    for client in (limits.client, *(grader.client for grader in graders)):
+        await client.close()
     broken = [log for log in logs if log.status != "success"]
     if broken:
         reason = broken[0].error.message if broken[0].error else broken[0].status
@@ -115,7 +119,7 @@ async def _evaluate(
 
 
 def evaluate(recipe: EvalRecipe, run: Run) -> dict[str, Any]:
-    """Results per task; every answer is in the journal, every judged sample in the logs."""
+    """Return the results per task. Every answer is kept in the journal, every judged sample in the logs."""
     data = read_data(recipe)
     print("\n".join(data.describe(recipe)), file=sys.stderr)
     run.start()
@@ -133,16 +137,16 @@ def evaluate(recipe: EvalRecipe, run: Run) -> dict[str, Any]:
             run.note(evaluated=evaluated)
             client = Client(recipe.models, journal)
             graders = make_graders(recipe.graders, recipe.models, journal, recipe.domain.judge_retries + 1)
-            for asked in (client, *(grader.client for grader in graders)):
-                progress.watch(asked)
+            for each_client in (client, *(grader.client for grader in graders)):
+                progress.watch(each_client)
             progress.begin()
             limits = EvaluationLimits(client, recipe.max_unmeasured, recipe.max_failures, recipe.domain.count_refusals)
             logs = asyncio.run(_evaluate(recipe, limits, graders, data, run.folder))
             run.note(evaluated=evaluated | {"answered_as": _list_names(logs)})
             answers = {log.eval.task: collect(log) for log in logs}
-            everything = [answer for of in answers.values() for answer in of]
-            if told := tell_unmeasured(everything):
-                print(told)
+            everything = [answer for sampled in answers.values() for answer in sampled]
+            if summary := tell_unmeasured(everything):
+                print(summary)
             limits.check_end(everything)
             return _save(run, recipe, logs, data, answers)
     finally:
@@ -150,7 +154,7 @@ def evaluate(recipe: EvalRecipe, run: Run) -> dict[str, Any]:
 
 
 def _list_names(logs: Sequence[EvalLog]) -> list[str]:
-    """What the replies of the evaluated model call it: a provider may answer with another model than is asked."""
+    """List the model names in the replies: a provider may answer with another model than was asked for."""
     replies = [sample.metadata.get("reply") or {} for log in logs for sample in log.samples or []]
     return sorted({str(reply["model"]) for reply in replies if reply.get("model")})
 
@@ -159,35 +163,38 @@ def _save(
     run: Run, recipe: EvalRecipe, logs: Sequence[EvalLog], data: Data, answers: dict[str, list[SampledAnswer]]
 ) -> dict[str, Any]:
     by_task = {f"prbench_{split.name}": split for split in data.splits}
-    results = {task: summarize(of) for task, of in answers.items() if task not in by_task}
+    results = {task: summarize(sampled) for task, sampled in answers.items() if task not in by_task}
     benchmark = {task: summarize_split(log, by_task[task]) for log in logs if (task := log.eval.task) in by_task}
-    lines = [SAMPLED_ANSWER.dump_json(answer).decode() for of in answers.values() for answer in of]
+    lines = [SAMPLED_ANSWER.dump_json(answer).decode() for sampled in answers.values() for answer in sampled]
     run.write(ANSWERS, "\n".join(lines) + "\n")
-    for name, of in ((RESULTS, results), (PRBENCH, benchmark)):
-        run.write(name, json.dumps(of, indent=2) + "\n")
-    run.finish([RESULTS, PRBENCH, ANSWERS], label=recipe.label, left_out=data.left_out,
-               revisions={name: config.revision for name in ("prbench", "principia")
-                          if (config := getattr(recipe, name))})  # fmt: skip
+    for name, content in ((RESULTS, results), (PRBENCH, benchmark)):
+        run.write(name, json.dumps(content, indent=2) + "\n")
+    run.finish(
+        [RESULTS, PRBENCH, ANSWERS],
+        label=recipe.label,
+        left_out=data.left_out,
+        revisions={name: config.revision for name in ("prbench", "principia") if (config := getattr(recipe, name))},
+    )
     return results | benchmark
 
 
 def _identify_data(recipe: EvalRecipe) -> dict[str, str]:
-    """The hashes of what is evaluated on. Raises RecipeError, RunError."""
+    """Hash the files of all problems. Raises RecipeError, RunError."""
     if not (recipe.dataset or recipe.prbench or recipe.principia):
         raise RecipeError("nothing to evaluate on: set dataset, prbench.path or principia.path")
-    read = {"dataset": output_hash(recipe.dataset, _COMMAND)} if recipe.dataset else {}
+    hashes = {"dataset": output_hash(recipe.dataset, _COMMAND)} if recipe.dataset else {}
     if recipe.prbench and not (recipe.graders or recipe.models.judge):
         raise RecipeError("graders: nobody grades PRBench; name a grader or set models.judge.endpoint")
     if recipe.principia and recipe.domain.name != "science":
         raise RecipeError("principia: its answers are compared by the judge of domain.name=science")
     if recipe.principia:
-        read |= _hash_files("principia", principia.find_files(recipe.principia))
+        hashes |= _hash_files("principia", principia.find_files(recipe.principia))
     for name in recipe.prbench.splits if recipe.prbench else []:
         if name not in SPLITS:
             raise RecipeError(f"prbench.splits: {name} is none of {', '.join(SPLITS)}")
         folder = locate(recipe.prbench.path, recipe.prbench.revision)
-        read |= _hash_files(f"prbench {name}", find_files(folder, name))
-    return read
+        hashes |= _hash_files(f"prbench {name}", find_files(folder, name))
+    return hashes
 
 
 def _hash_files(name: str, files: Sequence[Path]) -> dict[str, str]:
@@ -195,11 +202,14 @@ def _hash_files(name: str, files: Sequence[Path]) -> dict[str, str]:
 
 
 def _list_repairs(recipe: EvalRecipe) -> list[str]:
-    """The keys of the judges that can be raised later: only what has no score is judged again, on the same answers."""
+    """List the judges' keys that may be raised later: only answers without a score are then judged again."""
     roles = {"models.judge": recipe.models.judge} | {f"graders.{name}": role for name, role in recipe.graders.items()}
     keys = [f"{key}.sampling.max_tokens" for key in roles]
-    keys += [f"models.endpoints.{role.endpoint}.sampling.max_tokens" for role in roles.values()
-             if role and role.endpoint != recipe.models.weak_solver.endpoint]  # fmt: skip
+    keys += [
+        f"models.endpoints.{role.endpoint}.sampling.max_tokens"
+        for role in roles.values()
+        if role and role.endpoint != recipe.models.weak_solver.endpoint
+    ]
     return [*keys, "domain.judge_retries"]
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation left: one record for each answer of a model, beside inspect_ai's logs."""
+"""Keeps one short record for each answer of an evaluated model, beside the logs of inspect_ai."""
 
 import math
 from collections.abc import Sequence
@@ -14,23 +14,23 @@ from autodata.types import Outcome
 from eval.statistics import Answers
 
 COUNTED = "a refusal, which the recipe counts as wrong"
-ANSWERS = "answers.jsonl"  # small, where the logs hold every token: tables are made of it
+ANSWERS = "answers.jsonl"  # tables read this file: it is small, whereas the logs hold every token
 
 
 @dataclass(frozen=True)
 class SampledAnswer:
-    """One answer and what became of it."""
+    """One answer of the evaluated model, how it ended and how it was scored."""
 
     task: str
     example: str
     document: str
-    epoch: int  # from 1
-    score: float | None  # the first grader's; None where judging failed
+    epoch: int  # index of the sample, from 1
+    score: float | None  # the first grader's; None if there is no answer or judging failed
     outcome: Outcome
-    has_answer: bool  # final content, outside the reasoning
-    tokens: int  # of the completion, reasoning included
-    subset: str = ""  # of the task, where it has parts
-    graders: dict[str, float | None] = field(default_factory=dict)  # every grader's score, where there are several
+    has_answer: bool  # True if there is content after the reasoning
+    tokens: int  # length of the completion, reasoning included
+    subset: str = ""  # part of the task, if it has parts
+    graders: dict[str, float | None] = field(default_factory=dict)  # every grader's score, if there are several
     reason: str = ""  # why there is no score
 
     @property
@@ -50,7 +50,7 @@ SAMPLED_ANSWER = TypeAdapter(SampledAnswer)
 
 
 def read_all(run: Path) -> dict[str, list[SampledAnswer]]:
-    """The answers of a run folder by task. Raises RunError."""
+    """Read the answers of a run folder, by task. Raises RunError."""
     if not (run / ANSWERS).exists():
         raise RunError(f"{run}: no {ANSWERS}; evaluate a model with python -m eval.run first")
     tasks: dict[str, list[SampledAnswer]] = {}
@@ -60,15 +60,15 @@ def read_all(run: Path) -> dict[str, list[SampledAnswer]]:
 
 
 def read_task(run: Path, task: str) -> list[SampledAnswer]:
-    """All answers to one task. Raises RunError, which names the tasks that were done."""
-    found = read_all(run)
-    if task not in found:
-        raise RunError(f"{run}: no answers to {task}; it has {', '.join(sorted(found)) or 'none at all'}")
-    return found[task]
+    """Read all answers to one task. If there are none, raises RunError, which names the tasks that have some."""
+    tasks = read_all(run)
+    if task not in tasks:
+        raise RunError(f"{run}: no answers to {task}; it has {', '.join(sorted(tasks)) or 'none at all'}")
+    return tasks[task]
 
 
 def collect(log: EvalLog) -> list[SampledAnswer]:
-    """The answers of one log, in the order of examples and epochs."""
+    """Collect the answers of one log, in the order of examples and epochs."""
     samples = sorted(log.samples or [], key=lambda sample: (str(sample.id), sample.epoch))
     return [_read(log.eval.task, sample) for sample in samples]
 
@@ -76,37 +76,39 @@ def collect(log: EvalLog) -> list[SampledAnswer]:
 def _read(task: str, sample: EvalSample) -> SampledAnswer:
     reply = sample.metadata.get("reply") or {}
     score = next(iter((sample.scores or {}).values()), None)
-    return _without_nan(SampledAnswer(
-        task=task,
-        example=str(sample.id),
-        document=str(sample.metadata["document_id"]),
-        epoch=sample.epoch,
-        score=score.as_float() if score else None,
-        outcome=Outcome(reply.get("outcome") or sample.metadata.get("outcome", Outcome.ERROR)),
-        has_answer=bool(str(reply.get("content", "")).strip()),
-        tokens=int(reply.get("completion_tokens", 0)),
-        subset=str(sample.metadata.get("subset", "")),
-        graders=dict((score.metadata or {}).get("clipped", {})) if score else {},
-        reason=_find_reason(sample, score),
-    ))  # fmt: skip
+    return _without_nan(
+        SampledAnswer(
+            task=task,
+            example=str(sample.id),
+            document=str(sample.metadata["document_id"]),
+            epoch=sample.epoch,
+            score=score.as_float() if score else None,
+            outcome=Outcome(reply.get("outcome") or sample.metadata.get("outcome", Outcome.ERROR)),
+            has_answer=bool(str(reply.get("content", "")).strip()),
+            tokens=int(reply.get("completion_tokens", 0)),
+            subset=str(sample.metadata.get("subset", "")),
+            graders=dict((score.metadata or {}).get("clipped", {})) if score else {},
+            reason=_find_reason(sample, score),
+        )
+    )
 
 
 def _find_reason(sample: EvalSample, score: Score | None) -> str:
-    """Why a sample has no score; nothing where it has one."""
+    """Say why a sample has no score, or that it is a counted refusal; empty for every other sample."""
     if score is not None and not math.isnan(score.as_float()):
         return COUNTED if sample.metadata.get("outcome") == Outcome.REFUSED else ""
     return str(sample.metadata.get("reason") or (score.explanation if score else "") or "")
 
 
 def _without_nan(answer: SampledAnswer) -> SampledAnswer:
-    """inspect_ai's NaN is an answer without a score; older runs also gave one to what was never answered."""
+    """Set the score to None if it is inspect_ai's NaN, or if an older run scored an answer that never came."""
     is_known = answer.score is not None and not math.isnan(answer.score)
     is_measured = answer.outcome.is_measured or answer.reason == COUNTED
     return answer if is_known and is_measured else replace(answer, score=None)
 
 
 def graded_by(sampled: Sequence[SampledAnswer], grader: str) -> list[SampledAnswer]:
-    """The same answers with the scores of one of several graders; those that it was not asked about are left out."""
+    """Give each answer the score of one of several graders; answers that it was not asked about are left out."""
     return [replace(g, score=g.graders[grader]) for g in sampled if grader in g.graders]
 
 
@@ -118,6 +120,6 @@ def group_by_example(sampled: Sequence[SampledAnswer]) -> dict[str, list[Sampled
 
 
 def to_answers(sampled: Sequence[SampledAnswer]) -> dict[str, Answers]:
-    """The scores of each example, for the statistics."""
-    return {id: Answers(of[0].document, tuple(g.score for g in of))
-            for id, of in group_by_example(sampled).items()}  # fmt: skip
+    """Collect the scores of each example for the statistics."""
+    groups = group_by_example(sampled)
+    return {id: Answers(group[0].document, tuple(g.score for g in group)) for id, group in groups.items()}

@@ -1,11 +1,11 @@
-"""mean@k, best@k, pass@k and differences between two models, with intervals clustered by document."""
+"""Computes mean@k, best@k, pass@k and differences between two models, with intervals clustered by document."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy
-import scipy  # its parts are loaded when they are used
+import scipy  # loads its submodules on first use
 
 from autodata.stats.intervals import DIFFERENCE, SHARE, Estimate, add_up, estimate_mean, estimate_ratio
 
@@ -15,7 +15,7 @@ _PERMUTATIONS = 9_999
 
 @dataclass(frozen=True)
 class Answers:
-    """The k scores of one example; None where judging failed."""
+    """The k scores of one example; a score is None if judging failed."""
 
     document_id: str
     scores: tuple[float | None, ...]
@@ -23,34 +23,34 @@ class Answers:
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean score of the second model minus that of the first on the same examples, with interval and p value."""
+    """The second model's mean score minus the first one's on the same examples, with interval and p value."""
 
     estimate: Estimate
-    p: float | None  # of no difference, two-sided; None below two documents
-    examples: int  # that both have a score for
-    changed: int = 0  # documents whose difference is not zero
+    p: float | None  # two-sided, for the hypothesis of no difference; None with fewer than two documents
+    examples: int  # number of examples with a score of both models
+    changed: int = 0  # number of documents whose difference is not zero
 
     @property
     def can_show(self) -> bool:
-        """Some p below LEVEL is possible: the smallest is that of all documents that differ doing so the same way."""
+        """True if a p below LEVEL is possible. The smallest p occurs if all documents differ in one direction."""
         return 2.0 ** (1 - self.changed) < LEVEL
 
 
 def mean_at_k(answers: Sequence[Answers]) -> Estimate | None:
-    """Mean score, first over the samples of an example, then over examples."""
+    """Estimate the mean score, averaged first over the samples of an example, then over examples."""
     return _estimate(answers, lambda scores: sum(scores) / len(scores))
 
 
 def best_at_k(answers: Sequence[Answers]) -> Estimate | None:
-    """Mean over examples of the best of its samples."""
+    """Estimate the mean over examples of the best score among the samples of each."""
     return _estimate(answers, max)
 
 
 def pass_at_k(answers: Sequence[Answers], k: int | None = None, right_from: float = 1.0) -> Estimate | None:
-    """Mean over examples of the chance that one of k answers is right, unbiased (Chen et al., arXiv 2107.03374).
+    """Estimate the mean chance that one of k answers is right, without bias (Chen et al., arXiv 2107.03374).
 
-    Examples with fewer than k scored answers are left out; without k it is as many as the example with the most
-    has. `right_from` is the score that counts as right.
+    Examples with fewer than k scored answers are left out. By default, k is the largest number of answers to any
+    example. `right_from` is the score that counts as right.
     """
     k = k or max((len(a.scores) for a in answers), default=1)
     enough = [a for a in answers if sum(s is not None for s in a.scores) >= k]
@@ -58,12 +58,12 @@ def pass_at_k(answers: Sequence[Answers], k: int | None = None, right_from: floa
 
 
 def chance_of_one(drawn: int, right: int, k: int) -> float:
-    """1 − C(n−c, k) / C(n, k): that at least one of k of the n drawn, c of them right, is right."""
+    """Compute 1 − C(n−c, k) / C(n, k), the chance that k of n answers, c of them right, include a right one."""
     return 1.0 - math.comb(drawn - right, k) / math.comb(drawn, k)
 
 
 def compare(first: Mapping[str, Answers], second: Mapping[str, Answers]) -> Difference | None:
-    """Paired by example, clustered by document; examples that only one model was scored on are left out."""
+    """Compare two models, paired by example and clustered by document; None if no example has a score of both."""
     sums, counts = add_up(_subtract_means(first, second))
     if not len(counts):
         return None
@@ -79,21 +79,21 @@ def _subtract_means(first: Mapping[str, Answers], second: Mapping[str, Answers])
 
 
 def mean_of_known(scores: Sequence[float | None]) -> float | None:
-    """None where no score is known."""
-    known = [score for score in scores if score is not None]
-    return sum(known) / len(known) if known else None
+    """Average the scores that are known; None if there is none."""
+    numbers = [score for score in scores if score is not None]
+    return sum(numbers) / len(numbers) if numbers else None
 
 
 def _test_signs(sums: numpy.ndarray) -> float | None:
-    """The permutation test of paired samples: under no difference each document's sign is a coin's.
+    """Run the permutation test for paired samples: without a difference, each document's sign is a coin toss.
 
-    Documents without a difference have no sign; without them the test is exact for up to 13 others.
+    Documents without a difference have no sign and are left out; the test is exact if at most 13 others remain.
     """
     if len(sums) < 2:
         return None
     if numpy.count_nonzero(sums) < 2:
         return 1.0
-    found = scipy.stats.permutation_test(
+    result = scipy.stats.permutation_test(
         (sums[sums != 0],),
         lambda x, axis: x.mean(axis=axis),
         permutation_type="samples",
@@ -101,26 +101,26 @@ def _test_signs(sums: numpy.ndarray) -> float | None:
         n_resamples=_PERMUTATIONS,
         rng=numpy.random.default_rng(0),
     )
-    return float(found.pvalue)
+    return float(result.pvalue)
 
 
 def reduce_answers(
     answers: Mapping[str, Answers], how: Callable[[Sequence[Answers]], Estimate | None]
 ) -> dict[str, Answers]:
-    """One number for each example instead of its k scores, so that best@k and pass@k can be compared as means are."""
-    found = {id: (one, how([one])) for id, one in answers.items()}
-    return {id: Answers(one.document_id, (value.value,)) for id, (one, value) in found.items() if value}
+    """Replace the k scores of each example by one number, so that best@k and pass@k are compared as means are."""
+    estimates = {id: (one, how([one])) for id, one in answers.items()}
+    return {id: Answers(one.document_id, (value.value,)) for id, (one, value) in estimates.items() if value}
 
 
 def unscored_bounds(answers: Sequence[Answers]) -> tuple[float, float] | None:
-    """Mean score if every unscored sample were 0, and if it were 1."""
+    """Compute the mean score as if every unscored sample were 0, and as if it were 1; None without samples."""
     scores = [s for a in answers for s in a.scores]
     if not scores:
         return None
-    known, missing = sum(s for s in scores if s is not None), scores.count(None)
-    return known / len(scores), (known + missing) / len(scores)
+    total, missing = sum(s for s in scores if s is not None), scores.count(None)
+    return total / len(scores), (total + missing) / len(scores)
 
 
 def _estimate(answers: Sequence[Answers], reduce: Callable[[list[float]], float]) -> Estimate | None:
-    known = [(a.document_id, [s for s in a.scores if s is not None]) for a in answers]
-    return estimate_mean(((document, reduce(scores)) for document, scores in known if scores), SHARE)
+    by_example = [(a.document_id, [s for s in a.scores if s is not None]) for a in answers]
+    return estimate_mean(((document, reduce(scores)) for document, scores in by_example if scores), SHARE)

@@ -1,4 +1,4 @@
-"""Questions of a domain as an inspect_ai task, asked and judged as in generation."""
+"""Turns the questions of a domain into an inspect_ai task that asks and judges as generation does."""
 
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
@@ -24,18 +24,18 @@ STOP_REASON = {Outcome.CUT_OFF: "max_tokens", Outcome.REFUSED: "content_filter",
 
 @dataclass(frozen=True)
 class Problem:
-    """What a model is asked, and what its answer is judged by."""
+    """One question to a model, with the reference answer and rubric that its answer is judged by."""
 
     id: str
-    document: str  # that it comes from: problems of one are not independent
+    document: str  # source of the problem: problems of one document are not independent
     candidate: Candidate
-    subset: str = ""  # of the task, where it has parts
+    subset: str = ""  # part of the task, if it has parts
 
 
 def question_task(
     name: str, domain: Domain, problems: Sequence[Problem], samples: int, limits: EvaluationLimits
 ) -> Task:
-    """`samples` answers of the weak solver's endpoint to each problem, each with its own seed."""
+    """Have the weak solver's endpoint answer each problem `samples` times, each time with another seed."""
     dataset = MemoryDataset([_make_sample(p, domain) for p in problems], name=name)
     return Task(
         name=name,
@@ -48,19 +48,19 @@ def question_task(
 
 @solver
 def answer(domain: Domain, limits: EvaluationLimits) -> Solver:
-    """Ask through our own client: same template, same journal as in generation."""
+    """Ask through our own client, with the same template and the same journal as in generation."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         slots = solver_slots(_candidate(state), document="")
-        asked = domain.agents.solve(Role.WEAK_SOLVER, slots, _seed(state, domain), state.epoch)
-        await take_reply(state, asked, limits)
+        reply = domain.agents.solve(Role.WEAK_SOLVER, slots, _seed(state, domain), state.epoch)
+        await take_reply(state, reply, limits)
         return state
 
     return solve
 
 
 async def take_reply(state: TaskState, asked: Awaitable[Reply], limits: EvaluationLimits) -> None:
-    """The reply as the sample's output, or why there is none. Raises TooLittleMeasured, EndpointError."""
+    """Store the reply as the sample's output, or why there is none. Raises TooLittleMeasured, EndpointError."""
     try:
         reply = await asked
     except NotMeasured as error:
@@ -75,7 +75,7 @@ async def take_reply(state: TaskState, asked: Awaitable[Reply], limits: Evaluati
 
 @scorer(metrics=[mean(), stderr()])
 def judge(domain: Domain, limits: EvaluationLimits) -> Scorer:
-    """The domain's judge; an answer that never came and a failed judge leave the sample unscored, never 0."""
+    """Score with the domain's judge. If the answer never came or the judge fails, the sample is unscored, never 0."""
 
     async def score(state: TaskState, target: Target) -> Score:
         candidate = _candidate(state)
@@ -101,7 +101,7 @@ def is_counted_refusal(state: TaskState, limits: EvaluationLimits) -> bool:
 
 
 def leave_unscored(state: TaskState) -> Score:
-    """A sample whose answer never came."""
+    """Return the empty score of a sample whose answer never came."""
     return Score.unscored(answer="", explanation=state.metadata["reason"])
 
 
@@ -125,7 +125,7 @@ def _seed(state: TaskState, domain: Domain) -> int:
 
 @hooks("autodata_progress", "counts finished samples in the run's progress.json")
 class SampleCount(Hooks):
-    """Made once, by inspect_ai; the run that is counted is set before each evaluation."""
+    """Counts finished samples. inspect_ai makes the only instance; `progress` is set before each evaluation."""
 
     progress: ClassVar[Progress | None] = None
 

@@ -1,4 +1,4 @@
-"""How often answers are cut off by their length, and what that costs (the paper's Table 8).
+"""Measures how often answers are cut off by their length, and what that costs (the paper's Table 8).
 
 python -m eval.truncation RUN [--task TASK] [--right-from 1.0]
 
@@ -24,18 +24,18 @@ from eval.statistics import mean_of_known
 
 @dataclass(frozen=True)
 class Truncation:
-    """Of one task. Scores are means over scored answers; None where there are none."""
+    """The truncation of the answers to one task. Scores are means over scored answers; None if there are none."""
 
     rate: Estimate
     score_finished: float | None
     score_cut_off: float | None
-    right_finished: float | None  # share of the right ones
+    right_finished: float | None  # share of finished answers that are right
     right_cut_off: float | None
     score_per_1000_tokens: float | None
 
 
 def measure(sampled: Sequence[SampledAnswer], right_from: float = 1.0) -> Truncation:
-    """Raises RunError when there are no answers."""
+    """Measure the truncation of one task. Raises RunError if there are no answers."""
     rate = measure_rate(sampled)
     if rate is None:
         raise RunError("no answers to measure")
@@ -51,29 +51,28 @@ def measure(sampled: Sequence[SampledAnswer], right_from: float = 1.0) -> Trunca
 
 
 def measure_rate(sampled: Iterable[SampledAnswer]) -> Estimate | None:
-    """The share that is cut off, with its interval over documents; None when there are no answers."""
+    """Estimate the share of cut-off answers, with its interval over documents; None if there are no answers."""
     return estimate_mean(((g.document, float(g.is_cut_off)) for g in sampled if g.is_measured), SHARE)
 
 
 def rate_at(sampled: Sequence[SampledAnswer], budget: int) -> float:
-    """The share that would be cut off at `budget` tokens, which is at most the budget they had."""
+    """Compute the share that would be cut off at `budget` tokens, which may not exceed the budget they had."""
     measured = [g for g in sampled if g.is_measured]
     return sum(g.is_cut_off or g.tokens > budget for g in measured) / len(measured)
 
 
 def measure_efficiency(sampled: Sequence[SampledAnswer]) -> float | None:
-    """Score per thousand tokens, over scored answers."""
+    """Compute the score per thousand tokens, over scored answers; None without tokens."""
     scored = [g for g in sampled if g.score is not None]
     tokens = sum(g.tokens for g in scored)
     return 1000 * sum(g.score or 0.0 for g in scored) / tokens if tokens else None
 
 
 def count_lengths(sampled: Sequence[SampledAnswer], bins: int = 20) -> list[tuple[int, int, int]]:
-    """The histogram of lengths: up to so many tokens, how many finished, how many cut off."""
+    """Count lengths for a histogram. Each bin: its upper edge in tokens, the finished and the cut-off answers."""
     longest = max((g.tokens for g in sampled), default=0)
     edges = numpy.linspace(0, max(longest, 1), bins + 1)
-    counts = [numpy.histogram([g.tokens for g in sampled if g.is_cut_off is cut], edges)[0]
-              for cut in (False, True)]  # fmt: skip
+    counts = [numpy.histogram([g.tokens for g in sampled if g.is_cut_off is cut], edges)[0] for cut in (False, True)]
     return [(round(edge), int(done), int(cut)) for edge, done, cut in zip(edges[1:], *counts, strict=True)]
 
 
@@ -82,12 +81,16 @@ def _share_right(sampled: Sequence[SampledAnswer], right_from: float) -> float |
 
 
 def show(sampled: Sequence[SampledAnswer], right_from: float, title: str) -> Table:
-    found = measure(sampled, right_from)
+    measured = measure(sampled, right_from)
     table = Table("", "value", title=title)
-    table.add_row("cut off, % [95 % over documents]", escape(write_estimate(found.rate, write_points)))
-    for name, value in (("mean score, finished", found.score_finished), ("mean score, cut off", found.score_cut_off),
-                        ("share right, finished", found.right_finished), ("share right, cut off", found.right_cut_off),
-                        ("score per 1,000 tokens", found.score_per_1000_tokens)):  # fmt: skip
+    table.add_row("cut off, % [95 % over documents]", escape(write_estimate(measured.rate, write_points)))
+    for name, value in (
+        ("mean score, finished", measured.score_finished),
+        ("mean score, cut off", measured.score_cut_off),
+        ("share right, finished", measured.right_finished),
+        ("share right, cut off", measured.right_cut_off),
+        ("score per 1,000 tokens", measured.score_per_1000_tokens),
+    ):
         table.add_row(name, write_decimal(value))
     longest = max(g.tokens for g in sampled)
     for share in (4, 2, 1):

@@ -1,4 +1,4 @@
-"""What is looked at while training runs: that it still means something, and how it goes."""
+"""Watches a training while it runs: stops it if it has gone wrong, and reports how it goes."""
 
 import math
 from collections import Counter
@@ -19,16 +19,18 @@ from training.curve import write_curves
 from training.preflight import check_difference, run_probe
 from training.reward import Reward
 
-_ADVICE = ("the last checkpoint is from before; look at the curves, then name another folder with run=… and a lower "
-           "trainer.learning_rate")  # fmt: skip
+_ADVICE = (
+    "the last checkpoint is from before; look at the curves, then name another folder with run=… and a lower "
+    "trainer.learning_rate"
+)
 
 
 class Diverged(UserError):
-    """The loss is no number; the checkpoints from before are whole."""
+    """The loss or the weights are no longer finite; earlier checkpoints are intact."""
 
 
 class UntrainedProbe(TrainerCallback):
-    """The last of the checks before the first step. Only inside `train` is the model as it will be trained."""
+    """Runs the last check before the first step, inside `train`: only there is the model as it will be trained."""
 
     def __init__(
         self, trainer: GRPOTrainer, rows: Sequence[Mapping[str, object]], reward: Reward, limits: PreflightConfig
@@ -38,7 +40,7 @@ class UntrainedProbe(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
-        """Raises PreflightError."""
+        """Probe the untrained model. Raises PreflightError."""
         if state.global_step == 0 and self._limits.probe:
             run_probe(self._trainer, self._rows, self._reward, self._limits)
 
@@ -50,24 +52,32 @@ class TrainingWatch(TrainerCallback):
         self._folder, self._limits = folder, limits
 
     def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
-        model: Module | None = None, **_: object,
-    ) -> None:  # fmt: skip
-        """Raises Diverged, before the step's checkpoint: its loss was that of the weights before it."""
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: Module | None = None,
+        **_: object,
+    ) -> None:
+        """Check the new weights before they are saved: the step's loss is that of the old ones. Raises Diverged."""
         trained = [p for p in (model.parameters() if model else []) if p.requires_grad]
         if not all(bool(torch.isfinite(p).all()) for p in trained):
             raise Diverged(f"step {state.global_step}: weights are no longer finite; {_ADVICE}")
 
     def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
-        logs: Mapping[str, Any] | None = None, **_: object,
-    ) -> None:  # fmt: skip
-        """Raises Diverged, PreflightError."""
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, Any] | None = None,
+        **_: object,
+    ) -> None:
+        """Check loss, gradient norm and the weights in vLLM after a step. Raises Diverged, PreflightError."""
         for key in ("loss", "grad_norm"):
             value = (logs or {}).get(key)
             if isinstance(value, float) and not math.isfinite(value):
                 raise Diverged(f"step {state.global_step}: {key} is {value}; {_ADVICE}")
-        check_difference(logs or {}, self._limits, prefix="")  # after every step's transfer of weights
+        check_difference(logs or {}, self._limits, prefix="")  # vLLM gets new weights in every step
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         if state.is_world_process_zero:
@@ -79,7 +89,7 @@ class TrainingWatch(TrainerCallback):
 
 
 class Follow(TrainerCallback):
-    """Steps, the last reward and all judgements so far for whoever looks at the run."""
+    """Writes steps, the last reward and all judgements so far to the run's progress."""
 
     def __init__(self, progress: Progress, books: Books):
         self._progress, self._books = progress, books
@@ -94,9 +104,13 @@ class Follow(TrainerCallback):
         self._progress.done = state.global_step
 
     def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
-        logs: Mapping[str, Any] | None = None, **_: object,
-    ) -> None:  # fmt: skip
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, Any] | None = None,
+        **_: object,
+    ) -> None:
         self._progress.facts |= {key: float(logs[key]) for key in ("reward", "loss") if logs and key in logs}
         counts = self._books.gather()
         self._progress.facts["judgements"] = counts.judgements

@@ -1,4 +1,4 @@
-"""The card of a trained model, written from its run's manifest and recipe and nothing else."""
+"""Writes the card of a trained model, from its run's manifest and recipe and nothing else."""
 
 from collections.abc import Mapping
 from pathlib import PurePath
@@ -9,8 +9,8 @@ from autodata.recipes.training import GrpoRecipe
 
 
 def write_card(manifest: Mapping[str, Any], recipe: GrpoRecipe) -> str:
-    """README.md with the YAML header that the Hub reads."""
-    from huggingface_hub import ModelCard, ModelCardData  # slow to import, needed here only
+    """Return the text of README.md with the YAML header that the Hub reads."""
+    from huggingface_hub import ModelCard, ModelCardData  # slow to import and needed only here
 
     base = recipe.model if _is_on_hub(recipe.model) else None
     data = ModelCardData(base_model=base, tags=["autodata", "grpo", "trl"], pipeline_tag="text-generation")
@@ -18,10 +18,10 @@ def write_card(manifest: Mapping[str, Any], recipe: GrpoRecipe) -> str:
 
 
 def describe_judgements(facts: Mapping[str, Any]) -> str:
-    """How many judgements of the whole run failed, and over how many sessions and processes they were counted."""
-    told = f"{facts['failed_judgements']} of {facts['judgements']} judgements failed and gave no reward"
+    """Say how many judgements of the whole run failed, and how many sessions and processes were counted."""
+    sentence = f"{facts['failed_judgements']} of {facts['judgements']} judgements failed and gave no reward"
     parts = [f"{count} {name}" for name, count in facts["judged_over"].items() if count > 1]
-    return f"{told}, counted over {' and '.join(parts)}" if parts else told
+    return f"{sentence}, counted over {' and '.join(parts)}" if parts else sentence
 
 
 def _is_on_hub(model: str) -> bool:

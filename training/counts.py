@@ -1,4 +1,4 @@
-"""Counts of a training over all its processes and sessions. Each process keeps a file of its own in the run folder."""
+"""Counts judgements and costs over all processes and sessions of a training, in one file per process."""
 
 import asyncio
 from collections import Counter
@@ -15,18 +15,18 @@ from autodata.serving.costs import Ledger, add
 from autodata.serving.llm import Client
 
 FILES = "counts_*.json"
-_EVERY_S = 1.0  # while judgements are under way
-_REASONS, _REST, _REASON_CHARS = 20, "other reasons", 80  # some reasons quote the judge, so they are without end
+_EVERY_S = 1.0  # time between writes while judgements are in flight
+_REASONS, _REST, _REASON_CHARS = 20, "other reasons", 80  # some reasons quote the judge, so only so many are kept
 
 
 @dataclass(frozen=True)
 class JudgementCounts:
-    """What one process counted in all its sessions, or the sum over several processes."""
+    """The counts of one process over all its sessions, or the sum over several processes."""
 
-    sessions: int = 0  # in which something was judged
+    sessions: int = 0  # sessions that judged anything
     processes: int = 1
-    judgements: int = 0  # asked for by a reward; a step that is done again after a kill asks again
-    failures: dict[str, int] = field(default_factory=dict)  # by reason
+    judgements: int = 0  # for rewards; a step that is repeated after a kill counts again
+    failures: dict[str, int] = field(default_factory=dict)  # number of failures per reason
     ledger: Ledger = field(default_factory=dict)
 
     @property
@@ -38,14 +38,14 @@ COUNTS = TypeAdapter(JudgementCounts)
 
 
 class Books:
-    """Keeps this process's counts in its file, from session to session, and sums them with the others' files.
+    """Keeps this process's counts in its file from session to session, and adds the counts of the other processes.
 
-    `judged` and `failures` are of this session. `clients` may grow after the books were opened. Only the main process,
-    of rank 0, sums.
+    `judged` and `failures` count this session only. `clients` may grow after the books were opened. Only the main
+    process (rank 0) adds the counts of others.
     """
 
     def __init__(self, folder: Path, rank: int, clients: Sequence[Client]):
-        """Go on from the files of earlier sessions. Raises RunError for a damaged one."""
+        """Continue from the files of earlier sessions. Raises RunError for a damaged file."""
         self.judged, self.failures = 0, Counter[str]()
         self._folder, self._path, self._clients = folder, folder / FILES.replace("*", str(rank)), clients
         self._others = {path: read_counts(path) for path in self._list_others()} if rank == 0 else {}
@@ -54,11 +54,11 @@ class Books:
 
     @property
     def failed(self) -> int:
-        """Judgements of this session that failed."""
+        """The number of judgements of this session that failed."""
         return self.failures.total()
 
     def count(self, failures: Sequence[str]) -> None:
-        """Add a batch of judgements; a reason for each one that failed, and an empty text for the others."""
+        """Count a batch of judgements: `failures` has the reason of each that failed, an empty text for the others."""
         self.judged += len(failures)
         for reason in filter(None, failures):
             short = " ".join(reason.split())[:_REASON_CHARS]
@@ -67,7 +67,7 @@ class Books:
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
-        """Write every second while judgements are under way, and once they have ended. Raises RunError."""
+        """Write the file every second while judgements are in flight, and when they have ended. Raises RunError."""
         writing = asyncio.create_task(self._write_often())
         try:
             yield
@@ -80,14 +80,14 @@ class Books:
         write_file(self._path, COUNTS.dump_json(self._sum_own(), indent=1).decode() + "\n")
 
     def gather(self) -> JudgementCounts:
-        """The sum over all processes of all sessions, from the files as they are now."""
+        """Add up all processes and sessions, from the files as they are now."""
         for path in self._list_others():
-            with suppress(RunError):  # a shared file system may lose one that is being replaced: the last one counts
+            with suppress(RunError):  # on shared file systems a file may be missing for a moment: keep its last counts
                 self._others[path] = read_counts(path)
         return combine([self._sum_own(), *self._others.values()])
 
     def ledger(self) -> Ledger:
-        """Costs of all processes and sessions, those of other processes as of the last `gather`."""
+        """Add up the costs of all processes and sessions; other processes' costs are those of the last `gather`."""
         return combine([self._sum_own(), *list(self._others.values())]).ledger
 
     def _list_others(self) -> list[Path]:
@@ -109,7 +109,7 @@ class Books:
 
 
 def combine(counts: Sequence[JudgementCounts]) -> JudgementCounts:
-    """The sum over processes; the main one is there in every session, so the most sessions are all."""
+    """Add up processes. The main one is in every session, so the largest number of sessions is that of the run."""
     return JudgementCounts(
         sessions=max(one.sessions for one in counts),
         processes=sum(one.processes for one in counts),
@@ -120,28 +120,32 @@ def combine(counts: Sequence[JudgementCounts]) -> JudgementCounts:
 
 
 def _combine_ledgers(ledgers: Sequence[Ledger]) -> Ledger:
-    """The sum role by role. GPU-seconds are the most that one process had: all judge at once, on the same GPUs."""
-    return {role: replace(cost, gpu_seconds=_find_most(one[role].gpu_seconds for one in ledgers if role in one))
-            for role, cost in add(ledgers).items()}  # fmt: skip
+    """Add up ledgers by role. GPU-seconds are the largest of any process: all judge at once, on the same GPUs."""
+    return {
+        role: replace(cost, gpu_seconds=_find_most(one[role].gpu_seconds for one in ledgers if role in one))
+        for role, cost in add(ledgers).items()
+    }
 
 
 def _find_most(seconds: Iterable[float | None]) -> float | None:
-    """None if one of them is not known."""
-    known = list(seconds)
-    return None if None in known else max(s for s in known if s is not None)
+    """Find the largest value; None if one of them is not known."""
+    values = list(seconds)
+    return None if None in values else max(s for s in values if s is not None)
 
 
 def read_counts(path: Path) -> JudgementCounts:
-    """The counts of one process. Raises RunError for a damaged file."""
+    """Read the counts of one process. Raises RunError for a damaged file."""
     with naming(path):
         text = path.read_bytes()
     try:
         return COUNTS.validate_json(text)
     except ValidationError as error:
-        raise RunError(f"{path}: damaged ({error.errors()[0]['msg']}); restore it, or remove it and what it counted "
-                       "is missing from the run's numbers") from error  # fmt: skip
+        raise RunError(
+            f"{path}: damaged ({error.errors()[0]['msg']}); restore it, or remove it and what it counted "
+            "is missing from the run's numbers"
+        ) from error
 
 
 def _begin(folder: Path, rank: int) -> JudgementCounts:
-    """Nothing yet; a run that is older than these files has the main process's ledger in progress.json."""
+    """Start with empty counts. A run older than these files has the main process's ledger in progress.json."""
     return JudgementCounts(ledger=read_earlier(folder)[0]) if rank == 0 else JudgementCounts()

@@ -1,4 +1,4 @@
-"""Writes how a training went, as numbers and as a picture."""
+"""Writes the learning curves of a training, as numbers and as a picture."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,17 +11,17 @@ _EVAL = "eval_"
 
 
 def write_curves(history: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """Writes curve.json, and curve.png as soon as there is something to draw."""
+    """Write curve.json, and curve.png as soon as there is something to draw."""
     (folder / CURVES).write_text(json.dumps(arrange_log(history), indent=1) + "\n", encoding="utf-8")
     if charts := draw_training(read_curves(folder)):
         save_png(charts, folder / "curve.png")
 
 
 def arrange_log(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The trainer's log as {"train": [entry, …], "watched": {set: [{"step", "score", "cut_off", …}, …]}, "probe": …}.
+    """Sort the log into {"train": [entry, …], "watched": {set: [{"step", "score", "cut_off", …}, …]}, "probe": …}.
 
-    The probe is the entry of what the untrained model answered before the first step, None without one. A step that
-    was logged again after a resume counts once, as it was done last.
+    The probe is the entry of the untrained model's answers before the first step; None if there was no probe. A step
+    that was logged again after a resume counts once, as it was done last.
     """
     train = {entry["step"]: dict(entry) for entry in history if "reward" in entry}
     watched: dict[str, dict[int, dict[str, Any]]] = {}
@@ -32,5 +32,8 @@ def arrange_log(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 point = watched.setdefault(name, {}).setdefault(entry["step"], {"step": entry["step"]})
                 point[metric] = value
     probe = next((dict(entry) for entry in history if f"{_EVAL}probe/cut_off" in entry), None)
-    return {"train": [train[step] for step in sorted(train)], "probe": probe,
-            "watched": {name: [of[step] for step in sorted(of)] for name, of in watched.items()}}  # fmt: skip
+    return {
+        "train": [train[step] for step in sorted(train)],
+        "probe": probe,
+        "watched": {name: [points[step] for step in sorted(points)] for name, points in watched.items()},
+    }

@@ -1,4 +1,4 @@
-"""GRPO on accepted examples, with TRL. Running the same command again resumes it.
+"""Trains a model on accepted examples by GRPO, with TRL. Running the same command again resumes it.
 
 accelerate launch --config_file recipes/accelerate/cpu.yaml training/grpo.py recipes/demo/grpo.yaml [key=value …]
 """
@@ -16,7 +16,7 @@ from autodata.run.records import RunError
 def main() -> None:
     recipe = load(GrpoRecipe, command.read_recipe(__doc__))
     os.environ["TRACKIO_DIR"] = str(Path(recipe.run).resolve() / "trackio")
-    # Only now: TRL imports trackio, which reads its folder when it is imported.
+    # Imported only now: TRL imports trackio, which reads the name of its folder when it is imported.
     from training.run import train_and_save
 
     try:

@@ -1,4 +1,4 @@
-"""What is checked before the first step, so that a night is not lost to what a minute could have told."""
+"""Checks a training before its first step, so that an error shows in a minute and not after a night."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -20,41 +20,47 @@ _BYTES = {torch.bfloat16: 2, torch.float16: 2, torch.float32: 4}
 
 
 class PreflightError(UserError):
-    """Training as it stands would fail or learn nothing; the message names what to change."""
+    """The training would fail or learn nothing; the message names what to change."""
 
 
 def check_prompts(rows: Sequence[Mapping[str, str]], tokenizer: PreTrainedTokenizerBase, at_most: int) -> int:
-    """Tokens of the longest prompt: TRL cuts none and drops none. Raises PreflightError."""
+    """Return the length of the longest prompt in tokens. Raises PreflightError if it is too long: TRL cuts none."""
     lengths = {row["example_id"]: len(tokenizer(row["prompt"], add_special_tokens=False)["input_ids"]) for row in rows}
     longest = max(lengths, key=lambda id: lengths[id])
     if lengths[longest] > at_most:
         count = sum(length > at_most for length in lengths.values())
-        raise PreflightError(f"{count} prompts have more than preflight.prompt_tokens={at_most} tokens, the longest "
-                             f"{lengths[longest]} ({longest}); raise it if memory allows, or leave them out of the "
-                             "data set")  # fmt: skip
+        raise PreflightError(
+            f"{count} prompts have more than preflight.prompt_tokens={at_most} tokens, the longest "
+            f"{lengths[longest]} ({longest}); raise it if memory allows, or leave them out of the "
+            "data set"
+        )
     return lengths[longest]
 
 
 def check_context(model: PreTrainedModel, config: GRPOConfig, prompt_tokens: int) -> None:
-    """Prompt and completion must fit what vLLM is given to hold. Raises PreflightError."""
+    """Check that prompt and completion fit the context of vLLM or the model. Raises PreflightError."""
     room = config.vllm_max_model_length if config.use_vllm else model.config.get_text_config().max_position_embeddings
     if room and prompt_tokens + config.max_completion_length > room:
-        raise PreflightError(f"the longest prompt of {prompt_tokens} tokens and trainer.max_completion_length="
-                             f"{config.max_completion_length} do not fit the context of {room} tokens")  # fmt: skip
+        raise PreflightError(
+            f"the longest prompt of {prompt_tokens} tokens and trainer.max_completion_length="
+            f"{config.max_completion_length} do not fit the context of {room} tokens"
+        )
 
 
 def check_groups(config: GRPOConfig, processes: int, wants_probe: bool) -> None:
-    """An evaluation batch holds whole groups of both sizes. Raises PreflightError."""
+    """Check that an evaluation batch holds whole groups, of the probe's size too. Raises PreflightError."""
     batch, sizes = config.per_device_eval_batch_size * processes, [config.num_generations_eval]
     sizes += [config.num_generations] if wants_probe else []
     for size in sizes:
         if size and batch % size:
-            raise PreflightError(f"trainer.per_device_eval_batch_size={config.per_device_eval_batch_size} on "
-                                 f"{processes} processes is no multiple of a group of {size}")  # fmt: skip
+            raise PreflightError(
+                f"trainer.per_device_eval_batch_size={config.per_device_eval_batch_size} on "
+                f"{processes} processes is no multiple of a group of {size}"
+            )
 
 
 def check_memory(model: PreTrainedModel, config: GRPOConfig, shards: int) -> None:
-    """Weights, gradients and Adam against what the device has beside vLLM. Raises PreflightError."""
+    """Check that weights, gradients and Adam fit the memory that vLLM leaves free. Raises PreflightError."""
     needed = estimate_bytes(model, shards)
     if not torch.cuda.is_available() or config.use_cpu:
         log.info("about %.1f GB for weights, gradients and optimizer", needed / 1e9)
@@ -64,13 +70,15 @@ def check_memory(model: PreTrainedModel, config: GRPOConfig, shards: int) -> Non
     shares = config.use_vllm and config.vllm_mode == "colocate" and not config.vllm_enable_sleep_mode
     free = total * (1 - config.vllm_gpu_memory_utilization) if shares else total
     if needed > free:
-        raise PreflightError(f"weights, gradients and optimizer need about {needed / 1e9:.0f} GB a process, there are "
-                             f"{free / 1e9:.0f}; use recipes/accelerate/zero2.yaml or zero3.yaml on more GPUs, or "
-                             "trainer.vllm_enable_sleep_mode=true")  # fmt: skip
+        raise PreflightError(
+            f"weights, gradients and optimizer need about {needed / 1e9:.0f} GB a process, there are "
+            f"{free / 1e9:.0f}; use recipes/accelerate/zero2.yaml or zero3.yaml on more GPUs, or "
+            "trainer.vllm_enable_sleep_mode=true"
+        )
 
 
 def estimate_bytes(model: PreTrainedModel, shards: int) -> float:
-    """Weights and gradients in the model's type, Adam's two moments and master weights in float32, over `shards`."""
+    """Estimate the bytes of a process: weights, gradients, and Adam's float32 moments and weights over `shards`."""
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     weights = sum(p.numel() * _BYTES.get(p.dtype, 4) for p in model.parameters())
     each = _BYTES.get(next(model.parameters()).dtype, 4)
@@ -87,44 +95,52 @@ def warn_of_kernels(model: PreTrainedModel) -> None:
 def run_probe(
     trainer: GRPOTrainer, rows: Sequence[Mapping[str, object]], reward: Reward, limits: PreflightConfig
 ) -> None:
-    """Answer some training prompts with the untrained model, through everything that a step uses.
+    """Let the untrained model answer some training prompts, through every part that a training step uses.
 
-    Raises PreflightError when judgements fail, when too many answers are cut off, when too many groups have equal
-    rewards, or when vLLM and the trainer disagree about the probabilities of what was sampled.
+    Raises PreflightError if judgements fail, if too many answers are cut off, if too many groups have equal rewards,
+    or if vLLM and the trainer disagree about the probabilities of the sampled tokens.
     """
-    kept = trainer.num_generations_eval
+    group_size = trainer.num_generations_eval
     trainer.num_generations_eval = trainer.num_generations  # groups as in training
     try:
         probe = [{**row, "set": _PROBE} for row in rows[: limits.probe]]
         trainer.evaluate(Dataset.from_list(probe), metric_key_prefix=f"eval_{_PROBE}")
     finally:
-        trainer.num_generations_eval = kept
+        trainer.num_generations_eval = group_size
     measured, books = trainer.state.log_history[-1], reward.books
-    if books.failed and books.failed == books.judged:  # of this session, which has judged nothing but the probe
-        raise PreflightError(f"none of {books.judged} judgements could be read; see the warning above, and try "
-                             "python -m autodata.judge_audit")  # fmt: skip
+    if books.failed and books.failed == books.judged:  # so far this session judged only the probe
+        raise PreflightError(
+            f"none of {books.judged} judgements could be read; see the warning above, and try "
+            "python -m autodata.judge_audit"
+        )
     check_probe(measured, limits)
 
 
 def check_probe(measured: Mapping[str, float], limits: PreflightConfig) -> None:
-    """Raises PreflightError for the first number beyond its limit."""
+    """Compare the probe's numbers with their limits. Raises PreflightError for the first one beyond its limit."""
     cut_off = measured["eval_completions/clipped_ratio"]
     if cut_off > limits.max_cut_off:
-        raise PreflightError(f"{write_percent(cut_off)} of the untrained model's completions are cut off, more than "
-                             f"preflight.max_cut_off={limits.max_cut_off}: raise trainer.max_completion_length, or "
-                             "say that it is meant by raising the limit")  # fmt: skip
+        raise PreflightError(
+            f"{write_percent(cut_off)} of the untrained model's completions are cut off, more than "
+            f"preflight.max_cut_off={limits.max_cut_off}: raise trainer.max_completion_length, or "
+            "say that it is meant by raising the limit"
+        )
     spread = measured["eval_frac_reward_zero_std"]
     if spread > limits.max_zero_spread:
-        raise PreflightError(f"in {write_percent(spread)} of the groups all rewards are equal (mean "
-                             f"{measured['eval_reward']}), more than preflight.max_zero_spread="
-                             f"{limits.max_zero_spread}: the examples are too easy or too hard for it")  # fmt: skip
+        raise PreflightError(
+            f"in {write_percent(spread)} of the groups all rewards are equal (mean "
+            f"{measured['eval_reward']}), more than preflight.max_zero_spread="
+            f"{limits.max_zero_spread}: the examples are too easy or too hard for it"
+        )
     check_difference(measured, limits)
 
 
 def check_difference(measured: Mapping[str, float], limits: PreflightConfig, prefix: str = "eval_") -> None:
-    """Whether vLLM has the weights of the trainer. Raises PreflightError."""
+    """Check that vLLM has the weights of the trainer. Raises PreflightError."""
     difference = measured.get(f"{prefix}sampling/sampling_logp_difference/mean")
     if difference is not None and difference > limits.max_logp_difference:
-        raise PreflightError(f"vLLM and the trainer differ by {difference:.3f} nats per token, more than "
-                             f"preflight.max_logp_difference={limits.max_logp_difference}: the weights were not "
-                             "brought over")  # fmt: skip
+        raise PreflightError(
+            f"vLLM and the trainer differ by {difference:.3f} nats per token, more than "
+            f"preflight.max_logp_difference={limits.max_logp_difference}: the weights were not "
+            "brought over"
+        )

@@ -1,4 +1,4 @@
-"""The reward: the domain's judge, the same that accepted the example."""
+"""Rewards completions with scores of the domain's judge, the same that accepted the example."""
 
 import asyncio
 import hashlib
@@ -21,8 +21,8 @@ from training.rows import read_answer
 
 log = logging.getLogger(__name__)
 CUT_OFF = ("zero", "penalise", "mask", "judge")
-_SLACK = 4.0  # times the time that all replies would take at their full length
-_SPAN = 8  # words
+_SLACK = 4.0  # factor on the time that all replies would take at their full length
+_SPAN = 8  # length of a sequence in words
 
 
 class JudgeDown(UserError):
@@ -31,30 +31,30 @@ class JudgeDown(UserError):
 
 @dataclass(frozen=True)
 class Completion:
-    """One completion, read."""
+    """One completion, split into its answer and how it ended."""
 
-    answer: str  # empty where there is none
+    answer: str  # empty if there is none
     is_cut_off: bool
     is_guarded: bool  # too long or too repetitive to be judged
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What a judge made of one completion; without a score, why not."""
+    """A judge's score of one completion, or the reason why there is none."""
 
     score: float | None
-    reason: str = ""  # the same for failures of one kind
-    problem: str = ""  # all that is known
+    reason: str = ""  # one text for all failures of a kind
+    problem: str = ""  # the full message
 
 
 _LATE = Scored(None, *["no reply before the deadline of the step"] * 2)
 
 
 class Reward:
-    """Judges the completions of a step concurrently; one that cannot be judged has no reward.
+    """Judges the completions of a step concurrently; a completion that cannot be judged has no reward.
 
     `second` judges the completions whose row says so, for comparison only. `ends` are the token ids that end a
-    completion. What was judged and what failed is counted in `books`, the second judge's calls in their ledger only.
+    completion. `books` counts judgements and failures; the second judge's calls are only in the ledger.
     """
 
     def __init__(
@@ -75,20 +75,23 @@ class Reward:
         completion_ids: Sequence[Sequence[int]],
         **columns: Any,
     ) -> list[float | None]:
-        """One reward per completion; None (never 0) where judging failed or the policy masks.
+        """Return one reward per completion; None (never 0) if judging failed or the policy masks the completion.
 
-        TRL leaves None out of the group's baseline and gives that completion no gradient. Of the columns `candidate`,
-        `set` and, if it is there, `second` are used, and TRL's `log_metric`. Raises JudgeDown.
+        TRL leaves None out of the group's baseline and gives that completion no gradient. The columns `candidate`,
+        `set`, `second` (if present) and TRL's `log_metric` are used. Raises JudgeDown.
         """
         start, candidate, second = time.monotonic(), columns["candidate"], columns.get("second", ())
-        read = [self._read(*of) for of in zip(prompts, completions, completion_ids, strict=True)]
-        asked = {i: self._judge(self._domain, candidate[i], r.answer) for i, r in enumerate(read) if self._earns(r)}
-        compared = {i: self._judge(self._second, candidate[i], read[i].answer) for i in asked
-                    if self._second and second and second[i]}  # fmt: skip
+        read = [self._read(*parts) for parts in zip(prompts, completions, completion_ids, strict=True)]
+        judged = {i: self._judge(self._domain, candidate[i], r.answer) for i, r in enumerate(read) if self._earns(r)}
+        compared = {
+            i: self._judge(self._second, candidate[i], read[i].answer)
+            for i in judged
+            if self._second and second and second[i]
+        }
         async with self.books.kept():
-            scored, others = await asyncio.gather(self._wait(asked), self._wait(compared))
+            scored, others = await asyncio.gather(self._wait(judged), self._wait(compared))
             self._count_failures(list(scored.values()))
-        rewards = [scored[i].score if i in asked else self._without_judge(r) for i, r in enumerate(read)]
+        rewards = [scored[i].score if i in judged else self._without_judge(r) for i, r in enumerate(read)]
         pairs = {i: (scored[i].score, others[i].score) for i in compared}
         self._log(columns["log_metric"], columns["set"], read, rewards, pairs)
         self._log_time(columns["log_metric"], start)
@@ -106,7 +109,7 @@ class Reward:
         return config.max_repetition is not None and measure_repetition(answer) > config.max_repetition
 
     def _earns(self, read: Completion) -> bool:
-        """Whether there is something to judge."""
+        """True if the completion is to be judged."""
         counts = self._config.cut_off == "judge" or not read.is_cut_off
         return bool(read.answer.strip()) and counts and not read.is_guarded
 
@@ -122,13 +125,13 @@ class Reward:
         try:
             judgement = await domain.judge(candidate, answer, seed)
         except PromptCut:
-            raise  # whatever else this judge says rests on parts of prompts
+            raise  # this judge gets truncated prompts, so none of its scores count
         except EndpointError as error:
             return Scored(None, name_failure(error), str(error))
         return Scored(judgement.score) if judgement.score is not None else Scored(None, *[judgement.reason] * 2)
 
     async def _wait(self, judging: dict[int, Coroutine[Any, Any, Scored]]) -> dict[int, Scored]:
-        """All scores; none for what is not there at the deadline."""
+        """Wait for the scores; a completion that is not judged by the deadline has none."""
         tasks = {i: asyncio.ensure_future(one) for i, one in judging.items()}
         if tasks:
             _, late = await asyncio.wait(tasks.values(), timeout=self._limit_s(len(tasks)))
@@ -137,16 +140,16 @@ class Reward:
         return {i: _LATE if task.cancelled() or not task.done() else task.result() for i, task in tasks.items()}
 
     def _limit_s(self, calls: int) -> float | None:
-        """From the replies' greatest length and the tokens per second seen so far; None before any was seen."""
-        role, seen = self._client.models.judge, self._client.counts["completion_tokens"]
-        if role is None or not seen or not self._client.busy.seconds:
+        """Compute a deadline from the longest possible replies and the tokens per second so far; None before any."""
+        role, tokens = self._client.models.judge, self._client.counts["completion_tokens"]
+        if role is None or not tokens or not self._client.busy.seconds:
             return None
         endpoint = self._client.models.endpoints[role.endpoint]
-        most = resolve_sampling(role.sampling, endpoint.sampling, Role.JUDGE).max_tokens or 0
-        return endpoint.timeout_s + _SLACK * calls * most * self._client.busy.seconds / seen
+        max_tokens = resolve_sampling(role.sampling, endpoint.sampling, Role.JUDGE).max_tokens or 0
+        return endpoint.timeout_s + _SLACK * calls * max_tokens * self._client.busy.seconds / tokens
 
     def _count_failures(self, scored: Sequence[Scored]) -> None:
-        """Raises JudgeDown."""
+        """Count judgements and failures. Raises JudgeDown if too many of the latest judgements failed."""
         failed = [one for one in scored if one.score is None]
         self.books.count([one.reason or "no reason given" if one.score is None else "" for one in scored])
         self._window.add(one.score is None for one in scored)
@@ -164,7 +167,7 @@ class Reward:
         rewards: Sequence[float | None],
         compared: dict[int, tuple[float | None, float | None]],
     ) -> None:
-        """Means by set, and by whether a completion was finished."""
+        """Log means by set, and separately for finished and for cut-off completions."""
         values: defaultdict[str, list[float]] = defaultdict(list)
         for name, one, reward in zip(sets, read, rewards, strict=True):
             values[f"{name}/cut_off"].append(one.is_cut_off)
@@ -177,12 +180,12 @@ class Reward:
             if first is not None and second is not None:
                 values[f"{sets[i]}/first_judge"].append(first)
                 values[f"{sets[i]}/second_judge"].append(second)
-        for name, of in values.items():
-            for value in of:  # each by itself: TRL takes the mean over all processes
+        for name, numbers in values.items():
+            for value in numbers:  # one by one: TRL takes the mean over all processes
                 log_metric(name, float(value))
 
     def _log_time(self, log_metric: Callable[[str, float], None], start: float) -> None:
-        """How long the judge took, and the share of the time since the last judgement in which nothing was trained."""
+        """Log how long the judge took, and its share of the time since the last judgement; nothing is trained then."""
         now = time.monotonic()
         log_metric("judge/seconds", now - start)
         log_metric("judge/idle_share", (now - start) / max(now - self._ended, 1e-9))
@@ -190,14 +193,14 @@ class Reward:
 
 
 def name_failure(error: EndpointError) -> str:
-    """The kind of an endpoint's failure, without its URL and the seconds it took."""
+    """Name the kind of an endpoint's failure, without its URL and the seconds it took."""
     cause = error.__cause__
     status = getattr(cause, "status_code", None)
     return f"HTTP {status}" if status else type(cause or error).__name__
 
 
 def measure_repetition(text: str) -> float:
-    """The share of a text's sequences of eight words that occurred before in it."""
+    """Compute the share of a text's sequences of eight words that occurred earlier in it."""
     words = text.split()
     spans = [tuple(words[i : i + _SPAN]) for i in range(len(words) - _SPAN + 1)]
     return 1 - len({*spans}) / len(spans) if spans else 0.0

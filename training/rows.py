@@ -1,4 +1,4 @@
-"""Examples → the rows that TRL trains on."""
+"""Turns examples into the rows that TRL trains on."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,9 @@ class TooFewExamples(UserError):
 
 
 def choose_by_pass_rate(examples: Sequence[Example], bounds: Sequence[float]) -> list[Example]:
-    """Those whose weak solver's mean score lies within [low, high]; all where no bounds are given.
+    """Keep the examples whose weak solver's mean score lies within [low, high]; all if no bounds are given.
 
-    The control without a loop: difficulty by selection, not by construction. Raises RecipeError.
+    This is the control without a loop: difficulty by selection, not by construction. Raises RecipeError.
     """
     if not bounds:
         return list(examples)
@@ -33,8 +33,10 @@ def choose_by_pass_rate(examples: Sequence[Example], bounds: Sequence[float]) ->
 def require_examples(examples: Sequence[Example], minimum: int, dataset: str) -> None:
     """Raise TooFewExamples below `minimum`: a policy trained on a handful only learns the handful."""
     if len(examples) < minimum:
-        raise TooFewExamples(f"{dataset}: {len(examples)} training examples, fewer than min_examples={minimum}; "
-                             "generate from more documents, or lower min_examples")  # fmt: skip
+        raise TooFewExamples(
+            f"{dataset}: {len(examples)} training examples, fewer than min_examples={minimum}; "
+            "generate from more documents, or lower min_examples"
+        )
 
 
 def make_rows(
@@ -44,15 +46,22 @@ def make_rows(
     template: Mapping[str, Any],
     name: str = "train",
 ) -> list[dict[str, str]]:
-    """One row per example: the rendered prompt, the candidate as one JSON string, and the set it belongs to."""
-    return [{"prompt": render_prompt(e.candidate, domain, tokenizer, template), "example_id": e.id, "set": name,
-             "candidate": CANDIDATE.dump_json(e.candidate).decode()} for e in examples]  # fmt: skip
+    """Make one row per example: the rendered prompt, the candidate as one JSON string, and the set it belongs to."""
+    return [
+        {
+            "prompt": render_prompt(e.candidate, domain, tokenizer, template),
+            "example_id": e.id,
+            "set": name,
+            "candidate": CANDIDATE.dump_json(e.candidate).decode(),
+        }
+        for e in examples
+    ]
 
 
 def order_rows(rows: int, epochs: int, seed: int) -> list[int]:
-    """The number of each row, epoch after epoch, each in an order of its own.
+    """List row numbers epoch after epoch, each epoch in its own random order.
 
-    TRL's own shuffling starts again with the first epoch's order when a later epoch is resumed.
+    TRL's own shuffling starts again with the first epoch's order if training resumes in a later epoch.
     """
     chance = random.Random(seed)
     return [number for _ in range(epochs) for number in chance.sample(range(rows), rows)]
@@ -61,10 +70,10 @@ def order_rows(rows: int, epochs: int, seed: int) -> list[int]:
 def render_prompt(
     candidate: Candidate, domain: Domain, tokenizer: PreTrainedTokenizerBase, template: Mapping[str, Any]
 ) -> str:
-    """The solver's prompt as a string, byte for byte what the server renders in generation.
+    """Render the solver's prompt as a string, byte for byte as the server does in generation.
 
-    A string, because TRL opens a new assistant turn where a last one should be continued. `template` are variables of
-    the chat template, as enable_thinking.
+    TRL gets a string, because it would open a new assistant turn where the last one should be continued. `template`
+    holds variables of the chat template, such as enable_thinking.
     """
     messages = domain.solver_prompt(candidate)
     continues = messages[-1].role == "assistant"
@@ -79,7 +88,7 @@ def render_prompt(
 
 
 def read_answer(prompt: str, completion: str) -> str | None:
-    """What follows the reasoning; None where the reasoning does not end.
+    """Return the text after the reasoning; None if the reasoning does not end.
 
     The prompt of a thinking model ends inside the think block, so only its closing tag is in the completion.
     """

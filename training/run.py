@@ -1,4 +1,4 @@
-"""One training from its run folder to its model: on every process, the main one keeping the books."""
+"""Runs one training from its run folder to its saved model. Every process runs it; the main one writes the results."""
 
 import time
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ _COMMAND = "python -m autodata.dataset"
 
 
 def train(recipe: GrpoRecipe, folder: Path, progress: Progress | None = None) -> Training:
-    """On every process; the main one has the progress. Raises UserError, OSError."""
+    """Train, on every process; only the main one has a `progress`. Raises UserError, OSError."""
     state = PartialState()
     find_judge(recipe.models, folder)
     journal = Journal(folder / f"journal_{state.process_index}.sqlite")
@@ -54,15 +54,21 @@ def _list_judges(recipe: GrpoRecipe) -> list[Models]:
 
 
 def save(run: Run, training: Training) -> None:
-    """The model with its card, the curves, and the manifest."""
+    """Save the model with its card, the curves, and the manifest. Raises JudgeDown."""
     counts, history = training.books.gather(), training.trainer.state.log_history
     write_curves(history, run.folder)
     rewards = [entry["reward"] for entry in history if entry.get("reward") is not None]
     _require_rewards(rewards, training)
     first, last = compare_quarters(rewards)
-    facts = {"steps": training.trainer.state.global_step, "reward_first_quarter": first, "reward_last_quarter": last,
-             "judgements": counts.judgements, "failed_judgements": counts.failed, "failed_by_reason": counts.failures,
-             "judged_over": {"sessions": counts.sessions, "processes": counts.processes}}  # fmt: skip
+    facts = {
+        "steps": training.trainer.state.global_step,
+        "reward_first_quarter": first,
+        "reward_last_quarter": last,
+        "judgements": counts.judgements,
+        "failed_judgements": counts.failed,
+        "failed_by_reason": counts.failures,
+        "judged_over": {"sessions": counts.sessions, "processes": counts.processes},
+    }
     run.note(**facts)
     card = write_card(read_manifest(run.folder) or {}, training.recipe)
     save_student(run.path("full"), run.path("model"), training.tokenizer, card)
@@ -73,19 +79,21 @@ def save(run: Run, training: Training) -> None:
 
 
 def _require_rewards(rewards: Sequence[float], training: Training) -> None:
-    """Raise JudgeDown where nothing was rewarded, or too little of what this session judged, however little it was."""
+    """Raise JudgeDown if nothing was rewarded, or if too many of this session's judgements failed, even if few."""
     books, at_most = training.books, training.recipe.reward.max_failures
     if not rewards or books.failed > at_most * books.judged:
         listed = ", ".join(f"{reason} {count}" for reason, count in books.failures.items())
         reasons = listed or "no step had a reward"
-        raise JudgeDown(f"{books.failed} of {books.judged} judgements of this session failed ({reasons}), more than "
-                        f"reward.max_failures={at_most:g} allows; repair the judge and train in another folder with "
-                        "run=…")  # fmt: skip
+        raise JudgeDown(
+            f"{books.failed} of {books.judged} judgements of this session failed ({reasons}), more than "
+            f"reward.max_failures={at_most:g} allows; repair the judge and train in another folder with "
+            "run=…"
+        )
 
 
 def train_and_save(recipe: GrpoRecipe) -> None:
-    """Finished runs are left alone, unfinished ones go on. Raises UserError, OSError."""
-    # Said here, because the first one to ask decides for all: without it processes on CPUs do not see each other.
+    """Train and save, or resume; a finished run is left alone. Raises UserError, OSError."""
+    # The first PartialState decides for all later ones: without `cpu` here, processes on CPUs do not see each other.
     state, folder = PartialState(cpu=bool(recipe.trainer.get("use_cpu"))), Path(recipe.run)
     if not state.is_main_process:
         if _agree(True):
@@ -102,23 +110,22 @@ def train_and_save(recipe: GrpoRecipe) -> None:
 
 
 def _agree(goes_on: bool) -> bool:
-    """What the main process says, on all."""
-    said = [goes_on]
+    """Return the main process's value on all processes."""
+    values = [goes_on]
     if PartialState().num_processes > 1:
-        broadcast_object_list(said)
-    return said[0]
+        broadcast_object_list(values)
+    return values[0]
 
 
 _POLL_S = 5.0
-_PATIENCE_S = 4 * 3600.0  # Slurm may let a node wait
+_PATIENCE_S = 4 * 3600.0  # a node may wait long in Slurm's queue
 
 
 def find_judge(models: Models, run: Path, patience_s: float = _PATIENCE_S) -> None:
     """Give the judge's endpoint the URL and the key of the run's campaign, if it has one.
 
-    Processes take different replicas.
-
-    Raises RecipeError when no replica gets ready, and when several processes would each have to start a server.
+    Processes take different replicas. Raises RecipeError if no replica gets ready, or if several processes would each
+    have to start a server.
     """
     if models.judge is None or models.judge.endpoint not in models.endpoints:
         return
@@ -129,17 +136,19 @@ def find_judge(models: Models, run: Path, patience_s: float = _PATIENCE_S) -> No
     if (run / LEASES).exists():
         _take_replica(name, endpoint, run, patience_s)
     elif PartialState().num_processes > 1:
-        raise RecipeError("several processes cannot start the judge's server: give "
-                          f"models.endpoints.{name}.base_url, or sbatch slurm/judge.sh with the same arguments first"
-                          )  # fmt: skip
+        raise RecipeError(
+            "several processes cannot start the judge's server: give "
+            f"models.endpoints.{name}.base_url, or sbatch slurm/judge.sh with the same arguments first"
+        )
 
 
 def _take_replica(name: str, endpoint: Endpoint, run: Path, patience_s: float) -> None:
     deadline = time.monotonic() + patience_s
     while not (ready := _list_ready(name, run)):
         if time.monotonic() > deadline:
-            raise RecipeError(f"models.endpoints.{name}: no replica got ready in {patience_s:.0f} s; see "
-                              f"{run / LEASES}")  # fmt: skip
+            raise RecipeError(
+                f"models.endpoints.{name}: no replica got ready in {patience_s:.0f} s; see {run / LEASES}"
+            )
         time.sleep(_POLL_S)
     endpoint.base_url = ready[PartialState().process_index % len(ready)].url
     endpoint.api_key_env = shared.VARIABLE

@@ -1,4 +1,4 @@
-"""The model that is trained: loaded, frozen where it must be, and saved so that vLLM loads it."""
+"""Loads the model to be trained, freezes its vision tower, and saves it in a form that vLLM can load."""
 
 import shutil
 from pathlib import Path
@@ -16,7 +16,7 @@ _SAME = ("hidden_size", "num_hidden_layers", "vocab_size", "num_attention_heads"
 
 
 def load_student(weights: str, options: dict[str, Any]) -> PreTrainedModel:
-    """The class that the weights' own configuration names, its vision tower frozen.
+    """Load the class that the weights' own configuration names, and freeze its vision tower.
 
     `options` go verbatim to from_pretrained. Qwen3.5 is trained in its multimodal class because vLLM knows the
     parameters by the names they have there (huggingface/trl#5269); no text ever reaches the tower.
@@ -34,16 +34,18 @@ def freeze_vision(model: Module) -> None:
 
 
 def find_missing_kernels(model: PreTrainedModel) -> list[str]:
-    """The packages without which this model trains several times slower on a GPU."""
+    """List the missing packages without which this model trains several times slower on a GPU."""
     if "linear_attention" not in (getattr(model.config.get_text_config(), "layer_types", None) or ()):
         return []
-    present = {"flash-linear-attention": is_flash_linear_attention_available(),
-               "causal-conv1d": is_causal_conv1d_available()}  # fmt: skip
-    return [name for name, is_there in present.items() if not is_there]
+    installed = {
+        "flash-linear-attention": is_flash_linear_attention_available(),
+        "causal-conv1d": is_causal_conv1d_available(),
+    }
+    return [name for name, is_installed in installed.items() if not is_installed]
 
 
 def find_checkpoint(folder: Path, model: PreTrainedModel) -> str | None:
-    """The last whole checkpoint of this model. Raises RunError when there is one of another model."""
+    """Find the last whole checkpoint, if there is any. Raises RunError if it belongs to another model."""
     # The trainer writes trainer_state.json last: a checkpoint without it was cut off by a kill or a full disk.
     whole = [state.parent for state in folder.glob("checkpoint-*/trainer_state.json")]
     if not whole:
@@ -58,18 +60,20 @@ def _require_same(checkpoint: Path, model: PreTrainedModel) -> None:
     saved, wanted = AutoConfig.from_pretrained(checkpoint).get_text_config(), model.config.get_text_config()
     for key in _SAME:
         if getattr(saved, key, None) != getattr(wanted, key, None):
-            raise RunError(f"{checkpoint} is of another model: {key} {getattr(saved, key, None)}, not "
-                           f"{getattr(wanted, key, None)}; name another folder with run=…")  # fmt: skip
+            raise RunError(
+                f"{checkpoint} is of another model: {key} {getattr(saved, key, None)}, not "
+                f"{getattr(wanted, key, None)}; name another folder with run=…"
+            )
 
 
 def save_student(full: Path, target: Path, tokenizer: PreTrainedTokenizerBase, card: str) -> None:
-    """What the trainer has saved in `full`, as bfloat16 with everything that serving needs; `full` is removed.
+    """Save the trainer's model in `full` as bfloat16, with everything that serving needs, and remove `full`.
 
-    Complete or not at all: `target` appears when its last file is written.
+    `target` appears only when its last file is written, so it is never incomplete.
     """
     scratch = target.with_name(target.name + ".new")
     shutil.rmtree(scratch, ignore_errors=True)
-    unset_hf_deepspeed_config()  # else ZeRO-3 would take this model apart too, and empty tensors would be saved
+    unset_hf_deepspeed_config()  # else ZeRO-3 would shard this model too, and empty tensors would be saved
     load_student(str(full), {"dtype": "bfloat16"}).save_pretrained(scratch)
     tokenizer.save_pretrained(scratch)
     (scratch / "README.md").write_text(card, encoding="utf-8")

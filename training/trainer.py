@@ -1,4 +1,4 @@
-"""TRL's trainer and what it is made of: configuration, model, rows, reward, checks."""
+"""Builds TRL's trainer and its parts: configuration, model, rows, reward, checks."""
 
 import logging
 import math
@@ -32,13 +32,13 @@ from training.rows import choose_by_pass_rate, make_rows, order_rows, require_ex
 from training.student import find_checkpoint, load_student
 
 log = logging.getLogger(__name__)
-# A loss that is no number must be seen, and every step is worth a line.
+# Every step is logged, and a loss that is NaN or infinite must not be hidden.
 _TRAINER = {"logging_nan_inf_filter": False, "logging_steps": 1}
 _OURS = {"output_dir", "shuffle_dataset", "model_init_kwargs"}
 
 
 class Training:
-    """One run: everything that the trainer is made of, and the trainer."""
+    """One training run: TRL's trainer and all its parts."""
 
     def __init__(self, recipe: GrpoRecipe, folder: Path, journal: Journal):
         self.recipe, self.folder = recipe, folder
@@ -66,17 +66,17 @@ class Training:
         self.trainer.add_callback(UntrainedProbe(self.trainer, rows, self.reward, recipe.preflight))
 
     def run(self) -> None:
-        """Train, from the last checkpoint if there is one; then everybody saves."""
+        """Train from the last checkpoint if there is one, then save the model. All processes must call this."""
         last = find_checkpoint(self.folder / "checkpoints", self.model)
         try:
             self.trainer.train(resume_from_checkpoint=last)
             self.trainer.save_model(str(self.folder / "full"))
-        except (RuntimeError, SafetensorError) as error:  # of writers that do not say what ails them
+        except (RuntimeError, SafetensorError) as error:  # some writers do not say that the disk is full
             require_space(self.folder, self.model, error)
             raise
 
     def follow(self, progress: Progress) -> None:
-        """Tell it of every step, and of what all processes ask of the judges."""
+        """Report every step, and the judges' calls of all processes, to `progress`."""
         for client in self.clients:
             progress.watch(client)
         progress.books = self.books.ledger
@@ -94,7 +94,7 @@ class Training:
         return Reward(domain, client, self.recipe.reward, self.books, second)
 
     def _make_rows(self, domain: base.Domain) -> list[dict[str, str]]:
-        """Raises TooFewExamples, RecipeError."""
+        """Make the rows to train on. Raises TooFewExamples, RecipeError."""
         recipe = self.recipe
         require_domain(recipe.dataset, recipe.arms, recipe.domain.name)
         examples = [e for arm in recipe.arms for e in read_examples(recipe.dataset, arm, "train")]
@@ -103,7 +103,7 @@ class Training:
         return make_rows(examples, domain, self.tokenizer, self.config.chat_template_kwargs or {})
 
     def _make_watched(self, domain: base.Domain) -> dict[str, Dataset] | None:
-        """The sets that are watched. Raises RecipeError."""
+        """Make the sets that are evaluated during training; None if there are none. Raises RecipeError."""
         template, watched = self.config.chat_template_kwargs or {}, {}
         for name in self.recipe.evaluate:
             examples = read_set(self.recipe.dataset, name)[: self.recipe.evaluate_examples]
@@ -113,12 +113,12 @@ class Training:
             rows = make_rows(examples, domain, self.tokenizer, template, name)
             compared = self.recipe.second_judge_examples if self.recipe.second_judge else 0
             watched[name] = Dataset.from_list([{**row, "second": i < compared} for i, row in enumerate(rows)])
-        if not watched:  # nothing to evaluate: TRL would ask for it otherwise
+        if not watched:  # TRL would otherwise demand an evaluation set
             self.config.eval_strategy, self.config.eval_on_start = "no", False
         return watched or None
 
     def _check(self, rows: list[dict[str, str]], model: PreTrainedModel, processes: int) -> None:
-        """Raises PreflightError."""
+        """Run the checks that need no trainer. Raises PreflightError."""
         limits = self.recipe.preflight
         longest = preflight.check_prompts(rows, self.tokenizer, limits.prompt_tokens)
         preflight.check_context(model, self.config, longest)
@@ -127,7 +127,7 @@ class Training:
         preflight.warn_of_kernels(model)
 
     def _order(self, rows: Dataset, processes: int) -> Dataset:
-        """All epochs in a row, so that one that is resumed goes on in the same order."""
+        """Lay out all epochs one after another, so that a resumed training goes on in the same order."""
         config = self.config
         epochs = math.ceil(config.num_train_epochs)
         if config.max_steps > 0:
@@ -138,27 +138,29 @@ class Training:
 
 
 def make_config(recipe: GrpoRecipe, folder: Path) -> GRPOConfig:
-    """TRL's configuration. Raises RecipeError for what TRL does not know and for what is not the recipe's to say."""
+    """Make TRL's configuration. Raises RecipeError for a key that TRL does not know or that a recipe may not set."""
     if taken := _OURS & set(recipe.trainer) - {"model_init_kwargs"}:
         raise RecipeError(f"trainer.{min(taken)}: set by this command; leave it out")
     values: dict[str, Any] = {k: v for k, v in recipe.trainer.items() if k not in _OURS}
-    own = {"output_dir": str(folder / "checkpoints"), "shuffle_dataset": False}
+    fixed = {"output_dir": str(folder / "checkpoints"), "shuffle_dataset": False}
     try:
-        return GRPOConfig(**_TRAINER | values | own)
+        return GRPOConfig(**_TRAINER | values | fixed)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"trainer: {error}") from error
 
 
 def require_space(folder: Path, model: PreTrainedModel, error: Exception) -> None:
-    """Raise RunError when an error while saving has a disk without room for the weights as its cause."""
+    """Raise RunError if saving failed because the disk has no room for the weights."""
     free, needed = shutil.disk_usage(folder).free, model.num_parameters() * model.dtype.itemsize
     if free < needed:
-        raise RunError(f"{folder}: No space left on device, {free / 1e6:.0f} MB where the weights alone take "
-                       f"{needed / 1e6:.0f}; make room and run the same command again") from error  # fmt: skip
+        raise RunError(
+            f"{folder}: No space left on device, {free / 1e6:.0f} MB where the weights alone take "
+            f"{needed / 1e6:.0f}; make room and run the same command again"
+        ) from error
 
 
 def share_budget(models: Models, processes: int) -> Models:
-    """The calls at once that a recipe allows, divided among the processes that all judge."""
+    """Divide the concurrent calls that a recipe allows among the processes, because each of them judges."""
     shared = deepcopy(models)
     for endpoint in shared.endpoints.values():
         if endpoint.max_in_flight is not None:
@@ -167,7 +169,7 @@ def share_budget(models: Models, processes: int) -> Models:
 
 
 def find_ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """The ids that end a completion, as TRL counts them."""
+    """Collect the token ids that end a completion, as TRL does."""
     declared = model.generation_config.eos_token_id
     ids = declared if isinstance(declared, list) else [declared]
     return frozenset(i for i in [*ids, tokenizer.eos_token_id, tokenizer.pad_token_id] if i is not None)

@@ -1,4 +1,4 @@
-"""PRBench's tasks, from a folder of the data set as it was downloaded (ScaleAI/PRBench, CC-BY-4.0)."""
+"""Reads PRBench's tasks from a folder of the data set as it was downloaded (ScaleAI/PRBench, CC-BY-4.0)."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ SPLITS = ("legal", "legal_hard", "finance", "finance_hard")
 
 @dataclass(frozen=True)
 class Task:
-    """One conversation to be answered, and what its answer is checked for."""
+    """One conversation to be answered, and the criteria that its answer is checked for."""
 
     id: str
     topic: str
@@ -26,7 +26,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Split:
-    """The tasks of a split, and why some of its rows are none."""
+    """The tasks of a split, and how many of its rows were left out for each reason."""
 
     name: str
     tasks: tuple[Task, ...]
@@ -34,7 +34,7 @@ class Split:
 
 
 def read_split(folder: Path, name: str, limit: int | None = None) -> Split:
-    """All tasks of a split, or the first so many. Raises RunError when there is no file of it."""
+    """Read the tasks of a split, or the first `limit` of them. Raises RunError if the split has no file."""
     tasks, left_out = [], Counter[str]()
     for row in _read(find_files(folder, name)):
         if isinstance(row, Bad):
@@ -48,13 +48,17 @@ def read_split(folder: Path, name: str, limit: int | None = None) -> Split:
 
 
 def find_files(folder: Path, name: str) -> list[Path]:
-    """`legal.parquet`, `data/legal-00000-of-00001.parquet` or the same as .jsonl. Raises RunError."""
-    patterns = [f"{where}{name}{end}" for where in ("", "data/") for end in (".parquet", ".jsonl", "-[0-9]*.parquet")]
-    found = [file for pattern in patterns for file in sorted(folder.glob(pattern))]
-    if not found:
-        raise RunError(f"{folder}: no file of the split {name}; download ScaleAI/PRBench there "
-                       "(hf download ScaleAI/PRBench --repo-type dataset --revision … --local-dir …)")  # fmt: skip
-    return found
+    """Find `legal.parquet`, `data/legal-00000-of-00001.parquet` or `legal.jsonl`, for example. Raises RunError."""
+    patterns = [
+        f"{prefix}{name}{suffix}" for prefix in ("", "data/") for suffix in (".parquet", ".jsonl", "-[0-9]*.parquet")
+    ]
+    files = [file for pattern in patterns for file in sorted(folder.glob(pattern))]
+    if not files:
+        raise RunError(
+            f"{folder}: no file of the split {name}; download ScaleAI/PRBench there "
+            "(hf download ScaleAI/PRBench --repo-type dataset --revision … --local-dir …)"
+        )
+    return files
 
 
 def _read(files: list[Path]) -> Iterator[Mapping[str, Any] | Bad]:
@@ -64,7 +68,7 @@ def _read(files: list[Path]) -> Iterator[Mapping[str, Any] | Bad]:
 
 
 def _make_task(row: Mapping[str, Any]) -> Task:
-    """Raises BadRubric."""
+    """Make a task from a row of the data set. Raises BadRubric."""
     criteria = tuple(read_criterion(one) for one in row.get("rubric") or [])
     if not criteria:
         raise BadRubric(f"task {row.get('task')}: no rubric")
@@ -73,5 +77,5 @@ def _make_task(row: Mapping[str, Any]) -> Task:
 
 
 def flatten(messages: tuple[Message, ...]) -> str:
-    """The conversation as the grader is shown it."""
+    """Write the conversation in the form that the grader sees."""
     return "\n\n".join(f"{message.role}: {message.content}" for message in messages)

@@ -1,4 +1,4 @@
-"""Graders of PRBench: one call for each criterion, as the benchmark does it."""
+"""Grades answers to PRBench with one call for each criterion, as the benchmark does."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +21,7 @@ _VERDICT = make_object({"explanation": {"type": "string"}, "criteria_met": {"typ
 
 
 class Grader:
-    """One of the models that grade; its replies are in the run's journal as all others are."""
+    """One of the models that grade. Its replies are kept in the run's journal like all others."""
 
     def __init__(self, name: str, role: RoleConfig, models: Models, journal: Journal, asks: int):
         self.name = name
@@ -32,7 +32,7 @@ class Grader:
         self._agents = Agents(self.client, self._prompts)
 
     async def grade(self, task: Task, answer: str, seed: int) -> list[bool | None]:
-        """One verdict for each criterion; None where no reply could be read. An answer that is none meets nothing.
+        """Ask for one verdict per criterion; None if no reply could be read. An empty answer meets no criterion.
 
         Raises EndpointError, Draining, JournalError.
         """
@@ -52,16 +52,16 @@ class Grader:
 
 
 def strip_reasoning(text: str) -> str:
-    """Without the blocks of reasoning that the benchmark's own code takes out; what never ends is kept, as there."""
+    """Remove the blocks of reasoning that the benchmark's own code removes; it keeps a block that never ends."""
     for tag in _REASONING:
         before, *blocks = text.split(f"<{tag}>")
         ends = [block.partition(f"</{tag}>") for block in blocks]
-        text = before + "".join(after if end else f"<{tag}>{kept}" for kept, end, after in ends)
+        text = before + "".join(after if end else f"<{tag}>{content}" for content, end, after in ends)
     return text.strip()
 
 
 def read_verdict(record: Mapping[str, object]) -> bool:
-    """Raises ParseError on anything but true and false."""
+    """Read the verdict in a reply. Raises ParseError for anything but true and false."""
     met = record.get("criteria_met")
     if not isinstance(met, bool):
         raise ParseError(f"criteria_met is {met!r}")
@@ -69,6 +69,6 @@ def read_verdict(record: Mapping[str, object]) -> bool:
 
 
 def make_graders(roles: Mapping[str, RoleConfig], models: Models, journal: Journal, asks: int) -> Sequence[Grader]:
-    """Those that the recipe names, else its judge alone."""
+    """Make the graders that the recipe names, or its judge alone if it names none."""
     named = dict(roles) or ({"judge": models.judge} if models.judge else {})
     return [Grader(name, role, models, journal, asks) for name, role in named.items()]

@@ -1,4 +1,4 @@
-"""PRBench's scores (scaleapi/PRBench, evals.py; arXiv 2511.11562): from graded criteria to the numbers it reports."""
+"""Computes PRBench's scores from graded criteria, as scaleapi/PRBench does (its evals.py; arXiv 2511.11562)."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,12 @@ CLASSES = ("critically important", "important", "slightly important", "slightly 
 
 
 class BadRubric(ValueError):
-    """A criterion without a usable weight; the message names it."""
+    """A criterion or a task cannot be used, for example for lack of a weight; the message names it."""
 
 
 @dataclass(frozen=True)
 class PrbenchCriterion:
-    """What the grader is shown, and what it is worth."""
+    """One criterion: the title that the grader sees, and its weight."""
 
     id: str
     title: str
@@ -28,9 +28,9 @@ class PrbenchCriterion:
 
 @dataclass(frozen=True)
 class TaskScore:
-    """The points of one answer. `low` and `high` bound `clipped` where grades are missing."""
+    """The points of one answer. `low` and `high` bound `clipped` if grades are missing."""
 
-    points: float  # of what is known to be met
+    points: float  # sum of the weights of criteria that are met
     positive: float  # sum of the positive weights
     negative: float  # sum of the negative weights, at most 0
     low: float | None  # None without a positive weight: nothing to divide by
@@ -39,20 +39,20 @@ class TaskScore:
 
     @property
     def clipped(self) -> float | None:
-        """Points over positive weights. In spite of the name that PRBench gives it, it can be negative."""
+        """The points divided by the positive weights. It can be negative, although PRBench calls it clipped."""
         return self.points / self.positive if self.positive and not self.unresolved else None
 
     @property
     def normalized(self) -> float | None:
-        """0 when only the negative criteria are met, 1 when only the positive ones are."""
+        """The points on a scale from 0 (only negative criteria are met) to 1 (only positive ones are met)."""
         span = self.positive - self.negative
         return (self.points - self.negative) / span if span and not self.unresolved else None
 
 
 def read_criterion(row: Mapping[str, Any]) -> PrbenchCriterion:
-    """A criterion as the data set has it. Raises BadRubric.
+    """Read a criterion of the data set. Raises BadRubric.
 
-    The weight is the one that `weight_class` names: the other five fields can hold left-over numbers.
+    The weight is in the field that `weight_class` names; the other five fields can hold left-over numbers.
     """
     notes = row.get("annotations") or {}
     name, title = str(notes.get("weight_class") or "").strip().lower(), row.get("title")
@@ -68,7 +68,7 @@ def read_criterion(row: Mapping[str, Any]) -> PrbenchCriterion:
 
 
 def score_task(criteria: Sequence[PrbenchCriterion], met: Sequence[bool | None]) -> TaskScore:
-    """The points of one answer; a grade that is None is unresolved, neither met nor unmet."""
+    """Add up the points of one answer. A grade of None is unresolved, neither met nor unmet."""
     pairs = list(zip(criteria, met, strict=True))
     points = sum(c.weight for c, is_met in pairs if is_met)
     positive, negative = (sum(c.weight for c in criteria if sign * c.weight > 0) for sign in (1, -1))
@@ -80,7 +80,7 @@ def score_task(criteria: Sequence[PrbenchCriterion], met: Sequence[bool | None])
 
 @dataclass(frozen=True)
 class Summary:
-    """Of one split and one grader. Tasks with unresolved grades are in the bounds only."""
+    """The scores of one split by one grader. Tasks with unresolved grades count in the bounds only."""
 
     tasks: int
     scored: int
@@ -93,7 +93,7 @@ class Summary:
 
 
 def summarize(scores: Sequence[TaskScore]) -> Summary:
-    """What PRBench reports, and its bounds."""
+    """Compute the numbers that PRBench reports, and their bounds."""
     clipped = [s.clipped for s in scores if s.clipped is not None]
     return Summary(
         tasks=len(scores),
@@ -110,33 +110,33 @@ def summarize(scores: Sequence[TaskScore]) -> Summary:
 def rates_by(
     graded: Sequence[tuple[Sequence[PrbenchCriterion], Sequence[bool | None]]], field: str
 ) -> dict[str, tuple[float, int]]:
-    """The share of criteria that are met and how many were graded, by `category` or by `weight_class`."""
-    found: defaultdict[str, list[bool]] = defaultdict(list)
+    """Compute the share of met criteria and how many were graded, by `category` or by `weight_class`."""
+    grades: defaultdict[str, list[bool]] = defaultdict(list)
     for criteria, met in graded:
         for criterion, is_met in zip(criteria, met, strict=True):
             if is_met is not None:
-                found[getattr(criterion, field)].append(is_met)
-    return {name: (sum(values) / len(values), len(values)) for name, values in sorted(found.items())}
+                grades[getattr(criterion, field)].append(is_met)
+    return {name: (sum(values) / len(values), len(values)) for name, values in sorted(grades.items())}
 
 
 def summarize_by_topic(topics: Sequence[str], scores: Sequence[TaskScore]) -> dict[str, Summary]:
-    """One summary for each topic."""
-    found: defaultdict[str, list[TaskScore]] = defaultdict(list)
+    """Summarize the scores of each topic."""
+    by_topic: defaultdict[str, list[TaskScore]] = defaultdict(list)
     for topic, score in zip(topics, scores, strict=True):
-        found[topic].append(score)
-    return {topic: summarize(of) for topic, of in sorted(found.items())}
+        by_topic[topic].append(score)
+    return {topic: summarize(group) for topic, group in sorted(by_topic.items())}
 
 
 def read_conversation(row: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The turns up to the one that is answered, each user turn after its own reference texts. Raises BadRubric."""
+    """Read the turns up to the one to answer, each user turn after its own reference texts. Raises BadRubric."""
     turns = int(row["turns"])
     messages = []
     for turn in range(turns):
         prompt, texts = row.get(f"prompt_{turn}"), row.get(f"reference_texts_{turn}")
         if not isinstance(prompt, str):
             raise BadRubric(f"task {row.get('task')}: {turns} turns, and no prompt_{turn}")
-        shown = "".join(f"Reference Text {i}:\n{text}\n\n" for i, text in enumerate(texts or []))
-        messages.append({"role": "user", "content": shown + prompt})
+        references = "".join(f"Reference Text {i}:\n{text}\n\n" for i, text in enumerate(texts or []))
+        messages.append({"role": "user", "content": references + prompt})
         if turn < turns - 1:
             messages.append({"role": "assistant", "content": str(row.get(f"response_{turn}") or "")})
     return messages

@@ -1,4 +1,4 @@
-"""PRBench as an inspect_ai task, and what comes of it."""
+"""Turns a split of PRBench into an inspect_ai task, and summarizes its log."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -28,7 +28,7 @@ BELOW_ZERO = "no interval: below 0 throughout before it is clipped"
 def prbench_task(
     split: Split, graders: Sequence[Grader], limits: EvaluationLimits, samples: int, seed: int
 ) -> InspectTask:
-    """`samples` answers to each conversation, each graded by every grader."""
+    """Build the task: `samples` answers to each conversation, each graded by every grader."""
     tasks = {task.id: task for task in split.tasks}
     rows = [Sample(id=t.id, input=flatten(t.messages), metadata={"document_id": t.id}) for t in split.tasks]
     return InspectTask(
@@ -42,13 +42,13 @@ def prbench_task(
 
 @solver
 def answer(tasks: dict[str, Task], limits: EvaluationLimits, seed: int) -> Solver:
-    """The fixed earlier turns and the last question, without a system prompt, as the benchmark asks."""
+    """Send the fixed earlier turns and the last question, without a system prompt, as the benchmark does."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         id = str(state.sample_id)
-        own = attempt_seed(seed, id, 0, Role.WEAK_SOLVER, state.epoch)
-        asked = limits.client.ask(Request(Role.WEAK_SOLVER, tasks[id].messages, own, state.epoch))
-        await take_reply(state, asked, limits)
+        request_seed = attempt_seed(seed, id, 0, Role.WEAK_SOLVER, state.epoch)
+        reply = limits.client.ask(Request(Role.WEAK_SOLVER, tasks[id].messages, request_seed, state.epoch))
+        await take_reply(state, reply, limits)
         return state
 
     return solve
@@ -56,47 +56,57 @@ def answer(tasks: dict[str, Task], limits: EvaluationLimits, seed: int) -> Solve
 
 @scorer(metrics=[mean()])
 def grade(tasks: dict[str, Task], graders: Sequence[Grader], limits: EvaluationLimits, seed: int) -> Scorer:
-    """The first grader's points over positive weights; unscored where a grade is missing. All verdicts are kept."""
+    """Score with the first grader's `clipped`; unscored if one of its grades is missing. All verdicts are kept."""
 
     async def score(state: TaskState, target: Target) -> Score:
         if "reply" not in state.metadata and not is_counted_refusal(state, limits):
             return leave_unscored(state)
-        task, said = tasks[str(state.sample_id)], state.output.completion  # of a refusal nothing, which meets nothing
-        if not strip_reasoning(said) and state.metadata.get("reply", {}).get("outcome") == Outcome.ANSWERED:
+        task, text = (
+            tasks[str(state.sample_id)],
+            state.output.completion,
+        )  # a refusal is empty and meets nothing
+        if not strip_reasoning(text) and state.metadata.get("reply", {}).get("outcome") == Outcome.ANSWERED:
             state.metadata |= {"reply": None, "outcome": Outcome.EMPTY.value, "reason": "nothing but reasoning"}
             return leave_unscored(state)
-        own = attempt_seed(seed, task.id, 0, Role.JUDGE, state.epoch)
-        met = {grader.name: await grader.grade(task, said, own) for grader in graders}
+        grader_seed = attempt_seed(seed, task.id, 0, Role.JUDGE, state.epoch)
+        met = {grader.name: await grader.grade(task, text, grader_seed) for grader in graders}
         clipped = {name: score_task(task.criteria, verdicts).clipped for name, verdicts in met.items()}
-        kept, first = {"met": met, "clipped": clipped}, next(iter(clipped.values()))
+        details, first = {"met": met, "clipped": clipped}, next(iter(clipped.values()))
         missing = sum(verdicts.count(None) for verdicts in met.values())
         why = f"{missing} grades are missing: {'; '.join(g.problem for g in graders if g.problem)}"
         limits.count_judgement(missing > 0, why)
         if first is None:
             why = why if missing else "no criterion has a positive weight"
-            return Score.unscored(answer=said, explanation=why, metadata=kept)
-        return Score(value=first, answer=said, metadata=kept)
+            return Score.unscored(answer=text, explanation=why, metadata=details)
+        return Score(value=first, answer=text, metadata=details)
 
     return score
 
 
 def summarize_split(log: EvalLog, split: Split) -> dict[str, Any]:
-    """For each grader PRBench's numbers, by topic, category and weight class; and how far graders agree.
+    """Compute PRBench's numbers for each grader, by topic, category and weight class, and how far graders agree.
 
-    Two are compared with Cohen's kappa too; Krippendorff's alpha is over all of them.
+    Agreement is Krippendorff's alpha over all graders, and for two graders Cohen's kappa too.
     """
     tasks = {task.id: task for task in split.tasks}
-    found = [(tasks[str(s.id)], _read_met(s)) for s in log.samples or []]
-    graded = [(task, met) for task, met in found if met]
+    samples = [(tasks[str(s.id)], _read_met(s)) for s in log.samples or []]
+    graded = [(task, met) for task, met in samples if met]
     names = list(dict.fromkeys(name for _, met in graded for name in met))
     by_grader = {name: _summarize([(task, met[name]) for task, met in graded]) for name in names}
     if len(names) > 1:
-        ratings = [Ratings(task.id, verdicts) for task, met in graded
-                   for verdicts in zip(*(met[name] for name in names), strict=True)]  # fmt: skip
+        ratings = [
+            Ratings(task.id, verdicts)
+            for task, met in graded
+            for verdicts in zip(*(met[name] for name in names), strict=True)
+        ]
         agreement = compare_judges(ratings) if len(names) == 2 else compare_repeats(ratings)
-    return {"tasks": len(split.tasks), "left_out": split.left_out, "unanswered": len(found) - len(graded),
-            "graders": by_grader,
-            "agreement": asdict(agreement) if len(names) > 1 else None}  # fmt: skip
+    return {
+        "tasks": len(split.tasks),
+        "left_out": split.left_out,
+        "unanswered": len(samples) - len(graded),
+        "graders": by_grader,
+        "agreement": asdict(agreement) if len(names) > 1 else None,
+    }
 
 
 def _read_met(sample: Any) -> dict[str, list[bool | None]]:
@@ -122,7 +132,7 @@ def _summarize(graded: Sequence[tuple[Task, list[bool | None]]]) -> dict[str, An
 
 
 def _clip(found: Estimate) -> Estimate:
-    """PRBench clips the mean at 0, not the scores; an interval that lies below 0 altogether is none."""
+    """Clip a mean at 0, as PRBench does, which does not clip scores. An interval wholly below 0 is left out."""
     value = max(0.0, found.value)
     if found.low is None or found.high is None:
         return replace(found, value=value)

@@ -1,4 +1,4 @@
-"""python -m eval.tables"""
+"""Runs the command `python -m eval.tables`."""
 
 from eval.tables.write import main
 

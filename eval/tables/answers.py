@@ -1,4 +1,4 @@
-"""Tables of what became of answers: cut off by their length (the paper's Table 8), flipped by training (9)."""
+"""Builds the tables of cut-off answers (the paper's Table 8) and of answers that training flipped (Table 9)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,16 +15,24 @@ VALIDATION = "combined validation"  # the held-out sets of both arms
 
 
 def truncation(recipe: TableRecipe) -> list[ResultTable]:
-    """One row per model: the share of cut-off answers of each set, in %; then differences to the first."""
+    """Show the share of cut-off answers of each set in %, one row per model; then differences to the first model."""
     models = [(row.label, _add_validation(recipe, read_answers(row))) for row in recipe.rows]
-    found = [name for named in (*recipe.paper.values(), *(answers for _, answers in models)) for name in named]
-    sets = list(dict.fromkeys([*HELD_OUT, *found]))
-    ours = [[label, *(write_estimate(measure_rate(answers.get(name, ())), write_points) for name in sets)]
-            for label, answers in models]  # fmt: skip
+    names = [name for named in (*recipe.paper.values(), *(answers for _, answers in models)) for name in named]
+    sets = list(dict.fromkeys([*HELD_OUT, *names]))
+    ours = [
+        [label, *(write_estimate(measure_rate(answers.get(name, ())), write_points) for name in sets)]
+        for label, answers in models
+    ]
     rows = [["model", *(f"{name}, %" for name in sets)], *with_papers(recipe, ours, sets)]
     (base, before), *others = models
-    changes = [[label, *(difference(compare(_cut_offs(before, name), _cut_offs(answers, name)), write_points)
-                         for name in sets)] for label, answers in others if answers and before]  # fmt: skip
+    changes = [
+        [
+            label,
+            *(difference(compare(_cut_offs(before, name), _cut_offs(answers, name)), write_points) for name in sets),
+        ]
+        for label, answers in others
+        if answers and before
+    ]
     below = ResultTable([rows[0], *changes], title=f"Differences to {base}, in points, paired by example")
     return [ResultTable(rows), *([below] if changes else [])]
 
@@ -34,13 +42,13 @@ def _add_validation(recipe: TableRecipe, answers: Mapping[str, list[SampledAnswe
 
 
 def _cut_offs(answers: Mapping[str, Sequence[SampledAnswer]], name: str) -> dict[str, Answers]:
-    """Whether each answer was cut off, in the place of its score; None for one that never came."""
-    made = answers.get(name, ())
-    return to_answers([replace(g, score=float(g.is_cut_off) if g.is_measured else None) for g in made])
+    """Replace each answer's score by 1 if it was cut off and 0 if not; None if the answer never came."""
+    sampled = answers.get(name, ())
+    return to_answers([replace(g, score=float(g.is_cut_off) if g.is_measured else None) for g in sampled])
 
 
 def attribution(recipe: TableRecipe) -> list[ResultTable]:
-    """The first row is the base, every other one a model whose flips against it are explained."""
+    """Explain the flips of each model against the base, which is the first row."""
     base = join(read_answers(recipe.rows[0]), recipe.tasks or HELD_OUT)
     names = ["flips", *(f"{cause} %" for cause in Cause), "lost", "net", "flips over all pairs"]
     ours = []
@@ -51,7 +59,12 @@ def attribution(recipe: TableRecipe) -> list[ResultTable]:
 
 
 def _flips(base: Sequence[SampledAnswer], trained: Sequence[SampledAnswer]) -> list[str]:
-    found, expected = attribute(base, trained), attribute(base, trained, all_pairs=True)
-    shares = [write_estimate(found.gained.shares[cause], write_points) for cause in Cause]
-    return [f"{found.gained.total:g}", *shares, f"{found.lost.total:g}", f"{found.net:g}",
-            f"{expected.gained.total:.1f}"]  # fmt: skip
+    by_index, over_all = attribute(base, trained), attribute(base, trained, all_pairs=True)
+    shares = [write_estimate(by_index.gained.shares[cause], write_points) for cause in Cause]
+    return [
+        f"{by_index.gained.total:g}",
+        *shares,
+        f"{by_index.lost.total:g}",
+        f"{by_index.net:g}",
+        f"{over_all.gained.total:.1f}",
+    ]

@@ -1,4 +1,4 @@
-"""Cells of tables: what is read from runs, and how a number, an interval or a gap in the knowledge is written."""
+"""Fills the cells of tables: reads runs and writes numbers, intervals and missing values as text."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,11 +19,11 @@ HELD_OUT = ("cot_test", "agentic_test")
 
 @dataclass(frozen=True)
 class ResultTable:
-    """Rows of text, the first of them the header, and remarks to stand below it."""
+    """A table as rows of text, the header first, and the notes to print below it."""
 
     rows: list[list[str]]
     notes: list[str] = field(default_factory=list)
-    title: str = ""  # of a table that stands below the main one
+    title: str = ""  # set for tables below the main one
 
 
 def is_finished(row: TableRow) -> bool:
@@ -32,22 +32,22 @@ def is_finished(row: TableRow) -> bool:
 
 
 def read_result(row: TableRow, name: str) -> dict[str, Any]:
-    """A file of a finished run; nothing for one that is missing."""
+    """Read a file of a finished run; empty if the run or the file is missing."""
     return (read_json(Path(row.run) / name) or {}) if is_finished(row) else {}
 
 
 def read_answers(row: TableRow) -> dict[str, list[SampledAnswer]]:
-    """The answers of a run by task; empty for a run that is missing."""
+    """Read the answers of a finished run, by task; empty if the run is missing."""
     return read_all(Path(row.run)) if is_finished(row) else {}
 
 
 def join(answers: Mapping[str, Sequence[SampledAnswer]], tasks: Sequence[str]) -> list[SampledAnswer]:
-    """The answers to several tasks as one, whose examples are not confused."""
+    """Join the answers to several tasks; each example's name then begins with its task, so that none are confused."""
     return [replace(g, example=f"{task} {g.example}") for task in tasks for g in answers.get(task, ())]
 
 
 def with_papers(recipe: TableRecipe, ours: Sequence[list[str]], columns: Sequence[str]) -> list[list[str]]:
-    """Each row, and beneath it the paper's of the same label, where there is one."""
+    """Put the paper's row beneath each of our rows that has the same label."""
     rows = []
     for row in ours:
         rows.append(row)
@@ -57,13 +57,13 @@ def with_papers(recipe: TableRecipe, ours: Sequence[list[str]], columns: Sequenc
 
 
 def papers(recipe: TableRecipe, label: str, column: str) -> str:
-    """A cell of the paper: its number as it is printed there, marked if one account alone has it; or `unknown`."""
+    """Write a number of the paper as printed there, with a mark if only one account reports it; or `unknown`."""
     value = recipe.paper.get(label, {}).get(column)
     return "unknown" if value is None else f"{value}{MARK if column in recipe.one_reader else ''}"
 
 
 def note_papers(recipe: TableRecipe) -> list[str]:
-    """Where the paper's cells come from, and what a mark on one means."""
+    """Say where the paper's numbers come from, and what the mark on a number means."""
     if not recipe.paper:
         return []
     marked = any(cells.get(column) is not None for cells in recipe.paper.values() for column in recipe.one_reader)
@@ -71,7 +71,7 @@ def note_papers(recipe: TableRecipe) -> list[str]:
 
 
 def difference(found: Difference | None, write: Callable[[float], str] = write_decimal) -> str:
-    """A signed difference with its interval and p value."""
+    """Write a signed difference with its interval and p value."""
     return DASH if found is None else f"{write_difference(found.estimate, write)}, {_write_p(found)}"
 
 
@@ -84,12 +84,14 @@ def _write_p(found: Difference) -> str:
 
 
 def cost(row: TableRow) -> list[str]:
-    """Thousands of tokens and seconds of GPUs that a run took; servers of others are not in the second."""
+    """Write the thousands of tokens and the GPU-seconds of a run; servers with unknown GPUs are left out."""
     manifest = (read_manifest(Path(row.run)) or {}) if is_finished(row) else {}
     costs = LEDGER.validate_python(manifest.get("ledger", {})).values()
     seconds = [cost.gpu_seconds for cost in costs if cost.gpu_seconds is not None]
-    return [f"{sum(cost.tokens for cost in costs) / 1000:.1f}" if costs else DASH,
-            f"{sum(seconds):.0f}" if seconds else DASH]  # fmt: skip
+    return [
+        f"{sum(cost.tokens for cost in costs) / 1000:.1f}" if costs else DASH,
+        f"{sum(seconds):.0f}" if seconds else DASH,
+    ]
 
 
 COST = ["thousand tokens", "GPU-seconds"]

@@ -1,10 +1,10 @@
-"""Tables of data: what the two arms made (the paper's Tables 1 and 3), and of what types questions are (11)."""
+"""Builds the tables about data: what the two arms made (the paper's Tables 1 and 3), question types (Table 11)."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import scipy  # its parts are loaded when they are used
+import scipy  # loads its submodules on first use
 
 from autodata.data.examples import EXAMPLES, STATISTICS
 from autodata.data.statistics import METRICS, measure_intervals, write_metric
@@ -18,33 +18,37 @@ from eval.tables.cells import ResultTable, is_finished, papers, read_result
 
 
 def data_quality(recipe: TableRecipe) -> list[ResultTable]:
-    """One column per arm; the recipe's only row is a run of autodata.dataset."""
+    """Compare the data of the arms, one column each. The recipe's only row is a run of autodata.dataset."""
     (row,) = recipe.rows
     statistics = read_result(row, STATISTICS) or {"cot": {}, "agentic": {}}
     examples = read_records(Path(row.run) / EXAMPLES, EXAMPLE) if is_finished(row) else []
     arms = sorted(statistics, key=lambda arm: arm != "cot")
     intervals = {arm: measure_intervals([e for e in examples if e.arm == arm]) for arm in arms}
-    known = {metric for cells in [*statistics.values(), *recipe.paper.values()] for metric, value in cells.items()
-             if value is not None}  # fmt: skip
+    measured = {
+        metric
+        for cells in [*statistics.values(), *recipe.paper.values()]
+        for metric, value in cells.items()
+        if value is not None
+    }
     rows = []
-    for metric in [metric for metric in METRICS if metric in known] or METRICS:
+    for metric in [metric for metric in METRICS if metric in measured] or METRICS:
         ours = [write_metric(statistics[arm].get(metric), intervals[arm].get(metric)) for arm in arms]
         rows.append([metric, *ours, *(papers(recipe, arm, metric) for arm in recipe.paper)])
     return [ResultTable([["metric", *arms, *(f"{arm}, the paper's" for arm in recipe.paper)], *rows])]
 
 
 def question_types(recipe: TableRecipe) -> list[ResultTable]:
-    """One row per type and, indented, its subtypes: shares in % of the questions that have a label."""
+    """Show each type and, indented, its subtypes, with their shares in % of the questions that have a label."""
     (row,) = recipe.rows
-    found = read_result(row, RESULTS)
+    counts = read_result(row, RESULTS)
     rows = [["type", "questions", "%", "the paper's %"]]
     for type, subtypes in TYPES.items():
-        rows.append([type, *_type_cells(found, "types", type), papers(recipe, "%", type)])
+        rows.append([type, *_type_cells(counts, "types", type), papers(recipe, "%", type)])
         rows += [
-            [f"· {subtype}", *_type_cells(found, "subtypes", subtype), papers(recipe, "%", subtype)]
+            [f"· {subtype}", *_type_cells(counts, "subtypes", subtype), papers(recipe, "%", subtype)]
             for subtype in subtypes
         ]
-    unlabelled = found.get("unlabelled", 0)
+    unlabelled = counts.get("unlabelled", 0)
     return [
         ResultTable(rows, [f"{unlabelled} questions without a readable label are in no share."] if unlabelled else [])
     ]

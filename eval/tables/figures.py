@@ -1,4 +1,4 @@
-"""Pictures, and their points as tables: learning curves (paper's Figure 3), pass rate (Table 7, Figure 6)."""
+"""Draws learning curves (the paper's Figure 3) and pass rates (Table 7, Figure 6), and lists points in tables."""
 
 from pathlib import Path
 
@@ -12,17 +12,20 @@ from eval.tables.cells import HELD_OUT, ResultTable, is_finished, papers
 
 
 def learning_curves(recipe: TableRecipe) -> list[ResultTable]:
-    """Score on the held-out sets over training steps, one line per training run and one panel per set.
+    """Draw the score on the held-out sets over training steps, one line per training run and one panel per set.
 
     The table has the first, the best and the last point of each line.
     """
     runs = [(row.label, read_curves(Path(row.run)) if is_finished(row) else Curves()) for row in recipe.rows]
     scores = [(label, curves.watch("score")) for label, curves in runs]
-    sets = list(dict.fromkeys([*HELD_OUT, *(name for _, of in scores for name in of)]))
-    rows = [[label, name, *(write_looks(of[name]) if name in of else [DASH] * 3)]
-            for label, of in scores for name in sets]  # fmt: skip
-    by_set = {name: {label: of[name] for label, of in scores if name in of} for name in sets}
-    charts = [_draw_set(name, of) for name, of in by_set.items() if of]
+    sets = list(dict.fromkeys([*HELD_OUT, *(name for _, points in scores for name in points)]))
+    rows = [
+        [label, name, *(write_looks(points[name]) if name in points else [DASH] * 3)]
+        for label, points in scores
+        for name in sets
+    ]
+    by_set = {name: {label: points[name] for label, points in scores if name in points} for name in sets}
+    charts = [_draw_set(name, lines) for name, lines in by_set.items() if lines]
     return [ResultTable([["model", "set", "first", "best", "last"], *rows], _save(recipe, charts))]
 
 
@@ -32,9 +35,9 @@ def _draw_set(name: str, scores: dict[str, Points]) -> Lines:
 
 
 def pass_rate(recipe: TableRecipe) -> list[ResultTable]:
-    """The best validation pass rate over the iterations of the only row, a run of autodata.meta; the paper's points.
+    """Show the best validation pass rate so far over the iterations of a run of autodata.meta, the only row.
 
-    The table has the start and where the best was reached; the picture has every iteration.
+    The table has the first point, the best one and the paper's points; the picture has every iteration.
     """
     (row,) = recipe.rows
     points = list_pass_rates(read_records(Path(row.run) / ITERATIONS, LINE)) if is_finished(row) else []
@@ -47,7 +50,7 @@ def pass_rate(recipe: TableRecipe) -> list[ResultTable]:
 
 
 def _save(recipe: TableRecipe, charts: list[Lines]) -> list[str]:
-    """Draws the picture, if there is one, and says where it is."""
+    """Draw the picture, if there is anything to draw, and say where it is."""
     path = Path(recipe.output).with_suffix(".png")
     if charts:
         save_png(charts, path)

@@ -1,4 +1,4 @@
-"""Tables of scores: held-out sets (the paper's Table 2), subsets (5, 6), PRBench (4, 12)."""
+"""Builds the tables of scores: held-out sets (the paper's Table 2), subsets (5, 6), PRBench (4, 12)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ from eval.tables.cells import (
 
 @dataclass(frozen=True)
 class Model:
-    """A row of a table and the answers that stand behind it."""
+    """One model of a table, which is a row, and its answers."""
 
     label: str
     answers: dict[str, list[SampledAnswer]]
 
 
 def held_out(recipe: TableRecipe) -> list[ResultTable]:
-    """One row per model: mean@k and best@k of each set, the share cut off, what it cost; then differences."""
+    """Show mean@k and best@k of each set, the share cut off and the cost, one row per model; then differences."""
     results = [_summarize(row) for row in recipe.rows]
     tasks = list(dict.fromkeys([*HELD_OUT, *(task for result in results for task in result)]))
     k = max((r["k"] for result in results for r in result.values()), default="k")
@@ -49,21 +49,24 @@ def held_out(recipe: TableRecipe) -> list[ResultTable]:
 
 
 def _summarize(row: TableRow) -> dict[str, dict[str, Any]]:
-    """The numbers of a run from its answers: what older runs stored gave scores to answers that never came."""
-    return {task: summarize(of) for task, of in read_answers(row).items() if not task.startswith("prbench_")}
+    """Compute a run's results from its answers, as older runs stored results that scored answers which never came."""
+    return {task: summarize(sampled) for task, sampled in read_answers(row).items() if not task.startswith("prbench_")}
 
 
 def by_subset(recipe: TableRecipe) -> list[ResultTable]:
-    """One row per subset and metric, in %: the base, which is the first run, and the distance of every other model."""
+    """Show the base (the first run) and each other model's difference to it in %, one row per subset and metric."""
     base, *trained = [Model(row.label, _split(read_answers(row), recipe.tasks)) for row in recipe.rows]
-    found = [name for model in (base, *trained) for name in model.answers]
-    subsets = list(dict.fromkeys([*(label.rpartition(" ")[0] for label in recipe.paper), *found]))
+    names = [name for model in (base, *trained) for name in model.answers]
+    subsets = list(dict.fromkeys([*(label.rpartition(" ")[0] for label in recipe.paper), *names]))
     header = ["subset and metric", base.label]
     header += [f"{model.label}{form}" for model in trained for form in ("", " − base")]
-    ours = [[f"{subset} {metric}", *_subset_cells(base, trained, subset, metric)]
-            for subset in subsets for metric in ("avg", "pass")]  # fmt: skip
-    sizes = [f"{name} {len(to_answers(of))}" for name, of in (base.answers or {}).items()]
-    k = max((len(a.scores) for of in base.answers.values() for a in to_answers(of).values()), default=None)
+    ours = [
+        [f"{subset} {metric}", *_subset_cells(base, trained, subset, metric)]
+        for subset in subsets
+        for metric in ("avg", "pass")
+    ]
+    sizes = [f"{name} {len(to_answers(sampled))}" for name, sampled in (base.answers or {}).items()]
+    k = max((len(a.scores) for sampled in base.answers.values() for a in to_answers(sampled).values()), default=None)
     notes = [f"Answers to each problem: {k or 'none yet'}. Problems: {', '.join(sizes) or 'none yet'}."]
     return [ResultTable([header, *with_papers(recipe, ours, header[1:])], notes)]
 
@@ -79,42 +82,52 @@ def _subset_cells(base: Model, trained: Sequence[Model], subset: str, metric: st
 
 
 def _reduce(model: Model, subset: str, metric: str) -> dict[str, Answers]:
-    """The mean of each problem's answers, or the chance that one of all of them is right."""
+    """Reduce each problem to the mean of its answers, or to the chance that one of all of them is right."""
     answers = to_answers(model.answers.get(subset, []))
     return answers if metric == "avg" else reduce_answers(answers, pass_at_k)
 
 
 def _split(answers: Mapping[str, list[SampledAnswer]], tasks: Sequence[str]) -> dict[str, list[SampledAnswer]]:
-    """Everything that is asked for together, and its parts: the subsets of a single task, or the tasks."""
-    asked = {task: of for task, of in answers.items() if task in tasks}
-    if not asked:
+    """Select the answers to `tasks`: all of them together, and by part (subsets of a single task, or tasks)."""
+    selected = {task: sampled for task, sampled in answers.items() if task in tasks}
+    if not selected:
         return {}
     if len(tasks) > 1:
-        return {"overall": join(asked, tasks)} | asked
-    (whole,) = asked.values()
-    return {"overall": whole} | {name: [g for g in whole if g.subset == name]
-                                 for name in sorted({g.subset for g in whole} - {""})}  # fmt: skip
+        return {"overall": join(selected, tasks)} | selected
+    (whole,) = selected.values()
+    return {"overall": whole} | {
+        name: [g for g in whole if g.subset == name] for name in sorted({g.subset for g in whole} - {""})
+    }
 
 
 def prbench(recipe: TableRecipe) -> list[ResultTable]:
-    """One row per model: the headline and the normalised score of each grader and split; then differences."""
+    """Show the headline and the normalised score of each grader and split, one row per model; then differences."""
     results = [_read_benchmark(row) for row in recipe.rows]
-    found = [f"{grader} {task.removeprefix('prbench_')}" for result in results for task, of in result.items()
-             for grader in of["graders"]]  # fmt: skip
+    names = [
+        f"{grader} {task.removeprefix('prbench_')}"
+        for result in results
+        for task, summary in result.items()
+        for grader in summary["graders"]
+    ]
     papers = [column for cells in recipe.paper.values() for column in cells]
-    columns = list(dict.fromkeys([*papers, *(f"{name}{form}" for form in ("", " normalised") for name in found)]))
-    ours = [[row.label, *(_prbench_cell(result, column) for column in columns), *cost(row)]
-            for row, result in zip(recipe.rows, results, strict=True)]  # fmt: skip
+    columns = list(dict.fromkeys([*papers, *(f"{name}{form}" for form in ("", " normalised") for name in names)]))
+    ours = [
+        [row.label, *(_prbench_cell(result, column) for column in columns), *cost(row)]
+        for row, result in zip(recipe.rows, results, strict=True)
+    ]
     models = [Model(row.label, _by_grader(read_answers(row))) for row in recipe.rows]
     rows = [["model", *columns, *COST], *with_papers(recipe, ours, [*columns, *COST])]
-    return [ResultTable(rows), *_compare(models, list(dict.fromkeys(found)))]
+    return [ResultTable(rows), *_compare(models, list(dict.fromkeys(names)))]
 
 
 def _read_benchmark(row: TableRow) -> dict[str, Any]:
-    """What a run stored of PRBench; nothing of an older one that scored answers which never came."""
+    """Read the PRBench results that a run stored, without those of older runs that scored answers which never came."""
     result, answers = read_result(row, PRBENCH), read_answers(row)
-    return {task: of for task, of in result.items()
-            if "unanswered" in of or all(g.is_measured for g in answers.get(task, ()))}  # fmt: skip
+    return {
+        task: summary
+        for task, summary in result.items()
+        if "unanswered" in summary or all(g.is_measured for g in answers.get(task, ()))
+    }
 
 
 def _prbench_cell(result: Mapping[str, dict], column: str) -> str:
@@ -124,21 +137,22 @@ def _prbench_cell(result: Mapping[str, dict], column: str) -> str:
 
 
 def _by_grader(answers: Mapping[str, list[SampledAnswer]]) -> dict[str, list[SampledAnswer]]:
-    names = {(task, grader) for task, of in answers.items() for g in of for grader in g.graders}
-    return {f"{grader} {task.removeprefix('prbench_')}": graded_by(answers[task], grader)
-            for task, grader in sorted(names)}  # fmt: skip
+    pairs = {(task, grader) for task, sampled in answers.items() for g in sampled for grader in g.graders}
+    return {
+        f"{grader} {task.removeprefix('prbench_')}": graded_by(answers[task], grader) for task, grader in sorted(pairs)
+    }
 
 
 def _compare(models: Sequence[Model], tasks: Sequence[str]) -> list[ResultTable]:
-    """Each model against the first one on the same problems."""
+    """Compare each model with the first one on the same problems."""
     base, rows = models[0], []
     for model in models[1:]:
         for task in tasks:
             pair = [to_answers(m.answers.get(task, [])) for m in (base, model)]
-            found = compare(*pair)
-            if found:
-                best = compare(*(reduce_answers(of, best_at_k) for of in pair))
-                rows.append([model.label, task, str(found.examples), difference(found), difference(best)])
+            mean = compare(*pair)
+            if mean:
+                best = compare(*(reduce_answers(answers, best_at_k) for answers in pair))
+                rows.append([model.label, task, str(mean.examples), difference(mean), difference(best)])
     header = ["model", "on", "examples", "mean", "best"]
     title = f"Differences to {base.label}, paired by example"
     return [ResultTable([header, *rows], title=title)] if rows else []
@@ -146,8 +160,12 @@ def _compare(models: Sequence[Model], tasks: Sequence[str]) -> list[ResultTable]
 
 def _note_unscored(recipe: TableRecipe, results: Sequence[Mapping[str, dict]]) -> list[str]:
     sizes = next(({t: r["examples"] for t, r in result.items()} for result in results if result), {})
-    notes = ["Intervals: 95 %, over n documents. Examples: " +
-             ", ".join(f"{task} {size}" for task, size in sizes.items()) + ".", ""]  # fmt: skip
+    notes = [
+        "Intervals: 95 %, over n documents. Examples: "
+        + ", ".join(f"{task} {size}" for task, size in sizes.items())
+        + ".",
+        "",
+    ]
     for row, result in zip(recipe.rows, results, strict=True):
         for task, values in result.items():
             if values["unscored"]:

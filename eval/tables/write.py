@@ -1,4 +1,6 @@
-"""Runs → tables in the shape of the paper's, as Markdown, CSV and LaTeX. A missing run prints a dash and its command.
+"""Writes tables in the shape of the paper's from finished runs, as Markdown, CSV and LaTeX.
+
+A missing run is a dash, with the command that makes it below the table.
 
 python -m eval.tables recipes/demo/table1.yaml [key=value …]
 python -m eval.tables recipes/tables                              # all tables and figures of a folder
@@ -35,13 +37,13 @@ SHAPES: dict[str, Callable[[TableRecipe], list[ResultTable]]] = {
 
 
 def build(recipe: TableRecipe) -> list[ResultTable]:
-    """The table, and what stands below it. Raises RecipeError, RunError."""
+    """Build the main table and the tables that stand below it. Raises RecipeError, RunError."""
     if recipe.shape not in SHAPES:
         raise RecipeError(f"shape={recipe.shape}: choose one of {', '.join(SHAPES)}")
     if not recipe.rows:
         raise RecipeError("rows: name the runs of the table")
-    known = {column for cells in recipe.paper.values() for column in cells}
-    if unknown := [column for column in recipe.one_reader if column not in known]:
+    columns = {column for cells in recipe.paper.values() for column in cells}
+    if unknown := [column for column in recipe.one_reader if column not in columns]:
         raise RecipeError(f"one_reader: the paper's cells have no {', '.join(unknown)}; choose columns of `paper`")
     notes = check_rows(recipe.rows) + note_outcomes(recipe.rows)
     first, *others = SHAPES[recipe.shape](recipe)
@@ -49,18 +51,21 @@ def build(recipe: TableRecipe) -> list[ResultTable]:
 
 
 def render(recipe: TableRecipe, tables: Sequence[ResultTable]) -> str:
-    """Title and tables in Markdown, what the numbers are, and below them what is missing."""
+    """Write title and tables in Markdown, then where the paper's numbers come from and which runs are missing."""
     parts = [f"### {recipe.title}\n"]
     for table in tables:
         parts += [f"{table.title}:\n"] if table.title else []
         parts += [write_table(table.rows) + "\n", *(["\n".join(table.notes).strip() + "\n"] if table.notes else [])]
-    missing = [f"- {row.label}: no finished run in {row.run}; make it with `{row.command}`"
-               for row in recipe.rows if not is_finished(row)]  # fmt: skip
+    missing = [
+        f"- {row.label}: no finished run in {row.run}; make it with `{row.command}`"
+        for row in recipe.rows
+        if not is_finished(row)
+    ]
     return "\n".join([*parts, *(f"{note}\n" for note in note_papers(recipe)), "\n".join(missing)]).strip() + "\n"
 
 
 def print_table(recipe: TableRecipe) -> None:
-    """To the screen and to the recipe's output: Markdown with all, CSV and LaTeX with one file for each table."""
+    """Print the tables and write them to the recipe's output: Markdown with all, CSV and LaTeX for each table."""
     tables = build(recipe)
     text, output = render(recipe, tables), Path(recipe.output)
     print(text)
@@ -74,13 +79,13 @@ def print_table(recipe: TableRecipe) -> None:
 
 
 def find_recipes(path: Path) -> list[Path]:
-    """A recipe itself, or every table and figure of a folder in the order of their numbers. Raises RecipeError."""
+    """List the recipe itself, or every table and figure of a folder by number. Raises RecipeError."""
     if not path.is_dir():
         return [path]
-    found = [recipe for kind in ("table", "figure") for recipe in path.glob(f"{kind}*.yaml")]
-    if not found:
+    recipes = [recipe for kind in ("table", "figure") for recipe in path.glob(f"{kind}*.yaml")]
+    if not recipes:
         raise RecipeError(f"{path}: no table*.yaml or figure*.yaml in this folder")
-    return sorted(found, key=lambda recipe: (recipe.stem[0] == "f", len(recipe.stem), recipe.stem))
+    return sorted(recipes, key=lambda recipe: (recipe.stem[0] == "f", len(recipe.stem), recipe.stem))
 
 
 @command.report_errors()
