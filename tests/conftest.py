@@ -3,23 +3,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from copy import deepcopy
-from functools import cache
 from pathlib import Path
 
 import pytest
 
-from autodata.config import load
-from autodata.recipes.generation import GenerateRecipe
-from autodata.recipes.models import Endpoint, Models, RoleConfig, Sampling
 from autodata.serving import llm
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
 from autodata.serving.request import Request
-from autodata.types import Message, Reply, Role
-from tests.fake_server import fake_server
-
-BUDGET = Sampling(max_tokens=1024)  # of models that tests build themselves; a recipe says its own
+from autodata.types import Reply
+from tests.helpers.fake_server import fake_server
+from tests.helpers.recipes import models_at
 
 
 @pytest.fixture(autouse=True)
@@ -32,27 +26,6 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
     opened = Journal(tmp_path / "journal.sqlite")
     yield opened
     opened.close()
-
-
-def models_at(url: str, **endpoint: object) -> Models:
-    """Every role served by one fake endpoint."""
-    values = {"model": "fake", "base_url": url, "retries": 3, "timeout_s": 5.0, "sampling": BUDGET} | endpoint
-    roles = {role.value: RoleConfig("fake") for role in Role}
-    return Models({"fake": Endpoint(**values)}, **roles)
-
-
-@cache
-def _load(arguments: tuple[str, ...]) -> GenerateRecipe:
-    return load(GenerateRecipe, list(arguments))
-
-
-def load_recipe(*arguments: str) -> GenerateRecipe:
-    """A recipe of generation, parsed once for all tests that ask for it, and each test's own."""
-    return deepcopy(_load(arguments))
-
-
-def request(text: str = "hello", **values: object) -> Request:
-    return Request(**{"role": Role.WEAK_SOLVER, "messages": (Message("user", text),), "seed": 1, **values})
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from autodata.run import identity
 from autodata.run.folder import identify_weights
 from autodata.run.records import RunError, hash_path
 from eval.tables.rows import check_rows
-from tests import fake_server as fake
-from tests.fake_server import completion, fake_server
+from tests.helpers import fake_server as fake
+from tests.helpers.fake_server import completion, fake_server
 from tests.test_roles import MODELS, RENAMED
 
 REPO = Path(__file__).parent.parent

@@ -15,8 +15,8 @@ from autodata.corpora.documents import DocumentsError, read_corpus
 from autodata.corpora.record import Drop, require_drawn
 from autodata.run.folder import read_manifest
 from autodata.run.snapshot import read_snapshot
-from tests.fake_server import fake_server, play_cloze
-from tests.make_samples import SAMPLES, make_files, make_paper, make_papers_row, make_problems, pack
+from tests.helpers.fake_server import fake_server, play_cloze
+from tests.helpers.make_samples import SAMPLES, make_files, make_paper, make_papers_row, make_problems, pack
 from tests.test_generate import arguments, run_main, write_documents
 
 REPO = Path(__file__).parent.parent

@@ -15,7 +15,7 @@ from autodata.corpora.documents import DocumentsError, take_shard
 from autodata.recipes.generation import GenerateRecipe
 from autodata.serving.journal import read_replies
 from autodata.types import Document
-from tests.fake_server import fake_server, play_cloze
+from tests.helpers.fake_server import fake_server, play_cloze
 from tests.test_generate import arguments, write_documents
 
 COUNT = 3

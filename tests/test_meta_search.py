@@ -14,9 +14,9 @@ from autodata.meta.population import Member, Population
 from autodata.recipes.meta import MetaRecipe
 from autodata.run.snapshot import read_snapshot
 from eval.tables.figures import ITERATIONS
-from tests.fake_server import Scripted, completion, fake_server
-from tests.fake_world import quality
-from tests.meta_world import MetaWorld, plant
+from tests.helpers.fake_server import Scripted, completion, fake_server
+from tests.helpers.fake_world import quality
+from tests.helpers.meta_world import MetaWorld, plant
 
 REPO = Path(__file__).parent.parent
 

@@ -17,7 +17,7 @@ from eval.prbench.data import find_files, read_split
 from eval.prbench.grader import read_verdict, strip_reasoning
 from eval.prbench.rules import CLASSES
 from eval.tables.scores import prbench
-from tests.fake_server import Scripted, completion, fake_server
+from tests.helpers.fake_server import Scripted, completion, fake_server
 
 SAMPLE = Path("recipes/legal/prbench_sample")
 

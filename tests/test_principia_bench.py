@@ -15,8 +15,8 @@ from eval import run as eval_run
 from eval.generations import read_generations
 from eval.principia import find_files, locate, read_problems
 from eval.question_types import TYPES, count, read_subtype
-from tests.fake_server import Scripted, completion, fake_server
-from tests.training_world import make_dataset
+from tests.helpers.fake_server import Scripted, completion, fake_server
+from tests.helpers.training_world import make_dataset
 
 ROWS = [
     {"id": "a", "problem_statement": "Integrate 2x.", "answer": "x^2 + C", "source_data": "RealMath"},

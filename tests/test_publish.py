@@ -20,8 +20,8 @@ from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import fresh_folder
 from autodata.run.records import RunError, read_records
 from autodata.types import EXAMPLE, TRAJECTORY
-from tests.fake_hub import FakeHub, Repo, fake_hub
-from tests.fake_runs import demo_recipe, simple, write_run
+from tests.helpers.fake_hub import FakeHub, Repo, fake_hub
+from tests.helpers.fake_runs import demo_recipe, simple, write_run
 from tests.test_dataset import question
 
 TOKEN = "hf_" + "plantedTokenOfNobody" * 2

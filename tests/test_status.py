@@ -22,7 +22,7 @@ from autodata.serving.costs import Cost
 from autodata.serving.leases import Lease, State, Watch, write_lease
 from autodata.status import SILENT_S, look
 from autodata.types import Role
-from tests.fake_server import completion, fake_server
+from tests.helpers.fake_server import completion, fake_server
 
 HERE = socket.gethostname()
 

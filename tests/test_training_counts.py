@@ -17,7 +17,7 @@ from autodata.serving.llm import Client
 from autodata.serving.measured import EndpointError
 from autodata.serving.request import Request
 from autodata.types import Message, Role
-from tests.fake_server import Scripted, fake_server
+from tests.helpers.fake_server import Scripted, fake_server
 from training import counts as module
 from training import preflight
 from training.callbacks import Follow

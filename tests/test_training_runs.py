@@ -21,8 +21,8 @@ from trl import GRPOTrainer
 from autodata.run.folder import read_manifest
 from autodata.run.snapshot import read_snapshot
 from autodata.types import Role
-from tests.fake_server import Scripted, fake_server, judge_by_hash
-from tests.training_world import REPO, launch, make_arguments, make_dataset, make_qwen
+from tests.helpers.fake_server import Scripted, fake_server, judge_by_hash
+from tests.helpers.training_world import REPO, launch, make_arguments, make_dataset, make_qwen
 from training import grpo
 from training.counts import read_counts
 from training.student import load_student

@@ -1,0 +1,33 @@
+"""Recipes, model settings and requests as most tests need them."""
+
+from copy import deepcopy
+from functools import cache
+
+from autodata.config import load
+from autodata.recipes.generation import GenerateRecipe
+from autodata.recipes.models import Endpoint, Models, RoleConfig, Sampling
+from autodata.serving.request import Request
+from autodata.types import Message, Role
+
+BUDGET = Sampling(max_tokens=1024)  # for models that tests build themselves; a recipe states its own
+
+
+def models_at(url: str, **endpoint: object) -> Models:
+    """Every role served by one fake endpoint."""
+    values = {"model": "fake", "base_url": url, "retries": 3, "timeout_s": 5.0, "sampling": BUDGET} | endpoint
+    roles = {role.value: RoleConfig("fake") for role in Role}
+    return Models({"fake": Endpoint(**values)}, **roles)
+
+
+@cache
+def _load(arguments: tuple[str, ...]) -> GenerateRecipe:
+    return load(GenerateRecipe, list(arguments))
+
+
+def load_recipe(*arguments: str) -> GenerateRecipe:
+    """Parses a recipe of generation once for all tests that ask for it, and gives each test its own copy."""
+    return deepcopy(_load(arguments))
+
+
+def request(text: str = "hello", **values: object) -> Request:
+    return Request(**{"role": Role.WEAK_SOLVER, "messages": (Message("user", text),), "seed": 1, **values})
