@@ -130,7 +130,7 @@ def ask_eval(client: Recorder) -> dict[str, list[tuple[Message, ...]]]:
     task = read_split(REPO / "recipes" / "legal" / "prbench_sample", "legal").tasks[0]
     slots = {"question": material.SCIENCE[3].question, "answer": material.SCIENCE[3].reference_answer, "types": TYPES}
     return {
-        "eval.grader": client.record(grader.grade(task, material.LEGAL_ANSWER, 0)),
+        "prbench.grader": client.record(grader.grade(task, material.LEGAL_ANSWER, 0)),
         "eval.question_type": [prompts.render("question_type", slots)],
     }
 
