@@ -1,17 +1,22 @@
 """What an evaluation left: one record for each answer of a model, beside inspect_ai's logs."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from inspect_ai.log import EvalLog, EvalSample
-from inspect_ai.scorer import Score
 from pydantic import TypeAdapter
 
 from autodata.run.records import RunError, read_records
 from autodata.types import Outcome
 from eval.statistics import Answers
+
+if TYPE_CHECKING:
+    from inspect_ai.log import EvalLog, EvalSample
+    from inspect_ai.scorer import Score
 
 COUNTED = "a refusal, which the recipe counts as wrong"
 ANSWERS = "answers.jsonl"  # small, where the logs hold every token: tables are made of it

@@ -1,14 +1,13 @@
 """How training went, as numbers and as a picture."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-from matplotlib import pyplot
-from matplotlib.axes import Axes
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _SMOOTH = 5  # steps
 _COLOURS = ("#00798c", "#d1495b", "#edae49", "#66a182", "#2e4057")
@@ -38,6 +37,11 @@ def read_curves(history: Sequence[Mapping[str, Any]]) -> Curves:
 
 def draw_curves(curves: Curves, path: Path) -> None:
     """Reward, watched sets, cut-off answers and the two judges as PNG; panels without data are left out."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
     panels = [_draw_reward, _draw_cut_off]
     watched = {name: points for name, points in curves["watched"].items() if name != "probe"}
     if watched:

@@ -1,18 +1,17 @@
 """TRL's trainer and what it is made of: configuration, model, rows, reward, checks."""
 
+from __future__ import annotations
+
 import logging
 import math
 import shutil
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from accelerate import PartialState
-from datasets import Dataset
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from trl import GRPOConfig, GRPOTrainer
 
 from autodata.config import RecipeError
 from autodata.data.examples import read_examples, read_set, require_domain
@@ -31,6 +30,11 @@ from training.reward import Reward
 from training.rows import choose_by_pass_rate, make_rows, order_rows, require_examples
 from training.student import find_checkpoint, load_student
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from trl import GRPOConfig
+
 log = logging.getLogger(__name__)
 # A loss that is no number must be seen, and every step is worth a line.
 _TRAINER = {"logging_nan_inf_filter": False, "logging_steps": 1}
@@ -41,6 +45,10 @@ class Training:
     """One run: everything that the trainer is made of, and the trainer."""
 
     def __init__(self, recipe: GrpoRecipe, folder: Path, journal: Journal):
+        from datasets import Dataset
+        from transformers import AutoTokenizer
+        from trl import GRPOTrainer
+
         self.recipe, self.folder = recipe, folder
         self.clients: list[Client] = []
         self.books = Books(folder, PartialState().process_index, self.clients)
@@ -104,6 +112,8 @@ class Training:
 
     def _make_watched(self, domain: base.Domain) -> dict[str, Dataset] | None:
         """The sets that are watched. Raises RecipeError."""
+        from datasets import Dataset
+
         template, watched = self.config.chat_template_kwargs or {}, {}
         for name in self.recipe.evaluate:
             examples = read_set(self.recipe.dataset, name)[: self.recipe.evaluate_examples]
@@ -141,6 +151,8 @@ def make_config(recipe: GrpoRecipe, folder: Path) -> GRPOConfig:
     """TRL's configuration. Raises RecipeError for what TRL does not know and for what is not the recipe's to say."""
     if taken := _OURS & set(recipe.trainer) - {"model_init_kwargs"}:
         raise RecipeError(f"trainer.{min(taken)}: set by this command; leave it out")
+    from trl import GRPOConfig
+
     values: dict[str, Any] = {k: v for k, v in recipe.trainer.items() if k not in _OURS}
     own = {"output_dir": str(folder / "checkpoints"), "shuffle_dataset": False}
     try:
