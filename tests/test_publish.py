@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import datasets
 import huggingface_hub
 import pytest
 import yaml
@@ -327,6 +326,8 @@ def test_a_link_in_the_place_of_the_folder_is_not_followed(made, tmp_path):
 @pytest.mark.slow
 def test_a_published_dataset_is_loaded_from_the_hub_as_it_was(made, tmp_path):
     """In processes of their own, because the hub's address is read at import; HF_HUB_OFFLINE does not stop it."""
+    import datasets
+
     run = tmp_path / "dataset"
     shutil.copytree(made, run)
     with fake_hub(TOKEN) as hub:
