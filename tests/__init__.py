@@ -1,6 +1,6 @@
 """Keeps compiled files even where the environment says otherwise.
 
-Without them each run spends 7 s on compiling the tests, and each process that a test starts compiles the package again.
+Without them each run spends 7 s on compiling the tests, and each process that a test starts compiles the package anew.
 """
 
 import os
