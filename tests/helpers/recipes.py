@@ -2,8 +2,10 @@
 
 from copy import deepcopy
 from functools import cache
+from pathlib import Path
+from typing import Any
 
-from autodata.config import load
+from autodata.config import load, schema_for
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.models import Endpoint, Models, RoleConfig, Sampling
 from autodata.serving.request import Request
@@ -17,6 +19,20 @@ def models_at(url: str, **endpoint: object) -> Models:
     values = {"model": "fake", "base_url": url, "retries": 3, "timeout_s": 5.0, "sampling": BUDGET} | endpoint
     roles = {role.value: RoleConfig("fake") for role in Role}
     return Models({"fake": Endpoint(**values)}, **roles)
+
+
+REPO = Path(__file__).parent.parent.parent
+NAMES = [
+    f"models.endpoints.{size}_model.model=owner/{size}" for size in ("small", "large")
+]  # api.yaml leaves them open
+MODELS = {path.stem: (f"recipes/models/{path.name}", *(NAMES if path.stem == "api" else ()))
+          for path in sorted((REPO / "recipes/models").glob("*.yaml"))}  # fmt: skip
+
+
+@cache
+def load_committed(*arguments: str) -> Any:
+    """Loads a recipe of any kind once for all tests that ask for it; none of them may change it."""
+    return load(schema_for(arguments[0]), list(arguments))
 
 
 @cache
