@@ -57,9 +57,8 @@ def test_a_role_answers_alike_in_all_commands_of_a_domain(domain, recipe, models
     assert {role: answers[role] for role in shared} == {role: reference[role] for role in shared}
     if "question" not in recipe and "grpo" not in recipe and "audit" not in recipe:
         budget = reference["weak_solver"][2]["max_tokens"]
-        assert load_with(recipe, models).models.weak_solver.sampling.max_tokens == budget, (
-            "the evaluated model has the same room"
-        )
+        evaluated = load_with(recipe, models).models.weak_solver
+        assert evaluated.sampling.max_tokens == budget, "the evaluated model has the same room"
 
 
 @pytest.mark.parametrize("recipe", [r for of in RECIPES.values() for r in of if "/eval" in r or "prbench" in r])

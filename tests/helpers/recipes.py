@@ -11,6 +11,11 @@ from autodata.recipes.models import Endpoint, Models, RoleConfig, Sampling
 from autodata.serving.request import Request
 from autodata.types import Message, Role
 
+REPO = Path(__file__).parent.parent.parent
+# api.yaml leaves open which models the provider has.
+NAMES = [f"models.endpoints.{size}_model.model=owner/{size}" for size in ("small", "large")]
+MODELS = {path.stem: (f"recipes/models/{path.name}", *(NAMES if path.stem == "api" else ()))
+          for path in sorted((REPO / "recipes/models").glob("*.yaml"))}  # fmt: skip
 BUDGET = Sampling(max_tokens=1024)  # for models that tests build themselves; a recipe states its own
 
 
@@ -19,14 +24,6 @@ def models_at(url: str, **endpoint: object) -> Models:
     values = {"model": "fake", "base_url": url, "retries": 3, "timeout_s": 5.0, "sampling": BUDGET} | endpoint
     roles = {role.value: RoleConfig("fake") for role in Role}
     return Models({"fake": Endpoint(**values)}, **roles)
-
-
-REPO = Path(__file__).parent.parent.parent
-NAMES = [
-    f"models.endpoints.{size}_model.model=owner/{size}" for size in ("small", "large")
-]  # api.yaml leaves them open
-MODELS = {path.stem: (f"recipes/models/{path.name}", *(NAMES if path.stem == "api" else ()))
-          for path in sorted((REPO / "recipes/models").glob("*.yaml"))}  # fmt: skip
 
 
 @cache
