@@ -3,17 +3,37 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
+import httpcore2
 import pytest
 
+from autodata import config
 from autodata.serving import llm
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
 from autodata.serving.request import Request
 from autodata.types import Reply
 from tests.helpers.fake_server import fake_server
-from tests.helpers.recipes import models_at
+from tests.helpers.recipes import keep_files, keep_merged, models_at
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _certificates_are_read_once() -> Iterator[None]:
+    """Every HTTP client reads them when it is made, for 20 ms; the tests make more than a thousand clients."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(httpcore2, "default_ssl_context", cache(httpcore2.default_ssl_context))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _recipes_are_read_once() -> Iterator[None]:
+    """Committed recipes are read and merged once; what a test appends to them is merged each time."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(config, "_read_with_includes", keep_files(config._read_with_includes))
+        monkeypatch.setattr(config, "_merge", keep_merged(config._merge))
+        yield
 
 
 @pytest.fixture(autouse=True)
