@@ -103,9 +103,9 @@ def test_an_endpoint_without_url_or_server_names_both_keys(tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal")
 def test_no_server_outlives_a_command_that_was_killed(tmp_path):
     code = (
-        "import pathlib, sys, time\nfrom autodata import servers\nfrom tests.test_servers import FAKE, models\n"
-        "servers.command_line = lambda e, host, port: [sys.executable, '-c', FAKE, str(port)]\n"
-        "server = servers.RunningServer('e', models().endpoints['e'], pathlib.Path(sys.argv[1]))\n"
+        "import pathlib, sys, time\nfrom autodata.serving import vllm\nfrom tests.test_servers import FAKE, models\n"
+        "vllm.command_line = lambda e, host, port: [sys.executable, '-c', FAKE, str(port)]\n"
+        "server = vllm.RunningServer('e', models().endpoints['e'], pathlib.Path(sys.argv[1]))\n"
         "print(server.process.pid, flush=True)\ntime.sleep(60)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "log")]
