@@ -26,7 +26,7 @@ import httpx
 import uvloop
 from aiohttp import web
 
-from tests.fake_server import MODEL, completion
+from tests.helpers.fake_server import MODEL, completion
 
 WORDS = 300  # per document, about 2 kB
 _CHALLENGER, _SOLVER = (json.dumps(completion(text).body).encode() for text in ('{"cut": 1}', " nothing of the kind"))

@@ -22,7 +22,7 @@ from autodata.config import load
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.run.folder import Run
 from eval.run import evaluate
-from tests.fake_server import Scripted, completion, fake_server
+from tests.helpers.fake_server import Scripted, completion, fake_server
 
 AT_ONCE = 64
 ANSWER = "Some words before it. Final answer: the group"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy
-from scipy import stats
+import scipy  # its parts are loaded when they are used
 
 from autodata.stats.agreement import Ratings, cohen_kappa, compare_judges
 from autodata.stats.intervals import DIFFERENCE, SHARE, estimate_ratio
@@ -89,14 +89,14 @@ def use_bca(sums: numpy.ndarray, counts: numpy.ndarray, weights: numpy.ndarray) 
     """Compute the bias-corrected and accelerated bootstrap, with the jackknife's acceleration."""
     drawn, value = _resample(sums, counts, weights), sums.sum(1) / counts.sum(1)
     below = (drawn < value[:, None]).mean(1) + (drawn == value[:, None]).mean(1) / 2
-    bias = stats.norm.ppf(below)
+    bias = scipy.stats.norm.ppf(below)
     without = _leave_one_out(sums, counts)
     off = without.mean(1, keepdims=True) - without
     with numpy.errstate(all="ignore"):
         acceleration = numpy.nan_to_num((off**3).sum(1) / (6 * (off**2).sum(1) ** 1.5))
     ends = []
-    for z in stats.norm.ppf((0.025, 0.975)):
-        level = stats.norm.cdf(bias + (bias + z) / (1 - acceleration * (bias + z)))
+    for z in scipy.stats.norm.ppf((0.025, 0.975)):
+        level = scipy.stats.norm.cdf(bias + (bias + z) / (1 - acceleration * (bias + z)))
         ends.append([numpy.quantile(row, q) for row, q in zip(drawn, numpy.nan_to_num(level, nan=0.5), strict=True)])
     return numpy.array(ends)
 
@@ -104,7 +104,7 @@ def use_bca(sums: numpy.ndarray, counts: numpy.ndarray, weights: numpy.ndarray) 
 def use_t(sums: numpy.ndarray, counts: numpy.ndarray, weights: numpy.ndarray) -> numpy.ndarray:
     """Compute Student's t interval, with the jackknife's standard error."""
     documents, value = sums.shape[1], sums.sum(1) / counts.sum(1)
-    reach = stats.t.ppf(0.975, documents - 1) * _find_error(sums, counts)
+    reach = scipy.stats.t.ppf(0.975, documents - 1) * _find_error(sums, counts)
     return numpy.array([value - reach, value + reach])
 
 

@@ -31,7 +31,7 @@ from autodata.loop.acceptance import decide_measured, decide_weak, scores
 from autodata.recipes.generation import GenerateRecipe
 from autodata.report.index import REPORT
 from autodata.types import Attempt, Candidate, Criterion, End, Outcome, Quality, Round, Trajectory
-from tests.fake_runs import write_run
+from tests.helpers.fake_runs import write_run
 
 OPENINGS = 3
 MAX_ROUNDS = 7

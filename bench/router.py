@@ -15,7 +15,7 @@ from statistics import median
 import httpx
 
 from autodata.cluster.router import Router
-from tests.fake_server import completion, fake_server
+from tests.helpers.fake_server import completion, fake_server
 
 BODY = {"model": "fake", "messages": [{"role": "user", "content": "word " * 3000}]}
 

@@ -30,8 +30,8 @@ from autodata.loop import domain as base
 from autodata.recipes.training import GrpoRecipe, RewardConfig
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
-from tests.fake_server import fake_server, judge_by_hash
-from tests.training_world import make_arguments, make_dataset, make_qwen
+from tests.helpers.fake_server import fake_server, judge_by_hash
+from tests.helpers.training_world import make_arguments, make_dataset, make_qwen
 from training.counts import Books
 from training.reward import Reward
 from training.rows import make_rows

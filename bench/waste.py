@@ -31,8 +31,8 @@ from autodata.recipes.generation import GenerateRecipe
 from autodata.run.records import iterate_records
 from autodata.serving.vllm import running
 from autodata.types import TRAJECTORY, Attempt, Candidate, Role, Round
-from tests.fake_server import NAMES, Scripted, fake_server
-from tests.fake_world import World
+from tests.helpers.fake_server import NAMES, Scripted, fake_server
+from tests.helpers.fake_world import World
 
 WORDS = ("cache", "policy", "burst", "load", "limit", "delay", "hit", "miss", "write", "wear")
 PLAN = ("no_better", "too_easy", "accepted")  # how the rounds of each document end

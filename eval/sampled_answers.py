@@ -1,17 +1,22 @@
 """Keeps one short record for each answer of an evaluated model, beside the logs of inspect_ai."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from inspect_ai.log import EvalLog, EvalSample
-from inspect_ai.scorer import Score
 from pydantic import TypeAdapter
 
 from autodata.run.records import RunError, read_records
 from autodata.types import Outcome
 from eval.statistics import Answers
+
+if TYPE_CHECKING:
+    from inspect_ai.log import EvalLog, EvalSample
+    from inspect_ai.scorer import Score
 
 COUNTED = "a refusal, which the recipe counts as wrong"
 ANSWERS = "answers.jsonl"  # tables read this file: it is small, whereas the logs hold every token

@@ -3,23 +3,37 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
+import httpcore2
 import pytest
 
-from autodata.config import load
-from autodata.recipes.generation import GenerateRecipe
-from autodata.recipes.models import Endpoint, Models, RoleConfig, Sampling
+from autodata import config
 from autodata.serving import llm
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
 from autodata.serving.request import Request
-from autodata.types import Message, Reply, Role
-from tests.fake_server import fake_server
+from autodata.types import Reply
+from tests.helpers.fake_server import fake_server
+from tests.helpers.recipes import keep_files, keep_merged, models_at
 
-BUDGET = Sampling(max_tokens=1024)  # of models that tests build themselves; a recipe says its own
+
+@pytest.fixture(scope="session", autouse=True)
+def _certificates_are_read_once() -> Iterator[None]:
+    """Every HTTP client reads them when it is made, for 20 ms; the tests make more than a thousand clients."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(httpcore2, "default_ssl_context", cache(httpcore2.default_ssl_context))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _recipes_are_read_once() -> Iterator[None]:
+    """Committed recipes are read and merged once; what a test appends to them is merged each time."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(config, "_read_with_includes", keep_files(config._read_with_includes))
+        monkeypatch.setattr(config, "_merge", keep_merged(config._merge))
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -32,27 +46,6 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
     opened = Journal(tmp_path / "journal.sqlite")
     yield opened
     opened.close()
-
-
-def models_at(url: str, **endpoint: object) -> Models:
-    """Every role served by one fake endpoint."""
-    values = {"model": "fake", "base_url": url, "retries": 3, "timeout_s": 5.0, "sampling": BUDGET} | endpoint
-    roles = {role.value: RoleConfig("fake") for role in Role}
-    return Models({"fake": Endpoint(**values)}, **roles)
-
-
-@cache
-def _load(arguments: tuple[str, ...]) -> GenerateRecipe:
-    return load(GenerateRecipe, list(arguments))
-
-
-def load_recipe(*arguments: str) -> GenerateRecipe:
-    """A recipe of generation, parsed once for all tests that ask for it, and each test's own."""
-    return deepcopy(_load(arguments))
-
-
-def request(text: str = "hello", **values: object) -> Request:
-    return Request(**{"role": Role.WEAK_SOLVER, "messages": (Message("user", text),), "seed": 1, **values})
 
 
 @pytest.fixture

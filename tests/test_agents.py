@@ -8,8 +8,8 @@ from autodata.loop.prompts import PromptSet
 from autodata.serving.journal import read_replies
 from autodata.serving.llm import Client
 from autodata.types import Candidate, Criterion
-from tests.conftest import models_at
-from tests.fake_server import Scripted, completion, fake_server
+from tests.helpers.fake_server import Scripted, completion, fake_server
+from tests.helpers.recipes import models_at
 
 CANDIDATE = Candidate("Q?", "the reference", (Criterion("names X", 5), Criterion("claims Y", -3)))
 

@@ -26,8 +26,8 @@ from autodata.serving.leases import State
 from autodata.serving.measured import EndpointError
 from autodata.serving.probes import Noise, check_canary, probe_replica
 from autodata.types import Role
-from tests.conftest import load_recipe
-from tests.fake_server import Scripted, completion, fake_server
+from tests.helpers.fake_server import Scripted, completion, fake_server
+from tests.helpers.recipes import load_recipe
 
 REPO = Path(__file__).parent.parent
 GOLDEN = REPO / "tests" / "slurm" / "paper_jobs.txt"
@@ -265,7 +265,7 @@ def test_a_replica_that_only_looks_alive(script, roles, values, message):
 # ── replicas ─────────────────────────────────────────────────────────────────────────────────────
 
 FAKE = (
-    "import sys; from tests.fake_server import FakeServer, completion\n"
+    "import sys; from tests.helpers.fake_server import FakeServer, completion\n"
     "FakeServer(lambda body, count: completion('x'), int(sys.argv[1])).serve_forever()"
 )
 
@@ -323,7 +323,7 @@ def test_a_server_that_always_dies_is_given_up_with_its_reason(make_replica):
 NOISY = """
 import sys
 from pathlib import Path
-from tests.fake_server import FakeServer, completion
+from tests.helpers.fake_server import FakeServer, completion
 
 starts, asked = Path({folder!r}, "starts"), Path({folder!r}, "asked")
 is_first = not starts.exists()

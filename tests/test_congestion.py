@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from autodata.serving import limits
 from autodata.serving.leases import Lease, LeaseWatch, State, read_leases, write_lease
 from autodata.serving.limits import Controller, Limit, ServerLoad, adjust
-from tests.fake_server import completion, fake_server
+from tests.helpers.fake_server import completion, fake_server
 
 IDLE = ServerLoad(2, 0, 0, 0.0, 0)
 

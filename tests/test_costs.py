@@ -11,8 +11,8 @@ from autodata.recipes.models import Budget, Endpoint, Models, RoleConfig, Server
 from autodata.serving.costs import Account, BusyTime, Cost, add, find_reached, know_gpus, make_ledger
 from autodata.serving.llm import Client, Draining
 from autodata.types import Role
-from tests.conftest import models_at, request
-from tests.fake_server import completion, fake_server
+from tests.helpers.fake_server import completion, fake_server
+from tests.helpers.recipes import models_at, request
 
 WEAK, JUDGE = Role.WEAK_SOLVER, Role.JUDGE
 NUMBERS, GPU = st.integers(0, 10**9), st.none() | st.integers(0, 99)

@@ -15,9 +15,9 @@ from autodata.loop.orchestrator import orchestrate, orchestrate_by_agent
 from autodata.serving.llm import Client
 from autodata.serving.measured import NotMeasured
 from autodata.types import Candidate, Criterion, Document, End, Failure
-from tests.conftest import load_recipe
-from tests.fake_server import completion, fake_server
-from tests.fake_world import World, candidate, models_of_world, quality, verdicts
+from tests.helpers.fake_server import completion, fake_server
+from tests.helpers.fake_world import World, candidate, models_of_world, quality, verdicts
+from tests.helpers.recipes import load_recipe
 
 PAPER = Document("p", "Flash caches wear out. " * 30, "p.txt")
 

@@ -17,8 +17,8 @@ from autodata.recipes.data import DatasetRecipe, Filters
 from autodata.run.records import read_records
 from autodata.run.snapshot import read_snapshot
 from autodata.types import EXAMPLE, Trajectory
-from tests.commands import find_failure
-from tests.fake_runs import a_round, candidate, checked, demo_recipe, refused, simple, trajectory, write_run
+from tests.helpers.commands import find_failure
+from tests.helpers.fake_runs import a_round, candidate, checked, demo_recipe, refused, simple, trajectory, write_run
 
 DEMO, COT = demo_recipe(), demo_recipe("arm=cot")
 LONG = "the {0} keeper of the {0} harbour light wrote down every passing ship {0} in a book of"

@@ -9,8 +9,8 @@ from autodata.config import RecipeError
 from autodata.data.decontamination import Match, Text, find_files, find_matches, gather_texts, read_texts
 from autodata.data.examples import Arm, make_example
 from autodata.types import Candidate, Example
-from tests.commands import find_failure
-from tests.fake_runs import MODELS, a_round, candidate, demo_recipe, simple, trajectory, write_run
+from tests.helpers.commands import find_failure
+from tests.helpers.fake_runs import MODELS, a_round, candidate, demo_recipe, simple, trajectory, write_run
 
 DEMO = demo_recipe()
 WORDS = [f"word{letter}" for letter in "abcdefghijklmn"]

@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 import pytest
 
-from tests import dependencies
+from tests.helpers import dependencies
 
 
 @pytest.mark.skipif(version("torch") != dependencies.read_pins()["torch"], reason="the page tells of the CPU install")

@@ -17,9 +17,9 @@ from autodata.doctor.finding import Mark
 from autodata.recipes.models import Endpoint, Models, RoleConfig, Sampling, Server
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import Run
-from tests.conftest import load_recipe, models_at
-from tests.fake_runs import demo_recipe, simple
-from tests.fake_server import completion, fake_server
+from tests.helpers.fake_runs import demo_recipe, simple
+from tests.helpers.fake_server import completion, fake_server
+from tests.helpers.recipes import load_recipe, models_at
 
 SUPPORTED = Requirement('vllm<=0.31.0,>=0.22.0; extra == "vllm"')
 

@@ -9,9 +9,9 @@ from autodata import dataset, generate
 from autodata.run.records import read_records
 from autodata.types import EXAMPLE, TRAJECTORY, End, Role
 from tests import test_legal, test_science
-from tests.commands import fails
-from tests.fake_server import fake_server
-from tests.fake_world import SERVES, World
+from tests.helpers.commands import fails
+from tests.helpers.fake_server import fake_server
+from tests.helpers.fake_world import SERVES, World
 
 pytestmark = pytest.mark.slow
 OUTCOMES = ["leak", "too_easy", "no_better", "small_gap", "malformed", "accepted"]

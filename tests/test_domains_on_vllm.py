@@ -16,9 +16,9 @@ from autodata.run.records import read_records
 from autodata.serving.llm import Client
 from autodata.serving.vllm import running
 from autodata.types import TRAJECTORY, Document, Outcome
-from tests.commands import run, run_at_once
-from tests.fake_server import fake_server
-from tests.fake_world import World
+from tests.helpers.commands import run, run_at_once
+from tests.helpers.fake_server import fake_server
+from tests.helpers.fake_world import World
 
 pytestmark = [pytest.mark.slow, pytest.mark.vllm]
 DOMAINS = ("cs", "legal", "science")

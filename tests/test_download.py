@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from autodata.corpora import download, s2_api
-from tests.commands import fails
+from tests.helpers.commands import fails
 
 REPO = Path(__file__).parent.parent
 KEY = "k3y-that-nobody-may-see"

@@ -11,7 +11,7 @@ from autodata.loop.acceptance import decide, decide_weak, settle, settle_weak
 from autodata.loop.baselines import propose_once
 from autodata.recipes.domain import Gate
 from autodata.types import Failure
-from tests.fake_world import World
+from tests.helpers.fake_world import World
 from tests.test_cs import play
 
 SCORES = st.fractions(0, 1, max_denominator=12)

@@ -8,7 +8,7 @@ import pytest
 from autodata.run.folder import read_manifest
 from eval.results import summarize
 from eval.sampled_answers import SAMPLED_ANSWER, read_all
-from tests.fake_server import completion, fake_server
+from tests.helpers.fake_server import completion, fake_server
 from tests.test_principia_bench import ROWS, arguments, evaluate, write
 
 REASONS_FOR = 3_000  # tokens

@@ -19,9 +19,10 @@ from autodata.run import identity
 from autodata.run.folder import identify_weights
 from autodata.run.records import RunError, hash_path
 from eval.tables.rows import check_rows
-from tests import fake_server as fake
-from tests.fake_server import completion, fake_server
-from tests.test_roles import MODELS, RENAMED
+from tests.helpers import fake_server as fake
+from tests.helpers.fake_server import completion, fake_server
+from tests.helpers.recipes import MODELS, load_committed
+from tests.test_roles import RENAMED
 
 REPO = Path(__file__).parent.parent
 RECIPES = sorted(p for d in ("cs", "demo", "legal", "science") for kind in ("eval", "prbench")
@@ -49,7 +50,7 @@ def read(path: Path, *more: str) -> EvalRecipe:
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_no_models_file_swaps_what_is_evaluated(path, models):
     more = [*(MODELS[models] if models else []), *(RENAMED if "prbench" in path.stem else [])]
-    recipe = read(path, *more)
+    recipe = load_committed(str(path.relative_to(REPO)), *more)
     endpoint = recipe.models.endpoints[recipe.models.weak_solver.endpoint]
     assert endpoint.server.weights == recipe.evaluated.weights == expect(path)
     used = {recipe.models.weak_solver.endpoint, *(role.endpoint for role in (recipe.models.judge,) if role),
@@ -65,7 +66,7 @@ def test_no_models_file_swaps_what_is_evaluated(path, models):
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_a_recipe_is_the_same_when_its_resolved_yaml_is_read_again(path, tmp_path):
-    first = read(path)
+    first = load_committed(str(path.relative_to(REPO)))
     (tmp_path / "eval.yaml").write_text(config.to_yaml(first))
     again = load(EvalRecipe, [str(tmp_path / "eval.yaml")])
     assert again == first

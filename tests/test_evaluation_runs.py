@@ -10,10 +10,10 @@ import pytest
 from autodata.serving.journal import read_replies
 from eval.results import PRBENCH, RESULTS
 from eval.sampled_answers import ANSWERS
-from tests.commands import run, run_at_once
-from tests.fake_server import Scripted, completion, fake_server
+from tests.helpers.commands import run, run_at_once
+from tests.helpers.fake_server import Scripted, completion, fake_server
+from tests.helpers.training_world import make_dataset
 from tests.test_principia_bench import ROWS, arguments, write
-from tests.training_world import make_dataset
 
 pytestmark = pytest.mark.slow
 PROBLEMS = [{**ROWS[i % 3], "problem_statement": f"{ROWS[i % 3]['problem_statement']} ({i})"} for i in range(12)]

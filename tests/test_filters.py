@@ -3,7 +3,7 @@ import pytest
 from autodata.data.filters import ExampleLimits, find_source_reference, find_stage
 from autodata.recipes.domain import RubricBounds, Shape
 from autodata.types import Candidate, Criterion, Quality, Round, Verdict
-from tests.fake_runs import RUBRIC, candidate, checked
+from tests.helpers.fake_runs import RUBRIC, candidate, checked
 
 LIMITS = ExampleLimits(Shape(tolerated=RubricBounds([3, 3], [1, 3], [1, 2])), context_chars=20, source_references=True)
 FINE = candidate("Why does the cache admit it?", context="x" * 20)

@@ -20,8 +20,8 @@ from autodata.run.folder import Run
 from autodata.run.records import RunError
 from autodata.serving.journal import read_replies
 from autodata.types import EXAMPLE
-from tests.commands import find_failure
-from tests.fake_server import Scripted, completion, fake_server, play_cloze
+from tests.helpers.commands import find_failure
+from tests.helpers.fake_server import Scripted, completion, fake_server, play_cloze
 
 SENTENCE = "The {a} engineers of {b} measured a {c} improvement over every earlier harbour system."
 

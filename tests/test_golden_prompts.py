@@ -2,13 +2,13 @@
 
 import pytest
 
-from tests.golden_prompts import GOLDEN, find_templates, render_all
+from tests.helpers.golden_prompts import GOLDEN, find_templates, render_all
 
 
 @pytest.mark.parametrize("name", sorted(find_templates()))
 def test_a_prompt_is_what_its_golden_file_says(name):
-    assert name in render_all(), f"{find_templates()[name]}: show it in tests/golden_prompts.py"
-    renewed = "python -m tests.golden_prompts renews it; read the diff"
+    assert name in render_all(), f"{find_templates()[name]}: show it in tests/helpers/golden_prompts.py"
+    renewed = "python -m tests.helpers.golden_prompts renews it; read the diff"
     assert (GOLDEN / name).exists(), renewed
     assert (GOLDEN / name).read_text(encoding="utf-8") == render_all()[name], renewed
 

@@ -26,7 +26,7 @@ from autodata.salvage import salvage
 from autodata.serving.journal import Journal, JournalError, read_replies
 from autodata.serving.leases import LeaseWatch
 from autodata.types import Outcome, Reply
-from tests.make_samples import make_pdf
+from tests.helpers.make_samples import make_pdf
 from tests.test_hostile_input import VALUES
 from tests.test_status import snapshot
 

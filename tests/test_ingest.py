@@ -15,9 +15,9 @@ from autodata.corpora.documents import DocumentsError, read_corpus
 from autodata.corpora.record import Drop, require_drawn
 from autodata.run.folder import read_manifest
 from autodata.run.snapshot import read_snapshot
-from tests.commands import fails
-from tests.fake_server import fake_server, play_cloze
-from tests.make_samples import SAMPLES, make_files, make_paper, make_papers_row, make_problems, pack
+from tests.helpers.commands import fails
+from tests.helpers.fake_server import fake_server, play_cloze
+from tests.helpers.make_samples import SAMPLES, make_files, make_paper, make_papers_row, make_problems, pack
 from tests.test_generate import arguments, run_main, write_documents
 
 REPO = Path(__file__).parent.parent
@@ -262,6 +262,7 @@ def test_the_demo_of_the_readme(tmp_path: Path):
     assert kept == {"s2orc": 10, "pile_of_law": 2, "principia": 12, "own": 5}
 
 
-def test_help():
-    done = subprocess.run([sys.executable, "-m", "autodata.corpora.ingest", "--help"], capture_output=True, text=True)
-    assert "recipes/ingest/ingest_s2orc.yaml" in done.stdout
+def test_help(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["ingest", "--help"])
+    ingest.main()
+    assert "recipes/ingest/ingest_s2orc.yaml" in capsys.readouterr().out

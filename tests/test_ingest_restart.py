@@ -14,7 +14,7 @@ import pytest
 from autodata.corpora.documents import DocumentsError, read_corpus
 from autodata.run.folder import read_manifest
 from autodata.run.records import hash_path
-from tests.make_samples import make_paper, make_papers_row, pack
+from tests.helpers.make_samples import make_paper, make_papers_row, pack
 from tests.slurm.cluster import until
 
 REPO = Path(__file__).parent.parent

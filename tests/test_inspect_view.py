@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from tests.fake_server import fake_server
+from tests.helpers.fake_server import fake_server
 from tests.test_principia_bench import ROWS, arguments, evaluate, play, write
 
 pytestmark = pytest.mark.browser

@@ -22,7 +22,6 @@ from autodata.stats.intervals import (
 )
 from autodata.stats.writing import write_interval
 from bench.intervals import WORLDS, use_ours, use_percentile
-from eval.prbench.task import BELOW_ZERO, _clip
 
 BOUNDS = st.sampled_from([SHARE, DIFFERENCE, (0.0, 100.0), (-0.4, 1.0)])
 
@@ -114,6 +113,8 @@ def test_a_difference_of_numbers_that_go_together_is_narrower():
 
 
 def test_a_clipped_score_below_zero_throughout_has_a_reason():
+    from eval.prbench.task import BELOW_ZERO, _clip
+
     assert _clip(Estimate(-0.3, -0.4, -0.1, 9)) == Estimate(0.0, None, None, 9, BELOW_ZERO)
     assert _clip(Estimate(-0.1, -0.4, 0.2, 9)) == Estimate(0.0, 0.0, 0.2, 9)
     assert _clip(Estimate(0.5, None, None, 1, ONE_DOCUMENT)).reason == ONE_DOCUMENT

@@ -17,7 +17,7 @@ from autodata.salvage import salvage
 from autodata.serving import journal as journal_module
 from autodata.serving.journal import Journal, JournalError
 from autodata.types import Outcome, Reply
-from tests.commands import fails
+from tests.helpers.commands import fails
 
 REPLY = Reply(Outcome.ANSWERED, "yes", "because", "stop", "m", 1, 2, 0.5)
 LONG = replace(REPLY, content=random.Random(0).randbytes(40_000).hex())  # no compression makes it short

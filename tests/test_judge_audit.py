@@ -31,9 +31,9 @@ from autodata.types import (
     Trajectory,
     Verdict,
 )
-from tests.commands import find_failure
-from tests.fake_server import Scripted, completion, fake_server
-from tests.fake_world import verdicts
+from tests.helpers.commands import find_failure
+from tests.helpers.fake_server import Scripted, completion, fake_server
+from tests.helpers.fake_world import verdicts
 
 pytestmark = pytest.mark.slow  # the statistics of it are fast, in test_agreement.py
 RECIPE = "recipes/judge_audit/judge_audit.yaml"

@@ -22,8 +22,8 @@ from autodata.types import (
     Failure,
     Role,
 )
-from tests.conftest import BUDGET, load_recipe, models_at
-from tests.fake_server import Scripted, completion, fake_server
+from tests.helpers.fake_server import Scripted, completion, fake_server
+from tests.helpers.recipes import BUDGET, load_recipe, models_at
 
 DOCUMENT = Document("d", "A landlord who was told of a leak answers for the harm.", "d.txt", {"year": 1975})
 EXTRACT = {"document_type": "opinion", "topic_keywords": ["leases"], "suitability_note": "A principle with reasons.",

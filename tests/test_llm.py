@@ -10,8 +10,8 @@ from autodata.serving.measured import EndpointError
 from autodata.serving.probes import probe
 from autodata.serving.request import request_key, resolve_sampling
 from autodata.types import Message, Outcome, Role
-from tests.conftest import models_at, request
-from tests.fake_server import Scripted, completion, fake_server
+from tests.helpers.fake_server import Scripted, completion, fake_server
+from tests.helpers.recipes import models_at, request
 
 ERROR = {"error": {"message": "no"}}
 

@@ -14,8 +14,8 @@ from autodata.serving.journal import JournalError, read_replies
 from autodata.serving.llm import Client, Draining
 from autodata.serving.measured import EndpointError, NotMeasured
 from autodata.types import Message, Outcome, Role
-from tests.conftest import models_at, request
-from tests.fake_server import Scripted, completion, fake_server
+from tests.helpers.fake_server import Scripted, completion, fake_server
+from tests.helpers.recipes import models_at, request
 
 FINE = completion("fine")
 

@@ -33,9 +33,9 @@ from autodata.serving.measured import (
 )
 from autodata.serving.reply import find_call, find_last_object, is_cut
 from autodata.types import EXAMPLE, TRAJECTORY, Failure, Message, Outcome, Reply, Role
-from tests.conftest import models_at, request
-from tests.fake_server import Scripted, completion, fake_server
-from tests.fake_world import SERVES, World, legal, quality
+from tests.helpers.fake_server import Scripted, completion, fake_server
+from tests.helpers.fake_world import SERVES, World, legal, quality
+from tests.helpers.recipes import models_at, request
 
 TOO_LARGE = ("'max_tokens' or 'max_completion_tokens' is too large: 16384. This model's maximum context length is "
              "8192 tokens and your request has 645 input tokens (16384 > 8192 - 645).")  # fmt: skip

@@ -15,8 +15,8 @@ from autodata.corpora.documents import DocumentsError, take_shard
 from autodata.recipes.generation import GenerateRecipe
 from autodata.serving.journal import read_replies
 from autodata.types import Document
-from tests.commands import find_failure
-from tests.fake_server import fake_server, play_cloze
+from tests.helpers.commands import find_failure
+from tests.helpers.fake_server import fake_server, play_cloze
 from tests.test_generate import arguments, write_documents
 
 COUNT = 3

@@ -13,7 +13,7 @@ import pytest
 
 from autodata.meta.search import ITERATIONS
 from autodata.serving.journal import read_replies
-from tests.fake_server import completion, fake_server
+from tests.helpers.fake_server import completion, fake_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.vllm]
 FIND = "The best cut is hard but fair: the reader is right one time in four."

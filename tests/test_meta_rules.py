@@ -13,7 +13,7 @@ from autodata.meta.wall import make_wall
 from autodata.recipes.domain import RubricBounds, Shape
 from autodata.recipes.generation import GenerateRecipe
 from autodata.run.records import RunError
-from tests.conftest import load_recipe
+from tests.helpers.recipes import load_recipe
 
 CS = load_recipe("recipes/cs/generate.yaml", "recipes/models/laptop.yaml").domain
 BASE = read_baseline(CS)

@@ -14,10 +14,10 @@ from autodata.meta.population import Member, Population
 from autodata.meta.search import ITERATIONS
 from autodata.recipes.meta import MetaRecipe
 from autodata.run.snapshot import read_snapshot
-from tests.commands import fails
-from tests.fake_server import Scripted, completion, fake_server
-from tests.fake_world import quality
-from tests.meta_world import MetaWorld, plant
+from tests.helpers.commands import fails
+from tests.helpers.fake_server import Scripted, completion, fake_server
+from tests.helpers.fake_world import quality
+from tests.helpers.meta_world import MetaWorld, plant
 
 REPO = Path(__file__).parent.parent
 
@@ -53,12 +53,12 @@ def read_lines(folder: Path) -> list[dict]:
 def test_planted_improvements_are_found_and_the_best_is_there_to_use(tmp_path, monkeypatch, capsys):
     good = plant("Ask what only this paper shows.")
     with fake_server(MetaWorld(0.2, (good,))) as server:
-        run(monkeypatch, *arguments(tmp_path, server.url, "iterations=8"))
+        run(monkeypatch, *arguments(tmp_path, server.url, "iterations=4", "test_draws=3"))
         calls = len(server.requests)
-        run(monkeypatch, *arguments(tmp_path, server.url, "iterations=8"))
+        run(monkeypatch, *arguments(tmp_path, server.url, "iterations=4", "test_draws=3"))
         assert len(server.requests) == calls
     shown = capsys.readouterr().out
-    assert "8 iterations: " in shown and "calls" in shown
+    assert "4 iterations: " in shown and "calls" in shown
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["accepted"] >= 1
     assert results["gain_on_test"] > 0
@@ -66,7 +66,7 @@ def test_planted_improvements_are_found_and_the_best_is_there_to_use(tmp_path, m
     assert "Ask what only this paper shows." in best.read_text()
     lines = read_lines(tmp_path)
     assert lines[0]["iteration"] == 0
-    assert sorted(line["iteration"] for line in lines) == list(range(9))
+    assert sorted(line["iteration"] for line in lines) == list(range(5))
     accepted = next(line for line in lines if line["outcome"] == "accept")
     folder = tmp_path / "run" / "members" / f"{accepted['iteration']:03d}"
     assert "+- Ask what only this paper shows." in (folder / "diff.patch").read_text()

@@ -10,8 +10,8 @@ from autodata.loop.harness import Harness, count_duplicates
 from autodata.loop.orchestrator import orchestrate
 from autodata.serving.llm import Client
 from autodata.types import Attempt, Document, Failure, Judgement, Outcome, Quality, Role
-from tests.conftest import load_recipe, models_at
-from tests.fake_server import completion, fake_server, play_cloze
+from tests.helpers.fake_server import completion, fake_server, play_cloze
+from tests.helpers.recipes import load_recipe, models_at
 
 DOCUMENT = Document("d", "A title\n\nThe quick brown fox jumps over many lazy dogs today. "
                     "Every clever sailor learns quickly that storms punish careless captains.", "d.txt")  # fmt: skip

@@ -9,7 +9,7 @@ from autodata.corpora import own, pdf
 from autodata.corpora.record import Drop, Unreadable, normalize
 from autodata.corpora.rows import Bad, Row
 from autodata.recipes.corpora import OwnFilters
-from tests.make_samples import SAMPLES, make_pdf
+from tests.helpers.make_samples import SAMPLES, make_pdf
 
 
 def test_the_text_of_a_pdf(tmp_path: Path):

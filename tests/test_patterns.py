@@ -13,8 +13,8 @@ import pytest
 REPO = Path(__file__).parent.parent
 PIECES = ["a", "A", "0", " ", "\n", "a ", "a.", "a@", "<", "</", "<p ", "<script>", "(", "[", "{", "\\", "$", "=", "-",
           "_", "*", "|", "'", "é", "a-", "a'", "0.", "0,", "```\n", "final answer", "+1 ", "a_{"]  # fmt: skip
-LENGTH = 20_000
-CPU_S = 20  # for all texts of a pattern: linear ones take less than a second
+LENGTH = 10_000
+CPU_S = 5  # for all texts of a module; the slowest takes 2
 
 
 def find_modules() -> list[str]:

@@ -17,8 +17,8 @@ from autodata.plan.workload import Call, Story, from_run
 from autodata.serving.journal import Journal
 from autodata.types import Outcome as Answer
 from autodata.types import Reply, Role
-from tests.commands import find_failure
-from tests.fake_runs import demo_recipe, simple, trajectory, write_run
+from tests.helpers.commands import find_failure
+from tests.helpers.fake_runs import demo_recipe, simple, trajectory, write_run
 
 DEMO = "recipes/demo/generate.yaml"
 PAPER = ["recipes/cs/generate.yaml", "recipes/models/paper.yaml"]

@@ -12,13 +12,13 @@ from autodata.recipes.evaluation import EvalRecipe, TableRecipe, TableRow
 from autodata.run.records import RunError
 from autodata.run.snapshot import read_snapshot
 from autodata.types import Role
-from eval import run as eval_run
 from eval.prbench.data import find_files, read_split
 from eval.prbench.grader import read_verdict, strip_reasoning
 from eval.prbench.rules import CLASSES
 from eval.tables.scores import prbench
-from tests.commands import fails
-from tests.fake_server import Scripted, completion, fake_server
+from tests.helpers.commands import fails
+from tests.helpers.fake_server import Scripted, completion, fake_server
+from tests.test_principia_bench import evaluate
 
 SAMPLE = Path("recipes/legal/prbench_sample")
 
@@ -89,11 +89,10 @@ def require_progress(run: Path, asked: int) -> None:
 def test_a_split_with_two_graders(folder, tmp_path, monkeypatch, capsys):
     with fake_server(play) as server:
         arguments = recipe_arguments(folder, tmp_path / "run", server.url)
-        monkeypatch.setattr("sys.argv", ["run", *arguments])
-        eval_run.main()
+        evaluate(monkeypatch, *arguments)
         asked = [body for body in server.requests if "criteria_met" not in str(body) and body["max_tokens"] != 1]
         calls = len(server.requests)
-        eval_run.main()
+        evaluate(monkeypatch, *arguments)
         assert "up to date" in capsys.readouterr().out
         assert len(server.requests) == calls
     conversation = next(body["messages"] for body in asked if len(body["messages"]) == 3)
@@ -128,8 +127,7 @@ def test_a_task_that_does_not_end_earns_nothing_and_asks_no_grader(folder, tmp_p
         return completion("", "length", reasoning="and so on")
 
     with fake_server(silent) as server:
-        monkeypatch.setattr("sys.argv", ["run", *recipe_arguments(folder, tmp_path / "run", server.url)])
-        eval_run.main()
+        evaluate(monkeypatch, *recipe_arguments(folder, tmp_path / "run", server.url))
         assert not [body for body in server.requests if "criteria_met" in str(body["messages"])]
     found = json.loads((tmp_path / "run" / "prbench.json").read_text())["prbench_legal"]["graders"]["fake"]
     assert (found["mean_clipped"], found["mean_normalized"]) == (0.0, pytest.approx(5 / 15))
@@ -144,10 +142,7 @@ def test_a_conversation_that_is_not_answered_is_counted_and_graded_by_nobody(fol
 
     refused: list[int] = []
     with fake_server(once) as server:
-        monkeypatch.setattr(
-            "sys.argv", ["run", *recipe_arguments(folder, tmp_path / "run", server.url), "max_unmeasured=1"]
-        )
-        eval_run.main()
+        evaluate(monkeypatch, *recipe_arguments(folder, tmp_path / "run", server.url), "max_unmeasured=1")
     found = json.loads((tmp_path / "run" / "prbench.json").read_text())["prbench_legal"]
     assert (found["unanswered"], found["graders"]["fake"]["tasks"], found["graders"]["strong"]["tasks"]) == (1, 2, 2)
 
@@ -161,10 +156,8 @@ def test_a_conversation_that_is_not_answered_is_counted_and_graded_by_nobody(fol
     ],
 )
 def test_what_is_missing_is_named(folder, tmp_path, monkeypatch, values, message):
-    monkeypatch.setattr("sys.argv", ["run", *recipe_arguments(folder, tmp_path / "run", "http://127.0.0.1:9/v1"),
-                                     *values])  # fmt: skip
     with fails(message):
-        eval_run.main()
+        evaluate(monkeypatch, *recipe_arguments(folder, tmp_path / "run", "http://127.0.0.1:9/v1"), *values)
 
 
 def test_a_limit_takes_the_first_tasks_and_a_folder_without_files_is_an_error(folder):
@@ -178,8 +171,7 @@ def test_a_grader_that_always_fails_leaves_bounds_and_no_score(folder, tmp_path,
         return completion("no verdict") if "criteria_met" in str(body["messages"]) else play(body, count)
 
     with fake_server(mumble) as server:
-        monkeypatch.setattr("sys.argv", ["run", *recipe_arguments(folder, tmp_path / "run", server.url)])
-        eval_run.main()
+        evaluate(monkeypatch, *recipe_arguments(folder, tmp_path / "run", server.url))
     found = json.loads((tmp_path / "run" / "prbench.json").read_text())["prbench_legal"]
     graded = found["graders"]["fake"]
     assert (graded["mean_clipped"], graded["clipped"], graded["scored"], graded["unresolved"]) == (None, None, 0, 6)

@@ -20,7 +20,7 @@ from autodata.serving.costs import Account, Cost
 from autodata.serving.llm import Draining
 from autodata.stats.writing import write_duration
 from autodata.types import Role
-from tests.fake_server import fake_server, play_cloze
+from tests.helpers.fake_server import fake_server, play_cloze
 from tests.test_generate import arguments, run_main, write_documents
 
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import datasets
 import huggingface_hub
 import pytest
 import yaml
@@ -20,9 +19,9 @@ from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import fresh_folder
 from autodata.run.records import RunError, read_records
 from autodata.types import EXAMPLE, TRAJECTORY
-from tests.commands import find_failure
-from tests.fake_hub import FakeHub, Repo, fake_hub
-from tests.fake_runs import demo_recipe, simple, write_run
+from tests.helpers.commands import find_failure
+from tests.helpers.fake_hub import FakeHub, Repo, fake_hub
+from tests.helpers.fake_runs import demo_recipe, simple, write_run
 from tests.test_dataset import question
 
 TOKEN = "hf_" + "plantedTokenOfNobody" * 2
@@ -324,6 +323,8 @@ def test_a_link_in_the_place_of_the_folder_is_not_followed(made, tmp_path):
 @pytest.mark.slow
 def test_a_published_dataset_is_loaded_from_the_hub_as_it_was(made, tmp_path):
     """In processes of their own, because the hub's address is read at import; HF_HUB_OFFLINE does not stop it."""
+    import datasets
+
     run = tmp_path / "dataset"
     shutil.copytree(made, run)
     with fake_hub(TOKEN) as hub:

@@ -10,8 +10,8 @@ from autodata.loop.harness import MAX_INSTRUCTION_CHARS
 from autodata.loop.orchestrator import TOOLS, orchestrate_by_agent
 from autodata.serving.journal import Journal
 from autodata.types import Criterion, Document, End, Failure
-from tests.fake_server import completion
-from tests.fake_world import World, call, candidate, legal, quality, verdicts
+from tests.helpers.fake_server import completion
+from tests.helpers.fake_world import World, call, candidate, legal, quality, verdicts
 from tests.test_cs import PAPER, play
 
 

@@ -14,7 +14,7 @@ from autodata.report.charts import Box, Columns, Frame, Line, Lines, Point, Scal
 from autodata.report.index import main, report
 from autodata.run.records import RunError
 from autodata.stats.writing import write_number
-from tests.commands import fails, find_failure
+from tests.helpers.commands import fails, find_failure
 
 FRAME = Frame("Verdicts", "how many", "round", "candidates")
 EVIL = '</script><script>window.harmed = 1</script><img src=x onerror="window.harmed = 1">'

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from autodata.report.index import report
 from autodata.types import Criterion, Judgement
-from tests.fake_runs import a_round, candidate, checked, demo_recipe, simple, trajectory, write_run
+from tests.helpers.fake_runs import a_round, candidate, checked, demo_recipe, simple, trajectory, write_run
 from tests.test_report_generation import KIND, MALFORMED, two_rounds
 
 pytestmark = pytest.mark.browser

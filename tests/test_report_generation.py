@@ -22,8 +22,8 @@ from autodata.run.snapshot import SNAPSHOT, RunState, Snapshot
 from autodata.serving.costs import Cost
 from autodata.serving.journal import Journal
 from autodata.types import Criterion, End, Failure, Outcome, Quality, Reply, Role, Round, Verdict
-from tests.conftest import load_recipe
-from tests.fake_runs import a_round, attempts, candidate, checked, demo_recipe, simple, trajectory, write_run
+from tests.helpers.fake_runs import a_round, attempts, candidate, checked, demo_recipe, simple, trajectory, write_run
+from tests.helpers.recipes import load_recipe
 
 KIND = {"inputs": {"kind": "generate"}}
 HALFWAY = Snapshot("generate", RunState.RUNNING, "", "", "documents", 1, 24, 1, {}, None, 1.0, 1234, 9,

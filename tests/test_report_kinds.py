@@ -21,7 +21,7 @@ from autodata.run.records import RunError
 from autodata.run.snapshot import SNAPSHOT
 from autodata.stats.intervals import NO_SPREAD, Estimate
 from autodata.stats.writing import write_estimate
-from tests.report_world import write_dataset, write_evaluation, write_search, write_training
+from tests.helpers.report_world import write_dataset, write_evaluation, write_search, write_training
 from tests.test_report_generation import HALFWAY
 
 WRITERS = {"dataset": write_dataset, "grpo": write_training, "eval": write_evaluation, "meta": write_search}

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from autodata.report.index import report
-from tests.report_world import write_dataset, write_evaluation, write_search, write_training
+from tests.helpers.report_world import write_dataset, write_evaluation, write_search, write_training
 from tests.test_report_browser import HARM, browser, check_access  # noqa: F401
 
 pytestmark = pytest.mark.browser

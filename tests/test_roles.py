@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.models import Models, RoleConfig, Sampling
 from autodata.recipes.training import GrpoRecipe
 from autodata.serving.request import resolve_sampling
+from tests.helpers.recipes import MODELS, load_committed
 
 REPO = Path(__file__).parent.parent
 COMMANDS = ("generate*", "grpo*", "eval*", "prbench*", "question_types*")
@@ -19,19 +21,20 @@ BESIDE = {"cs": ["judge_audit/judge_audit", *(f"meta/{p.stem}" for p in (REPO / 
 RECIPES = {domain: sorted({f"{domain}/{p.stem}" for command in COMMANDS
                            for p in (REPO / "recipes" / domain).glob(f"{command}.yaml")} | {*BESIDE.get(domain, [])})
            for domain in ("cs", "legal", "science")}  # fmt: skip
-NAMES = [f"models.endpoints.{size}_model.model=owner/{size}" for size in ("small", "large")]
-MODELS = {p.stem: [f"recipes/models/{p.name}", *(NAMES if p.stem == "api" else [])]
-          for p in sorted((REPO / "recipes/models").glob("*.yaml"))}  # fmt: skip
 RENAMED = ["graders.kimi=null", "graders.judge=${models.judge}"]  # where another model than Kimi grades
 Answer = tuple[str, str, dict]  # endpoint, its model, its sampling
+
+
+def load_with(recipe: str, models: str | None) -> Any:
+    """A recipe of the repository, served as one of the files of models says; None is the paper's own."""
+    renamed = RENAMED if "prbench" in recipe and models != "paper" else []
+    return load_committed(f"recipes/{recipe}.yaml", *(MODELS[models] if models else []), *renamed)
 
 
 @cache
 def read(recipe: str, models: str | None) -> dict[str, tuple]:
     """How each role of a recipe answers, under the name that it has in generation."""
-    path = f"recipes/{recipe}.yaml"
-    more = [*(MODELS[models] if models else []), *(RENAMED if "prbench" in recipe and models != "paper" else [])]
-    loaded = load(schema_for(path), [path, *more])
+    loaded = load_with(recipe, models)
     answers = {key: describe(loaded.models, role) for key, role in list_asked(loaded).items()}
     found = {key.removeprefix("models."): answer for key, answer in answers.items() if key.startswith("models.")}
     if "prbench" in recipe:
@@ -53,15 +56,14 @@ def test_a_role_answers_alike_in_all_commands_of_a_domain(domain, recipe, models
     assert "judge" in shared
     assert {role: answers[role] for role in shared} == {role: reference[role] for role in shared}
     if "question" not in recipe and "grpo" not in recipe and "audit" not in recipe:
-        loaded = load(schema_for(f"recipes/{recipe}.yaml"), [f"recipes/{recipe}.yaml", *MODELS[models],
-                                                            *(RENAMED if "prbench" in recipe else [])])  # fmt: skip
         budget = reference["weak_solver"][2]["max_tokens"]
-        assert loaded.models.weak_solver.sampling.max_tokens == budget, "the evaluated model has the same room"
+        evaluated = load_with(recipe, models).models.weak_solver
+        assert evaluated.sampling.max_tokens == budget, "the evaluated model has the same room"
 
 
 @pytest.mark.parametrize("recipe", [r for of in RECIPES.values() for r in of if "/eval" in r or "prbench" in r])
 def test_an_evaluation_without_a_models_file_asks_the_papers_judge(recipe):
-    models = load(schema_for(f"recipes/{recipe}.yaml"), [f"recipes/{recipe}.yaml"])
+    models = load_committed(f"recipes/{recipe}.yaml")
     judges = [role for key, role in list_asked(models).items() if key != "evaluated"]
     paper = read(f"{recipe.split('/')[0]}/generate", "paper")["judge"]
     assert [describe(models.models, judge) for judge in judges] == [paper[:3]]

@@ -24,10 +24,10 @@ from autodata.recipes.generation import GenerateRecipe
 from autodata.run.records import read_records
 from autodata.serving.llm import Client
 from autodata.types import TRAJECTORY, Document, End, Failure, Role
-from tests.commands import find_failure
-from tests.conftest import load_recipe
-from tests.fake_server import completion, fake_server
-from tests.fake_world import call, legal, models_of_world
+from tests.helpers.commands import find_failure
+from tests.helpers.fake_server import completion, fake_server
+from tests.helpers.fake_world import call, legal, models_of_world
+from tests.helpers.recipes import load_recipe
 
 FIELDS = {"problem_statement": "Which group has order 2?", "answer": "$C_2$", "answer_type": "object"}
 PROBLEM = Document("p", "Topic: Algebra\nProblem: Which group has order 2?\nAnswer: $C_2$", "p.jsonl:1", FIELDS)

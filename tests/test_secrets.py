@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.fake_server import Scripted, completion, fake_server, play_cloze
+from tests.helpers.fake_server import Scripted, completion, fake_server, play_cloze
 from tests.test_generate import arguments, run_main, write_documents
 
 KEY = "sk-planted-0123456789abcdef"

@@ -15,7 +15,7 @@ from autodata.types import Role
 
 FAKE = """
 import sys
-from tests.fake_server import FakeServer, completion
+from tests.helpers.fake_server import FakeServer, completion
 print("serving", flush=True)
 FakeServer(lambda body, count: completion("x", "length"), int(sys.argv[1])).serve_forever()
 """

@@ -22,8 +22,8 @@ from autodata.serving.costs import Cost
 from autodata.serving.leases import Lease, LeaseWatch, State, write_lease
 from autodata.status import SILENT_S, look
 from autodata.types import Role
-from tests.commands import find_failure
-from tests.fake_server import completion, fake_server
+from tests.helpers.commands import find_failure
+from tests.helpers.fake_server import completion, fake_server
 
 HERE = socket.gethostname()
 

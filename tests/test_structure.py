@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from autodata.config import SCHEMAS, explain, load, schema_for
+from autodata.config import SCHEMAS, explain, load
+from tests.helpers.recipes import MODELS, load_committed
 
 REPO = Path(__file__).parent.parent
 RECIPES = sorted(p for p in (REPO / "recipes").rglob("*.yaml")
@@ -16,9 +17,6 @@ RECIPES = sorted(p for p in (REPO / "recipes").rglob("*.yaml")
 # The domains' recipes leave open who serves the roles; each file of recipes/models must do.
 NEED_MODELS = ("cs", "legal", "science", "judge_audit", "meta")
 CALLS_MODELS = ("generate", "grpo", "judge_audit", "cs")  # recipes/meta has cs*.yaml
-NAMES = [f"models.endpoints.{size}_model.model=m" for size in ("small", "large")]
-MODELS = [[f"recipes/models/{name}.yaml"] for name in ("laptop", "one_gpu", "one_node", "paper")]
-MODELS += [["recipes/models/api.yaml", *NAMES]]
 ORDER = re.search(r"^`(types < .*)`$", (REPO / "CONTRIBUTING.md").read_text(), re.MULTILINE)[1]
 FLOORS = [{name.strip() for name in floor.split(",")} for floor in ORDER.split("<")]
 
@@ -80,9 +78,10 @@ def test_the_base_package_imports_without_the_heavy_ones():
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: str(p.relative_to(REPO)))
 def test_every_recipe_is_complete(path):
-    for models in MODELS if path.parent.name in NEED_MODELS and path.stem.startswith(CALLS_MODELS) else [[]]:
-        load(schema_for(str(path)), [str(path), *models])
-        assert explain([str(path), *models])
+    name, needs_models = str(path.relative_to(REPO)), path.parent.name in NEED_MODELS
+    for models in MODELS.values() if needs_models and path.stem.startswith(CALLS_MODELS) else [()]:
+        load_committed(name, *models)
+    assert explain([name, *models])
 
 
 def test_api_models_replace_the_laptop_in_any_recipe():

@@ -17,10 +17,9 @@ from autodata.serving.llm import Client
 from autodata.serving.measured import EndpointError
 from autodata.serving.request import Request
 from autodata.types import Message, Role
-from tests.fake_server import Scripted, fake_server
+from tests.helpers.fake_server import Scripted, fake_server
 from training import counts as module
 from training import preflight
-from training.callbacks import Follow
 from training.card import describe_judgements
 from training.counts import Books, JudgementCounts, combine, read_counts
 from training.preflight import PreflightError
@@ -146,6 +145,8 @@ def test_a_run_from_before_these_files_keeps_its_ledger(run):
 
 
 def test_progress_tells_of_all_judgements_after_every_step(run):
+    from training.callbacks import Follow
+
     judge(run.folder, 1, ["", "HTTP 500"])
     with Progress(run, "steps") as progress:
         books = Books(run.folder, 0, [])

@@ -11,7 +11,6 @@ from autodata.recipes.models import Endpoint, Models, RoleConfig, Server
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import Run
 from autodata.serving.leases import Lease, State, write_lease
-from training.run import find_judge
 
 
 def models() -> Models:
@@ -25,6 +24,8 @@ def write(run, endpoint: str, state: State) -> None:
 
 
 def test_the_judge_of_the_runs_campaign_is_taken_with_its_key(tmp_path, monkeypatch):
+    from training.run import find_judge
+
     monkeypatch.setenv(shared.VARIABLE, "")
     found = models()
     write(tmp_path, "weak", State.READY)
@@ -37,6 +38,8 @@ def test_the_judge_of_the_runs_campaign_is_taken_with_its_key(tmp_path, monkeypa
 
 
 def test_a_judge_that_does_not_get_ready_is_an_error(tmp_path):
+    from training.run import find_judge
+
     write(tmp_path, "kimi", State.STARTING)
     with pytest.raises(RecipeError, match=r"models\.endpoints\.kimi: no replica got ready in 0 s"):
         find_judge(models(), tmp_path, patience_s=0)
@@ -44,6 +47,8 @@ def test_a_judge_that_does_not_get_ready_is_an_error(tmp_path):
 
 @pytest.mark.parametrize("given", ["http://there/v1", None])
 def test_without_a_campaign_nothing_changes(tmp_path, given):
+    from training.run import find_judge
+
     found = models()
     found.endpoints["kimi"].base_url = given
     find_judge(found, tmp_path)

@@ -4,8 +4,6 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from accelerate.commands.config.config_args import load_config_from_file
-from trl import GRPOConfig
 
 from autodata.config import load
 from autodata.recipes.training import GrpoRecipe
@@ -25,14 +23,18 @@ def read(path: str, over: str | None = None) -> GrpoRecipe:
     return load(GrpoRecipe, [path, *judge, *([f"recipes/training/{over}.yaml"] if over else [])])
 
 
-def configure(recipe: GrpoRecipe, folder: Path) -> GRPOConfig:
+def configure(recipe: GrpoRecipe, folder: Path):
     """TRL's own checks, all but those that need a GPU or a server."""
+    from trl import GRPOConfig
+
     here = {"use_cpu": True, "bf16": False, "use_vllm": False, "report_to": "none", "output_dir": str(folder)}
     return GRPOConfig(**recipe.trainer | here)
 
 
 @pytest.mark.parametrize(("path", "over"), [*LAID_OVER, *((p, None) for p in RECIPES if "demo" in p)])
 def test_trl_knows_every_key_and_takes_the_values(path, over, tmp_path):
+    from trl import GRPOConfig
+
     recipe = read(path, over)
     known = {field.name for field in dataclasses.fields(GRPOConfig)}
     assert set(recipe.trainer) <= known
@@ -61,6 +63,8 @@ def test_prompt_and_completion_fit_the_engine(path):
 
 @pytest.mark.parametrize("path", sorted((REPO / "recipes" / "accelerate").glob("*.yaml")), ids=lambda p: p.stem)
 def test_accelerate_reads_its_files(path):
+    from accelerate.commands.config.config_args import load_config_from_file
+
     config = load_config_from_file(str(path))
     assert config.num_machines == 1
     assert config.num_processes == (8 if "zero" in path.stem else 1)

@@ -13,17 +13,13 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file
-from transformers import AutoTokenizer
-from trl import GRPOTrainer
 
 from autodata.run.folder import read_manifest
 from autodata.run.snapshot import read_snapshot
 from autodata.types import Role
-from tests.commands import fails
-from tests.fake_server import Scripted, fake_server, judge_by_hash
-from tests.training_world import REPO, launch, make_arguments, make_dataset, make_qwen
+from tests.helpers.commands import fails
+from tests.helpers.fake_server import Scripted, fake_server, judge_by_hash
+from tests.helpers.training_world import REPO, launch, make_arguments, make_dataset, make_qwen
 from training import grpo
 from training.counts import read_counts
 from training.student import load_student
@@ -77,6 +73,10 @@ def undisturbed(world, tmp_path_factory):
 
 
 def test_what_is_saved_loads_and_the_vision_tower_is_as_it_was(world, undisturbed):
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoTokenizer
+
     before, after = load_student(str(world / "qwen"), {}), load_student(str(undisturbed / "model"), {})
     changed = {
         name for name, tensor in after.state_dict().items() if not torch.equal(tensor, before.state_dict()[name])
@@ -96,6 +96,9 @@ def test_what_is_saved_loads_and_the_vision_tower_is_as_it_was(world, undisturbe
 
 
 def test_killed_and_resumed_it_is_the_same_training_and_pays_nothing_twice(world, undisturbed, judge, tmp_path):
+    import torch
+    from safetensors.torch import load_file
+
     command = launch(*arguments(world, judge, tmp_path / "run", **SIX))
     with subprocess.Popen(command, cwd=REPO, stderr=subprocess.DEVNULL, start_new_session=True) as process:
         while not (tmp_path / "run" / "checkpoints" / "checkpoint-4" / "trainer_state.json").exists():
@@ -253,6 +256,8 @@ def test_a_judge_that_fails_in_the_middle_stops_and_the_same_command_goes_on(wor
 
 
 def test_a_loss_that_is_no_number_leaves_the_last_good_checkpoint(world, judge, tmp_path, monkeypatch):
+    from trl import GRPOTrainer
+
     step, steps = GRPOTrainer.training_step, []
 
     def diverge(trainer, model, *rest):

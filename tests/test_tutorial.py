@@ -11,7 +11,7 @@ import pytest
 
 from autodata.run.records import read_records
 from autodata.types import TRAJECTORY
-from tests.fake_server import fake_server, play_cloze
+from tests.helpers.fake_server import fake_server, play_cloze
 
 REPO = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -12,9 +12,9 @@ import pytest
 from autodata import dataset, generate, verify
 from autodata.config import load
 from autodata.recipes.generation import GenerateRecipe
-from tests.commands import find_failure
-from tests.fake_runs import a_round, candidate, demo_recipe, simple, trajectory, write_run
-from tests.fake_server import fake_server, play_cloze
+from tests.helpers.commands import find_failure
+from tests.helpers.fake_runs import a_round, candidate, demo_recipe, simple, trajectory, write_run
+from tests.helpers.fake_server import fake_server, play_cloze
 
 DEMO, COT = demo_recipe(), demo_recipe("arm=cot")
 Row = dict[str, Any]

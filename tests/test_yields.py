@@ -14,8 +14,8 @@ from autodata.recipes.domain import DomainConfig, Gate
 from autodata.report.overview import find_region, list_attempt_bounds
 from autodata.report.yields import MeasuredRound, Yields, count, measure, span, thresholds, turn
 from autodata.types import Failure, Judgement, Verdict
-from tests.conftest import load_recipe
-from tests.fake_runs import a_round, candidate, demo_recipe
+from tests.helpers.fake_runs import a_round, candidate, demo_recipe
+from tests.helpers.recipes import load_recipe
 
 GATES = {
     "just_right": demo_recipe().domain.presets["just_right"],

@@ -1,15 +1,14 @@
 """Watches a training while it runs: stops it if it has gone wrong, and reports how it goes."""
 
+from __future__ import annotations
+
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch.nn import Module
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from trl import GRPOTrainer
+from transformers import TrainerCallback
 
 from autodata.recipes.training import PreflightConfig
 from autodata.run.progress import Progress
@@ -18,6 +17,11 @@ from training.counts import Books
 from training.curve import write_curves
 from training.preflight import check_difference, run_probe
 from training.reward import Reward
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+    from transformers import TrainerControl, TrainerState, TrainingArguments
+    from trl import GRPOTrainer
 
 _ADVICE = (
     "the last checkpoint is from before; look at the curves, then name another folder with run=… and a lower "
@@ -60,6 +64,8 @@ class TrainingWatch(TrainerCallback):
         **_: object,
     ) -> None:
         """Check the new weights before they are saved: the step's loss is that of the old ones. Raises Diverged."""
+        import torch
+
         trained = [p for p in (model.parameters() if model else []) if p.requires_grad]
         if not all(bool(torch.isfinite(p).all()) for p in trained):
             raise Diverged(f"step {state.global_step}: weights are no longer finite; {_ADVICE}")

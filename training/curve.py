@@ -1,5 +1,7 @@
 """Writes the learning curves of a training, as numbers and as a picture."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,12 +1,10 @@
 """Checks a training before its first step, so that an error shows in a minute and not after a night."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Mapping, Sequence
-
-import torch
-from datasets import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from trl import GRPOConfig, GRPOTrainer
+from typing import TYPE_CHECKING
 
 from autodata.recipes.training import PreflightConfig
 from autodata.stats.writing import write_percent
@@ -14,9 +12,12 @@ from autodata.types import UserError
 from training.reward import Reward
 from training.student import find_missing_kernels
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from trl import GRPOConfig, GRPOTrainer
+
 log = logging.getLogger(__name__)
 _PROBE = "probe"
-_BYTES = {torch.bfloat16: 2, torch.float16: 2, torch.float32: 4}
 
 
 class PreflightError(UserError):
@@ -61,6 +62,8 @@ def check_groups(config: GRPOConfig, processes: int, wants_probe: bool) -> None:
 
 def check_memory(model: PreTrainedModel, config: GRPOConfig, shards: int) -> None:
     """Check that weights, gradients and Adam fit the memory that vLLM leaves free. Raises PreflightError."""
+    import torch
+
     needed = estimate_bytes(model, shards)
     if not torch.cuda.is_available() or config.use_cpu:
         log.info("about %.1f GB for weights, gradients and optimizer", needed / 1e9)
@@ -80,13 +83,15 @@ def check_memory(model: PreTrainedModel, config: GRPOConfig, shards: int) -> Non
 def estimate_bytes(model: PreTrainedModel, shards: int) -> float:
     """Estimate the bytes of a process: weights, gradients, and Adam's float32 moments and weights over `shards`."""
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    weights = sum(p.numel() * _BYTES.get(p.dtype, 4) for p in model.parameters())
-    each = _BYTES.get(next(model.parameters()).dtype, 4)
+    weights = sum(p.numel() * p.itemsize for p in model.parameters())
+    each = next(model.parameters()).itemsize
     master = 4 if each == 2 and shards > 1 else 0  # DeepSpeed keeps float32 weights beside bfloat16 ones
     return weights + trained * each + trained * (8 + master) / shards
 
 
 def warn_of_kernels(model: PreTrainedModel) -> None:
+    import torch
+
     missing = find_missing_kernels(model)
     if missing and torch.cuda.is_available():
         log.warning("%s not installed: this model trains several times slower without", ", ".join(missing))
@@ -100,6 +105,8 @@ def run_probe(
     Raises PreflightError if judgements fail, if too many answers are cut off, if too many groups have equal rewards,
     or if vLLM and the trainer disagree about the probabilities of the sampled tokens.
     """
+    from datasets import Dataset
+
     group_size = trainer.num_generations_eval
     trainer.num_generations_eval = trainer.num_generations  # groups as in training
     try:

@@ -1,16 +1,19 @@
 """Turns examples into the rows that TRL trains on."""
 
+from __future__ import annotations
+
 import random
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import Any
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any
 
 from autodata.config import RecipeError
 from autodata.loop.domain import Domain
 from autodata.serving.reply import OPEN_THINKING, split_thinking
 from autodata.types import CANDIDATE, Candidate, Example, UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 class TooFewExamples(UserError):

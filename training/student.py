@@ -1,16 +1,16 @@
 """Loads the model to be trained, freezes its vision tower, and saves it in a form that vLLM can load."""
 
+from __future__ import annotations
+
 import shutil
 from pathlib import Path
-from typing import Any
-
-import transformers
-from torch.nn import Module
-from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.integrations.deepspeed import unset_hf_deepspeed_config
-from transformers.utils.import_utils import is_causal_conv1d_available, is_flash_linear_attention_available
+from typing import TYPE_CHECKING, Any
 
 from autodata.run.records import RunError
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _SAME = ("hidden_size", "num_hidden_layers", "vocab_size", "num_attention_heads")
 
@@ -21,7 +21,9 @@ def load_student(weights: str, options: dict[str, Any]) -> PreTrainedModel:
     `options` go verbatim to from_pretrained. Qwen3.5 is trained in its multimodal class because vLLM knows the
     parameters by the names they have there (huggingface/trl#5269); no text ever reaches the tower.
     """
-    config = AutoConfig.from_pretrained(weights, revision=options.get("revision"))
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(weights, revision=options.get("revision"))
     model = getattr(transformers, config.architectures[0]).from_pretrained(weights, **{"dtype": "bfloat16"} | options)
     freeze_vision(model)
     return model
@@ -37,6 +39,8 @@ def find_missing_kernels(model: PreTrainedModel) -> list[str]:
     """List the missing packages without which this model trains several times slower on a GPU."""
     if "linear_attention" not in (getattr(model.config.get_text_config(), "layer_types", None) or ()):
         return []
+    from transformers.utils.import_utils import is_causal_conv1d_available, is_flash_linear_attention_available
+
     installed = {
         "flash-linear-attention": is_flash_linear_attention_available(),
         "causal-conv1d": is_causal_conv1d_available(),
@@ -57,6 +61,8 @@ def find_checkpoint(folder: Path, model: PreTrainedModel) -> str | None:
 
 
 def _require_same(checkpoint: Path, model: PreTrainedModel) -> None:
+    from transformers import AutoConfig
+
     saved, wanted = AutoConfig.from_pretrained(checkpoint).get_text_config(), model.config.get_text_config()
     for key in _SAME:
         if getattr(saved, key, None) != getattr(wanted, key, None):
@@ -71,6 +77,8 @@ def save_student(full: Path, target: Path, tokenizer: PreTrainedTokenizerBase, c
 
     `target` appears only when its last file is written, so it is never incomplete.
     """
+    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
     scratch = target.with_name(target.name + ".new")
     shutil.rmtree(scratch, ignore_errors=True)
     unset_hf_deepspeed_config()  # else ZeRO-3 would shard this model too, and empty tensors would be saved

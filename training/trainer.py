@@ -1,18 +1,17 @@
 """Builds TRL's trainer and its parts: configuration, model, rows, reward, checks."""
 
+from __future__ import annotations
+
 import logging
 import math
 import shutil
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from accelerate import PartialState
-from datasets import Dataset
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from trl import GRPOConfig, GRPOTrainer
 
 from autodata.config import RecipeError
 from autodata.data.examples import read_examples, read_set, require_domain
@@ -31,6 +30,11 @@ from training.reward import Reward
 from training.rows import choose_by_pass_rate, make_rows, order_rows, require_examples
 from training.student import find_checkpoint, load_student
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from trl import GRPOConfig
+
 log = logging.getLogger(__name__)
 # Every step is logged, and a loss that is NaN or infinite must not be hidden.
 _TRAINER = {"logging_nan_inf_filter": False, "logging_steps": 1}
@@ -41,6 +45,10 @@ class Training:
     """One training run: TRL's trainer and all its parts."""
 
     def __init__(self, recipe: GrpoRecipe, folder: Path, journal: Journal):
+        from datasets import Dataset
+        from transformers import AutoTokenizer
+        from trl import GRPOTrainer
+
         self.recipe, self.folder = recipe, folder
         self.clients: list[Client] = []
         self.books = Books(folder, PartialState().process_index, self.clients)
@@ -104,6 +112,8 @@ class Training:
 
     def _make_watched(self, domain: base.Domain) -> dict[str, Dataset] | None:
         """Make the sets that are evaluated during training; None if there are none. Raises RecipeError."""
+        from datasets import Dataset
+
         template, watched = self.config.chat_template_kwargs or {}, {}
         for name in self.recipe.evaluate:
             examples = read_set(self.recipe.dataset, name)[: self.recipe.evaluate_examples]
@@ -141,6 +151,8 @@ def make_config(recipe: GrpoRecipe, folder: Path) -> GRPOConfig:
     """Make TRL's configuration. Raises RecipeError for a key that TRL does not know or that a recipe may not set."""
     if taken := _OURS & set(recipe.trainer) - {"model_init_kwargs"}:
         raise RecipeError(f"trainer.{min(taken)}: set by this command; leave it out")
+    from trl import GRPOConfig
+
     values: dict[str, Any] = {k: v for k, v in recipe.trainer.items() if k not in _OURS}
     fixed = {"output_dir": str(folder / "checkpoints"), "shuffle_dataset": False}
     try:

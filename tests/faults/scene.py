@@ -13,10 +13,10 @@ from pathlib import Path
 
 from autodata.serving.journal import read_replies
 from autodata.types import Role
-from tests.fake_server import FakeServer, Script, Scripted, completion, fake_server, play_cloze
-from tests.fake_world import SERVES, World, candidate
 from tests.faults.driver import Driver, Order, Process
 from tests.faults.proxy import Proxy, hash_body, running
+from tests.helpers.fake_server import FakeServer, Script, Scripted, completion, fake_server, play_cloze
+from tests.helpers.fake_world import SERVES, World, candidate
 from tests.test_generate import examples_of, write_documents
 
 ROLES = (Role.CHALLENGER, Role.QUALITY_VERIFIER, Role.ORCHESTRATOR, Role.WEAK_SOLVER, Role.STRONG_SOLVER, Role.JUDGE)

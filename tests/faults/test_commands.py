@@ -13,11 +13,11 @@ from hypothesis import given
 
 from autodata.run.folder import read_manifest, require_finished
 from autodata.run.records import RunError
-from tests.fake_runs import demo_recipe, simple, write_run
 from tests.faults.conftest import SEED, scheduled
 from tests.faults.driver import Driver, Order, Process
 from tests.faults.scene import scene
 from tests.faults.test_driver import LIGHT, SCHEDULES
+from tests.helpers.fake_runs import demo_recipe, simple, write_run
 from tests.test_dataset import question
 
 PARTS = ("1/3", "2/3", "3/3")

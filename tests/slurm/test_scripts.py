@@ -10,10 +10,10 @@ import pytest
 from autodata.run.folder import read_manifest
 from autodata.run.records import hash_path
 from autodata.serving.leases import read_leases
-from tests.make_samples import SAMPLES
+from tests.helpers.make_samples import SAMPLES
+from tests.helpers.training_world import make_arguments, make_dataset, make_qwen
 from tests.slurm.cluster import Cluster, until
 from tests.slurm.test_campaign import REPO
-from tests.training_world import make_arguments, make_dataset, make_qwen
 
 pytestmark = pytest.mark.slurm
 

@@ -8,8 +8,8 @@ import os
 import time
 from dataclasses import replace
 
-from tests import fake_server
-from tests.fake_server import FakeServer, Scripted, completion, judge_by_hash, play_cloze
+from tests.helpers import fake_server
+from tests.helpers.fake_server import FakeServer, Scripted, completion, judge_by_hash, play_cloze
 
 
 def play(body: dict, count: int) -> Scripted:

@@ -21,7 +21,7 @@ from autodata.types import (
     Verdict,
 )
 
-RECIPES = Path(__file__).parent.parent / "recipes"
+RECIPES = Path(__file__).parent.parent.parent / "recipes"
 ANSWER = "Sorting decides. Sorted by position, one pass of the head serves a whole batch, whatever its size."
 
 

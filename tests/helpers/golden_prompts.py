@@ -1,6 +1,6 @@
 """Every prompt as a model is sent it, for one fixed example, so that a change of a template shows as a change of text.
 
-python -m tests.golden_prompts renews tests/golden/prompts; read its diff.
+python -m tests.helpers.golden_prompts renews tests/golden/prompts; read its diff.
 """
 
 import asyncio
@@ -25,10 +25,10 @@ from autodata.types import Candidate, Document, Message, Outcome, Reply, Round
 from eval.prbench.data import read_split
 from eval.prbench.grader import Grader
 from eval.question_types import TYPES
-from tests import prompt_material as material
-from tests.conftest import load_recipe
+from tests.helpers import prompt_material as material
+from tests.helpers.recipes import load_recipe
 
-REPO = Path(__file__).parent.parent
+REPO = Path(__file__).parent.parent.parent
 GOLDEN = REPO / "tests" / "golden" / "prompts"
 ADVICE = "Ask for a consequence that the numbers of the evaluation decide."
 HISTORY = "iteration 1, refused: it named a model"

@@ -10,9 +10,9 @@ from autodata.recipes.domain import DomainConfig
 from autodata.run.folder import Run
 from autodata.serving.embedded import resolve_weights
 from autodata.types import EXAMPLE, Candidate, Criterion, End, Round, Trajectory, Verdict
-from tests.fake_runs import BAD, GOOD, attempts
+from tests.helpers.fake_runs import BAD, GOOD, attempts
 
-REPO = Path(__file__).parent.parent
+REPO = Path(__file__).parent.parent.parent
 RUBRIC = (Criterion("names the cause", 2), Criterion("gives a number", 1), Criterion("contradicts itself", -1))
 
 

@@ -1,4 +1,7 @@
-"""What the project rests on, what for, and under which licences; `python -m tests.dependencies` renews the page."""
+"""The packages that the project needs, what for, and their licences.
+
+`python -m tests.helpers.dependencies` renews the page.
+"""
 
 import re
 import tomllib
@@ -6,7 +9,7 @@ from collections import defaultdict
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
-REPO = Path(__file__).parent.parent
+REPO = Path(__file__).parent.parent.parent
 PAGE = REPO / "docs" / "dependencies.md"
 PURPOSES = {
     "accelerate": "starts training on one process or many",
@@ -59,7 +62,8 @@ READ = {
 }
 HEAD = """# Dependencies
 
-Made by `python -m tests.dependencies` from what is installed; `tests/test_dependencies.py` holds it to the pins.
+Made by `python -m tests.helpers.dependencies` from what is installed; `tests/test_dependencies.py` holds it to the
+pins.
 
 """
 NOTES = """

@@ -1,6 +1,6 @@
 """Writes recipes/ingest/samples: a few records in the exact form of each corpus, compressed as the real ones are.
 
-The texts are those of the demo, which are our own. python -m tests.make_samples
+The texts are those of the demo, which are our own. python -m tests.helpers.make_samples
 """
 
 import gzip
@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 
-REPO = Path(__file__).parent.parent
+REPO = Path(__file__).parent.parent.parent
 SAMPLES = REPO / "recipes" / "ingest" / "samples"
 _TEXTS = REPO / "recipes" / "demo" / "documents"
 _PROBLEMS = REPO / "recipes" / "science" / "documents" / "problems.jsonl"

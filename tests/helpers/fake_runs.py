@@ -21,7 +21,7 @@ from autodata.types import (
     Trajectory,
     Verdict,
 )
-from tests.conftest import load_recipe
+from tests.helpers.recipes import load_recipe
 
 RUBRIC = (Criterion("names the word", 2), Criterion("gives a reason", 1), Criterion("contradicts itself", -1))
 GOOD, BAD = (True, True, False), (False, False, False)

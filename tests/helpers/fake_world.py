@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from autodata.recipes.models import Endpoint, Models, RoleConfig, Sampling
 from autodata.types import Role
-from tests.fake_server import Scripted, completion
+from tests.helpers.fake_server import Scripted, completion
 
 WEIGHTS = tuple(range(1, 11))  # ten positive criteria; 55 points
 # Points of weak and strong answers out of 55, and the verifier's leakage label.

@@ -21,7 +21,7 @@ from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import Run
 from autodata.run.records import read_records
 from autodata.types import EXAMPLE
-from tests.training_world import make_dataset
+from tests.helpers.training_world import make_dataset
 
 STAGES = ["trajectories", "complete", "train", "test"]
 TIMES = {"started": "2026-01-01T10:00:00+00:00", "finished": "2026-01-01T10:20:00+00:00"}

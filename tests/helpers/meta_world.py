@@ -5,8 +5,8 @@ import json
 import random
 import re
 
-from tests.fake_server import Scripted, completion
-from tests.fake_world import World, candidate, quality, verdicts
+from tests.helpers.fake_server import Scripted, completion
+from tests.helpers.fake_world import World, candidate, quality, verdicts
 
 # What an edit can plant, and what it does to the chance that a question passes.
 FEATURES = {

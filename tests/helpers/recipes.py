@@ -1,0 +1,78 @@
+"""Recipes, model settings and requests as most tests need them."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from autodata.config import Layer, load, schema_for
+from autodata.recipes.generation import GenerateRecipe
+from autodata.recipes.models import Endpoint, Models, RoleConfig, Sampling
+from autodata.serving.request import Request
+from autodata.types import Message, Role
+
+REPO = Path(__file__).resolve().parent.parent.parent
+RECIPES = REPO / "recipes"
+# api.yaml leaves open which models the provider has.
+NAMES = [f"models.endpoints.{size}_model.model=owner/{size}" for size in ("small", "large")]
+MODELS = {path.stem: (f"recipes/models/{path.name}", *(NAMES if path.stem == "api" else ()))
+          for path in sorted((REPO / "recipes/models").glob("*.yaml"))}  # fmt: skip
+BUDGET = Sampling(max_tokens=1024)  # for models that tests build themselves; a recipe states its own
+
+
+def keep_files(read: Callable[[Path, tuple[Path, ...]], list[Layer]]) -> Callable[..., list[Layer]]:
+    """Like config's reader of a file and its includes, but reads a committed file only once."""
+    kept = cache(read)
+
+    def read_or_recall(path: Path, chain: tuple[Path, ...]) -> list[Layer]:
+        return list(kept(path.resolve(), chain)) if path.resolve().is_relative_to(RECIPES) else read(path, chain)
+
+    return read_or_recall
+
+
+def keep_merged(merge: Callable[[type | DictConfig, list[Layer]], DictConfig]) -> Callable[..., DictConfig]:
+    """Like config's merge, but lays committed files over each other only once, before the command line."""
+    merged: dict[tuple, DictConfig] = {}
+
+    def merge_files(schema: type, files: list[Layer]) -> DictConfig:
+        key = (schema, *(file.name for file in files))
+        if key not in merged:
+            merged[key] = merge(merge_files(schema, files[:-1]), files[-1:]) if files else merge(schema, [])
+        return merged[key]
+
+    def merge_or_recall(schema: type, layers: list[Layer]) -> DictConfig:
+        *files, command_line = layers
+        are_committed = all(Path(file.name).is_relative_to(REPO) for file in files)
+        return merge(merge_files(schema, files), [command_line]) if are_committed else merge(schema, layers)
+
+    return merge_or_recall
+
+
+def models_at(url: str, **endpoint: object) -> Models:
+    """Every role served by one fake endpoint."""
+    values = {"model": "fake", "base_url": url, "retries": 3, "timeout_s": 5.0, "sampling": BUDGET} | endpoint
+    roles = {role.value: RoleConfig("fake") for role in Role}
+    return Models({"fake": Endpoint(**values)}, **roles)
+
+
+@cache
+def load_committed(*arguments: str) -> Any:
+    """Loads a recipe of any kind once for all tests that ask for it; none of them may change it."""
+    return load(schema_for(arguments[0]), list(arguments))
+
+
+@cache
+def _load(arguments: tuple[str, ...]) -> GenerateRecipe:
+    return load(GenerateRecipe, list(arguments))
+
+
+def load_recipe(*arguments: str) -> GenerateRecipe:
+    """Parses a recipe of generation once for all tests that ask for it, and gives each test its own copy."""
+    return deepcopy(_load(arguments))
+
+
+def request(text: str = "hello", **values: object) -> Request:
+    return Request(**{"role": Role.WEAK_SOLVER, "messages": (Message("user", text),), "seed": 1, **values})
