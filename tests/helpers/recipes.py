@@ -49,7 +49,8 @@ def keep_merged(merge: Callable[[type | DictConfig, list[Layer]], DictConfig]) -
 
     def merge_or_recall(schema: type, layers: list[Layer]) -> DictConfig:
         *files, command_line = layers
-        return merge(merge_files(schema, files), [command_line])
+        laid = merge_files(schema, files)
+        return merge(laid, [command_line]) if command_line.values else laid  # which nobody changes
 
     return merge_or_recall
 
