@@ -15,7 +15,6 @@ from autodata.serving.request import Request
 from autodata.types import Message, Role
 
 REPO = Path(__file__).resolve().parent.parent.parent
-RECIPES = REPO / "recipes"
 # api.yaml leaves open which models the provider has.
 NAMES = [f"models.endpoints.{size}_model.model=owner/{size}" for size in ("small", "large")]
 MODELS = {path.stem: (f"recipes/models/{path.name}", *(NAMES if path.stem == "api" else ()))
@@ -23,30 +22,35 @@ MODELS = {path.stem: (f"recipes/models/{path.name}", *(NAMES if path.stem == "ap
 BUDGET = Sampling(max_tokens=1024)  # for models that tests build themselves; a recipe states its own
 
 
-def keep_files(read: Callable[[Path, tuple[Path, ...]], list[Layer]]) -> Callable[..., list[Layer]]:
-    """Like config's reader of a file and its includes, but reads a committed file only once."""
-    kept = cache(read)
+def keep_files(read: Callable[[Path], DictConfig]) -> Callable[[Path], DictConfig]:
+    """Like config's reader of a YAML file, but parses the same text only once."""
+    kept: dict[bytes, DictConfig] = {}
 
-    def read_or_recall(path: Path, chain: tuple[Path, ...]) -> list[Layer]:
-        return list(kept(path.resolve(), chain)) if path.resolve().is_relative_to(RECIPES) else read(path, chain)
+    def read_or_recall(path: Path) -> DictConfig:
+        if not path.is_file():
+            return read(path)  # which says what is wrong
+        text = path.read_bytes()
+        if text not in kept:
+            kept[text] = read(path)
+        return deepcopy(kept[text])
 
     return read_or_recall
 
 
 def keep_merged(merge: Callable[[type | DictConfig, list[Layer]], DictConfig]) -> Callable[..., DictConfig]:
-    """Like config's merge, but lays committed files over each other only once, before the command line."""
+    """Like config's merge, but lays files of the same texts over each other only once, before the command line."""
     merged: dict[tuple, DictConfig] = {}
 
     def merge_files(schema: type, files: list[Layer]) -> DictConfig:
-        key = (schema, *(file.name for file in files))
+        key = (schema, *((file.name, Path(file.name).read_bytes()) for file in files))
         if key not in merged:
             merged[key] = merge(merge_files(schema, files[:-1]), files[-1:]) if files else merge(schema, [])
         return merged[key]
 
     def merge_or_recall(schema: type, layers: list[Layer]) -> DictConfig:
         *files, command_line = layers
-        are_committed = all(Path(file.name).is_relative_to(REPO) for file in files)
-        return merge(merge_files(schema, files), [command_line]) if are_committed else merge(schema, layers)
+        laid = merge_files(schema, files)
+        return merge(laid, [command_line]) if command_line.values else laid  # which nobody changes
 
     return merge_or_recall
 
