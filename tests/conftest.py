@@ -1,4 +1,5 @@
 import asyncio
+import re
 import signal
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import httpcore2
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from autodata import config
 from autodata.serving import llm
@@ -17,6 +20,19 @@ from autodata.serving.request import Request
 from autodata.types import Reply
 from tests.helpers.fake_server import fake_server
 from tests.helpers.recipes import keep_files, keep_merged, models_at
+
+
+class _BySubject(LoadFileScheduling):
+    """Gives files of one subject to one worker, which then imports their libraries and makes their fixtures once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return re.match(r".*?/test_[a-z]+", nodeid)[0]  # test_training.py and test_training_counts.py are of one
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """Where no --dist is given."""
+    return _BySubject(config, log) if config.getvalue("dist") == "load" else None
 
 
 @pytest.fixture(scope="session", autouse=True)
