@@ -49,6 +49,7 @@ def read_lines(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "run" / ITERATIONS).read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_planted_improvements_are_found_and_the_best_is_there_to_use(tmp_path, monkeypatch, capsys):
     good = plant("Ask what only this paper shows.")
     with fake_server(MetaWorld(0.2, (good,))) as server:
@@ -127,6 +128,7 @@ def test_a_verifier_that_passes_everything_gains_nothing(tmp_path, monkeypatch):
     assert line["outcome"] == "reject"
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_goes_on_where_it_was(tmp_path, monkeypatch):
     world, more = MetaWorld(0.3), ("iterations=3", "iterations_in_flight=1")
     with fake_server(world) as server:
@@ -148,6 +150,7 @@ def test_an_interrupted_search_goes_on_where_it_was(tmp_path, monkeypatch):
     assert resumed == whole
 
 
+@pytest.mark.slow
 def test_a_mutation_that_changes_nothing_asks_no_editor_and_has_seeds_of_its_own(tmp_path, monkeypatch):
     world = MetaWorld(0.5)
     with fake_server(world) as server:
@@ -205,6 +208,7 @@ def test_a_population_of_another_baseline_is_refused(tmp_path, monkeypatch):
             run(monkeypatch, *small(tmp_path, server.url, f"domain.prompts={own}"))
 
 
+@pytest.mark.slow
 def test_each_accepted_edit_can_be_left_out(tmp_path, monkeypatch, capsys):
     """Strict, so that edits are accepted at all on so few documents."""
     more = ("acceptance.rule=strict", "iterations=4", "iterations_in_flight=1", "splits.validation=8", "splits.test=4")
