@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import re
 import signal
 import subprocess
@@ -20,6 +21,11 @@ from autodata.serving.request import Request
 from autodata.types import Reply
 from tests.helpers.fake_server import fake_server
 from tests.helpers.recipes import keep_files, keep_merged, models_at
+
+
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays; the garbage collector need not look at it again and again."""
+    gc.freeze()
 
 
 class _BySubject(LoadFileScheduling):
