@@ -28,11 +28,17 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+# Files that need the same things beside those that share the first word of their names.
+_SUBJECTS = {"all recipes": ("roles", "structure", "evaluated", "config"),
+             "inspect_ai": ("eval", "prbench", "principia", "intervals")}  # fmt: skip
+
+
 class _BySubject(LoadFileScheduling):
     """Gives files of one subject to one worker, which then imports their libraries and makes their fixtures once."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return re.match(r".*?/test_[a-z]+", nodeid)[0]  # test_training.py and test_training_counts.py are of one
+        path, word = re.match(r"(.*?)/test_([a-z0-9]+)", nodeid).groups()
+        return next((subject for subject, words in _SUBJECTS.items() if word in words), f"{path}/{word}")
 
 
 @pytest.hookimpl(optionalhook=True)
