@@ -26,6 +26,7 @@ from tests.helpers.recipes import keep_files, keep_merged, models_at
 def pytest_collection_finish() -> None:
     """What is there before the first test stays; the garbage collector need not look at it again and again."""
     gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 # Files that need the same things beside those that share the first word of their names.
