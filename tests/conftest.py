@@ -1,4 +1,6 @@
 import asyncio
+import gc
+import re
 import signal
 import subprocess
 import sys
@@ -8,6 +10,8 @@ from pathlib import Path
 
 import httpcore2
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from autodata import config
 from autodata.serving import llm
@@ -17,6 +21,31 @@ from autodata.serving.request import Request
 from autodata.types import Reply
 from tests.helpers.fake_server import fake_server
 from tests.helpers.recipes import keep_files, keep_merged, models_at
+
+
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays; the garbage collector need not look at it again and again."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
+# Files that need the same things beside those that share the first word of their names.
+_SUBJECTS = {"all recipes": ("roles", "structure", "evaluated", "config"),
+             "inspect_ai": ("eval", "prbench", "principia", "intervals")}  # fmt: skip
+
+
+class _BySubject(LoadFileScheduling):
+    """Gives files of one subject to one worker, which then imports their libraries and makes their fixtures once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path, word = re.match(r"(.*?)/test_([a-z0-9]+)", nodeid).groups()
+        return next((subject for subject, words in _SUBJECTS.items() if word in words), f"{path}/{word}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """Where no --dist is given."""
+    return _BySubject(config, log) if config.getvalue("dist") == "load" else None
 
 
 @pytest.fixture(scope="session", autouse=True)

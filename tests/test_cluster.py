@@ -307,12 +307,14 @@ def test_a_replica_is_ready_then_drained(make_replica):
     assert count_requests(made.url) == 0  # nobody answers any more
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_is_started_again(make_replica, tmp_path):
     once = f"import os; done = os.path.exists(r'{tmp_path}/once'); open(r'{tmp_path}/once', 'w'); done or exit(3)\n"
     made = make_replica(once + FAKE)
     wait_for(lambda: made.state == State.READY)
 
 
+@pytest.mark.slow
 def test_a_server_that_always_dies_is_given_up_with_its_reason(make_replica):
     made = make_replica("print('no such weights'); exit(1)")
     wait_for(lambda: made.is_over)
@@ -338,6 +340,7 @@ FakeServer(answer, int(sys.argv[1])).serve_forever()
 
 
 @pytest.mark.parametrize(("wrong", "starts"), [([5, 6], "2"), ([5, 7], "1")])
+@pytest.mark.slow
 def test_a_replica_that_turns_to_noise_is_started_again(make_replica, tmp_path, wrong, starts):
     """After two wrong answers in a row; a single one can be chance."""
     read = lambda name: (tmp_path / name).read_text() if (tmp_path / name).exists() else ""  # noqa: E731
@@ -369,6 +372,7 @@ def ask(url: str, **headers: str) -> str:
     return answer.json()["choices"][0]["message"]["content"] if answer.status_code == 200 else str(answer.status_code)
 
 
+@pytest.mark.slow
 def test_calls_go_to_the_replicas_of_the_moment(tmp_path):
     router = Router("weak", "round_robin", tmp_path / "log")
     with fake_server(replies("a")) as first, fake_server(replies("b")) as second:
@@ -386,6 +390,7 @@ def test_calls_go_to_the_replicas_of_the_moment(tmp_path):
             router.stop()
 
 
+@pytest.mark.slow
 def test_the_key_of_a_run_comes_through(tmp_path):
     router = Router("weak", "round_robin", tmp_path / "log")
     with fake_server(replies("a")) as server:
@@ -398,6 +403,7 @@ def test_the_key_of_a_run_comes_through(tmp_path):
             router.stop()
 
 
+@pytest.mark.slow
 def test_a_router_that_died_is_started_again(tmp_path):
     router = Router("weak", "cache_aware", tmp_path / "log")
     with fake_server(replies("a")) as server:
@@ -411,6 +417,7 @@ def test_a_router_that_died_is_started_again(tmp_path):
             router.stop()
 
 
+@pytest.mark.slow
 def test_a_policy_that_does_not_exist_names_the_log(tmp_path):
     router = Router("weak", "by_moon", tmp_path / "router.log")
     with pytest.raises(RouterError, match=r"by_moon\) did not start; see .*router\.log"):
@@ -421,6 +428,7 @@ if __name__ == "__main__":
     GOLDEN.write_text(describe_paper())
 
 
+@pytest.mark.slow
 def test_the_jobs_of_evaluation_and_of_meta_optimisation_can_be_seen_first():
     for script, recipe in (("eval.sh", "recipes/cs/eval_base.yaml"), ("meta.sh", "recipes/meta/cs.yaml")):
         done = subprocess.run(["bash", f"slurm/{script}", "--dry-run", recipe, "recipes/models/paper.yaml"], text=True,
@@ -431,6 +439,7 @@ def test_the_jobs_of_evaluation_and_of_meta_optimisation_can_be_seen_first():
         assert ("397B" in done.stdout) == ("meta" in recipe), "an evaluation reserves what it asks, and nothing else"
 
 
+@pytest.mark.slow
 def test_an_array_of_shards_gives_each_a_run_folder_of_its_own():
     command = ["bash", "slurm/generate.sh", "--dry-run", "recipes/cs/generate.yaml", "recipes/models/paper.yaml",
                "documents.shard=%a/16", "run=runs/x"]  # fmt: skip

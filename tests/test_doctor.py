@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from autodata.doctor import data, endpoints, environment, storage
+from autodata.doctor.__main__ import main
 from autodata.doctor.finding import Mark
 from autodata.recipes.models import Endpoint, Models, RoleConfig, Sampling, Server
 from autodata.recipes.training import GrpoRecipe
@@ -214,6 +215,7 @@ def doctor(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "autodata.doctor", *arguments], capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_command_says_one_line_a_check_and_ends_with_1_on_a_failure(tmp_path):
     with fake_server(good) as server:
         at = [f"models.endpoints.small.{key}" for key in ("base_url", "model")]
@@ -223,5 +225,7 @@ def test_the_command_says_one_line_a_check_and_ends_with_1_on_a_failure(tmp_path
     assert "1 checks failed" in wrong.stderr
 
 
-def test_a_recipe_that_is_none_is_an_error():
-    assert "error: " in doctor("recipes/no_such.yaml").stderr
+def test_a_recipe_that_is_none_is_an_error(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["doctor", "recipes/no_such.yaml"])
+    with pytest.raises(SystemExit, match="error: "):
+        main()

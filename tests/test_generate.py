@@ -175,6 +175,7 @@ def test_a_down_endpoint_is_named_before_any_work(tmp_path, monkeypatch, capsys)
     assert "http://127.0.0.1:9/v1" in said
 
 
+@pytest.mark.slow
 def test_ctrl_c_finishes_calls_under_way_and_keeps_them(tmp_path):
     write_documents(tmp_path / "docs")
     slow = lambda body, count: Scripted(play_cloze(body, count).body, delay_s=0.05)  # noqa: E731

@@ -13,8 +13,8 @@ import pytest
 REPO = Path(__file__).parent.parent
 PIECES = ["a", "A", "0", " ", "\n", "a ", "a.", "a@", "<", "</", "<p ", "<script>", "(", "[", "{", "\\", "$", "=", "-",
           "_", "*", "|", "'", "é", "a-", "a'", "0.", "0,", "```\n", "final answer", "+1 ", "a_{"]  # fmt: skip
-LENGTH = 10_000
-CPU_S = 5  # for all texts of a module; the slowest takes 2
+LENGTH = 5_000
+CPU_S = 2  # for all texts of a module; the slowest takes half a second
 
 
 def find_modules() -> list[str]:

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,6 +24,12 @@ FakeServer(lambda body, count: completion("x", "length"), int(sys.argv[1])).serv
 
 def models(**server: object) -> Models:
     return Models({"e": Endpoint("fake", server=Server("w", **server))}, weak_solver=RoleConfig("e"))
+
+
+@pytest.fixture(autouse=True)
+def _look_often(monkeypatch):
+    """Whether a server is ready, or has died, is looked at every 20 ms instead of every second."""
+    monkeypatch.setattr(vllm, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda s: time.sleep(s / 50)))
 
 
 @pytest.fixture
@@ -101,6 +108,7 @@ def test_an_endpoint_without_url_or_server_names_both_keys(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal")
+@pytest.mark.slow
 def test_no_server_outlives_a_command_that_was_killed(tmp_path):
     code = (
         "import pathlib, sys, time\nfrom autodata.serving import vllm\nfrom tests.test_servers import FAKE, models\n"

@@ -241,6 +241,7 @@ def test_an_unfinished_dataset_is_refused(folder, monkeypatch):
     assert "no such run" in call(monkeypatch, verify, str(folder / "nowhere"))
 
 
+@pytest.mark.slow
 def test_what_generate_makes_becomes_a_dataset_that_verifies(tmp_path, monkeypatch, capsys):
     documents = tmp_path / "docs"
     documents.mkdir()

@@ -111,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
 def fake_server(script: Script) -> Iterator[FakeServer]:
     """A server with `.url`, `.requests` (parsed bodies), `.request_headers`, `.most_running`."""
     server = FakeServer(script)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.002,), daemon=True)
     thread.start()
     try:
         yield server

@@ -6,7 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from autodata.config import Layer, load, schema_for
 from autodata.recipes.generation import GenerateRecipe
@@ -32,25 +33,29 @@ def keep_files(read: Callable[[Path], DictConfig]) -> Callable[[Path], DictConfi
         text = path.read_bytes()
         if text not in kept:
             kept[text] = read(path)
-        return deepcopy(kept[text])
+        return deepcopy(kept[text]) if "include" in kept[text] else kept[text]  # the reader takes `include` out of it
 
     return read_or_recall
 
 
-def keep_merged(merge: Callable[[type | DictConfig, list[Layer]], DictConfig]) -> Callable[..., DictConfig]:
+def keep_merged(merge: Callable[[type, list[Layer]], DictConfig]) -> Callable[[type, list[Layer]], DictConfig]:
     """Like config's merge, but lays files of the same texts over each other only once, before the command line."""
     merged: dict[tuple, DictConfig] = {}
 
     def merge_files(schema: type, files: list[Layer]) -> DictConfig:
         key = (schema, *((file.name, Path(file.name).read_bytes()) for file in files))
         if key not in merged:
-            merged[key] = merge(merge_files(schema, files[:-1]), files[-1:]) if files else merge(schema, [])
+            merged[key] = (OmegaConf.merge(merge_files(schema, files[:-1]), files[-1].values) if files
+                           else OmegaConf.structured(schema))  # fmt: skip
         return merged[key]
 
     def merge_or_recall(schema: type, layers: list[Layer]) -> DictConfig:
         *files, command_line = layers
-        laid = merge_files(schema, files)
-        return merge(laid, [command_line]) if command_line.values else laid  # which nobody changes
+        try:
+            laid = merge_files(schema, files)
+            return OmegaConf.merge(laid, command_line.values) if command_line.values else laid
+        except OmegaConfBaseException:
+            return merge(schema, layers)  # which says what is wrong
 
     return merge_or_recall
 
