@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from autodata.doctor import data, endpoints, environment, storage
-from autodata.doctor.__main__ import main
+from autodata.doctor.examine import main
 from autodata.doctor.finding import Mark
 from autodata.recipes.models import Endpoint, Models, RoleConfig, Sampling, Server
 from autodata.recipes.training import GrpoRecipe
