@@ -31,6 +31,7 @@ from autodata.types import (
     Role,
     Round,
     Trajectory,
+    UserError,
     Verdict,
 )
 from training.counts import Books
@@ -270,7 +271,7 @@ def test_a_training_that_has_gone_wrong_is_stopped(tmp_path, logs, error):
     if error is None:
         watch.on_log(None, state, None, logs)
         return
-    with pytest.raises(RuntimeError) as raised:
+    with pytest.raises(UserError) as raised:
         watch.on_log(None, state, None, logs)
     assert type(raised.value).__name__ == error
 

@@ -183,8 +183,8 @@ class Harness:
         verdict = self.domain.decide(candidate, weak, strong, self._gate)
         if missing and (self.is_baseline or verdict.accepted is not False):
             first, role = missing[0], Role.WEAK_SOLVER if missing[0] in weak else Role.STRONG_SOLVER
-            lost = f"{len(missing)} of {len(weak) + len(strong)} attempts have no score"
-            problem = f"round {len(self.rounds) + 1}: {lost}; the first: {first.judgement.reason}"
+            share = f"{len(missing)} of {len(weak) + len(strong)} attempts"
+            problem = f"round {len(self.rounds) + 1}: {share} have no score; the first: {first.judgement.reason}"
             raise NotMeasured(problem, role, first.outcome)
 
     async def _check_again(self, candidate: Candidate, verdict: Verdict, strong: Attempts) -> Quality | None:
