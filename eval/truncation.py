@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -66,14 +65,6 @@ def measure_efficiency(sampled: Sequence[SampledAnswer]) -> float | None:
     scored = [g for g in sampled if g.score is not None]
     tokens = sum(g.tokens for g in scored)
     return 1000 * sum(g.score or 0.0 for g in scored) / tokens if tokens else None
-
-
-def count_lengths(sampled: Sequence[SampledAnswer], bins: int = 20) -> list[tuple[int, int, int]]:
-    """Count lengths for a histogram. Each bin: its upper edge in tokens, the finished and the cut-off answers."""
-    longest = max((g.tokens for g in sampled), default=0)
-    edges = numpy.linspace(0, max(longest, 1), bins + 1)
-    counts = [numpy.histogram([g.tokens for g in sampled if g.is_cut_off is cut], edges)[0] for cut in (False, True)]
-    return [(round(edge), int(done), int(cut)) for edge, done, cut in zip(edges[1:], *counts, strict=True)]
 
 
 def _share_right(sampled: Sequence[SampledAnswer], right_from: float) -> float | None:

@@ -12,7 +12,7 @@ from autodata.types import Outcome
 from eval.attribution import Cause, attribute, find_cause
 from eval.sampled_answers import SampledAnswer
 from eval.statistics import Answers, chance_of_one, compare, pass_at_k
-from eval.truncation import count_lengths, measure, measure_efficiency, rate_at
+from eval.truncation import measure, measure_efficiency, rate_at
 
 OK, CUT = Outcome.ANSWERED, Outcome.CUT_OFF
 
@@ -96,14 +96,6 @@ def test_what_cut_off_answers_cost():
     assert measure_efficiency([generation(None)]) is None
     with pytest.raises(RunError, match="no answers"):
         measure([])
-
-
-def test_the_histogram_counts_every_answer_once():
-    answers = [generation(1.0, tokens=n) for n in range(1, 50)] + [generation(0.0, CUT, tokens=50)]
-    bins = count_lengths(answers, 5)
-    assert [upper for upper, _, _ in bins] == [10, 20, 30, 40, 50]
-    assert (sum(done for _, done, _ in bins), sum(cut for _, _, cut in bins)) == (49, 1)
-    assert bins[-1][2] == 1
 
 
 @pytest.mark.parametrize(("drawn", "right", "k", "chance"), [(8, 0, 8, 0.0), (8, 1, 8, 1.0), (8, 1, 1, 1 / 8),

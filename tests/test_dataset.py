@@ -19,6 +19,7 @@ from autodata.run.snapshot import read_snapshot
 from autodata.types import EXAMPLE, Trajectory
 from tests.helpers.commands import find_failure
 from tests.helpers.fake_runs import a_round, candidate, checked, demo_recipe, refused, simple, trajectory, write_run
+from tests.helpers.parquet_rows import to_example
 
 DEMO, COT = demo_recipe(), demo_recipe("arm=cot")
 LONG = "the {0} keeper of the {0} harbour light wrote down every passing ship {0} in a book of"
@@ -284,7 +285,7 @@ def test_the_command_writes_examples_statistics_and_hugging_face_sets(monkeypatc
               for arm in ("agentic", "cot") for path in (f"{arm}/train.parquet", f"{arm}/test.parquet")}  # fmt: skip
     assert [len(rows) for rows in stored.values()] == [4, 2, 4, 2]
     assert all(rows.features == parquet.declare() for rows in stored.values())
-    read = sorted((parquet.to_example(row) for rows in stored.values() for row in rows), key=lambda e: e.id)
+    read = sorted((to_example(row) for rows in stored.values() for row in rows), key=lambda e: e.id)
     assert read == sorted(examples, key=lambda e: e.id)
     text = (tmp_path / "d" / "huggingface" / "README.md").read_text()
     assert text.index("| trajectories |") < text.index("| rubric |") < text.index("| train |")

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from autodata.data import parquet
 from autodata.types import Candidate, Criterion, Evidence, Example, Failure, Provenance, Verdict
+from tests.helpers.parquet_rows import to_example
 
 TEXT = st.text(max_size=8)
 COUNT = st.integers(0, 2**31)
@@ -63,4 +64,4 @@ def test_an_example_survives_its_row_whatever_is_empty_or_missing(examples):
     columns = parquet.declare()
     rows = Dataset.from_list([parquet.to_row(e) for e in examples], features=columns)
     assert rows.features == columns
-    assert [parquet.to_example(row) for row in rows] == examples
+    assert [to_example(row) for row in rows] == examples

@@ -22,6 +22,7 @@ from autodata.types import EXAMPLE, TRAJECTORY
 from tests.helpers.commands import find_failure
 from tests.helpers.fake_hub import FakeHub, Repo, fake_hub
 from tests.helpers.fake_runs import demo_recipe, simple, write_run
+from tests.helpers.parquet_rows import to_example
 from tests.test_dataset import question
 
 TOKEN = "hf_" + "plantedTokenOfNobody" * 2
@@ -350,5 +351,5 @@ def test_a_published_dataset_is_loaded_from_the_hub_as_it_was(made, tmp_path):
     for arm in ("agentic", "cot"):
         loaded = datasets.load_from_disk(str(tmp_path / arm))
         assert all(rows.features == parquet.declare() for rows in loaded.values())
-        read = [parquet.to_example(row) for rows in loaded.values() for row in rows]
+        read = [to_example(row) for rows in loaded.values() for row in rows]
         assert {e.id: e for e in read} == {k: e for k, e in sent.items() if e.arm == arm}

@@ -1,4 +1,4 @@
-"""Converts an example to a typed row of a Hugging Face data set and back; no type is guessed from values."""
+"""Converts an example to a typed row of a Hugging Face data set; no type is guessed from values."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autodata.run.records import naming
-from autodata.types import EXAMPLE, Example
+from autodata.types import Example
 
 if TYPE_CHECKING:
     from datasets import Features
 
 # Values that differ in shape by domain are stored as JSON, mappings as lists of pairs, which Arrow can type.
-_PLAIN = ("id", "document_id", "document_source", "arm", "split", "candidate_hash", "round", "rounds", "accepted",
+PLAIN = ("id", "document_id", "document_source", "arm", "split", "candidate_hash", "round", "rounds", "accepted",
           "weak_scores", "strong_scores")  # fmt: skip
-_TEXTS = ("context", "question", "reference_answer", "rubric")
+TEXTS = ("context", "question", "reference_answer", "rubric")
 _COUNTED = ("weak_met", "strong_met", "weak_outcomes", "strong_outcomes", "weak_planned", "strong_planned",
             "preset")  # fmt: skip
 _TRACED = ("run", "recipe_hash", "prompts_hash", "licence", "weak_seeds", "strong_seeds")
@@ -38,7 +38,7 @@ def declare() -> "Features":
         "models": [{"role": text, "model": text}], "tokens": [{"role": text, "tokens": count}],
     }  # fmt: skip
     return Features({
-        **dict.fromkeys(("id", "document_id", "document_source", "arm", "split", "licence", *_TEXTS[:3]), text),
+        **dict.fromkeys(("id", "document_id", "document_source", "arm", "split", "licence", *TEXTS[:3]), text),
         "rubric": [{"text": text, "weight": count, "capability": text}],
         "labels": text, "candidate_hash": text, "round": count, "rounds": count, "accepted": flag,
         "weak_scores": [number], "strong_scores": [number], "weak_cut_off": number, "strong_cut_off": number,
@@ -75,8 +75,8 @@ def to_row(example: Example) -> dict[str, Any]:
     ]
     presets = [{"preset": preset, **verdict} for preset, verdict in evidence["presets"].items()]
     return {
-        **{name: record[name] for name in _PLAIN},
-        **{name: candidate[name] for name in _TEXTS},
+        **{name: record[name] for name in PLAIN},
+        **{name: candidate[name] for name in TEXTS},
         **dict(zip(("weak_cut_off", "strong_cut_off"), example.evidence.cut_off, strict=True)),
         "licence": provenance["licence"],
         "labels": json.dumps(candidate["labels"], ensure_ascii=False),
@@ -94,27 +94,5 @@ def to_row(example: Example) -> dict[str, Any]:
     }
 
 
-def to_example(row: Mapping[str, Any]) -> Example:
-    """Convert a row back to its example. Raises ValueError if the row is not one."""
-    evidence, provenance = row["evidence"], row["provenance"]
-    verdicts = {v["preset"]: {k: v[k] for k in ("accepted", "failure", "reason")} for v in evidence["presets"]}
-    gates = {gate["preset"]: _key(gate["bounds"], "name", "value") for gate in evidence["gates"]}
-    record = {
-        **{name: row[name] for name in _PLAIN},
-        "candidate": {**{name: row[name] for name in _TEXTS}, "labels": json.loads(row["labels"])},
-        "evidence": {**evidence, "gates": gates, "presets": verdicts, "review": json.loads(evidence["review"])},
-        "provenance": {
-            **provenance,
-            "models": _key(provenance["models"], "role", "model"),
-            "tokens": _key(provenance["tokens"], "role", "tokens"),
-        },
-    }
-    return EXAMPLE.validate_python(record)
-
-
 def _list(values: Mapping[str, Any], key: str, value: str) -> list[dict[str, Any]]:
     return [{key: k, value: v} for k, v in values.items()]
-
-
-def _key(pairs: list[dict[str, Any]], key: str, value: str) -> dict[str, Any]:
-    return {pair[key]: pair[value] for pair in pairs}

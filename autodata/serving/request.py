@@ -3,14 +3,11 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from autodata.config import RecipeError
 from autodata.recipes.models import Endpoint, Sampling
 from autodata.types import Message, Outcome, Reply, Role
-
-if TYPE_CHECKING:  # a second to import, which commands that ask no model need not spend
-    pass
 
 FORMS = ("json_schema", "bounded", "json_object", "none")  # forms of output that an endpoint can enforce
 
