@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autodata.run.records import naming
-from autodata.types import Example
+from autodata.types import EXAMPLE, Example
 
 if TYPE_CHECKING:
     from datasets import Features
