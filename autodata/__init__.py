@@ -1,23 +1,24 @@
-"""Autodata turns documents into training data of the right difficulty, and measures what that data teaches a model.
+"""Autodata turns documents into training data of the right difficulty, and measures what this data teaches a model.
 
-Files at the top are commands (`python -m autodata.generate RECIPE`), but for two: `types` has the records in the order
-in which they are made, `config` reads recipes. The folders are what the commands are made of:
+The files at the top are commands (`python -m autodata.generate RECIPE`), except two: `types` defines the records, in
+the order in which they are made, and `command` is the frame of all commands. The folders hold the parts; some of them
+are commands too (`python -m autodata.report RUN`).
 
-    recipes/      every key that can stand in a recipe, one schema per command
-    stats/        intervals, agreement, and how numbers and tables are written
-    serving/      one question to one model: request, reply, journal, retries, costs, and the vLLM servers
-    run/          a run folder: its records, its manifest, and how far the run is
+    recipes/      defines every key of a recipe, with one schema per command
+    stats/        computes intervals and agreement, and writes numbers and tables
+    serving/      sends one request to one model: reply, journal, retries, costs, and the vLLM servers
+    run/          manages a run folder: its records, its manifest, and how far the run is
     corpora/      texts → documents
-    loop/         document → trajectory: the round of the paper's figure (`harness`), who directs it (`orchestrator`),
-                  the agents, and the acceptance rule
-    domains/      cs, legal, science and the demo's cloze: prompts, thresholds, and what is special to each
+    loop/         document → trajectory: the rounds of the paper's Figure 2 (`harness`), who directs them
+                  (`orchestrator`), the agents, and the acceptance rule
+    domains/      cs, legal, science and the demo's cloze: their prompts, thresholds and special rules
     data/         trajectory → example → what is published
-    meta/         the outer loop, which evolves the data scientist's own prompts
-    cluster/      the same commands on Slurm, with servers that are kept up
-    judge_audit/  how far a judge agrees with itself and with another
-    plan/         calls, tokens and hours, before a run
-    doctor/       what would go wrong, before a run
-    report/       one HTML file that explains a run
+    meta/         runs the outer loop, which evolves the data scientist's own prompts
+    cluster/      runs the same commands on Slurm and keeps their servers up
+    judge_audit/  measures how far a judge agrees with itself and with another judge
+    plan/         estimates calls, tokens and hours before a run
+    doctor/       checks what would go wrong before a run
+    report/       writes one HTML file that explains a run
 
 `training/` (GRPO) and `eval/` (benchmarks and the paper's tables) stand beside this package and import from it.
 """
