@@ -95,5 +95,5 @@ def judge_weak_solver(trajectories: Sequence[Trajectory], run: str) -> Finding:
         return skip("weak solver", f"{run} has scores of {number}; first run with documents.limit={_MIN_DOCUMENTS}")
     mean, detail = fmean(means), f"mean score {fmean(means):.2f} in the first rounds of {len(means):,} documents"
     if mean in (0, 1):
-        return fail("weak solver", f"{detail}: no question is of the right difficulty; change models.weak_solver")
+        return fail("weak solver", f"{detail}: all are too easy or too hard for it; change models.weak_solver")
     return ok("weak solver", detail)

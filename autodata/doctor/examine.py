@@ -1,6 +1,6 @@
 """Checks what would go wrong with a recipe before it costs anything; prints ok, warn, fail or n/a, one line each.
 
-python -m autodata.doctor RECIPE [more.yaml …] [key=value …] [--serve]   # --serve starts its vLLM servers and checks them
+python -m autodata.doctor RECIPE [more.yaml …] [key=value …] [--serve]   # --serve starts its servers and checks them
 
 The exit code is 1 if a check failed. Training itself checks weights, lengths, memory and reward before its first step.
 """

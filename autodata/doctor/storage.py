@@ -39,11 +39,9 @@ def judge_space(free_gb: float, place: Path) -> Finding:
     detail = f"{free_gb:.1f} GB free in {place}"
     if free_gb < _FAIL_GB:
         return fail("disk", f"{detail}: free some space, or name another folder with run=…")
-    return (
-        warn("disk", f"{detail}: this may be too little for checkpoints and journals")
-        if free_gb < _WARN_GB
-        else ok("disk", detail)
-    )
+    if free_gb < _WARN_GB:
+        return warn("disk", f"{detail}: this may be too little for checkpoints and journals")
+    return ok("disk", detail)
 
 
 def _use_run(folder: str) -> None:
