@@ -142,7 +142,7 @@ def summarize(plan: Plan, accepted: int | None) -> list[tuple[str, str]]:
     tokens = plan.scale * plan.mean([o.tokens for o in plan.outcomes])
     hint = "" if plan.utilisation(endpoint) > 0.5 else "; mostly idle: raise documents_in_flight"
     rows = [
-        ("documents", f"{plan.documents:,} ({plan.simulated:,} simulated) like those of {plan.workload.origin}"),
+        ("documents", f"{plan.documents:,} ({plan.simulated:,} simulated); calls from {plan.workload.origin}"),
         ("rounds", f"{plan.scale * plan.mean([o.rounds for o in plan.outcomes]):,.0f}"),
         ("accepted", f"{plan.scale * plan.mean([o.accepted for o in plan.outcomes]):,.1f}"),
         ("calls", f"{plan.scale * plan.mean([sum(o.calls.values()) for o in plan.outcomes]):,.0f}"),
