@@ -81,7 +81,7 @@ def test_a_folder_that_takes_no_files_fails(tmp_path):
 
 def test_a_file_system_without_locks_fails(tmp_path, monkeypatch):
     monkeypatch.setattr("autodata.run.folder.fcntl.flock", lambda *_: None)
-    assert "given out again" in storage.check_files(tmp_path).detail
+    assert "a lock that is already held" in storage.check_files(tmp_path).detail
 
 
 @pytest.mark.parametrize(("gb", "mark"), [(0.9, Mark.FAIL), (1.0, Mark.WARN), (20.0, Mark.OK)])
@@ -147,7 +147,7 @@ def cut_at(chars, tokens):
 
 
 @pytest.mark.parametrize(
-    ("tokens", "said"), [(50_000, "its first word was not read"), (2_050, "so it cut the prompt silently")]
+    ("tokens", "said"), [(50_000, "but not its first word"), (2_050, "so it cut the prompt silently")]
 )
 def test_a_server_that_cuts_prompts_fails_whether_or_not_it_counts_what_it_read(tokens, said):
     found = answers(cut_at(16_000, tokens))["prompt of 200,000 characters"]
@@ -166,7 +166,7 @@ def test_a_model_that_reasons_needs_room(budget, mark):
         models = models_at(server.url, sampling=Sampling(max_tokens=budget))
         domain = load_recipe("recipes/cs/generate.yaml", "recipes/models/laptop.yaml").domain
         findings = asyncio.run(endpoints.check_answers(models, domain, ["fake"]))
-    room = next(f for f in findings if f.check == "room of judge")
+    room = next(f for f in findings if f.check == "budget of judge")
     assert room.mark is mark
     assert mark is Mark.OK or f"models.judge.sampling.max_tokens={budget}" in room.detail
 
@@ -175,8 +175,8 @@ def test_reasoning_that_leaves_no_room_names_the_key():
     found = answers(
         lambda b, c: completion("", "length", reasoning="so") if "response_format" not in b else good(b, c)
     )
-    assert found["room of weak_solver"].mark is Mark.FAIL
-    assert "raise models.weak_solver.sampling.max_tokens" in found["room of weak_solver"].detail
+    assert found["budget of weak_solver"].mark is Mark.FAIL
+    assert "raise models.weak_solver.sampling.max_tokens" in found["budget of weak_solver"].detail
 
 
 def test_seeds_that_are_not_heard():
@@ -196,7 +196,7 @@ def test_seeds_that_are_not_heard():
     ],
 )
 def test_a_judge_of_a_plain_case(met, mark):
-    assert endpoints.tell_judge(met).mark is mark
+    assert endpoints.assess_judge(met).mark is mark
 
 
 def test_a_judge_that_is_never_read_fails():
@@ -223,7 +223,7 @@ def test_the_command_says_one_line_a_check_and_ends_with_1_on_a_failure(tmp_path
         wrong = doctor("recipes/demo/generate.yaml", f"run={tmp_path}", f"{at[0]}={server.url}", f"{at[1]}=other")
     assert wrong.returncode == 1
     assert any(line.startswith("fail") and "models.endpoints.small" in line for line in wrong.stdout.splitlines())
-    assert "1 checks failed" in wrong.stderr
+    assert "1 check failed" in wrong.stderr
 
 
 def test_a_recipe_that_is_none_is_an_error(monkeypatch):

@@ -179,7 +179,7 @@ def test_priors_say_that_nothing_is_measured(plan):
 
 def test_a_run_is_replayed_under_what_if(plan, demo_run):
     out = plan(DEMO, "--like", demo_run, "--speed", "small=1000,50,64", "--what-if", "domain.weak_attempts=4")
-    assert "as it is" in out
+    assert "recipe: roles" in out
     assert "domain.weak_attempts=4: roles" in out
     recipe = demo_recipe("domain.weak_attempts=4")
     assert [sum(c.role == Role.WEAK_SOLVER for c in s.calls) for s in from_run(recipe, demo_run).stories] == [4, 4]
@@ -189,23 +189,25 @@ def test_a_run_without_an_accepted_document_gives_a_bound(plan, tmp_path):
     recipe = demo_recipe()
     run = write_run(tmp_path / "run", recipe, *[simple(n, f"{n}?", recipe, weak=8) for n in "abc"], counts={})
     out = plan(DEMO, "--like", run, "--speed", "small=1000,50,64", "--accepted", 10)
-    assert "none was accepted yet; with 95 % at least 16 documents" in out  # 10 / (1 - 0.05 ** (1 / 3))
+    assert (
+        "no document was accepted yet, so only a lower bound (95 %): 16 documents" in out
+    )  # 10 / (1 - 0.05 ** (1 / 3))
 
 
 @pytest.mark.parametrize(("arguments", "said"), [
-    ([DEMO], "models.endpoints.small (smollm2-135m-instruct): its speed is not known; state it with --speed small="),
-    ([DEMO, "--speed", "large=1,1,1"], "--speed large=…: no such endpoint; there are small"),
+    ([DEMO], "models.endpoints.small (smollm2-135m-instruct): its speed is not known; give it with --speed small="),
+    ([DEMO, "--speed", "large=1,1,1"], "--speed large=…: the recipe uses no such endpoint; it uses small"),
     ([DEMO, "--speed", "small=fast"], "--speed small=fast: write ENDPOINT=prefill,decode,concurrency"),
     ([DEMO, "--speed", "small=1,0,1"], "positive numbers"),
     ([DEMO, "--like", "runs/none"], "runs/none: no such run"),
     ([*PAPER, "--gpus", 16], "one replica of each endpoint takes 17 (kimi 8, strong 8, weak 1); give at least 17"),
-    ([*PAPER, "arm=best_of_n"], "plan that one"),
+    ([*PAPER, "arm=best_of_n"], "plan the agentic recipe instead"),
 ])  # fmt: skip
 def test_what_cannot_be_planned_says_why(plan, arguments, said):
     assert said in plan(*arguments)
 
 
 def test_a_run_of_another_domain_or_an_empty_one_is_refused(plan, demo_run, tmp_path):
-    assert "a run with domain.name=cloze, the recipe has cs" in plan(*PAPER, "--like", demo_run)
+    assert "it has domain.name=cloze, the recipe has cs" in plan(*PAPER, "--like", demo_run)
     empty = write_run(tmp_path / "empty", demo_recipe(), trajectory("a"), counts={})
-    assert "no document of it has a round" in plan(DEMO, "--like", empty)
+    assert "none of its documents has a round" in plan(DEMO, "--like", empty)

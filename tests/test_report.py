@@ -101,5 +101,5 @@ def test_the_command_says_what_it_does_and_what_is_wrong(tmp_path, monkeypatch, 
     assert find_failure(main) == ""
     assert "python -m autodata.report" in capsys.readouterr().out
     monkeypatch.setattr("sys.argv", ["report", str(tmp_path)])
-    with fails(r"no run folder"):
+    with fails(r"not a run folder"):
         main()

@@ -11,7 +11,7 @@ import pytest
 
 from autodata.meta import evaluate
 from autodata.meta.evaluate import Trial
-from autodata.report import index
+from autodata.report import dataset, evaluation, index, meta, training
 from autodata.report.charts import Forest, ForestRow, Frame, Line, Lines
 from autodata.report.curves import smooth
 from autodata.report.dataset import count_bins
@@ -24,6 +24,7 @@ from autodata.stats.writing import write_estimate
 from tests.helpers.report_world import write_dataset, write_evaluation, write_search, write_training
 from tests.test_report_generation import HALFWAY
 
+COMMANDS = {"dataset": dataset.COMMAND, "grpo": training.COMMAND, "eval": evaluation.COMMAND, "meta": meta.COMMAND}
 WRITERS = {"dataset": write_dataset, "grpo": write_training, "eval": write_evaluation, "meta": write_search}
 
 
@@ -53,7 +54,7 @@ def test_a_run_that_was_only_begun_has_a_page_with_the_command_that_goes_on(tmp_
     (folder / "manifest.json").write_text(json.dumps({"inputs": {"kind": kind}}))
     made = page_of(folder)
     assert "This run is not finished" in made
-    assert f"{folder}/recipe.yaml goes on where it stopped" in made
+    assert f"To resume it, run {COMMANDS[kind]} {folder}/recipe.yaml" in made
 
 
 def test_a_data_set_shows_its_arms_beside_each_other_and_every_example(tmp_path):
@@ -79,7 +80,7 @@ def test_a_training_shows_its_quarters_judges_checks_and_completions(tmp_path):
     assert "64 3 failed: HTTP 500 2, &lt;late&gt; 1; over 2 sessions" in read
     assert "agentic_test 0.000 (step 0) 0.400 (step 8) 0.400 (step 8)" in read
     assert "cut off, at most 1 0.123" in read
-    assert "KL to the first model: – trainer.beta above 0 logs it" in read
+    assert "KL to the initial model: – logged only if trainer.beta is above 0" in read
     assert "Two judges" in read
     assert "step 8, reward 1, advantage 1" in read
     assert "&lt;b&gt;no&lt;/b&gt;" in read
@@ -93,8 +94,8 @@ def test_a_training_without_completions_and_second_judge_says_how_to_have_them(t
     del curves["probe"]  # as runs had it before
     (folder / "curve.json").write_text(json.dumps(curves))
     read = page_of(folder)
-    assert "trainer.log_completions=true keeps them" in read
-    assert "Second judge beside the first: –" in read
+    assert "set trainer.log_completions=true" in read
+    assert "Second judge: –" in read
 
 
 def test_smoothing_looks_back_only():
@@ -108,7 +109,7 @@ def test_an_evaluation_shows_sets_parts_categories_and_how_to_see_every_answer(t
     assert "· algebra 4 4 2" in read
     assert "0.250 to 0.375" in read
     assert "Legal Accuracy judge, 12 grades 0.750" in read
-    assert "4 answers, 1 of them cut off, 1 without a score" in read
+    assert "4 answers: 1 cut off, 1 without score" in read
     assert f"inspect view --log-dir {folder}/logs" in read
 
 
@@ -118,7 +119,7 @@ def test_a_search_shows_lineage_gain_changes_and_log(tmp_path):
     assert '<a href="#member-3" aria-label="member 3' in made
     assert "from member 1 · +0.250" in read
     assert "+0.125 [-0.050, 0.300]" in read
-    assert "validation is 0.250 above them" in read
+    assert "Its validation rate is 0.250 above its test rate" in read
     assert "<ins>has to</ins>" in made and "<del>must</del>" in made
     assert "accept 2, refused 1, reject 1" in read
     assert "2 0 refused: nothing is changed 3 0 +0.250 [" in read
@@ -136,7 +137,7 @@ def test_long_stretches_that_stayed_are_folded():
     before = "".join(f"line {n}\n" for n in range(20))
     told = compare_texts(before, before.replace("line 10", "row 10"))
     assert ("-", "line") in told and ("+", "row") in told
-    assert told[1] == ("…", "8 lines as they were\n")
+    assert told[1] == ("…", "8 unchanged lines\n")
     assert compare_texts("same\n", "same\n") == [("=", "same\n")]
 
 
@@ -207,5 +208,5 @@ def test_a_run_that_cannot_be_reported_is_named_and_hinders_no_other(tmp_path):
 
 
 def test_a_folder_without_runs_is_refused(tmp_path):
-    with pytest.raises(RunError, match=r"nor has a folder below it"):
+    with pytest.raises(RunError, match=r"no manifest\.json in it or in a folder below it"):
         report(tmp_path)

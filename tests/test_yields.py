@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from autodata.loop.acceptance import decide, decide_measured
 from autodata.recipes.domain import DomainConfig, Gate
 from autodata.report.overview import find_region, list_attempt_bounds
-from autodata.report.yields import MeasuredRound, Yields, count, measure, span, thresholds, turn
+from autodata.report.yields import MeasuredRound, Yields, change_thresholds, count, measure, span, thresholds
 from autodata.types import Failure, Judgement, Verdict
 from tests.helpers.fake_runs import a_round, candidate, demo_recipe
 from tests.helpers.recipes import load_recipe
@@ -49,7 +49,7 @@ measured = st.one_of(
 def test_every_point_of_the_grid_has_the_verdict_of_the_rule(name, rounds):
     found = count(rounds, domain(GATES[name]), GRID)
     for i, j, k in product(*(range(len(axis)) for axis in GRID)):
-        gate = turn(GATES[name], GRID[0][i], GRID[1][j], GRID[2][k])
+        gate = change_thresholds(GATES[name], GRID[0][i], GRID[1][j], GRID[2][k])
         verdicts = [decide_measured(r.weak, r.strong, PLANNED, gate).accepted for r in rounds]
         assert found.least[i, j, k] == any(v is True for v in verdicts)
         assert found.most[i, j, k] == any(v is not False for v in verdicts)
@@ -73,8 +73,8 @@ def test_documents_are_counted_not_rounds():
 
 
 def test_a_strict_bound_stays_strict():
-    assert turn(Gate(weak_mean_below=0.5), 0.4, None, None) == Gate(weak_mean_below=0.4)
-    assert turn(Gate(weak_mean_at_most=0.5), 0.4, 0.7, 0.1) == Gate(
+    assert change_thresholds(Gate(weak_mean_below=0.5), 0.4, None, None) == Gate(weak_mean_below=0.4)
+    assert change_thresholds(Gate(weak_mean_at_most=0.5), 0.4, 0.7, 0.1) == Gate(
         weak_mean_at_most=0.4, strong_mean_at_least=0.7, gap_at_least=0.1)  # fmt: skip
     assert thresholds(Gate(weak_mean_below=0.5)) == {"weak": 0.5, "strong": None, "gap": None}
 

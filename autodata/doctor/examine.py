@@ -1,6 +1,6 @@
 """Checks what would go wrong with a recipe before it costs anything; prints ok, warn, fail or n/a, one line each.
 
-python -m autodata.doctor RECIPE [more.yaml …] [key=value …] [--serve]   # --serve starts its vLLM servers to ask them
+python -m autodata.doctor RECIPE [more.yaml …] [key=value …] [--serve]   # --serve starts its servers and checks them
 
 The exit code is 1 if a check failed. Training itself checks weights, lengths, memory and reward before its first step.
 """
@@ -27,6 +27,7 @@ from autodata.recipes.meta import MetaRecipe
 from autodata.recipes.models import Models
 from autodata.recipes.training import GrpoRecipe
 from autodata.serving.vllm import running
+from autodata.stats.writing import write_count
 from autodata.types import Role
 
 _COLOURS = {Mark.OK: "green", Mark.WARN: "yellow", Mark.FAIL: "red", Mark.NOT_APPLICABLE: "dim"}
@@ -77,12 +78,12 @@ def _examine_models(models: Models, domain: DomainConfig, serve: bool) -> Iterat
     with ExitStack() as stack:
         if serve:
             _serve(models, stack)
-        answering = []
+        reachable = []
         for name, endpoint in used.items():
             findings = endpoints.check_server(models, name) if endpoint.base_url else [endpoints.skip_server(name)]
-            answering += [name] * all(f.mark is Mark.OK for f in findings)
+            reachable += [name] * all(f.mark is Mark.OK for f in findings)
             yield from findings
-        yield from asyncio.run(endpoints.check_answers(models, domain, answering))
+        yield from asyncio.run(endpoints.check_answers(models, domain, reachable))
 
 
 def _serve(models: Models, stack: ExitStack) -> None:
@@ -93,7 +94,7 @@ def _serve(models: Models, stack: ExitStack) -> None:
 def main() -> None:
     parser = command.make_parser(__doc__)
     parser.add_recipe()
-    parser.add_argument("--serve", action="store_true", help="start the recipe's vLLM servers to ask them")
+    parser.add_argument("--serve", action="store_true", help="start the recipe's vLLM servers and check them too")
     options = parser.parse_intermixed_args()
     console, failed = Console(soft_wrap=True, highlight=False), 0
     for finding in examine(load(schema_for(options.recipe[0]), options.recipe), options.serve):
@@ -101,4 +102,4 @@ def main() -> None:
         mark = Text(f"{finding.mark:<5}", _COLOURS[finding.mark])
         console.print(mark + Text(f"{finding.check:<24} {finding.detail}"))
     if failed:
-        raise SystemExit(f"{failed} checks failed")
+        raise SystemExit(f"{write_count(failed, 'check')} failed")

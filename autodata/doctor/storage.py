@@ -38,8 +38,10 @@ def check_space(place: Path) -> Finding:
 def judge_space(free_gb: float, place: Path) -> Finding:
     detail = f"{free_gb:.1f} GB free in {place}"
     if free_gb < _FAIL_GB:
-        return fail("disk", f"{detail}: free some, or name another folder with run=…")
-    return warn("disk", f"{detail}: little for checkpoints and journals") if free_gb < _WARN_GB else ok("disk", detail)
+        return fail("disk", f"{detail}: free some space, or name another folder with run=…")
+    if free_gb < _WARN_GB:
+        return warn("disk", f"{detail}: this may be too little for checkpoints and journals")
+    return ok("disk", detail)
 
 
 def _use_run(folder: str) -> None:
@@ -48,12 +50,12 @@ def _use_run(folder: str) -> None:
         run.write("twice", "b")
         run.append("twice", b"c")
         if run.path("twice").read_text() != "bc\n":
-            raise RunError("a file that was replaced still holds the old text")
+            raise RunError("a replaced file still has its old text")
         try:
             Run(folder, "doctor", {}, {}).close()
         except RunError:
             return
-        raise RunError("a lock that is held is given out again")
+        raise RunError("a second process gets a lock that is already held")
 
 
 async def _use_journal(path: Path) -> None:
@@ -61,6 +63,6 @@ async def _use_journal(path: Path) -> None:
     try:
         await journal.put("key", Reply(Outcome.ANSWERED, "text", "", "stop", "doctor", 0, 0, 0.0))
         if journal.get("key") is None:
-            raise JournalError("a stored reply is not found again")
+            raise JournalError("a stored reply cannot be read back")
     finally:
         journal.close()

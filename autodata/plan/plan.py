@@ -31,8 +31,8 @@ from autodata.stats.writing import DASH, write_duration, write_percent
 from autodata.types import Role
 
 _IN_FLIGHT = 64  # default for max_in_flight, as in the client
-# At most so many documents are simulated for each one in flight; further ones go at the pace of the middle half.
-_SIMULATED = 4
+# At most this many documents are simulated for each one in flight; others go at the pace of the middle half.
+_SIMULATED_PER_SLOT = 4
 _WIDTH = 120
 
 
@@ -78,22 +78,22 @@ class Plan:
 def make_plan(recipe: GenerateRecipe, options: argparse.Namespace) -> Plan:
     """Simulate the runs of a recipe. Raises UserError."""
     if recipe.arm == "best_of_n":
-        raise RecipeError("arm=best_of_n spends what its agentic run spent: plan that one")
+        raise RecipeError("arm=best_of_n takes as many tokens as its agentic run: plan the agentic recipe instead")
     workload = from_run(recipe, options.like) if options.like else from_priors(recipe)
     count = options.documents or len(read_corpus(recipe.documents.path, recipe.documents.limit).documents)
     count = -(-count // recipe.documents.per_group)
-    simulated = min(count, _SIMULATED * recipe.documents_in_flight)
+    simulated = min(count, _SIMULATED_PER_SLOT * recipe.documents_in_flight)
     batches = [workload.draw(simulated, random.Random(recipe.seed + i)) for i in range(options.repeats)]
     roles = sorted({c.role for batch in batches for story in batch for c in story.calls})
     served = {role: role_config(recipe.models, role).endpoint for role in roles}
     stations = _build(recipe, sorted(set(served.values())), options)
 
-    def run(stories: list, sized: Mapping[str, Station]) -> SimulatedOutcome:
-        return simulate(stories, served, sized, recipe.documents_in_flight)
+    def run(stories: list, split: Mapping[str, Station]) -> SimulatedOutcome:
+        return simulate(stories, served, split, recipe.documents_in_flight)
 
     if options.gpus is not None:
         work = run(batches[0], stations).work
-        stations = choose_split(stations, work, options.gpus, lambda sized: run(batches[0], sized).seconds)
+        stations = choose_split(stations, work, options.gpus, lambda split: run(batches[0], split).seconds)
     return Plan(workload, count, simulated, served, stations, [run(batch, stations) for batch in batches])
 
 
@@ -111,14 +111,14 @@ def _build(recipe: GenerateRecipe, names: Sequence[str], options: argparse.Names
     }
 
 
-def _read_speeds(stated: Sequence[str]) -> dict[str, ReplicaSpeed]:
+def _read_speeds(arguments: Sequence[str]) -> dict[str, ReplicaSpeed]:
     speeds = {}
-    for text in stated:
+    for text in arguments:
         name, _, numbers = text.partition("=")
         try:
             prefill, decode, concurrency = map(float, numbers.split(","))
         except ValueError:
-            raise SpeedError(f"--speed {text}: write ENDPOINT=prefill,decode,concurrency, three numbers") from None
+            raise SpeedError(f"--speed {text}: write ENDPOINT=prefill,decode,concurrency with three numbers") from None
         speeds[name] = speed.state(prefill, decode, concurrency, "stated")
     return speeds
 
@@ -140,9 +140,9 @@ def summarize(plan: Plan, accepted: int | None) -> list[tuple[str, str]]:
     gpus = sum(s.gpus * s.replicas for s in plan.stations.values())
     endpoint, role = plan.bottleneck
     tokens = plan.scale * plan.mean([o.tokens for o in plan.outcomes])
-    hint = "" if plan.utilisation(endpoint) > 0.5 else "; it idles: more documents_in_flight would help"
+    hint = "" if plan.utilisation(endpoint) > 0.5 else "; mostly idle: raise documents_in_flight"
     rows = [
-        ("documents", f"{plan.documents} (simulated {plan.simulated}), as in {plan.workload.origin}"),
+        ("documents", f"{plan.documents:,} ({plan.simulated:,} simulated); calls from {plan.workload.origin}"),
         ("rounds", f"{plan.scale * plan.mean([o.rounds for o in plan.outcomes]):,.0f}"),
         ("accepted", f"{plan.scale * plan.mean([o.accepted for o in plan.outcomes]):,.1f}"),
         ("calls", f"{plan.scale * plan.mean([sum(o.calls.values()) for o in plan.outcomes]):,.0f}"),
@@ -150,18 +150,18 @@ def summarize(plan: Plan, accepted: int | None) -> list[tuple[str, str]]:
         ("wall-clock", f"{write_duration(plan.mean(plan.seconds))} [{write_duration(low)}, {write_duration(high)}]"),
         ("GPUs", str(gpus)),
         ("GPU-hours held", f"{gpus * plan.mean(plan.seconds) / 3600:,.2f}"),
-        ("bottleneck", f"{role} at {endpoint}, used {write_percent(plan.utilisation(endpoint))}{hint}"),
+        ("bottleneck", f"{role} at {endpoint}, {write_percent(plan.utilisation(endpoint))} used{hint}"),
     ]
-    return rows + ([(f"{accepted} more accepted", forecast(plan, accepted, tokens, gpus))] if accepted else [])
+    return rows + ([(f"{accepted:,} more accepted", forecast(plan, accepted, tokens, gpus))] if accepted else [])
 
 
-def forecast(plan: Plan, wanted: int, tokens: float, gpus: int) -> str:
-    """Estimate documents, tokens and GPU-hours for `wanted` more acceptances; a lower bound if none was accepted."""
+def forecast(plan: Plan, accepted: int, tokens: float, gpus: int) -> str:
+    """Estimate documents, tokens and GPU-hours for `accepted` more acceptances; a lower bound if none was accepted."""
     rate, prefix = plan.workload.acceptance, ""
     if not rate:
         rate = 1 - 0.05 ** (1 / len(plan.workload.stories))
-        prefix = "cost unknown, none was accepted yet; with 95 % at least "
-    needed = wanted / rate
+        prefix = "no document was accepted yet, so only a lower bound (95 %): "
+    needed = accepted / rate
     hours = needed / plan.documents * plan.mean(plan.seconds) / 3600
     return (
         f"{prefix}{needed:,.0f} documents, {needed / plan.documents * tokens:,.0f} tokens, {hours:,.2f} h, "
@@ -188,8 +188,8 @@ def _show_endpoints(name: str, plan: Plan) -> Table:
         "replicas",
         "GPUs each",
         "used",
-        "tokens/s: 1 request, most",
-        "speed is",
+        "tokens/s: 1 request, maximum",
+        "source of the speed",
         title=f"{name}: endpoints",
     )
     for endpoint, station in plan.stations.items():
@@ -209,25 +209,29 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = command.make_parser(__doc__)
     parser.add_recipe()
     parser.add_argument("--like", type=Path, metavar="RUN", help="a finished run to draw documents and latencies from")
-    parser.add_argument("--documents", type=int, metavar="N", help="plan for N documents instead of the recipe's")
-    speed_help = "the speed of a server in tokens/s: ENDPOINT=PREFILL,DECODE,CONCURRENCY"
+    parser.add_argument(
+        "--documents", type=int, metavar="N", help="plan for N documents instead of those of the recipe"
+    )
+    speed_help = "the speed of a server: ENDPOINT=PREFILL,DECODE,CONCURRENCY, the first two in tokens/s"
     parser.add_argument("--speed", action="append", default=[], metavar="SPEED", help=speed_help)
     parser.add_argument("--gpus", type=int, metavar="N", help="split N GPUs over the endpoints")
     parser.add_argument("--accepted", type=int, metavar="N", help="estimate the cost of N more accepted documents")
-    change_help = "a change of the recipe, planned beside it"
+    change_help = "plan the recipe with these changes too; may be repeated"
     parser.add_argument("--what-if", action="append", nargs="+", default=[], metavar="KEY=VALUE", help=change_help)
-    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="simulate N runs for the interval")
+    parser.add_argument(
+        "--repeats", type=int, default=5, metavar="N", help="simulate N runs, which give the interval (default: 5)"
+    )
     options = parser.parse_intermixed_args(arguments)
     for key in ("documents", "accepted", "repeats"):
         if (value := getattr(options, key)) is not None and value < 1:
-            parser.error(f"--{key} {value}: at least 1")
+            parser.error(f"--{key} {value}: must be at least 1")
     return options
 
 
 @command.report_errors()
 def main() -> None:
     options = parse()
-    plans = {"as it is": make_plan(load(GenerateRecipe, options.recipe), options)}
+    plans = {"recipe": make_plan(load(GenerateRecipe, options.recipe), options)}
     for changes in options.what_if:
         plans[" ".join(changes)] = make_plan(load(GenerateRecipe, [*options.recipe, *changes]), options)
     show(plans, options.accepted)

@@ -94,11 +94,11 @@ class SimulatedReplica:
         heapq.heappush(self._running, (self._steps + call.completion, self._count, done))
 
     def _decode(self) -> Steps:
-        start, each = self._env.now, self._speed.step(len(self._running))
-        end = self._env.timeout(max(0.0, self._running[0][0] - self._steps) * each)
+        start, step_s = self._env.now, self._speed.step(len(self._running))
+        end = self._env.timeout(max(0.0, self._running[0][0] - self._steps) * step_s)
         yield end | self._arrival
         # If the timeout ended, the steps are set, not computed: a very short rest may not move the clock at all.
-        self._steps = self._running[0][0] if end.processed else self._steps + (self._env.now - start) / each
+        self._steps = self._running[0][0] if end.processed else self._steps + (self._env.now - start) / step_s
         while self._running and self._running[0][0] <= self._steps:
             self.load -= 1
             heapq.heappop(self._running)[2].succeed()
@@ -169,8 +169,8 @@ def share_gpu_seconds(
 
 
 ReplicaCounts = dict[str, int]
-_WORTH = 0.9  # a split is simulated if its bottleneck has at most this share of the previous one's work
-_FASTER = 0.98  # it is chosen over a smaller split if it takes at most this share of its time
+_WORK_SHARE = 0.9  # a split is simulated if its bottleneck has at most this share of the previous one's work
+_TIME_SHARE = 0.98  # it is chosen over a smaller split if it takes at most this share of its time
 
 
 class TooFewGpus(UserError):
@@ -204,15 +204,15 @@ def choose_split(
     stations: Mapping[str, Station],
     work: Mapping[str, float],
     gpus: int,
-    time_of: Callable[[Mapping[str, Station]], float],
+    measure_time: Callable[[Mapping[str, Station]], float],
 ) -> dict[str, Station]:
     """Return the stations of the split that is fastest in the simulation."""
     best, best_time, before = dict(stations), float("inf"), float("inf")
     for split in grow(stations, work, gpus):
         heaviest = max((work.get(n, 0.0) / split[n] for n in split if stations[n].gpus), default=0.0)
-        if heaviest > before * _WORTH:
+        if heaviest > before * _WORK_SHARE:
             continue
-        before, sized = heaviest, {n: replace(stations[n], replicas=split[n]) for n in stations}
-        if (took := time_of(sized)) < _FASTER * best_time:
-            best, best_time = sized, took
+        before, candidate = heaviest, {n: replace(stations[n], replicas=split[n]) for n in stations}
+        if (seconds := measure_time(candidate)) < _TIME_SHARE * best_time:
+            best, best_time = candidate, seconds
     return best

@@ -15,11 +15,11 @@ from autodata.recipes.models import Endpoint
 from autodata.serving.journal import read_replies
 from autodata.types import UserError
 
-_ENOUGH = 50  # calls needed for a fit
+_MIN_CALLS = 50  # needed for a fit
 
 
 class SpeedError(UserError):
-    """A server's speed is not known; the message names what to state."""
+    """A server's speed is not known; the message names the option that gives it."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,18 @@ class TimedCalls:
 def state(prefill: float, decode: float, concurrency: float, origin: str) -> ReplicaSpeed:
     """Convert prompt tokens/s, tokens/s of a single request and the saturating concurrency. Raises SpeedError."""
     if min(prefill, decode) <= 0 or concurrency < 1:
-        raise SpeedError("--speed ENDPOINT=prefill,decode,concurrency: positive numbers, concurrency at least 1")
-    each = 1 / (decode * concurrency)
-    return ReplicaSpeed(1 / prefill, 1 / decode - each, each, origin=origin)
+        raise SpeedError(
+            "--speed ENDPOINT=prefill,decode,concurrency: use positive numbers, and a concurrency of at least 1"
+        )
+    sequence_s = 1 / (decode * concurrency)
+    return ReplicaSpeed(1 / prefill, 1 / decode - sequence_s, sequence_s, origin=origin)
 
 
 def assume(name: str, endpoint: Endpoint) -> ReplicaSpeed:
     """Look up a model's speed in priors.yaml, which is not measured. Raises SpeedError."""
     if endpoint.model not in PRIORS["speeds"]:
         raise SpeedError(
-            f"models.endpoints.{name} ({endpoint.model}): its speed is not known; state it with "
+            f"models.endpoints.{name} ({endpoint.model}): its speed is not known; give it with "
             f"--speed {name}=prefill,decode,concurrency"
         )
     return state(*PRIORS["speeds"][endpoint.model], origin="chosen, unmeasured")
@@ -85,24 +87,26 @@ def fit_run(folder: Path, model: str) -> ReplicaSpeed | None:
     if not path.exists():
         return None
     replies = [(r, at) for r, at in read_replies(path) if r.model == model and r.latency_s > 0]
-    if len(replies) < _ENOUGH:
+    if len(replies) < _MIN_CALLS:
         return None
     end = numpy.array([at for _, at in replies], dtype=float)
-    took = numpy.array([r.latency_s for r, _ in replies])
+    latency = numpy.array([r.latency_s for r, _ in replies])
     prompt = numpy.array([r.prompt_tokens for r, _ in replies], dtype=float)
     steps = numpy.array([r.completion_tokens for r, _ in replies], dtype=float)
-    begun, read, running = (_spread(end, took, amount) for amount in (numpy.ones(len(took)), prompt, took))
-    samples = [TimedCalls(*row) for row in zip(took, begun, read, steps, steps * running / took, strict=True)]
-    return fit(samples, f"fitted to {len(replies)} calls of {folder}")
+    amounts = numpy.ones(len(latency)), prompt, latency
+    started, read, running = (_spread(end, latency, amount) for amount in amounts)
+    rows = zip(latency, started, read, steps, steps * running / latency, strict=True)
+    samples = [TimedCalls(*row) for row in rows]
+    return fit(samples, f"fitted to {len(replies):,} calls of {folder}")
 
 
-def _spread(end: numpy.ndarray, took: numpy.ndarray, amount: numpy.ndarray) -> numpy.ndarray:
+def _spread(end: numpy.ndarray, latency: numpy.ndarray, amount: numpy.ndarray) -> numpy.ndarray:
     """Spread each call's `amount` evenly over its time; return the sum that falls into the time of each call."""
-    times, rates = numpy.concatenate([end - took, end]), numpy.concatenate([amount / took, -amount / took])
+    times, rates = numpy.concatenate([end - latency, end]), numpy.concatenate([amount / latency, -amount / latency])
     order = numpy.argsort(times, kind="stable")
     times, rates = times[order], numpy.cumsum(rates[order])
     total = numpy.concatenate([[0.0], numpy.cumsum(rates[:-1] * numpy.diff(times))])
-    return numpy.interp(end, times, total) - numpy.interp(end - took, times, total)
+    return numpy.interp(end, times, total) - numpy.interp(end - latency, times, total)
 
 
 def choose(
@@ -111,17 +115,12 @@ def choose(
     """Choose the speed of each endpoint: stated, else fitted to the run, else assumed. Raises SpeedError."""
     unknown = sorted(set(stated) - set(endpoints))
     if unknown:
-        raise SpeedError(f"--speed {unknown[0]}=…: no such endpoint; there are {', '.join(endpoints)}")
+        raise SpeedError(f"--speed {unknown[0]}=…: the recipe uses no such endpoint; it uses {', '.join(endpoints)}")
 
     def find(name: str, endpoint: Endpoint) -> ReplicaSpeed:
-        if name in stated:
-            return stated[name]
-        return assume(name, endpoint)
-
-    def one(name: str, endpoint: Endpoint) -> ReplicaSpeed:
         if like and name not in stated and (fitted := fit_run(like, endpoint.model)):
             return fitted
         caches = bool(endpoint.server and endpoint.server.flags.get("enable-prefix-caching"))
-        return replace(find(name, endpoint), caches=caches)
+        return replace(stated.get(name) or assume(name, endpoint), caches=caches)
 
-    return {name: one(name, endpoint) for name, endpoint in endpoints.items()}
+    return {name: find(name, endpoint) for name, endpoint in endpoints.items()}

@@ -54,30 +54,32 @@ class Workload:
     invent: Callable[[random.Random], Story] | None = None
     stories: Sequence[Story] = ()  # measured ones
 
-    def draw(self, count: int, chance: random.Random) -> list[Story]:
+    def draw(self, count: int, rng: random.Random) -> list[Story]:
         """Draw documents of the run with replacement, or invent them."""
-        return [self.invent(chance) if self.invent else chance.choice(self.stories) for _ in range(count)]
+        return [self.invent(rng) if self.invent else rng.choice(self.stories) for _ in range(count)]
 
 
 def from_priors(recipe: GenerateRecipe) -> Workload:
     """Make a workload from what the paper or we assume about this domain. Raises RecipeError."""
     prior = PRIORS["domains"].get(recipe.domain.name)
     if prior is None:
-        raise RecipeError(f"domain.name={recipe.domain.name}: no priors for it; name a finished run with --like RUN")
-    return Workload("priors.yaml, unmeasured", prior["acceptance"], lambda chance: _invent(recipe, prior, chance))
+        raise RecipeError(
+            f"domain.name={recipe.domain.name}: there are no priors for it; name a finished run with --like RUN"
+        )
+    return Workload("priors.yaml, unmeasured", prior["acceptance"], lambda rng: _invent(recipe, prior, rng))
 
 
 def from_run(recipe: GenerateRecipe, folder: Path) -> Workload:
     """Make a workload that draws whole documents from a run. Raises RecipeError, RunError."""
     manifest = require_finished(str(folder), "python -m autodata.generate")
-    theirs = load(GenerateRecipe, [str(folder / "recipe.yaml")])
+    run_recipe = load(GenerateRecipe, [str(folder / "recipe.yaml")])
     for key in ("domain.name", "arm"):
-        mine, other = _look_up(recipe, key), _look_up(theirs, key)
-        if mine != other:
-            raise RecipeError(f"--like {folder}: a run with {key}={other}, the recipe has {mine}; name another run")
+        value, run_value = _look_up(recipe, key), _look_up(run_recipe, key)
+        if value != run_value:
+            raise RecipeError(f"--like {folder}: it has {key}={run_value}, the recipe has {value}; name another run")
     trajectories = read_records(folder / "trajectories.jsonl", TRAJECTORY)
     if not any(t.rounds for t in trajectories):
-        raise RecipeError(f"--like {folder}: no document of it has a round; name a run that made some")
+        raise RecipeError(f"--like {folder}: none of its documents has a round; name another run")
     shares = _prompt_shares(trajectories, manifest)
     stories = [replay(t, recipe, shares) for t in trajectories]
     return Workload(str(folder), sum(s.accepted for s in stories) / len(stories), stories=stories)
@@ -141,8 +143,8 @@ class _Calls:
     def verify(self) -> list[CallStage]:
         return self.once(Role.QUALITY_VERIFIER, "verify")
 
-    def solve(self, tries: Sequence[Call]) -> tuple[tuple[Call, ...], ...]:
-        chains = tuple((t, *[self.ask(Role.JUDGE)] * self.prior.get("judge", 0)) for t in tries)
+    def solve(self, attempts: Sequence[Call]) -> tuple[tuple[Call, ...], ...]:
+        chains = tuple((a, *[self.ask(Role.JUDGE)] * self.prior.get("judge", 0)) for a in attempts)
         one_by_one = self.domain.early_stop and self.domain.weak_first and self.recipe.arm not in BASELINES
         return (sum(chains, ()),) if one_by_one else chains
 
@@ -163,11 +165,11 @@ class _Calls:
             stages += self.once(Role.QUALITY_VERIFIER, "verify") if self.domain.final_check else []
         return stages
 
-    def retrace(self, tried: Round, number: int) -> list[CallStage]:
-        last = "strong" if tried.weak or tried.strong else "verify" if tried.candidate else "propose"
-        last = "accepted" if tried.verdict.accepted else last
-        weak = _adjust(tried.weak, self.domain.weak_attempts, Role.WEAK_SOLVER)
-        strong = _adjust(tried.strong, self.domain.strong_attempts, Role.STRONG_SOLVER)
+    def retrace(self, round: Round, number: int) -> list[CallStage]:
+        last = "strong" if round.weak or round.strong else "verify" if round.candidate else "propose"
+        last = "accepted" if round.verdict.accepted else last
+        weak = _adjust(round.weak, self.domain.weak_attempts, Role.WEAK_SOLVER)
+        strong = _adjust(round.strong, self.domain.strong_attempts, Role.STRONG_SOLVER)
         return self.round(number, last, weak, strong)
 
 
@@ -177,15 +179,15 @@ def _adjust(attempts: Sequence[Attempt], count: int, role: Role) -> list[Call]:
     return [Call(role, a.prompt_tokens, a.completion_tokens, i > 0) for i, a in enumerate(chosen)]
 
 
-def _invent(recipe: GenerateRecipe, prior: Mapping[str, Any], chance: random.Random) -> Story:
+def _invent(recipe: GenerateRecipe, prior: Mapping[str, Any], rng: random.Random) -> Story:
     """Invent a document that is accepted after a geometrically distributed number of rounds, or uses up all rounds."""
     most = 1 if recipe.arm == "cot" else recipe.domain.max_rounds
     needed = 1
-    while chance.random() > 1 / prior["rounds"]:
+    while rng.random() > 1 / prior["rounds"]:
         needed += 1
-    accepted = chance.random() < prior["acceptance"] and needed <= most
+    accepted = rng.random() < prior["acceptance"] and needed <= most
     calls, count = _Calls(recipe, prior), needed if accepted else most
-    ends = chance.choices(list(prior["fails"]), list(prior["fails"].values()), k=count)
+    ends = rng.choices(list(prior["fails"]), list(prior["fails"].values()), k=count)
     if accepted:
         ends[-1] = "accepted"
     weak = calls.repeat(Role.WEAK_SOLVER, recipe.domain.weak_attempts)
@@ -197,7 +199,9 @@ def _invent(recipe: GenerateRecipe, prior: Mapping[str, Any], chance: random.Ran
 def _max_tokens(recipe: GenerateRecipe, role: Role) -> int:
     config = getattr(recipe.models, role)
     if config is None:
-        raise RecipeError(f"no model for {role}: set models.{role}.endpoint, or append a file of recipes/models")
+        raise RecipeError(
+            f"the recipe names no model for {role}: set models.{role}.endpoint, or append a file of recipes/models"
+        )
     endpoint = recipe.models.endpoints[config.endpoint]
     return resolve_sampling(config.sampling, endpoint.sampling, role).max_tokens or 0
 

@@ -270,7 +270,7 @@ class ForestRow:
     """A row of a forest plot: a name and its estimate. Without an estimate the row shows a dash."""
 
     name: str
-    found: Estimate | None
+    estimate: Estimate | None
     style: str = "accent"
     note: str = ""
 
@@ -285,5 +285,6 @@ class Forest:
 
     @property
     def x(self) -> Scale:
-        ends = [end for row in self.rows if row.found for end in (row.found.value, row.found.low, row.found.high)]
-        return cover([*(end for end in ends if end is not None), *([0, 1] if self.is_share else [])], 0, 100)
+        estimates = [row.estimate for row in self.rows if row.estimate]
+        ends = [end for e in estimates for end in (e.value, e.low, e.high) if end is not None]
+        return cover([*ends, *([0, 1] if self.is_share else [])], 0, 100)

@@ -8,7 +8,7 @@ from typing import Any
 
 from autodata.report.charts import Frame, Line, Lines, series_style
 from autodata.run.records import read_json
-from autodata.stats.writing import write_decimal
+from autodata.stats.writing import write_count, write_decimal
 
 CURVES = "curve.json"
 _PROBE = "probe"
@@ -23,7 +23,7 @@ class Metric:
 
     key: str
     name: str
-    note: str = ""  # tells how to have it logged, if it is not
+    note: str = ""  # says when the trainer logs it, if it does not always
     is_share: bool = False
 
 
@@ -41,7 +41,7 @@ class Curves:
 
     def watch(self, key: str) -> dict[str, Points]:
         """Return the points of a metric for every watched set that has it."""
-        by_set = {name: find_points(looks, key) for name, looks in sorted(self.watched.items())}
+        by_set = {name: find_points(entries, key) for name, entries in sorted(self.watched.items())}
         return {name: points for name, points in by_set.items() if points}
 
 
@@ -50,7 +50,7 @@ def read_curves(folder: Path) -> Curves:
     stored = read_json(folder / CURVES)
     if stored is None:
         return Curves()
-    watched = {name: looks for name, looks in stored["watched"].items() if name != _PROBE}
+    watched = {name: entries for name, entries in stored["watched"].items() if name != _PROBE}
     return Curves(stored["train"], watched, stored.get("probe"))
 
 
@@ -73,7 +73,7 @@ def smooth(points: Points) -> Points:
     ]
 
 
-def write_looks(points: Points) -> list[str]:
+def write_milestones(points: Points) -> list[str]:
     """Write the first, the best and the last point, each with its step."""
     chosen = (points[0], max(points, key=lambda point: point[1]), points[-1])
     return [f"{write_decimal(score)} (step {step})" for step, score in chosen]
@@ -87,7 +87,7 @@ def draw_metric(metric: Metric, train: Sequence[LogEntry]) -> Lines | None:
     (_, first), (_, last) = points[0], points[-1]
     frame = Frame(
         metric.name.capitalize() if metric.key != "kl" else metric.name,
-        f"{metric.name} over {len(points)} steps: {first:.3g} at the first, {last:.3g} at the last.",
+        f"{metric.name} over {write_count(len(points), 'step')}: {first:.3g} at the first, {last:.3g} at the last.",
         "step",
         "share" if metric.is_share and metric is not REWARD else metric.name,
     )
@@ -95,14 +95,14 @@ def draw_metric(metric: Metric, train: Sequence[LogEntry]) -> Lines | None:
     return Lines(frame, lines, extra=(1,) if metric.is_share else ())
 
 
-def draw_watched(curves: Curves, key: str, what: str) -> Lines | None:
+def draw_watched(curves: Curves, key: str, quantity: str) -> Lines | None:
     """Draw one line per watched set. None if nothing was watched."""
     watched = curves.watch(key).items()
     lines = [Line(name, series_style(number), points) for number, (name, points) in enumerate(watched)]
     if not lines:
         return None
     changes = ", ".join(f"{line.name} from {line.points[0][1]:.2f} to {line.points[-1][1]:.2f}" for line in lines)
-    return Lines(Frame(f"Watched sets: {what}", f"{what}: {changes}.", "step", what), lines, extra=(1,))
+    return Lines(Frame(f"Watched sets: {quantity}", f"{quantity}: {changes}.", "step", quantity), lines, extra=(1,))
 
 
 def draw_judges(curves: Curves) -> Lines | None:
@@ -114,7 +114,7 @@ def draw_judges(curves: Curves) -> Lines | None:
         for side, (judge, by_set) in enumerate(judges)
         if name in by_set
     ]
-    desc = "Mean score by the judge that rewards and by one that never does."
+    desc = "Mean score by the judge that gives the rewards, and by a second judge that does not."
     return Lines(Frame("Two judges", desc, "step", "mean score"), lines, extra=(1,)) if lines else None
 
 
@@ -143,7 +143,7 @@ def draw_rates(points: Points) -> Lines | None:
         return None
     desc = (
         f"Validation pass rate of the best prompt set after each iteration: {points[0][1]:.2f} at the start, "
-        f"{points[-1][1]:.2f} after {points[-1][0]}."
+        f"{points[-1][1]:.2f} after {write_count(points[-1][0], 'iteration')}."
     )
     frame = Frame("Best prompt set so far (paper: Figure 6, Table 7)", desc, "iterations finished", "pass rate")
     return Lines(frame, [Line("best so far", "accent", points)], extra=(1,))

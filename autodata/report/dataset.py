@@ -12,6 +12,7 @@ from autodata.report import page
 from autodata.report.charts import Columns, Forest, ForestRow, Frame, Series, Step, series_style
 from autodata.report.storyboard import Blocks, pack, shorten
 from autodata.run.records import iterate_records, read_json
+from autodata.stats.writing import write_count
 from autodata.types import EXAMPLE, Example
 
 EXAMPLES, DECONTAMINATION = "examples.jsonl", "decontamination.json"
@@ -39,7 +40,7 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         scores=[draw_scores(arm, examples) for arm, examples in by_arm.items() if examples],
         licences=Counter(e.provenance.licence for examples in by_arm.values() for e in examples).most_common(),
         decontamination=read_json(folder / DECONTAMINATION),
-        most=_MAX_MATCHES,
+        max_matches=_MAX_MATCHES,
         index=index,
         blocks=blocks,
     )
@@ -65,7 +66,7 @@ def draw_funnel(manifest: Mapping[str, Any], arm: str) -> list[Step]:
 
 def compare(name: str, metric: str, by_arm: Mapping[str, Sequence[Example]]) -> Forest:
     rows = [
-        ForestRow(arm, estimate_metric(metric, examples), series_style(number), f"{len(examples):,} examples")
+        ForestRow(arm, estimate_metric(metric, examples), series_style(number), write_count(len(examples), "example"))
         for number, (arm, examples) in enumerate(by_arm.items())
     ]
     return Forest(name, rows)
@@ -92,7 +93,10 @@ def draw_scores(arm: str, examples: Sequence[Example]) -> Columns:
     series = [Series(name, look, count_bins(means)) for name, look, means in sides]
     means = ", ".join(f"{name} {fmean(values):.2f} on average" for name, _, values in sides)
     frame = Frame(
-        f"Mean scores of each example: {arm}", f"{len(examples):,} examples; {means}.", "mean score, from", "examples"
+        f"Mean scores of each example: {arm}",
+        f"{write_count(len(examples), 'example')}; {means}.",
+        "mean score, lower end",
+        "examples",
     )
     return Columns(frame, bin_labels(), series)
 

@@ -15,7 +15,7 @@ from autodata.report.charts import Columns, Forest, ForestRow, Frame, Series, se
 from autodata.report.dataset import bin_labels, count_bins
 from autodata.run.records import iterate_records, read_json
 from autodata.stats.intervals import Estimate, read_estimate
-from autodata.stats.writing import DASH, write_estimate
+from autodata.stats.writing import DASH, write_count, write_estimate
 from autodata.types import Outcome
 
 RESULTS, PRBENCH, ANSWERS = "results.json", "prbench.json", "answers.jsonl"
@@ -40,7 +40,7 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
     """Return the page of an evaluation, finished or not. Raises RunError, RecipeError."""
     recipe = config.load(EvalRecipe, [str(folder / "recipe.yaml")])
     results, benchmark = read_json(folder / RESULTS) or {}, read_json(folder / PRBENCH) or {}
-    shown = ("mean", "best") if results else ()
+    metrics = ("mean", "best") if results else ()
     return page.render(
         "evaluation.j2",
         f"{folder.resolve().name}: {recipe.label} evaluated",
@@ -48,7 +48,10 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         manifest=manifest,
         results=results,
         command=f"{COMMAND} {folder}/recipe.yaml",
-        forests=[draw_scores(results, key, f"{key.capitalize()} of {recipe.samples} answers") for key in shown],
+        forests=[
+            draw_scores(results, key, f"{key.capitalize()} of {write_count(recipe.samples, 'answer')}")
+            for key in metrics
+        ],
         sets=list(tabulate(results)),
         splits=read_splits(benchmark),
         answers=draw_answers(folder),
@@ -61,7 +64,9 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
 def draw_scores(results: Results, key: str, title: str) -> Forest:
     """Draw one row per set, each followed by one row per part of it."""
     rows = [
-        ForestRow(name, read_estimate(numbers[key]), series_style(at), f"{numbers['examples']:,} examples{part}")
+        ForestRow(
+            name, read_estimate(numbers[key]), series_style(at), write_count(numbers["examples"], "example") + part
+        )
         for at, (name, numbers, part) in enumerate(walk(results))
     ]
     return Forest(title, rows)
@@ -96,21 +101,22 @@ def read_splits(benchmark: Results) -> dict[str, dict[str, Any]]:
         splits[name] = {
             "tasks": numbers["tasks"],
             "left_out": numbers["left_out"],
-            "headline": Forest("Points over positive points, clipped at 0", rows),
+            "headline": Forest("Points divided by positive points, clipped at 0", rows),
             "shares": list(_draw_shares(numbers["graders"])),
         }
     return splits
 
 
-def _describe(found: Mapping[str, Any]) -> str:
-    return f"{found['scored']:,} of {found['tasks']:,} answers scored, {found['unresolved']:,} grades missing"
+def _describe(grades: Mapping[str, Any]) -> str:
+    scored = f"{grades['scored']:,} of {write_count(grades['tasks'], 'answer')} scored"
+    return f"{scored}, {write_count(grades['unresolved'], 'grade')} missing"
 
 
 def _draw_shares(graders: Mapping[str, Mapping[str, Any]]) -> Iterator[Forest]:
     """Draw the shares of criteria that are met, without intervals: criteria of one answer are not independent."""
     for key, kind in _KINDS.items():
         rows = [
-            ForestRow(name, Estimate(share, None, None), series_style(at), f"{grader}, {count:,} grades")
+            ForestRow(name, Estimate(share, None, None), series_style(at), f"{grader}, {write_count(count, 'grade')}")
             for at, (grader, grades) in enumerate(graders.items())
             for name, (share, count) in grades[key].items()
         ]
@@ -132,8 +138,8 @@ def _draw_answers(name: str, answers: Sequence[Answer]) -> Columns:
     finished = [a.score for a in scored if a.outcome is not Outcome.CUT_OFF]
     frame = Frame(
         f"Answers by score: {name}",
-        f"{len(answers):,} answers, {len(cut):,} of them cut off, {len(answers) - len(scored):,} without a score.",
-        "score, from",
+        f"{write_count(len(answers), 'answer')}: {len(cut):,} cut off, {len(answers) - len(scored):,} without score.",
+        "score, lower end",
         "answers",
     )
     sides = [

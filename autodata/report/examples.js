@@ -1,45 +1,45 @@
-// The list of examples; each is unpacked when it is opened. #example=ID leads to one.
+// Shows the list of examples; each is unpacked when it is opened. The address #example=ID shows one of them.
 "use strict";
 
 (() => {
   const PAGE = 50;
-  const { byId, number, make, prose, titled, fold, json, matrix, unpack, readRecord, listen } = parts;
+  const { byId, number, count, make, prose, titled, fold, json, matrix, unpack, readRecord, listen } = parts;
   let entries = [];
-  let found = [];
+  let matches = [];
   let page = 0;
 
   function filter() {
     const text = byId("search").value.trim().toLowerCase();
     const [arm, split] = ["arm", "split"].map((id) => byId(id).value);
-    found = entries.filter((entry) => (!text || entry.text.includes(text)) && (!arm || entry.arm === arm) && (!split || entry.split === split));
+    matches = entries.filter((entry) => (!text || entry.text.includes(text)) && (!arm || entry.arm === arm) && (!split || entry.split === split));
     page = 0;
     showList();
   }
 
   function showList() {
-    const pages = Math.max(Math.ceil(found.length / PAGE), 1);
-    byId("list").replaceChildren(...found.slice(page * PAGE, (page + 1) * PAGE).map(line));
-    byId("found").textContent = `${number(found.length)} of ${number(entries.length)} examples`;
+    const pages = Math.max(Math.ceil(matches.length / PAGE), 1);
+    byId("list").replaceChildren(...matches.slice(page * PAGE, (page + 1) * PAGE).map(line));
+    byId("found").textContent = `${number(matches.length)} of ${number(entries.length)} examples`;
     byId("page").textContent = `page ${page + 1} of ${pages}`;
     byId("earlier").disabled = page === 0;
     byId("later").disabled = page + 1 >= pages;
   }
 
   function line(entry) {
-    const made = make("details", { class: "example" },
+    const element = make("details", { class: "example" },
       make("summary", {}, make("span", { dir: "auto" }, entry.excerpt), " ",
         make("small", {}, `${entry.arm}, ${entry.split} · weak ${number(entry.weak)}, strong ${number(entry.strong)}`)));
-    made.addEventListener("toggle", async () => {
-      if (made.open && made.children.length === 1) made.append(...tell(await readRecord(entry)));
+    element.addEventListener("toggle", async () => {
+      if (element.open && element.children.length === 1) element.append(...tell(await readRecord(entry)));
     });
-    return made;
+    return element;
   }
 
   function tell({ id, document_source: source, candidate, evidence, provenance, rounds, weak_scores: weak, strong_scores: strong }) {
     const side = (met, scores) => scores.map((score, at) => ({ name: at + 1, met: met[at], score }));
     return [
       make("h3", {}, make("a", { href: `#${new URLSearchParams({ example: id })}` }, id)),
-      make("p", { class: "note" }, `${source} · licence ${provenance.licence || "unknown"} · ${number(rounds)} rounds · run ${provenance.run}`),
+      make("p", { class: "note" }, `${source} · licence ${provenance.licence || "unknown"} · ${count(rounds, "round")} · run ${provenance.run}`),
       titled("Question", prose(candidate.question)),
       candidate.context ? titled("Context", prose(candidate.context)) : "",
       candidate.reference_answer ? titled("Reference answer", prose(candidate.reference_answer)) : "",

@@ -11,7 +11,7 @@ import numpy as np
 
 from autodata import config
 from autodata.recipes.generation import GenerateRecipe
-from autodata.report import generation, page
+from autodata.report import page
 from autodata.report.charts import Frame, Line, Lines
 from autodata.report.overview import VERDICTS, Overview, list_attempt_bounds, words
 from autodata.report.storyboard import Storyboards
@@ -19,6 +19,7 @@ from autodata.report.yields import KNOBS, MeasuredRound, Yields, measure
 from autodata.run.records import LINE, iterate_records
 from autodata.run.snapshot import read_snapshot
 from autodata.serving import journal
+from autodata.stats.writing import write_count
 from autodata.types import TRAJECTORY, Role
 
 _COSTS = ("calls", "replayed", "prompt_tokens", "completion_tokens", "call_seconds", "gpu_seconds")
@@ -31,8 +32,8 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
     domain = recipe.domain
     gate = domain.presets[domain.preset]
     latest = read_snapshot(folder)
-    booked = {role: asdict(cost) for role, cost in latest.roles.items()} if latest else {}
-    ledger = manifest.get("ledger", booked)
+    costs_so_far = {role: asdict(cost) for role, cost in latest.roles.items()} if latest else {}
+    ledger = manifest.get("ledger", costs_so_far)
     return page.render(
         "generation.j2",
         f"{folder.resolve().name}: {domain.name}, {recipe.arm} arm",
@@ -63,12 +64,12 @@ def list_costs(overview: Overview, ledger: Mapping[str, Mapping[str, float | Non
     """List for each role the tokens of its trajectories, the costs in the run's ledger, GPU-seconds per acceptance."""
     rows: list[list[object]] = []
     for role in (*Role, *sorted({*ledger} - {*Role})):
-        spent, booked = overview.tokens.get(role), ledger.get(role, {})
-        if spent is None and not booked:
+        tokens, costs = overview.tokens.get(role), ledger.get(role, {})
+        if tokens is None and not costs:
             continue
-        gpu = booked.get("gpu_seconds")
-        each = gpu / overview.accepted if gpu is not None and overview.accepted else None
-        rows.append([words(role), spent, *(booked.get(name) for name in _COSTS), each])
+        gpu = costs.get("gpu_seconds")
+        gpu_each = gpu / overview.accepted if gpu is not None and overview.accepted else None
+        rows.append([words(role), tokens, *(costs.get(name) for name in _COSTS), gpu_each])
     return rows
 
 
@@ -93,32 +94,32 @@ def _draw_timeline(folder: Path, recipe: GenerateRecipe, manifest: Mapping[str, 
     if recipe.journal is not None or not path.exists():
         return None
     # A fork copies replies from another run; they are older than this run and left out.
-    begun = datetime.fromisoformat(manifest["started"]).timestamp() if manifest.get("started") else 0
-    spans = [(at - reply.latency_s, float(at)) for reply, at in journal.read_replies(path) if at >= begun]
-    return generation.draw(spans)
+    start = datetime.fromisoformat(manifest["started"]).timestamp() if manifest.get("started") else 0
+    spans = [(at - reply.latency_s, float(at)) for reply, at in journal.read_replies(path) if at >= start]
+    return draw(spans)
 
 
-_INTERVALS = 240  # maximum number on the time line; none is shorter than a second
+_INTERVALS = 240  # maximum number on the timeline; none is shorter than a second
 
 
 def draw(spans: Sequence[tuple[float, float]]) -> Lines | None:
     """Draw the mean number of calls in flight in each interval. None if there are no calls."""
     if not spans:
         return None
-    begun, ended = (np.sort(np.array(times)) for times in zip(*spans, strict=True))
-    first, last = float(begun[0]), float(ended[-1])
+    starts, ends = (np.sort(np.array(times)) for times in zip(*spans, strict=True))
+    first, last = float(starts[0]), float(ends[-1])
     count = int(min(_INTERVALS, max(last - first, 1)))
     edges = np.linspace(first, max(last, first + 1), count + 1)
-    busy = np.diff(_elapsed(edges, begun) - _elapsed(edges, ended)) / np.diff(edges)
+    busy = np.diff(_elapsed(edges, starts) - _elapsed(edges, ends)) / np.diff(edges)
     points = [
         (round((edge - first) / 60, 3), round(float(mean), 2)) for edge, mean in zip(edges[1:], busy, strict=True)
     ]
     desc = (
-        f"Mean number of calls under way over {(last - first) / 60:.1f} minutes, {len(spans):,} calls in all; "
-        f"at most {busy.max():.1f}, on average {busy.mean():.1f}."
+        f"{write_count(len(spans), 'call')} in {(last - first) / 60:.1f} minutes. Mean number in flight: "
+        f"{busy.mean():.1f} on average, {busy.max():.1f} at most."
     )
-    frame = Frame("Calls under way", desc, "minutes since the first call", "calls")
-    return Lines(frame, [Line("calls under way", "accent", points)])
+    frame = Frame("Calls in flight", desc, "minutes since the first call", "calls")
+    return Lines(frame, [Line("calls in flight", "accent", points)])
 
 
 def _elapsed(edges: np.ndarray, times: np.ndarray) -> np.ndarray:

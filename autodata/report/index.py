@@ -1,7 +1,7 @@
 """Writes the report of a run: one HTML file that explains it, loads nothing from the network and can be sent around.
 
 python -m autodata.report runs/demo/agentic     # writes runs/demo/agentic/report.html and prints its path
-python -m autodata.report runs/demo             # the reports of all runs below that lack one or are outdated, and
+python -m autodata.report runs/demo             # writes all missing or outdated reports below it, and
                                                 # runs/demo/index.html
 
 The report of an unfinished run shows what is there so far.
@@ -18,7 +18,7 @@ from autodata.report.page import Facts
 from autodata.run import snapshot
 from autodata.run.folder import find_runs, read_manifest
 from autodata.run.records import RunError, read_json, write_file
-from autodata.stats.writing import write_decimal, write_duration
+from autodata.stats.writing import write_count, write_decimal, write_duration
 from autodata.types import UserError
 
 REPORT, INDEX = "report.html", "index.html"
@@ -50,7 +50,7 @@ def report(folder: Path) -> Path:
         return report_all(folder)
     kind = manifest.get("inputs", {}).get("kind")
     if kind not in PAGES:
-        raise RunError(f"{folder}: no report for a run of kind {kind!r}; there are reports for {', '.join(PAGES)}")
+        raise RunError(f"{folder}: there is no report for a run of kind {kind!r}, only for {', '.join(PAGES)}")
     write_file(folder / REPORT, PAGES[kind](folder, manifest))
     return folder / REPORT
 
@@ -59,7 +59,7 @@ def report_all(folder: Path) -> Path:
     """Write the index of a folder of runs, and the reports that it links to. Raises RunError if there are none."""
     runs = list(find_runs(folder))
     if not runs:
-        raise RunError(f"{folder}: no run folder, it has no manifest.json, nor has a folder below it")
+        raise RunError(f"{folder}: not a run folder: there is no manifest.json in it or in a folder below it")
     entries = [describe(run, folder, refresh(run)) for run in runs]
     write_file(folder / INDEX, render(folder, entries))
     return folder / INDEX
@@ -146,37 +146,37 @@ def _label(inputs: Facts, manifest: Facts) -> str:
 def _measure_seconds(manifest: Facts) -> float | None:
     if not manifest.get("finished") or not manifest.get("started"):
         return None
-    begun, ended = (datetime.fromisoformat(manifest[name]) for name in ("started", "finished"))
-    return (ended - begun).total_seconds()
+    start, end = (datetime.fromisoformat(manifest[name]) for name in ("started", "finished"))
+    return (end - start).total_seconds()
 
 
 # ── the headline of a row: the result of a run of each kind ──
 
 
-def _of_generation(run: Path, manifest: Facts) -> str:
+def _summarize_generation(run: Path, manifest: Facts) -> str:
     summary = manifest.get("summary")
     if not summary:
         return ""
     accepted, documents, rounds = (summary[name] for name in ("accepted_documents", "documents", "rounds"))
-    return f"{accepted:,} of {documents:,} documents accepted, {rounds:,} rounds"
+    return f"{accepted:,} of {write_count(documents, 'document')} accepted, {write_count(rounds, 'round')}"
 
 
-def _of_dataset(run: Path, manifest: Facts) -> str:
+def _summarize_dataset(run: Path, manifest: Facts) -> str:
     statistics = manifest.get("statistics", {})
     return "; ".join(
-        f"{arm}: {numbers['examples']:,} examples, gap {write_decimal(numbers.get('gap'))}"
+        f"{arm}: {write_count(numbers['examples'], 'example')}, gap {write_decimal(numbers.get('gap'))}"
         for arm, numbers in sorted(statistics.items())
     )
 
 
-def _of_training(run: Path, manifest: Facts) -> str:
+def _summarize_training(run: Path, manifest: Facts) -> str:
     if manifest.get("steps") is None:
         return ""
     first, last = manifest["reward_first_quarter"], manifest["reward_last_quarter"]
-    return f"reward {first:.2f} → {last:.2f} in {manifest['steps']:,} steps"
+    return f"reward {first:.2f} → {last:.2f} in {write_count(manifest['steps'], 'step')}"
 
 
-def _of_evaluation(run: Path, manifest: Facts) -> str:
+def _summarize_evaluation(run: Path, manifest: Facts) -> str:
     means = {name: numbers["mean"] for name, numbers in (read_json(run / "results.json") or {}).items()}
     parts = [f"{name} {write_decimal(mean['value'])}" for name, mean in means.items() if mean]
     for name, numbers in (read_json(run / "prbench.json") or {}).items():
@@ -185,23 +185,23 @@ def _of_evaluation(run: Path, manifest: Facts) -> str:
     return ", ".join(parts)
 
 
-def _of_search(run: Path, manifest: Facts) -> str:
+def _summarize_search(run: Path, manifest: Facts) -> str:
     results = read_json(run / "results.json")
     if not results:
         return ""
     before, after = results["baseline"]["test"], results["best"]["test"]
     return (
         f"test pass rate {write_decimal(before)} → {write_decimal(after)}, {results['accepted']:,} of "
-        f"{results['iterations']:,} mutants accepted"
+        f"{write_count(results['iterations'], 'mutant')} accepted"
     )
 
 
 _HEADLINES: dict[str, Callable[[Path, Facts], str]] = {
-    "generate": _of_generation,
-    "dataset": _of_dataset,
-    "grpo": _of_training,
-    "eval": _of_evaluation,
-    "meta": _of_search,
+    "generate": _summarize_generation,
+    "dataset": _summarize_dataset,
+    "grpo": _summarize_training,
+    "eval": _summarize_evaluation,
+    "meta": _summarize_search,
 }
 
 

@@ -21,9 +21,9 @@ from autodata.report.overview import VERDICTS, words
 from autodata.report.page import Facts
 from autodata.run.records import LINE, read_json, read_records
 from autodata.stats.intervals import Estimate
-from autodata.stats.writing import write_difference
+from autodata.stats.writing import write_count, write_difference
 
-_AROUND = 2  # unchanged lines shown before and after a change
+_CONTEXT_LINES = 2  # unchanged lines shown before and after a change
 _TOKEN = re.compile(r"\s+|[^\s]+")
 Stretch = tuple[str, str]  # "=", "-", "+" or "…", and the text
 
@@ -33,8 +33,8 @@ def compare_texts(before: str, after: str) -> list[Stretch]:
     old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
     stretches: list[Stretch] = []
     opcodes = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
-    for number, (what, from_old, to_old, from_new, to_new) in enumerate(opcodes):
-        if what == "equal":
+    for number, (kind, from_old, to_old, from_new, to_new) in enumerate(opcodes):
+        if kind == "equal":
             stretches += _fold(old[from_old:to_old], number == 0, number == len(opcodes) - 1)
         else:
             stretches += _compare_words("".join(old[from_old:to_old]), "".join(new[from_new:to_new]))
@@ -42,22 +42,22 @@ def compare_texts(before: str, after: str) -> list[Stretch]:
 
 
 def _fold(lines: Sequence[str], is_first: bool, is_last: bool) -> list[Stretch]:
-    head, tail = 0 if is_first else _AROUND, 0 if is_last else _AROUND
+    head, tail = 0 if is_first else _CONTEXT_LINES, 0 if is_last else _CONTEXT_LINES
     left_out = len(lines) - head - tail
     if left_out <= 1:
         return [("=", "".join(lines))]
     edges = ("".join(lines[:head]), "".join(lines[len(lines) - tail :]))
-    return [("=", edges[0]), ("…", f"{left_out} lines as they were\n"), ("=", edges[1])]
+    return [("=", edges[0]), ("…", f"{left_out} unchanged lines\n"), ("=", edges[1])]
 
 
 def _compare_words(before: str, after: str) -> Iterator[Stretch]:
     old, new = _TOKEN.findall(before), _TOKEN.findall(after)
     for _, from_old, to_old, from_new, to_new in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        went, came = "".join(old[from_old:to_old]), "".join(new[from_new:to_new])
-        if went == came:
-            yield "=", went
+        removed, added = "".join(old[from_old:to_old]), "".join(new[from_new:to_new])
+        if removed == added:
+            yield "=", removed
         else:
-            yield from ((sign, text) for sign, text in (("-", went), ("+", came)) if text)
+            yield from ((sign, text) for sign, text in (("-", removed), ("+", added)) if text)
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,12 @@ class Node:
     parent: int | None
     rate: float | None  # running average on validation documents
     tried: int
-    is_of_best: bool  # it is the best member or an ancestor of it
+    in_best_lineage: bool  # it is the best member or an ancestor of it
     hypothesis: str
     analysis: str
     diff: str
     tokens: int
-    ahead: Estimate | None  # its lead over its parent when it was accepted
+    lead: Estimate | None  # its lead over its parent when it was accepted
 
     @property
     def name(self) -> str:
@@ -89,7 +89,7 @@ class Lineage:
     @property
     def drawn(self) -> list[Node]:
         """The members to draw, the best one and its ancestors last, so that they lie on top."""
-        return sorted((n for n in self.nodes if n.rate is not None), key=lambda node: node.is_of_best)
+        return sorted((n for n in self.nodes if n.rate is not None), key=lambda node: node.in_best_lineage)
 
     @property
     def edges(self) -> list[tuple[Node, Node]]:
@@ -119,7 +119,7 @@ def render(folder: Path, manifest: Facts) -> str:
     results = read_json(folder / RESULTS)
     return page.render(
         "meta.j2",
-        f"{folder.resolve().name}: the data scientist of {recipe.domain.name}, evolved",
+        f"{folder.resolve().name}: prompts of {recipe.domain.name}, optimised",
         recipe=recipe,
         manifest=manifest,
         command=f"{COMMAND} {folder}/recipe.yaml",
@@ -130,7 +130,7 @@ def render(folder: Path, manifest: Facts) -> str:
         best=best,
         lineage=Lineage(list_nodes(folder, population, lines)),
         rates=draw_rates(list_pass_rates(lines)),
-        log=[tell_iteration(line) for line in lines[1:]],
+        log=[list_iteration(line) for line in lines[1:]],
         changes=compare_prompts(folder / MEMBERS / "000", folder / MEMBERS / f"{best:03d}") if lines else {},
         results=results,
         gain=read_gain(results) if results else None,
@@ -179,7 +179,7 @@ def measure_lead(line: Facts) -> Estimate | None:
     return evaluate.compare(*sides) if line["parent"] is not None else None
 
 
-def tell_iteration(line: Facts) -> list[object]:
+def list_iteration(line: Facts) -> list[object]:
     """Return a row of the log that says which mutants were accepted."""
     return [
         line["iteration"],
@@ -215,7 +215,7 @@ def draw_test(results: Facts) -> Forest:
         for split in ("validation", "test"):
             interval = numbers.get(f"{split}_interval") or (None, None)
             rate = None if numbers[split] is None else Estimate(numbers[split], *interval)
-            rows.append(ForestRow(f"{name}, {split}", rate, style, f"{numbers[f'{split}_trials']:,} trials"))
+            rows.append(ForestRow(f"{name}, {split}", rate, style, write_count(numbers[f"{split}_trials"], "trial")))
     return Forest("Pass rate", rows)
 
 
@@ -224,7 +224,9 @@ def draw_failures(results: Facts) -> Columns:
     sides = [(name, results[name]["failures"]) for name in ("baseline", "best")]
     kinds = [kind for kind in VERDICTS if any(kind in failures for _, failures in sides)]
     totals = "; ".join(f"{name}: {sum(failures.values())}" for name, failures in sides)
-    frame = Frame("Failed rounds by kind", f"On the test documents. {totals}.", "prompt set", "failed rounds")
+    frame = Frame(
+        "Failed rounds by kind", f"Failed rounds on the test documents: {totals}.", "prompt set", "failed rounds"
+    )
     series = [Series(words(kind), kind, [failures.get(kind, 0) for _, failures in sides]) for kind in kinds]
     return Columns(frame, [name for name, _ in sides], series)
 

@@ -7,6 +7,7 @@ from autodata.loop.recap import average
 from autodata.recipes.domain import Gate
 from autodata.report.charts import Columns, Frame, Point, Scatter, Series, Step
 from autodata.report.storyboard import style, style_of
+from autodata.stats.writing import write_count
 from autodata.types import End, Round, Trajectory
 
 # In the order in which a round can meet them; also the order of colours.
@@ -30,7 +31,7 @@ class Overview:
     # For each preset, candidates by weak mean, strong mean and verdict.
     means: dict[str, Counter[tuple[float, float, str]]] = field(default_factory=dict)
     tokens: Counter[str] = field(default_factory=Counter)
-    weak_only: int = 0  # measured rounds in which the strong solver was never asked
+    weak_only: int = 0  # measured rounds in which the strong solver did not run
 
     def add(self, trajectory: Trajectory) -> None:
         self.documents += 1
@@ -42,21 +43,21 @@ class Overview:
         for round in trajectory.rounds:
             self._add_round(round)
 
-    def _add_round(self, tried: Round) -> None:
-        self.verdicts[tried.number, style(tried)] += 1
+    def _add_round(self, round: Round) -> None:
+        self.verdicts[round.number, style(round)] += 1
         reached = {
             "rounds": True,
-            "candidates": tried.candidate is not None,
-            "sound": tried.quality is not None and tried.quality.passed,
-            "weak": bool(tried.weak),
-            "strong": bool(tried.strong),
-            "accepted": tried.verdict.accepted is True,
+            "candidates": round.candidate is not None,
+            "sound": round.quality is not None and round.quality.passed,
+            "weak": bool(round.weak),
+            "strong": bool(round.strong),
+            "accepted": round.verdict.accepted is True,
         }
         self.steps.update(name for name, is_reached in reached.items() if is_reached)
-        weak, strong = average(tried.weak), average(tried.strong)
+        weak, strong = average(round.weak), average(round.strong)
         self.weak_only += weak is not None and strong is None
         if weak is not None and strong is not None:
-            for preset, verdict in tried.presets.items():
+            for preset, verdict in round.presets.items():
                 self.means.setdefault(preset, Counter())[weak, strong, style_of(verdict)] += 1
 
     # ── drawn ────────────────────────────────────────────────────────────────────────────────
@@ -79,7 +80,7 @@ class Overview:
         numbers = list(range(1, max((number for number, _ in self.verdicts), default=0) + 1))
         series = [Series(words(v), v, [self.verdicts[number, v] for number in numbers]) for v in self._seen]
         desc = "Rounds by number and verdict: " + ", ".join(f"{s.name} {sum(s.values):,}" for s in series) + "."
-        return Columns(Frame("Verdicts by round", desc, "number of the round", "rounds"), numbers, series)
+        return Columns(Frame("Verdicts by round", desc, "round number", "rounds"), numbers, series)
 
     @property
     def by_length(self) -> Columns:
@@ -91,7 +92,7 @@ class Overview:
         series = [Series(name, look, [self.lengths[n, side] for n in labels]) for name, look, side in sides]
         frame = Frame(
             "Rounds per document",
-            f"Documents by number of rounds, from {shortest} to {longest}.",
+            f"Documents by the number of their rounds, from {shortest} to {longest}.",
             "rounds",
             "documents",
         )
@@ -106,8 +107,8 @@ class Overview:
             totals[verdict] += count
         legend = [(v, f"{words(v)} {totals[v]:,}") for v in VERDICTS if totals[v]]
         desc = (
-            f"{candidates.total():,} candidates by the mean score of the weak and of the strong solver, verdict "
-            f"under {preset}; scores rounded to {step:g}, the area of a point is the number of candidates."
+            f"{write_count(candidates.total(), 'candidate')} by the mean score of the weak and of the strong solver, "
+            f"verdict under {preset}. Scores are rounded to {step:g}; a point's area shows its number of candidates."
         )
         frame = Frame(f"Weak and strong solver, verdict under {preset}", desc, "weak mean", "strong mean")
         by_count = sorted(points.items(), key=lambda point: -point[1])
@@ -135,9 +136,9 @@ def find_region(gate: Gate) -> list[tuple[float, float]]:
     Bounds on single attempts cannot be drawn in that plane: `list_attempt_bounds` names them.
     """
     left = max(gate.weak_mean_at_least or 0, gate.weak_mean_above or 0)
-    right = min(_or(gate.weak_mean_at_most, 1), _or(gate.weak_mean_below, 1))
-    bottom, top = gate.strong_mean_at_least or 0, _or(gate.strong_mean_below, 1)
-    gap = _or(gate.gap_at_least, -1)
+    right = min(_default(gate.weak_mean_at_most, 1), _default(gate.weak_mean_below, 1))
+    bottom, top = gate.strong_mean_at_least or 0, _default(gate.strong_mean_below, 1)
+    gap = _default(gate.gap_at_least, -1)
     right = min(right, top - gap)
     if left > right or (left, right, bottom, top) == (0, 1, 0, 1):
         return []
@@ -152,15 +153,15 @@ def list_attempt_bounds(gate: Gate) -> dict[str, float]:
     return {name: value for name in names if (value := getattr(gate, name)) is not None}
 
 
-def _or(value: float | None, otherwise: float) -> float:
+def _default(value: float | None, otherwise: float) -> float:
     return otherwise if value is None else value
 
 
-def _thin(found: Counter[tuple[float, float, str]]) -> tuple[float, Counter[tuple[float, float, str]]]:
+def _thin(candidates: Counter[tuple[float, float, str]]) -> tuple[float, Counter[tuple[float, float, str]]]:
     """Round the scores until a page can draw all points. Return the rounding step and the points."""
     for step in _ROUNDING:
         points = Counter[tuple[float, float, str]]()
-        for (weak, strong, verdict), count in found.items():
+        for (weak, strong, verdict), count in candidates.items():
             points[_snap(weak, step), _snap(strong, step), verdict] += count
         if len(points) <= _MAX_POINTS:
             break

@@ -12,7 +12,14 @@ from markupsafe import Markup
 
 from autodata.report.charts import BOTTOM, LEFT, RIGHT, widths
 from autodata.serving.measured import tell_outcomes
-from autodata.stats.writing import write_decimal, write_difference, write_estimate, write_number, write_percent
+from autodata.stats.writing import (
+    write_count,
+    write_decimal,
+    write_difference,
+    write_estimate,
+    write_number,
+    write_percent,
+)
 
 _FOLDER = Path(__file__).parent
 Facts = Mapping[str, Any]  # the contents of a manifest or of a file of results
@@ -33,7 +40,7 @@ def render(template: str, title: str, scripts: Sequence[str] = (), **facts: obje
         "policy": policy,
         "style": Markup(style),
         "scripts": [Markup(s) for s in sources],
-        "ended": list_outcomes(facts.get("manifest"), facts.get("results")),
+        "outcome_lines": list_outcomes(facts.get("manifest"), facts.get("results")),
     }
     return _environment().get_template(template).render(**facts, **frame)
 
@@ -63,6 +70,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "show": write_number,
+        "count": write_count,
         "estimate": write_estimate,
         "difference": write_difference,
         "fraction": write_decimal,

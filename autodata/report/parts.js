@@ -1,23 +1,24 @@
-// What the scripts of reports share: elements whose content is text only, and records that lie packed in the page.
+// Shared by the scripts of all reports: makes elements whose content is text only, and unpacks the records in the page.
 "use strict";
 
 const parts = (() => {
   const byId = (id) => document.getElementById(id);
   const words = (name) => (name === "unmeasured" ? "not measured" : String(name).replaceAll("_", " "));
   const number = (value) => (value === null || value === undefined ? "–" : Number(value).toLocaleString("en", { maximumFractionDigits: 3 }));
+  const count = (total, noun) => `${number(total)} ${noun}${total === 1 ? "" : "s"}`;
   let lastBlock = { id: -1, records: [] };
 
   // ── elements ──────────────────────────────────────────────────────────────────────────────
 
   const make = (tag, properties = {}, ...children) => {
-    const made = document.createElement(tag);
+    const element = document.createElement(tag);
     for (const [name, value] of Object.entries(properties)) {
-      if (name === "class") made.className = value;
-      else if (name in made) made[name] = value;
-      else made.setAttribute(name, value);
+      if (name === "class") element.className = value;
+      else if (name in element) element[name] = value;
+      else element.setAttribute(name, value);
     }
-    made.append(...children.filter((child) => child !== null));
-    return made;
+    element.append(...children.filter((child) => child !== null));
+    return element;
   };
   const prose = (text) => make("div", { class: "prose", dir: "auto" }, text);
   const titled = (title, ...content) => make("div", {}, make("h4", {}, title), ...content);
@@ -57,7 +58,7 @@ const parts = (() => {
         ...columns.map(({ met, edge }) => cell(met ? met[index] : undefined, edge))));
     return make("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": label },
       make("table", { class: "matrix" },
-        make("caption", {}, "Rubric: which attempt meets which criterion (● met, ○ not met, – not judged)"),
+        make("caption", {}, "Rubric: the criteria that each attempt meets (● met, ○ not met, – not judged)"),
         make("thead", {},
           make("tr", {}, make("th", { scope: "col", rowSpan: 2 }, "criterion"), make("th", { scope: "col", rowSpan: 2 }, "points"),
             ...names.map((side) => make("th", { scope: "colgroup", colSpan: sides[side].length, class: "first" }, side))),
@@ -67,7 +68,7 @@ const parts = (() => {
           ...columns.map(({ score, edge }) => make("td", { class: edge }, number(score)))))));
   }
 
-  // What a list does when it is filtered, addressed, or turned by a page.
+  // Connects a list to its filters, to the address of the page, and to the buttons for other pages of the list.
   function listen(filter, follow, turn) {
     addEventListener("hashchange", follow);
     byId("filters").addEventListener("input", filter);
@@ -75,5 +76,5 @@ const parts = (() => {
     for (const [id, step] of [["earlier", -1], ["later", 1]]) byId(id).addEventListener("click", () => turn(step));
   }
 
-  return { byId, words, number, make, prose, titled, fold, json, matrix, unpack, readRecord, listen };
+  return { byId, words, number, count, make, prose, titled, fold, json, matrix, unpack, readRecord, listen };
 })();

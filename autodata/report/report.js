@@ -1,21 +1,21 @@
-// What every report can do beside being read: change its theme, open what is linked to, show one of several charts.
+// Runs in every report: switches the theme, opens the folded element that a link names, shows one of several charts.
 "use strict";
 
 (() => {
-  const button = document.getElementById("theme");
+  const theme = document.getElementById("theme");
   const isDark = () => {
     const chosen = document.documentElement.dataset.theme;
     return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   };
-  const showState = () => button.setAttribute("aria-pressed", String(isDark()));
-  button.addEventListener("click", () => {
+  const showState = () => theme.setAttribute("aria-pressed", String(isDark()));
+  theme.addEventListener("click", () => {
     document.documentElement.dataset.theme = isDark() ? "light" : "dark";
     showState();
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showState);
   showState();
 
-  // An address that names something folded opens it.
+  // An address that names a folded element opens it.
   const reveal = () => {
     const target = document.getElementById(location.hash.slice(1));
     if (target instanceof HTMLDetailsElement) target.open = true;
@@ -31,12 +31,12 @@
     bar.setAttribute("role", "group");
     bar.setAttribute("aria-label", group.dataset.choose);
     const buttons = choices.map((choice) => {
-      const made = document.createElement("button");
-      made.type = "button";
-      made.textContent = choice.dataset.choice;
-      made.addEventListener("click", () => choose(choice));
-      bar.append(made);
-      return made;
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = choice.dataset.choice;
+      button.addEventListener("click", () => choose(choice));
+      bar.append(button);
+      return button;
     });
     const choose = (chosen) =>
       choices.forEach((choice, at) => {

@@ -1,13 +1,13 @@
-// The list of documents and their storyboards. What a document or a model wrote reaches the page as text only.
+// Shows the list of documents and their storyboards. Text of documents and models reaches the page as text only.
 "use strict";
 
 (() => {
   const PAGE = 50;
-  const { byId, words, number, make, prose, titled, fold, json, matrix, unpack, readRecord, listen } = parts;
+  const { byId, words, number, count, make, prose, titled, fold, json, matrix, unpack, readRecord, listen } = parts;
   const badge = (verdict) => make("span", { class: `badge is-${verdict}` }, words(verdict));
   const styleOf = (verdict) => (verdict.accepted ? "accepted" : verdict.failure || "unmeasured");
   let entries = [];
-  let found = [];
+  let matches = [];
   let page = 0;
   let opened = null; // the entry whose storyboard is shown
 
@@ -16,7 +16,7 @@
   function filter() {
     const text = byId("search").value.trim().toLowerCase();
     const [failure, end, kind] = ["failure", "end", "kind"].map((id) => byId(id).value);
-    found = entries.filter(
+    matches = entries.filter(
       (entry) =>
         (!text || entry.text.includes(text)) &&
         (!failure || entry.verdicts.includes(failure)) &&
@@ -28,10 +28,10 @@
   }
 
   function showList() {
-    const pages = Math.max(Math.ceil(found.length / PAGE), 1);
-    const shown = found.slice(page * PAGE, (page + 1) * PAGE);
+    const pages = Math.max(Math.ceil(matches.length / PAGE), 1);
+    const shown = matches.slice(page * PAGE, (page + 1) * PAGE);
     byId("documents").tBodies[0].replaceChildren(...shown.map(row));
-    byId("found").textContent = `${number(found.length)} of ${number(entries.length)} documents`;
+    byId("found").textContent = `${number(matches.length)} of ${number(entries.length)} documents`;
     byId("page").textContent = `page ${page + 1} of ${pages}`;
     byId("earlier").disabled = page === 0;
     byId("later").disabled = page + 1 >= pages;
@@ -61,8 +61,8 @@
   // ── one document ──────────────────────────────────────────────────────────────────────────
 
   async function follow() {
-    const wanted = new URLSearchParams(location.hash.slice(1));
-    const entry = wanted.has("doc") ? entries.find(({ id }) => id === wanted.get("doc")) : null;
+    const address = new URLSearchParams(location.hash.slice(1));
+    const entry = address.has("doc") ? entries.find(({ id }) => id === address.get("doc")) : null;
     byId("browse").hidden = Boolean(entry);
     byId("story").hidden = !entry;
     if (!entry) {
@@ -75,13 +75,13 @@
       if (opened !== entry) return; // another one was opened meanwhile
       byId("story").replaceChildren(...tell(entry, record));
     }
-    const target = byId(`round-${wanted.get("round")}`) || byId("story-title");
+    const target = byId(`round-${address.get("round")}`) || byId("story-title");
     target.scrollIntoView();
     target.focus({ preventScroll: true });
   }
 
   function move(step) {
-    const list = found.includes(opened) ? found : entries;
+    const list = matches.includes(opened) ? matches : entries;
     const next = list[list.indexOf(opened) + step];
     if (next) location.hash = link(next);
   }
@@ -94,7 +94,7 @@
   }
 
   function tell(entry, { trajectory, changes }) {
-    const list = found.includes(entry) ? found : entries;
+    const list = matches.includes(entry) ? matches : entries;
     const at = list.indexOf(entry);
     const step = (label, by) =>
       make("button", { type: "button", disabled: !list[at + by], onclick: () => move(by) }, label);
@@ -113,9 +113,9 @@
         ...trajectory.rounds.map((round) =>
           make("a", { class: `chip is-${styleOf(round.verdict)}`, href: link(entry, round.number) },
             `${round.number} ${words(styleOf(round.verdict))}`))),
-      trajectory.refused.length ? fold(`${trajectory.refused.length} moves that were not legal`, make("ul", {}, ...trajectory.refused.map((text) => make("li", { dir: "auto" }, text)))) : "",
+      trajectory.refused.length ? fold(`Refused moves of the orchestrator (${trajectory.refused.length})`, make("ul", {}, ...trajectory.refused.map((text) => make("li", { dir: "auto" }, text)))) : "",
       Object.keys(trajectory.preparation).length ? fold("Extracted before round 1", json(trajectory.preparation)) : "",
-      trajectory.members.length ? fold("Joined from", prose(trajectory.members.join("\n"))) : "",
+      trajectory.members.length ? fold("Made by joining these documents", prose(trajectory.members.join("\n"))) : "",
       ...trajectory.rounds.map((round, index) => tellRound(round, changes[index])),
     ];
   }
@@ -123,20 +123,20 @@
   function tellRound(round, change) {
     const verdict = styleOf(round.verdict);
     const candidate = round.candidate;
-    const others = Object.entries(round.presets).map(([name, given]) => `${name}: ${words(styleOf(given))}`);
+    const others = Object.entries(round.presets).map(([name, preset]) => `${name}: ${words(styleOf(preset))}`);
     return make("article", { class: `round is-${verdict}`, id: `round-${round.number}`, tabIndex: -1, "aria-label": `Round ${round.number}` },
       make("h3", {}, `Round ${round.number} `, badge(verdict)),
       make("p", { dir: "auto" }, round.verdict.reason || (verdict === "accepted" ? "" : "no reason recorded"),
-        others.length ? make("small", {}, ` Under every preset: ${others.join(", ")}.`) : ""),
+        others.length ? make("small", {}, ` Verdict under each preset: ${others.join(", ")}.`) : ""),
       round.diagnosis ? titled("Orchestrator's diagnosis", prose(round.diagnosis)) : "",
       round.instruction ? titled("Instruction to the challenger", prose(round.instruction)) : "",
-      candidate ? "" : make("p", { class: "note" }, "There is no candidate: what the challenger wrote could not be read as one."),
+      candidate ? "" : make("p", { class: "note" }, "There is no candidate: the challenger's reply could not be read as one."),
       ...(candidate ? tellCandidate(candidate, change) : []),
       ...tellQuality("Quality check", round.quality),
       candidate && round.weak.length + round.strong.length ? matrix(`Rubric of round ${round.number}`, candidate.rubric, { weak: round.weak.map(judged), strong: round.strong.map(judged) }) : "",
       ...["weak", "strong"].flatMap((side) => round[side].map((attempt) => tellAttempt(side, attempt))),
       ...tellQuality("Final check", round.final),
-      round.duplicate_answers ? make("p", { class: "note" }, `${round.duplicate_answers} answers repeat another one word for word.`) : "",
+      round.duplicate_answers ? make("p", { class: "note" }, `Answers that are identical to another answer to this question: ${round.duplicate_answers}.`) : "",
       Object.keys(round.review).length ? fold("Review", json(round.review)) : "");
   }
 
@@ -170,7 +170,7 @@
     const title = `${side} ${attempt.index + 1} · score ${number(attempt.judgement.score)}${ended} `;
     return make("details", {},
       make("summary", {}, title, make("span", { class: "peek", dir: "auto" }, peek)),
-      make("small", {}, `seed ${attempt.seed} · ${number(attempt.prompt_tokens)} tokens read, ${number(attempt.completion_tokens)} written`),
+      make("small", {}, `seed ${attempt.seed} · ${count(attempt.prompt_tokens, "prompt token")}, ${count(attempt.completion_tokens, "completion token")}`),
       attempt.reasoning ? fold("Reasoning", prose(attempt.reasoning)) : "",
       titled("Answer", prose(attempt.answer || "(empty)")),
       attempt.judgement.reason ? titled("Judge", prose(attempt.judgement.reason)) : "");

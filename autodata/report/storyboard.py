@@ -11,7 +11,7 @@ from autodata.types import TRAJECTORY, Attempt, Round, Trajectory, Verdict
 
 TEXT_CHARS = 8_000  # maximum length of an answer or its reasoning; longer texts lose their middle
 EXCERPT_CHARS = 140
-_ALIKE = 0.3  # questions that are less similar than this are not compared
+_MIN_SIMILARITY = 0.3  # questions that are less similar than this are not compared
 
 
 class Storyboards:
@@ -47,9 +47,9 @@ class Storyboards:
         return pack(json.dumps(self._entries).encode())
 
 
-def style(tried: Round) -> str:
+def style(round: Round) -> str:
     """Return the style of a round's verdict."""
-    return style_of(tried.verdict)
+    return style_of(round.verdict)
 
 
 def style_of(verdict: Verdict) -> str:
@@ -69,13 +69,15 @@ def compare_words(before: str, after: str) -> list[tuple[str, str]] | None:
     """List stretches of words that stayed ("="), went ("-") or came ("+"). None if nearly nothing stayed."""
     old, new = before.split(), after.split()
     matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
-    if matcher.quick_ratio() < _ALIKE or matcher.ratio() < _ALIKE:
+    if matcher.quick_ratio() < _MIN_SIMILARITY or matcher.ratio() < _MIN_SIMILARITY:
         return None
     stretches = []
     for _, from_old, to_old, from_new, to_new in matcher.get_opcodes():
-        went, came = " ".join(old[from_old:to_old]), " ".join(new[from_new:to_new])
+        removed, added = " ".join(old[from_old:to_old]), " ".join(new[from_new:to_new])
         stretches += (
-            [("=", went)] if went == came else [(sign, words) for sign, words in (("-", went), ("+", came)) if words]
+            [("=", removed)]
+            if removed == added
+            else [(sign, words) for sign, words in (("-", removed), ("+", added)) if words]
         )
     return stretches
 
@@ -91,9 +93,9 @@ def shorten(text: str) -> str:
     return line if len(line) <= EXCERPT_CHARS else line[: EXCERPT_CHARS - 1] + "…"
 
 
-def _shorten_round(tried: Round) -> Round:
-    weak, strong = (tuple(map(_shorten_attempt, side)) for side in (tried.weak, tried.strong))
-    return replace(tried, weak=weak, strong=strong)
+def _shorten_round(round: Round) -> Round:
+    weak, strong = (tuple(map(_shorten_attempt, side)) for side in (round.weak, round.strong))
+    return replace(round, weak=weak, strong=strong)
 
 
 def _shorten_attempt(attempt: Attempt) -> Attempt:
@@ -106,7 +108,7 @@ def _cut(text: str) -> str:
     half = TEXT_CHARS // 2
     return (
         f"{text[:half]}\n\n[… {len(text) - 2 * half:,} characters are left out here; "
-        f"trajectories.jsonl of the run has them …]\n\n{text[-half:]}"
+        f"they are in the run's trajectories.jsonl …]\n\n{text[-half:]}"
     )
 
 

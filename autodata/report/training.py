@@ -19,22 +19,22 @@ from autodata.report.curves import (
     draw_watched,
     find_points,
     read_curves,
-    write_looks,
+    write_milestones,
 )
 
 COMMAND = "accelerate launch --config_file recipes/accelerate/cpu.yaml training/grpo.py"
-_SHOWN = 8  # number of completions shown
-_SHOWN_CHARS = 1_200  # maximum length of each, and of the end of its prompt
+_MAX_COMPLETIONS = 8  # maximum number of completions shown
+_MAX_CHARS = 1_200  # maximum length of each, and of the end of its prompt
 
 
 METRICS = (
     REWARD,
     CUT_OFF,
     Metric("frac_reward_zero_std", "groups with equal rewards", is_share=True),
-    Metric("completions/mean_length", "tokens of a completion"),
+    Metric("completions/mean_length", "tokens per completion"),
     Metric("entropy", "entropy"),
-    Metric("grad_norm", "norm of the gradient"),
-    Metric("kl", "KL to the first model", "trainer.beta above 0 logs it"),
+    Metric("grad_norm", "gradient norm"),
+    Metric("kl", "KL to the initial model", "logged only if trainer.beta is above 0"),
     Metric("train/unscored", "completions without a score", is_share=True),
 )
 
@@ -64,7 +64,7 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         charts_of={key: chart for key, chart in charts.items() if chart},
         missing=[metric for metric in METRICS if not charts[metric.key]],
         watched=draw_watched(curves, "score", "mean score"),
-        looks=[[name, *write_looks(points)] for name, points in curves.watch("score").items()],
+        milestones=[[name, *write_milestones(points)] for name, points in curves.watch("score").items()],
         cut_off=draw_watched(curves, "cut_off", "share cut off"),
         judges=draw_judges(curves),
         checks=list_checks(recipe, curves.probe),
@@ -82,19 +82,19 @@ def tabulate_quarters(train: Sequence[LogEntry]) -> list[tuple[str, float, float
 def list_checks(recipe: GrpoRecipe, probe: LogEntry | None) -> list[Check]:
     limits, measured = recipe.preflight, probe or {}
     return [
-        Check("tokens of the longest prompt, at most", limits.prompt_tokens),
+        Check("tokens in the longest prompt, at most", limits.prompt_tokens),
         Check(
-            "completions of the untrained model cut off, at most",
+            "share of completions cut off, at most",
             limits.max_cut_off,
             measured.get("eval_completions/clipped_ratio"),
         ),
         Check(
-            "groups of it with equal rewards, at most",
+            "share of groups with equal rewards, at most",
             limits.max_zero_spread,
             measured.get("eval_frac_reward_zero_std"),
         ),
         Check(
-            "vLLM's and the trainer's log probabilities apart, at most",
+            "mean difference of log probabilities, vLLM and trainer, at most",
             limits.max_logp_difference,
             measured.get("eval_sampling/sampling_logp_difference/mean"),
         ),
@@ -108,12 +108,12 @@ def read_completions(folder: Path) -> list[dict[str, Any]]:
     files = sorted((folder / "checkpoints" / "completions").glob("*.parquet"))
     rows = pyarrow.parquet.read_table(files[-1]).to_pylist() if files else []
     rows.sort(key=lambda row: row.get("advantage") or 0.0, reverse=True)
-    chosen = rows if len(rows) <= _SHOWN else rows[: _SHOWN // 2] + rows[-_SHOWN // 2 :]
+    chosen = rows if len(rows) <= _MAX_COMPLETIONS else rows[: _MAX_COMPLETIONS // 2] + rows[-_MAX_COMPLETIONS // 2 :]
     return [
         {
             "step": row["step"],
-            "prompt": str(row["prompt"])[-_SHOWN_CHARS:],
-            "completion": str(row["completion"])[:_SHOWN_CHARS],
+            "prompt": str(row["prompt"])[-_MAX_CHARS:],
+            "completion": str(row["completion"])[:_MAX_CHARS],
             "reward": row.get("score"),
             "advantage": row.get("advantage"),
         }

@@ -19,10 +19,10 @@ Cell = tuple[slice, slice, slice]
 KNOBS = {
     "weak": "upper bound of the weak solver's mean",
     "strong": "lower bound of the strong solver's mean",
-    "gap": "least gap between the two means",
+    "gap": "lower bound of the gap between the two means",
 }
 _STEPS = [n / 20 for n in range(21)]
-_AS_IT_IS: Axis = (None,)
+_UNCHANGED: Axis = (None,)
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ class Yields:
     def __init__(self, rounds: Sequence[MeasuredRound], domain: DomainConfig):
         self.in_force = thresholds(domain.presets[domain.preset])
         self.axes = {name: _with(self.in_force[name]) for name in KNOBS}
-        self.plane = count(rounds, domain, (self.axes["weak"], self.axes["strong"], _AS_IT_IS))
+        self.plane = count(rounds, domain, (self.axes["weak"], self.axes["strong"], _UNCHANGED))
         self._lines = {
-            "weak": count(rounds, domain, (self.axes["weak"], _AS_IT_IS, _AS_IT_IS)),
-            "strong": count(rounds, domain, (_AS_IT_IS, self.axes["strong"], _AS_IT_IS)),
-            "gap": count(rounds, domain, (_AS_IT_IS, _AS_IT_IS, self.axes["gap"])),
+            "weak": count(rounds, domain, (self.axes["weak"], _UNCHANGED, _UNCHANGED)),
+            "strong": count(rounds, domain, (_UNCHANGED, self.axes["strong"], _UNCHANGED)),
+            "gap": count(rounds, domain, (_UNCHANGED, _UNCHANGED, self.axes["gap"])),
         }
 
     @property
@@ -94,8 +94,8 @@ class Yields:
         band = list(zip(map(int, counts.least.ravel()), map(int, counts.most.ravel()), strict=True))
         (low, high), (last_low, last_high) = band[0], band[-1]
         desc = (
-            f"Documents with an accepted candidate as the {KNOBS[name]} goes from 0 to 1: "
-            f"from {span(low, high)} to {span(last_low, last_high)}."
+            f"Documents with an accepted candidate: {span(low, high)} if the {KNOBS[name]} is 0, "
+            f"{span(last_low, last_high)} if it is 1."
         )
         points = [(x, least) for x, (least, _) in zip(self.axes[name], band, strict=True)]
         mark = None if now is None else (now, f"in force: {now:g}")
@@ -103,15 +103,15 @@ class Yields:
         return Lines(frame, [Line("accepted", "accepted", points, band)], mark)
 
 
-def measure(document: int, tried: Round) -> MeasuredRound | None:
+def measure(document: int, round: Round) -> MeasuredRound | None:
     """Return the scores of a round that thresholds decide about; None if they decide nothing.
 
     Thresholds decide nothing without attempts, or if a reviewer wants another version whatever the scores (legal).
     """
-    if tried.candidate is None or tried.verdict.failure is Failure.IMPROVE:
+    if round.candidate is None or round.verdict.failure is Failure.IMPROVE:
         return None
-    weak, strong = (_score(tried.candidate, side) for side in (tried.weak, tried.strong))
-    cut_off = (count_cut_off(tried.weak), count_cut_off(tried.strong))
+    weak, strong = (_score(round.candidate, side) for side in (round.weak, round.strong))
+    cut_off = (count_cut_off(round.weak), count_cut_off(round.strong))
     return MeasuredRound(document, weak, strong, cut_off) if weak else None
 
 
@@ -125,7 +125,9 @@ def count(rounds: Sequence[MeasuredRound], domain: DomainConfig, axes: tuple[Axi
     """Count the accepted documents at every point of the axes weak, strong and gap."""
     planned = (domain.weak_attempts, domain.strong_attempts)
     gates = {
-        point: turn(domain.presets[domain.preset], *(axis[i] for axis, i in zip(axes, point, strict=True)))
+        point: change_thresholds(
+            domain.presets[domain.preset], *(axis[i] for axis, i in zip(axes, point, strict=True))
+        )
         for point in product(*(range(len(axis)) for axis in axes))
     }
 
@@ -151,11 +153,11 @@ def count(rounds: Sequence[MeasuredRound], domain: DomainConfig, axes: tuple[Axi
     return counts
 
 
-def turn(gate: Gate, weak: float | None, strong: float | None, gap: float | None) -> Gate:
+def change_thresholds(gate: Gate, weak: float | None, strong: float | None, gap: float | None) -> Gate:
     """Return the gate with other thresholds; a strict bound stays strict."""
     bound = "weak_mean_below" if gate.weak_mean_below is not None else "weak_mean_at_most"
-    wanted = {bound: weak, "strong_mean_at_least": strong, "gap_at_least": gap}
-    return replace(gate, **{name: value for name, value in wanted.items() if value is not None})
+    changes = {bound: weak, "strong_mean_at_least": strong, "gap_at_least": gap}
+    return replace(gate, **{name: value for name, value in changes.items() if value is not None})
 
 
 def span(least: int, most: int) -> str:
@@ -180,10 +182,10 @@ def _split(
     return product(*(_stretches(axis, values) for axis, values in zip(axes, ends, strict=True)))
 
 
-def _reach(made: Sequence[Fraction], planned: int) -> tuple[Fraction, Fraction]:
+def _reach(scores: Sequence[Fraction], planned: int) -> tuple[Fraction, Fraction]:
     """Return the lowest and the highest mean that the missing attempts can still lead to."""
-    missing = planned - len(made)
-    return mean([*made, *[Fraction(0)] * missing]), mean([*made, *[Fraction(1)] * missing])
+    missing = planned - len(scores)
+    return mean([*scores, *[Fraction(0)] * missing]), mean([*scores, *[Fraction(1)] * missing])
 
 
 def _stretches(axis: Axis, ends: Sequence[Fraction]) -> list[slice]:

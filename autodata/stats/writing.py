@@ -17,6 +17,11 @@ def write_number(value: object) -> str:
     return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 1000 else f"{value:.3g}"
 
 
+def write_count(count: int, noun: str) -> str:
+    """Writes `1 document` or `1,200 documents`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
 def write_decimal(value: float | None) -> str:
     """Writes a score to three decimals; a number of 10 or more is no score and gets one decimal."""
     if value is None:

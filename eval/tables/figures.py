@@ -5,7 +5,7 @@ from pathlib import Path
 from autodata.meta.search import ITERATIONS
 from autodata.recipes.evaluation import TableRecipe
 from autodata.report.charts import Frame, Line, Lines, series_style
-from autodata.report.curves import Curves, Points, draw_rates, list_pass_rates, read_curves, save_png, write_looks
+from autodata.report.curves import Curves, Points, draw_rates, list_pass_rates, read_curves, save_png, write_milestones
 from autodata.run.records import LINE, read_records
 from autodata.stats.writing import DASH, write_points
 from eval.tables.cells import HELD_OUT, ResultTable, is_finished, papers
@@ -20,7 +20,7 @@ def learning_curves(recipe: TableRecipe) -> list[ResultTable]:
     scores = [(label, curves.watch("score")) for label, curves in runs]
     sets = list(dict.fromkeys([*HELD_OUT, *(name for _, points in scores for name in points)]))
     rows = [
-        [label, name, *(write_looks(points[name]) if name in points else [DASH] * 3)]
+        [label, name, *(write_milestones(points[name]) if name in points else [DASH] * 3)]
         for label, points in scores
         for name in sets
     ]
