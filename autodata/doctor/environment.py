@@ -61,7 +61,7 @@ def check_wall_times(models: Models, site: Mapping[str, str]) -> list[Finding]:
     if "AUTODATA_SERVER_TIME" not in site or not served:
         return [skip("wall time", "no AUTODATA_SERVER_TIME, or no server to start: not on Slurm")]
     try:
-        limit_s = parse_limit(Site.read(site).limit)
+        limit_s = parse_limit(Site.read(site).time_limit)
     except SlurmError as error:
         return [fail("wall time", str(error))]
     findings = []
