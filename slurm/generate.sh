@@ -6,8 +6,8 @@
 # To print every job without submitting any: bash slurm/generate.sh --dry-run RECIPE …
 # To run 16 shards as a job array, write %a for a shard's number:
 #   sbatch --array=1-16 slurm/generate.sh RECIPE documents.shard=%a/16
-# and join them with sbatch slurm/run.sh autodata.merge RECIPE. Each shard has its own servers; if one fails, submit that
-# shard again, for example with --array=3.
+# Then join them: sbatch slurm/run.sh autodata.merge RECIPE. Each shard has its own servers; if one fails, submit only
+# that one again, for example with --array=3.
 set -euo pipefail
 source "${SLURM_SUBMIT_DIR:-$(dirname "$0")/..}/slurm/common.sh"
 exec "$python" -m autodata.cluster.campaign autodata.generate "${@//%a/${SLURM_ARRAY_TASK_ID:-%a}}"

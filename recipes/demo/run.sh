@@ -16,7 +16,7 @@ if [ ! -e "$runs/eval_base/results.json" ]; then
         echo "$line"
         [[ $line == models.endpoints.* ]] && server=("$line") && break
     done
-    [ ${#server[@]} -gt 0 ] || { echo "error: the server did not start; read the lines above and the logs in $runs/servers" >&2; exit 1; }
+    [ ${#server[@]} -gt 0 ] || { echo "error: no server; read the logs in $runs/servers" >&2; exit 1; }
 fi
 
 step $python -m autodata.generate $recipes/generate.yaml "${server[@]}" \
