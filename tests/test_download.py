@@ -226,7 +226,7 @@ def test_a_file_that_stays_damaged_is_named_and_not_kept(world, fetch, etag, con
     [
         ({"/v1/release/2026-09-17/dataset/s2orc_v2": [401]}, "set S2_API_KEY to your key"),
         ({"/v1/release/2026-09-17/dataset/s2orc_v2": [404]}, "check release and datasets"),
-        ({"/v1/release/latest": [500, 500, 500]}, "Busy, attempts: 3"),
+        ({"/v1/release/latest": [500, 500, 500]}, "HTTP 500, attempts: 3"),
         ({"/files/part_0.gz": [403, 403, 403]}, "refuses each new address"),
         ({"/files/part_0.gz": [410]}, "HTTP 410"),
         ({"/files/part_0.gz": ["cut"] * 3}, "attempts: 3"),

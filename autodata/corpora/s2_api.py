@@ -130,8 +130,10 @@ def retry(times: int, attempt: Callable[[], T]) -> T:
     )
     try:
         return retrying(attempt)
-    except (Busy, httpx.TransportError) as error:  # not quoted: its text can contain a signed address
-        problem = f"the server did not answer ({type(error).__name__}, attempts: {times + 1})"
+    except (Busy, httpx.TransportError) as error:
+        # The text of a TransportError is not shown, because it can contain a signed address.
+        cause = str(error) if isinstance(error, Busy) else type(error).__name__
+        problem = f"the server sent no data ({cause}, attempts: {times + 1})"
         raise DownloadError(f"{problem}; try again later") from None
 
 
