@@ -7,7 +7,7 @@ from typing import Any
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from autodata.corpora.rows import Bad, read_rows
+from autodata.corpora.rows import BadRow, read_rows
 from autodata.domains.science.domain import make_candidate
 from autodata.recipes.evaluation import PrincipiaConfig
 from autodata.run.records import RunError
@@ -40,7 +40,7 @@ def read_problems(config: PrincipiaConfig) -> tuple[list[Problem], int]:
     problems, skipped = [], 0
     rows = (row for file in find_files(config) for row in read_rows(file))
     for number, row in enumerate(rows, 1):
-        if isinstance(row, Bad) or not _has_texts(row.value, config):
+        if isinstance(row, BadRow) or not _has_texts(row.value, config):
             skipped += 1
         else:
             problems.append(_make_problem(row.value, config, number))

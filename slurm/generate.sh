@@ -2,10 +2,12 @@
 #SBATCH --job-name=autodata-generate
 #SBATCH --nodes=1 --ntasks=1 --cpus-per-task=4 --mem=16G --time=24:00:00
 #SBATCH --signal=B:USR1@300 --requeue --open-mode=append --output=runs/slurm-%x-%j.log
-# Generation with its servers: sbatch slurm/generate.sh RECIPE [more.yaml …] [key=value …]
-# bash slurm/generate.sh --dry-run RECIPE … prints every job without submitting any.
-# As an array of shards, %a being the number of each: sbatch --array=1-16 slurm/generate.sh RECIPE documents.shard=%a/16
-# Then slurm/run.sh autodata.merge RECIPE. Each shard has its own servers; a failed one is submitted again by itself.
+# Generates with the servers it needs: sbatch slurm/generate.sh RECIPE [more.yaml …] [key=value …]
+# To print every job without submitting any: bash slurm/generate.sh --dry-run RECIPE …
+# To run 16 shards as a job array, write %a for a shard's number:
+#   sbatch --array=1-16 slurm/generate.sh RECIPE documents.shard=%a/16
+# Then join them: sbatch slurm/run.sh autodata.merge RECIPE. Each shard has its own servers; if one fails, submit only
+# that one again, for example with --array=3.
 set -euo pipefail
 source "${SLURM_SUBMIT_DIR:-$(dirname "$0")/..}/slurm/common.sh"
 exec "$python" -m autodata.cluster.campaign autodata.generate "${@//%a/${SLURM_ARRAY_TASK_ID:-%a}}"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A chain of jobs, each after the one before it has succeeded; what is up to date ends at once:
+# Submits a chain of jobs. Each starts after the one before it has succeeded; a step that is up to date ends at once:
 #   bash slurm/pipeline.sh "generate recipes/cs/generate.yaml recipes/models/paper.yaml" "eval RECIPE …" …
-# The first word names a script of this folder. --dry-run first prints the chain without submitting it.
+# A step's first word names a script of this folder. With --dry-run before the steps, the chain is only printed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source slurm/common.sh
@@ -11,12 +11,12 @@ before=
 for step in "$@"; do
     read -ra words <<< "$step"
     script=slurm/${words[0]}.sh
-    [ -e "$script" ] || { echo "error: no $script for the step '$step'" >&2; exit 1; }
+    [ -e "$script" ] || { echo "error: the step '$step' needs $script, which does not exist" >&2; exit 1; }
     submit=(sbatch --parsable ${before:+--dependency=afterok:$before --kill-on-invalid-dep=yes} "$script" "${words[@]:1}")
     if [ -n "$dry" ]; then
         echo "${submit[*]}"; before=JOB
     else
         before=$("${submit[@]}"); before=${before%%;*}
-        echo "job $before: $step"
+        echo "submitted job $before: $step"
     fi
 done

@@ -14,7 +14,7 @@ import pytest
 from autodata.cluster import campaign, fleet, jobs, replica, shared
 from autodata.cluster.campaign import Campaign, CampaignError
 from autodata.cluster.fleet import Site, find_served, limit_start, plan
-from autodata.cluster.jobs import Found, Job, SlurmError
+from autodata.cluster.jobs import Job, QueuedJob, SlurmError
 from autodata.cluster.replica import Replica, count_requests
 from autodata.cluster.router import Router, RouterError
 from autodata.cluster.serve import share_gpus
@@ -59,13 +59,17 @@ def test_jobs_fill_nodes(server, expected):
 
 
 def test_a_replica_larger_than_a_node_is_an_error():
-    with pytest.raises(RecipeError, match="a replica needs 16 GPUs, a node has 8"):
+    with pytest.raises(RecipeError, match="a replica needs 16 GPUs, but a node has 8"):
         plan(models_with(weak=Server("w", flags={"tensor-parallel-size": 16})), Path("runs/x"), 8)
 
 
 @pytest.mark.parametrize(
     ("policy", "replicas", "message"),
-    [("by_moon", 2, "one of cache_aware"), ("power_of_two", 1, "needs two replicas"), ("power_of_two", 2, None)],
+    [
+        ("by_moon", 2, "one of cache_aware"),
+        ("power_of_two", 1, "needs two replicas"),
+        ("power_of_two", 2, None),
+    ],
 )
 def test_a_policy_that_the_router_would_refuse_is_an_error_before_any_job(policy, replicas, message):
     models = models_with(weak=Server("w", replicas=replicas))
@@ -135,9 +139,9 @@ def test_a_time_limit_that_is_none_is_an_error():
 def test_a_time_limit_too_short_for_a_successor_is_an_error():
     models = models_with(weak=Server("w", ready_timeout_s=600))
     groups = plan(models, Path("runs/x"), 8)
-    Campaign(Path("runs/x"), models, groups, Site(limit="00:12:30"))
+    Campaign(Path("runs/x"), models, groups, Site(time_limit="00:12:30"))
     with pytest.raises(CampaignError, match="is submitted 720 s before"):
-        Campaign(Path("runs/x"), models, groups, Site(limit="00:12:29"))
+        Campaign(Path("runs/x"), models, groups, Site(time_limit="00:12:29"))
 
 
 def test_a_job_is_submitted_and_found_and_errors_have_slurms_words(slurm):
@@ -152,9 +156,9 @@ def test_a_job_is_submitted_and_found_and_errors_have_slurms_words(slurm):
     )
     end = time.mktime((2026, 1, 2, 3, 4, 5, 0, 0, -1))
     assert jobs.find(["a", "b"]) == [
-        Found("7", "a", "RUNNING", end),
-        Found("9", "b", "PENDING"),
-        Found("6", "b", "RUNNING"),
+        QueuedJob("7", "a", "RUNNING", end),
+        QueuedJob("9", "b", "PENDING"),
+        QueuedJob("6", "b", "RUNNING"),
     ]
     assert jobs.find([]) == []
 
@@ -165,8 +169,8 @@ def test_a_controller_that_is_away_ends_nothing_for_ten_minutes(slurm, tmp_path,
     monkeypatch.setattr(campaign, "_QUEUE_POLL_S", -1.0)
     models = models_with(weak=Server("w"))
     running = Campaign(tmp_path / "run", models, plan(models, tmp_path / "run", 8), Site())
-    running._known = {"7": "autodata-x-weak-0"}
-    for _ in range(campaign._REFUSALS):
+    running._job_names = {"7": "autodata-x-weak-0"}
+    for _ in range(campaign._MAX_SLURM_FAILURES):
         running.step()
     assert "Unable to contact" in capsys.readouterr().err
     with pytest.raises(SlurmError, match="Unable to contact"):

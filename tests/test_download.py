@@ -209,13 +209,13 @@ def test_a_busy_server_is_asked_again(world, fetch, status):
     ("etag", "content", "message"),
     [
         ('"' + "0" * 32 + '"', CONTENT, "MD5"),
-        ('"in-parts-2"', CONTENT[:-8] + b"\0" * 8, "not a whole gzip file"),
-        ('"in-parts-2"', CONTENT[:-8], "not a whole gzip file"),
+        ('"in-parts-2"', CONTENT[:-8] + b"\0" * 8, "incomplete or broken gzip file"),
+        ('"in-parts-2"', CONTENT[:-8], "incomplete or broken gzip file"),
     ],
 )
 def test_a_file_that_stays_damaged_is_named_and_not_kept(world, fetch, etag, content, message):
     world.files, world.etags = {"part_0.gz": content}, {"part_0.gz": etag}
-    with fails(rf"part_0\.gz: damaged each time .*{message}"):
+    with fails(rf"part_0\.gz: damaged at every download.*{message}"):
         fetch()
     assert len(world.paths("/files")) == 2
     assert not (fetch.to / "2026-09-17" / "s2orc_v2" / "part_0.gz").exists()
@@ -226,10 +226,10 @@ def test_a_file_that_stays_damaged_is_named_and_not_kept(world, fetch, etag, con
     [
         ({"/v1/release/2026-09-17/dataset/s2orc_v2": [401]}, "set S2_API_KEY to your key"),
         ({"/v1/release/2026-09-17/dataset/s2orc_v2": [404]}, "check release and datasets"),
-        ({"/v1/release/latest": [500, 500, 500]}, "Busy after 3 attempts"),
-        ({"/files/part_0.gz": [403, 403, 403]}, "every new address"),
+        ({"/v1/release/latest": [500, 500, 500]}, "HTTP 500, attempts: 3"),
+        ({"/files/part_0.gz": [403, 403, 403]}, "refuses each new address"),
         ({"/files/part_0.gz": [410]}, "HTTP 410"),
-        ({"/files/part_0.gz": ["cut"] * 3}, "after 3 attempts"),
+        ({"/files/part_0.gz": ["cut"] * 3}, "attempts: 3"),
     ],
 )
 def test_errors_say_what_to_change(world, fetch, faults, message):
@@ -241,14 +241,14 @@ def test_errors_say_what_to_change(world, fetch, faults, message):
 @pytest.mark.parametrize("name", ["..", ".hidden", "a%2F..%2F..%2Fb%00", "%2e%2e"])
 def test_names_that_would_lead_elsewhere(world, fetch, name):
     world.files = {name: b"x"}
-    with fails("is no name for a file"):
+    with fails("cannot be used as a file name"):
         fetch()
 
 
 @pytest.mark.parametrize("name", ["download.json", "a.gz.part", "a.gz.part.tag", "download.json.new"])
 def test_names_that_are_ours(world, fetch, name):
     world.files[name] = b"x"
-    with fails("cannot be kept"):
+    with fails("cannot be stored"):
         fetch()
     assert not world.paths("/files")
 
@@ -275,7 +275,7 @@ def test_a_key_with_its_line_end(world, fetch, monkeypatch):
 
 def test_a_key_that_is_none(world, fetch, monkeypatch):
     monkeypatch.setenv("S2_API_KEY", f"{KEY}\n{KEY}")
-    with fails("S2_API_KEY: holds characters"):
+    with fails("S2_API_KEY: contains characters"):
         fetch()
     assert not world.seen
 
@@ -297,12 +297,12 @@ def test_a_file_damaged_once_is_fetched_again(world, fetch):
 def test_only_the_first_files(world, fetch):
     folder = fetch("files=1")
     assert sorted(p.name for p in folder.iterdir()) == [download.LIST, "part_0.gz"]
-    assert "1 files, 1 to fetch" in fetch.printed
+    assert "files: 1, still to download: 1" in fetch.printed
 
 
 def test_a_disk_without_room(fetch, monkeypatch):
     monkeypatch.setattr(download.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-    with fails(r"part_0\.gz: no room for .* bytes; free space"):
+    with fails(r"part_0\.gz: no room for the .* bytes of this file; free space"):
         fetch()
 
 
@@ -310,7 +310,7 @@ def test_a_list_that_cannot_be_read(fetch, tmp_path):
     folder = tmp_path / "2026-09-17" / "s2orc_v2"
     folder.mkdir(parents=True)
     (folder / download.LIST).write_text("[{")
-    with fails("not readable; delete it"):
+    with fails("cannot be read; delete it"):
         fetch()
 
 
@@ -325,5 +325,5 @@ def test_values_that_cannot_be(world, fetch, argument):
 
 
 def test_nobody_listens(fetch):
-    with fails("ConnectError after 3 attempts"):
+    with fails("ConnectError, attempts: 3"):
         fetch("base_url=http://127.0.0.1:9")

@@ -22,7 +22,7 @@ def test_texts_in_the_encodings_of_practice(tmp_path: Path):
 
 def test_good_documents_beside_bad_ones(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(own, "MAX_TEXT_BYTES", 1_000)
-    monkeypatch.setattr(reader, "_ANY", OwnFilters(max_chars=1_000))
+    monkeypatch.setattr(reader, "_NO_FILTERS", OwnFilters(max_chars=1_000))
     (tmp_path / "a.txt").write_text("good one")
     (tmp_path / "b.txt").write_text("")
     (tmp_path / "c.md").write_bytes(b"\x7fELF\x00\x01\x00binary")

@@ -17,7 +17,7 @@ from autodata.corpora import own, pile_of_law, principia, s2orc
 from autodata.corpora.documents import DocumentsError, read_corpus
 from autodata.corpora.papers import Eligible
 from autodata.corpora.record import Drop
-from autodata.corpora.rows import Bad, Row, read_rows
+from autodata.corpora.rows import BadRow, Row, read_rows
 from autodata.loop import parsing
 from autodata.loop.parsing import ParseError
 from autodata.loop.prompts import PromptError, PromptSet
@@ -72,7 +72,7 @@ def test_a_file_of_any_bytes_has_rows_or_says_what_is_wrong(data, suffix):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"x{suffix}"
         path.write_bytes(data)
-        assert all(isinstance(row, Row | Bad) for row in read_rows(path))
+        assert all(isinstance(row, Row | BadRow) for row in read_rows(path))
         try:
             read_corpus(folder)
         except DocumentsError as error:

@@ -147,10 +147,10 @@ def test_a_finished_run_is_not_repeated_and_other_inputs_are_refused(run, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["executor=ssh"], "local or slurm"),
-        (["one_in=0"], "whole number from 1"),
+        (["executor=ssh"], "choose local or slurm"),
+        (["one_in=0"], "must be 1 or more"),
         (["workers=0"], "workers=0"),
-        (["source=arxiv"], "one of s2orc"),
+        (["source=arxiv"], "choose one of s2orc"),
         (["path=nowhere"], "no such folder"),
         (["source=pile_of_law"], "no file for source=pile_of_law"),
         (["source=s2orc"], "name the folder of the `papers`"),
@@ -209,7 +209,7 @@ def test_files_that_are_damaged_lose_only_what_is_damaged(run, tmp_path: Path):
     assert {("1_cut.gz", "file is cut off or damaged"), ("5_noise.gz", "file is cut off or damaged"),
             ("2_lines.gz", "not an object"), ("2_lines.gz", "null row"), ("2_lines.gz", "no text"),
             ("2_lines.gz", "not JSON")} <= {(file, reason) for file, _, reason in dropped}  # fmt: skip
-    assert ("3_large.gz", 1, f"a line of more than {64 << 20} bytes") in dropped
+    assert ("3_large.gz", 1, f"a line of more than {64 << 20:,} bytes") in dropped
     assert {row["id"] for row in read_table(tmp_path / "run" / "documents")} >= {"s2orc-4", "s2orc-5"}
     assert manifest["rows"] == manifest["kept"] + sum(manifest["dropped"].values())
 

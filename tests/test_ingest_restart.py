@@ -145,5 +145,5 @@ def test_a_record_of_200_megabytes_costs_no_more_memory_than_the_limit_of_a_line
     done = subprocess.run([sys.executable, "-c", measure, *ingest], cwd=REPO, check=True, stdout=subprocess.PIPE)
     peak = int(done.stdout.split()[-1])
     manifest = read_manifest(tmp_path / "run")
-    assert manifest["dropped"][f"a line of more than {64 << 20} bytes"] == 1
+    assert manifest["dropped"][f"a line of more than {64 << 20:,} bytes"] == 1
     assert peak * (1 if sys.platform == "darwin" else 1024) < 600_000_000

@@ -184,7 +184,7 @@ def test_the_page_says_where_to_look(tmp_path, audit):
         "| d2 | 1 | weak_solver, 0 | 2 (+3): stored 1 of 1, judge 1 of 2; 5 (-5): stored 0 of 1, judge 1 of 2 |"
         in page
     )
-    assert "4 attempts of 4 documents, 20 criteria in all; judged 2 times each" in page
+    assert "Documents: 4. Attempts: 4, each judged 2 times. Criteria: 20." in page
     assert "those of earlier." in page
     now = read_snapshot(tmp_path / "audit")
     assert (now.state, now.done, now.total) == ("finished", 8, 8)
@@ -196,14 +196,14 @@ def test_without_a_disagreement_none_is_listed(tmp_path, audit):
     write_four(tmp_path)
     _, results, _ = audit(always_stored)
     assert results["disagreements"] == []
-    assert "Nowhere." in (tmp_path / "audit" / module.AUDIT).read_text()
+    assert "All verdicts are the same." in (tmp_path / "audit" / module.AUDIT).read_text()
     assert results["agreement"]["stored verdicts and judge"]["all"]["kappa"]["value"] == 1.0
 
 
 def test_the_worst_attempts_come_first_and_only_so_many():
-    def judged(number: int) -> findings.Judged:
+    def judged(number: int) -> findings.JudgedAttempt:
         candidate = Candidate("q", "a", RUBRIC)
-        return findings.Judged(f"d{number:02}", 1, "weak_solver", candidate, attempt(0, "x"))
+        return findings.JudgedAttempt(f"d{number:02}", 1, "weak_solver", candidate, attempt(0, "x"))
 
     chosen = [judged(n) for n in range(12)]
     said = tuple((rubric.judge(RUBRIC, flip(STORED, *range(1, n % 6 + 1))),) * 2 for n in range(12))
@@ -384,7 +384,7 @@ def test_a_domain_that_judges_in_code_has_nothing_to_audit(tmp_path, audit):
     played = Attempt(0, 1, Outcome.ANSWERED, "town", "", 1, 1, Judgement((True,), 1.0))
     write_run(tmp_path / "generation", trajectory("d", played, candidate=cloze), **{"domain.name": "cloze"})
     said, results, panel = audit(always_stored, "domain.name=cloze", "attempts=1")
-    assert "domain cloze asks a judge for none of its 1 judged attempts" in said
+    assert "so there is nothing to audit (judged attempts with an answer: 1; domain: cloze)" in said
     assert (results, panel.calls) == (None, Counter())
 
 
@@ -396,13 +396,13 @@ def test_what_code_settles_is_not_credited_to_the_judge(tmp_path, audit):
     write_run(tmp_path / "generation", *tried, **{"domain.name": "science"})
     said, _, panel = audit(always_stored, "domain.name=science", "attempts=2")
     assert "attempts=2:" in said
-    assert "only 1 with an answer that a judge read; set attempts=1 or less" in said
+    assert "; set attempts=1 or less" in said
     assert not panel.calls
 
 
 def test_a_run_without_judged_answers_has_nothing_to_audit(tmp_path, audit):
     write_run(tmp_path / "generation", trajectory("d", attempt(0, "")))
-    assert "for none of its 0 judged attempts" in audit(always_stored)[0]
+    assert "judged attempts with an answer: 0;" in audit(always_stored)[0]
 
 
 @pytest.mark.parametrize(

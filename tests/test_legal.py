@@ -160,7 +160,10 @@ def test_an_unreadable_extract_is_asked_for_again(play):
 def test_an_extract_that_stays_unreadable_skips_the_document(play):
     court = Court(["no json"])
     trajectory = play(court)
-    assert (trajectory.end, trajectory.note) == (End.SKIPPED, "extract unreadable: no JSON object in the reply")
+    assert (trajectory.end, trajectory.note) == (
+        End.SKIPPED,
+        "the extractor's replies could not be read: no JSON object in the reply",
+    )
     assert len(court.seen["extractor"]) == 3
 
 

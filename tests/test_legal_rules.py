@@ -69,7 +69,7 @@ def test_a_mistake_costs_one_to_ten_points(weight, is_read):
 
 
 @pytest.mark.parametrize(("change", "reason"), [
-    ({"number": 2}, "criterion 1 bears the number 2"),
+    ({"number": 2}, "criterion 1 has the number 2"),
     ({"number": None}, "not a whole number"),
     ({"capability": " ?"}, "criterion 1 names no capability"),
     ({"category": "neutral"}, "neither positive nor negative"),

@@ -131,7 +131,7 @@ def test_shards_hold_every_document_once(count):
 
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "8/8", "1", "a/b", "1/0", "-1/2", "1/2/3", ""])
 def test_what_is_no_shard_is_refused(shard):
-    with pytest.raises(DocumentsError, match="name it i/n"):
+    with pytest.raises(DocumentsError, match="write it as i/n"):
         take_shard([Document(str(i), "", "") for i in range(7)], shard)
 
 

@@ -59,7 +59,7 @@ def test_planted_improvements_are_found_and_the_best_is_there_to_use(tmp_path, m
         run(monkeypatch, *arguments(tmp_path, server.url, "iterations=4", "test_draws=3"))
         assert len(server.requests) == calls
     shown = capsys.readouterr().out
-    assert "4 iterations: " in shown and "calls" in shown
+    assert "iterations: 4; " in shown and "calls" in shown
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["accepted"] >= 1
     assert results["gain_on_test"] > 0
@@ -187,7 +187,7 @@ def test_a_dry_run_asks_nothing(tmp_path, monkeypatch, capsys):
     with fake_server(MetaWorld()) as server:
         run(monkeypatch, *small(tmp_path, server.url), "--dry-run")
         assert not server.requests
-    assert "1 iterations: 10 to 10 documents are tried" in capsys.readouterr().out
+    assert "iterations: 1; the loop runs 10 to 10 times" in capsys.readouterr().out
     assert not (tmp_path / "run").exists()
 
 
@@ -197,7 +197,7 @@ def test_a_dry_run_asks_nothing(tmp_path, monkeypatch, capsys):
         ("parents=best", "parents=best: choose one of boltzmann"),
         ("mutation=some", "mutation=some: choose one of edit"),
         ("acceptance.rule=lucky", r"acceptance\.rule=lucky: choose one of paired"),
-        ("splits.test=100", "104 documents are asked for"),
+        ("splits.test=100", "104 documents are needed"),
         ("domain.mutable_prompts=[]", "no prompt that may be changed"),
     ],
 )

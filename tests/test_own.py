@@ -7,7 +7,7 @@ from pypdf import PdfReader, PdfWriter
 
 from autodata.corpora import own, pdf
 from autodata.corpora.record import Drop, Unreadable, normalize
-from autodata.corpora.rows import Bad, Row
+from autodata.corpora.rows import BadRow, Row
 from autodata.recipes.corpora import OwnFilters
 from tests.helpers.make_samples import SAMPLES, make_pdf
 
@@ -55,7 +55,7 @@ def test_ids_and_licences(row, expected):
         ({"text": "four"}, OwnFilters(max_chars=3), "too long"),
         ({"text": " \0 "}, OwnFilters(), "empty"),
         ({"id": [], "text": "t"}, OwnFilters(), "`id` is neither text nor a number"),
-        ({"title": "t"}, OwnFilters(), "no string `text`, nor strings `problem_statement` and `answer`"),
+        ({"title": "t"}, OwnFilters(), "neither a string `text` nor the strings `problem_statement` and `answer`"),
     ],
 )
 def test_which_rows_are_dropped(row, filters, reason):
@@ -68,7 +68,7 @@ def test_which_rows_are_dropped(row, filters, reason):
 
 
 def test_what_cannot_be_opened_is_said(tmp_path: Path, monkeypatch):
-    assert next(own.read(tmp_path / "gone.txt", "gone.txt")) == Bad(
+    assert next(own.read(tmp_path / "gone.txt", "gone.txt")) == BadRow(
         "gone.txt", 1, "file cannot be read: No such file or directory"
     )
     monkeypatch.setattr(own, "MAX_TEXT_BYTES", 3)

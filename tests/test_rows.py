@@ -12,7 +12,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autodata.corpora.rows import Bad, Row, _Zstandard, read_rows
+from autodata.corpora.rows import BadRow, Row, _Zstandard, read_rows
 
 ROWS = [{"text": f"row {n} — “ok”", "n": n} for n in range(2_000)]
 LINES = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in ROWS).encode()
@@ -49,7 +49,7 @@ def test_a_cut_off_file_gives_what_it_holds_and_says_so(tmp_path, suffix, share)
     packed = PACKERS[suffix](LINES)
     found = list(read_rows(write(tmp_path, suffix, packed[: max(20, int(len(packed) * share))])))
     rows, last = found[:-1], found[-1]
-    assert isinstance(last, Bad)
+    assert isinstance(last, BadRow)
     assert last.reason in ("file is cut off or damaged", "not JSON")
     assert [r.value for r in rows if isinstance(r, Row)] == ROWS[: sum(isinstance(r, Row) for r in rows)]
 
@@ -57,7 +57,7 @@ def test_a_cut_off_file_gives_what_it_holds_and_says_so(tmp_path, suffix, share)
 @pytest.mark.parametrize("suffix", [".jsonl.gz", ".jsonl.xz", ".jsonl.zst", ".parquet"])
 def test_a_file_of_something_else_is_damaged(tmp_path, suffix):
     (found,) = read_rows(write(tmp_path, suffix, b"this is no archive, whatever its name says" * 10))
-    assert found == Bad(f"shard{suffix}", 1, "file is cut off or damaged")
+    assert found == BadRow(f"shard{suffix}", 1, "file is cut off or damaged")
 
 
 @pytest.mark.parametrize("suffix", PACKERS)
@@ -68,7 +68,7 @@ def test_an_empty_file_has_no_rows(tmp_path, suffix):
 def test_bad_lines_are_named_and_the_others_come_through(tmp_path):
     lines = [b'{"text": "a"}', b"", b"{broken", b"null", b"[1]", b'"x"', b'{"text": "\xff"}', b'{"text": "b"}']
     found = list(read_rows(write(tmp_path, ".jsonl", b"\n".join(lines))))
-    assert [(f.line, f.reason if isinstance(f, Bad) else f.value["text"]) for f in found] == [
+    assert [(f.line, f.reason if isinstance(f, BadRow) else f.value["text"]) for f in found] == [
         (1, "a"), (3, "not JSON"), (4, "null row"), (5, "not an object"), (6, "not an object"), (7, "not JSON"),
         (8, "b")]  # fmt: skip
 
@@ -77,8 +77,8 @@ def test_bad_lines_are_named_and_the_others_come_through(tmp_path):
 def test_a_line_beyond_the_limit_is_skipped_and_counted(tmp_path, length, is_read):
     line = b'{"a": "' + b"x" * (length - 10) + b'"}\n'
     assert len(line) == length
-    found = list(read_rows(write(tmp_path, ".jsonl", line + b'{"a": "next"}\n'), at_most=100))
-    assert isinstance(found[0], Row if is_read else Bad)
+    found = list(read_rows(write(tmp_path, ".jsonl", line + b'{"a": "next"}\n'), max_line_bytes=100))
+    assert isinstance(found[0], Row if is_read else BadRow)
     assert found[1] == Row("shard.jsonl", 2, {"a": "next"})
 
 
@@ -103,7 +103,7 @@ def test_no_bytes_raise(tmp_path_factory, data, suffix, packed):
     folder = tmp_path_factory.mktemp("any")
     content = PACKERS[suffix](data) if packed and suffix in PACKERS else data
     for found in read_rows(write(folder, suffix, content)):
-        assert isinstance(found, Row | Bad)
+        assert isinstance(found, Row | BadRow)
 
 
 def test_zstandard_reads_in_small_steps_too(tmp_path):

@@ -32,7 +32,7 @@ from autodata.types import UserError
 _POLL_S = 1.0
 _QUEUE_POLL_S = 5.0  # at least this long between two calls of squeue
 _LEAD_S = 120.0  # for the wait in the queue, added to the time that a server needs to get ready
-_REFUSALS = 120  # failures of Slurm in a row, about ten minutes
+_MAX_SLURM_FAILURES = 120  # failures of Slurm in a row, about ten minutes
 _GIVE_UP_AFTER = 4  # server jobs in a row that end before a replica was ready
 _TERM_S = 20.0  # for the command to end when the campaign is cancelled; Slurm kills the job after 30 s
 
@@ -51,18 +51,18 @@ class Campaign:
         self._check_limit()
         endpoints = {g.endpoint: models.endpoints[g.endpoint] for g in groups}
         self.routers = {n: Router(n, e.policy, run / "serving" / f"router-{n}.log") for n, e in endpoints.items()}
-        self._beat, self._looked, self._refused = 0, float("-inf"), 0
-        self._failures: Counter[str] = Counter()
-        self._known: dict[str, str] = {}  # job → name of its group, when the queue was last read
+        self._beat, self._queue_read_at, self._slurm_failures = 0, float("-inf"), 0
+        self._failed_jobs: Counter[str] = Counter()
+        self._job_names: dict[str, str] = {}  # job → name of its group, when the queue was last read
         self._drained: set[str] = set()
         self._was_ready: set[str] = set()  # jobs that had a ready replica
 
     def _check_limit(self) -> None:
         for name, lead_s in self._lead_s.items():
-            if jobs.parse_limit(self._site.limit) < lead_s + _LEAD_S / 4:
+            if jobs.parse_limit(self._site.time_limit) < lead_s + _LEAD_S / 4:
                 raise CampaignError(
-                    f"AUTODATA_SERVER_TIME={self._site.limit} is too short for {name}: its successor "
-                    f"is submitted {lead_s:.0f} s before a job ends; raise it"
+                    f"AUTODATA_SERVER_TIME={self._site.time_limit} is too short for {name}: the next server "
+                    f"job is submitted {lead_s:.0f} s before a job ends; raise it in slurm/site.env"
                 )
 
     def step(self) -> None:
@@ -72,8 +72,8 @@ class Campaign:
         leases = self._watch.look()
         ready = [lease for lease in leases if lease.state == State.READY]
         self._was_ready |= {lease.job for lease in ready}
-        if time.monotonic() - self._looked > _QUEUE_POLL_S:
-            self._looked = time.monotonic()
+        if time.monotonic() - self._queue_read_at > _QUEUE_POLL_S:
+            self._queue_read_at = time.monotonic()
             self._try_to_replace(leases)
         for name, router in self.routers.items():
             router.follow([lease.url for lease in ready if lease.endpoint == name and lease.job not in self._drained])
@@ -89,9 +89,9 @@ class Campaign:
         try:
             ids = {job.id for job in jobs.find(group.name for group in self._groups)}
         except SlurmError as problem:
-            print(f"cancelling what is known: {problem}", file=sys.stderr)
+            print(f"Slurm cannot list the jobs; only those known before are cancelled: {problem}", file=sys.stderr)
             ids = set()
-        jobs.cancel(sorted(ids | self._known.keys()))
+        jobs.cancel(sorted(ids | self._job_names.keys()))
 
     def stop_routers(self) -> None:
         for router in self.routers.values():
@@ -104,12 +104,12 @@ class Campaign:
         """
         try:
             self._replace(leases)
-            self._refused = 0
+            self._slurm_failures = 0
         except SlurmError as problem:
-            self._refused += 1
-            if self._refused > _REFUSALS:
+            self._slurm_failures += 1
+            if self._slurm_failures > _MAX_SLURM_FAILURES:
                 raise
-            print(f"Slurm: {problem}; asked again in {_QUEUE_POLL_S:.0f} s", file=sys.stderr, flush=True)
+            print(f"Slurm failed and is asked again in {_QUEUE_POLL_S:.0f} s: {problem}", file=sys.stderr, flush=True)
 
     def _replace(self, leases: Sequence[Lease]) -> None:
         """Submit a job for every group without one, and a successor for a job whose time is nearly over.
@@ -118,7 +118,7 @@ class Campaign:
         """
         queued = jobs.find(group.name for group in self._groups)
         self._count_failures({job.id for job in queued})
-        self._known = {job.id: job.name for job in queued}
+        self._job_names = {job.id: job.name for job in queued}
         for group in self._groups:
             group_jobs = [job for job in queued if job.name == group.name]
             lasting = [job.id for job in group_jobs if job.end - time.time() > self._lead_s[group.endpoint]]
@@ -134,19 +134,19 @@ class Campaign:
         return len(ready) >= group.replicas
 
     def _count_failures(self, alive: set[str]) -> None:
-        for id in self._known.keys() - alive:
-            name = self._known[id]
-            self._failures[name] = 0 if id in self._was_ready else self._failures[name] + 1
-            if self._failures[name] >= _GIVE_UP_AFTER:
+        for id in self._job_names.keys() - alive:
+            name = self._job_names[id]
+            self._failed_jobs[name] = 0 if id in self._was_ready else self._failed_jobs[name] + 1
+            if self._failed_jobs[name] >= _GIVE_UP_AFTER:
                 raise CampaignError(
-                    f"{self._failures[name]} server jobs {name} ended before a replica was ready; "
+                    f"{self._failed_jobs[name]} server jobs {name} ended before a replica was ready; "
                     f"read the logs in {self._run / 'serving'}"
                 )
 
     def _submit(self, group: ServerGroup) -> None:
         id = jobs.submit(fleet.make_job(group, self._run, self._site))
-        self._known[id] = group.name
-        print(f"server job {id}: {group.replicas} × {group.endpoint}", flush=True)
+        self._job_names[id] = group.name
+        print(f"submitted server job {id}: {group.replicas} × {group.endpoint}", flush=True)
 
 
 class Command:
@@ -171,8 +171,8 @@ class Command:
         """Let the process finish the calls in flight; end it if that takes longer than `patience_s`."""
         if self._process is None or self._process.poll() is not None:
             return
-        for how, wait_s in ((signal.SIGINT, patience_s), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
-            self._process.send_signal(how)
+        for signal_number, wait_s in ((signal.SIGINT, patience_s), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+            self._process.send_signal(signal_number)
             try:
                 self._process.wait(wait_s)
                 return
@@ -219,7 +219,7 @@ def _requeue(campaign: Campaign, command: Command) -> int:
     The requeued job finds its servers by their names and its replies in the journal.
     """
     _ignore_signals()
-    print("the time is nearly over: calls under way are finished, then the job is requeued", flush=True)
+    print("the job's time is nearly over: it finishes the calls in flight and is then requeued", flush=True)
     command.end(float(os.environ.get("AUTODATA_DRAIN_S", 240)))
     campaign.stop_routers()
     jobs.requeue(os.environ["SLURM_JOB_ID"])
@@ -258,8 +258,8 @@ def main() -> None:
     (run / MODELS).write_text(OmegaConf.to_yaml(OmegaConf.structured(models), resolve=True))
     _raise(Requeue)
     _raise(Cancelled)
-    served = Command([options.module, *options.recipe], models, run / LEASES)
-    sys.exit(run_campaign(Campaign(run, models, groups, site), served))
+    command_with_servers = Command([options.module, *options.recipe], models, run / LEASES)
+    sys.exit(run_campaign(Campaign(run, models, groups, site), command_with_servers))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ class Site:
     """The settings in slurm/site.env that server jobs need."""
 
     gpus_per_node: int = 8
-    limit: str = "24:00:00"
+    time_limit: str = "24:00:00"
     options: tuple[str, ...] = ()  # passed to sbatch unchanged
 
     @classmethod
@@ -62,13 +62,13 @@ def plan(models: Models, run: Path, gpus_per_node: int, graders: Collection[str]
         gpus, replicas = count_gpus(endpoint.server), endpoint.server.replicas
         if gpus > gpus_per_node:
             raise RecipeError(
-                f"models.endpoints.{name}: a replica needs {gpus} GPUs, a node has {gpus_per_node}; see "
-                "AUTODATA_GPUS_PER_NODE in slurm/site.env"
+                f"models.endpoints.{name}: a replica needs {gpus} GPUs, but a node has {gpus_per_node}; lower the "
+                "parallel sizes in server.flags, or correct AUTODATA_GPUS_PER_NODE in slurm/site.env"
             )
         per_job = gpus_per_node // gpus if gpus else replicas
         for number in range(math.ceil(replicas / per_job)):
-            here = min(per_job, replicas - number * per_job)
-            groups.append(ServerGroup(name, number, here, gpus, _name(name, number, endpoint, run)))
+            in_job = min(per_job, replicas - number * per_job)
+            groups.append(ServerGroup(name, number, in_job, gpus, _name(name, number, endpoint, run)))
     return groups
 
 
@@ -94,7 +94,7 @@ def make_job(group: ServerGroup, run: Path, site: Site) -> Job:
     options = {
         "nodes": "1",
         "ntasks": "1",
-        "time": site.limit,
+        "time": site.time_limit,
         "signal": "B:USR1@60",
         "open-mode": "append",
         "output": str(run / "serving" / f"{group.endpoint}-%j.log"),
@@ -111,7 +111,7 @@ def describe(models: Models, groups: Iterable[ServerGroup], run: Path, site: Sit
         endpoint = models.endpoints[group.endpoint]
         roles = ", ".join(find_roles(models, group.endpoint))
         lines += [
-            f"# {group.endpoint}: {group.replicas} × {group.gpus} GPUs on one node, for {roles}",
+            f"# {group.endpoint} for {roles}: replicas: {group.replicas}, GPUs per replica: {group.gpus}, on one node",
             " ".join(make_job(group, run, site).command()),
             "    " + " ".join(["python", *command_line(endpoint, "0.0.0.0", 8000)[1:]]),
             "",
@@ -121,9 +121,11 @@ def describe(models: Models, groups: Iterable[ServerGroup], run: Path, site: Sit
 
 def _check_policy(name: str, policy: str, replicas: int) -> None:
     if policy not in POLICIES:
-        raise RecipeError(f"models.endpoints.{name}.policy={policy}: one of {', '.join(POLICIES)}")
+        raise RecipeError(f"models.endpoints.{name}.policy={policy}: choose one of {', '.join(POLICIES)}")
     if policy == "power_of_two" and replicas < 2:
-        raise RecipeError(f"models.endpoints.{name}.policy=power_of_two: needs two replicas; cache_aware does not")
+        raise RecipeError(
+            f"models.endpoints.{name}.policy=power_of_two: needs two replicas; choose cache_aware for one"
+        )
 
 
 def _name(endpoint: str, number: int, config: Endpoint, run: Path) -> str:

@@ -24,7 +24,7 @@ class Job:
     script: Path
     arguments: tuple[str, ...] = ()
     options: dict[str, str] = field(default_factory=dict)  # sbatch options, without the dashes
-    more: tuple[str, ...] = ()  # more options, passed to sbatch unchanged
+    extra_options: tuple[str, ...] = ()  # passed to sbatch unchanged
 
     def command(self) -> list[str]:
         """Return the command line that submits the job.
@@ -37,14 +37,14 @@ class Job:
             "--parsable",
             f"--job-name={self.name}",
             *options,
-            *self.more,
+            *self.extra_options,
             str(self.script),
             *self.arguments,
         ]
 
 
 @dataclass(frozen=True)
-class Found:
+class QueuedJob:
     """A job that waits or runs."""
 
     id: str
@@ -57,7 +57,7 @@ def parse_limit(text: str) -> float:
     """Convert a time limit of sbatch to seconds: m, m:s, h:m:s, d-h, d-h:m or d-h:m:s. Raises SlurmError."""
     match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)
     if not match:
-        raise SlurmError(f"AUTODATA_SERVER_TIME={text}: a time limit as 24:00:00 or 2-00:00:00")
+        raise SlurmError(f"AUTODATA_SERVER_TIME={text}: write a time limit such as 24:00:00 or 2-00:00:00")
     days, first, second, third = (int(part) if part else 0 for part in match.groups())
     if match[1] or match[4]:
         return ((days * 24 + first) * 60 + second) * 60 + third
@@ -69,12 +69,12 @@ def submit(job: Job) -> str:
     return _run(job.command()).split(";")[0]
 
 
-def find(names: Iterable[str]) -> list[Found]:
+def find(names: Iterable[str]) -> list[QueuedJob]:
     """Find this user's jobs with these names that wait or run. Raises SlurmError."""
-    wanted = ",".join(names)
-    if not wanted:
+    joined = ",".join(names)
+    if not joined:
         return []
-    lines = _run(["squeue", "--noheader", "--me", f"--name={wanted}", "--format=%i|%j|%T|%e"]).splitlines()
+    lines = _run(["squeue", "--noheader", "--me", f"--name={joined}", "--format=%i|%j|%T|%e"]).splitlines()
     listed = [_read(line) for line in lines]
     return [job for job in listed if job.state in WAITING_OR_RUNNING]
 
@@ -104,19 +104,20 @@ def requeue(id: str) -> None:
     _run(["scontrol", "requeue", id])
 
 
-def _read(line: str) -> Found:
+def _read(line: str) -> QueuedJob:
     id, name, state, end = line.split("|")
     try:
-        return Found(id, name, state, datetime.fromisoformat(end).timestamp() if state == "RUNNING" else float("inf"))
+        end_s = datetime.fromisoformat(end).timestamp() if state == "RUNNING" else float("inf")
+        return QueuedJob(id, name, state, end_s)
     except ValueError:  # the job has no time limit
-        return Found(id, name, state)
+        return QueuedJob(id, name, state)
 
 
 def _run(command: list[str]) -> str:
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=120)
     except FileNotFoundError:
-        raise SlurmError(f"{command[0]} not found: run this where Slurm jobs are submitted") from None
+        raise SlurmError(f"{command[0]} not found: run the command where Slurm jobs are submitted") from None
     except subprocess.TimeoutExpired:
         raise SlurmError(f"{command[0]} did not answer for two minutes") from None
     if result.returncode:

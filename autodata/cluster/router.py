@@ -12,7 +12,7 @@ from autodata.serving.vllm import choose_port
 from autodata.types import UserError
 
 _START_S = 60.0
-_ENOUGH = 1_000_000  # calls running or queued; the limit that matters is the client's own
+_NO_LIMIT = 1_000_000  # calls running or queued; the limit that matters is the client's own
 
 
 class RouterError(UserError):
@@ -37,9 +37,9 @@ class Router:
     def workers(self) -> frozenset[str]:
         return frozenset(self._workers)
 
-    def follow(self, wanted: Collection[str]) -> None:
+    def follow(self, urls: Collection[str]) -> None:
         """Send calls to exactly these replicas, given by their URLs. Starts the router again if it died."""
-        workers = {url.removesuffix("/v1") for url in wanted}
+        workers = {url.removesuffix("/v1") for url in urls}
         if self._process is None or self._process.poll() is not None:
             if len(workers) < (2 if self._policy == "power_of_two" else 1):  # the router refuses to start with fewer
                 return
@@ -71,8 +71,8 @@ class Router:
             "--prometheus-port", str(choose_port()),
             "--log-level", "warning",
             "--request-timeout-secs", "86400",
-            "--max-concurrent-requests", str(_ENOUGH),
-            "--queue-size", str(_ENOUGH),
+            "--max-concurrent-requests", str(_NO_LIMIT),
+            "--queue-size", str(_NO_LIMIT),
             "--health-check-interval-secs", "5",
             "--worker-startup-check-interval", "1",
             "--disable-retries",
@@ -87,11 +87,11 @@ class Router:
                 return
             except httpx.HTTPError:
                 time.sleep(0.1)
-        raise RouterError(f"router of {self.endpoint} (policy {self._policy}) did not start; see {self._log}")
+        raise RouterError(f"the router of {self.endpoint} (policy {self._policy}) did not start; see {self._log}")
 
-    def _post(self, what: str, worker: str) -> bool:
+    def _post(self, action: str, worker: str) -> bool:
         try:
-            answer = httpx.post(f"http://127.0.0.1:{self.port}/{what}", params={"url": worker}, timeout=30)
+            response = httpx.post(f"http://127.0.0.1:{self.port}/{action}", params={"url": worker}, timeout=30)
         except httpx.HTTPError:
             return False  # the next call of `follow` tries again
-        return answer.status_code == 200 or "already exists" in answer.text
+        return response.status_code == 200 or "already exists" in response.text

@@ -54,7 +54,7 @@ class ServerJob:
                 self._write_leases()
                 written_at, written_states = time.monotonic(), states
             if self._owner.is_gone():
-                print("the campaign that asked for these servers is gone: they end", flush=True)
+                print("the campaign of these servers has ended or died: stopping the servers", flush=True)
                 self.stop()
             time.sleep(_POLL_S)
         self._write_leases()
@@ -101,8 +101,8 @@ def make_replicas(models: Models, name: str, count: int, folder: Path, place: Pl
 def share_gpus(endpoint: Endpoint, number: int, gpus: tuple[str, ...]) -> dict[str, str]:
     """Return the environment of one replica, which sees its own GPUs and no others."""
     assert endpoint.server
-    each = count_gpus(endpoint.server)
-    visible = gpus[number * each : (number + 1) * each]
+    count = count_gpus(endpoint.server)
+    visible = gpus[number * count : (number + 1) * count]
     return {"CUDA_VISIBLE_DEVICES": ",".join(visible)} if visible else {}
 
 

@@ -51,16 +51,16 @@ class OwnerWatch:
 
     run: Path
     patience_s: float = PATIENCE_S
-    _seen: tuple[str, float] = field(default_factory=lambda: ("", time.monotonic()))
+    _last_change: tuple[str, float] = field(default_factory=lambda: ("", time.monotonic()))
 
     def is_gone(self) -> bool:
         try:
             beat = _locate_beat(self.run).read_text()
         except OSError:
             beat = ""  # not written yet, or the file system is unavailable: patience decides
-        if beat and beat != self._seen[0]:
-            self._seen = (beat, time.monotonic())
-        return time.monotonic() - self._seen[1] > self.patience_s
+        if beat and beat != self._last_change[0]:
+            self._last_change = (beat, time.monotonic())
+        return time.monotonic() - self._last_change[1] > self.patience_s
 
 
 def _locate_beat(run: Path) -> Path:

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from autodata.corpora import own
 from autodata.corpora.record import Drop
-from autodata.corpora.rows import Bad, Row, read_rows
+from autodata.corpora.rows import BadRow, Row, read_rows
 from autodata.recipes.corpora import OwnFilters
 from autodata.types import Document, UserError
 
 INGESTED = "documents"  # the folder with the shards in a run of autodata.corpora.ingest
 _COMMAND = "python -m autodata.corpora.ingest"
 _KINDS = ".txt, .md, .pdf, .jsonl or .parquet"
-_ANY = OwnFilters(max_chars=own.MAX_TEXT_BYTES)
+_NO_FILTERS = OwnFilters(max_chars=own.MAX_TEXT_BYTES)
 
 
 class DocumentsError(UserError):
@@ -33,7 +33,7 @@ class Corpus:
 
 
 def read_corpus(path: str, limit: int | None = None) -> Corpus:
-    """Read every document under `path`, in the order of file names. Bad ones are skipped, with a reason.
+    """Read every document under `path`, in the order of file names. BadRow ones are skipped, with a reason.
 
     Raises DocumentsError when the path does not exist, holds no usable document, or is an ingest that is not finished.
     """
@@ -42,7 +42,7 @@ def read_corpus(path: str, limit: int | None = None) -> Corpus:
         if isinstance(document, str):
             corpus.skipped.append((source, document))
         elif document.id in ids:
-            corpus.skipped.append((source, f"the id {document.id!r} was used before"))
+            corpus.skipped.append((source, f"an earlier document has the same id, {document.id!r}"))
         else:
             ids.add(document.id)
             corpus.documents.append(document)
@@ -74,8 +74,8 @@ def take_shard(documents: Sequence[Document], shard: str) -> list[Document]:
     number, count = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= number <= count <= len(documents):
         raise DocumentsError(
-            f"documents.shard={shard}: name it i/n, with i from 1 to n, and no more shards than the "
-            f"{len(documents)} documents"
+            f"documents.shard={shard}: write it as i/n, with i from 1 to n and n at most {len(documents)}, "
+            "the number of documents"
         )
     return list(documents[number - 1 :: count])
 
@@ -107,30 +107,30 @@ def _read_all(path: Path) -> Iterator[tuple[str, Document | str]]:
     for file, name in [(path, path.name)] if path.is_file() else find_files(path, own.SUFFIXES):
         for row in own.read(file, name):
             where = name if file.suffix.lower() in own.TEXTS else f"{name}:{row.line}"
-            yield where, row.reason if isinstance(row, Bad) else _attempt(row, where)
+            yield where, row.reason if isinstance(row, BadRow) else _make_document(row, where)
 
 
-def _attempt(row: Row, where: str) -> Document | str:
+def _make_document(row: Row, where: str) -> Document | str:
     try:
-        record = own.parse(row, _ANY)
+        record = own.parse(row, _NO_FILTERS)
     except Drop as drop:
         return str(drop)
-    return Document(record.id, record.text, where, record.fields | _state(record.licence))
+    return Document(record.id, record.text, where, record.fields | _licence_field(record.licence))
 
 
-def _state(licence: object) -> dict[str, object]:
+def _licence_field(licence: object) -> dict[str, object]:
     return {"licence": licence} if licence else {}
 
 
 def _read_ingested(path: Path) -> Iterator[tuple[str, Document | str]]:
     manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
     if not manifest.get("finished"):
-        raise DocumentsError(f"documents.path={path}: not finished; run {_COMMAND} again")
+        raise DocumentsError(f"documents.path={path}: the ingest is not finished; run {_COMMAND} again")
     for shard, name in find_files(path / INGESTED, (".parquet",)):
         for row in read_rows(shard, name):
-            if isinstance(row, Bad):  # the ingest wrote only complete shards, so this one was damaged later
+            if isinstance(row, BadRow):  # the ingest wrote only complete shards, so this one was damaged later
                 raise DocumentsError(f"documents.path={path}: {INGESTED}/{name}: {row.reason}; ingest again")
             record = row.value
             where = f"{record['file']}:{record['line']}"
-            fields = json.loads(record["fields"]) | _state(record["licence"])
+            fields = json.loads(record["fields"]) | _licence_field(record["licence"])
             yield where, Document(record["id"], record["text"], where, fields)

@@ -49,7 +49,7 @@ class Folder:
             listed = orjson.loads((path / LIST).read_bytes()) if (path / LIST).exists() else []
             self.stored = {entry["name"]: Stored(**entry) for entry in listed}
         except (orjson.JSONDecodeError, TypeError, KeyError):
-            raise DownloadError(f"{path / LIST}: not readable; delete it and the files are fetched again") from None
+            raise DownloadError(f"{path / LIST}: cannot be read; delete it and run the same command again") from None
 
     def has(self, name: str) -> bool:
         file, entry = self.path / name, self.stored.get(name)
@@ -70,7 +70,7 @@ def download(recipe: DownloadRecipe, api: Api) -> None:
         folder = Folder(Path(recipe.to) / release / s2_api.require_plain(dataset))
         remotes = _list_files(api, release, dataset)[: recipe.files]
         missing = [remote.name for remote in remotes if not folder.has(remote.name)]
-        print(f"{folder.path}: {len(remotes)} files, {len(missing)} to fetch")
+        print(f"{folder.path}: files: {len(remotes):,}, still to download: {len(missing):,}")
         for name in missing:
             remotes = _get_one(api, folder, name, remotes, (release, dataset))
 
@@ -79,12 +79,14 @@ def _list_files(api: Api, release: str, dataset: str) -> list[Remote]:
     """List the files of a data set. Raises DownloadError if one would overwrite another or a file of ours."""
     remotes = api.list_files(release, dataset)
     for name, times in Counter(remote.name for remote in remotes).items():
-        if times > 1 or name == LIST or name.endswith(_OWN_ENDINGS):
-            raise DownloadError(f"{dataset}: the list has {name!r} {times} times; such a file cannot be kept")
+        if times > 1:
+            raise DownloadError(f"{dataset}: the release lists {name!r} {times} times; such a file cannot be stored")
+        if name == LIST or name.endswith(_OWN_ENDINGS):
+            raise DownloadError(f"{dataset}: the name {name!r} is reserved; such a file cannot be stored")
     return remotes
 
 
-def _get_one(api: Api, folder: Folder, name: str, remotes: list[Remote], of: tuple[str, str]) -> list[Remote]:
+def _get_one(api: Api, folder: Folder, name: str, remotes: list[Remote], source: tuple[str, str]) -> list[Remote]:
     """Fetch one file. If its address has expired, get a new list. Returns the list that is valid now."""
     damaged_retries, expired_retries = 1, 2  # counted separately: an expired address does not mean damaged bytes
     while True:
@@ -93,19 +95,19 @@ def _get_one(api: Api, folder: Folder, name: str, remotes: list[Remote], of: tup
             return remotes
         except Damaged as problem:
             if not damaged_retries:
-                raise DownloadError(f"{folder.path / name}: damaged each time it was fetched: {problem}") from None
+                raise DownloadError(f"{folder.path / name}: damaged at every download: {problem}") from None
             damaged_retries -= 1
         except Expired:
             if not expired_retries:
-                raise DownloadError(f"{name}: every new address for it is refused") from None
+                raise DownloadError(f"{name}: the server refuses each new address of it; try again later") from None
             expired_retries -= 1
-            remotes = _list_files(api, *of)
+            remotes = _list_files(api, *source)
 
 
 def _find(remotes: list[Remote], name: str) -> Remote:
     match = next((remote for remote in remotes if remote.name == name), None)
     if match is None:
-        raise DownloadError(f"{name}: no longer in the release; name the release with release=…")
+        raise DownloadError(f"{name}: the release no longer has this file; name a release with release=…")
     return match
 
 
@@ -140,7 +142,7 @@ class DownloadProgress:
         if total is not None and not self._is_checked:
             self._is_checked = True
             if shutil.disk_usage(self._target.parent).free < total - done:
-                raise OSError(errno.ENOSPC, f"no room for {total:,} bytes", str(self._target))
+                raise OSError(errno.ENOSPC, f"no room for the {total:,} bytes of this file", str(self._target))
         self._bar.update(self._task, completed=done, total=total)
 
     def __enter__(self) -> "DownloadProgress":
@@ -156,25 +158,25 @@ def _check(recipe: DownloadRecipe) -> None:
     if not recipe.datasets:
         raise RecipeError("datasets=[]: name one or more, for example datasets=[s2orc_v2]")
     if recipe.files is not None and recipe.files < 1:
-        raise RecipeError(f"files={recipe.files}: 1 or more, or null for all")
+        raise RecipeError(f"files={recipe.files}: must be 1 or more, or null for all files")
     if recipe.retries < 0:
-        raise RecipeError(f"retries={recipe.retries}: 0 or more")
+        raise RecipeError(f"retries={recipe.retries}: must be 0 or more")
     for name in ("requests_per_second", "timeout_s"):
         if not getattr(recipe, name) > 0:
-            raise RecipeError(f"{name}={getattr(recipe, name)}: a number above 0")
+            raise RecipeError(f"{name}={getattr(recipe, name)}: must be above 0")
     try:
         is_url = httpx.URL(recipe.base_url).scheme in ("http", "https")
     except httpx.InvalidURL:
         is_url = False
     if not is_url:
-        raise RecipeError("base_url: an address that begins with https://")
+        raise RecipeError("base_url: must be an address that begins with https:// or http://")
 
 
 def _read_key(variable: str) -> str:
     """Read the key from the environment; empty if it is not set. Raises RecipeError, which never shows the key."""
     key = os.environ.get(variable, "").strip()  # a key that was read from a file can end in a line break
     if not (key.isascii() and key.isprintable()):
-        raise RecipeError(f"{variable}: holds characters that no key has; set it anew")
+        raise RecipeError(f"{variable}: contains characters that a key cannot have; set the variable again")
     return key
 
 

@@ -68,17 +68,17 @@ class _Local(LocalPipelineExecutor):
             for rank in ranks:
                 _run_task(dill.dumps(self), rank)
             return
-        start = multiprocessing.get_context("forkserver")
-        start.set_forkserver_preload(_PRELOADED)
-        with ProcessPoolExecutor(self.workers, start, _die_with_parent) as pool:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(_PRELOADED)
+        with ProcessPoolExecutor(self.workers, context, _die_with_parent) as pool:
             tasks = [pool.submit(_run_task, dill.dumps(self), rank) for rank in ranks]
             try:
                 for task in as_completed(tasks):
                     task.result()
             except BrokenProcessPool:
                 raise RunError(
-                    "a worker was killed, perhaps for its memory; run the same command again with fewer "
-                    "workers=…: finished tasks are kept"
+                    "a worker was killed, perhaps because memory ran out; run the same command again with a "
+                    "smaller workers=…: finished tasks are kept"
                 ) from None
             finally:
                 pool.shutdown(cancel_futures=True)
@@ -137,7 +137,7 @@ def _wait(array: _Array, job: str) -> None:
         missed = 0 if _is_known(job) else missed + 1
         if missed > _GONE_AFTER:
             raise RunError(
-                f"Slurm job {job} ended with {undone} of {array.world_size} tasks undone; "
+                f"Slurm job {job} ended with {undone} of {array.world_size} tasks unfinished; "
                 f"see {array.slurm_logs_folder}, then run the same command again"
             )
         time.sleep(_POLL_S)

@@ -62,15 +62,16 @@ def write_report(totals: Totals, chart: str) -> str:
         remaining -= count
         rows.append((reason, f"−{count:,}", remaining))
     tokens = facts["tokens"] or {"total": 0, "histogram": {}}
-    counted = f", {tokens['total']:,} tokens" if facts["tokens"] else ""
+    counted = f" ({tokens['total']:,} tokens)" if facts["tokens"] else ""
     return "\n".join(
         [
             "# Ingest\n",
-            f"{totals.kept:,} documents of {totals.read.rows:,} rows in {len(totals.read.files)} files{counted}.\n",
-            f"![What was left after each reason]({chart})\n",
+            f"Files read: {len(totals.read.files):,}. Rows read: {totals.read.rows:,}. "
+            f"Documents kept: {totals.kept:,}{counted}.\n",
+            f"![Rows left after each filter]({chart})\n",
             write_table(rows, numbers=True),
             *_write_counts("Licences of the documents", facts["licences"]),
-            *_write_counts("Tokens of a document", tokens["histogram"]),
+            *_write_counts("Tokens per document", tokens["histogram"]),
             *_write_counts("Personal data masked", facts["personal_data_masked"]),
             "\nEvery dropped row, with its file, line and reason, is in `dropped/`.\n",
         ]
@@ -97,12 +98,12 @@ def draw(totals: Totals, path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def _add(total: Tally, found: dict) -> None:
-    total.rows += found["rows"]
-    total.files += found["files"]
-    total.tokens += found["tokens"]
+def _add(total: Tally, tally: dict) -> None:
+    total.rows += tally["rows"]
+    total.files += tally["files"]
+    total.tokens += tally["tokens"]
     for name in ("dropped", "licences", "personal_data"):
-        getattr(total, name).update(found[name])
+        getattr(total, name).update(tally[name])
 
 
 def _bin(tokens: list[int]) -> list[tuple[str, int]]:

@@ -26,7 +26,7 @@ from autodata.run.records import RunError, digest
 from autodata.serving.embedded import resolve_weights
 
 DROPPED, REPORT, CHART = "dropped", "report.md", "funnel.png"
-_TOKENIZED = 16  # documents per batch: the encoding of a document is far larger than its text
+_TOKEN_BATCH = 16  # documents per batch: the encoding of a document is far larger than its text
 
 
 def ingest(run: Run, recipe: IngestRecipe, files: dict[str, int], progress: Progress) -> None:
@@ -45,7 +45,7 @@ def ingest(run: Run, recipe: IngestRecipe, files: dict[str, int], progress: Prog
         buckets = MinhashDedupBuckets(str(work / "signatures"), str(work / "pairs"), config=CONFIG)
         run_stage(recipe, Stage("pairs", [buckets], [1] * CONFIG.num_buckets), work, progress)
     run_stage(recipe, Stage("repeats", [Choose(work, len(tasks))], [1]), work, progress)
-    counter = [TokensCounter(_find_tokenizer(recipe.tokenizer), batch_size=_TOKENIZED)] if recipe.tokenizer else []
+    counter = [TokensCounter(_find_tokenizer(recipe.tokenizer), batch_size=_TOKEN_BATCH)] if recipe.tokenizer else []
     steps = [
         Load(work, work / DROPPED / "repeats"),
         Mask(recipe.mask_personal_data, work),
@@ -61,7 +61,7 @@ def _read_papers(recipe: IngestRecipe, work: Path) -> None:
     """Write the table of eligible papers, once. It is small, and every task maps it into memory."""
     target = work / "eligible"
     if not target.exists():
-        print(f"reading {recipe.papers}: which papers are eligible")
+        print(f"finding the eligible papers in {recipe.papers}")
         scratch = work / "eligible.new"
         counts = sources.read_papers(recipe, scratch)
         (scratch / "counts.json").write_text(json.dumps(counts))
@@ -81,7 +81,7 @@ def _publish(run: Run, work: Path, tasks: int) -> None:
     run.write(REPORT, funnel.write_report(tally, CHART))
     run.finish([INGESTED, DROPPED, REPORT], **facts, **funnel.state(tally))
     shutil.rmtree(work)
-    print(f"{run.folder}: {tally.kept} documents of {tally.read.rows} rows, see {REPORT}")
+    print(f"{run.folder}: kept {tally.kept:,} of {tally.read.rows:,} rows as documents; see {run.path(REPORT)}")
 
 
 def _find_tokenizer(name: str) -> str:
@@ -93,13 +93,13 @@ def _find_tokenizer(name: str) -> str:
 def _check(recipe: IngestRecipe) -> None:
     """Raise RecipeError for a value that the schema cannot refuse."""
     if recipe.executor not in ("local", "slurm"):
-        raise RecipeError(f"executor={recipe.executor}: local or slurm")
+        raise RecipeError(f"executor={recipe.executor}: choose local or slurm")
     if recipe.executor == "slurm" and not shutil.which("sbatch"):
-        raise RecipeError("executor=slurm: no sbatch on this machine; run it where jobs are submitted")
+        raise RecipeError("executor=slurm: this machine has no sbatch; run the command where Slurm jobs are submitted")
     if recipe.one_in < 1:
-        raise RecipeError(f"one_in={recipe.one_in}: a whole number from 1")
+        raise RecipeError(f"one_in={recipe.one_in}: must be 1 or more")
     if recipe.workers is not None and recipe.workers < 1:
-        raise RecipeError(f"workers={recipe.workers}: a whole number from 1, or null for all cores")
+        raise RecipeError(f"workers={recipe.workers}: must be 1 or more, or null for all cores")
 
 
 @command.report_errors()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from autodata.corpora.pdf import read_pdf
 from autodata.corpora.record import Drop, Record, Unreadable, decode, normalize, require_drawn
-from autodata.corpora.rows import Bad, Row, read_rows
+from autodata.corpora.rows import BadRow, Row, read_rows
 from autodata.recipes.corpora import OwnFilters
 
 TEXTS = (".txt", ".md", ".pdf")
@@ -15,7 +15,7 @@ MAX_PDF_BYTES = 200_000_000
 _NOT_FIELDS = {"id", "text", "preparation"}  # `preparation` comes from a domain, never from a record
 
 
-def read(path: Path, name: str) -> Iterator[Row | Bad]:
+def read(path: Path, name: str) -> Iterator[Row | BadRow]:
     """Yield the rows of one file, whose name in them is `name`. A text or a PDF is one row."""
     if path.suffix.lower() in TEXTS:
         yield _read_text(path, name)
@@ -42,17 +42,17 @@ def parse(row: Row, filters: OwnFilters, one_in: int = 1) -> Record:
     return Record(str(identity), text, str(licence), fields)
 
 
-def _read_text(path: Path, name: str) -> Row | Bad:
+def _read_text(path: Path, name: str) -> Row | BadRow:
     is_pdf = path.suffix.lower() == ".pdf"
     limit = MAX_PDF_BYTES if is_pdf else MAX_TEXT_BYTES
     try:
         if path.stat().st_size > limit:
-            return Bad(name, 1, f"larger than {limit} bytes; split it")
+            return BadRow(name, 1, f"larger than {limit:,} bytes; split it")
         return Row(name, 1, {"text": read_pdf(path) if is_pdf else decode(path.read_bytes())})
     except Unreadable as problem:
-        return Bad(name, 1, str(problem))
+        return BadRow(name, 1, str(problem))
     except OSError as error:
-        return Bad(name, 1, f"file cannot be read: {error.strerror or type(error).__name__}")
+        return BadRow(name, 1, f"file cannot be read: {error.strerror or type(error).__name__}")
 
 
 def _find_text(record: Mapping[str, object]) -> str:
@@ -61,7 +61,7 @@ def _find_text(record: Mapping[str, object]) -> str:
     if isinstance(text, str):
         return text
     if not isinstance(problem, str) or not isinstance(answer, str):
-        raise Drop("no string `text`, nor strings `problem_statement` and `answer`")
+        raise Drop("neither a string `text` nor the strings `problem_statement` and `answer`")
     topic = record.get("topic")
     beginning = f"Topic: {topic}\n" if isinstance(topic, str) and topic.strip() else ""
     return f"{beginning}Problem: {problem}\nAnswer: {answer}"

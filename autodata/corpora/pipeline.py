@@ -21,7 +21,7 @@ from datatrove.pipeline.writers.parquet import ParquetWriter
 from autodata.corpora import pii
 from autodata.corpora.record import Drop, normalize
 from autodata.corpora.repeats import REASONS
-from autodata.corpora.rows import Bad, Row, read_parquet
+from autodata.corpora.rows import BadRow, Row, read_parquet
 from autodata.corpora.sources import Source
 from autodata.recipes.corpora import IngestRecipe
 
@@ -66,7 +66,7 @@ class Read(PipelineStep):
                     document = _make(source, row)
                     if isinstance(document, Drop):
                         tally.dropped[document.reason] += 1
-                        dropped.write(_excuse(row.file, row.line, "", document.reason, document.detail), rank)
+                        dropped.write(_describe_drop(row.file, row.line, "", document.reason, document.detail), rank)
                     else:
                         yield document
         tally.save(self.work / "tally" / "read" / f"{rank:05d}.json")
@@ -89,7 +89,7 @@ class Load(PipelineStep):
                 if number in repeats:
                     reason = REASONS[repeats[number]]
                     tally.dropped[reason] += 1
-                    dropped.write(_excuse(row["file"], row["line"], row["id"], reason), rank)
+                    dropped.write(_describe_drop(row["file"], row["line"], row["id"], reason), rank)
                 else:
                     yield Document(row.pop("text"), row.pop("id"), metadata=row)
         tally.save(self.work / "tally" / "repeats" / f"{rank:05d}.json")
@@ -159,9 +159,9 @@ def _take_metadata(_: ParquetWriter, document: Document) -> dict[str, object]:
     return document.metadata
 
 
-def _make(source: Source, row: Row | Bad) -> Document | Drop:
+def _make(source: Source, row: Row | BadRow) -> Document | Drop:
     """Make the document of a row, or return the Drop that says why there is none."""
-    if isinstance(row, Bad):
+    if isinstance(row, BadRow):
         return Drop(row.reason)
     try:
         record = source.parse(row)
@@ -172,7 +172,7 @@ def _make(source: Source, row: Row | Bad) -> Document | Drop:
     return Document(normalize(record.text), record.id, metadata=metadata)
 
 
-def _excuse(file: str, line: int, identity: str, reason: str, detail: str = "") -> Document:
+def _describe_drop(file: str, line: int, identity: str, reason: str, detail: str = "") -> Document:
     return Document("", "", metadata={"file": file, "line": line, "id": identity, "reason": reason, "detail": detail})
 
 

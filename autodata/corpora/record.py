@@ -55,7 +55,7 @@ def decode(data: bytes) -> str:
     except UnicodeDecodeError:
         guess = from_bytes(data[:_SNIFFED]).best()
     if guess is None:
-        raise Unreadable("neither UTF-8 nor an encoding that could be told; convert it to UTF-8")
+        raise Unreadable("neither UTF-8 nor another encoding that could be detected; convert it to UTF-8")
     return data.decode(guess.encoding, "replace")
 
 

@@ -30,7 +30,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Bad:
+class BadRow:
     """Something that is not a record. `reason` is one of a few fixed phrases, so that it can be counted."""
 
     file: str
@@ -38,22 +38,22 @@ class Bad:
     reason: str
 
 
-def read_rows(path: Path, name: str = "", at_most: int = MAX_LINE_BYTES) -> Iterator[Row | Bad]:
-    """Yield every row of a file in order; anything broken comes as Bad. `name` is the file's name in the rows.
+def read_rows(path: Path, name: str = "", max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Row | BadRow]:
+    """Yield every row of a file in order; anything broken comes as BadRow. `name` is the file's name in the rows.
 
     A damaged file yields the rows before the damage. Memory does not grow with the file, nor with a line longer than
-    `at_most` bytes.
+    `max_line_bytes` bytes.
     """
     name, line = name or path.name, 0
     try:
-        source = read_parquet(path) if path.suffix == ".parquet" else _read_lines(path, at_most)
+        source = read_parquet(path) if path.suffix == ".parquet" else _read_lines(path, max_line_bytes)
         for line, value in enumerate(source, 1):
             if value is not None:  # None is a blank line
-                yield Bad(name, line, value) if isinstance(value, str) else Row(name, line, value)
+                yield BadRow(name, line, value) if isinstance(value, str) else Row(name, line, value)
     except _BROKEN:
-        yield Bad(name, line + 1, "file is cut off or damaged")
+        yield BadRow(name, line + 1, "file is cut off or damaged")
     except OSError as error:
-        yield Bad(name, line + 1, f"file cannot be read: {error.strerror or type(error).__name__}")
+        yield BadRow(name, line + 1, f"file cannot be read: {error.strerror or type(error).__name__}")
 
 
 def read_parquet(path: Path) -> Iterator[dict[str, object]]:
@@ -69,18 +69,18 @@ def read_parquet(path: Path) -> Iterator[dict[str, object]]:
         raise EOFError(str(error)) from error
 
 
-def _read_lines(path: Path, at_most: int) -> Iterator[dict[str, object] | str | None]:
+def _read_lines(path: Path, max_line_bytes: int) -> Iterator[dict[str, object] | str | None]:
     with _open(path) as file:
-        while line := file.readline(at_most):
-            if not line.endswith(b"\n") and len(line) == at_most:
-                _skip_rest(file, at_most)
-                yield f"a line of more than {at_most} bytes"
+        while line := file.readline(max_line_bytes):
+            if not line.endswith(b"\n") and len(line) == max_line_bytes:
+                _skip_rest(file, max_line_bytes)
+                yield f"a line of more than {max_line_bytes:,} bytes"
             else:
                 yield _parse(line) if line.strip() else None
 
 
-def _skip_rest(file: BinaryIO, at_most: int) -> None:
-    while (rest := file.readline(at_most)) and not rest.endswith(b"\n"):
+def _skip_rest(file: BinaryIO, max_line_bytes: int) -> None:
+    while (rest := file.readline(max_line_bytes)) and not rest.endswith(b"\n"):
         pass
 
 
@@ -118,13 +118,13 @@ class _Zstandard(io.RawIOBase):
         self._source = source
         self._frame = zstandard.ZstdDecompressor().decompressobj()
         self._is_inside = False  # True once a frame has begun
-        self._left = b""
+        self._decompressed = b""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:
-        while not self._left:
+        while not self._decompressed:
             data = self._frame.unused_data if self._frame.eof else b""
             data = data or self._source.read(_CHUNK)
             if not data:
@@ -133,7 +133,7 @@ class _Zstandard(io.RawIOBase):
                 return 0
             if self._frame.eof:
                 self._frame = zstandard.ZstdDecompressor().decompressobj()
-            self._is_inside, self._left = True, self._frame.decompress(data)
-        count = min(len(buffer), len(self._left))
-        buffer[:count], self._left = self._left[:count], self._left[count:]
+            self._is_inside, self._decompressed = True, self._frame.decompress(data)
+        count = min(len(buffer), len(self._decompressed))
+        buffer[:count], self._decompressed = self._decompressed[:count], self._decompressed[count:]
         return count

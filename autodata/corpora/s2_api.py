@@ -48,46 +48,48 @@ class Api:
 
     def __init__(self, recipe: DownloadRecipe, key: str):
         self.timeout_s, self.retries = recipe.timeout_s, recipe.retries
-        self._base, self._key_env = recipe.base_url.rstrip("/"), recipe.api_key_env
+        self._base_url, self._key_env = recipe.base_url.rstrip("/"), recipe.api_key_env
         self._pause = 1 / recipe.requests_per_second
         headers = {"x-api-key": key} if key else {}
         self._http = httpx.Client(headers=headers, timeout=recipe.timeout_s, follow_redirects=False)
-        self._last = float("-inf")
+        self._last_request = float("-inf")
 
     def find_release(self, name: str) -> str:
         """Return the date that `latest` stands for, or the name itself. Raises DownloadError."""
         release = self._get(f"/release/{require_plain(name)}").get("release_id")
         if not isinstance(release, str):
-            raise DownloadError(f"{self._base}/release/{name}: no release_id in the answer")
+            raise DownloadError(f"{self._base_url}/release/{name}: the response has no release_id")
         return require_plain(release)
 
     def list_files(self, release: str, dataset: str) -> list[Remote]:
         """List the files of a data set, with addresses that are valid for some hours. Raises DownloadError."""
-        urls = self._get(f"/release/{release}/dataset/{dataset}").get("files")
+        path = f"/release/{release}/dataset/{dataset}"
+        urls = self._get(path).get("files")
         if not isinstance(urls, list) or not all(isinstance(url, str) for url in urls):
-            raise DownloadError(f"{self._base}/release/{release}/dataset/{dataset}: no list of files in the answer")
+            raise DownloadError(f"{self._base_url}{path}: the response has no list of files")
         return [Remote(require_plain(unquote(urlsplit(url).path).rpartition("/")[2]), url) for url in urls]
 
     def _get(self, path: str) -> dict[str, object]:
-        answer = retry(self.retries, lambda: self._ask(path))
+        response = retry(self.retries, lambda: self._request(path))
         try:
-            value = answer.json()
+            value = response.json()
         except ValueError:
             value = None
         if not isinstance(value, dict):
-            raise DownloadError(f"{self._base}{path}: the answer is not a JSON object; check base_url")
+            raise DownloadError(f"{self._base_url}{path}: the response is not a JSON object; check base_url")
         return value
 
-    def _ask(self, path: str) -> httpx.Response:
-        _sleep(max(0.0, self._last + self._pause - time.monotonic()))
-        self._last = time.monotonic()
-        answer = self._http.get(self._base + path)
-        if answer.status_code in (401, 403):
-            raise DownloadError(f"{self._base}{path}: refused ({answer.status_code}); set {self._key_env} to your key")
-        if answer.status_code == 404:
-            raise DownloadError(f"{self._base}{path}: not there; check release and datasets")
-        refuse(answer)
-        return answer
+    def _request(self, path: str) -> httpx.Response:
+        _sleep(max(0.0, self._last_request + self._pause - time.monotonic()))
+        self._last_request = time.monotonic()
+        response = self._http.get(self._base_url + path)
+        if response.status_code in (401, 403):
+            problem = f"{self._base_url}{path}: refused ({response.status_code})"
+            raise DownloadError(f"{problem}; set {self._key_env} to your key")
+        if response.status_code == 404:
+            raise DownloadError(f"{self._base_url}{path}: not found (404); check release and datasets")
+        require_data(response)
+        return response
 
     def __enter__(self) -> "Api":
         return self
@@ -99,16 +101,16 @@ class Api:
 def require_plain(name: str) -> str:
     """Return the name if it can stand in a path: names come from another machine. Raises DownloadError."""
     if not _PLAIN.fullmatch(name):
-        raise DownloadError(f"{name!r} is no name for a file")
+        raise DownloadError(f"{name!r} cannot be used as a file name")
     return name
 
 
-def refuse(answer: httpx.Response) -> None:
-    """Raise Busy or DownloadError for an answer without data."""
-    if answer.status_code in _BUSY:
-        raise Busy(answer.status_code, answer.headers.get("retry-after"))
-    if answer.status_code not in (200, 206):
-        raise DownloadError(f"{answer.url.host}: HTTP {answer.status_code}")
+def require_data(response: httpx.Response) -> None:
+    """Raise Busy or DownloadError for a response without data."""
+    if response.status_code in _BUSY:
+        raise Busy(response.status_code, response.headers.get("retry-after"))
+    if response.status_code not in (200, 206):
+        raise DownloadError(f"{response.url.host}: HTTP {response.status_code}")
 
 
 def retry(times: int, attempt: Callable[[], T]) -> T:
@@ -128,8 +130,11 @@ def retry(times: int, attempt: Callable[[], T]) -> T:
     )
     try:
         return retrying(attempt)
-    except (Busy, httpx.TransportError) as error:  # not quoted: its text can contain a signed address
-        raise DownloadError(f"{type(error).__name__} after {times + 1} attempts; try again later") from None
+    except (Busy, httpx.TransportError) as error:
+        # The text of a TransportError is not shown, because it can contain a signed address.
+        cause = str(error) if isinstance(error, Busy) else type(error).__name__
+        problem = f"the server sent no data ({cause}, attempts: {times + 1})"
+        raise DownloadError(f"{problem}; try again later") from None
 
 
 def _sleep(seconds: float) -> None:

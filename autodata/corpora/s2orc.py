@@ -34,14 +34,14 @@ class Span(NamedTuple):
 
 def parse(row: Mapping[str, object], filters: S2orcFilters, eligible: Eligible, one_in: int = 1) -> Record:
     """Make the document of a paper. Raises Drop; the check that most papers fail comes first."""
-    read = _tell_form(row)
+    read_paper = _choose_reader(row)
     corpusid = _read_corpusid(row)
     year = eligible.year_of(corpusid)
     if year is None:
         raise Drop("not eligible by year or field of study")
     identity = f"s2orc-{corpusid}"
     require_drawn(identity, one_in)
-    paper = read(row)
+    paper = read_paper(row)
     text = paper.write()
     _check(paper, text, filters)
     fields = {
@@ -104,7 +104,7 @@ def _check(paper: Paper, text: str, filters: S2orcFilters) -> None:
         raise Drop("not English")
 
 
-def _tell_form(row: Mapping[str, object]) -> Callable[[Mapping[str, object]], Paper]:
+def _choose_reader(row: Mapping[str, object]) -> Callable[[Mapping[str, object]], Paper]:
     """Return the function that reads this record, chosen by the record's shape. Raises Drop."""
     if isinstance(row.get("body"), dict):
         return _read_v2
@@ -199,9 +199,9 @@ def _read_span(item: object) -> Span | None:
 
 def _cut(text: str, spans: Sequence[Span | None]) -> tuple[list[str], int]:
     """Return the texts of the spans, and how many spans lie outside the text."""
-    good = [span for span in spans if span and 0 <= span.start < span.end <= len(text)]
-    pieces = [" ".join(text[span.start : span.end].split()) for span in good]
-    return [piece for piece in pieces if piece], len(spans) - len(good)
+    valid = [span for span in spans if span and 0 <= span.start < span.end <= len(text)]
+    pieces = [" ".join(text[span.start : span.end].split()) for span in valid]
+    return [piece for piece in pieces if piece], len(spans) - len(valid)
 
 
 def _cut_sections(
@@ -212,21 +212,21 @@ def _cut_sections(
     A span is left out if it overlaps an earlier one or lies outside the text.
     """
     marked = [(s, is_header) for spans, is_header in ((headers, True), (paragraphs, False)) for s in spans]
-    good = sorted((s, h) for s, h in marked if s and 0 <= s.start < s.end <= len(text))
+    valid = sorted((s, h) for s, h in marked if s and 0 <= s.start < s.end <= len(text))
     sections: list[tuple[str, list[str]]] = []
-    reached = broken = 0
-    for span, is_header in good:
-        if span.start < reached:
+    last_end = broken = 0
+    for span, is_header in valid:
+        if span.start < last_end:
             broken += 1
             continue
-        reached = span.end
+        last_end = span.end
         words = " ".join(text[span.start : span.end].split())
         if is_header:
             sections.append((words, []))
         elif words:
             sections = sections or [("", [])]
             sections[-1][1].append(words)
-    return [s for s in sections if s[1]], broken + len(marked) - len(good)
+    return [s for s in sections if s[1]], broken + len(marked) - len(valid)
 
 
 def _identify(external: Mapping[str, object], url: object) -> dict[str, object]:

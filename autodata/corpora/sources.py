@@ -8,7 +8,7 @@ from autodata.corpora import own, papers, pile_of_law, principia, s2orc
 from autodata.corpora.documents import find_files
 from autodata.corpora.papers import Eligible
 from autodata.corpora.record import Drop, Record
-from autodata.corpora.rows import SUFFIXES, Bad, Row, read_rows
+from autodata.corpora.rows import SUFFIXES, BadRow, Row, read_rows
 from autodata.recipes.corpora import IngestRecipe
 
 NAMES = ("s2orc", "pile_of_law", "principia", "own")
@@ -23,7 +23,7 @@ class Source:
         self._eligible = Eligible.load(eligible) if recipe.source == "s2orc" else None
         self._opted_out = read_opt_out(recipe.opt_out)
 
-    def read(self, name: str) -> Iterator[Row | Bad]:
+    def read(self, name: str) -> Iterator[Row | BadRow]:
         """Yield the rows of a file, named as in `list_files`."""
         return (own.read if self._recipe.source == "own" else read_rows)(Path(self._recipe.path) / name, name)
 
@@ -48,7 +48,7 @@ class Source:
 def list_files(recipe: IngestRecipe) -> dict[str, int]:
     """List the files to read: name below `path` → bytes. Raises RecipeError when there are none."""
     if recipe.source not in NAMES:
-        raise RecipeError(f"source={recipe.source}: one of {', '.join(NAMES)}")
+        raise RecipeError(f"source={recipe.source}: choose one of {', '.join(NAMES)}")
     files = _list(recipe.path, own.SUFFIXES if recipe.source == "own" else SUFFIXES, "path")
     if recipe.source == "pile_of_law":
         files = {n: size for n, size in files.items() if pile_of_law.is_wanted(Path(n).name, recipe.pile_of_law)}
@@ -62,7 +62,7 @@ def list_papers(recipe: IngestRecipe) -> dict[str, int]:
     if recipe.source != "s2orc":
         return {}
     if not recipe.papers:
-        raise RecipeError("papers: name the folder of the `papers` data set; the texts have no year and no field")
+        raise RecipeError("papers: name the folder of the `papers` data set; the texts have no year or field of study")
     return _list(recipe.papers, SUFFIXES, "papers")
 
 
@@ -90,7 +90,7 @@ def read_opt_out(path: str | None) -> frozenset[str]:
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"opt_out={path}: cannot be read ({error})") from error
+        raise RecipeError(f"opt_out={path}: the file cannot be read ({error})") from error
     return frozenset(n.casefold() for line in lines if (n := line.partition(" #")[0].strip()) and n[0] != "#")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from autodata.corpora.s2_api import Expired, refuse, retry
+from autodata.corpora.s2_api import Expired, require_data, retry
 
 _MD5 = re.compile(r'"([0-9a-f]{32})"')  # an ETag that is an MD5; for a file that S3 stored in parts it is not
 _CHUNK = 1 << 20
@@ -65,21 +65,21 @@ def _receive(http: httpx.Client, transfer: Transfer, show: Show) -> tuple[int | 
     headers = {"accept-encoding": "identity"}
     if received:
         headers |= {"range": f"bytes={received}-", "if-range": transfer.tag.read_text()}
-    with http.stream("GET", transfer.url, headers=headers) as answer:
-        if answer.status_code in (400, 403):  # S3's answers to an expired address
+    with http.stream("GET", transfer.url, headers=headers) as response:
+        if response.status_code in (400, 403):  # S3's answers to an expired address
             raise Expired
-        if answer.status_code == 416:  # the part is as long as the file or longer; `_check` finds out
-            return _read_total(answer), transfer.tag.read_text()
-        refuse(answer)
-        is_rest = answer.status_code == 206 and received > 0
-        tag = answer.headers.get("etag", "")
-        total = _read_total(answer)
+        if response.status_code == 416:  # the part is as long as the file or longer; `_check` finds out
+            return _read_total(response), transfer.tag.read_text()
+        require_data(response)
+        is_rest = response.status_code == 206 and received > 0
+        tag = response.headers.get("etag", "")
+        total = _read_total(response)
         if tag:
             transfer.tag.write_text(tag)
         else:
             transfer.tag.unlink(missing_ok=True)  # without an ETag, later bytes may come from another file
         with transfer.part.open("ab" if is_rest else "wb") as file:
-            for chunk in answer.iter_raw():
+            for chunk in response.iter_raw():
                 file.write(chunk)
                 show(file.tell(), total)
             file.flush()
@@ -87,9 +87,9 @@ def _receive(http: httpx.Client, transfer: Transfer, show: Show) -> tuple[int | 
     return total, tag
 
 
-def _read_total(answer: httpx.Response) -> int | None:
+def _read_total(response: httpx.Response) -> int | None:
     """Read the length of the whole file from the headers; None if the server does not state it."""
-    stated = answer.headers.get("content-range", "").rpartition("/")[2] or answer.headers.get("content-length", "")
+    stated = response.headers.get("content-range", "").rpartition("/")[2] or response.headers.get("content-length", "")
     return int(stated) if stated.isdecimal() else None
 
 
@@ -103,7 +103,7 @@ def _check(path: Path, total: int | None, tag: str) -> str:
     if stated:
         with path.open("rb") as file:
             if hashlib.file_digest(file, "md5").hexdigest() != stated[1]:
-                raise Damaged("its MD5 is not that of its ETag")
+                raise Damaged("its MD5 differs from its ETag")
     if path.name.endswith(".gz.part"):
         _decompress(path)
     return digest
@@ -115,4 +115,4 @@ def _decompress(path: Path) -> None:
             while file.read(_CHUNK):
                 pass
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise Damaged(f"not a whole gzip file: {error}") from error
+        raise Damaged(f"incomplete or broken gzip file: {error}") from error

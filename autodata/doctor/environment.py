@@ -62,7 +62,7 @@ def check_wall_times(models: Models, site: Mapping[str, str]) -> list[Finding]:
     if "AUTODATA_SERVER_TIME" not in site or not served:
         return [skip("wall time", "not on Slurm: AUTODATA_SERVER_TIME is not set, or the recipe starts no server")]
     try:
-        limit_s = parse_limit(Site.read(site).limit)
+        limit_s = parse_limit(Site.read(site).time_limit)
     except SlurmError as error:
         return [fail("wall time", str(error))]
     findings = []

@@ -24,7 +24,7 @@ from rich.text import Text
 from autodata import command
 from autodata.config import RecipeError, load
 from autodata.judge_audit import findings
-from autodata.judge_audit.findings import Judged, Opinions
+from autodata.judge_audit.findings import JudgedAttempt, Opinions
 from autodata.judge_audit.panel import Judge, ask_judges
 from autodata.loop import domain as base
 from autodata.loop.domain import Domain
@@ -44,26 +44,26 @@ RESULTS, AUDIT = "results.json", "audit.md"
 _MADE_BY = "python -m autodata.generate"
 
 
-def order_attempts(trajectories: Sequence[Trajectory], seed: int) -> list[Judged]:
+def order_attempts(trajectories: Sequence[Trajectory], seed: int) -> list[JudgedAttempt]:
     """Order all judged attempts that have an answer: one of each document, then a second of each, and so on.
 
     The order does not depend on which document was finished first.
     """
-    chance = random.Random(seed)
-    by_document: dict[str, list[Judged]] = defaultdict(list)
+    generator = random.Random(seed)
+    by_document: dict[str, list[JudgedAttempt]] = defaultdict(list)
     for trajectory in sorted(trajectories, key=lambda t: t.document_id):
         by_document[trajectory.document_id] += _list_attempts(trajectory)
     documents = list(by_document.values())
-    chance.shuffle(documents)
+    generator.shuffle(documents)
     for attempts in documents:
-        chance.shuffle(attempts)
+        generator.shuffle(attempts)
     deepest = max(map(len, documents), default=0)
     return [attempts[depth] for depth in range(deepest) for attempts in documents if depth < len(attempts)]
 
 
-def _list_attempts(trajectory: Trajectory) -> list[Judged]:
+def _list_attempts(trajectory: Trajectory) -> list[JudgedAttempt]:
     return [
-        Judged(trajectory.document_id, round.number, solver, round.candidate, attempt)
+        JudgedAttempt(trajectory.document_id, round.number, solver, round.candidate, attempt)
         for round in trajectory.rounds
         if round.candidate
         for solver, attempts in ((Role.WEAK_SOLVER, round.weak), (Role.STRONG_SOLVER, round.strong))
@@ -72,12 +72,14 @@ def _list_attempts(trajectory: Trajectory) -> list[Judged]:
     ]
 
 
-async def choose_attempts(ordered: Sequence[Judged], recipe: JudgeAuditRecipe, domain: Domain) -> list[Judged]:
+async def choose_attempts(
+    ordered: Sequence[JudgedAttempt], recipe: JudgeAuditRecipe, domain: Domain
+) -> list[JudgedAttempt]:
     """Choose the first attempts that need the judge; code alone can judge some (science) or all (cloze).
 
     The client of `domain` must make no calls. Raises RunError if there are too few.
     """
-    chosen: list[Judged] = []
+    chosen: list[JudgedAttempt] = []
     for judged in ordered:
         if len(chosen) == recipe.attempts:
             break
@@ -85,28 +87,28 @@ async def choose_attempts(ordered: Sequence[Judged], recipe: JudgeAuditRecipe, d
             chosen.append(judged)
     if not chosen:
         raise RunError(
-            f"{recipe.generation}: domain {recipe.domain.name} asks a judge for none of its {len(ordered)} "
-            "judged attempts with an answer; there is nothing to audit"
+            f"generation={recipe.generation}: no attempt of this run needed a judge, so there is nothing to audit "
+            f"(judged attempts with an answer: {len(ordered):,}; domain: {recipe.domain.name})"
         )
     if len(chosen) < recipe.attempts:
         raise RunError(
-            f"attempts={recipe.attempts}: {recipe.generation} has only {len(chosen)} with an answer that a "
-            f"judge read; set attempts={len(chosen)} or less"
+            f"attempts={recipe.attempts}: a judge read fewer answers of {recipe.generation}; "
+            f"set attempts={len(chosen)} or less"
         )
     return chosen
 
 
-async def _needs_judge(tried: Judged, domain: Domain) -> bool:
+async def _needs_judge(judged: JudgedAttempt, domain: Domain) -> bool:
     """Return True if the domain would ask the judge about this attempt."""
     copy = domain.for_document({})
     try:
-        await copy.judge(tried.candidate, tried.attempt.answer, tried.attempt.seed)
+        await copy.judge(judged.candidate, judged.attempt.answer, judged.attempt.seed)
     except Draining:
         return True
     return Role.JUDGE in copy.agents.spent
 
 
-def choose(recipe: JudgeAuditRecipe, journal: Journal) -> list[Judged]:
+def choose(recipe: JudgeAuditRecipe, journal: Journal) -> list[JudgedAttempt]:
     """Choose the attempts to audit, without calling any model."""
     silent = Client(recipe.models, journal)
     silent.draining = True
@@ -120,7 +122,7 @@ def audit(recipe: JudgeAuditRecipe, run: Run, generation: dict[str, Any]) -> dic
     run.start()
     with Progress(run, "judgements") as progress:
         chosen, opinions = _ask(recipe, run, progress)
-        print("working out agreement and its intervals …", flush=True)
+        print("computing agreement and its intervals …", flush=True)
         results = {
             "generation": recipe.generation,
             "domain": recipe.domain.name,
@@ -134,7 +136,7 @@ def audit(recipe: JudgeAuditRecipe, run: Run, generation: dict[str, Any]) -> dic
         return results
 
 
-def _ask(recipe: JudgeAuditRecipe, run: Run, progress: Progress) -> tuple[list[Judged], list[Opinions]]:
+def _ask(recipe: JudgeAuditRecipe, run: Run, progress: Progress) -> tuple[list[JudgedAttempt], list[Opinions]]:
     """Ask all judges about the chosen attempts. Returns the attempts and the opinions of each judge."""
     journal = Journal(run.path("journal.sqlite"))
     served = {"judge": recipe.models}
@@ -174,8 +176,8 @@ def _check(recipe: JudgeAuditRecipe) -> None:
     """Raise RecipeError for a value that the schema cannot refuse."""
     if recipe.models.judge is None:
         raise RecipeError(
-            "models.judge: there is no judge to audit; name its endpoint, or append a file of "
-            "recipes/models. A domain that judges in code has none"
+            "models.judge: there is no judge to audit; name its endpoint or append a file of recipes/models "
+            "(a domain that judges in code has no judge)"
         )
     if recipe.attempts < 1:
         raise RecipeError(f"attempts={recipe.attempts}: at least 1 is needed")
@@ -189,7 +191,7 @@ def _check(recipe: JudgeAuditRecipe) -> None:
     if second and _identify(recipe, second) == _identify(recipe, recipe.models.judge):
         raise RecipeError(
             f"second_judge.endpoint={second.endpoint}: the same model with the same sampling as "
-            "models.judge, so the same replies; name another, or leave it out"
+            "models.judge would give the same replies; name another one or leave it out"
         )
 
 
@@ -205,11 +207,11 @@ def _open(recipe: JudgeAuditRecipe) -> tuple[Run, dict[str, Any]]:
     identify_weights(recipe.models)
     _check(recipe)
     generation = require_finished(recipe.generation, _MADE_BY)
-    kind, made_in = (generation["inputs"].get(key) for key in ("kind", "domain.name"))
+    kind, run_domain = (generation["inputs"].get(key) for key in ("kind", "domain.name"))
     if kind != "generate":
-        raise RecipeError(f"generation={recipe.generation}: a run of {kind}; name one made with {_MADE_BY}")
-    if made_in != recipe.domain.name:
-        raise RecipeError(f"domain.name={recipe.domain.name}: {recipe.generation} was made in domain {made_in}")
+        raise RecipeError(f"generation={recipe.generation}: this is a run of {kind}; name a run of {_MADE_BY}")
+    if run_domain != recipe.domain.name:
+        raise RecipeError(f"domain.name={recipe.domain.name}: {recipe.generation} was made in domain {run_domain}")
     prompts = " ".join(hash_path(folder) for folder in base.prompt_folders(recipe.domain))
     artefacts = {"generation": output_hash(recipe.generation, _MADE_BY), "prompts": prompts}
     return Run(recipe.run, "judge_audit", recipe, artefacts), generation
@@ -228,4 +230,4 @@ def main() -> None:
             show(audit(recipe, run, generation), Console())
         except Draining:
             raise Incomplete(run.folder) from None
-        print(f"the page: {run.folder / AUDIT}")
+        print(f"the report of the audit: {run.folder / AUDIT}")

@@ -12,22 +12,22 @@ from autodata.types import Attempt, Candidate, Judgement, Role
 MAX_LISTED = 10  # attempts on the page, those where verdicts differ most
 SIGNS = ("all", "positive", "negative")  # groups of criteria, by the sign of their weight
 _NOTES = """\
-- *Unreadable first asks* are replies that held no complete set of verdicts and were asked for again; *lost* judgements
-  were still unreadable after all retries. Neither counts as a disagreement: a lost verdict is left out of every
-  comparison that needs it (column *left out*).
-- *Same verdict* is the share of pairs of verdicts on one criterion that are equal. It is high by chance alone where
-  nearly all criteria are met, or nearly none; alpha (Krippendorff, nominal) and kappa (Cohen) are 1 for full agreement
-  and 0 for what chance would give.
+- *Unreadable first asks* are first replies without a complete set of verdicts; the judge was asked again. *Lost
+  judgements* were still unreadable after all retries. Neither counts as a disagreement: a lost verdict is left out of
+  every comparison that needs it (column *left out*).
+- *Same verdict* is the share of pairs of verdicts on one criterion that are equal. It is high by chance alone if
+  nearly all criteria are met, or nearly none. Alpha (Krippendorff, nominal) and kappa (Cohen) are 1 for full agreement
+  and 0 for agreement by chance.
 - *Compared* counts criteria where a judge is repeated; between two judges it counts each repeat of a criterion, the
   first of one judge against the first of the other, and so on.
 - Negative criteria name mistakes: *met* costs points there.
-- Brackets hold 95 % intervals over whole documents, n says how many documents that are.
-- A judge of temperature 0 repeats itself whatever its verdicts are worth; only a second judge tells more.
+- Brackets hold 95 % intervals over whole documents, and n is the number of documents.
+- A judge at temperature 0 repeats its verdicts whether they are right or wrong; only a second judge shows more.
 """
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedAttempt:
     """An attempt of the audited run, with its document, round, solver and candidate."""
 
     document_id: str
@@ -49,10 +49,10 @@ class Opinions:
     judgements: tuple[tuple[Judgement, ...], ...]
 
 
-JudgedGroup = tuple[Judged, Sequence[Judgement]]
+JudgedGroup = tuple[JudgedAttempt, Sequence[Judgement]]
 
 
-def measure(chosen: Sequence[Judged], judges: Sequence[Opinions]) -> dict[str, Any]:
+def measure(chosen: Sequence[JudgedAttempt], judges: Sequence[Opinions]) -> dict[str, Any]:
     """Compute every number of the audit."""
     comparisons, differences = {}, {}
     for judge in judges:
@@ -81,7 +81,7 @@ def measure(chosen: Sequence[Judged], judges: Sequence[Opinions]) -> dict[str, A
     }
 
 
-def find_disagreements(chosen: Sequence[Judged], judges: Sequence[Opinions]) -> list[dict[str, Any]]:
+def find_disagreements(chosen: Sequence[JudgedAttempt], judges: Sequence[Opinions]) -> list[dict[str, Any]]:
     """List the attempts whose verdicts differ most, and on which criteria. Stored verdicts count too."""
     disagreements = []
     for at, judged in enumerate(chosen):
@@ -119,13 +119,13 @@ def list_losses(results: dict[str, Any]) -> list[list[str]]:
 
 def list_agreement(results: dict[str, Any]) -> list[list[str]]:
     """List the agreement: a header, then one row per comparison and sign of weight."""
-    head = ["verdicts of", "criteria", "compared", "left out", "same verdict", "alpha", "kappa"]
+    head = ["verdicts", "criteria", "compared", "left out", "same verdict", "alpha", "kappa"]
     rows = [
         [
             name,
             sign,
-            str(agreement["compared"]),
-            str(agreement["left_out"]),
+            f"{agreement['compared']:,}",
+            f"{agreement['left_out']:,}",
             *(write_estimate(agreement[key]) for key in ("share", "alpha", "kappa")),
         ]
         for name, signs in results["agreement"].items()
@@ -144,17 +144,17 @@ def to_markdown(results: dict[str, Any]) -> str:
     listed = _list_disagreements(results["disagreements"])
     parts = [
         f"# Audit of the judge of {results['generation']}",
-        f"{results['attempts']} attempts of {results['documents']} documents, {results['criteria']} criteria in all; "
-        f"judged {results['repeats']} times each, in domain {results['domain']}. The stored verdicts are those of "
+        f"Domain: {results['domain']}. Documents: {results['documents']:,}. Attempts: {results['attempts']:,}, each "
+        f"judged {results['repeats']} times. Criteria: {results['criteria']:,}. The stored verdicts are those of "
         f"{results['stored_judge']}.",
-        "## What was lost",
+        "## Lost verdicts",
         write_table(list_losses(results)),
         "## Agreement",
         write_table(list_agreement(results)),
         "## Scores",
         write_table(list_differences(results)),
-        "## Where verdicts differ most",
-        write_table(listed) if len(listed) > 1 else "Nowhere.",
+        "## Attempts whose verdicts differ most",
+        write_table(listed) if len(listed) > 1 else "All verdicts are the same.",
         "## How to read this",
         _NOTES,
     ]
@@ -171,7 +171,7 @@ def _rate(groups: Iterable[JudgedGroup], sign: str) -> list[Ratings]:
     ]
 
 
-def _pair(chosen: Sequence[Judged], first: Opinions, second: Opinions) -> list[JudgedGroup]:
+def _pair(chosen: Sequence[JudgedAttempt], first: Opinions, second: Opinions) -> list[JudgedGroup]:
     """Pair the judgements of two judges by attempt and repeat."""
     judgements = zip(chosen, first.judgements, second.judgements, strict=True)
     return [(judged, pair) for judged, ones, others in judgements for pair in zip(ones, others, strict=True)]
@@ -197,11 +197,11 @@ def _measure_loss(judge: Opinions) -> dict[str, Any]:
     }
 
 
-def _count_votes(tried: Judged, number: int, votes: dict[str, Sequence[Judgement]]) -> dict[str, Any]:
+def _count_votes(judged: JudgedAttempt, number: int, votes: dict[str, Sequence[Judgement]]) -> dict[str, Any]:
     """Count the votes on criterion `number` (from 1). `split` is the share of votes on the smaller side."""
     met = {name: [j.met[number - 1] for j in judgements if j.met is not None] for name, judgements in votes.items()}
     all_votes = [vote for ballots in met.values() for vote in ballots]
-    criterion = tried.candidate.rubric[number - 1]
+    criterion = judged.candidate.rubric[number - 1]
     return {
         "criterion": number,
         "weight": criterion.weight,
@@ -211,9 +211,9 @@ def _count_votes(tried: Judged, number: int, votes: dict[str, Sequence[Judgement
     }
 
 
-def _list_disagreements(found: Sequence[dict[str, Any]]) -> list[list[str]]:
+def _list_disagreements(disagreements: Sequence[dict[str, Any]]) -> list[list[str]]:
     rows = [["document", "round", "solver, attempt", "criterion (weight): met in"]]
-    for attempt in found:
+    for attempt in disagreements:
         votes = "; ".join(_show_votes(c) for c in attempt["criteria"])
         where = f"{attempt['solver']}, {attempt['attempt']}"
         rows.append([attempt["document_id"], str(attempt["round"]), where, votes])

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from autodata.judge_audit.findings import Judged, Opinions
+from autodata.judge_audit.findings import JudgedAttempt, Opinions
 from autodata.loop import domain as base
 from autodata.loop.agents import attempt_seed, gather_all
 from autodata.recipes.data import JudgeAuditRecipe
@@ -38,7 +38,7 @@ class Judge:
         self._domain = base.load(recipe.domain, self.client, recipe.seed)
         self._problem: EndpointError | None = None
 
-    async def judge_all(self, chosen: Sequence[Judged], progress: Progress) -> Opinions:
+    async def judge_all(self, chosen: Sequence[JudgedAttempt], progress: Progress) -> Opinions:
         """Judge every attempt as often as the recipe says. Raises EndpointError, JournalError, Draining."""
         repeats = self._recipe.repeats
         try:
@@ -58,11 +58,13 @@ class Judge:
             judgements=tuple(tuple(judgements[i : i + repeats]) for i in range(0, len(judgements), repeats)),
         )
 
-    async def _judge(self, tried: Judged, repeat: int, progress: Progress) -> Judgement:
+    async def _judge(self, judged: JudgedAttempt, repeat: int, progress: Progress) -> Judgement:
         # The attempt's own seed makes attempts differ; `repeat` makes the judgements of one attempt differ.
-        seed = attempt_seed(self._recipe.seed + tried.attempt.seed, tried.document_id, tried.round, Role.JUDGE, repeat)
+        seed = attempt_seed(
+            self._recipe.seed + judged.attempt.seed, judged.document_id, judged.round, Role.JUDGE, repeat
+        )
         try:
-            judgement = await self._domain.judge(tried.candidate, tried.attempt.answer, seed)
+            judgement = await self._domain.judge(judged.candidate, judged.attempt.answer, seed)
         except EndpointError as error:
             self.client.draining = True  # as on Ctrl-C: calls in flight are finished and kept
             self._problem = self._problem or error
@@ -71,6 +73,6 @@ class Judge:
         return judgement
 
 
-async def ask_judges(judges: Sequence[Judge], chosen: Sequence[Judged], progress: Progress) -> list[Opinions]:
+async def ask_judges(judges: Sequence[Judge], chosen: Sequence[JudgedAttempt], progress: Progress) -> list[Opinions]:
     """Ask one judge after the other, because they may share an endpoint and its limit on calls."""
     return [await judge.judge_all(chosen, progress) for judge in judges]

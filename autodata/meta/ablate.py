@@ -1,6 +1,6 @@
 """Measure what each accepted edit of the best prompt set is worth, by comparing all edits with all but one.
 
-python -m autodata.meta.ablate recipes/meta/cs.yaml recipes/models/api.yaml [key=value …]    # of a finished run
+python -m autodata.meta.ablate recipes/meta/cs.yaml recipes/models/api.yaml [key=value …]    # the run is finished
 
 Both prompt sets are tried on the test documents with the same seeds. An edit that later edits build on cannot be left
 out alone. Run the same command again to resume. The results are in <run>/ablation.json.
@@ -82,10 +82,10 @@ async def _weigh(search: Search, chain: Sequence[Member], member: Member, whole:
     return Worth(member.id, member.hypothesis, lost, gained, len(pairs))
 
 
-def show(found: Sequence[Worth]) -> Table:
-    table = Table("edit", "hypothesis", "passed only with it", "only without it", "pairs")
-    for worth in found:
-        cells = [str(worth.lost), str(worth.gained)] if worth.pairs else ["cannot be taken out alone", ""]
+def show(worths: Sequence[Worth]) -> Table:
+    table = Table("edit", "hypothesis", "passed only with it", "passed only without it", "pairs")
+    for worth in worths:
+        cells = [str(worth.lost), str(worth.gained)] if worth.pairs else ["cannot be left out alone", ""]
         table.add_row(str(worth.member), Text(worth.hypothesis), *cells, str(worth.pairs))
     return table
 

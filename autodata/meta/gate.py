@@ -68,6 +68,6 @@ def decide_strict(pairs: Sequence[Pair]) -> Decision:
     return Decision.ACCEPT if wins > losses else Decision.REJECT
 
 
-def shrink(passed: int, tried: int, prior_rate: float, prior_weight: float) -> float:
+def shrink(passed: int, trials: int, prior_rate: float, prior_weight: float) -> float:
     """Shrink a pass rate towards `prior_rate`, so that a few lucky documents do not make a member a parent."""
-    return (passed + prior_weight * prior_rate) / (tried + prior_weight)
+    return (passed + prior_weight * prior_rate) / (trials + prior_weight)

@@ -74,13 +74,13 @@ def check_shape(shape: Shape) -> list[str]:
     for name, bounds in (("asked", shape.asked), ("tolerated", shape.tolerated)):
         faults += _check_bounds(name, bounds)
     if not WEIGHT[0] <= shape.weight_at_most <= WEIGHT[1]:
-        faults.append(f"weight_at_most is {shape.weight_at_most}, allowed are {WEIGHT[0]} to {WEIGHT[1]}")
+        faults.append(f"weight_at_most is {shape.weight_at_most}; it must be {WEIGHT[0]} to {WEIGHT[1]}")
     if faults:
         return faults
     for name in ("items", "positive", "negative"):
         (low, high), (least, most) = (getattr(part, name) for part in (shape.asked, shape.tolerated))
         if low < least or high > most:
-            faults.append(f"{name}: {low} to {high} are asked for, but {least} to {most} tolerated")
+            faults.append(f"{name}: {low} to {high} are asked for, but only {least} to {most} are tolerated")
     return faults
 
 
@@ -90,7 +90,7 @@ def _check_bounds(name: str, bounds: RubricBounds) -> list[str]:
     for part, (least, most) in limits.items():
         pair = getattr(bounds, part)
         if len(pair) != 2 or not least <= pair[0] <= pair[1] <= most:
-            faults.append(f"{name}.{part} is {list(pair)}, allowed are {least} to {most}")
+            faults.append(f"{name}.{part} is {list(pair)}; it must lie within {least} to {most}")
     if not faults and bounds.positive[0] + bounds.negative[0] > bounds.items[1]:
         faults.append(f"{name}: more positive and negative criteria than items")
     return faults

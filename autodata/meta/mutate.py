@@ -47,7 +47,7 @@ class Author:
     async def analyse(self, iteration: int, trajectories: Sequence[Trajectory], history: str) -> str:
         """Ask the analyser for the root causes of the failures. Raises ParseError if no reply could be read."""
         failures = Counter(str(r.verdict.failure) for t in trajectories for r in t.rounds if r.verdict.failure)
-        shown = tell(trajectories, self._shown_chars)
+        shown = describe(trajectories, self._shown_chars)
         slots = {"failures": dict(failures.most_common()), "history": history, "trajectories": shown}
         messages, seed = self._prompts.render("analyser", slots), self._seed_for(iteration, Role.ANALYSER)
         request = Request(Role.ANALYSER, messages, seed, schema=_ANALYSIS)
@@ -65,33 +65,32 @@ class Author:
         return attempt_seed(self._seed, f"iteration {iteration}", 0, role, 0)
 
 
-def tell(trajectories: Sequence[Trajectory], at_most: int) -> str:
-    """Describe the trajectories round by round, in `at_most` characters shared equally; the last rounds are kept."""
-    room = at_most // max(1, len(trajectories))
-    return "\n\n".join(f"Document {i}\n{_tell(t)[-room:]}" for i, t in enumerate(trajectories, 1))
+def describe(trajectories: Sequence[Trajectory], max_chars: int) -> str:
+    """Describe the trajectories round by round, in `max_chars` characters shared equally; the last rounds are kept."""
+    room = max_chars // max(1, len(trajectories))
+    return "\n\n".join(f"Document {i}\n{_describe_trajectory(t)[-room:]}" for i, t in enumerate(trajectories, 1))
 
 
-def _tell(trajectory: Trajectory) -> str:
-    return "\n".join(_tell_round(round) for round in trajectory.rounds)
+def _describe_trajectory(trajectory: Trajectory) -> str:
+    return "\n".join(_describe_round(round) for round in trajectory.rounds)
 
 
-def _tell_round(made: Round) -> str:
-    lines = [f"Round {made.number}: {made.verdict.failure or 'accepted'}. {made.verdict.reason}"]
-    if made.candidate:
-        lines += [f"Question: {made.candidate.question}", f"Context: {made.candidate.context}"]
-        lines += [f"Criterion ({c.weight:+d}): {c.text}" for c in made.candidate.rubric]
-    if made.quality and not made.quality.passed:
-        lines.append(f"Quality check: {made.quality.reason}")
-    for who, attempts in (("weak", made.weak), ("strong", made.strong)):
-        lines += [_tell_attempt(who, attempt) for attempt in attempts]
+def _describe_round(round: Round) -> str:
+    lines = [f"Round {round.number}: {round.verdict.failure or 'accepted'}. {round.verdict.reason}"]
+    if round.candidate:
+        lines += [f"Question: {round.candidate.question}", f"Context: {round.candidate.context}"]
+        lines += [f"Criterion ({c.weight:+d}): {c.text}" for c in round.candidate.rubric]
+    if round.quality and not round.quality.passed:
+        lines.append(f"Quality check: {round.quality.reason}")
+    for solver, attempts in (("weak", round.weak), ("strong", round.strong)):
+        lines += [_describe_attempt(solver, attempt) for attempt in attempts]
     return "\n".join(lines)
 
 
-def _tell_attempt(who: str, attempt: Attempt) -> str:
+def _describe_attempt(solver: str, attempt: Attempt) -> str:
     score = "not judged" if attempt.judgement.score is None else f"{attempt.judgement.score:.2f}"
-    return (
-        f"Answer of the {who} solver, score {score}: {attempt.answer or attempt.outcome}\n{attempt.judgement.reason}"
-    )
+    answer = attempt.answer or attempt.outcome
+    return f"Answer of the {solver} solver, score {score}: {answer}\n{attempt.judgement.reason}"
 
 
 def describe_shape(shape: Shape) -> dict[str, object]:
@@ -132,13 +131,13 @@ def read_edit(record: Mapping[str, object], parent: Genome) -> Edit:
     return Edit(Genome(prompts, shape), hypothesis, dict(record))
 
 
-def _read_shape(found: object, own: Shape | None) -> Shape | None:
+def _read_shape(value: object, current: Shape | None) -> Shape | None:
     """Read the shape that the editor wants; the quality check then tolerates a few criteria more."""
-    if found is None or own is None:
-        return own
-    if not isinstance(found, Mapping):
+    if value is None or current is None:
+        return current
+    if not isinstance(value, Mapping):
         raise ParseError("`shape` is not an object")
-    asked, weight = describe_shape(own) | dict(found), found.get("weight_at_most", own.weight_at_most)
+    asked, weight = describe_shape(current) | dict(value), value.get("weight_at_most", current.weight_at_most)
     pairs = [asked[name] for name in ("items", "positive", "negative")]
     if not all(isinstance(p, list) and len(p) == 2 and all(type(n) is int for n in p) for p in pairs):
         raise ParseError("`shape` has a bound that is not two integers")

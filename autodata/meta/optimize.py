@@ -1,7 +1,7 @@
 """Evolve the prompts of a domain (meta-optimisation, paper Sec. 4). Run the same command again to resume.
 
 python -m autodata.meta.optimize recipes/meta/cs.yaml recipes/models/api.yaml [key=value …]
-python -m autodata.meta.optimize --dry-run …                 # what it would ask at most, and no call
+python -m autodata.meta.optimize --dry-run …                 # only prints the largest number of calls
 
 The best prompt set is one override away: python -m autodata.generate … domain.prompts=<run>/best
 """
@@ -46,9 +46,9 @@ def estimate(recipe: MetaRecipe) -> str:
     least = fixed + recipe.iterations * (recipe.minibatch + 2 * min(8, validation))
     most = fixed + recipe.iterations * each
     return (
-        f"{recipe.iterations} iterations: {least} to {most} documents are tried, each in at most "
-        f"{config.max_rounds} rounds of about {per_round} calls: at most {most * config.max_rounds * per_round} "
-        "calls, and two per iteration for analysis and edit"
+        f"iterations: {recipe.iterations:,}; the loop runs {least:,} to {most:,} times, each on one document with at "
+        f"most {config.max_rounds} rounds of about {per_round} calls: at most "
+        f"{most * config.max_rounds * per_round:,} calls, and two more per iteration for analysis and edit"
     )
 
 
@@ -143,9 +143,11 @@ def describe(run: Run) -> str:
         part: f"{write_percent(before[part], 1)} → {write_percent(best[part], 1)}" for part in ("validation", "test")
     }
     return (
-        f"{results['iterations']} iterations, {results['accepted']} mutants accepted; the best is "
-        f"{best['member']}\nvalidation {rates['validation']}, test, which nothing was chosen on, {rates['test']}\n"
-        f"use it with domain.prompts={run.folder / BEST}"
+        f"iterations: {results['iterations']:,}, accepted mutants: {results['accepted']:,}, "
+        f"best prompt set: {best['member']} (0 is the baseline)\n"
+        f"pass rate of baseline → best: validation {rates['validation']}, "
+        f"test (documents that the search never used) {rates['test']}\n"
+        f"to generate with the best prompt set, append domain.prompts={run.folder / BEST}"
     )
 
 
@@ -159,7 +161,7 @@ def _check(recipe: MetaRecipe) -> None:
         raise RecipeError(f"acceptance.rule={recipe.acceptance.rule}: choose one of paired, strict")
     for role in ("analyser", "editor") if recipe.mutation == "edit" else ():
         if getattr(recipe.models, role) is None:
-            raise RecipeError(f"models.{role}: name the endpoint that plays it")
+            raise RecipeError(f"models.{role}: name the endpoint for this role")
 
 
 @command.report_errors()
@@ -167,7 +169,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     parser = command.make_parser(__doc__)
     parser.add_recipe()
-    parser.add_argument("--dry-run", action="store_true", help="print what would be asked at most, and ask nothing")
+    parser.add_argument("--dry-run", action="store_true", help="print the largest number of calls, and make none")
     options = parser.parse_intermixed_args()
     recipe = load(MetaRecipe, options.recipe)
     _check(recipe)

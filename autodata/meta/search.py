@@ -77,8 +77,8 @@ class Search:
             async with asyncio.TaskGroup() as group:
                 for _ in range(self.recipe.iterations_in_flight):
                     group.create_task(self._work())
-        except BaseExceptionGroup as several:
-            raise several.exceptions[0] from None
+        except BaseExceptionGroup as group_error:
+            raise group_error.exceptions[0] from None
 
     async def _work(self) -> None:
         while draw := self._take():
@@ -148,8 +148,9 @@ class Search:
         """Make a mutant that may be tried. Raises Refused."""
         if self.recipe.mutation == "none":
             return replace(parent, id=draw.iteration, parent=parent.id, hypothesis="nothing is changed")
-        shown, history = _choose(self.splits.training, self.recipe.minibatch, draw.iteration), self._tell(draw.seen)
-        trials = await self.evaluator.try_all(parent.id, parent.genome, shown, _TRAINING + draw.iteration)
+        documents = _choose(self.splits.training, self.recipe.minibatch, draw.iteration)
+        history = self._describe_history(draw.seen)
+        trials = await self.evaluator.try_all(parent.id, parent.genome, documents, _TRAINING + draw.iteration)
         failed = [trajectory for trial, trajectory in trials if trajectory and not trial.passed]
         if not failed:
             raise Refused("its parent failed on no training document, so there is nothing to learn from")
@@ -229,10 +230,9 @@ class Search:
         self.run.append(ITERATIONS, json.dumps(line).encode())
         self.lines.append(line)
         self._count()
-        rate = write_percent(best.rate, 1)
-        print(
-            f"iteration {iteration}: {line['outcome'][:100]}; best {best.id} with {rate}", file=sys.stderr, flush=True
-        )
+        outcome = f"iteration {iteration}: {line['outcome'][:100]}"
+        best_so_far = f"best prompt set so far: {best.id}, pass rate {write_percent(best.rate, 1)}"
+        print(f"{outcome}; {best_so_far}", file=sys.stderr, flush=True)
 
     def _count(self) -> None:
         progress, done = self._progress, [line for line in self.lines if line["iteration"]]
@@ -240,7 +240,7 @@ class Search:
         if self.lines:
             progress.facts = {"best member": self.lines[-1]["best"], "pass rate": self.lines[-1]["best_pass_rate"]}
 
-    def _tell(self, seen: int) -> str:
+    def _describe_history(self, seen: int) -> str:
         """Describe what earlier iterations tried and how it ended, for the analyser and the editor."""
         lines = [line for line in self.lines[:seen] if line["iteration"]]
         return "\n".join(

@@ -41,7 +41,8 @@ class Wall:
             return [f"{min(strangers)} is not a prompt that may be changed"]
         faults = [f"{name}: {fault}" for name, text in child.prompts.items() for fault in self._check_text(name, text)]
         if (child.shape is None) != (self.baseline.shape is None):
-            faults.append("the domain's rubrics have no shape" if child.shape else "the shape of rubrics is gone")
+            adds = "adds a shape of rubrics, which this domain does not have"
+            faults.append(adds if child.shape else "removes the shape of rubrics")
         return faults + (check_shape(child.shape) if child.shape else [])
 
     def _check_text(self, name: str, text: str) -> Iterator[str]:
@@ -99,13 +100,13 @@ def _compare(before: _Template, after: _Template) -> Iterator[str]:
     if unknown := after.slots - before.slots:
         yield f"has an unknown placeholder {_shorten(min(unknown))}"
     if after.control - before.control:
-        yield "has what models read as control tokens"
+        yield "contains text that models read as control tokens"
     if before.blocks != after.blocks:
         yield "changes the blocks of the template"
     if added := after.active - before.active:
-        yield f"adds what is more than text: {_shorten(min(added))}"
+        yield f"adds template code: {_shorten(min(added))}"
     if unsealed := [a for a in before.active - after.active if "'seal'" in a]:
-        yield f"takes away what keeps material apart from instructions: {_shorten(min(unsealed))}"
+        yield f"removes a seal that separates material from instructions: {_shorten(min(unsealed))}"
 
 
 def _shorten(text: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autodata.corpora.rows import Bad, read_rows
+from autodata.corpora.rows import BadRow, read_rows
 from autodata.run.records import RunError
 from autodata.types import Message
 from eval.prbench.rules import BadRubric, PrbenchCriterion, read_conversation, read_criterion
@@ -37,7 +37,7 @@ def read_split(folder: Path, name: str, limit: int | None = None) -> Split:
     """Read the tasks of a split, or the first `limit` of them. Raises RunError if the split has no file."""
     tasks, left_out = [], Counter[str]()
     for row in _read(find_files(folder, name)):
-        if isinstance(row, Bad):
+        if isinstance(row, BadRow):
             left_out[row.reason] += 1
             continue
         try:
@@ -61,10 +61,10 @@ def find_files(folder: Path, name: str) -> list[Path]:
     return files
 
 
-def _read(files: list[Path]) -> Iterator[Mapping[str, Any] | Bad]:
+def _read(files: list[Path]) -> Iterator[Mapping[str, Any] | BadRow]:
     for file in files:
         for row in read_rows(file):
-            yield row if isinstance(row, Bad) else row.value
+            yield row if isinstance(row, BadRow) else row.value
 
 
 def _make_task(row: Mapping[str, Any]) -> Task:

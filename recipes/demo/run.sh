@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole chain, one command after the other: run.sh DOCUMENTS RUNS. Finished steps are skipped.
+# Runs the whole chain, one command after the other: run.sh DOCUMENTS RUNS. Finished steps are skipped.
 set -euo pipefail
 docs=$1 runs=$2 recipes=recipes/demo
 python=.venv/bin/python
@@ -8,7 +8,7 @@ step() { printf '\n== %s (at %s s)\n' "$*" "$SECONDS"; "$@"; }
 SECONDS=0 server=() server_pid=
 stop_server() { [ -z "$server_pid" ] || { kill "$server_pid" && wait "$server_pid" || true; }; server_pid=; }
 trap stop_server EXIT
-# One server for the steps that use the untrained model; each step could also start its own.
+# Starts one server for all steps that use the untrained model; each step could also start its own.
 if [ ! -e "$runs/eval_base/results.json" ]; then
     exec 3< <(exec $python -m autodata.servers $recipes/generate.yaml run="$runs/servers")
     server_pid=$!
@@ -16,7 +16,7 @@ if [ ! -e "$runs/eval_base/results.json" ]; then
         echo "$line"
         [[ $line == models.endpoints.* ]] && server=("$line") && break
     done
-    [ ${#server[@]} -gt 0 ] || { echo "the server did not start" >&2; exit 1; }
+    [ ${#server[@]} -gt 0 ] || { echo "error: no server; read the logs in $runs/servers" >&2; exit 1; }
 fi
 
 step $python -m autodata.generate $recipes/generate.yaml "${server[@]}" \
@@ -34,5 +34,5 @@ step $python -m eval.run $recipes/eval_trained.yaml run="$runs/eval_trained" \
     dataset="$runs/dataset" evaluated.weights="$runs/grpo/model"
 step $python -m eval.tables $recipes runs="$runs"
 step $python -m autodata.report "$runs"
-echo "finished after $SECONDS s; every answer: .venv/bin/inspect view --log-dir $runs/eval_trained/logs"
-echo "what came of every step, to open in a browser: $runs/index.html"
+echo "finished after $SECONDS s; to see every answer: .venv/bin/inspect view --log-dir $runs/eval_trained/logs"
+echo "the report of every step, to open in a browser: $runs/index.html"

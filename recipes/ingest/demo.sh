@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Samples of all four corpora through the one command: demo.sh RUNS. Finished runs are skipped.
+# Ingests samples of all four corpora into the folder RUNS: demo.sh RUNS. Finished runs are skipped.
 set -euo pipefail
 runs=$1 recipes=recipes/ingest samples=recipes/ingest/samples
 ingest() { .venv/bin/python -m autodata.corpora.ingest "$recipes/ingest_$1.yaml" "$samples/short.yaml" path="$samples/$1" run="$runs/$1" "${@:2}"; }

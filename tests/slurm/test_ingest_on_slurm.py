@@ -61,7 +61,7 @@ def test_a_job_that_is_cancelled_is_an_error_with_its_number(cluster: Cluster, t
     cluster.cancel(job)
     _, errors = started.communicate(timeout=60)
     assert started.returncode == 1
-    assert f"Slurm job {job} ended with 2 of 2 tasks undone" in errors
+    assert f"Slurm job {job} ended with 2 of 2 tasks unfinished" in errors
     assert not read_manifest(run)["finished"]
 
 

@@ -119,11 +119,11 @@ def _fault(candidate: Candidate) -> str:
     """Return the reason why a cut point is not worth attempting; empty if it is."""
     answer = normalize(candidate.reference_answer)
     if not _WORD.fullmatch(answer):
-        return "what follows is not a word"
+        return "the cut is not followed by a word"
     if len(answer) < 3:
-        return "the word is too short to tell anything"
+        return "the word is too short to test anything"
     if answer in {normalize(w) for w in candidate.question.split()}:
-        return "the word already stands in the beginning"
+        return "the word already occurs in the beginning"
     return ""
 
 

@@ -100,8 +100,8 @@ def _normalize(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.casefold()))
 
 
-def _group(tried: Round) -> str:
-    if tried.verdict.failure is Failure.LOW_QUALITY:
+def _group(round: Round) -> str:
+    if round.verdict.failure is Failure.LOW_QUALITY:
         return "failed_quality_check"
     # A question that the strong solver nearly always answers is too easy as well, whatever the weak one does.
-    return "too_easy" if tried.verdict.failure is Failure.TOO_EASY else "failed_on_strong"
+    return "too_easy" if round.verdict.failure is Failure.TOO_EASY else "failed_on_strong"

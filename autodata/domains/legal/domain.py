@@ -53,7 +53,7 @@ class Domain(base.Domain):
                 problem = error
         if reply.outcome is Outcome.CUT_OFF:  # a spent token budget says nothing about the document
             raise base.JudgeFailed(f"extractor, {problem}")
-        raise base.Unsuitable(f"extract unreadable: {problem}")
+        raise base.Unsuitable(f"the extractor's replies could not be read: {problem}")
 
     def challenge(self, document: Document, rounds: Sequence[Round]) -> list[base.Challenge]:
         slots = {
@@ -114,10 +114,10 @@ class Domain(base.Domain):
             raise base.JudgeFailed(f"round {number}, loop-judge, {error}") from error
 
 
-def combine(by_threshold: Verdict, said: Mapping[str, object], findings: Findings) -> Verdict:
+def combine(by_threshold: Verdict, opinion: Mapping[str, object], findings: Findings) -> Verdict:
     """Apply the post-filter first, then the loop-judge; good averages never overrule *improve* (paper Sec. 3.2)."""
     if findings.flags:
         return Verdict(False, Failure.IMPROVE, f"post-filter: {'; '.join(findings.flags)}")
-    if said["verdict"] == loop_judge.IMPROVE:
-        return Verdict(False, Failure.IMPROVE, str(said["verdict_reason"]))
-    return replace(by_threshold, reason=str(said["verdict_reason"])) if by_threshold.accepted else by_threshold
+    if opinion["verdict"] == loop_judge.IMPROVE:
+        return Verdict(False, Failure.IMPROVE, str(opinion["verdict_reason"]))
+    return replace(by_threshold, reason=str(opinion["verdict_reason"])) if by_threshold.accepted else by_threshold

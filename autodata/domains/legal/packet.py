@@ -9,7 +9,7 @@ from autodata.domains.legal.post_filter import Findings
 from autodata.loop.acceptance import scores
 from autodata.types import Attempt, Candidate, Round
 
-_OF_A_VERDICT = ("verdict", "verdict_reason", "gap_interpretation", "grpo_suitability", "suggestion_for_writer")
+_OPINION_KEYS = ("verdict", "verdict_reason", "gap_interpretation", "grpo_suitability", "suggestion_for_writer")
 
 
 @dataclass(frozen=True)
@@ -138,12 +138,12 @@ def _group(criteria: Sequence[CriterionLine]) -> tuple[CapabilityScore, ...]:
     return tuple(sorted(capabilities, key=lambda c: (c.weak, c.capability)))
 
 
-def _recall(tried: Round) -> dict[str, object]:
+def _recall(round: Round) -> dict[str, object]:
     """Return what the loop-judge said about an earlier version, and where code overrode it."""
-    review = tried.review
-    opinion = {key: review["loop_judge"][key] for key in _OF_A_VERDICT}
+    review = round.review
+    opinion = {key: review["loop_judge"][key] for key in _OPINION_KEYS}
     measured = {key: review[key] for key in ("weak_avg", "strong_avg", "weak_std_points", "post_filter_overrides")}
-    return {"round": tried.number, **opinion, **measured}
+    return {"round": round.number, **opinion, **measured}
 
 
 def _lines(records: Sequence[Mapping[str, object]]) -> str:

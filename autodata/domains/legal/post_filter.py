@@ -39,10 +39,10 @@ class Findings:
         return [f for f in (self.length_concern, *self.case_recap) if f]
 
 
-def inspect(question: str, at_most: int | None) -> Findings:
-    """Inspect a question. `at_most` is the number of characters it may have; None means any length."""
-    is_long = at_most is not None and len(question) > at_most
-    concern = f"{len(question)} characters, more than {at_most}" if is_long else ""
+def inspect(question: str, max_chars: int | None) -> Findings:
+    """Inspect a question. `max_chars` is the number of characters it may have; None means any length."""
+    is_long = max_chars is not None and len(question) > max_chars
+    concern = f"{len(question)} characters, more than {max_chars}" if is_long else ""
     # Normalised, so that no-break spaces, line breaks and compatibility letters cannot hide a phrase.
     plain = " ".join(unicodedata.normalize("NFKC", question).split())
     recap = tuple(name for name, pattern in _PATTERNS.items() if pattern.search(plain))

@@ -75,7 +75,7 @@ def gather_feedback(rounds: Sequence[Round]) -> dict[str, object]:
 def _check(number: int, item: Mapping[str, object], criterion: Criterion) -> Criterion:
     """Put the criterion on one line and check its number, weight class and capability. Raises ParseError."""
     if read_integer(item.get("number")) != number:
-        raise ParseError(f"criterion {number} bears the number {str(item.get('number'))[:20]}")
+        raise ParseError(f"criterion {number} has the number {str(item.get('number'))[:20]}")
     band = BANDS.get(str(item.get("weight_class")))
     if band is None:
         raise ParseError(f"criterion {number}: weight_class is not one of {', '.join(BANDS)}")

@@ -180,10 +180,10 @@ def normalize(text: str) -> str:
     return " ".join(re.findall(r"\w+|[-+*/^=<>]", text.casefold()))
 
 
-def _group(tried: Round) -> str:
-    if tried.verdict.failure is Failure.LOW_QUALITY:
+def _group(round: Round) -> str:
+    if round.verdict.failure is Failure.LOW_QUALITY:
         return "screened_out"
-    return "too_easy" if tried.verdict.failure is Failure.TOO_EASY else "too_hard"
+    return "too_easy" if round.verdict.failure is Failure.TOO_EASY else "too_hard"
 
 
 def _count(attempts: Sequence[Attempt]) -> str:
