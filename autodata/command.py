@@ -5,6 +5,7 @@ wrongly or its recipe cannot be used.
 """
 
 import argparse
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,7 +40,11 @@ def read_recipe(text: str | None) -> list[str]:
 
 @contextmanager
 def report_errors() -> Iterator[None]:
-    """Print a UserError to stderr and exit with its code; every other exception is a bug and keeps its traceback."""
+    """Print a UserError to stderr and exit with its code; every other exception is a bug and keeps its traceback.
+
+    Logged warnings are printed with their level and source, unless a library has set up logging (inspect_ai does).
+    """
+    logging.lastResort.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     try:
         yield
     except UserError as error:

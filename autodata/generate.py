@@ -7,7 +7,6 @@ python -m autodata.generate RECIPE documents.shard=3/16    # a part; python -m a
 import asyncio
 import gc
 import json
-import logging
 import sys
 import time
 from collections.abc import Collection, Sequence
@@ -146,7 +145,6 @@ def open_run(recipe: GenerateRecipe) -> tuple[Run, Corpus]:
 
 @command.report_errors()
 def main() -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     recipe = load(GenerateRecipe, command.read_recipe(__doc__))
     run, corpus = open_run(recipe)
     with run:

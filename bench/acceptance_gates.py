@@ -14,6 +14,7 @@ from scipy import optimize, special
 
 from autodata.meta.gate import Decision, Pair, decide_paired, decide_strict
 from autodata.recipes.meta import Acceptance
+from autodata.stats.writing import write_table
 
 DOCUMENTS, DRAWS, FIRST = 25, 4, 8
 
@@ -35,27 +36,28 @@ def draw_pairs(rates: tuple[float, float], spread: float, seed: int) -> list[Pai
 
 def compare_paired(pairs: list[Pair], alpha: float) -> tuple[bool, int]:
     """Return True if the mutant was accepted, and after how many pairs that was decided."""
-    for looked in (FIRST, *range(DOCUMENTS, len(pairs) + 1, DOCUMENTS)):
-        decision = decide_paired(pairs[:looked], DOCUMENTS, len(pairs), alpha)
+    for seen in (FIRST, *range(DOCUMENTS, len(pairs) + 1, DOCUMENTS)):
+        decision = decide_paired(pairs[:seen], DOCUMENTS, len(pairs), alpha)
         if decision is not Decision.MORE:
-            return decision is Decision.ACCEPT, looked
+            return decision is Decision.ACCEPT, seen
     raise AssertionError("the last look always decides")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--comparisons", type=int, default=2_000)
-    parser.add_argument("--spread", type=float, default=1.5)
-    parser.add_argument("--alpha", type=float, default=Acceptance().alpha)
+    parser.add_argument("--comparisons", type=int, default=2_000, help="simulated comparisons per pair of rates")
+    parser.add_argument("--spread", type=float, default=1.5, help="standard deviation of the documents' logits")
+    parser.add_argument("--alpha", type=float, default=Acceptance().alpha, help="level of the paired gate")
     options = parser.parse_args()
-    print("| parent | mutant | strict accepts | paired accepts | strict pairs | paired pairs |")
-    print("|---|---|---|---|---|---|")
+    rows = [["parent", "mutant", "strict accepts", "paired accepts", "strict pairs", "paired pairs"]]
     for parent, child in ((0.62, 0.62), (0.30, 0.30), (0.62, 0.55), (0.62, 0.70), (0.62, 0.80), (0.30, 0.50)):
         drawn = [draw_pairs((parent, child), options.spread, seed) for seed in range(options.comparisons)]
         strict = [decide_strict(pairs[:DOCUMENTS]) is Decision.ACCEPT for pairs in drawn]
         paired = [compare_paired(pairs, options.alpha) for pairs in drawn]
         accepted, used = (numpy.mean([one[i] for one in paired]) for i in (0, 1))
-        print(f"| {parent:.2f} | {child:.2f} | {numpy.mean(strict):.3f} | {accepted:.3f} | {DOCUMENTS} | {used:.1f} |")
+        rates = [f"{parent:.2f}", f"{child:.2f}", f"{numpy.mean(strict):.3f}", f"{accepted:.3f}"]
+        rows.append([*rates, str(DOCUMENTS), f"{used:.1f}"])
+    print(write_table(rows))
 
 
 if __name__ == "__main__":

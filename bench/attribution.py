@@ -32,8 +32,8 @@ def draw(prompts: int, samples: int, right: float, cut_off: float, seed: int) ->
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prompts", type=int, default=2_000)
-    parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--prompts", type=int, default=2_000, help="prompts per model")
+    parser.add_argument("--samples", type=int, default=8, help="answers per prompt")
     options = parser.parse_args()
     shares = ((0.5, 0.5), (0.6, 0.1))  # the share of right answers, and the share of the wrong ones that are cut off
     models = [draw(options.prompts, options.samples, *pair, seed) for seed, pair in enumerate(shares)]
@@ -50,7 +50,8 @@ def main() -> None:
         for estimate in (mean_at_k, best_at_k, lambda a: pass_at_k(a, options.samples)):
             estimate(list(by_example.values()))
     compare(*answers)
-    print(f"{options.prompts} prompts, {options.samples} answers, two models: {time.perf_counter() - start:.2f} s")
+    seconds = time.perf_counter() - start
+    print(f"{options.prompts:,} prompts, {options.samples} answers per prompt, two models: {seconds:.2f} s")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import signal
 import sqlite3
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.slurm.cluster import running
@@ -33,9 +34,9 @@ def read_keys(campaign: Campaign) -> set[str]:
         connection.close()
 
 
-def wait(done) -> float:
-    """Wait until `done` returns something true; return the time."""
-    while not done():
+def wait(condition: Callable[[], object]) -> float:
+    """Wait until `condition` returns something true; return the time."""
+    while not condition():
         time.sleep(0.05)
     return time.monotonic()
 
@@ -61,7 +62,7 @@ def kill_replica(campaign: Campaign) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kill", action="store_true")
+    parser.add_argument("--kill", action="store_true", help="also measure a run in which a replica is killed")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, running(Path(folder), nodes=6, gpus=1) as cluster:
         calls = []
@@ -73,7 +74,8 @@ def main() -> None:
             calls.append(read_keys(campaign))
         if options.kill:
             print(
-                f"calls: {len(calls[0])}; lost by the kill {len(calls[0] - calls[1])}, more {len(calls[1] - calls[0])}"
+                f"calls of the undisturbed run: {len(calls[0]):,}; of these missing after the kill: "
+                f"{len(calls[0] - calls[1]):,}; calls made only after the kill: {len(calls[1] - calls[0]):,}"
             )
 
 

@@ -26,8 +26,18 @@ import httpx
 import uvloop
 from aiohttp import web
 
+from autodata.stats.writing import write_row, write_table
 from tests.helpers.fake_server import MODEL, completion
 
+HEADER = [
+    "documents",
+    "calls",
+    "calls/s",
+    "share of the ideal",
+    "share in the middle",
+    "CPU ms per call",
+    "kB per document",
+]
 WORDS = 300  # per document, about 2 kB
 _CHALLENGER, _SOLVER = (json.dumps(completion(text).body).encode() for text in ('{"cut": 1}', " nothing of the kind"))
 
@@ -40,19 +50,19 @@ class RunCost:
     calls: int
     working_s: float
     cpu_s: float
-    most_mb: float
+    peak_mb: float
     middle: float  # calls a second, without the first and the last tenth
 
     def row(self, least: "RunCost", ideal: float) -> str:
         """Write a line of the table, without the cost of starting the command, which `least` measured."""
         rate = self.calls / self.working_s
         cpu_ms = 1000 * (self.cpu_s - least.cpu_s) / (self.calls - least.calls)
-        kb = 1000 * (self.most_mb - least.most_mb) / (self.documents - least.documents)
-        shares = f"{rate / ideal:.2f} | {self.middle / ideal:.2f}"
-        return f"| {self.documents} | {self.calls} | {rate:.0f} | {shares} | {cpu_ms:.2f} | {kb:.0f} |"
+        kb = 1000 * (self.peak_mb - least.peak_mb) / (self.documents - least.documents)
+        shares = f"{rate / ideal:.2f}", f"{self.middle / ideal:.2f}"
+        return write_row([self.documents, self.calls, f"{rate:.0f}", *shares, f"{cpu_ms:.2f}", f"{kb:.0f}"])
 
 
-def serve(latency_s: float, spread: float, said: multiprocessing.Queue) -> None:
+def serve(latency_s: float, spread: float, urls: multiprocessing.Queue) -> None:
     """Serve in a process of its own, so that the server takes no time from the engine."""
     centre = math.log(latency_s) - spread**2 / 2  # keeps the mean at latency_s
     arrivals: list[float] = []
@@ -82,7 +92,7 @@ def serve(latency_s: float, spread: float, said: multiprocessing.Queue) -> None:
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0, backlog=8192).start()
-        said.put(f"http://127.0.0.1:{runner.addresses[0][1]}/v1")
+        urls.put(f"http://127.0.0.1:{runner.addresses[0][1]}/v1")
         await asyncio.Event().wait()
 
     uvloop.run(listen())
@@ -125,17 +135,18 @@ def generate(folder: Path, url: str, documents: int, in_flight: int) -> RunCost:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--documents", type=int, nargs="+", default=[100, 1_000, 10_000])
-    parser.add_argument("--in-flight", type=int, default=2_048)
-    parser.add_argument("--latency", type=float, default=1.0)
-    parser.add_argument("--spread", type=float, default=0.0, help="sigma of the logarithm")
+    parser.add_argument("--documents", type=int, nargs="+", default=[100, 1_000, 10_000], help="one run each")
+    parser.add_argument("--in-flight", type=int, default=2_048, help="calls that may be in flight")
+    parser.add_argument("--latency", type=float, default=1.0, help="mean seconds of a call")
+    parser.add_argument(
+        "--spread", type=float, default=0.0, help="standard deviation of the logarithm of a call's seconds"
+    )
     options = parser.parse_args()
     urls = multiprocessing.Queue()
     server = multiprocessing.Process(target=serve, args=(options.latency, options.spread, urls), daemon=True)
     server.start()
     url, ideal = urls.get(), options.in_flight / options.latency
-    print("| documents | calls | calls/s | of the ideal | of it in the middle | CPU ms a call | kB a document |")
-    print("|---" * 7 + "|")
+    print(write_table([HEADER]))
     with tempfile.TemporaryDirectory() as folder:
         least = generate(Path(folder), url, 1, options.in_flight)
         for documents in options.documents:

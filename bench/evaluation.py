@@ -29,7 +29,7 @@ ANSWER = "Some words before it. Final answer: the group"
 VERDICT = json.dumps({"reason": "so", "equivalent": True})
 
 
-def serve(delay_s: float, said: multiprocessing.Queue) -> None:
+def serve(delay_s: float, urls: multiprocessing.Queue) -> None:
     """Serve in a process of its own, so that the server takes no time from either client."""
 
     def play(body: dict, count: int) -> Scripted:
@@ -38,7 +38,7 @@ def serve(delay_s: float, said: multiprocessing.Queue) -> None:
         return reply
 
     with fake_server(play) as server:
-        said.put(server.url)
+        urls.put(server.url)
         threading.Event().wait()
 
 
@@ -76,9 +76,9 @@ def evaluate_all(url: str, folder: Path, problems: int, samples: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--problems", type=int, default=200)
-    parser.add_argument("--samples", type=int, default=4)
-    parser.add_argument("--delay", type=float, default=1.0)
+    parser.add_argument("--problems", type=int, default=200, help="problems of the data set")
+    parser.add_argument("--samples", type=int, default=4, help="answers per problem")
+    parser.add_argument("--delay", type=float, default=1.0, help="seconds that the server takes for a call")
     options = parser.parse_args()
     total, urls = options.problems * options.samples, multiprocessing.Queue()
     process = multiprocessing.Process(target=serve, args=(options.delay, urls), daemon=True)
@@ -94,8 +94,8 @@ def main() -> None:
         ours = time.perf_counter() - start
     process.terminate()
     print(
-        f"{total} samples: {plain:.1f} s plainly, {ours:.1f} s with eval.run, ratio {ours / plain:.2f}, "
-        f"{1000 * (ours - plain) / total:+.1f} ms a sample"
+        f"{total:,} samples: {plain:.1f} s with the plain client, {ours:.1f} s with eval.run, "
+        f"ratio {ours / plain:.2f}, {1000 * (ours - plain) / total:+.1f} ms per sample"
     )
 
 

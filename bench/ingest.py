@@ -104,11 +104,11 @@ def ingest(recipe: str, folder: Path, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "autodata.corpora.ingest", f"recipes/ingest/ingest_{recipe}.yaml", *values]
 
 
-def compare(recipe: str, folder: Path, bare: ProcessCost, what: str, *arguments: str) -> None:
+def compare(recipe: str, folder: Path, bare: ProcessCost, title: str, *arguments: str) -> None:
     cost = measure(ingest(recipe, folder, "workers=1", *arguments))
     manifest = json.loads((folder / "run" / "manifest.json").read_text())
     record = {
-        "what": what,
+        "what": title,
         "rows": manifest["rows"],
         "kept": manifest["kept"],
         "cpu_s": cost.cpu_s,
@@ -145,8 +145,8 @@ def bench(recipe: str, write: Callable[[Path, int, int], None], decompress: str,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--megabytes", type=int, default=1_000)
-    parser.add_argument("--folder", type=Path, default=Path("build/bench_ingest"))
+    parser.add_argument("--megabytes", type=int, default=1_000, help="size of a file of texts")
+    parser.add_argument("--folder", type=Path, default=Path("build/bench_ingest"), help="scratch folder")
     arguments = parser.parse_args()
     bench("s2orc", write_papers, "gzip", arguments.folder / "s2orc", arguments.megabytes)
     bench("pile_of_law", write_opinions, "xz", arguments.folder / "pile_of_law", arguments.megabytes)

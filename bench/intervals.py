@@ -164,9 +164,9 @@ def draw_judges(chance: numpy.random.Generator, documents: int) -> list[Ratings]
     is_met = chance.random((documents, 10)) < chance.beta(4, 4, (documents, 1))
     first, second = (is_met ^ (chance.random((documents, 10)) < 0.1) for _ in range(2))
     return [
-        Ratings(str(document), (bool(first[document, at]), bool(second[document, at])))
+        Ratings(str(document), (bool(first[document, criterion]), bool(second[document, criterion])))
         for document in range(documents)
-        for at in range(10)
+        for criterion in range(10)
     ]
 
 
@@ -191,14 +191,15 @@ def measure_kappa(documents: int, trials: int) -> list[Coverage]:
     return [judge(ends[:, 0], ends[:, 1], truth) for ends in (bootstrap, ours)]
 
 
-def write(title: str, names: Sequence[str], found: Mapping[str, Sequence[Sequence[Coverage]]]) -> str:
+def write(title: str, names: Sequence[str], results: Mapping[str, Sequence[Sequence[Coverage]]]) -> str:
     """Write two Markdown tables with one row per world; a cell has one number per size."""
     parts = []
-    for measured, at, scale in (("covered, %", 0, 100), ("mean width, in hundredths", 1, 100)):
+    for measured, position, scale in (("covered, %", 0, 100), ("mean width, in hundredths", 1, 100)):
         rows = [[f"{title}: {measured}", *names]]
-        for name, by_size in found.items():
+        for name, by_size in results.items():
             cells = [
-                " ".join(f"{scale * methods[method][at]:.0f}" for methods in by_size) for method in range(len(names))
+                " ".join(f"{scale * methods[method][position]:.0f}" for methods in by_size)
+                for method in range(len(names))
             ]
             rows.append([name, *cells])
         parts.append(write_table(rows))
@@ -207,7 +208,7 @@ def write(title: str, names: Sequence[str], found: Mapping[str, Sequence[Sequenc
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=2000)
+    parser.add_argument("--trials", type=int, default=2000, help="trials per world and size")
     trials = parser.parse_args().trials
     results = {world.name: [measure(world, documents, trials) for documents in SIZES] for world in WORLDS}
     print(write("mean", [*METHODS, "ours"], results), flush=True)

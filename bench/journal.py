@@ -33,7 +33,7 @@ async def fill(journal: Journal, count: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--replies", type=int, default=1_000_000)
+    parser.add_argument("--replies", type=int, default=1_000_000, help="replies in the journal")
     count = parser.parse_args().replies
     with tempfile.TemporaryDirectory() as folder:
         path, lines = Path(folder) / "journal.sqlite", Path(folder) / "replies.jsonl"

@@ -9,6 +9,7 @@ the chance of all members alike.
 """
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy
@@ -19,6 +20,7 @@ from autodata.meta.gate import Decision, Pair, decide_paired, decide_strict
 from autodata.meta.genome import Genome
 from autodata.meta.population import Member, Population
 from autodata.recipes.meta import Acceptance, MetaRecipe
+from autodata.stats.writing import write_row, write_table
 
 EFFECTS = {
     "positive-only rubric": 0.5,
@@ -89,17 +91,17 @@ def search(rule: str, parents: str, options: argparse.Namespace, seed: int) -> d
     return {
         "iterations": iteration - 1,
         "accepted": accepted,
-        "null accepted": nulls,
-        "found of 3": sum(EFFECTS.get(name, 0) > 0 for name in best.genome.prompts),
+        "idle edits accepted": nulls,
+        "helpful edits in the best, of 3": sum(EFFECTS.get(name, 0) > 0 for name in best.genome.prompts),
         "baseline": world.true_rate(population.members[0]),
         "best, true": world.true_rate(best),
         "best, as it looks": best.rate or 0.0,
     }
 
 
-def count(population: Population, member: int, passed) -> int:
+def count(population: Population, member: int, passed: Sequence[bool]) -> int:
     """Add trials to a member's average; return how many there are."""
-    population.count([Trial(member, "", 0, bool(one), (), 0) for one in passed])
+    population.count([Trial(member, "", 0, bool(has_passed), (), 0) for has_passed in passed])
     return len(passed)
 
 
@@ -124,19 +126,19 @@ def compare(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--searches", type=int, default=200)
-    parser.add_argument("--budget", type=int, default=6_000)
-    parser.add_argument("--harm", type=float, default=0.0)
-    parser.add_argument("--alpha", type=float, default=Acceptance().alpha)
+    parser.add_argument("--searches", type=int, default=200, help="searches per gate and choice of parents")
+    parser.add_argument("--budget", type=int, default=6_000, help="documents that a search may try")
+    parser.add_argument("--harm", type=float, default=0.0, help="cost of an idle edit in log odds")
+    parser.add_argument("--alpha", type=float, default=Acceptance().alpha, help="level of the paired gate")
     options = parser.parse_args()
     names = None
     for rule, parents in VARIANTS:
         results = [search(rule, parents, options, seed) for seed in range(options.searches)]
         if names is None:
             names = list(results[0])
-            print("| gate | parents | " + " | ".join(names) + " |\n" + "|---" * (len(names) + 2) + "|")
-        cells = [f"{numpy.mean([one[name] for one in results]):.3g}" for name in names]
-        print(f"| {rule} | {parents} | " + " | ".join(cells) + " |", flush=True)
+            print(write_table([["gate", "parents", *names]]))
+        cells = [f"{numpy.mean([result[name] for result in results]):.3g}" for name in names]
+        print(write_row([rule, parents, *cells]), flush=True)
 
 
 if __name__ == "__main__":

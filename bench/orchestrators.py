@@ -28,7 +28,7 @@ from autodata.types import Role, Trajectory
 
 
 @dataclass
-class Measured:
+class OrchestratorRun:
     """The results and costs of one orchestrator's run."""
 
     trajectories: list[Trajectory]
@@ -40,17 +40,17 @@ class Measured:
         directing = sum(t.tokens.get(Role.ORCHESTRATOR, 0) for t in self.trajectories)
         accepted = sum(t.accepted is not None for t in self.trajectories)
 
-        def share(value: float) -> str:
-            return f"{value / accepted:.0f}" if accepted else "–"
+        def per_accepted(value: float) -> str:
+            return f"{value / accepted:,.0f}" if accepted else "–"
 
         return [
             ("documents", str(len(self.trajectories))),
             ("accepted", str(accepted)),
             ("rounds", str(sum(len(t.rounds) for t in self.trajectories))),
-            ("calls per accepted", share(self.calls)),
-            ("tokens per accepted", share(tokens)),
-            ("share of tokens for the orchestrator", f"{directing / tokens:.1%}" if tokens else "–"),
-            ("moves refused", str(sum(len(t.refused) for t in self.trajectories))),
+            ("calls per accepted document", per_accepted(self.calls)),
+            ("tokens per accepted document", per_accepted(tokens)),
+            ("share of tokens used by the orchestrator", f"{directing / tokens:.1%}" if tokens else "–"),
+            ("refused moves", str(sum(len(t.refused) for t in self.trajectories))),
             (
                 "documents that fell back to the fixed order",
                 str(sum("then" in t.orchestrator for t in self.trajectories)),
@@ -59,7 +59,7 @@ class Measured:
         ]
 
 
-def measure(recipe: GenerateRecipe, name: str, folder: Path) -> Measured:
+def measure(recipe: GenerateRecipe, name: str, folder: Path) -> OrchestratorRun:
     journal = Journal(folder / f"{name}.sqlite")
     client = Client(recipe.models, journal)
     domain = base.load(recipe.domain, client, recipe.seed)
@@ -82,17 +82,17 @@ def measure(recipe: GenerateRecipe, name: str, folder: Path) -> Measured:
         trajectories = asyncio.run(run())
     finally:
         journal.close()
-    return Measured(trajectories, client.counts["calls"], time.monotonic() - start)
+    return OrchestratorRun(trajectories, client.counts["calls"], time.monotonic() - start)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", nargs="+", help="recipe, further files, key=value …")
+    parser.add_argument("recipe", nargs="+", help="a recipe, then more .yaml files and key=value; later ones win")
     recipe = load(GenerateRecipe, parser.parse_args().recipe)
     with tempfile.TemporaryDirectory() as folder:
-        measured = {name: measure(recipe, name, Path(folder)) for name in ORCHESTRATORS}
-    table = Table("", *measured)
-    for rows in zip(*(m.rows() for m in measured.values()), strict=True):
+        runs = {name: measure(recipe, name, Path(folder)) for name in ORCHESTRATORS}
+    table = Table("", *runs)
+    for rows in zip(*(run.rows() for run in runs.values()), strict=True):
         table.add_row(rows[0][0], *(value for _, value in rows))
     Console().print(table)
 

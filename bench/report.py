@@ -101,8 +101,10 @@ class Writer:
             diagnosis=self._text(200),
         )
 
-    def _attempt(self, asked: Candidate, index: int, share: float) -> Attempt:
-        judged = rubric.judge(asked.rubric, [self._random.random() < share for _ in asked.rubric], self._text(100))
+    def _attempt(self, candidate: Candidate, index: int, share: float) -> Attempt:
+        judged = rubric.judge(
+            candidate.rubric, [self._random.random() < share for _ in candidate.rubric], self._text(100)
+        )
         answer, reasoning = (self._text(self._answer_chars) for _ in range(2))
         return Attempt(index, index, Outcome.ANSWERED, answer, reasoning, 500, 300, judged)
 
@@ -126,8 +128,10 @@ def measure(path: Path, browser: Browser) -> list[float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("counts", type=int, nargs="*", default=[1_000, 10_000])
-    parser.add_argument("--answer", type=int, default=600, help="characters of an answer, and of its reasoning")
+    parser.add_argument(
+        "counts", type=int, nargs="*", default=[1_000, 10_000], help="numbers of documents, one report each"
+    )
+    parser.add_argument("--answer", type=int, default=600, help="characters of an answer and of its reasoning")
     options = parser.parse_args()
     recipe = config.load(GenerateRecipe, ["recipes/cs/generate.yaml", "recipes/models/laptop.yaml"])
     table = Table(

@@ -33,7 +33,7 @@ from autodata.serving.vllm import running
 from autodata.types import Reply, Role
 
 DEMO = Path("recipes/demo/documents")
-PRINTED = "generate {:.0f} tokens/s; vLLM's benchmark {}; of its best {:.2f}"
+PRINTED = "generate {:.0f} tokens/s; vLLM's benchmark {}; ratio to its best {:.2f}"
 
 
 @contextmanager
@@ -104,23 +104,25 @@ def compare(url: str, folder: Path, options: argparse.Namespace) -> list[float]:
         ours = run_generate(url, folder / str(number), documents)
         theirs = {n: run_vllm(url, prompts, len(calls), n) for n in options.at_once}
         ratios.append(ours / max(theirs.values()))
-        rates = ", ".join(f"{rate:.0f} at {n}" for n, rate in theirs.items())
+        rates = ", ".join(f"{rate:.0f} at concurrency {n}" for n, rate in theirs.items())
         print(PRINTED.format(ours, rates, ratios[-1]), flush=True)
     return ratios
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--at-once", type=int, nargs="+", default=[16, 32, 64])
-    parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--documents", type=int, default=72)
-    parser.add_argument("overrides", nargs="*")
+    parser.add_argument(
+        "--at-once", type=int, nargs="+", default=[16, 32, 64], help="concurrencies of vLLM's benchmark"
+    )
+    parser.add_argument("--pairs", type=int, default=3, help="runs of each, in turn")
+    parser.add_argument("--documents", type=int, default=72, help="documents that generate plays")
+    parser.add_argument("overrides", nargs="*", help="key=value of the recipe")
     options = parser.parse_intermixed_args()
     with tempfile.TemporaryDirectory() as folder:
         recipe = load(GenerateRecipe, ["recipes/demo/generate.yaml", f"run={folder}/server", *options.overrides])
         with running(recipe.models, Role, Path(folder)):
             ratios = compare(recipe.models.endpoints["small"].base_url, Path(folder), options)
-    print(f"median of {len(ratios)}: {median(ratios):.2f}")
+    print(f"median ratio of {len(ratios)} pairs of runs: {median(ratios):.2f}")
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ def time_rewards(recipe: GrpoRecipe, folder: Path, completions: int) -> float:
     try:
         client = Client(recipe.models, journal)
         reward = Reward(base.load(recipe.domain, client), client, RewardConfig(), Books(folder, 0, [client]))
-        reward.ends = frozenset({0})
+        reward.end_ids = frozenset({0})
         examples = read_set(recipe.dataset, "agentic_train")[:1]
         tokenizer = AutoTokenizer.from_pretrained(recipe.model)
         row = make_rows(examples, base.load(recipe.domain, client), tokenizer, {})[0]
@@ -136,9 +136,9 @@ def time_rewards(recipe: GrpoRecipe, folder: Path, completions: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=12)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--tokens", type=int, default=32, help="of a completion")
+    parser.add_argument("--steps", type=int, default=12, help="steps per training")
+    parser.add_argument("--rounds", type=int, default=3, help="trainings of each kind, in turn")
+    parser.add_argument("--tokens", type=int, default=32, help="maximum length of a completion")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as name:
@@ -161,17 +161,17 @@ def main() -> None:
                     (folder / f"{way.__name__}{i}").mkdir()
                     times.append(way(recipe, folder / f"{way.__name__}{i}"))
         ours, bare = median(times[::2]), median(times[1::2])
-        print(f"a step: ours {ours:.3f} s, bare TRL {bare:.3f} s, ratio {ours / bare:.3f}")
+        print(f"training step: ours {ours:.3f} s, bare TRL {bare:.3f} s, ratio {ours / bare:.3f}")
         with judge_apart(delay_s=2.0) as url:
             recipe.models.endpoints["judge"].base_url = url
             recipe.models.endpoints["judge"].max_in_flight = 128
-            taken = []
+            seconds = []
             for count in (1, 128):
                 (folder / f"reward{count}").mkdir()
-                taken.append(time_rewards(recipe, folder / f"reward{count}", count))
+                seconds.append(time_rewards(recipe, folder / f"reward{count}", count))
         print(
-            f"rewards: 1 completion {taken[0]:.2f} s, 128 completions {taken[1]:.2f} s, "
-            f"ratio {taken[1] / taken[0]:.2f}"
+            f"rewards: 1 completion {seconds[0]:.2f} s, 128 completions {seconds[1]:.2f} s, "
+            f"ratio {seconds[1] / seconds[0]:.2f}"
         )
 
 

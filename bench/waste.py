@@ -38,17 +38,17 @@ WORDS = ("cache", "policy", "burst", "load", "limit", "delay", "hit", "miss", "w
 PLAN = ("no_better", "too_easy", "accepted")  # how the rounds of each document end
 
 
-def count_needed(candidate: Candidate, tried: Round, gate: Gate) -> tuple[int, int, bool]:
+def count_needed(candidate: Candidate, round: Round, gate: Gate) -> tuple[int, int, bool]:
     """Count the weak and strong attempts that settle the verdict; True if all attempts give the same verdict."""
-    weak, strong = (acceptance.scores(candidate, side) for side in (tried.weak, tried.strong))
+    weak, strong = (acceptance.scores(candidate, side) for side in (round.weak, round.strong))
     for count in range(1, len(weak) + 1):
         verdict = acceptance.settle_weak(weak[:count], len(weak), gate)
         if verdict:
-            return count, 0, verdict.failure is tried.verdict.failure
+            return count, 0, verdict.failure is round.verdict.failure
     for count in range(1, len(strong) + 1):
         verdict = acceptance.settle(weak, strong[:count], len(strong), gate)
         if verdict:
-            return len(weak), count, verdict.failure is tried.verdict.failure
+            return len(weak), count, verdict.failure is round.verdict.failure
     return len(weak), len(strong), True
 
 
@@ -69,7 +69,7 @@ def measure_early_stop(run: Path) -> None:
                 attempts, needed = attempts + len(round.weak) + len(round.strong), needed + weak + strong
                 changed += not is_same
     print(
-        f"{run}: {needed} of {attempts} attempts needed, {kept} of {spent} solver tokens "
+        f"{run}: {needed:,} of {attempts:,} attempts needed, {kept:,} of {spent:,} solver tokens needed "
         f"({1 - kept / max(spent, 1):.1%} saved); verdicts changed: {changed}"
     )
 
@@ -115,7 +115,11 @@ def write_orders(folder: Path) -> dict[str, Path | None]:
         move_behind("judge", '{{ listed | trim | seal("criteria") }}', "{% else %}", order)
     move_behind("challenger", '{{ document | seal("paper") }}', "Reply with one JSON object", both)
     move_behind("quality_verifier", '{{ document | seal("paper") }}', "Reply with JSON only", both)
-    return {"as they are": None, "answer before rubric": judge, "and paper behind instructions": both}
+    return {
+        "as they are": None,
+        "with the answer before the rubric": judge,
+        "and with the paper behind the instructions": both,
+    }
 
 
 def measure_prefix(documents: int, overrides: Sequence[str]) -> None:
@@ -130,8 +134,8 @@ def measure_prefix(documents: int, overrides: Sequence[str]) -> None:
                     play(world.url, folder / str(number), prompts, documents)
                 queries, hits = (now - then for now, then in zip(count_cached(url), before, strict=True))
                 print(
-                    f"prompts {order}: {hits:.0f} of {queries:.0f} prompt tokens were cached "
-                    f"({hits / queries:.1%}), {queries - hits:.0f} had to be read",
+                    f"prompts {order}: {hits:,.0f} of {queries:,.0f} prompt tokens were cached "
+                    f"({hits / queries:.1%}), {queries - hits:,.0f} had to be read",
                     flush=True,
                 )
 
@@ -151,10 +155,10 @@ def play(url: str, run: Path, prompts: Path | None, documents: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ways = parser.add_subparsers(dest="way", required=True)
-    ways.add_parser("early-stop").add_argument("run", type=Path)
+    ways.add_parser("early-stop").add_argument("run", type=Path, help="run folder of autodata.generate")
     prefix = ways.add_parser("prefix")
-    prefix.add_argument("--documents", type=int, default=4)
-    prefix.add_argument("overrides", nargs="*")
+    prefix.add_argument("--documents", type=int, default=4, help="documents that are played")
+    prefix.add_argument("overrides", nargs="*", help="key=value of the recipe")
     options = parser.parse_args()
     if options.way == "early-stop":
         measure_early_stop(options.run)

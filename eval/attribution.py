@@ -87,13 +87,13 @@ def attribute(
     for example in sorted(before.keys() & after.keys()):
         for old, new, weight in _pair(before[example], after[example], all_pairs):
             pairs += weight
-            was, is_now = old.is_right(right_from), new.is_right(right_from)
-            if not was and is_now:
+            was_right, is_right = old.is_right(right_from), new.is_right(right_from)
+            if is_right and not was_right:
                 gained.add(old.document, find_cause(old, new), weight)
-            elif was and not is_now:
+            elif was_right and not is_right:
                 lost.add(old.document, find_cause(new, old), weight)
     if not pairs:
-        raise RunError("the two runs have no scored answer of the same example in common")
+        raise RunError("nothing to compare: the two runs have no example in common with a scored answer in both")
     return Attribution(gained.sum_up(), lost.sum_up(), pairs)
 
 
@@ -112,13 +112,13 @@ class _Tally:
     """Adds up flips by document and cause."""
 
     def __init__(self) -> None:
-        self._found: dict[str, dict[Cause, float]] = defaultdict(lambda: dict.fromkeys(Cause, 0.0))
+        self._weights: dict[str, dict[Cause, float]] = defaultdict(lambda: dict.fromkeys(Cause, 0.0))
 
     def add(self, document: str, cause: Cause, weight: float) -> None:
-        self._found[document][cause] += weight
+        self._weights[document][cause] += weight
 
     def sum_up(self) -> Flips:
-        rows = list(self._found.values())
+        rows = list(self._weights.values())
         totals = numpy.array([sum(row.values()) for row in rows])
         by_cause = {cause: numpy.array([row[cause] for row in rows]) for cause in Cause}
         counts = {cause: float(column.sum()) for cause, column in by_cause.items()}
@@ -128,25 +128,29 @@ class _Tally:
 
 def show(attribution: Attribution, title: str) -> Table:
     """Build the table of counts and shares in both directions."""
-    table = Table("flips", "count", "of these, % [95 % over documents]", title=title)
+    table = Table("flips", "count", "share, % [95 % interval over documents]", title=title)
     for name, flips in (("wrong → right", attribution.gained), ("right → wrong", attribution.lost)):
         table.add_row(name, f"{flips.total:g}", "")
         for cause, share in flips.shares.items():
             table.add_row(f"  {cause}", f"{flips.counts[cause]:g}", escape(write_estimate(share, write_points)))
-    table.add_row("net", f"{attribution.net:g}", f"{write_points(attribution.net / attribution.pairs)} of all")
+    table.add_row("net", f"{attribution.net:g}", f"{write_points(attribution.net / attribution.pairs)} of all pairs")
     return table
 
 
 @command.report_errors()
 def main() -> None:
     parser = command.make_parser(__doc__)
-    parser.add_argument("base", type=Path, metavar="BASE", help="the eval run of the base model")
-    parser.add_argument("trained", type=Path, metavar="TRAINED", help="the eval run of the trained model")
-    parser.add_argument("--task", default="agentic_test", help="whose answers are compared (%(default)s)")
-    parser.add_argument("--right-from", type=float, default=1.0, help="the score that counts as right (%(default)s)")
+    parser.add_argument("base", type=Path, metavar="BASE", help="run folder of eval.run for the base model")
+    parser.add_argument("trained", type=Path, metavar="TRAINED", help="run folder of eval.run for the trained model")
+    parser.add_argument(
+        "--task", default="agentic_test", help="task whose answers are compared (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--right-from", type=float, default=1.0, help="lowest score that counts as right (default: %(default)s)"
+    )
     options = parser.parse_intermixed_args()
     base, trained = (read_task(run, options.task) for run in (options.base, options.trained))
-    for all_pairs, pairing in ((False, "paired by sample index"), (True, "expected over all pairs of samples")):
+    for all_pairs, pairing in ((False, "paired by sample index"), (True, "expected counts over all pairs of samples")):
         attribution = attribute(base, trained, options.right_from, all_pairs)
         Console().print(show(attribution, f"{options.task}, {pairing}"))
 

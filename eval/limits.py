@@ -9,7 +9,7 @@ from autodata.serving.measured import NotMeasured, Window, find_unmeasured
 from autodata.types import Outcome, Role, UserError
 from eval.sampled_answers import SampledAnswer
 
-_AGAIN = "every answer is kept: repair the cause and run the same command again"
+_AGAIN = "Every answer is kept: repair the cause and run the same command again."
 
 
 class TooLittleMeasured(UserError):
@@ -38,7 +38,7 @@ class EvaluationLimits:
         if self.count_refusals:  # a refusal is then an answer
             outcomes[Outcome.ANSWERED] = outcomes.get(Outcome.ANSWERED, 0) + outcomes.pop(Outcome.REFUSED, 0)
         if reason := find_unmeasured(Role.WEAK_SOLVER, outcomes, self.max_unmeasured, is_end=False):
-            raise TooLittleMeasured(f"{reason}; the last: {error}")
+            raise TooLittleMeasured(f"{reason}; the last failure: {error}")
 
     def count_judgement(self, has_failed: bool, reason: str) -> None:
         """Count one judgement. Raises TooLittleMeasured if too many of the latest judgements failed."""
@@ -50,14 +50,16 @@ class EvaluationLimits:
         """Check the finished evaluation, however small. Raises TooLittleMeasured if too much of it is not measured."""
         outcomes = Counter(str(g.outcome if not g.is_measured else Outcome.ANSWERED) for g in sampled)
         if reason := find_unmeasured(Role.WEAK_SOLVER, outcomes, self.max_unmeasured, is_end=True):
-            raise TooLittleMeasured(f"{reason}; the first: {next(g.reason for g in sampled if not g.is_measured)}")
+            raise TooLittleMeasured(
+                f"{reason}; the first failure: {next(g.reason for g in sampled if not g.is_measured)}"
+            )
         measured = [g for g in sampled if g.is_measured]
         unscored = [g for g in measured if g.score is None or None in g.graders.values()]
         if len(unscored) > self.max_failures * len(measured):
             commonest = Counter(g.reason for g in unscored).most_common(1)[0][0]
             raise TooLittleMeasured(
-                f"{len(unscored)} of {len(measured)} answers have no score, more than max_failures="
-                f"{self.max_failures:g} allows: {commonest}"
+                f"{len(unscored):,} of {len(measured):,} answers have no score, more than max_failures="
+                f"{self.max_failures:g} allows; most frequent reason: {commonest}"
             )
 
 
@@ -67,5 +69,6 @@ def tell_unmeasured(sampled: Sequence[SampledAnswer]) -> str | None:
     unscored = sum(g.score is None and g.is_measured for g in sampled)
     if not unscored and set(outcomes) <= {Outcome.ANSWERED}:
         return None
-    parts = [f"{count} {outcome.words}" for outcome in Outcome if (count := outcomes[outcome])]
-    return f"{len(sampled)} answers: {', '.join(parts)}" + (f"; {unscored} without a judgement" if unscored else "")
+    parts = [f"{count:,} {outcome.words}" for outcome in Outcome if (count := outcomes[outcome])]
+    ends = f"Answers requested: {len(sampled):,} ({', '.join(parts)})"
+    return ends + (f"; answers that the judge could not score: {unscored:,}" if unscored else "")

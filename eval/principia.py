@@ -45,7 +45,7 @@ def read_problems(config: PrincipiaConfig) -> tuple[list[Problem], int]:
         else:
             problems.append(_make_problem(row.value, config, number))
     if not problems:
-        raise RunError(f"{config.path}: no row with a problem and an answer")
+        raise RunError(f"{config.path}: no row has both a problem and an answer")
     return problems[: config.limit], skipped
 
 
@@ -68,8 +68,8 @@ def locate(path: str, revision: str) -> Path:
         return Path(path)
     if path.count("/") != 1 or not revision:
         raise RunError(
-            f"{path}: no such file or folder. To read a data set of the hub, name it as owner/name and pin "
-            "its revision (a commit)"
+            f"{path}: no such file or folder; to read a data set from the Hub, write owner/name and pin its "
+            "revision (a commit)"
         )
     try:
         try:
@@ -78,7 +78,7 @@ def locate(path: str, revision: str) -> Path:
             return _fetch(path, revision)
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise RunError(
-            f"{path} at {revision}: neither here nor in the hub's cache, and not downloaded "
+            f"{path} at {revision}: not on this machine, not in the Hub's cache, and the download failed "
             f"({type(error).__name__}: {str(error)[:200]})"
         ) from error
 

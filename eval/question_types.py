@@ -37,9 +37,9 @@ TYPES = {
     "knowledge": ("direct formula", "recall"),
 }
 LABELS, RESULTS = "labels.json", "results.json"
-_OF = {subtype: type for type, subtypes in TYPES.items() for subtype in subtypes}
-_SCHEMA = make_object({"reason": {"type": "string"}, "subtype": {"type": "string", "enum": list(_OF)}})
-_MADE_BY = "python -m autodata.dataset"
+_SUBTYPES = [subtype for subtypes in TYPES.values() for subtype in subtypes]
+_SCHEMA = make_object({"reason": {"type": "string"}, "subtype": {"type": "string", "enum": _SUBTYPES}})
+_DATASET_COMMAND = "python -m autodata.dataset"
 
 
 class Label(NamedTuple):
@@ -53,7 +53,7 @@ def choose(recipe: QuestionTypesRecipe) -> list[Example]:
     """Draw a random sample of the arm's examples. Raises RunError if the arm has none."""
     examples = [e for e in read_records(Path(recipe.dataset) / EXAMPLES, EXAMPLE) if e.arm == recipe.arm]
     if not examples:
-        raise RunError(f"{recipe.dataset}: no examples of arm={recipe.arm}")
+        raise RunError(f"{recipe.dataset}: no examples of arm={recipe.arm}; set another arm or dataset")
     random.Random(recipe.seed).shuffle(examples)
     return examples[: recipe.examples]
 
@@ -89,8 +89,8 @@ async def annotate(examples: Sequence[Example], client: Client, seed: int, asks:
 def read_subtype(record: Mapping[str, object]) -> str:
     """Read the subtype in a reply. Raises ParseError if the paper has no such subtype."""
     subtype = record.get("subtype")
-    if not isinstance(subtype, str) or subtype not in _OF:
-        raise ParseError(f"subtype is {subtype!r}")
+    if not isinstance(subtype, str) or subtype not in _SUBTYPES:
+        raise ParseError(f"{subtype!r} is not one of the subtypes")
     return subtype
 
 
@@ -102,7 +102,7 @@ def count(labels: Sequence[str | None]) -> dict[str, object]:
         "labelled": len(labelled),
         "unlabelled": len(labels) - len(labelled),
         "types": {type: sum(subtypes[s] for s in names) for type, names in TYPES.items()},
-        "subtypes": {subtype: subtypes[subtype] for subtype in _OF},
+        "subtypes": {subtype: subtypes[subtype] for subtype in _SUBTYPES},
     }
 
 
@@ -121,8 +121,9 @@ def run_recipe(recipe: QuestionTypesRecipe, run: Run) -> dict[str, object]:
     problems = [label.problem for label in labels.values() if label.problem]
     if len(problems) > recipe.max_failures * len(labels):
         raise RunError(
-            f"{len(problems)} of {len(labels)} questions have no readable label, more than max_failures="
-            f"{recipe.max_failures:g} allows: {problems[0]}; run the same command again: what was read is kept"
+            f"{len(problems):,} of {len(labels):,} questions have no readable label, more than max_failures="
+            f"{recipe.max_failures:g} allows; the first problem: {problems[0]}; labels that were read are kept, "
+            "so run the same command again"
         )
     results = count(list(subtypes.values()))
     for name, content in ((LABELS, subtypes), (RESULTS, results)):
@@ -135,8 +136,8 @@ def run_recipe(recipe: QuestionTypesRecipe, run: Run) -> dict[str, object]:
 def main() -> None:
     recipe = load(QuestionTypesRecipe, command.read_recipe(__doc__))
     if recipe.models.judge is None:
-        raise RecipeError("models.judge: name the endpoint of the annotator")
-    inputs = {"dataset": output_hash(recipe.dataset, _MADE_BY)}
+        raise RecipeError("models.judge.endpoint: name the endpoint that serves the annotator")
+    inputs = {"dataset": output_hash(recipe.dataset, _DATASET_COMMAND)}
     repairs = ["models.judge.sampling.max_tokens", "domain.judge_retries"]
     with Run(recipe.run, "question_types", recipe, inputs, repairs) as run:
         if run.is_finished:

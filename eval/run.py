@@ -39,7 +39,7 @@ from eval.results import PRBENCH, RESULTS, summarize
 from eval.sampled_answers import ANSWERS, SAMPLED_ANSWER, SampledAnswer, collect
 from eval.tasks import Problem, SampleCount, question_task
 
-_COMMAND = "python -m autodata.dataset"
+_DATASET_COMMAND = "python -m autodata.dataset"
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class Data:
             for name in ("prbench", "principia")
             if (config := getattr(recipe, name))
         }
-        return [f"{name}: {size} problems, {recipe.samples} answers to each" for name, size in sizes.items()] + [
-            f"{name}: revision {revision}" for name, revision in pinned.items()
-        ]
+        return [
+            f"{name}: {size:,} problems, answers per problem: {recipe.samples}" for name, size in sizes.items()
+        ] + [f"{name}: revision {revision}" for name, revision in pinned.items()]
 
 
 def read_data(recipe: EvalRecipe) -> Data:
@@ -74,7 +74,7 @@ def read_data(recipe: EvalRecipe) -> Data:
     sets = {name: _read_set(recipe.dataset, name) for name in recipe.sets} if recipe.dataset else {}
     left_out: dict[str, int] = {}
     if recipe.dataset and not any(sets.values()):
-        raise RunError(f"{recipe.dataset}: no examples in any of sets={recipe.sets}")
+        raise RunError(f"{recipe.dataset}: none of sets={recipe.sets} has an example")
     if recipe.dataset:
         arms = {name.rpartition("_")[0] for name, problems in sets.items() if problems}
         require_domain(recipe.dataset, sorted(arms), recipe.domain.name)
@@ -182,16 +182,18 @@ def _identify_data(recipe: EvalRecipe) -> dict[str, str]:
     """Hash the files of all problems. Raises RecipeError, RunError."""
     if not (recipe.dataset or recipe.prbench or recipe.principia):
         raise RecipeError("nothing to evaluate on: set dataset, prbench.path or principia.path")
-    hashes = {"dataset": output_hash(recipe.dataset, _COMMAND)} if recipe.dataset else {}
+    hashes = {"dataset": output_hash(recipe.dataset, _DATASET_COMMAND)} if recipe.dataset else {}
     if recipe.prbench and not (recipe.graders or recipe.models.judge):
-        raise RecipeError("graders: nobody grades PRBench; name a grader or set models.judge.endpoint")
+        raise RecipeError("graders: PRBench needs a grader; name one, or set models.judge.endpoint")
     if recipe.principia and recipe.domain.name != "science":
-        raise RecipeError("principia: its answers are compared by the judge of domain.name=science")
+        raise RecipeError(
+            "principia: only the judge of the science domain compares its answers; set domain.name=science"
+        )
     if recipe.principia:
         hashes |= _hash_files("principia", principia.find_files(recipe.principia))
     for name in recipe.prbench.splits if recipe.prbench else []:
         if name not in SPLITS:
-            raise RecipeError(f"prbench.splits: {name} is none of {', '.join(SPLITS)}")
+            raise RecipeError(f"prbench.splits: unknown split {name}; choose from {', '.join(SPLITS)}")
         folder = locate(recipe.prbench.path, recipe.prbench.revision)
         hashes |= _hash_files(f"prbench {name}", find_files(folder, name))
     return hashes

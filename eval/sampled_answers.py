@@ -68,7 +68,7 @@ def read_task(run: Path, task: str) -> list[SampledAnswer]:
     """Read all answers to one task. If there are none, raises RunError, which names the tasks that have some."""
     tasks = read_all(run)
     if task not in tasks:
-        raise RunError(f"{run}: no answers to {task}; it has {', '.join(sorted(tasks)) or 'none at all'}")
+        raise RunError(f"{run}: no answers to {task}; tasks with answers: {', '.join(sorted(tasks)) or 'none'}")
     return tasks[task]
 
 

@@ -105,10 +105,10 @@ def _test_signs(sums: numpy.ndarray) -> float | None:
 
 
 def reduce_answers(
-    answers: Mapping[str, Answers], how: Callable[[Sequence[Answers]], Estimate | None]
+    answers: Mapping[str, Answers], estimate: Callable[[Sequence[Answers]], Estimate | None]
 ) -> dict[str, Answers]:
     """Replace the k scores of each example by one number, so that best@k and pass@k are compared as means are."""
-    estimates = {id: (one, how([one])) for id, one in answers.items()}
+    estimates = {id: (one, estimate([one])) for id, one in answers.items()}
     return {id: Answers(one.document_id, (value.value,)) for id, (one, value) in estimates.items() if value}
 
 

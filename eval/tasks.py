@@ -59,10 +59,10 @@ def answer(domain: Domain, limits: EvaluationLimits) -> Solver:
     return solve
 
 
-async def take_reply(state: TaskState, asked: Awaitable[Reply], limits: EvaluationLimits) -> None:
-    """Store the reply as the sample's output, or why there is none. Raises TooLittleMeasured, EndpointError."""
+async def take_reply(state: TaskState, pending: Awaitable[Reply], limits: EvaluationLimits) -> None:
+    """Store the reply, or why there is none, as the sample's output. Raises TooLittleMeasured, EndpointError."""
     try:
-        reply = await asked
+        reply = await pending
     except NotMeasured as error:
         limits.check_answer(error)
         state.metadata |= {"outcome": error.outcome.value, "reason": str(error)}

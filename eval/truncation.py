@@ -37,7 +37,7 @@ def measure(sampled: Sequence[SampledAnswer], right_from: float = 1.0) -> Trunca
     """Measure the truncation of one task. Raises RunError if there are no answers."""
     rate = measure_rate(sampled)
     if rate is None:
-        raise RunError("no answers to measure")
+        raise RunError("nothing to measure: no answer to this task was received")
     finished, cut_off = ([g for g in sampled if g.is_cut_off is cut] for cut in (False, True))
     return Truncation(
         rate,
@@ -72,30 +72,34 @@ def _share_right(sampled: Sequence[SampledAnswer], right_from: float) -> float |
 
 
 def show(sampled: Sequence[SampledAnswer], right_from: float, title: str) -> Table:
-    measured = measure(sampled, right_from)
+    truncation = measure(sampled, right_from)
     table = Table("", "value", title=title)
-    table.add_row("cut off, % [95 % over documents]", escape(write_estimate(measured.rate, write_points)))
+    table.add_row("cut off, % [95 % interval over documents]", escape(write_estimate(truncation.rate, write_points)))
     for name, value in (
-        ("mean score, finished", measured.score_finished),
-        ("mean score, cut off", measured.score_cut_off),
-        ("share right, finished", measured.right_finished),
-        ("share right, cut off", measured.right_cut_off),
-        ("score per 1,000 tokens", measured.score_per_1000_tokens),
+        ("mean score of finished answers", truncation.score_finished),
+        ("mean score of cut-off answers", truncation.score_cut_off),
+        ("share of finished answers that are right", truncation.right_finished),
+        ("share of cut-off answers that are right", truncation.right_cut_off),
+        ("score per 1,000 tokens", truncation.score_per_1000_tokens),
     ):
         table.add_row(name, write_decimal(value))
     longest = max(g.tokens for g in sampled)
-    for share in (4, 2, 1):
-        budget = longest // share
-        table.add_row(f"cut off at {budget} tokens, %", write_points(rate_at(sampled, budget)))
+    for divisor in (4, 2, 1):
+        budget = longest // divisor
+        table.add_row(f"cut off with a budget of {budget:,} tokens, %", write_points(rate_at(sampled, budget)))
     return table
 
 
 @command.report_errors()
 def main() -> None:
     parser = command.make_parser(__doc__)
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run of eval.run")
-    parser.add_argument("--task", default="agentic_test", help="whose answers are counted (%(default)s)")
-    parser.add_argument("--right-from", type=float, default=1.0, help="the score that counts as right (%(default)s)")
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder of eval.run")
+    parser.add_argument(
+        "--task", default="agentic_test", help="task whose answers are measured (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--right-from", type=float, default=1.0, help="lowest score that counts as right (default: %(default)s)"
+    )
     options = parser.parse_intermixed_args()
     sampled = read_task(options.run, options.task)
     Console().print(show(sampled, options.right_from, f"{options.run}, {options.task}"))

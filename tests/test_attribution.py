@@ -66,7 +66,7 @@ def test_missing_epochs_unpaired_examples_and_unscored_answers_are_in_no_pair():
     ]
     trained = [generation(1.0, epoch=1), generation(1.0, epoch=3), generation(1.0, example="c")]
     assert attribute(base, trained).pairs == 1
-    with pytest.raises(RunError, match="no scored answer of the same example in common"):
+    with pytest.raises(RunError, match="no example in common with a scored answer in both"):
         attribute(base[:1], trained[2:])
 
 
@@ -94,7 +94,7 @@ def test_what_cut_off_answers_cost():
     assert found.score_per_1000_tokens == pytest.approx(1000 * 1.5 / 350)
     assert [rate_at(answers, budget) for budget in (1_000, 100, 99, 49)] == [0.25, 0.5, 0.75, 1.0]
     assert measure_efficiency([generation(None)]) is None
-    with pytest.raises(RunError, match="no answers"):
+    with pytest.raises(RunError, match="no answer to this task was received"):
         measure([])
 
 

@@ -82,3 +82,10 @@ def test_the_exit_code_reaches_the_shell_without_a_traceback(tmp_path):
                               text=True, cwd=REPO)  # fmt: skip
         assert (done.returncode, done.stdout) == (code, "")
         assert re.fullmatch("error: .*\n", done.stderr)
+
+
+def test_a_logged_warning_is_printed_with_its_level_and_source():
+    script = "import logging\nfrom autodata import command\nwith command.report_errors():\n"
+    script += "    logging.getLogger('some.library').warning('slow disk')"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=REPO)
+    assert (done.stdout, done.stderr) == ("", "WARNING some.library: slow disk\n")

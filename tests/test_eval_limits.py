@@ -43,7 +43,10 @@ def command(tmp_path, monkeypatch, capsys):
 
 def test_a_judge_without_room_stops_the_evaluation_and_more_room_repairs_it(command):
     said, asked, run = command(play, "models.judge.sampling.max_tokens=1024")
-    assert "error: 8 of 8 answers have no score, more than max_failures=0.1 allows: judge failed" in said
+    assert (
+        "error: 8 of 8 answers have no score, more than max_failures=0.1 allows; most frequent reason: judge failed"
+        in said
+    )
     assert "raise models.judge.sampling.max_tokens" in said
     assert "run the same command again" in said
     assert not read_manifest(run).get("finished")
@@ -97,7 +100,7 @@ def test_one_answer_that_never_came_is_a_gap_and_no_zero(command):
         return completion(None, refusal="no") if is_refused else play(body, count)
 
     said, _, run = command(once, "max_unmeasured=0.5")
-    assert "8 answers: 6 answered, 2 refused" in said
+    assert "Answers requested: 8 (6 answered, 2 refused)" in said
     (generations,) = read_all(run).values()
     assert sorted((str(g.outcome), g.score) for g in generations if g.score != 1.0) == [("refused", None)] * 2
     numbers = summarize(generations)

@@ -150,7 +150,7 @@ def test_a_conversation_that_is_not_answered_is_counted_and_graded_by_nobody(fol
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (["prbench.splits=[laws]"], "prbench.splits: laws is none of legal, legal_hard"),
+        (["prbench.splits=[laws]"], "prbench.splits: unknown split laws; choose from legal, legal_hard"),
         (["prbench.splits=[finance]"], "no file of the split finance; download ScaleAI/PRBench"),
         (["prbench=null"], "nothing to evaluate on"),
     ],

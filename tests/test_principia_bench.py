@@ -68,7 +68,7 @@ def test_the_benchmark_by_source(tmp_path, monkeypatch, capsys):
         assert len(server.requests) == calls
     shown = capsys.readouterr()
     assert "up to date" in shown.out
-    assert "principia_bench: 3 problems, 2 answers to each\nprincipia: revision not pinned" in shown.err
+    assert "principia_bench: 3 problems, answers per problem: 2\nprincipia: revision not pinned" in shown.err
     found = json.loads((tmp_path / "run" / "results.json").read_text())["principia_bench"]
     assert (found["examples"], found["k"], found["mean"]["value"]) == (3, 2, pytest.approx(2 / 3))
     assert found["pass"]["value"] == pytest.approx(2 / 3)
@@ -101,7 +101,7 @@ def test_rows_of_any_file_with_other_names_of_columns(tmp_path):
     ("rows", "values", "message"),
     [
         ([{"problem_statement": "q"}], {}, "principia.answer=answer: no such column; the file has problem_statement"),
-        ([ROWS[0] | {"answer": None}], {}, "no row with a problem and an answer"),
+        ([ROWS[0] | {"answer": None}], {}, "no row has both a problem and an answer"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named(tmp_path, rows, values, message):
@@ -130,13 +130,13 @@ def test_a_data_set_of_the_hub_is_read_from_its_cache(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub._snapshot_download.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub._snapshot_download.constants.HF_HUB_OFFLINE", True)
     assert locate("facebook/principia-bench", commit) == folder
-    with pytest.raises(RunError, match="neither here nor in the hub's cache, and not downloaded"):
+    with pytest.raises(RunError, match="not on this machine, not in the Hub's cache, and the download failed"):
         locate("facebook/principia-bench", "1" * 40)
 
 
 def test_only_the_judge_of_science_compares_answers(tmp_path, monkeypatch):
     path = write(tmp_path / "b.jsonl", *ROWS)
-    with fails(r"judge of domain\.name=science"):
+    with fails(r"only the judge of the science domain compares its answers; set domain\.name=science"):
         evaluate(monkeypatch, *arguments(path, tmp_path / "run", "http://127.0.0.1:9/v1", "domain.name=cs"))
 
 
@@ -182,7 +182,7 @@ def test_types_are_counted_with_their_subtypes():
     assert (found["labelled"], found["unlabelled"]) == (3, 1)
     assert found["types"] == {"reasoning": 2, "mixed": 0, "knowledge": 1}
     assert sum(len(of) for of in TYPES.values()) == len(found["subtypes"])
-    with pytest.raises(ValueError, match="subtype is 'other'"):
+    with pytest.raises(ValueError, match="'other' is not one of the subtypes"):
         read_subtype({"subtype": "other"})
 
 

@@ -62,7 +62,7 @@ def test_the_table_shows_what_was_run_and_the_command_for_what_was_not(tmp_path)
     text = show("demo/table2", tmp_path)
     assert "| SmolLM2-135M | 0.250 [0.0" in text
     assert "mean@2" in text
-    assert "1 unscored samples, mean within 0.244 and 0.268" in text
+    assert "answers without a score: 1; if they had scores, the mean would lie between 0.244 and 0.268" in text
     assert "| 0.000 | 3.0 | 30 |" in text, "cut off, thousand tokens, GPU-seconds"
     assert "| SmolLM2-135M + RL on agentic data | – | – |" in text
     assert "make it with `python -m eval.run recipes/demo/eval_trained.yaml`" in text
@@ -106,7 +106,7 @@ def test_subsets_stand_beside_the_base_with_difference_and_p(tmp_path):
     assert base.startswith("25.00 [")
     assert agentic.startswith("50.00 [")
     assert change.startswith("+25.00 [")
-    none = "none below 0.05 is possible as no document differs"
+    none = "cannot be below 0.05: no document differs"
     assert cot_change == f"+0.00 [-30.85, 30.85] n=10, p 1.0000 ({none})", "1 − 0.025^(1/10) may still differ"
     assert found["RealMath pass"][0].startswith("30.00")
     assert found["RealMath pass, the paper's"][4:] == ["+1.74", "unknown", "+2.37"]
@@ -240,7 +240,7 @@ def test_question_types_have_shares_with_intervals(tmp_path):
     recipe.rows[0].run = str(tmp_path / "types")
     (table,) = build(recipe)
     assert table.rows[1] == ["reasoning", "3", "75.00 [30.06, 95.44] n=4", "52"]
-    assert table.notes == ["2 questions without a readable label are in no share."]
+    assert table.notes == ["Questions without a readable label, which no share includes: 2."]
 
 
 def test_cells_say_what_is_known():
@@ -257,10 +257,10 @@ def test_cells_say_what_is_known():
 @pytest.mark.parametrize(
     ("changed", "p", "said"),
     [
-        (0, 1.0, " (none below 0.05 is possible as no document differs)"),
-        (1, 1.0, " (none below 0.05 is possible with 1 document that differs)"),
-        (2, 0.5, " (none below 0.05 is possible with 2 documents that differ)"),
-        (5, 0.0625, " (none below 0.05 is possible with 5 documents that differ)"),
+        (0, 1.0, " (cannot be below 0.05: no document differs)"),
+        (1, 1.0, " (cannot be below 0.05: only 1 document differs)"),
+        (2, 0.5, " (cannot be below 0.05: only 2 documents differ)"),
+        (5, 0.0625, " (cannot be below 0.05: only 5 documents differ)"),
         (6, 0.03125, ""),
     ],
 )
@@ -295,7 +295,7 @@ def test_an_unknown_shape_and_an_empty_folder_are_named(tmp_path):
 def test_answers_of_another_task_and_of_no_evaluation_are_named(tmp_path):
     write_run(tmp_path / "run", [answer("cot_test", 1, 1, float("nan"))])
     assert read_task(tmp_path / "run", "cot_test")[0].score is None, "NaN is no score"
-    with pytest.raises(RunError, match="no answers to agentic_test; it has cot_test"):
+    with pytest.raises(RunError, match="no answers to agentic_test; tasks with answers: cot_test"):
         read_task(tmp_path / "run", "agentic_test")
     with pytest.raises(RunError, match=r"no answers\.jsonl; evaluate a model"):
         read_task(tmp_path, "cot_test")

@@ -53,7 +53,7 @@ def run_folder(tmp_path_factory):
 
 def reward_of(domain, client=None, **config) -> Reward:
     reward = Reward(domain, client or Client(Models(), None), RewardConfig(**config), Books(Path(), 0, []))
-    reward.ends = frozenset({0})
+    reward.end_ids = frozenset({0})
     return reward
 
 
@@ -127,7 +127,7 @@ def test_what_a_cut_off_completion_earns(cut_off, expected):
 
 
 def test_an_unknown_policy_is_an_error():
-    with pytest.raises(RecipeError, match=r"reward\.cut_off=drop: one of zero, penalise, mask, judge"):
+    with pytest.raises(RecipeError, match=r"reward\.cut_off=drop: choose one of zero, penalise, mask, judge"):
         reward_of(DOMAIN, cut_off="drop")
 
 
@@ -291,7 +291,7 @@ def test_too_few_examples_are_refused_at_the_bound():
     tried = Round(1, candidate, None, (), (), Verdict(True))
     example = make_example(arm, Trajectory("d", "d", "agentic", "p", (tried,), End.ACCEPTED), tried, "unknown")
     require_examples([example] * 8, 8, "runs/d")
-    with pytest.raises(TooFewExamples, match="runs/d: 7 training examples, fewer than min_examples=8"):
+    with pytest.raises(TooFewExamples, match="runs/d: too few training examples: 7, fewer than min_examples=8"):
         require_examples([example] * 7, 8, "runs/d")
 
 

@@ -85,7 +85,7 @@ def test_what_a_kill_left_is_all_but_the_last_second(tmp_path, monkeypatch):
     books = Books(tmp_path, 0, [client])
 
     async def work() -> tuple[Cost, Cost]:
-        async with books.kept():
+        async with books.keep_writing():
             client.cost = Cost(8)
             await asyncio.sleep(0.3)
             meanwhile = read_counts(tmp_path / "counts_0.json").ledger[Role.JUDGE]
@@ -99,7 +99,7 @@ def test_what_a_kill_left_is_all_but_the_last_second(tmp_path, monkeypatch):
 def test_a_damaged_file_is_named_before_anything_is_counted(tmp_path, text):
     (tmp_path / "counts_1.json").write_text(text)
     for rank in (0, 1):
-        with pytest.raises(RunError, match=r"counts_1\.json: damaged .*; restore it, or remove it"):
+        with pytest.raises(RunError, match=r"counts_1\.json: damaged .*; restore it from a copy or remove it"):
             Books(tmp_path, rank, [])
     assert not (tmp_path / "counts_0.json").exists()
 
@@ -145,12 +145,12 @@ def test_a_run_from_before_these_files_keeps_its_ledger(run):
 
 
 def test_progress_tells_of_all_judgements_after_every_step(run):
-    from training.callbacks import Follow
+    from training.callbacks import ProgressWriter
 
     judge(run.folder, 1, ["", "HTTP 500"])
     with Progress(run, "steps") as progress:
         books = Books(run.folder, 0, [])
-        follow = Follow(progress, books)
+        follow = ProgressWriter(progress, books)
         follow.on_log(None, None, None, logs={"reward": 0.5})
         assert (progress.facts, progress.failures) == ({"reward": 0.5, "judgements": 2}, {"failed judgements": 1})
         books.count(["", "late"])

@@ -41,7 +41,7 @@ def test_a_judge_that_does_not_get_ready_is_an_error(tmp_path):
     from training.run import find_judge
 
     write(tmp_path, "kimi", State.STARTING)
-    with pytest.raises(RecipeError, match=r"models\.endpoints\.kimi: no replica got ready in 0 s"):
+    with pytest.raises(RecipeError, match=r"models\.endpoints\.kimi: no replica was ready after 0 s"):
         find_judge(models(), tmp_path, patience_s=0)
 
 

@@ -50,7 +50,7 @@ def test_a_step_has_the_papers_batch(path, over, tmp_path):
     if not over or "science" not in path:
         assert sequences == PROMPTS[path.split("/")[1]] * config.num_generations
     check_groups(config, processes, wants_probe=True)
-    with pytest.raises(PreflightError, match="no multiple of a group"):
+    with pytest.raises(PreflightError, match="not a multiple of the group size"):
         check_groups(config, 7 if over is None else 0.5, wants_probe=True)
 
 

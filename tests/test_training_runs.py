@@ -90,7 +90,7 @@ def test_what_is_saved_loads_and_the_vision_tower_is_as_it_was(world, undisturbe
     assert "<think>" in tokenizer.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False,
                                                       add_generation_prompt=True)  # fmt: skip
     assert (undisturbed / "model" / "generation_config.json").exists()
-    assert "6 steps on the arms agentic of the domain cs" in (undisturbed / "model" / "README.md").read_text()
+    assert "Domain: cs; arms: agentic; steps: 6; judge: " in (undisturbed / "model" / "README.md").read_text()
     assert not (undisturbed / "full").exists()
     assert list((undisturbed / "trackio").glob("*.db"))  # and not in the user's cache
 
@@ -199,15 +199,15 @@ def test_watched_sets_have_curves_and_a_second_judge(world, judge, tmp_path, mon
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (["min_examples=99"], "6 training examples, fewer than min_examples=99"),
+        (["min_examples=99"], "too few training examples: 6, fewer than min_examples=99"),
         (["domain.name=legal"], "domain.name=legal: the arm agentic of .* was made for cs"),
         (["arms=[best_of_n]"], "has no arm best_of_n; it has agentic, cot"),
         (["evaluate=[cot_dev]"], "'cot_dev' is not of the form <arm>_train or <arm>_test"),
         (["trainer.learning_rat=1"], "trainer: .*learning_rat"),
         (["trainer.output_dir=/tmp"], r"trainer\.output_dir: set by this command"),
-        (["preflight.prompt_tokens=10"], r"6 prompts have more than preflight\.prompt_tokens=10 tokens"),
+        (["preflight.prompt_tokens=10"], r"prompts longer than preflight\.prompt_tokens=10: 6"),
         (["trainer.max_completion_length=100000"], "do not fit the context of 32768 tokens"),
-        (["trainer.per_device_eval_batch_size=6"], "no multiple of a group of 4"),
+        (["trainer.per_device_eval_batch_size=6"], "not a multiple of the group size 4"),
         (["preflight.max_cut_off=0.5"], "100 % of the untrained model's completions are cut off"),
         (["reward.cut_off=zero"], "in 100 % of the groups all rewards are equal"),
         (["models.endpoints.judge.model=other"], "serves fake, weak, strong, not other"),
@@ -268,7 +268,7 @@ def test_a_loss_that_is_no_number_leaves_the_last_good_checkpoint(world, judge, 
         return loss
 
     monkeypatch.setattr(GRPOTrainer, "training_step", diverge)
-    with fails("step 2: weights are no longer finite; the last checkpoint is from before"):
+    with fails("step 2: weights are no longer finite; the last checkpoint was written before that"):
         train(monkeypatch, *arguments(world, judge, tmp_path / "run"))
     assert [path.name for path in (tmp_path / "run" / "checkpoints").glob("checkpoint-*")] == ["checkpoint-1"]
 
@@ -277,7 +277,7 @@ def test_a_checkpoint_of_another_model_is_refused(world, judge, undisturbed, tmp
     shutil.copytree(undisturbed / "checkpoints", tmp_path / "run" / "checkpoints")
     for config in (tmp_path / "run" / "checkpoints").glob("*/config.json"):
         config.write_text(config.read_text().replace('"hidden_size": 64', '"hidden_size": 80'))
-    with fails("checkpoint-6 is of another model: hidden_size 80, not 64"):
+    with fails("checkpoint-6 belongs to another model: hidden_size 80, not 64"):
         train(monkeypatch, *arguments(world, judge, tmp_path / "run", **SIX))
 
 

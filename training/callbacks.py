@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from trl import GRPOTrainer
 
 _ADVICE = (
-    "the last checkpoint is from before; look at the curves, then name another folder with run=… and a lower "
-    "trainer.learning_rate"
+    "the last checkpoint was written before that; look at the curves, then train in another folder (run=…) with a "
+    "lower trainer.learning_rate"
 )
 
 
@@ -94,7 +94,7 @@ class TrainingWatch(TrainerCallback):
             write_curves(state.log_history, self._folder)
 
 
-class Follow(TrainerCallback):
+class ProgressWriter(TrainerCallback):
     """Writes steps, the last reward and all judgements so far to the run's progress."""
 
     def __init__(self, progress: Progress, books: Books):

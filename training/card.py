@@ -19,7 +19,7 @@ def write_card(manifest: Mapping[str, Any], recipe: GrpoRecipe) -> str:
 
 def describe_judgements(facts: Mapping[str, Any]) -> str:
     """Say how many judgements of the whole run failed, and how many sessions and processes were counted."""
-    sentence = f"{facts['failed_judgements']} of {facts['judgements']} judgements failed and gave no reward"
+    sentence = f"{facts['failed_judgements']:,} of {facts['judgements']:,} judgements failed and gave no reward"
     parts = [f"{count} {name}" for name, count in facts["judged_over"].items() if count > 1]
     return f"{sentence}, counted over {' and '.join(parts)}" if parts else sentence
 
@@ -34,13 +34,14 @@ def _body(manifest: Mapping[str, Any], recipe: GrpoRecipe) -> list[str]:
     packages = ", ".join(f"{name} {version}" for name, version in sorted(manifest["packages"].items()) if version)
     return [
         f"# {model}, trained with GRPO on data made by Autodata",
-        f"{manifest['steps']} steps on the arms {', '.join(recipe.arms)} of the domain {recipe.domain.name}; rewards "
-        f"by the judge {judge}. Mean reward {manifest['reward_first_quarter']:.3f} in the first quarter of the "
-        f"steps, {manifest['reward_last_quarter']:.3f} in the last; {describe_judgements(manifest)}.",
+        f"Domain: {recipe.domain.name}; arms: {', '.join(recipe.arms)}; steps: {manifest['steps']:,}; judge: {judge}.",
+        f"Mean reward: {manifest['reward_first_quarter']:.3f} in the first quarter of the steps, "
+        f"{manifest['reward_last_quarter']:.3f} in the last; {describe_judgements(manifest)}.",
         "## Trainer",
         "\n".join(f"- `{key}`: `{value}`" for key, value in sorted(recipe.trainer.items())),
         "## Made with",
-        f"Data set {manifest['inputs']['dataset'][:16]}, commit {manifest.get('git_commit') or 'unknown'}, {packages}",
+        f"Data set: {manifest['inputs']['dataset'][:16]}; commit: {manifest.get('git_commit') or 'unknown'}; "
+        f"packages: {packages}.",
         "## Limits",
         "- The reward is a language model's judgement: where it can be misled, the model learns to mislead it.\n"
         "- Nothing was done for safety beyond what the base model has.",

@@ -66,7 +66,7 @@ class Books:
             self.failures[short if is_listed else _REST] += 1
 
     @asynccontextmanager
-    async def kept(self) -> AsyncIterator[None]:
+    async def keep_writing(self) -> AsyncIterator[None]:
         """Write the file every second while judgements are in flight, and when they have ended. Raises RunError."""
         writing = asyncio.create_task(self._write_often())
         try:
@@ -111,11 +111,11 @@ class Books:
 def combine(counts: Sequence[JudgementCounts]) -> JudgementCounts:
     """Add up processes. The main one is in every session, so the largest number of sessions is that of the run."""
     return JudgementCounts(
-        sessions=max(one.sessions for one in counts),
-        processes=sum(one.processes for one in counts),
-        judgements=sum(one.judgements for one in counts),
-        failures=dict(sum((Counter(one.failures) for one in counts), Counter())),
-        ledger=_combine_ledgers([one.ledger for one in counts]),
+        sessions=max(process.sessions for process in counts),
+        processes=sum(process.processes for process in counts),
+        judgements=sum(process.judgements for process in counts),
+        failures=dict(sum((Counter(process.failures) for process in counts), Counter())),
+        ledger=_combine_ledgers([process.ledger for process in counts]),
     )
 
 
@@ -141,8 +141,8 @@ def read_counts(path: Path) -> JudgementCounts:
         return COUNTS.validate_json(text)
     except ValidationError as error:
         raise RunError(
-            f"{path}: damaged ({error.errors()[0]['msg']}); restore it, or remove it and what it counted "
-            "is missing from the run's numbers"
+            f"{path}: damaged ({error.errors()[0]['msg']}); restore it from a copy or remove it; if it "
+            "is removed, the run's numbers lack its counts"
         ) from error
 
 

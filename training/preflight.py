@@ -31,9 +31,9 @@ def check_prompts(rows: Sequence[Mapping[str, str]], tokenizer: PreTrainedTokeni
     if lengths[longest] > at_most:
         count = sum(length > at_most for length in lengths.values())
         raise PreflightError(
-            f"{count} prompts have more than preflight.prompt_tokens={at_most} tokens, the longest "
-            f"{lengths[longest]} ({longest}); raise it if memory allows, or leave them out of the "
-            "data set"
+            f"prompts longer than preflight.prompt_tokens={at_most}: {count:,}; the longest has "
+            f"{lengths[longest]:,} tokens ({longest}); raise preflight.prompt_tokens if memory allows, or leave "
+            "these examples out of the data set"
         )
     return lengths[longest]
 
@@ -44,7 +44,8 @@ def check_context(model: PreTrainedModel, config: GRPOConfig, prompt_tokens: int
     if room and prompt_tokens + config.max_completion_length > room:
         raise PreflightError(
             f"the longest prompt of {prompt_tokens} tokens and trainer.max_completion_length="
-            f"{config.max_completion_length} do not fit the context of {room} tokens"
+            f"{config.max_completion_length} do not fit the context of {room} tokens; "
+            "lower trainer.max_completion_length"
         )
 
 
@@ -55,8 +56,8 @@ def check_groups(config: GRPOConfig, processes: int, wants_probe: bool) -> None:
     for size in sizes:
         if size and batch % size:
             raise PreflightError(
-                f"trainer.per_device_eval_batch_size={config.per_device_eval_batch_size} on "
-                f"{processes} processes is no multiple of a group of {size}"
+                f"trainer.per_device_eval_batch_size={config.per_device_eval_batch_size} times the number of "
+                f"processes ({processes}) is not a multiple of the group size {size}"
             )
 
 
@@ -74,8 +75,8 @@ def check_memory(model: PreTrainedModel, config: GRPOConfig, shards: int) -> Non
     free = total * (1 - config.vllm_gpu_memory_utilization) if shares else total
     if needed > free:
         raise PreflightError(
-            f"weights, gradients and optimizer need about {needed / 1e9:.0f} GB a process, there are "
-            f"{free / 1e9:.0f}; use recipes/accelerate/zero2.yaml or zero3.yaml on more GPUs, or "
+            f"weights, gradients and optimizer need about {needed / 1e9:.0f} GB per process, but only "
+            f"{free / 1e9:.0f} GB are free; use recipes/accelerate/zero2.yaml or zero3.yaml on more GPUs, or "
             "trainer.vllm_enable_sleep_mode=true"
         )
 
@@ -94,7 +95,9 @@ def warn_of_kernels(model: PreTrainedModel) -> None:
 
     missing = find_missing_kernels(model)
     if missing and torch.cuda.is_available():
-        log.warning("%s not installed: this model trains several times slower without", ", ".join(missing))
+        log.warning(
+            "packages not installed: %s; this model trains several times slower without them", ", ".join(missing)
+        )
 
 
 def run_probe(
@@ -117,8 +120,8 @@ def run_probe(
     measured, books = trainer.state.log_history[-1], reward.books
     if books.failed and books.failed == books.judged:  # so far this session judged only the probe
         raise PreflightError(
-            f"none of {books.judged} judgements could be read; see the warning above, and try "
-            "python -m autodata.judge_audit"
+            f"none of {books.judged} judgements could be read; the warning above shows the reply, "
+            "and python -m autodata.judge_audit examines the judge"
         )
     check_probe(measured, limits)
 
@@ -130,14 +133,14 @@ def check_probe(measured: Mapping[str, float], limits: PreflightConfig) -> None:
         raise PreflightError(
             f"{write_percent(cut_off)} of the untrained model's completions are cut off, more than "
             f"preflight.max_cut_off={limits.max_cut_off}: raise trainer.max_completion_length, or "
-            "say that it is meant by raising the limit"
+            "raise the limit if this is intended"
         )
     spread = measured["eval_frac_reward_zero_std"]
     if spread > limits.max_zero_spread:
         raise PreflightError(
             f"in {write_percent(spread)} of the groups all rewards are equal (mean "
-            f"{measured['eval_reward']}), more than preflight.max_zero_spread="
-            f"{limits.max_zero_spread}: the examples are too easy or too hard for it"
+            f"{measured['eval_reward']:.3g}), more than preflight.max_zero_spread="
+            f"{limits.max_zero_spread}: the examples are too easy or too hard for this model"
         )
     check_difference(measured, limits)
 
@@ -149,5 +152,5 @@ def check_difference(measured: Mapping[str, float], limits: PreflightConfig, pre
         raise PreflightError(
             f"vLLM and the trainer differ by {difference:.3f} nats per token, more than "
             f"preflight.max_logp_difference={limits.max_logp_difference}: the weights were not "
-            "brought over"
+            "copied to vLLM"
         )

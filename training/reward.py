@@ -53,7 +53,7 @@ _LATE = Scored(None, *["no reply before the deadline of the step"] * 2)
 class Reward:
     """Judges the completions of a step concurrently; a completion that cannot be judged has no reward.
 
-    `second` judges the completions whose row says so, for comparison only. `ends` are the token ids that end a
+    `second` judges the completions whose row says so, for comparison only. `end_ids` are the token ids that end a
     completion. `books` counts judgements and failures; the second judge's calls are only in the ledger.
     """
 
@@ -61,12 +61,12 @@ class Reward:
         self, domain: Domain, client: Client, config: RewardConfig, books: Books, second: Domain | None = None
     ):
         if config.cut_off not in CUT_OFF:
-            raise RecipeError(f"reward.cut_off={config.cut_off}: one of {', '.join(CUT_OFF)}")
+            raise RecipeError(f"reward.cut_off={config.cut_off}: choose one of {', '.join(CUT_OFF)}")
         self.books = books
-        self.ends: frozenset[int] = frozenset()
+        self.end_ids: frozenset[int] = frozenset()
         self._domain, self._client, self._config, self._second = domain, client, config, second
         self._window = Window(config.max_failures)
-        self._ended = time.monotonic()
+        self._last_end = time.monotonic()
 
     async def score(
         self,
@@ -82,13 +82,15 @@ class Reward:
         """
         start, candidate, second = time.monotonic(), columns["candidate"], columns.get("second", ())
         read = [self._read(*parts) for parts in zip(prompts, completions, completion_ids, strict=True)]
-        judged = {i: self._judge(self._domain, candidate[i], r.answer) for i, r in enumerate(read) if self._earns(r)}
+        judged = {
+            i: self._judge(self._domain, candidate[i], r.answer) for i, r in enumerate(read) if self._is_judged(r)
+        }
         compared = {
             i: self._judge(self._second, candidate[i], read[i].answer)
             for i in judged
             if self._second and second and second[i]
         }
-        async with self.books.kept():
+        async with self.books.keep_writing():
             scored, others = await asyncio.gather(self._wait(judged), self._wait(compared))
             self._count_failures(list(scored.values()))
         rewards = [scored[i].score if i in judged else self._without_judge(r) for i, r in enumerate(read)]
@@ -99,7 +101,7 @@ class Reward:
 
     def _read(self, prompt: str, completion: str, ids: Sequence[int]) -> Completion:
         answer = read_answer(prompt, completion) or ""
-        is_cut_off = bool(ids) and ids[-1] not in self.ends
+        is_cut_off = bool(ids) and ids[-1] not in self.end_ids
         return Completion(answer, is_cut_off, self._is_guarded(answer))
 
     def _is_guarded(self, answer: str) -> bool:
@@ -108,16 +110,16 @@ class Reward:
             return True
         return config.max_repetition is not None and measure_repetition(answer) > config.max_repetition
 
-    def _earns(self, read: Completion) -> bool:
+    def _is_judged(self, completion: Completion) -> bool:
         """True if the completion is to be judged."""
-        counts = self._config.cut_off == "judge" or not read.is_cut_off
-        return bool(read.answer.strip()) and counts and not read.is_guarded
+        counts = self._config.cut_off == "judge" or not completion.is_cut_off
+        return bool(completion.answer.strip()) and counts and not completion.is_guarded
 
-    def _without_judge(self, read: Completion) -> float | None:
+    def _without_judge(self, completion: Completion) -> float | None:
         policy = self._config.cut_off
-        if read.is_cut_off and policy == "mask":
+        if completion.is_cut_off and policy == "mask":
             return None
-        return -self._config.penalty if read.is_cut_off and policy == "penalise" else 0.0
+        return -self._config.penalty if completion.is_cut_off and policy == "penalise" else 0.0
 
     async def _judge(self, domain: Domain, candidate_json: str, answer: str) -> Scored:
         candidate = CANDIDATE.validate_json(candidate_json)
@@ -154,10 +156,12 @@ class Reward:
         self.books.count([one.reason or "no reason given" if one.score is None else "" for one in scored])
         self._window.add(one.score is None for one in scored)
         if failed:
-            log.warning("%d of %d judgements failed, the last: %s", len(failed), len(scored), failed[-1].problem)
+            log.warning(
+                "%d of %d judgements failed; the last failure: %s", len(failed), len(scored), failed[-1].problem
+            )
         if too_many := self._window.find_problem("reward.max_failures"):
             problem = failed[-1].problem if failed else "see the warnings above"
-            raise JudgeDown(f"{too_many}: {problem}; the last checkpoint is whole, the same command goes on from it")
+            raise JudgeDown(f"{too_many}: {problem}; the same command resumes from the last checkpoint")
 
     def _log(
         self,
@@ -188,8 +192,8 @@ class Reward:
         """Log how long the judge took, and its share of the time since the last judgement; nothing is trained then."""
         now = time.monotonic()
         log_metric("judge/seconds", now - start)
-        log_metric("judge/idle_share", (now - start) / max(now - self._ended, 1e-9))
-        self._ended = now
+        log_metric("judge/idle_share", (now - start) / max(now - self._last_end, 1e-9))
+        self._last_end = now
 
 
 def name_failure(error: EndpointError) -> str:

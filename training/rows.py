@@ -28,7 +28,7 @@ def choose_by_pass_rate(examples: Sequence[Example], bounds: Sequence[float]) ->
     if not bounds:
         return list(examples)
     if len(bounds) != 2 or not 0 <= bounds[0] <= bounds[1] <= 1:
-        raise RecipeError(f"pass_rate={list(bounds)}: two numbers between 0 and 1, the lower first")
+        raise RecipeError(f"pass_rate={list(bounds)}: give two numbers between 0 and 1, the lower first")
     low, high = bounds
     return [e for e in examples if e.weak_scores and low <= fmean(e.weak_scores) <= high]
 
@@ -37,7 +37,7 @@ def require_examples(examples: Sequence[Example], minimum: int, dataset: str) ->
     """Raise TooFewExamples below `minimum`: a policy trained on a handful only learns the handful."""
     if len(examples) < minimum:
         raise TooFewExamples(
-            f"{dataset}: {len(examples)} training examples, fewer than min_examples={minimum}; "
+            f"{dataset}: too few training examples: {len(examples)}, fewer than min_examples={minimum}; "
             "generate from more documents, or lower min_examples"
         )
 

@@ -1,7 +1,7 @@
 """Runs one training from its run folder to its saved model. Every process runs it; the main one writes the results."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from autodata.run.progress import Progress
 from autodata.serving.journal import Journal
 from autodata.serving.leases import Lease, State, read_leases
 from autodata.serving.vllm import running
+from autodata.stats.writing import write_duration
 from autodata.types import Role
 from training.card import describe_judgements, write_card
 from training.curve import write_curves
@@ -27,7 +28,7 @@ from training.reward import JudgeDown
 from training.student import save_student
 from training.trainer import Training
 
-_COMMAND = "python -m autodata.dataset"
+_DATASET_COMMAND = "python -m autodata.dataset"
 
 
 def train(recipe: GrpoRecipe, folder: Path, progress: Progress | None = None) -> Training:
@@ -75,20 +76,26 @@ def save(run: Run, training: Training) -> None:
     run.finish(["model"])
     print(f"reward: {first:.3f} in the first quarter of the steps, {last:.3f} in the last → {run.path('curve.png')}")
     if counts.failed:
-        print(f"{describe_judgements(facts)}: {', '.join(f'{name} {n}' for name, n in counts.failures.items())}")
+        print(f"{describe_judgements(facts)}: {_list_failures(counts.failures)}")
 
 
 def _require_rewards(rewards: Sequence[float], training: Training) -> None:
     """Raise JudgeDown if nothing was rewarded, or if too many of this session's judgements failed, even if few."""
     books, at_most = training.books, training.recipe.reward.max_failures
-    if not rewards or books.failed > at_most * books.judged:
-        listed = ", ".join(f"{reason} {count}" for reason, count in books.failures.items())
-        reasons = listed or "no step had a reward"
+    if books.failed > at_most * books.judged:
         raise JudgeDown(
-            f"{books.failed} of {books.judged} judgements of this session failed ({reasons}), more than "
-            f"reward.max_failures={at_most:g} allows; repair the judge and train in another folder with "
-            "run=…"
+            f"{books.failed} of {books.judged} judgements of this session failed ({_list_failures(books.failures)}), "
+            f"more than reward.max_failures={at_most:g} allows; repair the judge and train in another folder (run=…)"
         )
+    if not rewards:
+        raise JudgeDown(
+            "no step had a reward: every completion was masked, or its judgement failed; check reward.cut_off, "
+            "trainer.max_completion_length and the judge, then train in another folder (run=…)"
+        )
+
+
+def _list_failures(failures: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason} {count:,}" for reason, count in failures.items())
 
 
 def train_and_save(recipe: GrpoRecipe) -> None:
@@ -99,7 +106,7 @@ def train_and_save(recipe: GrpoRecipe) -> None:
         if _agree(True):
             train(recipe, folder)
         return
-    source = output_hash(recipe.dataset, _COMMAND)
+    source = output_hash(recipe.dataset, _DATASET_COMMAND)
     with Run(recipe.run, "grpo", recipe, {"dataset": source}) as run:
         if not _agree(not run.is_finished):
             print(f"{run.folder}: up to date")
@@ -137,8 +144,8 @@ def find_judge(models: Models, run: Path, patience_s: float = _PATIENCE_S) -> No
         _take_replica(name, endpoint, run, patience_s)
     elif PartialState().num_processes > 1:
         raise RecipeError(
-            "several processes cannot start the judge's server: give "
-            f"models.endpoints.{name}.base_url, or sbatch slurm/judge.sh with the same arguments first"
+            "several processes cannot start the judge's server: set "
+            f"models.endpoints.{name}.base_url, or first run sbatch slurm/judge.sh with the same arguments"
         )
 
 
@@ -147,7 +154,7 @@ def _take_replica(name: str, endpoint: Endpoint, run: Path, patience_s: float) -
     while not (ready := _list_ready(name, run)):
         if time.monotonic() > deadline:
             raise RecipeError(
-                f"models.endpoints.{name}: no replica got ready in {patience_s:.0f} s; see {run / LEASES}"
+                f"models.endpoints.{name}: no replica was ready after {write_duration(patience_s)}; see {run / LEASES}"
             )
         time.sleep(_POLL_S)
     endpoint.base_url = ready[PartialState().process_index % len(ready)].url

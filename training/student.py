@@ -67,8 +67,8 @@ def _require_same(checkpoint: Path, model: PreTrainedModel) -> None:
     for key in _SAME:
         if getattr(saved, key, None) != getattr(wanted, key, None):
             raise RunError(
-                f"{checkpoint} is of another model: {key} {getattr(saved, key, None)}, not "
-                f"{getattr(wanted, key, None)}; name another folder with run=…"
+                f"{checkpoint} belongs to another model: {key} {getattr(saved, key, None)}, not "
+                f"{getattr(wanted, key, None)}; train in another folder (run=…)"
             )
 
 

@@ -24,7 +24,7 @@ from autodata.serving.embedded import resolve_weights
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
 from training import preflight
-from training.callbacks import Follow, TrainingWatch, UntrainedProbe
+from training.callbacks import ProgressWriter, TrainingWatch, UntrainedProbe
 from training.counts import Books
 from training.reward import Reward
 from training.rows import choose_by_pass_rate, make_rows, order_rows, require_examples
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 # Every step is logged, and a loss that is NaN or infinite must not be hidden.
-_TRAINER = {"logging_nan_inf_filter": False, "logging_steps": 1}
-_OURS = {"output_dir", "shuffle_dataset", "model_init_kwargs"}
+_TRAINER_DEFAULTS = {"logging_nan_inf_filter": False, "logging_steps": 1}
+_RESERVED = {"output_dir", "shuffle_dataset", "model_init_kwargs"}
 
 
 class Training:
@@ -69,7 +69,7 @@ class Training:
             eval_dataset=self._make_watched(domain),
             reward_funcs=self.reward.score,
         )
-        self.reward.ends = find_ends(self.model, self.tokenizer)
+        self.reward.end_ids = find_end_ids(self.model, self.tokenizer)
         self.trainer.add_callback(TrainingWatch(folder, recipe.preflight))
         self.trainer.add_callback(UntrainedProbe(self.trainer, rows, self.reward, recipe.preflight))
 
@@ -88,7 +88,7 @@ class Training:
         for client in self.clients:
             progress.watch(client)
         progress.books = self.books.ledger
-        self.trainer.add_callback(Follow(progress, self.books))
+        self.trainer.add_callback(ProgressWriter(progress, self.books))
 
     def _load_domain(self, models: Models, journal: Journal) -> tuple[base.Domain, Client]:
         client = Client(share_budget(models, PartialState().num_processes), journal)
@@ -118,7 +118,9 @@ class Training:
         for name in self.recipe.evaluate:
             examples = read_set(self.recipe.dataset, name)[: self.recipe.evaluate_examples]
             if not examples:
-                log.warning("evaluate: %s has no examples in %s, so it is not watched", self.recipe.dataset, name)
+                log.warning(
+                    "evaluate: %s has no examples of %s, so this set is not evaluated", self.recipe.dataset, name
+                )
                 continue
             rows = make_rows(examples, domain, self.tokenizer, template, name)
             compared = self.recipe.second_judge_examples if self.recipe.second_judge else 0
@@ -149,14 +151,14 @@ class Training:
 
 def make_config(recipe: GrpoRecipe, folder: Path) -> GRPOConfig:
     """Make TRL's configuration. Raises RecipeError for a key that TRL does not know or that a recipe may not set."""
-    if taken := _OURS & set(recipe.trainer) - {"model_init_kwargs"}:
-        raise RecipeError(f"trainer.{min(taken)}: set by this command; leave it out")
+    if reserved := _RESERVED & set(recipe.trainer) - {"model_init_kwargs"}:
+        raise RecipeError(f"trainer.{min(reserved)}: set by this command; remove it from the recipe")
     from trl import GRPOConfig
 
-    values: dict[str, Any] = {k: v for k, v in recipe.trainer.items() if k not in _OURS}
+    values: dict[str, Any] = {k: v for k, v in recipe.trainer.items() if k not in _RESERVED}
     fixed = {"output_dir": str(folder / "checkpoints"), "shuffle_dataset": False}
     try:
-        return GRPOConfig(**_TRAINER | values | fixed)
+        return GRPOConfig(**_TRAINER_DEFAULTS | values | fixed)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"trainer: {error}") from error
 
@@ -166,8 +168,8 @@ def require_space(folder: Path, model: PreTrainedModel, error: Exception) -> Non
     free, needed = shutil.disk_usage(folder).free, model.num_parameters() * model.dtype.itemsize
     if free < needed:
         raise RunError(
-            f"{folder}: No space left on device, {free / 1e6:.0f} MB where the weights alone take "
-            f"{needed / 1e6:.0f}; make room and run the same command again"
+            f"{folder}: No space left on device: {free / 1e6:,.0f} MB are free, the weights alone need "
+            f"{needed / 1e6:,.0f} MB; free some space and run the same command again"
         ) from error
 
 
@@ -180,7 +182,7 @@ def share_budget(models: Models, processes: int) -> Models:
     return shared
 
 
-def find_ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+def find_end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Collect the token ids that end a completion, as TRL does."""
     declared = model.generation_config.eos_token_id
     ids = declared if isinstance(declared, list) else [declared]

@@ -8,7 +8,6 @@ the judge agrees with itself, with the stored verdicts and with a second judge, 
 
 import asyncio
 import json
-import logging
 import random
 from collections import defaultdict
 from collections.abc import Sequence
@@ -219,7 +218,6 @@ def _open(recipe: JudgeAuditRecipe) -> tuple[Run, dict[str, Any]]:
 
 @command.report_errors()
 def main() -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     recipe = load(JudgeAuditRecipe, command.read_recipe(__doc__))
     run, generation = _open(recipe)
     with run:

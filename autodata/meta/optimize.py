@@ -8,7 +8,6 @@ The best prompt set is one override away: python -m autodata.generate … domain
 
 import asyncio
 import json
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -166,7 +165,6 @@ def _check(recipe: MetaRecipe) -> None:
 
 @command.report_errors()
 def main() -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     parser = command.make_parser(__doc__)
     parser.add_recipe()
     parser.add_argument("--dry-run", action="store_true", help="print the largest number of calls, and make none")

@@ -22,7 +22,7 @@ from eval.prbench.grader import Grader, strip_reasoning
 from eval.prbench.rules import rates_by, score_task, summarize, summarize_by_topic
 from eval.tasks import is_counted_refusal, leave_unscored, take_reply
 
-BELOW_ZERO = "no interval: below 0 throughout before it is clipped"
+BELOW_ZERO = "no interval: all of it is below 0, where scores are clipped"
 
 
 def prbench_task(
@@ -73,7 +73,7 @@ def grade(tasks: dict[str, Task], graders: Sequence[Grader], limits: EvaluationL
         clipped = {name: score_task(task.criteria, verdicts).clipped for name, verdicts in met.items()}
         details, first = {"met": met, "clipped": clipped}, next(iter(clipped.values()))
         missing = sum(verdicts.count(None) for verdicts in met.values())
-        why = f"{missing} grades are missing: {'; '.join(g.problem for g in graders if g.problem)}"
+        why = f"missing grades: {missing} ({'; '.join(g.problem for g in graders if g.problem)})"
         limits.count_judgement(missing > 0, why)
         if first is None:
             why = why if missing else "no criterion has a positive weight"
@@ -131,11 +131,11 @@ def _summarize(graded: Sequence[tuple[Task, list[bool | None]]]) -> dict[str, An
     }
 
 
-def _clip(found: Estimate) -> Estimate:
+def _clip(estimate: Estimate) -> Estimate:
     """Clip a mean at 0, as PRBench does, which does not clip scores. An interval wholly below 0 is left out."""
-    value = max(0.0, found.value)
-    if found.low is None or found.high is None:
-        return replace(found, value=value)
-    if found.high <= 0:
-        return Estimate(value, documents=found.documents, reason=BELOW_ZERO)
-    return replace(found, value=value, low=max(0.0, found.low))
+    value = max(0.0, estimate.value)
+    if estimate.low is None or estimate.high is None:
+        return replace(estimate, value=value)
+    if estimate.high <= 0:
+        return Estimate(value, documents=estimate.documents, reason=BELOW_ZERO)
+    return replace(estimate, value=value, low=max(0.0, estimate.low))

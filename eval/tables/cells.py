@@ -70,17 +70,17 @@ def note_papers(recipe: TableRecipe) -> list[str]:
     return [f"The paper's cells are {PROVENANCE}" + (f" {MARK} {MARK_MEANS}" if marked else "")]
 
 
-def difference(found: Difference | None, write: Callable[[float], str] = write_decimal) -> str:
+def difference(comparison: Difference | None, write: Callable[[float], str] = write_decimal) -> str:
     """Write a signed difference with its interval and p value."""
-    return DASH if found is None else f"{write_difference(found.estimate, write)}, {_write_p(found)}"
+    return DASH if comparison is None else f"{write_difference(comparison.estimate, write)}, {_write_p(comparison)}"
 
 
-def _write_p(found: Difference) -> str:
-    if found.p is None:
+def _write_p(comparison: Difference) -> str:
+    if comparison.p is None:
         return f"p {DASH}"
-    few = {0: "as no document differs", 1: "with 1 document that differs"}
-    why = few.get(found.changed, f"with {found.changed} documents that differ")
-    return f"p {found.p:.4f}" + ("" if found.can_show else f" (none below {LEVEL} is possible {why})")
+    few = {0: "no document differs", 1: "only 1 document differs"}
+    why = few.get(comparison.changed, f"only {comparison.changed} documents differ")
+    return f"p {comparison.p:.4f}" + ("" if comparison.can_show else f" (cannot be below {LEVEL}: {why})")
 
 
 def cost(row: TableRow) -> list[str]:

@@ -49,15 +49,14 @@ def question_types(recipe: TableRecipe) -> list[ResultTable]:
             for subtype in subtypes
         ]
     unlabelled = counts.get("unlabelled", 0)
-    return [
-        ResultTable(rows, [f"{unlabelled} questions without a readable label are in no share."] if unlabelled else [])
-    ]
+    note = f"Questions without a readable label, which no share includes: {unlabelled:,}."
+    return [ResultTable(rows, [note] if unlabelled else [])]
 
 
-def _type_cells(found: Mapping[str, Any], kind: str, name: str) -> list[str]:
-    if not found.get("labelled"):
+def _type_cells(counts: Mapping[str, Any], kind: str, name: str) -> list[str]:
+    if not counts.get("labelled"):
         return [DASH, DASH]
-    count, labelled = found[kind][name], found["labelled"]
+    count, labelled = counts[kind][name], counts["labelled"]
     interval = scipy.stats.binomtest(count, labelled).proportion_ci(method="wilson")
     share = Estimate(count / labelled, interval.low, interval.high, labelled)
     return [str(count), write_estimate(share, write_points)]

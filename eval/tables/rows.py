@@ -26,10 +26,10 @@ def check_rows(rows: Sequence[TableRow]) -> list[str]:
                 "or name the run that belongs to the row"
             )
     _require_different(evaluations)
-    for what, find in (("data", _find_data), ("judges", _find_judges)):
-        _require_equal(what, {label: find(manifest["inputs"]) for label, manifest in evaluations.items()})
+    for kind, find in (("data", _find_data), ("judges", _find_judges)):
+        _require_equal(kind, {label: find(manifest["inputs"]) for label, manifest in evaluations.items()})
     return [
-        f"- {label}: the identity of its weights is not recorded (run made before it was)"
+        f"- {label}: the identity of its weights is not recorded, because an older version made the run"
         for label, manifest in evaluations.items()
         if "evaluated" not in manifest
     ]
@@ -72,13 +72,13 @@ def _find_judges(inputs: Mapping[str, Any]) -> dict[str, Any]:
     return settings | {role: inputs.get(f"models.endpoints.{name}.model") for role, name in roles.items()}
 
 
-def _require_equal(what: str, found: Mapping[str, Mapping[str, Any]]) -> None:
+def _require_equal(kind: str, identities: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise RunError if two rows used different data, or different judges."""
-    for (first, one), (second, other) in combinations(found.items(), 2):
+    for (first, one), (second, other) in combinations(identities.items(), 2):
         if differing := [key for key in sorted({*one, *other}) if one.get(key) != other.get(key)]:
             raise RunError(
-                f"rows {first} and {second}: their runs have other {what} ({', '.join(differing)}), so "
-                "they cannot be compared; evaluate both alike"
+                f"rows {first} and {second}: their runs used different {kind} ({', '.join(differing)}), so "
+                f"they cannot be compared; evaluate both again with the same {kind}"
             )
 
 
@@ -94,7 +94,7 @@ def _require_different(evaluations: Manifests) -> None:
         if _is_same(one, other):
             raise RunError(
                 f"rows {first} and {second}: both runs evaluated {one['weights'] or one['model']}; one of "
-                "them has a wrong evaluated.weights, evaluate it again in a new folder"
+                "them has a wrong evaluated.weights; correct it and evaluate that row again in a new folder"
             )
 
 

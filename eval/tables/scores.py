@@ -162,7 +162,7 @@ def _note_unscored(recipe: TableRecipe, results: Sequence[Mapping[str, dict]]) -
     sizes = next(({t: r["examples"] for t, r in result.items()} for result in results if result), {})
     notes = [
         "Intervals: 95 %, over n documents. Examples: "
-        + ", ".join(f"{task} {size}" for task, size in sizes.items())
+        + (", ".join(f"{task} {size:,}" for task, size in sizes.items()) or "none yet")
         + ".",
         "",
     ]
@@ -170,6 +170,8 @@ def _note_unscored(recipe: TableRecipe, results: Sequence[Mapping[str, dict]]) -
         for task, values in result.items():
             if values["unscored"]:
                 low, high = values["mean_bounds"]
-                count = values["unscored"]
-                notes.append(f"- {row.label}, {task}: {count} unscored samples, mean within {low:.3f} and {high:.3f}")
+                notes.append(
+                    f"- {row.label}, {task}: answers without a score: {values['unscored']:,}; if they had scores, "
+                    f"the mean would lie between {low:.3f} and {high:.3f}"
+                )
     return notes
