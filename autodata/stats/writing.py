@@ -34,6 +34,11 @@ def write_percent(share: float | None, decimals: int = 0) -> str:
     return DASH if share is None else f"{100 * share:.{decimals}f} %"
 
 
+def write_count(count: int, noun: str, plural: str = "") -> str:
+    """Writes `1 document`, `2,323 calls` or, with a plural of its own, `2 replies`."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
 def write_share(count: int, total: int) -> str:
     """Writes `3 of 8 (37.5 %)`."""
     return f"{count:,} of {total:,}" + (f" ({write_percent(count / total, 1)})" if total else "")
