@@ -63,8 +63,8 @@ def generate(recipe: GenerateRecipe, run: Run, corpus: Corpus) -> bool:
     print(describe_sessions(run.sessions))
     if problem:
         raise problem
-    if client.reached:
-        raise Stopped(f"{client.reached} and run the same command again; what was answered is kept")
+    if client.spent_budget:
+        raise Stopped(f"{client.spent_budget} and run the same command again; what was answered is kept")
     return generation.is_complete
 
 

@@ -22,7 +22,7 @@ from autodata.run.dashboard import draw
 from autodata.run.folder import Run, read_manifest
 from autodata.run.records import RunError
 from autodata.run.snapshot import FILE, SNAPSHOT, RoleSpeed, RunState, Snapshot, describe, read_snapshot
-from autodata.serving.costs import LEDGER, Cost, Ledger, add, find_reached, know_gpus
+from autodata.serving.costs import LEDGER, Cost, Ledger, add, count_endpoint_gpus, find_spent_budget
 from autodata.serving.llm import Client, Draining
 from autodata.types import Role
 
@@ -72,7 +72,7 @@ class Progress:
         """Add the calls of a client to the ledger; with a budget, the client drains when a limit is reached."""
         self.clients.append(client)
         if budget != NO_LIMITS:
-            client.find_reached = lambda: find_reached(budget, self.ledger(), self.hours)
+            client.find_spent_budget = lambda: find_spent_budget(budget, self.ledger(), self.hours)
 
     @property
     def hours(self) -> float:
@@ -183,7 +183,7 @@ class Progress:
 
 def check_budget(budget: Budget, models: Models) -> None:
     """Raise RecipeError for a limit that no run could ever reach."""
-    if budget.gpu_hours is not None and not any(map(know_gpus, models.endpoints.values())):
+    if budget.gpu_hours is not None and not any(map(count_endpoint_gpus, models.endpoints.values())):
         raise RecipeError(
             "budget.gpu_hours: no endpoint has a server with GPUs, so there are none to count; set "
             "budget.hours, budget.calls or budget.tokens"
