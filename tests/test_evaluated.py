@@ -166,7 +166,7 @@ def test_a_grader_stands_for_a_family_and_not_for_a_smaller_sister(name, model, 
 @pytest.mark.parametrize("label", ["4B + RL Agentic data", "Qwen3.5-397B", "Qwen3.5-4B + CoT", "+"])
 def test_untrained_weights_bear_their_own_name(label):
     recipe = read(REPO / "recipes/cs/eval_base.yaml", f"label={label}")
-    with pytest.raises(RecipeError, match=r"Qwen/Qwen3\.5-4B is evaluated.*write label=Qwen3\.5-4B"):
+    with pytest.raises(RecipeError, match=r"the evaluated model Qwen/Qwen3\.5-4B, .*write label=Qwen3\.5-4B"):
         identity.check_label(recipe)
 
 

@@ -186,7 +186,7 @@ def test_ctrl_c_finishes_calls_under_way_and_keeps_them(tmp_path):
         out, _ = process.communicate(timeout=30)
         sent = len(server.requests)
     assert process.returncode != 0
-    assert "calls under way are finished" in out
+    assert "calls in flight are finished" in out
     assert "run the same command again" in out
     journal = module.Journal(tmp_path / "run" / "journal.sqlite")
     kept = journal._reader.execute("SELECT count(*) FROM replies").fetchone()[0]
