@@ -106,10 +106,10 @@ def _check_round(example: Example, open_arm: Callable[[str, str], Arm]) -> Itera
         yield "trajectory", problem
 
 
-def _decide_today(arm: Arm, tried: Round, due: Example) -> Verdict:
+def _decide_today(arm: Arm, round: Round, due: Example) -> Verdict:
     """Return the verdict of the preset in force by today's rules, including the final check."""
-    if tried.final is not None and not tried.final.passed:
-        return Verdict(False, Failure.LOW_QUALITY, f"final check: {tried.final.reason}")
+    if round.final is not None and not round.final.passed:
+        return Verdict(False, Failure.LOW_QUALITY, f"final check: {round.final.reason}")
     return decide(due, arm.domain.presets[due.evidence.preset])
 
 

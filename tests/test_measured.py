@@ -287,7 +287,8 @@ def test_a_budget_that_does_not_fit_at_the_challenger_names_the_budget(command, 
             return refuse(TOO_LARGE)
 
     said, _ = command(Tight(["accepted"]))
-    of_the_call = said.rpartition("the last: ")[2]  # which limit stops the run first depends on the order of replies
+    # Which limit stops the run first depends on the order of replies.
+    of_the_call = said.rpartition("the last error: ")[2]
     assert "lower models.challenger.sampling.max_tokens" in of_the_call
     assert "document_chars" not in of_the_call
     assert not read_run(tmp_path / "run")
@@ -299,7 +300,7 @@ def test_one_missing_attempt_leaves_the_round_open_where_it_could_change_the_ver
     assert "not complete" in said
     (kept,) = read_run(tmp_path / "run")
     assert all(a.is_measured for r in kept.rounds for a in (*r.weak, *r.strong))
-    assert "1 documents put off" in said
+    assert "1 document postponed" in said
     assert "weak_solver: 5 of 6 answered, refused 1 (17 %)" in said
     said, _ = command(World(["accepted"]), "max_unmeasured=1", "max_error_rate=1")
     assert "2 of 2 documents have an accepted candidate" in said
@@ -375,7 +376,7 @@ def test_a_challenger_that_is_cut_off_is_named_as_the_cause(command, tmp_path):
             return completion('{"question": "half a', "length")
 
     said, _ = command(Short(["accepted"]))
-    assert "malformed 6 (6 of the malformed: the challenger was cut off by its budget)" in said
+    assert "malformed 6 (in 6 of the malformed rounds the challenger was cut off by its budget)" in said
     assert "challenger: 0 of 6 answered, cut off 6 (100 %); raise models.challenger.sampling.max_tokens" in said
     reasons = {r.verdict.reason for t in read_run(tmp_path / "run") for r in t.rounds}
     assert all("raise models.challenger.sampling.max_tokens" in reason for reason in reasons)
@@ -394,7 +395,7 @@ def test_json_in_the_reasoning_is_an_answer_and_said(command):
 
     said, _ = command(Misplaced(["accepted"]))
     assert "2 of 2 documents have an accepted candidate" in said
-    assert "14 answers taken from the reasoning or the text" in said
+    assert "14 answers found in the reasoning or the text" in said
 
 
 @pytest.mark.parametrize(
@@ -556,7 +557,7 @@ def test_a_budget_of_tokens_stops_a_server_that_reports_none(command):
     said, requests = command(Silent(["too_easy"]), "budget.tokens=2000", "documents_in_flight=1")
     assert "budget.tokens=2000 is reached" in said
     assert len(requests) < 40
-    assert "replies without usage, whose tokens are estimated" in said
+    assert "replies had no token counts, so these are estimated" in said
 
 
 # ── too much that is missing ──────────────────────────────────────────────────────────────────────

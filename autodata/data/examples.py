@@ -165,10 +165,10 @@ def choose_best(rounds: tuple[Round, ...]) -> Round | None:
     return max(measured, key=lambda r: (r.verdict.accepted is True, _gap(r)), default=None)
 
 
-def _gap(tried: Round) -> Fraction:
-    if tried.candidate is None:
+def _gap(round: Round) -> Fraction:
+    if round.candidate is None:
         raise ValueError("a measured round has a candidate")
-    return mean(scores(tried.candidate, tried.strong)) - mean(scores(tried.candidate, tried.weak))
+    return mean(scores(round.candidate, round.strong)) - mean(scores(round.candidate, round.weak))
 
 
 def read_examples(dataset: str, arm: str, split: str) -> list[Example]:
