@@ -284,8 +284,8 @@ def test_a_hub_in_trouble_is_named(staged, hub, monkeypatch, trouble):
 @pytest.mark.parametrize(
     ("manifest", "message"),
     [
-        (None, "no run; name the folder"),
-        ({"inputs": {"kind": "generate"}, "finished": "t"}, "is a run of kind generate; what can be published is"),
+        (None, "no run there; name the run folder"),
+        ({"inputs": {"kind": "generate"}, "finished": "t"}, "is a run of kind generate; only runs of kind"),
         ({"inputs": {"kind": "dataset"}}, "not finished; finish it with python -m autodata.dataset"),
         ({"inputs": {"kind": "grpo"}}, "not finished; finish it with accelerate launch training/grpo.py"),
         ({"inputs": {"kind": "grpo"}, "finished": "t"}, "has no card; finish the training"),

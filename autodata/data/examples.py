@@ -62,7 +62,7 @@ def read_arm(name: str, folder: str) -> Arm:
     """Read a finished run as an arm. Raises RunError, RecipeError."""
     manifest = require_finished(folder, COMMAND)
     if manifest["arm"] != name:
-        raise RunError(f"arms.{name}={folder}: that run is of the arm {manifest['arm']}")
+        raise RunError(f"arms.{name}={folder}: that run was made with arm={manifest['arm']}, not arm={name}")
     recipe = config.load(GenerateRecipe, [str(Path(folder) / "recipe.yaml")])
     trajectories = read_records(Path(folder) / "trajectories.jsonl", TRAJECTORY)
     return Arm(
@@ -98,7 +98,7 @@ def make_example(arm: Arm, trajectory: Trajectory, chosen: Round, licence: str) 
     """Make the example of one round; the split is assigned later. Raises ValueError if an attempt is not judged."""
     candidate = chosen.candidate
     if candidate is None:
-        raise ValueError("a round without a candidate has no example")
+        raise ValueError("no example can be made from a round without a candidate")
     return Example(
         id=f"{arm.name}-{candidate.hash}",
         document_id=trajectory.document_id,
