@@ -71,7 +71,7 @@ def resolve_sampling(role_sampling: Sampling, endpoint_sampling: Sampling, role:
     """Put a role's sampling over its endpoint's over the defaults. Raises RecipeError if neither has a budget."""
     resolved = role_sampling.over(endpoint_sampling).over(Sampling(1.0, 1.0))
     if resolved.max_tokens is None:
-        raise RecipeError(f"models.{role}.sampling.max_tokens: not set; say how many tokens a reply may have")
+        raise RecipeError(f"models.{role}.sampling.max_tokens is not set; set how many tokens a reply may have")
     return resolved
 
 
