@@ -204,7 +204,7 @@ def test_an_endpoint_in_a_models_file_does_not_swap_the_weights(tmp_path):
         (["evaluated.endpoint=nobody"], r"evaluated\.endpoint=nobody: not in models\.endpoints \(weak, strong, kimi"),
         (["evaluated.endpoint=a", "models.endpoints.a.model=m"], "has no server to load evaluated.weights=Qwen"),
         (["prbench.path=p", "graders.gpt5=${models.judge}"],
-         r"graders\.gpt5: this grader is moonshotai/Kimi-K2\.6.*append graders\.gpt5=null, .* example graders\.kimi_k2_6="),
+         r"graders\.gpt5: this grader is moonshotai/Kimi-K2\.6.*append graders\.gpt5=null, .* graders\.kimi_k2_6="),
         (["prbench.path=p", "graders.kimi.endpoint=nobody"], r"graders\.kimi\.endpoint=nobody: not in models"),
     ],
 )  # fmt: skip

@@ -250,7 +250,7 @@ def test_a_document_too_long_is_left_out_and_named_and_the_others_are_done(comma
             return refuse(f"{TOO_LONG} 9000 tokens (9000 in the messages).") if is_long else super()._propose(body)
 
     said, _ = command(Tight(["accepted"]), "max_error_rate=0.5", "max_unmeasured=0.5")
-    assert "left out, failed 3 times (quarantine_after) or too long for the server: paper1.txt" in said
+    assert "documents left out (failed quarantine_after=3 times or too long for the server): paper1.txt" in said
     manifest = read_manifest(tmp_path / "run")
     assert (manifest["quarantined"], bool(manifest["finished"])) == (["paper1.txt"], True)
 
@@ -697,7 +697,8 @@ def test_a_data_set_of_before_names_the_rows_that_would_not_be_accepted_today(co
     count, found = verify.verify(folder)
     problems = [m for m in found if m.check == "measured"]
     assert (count, len(problems)) == (1, 1)
-    assert "would not be accepted today, attempts without an answer: weak 1: context_overflow" in problems[0].problem
+    cause = "because attempts have no answer: weak 1: context_overflow"
+    assert f"would not be accepted today, {cause}" in problems[0].problem
 
 
 def test_dataset_refuses_an_accepted_round_with_such_an_attempt(command, tmp_path, monkeypatch):

@@ -112,7 +112,7 @@ def test_a_shard_that_was_edited_is_refused(folder):
 
 def test_shards_of_two_divisions_are_not_mixed(folder):
     (folder / "parts" / "shards" / "1_of_2").mkdir()
-    assert f"shards of [2, {COUNT}] parts" in join(folder)
+    assert f"shards of [2, {COUNT}] parts are in one folder" in join(folder)
 
 
 def test_where_there_are_no_shards_the_message_says_how_to_make_them(tmp_path):

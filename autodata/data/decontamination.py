@@ -45,8 +45,8 @@ def find_files(paths: Sequence[str]) -> list[Path]:
         below = [p for p in below if p.is_file() and p.suffix in _SUFFIXES]
         if not below:
             raise RecipeError(
-                f"decontaminate: {path}: no {', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]} file there; {_advise(path)}, "
-                "or write decontaminate: [] to go without"
+                f"decontaminate: {path}: no {', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]} file there; "
+                f"{_advise(path)}, or write decontaminate: [] to go without"
             )
         files += below
     return files

@@ -37,7 +37,7 @@ class CriterionCount:
 
 def list_rounds(rounds: Sequence[Round]) -> list[RoundRecap]:
     """List the latest rounds, oldest first."""
-    return [_enter(r) for r in rounds[-SHOWN_ROUNDS:]]
+    return [_recap(r) for r in rounds[-SHOWN_ROUNDS:]]
 
 
 def count_earlier(rounds: Sequence[Round]) -> dict[str, int]:
@@ -68,7 +68,7 @@ def shorten(text: str) -> str:
     return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"
 
 
-def _enter(round: Round) -> RoundRecap:
+def _recap(round: Round) -> RoundRecap:
     return RoundRecap(
         number=round.number,
         question=describe_candidate(round.candidate),
