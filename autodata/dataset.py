@@ -90,7 +90,7 @@ def build(recipe: DatasetRecipe, benchmarks: Sequence[Path]) -> Dataset:
 def sift(arm: Arm, recipe: DatasetRecipe) -> tuple[list[Example], dict[str, int]]:
     """Make the examples of one arm that pass the final filter; also return how many remain after each stage."""
     limits, dropped, examples = arm.limits(recipe.filters), Counter[str](), []
-    for trajectory, round in arm.chosen():
+    for trajectory, round in arm.choose_rounds():
         stage = filters.find_stage(round, round.candidate, limits) if round.candidate else None
         if stage:
             dropped[stage] += 1

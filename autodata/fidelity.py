@@ -103,8 +103,8 @@ def summarize() -> str:
     counts = count_kinds()
     stated, chosen, silent = (counts[kind] for kind in RuleKind)
     return (
-        f"The fidelity register has {counts.total()} rules. The paper states {stated} of them in full and is silent on "
-        f"{silent}; the other {chosen} include a choice of ours."
+        f"The fidelity register has {counts.total()} rules. The paper states {stated} of them in full and is silent "
+        f"on {silent}; the other {chosen} include a choice of ours."
     )
 
 

@@ -59,8 +59,8 @@ def find_shards(folder: Path) -> list[Path]:
     count = counts.pop()
     missing = [f"{i}/{count}" for i in range(1, count + 1) if f"{i}_of_{count}" not in names]
     if missing:
-        command = "python -m autodata.generate RECIPE documents.shard=…"
-        raise RunError(f"{folder}: no shard {', '.join(missing)}; make it with {command}")
+        remedy = "python -m autodata.generate RECIPE documents.shard=…"
+        raise RunError(f"{folder}: no shard {', '.join(missing)}; make it with {remedy}")
     return [folder / f"{i}_of_{count}" for i in range(1, count + 1)]
 
 
@@ -70,7 +70,9 @@ def read_shard(run: Run, folder: Path) -> dict[str, Any]:
     manifest = require_finished(str(folder), f"python -m autodata.generate with documents.shard={shard}")
     require_equal(folder, manifest["inputs"], {**run.inputs, "shard": shard})
     if hash_path(folder / TRAJECTORIES) != manifest["outputs"][TRAJECTORIES]:
-        raise RunError(f"{folder / TRAJECTORIES}: changed since it was finished; make the shard again")
+        raise RunError(
+            f"{folder / TRAJECTORIES}: this file changed after the shard was finished; make the shard again"
+        )
     return manifest
 
 

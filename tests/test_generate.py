@@ -59,7 +59,7 @@ def run_main(monkeypatch, capsys, args: list[str]) -> str:
 
 def examples_of(run: Path) -> list[bytes]:
     arm = read_arm("agentic", str(run))
-    made = [make_example(arm, *chosen, "unknown") for chosen in arm.chosen()]
+    made = [make_example(arm, *chosen, "unknown") for chosen in arm.choose_rounds()]
     return [EXAMPLE.dump_json(replace(e, provenance=replace(e.provenance, run=""))) for e in made]
 
 

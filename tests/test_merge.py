@@ -107,7 +107,7 @@ def test_a_corpus_that_changed_is_refused(folder):
 def test_a_shard_that_was_edited_is_refused(folder):
     path = folder / "parts" / "shards" / f"1_of_{COUNT}" / "trajectories.jsonl"
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
-    assert "changed since it was finished" in join(folder)
+    assert "this file changed after the shard was finished" in join(folder)
 
 
 def test_shards_of_two_divisions_are_not_mixed(folder):
