@@ -19,8 +19,8 @@ class Parser(argparse.ArgumentParser):
 
     def add_recipe(self) -> None:
         """Take a recipe as autodata.config.load does."""
-        what = "a recipe, then more .yaml files and key=value; later ones win"
-        self.add_argument("recipe", nargs="+", metavar="RECIPE", help=what)
+        text = "the recipe, then any further .yaml files and key=value settings; later ones override earlier ones"
+        self.add_argument("recipe", nargs="+", metavar="RECIPE", help=text)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message}; --help lists the arguments\n")

@@ -112,7 +112,7 @@ def schema_for(path: str) -> type:
         for name, schema in SCHEMAS.items():
             if label.startswith(name):
                 return schema
-    raise RecipeError(f"{path}: a recipe's name begins with one of {', '.join(SCHEMAS)}")
+    raise RecipeError(f"{path}: the name of a recipe must begin with one of {', '.join(SCHEMAS)}")
 
 
 def _semantic(value: object, prefix: str) -> list[tuple[str, Any]]:
@@ -145,7 +145,7 @@ def _default(field: Field) -> Any:
 
 def _layers(schema: type, arguments: list[str]) -> list[Layer]:
     if not arguments or "=" in arguments[0]:
-        raise RecipeError("the first argument is a recipe, for example recipes/demo/generate.yaml")
+        raise RecipeError("the first argument must be a recipe, for example recipes/demo/generate.yaml")
     files = [arguments[0], *(a for a in arguments[1:] if "=" not in a)]
     wrong = [a for a in files[1:] if not a.endswith(".yaml")]
     if wrong:
@@ -164,7 +164,7 @@ def _layers(schema: type, arguments: list[str]) -> list[Layer]:
 
 def _require_foreign(schema: type, appended: list[Layer], recipe: str) -> None:
     """Reject an appended file that sets a key of the recipe alone: it says who serves, not what is asked of them."""
-    keys = [f.name for f in fields(schema) if f.metadata.get("own")]
+    keys = [f.name for f in fields(schema) if f.metadata.get("recipe_only")]
     for layer in appended:
         if key := next((key for key in keys if key in layer.values), None):
             raise RecipeError(
@@ -208,7 +208,7 @@ def _read_with_includes(path: Path, chain: tuple[Path, ...]) -> list[Layer]:
     values = _read(path)
     included = values.pop("include", None) or []
     if isinstance(included, str):
-        raise RecipeError(f"{path}: include is a list: [{included}]")
+        raise RecipeError(f"{path}: include must be a list; write include: [{included}]")
     layers = [layer for name in included for layer in _read_with_includes(path.parent / name, (*chain, path))]
     return [*layers, Layer(str(path), values)]
 
@@ -218,11 +218,11 @@ def _read(path: Path) -> DictConfig:
         values = OmegaConf.load(path)
     except FileNotFoundError:
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], 1)
-        raise RecipeError(f"{path}: no such file" + (f"; meant {near[0]}?" if near else "")) from None
+        raise RecipeError(f"{path}: no such file" + (f"; did you mean {near[0]}?" if near else "")) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise RecipeError(f"{path}: not a readable YAML file: {error}") from error
     if not isinstance(values, DictConfig):
-        raise RecipeError(f"{path}: a recipe is a mapping of keys to values")
+        raise RecipeError(f"{path}: a recipe must be a mapping of keys to values")
     return values
 
 

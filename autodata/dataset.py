@@ -90,7 +90,7 @@ def build(recipe: DatasetRecipe, benchmarks: Sequence[Path]) -> Dataset:
 def sift(arm: Arm, recipe: DatasetRecipe) -> tuple[list[Example], dict[str, int]]:
     """Make the examples of one arm that pass the final filter; also return how many remain after each stage."""
     limits, dropped, examples = arm.limits(recipe.filters), Counter[str](), []
-    for trajectory, round in arm.chosen():
+    for trajectory, round in arm.choose_rounds():
         stage = filters.find_stage(round, round.candidate, limits) if round.candidate else None
         if stage:
             dropped[stage] += 1
@@ -182,7 +182,7 @@ def save(run: Run, built: Dataset, recipe: DatasetRecipe, benchmarks: Sequence[P
     run.note(statistics=statistics, funnel=built.funnel, card=facts, domains=built.domains)
     run.write(CARD, card.write_card(read_manifest(run.folder) or {}, METRICS))
     run.finish([EXAMPLES, STATISTICS, DECONTAMINATION, CARD])
-    _show("left after", built.funnel)
+    _show("remaining after", built.funnel)
     _show("metric", statistics)
 
 
@@ -204,9 +204,9 @@ def _gather_facts(built: Dataset, recipe: DatasetRecipe, benchmarks: Sequence[Pa
     }
 
 
-def _show(what: str, columns: Mapping[str, Mapping[str, float | None]]) -> None:
+def _show(heading: str, columns: Mapping[str, Mapping[str, float | None]]) -> None:
     """Print a table with one column per arm; a row without any number is left out."""
-    table = Table(what, *columns)
+    table = Table(heading, *columns)
     names = dict.fromkeys(name for column in columns.values() for name in column)
     for name in names:
         values = [column.get(name) for column in columns.values()]
@@ -218,9 +218,9 @@ def _show(what: str, columns: Mapping[str, Mapping[str, float | None]]) -> None:
 def _check(recipe: DatasetRecipe) -> None:
     """Raise RecipeError for a wrong value that the schema cannot catch."""
     if not 0 < recipe.filters.near_duplicate <= 1:
-        raise RecipeError(f"filters.near_duplicate={recipe.filters.near_duplicate}: a similarity above 0, at most 1")
+        raise RecipeError(f"filters.near_duplicate={recipe.filters.near_duplicate}: must be above 0 and at most 1")
     if not 0 <= recipe.test_fraction < 1:
-        raise RecipeError(f"test_fraction={recipe.test_fraction}: a share from 0 to below 1")
+        raise RecipeError(f"test_fraction={recipe.test_fraction}: must be at least 0 and below 1")
 
 
 @command.report_errors()
@@ -228,9 +228,9 @@ def main() -> None:
     recipe = load(DatasetRecipe, command.read_recipe(__doc__))
     _check(recipe)
     benchmarks = decontamination.find_files(recipe.decontaminate)
-    read = {f"arm {arm}": output_hash(folder, COMMAND) for arm, folder in recipe.arms.items()}
-    read |= {f"benchmark {file.name} {i}": hash_path(file) for i, file in enumerate(benchmarks)}
-    with Run(recipe.run, "dataset", recipe, read) as run:
+    input_hashes = {f"arm {arm}": output_hash(folder, COMMAND) for arm, folder in recipe.arms.items()}
+    input_hashes |= {f"benchmark {file.name} {i}": hash_path(file) for i, file in enumerate(benchmarks)}
+    with Run(recipe.run, "dataset", recipe, input_hashes) as run:
         if run.is_finished:
             print(f"{run.folder}: up to date")
             return

@@ -21,19 +21,20 @@ from autodata.stats.writing import DASH, write_table
 _OTHER_STAGES = ("corpora", "meta", "cluster")  # these stages have reports of their own
 REGISTER, PAGE = REPO / "docs" / "fidelity.yaml", REPO / "docs" / "fidelity.md"
 _SECTION = re.compile(r"^# ── (.+?) ─+$")
-_HEADER = ["rule", "whose", "paper", "code", "tests", "here"]
+_HEADER = ["rule", "origin", "paper", "code", "tests", "what we do"]
 PROVENANCE = (
-    "read from public accounts of its versions 1 to 3 and from its authors' project page, not from the PDF: check "
-    "there what a result of yours rests on."
+    "read from public accounts of its versions 1 to 3 and from its authors' project page, not from the PDF; before "
+    "you rely on a value, check it in the PDF."
 )
-MARK, MARK_MEANS = "†", "one account of the paper alone reports this."
+MARK, MARK_MEANS = "†", "only one account of the paper reports this."
 _HEAD = f"""# Fidelity
 
-Written by `python -m autodata.fidelity` from [fidelity.yaml](fidelity.yaml); edit that. A test checks that all code
-and tests named here exist, and that this page is up to date.
+`python -m autodata.fidelity` writes this page from [fidelity.yaml](fidelity.yaml); edit that file. A test checks that
+all code and tests named here exist, and that this page is up to date.
 
-- *paper*: the paper says it, and nothing had to be added.
-- *chosen*: the paper says it in part or contradicts itself, or we depart from it; the last column says what we do.
+- *paper*: the paper states the rule in full.
+- *chosen*: the paper states the rule in part or contradicts itself, or we depart from it; the last column says what
+  we do.
 - *silent*: the paper says nothing; the rule is ours.
 
 What the paper says is {PROVENANCE}
@@ -102,8 +103,8 @@ def summarize() -> str:
     counts = count_kinds()
     stated, chosen, silent = (counts[kind] for kind in RuleKind)
     return (
-        f"Of {counts.total()} rules in the fidelity register the paper states {stated} in full; in {chosen} "
-        f"something was chosen, and on {silent} it is silent."
+        f"The fidelity register has {counts.total()} rules. The paper states {stated} of them in full and is silent "
+        f"on {silent}; the other {chosen} include a choice of ours."
     )
 
 

@@ -62,8 +62,8 @@ def generate(recipe: GenerateRecipe, run: Run, corpus: Corpus) -> bool:
     print(describe_sessions(run.sessions))
     if problem:
         raise problem
-    if client.reached:
-        raise Stopped(f"{client.reached} and run the same command again; what was answered is kept")
+    if client.spent_budget:
+        raise Stopped(f"{client.spent_budget} and run the same command again; every answer is kept")
     return generation.is_complete
 
 
@@ -90,10 +90,10 @@ def _report(run: Run, generation: Generation, corpus: Corpus, facts: dict[str, o
         run.note(**facts)
     print(describe(facts))
     if generation.quarantined:
-        often = f"failed {generation.recipe.quarantine_after} times (quarantine_after)"
-        print(f"left out, {often} or too long for the server: {', '.join(generation.quarantined)}", file=sys.stderr)
+        reason = f"failed quarantine_after={generation.recipe.quarantine_after} times or too long for the server"
+        print(f"documents left out ({reason}): {', '.join(generation.quarantined)}", file=sys.stderr)
     for document, error in list(generation.failures.items())[:5]:
-        print(f"failed: {document}: {error}", file=sys.stderr)
+        print(f"document {document} failed: {error}", file=sys.stderr)
 
 
 def order_trajectories(run: Run, sources: Sequence[Path], corpus: Corpus) -> None:
@@ -121,7 +121,10 @@ def _check(recipe: GenerateRecipe) -> None:
         if value not in options:
             raise RecipeError(f"{key}={value}: choose one of {', '.join(options)}")
     if (recipe.arm == "best_of_n") != (recipe.budget_from is not None):
-        raise RecipeError("arm=best_of_n spends what an agentic run spent: name that run with budget_from=…")
+        raise RecipeError(
+            "budget_from: arm=best_of_n needs this key, which names the agentic run whose token count it may spend; "
+            "leave it out for any other arm"
+        )
 
 
 def open_run(recipe: GenerateRecipe) -> tuple[Run, Corpus]:

@@ -1,9 +1,9 @@
 """Inspect, export, import or prune a journal: it stores every reply of a model by request, for replay on restart.
 
-python -m autodata.journal JOURNAL                        # what it holds
-python -m autodata.journal JOURNAL export PACK.jsonl      # a replay pack, readable
-python -m autodata.journal JOURNAL import PACK.jsonl
-python -m autodata.journal JOURNAL prune --keep-days 30   # forget older replies
+python -m autodata.journal JOURNAL                        # count its replies
+python -m autodata.journal JOURNAL export PACK.jsonl      # write all replies to a replay pack, one JSON line each
+python -m autodata.journal JOURNAL import PACK.jsonl      # add the replies of a replay pack
+python -m autodata.journal JOURNAL prune --keep-days 30   # delete replies that are older than 30 days
 """
 
 import argparse
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from autodata import command
 from autodata.serving.journal import INSERT, JournalError, compress, connect, decompress, explain, lock, name_outcome
+from autodata.stats.writing import write_count
 from autodata.types import REPLY
 
 
@@ -50,7 +51,7 @@ def _read_pack_line(line: str, where: str) -> tuple[str, bytes, int] | None:
         row = str(record["key"]), compress(reply), int(record["at"])
         return row if name_outcome(reply).is_measured else None
     except (ValueError, KeyError, TypeError) as error:
-        raise JournalError(f"{where}: not a line of a replay pack ({error})") from error
+        raise JournalError(f"{where}: this is not a line of a replay pack ({error})") from error
 
 
 def prune(path: Path, keep_days: float) -> int:
@@ -69,8 +70,9 @@ def main() -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     for name, help in (("export", "write a replay pack"), ("import", "add the replies of a replay pack")):
         actions.add_parser(name, help=help).add_argument("pack", type=Path, metavar="PACK")
-    prune_parser = actions.add_parser("prune", help="forget older replies")
-    prune_parser.add_argument("--keep-days", type=float, required=True, metavar="N")
+    prune_parser = actions.add_parser("prune", help="delete old replies")
+    keep_help = "delete the replies that are older than N days"
+    prune_parser.add_argument("--keep-days", type=float, required=True, metavar="N", help=keep_help)
     try:
         print(_run(parser.parse_args()))
     except (OSError, sqlite3.Error) as error:
@@ -81,14 +83,18 @@ def _run(options: argparse.Namespace) -> str:
     if not options.journal.exists() and options.action != "import":
         raise JournalError(f"{options.journal}: no such file")
     if options.action == "export":
-        return f"{export(options.journal, options.pack)} replies → {options.pack}"
+        return f"{_write_replies(export(options.journal, options.pack))} → {options.pack}"
     with lock(options.journal):
         if options.action == "import":
-            return f"{import_pack(options.journal, options.pack)} replies → {options.journal}"
+            return f"{_write_replies(import_pack(options.journal, options.pack))} → {options.journal}"
         if options.action == "prune":
-            return f"{prune(options.journal, options.keep_days)} replies forgotten"
+            return f"{options.journal}: deleted {_write_replies(prune(options.journal, options.keep_days))}"
         count = connect(options.journal).execute("SELECT count(*) FROM replies").fetchone()[0]
-        return f"{options.journal}: {count} replies"
+        return f"{options.journal}: {_write_replies(count)}"
+
+
+def _write_replies(count: int) -> str:
+    return write_count(count, "reply", "replies")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from autodata.run.folder import Run, require_equal, require_finished
 from autodata.run.records import TRAJECTORIES, RunError, hash_path, iterate_records
 from autodata.serving import journal
 from autodata.serving.costs import LEDGER, add
+from autodata.stats.writing import write_count
 from autodata.types import TRAJECTORY
 
 JOURNAL = "journal.sqlite"
@@ -38,7 +39,10 @@ def merge(run: Run, corpus: Corpus) -> dict[str, Any]:
     facts |= {"summary": summary, "outcomes": join_outcomes(summary, LEDGER.validate_python(facts["ledger"]))}
     ended = facts["summary"]["documents"] + len(facts["quarantined"])
     if ended != len(corpus.documents):
-        raise RunError(f"{run.folder}: {ended} documents in the shards, {len(corpus.documents)} in the corpus")
+        raise RunError(
+            f"{run.folder}: the shards have {write_count(ended, 'document')}, but the corpus has "
+            f"{len(corpus.documents):,}; make the shards again from the same documents"
+        )
     run.finish([TRAJECTORIES], **facts)
     return facts
 
@@ -47,13 +51,16 @@ def find_shards(folder: Path) -> list[Path]:
     """Find all n folders named i_of_n, in order. Raises RunError that names the missing ones."""
     names = [path.name for path in folder.glob("*_of_*")]
     counts = {int(name.rpartition("_")[2]) for name in names}
-    if len(counts) != 1:
-        problem = f"shards of {sorted(counts)} parts: move away those that do not belong" if counts else "no shards"
-        raise RunError(f"{folder}: {problem}; make them with documents.shard=1/n to n/n")
+    if not counts:
+        raise RunError(f"{folder}: no shards there; make them with documents.shard=1/n to n/n")
+    if len(counts) > 1:
+        parts = f"shards of {sorted(counts)} parts"
+        raise RunError(f"{folder}: {parts} are in one folder; move the folders of the wrong shards away")
     count = counts.pop()
     missing = [f"{i}/{count}" for i in range(1, count + 1) if f"{i}_of_{count}" not in names]
     if missing:
-        raise RunError(f"{folder}: no shard {', '.join(missing)}; run autodata.generate with documents.shard=…")
+        remedy = "python -m autodata.generate RECIPE documents.shard=…"
+        raise RunError(f"{folder}: no shard {', '.join(missing)}; make it with {remedy}")
     return [folder / f"{i}_of_{count}" for i in range(1, count + 1)]
 
 
@@ -63,7 +70,9 @@ def read_shard(run: Run, folder: Path) -> dict[str, Any]:
     manifest = require_finished(str(folder), f"python -m autodata.generate with documents.shard={shard}")
     require_equal(folder, manifest["inputs"], {**run.inputs, "shard": shard})
     if hash_path(folder / TRAJECTORIES) != manifest["outputs"][TRAJECTORIES]:
-        raise RunError(f"{folder / TRAJECTORIES}: changed since it was finished; make the shard again")
+        raise RunError(
+            f"{folder / TRAJECTORIES}: this file changed after the shard was finished; make the shard again"
+        )
     return manifest
 
 
@@ -90,7 +99,7 @@ def add_up(manifests: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     recipe = load(GenerateRecipe, command.read_recipe(__doc__))
     if recipe.documents.shard:
-        raise RunError(f"documents.shard={recipe.documents.shard}: leave it out, all shards are merged")
+        raise RunError(f"documents.shard={recipe.documents.shard}: leave it out, because all shards are merged")
     run, corpus = generate.open_run(recipe)
     with run:
         print(f"{run.folder}: up to date" if run.is_finished else describe(merge(run, corpus)))

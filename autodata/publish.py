@@ -15,10 +15,11 @@ from autodata import command
 from autodata.data.release import ReleaseKind, find_leaks, stage
 from autodata.run.folder import fresh_folder
 from autodata.run.records import RunError
+from autodata.stats.writing import write_count
 
 _REPO = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
-_HUBS_OWN = {".gitattributes", "README.md"}
-_OTHER = {"dataset": "model", "model": "dataset"}
+_FILES_OF_HUB = {".gitattributes", "README.md"}  # the Hub itself may have made these
+_OTHER_TYPE = {"dataset": "model", "model": "dataset"}
 
 
 def prepare(run: Path, allow_unknown: bool) -> tuple[Path, ReleaseKind]:
@@ -27,7 +28,8 @@ def prepare(run: Path, allow_unknown: bool) -> tuple[Path, ReleaseKind]:
         kind = stage(run, target, allow_unknown)
         if leaks := find_leaks(target, run):
             raise RunError(
-                f"{target} is not published, it holds what must not leave this machine:\n  " + "\n  ".join(leaks[:20])
+                f"{target} was not published, because these files hold a key or a path of this machine:\n  "
+                + "\n  ".join(leaks[:20])
             )
     return target, kind
 
@@ -37,7 +39,7 @@ def show(folder: Path) -> None:
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     for file in files:
         print(f"{file.stat().st_size:>12,}  {file.relative_to(folder)}")
-    print(f"{sum(f.stat().st_size for f in files):>12,}  in {len(files)} files")
+    print(f"{sum(f.stat().st_size for f in files):>12,}  bytes in {write_count(len(files), 'file')}")
 
 
 def upload(folder: Path, repo: str, kind: ReleaseKind, private: bool) -> str:
@@ -48,12 +50,12 @@ def upload(folder: Path, repo: str, kind: ReleaseKind, private: bool) -> str:
     from huggingface_hub.utils import get_token
 
     if get_token() is None:
-        raise RunError("no token of the Hub: set HF_TOKEN, or run hf auth login; a dry run needs none")
+        raise RunError("no token for the Hub: set HF_TOKEN or run `hf auth login`; --dry-run needs no token")
     hub = HfApi()
     try:
         _require_fitting(hub, repo, kind)
         hub.create_repo(repo, repo_type=kind.repo, private=private, exist_ok=True)
-        done = hub.upload_folder(
+        commit = hub.upload_folder(
             repo_id=repo,
             repo_type=kind.repo,
             folder_path=folder,
@@ -66,28 +68,29 @@ def upload(folder: Path, repo: str, kind: ReleaseKind, private: bool) -> str:
         raise RunError(f"--to {repo}: {error}") from error
     except (httpx.HTTPError, OSError) as error:
         raise RunError(
-            f"{hub.endpoint} cannot be reached ({type(error).__name__}); nothing of it is lost: run the "
-            "same command again"
+            f"{hub.endpoint} cannot be reached ({type(error).__name__}); nothing is lost, run the same command again"
         ) from error
-    return done.commit_url
+    return commit.commit_url
 
 
 def _require_fitting(hub, repo: str, kind: ReleaseKind) -> None:
     """Raise RunError if the repository is of another kind or holds files that this command did not upload."""
-    if hub.repo_exists(repo, repo_type=_OTHER[kind.repo]):
-        raise RunError(f"{repo} is a {_OTHER[kind.repo]} on the Hub, and this is a {kind.repo}; name another --to")
+    if hub.repo_exists(repo, repo_type=_OTHER_TYPE[kind.repo]):
+        raise RunError(
+            f"{repo} is a {_OTHER_TYPE[kind.repo]} on the Hub, but this run is a {kind.repo}; choose another --to"
+        )
     if not hub.repo_exists(repo, repo_type=kind.repo):
         return
-    files = set(hub.list_repo_files(repo, repo_type=kind.repo)) - _HUBS_OWN
+    files = set(hub.list_repo_files(repo, repo_type=kind.repo)) - _FILES_OF_HUB
     if files and not {"manifest.json", "CITATION.cff"} <= files:
-        raise RunError(f"{repo} holds files that this command did not put there ({min(files)}); name another --to")
+        raise RunError(f"{repo} holds files that this command did not upload ({min(files)}); choose another --to")
 
 
 def _explain(error) -> str:
     status = error.response.status_code
     if status in (401, 403):
-        return f"the Hub refuses the token ({status}); it needs write access to this name"
-    return f"the Hub says {status}: {error.server_message or 'nothing more'}; run the same command again"
+        return f"the Hub refuses the token ({status}); it needs write access to this repository"
+    return f"the Hub answered {status}: {error.server_message or 'no message'}; run the same command again"
 
 
 def _read_arguments() -> argparse.Namespace:
@@ -95,11 +98,12 @@ def _read_arguments() -> argparse.Namespace:
     parser.add_argument("run", type=Path, metavar="RUN", help="a finished run of a data set, training or evaluation")
     parser.add_argument("--to", required=True, metavar="owner/name", help="the repository on the Hub")
     parser.add_argument("--private", action="store_true", help="make the repository private")
-    parser.add_argument("--dry-run", action="store_true", help="stop before the upload")
-    parser.add_argument("--allow-unknown-licence", action="store_true", help="publish though a licence is not known")
+    parser.add_argument("--dry-run", action="store_true", help="list the files and stop before the upload")
+    unknown_help = "publish even if the licence of a document is unknown"
+    parser.add_argument("--allow-unknown-licence", action="store_true", help=unknown_help)
     options = parser.parse_args()
     if not _REPO.fullmatch(options.to):
-        parser.error(f"--to {options.to}: a repository is called owner/name")
+        parser.error(f"--to {options.to}: the name of a repository has the form owner/name")
     return options
 
 
@@ -108,11 +112,11 @@ def main() -> None:
     options = _read_arguments()
     # Must happen before the Hub's client is imported: a publish command goes online even on a machine kept offline.
     if os.environ.pop("HF_HUB_OFFLINE", "0") not in ("", "0") and not options.dry_run:
-        print("HF_HUB_OFFLINE is set; this command goes online all the same")
+        print("HF_HUB_OFFLINE is set, but this command goes online anyway")
     folder, kind = prepare(options.run, options.allow_unknown_licence)
     show(folder)
     if options.dry_run:
-        print(f"not uploaded; without --dry-run this goes to {options.to}, as a {kind.repo}")
+        print(f"nothing was uploaded; without --dry-run, these files go to {options.to} as a {kind.repo}")
     else:
         print(upload(folder, options.to, kind, options.private))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from autodata import command
 from autodata.serving import journal
 from autodata.serving.journal import JournalError, decompress, name_outcome
+from autodata.stats.writing import write_count
 
 StoredReply = tuple[str, str | bytes, int]  # key, reply as stored, time in seconds
 _INTERIOR, _LEAF = 2, 10  # the types of the pages that hold rows
@@ -21,7 +22,7 @@ def salvage(path: Path) -> tuple[int, Path]:
     """Repair a journal; return how many replies were kept, and where the damaged file is now. Raises JournalError."""
     aside = Path(f"{path}.damaged")
     if aside.exists():
-        raise JournalError(f"{aside}: there is one already; move it away first")
+        raise JournalError(f"{aside}: this file exists already; move it away first")
     with journal.lock(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=".salvage") as folder:
         copy, sound = Path(folder) / "copy", Path(folder) / "sound"
         _copy(path, copy)
@@ -152,7 +153,7 @@ def main() -> None:
         kept, aside = salvage(path)
     except (OSError, sqlite3.Error) as error:
         raise JournalError(str(error)) from error
-    print(f"{path}: {kept} replies kept; the damaged file is {aside}")
+    print(f"{path}: {write_count(kept, 'reply', 'replies')} kept; the damaged file is now {aside}")
 
 
 if __name__ == "__main__":

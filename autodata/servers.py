@@ -1,8 +1,8 @@
 """Start the vLLM servers of a recipe on this machine, watch them, and stop them when this command ends.
 
-    python -m autodata.servers recipes/demo/generate.yaml   # serve until Ctrl-C, for several commands
+    python -m autodata.servers recipes/demo/generate.yaml   # keeps the servers up until Ctrl-C, for several commands
 
-It prints `models.endpoints.<name>.base_url=…` for each server: append that to the other commands.
+It prints `models.endpoints.<name>.base_url=…` for each server. Append these settings to the other commands.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ def main() -> None:
                 print(f"models.endpoints.{server.name}.base_url={server.endpoint.base_url}", flush=True)
             asyncio.run(watch(servers))
     except KeyboardInterrupt:
-        print("stopped")
+        print("servers stopped")
 
 
 if __name__ == "__main__":

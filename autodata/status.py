@@ -1,7 +1,7 @@
 """Show the status of a run on any machine, from the progress.json and the manifest in its folder.
 
 python -m autodata.status RUN [--watch] [--json]
-python -m autodata.status runs                                       # a folder of runs: a line for each
+python -m autodata.status runs                                       # a folder of runs: one line per run
 """
 
 import json
@@ -24,7 +24,7 @@ from autodata.run.records import RunError
 from autodata.run.snapshot import ENDS, FILE, Snapshot, describe, read_snapshot
 from autodata.serving.leases import Lease, LeaseWatch, State
 from autodata.serving.limits import ServerLoad
-from autodata.stats.writing import write_duration
+from autodata.stats.writing import write_count, write_duration
 
 SILENT_S = 60.0  # a run without a new progress.json for so long is silent; shared file systems show it late
 _SIGNS = (MANIFEST, FILE)  # a folder with one of these files is a run folder
@@ -44,8 +44,8 @@ class Serving:
     def describe(self) -> str:
         ready = self.replicas.get(State.READY, 0)
         others = [f"{count} {state}" for state, count in self.replicas.items() if state != State.READY]
-        silent = [f"{ready - self.load.replicas} do not answer"] if ready > self.load.replicas else []
-        load = f"{self.load.running} calls under way, {self.load.waiting} waiting"
+        silent = [f"{ready - self.load.replicas} not answering"] if ready > self.load.replicas else []
+        load = f"{write_count(self.load.running, 'call')} in flight, {self.load.waiting:,} waiting"
         return f"servers of {self.endpoint}: {', '.join([f'{ready} ready', *others, *silent, load])}"
 
 
@@ -72,21 +72,21 @@ class Sighting:
     def explain(self) -> str:
         """Explain what the numbers do not show: whether the run is alive, and when it last wrote its progress."""
         if self.snapshot is None:
-            held = {True: "a process works in it", False: "no process works in it", None: "nothing more can be seen"}
+            held = {True: "a process works in it", False: "no process works in it", None: "its lock cannot be read"}
             return f"no readable progress.json; manifest {self.manifest}; {held[self.is_held]}"
         age = write_duration(self.age_s or 0.0)
         ago = f"last written {age} ago by process {self.snapshot.pid} on {self.snapshot.host}"
         if self.snapshot.slurm_job_id:
             ago += f", Slurm job {self.snapshot.slurm_job_id}"
         if self.is_dead:
-            return f"looks dead ({self._tell_why()}), {ago}; run the same command again to go on"
+            return f"looks dead ({self._tell_why()}), {ago}; run the same command again to resume"
         is_silent = self.snapshot.state not in ENDS and (self.age_s or 0.0) > SILENT_S
         return f"alive but silent, {ago}" if is_silent else ago
 
     def _tell_why(self) -> str:
         if self.is_held is False:
             return "no process holds the run folder"
-        return "its Slurm job has ended" if self.job is False else "silent for long"
+        return "its Slurm job has ended" if self.job is False else "no news for a long time"
 
 
 def look(run: Path, watch: LeaseWatch) -> Sighting:
@@ -94,7 +94,7 @@ def look(run: Path, watch: LeaseWatch) -> Sighting:
     manifest = _read_manifest(run)
     snapshot = read_snapshot(run)
     if snapshot is None and manifest == "missing" and not (run / ".lock").exists():
-        raise RunError(f"{run}: no run folder, it has neither manifest.json nor progress.json")
+        raise RunError(f"{run}: this is no run folder, because it has neither manifest.json nor progress.json")
     is_here = snapshot is None or snapshot.host == socket.gethostname()
     held = is_held(run) if is_here else None
     asks_slurm = snapshot and snapshot.slurm_job_id and snapshot.state not in ENDS and held is None
@@ -120,24 +120,24 @@ def _tell_age(snapshot: Snapshot | None) -> float | None:
         return None
 
 
-def show(seen: Sighting, console: Console) -> None:
-    console.print(f"{seen.run}: {seen.explain()}", markup=False, highlight=False, soft_wrap=True)
-    if seen.snapshot:
-        console.print(draw(seen.snapshot))
-    for server in seen.servers:
+def show(sighting: Sighting, console: Console) -> None:
+    console.print(f"{sighting.run}: {sighting.explain()}", markup=False, highlight=False, soft_wrap=True)
+    if sighting.snapshot:
+        console.print(draw(sighting.snapshot))
+    for server in sighting.servers:
         console.print(server.describe(), markup=False, highlight=False, soft_wrap=True)
 
 
-def tell(seen: Sighting) -> str:
+def tell(sighting: Sighting) -> str:
     """Write the status of a run as one line."""
-    if seen.snapshot is None:
-        return f"{seen.run}: {seen.explain()}"
-    line = f"{seen.run}: {describe(seen.snapshot)}"
-    return f"{line}; {seen.explain()}" if seen.is_dead else line
+    if sighting.snapshot is None:
+        return f"{sighting.run}: {sighting.explain()}"
+    line = f"{sighting.run}: {describe(sighting.snapshot)}"
+    return f"{line}; {sighting.explain()}" if sighting.is_dead else line
 
 
-def to_json(seen: Sighting) -> str:
-    return json.dumps(asdict(seen) | {"is_dead": seen.is_dead, "explained": seen.explain()}, indent=1)
+def to_json(sighting: Sighting) -> str:
+    return json.dumps(asdict(sighting) | {"is_dead": sighting.is_dead, "explained": sighting.explain()}, indent=1)
 
 
 def _follow(run: Path, as_json: bool, forever: bool) -> None:
@@ -160,7 +160,7 @@ def _follow(run: Path, as_json: bool, forever: bool) -> None:
 def _list(folder: Path, as_json: bool) -> None:
     runs = list(find_runs(folder, signs=_SIGNS))
     if not runs:
-        raise RunError(f"{folder}: no run in it, nor is it one")
+        raise RunError(f"{folder}: this is neither a run folder nor a folder that holds runs")
     sightings = [look(run, LeaseWatch(run / LEASES)) for run in runs]
     print(f"[{', '.join(map(to_json, sightings))}]" if as_json else "\n".join(map(tell, sightings)))
 

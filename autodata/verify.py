@@ -21,6 +21,7 @@ from autodata.loop import acceptance, rubric
 from autodata.recipes.domain import Gate
 from autodata.run.folder import require_finished
 from autodata.run.records import hash_path, read_records
+from autodata.stats.writing import write_count
 from autodata.types import EXAMPLE, Evidence, Example, Failure, Outcome, Round, UserError, Verdict
 
 CHECKS = ("file", "candidate", "measured", "scores", "verdict", "trajectory")
@@ -42,7 +43,7 @@ def verify(folder: Path) -> tuple[int, list[Mismatch]]:
     examples = read_records(folder / EXAMPLES, EXAMPLE)
     mismatches = []
     if hash_path(folder / EXAMPLES) != manifest["outputs"].get(EXAMPLES):
-        mismatches.append(Mismatch(EXAMPLES, "file", "changed since it was made"))
+        mismatches.append(Mismatch(EXAMPLES, "file", "the file has changed since it was made"))
     open_arm = cache(lambda name, run: _open_arm(folder, name, run))
     mismatches += [Mismatch(e.id, check, problem) for e in examples for check, problem in check_example(e, open_arm)]
     return len(examples), mismatches
@@ -57,14 +58,14 @@ def _open_arm(folder: Path, name: str, run: str) -> Arm:
 def check_example(example: Example, open_arm: Callable[[str, str], Arm] = read_arm) -> Iterator[tuple[str, str]]:
     """Yield each check that an example fails, with the reason."""
     if not example.candidate.hash == example.candidate_hash == example.id.removeprefix(f"{example.arm}-"):
-        yield "candidate", f"its hash is {example.candidate.hash}, the row says {example.candidate_hash}"
+        yield "candidate", f"the hash is {example.candidate.hash}, but the row says {example.candidate_hash}"
     try:
         weak, strong = (tuple(map(float, exact)) for exact in _recompute(example))
     except ValueError as error:
         yield "scores", str(error)
     else:
         if (weak, strong) != (example.weak_scores, example.strong_scores):
-            yield "scores", f"the booleans give {weak} and {strong}"
+            yield "scores", f"the stored booleans give the scores {weak} (weak) and {strong} (strong)"
         yield from _check_verdicts(example)
         yield from _check_measured(example)
     yield from _check_round(example, open_arm)
@@ -95,9 +96,9 @@ def _check_round(example: Example, open_arm: Callable[[str, str], Arm]) -> Itera
         yield "trajectory", str(error)
         return
     if not arm.domain.count_refusals and any(a.is_counted_refusal for a in (*round.weak, *round.strong)):
-        yield "measured", "a refusal is counted, which the recipe of its run does not allow"
+        yield "measured", "a refusal counts as an answer, which the recipe of the run does not allow"
     if missing := list_unmeasured(round):
-        yield "measured", f"would not be accepted today, attempts without an answer: {', '.join(missing)}"
+        yield "measured", f"would not be accepted today, because attempts have no answer: {', '.join(missing)}"
         return
     is_old = not example.evidence.weak_outcomes
     if is_old and example.accepted and (verdict := _decide_today(arm, round, remade)).accepted is not True:
@@ -106,11 +107,11 @@ def _check_round(example: Example, open_arm: Callable[[str, str], Arm]) -> Itera
         yield "trajectory", problem
 
 
-def _decide_today(arm: Arm, tried: Round, due: Example) -> Verdict:
+def _decide_today(arm: Arm, round: Round, remade: Example) -> Verdict:
     """Return the verdict of the preset in force by today's rules, including the final check."""
-    if tried.final is not None and not tried.final.passed:
-        return Verdict(False, Failure.LOW_QUALITY, f"final check: {tried.final.reason}")
-    return decide(due, arm.domain.presets[due.evidence.preset])
+    if round.final is not None and not round.final.passed:
+        return Verdict(False, Failure.LOW_QUALITY, f"final check: {round.final.reason}")
+    return decide(remade, arm.domain.presets[remade.evidence.preset])
 
 
 def decide(example: Example, gate: Gate) -> Verdict:
@@ -148,12 +149,12 @@ def _check_verdicts(example: Example) -> Iterator[tuple[str, str]]:
     for name, gate in evidence.gates.items():
         verdict, stored = decide(example, _read_gate(gate)), evidence.presets.get(name)
         if stored is None or (stored.accepted, stored.failure) != (verdict.accepted, verdict.failure):
-            yield "verdict", f"preset {name}: {_describe(stored)} is stored, {_describe(verdict)} follows"
+            yield "verdict", f"preset {name}: the row says {_describe(stored)}, recomputed is {_describe(verdict)}"
     in_force = evidence.presets.get(evidence.preset)
     if evidence.preset not in evidence.gates or in_force is None:
         yield "verdict", f"the preset in force, {evidence.preset}, is not stored"
     elif example.accepted != (in_force.accepted is True) or (example.arm == "agentic" and not example.accepted):
-        yield "verdict", f"accepted is {example.accepted}, preset {evidence.preset}: {_describe(in_force)}"
+        yield "verdict", f"accepted is {example.accepted}, but preset {evidence.preset} says {_describe(in_force)}"
     elif _is_undecided(evidence):
         yield "verdict", "neither thresholds nor a review decided it"
 
@@ -194,34 +195,34 @@ def _remake(example: Example, open_arm: Callable[[str, str], Arm]) -> tuple[Arm,
     return arm, round, make_example(arm, trajectory, round, example.provenance.licence)
 
 
-def _compare(example: Example, due: Example, is_old: bool) -> str:
-    """Name the fields that differ from the remade example `due`; fields that older rows lack do not count."""
-    due = replace(due, split=example.split)
+def _compare(example: Example, remade: Example, is_old: bool) -> str:
+    """Name the fields that differ from the remade example `remade`; fields that older rows lack do not count."""
+    remade = replace(remade, split=example.split)
     if is_old:
         evidence = replace(
             example.evidence,
-            weak_outcomes=due.evidence.weak_outcomes,
-            strong_outcomes=due.evidence.strong_outcomes,
-            gates=due.evidence.gates,
+            weak_outcomes=remade.evidence.weak_outcomes,
+            strong_outcomes=remade.evidence.strong_outcomes,
+            gates=remade.evidence.gates,
         )
         example = replace(example, evidence=evidence)
-    return ", ".join(f"{f.name} differs" for f in fields(Example) if _value(due, f.name) != _value(example, f.name))
+    return ", ".join(f"{f.name} differs" for f in fields(Example) if _value(remade, f.name) != _value(example, f.name))
 
 
 def _value(example: Example, name: str) -> object:
     return vars(example)[name]
 
 
-def show(count: int, found: list[Mismatch]) -> None:
+def show(count: int, mismatches: list[Mismatch]) -> None:
     """Print one line per check, then the first mismatches."""
     console, table = Console(), Table("check", "examples", "mismatches")
     for check in CHECKS:
-        table.add_row(check, str(count), str(sum(m.check == check for m in found)))
+        table.add_row(check, f"{count:,}", f"{sum(m.check == check for m in mismatches):,}")
     console.print(table)
-    for mismatch in found[:_SHOWN]:
+    for mismatch in mismatches[:_SHOWN]:
         console.print(escape(f"{mismatch.where}: {mismatch.check}: {mismatch.problem}"), soft_wrap=True)
-    if len(found) > _SHOWN:
-        console.print(f"… and {len(found) - _SHOWN} more")
+    if len(mismatches) > _SHOWN:
+        console.print(f"… and {len(mismatches) - _SHOWN:,} more")
 
 
 @command.report_errors()
@@ -231,7 +232,7 @@ def main() -> None:
     count, mismatches = verify(parser.parse_args().run)
     show(count, mismatches)
     if mismatches:
-        raise SystemExit(f"{len(mismatches)} mismatches")
+        raise SystemExit(write_count(len(mismatches), "mismatch", "mismatches"))
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def test_the_card_shows_what_the_manifest_says():
     assert "| weak\\_solver | – | w |" in text
     assert "| odc-by | 3 |" in text
     assert text.index("| trajectories |") < text.index("| equal sizes |")
-    assert "shares a run of 13 normalised words with legal.parquet" in text
+    assert "shares 13 consecutive normalised words with legal.parquet" in text
     assert "5 examples were removed" in text
     assert "## Limits" in text
 
@@ -72,7 +72,7 @@ def test_names_are_text_and_nothing_else(text, shown):
 def test_a_card_without_benchmarks_says_so():
     facts = SMALL["card"] | {"decontamination": {"ngram": 13, "files": [], "removed": 0}}
     text = write_card(SMALL | {"card": facts}, METRICS)
-    assert "no file was named to look for runs of 13 words in" in text
+    assert "The recipe names no benchmark file, so the examples were not compared with any benchmark" in text
 
 
 def test_the_recipe_stands_in_the_card_and_cannot_leave_its_block():

@@ -61,8 +61,8 @@ def test_a_value_of_the_wrong_type_names_its_key(recipe):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "the first argument is a recipe"),
-        (["seed=1"], "the first argument is a recipe"),
+        ([], "the first argument must be a recipe"),
+        (["seed=1"], "the first argument must be a recipe"),
         (["RECIPE", "seed"], "'seed' is neither a .yaml file nor of the form key=value"),
         (["RECIPE", "seed=[1"], "command line: "),
         (["RECIPE", "domain=cloze"], "command line: "),
@@ -80,11 +80,11 @@ def test_wrong_arguments_are_explained(recipe, arguments, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("- 1\n", "a recipe is a mapping"),
+        ("- 1\n", "a recipe must be a mapping"),
         ("seed: [1\n", "not a readable YAML file"),
         ("seed: 1\nseed: 2\n", "duplicate key seed"),
         ("include: [generate.yaml]\n", "includes itself"),
-        ("include: [generat.yaml]\n", "no such file; meant generate.yaml?"),
+        ("include: [generat.yaml]\n", "no such file; did you mean generate.yaml?"),
     ],
 )
 def test_a_broken_file_is_named(recipe, text, message):
@@ -197,7 +197,7 @@ def test_values_that_change_results_change_the_identity(recipe, change):
 def test_the_file_name_selects_the_schema():
     assert config.schema_for("recipes/demo/generate_cot.yaml") is GenerateRecipe
     assert config.schema_for("dataset.yaml") is DatasetRecipe
-    with pytest.raises(RecipeError, match="begins with one of download, ingest, generate, dataset"):
+    with pytest.raises(RecipeError, match="must begin with one of download, ingest, generate, dataset"):
         config.schema_for("other.yaml")
 
 

@@ -37,10 +37,10 @@ def test_the_next_limit(load, expected):
 @given(st.lists(st.builds(ServerLoad, st.integers(0, 9), st.integers(0, 10_000), st.integers(0, 500), st.floats(0, 1),
                           st.integers(0, 9)), max_size=30))  # fmt: skip
 def test_any_load_leaves_a_limit_that_lets_calls_through(loads):
-    limit, before = limits.FIRST, IDLE
+    limit, before = limits.FIRST_LIMIT, IDLE
     for load in loads:
         limit, before = adjust(limit, load, before), load
-        assert 1 <= limit <= limits.MOST
+        assert 1 <= limit <= limits.MAX_LIMIT
 
 
 def test_metrics_of_several_replicas_are_summed_over_their_engines():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autodata.recipes.models import Budget, Endpoint, Models, RoleConfig, Server
-from autodata.serving.costs import Account, BusyTime, Cost, add, find_reached, know_gpus, make_ledger
+from autodata.serving.costs import Account, BusyTime, Cost, add, count_endpoint_gpus, find_spent_budget, make_ledger
 from autodata.serving.llm import Client, Draining
 from autodata.types import Role
 from tests.helpers.fake_server import completion, fake_server
@@ -47,7 +47,7 @@ def test_gpu_seconds_are_shared_by_call_seconds():
 
 @pytest.mark.parametrize("server", [None, Server("w", on_cpu=True)])
 def test_gpu_seconds_are_unknown_without_a_server_or_gpus(server):
-    assert know_gpus(Endpoint("m", server=server)) is None
+    assert count_endpoint_gpus(Endpoint("m", server=server)) is None
     assert ledger_of(server, weak_solver=1.0)[WEAK].gpu_seconds is None
 
 
@@ -102,18 +102,18 @@ LEDGER = {WEAK: Cost(9, 5, 60, 30, gpu_seconds=3600.0), JUDGE: Cost(1, 0, 6, 4)}
 
 @pytest.mark.parametrize(("key", "used"), [("calls", 10), ("tokens", 100), ("hours", 2.0), ("gpu_hours", 1.0)])
 def test_each_limit_is_reached_exactly(key, used):
-    assert find_reached(Budget(**{key: used * 1.01}), LEDGER, 2.0) is None
-    assert find_reached(Budget(**{key: used}), LEDGER, 2.0).startswith(f"budget.{key}={used} is reached")
+    assert find_spent_budget(Budget(**{key: used * 1.01}), LEDGER, 2.0) is None
+    assert find_spent_budget(Budget(**{key: used}), LEDGER, 2.0).startswith(f"budget.{key}={used} is reached")
 
 
 def test_without_limits_nothing_is_reached():
-    assert find_reached(Budget(), LEDGER, 1e9) is None
+    assert find_spent_budget(Budget(), LEDGER, 1e9) is None
 
 
 def test_no_call_is_made_once_a_limit_is_reached(ask, journal):
     with fake_server(lambda body, count: completion("ok")) as server:
         client = Client(models_at(server.url), journal)
-        client.find_reached = lambda: find_reached(Budget(calls=2), client.ledger(), 0)
+        client.find_spent_budget = lambda: find_spent_budget(Budget(calls=2), client.ledger(), 0)
 
         async def go() -> list[object]:
             asked = []

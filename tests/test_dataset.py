@@ -305,7 +305,10 @@ def test_two_builds_are_the_same_byte_for_byte(monkeypatch, capsys, tmp_path):
 
 @pytest.mark.parametrize(
     ("run", "message"),
-    [({"arm": "agentic", "finished": None}, "not finished"), ({"arm": "cot"}, "is of the arm cot")],
+    [
+        ({"arm": "agentic", "finished": None}, "not finished"),
+        ({"arm": "cot"}, "was made with arm=cot, not arm=agentic"),
+    ],
 )
 def test_runs_that_do_not_fit_are_refused(monkeypatch, capsys, tmp_path, run, message):
     write_run(tmp_path / "agentic", DEMO, simple("a", "q", DEMO), **run)

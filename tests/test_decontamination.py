@@ -111,7 +111,7 @@ def test_every_string_of_a_row_is_read_however_deep(tmp_path: Path):
     ("corpora/prbench", "hf download ScaleAI/PRBench --repo-type dataset --local-dir corpora/prbench"),
     ("corpora/prbench/legal.parquet", "--local-dir corpora/prbench (CC-BY-4.0)"),
     ("principia-bench", "hf download facebook/principia-bench"),
-    ("other.jsonl", "put it there, or write decontaminate: []"),
+    ("other.jsonl", "put the benchmark there, or write decontaminate: []"),
 ])  # fmt: skip
 def test_a_missing_file_is_an_error_that_says_where_to_get_it(path, advice, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -122,7 +122,7 @@ def test_a_missing_file_is_an_error_that_says_where_to_get_it(path, advice, tmp_
 
 def test_a_folder_without_a_readable_file_is_missing_too(tmp_path):
     (tmp_path / "data.csv").write_text("a")
-    with pytest.raises(RecipeError, match="no such"):
+    with pytest.raises(RecipeError, match=r"no \.jsonl, \.parquet or \.txt file there"):
         find_files([str(tmp_path)])
 
 
@@ -146,7 +146,8 @@ def test_the_command_blocks_and_reports(monkeypatch, tmp_path, capsys):
     bench = tmp_path / "prbench"
     for recipe in ("legal", "science"):
         assert "hf download" in run_main(monkeypatch, f"recipes/{recipe}/dataset.yaml", *arms)
-    assert "prbench: no such" in run_main(monkeypatch, "recipes/demo/dataset.yaml", *arms, f"decontaminate=[{bench}]")
+    printed = run_main(monkeypatch, "recipes/demo/dataset.yaml", *arms, f"decontaminate=[{bench}]")
+    assert "prbench: no .jsonl, .parquet or .txt file there" in printed
     assert not (tmp_path / "d" / "examples.jsonl").exists()
     bench.mkdir()
     (bench / "legal.jsonl").write_text(json.dumps({"prompt_0": f"Hello: {line(14)}"}) + "\n")

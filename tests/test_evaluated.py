@@ -166,7 +166,7 @@ def test_a_grader_stands_for_a_family_and_not_for_a_smaller_sister(name, model, 
 @pytest.mark.parametrize("label", ["4B + RL Agentic data", "Qwen3.5-397B", "Qwen3.5-4B + CoT", "+"])
 def test_untrained_weights_bear_their_own_name(label):
     recipe = read(REPO / "recipes/cs/eval_base.yaml", f"label={label}")
-    with pytest.raises(RecipeError, match=r"Qwen/Qwen3\.5-4B is evaluated.*write label=Qwen3\.5-4B"):
+    with pytest.raises(RecipeError, match=r"the evaluated model Qwen/Qwen3\.5-4B, .*write label=Qwen3\.5-4B"):
         identity.check_label(recipe)
 
 
@@ -191,7 +191,10 @@ def test_an_endpoint_in_a_models_file_does_not_swap_the_weights(tmp_path):
     recipe = load(EvalRecipe, ["recipes/cs/eval_base.yaml", str(appended)])
     assert recipe.models.endpoints[recipe.models.weak_solver.endpoint].server.weights == "Qwen/Qwen3.5-4B"
     appended.write_text("models: {endpoints: {evaluated: {model: m, server: {weights: owner/other}}}}\n")
-    with pytest.raises(RecipeError, match=r"models\.endpoints\.evaluated\.server: made from evaluated\.weights=runs"):
+    with pytest.raises(
+        RecipeError,
+        match=r"models\.endpoints\.evaluated\.server: the command makes this server from evaluated\.weights=runs",
+    ):
         load(EvalRecipe, ["recipes/cs/eval_agentic.yaml", str(appended)])
 
 
@@ -201,7 +204,7 @@ def test_an_endpoint_in_a_models_file_does_not_swap_the_weights(tmp_path):
         (["evaluated.endpoint=nobody"], r"evaluated\.endpoint=nobody: not in models\.endpoints \(weak, strong, kimi"),
         (["evaluated.endpoint=a", "models.endpoints.a.model=m"], "has no server to load evaluated.weights=Qwen"),
         (["prbench.path=p", "graders.gpt5=${models.judge}"],
-         r"graders\.gpt5: grades with moonshotai/Kimi-K2\.6.*append graders\.gpt5=null, .* as graders\.kimi_k2_6="),
+         r"graders\.gpt5: this grader is moonshotai/Kimi-K2\.6.*append graders\.gpt5=null, .* graders\.kimi_k2_6="),
         (["prbench.path=p", "graders.kimi.endpoint=nobody"], r"graders\.kimi\.endpoint=nobody: not in models"),
     ],
 )  # fmt: skip

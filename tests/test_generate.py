@@ -59,7 +59,7 @@ def run_main(monkeypatch, capsys, args: list[str]) -> str:
 
 def examples_of(run: Path) -> list[bytes]:
     arm = read_arm("agentic", str(run))
-    made = [make_example(arm, *chosen, "unknown") for chosen in arm.chosen()]
+    made = [make_example(arm, *chosen, "unknown") for chosen in arm.choose_rounds()]
     return [EXAMPLE.dump_json(replace(e, provenance=replace(e.provenance, run=""))) for e in made]
 
 
@@ -186,7 +186,7 @@ def test_ctrl_c_finishes_calls_under_way_and_keeps_them(tmp_path):
         out, _ = process.communicate(timeout=30)
         sent = len(server.requests)
     assert process.returncode != 0
-    assert "calls under way are finished" in out
+    assert "calls in flight are finished" in out
     assert "run the same command again" in out
     journal = module.Journal(tmp_path / "run" / "journal.sqlite")
     kept = journal._reader.execute("SELECT count(*) FROM replies").fetchone()[0]

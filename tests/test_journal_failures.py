@@ -155,7 +155,7 @@ def test_a_bad_line_leaves_the_journal_without_any_of_the_pack(filled, tmp_path)
     with pack.open("a") as file:
         file.write('{"key": "d", "at": 0, "reply": {"outcome": "invented"}}\n')
     Journal(other).close()
-    with pytest.raises(JournalError, match=r"pack\.jsonl:4: not a line of a replay pack"):
+    with pytest.raises(JournalError, match=r"pack\.jsonl:4: this is not a line of a replay pack"):
         journal_command.import_pack(other, pack)
     opened = Journal(other)
     assert opened.get("a") is None
@@ -210,7 +210,7 @@ def test_a_truncated_journal_is_salvaged_as_far_as_it_goes(hashed, share):
     assert len(keys_of(hashed)) == kept
     assert 64 * share / 3 < kept < 64  # a page can hold the beginnings of rows that end elsewhere
     assert aside.read_bytes() == data[: int(len(data) * share)]
-    with pytest.raises(JournalError, match=r"damaged: there is one already"):
+    with pytest.raises(JournalError, match=r"damaged: this file exists already"):
         salvage(hashed)
 
 

@@ -350,7 +350,7 @@ def test_ctrl_c_keeps_what_was_under_way(tmp_path):
         _, error = process.communicate(timeout=30)
         sent = len(server.requests)
     assert process.returncode != 0
-    assert "calls under way are finished" in error
+    assert "calls in flight are finished" in error
     assert "run the same command again" in error
     assert sent < 60
     journal = Journal(tmp_path / "audit" / "journal.sqlite")

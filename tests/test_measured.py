@@ -183,7 +183,9 @@ def test_a_budget_that_does_not_fit_is_told_from_a_prompt(ask, message, is_promp
 def test_a_weak_solver_that_never_answers_accepts_nothing(command, tmp_path, reply, reason, key):
     said, _ = command(Broken(reply))
     assert "error: " in said
-    assert f"weak_solver ended without an answer ({reason} " in said or f"weak_solver not measured, {reason}" in said
+    assert (
+        f"weak_solver ended without an answer ({reason} " in said or f"weak_solver was not measured ({reason})" in said
+    )
     assert key in said
     assert not read_run(tmp_path / "run")
     said, requests = command(World(["accepted"]))  # the server is mended: the same command measures and completes
@@ -248,7 +250,7 @@ def test_a_document_too_long_is_left_out_and_named_and_the_others_are_done(comma
             return refuse(f"{TOO_LONG} 9000 tokens (9000 in the messages).") if is_long else super()._propose(body)
 
     said, _ = command(Tight(["accepted"]), "max_error_rate=0.5", "max_unmeasured=0.5")
-    assert "left out, failed 3 times (quarantine_after) or too long for the server: paper1.txt" in said
+    assert "documents left out (failed quarantine_after=3 times or too long for the server): paper1.txt" in said
     manifest = read_manifest(tmp_path / "run")
     assert (manifest["quarantined"], bool(manifest["finished"])) == (["paper1.txt"], True)
 
@@ -285,7 +287,8 @@ def test_a_budget_that_does_not_fit_at_the_challenger_names_the_budget(command, 
             return refuse(TOO_LARGE)
 
     said, _ = command(Tight(["accepted"]))
-    of_the_call = said.rpartition("the last: ")[2]  # which limit stops the run first depends on the order of replies
+    # Which limit stops the run first depends on the order of replies.
+    of_the_call = said.rpartition("the last error: ")[2]
     assert "lower models.challenger.sampling.max_tokens" in of_the_call
     assert "document_chars" not in of_the_call
     assert not read_run(tmp_path / "run")
@@ -297,7 +300,7 @@ def test_one_missing_attempt_leaves_the_round_open_where_it_could_change_the_ver
     assert "not complete" in said
     (kept,) = read_run(tmp_path / "run")
     assert all(a.is_measured for r in kept.rounds for a in (*r.weak, *r.strong))
-    assert "1 documents put off" in said
+    assert "1 document postponed" in said
     assert "weak_solver: 5 of 6 answered, refused 1 (17 %)" in said
     said, _ = command(World(["accepted"]), "max_unmeasured=1", "max_error_rate=1")
     assert "2 of 2 documents have an accepted candidate" in said
@@ -373,7 +376,7 @@ def test_a_challenger_that_is_cut_off_is_named_as_the_cause(command, tmp_path):
             return completion('{"question": "half a', "length")
 
     said, _ = command(Short(["accepted"]))
-    assert "malformed 6 (6 of the malformed: the challenger was cut off by its budget)" in said
+    assert "malformed 6 (in 6 of the malformed rounds the challenger was cut off by its budget)" in said
     assert "challenger: 0 of 6 answered, cut off 6 (100 %); raise models.challenger.sampling.max_tokens" in said
     reasons = {r.verdict.reason for t in read_run(tmp_path / "run") for r in t.rounds}
     assert all("raise models.challenger.sampling.max_tokens" in reason for reason in reasons)
@@ -392,7 +395,7 @@ def test_json_in_the_reasoning_is_an_answer_and_said(command):
 
     said, _ = command(Misplaced(["accepted"]))
     assert "2 of 2 documents have an accepted candidate" in said
-    assert "14 answers taken from the reasoning or the text" in said
+    assert "14 answers found in the reasoning or the text" in said
 
 
 @pytest.mark.parametrize(
@@ -554,7 +557,7 @@ def test_a_budget_of_tokens_stops_a_server_that_reports_none(command):
     said, requests = command(Silent(["too_easy"]), "budget.tokens=2000", "documents_in_flight=1")
     assert "budget.tokens=2000 is reached" in said
     assert len(requests) < 40
-    assert "replies without usage, whose tokens are estimated" in said
+    assert "replies had no token counts, so these are estimated" in said
 
 
 # ── too much that is missing ──────────────────────────────────────────────────────────────────────
@@ -637,7 +640,7 @@ def test_an_old_journal_is_brought_up_with_a_message_and_keeps_its_answers(tmp_p
         connection.execute("PRAGMA user_version = 2")
     journal = Journal(path)
     said = capsys.readouterr().err
-    assert "journal of version 2, now 3; dropped 5 replies that are no answers" in said
+    assert "upgraded from version 2 to 3; dropped 5 replies without an answer" in said
     assert "aborted 2, context_overflow 1, empty 1, refused 1" in said
     assert {key for key in ROWS if journal.get(key)} == {"whole", "cut", "budget"}
     assert journal.get("budget").outcome is Outcome.CUT_OFF  # by today's rule; version 2 called it an answer
@@ -694,7 +697,8 @@ def test_a_data_set_of_before_names_the_rows_that_would_not_be_accepted_today(co
     count, found = verify.verify(folder)
     problems = [m for m in found if m.check == "measured"]
     assert (count, len(problems)) == (1, 1)
-    assert "would not be accepted today, attempts without an answer: weak 1: context_overflow" in problems[0].problem
+    cause = "because attempts have no answer: weak 1: context_overflow"
+    assert f"would not be accepted today, {cause}" in problems[0].problem
 
 
 def test_dataset_refuses_an_accepted_round_with_such_an_attempt(command, tmp_path, monkeypatch):

@@ -107,12 +107,12 @@ def test_a_corpus_that_changed_is_refused(folder):
 def test_a_shard_that_was_edited_is_refused(folder):
     path = folder / "parts" / "shards" / f"1_of_{COUNT}" / "trajectories.jsonl"
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
-    assert "changed since it was finished" in join(folder)
+    assert "this file changed after the shard was finished" in join(folder)
 
 
 def test_shards_of_two_divisions_are_not_mixed(folder):
     (folder / "parts" / "shards" / "1_of_2").mkdir()
-    assert f"shards of [2, {COUNT}] parts" in join(folder)
+    assert f"shards of [2, {COUNT}] parts are in one folder" in join(folder)
 
 
 def test_where_there_are_no_shards_the_message_says_how_to_make_them(tmp_path):

@@ -147,7 +147,7 @@ def test_a_dry_run_lists_what_would_be_sent_and_asks_nobody(made, hub, monkeypat
     assert call(monkeypatch, made, "--to", "me/data", "--dry-run") == ""
     said = capsys.readouterr().out
     assert "agentic/train.parquet" in said
-    assert "not uploaded" in said
+    assert "nothing was uploaded" in said
     assert (made / "publish" / "README.md").exists()
     assert not hub.asked
 
@@ -256,8 +256,8 @@ def test_a_token_that_is_not_the_owners_is_refused_and_not_shown(staged, hub, mo
 @pytest.mark.parametrize(
     ("kind", "files", "message"),
     [
-        ("model", {}, "me/data is a model on the Hub, and this is a dataset"),
-        ("dataset", {"precious.bin": b"1"}, "did not put there (precious.bin)"),
+        ("model", {}, "me/data is a model on the Hub, but this run is a dataset"),
+        ("dataset", {"precious.bin": b"1"}, "did not upload (precious.bin)"),
     ],
 )
 def test_a_repository_of_another_kind_or_with_other_content_is_left_alone(staged, hub, kind, files, message):
@@ -278,15 +278,15 @@ def test_a_hub_in_trouble_is_named(staged, hub, monkeypatch, trouble):
     if trouble == "gone":
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
     said = refusal(staged)
-    assert ("127.0.0.1:9 cannot be reached" if trouble == "gone" else "the Hub says 503: down for") in said
+    assert ("127.0.0.1:9 cannot be reached" if trouble == "gone" else "the Hub answered 503: down for") in said
     assert "same command again" in said
 
 
 @pytest.mark.parametrize(
     ("manifest", "message"),
     [
-        (None, "no run; name the folder"),
-        ({"inputs": {"kind": "generate"}, "finished": "t"}, "is a run of kind generate; what can be published is"),
+        (None, "no run there; name the run folder"),
+        ({"inputs": {"kind": "generate"}, "finished": "t"}, "is a run of kind generate; only runs of kind"),
         ({"inputs": {"kind": "dataset"}}, "not finished; finish it with python -m autodata.dataset"),
         ({"inputs": {"kind": "grpo"}}, "not finished; finish it with accelerate launch training/grpo.py"),
         ({"inputs": {"kind": "grpo"}, "finished": "t"}, "has no card; finish the training"),
@@ -302,7 +302,7 @@ def test_what_is_no_finished_run_names_the_command_that_helps(monkeypatch, tmp_p
 
 @pytest.mark.parametrize("name", ["data", "me/data/more", "me/../x y", ""])
 def test_a_name_that_is_none_is_refused(made, monkeypatch, name):
-    assert "a repository is called owner/name" in call(monkeypatch, made, "--to", name)
+    assert "the name of a repository has the form owner/name" in call(monkeypatch, made, "--to", name)
 
 
 def test_a_folder_that_is_no_run_is_not_created(monkeypatch, tmp_path):
@@ -345,7 +345,7 @@ def test_a_published_dataset_is_loaded_from_the_hub_as_it_was(made, tmp_path):
         download = "from huggingface_hub import snapshot_download as get\n"
         python("-c", f"{download}get('me/data', repo_type='dataset', local_dir='{tmp_path}/copy')", offline="0")
         checked = python("-m", "autodata.verify", str(tmp_path / "copy"), offline="1")
-    assert "goes online all the same" in said
+    assert "goes online anyway" in said
     assert TOKEN not in said + checked
     sent = {e.id: e for e in read_records(tmp_path / "copy" / "examples.jsonl", EXAMPLE)}
     for arm in ("agentic", "cot"):

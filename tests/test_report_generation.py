@@ -117,7 +117,7 @@ def test_a_damaged_line_is_named(tmp_path):
     write_run(tmp_path / "run", demo_recipe(), two_rounds(), **KIND)
     path = tmp_path / "run" / "trajectories.jsonl"
     path.write_bytes(path.read_bytes() + b'{"half": 1}\n')
-    with pytest.raises(RunError, match=r"trajectories\.jsonl:2: not a record"):
+    with pytest.raises(RunError, match=r"trajectories\.jsonl:2: not a valid record"):
         report(tmp_path / "run")
 
 

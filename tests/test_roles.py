@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autodata.config import RecipeError, load, schema_for
-from autodata.recipes.budgets import list_asked
+from autodata.recipes.budgets import list_called_roles
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.models import Models, RoleConfig, Sampling
 from autodata.recipes.training import GrpoRecipe
@@ -35,7 +35,7 @@ def load_with(recipe: str, models: str | None) -> Any:
 def read(recipe: str, models: str | None) -> dict[str, tuple]:
     """How each role of a recipe answers, under the name that it has in generation."""
     loaded = load_with(recipe, models)
-    answers = {key: describe(loaded.models, role) for key, role in list_asked(loaded).items()}
+    answers = {key: describe(loaded.models, role) for key, role in list_called_roles(loaded).items()}
     found = {key.removeprefix("models."): answer for key, answer in answers.items() if key.startswith("models.")}
     if "prbench" in recipe:
         (found["judge"],) = (answer for key, answer in answers.items() if key.startswith("graders."))
@@ -64,7 +64,7 @@ def test_a_role_answers_alike_in_all_commands_of_a_domain(domain, recipe, models
 @pytest.mark.parametrize("recipe", [r for of in RECIPES.values() for r in of if "/eval" in r or "prbench" in r])
 def test_an_evaluation_without_a_models_file_asks_the_papers_judge(recipe):
     models = load_committed(f"recipes/{recipe}.yaml")
-    judges = [role for key, role in list_asked(models).items() if key != "evaluated"]
+    judges = [role for key, role in list_called_roles(models).items() if key != "evaluated"]
     paper = read(f"{recipe.split('/')[0]}/generate", "paper")["judge"]
     assert [describe(models.models, judge) for judge in judges] == [paper[:3]]
 
@@ -114,6 +114,6 @@ def test_a_budget_that_its_server_cannot_hold_is_an_error_and_one_elsewhere_is_n
 
 
 def test_models_made_in_python_have_no_silent_budget_either():
-    with pytest.raises(RecipeError, match=r"models\.judge\.sampling\.max_tokens: not set"):
+    with pytest.raises(RecipeError, match=r"models\.judge\.sampling\.max_tokens is not set"):
         resolve_sampling(Sampling(0.5), Sampling(), "judge")
     assert resolve_sampling(Sampling(0.5), Sampling(max_tokens=3), "judge") == Sampling(0.5, 1.0, 3)

@@ -195,7 +195,7 @@ def test_the_servers_of_a_campaign_are_seen_by_their_leases(write):
             write_lease(run / status.LEASES, each)
         (seen,) = see(run).servers
     assert (seen.load.running, seen.load.replicas) == (3, 1)
-    assert seen.describe() == ("servers of small: 2 ready, 1 starting, 1 do not answer, 3 calls under way, 0 waiting")
+    assert seen.describe() == ("servers of small: 2 ready, 1 starting, 1 not answering, 3 calls in flight, 0 waiting")
 
 
 def test_the_lock_of_another_process_is_seen_and_left_alone(tmp_path):

@@ -126,7 +126,7 @@ def test_the_runs_ledger_has_all_processes_once_over_kills_and_restarts(run):
         with Progress(run, "steps") as progress:
             books = Books(run.folder, 0, [client := a_client(Cost(10))])
             progress.watch(client)
-            progress.books = books.ledger
+            progress.read_ledger = books.ledger
             for rank in range(1, others + 1):
                 judge(run.folder, rank, [], calls=5)
             books.write()

@@ -187,7 +187,7 @@ def test_a_lost_judgement_in_the_run_is_a_mismatch_and_no_crash(folder):
         row["rounds"][0]["weak"][0]["judgement"]["met"] = None
 
     tamper(folder.parent / "agentic" / "trajectories.jsonl", change)
-    assert "would not be accepted today, attempts without an answer: weak 1" in failed(folder)["measured"]
+    assert "would not be accepted today, because attempts have no answer: weak 1" in failed(folder)["measured"]
 
 
 def test_a_verdict_settled_early_is_recomputed_as_settled(tmp_path, monkeypatch, capsys):
@@ -198,7 +198,7 @@ def test_a_verdict_settled_early_is_recomputed_as_settled(tmp_path, monkeypatch,
     folder = make(monkeypatch, tmp_path, run)
     assert verify.verify(folder) == (1, [])
     tamper(folder / "examples.jsonl", lambda row: row["evidence"]["strong_met"].pop())
-    assert "not measured follows" in failed(folder)["verdict"]
+    assert "recomputed is not measured" in failed(folder)["verdict"]
 
 
 LEGAL = load(GenerateRecipe, ["recipes/legal/generate.yaml", "recipes/models/laptop.yaml"])
@@ -224,9 +224,9 @@ def test_a_loop_judges_verdict_is_checked_against_the_stored_review(tmp_path, mo
 
 
 @pytest.mark.parametrize(("review", "problem"), [
-    (REVIEW | {"loop_judge": {"verdict": "improve"}}, "improve follows"),
-    (REVIEW | {"post_filter_flags": ["in re"]}, "improve follows"),
-    (REVIEW | {"post_filter_overrides": ["in re"]}, "improve follows"),
+    (REVIEW | {"loop_judge": {"verdict": "improve"}}, "recomputed is improve"),
+    (REVIEW | {"post_filter_flags": ["in re"]}, "recomputed is improve"),
+    (REVIEW | {"post_filter_overrides": ["in re"]}, "recomputed is improve"),
     ({}, "neither thresholds nor a review"),
 ])  # fmt: skip
 def test_an_accepted_row_that_the_review_does_not_bear_out_is_found(tmp_path, monkeypatch, capsys, review, problem):

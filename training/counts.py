@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from autodata.run.progress import read_earlier
-from autodata.run.records import RunError, naming, write_file
+from autodata.run.records import RunError, name_file_in_errors, write_file
 from autodata.serving.costs import Ledger, add
 from autodata.serving.llm import Client
 
@@ -135,7 +135,7 @@ def _find_most(seconds: Iterable[float | None]) -> float | None:
 
 def read_counts(path: Path) -> JudgementCounts:
     """Read the counts of one process. Raises RunError for a damaged file."""
-    with naming(path):
+    with name_file_in_errors(path):
         text = path.read_bytes()
     try:
         return COUNTS.validate_json(text)

@@ -87,7 +87,7 @@ class Training:
         """Report every step, and the judges' calls of all processes, to `progress`."""
         for client in self.clients:
             progress.watch(client)
-        progress.books = self.books.ledger
+        progress.read_ledger = self.books.ledger
         self.trainer.add_callback(ProgressWriter(progress, self.books))
 
     def _load_domain(self, models: Models, journal: Journal) -> tuple[base.Domain, Client]:

@@ -13,13 +13,14 @@ from autodata.fidelity import Departure, read_departures
 from autodata.stats.writing import DASH, write_table
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~])")
+_JUDGED_BY_MODEL = "A language model gave the scores, not a human."
 _LIMITS = (
     "Questions, reference answers and rubrics are written by language models and judged by one: expect errors, and "
     "biases of these models.",
-    "A score is what a language model judged an answer to earn; it is no human's grade.",
-    "Overlap with benchmarks is looked for word by word: a paraphrase is not found.",
-    "Source references are found by pattern, not by understanding.",
-    "Documents can contain names of persons; none is removed.",
+    _JUDGED_BY_MODEL,
+    "The search for overlap with benchmarks compares words, so it does not find a paraphrase.",
+    "References to the source are found by text patterns, so unusual ones remain.",
+    "Documents can contain names of persons; these names are not removed.",
 )
 # Every card ends with this. It names the paper's first four authors of fifteen; CITATION.cff says the same.
 CITATION = """Please cite the paper, and this implementation by its `CITATION.cff`.
@@ -63,12 +64,11 @@ def write_logs_card(manifest: Mapping[str, Any]) -> str:
     body = [
         f"# Evaluation of {label}",
         f"Made {escape(manifest['started'])} with commit {escape(manifest.get('git_commit') or 'unknown')} by "
-        "`python -m eval.run`; `recipe.yaml` is what it was asked. `answers.jsonl` has one line for each answer, "
-        "`results.json` and `prbench.json` the scores with their intervals, and `logs` every prompt, answer and "
-        "grade: `inspect view --log-dir logs` shows them.",
+        "`python -m eval.run` with the settings in `recipe.yaml`. `answers.jsonl` has one line for each answer, "
+        "`results.json` and `prbench.json` have the scores with their intervals, and `logs` has every prompt, answer "
+        "and grade: `inspect view --log-dir logs` shows them.",
         "## Limits",
-        "- A score is what a language model judged an answer to earn; it is no human's grade.\n"
-        "- The logs hold the questions: who trains on them is no longer tested by them.",
+        f"- {_JUDGED_BY_MODEL}\n- The logs contain the questions: they cannot test a model that was trained on them.",
         "## Citation",
         CITATION,
     ]
@@ -100,9 +100,9 @@ def _head(manifest: Mapping[str, Any]) -> list[str]:
     arms = ", ".join(f"`{arm}`" for arm in sorted(manifest["card"]["arms"]))
     return [
         "# Data made by Autodata",
-        f"Tasks written from documents by language models, one data set per arm: {arms}. Every row carries its "
-        "candidate, what each attempt of both solvers earned, the thresholds and the verdicts, and where it comes "
-        "from; `python -m autodata.verify` recomputes them.",
+        f"Language models wrote these tasks from documents; there is one data set per arm: {arms}. Every row has its "
+        "candidate, the score of each attempt of both solvers, the thresholds, the verdicts and its provenance; "
+        "`python -m autodata.verify` recomputes the scores and verdicts.",
         f"Made {escape(manifest['started'])} with commit {escape(manifest.get('git_commit') or 'unknown')}.",
     ]
 
@@ -113,22 +113,23 @@ def _sections(manifest: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
     shown = [m for m in metrics if any(manifest["statistics"][arm].get(m) is not None for arm in arms)]
     return [
         "## How many were made and kept",
-        _by_arm("left after", facts["stages"], manifest["funnel"]),
+        _by_arm("remaining after", facts["stages"], manifest["funnel"]),
         "## Statistics",
         _by_arm("metric", shown, manifest["statistics"], facts["intervals"]),
-        "In brackets: 95 % interval of the mean over documents; n is how many documents that are.",
+        "Brackets hold the 95 % interval of the mean over documents; n is the number of documents.",
         "## Models",
         write_table([["role", *arms], *_by_role({arm: facts["arms"][arm]["models"] for arm in arms})], escape),
         "## Sources and licences",
-        "The header names the licences of the documents as the Hub spells them, strictest first. As the sources "
-        "state them:",
+        "The header names the licences of the documents as the Hub spells them, strictest first. The table names "
+        "them as the sources state them.",
         write_table([["licence of the documents", "examples"], *facts["licence_counts"].items()], escape),
         "## Recipe",
         *_describe_recipe(facts),
         "## Decontamination",
         _describe(facts["decontamination"]),
         "## Fidelity to the paper",
-        "Where the paper is silent or contradicts itself, or the data were made otherwise:",
+        "The list names the rules on which the paper is silent or contradicts itself, and those that these data do "
+        "not follow.",
         _list_departures(read_departures(sorted(set(manifest["domains"].values())))),
         "## Limits",
         "\n".join(f"- {limit}" for limit in _LIMITS),
@@ -142,9 +143,9 @@ def _describe_recipe(facts: Mapping[str, Any]) -> list[str]:
     values = yaml.safe_dump(facts["recipe"], sort_keys=True, allow_unicode=True).replace("`", "'")
     arms = [[arm, facts_of_arm["recipe_hash"] or DASH] for arm, facts_of_arm in sorted(facts["arms"].items())]
     return [
-        f"Of this data set, hash `{facts['recipe_hash']}`:",
+        f"The recipe of this data set has the hash `{facts['recipe_hash']}`:",
         f"```yaml\n{values}```",
-        "Of the arms:",
+        "The arms have recipes of their own:",
         write_table([["arm", "hash of recipe and inputs"], *arms], escape),
     ]
 
@@ -154,7 +155,7 @@ def _list_departures(departures: Sequence[Departure]) -> str:
 
 
 def _by_arm(
-    what: str,
+    heading: str,
     rows: Sequence[str],
     columns: Mapping[str, Mapping[str, float | None]],
     intervals: Mapping[str, Mapping[str, Sequence[Any]]] | None = None,
@@ -162,7 +163,7 @@ def _by_arm(
     by_arm = intervals or {}
     arms = sorted(columns)
     cells = [[row, *(write_metric(columns[a].get(row), by_arm.get(a, {}).get(row)) for a in arms)] for row in rows]
-    return write_table([[what, *arms], *cells], escape)
+    return write_table([[heading, *arms], *cells], escape)
 
 
 def _by_role(models: Mapping[str, Mapping[str, str]]) -> list[list[str]]:
@@ -173,14 +174,14 @@ def _by_role(models: Mapping[str, Mapping[str, str]]) -> list[list[str]]:
 def _describe(facts: Mapping[str, Any]) -> str:
     files = ", ".join(escape(name) for name in facts["files"])
     benchmarks = (
-        f"no example shares a run of {facts['ngram']} normalised words with {files}"
+        f"No example shares {facts['ngram']} consecutive normalised words with {files}"
         if files
-        else f"no file was named to look for runs of {facts['ngram']} words in"
+        else "The recipe names no benchmark file, so the examples were not compared with any benchmark"
     )
+    removed = "1 example was" if facts["removed"] == 1 else f"{facts['removed']:,} examples were"
     return (
-        f"Against benchmarks: {benchmarks}. Between the parts: no training example shares such a run with a "
-        f"held-out example of any arm. {facts['removed']} examples were removed for it, each listed in "
-        "`decontamination.json` of the run."
+        f"{benchmarks}. No training example shares {facts['ngram']} consecutive words with a held-out example of any "
+        f"arm. {removed} removed for such overlap; `decontamination.json` of the run lists each of them."
     )
 
 
@@ -195,8 +196,8 @@ _ORDER = (
     *("unlicense", "pddl", "cc0-1.0", _PUBLIC),
 )
 _CC = re.compile(r"cc-?by-?(nc)?-?(nd|sa)?(?:-?([1-4]\.[05]))?")
-_OWN_WORDS = {"cc0": "cc0-1.0", "public-domain": _PUBLIC, "publicdomain": _PUBLIC, "apache2": "apache-2.0",
-              "odcby": "odc-by", "public": _PUBLIC}  # fmt: skip
+_ALIASES = {"cc0": "cc0-1.0", "public-domain": _PUBLIC, "publicdomain": _PUBLIC, "apache2": "apache-2.0",
+            "odcby": "odc-by", "public": _PUBLIC}  # fmt: skip
 
 
 def name_licences(stated: str) -> list[str]:
@@ -221,5 +222,5 @@ def _read(stated: str) -> tuple[str, str]:
     if match := _CC.fullmatch(text):
         family = "-".join(("cc-by", *(part for part in match.groups()[:2] if part)))
         return (f"{family}-{match[3]}" if match[3] else "cc"), family  # without a version the Hub knows only `cc`
-    text = _OWN_WORDS.get(text, text)
+    text = _ALIASES.get(text, text)
     return (text, text) if text in _ORDER[1:] else (UNKNOWN, UNKNOWN)

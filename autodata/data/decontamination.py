@@ -13,7 +13,7 @@ from autodata.types import Example
 NGRAM = 13
 SHORT = 8  # a text of fewer words is too common to search for inside others: it must be equal
 _SUFFIXES = (".jsonl", ".parquet", ".txt")
-_WHERE = {
+_DOWNLOADS = {
     "prbench": "hf download ScaleAI/PRBench --repo-type dataset --local-dir {path} (CC-BY-4.0)",
     "principia": "hf download facebook/principia-bench --repo-type dataset --local-dir {path}",
 }
@@ -45,8 +45,8 @@ def find_files(paths: Sequence[str]) -> list[Path]:
         below = [p for p in below if p.is_file() and p.suffix in _SUFFIXES]
         if not below:
             raise RecipeError(
-                f"decontaminate: {path}: no such {', '.join(_SUFFIXES)} file; {_advise(path)}, "
-                "or write decontaminate: [] to go without"
+                f"decontaminate: {path}: no {', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]} file there; "
+                f"{_advise(path)}, or write decontaminate: [] to go without"
             )
         files += below
     return files
@@ -117,9 +117,9 @@ def _to_find(words: Sequence[str]) -> Iterator[Gram]:
     return grams(words, len(words)) if SHORT <= len(words) < NGRAM else grams(fold(words), NGRAM)
 
 
-def _to_equal(words: Sequence[str], asked: Set[Gram]) -> set[Gram]:
+def _to_equal(words: Sequence[str], questions: Set[Gram]) -> set[Gram]:
     """Return what a short question may equal: the whole text, or a part of it if the question is long enough."""
-    sizes = {len(question) for question in asked if len(question) >= SHORT}
+    sizes = {len(question) for question in questions if len(question) >= SHORT}
     return {tuple(words)}.union(*(grams(words, size) for size in sizes))
 
 
@@ -145,7 +145,9 @@ def _read_rows(file: Path) -> Iterator[Any]:
         try:
             yield json.loads(line) if line.strip() else None
         except ValueError as error:
-            raise RecipeError(f"decontaminate: {file}:{number}: not JSON ({error}); get the file again") from error
+            raise RecipeError(
+                f"decontaminate: {file}:{number}: not JSON ({error}); download the file again"
+            ) from error
 
 
 def _read_parquet(file: Path) -> Iterator[Any]:
@@ -154,7 +156,7 @@ def _read_parquet(file: Path) -> Iterator[Any]:
     try:
         table = parquet.ParquetFile(file)
     except ArrowInvalid as error:
-        raise RecipeError(f"decontaminate: {file}: not a parquet file ({error}); get it again") from error
+        raise RecipeError(f"decontaminate: {file}: not a parquet file ({error}); download it again") from error
     for batch in table.iter_batches(batch_size=64):
         yield from batch.to_pylist()
 
@@ -171,5 +173,6 @@ def _find_strings(value: Any) -> Iterator[str]:
 
 
 def _advise(path: Path) -> str:
-    hint = next((text for name, text in _WHERE.items() if name in str(path).casefold()), None)
-    return f"get it with {hint.format(path=path if not path.suffix else path.parent)}" if hint else "put it there"
+    command = next((text for name, text in _DOWNLOADS.items() if name in str(path).casefold()), None)
+    folder = path.parent if path.suffix else path
+    return f"get it with {command.format(path=folder)}" if command else "put the benchmark there"

@@ -1,4 +1,4 @@
-"""Makes the examples of a dataset from finished runs (one per arm): one round of each trajectory is chosen."""
+"""Makes the examples of a dataset from finished runs (one per arm): one chosen round of each trajectory."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,7 +50,7 @@ class Arm:
         chars = self.domain.context_chars if filters.context_chars is None else filters.context_chars
         return ExampleLimits(shape, chars, filters.source_references, filters.reference_answer)
 
-    def chosen(self) -> Iterator[tuple[Trajectory, Round]]:
+    def choose_rounds(self) -> Iterator[tuple[Trajectory, Round]]:
         """Yield each trajectory that has a chosen round, with that round, sorted by document id."""
         for trajectory in sorted(self.trajectories, key=lambda t: t.document_id):
             round = choose_round(trajectory)
@@ -62,7 +62,7 @@ def read_arm(name: str, folder: str) -> Arm:
     """Read a finished run as an arm. Raises RunError, RecipeError."""
     manifest = require_finished(folder, COMMAND)
     if manifest["arm"] != name:
-        raise RunError(f"arms.{name}={folder}: that run is of the arm {manifest['arm']}")
+        raise RunError(f"arms.{name}={folder}: that run was made with arm={manifest['arm']}, not arm={name}")
     recipe = config.load(GenerateRecipe, [str(Path(folder) / "recipe.yaml")])
     trajectories = read_records(Path(folder) / "trajectories.jsonl", TRAJECTORY)
     return Arm(
@@ -94,11 +94,11 @@ def choose_round(trajectory: Trajectory) -> Round | None:
     return measured[-1] if measured else None
 
 
-def make_example(arm: Arm, trajectory: Trajectory, chosen: Round, licence: str) -> Example:
+def make_example(arm: Arm, trajectory: Trajectory, round: Round, licence: str) -> Example:
     """Make the example of one round; the split is assigned later. Raises ValueError if an attempt is not judged."""
-    candidate = chosen.candidate
+    candidate = round.candidate
     if candidate is None:
-        raise ValueError("a round without a candidate has no example")
+        raise ValueError("no example can be made from a round without a candidate")
     return Example(
         id=f"{arm.name}-{candidate.hash}",
         document_id=trajectory.document_id,
@@ -107,13 +107,13 @@ def make_example(arm: Arm, trajectory: Trajectory, chosen: Round, licence: str) 
         split="train",
         candidate=candidate,
         candidate_hash=candidate.hash,
-        round=chosen.number,
+        round=round.number,
         rounds=len(trajectory.rounds),
-        accepted=chosen.verdict.accepted is True,
-        weak_scores=tuple(map(float, scores(candidate, chosen.weak))),
-        strong_scores=tuple(map(float, scores(candidate, chosen.strong))),
-        evidence=_gather_evidence(arm, trajectory, chosen),
-        provenance=_trace(arm, trajectory, chosen, licence),
+        accepted=round.verdict.accepted is True,
+        weak_scores=tuple(map(float, scores(candidate, round.weak))),
+        strong_scores=tuple(map(float, scores(candidate, round.strong))),
+        evidence=_gather_evidence(arm, trajectory, round),
+        provenance=_trace(arm, trajectory, round, licence),
     )
 
 
@@ -123,26 +123,26 @@ def find_licence(trajectory: Trajectory, licences: Mapping[str, str]) -> str:
     return trajectory.document_licence or next(fitting, "unknown")
 
 
-def _gather_evidence(arm: Arm, trajectory: Trajectory, chosen: Round) -> Evidence:
+def _gather_evidence(arm: Arm, trajectory: Trajectory, round: Round) -> Evidence:
     return Evidence(
-        weak_met=_met(chosen.weak),
-        strong_met=_met(chosen.strong),
+        weak_met=_met(round.weak),
+        strong_met=_met(round.strong),
         weak_planned=arm.domain.weak_attempts,
         strong_planned=arm.domain.strong_attempts,
         preset=trajectory.preset,
         gates={
             name: {key: bound for key, bound in asdict(gate).items() if bound is not None}
             for name, gate in arm.domain.presets.items()
-            if name in chosen.presets
+            if name in round.presets
         },
-        presets=dict(chosen.presets),
-        review=dict(chosen.review),
-        weak_outcomes=tuple(a.outcome for a in chosen.weak),
-        strong_outcomes=tuple(a.outcome for a in chosen.strong),
+        presets=dict(round.presets),
+        review=dict(round.review),
+        weak_outcomes=tuple(a.outcome for a in round.weak),
+        strong_outcomes=tuple(a.outcome for a in round.strong),
     )
 
 
-def _trace(arm: Arm, trajectory: Trajectory, chosen: Round, licence: str) -> Provenance:
+def _trace(arm: Arm, trajectory: Trajectory, round: Round, licence: str) -> Provenance:
     return Provenance(
         run=arm.folder,
         recipe_hash=arm.recipe_hash,
@@ -150,8 +150,8 @@ def _trace(arm: Arm, trajectory: Trajectory, chosen: Round, licence: str) -> Pro
         models=arm.models,
         licence=licence,
         tokens=dict(trajectory.tokens),
-        weak_seeds=tuple(a.seed for a in chosen.weak),
-        strong_seeds=tuple(a.seed for a in chosen.strong),
+        weak_seeds=tuple(a.seed for a in round.weak),
+        strong_seeds=tuple(a.seed for a in round.strong),
     )
 
 
@@ -165,10 +165,10 @@ def choose_best(rounds: tuple[Round, ...]) -> Round | None:
     return max(measured, key=lambda r: (r.verdict.accepted is True, _gap(r)), default=None)
 
 
-def _gap(tried: Round) -> Fraction:
-    if tried.candidate is None:
+def _gap(round: Round) -> Fraction:
+    if round.candidate is None:
         raise ValueError("a measured round has a candidate")
-    return mean(scores(tried.candidate, tried.strong)) - mean(scores(tried.candidate, tried.weak))
+    return mean(scores(round.candidate, round.strong)) - mean(scores(round.candidate, round.weak))
 
 
 def read_examples(dataset: str, arm: str, split: str) -> list[Example]:

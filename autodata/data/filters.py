@@ -32,11 +32,11 @@ class ExampleLimits:
     reference_answer: bool = True
 
 
-def find_stage(tried: Round, candidate: Candidate, limits: ExampleLimits) -> str | None:
+def find_stage(round: Round, candidate: Candidate, limits: ExampleLimits) -> str | None:
     """Return the first stage that drops a round's candidate; None if it passes all stages."""
     passed = {
-        "measured": not list_unmeasured(tried),
-        "final check": _passed_final(tried, candidate),
+        "measured": not list_unmeasured(round),
+        "final check": _passed_final(round, candidate),
         "complete": not _has_empty_field(candidate, limits.reference_answer),
         "rubric": is_sound(candidate, limits.shape),
         "context length": len(candidate.context.strip()) >= limits.context_chars,
@@ -45,9 +45,9 @@ def find_stage(tried: Round, candidate: Candidate, limits: ExampleLimits) -> str
     return next((stage for stage in STAGES if not passed[stage]), None)
 
 
-def list_unmeasured(tried: Round) -> list[str]:
+def list_unmeasured(round: Round) -> list[str]:
     """List the attempts without a score, as "weak 2: context_overflow"; older runs accepted such rounds."""
-    sides = (("weak", tried.weak), ("strong", tried.strong))
+    sides = (("weak", round.weak), ("strong", round.strong))
     return [
         f"{solver} {a.index + 1}: {a.outcome}" for solver, attempts in sides for a in attempts if not a.is_measured
     ]
@@ -64,9 +64,9 @@ def is_sound(candidate: Candidate, shape: Shape) -> bool:
     return not rubric.find_faults(candidate.rubric, shape) and any(c.weight > 0 for c in candidate.rubric)
 
 
-def _passed_final(tried: Round, candidate: Candidate) -> bool:
+def _passed_final(round: Round, candidate: Candidate) -> bool:
     """Return True unless the final check at generation, if there was one, rejected this candidate."""
-    return tried.final is None or (tried.final.passed and tried.final.candidate_hash == candidate.hash)
+    return round.final is None or (round.final.passed and round.final.candidate_hash == candidate.hash)
 
 
 def _has_empty_field(candidate: Candidate, needs_reference: bool) -> bool:

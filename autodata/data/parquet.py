@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autodata.run.records import naming
+from autodata.run.records import name_file_in_errors
 from autodata.types import EXAMPLE, Example
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def write_splits(folder: Path, examples: Sequence[Example]) -> list[str]:
         splits.setdefault((example.arm, example.split), []).append(to_row(example))
     for (arm, split), rows in splits.items():
         file = folder / locate_split(arm, split)
-        with naming(file):
+        with name_file_in_errors(file):
             file.parent.mkdir(parents=True, exist_ok=True)
             Dataset.from_list(rows, features=declare()).to_parquet(str(file))
     return [f"{arm}_{split}" for arm, split in sorted(splits, key=lambda key: (key[0], key[1] != "train"))]

@@ -49,10 +49,10 @@ def stage(run: Path, target: Path, allow_unknown: bool = False) -> ReleaseKind:
     """Write the files to publish into an empty folder; return the kind of the run. Raises RunError, RecipeError."""
     manifest = read_manifest(run)
     if manifest is None:
-        raise RunError(f"{run}: no run; name the folder of a data set, a training or an evaluation")
+        raise RunError(f"{run}: no run there; name the run folder of a data set, a training or an evaluation")
     kind_name = manifest["inputs"]["kind"]
     if kind_name not in KINDS:
-        raise RunError(f"{run} is a run of kind {kind_name}; what can be published is {', '.join(KINDS)}")
+        raise RunError(f"{run} is a run of kind {kind_name}; only runs of kind {', '.join(KINDS)} can be published")
     kind = KINDS[kind_name]
     if not manifest.get("finished"):
         raise RunError(f"{run}: not finished; finish it with {kind.command} {run}/recipe.yaml")
@@ -88,9 +88,9 @@ def _require_licences(run: Path, examples: Sequence[Example]) -> None:
     if unknown:
         stated = ", ".join(f"{licence!r} ({count})" for licence, count in unknown.most_common(5))
         raise RunError(
-            f"{run}: {unknown.total()} of {len(examples)} rows come from documents of unknown licence: "
-            f"{stated}. Say in `sources` of the data set's recipe which documents have which licence, and "
-            "make it again; or, if you may pass them on, add --allow-unknown-licence"
+            f"{run}: {unknown.total():,} of {len(examples):,} rows come from documents of unknown licence: "
+            f"{stated}. Set the licences of these documents in `sources` of the data set's recipe and make the data "
+            "set again; or, if you are allowed to publish the documents, add --allow-unknown-licence"
         )
 
 
@@ -176,9 +176,9 @@ def _is_absolute(text: str) -> bool:
     return text.startswith(("/", "~/")) and "\n" not in text and len(text) > 1
 
 
-def find_leaks(folder: Path, *places: Path) -> list[str]:
-    """List the files below a folder that hold a key or name one of `places`, and the reason; never the key itself."""
-    patterns = _list_patterns(os.environ, (REPO, Path.cwd(), *places))
+def find_leaks(folder: Path, *private: Path) -> list[str]:
+    """List the files below a folder that hold a key or a `private` path, with the reason but never the key itself."""
+    patterns = _list_patterns(os.environ, (REPO, Path.cwd(), *private))
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != _WEIGHTS and p.stat().st_size)
     return [
         f"{file.relative_to(folder)}{part}: {leak}"
@@ -189,14 +189,14 @@ def find_leaks(folder: Path, *places: Path) -> list[str]:
     ]
 
 
-def _list_patterns(environment: Mapping[str, str], places: tuple[Path, ...]) -> dict[str, bytes]:
+def _list_patterns(environment: Mapping[str, str], private: tuple[Path, ...]) -> dict[str, bytes]:
     secrets = {
         f"the value of {name}": re.escape(value.encode())
         for name, value in environment.items()
         if _NAMES_A_SECRET.search(name) and len(value) >= _SHORTEST_SECRET
     }
     homes = () if Path.home() in (Path("/"), Path("/root")) else (Path.home(),)  # a document may mention / or /root
-    paths = {str(path.resolve()) for path in (*places, *homes)} - {"/"}
+    paths = {str(path.resolve()) for path in (*private, *homes)} - {"/"}
     return _SHAPES | secrets | {f"the path {path}": re.escape(path.encode()) for path in sorted(paths)}
 
 

@@ -17,7 +17,7 @@ def scores(candidate: Candidate, attempts: Sequence[Attempt]) -> list[Fraction]:
     for attempt in attempts:
         if not attempt.is_measured or attempt.judgement.met is None:
             raise ValueError(f"attempt {attempt.index} has no score ({attempt.outcome}, {attempt.judgement.reason}); "
-                             "what was not measured is not 0")  # fmt: skip
+                             "an attempt that was not measured does not count as 0")  # fmt: skip
         exact.append(rubric.score(candidate.rubric, attempt.judgement.met))
     return exact
 
@@ -126,14 +126,14 @@ def decide_measured(
     return settled or Verdict(None, None, "not measured: attempts are missing")
 
 
-def _is_unfinished(made: int, cut_off: int, gate: Gate) -> bool:
+def _is_unfinished(attempts: int, cut_off: int, gate: Gate) -> bool:
     bound = gate.finished_at_least
-    return bound is not None and made - cut_off < _exact(bound) * made
+    return bound is not None and attempts - cut_off < _exact(bound) * attempts
 
 
-def _tell_cut_off(role: Role, made: int, cut_off: int) -> str:
-    return (f"{cut_off} of {made} attempts of {role} were cut off by their budget, which says nothing of difficulty: "
-            f"{advise(role, Outcome.CUT_OFF)}")  # fmt: skip
+def _tell_cut_off(role: Role, attempts: int, cut_off: int) -> str:
+    return (f"{cut_off} of {attempts} attempts of {role} were cut off by their budget, which says nothing of "
+            f"difficulty: {advise(role, Outcome.CUT_OFF)}")  # fmt: skip
 
 
 def _extremes(missing: int) -> list[tuple[int, int]]:

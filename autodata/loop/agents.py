@@ -46,9 +46,9 @@ class Agents:
         self.outcomes[request.role][reply.outcome] += 1
         return reply
 
-    async def write(self, role: Role, template: str, slots: Mapping[str, object], **asked: object) -> Reply:
-        """Render a template and ask the model of `role`. `asked` are fields of Request, such as `seed`, `schema`."""
-        return await self.ask(Request(role, self._prompts.render(template, slots), **asked))
+    async def write(self, role: Role, template: str, slots: Mapping[str, object], **fields: object) -> Reply:
+        """Render a template and ask the model of `role`. `fields` are those of Request, such as `seed`, `schema`."""
+        return await self.ask(Request(role, self._prompts.render(template, slots), **fields))
 
     async def solve(self, role: Role, slots: Mapping[str, object], seed: int, attempt: int) -> Reply:
         """One answer. Weak and strong solver render the same template, which never says which of them is asked."""

@@ -76,7 +76,7 @@ class Domain(ABC):
         self.prompts = PromptSet(*prompt_folders(config))
         self.asks = config.judge_retries + 1
         self._client = client
-        self._earlier: Mapping[str, int] = {}
+        self._earlier_failures: Mapping[str, int] = {}
         self.agents = Agents(client, self.prompts)
 
     # ── hooks ────────────────────────────────────────────────────────────────────────────────
@@ -122,17 +122,17 @@ class Domain(ABC):
         """The rubric shape in force."""
         return self.config.rubric_shapes[self.config.rubric_shape]
 
-    def for_document(self, earlier: Mapping[str, int]) -> "Domain":
-        """A copy of this domain with accounts of its own. `earlier` counts past failures of the document by kind.
+    def for_document(self, failures: Mapping[str, int]) -> "Domain":
+        """A copy of this domain with accounts of its own. `failures` counts the document's earlier failures by kind.
 
         A judge whose replies were unreadable is asked afresh, beyond what the journal replays; the
         empty answers of an endpoint that was down are asked for again.
         """
-        own = copy.copy(self)
-        own.agents = Agents(self._client, self.prompts)
-        own.asks = self.asks * (1 + earlier.get(JudgeFailed.__name__, 0))
-        own._earlier = earlier
-        return own
+        domain = copy.copy(self)
+        domain.agents = Agents(self._client, self.prompts)
+        domain.asks = self.asks * (1 + failures.get(JudgeFailed.__name__, 0))
+        domain._earlier_failures = failures
+        return domain
 
     async def propose(
         self, document: Document, rounds: Sequence[Round], number: int, instruction: str
@@ -157,9 +157,9 @@ class Domain(ABC):
 
     def decide(self, candidate: Candidate, weak: Sequence[Attempt], strong: Sequence[Attempt], gate: Gate) -> Verdict:
         """The verdict under one preset; "not measured" while missing attempts could change it."""
-        made = [[a for a in attempts if a.is_measured] for attempts in (weak, strong)]
-        weak_scores, strong_scores = (acceptance.scores(candidate, attempts) for attempts in made)
-        weak_cut, strong_cut = (acceptance.count_cut_off(attempts) for attempts in made)
+        measured = [[a for a in attempts if a.is_measured] for attempts in (weak, strong)]
+        weak_scores, strong_scores = (acceptance.scores(candidate, attempts) for attempts in measured)
+        weak_cut, strong_cut = (acceptance.count_cut_off(attempts) for attempts in measured)
         planned = (self.config.weak_attempts, self.config.strong_attempts)
         return acceptance.decide_measured(weak_scores, strong_scores, planned, gate, (weak_cut, strong_cut))
 
@@ -183,16 +183,16 @@ class Domain(ABC):
         """
         strong = role is Role.STRONG_SOLVER
         count = self.config.strong_attempts if strong else self.config.weak_attempts
-        shown = self.privileged(document) if strong and self.config.privileged_strong else ""
-        slots = solver_slots(candidate, shown)
+        document_text = self.privileged(document) if strong and self.config.privileged_strong else ""
+        slots = solver_slots(candidate, document_text)
 
-        reruns = self._earlier.get(Inconclusive(role, number).kind, 0)
+        reruns = self._earlier_failures.get(Inconclusive(role, number).kind, 0)
 
         async def attempt_once(index: int) -> Attempt:
-            asked = index + reruns * count  # a rerun must not replay what an endpoint in trouble said
-            seed = attempt_seed(self.seed, document.id, number, role, asked)
+            call_number = index + reruns * count  # a rerun must not replay what an endpoint in trouble said
+            seed = attempt_seed(self.seed, document.id, number, role, call_number)
             try:
-                reply = await self.agents.solve(role, slots, seed, asked)
+                reply = await self.agents.solve(role, slots, seed, call_number)
             except NotMeasured as error:
                 missing = self.judge_missing(candidate, error)
                 return Attempt(index, seed, error.outcome, "", "", 0, 0, missing, missing.met is not None)
@@ -204,8 +204,8 @@ class Domain(ABC):
                 attempts.append(_require_judged(await attempt_once(len(attempts)), role, number))
         else:
             attempts = await gather_all([attempt_once(i) for i in range(count)])
-        for done in attempts:
-            _require_judged(done, role, number)
+        for attempt in attempts:
+            _require_judged(attempt, role, number)
         is_mute = not any(a.answer.strip() or a.outcome is Outcome.REFUSED for a in attempts)
         if self.config.sanity_probe and is_mute and not await self.agents.is_answering(role, reruns):
             raise Inconclusive(role, number)

@@ -32,13 +32,13 @@ Attempts = tuple[Attempt, ...]
 
 
 class Harness:
-    """One document between orchestrator and agents. `earlier` counts its past failures by kind.
+    """One document between orchestrator and agents. `failures` counts its earlier failures by kind.
 
     In a baseline arm both solvers try every sound candidate, and the challenger hears of no earlier round.
     """
 
-    def __init__(self, domain: Domain, document: Document, arm: str, earlier: Mapping[str, int] | None = None):
-        self.domain = domain.for_document(earlier or {})
+    def __init__(self, domain: Domain, document: Document, arm: str, failures: Mapping[str, int] | None = None):
+        self.domain = domain.for_document(failures or {})
         self.document = document
         self.arm = arm
         self.rounds: list[Round] = []
@@ -91,7 +91,7 @@ class Harness:
 
         weak, strong = await self._attempt(number, candidate)
 
-        assessment = await domain.assess(candidate, weak, strong, self._remembered)
+        assessment = await domain.assess(candidate, weak, strong, self._shown_rounds)
 
         final = await self._check_again(candidate, assessment.verdicts[domain.config.preset], strong)
         verdicts = fail_final(assessment, final)
@@ -104,6 +104,7 @@ class Harness:
         self.end, self.note = end, note[:MAX_INSTRUCTION_CHARS]
 
     def trajectory(self) -> Trajectory:
+        outcomes = self.domain.agents.outcomes
         return Trajectory(
             document_id=self.document.id,
             document_source=self.document.source,
@@ -118,7 +119,7 @@ class Harness:
             orchestrator=self.orchestrator,
             refused=tuple(self.refused),
             tokens=dict(sorted(self.domain.agents.spent.items())),
-            outcomes={role: dict(sorted(of.items())) for role, of in sorted(self.domain.agents.outcomes.items())},
+            outcomes={role: dict(sorted(counts.items())) for role, counts in sorted(outcomes.items())},
         )
 
     # ── the steps of a round ─────────────────────────────────────────────────────────────────
@@ -137,8 +138,10 @@ class Harness:
         return self._waiting.pop(0)
 
     async def _ask_challengers(self, number: int, instruction: str) -> list[Candidate | ParseError]:
-        given = self.domain.find_baseline(self.document) if self.arm == "cot" else None
-        return [given] if given else await self.domain.propose(self.document, self._remembered, number, instruction)
+        baseline = self.domain.find_baseline(self.document) if self.arm == "cot" else None
+        if baseline:
+            return [baseline]
+        return await self.domain.propose(self.document, self._shown_rounds, number, instruction)
 
     async def _attempt(self, number: int, candidate: Candidate) -> tuple[Attempts, Attempts]:
         """The attempts of both solvers. After the weak ones, the strong solver is asked only if it can matter."""
@@ -194,9 +197,9 @@ class Harness:
             return None
         return await self.domain.check_quality(self.document, candidate, attempt=1)
 
-    def _close(self, played: Round) -> None:
-        self.rounds.append(played)
-        if played.verdict.accepted and not self.is_baseline:
+    def _close(self, round: Round) -> None:
+        self.rounds.append(round)
+        if round.verdict.accepted and not self.is_baseline:
             self.stop(End.ACCEPTED)
         elif len(self.rounds) >= self.domain.config.max_rounds:
             self.stop(End.ROUNDS_USED)
@@ -217,8 +220,8 @@ class Harness:
         return self.domain.config.weak_first and not self.is_baseline
 
     @property
-    def _remembered(self) -> Sequence[Round]:
-        """The rounds that challengers and reviewers are told of."""
+    def _shown_rounds(self) -> Sequence[Round]:
+        """The earlier rounds that challengers and reviewers are told about."""
         return () if self.is_baseline else self.rounds
 
 

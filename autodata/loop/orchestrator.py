@@ -40,7 +40,7 @@ async def orchestrate_by_agent(harness: Harness) -> Trajectory:
     """
     harness.orchestrator = "agent"
     await harness.prepare()
-    asked = 0
+    choices = 0
     while harness.end is None:
         if harness.has_waiting:
             await harness.play_round()
@@ -48,15 +48,15 @@ async def orchestrate_by_agent(harness: Harness) -> Trajectory:
             harness.orchestrator = FALLBACK
             await harness.play_round()
         else:
-            await _choose_and_play(harness, asked)
-            asked += 1
+            await _choose_and_play(harness, choices)
+            choices += 1
     return harness.trajectory()
 
 
-async def _choose_and_play(harness: Harness, asked: int) -> None:
+async def _choose_and_play(harness: Harness, choice_index: int) -> None:
     """Do what the model chooses; what is illegal is refused, with the reason, and nothing is done."""
     try:
-        name, arguments = read_call(await choose(harness, asked), list_legal(harness))
+        name, arguments = read_call(await choose(harness, choice_index), list_legal(harness))
     except IllegalMove as refusal:
         harness.refused.append(str(refusal)[:MAX_REFUSALS_KEPT])
         return
@@ -71,11 +71,11 @@ async def _choose_and_play(harness: Harness, asked: int) -> None:
         await harness.play_round(arguments["instruction"], arguments["diagnosis"])
 
 
-async def choose(harness: Harness, asked: int) -> Reply:
+async def choose(harness: Harness, choice_index: int) -> Reply:
     domain, number = harness.domain, len(harness.rounds) + 1
-    seed = attempt_seed(domain.seed, harness.document.id, number, Role.ORCHESTRATOR, asked)
+    seed = attempt_seed(domain.seed, harness.document.id, number, Role.ORCHESTRATOR, choice_index)
     return await domain.agents.write(Role.ORCHESTRATOR, "orchestrator", _slots(harness),
-                                     seed=seed, attempt=asked, tools=TOOLS)  # fmt: skip
+                                     seed=seed, attempt=choice_index, tools=TOOLS)  # fmt: skip
 
 
 def list_legal(harness: Harness) -> tuple[str, ...]:

@@ -33,18 +33,19 @@ class Generation:
         self.client = client
         self.domain = base.load(recipe.domain, client, recipe.seed)
         # Memory holds only how each document ended: trajectories are long and stay in their file.
-        found = iterate_records(run.path(TRAJECTORIES), TRAJECTORY)
-        self.ended = {t.document_id: t.accepted is not None for t in found}
+        trajectories = iterate_records(run.path(TRAJECTORIES), TRAJECTORY)
+        self.ended = {t.document_id: t.accepted is not None for t in trajectories}
         self.accepted = sum(self.ended.values())
         self.total = len(documents)
         self.failures: dict[str, str] = {}
         self._stopped: Stopped | None = None
-        self._earlier = _count_errors(run)
+        self._earlier_failures = _count_failures(run)
         self._budgets = _read_budgets(recipe.budget_from)
         self._slots = asyncio.Semaphore(recipe.documents_in_flight)
-        left = [d for d in documents if d.id not in self.ended]
-        self.quarantined = [d.id for d in left if _count_own(self._earlier[d.id]) >= recipe.quarantine_after]
-        self.pending = [d for d in left if d.id not in self.quarantined]
+        unfinished = [d for d in documents if d.id not in self.ended]
+        own_failures = {d.id: _count_own_failures(self._earlier_failures[d.id]) for d in unfinished}
+        self.quarantined = [document for document, count in own_failures.items() if count >= recipe.quarantine_after]
+        self.pending = [d for d in unfinished if d.id not in self.quarantined]
 
     @property
     def is_complete(self) -> bool:
@@ -92,7 +93,7 @@ class Generation:
         progress.advance(self.ended[document.id])
 
     def _play(self, document: Document) -> Awaitable[Trajectory]:
-        harness = Harness(self.domain, document, self.recipe.arm, self._earlier[document.id])
+        harness = Harness(self.domain, document, self.recipe.arm, self._earlier_failures[document.id])
         if self.recipe.arm == "cot":
             return propose_once(harness)
         if self.recipe.arm == "best_of_n":
@@ -107,13 +108,13 @@ class Generation:
         self.failures[document.id] = str(error)
         self._check_measured()
         if len(self.failures) > self.recipe.max_error_rate * self.total:
-            self._stop(f"{len(self.failures)} of {self.total} documents failed, more than "
-                       f"max_error_rate={self.recipe.max_error_rate} allows; the last: {error}")  # fmt: skip
+            self._stop(f"{len(self.failures):,} of {self.total:,} documents failed, more than "
+                       f"max_error_rate={self.recipe.max_error_rate} allows; the last error: {error}")  # fmt: skip
         return kind
 
     def _check_measured(self, is_end: bool = False) -> None:
         """Stop if a role answers too seldom. Before the end of the run, stop only if chance cannot explain it."""
-        last = "".join(f"; the last: {error}" for error in list(self.failures.values())[-1:])
+        last = "".join(f"; the last error: {error}" for error in list(self.failures.values())[-1:])
         for role, account in self.client.accounts.items():
             outcomes = self.domain.list_outcomes(role, account.outcomes)
             if reason := find_unmeasured(role, outcomes, self.recipe.max_unmeasured, is_end):
@@ -122,29 +123,29 @@ class Generation:
     def _check_acceptance(self) -> None:
         done, accepted = len(self.ended), self.accepted
         if done >= self.recipe.min_acceptance_after and accepted < self.recipe.min_acceptance * done:
-            self._stop(f"{accepted} of {done} documents have an accepted candidate, fewer than "
-                       f"min_acceptance={self.recipe.min_acceptance}; python -m autodata.report {self.run.folder} "
-                       "shows why; or lower min_acceptance")  # fmt: skip
+            self._stop(f"{accepted:,} of {done:,} documents have an accepted candidate, a smaller share than "
+                       f"min_acceptance={self.recipe.min_acceptance}; `python -m autodata.report {self.run.folder}` "
+                       "shows why candidates fail; to continue anyway, lower min_acceptance")  # fmt: skip
 
     def _stop(self, reason: str) -> None:
         # Drain as Ctrl-C does: calls in flight are finished and their replies kept.
         self.client.draining = True
         self._stopped = self._stopped or Stopped(
-            f"{reason}\nwhat was answered is kept: repair the cause and run the same command again"
+            f"{reason}\nevery answer is kept: repair the cause and run the same command again"
         )
 
 
-def _count_errors(run: Run) -> Mapping[str, Counter[str]]:
+def _count_failures(run: Run) -> Mapping[str, Counter[str]]:
     """Count the earlier failures of each document, by kind."""
     path = run.path(ERRORS)
     repair_tail(path)
-    found: dict[str, Counter[str]] = defaultdict(Counter)
+    failures: dict[str, Counter[str]] = defaultdict(Counter)
     for record in iterate_records(path, LINE):
-        found[record["document_id"]][record["kind"]] += 1
-    return found
+        failures[record["document_id"]][record["kind"]] += 1
+    return failures
 
 
-def _count_own(failures: Counter[str]) -> int:
+def _count_own_failures(failures: Counter[str]) -> int:
     """Count the failures that a document causes itself; an endpoint that was down or too small is not its fault."""
     unanswered = sum(failures[f"{NotMeasured.__name__} {outcome}"] for outcome in (Outcome.REFUSED, Outcome.EMPTY))
     return unanswered + sum(failures[kind.__name__] for kind in (JudgeFailed, RequestRefused))

@@ -76,7 +76,7 @@ class PromptSet:
         except _RENDER_ERRORS as error:
             raise PromptError(f"{self.folder / name}.j2: {error}") from error
         if not any(text for _, text in turns):
-            raise PromptError(f"{self.folder / name}.j2: no text in a block {' or '.join(TURNS)}")
+            raise PromptError(f"{self.folder / name}.j2: none of the blocks {', '.join(TURNS)} has any text")
         return tuple(Message(turn, text) for turn, text in turns if text)
 
     def _template(self, name: str) -> Template:

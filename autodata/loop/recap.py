@@ -37,7 +37,7 @@ class CriterionCount:
 
 def list_rounds(rounds: Sequence[Round]) -> list[RoundRecap]:
     """List the latest rounds, oldest first."""
-    return [_enter(r) for r in rounds[-SHOWN_ROUNDS:]]
+    return [_recap(r) for r in rounds[-SHOWN_ROUNDS:]]
 
 
 def count_earlier(rounds: Sequence[Round]) -> dict[str, int]:
@@ -45,12 +45,12 @@ def count_earlier(rounds: Sequence[Round]) -> dict[str, int]:
     return dict(sorted(Counter(_verdict(r) for r in rounds[:-SHOWN_ROUNDS]).items()))
 
 
-def count_criteria(tried: Round | None) -> list[CriterionCount]:
+def count_criteria(round: Round | None) -> list[CriterionCount]:
     """Count, for each criterion of a measured round, how many attempts of each solver met it (paper Sec. 3.2)."""
-    if tried is None or tried.candidate is None or not tried.weak:
+    if round is None or round.candidate is None or not round.weak:
         return []
-    return [CriterionCount(shorten(c.text), c.weight, _met(tried.weak, i), _met(tried.strong, i))
-            for i, c in enumerate(tried.candidate.rubric[:SHOWN_CRITERIA])]  # fmt: skip
+    return [CriterionCount(shorten(c.text), c.weight, _met(round.weak, i), _met(round.strong, i))
+            for i, c in enumerate(round.candidate.rubric[:SHOWN_CRITERIA])]  # fmt: skip
 
 
 def describe_candidate(candidate: Candidate | None) -> str:
@@ -68,20 +68,20 @@ def shorten(text: str) -> str:
     return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"
 
 
-def _enter(tried: Round) -> RoundRecap:
+def _recap(round: Round) -> RoundRecap:
     return RoundRecap(
-        number=tried.number,
-        question=describe_candidate(tried.candidate),
-        verdict=_verdict(tried),
-        reason=shorten(tried.verdict.reason),
-        weak=average(tried.weak),
-        strong=average(tried.strong),
-        instruction=shorten(tried.instruction),
+        number=round.number,
+        question=describe_candidate(round.candidate),
+        verdict=_verdict(round),
+        reason=shorten(round.verdict.reason),
+        weak=average(round.weak),
+        strong=average(round.strong),
+        instruction=shorten(round.instruction),
     )
 
 
-def _verdict(tried: Round) -> str:
-    return "accepted" if tried.verdict.accepted else str(tried.verdict.failure or "not measured")
+def _verdict(round: Round) -> str:
+    return "accepted" if round.verdict.accepted else str(round.verdict.failure or "not measured")
 
 
 def _met(attempts: Sequence[Attempt], index: int) -> str:

@@ -8,7 +8,7 @@ from autodata.loop.agents import CUT_OFF_REPLY
 from autodata.loop.orchestrator import FALLBACK
 from autodata.serving.costs import Ledger
 from autodata.serving.measured import tell_outcomes
-from autodata.stats.writing import write_percent
+from autodata.stats.writing import write_count, write_duration, write_percent
 from autodata.types import Failure, Round, Trajectory
 
 
@@ -27,13 +27,13 @@ def summarize(trajectories: Iterable[Trajectory]) -> dict[str, object]:
             outcomes[role].update(counts)
         if trajectory.orchestrator == FALLBACK:
             took_over[trajectory.refused[-1] if trajectory.refused else ""] += 1
-        for tried in trajectory.rounds:
-            part, accepted = "first" if tried.number == 1 else "later", tried.verdict.accepted is True
-            verdicts["accepted" if accepted else tried.verdict.failure or "unmeasured"] += 1
-            presets.update(name for name, verdict in tried.presets.items() if verdict.accepted)
-            total += Counter({part: 1, f"{part}_accepted": accepted, "duplicates": tried.duplicate_answers,
-                              "malformed_by_budget": _is_cut_off(tried),
-                              "attempts": len(tried.weak) + len(tried.strong)})  # fmt: skip
+        for round in trajectory.rounds:
+            part, accepted = "first" if round.number == 1 else "later", round.verdict.accepted is True
+            verdicts["accepted" if accepted else round.verdict.failure or "unmeasured"] += 1
+            presets.update(name for name, verdict in round.presets.items() if verdict.accepted)
+            total += Counter({part: 1, f"{part}_accepted": accepted, "duplicates": round.duplicate_answers,
+                              "malformed_by_budget": _is_cut_off(round),
+                              "attempts": len(round.weak) + len(round.strong)})  # fmt: skip
     return {
         "documents": total["documents"],
         "ends": dict(sorted(ends.items())),
@@ -52,9 +52,9 @@ def summarize(trajectories: Iterable[Trajectory]) -> dict[str, object]:
     }
 
 
-def _is_cut_off(tried: Round) -> bool:
+def _is_cut_off(round: Round) -> bool:
     """True if a proposal could not be read because the challenger ran into its budget."""
-    return tried.verdict.failure is Failure.MALFORMED and CUT_OFF_REPLY in tried.verdict.reason
+    return round.verdict.failure is Failure.MALFORMED and CUT_OFF_REPLY in round.verdict.reason
 
 
 def join_outcomes(summary: Mapping[str, Any], ledger: Ledger) -> dict[str, dict[str, int]]:
@@ -71,24 +71,36 @@ def join_outcomes(summary: Mapping[str, Any], ledger: Ledger) -> dict[str, dict[
 
 def describe(facts: Mapping[str, Any]) -> str:
     """Tell in a few lines what a run did."""
-    summary, counts = facts["summary"], facts["counts"]
+    summary = facts["summary"]
     first, later = summary["accepted_in_round_1"], summary["accepted_in_later_rounds"]
     failures = ", ".join(f"{name} {count}" for name, count in summary["verdicts"].items())
     if by_budget := summary["malformed_by_budget"]:
-        failures += f" ({by_budget} of the malformed: the challenger was cut off by its budget)"
-    tokens = counts.get("prompt_tokens", 0) + counts.get("completion_tokens", 0)
-    ends = ", ".join(f"{name} {count}" for name, count in summary["ends"].items())
-    again = f"{counts.get('asked_again', 0)} replies asked for again, {counts.get('repaired_json', 0)} repaired"
+        failures += f" (in {by_budget} of the malformed rounds the challenger was cut off by its budget)"
+    ends = ", ".join(f"{name} {count}" for name, count in summary["ends"].items()) or "none"
+    presets = ", ".join(f"{name} {count}" for name, count in summary["accepted_by_preset"].items()) or "none"
     lines = [
-        f"{summary['accepted_documents']} of {summary['documents']} documents have an accepted candidate: "
-        f"{first[0]} of {first[1]} in round 1, {later[0]} of {later[1]} in later rounds; ended: {ends}",
-        f"{summary['rounds']} rounds: {failures}; accepted by preset: {summary['accepted_by_preset']}",
-        f"this session: {counts.get('calls', 0)} calls, {counts.get('replayed', 0)} replayed, {tokens} tokens, "
-        f"{facts['working_s']} s, a call under way {write_percent(facts['server_busy_share'], 1)} of the time; "
-        f"{again}; {summary['duplicate_answers']} of {summary['attempts']} answers repeat another of their round",
+        f"{summary['accepted_documents']:,} of {summary['documents']:,} documents have an accepted candidate: "
+        f"{first[0]:,} of {first[1]:,} first rounds and {later[0]:,} of {later[1]:,} later rounds were accepted; "
+        f"work on the documents ended with: {ends}",
+        f"{write_count(summary['rounds'], 'round')}: {failures}; rounds accepted under each preset: {presets}",
+        _describe_calls(facts),
+        f"{summary['duplicate_answers']:,} of {summary['attempts']:,} answers are identical to another answer to the "
+        "same question",
         *tell_outcomes(facts["outcomes"]),
     ]
     return "\n".join([*lines, *_tell_fallbacks(summary)])
+
+
+def _describe_calls(facts: Mapping[str, Any]) -> str:
+    """Tell what this session cost, and how often a reply could not be read at once."""
+    counts = facts["counts"]
+    tokens = counts.get("prompt_tokens", 0) + counts.get("completion_tokens", 0)
+    return (
+        f"this session: {write_count(counts.get('calls', 0), 'call')}, {counts.get('replayed', 0):,} replayed, "
+        f"{write_count(tokens, 'token')}, {write_duration(facts['working_s'])}; at least one call in flight "
+        f"{write_percent(facts['server_busy_share'], 1)} of the time; {counts.get('asked_again', 0):,} unreadable "
+        f"replies requested again, {counts.get('repaired_json', 0):,} repaired"
+    )
 
 
 def _tell_fallbacks(summary: Mapping[str, Any]) -> list[str]:
@@ -97,7 +109,7 @@ def _tell_fallbacks(summary: Mapping[str, Any]) -> list[str]:
     if not reasons:
         return []
     return [f"the fixed orchestrator took over from the model in {sum(reasons.values())} of {summary['documents']} "
-            f"documents; the commonest last refusal: {next(iter(reasons))}"]  # fmt: skip
+            f"documents; the most frequent last refusal: {next(iter(reasons))}"]  # fmt: skip
 
 
 def describe_sessions(sessions: Sequence[Mapping[str, Any]]) -> str:
@@ -105,13 +117,22 @@ def describe_sessions(sessions: Sequence[Mapping[str, Any]]) -> str:
     counts: Counter[str] = sum((Counter(s.get("counts", {})) for s in sessions), Counter())
     repeated = {name.removeprefix("retried_"): n for name, n in sorted(counts.items()) if name.startswith("retried_")}
     listed = ", ".join(f"{name} {n}" for name, n in repeated.items())
+    tokens = counts["prompt_tokens"] + counts["completion_tokens"]
+    postponed = write_count(counts["put_off"], "document") if counts["put_off"] else "no document"
+    notes = {"found_in_text": "answers found in the reasoning or the text, where the server had left them",
+             "estimated": "replies had no token counts, so these are estimated"}  # fmt: skip
+    return (
+        f"{_describe_starts(sessions)}. {write_count(counts['calls'], 'call')}, "
+        f"{f'{sum(repeated.values()):,} repeated ({listed})' if listed else 'none repeated'}, "
+        f"{write_count(tokens, 'token')}, {postponed} postponed"
+    ) + "".join(f"; {counts[name]:,} {words}" for name, words in notes.items() if counts[name])
+
+
+def _describe_starts(sessions: Sequence[Mapping[str, Any]]) -> str:
+    """Say how often the command was started, and how often it did not end by itself."""
     killed = sum("ended" not in session for session in sessions)
     stopped = sum("problem" in session for session in sessions)
-    tokens = counts["prompt_tokens"] + counts["completion_tokens"]
-    notes = {"found_in_text": "answers taken from the reasoning or the text, where the server left them",
-             "estimated": "replies without usage, whose tokens are estimated"}  # fmt: skip
-    return (
-        f"{len(sessions)} sessions, {killed} killed, {stopped} stopped by an error; in all {counts['calls']} calls, "
-        f"{tokens} tokens, {sum(repeated.values())} repeated{f': {listed}' if listed else ''}; "
-        f"{counts['put_off']} documents put off"
-    ) + "".join(f"; {counts[name]} {words}" for name, words in notes.items() if counts[name])
+    endings = {"killed": killed, "stopped by an error": stopped}
+    interruptions = [f"{count:,} {ending}" for ending, count in endings.items() if count]
+    starts = "Started once" if len(sessions) == 1 else f"Started {len(sessions):,} times"
+    return f"{starts}, {', '.join(interruptions) or 'no interruption'}"

@@ -20,7 +20,7 @@ from autodata.recipes.meta import MetaRecipe
 from autodata.run.folder import Run
 from autodata.run.progress import Progress
 from autodata.run.records import LINE, read_records, repair_tail
-from autodata.serving.costs import find_reached
+from autodata.serving.costs import find_spent_budget
 from autodata.serving.llm import Client, Draining
 from autodata.stats.writing import write_percent
 from autodata.types import Document
@@ -110,7 +110,7 @@ class Search:
     def is_spent(self) -> bool:
         """True if a limit of the budget is reached."""
         ledger, hours = self._progress.ledger(), self._progress.hours
-        return find_reached(self.recipe.budget, ledger, hours) is not None
+        return find_spent_budget(self.recipe.budget, ledger, hours) is not None
 
     # ── one iteration ──
 

@@ -12,7 +12,7 @@ from autodata.recipes.training import GrpoRecipe
 Recipe = GenerateRecipe | MetaRecipe | EvalRecipe | GrpoRecipe | JudgeAuditRecipe | QuestionTypesRecipe
 
 
-def list_asked(recipe: Recipe) -> dict[str, RoleConfig]:
+def list_called_roles(recipe: Recipe) -> dict[str, RoleConfig]:
     """List the configured roles that a recipe's command asks, by their keys in the recipe."""
     roles = {f"models.{name}": getattr(recipe.models, name) for name in _list_roles(recipe)}
     if isinstance(recipe, EvalRecipe):
@@ -38,7 +38,7 @@ def _list_roles(recipe: Recipe) -> list[str]:
 
 def find_problems(recipe: object) -> Iterator[str]:
     """Yield one sentence for each role that cannot answer, with the key to change."""
-    for key, role in list_asked(recipe).items() if isinstance(recipe, Recipe) else ():
+    for key, role in list_called_roles(recipe).items() if isinstance(recipe, Recipe) else ():
         if endpoint := recipe.models.endpoints.get(role.endpoint):
             yield from _find_problem(f"{key}.sampling.max_tokens", role, endpoint)
 
@@ -46,11 +46,11 @@ def find_problems(recipe: object) -> Iterator[str]:
 def _find_problem(key: str, role: RoleConfig, endpoint: Endpoint) -> Iterator[str]:
     budget, context = role.sampling.over(endpoint.sampling).max_tokens, _find_context(endpoint)
     if budget is None:
-        yield f"no value for {key}; say how many tokens a reply may have, as in the domain's roles.yaml"
+        yield f"no value for {key}; set how many tokens a reply may have, as the domain's roles.yaml does"
     elif context and budget >= context:
         yield (
             f"{key}={budget}: a reply and its prompt do not fit max-model-len={context} of models.endpoints."
-            f"{role.endpoint}.server.flags; lower the one or raise the other"
+            f"{role.endpoint}.server.flags; lower max_tokens or raise max-model-len"
         )
 
 

@@ -39,19 +39,20 @@ def choose_endpoint(evaluated: Evaluated, endpoints: Mapping[str, Endpoint]) -> 
         return evaluated.endpoint, source
     if existing and existing.server:
         raise ValueError(
-            f"models.endpoints.{EVALUATED}.server: made from evaluated.weights={evaluated.weights}; leave it out"
+            f"models.endpoints.{EVALUATED}.server: the command makes this server from evaluated.weights="
+            f"{evaluated.weights}; leave the key out"
         )
     return EVALUATED, _serve(evaluated.weights, source, existing, evaluated.endpoint)
 
 
-def _serve(weights: str, source: Endpoint, given: Endpoint | None, key: str) -> Endpoint:
-    """Copy an endpoint, with other weights. `given` says where they are already served, as in a campaign."""
+def _serve(weights: str, source: Endpoint, serving: Endpoint | None, key: str) -> Endpoint:
+    """Copy an endpoint, with other weights. `serving` already serves them, as in a campaign."""
     if source.server is None:
         raise ValueError(
-            f"evaluated.endpoint={key}: has no server to load evaluated.weights={weights} with; name one "
-            "that has, or write evaluated.weights: null for what the endpoint itself serves"
+            f"evaluated.endpoint={key}: this endpoint has no server to load evaluated.weights={weights}; name an "
+            "endpoint with a server, or write evaluated.weights: null to evaluate the model that the endpoint serves"
         )
-    running = given or Endpoint(name_model(weights))
+    running = serving or Endpoint(name_model(weights))
     return replace(
         source,
         model=running.model,

@@ -9,7 +9,7 @@ from autodata.recipes.domain import DomainConfig
 from autodata.recipes.evaluated import Evaluated, choose_endpoint, is_family, list_words
 from autodata.recipes.models import OPERATIONAL, Models, RoleConfig, Sampling, operational
 
-OWN = {"own": True}  # marks a key of the recipe itself: no file that is appended to a command can set it
+RECIPE_ONLY = {"recipe_only": True}  # marks a key that only the recipe itself sets, not a file appended to a command
 
 
 @dataclass
@@ -39,8 +39,8 @@ class EvalRecipe:
     """Evaluates one model on held-out examples, a benchmark, or both, and writes logs and scores."""
 
     run: str = field(default=MISSING, metadata=OPERATIONAL)
-    label: str = field(default=MISSING, metadata=OWN)  # the row of the table
-    evaluated: Evaluated | None = field(default=None, metadata=OWN)  # None in runs older than this key
+    label: str = field(default=MISSING, metadata=RECIPE_ONLY)  # the row of the table
+    evaluated: Evaluated | None = field(default=None, metadata=RECIPE_ONLY)  # None in runs older than this key
     dataset: str | None = operational(None)  # a run folder of autodata.dataset; null: a benchmark alone
     sets: list[str] = field(default_factory=lambda: ["cot_test", "agentic_test"])  # <arm>_<split>
     prbench: PrBenchConfig | None = None
@@ -84,8 +84,8 @@ class EvalRecipe:
         if name != "judge" and not is_family(name, endpoint.model):
             fitting = "_".join(list_words(endpoint.model.rpartition("/")[2])).replace(".", "_")
             raise ValueError(
-                f"graders.{name}: grades with {endpoint.model}, so its scores are not {name}'s; append "
-                f"graders.{name}=null, and name the grader after its model, as graders.{fitting}=…"
+                f"graders.{name}: this grader is {endpoint.model}, so its scores are not {name}'s; append "
+                f"graders.{name}=null, and name the grader after its model, for example graders.{fitting}=…"
             )
 
 

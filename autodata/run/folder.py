@@ -26,7 +26,7 @@ from autodata.run.records import (
     _read_at,
     digest,
     hash_path,
-    naming,
+    name_file_in_errors,
     read_json,
     write_file,
     write_lines,
@@ -116,7 +116,7 @@ class Run:
         """Return a path inside the run folder. Raises RunError if it would lie outside."""
         path = (self.folder / name).resolve()
         if not path.is_relative_to(self.folder.resolve()):
-            raise RunError(f"{name}: outside the run folder {self.folder}")
+            raise RunError(f"{name}: this path is outside the run folder {self.folder}")
         return path
 
     def write(self, name: str, text: str) -> None:
@@ -126,7 +126,7 @@ class Run:
     def append(self, name: str, line: bytes) -> None:
         """Append a line to a JSONL file and wait until it is on disk."""
         path = self.path(name)
-        with naming(path), path.open("ab") as file:
+        with name_file_in_errors(path), path.open("ab") as file:
             file.write(line + b"\n")
             file.flush()
             os.fsync(file.fileno())
@@ -156,7 +156,7 @@ class Run:
         if raised and repaired == json.loads(json.dumps(self.inputs)):
             self._manifest |= {"repairs": [*self._manifest.get("repairs", []), raised], "finished": None}
         else:
-            fix = f"name another folder with run=…; for generation fork={self.folder} there starts from its replies"
+            fix = f"name another folder with run=…; autodata.generate reuses the replies with fork={self.folder}"
             require_equal(self.folder, before, self.inputs, fix)
 
 
@@ -183,9 +183,10 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         return None
     manifest = read_json(path)
     if not isinstance(manifest, dict):
-        raise RunError(f"{path}: damaged (no object); restore it or name another run folder")
+        raise RunError(f"{path}: damaged (not a JSON object); restore it or name another run folder")
     if wrong := [name for name, kind in _PARTS.items() if not isinstance(manifest.get(name, kind()), kind)]:
-        raise RunError(f"{path}: damaged ({', '.join(wrong)}); restore it or name another run folder")
+        problem = f"wrong type of {', '.join(wrong)}"
+        raise RunError(f"{path}: damaged ({problem}); restore it or name another run folder")
     return manifest
 
 
@@ -234,9 +235,9 @@ def fresh_folder(run: Path, name: str) -> Iterator[Path]:
     if not run.is_dir():
         raise RunError(f"{run}: no such run")
     folder = run / name
-    with _hold(run), naming(folder):
+    with _hold(run), name_file_in_errors(folder):
         if folder.is_symlink():
-            raise RunError(f"{folder}: a link, not a folder; remove it")
+            raise RunError(f"{folder}: this is a link, not a folder; remove it")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         yield folder
@@ -267,14 +268,14 @@ def is_held(folder: Path) -> bool | None:
 
 
 def _hold(folder: Path):
-    with naming(folder):
+    with name_file_in_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         lock.close()
-        raise RunError(f"{folder}: another process works in it; wait for it, or name another run") from None
+        raise RunError(f"{folder}: another process works in it; wait for it, or name another run folder") from None
     return lock
 
 

@@ -30,8 +30,8 @@ def check_label(recipe: EvalRecipe) -> None:
     name = name_model(weights) if weights else endpoint.model
     if not is_name(recipe.label, name):
         raise RecipeError(
-            f"label={recipe.label}: {name} is evaluated, which no training run here has made; write "
-            f"label={name.rpartition('/')[2]}, or name the weights that you mean with evaluated.weights"
+            f"label={recipe.label} is not the name of the evaluated model {name}, which no training run here made; "
+            f"write label={name.rpartition('/')[2]}, or set evaluated.weights to the weights that the label names"
         )
 
 
@@ -39,7 +39,7 @@ def find_endpoint(recipe: EvalRecipe) -> Endpoint:
     """Return the endpoint that serves the evaluated model. Raises RecipeError."""
     if recipe.evaluated is None or recipe.models.weak_solver is None:
         raise RecipeError(
-            "evaluated: name the weights to evaluate and the endpoint whose server loads them, as "
+            "evaluated: name the weights to evaluate and the endpoint whose server loads them, for example "
             "evaluated.weights=Qwen/Qwen3.5-4B evaluated.endpoint=weak"
         )
     return recipe.models.endpoints[recipe.models.weak_solver.endpoint]
@@ -68,8 +68,8 @@ def _check_trained(label: str, weights: str, training: Mapping[str, Any]) -> Non
     others = [arm for arm in ARMS if arm not in arms and _names(words, arm)]
     if others or not is_named or _names_another(words.split(), list_words(base)):
         raise RecipeError(
-            f"label={label}: {weights} is {base}, trained on {' and '.join(arms)}; write a label that "
-            f"says so and names no other, as label='{base} + RL {_suggest(arms)} data'"
+            f"label={label}: {weights} is {base}, trained on {' and '.join(arms)}; write a label that names "
+            f"this model and these arms only, for example label='{base} + RL {_suggest(arms)} data'"
         )
 
 
@@ -95,14 +95,14 @@ def identify(recipe: EvalRecipe) -> dict[str, str | None]:
     served = read_served(endpoint)
     if served and weights and not _is_same(served, weights):
         raise RecipeError(
-            f"{endpoint.base_url} serves {served}, not evaluated.weights={weights}; name its address "
-            "only for the weights that it has loaded, or leave out its base_url"
+            f"{endpoint.base_url} serves {served}, not evaluated.weights={weights}; set base_url to a server that "
+            "has loaded these weights, or leave base_url out"
         )
     if weights and not served and not is_name(endpoint.model, name_model(weights)):
         raise RecipeError(
-            f"{endpoint.base_url} serves {endpoint.model} and does not say which weights that is, so it "
-            f"cannot be taken for evaluated.weights={weights}; write evaluated.weights=null and a label "
-            f"of its own, as label={endpoint.model.rpartition('/')[2]}"
+            f"{endpoint.base_url} serves {endpoint.model} without saying which weights these are, so nothing shows "
+            f"that they are evaluated.weights={weights}; write evaluated.weights=null and "
+            f"label={endpoint.model.rpartition('/')[2]}"
         )
     revision = endpoint.revision or (_find_commit(weights) if weights else None)
     return {"weights": weights, "model": endpoint.model, "revision": revision, "served": served}

@@ -22,7 +22,7 @@ from autodata.run.dashboard import draw
 from autodata.run.folder import Run, read_manifest
 from autodata.run.records import RunError
 from autodata.run.snapshot import FILE, SNAPSHOT, RoleSpeed, RunState, Snapshot, describe, read_snapshot
-from autodata.serving.costs import LEDGER, Cost, Ledger, add, find_reached, know_gpus
+from autodata.serving.costs import LEDGER, Cost, Ledger, add, count_endpoint_gpus, find_spent_budget
 from autodata.serving.llm import Client, Draining
 from autodata.types import Role
 
@@ -37,7 +37,7 @@ class Progress:
 
     The code that does the work updates `done`, `total`, `accepted`, `failures` and `facts`. The ledgers of `clients`
     are added to those of the run's earlier sessions and stored in the manifest at the end. A run of several processes
-    sets `books` instead, a function that returns the ledger of all of them.
+    sets `read_ledger` instead, a function that returns the ledger of all of them.
     """
 
     def __init__(self, run: Run, unit: str, total: int = 0, *, draws: bool = True):
@@ -47,20 +47,20 @@ class Progress:
         self.failures: Counter[str] = Counter()
         self.facts: dict[str, str | int | float | None] = {}
         self.clients: list[Client] = []
-        self.books: Callable[[], Ledger] | None = None
+        self.read_ledger: Callable[[], Ledger] | None = None
         self._run, self._state = run, RunState.STARTING
         self._earlier, self._earlier_s = read_earlier(run.folder)
-        self._start = self._begun = self._said = time.monotonic()
+        self._start = self._begun = self._last_line = time.monotonic()
         self._started = _now()
-        self._first = 0  # how many were done before this session: they do not count for the rate
-        self._looks: deque[tuple[float, Ledger]] = deque(maxlen=_WINDOW)
+        self._done_before = 0  # how many were done before this session: they do not count for the rate
+        self._measurements: deque[tuple[float, Ledger]] = deque(maxlen=_WINDOW)
         self._end = threading.Event()
         self._ticker = threading.Thread(target=self._tick, daemon=True)
         self._opened = ExitStack()
 
     def begin(self) -> None:
         """Start measuring the rate: servers and files are ready, the work begins."""
-        self._first, self._begun, self._state = self.done, time.monotonic(), RunState.RUNNING
+        self._done_before, self._begun, self._state = self.done, time.monotonic(), RunState.RUNNING
 
     def advance(self, accepted: bool | None = None) -> None:
         """Count one more document (or other unit) as done."""
@@ -72,7 +72,7 @@ class Progress:
         """Add the calls of a client to the ledger; with a budget, the client drains when a limit is reached."""
         self.clients.append(client)
         if budget != NO_LIMITS:
-            client.find_reached = lambda: find_reached(budget, self.ledger(), self.hours)
+            client.find_spent_budget = lambda: find_spent_budget(budget, self.ledger(), self.hours)
 
     @property
     def hours(self) -> float:
@@ -81,16 +81,16 @@ class Progress:
 
     def ledger(self) -> Ledger:
         """Return what each role has cost in all sessions and processes."""
-        if self.books:
-            return self.books()
+        if self.read_ledger:
+            return self.read_ledger()
         return add([self._earlier, *(client.ledger() for client in list(self.clients))])
 
     def snapshot(self) -> Snapshot:
         now, ledger = time.monotonic(), self.ledger()
-        then, before = self._looks[0] if self._looks else (self._start, self._earlier)
+        then, before = self._measurements[0] if self._measurements else (self._start, self._earlier)
         seconds = max(now - then, 1e-6)
         speeds = {role: self._measure(role, cost, before.get(role, Cost()), seconds) for role, cost in ledger.items()}
-        rate = (self.done - self._first) / max(now - self._begun, 1e-6)
+        rate = (self.done - self._done_before) / max(now - self._begun, 1e-6)
         rates = {
             "done_per_s": rate,
             "calls_per_s": sum(s.calls_per_s for s in speeds.values()),
@@ -146,7 +146,7 @@ class Progress:
             self._run.note(
                 ledger=LEDGER.dump_python(self.ledger(), mode="json"), elapsed_s=round(self.hours * 3600, 1)
             )
-            self._say()
+            self._print_line()
 
     def _find_end(self, kind: type[BaseException] | None) -> RunState:
         if kind is None:
@@ -155,14 +155,14 @@ class Progress:
 
     def _tick(self) -> None:
         while not self._end.wait(_EVERY_S):
-            self._looks.append((time.monotonic(), self.ledger()))
+            self._measurements.append((time.monotonic(), self.ledger()))
             with suppress(RunError):  # on a full disk the work itself fails and reports it
                 self._write()
-            if time.monotonic() - self._said > _LINE_EVERY_S:
-                self._said = time.monotonic()
-                self._say()
+            if time.monotonic() - self._last_line > _LINE_EVERY_S:
+                self._last_line = time.monotonic()
+                self._print_line()
 
-    def _say(self) -> None:
+    def _print_line(self) -> None:
         if not sys.stderr.isatty():
             print(describe(self.snapshot()), flush=True)
 
@@ -183,10 +183,10 @@ class Progress:
 
 def check_budget(budget: Budget, models: Models) -> None:
     """Raise RecipeError for a limit that no run could ever reach."""
-    if budget.gpu_hours is not None and not any(map(know_gpus, models.endpoints.values())):
+    if budget.gpu_hours is not None and not any(map(count_endpoint_gpus, models.endpoints.values())):
         raise RecipeError(
-            "budget.gpu_hours: no endpoint has a server with GPUs, so there are none to count; set "
-            "budget.hours, budget.calls or budget.tokens"
+            "budget.gpu_hours: no endpoint has a server with GPUs, so there are no GPU-hours to count; set "
+            "budget.hours, budget.calls or budget.tokens instead"
         )
 
 

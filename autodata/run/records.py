@@ -25,7 +25,7 @@ class Incomplete(UserError):
     """A run was stopped before its end."""
 
     def __init__(self, run: Path):
-        super().__init__(f"{run}: not complete; run the same command again to go on")
+        super().__init__(f"{run}: not complete; run the same command again to resume")
 
 
 def write_file(path: Path, text: str) -> None:
@@ -36,7 +36,7 @@ def write_file(path: Path, text: str) -> None:
 def write_lines(path: Path, lines: Iterable[bytes]) -> None:
     """Do the same as write_file, but stream the lines."""
     scratch = path.with_name(path.name + ".new")
-    with naming(path):
+    with name_file_in_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with scratch.open("wb") as file:
             file.writelines(lines)
@@ -77,7 +77,7 @@ def _iterate_places(path: Path, adapter: TypeAdapter[T]) -> Iterator[tuple[T, in
             try:
                 yield adapter.validate_json(line), offset, len(line)
             except ValidationError as error:
-                raise RunError(f"{path}:{number}: not a record ({error.errors()[0]['msg']})") from error
+                raise RunError(f"{path}:{number}: not a valid record ({error.errors()[0]['msg']})") from error
             offset += len(line)
 
 
@@ -124,14 +124,14 @@ def digest(data: bytes) -> str:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def name_file_in_errors(path: Path) -> Iterator[None]:
     """Turn an OSError into a RunError that names the file."""
     try:
         yield
     except OSError as error:
         raise RunError(
-            f"{path}: {error.strerror or error}; free space or fix permissions, then run the same "
-            "command again: nothing stored is lost"
+            f"{path}: {error.strerror or error}; free space or fix the permissions, then run the same "
+            "command again: nothing that was stored is lost"
         ) from error
 
 

@@ -40,7 +40,8 @@ def _drain_on_signal(clients: Sequence[Client], work: asyncio.Task[Any]) -> None
             return
         for client in clients:
             client.draining = True
-        print("\nstopping: calls under way are finished and kept (again: stop at once)", file=sys.stderr)
+        message = "stopping: calls in flight are finished and their replies kept; press Ctrl-C again to stop at once"
+        print(f"\n{message}", file=sys.stderr)
 
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):

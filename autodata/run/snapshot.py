@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, with_config
 
 from autodata.serving.costs import Cost
-from autodata.stats.writing import write_duration, write_number
+from autodata.stats.writing import write_count, write_duration, write_number
 from autodata.types import Outcome, Role
 
 FILE = "progress.json"
@@ -84,24 +84,27 @@ def read_snapshot(folder: Path) -> Snapshot | None:
         return None
 
 
-def describe(now: Snapshot) -> str:
+def describe(snapshot: Snapshot) -> str:
     """Write the snapshot as one line for a log."""
-    total = f"/{now.total}" if now.total else ""
-    accepted = [] if now.accepted is None else [f"{now.accepted} accepted"]
-    failures = [f"{count} × {name}" for name, count in now.failures.items()]
-    facts = [f"{name} {write_number(value)[:80]}" for name, value in now.facts.items()]
-    paid: list[str] = []
-    if now.roles:
-        paid += [f"{now.calls} calls", f"{sum(cost.replayed for cost in now.roles.values())} replayed"]
-        paid += [f"{now.tokens} tokens", f"{now.rates.get('calls_per_s', 0):.3g} calls/s"]
+    total = f"/{snapshot.total}" if snapshot.total else ""
+    accepted = [] if snapshot.accepted is None else [f"{snapshot.accepted} accepted"]
+    failures = [f"{count} × {name}" for name, count in snapshot.failures.items()]
+    facts = [f"{name} {write_number(value)[:80]}" for name, value in snapshot.facts.items()]
+    costs: list[str] = []
+    if snapshot.roles:
+        replayed = sum(cost.replayed for cost in snapshot.roles.values())
+        costs += [write_count(snapshot.calls, "call"), f"{replayed:,} replayed"]
+        costs += [write_count(snapshot.tokens, "token"), f"{snapshot.rates.get('calls_per_s', 0):.3g} calls/s"]
     unmeasured = sum(
         count
-        for cost in now.roles.values()
+        for cost in snapshot.roles.values()
         for name, count in cost.outcomes.items()
         if name not in (Outcome.ANSWERED, Outcome.CUT_OFF)
     )
-    cut_off = sum(cost.outcomes.get(Outcome.CUT_OFF, 0) for cost in now.roles.values())
-    paid += [f"{cut_off} cut off"] * bool(cut_off) + [f"{unmeasured} not measured"] * bool(unmeasured)
-    remaining = [] if now.eta_s is None or now.state in ENDS else [f"{write_duration(now.eta_s)} left"]
-    parts = [f"{now.done}{total} {now.unit}", *accepted, *facts, *paid, *failures, *remaining]
-    return f"{now.state}: {', '.join(parts)}"
+    cut_off = sum(cost.outcomes.get(Outcome.CUT_OFF, 0) for cost in snapshot.roles.values())
+    costs += [f"{cut_off:,} cut off"] * bool(cut_off) + [f"{unmeasured:,} not measured"] * bool(unmeasured)
+    remaining: list[str] = []
+    if snapshot.eta_s is not None and snapshot.state not in ENDS:
+        remaining.append(f"about {write_duration(snapshot.eta_s)} left")
+    parts = [f"{snapshot.done}{total} {snapshot.unit}", *accepted, *facts, *costs, *failures, *remaining]
+    return f"{snapshot.state}: {', '.join(parts)}"

@@ -39,8 +39,8 @@ class _Connector(aiohttp.TCPConnector):
     would be matched to the wrong request.
     """
 
-    async def connect(self, *asked: Any, **more: Any) -> aiohttp.connector.Connection:
-        while (connection := await super().connect(*asked, **more)).protocol.should_close:
+    async def connect(self, *args: Any, **kwargs: Any) -> aiohttp.connector.Connection:
+        while (connection := await super().connect(*args, **kwargs)).protocol.should_close:
             connection.close()
         return connection
 
@@ -60,7 +60,7 @@ class _Bounded(httpx2.AsyncByteStream):
         async for part in self._body:
             received += len(part)
             if received > MAX_REPLY_BYTES:
-                raise httpx2.ReadError(f"a reply of more than {MAX_REPLY_BYTES} bytes")
+                raise httpx2.ReadError(f"the reply is longer than {MAX_REPLY_BYTES:,} bytes")
             yield part
 
     async def aclose(self) -> None:

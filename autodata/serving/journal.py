@@ -18,6 +18,7 @@ from typing import IO, NamedTuple
 import zstandard
 
 from autodata.serving.measured import read_outcome
+from autodata.stats.writing import write_count
 from autodata.types import REPLY, Outcome, Reply, UserError
 
 APPLICATION_ID = 0x41444A31  # "ADJ1": marks an SQLite file as a journal
@@ -153,7 +154,7 @@ def connect(path: Path) -> sqlite3.Connection:
     is_new = not path.exists() or path.stat().st_size == 0
     log = Path(f"{path}-wal")
     if is_new and log.exists() and log.stat().st_size:
-        raise _damaged(path, ValueError("it is gone, but what was written last is still in its -wal file"))
+        raise _damaged(path, ValueError("the file is missing, but its last writes are still in its -wal file"))
     try:
         if is_new:
             _make(path)
@@ -179,7 +180,7 @@ def _make(path: Path) -> None:
         create(path)
     except (sqlite3.Error, OSError) as error:
         raise JournalError(
-            f"{path}: cannot be made ({error}); is the disk full? free some space, or name another path"
+            f"{path}: cannot be created ({error}); is the disk full? free some space, or name another path"
         ) from error
 
 
@@ -208,8 +209,8 @@ def _identify(connection: sqlite3.Connection, path: Path) -> int:
         raise JournalError(f"{path}: a database, but not a journal of Autodata; name another file")
     if not 1 <= version <= VERSION:
         raise JournalError(
-            f"{path}: journal version {version}, this code reads {VERSION}; "
-            "export it with the code that wrote it and import it here"
+            f"{path}: this journal has version {version}, but this code reads version {VERSION} and older ones; "
+            "export it with the code that wrote it, and import it here"
         )
     connection.execute("SELECT 1 FROM replies LIMIT 1").fetchone()
     return int(version)
@@ -221,11 +222,15 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         with connection:
             dropped = _drop_others(connection)
             connection.execute(f"PRAGMA user_version = {VERSION}")
-        listed = ", ".join(f"{outcome} {count}" for outcome, count in sorted(dropped.items()))
-        effect = f"dropped {dropped.total()} replies that are no answers ({listed}): they are asked for again"
-        if not dropped:
-            effect = "all of its replies are answers"
-        print(f"{path}: journal of version {version}, now {VERSION}; {effect}", file=sys.stderr)
+        print(f"{path}: upgraded from version {version} to {VERSION}; {_tell_dropped(dropped)}", file=sys.stderr)
+
+
+def _tell_dropped(dropped: Counter[str]) -> str:
+    if not dropped:
+        return "all of its replies are answers"
+    listed = ", ".join(f"{outcome} {count}" for outcome, count in sorted(dropped.items()))
+    replies = write_count(dropped.total(), "reply", "replies")
+    return f"dropped {replies} without an answer ({listed}); a run that needs them sends these requests again"
 
 
 def _drop_others(connection: sqlite3.Connection) -> Counter[str]:
@@ -259,7 +264,7 @@ def explain(path: Path, error: Exception) -> JournalError:
 def _damaged(path: Path, error: Exception) -> JournalError:
     return JournalError(
         f"{path}: not a readable journal ({str(error)[:200]}); "
-        f"`python -m autodata.salvage {path}` keeps what can be read of it"
+        f"`python -m autodata.salvage {path}` recovers the replies that can still be read"
     )
 
 
@@ -316,7 +321,7 @@ def fork(source: Path, path: Path) -> None:
 
 # A short reply consists mostly of the names of its fields, so they are in this dictionary. Never edit it: older
 # journals were written with it.
-_SHARED = zstandard.ZstdCompressionDict(
+_DICTIONARY = zstandard.ZstdCompressionDict(
     b'"empty"refusal"outcome":"truncated"finish_reason":"length"'
     b'{"outcome":"ok","content":"","reasoning":"","finish_reason":"stop","model":"","prompt_tokens":0,'
     b'"completion_tokens":0,"latency_s":0.0,"tool":"","arguments":""}',
@@ -324,11 +329,11 @@ _SHARED = zstandard.ZstdCompressionDict(
 )
 
 
-_MOST = 1 << 28  # bytes; a damaged row may claim any size
+_MAX_REPLY_BYTES = 1 << 28  # a damaged row may claim any size
 
 
 def compress(reply: Reply) -> bytes:
-    return zstandard.ZstdCompressor(level=3, dict_data=_SHARED).compress(REPLY.dump_json(reply))
+    return zstandard.ZstdCompressor(level=3, dict_data=_DICTIONARY).compress(REPLY.dump_json(reply))
 
 
 def decompress(stored: object) -> Reply:
@@ -336,10 +341,10 @@ def decompress(stored: object) -> Reply:
     if isinstance(stored, str):
         return REPLY.validate_json(stored)
     if not isinstance(stored, bytes):
-        raise ValueError(f"a row with {type(stored).__name__} for a reply")
+        raise ValueError(f"a row holds {type(stored).__name__} instead of a reply")
     try:
-        if zstandard.frame_content_size(stored) > _MOST:
-            raise ValueError("a reply of a size that none has")
-        return REPLY.validate_json(zstandard.ZstdDecompressor(dict_data=_SHARED).decompress(stored))
+        if zstandard.frame_content_size(stored) > _MAX_REPLY_BYTES:
+            raise ValueError("a reply claims to be larger than any reply can be")
+        return REPLY.validate_json(zstandard.ZstdDecompressor(dict_data=_DICTIONARY).decompress(stored))
     except zstandard.ZstdError as error:
         raise ValueError(str(error)) from error

@@ -15,10 +15,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from autodata.serving.leases import LeaseWatch, State
 
-FIRST, MOST = 16, 8_192  # calls in flight per endpoint: at the start, and at most
-_MORE = 8  # calls that are added per replica at each look
-_LESS = 0.75  # factor by which the limit shrinks
-_FULL, _ROOM = 0.95, 0.9  # share of the KV cache in use: above the first shrink, below the second grow
+FIRST_LIMIT, MAX_LIMIT = 16, 8_192  # calls in flight per endpoint: at the start, and at most
+_STEP = 8  # calls that are added per replica at each look
+_SHRINK_FACTOR = 0.75  # factor by which the limit shrinks
+_FULL_CACHE, _FREE_CACHE = 0.95, 0.9  # share of the KV cache in use: above the first shrink, below the second grow
 _EVERY_S = 2.0
 
 
@@ -48,11 +48,11 @@ class ServerLoad:
 def adjust(limit: int, load: ServerLoad, before: ServerLoad) -> int:
     """Compute the next limit. It grows only if the limit itself holds the calls back."""
     queues = load.waiting > 0.1 * load.running + 1
-    if queues or load.cache > _FULL or load.preemptions > before.preemptions:
-        return max(load.replicas, int(limit * _LESS), 1)
+    if queues or load.cache > _FULL_CACHE or load.preemptions > before.preemptions:
+        return max(load.replicas, int(limit * _SHRINK_FACTOR), 1)
     is_held_back = load.running >= 0.8 * limit
-    if is_held_back and load.waiting == 0 and load.cache < _ROOM:
-        return min(MOST, limit + _MORE * max(load.replicas, 1))
+    if is_held_back and load.waiting == 0 and load.cache < _FREE_CACHE:
+        return min(MAX_LIMIT, limit + _STEP * max(load.replicas, 1))
     return limit
 
 

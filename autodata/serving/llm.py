@@ -68,8 +68,8 @@ class Client:
         self.busy = BusyTime()
         self.busy_at: defaultdict[str, BusyTime] = defaultdict(BusyTime)  # by endpoint
         self.draining = False
-        self.find_reached: Callable[[], str | None] | None = None  # called before every new call
-        self.reached: str | None = None  # the limit that stopped the run
+        self.find_spent_budget: Callable[[], str | None] | None = None  # called before every new call
+        self.spent_budget: str | None = None  # names the limit of the budget that stopped the run
         self._journal = journal
         self._under_way: dict[str, asyncio.Event] = {}  # key → set when that call has ended or failed
         self._connections: dict[str, AsyncOpenAI] = {}
@@ -131,16 +131,16 @@ class Client:
 
     def _require_room(self) -> None:
         """Raise Draining if no new call may be started."""
-        if not self.draining and self.find_reached and (reached := self.find_reached()):
-            self.reached, self.draining = reached, True
+        if not self.draining and self.find_spent_budget and (message := self.find_spent_budget()):
+            self.spent_budget, self.draining = message, True
         if self.draining:
-            raise Draining(self.reached or "stopping: no new call is started")
+            raise Draining(self.spent_budget or "the run is stopping: no new call is started")
 
     def _limit(self, name: str) -> Limit:
         if name not in self._limits:
             endpoint = self.models.endpoints[name]
             is_free = endpoint.max_in_flight is None and endpoint.leases is not None
-            self._limits[name] = Limit(limits.FIRST if is_free else endpoint.max_in_flight or _IN_FLIGHT)
+            self._limits[name] = Limit(limits.FIRST_LIMIT if is_free else endpoint.max_in_flight or _IN_FLIGHT)
             if is_free:
                 self._controllers.append(Controller(name, Path(endpoint.leases or ""), self._limits[name]))
         return self._limits[name]
@@ -208,7 +208,7 @@ class Client:
         except openai.APITimeoutError as error:
             raise tell_apart(error) from error
         except TimeoutError as error:
-            raise TimeoutError(f"no whole reply in {endpoint.timeout_s:g} s") from error
+            raise TimeoutError(f"no complete reply within {endpoint.timeout_s:g} s") from error
         except (ValueError, AttributeError, TypeError, LookupError, RecursionError) as error:
             raise BadShape(str(error)) from error
         reply = _estimate_usage(request, endpoint, reply)

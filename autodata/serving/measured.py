@@ -59,21 +59,21 @@ class NotMeasured(EndpointError):
 
 def make_error(role: Role, outcome: Outcome, detail: str, *, is_prompt: bool = False) -> NotMeasured:
     """Make the error of one call, with the server's message and the key to change."""
-    message = f"{role} not measured, {outcome}: {detail[:_SHOWN]}; {advise(role, outcome, is_prompt)}"
+    message = f"a call of {role} was not measured ({outcome}): {detail[:_SHOWN]}; {advise(role, outcome, is_prompt)}"
     return NotMeasured(message, role, outcome, is_prompt=is_prompt)
 
 
 def advise(role: Role | str, outcome: Outcome, is_prompt: bool = False) -> str:
     """Name the recipe key that most likely helps against such an outcome."""
     if outcome is Outcome.CONTEXT_OVERFLOW and is_prompt:
-        return f"the prompt of {role} does not fit the server: set domain.document_chars, or serve a longer context"
+        return f"the prompt of {role} is too long for the server: set domain.document_chars, or serve a longer context"
     return {
         Outcome.CONTEXT_OVERFLOW: f"lower models.{role}.sampling.max_tokens, or serve a longer context",
         Outcome.CUT_OFF: f"raise models.{role}.sampling.max_tokens",
-        Outcome.REFUSED: "domain.count_refusals=true counts a solver's refusal as a wrong answer",
-        Outcome.EMPTY: f"raise models.{role}.sampling.max_tokens, or look at the server's reasoning-parser",
+        Outcome.REFUSED: "set domain.count_refusals=true to count a solver's refusal as a wrong answer",
+        Outcome.EMPTY: f"raise models.{role}.sampling.max_tokens, or check the server's reasoning-parser",
         Outcome.UNREADABLE: f"set structured_output of the endpoint of models.{role}, or raise its max_tokens",
-    }.get(outcome, f"look at the endpoint of models.{role}")
+    }.get(outcome, f"check the endpoint of models.{role}")
 
 
 class Window:

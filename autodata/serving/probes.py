@@ -50,14 +50,14 @@ def probe_replica(endpoint: Endpoint, roles: Sequence[Role]) -> None:
 def choose_probes(endpoint: Endpoint, roles: Sequence[Role]) -> dict[str, Probe]:
     """Choose the probes, by name, that an endpoint of these roles must pass."""
     flags = endpoint.server.flags if endpoint.server else {}
-    wanted = {
+    probes = {
         "identity": (_probe_identity, True),
         "schema": (_probe_schema, endpoint.structured_output in ("json_schema", "bounded") and bool(_JSON & {*roles})),
         "tool call": (_probe_tool, Role.ORCHESTRATOR in roles and "tool-call-parser" in flags),
         "reasoning": (_probe_reasoning, "reasoning-parser" in flags),
         "canary": (_probe_canary, bool(endpoint.server and endpoint.server.canary)),
     }
-    return {name: ask for name, (ask, applies) in wanted.items() if applies}
+    return {name: ask for name, (ask, applies) in probes.items() if applies}
 
 
 def check_canary(endpoint: Endpoint) -> None:
@@ -84,9 +84,9 @@ def run_probe(endpoint: Endpoint, ask: Probe, patience_s: float = _PATIENCE_S) -
         try:
             ask(client, endpoint)
         except openai.OpenAIError as error:
-            raise EndpointError(f"{endpoint.base_url}: probe failed with {type(error).__name__}: {error}") from error
+            raise EndpointError(f"{endpoint.base_url}: a probe failed with {type(error).__name__}: {error}") from error
         except (ValueError, AttributeError, LookupError, TypeError) as error:
-            raise Noise(f"{endpoint.base_url}: its reply is no chat completion: {error}") from error
+            raise Noise(f"{endpoint.base_url}: the reply is not a chat completion: {error}") from error
 
 
 def _probe_identity(client: OpenAI, endpoint: Endpoint) -> None:
@@ -107,21 +107,28 @@ def _probe_schema(client: OpenAI, endpoint: Endpoint) -> None:
     except ValueError:
         value = None
     if not isinstance(value, dict) or not isinstance(value.get("met"), bool):
-        raise EndpointError(f"{endpoint.base_url}: a reply under a JSON schema does not follow it: {text!r:.200}")
+        raise EndpointError(
+            f"{endpoint.base_url}: the reply to a request with a JSON schema does not follow it: "
+            f"{text!r:.200}; set structured_output of this endpoint"
+        )
 
 
 def _probe_tool(client: OpenAI, endpoint: Endpoint) -> None:
     reply = _ask(client, endpoint, "Call the function go_on.", tools=[_TOOL], tool_choice="required", max_tokens=2048)
     names = [call.function.name for call in reply.tool_calls or []]
     if names[:1] != ["go_on"]:
-        raise EndpointError(f"{endpoint.base_url}: no tool call where one is required; check tool-call-parser")
+        raise EndpointError(
+            f"{endpoint.base_url}: the reply holds no tool call although one was required; check tool-call-parser"
+        )
 
 
 def _probe_reasoning(client: OpenAI, endpoint: Endpoint) -> None:
     reply = _ask(client, endpoint, "What is 17 + 25?")
     reasoning = getattr(reply, "reasoning", None) or getattr(reply, "reasoning_content", None)
     if not reasoning:
-        raise EndpointError(f"{endpoint.base_url}: no reasoning apart from the answer; check reasoning-parser")
+        raise EndpointError(
+            f"{endpoint.base_url}: the reply holds no reasoning apart from the answer; check reasoning-parser"
+        )
 
 
 def _probe_canary(client: OpenAI, endpoint: Endpoint) -> None:
@@ -130,8 +137,8 @@ def _probe_canary(client: OpenAI, endpoint: Endpoint) -> None:
     canary = endpoint.server.canary
     text = _ask(client, endpoint, canary.question, max_tokens=canary.max_tokens).content or ""
     if canary.answer.casefold() not in text.casefold():
-        expectation = f"asked {canary.question!r}, expected {canary.answer!r}"
-        raise Noise(f"{endpoint.base_url}: {expectation}, got {text!r:.200}")
+        question = f"wrong answer to the canary question {canary.question!r}"
+        raise Noise(f"{endpoint.base_url}: {question}: expected {canary.answer!r}, got {text!r:.200}")
 
 
 def probe(endpoint: Endpoint) -> None:
@@ -144,7 +151,8 @@ def probe(endpoint: Endpoint) -> None:
             names = [model.id for model in client.models.list()]
             if endpoint.model not in names:
                 raise EndpointError(
-                    f"{endpoint.base_url} serves {', '.join(names[:5])}, not {endpoint.model}: set its model"
+                    f"{endpoint.base_url} serves {', '.join(names[:5]) or 'no model'}, not {endpoint.model}: "
+                    "set `model` of this endpoint to a model that it serves"
                 )
             messages = [{"role": "user", "content": "Hello"}]
             client.chat.completions.create(model=endpoint.model, messages=messages, max_tokens=1)

@@ -28,7 +28,7 @@ class BadShape(ValueError):
 def read_reply(completion: "ChatCompletion") -> Reply:
     """Read a reply as it came, whatever its outcome. Raises BadShape."""
     if not getattr(completion, "choices", None) or completion.choices[0].message is None:
-        raise BadShape(f"no choices in {str(completion)[:200]!r}")
+        raise BadShape(f"the reply has no choices: {str(completion)[:200]!r}")
     choice, usage = completion.choices[0], completion.usage
     message = choice.message
     apart = getattr(message, "reasoning", None) or getattr(message, "reasoning_content", None)
@@ -119,7 +119,7 @@ def _called(message: "ChatCompletionMessage") -> _Called:
 
 def _as_text(value: object) -> str:
     if not isinstance(value, str | None):
-        raise BadShape(f"not text: {str(value)[:200]!r}")
+        raise BadShape(f"the reply has another value where text belongs: {str(value)[:200]!r}")
     return (value or "").encode(errors="replace").decode()  # without lone surrogates: SQLite needs UTF-8
 
 

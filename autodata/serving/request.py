@@ -64,11 +64,11 @@ def request_keys(request: Request, endpoint: Endpoint, sampling: Sampling) -> Ke
     return Keys(any_budget, request_key(request, endpoint, sampling), sampling.max_tokens or 0)
 
 
-def resolve_sampling(own: Sampling, preset: Sampling, role: str) -> Sampling:
+def resolve_sampling(role_sampling: Sampling, endpoint_sampling: Sampling, role: str) -> Sampling:
     """Put a role's sampling over its endpoint's over the defaults. Raises RecipeError if neither has a budget."""
-    resolved = own.over(preset).over(Sampling(1.0, 1.0))
+    resolved = role_sampling.over(endpoint_sampling).over(Sampling(1.0, 1.0))
     if resolved.max_tokens is None:
-        raise RecipeError(f"models.{role}.sampling.max_tokens: not set; say how many tokens a reply may have")
+        raise RecipeError(f"models.{role}.sampling.max_tokens is not set; set how many tokens a reply may have")
     return resolved
 
 

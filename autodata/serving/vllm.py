@@ -46,7 +46,7 @@ class RunningServer:
         except OSError:
             raise ServerError(
                 f"models.endpoints.{name}.server.port={wanted} is in use; choose another, "
-                "or leave it out for any free one"
+                "or leave the key out to use any free port"
             ) from None
         endpoint.base_url = f"http://{address}:{port}/v1"
         environment = {**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1", "VLLM_NO_USAGE_STATS": "1"}
@@ -86,8 +86,8 @@ class RunningServer:
 
     def stop(self) -> None:
         """Stop the whole process group: first with SIGTERM, then with SIGKILL."""
-        for how, patience in ((signal.SIGTERM, _STOP_AFTER_S), (signal.SIGKILL, 5)):
-            if not _signal_group(self.process.pid, how):
+        for signal_number, patience in ((signal.SIGTERM, _STOP_AFTER_S), (signal.SIGKILL, 5)):
+            if not _signal_group(self.process.pid, signal_number):
                 break
             _wait_for_group(self.process, patience)
 
@@ -108,7 +108,7 @@ def running(models: Models, roles: Iterable[Role], folder: Path) -> Iterator[lis
     """
     servers: list[RunningServer] = []
     try:
-        for name, endpoint in _used(models, roles).items():
+        for name, endpoint in _select_endpoints(models, roles).items():
             if endpoint.server and not endpoint.base_url:
                 servers.append(RunningServer(name, endpoint, folder / f"server_{name}.log"))
                 print(
@@ -119,7 +119,7 @@ def running(models: Models, roles: Iterable[Role], folder: Path) -> Iterator[lis
                 probe(endpoint)
             else:
                 raise ServerError(
-                    f"models.endpoints.{name}: set base_url (a running endpoint) or server.weights (one to start)"
+                    f"models.endpoints.{name}: set base_url (for a running server) or server.weights (to start one)"
                 )
         start = time.monotonic()
         for server in servers:
@@ -159,7 +159,7 @@ def _flag(name: str, value: object) -> list[str]:
     return [f"--{name}", text]
 
 
-def _used(models: Models, roles: Iterable[Role]) -> dict[str, Endpoint]:
+def _select_endpoints(models: Models, roles: Iterable[Role]) -> dict[str, Endpoint]:
     configured = [role for role in roles if getattr(models, role)]
     names = {role_config(models, role).endpoint for role in configured}
     return {name: endpoint for name, endpoint in models.endpoints.items() if name in names}
@@ -177,9 +177,9 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _signal_group(group: int, how: int) -> bool:
+def _signal_group(group: int, signal_number: int) -> bool:
     try:
-        os.killpg(group, how)
+        os.killpg(group, signal_number)
     except ProcessLookupError:
         return False
     return True

@@ -12,7 +12,7 @@ from autodata.stats.intervals import DIFFERENCE, SHARE, Bounds, Estimate, attach
 
 NOTHING = "nothing to compare"
 NO_VARIATION = "no variation: all verdicts are the same"
-ONE_DOCUMENT_VARIES = "no interval: without one of the documents nothing varies"
+ONE_DOCUMENT_VARIES = "no interval: only one document varies"
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,8 @@ def estimate(
     if value is None:
         return Estimate(None, reason=NO_VARIATION)
     names, owners, counts = numpy.unique(documents, return_inverse=True, return_counts=True)
-    without = [statistic(rows[owners != number]) if len(names) > 1 else value for number in range(len(names))]
-    if None in without:
+    # The jackknife replicates: the statistic without each of the documents.
+    replicates = [statistic(rows[owners != number]) if len(names) > 1 else value for number in range(len(names))]
+    if None in replicates:
         return Estimate(value, documents=len(names), reason=ONE_DOCUMENT_VARIES)
-    return attach_interval(value, numpy.array(without, dtype=float), counts, bounds)
+    return attach_interval(value, numpy.array(replicates, dtype=float), counts, bounds)

@@ -58,10 +58,10 @@ def add_up(values: Iterable[tuple[str, float | None]]) -> tuple[numpy.ndarray, n
 
 def estimate_ratio(sums: numpy.ndarray, counts: numpy.ndarray, bounds: Bounds | None) -> Estimate:
     """Estimate the ratio of two totals over documents, with its interval."""
-    without = leave_one_out(sums, counts)
-    if bounds and bounds[0] < 0 < bounds[1] and varies(without, bounds):
+    replicates = leave_one_out(sums, counts)
+    if bounds and bounds[0] < 0 < bounds[1] and varies(replicates, bounds):
         return _join_signs(sums, counts, bounds)
-    return attach_interval(float(sums.sum() / counts.sum()), without, counts, bounds)
+    return attach_interval(float(sums.sum() / counts.sum()), replicates, counts, bounds)
 
 
 def _join_signs(sums: numpy.ndarray, counts: numpy.ndarray, bounds: Bounds) -> Estimate:
@@ -82,48 +82,51 @@ def leave_one_out(sums: numpy.ndarray, counts: numpy.ndarray) -> numpy.ndarray:
     return numpy.divide(sums.sum() - sums, rest, out=numpy.full(len(sums), numpy.nan), where=rest > 0)
 
 
-def attach_interval(value: float, without: numpy.ndarray, counts: numpy.ndarray, bounds: Bounds | None) -> Estimate:
-    """Add the interval to a number. `without` is the number without each document, `counts` the documents' sizes."""
+def attach_interval(value: float, replicates: numpy.ndarray, counts: numpy.ndarray, bounds: Bounds | None) -> Estimate:
+    """Add the interval to a number.
+
+    `replicates` holds the number without each document, `counts` the sizes of the documents.
+    """
     documents = len(counts)
     if documents < 2:
         return Estimate(value, documents=documents, reason=ONE_DOCUMENT)
-    if bounds is None and not varies(without, bounds):
+    if bounds is None and not varies(replicates, bounds):
         return Estimate(value, documents=documents, reason=NO_SPREAD)
     if bounds is None:
-        return _use_t(value, without)
+        return _use_t(value, replicates)
     span = bounds[1] - bounds[0]
     alike = float(counts.sum() ** 2 / (counts**2).sum())  # the effective number of documents if all were of one size
     share = min(1.0, max(0.0, (value - bounds[0]) / span))
-    ends = _use_exact(share, without / span, alike) if varies(without, bounds) else _bound_unseen(share, alike)
+    ends = _use_exact(share, replicates / span, alike) if varies(replicates, bounds) else _bound_unseen(share, alike)
     low, high = (bounds[0] + span * end for end in ends)
     return Estimate(value, min(low, value), max(high, value), documents)
 
 
-def varies(without: numpy.ndarray, bounds: Bounds | None) -> bool:
+def varies(replicates: numpy.ndarray, bounds: Bounds | None) -> bool:
     """Return False if leaving out a document never changes the number, up to rounding."""
-    scale = bounds[1] - bounds[0] if bounds else max(1.0, float(numpy.abs(without).max()))
-    return len(without) > 1 and float(numpy.ptp(without)) > 1e-12 * scale
+    scale = bounds[1] - bounds[0] if bounds else max(1.0, float(numpy.abs(replicates).max()))
+    return len(replicates) > 1 and float(numpy.ptp(replicates)) > 1e-12 * scale
 
 
-def find_variance(without: numpy.ndarray) -> float:
-    """Compute the jackknife variance of a number; `without` is the number without each document."""
-    return float((len(without) - 1) * without.var())
+def find_variance(replicates: numpy.ndarray) -> float:
+    """Compute the jackknife variance of a number; `replicates` holds the number without each document."""
+    return float((len(replicates) - 1) * replicates.var())
 
 
-def _use_t(value: float, without: numpy.ndarray) -> Estimate:
+def _use_t(value: float, replicates: numpy.ndarray) -> Estimate:
     """Attach Student's t interval, for a quantity without known bounds."""
-    reach = find_t(len(without)) * math.sqrt(find_variance(without))
-    return Estimate(value, value - reach, value + reach, len(without))
+    reach = find_t(len(replicates)) * math.sqrt(find_variance(replicates))
+    return Estimate(value, value - reach, value + reach, len(replicates))
 
 
-def _use_exact(share: float, without: numpy.ndarray, documents: float) -> tuple[float, float]:
+def _use_exact(share: float, replicates: numpy.ndarray, documents: float) -> tuple[float, float]:
     """Compute Clopper and Pearson's interval for the number of independent answers that would be as uncertain.
 
     That number is at least the number of documents.
     """
     from scipy.special import betaincinv  # slow to import, needed here only
 
-    answers = share * (1 - share) / find_variance(without) * (_NORMAL / find_t(len(without))) ** 2
+    answers = share * (1 - share) / find_variance(replicates) * (_NORMAL / find_t(len(replicates))) ** 2
     answers = max(answers, documents)  # values within bounds never vary more than right-or-wrong answers do
     right, wrong = share * answers, (1 - share) * answers
     low = betaincinv(right, wrong + 1, _TAIL) if right > 0 else 0.0

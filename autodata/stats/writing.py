@@ -17,11 +17,6 @@ def write_number(value: object) -> str:
     return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 1000 else f"{value:.3g}"
 
 
-def write_count(count: int, noun: str) -> str:
-    """Writes `1 document` or `1,200 documents`."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
-
-
 def write_decimal(value: float | None) -> str:
     """Writes a score to three decimals; a number of 10 or more is no score and gets one decimal."""
     if value is None:
@@ -37,6 +32,11 @@ def write_points(share: float) -> str:
 def write_percent(share: float | None, decimals: int = 0) -> str:
     """Writes a share of 1 as `12 %`."""
     return DASH if share is None else f"{100 * share:.{decimals}f} %"
+
+
+def write_count(count: int, noun: str, plural: str = "") -> str:
+    """Writes `1 document`, `2,323 calls` or, with a plural of its own, `2 replies`."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def write_share(count: int, total: int) -> str:

@@ -23,7 +23,7 @@ def test_one_fault_at_a_time(driver, undisturbed, tmp_path, fault):
         repeated = [name for session in stormy.sessions() for name in session["counts"] if name.startswith("retried_")]
     if fault in COUNTED:
         assert any(name.startswith(f"retried_{COUNTED[fault]}") for name in repeated)
-        assert f"{COUNTED[fault]}" in (tmp_path / "log").read_text().rsplit("sessions,", 1)[1]
+        assert f"{COUNTED[fault]}" in (tmp_path / "log").read_text().rsplit("Started ", 1)[1]
 
 
 @pytest.mark.slow
