@@ -12,18 +12,18 @@ from autodata.types import Attempt, Candidate, Failure, Outcome, Role, Verdict
 
 
 def scores(candidate: Candidate, attempts: Sequence[Attempt]) -> list[Fraction]:
-    """The exact score of each attempt, computed from its booleans. Raises ValueError for one that was not measured."""
+    """Compute the exact score of each attempt from its booleans. Raises ValueError for one that was not measured."""
     exact = []
     for attempt in attempts:
         if not attempt.is_measured or attempt.judgement.met is None:
-            raise ValueError(f"attempt {attempt.index} has no score ({attempt.outcome}, {attempt.judgement.reason}); "
-                             "an attempt that was not measured does not count as 0")  # fmt: skip
+            reason = f"{attempt.outcome}, {attempt.judgement.reason}"
+            raise ValueError(f"attempt {attempt.index} was not measured, which is not a score of 0: {reason}")
         exact.append(rubric.score(candidate.rubric, attempt.judgement.met))
     return exact
 
 
 def mean(values: Sequence[Fraction]) -> Fraction:
-    """The exact mean. All values get one denominator first: adding fractions one by one is slow for millions."""
+    """Compute the exact mean. A common denominator comes first: adding millions of fractions one by one is slow."""
     whole = lcm(*(value.denominator for value in values))
     return Fraction(sum(value.numerator * (whole // value.denominator) for value in values), whole * len(values))
 
@@ -47,7 +47,7 @@ def decide_weak(weak: Sequence[Fraction], gate: Gate, cut_off: int = 0) -> Verdi
         detail = f"weak mean {float(average):.3f}, best {float(max(weak)):.3f}"
         return Verdict(False, Failure.TOO_EASY, detail)
     if _is_unfinished(len(weak), cut_off, gate):
-        return Verdict(False, Failure.CUT_OFF, _tell_cut_off(Role.WEAK_SOLVER, len(weak), cut_off))
+        return Verdict(False, Failure.CUT_OFF, _describe_cut_off(Role.WEAK_SOLVER, len(weak), cut_off))
     too_low = (
         _under(average, gate.weak_mean_at_least)
         or _within(average, gate.weak_mean_above)
@@ -61,7 +61,7 @@ def decide_weak(weak: Sequence[Fraction], gate: Gate, cut_off: int = 0) -> Verdi
 def decide(
     weak: Sequence[Fraction], strong: Sequence[Fraction], gate: Gate, cut_off: tuple[int, int] = (0, 0)
 ) -> Verdict:
-    """The verdict of one preset. `strong` may be empty if the weak attempts did not pass."""
+    """Return the verdict of one preset. `strong` may be empty if the weak attempts did not pass."""
     rejected = decide_weak(weak, gate, cut_off[0])
     if rejected:
         return rejected
@@ -75,7 +75,7 @@ def _decide_strong(weak: Sequence[Fraction], strong: Sequence[Fraction], gate: G
     detail = f"weak {float(mean(weak)):.3f}, strong {float(average):.3f}, gap {float(gap):.3f}"
     too_low = _under(average, gate.strong_mean_at_least) or _within(min(strong), gate.strong_min_above)
     if (too_low or _under(gap, gate.gap_at_least)) and _is_unfinished(len(strong), cut_off, gate):
-        return Verdict(False, Failure.CUT_OFF, _tell_cut_off(Role.STRONG_SOLVER, len(strong), cut_off))
+        return Verdict(False, Failure.CUT_OFF, _describe_cut_off(Role.STRONG_SOLVER, len(strong), cut_off))
     if too_low:
         return Verdict(False, Failure.TOO_HARD, detail)
     if _reaches(average, gate.strong_mean_below):
@@ -90,19 +90,19 @@ def settle_weak(weak: Sequence[Fraction], planned: int, gate: Gate, cut_off: int
 
     Every rule is monotone in each score and in the number of cut-off attempts, so testing the extremes is enough.
     """
-    missing = planned - len(weak)
-    possible = [decide_weak(_fill(weak, planned, value), gate, cut_off + more)
-                for value, more in _extremes(missing)]  # fmt: skip
+    extremes = _extremes(planned - len(weak))
+    possible = [decide_weak(_fill(weak, planned, value), gate, cut_off + more) for value, more in extremes]
     return _settled(possible, f"settled after {len(weak)} of {planned} weak attempts")
 
 
 def settle(
     weak: Sequence[Fraction], strong: Sequence[Fraction], planned: int, gate: Gate, cut_off: tuple[int, int] = (0, 0)
 ) -> Verdict | None:
-    """The verdict, as soon as no outcome of the missing strong attempts can change it; else None."""
-    missing = planned - len(strong)
-    possible = [decide(weak, _fill(strong, planned, value), gate, (cut_off[0], cut_off[1] + more))
-                for value, more in _extremes(missing)]  # fmt: skip
+    """Return the verdict as soon as no outcome of the missing strong attempts can change it; else None."""
+    possible = [
+        decide(weak, _fill(strong, planned, value), gate, (cut_off[0], cut_off[1] + more))
+        for value, more in _extremes(planned - len(strong))
+    ]
     return _settled(possible, f"settled after {len(strong)} of {planned} strong attempts")
 
 
@@ -113,7 +113,7 @@ def decide_measured(
     gate: Gate,
     cut_off: tuple[int, int] = (0, 0),
 ) -> Verdict:
-    """The verdict from the attempts measured so far. `planned` is how many the recipe asks for (weak, strong).
+    """Return the verdict from the attempts measured so far. `planned` is how many the recipe asks for (weak, strong).
 
     The verdict is "not measured" (`accepted` None) while missing attempts could still change it. `cut_off` counts the
     attempts (weak, strong) that ran into their budget.
@@ -131,13 +131,13 @@ def _is_unfinished(attempts: int, cut_off: int, gate: Gate) -> bool:
     return bound is not None and attempts - cut_off < _exact(bound) * attempts
 
 
-def _tell_cut_off(role: Role, attempts: int, cut_off: int) -> str:
-    return (f"{cut_off} of {attempts} attempts of {role} were cut off by their budget, which says nothing of "
-            f"difficulty: {advise(role, Outcome.CUT_OFF)}")  # fmt: skip
+def _describe_cut_off(role: Role, attempts: int, cut_off: int) -> str:
+    cut = f"{cut_off} of {attempts} attempts of {role} were cut off by their budget"
+    return f"{cut}, which says nothing of difficulty: {advise(role, Outcome.CUT_OFF)}"
 
 
 def _extremes(missing: int) -> list[tuple[int, int]]:
-    """The extreme cases of the missing attempts: (the score of each, how many of them are cut off)."""
+    """List the extreme cases of the missing attempts: (the score of each, how many of them are cut off)."""
     return [(0, 0), (0, missing), (1, 0), (1, missing)] if missing else [(0, 0)]
 
 
@@ -146,7 +146,7 @@ def _fill(scores: Sequence[Fraction], planned: int, value: int) -> list[Fraction
 
 
 def _settled(possible: Sequence[Verdict | None], how: str) -> Verdict | None:
-    """The verdict that all possible outcomes agree on; else None."""
+    """Return the verdict that all possible outcomes agree on; else None."""
     first, last = possible[0], possible[-1]
     if first is None or last is None or len({v and (v.accepted, v.failure) for v in possible}) > 1:
         return None

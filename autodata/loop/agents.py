@@ -1,4 +1,4 @@
-"""The agents: each renders its prompt, asks the model that plays its role, and reads the reply."""
+"""Lets the agents speak: each renders its prompt, asks the model of its role, and reads the reply."""
 
 import asyncio
 import hashlib
@@ -51,11 +51,11 @@ class Agents:
         return await self.ask(Request(role, self._prompts.render(template, slots), **fields))
 
     async def solve(self, role: Role, slots: Mapping[str, object], seed: int, attempt: int) -> Reply:
-        """One answer. Weak and strong solver render the same template, which never says which of them is asked."""
+        """Ask for one answer. Weak and strong solver render the same template, which never says which of them is asked."""
         return await self.write(role, "solver", slots, seed=seed, attempt=attempt)
 
     async def is_answering(self, role: Role, attempt: int) -> bool:
-        """True if a solver's endpoint answers a trivial question with anything at all (paper Fig. 15)."""
+        """Return True if a solver's endpoint answers a trivial question with anything at all (paper Fig. 15)."""
         try:
             reply = await self.ask(Request(role, (Message("user", _SANITY),), seed=attempt, attempt=attempt))
         except NotMeasured:
@@ -80,8 +80,13 @@ class Agents:
     async def _judge_part(
         self, candidate: Candidate, part: Sequence[Criterion], answer: str, seed: int, asks: int
     ) -> tuple[tuple[bool, ...], str]:
-        slots = {"question": candidate.question, "context": candidate.context, "answer": answer,
-                 "criteria": [c.text for c in part], "is_whole": len(part) == len(candidate.rubric)}  # fmt: skip
+        slots = {
+            "question": candidate.question,
+            "context": candidate.context,
+            "answer": answer,
+            "criteria": [c.text for c in part],
+            "is_whole": len(part) == len(candidate.rubric),
+        }
         messages = self._prompts.render("judge", slots)
         request = Request(Role.JUDGE, messages, seed, schema=verdict_schema(len(part)))
         return await self.ask_until_read(request, lambda record: read_verdicts(record, len(part)), asks)
@@ -109,8 +114,8 @@ class Agents:
     def read(self, reply: Reply, role: Role) -> dict[str, object]:
         """Read the JSON object in a finished reply, after a repair if it needs one. Raises ParseError."""
         if reply.outcome is Outcome.CUT_OFF:
-            raise ParseError(f"{CUT_OFF_REPLY} after {reply.completion_tokens} tokens: "
-                             f"{advise(role, Outcome.CUT_OFF)}")  # fmt: skip
+            advice = advise(role, Outcome.CUT_OFF)
+            raise ParseError(f"{CUT_OFF_REPLY} after {reply.completion_tokens} tokens: {advice}")
         if len(reply.content) > MAX_REPLY_CHARS:
             raise ParseError(f"a reply of {len(reply.content)} characters, more than {MAX_REPLY_CHARS}")
         try:
@@ -122,19 +127,19 @@ class Agents:
 
 
 def verdict_schema(count: int) -> dict[str, object]:
-    """The JSON schema of a judge's reply: one verdict per criterion, in order, each after its reason."""
+    """Make the JSON schema of a judge's reply: one verdict per criterion, in order, each after its reason."""
 
     def verdict(number: int) -> dict[str, object]:
         reason = {"type": "string", "maxLength": MAX_REASON_CHARS}  # first, so that it can shape the verdict
         return make_object({"criterion": {"enum": [number]}, "reason": reason, "met": {"type": "boolean"}})
 
     verdicts = [verdict(n) for n in range(1, count + 1)]
-    return make_object({"verdicts": {"type": "array", "prefixItems": verdicts, "items": False,
-                                     "minItems": count, "maxItems": count}})  # fmt: skip
+    bounds = {"minItems": count, "maxItems": count}
+    return make_object({"verdicts": {"type": "array", "prefixItems": verdicts, "items": False} | bounds})
 
 
 def make_object(properties: dict[str, object]) -> dict[str, object]:
-    """The JSON schema of an object that has exactly these properties, in this order."""
+    """Make the JSON schema of an object that has exactly these properties, in this order."""
     return {
         "type": "object",
         "properties": properties,
@@ -152,6 +157,6 @@ async def gather_all(calls: Sequence[Awaitable[T]]) -> list[T]:
 
 
 def attempt_seed(seed: int, document_id: str, round_number: int, role: Role, attempt: int) -> int:
-    """An independent seed for each attempt: a hash of the run's seed, document, round, role and attempt."""
+    """Derive an independent seed for each attempt: a hash of the run's seed, document, round, role and attempt."""
     text = json.dumps([seed, document_id, round_number, role, attempt])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1

@@ -1,8 +1,8 @@
-"""The base class of all domains. A domain overrides the hooks; everything else is the same for all of them."""
+"""Defines the base class of all domains. A domain overrides its hooks; everything else is the same for all."""
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -46,8 +46,8 @@ class Inconclusive(RuntimeError):
     """A solver's endpoint answers nothing at all, so its empty answers mean nothing. Tried again on resume."""
 
     def __init__(self, role: Role, number: int):
-        super().__init__(f"round {number}: {role} answers nothing, not even a trivial question; its empty answers do "
-                         "not count")  # fmt: skip
+        problem = f"{role} answers nothing, not even a trivial question; its empty answers do not count"
+        super().__init__(f"round {number}: {problem}")
         self.kind = f"{type(self).__name__} {role} {number}"  # what a rerun asks afresh
 
 
@@ -68,7 +68,7 @@ class Assessment:
 
 
 class Domain(ABC):
-    """One kind of task. Abstract and overridable methods first: these are the hooks."""
+    """Defines one kind of task. The first methods, abstract or overridable, are the hooks."""
 
     def __init__(self, config: DomainConfig, client: "Client", seed: int = 0):
         self.config = config
@@ -87,14 +87,14 @@ class Domain(ABC):
 
     @abstractmethod
     def challenge(self, document: Document, rounds: Sequence[Round]) -> Sequence[Challenge]:
-        """The next challenges, given the earlier `rounds`; none if there is nothing left to propose."""
+        """Return the next challenges, given the earlier `rounds`; none if there is nothing left to propose."""
 
     @abstractmethod
     def read_candidate(self, document: Document, record: Mapping[str, object], rounds: Sequence[Round]) -> Candidate:
         """Read the candidate in a challenger's reply. Raises ParseError if it is none or an earlier round had it."""
 
     def find_baseline(self, document: Document) -> Candidate | None:
-        """The candidate that the document itself has, for the baseline arm; None: ask the challenger."""
+        """Return the candidate that the document itself has, for the baseline arm; None means: ask the challenger."""
         return None
 
     @abstractmethod
@@ -112,7 +112,7 @@ class Domain(ABC):
         return Assessment({n: self.decide(candidate, weak, strong, g) for n, g in self.config.presets.items()}, {})
 
     def privileged(self, document: Document) -> str:
-        """The text that a privileged strong solver sees; the same slot stays empty for the weak solver."""
+        """Return the text that a privileged strong solver sees; the same slot stays empty for the weak solver."""
         return document.text
 
     # ── the same for every domain ────────────────────────────────────────────────────────────
@@ -123,7 +123,7 @@ class Domain(ABC):
         return self.config.rubric_shapes[self.config.rubric_shape]
 
     def for_document(self, failures: Mapping[str, int]) -> "Domain":
-        """A copy of this domain with accounts of its own. `failures` counts the document's earlier failures by kind.
+        """Copy this domain, with accounts of its own. `failures` counts the document's earlier failures by kind.
 
         A judge whose replies were unreadable is asked afresh, beyond what the journal replays; the
         empty answers of an endpoint that was down are asked for again.
@@ -142,9 +142,9 @@ class Domain(ABC):
 
         async def ask(index: int, challenge: Challenge) -> Reply:
             seed = attempt_seed(self.seed, document.id, number, Role.CHALLENGER, index)
+            request = {"seed": seed, "attempt": index, "schema": challenge.schema}
             slots = {**challenge.slots, "instruction": instruction}
-            return await self.agents.write(Role.CHALLENGER, "challenger", slots, seed=seed, attempt=index,
-                                           schema=challenge.schema)  # fmt: skip
+            return await self.agents.write(Role.CHALLENGER, "challenger", slots, **request)
 
         replies = await gather_all([ask(i, c) for i, c in enumerate(challenges)])
         return [self._read(document, reply, rounds) for reply in replies]
@@ -156,7 +156,7 @@ class Domain(ABC):
             return error
 
     def decide(self, candidate: Candidate, weak: Sequence[Attempt], strong: Sequence[Attempt], gate: Gate) -> Verdict:
-        """The verdict under one preset; "not measured" while missing attempts could change it."""
+        """Return the verdict under one preset: "not measured" while missing attempts could change it."""
         measured = [[a for a in attempts if a.is_measured] for attempts in (weak, strong)]
         weak_scores, strong_scores = (acceptance.scores(candidate, attempts) for attempts in measured)
         weak_cut, strong_cut = (acceptance.count_cut_off(attempts) for attempts in measured)
@@ -164,7 +164,7 @@ class Domain(ABC):
         return acceptance.decide_measured(weak_scores, strong_scores, planned, gate, (weak_cut, strong_cut))
 
     def solver_prompt(self, candidate: Candidate, document: str = "") -> tuple[Message, ...]:
-        """The prompt of a solver, the same in generation, training and evaluation."""
+        """Render the prompt of a solver, the same in generation, training and evaluation."""
         return self.prompts.render("solver", solver_slots(candidate, document))
 
     async def attempt(
@@ -196,16 +196,10 @@ class Domain(ABC):
             except NotMeasured as error:
                 missing = self.judge_missing(candidate, error)
                 return Attempt(index, seed, error.outcome, "", "", 0, 0, missing, missing.met is not None)
-            return _record(index, seed, reply, await self.judge_reply(candidate, reply, seed))
+            judgement = await self.judge_reply(candidate, reply, seed)
+            return _require_judged(_record(index, seed, reply, judgement), role, number)
 
-        if is_settled:
-            attempts: list[Attempt] = []
-            while len(attempts) < count and not (attempts and is_settled(attempts)):
-                attempts.append(_require_judged(await attempt_once(len(attempts)), role, number))
-        else:
-            attempts = await gather_all([attempt_once(i) for i in range(count)])
-        for attempt in attempts:
-            _require_judged(attempt, role, number)
+        attempts = await _make_attempts(attempt_once, count, is_settled)
         is_mute = not any(a.answer.strip() or a.outcome is Outcome.REFUSED for a in attempts)
         if self.config.sanity_probe and is_mute and not await self.agents.is_answering(role, reruns):
             raise Inconclusive(role, number)
@@ -231,7 +225,7 @@ class Domain(ABC):
         return counted
 
     def judge_missing(self, candidate: Candidate, error: NotMeasured) -> Judgement:
-        """The judgement where there is no answer: none, or all wrong for a refusal that the recipe counts."""
+        """Return the judgement without an answer: none, or all wrong for a refusal that the recipe counts."""
         if error.outcome is Outcome.REFUSED and self.config.count_refusals:
             return rubric.judge(candidate.rubric, [False] * len(candidate.rubric), "refused")
         return Judgement(None, None, str(error))
@@ -247,7 +241,7 @@ def solver_slots(candidate: Candidate, document: str) -> dict[str, object]:
 
 
 def prompt_folders(config: DomainConfig) -> list[Path]:
-    """The folders that may hold a template, in order: the recipe's, the domain's, and the one that all share."""
+    """List the folders that may hold a template, in order: the recipe's, the domain's, and the one that all share."""
     own, shared = DOMAINS / config.name / "prompts", DOMAINS / "prompts"
     return [Path(config.prompts), own, shared] if config.prompts else [own, shared]
 
@@ -258,6 +252,18 @@ def cut_text(text: str, at_most: int | None) -> str:
         return text
     beginning = text[:at_most]
     return beginning[: beginning.rfind("\n\n")] if "\n\n" in beginning.strip() else beginning
+
+
+async def _make_attempts(
+    make: Callable[[int], Awaitable[Attempt]], count: int, is_settled: Callable[[Sequence[Attempt]], bool] | None
+) -> list[Attempt]:
+    """Make all attempts at once, or one after the other until one settles the verdict."""
+    if is_settled is None:
+        return await gather_all([make(index) for index in range(count)])
+    attempts: list[Attempt] = []
+    while len(attempts) < count and not (attempts and is_settled(attempts)):
+        attempts.append(await make(len(attempts)))
+    return attempts
 
 
 def _require_judged(attempt: Attempt, role: Role, number: int) -> Attempt:

@@ -1,4 +1,4 @@
-"""One document in the loop: a round read from top to bottom, and how rounds end.
+"""Plays the rounds of one document: `play_round` reads from top to bottom like the paper's figure.
 
 Whoever orchestrates, Python or a language model, calls `play_round` or `stop` and nothing else. No argument names a
 solver prompt, a threshold, a judge or a file, and a verdict is computed from the judge's answers to each criterion.
@@ -32,7 +32,7 @@ Attempts = tuple[Attempt, ...]
 
 
 class Harness:
-    """One document between orchestrator and agents. `failures` counts its earlier failures by kind.
+    """Stands between orchestrator and agents for one document. `failures` counts its earlier failures by kind.
 
     In a baseline arm both solvers try every sound candidate, and the challenger hears of no earlier round.
     """
@@ -50,7 +50,7 @@ class Harness:
 
     @property
     def has_waiting(self) -> bool:
-        """True if the next round tests a proposal that is there already, so that no instruction can reach it."""
+        """Return True if the next round tests a proposal that is there already, so that no instruction can reach it."""
         return bool(self._waiting)
 
     @property
@@ -59,7 +59,7 @@ class Harness:
 
     @property
     def spent(self) -> int:
-        """Tokens read and written for this document so far."""
+        """The tokens read and written for this document so far."""
         return sum(self.domain.agents.spent.values())
 
     async def prepare(self) -> None:
@@ -95,9 +95,14 @@ class Harness:
 
         final = await self._check_again(candidate, assessment.verdicts[domain.config.preset], strong)
         verdicts = fail_final(assessment, final)
-        self._close(Round(number, candidate, quality, weak, strong, verdicts[domain.config.preset], verdicts,
-                          count_duplicates(weak) + count_duplicates(strong), final, assessment.review, **advice)
-                    )  # fmt: skip
+        evidence = {
+            "presets": verdicts,
+            "duplicate_answers": count_duplicates(weak) + count_duplicates(strong),
+            "final": final,
+            "review": assessment.review,
+        }
+        verdict = verdicts[domain.config.preset]
+        self._close(Round(number, candidate, quality, weak, strong, verdict, **evidence, **advice))
 
     def stop(self, end: End, note: str = "") -> None:
         """Play no further round."""
@@ -125,7 +130,7 @@ class Harness:
     # ── the steps of a round ─────────────────────────────────────────────────────────────────
 
     async def _propose(self, number: int, instruction: str) -> Candidate | ParseError | None:
-        """The next proposal, or why it is none. Without any, the document is finished and None is returned."""
+        """Return the next proposal, or why it is none. Without any, end the document and return None."""
         try:
             if not self._waiting:
                 self._waiting = await self._ask_challengers(number, instruction)
@@ -144,7 +149,7 @@ class Harness:
         return await self.domain.propose(self.document, self._shown_rounds, number, instruction)
 
     async def _attempt(self, number: int, candidate: Candidate) -> tuple[Attempts, Attempts]:
-        """The attempts of both solvers. After the weak ones, the strong solver is asked only if it can matter."""
+        """Let both solvers try the candidate. After the weak one, the strong one is asked only if it can matter."""
         weak: Attempts = ()
         strong: Attempts = ()
         if self._is_weak_first:
@@ -153,13 +158,15 @@ class Harness:
             if self._may_still_pass(candidate, weak):
                 strong = await self._try(Role.STRONG_SOLVER, number, candidate, weak)
         else:
-            weak, strong = await gather_all([self.domain.attempt(self.document, candidate, role, number)
-                                             for role in (Role.WEAK_SOLVER, Role.STRONG_SOLVER)])  # fmt: skip
+            roles = (Role.WEAK_SOLVER, Role.STRONG_SOLVER)
+            weak, strong = await gather_all(
+                [self.domain.attempt(self.document, candidate, role, number) for role in roles]
+            )
         self._require_measured(candidate, weak, strong)
         return weak, strong
 
     async def _try(self, role: Role, number: int, candidate: Candidate, weak: Attempts = ()) -> Attempts:
-        """All attempts of a solver; with `early_stop` one after the other, until the preset in force is decided."""
+        """Make all attempts of a solver; with `early_stop` one by one, until the preset in force is decided."""
 
         def is_settled(attempts: Sequence[Attempt]) -> bool:
             both = (weak, attempts) if role is Role.STRONG_SOLVER else (attempts, ())
@@ -169,7 +176,7 @@ class Harness:
         return await self.domain.attempt(self.document, candidate, role, number, stops_early)
 
     def _may_still_pass(self, candidate: Candidate, weak: Attempts) -> bool:
-        """True if some preset could still accept; only then is the strong solver run, because it costs most."""
+        """Return True if some preset could still accept; only then is the strong solver run, because it costs most."""
         config, measured = self.domain.config, [a for a in weak if a.is_measured]
         if len(measured) < config.weak_attempts:
             return False
@@ -226,14 +233,14 @@ class Harness:
 
 
 def find_fault(quality: Quality, candidate: Candidate) -> str | None:
-    """Why a quality check rejects the candidate; a check of another candidate counts for nothing."""
+    """Return why a quality check rejects the candidate, else None. A check of another candidate is none."""
     if quality.candidate_hash != candidate.hash:
         return "the check was of another candidate"
     return None if quality.passed else quality.reason
 
 
 def fail_final(assessment: Assessment, final: Quality | None) -> dict[str, Verdict]:
-    """The verdicts of all presets; a failed final check turns each acceptance into a rejection."""
+    """Return the verdicts of all presets; a failed final check turns each acceptance into a rejection."""
     if final is None or final.passed:
         return assessment.verdicts
     rejected = Verdict(False, Failure.LOW_QUALITY, f"final check: {final.reason}")
@@ -241,6 +248,6 @@ def fail_final(assessment: Assessment, final: Quality | None) -> dict[str, Verdi
 
 
 def count_duplicates(attempts: Sequence[Attempt]) -> int:
-    """How many answers repeat an earlier one word for word: many of them hint at shared seeds."""
+    """Count the answers that repeat an earlier one word for word: many of them hint at shared seeds."""
     answers = Counter(a.answer for a in attempts if len(a.answer.split()) > 0)
     return sum(count - 1 for count in answers.values())

@@ -1,4 +1,4 @@
-"""Who directs the rounds of a document: Python, or a language model that says what to propose next."""
+"""Directs the rounds of a document: Python does, or a language model that says what to propose next."""
 
 import json
 
@@ -16,8 +16,10 @@ _TOOLS = {
     PROPOSE: ("Ask the challenger for an entirely new candidate.", {"diagnosis": _TEXT, "instruction": _TEXT}),
     GIVE_UP: ("Leave this document: nothing good will come of it.", {"diagnosis": _TEXT}),
 }
-TOOLS = tuple({"name": name, "description": text, "parameters": make_object(dict(arguments))}
-              for name, (text, arguments) in _TOOLS.items())  # fmt: skip
+TOOLS = tuple(
+    {"name": name, "description": text, "parameters": make_object(dict(arguments))}
+    for name, (text, arguments) in _TOOLS.items()
+)
 
 
 class IllegalMove(RuntimeError):
@@ -25,7 +27,7 @@ class IllegalMove(RuntimeError):
 
 
 async def orchestrate(harness: Harness) -> Trajectory:
-    """The fixed orchestrator: round after round until one is accepted or they are used up."""
+    """Play round after round, until one is accepted or all are used up: the fixed orchestrator."""
     await harness.prepare()
     while harness.end is None:
         await harness.play_round()
@@ -33,7 +35,7 @@ async def orchestrate(harness: Harness) -> Trajectory:
 
 
 async def orchestrate_by_agent(harness: Harness) -> Trajectory:
-    """A language model diagnoses the last rounds and directs the next one, or gives up (paper Sec. 2.1).
+    """Let a language model diagnose the last rounds and direct the next one, or give up (paper Sec. 2.1).
 
     It is asked only where it has a choice. Each choice is a conversation of its own over a recap of bounded length, so
     that a long run does not fill the model's context. After too many illegal calls Python goes on.
@@ -74,8 +76,8 @@ async def _choose_and_play(harness: Harness, choice_index: int) -> None:
 async def choose(harness: Harness, choice_index: int) -> Reply:
     domain, number = harness.domain, len(harness.rounds) + 1
     seed = attempt_seed(domain.seed, harness.document.id, number, Role.ORCHESTRATOR, choice_index)
-    return await domain.agents.write(Role.ORCHESTRATOR, "orchestrator", _slots(harness),
-                                     seed=seed, attempt=choice_index, tools=TOOLS)  # fmt: skip
+    request = {"seed": seed, "attempt": choice_index, "tools": TOOLS}
+    return await domain.agents.write(Role.ORCHESTRATOR, "orchestrator", _slots(harness), **request)
 
 
 def list_legal(harness: Harness) -> tuple[str, ...]:
@@ -83,7 +85,7 @@ def list_legal(harness: Harness) -> tuple[str, ...]:
 
 
 def read_call(reply: Reply, legal: tuple[str, ...]) -> tuple[str, dict[str, str]]:
-    """The function that was called and its texts, anything else in it dropped. Raises IllegalMove."""
+    """Read which function was called and its two texts; other arguments are dropped. Raises IllegalMove."""
     if not reply.tool:
         raise IllegalMove("no function was called; see tool-call-parser in the flags of the orchestrator's server")
     if reply.tool not in legal:

@@ -108,8 +108,10 @@ class Generation:
         self.failures[document.id] = str(error)
         self._check_measured()
         if len(self.failures) > self.recipe.max_error_rate * self.total:
-            self._stop(f"{len(self.failures):,} of {self.total:,} documents failed, more than "
-                       f"max_error_rate={self.recipe.max_error_rate} allows; the last error: {error}")  # fmt: skip
+            share = f"{len(self.failures):,} of {self.total:,} documents failed"
+            self._stop(
+                f"{share}, more than max_error_rate={self.recipe.max_error_rate} allows; the last error: {error}"
+            )
         return kind
 
     def _check_measured(self, is_end: bool = False) -> None:
@@ -123,9 +125,11 @@ class Generation:
     def _check_acceptance(self) -> None:
         done, accepted = len(self.ended), self.accepted
         if done >= self.recipe.min_acceptance_after and accepted < self.recipe.min_acceptance * done:
-            self._stop(f"{accepted:,} of {done:,} documents have an accepted candidate, a smaller share than "
-                       f"min_acceptance={self.recipe.min_acceptance}; `python -m autodata.report {self.run.folder}` "
-                       "shows why candidates fail; to continue anyway, lower min_acceptance")  # fmt: skip
+            self._stop(
+                f"{accepted:,} of {done:,} documents have an accepted candidate, a smaller share than "
+                f"min_acceptance={self.recipe.min_acceptance}; `python -m autodata.report {self.run.folder}` "
+                "shows why candidates fail; to continue anyway, lower min_acceptance"
+            )
 
     def _stop(self, reason: str) -> None:
         # Drain as Ctrl-C does: calls in flight are finished and their replies kept.

@@ -17,8 +17,8 @@ _RENDER_ERRORS = (TemplateError, ArithmeticError, LookupError, TypeError, ValueE
 
 
 # Servers read these as control tokens even inside a text: turn markers, reasoning and tool tags.
-CONTROL = re.compile(r"<(?=\|)|(?<=\|)>|<(?=/?(?:think|tool_call|tool_response|s|bos|eos|start_of_turn|end_of_turn)>)"
-                     r"|\[(?=/?INST\])")  # fmt: skip
+_TAGS = "think|tool_call|tool_response|s|bos|eos|start_of_turn|end_of_turn"
+CONTROL = re.compile(rf"<(?=\|)|(?<=\|)>|<(?=/?(?:{_TAGS})>)|\[(?=/?INST\])")
 _HARMLESS = {"<": "‹", ">": "›", "[": "⟦"}
 
 

@@ -49,8 +49,10 @@ def count_criteria(round: Round | None) -> list[CriterionCount]:
     """Count, for each criterion of a measured round, how many attempts of each solver met it (paper Sec. 3.2)."""
     if round is None or round.candidate is None or not round.weak:
         return []
-    return [CriterionCount(shorten(c.text), c.weight, _met(round.weak, i), _met(round.strong, i))
-            for i, c in enumerate(round.candidate.rubric[:SHOWN_CRITERIA])]  # fmt: skip
+    return [
+        CriterionCount(shorten(criterion.text), criterion.weight, _met(round.weak, i), _met(round.strong, i))
+        for i, criterion in enumerate(round.candidate.rubric[:SHOWN_CRITERIA])
+    ]
 
 
 def describe_candidate(candidate: Candidate | None) -> str:

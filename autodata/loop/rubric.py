@@ -15,14 +15,17 @@ def find_faults(rubric: Sequence[Criterion], shape: Shape) -> list[str]:
         "positive criteria": (sum(c.weight > 0 for c in rubric), bounds.positive),
         "negative criteria": (sum(c.weight < 0 for c in rubric), bounds.negative),
     }
-    faults = [f"{count} {name} instead of {low} to {high}"
-              for name, (count, (low, high)) in counts.items() if not low <= count <= high]  # fmt: skip
+    faults = [
+        f"{count} {name} instead of {low} to {high}"
+        for name, (count, (low, high)) in counts.items()
+        if not low <= count <= high
+    ]
     heavy = [c.weight for c in rubric if abs(c.weight) > shape.weight_at_most]
     return faults + [f"weight {weight} beyond {shape.weight_at_most}" for weight in heavy[:1]]
 
 
 def score(rubric: Sequence[Criterion], met: Sequence[bool]) -> Fraction:
-    """Points earned over all positive points, clipped to [0, 1] (our reading of paper Sec. 3.1).
+    """Divide the points earned by all positive points, clipped to [0, 1] (our reading of paper Sec. 3.1).
 
     Meeting a criterion of negative weight costs its points. The score is an exact fraction, so thresholds are exact.
     Raises ValueError if there is not one boolean per criterion, or if nothing can be earned.
@@ -37,5 +40,5 @@ def score(rubric: Sequence[Criterion], met: Sequence[bool]) -> Fraction:
 
 
 def judge(rubric: Sequence[Criterion], met: Sequence[bool], reason: str = "") -> Judgement:
-    """The judgement that follows from one boolean per criterion."""
+    """Make the judgement that follows from one boolean per criterion."""
     return Judgement(tuple(met), float(score(rubric, met)), reason)

@@ -31,9 +31,8 @@ def summarize(trajectories: Iterable[Trajectory]) -> dict[str, object]:
             part, accepted = "first" if round.number == 1 else "later", round.verdict.accepted is True
             verdicts["accepted" if accepted else round.verdict.failure or "unmeasured"] += 1
             presets.update(name for name, verdict in round.presets.items() if verdict.accepted)
-            total += Counter({part: 1, f"{part}_accepted": accepted, "duplicates": round.duplicate_answers,
-                              "malformed_by_budget": _is_cut_off(round),
-                              "attempts": len(round.weak) + len(round.strong)})  # fmt: skip
+            total += Counter({part: 1, f"{part}_accepted": accepted, "malformed_by_budget": _is_cut_off(round)})
+            total += Counter(attempts=len(round.weak) + len(round.strong), duplicates=round.duplicate_answers)
     return {
         "documents": total["documents"],
         "ends": dict(sorted(ends.items())),
@@ -108,8 +107,9 @@ def _tell_fallbacks(summary: Mapping[str, Any]) -> list[str]:
     reasons = summary["fixed_orchestrator_took_over"]
     if not reasons:
         return []
-    return [f"the fixed orchestrator took over from the model in {sum(reasons.values())} of {summary['documents']} "
-            f"documents; the most frequent last refusal: {next(iter(reasons))}"]  # fmt: skip
+    share = f"{sum(reasons.values())} of {summary['documents']} documents"
+    last = f"the most frequent last refusal: {next(iter(reasons))}"
+    return [f"the fixed orchestrator took over from the model in {share}; {last}"]
 
 
 def describe_sessions(sessions: Sequence[Mapping[str, Any]]) -> str:
@@ -119,8 +119,10 @@ def describe_sessions(sessions: Sequence[Mapping[str, Any]]) -> str:
     listed = ", ".join(f"{name} {n}" for name, n in repeated.items())
     tokens = counts["prompt_tokens"] + counts["completion_tokens"]
     postponed = write_count(counts["put_off"], "document") if counts["put_off"] else "no document"
-    notes = {"found_in_text": "answers found in the reasoning or the text, where the server had left them",
-             "estimated": "replies had no token counts, so these are estimated"}  # fmt: skip
+    notes = {
+        "found_in_text": "answers found in the reasoning or the text, where the server had left them",
+        "estimated": "replies had no token counts, so these are estimated",
+    }
     return (
         f"{_describe_starts(sessions)}. {write_count(counts['calls'], 'call')}, "
         f"{f'{sum(repeated.values()):,} repeated ({listed})' if listed else 'none repeated'}, "
