@@ -128,7 +128,7 @@ def test_scores_are_recomputed_from_the_booleans_not_read():
 
 def test_an_unjudged_attempt_raises_and_is_not_a_zero():
     candidate = Candidate("q", "a", (Criterion("x", 1),))
-    with pytest.raises(ValueError, match="attempt 7 has no score"):
+    with pytest.raises(ValueError, match="attempt 7 was not measured"):
         scores(candidate, [attempt((True,)), attempt(None, 7)])
 
 

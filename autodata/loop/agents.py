@@ -51,7 +51,7 @@ class Agents:
         return await self.ask(Request(role, self._prompts.render(template, slots), **fields))
 
     async def solve(self, role: Role, slots: Mapping[str, object], seed: int, attempt: int) -> Reply:
-        """Ask for one answer. Weak and strong solver render the same template, which never says which of them is asked."""
+        """Ask for one answer. Weak and strong solver render the same template, which never says who is asked."""
         return await self.write(role, "solver", slots, seed=seed, attempt=attempt)
 
     async def is_answering(self, role: Role, attempt: int) -> bool:

@@ -50,7 +50,7 @@ class Harness:
 
     @property
     def has_waiting(self) -> bool:
-        """Return True if the next round tests a proposal that is there already, so that no instruction can reach it."""
+        """Return True if the next round tests a proposal that is there already; no instruction can reach it."""
         return bool(self._waiting)
 
     @property
