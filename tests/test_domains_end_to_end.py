@@ -78,7 +78,7 @@ def test_a_budget_that_is_used_up_is_a_trajectory_without_an_example(command, tm
         out = command(generate, "recipes/cs/generate.yaml", f"run={tmp_path}/run", f"documents.path={papers}",
                       "domain.max_rounds=3", *served_by(server))  # fmt: skip
     assert "0 of 1 documents have an accepted candidate" in out
-    assert "ended: rounds_used 1" in out
+    assert "work on the documents ended with: rounds_used 1" in out
 
 
 def test_the_run_stops_when_hardly_anything_is_accepted(command, tmp_path):
