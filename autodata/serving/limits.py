@@ -5,10 +5,10 @@ cache, preemptions. So nobody tunes concurrency by hand, and a call's time-out i
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import httpx2
 from prometheus_client.parser import text_string_to_metric_families
@@ -36,12 +36,13 @@ class ServerLoad:
     def read(cls, pages: Iterable[str]) -> "ServerLoad":
         """Read the load from the text of each replica's /metrics."""
         replicas = [_sum_up(page) for page in pages]
+        total = sum(replicas, Counter())
         return cls(
             len(replicas),
-            int(sum(f.get("vllm:num_requests_running", 0) for f in replicas)),
-            int(sum(f.get("vllm:num_requests_waiting", 0) for f in replicas)),
-            max((f.get("vllm:kv_cache_usage_perc", 0.0) for f in replicas), default=0.0),
-            int(sum(f.get("vllm:num_preemptions_total", 0) for f in replicas)),
+            int(total["vllm:num_requests_running"]),
+            int(total["vllm:num_requests_waiting"]),
+            max((replica["vllm:kv_cache_usage_perc"] for replica in replicas), default=0.0),
+            int(total["vllm:num_preemptions_total"]),
         )
 
 
@@ -50,8 +51,7 @@ def adjust(limit: int, load: ServerLoad, before: ServerLoad) -> int:
     queues = load.waiting > 0.1 * load.running + 1
     if queues or load.cache > _FULL_CACHE or load.preemptions > before.preemptions:
         return max(load.replicas, int(limit * _SHRINK_FACTOR), 1)
-    is_held_back = load.running >= 0.8 * limit
-    if is_held_back and load.waiting == 0 and load.cache < _FREE_CACHE:
+    if load.running >= 0.8 * limit and load.waiting == 0 and load.cache < _FREE_CACHE:
         return min(MAX_LIMIT, limit + _STEP * max(load.replicas, 1))
     return limit
 
@@ -69,15 +69,12 @@ class Limit:
             self.most = most
             self._room.notify_all()
 
-    async def __aenter__(self) -> "Limit":
+    async def __aenter__(self) -> None:
         async with self._room:
             await self._room.wait_for(lambda: self.running < self.most)
             self.running += 1
-        return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         async with self._room:
             self.running -= 1
             self._room.notify()
@@ -116,10 +113,10 @@ class Controller:
         return ServerLoad.read(a.text for a in answers if isinstance(a, httpx2.Response) and a.status_code == 200)
 
 
-def _sum_up(page: str) -> dict[str, float]:
+def _sum_up(page: str) -> Counter[str]:
     """Sum each metric over all its labels."""
-    totals: dict[str, float] = {}
+    totals: Counter[str] = Counter()
     for family in text_string_to_metric_families(page):
         for sample in family.samples:
-            totals[sample.name] = totals.get(sample.name, 0.0) + sample.value
+            totals[sample.name] += sample.value
     return totals

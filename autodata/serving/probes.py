@@ -4,7 +4,8 @@
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import openai
 from openai import OpenAI
@@ -30,10 +31,6 @@ _TOOL = {
         "parameters": {"type": "object", "properties": {}, "required": [], "additionalProperties": False},
     },
 }
-
-
-_PATIENCE_S = 120.0
-_PATIENCE_AT_WORK_S = 30.0  # a replica at work has other calls to answer
 Probe = Callable[[OpenAI, Endpoint], None]
 
 
@@ -51,7 +48,7 @@ def choose_probes(endpoint: Endpoint, roles: Sequence[Role]) -> dict[str, Probe]
     """Choose the probes, by name, that an endpoint of these roles must pass."""
     flags = endpoint.server.flags if endpoint.server else {}
     probes = {
-        "identity": (_probe_identity, True),
+        "identity": (lambda _, endpoint: probe(endpoint), True),
         "schema": (_probe_schema, endpoint.structured_output in ("json_schema", "bounded") and bool(_JSON & {*roles})),
         "tool call": (_probe_tool, Role.ORCHESTRATOR in roles and "tool-call-parser" in flags),
         "reasoning": (_probe_reasoning, "reasoning-parser" in flags),
@@ -70,7 +67,7 @@ def check_canary(endpoint: Endpoint) -> None:
         return
     for is_last in (False, True):
         try:
-            return run_probe(endpoint, _probe_canary, _PATIENCE_AT_WORK_S)
+            return run_probe(endpoint, _probe_canary, 30.0)  # seconds; it has other calls to answer
         except Noise:
             if is_last:
                 raise
@@ -78,7 +75,7 @@ def check_canary(endpoint: Endpoint) -> None:
             return
 
 
-def run_probe(endpoint: Endpoint, ask: Probe, patience_s: float = _PATIENCE_S) -> None:
+def run_probe(endpoint: Endpoint, ask: Probe, patience_s: float = 120.0) -> None:
     """Run one probe. Raises EndpointError."""
     with OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=0, timeout=patience_s) as client:
         try:
@@ -87,10 +84,6 @@ def run_probe(endpoint: Endpoint, ask: Probe, patience_s: float = _PATIENCE_S) -
             raise EndpointError(f"{endpoint.base_url}: a probe failed with {type(error).__name__}: {error}") from error
         except (ValueError, AttributeError, LookupError, TypeError) as error:
             raise Noise(f"{endpoint.base_url}: the reply is not a chat completion: {error}") from error
-
-
-def _probe_identity(client: OpenAI, endpoint: Endpoint) -> None:
-    probe(endpoint)
 
 
 def _ask(client: OpenAI, endpoint: Endpoint, text: str, **more: object) -> openai.types.chat.ChatCompletionMessage:
@@ -115,8 +108,7 @@ def _probe_schema(client: OpenAI, endpoint: Endpoint) -> None:
 
 def _probe_tool(client: OpenAI, endpoint: Endpoint) -> None:
     reply = _ask(client, endpoint, "Call the function go_on.", tools=[_TOOL], tool_choice="required", max_tokens=2048)
-    names = [call.function.name for call in reply.tool_calls or []]
-    if names[:1] != ["go_on"]:
+    if not reply.tool_calls or reply.tool_calls[0].function.name != "go_on":
         raise EndpointError(
             f"{endpoint.base_url}: the reply holds no tool call although one was required; check tool-call-parser"
         )
@@ -124,8 +116,7 @@ def _probe_tool(client: OpenAI, endpoint: Endpoint) -> None:
 
 def _probe_reasoning(client: OpenAI, endpoint: Endpoint) -> None:
     reply = _ask(client, endpoint, "What is 17 + 25?")
-    reasoning = getattr(reply, "reasoning", None) or getattr(reply, "reasoning_content", None)
-    if not reasoning:
+    if not (getattr(reply, "reasoning", None) or getattr(reply, "reasoning_content", None)):
         raise EndpointError(
             f"{endpoint.base_url}: the reply holds no reasoning apart from the answer; check reasoning-parser"
         )
@@ -146,33 +137,29 @@ def probe(endpoint: Endpoint) -> None:
 
     A listed model alone proves nothing: a server whose engine is dead still lists it.
     """
-    try:
-        with OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=0, timeout=60) as client:
-            names = [model.id for model in client.models.list()]
-            if endpoint.model not in names:
-                raise EndpointError(
-                    f"{endpoint.base_url} serves {', '.join(names[:5]) or 'no model'}, not {endpoint.model}: "
-                    "set `model` of this endpoint to a model that it serves"
-                )
-            messages = [{"role": "user", "content": "Hello"}]
-            client.chat.completions.create(model=endpoint.model, messages=messages, max_tokens=1)
-    except openai.OpenAIError as error:
-        detail = hide_key_in_error(error, endpoint)
-        raise EndpointError(
-            f"{endpoint.base_url} (model {endpoint.model}): {type(error).__name__}, {detail}"
-        ) from error
+    with _connect(endpoint, f"{endpoint.base_url} (model {endpoint.model})") as client:
+        names = [model.id for model in client.models.list()]
+        if endpoint.model not in names:
+            raise EndpointError(
+                f"{endpoint.base_url} serves {', '.join(names[:5]) or 'no model'}, not {endpoint.model}: "
+                "set `model` of this endpoint to a model that it serves"
+            )
+        messages = [{"role": "user", "content": "Hello"}]
+        client.chat.completions.create(model=endpoint.model, messages=messages, max_tokens=1)
 
 
 def read_served(endpoint: Endpoint) -> str | None:
-    """Read which weights a server says it has loaded (`root` in vLLM's list); None if it does not say.
+    """Read which weights a server loaded (`root` in vLLM's list); None if it does not say. Raises EndpointError."""
+    with _connect(endpoint, str(endpoint.base_url)) as client:
+        roots = [getattr(model, "root", None) for model in client.models.list() if model.id == endpoint.model]
+    return next((str(root) for root in roots if root), None)
 
-    Raises EndpointError.
-    """
+
+@contextmanager
+def _connect(endpoint: Endpoint, name: str) -> Iterator[OpenAI]:
+    """Connect to an endpoint, which errors call `name`. Raises EndpointError."""
     try:
         with OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=0, timeout=60) as client:
-            roots = [getattr(model, "root", None) for model in client.models.list() if model.id == endpoint.model]
+            yield client
     except openai.OpenAIError as error:
-        raise EndpointError(
-            f"{endpoint.base_url}: {type(error).__name__}, {hide_key_in_error(error, endpoint)}"
-        ) from error
-    return next((str(root) for root in roots if root), None)
+        raise EndpointError(f"{name}: {type(error).__name__}, {hide_key_in_error(error, endpoint)}") from error
