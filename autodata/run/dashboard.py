@@ -5,9 +5,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from autodata.run.snapshot import ENDS, Snapshot
+from autodata.run.snapshot import Snapshot, list_facts, tell_done
 from autodata.serving.measured import tell_outcomes
-from autodata.stats.writing import DASH, write_duration, write_number, write_percent
+from autodata.stats.writing import DASH, write_duration, write_percent
 from autodata.types import Role
 
 _COLUMNS = ("role", "in flight", "calls/s", "tokens/s", "calls", "replayed", "tokens", "asked again", "GPU-hours")
@@ -24,19 +24,9 @@ def _draw_bar(snapshot: Snapshot) -> Table:
     cells: list[RenderableType] = [Text(f"{snapshot.kind} {snapshot.state}")]
     if snapshot.total:
         cells.append(ProgressBar(snapshot.total, min(snapshot.done, snapshot.total), width=30))
-    total = f"/{snapshot.total}" if snapshot.total else ""
-    row.add_row(*cells, Text(f"{snapshot.done}{total} {snapshot.unit}"), Text(", ".join(_list_facts(snapshot))))
+    facts = list_facts(snapshot, elapsed=[f"{write_duration(snapshot.elapsed_s)} so far"])
+    row.add_row(*cells, Text(tell_done(snapshot)), Text(", ".join(facts)))
     return row
-
-
-def _list_facts(snapshot: Snapshot) -> list[str]:
-    facts = [] if snapshot.accepted is None else [f"{snapshot.accepted} accepted"]
-    facts += [f"{name} {write_number(value)[:80]}" for name, value in snapshot.facts.items()]
-    facts += [f"{count} × {name}" for name, count in snapshot.failures.items()]
-    facts.append(f"{write_duration(snapshot.elapsed_s)} so far")
-    if snapshot.eta_s is not None and snapshot.state not in ENDS:
-        facts.append(f"about {write_duration(snapshot.eta_s)} left")
-    return facts
 
 
 def _draw_roles(snapshot: Snapshot) -> Table:

@@ -68,9 +68,8 @@ class Run:
     def start(self) -> None:
         """Write the resolved recipe and the manifest, before any work is done."""
         self.write("recipe.yaml", to_yaml(self._recipe))
-        first = {"started": _now()} if "started" not in self._manifest else {}
+        self._manifest = {"started": _now()} | self._manifest
         self._manifest |= {
-            **first,
             "inputs": self.inputs,
             "git_commit": _git_commit(),
             "packages": _versions(),
@@ -135,9 +134,6 @@ class Run:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
         self._lock.close()
 
     def _save(self) -> None:
@@ -147,21 +143,17 @@ class Run:
         before = self._manifest.get("inputs")
         if before is None:
             return
-        raised = {
-            key: [before[key], self.inputs[key]]
-            for key in self._repairs
-            if _is_raised(before.get(key), self.inputs.get(key))
-        }
-        repaired = {**before, **{key: now for key, (_, now) in raised.items()}}
+        raised = {}
+        for key in self._repairs:
+            old, new = before.get(key), self.inputs.get(key)
+            if isinstance(old, int) and isinstance(new, int) and new > old:
+                raised[key] = [old, new]
+        repaired = before | {key: new for key, (_, new) in raised.items()}
         if raised and repaired == json.loads(json.dumps(self.inputs)):
             self._manifest |= {"repairs": [*self._manifest.get("repairs", []), raised], "finished": None}
         else:
             fix = f"name another folder with run=…; autodata.generate reuses the replies with fork={self.folder}"
             require_equal(self.folder, before, self.inputs, fix)
-
-
-def _is_raised(before: object, now: object) -> bool:
-    return isinstance(before, int) and isinstance(now, int) and now > before
 
 
 def require_equal(folder: Path, before: Mapping[str, Any], inputs: Mapping[str, Any], fix: str = "") -> None:
@@ -183,11 +175,12 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         return None
     manifest = read_json(path)
     if not isinstance(manifest, dict):
-        raise RunError(f"{path}: damaged (not a JSON object); restore it or name another run folder")
-    if wrong := [name for name, kind in _PARTS.items() if not isinstance(manifest.get(name, kind()), kind)]:
+        problem = "not a JSON object"
+    elif wrong := [name for name, kind in _PARTS.items() if not isinstance(manifest.get(name, kind()), kind)]:
         problem = f"wrong type of {', '.join(wrong)}"
-        raise RunError(f"{path}: damaged ({problem}); restore it or name another run folder")
-    return manifest
+    else:
+        return manifest
+    raise RunError(f"{path}: damaged ({problem}); restore it or name another run folder")
 
 
 def find_runs(folder: Path, *, signs: Collection[str] = (MANIFEST,)) -> Iterator[Path]:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from contextlib import ExitStack, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 
 from pydantic import ValidationError
 from rich.console import Console
@@ -129,23 +128,22 @@ class Progress:
         """Write the first progress.json and start to report. Raises RunError."""
         self._write()
         if self._draws and sys.stderr.isatty():
-            screen = Console(stderr=True)
-            self._opened.enter_context(
-                Live(get_renderable=lambda: draw(self.snapshot()), console=screen, refresh_per_second=2)
+            screen = Live(
+                get_renderable=lambda: draw(self.snapshot()), console=Console(stderr=True), refresh_per_second=2
             )
+            self._opened.enter_context(screen)
         self._ticker.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._end.set()
         self._ticker.join()
         self._state = self._find_end(kind)
         # If an error ended the run, that error is reported, not a second one.
         with self._opened, suppress(RunError) if kind else nullcontext():
             self._write()
-            self._run.note(
-                ledger=LEDGER.dump_python(self.ledger(), mode="json"), elapsed_s=round(self.hours * 3600, 1)
-            )
+            ledger = LEDGER.dump_python(self.ledger(), mode="json")
+            self._run.note(ledger=ledger, elapsed_s=round(self.hours * 3600, 1))
             self._print_line()
 
     def _find_end(self, kind: type[BaseException] | None) -> RunState:

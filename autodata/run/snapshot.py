@@ -1,5 +1,7 @@
 """Defines the state of a run at one moment, as progress.json stores it, and writes it as one line for a log."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -12,14 +14,8 @@ from autodata.stats.writing import write_count, write_duration, write_number
 from autodata.types import Outcome, Role
 
 FILE = "progress.json"
-
-
-def _clean(text: str) -> str:
-    return "".join(c for c in text if c.isprintable())[:200]
-
-
 # Anybody may have written the file, and a terminal shows it: control characters are removed.
-PrintableText = Annotated[str, AfterValidator(_clean)]
+PrintableText = Annotated[str, AfterValidator(lambda text: "".join(c for c in text if c.isprintable())[:200])]
 
 
 class RunState(StrEnum):
@@ -86,25 +82,28 @@ def read_snapshot(folder: Path) -> Snapshot | None:
 
 def describe(snapshot: Snapshot) -> str:
     """Write the snapshot as one line for a log."""
-    total = f"/{snapshot.total}" if snapshot.total else ""
-    accepted = [] if snapshot.accepted is None else [f"{snapshot.accepted} accepted"]
-    failures = [f"{count} × {name}" for name, count in snapshot.failures.items()]
-    facts = [f"{name} {write_number(value)[:80]}" for name, value in snapshot.facts.items()]
     costs: list[str] = []
     if snapshot.roles:
         replayed = sum(cost.replayed for cost in snapshot.roles.values())
         costs += [write_count(snapshot.calls, "call"), f"{replayed:,} replayed"]
         costs += [write_count(snapshot.tokens, "token"), f"{snapshot.rates.get('calls_per_s', 0):.3g} calls/s"]
-    unmeasured = sum(
-        count
-        for cost in snapshot.roles.values()
-        for name, count in cost.outcomes.items()
-        if name not in (Outcome.ANSWERED, Outcome.CUT_OFF)
-    )
-    cut_off = sum(cost.outcomes.get(Outcome.CUT_OFF, 0) for cost in snapshot.roles.values())
+    outcomes: Counter[str] = sum((Counter(cost.outcomes) for cost in snapshot.roles.values()), Counter())
+    cut_off = outcomes[Outcome.CUT_OFF]
+    unmeasured = outcomes.total() - outcomes[Outcome.ANSWERED] - cut_off
     costs += [f"{cut_off:,} cut off"] * bool(cut_off) + [f"{unmeasured:,} not measured"] * bool(unmeasured)
-    remaining: list[str] = []
+    return f"{snapshot.state}: {', '.join([tell_done(snapshot), *list_facts(snapshot, costs)])}"
+
+
+def tell_done(snapshot: Snapshot) -> str:
+    """Write how much is done: `3/8 documents`."""
+    return f"{snapshot.done}{f'/{snapshot.total}' if snapshot.total else ''} {snapshot.unit}"
+
+
+def list_facts(snapshot: Snapshot, costs: Sequence[str] = (), elapsed: Sequence[str] = ()) -> list[str]:
+    """List what a run reports: accepted documents, facts, `costs`, failures, `elapsed` and the time left."""
+    facts = [] if snapshot.accepted is None else [f"{snapshot.accepted} accepted"]
+    facts += [f"{name} {write_number(value)[:80]}" for name, value in snapshot.facts.items()]
+    facts += [*costs, *(f"{count} × {name}" for name, count in snapshot.failures.items()), *elapsed]
     if snapshot.eta_s is not None and snapshot.state not in ENDS:
-        remaining.append(f"about {write_duration(snapshot.eta_s)} left")
-    parts = [f"{snapshot.done}{total} {snapshot.unit}", *accepted, *facts, *costs, *failures, *remaining]
-    return f"{snapshot.state}: {', '.join(parts)}"
+        facts.append(f"about {write_duration(snapshot.eta_s)} left")
+    return facts
