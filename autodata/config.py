@@ -88,7 +88,7 @@ def to_yaml(recipe: object) -> str:
 
 def semantic_values(recipe: object) -> dict[str, Any]:
     """List the values that can change results, flat: all but fields marked operational (limits, time-outs)."""
-    return dict(_semantic(recipe, ""))
+    return _flatten(recipe, "")
 
 
 def semantic_hash(recipe: object) -> str:
@@ -120,14 +120,12 @@ def schema_for(path: str) -> type:
     raise RecipeError(f"{path}: the name of a recipe must begin with one of {', '.join(SCHEMAS)}")
 
 
-def _semantic(value: object, prefix: str) -> list[tuple[str, Any]]:
+def _flatten(value: Any, prefix: str) -> dict[str, Any]:
     if is_dataclass(value):
-        pairs = [(f.name, getattr(value, f.name)) for f in fields(value) if not f.metadata.get("operational")]
-    elif isinstance(value, dict):
-        pairs = list(value.items())
-    else:
-        return [(prefix.rstrip("."), value)]
-    return [pair for key, item in pairs for pair in _semantic(item, f"{prefix}{key}.")]
+        value = {f.name: getattr(value, f.name) for f in fields(value) if not f.metadata.get("operational")}
+    if not isinstance(value, dict):
+        return {prefix.rstrip("."): value}
+    return {name: leaf for key, item in value.items() for name, leaf in _flatten(item, f"{prefix}{key}.").items()}
 
 
 def _layers(schema: type, arguments: list[str]) -> list[Layer]:

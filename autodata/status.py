@@ -18,10 +18,9 @@ from rich.console import Console
 from autodata import command
 from autodata.cluster import jobs
 from autodata.cluster.shared import LEASES
-from autodata.run.dashboard import draw
 from autodata.run.folder import MANIFEST, find_runs, is_held, read_manifest
 from autodata.run.records import RunError
-from autodata.run.snapshot import ENDS, FILE, Snapshot, describe, read_snapshot
+from autodata.run.snapshot import ENDS, FILE, Snapshot, describe, draw, read_snapshot
 from autodata.serving.leases import Lease, LeaseWatch, State
 from autodata.serving.limits import ServerLoad
 from autodata.stats.writing import write_count, write_duration

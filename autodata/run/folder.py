@@ -69,34 +69,23 @@ class Run:
         """Write the resolved recipe and the manifest, before any work is done."""
         self.write("recipe.yaml", to_yaml(self._recipe))
         self._manifest = {"started": _now()} | self._manifest
-        self._manifest |= {
-            "inputs": self.inputs,
-            "git_commit": _git_commit(),
-            "packages": _versions(),
-            "finished": None,
-        }
-        self._save()
+        self.note(inputs=self.inputs, git_commit=_git_commit(), packages=_versions(), finished=None)
 
     def finish(self, outputs: list[str], **facts: object) -> None:
         """Record the hashes of `outputs`, so that the next command knows what it reads."""
         hashes = {name: hash_path(self.folder / name) for name in outputs}
-        self._manifest |= {"outputs": hashes, "finished": _now(), **facts}
-        self._save()
+        self.note(outputs=hashes, finished=_now(), **facts)
 
     def note(self, **facts: object) -> None:
-        """Add facts to the manifest without marking the run as finished."""
+        """Add facts to the manifest and write it."""
         self._manifest |= facts
-        self._save()
+        self.write(MANIFEST, json.dumps(self._manifest, indent=2, sort_keys=True) + "\n")
 
     @contextmanager
     def session(self, count: Callable[[], Mapping[str, int]]) -> Iterator[None]:
-        """Record a session in the manifest: when it started and ended, its counts, and the error that ended it.
-
-        A session that was killed has no end.
-        """
+        """Record a session: its start, its end (unless it is killed), its counts, and the error that ended it."""
         session: dict[str, object] = {"started": _now()}
-        self._manifest["sessions"] = [*self.sessions, session]
-        self._save()
+        self.note(sessions=[*self.sessions, session])
         try:
             yield
         except BaseException as problem:
@@ -105,7 +94,7 @@ class Run:
         finally:
             session |= {"ended": _now(), "counts": dict(count())}
             with suppress(RunError):  # an earlier error has reported the full disk
-                self._save()
+                self.note()
 
     @property
     def sessions(self) -> list[dict[str, Any]]:
@@ -135,9 +124,6 @@ class Run:
 
     def __exit__(self, *_: object) -> None:
         self._lock.close()
-
-    def _save(self) -> None:
-        self.write(MANIFEST, json.dumps(self._manifest, indent=2, sort_keys=True) + "\n")
 
     def _check_inputs(self) -> None:
         before = self._manifest.get("inputs")

@@ -17,10 +17,9 @@ from rich.live import Live
 
 from autodata.config import RecipeError
 from autodata.recipes.models import Budget, Models
-from autodata.run.dashboard import draw
 from autodata.run.folder import Run, read_manifest
 from autodata.run.records import RunError
-from autodata.run.snapshot import FILE, SNAPSHOT, RoleSpeed, RunState, Snapshot, describe, read_snapshot
+from autodata.run.snapshot import FILE, SNAPSHOT, RoleSpeed, RunState, Snapshot, describe, draw, read_snapshot
 from autodata.serving.costs import LEDGER, Cost, Ledger, add, count_endpoint_gpus, find_spent_budget
 from autodata.serving.llm import Client, Draining
 from autodata.types import Role
@@ -138,18 +137,16 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._end.set()
         self._ticker.join()
-        self._state = self._find_end(kind)
+        if kind is None:
+            self._state = RunState.FINISHED if self._run.is_finished else RunState.STOPPED
+        else:
+            self._state = RunState.STOPPED if issubclass(kind, Draining | KeyboardInterrupt) else RunState.FAILED
         # If an error ended the run, that error is reported, not a second one.
         with self._opened, suppress(RunError) if kind else nullcontext():
             self._write()
             ledger = LEDGER.dump_python(self.ledger(), mode="json")
             self._run.note(ledger=ledger, elapsed_s=round(self.hours * 3600, 1))
             self._print_line()
-
-    def _find_end(self, kind: type[BaseException] | None) -> RunState:
-        if kind is None:
-            return RunState.FINISHED if self._run.is_finished else RunState.STOPPED
-        return RunState.STOPPED if issubclass(kind, Draining | KeyboardInterrupt) else RunState.FAILED
 
     def _tick(self) -> None:
         while not self._end.wait(_EVERY_S):

@@ -117,8 +117,7 @@ def add(ledgers: Iterable[Ledger]) -> Ledger:
     """Add up ledgers, role by role."""
     total: Ledger = {}
     for ledger in ledgers:
-        for role, cost in ledger.items():
-            total[role] = total.get(role, Cost()) + cost
+        total |= {role: total.get(role, Cost()) + cost for role, cost in ledger.items()}
     return total
 
 

@@ -39,10 +39,7 @@ class Draining(RuntimeError):
 
 
 class Client:
-    """Asks the endpoints of a recipe; every answer is in the journal before it is returned.
-
-    Raises EndpointError if an endpoint's `structured_output` is not one of FORMS.
-    """
+    """Asks a recipe's endpoints; every answer is in the journal before it is returned. Raises EndpointError."""
 
     def __init__(self, models: Models, journal: Journal):
         for name, endpoint in models.endpoints.items():

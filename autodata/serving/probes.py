@@ -58,11 +58,7 @@ def choose_probes(endpoint: Endpoint, roles: Sequence[Role]) -> dict[str, Probe]
 
 
 def check_canary(endpoint: Endpoint) -> None:
-    """Ask a replica at work its canary question. Raises Noise after two wrong answers in a row.
-
-    A call without an answer is not a wrong answer: a replica under load may be late, and a dead one is noticed
-    elsewhere.
-    """
+    """Ask a replica at work its canary question. Raises Noise after two wrong answers in a row."""
     if not (endpoint.server and endpoint.server.canary):
         return
     for is_last in (False, True):
@@ -71,7 +67,7 @@ def check_canary(endpoint: Endpoint) -> None:
         except Noise:
             if is_last:
                 raise
-        except EndpointError:
+        except EndpointError:  # a replica under load may be late, and a dead one is noticed elsewhere
             return
 
 

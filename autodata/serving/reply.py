@@ -102,10 +102,7 @@ def _count_completion(usage: "CompletionUsage") -> int:
 
 
 def _find_called(message: "ChatCompletionMessage") -> tuple[str, str]:
-    """Return name and arguments of the first function called: a model makes one move at a time.
-
-    Some servers omit a call's type.
-    """
+    """Return name and arguments of the first function called: a model makes one move. Some servers omit its type."""
     for call in message.tool_calls or []:
         if (function := getattr(call, "function", None)) is not None:
             name, arguments = (getattr(function, part, None) for part in ("name", "arguments"))
@@ -219,24 +216,14 @@ def is_cut(messages: Sequence[Message], prompt_tokens: int) -> bool:
 @cache
 def _find_tokenizer(weights: str):
     """Load the tokenizer of a folder, of the embedded model, or of a hub name downloaded earlier; else None."""
+    from huggingface_hub import try_to_load_from_cache
     from tokenizers import Tokenizer
 
-    path = _find_file(weights)
-    try:
-        return Tokenizer.from_file(str(path)) if path else None
-    except Exception:  # the library raises a plain Exception for a file that it cannot read
-        return None
-
-
-def _find_file(weights: str) -> Path | None:
     folder = cache_folder() / MODEL_NAME if weights == "embedded" else Path(weights)
-    if (folder / "tokenizer.json").is_file():
-        return folder / "tokenizer.json"
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
+    path = str(folder / "tokenizer.json")
     try:
-        cached = try_to_load_from_cache(weights, "tokenizer.json")
-    except HFValidationError:  # the name of an API's model need not be valid on the hub
+        if not Path(path).is_file():
+            path = try_to_load_from_cache(weights, "tokenizer.json")
+        return Tokenizer.from_file(path) if isinstance(path, str) else None
+    except Exception:  # the hub knows no such name, as for an API's model, or the file cannot be read
         return None
-    return Path(cached) if isinstance(cached, str) else None
