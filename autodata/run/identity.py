@@ -76,10 +76,7 @@ def _check_trained(label: str, weights: str, training: Mapping[str, Any]) -> Non
 
 
 def identify(recipe: EvalRecipe) -> dict[str, str | None]:
-    """Ask the server which weights it serves, and return what the manifest records about them.
-
-    Raises EndpointError, and RecipeError if the server serves other weights.
-    """
+    """Ask the server for its weights; return what the manifest records. Raises EndpointError, RecipeError."""
     endpoint, weights = find_endpoint(recipe), find_weights(recipe)
     served = read_served(endpoint)
     if served and weights and not _is_same(served, weights):

@@ -90,20 +90,21 @@ class Progress:
         speeds = {role: self._measure(role, cost, before.get(role, Cost()), seconds) for role, cost in ledger.items()}
         rate = (self.done - self._done_before) / max(now - self._begun, 1e-6)
         rates = {
-            "done_per_s": rate,
-            "calls_per_s": sum(s.calls_per_s for s in speeds.values()),
-            "tokens_per_s": sum(s.tokens_per_s for s in speeds.values()),
+            "done_per_s": round(rate, 3),
+            "calls_per_s": round(sum(s.calls_per_s for s in speeds.values()), 3),
+            "tokens_per_s": round(sum(s.tokens_per_s for s in speeds.values()), 3),
         }
+        is_draining = self._state is RunState.RUNNING and any(client.draining for client in list(self.clients))
         return Snapshot(
             kind=str(self._run.inputs["kind"]),
-            state=self.state,
+            state=RunState.DRAINING if is_draining else self._state,
             started=self._started,
             updated=_now(),
             unit=self.unit,
             done=self.done,
             total=self.total,
             accepted=self.accepted,
-            rates={name: round(value, 3) for name, value in rates.items()},
+            rates=rates,
             eta_s=round(max(self.total - self.done, 0) / rate) if rate and self.total else None,
             elapsed_s=round(self.hours * 3600, 1),
             calls=sum(cost.calls for cost in ledger.values()),
@@ -117,11 +118,6 @@ class Progress:
             host=socket.gethostname(),
             slurm_job_id=os.environ.get("SLURM_JOB_ID"),
         )
-
-    @property
-    def state(self) -> RunState:
-        is_draining = self._state is RunState.RUNNING and any(client.draining for client in list(self.clients))
-        return RunState.DRAINING if is_draining else self._state
 
     def __enter__(self) -> "Progress":
         """Write the first progress.json and start to report. Raises RunError."""

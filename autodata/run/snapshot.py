@@ -1,4 +1,4 @@
-"""Defines the state of a run at one moment, as progress.json stores it; writes it for a log and draws it for a terminal."""
+"""Defines the state of a run at one moment, as progress.json stores it; writes it as one line, or draws it."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -142,7 +142,7 @@ def connect(path: Path) -> sqlite3.Connection:
     is_new = not path.exists() or path.stat().st_size == 0
     log = Path(f"{path}-wal")
     if is_new and log.exists() and log.stat().st_size:
-        raise _damaged(path, ValueError("the file is missing, but its last writes are still in its -wal file"))
+        raise explain(path, ValueError("the file is missing, but its last writes are still in its -wal file"))
     try:
         if is_new:
             create(path)
@@ -222,17 +222,13 @@ def name_outcome(reply: Reply) -> Outcome:
 def explain(path: Path, error: Exception) -> JournalError:
     """Make the error to raise. A full or failing disk is no damage to the file, so there is nothing to salvage."""
     if isinstance(error, ValueError) or getattr(error, "sqlite_errorname", "").startswith(_DAMAGE):
-        return _damaged(path, error)
+        return JournalError(
+            f"{path}: not a readable journal ({str(error)[:200]}); "
+            f"`python -m autodata.salvage {path}` recovers the replies that can still be read"
+        )
     return JournalError(
         f"{path}: cannot write ({error}); is the disk full? free some space and run the same command "
         "again: nothing stored is lost"
-    )
-
-
-def _damaged(path: Path, error: Exception) -> JournalError:
-    return JournalError(
-        f"{path}: not a readable journal ({str(error)[:200]}); "
-        f"`python -m autodata.salvage {path}` recovers the replies that can still be read"
     )
 
 

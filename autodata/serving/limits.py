@@ -80,37 +80,20 @@ class Limit:
             self._room.notify()
 
 
-class Controller:
-    """Finds the replicas of an endpoint by their leases, reads their load and sets the endpoint's limit."""
-
-    def __init__(self, endpoint: str, leases: Path, limit: Limit):
-        self._endpoint, self._watch, self._limit = endpoint, LeaseWatch(leases), limit
-        self._task = asyncio.create_task(self._follow())
-
-    async def close(self) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _follow(self) -> None:
-        before: ServerLoad | None = None
-        async with httpx2.AsyncClient(timeout=_EVERY_S) as http:
-            while True:
-                load = await self._look(http)
-                if before and load.replicas:
-                    await self._limit.set(adjust(self._limit.most, load, before))
-                before = load
-                await asyncio.sleep(_EVERY_S)
-
-    async def _look(self, http: httpx2.AsyncClient) -> ServerLoad:
-        urls = [
-            lease.url
-            for lease in self._watch.look()
-            if lease.endpoint == self._endpoint and lease.state == State.READY
-        ]
-        answers = await asyncio.gather(
-            *(http.get(f"{u.removesuffix('/v1')}/metrics") for u in urls), return_exceptions=True
-        )
-        return ServerLoad.read(a.text for a in answers if isinstance(a, httpx2.Response) and a.status_code == 200)
+async def control(endpoint: str, leases: Path, limit: Limit) -> None:
+    """Find the replicas of an endpoint by their leases, read their load and set the endpoint's limit, endlessly."""
+    watch = LeaseWatch(leases)
+    before: ServerLoad | None = None
+    async with httpx2.AsyncClient(timeout=_EVERY_S) as http:
+        while True:
+            ready = [r for r in watch.look() if r.endpoint == endpoint and r.state == State.READY]
+            asked = (http.get(f"{replica.url.removesuffix('/v1')}/metrics") for replica in ready)
+            answers = await asyncio.gather(*asked, return_exceptions=True)
+            load = ServerLoad.read(a.text for a in answers if isinstance(a, httpx2.Response) and a.status_code == 200)
+            if before and load.replicas:
+                await limit.set(adjust(limit.most, load, before))
+            before = load
+            await asyncio.sleep(_EVERY_S)
 
 
 def _sum_up(page: str) -> Counter[str]:

@@ -21,7 +21,7 @@ from autodata.serving.connections import connect
 from autodata.serving.costs import Account, BusyTime, Ledger, make_ledger
 from autodata.serving.failures import NoAnswer
 from autodata.serving.journal import Journal
-from autodata.serving.limits import Controller, Limit
+from autodata.serving.limits import Limit
 from autodata.serving.measured import EndpointError, NotMeasured, PromptCut
 from autodata.serving.reply import BadShape, count_read, estimate_usage, find_answer, find_limit, is_cut, read_reply
 from autodata.serving.request import FORMS, Keys, Request, make_body, request_keys, resolve_sampling
@@ -57,7 +57,7 @@ class Client:
         self._under_way: dict[str, asyncio.Event] = {}  # key → set when that call has ended or failed
         self._connections: dict[str, AsyncOpenAI] = {}
         self._limits: dict[str, Limit] = {}
-        self._controllers: list[Controller] = []
+        self._controllers: list[asyncio.Task[None]] = []
 
     async def ask(self, request: Request) -> Reply:
         """Return the journalled answer or a new one, which its budget may cut off. Raises EndpointError, Draining.
@@ -92,7 +92,8 @@ class Client:
 
     async def close(self) -> None:
         for controller in self._controllers:
-            await controller.close()
+            controller.cancel()
+        await asyncio.gather(*self._controllers, return_exceptions=True)
         for connection in self._connections.values():
             await connection.close()
 
@@ -118,7 +119,8 @@ class Client:
             is_free = endpoint.max_in_flight is None and endpoint.leases is not None
             self._limits[name] = Limit(limits.FIRST_LIMIT if is_free else endpoint.max_in_flight or _IN_FLIGHT)
             if is_free:
-                self._controllers.append(Controller(name, Path(endpoint.leases or ""), self._limits[name]))
+                following = limits.control(name, Path(endpoint.leases or ""), self._limits[name])
+                self._controllers.append(asyncio.create_task(following))
         return self._limits[name]
 
     def _connection(self, name: str) -> AsyncOpenAI:

@@ -28,15 +28,13 @@ class PromptCut(EndpointError):
 
 
 class NotMeasured(EndpointError):
-    """A call that ended without an answer. It has no score and is not stored, so a resumed run makes it again.
-
-    `is_prompt` is True for a context overflow if the prompt alone does not fit, whatever the budget.
-    """
+    """A call that ended without an answer. It has no score and is not stored, so a resumed run makes it again."""
 
     def __init__(self, message: str, role: Role, outcome: Outcome, *, is_prompt: bool = False):
         super().__init__(message)
         self.kind = f"{type(self).__name__} {outcome}"  # the name under which failures are counted
-        self.role, self.outcome, self.is_prompt = role, outcome, is_prompt
+        self.role, self.outcome = role, outcome
+        self.is_prompt = is_prompt  # a context overflow in which the prompt alone does not fit, whatever the budget
 
 
 def make_error(role: Role, outcome: Outcome, detail: str, *, is_prompt: bool = False) -> NotMeasured:

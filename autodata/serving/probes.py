@@ -16,21 +16,10 @@ from autodata.serving.llm import api_key
 from autodata.serving.measured import EndpointError
 from autodata.types import Role
 
-_SCHEMA = {
-    "type": "object",
-    "properties": {"met": {"type": "boolean"}},
-    "required": ["met"],
-    "additionalProperties": False,
-}
+_EMPTY = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+_SCHEMA = {**_EMPTY, "properties": {"met": {"type": "boolean"}}, "required": ["met"]}
+_TOOL = {"type": "function", "function": {"name": "go_on", "strict": True, "parameters": _EMPTY}}
 _JSON = {Role.JUDGE, Role.QUALITY_VERIFIER, Role.CHALLENGER}  # roles whose replies are read as JSON
-_TOOL = {
-    "type": "function",
-    "function": {
-        "name": "go_on",
-        "strict": True,
-        "parameters": {"type": "object", "properties": {}, "required": [], "additionalProperties": False},
-    },
-}
 Probe = Callable[[OpenAI, Endpoint], None]
 
 
