@@ -218,18 +218,18 @@ def test_wrong_values_name_their_key(tmp_path, monkeypatch, capsys, change, mess
 def test_a_second_process_is_refused(tmp_path):
     write_documents(tmp_path / "docs", 1)
     recipe = load(GenerateRecipe, arguments(tmp_path, "http://127.0.0.1:9/v1"))
-    with (
-        Run(recipe.run, "generate", recipe, {}),
-        pytest.raises(RunError, match="another process works in it"),
-    ):
+    run = Run(recipe.run, "generate", recipe, {})
+    with pytest.raises(RunError, match="another process works in it"):
         Run(recipe.run, "generate", recipe, {})
+    run.close()
 
 
 def test_a_full_disk_is_a_message(tmp_path):
     recipe = load(GenerateRecipe, arguments(tmp_path, "http://127.0.0.1:9/v1"))
-    with Run(recipe.run, "generate", recipe, {}) as run:
-        os.symlink("/dev/full", tmp_path / "run" / "full.jsonl")
-        with pytest.raises(RunError, match=r"(outside the run folder|No space left)"):
-            run.append("full.jsonl", b"x")
-        with pytest.raises(RunError, match="outside the run folder"):
-            run.write("../escape", "x")
+    run = Run(recipe.run, "generate", recipe, {})
+    os.symlink("/dev/full", tmp_path / "run" / "full.jsonl")
+    with pytest.raises(RunError, match=r"(outside the run folder|No space left)"):
+        run.append("full.jsonl", b"x")
+    with pytest.raises(RunError, match="outside the run folder"):
+        run.write("../escape", "x")
+    run.close()

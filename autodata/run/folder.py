@@ -60,8 +60,7 @@ class Run:
 
     def finish(self, outputs: list[str], **facts: object) -> None:
         """Record the hashes of `outputs`, so that the next command knows what it reads."""
-        hashes = {name: hash_path(self.folder / name) for name in outputs}
-        self.note(outputs=hashes, finished=_now(), **facts)
+        self.note(outputs={name: hash_path(self.folder / name) for name in outputs}, finished=_now(), **facts)
 
     def note(self, **facts: object) -> None:
         """Add facts to the manifest and write it."""
@@ -110,6 +109,9 @@ class Run:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._lock.close()
 
     def _check_inputs(self) -> None:

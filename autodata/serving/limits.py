@@ -41,7 +41,7 @@ class ServerLoad:
             len(replicas),
             int(total["vllm:num_requests_running"]),
             int(total["vllm:num_requests_waiting"]),
-            max((replica["vllm:kv_cache_usage_perc"] for replica in replicas), default=0.0),
+            max((replica.get("vllm:kv_cache_usage_perc", 0.0) for replica in replicas), default=0.0),
             int(total["vllm:num_preemptions_total"]),
         )
 

@@ -72,9 +72,8 @@ def run_probe(endpoint: Endpoint, ask: Probe, patience_s: float = 120.0) -> None
 
 
 def _ask(client: OpenAI, endpoint: Endpoint, text: str, **more: object) -> openai.types.chat.ChatCompletionMessage:
-    messages = [{"role": "user", "content": text}]
-    options = {"max_tokens": 256, "temperature": 0.0, **more}
-    return client.chat.completions.create(model=endpoint.model, messages=messages, **options).choices[0].message
+    options = {"messages": [{"role": "user", "content": text}], "max_tokens": 256, "temperature": 0.0, **more}
+    return client.chat.completions.create(model=endpoint.model, **options).choices[0].message
 
 
 def _probe_schema(client: OpenAI, endpoint: Endpoint) -> None:
