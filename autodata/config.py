@@ -6,7 +6,7 @@ python -m autodata.config recipes/demo/generate.yaml [more.yaml …] [key=value 
 import difflib
 import hashlib
 import json
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,8 +62,7 @@ def load(schema: type[R], arguments: list[str]) -> R:
     Later values win: `recipes/cs/generate.yaml recipes/models/api.yaml seed=1`.
     """
     config = _merge(schema, _layers(schema, arguments))
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
+    if missing := sorted(OmegaConf.missing_keys(config)):
         hint = (
             "add a file of recipes/models to the command"
             if missing[0].endswith(".endpoint")
@@ -74,15 +73,12 @@ def load(schema: type[R], arguments: list[str]) -> R:
         recipe = OmegaConf.to_object(config)
     except (OmegaConfBaseException, ValueError) as error:
         raise RecipeError(f"{arguments[0]}: {_first_line(error)}") from error
-    if not _is_kept(Path(arguments[0])):
+    path = Path(arguments[0])
+    # The resolved recipe in a run folder records how a run was made, by the rules of its time.
+    if not (path.name == "recipe.yaml" and (path.parent / "manifest.json").exists()):
         for problem in budgets.find_problems(recipe):
             raise RecipeError(f"{arguments[0]}: {problem}")
     return recipe
-
-
-def _is_kept(path: Path) -> bool:
-    """True for the resolved recipe in a run folder: it records how a run was made, by the rules of its time."""
-    return path.name == "recipe.yaml" and (path.parent / "manifest.json").exists()
 
 
 def to_yaml(recipe: object) -> str:
@@ -92,7 +88,7 @@ def to_yaml(recipe: object) -> str:
 
 def semantic_values(recipe: object) -> dict[str, Any]:
     """List the values that can change results, flat: all but fields marked operational (limits, time-outs)."""
-    return dict(_semantic(recipe, ""))
+    return _flatten(recipe, "")
 
 
 def semantic_hash(recipe: object) -> str:
@@ -101,59 +97,47 @@ def semantic_hash(recipe: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def forget_operational(recipe: R) -> R:
+def forget_operational(value: Any) -> Any:
     """Reset every operational field to its default, because such fields tell on whose machine a run was made."""
-    return _forget(recipe)
+    if isinstance(value, dict):
+        return {key: forget_operational(item) for key, item in value.items()}
+    if not is_dataclass(value):
+        return value
+    values = {}
+    for f in fields(value):
+        if not f.metadata.get("operational"):
+            values[f.name] = forget_operational(getattr(value, f.name))
+        else:
+            values[f.name] = f.default if f.default_factory is MISSING else f.default_factory()
+    return replace(value, **values)
 
 
 def schema_for(path: str) -> type:
     """Select the schema by the name of a recipe or of its folder: `generate_cot.yaml` → GenerateRecipe."""
     for label in (Path(path).stem, Path(path).resolve().parent.name):
-        for name, schema in SCHEMAS.items():
-            if label.startswith(name):
-                return schema
+        if schema := next((schema for name, schema in SCHEMAS.items() if label.startswith(name)), None):
+            return schema
     raise RecipeError(f"{path}: the name of a recipe must begin with one of {', '.join(SCHEMAS)}")
 
 
-def _semantic(value: object, prefix: str) -> list[tuple[str, Any]]:
+def _flatten(value: Any, prefix: str) -> dict[str, Any]:
     if is_dataclass(value):
-        pairs = [(f.name, getattr(value, f.name)) for f in fields(value) if not f.metadata.get("operational")]
-    elif isinstance(value, dict):
-        pairs = list(value.items())
-    else:
-        return [(prefix.rstrip("."), value)]
-    return [pair for key, item in pairs for pair in _semantic(item, f"{prefix}{key}.")]
-
-
-def _forget(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _forget(item) for key, item in value.items()}
-    if not is_dataclass(value):
-        return value
-    return replace(
-        value,
-        **{
-            f.name: _default(f) if f.metadata.get("operational") else _forget(getattr(value, f.name))
-            for f in fields(value)
-        },
-    )
-
-
-def _default(field: Field) -> Any:
-    return field.default if field.default_factory is MISSING else field.default_factory()
+        value = {f.name: getattr(value, f.name) for f in fields(value) if not f.metadata.get("operational")}
+    if not isinstance(value, dict):
+        return {prefix.rstrip("."): value}
+    return {name: leaf for key, item in value.items() for name, leaf in _flatten(item, f"{prefix}{key}.").items()}
 
 
 def _layers(schema: type, arguments: list[str]) -> list[Layer]:
     if not arguments or "=" in arguments[0]:
         raise RecipeError("the first argument must be a recipe, for example recipes/demo/generate.yaml")
-    files = [arguments[0], *(a for a in arguments[1:] if "=" not in a)]
-    wrong = [a for a in files[1:] if not a.endswith(".yaml")]
-    if wrong:
+    files = [a for a in arguments[1:] if "=" not in a]
+    if wrong := [name for name in files if not name.endswith(".yaml")]:
         raise RecipeError(f"{wrong[0]!r} is neither a .yaml file nor of the form key=value")
-    layers = _read_with_includes(Path(files[0]), ())
-    for name in files[1:]:
+    layers = _read_with_includes(Path(arguments[0]), ())
+    for name in files:
         appended = _read_with_includes(Path(name), ())
-        _require_foreign(schema, appended, files[0])
+        _require_foreign(schema, appended, arguments[0])
         layers += appended
     try:
         layers.append(Layer("command line", OmegaConf.from_dotlist([a for a in arguments[1:] if "=" in a])))
@@ -179,8 +163,7 @@ def _with_domain(layers: list[Layer]) -> list[Layer]:
         names = [OmegaConf.select(layer.values, "domain.name") for layer in layers]
     except OmegaConfBaseException as error:
         raise RecipeError(f"domain.name: {_first_line(error)}") from error
-    name = next((n for n in reversed(names) if n), None)
-    if name is None:
+    if not (name := next((n for n in reversed(names) if n), None)):
         return layers
     path = REPO / "autodata" / "domains" / str(name) / "domain.yaml"
     if not str(name).isidentifier() or not path.is_file():
@@ -238,22 +221,17 @@ def _merge(schema: type, layers: list[Layer]) -> DictConfig:
 
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    key = next((line for line in lines if line.startswith("full_key:")), "")
-    return f"{lines[0]} ({key})" if key else lines[0]
+    key = next((f" ({line})" for line in lines if line.startswith("full_key:")), "")
+    return lines[0] + key
 
 
 def explain(arguments: list[str]) -> list[tuple[str, str, str, str]]:
-    """List each leaf: key, effective value, where it was set (file:line), and the comment beside it.
-
-    In this comment a recipe says whether a value is the paper's or ours.
-    """
+    """List each leaf: key, value, where it was set (file:line), and its comment: is the value the paper's or ours?"""
     schema = schema_for(arguments[0]) if arguments else object
     layers = _layers(schema, arguments)
     config = _merge(schema, layers)
-    origins: dict[str, tuple[str, str]] = {}
     try:
-        for layer in layers:
-            origins.update(_origins(layer))
+        origins = {key: origin for layer in layers for key, origin in _origins(layer).items()}
         return [(key, value, *origins.get(key, ("default", ""))) for key, value in _leaves(config, "")]
     except OmegaConfBaseException as error:
         raise RecipeError(f"{arguments[0]}: {_first_line(error)}") from error
@@ -262,25 +240,24 @@ def explain(arguments: list[str]) -> list[tuple[str, str, str, str]]:
 def _leaves(config: DictConfig, prefix: str) -> list[tuple[str, str]]:
     leaves: list[tuple[str, str]] = []
     for key in config:
-        node = None if OmegaConf.is_missing(config, key) else config[key]
+        node = "???" if OmegaConf.is_missing(config, key) else config[key]
         if isinstance(node, DictConfig) and len(node):
             leaves += _leaves(node, f"{prefix}{key}.")
         else:
-            text = "???" if OmegaConf.is_missing(config, key) else str(node)
-            leaves.append((f"{prefix}{key}", text))
+            leaves.append((f"{prefix}{key}", str(node)))
     return leaves
 
 
 def _origins(layer: Layer) -> dict[str, tuple[str, str]]:
     if layer.name == "command line":
         return {key: (layer.name, "") for key, _ in _leaves(layer.values, "")}
-    text = Path(layer.name).read_text(encoding="utf-8")
-    prefix = "domain." if Path(layer.name).name == "domain.yaml" else ""
-    name = Path(layer.name)
-    shown = str(name.relative_to(REPO)) if name.is_relative_to(REPO) else layer.name
-    lines = text.splitlines()
+    path = Path(layer.name)
+    text = path.read_text(encoding="utf-8")
+    prefix = "domain." if path.name == "domain.yaml" else ""
+    shown, lines = path.relative_to(REPO) if path.is_relative_to(REPO) else path, text.splitlines()
     return {
-        key: (f"{shown}:{line + 1}", _comment(lines[line])) for key, line in _key_lines(yaml.compose(text), prefix)
+        key: (f"{shown}:{line + 1}", lines[line].partition(" # ")[2].strip())
+        for key, line in _key_lines(yaml.compose(text), prefix)
     }
 
 
@@ -292,10 +269,6 @@ def _key_lines(node: yaml.Node | None, prefix: str) -> list[tuple[str, int]]:
         lines.append((f"{prefix}{key.value}", value.start_mark.line))
         lines += _key_lines(value, f"{prefix}{key.value}.")
     return lines
-
-
-def _comment(line: str) -> str:
-    return line.split(" # ", 1)[1].strip() if " # " in line else ""
 
 
 @command.report_errors()

@@ -20,9 +20,17 @@ from autodata.loop.orchestrator import ORCHESTRATORS
 from autodata.loop.parallel import Generation, Stopped
 from autodata.loop.summary import describe, describe_sessions, join_outcomes, summarize
 from autodata.recipes.generation import BASELINES, GenerateRecipe
-from autodata.run.folder import Run, identify_weights, join_in_order, output_hash
+from autodata.run.folder import Run, identify_weights, output_hash
 from autodata.run.progress import Progress, check_budget
-from autodata.run.records import TRAJECTORIES, Incomplete, digest, hash_path, iterate_records, repair_tail
+from autodata.run.records import (
+    TRAJECTORIES,
+    Incomplete,
+    digest,
+    hash_path,
+    iterate_records,
+    join_in_order,
+    repair_tail,
+)
 from autodata.run.shutdown import finish
 from autodata.serving.journal import Journal, fork
 from autodata.serving.llm import Client
@@ -99,7 +107,7 @@ def _report(run: Run, generation: Generation, corpus: Corpus, facts: dict[str, o
 def order_trajectories(run: Run, sources: Sequence[Path], corpus: Corpus) -> None:
     """Write all trajectories to one file in the order of the documents, whatever the order of their completion."""
     place = {document.id: number for number, document in enumerate(corpus.documents)}
-    join_in_order(run, TRAJECTORIES, sources, TRAJECTORY, lambda t: place[t.document_id])
+    join_in_order(run.path(TRAJECTORIES), sources, TRAJECTORY, lambda t: place[t.document_id])
 
 
 def _models(recipe: GenerateRecipe) -> dict[str, str]:

@@ -35,8 +35,7 @@ def export(path: Path, pack: Path) -> int:
 def import_pack(path: Path, pack: Path) -> int:
     """Add the replies of a pack, keep existing ones; return how many it holds. Raises JournalError with the line."""
     with pack.open(encoding="utf-8") as file:
-        lines = [_read_pack_line(line, f"{pack}:{number}") for number, line in enumerate(file, 1)]
-    rows = [row for row in lines if row]
+        rows = [row for number, line in enumerate(file, 1) if (row := _read_pack_line(line, f"{pack}:{number}"))]
     connection = connect(path)
     with connection:
         connection.executemany(INSERT, rows)
@@ -80,21 +79,18 @@ def main() -> None:
 
 
 def _run(options: argparse.Namespace) -> str:
-    if not options.journal.exists() and options.action != "import":
-        raise JournalError(f"{options.journal}: no such file")
+    path: Path = options.journal
+    if not path.exists() and options.action != "import":
+        raise JournalError(f"{path}: no such file")
     if options.action == "export":
-        return f"{_write_replies(export(options.journal, options.pack))} → {options.pack}"
-    with lock(options.journal):
+        return f"{write_count(export(path, options.pack), 'reply', 'replies')} → {options.pack}"
+    with lock(path):
         if options.action == "import":
-            return f"{_write_replies(import_pack(options.journal, options.pack))} → {options.journal}"
+            return f"{write_count(import_pack(path, options.pack), 'reply', 'replies')} → {path}"
         if options.action == "prune":
-            return f"{options.journal}: deleted {_write_replies(prune(options.journal, options.keep_days))}"
-        count = connect(options.journal).execute("SELECT count(*) FROM replies").fetchone()[0]
-        return f"{options.journal}: {_write_replies(count)}"
-
-
-def _write_replies(count: int) -> str:
-    return write_count(count, "reply", "replies")
+            return f"{path}: deleted {write_count(prune(path, options.keep_days), 'reply', 'replies')}"
+        count = connect(path).execute("SELECT count(*) FROM replies").fetchone()[0]
+        return f"{path}: {write_count(count, 'reply', 'replies')}"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from autodata import command
 from autodata.serving import journal
-from autodata.serving.journal import JournalError, decompress, name_outcome
+from autodata.serving.journal import JournalError
 from autodata.stats.writing import write_count
 
 StoredReply = tuple[str, str | bytes, int]  # key, reply as stored, time in seconds
@@ -27,7 +27,10 @@ def salvage(path: Path) -> tuple[int, Path]:
         copy, sound = Path(folder) / "copy", Path(folder) / "sound"
         _copy(path, copy)
         journal.create(sound)
-        kept = _move_rows(copy.read_bytes(), sound)
+        with sqlite3.connect(sound) as target:
+            target.executemany(journal.INSERT, filter(_is_sound, _find_rows(copy.read_bytes())))
+        kept = target.execute("SELECT count(*) FROM replies").fetchone()[0]
+        target.close()
         for suffix in ("", "-wal", "-shm"):
             if Path(f"{path}{suffix}").exists():
                 Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
@@ -52,28 +55,18 @@ def _copy(path: Path, copy: Path) -> None:
         connection.close()
 
 
-def _move_rows(data: bytes, sound: Path) -> int:
-    target = sqlite3.connect(sound)
-    with target:
-        target.executemany(journal.INSERT, (row for row in _find_rows(data) if _is_sound(row)))
-    kept = target.execute("SELECT count(*) FROM replies").fetchone()[0]
-    target.close()
-    return kept
-
-
 def _is_sound(row: StoredReply) -> bool:
     """Return True if the reply can be read and is an answer (older journals hold other replies too)."""
     try:
-        return name_outcome(decompress(row[1])).is_measured
+        return journal.name_outcome(journal.decompress(row[1])).is_measured
     except ValueError:
         return False
 
 
 def _find_rows(data: bytes) -> Iterator[StoredReply]:
     """Yield every row on every page, even if the B-tree above it is broken (sqlite.org/fileformat2.html)."""
-    size = int.from_bytes(data[16:18], "big")
     # The header stores 65,536 as 1; any other small value means that the header is lost.
-    size = 65_536 if size < 512 else size
+    size = stored if (stored := int.from_bytes(data[16:18], "big")) >= 512 else 65_536
     for start in range(size, len(data), size):
         if data[start] in (_INTERIOR, _LEAF):
             yield from _read_page(data, start, size)
@@ -94,11 +87,11 @@ def _read_payload(data: bytes, at: int, size: int) -> bytes:
     """Read a record from its page and its overflow pages. Raises IndexError, ValueError."""
     length, at = _read_varint(data, at)
     most, least = (size - 12) * 64 // 255 - 23, (size - 12) * 32 // 255 - 23
-    local = least + (length - least) % (size - 4)
     if length <= most:
         return data[at : at + length]
     if length > len(data):
         raise ValueError("longer than the file")
+    local = least + (length - least) % (size - 4)
     local = local if local <= most else least
     payload, next_at = data[at : at + local], at + local
     while len(payload) < length:
@@ -117,19 +110,11 @@ def _read_record(payload: bytes) -> StoredReply:
     while at < end:
         kind, at = _read_varint(payload, at)
         kinds.append(kind)
-    key, reply, second = (_width(kind) for kind in kinds)
-    stored = payload[end + key : end + key + reply]
+    # How many bytes a value of each serial type has.
+    widths = [(kind - 12) // 2 if kind >= 12 else (0, 1, 2, 3, 4, 6, 8, 8, 0, 0, 0, 0)[kind] for kind in kinds]
+    key, stored, second = (payload[end + sum(widths[:i]) :][:width] for i, width in enumerate(widths))
     is_text = kinds[1] % 2 == 1
-    return (
-        payload[end : end + key].decode(),
-        stored.decode() if is_text else stored,
-        int.from_bytes(payload[end + key + reply :][: min(second, 8)], "big", signed=True),
-    )
-
-
-def _width(kind: int) -> int:
-    """Return how many bytes a value of this serial type has."""
-    return (kind - 12) // 2 if kind >= 12 else (0, 1, 2, 3, 4, 6, 8, 8, 0, 0, 0, 0)[kind]
+    return key.decode(), stored.decode() if is_text else stored, int.from_bytes(second[:8], "big", signed=True)
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:

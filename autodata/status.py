@@ -7,7 +7,7 @@ python -m autodata.status runs                                       # a folder 
 import json
 import socket
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,19 +18,15 @@ from rich.console import Console
 from autodata import command
 from autodata.cluster import jobs
 from autodata.cluster.shared import LEASES
-from autodata.run.dashboard import draw
 from autodata.run.folder import MANIFEST, find_runs, is_held, read_manifest
 from autodata.run.records import RunError
-from autodata.run.snapshot import ENDS, FILE, Snapshot, describe, read_snapshot
+from autodata.run.snapshot import ENDS, FILE, Snapshot, describe, draw, read_snapshot
 from autodata.serving.leases import Lease, LeaseWatch, State
 from autodata.serving.limits import ServerLoad
 from autodata.stats.writing import write_count, write_duration
 
 SILENT_S = 60.0  # a run without a new progress.json for so long is silent; shared file systems show it late
 _SIGNS = (MANIFEST, FILE)  # a folder with one of these files is a run folder
-_EVERY_S = 2.0  # pause between two looks with --watch
-_PATIENCE_S = 2.0  # how long to wait for a server's metrics
-_WIDTH = 160  # the width of the output if there is no terminal
 
 
 @dataclass(frozen=True)
@@ -79,26 +75,21 @@ class Sighting:
         if self.snapshot.slurm_job_id:
             ago += f", Slurm job {self.snapshot.slurm_job_id}"
         if self.is_dead:
-            return f"looks dead ({self._tell_why()}), {ago}; run the same command again to resume"
+            why = "its Slurm job has ended" if self.job is False else "no news for a long time"
+            why = "no process holds the run folder" if self.is_held is False else why
+            return f"looks dead ({why}), {ago}; run the same command again to resume"
         is_silent = self.snapshot.state not in ENDS and (self.age_s or 0.0) > SILENT_S
         return f"alive but silent, {ago}" if is_silent else ago
-
-    def _tell_why(self) -> str:
-        if self.is_held is False:
-            return "no process holds the run folder"
-        return "its Slurm job has ended" if self.job is False else "no news for a long time"
 
 
 def look(run: Path, watch: LeaseWatch) -> Sighting:
     """Look at a run once. Raises RunError if there is no run."""
-    manifest = _read_manifest(run)
-    snapshot = read_snapshot(run)
+    manifest, snapshot = _read_manifest(run), read_snapshot(run)
     if snapshot is None and manifest == "missing" and not (run / ".lock").exists():
         raise RunError(f"{run}: this is no run folder, because it has neither manifest.json nor progress.json")
-    is_here = snapshot is None or snapshot.host == socket.gethostname()
-    held = is_held(run) if is_here else None
+    held = is_held(run) if snapshot is None or snapshot.host == socket.gethostname() else None
     asks_slurm = snapshot and snapshot.slurm_job_id and snapshot.state not in ENDS and held is None
-    job = jobs.is_alive(snapshot.slurm_job_id) if snapshot and snapshot.slurm_job_id and asks_slurm else None
+    job = jobs.is_alive(snapshot.slurm_job_id) if asks_slurm else None
     return Sighting(str(run), snapshot, manifest, _tell_age(snapshot), held, job, look_at_servers(watch))
 
 
@@ -114,8 +105,7 @@ def _tell_age(snapshot: Snapshot | None) -> float | None:
     if snapshot is None:
         return None
     try:
-        written = datetime.fromisoformat(snapshot.updated)
-        return max((datetime.now(UTC) - written).total_seconds(), 0.0)
+        return max((datetime.now(UTC) - datetime.fromisoformat(snapshot.updated)).total_seconds(), 0.0)
     except (ValueError, TypeError):
         return None
 
@@ -143,7 +133,7 @@ def to_json(sighting: Sighting) -> str:
 def _follow(run: Path, as_json: bool, forever: bool) -> None:
     watch, console = LeaseWatch(run / LEASES), Console()
     if not console.is_terminal:
-        console.width = _WIDTH
+        console.width = 160
     while True:
         sighting = look(run, watch)
         if forever and console.is_terminal:
@@ -154,7 +144,7 @@ def _follow(run: Path, as_json: bool, forever: bool) -> None:
             show(sighting, console)
         if not forever or sighting.is_dead or (sighting.snapshot and sighting.snapshot.state in ENDS):
             return
-        time.sleep(_EVERY_S)
+        time.sleep(2)
 
 
 def _list(folder: Path, as_json: bool) -> None:
@@ -167,22 +157,20 @@ def _list(folder: Path, as_json: bool) -> None:
 
 def look_at_servers(watch: LeaseWatch) -> list[Serving]:
     """Look at every endpoint that has a live replica."""
-    leases = watch.look()
-    return [
-        _look_at(name, [lease for lease in leases if lease.endpoint == name])
-        for name in sorted({lease.endpoint for lease in leases})
-    ]
-
-
-def _look_at(endpoint: str, leases: list[Lease]) -> Serving:
-    states = Counter(str(lease.state) for lease in leases)
-    pages = [_read_metrics(lease.url) for lease in leases if lease.state == State.READY]
-    return Serving(endpoint, dict(states), ServerLoad.read(page for page in pages if page is not None))
+    by_endpoint: defaultdict[str, list[Lease]] = defaultdict(list)
+    for lease in watch.look():
+        by_endpoint[lease.endpoint].append(lease)
+    servers = []
+    for endpoint, leases in sorted(by_endpoint.items()):
+        states = Counter(str(lease.state) for lease in leases)
+        pages = [_read_metrics(lease.url) for lease in leases if lease.state == State.READY]
+        servers.append(Serving(endpoint, dict(states), ServerLoad.read(page for page in pages if page is not None)))
+    return servers
 
 
 def _read_metrics(url: str) -> str | None:
     try:
-        return httpx.get(f"{url.removesuffix('/v1')}/metrics", timeout=_PATIENCE_S).raise_for_status().text
+        return httpx.get(f"{url.removesuffix('/v1')}/metrics", timeout=2).raise_for_status().text
     except (httpx.HTTPError, httpx.InvalidURL):
         return None
 
@@ -195,7 +183,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_intermixed_args()
     try:
-        if any((options.run / name).exists() for name in ("manifest.json", "progress.json", ".lock")):
+        if any((options.run / name).exists() for name in (*_SIGNS, ".lock")):
             _follow(options.run, options.json, options.watch)
         else:
             _list(options.run, options.json)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from autodata.serving import limits
 from autodata.serving.leases import Lease, LeaseWatch, State, read_leases, write_lease
-from autodata.serving.limits import Controller, Limit, ServerLoad, adjust
+from autodata.serving.limits import Limit, ServerLoad, adjust, control
 from tests.helpers.fake_server import completion, fake_server
 
 IDLE = ServerLoad(2, 0, 0, 0.0, 0)
@@ -99,7 +99,7 @@ def test_the_limit_follows_the_servers_that_the_leases_name(tmp_path, monkeypatc
 
     async def go(url: str) -> list[int]:
         limit, seen = Limit(10), []
-        controller = Controller("weak", tmp_path, limit)
+        controller = asyncio.create_task(control("weak", tmp_path, limit))
         for running in (10, 0):
             server.running = running
             start = limit.most
@@ -107,7 +107,7 @@ def test_the_limit_follows_the_servers_that_the_leases_name(tmp_path, monkeypatc
                 while running and limit.most == start:
                     await asyncio.sleep(0.01)
             seen.append(limit.most)
-        await controller.close()
+        controller.cancel()
         return seen
 
     with fake_server(lambda body, count: completion("x")) as server:

@@ -18,6 +18,7 @@ from autodata.recipes.domain import Gate
 from autodata.recipes.models import Sampling
 from autodata.run.folder import read_manifest
 from autodata.run.records import read_records
+from autodata.serving.failures import is_overflow, is_prompt_too_long
 from autodata.serving.journal import Journal, compress
 from autodata.serving.llm import Client
 from autodata.serving.measured import (
@@ -26,8 +27,6 @@ from autodata.serving.measured import (
     PromptCut,
     Window,
     find_unmeasured,
-    is_overflow,
-    is_prompt_too_long,
     read_outcome,
     tell_outcomes,
 )

@@ -50,9 +50,9 @@ def test_a_run_starts_runs_drains_and_ends(run):
         progress.watch(client)
         assert read(run)["state"] == "starting"
         progress.begin()
-        assert progress.state is RunState.RUNNING
+        assert progress.snapshot().state is RunState.RUNNING
         client.draining = True
-        assert progress.state is RunState.DRAINING
+        assert progress.snapshot().state is RunState.DRAINING
     assert read(run)["state"] == "stopped"
     with Progress(run, "documents", 3):
         run.finish([])

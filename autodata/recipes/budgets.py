@@ -6,7 +6,7 @@ from autodata.recipes.data import JudgeAuditRecipe
 from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.meta import MetaRecipe
-from autodata.recipes.models import ROLES, Endpoint, RoleConfig
+from autodata.recipes.models import ROLES, RoleConfig
 from autodata.recipes.training import GrpoRecipe
 
 Recipe = GenerateRecipe | MetaRecipe | EvalRecipe | GrpoRecipe | JudgeAuditRecipe | QuestionTypesRecipe
@@ -39,23 +39,17 @@ def _list_roles(recipe: Recipe) -> list[str]:
 def find_problems(recipe: object) -> Iterator[str]:
     """Yield one sentence for each role that cannot answer, with the key to change."""
     for key, role in list_called_roles(recipe).items() if isinstance(recipe, Recipe) else ():
-        if endpoint := recipe.models.endpoints.get(role.endpoint):
-            yield from _find_problem(f"{key}.sampling.max_tokens", role, endpoint)
-
-
-def _find_problem(key: str, role: RoleConfig, endpoint: Endpoint) -> Iterator[str]:
-    budget, context = role.sampling.over(endpoint.sampling).max_tokens, _find_context(endpoint)
-    if budget is None:
-        yield f"no value for {key}; set how many tokens a reply may have, as the domain's roles.yaml does"
-    elif context and budget >= context:
-        yield (
-            f"{key}={budget}: a reply and its prompt do not fit max-model-len={context} of models.endpoints."
-            f"{role.endpoint}.server.flags; lower max_tokens or raise max-model-len"
-        )
-
-
-def _find_context(endpoint: Endpoint) -> int | None:
-    """Return how many tokens prompt and reply may have together, if the command starts the server; else None."""
-    flags = endpoint.server.flags if endpoint.server and not endpoint.base_url else {}
-    length = flags.get("max-model-len")
-    return length if isinstance(length, int) else None
+        endpoint, key = recipe.models.endpoints.get(role.endpoint), f"{key}.sampling.max_tokens"
+        if endpoint is None:
+            continue
+        budget = role.sampling.over(endpoint.sampling).max_tokens
+        # How many tokens prompt and reply may have together is known only if the command starts the server.
+        flags = endpoint.server.flags if endpoint.server and not endpoint.base_url else {}
+        context = flags.get("max-model-len")
+        if budget is None:
+            yield f"no value for {key}; set how many tokens a reply may have, as the domain's roles.yaml does"
+        elif isinstance(context, int) and 0 < context <= budget:
+            yield (
+                f"{key}={budget}: a reply and its prompt do not fit max-model-len={context} of models.endpoints."
+                f"{role.endpoint}.server.flags; lower max_tokens or raise max-model-len"
+            )

@@ -80,11 +80,8 @@ def is_name(name: str, model: str) -> bool:
     `Qwen3.5-4B` is the name of `Qwen/Qwen3.5-4B-FP8`; `gpt-4o` is not that of `gpt-4o-mini`.
     """
     words, model_words = list_words(name), list_words(model.rpartition("/")[2])
-    return (
-        bool(words)
-        and model_words[: len(words)] == words
-        and all(_is_form(word) for word in model_words[len(words) :])
-    )
+    rest = model_words[len(words) :]
+    return bool(words) and model_words == words + rest and all(map(_is_form, rest))
 
 
 def is_family(name: str, model: str) -> bool:

@@ -63,15 +63,12 @@ class EvalRecipe:
         key, endpoint = choose_endpoint(self.evaluated, self.models.endpoints)
         below = self.models.weak_solver.sampling if self.models.weak_solver else Sampling()
         self.models.weak_solver = RoleConfig(key, self.evaluated.sampling.over(below))
-        self.models.keep(["weak_solver", "judge"] if self._asks_judge else ["weak_solver"])
+        # PRBench alone asks models.judge if it names no grader; else the domain does, if it has a judge.
+        is_prbench_alone = self.prbench and not self.dataset and not self.principia
+        asks_judge = not self.graders if is_prbench_alone else "judge" in self.domain.roles
+        self.models.keep(["weak_solver", "judge"] if asks_judge else ["weak_solver"])
         used = {role.endpoint for role in (self.models.weak_solver, self.models.judge, *self.graders.values()) if role}
         self.models.endpoints = {n: e for n, e in {**self.models.endpoints, key: endpoint}.items() if n in used}
-
-    @property
-    def _asks_judge(self) -> bool:
-        """True if models.judge is asked: by the domain, or by PRBench if no grader is named."""
-        is_prbench_alone = self.prbench and not self.dataset and not self.principia
-        return not self.graders if is_prbench_alone else "judge" in self.domain.roles
 
     def _check_grader(self, name: str, role: RoleConfig) -> None:
         """Raise ValueError unless a grader is named after its model: its name heads a column of the tables."""

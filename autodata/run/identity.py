@@ -1,6 +1,6 @@
 """Checks which weights an evaluation measures: its label must fit them, and the server must serve them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,11 @@ _DEPTH = 3
 def check_label(recipe: EvalRecipe) -> None:
     """Raise RecipeError if the recipe names nothing to evaluate, or if the label names another model."""
     weights, endpoint = find_weights(recipe), find_endpoint(recipe)
-    if weights and _is_folder(weights) and not Path(weights).is_dir():
+    is_folder = weights and (weights.count("/") > 1 or weights.startswith((".", "/", "~")))  # the hub's: owner/name
+    if is_folder and not Path(weights).is_dir():
         raise RecipeError(f"evaluated.weights={weights}: no such folder; train the model first")
-    training = find_training(weights) if weights else None
-    if training:
-        _check_trained(recipe.label, str(weights), training)
-        return
+    if weights and (training := find_training(weights)):
+        return _check_trained(recipe.label, weights, training)
     name = name_model(weights) if weights else endpoint.model
     if not is_name(recipe.label, name):
         raise RecipeError(
@@ -62,35 +61,22 @@ def find_training(weights: str) -> Mapping[str, Any] | None:
 
 def _check_trained(label: str, weights: str, training: Mapping[str, Any]) -> None:
     """Raise RecipeError unless the label names the trained arms (or says `combined`) and no other arm or model."""
-    arms, words = training["inputs"]["arms"], " ".join(list_words(label))
+    arms, words = training["inputs"]["arms"], list_words(label)
     base = name_model(str(training["inputs"].get("model", ""))).rpartition("/")[2]
-    is_named = all(_names(words, arm) for arm in arms) or (len(arms) > 1 and "combined" in words)
-    others = [arm for arm in ARMS if arm not in arms and _names(words, arm)]
-    if others or not is_named or _names_another(words.split(), list_words(base)):
+    named = {arm for arm in {*arms, *ARMS} if f" {arm.replace('_', ' ')} " in f" {' '.join(words)} "}
+    is_named = named.issuperset(arms) or (len(arms) > 1 and "combined" in " ".join(words))
+    # Words that say that nothing was trained, and sizes or versions that the base model has not.
+    wrong = [w for w in words if w in _UNTRAINED or (any(map(str.isdigit, w)) and w not in list_words(base))]
+    if not is_named or named - {*arms} or wrong:
+        example = f"{base} + RL {arms[0] if len(arms) == 1 else 'combined'} data"
         raise RecipeError(
             f"label={label}: {weights} is {base}, trained on {' and '.join(arms)}; write a label that names "
-            f"this model and these arms only, for example label='{base} + RL {_suggest(arms)} data'"
+            f"this model and these arms only, for example label='{example}'"
         )
 
 
-def _names(words: str, arm: str) -> bool:
-    return f" {' '.join(arm.split('_'))} " in f" {words} "
-
-
-def _names_another(words: Sequence[str], base: Sequence[str]) -> bool:
-    """Return True if a label says that nothing was trained, or has a size or version that the base model has not."""
-    return any(word in _UNTRAINED or (any(map(str.isdigit, word)) and word not in base) for word in words)
-
-
-def _suggest(arms: Sequence[str]) -> str:
-    return arms[0] if len(arms) == 1 else "combined"
-
-
 def identify(recipe: EvalRecipe) -> dict[str, str | None]:
-    """Ask the server which weights it serves, and return what the manifest records about them.
-
-    Raises EndpointError, and RecipeError if the server serves other weights.
-    """
+    """Ask the server for its weights; return what the manifest records. Raises EndpointError, RecipeError."""
     endpoint, weights = find_endpoint(recipe), find_weights(recipe)
     served = read_served(endpoint)
     if served and weights and not _is_same(served, weights):
@@ -113,11 +99,6 @@ def _is_same(served: str, weights: str) -> bool:
     resolved = resolve_weights(weights)
     is_snapshot = f"models--{weights.replace('/', '--')}" in Path(served).parts
     return served == resolved or Path(served).resolve() == Path(resolved).resolve() or is_snapshot
-
-
-def _is_folder(weights: str) -> bool:
-    """Return True if this can only be a path: names on the hub are `owner/name`."""
-    return weights.count("/") > 1 or weights.startswith((".", "/", "~"))
 
 
 def _find_commit(weights: str) -> str | None:

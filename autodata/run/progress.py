@@ -10,7 +10,6 @@ from collections.abc import Callable
 from contextlib import ExitStack, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 
 from pydantic import ValidationError
 from rich.console import Console
@@ -18,10 +17,9 @@ from rich.live import Live
 
 from autodata.config import RecipeError
 from autodata.recipes.models import Budget, Models
-from autodata.run.dashboard import draw
 from autodata.run.folder import Run, read_manifest
 from autodata.run.records import RunError
-from autodata.run.snapshot import FILE, SNAPSHOT, RoleSpeed, RunState, Snapshot, describe, read_snapshot
+from autodata.run.snapshot import FILE, SNAPSHOT, RoleSpeed, RunState, Snapshot, describe, draw, read_snapshot
 from autodata.serving.costs import LEDGER, Cost, Ledger, add, count_endpoint_gpus, find_spent_budget
 from autodata.serving.llm import Client, Draining
 from autodata.types import Role
@@ -92,20 +90,21 @@ class Progress:
         speeds = {role: self._measure(role, cost, before.get(role, Cost()), seconds) for role, cost in ledger.items()}
         rate = (self.done - self._done_before) / max(now - self._begun, 1e-6)
         rates = {
-            "done_per_s": rate,
-            "calls_per_s": sum(s.calls_per_s for s in speeds.values()),
-            "tokens_per_s": sum(s.tokens_per_s for s in speeds.values()),
+            "done_per_s": round(rate, 3),
+            "calls_per_s": round(sum(s.calls_per_s for s in speeds.values()), 3),
+            "tokens_per_s": round(sum(s.tokens_per_s for s in speeds.values()), 3),
         }
+        is_draining = self._state is RunState.RUNNING and any(client.draining for client in list(self.clients))
         return Snapshot(
             kind=str(self._run.inputs["kind"]),
-            state=self.state,
+            state=RunState.DRAINING if is_draining else self._state,
             started=self._started,
             updated=_now(),
             unit=self.unit,
             done=self.done,
             total=self.total,
             accepted=self.accepted,
-            rates={name: round(value, 3) for name, value in rates.items()},
+            rates=rates,
             eta_s=round(max(self.total - self.done, 0) / rate) if rate and self.total else None,
             elapsed_s=round(self.hours * 3600, 1),
             calls=sum(cost.calls for cost in ledger.values()),
@@ -120,38 +119,30 @@ class Progress:
             slurm_job_id=os.environ.get("SLURM_JOB_ID"),
         )
 
-    @property
-    def state(self) -> RunState:
-        is_draining = self._state is RunState.RUNNING and any(client.draining for client in list(self.clients))
-        return RunState.DRAINING if is_draining else self._state
-
     def __enter__(self) -> "Progress":
         """Write the first progress.json and start to report. Raises RunError."""
         self._write()
         if self._draws and sys.stderr.isatty():
-            screen = Console(stderr=True)
-            self._opened.enter_context(
-                Live(get_renderable=lambda: draw(self.snapshot()), console=screen, refresh_per_second=2)
+            screen = Live(
+                get_renderable=lambda: draw(self.snapshot()), console=Console(stderr=True), refresh_per_second=2
             )
+            self._opened.enter_context(screen)
         self._ticker.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._end.set()
         self._ticker.join()
-        self._state = self._find_end(kind)
+        if kind is None:
+            self._state = RunState.FINISHED if self._run.is_finished else RunState.STOPPED
+        else:
+            self._state = RunState.STOPPED if issubclass(kind, Draining | KeyboardInterrupt) else RunState.FAILED
         # If an error ended the run, that error is reported, not a second one.
         with self._opened, suppress(RunError) if kind else nullcontext():
             self._write()
-            self._run.note(
-                ledger=LEDGER.dump_python(self.ledger(), mode="json"), elapsed_s=round(self.hours * 3600, 1)
-            )
+            ledger = LEDGER.dump_python(self.ledger(), mode="json")
+            self._run.note(ledger=ledger, elapsed_s=round(self.hours * 3600, 1))
             self._print_line()
-
-    def _find_end(self, kind: type[BaseException] | None) -> RunState:
-        if kind is None:
-            return RunState.FINISHED if self._run.is_finished else RunState.STOPPED
-        return RunState.STOPPED if issubclass(kind, Draining | KeyboardInterrupt) else RunState.FAILED
 
     def _tick(self) -> None:
         while not self._end.wait(_EVERY_S):

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
@@ -59,12 +59,8 @@ def read_records(path: Path, adapter: TypeAdapter[T]) -> list[T]:
 
 
 def iterate_records(path: Path, adapter: TypeAdapter[T]) -> Iterator[T]:
-    """Yield the records of a JSONL file one by one.
-
-    An incomplete last line, left by a crash, is skipped; other damage raises RunError.
-    """
-    for record, _, _ in _iterate_places(path, adapter):
-        yield record
+    """Yield the records of a JSONL file. A last line cut off by a crash is skipped; other damage raises RunError."""
+    return (record for record, _, _ in _iterate_places(path, adapter))
 
 
 def _iterate_places(path: Path, adapter: TypeAdapter[T]) -> Iterator[tuple[T, int, int]]:
@@ -81,10 +77,16 @@ def _iterate_places(path: Path, adapter: TypeAdapter[T]) -> Iterator[tuple[T, in
             offset += len(line)
 
 
-def _read_at(path: Path, offset: int, size: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(offset)
-        return file.read(size)
+def join_in_order(target: Path, sources: Iterable[Path], adapter: TypeAdapter[T], place: Callable[[T], int]) -> None:
+    """Join the records of all `sources`, unchanged and sorted by `place`; only one at a time is in memory."""
+
+    def read_line(path: Path, offset: int, size: int) -> bytes:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
+
+    places = sorted((place(record), path, *at) for path in sources for record, *at in _iterate_places(path, adapter))
+    write_lines(target, (read_line(*line) for _, *line in places))
 
 
 def repair_tail(path: Path) -> None:

@@ -43,6 +43,5 @@ def _drain_on_signal(clients: Sequence[Client], work: asyncio.Task[Any]) -> None
         message = "stopping: calls in flight are finished and their replies kept; press Ctrl-C again to stop at once"
         print(f"\n{message}", file=sys.stderr)
 
-    loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(name, stop)
+        asyncio.get_running_loop().add_signal_handler(name, stop)

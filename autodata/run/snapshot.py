@@ -1,25 +1,27 @@
-"""Defines the state of a run at one moment, as progress.json stores it, and writes it as one line for a log."""
+"""Defines the state of a run at one moment, as progress.json stores it; writes it as one line, or draws it."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, with_config
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
 from autodata.serving.costs import Cost
-from autodata.stats.writing import write_count, write_duration, write_number
+from autodata.serving.measured import tell_outcomes
+from autodata.stats.writing import DASH, write_count, write_duration, write_number, write_percent
 from autodata.types import Outcome, Role
 
 FILE = "progress.json"
-
-
-def _clean(text: str) -> str:
-    return "".join(c for c in text if c.isprintable())[:200]
-
-
+_COLUMNS = ("role", "in flight", "calls/s", "tokens/s", "calls", "replayed", "tokens", "asked again", "GPU-hours")
 # Anybody may have written the file, and a terminal shows it: control characters are removed.
-PrintableText = Annotated[str, AfterValidator(_clean)]
+PrintableText = Annotated[str, AfterValidator(lambda text: "".join(c for c in text if c.isprintable())[:200])]
 
 
 class RunState(StrEnum):
@@ -86,25 +88,64 @@ def read_snapshot(folder: Path) -> Snapshot | None:
 
 def describe(snapshot: Snapshot) -> str:
     """Write the snapshot as one line for a log."""
-    total = f"/{snapshot.total}" if snapshot.total else ""
-    accepted = [] if snapshot.accepted is None else [f"{snapshot.accepted} accepted"]
-    failures = [f"{count} × {name}" for name, count in snapshot.failures.items()]
-    facts = [f"{name} {write_number(value)[:80]}" for name, value in snapshot.facts.items()]
     costs: list[str] = []
     if snapshot.roles:
         replayed = sum(cost.replayed for cost in snapshot.roles.values())
         costs += [write_count(snapshot.calls, "call"), f"{replayed:,} replayed"]
         costs += [write_count(snapshot.tokens, "token"), f"{snapshot.rates.get('calls_per_s', 0):.3g} calls/s"]
-    unmeasured = sum(
-        count
-        for cost in snapshot.roles.values()
-        for name, count in cost.outcomes.items()
-        if name not in (Outcome.ANSWERED, Outcome.CUT_OFF)
-    )
-    cut_off = sum(cost.outcomes.get(Outcome.CUT_OFF, 0) for cost in snapshot.roles.values())
+    outcomes: Counter[str] = sum((Counter(cost.outcomes) for cost in snapshot.roles.values()), Counter())
+    cut_off = outcomes[Outcome.CUT_OFF]
+    unmeasured = outcomes.total() - outcomes[Outcome.ANSWERED] - cut_off
     costs += [f"{cut_off:,} cut off"] * bool(cut_off) + [f"{unmeasured:,} not measured"] * bool(unmeasured)
-    remaining: list[str] = []
+    return f"{snapshot.state}: {', '.join([_tell_done(snapshot), *_list_facts(snapshot, costs)])}"
+
+
+def _tell_done(snapshot: Snapshot) -> str:
+    """Write how much is done: `3/8 documents`."""
+    return f"{snapshot.done}{f'/{snapshot.total}' if snapshot.total else ''} {snapshot.unit}"
+
+
+def _list_facts(snapshot: Snapshot, costs: Sequence[str] = (), elapsed: Sequence[str] = ()) -> list[str]:
+    """List what a run reports: accepted documents, facts, `costs`, failures, `elapsed` and the time left."""
+    facts = [] if snapshot.accepted is None else [f"{snapshot.accepted} accepted"]
+    facts += [f"{name} {write_number(value)[:80]}" for name, value in snapshot.facts.items()]
+    facts += [*costs, *(f"{count} × {name}" for name, count in snapshot.failures.items()), *elapsed]
     if snapshot.eta_s is not None and snapshot.state not in ENDS:
-        remaining.append(f"about {write_duration(snapshot.eta_s)} left")
-    parts = [f"{snapshot.done}{total} {snapshot.unit}", *accepted, *facts, *costs, *failures, *remaining]
-    return f"{snapshot.state}: {', '.join(parts)}"
+        facts.append(f"about {write_duration(snapshot.eta_s)} left")
+    return facts
+
+
+def draw(snapshot: Snapshot) -> Group:
+    """Draw the snapshot for a terminal: a progress bar, and a table with one row per role."""
+    lines = tell_outcomes({role: cost.outcomes for role, cost in snapshot.roles.items()})
+    roles = [_draw_roles(snapshot)] if snapshot.roles else []
+    return Group(_draw_bar(snapshot), *roles, *(Text(line, "yellow") for line in lines))
+
+
+def _draw_bar(snapshot: Snapshot) -> Table:
+    row = Table.grid(padding=(0, 1))
+    cells: list[RenderableType] = [Text(f"{snapshot.kind} {snapshot.state}")]
+    if snapshot.total:
+        cells.append(ProgressBar(snapshot.total, min(snapshot.done, snapshot.total), width=30))
+    facts = _list_facts(snapshot, elapsed=[f"{write_duration(snapshot.elapsed_s)} so far"])
+    row.add_row(*cells, Text(_tell_done(snapshot)), Text(", ".join(facts)))
+    return row
+
+
+def _draw_roles(snapshot: Snapshot) -> Table:
+    table = Table(*_COLUMNS, box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for role in Role:
+        if role in snapshot.roles:
+            table.add_row(*map(Text, _list_cells(snapshot, role)))
+    return table
+
+
+def _list_cells(snapshot: Snapshot, role: Role) -> list[str]:
+    cost, speed = snapshot.roles[role], snapshot.speeds.get(role)
+    read = cost.calls + cost.replayed
+    again = write_percent(cost.asked_again / read if read else None, 1)
+    gpu = DASH if cost.gpu_seconds is None else f"{cost.gpu_seconds / 3600:.2f}"
+    live = [str(speed.in_flight), f"{speed.calls_per_s:.3g}", f"{speed.tokens_per_s:.3g}"] if speed else [DASH] * 3
+    return [role, *live, f"{cost.calls:,}", f"{cost.replayed:,}", f"{cost.tokens:,}", again, gpu]

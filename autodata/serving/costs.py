@@ -82,10 +82,9 @@ class Account:
 
     def add(self, reply: Reply) -> None:
         """Count what a reply cost, whether or not it is an answer."""
-        counts = self.counts
-        counts["prompt_tokens"] += reply.prompt_tokens
-        counts["completion_tokens"] += reply.completion_tokens
-        counts["estimated"] += reply.is_usage_estimated
+        self.counts["prompt_tokens"] += reply.prompt_tokens
+        self.counts["completion_tokens"] += reply.completion_tokens
+        self.counts["estimated"] += reply.is_usage_estimated
         self.call_seconds += reply.latency_s
 
     def end(self, outcome: Outcome) -> None:
@@ -104,7 +103,10 @@ def make_ledger(accounts: Mapping[Role, Account], models: Models, busy: Mapping[
     seconds: Counter[str] = Counter()
     for role, account in accounts.items():
         seconds[endpoints[role]] += account.call_seconds
-    gpu_seconds = {name: _use_gpus(models.endpoints[name], busy.get(name)) for name in seconds}
+    gpu_seconds: dict[str, float | None] = {}
+    for name in seconds:
+        gpus = count_endpoint_gpus(models.endpoints[name])
+        gpu_seconds[name] = None if gpus is None else gpus * (busy[name].seconds if name in busy else 0.0)
     return {
         role: _settle(account, gpu_seconds[endpoints[role]], seconds[endpoints[role]])
         for role, account in accounts.items()
@@ -115,8 +117,7 @@ def add(ledgers: Iterable[Ledger]) -> Ledger:
     """Add up ledgers, role by role."""
     total: Ledger = {}
     for ledger in ledgers:
-        for role, cost in ledger.items():
-            total[role] = total.get(role, Cost()) + cost
+        total |= {role: total.get(role, Cost()) + cost for role, cost in ledger.items()}
     return total
 
 
@@ -146,27 +147,16 @@ def count_endpoint_gpus(endpoint: Endpoint) -> int | None:
     return count_gpus(endpoint.server) * (endpoint.server.replicas if endpoint.leases else 1) or None
 
 
-def _use_gpus(endpoint: Endpoint, busy: BusyTime | None) -> float | None:
-    gpus = count_endpoint_gpus(endpoint)
-    return None if gpus is None else gpus * (busy.seconds if busy else 0.0)
-
-
 def _settle(account: Account, used: float | None, seconds: float) -> Cost:
     """Compute the cost of one role. `used` holds its endpoint's GPU-seconds, `seconds` all call-seconds there."""
     counts, share = account.counts, account.call_seconds / seconds if seconds else 0.0
+    names = ("calls", "replayed", "prompt_tokens", "completion_tokens", "asked_again", "estimated")
+    if not (counts["calls"] or account.outcomes):
+        used = 0.0
     return Cost(
-        calls=counts["calls"],
-        replayed=counts["replayed"],
-        prompt_tokens=counts["prompt_tokens"],
-        completion_tokens=counts["completion_tokens"],
+        **{name: counts[name] for name in names},
         call_seconds=round(account.call_seconds, 3),
-        asked_again=counts["asked_again"],
         retried=sum(count for name, count in list(counts.items()) if name.startswith("retried_")),
-        gpu_seconds=_share_out(used, share) if counts["calls"] or account.outcomes else 0.0,
-        estimated=counts["estimated"],
+        gpu_seconds=None if used is None else round(used * share, 3),
         outcomes=account.outcomes,
     )
-
-
-def _share_out(used: float | None, share: float) -> float | None:
-    return None if used is None else round(used * share, 3)

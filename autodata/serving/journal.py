@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -22,17 +23,9 @@ from autodata.stats.writing import write_count
 from autodata.types import REPLY, Outcome, Reply, UserError
 
 APPLICATION_ID = 0x41444A31  # "ADJ1": marks an SQLite file as a journal
-
-
 VERSION = 3  # 1 stored text, 2 also replies that are no answers; both are read, and such replies are dropped
-
-
 _BATCH = 512
-
-
 _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")  # SQLITE_ERROR here means "no such table"
-
-
 INSERT = "INSERT OR IGNORE INTO replies VALUES (?, ?, ?)"
 
 
@@ -94,18 +87,13 @@ class Journal:
     def _write_all(self) -> None:
         connection = sqlite3.connect(self.path)
         connection.execute("PRAGMA synchronous = FULL")
-        running = True
-        while running:
-            batch = self._next_batch()
-            running = None not in batch
+        batch: list[_Write | None] = []
+        while None not in batch:
+            batch = [self._queue.get()]
+            while len(batch) < _BATCH and not self._queue.empty():
+                batch.append(self._queue.get())
             self._commit(connection, [write for write in batch if write])
         connection.close()
-
-    def _next_batch(self) -> list[_Write | None]:
-        batch = [self._queue.get()]
-        while len(batch) < _BATCH and not self._queue.empty():
-            batch.append(self._queue.get())
-        return batch
 
     def _commit(self, connection: sqlite3.Connection, batch: list[_Write]) -> None:
         try:
@@ -154,34 +142,20 @@ def connect(path: Path) -> sqlite3.Connection:
     is_new = not path.exists() or path.stat().st_size == 0
     log = Path(f"{path}-wal")
     if is_new and log.exists() and log.stat().st_size:
-        raise _damaged(path, ValueError("the file is missing, but its last writes are still in its -wal file"))
+        raise explain(path, ValueError("the file is missing, but its last writes are still in its -wal file"))
     try:
         if is_new:
-            _make(path)
-        connection = sqlite3.connect(path, check_same_thread=False)
-        _check(connection, path)
-    except (sqlite3.Error, ValueError) as error:
-        raise explain(path, error) from error
-    return connection
-
-
-def _open_to_read(path: Path) -> sqlite3.Connection:
-    """Open a journal of any version without changing it: a report must not touch the run that it is about."""
-    try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-        _identify(connection, path)
-    except sqlite3.Error as error:
-        raise explain(path, error) from error
-    return connection
-
-
-def _make(path: Path) -> None:
-    try:
-        create(path)
+            create(path)
     except (sqlite3.Error, OSError) as error:
         raise JournalError(
             f"{path}: cannot be created ({error}); is the disk full? free some space, or name another path"
         ) from error
+    try:
+        connection = sqlite3.connect(path, check_same_thread=False)
+        _upgrade(connection, path)
+    except (sqlite3.Error, ValueError) as error:
+        raise explain(path, error) from error
+    return connection
 
 
 def create(path: Path) -> None:
@@ -216,16 +190,21 @@ def _identify(connection: sqlite3.Connection, path: Path) -> int:
     return int(version)
 
 
-def _check(connection: sqlite3.Connection, path: Path) -> None:
+def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
     """Upgrade an older journal to this version: answers stay as they are, replies that are no answers are dropped."""
-    if (version := _identify(connection, path)) < VERSION:
-        with connection:
-            dropped = _drop_others(connection)
-            connection.execute(f"PRAGMA user_version = {VERSION}")
-        print(f"{path}: upgraded from version {version} to {VERSION}; {_tell_dropped(dropped)}", file=sys.stderr)
+    if (version := _identify(connection, path)) == VERSION:
+        return
+    with connection:
+        rows = connection.execute("SELECT key, reply FROM replies")
+        outcomes = {key: name_outcome(decompress(reply)) for key, reply in rows}
+        dropped = {key: outcome for key, outcome in outcomes.items() if not outcome.is_measured}
+        connection.executemany("DELETE FROM replies WHERE key = ?", [(key,) for key in dropped])
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+    told = _tell_dropped(Counter(dropped.values()))
+    print(f"{path}: upgraded from version {version} to {VERSION}; {told}", file=sys.stderr)
 
 
-def _tell_dropped(dropped: Counter[str]) -> str:
+def _tell_dropped(dropped: Counter[Outcome]) -> str:
     if not dropped:
         return "all of its replies are answers"
     listed = ", ".join(f"{outcome} {count}" for outcome, count in sorted(dropped.items()))
@@ -233,52 +212,39 @@ def _tell_dropped(dropped: Counter[str]) -> str:
     return f"dropped {replies} without an answer ({listed}); a run that needs them sends these requests again"
 
 
-def _drop_others(connection: sqlite3.Connection) -> Counter[str]:
-    """Delete the replies that are no answers; return how many there were of each outcome."""
-    outcomes = [
-        (key, name_outcome(decompress(reply))) for key, reply in connection.execute("SELECT key, reply FROM replies")
-    ]
-    others = [(key, outcome) for key, outcome in outcomes if not outcome.is_measured]
-    connection.executemany("DELETE FROM replies WHERE key = ?", [(key,) for key, _ in others])
-    return Counter(str(outcome) for _, outcome in others)
-
-
 def name_outcome(reply: Reply) -> Outcome:
     """Name how a stored reply ended, by today's rule: older journals called every text an answer."""
-    refused = reply.outcome is Outcome.REFUSED
     if not reply.finish_reason:  # version 2 recorded a call without a reply like this
         return reply.outcome if reply.outcome is Outcome.CONTEXT_OVERFLOW else Outcome.ABORTED
-    return read_outcome(reply.finish_reason, reply.content + reply.tool, refused)
+    return read_outcome(reply.finish_reason, reply.content + reply.tool, reply.outcome is Outcome.REFUSED)
 
 
 def explain(path: Path, error: Exception) -> JournalError:
     """Make the error to raise. A full or failing disk is no damage to the file, so there is nothing to salvage."""
     if isinstance(error, ValueError) or getattr(error, "sqlite_errorname", "").startswith(_DAMAGE):
-        return _damaged(path, error)
+        return JournalError(
+            f"{path}: not a readable journal ({str(error)[:200]}); "
+            f"`python -m autodata.salvage {path}` recovers the replies that can still be read"
+        )
     return JournalError(
         f"{path}: cannot write ({error}); is the disk full? free some space and run the same command "
         "again: nothing stored is lost"
     )
 
 
-def _damaged(path: Path, error: Exception) -> JournalError:
-    return JournalError(
-        f"{path}: not a readable journal ({str(error)[:200]}); "
-        f"`python -m autodata.salvage {path}` recovers the replies that can still be read"
-    )
-
-
 def read_replies(path: Path) -> Iterator[tuple[Reply, int]]:
-    """Yield every answer and the second in which it was stored, in no order. Raises JournalError."""
-    connection = _open_to_read(path)
+    """Yield every answer and the second in which it was stored, in no order. Raises JournalError.
+
+    A journal of any version is read without changing it: a report must not touch the run that it is about.
+    """
     try:
-        for stored, at in connection.execute("SELECT reply, at FROM replies"):
-            if (reply := _read_row(stored)).outcome.is_measured:
-                yield reply, at
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            _identify(connection, path)
+            for stored, at in connection.execute("SELECT reply, at FROM replies"):
+                if (reply := _read_row(stored)).outcome.is_measured:
+                    yield reply, at
     except (sqlite3.Error, ValueError) as error:
         raise explain(path, error) from error
-    finally:
-        connection.close()
 
 
 def join(path: Path, others: Iterable[Path]) -> None:
@@ -288,17 +254,13 @@ def join(path: Path, others: Iterable[Path]) -> None:
         for other in others:
             connect(other).close()  # checks that it is a journal, and upgrades it
             try:
-                _add_all(connection, other)
+                connection.execute("ATTACH ? AS other", (str(other),))
+                with connection:
+                    connection.execute("INSERT OR IGNORE INTO replies SELECT * FROM other.replies")
+                connection.execute("DETACH other")
             except sqlite3.Error as error:
                 raise explain(path, error) from error
         connection.close()
-
-
-def _add_all(connection: sqlite3.Connection, other: Path) -> None:
-    connection.execute("ATTACH ? AS other", (str(other),))
-    with connection:
-        connection.execute("INSERT OR IGNORE INTO replies SELECT * FROM other.replies")
-    connection.execute("DETACH other")
 
 
 def fork(source: Path, path: Path) -> None:
@@ -327,8 +289,6 @@ _DICTIONARY = zstandard.ZstdCompressionDict(
     b'"completion_tokens":0,"latency_s":0.0,"tool":"","arguments":""}',
     dict_type=zstandard.DICT_TYPE_RAWCONTENT,
 )
-
-
 _MAX_REPLY_BYTES = 1 << 28  # a damaged row may claim any size
 
 

@@ -6,11 +6,10 @@ is stale if its beat has not changed for a while by the reader's own clock.
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-
-STALE_S = 30.0  # the default; about six beats
 
 
 class State(StrEnum):
@@ -51,16 +50,12 @@ def write_lease(folder: Path, lease: Lease) -> None:
 
 def read_leases(folder: Path) -> list[Lease]:
     """Read all leases in the order of their names. A file that is no lease is skipped."""
-    leases = [_read(path) for path in sorted(folder.glob("*.json"))]
-    return [lease for lease in leases if lease]
-
-
-def _read(path: Path) -> Lease | None:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return Lease(**values | {"state": State(values["state"])})
-    except (OSError, ValueError, TypeError, KeyError):
-        return None  # removed meanwhile, or not a lease
+    leases = []
+    for path in sorted(folder.glob("*.json")):
+        with suppress(OSError, ValueError, TypeError, KeyError):  # removed meanwhile, or not a lease
+            values = json.loads(path.read_text(encoding="utf-8"))
+            leases.append(Lease(**values | {"state": State(values["state"])}))
+    return leases
 
 
 @dataclass
@@ -68,7 +63,7 @@ class LeaseWatch:
     """Tells which leases are alive, by the clock of the process that looks."""
 
     folder: Path
-    stale_s: float = STALE_S
+    stale_s: float = 30.0  # about six beats
     _seen: dict[str, tuple[int, float]] = field(default_factory=dict)  # name → its beat, and when that was new
 
     def look(self) -> list[Lease]:

@@ -5,10 +5,10 @@ cache, preemptions. So nobody tunes concurrency by hand, and a call's time-out i
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import httpx2
 from prometheus_client.parser import text_string_to_metric_families
@@ -36,12 +36,13 @@ class ServerLoad:
     def read(cls, pages: Iterable[str]) -> "ServerLoad":
         """Read the load from the text of each replica's /metrics."""
         replicas = [_sum_up(page) for page in pages]
+        total = sum(replicas, Counter())
         return cls(
             len(replicas),
-            int(sum(f.get("vllm:num_requests_running", 0) for f in replicas)),
-            int(sum(f.get("vllm:num_requests_waiting", 0) for f in replicas)),
-            max((f.get("vllm:kv_cache_usage_perc", 0.0) for f in replicas), default=0.0),
-            int(sum(f.get("vllm:num_preemptions_total", 0) for f in replicas)),
+            int(total["vllm:num_requests_running"]),
+            int(total["vllm:num_requests_waiting"]),
+            max((replica.get("vllm:kv_cache_usage_perc", 0.0) for replica in replicas), default=0.0),
+            int(total["vllm:num_preemptions_total"]),
         )
 
 
@@ -50,8 +51,7 @@ def adjust(limit: int, load: ServerLoad, before: ServerLoad) -> int:
     queues = load.waiting > 0.1 * load.running + 1
     if queues or load.cache > _FULL_CACHE or load.preemptions > before.preemptions:
         return max(load.replicas, int(limit * _SHRINK_FACTOR), 1)
-    is_held_back = load.running >= 0.8 * limit
-    if is_held_back and load.waiting == 0 and load.cache < _FREE_CACHE:
+    if load.running >= 0.8 * limit and load.waiting == 0 and load.cache < _FREE_CACHE:
         return min(MAX_LIMIT, limit + _STEP * max(load.replicas, 1))
     return limit
 
@@ -69,57 +69,37 @@ class Limit:
             self.most = most
             self._room.notify_all()
 
-    async def __aenter__(self) -> "Limit":
+    async def __aenter__(self) -> None:
         async with self._room:
             await self._room.wait_for(lambda: self.running < self.most)
             self.running += 1
-        return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         async with self._room:
             self.running -= 1
             self._room.notify()
 
 
-class Controller:
-    """Finds the replicas of an endpoint by their leases, reads their load and sets the endpoint's limit."""
-
-    def __init__(self, endpoint: str, leases: Path, limit: Limit):
-        self._endpoint, self._watch, self._limit = endpoint, LeaseWatch(leases), limit
-        self._task = asyncio.create_task(self._follow())
-
-    async def close(self) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _follow(self) -> None:
-        before: ServerLoad | None = None
-        async with httpx2.AsyncClient(timeout=_EVERY_S) as http:
-            while True:
-                load = await self._look(http)
-                if before and load.replicas:
-                    await self._limit.set(adjust(self._limit.most, load, before))
-                before = load
-                await asyncio.sleep(_EVERY_S)
-
-    async def _look(self, http: httpx2.AsyncClient) -> ServerLoad:
-        urls = [
-            lease.url
-            for lease in self._watch.look()
-            if lease.endpoint == self._endpoint and lease.state == State.READY
-        ]
-        answers = await asyncio.gather(
-            *(http.get(f"{u.removesuffix('/v1')}/metrics") for u in urls), return_exceptions=True
-        )
-        return ServerLoad.read(a.text for a in answers if isinstance(a, httpx2.Response) and a.status_code == 200)
+async def control(endpoint: str, leases: Path, limit: Limit) -> None:
+    """Find the replicas of an endpoint by their leases, read their load and set the endpoint's limit, endlessly."""
+    watch = LeaseWatch(leases)
+    before: ServerLoad | None = None
+    async with httpx2.AsyncClient(timeout=_EVERY_S) as http:
+        while True:
+            ready = [r for r in watch.look() if r.endpoint == endpoint and r.state == State.READY]
+            asked = (http.get(f"{replica.url.removesuffix('/v1')}/metrics") for replica in ready)
+            answers = await asyncio.gather(*asked, return_exceptions=True)
+            load = ServerLoad.read(a.text for a in answers if isinstance(a, httpx2.Response) and a.status_code == 200)
+            if before and load.replicas:
+                await limit.set(adjust(limit.most, load, before))
+            before = load
+            await asyncio.sleep(_EVERY_S)
 
 
-def _sum_up(page: str) -> dict[str, float]:
+def _sum_up(page: str) -> Counter[str]:
     """Sum each metric over all its labels."""
-    totals: dict[str, float] = {}
+    totals: Counter[str] = Counter()
     for family in text_string_to_metric_families(page):
         for sample in family.samples:
-            totals[sample.name] = totals.get(sample.name, 0.0) + sample.value
+            totals[sample.name] += sample.value
     return totals

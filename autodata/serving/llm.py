@@ -6,8 +6,7 @@ import math
 import os
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,30 +16,14 @@ from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletion
 
 from autodata.recipes.models import Endpoint, Models, RoleConfig
-from autodata.serving import limits
+from autodata.serving import failures, limits
 from autodata.serving.connections import connect
 from autodata.serving.costs import Account, BusyTime, Ledger, make_ledger
-from autodata.serving.failures import (
-    NoAnswer,
-    describe_failure,
-    describe_no_answer,
-    hide_key,
-    name_trouble,
-    tell_apart,
-)
+from autodata.serving.failures import NoAnswer
 from autodata.serving.journal import Journal
-from autodata.serving.limits import Controller, Limit
+from autodata.serving.limits import Limit
 from autodata.serving.measured import EndpointError, NotMeasured, PromptCut
-from autodata.serving.reply import (
-    BadShape,
-    count_prompt_tokens,
-    count_read,
-    count_tokens,
-    find_answer,
-    find_limit,
-    is_cut,
-    read_reply,
-)
+from autodata.serving.reply import BadShape, count_read, estimate_usage, find_answer, find_limit, is_cut, read_reply
 from autodata.serving.request import FORMS, Keys, Request, make_body, request_keys, resolve_sampling
 from autodata.types import Message, Outcome, Reply, Role
 
@@ -56,13 +39,13 @@ class Draining(RuntimeError):
 
 
 class Client:
-    """Asks the endpoints of a recipe; every answer is in the journal before it is returned.
-
-    Raises EndpointError if an endpoint's `structured_output` is not one of FORMS.
-    """
+    """Asks a recipe's endpoints; every answer is in the journal before it is returned. Raises EndpointError."""
 
     def __init__(self, models: Models, journal: Journal):
-        _check_forms(models)
+        for name, endpoint in models.endpoints.items():
+            if endpoint.structured_output not in FORMS:
+                key = f"models.endpoints.{name}.structured_output={endpoint.structured_output}"
+                raise EndpointError(f"{key}: choose one of {', '.join(FORMS)}")
         self.models = models
         self.accounts: defaultdict[Role, Account] = defaultdict(Account)
         self.busy = BusyTime()
@@ -74,7 +57,7 @@ class Client:
         self._under_way: dict[str, asyncio.Event] = {}  # key → set when that call has ended or failed
         self._connections: dict[str, AsyncOpenAI] = {}
         self._limits: dict[str, Limit] = {}
-        self._controllers: list[Controller] = []
+        self._controllers: list[asyncio.Task[None]] = []
 
     async def ask(self, request: Request) -> Reply:
         """Return the journalled answer or a new one, which its budget may cut off. Raises EndpointError, Draining.
@@ -86,15 +69,18 @@ class Client:
         keys = request_keys(request, endpoint, resolve_sampling(role.sampling, endpoint.sampling, request.role))
         while equal := self._under_way.get(keys.exact):
             await equal.wait()  # its reply serves both; if it fails, this request is still sent
-        stored = self._find(keys, request.messages)
-        if stored:
+        if stored := self._find(keys, request.messages):
             self.accounts[request.role].counts["replayed"] += 1
             return stored
-        with self._announced(keys.exact):
+        ended = self._under_way[keys.exact] = asyncio.Event()
+        try:
             async with self._limit(role.endpoint):
                 self._require_room()
                 reply = await self._call_counted(request, role)
             return await self._journal.put(keys.choose(reply), reply)
+        finally:
+            del self._under_way[keys.exact]
+            ended.set()
 
     def _find(self, keys: Keys, messages: Sequence[Message]) -> Reply | None:
         """Find a stored answer to the same request. An answer that ended by itself holds for any larger budget."""
@@ -106,7 +92,8 @@ class Client:
 
     async def close(self) -> None:
         for controller in self._controllers:
-            await controller.close()
+            controller.cancel()
+        await asyncio.gather(*self._controllers, return_exceptions=True)
         for connection in self._connections.values():
             await connection.close()
 
@@ -118,16 +105,6 @@ class Client:
     def ledger(self) -> Ledger:
         """Compute the ledger of this session."""
         return make_ledger(dict(self.accounts), self.models, self.busy_at)
-
-    @contextmanager
-    def _announced(self, key: str) -> Iterator[None]:
-        """Mark a call as in flight, so that equal requests wait for it."""
-        ended = self._under_way[key] = asyncio.Event()
-        try:
-            yield
-        finally:
-            del self._under_way[key]
-            ended.set()
 
     def _require_room(self) -> None:
         """Raise Draining if no new call may be started."""
@@ -142,7 +119,8 @@ class Client:
             is_free = endpoint.max_in_flight is None and endpoint.leases is not None
             self._limits[name] = Limit(limits.FIRST_LIMIT if is_free else endpoint.max_in_flight or _IN_FLIGHT)
             if is_free:
-                self._controllers.append(Controller(name, Path(endpoint.leases or ""), self._limits[name]))
+                following = limits.control(name, Path(endpoint.leases or ""), self._limits[name])
+                self._controllers.append(asyncio.create_task(following))
         return self._limits[name]
 
     def _connection(self, name: str) -> AsyncOpenAI:
@@ -164,11 +142,8 @@ class Client:
         try:
             with self.busy, self.busy_at[role.endpoint]:
                 reply = await self._call(request, role)
-        except NotMeasured as error:
-            account.end(error.outcome)
-            raise
-        except EndpointError:
-            account.end(Outcome.ERROR)
+        except EndpointError as error:
+            account.end(error.outcome if isinstance(error, NotMeasured) else Outcome.ERROR)
             raise
         finally:
             account.running -= 1
@@ -188,9 +163,9 @@ class Client:
         try:
             return await attempts(self._call_once, request, role, repeated)
         except NoAnswer as error:
-            raise describe_no_answer(error.reply, request, len(repeated)) from error
+            raise failures.describe_no_answer(error.reply, request, len(repeated)) from error
         except (openai.OpenAIError, BadShape, TimeoutError) as error:
-            raise describe_failure(error, request, endpoint, time.monotonic() - start) from error
+            raise failures.describe_failure(error, request, endpoint, time.monotonic() - start) from error
 
     async def _call_once(self, request: Request, role: RoleConfig, repeated: list[Reply]) -> Reply:
         """Send one HTTP request. `repeated` collects the replies so far that were no answer."""
@@ -202,16 +177,16 @@ class Client:
             # openai's time-out applies from byte to byte, so a reply that trickles would never end.
             async with asyncio.timeout(endpoint.timeout_s):
                 completion = await connection.post("/chat/completions", body=body, cast_to=ChatCompletion)
-            reply = replace(hide_key(read_reply(completion), endpoint), latency_s=time.monotonic() - start)
+            reply = replace(failures.hide_key(read_reply(completion), endpoint), latency_s=time.monotonic() - start)
             if is_cut(request.messages, reply.prompt_tokens):  # the server may report cached tokens apart
                 reply = replace(reply, prompt_tokens=count_read(completion.usage))
         except openai.APITimeoutError as error:
-            raise tell_apart(error) from error
+            raise failures.tell_apart(error) from error
         except TimeoutError as error:
             raise TimeoutError(f"no complete reply within {endpoint.timeout_s:g} s") from error
         except (ValueError, AttributeError, TypeError, LookupError, RecursionError) as error:
             raise BadShape(str(error)) from error
-        reply = _estimate_usage(request, endpoint, reply)
+        reply = estimate_usage(request, endpoint, reply)
         self.accounts[request.role].add(reply)
         _require_whole_prompt(request, endpoint, reply.prompt_tokens)
         return self._take(request, find_limit(reply, int(str(body["max_tokens"]))), repeated)
@@ -226,16 +201,9 @@ class Client:
         return answer
 
     def _count_retry(self, state: tenacity.RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        self.accounts[state.args[0].role].counts[f"retried_{name_trouble(error)}"] += 1
+        error = state.outcome.exception()
+        self.accounts[state.args[0].role].counts[f"retried_{failures.name_trouble(error)}"] += 1
         log.info("retry %d after %s", state.attempt_number, type(error).__name__)
-
-
-def _check_forms(models: Models) -> None:
-    for name, endpoint in models.endpoints.items():
-        if endpoint.structured_output not in FORMS:
-            key = f"models.endpoints.{name}.structured_output={endpoint.structured_output}"
-            raise EndpointError(f"{key}: choose one of {', '.join(FORMS)}")
 
 
 def role_config(models: Models, role: Role) -> RoleConfig:
@@ -258,19 +226,15 @@ def api_key(endpoint: Endpoint) -> str:
     return os.environ[endpoint.api_key_env]
 
 
-def _is_transient(error: BaseException) -> bool:
+def _is_worth_repeating(state: tenacity.RetryCallState) -> bool:
+    """True for a passing fault. A reply that is no answer is retried less often, because each one is paid for."""
+    error = state.outcome.exception()
+    if isinstance(error, NoAnswer):
+        is_fault = error.reply.outcome in (Outcome.ABORTED, Outcome.EMPTY) and not error.reply.reasoning
+        return is_fault and len(state.args[-1]) <= _REPEATS
     if isinstance(error, openai.APIStatusError):
         return error.status_code in _RETRIED or error.status_code >= 500
     return isinstance(error, openai.APIConnectionError | openai.APIResponseValidationError | BadShape | TimeoutError)
-
-
-def _is_worth_repeating(state: tenacity.RetryCallState) -> bool:
-    """True for a passing fault. A reply that is no answer is retried less often, because each one is paid for."""
-    error = state.outcome.exception() if state.outcome else None
-    if not isinstance(error, NoAnswer):
-        return error is not None and _is_transient(error)
-    is_fault = error.reply.outcome in (Outcome.ABORTED, Outcome.EMPTY) and not error.reply.reasoning
-    return is_fault and len(state.args[-1]) <= _REPEATS
 
 
 _backoff = tenacity.wait_random_exponential(multiplier=0.5, max=60)
@@ -278,7 +242,7 @@ _backoff = tenacity.wait_random_exponential(multiplier=0.5, max=60)
 
 def _wait(state: tenacity.RetryCallState) -> float:
     """Return the wait that the server asks for in Retry-After (at most two minutes), else backoff with jitter."""
-    error = state.outcome.exception() if state.outcome else None
+    error = state.outcome.exception()
     if isinstance(error, NoAnswer):
         return 0.0  # the server is up and idle
     headers: Mapping[str, str] = error.response.headers if isinstance(error, openai.APIStatusError) else {}
@@ -298,17 +262,3 @@ def _require_whole_prompt(request: Request, endpoint: Endpoint, read_tokens: int
             f"{read_tokens} tokens in a prompt of {chars} characters, so it cut the prompt silently; "
             "serve a longer context, or set domain.document_chars"
         )
-
-
-def _estimate_usage(request: Request, endpoint: Endpoint, reply: Reply) -> Reply:
-    """Fill in our own token counts if the server reports none: a budget must not run on zeros."""
-    texts = [reply.reasoning, reply.content, reply.arguments]
-    if reply.prompt_tokens and (reply.completion_tokens or not any(texts)):
-        return reply
-    weights = endpoint.server.weights if endpoint.server else endpoint.model
-    return replace(
-        reply,
-        prompt_tokens=reply.prompt_tokens or count_prompt_tokens(request.messages, weights),
-        completion_tokens=reply.completion_tokens or count_tokens(texts, weights),
-        is_usage_estimated=True,
-    )

@@ -1,6 +1,5 @@
 """Decides which replies count as answers, and makes the errors for all others."""
 
-import re
 from collections import deque
 from collections.abc import Iterable, Mapping
 
@@ -13,23 +12,6 @@ OUT_OF_BUDGET = frozenset({"length", "max_tokens", "max_length", "max_output_tok
 OUT_OF_CONTEXT = frozenset({"model_length", "model_context_window_exceeded", "context_length_exceeded"})
 DECLINED = frozenset({"content_filter", "content_filtered", "refusal", "safety", "image_safety", "recitation",
                       "blocklist", "prohibited_content", "spii", "guardrail_intervened"})  # fmt: skip
-_OVERFLOW_SIGNS = re.compile(
-    r"context[ _](?:length|size|limit|window)|(?:prompt|input) is too long|model length|too many tokens"
-    r"|exceeds? the (?:maximum number of tokens|configured limit)|longer than the|input length"
-    r"|`inputs` (?:tokens|must have)|max_?(?:completion_?|new_?|output_?)?tokens\W{0,3}(?:value|must be|exceed)"
-    r"|max_(?:completion_|new_)?tokens\W{1,4}(?:or \W?max_completion_tokens\W{1,3})?is too large"
-    r"|maximum allowed number of output tokens|invalid max_tokens|reduce the length",
-    re.IGNORECASE,
-)
-_DECLINED_SIGNS = re.compile(r"content[ _]filter|content management policy|responsible ?ai", re.IGNORECASE)
-_BUDGET_SIGNS = re.compile(r"max_?(?:completion_?|new_?|output_?)?tokens|completion|output", re.IGNORECASE)
-_NO_ROOM = re.compile(r"must be at least 1, got -", re.IGNORECASE)  # the prompt alone exceeds the context
-_LIMIT = re.compile(
-    r"(?:context length (?:is(?: only)?|of)|model length of|context size\D{0,10}|must be <=|maximum of) ?(\d{1,9})"
-)
-_PROMPT = re.compile(
-    r"(?<!\d)(\d{1,9})(?: tokens)? (?:in the messages|in the prompt|input|inputs|of text input|from the input)"
-)
 _SHOWN = 200  # characters of a server's message that are shown
 
 
@@ -46,15 +28,13 @@ class PromptCut(EndpointError):
 
 
 class NotMeasured(EndpointError):
-    """A call that ended without an answer. It has no score and is not stored, so a resumed run makes it again.
-
-    `is_prompt` is True for a context overflow if the prompt alone does not fit, whatever the budget.
-    """
+    """A call that ended without an answer. It has no score and is not stored, so a resumed run makes it again."""
 
     def __init__(self, message: str, role: Role, outcome: Outcome, *, is_prompt: bool = False):
         super().__init__(message)
         self.kind = f"{type(self).__name__} {outcome}"  # the name under which failures are counted
-        self.role, self.outcome, self.is_prompt = role, outcome, is_prompt
+        self.role, self.outcome = role, outcome
+        self.is_prompt = is_prompt  # a context overflow in which the prompt alone does not fit, whatever the budget
 
 
 def make_error(role: Role, outcome: Outcome, detail: str, *, is_prompt: bool = False) -> NotMeasured:
@@ -106,20 +86,19 @@ def find_unmeasured(role: str, outcomes: Mapping[str, int], at_most: float, is_e
     missing = {name: count for name, count in outcomes.items() if count and not Outcome(name).is_measured}
     count = sum(missing.values())
     calls = max(count, sum(outcomes.values()) - outcomes.get(Outcome.UNREADABLE, 0))
-    if count <= at_most * calls or not (is_end or _find_low(count, calls) > at_most):
+    if count <= at_most * calls:
         return None
+    if not is_end:
+        from scipy.stats import binomtest  # imported here because it is slow and seldom needed
+
+        if binomtest(count, calls).proportion_ci(method="exact").low <= at_most:
+            return None
     worst = max(missing, key=lambda name: missing[name])
     listed = ", ".join(f"{name} {n}" for name, n in missing.items())
     return (
         f"{count} of {calls} calls of {role} ended without an answer ({listed}), more than "
         f"max_unmeasured={at_most:g} allows: {_advise_all(role, Outcome(worst))}"
     )
-
-
-def _find_low(count: int, calls: int) -> float:
-    from scipy.stats import binomtest  # imported here because it is slow and seldom needed
-
-    return float(binomtest(count, calls).proportion_ci(method="exact").low)
 
 
 def tell_outcomes(outcomes: Mapping[str, Mapping[str, int]]) -> list[str]:
@@ -159,23 +138,3 @@ def read_outcome(finish_reason: str | None, content: str, refused: bool) -> Outc
     if reason not in ENDED:
         return Outcome.ABORTED
     return Outcome.ANSWERED if content.strip() else Outcome.EMPTY
-
-
-def is_declined(message: str) -> bool:
-    """True if a server refuses a request for its content, as content filters do."""
-    return bool(_DECLINED_SIGNS.search(message))
-
-
-def is_overflow(message: str) -> bool:
-    """True if a server refuses a request because it does not fit its context or its budget."""
-    return bool(_OVERFLOW_SIGNS.search(message))
-
-
-def is_prompt_too_long(message: str) -> bool:
-    """True if such a refusal is about the prompt alone, so that no smaller budget helps."""
-    limit, prompt = _LIMIT.search(message), _PROMPT.search(message)
-    if _NO_ROOM.search(message):
-        return True
-    if limit and prompt:
-        return int(prompt[1]) >= int(limit[1])
-    return not _BUDGET_SIGNS.search(message)

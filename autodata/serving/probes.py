@@ -4,7 +4,8 @@
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import openai
 from openai import OpenAI
@@ -15,25 +16,10 @@ from autodata.serving.llm import api_key
 from autodata.serving.measured import EndpointError
 from autodata.types import Role
 
-_SCHEMA = {
-    "type": "object",
-    "properties": {"met": {"type": "boolean"}},
-    "required": ["met"],
-    "additionalProperties": False,
-}
+_EMPTY = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+_SCHEMA = {**_EMPTY, "properties": {"met": {"type": "boolean"}}, "required": ["met"]}
+_TOOL = {"type": "function", "function": {"name": "go_on", "strict": True, "parameters": _EMPTY}}
 _JSON = {Role.JUDGE, Role.QUALITY_VERIFIER, Role.CHALLENGER}  # roles whose replies are read as JSON
-_TOOL = {
-    "type": "function",
-    "function": {
-        "name": "go_on",
-        "strict": True,
-        "parameters": {"type": "object", "properties": {}, "required": [], "additionalProperties": False},
-    },
-}
-
-
-_PATIENCE_S = 120.0
-_PATIENCE_AT_WORK_S = 30.0  # a replica at work has other calls to answer
 Probe = Callable[[OpenAI, Endpoint], None]
 
 
@@ -51,7 +37,7 @@ def choose_probes(endpoint: Endpoint, roles: Sequence[Role]) -> dict[str, Probe]
     """Choose the probes, by name, that an endpoint of these roles must pass."""
     flags = endpoint.server.flags if endpoint.server else {}
     probes = {
-        "identity": (_probe_identity, True),
+        "identity": (lambda _, endpoint: probe(endpoint), True),
         "schema": (_probe_schema, endpoint.structured_output in ("json_schema", "bounded") and bool(_JSON & {*roles})),
         "tool call": (_probe_tool, Role.ORCHESTRATOR in roles and "tool-call-parser" in flags),
         "reasoning": (_probe_reasoning, "reasoning-parser" in flags),
@@ -61,24 +47,20 @@ def choose_probes(endpoint: Endpoint, roles: Sequence[Role]) -> dict[str, Probe]
 
 
 def check_canary(endpoint: Endpoint) -> None:
-    """Ask a replica at work its canary question. Raises Noise after two wrong answers in a row.
-
-    A call without an answer is not a wrong answer: a replica under load may be late, and a dead one is noticed
-    elsewhere.
-    """
+    """Ask a replica at work its canary question. Raises Noise after two wrong answers in a row."""
     if not (endpoint.server and endpoint.server.canary):
         return
     for is_last in (False, True):
         try:
-            return run_probe(endpoint, _probe_canary, _PATIENCE_AT_WORK_S)
+            return run_probe(endpoint, _probe_canary, 30.0)  # seconds; it has other calls to answer
         except Noise:
             if is_last:
                 raise
-        except EndpointError:
+        except EndpointError:  # a replica under load may be late, and a dead one is noticed elsewhere
             return
 
 
-def run_probe(endpoint: Endpoint, ask: Probe, patience_s: float = _PATIENCE_S) -> None:
+def run_probe(endpoint: Endpoint, ask: Probe, patience_s: float = 120.0) -> None:
     """Run one probe. Raises EndpointError."""
     with OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=0, timeout=patience_s) as client:
         try:
@@ -89,14 +71,9 @@ def run_probe(endpoint: Endpoint, ask: Probe, patience_s: float = _PATIENCE_S) -
             raise Noise(f"{endpoint.base_url}: the reply is not a chat completion: {error}") from error
 
 
-def _probe_identity(client: OpenAI, endpoint: Endpoint) -> None:
-    probe(endpoint)
-
-
 def _ask(client: OpenAI, endpoint: Endpoint, text: str, **more: object) -> openai.types.chat.ChatCompletionMessage:
-    messages = [{"role": "user", "content": text}]
-    options = {"max_tokens": 256, "temperature": 0.0, **more}
-    return client.chat.completions.create(model=endpoint.model, messages=messages, **options).choices[0].message
+    options = {"messages": [{"role": "user", "content": text}], "max_tokens": 256, "temperature": 0.0, **more}
+    return client.chat.completions.create(model=endpoint.model, **options).choices[0].message
 
 
 def _probe_schema(client: OpenAI, endpoint: Endpoint) -> None:
@@ -115,8 +92,7 @@ def _probe_schema(client: OpenAI, endpoint: Endpoint) -> None:
 
 def _probe_tool(client: OpenAI, endpoint: Endpoint) -> None:
     reply = _ask(client, endpoint, "Call the function go_on.", tools=[_TOOL], tool_choice="required", max_tokens=2048)
-    names = [call.function.name for call in reply.tool_calls or []]
-    if names[:1] != ["go_on"]:
+    if not reply.tool_calls or reply.tool_calls[0].function.name != "go_on":
         raise EndpointError(
             f"{endpoint.base_url}: the reply holds no tool call although one was required; check tool-call-parser"
         )
@@ -124,8 +100,7 @@ def _probe_tool(client: OpenAI, endpoint: Endpoint) -> None:
 
 def _probe_reasoning(client: OpenAI, endpoint: Endpoint) -> None:
     reply = _ask(client, endpoint, "What is 17 + 25?")
-    reasoning = getattr(reply, "reasoning", None) or getattr(reply, "reasoning_content", None)
-    if not reasoning:
+    if not (getattr(reply, "reasoning", None) or getattr(reply, "reasoning_content", None)):
         raise EndpointError(
             f"{endpoint.base_url}: the reply holds no reasoning apart from the answer; check reasoning-parser"
         )
@@ -146,33 +121,29 @@ def probe(endpoint: Endpoint) -> None:
 
     A listed model alone proves nothing: a server whose engine is dead still lists it.
     """
-    try:
-        with OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=0, timeout=60) as client:
-            names = [model.id for model in client.models.list()]
-            if endpoint.model not in names:
-                raise EndpointError(
-                    f"{endpoint.base_url} serves {', '.join(names[:5]) or 'no model'}, not {endpoint.model}: "
-                    "set `model` of this endpoint to a model that it serves"
-                )
-            messages = [{"role": "user", "content": "Hello"}]
-            client.chat.completions.create(model=endpoint.model, messages=messages, max_tokens=1)
-    except openai.OpenAIError as error:
-        detail = hide_key_in_error(error, endpoint)
-        raise EndpointError(
-            f"{endpoint.base_url} (model {endpoint.model}): {type(error).__name__}, {detail}"
-        ) from error
+    with _connect(endpoint, f"{endpoint.base_url} (model {endpoint.model})") as client:
+        names = [model.id for model in client.models.list()]
+        if endpoint.model not in names:
+            raise EndpointError(
+                f"{endpoint.base_url} serves {', '.join(names[:5]) or 'no model'}, not {endpoint.model}: "
+                "set `model` of this endpoint to a model that it serves"
+            )
+        messages = [{"role": "user", "content": "Hello"}]
+        client.chat.completions.create(model=endpoint.model, messages=messages, max_tokens=1)
 
 
 def read_served(endpoint: Endpoint) -> str | None:
-    """Read which weights a server says it has loaded (`root` in vLLM's list); None if it does not say.
+    """Read which weights a server loaded (`root` in vLLM's list); None if it does not say. Raises EndpointError."""
+    with _connect(endpoint, str(endpoint.base_url)) as client:
+        roots = [getattr(model, "root", None) for model in client.models.list() if model.id == endpoint.model]
+    return next((str(root) for root in roots if root), None)
 
-    Raises EndpointError.
-    """
+
+@contextmanager
+def _connect(endpoint: Endpoint, name: str) -> Iterator[OpenAI]:
+    """Connect to an endpoint, which errors call `name`. Raises EndpointError."""
     try:
         with OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=0, timeout=60) as client:
-            roots = [getattr(model, "root", None) for model in client.models.list() if model.id == endpoint.model]
+            yield client
     except openai.OpenAIError as error:
-        raise EndpointError(
-            f"{endpoint.base_url}: {type(error).__name__}, {hide_key_in_error(error, endpoint)}"
-        ) from error
-    return next((str(root) for root in roots if root), None)
+        raise EndpointError(f"{name}: {type(error).__name__}, {hide_key_in_error(error, endpoint)}") from error

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from autodata.recipes.models import MODEL_NAME, Endpoint
+from autodata.serving.embedded import cache_folder
 from autodata.serving.measured import ENDED, read_outcome
 from autodata.serving.request import Request
 from autodata.types import Message, Outcome, Reply
@@ -15,7 +17,6 @@ from autodata.types import Message, Outcome, Reply
 if TYPE_CHECKING:
     from openai.types import CompletionUsage
     from openai.types.chat import ChatCompletion, ChatCompletionMessage
-
 
 _LEAST_CONTEXT = 256  # tokens; no server has a smaller context
 _USED_UP = 0.9  # share of a budget; a reply that used at least this much was ended by its budget
@@ -33,10 +34,10 @@ def read_reply(completion: "ChatCompletion") -> Reply:
     message = choice.message
     apart = getattr(message, "reasoning", None) or getattr(message, "reasoning_content", None)
     reasoning, content = (apart, message.content) if apart else split_thinking(_as_text(message.content))
-    content, called = _as_text(content), _called(message)
+    content, (tool, arguments) = _as_text(content), _find_called(message)
     refusal = _as_text(getattr(message, "refusal", None))
     return Reply(
-        outcome=read_outcome(_as_text(choice.finish_reason), content + called.name, bool(refusal)),
+        outcome=read_outcome(_as_text(choice.finish_reason), content + tool, bool(refusal)),
         content=content,
         reasoning=_as_text(reasoning),
         finish_reason=choice.finish_reason or "",
@@ -44,8 +45,8 @@ def read_reply(completion: "ChatCompletion") -> Reply:
         prompt_tokens=_count(usage, "prompt"),
         completion_tokens=_count_completion(usage) if usage else 0,
         latency_s=0.0,
-        tool=called.name,
-        arguments=called.arguments,
+        tool=tool,
+        arguments=arguments,
     )
 
 
@@ -61,8 +62,7 @@ def find_answer(reply: Reply, request: Request) -> Reply:
         is_wanted = bool(request.tools) or reply.content.strip()
         return reply if is_wanted else replace(reply, outcome=Outcome.EMPTY)  # a call of an unknown function
     if request.tools and (called := find_call(reply.content) or find_call(reply.reasoning)):
-        name, arguments = called
-        return replace(reply, tool=name, arguments=arguments, outcome=Outcome.ANSWERED)
+        return replace(reply, tool=called[0], arguments=called[1], outcome=Outcome.ANSWERED)
     if request.schema and not reply.content.strip() and (last_object := find_last_object(reply.reasoning)):
         return replace(reply, content=last_object, outcome=Outcome.ANSWERED)
     return reply
@@ -84,8 +84,7 @@ def find_limit(reply: Reply, budget: int) -> Reply:
 def count_read(usage: "CompletionUsage | None") -> int:
     """Count the prompt tokens that the server read, with cached ones that it reports apart; 0 if not reported."""
     details = getattr(usage, "prompt_tokens_details", None)
-    cached = getattr(details, "cached_tokens", None) or 0
-    return _count(usage, "prompt") + cached
+    return _count(usage, "prompt") + (getattr(details, "cached_tokens", None) or 0)
 
 
 def _count(usage: "CompletionUsage | None", part: str) -> int:
@@ -102,19 +101,13 @@ def _count_completion(usage: "CompletionUsage") -> int:
     return max(apart, total - prompt)
 
 
-class _Called(NamedTuple):
-    name: str = ""
-    arguments: str = ""
-
-
-def _called(message: "ChatCompletionMessage") -> _Called:
-    """Return the first function that was called; a model makes one move at a time. Some servers omit its type."""
+def _find_called(message: "ChatCompletionMessage") -> tuple[str, str]:
+    """Return name and arguments of the first function called: a model makes one move. Some servers omit its type."""
     for call in message.tool_calls or []:
-        function = getattr(call, "function", None)
-        if function is not None:
+        if (function := getattr(call, "function", None)) is not None:
             name, arguments = (getattr(function, part, None) for part in ("name", "arguments"))
-            return _Called(_as_text(name), arguments if isinstance(arguments, str) else json.dumps(arguments or {}))
-    return _Called()
+            return _as_text(name), arguments if isinstance(arguments, str) else json.dumps(arguments or {})
+    return "", ""
 
 
 def _as_text(value: object) -> str:
@@ -159,9 +152,8 @@ def find_last_object(text: str) -> str:
 
 def find_call(text: str) -> tuple[str, str] | None:
     """Find a function call in a text, in the two forms that models are taught. Return its name and JSON arguments."""
-    start = text.find("<tool_call>")
-    whole = text[start + len("<tool_call>") :].partition("</tool_call>")[0] if start >= 0 else text
-    inside = whole.strip()
+    _, tag, rest = text.partition("<tool_call>")
+    inside = (rest.partition("</tool_call>")[0] if tag else text).strip()
     if named := _FUNCTION.match(inside):
         parts = [part.partition(">") for part in inside.split("<parameter=")[1:]]
         return named[1], json.dumps({key: rest.partition("</parameter>")[0].strip() for key, _, rest in parts})
@@ -192,8 +184,18 @@ def count_tokens(texts: Sequence[str], weights: str = "") -> int:
     return sum(len(tokenizer.encode(text, add_special_tokens=False).ids) for text in texts)
 
 
-def count_prompt_tokens(messages: Sequence[Message], weights: str = "") -> int:
-    return count_tokens([m.content for m in messages], weights) + _PER_MESSAGE * len(messages)
+def estimate_usage(request: Request, endpoint: Endpoint, reply: Reply) -> Reply:
+    """Fill in our own token counts if the server reports none: a budget must not run on zeros."""
+    prompts, texts = [m.content for m in request.messages], [reply.reasoning, reply.content, reply.arguments]
+    if reply.prompt_tokens and (reply.completion_tokens or not any(texts)):
+        return reply
+    weights = endpoint.server.weights if endpoint.server else endpoint.model
+    return replace(
+        reply,
+        prompt_tokens=reply.prompt_tokens or count_tokens(prompts, weights) + _PER_MESSAGE * len(prompts),
+        completion_tokens=reply.completion_tokens or count_tokens(texts, weights),
+        is_usage_estimated=True,
+    )
 
 
 def is_cut(messages: Sequence[Message], prompt_tokens: int) -> bool:
@@ -204,39 +206,24 @@ def is_cut(messages: Sequence[Message], prompt_tokens: int) -> bool:
     """
     if not _NO_COUNT < prompt_tokens < sum(len(m.content) for m in messages) / 2:
         return False  # a word and its space are at least two characters, so most prompts need no counting of words
-    fewest = sum(_count_words(m.content) for m in messages)
+    fewest = 0.0
+    for text in (m.content for m in messages):
+        spaced, unspaced = _UNSPACED.subn(" ", text)
+        fewest += unspaced / _CHARS_PER_TOKEN + len(_WORD.findall(spaced))
     return fewest > _LARGE and prompt_tokens < _FAR_BELOW * fewest
-
-
-def _count_words(text: str) -> float:
-    unspaced = len(_UNSPACED.findall(text))
-    return unspaced / _CHARS_PER_TOKEN + len(_WORD.findall(_UNSPACED.sub(" ", text)))
 
 
 @cache
 def _find_tokenizer(weights: str):
     """Load the tokenizer of a folder, of the embedded model, or of a hub name downloaded earlier; else None."""
+    from huggingface_hub import try_to_load_from_cache
     from tokenizers import Tokenizer
 
-    path = _find_file(weights)
-    try:
-        return Tokenizer.from_file(str(path)) if path else None
-    except Exception:  # the library raises a plain Exception for a file that it cannot read
-        return None
-
-
-def _find_file(weights: str) -> Path | None:
-    from autodata.recipes.models import MODEL_NAME
-    from autodata.serving.embedded import cache_folder
-
     folder = cache_folder() / MODEL_NAME if weights == "embedded" else Path(weights)
-    if (folder / "tokenizer.json").is_file():
-        return folder / "tokenizer.json"
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
+    path = str(folder / "tokenizer.json")
     try:
-        cached = try_to_load_from_cache(weights, "tokenizer.json")
-    except HFValidationError:  # the name of an API's model need not be valid on the hub
+        if not Path(path).is_file():
+            path = try_to_load_from_cache(weights, "tokenizer.json")
+        return Tokenizer.from_file(path) if isinstance(path, str) else None
+    except Exception:  # the hub knows no such name, as for an API's model, or the file cannot be read
         return None
-    return Path(cached) if isinstance(cached, str) else None

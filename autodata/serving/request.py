@@ -74,9 +74,6 @@ def resolve_sampling(role_sampling: Sampling, endpoint_sampling: Sampling, role:
 
 def make_body(request: Request, endpoint: Endpoint, sampling: Sampling) -> dict[str, object]:
     """Make the body that is sent. Prompts describe the wanted form, so an endpoint without schemas works too."""
-    extra: dict[str, object] = dict(sampling.extra)
-    if request.messages[-1].role == "assistant":
-        extra |= {"continue_final_message": True, "add_generation_prompt": False}
     body: dict[str, object] = {
         "model": endpoint.model,
         "messages": [asdict(m) for m in request.messages],
@@ -84,8 +81,10 @@ def make_body(request: Request, endpoint: Endpoint, sampling: Sampling) -> dict[
         "top_p": sampling.top_p,
         "max_tokens": sampling.max_tokens,
         "seed": request.seed,
-        **extra,
+        **sampling.extra,
     }
+    if request.messages[-1].role == "assistant":
+        body |= {"continue_final_message": True, "add_generation_prompt": False}
     if request.tools:
         functions = [_fit(tool, endpoint) | {"strict": True} for tool in request.tools]
         body["tools"] = [{"type": "function", "function": function} for function in functions]

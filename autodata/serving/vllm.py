@@ -23,12 +23,6 @@ from autodata.types import Role, UserError
 _PR_SET_PDEATHSIG = 1
 
 
-_STOP_AFTER_S = 15
-
-
-_TAIL = 15  # lines of the log that an error shows
-
-
 class ServerError(UserError):
     """A server did not start or died; the message holds the last lines of its log."""
 
@@ -40,12 +34,11 @@ class RunningServer:
         self.name = name
         self.endpoint = endpoint
         self.log = log
-        wanted = endpoint.server.port if endpoint.server else None
         try:
-            port = choose_port(wanted)
+            port = choose_port(endpoint.server.port)
         except OSError:
             raise ServerError(
-                f"models.endpoints.{name}.server.port={wanted} is in use; choose another, "
+                f"models.endpoints.{name}.server.port={endpoint.server.port} is in use; choose another, "
                 "or leave the key out to use any free port"
             ) from None
         endpoint.base_url = f"http://{address}:{port}/v1"
@@ -55,20 +48,18 @@ class RunningServer:
                 command_line(endpoint, "127.0.0.1" if address == "127.0.0.1" else "0.0.0.0", port),
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=environment | (endpoint.server.env if endpoint.server else {}),
+                env=environment | endpoint.server.env,
                 start_new_session=True,  # Ctrl-C must not reach it: calls in flight are finished first
                 preexec_fn=_die_with_parent,
             )
 
     def wait_until_ready(self) -> None:
         """Wait until the model is listed and generates a token. Raises ServerError."""
-        limit = self.endpoint.server.ready_timeout_s if self.endpoint.server else 0
-        start = time.monotonic()
+        limit, start = self.endpoint.server.ready_timeout_s, time.monotonic()
         while time.monotonic() - start < limit:
             self.check()
             try:
-                probe(self.endpoint)
-                return
+                return probe(self.endpoint)
             except EndpointError:
                 time.sleep(1)
         raise ServerError(
@@ -86,7 +77,7 @@ class RunningServer:
 
     def stop(self) -> None:
         """Stop the whole process group: first with SIGTERM, then with SIGKILL."""
-        for signal_number, patience in ((signal.SIGTERM, _STOP_AFTER_S), (signal.SIGKILL, 5)):
+        for signal_number, patience in ((signal.SIGTERM, 15), (signal.SIGKILL, 5)):
             if not _signal_group(self.process.pid, signal_number):
                 break
             _wait_for_group(self.process, patience)
@@ -95,7 +86,7 @@ class RunningServer:
         """Return the end of the log, which says how far the server has loaded."""
         return self._tail(1)[-200:]
 
-    def _tail(self, lines: int = _TAIL) -> str:
+    def _tail(self, lines: int = 15) -> str:
         return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
 
@@ -111,10 +102,7 @@ def running(models: Models, roles: Iterable[Role], folder: Path) -> Iterator[lis
         for name, endpoint in _select_endpoints(models, roles).items():
             if endpoint.server and not endpoint.base_url:
                 servers.append(RunningServer(name, endpoint, folder / f"server_{name}.log"))
-                print(
-                    f"starting {endpoint.model} on {endpoint.base_url} (log: {servers[-1].log})",
-                    flush=True,
-                )
+                print(f"starting {endpoint.model} on {endpoint.base_url} (log: {servers[-1].log})", flush=True)
             elif endpoint.base_url:
                 probe(endpoint)
             else:
@@ -142,26 +130,21 @@ async def watch(servers: list[RunningServer]) -> None:
 
 def command_line(endpoint: Endpoint, host: str, port: int) -> list[str]:
     """Make the command of an endpoint's vLLM server; `vllm serve` itself refuses to run from the CPU package."""
-    weights = resolve_weights(endpoint.server.weights) if endpoint.server else ""
+    weights = resolve_weights(endpoint.server.weights)
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", weights]
     command += ["--served-model-name", endpoint.model, "--host", host, "--port", str(port)]
     if endpoint.revision and not Path(weights).is_dir():
         command += ["--revision", endpoint.revision]
-    for flag, value in (endpoint.server.flags if endpoint.server else {}).items():
-        command += _flag(flag, value)
+    for flag, value in endpoint.server.flags.items():
+        if isinstance(value, bool):
+            command.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            command += [f"--{flag}", json.dumps(value) if isinstance(value, dict | list) else str(value)]
     return command
 
 
-def _flag(name: str, value: object) -> list[str]:
-    if isinstance(value, bool):
-        return [f"--{name}" if value else f"--no-{name}"]
-    text = json.dumps(value) if isinstance(value, dict | list) else str(value)
-    return [f"--{name}", text]
-
-
 def _select_endpoints(models: Models, roles: Iterable[Role]) -> dict[str, Endpoint]:
-    configured = [role for role in roles if getattr(models, role)]
-    names = {role_config(models, role).endpoint for role in configured}
+    names = {role_config(models, role).endpoint for role in roles if getattr(models, role)}
     return {name: endpoint for name, endpoint in models.endpoints.items() if name in names}
 
 

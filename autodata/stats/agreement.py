@@ -38,17 +38,14 @@ def compare_repeats(ratings: Sequence[Ratings]) -> Agreement:
     """Measure the self-agreement of a judge that was asked the same thing several times; lost verdicts are skipped."""
     usable = [r for r in ratings if len(r.met) - r.met.count(None) > 1]
     counts = numpy.array([[r.met.count(False), r.met.count(True)] for r in usable], dtype=int).reshape(-1, 2)
-    documents = [r.document_id for r in usable]
-    return _measure(counts, documents, len(ratings))
+    return _measure(counts, [r.document_id for r in usable], len(ratings))
 
 
 def compare_judges(pairs: Sequence[Ratings]) -> Agreement:
     """Measure the agreement of two judges; each element of `pairs` holds one verdict of each judge."""
     usable = [p for p in pairs if None not in p.met]
-    cells = numpy.zeros((len(usable), 4), dtype=int)  # neither, second only, first only, both
-    for row, pair in enumerate(usable):
-        first, second = pair.met
-        cells[row, 2 * bool(first) + bool(second)] = 1
+    # One row per pair, with a 1 in the column of: neither, second only, first only, both.
+    cells = numpy.eye(4, dtype=int)[[2 * bool(p.met[0]) + bool(p.met[1]) for p in usable]]
     counts = cells @ numpy.array([[2, 0], [1, 1], [1, 1], [0, 2]])
     documents = [p.document_id for p in usable]
     kappa = estimate(cells, documents, lambda rows: cohen_kappa(rows.sum(axis=0).reshape(2, 2).tolist()))
@@ -103,10 +100,7 @@ def estimate(
     statistic: Callable[[numpy.ndarray], float | None],
     bounds: Bounds = DIFFERENCE,
 ) -> Estimate:
-    """Estimate a statistic of `rows` that lies within `bounds`, with its interval over documents.
-
-    `documents` names the document of each row.
-    """
+    """Estimate a statistic of `rows` within `bounds`, with its interval over `documents`, which has one per row."""
     if not len(rows):
         return Estimate(None, reason=NOTHING)
     value = statistic(rows)

@@ -83,17 +83,15 @@ def leave_one_out(sums: numpy.ndarray, counts: numpy.ndarray) -> numpy.ndarray:
 
 
 def attach_interval(value: float, replicates: numpy.ndarray, counts: numpy.ndarray, bounds: Bounds | None) -> Estimate:
-    """Add the interval to a number.
-
-    `replicates` holds the number without each document, `counts` the sizes of the documents.
-    """
+    """Add the interval to a number. `replicates` holds it without each document, `counts` the documents' sizes."""
     documents = len(counts)
     if documents < 2:
         return Estimate(value, documents=documents, reason=ONE_DOCUMENT)
     if bounds is None and not varies(replicates, bounds):
         return Estimate(value, documents=documents, reason=NO_SPREAD)
-    if bounds is None:
-        return _use_t(value, replicates)
+    if bounds is None:  # Student's t
+        reach = find_t(documents) * math.sqrt(find_variance(replicates))
+        return Estimate(value, value - reach, value + reach, documents)
     span = bounds[1] - bounds[0]
     alike = float(counts.sum() ** 2 / (counts**2).sum())  # the effective number of documents if all were of one size
     share = min(1.0, max(0.0, (value - bounds[0]) / span))
@@ -111,12 +109,6 @@ def varies(replicates: numpy.ndarray, bounds: Bounds | None) -> bool:
 def find_variance(replicates: numpy.ndarray) -> float:
     """Compute the jackknife variance of a number; `replicates` holds the number without each document."""
     return float((len(replicates) - 1) * replicates.var())
-
-
-def _use_t(value: float, replicates: numpy.ndarray) -> Estimate:
-    """Attach Student's t interval, for a quantity without known bounds."""
-    reach = find_t(len(replicates)) * math.sqrt(find_variance(replicates))
-    return Estimate(value, value - reach, value + reach, len(replicates))
 
 
 def _use_exact(share: float, replicates: numpy.ndarray, documents: float) -> tuple[float, float]:
