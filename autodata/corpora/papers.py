@@ -3,7 +3,6 @@
 The 200 million rows are streamed once. Only ten bytes per eligible paper are kept, sorted, in files for lookup.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +33,7 @@ class Eligible:
 
 
 def build(rows: Iterable[Mapping[str, object]], folder: Path, min_year: int, field_of_study: str) -> dict[str, int]:
-    """Write `ids.npy`, `years.npy` and `eligible.json`, and return the counts.
+    """Write `ids.npy` and `years.npy`, and return the counts.
 
     If a corpusid comes twice, its first row counts. Memory: ten bytes per eligible paper, doubled while they are
     sorted, and nothing for the other papers.
@@ -56,8 +55,6 @@ def build(rows: Iterable[Mapping[str, object]], folder: Path, min_year: int, fie
     folder.mkdir(parents=True, exist_ok=True)
     numpy.save(folder / "ids.npy", ids)
     numpy.save(folder / "years.npy", packed["year"][first])
-    summary = {"min_year": min_year, "field_of_study": field_of_study, **counts}
-    (folder / "eligible.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     return counts
 
 

@@ -1,6 +1,5 @@
 """Finds repeated documents: the same id, the same text, or nearly the same text as an earlier one."""
 
-import struct
 from collections.abc import Iterator
 from hashlib import blake2b
 from itertools import pairwise
@@ -93,8 +92,7 @@ class Choose(PipelineStep):
     def run(self, data: object = None, rank: int = 0, world_size: int = 1) -> None:
         hashes = [numpy.load(self.work / "hashes" / f"{task:05d}.npy") for task in range(self.tasks)]
         starts = numpy.cumsum([0, *map(len, hashes)])
-        links = find_links(numpy.concatenate(hashes), self._read_pairs(starts))
-        repeats = find_repeats(int(starts[-1]), links)
+        repeats = find_repeats(numpy.concatenate(hashes), self._read_pairs(starts))
         folder = self.work / "repeats"
         folder.mkdir(parents=True, exist_ok=True)
         for task, (start, end) in enumerate(pairwise(starts)):
@@ -109,16 +107,12 @@ class Choose(PipelineStep):
         return numpy.stack([starts[joined[:, 0]] + joined[:, 1], starts[joined[:, 2]] + joined[:, 3]], axis=1)
 
 
-def find_links(hashes: numpy.ndarray, near: numpy.ndarray) -> list[numpy.ndarray]:
-    """Return the pairs with the same id, with the same text, and the near-duplicates; each of shape (n, 2)."""
-    return [_link_equals(hashes["id"]), _link_equals(hashes["text"]), near]
-
-
-def find_repeats(count: int, links: list[numpy.ndarray]) -> numpy.ndarray:
+def find_repeats(hashes: numpy.ndarray, near: numpy.ndarray) -> numpy.ndarray:
     """Return the documents that repeat an earlier one, ascending, each with the index of its reason. Shape (n, 2).
 
-    The reason is the first of `REASONS` that links the document to any other.
+    The reason is the first of `REASONS` that links the document to any other. `near` holds pairs of near-duplicates.
     """
+    count, links = len(hashes), [_link_equals(hashes["id"]), _link_equals(hashes["text"]), near]
     _, first = numpy.unique(label_clusters(count, numpy.concatenate(links)), return_index=True)
     reason = numpy.full(count, len(REASONS) - 1)
     for number in (1, 0):
@@ -135,4 +129,4 @@ def _link_equals(values: numpy.ndarray) -> numpy.ndarray:
 
 
 def _hash(text: str) -> int:
-    return struct.unpack("<Q", blake2b(text.encode("utf-8", "replace"), digest_size=8).digest())[0]
+    return int.from_bytes(blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "little")
