@@ -32,14 +32,20 @@ class Eligible:
         return int(self.years[position]) if is_eligible else None
 
 
-def build(rows: Iterable[Mapping[str, object]], folder: Path, min_year: int, field_of_study: str) -> dict[str, int]:
-    """Write `ids.npy` and `years.npy`, and return the counts.
+def build(
+    rows: Iterable[Mapping[str, object] | None], folder: Path, min_year: int, field_of_study: str
+) -> dict[str, int]:
+    """Write `ids.npy` and `years.npy`, and return the counts. A row that is None was damaged.
 
     If a corpusid comes twice, its first row counts. Memory: ten bytes per eligible paper, doubled while they are
     sorted, and nothing for the other papers.
     """
-    chunks, counts, chunk = [], {"rows": 0, "without corpusid": 0, "eligible": 0, "duplicates": 0}, []
+    chunks, chunk = [], []
+    counts = dict.fromkeys(("rows", "without corpusid", "eligible", "duplicates", "damaged"), 0)
     for row in rows:
+        if row is None:
+            counts["damaged"] += 1
+            continue
         counts["rows"] += 1
         corpusid, year = row.get("corpusid"), row.get("year")
         if type(corpusid) is not int or corpusid < 0:
