@@ -121,17 +121,14 @@ class Campaign:
         self._job_names = {job.id: job.name for job in queued}
         for group in self._groups:
             group_jobs = [job for job in queued if job.name == group.name]
-            lasting = [job.id for job in group_jobs if job.end - time.time() > self._lead_s[group.endpoint]]
+            lasting = {job.id for job in group_jobs if job.end - time.time() > self._lead_s[group.endpoint]}
             if not lasting:
                 self._submit(group)
-            for ending in {job.id for job in group_jobs} - set(lasting) - self._drained:
-                if self._is_served(lasting, leases, group):
+            ready = [lease for lease in leases if lease.job in lasting and lease.state == State.READY]
+            if len(ready) >= group.replicas:
+                for ending in {job.id for job in group_jobs} - lasting - self._drained:
                     self._drained.add(ending)
                     jobs.ask_to_drain(ending)
-
-    def _is_served(self, lasting: Sequence[str], leases: Sequence[Lease], group: ServerGroup) -> bool:
-        ready = [lease for lease in leases if lease.job in lasting and lease.state == State.READY]
-        return len(ready) >= group.replicas
 
     def _count_failures(self, alive: set[str]) -> None:
         for id in self._job_names.keys() - alive:
@@ -144,7 +141,7 @@ class Campaign:
                 )
 
     def _submit(self, group: ServerGroup) -> None:
-        id = jobs.submit(fleet.make_job(group, self._run, self._site))
+        id = jobs.submit(fleet.submit_command(group, self._run, self._site))
         self._job_names[id] = group.name
         print(f"submitted server job {id}: {group.replicas} × {group.endpoint}", flush=True)
 
@@ -158,11 +155,12 @@ class Command:
 
     def start(self, routers: dict[str, Router]) -> None:
         if self._process is None:
-            urls = [f"models.endpoints.{name}.base_url={router.url}" for name, router in routers.items()]
-            urls += [f"models.endpoints.{name}.leases={self._leases}" for name in routers]
-            urls += [f"models.endpoints.{name}.model={self._models.endpoints[name].model}" for name in routers]
-            urls += [f"models.endpoints.{name}.api_key_env={shared.VARIABLE}" for name in routers]
-            self._process = subprocess.Popen([sys.executable, "-m", *self._arguments, *urls], start_new_session=True)
+            command = [sys.executable, "-m", *self._arguments]
+            for name, router in routers.items():
+                values = {"base_url": router.url, "leases": self._leases, "api_key_env": shared.VARIABLE}
+                values["model"] = self._models.endpoints[name].model
+                command += [f"models.endpoints.{name}.{key}={value}" for key, value in values.items()]
+            self._process = subprocess.Popen(command, start_new_session=True)
 
     def poll(self) -> int | None:
         return self._process.poll() if self._process else None
@@ -226,17 +224,20 @@ def _requeue(campaign: Campaign, command: Command) -> int:
     return 0
 
 
-def _raise(kind: type[Exception]) -> None:
-    def handler(*_: object) -> None:
-        raise kind
+_SIGNALS = {signal.SIGUSR1: Requeue, signal.SIGTERM: Cancelled, signal.SIGINT: Cancelled}
 
-    for name in (signal.SIGUSR1,) if kind is Requeue else (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, handler)
+
+def _raise_on_signals() -> None:
+    def handler(number: int, _: object) -> None:
+        raise _SIGNALS[signal.Signals(number)]
+
+    for number in _SIGNALS:
+        signal.signal(number, handler)
 
 
 def _ignore_signals() -> None:
-    for name in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, signal.SIG_IGN)
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @command.report_errors()
@@ -256,8 +257,7 @@ def main() -> None:
         return
     shared.make_key(run)
     (run / MODELS).write_text(OmegaConf.to_yaml(OmegaConf.structured(models), resolve=True))
-    _raise(Requeue)
-    _raise(Cancelled)
+    _raise_on_signals()
     command_with_servers = Command([options.module, *options.recipe], models, run / LEASES)
     sys.exit(run_campaign(Campaign(run, models, groups, site), command_with_servers))
 
