@@ -35,14 +35,12 @@ _ENGLISH_SHARE = 0.7  # a question with a smaller share of ASCII letters is not 
 def find_faults(candidate: Candidate) -> list[str]:
     """List the faults that make a candidate unfit whatever a verifier says about it."""
     shown = f"{candidate.context}\n{candidate.question}"
-    faults = []
-    if speaks_of_solvers(shown):
-        faults.append(SPEAKS_OF_SOLVERS)
-    if _shares_words(candidate.context, candidate.reference_answer):
-        faults.append("the context contains the answer word for word")
-    if _latin_share(shown) < _ENGLISH_SHARE:
-        faults.append("the question is not in English")
-    return faults
+    checks = {
+        SPEAKS_OF_SOLVERS: speaks_of_solvers(shown),
+        "the context contains the answer word for word": _shares_words(candidate.context, candidate.reference_answer),
+        "the question is not in English": _latin_share(shown) < _ENGLISH_SHARE,
+    }
+    return [fault for fault, is_found in checks.items() if is_found]
 
 
 def read_quality(record: Mapping[str, object], candidate: Candidate) -> Quality:

@@ -37,11 +37,9 @@ SCHEMA = make_object(
         "answer": {"type": "string", "minLength": 1, "maxLength": MAX_ANSWER},
     }
 )
-SCREEN = make_object(
-    {"reason": {"type": "string", "minLength": 1, "maxLength": MAX_REASON}, "promising": {"type": "boolean"}}
-)
-VERDICT = make_object(
-    {"reason": {"type": "string", "minLength": 1, "maxLength": MAX_REASON}, "equivalent": {"type": "boolean"}}
+SCREEN, VERDICT = (
+    make_object({"reason": {"type": "string", "minLength": 1, "maxLength": MAX_REASON}, key: {"type": "boolean"}})
+    for key in ("promising", "equivalent")
 )
 _NUMBER = r"(?:\\?[A-Za-z]\w{0,10}\s{0,3}=)?\s{0,3}(?:\\?[A-Za-z]?\w{0,10}\s{0,3}(?:≈|~|\\approx))?\s{0,3}[+-]?"
 _INTEGER = re.compile(_NUMBER + r"[0-9][0-9,\s]*")
@@ -141,18 +139,14 @@ def find_faults(document: Document, candidate: Candidate) -> list[str]:
     """List the faults that make a proposal unfit whatever a model says about it (paper Fig. 15)."""
     question = normalize(candidate.question)
     answer = re.sub(r"[${}]", "", equivalence.unwrap(candidate.reference_answer)).strip()
-    faults = []
-    if question in normalize(document.text):
-        faults.append("the question repeats a sample")
-    if _INTEGER.fullmatch(answer):
-        faults.append("the answer is a bare integer, which can be guessed")
-    if _DECIMAL.match(answer):
-        faults.append("the answer is a decimal number, which depends on rounding")
-    if speaks_of_solvers(candidate.question):
-        faults.append(SPEAKS_OF_SOLVERS)
-    if candidate.question.count("?") > 1:
-        faults.append("the question asks more than one thing")
-    return faults
+    checks = {
+        "the question repeats a sample": question in normalize(document.text),
+        "the answer is a bare integer, which can be guessed": _INTEGER.fullmatch(answer),
+        "the answer is a decimal number, which depends on rounding": _DECIMAL.match(answer),
+        SPEAKS_OF_SOLVERS: speaks_of_solvers(candidate.question),
+        "the question asks more than one thing": candidate.question.count("?") > 1,
+    }
+    return [fault for fault, is_found in checks.items() if is_found]
 
 
 def group_failures(rounds: Sequence[Round]) -> dict[str, list[object]]:
