@@ -24,7 +24,6 @@ class ServerGroup:
     """One server job: one or more replicas of an endpoint on one node."""
 
     endpoint: str
-    number: int  # from 0 within the endpoint
     replicas: int
     gpus: int  # per replica
     name: str  # the job's name, the same for the same run and the same server
@@ -66,7 +65,7 @@ def plan(models: Models, run: Path, gpus_per_node: int, graders: Collection[str]
         per_job = gpus_per_node // gpus if gpus else replicas
         for number in range(math.ceil(replicas / per_job)):
             in_job = min(per_job, replicas - number * per_job)
-            groups.append(ServerGroup(name, number, in_job, gpus, _name(name, number, endpoint, run)))
+            groups.append(ServerGroup(name, in_job, gpus, _name(name, number, endpoint, run)))
     return groups
 
 

@@ -67,11 +67,12 @@ class Read(PipelineStep):
                 tally.files.append(_identify(Path(self.recipe.path) / name, name))
                 for row in source.read(name):
                     tally.rows += 1
-                    document = _make(source, row)
-                    if isinstance(document, Drop):
-                        tally.dropped[document.reason] += 1
-                        details = {"file": row.file, "line": row.line, "detail": document.detail}
-                        dropped.write(Document("", "", metadata={**details, "reason": document.reason}), rank)
+                    try:
+                        document = _make(source, row)
+                    except Drop as drop:
+                        tally.dropped[drop.reason] += 1
+                        details = {"file": row.file, "line": row.line, "reason": drop.reason, "detail": drop.detail}
+                        dropped.write(Document("", "", metadata=details), rank)
                     else:
                         yield document
         tally.save(self.work, "read", rank)
@@ -142,14 +143,11 @@ def _flatten(_: ParquetWriter, document: Document) -> dict[str, object]:
     return {"id": document.id, "text": document.text, **document.metadata}
 
 
-def _make(source: Source, row: Row | BadRow) -> Document | Drop:
-    """Make the document of a row, or return the Drop that says why there is none."""
+def _make(source: Source, row: Row | BadRow) -> Document:
+    """Make the document of a row. Raises Drop."""
     if isinstance(row, BadRow):
-        return Drop(row.reason)
-    try:
-        record = source.parse(row)
-    except Drop as drop:
-        return drop
+        raise Drop(row.reason)
+    record = source.parse(row)
     # json.dumps escapes lone surrogates, which JSON allows and a UTF-8 file does not.
     metadata = {"licence": record.licence, "file": row.file, "line": row.line, "fields": json.dumps(record.fields)}
     return Document(normalize(record.text), record.id, metadata=metadata)

@@ -11,7 +11,7 @@ from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 from datatrove.pipeline.dedup.minhash import MinhashConfig, MinhashDedupSignature
 from datatrove.utils.hashing import HashConfig
-from datatrove.utils.word_tokenizers import WordTokenizer
+from datatrove.utils.word_tokenizers import WhitespaceTokenizer
 
 from autodata.stats.clusters import label_clusters
 
@@ -42,19 +42,6 @@ class Hashes(PipelineStep):
         numpy.save(self.folder / f"{rank:05d}.npy", numpy.array(hashes, _HASHES))
 
 
-class Words(WordTokenizer):
-    """Stands in for datatrove's English tokenizer, which needs spaCy. `Signature` never calls it."""
-
-    def word_tokenize(self, text: str) -> list[str]:
-        return text.split()
-
-    def sent_tokenize(self, text: str) -> list[str]:
-        return [text]
-
-    def span_tokenize(self, text: str) -> list[tuple[int, int]]:
-        return [(0, len(text))]
-
-
 class Signature(MinhashDedupSignature):
     """Writes datatrove's MinHash signatures, from shingles that are made fifteen times as fast.
 
@@ -62,7 +49,8 @@ class Signature(MinhashDedupSignature):
     """
 
     def __init__(self, folder: Path):
-        super().__init__(str(folder), CONFIG, language=Words())
+        # This tokenizer is never called; the default one would need spaCy.
+        super().__init__(str(folder), CONFIG, language=WhitespaceTokenizer())
 
     def get_shingles(self, text: str) -> numpy.ndarray:
         """Return hashes of the word 5-grams of the lower-cased text: uint64, shape (n, 1); n is 0 below five words."""

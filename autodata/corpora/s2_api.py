@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic, sleep
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
@@ -64,10 +65,9 @@ class Api:
 
     def _get(self, path: str) -> dict[str, object]:
         response = retry(self.retries, lambda: self._request(path))
-        try:
+        value = None
+        with suppress(ValueError):
             value = response.json()
-        except ValueError:
-            value = None
         if not isinstance(value, dict):
             raise DownloadError(f"{self._base_url}{path}: the response is not a JSON object; check base_url")
         return value

@@ -31,6 +31,7 @@ MAX_QUESTION, MAX_ANSWER, MAX_REASON = 3_000, 400, 600
 SHOWN_FAILURES = 6  # per group, the latest ones
 SHOWN_ANSWERS = 2  # wrong final answers of the strong solver, to see why it failed
 GROUNDING = "grounding"
+_GROUPS = {Failure.LOW_QUALITY: "screened_out", Failure.TOO_EASY: "too_easy"}
 SCHEMA = make_object(
     {
         "question": {"type": "string", "minLength": 1, "maxLength": MAX_QUESTION},
@@ -155,7 +156,7 @@ def group_failures(rounds: Sequence[Round]) -> dict[str, list[object]]:
     for round in rounds:
         # A round that ran out of its token budget says nothing about how hard its question is.
         if round.candidate and round.verdict.failure is not Failure.CUT_OFF:
-            groups[_group(round)].append(
+            groups[_GROUPS.get(round.verdict.failure, "too_hard")].append(
                 {
                     "question": round.candidate.question,
                     "answer": round.candidate.reference_answer,
@@ -172,12 +173,6 @@ def group_failures(rounds: Sequence[Round]) -> dict[str, list[object]]:
 def normalize(text: str) -> str:
     """Reduce a text to its letters, digits and operators, which are what tells two problems apart."""
     return " ".join(re.findall(r"\w+|[-+*/^=<>]", text.casefold()))
-
-
-def _group(round: Round) -> str:
-    if round.verdict.failure is Failure.LOW_QUALITY:
-        return "screened_out"
-    return "too_easy" if round.verdict.failure is Failure.TOO_EASY else "too_hard"
 
 
 def _count(attempts: Sequence[Attempt]) -> str:
