@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -86,12 +87,12 @@ class Campaign:
     def stop(self) -> None:
         """Cancel all server jobs of this run, and no others."""
         self.stop_routers()
+        ids = set(self._job_names)
         try:
-            ids = {job.id for job in jobs.find(group.name for group in self._groups)}
+            ids |= {job.id for job in jobs.find(group.name for group in self._groups)}
         except SlurmError as problem:
             print(f"Slurm cannot list the jobs; only those known before are cancelled: {problem}", file=sys.stderr)
-            ids = set()
-        jobs.cancel(sorted(ids | self._job_names.keys()))
+        jobs.cancel(sorted(ids))
 
     def stop_routers(self) -> None:
         for router in self.routers.values():
@@ -171,11 +172,9 @@ class Command:
             return
         for signal_number, wait_s in ((signal.SIGINT, patience_s), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
             self._process.send_signal(signal_number)
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self._process.wait(wait_s)
                 return
-            except subprocess.TimeoutExpired:
-                continue
 
 
 class Requeue(Exception):

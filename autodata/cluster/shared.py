@@ -3,6 +3,7 @@
 import os
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,11 +17,9 @@ def make_key(run: Path) -> None:
     """Put the run's key into the environment. The first call writes it to a file that only its owner can read."""
     path = run / _KEY
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(32))
-    except FileExistsError:
-        pass  # a requeued campaign uses its servers again, and so their key
+    # A requeued campaign uses its servers again, and so their key.
+    with suppress(FileExistsError), open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_urlsafe(32))
     os.environ[VARIABLE] = path.read_text()
 
 

@@ -55,7 +55,8 @@ def run_stage(recipe: IngestRecipe, stage: Stage, work: Path, progress: Progress
         if recipe.executor == "slurm":
             _run_on_slurm(_make_array(recipe, stage, logs), logs)
         else:
-            workers = min(recipe.workers or _count_cores(), tasks)
+            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            workers = min(recipe.workers or cores, tasks)
             _Local(list(stage.steps), tasks=tasks, workers=workers, logging_dir=str(logs)).run()
 
 
@@ -173,10 +174,6 @@ def _watch(stage: Stage, completions: Path, progress: Progress) -> Iterator[None
         end.set()
         thread.join()
         look()
-
-
-def _count_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _die_with_parent() -> None:

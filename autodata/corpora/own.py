@@ -16,11 +16,8 @@ _NOT_FIELDS = {"id", "text", "preparation"}  # `preparation` comes from a domain
 
 
 def read(path: Path, name: str) -> Iterator[Row | BadRow]:
-    """Yield the rows of one file, whose name in them is `name`. A text or a PDF is one row."""
-    if path.suffix.lower() in TEXTS:
-        yield _read_text(path, name)
-    else:
-        yield from read_rows(path, name)
+    """Iterate over the rows of one file, whose name in them is `name`. A text or a PDF is one row."""
+    return iter([_read_text(path, name)]) if path.suffix.lower() in TEXTS else read_rows(path, name)
 
 
 def parse(row: Row, filters: OwnFilters, one_in: int = 1) -> Record:

@@ -62,7 +62,7 @@ class Read(PipelineStep):
 
     def run(self, data: object = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         source, tally = Source(self.recipe, self.work / "eligible"), Tally()
-        with _write_parquet(self.work / "dropped" / "read", _DROPPED) as dropped:
+        with write_documents(self.work / "dropped" / "read", _DROPPED) as dropped:
             for name in self.tasks[rank]:
                 tally.files.append(_identify(Path(self.recipe.path) / name, name))
                 for row in source.read(name):
@@ -94,7 +94,7 @@ class Load(PipelineStep):
         repeats = dict(numpy.load(self.work / "repeats" / f"{rank:05d}.npy").tolist())
         path, tally = self.work / "read" / f"{rank:05d}.parquet", Tally()
         rows = read_parquet(path) if path.exists() else ()  # a task without documents has no file
-        with _write_parquet(self.work / "dropped" / "repeats", _DROPPED) as dropped:
+        with write_documents(self.work / "dropped" / "repeats", _DROPPED) as dropped:
             for number, row in enumerate(rows):
                 text, identity = row.pop("text"), row.pop("id")
                 if number in repeats:
@@ -128,12 +128,8 @@ class Count(PipelineStep):
         tally.save(self.work, "written", rank)
 
 
-def write_documents(folder: Path) -> ParquetWriter:
+def write_documents(folder: Path, schema: pyarrow.Schema = _KEPT) -> ParquetWriter:
     """Make the writer of documents: one parquet file per task that has any, with columns in a fixed order."""
-    return _write_parquet(folder, _KEPT)
-
-
-def _write_parquet(folder: Path, schema: pyarrow.Schema) -> ParquetWriter:
     options = {"batch_size": _BATCH, "compression": "zstd", "max_file_size": -1}  # never split
     return ParquetWriter(str(folder), "${rank}.parquet", adapter=_flatten, schema=schema, **options)
 

@@ -80,12 +80,9 @@ def excerpt(text: str) -> str:
 
 def find_cut_points(text: str) -> list[CutPoint]:
     """List every place where a sentence can be cut: before each word except the first MIN_BEGINNING."""
-    points = []
-    for sentence in _sentences(excerpt(text)):
-        words = sentence.split()
-        for at in range(MIN_BEGINNING, len(words)):
-            points.append(CutPoint(" ".join(words[:at]), words[at]))
-    return points
+    sentences = [sentence.split() for sentence in _sentences(excerpt(text))]
+    places = ((words, at) for words in sentences for at in range(MIN_BEGINNING, len(words)))
+    return [CutPoint(" ".join(words[:at]), words[at]) for words, at in places]
 
 
 def normalize(word: str) -> str:

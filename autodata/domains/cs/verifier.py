@@ -8,24 +8,19 @@ from autodata.loop.parsing import ParseError, read_text
 from autodata.loop.role_words import SPEAKS_OF_SOLVERS, speaks_of_solvers
 from autodata.types import Candidate, Quality
 
-PASSING = {"leakage": "NO_LEAKAGE", "question": "GOOD", "rubric": "PASS", "type": "CONSISTENT"}
-_LABELS = {
+_LABELS = {  # the first label of each check passes
     "leakage": ["NO_LEAKAGE", "LEAKS_ANSWER"],
     "question": ["GOOD", "TOO_EASY", "RECALL"],
     "rubric": ["PASS", "FAIL"],
     "type": ["CONSISTENT", "INCONSISTENT"],
 }
 MAX_REASON = 600
-
-
-def _check(name: str) -> dict[str, object]:
-    reason = {"type": "string", "minLength": 1, "maxLength": MAX_REASON}
-    return make_object({"reason": reason, "label": {"type": "string", "enum": _LABELS[name]}})
-
-
-SCHEMA = make_object(
-    {**{name: _check(name) for name in PASSING}, "feedback": {"type": "string", "maxLength": MAX_REASON}}
-)
+_REASON = {"type": "string", "minLength": 1, "maxLength": MAX_REASON}
+_CHECKS = {
+    name: make_object({"reason": _REASON, "label": {"type": "string", "enum": labels}})
+    for name, labels in _LABELS.items()
+}
+SCHEMA = make_object({**_CHECKS, "feedback": {"type": "string", "maxLength": MAX_REASON}})
 
 _SHARED_WORDS = 12  # the context gives the answer away if it repeats this many of its words in a row
 _WORD = re.compile(r"\w+")
@@ -55,7 +50,7 @@ def read_quality(record: Mapping[str, object], candidate: Candidate) -> Quality:
         if not isinstance(check, dict) or label not in allowed:
             raise ParseError(f"check {name!r}: {str(label)[:40]!r} is none of {', '.join(allowed)}")
         labels[name] = label
-        if label != PASSING[name]:
+        if label != allowed[0]:
             reasons.append(f"{label}: {read_text(check, 'reason')[:MAX_REASON]}")
     feedback = record.get("feedback")
     if reasons and isinstance(feedback, str) and feedback.strip():

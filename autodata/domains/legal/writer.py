@@ -64,7 +64,7 @@ def gather_feedback(rounds: Sequence[Round]) -> dict[str, object]:
     measured = [(r.candidate, r.review) for r in rounds if r.review and r.candidate][-1:]
     previous = [{"question": candidate.question, **candidate.labels, **review} for candidate, review in measured]
     rejected = [r.verdict.reason for r in rounds[-1:] if not r.review]
-    return {"previous": previous[0] if previous else None, "rejected": rejected[0] if rejected else ""}
+    return {"previous": next(iter(previous), None), "rejected": "".join(rejected)}
 
 
 def _check(number: int, item: Mapping[str, object], criterion: Criterion) -> Criterion:
