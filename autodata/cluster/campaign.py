@@ -99,10 +99,7 @@ class Campaign:
             router.stop()
 
     def _try_to_replace(self, leases: Sequence[Lease]) -> None:
-        """Call `_replace`, and ignore failures of Slurm for about ten minutes, as the servers run without it.
-
-        After that, raises SlurmError.
-        """
+        """Call `_replace`. Raises SlurmError only after about ten minutes: the servers run without Slurm."""
         try:
             self._replace(leases)
             self._slurm_failures = 0
@@ -113,10 +110,7 @@ class Campaign:
             print(f"Slurm failed and is asked again in {_QUEUE_POLL_S:.0f} s: {problem}", file=sys.stderr, flush=True)
 
     def _replace(self, leases: Sequence[Lease]) -> None:
-        """Submit a job for every group without one, and a successor for a job whose time is nearly over.
-
-        The old job is drained when its successor is ready.
-        """
+        """Submit a job for every group without one that lasts; drain the old job when its successor is ready."""
         queued = jobs.find(group.name for group in self._groups)
         self._count_failures({job.id for job in queued})
         self._job_names = {job.id: job.name for job in queued}
@@ -186,10 +180,7 @@ class Cancelled(Exception):
 
 
 def run_campaign(campaign: Campaign, command: Command) -> int:
-    """Run the command and return its exit status.
-
-    Its servers are cancelled at the end, unless the campaign is requeued and will need them again.
-    """
+    """Run the command and return its exit status. Cancel its servers, unless the requeued campaign needs them again."""
     is_requeued = False
     try:
         while (status := command.poll()) is None:
@@ -211,10 +202,7 @@ def run_campaign(campaign: Campaign, command: Command) -> int:
 
 
 def _requeue(campaign: Campaign, command: Command) -> int:
-    """Let the command finish the calls in flight, then requeue this job.
-
-    The requeued job finds its servers by their names and its replies in the journal.
-    """
+    """Finish the calls in flight and requeue this job, which finds its servers by name and replies in the journal."""
     _ignore_signals()
     print("the job's time is nearly over: it finishes the calls in flight and is then requeued", flush=True)
     command.end(float(os.environ.get("AUTODATA_DRAIN_S", 240)))

@@ -94,10 +94,7 @@ class Replica:
             self._end.wait(_POLL_S)
 
     def _watch(self, server: RunningServer, endpoint: Endpoint) -> None:
-        """Watch the server until the replica is to end.
-
-        Raises ServerError when the process has died, EndpointError when its answers are noise.
-        """
+        """Watch the server until the replica is to end. Raises ServerError if it died, EndpointError for noise."""
         last_check = time.monotonic()
         while not self._is_ending():
             server.check()

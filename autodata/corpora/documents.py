@@ -31,7 +31,7 @@ class Corpus:
 
 
 def read_corpus(path: str, limit: int | None = None) -> Corpus:
-    """Read every document under `path`, in the order of file names. BadRow ones are skipped, with a reason.
+    """Read every document under `path`, in the order of file names. Unusable ones are skipped, with a reason.
 
     Raises DocumentsError when the path does not exist, holds no usable document, or is an ingest that is not finished.
     """
@@ -78,10 +78,7 @@ def take_shard(documents: Sequence[Document], shard: str) -> list[Document]:
 
 
 def find_files(path: Path, suffixes: tuple[str, ...]) -> list[tuple[Path, str]]:
-    """List the files below a folder that have one of these endings, each with its name relative to the folder.
-
-    The list is sorted, and leaves out hidden files and folders.
-    """
+    """List path and relative name of the files below a folder with these endings, sorted and without hidden ones."""
     files = ((p, p.relative_to(path)) for p in path.rglob("*") if p.name.lower().endswith(suffixes) and p.is_file())
     return sorted((p, name.as_posix()) for p, name in files if not any(part.startswith(".") for part in name.parts))
 

@@ -110,8 +110,7 @@ def main() -> None:
 def _run(recipe: IngestRecipe) -> None:
     _check(recipe)
     files, papers = sources.list_files(recipe), sources.list_papers(recipe)
-    opted_out = sorted(sources.read_opt_out(recipe.opt_out))
-    read = {"files": files, "papers": papers, "opt_out": opted_out}
+    read = {"files": files, "papers": papers, "opt_out": sorted(sources.read_opt_out(recipe.opt_out))}
     inputs = {key: digest(json.dumps(value).encode()) for key, value in read.items()}
     recipe = replace(recipe, path=str(Path(recipe.path).resolve()))
     with Run(recipe.run, "ingest", recipe, inputs) as run:

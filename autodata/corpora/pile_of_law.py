@@ -10,7 +10,7 @@ from autodata.corpora.record import Drop, Record, require_drawn
 from autodata.recipes.corpora import PileOfLawFilters
 
 LICENCE = "cc-by-nc-sa-4.0"  # the licence of the compilation; opinions of US courts are in the public domain
-_KEPT = ("url", "created_timestamp", "downloaded_timestamp")
+_KEPT = ("url", "created_timestamp", "downloaded_timestamp")  # created: the database row, not the court's decision
 _NAME = re.compile(r"(train|validation)\.([a-z_\-]+)\.\d+\.jsonl\.xz")
 _BREAKING = r"p|pre|div|br|center|blockquote|h[1-6]"  # tags that end a paragraph
 _TAG = re.compile(rf"</?(?:{_BREAKING}|span|i|b|em|a|sup|opinion|author)\b[^<>]{{0,500}}>", re.IGNORECASE)
@@ -33,10 +33,7 @@ def is_wanted(file: str, filters: PileOfLawFilters) -> bool:
 
 
 def parse(row: Mapping[str, object], filters: PileOfLawFilters, one_in: int = 1) -> Record:
-    """Make the document of a row. Raises Drop.
-
-    `created_timestamp` is the time when the database row was made, not when the court decided.
-    """
+    """Make the document of a row. Raises Drop."""
     text = row.get("text")
     if not isinstance(text, str) or not text.strip():
         raise Drop("no text")

@@ -79,10 +79,7 @@ class Read(PipelineStep):
 
 
 class Load(PipelineStep):
-    """Loads the documents that `Read` wrote for this task, without the repeats found among all tasks.
-
-    Masks personal data if the recipe asks for it, and adds the hash of the final text.
-    """
+    """Loads what `Read` wrote for this task, without repeats; masks personal data if asked, and hashes the text."""
 
     type, name = "📖 - READER", "without repeats"
 
