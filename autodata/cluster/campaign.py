@@ -180,7 +180,7 @@ class Cancelled(Exception):
 
 
 def run_campaign(campaign: Campaign, command: Command) -> int:
-    """Run the command and return its exit status. Cancel its servers, unless the requeued campaign needs them again."""
+    """Run the command and return its exit status. Cancel its servers, unless a requeued campaign needs them."""
     is_requeued = False
     try:
         while (status := command.poll()) is None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from itertools import islice
 
-from autodata.corpora.record import Drop, Record, require_drawn
+from autodata.corpora.record import Drop, Record, require_drawn, require_length
 from autodata.recipes.corpora import PileOfLawFilters
 
 LICENCE = "cc-by-nc-sa-4.0"  # the licence of the compilation; opinions of US courts are in the public domain
@@ -43,10 +43,7 @@ def parse(row: Mapping[str, object], filters: PileOfLawFilters, one_in: int = 1)
     identity = f"law-{hashlib.sha256(str(fields.get('url') or text).encode()).hexdigest()[:16]}"
     require_drawn(identity, one_in)
     text = clean(text)
-    if len(text) < filters.min_chars:
-        raise Drop("too short")
-    if len(text) > filters.max_chars:
-        raise Drop("too long")
+    require_length(text, filters.min_chars, filters.max_chars)
     if sum(1 for _ in islice(_REASONS.finditer(text), _MIN_REASONS)) < _MIN_REASONS:  # stops counting at the minimum
         raise Drop("no reasoning")
     return Record(identity, text, LICENCE, dict(fields))

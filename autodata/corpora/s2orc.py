@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from autodata.corpora.papers import Eligible
-from autodata.corpora.record import Drop, Record, require_drawn
+from autodata.corpora.record import Drop, Record, require_drawn, require_length
 from autodata.recipes.corpora import S2orcFilters
 
 COLLECTION_LICENCE = "odc-by"  # for S2ORC and peS2o as collections; each paper also has its own
@@ -77,10 +77,7 @@ def is_english(text: str) -> bool:
 
 
 def _check(paper: Paper, text: str, filters: S2orcFilters) -> None:
-    if len(text) < filters.min_chars:
-        raise Drop("too short")
-    if len(text) > filters.max_chars:
-        raise Drop("too long")
+    require_length(text, filters.min_chars, filters.max_chars)
     if filters.licences and not paper.licence.casefold().startswith(tuple(p.casefold() for p in filters.licences)):
         raise Drop("licence not in the list")
     if filters.require_abstract and not paper.abstract:

@@ -39,7 +39,7 @@ def find_faults(candidate: Candidate) -> list[str]:
 
 
 def read_quality(record: Mapping[str, object], candidate: Candidate) -> Quality:
-    """Compute the verdict from the four labels: no overall one is asked for. Raises ParseError if one is unreadable."""
+    """Compute the verdict from the four labels: no overall one is asked for. Raises ParseError."""
     labels, reasons = {}, []
     for name, allowed in _LABELS.items():
         check = record.get(name)

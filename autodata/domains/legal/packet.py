@@ -84,9 +84,8 @@ def build(
 
 def _measure(candidate: Candidate, attempts: Sequence[Attempt]) -> Solver:
     exact = [float(s) for s in scores(candidate, attempts)]
-    rounded = tuple(round(s, 3) for s in exact)
     valid = sum(bool(a.answer.strip()) for a in attempts)
-    return Solver(rounded, round(fmean(exact), 3), round(100 * pstdev(exact), 2), valid)
+    return Solver(tuple(round(s, 3) for s in exact), round(fmean(exact), 3), round(100 * pstdev(exact), 2), valid)
 
 
 def _list_criteria(candidate: Candidate, weak: Sequence[Attempt], strong: Sequence[Attempt]) -> list[dict[str, Any]]:
