@@ -97,6 +97,4 @@ def _bin(tokens: list[int]) -> list[tuple[str, int]]:
 
 
 def _write_counts(title: str, counts: dict[str, int]) -> list[str]:
-    if not counts:
-        return []
-    return [f"\n## {title}\n", write_table([("", ""), *counts.items()], numbers=True)]
+    return [f"\n## {title}\n", write_table([("", ""), *counts.items()], numbers=True)] if counts else []
