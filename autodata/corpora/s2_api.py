@@ -41,9 +41,8 @@ class Api:
         self.timeout_s, self.retries = recipe.timeout_s, recipe.retries
         self._base_url, self._key_env = recipe.base_url.rstrip("/"), recipe.api_key_env
         self._pause = 1 / recipe.requests_per_second
-        self._http = httpx.Client(
-            headers={"x-api-key": key} if key else {}, timeout=recipe.timeout_s, follow_redirects=False
-        )
+        headers = {"x-api-key": key} if key else {}
+        self._http = httpx.Client(headers=headers, timeout=recipe.timeout_s, follow_redirects=False)
         self._last_request = float("-inf")
 
     def find_release(self, name: str) -> str:
