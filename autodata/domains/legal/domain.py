@@ -94,9 +94,8 @@ class Domain(base.Domain):
     async def _ask_loop_judge(self, candidate: Candidate, measured: Packet, number: int) -> dict[str, object]:
         slots = {"question": candidate.question, "targets": candidate.labels["target_capabilities"]} | measured.slots()
         seed = attempt_seed(self.seed, candidate.hash, number, Role.QUALITY_VERIFIER, 0)
-        request = Request(
-            Role.QUALITY_VERIFIER, self.prompts.render("loop_judge", slots), seed, schema=loop_judge.SCHEMA
-        )
+        messages = self.prompts.render("loop_judge", slots)
+        request = Request(Role.QUALITY_VERIFIER, messages, seed, schema=loop_judge.SCHEMA)
         try:
             return await self.agents.ask_until_read(request, loop_judge.read_review, self.asks)
         except ParseError as error:

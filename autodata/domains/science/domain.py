@@ -97,9 +97,8 @@ class Domain(base.Domain):
             return Quality(False, "; ".join(faults), candidate.hash, {"checked_by": "code"})
         slots = {"document": document.text, "candidate": candidate}
         seed = attempt_seed(self.seed, document.id, attempt, Role.QUALITY_VERIFIER, 0)
-        request = Request(
-            Role.QUALITY_VERIFIER, self.prompts.render("screen", slots), seed, attempt * self.asks, SCREEN
-        )
+        messages = self.prompts.render("screen", slots)
+        request = Request(Role.QUALITY_VERIFIER, messages, seed, attempt * self.asks, SCREEN)
         try:
             is_promising, reason = await self._decide(request, "promising")
         except ParseError as error:
