@@ -14,7 +14,7 @@ import pytest
 from autodata.cluster import campaign, fleet, jobs, replica, shared
 from autodata.cluster.campaign import Campaign, CampaignError
 from autodata.cluster.fleet import Site, find_served, limit_start, plan
-from autodata.cluster.jobs import Job, QueuedJob, SlurmError
+from autodata.cluster.jobs import QueuedJob, SlurmError
 from autodata.cluster.replica import Replica, count_requests
 from autodata.cluster.router import Router, RouterError
 from autodata.cluster.serve import share_gpus
@@ -146,19 +146,19 @@ def test_a_time_limit_too_short_for_a_successor_is_an_error():
 
 def test_a_job_is_submitted_and_found_and_errors_have_slurms_words(slurm):
     slurm("sbatch", 'echo "$@" >&2; echo "77;cluster"')
-    assert jobs.submit(Job("n", Path("s.sh"), ("a",), {"time": "1", "exclusive": ""}, ("--mem=0",))) == "77"
+    assert jobs.submit(["sbatch", "--time=1", "s.sh"]) == "77"
     slurm("sbatch", "echo invalid partition >&2; exit 1")
-    with pytest.raises(SlurmError, match=r"--time=1 --exclusive --mem=0 s\.sh a: invalid partition"):
-        jobs.submit(Job("n", Path("s.sh"), ("a",), {"time": "1", "exclusive": ""}, ("--mem=0",)))
+    with pytest.raises(SlurmError, match=r"sbatch --time=1 s\.sh: invalid partition"):
+        jobs.submit(["sbatch", "--time=1", "s.sh"])
     slurm(
         "squeue",
         "printf '7|a|RUNNING|2026-01-02T03:04:05\\n8|a|COMPLETING|N/A\\n9|b|PENDING|N/A\\n6|b|RUNNING|NONE\\n'",
     )
     end = time.mktime((2026, 1, 2, 3, 4, 5, 0, 0, -1))
     assert jobs.find(["a", "b"]) == [
-        QueuedJob("7", "a", "RUNNING", end),
-        QueuedJob("9", "b", "PENDING"),
-        QueuedJob("6", "b", "RUNNING"),
+        QueuedJob("7", "a", end),
+        QueuedJob("9", "b", float("inf")),
+        QueuedJob("6", "b", float("inf")),
     ]
     assert jobs.find([]) == []
 

@@ -115,7 +115,7 @@ def fetch(world: World, tmp_path: Path, monkeypatch, capsys, caplog):
     monkeypatch.setattr(ssl, "create_default_context", lambda *_, **__: TLS)
     caplog.set_level(logging.INFO)
     caplog.set_level(logging.INFO, logger="httpx")  # also what the command sets is put back afterwards
-    monkeypatch.setattr(s2_api, "_sleep", lambda seconds: waits.append(seconds))
+    monkeypatch.setattr(s2_api, "sleep", lambda seconds: waits.append(seconds))
     monkeypatch.setenv("S2_API_KEY", KEY)
     waits: list[float] = []
 

@@ -137,9 +137,10 @@ def test_the_packet_counts_passes():
     assert (built.weak.scores, built.weak.avg, built.strong.avg, built.gap) == ((0.4, 0.2), 0.3, 1.0, 0.7)
     assert (built.weak.std_points, built.weak.valid) == (10.0, 1)
     # criterion 3 is a mistake that attempt 0 makes: not passed
-    assert [(c.weak, c.weak_passed, c.strong) for c in built.criteria] == [
-        ((1, 0), "1/2", (1,)), ((0, 1), "1/2", (1,)), ((0, 1), "1/2", (1,))]  # fmt: skip
-    assert [(c.capability, c.n, c.weak, c.gap) for c in built.capabilities] == [("x", 2, 0.5, 0.5), ("y", 1, 0.5, 0.5)]
+    assert [(c["weak"], c["weak_passed"], c["strong"]) for c in built.criteria] == [
+        ([1, 0], "1/2", [1]), ([0, 1], "1/2", [1]), ([0, 1], "1/2", [1])]  # fmt: skip
+    assert [(c["capability"], c["n"], c["weak"], c["gap"]) for c in built.capabilities] == [
+        ("x", 2, 0.5, 0.5), ("y", 1, 0.5, 0.5)]  # fmt: skip
     assert [p["round"] for p in built.previous] == [1]
     with pytest.raises(ValueError, match="no score"):
         packet.build(candidate, [attempt(0, None)], strong, post_filter.inspect("q", 1), [])

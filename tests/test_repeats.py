@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autodata.corpora.repeats import _HASHES, CONFIG, REASONS, Signature, find_links, find_repeats
+from autodata.corpora.repeats import _HASHES, CONFIG, REASONS, Signature, find_repeats
 
 NO_PAIRS = numpy.empty((0, 2), numpy.int64)
 
 
 def repeats_of(documents, near=NO_PAIRS):
     """`documents`: (id, text) as numbers."""
-    links = find_links(numpy.array(documents, _HASHES), numpy.array(near, numpy.int64).reshape(-1, 2))
-    return {number: REASONS[reason] for number, reason in find_repeats(len(documents), links).tolist()}
+    repeats = find_repeats(numpy.array(documents, _HASHES), numpy.array(near, numpy.int64).reshape(-1, 2))
+    return {number: REASONS[reason] for number, reason in repeats.tolist()}
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,8 @@ def v1(corpusid=7, **annotations):
 @pytest.fixture(scope="module")
 def eligible(tmp_path_factory):
     folder = tmp_path_factory.mktemp("papers")
-    counts = papers.build(ROWS, folder, 2022, "Computer Science")
-    assert counts == {"rows": 9, "without corpusid": 1, "eligible": 3, "duplicates": 1}
+    counts = papers.build([*ROWS, None], folder, 2022, "Computer Science")
+    assert counts == {"rows": 9, "without corpusid": 1, "eligible": 3, "duplicates": 1, "damaged": 1}
     return Eligible.load(folder)
 
 

@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -86,22 +87,19 @@ class Campaign:
     def stop(self) -> None:
         """Cancel all server jobs of this run, and no others."""
         self.stop_routers()
+        ids = set(self._job_names)
         try:
-            ids = {job.id for job in jobs.find(group.name for group in self._groups)}
+            ids |= {job.id for job in jobs.find(group.name for group in self._groups)}
         except SlurmError as problem:
             print(f"Slurm cannot list the jobs; only those known before are cancelled: {problem}", file=sys.stderr)
-            ids = set()
-        jobs.cancel(sorted(ids | self._job_names.keys()))
+        jobs.cancel(sorted(ids))
 
     def stop_routers(self) -> None:
         for router in self.routers.values():
             router.stop()
 
     def _try_to_replace(self, leases: Sequence[Lease]) -> None:
-        """Call `_replace`, and ignore failures of Slurm for about ten minutes, as the servers run without it.
-
-        After that, raises SlurmError.
-        """
+        """Call `_replace`. Raises SlurmError only after about ten minutes: the servers run without Slurm."""
         try:
             self._replace(leases)
             self._slurm_failures = 0
@@ -112,26 +110,20 @@ class Campaign:
             print(f"Slurm failed and is asked again in {_QUEUE_POLL_S:.0f} s: {problem}", file=sys.stderr, flush=True)
 
     def _replace(self, leases: Sequence[Lease]) -> None:
-        """Submit a job for every group without one, and a successor for a job whose time is nearly over.
-
-        The old job is drained when its successor is ready.
-        """
+        """Submit a job for every group without one that lasts; drain the old job when its successor is ready."""
         queued = jobs.find(group.name for group in self._groups)
         self._count_failures({job.id for job in queued})
         self._job_names = {job.id: job.name for job in queued}
         for group in self._groups:
             group_jobs = [job for job in queued if job.name == group.name]
-            lasting = [job.id for job in group_jobs if job.end - time.time() > self._lead_s[group.endpoint]]
+            lasting = {job.id for job in group_jobs if job.end - time.time() > self._lead_s[group.endpoint]}
             if not lasting:
                 self._submit(group)
-            for ending in {job.id for job in group_jobs} - set(lasting) - self._drained:
-                if self._is_served(lasting, leases, group):
+            ready = [lease for lease in leases if lease.job in lasting and lease.state == State.READY]
+            if len(ready) >= group.replicas:
+                for ending in {job.id for job in group_jobs} - lasting - self._drained:
                     self._drained.add(ending)
                     jobs.ask_to_drain(ending)
-
-    def _is_served(self, lasting: Sequence[str], leases: Sequence[Lease], group: ServerGroup) -> bool:
-        ready = [lease for lease in leases if lease.job in lasting and lease.state == State.READY]
-        return len(ready) >= group.replicas
 
     def _count_failures(self, alive: set[str]) -> None:
         for id in self._job_names.keys() - alive:
@@ -144,7 +136,7 @@ class Campaign:
                 )
 
     def _submit(self, group: ServerGroup) -> None:
-        id = jobs.submit(fleet.make_job(group, self._run, self._site))
+        id = jobs.submit(fleet.submit_command(group, self._run, self._site))
         self._job_names[id] = group.name
         print(f"submitted server job {id}: {group.replicas} × {group.endpoint}", flush=True)
 
@@ -158,11 +150,12 @@ class Command:
 
     def start(self, routers: dict[str, Router]) -> None:
         if self._process is None:
-            urls = [f"models.endpoints.{name}.base_url={router.url}" for name, router in routers.items()]
-            urls += [f"models.endpoints.{name}.leases={self._leases}" for name in routers]
-            urls += [f"models.endpoints.{name}.model={self._models.endpoints[name].model}" for name in routers]
-            urls += [f"models.endpoints.{name}.api_key_env={shared.VARIABLE}" for name in routers]
-            self._process = subprocess.Popen([sys.executable, "-m", *self._arguments, *urls], start_new_session=True)
+            command = [sys.executable, "-m", *self._arguments]
+            for name, router in routers.items():
+                values = {"base_url": router.url, "leases": self._leases, "api_key_env": shared.VARIABLE}
+                values["model"] = self._models.endpoints[name].model
+                command += [f"models.endpoints.{name}.{key}={value}" for key, value in values.items()]
+            self._process = subprocess.Popen(command, start_new_session=True)
 
     def poll(self) -> int | None:
         return self._process.poll() if self._process else None
@@ -173,11 +166,9 @@ class Command:
             return
         for signal_number, wait_s in ((signal.SIGINT, patience_s), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
             self._process.send_signal(signal_number)
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self._process.wait(wait_s)
                 return
-            except subprocess.TimeoutExpired:
-                continue
 
 
 class Requeue(Exception):
@@ -189,10 +180,7 @@ class Cancelled(Exception):
 
 
 def run_campaign(campaign: Campaign, command: Command) -> int:
-    """Run the command and return its exit status.
-
-    Its servers are cancelled at the end, unless the campaign is requeued and will need them again.
-    """
+    """Run the command and return its exit status. Cancel its servers, unless a requeued campaign needs them."""
     is_requeued = False
     try:
         while (status := command.poll()) is None:
@@ -214,10 +202,7 @@ def run_campaign(campaign: Campaign, command: Command) -> int:
 
 
 def _requeue(campaign: Campaign, command: Command) -> int:
-    """Let the command finish the calls in flight, then requeue this job.
-
-    The requeued job finds its servers by their names and its replies in the journal.
-    """
+    """Finish the calls in flight and requeue this job, which finds its servers by name and replies in the journal."""
     _ignore_signals()
     print("the job's time is nearly over: it finishes the calls in flight and is then requeued", flush=True)
     command.end(float(os.environ.get("AUTODATA_DRAIN_S", 240)))
@@ -226,17 +211,20 @@ def _requeue(campaign: Campaign, command: Command) -> int:
     return 0
 
 
-def _raise(kind: type[Exception]) -> None:
-    def handler(*_: object) -> None:
-        raise kind
+_SIGNALS = {signal.SIGUSR1: Requeue, signal.SIGTERM: Cancelled, signal.SIGINT: Cancelled}
 
-    for name in (signal.SIGUSR1,) if kind is Requeue else (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, handler)
+
+def _raise_on_signals() -> None:
+    def handler(number: int, _: object) -> None:
+        raise _SIGNALS[signal.Signals(number)]
+
+    for number in _SIGNALS:
+        signal.signal(number, handler)
 
 
 def _ignore_signals() -> None:
-    for name in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, signal.SIG_IGN)
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @command.report_errors()
@@ -256,8 +244,7 @@ def main() -> None:
         return
     shared.make_key(run)
     (run / MODELS).write_text(OmegaConf.to_yaml(OmegaConf.structured(models), resolve=True))
-    _raise(Requeue)
-    _raise(Cancelled)
+    _raise_on_signals()
     command_with_servers = Command([options.module, *options.recipe], models, run / LEASES)
     sys.exit(run_campaign(Campaign(run, models, groups, site), command_with_servers))
 

@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from autodata.cluster.jobs import Job
 from autodata.config import REPO, RecipeError
 from autodata.recipes.models import Endpoint, Models, Server
 from autodata.serving.costs import count_gpus
@@ -16,7 +15,6 @@ from autodata.serving.llm import role_config
 from autodata.serving.vllm import command_line
 from autodata.types import Role
 
-SCRIPT = REPO / "slurm" / "serve.sh"
 POLICIES = ("cache_aware", "power_of_two", "round_robin", "random", "consistent_hash")  # the policies of vllm-router
 _S_PER_GB = 10.0  # reading weights from a slow shared file system, at a tenth of a gigabyte per second
 
@@ -26,7 +24,6 @@ class ServerGroup:
     """One server job: one or more replicas of an endpoint on one node."""
 
     endpoint: str
-    number: int  # from 0 within the endpoint
     replicas: int
     gpus: int  # per replica
     name: str  # the job's name, the same for the same run and the same server
@@ -47,8 +44,8 @@ class Site:
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "Site":
         return cls(
-            int(environment.get("AUTODATA_GPUS_PER_NODE", "8")),
-            environment.get("AUTODATA_SERVER_TIME", "24:00:00"),
+            int(environment.get("AUTODATA_GPUS_PER_NODE", cls.gpus_per_node)),
+            environment.get("AUTODATA_SERVER_TIME", cls.time_limit),
             tuple(shlex.split(environment.get("AUTODATA_SERVER_OPTIONS", ""))),
         )
 
@@ -68,7 +65,7 @@ def plan(models: Models, run: Path, gpus_per_node: int, graders: Collection[str]
         per_job = gpus_per_node // gpus if gpus else replicas
         for number in range(math.ceil(replicas / per_job)):
             in_job = min(per_job, replicas - number * per_job)
-            groups.append(ServerGroup(name, number, in_job, gpus, _name(name, number, endpoint, run)))
+            groups.append(ServerGroup(name, in_job, gpus, _name(name, number, endpoint, run)))
     return groups
 
 
@@ -89,19 +86,17 @@ def limit_start(server: Server) -> float:
     return server.ready_timeout_s + server.weights_gb * _S_PER_GB
 
 
-def make_job(group: ServerGroup, run: Path, site: Site) -> Job:
-    """Make the batch job of a group."""
-    options = {
-        "nodes": "1",
-        "ntasks": "1",
-        "time": site.time_limit,
-        "signal": "B:USR1@60",
-        "open-mode": "append",
-        "output": str(run / "serving" / f"{group.endpoint}-%j.log"),
-    }
+def submit_command(group: ServerGroup, run: Path, site: Site) -> list[str]:
+    """Return the command that submits the job of a group.
+
+    Partition, account and the like come from the SBATCH_* variables of slurm/site.env.
+    """
+    options = [f"--job-name={group.name}", "--nodes=1", "--ntasks=1", f"--time={site.time_limit}"]
+    options += ["--signal=B:USR1@60", "--open-mode=append", f"--output={run}/serving/{group.endpoint}-%j.log"]
     if group.job_gpus:
-        options["gpus-per-node"] = str(group.job_gpus)
-    return Job(group.name, SCRIPT, (str(run), group.endpoint, str(group.replicas)), options, site.options)
+        options.append(f"--gpus-per-node={group.job_gpus}")
+    arguments = [str(run), group.endpoint, str(group.replicas)]
+    return ["sbatch", "--parsable", *options, *site.options, str(REPO / "slurm" / "serve.sh"), *arguments]
 
 
 def describe(models: Models, groups: Iterable[ServerGroup], run: Path, site: Site) -> str:
@@ -112,7 +107,7 @@ def describe(models: Models, groups: Iterable[ServerGroup], run: Path, site: Sit
         roles = ", ".join(find_roles(models, group.endpoint))
         lines += [
             f"# {group.endpoint} for {roles}: replicas: {group.replicas}, GPUs per replica: {group.gpus}, on one node",
-            " ".join(make_job(group, run, site).command()),
+            " ".join(submit_command(group, run, site)),
             "    " + " ".join(["python", *command_line(endpoint, "0.0.0.0", 8000)[1:]]),
             "",
         ]

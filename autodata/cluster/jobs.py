@@ -3,9 +3,9 @@
 import re
 import subprocess
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from autodata.types import UserError
 
@@ -17,40 +17,12 @@ class SlurmError(UserError):
 
 
 @dataclass(frozen=True)
-class Job:
-    """A batch job to submit."""
-
-    name: str
-    script: Path
-    arguments: tuple[str, ...] = ()
-    options: dict[str, str] = field(default_factory=dict)  # sbatch options, without the dashes
-    extra_options: tuple[str, ...] = ()  # passed to sbatch unchanged
-
-    def command(self) -> list[str]:
-        """Return the command line that submits the job.
-
-        Partition, account and the like come from the SBATCH_* variables of slurm/site.env.
-        """
-        options = [f"--{key}={value}" if value else f"--{key}" for key, value in self.options.items()]
-        return [
-            "sbatch",
-            "--parsable",
-            f"--job-name={self.name}",
-            *options,
-            *self.extra_options,
-            str(self.script),
-            *self.arguments,
-        ]
-
-
-@dataclass(frozen=True)
 class QueuedJob:
     """A job that waits or runs."""
 
     id: str
     name: str
-    state: str
-    end: float = float("inf")  # the time limit, in seconds since the epoch; known once the job runs
+    end: float  # the time limit, in seconds since the epoch; infinite until the job runs
 
 
 def parse_limit(text: str) -> float:
@@ -64,9 +36,9 @@ def parse_limit(text: str) -> float:
     return first * 60 + second
 
 
-def submit(job: Job) -> str:
-    """Submit a job and return its number. Raises SlurmError."""
-    return _run(job.command()).split(";")[0]
+def submit(command: Sequence[str]) -> str:
+    """Submit a job by its sbatch command, and return its number. Raises SlurmError."""
+    return _run(command).split(";")[0]
 
 
 def find(names: Iterable[str]) -> list[QueuedJob]:
@@ -74,9 +46,9 @@ def find(names: Iterable[str]) -> list[QueuedJob]:
     joined = ",".join(names)
     if not joined:
         return []
-    lines = _run(["squeue", "--noheader", "--me", f"--name={joined}", "--format=%i|%j|%T|%e"]).splitlines()
-    listed = [_read(line) for line in lines]
-    return [job for job in listed if job.state in WAITING_OR_RUNNING]
+    listed = _run(["squeue", "--noheader", "--me", f"--name={joined}", "--format=%i|%j|%T|%e"])
+    jobs = [line.split("|") for line in listed.splitlines()]
+    return [QueuedJob(id, name, _read_end(state, end)) for id, name, state, end in jobs if state in WAITING_OR_RUNNING]
 
 
 def is_alive(id: str) -> bool | None:
@@ -104,16 +76,14 @@ def requeue(id: str) -> None:
     _run(["scontrol", "requeue", id])
 
 
-def _read(line: str) -> QueuedJob:
-    id, name, state, end = line.split("|")
-    try:
-        end_s = datetime.fromisoformat(end).timestamp() if state == "RUNNING" else float("inf")
-        return QueuedJob(id, name, state, end_s)
-    except ValueError:  # the job has no time limit
-        return QueuedJob(id, name, state)
+def _read_end(state: str, end: str) -> float:
+    with suppress(ValueError):  # the job has no time limit
+        if state == "RUNNING":
+            return datetime.fromisoformat(end).timestamp()
+    return float("inf")
 
 
-def _run(command: list[str]) -> str:
+def _run(command: Sequence[str]) -> str:
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=120)
     except FileNotFoundError:

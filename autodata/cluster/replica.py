@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 
@@ -50,9 +50,8 @@ class Replica:
     def _live(self) -> None:
         try:
             for _ in range(1 + _RESTARTS):
-                if self._drain.is_set() or self._end.is_set():
-                    break
-                self._serve_once()
+                if not self._is_ending():
+                    self._serve_once()
         finally:
             self.state = State.ENDED
 
@@ -95,10 +94,7 @@ class Replica:
             self._end.wait(_POLL_S)
 
     def _watch(self, server: RunningServer, endpoint: Endpoint) -> None:
-        """Watch the server until the replica is to end.
-
-        Raises ServerError when the process has died, EndpointError when its answers are noise.
-        """
+        """Watch the server until the replica is to end. Raises ServerError if it died, EndpointError for noise."""
         last_check = time.monotonic()
         while not self._is_ending():
             server.check()
@@ -115,10 +111,10 @@ class Replica:
             self._end.wait(_POLL_S)
 
 
-def count_requests(url: str, get: Callable[..., httpx.Response] = httpx.get) -> int:
+def count_requests(url: str) -> int:
     """Return how many calls a server has, running and waiting; 0 if it does not say."""
     try:
-        text = get(f"{url.removesuffix('/v1')}/metrics", timeout=10).raise_for_status().text
+        text = httpx.get(f"{url.removesuffix('/v1')}/metrics", timeout=10).raise_for_status().text
     except httpx.HTTPError:
         return 0
     load = ServerLoad.read([text])

@@ -27,15 +27,11 @@ class Router:
         self._policy, self._log = policy, log
         self._process: subprocess.Popen[bytes] | None = None
         self.port = choose_port()
-        self._workers: set[str] = set()
+        self.workers: set[str] = set()  # the replicas that get calls
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
-
-    @property
-    def workers(self) -> frozenset[str]:
-        return frozenset(self._workers)
 
     def follow(self, urls: Collection[str]) -> None:
         """Send calls to exactly these replicas, given by their URLs. Starts the router again if it died."""
@@ -44,12 +40,12 @@ class Router:
             if len(workers) < (2 if self._policy == "power_of_two" else 1):  # the router refuses to start with fewer
                 return
             self._start(sorted(workers))
-        for worker in workers - self._workers:
+        for worker in workers - self.workers:
             if self._post("add_worker", worker):
-                self._workers.add(worker)
-        for worker in self._workers - workers:
+                self.workers.add(worker)
+        for worker in self.workers - workers:
             self._post("remove_worker", worker)
-            self._workers.discard(worker)
+            self.workers.discard(worker)
 
     def stop(self) -> None:
         if self._process:
@@ -62,7 +58,7 @@ class Router:
 
     def _start(self, workers: list[str]) -> None:
         """Start the router and wait until it answers. Raises RouterError."""
-        self._workers = set(workers)
+        self.workers = set(workers)
         command = [
             sys.executable, "-m", "vllm_router.launch_router",
             "--host", "127.0.0.1",

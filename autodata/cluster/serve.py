@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -17,12 +17,13 @@ from autodata import command
 from autodata.cluster import jobs, shared
 from autodata.cluster.fleet import find_roles
 from autodata.cluster.replica import Replica
-from autodata.cluster.shared import LEASES, MODELS, PATIENCE_S, OwnerWatch
+from autodata.cluster.shared import LEASES, MODELS, OwnerWatch
 from autodata.recipes.models import Endpoint, Models
 from autodata.serving.costs import count_gpus
-from autodata.serving.leases import Lease, write_lease
+from autodata.serving.leases import Lease, State, write_lease
 
 _BEAT_S = 5.0
+_PATIENCE_S = 900.0  # a requeued campaign may wait this long in the queue and still find its servers
 _POLL_S = 0.5
 
 
@@ -39,10 +40,9 @@ class Place:
 class ServerJob:
     """Runs all replicas of a job until they end or the campaign is gone."""
 
-    def __init__(self, run: Path, name: str, replicas: list[Replica], model: str, place: Place):
-        self._folder, self._name, self._model, self._place = run / LEASES, name, model, place
-        self._replicas, self._beat = replicas, 0
-        self._owner = OwnerWatch(run, float(os.environ.get("AUTODATA_OWNER_PATIENCE_S", PATIENCE_S)))
+    def __init__(self, run: Path, replicas: list[Replica], lease: Lease):
+        self._folder, self._replicas, self._lease = run / LEASES, replicas, lease
+        self._owner = OwnerWatch(run, float(os.environ.get("AUTODATA_OWNER_PATIENCE_S", _PATIENCE_S)))
 
     def run(self) -> None:
         for replica in self._replicas:
@@ -68,21 +68,10 @@ class ServerJob:
             replica.stop()
 
     def _write_leases(self) -> None:
-        self._beat += 1
-        place = self._place
+        self._lease = replace(self._lease, beat=self._lease.beat + 1)
         for number, replica in enumerate(self._replicas):
-            lease = Lease(
-                endpoint=self._name,
-                replica=number,
-                job=place.job,
-                model=self._model,
-                url=replica.url,
-                state=replica.state,
-                beat=self._beat,
-                deadline=place.deadline,
-                detail=replica.detail,
-            )
-            write_lease(self._folder, lease)
+            current = {"url": replica.url, "state": replica.state, "detail": replica.detail}
+            write_lease(self._folder, replace(self._lease, replica=number, **current))
 
 
 def make_replicas(models: Models, name: str, count: int, folder: Path, place: Place) -> list[Replica]:
@@ -127,7 +116,8 @@ def main() -> None:
     models = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Models), OmegaConf.load(run / MODELS)))
     place = find_place()
     replicas = make_replicas(models, name, options.replicas, run / "serving", place)
-    job = ServerJob(run, name, replicas, models.endpoints[name].model, place)
+    lease = Lease(name, 0, place.job, models.endpoints[name].model, "", State.STARTING, 0, place.deadline)
+    job = ServerJob(run, replicas, lease)
     signal.signal(signal.SIGUSR1, lambda *_: job.drain())
     signal.signal(signal.SIGTERM, lambda *_: job.stop())
     job.run()

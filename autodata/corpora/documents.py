@@ -15,8 +15,6 @@ from autodata.recipes.corpora import OwnFilters
 from autodata.types import Document, UserError
 
 INGESTED = "documents"  # the folder with the shards in a run of autodata.corpora.ingest
-_COMMAND = "python -m autodata.corpora.ingest"
-_KINDS = ".txt, .md, .pdf, .jsonl or .parquet"
 _NO_FILTERS = OwnFilters(max_chars=own.MAX_TEXT_BYTES)
 
 
@@ -33,7 +31,7 @@ class Corpus:
 
 
 def read_corpus(path: str, limit: int | None = None) -> Corpus:
-    """Read every document under `path`, in the order of file names. BadRow ones are skipped, with a reason.
+    """Read every document under `path`, in the order of file names. Unusable ones are skipped, with a reason.
 
     Raises DocumentsError when the path does not exist, holds no usable document, or is an ingest that is not finished.
     """
@@ -49,10 +47,9 @@ def read_corpus(path: str, limit: int | None = None) -> Corpus:
         if limit is not None and len(corpus.documents) >= limit:
             break
     if not corpus.documents:
+        problem = f"documents.path={path}: no usable .txt, .md, .pdf, .jsonl or .parquet document"
         reasons = "; ".join(f"{place}: {reason}" for place, reason in corpus.skipped[:3])
-        raise DocumentsError(
-            f"documents.path={path}: no usable {_KINDS} document" + (f" ({reasons})" if reasons else "")
-        )
+        raise DocumentsError(f"{problem} ({reasons})" if reasons else problem)
     return corpus
 
 
@@ -81,10 +78,7 @@ def take_shard(documents: Sequence[Document], shard: str) -> list[Document]:
 
 
 def find_files(path: Path, suffixes: tuple[str, ...]) -> list[tuple[Path, str]]:
-    """List the files below a folder that have one of these endings, each with its name relative to the folder.
-
-    The list is sorted, and leaves out hidden files and folders.
-    """
+    """List path and relative name of the files below a folder with these endings, sorted and without hidden ones."""
     files = ((p, p.relative_to(path)) for p in path.rglob("*") if p.name.lower().endswith(suffixes) and p.is_file())
     return sorted((p, name.as_posix()) for p, name in files if not any(part.startswith(".") for part in name.parts))
 
@@ -125,7 +119,8 @@ def _licence_field(licence: object) -> dict[str, object]:
 def _read_ingested(path: Path) -> Iterator[tuple[str, Document | str]]:
     manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
     if not manifest.get("finished"):
-        raise DocumentsError(f"documents.path={path}: the ingest is not finished; run {_COMMAND} again")
+        problem = f"documents.path={path}: the ingest is not finished"
+        raise DocumentsError(f"{problem}; run python -m autodata.corpora.ingest again")
     for shard, name in find_files(path / INGESTED, (".parquet",)):
         for row in read_rows(shard, name):
             if isinstance(row, BadRow):  # the ingest wrote only complete shards, so this one was damaged later

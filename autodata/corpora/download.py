@@ -11,9 +11,10 @@ import os
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 
 import httpx
 import orjson
@@ -21,9 +22,8 @@ from rich import progress as bars
 
 from autodata import command
 from autodata.config import RecipeError, load
-from autodata.corpora import s2_api
-from autodata.corpora.s2_api import Api, DownloadError, Expired, Remote
-from autodata.corpora.transfer import Damaged, Transfer, fetch
+from autodata.corpora.s2_api import Api, DownloadError, Expired, require_plain
+from autodata.corpora.transfer import Damaged, Show, Transfer, fetch
 from autodata.recipes.corpora import DownloadRecipe
 
 LIST = "download.json"
@@ -67,32 +67,35 @@ def download(recipe: DownloadRecipe, api: Api) -> None:
     """Fetch every file of the data sets that is not there yet. Raises DownloadError, OSError."""
     release = api.find_release(recipe.release)
     for dataset in recipe.datasets:
-        folder = Folder(Path(recipe.to) / release / s2_api.require_plain(dataset))
-        remotes = _list_files(api, release, dataset)[: recipe.files]
-        missing = [remote.name for remote in remotes if not folder.has(remote.name)]
-        print(f"{folder.path}: files: {len(remotes):,}, still to download: {len(missing):,}")
+        folder = Folder(Path(recipe.to) / release / require_plain(dataset))
+        urls = _list_files(api, release, dataset)
+        names = list(urls)[: recipe.files]
+        missing = [name for name in names if not folder.has(name)]
+        print(f"{folder.path}: files: {len(names):,}, still to download: {len(missing):,}")
         for name in missing:
-            remotes = _get_one(api, folder, name, remotes, (release, dataset))
+            urls = _get_one(api, folder, name, urls, (release, dataset))
 
 
-def _list_files(api: Api, release: str, dataset: str) -> list[Remote]:
-    """List the files of a data set. Raises DownloadError if one would overwrite another or a file of ours."""
-    remotes = api.list_files(release, dataset)
-    for name, times in Counter(remote.name for remote in remotes).items():
+def _list_files(api: Api, release: str, dataset: str) -> dict[str, str]:
+    """List the files of a data set: name → address. Raises DownloadError if one would overwrite another or ours."""
+    files = api.list_files(release, dataset)
+    for name, times in Counter(name for name, _ in files).items():
         if times > 1:
             raise DownloadError(f"{dataset}: the release lists {name!r} {times} times; such a file cannot be stored")
         if name == LIST or name.endswith(_OWN_ENDINGS):
             raise DownloadError(f"{dataset}: the name {name!r} is reserved; such a file cannot be stored")
-    return remotes
+    return dict(files)
 
 
-def _get_one(api: Api, folder: Folder, name: str, remotes: list[Remote], source: tuple[str, str]) -> list[Remote]:
+def _get_one(api: Api, folder: Folder, name: str, urls: dict[str, str], source: tuple[str, str]) -> dict[str, str]:
     """Fetch one file. If its address has expired, get a new list. Returns the list that is valid now."""
     damaged_retries, expired_retries = 1, 2  # counted separately: an expired address does not mean damaged bytes
     while True:
+        if name not in urls:
+            raise DownloadError(f"{name}: the release no longer has this file; name a release with release=…")
         try:
-            _store(api, folder, _find(remotes, name))
-            return remotes
+            _store(api, folder, name, urls[name])
+            return urls
         except Damaged as problem:
             if not damaged_retries:
                 raise DownloadError(f"{folder.path / name}: damaged at every download: {problem}") from None
@@ -101,56 +104,37 @@ def _get_one(api: Api, folder: Folder, name: str, remotes: list[Remote], source:
             if not expired_retries:
                 raise DownloadError(f"{name}: the server refuses each new address of it; try again later") from None
             expired_retries -= 1
-            remotes = _list_files(api, *source)
+            urls = _list_files(api, *source)
 
 
-def _find(remotes: list[Remote], name: str) -> Remote:
-    match = next((remote for remote in remotes if remote.name == name), None)
-    if match is None:
-        raise DownloadError(f"{name}: the release no longer has this file; name a release with release=…")
-    return match
-
-
-def _store(api: Api, folder: Folder, remote: Remote) -> None:
+def _store(api: Api, folder: Folder, name: str, url: str) -> None:
     """Fetch one file and add it to the list of complete files. Raises Expired, Damaged, DownloadError, OSError."""
-    target = folder.path / remote.name
-    with DownloadProgress(target) as progress:
-        size, sha256 = fetch(Transfer(remote.url, target, api.timeout_s, api.retries), progress.show)
-    folder.add(Stored(remote.name, size, sha256))
+    target = folder.path / name
+    with _show_progress(target) as show:
+        size, sha256 = fetch(Transfer(url, target, api.timeout_s, api.retries), show)
+    folder.add(Stored(name, size, sha256))
     if not sys.stderr.isatty():
         print(f"{target}: {size:,} bytes")
 
 
-class DownloadProgress:
-    """Shows bytes, rate and remaining time of one file in a terminal. Stops a file that does not fit on the disk."""
+@contextmanager
+def _show_progress(target: Path) -> Iterator[Show]:
+    """Show bytes, rate and remaining time of one file in a terminal.
 
-    def __init__(self, target: Path):
-        self._target, self._is_checked = target, False
-        self._bar = bars.Progress(
-            bars.TextColumn("{task.description}"),
-            bars.BarColumn(),
-            bars.DownloadColumn(),
-            bars.TransferSpeedColumn(),
-            bars.TimeRemainingColumn(),
-            transient=True,
-            disable=not sys.stderr.isatty(),
-        )
-        self._task = self._bar.add_task(target.name, total=None)
+    The function that updates the bar raises OSError when the rest of the file cannot fit: better now than hours later.
+    """
+    columns = bars.BarColumn(), bars.DownloadColumn(), bars.TransferSpeedColumn(), bars.TimeRemainingColumn()
+    is_hidden = not sys.stderr.isatty()
+    with bars.Progress("{task.description}", *columns, transient=True, disable=is_hidden) as bar:
+        task = bar.add_task(target.name, total=None)
 
-    def show(self, done: int, total: int | None) -> None:
-        """Update the bar. Raises OSError when the rest of the file cannot fit: better now than hours later."""
-        if total is not None and not self._is_checked:
-            self._is_checked = True
-            if shutil.disk_usage(self._target.parent).free < total - done:
-                raise OSError(errno.ENOSPC, f"no room for the {total:,} bytes of this file", str(self._target))
-        self._bar.update(self._task, completed=done, total=total)
+        def show(done: int, total: int | None) -> None:
+            is_first = bar.tasks[0].total is None
+            if total is not None and is_first and shutil.disk_usage(target.parent).free < total - done:
+                raise OSError(errno.ENOSPC, f"no room for the {total:,} bytes of this file", str(target))
+            bar.update(task, completed=done, total=total)
 
-    def __enter__(self) -> "DownloadProgress":
-        self._bar.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._bar.stop()
+        yield show
 
 
 def _check(recipe: DownloadRecipe) -> None:
@@ -164,12 +148,10 @@ def _check(recipe: DownloadRecipe) -> None:
     for name in ("requests_per_second", "timeout_s"):
         if not getattr(recipe, name) > 0:
             raise RecipeError(f"{name}={getattr(recipe, name)}: must be above 0")
-    try:
-        is_url = httpx.URL(recipe.base_url).scheme in ("http", "https")
-    except httpx.InvalidURL:
-        is_url = False
-    if not is_url:
-        raise RecipeError("base_url: must be an address that begins with https:// or http://")
+    with suppress(httpx.InvalidURL):
+        if httpx.URL(recipe.base_url).scheme in ("http", "https"):
+            return
+    raise RecipeError("base_url: must be an address that begins with https:// or http://")
 
 
 def _read_key(variable: str) -> str:
@@ -186,7 +168,7 @@ def main() -> None:
     _check(recipe)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # at level INFO it logs the signed addresses
     try:
-        with Api(recipe, _read_key(recipe.api_key_env)) as api:
+        with closing(Api(recipe, _read_key(recipe.api_key_env))) as api:
             download(recipe, api)
     except OSError as error:
         problem = f"{error.filename or recipe.to}: {error.strerror or error}"

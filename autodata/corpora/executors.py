@@ -7,10 +7,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,11 +51,12 @@ def run_stage(recipe: IngestRecipe, stage: Stage, work: Path, progress: Progress
     An exception in a local task is raised here; on Slurm it is in the task's log, which the error names.
     """
     logs, tasks = work / "logs" / stage.name, len(stage.sizes)
-    with _Watch(stage, logs / "completions", progress):
+    with _watch(stage, logs / "completions", progress):
         if recipe.executor == "slurm":
             _run_on_slurm(_make_array(recipe, stage, logs), logs)
         else:
-            workers = min(recipe.workers or _count_cores(), tasks)
+            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            workers = min(recipe.workers or cores, tasks)
             _Local(list(stage.steps), tasks=tasks, workers=workers, logging_dir=str(logs)).run()
 
 
@@ -149,38 +150,30 @@ def _is_known(job: str) -> bool:
     return result.returncode == 0 and bool(result.stdout.strip())
 
 
-class _Watch:
-    """Updates the progress of a stage: every finished task leaves a file, and the task's size is added."""
+@contextmanager
+def _watch(stage: Stage, completions: Path, progress: Progress) -> Iterator[None]:
+    """Update the progress of a stage: every finished task leaves a file, and the task's size is added."""
+    before, end = progress.done, threading.Event()
 
-    def __init__(self, stage: Stage, completions: Path, progress: Progress):
-        self._stage, self._completions, self._progress = stage, completions, progress
-        self._before = progress.done
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._follow, daemon=True)
-
-    def __enter__(self) -> "_Watch":
-        self._progress.facts["stage"] = self._stage.name
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
-        self._look()
-
-    def _follow(self) -> None:
-        while not self._end.wait(_POLL_S):
-            self._look()
-
-    def _look(self) -> None:
+    def look() -> None:
         with suppress(OSError, ValueError):
-            done, sizes = [int(file.name) for file in self._completions.iterdir()], self._stage.sizes
-            self._progress.facts["tasks"] = f"{len(done)} of {len(sizes)}"
-            self._progress.done = self._before + sum(sizes[rank] for rank in done)
+            done = [int(file.name) for file in completions.iterdir()]
+            progress.facts["tasks"] = f"{len(done)} of {len(stage.sizes)}"
+            progress.done = before + sum(stage.sizes[rank] for rank in done)
 
+    def follow() -> None:
+        while not end.wait(_POLL_S):
+            look()
 
-def _count_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    progress.facts["stage"] = stage.name
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
+        look()
 
 
 def _die_with_parent() -> None:

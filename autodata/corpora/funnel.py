@@ -2,72 +2,59 @@
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from itertools import accumulate, product
+from operator import sub
 from pathlib import Path
 
 from autodata.corpora.pipeline import Tally
+from autodata.corpora.repeats import REASONS
 from autodata.stats.writing import write_table
 
 
-@dataclass
-class Totals:
-    """The tallies of all tasks, added up for each stage."""
+def gather(folder: Path, tasks: int) -> Tally:
+    """Add up the tallies of all tasks. Raises RuntimeError when a row is neither kept nor dropped for a reason.
 
-    read: Tally = field(default_factory=Tally)  # all rows, and those dropped while reading
-    repeats: Tally = field(default_factory=Tally)
-    personal_data: Tally = field(default_factory=Tally)
-    written: Tally = field(default_factory=Tally)
-
-    @property
-    def kept(self) -> int:
-        return len(self.written.tokens)
-
-    @property
-    def dropped(self) -> Counter[str]:
-        """The number of dropped rows per reason, the most frequent first within each stage."""
-        return Counter(dict([*self.read.dropped.most_common(), *self.repeats.dropped.most_common()]))
-
-
-def gather(folder: Path, tasks: int) -> Totals:
-    """Add up the tallies of all tasks. Raises RuntimeError when a row is neither kept nor dropped for a reason."""
-    totals = Totals()
-    for stage, total in vars(totals).items():
-        for task in range(tasks):
-            _add(total, json.loads((folder / stage / f"{task:05d}.json").read_text(encoding="utf-8")))
-    if totals.read.rows != totals.kept + totals.dropped.total():
-        raise RuntimeError(f"{totals.read.rows} rows, but {totals.kept} kept and {totals.dropped.total()} dropped")
-    return totals
+    The reasons of `dropped` are in the order of the stages, the most frequent first within each.
+    """
+    total = Tally()
+    for stage, task in product(("read", "repeats", "written"), range(tasks)):
+        saved = json.loads((folder / stage / f"{task:05d}.json").read_text(encoding="utf-8"))
+        total.rows += saved["rows"]
+        total.files += saved["files"]
+        total.tokens += saved["tokens"]
+        for name in ("dropped", "licences", "personal_data"):
+            getattr(total, name).update(saved[name])
+    if total.rows != total.kept + total.dropped.total():
+        raise RuntimeError(f"{total.rows} rows, but {total.kept} kept and {total.dropped.total()} dropped")
+    total.dropped = Counter(dict(sorted(total.dropped.items(), key=lambda item: (item[0] in REASONS, -item[1]))))
+    return total
 
 
-def state(totals: Totals) -> dict[str, object]:
+def state(total: Tally) -> dict[str, object]:
     """Return the totals in the form that the manifest records."""
-    tokens = totals.written.tokens
+    tokens = total.tokens
     return {
-        "sources": totals.read.files,
-        "rows": totals.read.rows,
-        "kept": totals.kept,
-        "dropped": dict(totals.dropped),
-        "licences": dict(sorted(totals.written.licences.items())),
-        "personal_data_masked": dict(sorted(totals.personal_data.personal_data.items())),
+        "sources": total.files,
+        "rows": total.rows,
+        "kept": total.kept,
+        "dropped": dict(total.dropped),
+        "licences": dict(sorted(total.licences.items())),
+        "personal_data_masked": dict(sorted(total.personal_data.items())),
         "tokens": {"total": sum(tokens), "histogram": dict(_bin(tokens))} if None not in tokens else None,
     }
 
 
-def write_report(totals: Totals, chart: str) -> str:
+def write_report(total: Tally, chart: str) -> str:
     """Return the report as Markdown: the funnel as picture and table, the licences, the lengths."""
-    facts = state(totals)
-    remaining = totals.read.rows
-    rows = [("", "dropped", "left"), ("rows read", "", remaining)]
-    for reason, count in totals.dropped.items():
-        remaining -= count
-        rows.append((reason, f"−{count:,}", remaining))
+    facts = state(total)
+    names, changes = ["rows read", *total.dropped], ["", *(f"−{count:,}" for count in total.dropped.values())]
+    rows = [("", "dropped", "left"), *zip(names, changes, _list_remaining(total), strict=True)]
     tokens = facts["tokens"] or {"total": 0, "histogram": {}}
     counted = f" ({tokens['total']:,} tokens)" if facts["tokens"] else ""
     return "\n".join(
         [
             "# Ingest\n",
-            f"Files read: {len(totals.read.files):,}. Rows read: {totals.read.rows:,}. "
-            f"Documents kept: {totals.kept:,}{counted}.\n",
+            f"Files read: {len(total.files):,}. Rows read: {total.rows:,}. Documents kept: {total.kept:,}{counted}.\n",
             f"![Rows left after each filter]({chart})\n",
             write_table(rows, numbers=True),
             *_write_counts("Licences of the documents", facts["licences"]),
@@ -78,14 +65,11 @@ def write_report(totals: Totals, chart: str) -> str:
     )
 
 
-def draw(totals: Totals, path: Path) -> None:
+def draw(total: Tally, path: Path) -> None:
     """Draw one bar for the number of rows left after each reason, and save the chart as PNG."""
     from matplotlib.figure import Figure  # slow to import, and needed only once, at the end
 
-    names, remaining = ["rows read"], [totals.read.rows]
-    for reason, count in totals.dropped.items():
-        names.append(f"− {reason}")
-        remaining.append(remaining[-1] - count)
+    names, remaining = ["rows read", *(f"− {reason}" for reason in total.dropped)], _list_remaining(total)
     figure = Figure(figsize=(8, 1 + 0.35 * len(names)))
     axes = figure.subplots()
     bars = axes.barh(names, remaining, color="#9db4c0")
@@ -98,12 +82,9 @@ def draw(totals: Totals, path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def _add(total: Tally, tally: dict) -> None:
-    total.rows += tally["rows"]
-    total.files += tally["files"]
-    total.tokens += tally["tokens"]
-    for name in ("dropped", "licences", "personal_data"):
-        getattr(total, name).update(tally[name])
+def _list_remaining(total: Tally) -> list[int]:
+    """List the rows that are left at the beginning and after each reason."""
+    return list(accumulate(total.dropped.values(), sub, initial=total.rows))
 
 
 def _bin(tokens: list[int]) -> list[tuple[str, int]]:
@@ -116,6 +97,4 @@ def _bin(tokens: list[int]) -> list[tuple[str, int]]:
 
 
 def _write_counts(title: str, counts: dict[str, int]) -> list[str]:
-    if not counts:
-        return []
-    return [f"\n## {title}\n", write_table([("", ""), *counts.items()], numbers=True)]
+    return [f"\n## {title}\n", write_table([("", ""), *counts.items()], numbers=True)] if counts else []

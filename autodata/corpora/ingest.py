@@ -17,7 +17,7 @@ from autodata.config import RecipeError, load
 from autodata.corpora import funnel, sources
 from autodata.corpora.documents import INGESTED
 from autodata.corpora.executors import Stage, run_stage
-from autodata.corpora.pipeline import Count, Load, Mask, Read, write_documents
+from autodata.corpora.pipeline import Count, Load, Read, write_documents
 from autodata.corpora.repeats import CONFIG, Choose, Hashes, Signature
 from autodata.recipes.corpora import IngestRecipe
 from autodata.run.folder import Run
@@ -46,26 +46,19 @@ def ingest(run: Run, recipe: IngestRecipe, files: dict[str, int], progress: Prog
         run_stage(recipe, Stage("pairs", [buckets], [1] * CONFIG.num_buckets), work, progress)
     run_stage(recipe, Stage("repeats", [Choose(work, len(tasks))], [1]), work, progress)
     counter = [TokensCounter(_find_tokenizer(recipe.tokenizer), batch_size=_TOKEN_BATCH)] if recipe.tokenizer else []
-    steps = [
-        Load(work, work / DROPPED / "repeats"),
-        Mask(recipe.mask_personal_data, work),
-        *counter,
-        Count(work),
-        write_documents(work / INGESTED),
-    ]
+    steps = [Load(recipe.mask_personal_data, work), *counter, Count(work), write_documents(work / INGESTED)]
     run_stage(recipe, Stage("write", steps, sizes), work, progress)
     _publish(run, work, len(tasks))
 
 
 def _read_papers(recipe: IngestRecipe, work: Path) -> None:
     """Write the table of eligible papers, once. It is small, and every task maps it into memory."""
-    target = work / "eligible"
-    if not target.exists():
+    if not (work / "eligible").exists():
         print(f"finding the eligible papers in {recipe.papers}")
         scratch = work / "eligible.new"
         counts = sources.read_papers(recipe, scratch)
         (scratch / "counts.json").write_text(json.dumps(counts))
-        scratch.rename(target)
+        scratch.rename(work / "eligible")
 
 
 def _publish(run: Run, work: Path, tasks: int) -> None:
@@ -81,7 +74,7 @@ def _publish(run: Run, work: Path, tasks: int) -> None:
     run.write(REPORT, funnel.write_report(tally, CHART))
     run.finish([INGESTED, DROPPED, REPORT], **facts, **funnel.state(tally))
     shutil.rmtree(work)
-    print(f"{run.folder}: kept {tally.kept:,} of {tally.read.rows:,} rows as documents; see {run.path(REPORT)}")
+    print(f"{run.folder}: kept {tally.kept:,} of {tally.rows:,} rows as documents; see {run.path(REPORT)}")
 
 
 def _find_tokenizer(name: str) -> str:
@@ -117,11 +110,8 @@ def main() -> None:
 def _run(recipe: IngestRecipe) -> None:
     _check(recipe)
     files, papers = sources.list_files(recipe), sources.list_papers(recipe)
-    opted_out = sorted(sources.read_opt_out(recipe.opt_out))
-    inputs = {
-        key: digest(json.dumps(value).encode())
-        for key, value in (("files", files), ("papers", papers), ("opt_out", opted_out))
-    }
+    read = {"files": files, "papers": papers, "opt_out": sorted(sources.read_opt_out(recipe.opt_out))}
+    inputs = {key: digest(json.dumps(value).encode()) for key, value in read.items()}
     recipe = replace(recipe, path=str(Path(recipe.path).resolve()))
     with Run(recipe.run, "ingest", recipe, inputs) as run:
         if run.is_finished:

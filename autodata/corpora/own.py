@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from autodata.corpora.pdf import read_pdf
-from autodata.corpora.record import Drop, Record, Unreadable, decode, normalize, require_drawn
+from autodata.corpora.principia import write_problem
+from autodata.corpora.record import Drop, Record, Unreadable, decode, normalize, require_drawn, require_length
 from autodata.corpora.rows import BadRow, Row, read_rows
 from autodata.recipes.corpora import OwnFilters
 
@@ -16,11 +17,8 @@ _NOT_FIELDS = {"id", "text", "preparation"}  # `preparation` comes from a domain
 
 
 def read(path: Path, name: str) -> Iterator[Row | BadRow]:
-    """Yield the rows of one file, whose name in them is `name`. A text or a PDF is one row."""
-    if path.suffix.lower() in TEXTS:
-        yield _read_text(path, name)
-    else:
-        yield from read_rows(path, name)
+    """Iterate over the rows of one file, whose name in them is `name`. A text or a PDF is one row."""
+    return iter([_read_text(path, name)]) if path.suffix.lower() in TEXTS else read_rows(path, name)
 
 
 def parse(row: Row, filters: OwnFilters, one_in: int = 1) -> Record:
@@ -33,10 +31,7 @@ def parse(row: Row, filters: OwnFilters, one_in: int = 1) -> Record:
     text = normalize(_find_text(row.value))
     if not text:
         raise Drop("empty")
-    if len(text) < filters.min_chars:
-        raise Drop("too short")
-    if len(text) > filters.max_chars:
-        raise Drop("too long")
+    require_length(text, filters.min_chars, filters.max_chars)
     fields = _keep_fields(row.value)
     licence = fields.pop("licence", "") or fields.pop("license", "") or filters.licence
     return Record(str(identity), text, str(licence), fields)
@@ -62,9 +57,7 @@ def _find_text(record: Mapping[str, object]) -> str:
         return text
     if not isinstance(problem, str) or not isinstance(answer, str):
         raise Drop("neither a string `text` nor the strings `problem_statement` and `answer`")
-    topic = record.get("topic")
-    beginning = f"Topic: {topic}\n" if isinstance(topic, str) and topic.strip() else ""
-    return f"{beginning}Problem: {problem}\nAnswer: {answer}"
+    return write_problem(record.get("topic"), problem, answer)
 
 
 def _keep_fields(record: Mapping[str, object]) -> dict[str, object]:

@@ -3,7 +3,7 @@
 The 200 million rows are streamed once. Only ten bytes per eligible paper are kept, sorted, in files for lookup.
 """
 
-import json
+from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy
 
 _LAST_YEAR = 9_999  # a later year is a mistake in the data
-_CHUNK = 1_000_000  # papers collected in a list before they are packed into an array
 
 
 @dataclass(frozen=True)
@@ -33,31 +32,32 @@ class Eligible:
         return int(self.years[position]) if is_eligible else None
 
 
-def build(rows: Iterable[Mapping[str, object]], folder: Path, min_year: int, field_of_study: str) -> dict[str, int]:
-    """Write `ids.npy`, `years.npy` and `eligible.json`, and return the counts.
+def build(
+    rows: Iterable[Mapping[str, object] | None], folder: Path, min_year: int, field_of_study: str
+) -> dict[str, int]:
+    """Write `ids.npy` and `years.npy`, and return the counts. A row that is None was damaged.
 
     If a corpusid comes twice, its first row counts. Memory: ten bytes per eligible paper, doubled while they are
     sorted, and nothing for the other papers.
     """
-    chunks, counts, chunk = [], {"rows": 0, "without corpusid": 0, "eligible": 0, "duplicates": 0}, []
+    ids, years = array("Q"), array("h")
+    counts = dict.fromkeys(("rows", "without corpusid", "eligible", "duplicates", "damaged"), 0)
     for row in rows:
+        if row is None:
+            counts["damaged"] += 1
+            continue
         counts["rows"] += 1
         corpusid, year = row.get("corpusid"), row.get("year")
         if type(corpusid) is not int or corpusid < 0:
             counts["without corpusid"] += 1
         elif isinstance(year, int) and min_year <= year <= _LAST_YEAR and _is_in(row, field_of_study):
-            chunk.append((corpusid, year))
-        if len(chunk) == _CHUNK:
-            chunks.append(_pack(chunk))
-            chunk = []
-    packed = numpy.concatenate([*chunks, _pack(chunk)])
-    ids, first = numpy.unique(packed["id"], return_index=True)  # sorted; the row where each id comes first
-    counts |= {"eligible": len(ids), "duplicates": len(packed) - len(ids)}
+            ids.append(corpusid)
+            years.append(year)
+    unique, first = numpy.unique(numpy.array(ids), return_index=True)  # sorted; the row where each id comes first
+    counts |= {"eligible": len(unique), "duplicates": len(ids) - len(unique)}
     folder.mkdir(parents=True, exist_ok=True)
-    numpy.save(folder / "ids.npy", ids)
-    numpy.save(folder / "years.npy", packed["year"][first])
-    summary = {"min_year": min_year, "field_of_study": field_of_study, **counts}
-    (folder / "eligible.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    numpy.save(folder / "ids.npy", unique)
+    numpy.save(folder / "years.npy", numpy.array(years)[first])
     return counts
 
 
@@ -66,7 +66,3 @@ def _is_in(row: Mapping[str, object], field_of_study: str) -> bool:
     return isinstance(fields, list) and any(
         isinstance(f, dict) and f.get("category") == field_of_study for f in fields
     )
-
-
-def _pack(chunk: list[tuple[int, int]]) -> numpy.ndarray:
-    return numpy.array(chunk, dtype=[("id", numpy.uint64), ("year", numpy.int16)])

@@ -28,20 +28,14 @@ def read_pdf(path: Path) -> str:
     return result.stdout.decode("utf-8", "replace")
 
 
-def extract(path: Path) -> str:
-    """Return the text of all pages in order, separated by blank lines. Raises whatever pypdf raises."""
-    from pypdf import PdfReader  # imported here, so that importing this module costs nothing
-
-    with path.open("rb") as file:
-        return "\n\n".join(page.extract_text() for page in PdfReader(file).pages)
-
-
 def read(path: Path) -> tuple[int, str]:
-    """Return the exit status and the text."""
+    """Return the exit status, and the text of all pages in order, separated by blank lines."""
+    from pypdf import PdfReader  # imported here, so that importing this module costs nothing
     from pypdf.errors import FileNotDecryptedError, PyPdfError
 
     try:
-        return 0, extract(path)
+        with path.open("rb") as file:
+            return 0, "\n\n".join(page.extract_text() for page in PdfReader(file).pages)
     except FileNotDecryptedError:
         return _LOCKED, ""
     # pypdf trusts the numbers in a file, so a damaged file can raise any of these. MemoryError is not caught.

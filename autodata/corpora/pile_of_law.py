@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 from itertools import islice
 
-from autodata.corpora.record import Drop, Record, require_drawn
+from autodata.corpora.record import Drop, Record, require_drawn, require_length
 from autodata.recipes.corpora import PileOfLawFilters
 
 LICENCE = "cc-by-nc-sa-4.0"  # the licence of the compilation; opinions of US courts are in the public domain
-_KEPT = ("url", "created_timestamp", "downloaded_timestamp")
+_KEPT = ("url", "created_timestamp", "downloaded_timestamp")  # created: the database row, not the court's decision
 _NAME = re.compile(r"(train|validation)\.([a-z_\-]+)\.\d+\.jsonl\.xz")
 _BREAKING = r"p|pre|div|br|center|blockquote|h[1-6]"  # tags that end a paragraph
 _TAG = re.compile(rf"</?(?:{_BREAKING}|span|i|b|em|a|sup|opinion|author)\b[^<>]{{0,500}}>", re.IGNORECASE)
@@ -33,10 +33,7 @@ def is_wanted(file: str, filters: PileOfLawFilters) -> bool:
 
 
 def parse(row: Mapping[str, object], filters: PileOfLawFilters, one_in: int = 1) -> Record:
-    """Make the document of a row. Raises Drop.
-
-    `created_timestamp` is the time when the database row was made, not when the court decided.
-    """
+    """Make the document of a row. Raises Drop."""
     text = row.get("text")
     if not isinstance(text, str) or not text.strip():
         raise Drop("no text")
@@ -46,10 +43,7 @@ def parse(row: Mapping[str, object], filters: PileOfLawFilters, one_in: int = 1)
     identity = f"law-{hashlib.sha256(str(fields.get('url') or text).encode()).hexdigest()[:16]}"
     require_drawn(identity, one_in)
     text = clean(text)
-    if len(text) < filters.min_chars:
-        raise Drop("too short")
-    if len(text) > filters.max_chars:
-        raise Drop("too long")
+    require_length(text, filters.min_chars, filters.max_chars)
     if sum(1 for _ in islice(_REASONS.finditer(text), _MIN_REASONS)) < _MIN_REASONS:  # stops counting at the minimum
         raise Drop("no reasoning")
     return Record(identity, text, LICENCE, dict(fields))

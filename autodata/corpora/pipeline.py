@@ -6,11 +6,10 @@ for any number of workers and after any restart.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import Any
 
 import numpy
 import pyarrow
@@ -42,7 +41,12 @@ class Tally:
     personal_data: Counter[str] = field(default_factory=Counter)  # replacements per kind
     tokens: list[int | None] = field(default_factory=list)  # one per document; None if not counted
 
-    def save(self, path: Path) -> None:
+    @property
+    def kept(self) -> int:
+        return len(self.tokens)
+
+    def save(self, work: Path, stage: str, rank: int) -> None:
+        path = work / "tally" / stage / f"{rank:05d}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(vars(self)), encoding="utf-8")
 
@@ -58,64 +62,48 @@ class Read(PipelineStep):
 
     def run(self, data: object = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         source, tally = Source(self.recipe, self.work / "eligible"), Tally()
-        with _write_dropped(self.work / "dropped" / "read") as dropped:
+        with write_documents(self.work / "dropped" / "read", _DROPPED) as dropped:
             for name in self.tasks[rank]:
                 tally.files.append(_identify(Path(self.recipe.path) / name, name))
                 for row in source.read(name):
                     tally.rows += 1
-                    document = _make(source, row)
-                    if isinstance(document, Drop):
-                        tally.dropped[document.reason] += 1
-                        dropped.write(_describe_drop(row.file, row.line, "", document.reason, document.detail), rank)
+                    try:
+                        document = _make(source, row)
+                    except Drop as drop:
+                        tally.dropped[drop.reason] += 1
+                        details = {"file": row.file, "line": row.line, "reason": drop.reason, "detail": drop.detail}
+                        dropped.write(Document("", "", metadata=details), rank)
                     else:
                         yield document
-        tally.save(self.work / "tally" / "read" / f"{rank:05d}.json")
+        tally.save(self.work, "read", rank)
 
 
 class Load(PipelineStep):
-    """Loads the documents that `Read` wrote for this task, without the repeats found among all tasks."""
+    """Loads what `Read` wrote for this task, without repeats; masks personal data if asked, and hashes the text."""
 
     type, name = "📖 - READER", "without repeats"
 
-    def __init__(self, work: Path, folder: Path):
+    def __init__(self, is_masked: bool, work: Path):
         super().__init__()
-        self.work, self.folder = work, folder
+        self.is_masked, self.work = is_masked, work
 
     def run(self, data: object = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         repeats = dict(numpy.load(self.work / "repeats" / f"{rank:05d}.npy").tolist())
-        tally = Tally()
-        with _write_dropped(self.folder) as dropped:
-            for number, row in enumerate(self._read(self.work / "read" / f"{rank:05d}.parquet")):
+        path, tally = self.work / "read" / f"{rank:05d}.parquet", Tally()
+        rows = read_parquet(path) if path.exists() else ()  # a task without documents has no file
+        with write_documents(self.work / "dropped" / "repeats", _DROPPED) as dropped:
+            for number, row in enumerate(rows):
+                text, identity = row.pop("text"), row.pop("id")
                 if number in repeats:
                     reason = REASONS[repeats[number]]
                     tally.dropped[reason] += 1
-                    dropped.write(_describe_drop(row["file"], row["line"], row["id"], reason), rank)
-                else:
-                    yield Document(row.pop("text"), row.pop("id"), metadata=row)
-        tally.save(self.work / "tally" / "repeats" / f"{rank:05d}.json")
-
-    def _read(self, path: Path) -> Iterator[dict[str, Any]]:
-        return read_parquet(path) if path.exists() else iter(())  # a task without documents has no file
-
-
-class Mask(PipelineStep):
-    """Masks personal data if the recipe asks for it, and adds the hash of the final text."""
-
-    type, name = "✂️ - FORMAT", "personal data"
-
-    def __init__(self, is_wanted: bool, work: Path):
-        super().__init__()
-        self.is_wanted, self.work = is_wanted, work
-
-    def run(self, data: Iterator[Document], rank: int = 0, world_size: int = 1) -> Iterator[Document]:
-        tally = Tally()
-        for document in data:
-            if self.is_wanted:
-                document.text, counts = pii.mask(document.text)
-                tally.personal_data += counts
-            document.metadata["sha256"] = sha256(document.text.encode()).hexdigest()
-            yield document
-        tally.save(self.work / "tally" / "personal_data" / f"{rank:05d}.json")
+                    dropped.write(Document("", identity, metadata={**row, "reason": reason, "detail": ""}), rank)
+                    continue
+                if self.is_masked:
+                    text, counts = pii.mask(text)
+                    tally.personal_data += counts
+                yield Document(text, identity, metadata={**row, "sha256": sha256(text.encode()).hexdigest()})
+        tally.save(self.work, "repeats", rank)
 
 
 class Count(PipelineStep):
@@ -134,46 +122,28 @@ class Count(PipelineStep):
             tally.tokens.append(document.metadata["tokens"])
             tally.licences[document.metadata["licence"] or "not stated"] += 1
             yield document
-        tally.save(self.work / "tally" / "written" / f"{rank:05d}.json")
+        tally.save(self.work, "written", rank)
 
 
-def write_documents(folder: Path) -> ParquetWriter:
+def write_documents(folder: Path, schema: pyarrow.Schema = _KEPT) -> ParquetWriter:
     """Make the writer of documents: one parquet file per task that has any, with columns in a fixed order."""
-    return _write_parquet(folder, _KEPT, _flatten)
-
-
-def _write_dropped(folder: Path) -> ParquetWriter:
-    return _write_parquet(folder, _DROPPED, _take_metadata)
-
-
-def _write_parquet(folder: Path, schema: pyarrow.Schema, adapter: Callable[..., dict[str, object]]) -> ParquetWriter:
     options = {"batch_size": _BATCH, "compression": "zstd", "max_file_size": -1}  # never split
-    return ParquetWriter(str(folder), "${rank}.parquet", adapter=adapter, schema=schema, **options)
+    return ParquetWriter(str(folder), "${rank}.parquet", adapter=_flatten, schema=schema, **options)
 
 
 def _flatten(_: ParquetWriter, document: Document) -> dict[str, object]:
+    """Put id and text beside the other fields; the schema selects the columns."""
     return {"id": document.id, "text": document.text, **document.metadata}
 
 
-def _take_metadata(_: ParquetWriter, document: Document) -> dict[str, object]:
-    return document.metadata
-
-
-def _make(source: Source, row: Row | BadRow) -> Document | Drop:
-    """Make the document of a row, or return the Drop that says why there is none."""
+def _make(source: Source, row: Row | BadRow) -> Document:
+    """Make the document of a row. Raises Drop."""
     if isinstance(row, BadRow):
-        return Drop(row.reason)
-    try:
-        record = source.parse(row)
-    except Drop as drop:
-        return drop
+        raise Drop(row.reason)
+    record = source.parse(row)
     # json.dumps escapes lone surrogates, which JSON allows and a UTF-8 file does not.
     metadata = {"licence": record.licence, "file": row.file, "line": row.line, "fields": json.dumps(record.fields)}
     return Document(normalize(record.text), record.id, metadata=metadata)
-
-
-def _describe_drop(file: str, line: int, identity: str, reason: str, detail: str = "") -> Document:
-    return Document("", "", metadata={"file": file, "line": line, "id": identity, "reason": reason, "detail": detail})
 
 
 def _identify(path: Path, name: str) -> dict[str, object]:

@@ -24,6 +24,10 @@ def parse(row: Mapping[str, object], filters: PrincipiaFilters, one_in: int = 1)
         raise Drop("answer type not in the list")
     identity = f"principia-{hashlib.sha256(problem.encode()).hexdigest()[:16]}"
     require_drawn(identity, one_in)
-    topic = fields.get("topic", "")
-    text = "\n".join([*([f"Topic: {topic}"] if topic else []), f"Problem: {problem}", f"Answer: {answer}"])
-    return Record(identity, text, LICENCE, dict(fields))
+    return Record(identity, write_problem(fields.get("topic"), problem, answer), LICENCE, dict(fields))
+
+
+def write_problem(topic: object, problem: str, answer: str) -> str:
+    """Return the text of a problem and its answer."""
+    beginning = f"Topic: {topic}\n" if isinstance(topic, str) and topic.strip() else ""
+    return f"{beginning}Problem: {problem}\nAnswer: {answer}"

@@ -35,6 +35,14 @@ def require_drawn(identity: str, one_in: int) -> None:
         raise Drop("not drawn")
 
 
+def require_length(text: str, at_least: int, at_most: int) -> None:
+    """Raise Drop for a text of fewer or more characters."""
+    if len(text) < at_least:
+        raise Drop("too short")
+    if len(text) > at_most:
+        raise Drop("too long")
+
+
 _SNIFFED = 64_000  # bytes used to detect an encoding
 _UNWANTED = {c for c in range(0x20) if chr(c) not in "\n\t"} | set(range(0x7F, 0xA0))
 _CONTROL = dict.fromkeys(_UNWANTED | set(range(0xD800, 0xE000)))

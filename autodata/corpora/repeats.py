@@ -1,6 +1,5 @@
 """Finds repeated documents: the same id, the same text, or nearly the same text as an earlier one."""
 
-import struct
 from collections.abc import Iterator
 from hashlib import blake2b
 from itertools import pairwise
@@ -12,7 +11,7 @@ from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 from datatrove.pipeline.dedup.minhash import MinhashConfig, MinhashDedupSignature
 from datatrove.utils.hashing import HashConfig
-from datatrove.utils.word_tokenizers import WordTokenizer
+from datatrove.utils.word_tokenizers import WhitespaceTokenizer
 
 from autodata.stats.clusters import label_clusters
 
@@ -43,19 +42,6 @@ class Hashes(PipelineStep):
         numpy.save(self.folder / f"{rank:05d}.npy", numpy.array(hashes, _HASHES))
 
 
-class Words(WordTokenizer):
-    """Stands in for datatrove's English tokenizer, which needs spaCy. `Signature` never calls it."""
-
-    def word_tokenize(self, text: str) -> list[str]:
-        return text.split()
-
-    def sent_tokenize(self, text: str) -> list[str]:
-        return [text]
-
-    def span_tokenize(self, text: str) -> list[tuple[int, int]]:
-        return [(0, len(text))]
-
-
 class Signature(MinhashDedupSignature):
     """Writes datatrove's MinHash signatures, from shingles that are made fifteen times as fast.
 
@@ -63,7 +49,8 @@ class Signature(MinhashDedupSignature):
     """
 
     def __init__(self, folder: Path):
-        super().__init__(str(folder), CONFIG, language=Words())
+        # This tokenizer is never called; the default one would need spaCy.
+        super().__init__(str(folder), CONFIG, language=WhitespaceTokenizer())
 
     def get_shingles(self, text: str) -> numpy.ndarray:
         """Return hashes of the word 5-grams of the lower-cased text: uint64, shape (n, 1); n is 0 below five words."""
@@ -93,8 +80,7 @@ class Choose(PipelineStep):
     def run(self, data: object = None, rank: int = 0, world_size: int = 1) -> None:
         hashes = [numpy.load(self.work / "hashes" / f"{task:05d}.npy") for task in range(self.tasks)]
         starts = numpy.cumsum([0, *map(len, hashes)])
-        links = find_links(numpy.concatenate(hashes), self._read_pairs(starts))
-        repeats = find_repeats(int(starts[-1]), links)
+        repeats = find_repeats(numpy.concatenate(hashes), self._read_pairs(starts))
         folder = self.work / "repeats"
         folder.mkdir(parents=True, exist_ok=True)
         for task, (start, end) in enumerate(pairwise(starts)):
@@ -109,16 +95,12 @@ class Choose(PipelineStep):
         return numpy.stack([starts[joined[:, 0]] + joined[:, 1], starts[joined[:, 2]] + joined[:, 3]], axis=1)
 
 
-def find_links(hashes: numpy.ndarray, near: numpy.ndarray) -> list[numpy.ndarray]:
-    """Return the pairs with the same id, with the same text, and the near-duplicates; each of shape (n, 2)."""
-    return [_link_equals(hashes["id"]), _link_equals(hashes["text"]), near]
-
-
-def find_repeats(count: int, links: list[numpy.ndarray]) -> numpy.ndarray:
+def find_repeats(hashes: numpy.ndarray, near: numpy.ndarray) -> numpy.ndarray:
     """Return the documents that repeat an earlier one, ascending, each with the index of its reason. Shape (n, 2).
 
-    The reason is the first of `REASONS` that links the document to any other.
+    The reason is the first of `REASONS` that links the document to any other. `near` holds pairs of near-duplicates.
     """
+    count, links = len(hashes), [_link_equals(hashes["id"]), _link_equals(hashes["text"]), near]
     _, first = numpy.unique(label_clusters(count, numpy.concatenate(links)), return_index=True)
     reason = numpy.full(count, len(REASONS) - 1)
     for number in (1, 0):
@@ -135,4 +117,4 @@ def _link_equals(values: numpy.ndarray) -> numpy.ndarray:
 
 
 def _hash(text: str) -> int:
-    return struct.unpack("<Q", blake2b(text.encode("utf-8", "replace"), digest_size=8).digest())[0]
+    return int.from_bytes(blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "little")

@@ -5,7 +5,6 @@ import io
 import lzma
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -73,15 +72,11 @@ def _read_lines(path: Path, max_line_bytes: int) -> Iterator[dict[str, object] |
     with _open(path) as file:
         while line := file.readline(max_line_bytes):
             if not line.endswith(b"\n") and len(line) == max_line_bytes:
-                _skip_rest(file, max_line_bytes)
+                while (rest := file.readline(max_line_bytes)) and not rest.endswith(b"\n"):
+                    pass
                 yield f"a line of more than {max_line_bytes:,} bytes"
             else:
                 yield _parse(line) if line.strip() else None
-
-
-def _skip_rest(file: BinaryIO, max_line_bytes: int) -> None:
-    while (rest := file.readline(max_line_bytes)) and not rest.endswith(b"\n"):
-        pass
 
 
 def _parse(line: bytes) -> dict[str, object] | str:
@@ -95,20 +90,16 @@ def _parse(line: bytes) -> dict[str, object] | str:
     return value if isinstance(value, dict) else "not an object"
 
 
-@contextmanager
-def _open(path: Path) -> Iterator[BinaryIO]:
+def _open(path: Path) -> BinaryIO:
     """Open a file to read its decompressed bytes."""
-    with path.open("rb") as raw:
-        if path.suffix == ".gz":
-            with gzip.GzipFile(fileobj=raw) as file:
-                yield file
-        elif path.suffix == ".xz":
-            with lzma.LZMAFile(raw) as file:
-                yield file
-        elif path.suffix == ".zst":
-            yield io.BufferedReader(_Zstandard(raw), _CHUNK)
-        else:
-            yield raw
+    match path.suffix:
+        case ".gz":
+            return gzip.open(path)
+        case ".xz":
+            return lzma.open(path)
+        case ".zst":
+            return io.BufferedReader(_Zstandard(path.open("rb")), _CHUNK)
+    return path.open("rb")
 
 
 class _Zstandard(io.RawIOBase):
@@ -122,6 +113,10 @@ class _Zstandard(io.RawIOBase):
 
     def readable(self) -> bool:
         return True
+
+    def close(self) -> None:
+        self._source.close()
+        super().close()
 
     def readinto(self, buffer: memoryview) -> int:
         while not self._decompressed:

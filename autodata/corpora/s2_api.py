@@ -1,10 +1,9 @@
 """Asks the Semantic Scholar Datasets API for releases and for the signed addresses of their files."""
 
 import re
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from types import TracebackType
+from contextlib import suppress
+from time import monotonic, sleep
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -35,14 +34,6 @@ class Busy(RuntimeError):
         self.wait_s = min(float(retry_after), 300.0) if retry_after and retry_after.isdigit() else 0.0
 
 
-@dataclass(frozen=True)
-class Remote:
-    """A file of a data set. Its address is a secret for as long as it is valid, because it carries a signature."""
-
-    name: str
-    url: str
-
-
 class Api:
     """The client of the API. It limits the requests per second and sends the key, in a header, to this host only."""
 
@@ -61,27 +52,29 @@ class Api:
             raise DownloadError(f"{self._base_url}/release/{name}: the response has no release_id")
         return require_plain(release)
 
-    def list_files(self, release: str, dataset: str) -> list[Remote]:
-        """List the files of a data set, with addresses that are valid for some hours. Raises DownloadError."""
+    def list_files(self, release: str, dataset: str) -> list[tuple[str, str]]:
+        """List name and address of each file of a data set. Raises DownloadError.
+
+        An address is valid for some hours, and a secret for as long, because it carries a signature.
+        """
         path = f"/release/{release}/dataset/{dataset}"
         urls = self._get(path).get("files")
         if not isinstance(urls, list) or not all(isinstance(url, str) for url in urls):
             raise DownloadError(f"{self._base_url}{path}: the response has no list of files")
-        return [Remote(require_plain(unquote(urlsplit(url).path).rpartition("/")[2]), url) for url in urls]
+        return [(require_plain(unquote(urlsplit(url).path).rpartition("/")[2]), url) for url in urls]
 
     def _get(self, path: str) -> dict[str, object]:
         response = retry(self.retries, lambda: self._request(path))
-        try:
+        value = None
+        with suppress(ValueError):
             value = response.json()
-        except ValueError:
-            value = None
         if not isinstance(value, dict):
             raise DownloadError(f"{self._base_url}{path}: the response is not a JSON object; check base_url")
         return value
 
     def _request(self, path: str) -> httpx.Response:
-        _sleep(max(0.0, self._last_request + self._pause - time.monotonic()))
-        self._last_request = time.monotonic()
+        sleep(max(0.0, self._last_request + self._pause - monotonic()))
+        self._last_request = monotonic()
         response = self._http.get(self._base_url + path)
         if response.status_code in (401, 403):
             problem = f"{self._base_url}{path}: refused ({response.status_code})"
@@ -91,10 +84,7 @@ class Api:
         require_data(response)
         return response
 
-    def __enter__(self) -> "Api":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def close(self) -> None:
         self._http.close()
 
 
@@ -124,7 +114,7 @@ def retry(times: int, attempt: Callable[[], T]) -> T:
     retrying = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(times + 1),
         wait=wait,
-        sleep=lambda s: _sleep(s),
+        sleep=sleep,
         reraise=True,
         retry=tenacity.retry_if_exception_type((Busy, httpx.TransportError)),
     )
@@ -135,7 +125,3 @@ def retry(times: int, attempt: Callable[[], T]) -> T:
         cause = str(error) if isinstance(error, Busy) else type(error).__name__
         problem = f"the server sent no data ({cause}, attempts: {times + 1})"
         raise DownloadError(f"{problem}; try again later") from None
-
-
-def _sleep(seconds: float) -> None:
-    time.sleep(seconds)

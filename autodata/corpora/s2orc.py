@@ -4,32 +4,17 @@ The texts come without year and field of study; `papers.py` joins those by corpu
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from autodata.corpora.papers import Eligible
-from autodata.corpora.record import Drop, Record, require_drawn
+from autodata.corpora.record import Drop, Record, require_drawn, require_length
 from autodata.recipes.corpora import S2orcFilters
 
 COLLECTION_LICENCE = "odc-by"  # for S2ORC and peS2o as collections; each paper also has its own
-_COMMON_WORDS = {"the", "of", "and", "to", "in", "a", "is", "that", "for", "with", "as", "are", "we", "on", "by"} | {
-    "this",
-    "be",
-    "from",
-    "an",
-    "it",
-    "which",
-    "can",
-}
+_COMMON_WORDS = {"the", "of", "and", "to", "in", "a", "is", "that", "for", "with", "as", "are", "we", "on", "by"}
+_COMMON_WORDS |= {"this", "be", "from", "an", "it", "which", "can"}
 _SAMPLED_CHARS = 20_000
-
-
-class Span(NamedTuple):
-    """A stretch of a text, in characters."""
-
-    start: int
-    end: int
 
 
 def parse(row: Mapping[str, object], filters: S2orcFilters, eligible: Eligible, one_in: int = 1) -> Record:
@@ -92,10 +77,7 @@ def is_english(text: str) -> bool:
 
 
 def _check(paper: Paper, text: str, filters: S2orcFilters) -> None:
-    if len(text) < filters.min_chars:
-        raise Drop("too short")
-    if len(text) > filters.max_chars:
-        raise Drop("too long")
+    require_length(text, filters.min_chars, filters.max_chars)
     if filters.licences and not paper.licence.casefold().startswith(tuple(p.casefold() for p in filters.licences)):
         raise Drop("licence not in the list")
     if filters.require_abstract and not paper.abstract:
@@ -116,34 +98,19 @@ def _choose_reader(row: Mapping[str, object]) -> Callable[[Mapping[str, object]]
 
 
 def _read_v2(row: Mapping[str, object]) -> Paper:
-    body, access = _dict(row.get("body")), _dict(row.get("openaccessinfo"))
-    text = _require_text(body)
-    spans = _dict(body.get("annotations"))
-    sections, broken = _cut_sections(text, _read_spans(spans, "section_header"), _read_spans(spans, "paragraph"))
-    return Paper(
-        _text(row.get("title")),
-        "",
-        sections,
-        _text(access.get("license")),
-        _identify(_dict(access.get("externalids")), access.get("url")),
-        broken,
-    )
+    access = _dict(row.get("openaccessinfo"))
+    sections, broken = _cut_sections(_dict(row.get("body")), "section_header")
+    identifiers = _identify(access.get("externalids"), access.get("url"))
+    return Paper(_text(row.get("title")), "", sections, _text(access.get("license")), identifiers, broken)
 
 
 def _read_v1(row: Mapping[str, object]) -> Paper:
     content = _dict(row.get("content"))
-    text = _require_text(content)
-    spans, access = _dict(content.get("annotations")), _dict(_dict(content.get("source")).get("oainfo"))
-    sections, broken = _cut_sections(text, _read_spans(spans, "sectionheader"), _read_spans(spans, "paragraph"))
-    title, abstract = (" ".join(_cut(text, _read_spans(spans, key))[0]) for key in ("title", "abstract"))
-    return Paper(
-        title,
-        abstract,
-        sections,
-        _text(access.get("license")),
-        _identify(_dict(row.get("externalids")), access.get("openaccessurl")),
-        broken,
-    )
+    access = _dict(_dict(content.get("source")).get("oainfo"))
+    sections, broken = _cut_sections(content, "sectionheader")
+    title, abstract = (_cut(content, key) for key in ("title", "abstract"))
+    identifiers = _identify(row.get("externalids"), access.get("openaccessurl"))
+    return Paper(title, abstract, sections, _text(access.get("license")), identifiers, broken)
 
 
 def _read_pes2o(row: Mapping[str, object]) -> Paper:
@@ -171,12 +138,13 @@ def _require_text(holder: Mapping[str, object]) -> str:
     return text
 
 
-def _read_spans(annotations: Mapping[str, object], key: str) -> list[Span | None]:
-    """Read the spans of one kind, in the order of the list; None for an item that is not a span. Raises Drop.
+def _read_spans(holder: Mapping[str, object], key: str) -> list[tuple[int, int] | None]:
+    """Read start and end of each span of one kind, in the order of the list. Raises Drop.
 
-    The release writes each list as a JSON string, and offsets sometimes as strings.
+    An item that is not a span inside the text becomes None. The release writes each list as a JSON string, and offsets
+    sometimes as strings.
     """
-    value = annotations.get(key)
+    value = _dict(holder.get("annotations")).get(key)
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -186,41 +154,40 @@ def _read_spans(annotations: Mapping[str, object], key: str) -> list[Span | None
         return []
     if not isinstance(value, list):
         raise Drop("annotations are not a list")
-    return [_read_span(item) for item in value]
+    length = len(_require_text(holder))
+    return [_read_span(item, length) for item in value]
 
 
-def _read_span(item: object) -> Span | None:
+def _read_span(item: object, length: int) -> tuple[int, int] | None:
     try:
         start, end = (int(item[key]) for key in ("start", "end"))  # type: ignore[index]
     except (TypeError, KeyError, ValueError):
         return None
-    return Span(start, end)
+    return (start, end) if 0 <= start < end <= length else None
 
 
-def _cut(text: str, spans: Sequence[Span | None]) -> tuple[list[str], int]:
-    """Return the texts of the spans, and how many spans lie outside the text."""
-    valid = [span for span in spans if span and 0 <= span.start < span.end <= len(text)]
-    pieces = [" ".join(text[span.start : span.end].split()) for span in valid]
-    return [piece for piece in pieces if piece], len(spans) - len(valid)
+def _cut(holder: Mapping[str, object], key: str) -> str:
+    """Return the words in all spans of one kind."""
+    text, spans = _require_text(holder), _read_spans(holder, key)
+    return " ".join(word for span in spans if span for word in text[slice(*span)].split())
 
 
-def _cut_sections(
-    text: str, headers: Sequence[Span | None], paragraphs: Sequence[Span | None]
-) -> tuple[list[tuple[str, list[str]]], int]:
-    """Group paragraphs under the header before them, and count the spans that are left out.
+def _cut_sections(holder: Mapping[str, object], header: str) -> tuple[list[tuple[str, list[str]]], int]:
+    """Group paragraphs under the header before them, and count the spans that are left out. Raises Drop.
 
     A span is left out if it overlaps an earlier one or lies outside the text.
     """
-    marked = [(s, is_header) for spans, is_header in ((headers, True), (paragraphs, False)) for s in spans]
-    valid = sorted((s, h) for s, h in marked if s and 0 <= s.start < s.end <= len(text))
+    text = _require_text(holder)
+    marked = [(span, key == header) for key in (header, "paragraph") for span in _read_spans(holder, key)]
+    valid = sorted((span, is_header) for span, is_header in marked if span)
     sections: list[tuple[str, list[str]]] = []
     last_end = broken = 0
-    for span, is_header in valid:
-        if span.start < last_end:
+    for (start, end), is_header in valid:
+        if start < last_end:
             broken += 1
             continue
-        last_end = span.end
-        words = " ".join(text[span.start : span.end].split())
+        last_end = end
+        words = _text(text[start:end])
         if is_header:
             sections.append((words, []))
         elif words:
@@ -229,14 +196,10 @@ def _cut_sections(
     return [s for s in sections if s[1]], broken + len(marked) - len(valid)
 
 
-def _identify(external: Mapping[str, object], url: object) -> dict[str, object]:
-    identifiers = {key.casefold(): value for key, value in external.items() if isinstance(value, str | int)}
-    kept = {
-        "doi": identifiers.get("doi"),
-        "arxiv": identifiers.get("arxiv"),
-        "url": url if isinstance(url, str) else None,
-    }
-    return {key: value for key, value in kept.items() if value}
+def _identify(external: object, url: object) -> dict[str, object]:
+    found = {key.casefold(): value for key, value in _dict(external).items() if isinstance(value, str | int)}
+    found["url"] = url if isinstance(url, str) else None
+    return {key: found[key] for key in ("doi", "arxiv", "url") if found.get(key)}
 
 
 def _dict(value: object) -> Mapping[str, object]:

@@ -30,7 +30,8 @@ class Source:
     def parse(self, row: Row) -> Record:
         """Make the document of a row. Raises Drop, also for a document that was opted out."""
         record = self._parse(row)
-        if self._opted_out and not self._opted_out.isdisjoint(_names_of(record)):
+        names = (record.id, *(record.fields.get(key) for key in ("doi", "url", "arxiv", "corpusid")))
+        if not self._opted_out.isdisjoint(str(name).casefold() for name in names if name):
             raise Drop("opted out")
         return record
 
@@ -69,18 +70,8 @@ def list_papers(recipe: IngestRecipe) -> dict[str, int]:
 def read_papers(recipe: IngestRecipe, folder: Path) -> dict[str, int]:
     """Write the eligible papers to `folder`, and return the counts of the rows that were read."""
     rows = (row for name in list_papers(recipe) for row in read_rows(Path(recipe.papers or "") / name, name))
-    damaged = 0
-
-    def good() -> Iterator[dict[str, object]]:
-        nonlocal damaged
-        for row in rows:
-            if isinstance(row, Row):
-                yield row.value
-            else:
-                damaged += 1
-
-    counts = papers.build(good(), folder, recipe.s2orc.min_year, recipe.s2orc.field_of_study)
-    return counts | {"damaged": damaged}
+    values = (row.value if isinstance(row, Row) else None for row in rows)
+    return papers.build(values, folder, recipe.s2orc.min_year, recipe.s2orc.field_of_study)
 
 
 def read_opt_out(path: str | None) -> frozenset[str]:
@@ -120,8 +111,3 @@ def _list(folder: str, suffixes: tuple[str, ...], key: str) -> dict[str, int]:
     if not root.is_dir():
         raise RecipeError(f"{key}={folder}: no such folder")
     return {name: path.stat().st_size for path, name in find_files(root, suffixes)}
-
-
-def _names_of(record: Record) -> set[str]:
-    names = (record.id, *(record.fields.get(key) for key in ("doi", "url", "arxiv", "corpusid")))
-    return {str(name).casefold() for name in names if name}

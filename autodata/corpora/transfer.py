@@ -99,20 +99,15 @@ def _check(path: Path, total: int | None, tag: str) -> str:
         raise Damaged(f"{path.stat().st_size:,} bytes instead of {total:,}")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    stated = _MD5.fullmatch(tag)
-    if stated:
+    if stated := _MD5.fullmatch(tag):
         with path.open("rb") as file:
             if hashlib.file_digest(file, "md5").hexdigest() != stated[1]:
                 raise Damaged("its MD5 differs from its ETag")
     if path.name.endswith(".gz.part"):
-        _decompress(path)
+        try:
+            with gzip.open(path) as unpacked:
+                while unpacked.read(_CHUNK):
+                    pass
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise Damaged(f"incomplete or broken gzip file: {error}") from error
     return digest
-
-
-def _decompress(path: Path) -> None:
-    try:
-        with gzip.open(path) as file:
-            while file.read(_CHUNK):
-                pass
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise Damaged(f"incomplete or broken gzip file: {error}") from error

@@ -9,15 +9,7 @@ from autodata.loop import domain as base
 from autodata.loop import rubric
 from autodata.loop.agents import make_object
 from autodata.loop.parsing import ParseError
-from autodata.types import (
-    Candidate,
-    Criterion,
-    Document,
-    Failure,
-    Judgement,
-    Quality,
-    Round,
-)
+from autodata.types import Candidate, Criterion, Document, Failure, Judgement, Quality, Round
 
 MAX_WORDS = 400  # longer texts are cut, because a 135M model gets lost in them
 OPTIONS = 6  # cut points shown per round
@@ -59,8 +51,7 @@ class Domain(base.Domain):
         if type(number) is not int or not 1 <= number <= len(options):
             raise ParseError(f"cut {number!r} is not one of the {len(options)} cut points to choose from")
         point = options[number - 1]
-        criterion = Criterion(f"The next word is “{point.word}”.", 1)
-        return Candidate(point.beginning, point.word, (criterion,))
+        return Candidate(point.beginning, point.word, (Criterion(f"The next word is “{point.word}”.", 1),))
 
     def _choose_options(self, document: Document, rounds: Sequence[Round]) -> list[CutPoint]:
         """Choose some untried cut points, in the order of the text. Equal arguments give the same choice."""
@@ -75,8 +66,7 @@ class Domain(base.Domain):
         return Quality(not reason, reason, candidate.hash)
 
     async def judge(self, candidate: Candidate, answer: str, seed: int) -> Judgement:
-        is_right = first_word(answer) == normalize(candidate.reference_answer)
-        return rubric.judge(candidate.rubric, [is_right])
+        return rubric.judge(candidate.rubric, [first_word(answer) == normalize(candidate.reference_answer)])
 
     def privileged(self, document: Document) -> str:
         return excerpt(document.text)
@@ -90,12 +80,9 @@ def excerpt(text: str) -> str:
 
 def find_cut_points(text: str) -> list[CutPoint]:
     """List every place where a sentence can be cut: before each word except the first MIN_BEGINNING."""
-    points = []
-    for sentence in _sentences(excerpt(text)):
-        words = sentence.split()
-        for at in range(MIN_BEGINNING, len(words)):
-            points.append(CutPoint(" ".join(words[:at]), words[at]))
-    return points
+    sentences = [sentence.split() for sentence in _sentences(excerpt(text))]
+    places = ((words, at) for words in sentences for at in range(MIN_BEGINNING, len(words)))
+    return [CutPoint(" ".join(words[:at]), words[at]) for words, at in places]
 
 
 def normalize(word: str) -> str:
@@ -105,8 +92,7 @@ def normalize(word: str) -> str:
 
 def first_word(answer: str) -> str:
     """Return the first word of a continuation, normalised; empty if it does not begin with a word."""
-    parts = answer.split(maxsplit=1)
-    return normalize(parts[0]) if parts else ""
+    return normalize("".join(answer.split()[:1]))
 
 
 def _sentences(text: str) -> list[str]:
@@ -132,6 +118,6 @@ def _failures(rounds: Sequence[Round]) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {kind: [] for kind in Failure}
     for round in rounds:
         if round.candidate and round.verdict.failure:
-            tail = " ".join(round.candidate.question.split()[-SHOWN_WORDS:])
-            groups[round.verdict.failure].append(f"… {tail} [{round.candidate.reference_answer}]")
+            point = CutPoint(round.candidate.question, round.candidate.reference_answer)
+            groups[round.verdict.failure].append(f"… {point.tail} [{point.word}]")
     return {kind: shown[-SHOWN_FAILURES:] for kind, shown in groups.items()}

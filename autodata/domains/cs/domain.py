@@ -14,6 +14,8 @@ from autodata.serving.request import Request
 from autodata.types import Candidate, Document, Failure, Quality, Role, Round
 
 MAX_TAGS = 5  # reasoning skills kept per candidate
+# A question that the strong solver nearly always answers is too easy as well, whatever the weak one does.
+_GROUPS = {Failure.LOW_QUALITY: "failed_quality_check", Failure.TOO_EASY: "too_easy"}
 
 
 class Domain(base.Domain):
@@ -84,7 +86,7 @@ def group_failures(rounds: Sequence[Round]) -> dict[str, list[dict[str, object]]
     for round in rounds:
         # A round that ran out of its token budget says nothing about how hard its question is.
         if round.candidate and round.verdict.failure is not Failure.CUT_OFF:
-            groups[_group(round)].append(
+            groups[_GROUPS.get(round.verdict.failure, "failed_on_strong")].append(
                 {
                     "type": round.candidate.labels.get("question_type", ""),
                     "question": round.candidate.question,
@@ -98,10 +100,3 @@ def group_failures(rounds: Sequence[Round]) -> dict[str, list[dict[str, object]]
 
 def _normalize(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.casefold()))
-
-
-def _group(round: Round) -> str:
-    if round.verdict.failure is Failure.LOW_QUALITY:
-        return "failed_quality_check"
-    # A question that the strong solver nearly always answers is too easy as well, whatever the weak one does.
-    return "too_easy" if round.verdict.failure is Failure.TOO_EASY else "failed_on_strong"

@@ -8,24 +8,19 @@ from autodata.loop.parsing import ParseError, read_text
 from autodata.loop.role_words import SPEAKS_OF_SOLVERS, speaks_of_solvers
 from autodata.types import Candidate, Quality
 
-PASSING = {"leakage": "NO_LEAKAGE", "question": "GOOD", "rubric": "PASS", "type": "CONSISTENT"}
-_LABELS = {
+_LABELS = {  # the first label of each check passes
     "leakage": ["NO_LEAKAGE", "LEAKS_ANSWER"],
     "question": ["GOOD", "TOO_EASY", "RECALL"],
     "rubric": ["PASS", "FAIL"],
     "type": ["CONSISTENT", "INCONSISTENT"],
 }
 MAX_REASON = 600
-
-
-def _check(name: str) -> dict[str, object]:
-    reason = {"type": "string", "minLength": 1, "maxLength": MAX_REASON}
-    return make_object({"reason": reason, "label": {"type": "string", "enum": _LABELS[name]}})
-
-
-SCHEMA = make_object(
-    {**{name: _check(name) for name in PASSING}, "feedback": {"type": "string", "maxLength": MAX_REASON}}
-)
+_REASON = {"type": "string", "minLength": 1, "maxLength": MAX_REASON}
+_CHECKS = {
+    name: make_object({"reason": _REASON, "label": {"type": "string", "enum": labels}})
+    for name, labels in _LABELS.items()
+}
+SCHEMA = make_object({**_CHECKS, "feedback": {"type": "string", "maxLength": MAX_REASON}})
 
 _SHARED_WORDS = 12  # the context gives the answer away if it repeats this many of its words in a row
 _WORD = re.compile(r"\w+")
@@ -35,21 +30,16 @@ _ENGLISH_SHARE = 0.7  # a question with a smaller share of ASCII letters is not 
 def find_faults(candidate: Candidate) -> list[str]:
     """List the faults that make a candidate unfit whatever a verifier says about it."""
     shown = f"{candidate.context}\n{candidate.question}"
-    faults = []
-    if speaks_of_solvers(shown):
-        faults.append(SPEAKS_OF_SOLVERS)
-    if _shares_words(candidate.context, candidate.reference_answer):
-        faults.append("the context contains the answer word for word")
-    if _latin_share(shown) < _ENGLISH_SHARE:
-        faults.append("the question is not in English")
-    return faults
+    checks = {
+        SPEAKS_OF_SOLVERS: speaks_of_solvers(shown),
+        "the context contains the answer word for word": _shares_words(candidate.context, candidate.reference_answer),
+        "the question is not in English": _latin_share(shown) < _ENGLISH_SHARE,
+    }
+    return [fault for fault, is_found in checks.items() if is_found]
 
 
 def read_quality(record: Mapping[str, object], candidate: Candidate) -> Quality:
-    """Compute the verdict from the four labels; the verifier is not asked for an overall verdict.
-
-    Raises ParseError if a label is missing or unknown.
-    """
+    """Compute the verdict from the four labels: no overall one is asked for. Raises ParseError."""
     labels, reasons = {}, []
     for name, allowed in _LABELS.items():
         check = record.get(name)
@@ -57,7 +47,7 @@ def read_quality(record: Mapping[str, object], candidate: Candidate) -> Quality:
         if not isinstance(check, dict) or label not in allowed:
             raise ParseError(f"check {name!r}: {str(label)[:40]!r} is none of {', '.join(allowed)}")
         labels[name] = label
-        if label != PASSING[name]:
+        if label != allowed[0]:
             reasons.append(f"{label}: {read_text(check, 'reason')[:MAX_REASON]}")
     feedback = record.get("feedback")
     if reasons and isinstance(feedback, str) and feedback.strip():

@@ -12,17 +12,7 @@ from autodata.loop.agents import attempt_seed
 from autodata.loop.parsing import ParseError
 from autodata.loop.role_words import SPEAKS_OF_SOLVERS, speaks_of_solvers
 from autodata.serving.request import Request
-from autodata.types import (
-    Attempt,
-    Candidate,
-    Document,
-    Failure,
-    Outcome,
-    Quality,
-    Role,
-    Round,
-    Verdict,
-)
+from autodata.types import Attempt, Candidate, Document, Failure, Outcome, Quality, Role, Round, Verdict
 
 
 class Domain(base.Domain):
@@ -93,18 +83,16 @@ class Domain(base.Domain):
         opinion = await self._ask_loop_judge(candidate, measured, len(rounds) + 1)
         by_threshold = (await super().assess(candidate, weak, strong, rounds)).verdicts
         verdicts = {name: combine(verdict, opinion, findings) for name, verdict in by_threshold.items()}
-        is_overridden = opinion["verdict"] == loop_judge.ACCEPT
         review = {
             "loop_judge": opinion,
             "post_filter_flags": findings.flags,
-            "post_filter_overrides": findings.flags if is_overridden else [],
+            "post_filter_overrides": findings.flags if opinion["verdict"] == loop_judge.ACCEPT else [],
             **measured.numbers(),
         }
         return base.Assessment(verdicts, review)
 
     async def _ask_loop_judge(self, candidate: Candidate, measured: Packet, number: int) -> dict[str, object]:
-        targets = candidate.labels["target_capabilities"]
-        slots = {"question": candidate.question, "targets": targets, **measured.slots()}
+        slots = {"question": candidate.question, "targets": candidate.labels["target_capabilities"]} | measured.slots()
         seed = attempt_seed(self.seed, candidate.hash, number, Role.QUALITY_VERIFIER, 0)
         messages = self.prompts.render("loop_judge", slots)
         request = Request(Role.QUALITY_VERIFIER, messages, seed, schema=loop_judge.SCHEMA)

@@ -25,21 +25,16 @@ SCHEMA = make_object(
 
 def read_review(record: Mapping[str, object]) -> dict[str, object]:
     """Read the eight fields. Raises ParseError, also if the verdict is *improve* without a suggestion."""
-    texts = {key: read_text(record, key) for key in ("weak_pattern", "strong_pattern", "gap_interpretation")}
-    concerns = read_texts(record, "rubric_concerns")
-    suitability = _read_choice(record, "grpo_suitability", SUITABILITY)
-    verdict = _read_choice(record, "verdict", (ACCEPT, IMPROVE))
-    reason = read_text(record, "verdict_reason")
+    keys = ("weak_pattern", "strong_pattern", "gap_interpretation")
+    review: dict[str, object] = {key: read_text(record, key) for key in keys}
+    review["rubric_concerns"] = read_texts(record, "rubric_concerns")
+    review["grpo_suitability"] = _read_choice(record, "grpo_suitability", SUITABILITY)
+    review["verdict"] = _read_choice(record, "verdict", (ACCEPT, IMPROVE))
+    review["verdict_reason"] = read_text(record, "verdict_reason")
     # An accepted candidate needs no suggestion.
-    is_needed = verdict == IMPROVE or record.get("suggestion_for_writer")
-    suggestion = read_text(record, "suggestion_for_writer") if is_needed else ""
-    return texts | {
-        "rubric_concerns": concerns,
-        "grpo_suitability": suitability,
-        "verdict": verdict,
-        "verdict_reason": reason,
-        "suggestion_for_writer": suggestion,
-    }
+    is_needed = review["verdict"] == IMPROVE or record.get("suggestion_for_writer")
+    review["suggestion_for_writer"] = read_text(record, "suggestion_for_writer") if is_needed else ""
+    return review
 
 
 def _read_choice(record: Mapping[str, object], key: str, choices: tuple[str, ...]) -> str:

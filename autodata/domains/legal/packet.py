@@ -2,41 +2,16 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from operator import itemgetter
 from statistics import fmean, pstdev
+from typing import Any
 
 from autodata.domains.legal.post_filter import Findings
 from autodata.loop.acceptance import scores
 from autodata.types import Attempt, Candidate, Round
 
 _OPINION_KEYS = ("verdict", "verdict_reason", "gap_interpretation", "grpo_suitability", "suggestion_for_writer")
-
-
-@dataclass(frozen=True)
-class CriterionLine:
-    """How both solvers did on one criterion. 1 means passed: met, or, if the weight is negative, mistake avoided."""
-
-    number: int
-    criterion: str
-    capability: str
-    weight: int
-    weak: tuple[int, ...]
-    weak_avg: float
-    weak_passed: str
-    strong: tuple[int, ...]
-    strong_avg: float
-    strong_passed: str
-
-
-@dataclass(frozen=True)
-class CapabilityScore:
-    """The unweighted share of passes over all criteria of one capability."""
-
-    capability: str
-    n: int  # criteria
-    weak: float
-    strong: float
-    gap: float
 
 
 @dataclass(frozen=True)
@@ -55,10 +30,10 @@ class Packet:
 
     weak: Solver
     strong: Solver
-    criteria: tuple[CriterionLine, ...]
-    capabilities: tuple[CapabilityScore, ...]  # sorted: the weak solver's worst capability first
+    criteria: list[dict[str, Any]]  # how both solvers did on each
+    capabilities: list[dict[str, Any]]  # sorted: the weak solver's worst capability first
     findings: Findings
-    previous: tuple[dict[str, object], ...]
+    previous: list[dict[str, object]]
 
     @property
     def gap(self) -> float:
@@ -76,7 +51,7 @@ class Packet:
             "weak_std_points": self.weak.std_points,
             "strong_std_points": self.strong.std_points,
             "body_length": self.findings.body_length,
-            "capability_scores": [asdict(c) for c in self.capabilities],
+            "capability_scores": self.capabilities,
         }
 
     def slots(self) -> dict[str, object]:
@@ -85,8 +60,8 @@ class Packet:
             "weak": self.weak,
             "strong": self.strong,
             "gap": self.gap,
-            "criteria": _lines([asdict(c) for c in self.criteria]),
-            "capabilities": _lines([asdict(c) for c in self.capabilities]),
+            "criteria": _lines(self.criteria),
+            "capabilities": _lines(self.capabilities),
             "body_length": self.findings.body_length,
             "body_length_concern": self.findings.length_concern,
             "case_recap_match": self.findings.case_recap,
@@ -103,39 +78,38 @@ def build(
 ) -> Packet:
     """Build the packet from judged attempts. Raises ValueError if one is not judged."""
     solvers = [_measure(candidate, attempts) for attempts in (weak, strong)]
-    criteria = tuple(_list_criteria(candidate, weak, strong))
-    return Packet(*solvers, criteria, _group(criteria), findings, tuple(_recall(r) for r in rounds if r.review))
+    criteria = _list_criteria(candidate, weak, strong)
+    return Packet(*solvers, criteria, _group(criteria), findings, [_recall(r) for r in rounds if r.review])
 
 
 def _measure(candidate: Candidate, attempts: Sequence[Attempt]) -> Solver:
     exact = [float(s) for s in scores(candidate, attempts)]
-    rounded = tuple(round(s, 3) for s in exact)
     valid = sum(bool(a.answer.strip()) for a in attempts)
-    return Solver(rounded, round(fmean(exact), 3), round(100 * pstdev(exact), 2), valid)
+    return Solver(tuple(round(s, 3) for s in exact), round(fmean(exact), 3), round(100 * pstdev(exact), 2), valid)
 
 
-def _list_criteria(candidate: Candidate, weak: Sequence[Attempt], strong: Sequence[Attempt]) -> list[CriterionLine]:
-    lines = []
+def _list_criteria(candidate: Candidate, weak: Sequence[Attempt], strong: Sequence[Attempt]) -> list[dict[str, Any]]:
+    """List how both solvers did. 1 means passed: met, or, if the weight is negative, mistake avoided."""
+    lines: list[dict[str, Any]] = []
     for at, criterion in enumerate(candidate.rubric):
-        passed = [
-            tuple(int(a.judgement.met[at] == (criterion.weight > 0)) for a in attempts if a.judgement.met)
-            for attempts in (weak, strong)
-        ]
-        numbers = [(p, round(fmean(p), 3), f"{sum(p)}/{len(p)}") for p in passed]
-        lines.append(
-            CriterionLine(at + 1, criterion.text, criterion.capability, criterion.weight, *numbers[0], *numbers[1])
-        )
+        line = {"criterion": criterion.text, "capability": criterion.capability, "weight": criterion.weight}
+        for solver, attempts in (("weak", weak), ("strong", strong)):
+            passed = [int(a.judgement.met[at] == (criterion.weight > 0)) for a in attempts if a.judgement.met]
+            share = {f"{solver}_avg": round(fmean(passed), 3), f"{solver}_passed": f"{sum(passed)}/{len(passed)}"}
+            line |= {solver: passed, **share}
+        lines.append({"number": at + 1, **line})
     return lines
 
 
-def _group(criteria: Sequence[CriterionLine]) -> tuple[CapabilityScore, ...]:
+def _group(criteria: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Compute the unweighted shares of passes over all criteria of each capability, `n` of them."""
     capabilities = []
-    for name in dict.fromkeys(c.capability for c in criteria):
-        lines = [c for c in criteria if c.capability == name]
-        weak, strong = fmean(x for c in lines for x in c.weak), fmean(x for c in lines for x in c.strong)
-        score = CapabilityScore(name, len(lines), round(weak, 3), round(strong, 3), round(strong - weak, 3))
-        capabilities.append(score)
-    return tuple(sorted(capabilities, key=lambda c: (c.weak, c.capability)))
+    for name in dict.fromkeys(c["capability"] for c in criteria):
+        lines = [c for c in criteria if c["capability"] == name]
+        weak, strong = (fmean(passed for c in lines for passed in c[solver]) for solver in ("weak", "strong"))
+        shares = {"weak": round(weak, 3), "strong": round(strong, 3), "gap": round(strong - weak, 3)}
+        capabilities.append({"capability": name, "n": len(lines), **shares})
+    return sorted(capabilities, key=itemgetter("weak", "capability"))
 
 
 def _recall(round: Round) -> dict[str, object]:

@@ -53,23 +53,18 @@ def candidate_schema(shape: Shape) -> dict[str, object]:
 
 def read_candidate(record: Mapping[str, object]) -> Candidate:
     """Read question, rubric and targeted capabilities; there is no reference answer. Raises ParseError."""
-    criteria = read_rubric(record)
-    items = record["rubric"]
-    if not isinstance(items, list):
-        raise ParseError("no list of criteria in `rubric`")
-    checked = tuple(_check(*numbered) for numbered in zip(range(1, len(items) + 1), items, criteria, strict=True))
+    pairs = zip(read_rubric(record), record["rubric"], strict=True)
+    checked = tuple(_check(number, item, criterion) for number, (criterion, item) in enumerate(pairs, 1))
     labels = {"target_capabilities": _read_targets(record.get("target_capabilities"))}
     return Candidate(read_text(record, "question"), "", checked, labels=labels)
 
 
 def gather_feedback(rounds: Sequence[Round]) -> dict[str, object]:
     """Return the last measured question with its review, and the reason if the last proposal was not measured."""
-    measured = next((r for r in reversed(rounds) if r.review and r.candidate), None)
-    previous = None
-    if measured and measured.candidate:
-        previous = {"question": measured.candidate.question, **measured.candidate.labels, **measured.review}
-    is_refused = bool(rounds) and not rounds[-1].review
-    return {"previous": previous, "rejected": rounds[-1].verdict.reason if is_refused else ""}
+    measured = [(r.candidate, r.review) for r in rounds if r.review and r.candidate][-1:]
+    previous = [{"question": candidate.question, **candidate.labels, **review} for candidate, review in measured]
+    rejected = [r.verdict.reason for r in rounds[-1:] if not r.review]
+    return {"previous": next(iter(previous), None), "rejected": "".join(rejected)}
 
 
 def _check(number: int, item: Mapping[str, object], criterion: Criterion) -> Criterion:

@@ -31,17 +31,16 @@ MAX_QUESTION, MAX_ANSWER, MAX_REASON = 3_000, 400, 600
 SHOWN_FAILURES = 6  # per group, the latest ones
 SHOWN_ANSWERS = 2  # wrong final answers of the strong solver, to see why it failed
 GROUNDING = "grounding"
+_GROUPS = {Failure.LOW_QUALITY: "screened_out", Failure.TOO_EASY: "too_easy"}
 SCHEMA = make_object(
     {
         "question": {"type": "string", "minLength": 1, "maxLength": MAX_QUESTION},
         "answer": {"type": "string", "minLength": 1, "maxLength": MAX_ANSWER},
     }
 )
-SCREEN = make_object(
-    {"reason": {"type": "string", "minLength": 1, "maxLength": MAX_REASON}, "promising": {"type": "boolean"}}
-)
-VERDICT = make_object(
-    {"reason": {"type": "string", "minLength": 1, "maxLength": MAX_REASON}, "equivalent": {"type": "boolean"}}
+SCREEN, VERDICT = (
+    make_object({"reason": {"type": "string", "minLength": 1, "maxLength": MAX_REASON}, key: {"type": "boolean"}})
+    for key in ("promising", "equivalent")
 )
 _NUMBER = r"(?:\\?[A-Za-z]\w{0,10}\s{0,3}=)?\s{0,3}(?:\\?[A-Za-z]?\w{0,10}\s{0,3}(?:≈|~|\\approx))?\s{0,3}[+-]?"
 _INTEGER = re.compile(_NUMBER + r"[0-9][0-9,\s]*")
@@ -141,18 +140,14 @@ def find_faults(document: Document, candidate: Candidate) -> list[str]:
     """List the faults that make a proposal unfit whatever a model says about it (paper Fig. 15)."""
     question = normalize(candidate.question)
     answer = re.sub(r"[${}]", "", equivalence.unwrap(candidate.reference_answer)).strip()
-    faults = []
-    if question in normalize(document.text):
-        faults.append("the question repeats a sample")
-    if _INTEGER.fullmatch(answer):
-        faults.append("the answer is a bare integer, which can be guessed")
-    if _DECIMAL.match(answer):
-        faults.append("the answer is a decimal number, which depends on rounding")
-    if speaks_of_solvers(candidate.question):
-        faults.append(SPEAKS_OF_SOLVERS)
-    if candidate.question.count("?") > 1:
-        faults.append("the question asks more than one thing")
-    return faults
+    checks = {
+        "the question repeats a sample": question in normalize(document.text),
+        "the answer is a bare integer, which can be guessed": _INTEGER.fullmatch(answer),
+        "the answer is a decimal number, which depends on rounding": _DECIMAL.match(answer),
+        SPEAKS_OF_SOLVERS: speaks_of_solvers(candidate.question),
+        "the question asks more than one thing": candidate.question.count("?") > 1,
+    }
+    return [fault for fault, is_found in checks.items() if is_found]
 
 
 def group_failures(rounds: Sequence[Round]) -> dict[str, list[object]]:
@@ -161,7 +156,7 @@ def group_failures(rounds: Sequence[Round]) -> dict[str, list[object]]:
     for round in rounds:
         # A round that ran out of its token budget says nothing about how hard its question is.
         if round.candidate and round.verdict.failure is not Failure.CUT_OFF:
-            groups[_group(round)].append(
+            groups[_GROUPS.get(round.verdict.failure, "too_hard")].append(
                 {
                     "question": round.candidate.question,
                     "answer": round.candidate.reference_answer,
@@ -178,12 +173,6 @@ def group_failures(rounds: Sequence[Round]) -> dict[str, list[object]]:
 def normalize(text: str) -> str:
     """Reduce a text to its letters, digits and operators, which are what tells two problems apart."""
     return " ".join(re.findall(r"\w+|[-+*/^=<>]", text.casefold()))
-
-
-def _group(round: Round) -> str:
-    if round.verdict.failure is Failure.LOW_QUALITY:
-        return "screened_out"
-    return "too_easy" if round.verdict.failure is Failure.TOO_EASY else "too_hard"
 
 
 def _count(attempts: Sequence[Attempt]) -> str:

@@ -5,6 +5,7 @@ else: names, phrases, units, equations, matrices, unevaluated integrals.
 """
 
 import re
+from itertools import accumulate
 
 from autodata.domains.science import symbolic
 
@@ -99,12 +100,8 @@ def _is_plain(token: str) -> bool:
 
 def _has_bare_comma(tokens: list[str]) -> bool:
     """Return True for a list without brackets: it is unknown whether the order of its items counts."""
-    depth = 0
-    for token in tokens:
-        depth += (token in ("(", "[", r"\{")) - (token in (")", "]", r"\}"))
-        if token == "," and depth == 0:
-            return True
-    return False
+    depths = accumulate((token in ("(", "[", r"\{")) - (token in (")", "]", r"\}")) for token in tokens)
+    return any(token == "," and depth == 0 for token, depth in zip(tokens, depths, strict=True))
 
 
 def _differ_in_case(tokens: set[str]) -> bool:
