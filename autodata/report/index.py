@@ -8,9 +8,9 @@ The report of an unfinished run shows what is there so far.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from autodata import command
 from autodata.report import dataset, evaluation, generation, page, training
@@ -78,28 +78,12 @@ def refresh(run: Path) -> str:
 # ── the index of a folder of runs: one row each, with its result and a link to its report ──
 
 
-@dataclass(frozen=True)
-class RunEntry:
-    """A run as one row of the index."""
-
-    name: str  # its path below the folder
-    kind: str
-    label: str
-    is_finished: bool
-    started: str
-    seconds: float | None  # from its start to its end, including pauses between sessions
-    headline: str
-    link: str  # empty if there is no report
-    problem: str  # says why there is no report
-
-
-def render(folder: Path, entries: Sequence[RunEntry]) -> str:
-    finished = sum(entry.is_finished for entry in entries)
+def render(folder: Path, entries: Sequence[Facts]) -> str:
     return page.render(
         "index.j2",
         f"Runs in {folder.resolve().name}",
         entries=entries,
-        finished=finished,
+        finished=sum(entry["is_finished"] for entry in entries),
         write_duration=write_duration,
         command=f"python -m autodata.report {folder}",
     )
@@ -112,38 +96,31 @@ def is_outdated(run: Path) -> bool:
     return not page_path.exists() or page_path.stat().st_mtime < newest
 
 
-def describe(run: Path, folder: Path, problem: str = "") -> RunEntry:
-    """Describe a run as a row of the index. Raises RunError for a damaged manifest."""
+def describe(run: Path, folder: Path, problem: str = "") -> dict[str, Any]:
+    """Describe a run as a row of the index. `problem` says why it has no report. Raises RunError."""
     manifest = read_manifest(run) or {}
     inputs = manifest.get("inputs", {})
     kind, name = str(inputs.get("kind")), run.relative_to(folder).as_posix()
-    link = f"{name}/{REPORT}" if (run / REPORT).exists() else ""
-    headline = (_HEADLINES[kind](run, manifest) if kind in _HEADLINES else "") or _tell_progress(run)
-    return RunEntry(
-        name=name,
-        kind=kind,
-        label=_label(inputs, manifest),
-        is_finished=bool(manifest.get("finished")),
-        started=manifest.get("started", ""),
-        seconds=_measure_seconds(manifest),
-        headline=headline,
-        link=link,
-        problem=problem,
-    )
-
-
-def _tell_progress(run: Path) -> str:
-    now = snapshot.read_snapshot(run)
-    return snapshot.describe(now) if now else ""
-
-
-def _label(inputs: Facts, manifest: Facts) -> str:
     arms = inputs.get("arms") or sorted(manifest.get("funnel", {}))
-    parts = [inputs.get("label"), inputs.get("domain.name"), inputs.get("arm"), " and ".join(arms)]
-    return ", ".join(str(part) for part in parts if part)
+    label = [inputs.get("label"), inputs.get("domain.name"), inputs.get("arm"), " and ".join(arms)]
+    headline = _HEADLINES[kind](run, manifest) if kind in _HEADLINES else ""
+    if not headline and (now := snapshot.read_snapshot(run)):
+        headline = snapshot.describe(now)
+    return {
+        "name": name,
+        "kind": kind,
+        "label": ", ".join(str(part) for part in label if part),
+        "is_finished": bool(manifest.get("finished")),
+        "started": manifest.get("started", ""),
+        "seconds": _measure_seconds(manifest),
+        "headline": headline,
+        "link": f"{name}/{REPORT}" if (run / REPORT).exists() else "",
+        "problem": problem,
+    }
 
 
 def _measure_seconds(manifest: Facts) -> float | None:
+    """Measure the time from the run's start to its end, including pauses between sessions."""
     if not manifest.get("finished") or not manifest.get("started"):
         return None
     start, end = (datetime.fromisoformat(manifest[name]) for name in ("started", "finished"))
@@ -162,10 +139,9 @@ def _summarize_generation(run: Path, manifest: Facts) -> str:
 
 
 def _summarize_dataset(run: Path, manifest: Facts) -> str:
-    statistics = manifest.get("statistics", {})
     return "; ".join(
         f"{arm}: {write_count(numbers['examples'], 'example')}, gap {write_decimal(numbers.get('gap'))}"
-        for arm, numbers in sorted(statistics.items())
+        for arm, numbers in sorted(manifest.get("statistics", {}).items())
     )
 
 
@@ -177,8 +153,8 @@ def _summarize_training(run: Path, manifest: Facts) -> str:
 
 
 def _summarize_evaluation(run: Path, manifest: Facts) -> str:
-    means = {name: numbers["mean"] for name, numbers in (read_json(run / "results.json") or {}).items()}
-    parts = [f"{name} {write_decimal(mean['value'])}" for name, mean in means.items() if mean]
+    results = (read_json(run / "results.json") or {}).items()
+    parts = [f"{name} {write_decimal(mean['value'])}" for name, numbers in results if (mean := numbers["mean"])]
     for name, numbers in (read_json(run / "prbench.json") or {}).items():
         first = next(iter(numbers["graders"].values()), {})
         parts += [f"{name} {write_decimal(first['clipped']['value'])}"] if first.get("clipped") else []

@@ -1,7 +1,6 @@
 """Writes the report of a training: rewards from first to last step, the watched sets, and the checks before it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,6 @@ from autodata.report.curves import (
 COMMAND = "accelerate launch --config_file recipes/accelerate/cpu.yaml training/grpo.py"
 _MAX_COMPLETIONS = 8  # maximum number of completions shown
 _MAX_CHARS = 1_200  # maximum length of each, and of the end of its prompt
-
-
 METRICS = (
     REWARD,
     CUT_OFF,
@@ -37,15 +34,6 @@ METRICS = (
     Metric("kl", "KL to the initial model", "logged only if trainer.beta is above 0"),
     Metric("train/unscored", "completions without a score", is_share=True),
 )
-
-
-@dataclass(frozen=True)
-class Check:
-    """A limit that stops the training before its first step if a measurement exceeds it."""
-
-    name: str
-    limit: object
-    measured: float | None = None
 
 
 def render(folder: Path, manifest: Mapping[str, Any]) -> str:
@@ -67,7 +55,7 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         milestones=[[name, *write_milestones(points)] for name, points in curves.watch("score").items()],
         cut_off=draw_watched(curves, "cut_off", "share cut off"),
         judges=draw_judges(curves),
-        checks=list_checks(recipe, curves.probe),
+        checks=list_checks(recipe, curves.probe or {}),
         completions=read_completions(folder),
         seconds=sum(e.get("step_time", 0.0) for e in curves.train) or None,
     )
@@ -79,25 +67,16 @@ def tabulate_quarters(train: Sequence[LogEntry]) -> list[tuple[str, float, float
     return [(name, *compare_quarters(series)) for name, series in values.items() if series]
 
 
-def list_checks(recipe: GrpoRecipe, probe: LogEntry | None) -> list[Check]:
-    limits, measured = recipe.preflight, probe or {}
+def list_checks(recipe: GrpoRecipe, probe: LogEntry) -> list[list[object]]:
+    """List the limits that stop the training before its first step: each with its name and the measured value."""
+    limits = recipe.preflight
+    keys = ("completions/clipped_ratio", "frac_reward_zero_std", "sampling/sampling_logp_difference/mean")
+    cut_off, zero_spread, difference = (probe.get(f"eval_{key}") for key in keys)
     return [
-        Check("tokens in the longest prompt, at most", limits.prompt_tokens),
-        Check(
-            "share of completions cut off, at most",
-            limits.max_cut_off,
-            measured.get("eval_completions/clipped_ratio"),
-        ),
-        Check(
-            "share of groups with equal rewards, at most",
-            limits.max_zero_spread,
-            measured.get("eval_frac_reward_zero_std"),
-        ),
-        Check(
-            "mean difference of log probabilities, vLLM and trainer, at most",
-            limits.max_logp_difference,
-            measured.get("eval_sampling/sampling_logp_difference/mean"),
-        ),
+        ["tokens in the longest prompt, at most", limits.prompt_tokens, None],
+        ["share of completions cut off, at most", limits.max_cut_off, cut_off],
+        ["share of groups with equal rewards, at most", limits.max_zero_spread, zero_spread],
+        ["mean difference of log probabilities, vLLM and trainer, at most", limits.max_logp_difference, difference],
     ]
 
 
