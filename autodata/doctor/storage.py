@@ -32,10 +32,7 @@ def check_files(place: Path) -> Finding:
 
 
 def check_space(place: Path) -> Finding:
-    return judge_space(shutil.disk_usage(place).free / 1e9, place)
-
-
-def judge_space(free_gb: float, place: Path) -> Finding:
+    free_gb = shutil.disk_usage(place).free / 1e9
     detail = f"{free_gb:.1f} GB free in {place}"
     if free_gb < _FAIL_GB:
         return fail("disk", f"{detail}: free some space, or name another folder with run=…")
