@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from autodata.cluster.fleet import find_roles
@@ -51,8 +52,7 @@ def check_server(models: Models, name: str) -> list[Finding]:
 
 async def check_answers(models: Models, domain: DomainConfig, names: Sequence[str]) -> list[Finding]:
     """Check that each role of these endpoints answers within its max_tokens, that attempts differ, and the judge."""
-    with tempfile.TemporaryDirectory() as scratch:
-        journal = Journal(Path(scratch) / "journal.sqlite")
+    with tempfile.TemporaryDirectory() as scratch, closing(Journal(Path(scratch) / "journal.sqlite")) as journal:
         client = Client(models, journal)
         try:
             roles = [role for name in names for role in find_roles(models, name)]
@@ -68,7 +68,6 @@ async def check_answers(models: Models, domain: DomainConfig, names: Sequence[st
             return [fail("answers", str(error))]
         finally:
             await client.close()
-            journal.close()
 
 
 async def check_room(client: Client, role: Role) -> Finding:

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 from autodata.doctor.finding import Finding, fail, ok, warn
@@ -56,10 +57,7 @@ def _use_run(folder: str) -> None:
 
 
 async def _use_journal(path: Path) -> None:
-    journal = Journal(path)
-    try:
+    with closing(Journal(path)) as journal:
         await journal.put("key", Reply(Outcome.ANSWERED, "text", "", "stop", "doctor", 0, 0, 0.0))
         if journal.get("key") is None:
             raise JournalError("a stored reply cannot be read back")
-    finally:
-        journal.close()

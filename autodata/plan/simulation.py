@@ -168,7 +168,6 @@ def share_gpu_seconds(
     }
 
 
-ReplicaCounts = dict[str, int]
 _WORK_SHARE = 0.9  # a split is simulated if its bottleneck has at most this share of the previous one's work
 _TIME_SHARE = 0.98  # it is chosen over a smaller split if it takes at most this share of its time
 
@@ -177,7 +176,7 @@ class TooFewGpus(UserError):
     """There are too few GPUs for one replica of each endpoint; the message says how many are needed."""
 
 
-def grow(stations: Mapping[str, Station], work: Mapping[str, float], gpus: int) -> Iterator[ReplicaCounts]:
+def grow(stations: Mapping[str, Station], work: Mapping[str, float], gpus: int) -> Iterator[dict[str, int]]:
     """Yield splits that grow from one replica of each endpoint up to `gpus` GPUs; fewer GPUs yield a prefix of them.
 
     Each step adds a replica at the bottleneck, because no other addition makes a split faster. So the last split has

@@ -71,7 +71,7 @@ def from_run(recipe: GenerateRecipe, folder: Path) -> Workload:
     manifest = require_finished(str(folder), "python -m autodata.generate")
     run_recipe = load(GenerateRecipe, [str(folder / "recipe.yaml")])
     for key in ("domain.name", "arm"):
-        value, run_value = (attrgetter(key)(side) for side in (recipe, run_recipe))
+        value, run_value = map(attrgetter(key), (recipe, run_recipe))
         if value != run_value:
             raise RecipeError(f"--like {folder}: it has {key}={run_value}, the recipe has {value}; name another run")
     trajectories = read_records(folder / "trajectories.jsonl", TRAJECTORY)
@@ -86,7 +86,8 @@ def replay(trajectory: Trajectory, recipe: GenerateRecipe, prompt_shares: Mappin
     """Replay a recorded document under `recipe`. If the recipe is the same, its tokens are the recorded ones."""
     rounds = trajectory.rounds[: recipe.domain.max_rounds]
     calls = _Calls(recipe, PRIORS["domains"].get(recipe.domain.name, {}))
-    stages = [*calls.prepare(), *(s for number, r in enumerate(rounds) for s in calls.retrace(r, number))]
+    stages = [s for number, r in enumerate(rounds) for s in calls.retrace(r, number)]
+    stages = [*calls.once(Role.CHALLENGER, "prepare"), *stages]
     accepted = trajectory.accepted is not None and len(rounds) == len(trajectory.rounds)
     spent = {role: trajectory.tokens.get(role, 0) * len(rounds) / max(1, len(trajectory.rounds)) for role in Role}
     return Story(tuple(_share_out(stages, spent, prompt_shares)), len(rounds), accepted)
@@ -116,14 +117,16 @@ class _Calls:
         self.weak_first = recipe.domain.weak_first and recipe.arm not in BASELINES
 
     def ask(self, role: Role) -> Call:
+        config = getattr(self.recipe.models, role)
+        if config is None:
+            advice = f"set models.{role}.endpoint, or append a file of recipes/models"
+            raise RecipeError(f"the recipe names no model for {role}: {advice}")
+        preset = self.recipe.models.endpoints[config.endpoint].sampling
         prompt, completion = PRIORS["tokens"][role]
-        return Call(role, prompt, min(completion, _max_tokens(self.recipe, role)))
+        return Call(role, prompt, min(completion, resolve_sampling(config.sampling, preset, role).max_tokens or 0))
 
     def once(self, role: Role, key: str) -> list[CallStage]:
         return [((self.ask(role),),)] * self.prior.get(key, 0)
-
-    def prepare(self) -> list[CallStage]:
-        return self.once(Role.CHALLENGER, "prepare")
 
     def propose(self, number: int) -> list[CallStage]:
         """Ask the orchestrator and then the challengers, once the proposals of earlier rounds are used up."""
@@ -175,20 +178,10 @@ def _invent(recipe: GenerateRecipe, prior: Mapping[str, Any], rng: random.Random
     ends = rng.choices(list(prior["fails"]), list(prior["fails"].values()), k=count)
     if accepted:
         ends[-1] = "accepted"
-    counts = ((Role.WEAK_SOLVER, recipe.domain.weak_attempts), (Role.STRONG_SOLVER, recipe.domain.strong_attempts))
-    weak, strong = ([replace(calls.ask(role), is_shared=i > 0) for i in range(n)] for role, n in counts)
+    solvers = ((Role.WEAK_SOLVER, recipe.domain.weak_attempts), (Role.STRONG_SOLVER, recipe.domain.strong_attempts))
+    weak, strong = ([replace(calls.ask(role), is_shared=i > 0) for i in range(n)] for role, n in solvers)
     stages = [s for n, end in enumerate(ends) for s in calls.round(n, end, weak, [] if end == "weak" else strong)]
-    return Story((*calls.prepare(), *stages), count, accepted)
-
-
-def _max_tokens(recipe: GenerateRecipe, role: Role) -> int:
-    config = getattr(recipe.models, role)
-    if config is None:
-        raise RecipeError(
-            f"the recipe names no model for {role}: set models.{role}.endpoint, or append a file of recipes/models"
-        )
-    endpoint = recipe.models.endpoints[config.endpoint]
-    return resolve_sampling(config.sampling, endpoint.sampling, role).max_tokens or 0
+    return Story((*calls.once(Role.CHALLENGER, "prepare"), *stages), count, accepted)
 
 
 def _prompt_shares(trajectories: Sequence[Trajectory], manifest: Mapping[str, Any]) -> dict[Role, float]:

@@ -57,7 +57,6 @@ def _round_step(length: float, is_count: bool) -> float:
 # The plot area inside a picture of 560 × 290 units.
 LEFT, RIGHT, TOP, BOTTOM = 52, 548, 30, 236
 _LABELS = 12  # maximum number of labels below the axis
-Number = int | float
 ChartTable = tuple[Sequence[str], Sequence[Sequence[object]]]  # the header and the rows
 
 
@@ -77,7 +76,7 @@ class Series:
 
     name: str
     style: str
-    values: Sequence[Number]
+    values: Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ class Columns:
         """The parts of every column, from the axis upwards."""
         y, width = self.y, min(self._step * 0.72, 44)
         for at, label in enumerate(self.labels):
-            below: Number = 0
+            below: float = 0
             for series in self.series:
                 value = series.values[at]
                 if value:
@@ -157,8 +156,8 @@ def count_bins(scores: Sequence[float]) -> list[int]:
 class Point:
     """A mark of a scatter plot; its area shows how many items it stands for."""
 
-    x: Number
-    y: Number
+    x: float
+    y: float
     style: str
     note: str
     count: int = 1
@@ -174,7 +173,7 @@ class Scatter:
 
     frame: Frame
     points: Sequence[Point]
-    region: Sequence[tuple[Number, Number]]  # its corners; empty: no region is marked
+    region: Sequence[tuple[float, float]]  # its corners; empty: no region is marked
     legend: Sequence[tuple[str, str]]  # style and name
     table: ChartTable
 
@@ -192,8 +191,8 @@ class Line:
 
     name: str
     style: str
-    points: Sequence[tuple[Number, Number]]
-    band: Sequence[tuple[Number, Number]] = ()  # lowest and highest, one per point
+    points: Sequence[tuple[float, float]]
+    band: Sequence[tuple[float, float]] = ()  # lowest and highest, one per point
 
 
 @dataclass(frozen=True)
@@ -202,8 +201,8 @@ class Lines:
 
     frame: Frame
     lines: Sequence[Line]
-    mark: tuple[Number, str] | None = None  # a value of x that gets a vertical line, and its name
-    extra: Sequence[Number] = ()  # values that the y axis must reach
+    mark: tuple[float, str] | None = None  # a value of x that gets a vertical line, and its name
+    extra: Sequence[float] = ()  # values that the y axis must reach
 
     @property
     def x(self) -> Scale:
@@ -225,7 +224,7 @@ class Lines:
         """One row per x that any line has; a line without a value there shows a dash."""
         head = [self.frame.x_label]
         xs = sorted({x for line in self.lines for x, _ in line.points})
-        cells: dict[Number, list[object]] = {x: [x] for x in xs}
+        cells: dict[float, list[object]] = {x: [x] for x in xs}
         for line in self.lines:
             names = [line.name, f"{line.name}, at least", f"{line.name}, at most"] if line.band else [line.name]
             band = line.band or [()] * len(line.points)

@@ -7,7 +7,7 @@ python -m autodata.report runs/demo             # writes all missing or outdated
 The report of an unfinished run shows what is there so far.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -33,25 +33,15 @@ def render_search(folder: Path, manifest: Facts) -> str:
     return meta.render(folder, manifest)
 
 
-# Each kind of run, as its manifest names it, with the function that renders its page.
-PAGES: dict[str, Callable[[Path, Facts], str]] = {
-    "generate": generation.render,
-    "dataset": dataset.render,
-    "grpo": training.render,
-    "eval": evaluation.render,
-    "meta": render_search,
-}
-
-
 def report(folder: Path) -> Path:
     """Write the page of a run into its folder; for a folder of runs, those of all runs below it. Raises UserError."""
     manifest = read_manifest(folder)
     if manifest is None:
         return report_all(folder)
     kind = manifest.get("inputs", {}).get("kind")
-    if kind not in PAGES:
-        raise RunError(f"{folder}: there is no report for a run of kind {kind!r}, only for {', '.join(PAGES)}")
-    write_file(folder / REPORT, PAGES[kind](folder, manifest))
+    if kind not in KINDS:
+        raise RunError(f"{folder}: there is no report for a run of kind {kind!r}, only for {', '.join(KINDS)}")
+    write_file(folder / REPORT, KINDS[kind][0](folder, manifest))
     return folder / REPORT
 
 
@@ -61,7 +51,15 @@ def report_all(folder: Path) -> Path:
     if not runs:
         raise RunError(f"{folder}: not a run folder: there is no manifest.json in it or in a folder below it")
     entries = [describe(run, folder, refresh(run)) for run in runs]
-    write_file(folder / INDEX, render(folder, entries))
+    index = page.render(
+        "index.j2",
+        f"Runs in {folder.resolve().name}",
+        entries=entries,
+        finished=sum(entry["is_finished"] for entry in entries),
+        write_duration=write_duration,
+        command=f"python -m autodata.report {folder}",
+    )
+    write_file(folder / INDEX, index)
     return folder / INDEX
 
 
@@ -78,17 +76,6 @@ def refresh(run: Path) -> str:
 # ── the index of a folder of runs: one row each, with its result and a link to its report ──
 
 
-def render(folder: Path, entries: Sequence[Facts]) -> str:
-    return page.render(
-        "index.j2",
-        f"Runs in {folder.resolve().name}",
-        entries=entries,
-        finished=sum(entry["is_finished"] for entry in entries),
-        write_duration=write_duration,
-        command=f"python -m autodata.report {folder}",
-    )
-
-
 def is_outdated(run: Path) -> bool:
     """True if the run has no report, or has written results since its report."""
     page_path = run / REPORT
@@ -103,7 +90,7 @@ def describe(run: Path, folder: Path, problem: str = "") -> dict[str, Any]:
     kind, name = str(inputs.get("kind")), run.relative_to(folder).as_posix()
     arms = inputs.get("arms") or sorted(manifest.get("funnel", {}))
     label = [inputs.get("label"), inputs.get("domain.name"), inputs.get("arm"), " and ".join(arms)]
-    headline = _HEADLINES[kind](run, manifest) if kind in _HEADLINES else ""
+    headline = KINDS[kind][1](run, manifest) if kind in KINDS else ""
     if not headline and (now := snapshot.read_snapshot(run)):
         headline = snapshot.describe(now)
     return {
@@ -172,12 +159,14 @@ def _summarize_search(run: Path, manifest: Facts) -> str:
     )
 
 
-_HEADLINES: dict[str, Callable[[Path, Facts], str]] = {
-    "generate": _summarize_generation,
-    "dataset": _summarize_dataset,
-    "grpo": _summarize_training,
-    "eval": _summarize_evaluation,
-    "meta": _summarize_search,
+# Each kind of run, as its manifest names it, with the functions that render its page and write its headline.
+_Writer = Callable[[Path, Facts], str]
+KINDS: dict[str, tuple[_Writer, _Writer]] = {
+    "generate": (generation.render, _summarize_generation),
+    "dataset": (dataset.render, _summarize_dataset),
+    "grpo": (training.render, _summarize_training),
+    "eval": (evaluation.render, _summarize_evaluation),
+    "meta": (render_search, _summarize_search),
 }
 
 

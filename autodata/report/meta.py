@@ -119,7 +119,7 @@ def render(folder: Path, manifest: Facts) -> str:
         log=[list_iteration(line) for line in lines[1:]],
         changes=compare_prompts(folder / MEMBERS / "000", folder / MEMBERS / f"{best:03d}") if lines else {},
         results=results,
-        gain=read_gain(results) if results else None,
+        gain=_estimate(results["gain_on_test"], results.get("gain_interval")) if results else None,
         test=draw_test(results) if results else None,
         failures=draw_failures(results) if results else None,
         ablation=read_json(folder / "ablation.json"),
@@ -171,11 +171,6 @@ def compare_prompts(before: Path, after: Path) -> dict[str, list[Stretch]]:
     names = sorted({path.name for folder in (before, after) for path in (*folder.glob("*.j2"), folder / SHAPE_FILE)})
     texts = {name: (_read_text(before / name), _read_text(after / name)) for name in names}
     return {name: compare_texts(old, new) for name, (old, new) in texts.items() if old != new}
-
-
-def read_gain(results: Facts) -> Estimate | None:
-    """Read how much more often the best prompt set passed on test documents than the baseline."""
-    return _estimate(results["gain_on_test"], results.get("gain_interval"))
 
 
 def draw_test(results: Facts) -> Forest:

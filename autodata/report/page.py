@@ -28,14 +28,18 @@ def render(template: str, title: str, scripts: Sequence[str] = (), **facts: obje
         f"default-src 'none'; style-src {_hash(style)}; script-src {' '.join(map(_hash, sources))}; "
         "base-uri 'none'; form-action 'none'"
     )
-    frame = {
-        "title": title,
-        "policy": policy,
-        "style": Markup(style),
-        "scripts": [Markup(s) for s in sources],
-        "outcome_lines": list_outcomes(facts.get("manifest"), facts.get("results")),
-    }
-    return _environment().get_template(template).render(**facts, **frame)
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            **facts,
+            title=title,
+            policy=policy,
+            style=Markup(style),
+            scripts=[Markup(source) for source in sources],
+            outcome_lines=list_outcomes(facts.get("manifest"), facts.get("results")),
+        )
+    )
 
 
 def list_outcomes(manifest: object, results: object = None) -> list[str]:
