@@ -54,17 +54,13 @@ class Departure:
 def read_departures(domains: Sequence[str]) -> list[Departure]:
     """Read the departures that concern data of these domains, but not training, evaluation or other domains."""
     entries = yaml.safe_load(REGISTER.read_text(encoding="utf-8"))
-    return [
-        Departure(entry["rule"], entry["paper"], " ".join(entry["ours"].split()))
-        for entry in entries
-        if "ours" in entry and _concerns(entry["code"], domains)
-    ]
+    chosen = [e for e in entries if "ours" in e and _concerns(e["code"], domains)]
+    return [Departure(e["rule"], e["paper"], " ".join(e["ours"].split())) for e in chosen]
 
 
 def _concerns(places: Sequence[str], domains: Sequence[str]) -> bool:
     paths = [PurePosixPath(place.partition("::")[0]).parts for place in places]
-    named = {parts[2] for parts in paths if parts[:2] == ("autodata", "domains") and len(parts) > 3}
-    if named:
+    if named := {parts[2] for parts in paths if parts[:2] == ("autodata", "domains") and len(parts) > 3}:
         return not named.isdisjoint(domains)
     return any(parts[0] == "autodata" and parts[1] not in _OTHER_STAGES for parts in paths)
 
@@ -118,15 +114,8 @@ def render() -> str:
 
 def _list_cells(entry: dict[str, Any]) -> list[str]:
     mark = f" ({MARK} {entry['one_reader']})" if "one_reader" in entry else ""
-    paper = f"{entry['paper']}: {entry['says']}{mark}"
-    return [
-        entry["rule"],
-        tell_kind(entry),
-        paper,
-        _links(entry["code"]),
-        _links(entry["tests"]),
-        entry.get("ours", DASH),
-    ]
+    paper, links = f"{entry['paper']}: {entry['says']}{mark}", [_links(entry[key]) for key in ("code", "tests")]
+    return [entry["rule"], tell_kind(entry), paper, *links, entry.get("ours", DASH)]
 
 
 def _links(places: list[str]) -> str:

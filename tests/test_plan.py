@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from autodata.plan import plan as command
 from autodata.plan.simulation import Station, TooFewGpus, choose_split, grow, share_gpu_seconds, simulate
-from autodata.plan.speed import ReplicaSpeed, TimedCalls, fit, fit_run, state
+from autodata.plan.speed import ReplicaSpeed, fit, fit_run, state
 from autodata.plan.workload import Call, Story, from_run
 from autodata.serving.journal import Journal
 from autodata.types import Outcome as Answer
@@ -132,10 +132,9 @@ def test_too_few_gpus_says_how_many_there_must_be():
 
 def test_a_fit_finds_the_speed_that_made_the_samples():
     chance = numpy.random.default_rng(0)
-    rows = chance.uniform(1, 100, (60, 4))
+    work = chance.uniform(1, 100, (60, 4))  # prompt tokens, steps, sequences, requests
     true = ReplicaSpeed(0.002, 0.03, 0.004, 0.05)
-    samples = [TimedCalls(r * 0.05 + p * 0.002 + s * 0.03 + q * 0.004, r, p, s, q) for r, p, s, q in rows]
-    found = fit(samples, "test")
+    found = fit(work, work @ [true.prompt_s, true.step_s, true.sequence_s, true.request_s], "test")
     assert (found.prompt_s, found.step_s, found.sequence_s, found.request_s) == pytest.approx(
         (true.prompt_s, true.step_s, true.sequence_s, true.request_s)
     )

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
@@ -40,7 +41,7 @@ def options(run: tuple[Path, list[str]]) -> argparse.Namespace:
 def test_a_plan_is_near_to_what_happened(run, capsys):
     measured = require_finished(str(run[0]), "")["working_s"]
     plan = make_plan(load(GenerateRecipe, run[1]), options(run))
-    predicted = plan.mean(plan.seconds)
+    predicted = fmean(plan.seconds)
     with capsys.disabled():
         print(f"\nplan: predicted / measured = {predicted:.1f} s / {measured:.1f} s = {predicted / measured:.2f}")
     assert 0.5 < predicted / measured < 2

@@ -16,7 +16,7 @@ from autodata.report import generation, storyboard
 from autodata.report.index import report
 from autodata.report.overview import VERDICTS, Overview
 from autodata.report.page import list_outcomes
-from autodata.report.storyboard import Storyboards, compare_questions, compare_words
+from autodata.report.storyboard import Blocks, add_document, compare_questions, compare_words
 from autodata.run.records import RunError
 from autodata.run.snapshot import SNAPSHOT, RunState, Snapshot
 from autodata.serving.costs import Cost
@@ -172,23 +172,23 @@ def test_every_domain_has_its_report(tmp_path, name):
 
 def test_blocks_are_small_and_whole(monkeypatch):
     monkeypatch.setattr(storyboard, "BLOCK_BYTES", 2000)
-    boards = Storyboards()
+    blocks = Blocks()
     for n in range(5):
-        boards.add(simple(f"d{n}", f"q{n}", demo_recipe()), "cloze, agentic")
-    index = unpack(boards.finish())
-    found = [unpack(boards.blocks[e["block"]])[e["at"]]["trajectory"]["document_id"] for e in index]
+        add_document(blocks, simple(f"d{n}", f"q{n}", demo_recipe()), "cloze, agentic")
+    index = unpack(blocks.finish())
+    found = [unpack(blocks.packed[e["block"]])[e["at"]]["trajectory"]["document_id"] for e in index]
     assert found == [f"d{n}" for n in range(5)]
-    assert len(boards.blocks) > 1
+    assert len(blocks.packed) > 1
 
 
 def test_a_very_long_answer_loses_its_middle_and_says_so():
     recipe = demo_recipe()
     tried = a_round(1, candidate("q"), recipe)
     long = replace(tried.weak[0], answer="a" * 50_000 + "the end")
-    boards = Storyboards()
-    boards.add(trajectory("d", replace(tried, weak=(long, *tried.weak[1:]))), "k")
-    boards.finish()
-    answer = unpack(boards.blocks[0])[0]["trajectory"]["rounds"][0]["weak"][0]["answer"]
+    blocks = Blocks()
+    add_document(blocks, trajectory("d", replace(tried, weak=(long, *tried.weak[1:]))), "k")
+    blocks.finish()
+    answer = unpack(blocks.packed[0])[0]["trajectory"]["rounds"][0]["weak"][0]["answer"]
     assert len(answer) < 10_000
     assert "42,007 characters are left out" in answer
     assert answer.endswith("the end")

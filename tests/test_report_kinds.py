@@ -12,9 +12,8 @@ import pytest
 from autodata.meta import evaluate
 from autodata.meta.evaluate import Trial
 from autodata.report import dataset, evaluation, index, meta, training
-from autodata.report.charts import Forest, ForestRow, Frame, Line, Lines
+from autodata.report.charts import Forest, ForestRow, Frame, Line, Lines, count_bins
 from autodata.report.curves import smooth
-from autodata.report.dataset import count_bins
 from autodata.report.index import main, report
 from autodata.report.meta import compare_texts
 from autodata.run.records import RunError

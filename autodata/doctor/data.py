@@ -29,13 +29,10 @@ def check_dataset(folder: str) -> list[Finding]:
         path = Path(folder) / name
         if not path.is_file() or hash_path(path) != outputs.get(name):
             return [fail("dataset", f"{path} has changed since {COMMAND} wrote it; make the data set again")]
-    files = read_json(Path(folder) / DECONTAMINATION)["files"]
-    if files:
-        finding = ok("decontamination", f"compared with {write_count(len(files), 'benchmark file')}")
-    else:
-        detail = f"{folder} was compared with no benchmark: set decontaminate in its recipe"
-        finding = warn("decontamination", detail)
-    return [ok("dataset", f"{folder} is complete and unchanged"), finding]
+    compared = warn("decontamination", f"{folder} was compared with no benchmark: set decontaminate in its recipe")
+    if files := read_json(Path(folder) / DECONTAMINATION)["files"]:
+        compared = ok("decontamination", f"compared with {write_count(len(files), 'benchmark file')}")
+    return [ok("dataset", f"{folder} is complete and unchanged"), compared]
 
 
 def check_label(recipe: EvalRecipe) -> Finding:
@@ -57,24 +54,23 @@ def check_examples(recipe: GrpoRecipe) -> list[Finding]:
 
 def judge_number(examples: Sequence[Example], recipe: GrpoRecipe) -> Finding:
     count = sum(e.split == "train" and e.arm in recipe.arms for e in examples)
-    detail = (
-        f"{write_count(count, 'training example')} of {', '.join(recipe.arms)}, min_examples={recipe.min_examples}"
-    )
+    number = write_count(count, "training example")
+    detail = f"{number} of {', '.join(recipe.arms)}, min_examples={recipe.min_examples}"
     if count < recipe.min_examples:
         return fail("examples", f"{detail}: generate from more documents, or lower min_examples")
     return ok("examples", detail)
 
 
 def judge_splits(examples: Sequence[Example]) -> Finding:
-    sources = {
-        split: {part for e in examples if e.split == split for part in e.document_source.split("; ")}
+    train, test = (
+        {part for e in examples if e.split == split for part in e.document_source.split("; ")}
         for split in ("train", "test")
-    }
-    shared = sorted(sources["train"] & sources["test"])
+    )
+    shared = sorted(train & test)
     if shared:
         number = write_count(len(shared), "source")
         return fail("splits", f"train and test share {number}, for example {shared[0]}: make the data set again")
-    counts = [write_count(len(sources[split]), "source") for split in ("train", "test")]
+    counts = (write_count(len(train), "source"), write_count(len(test), "source"))
     return ok("splits", f"{counts[0]} to train on, {counts[1]} held out, none shared")
 
 

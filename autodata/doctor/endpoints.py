@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from autodata.cluster.fleet import find_roles
@@ -36,21 +37,22 @@ def list_used(models: Models) -> dict[str, Endpoint]:
 
 
 def check_server(models: Models, name: str) -> list[Finding]:
-    """Probe a running endpoint in the same way as a Slurm replica is probed before it gets work."""
+    """Probe an endpoint, if it runs, in the same way as a Slurm replica is probed before it gets work."""
     endpoint, findings = models.endpoints[name], []
+    if not endpoint.base_url:
+        return [skip(f"endpoint {name}", "not running: append --serve to start it here, or set its base_url")]
     for check, probe in choose_probes(endpoint, find_roles(models, name)).items():
         try:
             run_probe(endpoint, probe)
         except EndpointError as error:
             return [*findings, fail(f"{check} of {name}", f"{error} (models.endpoints.{name})")]
-        findings.append(ok(f"{check} of {name}", endpoint.base_url or ""))
+        findings.append(ok(f"{check} of {name}", endpoint.base_url))
     return findings
 
 
 async def check_answers(models: Models, domain: DomainConfig, names: Sequence[str]) -> list[Finding]:
     """Check that each role of these endpoints answers within its max_tokens, that attempts differ, and the judge."""
-    with tempfile.TemporaryDirectory() as scratch:
-        journal = Journal(Path(scratch) / "journal.sqlite")
+    with tempfile.TemporaryDirectory() as scratch, closing(Journal(Path(scratch) / "journal.sqlite")) as journal:
         client = Client(models, journal)
         try:
             roles = [role for name in names for role in find_roles(models, name)]
@@ -66,7 +68,6 @@ async def check_answers(models: Models, domain: DomainConfig, names: Sequence[st
             return [fail("answers", str(error))]
         finally:
             await client.close()
-            journal.close()
 
 
 async def check_room(client: Client, role: Role) -> Finding:
@@ -78,36 +79,27 @@ async def check_room(client: Client, role: Role) -> Finding:
         return fail(check, str(error))
     if not reply.content.strip():
         return fail(check, f"{reply.completion_tokens:,} tokens of reasoning and no answer: raise {key}")
-    budget = find_budget(client.models, role)
+    config = role_config(client.models, role)
+    preset = client.models.endpoints[config.endpoint].sampling
+    budget = resolve_sampling(config.sampling, preset, role).max_tokens or 0
     if reply.reasoning.strip() and budget < THINKING_TOKENS:
-        return fail(
-            check,
-            f"the model reasons before it answers, and {key}={budget} leaves little room for that: set "
-            f"{THINKING_TOKENS} or more",
-        )
+        little = f"the model reasons before it answers, and {key}={budget} leaves little room for that"
+        return fail(check, f"{little}: set {THINKING_TOKENS} or more")
     return ok(check, f"{reply.completion_tokens:,} of {budget:,} tokens used, {reply.outcome.words}")
-
-
-def find_budget(models: Models, role: Role) -> int:
-    config = role_config(models, role)
-    return resolve_sampling(config.sampling, models.endpoints[config.endpoint].sampling, role).max_tokens or 0
 
 
 async def check_prompt(client: Client, chars: int) -> Finding:
     """Ask for the first word of the longest prompt that the recipe allows: servers cut prompts silently."""
-    check, key = f"prompt of {chars:,} characters", "domain.document_chars"
+    check, advice = f"prompt of {chars:,} characters", "serve a longer context or lower domain.document_chars"
     try:
         short, long = [await client.ask(Request(Role.CHALLENGER, _hide_word(size), seed=1)) for size in (200, chars)]
     except EndpointError as error:  # also NotMeasured, if the prompt does not fit, and PromptCut
-        return fail(check, f"{error}; serve a longer context or lower {key}")
+        return fail(check, f"{error}; {advice}")
     if _WORD in long.content.casefold():
         return ok(check, f"the server read all of it, {long.prompt_tokens:,} tokens")
     if _WORD in short.content.casefold():
-        return fail(
-            check,
-            f"the server read {long.prompt_tokens:,} tokens, but not its first word: it cuts the prompt; "
-            f"serve a longer context or lower {key}",
-        )
+        cut = f"the server read {long.prompt_tokens:,} tokens, but not its first word: it cuts the prompt"
+        return fail(check, f"{cut}; {advice}")
     return warn(check, "not checked, because the model cannot repeat a word even from a short prompt")
 
 
@@ -123,11 +115,9 @@ async def check_seeds(client: Client) -> Finding:
     answers = [(await client.ask(Request(Role.WEAK_SOLVER, message, seed))).content for seed in _SEEDS]
     repeated = (await client.ask(Request(Role.WEAK_SOLVER, message, _SEEDS[0], attempt=1))).content
     if len(set(answers)) == 1:
-        return fail(
-            "seeds",
-            f"{len(answers)} seeds gave the same answer, so attempts are not independent: raise "
-            "models.weak_solver.sampling.temperature, or use a server that respects `seed`",
-        )
+        same = f"{len(answers)} seeds gave the same answer, so attempts are not independent"
+        advice = "raise models.weak_solver.sampling.temperature, or use a server that respects `seed`"
+        return fail("seeds", f"{same}: {advice}")
     detail = f"{len(answers)} seeds gave {len(set(answers))} different answers"
     if repeated != answers[0]:
         return warn("seeds", f"{detail}, but the same seed, sent twice, gave two as well")
@@ -144,13 +134,8 @@ async def check_judge(client: Client, config: DomainConfig) -> Finding:
 def assess_judge(met: Sequence[tuple[bool, ...] | None]) -> Finding:
     lost, advice = sum(m is None for m in met), "python -m autodata.judge_audit measures this on a run"
     if lost == len(met):
-        return fail(
-            "judge", f"none of {lost} verdicts could be read: check models.judge and structured_output; {advice}"
-        )
+        unread = f"none of {lost} verdicts could be read: check models.judge and structured_output"
+        return fail("judge", f"{unread}; {advice}")
     if lost or len(set(met)) > 1 or met[0] != (True, False):
         return warn("judge", f"a simple case was judged {list(met)}, but (True, False) is right; {advice}")
     return ok("judge", f"a simple case was judged correctly {len(met)} times; {advice}")
-
-
-def skip_server(name: str) -> Finding:
-    return skip(f"endpoint {name}", "not running: append --serve to start it here, or set its base_url")

@@ -70,9 +70,8 @@ def check_wall_times(models: Models, site: Mapping[str, str]) -> list[Finding]:
         assert endpoint.server
         needed_s = limit_start(endpoint.server) + endpoint.timeout_s + _DRAIN_S
         detail = f"{name} may need {needed_s:.0f} s to load, answer and drain; AUTODATA_SERVER_TIME is {limit_s:.0f} s"
-        findings.append(
-            ok("wall time", detail) if limit_s >= needed_s else fail("wall time", f"{detail}: raise it in {_SITE}")
-        )
+        is_enough = limit_s >= needed_s
+        findings.append(ok("wall time", detail) if is_enough else fail("wall time", f"{detail}: raise it in {_SITE}"))
     return findings
 
 

@@ -31,31 +31,23 @@ from autodata.stats.writing import write_count
 from autodata.types import Role
 
 _COLOURS = {Mark.OK: "green", Mark.WARN: "yellow", Mark.FAIL: "red", Mark.NOT_APPLICABLE: "dim"}
-_WITH_DOMAIN = (GenerateRecipe, GrpoRecipe, EvalRecipe, JudgeAuditRecipe, MetaRecipe)
+_WITH_MODELS = (GenerateRecipe, GrpoRecipe, EvalRecipe, JudgeAuditRecipe, MetaRecipe, QuestionTypesRecipe)
 
 
 def examine(recipe: object, serve: bool) -> Iterator[Finding]:
     """Run all checks that apply, cheap ones first. Raises ServerError, EndpointError, PromptError."""
     yield environment.check_versions(recipe)
-    yield from _examine_place(recipe)
-    yield from _examine_data(recipe)
-    if isinstance(recipe, (*_WITH_DOMAIN, QuestionTypesRecipe)):
-        for models in _list_models(recipe):
-            yield from environment.check_wall_times(models, environment.read_site())
-            yield from _examine_models(models, recipe.domain, serve)
-
-
-def _list_models(recipe: GenerateRecipe | EvalRecipe | QuestionTypesRecipe) -> list[Models]:
-    """List the recipe's models, then for each grader of PRBench the same models with that grader as the judge."""
-    graders = [role for role in getattr(recipe, "graders", {}).values() if role]
-    return [recipe.models, *(replace(recipe.models, weak_solver=None, judge=role) for role in graders)]
-
-
-def _examine_place(recipe: object) -> Iterator[Finding]:
-    if isinstance(recipe, (*_WITH_DOMAIN, QuestionTypesRecipe, DatasetRecipe)):
+    if isinstance(recipe, (*_WITH_MODELS, DatasetRecipe)):
         place = storage.find_place(recipe.run)
         yield storage.check_files(place)
         yield storage.check_space(place)
+    yield from _examine_data(recipe)
+    if isinstance(recipe, _WITH_MODELS):
+        # Each grader of PRBench is examined as the judge of the same models.
+        graders = [role for role in getattr(recipe, "graders", {}).values() if role]
+        for models in (recipe.models, *(replace(recipe.models, weak_solver=None, judge=role) for role in graders)):
+            yield from environment.check_wall_times(models, environment.read_site())
+            yield from _examine_models(models, recipe.domain, serve)
 
 
 def _examine_data(recipe: object) -> Iterator[Finding]:
@@ -77,17 +69,14 @@ def _examine_models(models: Models, domain: DomainConfig, serve: bool) -> Iterat
         return
     with ExitStack() as stack:
         if serve:
-            _serve(models, stack)
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            stack.enter_context(running(models, Role, folder))
         reachable = []
-        for name, endpoint in used.items():
-            findings = endpoints.check_server(models, name) if endpoint.base_url else [endpoints.skip_server(name)]
+        for name in used:
+            findings = endpoints.check_server(models, name)
             reachable += [name] * all(f.mark is Mark.OK for f in findings)
             yield from findings
         yield from asyncio.run(endpoints.check_answers(models, domain, reachable))
-
-
-def _serve(models: Models, stack: ExitStack) -> None:
-    stack.enter_context(running(models, Role, Path(stack.enter_context(tempfile.TemporaryDirectory()))))
 
 
 @command.report_errors()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 
 class Mark(StrEnum):
@@ -22,17 +23,7 @@ class Finding:
     detail: str
 
 
-def ok(check: str, detail: str) -> Finding:
-    return Finding(Mark.OK, check, detail)
-
-
-def warn(check: str, detail: str) -> Finding:
-    return Finding(Mark.WARN, check, detail)
-
-
-def fail(check: str, detail: str) -> Finding:
-    return Finding(Mark.FAIL, check, detail)
-
-
-def skip(check: str, detail: str) -> Finding:
-    return Finding(Mark.NOT_APPLICABLE, check, detail)
+ok = partial(Finding, Mark.OK)
+warn = partial(Finding, Mark.WARN)
+fail = partial(Finding, Mark.FAIL)
+skip = partial(Finding, Mark.NOT_APPLICABLE)

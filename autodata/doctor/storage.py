@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 from autodata.doctor.finding import Finding, fail, ok, warn
@@ -32,10 +33,7 @@ def check_files(place: Path) -> Finding:
 
 
 def check_space(place: Path) -> Finding:
-    return judge_space(shutil.disk_usage(place).free / 1e9, place)
-
-
-def judge_space(free_gb: float, place: Path) -> Finding:
+    free_gb = shutil.disk_usage(place).free / 1e9
     detail = f"{free_gb:.1f} GB free in {place}"
     if free_gb < _FAIL_GB:
         return fail("disk", f"{detail}: free some space, or name another folder with run=…")
@@ -59,10 +57,7 @@ def _use_run(folder: str) -> None:
 
 
 async def _use_journal(path: Path) -> None:
-    journal = Journal(path)
-    try:
+    with closing(Journal(path)) as journal:
         await journal.put("key", Reply(Outcome.ANSWERED, "text", "", "stop", "doctor", 0, 0, 0.0))
         if journal.get("key") is None:
             raise JournalError("a stored reply cannot be read back")
-    finally:
-        journal.close()

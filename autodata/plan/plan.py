@@ -9,9 +9,10 @@ The calls of a document are drawn from a finished run (--like) or from priors; d
 import argparse
 import random
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
 import numpy
 from rich.console import Console
@@ -51,21 +52,18 @@ class Plan:
     def seconds(self) -> list[float]:
         return [self.extend(o) for o in self.outcomes]
 
-    @property
-    def scale(self) -> float:
-        return self.documents / self.simulated
-
     def extend(self, outcome: SimulatedOutcome) -> float:
         """Extrapolate a simulated run to the wall-clock time of all documents."""
         ends, count = sorted(outcome.finished), len(outcome.finished)
         pace = (ends[3 * count // 4] - ends[count // 4]) / max(1, 3 * count // 4 - count // 4)
         return outcome.seconds + (self.documents - self.simulated) * pace
 
-    def mean(self, values: Sequence[float]) -> float:
-        return float(numpy.mean(values))
+    def total(self, values: Iterable[float]) -> float:
+        """Return the mean of one value per seed, extrapolated to all documents."""
+        return self.documents / self.simulated * fmean(values)
 
     def utilisation(self, name: str) -> float:
-        return self.mean([o.utilisation(name, self.stations[name]) for o in self.outcomes])
+        return fmean(o.utilisation(name, self.stations[name]) for o in self.outcomes)
 
     @property
     def bottleneck(self) -> tuple[str, Role]:
@@ -83,7 +81,8 @@ def make_plan(recipe: GenerateRecipe, options: argparse.Namespace) -> Plan:
     count = options.documents or len(read_corpus(recipe.documents.path, recipe.documents.limit).documents)
     count = -(-count // recipe.documents.per_group)
     simulated = min(count, _SIMULATED_PER_SLOT * recipe.documents_in_flight)
-    batches = [workload.draw(simulated, random.Random(recipe.seed + i)) for i in range(options.repeats)]
+    generators = [random.Random(recipe.seed + i) for i in range(options.repeats)]
+    batches = [[workload.draw(rng) for _ in range(simulated)] for rng in generators]
     roles = sorted({c.role for batch in batches for story in batch for c in story.calls})
     served = {role: role_config(recipe.models, role).endpoint for role in roles}
     stations = _build(recipe, sorted(set(served.values())), options)
@@ -100,15 +99,11 @@ def make_plan(recipe: GenerateRecipe, options: argparse.Namespace) -> Plan:
 def _build(recipe: GenerateRecipe, names: Sequence[str], options: argparse.Namespace) -> dict[str, Station]:
     endpoints = {name: recipe.models.endpoints[name] for name in names}
     speeds = speed.choose(endpoints, _read_speeds(options.speed), options.like)
-    return {
-        name: Station(
-            speeds[name],
-            e.server.replicas if e.server else 1,
-            e.max_in_flight or _IN_FLIGHT,
-            count_gpus(e.server) if e.server else 0,
-        )
-        for name, e in endpoints.items()
-    }
+    stations = {}
+    for name, endpoint in endpoints.items():
+        replicas, gpus = (endpoint.server.replicas, count_gpus(endpoint.server)) if endpoint.server else (1, 0)
+        stations[name] = Station(speeds[name], replicas, endpoint.max_in_flight or _IN_FLIGHT, gpus)
+    return stations
 
 
 def _read_speeds(arguments: Sequence[str]) -> dict[str, ReplicaSpeed]:
@@ -139,17 +134,17 @@ def summarize(plan: Plan, accepted: int | None) -> list[tuple[str, str]]:
     low, high = numpy.percentile(plan.seconds, [5, 95])
     gpus = sum(s.gpus * s.replicas for s in plan.stations.values())
     endpoint, role = plan.bottleneck
-    tokens = plan.scale * plan.mean([o.tokens for o in plan.outcomes])
+    tokens, hours = plan.total(o.tokens for o in plan.outcomes), fmean(plan.seconds) / 3600
     hint = "" if plan.utilisation(endpoint) > 0.5 else "; mostly idle: raise documents_in_flight"
     rows = [
         ("documents", f"{plan.documents:,} ({plan.simulated:,} simulated); calls from {plan.workload.origin}"),
-        ("rounds", f"{plan.scale * plan.mean([o.rounds for o in plan.outcomes]):,.0f}"),
-        ("accepted", f"{plan.scale * plan.mean([o.accepted for o in plan.outcomes]):,.1f}"),
-        ("calls", f"{plan.scale * plan.mean([sum(o.calls.values()) for o in plan.outcomes]):,.0f}"),
+        ("rounds", f"{plan.total(o.rounds for o in plan.outcomes):,.0f}"),
+        ("accepted", f"{plan.total(o.accepted for o in plan.outcomes):,.1f}"),
+        ("calls", f"{plan.total(o.calls.total() for o in plan.outcomes):,.0f}"),
         ("tokens", f"{tokens:,.0f}"),
-        ("wall-clock", f"{write_duration(plan.mean(plan.seconds))} [{write_duration(low)}, {write_duration(high)}]"),
+        ("wall-clock", f"{write_duration(3600 * hours)} [{write_duration(low)}, {write_duration(high)}]"),
         ("GPUs", str(gpus)),
-        ("GPU-hours held", f"{gpus * plan.mean(plan.seconds) / 3600:,.2f}"),
+        ("GPU-hours held", f"{gpus * hours:,.2f}"),
         ("bottleneck", f"{role} at {endpoint}, {write_percent(plan.utilisation(endpoint))} used{hint}"),
     ]
     return rows + ([(f"{accepted:,} more accepted", forecast(plan, accepted, tokens, gpus))] if accepted else [])
@@ -162,46 +157,30 @@ def forecast(plan: Plan, accepted: int, tokens: float, gpus: int) -> str:
         rate = 1 - 0.05 ** (1 / len(plan.workload.stories))
         prefix = "no document was accepted yet, so only a lower bound (95 %): "
     needed = accepted / rate
-    hours = needed / plan.documents * plan.mean(plan.seconds) / 3600
-    return (
-        f"{prefix}{needed:,.0f} documents, {needed / plan.documents * tokens:,.0f} tokens, {hours:,.2f} h, "
-        f"{hours * gpus:,.2f} GPU-hours"
-    )
+    share = needed / plan.documents
+    hours = share * fmean(plan.seconds) / 3600
+    work = f"{prefix}{needed:,.0f} documents, {share * tokens:,.0f} tokens"
+    return f"{work}, {hours:,.2f} h, {hours * gpus:,.2f} GPU-hours"
 
 
 def _show_roles(name: str, plan: Plan) -> Table:
-    table = Table(
-        "role", "endpoint", "calls", "prompt tokens", "completion tokens", "GPU-hours", title=f"{name}: roles"
-    )
+    head = ("role", "endpoint", "calls", "prompt tokens", "completion tokens", "GPU-hours")
+    table = Table(*head, title=f"{name}: roles")
     shares = [share_gpu_seconds(replace(o, seconds=plan.extend(o)), plan.served, plan.stations) for o in plan.outcomes]
     for role, endpoint in plan.served.items():
         columns = zip(*((o.calls[role], o.prompt[role], o.completion[role]) for o in plan.outcomes), strict=True)
-        counted = [plan.scale * plan.mean(values) for values in columns]
-        hours = plan.mean([s.get(role, 0.0) for s in shares]) / 3600
-        table.add_row(role, endpoint, *(f"{c:,.0f}" for c in counted), f"{hours:,.2f}")
+        hours = fmean(share.get(role, 0.0) for share in shares) / 3600
+        table.add_row(role, endpoint, *(f"{plan.total(values):,.0f}" for values in columns), f"{hours:,.2f}")
     return table
 
 
 def _show_endpoints(name: str, plan: Plan) -> Table:
-    table = Table(
-        "endpoint",
-        "replicas",
-        "GPUs each",
-        "used",
-        "tokens/s: 1 request, maximum",
-        "source of the speed",
-        title=f"{name}: endpoints",
-    )
+    head = ("endpoint", "replicas", "GPUs each", "used", "tokens/s: 1 request, maximum", "source of the speed")
+    table = Table(*head, title=f"{name}: endpoints")
     for endpoint, station in plan.stations.items():
-        one, most = 1 / station.speed.step(1), 1 / station.token_s
-        table.add_row(
-            endpoint,
-            str(station.replicas),
-            str(station.gpus),
-            write_percent(plan.utilisation(endpoint)),
-            f"{one:,.3g}, {most:,.4g}",
-            station.speed.origin,
-        )
+        counts, used = (str(station.replicas), str(station.gpus)), write_percent(plan.utilisation(endpoint))
+        tokens_per_s = f"{1 / station.speed.step(1):,.3g}, {1 / station.token_s:,.4g}"
+        table.add_row(endpoint, *counts, used, tokens_per_s, station.speed.origin)
     return table
 
 
@@ -209,18 +188,16 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = command.make_parser(__doc__)
     parser.add_recipe()
     parser.add_argument("--like", type=Path, metavar="RUN", help="a finished run to draw documents and latencies from")
-    parser.add_argument(
-        "--documents", type=int, metavar="N", help="plan for N documents instead of those of the recipe"
-    )
+    count_help = "plan for N documents instead of those of the recipe"
+    parser.add_argument("--documents", type=int, metavar="N", help=count_help)
     speed_help = "the speed of a server: ENDPOINT=PREFILL,DECODE,CONCURRENCY, the first two in tokens/s"
     parser.add_argument("--speed", action="append", default=[], metavar="SPEED", help=speed_help)
     parser.add_argument("--gpus", type=int, metavar="N", help="split N GPUs over the endpoints")
     parser.add_argument("--accepted", type=int, metavar="N", help="estimate the cost of N more accepted documents")
     change_help = "plan the recipe with these changes too; may be repeated"
     parser.add_argument("--what-if", action="append", nargs="+", default=[], metavar="KEY=VALUE", help=change_help)
-    parser.add_argument(
-        "--repeats", type=int, default=5, metavar="N", help="simulate N runs, which give the interval (default: 5)"
-    )
+    repeats_help = "simulate N runs, which give the interval (default: 5)"
+    parser.add_argument("--repeats", type=int, default=5, metavar="N", help=repeats_help)
     options = parser.parse_intermixed_args(arguments)
     for key in ("documents", "accepted", "repeats"):
         if (value := getattr(options, key)) is not None and value < 1:

@@ -48,6 +48,15 @@ class SimulatedOutcome:
     accepted: int = 0
     rounds: int = 0
 
+    def count(self, call: Call, name: str, seconds: float, work: float) -> None:
+        """Add a call to the endpoint `name` that took `seconds`, with waiting, and so much `work` of its engine."""
+        self.calls[call.role] += 1
+        self.prompt[call.role] += call.prompt
+        self.completion[call.role] += call.completion
+        self.call_seconds[call.role] += seconds
+        self.work[name] += work
+        self.role_work[call.role] += work
+
     @property
     def tokens(self) -> float:
         return sum(self.prompt.values()) + sum(self.completion.values())
@@ -127,16 +136,7 @@ class _Loop:
                 yield slot
                 start = self.env.now
                 yield min(self.replicas[name], key=lambda replica: replica.load).submit(call)
-            self._count(call, name, self.env.now - start)
-
-    def _count(self, call: Call, name: str, seconds: float) -> None:
-        outcome, work = self.outcome, self.stations[name].work(call)
-        outcome.calls[call.role] += 1
-        outcome.prompt[call.role] += call.prompt
-        outcome.completion[call.role] += call.completion
-        outcome.call_seconds[call.role] += seconds
-        outcome.work[name] += work
-        outcome.role_work[call.role] += work
+            self.outcome.count(call, name, self.env.now - start, self.stations[name].work(call))
 
 
 def simulate(
@@ -168,7 +168,6 @@ def share_gpu_seconds(
     }
 
 
-ReplicaCounts = dict[str, int]
 _WORK_SHARE = 0.9  # a split is simulated if its bottleneck has at most this share of the previous one's work
 _TIME_SHARE = 0.98  # it is chosen over a smaller split if it takes at most this share of its time
 
@@ -177,7 +176,7 @@ class TooFewGpus(UserError):
     """There are too few GPUs for one replica of each endpoint; the message says how many are needed."""
 
 
-def grow(stations: Mapping[str, Station], work: Mapping[str, float], gpus: int) -> Iterator[ReplicaCounts]:
+def grow(stations: Mapping[str, Station], work: Mapping[str, float], gpus: int) -> Iterator[dict[str, int]]:
     """Yield splits that grow from one replica of each endpoint up to `gpus` GPUs; fewer GPUs yield a prefix of them.
 
     Each step adds a replica at the bottleneck, because no other addition makes a split faster. So the last split has
@@ -188,14 +187,12 @@ def grow(stations: Mapping[str, Station], work: Mapping[str, float], gpus: int) 
     if used > gpus:
         each = ", ".join(f"{name} {s.gpus}" for name, s in stations.items() if s.gpus)
         raise TooFewGpus(f"--gpus {gpus}: one replica of each endpoint takes {used} ({each}); give at least {used}")
-    while True:
+    growing = [n for n in stations if stations[n].gpus and work.get(n)]
+    while used <= gpus:
         yield dict(split)
-        growing = [n for n in stations if stations[n].gpus and work.get(n)]
         if not growing:
             return
         slowest = max(growing, key=lambda n: work[n] / split[n])
-        if used + stations[slowest].gpus > gpus:
-            return
         split[slowest] += 1
         used += stations[slowest].gpus
 

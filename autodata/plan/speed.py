@@ -4,7 +4,7 @@ A step of n requests takes `step_s + n * sequence_s`, so tokens per second rise 
 reads a prompt it does nothing else. If prompts are cached, a prompt that was read before takes no time.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,23 +40,11 @@ class ReplicaSpeed:
         return self.request_s + (0.0 if self.caches and is_shared else prompt * self.prompt_s)
 
 
-@dataclass(frozen=True)
-class TimedCalls:
-    """A call, or a burst of equal calls: how long it took, and what its engine did meanwhile."""
-
-    seconds: float
-    requests: float  # started on the engine meanwhile
-    prompt: float  # prompt tokens read meanwhile, of any request
-    steps: float
-    sequences: float  # steps × requests in flight
-
-
 def state(prefill: float, decode: float, concurrency: float, origin: str) -> ReplicaSpeed:
     """Convert prompt tokens/s, tokens/s of a single request and the saturating concurrency. Raises SpeedError."""
     if min(prefill, decode) <= 0 or concurrency < 1:
-        raise SpeedError(
-            "--speed ENDPOINT=prefill,decode,concurrency: use positive numbers, and a concurrency of at least 1"
-        )
+        form = "--speed ENDPOINT=prefill,decode,concurrency"
+        raise SpeedError(f"{form}: use positive numbers, and a concurrency of at least 1")
     sequence_s = 1 / (decode * concurrency)
     return ReplicaSpeed(1 / prefill, 1 / decode - sequence_s, sequence_s, origin=origin)
 
@@ -71,13 +59,15 @@ def assume(name: str, endpoint: Endpoint) -> ReplicaSpeed:
     return state(*PRIORS["speeds"][endpoint.model], origin="chosen, unmeasured")
 
 
-def fit(samples: Sequence[TimedCalls], origin: str) -> ReplicaSpeed:
-    """Fit by non-negative least squares of absolute errors; relative ones would favour speeds that are too high."""
+def fit(work: numpy.ndarray, seconds: numpy.ndarray, origin: str) -> ReplicaSpeed:
+    """Fit a speed to calls, by non-negative least squares of absolute errors; relative ones favour too high speeds.
+
+    A row of `work` is what the engine did during a call that took so many seconds: prompt tokens read of any request,
+    steps, steps × requests in flight, and requests started.
+    """
     from scipy.optimize import nnls  # slow to import, needed here only
 
-    rows = numpy.array([[s.prompt, s.steps, s.sequences, s.requests] for s in samples])
-    seconds = numpy.array([s.seconds for s in samples])
-    coefficients, _ = nnls(rows, seconds)
+    coefficients, _ = nnls(work, seconds)
     return ReplicaSpeed(*map(float, coefficients), origin=origin)
 
 
@@ -89,15 +79,12 @@ def fit_run(folder: Path, model: str) -> ReplicaSpeed | None:
     replies = [(r, at) for r, at in read_replies(path) if r.model == model and r.latency_s > 0]
     if len(replies) < _MIN_CALLS:
         return None
-    end = numpy.array([at for _, at in replies], dtype=float)
-    latency = numpy.array([r.latency_s for r, _ in replies])
-    prompt = numpy.array([r.prompt_tokens for r, _ in replies], dtype=float)
-    steps = numpy.array([r.completion_tokens for r, _ in replies], dtype=float)
-    amounts = numpy.ones(len(latency)), prompt, latency
+    rows = [(at, r.latency_s, r.prompt_tokens, r.completion_tokens) for r, at in replies]
+    end, latency, prompt, steps = numpy.array(rows, dtype=float).T
+    amounts = (numpy.ones(len(latency)), prompt, latency)
     started, read, running = (_spread(end, latency, amount) for amount in amounts)
-    rows = zip(latency, started, read, steps, steps * running / latency, strict=True)
-    samples = [TimedCalls(*row) for row in rows]
-    return fit(samples, f"fitted to {len(replies):,} calls of {folder}")
+    work = numpy.column_stack([read, steps, steps * running / latency, started])
+    return fit(work, latency, f"fitted to {len(replies):,} calls of {folder}")
 
 
 def _spread(end: numpy.ndarray, latency: numpy.ndarray, amount: numpy.ndarray) -> numpy.ndarray:

@@ -4,7 +4,9 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import yaml
@@ -47,25 +49,20 @@ class Story:
 
 @dataclass(frozen=True)
 class Workload:
-    """A source of stories: measured ones of a run, or a function that invents them from priors."""
+    """A source of stories. `draw` takes one from a run, with replacement, or invents one from priors."""
 
     origin: str
     acceptance: float
-    invent: Callable[[random.Random], Story] | None = None
+    draw: Callable[[random.Random], Story]
     stories: Sequence[Story] = ()  # measured ones
-
-    def draw(self, count: int, rng: random.Random) -> list[Story]:
-        """Draw documents of the run with replacement, or invent them."""
-        return [self.invent(rng) if self.invent else rng.choice(self.stories) for _ in range(count)]
 
 
 def from_priors(recipe: GenerateRecipe) -> Workload:
     """Make a workload from what the paper or we assume about this domain. Raises RecipeError."""
     prior = PRIORS["domains"].get(recipe.domain.name)
     if prior is None:
-        raise RecipeError(
-            f"domain.name={recipe.domain.name}: there are no priors for it; name a finished run with --like RUN"
-        )
+        unknown = f"domain.name={recipe.domain.name}: there are no priors for it"
+        raise RecipeError(f"{unknown}; name a finished run with --like RUN")
     return Workload("priors.yaml, unmeasured", prior["acceptance"], lambda rng: _invent(recipe, prior, rng))
 
 
@@ -74,7 +71,7 @@ def from_run(recipe: GenerateRecipe, folder: Path) -> Workload:
     manifest = require_finished(str(folder), "python -m autodata.generate")
     run_recipe = load(GenerateRecipe, [str(folder / "recipe.yaml")])
     for key in ("domain.name", "arm"):
-        value, run_value = _look_up(recipe, key), _look_up(run_recipe, key)
+        value, run_value = map(attrgetter(key), (recipe, run_recipe))
         if value != run_value:
             raise RecipeError(f"--like {folder}: it has {key}={run_value}, the recipe has {value}; name another run")
     trajectories = read_records(folder / "trajectories.jsonl", TRAJECTORY)
@@ -82,7 +79,7 @@ def from_run(recipe: GenerateRecipe, folder: Path) -> Workload:
         raise RecipeError(f"--like {folder}: none of its documents has a round; name another run")
     shares = _prompt_shares(trajectories, manifest)
     stories = [replay(t, recipe, shares) for t in trajectories]
-    return Workload(str(folder), sum(s.accepted for s in stories) / len(stories), stories=stories)
+    return Workload(str(folder), fmean(s.accepted for s in stories), lambda rng: rng.choice(stories), stories)
 
 
 def replay(trajectory: Trajectory, recipe: GenerateRecipe, prompt_shares: Mapping[Role, float]) -> Story:
@@ -90,7 +87,7 @@ def replay(trajectory: Trajectory, recipe: GenerateRecipe, prompt_shares: Mappin
     rounds = trajectory.rounds[: recipe.domain.max_rounds]
     calls = _Calls(recipe, PRIORS["domains"].get(recipe.domain.name, {}))
     stages = [s for number, r in enumerate(rounds) for s in calls.retrace(r, number)]
-    stages = [*calls.prepare(), *stages]
+    stages = [*calls.once(Role.CHALLENGER, "prepare"), *stages]
     accepted = trajectory.accepted is not None and len(rounds) == len(trajectory.rounds)
     spent = {role: trajectory.tokens.get(role, 0) * len(rounds) / max(1, len(trajectory.rounds)) for role in Role}
     return Story(tuple(_share_out(stages, spent, prompt_shares)), len(rounds), accepted)
@@ -117,52 +114,43 @@ class _Calls:
     def __init__(self, recipe: GenerateRecipe, prior: Mapping[str, Any]):
         self.recipe, self.domain, self.prior = recipe, recipe.domain, prior
         self.by_agent = recipe.orchestrator == "agent" and recipe.arm not in BASELINES
+        self.weak_first = recipe.domain.weak_first and recipe.arm not in BASELINES
 
     def ask(self, role: Role) -> Call:
+        config = getattr(self.recipe.models, role)
+        if config is None:
+            advice = f"set models.{role}.endpoint, or append a file of recipes/models"
+            raise RecipeError(f"the recipe names no model for {role}: {advice}")
+        preset = self.recipe.models.endpoints[config.endpoint].sampling
         prompt, completion = PRIORS["tokens"][role]
-        return Call(role, prompt, min(completion, _max_tokens(self.recipe, role)))
-
-    def repeat(self, role: Role, count: int) -> list[Call]:
-        return [replace(self.ask(role), is_shared=i > 0) for i in range(count)]
+        return Call(role, prompt, min(completion, resolve_sampling(config.sampling, preset, role).max_tokens or 0))
 
     def once(self, role: Role, key: str) -> list[CallStage]:
         return [((self.ask(role),),)] * self.prior.get(key, 0)
-
-    def choose(self) -> list[CallStage]:
-        return [((self.ask(Role.ORCHESTRATOR),),)] if self.by_agent else []
-
-    def prepare(self) -> list[CallStage]:
-        return self.once(Role.CHALLENGER, "prepare")
 
     def propose(self, number: int) -> list[CallStage]:
         """Ask the orchestrator and then the challengers, once the proposals of earlier rounds are used up."""
         if number % self.domain.challengers:
             return []
-        return [*self.choose(), tuple((self.ask(Role.CHALLENGER),) for _ in range(self.domain.challengers))]
-
-    def verify(self) -> list[CallStage]:
-        return self.once(Role.QUALITY_VERIFIER, "verify")
+        choice: list[CallStage] = [((self.ask(Role.ORCHESTRATOR),),)] if self.by_agent else []
+        return [*choice, tuple((self.ask(Role.CHALLENGER),) for _ in range(self.domain.challengers))]
 
     def solve(self, attempts: Sequence[Call]) -> tuple[tuple[Call, ...], ...]:
         chains = tuple((a, *[self.ask(Role.JUDGE)] * self.prior.get("judge", 0)) for a in attempts)
-        one_by_one = self.domain.early_stop and self.domain.weak_first and self.recipe.arm not in BASELINES
-        return (sum(chains, ()),) if one_by_one else chains
-
-    def attempt(self, weak: Sequence[Call], strong: Sequence[Call]) -> list[CallStage]:
-        first = self.domain.weak_first and self.recipe.arm not in BASELINES
-        groups = [self.solve(weak), self.solve(strong)] if first else [self.solve(weak) + self.solve(strong)]
-        return [group for group in groups if group]
+        return (sum(chains, ()),) if self.weak_first and self.domain.early_stop else chains
 
     def round(self, number: int, last: str, weak: Sequence[Call], strong: Sequence[Call]) -> list[CallStage]:
         """List the stages of a round up to the one that ended it; an accepted round has a final check."""
         stages = self.propose(number)
         if last == "propose":
             return stages
-        stages += self.verify()
+        stages += self.once(Role.QUALITY_VERIFIER, "verify")
         if last != "verify":
-            stages += [*self.attempt(weak, strong), *self.once(Role.QUALITY_VERIFIER, "assess")]
-        if last == "accepted":
-            stages += self.once(Role.QUALITY_VERIFIER, "verify") if self.domain.final_check else []
+            attempts = [self.solve(weak), self.solve(strong)]
+            attempts = attempts if self.weak_first else [attempts[0] + attempts[1]]
+            stages += [*filter(None, attempts), *self.once(Role.QUALITY_VERIFIER, "assess")]
+        if last == "accepted" and self.domain.final_check:
+            stages += self.once(Role.QUALITY_VERIFIER, "verify")
         return stages
 
     def retrace(self, round: Round, number: int) -> list[CallStage]:
@@ -190,36 +178,23 @@ def _invent(recipe: GenerateRecipe, prior: Mapping[str, Any], rng: random.Random
     ends = rng.choices(list(prior["fails"]), list(prior["fails"].values()), k=count)
     if accepted:
         ends[-1] = "accepted"
-    weak = calls.repeat(Role.WEAK_SOLVER, recipe.domain.weak_attempts)
-    strong = calls.repeat(Role.STRONG_SOLVER, recipe.domain.strong_attempts)
+    solvers = ((Role.WEAK_SOLVER, recipe.domain.weak_attempts), (Role.STRONG_SOLVER, recipe.domain.strong_attempts))
+    weak, strong = ([replace(calls.ask(role), is_shared=i > 0) for i in range(n)] for role, n in solvers)
     stages = [s for n, end in enumerate(ends) for s in calls.round(n, end, weak, [] if end == "weak" else strong)]
-    return Story((*calls.prepare(), *stages), count, accepted)
-
-
-def _max_tokens(recipe: GenerateRecipe, role: Role) -> int:
-    config = getattr(recipe.models, role)
-    if config is None:
-        raise RecipeError(
-            f"the recipe names no model for {role}: set models.{role}.endpoint, or append a file of recipes/models"
-        )
-    endpoint = recipe.models.endpoints[config.endpoint]
-    return resolve_sampling(config.sampling, endpoint.sampling, role).max_tokens or 0
+    return Story((*calls.once(Role.CHALLENGER, "prepare"), *stages), count, accepted)
 
 
 def _prompt_shares(trajectories: Sequence[Trajectory], manifest: Mapping[str, Any]) -> dict[Role, float]:
     """Return the share of prompt tokens per role: from the ledger, else the same for all calls other than solvers'."""
     counts, ledger = manifest["counts"], manifest.get("ledger", {})
     attempts = [a for t in trajectories for r in t.rounds for a in (*r.weak, *r.strong)]
-    read = max(0, counts.get("prompt_tokens", 0) - sum(a.prompt_tokens for a in attempts))
-    written = max(0, counts.get("completion_tokens", 0) - sum(a.completion_tokens for a in attempts))
+    rest = {
+        kind: max(0, counts.get(kind, 0) - sum(getattr(a, kind) for a in attempts))
+        for kind in ("prompt_tokens", "completion_tokens")
+    }
 
     def share(cost: Mapping[str, int]) -> float:
         total = cost["prompt_tokens"] + cost["completion_tokens"]
         return cost["prompt_tokens"] / total if total else 0.5
 
-    rest = {"prompt_tokens": read, "completion_tokens": written}
     return {role: share(ledger.get(role, rest)) for role in Role}
-
-
-def _look_up(recipe: GenerateRecipe, key: str) -> object:
-    return recipe.domain.name if key == "domain.name" else getattr(recipe, key)

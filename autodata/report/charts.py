@@ -4,13 +4,12 @@ A `style` is a name in style.css that gives marks their colour: `accent`, `muted
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 from autodata.stats.intervals import Estimate
-
-_STEPS = (1, 2, 5, 10)
 
 
 @dataclass(frozen=True)
@@ -31,10 +30,8 @@ class Scale:
     @property
     def ticks(self) -> list[float]:
         """The values of the ticks: about five round numbers inside the axis."""
-        step = round_step((self.high - self.low) / 5)
-        step = max(step, 1) if self.is_count else step
-        first = math.ceil(self.low / step - 1e-9)
-        last = math.floor(self.high / step + 1e-9)
+        step = _round_step(self.high - self.low, self.is_count)
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         return [round(n * step, 10) for n in range(first, last + 1)]
 
 
@@ -44,22 +41,22 @@ def cover(values: Iterable[float], start: float, end: float) -> Scale:
     low, high = min([0, *numbers]), max([0, *numbers])
     if high - low < 1e-12:
         high = low + 1
-    step = round_step((high - low) / 5)
     is_count = all(float(value).is_integer() for value in numbers)
-    step = max(step, 1) if is_count else step
+    step = _round_step(high - low, is_count)
     return Scale(math.floor(low / step) * step, math.ceil(high / step) * step, start, end, is_count)
 
 
-def round_step(width: float) -> float:
-    """Return the smallest number of the form 1, 2 or 5 times a power of ten that is at least `width`."""
-    power = 10.0 ** math.floor(math.log10(width))
-    return next(power * step for step in _STEPS if power * step >= width * (1 - 1e-9))
+def _round_step(length: float, is_count: bool) -> float:
+    """Return 1, 2 or 5 times a power of ten, the least that is at least a fifth of `length`; for counts at least 1."""
+    least = length / 5
+    power = 10.0 ** math.floor(math.log10(least))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= least * (1 - 1e-9))
+    return max(step, 1) if is_count else step
 
 
 # The plot area inside a picture of 560 × 290 units.
 LEFT, RIGHT, TOP, BOTTOM = 52, 548, 30, 236
 _LABELS = 12  # maximum number of labels below the axis
-Number = int | float
 ChartTable = tuple[Sequence[str], Sequence[Sequence[object]]]  # the header and the rows
 
 
@@ -79,7 +76,7 @@ class Series:
 
     name: str
     style: str
-    values: Sequence[Number]
+    values: Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -111,19 +108,13 @@ class Columns:
         """The parts of every column, from the axis upwards."""
         y, width = self.y, min(self._step * 0.72, 44)
         for at, label in enumerate(self.labels):
-            below: Number = 0
+            below: float = 0
             for series in self.series:
                 value = series.values[at]
                 if value:
                     high, low = y.at(below + value), y.at(below)
-                    yield Box(
-                        round(self._middle(at) - width / 2, 1),
-                        high,
-                        round(width, 1),
-                        round(low - high, 1),
-                        series.style,
-                        f"{label}, {series.name}: {value:,}",
-                    )
+                    left, note = round(self._middle(at) - width / 2, 1), f"{label}, {series.name}: {value:,}"
+                    yield Box(left, high, round(width, 1), round(low - high, 1), series.style, note)
                 below += value
 
     @property
@@ -149,12 +140,24 @@ class Columns:
         return LEFT + self._step * (at + 0.5)
 
 
+def draw_histogram(frame: Frame, sides: Iterable[tuple[str, str, Sequence[float]]]) -> Columns:
+    """Draw how many scores of each side (its name, style and scores) lie in each tenth of [0, 1]."""
+    series = [Series(name, style, count_bins(scores)) for name, style, scores in sides]
+    return Columns(frame, [f"{n / 10:g}" for n in range(10)], series)
+
+
+def count_bins(scores: Sequence[float]) -> list[int]:
+    """Count the scores in each tenth of [0, 1]; a score of 1 is in the last."""
+    counts = Counter(min(max(int(score * 10 + 1e-9), 0), 9) for score in scores)
+    return [counts[n] for n in range(10)]
+
+
 @dataclass(frozen=True)
 class Point:
     """A mark of a scatter plot; its area shows how many items it stands for."""
 
-    x: Number
-    y: Number
+    x: float
+    y: float
     style: str
     note: str
     count: int = 1
@@ -170,7 +173,7 @@ class Scatter:
 
     frame: Frame
     points: Sequence[Point]
-    region: Sequence[tuple[Number, Number]]  # its corners; empty: no region is marked
+    region: Sequence[tuple[float, float]]  # its corners; empty: no region is marked
     legend: Sequence[tuple[str, str]]  # style and name
     table: ChartTable
 
@@ -188,8 +191,8 @@ class Line:
 
     name: str
     style: str
-    points: Sequence[tuple[Number, Number]]
-    band: Sequence[tuple[Number, Number]] = ()  # lowest and highest, one per point
+    points: Sequence[tuple[float, float]]
+    band: Sequence[tuple[float, float]] = ()  # lowest and highest, one per point
 
 
 @dataclass(frozen=True)
@@ -198,8 +201,8 @@ class Lines:
 
     frame: Frame
     lines: Sequence[Line]
-    mark: tuple[Number, str] | None = None  # a value of x that gets a vertical line, and its name
-    extra: Sequence[Number] = field(default_factory=tuple)  # values that the y axis must reach
+    mark: tuple[float, str] | None = None  # a value of x that gets a vertical line, and its name
+    extra: Sequence[float] = ()  # values that the y axis must reach
 
     @property
     def x(self) -> Scale:
@@ -219,10 +222,9 @@ class Lines:
     @property
     def table(self) -> ChartTable:
         """One row per x that any line has; a line without a value there shows a dash."""
-        head: list[str] = [self.frame.x_label]
-        cells: dict[Number, list[object]] = {
-            x: [x] for x in sorted({x for line in self.lines for x, _ in line.points})
-        }
+        head = [self.frame.x_label]
+        xs = sorted({x for line in self.lines for x, _ in line.points})
+        cells: dict[float, list[object]] = {x: [x] for x in xs}
         for line in self.lines:
             names = [line.name, f"{line.name}, at least", f"{line.name}, at most"] if line.band else [line.name]
             band = line.band or [()] * len(line.points)
@@ -237,9 +239,8 @@ class Lines:
 
     def area(self, line: Line) -> str:
         """Return the outline of a band: along its lowest values and back along its highest."""
-        xs = [x for x, _ in line.points]
-        lowest = [(x, low) for x, (low, _) in zip(xs, line.band, strict=True)]
-        highest = [(x, high) for x, (_, high) in zip(xs, line.band, strict=True)]
+        pairs = list(zip(line.points, line.band, strict=True))
+        lowest, highest = ([(x, ends[side]) for (x, _), ends in pairs] for side in (0, 1))
         return " ".join(f"{self.x.at(x)},{self.y.at(y)}" for x, y in [*lowest, *reversed(highest)])
 
 

@@ -11,7 +11,6 @@ from autodata.run.records import read_json
 from autodata.stats.writing import write_count, write_decimal
 
 CURVES = "curve.json"
-_PROBE = "probe"
 _SMOOTHED = 5  # steps
 LogEntry = Mapping[str, Any]
 Points = Sequence[tuple[int, float]]
@@ -50,7 +49,7 @@ def read_curves(folder: Path) -> Curves:
     stored = read_json(folder / CURVES)
     if stored is None:
         return Curves()
-    watched = {name: entries for name, entries in stored["watched"].items() if name != _PROBE}
+    watched = {name: entries for name, entries in stored["watched"].items() if name != "probe"}
     return Curves(stored["train"], watched, stored.get("probe"))
 
 
@@ -132,9 +131,8 @@ def draw_training(curves: Curves) -> list[Lines]:
 
 def list_pass_rates(lines: Iterable[Mapping[str, Any]]) -> Points:
     """List the pass rate of the best prompt set after each iteration of a search, if one was measured by then."""
-    return [
-        (number, line["best_pass_rate"]) for number, line in enumerate(lines) if line["best_pass_rate"] is not None
-    ]
+    rates = [line["best_pass_rate"] for line in lines]
+    return [(number, rate) for number, rate in enumerate(rates) if rate is not None]
 
 
 def draw_rates(points: Points) -> Lines | None:

@@ -1,6 +1,5 @@
 """Writes the report of a dataset: how many examples each arm kept, statistics with intervals, every example."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,24 +8,22 @@ from typing import Any
 
 from autodata.data.statistics import METRICS, estimate_metric, measure_intervals, write_metric
 from autodata.report import page
-from autodata.report.charts import Columns, Forest, ForestRow, Frame, Series, Step, series_style
-from autodata.report.storyboard import Blocks, pack, shorten
+from autodata.report.charts import Columns, Forest, ForestRow, Frame, Step, draw_histogram, series_style
+from autodata.report.storyboard import Blocks, shorten
 from autodata.run.records import iterate_records, read_json
 from autodata.stats.writing import write_count
 from autodata.types import EXAMPLE, Example
 
-EXAMPLES, DECONTAMINATION = "examples.jsonl", "decontamination.json"
 COMMAND = "python -m autodata.dataset"
 _SHARES = {"weak_avg": "weak solver's mean", "strong_avg": "strong solver's mean", "gap": "gap between the two"}
 _SIDES = ("train", "test")  # the splits of the examples, which are no stages of the funnel
-_BINS = 10
 _MAX_MATCHES = 200  # maximum number of removed examples shown
 
 
 def render(folder: Path, manifest: Mapping[str, Any]) -> str:
     """Return the page of a dataset, finished or not. Raises RunError."""
     by_arm = read_arms(folder, manifest)
-    index, blocks = pack_examples([e for examples in by_arm.values() for e in examples])
+    blocks = pack_examples([e for examples in by_arm.values() for e in examples])
     return page.render(
         "dataset.j2",
         f"{folder.resolve().name}: examples of the arms {', '.join(by_arm)}" if by_arm else folder.resolve().name,
@@ -39,17 +36,17 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         statistics=tabulate(manifest.get("statistics", {}), by_arm),
         scores=[draw_scores(arm, examples) for arm, examples in by_arm.items() if examples],
         licences=Counter(e.provenance.licence for examples in by_arm.values() for e in examples).most_common(),
-        decontamination=read_json(folder / DECONTAMINATION),
+        decontamination=read_json(folder / "decontamination.json"),
         max_matches=_MAX_MATCHES,
-        index=index,
-        blocks=blocks,
+        index=blocks.finish(),
+        blocks=blocks.packed,
     )
 
 
 def read_arms(folder: Path, manifest: Mapping[str, Any]) -> dict[str, list[Example]]:
     """Read the examples by arm, including arms of which no example was kept. Raises RunError."""
     by_arm: dict[str, list[Example]] = {arm: [] for arm in sorted(manifest.get("funnel", {}))}
-    for example in iterate_records(folder / EXAMPLES, EXAMPLE):
+    for example in iterate_records(folder / "examples.jsonl", EXAMPLE):
         by_arm.setdefault(example.arm, []).append(example)
     return by_arm
 
@@ -90,33 +87,17 @@ def draw_scores(arm: str, examples: Sequence[Example]) -> Columns:
         ("weak solver", "no_signal", [fmean(e.weak_scores) for e in examples]),
         ("strong solver", "accepted", [fmean(e.strong_scores) for e in examples]),
     )
-    series = [Series(name, look, count_bins(means)) for name, look, means in sides]
     means = ", ".join(f"{name} {fmean(values):.2f} on average" for name, _, values in sides)
-    frame = Frame(
-        f"Mean scores of each example: {arm}",
-        f"{write_count(len(examples), 'example')}; {means}.",
-        "mean score, lower end",
-        "examples",
-    )
-    return Columns(frame, bin_labels(), series)
+    desc = f"{write_count(len(examples), 'example')}; {means}."
+    frame = Frame(f"Mean scores of each example: {arm}", desc, "mean score, lower end", "examples")
+    return draw_histogram(frame, sides)
 
 
-def bin_labels() -> list[str]:
-    """List the lower end of each tenth of [0, 1]."""
-    return [f"{n / _BINS:g}" for n in range(_BINS)]
-
-
-def count_bins(scores: Sequence[float]) -> list[int]:
-    """Count the scores in each tenth of [0, 1]; a score of 1 is in the last."""
-    counts = Counter(min(max(int(score * _BINS + 1e-9), 0), _BINS - 1) for score in scores)
-    return [counts[n] for n in range(_BINS)]
-
-
-def pack_examples(examples: Sequence[Example]) -> tuple[str, list[str]]:
-    """Return the list of all examples, and the blocks that hold their full texts, read when one is opened."""
+def pack_examples(examples: Sequence[Example]) -> Blocks:
+    """Pack the full texts of all examples, which are read when one is opened, and what their list shows."""
     blocks = Blocks()
-    entries = [
-        {
+    for e in examples:
+        entry = {
             "id": e.id,
             "document": e.document_id,
             "arm": e.arm,
@@ -124,9 +105,6 @@ def pack_examples(examples: Sequence[Example]) -> tuple[str, list[str]]:
             "weak": fmean(e.weak_scores),
             "strong": fmean(e.strong_scores),
             "excerpt": shorten(e.candidate.question),
-            **blocks.add(EXAMPLE.dump_json(e)),
         }
-        for e in examples
-    ]
-    blocks.close()
-    return pack(json.dumps(entries).encode()), blocks.packed
+        blocks.add(entry, EXAMPLE.dump_json(e))
+    return blocks

@@ -11,15 +11,14 @@ from pydantic import TypeAdapter
 from autodata import config
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.report import page
-from autodata.report.charts import Columns, Forest, ForestRow, Frame, Series, series_style
-from autodata.report.dataset import bin_labels, count_bins
+from autodata.report.charts import Columns, Forest, ForestRow, Frame, draw_histogram, series_style
 from autodata.run.records import iterate_records, read_json
 from autodata.stats.intervals import Estimate, read_estimate
 from autodata.stats.writing import DASH, write_count, write_estimate
 from autodata.types import Outcome
 
-RESULTS, PRBENCH, ANSWERS = "results.json", "prbench.json", "answers.jsonl"
 COMMAND = "python -m eval.run"
+_COSTS = ("calls", "prompt_tokens", "completion_tokens", "call_seconds", "gpu_seconds")
 _KINDS = {"met_by_category": "category", "met_by_weight_class": "weight class"}
 Results = Mapping[str, Mapping[str, Any]]
 
@@ -39,8 +38,7 @@ _ANSWER = TypeAdapter(Answer)
 def render(folder: Path, manifest: Mapping[str, Any]) -> str:
     """Return the page of an evaluation, finished or not. Raises RunError, RecipeError."""
     recipe = config.load(EvalRecipe, [str(folder / "recipe.yaml")])
-    results, benchmark = read_json(folder / RESULTS) or {}, read_json(folder / PRBENCH) or {}
-    metrics = ("mean", "best") if results else ()
+    results = read_json(folder / "results.json") or {}
     return page.render(
         "evaluation.j2",
         f"{folder.resolve().name}: {recipe.label} evaluated",
@@ -48,28 +46,23 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         manifest=manifest,
         results=results,
         command=f"{COMMAND} {folder}/recipe.yaml",
-        forests=[
-            draw_scores(results, key, f"{key.capitalize()} of {write_count(recipe.samples, 'answer')}")
-            for key in metrics
-        ],
+        forests=[draw_scores(results, key, recipe.samples) for key in ("mean", "best")] if results else [],
         sets=list(tabulate(results)),
-        splits=read_splits(benchmark),
+        splits=read_splits(read_json(folder / "prbench.json") or {}),
         answers=draw_answers(folder),
-        costs=list_costs(manifest.get("ledger", {})),
+        costs=[[role, *map(cost.get, _COSTS)] for role, cost in manifest.get("ledger", {}).items()],
         logs=len(list((folder / "logs").glob("*.eval"))),
         folder=folder,
     )
 
 
-def draw_scores(results: Results, key: str, title: str) -> Forest:
+def draw_scores(results: Results, key: str, samples: int) -> Forest:
     """Draw one row per set, each followed by one row per part of it."""
-    rows = [
-        ForestRow(
-            name, read_estimate(numbers[key]), series_style(at), write_count(numbers["examples"], "example") + part
-        )
-        for at, (name, numbers, part) in enumerate(walk(results))
-    ]
-    return Forest(title, rows)
+    rows = []
+    for at, (name, numbers, part) in enumerate(walk(results)):
+        note = write_count(numbers["examples"], "example") + part
+        rows.append(ForestRow(name, read_estimate(numbers[key]), series_style(at), note))
+    return Forest(f"{key.capitalize()} of {write_count(samples, 'answer')}", rows)
 
 
 def walk(results: Results) -> Iterator[tuple[str, Mapping[str, Any], str]]:
@@ -127,28 +120,15 @@ def _draw_shares(graders: Mapping[str, Mapping[str, Any]]) -> Iterator[Forest]:
 def draw_answers(folder: Path) -> list[Columns]:
     """Draw how many answers of each set got which score, finished and cut-off ones apart. Raises RunError."""
     by_set: dict[str, list[Answer]] = defaultdict(list)
-    for answer in iterate_records(folder / ANSWERS, _ANSWER):
+    for answer in iterate_records(folder / "answers.jsonl", _ANSWER):
         by_set[answer.task].append(answer)
     return [_draw_answers(name, answers) for name, answers in by_set.items()]
 
 
 def _draw_answers(name: str, answers: Sequence[Answer]) -> Columns:
-    scored = [answer for answer in answers if answer.score is not None]
-    cut = [a.score for a in scored if a.outcome is Outcome.CUT_OFF]
-    finished = [a.score for a in scored if a.outcome is not Outcome.CUT_OFF]
-    frame = Frame(
-        f"Answers by score: {name}",
-        f"{write_count(len(answers), 'answer')}: {len(cut):,} cut off, {len(answers) - len(scored):,} without score.",
-        "score, lower end",
-        "answers",
-    )
-    sides = [
-        Series("finished", "accent", count_bins(finished)),
-        Series("cut off", "unmeasured", count_bins(cut)),
-    ]
-    return Columns(frame, bin_labels(), sides)
-
-
-def list_costs(ledger: Mapping[str, Mapping[str, float | None]]) -> list[list[object]]:
-    columns = ("calls", "prompt_tokens", "completion_tokens", "call_seconds", "gpu_seconds")
-    return [[role, *(cost.get(column) for column in columns)] for role, cost in ledger.items()]
+    cut = [a.score for a in answers if a.score is not None and a.outcome is Outcome.CUT_OFF]
+    finished = [a.score for a in answers if a.score is not None and a.outcome is not Outcome.CUT_OFF]
+    unscored = len(answers) - len(cut) - len(finished)
+    desc = f"{write_count(len(answers), 'answer')}: {len(cut):,} cut off, {unscored:,} without score."
+    frame = Frame(f"Answers by score: {name}", desc, "score, lower end", "answers")
+    return draw_histogram(frame, [("finished", "accent", finished), ("cut off", "unmeasured", cut)])

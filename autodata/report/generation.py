@@ -14,7 +14,7 @@ from autodata.recipes.generation import GenerateRecipe
 from autodata.report import page
 from autodata.report.charts import Frame, Line, Lines
 from autodata.report.overview import VERDICTS, Overview, list_attempt_bounds, words
-from autodata.report.storyboard import Storyboards
+from autodata.report.storyboard import Blocks, add_document
 from autodata.report.yields import KNOBS, MeasuredRound, Yields, measure
 from autodata.run.records import LINE, iterate_records
 from autodata.run.snapshot import read_snapshot
@@ -28,7 +28,7 @@ _COSTS = ("calls", "replayed", "prompt_tokens", "completion_tokens", "call_secon
 def render(folder: Path, manifest: Mapping[str, Any]) -> str:
     """Return the page of a run, finished or not. Raises RunError, RecipeError, JournalError."""
     recipe = config.load(GenerateRecipe, [str(folder / "recipe.yaml")])
-    overview, boards, measured = _read(folder, recipe)
+    overview, blocks, measured = _read(folder, recipe)
     domain = recipe.domain
     gate = domain.presets[domain.preset]
     latest = read_snapshot(folder)
@@ -55,8 +55,8 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         knobs=KNOBS,
         verdicts=VERDICTS,
         words=words,
-        index=boards.finish(),
-        blocks=boards.blocks,
+        index=blocks.finish(),
+        blocks=blocks.packed,
     )
 
 
@@ -73,19 +73,19 @@ def list_costs(overview: Overview, ledger: Mapping[str, Mapping[str, float | Non
     return rows
 
 
-def _read(folder: Path, recipe: GenerateRecipe) -> tuple[Overview, Storyboards, list[MeasuredRound]]:
-    overview, boards, measured = Overview(), Storyboards(), []
+def _read(folder: Path, recipe: GenerateRecipe) -> tuple[Overview, Blocks, list[MeasuredRound]]:
+    overview, blocks, measured = Overview(), Blocks(), []
     for number, trajectory in enumerate(iterate_records(folder / "trajectories.jsonl", TRAJECTORY)):
         overview.add(trajectory)
-        boards.add(trajectory, f"{recipe.domain.name}, {trajectory.arm}")
+        add_document(blocks, trajectory, f"{recipe.domain.name}, {trajectory.arm}")
         measured += [scored for round in trajectory.rounds if (scored := measure(number, round))]
-    return overview, boards, measured
+    return overview, blocks, measured
 
 
 def _count_errors(folder: Path) -> dict[str, int]:
     """Count failures by kind. A failed document has no trajectory; the run tries it again when it resumes."""
-    records = iterate_records(folder / "errors.jsonl", LINE)
-    return dict(Counter(str(record.get("kind")) for record in records).most_common())
+    kinds = (str(record.get("kind")) for record in iterate_records(folder / "errors.jsonl", LINE))
+    return dict(Counter(kinds).most_common())
 
 
 def _draw_timeline(folder: Path, recipe: GenerateRecipe, manifest: Mapping[str, Any]) -> Lines | None:
@@ -95,8 +95,7 @@ def _draw_timeline(folder: Path, recipe: GenerateRecipe, manifest: Mapping[str, 
         return None
     # A fork copies replies from another run; they are older than this run and left out.
     start = datetime.fromisoformat(manifest["started"]).timestamp() if manifest.get("started") else 0
-    spans = [(at - reply.latency_s, float(at)) for reply, at in journal.read_replies(path) if at >= start]
-    return draw(spans)
+    return draw([(at - reply.latency_s, float(at)) for reply, at in journal.read_replies(path) if at >= start])
 
 
 _INTERVALS = 240  # maximum number on the timeline; none is shorter than a second

@@ -7,10 +7,10 @@ python -m autodata.report runs/demo             # writes all missing or outdated
 The report of an unfinished run shows what is there so far.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from autodata import command
 from autodata.report import dataset, evaluation, generation, page, training
@@ -33,25 +33,15 @@ def render_search(folder: Path, manifest: Facts) -> str:
     return meta.render(folder, manifest)
 
 
-# Each kind of run, as its manifest names it, with the function that renders its page.
-PAGES: dict[str, Callable[[Path, Facts], str]] = {
-    "generate": generation.render,
-    "dataset": dataset.render,
-    "grpo": training.render,
-    "eval": evaluation.render,
-    "meta": render_search,
-}
-
-
 def report(folder: Path) -> Path:
     """Write the page of a run into its folder; for a folder of runs, those of all runs below it. Raises UserError."""
     manifest = read_manifest(folder)
     if manifest is None:
         return report_all(folder)
     kind = manifest.get("inputs", {}).get("kind")
-    if kind not in PAGES:
-        raise RunError(f"{folder}: there is no report for a run of kind {kind!r}, only for {', '.join(PAGES)}")
-    write_file(folder / REPORT, PAGES[kind](folder, manifest))
+    if kind not in KINDS:
+        raise RunError(f"{folder}: there is no report for a run of kind {kind!r}, only for {', '.join(KINDS)}")
+    write_file(folder / REPORT, KINDS[kind][0](folder, manifest))
     return folder / REPORT
 
 
@@ -61,7 +51,15 @@ def report_all(folder: Path) -> Path:
     if not runs:
         raise RunError(f"{folder}: not a run folder: there is no manifest.json in it or in a folder below it")
     entries = [describe(run, folder, refresh(run)) for run in runs]
-    write_file(folder / INDEX, render(folder, entries))
+    index = page.render(
+        "index.j2",
+        f"Runs in {folder.resolve().name}",
+        entries=entries,
+        finished=sum(entry["is_finished"] for entry in entries),
+        write_duration=write_duration,
+        command=f"python -m autodata.report {folder}",
+    )
+    write_file(folder / INDEX, index)
     return folder / INDEX
 
 
@@ -78,33 +76,6 @@ def refresh(run: Path) -> str:
 # ── the index of a folder of runs: one row each, with its result and a link to its report ──
 
 
-@dataclass(frozen=True)
-class RunEntry:
-    """A run as one row of the index."""
-
-    name: str  # its path below the folder
-    kind: str
-    label: str
-    is_finished: bool
-    started: str
-    seconds: float | None  # from its start to its end, including pauses between sessions
-    headline: str
-    link: str  # empty if there is no report
-    problem: str  # says why there is no report
-
-
-def render(folder: Path, entries: Sequence[RunEntry]) -> str:
-    finished = sum(entry.is_finished for entry in entries)
-    return page.render(
-        "index.j2",
-        f"Runs in {folder.resolve().name}",
-        entries=entries,
-        finished=finished,
-        write_duration=write_duration,
-        command=f"python -m autodata.report {folder}",
-    )
-
-
 def is_outdated(run: Path) -> bool:
     """True if the run has no report, or has written results since its report."""
     page_path = run / REPORT
@@ -112,38 +83,31 @@ def is_outdated(run: Path) -> bool:
     return not page_path.exists() or page_path.stat().st_mtime < newest
 
 
-def describe(run: Path, folder: Path, problem: str = "") -> RunEntry:
-    """Describe a run as a row of the index. Raises RunError for a damaged manifest."""
+def describe(run: Path, folder: Path, problem: str = "") -> dict[str, Any]:
+    """Describe a run as a row of the index. `problem` says why it has no report. Raises RunError."""
     manifest = read_manifest(run) or {}
     inputs = manifest.get("inputs", {})
     kind, name = str(inputs.get("kind")), run.relative_to(folder).as_posix()
-    link = f"{name}/{REPORT}" if (run / REPORT).exists() else ""
-    headline = (_HEADLINES[kind](run, manifest) if kind in _HEADLINES else "") or _tell_progress(run)
-    return RunEntry(
-        name=name,
-        kind=kind,
-        label=_label(inputs, manifest),
-        is_finished=bool(manifest.get("finished")),
-        started=manifest.get("started", ""),
-        seconds=_measure_seconds(manifest),
-        headline=headline,
-        link=link,
-        problem=problem,
-    )
-
-
-def _tell_progress(run: Path) -> str:
-    now = snapshot.read_snapshot(run)
-    return snapshot.describe(now) if now else ""
-
-
-def _label(inputs: Facts, manifest: Facts) -> str:
     arms = inputs.get("arms") or sorted(manifest.get("funnel", {}))
-    parts = [inputs.get("label"), inputs.get("domain.name"), inputs.get("arm"), " and ".join(arms)]
-    return ", ".join(str(part) for part in parts if part)
+    label = [inputs.get("label"), inputs.get("domain.name"), inputs.get("arm"), " and ".join(arms)]
+    headline = KINDS[kind][1](run, manifest) if kind in KINDS else ""
+    if not headline and (now := snapshot.read_snapshot(run)):
+        headline = snapshot.describe(now)
+    return {
+        "name": name,
+        "kind": kind,
+        "label": ", ".join(str(part) for part in label if part),
+        "is_finished": bool(manifest.get("finished")),
+        "started": manifest.get("started", ""),
+        "seconds": _measure_seconds(manifest),
+        "headline": headline,
+        "link": f"{name}/{REPORT}" if (run / REPORT).exists() else "",
+        "problem": problem,
+    }
 
 
 def _measure_seconds(manifest: Facts) -> float | None:
+    """Measure the time from the run's start to its end, including pauses between sessions."""
     if not manifest.get("finished") or not manifest.get("started"):
         return None
     start, end = (datetime.fromisoformat(manifest[name]) for name in ("started", "finished"))
@@ -162,10 +126,9 @@ def _summarize_generation(run: Path, manifest: Facts) -> str:
 
 
 def _summarize_dataset(run: Path, manifest: Facts) -> str:
-    statistics = manifest.get("statistics", {})
     return "; ".join(
         f"{arm}: {write_count(numbers['examples'], 'example')}, gap {write_decimal(numbers.get('gap'))}"
-        for arm, numbers in sorted(statistics.items())
+        for arm, numbers in sorted(manifest.get("statistics", {}).items())
     )
 
 
@@ -177,8 +140,8 @@ def _summarize_training(run: Path, manifest: Facts) -> str:
 
 
 def _summarize_evaluation(run: Path, manifest: Facts) -> str:
-    means = {name: numbers["mean"] for name, numbers in (read_json(run / "results.json") or {}).items()}
-    parts = [f"{name} {write_decimal(mean['value'])}" for name, mean in means.items() if mean]
+    results = (read_json(run / "results.json") or {}).items()
+    parts = [f"{name} {write_decimal(mean['value'])}" for name, numbers in results if (mean := numbers["mean"])]
     for name, numbers in (read_json(run / "prbench.json") or {}).items():
         first = next(iter(numbers["graders"].values()), {})
         parts += [f"{name} {write_decimal(first['clipped']['value'])}"] if first.get("clipped") else []
@@ -196,12 +159,14 @@ def _summarize_search(run: Path, manifest: Facts) -> str:
     )
 
 
-_HEADLINES: dict[str, Callable[[Path, Facts], str]] = {
-    "generate": _summarize_generation,
-    "dataset": _summarize_dataset,
-    "grpo": _summarize_training,
-    "eval": _summarize_evaluation,
-    "meta": _summarize_search,
+# Each kind of run, as its manifest names it, with the functions that render its page and write its headline.
+_Writer = Callable[[Path, Facts], str]
+KINDS: dict[str, tuple[_Writer, _Writer]] = {
+    "generate": (generation.render, _summarize_generation),
+    "dataset": (dataset.render, _summarize_dataset),
+    "grpo": (training.render, _summarize_training),
+    "eval": (evaluation.render, _summarize_evaluation),
+    "meta": (render_search, _summarize_search),
 }
 
 

@@ -11,7 +11,7 @@ from autodata import config
 from autodata.meta import evaluate
 from autodata.meta.evaluate import Trial
 from autodata.meta.genome import SHAPE_FILE
-from autodata.meta.population import MEMBERS, Population, read_member
+from autodata.meta.population import MEMBERS, Member, Population, read_member
 from autodata.meta.search import ITERATIONS
 from autodata.recipes.meta import MetaRecipe
 from autodata.report import page
@@ -19,13 +19,12 @@ from autodata.report.charts import BOTTOM, LEFT, RIGHT, TOP, Columns, Forest, Fo
 from autodata.report.curves import draw_rates, list_pass_rates
 from autodata.report.overview import VERDICTS, words
 from autodata.report.page import Facts
+from autodata.report.storyboard import Stretch, list_stretches
 from autodata.run.records import LINE, read_json, read_records
 from autodata.stats.intervals import Estimate
 from autodata.stats.writing import write_count, write_difference
 
 _CONTEXT_LINES = 2  # unchanged lines shown before and after a change
-_TOKEN = re.compile(r"\s+|[^\s]+")
-Stretch = tuple[str, str]  # "=", "-", "+" or "…", and the text
 
 
 def compare_texts(before: str, after: str) -> list[Stretch]:
@@ -51,33 +50,23 @@ def _fold(lines: Sequence[str], is_first: bool, is_last: bool) -> list[Stretch]:
 
 
 def _compare_words(before: str, after: str) -> Iterator[Stretch]:
-    old, new = _TOKEN.findall(before), _TOKEN.findall(after)
-    for _, from_old, to_old, from_new, to_new in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        removed, added = "".join(old[from_old:to_old]), "".join(new[from_new:to_new])
-        if removed == added:
-            yield "=", removed
-        else:
-            yield from ((sign, text) for sign, text in (("-", removed), ("+", added)) if text)
+    old, new = (re.findall(r"\s+|\S+", text) for text in (before, after))
+    return list_stretches(difflib.SequenceMatcher(None, old, new, autojunk=False), old, new, "")
 
 
 @dataclass(frozen=True)
 class Node:
     """A member of the population, with all that the report says about it."""
 
-    id: int  # the iteration that made it; 0 is the baseline
-    parent: int | None
-    rate: float | None  # running average on validation documents
-    tried: int
+    member: Member
     in_best_lineage: bool  # it is the best member or an ancestor of it
-    hypothesis: str
-    analysis: str
     diff: str
     tokens: int
     lead: Estimate | None  # its lead over its parent when it was accepted
 
     @property
     def name(self) -> str:
-        return "baseline" if self.id == 0 else f"member {self.id}"
+        return "baseline" if self.member.id == 0 else f"member {self.member.id}"
 
 
 @dataclass(frozen=True)
@@ -89,23 +78,20 @@ class Lineage:
     @property
     def drawn(self) -> list[Node]:
         """The members to draw, the best one and its ancestors last, so that they lie on top."""
-        return sorted((n for n in self.nodes if n.rate is not None), key=lambda node: node.in_best_lineage)
+        return sorted((n for n in self.nodes if n.member.rate is not None), key=lambda node: node.in_best_lineage)
 
     @property
     def edges(self) -> list[tuple[Node, Node]]:
-        nodes = {node.id: node for node in self.drawn}
-        return [(nodes[node.parent], node) for node in self.drawn if node.parent is not None and node.parent in nodes]
+        nodes = {node.member.id: node for node in self.drawn}
+        return [(nodes[parent], node) for node in self.drawn if (parent := node.member.parent) in nodes]
 
     @property
     def x(self) -> Scale:
-        return Scale(0, max([1, *(node.id for node in self.nodes)]), LEFT + 12, RIGHT - 12, is_count=True)
+        return Scale(0, max([1, *(node.member.id for node in self.nodes)]), LEFT + 12, RIGHT - 12, is_count=True)
 
-    @property
-    def y(self) -> Scale:
-        return Scale(0, 1, BOTTOM, TOP)
+    y = Scale(0, 1, BOTTOM, TOP)
 
 
-RESULTS, ABLATION = "results.json", "ablation.json"
 COMMAND = "python -m autodata.meta.optimize"
 _ACCEPTED = ("baseline", "accept")  # outcomes that add a member
 
@@ -116,7 +102,7 @@ def render(folder: Path, manifest: Facts) -> str:
     lines = read_records(folder / ITERATIONS, LINE)
     population = read_population(folder, recipe, lines)
     best = population.best().id if population.members else 0
-    results = read_json(folder / RESULTS)
+    results = read_json(folder / "results.json")
     return page.render(
         "meta.j2",
         f"{folder.resolve().name}: prompts of {recipe.domain.name}, optimised",
@@ -133,10 +119,10 @@ def render(folder: Path, manifest: Facts) -> str:
         log=[list_iteration(line) for line in lines[1:]],
         changes=compare_prompts(folder / MEMBERS / "000", folder / MEMBERS / f"{best:03d}") if lines else {},
         results=results,
-        gain=read_gain(results) if results else None,
+        gain=_estimate(results["gain_on_test"], results.get("gain_interval")) if results else None,
         test=draw_test(results) if results else None,
         failures=draw_failures(results) if results else None,
-        ablation=read_json(folder / ABLATION),
+        ablation=read_json(folder / "ablation.json"),
     )
 
 
@@ -157,13 +143,8 @@ def list_nodes(folder: Path, population: Population, lines: Sequence[Facts]) -> 
     chain = {member.id for member in population.trace(population.best().id)} if population.members else set()
     return [
         Node(
-            member.id,
-            member.parent,
-            member.rate,
-            member.tried,
+            member,
             member.id in chain,
-            member.hypothesis,
-            member.analysis,
             _read_text(folder / MEMBERS / f"{member.id:03d}" / "diff.patch"),
             by_iteration[member.id]["tokens"],
             measure_lead(by_iteration[member.id]),
@@ -181,17 +162,8 @@ def measure_lead(line: Facts) -> Estimate | None:
 
 def list_iteration(line: Facts) -> list[object]:
     """Return a row of the log that says which mutants were accepted."""
-    return [
-        line["iteration"],
-        line["parent"],
-        line["outcome"],
-        line["wins"],
-        line["losses"],
-        write_difference(measure_lead(line)),
-        line["tokens"],
-        line["best"],
-        line["hypothesis"],
-    ]
+    before, after = ("iteration", "parent", "outcome", "wins", "losses"), ("tokens", "best", "hypothesis")
+    return [*(line[key] for key in before), write_difference(measure_lead(line)), *(line[key] for key in after)]
 
 
 def compare_prompts(before: Path, after: Path) -> dict[str, list[Stretch]]:
@@ -201,22 +173,19 @@ def compare_prompts(before: Path, after: Path) -> dict[str, list[Stretch]]:
     return {name: compare_texts(old, new) for name, (old, new) in texts.items() if old != new}
 
 
-def read_gain(results: Facts) -> Estimate | None:
-    """Read how much more often the best prompt set passed on test documents than the baseline."""
-    gain = results["gain_on_test"]
-    return None if gain is None else Estimate(gain, *(results.get("gain_interval") or (None, None)))
-
-
 def draw_test(results: Facts) -> Forest:
     """Draw pass rates on the validation documents, by which members were chosen, and on the unused test documents."""
     rows = []
     for name, style in (("baseline", "muted"), ("best", "accent")):
         numbers = results[name]
         for split in ("validation", "test"):
-            interval = numbers.get(f"{split}_interval") or (None, None)
-            rate = None if numbers[split] is None else Estimate(numbers[split], *interval)
+            rate = _estimate(numbers[split], numbers.get(f"{split}_interval"))
             rows.append(ForestRow(f"{name}, {split}", rate, style, write_count(numbers[f"{split}_trials"], "trial")))
     return Forest("Pass rate", rows)
+
+
+def _estimate(value: float | None, interval: Sequence[float] | None) -> Estimate | None:
+    return None if value is None else Estimate(value, *(interval or ()))
 
 
 def draw_failures(results: Facts) -> Columns:
@@ -224,9 +193,8 @@ def draw_failures(results: Facts) -> Columns:
     sides = [(name, results[name]["failures"]) for name in ("baseline", "best")]
     kinds = [kind for kind in VERDICTS if any(kind in failures for _, failures in sides)]
     totals = "; ".join(f"{name}: {sum(failures.values())}" for name, failures in sides)
-    frame = Frame(
-        "Failed rounds by kind", f"Failed rounds on the test documents: {totals}.", "prompt set", "failed rounds"
-    )
+    desc = f"Failed rounds on the test documents: {totals}."
+    frame = Frame("Failed rounds by kind", desc, "prompt set", "failed rounds")
     series = [Series(words(kind), kind, [failures.get(kind, 0) for _, failures in sides]) for kind in kinds]
     return Columns(frame, [name for name, _ in sides], series)
 

@@ -1,12 +1,13 @@
 """Counts what became of the documents and candidates of a generation run while they are read, and draws the counts."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from autodata.loop.recap import average
 from autodata.recipes.domain import Gate
 from autodata.report.charts import Columns, Frame, Point, Scatter, Series, Step
-from autodata.report.storyboard import style, style_of
+from autodata.report.storyboard import style_of
 from autodata.stats.writing import write_count
 from autodata.types import End, Round, Trajectory
 
@@ -15,6 +16,16 @@ VERDICTS = ("malformed", "low_quality", "too_easy", "no_signal", "too_hard", "sm
             "unmeasured", "accepted")  # fmt: skip
 _MAX_POINTS = 1_500  # maximum in one scatter plot; scores are rounded until there are no more
 _ROUNDING = (0.001, 0.01, 0.02, 0.04)
+Candidates = Counter[tuple[float, float, str]]  # by weak mean, strong mean and verdict
+# The steps from proposal to acceptance, and whether a round reached them.
+_STEPS: dict[str, Callable[[Round], bool]] = {
+    "rounds": lambda _: True,
+    "readable candidates": lambda round: round.candidate is not None,
+    "passed the quality check": lambda round: round.quality is not None and round.quality.passed,
+    "tried by the weak solver": lambda round: bool(round.weak),
+    "tried by the strong solver": lambda round: bool(round.strong),
+    "accepted": lambda round: round.verdict.accepted is True,
+}
 
 
 @dataclass
@@ -28,8 +39,7 @@ class Overview:
     verdicts: Counter[tuple[int, str]] = field(default_factory=Counter)  # by number and verdict of the round
     # Documents by their number of rounds; True for accepted ones.
     lengths: Counter[tuple[int, bool]] = field(default_factory=Counter)
-    # For each preset, candidates by weak mean, strong mean and verdict.
-    means: dict[str, Counter[tuple[float, float, str]]] = field(default_factory=dict)
+    means: dict[str, Candidates] = field(default_factory=dict)  # by preset
     tokens: Counter[str] = field(default_factory=Counter)
     weak_only: int = 0  # measured rounds in which the strong solver did not run
 
@@ -44,63 +54,45 @@ class Overview:
             self._add_round(round)
 
     def _add_round(self, round: Round) -> None:
-        self.verdicts[round.number, style(round)] += 1
-        reached = {
-            "rounds": True,
-            "candidates": round.candidate is not None,
-            "sound": round.quality is not None and round.quality.passed,
-            "weak": bool(round.weak),
-            "strong": bool(round.strong),
-            "accepted": round.verdict.accepted is True,
-        }
-        self.steps.update(name for name, is_reached in reached.items() if is_reached)
+        self.verdicts[round.number, style_of(round.verdict)] += 1
+        self.steps.update(name for name, is_reached in _STEPS.items() if is_reached(round))
         weak, strong = average(round.weak), average(round.strong)
         self.weak_only += weak is not None and strong is None
         if weak is not None and strong is not None:
             for preset, verdict in round.presets.items():
-                self.means.setdefault(preset, Counter())[weak, strong, style_of(verdict)] += 1
+                self.means.setdefault(preset, Candidates())[weak, strong, style_of(verdict)] += 1
 
     # ── drawn ────────────────────────────────────────────────────────────────────────────────
 
     @property
     def funnel(self) -> list[Step]:
         """The number of candidates at each step from proposal to acceptance."""
-        names = {"rounds": "rounds", "candidates": "readable candidates", "sound": "passed the quality check",
-                 "weak": "tried by the weak solver", "strong": "tried by the strong solver",
-                 "accepted": "accepted"}  # fmt: skip
-        steps = [
-            Step(text, self.steps[name], "accepted" if name == "accepted" else "accent")
-            for name, text in names.items()
-        ]
+        steps = [Step(name, self.steps[name], "accepted" if name == "accepted" else "accent") for name in _STEPS]
         return [Step("documents", self.documents, "muted"), *steps]
 
     @property
     def by_round(self) -> Columns:
         """A chart of how the candidates of the first, second, … round ended."""
         numbers = list(range(1, max((number for number, _ in self.verdicts), default=0) + 1))
-        series = [Series(words(v), v, [self.verdicts[number, v] for number in numbers]) for v in self._seen]
+        seen = {verdict for _, verdict in self.verdicts}
+        series = [Series(words(v), v, [self.verdicts[n, v] for n in numbers]) for v in VERDICTS if v in seen]
         desc = "Rounds by number and verdict: " + ", ".join(f"{s.name} {sum(s.values):,}" for s in series) + "."
         return Columns(Frame("Verdicts by round", desc, "round number", "rounds"), numbers, series)
 
     @property
     def by_length(self) -> Columns:
         """A chart of how many rounds documents took."""
-        longest = max((rounds for rounds, _ in self.lengths), default=0)
-        shortest = min((rounds for rounds, _ in self.lengths), default=0)
+        lengths = [rounds for rounds, _ in self.lengths]
+        shortest, longest = min(lengths, default=0), max(lengths, default=0)
         labels = list(range(min(shortest, 1), longest + 1))
         sides = (("accepted", "accepted", True), ("not accepted", "muted", False))
         series = [Series(name, look, [self.lengths[n, side] for n in labels]) for name, look, side in sides]
-        frame = Frame(
-            "Rounds per document",
-            f"Documents by the number of their rounds, from {shortest} to {longest}.",
-            "rounds",
-            "documents",
-        )
-        return Columns(frame, labels, series)
+        desc = f"Documents by the number of their rounds, from {shortest} to {longest}."
+        return Columns(Frame("Rounds per document", desc, "rounds", "documents"), labels, series)
 
     def scatter(self, preset: str, gate: Gate) -> Scatter:
         """Draw every candidate that both solvers tried, with the verdict that `preset` gives it."""
-        candidates = self.means.get(preset, Counter())
+        candidates = self.means.get(preset, Candidates())
         step, points = _thin(candidates)
         totals = Counter[str]()
         for (_, _, verdict), count in candidates.items():
@@ -119,10 +111,6 @@ class Overview:
         ]
         head = ["weak mean", "strong mean", "verdict", "candidates"]
         return Scatter(frame, drawn, find_region(gate), legend, (head, rows[:_MAX_POINTS]))
-
-    @property
-    def _seen(self) -> list[str]:
-        return [v for v in VERDICTS if any(verdict == v for _, verdict in self.verdicts)]
 
 
 def words(name: str) -> str:
@@ -157,10 +145,10 @@ def _default(value: float | None, otherwise: float) -> float:
     return otherwise if value is None else value
 
 
-def _thin(candidates: Counter[tuple[float, float, str]]) -> tuple[float, Counter[tuple[float, float, str]]]:
+def _thin(candidates: Candidates) -> tuple[float, Candidates]:
     """Round the scores until a page can draw all points. Return the rounding step and the points."""
     for step in _ROUNDING:
-        points = Counter[tuple[float, float, str]]()
+        points = Candidates()
         for (weak, strong, verdict), count in candidates.items():
             points[_snap(weak, step), _snap(strong, step), verdict] += count
         if len(points) <= _MAX_POINTS:

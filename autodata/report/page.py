@@ -12,14 +12,7 @@ from markupsafe import Markup
 
 from autodata.report.charts import BOTTOM, LEFT, RIGHT, widths
 from autodata.serving.measured import tell_outcomes
-from autodata.stats.writing import (
-    write_count,
-    write_decimal,
-    write_difference,
-    write_estimate,
-    write_number,
-    write_percent,
-)
+from autodata.stats import writing
 
 _FOLDER = Path(__file__).parent
 Facts = Mapping[str, Any]  # the contents of a manifest or of a file of results
@@ -35,14 +28,18 @@ def render(template: str, title: str, scripts: Sequence[str] = (), **facts: obje
         f"default-src 'none'; style-src {_hash(style)}; script-src {' '.join(map(_hash, sources))}; "
         "base-uri 'none'; form-action 'none'"
     )
-    frame = {
-        "title": title,
-        "policy": policy,
-        "style": Markup(style),
-        "scripts": [Markup(s) for s in sources],
-        "outcome_lines": list_outcomes(facts.get("manifest"), facts.get("results")),
-    }
-    return _environment().get_template(template).render(**facts, **frame)
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            **facts,
+            title=title,
+            policy=policy,
+            style=Markup(style),
+            scripts=[Markup(source) for source in sources],
+            outcome_lines=list_outcomes(facts.get("manifest"), facts.get("results")),
+        )
+    )
 
 
 def list_outcomes(manifest: object, results: object = None) -> list[str]:
@@ -50,12 +47,9 @@ def list_outcomes(manifest: object, results: object = None) -> list[str]:
 
     Manifests from before these counts existed yield no lines.
     """
-    facts = manifest if isinstance(manifest, Mapping) else {}
+    facts, sets = (given if isinstance(given, Mapping) else {} for given in (manifest, results))
     ledger = {role: cost.get("outcomes", {}) for role, cost in (facts.get("ledger") or {}).items()}
-    sets = results if isinstance(results, Mapping) else {}
-    answers = {
-        name: entry["outcomes"] for name, entry in sets.items() if isinstance(entry, Mapping) and "outcomes" in entry
-    }
+    answers = {n: entry["outcomes"] for n, entry in sets.items() if isinstance(entry, Mapping) and "outcomes" in entry}
     return tell_outcomes({**(facts.get("outcomes") or ledger), **answers})
 
 
@@ -69,12 +63,12 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "show": write_number,
-        "count": write_count,
-        "estimate": write_estimate,
-        "difference": write_difference,
-        "fraction": write_decimal,
-        "percent": write_percent,
+        "show": writing.write_number,
+        "count": writing.write_count,
+        "estimate": writing.write_estimate,
+        "difference": writing.write_difference,
+        "fraction": writing.write_decimal,
+        "percent": writing.write_percent,
     }
     environment.globals |= {"widths": widths, "left": LEFT, "right": RIGHT, "bottom": BOTTOM}
     return environment

@@ -4,59 +4,73 @@ import base64
 import difflib
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from autodata.types import TRAJECTORY, Attempt, Round, Trajectory, Verdict
 
 TEXT_CHARS = 8_000  # maximum length of an answer or its reasoning; longer texts lose their middle
 EXCERPT_CHARS = 140
+BLOCK_BYTES = 256 * 1024  # JSON in a block, before compression; to open one record, its block is unpacked
 _MIN_SIMILARITY = 0.3  # questions that are less similar than this are not compared
+Stretch = tuple[str, str]  # "=", "-", "+" or "…", and the text
 
 
-class Storyboards:
-    """Collects the documents of a run, in the order in which they are added."""
+class Blocks:
+    """Packs JSON records into compressed blocks, and lists them in an index, in the order in which they are added."""
 
     def __init__(self) -> None:
-        self._blocks = Blocks()
+        self.packed: list[str] = []
         self._entries: list[dict[str, object]] = []
+        self._open: list[bytes] = []
+        self._size = 0
 
-    @property
-    def blocks(self) -> list[str]:
-        return self._blocks.packed
-
-    def add(self, trajectory: Trajectory, kind: str) -> None:
-        """Add a document. The list can be filtered by its `kind`, besides by end and failure."""
-        shown = replace(trajectory, rounds=tuple(_shorten_round(r) for r in trajectory.rounds))
-        changes = json.dumps(list(compare_questions(trajectory.rounds))).encode()
-        self._entries.append(
-            {
-                "id": trajectory.document_id,
-                "source": trajectory.document_source,
-                "kind": kind,
-                "end": trajectory.end,
-                "verdicts": [style(r) for r in trajectory.rounds],
-                "excerpt": _excerpt(trajectory),
-                **self._blocks.add(b'{"trajectory":%b,"changes":%b}' % (TRAJECTORY.dump_json(shown), changes)),
-            }
-        )
+    def add(self, entry: dict[str, object], record: bytes) -> None:
+        """Add a record; its entry of the index also says where it will be found."""
+        self._entries.append({**entry, "block": len(self.packed), "at": len(self._open)})
+        self._open.append(record)
+        self._size += len(record)
+        if self._size > BLOCK_BYTES:
+            self._close()
 
     def finish(self) -> str:
         """Close the last block and return the index, packed like a block."""
-        self._blocks.close()
-        return pack(json.dumps(self._entries).encode())
+        self._close()
+        return _pack(json.dumps(self._entries).encode())
+
+    def _close(self) -> None:
+        if self._open:
+            self.packed.append(_pack(b"[" + b",".join(self._open) + b"]"))
+            self._open, self._size = [], 0
 
 
-def style(round: Round) -> str:
-    """Return the style of a round's verdict."""
-    return style_of(round.verdict)
+def _pack(data: bytes) -> str:
+    """Compress bytes to text that may stand anywhere in a page, because no character of it is markup."""
+    return base64.b64encode(gzip.compress(data, 6, mtime=0)).decode()
+
+
+def add_document(blocks: Blocks, trajectory: Trajectory, kind: str) -> None:
+    """Add a document. The list can be filtered by its `kind`, besides by end and failure."""
+    rounds = tuple(replace(r, weak=_shorten(r.weak), strong=_shorten(r.strong)) for r in trajectory.rounds)
+    changes = json.dumps(list(compare_questions(trajectory.rounds))).encode()
+    questions = [r.candidate.question for r in rounds if r.candidate]
+    entry = {
+        "id": trajectory.document_id,
+        "source": trajectory.document_source,
+        "kind": kind,
+        "end": trajectory.end,
+        "verdicts": [style_of(r.verdict) for r in rounds],
+        "excerpt": shorten(questions[-1] if questions else trajectory.note),
+    }
+    shown = TRAJECTORY.dump_json(replace(trajectory, rounds=rounds))
+    blocks.add(entry, b'{"trajectory":%b,"changes":%b}' % (shown, changes))
 
 
 def style_of(verdict: Verdict) -> str:
     return "accepted" if verdict.accepted else verdict.failure or "unmeasured"
 
 
-def compare_questions(rounds: tuple[Round, ...]) -> Iterator[list[tuple[str, str]] | None]:
+def compare_questions(rounds: Sequence[Round]) -> Iterator[list[Stretch] | None]:
     """Yield for each round how its question differs from the previous one, word by word; None if that says little."""
     before: str | None = None
     for round in rounds:
@@ -65,26 +79,25 @@ def compare_questions(rounds: tuple[Round, ...]) -> Iterator[list[tuple[str, str
         before = question or before
 
 
-def compare_words(before: str, after: str) -> list[tuple[str, str]] | None:
+def compare_words(before: str, after: str) -> list[Stretch] | None:
     """List stretches of words that stayed ("="), went ("-") or came ("+"). None if nearly nothing stayed."""
     old, new = before.split(), after.split()
     matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
     if matcher.quick_ratio() < _MIN_SIMILARITY or matcher.ratio() < _MIN_SIMILARITY:
         return None
-    stretches = []
+    return list(list_stretches(matcher, old, new, " "))
+
+
+def list_stretches(
+    matcher: difflib.SequenceMatcher[str], old: Sequence[str], new: Sequence[str], space: str
+) -> Iterator[Stretch]:
+    """Yield the stretches that stayed, went or came between the two sequences of `matcher`, joined by `space`."""
     for _, from_old, to_old, from_new, to_new in matcher.get_opcodes():
-        removed, added = " ".join(old[from_old:to_old]), " ".join(new[from_new:to_new])
-        stretches += (
-            [("=", removed)]
-            if removed == added
-            else [(sign, words) for sign, words in (("-", removed), ("+", added)) if words]
-        )
-    return stretches
-
-
-def _excerpt(trajectory: Trajectory) -> str:
-    questions = [r.candidate.question for r in trajectory.rounds if r.candidate]
-    return shorten(questions[-1] if questions else trajectory.note)
+        removed, added = space.join(old[from_old:to_old]), space.join(new[from_new:to_new])
+        if removed == added:
+            yield "=", removed
+        else:
+            yield from ((sign, text) for sign, text in (("-", removed), ("+", added)) if text)
 
 
 def shorten(text: str) -> str:
@@ -93,13 +106,8 @@ def shorten(text: str) -> str:
     return line if len(line) <= EXCERPT_CHARS else line[: EXCERPT_CHARS - 1] + "…"
 
 
-def _shorten_round(round: Round) -> Round:
-    weak, strong = (tuple(map(_shorten_attempt, side)) for side in (round.weak, round.strong))
-    return replace(round, weak=weak, strong=strong)
-
-
-def _shorten_attempt(attempt: Attempt) -> Attempt:
-    return replace(attempt, answer=_cut(attempt.answer), reasoning=_cut(attempt.reasoning))
+def _shorten(attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:
+    return tuple(replace(a, answer=_cut(a.answer), reasoning=_cut(a.reasoning)) for a in attempts)
 
 
 def _cut(text: str) -> str:
@@ -110,35 +118,3 @@ def _cut(text: str) -> str:
         f"{text[:half]}\n\n[… {len(text) - 2 * half:,} characters are left out here; "
         f"they are in the run's trajectories.jsonl …]\n\n{text[-half:]}"
     )
-
-
-BLOCK_BYTES = 256 * 1024  # JSON in a block, before compression; to open one record, its block is unpacked
-
-
-class Blocks:
-    """Packs JSON records into compressed blocks, in the order in which they are added."""
-
-    def __init__(self) -> None:
-        self.packed: list[str] = []
-        self._open: list[bytes] = []
-        self._size = 0
-
-    def add(self, record: bytes) -> dict[str, int]:
-        """Add a record and return where it will be found."""
-        where = {"block": len(self.packed), "at": len(self._open)}
-        self._open.append(record)
-        self._size += len(record)
-        if self._size > BLOCK_BYTES:
-            self.close()
-        return where
-
-    def close(self) -> None:
-        """Pack the records that are in no block yet."""
-        if self._open:
-            self.packed.append(pack(b"[" + b",".join(self._open) + b"]"))
-            self._open, self._size = [], 0
-
-
-def pack(data: bytes) -> str:
-    """Compress bytes to text that may stand anywhere in a page, because no character of it is markup."""
-    return base64.b64encode(gzip.compress(data, 6, mtime=0)).decode()

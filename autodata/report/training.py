@@ -1,103 +1,69 @@
 """Writes the report of a training: rewards from first to last step, the watched sets, and the checks before it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autodata import config
 from autodata.recipes.training import GrpoRecipe
-from autodata.report import page
-from autodata.report.curves import (
-    CUT_OFF,
-    REWARD,
-    LogEntry,
-    Metric,
-    compare_quarters,
-    draw_judges,
-    draw_metric,
-    draw_watched,
-    find_points,
-    read_curves,
-    write_milestones,
-)
+from autodata.report import curves, page
 
 COMMAND = "accelerate launch --config_file recipes/accelerate/cpu.yaml training/grpo.py"
 _MAX_COMPLETIONS = 8  # maximum number of completions shown
 _MAX_CHARS = 1_200  # maximum length of each, and of the end of its prompt
-
-
 METRICS = (
-    REWARD,
-    CUT_OFF,
-    Metric("frac_reward_zero_std", "groups with equal rewards", is_share=True),
-    Metric("completions/mean_length", "tokens per completion"),
-    Metric("entropy", "entropy"),
-    Metric("grad_norm", "gradient norm"),
-    Metric("kl", "KL to the initial model", "logged only if trainer.beta is above 0"),
-    Metric("train/unscored", "completions without a score", is_share=True),
+    curves.REWARD,
+    curves.CUT_OFF,
+    curves.Metric("frac_reward_zero_std", "groups with equal rewards", is_share=True),
+    curves.Metric("completions/mean_length", "tokens per completion"),
+    curves.Metric("entropy", "entropy"),
+    curves.Metric("grad_norm", "gradient norm"),
+    curves.Metric("kl", "KL to the initial model", "logged only if trainer.beta is above 0"),
+    curves.Metric("train/unscored", "completions without a score", is_share=True),
 )
-
-
-@dataclass(frozen=True)
-class Check:
-    """A limit that stops the training before its first step if a measurement exceeds it."""
-
-    name: str
-    limit: object
-    measured: float | None = None
 
 
 def render(folder: Path, manifest: Mapping[str, Any]) -> str:
     """Return the page of a training, finished or not. Raises RecipeError."""
     recipe = config.load(GrpoRecipe, [str(folder / "recipe.yaml")])
-    curves = read_curves(folder)
-    charts = {metric.key: draw_metric(metric, curves.train) for metric in METRICS}
+    log = curves.read_curves(folder)
+    charts = {metric.key: curves.draw_metric(metric, log.train) for metric in METRICS}
     return page.render(
         "training.j2",
         f"{folder.resolve().name}: GRPO on {recipe.domain.name}, {' and '.join(recipe.arms)} data",
         recipe=recipe,
         manifest=manifest,
         command=f"{COMMAND} {folder}/recipe.yaml",
-        steps=curves.train[-1]["step"] if curves.train else None,
-        quarters=tabulate_quarters(curves.train),
+        steps=log.train[-1]["step"] if log.train else None,
+        quarters=tabulate_quarters(log.train),
         charts_of={key: chart for key, chart in charts.items() if chart},
         missing=[metric for metric in METRICS if not charts[metric.key]],
-        watched=draw_watched(curves, "score", "mean score"),
-        milestones=[[name, *write_milestones(points)] for name, points in curves.watch("score").items()],
-        cut_off=draw_watched(curves, "cut_off", "share cut off"),
-        judges=draw_judges(curves),
-        checks=list_checks(recipe, curves.probe),
+        watched=curves.draw_watched(log, "score", "mean score"),
+        milestones=[[name, *curves.write_milestones(points)] for name, points in log.watch("score").items()],
+        cut_off=curves.draw_watched(log, "cut_off", "share cut off"),
+        judges=curves.draw_judges(log),
+        checks=list_checks(recipe, log.probe or {}),
         completions=read_completions(folder),
-        seconds=sum(e.get("step_time", 0.0) for e in curves.train) or None,
+        seconds=sum(e.get("step_time", 0.0) for e in log.train) or None,
     )
 
 
-def tabulate_quarters(train: Sequence[LogEntry]) -> list[tuple[str, float, float]]:
+def tabulate_quarters(train: Sequence[curves.LogEntry]) -> list[tuple[str, float, float]]:
     """Return the mean of every metric over the first and over the last quarter of the steps."""
-    values = {metric.name: [value for _, value in find_points(train, metric.key)] for metric in METRICS}
-    return [(name, *compare_quarters(series)) for name, series in values.items() if series]
+    values = {metric.name: [value for _, value in curves.find_points(train, metric.key)] for metric in METRICS}
+    return [(name, *curves.compare_quarters(series)) for name, series in values.items() if series]
 
 
-def list_checks(recipe: GrpoRecipe, probe: LogEntry | None) -> list[Check]:
-    limits, measured = recipe.preflight, probe or {}
+def list_checks(recipe: GrpoRecipe, probe: curves.LogEntry) -> list[list[object]]:
+    """List the limits that stop the training before its first step: each with its name and the measured value."""
+    limits = recipe.preflight
+    keys = ("completions/clipped_ratio", "frac_reward_zero_std", "sampling/sampling_logp_difference/mean")
+    cut_off, zero_spread, difference = (probe.get(f"eval_{key}") for key in keys)
     return [
-        Check("tokens in the longest prompt, at most", limits.prompt_tokens),
-        Check(
-            "share of completions cut off, at most",
-            limits.max_cut_off,
-            measured.get("eval_completions/clipped_ratio"),
-        ),
-        Check(
-            "share of groups with equal rewards, at most",
-            limits.max_zero_spread,
-            measured.get("eval_frac_reward_zero_std"),
-        ),
-        Check(
-            "mean difference of log probabilities, vLLM and trainer, at most",
-            limits.max_logp_difference,
-            measured.get("eval_sampling/sampling_logp_difference/mean"),
-        ),
+        ["tokens in the longest prompt, at most", limits.prompt_tokens, None],
+        ["share of completions cut off, at most", limits.max_cut_off, cut_off],
+        ["share of groups with equal rewards, at most", limits.max_zero_spread, zero_spread],
+        ["mean difference of log probabilities, vLLM and trainer, at most", limits.max_logp_difference, difference],
     ]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from autodata.loop.acceptance import count_cut_off, decide_measured, mean, scores
 from autodata.recipes.domain import DomainConfig, Gate
 from autodata.report.charts import Frame, Line, Lines
-from autodata.types import Attempt, Candidate, Failure, Round
+from autodata.types import Failure, Round
 
 Axis = tuple[float | None, ...]  # values of one threshold; None leaves it as it is
 Cell = tuple[slice, slice, slice]
@@ -57,7 +57,9 @@ class Yields:
 
     def __init__(self, rounds: Sequence[MeasuredRound], domain: DomainConfig):
         self.in_force = thresholds(domain.presets[domain.preset])
-        self.axes = {name: _with(self.in_force[name]) for name in KNOBS}
+        self.axes = {
+            name: tuple(sorted({*_STEPS, *([] if now is None else [now])})) for name, now in self.in_force.items()
+        }
         self.plane = count(rounds, domain, (self.axes["weak"], self.axes["strong"], _UNCHANGED))
         self._lines = {
             "weak": count(rounds, domain, (self.axes["weak"], _UNCHANGED, _UNCHANGED)),
@@ -85,8 +87,8 @@ class Yields:
 
     def _shade(self, i: int, j: int) -> Shade:
         least, most = int(self.plane.least[i, j, 0]), int(self.plane.most[i, j, 0])
-        here = {"weak": self.axes["weak"][i], "strong": self.axes["strong"][j]}
-        is_in_force = all(self.in_force[name] == value for name, value in here.items())
+        here = (self.axes["weak"][i], self.axes["strong"][j])
+        is_in_force = here == (self.in_force["weak"], self.in_force["strong"])
         return Shade(span(least, most), round(9 * least / max(int(self.plane.most.max()), 1)), is_in_force)
 
     def _draw(self, name: str) -> Lines:
@@ -110,7 +112,8 @@ def measure(document: int, round: Round) -> MeasuredRound | None:
     """
     if round.candidate is None or round.verdict.failure is Failure.IMPROVE:
         return None
-    weak, strong = (_score(round.candidate, side) for side in (round.weak, round.strong))
+    sides = (round.weak, round.strong)
+    weak, strong = (tuple(scores(round.candidate, [a for a in side if a.is_measured])) for side in sides)
     cut_off = (count_cut_off(round.weak), count_cut_off(round.strong))
     return MeasuredRound(document, weak, strong, cut_off) if weak else None
 
@@ -123,13 +126,9 @@ def thresholds(gate: Gate) -> dict[str, float | None]:
 
 def count(rounds: Sequence[MeasuredRound], domain: DomainConfig, axes: tuple[Axis, Axis, Axis]) -> AcceptedCounts:
     """Count the accepted documents at every point of the axes weak, strong and gap."""
-    planned = (domain.weak_attempts, domain.strong_attempts)
-    gates = {
-        point: change_thresholds(
-            domain.presets[domain.preset], *(axis[i] for axis, i in zip(axes, point, strict=True))
-        )
-        for point in product(*(range(len(axis)) for axis in axes))
-    }
+    planned, gate = (domain.weak_attempts, domain.strong_attempts), domain.presets[domain.preset]
+    points = product(*(range(len(axis)) for axis in axes))
+    gates = {at: change_thresholds(gate, *values) for at, values in zip(points, product(*axes), strict=True)}
 
     @cache  # with few attempts, many candidates have the same scores
     def decide(
@@ -143,9 +142,8 @@ def count(rounds: Sequence[MeasuredRound], domain: DomainConfig, axes: tuple[Axi
     for _, group in groupby(rounds, key=lambda measured: measured.document):
         least, most = np.zeros(shape, bool), np.zeros(shape, bool)
         for measured in group:
-            for cell, accepted in decide(
-                *(tuple(sorted(side)) for side in (measured.weak, measured.strong)), measured.cut_off
-            ):
+            weak, strong = (tuple(sorted(side)) for side in (measured.weak, measured.strong))
+            for cell, accepted in decide(weak, strong, measured.cut_off):
                 least[cell] |= accepted is True
                 most[cell] |= accepted is not False
         counts.least[least] += 1
@@ -163,14 +161,6 @@ def change_thresholds(gate: Gate, weak: float | None, strong: float | None, gap:
 def span(least: int, most: int) -> str:
     """Write a count that is known, or else the two it lies between."""
     return f"{least:,}" if least == most else f"{least:,} to {most:,}"
-
-
-def _with(value: float | None) -> Axis:
-    return tuple(sorted({*_STEPS, *([] if value is None else [value])}))
-
-
-def _score(candidate: Candidate, attempts: Sequence[Attempt]) -> tuple[Fraction, ...]:
-    return tuple(scores(candidate, [a for a in attempts if a.is_measured]))
 
 
 def _split(
