@@ -27,6 +27,7 @@ METRICS = (
     "grpo_suitability_medium_pct",
     "grpo_suitability_low_pct",
 )
+_PLAIN_MEANS = ("weak_avg", "strong_avg", "rounds", "question_chars", "rubric_items")
 _SUITABILITY = ("high", "medium", "low")
 
 
@@ -34,16 +35,12 @@ def summarize(examples: Sequence[Example]) -> dict[str, float | None]:
     """Compute one column of the paper's tables; a metric without data is None, never 0."""
     if not examples:
         return {"examples": 0} | dict.fromkeys(METRICS[1:])
-    weak, strong = [fmean(e.weak_scores) for e in examples], [fmean(e.strong_scores) for e in examples]
+    means = {metric: fmean(map(MEANS[metric], examples)) for metric in _PLAIN_MEANS}
     values = {
         "examples": len(examples),
-        "weak_avg": fmean(weak),
-        "strong_avg": fmean(strong),
-        "gap": fmean(strong) - fmean(weak),
-        "rounds": fmean(e.rounds for e in examples),
-        "question_chars": fmean(len(e.candidate.question) for e in examples),
-        "rubric_items": fmean(len(e.candidate.rubric) for e in examples),
-        "weak_median_pct": 100 * median(weak),
+        **means,
+        "gap": means["strong_avg"] - means["weak_avg"],
+        "weak_median_pct": 100 * median(fmean(e.weak_scores) for e in examples),
         "weak_rollout_std_points": _mean_spread(examples),
         **{f"{solver}_cut_off_pct": _mean_cut_off(examples, side) for side, solver in enumerate(("weak", "strong"))},
         **_summarize_rounds([e.rounds for e in examples if e.arm == "agentic"]),
