@@ -112,7 +112,7 @@ def test_a_rubric_a_verdict_and_an_edit_are_read_or_refused(record):
 def test_no_edit_passes_the_wall_that_is_more_than_text(text):
     baseline = Genome({"challenger": "{% block user %}Say {{ document }}{% endblock %}"})
     child = Genome({"challenger": baseline.prompts["challenger"].replace("Say", text)})
-    faults = make_wall(baseline, [], {}).check(baseline, child)
+    faults = make_wall(baseline, [], []).check(baseline, child)
     assert faults or not any(sign in text for sign in ("{{", "{%", "<|"))
 
 

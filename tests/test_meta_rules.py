@@ -18,7 +18,7 @@ from tests.helpers.recipes import load_recipe
 CS = load_recipe("recipes/cs/generate.yaml", "recipes/models/laptop.yaml").domain
 BASE = read_baseline(CS)
 HELD_OUT = "The harbour of the old town was dug by hand in the winter of the great frost."
-WALL = make_wall(BASE, [HELD_OUT], {"weak": "Qwen/Qwen3.5-4B", "strong": "Qwen/Qwen3.5-397B-A17B"})
+WALL = make_wall(BASE, [HELD_OUT], ["Qwen/Qwen3.5-4B", "Qwen/Qwen3.5-397B-A17B"])
 CAPPED = replace(CS.rubric_shapes["positive_capped"])
 
 

@@ -9,6 +9,7 @@ out alone. Run the same command again to resume. The results are in <run>/ablati
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 
 from rich.console import Console
@@ -18,7 +19,8 @@ from rich.text import Text
 from autodata import command
 from autodata.config import load
 from autodata.loop.parsing import ParseError
-from autodata.meta.evaluate import Trial
+from autodata.meta.evaluate import Trial, pair_trials
+from autodata.meta.gate import count
 from autodata.meta.genome import Genome
 from autodata.meta.mutate import read_edit
 from autodata.meta.optimize import open_run
@@ -72,13 +74,8 @@ async def _weigh(search: Search, chain: Sequence[Member], member: Member, whole:
     if genome is None:
         return Worth(member.id, member.hypothesis, None, None, 0)
     without = await search.try_test(Member(-member.id, None, genome))
-    pairs = [
-        (first.passed, second.passed)
-        for first, second in zip(whole, without, strict=True)
-        if first.passed is not None and second.passed is not None
-    ]
-    lost = sum(with_edit and not without_edit for with_edit, without_edit in pairs)
-    gained = sum(without_edit and not with_edit for with_edit, without_edit in pairs)
+    pairs = [pair for _, pair in pair_trials(whole, without)]
+    gained, lost = count(pairs)
     return Worth(member.id, member.hypothesis, lost, gained, len(pairs))
 
 
@@ -97,24 +94,20 @@ def main() -> None:
     identify_weights(recipe.models)
     documents = split(recipe)
     with open_run(recipe, documents) as run:
-        _run(recipe, run, documents)
+        if not run.path(ABLATION).exists():
+            _run(recipe, run, documents)
         worths = [Worth(**record) for record in json.loads(run.path(ABLATION).read_text(encoding="utf-8"))]
     Console().print(show(worths))
 
 
 def _run(recipe: MetaRecipe, run: Run, documents: Splits) -> None:
-    if run.path(ABLATION).exists():
-        return
-    journal = Journal(run.path("journal.sqlite"))
-    try:
+    with closing(Journal(run.path("journal.sqlite"))) as journal:
         client = Client(recipe.models, journal)
         search = Search(run, recipe, client, documents)
         with running(recipe.models, Role, run.folder) as servers:
             asyncio.run(finish(ablate(search), [client], servers))
-        if not run.path(ABLATION).exists():
-            raise Incomplete(run.folder)
-    finally:
-        journal.close()
+    if not run.path(ABLATION).exists():
+        raise Incomplete(run.folder)
 
 
 if __name__ == "__main__":

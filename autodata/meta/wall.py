@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from jinja2 import TemplateError, meta, nodes
@@ -80,12 +80,9 @@ def _read(text: str) -> _Template:
     tree = _ENVIRONMENT.parse(text)
     active = Counter(_describe(node) for node in tree.find_all(_ACTIVE))
     blocks = {block.name for block in tree.find_all(nodes.Block)}
-    return _Template(_find_slots(tree), blocks, active, {match[0] for match in CONTROL.finditer(text)})
-
-
-def _find_slots(tree: nodes.Template) -> set[str]:
-    """Find the names that a template uses and their fields; `candidate.context` and `candidate` are two slots."""
-    return {*meta.find_undeclared_variables(tree), *(repr(node) for node in tree.find_all(nodes.Getattr))}
+    # `candidate.context` and `candidate` are two slots.
+    slots = meta.find_undeclared_variables(tree) | {repr(node) for node in tree.find_all(nodes.Getattr)}
+    return _Template(slots, blocks, active, {match[0] for match in CONTROL.finditer(text)})
 
 
 def _describe(node: nodes.Node) -> str:
@@ -120,7 +117,7 @@ def word_runs(text: str) -> Iterator[str]:
         yield " ".join(words[start : start + _QUOTED_WORDS])
 
 
-def make_wall(baseline: Genome, documents: Sequence[str], models: Mapping[str, str]) -> Wall:
-    """Make the wall. `documents` are those that edits are measured on; `models` holds the model of each endpoint."""
-    names = tuple(sorted({part for name in models.values() for part in (name, name.rpartition("/")[2]) if part}))
+def make_wall(baseline: Genome, documents: Iterable[str], models: Iterable[str]) -> Wall:
+    """Make the wall from the documents that edits are measured on and the names of the models."""
+    names = tuple(sorted({part for name in models for part in (name, name.rpartition("/")[2]) if part}))
     return Wall(baseline, frozenset(run for text in documents for run in word_runs(text)), names)
