@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Collection, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from autodata import command
@@ -37,10 +38,8 @@ def generate(recipe: GenerateRecipe, run: Run, corpus: Corpus) -> bool:
     journal_path = run.path("journal.sqlite") if recipe.journal is None else Path(recipe.journal)
     if recipe.fork:
         fork(Path(recipe.fork) / "journal.sqlite", journal_path)
-    journal = Journal(journal_path)
-    client = Client(recipe.models, journal)
-    start = time.monotonic()
-    try:
+    with closing(Journal(journal_path)) as journal:
+        client, start = Client(recipe.models, journal), time.monotonic()
         generation = Generation(run, recipe, client, corpus.documents)
         with (
             run.session(lambda: client.counts | {"put_off": len(generation.failures)}),
@@ -57,8 +56,6 @@ def generate(recipe: GenerateRecipe, run: Run, corpus: Corpus) -> bool:
             summary = summarize(iterate_records(run.path(TRAJECTORIES), TRAJECTORY))
             facts |= {"summary": summary, "outcomes": join_outcomes(summary, progress.ledger())}
             _report(run, generation, corpus, facts, is_done=generation.is_complete and not problem)
-    finally:
-        journal.close()
     print(describe_sessions(run.sessions))
     if problem:
         raise problem
