@@ -28,7 +28,7 @@ from autodata.data.examples import (
     make_example,
     read_arm,
 )
-from autodata.data.statistics import METRICS, measure_intervals, summarize
+from autodata.data.statistics import measure_intervals, summarize
 from autodata.recipes.data import DatasetRecipe
 from autodata.run.folder import Run, output_hash, read_manifest
 from autodata.run.progress import Progress
@@ -161,7 +161,7 @@ def save(run: Run, built: Dataset, recipe: DatasetRecipe, benchmarks: Sequence[P
         "intervals": {arm: measure_intervals(examples) for arm, examples in by_arm.items()},
     }
     run.note(statistics=statistics, funnel=built.funnel, card=facts, domains=built.domains)
-    run.write(CARD, card.write_card(read_manifest(run.folder) or {}, METRICS))
+    run.write(CARD, card.write_card(read_manifest(run.folder) or {}))
     run.finish([EXAMPLES, STATISTICS, DECONTAMINATION, CARD])
     _show("remaining after", built.funnel)
     _show("metric", statistics)

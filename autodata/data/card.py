@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from autodata.data.parquet import locate_split
-from autodata.data.statistics import write_metric
+from autodata.data.statistics import METRICS, write_metric
 from autodata.fidelity import read_departures
 from autodata.stats.writing import DASH, write_table
 
@@ -35,14 +35,14 @@ CITATION = """Please cite the paper, and this implementation by its `CITATION.cf
 ```"""
 
 
-def write_card(manifest: Mapping[str, Any], metrics: Sequence[str]) -> str:
+def write_card(manifest: Mapping[str, Any]) -> str:
     """Write README.md of a dataset, with one configuration per arm."""
     facts = manifest["card"]
     files: dict[str, list[dict[str, str]]] = {}  # arm → its files, relative to the card
     for arm, _, side in (name.rpartition("_") for name in facts["splits"]):
         files.setdefault(arm, []).append({"split": side, "path": locate_split(arm, side)})
     return _join(
-        [*_head(manifest), *_sections(manifest, metrics)],
+        [*_head(manifest), *_sections(manifest)],
         license=order_licences(facts["licence_counts"]) or ["unknown"],
         tags=["synthetic", "autodata"],
         task_categories=["text-generation"],
@@ -92,11 +92,11 @@ def _head(manifest: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _sections(manifest: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
+def _sections(manifest: Mapping[str, Any]) -> list[str]:
     facts, arms = manifest["card"], sorted(manifest["card"]["arms"])
     departures = read_departures(sorted(set(manifest["domains"].values())))
     models = {arm: facts["arms"][arm]["models"] for arm in arms}
-    shown = [m for m in metrics if any(manifest["statistics"][arm].get(m) is not None for arm in arms)]
+    shown = [m for m in METRICS if any(manifest["statistics"][arm].get(m) is not None for arm in arms)]
     return [
         "## How many were made and kept",
         _by_arm("remaining after", facts["stages"], manifest["funnel"], {}),

@@ -73,8 +73,7 @@ def choose_round(trajectory: Trajectory) -> Round | None:
         return trajectory.accepted
     if trajectory.arm == "best_of_n":
         return choose_best(trajectory.rounds)
-    measured = [r for r in trajectory.rounds if r.weak and r.strong]
-    return measured[-1] if measured else None
+    return next((r for r in reversed(trajectory.rounds) if r.weak and r.strong), None)
 
 
 def make_example(arm: Arm, trajectory: Trajectory, round: Round, licence: str) -> Example:

@@ -18,7 +18,6 @@ from autodata.config import REPO
 from autodata.data import card, parquet
 from autodata.data.card import is_known
 from autodata.data.examples import COMMAND, DECONTAMINATION, EXAMPLES, STATISTICS, hash_inputs, read_arm
-from autodata.data.statistics import METRICS
 from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.generation import GenerateRecipe
@@ -79,7 +78,7 @@ def fill_dataset(run: Path, target: Path, manifest: Manifest, allow_unknown: boo
     facts = _describe(here, manifest, target, (EXAMPLES, STATISTICS, DECONTAMINATION))
     arms = {e.arm: {"models": e.provenance.models, "recipe_hash": e.provenance.recipe_hash} for e in moved}
     facts["card"] = facts["card"] | {"arms": facts["card"]["arms"] | arms}
-    write_file(target / "README.md", card.write_card(facts, METRICS))
+    write_file(target / "README.md", card.write_card(facts))
 
 
 def _require_licences(run: Path, examples: Sequence[Example]) -> None:
@@ -120,9 +119,8 @@ def fill_model(run: Path, target: Path, manifest: Manifest, allow_unknown: bool)
 def fill_logs(run: Path, target: Path, manifest: Manifest, allow_unknown: bool) -> None:
     """Write the results, every answer in one small file, and the complete logs of inspect_ai."""
     outputs = sorted(manifest["outputs"])
-    for name in outputs:
+    for name in (*outputs, "logs"):
         link_files(run / name, target / name)
-    link_files(run / "logs", target / "logs")
     recipe = config.load(EvalRecipe, [str(run / "recipe.yaml")])
     facts = _describe(replace(config.forget_operational(recipe), run="."), manifest, target, outputs)
     write_file(target / "README.md", card.write_logs_card(facts))

@@ -36,32 +36,21 @@ def summarize(examples: Sequence[Example]) -> dict[str, float | None]:
     if not examples:
         return {"examples": 0} | dict.fromkeys(METRICS[1:])
     means = {metric: fmean(map(MEANS[metric], examples)) for metric in _PLAIN_MEANS}
+    spreads = [pstdev(e.weak_scores) for e in examples if len(e.weak_scores) > 1]  # of the attempts at one question
+    rounds = [e.rounds for e in examples if e.arm == "agentic"]  # a baseline has no rounds in this sense
     values = {
         "examples": len(examples),
         **means,
         "gap": means["strong_avg"] - means["weak_avg"],
         "weak_median_pct": 100 * median(fmean(e.weak_scores) for e in examples),
-        "weak_rollout_std_points": _mean_spread(examples),
-        **{f"{solver}_cut_off_pct": _mean_cut_off(examples, side) for side, solver in enumerate(("weak", "strong"))},
-        **_summarize_rounds([e.rounds for e in examples if e.arm == "agentic"]),
-        **_summarize_suitability(examples),
-    }
-    return {metric: values[metric] for metric in METRICS}
-
-
-def _summarize_rounds(rounds: Sequence[int]) -> dict[str, float | None]:
-    """Summarize the rounds of the agentic arm only: a baseline has no rounds in this sense."""
-    return {
         "rounds_median": median(rounds) if rounds else None,
         "rounds_max": max(rounds, default=None),
         "accepted_in_one_round_pct": 100 * fmean(n == 1 for n in rounds) if rounds else None,
+        "weak_rollout_std_points": 100 * fmean(spreads) if spreads else None,
+        **{f"{solver}_cut_off_pct": _mean_cut_off(examples, side) for side, solver in enumerate(("weak", "strong"))},
+        **_summarize_suitability(examples),
     }
-
-
-def _mean_spread(examples: Sequence[Example]) -> float | None:
-    """Average the spread of the weak attempts at one question (population standard deviation), in points of 100."""
-    spreads = [pstdev(e.weak_scores) for e in examples if len(e.weak_scores) > 1]
-    return 100 * fmean(spreads) if spreads else None
+    return {metric: values[metric] for metric in METRICS}
 
 
 def _mean_cut_off(examples: Sequence[Example], side: int) -> float | None:

@@ -147,11 +147,8 @@ def _ask(recipe: JudgeAuditRecipe, run: Run, progress: Progress) -> tuple[list[J
 
 def show(results: dict[str, Any]) -> None:
     """Print the tables of the page."""
-    for head, *rows in (
-        findings.list_losses(results),
-        findings.list_agreement(results),
-        findings.list_differences(results),
-    ):
+    for list_rows in (findings.list_losses, findings.list_agreement, findings.list_differences):
+        head, *rows = list_rows(results)
         table = Table(*head)
         for row in rows:
             table.add_row(*map(Text, row))  # Text, because names are not markup

@@ -13,9 +13,9 @@ from autodata.meta import population
 from autodata.meta.evaluate import APART, Evaluator, Trial, pair_trials
 from autodata.meta.gate import Decision, Pair, count, decide_paired, decide_strict
 from autodata.meta.genome import read_baseline
-from autodata.meta.mutate import Author, Edit
+from autodata.meta.mutate import Author
 from autodata.meta.population import Member, Splits
-from autodata.meta.wall import make_wall
+from autodata.meta.wall import Wall
 from autodata.recipes.meta import MetaRecipe
 from autodata.run.folder import Run
 from autodata.run.progress import Progress
@@ -52,7 +52,7 @@ class Search:
         self.run, self.recipe, self.client, self.splits = run, recipe, client, splits
         self.baseline = read_baseline(recipe.domain)
         held_out = [d.text for d in (*splits.validation, *splits.test)]
-        self.wall = make_wall(self.baseline, held_out, [e.model for e in recipe.models.endpoints.values()])
+        self.wall = Wall(self.baseline, held_out, [e.model for e in recipe.models.endpoints.values()])
         self.evaluator = Evaluator(recipe, client, run.path("genomes"))
         self.lines = _read_lines(run, ITERATIONS)
         members = [line["iteration"] for line in self.lines if line["outcome"] in ("baseline", Decision.ACCEPT)]
@@ -147,7 +147,7 @@ class Search:
             raise Refused("its parent failed on no training document, so there is nothing to learn from")
         try:
             analysis = await author.analyse(draw.iteration, failed, history)
-            edit: Edit = await author.edit(draw.iteration, parent.genome, analysis, history)
+            edit = await author.edit(draw.iteration, parent.genome, analysis, history)
         except ParseError as error:
             raise Refused(f"no readable edit ({error})") from error
         if faults := self.wall.check(parent.genome, edit.genome):
@@ -207,13 +207,8 @@ class Search:
         """Append the line of a finished iteration, and update the running averages and the progress."""
         self.population.count(trials)
         best = self.population.best()
-        line = {
-            "iteration": iteration,
-            **facts,
-            "best": best.id,
-            "best_pass_rate": best.rate,
-            "trials": [asdict(trial) for trial in trials],
-        }
+        facts |= {"best": best.id, "best_pass_rate": best.rate, "trials": [asdict(trial) for trial in trials]}
+        line = {"iteration": iteration, **facts}
         self.run.append(ITERATIONS, json.dumps(line).encode())
         self.lines.append(line)
         self._count()
