@@ -115,7 +115,7 @@ def split_and_deduplicate(built: Dataset, recipe: DatasetRecipe) -> None:
     built.examples.sort(key=lambda e: (e.arm, e.document_id, e.id))
     built.drop("no equal candidate")
     within = [(first_id, second_id) for first_id, second_id in pairs if by_id[first_id].arm == by_id[second_id].arm]
-    built.drop("no near-duplicate", duplicates.choose_repeats(by_id, within))
+    built.drop("no near-duplicate", duplicates.choose_repeats(within))
     by_document = groupby(built.examples, key=lambda e: (e.arm, e.document_id))  # they are sorted by it
     surplus = [e.id for _, group in by_document for e in islice(group, recipe.filters.per_document, None)]
     built.drop("per document", surplus)

@@ -20,7 +20,7 @@ from autodata.loop import domain as base
 from autodata.loop.orchestrator import ORCHESTRATORS
 from autodata.loop.parallel import Generation, Stopped
 from autodata.loop.summary import describe, describe_sessions, join_outcomes, summarize
-from autodata.recipes.generation import BASELINES, GenerateRecipe
+from autodata.recipes.generation import ARMS, GenerateRecipe
 from autodata.run.folder import Run, identify_weights, join_in_order, output_hash
 from autodata.run.progress import Progress, check_budget
 from autodata.run.records import TRAJECTORIES, Incomplete, digest, hash_path, iterate_records, repair_tail
@@ -109,7 +109,7 @@ def _check(recipe: GenerateRecipe) -> None:
     check_budget(recipe.budget, recipe.models)
     domain = recipe.domain
     choices: dict[str, tuple[str, Collection[str]]] = {
-        "arm": (recipe.arm, ("agentic", *BASELINES)),
+        "arm": (recipe.arm, ARMS),
         "orchestrator": (recipe.orchestrator, ORCHESTRATORS),
         "domain.preset": (domain.preset, domain.presets),
         "domain.rubric_shape": (domain.rubric_shape, domain.rubric_shapes or [""]),

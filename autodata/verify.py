@@ -86,10 +86,7 @@ def _check_measured(example: Example) -> Iterator[tuple[str, str]]:
 
 
 def _check_round(example: Example, open_arm: Callable[[str, str], Arm]) -> Iterator[tuple[str, str]]:
-    """Check that the round a row was made from agrees with the row, and would be accepted today.
-
-    Older rows have no recorded outcomes: they are judged by the outcomes of their round and by today's rules.
-    """
+    """Check that the round a row was made from agrees with the row, and would be accepted today."""
     try:
         arm, round, remade = _remake(example, open_arm)
     except (UserError, ValueError) as error:
@@ -100,6 +97,7 @@ def _check_round(example: Example, open_arm: Callable[[str, str], Arm]) -> Itera
     if missing := list_unmeasured(round):
         yield "measured", f"would not be accepted today, because attempts have no answer: {', '.join(missing)}"
         return
+    # Older rows have no recorded outcomes: they are judged by the outcomes of their round and by today's rules.
     is_old = not example.evidence.weak_outcomes
     if is_old and example.accepted and (verdict := _decide_today(arm, round, remade)).accepted is not True:
         yield "verdict", f"would not be accepted today: {verdict.reason or verdict.failure}"

@@ -68,10 +68,7 @@ def gather_texts(examples: Iterable[Example]) -> list[Text]:
 
 
 def fold(words: Iterable[str]) -> list[str]:
-    """Replace every number by 0; with `split_words`, this is what datatrove's own decontamination does.
-
-    Short questions are compared without this: they may differ only in a number.
-    """
+    """Replace every number by 0; with `split_words`, this is what datatrove's own decontamination does."""
     return ["0" if word[0].isdigit() else word for word in words]
 
 
@@ -104,13 +101,10 @@ def _first(example: Example, inside: Mapping[Gram, str], whole: Mapping[Gram, st
 
 
 def _parts(example: Example) -> Iterator[Gram]:
-    """Yield the n-grams of an example that no text may contain: 13 words of anything, 8 to 12 of the question.
-
-    A short benchmark text can be a part of the question.
-    """
+    """Yield the n-grams of an example that no text may contain: 13 words of anything, 8 to 12 of the question."""
     yield from grams(fold(split_words(" ".join(_texts(example)))), NGRAM)
-    question = split_words(example.candidate.question)
-    for size in range(SHORT, NGRAM):
+    question = split_words(example.candidate.question)  # not folded: short questions may differ only in a number
+    for size in range(SHORT, NGRAM):  # a short benchmark text can be a part of the question
         yield from grams(question, size)
 
 

@@ -65,14 +65,12 @@ def hash_inputs(manifest: Mapping[str, Any]) -> str:
 
 
 def choose_round(trajectory: Trajectory) -> Round | None:
-    """Choose the round that becomes an example: the accepted one, or what a baseline proposed (or its best of N).
-
-    CoT Self-Instruct ignores the verdict: it only needs a sound candidate that was measured.
-    """
+    """Choose the round that becomes an example: the accepted one, or what a baseline proposed (or its best of N)."""
     if trajectory.arm == "agentic":
         return trajectory.accepted
     if trajectory.arm == "best_of_n":
         return choose_best(trajectory.rounds)
+    # CoT Self-Instruct ignores the verdict: it only needs a sound candidate that was measured.
     return next((r for r in reversed(trajectory.rounds) if r.weak and r.strong), None)
 
 

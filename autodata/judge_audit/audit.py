@@ -45,13 +45,10 @@ _MADE_BY = "python -m autodata.generate"
 
 
 def order_attempts(trajectories: Sequence[Trajectory], seed: int) -> list[JudgedAttempt]:
-    """Order all judged attempts that have an answer: one of each document, then a second of each, and so on.
-
-    The order does not depend on which document was finished first.
-    """
+    """Order all judged attempts that have an answer: one of each document, then a second of each, and so on."""
     generator = random.Random(seed)
     by_document: dict[str, list[JudgedAttempt]] = defaultdict(list)
-    for trajectory in sorted(trajectories, key=lambda t: t.document_id):
+    for trajectory in sorted(trajectories, key=lambda t: t.document_id):  # whichever was finished first
         by_document[trajectory.document_id] += _list_attempts(trajectory)
     documents = list(by_document.values())
     generator.shuffle(documents)
@@ -72,12 +69,9 @@ def _list_attempts(trajectory: Trajectory) -> list[JudgedAttempt]:
 
 
 async def choose(recipe: JudgeAuditRecipe, journal: Journal) -> list[JudgedAttempt]:
-    """Choose the first attempts that need the judge; code alone can judge some (science) or all (cloze).
-
-    No model is called. Raises RunError if there are too few.
-    """
+    """Choose the first attempts that need the judge. Raises RunError if there are too few."""
     silent = Client(recipe.models, journal)
-    silent.draining = True
+    silent.draining = True  # no model is called
     domain = base.load(recipe.domain, silent, recipe.seed)
     ordered = order_attempts(read_records(Path(recipe.generation) / TRAJECTORIES, TRAJECTORY), recipe.seed)
     chosen: list[JudgedAttempt] = []
@@ -98,7 +92,7 @@ async def choose(recipe: JudgeAuditRecipe, journal: Journal) -> list[JudgedAttem
 
 
 async def _needs_judge(judged: JudgedAttempt, domain: Domain) -> bool:
-    """Return True if the domain would ask the judge about this attempt."""
+    """Return True if the domain would ask the judge: code alone can judge some attempts (science) or all (cloze)."""
     copy = domain.for_document({})
     try:
         await copy.judge(judged.candidate, judged.attempt.answer, judged.attempt.seed)

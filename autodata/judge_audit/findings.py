@@ -85,17 +85,10 @@ def find_disagreements(chosen: Sequence[JudgedAttempt], judges: Sequence[Opinion
         votes = {"stored": (judged.attempt.judgement,), **{judge.name: judge.judgements[at] for judge in judges}}
         criteria = [_count_votes(judged, number, votes) for number in range(1, len(judged.candidate.rubric) + 1)]
         split = sorted((c for c in criteria if c["split"]), key=lambda c: -c["split"])
-        if split:
-            disagreements.append(
-                {
-                    "document_id": judged.document_id,
-                    "round": judged.round,
-                    "solver": str(judged.solver),
-                    "attempt": judged.attempt.index,
-                    "split": sum(c["split"] for c in split),
-                    "criteria": split,
-                }
-            )
+        place = {"document_id": judged.document_id, "round": judged.round, "solver": str(judged.solver)}
+        total = sum(c["split"] for c in split)
+        disagreements.append({**place, "attempt": judged.attempt.index, "split": total, "criteria": split})
+    disagreements = [attempt for attempt in disagreements if attempt["split"]]
     return sorted(disagreements, key=lambda attempt: -attempt["split"])[:MAX_LISTED]
 
 

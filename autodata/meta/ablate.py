@@ -24,10 +24,10 @@ from autodata.meta.gate import count
 from autodata.meta.genome import Genome
 from autodata.meta.mutate import read_edit
 from autodata.meta.optimize import open_run
-from autodata.meta.population import Member, Splits, split
+from autodata.meta.population import Member, split
 from autodata.meta.search import Search
 from autodata.recipes.meta import MetaRecipe
-from autodata.run.folder import Run, identify_weights, require_finished
+from autodata.run.folder import identify_weights, require_finished
 from autodata.run.records import Incomplete
 from autodata.run.shutdown import finish
 from autodata.serving.journal import Journal
@@ -95,19 +95,15 @@ def main() -> None:
     documents = split(recipe)
     with open_run(recipe, documents) as run:
         if not run.path(ABLATION).exists():
-            _run(recipe, run, documents)
+            with closing(Journal(run.path("journal.sqlite"))) as journal:
+                client = Client(recipe.models, journal)
+                search = Search(run, recipe, client, documents)
+                with running(recipe.models, Role, run.folder) as servers:
+                    asyncio.run(finish(ablate(search), [client], servers))
+        if not run.path(ABLATION).exists():
+            raise Incomplete(run.folder)
         worths = [Worth(**record) for record in json.loads(run.path(ABLATION).read_text(encoding="utf-8"))]
     Console().print(show(worths))
-
-
-def _run(recipe: MetaRecipe, run: Run, documents: Splits) -> None:
-    with closing(Journal(run.path("journal.sqlite"))) as journal:
-        client = Client(recipe.models, journal)
-        search = Search(run, recipe, client, documents)
-        with running(recipe.models, Role, run.folder) as servers:
-            asyncio.run(finish(ablate(search), [client], servers))
-    if not run.path(ABLATION).exists():
-        raise Incomplete(run.folder)
 
 
 if __name__ == "__main__":

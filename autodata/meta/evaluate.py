@@ -75,10 +75,7 @@ class Evaluator:
                 raise EndpointError(f"{reason}{last}")
 
     async def _is_sound(self, genome: Genome, document: Document, trajectory: Trajectory, seed: int) -> bool:
-        """Return True if the trajectory was accepted and passes the baseline's own quality check too.
-
-        A member with a lenient verifier therefore gains nothing.
-        """
+        """Return True if it was accepted and passes the baseline's own check too: a lenient verifier gains nothing."""
         accepted = trajectory.accepted
         if accepted is None or accepted.candidate is None:
             return False

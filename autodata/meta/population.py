@@ -143,9 +143,6 @@ def split(recipe: MetaRecipe) -> Splits:
     return Splits(*(list(islice(remaining, size)) for size in sizes))
 
 
-_OTHERS, _BEST = "#9db4c0", "#d1495b"
-
-
 def draw_lineage(population: Population, path: Path) -> None:
     """Draw the members as a PNG. Those without a measured rate are left out; the best one's lineage is coloured."""
     from matplotlib.figure import Figure  # imported here because it is slow and needed only once, at the end
@@ -156,7 +153,7 @@ def draw_lineage(population: Population, path: Path) -> None:
     for member in members.values():
         if member.rate is None:
             continue
-        colour = _BEST if member.id in line else _OTHERS
+        colour = "#d1495b" if member.id in line else "#9db4c0"
         parent = members[member.parent] if member.parent is not None else None
         if parent and parent.rate is not None:
             axes.plot([parent.id, member.id], [100 * parent.rate, 100 * member.rate], color=colour, zorder=1)
