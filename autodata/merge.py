@@ -52,9 +52,8 @@ def find_shards(folder: Path) -> list[Path]:
     if not counts:
         raise RunError(f"{folder}: no shards there; make them with documents.shard=1/n to n/n")
     if len(counts) > 1:
-        raise RunError(
-            f"{folder}: shards of {sorted(counts)} parts are in one folder; move the folders of the wrong shards away"
-        )
+        parts = f"shards of {sorted(counts)} parts"
+        raise RunError(f"{folder}: {parts} are in one folder; move the folders of the wrong shards away")
     (count,) = counts
     expected = [f"{i}_of_{count}" for i in range(1, count + 1)]
     if missing := [name.replace("_of_", "/") for name in expected if name not in names]:

@@ -176,17 +176,12 @@ _ALIASES = {"cc0": "cc0-1.0", "public-domain": _PUBLIC, "publicdomain": _PUBLIC,
             "odcby": "odc-by", "public": _PUBLIC}  # fmt: skip
 
 
-def name_licences(stated: str) -> list[str]:
-    """Translate the licences that a source states, separated by `;`, to the Hub's names; others become `unknown`."""
-    return [_read(part)[0] for part in stated.split(";")]
-
-
 def is_known(stated: str) -> bool:
-    return UNKNOWN not in name_licences(stated)
+    return UNKNOWN not in order_licences([stated])
 
 
 def order_licences(stated: Iterable[str]) -> list[str]:
-    """Return the Hub's names of all licences that occur, strictest first."""
+    """Return the Hub's names, strictest first, of all licences that sources state, separated by `;`."""
     licences = {_read(part) for text in stated for part in text.split(";")}
     names = sorted(licences, key=lambda pair: (_ORDER.index(pair[1]), pair[0]))
     return list(dict.fromkeys(name for name, _ in names))

@@ -72,10 +72,8 @@ def fill_dataset(run: Path, target: Path, manifest: Manifest, allow_unknown: boo
     for name in (STATISTICS, DECONTAMINATION):
         content = make_portable(read_json(run / name))
         write_file(target / name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    here = replace(
-        config.forget_operational(recipe), run=".", decontaminate=[], arms={arm: f"arms/{arm}" for arm in recipe.arms}
-    )
-    facts = _describe(here, manifest, target, (EXAMPLES, STATISTICS, DECONTAMINATION))
+    here = {"run": ".", "decontaminate": [], "arms": {arm: f"arms/{arm}" for arm in recipe.arms}}
+    facts = _describe(recipe, here, manifest, target, (EXAMPLES, STATISTICS, DECONTAMINATION))
     arms = {e.arm: {"models": e.provenance.models, "recipe_hash": e.provenance.recipe_hash} for e in moved}
     facts["card"] = facts["card"] | {"arms": facts["card"]["arms"] | arms}
     write_file(target / "README.md", card.write_card(facts))
@@ -98,10 +96,10 @@ def _copy_arm(name: str, folder: str, target: Path, examples: Sequence[Example])
     kept = [t for t in read_arm(name, folder).trajectories if t.document_id in wanted]
     write_file(target / TRAJECTORIES, "".join(TRAJECTORY.dump_json(t).decode() + "\n" for t in kept))
     recipe = config.load(GenerateRecipe, [str(Path(folder) / "recipe.yaml")])
-    here = replace(config.forget_operational(recipe), run=f"arms/{name}")
-    here.documents.path = "documents"
-    facts = _describe(here, require_finished(folder, COMMAND), target, (TRAJECTORIES,))
-    return {"run": here.run, "recipe_hash": hash_inputs(facts), "models": facts["models"]}
+    documents = replace(config.forget_operational(recipe.documents), path="documents")
+    here = {"run": f"arms/{name}", "documents": documents}
+    facts = _describe(recipe, here, require_finished(folder, COMMAND), target, (TRAJECTORIES,))
+    return {"run": here["run"], "recipe_hash": hash_inputs(facts), "models": facts["models"]}
 
 
 def fill_model(run: Path, target: Path, manifest: Manifest, allow_unknown: bool) -> None:
@@ -113,7 +111,7 @@ def fill_model(run: Path, target: Path, manifest: Manifest, allow_unknown: bool)
         if (run / name).exists():
             link_files(run / name, target / name)
     recipe = config.load(GrpoRecipe, [str(run / "recipe.yaml")])
-    _describe(replace(config.forget_operational(recipe), run=".", dataset="dataset"), manifest, target, ())
+    _describe(recipe, {"run": ".", "dataset": "dataset"}, manifest, target, ())
 
 
 def fill_logs(run: Path, target: Path, manifest: Manifest, allow_unknown: bool) -> None:
@@ -122,16 +120,16 @@ def fill_logs(run: Path, target: Path, manifest: Manifest, allow_unknown: bool) 
     for name in (*outputs, "logs"):
         link_files(run / name, target / name)
     recipe = config.load(EvalRecipe, [str(run / "recipe.yaml")])
-    facts = _describe(replace(config.forget_operational(recipe), run="."), manifest, target, outputs)
+    facts = _describe(recipe, {"run": "."}, manifest, target, outputs)
     write_file(target / "README.md", card.write_logs_card(facts))
 
 
-def _describe(recipe: object, manifest: Mapping[str, Any], target: Path, outputs: Sequence[str]) -> Manifest:
-    """Write the recipe and the manifest beside the files that they describe; return the manifest."""
-    values = make_portable(yaml.safe_load(config.to_yaml(recipe)))
+def _describe(recipe: Any, here: dict[str, Any], manifest: Manifest, target: Path, names: Sequence[str]) -> Manifest:
+    """Write the recipe, with the paths `here`, and the manifest beside the files `names`; return the manifest."""
+    values = make_portable(yaml.safe_load(config.to_yaml(replace(config.forget_operational(recipe), **here))))
     write_file(target / "recipe.yaml", yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
     facts = make_portable({key: manifest[key] for key in _FACTS if key in manifest})
-    facts["outputs"] = {name: hash_path(target / name) for name in outputs}
+    facts["outputs"] = {name: hash_path(target / name) for name in names}
     write_file(target / "manifest.json", json.dumps(facts, indent=2, sort_keys=True) + "\n")
     return facts
 

@@ -15,7 +15,7 @@ from autodata.meta.genome import Genome, configure, write
 from autodata.recipes.meta import MetaRecipe
 from autodata.serving.llm import Client
 from autodata.serving.measured import EndpointError, NotMeasured, find_unmeasured
-from autodata.stats.intervals import DIFFERENCE, SHARE, Estimate, estimate_mean
+from autodata.stats.intervals import DIFFERENCE, Estimate, estimate_mean
 from autodata.types import Document, Role, Trajectory
 
 APART = 40_000_000  # offset of a child's draws if equal seeds would give the same evaluation as its parent's
@@ -89,11 +89,6 @@ class Evaluator:
         if not folder.exists():
             write(genome, folder)
         return base.load(configure(self._recipe.domain, genome, folder), self._client, seed)
-
-
-def measure(trials: Sequence[Trial]) -> Estimate | None:
-    """Estimate the pass rate; unmeasured trials are left out."""
-    return estimate_mean(((trial.document, trial.passed) for trial in trials), SHARE)
 
 
 def compare(before: Sequence[Trial], after: Sequence[Trial]) -> Estimate | None:

@@ -18,8 +18,8 @@ from autodata import command
 from autodata.config import RecipeError, load
 from autodata.loop import domain as base
 from autodata.loop.orchestrator import ORCHESTRATORS
-from autodata.meta import evaluate, genome
-from autodata.meta.evaluate import Trial
+from autodata.meta import genome
+from autodata.meta.evaluate import Trial, compare
 from autodata.meta.population import Member, Splits, draw_lineage, split
 from autodata.meta.search import ITERATIONS, Search
 from autodata.recipes.meta import MetaRecipe
@@ -30,6 +30,7 @@ from autodata.run.shutdown import finish
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
 from autodata.serving.vllm import running
+from autodata.stats.intervals import SHARE, estimate_mean
 from autodata.stats.writing import write_percent
 from autodata.types import Role
 
@@ -73,7 +74,7 @@ async def _score(search: Search) -> dict[str, Any]:
     members = {"baseline": search.population.members[0], "best": search.population.best()}
     trials = {name: await search.try_test(member) for name, member in members.items()}
     scored = {name: _summarize(member, trials[name]) for name, member in members.items()}
-    gain = evaluate.compare(trials["baseline"], trials["best"])
+    gain = compare(trials["baseline"], trials["best"])
     return {
         "iterations": len(search.lines) - 1,
         "accepted": sum(line["outcome"] == "accept" for line in search.lines),
@@ -86,7 +87,7 @@ async def _score(search: Search) -> dict[str, Any]:
 
 def _summarize(member: Member, trials: Sequence[Trial]) -> dict[str, Any]:
     """Summarise a member on validation documents, which it was chosen on, and on test documents, unused before."""
-    test = evaluate.measure(trials)
+    test = estimate_mean(((trial.document, trial.passed) for trial in trials), SHARE)
     return {
         "member": member.id,
         "validation": member.rate,

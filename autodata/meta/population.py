@@ -134,10 +134,8 @@ def split(recipe: MetaRecipe) -> Splits:
     documents = group_documents(corpus.documents, recipe.documents.per_group, recipe.seed)
     sizes = (recipe.splits.training, recipe.splits.validation, recipe.splits.test)
     if len(documents) < sum(sizes):
-        raise RecipeError(
-            f"splits: {sum(sizes):,} documents are needed, but documents.path has {len(documents):,}; "
-            "lower splits.* or add documents"
-        )
+        problem = f"splits: {sum(sizes):,} documents are needed, but documents.path has {len(documents):,}"
+        raise RecipeError(f"{problem}; lower splits.* or add documents")
     random.Random(recipe.seed).shuffle(documents)
     remaining = iter(documents)
     return Splits(*(list(islice(remaining, size)) for size in sizes))
