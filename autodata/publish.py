@@ -44,9 +44,8 @@ def show(folder: Path) -> None:
 def upload(folder: Path, repo: str, kind: ReleaseKind, private: bool) -> str:
     """Make the repository a mirror of a folder; files that it has already are not sent again. Raises RunError."""
     import httpx
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-    from huggingface_hub.utils import get_token
 
     if get_token() is None:
         raise RunError("no token for the Hub: set HF_TOKEN or run `hf auth login`; --dry-run needs no token")
