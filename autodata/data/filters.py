@@ -31,7 +31,7 @@ def find_stage(round: Round, shape: Shape, filters: Filters) -> str | None:
         "measured": not list_unmeasured(round),
         "final check": final is None or (final.passed and final.candidate_hash == candidate.hash),
         "complete": all(text.strip() for text in texts),
-        "rubric": is_sound(candidate, shape),
+        "rubric": not rubric.find_faults(candidate.rubric, shape) and any(c.weight > 0 for c in candidate.rubric),
         "context length": len(candidate.context.strip()) >= (filters.context_chars or 0),
         "no source reference": not (filters.source_references and find_source_reference(candidate)),
     }
@@ -50,8 +50,3 @@ def find_source_reference(candidate: Candidate) -> str:
     """Return the first words that refer to the source document, or an empty string."""
     match = _SOURCE_REFERENCES.search(f"{candidate.context}\n{candidate.question}")
     return match[0] if match else ""
-
-
-def is_sound(candidate: Candidate, shape: Shape) -> bool:
-    """Return True if the rubric has the required shape and at least one criterion that earns points."""
-    return not rubric.find_faults(candidate.rubric, shape) and any(c.weight > 0 for c in candidate.rubric)
