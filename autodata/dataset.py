@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import groupby, islice
 from pathlib import Path
 
 from rich.console import Console
@@ -27,7 +28,7 @@ from autodata.data.examples import (
     make_example,
     read_arm,
 )
-from autodata.data.statistics import METRICS, measure_intervals, summarize
+from autodata.data.statistics import measure_intervals, summarize
 from autodata.recipes.data import DatasetRecipe
 from autodata.run.folder import Run, output_hash, read_manifest
 from autodata.run.progress import Progress
@@ -59,11 +60,6 @@ class Dataset:
         self.matches += matches
         self.drop(stage, [m.example_id for m in matches])
 
-    def count_sides(self) -> None:
-        for side in ("train", "test"):
-            for arm in self.arms:
-                self.funnel[arm][side] = sum(e.arm == arm for e in self.side(side))
-
     def side(self, split: str) -> list[Example]:
         return [e for e in self.examples if e.split == split]
 
@@ -79,11 +75,12 @@ def build(recipe: DatasetRecipe, benchmarks: Sequence[Path]) -> Dataset:
     built.drop_matches("no benchmark overlap", decontamination.find_matches(built.examples, texts))
     split_and_deduplicate(built, recipe)
     held_out = decontamination.gather_texts(built.side("test"))
-    matches = decontamination.find_matches(built.side("train"), held_out)
-    built.drop_matches("no held-out overlap", matches)
+    built.drop_matches("no held-out overlap", decontamination.find_matches(built.side("train"), held_out))
     if recipe.equal_sizes:
         built.drop("equal sizes", choose_surplus(built, recipe.seed))
-    built.count_sides()
+    for side in ("train", "test"):
+        for arm in built.arms:
+            built.funnel[arm][side] = sum(e.arm == arm for e in built.side(side))
     return built
 
 
@@ -91,8 +88,7 @@ def sift(arm: Arm, recipe: DatasetRecipe) -> tuple[list[Example], dict[str, int]
     """Make the examples of one arm that pass the final filter; also return how many remain after each stage."""
     limits, dropped, examples = arm.limits(recipe.filters), Counter[str](), []
     for trajectory, round in arm.choose_rounds():
-        stage = filters.find_stage(round, round.candidate, limits) if round.candidate else None
-        if stage:
+        if stage := filters.find_stage(round, *limits):
             dropped[stage] += 1
         else:
             examples.append(make_example(arm, trajectory, round, find_licence(trajectory, recipe.sources)))
@@ -110,14 +106,19 @@ def split_and_deduplicate(built: Dataset, recipe: DatasetRecipe) -> None:
     pairs = duplicates.find_pairs({k: e.candidate.question for k, e in by_id.items()}, recipe.filters.near_duplicate)
     tied = [(by_id[first_id].document_id, by_id[second_id].document_id) for first_id, second_id in pairs]
     tied += [(by_id[e.id].document_id, e.document_id) for e in built.examples]
-    clusters = duplicates.find_clusters((e.document_id for e in built.examples), tied + _share_sources(built.examples))
+    owner: dict[str, str] = {}  # source text → document; in science one arm joins several texts, the other joins none
+    for e in built.examples:
+        tied += [(owner.setdefault(part, e.document_id), e.document_id) for part in e.document_source.split("; ")]
+    clusters = duplicates.find_clusters((e.document_id for e in built.examples), tied)
     test = choose_test_documents(clusters, recipe.test_fraction, recipe.seed)
     built.examples = [replace(e, split="test" if e.document_id in test else "train") for e in by_id.values()]
     built.examples.sort(key=lambda e: (e.arm, e.document_id, e.id))
     built.drop("no equal candidate")
     within = [(first_id, second_id) for first_id, second_id in pairs if by_id[first_id].arm == by_id[second_id].arm]
-    built.drop("no near-duplicate", duplicates.choose_repeats(by_id, within))
-    built.drop("per document", _find_beyond(built.examples, recipe.filters.per_document))
+    built.drop("no near-duplicate", duplicates.choose_repeats(within))
+    by_document = groupby(built.examples, key=lambda e: (e.arm, e.document_id))  # they are sorted by it
+    surplus = [e.id for _, group in by_document for e in islice(group, recipe.filters.per_document, None)]
+    built.drop("per document", surplus)
 
 
 def choose_test_documents(clusters: Iterable[Sequence[str]], fraction: float, seed: int) -> frozenset[str]:
@@ -142,26 +143,6 @@ def choose_surplus(built: Dataset, seed: int) -> list[str]:
     return surplus
 
 
-def _share_sources(examples: Sequence[Example]) -> list[tuple[str, str]]:
-    """Pair the documents that share a source text: in science one arm joins several texts, the other joins none."""
-    owner: dict[str, str] = {}
-    return [
-        (owner.setdefault(part, e.document_id), e.document_id)
-        for e in examples
-        for part in e.document_source.split("; ")
-    ]
-
-
-def _find_beyond(examples: Sequence[Example], at_most: int) -> list[str]:
-    counts, beyond = Counter[tuple[str, str]](), []
-    for example in examples:
-        key = (example.arm, example.document_id)
-        counts[key] += 1
-        if counts[key] > at_most:
-            beyond.append(example.id)
-    return beyond
-
-
 def save(run: Run, built: Dataset, recipe: DatasetRecipe, benchmarks: Sequence[Path]) -> None:
     """Write the examples (also as Hugging Face data sets with a card), the statistics and the reports."""
     run.write(EXAMPLES, "".join(EXAMPLE.dump_json(e).decode() + "\n" for e in built.examples))
@@ -180,7 +161,7 @@ def save(run: Run, built: Dataset, recipe: DatasetRecipe, benchmarks: Sequence[P
         "intervals": {arm: measure_intervals(examples) for arm, examples in by_arm.items()},
     }
     run.note(statistics=statistics, funnel=built.funnel, card=facts, domains=built.domains)
-    run.write(CARD, card.write_card(read_manifest(run.folder) or {}, METRICS))
+    run.write(CARD, card.write_card(read_manifest(run.folder) or {}))
     run.finish([EXAMPLES, STATISTICS, DECONTAMINATION, CARD])
     _show("remaining after", built.funnel)
     _show("metric", statistics)
@@ -207,8 +188,7 @@ def _gather_facts(built: Dataset, recipe: DatasetRecipe, benchmarks: Sequence[Pa
 def _show(heading: str, columns: Mapping[str, Mapping[str, float | None]]) -> None:
     """Print a table with one column per arm; a row without any number is left out."""
     table = Table(heading, *columns)
-    names = dict.fromkeys(name for column in columns.values() for name in column)
-    for name in names:
+    for name in dict.fromkeys(name for column in columns.values() for name in column):
         values = [column.get(name) for column in columns.values()]
         if any(v is not None for v in values):
             table.add_row(name, *map(write_number, values))

@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Collection, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from autodata import command
@@ -19,7 +20,7 @@ from autodata.loop import domain as base
 from autodata.loop.orchestrator import ORCHESTRATORS
 from autodata.loop.parallel import Generation, Stopped
 from autodata.loop.summary import describe, describe_sessions, join_outcomes, summarize
-from autodata.recipes.generation import BASELINES, GenerateRecipe
+from autodata.recipes.generation import ARMS, GenerateRecipe
 from autodata.run.folder import Run, identify_weights, output_hash
 from autodata.run.progress import Progress, check_budget
 from autodata.run.records import (
@@ -45,10 +46,8 @@ def generate(recipe: GenerateRecipe, run: Run, corpus: Corpus) -> bool:
     journal_path = run.path("journal.sqlite") if recipe.journal is None else Path(recipe.journal)
     if recipe.fork:
         fork(Path(recipe.fork) / "journal.sqlite", journal_path)
-    journal = Journal(journal_path)
-    client = Client(recipe.models, journal)
-    start = time.monotonic()
-    try:
+    with closing(Journal(journal_path)) as journal:
+        client, start = Client(recipe.models, journal), time.monotonic()
         generation = Generation(run, recipe, client, corpus.documents)
         with (
             run.session(lambda: client.counts | {"put_off": len(generation.failures)}),
@@ -65,8 +64,6 @@ def generate(recipe: GenerateRecipe, run: Run, corpus: Corpus) -> bool:
             summary = summarize(iterate_records(run.path(TRAJECTORIES), TRAJECTORY))
             facts |= {"summary": summary, "outcomes": join_outcomes(summary, progress.ledger())}
             _report(run, generation, corpus, facts, is_done=generation.is_complete and not problem)
-    finally:
-        journal.close()
     print(describe_sessions(run.sessions))
     if problem:
         raise problem
@@ -120,7 +117,7 @@ def _check(recipe: GenerateRecipe) -> None:
     check_budget(recipe.budget, recipe.models)
     domain = recipe.domain
     choices: dict[str, tuple[str, Collection[str]]] = {
-        "arm": (recipe.arm, ("agentic", *BASELINES)),
+        "arm": (recipe.arm, ARMS),
         "orchestrator": (recipe.orchestrator, ORCHESTRATORS),
         "domain.preset": (domain.preset, domain.presets),
         "domain.rubric_shape": (domain.rubric_shape, domain.rubric_shapes or [""]),

@@ -6,7 +6,6 @@ The arguments are those of autodata.generate, without documents.shard. The merge
 made from other inputs.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,8 +30,7 @@ def merge(run: Run, corpus: Corpus) -> dict[str, Any]:
     shards = find_shards(run.path(SHARDS))
     manifests = [read_shard(run, folder) for folder in shards]
     run.start()
-    journals = [folder / JOURNAL for folder in shards if (folder / JOURNAL).exists()]
-    if journals:
+    if journals := [folder / JOURNAL for folder in shards if (folder / JOURNAL).exists()]:
         journal.join(run.path(JOURNAL), journals)
     generate.order_trajectories(run, [folder / TRAJECTORIES for folder in shards], corpus)
     summary, facts = summarize(iterate_records(run.path(TRAJECTORIES), TRAJECTORY)), add_up(manifests)
@@ -56,12 +54,12 @@ def find_shards(folder: Path) -> list[Path]:
     if len(counts) > 1:
         parts = f"shards of {sorted(counts)} parts"
         raise RunError(f"{folder}: {parts} are in one folder; move the folders of the wrong shards away")
-    count = counts.pop()
-    missing = [f"{i}/{count}" for i in range(1, count + 1) if f"{i}_of_{count}" not in names]
-    if missing:
+    (count,) = counts
+    expected = [f"{i}_of_{count}" for i in range(1, count + 1)]
+    if missing := [name.replace("_of_", "/") for name in expected if name not in names]:
         remedy = "python -m autodata.generate RECIPE documents.shard=…"
         raise RunError(f"{folder}: no shard {', '.join(missing)}; make it with {remedy}")
-    return [folder / f"{i}_of_{count}" for i in range(1, count + 1)]
+    return [folder / name for name in expected]
 
 
 def read_shard(run: Run, folder: Path) -> dict[str, Any]:
@@ -78,13 +76,11 @@ def read_shard(run: Run, folder: Path) -> dict[str, Any]:
 
 def add_up(manifests: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Add up the counts and times of all shards; the other facts are the same in each."""
-    counts: Counter[str] = Counter()
-    for manifest in manifests:
-        counts.update(manifest["counts"])
+    keys = dict.fromkeys(key for m in manifests for key in m["counts"])
     total_s = sum(m["total_s"] for m in manifests)
     busy_s = sum(m["server_busy_share"] * m["total_s"] for m in manifests)
     return {
-        "counts": dict(counts),
+        "counts": {key: sum(m["counts"].get(key, 0) for m in manifests) for key in keys},
         "working_s": round(sum(m["working_s"] for m in manifests), 1),
         "total_s": round(total_s, 1),
         "server_busy_share": round(busy_s / total_s, 3) if total_s else 0.0,

@@ -19,7 +19,6 @@ from autodata.stats.writing import write_count
 
 _REPO = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 _FILES_OF_HUB = {".gitattributes", "README.md"}  # the Hub itself may have made these
-_OTHER_TYPE = {"dataset": "model", "model": "dataset"}
 
 
 def prepare(run: Path, allow_unknown: bool) -> tuple[Path, ReleaseKind]:
@@ -36,18 +35,17 @@ def prepare(run: Path, allow_unknown: bool) -> tuple[Path, ReleaseKind]:
 
 def show(folder: Path) -> None:
     """Print every file with its size."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
-    for file in files:
-        print(f"{file.stat().st_size:>12,}  {file.relative_to(folder)}")
-    print(f"{sum(f.stat().st_size for f in files):>12,}  bytes in {write_count(len(files), 'file')}")
+    sizes = {file.relative_to(folder): file.stat().st_size for file in sorted(folder.rglob("*")) if file.is_file()}
+    for name, size in sizes.items():
+        print(f"{size:>12,}  {name}")
+    print(f"{sum(sizes.values()):>12,}  bytes in {write_count(len(sizes), 'file')}")
 
 
 def upload(folder: Path, repo: str, kind: ReleaseKind, private: bool) -> str:
     """Make the repository a mirror of a folder; files that it has already are not sent again. Raises RunError."""
     import httpx
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-    from huggingface_hub.utils import get_token
 
     if get_token() is None:
         raise RunError("no token for the Hub: set HF_TOKEN or run `hf auth login`; --dry-run needs no token")
@@ -55,13 +53,8 @@ def upload(folder: Path, repo: str, kind: ReleaseKind, private: bool) -> str:
     try:
         _require_fitting(hub, repo, kind)
         hub.create_repo(repo, repo_type=kind.repo, private=private, exist_ok=True)
-        commit = hub.upload_folder(
-            repo_id=repo,
-            repo_type=kind.repo,
-            folder_path=folder,
-            delete_patterns="*",
-            commit_message="Published by Autodata",
-        )
+        what = {"repo_id": repo, "repo_type": kind.repo, "folder_path": folder, "delete_patterns": "*"}
+        return hub.upload_folder(**what, commit_message="Published by Autodata").commit_url
     except HfHubHTTPError as error:
         raise RunError(f"{repo}: {_explain(error)}") from error
     except HFValidationError as error:
@@ -70,15 +63,13 @@ def upload(folder: Path, repo: str, kind: ReleaseKind, private: bool) -> str:
         raise RunError(
             f"{hub.endpoint} cannot be reached ({type(error).__name__}); nothing is lost, run the same command again"
         ) from error
-    return commit.commit_url
 
 
 def _require_fitting(hub, repo: str, kind: ReleaseKind) -> None:
     """Raise RunError if the repository is of another kind or holds files that this command did not upload."""
-    if hub.repo_exists(repo, repo_type=_OTHER_TYPE[kind.repo]):
-        raise RunError(
-            f"{repo} is a {_OTHER_TYPE[kind.repo]} on the Hub, but this run is a {kind.repo}; choose another --to"
-        )
+    other = "model" if kind.repo == "dataset" else "dataset"
+    if hub.repo_exists(repo, repo_type=other):
+        raise RunError(f"{repo} is a {other} on the Hub, but this run is a {kind.repo}; choose another --to")
     if not hub.repo_exists(repo, repo_type=kind.repo):
         return
     files = set(hub.list_repo_files(repo, repo_type=kind.repo)) - _FILES_OF_HUB

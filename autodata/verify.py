@@ -5,7 +5,7 @@ python -m autodata.verify runs/demo/dataset
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -22,7 +22,7 @@ from autodata.recipes.domain import Gate
 from autodata.run.folder import require_finished
 from autodata.run.records import hash_path, read_records
 from autodata.stats.writing import write_count
-from autodata.types import EXAMPLE, Evidence, Example, Failure, Outcome, Round, UserError, Verdict
+from autodata.types import EXAMPLE, Example, Failure, Outcome, Round, UserError, Verdict
 
 CHECKS = ("file", "candidate", "measured", "scores", "verdict", "trajectory")
 _SHOWN = 20
@@ -55,7 +55,7 @@ def _open_arm(folder: Path, name: str, run: str) -> Arm:
     return replace(read_arm(name, str(inside)), folder=run) if inside.is_dir() else read_arm(name, run)
 
 
-def check_example(example: Example, open_arm: Callable[[str, str], Arm] = read_arm) -> Iterator[tuple[str, str]]:
+def check_example(example: Example, open_arm: Callable[[str, str], Arm]) -> Iterator[tuple[str, str]]:
     """Yield each check that an example fails, with the reason."""
     if not example.candidate.hash == example.candidate_hash == example.id.removeprefix(f"{example.arm}-"):
         yield "candidate", f"the hash is {example.candidate.hash}, but the row says {example.candidate_hash}"
@@ -86,10 +86,7 @@ def _check_measured(example: Example) -> Iterator[tuple[str, str]]:
 
 
 def _check_round(example: Example, open_arm: Callable[[str, str], Arm]) -> Iterator[tuple[str, str]]:
-    """Check that the round a row was made from agrees with the row, and would be accepted today.
-
-    Older rows have no recorded outcomes: they are judged by the outcomes of their round and by today's rules.
-    """
+    """Check that the round a row was made from agrees with the row, and would be accepted today."""
     try:
         arm, round, remade = _remake(example, open_arm)
     except (UserError, ValueError) as error:
@@ -100,6 +97,7 @@ def _check_round(example: Example, open_arm: Callable[[str, str], Arm]) -> Itera
     if missing := list_unmeasured(round):
         yield "measured", f"would not be accepted today, because attempts have no answer: {', '.join(missing)}"
         return
+    # Older rows have no recorded outcomes: they are judged by the outcomes of their round and by today's rules.
     is_old = not example.evidence.weak_outcomes
     if is_old and example.accepted and (verdict := _decide_today(arm, round, remade)).accepted is not True:
         yield "verdict", f"would not be accepted today: {verdict.reason or verdict.failure}"
@@ -116,28 +114,23 @@ def _decide_today(arm: Arm, round: Round, remade: Example) -> Verdict:
 
 def decide(example: Example, gate: Gate) -> Verdict:
     """Decide an example again from its booleans, a gate and, if the domain has one, the stored review."""
-    planned = (example.evidence.weak_planned, example.evidence.strong_planned)
-    cut_off = tuple(
-        sum(o is Outcome.CUT_OFF for o in outcomes)
-        for outcomes in (example.evidence.weak_outcomes, example.evidence.strong_outcomes)
-    )
-    weak, strong = _recompute(example)
-    numeric = acceptance.decide_measured(weak, strong, planned, gate, (cut_off[0], cut_off[1]))
-    loop_judge = example.evidence.review.get("loop_judge")
+    evidence, review = example.evidence, example.evidence.review
+    planned = (evidence.weak_planned, evidence.strong_planned)
+    cut_off = (evidence.weak_outcomes.count(Outcome.CUT_OFF), evidence.strong_outcomes.count(Outcome.CUT_OFF))
+    numeric = acceptance.decide_measured(*_recompute(example), planned, gate, cut_off)
+    loop_judge = review.get("loop_judge")
     if not isinstance(loop_judge, Mapping):
         return numeric
-    flags = [name for name in ("post_filter_flags", "post_filter_overrides") if example.evidence.review.get(name)]
     # Both the loop-judge and the post-filter must accept (paper Sec. 3.2).
-    is_allowed = loop_judge.get("verdict") == "accept" and not flags
+    has_flags = review.get("post_filter_flags") or review.get("post_filter_overrides")
+    is_allowed = loop_judge.get("verdict") == "accept" and not has_flags
     return numeric if is_allowed else Verdict(False, Failure.IMPROVE)
 
 
 def _recompute(example: Example) -> tuple[list[Fraction], list[Fraction]]:
     """Recompute the exact scores of both solvers. Raises ValueError unless there is one boolean per criterion."""
-    lines, evidence = example.candidate.rubric, example.evidence
-    weak, strong = (
-        [rubric.score(lines, met) for met in all_met] for all_met in (evidence.weak_met, evidence.strong_met)
-    )
+    sides = (example.evidence.weak_met, example.evidence.strong_met)
+    weak, strong = ([rubric.score(example.candidate.rubric, met) for met in side] for side in sides)
     return weak, strong
 
 
@@ -147,7 +140,8 @@ def _check_verdicts(example: Example) -> Iterator[tuple[str, str]]:
         yield "verdict", "a solver has no attempt"
         return
     for name, gate in evidence.gates.items():
-        verdict, stored = decide(example, _read_gate(gate)), evidence.presets.get(name)
+        # Older rows have no bound on the share of answers finished within their budget.
+        verdict, stored = decide(example, Gate(**{"finished_at_least": 0.0, **gate})), evidence.presets.get(name)
         if stored is None or (stored.accepted, stored.failure) != (verdict.accepted, verdict.failure):
             yield "verdict", f"preset {name}: the row says {_describe(stored)}, recomputed is {_describe(verdict)}"
     in_force = evidence.presets.get(evidence.preset)
@@ -155,17 +149,8 @@ def _check_verdicts(example: Example) -> Iterator[tuple[str, str]]:
         yield "verdict", f"the preset in force, {evidence.preset}, is not stored"
     elif example.accepted != (in_force.accepted is True) or (example.arm == "agentic" and not example.accepted):
         yield "verdict", f"accepted is {example.accepted}, but preset {evidence.preset} says {_describe(in_force)}"
-    elif _is_undecided(evidence):
+    elif not {*evidence.gates[evidence.preset]} - {"finished_at_least"} and not evidence.review:
         yield "verdict", "neither thresholds nor a review decided it"
-
-
-def _read_gate(bounds: Mapping[str, float]) -> Gate:
-    """Read a gate from a row; older rows have no bound on the share of answers finished within their budget."""
-    return Gate(**{"finished_at_least": 0.0, **bounds})
-
-
-def _is_undecided(evidence: Evidence) -> bool:
-    return not {*evidence.gates[evidence.preset]} - {"finished_at_least"} and not evidence.review
 
 
 def _describe(verdict: Verdict | None) -> str:
@@ -175,42 +160,23 @@ def _describe(verdict: Verdict | None) -> str:
 
 
 def _remake(example: Example, open_arm: Callable[[str, str], Arm]) -> tuple[Arm, Round, Example]:
-    """Find the arm and round that an example was made from, and make the example again.
-
-    Raises RunError, RecipeError, ValueError.
-    """
-    arm = open_arm(example.arm, example.provenance.run)
-    rounds = [
-        (t, r)
-        for t in arm.trajectories
-        if t.document_id == example.document_id
-        for r in t.rounds
-        if r.number == example.round
-    ]
-    if not rounds:
-        raise ValueError(f"{example.provenance.run} has no round {example.round} of document {example.document_id}")
-    trajectory, round = rounds[0]
-    if list_unmeasured(round):
-        return arm, round, example  # no example can be made from this round
-    return arm, round, make_example(arm, trajectory, round, example.provenance.licence)
+    """Make an example again from its arm and round; return all three. Raises RunError, RecipeError, ValueError."""
+    arm, origin = open_arm(example.arm, example.provenance.run), example.provenance
+    for trajectory in arm.trajectories:
+        for round in trajectory.rounds:
+            if (trajectory.document_id, round.number) == (example.document_id, example.round):
+                is_whole = not list_unmeasured(round)  # otherwise no example can be made from this round
+                return arm, round, make_example(arm, trajectory, round, origin.licence) if is_whole else example
+    raise ValueError(f"{origin.run} has no round {example.round} of document {example.document_id}")
 
 
 def _compare(example: Example, remade: Example, is_old: bool) -> str:
-    """Name the fields that differ from the remade example `remade`; fields that older rows lack do not count."""
-    remade = replace(remade, split=example.split)
+    """Name the fields that differ from the remade example; fields that older rows lack do not count."""
     if is_old:
-        evidence = replace(
-            example.evidence,
-            weak_outcomes=remade.evidence.weak_outcomes,
-            strong_outcomes=remade.evidence.strong_outcomes,
-            gates=remade.evidence.gates,
-        )
-        example = replace(example, evidence=evidence)
-    return ", ".join(f"{f.name} differs" for f in fields(Example) if _value(remade, f.name) != _value(example, f.name))
-
-
-def _value(example: Example, name: str) -> object:
-    return vars(example)[name]
+        made = {name: getattr(remade.evidence, name) for name in ("weak_outcomes", "strong_outcomes", "gates")}
+        example = replace(example, evidence=replace(example.evidence, **made))
+    stored, expected = vars(example), vars(replace(remade, split=example.split))
+    return ", ".join(f"{name} differs" for name in stored if stored[name] != expected[name])
 
 
 def show(count: int, mismatches: list[Mismatch]) -> None:

@@ -30,11 +30,10 @@ SMALL = {
         "decontamination": {"ngram": 13, "files": ["legal.parquet"], "removed": 5},
     },
 }
-METRICS = ("weak_avg", "question_chars", "rounds_max", "grpo_suitability_high_pct")
 
 
 def test_the_card_shows_what_the_manifest_says():
-    text = write_card(SMALL, METRICS)
+    text = write_card(SMALL)
     assert "| trajectories | 9 | 8 |" in text
     assert "| weak\\_avg | 0.250 \\[0.125, 0.500\\] | 0.500 \\[0.250, 0.750\\] n=6 |" in text
     assert "| rounds\\_max | 4 | – |" in text
@@ -50,9 +49,9 @@ def test_the_card_shows_what_the_manifest_says():
 
 
 def test_the_header_is_what_the_hub_reads():
-    card = DatasetCard(write_card(SMALL, METRICS))
+    card = DatasetCard(write_card(SMALL))
     assert card.data.license == ["unknown", "odc-by"]
-    header = yaml.safe_load(write_card(SMALL, METRICS).split("---\n")[1])
+    header = yaml.safe_load(write_card(SMALL).split("---\n")[1])
     assert header["configs"] == [
         {"config_name": "agentic", "data_files": [{"split": "train", "path": "agentic/train.parquet"},
                                                   {"split": "test", "path": "agentic/test.parquet"}]},
@@ -71,12 +70,12 @@ def test_names_are_text_and_nothing_else(text, shown):
 
 def test_a_card_without_benchmarks_says_so():
     facts = SMALL["card"] | {"decontamination": {"ngram": 13, "files": [], "removed": 0}}
-    text = write_card(SMALL | {"card": facts}, METRICS)
+    text = write_card(SMALL | {"card": facts})
     assert "The recipe names no benchmark file, so the examples were not compared with any benchmark" in text
 
 
 def test_the_recipe_stands_in_the_card_and_cannot_leave_its_block():
-    text = write_card(SMALL, METRICS)
+    text = write_card(SMALL)
     assert "hash `c0ffee`" in text
     assert "| agentic | a1 |" in text
     assert (
@@ -86,7 +85,7 @@ def test_the_recipe_stands_in_the_card_and_cannot_leave_its_block():
 
 
 def test_the_card_says_where_the_data_differ_from_the_paper_and_leaves_other_domains_out():
-    text = write_card(SMALL, METRICS)
+    text = write_card(SMALL)
     assert "Two sets of thresholds" in text
     assert "Extractor with suitability" not in text
     assert "GRPO, unmodified" not in text

@@ -85,8 +85,8 @@ def test_every_stage_is_counted(tmp_path):
 def test_the_domain_of_the_runs_says_how_long_a_context_is_and_the_recipe_may_overrule_it(tmp_path):
     recipe = demo_recipe("domain.context_chars=9")
     run = write_run(tmp_path / "run", recipe, *[trajectory("a", a_round(1, candidate("q", context="x" * 8), recipe))])
-    assert read_arm("agentic", run).limits(Filters()).context_chars == 9
-    assert read_arm("agentic", run).limits(Filters(context_chars=0)).context_chars == 0
+    assert read_arm("agentic", run).limits(Filters())[1].context_chars == 9
+    assert read_arm("agentic", run).limits(Filters(context_chars=0))[1].context_chars == 0
 
 
 def test_a_rubric_is_counted_with_the_shape_of_its_run(tmp_path):

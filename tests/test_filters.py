@@ -1,16 +1,18 @@
 import pytest
 
-from autodata.data.filters import ExampleLimits, find_source_reference, find_stage
+from autodata.data.filters import find_source_reference, find_stage
+from autodata.recipes.data import Filters
 from autodata.recipes.domain import RubricBounds, Shape
 from autodata.types import Candidate, Criterion, Quality, Round, Verdict
 from tests.helpers.fake_runs import RUBRIC, candidate, checked
 
-LIMITS = ExampleLimits(Shape(tolerated=RubricBounds([3, 3], [1, 3], [1, 2])), context_chars=20, source_references=True)
+SHAPE = Shape(tolerated=RubricBounds([3, 3], [1, 3], [1, 2]))
+FILTERS = Filters(context_chars=20, source_references=True)
 FINE = candidate("Why does the cache admit it?", context="x" * 20)
 
 
-def stage(asked: Candidate, limits: ExampleLimits = LIMITS, final: Quality | None = None) -> str | None:
-    return find_stage(Round(1, asked, None, (), (), Verdict(True), final=final), asked, limits)
+def stage(asked: Candidate, filters: Filters = FILTERS, final: Quality | None = None) -> str | None:
+    return find_stage(Round(1, asked, None, (), (), Verdict(True), final=final), SHAPE, filters)
 
 
 def test_a_candidate_that_has_everything_passes_each_stage():
@@ -30,8 +32,7 @@ def test_an_empty_field_is_dropped(values):
 
 
 def test_a_reference_answer_is_asked_for_only_where_the_domain_has_one():
-    limits = ExampleLimits(LIMITS.shape, reference_answer=False)
-    assert stage(candidate("q", reference_answer=""), limits) is None
+    assert stage(candidate("q", reference_answer=""), Filters(reference_answer=False)) is None
 
 
 @pytest.mark.parametrize(("rubric", "is_sound"), [
@@ -72,4 +73,4 @@ def test_words_that_only_look_like_it_are_left(text):
 
 
 def test_source_references_are_looked_for_only_on_demand():
-    assert stage(candidate("What do the authors say?"), ExampleLimits(Shape())) is None
+    assert stage(candidate("What do the authors say?"), Filters()) is None

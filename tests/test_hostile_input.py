@@ -23,7 +23,7 @@ from autodata.loop.parsing import ParseError
 from autodata.loop.prompts import PromptError, PromptSet
 from autodata.meta.genome import Genome
 from autodata.meta.mutate import read_edit
-from autodata.meta.wall import make_wall
+from autodata.meta.wall import Wall
 from autodata.recipes.corpora import OwnFilters, PileOfLawFilters, PrincipiaFilters, S2orcFilters
 from autodata.recipes.generation import GenerateRecipe
 from autodata.run.records import RunError
@@ -112,7 +112,7 @@ def test_a_rubric_a_verdict_and_an_edit_are_read_or_refused(record):
 def test_no_edit_passes_the_wall_that_is_more_than_text(text):
     baseline = Genome({"challenger": "{% block user %}Say {{ document }}{% endblock %}"})
     child = Genome({"challenger": baseline.prompts["challenger"].replace("Say", text)})
-    faults = make_wall(baseline, [], {}).check(baseline, child)
+    faults = Wall(baseline, [], []).check(baseline, child)
     assert faults or not any(sign in text for sign in ("{{", "{%", "<|"))
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from autodata.config import RecipeError, load
 from autodata.meta.gate import Decision, Pair, count, decide_paired, decide_strict, evidence, shrink
 from autodata.meta.genome import EVOLVED, Genome, check_shape, configure, diff, read_baseline, write
-from autodata.meta.wall import make_wall
+from autodata.meta.wall import Wall
 from autodata.recipes.domain import RubricBounds, Shape
 from autodata.recipes.generation import GenerateRecipe
 from autodata.run.records import RunError
@@ -18,7 +18,7 @@ from tests.helpers.recipes import load_recipe
 CS = load_recipe("recipes/cs/generate.yaml", "recipes/models/laptop.yaml").domain
 BASE = read_baseline(CS)
 HELD_OUT = "The harbour of the old town was dug by hand in the winter of the great frost."
-WALL = make_wall(BASE, [HELD_OUT], {"weak": "Qwen/Qwen3.5-4B", "strong": "Qwen/Qwen3.5-397B-A17B"})
+WALL = Wall(BASE, [HELD_OUT], ["Qwen/Qwen3.5-4B", "Qwen/Qwen3.5-397B-A17B"])
 CAPPED = replace(CS.rubric_shapes["positive_capped"])
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 
 from autodata.data.parquet import locate_split
-from autodata.data.statistics import write_metric
-from autodata.fidelity import Departure, read_departures
+from autodata.data.statistics import METRICS, write_metric
+from autodata.fidelity import read_departures
 from autodata.stats.writing import DASH, write_table
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~])")
@@ -35,32 +35,25 @@ CITATION = """Please cite the paper, and this implementation by its `CITATION.cf
 ```"""
 
 
-def write_card(manifest: Mapping[str, Any], metrics: Sequence[str]) -> str:
-    """Write README.md with the YAML header that the Hub reads."""
-    from huggingface_hub import DatasetCard, DatasetCardData  # slow to import, needed here only
-
+def write_card(manifest: Mapping[str, Any]) -> str:
+    """Write README.md of a dataset, with one configuration per arm."""
     facts = manifest["card"]
-    data = DatasetCardData(
+    files: dict[str, list[dict[str, str]]] = {}  # arm → its files, relative to the card
+    for arm, _, side in (name.rpartition("_") for name in facts["splits"]):
+        files.setdefault(arm, []).append({"split": side, "path": locate_split(arm, side)})
+    return _join(
+        [*_head(manifest), *_sections(manifest)],
         license=order_licences(facts["licence_counts"]) or ["unknown"],
         tags=["synthetic", "autodata"],
         task_categories=["text-generation"],
         pretty_name="Autodata: " + ", ".join(sorted(facts["arms"])),
-        configs=_configs(facts["splits"]),
+        configs=[{"config_name": arm, "data_files": arm_files} for arm, arm_files in files.items()],
     )
-    body = "\n\n".join([*_head(manifest), *_sections(manifest, metrics)])
-    return str(DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{body}\n"))
 
 
 def write_logs_card(manifest: Mapping[str, Any]) -> str:
     """Write the card of an evaluation's answers and logs."""
-    from huggingface_hub import DatasetCard, DatasetCardData  # slow to import, needed here only
-
     label = escape(manifest.get("label") or "a model")
-    data = DatasetCardData(
-        tags=["autodata", "evaluation"],
-        pretty_name=f"Evaluation of {label}",
-        configs=[{"config_name": "answers", "data_files": "answers.jsonl"}],
-    )
     body = [
         f"# Evaluation of {label}",
         f"Made {escape(manifest['started'])} with commit {escape(manifest.get('git_commit') or 'unknown')} by "
@@ -72,28 +65,20 @@ def write_logs_card(manifest: Mapping[str, Any]) -> str:
         "## Citation",
         CITATION,
     ]
-    return str(DatasetCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(body) + "\n"))
+    configs = [{"config_name": "answers", "data_files": "answers.jsonl"}]
+    return _join(body, tags=["autodata", "evaluation"], pretty_name=f"Evaluation of {label}", configs=configs)
+
+
+def _join(parts: Sequence[str], **header: object) -> str:
+    """Join the parts of a card under the YAML header that the Hub reads."""
+    from huggingface_hub import DatasetCardData  # slow to import, needed here only
+
+    return "\n\n".join([f"---\n{DatasetCardData(**header).to_yaml()}\n---", *parts]) + "\n"
 
 
 def escape(value: object) -> str:
     """Write a value as text in which neither HTML nor Markdown has a special meaning."""
     return _MARKDOWN.sub(r"\\\1", html.escape(" ".join(str(value).split()), quote=False))
-
-
-def _configs(splits: Sequence[str]) -> list[dict[str, Any]]:
-    """List one configuration per arm, with the files of its splits relative to the card."""
-    arms = sorted({name.rpartition("_")[0] for name in splits})
-    return [
-        {
-            "config_name": arm,
-            "data_files": [
-                {"split": side, "path": locate_split(arm, side)}
-                for side in ("train", "test")
-                if f"{arm}_{side}" in splits
-            ],
-        }
-        for arm in arms
-    ]
 
 
 def _head(manifest: Mapping[str, Any]) -> list[str]:
@@ -107,18 +92,19 @@ def _head(manifest: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _sections(manifest: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
-    facts = manifest["card"]
-    arms = sorted(facts["arms"])
-    shown = [m for m in metrics if any(manifest["statistics"][arm].get(m) is not None for arm in arms)]
+def _sections(manifest: Mapping[str, Any]) -> list[str]:
+    facts, arms = manifest["card"], sorted(manifest["card"]["arms"])
+    departures = read_departures(sorted(set(manifest["domains"].values())))
+    models = {arm: facts["arms"][arm]["models"] for arm in arms}
+    shown = [m for m in METRICS if any(manifest["statistics"][arm].get(m) is not None for arm in arms)]
     return [
         "## How many were made and kept",
-        _by_arm("remaining after", facts["stages"], manifest["funnel"]),
+        _by_arm("remaining after", facts["stages"], manifest["funnel"], {}),
         "## Statistics",
         _by_arm("metric", shown, manifest["statistics"], facts["intervals"]),
         "Brackets hold the 95 % interval of the mean over documents; n is the number of documents.",
         "## Models",
-        write_table([["role", *arms], *_by_role({arm: facts["arms"][arm]["models"] for arm in arms})], escape),
+        _by_arm("role", sorted(set().union(*models.values())), models, {}),
         "## Sources and licences",
         "The header names the licences of the documents as the Hub spells them, strictest first. The table names "
         "them as the sources state them.",
@@ -130,7 +116,7 @@ def _sections(manifest: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
         "## Fidelity to the paper",
         "The list names the rules on which the paper is silent or contradicts itself, and those that these data do "
         "not follow.",
-        _list_departures(read_departures(sorted(set(manifest["domains"].values())))),
+        "\n".join(f"- {escape(d.rule)} ({escape(d.paper)}): {escape(d.ours)}" for d in departures),
         "## Limits",
         "\n".join(f"- {limit}" for limit in _LIMITS),
         "## Citation",
@@ -150,25 +136,15 @@ def _describe_recipe(facts: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _list_departures(departures: Sequence[Departure]) -> str:
-    return "\n".join(f"- {escape(d.rule)} ({escape(d.paper)}): {escape(d.ours)}" for d in departures)
-
-
 def _by_arm(
     heading: str,
     rows: Sequence[str],
-    columns: Mapping[str, Mapping[str, float | None]],
-    intervals: Mapping[str, Mapping[str, Sequence[Any]]] | None = None,
+    columns: Mapping[str, Mapping[str, Any]],
+    intervals: Mapping[str, Mapping[str, Sequence[Any]]],
 ) -> str:
-    by_arm = intervals or {}
     arms = sorted(columns)
-    cells = [[row, *(write_metric(columns[a].get(row), by_arm.get(a, {}).get(row)) for a in arms)] for row in rows]
+    cells = [[row, *(write_metric(columns[a].get(row), intervals.get(a, {}).get(row)) for a in arms)] for row in rows]
     return write_table([[heading, *arms], *cells], escape)
-
-
-def _by_role(models: Mapping[str, Mapping[str, str]]) -> list[list[str]]:
-    roles = sorted({role for served in models.values() for role in served})
-    return [[role, *(served.get(role, DASH) for served in models.values())] for role in roles]
 
 
 def _describe(facts: Mapping[str, Any]) -> str:
@@ -200,17 +176,12 @@ _ALIASES = {"cc0": "cc0-1.0", "public-domain": _PUBLIC, "publicdomain": _PUBLIC,
             "odcby": "odc-by", "public": _PUBLIC}  # fmt: skip
 
 
-def name_licences(stated: str) -> list[str]:
-    """Translate the licences that a source states, separated by `;`, to the Hub's names; others become `unknown`."""
-    return [_read(part)[0] for part in stated.split(";")]
-
-
 def is_known(stated: str) -> bool:
-    return UNKNOWN not in name_licences(stated)
+    return UNKNOWN not in order_licences([stated])
 
 
 def order_licences(stated: Iterable[str]) -> list[str]:
-    """Return the Hub's names of all licences that occur, strictest first."""
+    """Return the Hub's names, strictest first, of all licences that sources state, separated by `;`."""
     licences = {_read(part) for text in stated for part in text.split(";")}
     names = sorted(licences, key=lambda pair: (_ORDER.index(pair[1]), pair[0]))
     return list(dict.fromkeys(name for name, _ in names))

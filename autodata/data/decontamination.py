@@ -1,7 +1,7 @@
 """Finds examples that overlap with a benchmark or with held-out examples: 13 equal words in a row are too many."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,8 @@ def find_files(paths: Sequence[str]) -> list[Path]:
     """List the benchmark files that a recipe names; a folder stands for all files below it. Raises RecipeError."""
     files = []
     for path in map(Path, paths):
-        below = sorted(p for p in path.rglob("*") if p.suffix in _SUFFIXES) if path.is_dir() else [path]
-        below = [p for p in below if p.is_file() and p.suffix in _SUFFIXES]
+        below = path.rglob("*") if path.is_dir() else [path]
+        below = sorted(p for p in below if p.is_file() and p.suffix in _SUFFIXES)
         if not below:
             raise RecipeError(
                 f"decontaminate: {path}: no {', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]} file there; "
@@ -68,11 +68,7 @@ def gather_texts(examples: Iterable[Example]) -> list[Text]:
 
 
 def fold(words: Iterable[str]) -> list[str]:
-    """Replace every number by 0.
-
-    With `split_words` these are the steps of datatrove's `simplify_text`, which datatrove's own n-gram
-    decontamination uses. Short questions are compared without this: they may differ only in a number.
-    """
+    """Replace every number by 0; with `split_words`, this is what datatrove's own decontamination does."""
     return ["0" if word[0].isdigit() else word for word in words]
 
 
@@ -80,14 +76,17 @@ def find_matches(examples: Sequence[Example], texts: Iterable[Text]) -> list[Mat
     """Return one match for each example that shares too many words with any text, in the order of the examples."""
     hints = {hash(gram) for e in examples for gram in _parts(e)}  # hashes save memory: there are millions of n-grams
     questions = {words for e in examples if (words := _short_question(e))}
+    sizes = {len(question) for question in questions if len(question) >= SHORT}
     inside: dict[Gram, str] = {}
     whole: dict[Gram, str] = {}
     for text in texts:
         words = split_words(text.text)
-        for gram in _to_find(words):
+        is_short = SHORT <= len(words) < NGRAM  # such a text is searched for as a whole
+        for gram in grams(words, len(words)) if is_short else grams(fold(words), NGRAM):
             if hash(gram) in hints:
                 inside.setdefault(gram, text.where)
-        for gram in _to_equal(words, questions) & questions:
+        # A short question may equal the whole text, or a part of it if the question is long enough.
+        for gram in questions & {tuple(words)}.union(*(grams(words, size) for size in sizes)):
             whole.setdefault(gram, text.where)
     matches = ((e, _first(e, inside, whole)) for e in examples)
     return [Match(e.id, e.arm, *match) for e, match in matches if match]
@@ -102,25 +101,11 @@ def _first(example: Example, inside: Mapping[Gram, str], whole: Mapping[Gram, st
 
 
 def _parts(example: Example) -> Iterator[Gram]:
-    """Yield the n-grams of an example that no text may contain: 13 words of anything, 8 to 12 of the question.
-
-    A short benchmark text can be a part of the question.
-    """
+    """Yield the n-grams of an example that no text may contain: 13 words of anything, 8 to 12 of the question."""
     yield from grams(fold(split_words(" ".join(_texts(example)))), NGRAM)
-    question = split_words(example.candidate.question)
-    for size in range(SHORT, NGRAM):
+    question = split_words(example.candidate.question)  # not folded: short questions may differ only in a number
+    for size in range(SHORT, NGRAM):  # a short benchmark text can be a part of the question
         yield from grams(question, size)
-
-
-def _to_find(words: Sequence[str]) -> Iterator[Gram]:
-    """Return the n-grams of a text to search for in the examples; a short text is searched for as a whole."""
-    return grams(words, len(words)) if SHORT <= len(words) < NGRAM else grams(fold(words), NGRAM)
-
-
-def _to_equal(words: Sequence[str], questions: Set[Gram]) -> set[Gram]:
-    """Return what a short question may equal: the whole text, or a part of it if the question is long enough."""
-    sizes = {len(question) for question in questions if len(question) >= SHORT}
-    return {tuple(words)}.union(*(grams(words, size) for size in sizes))
 
 
 def _short_question(example: Example) -> Gram:
@@ -164,11 +149,8 @@ def _read_parquet(file: Path) -> Iterator[Any]:
 def _find_strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _find_strings(item)
-    elif isinstance(value, list):
-        for item in value:
+    elif isinstance(value, Mapping | list):
+        for item in value.values() if isinstance(value, Mapping) else value:
             yield from _find_strings(item)
 
 

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from operator import itemgetter
 
 from autodata.stats.clusters import label_clusters
 
@@ -52,16 +53,13 @@ def similarity(left: Set[Gram], right: Set[Gram]) -> float:
     return len(left & right) / len(left | right)
 
 
-def choose_repeats(ids: Iterable[str], pairs: Iterable[tuple[str, str]]) -> set[str]:
-    """Choose the ids to drop so that no pair remains: those that resemble an earlier id that is kept."""
-    earlier: dict[str, list[str]] = {}
-    for first, second in pairs:
-        earlier.setdefault(second, []).append(first)
-    kept: set[str] = set()
-    for key in sorted(ids):
-        if not kept.intersection(earlier.get(key, ())):
-            kept.add(key)
-    return set(ids) - kept
+def choose_repeats(pairs: Iterable[tuple[str, str]]) -> set[str]:
+    """Choose the ids to drop so that no sorted pair remains: those that resemble an earlier id that is kept."""
+    dropped: set[str] = set()
+    for first, second in sorted(pairs, key=itemgetter(1)):  # whether `first` is dropped has been decided
+        if first not in dropped:
+            dropped.add(second)
+    return dropped
 
 
 def find_clusters(items: Iterable[str], pairs: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from pathlib import Path
@@ -10,23 +10,13 @@ from typing import Any
 
 from autodata import config
 from autodata.config import RecipeError
-from autodata.data.filters import ExampleLimits
 from autodata.loop.acceptance import mean, scores
 from autodata.recipes.data import Filters
 from autodata.recipes.domain import DomainConfig, Shape
 from autodata.recipes.generation import GenerateRecipe
 from autodata.run.folder import read_manifest, require_finished
-from autodata.run.records import RunError, digest, read_records
-from autodata.types import (
-    EXAMPLE,
-    TRAJECTORY,
-    Attempt,
-    Evidence,
-    Example,
-    Provenance,
-    Round,
-    Trajectory,
-)
+from autodata.run.records import TRAJECTORIES, RunError, digest, read_records
+from autodata.types import EXAMPLE, TRAJECTORY, Evidence, Example, Provenance, Round, Trajectory
 
 EXAMPLES, STATISTICS, DECONTAMINATION = "examples.jsonl", "statistics.json", "decontamination.json"
 COMMAND = "python -m autodata.generate"
@@ -44,17 +34,16 @@ class Arm:
     recipe_hash: str
     prompts_hash: str
 
-    def limits(self, filters: Filters) -> ExampleLimits:
+    def limits(self, filters: Filters) -> tuple[Shape, Filters]:
         """Return what the final filter requires of this arm: from the recipe, or else from the domain."""
-        shape = self.domain.rubric_shapes.get(self.domain.rubric_shape, Shape())
         chars = self.domain.context_chars if filters.context_chars is None else filters.context_chars
-        return ExampleLimits(shape, chars, filters.source_references, filters.reference_answer)
+        shape = self.domain.rubric_shapes.get(self.domain.rubric_shape, Shape())
+        return shape, replace(filters, context_chars=chars)
 
     def choose_rounds(self) -> Iterator[tuple[Trajectory, Round]]:
         """Yield each trajectory that has a chosen round, with that round, sorted by document id."""
         for trajectory in sorted(self.trajectories, key=lambda t: t.document_id):
-            round = choose_round(trajectory)
-            if round and round.candidate:
+            if (round := choose_round(trajectory)) and round.candidate:
                 yield trajectory, round
 
 
@@ -64,16 +53,10 @@ def read_arm(name: str, folder: str) -> Arm:
     if manifest["arm"] != name:
         raise RunError(f"arms.{name}={folder}: that run was made with arm={manifest['arm']}, not arm={name}")
     recipe = config.load(GenerateRecipe, [str(Path(folder) / "recipe.yaml")])
-    trajectories = read_records(Path(folder) / "trajectories.jsonl", TRAJECTORY)
-    return Arm(
-        name,
-        folder,
-        tuple(trajectories),
-        recipe.domain,
-        dict(manifest["models"]),
-        hash_inputs(manifest),
-        str(manifest["inputs"].get("prompts", "")),
-    )
+    trajectories = tuple(read_records(Path(folder) / TRAJECTORIES, TRAJECTORY))
+    prompts_hash = str(manifest["inputs"].get("prompts", ""))
+    models = dict(manifest["models"])
+    return Arm(name, folder, trajectories, recipe.domain, models, hash_inputs(manifest), prompts_hash)
 
 
 def hash_inputs(manifest: Mapping[str, Any]) -> str:
@@ -82,16 +65,13 @@ def hash_inputs(manifest: Mapping[str, Any]) -> str:
 
 
 def choose_round(trajectory: Trajectory) -> Round | None:
-    """Choose the round that becomes an example: the accepted one, or what a baseline proposed (or its best of N).
-
-    CoT Self-Instruct ignores the verdict: it only needs a sound candidate that was measured.
-    """
+    """Choose the round that becomes an example: the accepted one, or what a baseline proposed (or its best of N)."""
     if trajectory.arm == "agentic":
         return trajectory.accepted
     if trajectory.arm == "best_of_n":
         return choose_best(trajectory.rounds)
-    measured = [r for r in trajectory.rounds if r.weak and r.strong]
-    return measured[-1] if measured else None
+    # CoT Self-Instruct ignores the verdict: it only needs a sound candidate that was measured.
+    return next((r for r in reversed(trajectory.rounds) if r.weak and r.strong), None)
 
 
 def make_example(arm: Arm, trajectory: Trajectory, round: Round, licence: str) -> Example:
@@ -125,8 +105,8 @@ def find_licence(trajectory: Trajectory, licences: Mapping[str, str]) -> str:
 
 def _gather_evidence(arm: Arm, trajectory: Trajectory, round: Round) -> Evidence:
     return Evidence(
-        weak_met=_met(round.weak),
-        strong_met=_met(round.strong),
+        weak_met=tuple(a.judgement.met or () for a in round.weak),
+        strong_met=tuple(a.judgement.met or () for a in round.strong),
         weak_planned=arm.domain.weak_attempts,
         strong_planned=arm.domain.strong_attempts,
         preset=trajectory.preset,
@@ -155,20 +135,15 @@ def _trace(arm: Arm, trajectory: Trajectory, round: Round, licence: str) -> Prov
     )
 
 
-def _met(attempts: tuple[Attempt, ...]) -> tuple[tuple[bool, ...], ...]:
-    return tuple(a.judgement.met or () for a in attempts)
-
-
 def choose_best(rounds: tuple[Round, ...]) -> Round | None:
     """Choose the measured round that was accepted, or else the one with the largest gap; the first of equal ones."""
+
+    def rate(round: Round) -> tuple[bool, Fraction]:
+        weak, strong = (mean(scores(round.candidate, attempts)) for attempts in (round.weak, round.strong))
+        return round.verdict.accepted is True, strong - weak
+
     measured = [r for r in rounds if r.weak and r.strong and all(a.is_measured for a in (*r.weak, *r.strong))]
-    return max(measured, key=lambda r: (r.verdict.accepted is True, _gap(r)), default=None)
-
-
-def _gap(round: Round) -> Fraction:
-    if round.candidate is None:
-        raise ValueError("a measured round has a candidate")
-    return mean(scores(round.candidate, round.strong)) - mean(scores(round.candidate, round.weak))
+    return max(measured, key=rate, default=None)
 
 
 def read_examples(dataset: str, arm: str, split: str) -> list[Example]:

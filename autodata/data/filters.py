@@ -1,9 +1,9 @@
 """Applies the final filter, in code, to the candidates that the loop accepted (paper Sec. 3.1)."""
 
 import re
-from dataclasses import dataclass
 
 from autodata.loop import rubric
+from autodata.recipes.data import Filters
 from autodata.recipes.domain import Shape
 from autodata.types import Candidate, Round
 
@@ -22,25 +22,18 @@ _SOURCE_REFERENCES = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class ExampleLimits:
-    """The requirements that an example must meet."""
-
-    shape: Shape
-    context_chars: int = 0
-    source_references: bool = False  # True if references to the source are searched for
-    reference_answer: bool = True
-
-
-def find_stage(round: Round, candidate: Candidate, limits: ExampleLimits) -> str | None:
-    """Return the first stage that drops a round's candidate; None if it passes all stages."""
+def find_stage(round: Round, shape: Shape, filters: Filters) -> str | None:
+    """Return the first stage that drops a round, which must have a candidate; None if it passes all stages."""
+    candidate, final = round.candidate, round.final  # the final check is that at generation, if there was one
+    texts = [candidate.question, *(c.text for c in candidate.rubric)]
+    texts += [candidate.reference_answer] if filters.reference_answer else []
     passed = {
         "measured": not list_unmeasured(round),
-        "final check": _passed_final(round, candidate),
-        "complete": not _has_empty_field(candidate, limits.reference_answer),
-        "rubric": is_sound(candidate, limits.shape),
-        "context length": len(candidate.context.strip()) >= limits.context_chars,
-        "no source reference": not (limits.source_references and find_source_reference(candidate)),
+        "final check": final is None or (final.passed and final.candidate_hash == candidate.hash),
+        "complete": all(text.strip() for text in texts),
+        "rubric": not rubric.find_faults(candidate.rubric, shape) and any(c.weight > 0 for c in candidate.rubric),
+        "context length": len(candidate.context.strip()) >= (filters.context_chars or 0),
+        "no source reference": not (filters.source_references and find_source_reference(candidate)),
     }
     return next((stage for stage in STAGES if not passed[stage]), None)
 
@@ -57,18 +50,3 @@ def find_source_reference(candidate: Candidate) -> str:
     """Return the first words that refer to the source document, or an empty string."""
     match = _SOURCE_REFERENCES.search(f"{candidate.context}\n{candidate.question}")
     return match[0] if match else ""
-
-
-def is_sound(candidate: Candidate, shape: Shape) -> bool:
-    """Return True if the rubric has the required shape and at least one criterion that earns points."""
-    return not rubric.find_faults(candidate.rubric, shape) and any(c.weight > 0 for c in candidate.rubric)
-
-
-def _passed_final(round: Round, candidate: Candidate) -> bool:
-    """Return True unless the final check at generation, if there was one, rejected this candidate."""
-    return round.final is None or (round.final.passed and round.final.candidate_hash == candidate.hash)
-
-
-def _has_empty_field(candidate: Candidate, needs_reference: bool) -> bool:
-    texts = [candidate.question, *(c.text for c in candidate.rubric)]
-    return not all(text.strip() for text in texts + [candidate.reference_answer] * needs_reference)

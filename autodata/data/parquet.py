@@ -70,10 +70,8 @@ def to_row(example: Example) -> dict[str, Any]:
     """Convert an example to a row with the columns of `declare`."""
     record = EXAMPLE.dump_python(example, mode="json")
     candidate, evidence, provenance = record["candidate"], record["evidence"], record["provenance"]
-    gates = [
-        {"preset": preset, "bounds": _list(bounds, "name", "value")} for preset, bounds in evidence["gates"].items()
-    ]
-    presets = [{"preset": preset, **verdict} for preset, verdict in evidence["presets"].items()]
+    gates = [{"preset": name, "bounds": _list(gate, "name", "value")} for name, gate in evidence["gates"].items()]
+    presets = [{"preset": name, **verdict} for name, verdict in evidence["presets"].items()]
     return {
         **{name: record[name] for name in PLAIN},
         **{name: candidate[name] for name in TEXTS},

@@ -17,14 +17,13 @@ from autodata import config
 from autodata.config import REPO
 from autodata.data import card, parquet
 from autodata.data.card import is_known
-from autodata.data.examples import COMMAND, DECONTAMINATION, EXAMPLES, STATISTICS, Arm, hash_inputs, read_arm
-from autodata.data.statistics import METRICS
+from autodata.data.examples import COMMAND, DECONTAMINATION, EXAMPLES, STATISTICS, hash_inputs, read_arm
 from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import read_manifest, require_finished
-from autodata.run.records import RunError, hash_path, link_files, read_json, read_records, write_file
+from autodata.run.records import TRAJECTORIES, RunError, hash_path, link_files, read_json, read_records, write_file
 from autodata.types import EXAMPLE, TRAJECTORY, Example
 
 # The keys of a manifest that tell how a run was made and what came out, but not on which machine.
@@ -32,7 +31,6 @@ _FACTS = ("inputs", "started", "finished", "git_commit", "packages", "outputs", 
           "statistics", "funnel", "card", "domains", "steps", "reward_first_quarter", "reward_last_quarter",
           "judgements", "failed_judgements", "judged_over", "label", "evaluated", "left_out", "ledger",
           "revisions")  # fmt: skip
-_TRAJECTORIES = "trajectories.jsonl"
 Manifest = dict[str, Any]
 
 
@@ -67,20 +65,18 @@ def fill_dataset(run: Path, target: Path, manifest: Manifest, allow_unknown: boo
     if not allow_unknown:
         _require_licences(run, examples)
     recipe = config.load(DatasetRecipe, [str(run / "recipe.yaml")])
-    folders = {arm: _copy_arm(arm, folder, target / "arms" / arm, examples) for arm, folder in recipe.arms.items()}
-    moved = [_move(example, folders[example.arm]) for example in examples]
+    origins = {arm: _copy_arm(arm, folder, target / "arms" / arm, examples) for arm, folder in recipe.arms.items()}
+    moved = [replace(e, provenance=replace(e.provenance, **origins[e.arm])) for e in examples]
     write_file(target / EXAMPLES, "".join(EXAMPLE.dump_json(e).decode() + "\n" for e in moved))
     parquet.write_splits(target, moved)
     for name in (STATISTICS, DECONTAMINATION):
         content = make_portable(read_json(run / name))
         write_file(target / name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    here = replace(
-        config.forget_operational(recipe), run=".", decontaminate=[], arms={arm: f"arms/{arm}" for arm in recipe.arms}
-    )
-    facts = _describe(here, manifest, target, (EXAMPLES, STATISTICS, DECONTAMINATION))
+    here = {"run": ".", "decontaminate": [], "arms": {arm: f"arms/{arm}" for arm in recipe.arms}}
+    facts = _describe(recipe, here, manifest, target, (EXAMPLES, STATISTICS, DECONTAMINATION))
     arms = {e.arm: {"models": e.provenance.models, "recipe_hash": e.provenance.recipe_hash} for e in moved}
     facts["card"] = facts["card"] | {"arms": facts["card"]["arms"] | arms}
-    write_file(target / "README.md", card.write_card(facts, METRICS))
+    write_file(target / "README.md", card.write_card(facts))
 
 
 def _require_licences(run: Path, examples: Sequence[Example]) -> None:
@@ -94,23 +90,16 @@ def _require_licences(run: Path, examples: Sequence[Example]) -> None:
         )
 
 
-def _copy_arm(name: str, folder: str, target: Path, examples: Sequence[Example]) -> Arm:
-    """Copy the run of an arm, with only the trajectories that have an example; return the copy as an arm."""
-    arm = read_arm(name, folder)
+def _copy_arm(name: str, folder: str, target: Path, examples: Sequence[Example]) -> dict[str, Any]:
+    """Copy the run of an arm, with only the trajectories that have an example; return the new origin of its rows."""
     wanted = {e.document_id for e in examples if e.arm == name}
-    kept = [t for t in arm.trajectories if t.document_id in wanted]
-    write_file(target / _TRAJECTORIES, "".join(TRAJECTORY.dump_json(t).decode() + "\n" for t in kept))
+    kept = [t for t in read_arm(name, folder).trajectories if t.document_id in wanted]
+    write_file(target / TRAJECTORIES, "".join(TRAJECTORY.dump_json(t).decode() + "\n" for t in kept))
     recipe = config.load(GenerateRecipe, [str(Path(folder) / "recipe.yaml")])
-    here = replace(config.forget_operational(recipe), run=f"arms/{name}")
-    here.documents.path = "documents"
-    facts = _describe(here, require_finished(folder, COMMAND), target, (_TRAJECTORIES,))
-    return replace(arm, recipe_hash=hash_inputs(facts), models=facts["models"])
-
-
-def _move(example: Example, arm: Arm) -> Example:
-    """Return the example with the copied arm as its origin."""
-    provenance = replace(example.provenance, run=f"arms/{arm.name}", recipe_hash=arm.recipe_hash, models=arm.models)
-    return replace(example, provenance=provenance)
+    documents = replace(config.forget_operational(recipe.documents), path="documents")
+    here = {"run": f"arms/{name}", "documents": documents}
+    facts = _describe(recipe, here, require_finished(folder, COMMAND), target, (TRAJECTORIES,))
+    return {"run": here["run"], "recipe_hash": hash_inputs(facts), "models": facts["models"]}
 
 
 def fill_model(run: Path, target: Path, manifest: Manifest, allow_unknown: bool) -> None:
@@ -122,26 +111,25 @@ def fill_model(run: Path, target: Path, manifest: Manifest, allow_unknown: bool)
         if (run / name).exists():
             link_files(run / name, target / name)
     recipe = config.load(GrpoRecipe, [str(run / "recipe.yaml")])
-    _describe(replace(config.forget_operational(recipe), run=".", dataset="dataset"), manifest, target, ())
+    _describe(recipe, {"run": ".", "dataset": "dataset"}, manifest, target, ())
 
 
 def fill_logs(run: Path, target: Path, manifest: Manifest, allow_unknown: bool) -> None:
     """Write the results, every answer in one small file, and the complete logs of inspect_ai."""
     outputs = sorted(manifest["outputs"])
-    for name in outputs:
+    for name in (*outputs, "logs"):
         link_files(run / name, target / name)
-    link_files(run / "logs", target / "logs")
     recipe = config.load(EvalRecipe, [str(run / "recipe.yaml")])
-    facts = _describe(replace(config.forget_operational(recipe), run="."), manifest, target, outputs)
+    facts = _describe(recipe, {"run": "."}, manifest, target, outputs)
     write_file(target / "README.md", card.write_logs_card(facts))
 
 
-def _describe(recipe: object, manifest: Mapping[str, Any], target: Path, outputs: Sequence[str]) -> Manifest:
-    """Write the recipe and the manifest beside the files that they describe; return the manifest."""
-    values = make_portable(yaml.safe_load(config.to_yaml(recipe)))
+def _describe(recipe: Any, here: dict[str, Any], manifest: Manifest, target: Path, names: Sequence[str]) -> Manifest:
+    """Write the recipe, with the paths `here`, and the manifest beside the files `names`; return the manifest."""
+    values = make_portable(yaml.safe_load(config.to_yaml(replace(config.forget_operational(recipe), **here))))
     write_file(target / "recipe.yaml", yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
     facts = make_portable({key: manifest[key] for key in _FACTS if key in manifest})
-    facts["outputs"] = {name: hash_path(target / name) for name in outputs}
+    facts["outputs"] = {name: hash_path(target / name) for name in names}
     write_file(target / "manifest.json", json.dumps(facts, indent=2, sort_keys=True) + "\n")
     return facts
 
@@ -169,11 +157,8 @@ def make_portable(value: V) -> V:
         return {make_portable(k): make_portable(v) for k, v in value.items()}
     if isinstance(value, list):
         return [make_portable(v) for v in value]
-    return PurePath(value).name if isinstance(value, str) and _is_absolute(value) else value
-
-
-def _is_absolute(text: str) -> bool:
-    return text.startswith(("/", "~/")) and "\n" not in text and len(text) > 1
+    is_path = isinstance(value, str) and value.startswith(("/", "~/")) and "\n" not in value and len(value) > 1
+    return PurePath(value).name if is_path else value
 
 
 def find_leaks(folder: Path, *private: Path) -> list[str]:

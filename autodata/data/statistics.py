@@ -27,44 +27,29 @@ METRICS = (
     "grpo_suitability_medium_pct",
     "grpo_suitability_low_pct",
 )
-_SUITABILITY = ("high", "medium", "low")
+_PLAIN_MEANS = ("weak_avg", "strong_avg", "rounds", "question_chars", "rubric_items")
 
 
 def summarize(examples: Sequence[Example]) -> dict[str, float | None]:
     """Compute one column of the paper's tables; a metric without data is None, never 0."""
     if not examples:
         return {"examples": 0} | dict.fromkeys(METRICS[1:])
-    weak, strong = [fmean(e.weak_scores) for e in examples], [fmean(e.strong_scores) for e in examples]
+    means = {metric: fmean(map(MEANS[metric][0], examples)) for metric in _PLAIN_MEANS}
+    spreads = [pstdev(e.weak_scores) for e in examples if len(e.weak_scores) > 1]  # of the attempts at one question
+    rounds = [e.rounds for e in examples if e.arm == "agentic"]  # a baseline has no rounds in this sense
     values = {
         "examples": len(examples),
-        "weak_avg": fmean(weak),
-        "strong_avg": fmean(strong),
-        "gap": fmean(strong) - fmean(weak),
-        "rounds": fmean(e.rounds for e in examples),
-        "question_chars": fmean(len(e.candidate.question) for e in examples),
-        "rubric_items": fmean(len(e.candidate.rubric) for e in examples),
-        "weak_median_pct": 100 * median(weak),
-        "weak_rollout_std_points": _mean_spread(examples),
-        **{f"{solver}_cut_off_pct": _mean_cut_off(examples, side) for side, solver in enumerate(("weak", "strong"))},
-        **_summarize_rounds([e.rounds for e in examples if e.arm == "agentic"]),
-        **_summarize_suitability(examples),
-    }
-    return {metric: values[metric] for metric in METRICS}
-
-
-def _summarize_rounds(rounds: Sequence[int]) -> dict[str, float | None]:
-    """Summarize the rounds of the agentic arm only: a baseline has no rounds in this sense."""
-    return {
+        **means,
+        "gap": means["strong_avg"] - means["weak_avg"],
+        "weak_median_pct": 100 * median(fmean(e.weak_scores) for e in examples),
         "rounds_median": median(rounds) if rounds else None,
         "rounds_max": max(rounds, default=None),
         "accepted_in_one_round_pct": 100 * fmean(n == 1 for n in rounds) if rounds else None,
+        "weak_rollout_std_points": 100 * fmean(spreads) if spreads else None,
+        **{f"{solver}_cut_off_pct": _mean_cut_off(examples, side) for side, solver in enumerate(("weak", "strong"))},
+        **_summarize_suitability(examples),
     }
-
-
-def _mean_spread(examples: Sequence[Example]) -> float | None:
-    """Average the spread of the weak attempts at one question (population standard deviation), in points of 100."""
-    spreads = [pstdev(e.weak_scores) for e in examples if len(e.weak_scores) > 1]
-    return 100 * fmean(spreads) if spreads else None
+    return {metric: values[metric] for metric in METRICS}
 
 
 def _mean_cut_off(examples: Sequence[Example], side: int) -> float | None:
@@ -76,7 +61,7 @@ def _mean_cut_off(examples: Sequence[Example], side: int) -> float | None:
 def _summarize_suitability(examples: Sequence[Example]) -> dict[str, float | None]:
     """Compute shares of all examples; as in the paper's Table 3, they need not add up to 100 %."""
     labels = [suitability(e.evidence.review) for e in examples]
-    shares = {label: 100 * labels.count(label) / len(labels) for label in _SUITABILITY}
+    shares = {label: 100 * labels.count(label) / len(labels) for label in ("high", "medium", "low")}
     return {f"grpo_suitability_{label}_pct": share if any(labels) else None for label, share in shares.items()}
 
 
@@ -87,35 +72,31 @@ def suitability(review: Mapping[str, object]) -> str:
     return label if isinstance(label, str) else ""
 
 
-# Metrics that are means over examples and so have intervals; the other metrics are medians and maxima.
-MEANS: dict[str, Callable[[Example], float | None]] = {
-    "weak_avg": lambda e: fmean(e.weak_scores),
-    "strong_avg": lambda e: fmean(e.strong_scores),
-    "gap": lambda e: fmean(e.strong_scores) - fmean(e.weak_scores),
-    "rounds": lambda e: e.rounds,
-    "question_chars": lambda e: len(e.candidate.question),
-    "rubric_items": lambda e: len(e.candidate.rubric),
-    "weak_rollout_std_points": lambda e: 100 * pstdev(e.weak_scores) if len(e.weak_scores) > 1 else None,
-    "accepted_in_one_round_pct": lambda e: 100.0 * (e.rounds == 1),
-    **{
-        f"grpo_suitability_{label}_pct": lambda e, label=label: 100.0 * (suitability(e.evidence.review) == label)
-        for label in _SUITABILITY
-    },
-}
-_BOUNDS: dict[str, Bounds] = {
-    "weak_avg": SHARE,
-    "strong_avg": SHARE,
-    "gap": DIFFERENCE,
-    "weak_rollout_std_points": (0.0, 50.0),  # scores between 0 and 1 cannot have a larger spread
-    "accepted_in_one_round_pct": (0.0, 100.0),
-    **{f"grpo_suitability_{label}_pct": (0.0, 100.0) for label in _SUITABILITY},
+def _measure_spread(example: Example) -> float | None:
+    return 100 * pstdev(example.weak_scores) if len(example.weak_scores) > 1 else None
+
+
+_PERCENT: Bounds = (0.0, 100.0)
+# Metrics that are means over examples and so have intervals, with their bounds; the others are medians and maxima.
+MEANS: dict[str, tuple[Callable[[Example], float | None], Bounds | None]] = {
+    "weak_avg": (lambda e: fmean(e.weak_scores), SHARE),
+    "strong_avg": (lambda e: fmean(e.strong_scores), SHARE),
+    "gap": (lambda e: fmean(e.strong_scores) - fmean(e.weak_scores), DIFFERENCE),
+    "rounds": (lambda e: e.rounds, None),
+    "question_chars": (lambda e: len(e.candidate.question), None),
+    "rubric_items": (lambda e: len(e.candidate.rubric), None),
+    "weak_rollout_std_points": (_measure_spread, (0.0, 50.0)),  # scores between 0 and 1 cannot have a larger spread
+    "accepted_in_one_round_pct": (lambda e: 100.0 * (e.rounds == 1), _PERCENT),
+    "grpo_suitability_high_pct": (lambda e: 100.0 * (suitability(e.evidence.review) == "high"), _PERCENT),
+    "grpo_suitability_medium_pct": (lambda e: 100.0 * (suitability(e.evidence.review) == "medium"), _PERCENT),
+    "grpo_suitability_low_pct": (lambda e: 100.0 * (suitability(e.evidence.review) == "low"), _PERCENT),
 }
 
 
 def estimate_metric(metric: str, examples: Sequence[Example]) -> Estimate | None:
     """Estimate a metric that is a mean, with its interval over documents; None for other metrics."""
-    measure = MEANS.get(metric)
-    return estimate_mean(((e.document_id, measure(e)) for e in examples), _BOUNDS.get(metric)) if measure else None
+    measure, bounds = MEANS.get(metric, (None, None))
+    return estimate_mean(((e.document_id, measure(e)) for e in examples), bounds) if measure else None
 
 
 def measure_intervals(examples: Sequence[Example]) -> dict[str, list[float | int | str | None]]:

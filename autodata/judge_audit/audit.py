@@ -11,8 +11,9 @@ import json
 import random
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from autodata import command
 from autodata.config import RecipeError, load
 from autodata.judge_audit import findings
 from autodata.judge_audit.findings import JudgedAttempt, Opinions
-from autodata.judge_audit.panel import Judge, ask_judges
+from autodata.judge_audit.panel import Listener, ask_judges
 from autodata.loop import domain as base
 from autodata.loop.domain import Domain
 from autodata.recipes.data import JudgeAuditRecipe
@@ -36,7 +37,7 @@ from autodata.run.shutdown import finish
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client, Draining, role_config
 from autodata.serving.request import Request, request_key, resolve_sampling
-from autodata.serving.vllm import running
+from autodata.serving.vllm import RunningServer, running
 from autodata.types import TRAJECTORY, Role, Trajectory
 
 RESULTS, AUDIT = "results.json", "audit.md"
@@ -44,20 +45,16 @@ _MADE_BY = "python -m autodata.generate"
 
 
 def order_attempts(trajectories: Sequence[Trajectory], seed: int) -> list[JudgedAttempt]:
-    """Order all judged attempts that have an answer: one of each document, then a second of each, and so on.
-
-    The order does not depend on which document was finished first.
-    """
+    """Order all judged attempts that have an answer: one of each document, then a second of each, and so on."""
     generator = random.Random(seed)
     by_document: dict[str, list[JudgedAttempt]] = defaultdict(list)
-    for trajectory in sorted(trajectories, key=lambda t: t.document_id):
+    for trajectory in sorted(trajectories, key=lambda t: t.document_id):  # whichever was finished first
         by_document[trajectory.document_id] += _list_attempts(trajectory)
     documents = list(by_document.values())
     generator.shuffle(documents)
     for attempts in documents:
         generator.shuffle(attempts)
-    deepest = max(map(len, documents), default=0)
-    return [attempts[depth] for depth in range(deepest) for attempts in documents if depth < len(attempts)]
+    return [judged for nth_of_each in zip_longest(*documents) for judged in nth_of_each if judged]
 
 
 def _list_attempts(trajectory: Trajectory) -> list[JudgedAttempt]:
@@ -71,18 +68,15 @@ def _list_attempts(trajectory: Trajectory) -> list[JudgedAttempt]:
     ]
 
 
-async def choose_attempts(
-    ordered: Sequence[JudgedAttempt], recipe: JudgeAuditRecipe, domain: Domain
-) -> list[JudgedAttempt]:
-    """Choose the first attempts that need the judge; code alone can judge some (science) or all (cloze).
-
-    The client of `domain` must make no calls. Raises RunError if there are too few.
-    """
+async def choose(recipe: JudgeAuditRecipe, journal: Journal) -> list[JudgedAttempt]:
+    """Choose the first attempts that need the judge. Raises RunError if there are too few."""
+    silent = Client(recipe.models, journal)
+    silent.draining = True  # no model is called
+    domain = base.load(recipe.domain, silent, recipe.seed)
+    ordered = order_attempts(read_records(Path(recipe.generation) / TRAJECTORIES, TRAJECTORY), recipe.seed)
     chosen: list[JudgedAttempt] = []
     for judged in ordered:
-        if len(chosen) == recipe.attempts:
-            break
-        if await _needs_judge(judged, domain):
+        if len(chosen) < recipe.attempts and await _needs_judge(judged, domain):
             chosen.append(judged)
     if not chosen:
         raise RunError(
@@ -98,22 +92,13 @@ async def choose_attempts(
 
 
 async def _needs_judge(judged: JudgedAttempt, domain: Domain) -> bool:
-    """Return True if the domain would ask the judge about this attempt."""
+    """Return True if the domain would ask the judge: code alone can judge some attempts (science) or all (cloze)."""
     copy = domain.for_document({})
     try:
         await copy.judge(judged.candidate, judged.attempt.answer, judged.attempt.seed)
     except Draining:
         return True
     return Role.JUDGE in copy.agents.spent
-
-
-def choose(recipe: JudgeAuditRecipe, journal: Journal) -> list[JudgedAttempt]:
-    """Choose the attempts to audit, without calling any model."""
-    silent = Client(recipe.models, journal)
-    silent.draining = True
-    domain = base.load(recipe.domain, silent, recipe.seed)
-    trajectories = read_records(Path(recipe.generation) / TRAJECTORIES, TRAJECTORY)
-    return asyncio.run(choose_attempts(order_attempts(trajectories, recipe.seed), recipe, domain))
 
 
 def audit(recipe: JudgeAuditRecipe, run: Run, generation: dict[str, Any]) -> dict[str, Any]:
@@ -137,38 +122,31 @@ def audit(recipe: JudgeAuditRecipe, run: Run, generation: dict[str, Any]) -> dic
 
 def _ask(recipe: JudgeAuditRecipe, run: Run, progress: Progress) -> tuple[list[JudgedAttempt], list[Opinions]]:
     """Ask all judges about the chosen attempts. Returns the attempts and the opinions of each judge."""
-    journal = Journal(run.path("journal.sqlite"))
     served = {"judge": recipe.models}
     if recipe.second_judge:
         served["second judge"] = replace(recipe.models, judge=recipe.second_judge)
-    try:
-        chosen = choose(recipe, journal)
-        judges = [Judge(name, models, recipe, journal) for name, models in served.items()]
-        with ExitStack() as stack:
-            servers = [
-                server
-                for models in served.values()
-                for server in stack.enter_context(running(models, [Role.JUDGE], run.folder))
-            ]
-            progress.total = len(chosen) * recipe.repeats * len(judges)
-            for judge in judges:
-                progress.watch(judge.client)
-            progress.begin()
-            clients = [judge.client for judge in judges]
-            opinions = asyncio.run(finish(ask_judges(judges, chosen, progress), clients, servers))
-    finally:
-        journal.close()
-    return chosen, opinions
+    with closing(Journal(run.path("journal.sqlite"))) as journal, ExitStack() as stack:
+        chosen = asyncio.run(choose(recipe, journal))
+        clients = {name: Listener(models, journal) for name, models in served.items()}
+        servers: list[RunningServer] = []
+        for models in served.values():
+            servers += stack.enter_context(running(models, [Role.JUDGE], run.folder))
+        progress.total = len(chosen) * recipe.repeats * len(clients)
+        for client in clients.values():
+            progress.watch(client)
+        progress.begin()
+        work = ask_judges(clients, recipe, chosen, progress)
+        return chosen, asyncio.run(finish(work, [*clients.values()], servers))
 
 
-def show(results: dict[str, Any], console: Console) -> None:
+def show(results: dict[str, Any]) -> None:
     """Print the tables of the page."""
-    tables = (findings.list_losses(results), findings.list_agreement(results), findings.list_differences(results))
-    for rows in tables:
-        table = Table(*rows[0])
-        for row in rows[1:]:
+    for list_rows in (findings.list_losses, findings.list_agreement, findings.list_differences):
+        head, *rows = list_rows(results)
+        table = Table(*head)
+        for row in rows:
             table.add_row(*map(Text, row))  # Text, because names are not markup
-        console.print(table)
+        Console().print(table)
 
 
 def _check(recipe: JudgeAuditRecipe) -> None:
@@ -225,7 +203,7 @@ def main() -> None:
             print(f"{run.folder}: up to date")
             return
         try:
-            show(audit(recipe, run, generation), Console())
+            show(audit(recipe, run, generation))
         except Draining:
             raise Incomplete(run.folder) from None
         print(f"the report of the audit: {run.folder / AUDIT}")

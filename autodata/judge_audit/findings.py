@@ -1,11 +1,10 @@
 """Computes the numbers of a judge audit, and writes their tables and the page for a reader."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from autodata.stats.agreement import Ratings, compare_judges, compare_repeats, mean_difference
-from autodata.stats.intervals import Estimate
+from autodata.stats.agreement import Agreement, Ratings, compare_judges, compare_repeats, mean_difference
 from autodata.stats.writing import write_estimate, write_share, write_table
 from autodata.types import Attempt, Candidate, Judgement, Role
 
@@ -24,6 +23,7 @@ _NOTES = """\
 - Brackets hold 95 % intervals over whole documents, and n is the number of documents.
 - A judge at temperature 0 repeats its verdicts whether they are right or wrong; only a second judge shows more.
 """
+Judgements = Sequence[Sequence[Judgement]]  # for each attempt, one judgement per repeat
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class JudgedAttempt:
 
 @dataclass(frozen=True)
 class Opinions:
-    """What one judge said. `judgements` holds, for each attempt, one judgement per repeat."""
+    """What one judge said."""
 
     name: str  # "judge" or "second judge"
     model: str
     temperature: float
     first_asks: int
     unreadable: int  # first asks whose reply could not be read
-    judgements: tuple[tuple[Judgement, ...], ...]
+    judgements: Judgements
 
 
 JudgedGroup = tuple[JudgedAttempt, Sequence[Judgement]]
@@ -54,29 +54,26 @@ JudgedGroup = tuple[JudgedAttempt, Sequence[Judgement]]
 
 def measure(chosen: Sequence[JudgedAttempt], judges: Sequence[Opinions]) -> dict[str, Any]:
     """Compute every number of the audit."""
-    comparisons, differences = {}, {}
+    repeated = {f"{j.name}, repeated": list(zip(chosen, j.judgements, strict=True)) for j in judges}
+    agreement = {name: _by_sign(compare_repeats, groups) for name, groups in repeated.items()}
+    differences = {}
     for judge in judges:
-        repeated = list(zip(chosen, judge.judgements, strict=True))
-        comparisons[f"{judge.name}, repeated"] = [compare_repeats(_rate(repeated, sign)) for sign in SIGNS]
-    for judge in judges:
-        stored = [
-            (judged, (judged.attempt.judgement, new))
-            for judged, repeats in zip(chosen, judge.judgements, strict=True)
-            for new in repeats
-        ]
-        comparisons[f"stored verdicts and {judge.name}"] = [compare_judges(_rate(stored, sign)) for sign in SIGNS]
-        differences[f"{judge.name} − stored"] = _compare_scores(stored)
+        stored = [[judged.attempt.judgement] * len(new) for judged, new in zip(chosen, judge.judgements, strict=True)]
+        pairs = _pair(chosen, stored, judge.judgements)
+        agreement[f"stored verdicts and {judge.name}"] = _by_sign(compare_judges, pairs)
+        differences[f"{judge.name} − stored"] = _compare_scores(pairs)
     if len(judges) > 1:
-        pairs = _pair(chosen, *judges)
-        comparisons[f"{judges[0].name} and {judges[1].name}"] = [compare_judges(_rate(pairs, sign)) for sign in SIGNS]
-        differences[f"{judges[1].name} − {judges[0].name}"] = _compare_scores(pairs)
+        first, second = judges
+        pairs = _pair(chosen, first.judgements, second.judgements)
+        agreement[f"{first.name} and {second.name}"] = _by_sign(compare_judges, pairs)
+        differences[f"{second.name} − {first.name}"] = _compare_scores(pairs)
     return {
         "attempts": len(chosen),
         "documents": len({judged.document_id for judged in chosen}),
         "criteria": sum(len(judged.candidate.rubric) for judged in chosen),
         "judges": {judge.name: _measure_loss(judge) for judge in judges},
-        "agreement": {name: dict(zip(SIGNS, map(asdict, signs), strict=True)) for name, signs in comparisons.items()},
-        "score_difference": {name: asdict(estimate) for name, estimate in differences.items()},
+        "agreement": agreement,
+        "score_difference": differences,
         "disagreements": find_disagreements(chosen, judges),
     }
 
@@ -88,50 +85,33 @@ def find_disagreements(chosen: Sequence[JudgedAttempt], judges: Sequence[Opinion
         votes = {"stored": (judged.attempt.judgement,), **{judge.name: judge.judgements[at] for judge in judges}}
         criteria = [_count_votes(judged, number, votes) for number in range(1, len(judged.candidate.rubric) + 1)]
         split = sorted((c for c in criteria if c["split"]), key=lambda c: -c["split"])
-        if split:
-            disagreements.append(
-                {
-                    "document_id": judged.document_id,
-                    "round": judged.round,
-                    "solver": str(judged.solver),
-                    "attempt": judged.attempt.index,
-                    "split": sum(c["split"] for c in split),
-                    "criteria": split,
-                }
-            )
+        place = {"document_id": judged.document_id, "round": judged.round, "solver": str(judged.solver)}
+        total = sum(c["split"] for c in split)
+        disagreements.append({**place, "attempt": judged.attempt.index, "split": total, "criteria": split})
+    disagreements = [attempt for attempt in disagreements if attempt["split"]]
     return sorted(disagreements, key=lambda attempt: -attempt["split"])[:MAX_LISTED]
 
 
 def list_losses(results: dict[str, Any]) -> list[list[str]]:
     """List how many verdicts each judge lost: a header, then one row per judge."""
     head = ["judge", "model", "temperature", "unreadable first asks", "lost judgements", "criteria met"]
-    rows = [
-        [
-            name,
-            judge["model"],
-            f"{judge['temperature']:g}",
-            *(write_share(*judge[key]) for key in ("unreadable", "lost", "met")),
-        ]
-        for name, judge in results["judges"].items()
-    ]
-    return [head, *rows]
+    rows = [head]
+    for name, judge in results["judges"].items():
+        shares = [write_share(*judge[key]) for key in ("unreadable", "lost", "met")]
+        rows.append([name, judge["model"], f"{judge['temperature']:g}", *shares])
+    return rows
 
 
 def list_agreement(results: dict[str, Any]) -> list[list[str]]:
     """List the agreement: a header, then one row per comparison and sign of weight."""
     head = ["verdicts", "criteria", "compared", "left out", "same verdict", "alpha", "kappa"]
-    rows = [
-        [
-            name,
-            sign,
-            f"{agreement['compared']:,}",
-            f"{agreement['left_out']:,}",
-            *(write_estimate(agreement[key]) for key in ("share", "alpha", "kappa")),
-        ]
-        for name, signs in results["agreement"].items()
-        for sign, agreement in signs.items()
-    ]
-    return [head, *rows]
+    rows = [head]
+    for name, signs in results["agreement"].items():
+        for sign, agreement in signs.items():
+            counts = [f"{agreement[key]:,}" for key in ("compared", "left_out")]
+            estimates = [write_estimate(agreement[key]) for key in ("share", "alpha", "kappa")]
+            rows.append([name, sign, *counts, *estimates])
+    return rows
 
 
 def list_differences(results: dict[str, Any]) -> list[list[str]]:
@@ -161,7 +141,11 @@ def to_markdown(results: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _rate(groups: Iterable[JudgedGroup], sign: str) -> list[Ratings]:
+def _by_sign(compare: Callable[[Sequence[Ratings]], Agreement], groups: Sequence[JudgedGroup]) -> dict[str, Any]:
+    return {sign: asdict(compare(_rate(groups, sign))) for sign in SIGNS}
+
+
+def _rate(groups: Sequence[JudgedGroup], sign: str) -> list[Ratings]:
     """Collect the verdicts on each criterion whose weight has the sign."""
     return [
         Ratings(judged.document_id, tuple(None if j.met is None else j.met[at] for j in judgements))
@@ -171,18 +155,19 @@ def _rate(groups: Iterable[JudgedGroup], sign: str) -> list[Ratings]:
     ]
 
 
-def _pair(chosen: Sequence[JudgedAttempt], first: Opinions, second: Opinions) -> list[JudgedGroup]:
+def _pair(chosen: Sequence[JudgedAttempt], first: Judgements, second: Judgements) -> list[JudgedGroup]:
     """Pair the judgements of two judges by attempt and repeat."""
-    judgements = zip(chosen, first.judgements, second.judgements, strict=True)
+    judgements = zip(chosen, first, second, strict=True)
     return [(judged, pair) for judged, ones, others in judgements for pair in zip(ones, others, strict=True)]
 
 
-def _compare_scores(pairs: Sequence[JudgedGroup]) -> Estimate:
-    return mean_difference(
+def _compare_scores(pairs: Sequence[JudgedGroup]) -> dict[str, Any]:
+    estimate = mean_difference(
         (judged.document_id, after.score - before.score)
         for judged, (before, after) in pairs
         if before.score is not None and after.score is not None
     )
+    return asdict(estimate)
 
 
 def _measure_loss(judge: Opinions) -> dict[str, Any]:
@@ -214,7 +199,7 @@ def _count_votes(judged: JudgedAttempt, number: int, votes: dict[str, Sequence[J
 def _list_disagreements(disagreements: Sequence[dict[str, Any]]) -> list[list[str]]:
     rows = [["document", "round", "solver, attempt", "criterion (weight): met in"]]
     for attempt in disagreements:
-        votes = "; ".join(_show_votes(c) for c in attempt["criteria"])
+        votes = "; ".join(map(_show_votes, attempt["criteria"]))
         where = f"{attempt['solver']}, {attempt['attempt']}"
         rows.append([attempt["document_id"], str(attempt["round"]), where, votes])
     return rows

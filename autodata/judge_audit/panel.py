@@ -1,7 +1,7 @@
 """Asks each judge of an audit to judge the chosen attempts, several times."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from autodata.judge_audit.findings import JudgedAttempt, Opinions
 from autodata.loop import domain as base
@@ -28,51 +28,50 @@ class Listener(Client):
         return await super().ask(request)
 
 
-class Judge:
-    """One of the judges that the audit compares, with its own client."""
+async def ask_judges(
+    clients: Mapping[str, Listener], recipe: JudgeAuditRecipe, chosen: Sequence[JudgedAttempt], progress: Progress
+) -> list[Opinions]:
+    """Ask one judge after the other, because they may share an endpoint and its limit on calls.
 
-    def __init__(self, name: str, models: Models, recipe: JudgeAuditRecipe, journal: Journal):
-        self.name = name
-        self.client = Listener(models, journal)
-        self._recipe = recipe
-        self._domain = base.load(recipe.domain, self.client, recipe.seed)
-        self._problem: EndpointError | None = None
-
-    async def judge_all(self, chosen: Sequence[JudgedAttempt], progress: Progress) -> Opinions:
-        """Judge every attempt as often as the recipe says. Raises EndpointError, JournalError, Draining."""
-        repeats = self._recipe.repeats
-        try:
-            calls = [self._judge(judged, repeat, progress) for judged in chosen for repeat in range(repeats)]
-            judgements = await gather_all(calls)
-        except Draining:
-            raise self._problem or Draining() from None
-        first, second = self.client.asks[0], self.client.asks[1]
-        role = role_config(self.client.models, Role.JUDGE)
-        endpoint = self.client.models.endpoints[role.endpoint]
-        return Opinions(
-            name=self.name,
+    Every attempt is judged as often as the recipe says. Raises EndpointError, JournalError, Draining.
+    """
+    repeats, opinions = recipe.repeats, []
+    for name, client in clients.items():
+        judgements = await _judge_all(client, recipe, chosen, progress)
+        role = role_config(client.models, Role.JUDGE)
+        endpoint = client.models.endpoints[role.endpoint]
+        opinion = Opinions(
+            name=name,
             model=endpoint.model,
             temperature=resolve_sampling(role.sampling, endpoint.sampling, Role.JUDGE).temperature or 0.0,
-            first_asks=first,
-            unreadable=second if self._recipe.domain.judge_retries else self.client.counts["asked_again"],
+            first_asks=client.asks[0],
+            unreadable=client.asks[1] if recipe.domain.judge_retries else client.counts["asked_again"],
             judgements=tuple(tuple(judgements[i : i + repeats]) for i in range(0, len(judgements), repeats)),
         )
+        opinions.append(opinion)
+    return opinions
 
-    async def _judge(self, judged: JudgedAttempt, repeat: int, progress: Progress) -> Judgement:
+
+async def _judge_all(
+    client: Listener, recipe: JudgeAuditRecipe, chosen: Sequence[JudgedAttempt], progress: Progress
+) -> list[Judgement]:
+    domain = base.load(recipe.domain, client, recipe.seed)
+    problems: list[EndpointError] = []
+
+    async def judge(judged: JudgedAttempt, repeat: int) -> Judgement:
         # The attempt's own seed makes attempts differ; `repeat` makes the judgements of one attempt differ.
-        seed = attempt_seed(
-            self._recipe.seed + judged.attempt.seed, judged.document_id, judged.round, Role.JUDGE, repeat
-        )
+        own_seed = recipe.seed + judged.attempt.seed
+        seed = attempt_seed(own_seed, judged.document_id, judged.round, Role.JUDGE, repeat)
         try:
-            judgement = await self._domain.judge(judged.candidate, judged.attempt.answer, seed)
+            judgement = await domain.judge(judged.candidate, judged.attempt.answer, seed)
         except EndpointError as error:
-            self.client.draining = True  # as on Ctrl-C: calls in flight are finished and kept
-            self._problem = self._problem or error
+            client.draining = True  # as on Ctrl-C: calls in flight are finished and kept
+            problems.append(error)
             raise
         progress.advance()
         return judgement
 
-
-async def ask_judges(judges: Sequence[Judge], chosen: Sequence[JudgedAttempt], progress: Progress) -> list[Opinions]:
-    """Ask one judge after the other, because they may share an endpoint and its limit on calls."""
-    return [await judge.judge_all(chosen, progress) for judge in judges]
+    try:
+        return await gather_all([judge(judged, repeat) for judged in chosen for repeat in range(recipe.repeats)])
+    except Draining:
+        raise next(iter(problems), Draining()) from None

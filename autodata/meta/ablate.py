@@ -8,8 +8,9 @@ out alone. Run the same command again to resume. The results are in <run>/ablati
 
 import asyncio
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -18,15 +19,16 @@ from rich.text import Text
 from autodata import command
 from autodata.config import load
 from autodata.loop.parsing import ParseError
-from autodata.meta.evaluate import Trial
+from autodata.meta.evaluate import Trial, pair_trials
+from autodata.meta.gate import count
 from autodata.meta.genome import Genome
 from autodata.meta.mutate import read_edit
 from autodata.meta.optimize import open_run
-from autodata.meta.population import Member, Splits, split
+from autodata.meta.population import Member, split
 from autodata.meta.search import Search
 from autodata.recipes.meta import MetaRecipe
-from autodata.run.folder import Run, identify_weights, require_finished
-from autodata.run.records import Incomplete
+from autodata.run.folder import identify_weights, require_finished
+from autodata.run.records import Incomplete, read_json
 from autodata.run.shutdown import finish
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
@@ -34,17 +36,6 @@ from autodata.serving.vllm import running
 from autodata.types import Role
 
 ABLATION = "ablation.json"
-
-
-@dataclass(frozen=True)
-class Worth:
-    """What one edit is worth: how often only the prompt set with it passed, and how often only the one without it."""
-
-    member: int
-    hypothesis: str
-    lost: int | None  # passed only with the edit; None if it cannot be left out alone
-    gained: int | None  # passed only without it
-    pairs: int  # trials where both were measured
 
 
 def leave_out(chain: Sequence[Member], left_out: int) -> Genome | None:
@@ -64,29 +55,25 @@ async def ablate(search: Search) -> None:
     chain = search.population.trace(search.population.best().id)
     whole = await search.try_test(chain[-1])
     worths = [await _weigh(search, chain, member, whole) for member in chain[1:]]
-    search.run.write(ABLATION, json.dumps([asdict(worth) for worth in worths], indent=2) + "\n")
+    search.run.write(ABLATION, json.dumps(worths, indent=2) + "\n")
 
 
-async def _weigh(search: Search, chain: Sequence[Member], member: Member, whole: Sequence[Trial]) -> Worth:
-    genome = leave_out(chain, member.id)
-    if genome is None:
-        return Worth(member.id, member.hypothesis, None, None, 0)
+async def _weigh(search: Search, chain: Sequence[Member], member: Member, whole: Sequence[Trial]) -> dict[str, Any]:
+    """Count the trials that passed only with the edit (`lost`), and only without it (`gained`)."""
+    worth, genome = {"member": member.id, "hypothesis": member.hypothesis}, leave_out(chain, member.id)
+    if genome is None:  # the edit cannot be left out alone
+        return {**worth, "lost": None, "gained": None, "pairs": 0}
     without = await search.try_test(Member(-member.id, None, genome))
-    pairs = [
-        (first.passed, second.passed)
-        for first, second in zip(whole, without, strict=True)
-        if first.passed is not None and second.passed is not None
-    ]
-    lost = sum(with_edit and not without_edit for with_edit, without_edit in pairs)
-    gained = sum(without_edit and not with_edit for with_edit, without_edit in pairs)
-    return Worth(member.id, member.hypothesis, lost, gained, len(pairs))
+    pairs = [pair for _, pair in pair_trials(whole, without)]
+    gained, lost = count(pairs)
+    return {**worth, "lost": lost, "gained": gained, "pairs": len(pairs)}
 
 
-def show(worths: Sequence[Worth]) -> Table:
+def show(worths: Sequence[Mapping[str, Any]]) -> Table:
     table = Table("edit", "hypothesis", "passed only with it", "passed only without it", "pairs")
     for worth in worths:
-        cells = [str(worth.lost), str(worth.gained)] if worth.pairs else ["cannot be left out alone", ""]
-        table.add_row(str(worth.member), Text(worth.hypothesis), *cells, str(worth.pairs))
+        cells = [str(worth["lost"]), str(worth["gained"])] if worth["pairs"] else ["cannot be left out alone", ""]
+        table.add_row(str(worth["member"]), Text(worth["hypothesis"]), *cells, str(worth["pairs"]))
     return table
 
 
@@ -97,24 +84,15 @@ def main() -> None:
     identify_weights(recipe.models)
     documents = split(recipe)
     with open_run(recipe, documents) as run:
-        _run(recipe, run, documents)
-        worths = [Worth(**record) for record in json.loads(run.path(ABLATION).read_text(encoding="utf-8"))]
-    Console().print(show(worths))
-
-
-def _run(recipe: MetaRecipe, run: Run, documents: Splits) -> None:
-    if run.path(ABLATION).exists():
-        return
-    journal = Journal(run.path("journal.sqlite"))
-    try:
-        client = Client(recipe.models, journal)
-        search = Search(run, recipe, client, documents)
-        with running(recipe.models, Role, run.folder) as servers:
-            asyncio.run(finish(ablate(search), [client], servers))
+        if not run.path(ABLATION).exists():
+            with closing(Journal(run.path("journal.sqlite"))) as journal:
+                client = Client(recipe.models, journal)
+                search = Search(run, recipe, client, documents)
+                with running(recipe.models, Role, run.folder) as servers:
+                    asyncio.run(finish(ablate(search), [client], servers))
         if not run.path(ABLATION).exists():
             raise Incomplete(run.folder)
-    finally:
-        journal.close()
+        Console().print(show(read_json(run.path(ABLATION))))
 
 
 if __name__ == "__main__":

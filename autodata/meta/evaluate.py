@@ -1,7 +1,6 @@
 """Measures a member: runs the loop on documents, judged by rules and checks that no edit can reach."""
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,15 @@ from autodata.loop.agents import gather_all
 from autodata.loop.domain import Inconclusive, JudgeFailed
 from autodata.loop.harness import Harness
 from autodata.loop.orchestrator import ORCHESTRATORS
+from autodata.meta.gate import Pair
 from autodata.meta.genome import Genome, configure, write
 from autodata.recipes.meta import MetaRecipe
 from autodata.serving.llm import Client
 from autodata.serving.measured import EndpointError, NotMeasured, find_unmeasured
-from autodata.stats.intervals import DIFFERENCE, SHARE, Estimate, estimate_mean
+from autodata.stats.intervals import DIFFERENCE, Estimate, estimate_mean
 from autodata.types import Document, Role, Trajectory
 
+APART = 40_000_000  # offset of a child's draws if equal seeds would give the same evaluation as its parent's
 _DRAWS = 1_000_003  # keeps the draws of different recipe seeds apart
 
 
@@ -33,6 +34,9 @@ class Trial:
     tokens: int
 
 
+TriedDocument = tuple[Trial, Trajectory | None]  # without a trajectory if judging failed
+
+
 class Evaluator:
     """Runs the loop with a member's prompts. Solvers, judge, thresholds and the last quality check are the baseline's.
 
@@ -40,20 +44,16 @@ class Evaluator:
     """
 
     def __init__(self, recipe: MetaRecipe, client: Client, folder: Path):
-        self._recipe = recipe
-        self._client = client
-        self._folder = folder
+        self._recipe, self._client, self._folder = recipe, client, folder
         self._slots = asyncio.Semaphore(recipe.documents_in_flight)
 
     async def try_all(
         self, member: int, genome: Genome, documents: Sequence[Document], draw: int
-    ) -> list[tuple[Trial, Trajectory | None]]:
+    ) -> list[TriedDocument]:
         """Try every document once. Raises PromptError for prompts that do not render, EndpointError, Draining."""
         return await gather_all([self._try(member, genome, document, draw) for document in documents])
 
-    async def _try(
-        self, member: int, genome: Genome, document: Document, draw: int
-    ) -> tuple[Trial, Trajectory | None]:
+    async def _try(self, member: int, genome: Genome, document: Document, draw: int) -> TriedDocument:
         seed = self._recipe.seed * _DRAWS + draw
         async with self._slots:
             harness = Harness(self._load(genome, seed), document, "agentic")
@@ -75,10 +75,7 @@ class Evaluator:
                 raise EndpointError(f"{reason}{last}")
 
     async def _is_sound(self, genome: Genome, document: Document, trajectory: Trajectory, seed: int) -> bool:
-        """Return True if the trajectory was accepted and passes the baseline's own quality check too.
-
-        A member with a lenient verifier therefore gains nothing.
-        """
+        """Return True if it was accepted and passes the baseline's own check too: a lenient verifier gains nothing."""
         accepted = trajectory.accepted
         if accepted is None or accepted.candidate is None:
             return False
@@ -94,27 +91,16 @@ class Evaluator:
         return base.load(configure(self._recipe.domain, genome, folder), self._client, seed)
 
 
-def measure(trials: Sequence[Trial]) -> Estimate | None:
-    """Estimate the pass rate; unmeasured trials are left out."""
-    return estimate_mean(((trial.document, trial.passed) for trial in trials), SHARE)
-
-
 def compare(before: Sequence[Trial], after: Sequence[Trial]) -> Estimate | None:
     """Estimate the difference of pass rates over pairs of measured trials of the same document and draw."""
-    return estimate_mean(_subtract(before, after), DIFFERENCE)
+    pairs = pair_trials(before, after)
+    return estimate_mean(((document, float(pair.child) - float(pair.parent)) for document, pair in pairs), DIFFERENCE)
 
 
-def _subtract(before: Sequence[Trial], after: Sequence[Trial]) -> Iterator[tuple[str, float]]:
-    """Pair the trials by document. Both sides hold a document's trials in the same order of draws."""
-    first, second = _group(before), _group(after)
-    for document in sorted(first.keys() & second.keys()):
-        for old, new in zip(first[document], second[document], strict=False):
-            if old.passed is not None and new.passed is not None:
-                yield document, float(new.passed) - float(old.passed)
-
-
-def _group(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
-    by_document: dict[str, list[Trial]] = defaultdict(list)
-    for trial in trials:
-        by_document[trial.document].append(trial)
-    return by_document
+def pair_trials(before: Sequence[Trial], after: Sequence[Trial]) -> Iterator[tuple[str, Pair]]:
+    """Pair the trials of two members by document and draw; pairs of which one was not measured are left out."""
+    children = {(trial.document, trial.draw % APART): trial.passed for trial in after}
+    for trial in before:
+        passed = children.get((trial.document, trial.draw % APART))
+        if trial.passed is not None and passed is not None:
+            yield trial.document, Pair(trial.passed, passed)

@@ -40,9 +40,9 @@ def read_baseline(config: DomainConfig) -> Genome:
 
 
 def _find(config: DomainConfig, name: str) -> Path:
-    for folder in prompt_folders(config):
-        if (folder / f"{name}.j2").exists():
-            return folder / f"{name}.j2"
+    for file in (folder / f"{name}.j2" for folder in prompt_folders(config)):
+        if file.exists():
+            return file
     raise RunError(f"domain.mutable_prompts: {config.name} has no prompt {name}")
 
 
@@ -70,9 +70,7 @@ ITEMS, NEGATIVE, WEIGHT = (5, 30), (0, 20), (1, 10)
 
 def check_shape(shape: Shape) -> list[str]:
     """List where a shape leaves the limits that code sets."""
-    faults = []
-    for name, bounds in (("asked", shape.asked), ("tolerated", shape.tolerated)):
-        faults += _check_bounds(name, bounds)
+    faults = _check_bounds("asked", shape.asked) + _check_bounds("tolerated", shape.tolerated)
     if not WEIGHT[0] <= shape.weight_at_most <= WEIGHT[1]:
         faults.append(f"weight_at_most is {shape.weight_at_most}; it must be {WEIGHT[0]} to {WEIGHT[1]}")
     if faults:
@@ -85,9 +83,8 @@ def check_shape(shape: Shape) -> list[str]:
 
 
 def _check_bounds(name: str, bounds: RubricBounds) -> list[str]:
-    limits = {"items": ITEMS, "positive": (1, ITEMS[1]), "negative": NEGATIVE}
     faults = []
-    for part, (least, most) in limits.items():
+    for part, least, most in (("items", *ITEMS), ("positive", 1, ITEMS[1]), ("negative", *NEGATIVE)):
         pair = getattr(bounds, part)
         if len(pair) != 2 or not least <= pair[0] <= pair[1] <= most:
             faults.append(f"{name}.{part} is {list(pair)}; it must lie within {least} to {most}")

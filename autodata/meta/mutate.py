@@ -49,30 +49,26 @@ class Author:
         failures = Counter(str(r.verdict.failure) for t in trajectories for r in t.rounds if r.verdict.failure)
         shown = describe(trajectories, self._shown_chars)
         slots = {"failures": dict(failures.most_common()), "history": history, "trajectories": shown}
-        messages, seed = self._prompts.render("analyser", slots), self._seed_for(iteration, Role.ANALYSER)
-        request = Request(Role.ANALYSER, messages, seed, schema=_ANALYSIS)
+        request = self._write(iteration, Role.ANALYSER, slots, _ANALYSIS)
         return await self._agents.ask_until_read(request, lambda r: read_text(r, "analysis", _MAX_TEXT), self._asks)
 
     async def edit(self, iteration: int, parent: Genome, analysis: str, history: str) -> Edit:
         """Ask the editor for an edit of the parent; the wall decides later if it may be tried. Raises ParseError."""
         shape = json.dumps(describe_shape(parent.shape)) if parent.shape else ""
         slots = {"analysis": analysis, "history": history, "prompts": parent.prompts, "shape": shape}
-        messages, seed = self._prompts.render("editor", slots), self._seed_for(iteration, Role.EDITOR)
-        request = Request(Role.EDITOR, messages, seed, schema=edit_schema(parent))
+        request = self._write(iteration, Role.EDITOR, slots, edit_schema(parent))
         return await self._agents.ask_until_read(request, lambda record: read_edit(record, parent), self._asks)
 
-    def _seed_for(self, iteration: int, role: Role) -> int:
-        return attempt_seed(self._seed, f"iteration {iteration}", 0, role, 0)
+    def _write(self, iteration: int, role: Role, slots: Mapping[str, object], schema: dict[str, Any]) -> Request:
+        seed = attempt_seed(self._seed, f"iteration {iteration}", 0, role, 0)
+        return Request(role, self._prompts.render(role, slots), seed, schema=schema)
 
 
 def describe(trajectories: Sequence[Trajectory], max_chars: int) -> str:
     """Describe the trajectories round by round, in `max_chars` characters shared equally; the last rounds are kept."""
     room = max_chars // max(1, len(trajectories))
-    return "\n\n".join(f"Document {i}\n{_describe_trajectory(t)[-room:]}" for i, t in enumerate(trajectories, 1))
-
-
-def _describe_trajectory(trajectory: Trajectory) -> str:
-    return "\n".join(_describe_round(round) for round in trajectory.rounds)
+    texts = ("\n".join(map(_describe_round, trajectory.rounds)) for trajectory in trajectories)
+    return "\n\n".join(f"Document {number}\n{text[-room:]}" for number, text in enumerate(texts, 1))
 
 
 def _describe_round(round: Round) -> str:
@@ -98,20 +94,16 @@ def describe_shape(shape: Shape) -> dict[str, object]:
     return {**asdict(shape.asked), "weight_at_most": shape.weight_at_most}
 
 
-def edit_schema(parent: Genome) -> dict[str, object]:
+def edit_schema(parent: Genome) -> dict[str, Any]:
     """Build the schema of an editor's reply: search and replace, and the shape if the parent has one."""
     text = {"type": "string"}
     edit = make_object({"prompt": {"enum": list(parent.prompts)}, "find": text, "replace": text})
-    fields: dict[str, dict[str, object]] = {
-        "hypothesis": text,
-        "edits": {"type": "array", "items": edit, "maxItems": _MAX_EDITS},
-    }
-    schema = make_object(fields)
+    schema = make_object({"hypothesis": text, "edits": {"type": "array", "items": edit, "maxItems": _MAX_EDITS}})
     if parent.shape:
         pair = {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2}
         bounds = dict.fromkeys(("items", "positive", "negative"), pair)
         shape = make_object({**bounds, "weight_at_most": {"type": "integer"}})
-        schema["properties"] = {**fields, "shape": shape}  # a reply without a shape is valid
+        schema["properties"] |= {"shape": shape}  # not required: a reply without a shape is valid
     return schema
 
 

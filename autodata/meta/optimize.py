@@ -8,15 +8,18 @@ The best prompt set is one override away: python -m autodata.generate … domain
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
+from operator import attrgetter
 from typing import Any
 
 from autodata import command
 from autodata.config import RecipeError, load
 from autodata.loop import domain as base
 from autodata.loop.orchestrator import ORCHESTRATORS
-from autodata.meta import evaluate, genome
-from autodata.meta.evaluate import Trial
+from autodata.meta import genome
+from autodata.meta.evaluate import Trial, compare
 from autodata.meta.population import Member, Splits, draw_lineage, split
 from autodata.meta.search import ITERATIONS, Search
 from autodata.recipes.meta import MetaRecipe
@@ -27,23 +30,23 @@ from autodata.run.shutdown import finish
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
 from autodata.serving.vllm import running
+from autodata.stats.intervals import SHARE, estimate_mean
 from autodata.stats.writing import write_percent
 from autodata.types import Role
 
 RESULTS, BEST, LINEAGE = "results.json", "best", "lineage.png"
 _CHOICES = {"parents": ("boltzmann", "uniform", "baseline"), "mutation": ("edit", "none"),
-            "orchestrator": tuple(ORCHESTRATORS)}  # fmt: skip
+            "orchestrator": tuple(ORCHESTRATORS), "acceptance.rule": ("paired", "strict")}  # fmt: skip
 
 
 def estimate(recipe: MetaRecipe) -> str:
     """Say how many documents will be tried, and how many calls that takes at most."""
     validation, config = recipe.splits.validation, recipe.domain
     looks = 1 if recipe.acceptance.rule == "strict" else recipe.acceptance.draws
-    each = recipe.minibatch + 2 * validation * looks
     fixed = validation * recipe.baseline_draws + 2 * recipe.splits.test * recipe.test_draws
     per_round = config.challengers + 1 + 2 * (config.weak_attempts + config.strong_attempts)
     least = fixed + recipe.iterations * (recipe.minibatch + 2 * min(8, validation))
-    most = fixed + recipe.iterations * each
+    most = fixed + recipe.iterations * (recipe.minibatch + 2 * validation * looks)
     return (
         f"iterations: {recipe.iterations:,}; the loop runs {least:,} to {most:,} times, each on one document with at "
         f"most {config.max_rounds} rounds of about {per_round} calls: at most "
@@ -71,11 +74,10 @@ async def _score(search: Search) -> dict[str, Any]:
     members = {"baseline": search.population.members[0], "best": search.population.best()}
     trials = {name: await search.try_test(member) for name, member in members.items()}
     scored = {name: _summarize(member, trials[name]) for name, member in members.items()}
-    accepted = [line for line in search.lines if line["outcome"] == "accept"]
-    gain = evaluate.compare(trials["baseline"], trials["best"])
+    gain = compare(trials["baseline"], trials["best"])
     return {
         "iterations": len(search.lines) - 1,
-        "accepted": len(accepted),
+        "accepted": sum(line["outcome"] == "accept" for line in search.lines),
         **scored,
         "optimism": _subtract(scored["best"]["validation"], scored["best"]["test"]),
         "gain_on_test": _subtract(scored["best"]["test"], scored["baseline"]["test"]),
@@ -85,7 +87,7 @@ async def _score(search: Search) -> dict[str, Any]:
 
 def _summarize(member: Member, trials: Sequence[Trial]) -> dict[str, Any]:
     """Summarise a member on validation documents, which it was chosen on, and on test documents, unused before."""
-    test = evaluate.measure(trials)
+    test = estimate_mean(((trial.document, trial.passed) for trial in trials), SHARE)
     return {
         "member": member.id,
         "validation": member.rate,
@@ -99,8 +101,7 @@ def _summarize(member: Member, trials: Sequence[Trial]) -> dict[str, Any]:
 
 def count_failures(trials: Sequence[Trial]) -> dict[str, int]:
     """Count the failed rounds by kind of failure."""
-    kinds = [failure for trial in trials for failure in trial.failures]
-    return {kind: kinds.count(kind) for kind in sorted(set(kinds))}
+    return dict(sorted(Counter(failure for trial in trials for failure in trial.failures).items()))
 
 
 def _subtract(first: float | None, second: float | None) -> float | None:
@@ -116,8 +117,7 @@ def hash_evaluator(search: Search) -> str:
 def run_recipe(recipe: MetaRecipe, run: Run, documents: Splits) -> None:
     """Run the optimisation. Raises UserError; RunError if the domain's prompts or thresholds changed meanwhile."""
     run.start()
-    journal = Journal(run.path("journal.sqlite"))
-    try:
+    with closing(Journal(run.path("journal.sqlite"))) as journal:
         client = Client(recipe.models, journal)
         search = Search(run, recipe, client, documents)
         before = hash_evaluator(search)
@@ -130,22 +130,19 @@ def run_recipe(recipe: MetaRecipe, run: Run, documents: Splits) -> None:
                 "the domain's prompts or thresholds changed while this run was going on, so its numbers "
                 "mix two evaluators; start again in another folder"
             )
-    finally:
-        journal.close()
 
 
 def describe(run: Run) -> str:
     """Describe the results of a finished run in a few lines."""
     results = read_json(run.path(RESULTS))
     before, best = results["baseline"], results["best"]
-    rates = {
-        part: f"{write_percent(before[part], 1)} → {write_percent(best[part], 1)}" for part in ("validation", "test")
-    }
+    parts = ("validation", "test")
+    validation, test = (f"{write_percent(before[part], 1)} → {write_percent(best[part], 1)}" for part in parts)
     return (
         f"iterations: {results['iterations']:,}, accepted mutants: {results['accepted']:,}, "
         f"best prompt set: {best['member']} (0 is the baseline)\n"
-        f"pass rate of baseline → best: validation {rates['validation']}, "
-        f"test (documents that the search never used) {rates['test']}\n"
+        f"pass rate of baseline → best: validation {validation}, "
+        f"test (documents that the search never used) {test}\n"
         f"to generate with the best prompt set, append domain.prompts={run.folder / BEST}"
     )
 
@@ -154,10 +151,8 @@ def _check(recipe: MetaRecipe) -> None:
     """Raise RecipeError for a value that the schema cannot refuse."""
     check_budget(recipe.budget, recipe.models)
     for key, choices in _CHOICES.items():
-        if getattr(recipe, key) not in choices:
-            raise RecipeError(f"{key}={getattr(recipe, key)}: choose one of {', '.join(choices)}")
-    if recipe.acceptance.rule not in ("paired", "strict"):
-        raise RecipeError(f"acceptance.rule={recipe.acceptance.rule}: choose one of paired, strict")
+        if (value := attrgetter(key)(recipe)) not in choices:
+            raise RecipeError(f"{key}={value}: choose one of {', '.join(choices)}")
     for role in ("analyser", "editor") if recipe.mutation == "edit" else ():
         if getattr(recipe.models, role) is None:
             raise RecipeError(f"models.{role}: name the endpoint for this role")
@@ -175,25 +170,20 @@ def main() -> None:
     print(estimate(recipe))
     if not options.dry_run:
         identify_weights(recipe.models)
-        _run(recipe, documents)
+        with open_run(recipe, documents) as run:
+            if not run.is_finished:
+                run_recipe(recipe, run, documents)
+            if not run.is_finished:
+                raise Incomplete(run.folder)
+            print(describe(run))
 
 
 def open_run(recipe: MetaRecipe, documents: Splits) -> Run:
     """Open the run folder. Raises RunError if it was made from other documents or prompts."""
-    parts = (documents.training, documents.validation, documents.test)
-    texts = [[d.id, d.text] for part in parts for d in part]
+    texts = [[d.id, d.text] for d in (*documents.training, *documents.validation, *documents.test)]
     prompts = " ".join(hash_path(folder) for folder in base.prompt_folders(recipe.domain))
     inputs = {"corpus": digest(json.dumps(texts).encode()), "prompts": prompts}
     return Run(recipe.run, "meta", recipe, inputs)
-
-
-def _run(recipe: MetaRecipe, documents: Splits) -> None:
-    with open_run(recipe, documents) as run:
-        if not run.is_finished:
-            run_recipe(recipe, run, documents)
-        if not run.is_finished:
-            raise Incomplete(run.folder)
-        print(describe(run))
 
 
 if __name__ == "__main__":

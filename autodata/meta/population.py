@@ -3,7 +3,8 @@
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -98,20 +99,16 @@ class Population:
 
 def save(run: Run, member: Member, parent: Genome | None) -> None:
     """Write a member's folder: prompts for `domain.prompts`, the diff to its parent, and the member as JSON."""
-    folder = run.path(f"{MEMBERS}/{member.id:03d}")
-    genomes.write(member.genome, folder)
-    run.write(f"{MEMBERS}/{member.id:03d}/diff.patch", genomes.diff(parent, member.genome) + "\n" if parent else "")
-    run.write(f"{MEMBERS}/{member.id:03d}/member.json", json.dumps(asdict(member), indent=2) + "\n")
+    folder = f"{MEMBERS}/{member.id:03d}"
+    genomes.write(member.genome, run.path(folder))
+    run.write(f"{folder}/diff.patch", genomes.diff(parent, member.genome) + "\n" if parent else "")
+    run.write(f"{folder}/member.json", json.dumps(asdict(member), indent=2) + "\n")
 
 
 def read(run: Run, recipe: MetaRecipe, ids: Sequence[int]) -> Population:
     """Read the accepted members, without their trials. Raises RunError."""
-    population = Population(recipe)
-    for id in ids:
-        member = read_member(run.path(f"{MEMBERS}/{id:03d}/member.json"))
-        member.passed = member.tried = 0
-        population.members[id] = member
-    return population
+    members = {id: read_member(run.path(f"{MEMBERS}/{id:03d}/member.json")) for id in ids}
+    return Population(recipe, {id: replace(member, passed=0, tried=0) for id, member in members.items()})
 
 
 def read_member(path: Path) -> Member:
@@ -140,11 +137,8 @@ def split(recipe: MetaRecipe) -> Splits:
         problem = f"splits: {sum(sizes):,} documents are needed, but documents.path has {len(documents):,}"
         raise RecipeError(f"{problem}; lower splits.* or add documents")
     random.Random(recipe.seed).shuffle(documents)
-    first, second = sizes[0], sizes[0] + sizes[1]
-    return Splits(documents[:first], documents[first:second], documents[second : sum(sizes)])
-
-
-_OTHERS, _BEST = "#9db4c0", "#d1495b"
+    remaining = iter(documents)
+    return Splits(*(list(islice(remaining, size)) for size in sizes))
 
 
 def draw_lineage(population: Population, path: Path) -> None:
@@ -157,7 +151,7 @@ def draw_lineage(population: Population, path: Path) -> None:
     for member in members.values():
         if member.rate is None:
             continue
-        colour = _BEST if member.id in line else _OTHERS
+        colour = "#d1495b" if member.id in line else "#9db4c0"
         parent = members[member.parent] if member.parent is not None else None
         if parent and parent.rate is not None:
             axes.plot([parent.id, member.id], [100 * parent.rate, 100 * member.rate], color=colour, zorder=1)

@@ -3,19 +3,19 @@
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from autodata.loop.parsing import ParseError
 from autodata.loop.prompts import PromptError
 from autodata.meta import population
-from autodata.meta.evaluate import Evaluator, Trial
+from autodata.meta.evaluate import APART, Evaluator, Trial, pair_trials
 from autodata.meta.gate import Decision, Pair, count, decide_paired, decide_strict
 from autodata.meta.genome import read_baseline
-from autodata.meta.mutate import Author, Edit
+from autodata.meta.mutate import Author
 from autodata.meta.population import Member, Splits
-from autodata.meta.wall import make_wall
+from autodata.meta.wall import Wall
 from autodata.recipes.meta import MetaRecipe
 from autodata.run.folder import Run
 from autodata.run.progress import Progress
@@ -27,7 +27,7 @@ from autodata.types import Document
 
 ITERATIONS, DRAWS = "iterations.jsonl", "draws.jsonl"
 _FIRST_LOOK = 8  # validation documents that are tried before the others
-_TRAINING, _TEST, _APART = 10_000_000, 20_000_000, 40_000_000  # offsets that keep draws of different uses apart
+_TRAINING, _TEST = 10_000_000, 20_000_000  # offsets that keep draws of different uses apart, all below APART
 _SHOWN_HISTORY = 20  # the latest iterations, shown to analyser and editor
 
 
@@ -52,8 +52,7 @@ class Search:
         self.run, self.recipe, self.client, self.splits = run, recipe, client, splits
         self.baseline = read_baseline(recipe.domain)
         held_out = [d.text for d in (*splits.validation, *splits.test)]
-        models = {name: endpoint.model for name, endpoint in recipe.models.endpoints.items()}
-        self.wall = make_wall(self.baseline, held_out, models)
+        self.wall = Wall(self.baseline, held_out, [e.model for e in recipe.models.endpoints.values()])
         self.evaluator = Evaluator(recipe, client, run.path("genomes"))
         self.lines = _read_lines(run, ITERATIONS)
         members = [line["iteration"] for line in self.lines if line["outcome"] in ("baseline", Decision.ACCEPT)]
@@ -64,10 +63,7 @@ class Search:
         self._taken: set[int] = set()
 
     async def run_all(self, progress: Progress) -> None:
-        """Measure the baseline, then run every iteration, several at a time.
-
-        Raises EndpointError, JournalError, RunError.
-        """
+        """Measure the baseline, then run all iterations. Raises EndpointError, JournalError, RunError."""
         self._progress, progress.total = progress, self.recipe.iterations
         self._count()
         progress.begin()
@@ -98,19 +94,15 @@ class Search:
 
     def _draw(self) -> Draw | None:
         iteration = max(self.draws, default=0) + 1
-        if iteration > self.recipe.iterations or self.client.draining or self.is_spent:
+        ledger, hours = self._progress.ledger(), self._progress.hours
+        is_spent = find_spent_budget(self.recipe.budget, ledger, hours) is not None
+        if iteration > self.recipe.iterations or self.client.draining or is_spent:
             return None
         chances = {str(id): round(chance, 4) for id, chance in self.population.weigh().items()}
-        draw = Draw(iteration, len(self.lines), self.population.draw(self.recipe.seed * _APART + iteration), chances)
+        draw = Draw(iteration, len(self.lines), self.population.draw(self.recipe.seed * APART + iteration), chances)
         self.run.append(DRAWS, json.dumps(asdict(draw)).encode())
         self.draws[iteration] = draw
         return draw
-
-    @property
-    def is_spent(self) -> bool:
-        """True if a limit of the budget is reached."""
-        ledger, hours = self._progress.ledger(), self._progress.hours
-        return find_spent_budget(self.recipe.budget, ledger, hours) is not None
 
     # ── one iteration ──
 
@@ -131,7 +123,6 @@ class Search:
             population.save(self.run, child, parent.genome)
             self.population.members[child.id] = child
         wins, losses = count(_pair(trials, draw.parent, draw.iteration))
-        spent = author.spent + sum(trial.tokens for trial in trials)
         facts = {
             "parent": draw.parent,
             "seen": draw.seen,
@@ -140,7 +131,7 @@ class Search:
             "losses": losses,
             "hypothesis": child.hypothesis if child else "",
             "analysis": child.analysis if child else "",
-            "tokens": spent,
+            "tokens": author.spent + sum(trial.tokens for trial in trials),
         }
         self._finish(draw.iteration, trials, facts)
 
@@ -156,7 +147,7 @@ class Search:
             raise Refused("its parent failed on no training document, so there is nothing to learn from")
         try:
             analysis = await author.analyse(draw.iteration, failed, history)
-            edit: Edit = await author.edit(draw.iteration, parent.genome, analysis, history)
+            edit = await author.edit(draw.iteration, parent.genome, analysis, history)
         except ParseError as error:
             raise Refused(f"no readable edit ({error})") from error
         if faults := self.wall.check(parent.genome, edit.genome):
@@ -170,7 +161,7 @@ class Search:
         for documents, number in self._plan_looks():
             parent_draw = self.recipe.baseline_draws + draw.iteration * rule.draws + number
             # With mutation=none the prompts are equal, and equal seeds would give the same evaluation twice.
-            child_draw = parent_draw + (_APART if self.recipe.mutation == "none" else 0)
+            child_draw = parent_draw + (APART if self.recipe.mutation == "none" else 0)
             try:
                 both = await asyncio.gather(
                     self.evaluator.try_all(parent.id, parent.genome, documents, parent_draw),
@@ -182,8 +173,8 @@ class Search:
             pairs = _pair(trials, parent.id, child.id)
             if rule.rule == "strict":
                 return str(decide_strict(pairs)), trials
-            at_most = rule.draws * len(self.splits.validation)
-            decision = decide_paired(pairs, len(self.splits.validation), at_most, rule.alpha)
+            size = len(self.splits.validation)
+            decision = decide_paired(pairs, size, rule.draws * size, rule.alpha)
             if decision is not Decision.MORE:
                 return str(decision), trials
         return str(Decision.REJECT), trials  # too few pairs were measured to decide
@@ -193,46 +184,36 @@ class Search:
         documents, rule = self.splits.validation, self.recipe.acceptance
         if rule.rule == "strict":
             return [(documents, 0)]
-        first = [(documents[:_FIRST_LOOK], 0), (documents[_FIRST_LOOK:], 0)]
-        return [look for look in first if look[0]] + [(documents, number) for number in range(1, rule.draws)]
+        first = [(part, 0) for part in (documents[:_FIRST_LOOK], documents[_FIRST_LOOK:]) if part]
+        return first + [(documents, number) for number in range(1, rule.draws)]
 
     async def try_test(self, member: Member) -> list[Trial]:
         """Try a member on the test documents, which no edit was made from or accepted on."""
-        draws = [
-            await self.evaluator.try_all(member.id, member.genome, self.splits.test, _TEST + draw)
-            for draw in range(self.recipe.test_draws)
-        ]
-        return [trial for results in draws for trial, _ in results]
+        return await self._try_draws(member, self.splits.test, range(_TEST, _TEST + self.recipe.test_draws))
+
+    async def _try_draws(self, member: Member, documents: Sequence[Document], draws: Iterable[int]) -> list[Trial]:
+        results = [await self.evaluator.try_all(member.id, member.genome, documents, draw) for draw in draws]
+        return [trial for tried in results for trial, _ in tried]
 
     async def _measure_baseline(self) -> None:
         """Try the first member on every validation document several times (paper, one reader: 100 samples)."""
         member = Member(0, None, self.baseline)
         population.save(self.run, member, None)
         self.population.members[0] = member
-        draws = [
-            await self.evaluator.try_all(0, self.baseline, self.splits.validation, draw)
-            for draw in range(self.recipe.baseline_draws)
-        ]
-        trials = [trial for results in draws for trial, _ in results]
+        trials = await self._try_draws(member, self.splits.validation, range(self.recipe.baseline_draws))
         self._finish(0, trials, {"parent": None, "outcome": "baseline", "tokens": sum(t.tokens for t in trials)})
 
     def _finish(self, iteration: int, trials: Sequence[Trial], facts: dict[str, Any]) -> None:
         """Append the line of a finished iteration, and update the running averages and the progress."""
         self.population.count(trials)
         best = self.population.best()
-        line = {
-            "iteration": iteration,
-            **facts,
-            "best": best.id,
-            "best_pass_rate": best.rate,
-            "trials": [asdict(trial) for trial in trials],
-        }
+        facts |= {"best": best.id, "best_pass_rate": best.rate, "trials": [asdict(trial) for trial in trials]}
+        line = {"iteration": iteration, **facts}
         self.run.append(ITERATIONS, json.dumps(line).encode())
         self.lines.append(line)
         self._count()
-        outcome = f"iteration {iteration}: {line['outcome'][:100]}"
         best_so_far = f"best prompt set so far: {best.id}, pass rate {write_percent(best.rate, 1)}"
-        print(f"{outcome}; {best_so_far}", file=sys.stderr, flush=True)
+        print(f"iteration {iteration}: {line['outcome'][:100]}; {best_so_far}", file=sys.stderr, flush=True)
 
     def _count(self) -> None:
         progress, done = self._progress, [line for line in self.lines if line["iteration"]]
@@ -251,23 +232,16 @@ class Search:
 
 
 def _pair(trials: Sequence[Trial], parent: int, child: int) -> list[Pair]:
-    """Pair the trials of parent and child that were both measured, in the order of the trials."""
-    outcomes = {(t.member, t.document, t.draw % _APART): t.passed for t in trials if t.passed is not None}
-    return [
-        Pair(passed, outcomes[child, document, draw])
-        for (member, document, draw), passed in outcomes.items()
-        if member == parent and (child, document, draw) in outcomes
-    ]
+    sides = ([trial for trial in trials if trial.member == id] for id in (parent, child))
+    return [pair for _, pair in pair_trials(*sides)]
 
 
 def _choose(documents: Sequence[Document], size: int, iteration: int) -> list[Document]:
     """Choose the next `size` documents, starting over at the end of the list."""
-    start = iteration * size
-    return [documents[(start + i) % len(documents)] for i in range(min(size, len(documents)))]
+    return [documents[(iteration * size + i) % len(documents)] for i in range(min(size, len(documents)))]
 
 
 def _read_lines(run: Run, name: str) -> list[dict[str, Any]]:
     """Read a JSONL file of the run, after removing a last line that was cut short."""
-    path = run.path(name)
-    repair_tail(path)
-    return read_records(path, LINE)
+    repair_tail(run.path(name))
+    return read_records(run.path(name), LINE)

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from jinja2 import TemplateError, meta, nodes
@@ -25,28 +25,29 @@ _ENVIRONMENT.intercepted_binops = frozenset(_ENVIRONMENT.default_binop_table)  #
 _WORD = re.compile(r"\w+")
 
 
-@dataclass(frozen=True)
 class Wall:
     """Checks edits against the baseline, the documents that they must not quote, and the names of the models."""
 
-    baseline: Genome
-    held_out: frozenset[str]  # every run of ten words of the validation and test documents
-    names: tuple[str, ...]  # the models' names, which no edit may mention
+    def __init__(self, baseline: Genome, held_out: Iterable[str], models: Iterable[str]):
+        """`held_out` are the texts of the validation and test documents, which edits are measured on."""
+        self._baseline = baseline
+        self._held_out = {run for text in held_out for run in _word_runs(text)}
+        self._names = sorted({part for name in models for part in (name, name.rpartition("/")[2]) if part})
 
     def check(self, parent: Genome, child: Genome) -> list[str]:
         """List every reason to refuse an edit; empty if it may be tried."""
         if child.hash == parent.hash:
             return ["nothing is changed"]
-        if strangers := set(child.prompts) - set(self.baseline.prompts):
+        if strangers := set(child.prompts) - set(self._baseline.prompts):
             return [f"{min(strangers)} is not a prompt that may be changed"]
         faults = [f"{name}: {fault}" for name, text in child.prompts.items() for fault in self._check_text(name, text)]
-        if (child.shape is None) != (self.baseline.shape is None):
+        if (child.shape is None) != (self._baseline.shape is None):
             adds = "adds a shape of rubrics, which this domain does not have"
             faults.append(adds if child.shape else "removes the shape of rubrics")
         return faults + (check_shape(child.shape) if child.shape else [])
 
     def _check_text(self, name: str, text: str) -> Iterator[str]:
-        original = self.baseline.prompts[name]
+        original = self._baseline.prompts[name]
         if text == original:
             return
         try:
@@ -57,11 +58,11 @@ class Wall:
         yield from _compare(before, after)
         if len(text) > _GROWTH * len(original) + _SLACK:
             yield f"{len(text)} characters, more than {_GROWTH:g} times the baseline's {len(original)}"
-        if named := [n for n in self.names if n.lower() in text.lower() and n.lower() not in original.lower()]:
+        if named := [n for n in self._names if n.lower() in text.lower() and n.lower() not in original.lower()]:
             yield f"names a model ({named[0]})"
         if speaks_of_solvers(text) and not speaks_of_solvers(original):
             yield "addresses the solvers"
-        if self.held_out & set(word_runs(text)) - set(word_runs(original)):
+        if self._held_out & set(_word_runs(text)) - set(_word_runs(original)):
             yield f"quotes {_QUOTED_WORDS} words in a row of a document that edits are measured on"
 
 
@@ -80,12 +81,9 @@ def _read(text: str) -> _Template:
     tree = _ENVIRONMENT.parse(text)
     active = Counter(_describe(node) for node in tree.find_all(_ACTIVE))
     blocks = {block.name for block in tree.find_all(nodes.Block)}
-    return _Template(_find_slots(tree), blocks, active, {match[0] for match in CONTROL.finditer(text)})
-
-
-def _find_slots(tree: nodes.Template) -> set[str]:
-    """Find the names that a template uses and their fields; `candidate.context` and `candidate` are two slots."""
-    return {*meta.find_undeclared_variables(tree), *(repr(node) for node in tree.find_all(nodes.Getattr))}
+    # `candidate.context` and `candidate` are two slots.
+    slots = meta.find_undeclared_variables(tree) | {repr(node) for node in tree.find_all(nodes.Getattr)}
+    return _Template(slots, blocks, active, {match[0] for match in CONTROL.finditer(text)})
 
 
 def _describe(node: nodes.Node) -> str:
@@ -113,14 +111,8 @@ def _shorten(text: str) -> str:
     return text if len(text) <= 100 else f"{text[:100]}…"
 
 
-def word_runs(text: str) -> Iterator[str]:
+def _word_runs(text: str) -> Iterator[str]:
     """Yield every run of ten words of a text, in lower case."""
     words = [word.lower() for word in _WORD.findall(text)]
     for start in range(len(words) - _QUOTED_WORDS + 1):
         yield " ".join(words[start : start + _QUOTED_WORDS])
-
-
-def make_wall(baseline: Genome, documents: Sequence[str], models: Mapping[str, str]) -> Wall:
-    """Make the wall. `documents` are those that edits are measured on; `models` holds the model of each endpoint."""
-    names = tuple(sorted({part for name in models.values() for part in (name, name.rpartition("/")[2]) if part}))
-    return Wall(baseline, frozenset(run for text in documents for run in word_runs(text)), names)
