@@ -9,14 +9,12 @@ from autodata.serving.measured import NotMeasured, Window, find_unmeasured
 from autodata.types import Outcome, Role, UserError
 from eval.sampled_answers import SampledAnswer
 
-_AGAIN = "Every answer is kept: repair the cause and run the same command again."
-
 
 class TooLittleMeasured(UserError):
     """Too little was measured for any result; the message names the role, the reason, the count and the recipe key."""
 
     def __init__(self, reason: str):
-        super().__init__(f"{reason}\n{_AGAIN}")
+        super().__init__(f"{reason}\nEvery answer is kept: repair the cause and run the same command again.")
 
 
 @dataclass
@@ -48,11 +46,10 @@ class EvaluationLimits:
 
     def check_end(self, sampled: Sequence[SampledAnswer]) -> None:
         """Check the finished evaluation, however small. Raises TooLittleMeasured if too much of it is not measured."""
-        outcomes = Counter(str(g.outcome if not g.is_measured else Outcome.ANSWERED) for g in sampled)
+        outcomes = Counter(str(Outcome.ANSWERED if g.is_measured else g.outcome) for g in sampled)
         if reason := find_unmeasured(Role.WEAK_SOLVER, outcomes, self.max_unmeasured, is_end=True):
-            raise TooLittleMeasured(
-                f"{reason}; the first failure: {next(g.reason for g in sampled if not g.is_measured)}"
-            )
+            first = next(g.reason for g in sampled if not g.is_measured)
+            raise TooLittleMeasured(f"{reason}; the first failure: {first}")
         measured = [g for g in sampled if g.is_measured]
         unscored = [g for g in measured if g.score is None or None in g.graders.values()]
         if len(unscored) > self.max_failures * len(measured):

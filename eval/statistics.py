@@ -1,7 +1,7 @@
 """Computes mean@k, best@k, pass@k and differences between two models, with intervals clustered by document."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy
@@ -64,18 +64,16 @@ def chance_of_one(drawn: int, right: int, k: int) -> float:
 
 def compare(first: Mapping[str, Answers], second: Mapping[str, Answers]) -> Difference | None:
     """Compare two models, paired by example and clustered by document; None if no example has a score of both."""
-    sums, counts = add_up(_subtract_means(first, second))
+    changes = []
+    for id in sorted(first.keys() & second.keys()):
+        before, after = mean_of_known(first[id].scores), mean_of_known(second[id].scores)
+        if before is not None and after is not None:
+            changes.append((first[id].document_id, after - before))
+    sums, counts = add_up(changes)
     if not len(counts):
         return None
     estimate = estimate_ratio(sums, counts, DIFFERENCE)
     return Difference(estimate, _test_signs(sums), int(counts.sum()), int(numpy.count_nonzero(sums)))
-
-
-def _subtract_means(first: Mapping[str, Answers], second: Mapping[str, Answers]) -> Iterator[tuple[str, float]]:
-    for id in sorted(first.keys() & second.keys()):
-        before, after = mean_of_known(first[id].scores), mean_of_known(second[id].scores)
-        if before is not None and after is not None:
-            yield first[id].document_id, after - before
 
 
 def mean_of_known(scores: Sequence[float | None]) -> float | None:

@@ -36,14 +36,8 @@ def question_task(
     name: str, domain: Domain, problems: Sequence[Problem], samples: int, limits: EvaluationLimits
 ) -> Task:
     """Have the weak solver's endpoint answer each problem `samples` times, each time with another seed."""
-    dataset = MemoryDataset([_make_sample(p, domain) for p in problems], name=name)
-    return Task(
-        name=name,
-        dataset=dataset,
-        solver=answer(domain, limits),
-        scorer=judge(domain, limits),
-        epochs=Epochs(samples, "mean"),
-    )
+    dataset, epochs = MemoryDataset([_make_sample(p, domain) for p in problems], name=name), Epochs(samples, "mean")
+    return Task(name=name, dataset=dataset, solver=answer(domain, limits), scorer=judge(domain, limits), epochs=epochs)
 
 
 @solver
@@ -78,13 +72,12 @@ def judge(domain: Domain, limits: EvaluationLimits) -> Scorer:
     """Score with the domain's judge. If the answer never came or the judge fails, the sample is unscored, never 0."""
 
     async def score(state: TaskState, target: Target) -> Score:
-        candidate = _candidate(state)
         if "reply" not in state.metadata:
             is_counted = is_counted_refusal(state, limits)
             return Score(value=0.0, explanation="refused") if is_counted else leave_unscored(state)
         reply = REPLY.validate_python(state.metadata["reply"])
         try:
-            judgement = await domain.judge_reply(candidate, reply, _seed(state, domain))
+            judgement = await domain.judge_reply(_candidate(state), reply, _seed(state, domain))
         except NotMeasured as error:
             judgement = Judgement(None, None, str(error))
         limits.count_judgement(judgement.score is None, judgement.reason)

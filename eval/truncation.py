@@ -17,7 +17,7 @@ from autodata import command
 from autodata.run.records import RunError
 from autodata.stats.intervals import SHARE, Estimate, estimate_mean
 from autodata.stats.writing import write_decimal, write_estimate, write_points
-from eval.sampled_answers import SampledAnswer, read_task
+from eval.sampled_answers import SampledAnswer, parse_arguments, read_task
 from eval.statistics import mean_of_known
 
 
@@ -94,13 +94,7 @@ def show(sampled: Sequence[SampledAnswer], right_from: float, title: str) -> Tab
 def main() -> None:
     parser = command.make_parser(__doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder of eval.run")
-    parser.add_argument(
-        "--task", default="agentic_test", help="task whose answers are measured (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--right-from", type=float, default=1.0, help="lowest score that counts as right (default: %(default)s)"
-    )
-    options = parser.parse_intermixed_args()
+    options = parse_arguments(parser, "measured")
     sampled = read_task(options.run, options.task)
     Console().print(show(sampled, options.right_from, f"{options.run}, {options.task}"))
 

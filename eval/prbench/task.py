@@ -61,10 +61,7 @@ def grade(tasks: dict[str, Task], graders: Sequence[Grader], limits: EvaluationL
     async def score(state: TaskState, target: Target) -> Score:
         if "reply" not in state.metadata and not is_counted_refusal(state, limits):
             return leave_unscored(state)
-        task, text = (
-            tasks[str(state.sample_id)],
-            state.output.completion,
-        )  # a refusal is empty and meets nothing
+        task, text = tasks[str(state.sample_id)], state.output.completion  # a refusal is empty and meets nothing
         if not strip_reasoning(text) and state.metadata.get("reply", {}).get("outcome") == Outcome.ANSWERED:
             state.metadata |= {"reply": None, "outcome": Outcome.EMPTY.value, "reason": "nothing but reasoning"}
             return leave_unscored(state)

@@ -26,9 +26,17 @@ class ResultTable:
     title: str = ""  # set for tables below the main one
 
 
+COST = ["thousand tokens", "GPU-seconds"]
+
+
+def read_finished(row: TableRow) -> dict[str, Any]:
+    """Read the manifest of a finished run; empty if the run is missing or unfinished."""
+    manifest = read_manifest(Path(row.run)) or {}
+    return manifest if manifest.get("finished") else {}
+
+
 def is_finished(row: TableRow) -> bool:
-    manifest = read_manifest(Path(row.run))
-    return bool(manifest and manifest.get("finished"))
+    return bool(read_finished(row))
 
 
 def read_result(row: TableRow, name: str) -> dict[str, Any]:
@@ -85,13 +93,9 @@ def _write_p(comparison: Difference) -> str:
 
 def cost(row: TableRow) -> list[str]:
     """Write the thousands of tokens and the GPU-seconds of a run; servers with unknown GPUs are left out."""
-    manifest = (read_manifest(Path(row.run)) or {}) if is_finished(row) else {}
-    costs = LEDGER.validate_python(manifest.get("ledger", {})).values()
+    costs = LEDGER.validate_python(read_finished(row).get("ledger", {})).values()
     seconds = [cost.gpu_seconds for cost in costs if cost.gpu_seconds is not None]
     return [
         f"{sum(cost.tokens for cost in costs) / 1000:.1f}" if costs else DASH,
         f"{sum(seconds):.0f}" if seconds else DASH,
     ]
-
-
-COST = ["thousand tokens", "GPU-seconds"]
