@@ -43,8 +43,8 @@ class Scored:
     """A judge's score of one completion, or the reason why there is none."""
 
     score: float | None
-    reason: str = ""  # one text for all failures of a kind
-    problem: str = ""  # the full message
+    reason: str  # one text for all failures of a kind
+    problem: str  # the full message
 
 
 _LATE = Scored(None, *["no reply before the deadline of the step"] * 2)
@@ -72,7 +72,7 @@ class Reward:
         self,
         prompts: Sequence[str],
         completions: Sequence[str],
-        completion_ids: Sequence[Sequence[int]],
+        completion_ids: Sequence[list[int]],
         **columns: Any,
     ) -> list[float | None]:
         """Return one reward per completion; None (never 0) if judging failed or the policy masks the completion.
@@ -82,14 +82,10 @@ class Reward:
         """
         start, candidate, second = time.monotonic(), columns["candidate"], columns.get("second", ())
         read = [self._read(*parts) for parts in zip(prompts, completions, completion_ids, strict=True)]
-        judged = {
-            i: self._judge(self._domain, candidate[i], r.answer) for i, r in enumerate(read) if self._is_judged(r)
-        }
-        compared = {
-            i: self._judge(self._second, candidate[i], read[i].answer)
-            for i in judged
-            if self._second and second and second[i]
-        }
+        chosen = [i for i, completion in enumerate(read) if self._is_judged(completion)]
+        judged = {i: self._judge(self._domain, candidate[i], read[i].answer) for i in chosen}
+        marked = [i for i in chosen if self._second and second and second[i]]
+        compared = {i: self._judge(self._second, candidate[i], read[i].answer) for i in marked}
         async with self.books.keep_writing():
             scored, others = await asyncio.gather(self._wait(judged), self._wait(compared))
             self._count_failures(list(scored.values()))
@@ -100,18 +96,12 @@ class Reward:
         return rewards
 
     def _read(self, prompt: str, completion: str, ids: Sequence[int]) -> Completion:
-        answer = read_answer(prompt, completion) or ""
-        is_cut_off = bool(ids) and ids[-1] not in self.end_ids
-        return Completion(answer, is_cut_off, self._is_guarded(answer))
-
-    def _is_guarded(self, answer: str) -> bool:
-        config = self._config
-        if config.answer_chars is not None and len(answer) > config.answer_chars:
-            return True
-        return config.max_repetition is not None and measure_repetition(answer) > config.max_repetition
+        answer, config = read_answer(prompt, completion) or "", self._config
+        is_long = config.answer_chars is not None and len(answer) > config.answer_chars
+        repeats = config.max_repetition is not None and measure_repetition(answer) > config.max_repetition
+        return Completion(answer, bool(ids) and ids[-1] not in self.end_ids, is_long or repeats)
 
     def _is_judged(self, completion: Completion) -> bool:
-        """True if the completion is to be judged."""
         counts = self._config.cut_off == "judge" or not completion.is_cut_off
         return bool(completion.answer.strip()) and counts and not completion.is_guarded
 
@@ -130,7 +120,7 @@ class Reward:
             raise  # this judge gets truncated prompts, so none of its scores count
         except EndpointError as error:
             return Scored(None, name_failure(error), str(error))
-        return Scored(judgement.score) if judgement.score is not None else Scored(None, *[judgement.reason] * 2)
+        return Scored(judgement.score, judgement.reason, judgement.reason)
 
     async def _wait(self, judging: dict[int, Coroutine[Any, Any, Scored]]) -> dict[int, Scored]:
         """Wait for the scores; a completion that is not judged by the deadline has none."""
@@ -155,12 +145,10 @@ class Reward:
         failed = [one for one in scored if one.score is None]
         self.books.count([one.reason or "no reason given" if one.score is None else "" for one in scored])
         self._window.add(one.score is None for one in scored)
+        problem = failed[-1].problem if failed else "see the warnings above"
         if failed:
-            log.warning(
-                "%d of %d judgements failed; the last failure: %s", len(failed), len(scored), failed[-1].problem
-            )
+            log.warning("%d of %d judgements failed; the last failure: %s", len(failed), len(scored), problem)
         if too_many := self._window.find_problem("reward.max_failures"):
-            problem = failed[-1].problem if failed else "see the warnings above"
             raise JudgeDown(f"{too_many}: {problem}; the same command resumes from the last checkpoint")
 
     def _log(
@@ -198,9 +186,9 @@ class Reward:
 
 def name_failure(error: EndpointError) -> str:
     """Name the kind of an endpoint's failure, without its URL and the seconds it took."""
-    cause = error.__cause__
+    cause = error.__cause__ or error
     status = getattr(cause, "status_code", None)
-    return f"HTTP {status}" if status else type(cause or error).__name__
+    return f"HTTP {status}" if status else type(cause).__name__
 
 
 def measure_repetition(text: str) -> float:
