@@ -4,8 +4,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections import defaultdict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,7 @@ from training.counts import Books
 from training.rows import read_answer
 
 log = logging.getLogger(__name__)
+Log = Callable[[str, float], None]  # TRL's log_metric
 CUT_OFF = ("zero", "penalise", "mask", "judge")
 _SLACK = 4.0  # factor on the time that all replies would take at their full length
 _SPAN = 8  # length of a sequence in words
@@ -69,11 +69,7 @@ class Reward:
         self._last_end = time.monotonic()
 
     async def score(
-        self,
-        prompts: Sequence[str],
-        completions: Sequence[str],
-        completion_ids: Sequence[list[int]],
-        **columns: Any,
+        self, prompts: Sequence[str], completions: Sequence[str], completion_ids: Sequence[list[int]], **columns: Any
     ) -> list[float | None]:
         """Return one reward per completion; None (never 0) if judging failed or the policy masks the completion.
 
@@ -90,9 +86,10 @@ class Reward:
             scored, others = await asyncio.gather(self._wait(judged), self._wait(compared))
             self._count_failures(list(scored.values()))
         rewards = [scored[i].score if i in judged else self._without_judge(r) for i, r in enumerate(read)]
-        pairs = {i: (scored[i].score, others[i].score) for i in compared}
-        self._log(columns["log_metric"], columns["set"], read, rewards, pairs)
-        self._log_time(columns["log_metric"], start)
+        log_metric, sets = columns["log_metric"], columns["set"]
+        log_rewards(log_metric, zip(sets, read, rewards, strict=True))
+        log_judges(log_metric, [(sets[i], scored[i], other) for i, other in others.items()])
+        self._log_time(log_metric, start)
         return rewards
 
     def _read(self, prompt: str, completion: str, ids: Sequence[int]) -> Completion:
@@ -106,10 +103,8 @@ class Reward:
         return bool(completion.answer.strip()) and counts and not completion.is_guarded
 
     def _without_judge(self, completion: Completion) -> float | None:
-        policy = self._config.cut_off
-        if completion.is_cut_off and policy == "mask":
-            return None
-        return -self._config.penalty if completion.is_cut_off and policy == "penalise" else 0.0
+        special = {"mask": None, "penalise": -self._config.penalty} if completion.is_cut_off else {}
+        return special.get(self._config.cut_off, 0.0)
 
     async def _judge(self, domain: Domain, candidate_json: str, answer: str) -> Scored:
         candidate = CANDIDATE.validate_json(candidate_json)
@@ -151,37 +146,31 @@ class Reward:
         if too_many := self._window.find_problem("reward.max_failures"):
             raise JudgeDown(f"{too_many}: {problem}; the same command resumes from the last checkpoint")
 
-    def _log(
-        self,
-        log_metric: Callable[[str, float], None],
-        sets: Sequence[str],
-        read: Sequence[Completion],
-        rewards: Sequence[float | None],
-        compared: dict[int, tuple[float | None, float | None]],
-    ) -> None:
-        """Log means by set, and separately for finished and for cut-off completions."""
-        values: defaultdict[str, list[float]] = defaultdict(list)
-        for name, one, reward in zip(sets, read, rewards, strict=True):
-            values[f"{name}/cut_off"].append(one.is_cut_off)
-            values[f"{name}/guarded"].append(one.is_guarded)
-            values[f"{name}/unscored"].append(reward is None)
-            if reward is not None:
-                values[f"{name}/score"].append(reward)
-                values[f"{name}/score_{'cut_off' if one.is_cut_off else 'finished'}"].append(reward)
-        for i, (first, second) in compared.items():
-            if first is not None and second is not None:
-                values[f"{sets[i]}/first_judge"].append(first)
-                values[f"{sets[i]}/second_judge"].append(second)
-        for name, numbers in values.items():
-            for value in numbers:  # one by one: TRL takes the mean over all processes
-                log_metric(name, float(value))
-
-    def _log_time(self, log_metric: Callable[[str, float], None], start: float) -> None:
+    def _log_time(self, log_metric: Log, start: float) -> None:
         """Log how long the judge took, and its share of the time since the last judgement; nothing is trained then."""
         now = time.monotonic()
         log_metric("judge/seconds", now - start)
         log_metric("judge/idle_share", (now - start) / max(now - self._last_end, 1e-9))
         self._last_end = now
+
+
+def log_rewards(log_metric: Log, completions: Iterable[tuple[str, Completion, float | None]]) -> None:
+    """Log by set, and separately for finished and cut-off completions. TRL takes the means over all processes."""
+    for name, completion, reward in completions:
+        log_metric(f"{name}/cut_off", float(completion.is_cut_off))
+        log_metric(f"{name}/guarded", float(completion.is_guarded))
+        log_metric(f"{name}/unscored", float(reward is None))
+        if reward is not None:
+            log_metric(f"{name}/score", float(reward))
+            log_metric(f"{name}/score_{'cut_off' if completion.is_cut_off else 'finished'}", float(reward))
+
+
+def log_judges(log_metric: Log, pairs: Iterable[tuple[str, Scored, Scored]]) -> None:
+    """Log by set what two judges scored; a completion that one of them could not judge is left out."""
+    for name, first, second in pairs:
+        if first.score is not None and second.score is not None:
+            log_metric(f"{name}/first_judge", float(first.score))
+            log_metric(f"{name}/second_judge", float(second.score))
 
 
 def name_failure(error: EndpointError) -> str:

@@ -25,14 +25,11 @@ def truncation(recipe: TableRecipe) -> list[ResultTable]:
     ]
     rows = [["model", *(f"{name}, %" for name in sets)], *with_papers(recipe, ours, sets)]
     (base, before), *others = models
-    changes = [
-        [
-            label,
-            *(difference(compare(_cut_offs(before, name), _cut_offs(answers, name)), write_points) for name in sets),
-        ]
-        for label, answers in others
-        if answers and before
-    ]
+    changes = []
+    for label, answers in others if before else []:
+        if answers:
+            pairs = [compare(_cut_offs(before, name), _cut_offs(answers, name)) for name in sets]
+            changes.append([label, *(difference(pair, write_points) for pair in pairs)])
     below = ResultTable([rows[0], *changes], title=f"Differences to {base}, in points, paired by example")
     return [ResultTable(rows), *([below] if changes else [])]
 
@@ -59,12 +56,7 @@ def attribution(recipe: TableRecipe) -> list[ResultTable]:
 
 
 def _flips(base: Sequence[SampledAnswer], trained: Sequence[SampledAnswer]) -> list[str]:
-    by_index, over_all = attribute(base, trained), attribute(base, trained, all_pairs=True)
-    shares = [write_estimate(by_index.gained.shares[cause], write_points) for cause in Cause]
-    return [
-        f"{by_index.gained.total:g}",
-        *shares,
-        f"{by_index.lost.total:g}",
-        f"{by_index.net:g}",
-        f"{over_all.gained.total:.1f}",
-    ]
+    paired, over_all = attribute(base, trained), attribute(base, trained, all_pairs=True)
+    gained, lost, net = (f"{count:g}" for count in (paired.gained.total, paired.lost.total, paired.net))
+    shares = [write_estimate(paired.gained.shares[cause], write_points) for cause in Cause]
+    return [gained, *shares, lost, net, f"{over_all.gained.total:.1f}"]

@@ -44,9 +44,8 @@ def pass_rate(recipe: TableRecipe) -> list[ResultTable]:
     chosen = [points[0], max(points, key=lambda point: point[1])] if points else []
     rows = [[str(iteration), write_points(rate), ""] for iteration, rate in chosen] or [[DASH, DASH, ""]]
     rows += [[str(iteration), "", papers(recipe, "%", iteration)] for iteration in recipe.paper.get("%", {})]
-    chart = draw_rates(points)
     header = ["iteration", "validation pass rate, %", "the paper's, %"]
-    return [ResultTable([header, *rows], _save(recipe, [chart] if chart else []))]
+    return [ResultTable([header, *rows], _save(recipe, [draw_rates(points)] if points else []))]
 
 
 def _save(recipe: TableRecipe, charts: list[Lines]) -> list[str]:
