@@ -41,12 +41,9 @@ _Flip = tuple[str, Cause, float]  # document, cause and weight of one flip
 
 @dataclass(frozen=True)
 class Flips:
-    """The flips in one direction: how many by cause, and each cause's share with its interval over documents.
+    """The flips in one direction: how many by cause, and each cause's share with its interval over documents."""
 
-    Counts are whole if answers are paired by index; over all pairs they are expectations.
-    """
-
-    counts: dict[Cause, float]
+    counts: dict[Cause, float]  # whole if answers are paired by index; expectations over all pairs
     shares: dict[Cause, Estimate | None]
 
     @property

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from autodata.serving.llm import Client
 from autodata.serving.measured import NotMeasured, Window, find_unmeasured
@@ -17,18 +16,13 @@ class TooLittleMeasured(UserError):
         super().__init__(f"{reason}\nEvery answer is kept: repair the cause and run the same command again.")
 
 
-@dataclass
 class EvaluationLimits:
     """Checks every answer and every judgement of one evaluation against the limits of its recipe."""
 
-    client: Client
-    max_unmeasured: float
-    max_failures: float
-    count_refusals: bool = False  # True: a refusal is a wrong answer
-    judgements: Window = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.judgements = Window(self.max_failures)
+    def __init__(self, client: Client, max_unmeasured: float, max_failures: float, count_refusals: bool = False):
+        self.client, self.max_unmeasured, self.max_failures = client, max_unmeasured, max_failures
+        self.count_refusals = count_refusals  # True: a refusal is a wrong answer
+        self._judgements = Window(max_failures)
 
     def check_answer(self, error: NotMeasured) -> None:
         """Raise TooLittleMeasured if the evaluated model fails to answer more often than chance can explain."""
@@ -40,8 +34,8 @@ class EvaluationLimits:
 
     def count_judgement(self, has_failed: bool, reason: str) -> None:
         """Count one judgement. Raises TooLittleMeasured if too many of the latest judgements failed."""
-        self.judgements.add([has_failed])
-        if problem := self.judgements.find_problem("max_failures"):
+        self._judgements.add([has_failed])
+        if problem := self._judgements.find_problem("max_failures"):
             raise TooLittleMeasured(f"{problem}: {reason}")
 
     def check_end(self, sampled: Sequence[SampledAnswer]) -> None:

@@ -21,11 +21,7 @@ def _summarize(sampled: Sequence[SampledAnswer]) -> dict[str, object]:
     answers, measured = list(to_answers(sampled).values()), [g for g in sampled if g.is_measured]
     written = [g for g in measured if g.outcome.is_measured]  # a refusal has no text, even if it counts as an answer
     k = max((len(a.scores) for a in answers), default=0)
-    estimates = {
-        "mean": mean_at_k(answers),
-        "best": best_at_k(answers),
-        "pass": pass_at_k(answers, k) if k else None,
-    }
+    estimates = {"mean": mean_at_k(answers), "best": best_at_k(answers), "pass": pass_at_k(answers, k) if k else None}
     return {
         "examples": len(answers),
         "documents": len({a.document_id for a in answers}),

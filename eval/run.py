@@ -154,12 +154,8 @@ def _save(
     run.write(ANSWERS, "\n".join(lines) + "\n")
     for name, content in ((RESULTS, results), (PRBENCH, benchmark)):
         run.write(name, json.dumps(content, indent=2) + "\n")
-    run.finish(
-        [RESULTS, PRBENCH, ANSWERS],
-        label=recipe.label,
-        left_out=data.left_out,
-        revisions=_list_revisions(recipe),
-    )
+    facts = {"label": recipe.label, "left_out": data.left_out, "revisions": _list_revisions(recipe)}
+    run.finish([RESULTS, PRBENCH, ANSWERS], **facts)
     return results | benchmark
 
 

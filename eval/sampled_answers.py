@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,6 +113,11 @@ def _without_nan(answer: SampledAnswer) -> SampledAnswer:
 def graded_by(sampled: Sequence[SampledAnswer], grader: str) -> list[SampledAnswer]:
     """Give each answer the score of one of several graders; answers that it was not asked about are left out."""
     return [replace(g, score=g.graders[grader]) for g in sampled if grader in g.graders]
+
+
+def join(answers: Mapping[str, Sequence[SampledAnswer]], tasks: Sequence[str]) -> list[SampledAnswer]:
+    """Join the answers to several tasks; each example's name then begins with its task, so that none are confused."""
+    return [replace(g, example=f"{task} {g.example}") for task in tasks for g in answers.get(task, ())]
 
 
 def group_by(sampled: Sequence[SampledAnswer], field: str) -> dict[str, list[SampledAnswer]]:

@@ -8,7 +8,7 @@ import shutil
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from accelerate import PartialState
 from safetensors import SafetensorError
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 # Every step is logged, and a loss that is NaN or infinite must not be hidden.
 _TRAINER_DEFAULTS = {"logging_nan_inf_filter": False, "logging_steps": 1}
-_RESERVED = {"output_dir", "shuffle_dataset", "model_init_kwargs"}
 
 
 class Training:
@@ -144,14 +143,13 @@ class Training:
 
 def make_config(recipe: GrpoRecipe, folder: Path) -> GRPOConfig:
     """Make TRL's configuration. Raises RecipeError for a key that TRL does not know or that a recipe may not set."""
-    if reserved := _RESERVED & set(recipe.trainer) - {"model_init_kwargs"}:
-        raise RecipeError(f"trainer.{min(reserved)}: set by this command; remove it from the recipe")
     from trl import GRPOConfig
 
-    values: dict[str, Any] = {k: v for k, v in recipe.trainer.items() if k not in _RESERVED}
     fixed = {"output_dir": str(folder / "checkpoints"), "shuffle_dataset": False}
-    try:
-        return GRPOConfig(**_TRAINER_DEFAULTS | values | fixed)
+    if reserved := fixed.keys() & recipe.trainer.keys():
+        raise RecipeError(f"trainer.{min(reserved)}: set by this command; remove it from the recipe")
+    try:  # load_student has taken the model_init_kwargs
+        return GRPOConfig(**_TRAINER_DEFAULTS | recipe.trainer | fixed | {"model_init_kwargs": None})
     except (TypeError, ValueError) as error:
         raise RecipeError(f"trainer: {error}") from error
 

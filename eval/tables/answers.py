@@ -6,9 +6,9 @@ from dataclasses import replace
 from autodata.recipes.evaluation import TableRecipe
 from autodata.stats.writing import DASH, write_estimate, write_points
 from eval.attribution import Cause, attribute
-from eval.sampled_answers import SampledAnswer, to_answers
+from eval.sampled_answers import SampledAnswer, join, to_answers
 from eval.statistics import Answers, compare
-from eval.tables.cells import HELD_OUT, ResultTable, difference, join, read_answers, with_papers
+from eval.tables.cells import HELD_OUT, ResultTable, difference, read_answers, with_papers
 from eval.truncation import measure_rate
 
 VALIDATION = "combined validation"  # the held-out sets of both arms

@@ -1,7 +1,7 @@
 """Fills the cells of tables: reads runs and writes numbers, intervals and missing values as text."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +49,6 @@ def read_answers(row: TableRow) -> dict[str, list[SampledAnswer]]:
     return read_all(Path(row.run)) if is_finished(row) else {}
 
 
-def join(answers: Mapping[str, Sequence[SampledAnswer]], tasks: Sequence[str]) -> list[SampledAnswer]:
-    """Join the answers to several tasks; each example's name then begins with its task, so that none are confused."""
-    return [replace(g, example=f"{task} {g.example}") for task in tasks for g in answers.get(task, ())]
-
-
 def with_papers(recipe: TableRecipe, ours: Sequence[list[str]], columns: Sequence[str]) -> list[list[str]]:
     """Put the paper's row beneath each of our rows that has the same label."""
     rows = []
@@ -95,7 +90,5 @@ def cost(row: TableRow) -> list[str]:
     """Write the thousands of tokens and the GPU-seconds of a run; servers with unknown GPUs are left out."""
     costs = LEDGER.validate_python(read_finished(row).get("ledger", {})).values()
     seconds = [cost.gpu_seconds for cost in costs if cost.gpu_seconds is not None]
-    return [
-        f"{sum(cost.tokens for cost in costs) / 1000:.1f}" if costs else DASH,
-        f"{sum(seconds):.0f}" if seconds else DASH,
-    ]
+    tokens = f"{sum(cost.tokens for cost in costs) / 1000:.1f}" if costs else DASH
+    return [tokens, f"{sum(seconds):.0f}" if seconds else DASH]

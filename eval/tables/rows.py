@@ -47,15 +47,13 @@ def _find_data(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _find_judges(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Select what identifies the judge and every grader: model and sampling.
-
-    Their token budgets are left out, because a raised budget only adds scores that were missing.
-    """
+    """Select what identifies the judge and every grader: model and sampling."""
     roles = {
         key.removesuffix(".endpoint"): name
         for key, name in inputs.items()
         if key.startswith(("models.judge.", "graders.")) and key.endswith(".endpoint")
     }
+    # Token budgets are left out, because a raised budget only adds scores that were missing.
     settings = {
         key: value
         for key, value in inputs.items()

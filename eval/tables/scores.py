@@ -6,19 +6,9 @@ from typing import Any
 from autodata.recipes.evaluation import TableRecipe, TableRow
 from autodata.stats.writing import write_decimal, write_estimate, write_points
 from eval.results import PRBENCH, summarize
-from eval.sampled_answers import SampledAnswer, graded_by, group_by, to_answers
+from eval.sampled_answers import SampledAnswer, graded_by, group_by, join, to_answers
 from eval.statistics import Answers, best_at_k, compare, mean_at_k, pass_at_k, reduce_answers
-from eval.tables.cells import (
-    COST,
-    HELD_OUT,
-    ResultTable,
-    cost,
-    difference,
-    join,
-    read_answers,
-    read_result,
-    with_papers,
-)
+from eval.tables.cells import COST, HELD_OUT, ResultTable, cost, difference, read_answers, read_result, with_papers
 
 AnswersByTask = Mapping[str, Sequence[SampledAnswer]]
 
@@ -129,9 +119,8 @@ def _prbench_cell(result: Mapping[str, dict], column: str) -> str:
 
 def _by_grader(answers: AnswersByTask) -> dict[str, list[SampledAnswer]]:
     pairs = {(task, grader) for task, sampled in answers.items() for g in sampled for grader in g.graders}
-    return {
-        f"{grader} {task.removeprefix('prbench_')}": graded_by(answers[task], grader) for task, grader in sorted(pairs)
-    }
+    columns = {(task, grader): f"{grader} {task.removeprefix('prbench_')}" for task, grader in sorted(pairs)}
+    return {column: graded_by(answers[task], grader) for (task, grader), column in columns.items()}
 
 
 def _compare(recipe: TableRecipe, answers: Sequence[AnswersByTask], tasks: Sequence[str]) -> list[ResultTable]:
