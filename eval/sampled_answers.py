@@ -138,6 +138,5 @@ def parse_arguments(parser: ArgumentParser, verb: str) -> Namespace:
     """Read the arguments of a command about the answers to one task; `verb` says what it does to them."""
     defaults = "(default: %(default)s)"
     parser.add_argument("--task", default="agentic_test", help=f"task whose answers are {verb} {defaults}")
-    text = f"lowest score that counts as right {defaults}"
-    parser.add_argument("--right-from", type=float, default=1.0, help=text)
+    parser.add_argument("--right-from", type=float, default=1.0, help=f"lowest score that counts as right {defaults}")
     return parser.parse_intermixed_args()

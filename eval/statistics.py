@@ -10,7 +10,6 @@ import scipy  # loads its submodules on first use
 from autodata.stats.intervals import DIFFERENCE, SHARE, Estimate, add_up, estimate_mean, estimate_ratio
 
 LEVEL = 0.05
-_PERMUTATIONS = 9_999
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ def _test_signs(sums: numpy.ndarray) -> float | None:
         lambda x, axis: x.mean(axis=axis),
         permutation_type="samples",
         vectorized=True,
-        n_resamples=_PERMUTATIONS,
+        n_resamples=9_999,
         rng=numpy.random.default_rng(0),
     )
     return float(result.pvalue)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from trl import GRPOConfig, GRPOTrainer
 
 log = logging.getLogger(__name__)
-_PROBE = "probe"
 
 
 class PreflightError(UserError):
@@ -116,8 +115,8 @@ def run_probe(
     group_size = trainer.num_generations_eval
     trainer.num_generations_eval = trainer.num_generations  # groups as in training
     try:
-        probe = [{**row, "set": _PROBE} for row in rows[: limits.probe]]
-        trainer.evaluate(Dataset.from_list(probe), metric_key_prefix=f"eval_{_PROBE}")
+        probe = [{**row, "set": "probe"} for row in rows[: limits.probe]]
+        trainer.evaluate(Dataset.from_list(probe), metric_key_prefix="eval_probe")
     finally:
         trainer.num_generations_eval = group_size
     measured, books = trainer.state.log_history[-1], reward.books

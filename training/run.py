@@ -114,15 +114,11 @@ def _agree(goes_on: bool) -> bool:
     return values[0]
 
 
-_POLL_S = 5.0
-_PATIENCE_S = 4 * 3600.0  # a node may wait long in Slurm's queue
-
-
-def find_judge(models: Models, run: Path, patience_s: float = _PATIENCE_S) -> None:
+def find_judge(models: Models, run: Path, patience_s: float = 4 * 3600.0) -> None:
     """Give the judge's endpoint the URL and the key of the run's campaign, if it has one.
 
-    Processes take different replicas. Raises RecipeError if no replica gets ready, or if several processes would each
-    have to start a server.
+    Processes take different replicas. `patience_s` is long because nodes wait in Slurm's queue. Raises RecipeError if
+    no replica gets ready, or if several processes would each have to start a server.
     """
     name = models.judge and models.judge.endpoint
     endpoint = models.endpoints.get(name)
@@ -144,7 +140,7 @@ def _take_replica(name: str, endpoint: Endpoint, run: Path, patience_s: float) -
             raise RecipeError(
                 f"models.endpoints.{name}: no replica was ready after {write_duration(patience_s)}; see {run / LEASES}"
             )
-        time.sleep(_POLL_S)
+        time.sleep(5.0)
     endpoint.base_url = ready[PartialState().process_index % len(ready)].url
     endpoint.api_key_env = shared.VARIABLE
     shared.make_key(run)

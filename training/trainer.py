@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from trl import GRPOConfig
 
 log = logging.getLogger(__name__)
-# Every step is logged, and a loss that is NaN or infinite must not be hidden.
-_TRAINER_DEFAULTS = {"logging_nan_inf_filter": False, "logging_steps": 1}
 
 
 class Training:
@@ -59,8 +57,8 @@ class Training:
         rows = self._make_rows(domain)
         self.model = load_student(weights, options)
         self._check(rows, processes)
-        judges = replace(recipe.models, judge=recipe.second_judge)
-        second = self._load_domain(judges, journal) if recipe.second_judge else None
+        models = replace(recipe.models, judge=recipe.second_judge)
+        second = self._load_domain(models, journal) if recipe.second_judge else None
         self.reward = Reward(domain, self.clients[0], recipe.reward, self.books, second)
         self.trainer = GRPOTrainer(
             model=self.model,
@@ -145,11 +143,13 @@ def make_config(recipe: GrpoRecipe, folder: Path) -> GRPOConfig:
     """Make TRL's configuration. Raises RecipeError for a key that TRL does not know or that a recipe may not set."""
     from trl import GRPOConfig
 
+    # Every step is logged, and a loss that is NaN or infinite must not be hidden.
+    defaults = {"logging_nan_inf_filter": False, "logging_steps": 1}
     fixed = {"output_dir": str(folder / "checkpoints"), "shuffle_dataset": False}
     if reserved := fixed.keys() & recipe.trainer.keys():
         raise RecipeError(f"trainer.{min(reserved)}: set by this command; remove it from the recipe")
     try:  # load_student has taken the model_init_kwargs
-        return GRPOConfig(**_TRAINER_DEFAULTS | recipe.trainer | fixed | {"model_init_kwargs": None})
+        return GRPOConfig(**defaults | recipe.trainer | fixed | {"model_init_kwargs": None})
     except (TypeError, ValueError) as error:
         raise RecipeError(f"trainer: {error}") from error
 

@@ -11,8 +11,6 @@ from eval.statistics import Answers, compare
 from eval.tables.cells import HELD_OUT, ResultTable, difference, read_answers, with_papers
 from eval.truncation import measure_rate
 
-VALIDATION = "combined validation"  # the held-out sets of both arms
-
 
 def truncation(recipe: TableRecipe) -> list[ResultTable]:
     """Show the share of cut-off answers of each set in %, one row per model; then differences to the first model."""
@@ -35,7 +33,8 @@ def truncation(recipe: TableRecipe) -> list[ResultTable]:
 
 
 def _add_validation(recipe: TableRecipe, answers: Mapping[str, list[SampledAnswer]]) -> dict[str, list[SampledAnswer]]:
-    return {**answers, VALIDATION: join(answers, recipe.tasks or HELD_OUT)} if answers else {}
+    """Add the held-out sets of both arms together."""
+    return {**answers, "combined validation": join(answers, recipe.tasks or HELD_OUT)} if answers else {}
 
 
 def _cut_offs(answers: Mapping[str, Sequence[SampledAnswer]], name: str) -> dict[str, Answers]:

@@ -15,6 +15,7 @@ from eval.sampled_answers import SampledAnswer, read_all
 from eval.statistics import LEVEL, Difference
 
 HELD_OUT = ("cot_test", "agentic_test")
+COST = ["thousand tokens", "GPU-seconds"]
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,6 @@ class ResultTable:
     rows: list[list[str]]
     notes: list[str] = field(default_factory=list)
     title: str = ""  # set for tables below the main one
-
-
-COST = ["thousand tokens", "GPU-seconds"]
 
 
 def read_finished(row: TableRow) -> dict[str, Any]:

@@ -30,10 +30,7 @@ def learning_curves(recipe: TableRecipe) -> list[ResultTable]:
 
 
 def pass_rate(recipe: TableRecipe) -> list[ResultTable]:
-    """Show the best validation pass rate so far over the iterations of a run of autodata.meta, the only row.
-
-    The table has the first point, the best one and the paper's points; the picture has every iteration.
-    """
+    """List the first and the best pass rate of a run of autodata.meta, the only row, and the paper's; draw all."""
     (row,) = recipe.rows
     points = list_pass_rates(read_records(Path(row.run) / ITERATIONS, LINE)) if is_finished(row) else []
     chosen = [points[0], max(points, key=lambda point: point[1])] if points else []
