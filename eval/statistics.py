@@ -45,15 +45,14 @@ def best_at_k(answers: Sequence[Answers]) -> Estimate | None:
     return _estimate(answers, max)
 
 
-def pass_at_k(answers: Sequence[Answers], k: int | None = None, right_from: float = 1.0) -> Estimate | None:
+def pass_at_k(answers: Sequence[Answers], k: int | None = None) -> Estimate | None:
     """Estimate the mean chance that one of k answers is right, without bias (Chen et al., arXiv 2107.03374).
 
-    Examples with fewer than k scored answers are left out. By default, k is the largest number of answers to any
-    example. `right_from` is the score that counts as right.
+    Examples with fewer than k scored answers are left out. By default, k is the largest number of answers to any.
     """
     k = k or max((len(a.scores) for a in answers), default=1)
     enough = [a for a in answers if sum(s is not None for s in a.scores) >= k]
-    return _estimate(enough, lambda scores: chance_of_one(len(scores), sum(s >= right_from for s in scores), k))
+    return _estimate(enough, lambda scores: chance_of_one(len(scores), sum(s >= 1.0 for s in scores), k))
 
 
 def chance_of_one(drawn: int, right: int, k: int) -> float:

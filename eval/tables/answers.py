@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from autodata.recipes.evaluation import TableRecipe
 from autodata.stats.writing import DASH, write_estimate, write_points
@@ -15,8 +16,7 @@ from eval.truncation import measure_rate
 def truncation(recipe: TableRecipe) -> list[ResultTable]:
     """Show the share of cut-off answers of each set in %, one row per model; then differences to the first model."""
     models = [(row.label, _add_validation(recipe, read_answers(row))) for row in recipe.rows]
-    names = [name for named in (*recipe.paper.values(), *(answers for _, answers in models)) for name in named]
-    sets = list(dict.fromkeys([*HELD_OUT, *names]))
+    sets = list(dict.fromkeys(chain(HELD_OUT, *recipe.paper.values(), *(answers for _, answers in models))))
     ours = [
         [label, *(write_estimate(measure_rate(answers.get(name, ())), write_points) for name in sets)]
         for label, answers in models

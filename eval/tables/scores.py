@@ -1,6 +1,7 @@
 """Builds the tables of scores: held-out sets (the paper's Table 2), subsets (5, 6), PRBench (4, 12)."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from autodata.recipes.evaluation import TableRecipe, TableRow
@@ -21,7 +22,7 @@ def held_out(recipe: TableRecipe) -> list[ResultTable]:
         {task: summarize(sampled) for task, sampled in by_task.items() if not task.startswith("prbench_")}
         for by_task in answers
     ]
-    tasks = list(dict.fromkeys([*HELD_OUT, *(task for result in results for task in result)]))
+    tasks = list(dict.fromkeys(chain(HELD_OUT, *results)))
     k = max((r["k"] for result in results for r in result.values()), default="k")
     names = [f"{task} {name}" for task in tasks for name in ("mean", "best")]
     ours = []
@@ -39,7 +40,7 @@ def by_subset(recipe: TableRecipe) -> list[ResultTable]:
     """Show the base (the first run) and each other model's difference to it in %, one row per subset and metric."""
     base, *trained = [_split(read_answers(row), recipe.tasks) for row in recipe.rows]
     papers = [label.rpartition(" ")[0] for label in recipe.paper]
-    subsets = list(dict.fromkeys([*papers, *base, *(name for answers in trained for name in answers)]))
+    subsets = list(dict.fromkeys(chain(papers, base, *trained)))
     header = ["subset and metric", recipe.rows[0].label]
     header += [f"{row.label}{form}" for row in recipe.rows[1:] for form in ("", " − base")]
     ours = [
@@ -84,12 +85,8 @@ def _split(answers: Mapping[str, list[SampledAnswer]], tasks: Sequence[str]) -> 
 def prbench(recipe: TableRecipe) -> list[ResultTable]:
     """Show the headline and the normalised score of each grader and split, one row per model; then differences."""
     results = [_read_benchmark(row) for row in recipe.rows]
-    names = [
-        f"{grader} {task.removeprefix('prbench_')}"
-        for result in results
-        for task, summary in result.items()
-        for grader in summary["graders"]
-    ]
+    tasks = chain.from_iterable(result.items() for result in results)
+    names = [f"{grader} {task.removeprefix('prbench_')}" for task, summary in tasks for grader in summary["graders"]]
     papers = [column for cells in recipe.paper.values() for column in cells]
     columns = list(dict.fromkeys([*papers, *(f"{name}{form}" for form in ("", " normalised") for name in names)]))
     ours = [
