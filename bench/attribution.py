@@ -12,7 +12,7 @@ import numpy
 
 from autodata.types import Outcome
 from eval.attribution import attribute
-from eval.sampled_answers import SampledAnswer, group_by_example
+from eval.sampled_answers import SampledAnswer, group_by
 from eval.statistics import Answers, best_at_k, compare, mean_at_k, pass_at_k
 from eval.truncation import measure
 
@@ -40,7 +40,7 @@ def main() -> None:
     start = time.perf_counter()
     for all_pairs in (False, True):
         attribute(*models, all_pairs=all_pairs)
-    grouped = [group_by_example(model) for model in models]
+    grouped = [group_by(model, "example") for model in models]
     answers = [
         {id: Answers(group[0].document, tuple(a.score for a in group)) for id, group in groups.items()}
         for groups in grouped

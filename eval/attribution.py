@@ -25,7 +25,7 @@ from autodata.run.records import RunError
 from autodata.stats.intervals import SHARE, Estimate, estimate_ratio
 from autodata.stats.writing import write_estimate, write_points
 from autodata.types import Outcome
-from eval.sampled_answers import SampledAnswer, group_by_example, read_task
+from eval.sampled_answers import SampledAnswer, group_by, parse_arguments, read_task
 
 
 class Cause(StrEnum):
@@ -36,14 +36,14 @@ class Cause(StrEnum):
     OTHER = "other"
 
 
+_Flip = tuple[str, Cause, float]  # document, cause and weight of one flip
+
+
 @dataclass(frozen=True)
 class Flips:
-    """The flips in one direction: how many by cause, and each cause's share with its interval over documents.
+    """The flips in one direction: how many by cause, and each cause's share with its interval over documents."""
 
-    Counts are whole if answers are paired by index; over all pairs they are expectations.
-    """
-
-    counts: dict[Cause, float]
+    counts: dict[Cause, float]  # whole if answers are paired by index; expectations over all pairs
     shares: dict[Cause, Estimate | None]
 
     @property
@@ -82,19 +82,21 @@ def attribute(
     sample of its example: the result does not depend on the order of the samples, and the pairs are weighted so that
     both countings are comparable. Unscored answers are in no pair. Raises RunError if nothing can be paired.
     """
-    before, after = group_by_example(base), group_by_example(trained)
-    gained, lost, pairs = _Tally(), _Tally(), 0.0
+    before, after = group_by(base, "example"), group_by(trained, "example")
+    gained: list[_Flip] = []
+    lost: list[_Flip] = []
+    pairs = 0.0
     for example in sorted(before.keys() & after.keys()):
         for old, new, weight in _pair(before[example], after[example], all_pairs):
             pairs += weight
             was_right, is_right = old.is_right(right_from), new.is_right(right_from)
             if is_right and not was_right:
-                gained.add(old.document, find_cause(old, new), weight)
+                gained.append((old.document, find_cause(old, new), weight))
             elif was_right and not is_right:
-                lost.add(old.document, find_cause(new, old), weight)
+                lost.append((old.document, find_cause(new, old), weight))
     if not pairs:
         raise RunError("nothing to compare: the two runs have no example in common with a scored answer in both")
-    return Attribution(gained.sum_up(), lost.sum_up(), pairs)
+    return Attribution(_add_up(gained), _add_up(lost), pairs)
 
 
 def _pair(
@@ -108,22 +110,16 @@ def _pair(
     return [(one, other, weight) for one in old.values() for other in new.values()]
 
 
-class _Tally:
-    """Adds up flips by document and cause."""
-
-    def __init__(self) -> None:
-        self._weights: dict[str, dict[Cause, float]] = defaultdict(lambda: dict.fromkeys(Cause, 0.0))
-
-    def add(self, document: str, cause: Cause, weight: float) -> None:
-        self._weights[document][cause] += weight
-
-    def sum_up(self) -> Flips:
-        rows = list(self._weights.values())
-        totals = numpy.array([sum(row.values()) for row in rows])
-        by_cause = {cause: numpy.array([row[cause] for row in rows]) for cause in Cause}
-        counts = {cause: float(column.sum()) for cause, column in by_cause.items()}
-        shares = {cause: estimate_ratio(column, totals, SHARE) if rows else None for cause, column in by_cause.items()}
-        return Flips(counts, shares)
+def _add_up(flips: Iterable[_Flip]) -> Flips:
+    weights: dict[str, dict[Cause, float]] = defaultdict(lambda: dict.fromkeys(Cause, 0.0))
+    for document, cause, weight in flips:
+        weights[document][cause] += weight
+    rows = list(weights.values())
+    totals = numpy.array([sum(row.values()) for row in rows])
+    by_cause = {cause: numpy.array([row[cause] for row in rows]) for cause in Cause}
+    counts = {cause: float(column.sum()) for cause, column in by_cause.items()}
+    shares = {cause: estimate_ratio(column, totals, SHARE) if rows else None for cause, column in by_cause.items()}
+    return Flips(counts, shares)
 
 
 def show(attribution: Attribution, title: str) -> Table:
@@ -142,13 +138,7 @@ def main() -> None:
     parser = command.make_parser(__doc__)
     parser.add_argument("base", type=Path, metavar="BASE", help="run folder of eval.run for the base model")
     parser.add_argument("trained", type=Path, metavar="TRAINED", help="run folder of eval.run for the trained model")
-    parser.add_argument(
-        "--task", default="agentic_test", help="task whose answers are compared (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--right-from", type=float, default=1.0, help="lowest score that counts as right (default: %(default)s)"
-    )
-    options = parser.parse_intermixed_args()
+    options = parse_arguments(parser, "compared")
     base, trained = (read_task(run, options.task) for run in (options.base, options.trained))
     for all_pairs, pairing in ((False, "paired by sample index"), (True, "expected counts over all pairs of samples")):
         attribution = attribute(base, trained, options.right_from, all_pairs)

@@ -2,35 +2,27 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from autodata.serving.llm import Client
 from autodata.serving.measured import NotMeasured, Window, find_unmeasured
 from autodata.types import Outcome, Role, UserError
 from eval.sampled_answers import SampledAnswer
 
-_AGAIN = "Every answer is kept: repair the cause and run the same command again."
-
 
 class TooLittleMeasured(UserError):
     """Too little was measured for any result; the message names the role, the reason, the count and the recipe key."""
 
     def __init__(self, reason: str):
-        super().__init__(f"{reason}\n{_AGAIN}")
+        super().__init__(f"{reason}\nEvery answer is kept: repair the cause and run the same command again.")
 
 
-@dataclass
 class EvaluationLimits:
     """Checks every answer and every judgement of one evaluation against the limits of its recipe."""
 
-    client: Client
-    max_unmeasured: float
-    max_failures: float
-    count_refusals: bool = False  # True: a refusal is a wrong answer
-    judgements: Window = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.judgements = Window(self.max_failures)
+    def __init__(self, client: Client, max_unmeasured: float, max_failures: float, count_refusals: bool = False):
+        self.client, self.max_unmeasured, self.max_failures = client, max_unmeasured, max_failures
+        self.count_refusals = count_refusals  # True: a refusal is a wrong answer
+        self._judgements = Window(max_failures)
 
     def check_answer(self, error: NotMeasured) -> None:
         """Raise TooLittleMeasured if the evaluated model fails to answer more often than chance can explain."""
@@ -42,17 +34,16 @@ class EvaluationLimits:
 
     def count_judgement(self, has_failed: bool, reason: str) -> None:
         """Count one judgement. Raises TooLittleMeasured if too many of the latest judgements failed."""
-        self.judgements.add([has_failed])
-        if problem := self.judgements.find_problem("max_failures"):
+        self._judgements.add([has_failed])
+        if problem := self._judgements.find_problem("max_failures"):
             raise TooLittleMeasured(f"{problem}: {reason}")
 
     def check_end(self, sampled: Sequence[SampledAnswer]) -> None:
         """Check the finished evaluation, however small. Raises TooLittleMeasured if too much of it is not measured."""
-        outcomes = Counter(str(g.outcome if not g.is_measured else Outcome.ANSWERED) for g in sampled)
+        outcomes = Counter(str(Outcome.ANSWERED if g.is_measured else g.outcome) for g in sampled)
         if reason := find_unmeasured(Role.WEAK_SOLVER, outcomes, self.max_unmeasured, is_end=True):
-            raise TooLittleMeasured(
-                f"{reason}; the first failure: {next(g.reason for g in sampled if not g.is_measured)}"
-            )
+            first = next(g.reason for g in sampled if not g.is_measured)
+            raise TooLittleMeasured(f"{reason}; the first failure: {first}")
         measured = [g for g in sampled if g.is_measured]
         unscored = [g for g in measured if g.score is None or None in g.graders.values()]
         if len(unscored) > self.max_failures * len(measured):

@@ -1,6 +1,7 @@
 """Reads Principia bench (arXiv 2603.18886) as it was downloaded: problems with reference answers, by source."""
 
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,8 @@ def find_files(config: PrincipiaConfig) -> list[Path]:
     path = locate(config.path, config.revision)
     if path.is_file():
         return [path]
-    files = [
-        file
-        for suffix in ("parquet", "jsonl")
-        for folder in (path, path / "data")
-        for file in sorted(folder.glob(f"*.{suffix}"))
-    ]
+    patterns = ("*.parquet", "data/*.parquet", "*.jsonl", "data/*.jsonl")
+    files = [file for pattern in patterns for file in sorted(path.glob(pattern))]
     if not files:
         raise RunError(
             f"{path}: no Parquet or JSONL file; download facebook/principia-bench there (hf download "
@@ -38,12 +35,14 @@ def find_files(config: PrincipiaConfig) -> list[Path]:
 def read_problems(config: PrincipiaConfig) -> tuple[list[Problem], int]:
     """Read the problems, and count the rows that hold none. Raises RunError if a column is missing."""
     problems, skipped = [], 0
-    rows = (row for file in find_files(config) for row in read_rows(file))
-    for number, row in enumerate(rows, 1):
+    for number, row in enumerate(chain.from_iterable(map(read_rows, find_files(config))), 1):
         if isinstance(row, BadRow) or not _has_texts(row.value, config):
             skipped += 1
-        else:
-            problems.append(_make_problem(row.value, config, number))
+            continue
+        id = f"{number} {row.value.get('id', '')}".strip()  # two rows must never share an identity
+        question, answer = (str(row.value[key]).strip() for key in (config.problem, config.answer))
+        subset = str(row.value[config.subset] or "unknown")
+        problems.append(Problem(id, id, make_candidate(question, answer), subset))
     if not problems:
         raise RunError(f"{config.path}: no row has both a problem and an answer")
     return problems[: config.limit], skipped
@@ -56,12 +55,6 @@ def _has_texts(row: Mapping[str, Any], config: PrincipiaConfig) -> bool:
     return all(str(row[key] or "").strip() for key in (config.problem, config.answer))
 
 
-def _make_problem(row: Mapping[str, Any], config: PrincipiaConfig, number: int) -> Problem:
-    id = f"{number} {row.get('id', '')}".strip()  # two rows must never share an identity
-    candidate = make_candidate(str(row[config.problem]).strip(), str(row[config.answer]).strip())
-    return Problem(id, id, candidate, str(row[config.subset] or "unknown"))
-
-
 def locate(path: str, revision: str) -> Path:
     """Return an existing path; find the data set `owner/name` in the cache, or download it. Raises RunError."""
     if Path(path).exists():
@@ -71,22 +64,14 @@ def locate(path: str, revision: str) -> Path:
             f"{path}: no such file or folder; to read a data set from the Hub, write owner/name and pin its "
             "revision (a commit)"
         )
+    data = {"repo_type": "dataset", "revision": revision, "allow_patterns": ["*.parquet", "*.jsonl"]}
     try:
         try:
-            return _fetch(path, revision, local_files_only=True)
+            return Path(snapshot_download(path, **data, local_files_only=True))
         except LocalEntryNotFoundError:
-            return _fetch(path, revision)
+            return Path(snapshot_download(path, **data))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise RunError(
             f"{path} at {revision}: not on this machine, not in the Hub's cache, and the download failed "
             f"({type(error).__name__}: {str(error)[:200]})"
         ) from error
-
-
-def _fetch(name: str, revision: str, local_files_only: bool = False) -> Path:
-    """Download a data set. Raises LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError."""
-    patterns = ["*.parquet", "*.jsonl"]
-    folder = snapshot_download(
-        name, repo_type="dataset", revision=revision, allow_patterns=patterns, local_files_only=local_files_only
-    )
-    return Path(folder)

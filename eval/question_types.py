@@ -10,8 +10,8 @@ import json
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
 
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -39,14 +39,6 @@ TYPES = {
 LABELS, RESULTS = "labels.json", "results.json"
 _SUBTYPES = [subtype for subtypes in TYPES.values() for subtype in subtypes]
 _SCHEMA = make_object({"reason": {"type": "string"}, "subtype": {"type": "string", "enum": _SUBTYPES}})
-_DATASET_COMMAND = "python -m autodata.dataset"
-
-
-class Label(NamedTuple):
-    """The annotator's label of one question; `problem` says why there is no subtype."""
-
-    subtype: str | None
-    problem: str = ""
 
 
 def choose(recipe: QuestionTypesRecipe) -> list[Example]:
@@ -58,26 +50,25 @@ def choose(recipe: QuestionTypesRecipe) -> list[Example]:
     return examples[: recipe.examples]
 
 
-async def annotate(examples: Sequence[Example], client: Client, seed: int, asks: int) -> dict[str, Label]:
-    """Ask for the subtype of each question, or record why no reply could be read."""
+async def annotate(
+    examples: Sequence[Example], client: Client, seed: int, asks: int
+) -> dict[str, tuple[str | None, str]]:
+    """Ask for the subtype of each question; None if no reply could be read, and then with the reason."""
     prompts = PromptSet(Path(__file__).parent / "prompts")
     agents = Agents(client, prompts)
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         bar = progress.add_task("questions", total=len(examples))
 
-        async def label(example: Example) -> Label:
-            slots = {
-                "question": example.candidate.question,
-                "answer": example.candidate.reference_answer,
-                "types": TYPES,
-            }
+        async def label(example: Example) -> tuple[str | None, str]:
+            candidate = example.candidate
+            slots = {"question": candidate.question, "answer": candidate.reference_answer, "types": TYPES}
             request_seed = attempt_seed(seed, example.id, 0, Role.JUDGE, 0)
             request = Request(Role.JUDGE, prompts.render("question_type", slots), request_seed, schema=_SCHEMA)
             try:
-                return Label(await agents.ask_until_read(request, read_subtype, asks))
+                return await agents.ask_until_read(request, read_subtype, asks), ""
             except ParseError as error:
-                return Label(None, str(error))
+                return None, str(error)
             finally:
                 progress.advance(bar)
 
@@ -110,15 +101,11 @@ def run_recipe(recipe: QuestionTypesRecipe, run: Run) -> dict[str, object]:
     """Label the questions and return the counts. Writes both to the run folder. Raises RunError."""
     examples = choose(recipe)
     run.start()
-    journal = Journal(run.path("journal.sqlite"))
-    try:
-        with running(recipe.models, [Role.JUDGE], run.folder):
-            client, asks = Client(recipe.models, journal), recipe.domain.judge_retries + 1
-            labels = asyncio.run(annotate(examples, client, recipe.seed, asks))
-    finally:
-        journal.close()
-    subtypes = {id: label.subtype for id, label in labels.items()}
-    problems = [label.problem for label in labels.values() if label.problem]
+    with closing(Journal(run.path("journal.sqlite"))) as journal, running(recipe.models, [Role.JUDGE], run.folder):
+        client, asks = Client(recipe.models, journal), recipe.domain.judge_retries + 1
+        labels = asyncio.run(annotate(examples, client, recipe.seed, asks))
+    subtypes = {id: subtype for id, (subtype, _) in labels.items()}
+    problems = [problem for _, problem in labels.values() if problem]
     if len(problems) > recipe.max_failures * len(labels):
         raise RunError(
             f"{len(problems):,} of {len(labels):,} questions have no readable label, more than max_failures="
@@ -137,7 +124,7 @@ def main() -> None:
     recipe = load(QuestionTypesRecipe, command.read_recipe(__doc__))
     if recipe.models.judge is None:
         raise RecipeError("models.judge.endpoint: name the endpoint that serves the annotator")
-    inputs = {"dataset": output_hash(recipe.dataset, _DATASET_COMMAND)}
+    inputs = {"dataset": output_hash(recipe.dataset, "python -m autodata.dataset")}
     repairs = ["models.judge.sampling.max_tokens", "domain.judge_retries"]
     with Run(recipe.run, "question_types", recipe, inputs, repairs) as run:
         if run.is_finished:

@@ -8,7 +8,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,6 @@ from eval.results import PRBENCH, RESULTS, summarize
 from eval.sampled_answers import ANSWERS, SAMPLED_ANSWER, SampledAnswer, collect
 from eval.tasks import Problem, SampleCount, question_task
 
-_DATASET_COMMAND = "python -m autodata.dataset"
-
 
 @dataclass(frozen=True)
 class Data:
@@ -51,46 +49,33 @@ class Data:
     left_out: dict[str, int]  # number of rows without a problem, per benchmark
 
     @property
-    def size(self) -> int:
-        """The number of problems in all sets and splits."""
-        return sum(map(len, self.sets.values())) + sum(len(split.tasks) for split in self.splits)
-
-    def describe(self, recipe: EvalRecipe) -> list[str]:
-        """Say how many questions will be asked, and which revision of each benchmark is used."""
-        sizes = {name: len(problems) for name, problems in self.sets.items()}
-        sizes |= {f"prbench_{split.name}": len(split.tasks) for split in self.splits}
-        pinned = {
-            name: config.revision or "not pinned"
-            for name in ("prbench", "principia")
-            if (config := getattr(recipe, name))
-        }
-        return [
-            f"{name}: {size:,} problems, answers per problem: {recipe.samples}" for name, size in sizes.items()
-        ] + [f"{name}: revision {revision}" for name, revision in pinned.items()]
+    def sizes(self) -> dict[str, int]:
+        """The number of problems of each task."""
+        sets = {name: len(problems) for name, problems in self.sets.items()}
+        return sets | {f"prbench_{split.name}": len(split.tasks) for split in self.splits}
 
 
 def read_data(recipe: EvalRecipe) -> Data:
     """Read all problems. Raises RecipeError for a bad name, RunError if there is nothing to ask."""
-    sets = {name: _read_set(recipe.dataset, name) for name in recipe.sets} if recipe.dataset else {}
-    left_out: dict[str, int] = {}
-    if recipe.dataset and not any(sets.values()):
-        raise RunError(f"{recipe.dataset}: none of sets={recipe.sets} has an example")
+    data = Data({}, [], {})
+    for name in recipe.sets if recipe.dataset else []:
+        if examples := read_set(recipe.dataset, name):
+            data.sets[name] = [Problem(e.id, e.document_id, e.candidate) for e in examples]
     if recipe.dataset:
-        arms = {name.rpartition("_")[0] for name, problems in sets.items() if problems}
-        require_domain(recipe.dataset, sorted(arms), recipe.domain.name)
+        if not data.sets:
+            raise RunError(f"{recipe.dataset}: none of sets={recipe.sets} has an example")
+        require_domain(recipe.dataset, sorted({name.rpartition("_")[0] for name in data.sets}), recipe.domain.name)
     if recipe.principia:
-        sets[principia.TASK], left_out[principia.TASK] = principia.read_problems(recipe.principia)
-    config = recipe.prbench
-    splits = (
-        [read_split(locate(config.path, config.revision), name, config.limit) for name in config.splits]
-        if config
-        else []
-    )
-    return Data({name: problems for name, problems in sets.items() if problems}, splits, left_out)
+        data.sets[principia.TASK], data.left_out[principia.TASK] = principia.read_problems(recipe.principia)
+    if config := recipe.prbench:
+        folder = locate(config.path, config.revision)
+        data.splits.extend(read_split(folder, name, config.limit) for name in config.splits)
+    return data
 
 
-def _read_set(dataset: str, name: str) -> list[Problem]:
-    return [Problem(e.id, e.document_id, e.candidate) for e in read_set(dataset, name)]
+def _list_revisions(recipe: EvalRecipe) -> dict[str, str]:
+    """List the revision of each benchmark that is used, an empty text if it is not pinned."""
+    return {name: config.revision for name in ("prbench", "principia") if (config := getattr(recipe, name))}
 
 
 async def _evaluate(
@@ -121,36 +106,36 @@ async def _evaluate(
 def evaluate(recipe: EvalRecipe, run: Run) -> dict[str, Any]:
     """Return the results per task. Every answer is kept in the journal, every judged sample in the logs."""
     data = read_data(recipe)
-    print("\n".join(data.describe(recipe)), file=sys.stderr)
+    for name, size in data.sizes.items():
+        print(f"{name}: {size:,} problems, answers per problem: {recipe.samples}", file=sys.stderr)
+    for name, revision in _list_revisions(recipe).items():
+        print(f"{name}: revision {revision or 'not pinned'}", file=sys.stderr)
     run.start()
-    journal = Journal(run.path("journal.sqlite"))
-    try:
-        with (
-            Progress(run, "answers", data.size * recipe.samples) as progress,
-            ExitStack() as servers,
-        ):
-            SampleCount.progress = progress
-            servers.enter_context(running(recipe.models, [Role.WEAK_SOLVER, Role.JUDGE], run.folder))
-            for role in recipe.graders.values() if data.splits else []:
-                servers.enter_context(running(replace(recipe.models, judge=role), [Role.JUDGE], run.folder))
-            evaluated = identity.identify(recipe)
-            run.note(evaluated=evaluated)
-            client = Client(recipe.models, journal)
-            graders = make_graders(recipe.graders, recipe.models, journal, recipe.domain.judge_retries + 1)
-            for each_client in (client, *(grader.client for grader in graders)):
-                progress.watch(each_client)
-            progress.begin()
-            limits = EvaluationLimits(client, recipe.max_unmeasured, recipe.max_failures, recipe.domain.count_refusals)
-            logs = asyncio.run(_evaluate(recipe, limits, graders, data, run.folder))
-            run.note(evaluated=evaluated | {"answered_as": _list_names(logs)})
-            answers = {log.eval.task: collect(log) for log in logs}
-            everything = [answer for sampled in answers.values() for answer in sampled]
-            if summary := tell_unmeasured(everything):
-                print(summary)
-            limits.check_end(everything)
-            return _save(run, recipe, logs, data, answers)
-    finally:
-        journal.close()
+    with (
+        closing(Journal(run.path("journal.sqlite"))) as journal,
+        Progress(run, "answers", sum(data.sizes.values()) * recipe.samples) as progress,
+        ExitStack() as servers,
+    ):
+        SampleCount.progress = progress
+        servers.enter_context(running(recipe.models, [Role.WEAK_SOLVER, Role.JUDGE], run.folder))
+        for role in recipe.graders.values() if data.splits else []:
+            servers.enter_context(running(replace(recipe.models, judge=role), [Role.JUDGE], run.folder))
+        evaluated = identity.identify(recipe)
+        run.note(evaluated=evaluated)
+        client = Client(recipe.models, journal)
+        graders = make_graders(recipe.graders, recipe.models, journal, recipe.domain.judge_retries + 1)
+        for each_client in (client, *(grader.client for grader in graders)):
+            progress.watch(each_client)
+        progress.begin()
+        limits = EvaluationLimits(client, recipe.max_unmeasured, recipe.max_failures, recipe.domain.count_refusals)
+        logs = asyncio.run(_evaluate(recipe, limits, graders, data, run.folder))
+        run.note(evaluated=evaluated | {"answered_as": _list_names(logs)})
+        answers = {log.eval.task: collect(log) for log in logs}
+        everything = [answer for sampled in answers.values() for answer in sampled]
+        if summary := tell_unmeasured(everything):
+            print(summary)
+        limits.check_end(everything)
+        return _save(run, recipe, logs, data, answers)
 
 
 def _list_names(logs: Sequence[EvalLog]) -> list[str]:
@@ -169,12 +154,8 @@ def _save(
     run.write(ANSWERS, "\n".join(lines) + "\n")
     for name, content in ((RESULTS, results), (PRBENCH, benchmark)):
         run.write(name, json.dumps(content, indent=2) + "\n")
-    run.finish(
-        [RESULTS, PRBENCH, ANSWERS],
-        label=recipe.label,
-        left_out=data.left_out,
-        revisions={name: config.revision for name in ("prbench", "principia") if (config := getattr(recipe, name))},
-    )
+    facts = {"label": recipe.label, "left_out": data.left_out, "revisions": _list_revisions(recipe)}
+    run.finish([RESULTS, PRBENCH, ANSWERS], **facts)
     return results | benchmark
 
 
@@ -182,37 +163,28 @@ def _identify_data(recipe: EvalRecipe) -> dict[str, str]:
     """Hash the files of all problems. Raises RecipeError, RunError."""
     if not (recipe.dataset or recipe.prbench or recipe.principia):
         raise RecipeError("nothing to evaluate on: set dataset, prbench.path or principia.path")
-    hashes = {"dataset": output_hash(recipe.dataset, _DATASET_COMMAND)} if recipe.dataset else {}
+    hashes = {"dataset": output_hash(recipe.dataset, "python -m autodata.dataset")} if recipe.dataset else {}
     if recipe.prbench and not (recipe.graders or recipe.models.judge):
         raise RecipeError("graders: PRBench needs a grader; name one, or set models.judge.endpoint")
     if recipe.principia and recipe.domain.name != "science":
         raise RecipeError(
             "principia: only the judge of the science domain compares its answers; set domain.name=science"
         )
-    if recipe.principia:
-        hashes |= _hash_files("principia", principia.find_files(recipe.principia))
+    files = {"principia": principia.find_files(recipe.principia)} if recipe.principia else {}
     for name in recipe.prbench.splits if recipe.prbench else []:
         if name not in SPLITS:
             raise RecipeError(f"prbench.splits: unknown split {name}; choose from {', '.join(SPLITS)}")
         folder = locate(recipe.prbench.path, recipe.prbench.revision)
-        hashes |= _hash_files(f"prbench {name}", find_files(folder, name))
-    return hashes
-
-
-def _hash_files(name: str, files: Sequence[Path]) -> dict[str, str]:
-    return {f"{name} {number}": hash_path(file) for number, file in enumerate(files)}
+        files[f"prbench {name}"] = find_files(folder, name)
+    return hashes | {f"{name} {i}": hash_path(file) for name, found in files.items() for i, file in enumerate(found)}
 
 
 def _list_repairs(recipe: EvalRecipe) -> list[str]:
     """List the judges' keys that may be raised later: only answers without a score are then judged again."""
     roles = {"models.judge": recipe.models.judge} | {f"graders.{name}": role for name, role in recipe.graders.items()}
-    keys = [f"{key}.sampling.max_tokens" for key in roles]
-    keys += [
-        f"models.endpoints.{role.endpoint}.sampling.max_tokens"
-        for role in roles.values()
-        if role and role.endpoint != recipe.models.weak_solver.endpoint
-    ]
-    return [*keys, "domain.judge_retries"]
+    endpoints = {role.endpoint for role in roles.values() if role} - {recipe.models.weak_solver.endpoint}
+    keys = [*roles, *(f"models.endpoints.{name}" for name in sorted(endpoints))]
+    return [*(f"{key}.sampling.max_tokens" for key in keys), "domain.judge_retries"]
 
 
 @command.report_errors()

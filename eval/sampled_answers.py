@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,10 +59,7 @@ def read_all(run: Path) -> dict[str, list[SampledAnswer]]:
     """Read the answers of a run folder, by task. Raises RunError."""
     if not (run / ANSWERS).exists():
         raise RunError(f"{run}: no {ANSWERS}; evaluate a model with python -m eval.run first")
-    tasks: dict[str, list[SampledAnswer]] = {}
-    for answer in read_records(run / ANSWERS, SAMPLED_ANSWER):
-        tasks.setdefault(answer.task, []).append(_without_nan(answer))
-    return tasks
+    return group_by([_without_nan(answer) for answer in read_records(run / ANSWERS, SAMPLED_ANSWER)], "task")
 
 
 def read_task(run: Path, task: str) -> list[SampledAnswer]:
@@ -117,14 +115,28 @@ def graded_by(sampled: Sequence[SampledAnswer], grader: str) -> list[SampledAnsw
     return [replace(g, score=g.graders[grader]) for g in sampled if grader in g.graders]
 
 
-def group_by_example(sampled: Sequence[SampledAnswer]) -> dict[str, list[SampledAnswer]]:
+def join(answers: Mapping[str, Sequence[SampledAnswer]], tasks: Sequence[str]) -> list[SampledAnswer]:
+    """Join the answers to several tasks; each example's name then begins with its task, so that none are confused."""
+    return [replace(g, example=f"{task} {g.example}") for task in tasks for g in answers.get(task, ())]
+
+
+def group_by(sampled: Sequence[SampledAnswer], field: str) -> dict[str, list[SampledAnswer]]:
+    """Group answers by one of their fields, such as `example`, in the order of first occurrence."""
     groups: dict[str, list[SampledAnswer]] = {}
     for answer in sampled:
-        groups.setdefault(answer.example, []).append(answer)
+        groups.setdefault(getattr(answer, field), []).append(answer)
     return groups
 
 
 def to_answers(sampled: Sequence[SampledAnswer]) -> dict[str, Answers]:
     """Collect the scores of each example for the statistics."""
-    groups = group_by_example(sampled)
+    groups = group_by(sampled, "example")
     return {id: Answers(group[0].document, tuple(g.score for g in group)) for id, group in groups.items()}
+
+
+def parse_arguments(parser: ArgumentParser, verb: str) -> Namespace:
+    """Read the arguments of a command about the answers to one task; `verb` says what it does to them."""
+    defaults = "(default: %(default)s)"
+    parser.add_argument("--task", default="agentic_test", help=f"task whose answers are {verb} {defaults}")
+    parser.add_argument("--right-from", type=float, default=1.0, help=f"lowest score that counts as right {defaults}")
+    return parser.parse_intermixed_args()

@@ -1,7 +1,7 @@
 """Computes mean@k, best@k, pass@k and differences between two models, with intervals clustered by document."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy
@@ -10,7 +10,6 @@ import scipy  # loads its submodules on first use
 from autodata.stats.intervals import DIFFERENCE, SHARE, Estimate, add_up, estimate_mean, estimate_ratio
 
 LEVEL = 0.05
-_PERMUTATIONS = 9_999
 
 
 @dataclass(frozen=True)
@@ -46,15 +45,14 @@ def best_at_k(answers: Sequence[Answers]) -> Estimate | None:
     return _estimate(answers, max)
 
 
-def pass_at_k(answers: Sequence[Answers], k: int | None = None, right_from: float = 1.0) -> Estimate | None:
+def pass_at_k(answers: Sequence[Answers], k: int | None = None) -> Estimate | None:
     """Estimate the mean chance that one of k answers is right, without bias (Chen et al., arXiv 2107.03374).
 
-    Examples with fewer than k scored answers are left out. By default, k is the largest number of answers to any
-    example. `right_from` is the score that counts as right.
+    Examples with fewer than k scored answers are left out. By default, k is the largest number of answers to any.
     """
     k = k or max((len(a.scores) for a in answers), default=1)
     enough = [a for a in answers if sum(s is not None for s in a.scores) >= k]
-    return _estimate(enough, lambda scores: chance_of_one(len(scores), sum(s >= right_from for s in scores), k))
+    return _estimate(enough, lambda scores: chance_of_one(len(scores), sum(s >= 1.0 for s in scores), k))
 
 
 def chance_of_one(drawn: int, right: int, k: int) -> float:
@@ -64,18 +62,16 @@ def chance_of_one(drawn: int, right: int, k: int) -> float:
 
 def compare(first: Mapping[str, Answers], second: Mapping[str, Answers]) -> Difference | None:
     """Compare two models, paired by example and clustered by document; None if no example has a score of both."""
-    sums, counts = add_up(_subtract_means(first, second))
+    changes = []
+    for id in sorted(first.keys() & second.keys()):
+        before, after = mean_of_known(first[id].scores), mean_of_known(second[id].scores)
+        if before is not None and after is not None:
+            changes.append((first[id].document_id, after - before))
+    sums, counts = add_up(changes)
     if not len(counts):
         return None
     estimate = estimate_ratio(sums, counts, DIFFERENCE)
     return Difference(estimate, _test_signs(sums), int(counts.sum()), int(numpy.count_nonzero(sums)))
-
-
-def _subtract_means(first: Mapping[str, Answers], second: Mapping[str, Answers]) -> Iterator[tuple[str, float]]:
-    for id in sorted(first.keys() & second.keys()):
-        before, after = mean_of_known(first[id].scores), mean_of_known(second[id].scores)
-        if before is not None and after is not None:
-            yield first[id].document_id, after - before
 
 
 def mean_of_known(scores: Sequence[float | None]) -> float | None:
@@ -98,7 +94,7 @@ def _test_signs(sums: numpy.ndarray) -> float | None:
         lambda x, axis: x.mean(axis=axis),
         permutation_type="samples",
         vectorized=True,
-        n_resamples=_PERMUTATIONS,
+        n_resamples=9_999,
         rng=numpy.random.default_rng(0),
     )
     return float(result.pvalue)

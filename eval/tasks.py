@@ -1,6 +1,6 @@
 """Turns the questions of a domain into an inspect_ai task that asks and judges as generation does."""
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -36,41 +36,36 @@ def question_task(
     name: str, domain: Domain, problems: Sequence[Problem], samples: int, limits: EvaluationLimits
 ) -> Task:
     """Have the weak solver's endpoint answer each problem `samples` times, each time with another seed."""
-    dataset = MemoryDataset([_make_sample(p, domain) for p in problems], name=name)
-    return Task(
-        name=name,
-        dataset=dataset,
-        solver=answer(domain, limits),
-        scorer=judge(domain, limits),
-        epochs=Epochs(samples, "mean"),
-    )
+
+    def ask(state: TaskState) -> Awaitable[Reply]:  # with the same template as in generation
+        slots = solver_slots(_candidate(state), document="")
+        return domain.agents.solve(Role.WEAK_SOLVER, slots, _seed(state, domain), state.epoch)
+
+    dataset, epochs = MemoryDataset([_make_sample(p, domain) for p in problems], name=name), Epochs(samples, "mean")
+    return Task(name=name, dataset=dataset, solver=answer(ask, limits), scorer=judge(domain, limits), epochs=epochs)
 
 
 @solver
-def answer(domain: Domain, limits: EvaluationLimits) -> Solver:
-    """Ask through our own client, with the same template and the same journal as in generation."""
+def answer(ask: Callable[[TaskState], Awaitable[Reply]], limits: EvaluationLimits) -> Solver:
+    """Ask through our own client, with the same journal as in generation.
+
+    The reply, or why there is none, becomes the sample's output. Raises TooLittleMeasured, EndpointError.
+    """
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        slots = solver_slots(_candidate(state), document="")
-        reply = domain.agents.solve(Role.WEAK_SOLVER, slots, _seed(state, domain), state.epoch)
-        await take_reply(state, reply, limits)
+        try:
+            reply = await ask(state)
+        except NotMeasured as error:
+            limits.check_answer(error)
+            state.metadata |= {"outcome": error.outcome.value, "reason": str(error)}
+            state.output = ModelOutput.from_content("", "", stop_reason=STOP_REASON.get(error.outcome, "unknown"))
+            return state
+        stop_reason = STOP_REASON.get(reply.outcome, "stop")
+        state.output = ModelOutput.from_content(reply.model, reply.content, stop_reason=stop_reason)
+        state.metadata["reply"] = REPLY.dump_python(reply, mode="json")
         return state
 
     return solve
-
-
-async def take_reply(state: TaskState, pending: Awaitable[Reply], limits: EvaluationLimits) -> None:
-    """Store the reply, or why there is none, as the sample's output. Raises TooLittleMeasured, EndpointError."""
-    try:
-        reply = await pending
-    except NotMeasured as error:
-        limits.check_answer(error)
-        state.metadata |= {"outcome": error.outcome.value, "reason": str(error)}
-        state.output = ModelOutput.from_content("", "", stop_reason=STOP_REASON.get(error.outcome, "unknown"))
-        return
-    stop_reason = STOP_REASON.get(reply.outcome, "stop")
-    state.output = ModelOutput.from_content(reply.model, reply.content, stop_reason=stop_reason)
-    state.metadata["reply"] = REPLY.dump_python(reply, mode="json")
 
 
 @scorer(metrics=[mean(), stderr()])
@@ -78,13 +73,12 @@ def judge(domain: Domain, limits: EvaluationLimits) -> Scorer:
     """Score with the domain's judge. If the answer never came or the judge fails, the sample is unscored, never 0."""
 
     async def score(state: TaskState, target: Target) -> Score:
-        candidate = _candidate(state)
         if "reply" not in state.metadata:
             is_counted = is_counted_refusal(state, limits)
             return Score(value=0.0, explanation="refused") if is_counted else leave_unscored(state)
         reply = REPLY.validate_python(state.metadata["reply"])
         try:
-            judgement = await domain.judge_reply(candidate, reply, _seed(state, domain))
+            judgement = await domain.judge_reply(_candidate(state), reply, _seed(state, domain))
         except NotMeasured as error:
             judgement = Judgement(None, None, str(error))
         limits.count_judgement(judgement.score is None, judgement.reason)

@@ -17,7 +17,7 @@ from autodata import command
 from autodata.run.records import RunError
 from autodata.stats.intervals import SHARE, Estimate, estimate_mean
 from autodata.stats.writing import write_decimal, write_estimate, write_points
-from eval.sampled_answers import SampledAnswer, read_task
+from eval.sampled_answers import SampledAnswer, parse_arguments, read_task
 from eval.statistics import mean_of_known
 
 
@@ -38,15 +38,10 @@ def measure(sampled: Sequence[SampledAnswer], right_from: float = 1.0) -> Trunca
     rate = measure_rate(sampled)
     if rate is None:
         raise RunError("nothing to measure: no answer to this task was received")
-    finished, cut_off = ([g for g in sampled if g.is_cut_off is cut] for cut in (False, True))
-    return Truncation(
-        rate,
-        mean_of_known([g.score for g in finished]),
-        mean_of_known([g.score for g in cut_off]),
-        _share_right(finished, right_from),
-        _share_right(cut_off, right_from),
-        measure_efficiency(sampled),
-    )
+    parts = [[g for g in sampled if g.is_cut_off is cut and g.score is not None] for cut in (False, True)]
+    scores = [mean_of_known([g.score for g in part]) for part in parts]
+    right = [mean_of_known([g.is_right(right_from) for g in part]) for part in parts]
+    return Truncation(rate, *scores, *right, measure_efficiency(sampled))
 
 
 def measure_rate(sampled: Iterable[SampledAnswer]) -> Estimate | None:
@@ -65,10 +60,6 @@ def measure_efficiency(sampled: Sequence[SampledAnswer]) -> float | None:
     scored = [g for g in sampled if g.score is not None]
     tokens = sum(g.tokens for g in scored)
     return 1000 * sum(g.score or 0.0 for g in scored) / tokens if tokens else None
-
-
-def _share_right(sampled: Sequence[SampledAnswer], right_from: float) -> float | None:
-    return mean_of_known([g.is_right(right_from) for g in sampled if g.score is not None])
 
 
 def show(sampled: Sequence[SampledAnswer], right_from: float, title: str) -> Table:
@@ -94,13 +85,7 @@ def show(sampled: Sequence[SampledAnswer], right_from: float, title: str) -> Tab
 def main() -> None:
     parser = command.make_parser(__doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder of eval.run")
-    parser.add_argument(
-        "--task", default="agentic_test", help="task whose answers are measured (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--right-from", type=float, default=1.0, help="lowest score that counts as right (default: %(default)s)"
-    )
-    options = parser.parse_intermixed_args()
+    options = parse_arguments(parser, "measured")
     sampled = read_task(options.run, options.task)
     Console().print(show(sampled, options.right_from, f"{options.run}, {options.task}"))
 

@@ -109,7 +109,7 @@ def test_pass_at_k_leaves_out_examples_with_too_few_answers():
     assert pass_at_k(answers, 3).value == 1.0
     assert pass_at_k(answers, 1).value == pytest.approx((1 / 3 + 1 / 2) / 2)
     assert pass_at_k(answers, 4) is None
-    assert pass_at_k([Answers("a", (0.5, 0.4))], 1, right_from=0.5).value == 0.5
+    assert pass_at_k([Answers("a", (1.0, 0.4))], 1).value == 0.5
 
 
 def test_a_difference_is_paired_by_example():

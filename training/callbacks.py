@@ -20,7 +20,7 @@ from training.reward import Reward
 
 if TYPE_CHECKING:
     from torch.nn import Module
-    from transformers import TrainerControl, TrainerState, TrainingArguments
+    from transformers import TrainerState
     from trl import GRPOTrainer
 
 _ADVICE = (
@@ -41,9 +41,7 @@ class UntrainedProbe(TrainerCallback):
     ):
         self._trainer, self._rows, self._reward, self._limits = trainer, rows, reward, limits
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
-    ) -> None:
+    def on_train_begin(self, args: object, state: TrainerState, control: object, **_: object) -> None:
         """Probe the untrained model. Raises PreflightError."""
         if state.global_step == 0 and self._limits.probe:
             run_probe(self._trainer, self._rows, self._reward, self._limits)
@@ -55,43 +53,26 @@ class TrainingWatch(TrainerCallback):
     def __init__(self, folder: Path, limits: PreflightConfig):
         self._folder, self._limits = folder, limits
 
-    def on_step_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        model: Module | None = None,
-        **_: object,
-    ) -> None:
+    def on_step_end(self, args: object, state: TrainerState, control: object, *, model: Module, **_: object) -> None:
         """Check the new weights before they are saved: the step's loss is that of the old ones. Raises Diverged."""
         import torch
 
-        trained = [p for p in (model.parameters() if model else []) if p.requires_grad]
-        if not all(bool(torch.isfinite(p).all()) for p in trained):
+        if not all(torch.isfinite(p).all() for p in model.parameters() if p.requires_grad):
             raise Diverged(f"step {state.global_step}: weights are no longer finite; {_ADVICE}")
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: Mapping[str, Any] | None = None,
-        **_: object,
-    ) -> None:
+    def on_log(self, args: object, state: TrainerState, control: object, logs: Mapping[str, Any], **_: object) -> None:
         """Check loss, gradient norm and the weights in vLLM after a step. Raises Diverged, PreflightError."""
         for key in ("loss", "grad_norm"):
-            value = (logs or {}).get(key)
+            value = logs.get(key)
             if isinstance(value, float) and not math.isfinite(value):
                 raise Diverged(f"step {state.global_step}: {key} is {value}; {_ADVICE}")
-        check_difference(logs or {}, self._limits, prefix="")  # vLLM gets new weights in every step
+        check_difference(logs, self._limits, prefix="")  # vLLM gets new weights in every step
 
-    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+    def on_evaluate(self, args: object, state: TrainerState, control: object, **_: object) -> None:
         if state.is_world_process_zero:
             write_curves(state.log_history, self._folder)
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
-        if state.is_world_process_zero:
-            write_curves(state.log_history, self._folder)
+    on_save = on_evaluate
 
 
 class ProgressWriter(TrainerCallback):
@@ -100,24 +81,15 @@ class ProgressWriter(TrainerCallback):
     def __init__(self, progress: Progress, books: Books):
         self._progress, self._books = progress, books
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
-    ) -> None:
+    def on_train_begin(self, args: object, state: TrainerState, control: object, **_: object) -> None:
         self._progress.done, self._progress.total = state.global_step, state.max_steps
         self._progress.begin()
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+    def on_step_end(self, args: object, state: TrainerState, control: object, **_: object) -> None:
         self._progress.done = state.global_step
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: Mapping[str, Any] | None = None,
-        **_: object,
-    ) -> None:
-        self._progress.facts |= {key: float(logs[key]) for key in ("reward", "loss") if logs and key in logs}
+    def on_log(self, args: object, state: TrainerState, control: object, logs: Mapping[str, Any], **_: object) -> None:
+        self._progress.facts |= {key: float(logs[key]) for key in ("reward", "loss") if key in logs}
         counts = self._books.gather()
         self._progress.facts["judgements"] = counts.judgements
         self._progress.failures = Counter({"failed judgements": counts.failed} if counts.failed else {})

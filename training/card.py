@@ -12,9 +12,11 @@ def write_card(manifest: Mapping[str, Any], recipe: GrpoRecipe) -> str:
     """Return the text of README.md with the YAML header that the Hub reads."""
     from huggingface_hub import ModelCard, ModelCardData  # slow to import and needed only here
 
-    base = recipe.model if _is_on_hub(recipe.model) else None
+    is_on_hub = recipe.model.count("/") == 1 and not recipe.model.startswith(("/", "."))
+    name = recipe.model if is_on_hub else PurePath(recipe.model).name  # no path of this machine
+    base = recipe.model if is_on_hub else None
     data = ModelCardData(base_model=base, tags=["autodata", "grpo", "trl"], pipeline_tag="text-generation")
-    return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(_body(manifest, recipe)) + "\n"))
+    return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(_body(name, manifest, recipe)) + "\n"))
 
 
 def describe_judgements(facts: Mapping[str, Any]) -> str:
@@ -24,12 +26,7 @@ def describe_judgements(facts: Mapping[str, Any]) -> str:
     return f"{sentence}, counted over {' and '.join(parts)}" if parts else sentence
 
 
-def _is_on_hub(model: str) -> bool:
-    return model.count("/") == 1 and not model.startswith(("/", "."))
-
-
-def _body(manifest: Mapping[str, Any], recipe: GrpoRecipe) -> list[str]:
-    model = recipe.model if _is_on_hub(recipe.model) else PurePath(recipe.model).name  # no path of this machine
+def _body(model: str, manifest: Mapping[str, Any], recipe: GrpoRecipe) -> list[str]:
     judge = recipe.models.endpoints[recipe.models.judge.endpoint].model if recipe.models.judge else "none"
     packages = ", ".join(f"{name} {version}" for name, version in sorted(manifest["packages"].items()) if version)
     return [

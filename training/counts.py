@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -49,7 +49,10 @@ class Books:
         self.judged, self.failures = 0, Counter[str]()
         self._folder, self._path, self._clients = folder, folder / FILES.replace("*", str(rank)), clients
         self._others = {path: read_counts(path) for path in self._list_others()} if rank == 0 else {}
-        self._earlier = read_counts(self._path) if self._path.exists() else _begin(folder, rank)
+        if self._path.exists():
+            self._earlier = read_counts(self._path)
+        else:  # a run older than these files has the main process's ledger in progress.json
+            self._earlier = JudgementCounts(ledger=read_earlier(folder)[0] if rank == 0 else {})
         self.write()
 
     @property
@@ -68,7 +71,13 @@ class Books:
     @asynccontextmanager
     async def keep_writing(self) -> AsyncIterator[None]:
         """Write the file every second while judgements are in flight, and when they have ended. Raises RunError."""
-        writing = asyncio.create_task(self._write_often())
+
+        async def write_often() -> None:
+            while True:
+                await asyncio.sleep(_EVERY_S)
+                self.write()
+
+        writing = asyncio.create_task(write_often())
         try:
             yield
         finally:
@@ -102,35 +111,23 @@ class Books:
             ledger=add([earlier.ledger, *(client.ledger() for client in list(self._clients))]),
         )
 
-    async def _write_often(self) -> None:
-        while True:
-            await asyncio.sleep(_EVERY_S)
-            self.write()
-
 
 def combine(counts: Sequence[JudgementCounts]) -> JudgementCounts:
-    """Add up processes. The main one is in every session, so the largest number of sessions is that of the run."""
+    """Add up processes. The main one is in every session, so the largest number of sessions is that of the run.
+
+    GPU-seconds are the largest of any process, because all judge at once, on the same GPUs; None if one is not known.
+    """
+    ledger = add(process.ledger for process in counts)
+    for role, cost in ledger.items():
+        seconds = [process.ledger[role].gpu_seconds for process in counts if role in process.ledger]
+        ledger[role] = replace(cost, gpu_seconds=None if None in seconds else max(seconds))
     return JudgementCounts(
         sessions=max(process.sessions for process in counts),
         processes=sum(process.processes for process in counts),
         judgements=sum(process.judgements for process in counts),
         failures=dict(sum((Counter(process.failures) for process in counts), Counter())),
-        ledger=_combine_ledgers([process.ledger for process in counts]),
+        ledger=ledger,
     )
-
-
-def _combine_ledgers(ledgers: Sequence[Ledger]) -> Ledger:
-    """Add up ledgers by role. GPU-seconds are the largest of any process: all judge at once, on the same GPUs."""
-    return {
-        role: replace(cost, gpu_seconds=_find_most(one[role].gpu_seconds for one in ledgers if role in one))
-        for role, cost in add(ledgers).items()
-    }
-
-
-def _find_most(seconds: Iterable[float | None]) -> float | None:
-    """Find the largest value; None if one of them is not known."""
-    values = list(seconds)
-    return None if None in values else max(s for s in values if s is not None)
 
 
 def read_counts(path: Path) -> JudgementCounts:
@@ -144,8 +141,3 @@ def read_counts(path: Path) -> JudgementCounts:
             f"{path}: damaged ({error.errors()[0]['msg']}); restore it from a copy or remove it; if it "
             "is removed, the run's numbers lack its counts"
         ) from error
-
-
-def _begin(folder: Path, rank: int) -> JudgementCounts:
-    """Start with empty counts. A run older than these files has the main process's ledger in progress.json."""
-    return JudgementCounts(ledger=read_earlier(folder)[0]) if rank == 0 else JudgementCounts()

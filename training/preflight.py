@@ -10,14 +10,12 @@ from autodata.recipes.training import PreflightConfig
 from autodata.stats.writing import write_percent
 from autodata.types import UserError
 from training.reward import Reward
-from training.student import find_missing_kernels
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
     from trl import GRPOConfig, GRPOTrainer
 
 log = logging.getLogger(__name__)
-_PROBE = "probe"
 
 
 class PreflightError(UserError):
@@ -51,10 +49,8 @@ def check_context(model: PreTrainedModel, config: GRPOConfig, prompt_tokens: int
 
 def check_groups(config: GRPOConfig, processes: int, wants_probe: bool) -> None:
     """Check that an evaluation batch holds whole groups, of the probe's size too. Raises PreflightError."""
-    batch, sizes = config.per_device_eval_batch_size * processes, [config.num_generations_eval]
-    sizes += [config.num_generations] if wants_probe else []
-    for size in sizes:
-        if size and batch % size:
+    for size in (config.num_generations_eval, config.num_generations if wants_probe else None):
+        if size and config.per_device_eval_batch_size * processes % size:
             raise PreflightError(
                 f"trainer.per_device_eval_batch_size={config.per_device_eval_batch_size} times the number of "
                 f"processes ({processes}) is not a multiple of the group size {size}"
@@ -91,13 +87,19 @@ def estimate_bytes(model: PreTrainedModel, shards: int) -> float:
 
 
 def warn_of_kernels(model: PreTrainedModel) -> None:
+    """Log which packages are missing without which this model trains several times slower on a GPU."""
     import torch
+    from transformers.utils.import_utils import is_causal_conv1d_available, is_flash_linear_attention_available
 
-    missing = find_missing_kernels(model)
-    if missing and torch.cuda.is_available():
-        log.warning(
-            "packages not installed: %s; this model trains several times slower without them", ", ".join(missing)
-        )
+    layers = getattr(model.config.get_text_config(), "layer_types", None) or ()
+    if "linear_attention" not in layers or not torch.cuda.is_available():
+        return
+    kernels = {
+        "flash-linear-attention": is_flash_linear_attention_available,
+        "causal-conv1d": is_causal_conv1d_available,
+    }
+    if missing := ", ".join(name for name, is_available in kernels.items() if not is_available()):
+        log.warning("packages not installed: %s; this model trains several times slower without them", missing)
 
 
 def run_probe(
@@ -113,8 +115,8 @@ def run_probe(
     group_size = trainer.num_generations_eval
     trainer.num_generations_eval = trainer.num_generations  # groups as in training
     try:
-        probe = [{**row, "set": _PROBE} for row in rows[: limits.probe]]
-        trainer.evaluate(Dataset.from_list(probe), metric_key_prefix=f"eval_{_PROBE}")
+        probe = [{**row, "set": "probe"} for row in rows[: limits.probe]]
+        trainer.evaluate(Dataset.from_list(probe), metric_key_prefix="eval_probe")
     finally:
         trainer.num_generations_eval = group_size
     measured, books = trainer.state.log_history[-1], reward.books

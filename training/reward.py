@@ -4,8 +4,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections import defaultdict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,7 @@ from training.counts import Books
 from training.rows import read_answer
 
 log = logging.getLogger(__name__)
+Log = Callable[[str, float], None]  # TRL's log_metric
 CUT_OFF = ("zero", "penalise", "mask", "judge")
 _SLACK = 4.0  # factor on the time that all replies would take at their full length
 _SPAN = 8  # length of a sequence in words
@@ -43,8 +43,8 @@ class Scored:
     """A judge's score of one completion, or the reason why there is none."""
 
     score: float | None
-    reason: str = ""  # one text for all failures of a kind
-    problem: str = ""  # the full message
+    reason: str  # one text for all failures of a kind
+    problem: str  # the full message
 
 
 _LATE = Scored(None, *["no reply before the deadline of the step"] * 2)
@@ -69,11 +69,7 @@ class Reward:
         self._last_end = time.monotonic()
 
     async def score(
-        self,
-        prompts: Sequence[str],
-        completions: Sequence[str],
-        completion_ids: Sequence[Sequence[int]],
-        **columns: Any,
+        self, prompts: Sequence[str], completions: Sequence[str], completion_ids: Sequence[list[int]], **columns: Any
     ) -> list[float | None]:
         """Return one reward per completion; None (never 0) if judging failed or the policy masks the completion.
 
@@ -82,44 +78,33 @@ class Reward:
         """
         start, candidate, second = time.monotonic(), columns["candidate"], columns.get("second", ())
         read = [self._read(*parts) for parts in zip(prompts, completions, completion_ids, strict=True)]
-        judged = {
-            i: self._judge(self._domain, candidate[i], r.answer) for i, r in enumerate(read) if self._is_judged(r)
-        }
-        compared = {
-            i: self._judge(self._second, candidate[i], read[i].answer)
-            for i in judged
-            if self._second and second and second[i]
-        }
+        chosen = [i for i, completion in enumerate(read) if self._is_judged(completion)]
+        judged = {i: self._judge(self._domain, candidate[i], read[i].answer) for i in chosen}
+        marked = [i for i in chosen if self._second and second and second[i]]
+        compared = {i: self._judge(self._second, candidate[i], read[i].answer) for i in marked}
         async with self.books.keep_writing():
             scored, others = await asyncio.gather(self._wait(judged), self._wait(compared))
             self._count_failures(list(scored.values()))
         rewards = [scored[i].score if i in judged else self._without_judge(r) for i, r in enumerate(read)]
-        pairs = {i: (scored[i].score, others[i].score) for i in compared}
-        self._log(columns["log_metric"], columns["set"], read, rewards, pairs)
-        self._log_time(columns["log_metric"], start)
+        log_metric, sets = columns["log_metric"], columns["set"]
+        log_rewards(log_metric, zip(sets, read, rewards, strict=True))
+        log_judges(log_metric, [(sets[i], scored[i], other) for i, other in others.items()])
+        self._log_time(log_metric, start)
         return rewards
 
     def _read(self, prompt: str, completion: str, ids: Sequence[int]) -> Completion:
-        answer = read_answer(prompt, completion) or ""
-        is_cut_off = bool(ids) and ids[-1] not in self.end_ids
-        return Completion(answer, is_cut_off, self._is_guarded(answer))
-
-    def _is_guarded(self, answer: str) -> bool:
-        config = self._config
-        if config.answer_chars is not None and len(answer) > config.answer_chars:
-            return True
-        return config.max_repetition is not None and measure_repetition(answer) > config.max_repetition
+        answer, config = read_answer(prompt, completion) or "", self._config
+        is_long = config.answer_chars is not None and len(answer) > config.answer_chars
+        repeats = config.max_repetition is not None and measure_repetition(answer) > config.max_repetition
+        return Completion(answer, bool(ids) and ids[-1] not in self.end_ids, is_long or repeats)
 
     def _is_judged(self, completion: Completion) -> bool:
-        """True if the completion is to be judged."""
         counts = self._config.cut_off == "judge" or not completion.is_cut_off
         return bool(completion.answer.strip()) and counts and not completion.is_guarded
 
     def _without_judge(self, completion: Completion) -> float | None:
-        policy = self._config.cut_off
-        if completion.is_cut_off and policy == "mask":
-            return None
-        return -self._config.penalty if completion.is_cut_off and policy == "penalise" else 0.0
+        special = {"mask": None, "penalise": -self._config.penalty} if completion.is_cut_off else {}
+        return special.get(self._config.cut_off, 0.0)
 
     async def _judge(self, domain: Domain, candidate_json: str, answer: str) -> Scored:
         candidate = CANDIDATE.validate_json(candidate_json)
@@ -130,7 +115,7 @@ class Reward:
             raise  # this judge gets truncated prompts, so none of its scores count
         except EndpointError as error:
             return Scored(None, name_failure(error), str(error))
-        return Scored(judgement.score) if judgement.score is not None else Scored(None, *[judgement.reason] * 2)
+        return Scored(judgement.score, judgement.reason, judgement.reason)
 
     async def _wait(self, judging: dict[int, Coroutine[Any, Any, Scored]]) -> dict[int, Scored]:
         """Wait for the scores; a completion that is not judged by the deadline has none."""
@@ -155,40 +140,13 @@ class Reward:
         failed = [one for one in scored if one.score is None]
         self.books.count([one.reason or "no reason given" if one.score is None else "" for one in scored])
         self._window.add(one.score is None for one in scored)
+        problem = failed[-1].problem if failed else "see the warnings above"
         if failed:
-            log.warning(
-                "%d of %d judgements failed; the last failure: %s", len(failed), len(scored), failed[-1].problem
-            )
+            log.warning("%d of %d judgements failed; the last failure: %s", len(failed), len(scored), problem)
         if too_many := self._window.find_problem("reward.max_failures"):
-            problem = failed[-1].problem if failed else "see the warnings above"
             raise JudgeDown(f"{too_many}: {problem}; the same command resumes from the last checkpoint")
 
-    def _log(
-        self,
-        log_metric: Callable[[str, float], None],
-        sets: Sequence[str],
-        read: Sequence[Completion],
-        rewards: Sequence[float | None],
-        compared: dict[int, tuple[float | None, float | None]],
-    ) -> None:
-        """Log means by set, and separately for finished and for cut-off completions."""
-        values: defaultdict[str, list[float]] = defaultdict(list)
-        for name, one, reward in zip(sets, read, rewards, strict=True):
-            values[f"{name}/cut_off"].append(one.is_cut_off)
-            values[f"{name}/guarded"].append(one.is_guarded)
-            values[f"{name}/unscored"].append(reward is None)
-            if reward is not None:
-                values[f"{name}/score"].append(reward)
-                values[f"{name}/score_{'cut_off' if one.is_cut_off else 'finished'}"].append(reward)
-        for i, (first, second) in compared.items():
-            if first is not None and second is not None:
-                values[f"{sets[i]}/first_judge"].append(first)
-                values[f"{sets[i]}/second_judge"].append(second)
-        for name, numbers in values.items():
-            for value in numbers:  # one by one: TRL takes the mean over all processes
-                log_metric(name, float(value))
-
-    def _log_time(self, log_metric: Callable[[str, float], None], start: float) -> None:
+    def _log_time(self, log_metric: Log, start: float) -> None:
         """Log how long the judge took, and its share of the time since the last judgement; nothing is trained then."""
         now = time.monotonic()
         log_metric("judge/seconds", now - start)
@@ -196,11 +154,30 @@ class Reward:
         self._last_end = now
 
 
+def log_rewards(log_metric: Log, completions: Iterable[tuple[str, Completion, float | None]]) -> None:
+    """Log by set, and separately for finished and cut-off completions. TRL takes the means over all processes."""
+    for name, completion, reward in completions:
+        log_metric(f"{name}/cut_off", float(completion.is_cut_off))
+        log_metric(f"{name}/guarded", float(completion.is_guarded))
+        log_metric(f"{name}/unscored", float(reward is None))
+        if reward is not None:
+            log_metric(f"{name}/score", float(reward))
+            log_metric(f"{name}/score_{'cut_off' if completion.is_cut_off else 'finished'}", float(reward))
+
+
+def log_judges(log_metric: Log, pairs: Iterable[tuple[str, Scored, Scored]]) -> None:
+    """Log by set what two judges scored; a completion that one of them could not judge is left out."""
+    for name, first, second in pairs:
+        if first.score is not None and second.score is not None:
+            log_metric(f"{name}/first_judge", float(first.score))
+            log_metric(f"{name}/second_judge", float(second.score))
+
+
 def name_failure(error: EndpointError) -> str:
     """Name the kind of an endpoint's failure, without its URL and the seconds it took."""
-    cause = error.__cause__
+    cause = error.__cause__ or error
     status = getattr(cause, "status_code", None)
-    return f"HTTP {status}" if status else type(cause or error).__name__
+    return f"HTTP {status}" if status else type(cause).__name__
 
 
 def measure_repetition(text: str) -> float:

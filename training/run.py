@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from autodata.report.curves import compare_quarters
 from autodata.run.folder import Run, output_hash, read_manifest
 from autodata.run.progress import Progress
 from autodata.serving.journal import Journal
-from autodata.serving.leases import Lease, State, read_leases
+from autodata.serving.leases import State, read_leases
 from autodata.serving.vllm import running
 from autodata.stats.writing import write_duration
 from autodata.types import Role
@@ -28,30 +28,20 @@ from training.reward import JudgeDown
 from training.student import save_student
 from training.trainer import Training
 
-_DATASET_COMMAND = "python -m autodata.dataset"
-
 
 def train(recipe: GrpoRecipe, folder: Path, progress: Progress | None = None) -> Training:
     """Train, on every process; only the main one has a `progress`. Raises UserError, OSError."""
     state = PartialState()
     find_judge(recipe.models, folder)
-    journal = Journal(folder / f"journal_{state.process_index}.sqlite")
-    try:
-        with ExitStack() as servers:
-            for models in _list_judges(recipe) if state.is_main_process else []:
-                servers.enter_context(running(models, [Role.JUDGE], folder))
-            training = Training(recipe, folder, journal)
-            if progress:
-                training.follow(progress)
-            training.run()
-            return training
-    finally:
-        journal.close()
-
-
-def _list_judges(recipe: GrpoRecipe) -> list[Models]:
-    judges = [recipe.models] if recipe.models.judge else []
-    return [*judges, replace(recipe.models, judge=recipe.second_judge)] if recipe.second_judge else judges
+    with closing(Journal(folder / f"journal_{state.process_index}.sqlite")) as journal, ExitStack() as servers:
+        judges = [recipe.models.judge, recipe.second_judge] if state.is_main_process else []
+        for judge in filter(None, judges):
+            servers.enter_context(running(replace(recipe.models, judge=judge), [Role.JUDGE], folder))
+        training = Training(recipe, folder, journal)
+        if progress:
+            training.follow(progress)
+        training.run()
+        return training
 
 
 def save(run: Run, training: Training) -> None:
@@ -106,7 +96,7 @@ def train_and_save(recipe: GrpoRecipe) -> None:
         if _agree(True):
             train(recipe, folder)
         return
-    source = output_hash(recipe.dataset, _DATASET_COMMAND)
+    source = output_hash(recipe.dataset, "python -m autodata.dataset")
     with Run(recipe.run, "grpo", recipe, {"dataset": source}) as run:
         if not _agree(not run.is_finished):
             print(f"{run.folder}: up to date")
@@ -124,21 +114,15 @@ def _agree(goes_on: bool) -> bool:
     return values[0]
 
 
-_POLL_S = 5.0
-_PATIENCE_S = 4 * 3600.0  # a node may wait long in Slurm's queue
-
-
-def find_judge(models: Models, run: Path, patience_s: float = _PATIENCE_S) -> None:
+def find_judge(models: Models, run: Path, patience_s: float = 4 * 3600.0) -> None:
     """Give the judge's endpoint the URL and the key of the run's campaign, if it has one.
 
-    Processes take different replicas. Raises RecipeError if no replica gets ready, or if several processes would each
-    have to start a server.
+    Processes take different replicas. `patience_s` is long because nodes wait in Slurm's queue. Raises RecipeError if
+    no replica gets ready, or if several processes would each have to start a server.
     """
-    if models.judge is None or models.judge.endpoint not in models.endpoints:
-        return
-    name = models.judge.endpoint
-    endpoint = models.endpoints[name]
-    if endpoint.server is None or endpoint.base_url:
+    name = models.judge and models.judge.endpoint
+    endpoint = models.endpoints.get(name)
+    if endpoint is None or endpoint.server is None or endpoint.base_url:
         return
     if (run / LEASES).exists():
         _take_replica(name, endpoint, run, patience_s)
@@ -151,16 +135,12 @@ def find_judge(models: Models, run: Path, patience_s: float = _PATIENCE_S) -> No
 
 def _take_replica(name: str, endpoint: Endpoint, run: Path, patience_s: float) -> None:
     deadline = time.monotonic() + patience_s
-    while not (ready := _list_ready(name, run)):
+    while not (ready := [r for r in read_leases(run / LEASES) if r.endpoint == name and r.state == State.READY]):
         if time.monotonic() > deadline:
             raise RecipeError(
                 f"models.endpoints.{name}: no replica was ready after {write_duration(patience_s)}; see {run / LEASES}"
             )
-        time.sleep(_POLL_S)
+        time.sleep(5.0)
     endpoint.base_url = ready[PartialState().process_index % len(ready)].url
     endpoint.api_key_env = shared.VARIABLE
     shared.make_key(run)
-
-
-def _list_ready(name: str, run: Path) -> list[Lease]:
-    return [lease for lease in read_leases(run / LEASES) if lease.endpoint == name and lease.state == State.READY]

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from torch.nn import Module
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-_SAME = ("hidden_size", "num_hidden_layers", "vocab_size", "num_attention_heads")
-
 
 def load_student(weights: str, options: dict[str, Any]) -> PreTrainedModel:
     """Load the class that the weights' own configuration names, and freeze its vision tower.
@@ -35,19 +33,6 @@ def freeze_vision(model: Module) -> None:
             parameter.requires_grad_(False)
 
 
-def find_missing_kernels(model: PreTrainedModel) -> list[str]:
-    """List the missing packages without which this model trains several times slower on a GPU."""
-    if "linear_attention" not in (getattr(model.config.get_text_config(), "layer_types", None) or ()):
-        return []
-    from transformers.utils.import_utils import is_causal_conv1d_available, is_flash_linear_attention_available
-
-    installed = {
-        "flash-linear-attention": is_flash_linear_attention_available(),
-        "causal-conv1d": is_causal_conv1d_available(),
-    }
-    return [name for name, is_installed in installed.items() if not is_installed]
-
-
 def find_checkpoint(folder: Path, model: PreTrainedModel) -> str | None:
     """Find the last whole checkpoint, if there is any. Raises RunError if it belongs to another model."""
     # The trainer writes trainer_state.json last: a checkpoint without it was cut off by a kill or a full disk.
@@ -56,20 +41,16 @@ def find_checkpoint(folder: Path, model: PreTrainedModel) -> str | None:
         return None
     last = max(whole, key=lambda path: int(path.name.split("-")[1]))
     if (last / "config.json").exists():
-        _require_same(last, model)
+        from transformers import AutoConfig
+
+        configs = AutoConfig.from_pretrained(last).get_text_config(), model.config.get_text_config()
+        for key in ("hidden_size", "num_hidden_layers", "vocab_size", "num_attention_heads"):
+            saved, wanted = (getattr(config, key, None) for config in configs)
+            if saved != wanted:
+                raise RunError(
+                    f"{last} belongs to another model: {key} {saved}, not {wanted}; train in another folder (run=…)"
+                )
     return str(last)
-
-
-def _require_same(checkpoint: Path, model: PreTrainedModel) -> None:
-    from transformers import AutoConfig
-
-    saved, wanted = AutoConfig.from_pretrained(checkpoint).get_text_config(), model.config.get_text_config()
-    for key in _SAME:
-        if getattr(saved, key, None) != getattr(wanted, key, None):
-            raise RunError(
-                f"{checkpoint} belongs to another model: {key} {getattr(saved, key, None)}, not "
-                f"{getattr(wanted, key, None)}; train in another folder (run=…)"
-            )
 
 
 def save_student(full: Path, target: Path, tokenizer: PreTrainedTokenizerBase, card: str) -> None:

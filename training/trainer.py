@@ -8,7 +8,7 @@ import shutil
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from accelerate import PartialState
 from safetensors import SafetensorError
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from trl import GRPOConfig
 
 log = logging.getLogger(__name__)
-# Every step is logged, and a loss that is NaN or infinite must not be hidden.
-_TRAINER_DEFAULTS = {"logging_nan_inf_filter": False, "logging_steps": 1}
-_RESERVED = {"output_dir", "shuffle_dataset", "model_init_kwargs"}
 
 
 class Training:
@@ -56,11 +53,13 @@ class Training:
         self.config = make_config(recipe, folder)
         weights, options = resolve_weights(recipe.model), dict(recipe.trainer.get("model_init_kwargs") or {})
         self.tokenizer = AutoTokenizer.from_pretrained(weights, revision=options.get("revision"))
-        domain, client = self._load_domain(recipe.models, journal)
+        domain = self._load_domain(recipe.models, journal)
         rows = self._make_rows(domain)
         self.model = load_student(weights, options)
-        self._check(rows, self.model, processes)
-        self.reward = self._make_reward(domain, client, journal)
+        self._check(rows, processes)
+        models = replace(recipe.models, judge=recipe.second_judge)
+        second = self._load_domain(models, journal) if recipe.second_judge else None
+        self.reward = Reward(domain, self.clients[0], recipe.reward, self.books, second)
         self.trainer = GRPOTrainer(
             model=self.model,
             args=self.config,
@@ -90,16 +89,9 @@ class Training:
         progress.read_ledger = self.books.ledger
         self.trainer.add_callback(ProgressWriter(progress, self.books))
 
-    def _load_domain(self, models: Models, journal: Journal) -> tuple[base.Domain, Client]:
-        client = Client(share_budget(models, PartialState().num_processes), journal)
-        self.clients.append(client)
-        return base.load(self.recipe.domain, client), client
-
-    def _make_reward(self, domain: base.Domain, client: Client, journal: Journal) -> Reward:
-        second = None
-        if self.recipe.second_judge:
-            second, _ = self._load_domain(replace(self.recipe.models, judge=self.recipe.second_judge), journal)
-        return Reward(domain, client, self.recipe.reward, self.books, second)
+    def _load_domain(self, models: Models, journal: Journal) -> base.Domain:
+        self.clients.append(Client(share_budget(models, PartialState().num_processes), journal))
+        return base.load(self.recipe.domain, self.clients[-1])
 
     def _make_rows(self, domain: base.Domain) -> list[dict[str, str]]:
         """Make the rows to train on. Raises TooFewExamples, RecipeError."""
@@ -114,24 +106,22 @@ class Training:
         """Make the sets that are evaluated during training; None if there are none. Raises RecipeError."""
         from datasets import Dataset
 
-        template, watched = self.config.chat_template_kwargs or {}, {}
-        for name in self.recipe.evaluate:
-            examples = read_set(self.recipe.dataset, name)[: self.recipe.evaluate_examples]
+        recipe, template, watched = self.recipe, self.config.chat_template_kwargs or {}, {}
+        compared = recipe.second_judge_examples if recipe.second_judge else 0
+        for name in recipe.evaluate:
+            examples = read_set(recipe.dataset, name)[: recipe.evaluate_examples]
             if not examples:
-                log.warning(
-                    "evaluate: %s has no examples of %s, so this set is not evaluated", self.recipe.dataset, name
-                )
+                log.warning("evaluate: %s has no examples of %s, so this set is not evaluated", recipe.dataset, name)
                 continue
             rows = make_rows(examples, domain, self.tokenizer, template, name)
-            compared = self.recipe.second_judge_examples if self.recipe.second_judge else 0
             watched[name] = Dataset.from_list([{**row, "second": i < compared} for i, row in enumerate(rows)])
         if not watched:  # TRL would otherwise demand an evaluation set
             self.config.eval_strategy, self.config.eval_on_start = "no", False
         return watched or None
 
-    def _check(self, rows: list[dict[str, str]], model: PreTrainedModel, processes: int) -> None:
+    def _check(self, rows: list[dict[str, str]], processes: int) -> None:
         """Run the checks that need no trainer. Raises PreflightError."""
-        limits = self.recipe.preflight
+        model, limits = self.model, self.recipe.preflight
         longest = preflight.check_prompts(rows, self.tokenizer, limits.prompt_tokens)
         preflight.check_context(model, self.config, longest)
         preflight.check_groups(self.config, processes, bool(limits.probe))
@@ -151,14 +141,15 @@ class Training:
 
 def make_config(recipe: GrpoRecipe, folder: Path) -> GRPOConfig:
     """Make TRL's configuration. Raises RecipeError for a key that TRL does not know or that a recipe may not set."""
-    if reserved := _RESERVED & set(recipe.trainer) - {"model_init_kwargs"}:
-        raise RecipeError(f"trainer.{min(reserved)}: set by this command; remove it from the recipe")
     from trl import GRPOConfig
 
-    values: dict[str, Any] = {k: v for k, v in recipe.trainer.items() if k not in _RESERVED}
+    # Every step is logged, and a loss that is NaN or infinite must not be hidden.
+    defaults = {"logging_nan_inf_filter": False, "logging_steps": 1}
     fixed = {"output_dir": str(folder / "checkpoints"), "shuffle_dataset": False}
-    try:
-        return GRPOConfig(**_TRAINER_DEFAULTS | values | fixed)
+    if reserved := fixed.keys() & recipe.trainer.keys():
+        raise RecipeError(f"trainer.{min(reserved)}: set by this command; remove it from the recipe")
+    try:  # load_student has taken the model_init_kwargs
+        return GRPOConfig(**defaults | recipe.trainer | fixed | {"model_init_kwargs": None})
     except (TypeError, ValueError) as error:
         raise RecipeError(f"trainer: {error}") from error
 

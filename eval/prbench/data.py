@@ -1,8 +1,9 @@
 """Reads PRBench's tasks from a folder of the data set as it was downloaded (ScaleAI/PRBench, CC-BY-4.0)."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,12 @@ class Split:
 def read_split(folder: Path, name: str, limit: int | None = None) -> Split:
     """Read the tasks of a split, or the first `limit` of them. Raises RunError if the split has no file."""
     tasks, left_out = [], Counter[str]()
-    for row in _read(find_files(folder, name)):
+    for row in chain.from_iterable(map(read_rows, find_files(folder, name))):
         if isinstance(row, BadRow):
             left_out[row.reason] += 1
             continue
         try:
-            tasks.append(_make_task(row))
+            tasks.append(_make_task(row.value))
         except BadRubric as problem:
             left_out[str(problem).partition(": ")[2]] += 1
     return Split(name, tuple(tasks[:limit]), dict(left_out))
@@ -49,22 +50,15 @@ def read_split(folder: Path, name: str, limit: int | None = None) -> Split:
 
 def find_files(folder: Path, name: str) -> list[Path]:
     """Find `legal.parquet`, `data/legal-00000-of-00001.parquet` or `legal.jsonl`, for example. Raises RunError."""
-    patterns = [
-        f"{prefix}{name}{suffix}" for prefix in ("", "data/") for suffix in (".parquet", ".jsonl", "-[0-9]*.parquet")
-    ]
-    files = [file for pattern in patterns for file in sorted(folder.glob(pattern))]
+    patterns = (f"{name}.parquet", f"{name}.jsonl", f"{name}-[0-9]*.parquet")
+    places = (folder, folder / "data")
+    files = [file for place in places for pattern in patterns for file in sorted(place.glob(pattern))]
     if not files:
         raise RunError(
             f"{folder}: no file of the split {name}; download ScaleAI/PRBench there "
             "(hf download ScaleAI/PRBench --repo-type dataset --revision … --local-dir …)"
         )
     return files
-
-
-def _read(files: list[Path]) -> Iterator[Mapping[str, Any] | BadRow]:
-    for file in files:
-        for row in read_rows(file):
-            yield row if isinstance(row, BadRow) else row.value
 
 
 def _make_task(row: Mapping[str, Any]) -> Task:

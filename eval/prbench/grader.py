@@ -15,8 +15,6 @@ from autodata.serving.request import Request
 from autodata.types import Role
 from eval.prbench.data import Task, flatten
 
-_REASONING = ("think", "thinking", "reasoning", "reason")
-_PROMPTS = Path(__file__).parent / "prompts"
 _VERDICT = make_object({"explanation": {"type": "string"}, "criteria_met": {"type": "boolean"}})
 
 
@@ -28,7 +26,7 @@ class Grader:
         self.problem = ""  # why the last grade was lost
         self.client = Client(replace(models, judge=role), journal)
         self._asks = asks
-        self._prompts = PromptSet(_PROMPTS)
+        self._prompts = PromptSet(Path(__file__).parent / "prompts")
         self._agents = Agents(self.client, self._prompts)
 
     async def grade(self, task: Task, answer: str, seed: int) -> list[bool | None]:
@@ -53,7 +51,7 @@ class Grader:
 
 def strip_reasoning(text: str) -> str:
     """Remove the blocks of reasoning that the benchmark's own code removes; it keeps a block that never ends."""
-    for tag in _REASONING:
+    for tag in ("think", "thinking", "reasoning", "reason"):
         before, *blocks = text.split(f"<{tag}>")
         ends = [block.partition(f"</{tag}>") for block in blocks]
         text = before + "".join(after if end else f"<{tag}>{content}" for content, end, after in ends)

@@ -1,6 +1,6 @@
 """Turns a split of PRBench into an inspect_ai task, and summarizes its log."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -9,18 +9,18 @@ from inspect_ai import Task as InspectTask
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import EvalLog
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
-from inspect_ai.solver import Generate, Solver, TaskState, solver
+from inspect_ai.solver import TaskState
 
 from autodata.loop.agents import attempt_seed
 from autodata.serving.request import Request
 from autodata.stats.agreement import Ratings, compare_judges, compare_repeats
 from autodata.stats.intervals import SHARE, Estimate, estimate_mean
-from autodata.types import Outcome, Role
+from autodata.types import Outcome, Reply, Role
 from eval.limits import EvaluationLimits
 from eval.prbench.data import Split, Task, flatten
 from eval.prbench.grader import Grader, strip_reasoning
 from eval.prbench.rules import rates_by, score_task, summarize, summarize_by_topic
-from eval.tasks import is_counted_refusal, leave_unscored, take_reply
+from eval.tasks import answer, is_counted_refusal, leave_unscored
 
 BELOW_ZERO = "no interval: all of it is below 0, where scores are clipped"
 
@@ -30,28 +30,20 @@ def prbench_task(
 ) -> InspectTask:
     """Build the task: `samples` answers to each conversation, each graded by every grader."""
     tasks = {task.id: task for task in split.tasks}
+
+    def ask(state: TaskState) -> Awaitable[Reply]:  # as the benchmark does: the fixed earlier turns, no system prompt
+        request_seed = attempt_seed(seed, str(state.sample_id), 0, Role.WEAK_SOLVER, state.epoch)
+        messages = tasks[str(state.sample_id)].messages
+        return limits.client.ask(Request(Role.WEAK_SOLVER, messages, request_seed, state.epoch))
+
     rows = [Sample(id=t.id, input=flatten(t.messages), metadata={"document_id": t.id}) for t in split.tasks]
     return InspectTask(
         name=f"prbench_{split.name}",
         dataset=MemoryDataset(rows, name=split.name),
-        solver=answer(tasks, limits, seed),
+        solver=answer(ask, limits),
         scorer=grade(tasks, graders, limits, seed),
         epochs=Epochs(samples, "mean"),
     )
-
-
-@solver
-def answer(tasks: dict[str, Task], limits: EvaluationLimits, seed: int) -> Solver:
-    """Send the fixed earlier turns and the last question, without a system prompt, as the benchmark does."""
-
-    async def solve(state: TaskState, generate: Generate) -> TaskState:
-        id = str(state.sample_id)
-        request_seed = attempt_seed(seed, id, 0, Role.WEAK_SOLVER, state.epoch)
-        reply = limits.client.ask(Request(Role.WEAK_SOLVER, tasks[id].messages, request_seed, state.epoch))
-        await take_reply(state, reply, limits)
-        return state
-
-    return solve
 
 
 @scorer(metrics=[mean()])
@@ -61,10 +53,7 @@ def grade(tasks: dict[str, Task], graders: Sequence[Grader], limits: EvaluationL
     async def score(state: TaskState, target: Target) -> Score:
         if "reply" not in state.metadata and not is_counted_refusal(state, limits):
             return leave_unscored(state)
-        task, text = (
-            tasks[str(state.sample_id)],
-            state.output.completion,
-        )  # a refusal is empty and meets nothing
+        task, text = tasks[str(state.sample_id)], state.output.completion  # a refusal is empty and meets nothing
         if not strip_reasoning(text) and state.metadata.get("reply", {}).get("outcome") == Outcome.ANSWERED:
             state.metadata |= {"reply": None, "outcome": Outcome.EMPTY.value, "reason": "nothing but reasoning"}
             return leave_unscored(state)
@@ -93,19 +82,16 @@ def summarize_split(log: EvalLog, split: Split) -> dict[str, Any]:
     graded = [(task, met) for task, met in samples if met]
     names = list(dict.fromkeys(name for _, met in graded for name in met))
     by_grader = {name: _summarize([(task, met[name]) for task, met in graded]) for name in names}
+    agreement = None
     if len(names) > 1:
-        ratings = [
-            Ratings(task.id, verdicts)
-            for task, met in graded
-            for verdicts in zip(*(met[name] for name in names), strict=True)
-        ]
-        agreement = compare_judges(ratings) if len(names) == 2 else compare_repeats(ratings)
+        ratings = [Ratings(task.id, pair) for task, met in graded for pair in zip(*met.values(), strict=True)]
+        agreement = asdict(compare_judges(ratings) if len(names) == 2 else compare_repeats(ratings))
     return {
         "tasks": len(split.tasks),
         "left_out": split.left_out,
         "unanswered": len(samples) - len(graded),
         "graders": by_grader,
-        "agreement": asdict(agreement) if len(names) > 1 else None,
+        "agreement": agreement,
     }
 
 

@@ -2,43 +2,39 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from autodata.recipes.evaluation import TableRecipe
 from autodata.stats.writing import DASH, write_estimate, write_points
 from eval.attribution import Cause, attribute
-from eval.sampled_answers import SampledAnswer, to_answers
+from eval.sampled_answers import SampledAnswer, join, to_answers
 from eval.statistics import Answers, compare
-from eval.tables.cells import HELD_OUT, ResultTable, difference, join, read_answers, with_papers
+from eval.tables.cells import HELD_OUT, ResultTable, difference, read_answers, with_papers
 from eval.truncation import measure_rate
-
-VALIDATION = "combined validation"  # the held-out sets of both arms
 
 
 def truncation(recipe: TableRecipe) -> list[ResultTable]:
     """Show the share of cut-off answers of each set in %, one row per model; then differences to the first model."""
     models = [(row.label, _add_validation(recipe, read_answers(row))) for row in recipe.rows]
-    names = [name for named in (*recipe.paper.values(), *(answers for _, answers in models)) for name in named]
-    sets = list(dict.fromkeys([*HELD_OUT, *names]))
+    sets = list(dict.fromkeys(chain(HELD_OUT, *recipe.paper.values(), *(answers for _, answers in models))))
     ours = [
         [label, *(write_estimate(measure_rate(answers.get(name, ())), write_points) for name in sets)]
         for label, answers in models
     ]
     rows = [["model", *(f"{name}, %" for name in sets)], *with_papers(recipe, ours, sets)]
     (base, before), *others = models
-    changes = [
-        [
-            label,
-            *(difference(compare(_cut_offs(before, name), _cut_offs(answers, name)), write_points) for name in sets),
-        ]
-        for label, answers in others
-        if answers and before
-    ]
+    changes = []
+    for label, answers in others if before else []:
+        if answers:
+            pairs = [compare(_cut_offs(before, name), _cut_offs(answers, name)) for name in sets]
+            changes.append([label, *(difference(pair, write_points) for pair in pairs)])
     below = ResultTable([rows[0], *changes], title=f"Differences to {base}, in points, paired by example")
     return [ResultTable(rows), *([below] if changes else [])]
 
 
 def _add_validation(recipe: TableRecipe, answers: Mapping[str, list[SampledAnswer]]) -> dict[str, list[SampledAnswer]]:
-    return {**answers, VALIDATION: join(answers, recipe.tasks or HELD_OUT)} if answers else {}
+    """Add the held-out sets of both arms together."""
+    return {**answers, "combined validation": join(answers, recipe.tasks or HELD_OUT)} if answers else {}
 
 
 def _cut_offs(answers: Mapping[str, Sequence[SampledAnswer]], name: str) -> dict[str, Answers]:
@@ -59,12 +55,7 @@ def attribution(recipe: TableRecipe) -> list[ResultTable]:
 
 
 def _flips(base: Sequence[SampledAnswer], trained: Sequence[SampledAnswer]) -> list[str]:
-    by_index, over_all = attribute(base, trained), attribute(base, trained, all_pairs=True)
-    shares = [write_estimate(by_index.gained.shares[cause], write_points) for cause in Cause]
-    return [
-        f"{by_index.gained.total:g}",
-        *shares,
-        f"{by_index.lost.total:g}",
-        f"{by_index.net:g}",
-        f"{over_all.gained.total:.1f}",
-    ]
+    paired, over_all = attribute(base, trained), attribute(base, trained, all_pairs=True)
+    gained, lost, net = (f"{count:g}" for count in (paired.gained.total, paired.lost.total, paired.net))
+    shares = [write_estimate(paired.gained.shares[cause], write_points) for cause in Cause]
+    return [gained, *shares, lost, net, f"{over_all.gained.total:.1f}"]

@@ -1,7 +1,7 @@
 """Fills the cells of tables: reads runs and writes numbers, intervals and missing values as text."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from eval.sampled_answers import SampledAnswer, read_all
 from eval.statistics import LEVEL, Difference
 
 HELD_OUT = ("cot_test", "agentic_test")
+COST = ["thousand tokens", "GPU-seconds"]
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,14 @@ class ResultTable:
     title: str = ""  # set for tables below the main one
 
 
+def read_finished(row: TableRow) -> dict[str, Any]:
+    """Read the manifest of a finished run; empty if the run is missing or unfinished."""
+    manifest = read_manifest(Path(row.run)) or {}
+    return manifest if manifest.get("finished") else {}
+
+
 def is_finished(row: TableRow) -> bool:
-    manifest = read_manifest(Path(row.run))
-    return bool(manifest and manifest.get("finished"))
+    return bool(read_finished(row))
 
 
 def read_result(row: TableRow, name: str) -> dict[str, Any]:
@@ -39,11 +45,6 @@ def read_result(row: TableRow, name: str) -> dict[str, Any]:
 def read_answers(row: TableRow) -> dict[str, list[SampledAnswer]]:
     """Read the answers of a finished run, by task; empty if the run is missing."""
     return read_all(Path(row.run)) if is_finished(row) else {}
-
-
-def join(answers: Mapping[str, Sequence[SampledAnswer]], tasks: Sequence[str]) -> list[SampledAnswer]:
-    """Join the answers to several tasks; each example's name then begins with its task, so that none are confused."""
-    return [replace(g, example=f"{task} {g.example}") for task in tasks for g in answers.get(task, ())]
 
 
 def with_papers(recipe: TableRecipe, ours: Sequence[list[str]], columns: Sequence[str]) -> list[list[str]]:
@@ -85,13 +86,7 @@ def _write_p(comparison: Difference) -> str:
 
 def cost(row: TableRow) -> list[str]:
     """Write the thousands of tokens and the GPU-seconds of a run; servers with unknown GPUs are left out."""
-    manifest = (read_manifest(Path(row.run)) or {}) if is_finished(row) else {}
-    costs = LEDGER.validate_python(manifest.get("ledger", {})).values()
+    costs = LEDGER.validate_python(read_finished(row).get("ledger", {})).values()
     seconds = [cost.gpu_seconds for cost in costs if cost.gpu_seconds is not None]
-    return [
-        f"{sum(cost.tokens for cost in costs) / 1000:.1f}" if costs else DASH,
-        f"{sum(seconds):.0f}" if seconds else DASH,
-    ]
-
-
-COST = ["thousand tokens", "GPU-seconds"]
+    tokens = f"{sum(cost.tokens for cost in costs) / 1000:.1f}" if costs else DASH
+    return [tokens, f"{sum(seconds):.0f}" if seconds else DASH]

@@ -24,14 +24,9 @@ def data_quality(recipe: TableRecipe) -> list[ResultTable]:
     examples = read_records(Path(row.run) / EXAMPLES, EXAMPLE) if is_finished(row) else []
     arms = sorted(statistics, key=lambda arm: arm != "cot")
     intervals = {arm: measure_intervals([e for e in examples if e.arm == arm]) for arm in arms}
-    measured = {
-        metric
-        for cells in [*statistics.values(), *recipe.paper.values()]
-        for metric, value in cells.items()
-        if value is not None
-    }
+    columns = [*statistics.values(), *recipe.paper.values()]
     rows = []
-    for metric in [metric for metric in METRICS if metric in measured] or METRICS:
+    for metric in [m for m in METRICS if any(cells.get(m) is not None for cells in columns)] or METRICS:
         ours = [write_metric(statistics[arm].get(metric), intervals[arm].get(metric)) for arm in arms]
         rows.append([metric, *ours, *(papers(recipe, arm, metric) for arm in recipe.paper)])
     return [ResultTable([["metric", *arms, *(f"{arm}, the paper's" for arm in recipe.paper)], *rows])]
@@ -43,11 +38,8 @@ def question_types(recipe: TableRecipe) -> list[ResultTable]:
     counts = read_result(row, RESULTS)
     rows = [["type", "questions", "%", "the paper's %"]]
     for type, subtypes in TYPES.items():
-        rows.append([type, *_type_cells(counts, "types", type), papers(recipe, "%", type)])
-        rows += [
-            [f"· {subtype}", *_type_cells(counts, "subtypes", subtype), papers(recipe, "%", subtype)]
-            for subtype in subtypes
-        ]
+        lines = [("types", type, type), *(("subtypes", subtype, f"· {subtype}") for subtype in subtypes)]
+        rows += [[title, *_type_cells(counts, kind, name), papers(recipe, "%", name)] for kind, name, title in lines]
     unlabelled = counts.get("unlabelled", 0)
     note = f"Questions without a readable label, which no share includes: {unlabelled:,}."
     return [ResultTable(rows, [note] if unlabelled else [])]

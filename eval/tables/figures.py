@@ -5,17 +5,14 @@ from pathlib import Path
 from autodata.meta.search import ITERATIONS
 from autodata.recipes.evaluation import TableRecipe
 from autodata.report.charts import Frame, Line, Lines, series_style
-from autodata.report.curves import Curves, Points, draw_rates, list_pass_rates, read_curves, save_png, write_milestones
+from autodata.report.curves import Curves, draw_rates, list_pass_rates, read_curves, save_png, write_milestones
 from autodata.run.records import LINE, read_records
 from autodata.stats.writing import DASH, write_points
 from eval.tables.cells import HELD_OUT, ResultTable, is_finished, papers
 
 
 def learning_curves(recipe: TableRecipe) -> list[ResultTable]:
-    """Draw the score on the held-out sets over training steps, one line per training run and one panel per set.
-
-    The table has the first, the best and the last point of each line.
-    """
+    """Draw the score on each held-out set over training steps, and list each run's first, best and last point."""
     runs = [(row.label, read_curves(Path(row.run)) if is_finished(row) else Curves()) for row in recipe.rows]
     scores = [(label, curves.watch("score")) for label, curves in runs]
     sets = list(dict.fromkeys([*HELD_OUT, *(name for _, points in scores for name in points)]))
@@ -24,29 +21,23 @@ def learning_curves(recipe: TableRecipe) -> list[ResultTable]:
         for label, points in scores
         for name in sets
     ]
-    by_set = {name: {label: points[name] for label, points in scores if name in points} for name in sets}
-    charts = [_draw_set(name, lines) for name, lines in by_set.items() if lines]
+    charts = []
+    for name in sets:
+        watched = [(label, points[name]) for label, points in scores if name in points]
+        lines = [Line(label, series_style(number), points) for number, (label, points) in enumerate(watched)]
+        charts += [Lines(Frame(name, "", "step", "mean score"), lines, extra=(1,))] if lines else []
     return [ResultTable([["model", "set", "first", "best", "last"], *rows], _save(recipe, charts))]
 
 
-def _draw_set(name: str, scores: dict[str, Points]) -> Lines:
-    lines = [Line(label, series_style(number), points) for number, (label, points) in enumerate(scores.items())]
-    return Lines(Frame(name, "", "step", "mean score"), lines, extra=(1,))
-
-
 def pass_rate(recipe: TableRecipe) -> list[ResultTable]:
-    """Show the best validation pass rate so far over the iterations of a run of autodata.meta, the only row.
-
-    The table has the first point, the best one and the paper's points; the picture has every iteration.
-    """
+    """List the first and the best pass rate of a run of autodata.meta, the only row, and the paper's; draw all."""
     (row,) = recipe.rows
     points = list_pass_rates(read_records(Path(row.run) / ITERATIONS, LINE)) if is_finished(row) else []
     chosen = [points[0], max(points, key=lambda point: point[1])] if points else []
     rows = [[str(iteration), write_points(rate), ""] for iteration, rate in chosen] or [[DASH, DASH, ""]]
     rows += [[str(iteration), "", papers(recipe, "%", iteration)] for iteration in recipe.paper.get("%", {})]
-    chart = draw_rates(points)
     header = ["iteration", "validation pass rate, %", "the paper's, %"]
-    return [ResultTable([header, *rows], _save(recipe, [chart] if chart else []))]
+    return [ResultTable([header, *rows], _save(recipe, [draw_rates(points)] if points else []))]
 
 
 def _save(recipe: TableRecipe, charts: list[Lines]) -> list[str]:

@@ -3,16 +3,12 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 from autodata.recipes.evaluation import TableRow
-from autodata.run.folder import read_manifest
 from autodata.run.records import RunError
 from autodata.serving.measured import tell_outcomes
-from eval.tables.cells import is_finished, read_answers
-
-Manifests = Mapping[str, Mapping[str, Any]]  # keyed by the label of the row
+from eval.tables.cells import read_answers, read_finished
 
 
 def check_rows(rows: Sequence[TableRow]) -> list[str]:
@@ -37,33 +33,27 @@ def check_rows(rows: Sequence[TableRow]) -> list[str]:
 
 def note_outcomes(rows: Sequence[TableRow]) -> list[str]:
     """Say how the answers of each row ended, if any was cut off or never came."""
-    evaluations = [(row.label, read_answers(row)) for row in rows if _read_evaluation(row)]
-    return [
-        f"- {label}, {line}"
-        for label, answers in evaluations
-        for line in tell_outcomes(
-            {task: Counter(str(g.outcome) for g in sampled) for task, sampled in answers.items()}
-        )
-    ]
+    lines = []
+    for row in filter(_read_evaluation, rows):
+        outcomes = {task: Counter(str(g.outcome) for g in sampled) for task, sampled in read_answers(row).items()}
+        lines += [f"- {row.label}, {line}" for line in tell_outcomes(outcomes)]
+    return lines
 
 
 def _find_data(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Select the hashes of the data that a run evaluated on."""
-    return {
-        key: value for key, value in inputs.items() if key == "dataset" or key.startswith(("principia ", "prbench "))
-    }
+    benchmarks = ("principia ", "prbench ")
+    return {key: value for key, value in inputs.items() if key == "dataset" or key.startswith(benchmarks)}
 
 
 def _find_judges(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Select what identifies the judge and every grader: model and sampling.
-
-    Their token budgets are left out, because a raised budget only adds scores that were missing.
-    """
+    """Select what identifies the judge and every grader: model and sampling."""
     roles = {
         key.removesuffix(".endpoint"): name
         for key, name in inputs.items()
         if key.startswith(("models.judge.", "graders.")) and key.endswith(".endpoint")
     }
+    # Token budgets are left out, because a raised budget only adds scores that were missing.
     settings = {
         key: value
         for key, value in inputs.items()
@@ -83,11 +73,11 @@ def _require_equal(kind: str, identities: Mapping[str, Mapping[str, Any]]) -> No
 
 
 def _read_evaluation(row: TableRow) -> Mapping[str, Any] | None:
-    manifest = read_manifest(Path(row.run)) if is_finished(row) else None
-    return manifest if manifest and manifest.get("inputs", {}).get("kind") == "eval" else None
+    manifest = read_finished(row)
+    return manifest if manifest.get("inputs", {}).get("kind") == "eval" else None
 
 
-def _require_different(evaluations: Manifests) -> None:
+def _require_different(evaluations: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise RunError if two labels belong to one model."""
     models = {label: m["evaluated"] for label, m in evaluations.items() if "evaluated" in m}
     for (first, one), (second, other) in combinations(models.items(), 2):
