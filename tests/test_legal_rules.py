@@ -142,5 +142,5 @@ def test_the_packet_counts_passes():
     assert [(c["capability"], c["n"], c["weak"], c["gap"]) for c in built.capabilities] == [
         ("x", 2, 0.5, 0.5), ("y", 1, 0.5, 0.5)]  # fmt: skip
     assert [p["round"] for p in built.previous] == [1]
-    with pytest.raises(ValueError, match="no score"):
+    with pytest.raises(ValueError, match="was not measured"):
         packet.build(candidate, [attempt(0, None)], strong, post_filter.inspect("q", 1), [])
