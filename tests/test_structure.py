@@ -1,6 +1,5 @@
 """The house rules that a machine can check."""
 
-import ast
 import re
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import pytest
 
 from autodata.config import SCHEMAS, explain, load
 from tests.helpers.recipes import MODELS, load_committed
+from tests.helpers.structure import find_room, list_files, list_imports
 
 REPO = Path(__file__).parent.parent
 RECIPES = sorted(p for p in (REPO / "recipes").rglob("*.yaml")
@@ -21,27 +21,12 @@ ORDER = re.search(r"^`(types < .*)`$", (REPO / "CONTRIBUTING.md").read_text(), r
 FLOORS = [{name.strip() for name in floor.split(",")} for floor in ORDER.split("<")]
 
 
-def find_room(module: str) -> str:
-    """The folder of a module, or its own name where it stands at the top of `autodata`."""
-    top, *rest = module.split(".")
-    return rest[0] if top == "autodata" else top
-
-
 def find_floor(room: str) -> int:
-    return next(number for number, rooms in enumerate(FLOORS) if room in rooms)
+    name = room.removeprefix("autodata.")
+    return next(number for number, rooms in enumerate(FLOORS) if name in rooms)
 
 
-def imported(path: Path) -> list[str]:
-    found = []
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found += [f"autodata.{a.name}" for a in node.names] if node.module == "autodata" else [node.module]
-        elif isinstance(node, ast.Import):
-            found += [a.name for a in node.names]
-    return [f for f in found if f.split(".")[0] in ("autodata", "training", "eval")]
-
-
-SOURCES = sorted(p for folder in ("autodata", "training", "eval") for p in (REPO / folder).rglob("*.py"))
+SOURCES = list_files(REPO)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(REPO)))
@@ -49,9 +34,9 @@ def test_imports_go_one_way(path):
     if path.name == "__init__.py":
         return
     room = find_room(".".join(path.relative_to(REPO).with_suffix("").parts))
-    for module in imported(path):
+    for module in list_imports(path):
         other = find_room(module)
-        assert other == room or find_floor(other) < find_floor(room), f"{path.relative_to(REPO)} imports {module}"
+        assert not other or other == room or find_floor(other) < find_floor(room), f"{path.name} imports {module}"
 
 
 @pytest.mark.parametrize("folder", sorted({p.parent for p in SOURCES}), ids=lambda p: str(p.relative_to(REPO)))
