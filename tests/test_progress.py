@@ -79,6 +79,13 @@ def test_sessions_add_up_and_replays_are_not_paid(run):
     assert (told["calls"], told["tokens"]) == (7, 77)
 
 
+def test_a_run_that_is_killed_just_after_it_is_finished_has_its_costs(run):
+    with Progress(run, "documents") as progress:
+        progress.watch(a_client(calls=2))
+        run.finish([])
+        assert read_manifest(run.folder)["ledger"]["judge"]["calls"] == 2
+
+
 @pytest.mark.parametrize("last", [None, "", "{", '{"state": "running"}', "[1]"])
 def test_without_a_readable_file_the_manifest_knows_what_earlier_sessions_cost(run, last):
     run.note(ledger={"judge": {"calls": 5, "gpu_seconds": 2.5}}, elapsed_s=60)

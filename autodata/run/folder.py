@@ -40,6 +40,7 @@ class Run:
         self.inputs = {"kind": kind, **semantic_values(recipe), **artefacts}
         self._recipe = recipe
         self._repairs = repairs
+        self.measure_costs: Callable[[], Mapping[str, object]] = dict  # Progress sets it
         self._lock = _hold(self.folder)
         try:
             self._manifest = read_manifest(self.folder) or {}
@@ -63,8 +64,8 @@ class Run:
         self.note(outputs={name: hash_path(self.folder / name) for name in outputs}, finished=_now(), **facts)
 
     def note(self, **facts: object) -> None:
-        """Add facts to the manifest and write it."""
-        self._manifest |= facts
+        """Add facts to the manifest and write it, always with the costs so far: a finished run never lacks them."""
+        self._manifest |= {**facts, **self.measure_costs()}
         self.write(MANIFEST, json.dumps(self._manifest, indent=2, sort_keys=True) + "\n")
 
     @contextmanager

@@ -34,7 +34,7 @@ class Progress:
     """Shows and stores the progress of a run once a second.
 
     The code that does the work updates `done`, `total`, `accepted`, `failures` and `facts`. The ledgers of `clients`
-    are added to those of the run's earlier sessions and stored in the manifest at the end. A run of several processes
+    are added to those of the run's earlier sessions and stored in the manifest. A run of several processes
     sets `read_ledger` instead, a function that returns the ledger of all of them.
     """
 
@@ -55,6 +55,7 @@ class Progress:
         self._end = threading.Event()
         self._ticker = threading.Thread(target=self._tick, daemon=True)
         self._opened = ExitStack()
+        run.measure_costs = self._measure_costs
 
     def begin(self) -> None:
         """Start measuring the rate: servers and files are ready, the work begins."""
@@ -140,9 +141,14 @@ class Progress:
         # If an error ended the run, that error is reported, not a second one.
         with self._opened, suppress(RunError) if kind else nullcontext():
             self._write()
-            ledger = LEDGER.dump_python(self.ledger(), mode="json")
-            self._run.note(ledger=ledger, elapsed_s=round(self.hours * 3600, 1))
+            self._run.note()
             self._print_line()
+
+    def _measure_costs(self) -> dict[str, object]:
+        return {
+            "ledger": LEDGER.dump_python(self.ledger(), mode="json"),
+            "elapsed_s": round(self.hours * 3600, 1),
+        }
 
     def _tick(self) -> None:
         while not self._end.wait(_EVERY_S):

@@ -27,10 +27,10 @@ NOT_OUTPUT = ("manifest.json", "progress.json")  # they say when
 def kill_again_and_again(start: Callable[[int], Process], chance: random.Random) -> Iterator[None]:
     """Each time at a later change to a file, until there is none; stops after each kill."""
     at, kills = chance.randint(0, 2), 0
-    while (process := start(at)).wait() == -signal.SIGKILL:
+    while (status := (process := start(at)).wait()) == -signal.SIGKILL:
         yield
         at, kills = at + chance.randint(1, 8), kills + 1
-    assert process.wait() == 0, process.said
+    assert status == 0, process.said
     assert kills > 1
 
 
