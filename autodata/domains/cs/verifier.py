@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from autodata.loop.agents import make_object
+from autodata.loop.agents import make_object, make_text
 from autodata.loop.parsing import ParseError, read_text
 from autodata.loop.role_words import SPEAKS_OF_SOLVERS, speaks_of_solvers
 from autodata.types import Candidate, Quality
@@ -15,9 +15,8 @@ _LABELS = {  # the first label of each check passes
     "type": ["CONSISTENT", "INCONSISTENT"],
 }
 MAX_REASON = 600
-_REASON = {"type": "string", "minLength": 1, "maxLength": MAX_REASON}
 _CHECKS = {
-    name: make_object({"reason": _REASON, "label": {"type": "string", "enum": labels}})
+    name: make_object({"reason": make_text(MAX_REASON), "label": {"type": "string", "enum": labels}})
     for name, labels in _LABELS.items()
 }
 SCHEMA = make_object({**_CHECKS, "feedback": {"type": "string", "maxLength": MAX_REASON}})
