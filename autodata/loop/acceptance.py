@@ -11,6 +11,9 @@ from autodata.recipes.domain import Gate
 from autodata.serving.measured import advise
 from autodata.types import Attempt, Candidate, Failure, Outcome, Role, Verdict
 
+Scores = Sequence[Fraction]
+Counts = tuple[int, int]  # how many weak and how many strong attempts
+
 
 def scores(candidate: Candidate, attempts: Sequence[Attempt]) -> list[Fraction]:
     """Compute the exact score of each attempt from its booleans. Raises ValueError for one that was not measured."""
@@ -23,7 +26,7 @@ def scores(candidate: Candidate, attempts: Sequence[Attempt]) -> list[Fraction]:
     return exact
 
 
-def mean(values: Sequence[Fraction]) -> Fraction:
+def mean(values: Scores) -> Fraction:
     """Compute the exact mean. A common denominator comes first: adding millions of fractions one by one is slow."""
     whole = lcm(*(value.denominator for value in values))
     return Fraction(sum(value.numerator * (whole // value.denominator) for value in values), whole * len(values))
@@ -33,7 +36,7 @@ def count_cut_off(attempts: Sequence[Attempt]) -> int:
     return sum(a.outcome is Outcome.CUT_OFF for a in attempts)
 
 
-def decide_weak(weak: Sequence[Fraction], gate: Gate, cut_off: int = 0) -> Verdict | None:
+def decide_weak(weak: Scores, gate: Gate, cut_off: int = 0) -> Verdict | None:
     """Reject a candidate by its weak attempts alone; None if they pass. `cut_off` counts those that were cut off.
 
     A cut-off attempt scores 0 at worst, so "too easy" holds whatever the budget is; a low score does not.
@@ -50,9 +53,7 @@ def decide_weak(weak: Sequence[Fraction], gate: Gate, cut_off: int = 0) -> Verdi
     return None
 
 
-def decide(
-    weak: Sequence[Fraction], strong: Sequence[Fraction], gate: Gate, cut_off: tuple[int, int] = (0, 0)
-) -> Verdict:
+def decide(weak: Scores, strong: Scores, gate: Gate, cut_off: Counts = (0, 0)) -> Verdict:
     """Return the verdict of one preset. `strong` may be empty if the weak attempts did not pass."""
     rejected = decide_weak(weak, gate, cut_off[0])
     if rejected or not strong:
@@ -70,7 +71,7 @@ def decide(
     return Verdict(False, Failure.SMALL_GAP, detail) if is_small else Verdict(True, None, detail)
 
 
-def settle_weak(weak: Sequence[Fraction], planned: int, gate: Gate, cut_off: int = 0) -> Verdict | None:
+def settle_weak(weak: Scores, planned: int, gate: Gate, cut_off: int = 0) -> Verdict | None:
     """Reject a candidate as soon as no outcome of the missing weak attempts can change that; else None.
 
     Every rule is monotone in each score and in the number of cut-off attempts, so testing the extremes is enough.
@@ -79,9 +80,7 @@ def settle_weak(weak: Sequence[Fraction], planned: int, gate: Gate, cut_off: int
     return _settled(possible, f"settled after {len(weak)} of {planned} weak attempts")
 
 
-def settle(
-    weak: Sequence[Fraction], strong: Sequence[Fraction], planned: int, gate: Gate, cut_off: tuple[int, int] = (0, 0)
-) -> Verdict | None:
+def settle(weak: Scores, strong: Scores, planned: int, gate: Gate, cut_off: Counts = (0, 0)) -> Verdict | None:
     """Return the verdict as soon as no outcome of the missing strong attempts can change it; else None."""
     possible = [
         decide(weak, filled, gate, (cut_off[0], cut_off[1] + more)) for filled, more in _list_extremes(strong, planned)
@@ -89,17 +88,11 @@ def settle(
     return _settled(possible, f"settled after {len(strong)} of {planned} strong attempts")
 
 
-def decide_measured(
-    weak: Sequence[Fraction],
-    strong: Sequence[Fraction],
-    planned: tuple[int, int],
-    gate: Gate,
-    cut_off: tuple[int, int] = (0, 0),
-) -> Verdict:
-    """Return the verdict from the attempts measured so far. `planned` is how many the recipe asks for (weak, strong).
+def decide_measured(weak: Scores, strong: Scores, planned: Counts, gate: Gate, cut_off: Counts = (0, 0)) -> Verdict:
+    """Return the verdict from the attempts measured so far. `planned` is how many the recipe asks for.
 
     The verdict is "not measured" (`accepted` None) while missing attempts could still change it. `cut_off` counts the
-    attempts (weak, strong) that ran into their budget.
+    attempts that ran into their budget.
     """
     settled = settle_weak(weak, planned[0], gate, cut_off[0])
     if not settled and strong and len(weak) == planned[0]:
@@ -117,7 +110,7 @@ def _describe_cut_off(role: Role, attempts: int, cut_off: int) -> str:
     return f"{cut}, which says nothing of difficulty: {advise(role, Outcome.CUT_OFF)}"
 
 
-def _list_extremes(scores: Sequence[Fraction], planned: int) -> list[tuple[list[Fraction], int]]:
+def _list_extremes(scores: Scores, planned: int) -> list[tuple[list[Fraction], int]]:
     """List the extreme cases of the missing attempts: (all scores then, how many more are cut off)."""
     missing = planned - len(scores)
     cases = [(0, 0), (0, missing), (1, 0), (1, missing)] if missing else [(0, 0)]

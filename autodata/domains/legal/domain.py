@@ -33,10 +33,8 @@ class Domain(base.Domain):
     async def _extract(self, document: Document) -> dict[str, object]:
         for ask in range(self.config.judge_retries + 1):
             seed = attempt_seed(self.seed, document.id, 0, Role.CHALLENGER, ask)  # 0 stands for before round 1
-            slots = {"document": document.text}
-            reply = await self.agents.write(
-                Role.CHALLENGER, "extractor", slots, seed=seed, attempt=ask, schema=extractor.SCHEMA
-            )
+            request = {"seed": seed, "attempt": ask, "schema": extractor.SCHEMA}
+            reply = await self.agents.write(Role.CHALLENGER, "extractor", {"document": document.text}, **request)
             try:
                 return extractor.read_extract(self.agents.read(reply, Role.CHALLENGER))
             except ParseError as error:
