@@ -61,7 +61,14 @@ class Domain(base.Domain):
         return [untried[i] for i in sorted(chosen)]
 
     async def check_quality(self, document: Document, candidate: Candidate, attempt: int = 0) -> Quality:
-        reason = _fault(candidate)
+        """Check whether the cut is worth attempting."""
+        answer = normalize(candidate.reference_answer)
+        checks = {
+            "the cut is not followed by a word": not _WORD.fullmatch(answer),
+            "the word is too short to test anything": len(answer) < 3,
+            "the word already occurs in the beginning": answer in map(normalize, candidate.question.split()),
+        }
+        reason = next((fault for fault, is_found in checks.items() if is_found), "")
         return Quality(not reason, reason, candidate.hash)
 
     async def judge(self, candidate: Candidate, answer: str, seed: int) -> Judgement:
@@ -94,18 +101,6 @@ def normalize(word: str) -> str:
 def first_word(answer: str) -> str:
     """Return the first word of a continuation, normalised; empty if it does not begin with a word."""
     return normalize("".join(answer.split()[:1]))
-
-
-def _fault(candidate: Candidate) -> str:
-    """Return the reason why a cut point is not worth attempting; empty if it is."""
-    answer = normalize(candidate.reference_answer)
-    if not _WORD.fullmatch(answer):
-        return "the cut is not followed by a word"
-    if len(answer) < 3:
-        return "the word is too short to test anything"
-    if answer in {normalize(w) for w in candidate.question.split()}:
-        return "the word already occurs in the beginning"
-    return ""
 
 
 def _failures(rounds: Sequence[Round]) -> dict[str, list[str]]:

@@ -74,7 +74,7 @@ class Domain(base.Domain):
         """Compute each preset's verdict by its thresholds, then by post-filter and loop-judge. Raises JudgeFailed."""
         by_threshold = await super().assess(candidate, weak, strong, rounds)
         is_whole = weak and strong and all(a.is_measured for a in (*weak, *strong))
-        # Without all attempts, the thresholds have decided; there is nothing to compare.
+        # In these cases the thresholds have decided; there is nothing to compare.
         if not is_whole or by_threshold.verdicts[self.config.preset].failure is Failure.CUT_OFF:
             return by_threshold
         findings = post_filter.inspect(candidate.question, self.config.question_chars)
