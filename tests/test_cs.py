@@ -8,10 +8,9 @@ import pytest
 from autodata.data.examples import choose_best
 from autodata.domains.cs import verifier
 from autodata.loop import domain as base
-from autodata.loop.baselines import propose_many, propose_once
 from autodata.loop.domain import JudgeFailed
 from autodata.loop.harness import Harness
-from autodata.loop.orchestrator import orchestrate, orchestrate_by_agent
+from autodata.loop.orchestrator import orchestrate, orchestrate_by_agent, propose_many, propose_once
 from autodata.serving.llm import Client
 from autodata.serving.measured import NotMeasured
 from autodata.types import Candidate, Criterion, Document, End, Failure

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autodata.loop.acceptance import decide, decide_weak, settle, settle_weak
-from autodata.loop.baselines import propose_once
+from autodata.loop.orchestrator import propose_once
 from autodata.recipes.domain import Gate
 from autodata.types import Failure
 from tests.helpers.fake_world import World

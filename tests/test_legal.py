@@ -7,10 +7,9 @@ import pytest
 
 from autodata.loop import domain as base
 from autodata.loop.agents import attempt_seed
-from autodata.loop.baselines import propose_many, propose_once
 from autodata.loop.domain import JudgeFailed
 from autodata.loop.harness import Harness
-from autodata.loop.orchestrator import orchestrate, orchestrate_by_agent
+from autodata.loop.orchestrator import orchestrate, orchestrate_by_agent, propose_many, propose_once
 from autodata.loop.prompts import seal
 from autodata.recipes.models import Endpoint, RoleConfig
 from autodata.serving.llm import Client

@@ -4,10 +4,9 @@ import pytest
 
 from autodata.loop import domain as base
 from autodata.loop.agents import attempt_seed
-from autodata.loop.baselines import propose_once
 from autodata.loop.domain import JudgeFailed
 from autodata.loop.harness import Harness, count_duplicates
-from autodata.loop.orchestrator import orchestrate
+from autodata.loop.orchestrator import orchestrate, propose_once
 from autodata.serving.llm import Client
 from autodata.types import Attempt, Document, Failure, Judgement, Outcome, Quality, Role
 from tests.helpers.fake_server import completion, fake_server, play_cloze

@@ -16,10 +16,9 @@ from autodata.config import load
 from autodata.corpora.documents import group_documents, read_corpus
 from autodata.domains.science.domain import ANGLES, find_faults, make_candidate
 from autodata.loop import domain as base
-from autodata.loop.baselines import propose_many, propose_once
 from autodata.loop.domain import Inconclusive, JudgeFailed
 from autodata.loop.harness import Harness
-from autodata.loop.orchestrator import orchestrate, orchestrate_by_agent
+from autodata.loop.orchestrator import orchestrate, orchestrate_by_agent, propose_many, propose_once
 from autodata.recipes.generation import GenerateRecipe
 from autodata.run.records import read_records
 from autodata.serving.llm import Client

@@ -1,14 +1,18 @@
 """Decides whether a candidate is accepted: thresholds on exact scores, computed from the judge's booleans."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import cache
 from math import lcm
+from operator import ge, gt, le, lt
 
 from autodata.loop import rubric
 from autodata.recipes.domain import Gate
 from autodata.serving.measured import advise
 from autodata.types import Attempt, Candidate, Failure, Outcome, Role, Verdict
+
+Scores = Sequence[Fraction]
+Counts = tuple[int, int]  # how many weak and how many strong attempts
 
 
 def scores(candidate: Candidate, attempts: Sequence[Attempt]) -> list[Fraction]:
@@ -22,7 +26,7 @@ def scores(candidate: Candidate, attempts: Sequence[Attempt]) -> list[Fraction]:
     return exact
 
 
-def mean(values: Sequence[Fraction]) -> Fraction:
+def mean(values: Scores) -> Fraction:
     """Compute the exact mean. A common denominator comes first: adding millions of fractions one by one is slow."""
     whole = lcm(*(value.denominator for value in values))
     return Fraction(sum(value.numerator * (whole // value.denominator) for value in values), whole * len(values))
@@ -32,97 +36,67 @@ def count_cut_off(attempts: Sequence[Attempt]) -> int:
     return sum(a.outcome is Outcome.CUT_OFF for a in attempts)
 
 
-def decide_weak(weak: Sequence[Fraction], gate: Gate, cut_off: int = 0) -> Verdict | None:
+def decide_weak(weak: Scores, gate: Gate, cut_off: int = 0) -> Verdict | None:
     """Reject a candidate by its weak attempts alone; None if they pass. `cut_off` counts those that were cut off.
 
     A cut-off attempt scores 0 at worst, so "too easy" holds whatever the budget is; a low score does not.
     """
-    average = mean(weak)
-    too_easy = (
-        _over(average, gate.weak_mean_at_most)
-        or _reaches(average, gate.weak_mean_below)
-        or _over(max(weak), gate.weak_max_at_most)
-    )
-    if too_easy:
-        detail = f"weak mean {float(average):.3f}, best {float(max(weak)):.3f}"
-        return Verdict(False, Failure.TOO_EASY, detail)
+    average, worst, best = mean(weak), min(weak), max(weak)
+    too_easy = ((average, gt, gate.weak_mean_at_most), (average, ge, gate.weak_mean_below))
+    if _any_holds(*too_easy, (best, gt, gate.weak_max_at_most)):
+        return Verdict(False, Failure.TOO_EASY, f"weak mean {float(average):.3f}, best {float(best):.3f}")
     if _is_unfinished(len(weak), cut_off, gate):
         return Verdict(False, Failure.CUT_OFF, _describe_cut_off(Role.WEAK_SOLVER, len(weak), cut_off))
-    too_low = (
-        _under(average, gate.weak_mean_at_least)
-        or _within(average, gate.weak_mean_above)
-        or _within(min(weak), gate.weak_min_above)
-    )
-    if too_low:
-        return Verdict(False, Failure.NO_SIGNAL, f"weak mean {float(average):.3f}, worst {float(min(weak)):.3f}")
+    too_low = ((average, lt, gate.weak_mean_at_least), (average, le, gate.weak_mean_above))
+    if _any_holds(*too_low, (worst, le, gate.weak_min_above)):
+        return Verdict(False, Failure.NO_SIGNAL, f"weak mean {float(average):.3f}, worst {float(worst):.3f}")
     return None
 
 
-def decide(
-    weak: Sequence[Fraction], strong: Sequence[Fraction], gate: Gate, cut_off: tuple[int, int] = (0, 0)
-) -> Verdict:
+def decide(weak: Scores, strong: Scores, gate: Gate, cut_off: Counts = (0, 0)) -> Verdict:
     """Return the verdict of one preset. `strong` may be empty if the weak attempts did not pass."""
     rejected = decide_weak(weak, gate, cut_off[0])
-    if rejected:
-        return rejected
-    if not strong:
-        return Verdict(None, None, "strong solver not measured")
-    return _decide_strong(weak, strong, gate, cut_off[1])
-
-
-def _decide_strong(weak: Sequence[Fraction], strong: Sequence[Fraction], gate: Gate, cut_off: int) -> Verdict:
+    if rejected or not strong:
+        return rejected or Verdict(None, None, "strong solver not measured")
     average, gap = mean(strong), mean(strong) - mean(weak)
     detail = f"weak {float(mean(weak)):.3f}, strong {float(average):.3f}, gap {float(gap):.3f}"
-    too_low = _under(average, gate.strong_mean_at_least) or _within(min(strong), gate.strong_min_above)
-    if (too_low or _under(gap, gate.gap_at_least)) and _is_unfinished(len(strong), cut_off, gate):
-        return Verdict(False, Failure.CUT_OFF, _describe_cut_off(Role.STRONG_SOLVER, len(strong), cut_off))
+    too_low = _any_holds((average, lt, gate.strong_mean_at_least), (min(strong), le, gate.strong_min_above))
+    is_small = _any_holds((gap, lt, gate.gap_at_least))
+    if (too_low or is_small) and _is_unfinished(len(strong), cut_off[1], gate):
+        return Verdict(False, Failure.CUT_OFF, _describe_cut_off(Role.STRONG_SOLVER, len(strong), cut_off[1]))
     if too_low:
         return Verdict(False, Failure.TOO_HARD, detail)
-    if _reaches(average, gate.strong_mean_below):
+    if _any_holds((average, ge, gate.strong_mean_below)):
         return Verdict(False, Failure.TOO_EASY, detail)
-    if _under(gap, gate.gap_at_least):
-        return Verdict(False, Failure.SMALL_GAP, detail)
-    return Verdict(True, None, detail)
+    return Verdict(False, Failure.SMALL_GAP, detail) if is_small else Verdict(True, None, detail)
 
 
-def settle_weak(weak: Sequence[Fraction], planned: int, gate: Gate, cut_off: int = 0) -> Verdict | None:
+def settle_weak(weak: Scores, planned: int, gate: Gate, cut_off: int = 0) -> Verdict | None:
     """Reject a candidate as soon as no outcome of the missing weak attempts can change that; else None.
 
     Every rule is monotone in each score and in the number of cut-off attempts, so testing the extremes is enough.
     """
-    extremes = _extremes(planned - len(weak))
-    possible = [decide_weak(_fill(weak, planned, value), gate, cut_off + more) for value, more in extremes]
+    possible = [decide_weak(filled, gate, cut_off + more) for filled, more in _list_extremes(weak, planned)]
     return _settled(possible, f"settled after {len(weak)} of {planned} weak attempts")
 
 
-def settle(
-    weak: Sequence[Fraction], strong: Sequence[Fraction], planned: int, gate: Gate, cut_off: tuple[int, int] = (0, 0)
-) -> Verdict | None:
+def settle(weak: Scores, strong: Scores, planned: int, gate: Gate, cut_off: Counts = (0, 0)) -> Verdict | None:
     """Return the verdict as soon as no outcome of the missing strong attempts can change it; else None."""
     possible = [
-        decide(weak, _fill(strong, planned, value), gate, (cut_off[0], cut_off[1] + more))
-        for value, more in _extremes(planned - len(strong))
+        decide(weak, filled, gate, (cut_off[0], cut_off[1] + more)) for filled, more in _list_extremes(strong, planned)
     ]
     return _settled(possible, f"settled after {len(strong)} of {planned} strong attempts")
 
 
-def decide_measured(
-    weak: Sequence[Fraction],
-    strong: Sequence[Fraction],
-    planned: tuple[int, int],
-    gate: Gate,
-    cut_off: tuple[int, int] = (0, 0),
-) -> Verdict:
-    """Return the verdict from the attempts measured so far. `planned` is how many the recipe asks for (weak, strong).
+def decide_measured(weak: Scores, strong: Scores, planned: Counts, gate: Gate, cut_off: Counts = (0, 0)) -> Verdict:
+    """Return the verdict from the attempts measured so far. `planned` is how many the recipe asks for.
 
     The verdict is "not measured" (`accepted` None) while missing attempts could still change it. `cut_off` counts the
-    attempts (weak, strong) that ran into their budget.
+    attempts that ran into their budget.
     """
-    weak_planned, strong_planned = planned
-    rejected = settle_weak(weak, weak_planned, gate, cut_off[0])
-    if rejected:
-        return rejected
-    settled = settle(weak, strong, strong_planned, gate, cut_off) if strong and len(weak) == weak_planned else None
+    settled = settle_weak(weak, planned[0], gate, cut_off[0])
+    if not settled and strong and len(weak) == planned[0]:
+        settled = settle(weak, strong, planned[1], gate, cut_off)
     return settled or Verdict(None, None, "not measured: attempts are missing")
 
 
@@ -136,13 +110,11 @@ def _describe_cut_off(role: Role, attempts: int, cut_off: int) -> str:
     return f"{cut}, which says nothing of difficulty: {advise(role, Outcome.CUT_OFF)}"
 
 
-def _extremes(missing: int) -> list[tuple[int, int]]:
-    """List the extreme cases of the missing attempts: (the score of each, how many of them are cut off)."""
-    return [(0, 0), (0, missing), (1, 0), (1, missing)] if missing else [(0, 0)]
-
-
-def _fill(scores: Sequence[Fraction], planned: int, value: int) -> list[Fraction]:
-    return [*scores, *[Fraction(value)] * (planned - len(scores))]
+def _list_extremes(scores: Scores, planned: int) -> list[tuple[list[Fraction], int]]:
+    """List the extreme cases of the missing attempts: (all scores then, how many more are cut off)."""
+    missing = planned - len(scores)
+    cases = [(0, 0), (0, missing), (1, 0), (1, missing)] if missing else [(0, 0)]
+    return [([*scores, *[Fraction(value)] * missing], more) for value, more in cases]
 
 
 def _settled(possible: Sequence[Verdict | None], how: str) -> Verdict | None:
@@ -160,17 +132,6 @@ def _exact(bound: float) -> Fraction:
     return Fraction(str(bound))  # 0.65 means 13/20, not its nearest binary number
 
 
-def _over(value: Fraction, bound: float | None) -> bool:
-    return bound is not None and value > _exact(bound)
-
-
-def _reaches(value: Fraction, bound: float | None) -> bool:
-    return bound is not None and value >= _exact(bound)
-
-
-def _under(value: Fraction, bound: float | None) -> bool:
-    return bound is not None and value < _exact(bound)
-
-
-def _within(value: Fraction, bound: float | None) -> bool:
-    return bound is not None and value <= _exact(bound)
+def _any_holds(*rules: tuple[Fraction, Callable[[Fraction, Fraction], bool], float | None]) -> bool:
+    """Return True if a comparison of a value with its bound holds. A rule without a bound is skipped."""
+    return any(bound is not None and compare(value, _exact(bound)) for value, compare, bound in rules)

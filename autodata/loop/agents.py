@@ -23,7 +23,6 @@ MAX_REPLY_CHARS = 100_000  # beyond this a reply is a runaway, not a proposal
 MAX_REASON_CHARS = 300
 CUT_OFF_REPLY = "the reply was cut off by its budget"  # how the reason of such a malformed round begins
 _WORTH_ANOTHER_SEED = (Outcome.EMPTY, Outcome.ABORTED, Outcome.REFUSED)
-_SANITY = "What is 2+2? Answer with the number only."
 
 
 class Agents:
@@ -56,8 +55,9 @@ class Agents:
 
     async def is_answering(self, role: Role, attempt: int) -> bool:
         """Return True if a solver's endpoint answers a trivial question with anything at all (paper Fig. 15)."""
+        question = Message("user", "What is 2+2? Answer with the number only.")
         try:
-            reply = await self.ask(Request(role, (Message("user", _SANITY),), seed=attempt, attempt=attempt))
+            reply = await self.ask(Request(role, (question,), seed=attempt, attempt=attempt))
         except NotMeasured:
             return False
         return bool(reply.content.strip())
@@ -80,13 +80,8 @@ class Agents:
     async def _judge_part(
         self, candidate: Candidate, part: Sequence[Criterion], answer: str, seed: int, asks: int
     ) -> tuple[tuple[bool, ...], str]:
-        slots = {
-            "question": candidate.question,
-            "context": candidate.context,
-            "answer": answer,
-            "criteria": [c.text for c in part],
-            "is_whole": len(part) == len(candidate.rubric),
-        }
+        slots = {"question": candidate.question, "context": candidate.context, "answer": answer}
+        slots |= {"criteria": [c.text for c in part], "is_whole": len(part) == len(candidate.rubric)}
         messages = self._prompts.render("judge", slots)
         request = Request(Role.JUDGE, messages, seed, schema=verdict_schema(len(part)))
         return await self.ask_until_read(request, lambda record: read_verdicts(record, len(part)), asks)
@@ -128,24 +123,21 @@ class Agents:
 
 def verdict_schema(count: int) -> dict[str, object]:
     """Make the JSON schema of a judge's reply: one verdict per criterion, in order, each after its reason."""
-
-    def verdict(number: int) -> dict[str, object]:
-        reason = {"type": "string", "maxLength": MAX_REASON_CHARS}  # first, so that it can shape the verdict
-        return make_object({"criterion": {"enum": [number]}, "reason": reason, "met": {"type": "boolean"}})
-
-    verdicts = [verdict(n) for n in range(1, count + 1)]
+    # The reason comes first, so that it can shape the verdict.
+    rest = {"reason": {"type": "string", "maxLength": MAX_REASON_CHARS}, "met": {"type": "boolean"}}
+    verdicts = [make_object({"criterion": {"enum": [number]}, **rest}) for number in range(1, count + 1)]
     bounds = {"minItems": count, "maxItems": count}
     return make_object({"verdicts": {"type": "array", "prefixItems": verdicts, "items": False} | bounds})
 
 
 def make_object(properties: dict[str, object]) -> dict[str, object]:
     """Make the JSON schema of an object that has exactly these properties, in this order."""
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def make_text(at_most: int) -> dict[str, object]:
+    """Make the JSON schema of a text of 1 to `at_most` characters."""
+    return {"type": "string", "minLength": 1, "maxLength": at_most}
 
 
 async def gather_all(calls: Sequence[Awaitable[T]]) -> list[T]:

@@ -125,8 +125,8 @@ class Domain(ABC):
     def for_document(self, failures: Mapping[str, int]) -> "Domain":
         """Copy this domain, with accounts of its own. `failures` counts the document's earlier failures by kind.
 
-        A judge whose replies were unreadable is asked afresh, beyond what the journal replays; the
-        empty answers of an endpoint that was down are asked for again.
+        A judge whose replies were unreadable is asked afresh, beyond what the journal replays; the empty answers of an
+        endpoint that was down are asked for again.
         """
         domain = copy.copy(self)
         domain.agents = Agents(self._client, self.prompts)
@@ -138,7 +138,6 @@ class Domain(ABC):
         self, document: Document, rounds: Sequence[Round], number: int, instruction: str
     ) -> list[Candidate | ParseError]:
         """Ask all challengers; a proposal is a candidate or why it is none. Raises NotMeasured, Unsuitable."""
-        challenges = self.challenge(document, rounds)
 
         async def ask(index: int, challenge: Challenge) -> Reply:
             seed = attempt_seed(self.seed, document.id, number, Role.CHALLENGER, index)
@@ -146,7 +145,7 @@ class Domain(ABC):
             slots = {**challenge.slots, "instruction": instruction}
             return await self.agents.write(Role.CHALLENGER, "challenger", slots, **request)
 
-        replies = await gather_all([ask(i, c) for i, c in enumerate(challenges)])
+        replies = await gather_all([ask(i, c) for i, c in enumerate(self.challenge(document, rounds))])
         return [self._read(document, reply, rounds) for reply in replies]
 
     def _read(self, document: Document, reply: Reply, rounds: Sequence[Round]) -> Candidate | ParseError:
@@ -158,10 +157,10 @@ class Domain(ABC):
     def decide(self, candidate: Candidate, weak: Sequence[Attempt], strong: Sequence[Attempt], gate: Gate) -> Verdict:
         """Return the verdict under one preset: "not measured" while missing attempts could change it."""
         measured = [[a for a in attempts if a.is_measured] for attempts in (weak, strong)]
-        weak_scores, strong_scores = (acceptance.scores(candidate, attempts) for attempts in measured)
-        weak_cut, strong_cut = (acceptance.count_cut_off(attempts) for attempts in measured)
+        scores = [acceptance.scores(candidate, attempts) for attempts in measured]
+        weak_cut, strong_cut = map(acceptance.count_cut_off, measured)
         planned = (self.config.weak_attempts, self.config.strong_attempts)
-        return acceptance.decide_measured(weak_scores, strong_scores, planned, gate, (weak_cut, strong_cut))
+        return acceptance.decide_measured(*scores, planned, gate, (weak_cut, strong_cut))
 
     def solver_prompt(self, candidate: Candidate, document: str = "") -> tuple[Message, ...]:
         """Render the prompt of a solver, the same in generation, training and evaluation."""
@@ -185,7 +184,6 @@ class Domain(ABC):
         count = self.config.strong_attempts if strong else self.config.weak_attempts
         document_text = self.privileged(document) if strong and self.config.privileged_strong else ""
         slots = solver_slots(candidate, document_text)
-
         reruns = self._earlier_failures.get(Inconclusive(role, number).kind, 0)
 
         async def attempt_once(index: int) -> Attempt:
@@ -197,7 +195,10 @@ class Domain(ABC):
                 missing = self.judge_missing(candidate, error)
                 return Attempt(index, seed, error.outcome, "", "", 0, 0, missing, missing.met is not None)
             judgement = await self.judge_reply(candidate, reply, seed)
-            return _require_judged(_record(index, seed, reply, judgement), role, number)
+            if judgement.met is None and reply.outcome.is_measured:
+                raise JudgeFailed(f"round {number}, {role}: {judgement.reason}")
+            tokens = (reply.prompt_tokens, reply.completion_tokens)
+            return Attempt(index, seed, reply.outcome, reply.content, reply.reasoning, *tokens, judgement)
 
         attempts = await _make_attempts(attempt_once, count, is_settled)
         is_mute = not any(a.answer.strip() or a.outcome is Outcome.REFUSED for a in attempts)
@@ -206,16 +207,12 @@ class Domain(ABC):
         return tuple(attempts)
 
     async def judge_reply(self, candidate: Candidate, reply: Reply, seed: int) -> Judgement:
-        """Judge an answer. An answer that was cut off before any content scores 0, and no judge is asked.
-
-        Raises EndpointError.
-        """
-        if not reply.content.strip() and reply.outcome is not Outcome.CUT_OFF:
+        """Judge an answer. One that was cut off before any content scores 0 without a judge. Raises EndpointError."""
+        if reply.content.strip():
+            return await self.judge(candidate, reply.content, seed)
+        if reply.outcome is not Outcome.CUT_OFF:
             return Judgement(None, None, f"no content: {reply.outcome}")
-        if not reply.content.strip():
-            nothing_met = [False] * len(candidate.rubric)
-            return rubric.judge(candidate.rubric, nothing_met, f"no answer: {reply.outcome}")
-        return await self.judge(candidate, reply.content, seed)
+        return rubric.judge(candidate.rubric, [False] * len(candidate.rubric), f"no answer: {reply.outcome}")
 
     def list_outcomes(self, role: str, outcomes: Mapping[str, int]) -> dict[str, int]:
         """Count how calls ended; a solver's refusal counts as an answer if the recipe says so."""
@@ -264,22 +261,3 @@ async def _make_attempts(
     while len(attempts) < count and not (attempts and is_settled(attempts)):
         attempts.append(await make(len(attempts)))
     return attempts
-
-
-def _require_judged(attempt: Attempt, role: Role, number: int) -> Attempt:
-    if attempt.judgement.met is None and attempt.outcome.is_measured:
-        raise JudgeFailed(f"round {number}, {role}: {attempt.judgement.reason}")
-    return attempt
-
-
-def _record(index: int, seed: int, reply: Reply, judgement: Judgement) -> Attempt:
-    return Attempt(
-        index=index,
-        seed=seed,
-        outcome=reply.outcome,
-        answer=reply.content,
-        reasoning=reply.reasoning,
-        prompt_tokens=reply.prompt_tokens,
-        completion_tokens=reply.completion_tokens,
-        judgement=judgement,
-    )

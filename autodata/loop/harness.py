@@ -11,21 +11,9 @@ from autodata.loop.acceptance import count_cut_off, decide_weak, scores
 from autodata.loop.agents import gather_all
 from autodata.loop.domain import Assessment, Domain, Unsuitable
 from autodata.loop.parsing import ParseError
-from autodata.recipes.domain import Gate
 from autodata.recipes.generation import BASELINES
 from autodata.serving.measured import NotMeasured
-from autodata.types import (
-    Attempt,
-    Candidate,
-    Document,
-    End,
-    Failure,
-    Quality,
-    Role,
-    Round,
-    Trajectory,
-    Verdict,
-)
+from autodata.types import Attempt, Candidate, Document, End, Failure, Quality, Role, Round, Trajectory, Verdict
 
 MAX_INSTRUCTION_CHARS = 2_000
 Attempts = tuple[Attempt, ...]
@@ -41,21 +29,15 @@ class Harness:
         self.domain = domain.for_document(failures or {})
         self.document = document
         self.arm = arm
+        self.is_baseline = arm in BASELINES
         self.rounds: list[Round] = []
         self.end: End | None = None
         self.note = ""
         self.refused: list[str] = []
         self.orchestrator = "fixed"
-        self._waiting: list[Candidate | ParseError] = []  # proposals that were asked for and not tested yet
-
-    @property
-    def has_waiting(self) -> bool:
-        """Return True if the next round tests a proposal that is there already; no instruction can reach it."""
-        return bool(self._waiting)
-
-    @property
-    def may_give_up(self) -> bool:
-        return len(self.rounds) >= self.domain.config.give_up_after
+        # Proposals that were asked for and not tested yet; no instruction can reach them.
+        self.waiting: list[Candidate | ParseError] = []
+        self._gate = domain.config.presets[domain.config.preset]  # the thresholds of the preset in force
 
     @property
     def spent(self) -> int:
@@ -132,36 +114,30 @@ class Harness:
     async def _propose(self, number: int, instruction: str) -> Candidate | ParseError | None:
         """Return the next proposal, or why it is none. Without any, end the document and return None."""
         try:
-            if not self._waiting:
-                self._waiting = await self._ask_challengers(number, instruction)
+            if not self.waiting and self.arm == "cot" and (baseline := self.domain.find_baseline(self.document)):
+                return baseline
+            if not self.waiting:
+                self.waiting = await self.domain.propose(self.document, self._shown_rounds, number, instruction)
         except Unsuitable as reason:
             self.stop(End.SKIPPED, str(reason))
             return None
-        if not self._waiting:
+        if not self.waiting:
             self.stop(End.NOTHING_LEFT)
             return None
-        return self._waiting.pop(0)
-
-    async def _ask_challengers(self, number: int, instruction: str) -> list[Candidate | ParseError]:
-        baseline = self.domain.find_baseline(self.document) if self.arm == "cot" else None
-        if baseline:
-            return [baseline]
-        return await self.domain.propose(self.document, self._shown_rounds, number, instruction)
+        return self.waiting.pop(0)
 
     async def _attempt(self, number: int, candidate: Candidate) -> tuple[Attempts, Attempts]:
         """Let both solvers try the candidate. After the weak one, the strong one is asked only if it can matter."""
-        weak: Attempts = ()
         strong: Attempts = ()
-        if self._is_weak_first:
+        if self.is_baseline or not self.domain.config.weak_first:
+            roles = (Role.WEAK_SOLVER, Role.STRONG_SOLVER)
+            calls = [self.domain.attempt(self.document, candidate, role, number) for role in roles]
+            weak, strong = await gather_all(calls)
+        else:
             weak = await self._try(Role.WEAK_SOLVER, number, candidate)
             self._require_measured(candidate, weak, strong)
             if self._may_still_pass(candidate, weak):
                 strong = await self._try(Role.STRONG_SOLVER, number, candidate, weak)
-        else:
-            roles = (Role.WEAK_SOLVER, Role.STRONG_SOLVER)
-            weak, strong = await gather_all(
-                [self.domain.attempt(self.document, candidate, role, number) for role in roles]
-            )
         self._require_measured(candidate, weak, strong)
         return weak, strong
 
@@ -199,10 +175,9 @@ class Harness:
 
     async def _check_again(self, candidate: Candidate, verdict: Verdict, strong: Attempts) -> Quality | None:
         """Check the quality once more of what may become an example (paper Sec. 3.1)."""
-        is_wanted = verdict.accepted or (self.is_baseline and strong)
-        if not is_wanted or not self.domain.config.final_check:
-            return None
-        return await self.domain.check_quality(self.document, candidate, attempt=1)
+        if self.domain.config.final_check and (verdict.accepted or (self.is_baseline and strong)):
+            return await self.domain.check_quality(self.document, candidate, attempt=1)
+        return None
 
     def _close(self, round: Round) -> None:
         self.rounds.append(round)
@@ -210,21 +185,6 @@ class Harness:
             self.stop(End.ACCEPTED)
         elif len(self.rounds) >= self.domain.config.max_rounds:
             self.stop(End.ROUNDS_USED)
-
-    # ── what the steps rest on ───────────────────────────────────────────────────────────────
-
-    @property
-    def is_baseline(self) -> bool:
-        return self.arm in BASELINES
-
-    @property
-    def _gate(self) -> Gate:
-        """The thresholds of the preset in force."""
-        return self.domain.config.presets[self.domain.config.preset]
-
-    @property
-    def _is_weak_first(self) -> bool:
-        return self.domain.config.weak_first and not self.is_baseline
 
     @property
     def _shown_rounds(self) -> Sequence[Round]:

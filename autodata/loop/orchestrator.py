@@ -1,4 +1,9 @@
-"""Directs the rounds of a document: Python does, or a language model that says what to propose next."""
+"""Directs the rounds of a document: Python does, or a language model that says what to propose next.
+
+The two baseline arms propose without a loop. CoT Self-Instruct proposes once (paper Sec. 3.1). Best-of-N proposes
+until it has spent as many tokens as the agentic arm spent on the same document, and keeps the best proposal: the loop
+must beat it at equal cost.
+"""
 
 import json
 
@@ -34,6 +39,29 @@ async def orchestrate(harness: Harness) -> Trajectory:
     return harness.trajectory()
 
 
+async def propose_once(harness: Harness) -> Trajectory:
+    """Propose one candidate and test it like any other, except that both solvers always try it.
+
+    The verdict is recorded but not acted upon: this arm's data are whatever was proposed.
+    """
+    await harness.prepare()
+    if harness.end is None:
+        await harness.play_round()
+    if harness.end is not End.SKIPPED:
+        harness.stop(End.ONE_SHOT)
+    return harness.trajectory()
+
+
+async def propose_many(harness: Harness, budget: int) -> Trajectory:
+    """Propose independent candidates until `budget` tokens are spent; at least one."""
+    await harness.prepare()
+    while harness.end is None and (harness.spent < budget or not harness.rounds):
+        await harness.play_round()
+    if harness.end is None:
+        harness.stop(End.ONE_SHOT)
+    return harness.trajectory()
+
+
 async def orchestrate_by_agent(harness: Harness) -> Trajectory:
     """Let a language model diagnose the last rounds and direct the next one, or give up (paper Sec. 2.1).
 
@@ -44,7 +72,7 @@ async def orchestrate_by_agent(harness: Harness) -> Trajectory:
     await harness.prepare()
     choices = 0
     while harness.end is None:
-        if harness.has_waiting:
+        if harness.waiting:
             await harness.play_round()
         elif len(harness.refused) > harness.domain.config.max_illegal_moves:
             harness.orchestrator = FALLBACK
@@ -59,13 +87,11 @@ async def _choose_and_play(harness: Harness, choice_index: int) -> None:
     """Do what the model chooses; what is illegal is refused, with the reason, and nothing is done."""
     try:
         name, arguments = read_call(await choose(harness, choice_index), list_legal(harness))
-    except IllegalMove as refusal:
-        harness.refused.append(str(refusal)[:MAX_REFUSALS_KEPT])
-        return
-    except NotMeasured as error:
-        if error.outcome not in (Outcome.EMPTY, Outcome.REFUSED):
+    except (IllegalMove, NotMeasured) as refusal:
+        # An empty or refused reply has no call in it, so it counts as an illegal one.
+        if isinstance(refusal, NotMeasured) and refusal.outcome not in (Outcome.EMPTY, Outcome.REFUSED):
             raise
-        harness.refused.append(str(error)[:MAX_REFUSALS_KEPT])  # a reply without any call in it
+        harness.refused.append(str(refusal)[:MAX_REFUSALS_KEPT])
         return
     if name == GIVE_UP:
         harness.stop(End.GAVE_UP, arguments["diagnosis"])
@@ -74,14 +100,24 @@ async def _choose_and_play(harness: Harness, choice_index: int) -> None:
 
 
 async def choose(harness: Harness, choice_index: int) -> Reply:
-    domain, number = harness.domain, len(harness.rounds) + 1
-    seed = attempt_seed(domain.seed, harness.document.id, number, Role.ORCHESTRATOR, choice_index)
+    domain, rounds = harness.domain, harness.rounds
+    slots = {
+        "excerpt": recap.shorten(harness.document.text),
+        "rounds": recap.list_rounds(rounds),
+        "earlier": recap.count_earlier(rounds),
+        "criteria": recap.count_criteria(next((r for r in reversed(rounds) if r.weak), None)),
+        "rounds_left": domain.config.max_rounds - len(rounds),
+        "legal": list_legal(harness),
+        "refused": harness.refused[-1:],
+    }
+    seed = attempt_seed(domain.seed, harness.document.id, len(rounds) + 1, Role.ORCHESTRATOR, choice_index)
     request = {"seed": seed, "attempt": choice_index, "tools": TOOLS}
-    return await domain.agents.write(Role.ORCHESTRATOR, "orchestrator", _slots(harness), **request)
+    return await domain.agents.write(Role.ORCHESTRATOR, "orchestrator", slots, **request)
 
 
 def list_legal(harness: Harness) -> tuple[str, ...]:
-    return (PROPOSE, GIVE_UP) if harness.may_give_up else (PROPOSE,)
+    may_give_up = len(harness.rounds) >= harness.domain.config.give_up_after
+    return (PROPOSE, GIVE_UP) if may_give_up else (PROPOSE,)
 
 
 def read_call(reply: Reply, legal: tuple[str, ...]) -> tuple[str, dict[str, str]]:
@@ -90,32 +126,13 @@ def read_call(reply: Reply, legal: tuple[str, ...]) -> tuple[str, dict[str, str]
         raise IllegalMove("no function was called; see tool-call-parser in the flags of the orchestrator's server")
     if reply.tool not in legal:
         raise IllegalMove(f"{recap.shorten(reply.tool)} is not legal now; legal: {', '.join(legal)}")
-    arguments = _read_arguments(reply)
-    return reply.tool, {name: str(arguments.get(name, "")) for name in ("instruction", "diagnosis")}
-
-
-def _read_arguments(reply: Reply) -> dict[str, object]:
     try:
         arguments = json.loads(reply.arguments or "{}")
     except (ValueError, RecursionError):
         raise IllegalMove(f"the arguments of {reply.tool} are not JSON") from None
     if not isinstance(arguments, dict):
         raise IllegalMove(f"the arguments of {reply.tool} are not an object")
-    return arguments
-
-
-def _slots(harness: Harness) -> dict[str, object]:
-    rounds = harness.rounds
-    measured = next((r for r in reversed(rounds) if r.weak), None)
-    return {
-        "excerpt": recap.shorten(harness.document.text),
-        "rounds": recap.list_rounds(rounds),
-        "earlier": recap.count_earlier(rounds),
-        "criteria": recap.count_criteria(measured),
-        "rounds_left": harness.domain.config.max_rounds - len(rounds),
-        "legal": list_legal(harness),
-        "refused": harness.refused[-1:],
-    }
+    return reply.tool, {name: str(arguments.get(name, "")) for name in ("instruction", "diagnosis")}
 
 
 ORCHESTRATORS = {"fixed": orchestrate, "agent": orchestrate_by_agent}

@@ -7,10 +7,9 @@ from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 
 from autodata.loop import domain as base
-from autodata.loop.baselines import propose_many, propose_once
 from autodata.loop.domain import Inconclusive, JudgeFailed
 from autodata.loop.harness import Harness
-from autodata.loop.orchestrator import ORCHESTRATORS
+from autodata.loop.orchestrator import ORCHESTRATORS, propose_many, propose_once
 from autodata.recipes.generation import GenerateRecipe
 from autodata.run.folder import Run, require_finished
 from autodata.run.progress import Progress
@@ -77,13 +76,11 @@ class Generation:
                 trajectory = await self._play(document)
             except Draining:
                 return
-            except PromptCut as error:  # the server's other answers rest on parts of prompts as well
-                progress.failures[self._record_failure(document, error)] += 1
-                self._stop(str(error))
-                return
             except (EndpointError, JudgeFailed, Inconclusive) as error:
                 progress.failures[self._record_failure(document, error)] += 1
-                if isinstance(error, NotMeasured) and error.is_prompt:
+                if isinstance(error, PromptCut):  # the server's other answers rest on parts of prompts as well
+                    self._stop(str(error))
+                elif isinstance(error, NotMeasured) and error.is_prompt:
                     self.quarantined.append(document.id)  # no other try in this run changes its length
                 return
         self.run.append(TRAJECTORIES, TRAJECTORY.dump_json(trajectory))

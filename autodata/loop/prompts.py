@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from jinja2 import BytecodeCache, FileSystemLoader, StrictUndefined, Template, TemplateError
+from jinja2 import BytecodeCache, FileSystemLoader, StrictUndefined, TemplateError
 from jinja2.bccache import Bucket
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -13,8 +13,7 @@ from autodata.types import Message, UserError
 
 TURNS = ("system", "user", "assistant")
 # An expression in a template can fail like any other: {{ 1 // 0 }} must not end a run with a traceback.
-_RENDER_ERRORS = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
-
+_ERRORS = (TemplateError, OSError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
 
 # Servers read these as control tokens even inside a text: turn markers, reasoning and tool tags.
 _TAGS = "think|tool_call|tool_response|s|bos|eos|start_of_turn|end_of_turn"
@@ -54,10 +53,9 @@ class PromptSet:
 
     def __init__(self, *folders: Path):
         self.folder = folders[0]
-        self._loader = FileSystemLoader(folders)
         # Prompt sets can be written by a model (meta-optimisation): sandboxed, strict.
         self._environment = ImmutableSandboxedEnvironment(
-            loader=self._loader,
+            loader=FileSystemLoader(folders),
             bytecode_cache=_COMPILED,
             auto_reload=False,  # a prompt edited during a run must not change it
             undefined=StrictUndefined,
@@ -70,20 +68,15 @@ class PromptSet:
 
     def render(self, name: str, slots: Mapping[str, object]) -> tuple[Message, ...]:
         """Render the turns of template `name`. Raises PromptError for a missing file or slot, or bad syntax."""
-        template = self._template(name)
         try:
-            turns = [(turn, _render_block(template, turn, slots)) for turn in TURNS]
-        except _RENDER_ERRORS as error:
+            template = self._environment.get_template(f"{name}.j2")
+            blocks = [(turn, template.blocks[turn]) for turn in TURNS if turn in template.blocks]
+            turns = [(turn, "".join(block(template.new_context(dict(slots)))).strip()) for turn, block in blocks]
+        except _ERRORS as error:
             raise PromptError(f"{self.folder / name}.j2: {error}") from error
         if not any(text for _, text in turns):
             raise PromptError(f"{self.folder / name}.j2: none of the blocks {', '.join(TURNS)} has any text")
         return tuple(Message(turn, text) for turn, text in turns if text)
-
-    def _template(self, name: str) -> Template:
-        try:
-            return self._environment.get_template(f"{name}.j2")
-        except (TemplateError, OSError, UnicodeDecodeError) as error:
-            raise PromptError(f"{self.folder / name}.j2: {error}") from error
 
 
 def seal(text: str, name: str) -> str:
@@ -95,8 +88,3 @@ def seal(text: str, name: str) -> str:
 def _disarm(value: object) -> object:
     """Respell control tokens of chat templates, so that no tokenizer takes them for its own."""
     return CONTROL.sub(lambda found: _HARMLESS[found[0]], value) if isinstance(value, str) else value
-
-
-def _render_block(template: Template, turn: str, slots: Mapping[str, object]) -> str:
-    block = template.blocks.get(turn)
-    return "".join(block(template.new_context(dict(slots)))).strip() if block else ""

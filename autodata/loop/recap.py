@@ -2,42 +2,29 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from autodata.stats.writing import DASH
-from autodata.types import Attempt, Candidate, Round
+from autodata.types import Attempt, Round
 
 SHOWN_ROUNDS = 4  # in detail; earlier ones are counted by failure
 SHOWN_CHARS = 400  # of a question, a reason, an answer
 SHOWN_CRITERIA = 25
 
 
-@dataclass(frozen=True)
-class RoundRecap:
-    """One closed round. Scores are means in [0, 1]; None where nothing was measured."""
-
-    number: int
-    question: str
-    verdict: str
-    reason: str
-    weak: float | None
-    strong: float | None
-    instruction: str
-
-
-@dataclass(frozen=True)
-class CriterionCount:
-    """How many attempts of each solver met a criterion."""
-
-    text: str
-    weight: int
-    weak: str
-    strong: str
-
-
-def list_rounds(rounds: Sequence[Round]) -> list[RoundRecap]:
-    """List the latest rounds, oldest first."""
-    return [_recap(r) for r in rounds[-SHOWN_ROUNDS:]]
+def list_rounds(rounds: Sequence[Round]) -> list[dict[str, object]]:
+    """List the latest rounds, oldest first. Scores are means in [0, 1]; None where nothing was measured."""
+    return [
+        {
+            "number": round.number,
+            "question": shorten(round.candidate.question) if round.candidate else "",
+            "verdict": _verdict(round),
+            "reason": shorten(round.verdict.reason),
+            "weak": average(round.weak),
+            "strong": average(round.strong),
+            "instruction": shorten(round.instruction),
+        }
+        for round in rounds[-SHOWN_ROUNDS:]
+    ]
 
 
 def count_earlier(rounds: Sequence[Round]) -> dict[str, int]:
@@ -45,18 +32,14 @@ def count_earlier(rounds: Sequence[Round]) -> dict[str, int]:
     return dict(sorted(Counter(_verdict(r) for r in rounds[:-SHOWN_ROUNDS]).items()))
 
 
-def count_criteria(round: Round | None) -> list[CriterionCount]:
+def count_criteria(round: Round | None) -> list[dict[str, object]]:
     """Count, for each criterion of a measured round, how many attempts of each solver met it (paper Sec. 3.2)."""
     if round is None or round.candidate is None or not round.weak:
         return []
     return [
-        CriterionCount(shorten(criterion.text), criterion.weight, _met(round.weak, i), _met(round.strong, i))
-        for i, criterion in enumerate(round.candidate.rubric[:SHOWN_CRITERIA])
+        {"text": shorten(c.text), "weight": c.weight, "weak": _met(round.weak, i), "strong": _met(round.strong, i)}
+        for i, c in enumerate(round.candidate.rubric[:SHOWN_CRITERIA])
     ]
-
-
-def describe_candidate(candidate: Candidate | None) -> str:
-    return shorten(candidate.question) if candidate else ""
 
 
 def average(attempts: Sequence[Attempt]) -> float | None:
@@ -68,18 +51,6 @@ def average(attempts: Sequence[Attempt]) -> float | None:
 def shorten(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"
-
-
-def _recap(round: Round) -> RoundRecap:
-    return RoundRecap(
-        number=round.number,
-        question=describe_candidate(round.candidate),
-        verdict=_verdict(round),
-        reason=shorten(round.verdict.reason),
-        weak=average(round.weak),
-        strong=average(round.strong),
-        instruction=shorten(round.instruction),
-    )
 
 
 def _verdict(round: Round) -> str:

@@ -9,17 +9,13 @@ from autodata.loop.orchestrator import FALLBACK
 from autodata.serving.costs import Ledger
 from autodata.serving.measured import tell_outcomes
 from autodata.stats.writing import write_count, write_duration, write_percent
-from autodata.types import Failure, Round, Trajectory
+from autodata.types import Failure, Trajectory
 
 
 def summarize(trajectories: Iterable[Trajectory]) -> dict[str, object]:
     """Count acceptances (round 1 and later rounds apart), failures by kind, outcomes and duplicate answers."""
-    total: Counter[str] = Counter()
-    ends: Counter[str] = Counter()
-    verdicts: Counter[str] = Counter()
-    presets: Counter[str] = Counter()
+    total, ends, verdicts, presets, took_over = (Counter[str]() for _ in range(5))
     outcomes: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    took_over: Counter[str] = Counter()
     for trajectory in trajectories:
         ends[trajectory.end] += 1
         total += Counter(documents=1, accepted=trajectory.accepted is not None, refused=len(trajectory.refused))
@@ -30,8 +26,10 @@ def summarize(trajectories: Iterable[Trajectory]) -> dict[str, object]:
         for round in trajectory.rounds:
             part, accepted = "first" if round.number == 1 else "later", round.verdict.accepted is True
             verdicts["accepted" if accepted else round.verdict.failure or "unmeasured"] += 1
+            # The proposal could not be read, because the challenger ran into its budget.
+            by_budget = round.verdict.failure is Failure.MALFORMED and CUT_OFF_REPLY in round.verdict.reason
             presets.update(name for name, verdict in round.presets.items() if verdict.accepted)
-            total += Counter({part: 1, f"{part}_accepted": accepted, "malformed_by_budget": _is_cut_off(round)})
+            total += Counter({part: 1, f"{part}_accepted": accepted, "malformed_by_budget": by_budget})
             total += Counter(attempts=len(round.weak) + len(round.strong), duplicates=round.duplicate_answers)
     return {
         "documents": total["documents"],
@@ -49,11 +47,6 @@ def summarize(trajectories: Iterable[Trajectory]) -> dict[str, object]:
         "outcomes": {role: dict(sorted(counts.items())) for role, counts in sorted(outcomes.items())},
         "fixed_orchestrator_took_over": dict(took_over.most_common()),
     }
-
-
-def _is_cut_off(round: Round) -> bool:
-    """True if a proposal could not be read because the challenger ran into its budget."""
-    return round.verdict.failure is Failure.MALFORMED and CUT_OFF_REPLY in round.verdict.reason
 
 
 def join_outcomes(summary: Mapping[str, Any], ledger: Ledger) -> dict[str, dict[str, int]]:
@@ -87,7 +80,11 @@ def describe(facts: Mapping[str, Any]) -> str:
         "same question",
         *tell_outcomes(facts["outcomes"]),
     ]
-    return "\n".join([*lines, *_tell_fallbacks(summary)])
+    if reasons := summary["fixed_orchestrator_took_over"]:
+        share = f"{sum(reasons.values())} of {summary['documents']} documents"
+        last = f"the most frequent last refusal: {next(iter(reasons))}"
+        lines.append(f"the fixed orchestrator took over from the model in {share}; {last}")
+    return "\n".join(lines)
 
 
 def _describe_calls(facts: Mapping[str, Any]) -> str:
@@ -100,16 +97,6 @@ def _describe_calls(facts: Mapping[str, Any]) -> str:
         f"{write_percent(facts['server_busy_share'], 1)} of the time; {counts.get('asked_again', 0):,} unreadable "
         f"replies requested again, {counts.get('repaired_json', 0):,} repaired"
     )
-
-
-def _tell_fallbacks(summary: Mapping[str, Any]) -> list[str]:
-    """Say in one line how often the fixed orchestrator had to take over, and why."""
-    reasons = summary["fixed_orchestrator_took_over"]
-    if not reasons:
-        return []
-    share = f"{sum(reasons.values())} of {summary['documents']} documents"
-    last = f"the most frequent last refusal: {next(iter(reasons))}"
-    return [f"the fixed orchestrator took over from the model in {share}; {last}"]
 
 
 def describe_sessions(sessions: Sequence[Mapping[str, Any]]) -> str:

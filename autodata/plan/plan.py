@@ -122,7 +122,7 @@ def show(plans: Mapping[str, Plan], accepted: int | None) -> None:
     """Print the tables; in the first, each plan has a column."""
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     summary = Table("", *plans, title="plan")
-    rows = [dict(summarize(plan, accepted)) for plan in plans.values()]
+    rows = [summarize(plan, accepted) for plan in plans.values()]
     for key in rows[0]:
         summary.add_row(key, *(row.get(key, DASH) for row in rows))
     console.print(summary)
@@ -130,24 +130,25 @@ def show(plans: Mapping[str, Plan], accepted: int | None) -> None:
         console.print(_show_roles(name, plan), _show_endpoints(name, plan))
 
 
-def summarize(plan: Plan, accepted: int | None) -> list[tuple[str, str]]:
+def summarize(plan: Plan, accepted: int | None) -> dict[str, str]:
     low, high = numpy.percentile(plan.seconds, [5, 95])
     gpus = sum(s.gpus * s.replicas for s in plan.stations.values())
     endpoint, role = plan.bottleneck
     tokens, hours = plan.total(o.tokens for o in plan.outcomes), fmean(plan.seconds) / 3600
     hint = "" if plan.utilisation(endpoint) > 0.5 else "; mostly idle: raise documents_in_flight"
-    rows = [
-        ("documents", f"{plan.documents:,} ({plan.simulated:,} simulated); calls from {plan.workload.origin}"),
-        ("rounds", f"{plan.total(o.rounds for o in plan.outcomes):,.0f}"),
-        ("accepted", f"{plan.total(o.accepted for o in plan.outcomes):,.1f}"),
-        ("calls", f"{plan.total(o.calls.total() for o in plan.outcomes):,.0f}"),
-        ("tokens", f"{tokens:,.0f}"),
-        ("wall-clock", f"{write_duration(3600 * hours)} [{write_duration(low)}, {write_duration(high)}]"),
-        ("GPUs", str(gpus)),
-        ("GPU-hours held", f"{gpus * hours:,.2f}"),
-        ("bottleneck", f"{role} at {endpoint}, {write_percent(plan.utilisation(endpoint))} used{hint}"),
-    ]
-    return rows + ([(f"{accepted:,} more accepted", forecast(plan, accepted, tokens, gpus))] if accepted else [])
+    more = {f"{accepted:,} more accepted": forecast(plan, accepted, tokens, gpus)} if accepted else {}
+    return {
+        "documents": f"{plan.documents:,} ({plan.simulated:,} simulated); calls from {plan.workload.origin}",
+        "rounds": f"{plan.total(o.rounds for o in plan.outcomes):,.0f}",
+        "accepted": f"{plan.total(o.accepted for o in plan.outcomes):,.1f}",
+        "calls": f"{plan.total(o.calls.total() for o in plan.outcomes):,.0f}",
+        "tokens": f"{tokens:,.0f}",
+        "wall-clock": f"{write_duration(3600 * hours)} [{write_duration(low)}, {write_duration(high)}]",
+        "GPUs": str(gpus),
+        "GPU-hours held": f"{gpus * hours:,.2f}",
+        "bottleneck": f"{role} at {endpoint}, {write_percent(plan.utilisation(endpoint))} used{hint}",
+        **more,
+    }
 
 
 def forecast(plan: Plan, accepted: int, tokens: float, gpus: int) -> str:

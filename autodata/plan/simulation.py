@@ -1,7 +1,7 @@
 """Simulates the loop as queues: documents go through their stages, and servers batch the requests in flight."""
 
 import heapq
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -158,14 +158,10 @@ def share_gpu_seconds(
     outcome: SimulatedOutcome, served: Mapping[Role, str], stations: Mapping[str, Station]
 ) -> dict[Role, float]:
     """Share the GPU-seconds that endpoints hold for the whole run among their roles, in proportion to call-seconds."""
-    seconds: defaultdict[str, float] = defaultdict(float)
-    for role, spent in outcome.call_seconds.items():
-        seconds[served[role]] += spent
+    spent = outcome.call_seconds
     held = {n: s.gpus * s.replicas * outcome.seconds for n, s in stations.items()}
-    return {
-        role: held[served[role]] * spent / seconds[served[role]] if spent else 0.0
-        for role, spent in outcome.call_seconds.items()
-    }
+    total = {n: sum(spent[role] for role in spent if served[role] == n) for n in stations}
+    return {r: held[served[r]] * spent[r] / total[served[r]] if spent[r] else 0.0 for r in spent}
 
 
 _WORK_SHARE = 0.9  # a split is simulated if its bottleneck has at most this share of the previous one's work
@@ -182,7 +178,7 @@ def grow(stations: Mapping[str, Station], work: Mapping[str, float], gpus: int) 
     Each step adds a replica at the bottleneck, because no other addition makes a split faster. So the last split has
     the least possible work at its bottleneck. Raises TooFewGpus.
     """
-    split = {name: 1 for name in stations}
+    split = dict.fromkeys(stations, 1)
     used = sum(s.gpus for s in stations.values())
     if used > gpus:
         each = ", ".join(f"{name} {s.gpus}" for name, s in stations.items() if s.gpus)

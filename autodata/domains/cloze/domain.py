@@ -16,7 +16,6 @@ OPTIONS = 6  # cut points shown per round
 SHOWN_WORDS = 5  # words shown per cut point: the last ones before it
 SHOWN_FAILURES = 2  # per kind, the latest ones
 MIN_BEGINNING = 4  # a cut point has at least this many words before it
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 
 
@@ -62,7 +61,14 @@ class Domain(base.Domain):
         return [untried[i] for i in sorted(chosen)]
 
     async def check_quality(self, document: Document, candidate: Candidate, attempt: int = 0) -> Quality:
-        reason = _fault(candidate)
+        """Check whether the cut is worth attempting."""
+        answer = normalize(candidate.reference_answer)
+        checks = {
+            "the cut is not followed by a word": not _WORD.fullmatch(answer),
+            "the word is too short to test anything": len(answer) < 3,
+            "the word already occurs in the beginning": answer in map(normalize, candidate.question.split()),
+        }
+        reason = next((fault for fault, is_found in checks.items() if is_found), "")
         return Quality(not reason, reason, candidate.hash)
 
     async def judge(self, candidate: Candidate, answer: str, seed: int) -> Judgement:
@@ -80,9 +86,11 @@ def excerpt(text: str) -> str:
 
 def find_cut_points(text: str) -> list[CutPoint]:
     """List every place where a sentence can be cut: before each word except the first MIN_BEGINNING."""
-    sentences = [sentence.split() for sentence in _sentences(excerpt(text))]
-    places = ((words, at) for words in sentences for at in range(MIN_BEGINNING, len(words)))
-    return [CutPoint(" ".join(words[:at]), words[at]) for words, at in places]
+    paragraphs = (" ".join(p.split()) for p in re.split(r"\n\s*\n", excerpt(text)))
+    sentences = (s for p in paragraphs for s in re.split(r"(?<=[.!?])\s+", p))
+    # Titles and unfinished sentences are left out.
+    lists = (s.split() for s in sentences if s.endswith((".", "!", "?")))
+    return [CutPoint(" ".join(words[:at]), words[at]) for words in lists for at in range(MIN_BEGINNING, len(words))]
 
 
 def normalize(word: str) -> str:
@@ -93,24 +101,6 @@ def normalize(word: str) -> str:
 def first_word(answer: str) -> str:
     """Return the first word of a continuation, normalised; empty if it does not begin with a word."""
     return normalize("".join(answer.split()[:1]))
-
-
-def _sentences(text: str) -> list[str]:
-    paragraphs = [" ".join(p.split()) for p in re.split(r"\n\s*\n", text)]
-    sentences = [s for p in paragraphs for s in _SENTENCE_END.split(p)]
-    return [s for s in sentences if s.endswith((".", "!", "?"))]  # leaves out titles and unfinished sentences
-
-
-def _fault(candidate: Candidate) -> str:
-    """Return the reason why a cut point is not worth attempting; empty if it is."""
-    answer = normalize(candidate.reference_answer)
-    if not _WORD.fullmatch(answer):
-        return "the cut is not followed by a word"
-    if len(answer) < 3:
-        return "the word is too short to test anything"
-    if answer in {normalize(w) for w in candidate.question.split()}:
-        return "the word already occurs in the beginning"
-    return ""
 
 
 def _failures(rounds: Sequence[Round]) -> dict[str, list[str]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from autodata.domains.cs import verifier
 from autodata.loop import domain as base
 from autodata.loop import rubric
-from autodata.loop.agents import attempt_seed, make_object
+from autodata.loop.agents import attempt_seed, make_object, make_text
 from autodata.loop.parsing import ParseError, read_rubric, read_text, read_texts
 from autodata.loop.recap import average
 from autodata.recipes.domain import Shape
@@ -55,13 +55,9 @@ class Domain(base.Domain):
 
 def candidate_schema(shape: Shape) -> dict[str, object]:
     """Build the schema of a challenger's reply; its order makes it think about weak answers before the rubric."""
-
-    def text(most: int) -> dict[str, object]:
-        return {"type": "string", "minLength": 1, "maxLength": most}
-
     criterion = make_object(
         {
-            "criterion": text(600),
+            "criterion": make_text(600),
             "weight": {"type": "integer", "minimum": -shape.weight_at_most, "maximum": shape.weight_at_most},
             "category": {"type": "string", "enum": ["positive", "negative"]},
         }
@@ -69,12 +65,12 @@ def candidate_schema(shape: Shape) -> dict[str, object]:
     fewest, most = shape.asked.items
     return make_object(
         {
-            "scratchpad": text(6000),
-            "question_type": text(80),
-            "reasoning_skills": {"type": "array", "items": text(60), "minItems": 2, "maxItems": 3},
-            "context": text(6000),
-            "question": text(3000),
-            "reference_answer": text(6000),
+            "scratchpad": make_text(6000),
+            "question_type": make_text(80),
+            "reasoning_skills": {"type": "array", "items": make_text(60), "minItems": 2, "maxItems": 3},
+            "context": make_text(6000),
+            "question": make_text(3000),
+            "reference_answer": make_text(6000),
             "rubric": {"type": "array", "items": criterion, "minItems": fewest, "maxItems": most},
         }
     )

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Mapping
+from statistics import fmean
 
-from autodata.loop.agents import make_object
+from autodata.loop.agents import make_object, make_text
 from autodata.loop.parsing import ParseError, read_text
 from autodata.loop.role_words import SPEAKS_OF_SOLVERS, speaks_of_solvers
 from autodata.types import Candidate, Quality
@@ -15,25 +16,24 @@ _LABELS = {  # the first label of each check passes
     "type": ["CONSISTENT", "INCONSISTENT"],
 }
 MAX_REASON = 600
-_REASON = {"type": "string", "minLength": 1, "maxLength": MAX_REASON}
 _CHECKS = {
-    name: make_object({"reason": _REASON, "label": {"type": "string", "enum": labels}})
+    name: make_object({"reason": make_text(MAX_REASON), "label": {"type": "string", "enum": labels}})
     for name, labels in _LABELS.items()
 }
 SCHEMA = make_object({**_CHECKS, "feedback": {"type": "string", "maxLength": MAX_REASON}})
 
 _SHARED_WORDS = 12  # the context gives the answer away if it repeats this many of its words in a row
-_WORD = re.compile(r"\w+")
 _ENGLISH_SHARE = 0.7  # a question with a smaller share of ASCII letters is not English
 
 
 def find_faults(candidate: Candidate) -> list[str]:
     """List the faults that make a candidate unfit whatever a verifier says about it."""
     shown = f"{candidate.context}\n{candidate.question}"
+    ascii_share = fmean([c.isascii() for c in shown if c.isalpha()] or [0])
     checks = {
         SPEAKS_OF_SOLVERS: speaks_of_solvers(shown),
         "the context contains the answer word for word": _shares_words(candidate.context, candidate.reference_answer),
-        "the question is not in English": _latin_share(shown) < _ENGLISH_SHARE,
+        "the question is not in English": ascii_share < _ENGLISH_SHARE,
     }
     return [fault for fault, is_found in checks.items() if is_found]
 
@@ -57,13 +57,7 @@ def read_quality(record: Mapping[str, object], candidate: Candidate) -> Quality:
 
 def _shares_words(context: str, answer: str) -> bool:
     """Return True if context and answer have _SHARED_WORDS words in a row in common."""
-    words, answer_words = (_WORD.findall(text.casefold()) for text in (context, answer))
+    words, answer_words = (re.findall(r"\w+", text.casefold()) for text in (context, answer))
     runs = {tuple(words[i : i + _SHARED_WORDS]) for i in range(len(words) - _SHARED_WORDS + 1)}
     starts = range(len(answer_words) - _SHARED_WORDS + 1)
     return any(tuple(answer_words[i : i + _SHARED_WORDS]) in runs for i in starts)
-
-
-def _latin_share(text: str) -> float:
-    """Compute the share of letters that are ASCII."""
-    letters = [c for c in text if c.isalpha()]
-    return sum(c.isascii() for c in letters) / len(letters) if letters else 0.0

@@ -33,10 +33,8 @@ class Domain(base.Domain):
     async def _extract(self, document: Document) -> dict[str, object]:
         for ask in range(self.config.judge_retries + 1):
             seed = attempt_seed(self.seed, document.id, 0, Role.CHALLENGER, ask)  # 0 stands for before round 1
-            slots = {"document": document.text}
-            reply = await self.agents.write(
-                Role.CHALLENGER, "extractor", slots, seed=seed, attempt=ask, schema=extractor.SCHEMA
-            )
+            request = {"seed": seed, "attempt": ask, "schema": extractor.SCHEMA}
+            reply = await self.agents.write(Role.CHALLENGER, "extractor", {"document": document.text}, **request)
             try:
                 return extractor.read_extract(self.agents.read(reply, Role.CHALLENGER))
             except ParseError as error:
@@ -74,15 +72,15 @@ class Domain(base.Domain):
         self, candidate: Candidate, weak: Sequence[Attempt], strong: Sequence[Attempt], rounds: Sequence[Round]
     ) -> base.Assessment:
         """Compute each preset's verdict by its thresholds, then by post-filter and loop-judge. Raises JudgeFailed."""
-        in_force = self.decide(candidate, weak, strong, self.config.presets[self.config.preset])
+        by_threshold = await super().assess(candidate, weak, strong, rounds)
         is_whole = weak and strong and all(a.is_measured for a in (*weak, *strong))
-        if not is_whole or in_force.failure is Failure.CUT_OFF:  # thresholds have decided; there is nothing to compare
-            return await super().assess(candidate, weak, strong, rounds)
+        # In these cases the thresholds have decided; there is nothing to compare.
+        if not is_whole or by_threshold.verdicts[self.config.preset].failure is Failure.CUT_OFF:
+            return by_threshold
         findings = post_filter.inspect(candidate.question, self.config.question_chars)
         measured = packet.build(candidate, weak, strong, findings, rounds)
         opinion = await self._ask_loop_judge(candidate, measured, len(rounds) + 1)
-        by_threshold = (await super().assess(candidate, weak, strong, rounds)).verdicts
-        verdicts = {name: combine(verdict, opinion, findings) for name, verdict in by_threshold.items()}
+        verdicts = {name: combine(verdict, opinion, findings) for name, verdict in by_threshold.verdicts.items()}
         review = {
             "loop_judge": opinion,
             "post_filter_flags": findings.flags,

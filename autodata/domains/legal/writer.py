@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from autodata.loop.agents import make_object
+from autodata.loop.agents import make_object, make_text
 from autodata.loop.parsing import ParseError, read_integer, read_rubric, read_text, read_texts
 from autodata.recipes.domain import Shape
 from autodata.types import Candidate, Criterion, Round
@@ -22,13 +22,12 @@ _SUMMARIES = ("rewards_summary", "penalises_summary")
 
 def candidate_schema(shape: Shape) -> dict[str, object]:
     """Build the schema of the writer's reply: targeted capabilities, then the question, then the rubric."""
-    tag = {"type": "string", "minLength": 1, "maxLength": MAX_CAPABILITY_CHARS}
-    summary = {"type": "string", "minLength": 1, "maxLength": 600}
+    tag, sentence = make_text(MAX_CAPABILITY_CHARS), make_text(600)
     fewest, most = shape.asked.items
     criterion = make_object(
         {
             "number": {"type": "integer", "minimum": 1, "maximum": most},
-            "criterion": {"type": "string", "minLength": 1, "maxLength": 600},
+            "criterion": sentence,
             "category": {"type": "string", "enum": ["positive", "negative"]},
             "capability": tag,
             "weight_class": {"type": "string", "enum": list(BANDS)},
@@ -39,13 +38,13 @@ def candidate_schema(shape: Shape) -> dict[str, object]:
         {
             "primary_focus": {"type": "array", "items": tag, "minItems": 2, "maxItems": 4},
             "secondary_focus": {"type": "array", "items": tag, "minItems": 1, "maxItems": 3},
-            **dict.fromkeys(_SUMMARIES, summary),
+            **dict.fromkeys(_SUMMARIES, sentence),
         }
     )
     return make_object(
         {
             "target_capabilities": focus,
-            "question": {"type": "string", "minLength": 1, "maxLength": 4000},  # the baseline's questions are long
+            "question": make_text(4000),  # the baseline's questions are long
             "rubric": {"type": "array", "items": criterion, "minItems": fewest, "maxItems": most},
         }
     )
@@ -61,14 +60,14 @@ def read_candidate(record: Mapping[str, object]) -> Candidate:
 
 def gather_feedback(rounds: Sequence[Round]) -> dict[str, object]:
     """Return the last measured question with its review, and the reason if the last proposal was not measured."""
-    measured = [(r.candidate, r.review) for r in rounds if r.review and r.candidate][-1:]
-    previous = [{"question": candidate.question, **candidate.labels, **review} for candidate, review in measured]
-    rejected = [r.verdict.reason for r in rounds[-1:] if not r.review]
-    return {"previous": next(iter(previous), None), "rejected": "".join(rejected)}
+    last = next((r for r in reversed(rounds) if r.review and r.candidate), None)
+    previous = last and {"question": last.candidate.question, **last.candidate.labels, **last.review}
+    rejected = rounds[-1].verdict.reason if rounds and not rounds[-1].review else ""
+    return {"previous": previous, "rejected": rejected}
 
 
 def _check(number: int, item: Mapping[str, object], criterion: Criterion) -> Criterion:
-    """Put the criterion on one line and check its number, weight class and capability. Raises ParseError."""
+    """Check number and weight class, and write the capability in snake_case. Raises ParseError."""
     if read_integer(item.get("number")) != number:
         raise ParseError(f"criterion {number} has the number {str(item.get('number'))[:20]}")
     band = BANDS.get(str(item.get("weight_class")))
@@ -80,15 +79,11 @@ def _check(number: int, item: Mapping[str, object], criterion: Criterion) -> Cri
             f"criterion {number}: weight {criterion.weight} is not {item['weight_class']}, "
             f"which is {lightest} to {heaviest}"
         )
-    return replace(criterion, text=" ".join(criterion.text.split()), capability=_read_capability(number, criterion))
-
-
-def _read_capability(number: int, criterion: Criterion) -> str:
-    """Write the capability in snake_case, so that all spellings of one capability are counted together."""
-    name = re.sub(r"[^a-z0-9]+", "_", criterion.capability.casefold()).strip("_")
-    if not name:
+    # All spellings of one capability are counted together.
+    capability = re.sub(r"[^a-z0-9]+", "_", criterion.capability.casefold()).strip("_")
+    if not capability:
         raise ParseError(f"criterion {number} names no capability")
-    return name[:MAX_CAPABILITY_CHARS]
+    return replace(criterion, capability=capability[:MAX_CAPABILITY_CHARS])
 
 
 def _read_targets(value: object) -> dict[str, object]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from autodata.domains.science import equivalence
 from autodata.loop import domain as base
 from autodata.loop import rubric
-from autodata.loop.agents import attempt_seed, make_object
+from autodata.loop.agents import attempt_seed, make_object, make_text
 from autodata.loop.parsing import ParseError, read_text
 from autodata.loop.role_words import SPEAKS_OF_SOLVERS, speaks_of_solvers
 from autodata.serving.request import Request
@@ -32,15 +32,9 @@ SHOWN_FAILURES = 6  # per group, the latest ones
 SHOWN_ANSWERS = 2  # wrong final answers of the strong solver, to see why it failed
 GROUNDING = "grounding"
 _GROUPS = {Failure.LOW_QUALITY: "screened_out", Failure.TOO_EASY: "too_easy"}
-SCHEMA = make_object(
-    {
-        "question": {"type": "string", "minLength": 1, "maxLength": MAX_QUESTION},
-        "answer": {"type": "string", "minLength": 1, "maxLength": MAX_ANSWER},
-    }
-)
+SCHEMA = make_object({"question": make_text(MAX_QUESTION), "answer": make_text(MAX_ANSWER)})
 SCREEN, VERDICT = (
-    make_object({"reason": {"type": "string", "minLength": 1, "maxLength": MAX_REASON}, key: {"type": "boolean"}})
-    for key in ("promising", "equivalent")
+    make_object({"reason": make_text(MAX_REASON), key: {"type": "boolean"}}) for key in ("promising", "equivalent")
 )
 _NUMBER = r"(?:\\?[A-Za-z]\w{0,10}\s{0,3}=)?\s{0,3}(?:\\?[A-Za-z]?\w{0,10}\s{0,3}(?:≈|~|\\approx))?\s{0,3}[+-]?"
 _INTEGER = re.compile(_NUMBER + r"[0-9][0-9,\s]*")
@@ -70,9 +64,8 @@ class Domain(base.Domain):
         return proposals
 
     def read_candidate(self, document: Document, record: Mapping[str, object], rounds: Sequence[Round]) -> Candidate:
-        candidate = make_candidate(
-            read_text(record, "question", MAX_QUESTION), read_text(record, "answer", MAX_ANSWER)
-        )
+        question = read_text(record, "question", MAX_QUESTION)
+        candidate = make_candidate(question, read_text(record, "answer", MAX_ANSWER))
         if normalize(candidate.question) in {normalize(r.candidate.question) for r in rounds if r.candidate}:
             raise ParseError("the same question as in an earlier round; an entirely new one is wanted")
         return candidate
@@ -92,8 +85,7 @@ class Domain(base.Domain):
         """Check in code, then by the screen, whether solvers should attempt the question (paper Fig. 15, step 2)."""
         if candidate.labels.get("origin") == GROUNDING:
             return Quality(True, "a grounding problem, taken as it is", candidate.hash, {"checked_by": "code"})
-        faults = find_faults(document, candidate)
-        if faults:
+        if faults := find_faults(document, candidate):
             return Quality(False, "; ".join(faults), candidate.hash, {"checked_by": "code"})
         slots = {"document": document.text, "candidate": candidate}
         seed = attempt_seed(self.seed, document.id, attempt, Role.QUALITY_VERIFIER, 0)
