@@ -5,7 +5,7 @@ from pathlib import Path
 
 from autodata.corpora.pdf import read_pdf
 from autodata.corpora.principia import write_problem
-from autodata.corpora.record import Drop, Record, Unreadable, decode, normalize, require_drawn, require_length
+from autodata.corpora.record import Drop, Record, decode, normalize, require_drawn, require_length
 from autodata.corpora.rows import BadRow, Row, read_rows
 from autodata.recipes.corpora import OwnFilters
 
@@ -44,8 +44,8 @@ def _read_text(path: Path, name: str) -> Row | BadRow:
         if path.stat().st_size > limit:
             return BadRow(name, 1, f"larger than {limit:,} bytes; split it")
         return Row(name, 1, {"text": read_pdf(path) if is_pdf else decode(path.read_bytes())})
-    except Unreadable as problem:
-        return BadRow(name, 1, str(problem))
+    except Drop as drop:
+        return BadRow(name, 1, drop.reason)
     except OSError as error:
         return BadRow(name, 1, f"file cannot be read: {error.strerror or type(error).__name__}")
 

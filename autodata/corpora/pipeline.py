@@ -6,7 +6,7 @@ for any number of workers and after any restart.
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -71,58 +71,42 @@ class Read(PipelineStep):
                         document = _make(source, row)
                     except Drop as drop:
                         tally.dropped[drop.reason] += 1
-                        details = {"file": row.file, "line": row.line, "reason": drop.reason, "detail": drop.detail}
+                        details = {"file": row.file, "line": row.line, "reason": drop.reason, "detail": ""}
                         dropped.write(Document("", "", metadata=details), rank)
                     else:
                         yield document
         tally.save(self.work, "read", rank)
 
 
-class Load(PipelineStep):
-    """Loads what `Read` wrote for this task, without repeats; masks personal data if asked, and hashes the text."""
-
-    type, name = "📖 - READER", "without repeats"
-
-    def __init__(self, is_masked: bool, work: Path):
-        super().__init__()
-        self.is_masked, self.work = is_masked, work
-
-    def run(self, data: object = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
-        repeats = dict(numpy.load(self.work / "repeats" / f"{rank:05d}.npy").tolist())
-        path, tally = self.work / "read" / f"{rank:05d}.parquet", Tally()
-        rows = read_parquet(path) if path.exists() else ()  # a task without documents has no file
-        with write_documents(self.work / "dropped" / "repeats", _DROPPED) as dropped:
-            for number, row in enumerate(rows):
-                text, identity = row.pop("text"), row.pop("id")
-                if number in repeats:
-                    reason = REASONS[repeats[number]]
-                    tally.dropped[reason] += 1
-                    dropped.write(Document("", identity, metadata={**row, "reason": reason, "detail": ""}), rank)
-                    continue
-                if self.is_masked:
-                    text, counts = pii.mask(text)
-                    tally.personal_data += counts
-                yield Document(text, identity, metadata={**row, "sha256": sha256(text.encode()).hexdigest()})
-        tally.save(self.work, "repeats", rank)
+def load_unique(is_masked: bool, work: Path, _data: None, rank: int, _tasks: int) -> Iterator[Document]:
+    """Load what `Read` wrote for this task, without repeats; mask personal data if asked, and hash the text."""
+    repeats = dict(numpy.load(work / "repeats" / f"{rank:05d}.npy").tolist())
+    path, tally = work / "read" / f"{rank:05d}.parquet", Tally()
+    rows = read_parquet(path) if path.exists() else ()  # a task without documents has no file
+    with write_documents(work / "dropped" / "repeats", _DROPPED) as dropped:
+        for number, row in enumerate(rows):
+            text, identity = row.pop("text"), row.pop("id")
+            if number in repeats:
+                reason = REASONS[repeats[number]]
+                tally.dropped[reason] += 1
+                dropped.write(Document("", identity, metadata={**row, "reason": reason, "detail": ""}), rank)
+                continue
+            if is_masked:
+                text, counts = pii.mask(text)
+                tally.personal_data += counts
+            yield Document(text, identity, metadata={**row, "sha256": sha256(text.encode()).hexdigest()})
+    tally.save(work, "repeats", rank)
 
 
-class Count(PipelineStep):
-    """Counts the tokens and licences of the documents that are written."""
-
-    type, name = "📊 - STATS", "tokens and licences"
-
-    def __init__(self, work: Path):
-        super().__init__()
-        self.work = work
-
-    def run(self, data: Iterator[Document], rank: int = 0, world_size: int = 1) -> Iterator[Document]:
-        tally = Tally()
-        for document in data:
-            document.metadata["tokens"] = document.metadata.pop("token_count", None)
-            tally.tokens.append(document.metadata["tokens"])
-            tally.licences[document.metadata["licence"] or "not stated"] += 1
-            yield document
-        tally.save(self.work, "written", rank)
+def count_tokens(work: Path, documents: Iterable[Document], rank: int, _tasks: int) -> Iterator[Document]:
+    """Pass the documents that are written on, and count their tokens and licences."""
+    tally = Tally()
+    for document in documents:
+        document.metadata["tokens"] = document.metadata.pop("token_count", None)
+        tally.tokens.append(document.metadata["tokens"])
+        tally.licences[document.metadata["licence"] or "not stated"] += 1
+        yield document
+    tally.save(work, "written", rank)
 
 
 def write_documents(folder: Path, schema: pyarrow.Schema = _KEPT) -> ParquetWriter:

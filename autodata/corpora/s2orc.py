@@ -161,7 +161,7 @@ def _read_spans(holder: Mapping[str, object], key: str) -> list[tuple[int, int] 
 def _read_span(item: object, length: int) -> tuple[int, int] | None:
     try:
         start, end = (int(item[key]) for key in ("start", "end"))  # type: ignore[index]
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, OverflowError):  # int(inf) overflows
         return None
     return (start, end) if 0 <= start < end <= length else None
 
