@@ -321,7 +321,7 @@ def test_a_server_that_dies_is_started_again(make_replica, tmp_path):
 @pytest.mark.slow
 def test_a_server_that_always_dies_is_given_up_with_its_reason(make_replica):
     made = make_replica("print('no such weights'); exit(1)")
-    wait_for(lambda: made.is_over)
+    wait_for(lambda: not made.is_alive())
     assert made.state == State.ENDED
     assert "no such weights" in made.detail
 

@@ -12,7 +12,7 @@ from autodata.serving.vllm import choose_port
 from autodata.types import UserError
 
 _START_S = 60.0
-_NO_LIMIT = 1_000_000  # calls running or queued; the limit that matters is the client's own
+_NO_LIMIT = "1000000"  # calls running or queued; the limit that matters is the client's own
 
 
 class RouterError(UserError):
@@ -59,21 +59,11 @@ class Router:
     def _start(self, workers: list[str]) -> None:
         """Start the router and wait until it answers. Raises RouterError."""
         self.workers = set(workers)
-        command = [
-            sys.executable, "-m", "vllm_router.launch_router",
-            "--host", "127.0.0.1",
-            "--port", str(self.port),
-            "--policy", self._policy,
-            "--prometheus-port", str(choose_port()),
-            "--log-level", "warning",
-            "--request-timeout-secs", "86400",
-            "--max-concurrent-requests", str(_NO_LIMIT),
-            "--queue-size", str(_NO_LIMIT),
-            "--health-check-interval-secs", "5",
-            "--worker-startup-check-interval", "1",
-            "--disable-retries",
-            "--worker-urls", *workers,
-        ]  # fmt: skip
+        command = [sys.executable, "-m", "vllm_router.launch_router", "--disable-retries", "--log-level", "warning"]
+        command += ["--host", "127.0.0.1", "--port", str(self.port), "--prometheus-port", str(choose_port())]
+        command += ["--max-concurrent-requests", _NO_LIMIT, "--queue-size", _NO_LIMIT]
+        command += ["--request-timeout-secs", "86400", "--health-check-interval-secs", "5"]
+        command += ["--worker-startup-check-interval", "1", "--policy", self._policy, "--worker-urls", *workers]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + _START_S

@@ -39,13 +39,8 @@ def ingest(run: Run, recipe: IngestRecipe, files: dict[str, int], progress: Prog
     if recipe.source == "s2orc":
         _read_papers(recipe, work)
     progress.begin()
-    signature = [Signature(work / "signatures")] if recipe.near_duplicates else []
-    steps = [
-        Read(recipe, tasks, work),
-        partial(save_hashes, work / "hashes"),
-        write_documents(work / "read"),
-        *signature,
-    ]
+    steps = [Read(recipe, tasks, work), partial(save_hashes, work / "hashes"), write_documents(work / "read")]
+    steps += [Signature(work / "signatures")] if recipe.near_duplicates else []
     run_stage(recipe, Stage("read", steps, sizes), work, progress)
     if recipe.near_duplicates:
         buckets = MinhashDedupBuckets(str(work / "signatures"), str(work / "pairs"), config=CONFIG)
