@@ -106,7 +106,7 @@ def describe_paper() -> str:
     models = load_recipe("recipes/cs/generate.yaml", "recipes/models/paper.yaml").models
     site = Site.read({"AUTODATA_SERVER_OPTIONS": "--exclusive --mem=0"})
     groups = plan(models, Path("runs/cs/agentic"), site.gpus_per_node)
-    assert sum(g.job_gpus for g in groups) == 48
+    assert sum(g.replicas * g.gpus for g in groups) == 48
     text = fleet.describe(models, groups, Path("runs/cs/agentic"), site)
     return re.sub(r"autodata-[0-9a-f]{10}", "autodata-ID", text).replace(str(REPO), "REPO")
 

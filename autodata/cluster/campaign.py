@@ -79,11 +79,6 @@ class Campaign:
         for name, router in self.routers.items():
             router.follow([lease.url for lease in ready if lease.endpoint == name and lease.job not in self._drained])
 
-    @property
-    def is_ready(self) -> bool:
-        """True if every endpoint has a replica that gets calls."""
-        return all(router.workers for router in self.routers.values())
-
     def stop(self) -> None:
         """Cancel all server jobs of this run, and no others."""
         self.stop_routers()
@@ -118,7 +113,9 @@ class Campaign:
             group_jobs = [job for job in queued if job.name == group.name]
             lasting = {job.id for job in group_jobs if job.end - time.time() > self._lead_s[group.endpoint]}
             if not lasting:
-                self._submit(group)
+                id = jobs.submit(fleet.submit_command(group, self._run, self._site))
+                self._job_names[id] = group.name
+                print(f"submitted server job {id}: {group.replicas} × {group.endpoint}", flush=True)
             ready = [lease for lease in leases if lease.job in lasting and lease.state == State.READY]
             if len(ready) >= group.replicas:
                 for ending in {job.id for job in group_jobs} - lasting - self._drained:
@@ -134,11 +131,6 @@ class Campaign:
                     f"{self._failed_jobs[name]} server jobs {name} ended before a replica was ready; "
                     f"read the logs in {self._run / 'serving'}"
                 )
-
-    def _submit(self, group: ServerGroup) -> None:
-        id = jobs.submit(fleet.submit_command(group, self._run, self._site))
-        self._job_names[id] = group.name
-        print(f"submitted server job {id}: {group.replicas} × {group.endpoint}", flush=True)
 
 
 class Command:
@@ -185,7 +177,7 @@ def run_campaign(campaign: Campaign, command: Command) -> int:
     try:
         while (status := command.poll()) is None:
             campaign.step()
-            if campaign.is_ready:
+            if all(router.workers for router in campaign.routers.values()):  # each has a replica that gets calls
                 command.start(campaign.routers)
             time.sleep(_POLL_S)
         return status

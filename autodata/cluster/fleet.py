@@ -28,10 +28,6 @@ class ServerGroup:
     gpus: int  # per replica
     name: str  # the job's name, the same for the same run and the same server
 
-    @property
-    def job_gpus(self) -> int:
-        return self.replicas * self.gpus
-
 
 @dataclass(frozen=True)
 class Site:
@@ -54,7 +50,6 @@ def plan(models: Models, run: Path, gpus_per_node: int, graders: Collection[str]
     """Plan the jobs of every endpoint that has a server and that a role or a grader uses. Raises RecipeError."""
     groups = []
     for name, endpoint in find_served(models, graders).items():
-        assert endpoint.server
         _check_policy(name, endpoint.policy, endpoint.server.replicas)
         gpus, replicas = count_gpus(endpoint.server), endpoint.server.replicas
         if gpus > gpus_per_node:
@@ -93,8 +88,8 @@ def submit_command(group: ServerGroup, run: Path, site: Site) -> list[str]:
     """
     options = [f"--job-name={group.name}", "--nodes=1", "--ntasks=1", f"--time={site.time_limit}"]
     options += ["--signal=B:USR1@60", "--open-mode=append", f"--output={run}/serving/{group.endpoint}-%j.log"]
-    if group.job_gpus:
-        options.append(f"--gpus-per-node={group.job_gpus}")
+    if group.gpus:
+        options.append(f"--gpus-per-node={group.replicas * group.gpus}")
     arguments = [str(run), group.endpoint, str(group.replicas)]
     return ["sbatch", "--parsable", *options, *site.options, str(REPO / "slurm" / "serve.sh"), *arguments]
 
