@@ -13,8 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -23,7 +22,7 @@ from autodata import command
 from autodata.cluster import fleet, jobs, shared
 from autodata.cluster.fleet import ServerGroup, Site
 from autodata.cluster.jobs import SlurmError
-from autodata.cluster.router import Router
+from autodata.cluster.router import Router, end_process
 from autodata.cluster.shared import LEASES, MODELS, write_beat
 from autodata.config import load, schema_for
 from autodata.recipes.models import Models
@@ -154,13 +153,7 @@ class Command:
 
     def end(self, patience_s: float) -> None:
         """Let the process finish the calls in flight; end it if that takes longer than `patience_s`."""
-        if self._process is None or self._process.poll() is not None:
-            return
-        for signal_number, wait_s in ((signal.SIGINT, patience_s), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
-            self._process.send_signal(signal_number)
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(wait_s)
-                return
+        end_process(self._process, (signal.SIGINT, patience_s), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 
 
 class Requeue(Exception):
@@ -188,14 +181,14 @@ def run_campaign(campaign: Campaign, command: Command) -> int:
         return 128 + signal.SIGTERM
     finally:
         if not is_requeued:
-            _ignore_signals()
+            _handle_signals(signal.SIG_IGN)
             campaign.stop()
             command.end(_TERM_S)
 
 
 def _requeue(campaign: Campaign, command: Command) -> int:
     """Finish the calls in flight and requeue this job, which finds its servers by name and replies in the journal."""
-    _ignore_signals()
+    _handle_signals(signal.SIG_IGN)
     print("the job's time is nearly over: it finishes the calls in flight and is then requeued", flush=True)
     command.end(float(os.environ.get("AUTODATA_DRAIN_S", 240)))
     campaign.stop_routers()
@@ -206,17 +199,13 @@ def _requeue(campaign: Campaign, command: Command) -> int:
 _SIGNALS = {signal.SIGUSR1: Requeue, signal.SIGTERM: Cancelled, signal.SIGINT: Cancelled}
 
 
-def _raise_on_signals() -> None:
-    def handler(number: int, _: object) -> None:
-        raise _SIGNALS[signal.Signals(number)]
+def _raise(number: int, _: object) -> None:
+    raise _SIGNALS[signal.Signals(number)]
 
+
+def _handle_signals(handler: Callable[[int, object], None] | signal.Handlers) -> None:
     for number in _SIGNALS:
         signal.signal(number, handler)
-
-
-def _ignore_signals() -> None:
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
 
 
 @command.report_errors()
@@ -236,7 +225,7 @@ def main() -> None:
         return
     shared.make_key(run)
     (run / MODELS).write_text(OmegaConf.to_yaml(OmegaConf.structured(models), resolve=True))
-    _raise_on_signals()
+    _handle_signals(_raise)
     command_with_servers = Command([options.module, *options.recipe], models, run / LEASES)
     sys.exit(run_campaign(Campaign(run, models, groups, site), command_with_servers))
 

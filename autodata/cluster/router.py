@@ -1,9 +1,11 @@
 """Runs vllm-router in front of the replicas of one endpoint: its URL stays the same when servers change."""
 
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -19,6 +21,15 @@ class RouterError(UserError):
     """The router did not start; the message names its log."""
 
 
+def end_process(process: subprocess.Popen[bytes] | None, *steps: tuple[signal.Signals, float | None]) -> None:
+    """Send a signal and wait so many seconds (None: without end), step by step, until the process has ended."""
+    for signal_number, wait_s in steps if process else ():
+        process.send_signal(signal_number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(wait_s)
+            return
+
+
 class Router:
     """One router process on this node, which is started when the first replica is ready."""
 
@@ -27,11 +38,8 @@ class Router:
         self._policy, self._log = policy, log
         self._process: subprocess.Popen[bytes] | None = None
         self.port = choose_port()
+        self.url = f"http://127.0.0.1:{self.port}/v1"
         self.workers: set[str] = set()  # the replicas that get calls
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
 
     def follow(self, urls: Collection[str]) -> None:
         """Send calls to exactly these replicas, given by their URLs. Starts the router again if it died."""
@@ -48,13 +56,7 @@ class Router:
             self.workers.discard(worker)
 
     def stop(self) -> None:
-        if self._process:
-            self._process.terminate()
-            try:
-                self._process.wait(10)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        end_process(self._process, (signal.SIGTERM, 10.0), (signal.SIGKILL, None))
 
     def _start(self, workers: list[str]) -> None:
         """Start the router and wait until it answers. Raises RouterError."""

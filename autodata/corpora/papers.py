@@ -48,7 +48,8 @@ def build(
         corpusid, year = row.get("corpusid"), row.get("year")
         if type(corpusid) is not int or corpusid < 0:
             counts["without corpusid"] += 1
-        elif isinstance(year, int) and min_year <= year < 10_000 and _is_in(row, field_of_study):  # later: a mistake
+        # A year beyond 9,999 is a mistake in the data.
+        elif isinstance(year, int) and min_year <= year <= 9_999 and _is_in(row, field_of_study):
             ids.append(corpusid)
             years.append(year)
     unique, first = numpy.unique(numpy.array(ids), return_index=True)  # sorted; the row where each id comes first

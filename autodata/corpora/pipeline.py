@@ -7,6 +7,7 @@ for any number of workers and after any restart.
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -132,9 +133,7 @@ def _make(source: Source, row: Row | BadRow) -> Document:
 
 def _identify(path: Path, name: str) -> dict[str, object]:
     """Return name, size and content hash of a source file. The hash is empty if the file cannot be read."""
-    try:
-        with path.open("rb") as file:
-            digest = file_digest(file, "sha256").hexdigest()
-        return {"name": name, "bytes": path.stat().st_size, "sha256": digest}
-    except OSError:
-        return {"name": name, "bytes": 0, "sha256": ""}
+    size, digest = 0, ""
+    with suppress(OSError), path.open("rb") as file:
+        size, digest = path.stat().st_size, file_digest(file, "sha256").hexdigest()
+    return {"name": name, "bytes": size, "sha256": digest}
