@@ -124,8 +124,7 @@ def _show_progress(target: Path) -> Iterator[Show]:
     The function that updates the bar raises OSError when the rest of the file cannot fit: better now than hours later.
     """
     columns = bars.BarColumn(), bars.DownloadColumn(), bars.TransferSpeedColumn(), bars.TimeRemainingColumn()
-    is_hidden = not sys.stderr.isatty()
-    with bars.Progress("{task.description}", *columns, transient=True, disable=is_hidden) as bar:
+    with bars.Progress("{task.description}", *columns, transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(target.name, total=None)
 
         def show(done: int, total: int | None) -> None:

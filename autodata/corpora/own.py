@@ -32,7 +32,8 @@ def parse(row: Row, filters: OwnFilters, one_in: int = 1) -> Record:
     if not text:
         raise Drop("empty")
     require_length(text, filters.min_chars, filters.max_chars)
-    fields = _keep_fields(row.value)
+    kept = {k: v for k, v in row.value.items() if k not in _NOT_FIELDS and isinstance(v, str | int | float)}
+    fields = {k: normalize(v) if isinstance(v, str) else v for k, v in kept.items()}
     licence = fields.pop("licence", "") or fields.pop("license", "") or filters.licence
     return Record(str(identity), text, str(licence), fields)
 
@@ -58,9 +59,3 @@ def _find_text(record: Mapping[str, object]) -> str:
     if not isinstance(problem, str) or not isinstance(answer, str):
         raise Drop("neither a string `text` nor the strings `problem_statement` and `answer`")
     return write_problem(record.get("topic"), problem, answer)
-
-
-def _keep_fields(record: Mapping[str, object]) -> dict[str, object]:
-    """Keep the other fields of a record whose values are text, numbers or booleans."""
-    kept = {k: v for k, v in record.items() if k not in _NOT_FIELDS and isinstance(v, str | int | float)}
-    return {k: normalize(v) if isinstance(v, str) else v for k, v in kept.items()}

@@ -55,6 +55,7 @@ class Tally:
 class Read(PipelineStep):
     """Reads the files of a task into documents, and records each row that is dropped."""
 
+    # A class and no function, because the log of a task shows a function's arguments: here the names of all files.
     type, name = "📖 - READER", "corpus"
 
     def __init__(self, recipe: IngestRecipe, tasks: list[list[str]], work: Path):

@@ -13,7 +13,6 @@ import httpx
 from autodata.corpora.s2_api import Expired, require_data, retry
 
 _MD5 = re.compile(r'"([0-9a-f]{32})"')  # an ETag that is an MD5; for a file that S3 stored in parts it is not
-_CHUNK = 1 << 20
 Show = Callable[[int, int | None], None]  # called with the bytes so far and the size of the file, if known
 
 
@@ -92,7 +91,7 @@ def _check(path: Path, total: int | None, tag: str) -> str:
     if path.name.endswith(".gz.part"):
         try:
             with gzip.open(path) as unpacked:
-                while unpacked.read(_CHUNK):
+                while unpacked.read(1 << 20):
                     pass
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise Damaged(f"incomplete or broken gzip file: {error}") from error
