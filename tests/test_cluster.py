@@ -106,7 +106,7 @@ def describe_paper() -> str:
     models = load_recipe("recipes/cs/generate.yaml", "recipes/models/paper.yaml").models
     site = Site.read({"AUTODATA_SERVER_OPTIONS": "--exclusive --mem=0"})
     groups = plan(models, Path("runs/cs/agentic"), site.gpus_per_node)
-    assert sum(g.job_gpus for g in groups) == 48
+    assert sum(g.replicas * g.gpus for g in groups) == 48
     text = fleet.describe(models, groups, Path("runs/cs/agentic"), site)
     return re.sub(r"autodata-[0-9a-f]{10}", "autodata-ID", text).replace(str(REPO), "REPO")
 
@@ -321,7 +321,7 @@ def test_a_server_that_dies_is_started_again(make_replica, tmp_path):
 @pytest.mark.slow
 def test_a_server_that_always_dies_is_given_up_with_its_reason(make_replica):
     made = make_replica("print('no such weights'); exit(1)")
-    wait_for(lambda: made.is_over)
+    wait_for(lambda: not made.is_alive())
     assert made.state == State.ENDED
     assert "no such weights" in made.detail
 

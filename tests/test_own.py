@@ -6,7 +6,7 @@ import pytest
 from pypdf import PdfReader, PdfWriter
 
 from autodata.corpora import own, pdf
-from autodata.corpora.record import Drop, Unreadable, normalize
+from autodata.corpora.record import Drop, normalize
 from autodata.corpora.rows import BadRow, Row
 from autodata.recipes.corpora import OwnFilters
 from tests.helpers.make_samples import SAMPLES, make_pdf
@@ -29,7 +29,7 @@ def test_pdfs_that_have_no_text_to_give(tmp_path: Path, monkeypatch):
     assert {name: row.reason for name, row in found.items()} == {
         "cut.pdf": "not a readable PDF", "locked.pdf": "PDF is locked with a password"}  # fmt: skip
     monkeypatch.setattr(pdf, "WALL_SECONDS", 0.001)
-    with pytest.raises(Unreadable, match="too much time"):
+    with pytest.raises(Drop, match="too much time"):
         pdf.read_pdf(SAMPLES / "own" / "page.pdf")
 
 

@@ -121,6 +121,7 @@ def test_a_paper_of_pes2o(eligible):
         ([{"start": 5, "end": 5}, {"start": 9, "end": 4}, {"start": 0, "end": 4}], 1, 2),  # empty, reversed
         ([{"start": -1, "end": 4}, {"start": 0, "end": 10_000}, {"start": 0, "end": 4}], 1, 2),  # out of bounds
         ([{"start": "x", "end": 4}, {}, None, 7, {"start": "0", "end": "4"}], 1, 4),  # no offsets
+        ([{"start": 0, "end": float("inf")}, {"start": 0, "end": float("nan")}, {"start": 0, "end": 4}], 1, 2),
         ([{"start": 20, "end": 30}, {"start": 0, "end": 4}], 2, 0),  # out of order
     ],
 )
@@ -143,6 +144,7 @@ def test_spans_that_are_not_where_they_say_are_left_out(eligible, paragraphs, ke
         (v2(annotations={"paragraph": '{"a": 1}'}), "annotations are not a list"),
         (v2(annotations={"paragraph": None}), "no paragraphs"),
         (v2(annotations={"paragraph": '[{"start": 0, "end": 99999}]'}), "no paragraphs"),
+        (v2(annotations={"paragraph": '[{"start": 0, "end": 1e999}]'}), "no paragraphs"),
         (v2(body={"text": " ", "annotations": {}}), "no text"),
         (v2(body={"text": None}), "no text"),
         ({"corpusid": 7}, "no text"),

@@ -13,8 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -23,7 +22,7 @@ from autodata import command
 from autodata.cluster import fleet, jobs, shared
 from autodata.cluster.fleet import ServerGroup, Site
 from autodata.cluster.jobs import SlurmError
-from autodata.cluster.router import Router
+from autodata.cluster.router import Router, end_process
 from autodata.cluster.shared import LEASES, MODELS, write_beat
 from autodata.config import load, schema_for
 from autodata.recipes.models import Models
@@ -79,11 +78,6 @@ class Campaign:
         for name, router in self.routers.items():
             router.follow([lease.url for lease in ready if lease.endpoint == name and lease.job not in self._drained])
 
-    @property
-    def is_ready(self) -> bool:
-        """True if every endpoint has a replica that gets calls."""
-        return all(router.workers for router in self.routers.values())
-
     def stop(self) -> None:
         """Cancel all server jobs of this run, and no others."""
         self.stop_routers()
@@ -118,7 +112,9 @@ class Campaign:
             group_jobs = [job for job in queued if job.name == group.name]
             lasting = {job.id for job in group_jobs if job.end - time.time() > self._lead_s[group.endpoint]}
             if not lasting:
-                self._submit(group)
+                id = jobs.submit(fleet.submit_command(group, self._run, self._site))
+                self._job_names[id] = group.name
+                print(f"submitted server job {id}: {group.replicas} × {group.endpoint}", flush=True)
             ready = [lease for lease in leases if lease.job in lasting and lease.state == State.READY]
             if len(ready) >= group.replicas:
                 for ending in {job.id for job in group_jobs} - lasting - self._drained:
@@ -134,11 +130,6 @@ class Campaign:
                     f"{self._failed_jobs[name]} server jobs {name} ended before a replica was ready; "
                     f"read the logs in {self._run / 'serving'}"
                 )
-
-    def _submit(self, group: ServerGroup) -> None:
-        id = jobs.submit(fleet.submit_command(group, self._run, self._site))
-        self._job_names[id] = group.name
-        print(f"submitted server job {id}: {group.replicas} × {group.endpoint}", flush=True)
 
 
 class Command:
@@ -162,13 +153,7 @@ class Command:
 
     def end(self, patience_s: float) -> None:
         """Let the process finish the calls in flight; end it if that takes longer than `patience_s`."""
-        if self._process is None or self._process.poll() is not None:
-            return
-        for signal_number, wait_s in ((signal.SIGINT, patience_s), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
-            self._process.send_signal(signal_number)
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(wait_s)
-                return
+        end_process(self._process, (signal.SIGINT, patience_s), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 
 
 class Requeue(Exception):
@@ -185,7 +170,7 @@ def run_campaign(campaign: Campaign, command: Command) -> int:
     try:
         while (status := command.poll()) is None:
             campaign.step()
-            if campaign.is_ready:
+            if all(router.workers for router in campaign.routers.values()):  # each has a replica that gets calls
                 command.start(campaign.routers)
             time.sleep(_POLL_S)
         return status
@@ -196,14 +181,14 @@ def run_campaign(campaign: Campaign, command: Command) -> int:
         return 128 + signal.SIGTERM
     finally:
         if not is_requeued:
-            _ignore_signals()
+            _handle_signals(signal.SIG_IGN)
             campaign.stop()
             command.end(_TERM_S)
 
 
 def _requeue(campaign: Campaign, command: Command) -> int:
     """Finish the calls in flight and requeue this job, which finds its servers by name and replies in the journal."""
-    _ignore_signals()
+    _handle_signals(signal.SIG_IGN)
     print("the job's time is nearly over: it finishes the calls in flight and is then requeued", flush=True)
     command.end(float(os.environ.get("AUTODATA_DRAIN_S", 240)))
     campaign.stop_routers()
@@ -214,17 +199,13 @@ def _requeue(campaign: Campaign, command: Command) -> int:
 _SIGNALS = {signal.SIGUSR1: Requeue, signal.SIGTERM: Cancelled, signal.SIGINT: Cancelled}
 
 
-def _raise_on_signals() -> None:
-    def handler(number: int, _: object) -> None:
-        raise _SIGNALS[signal.Signals(number)]
+def _raise(number: int, _: object) -> None:
+    raise _SIGNALS[signal.Signals(number)]
 
+
+def _handle_signals(handler: Callable[[int, object], None] | signal.Handlers) -> None:
     for number in _SIGNALS:
         signal.signal(number, handler)
-
-
-def _ignore_signals() -> None:
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
 
 
 @command.report_errors()
@@ -244,7 +225,7 @@ def main() -> None:
         return
     shared.make_key(run)
     (run / MODELS).write_text(OmegaConf.to_yaml(OmegaConf.structured(models), resolve=True))
-    _raise_on_signals()
+    _handle_signals(_raise)
     command_with_servers = Command([options.module, *options.recipe], models, run / LEASES)
     sys.exit(run_campaign(Campaign(run, models, groups, site), command_with_servers))
 

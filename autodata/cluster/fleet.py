@@ -28,10 +28,6 @@ class ServerGroup:
     gpus: int  # per replica
     name: str  # the job's name, the same for the same run and the same server
 
-    @property
-    def job_gpus(self) -> int:
-        return self.replicas * self.gpus
-
 
 @dataclass(frozen=True)
 class Site:
@@ -54,8 +50,7 @@ def plan(models: Models, run: Path, gpus_per_node: int, graders: Collection[str]
     """Plan the jobs of every endpoint that has a server and that a role or a grader uses. Raises RecipeError."""
     groups = []
     for name, endpoint in find_served(models, graders).items():
-        assert endpoint.server
-        _check_policy(name, endpoint.policy, endpoint.server.replicas)
+        _check_policy(f"models.endpoints.{name}.policy", endpoint.policy, endpoint.server.replicas)
         gpus, replicas = count_gpus(endpoint.server), endpoint.server.replicas
         if gpus > gpus_per_node:
             raise RecipeError(
@@ -93,8 +88,8 @@ def submit_command(group: ServerGroup, run: Path, site: Site) -> list[str]:
     """
     options = [f"--job-name={group.name}", "--nodes=1", "--ntasks=1", f"--time={site.time_limit}"]
     options += ["--signal=B:USR1@60", "--open-mode=append", f"--output={run}/serving/{group.endpoint}-%j.log"]
-    if group.job_gpus:
-        options.append(f"--gpus-per-node={group.job_gpus}")
+    if group.gpus:
+        options.append(f"--gpus-per-node={group.replicas * group.gpus}")
     arguments = [str(run), group.endpoint, str(group.replicas)]
     return ["sbatch", "--parsable", *options, *site.options, str(REPO / "slurm" / "serve.sh"), *arguments]
 
@@ -114,13 +109,11 @@ def describe(models: Models, groups: Iterable[ServerGroup], run: Path, site: Sit
     return "\n".join(lines)
 
 
-def _check_policy(name: str, policy: str, replicas: int) -> None:
+def _check_policy(key: str, policy: str, replicas: int) -> None:
     if policy not in POLICIES:
-        raise RecipeError(f"models.endpoints.{name}.policy={policy}: choose one of {', '.join(POLICIES)}")
+        raise RecipeError(f"{key}={policy}: choose one of {', '.join(POLICIES)}")
     if policy == "power_of_two" and replicas < 2:
-        raise RecipeError(
-            f"models.endpoints.{name}.policy=power_of_two: needs two replicas; choose cache_aware for one"
-        )
+        raise RecipeError(f"{key}={policy}: needs two replicas; choose cache_aware for one")
 
 
 def _name(endpoint: str, number: int, config: Endpoint, run: Path) -> str:

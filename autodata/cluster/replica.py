@@ -22,17 +22,14 @@ _CANARY_S = 60.0  # between two checks of a ready replica's answers
 _RESTARTS = 5  # how often a server that died is started again; most die in their first minutes
 
 
-class Replica:
-    """Runs one replica in its own thread. Its lease shows `state`, `url` and `detail`."""
+class Replica(threading.Thread):
+    """Runs one replica. Its lease shows `state`, `url` and `detail`."""
 
     def __init__(self, name: str, endpoint: Endpoint, roles: Sequence[Role], log: Path, address: str):
+        super().__init__(name=name, daemon=True)
         self.state, self.url, self.detail = State.STARTING, "", ""
-        self._name, self._endpoint, self._roles, self._log, self._address = name, endpoint, roles, log, address
+        self._endpoint, self._roles, self._log, self._address = endpoint, roles, log, address
         self._drain, self._end = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._live, daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
 
     def drain(self) -> None:
         """Finish the calls in flight, then end."""
@@ -41,13 +38,10 @@ class Replica:
     def stop(self) -> None:
         """End now."""
         self._end.set()
-        self._thread.join()
+        self.join()
 
-    @property
-    def is_over(self) -> bool:
-        return not self._thread.is_alive()
-
-    def _live(self) -> None:
+    def run(self) -> None:
+        """Serve, and start again a server that died. `start` calls this."""
         try:
             for _ in range(1 + _RESTARTS):
                 if not self._is_ending():
@@ -61,12 +55,15 @@ class Replica:
         self.state, self.url = State.STARTING, ""
         server = None
         try:
-            server = RunningServer(self._name, endpoint, self._log, self._address)
+            server = RunningServer(self.name, endpoint, self._log, self._address)
             self._wait_until_ready(server, endpoint)
             if not self._is_ending():
                 self.state, self.url, self.detail = State.READY, endpoint.base_url or "", ""
             self._watch(server, endpoint)
-            self._finish(server)
+            self.state = State.DRAINING
+            while not self._end.is_set() and count_requests(self.url) > 0:
+                server.check()
+                self._end.wait(_POLL_S)
         except (ServerError, EndpointError, OSError) as problem:
             self.state, self.detail = State.STARTING, str(problem)[-500:]
             self._end.wait(_POLL_S)
@@ -79,7 +76,6 @@ class Replica:
 
     def _wait_until_ready(self, server: RunningServer, endpoint: Endpoint) -> None:
         """Wait until every probe passes. Raises ServerError, EndpointError."""
-        assert endpoint.server
         deadline = time.monotonic() + limit_start(endpoint.server)
         while not self._is_ending():
             server.check()
@@ -101,13 +97,6 @@ class Replica:
             if time.monotonic() - last_check > _CANARY_S:
                 check_canary(endpoint)
                 last_check = time.monotonic()
-            self._end.wait(_POLL_S)
-
-    def _finish(self, server: RunningServer) -> None:
-        """Wait for the calls in flight, unless the replica must end now."""
-        self.state = State.DRAINING
-        while not self._end.is_set() and count_requests(self.url) > 0:
-            server.check()
             self._end.wait(_POLL_S)
 
 

@@ -1,9 +1,11 @@
 """Runs vllm-router in front of the replicas of one endpoint: its URL stays the same when servers change."""
 
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -12,11 +14,20 @@ from autodata.serving.vllm import choose_port
 from autodata.types import UserError
 
 _START_S = 60.0
-_NO_LIMIT = 1_000_000  # calls running or queued; the limit that matters is the client's own
+_NO_LIMIT = "1000000"  # calls running or queued; the limit that matters is the client's own
 
 
 class RouterError(UserError):
     """The router did not start; the message names its log."""
+
+
+def end_process(process: subprocess.Popen[bytes] | None, *steps: tuple[signal.Signals, float | None]) -> None:
+    """Send a signal and wait so many seconds (None: without end), step by step, until the process has ended."""
+    for signal_number, wait_s in steps if process else ():
+        process.send_signal(signal_number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(wait_s)
+            return
 
 
 class Router:
@@ -27,11 +38,8 @@ class Router:
         self._policy, self._log = policy, log
         self._process: subprocess.Popen[bytes] | None = None
         self.port = choose_port()
+        self.url = f"http://127.0.0.1:{self.port}/v1"
         self.workers: set[str] = set()  # the replicas that get calls
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
 
     def follow(self, urls: Collection[str]) -> None:
         """Send calls to exactly these replicas, given by their URLs. Starts the router again if it died."""
@@ -48,32 +56,16 @@ class Router:
             self.workers.discard(worker)
 
     def stop(self) -> None:
-        if self._process:
-            self._process.terminate()
-            try:
-                self._process.wait(10)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        end_process(self._process, (signal.SIGTERM, 10.0), (signal.SIGKILL, None))
 
     def _start(self, workers: list[str]) -> None:
         """Start the router and wait until it answers. Raises RouterError."""
         self.workers = set(workers)
-        command = [
-            sys.executable, "-m", "vllm_router.launch_router",
-            "--host", "127.0.0.1",
-            "--port", str(self.port),
-            "--policy", self._policy,
-            "--prometheus-port", str(choose_port()),
-            "--log-level", "warning",
-            "--request-timeout-secs", "86400",
-            "--max-concurrent-requests", str(_NO_LIMIT),
-            "--queue-size", str(_NO_LIMIT),
-            "--health-check-interval-secs", "5",
-            "--worker-startup-check-interval", "1",
-            "--disable-retries",
-            "--worker-urls", *workers,
-        ]  # fmt: skip
+        command = [sys.executable, "-m", "vllm_router.launch_router", "--disable-retries", "--log-level", "warning"]
+        command += ["--host", "127.0.0.1", "--port", str(self.port), "--prometheus-port", str(choose_port())]
+        command += ["--max-concurrent-requests", _NO_LIMIT, "--queue-size", _NO_LIMIT]
+        command += ["--request-timeout-secs", "86400", "--health-check-interval-secs", "5"]
+        command += ["--worker-startup-check-interval", "1", "--policy", self._policy, "--worker-urls", *workers]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + _START_S

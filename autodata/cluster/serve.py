@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -27,16 +27,6 @@ _PATIENCE_S = 900.0  # a requeued campaign may wait this long in the queue and s
 _POLL_S = 0.5
 
 
-@dataclass(frozen=True)
-class Place:
-    """The place of a job: its number, the node's address and GPUs, and when its time is over."""
-
-    job: str
-    address: str  # host name or IP, for the other nodes
-    gpus: tuple[str, ...]
-    deadline: float
-
-
 class ServerJob:
     """Runs all replicas of a job until they end or the campaign is gone."""
 
@@ -48,7 +38,7 @@ class ServerJob:
         for replica in self._replicas:
             replica.start()
         written_at, written_states = float("-inf"), None
-        while not all(replica.is_over for replica in self._replicas):
+        while any(replica.is_alive() for replica in self._replicas):
             states = [(replica.state, replica.url) for replica in self._replicas]
             if states != written_states or time.monotonic() - written_at > _BEAT_S:  # changes are written at once
                 self._write_leases()
@@ -74,34 +64,24 @@ class ServerJob:
             write_lease(self._folder, replace(self._lease, replica=number, **current))
 
 
-def make_replicas(models: Models, name: str, count: int, folder: Path, place: Place) -> list[Replica]:
-    """Make the replicas of a job, each with its own GPUs and its own log."""
-    roles, replicas = find_roles(models, name), []
+def make_replicas(models: Models, lease: Lease, count: int, folder: Path) -> list[Replica]:
+    """Make the replicas of a job, each with its own GPUs of the node and its own log."""
+    name, roles, replicas = lease.endpoint, find_roles(models, lease.endpoint), []
+    gpus = tuple(g for g in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if g)
+    address = os.environ.get("AUTODATA_ADDRESS") or socket.gethostname()  # for the other nodes
     for number in range(count):
         endpoint = deepcopy(models.endpoints[name])
-        assert endpoint.server
-        endpoint.server.env |= share_gpus(endpoint, number, place.gpus)
+        endpoint.server.env |= share_gpus(endpoint, number, gpus)
         endpoint.api_key_env = shared.VARIABLE
-        log = folder / f"{name}-{place.job}-{number}.log"
-        replicas.append(Replica(name, endpoint, roles, log, place.address))
+        replicas.append(Replica(name, endpoint, roles, folder / f"{name}-{lease.job}-{number}.log", address))
     return replicas
 
 
 def share_gpus(endpoint: Endpoint, number: int, gpus: tuple[str, ...]) -> dict[str, str]:
     """Return the environment of one replica, which sees its own GPUs and no others."""
-    assert endpoint.server
     count = count_gpus(endpoint.server)
     visible = gpus[number * count : (number + 1) * count]
     return {"CUDA_VISIBLE_DEVICES": ",".join(visible)} if visible else {}
-
-
-def find_place() -> Place:
-    """Find this job's number, address, GPUs and end, from Slurm and slurm/site.env."""
-    job = os.environ["SLURM_JOB_ID"]
-    gpus = tuple(g for g in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if g)
-    address = os.environ.get("AUTODATA_ADDRESS") or socket.gethostname()
-    matches = [queued for queued in jobs.find([os.environ["SLURM_JOB_NAME"]]) if queued.id == job]
-    return Place(job, address, gpus, matches[0].end if matches else float("inf"))
 
 
 @command.report_errors()
@@ -114,10 +94,10 @@ def main() -> None:
     run, name = options.run, options.endpoint
     shared.require_key(run)
     models = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Models), OmegaConf.load(run / MODELS)))
-    place = find_place()
-    replicas = make_replicas(models, name, options.replicas, run / "serving", place)
-    lease = Lease(name, 0, place.job, models.endpoints[name].model, "", State.STARTING, 0, place.deadline)
-    job = ServerJob(run, replicas, lease)
+    id = os.environ["SLURM_JOB_ID"]
+    deadline = next((job.end for job in jobs.find([os.environ["SLURM_JOB_NAME"]]) if job.id == id), float("inf"))
+    lease = Lease(name, 0, id, models.endpoints[name].model, "", State.STARTING, 0, deadline)
+    job = ServerJob(run, make_replicas(models, lease, options.replicas, run / "serving"), lease)
     signal.signal(signal.SIGUSR1, lambda *_: job.drain())
     signal.signal(signal.SIGTERM, lambda *_: job.stop())
     job.run()

@@ -109,11 +109,8 @@ def _make_document(row: Row, where: str) -> Document | str:
         record = own.parse(row, _NO_FILTERS)
     except Drop as drop:
         return str(drop)
-    return Document(record.id, record.text, where, record.fields | _licence_field(record.licence))
-
-
-def _licence_field(licence: object) -> dict[str, object]:
-    return {"licence": licence} if licence else {}
+    licence = {"licence": record.licence} if record.licence else {}
+    return Document(record.id, record.text, where, record.fields | licence)
 
 
 def _read_ingested(path: Path) -> Iterator[tuple[str, Document | str]]:
@@ -127,5 +124,5 @@ def _read_ingested(path: Path) -> Iterator[tuple[str, Document | str]]:
                 raise DocumentsError(f"documents.path={path}: {INGESTED}/{name}: {row.reason}; ingest again")
             record = row.value
             where = f"{record['file']}:{record['line']}"
-            fields = json.loads(record["fields"]) | _licence_field(record["licence"])
-            yield where, Document(record["id"], record["text"], where, fields)
+            licence = {"licence": record["licence"]} if record["licence"] else {}
+            yield where, Document(record["id"], record["text"], where, json.loads(record["fields"]) | licence)

@@ -23,7 +23,7 @@ from rich import progress as bars
 from autodata import command
 from autodata.config import RecipeError, load
 from autodata.corpora.s2_api import Api, DownloadError, Expired, require_plain
-from autodata.corpora.transfer import Damaged, Show, Transfer, fetch
+from autodata.corpora.transfer import Damaged, Show, fetch
 from autodata.recipes.corpora import DownloadRecipe
 
 LIST = "download.json"
@@ -111,7 +111,7 @@ def _store(api: Api, folder: Folder, name: str, url: str) -> None:
     """Fetch one file and add it to the list of complete files. Raises Expired, Damaged, DownloadError, OSError."""
     target = folder.path / name
     with _show_progress(target) as show:
-        size, sha256 = fetch(Transfer(url, target, api.timeout_s, api.retries), show)
+        size, sha256 = fetch(url, target, api.timeout_s, api.retries, show)
     folder.add(Stored(name, size, sha256))
     if not sys.stderr.isatty():
         print(f"{target}: {size:,} bytes")
@@ -124,8 +124,7 @@ def _show_progress(target: Path) -> Iterator[Show]:
     The function that updates the bar raises OSError when the rest of the file cannot fit: better now than hours later.
     """
     columns = bars.BarColumn(), bars.DownloadColumn(), bars.TransferSpeedColumn(), bars.TimeRemainingColumn()
-    is_hidden = not sys.stderr.isatty()
-    with bars.Progress("{task.description}", *columns, transient=True, disable=is_hidden) as bar:
+    with bars.Progress("{task.description}", *columns, transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(target.name, total=None)
 
         def show(done: int, total: int | None) -> None:

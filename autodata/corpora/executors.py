@@ -53,7 +53,7 @@ def run_stage(recipe: IngestRecipe, stage: Stage, work: Path, progress: Progress
     logs, tasks = work / "logs" / stage.name, len(stage.sizes)
     with _watch(stage, logs / "completions", progress):
         if recipe.executor == "slurm":
-            _run_on_slurm(_make_array(recipe, stage, logs), logs)
+            _run_on_slurm(_make_array(recipe, stage, logs), logs / "job")
         else:
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
             workers = min(recipe.workers or cores, tasks)
@@ -114,9 +114,8 @@ def _make_array(recipe: IngestRecipe, stage: Stage, logs: Path) -> _Array:
     )
 
 
-def _run_on_slurm(array: _Array, logs: Path) -> None:
+def _run_on_slurm(array: _Array, job_file: Path) -> None:
     """Submit the job, or find the one that an earlier command submitted, and wait until every task is done."""
-    job_file = logs / "job"
     job = job_file.read_text() if job_file.exists() and _is_known(job_file.read_text()) else ""
     try:
         if not job:
@@ -155,15 +154,14 @@ def _watch(stage: Stage, completions: Path, progress: Progress) -> Iterator[None
     """Update the progress of a stage: every finished task leaves a file, and the task's size is added."""
     before, end = progress.done, threading.Event()
 
-    def look() -> None:
-        with suppress(OSError, ValueError):
-            done = [int(file.name) for file in completions.iterdir()]
-            progress.facts["tasks"] = f"{len(done)} of {len(stage.sizes)}"
-            progress.done = before + sum(stage.sizes[rank] for rank in done)
-
     def follow() -> None:
-        while not end.wait(_POLL_S):
-            look()
+        is_last = False
+        while not is_last:
+            is_last = end.wait(_POLL_S)
+            with suppress(OSError, ValueError):
+                done = [int(file.name) for file in completions.iterdir()]
+                progress.facts["tasks"] = f"{len(done)} of {len(stage.sizes)}"
+                progress.done = before + sum(stage.sizes[rank] for rank in done)
 
     progress.facts["stage"] = stage.name
     thread = threading.Thread(target=follow, daemon=True)
@@ -173,7 +171,6 @@ def _watch(stage: Stage, completions: Path, progress: Progress) -> Iterator[None
     finally:
         end.set()
         thread.join()
-        look()
 
 
 def _die_with_parent() -> None:

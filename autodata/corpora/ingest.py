@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from datatrove.pipeline.dedup.minhash import MinhashDedupBuckets
@@ -17,8 +18,8 @@ from autodata.config import RecipeError, load
 from autodata.corpora import funnel, sources
 from autodata.corpora.documents import INGESTED
 from autodata.corpora.executors import Stage, run_stage
-from autodata.corpora.pipeline import Count, Load, Read, write_documents
-from autodata.corpora.repeats import CONFIG, Choose, Hashes, Signature
+from autodata.corpora.pipeline import Read, count_tokens, load_unique, write_documents
+from autodata.corpora.repeats import CONFIG, Signature, choose, save_hashes
 from autodata.recipes.corpora import IngestRecipe
 from autodata.run.folder import Run
 from autodata.run.progress import Progress
@@ -38,15 +39,16 @@ def ingest(run: Run, recipe: IngestRecipe, files: dict[str, int], progress: Prog
     if recipe.source == "s2orc":
         _read_papers(recipe, work)
     progress.begin()
-    signature = [Signature(work / "signatures")] if recipe.near_duplicates else []
-    steps = [Read(recipe, tasks, work), Hashes(work / "hashes"), write_documents(work / "read"), *signature]
+    steps = [Read(recipe, tasks, work), partial(save_hashes, work / "hashes"), write_documents(work / "read")]
+    steps += [Signature(work / "signatures")] if recipe.near_duplicates else []
     run_stage(recipe, Stage("read", steps, sizes), work, progress)
     if recipe.near_duplicates:
         buckets = MinhashDedupBuckets(str(work / "signatures"), str(work / "pairs"), config=CONFIG)
         run_stage(recipe, Stage("pairs", [buckets], [1] * CONFIG.num_buckets), work, progress)
-    run_stage(recipe, Stage("repeats", [Choose(work, len(tasks))], [1]), work, progress)
+    run_stage(recipe, Stage("repeats", [partial(choose, work, len(tasks))], [1]), work, progress)
     counter = [TokensCounter(_find_tokenizer(recipe.tokenizer), batch_size=_TOKEN_BATCH)] if recipe.tokenizer else []
-    steps = [Load(recipe.mask_personal_data, work), *counter, Count(work), write_documents(work / INGESTED)]
+    loader = partial(load_unique, recipe.mask_personal_data, work)
+    steps = [loader, *counter, partial(count_tokens, work), write_documents(work / INGESTED)]
     run_stage(recipe, Stage("write", steps, sizes), work, progress)
     _publish(run, work, len(tasks))
 

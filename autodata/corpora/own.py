@@ -5,7 +5,7 @@ from pathlib import Path
 
 from autodata.corpora.pdf import read_pdf
 from autodata.corpora.principia import write_problem
-from autodata.corpora.record import Drop, Record, Unreadable, decode, normalize, require_drawn, require_length
+from autodata.corpora.record import Drop, Record, decode, normalize, require_drawn, require_length
 from autodata.corpora.rows import BadRow, Row, read_rows
 from autodata.recipes.corpora import OwnFilters
 
@@ -32,7 +32,8 @@ def parse(row: Row, filters: OwnFilters, one_in: int = 1) -> Record:
     if not text:
         raise Drop("empty")
     require_length(text, filters.min_chars, filters.max_chars)
-    fields = _keep_fields(row.value)
+    kept = {k: v for k, v in row.value.items() if k not in _NOT_FIELDS and isinstance(v, str | int | float)}
+    fields = {k: normalize(v) if isinstance(v, str) else v for k, v in kept.items()}
     licence = fields.pop("licence", "") or fields.pop("license", "") or filters.licence
     return Record(str(identity), text, str(licence), fields)
 
@@ -44,8 +45,8 @@ def _read_text(path: Path, name: str) -> Row | BadRow:
         if path.stat().st_size > limit:
             return BadRow(name, 1, f"larger than {limit:,} bytes; split it")
         return Row(name, 1, {"text": read_pdf(path) if is_pdf else decode(path.read_bytes())})
-    except Unreadable as problem:
-        return BadRow(name, 1, str(problem))
+    except Drop as drop:
+        return BadRow(name, 1, drop.reason)
     except OSError as error:
         return BadRow(name, 1, f"file cannot be read: {error.strerror or type(error).__name__}")
 
@@ -58,9 +59,3 @@ def _find_text(record: Mapping[str, object]) -> str:
     if not isinstance(problem, str) or not isinstance(answer, str):
         raise Drop("neither a string `text` nor the strings `problem_statement` and `answer`")
     return write_problem(record.get("topic"), problem, answer)
-
-
-def _keep_fields(record: Mapping[str, object]) -> dict[str, object]:
-    """Keep the other fields of a record whose values are text, numbers or booleans."""
-    kept = {k: v for k, v in record.items() if k not in _NOT_FIELDS and isinstance(v, str | int | float)}
-    return {k: normalize(v) if isinstance(v, str) else v for k, v in kept.items()}

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy
 
-_LAST_YEAR = 9_999  # a later year is a mistake in the data
-
 
 @dataclass(frozen=True)
 class Eligible:
@@ -50,7 +48,8 @@ def build(
         corpusid, year = row.get("corpusid"), row.get("year")
         if type(corpusid) is not int or corpusid < 0:
             counts["without corpusid"] += 1
-        elif isinstance(year, int) and min_year <= year <= _LAST_YEAR and _is_in(row, field_of_study):
+        # A year beyond 9,999 is a mistake in the data.
+        elif isinstance(year, int) and min_year <= year <= 9_999 and _is_in(row, field_of_study):
             ids.append(corpusid)
             years.append(year)
     unique, first = numpy.unique(numpy.array(ids), return_index=True)  # sorted; the row where each id comes first

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from autodata.corpora.record import Unreadable
+from autodata.corpora.record import Drop
 
 CPU_SECONDS, WALL_SECONDS, MEMORY_BYTES = 60, 300, 4 << 30
 _NOT_A_PDF, _LOCKED = 65, 77  # exit statuses
@@ -17,14 +17,14 @@ _REASONS = {_NOT_A_PDF: "not a readable PDF", _LOCKED: "PDF is locked with a pas
 
 
 def read_pdf(path: Path) -> str:
-    """Return the text of a PDF, page after page. Raises Unreadable; a PDF of scanned pages has no text."""
+    """Return the text of a PDF, page after page. Raises Drop; a PDF of scanned pages has no text."""
     command = [sys.executable, "-m", "autodata.corpora.pdf", str(path)]
     try:
         result = subprocess.run(command, capture_output=True, timeout=WALL_SECONDS)
     except subprocess.TimeoutExpired:
-        raise Unreadable("PDF needs too much time or memory") from None
+        raise Drop("PDF needs too much time or memory") from None
     if result.returncode:
-        raise Unreadable(_REASONS.get(result.returncode, "PDF needs too much time or memory"))
+        raise Drop(_REASONS.get(result.returncode, "PDF needs too much time or memory"))
     return result.stdout.decode("utf-8", "replace")
 
 

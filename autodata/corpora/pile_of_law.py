@@ -53,8 +53,6 @@ def clean(text: str) -> str:
     """Remove mark-up and lines that belong to the page, and undo hard line breaks inside a paragraph."""
     if "<" in text and _TAG.search(text):
         text = html.unescape(_TAG.sub("", _BREAK.sub("\n\n", _SCRIPT.sub("", text))))
-    split = text.replace("\f", "\n\n").split("\n")
-    lines = [line for line in split if not line.strip() or not _PAGE.fullmatch(line.strip())]
+    lines = [line for line in text.replace("\f", "\n\n").split("\n") if not _PAGE.fullmatch(line.strip())]
     paragraphs = re.split(r"\n\s*\n", "\n".join(lines))
-    joined = (" ".join(p.split()) for p in paragraphs)
-    return "\n\n".join(p for p in joined if p)
+    return "\n\n".join(" ".join(p.split()) for p in paragraphs if p.strip())

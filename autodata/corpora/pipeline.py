@@ -6,7 +6,8 @@ for any number of workers and after any restart.
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -54,6 +55,7 @@ class Tally:
 class Read(PipelineStep):
     """Reads the files of a task into documents, and records each row that is dropped."""
 
+    # A class and no function, because the log of a task shows a function's arguments: here the names of all files.
     type, name = "📖 - READER", "corpus"
 
     def __init__(self, recipe: IngestRecipe, tasks: list[list[str]], work: Path):
@@ -71,58 +73,42 @@ class Read(PipelineStep):
                         document = _make(source, row)
                     except Drop as drop:
                         tally.dropped[drop.reason] += 1
-                        details = {"file": row.file, "line": row.line, "reason": drop.reason, "detail": drop.detail}
+                        details = {"file": row.file, "line": row.line, "reason": drop.reason, "detail": ""}
                         dropped.write(Document("", "", metadata=details), rank)
                     else:
                         yield document
         tally.save(self.work, "read", rank)
 
 
-class Load(PipelineStep):
-    """Loads what `Read` wrote for this task, without repeats; masks personal data if asked, and hashes the text."""
-
-    type, name = "📖 - READER", "without repeats"
-
-    def __init__(self, is_masked: bool, work: Path):
-        super().__init__()
-        self.is_masked, self.work = is_masked, work
-
-    def run(self, data: object = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
-        repeats = dict(numpy.load(self.work / "repeats" / f"{rank:05d}.npy").tolist())
-        path, tally = self.work / "read" / f"{rank:05d}.parquet", Tally()
-        rows = read_parquet(path) if path.exists() else ()  # a task without documents has no file
-        with write_documents(self.work / "dropped" / "repeats", _DROPPED) as dropped:
-            for number, row in enumerate(rows):
-                text, identity = row.pop("text"), row.pop("id")
-                if number in repeats:
-                    reason = REASONS[repeats[number]]
-                    tally.dropped[reason] += 1
-                    dropped.write(Document("", identity, metadata={**row, "reason": reason, "detail": ""}), rank)
-                    continue
-                if self.is_masked:
-                    text, counts = pii.mask(text)
-                    tally.personal_data += counts
-                yield Document(text, identity, metadata={**row, "sha256": sha256(text.encode()).hexdigest()})
-        tally.save(self.work, "repeats", rank)
+def load_unique(is_masked: bool, work: Path, _data: None, rank: int, _tasks: int) -> Iterator[Document]:
+    """Load what `Read` wrote for this task, without repeats; mask personal data if asked, and hash the text."""
+    repeats = dict(numpy.load(work / "repeats" / f"{rank:05d}.npy").tolist())
+    path, tally = work / "read" / f"{rank:05d}.parquet", Tally()
+    rows = read_parquet(path) if path.exists() else ()  # a task without documents has no file
+    with write_documents(work / "dropped" / "repeats", _DROPPED) as dropped:
+        for number, row in enumerate(rows):
+            text, identity = row.pop("text"), row.pop("id")
+            if number in repeats:
+                reason = REASONS[repeats[number]]
+                tally.dropped[reason] += 1
+                dropped.write(Document("", identity, metadata={**row, "reason": reason, "detail": ""}), rank)
+                continue
+            if is_masked:
+                text, counts = pii.mask(text)
+                tally.personal_data += counts
+            yield Document(text, identity, metadata={**row, "sha256": sha256(text.encode()).hexdigest()})
+    tally.save(work, "repeats", rank)
 
 
-class Count(PipelineStep):
-    """Counts the tokens and licences of the documents that are written."""
-
-    type, name = "📊 - STATS", "tokens and licences"
-
-    def __init__(self, work: Path):
-        super().__init__()
-        self.work = work
-
-    def run(self, data: Iterator[Document], rank: int = 0, world_size: int = 1) -> Iterator[Document]:
-        tally = Tally()
-        for document in data:
-            document.metadata["tokens"] = document.metadata.pop("token_count", None)
-            tally.tokens.append(document.metadata["tokens"])
-            tally.licences[document.metadata["licence"] or "not stated"] += 1
-            yield document
-        tally.save(self.work, "written", rank)
+def count_tokens(work: Path, documents: Iterable[Document], rank: int, _tasks: int) -> Iterator[Document]:
+    """Pass the documents that are written on, and count their tokens and licences."""
+    tally = Tally()
+    for document in documents:
+        document.metadata["tokens"] = document.metadata.pop("token_count", None)
+        tally.tokens.append(document.metadata["tokens"])
+        tally.licences[document.metadata["licence"] or "not stated"] += 1
+        yield document
+    tally.save(work, "written", rank)
 
 
 def write_documents(folder: Path, schema: pyarrow.Schema = _KEPT) -> ParquetWriter:
@@ -148,9 +134,7 @@ def _make(source: Source, row: Row | BadRow) -> Document:
 
 def _identify(path: Path, name: str) -> dict[str, object]:
     """Return name, size and content hash of a source file. The hash is empty if the file cannot be read."""
-    try:
-        with path.open("rb") as file:
-            digest = file_digest(file, "sha256").hexdigest()
-        return {"name": name, "bytes": path.stat().st_size, "sha256": digest}
-    except OSError:
-        return {"name": name, "bytes": 0, "sha256": ""}
+    size, digest = 0, ""
+    with suppress(OSError), path.open("rb") as file:
+        size, digest = path.stat().st_size, file_digest(file, "sha256").hexdigest()
+    return {"name": name, "bytes": size, "sha256": digest}

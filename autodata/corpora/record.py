@@ -18,12 +18,11 @@ class Record:
 
 
 class Drop(ValueError):
-    """The row becomes no document. `reason` is one of a few fixed phrases, by which drops are counted."""
+    """A row or file becomes no document. `reason` is one of a few fixed phrases, by which drops are counted."""
 
-    def __init__(self, reason: str, detail: str = ""):
-        super().__init__(f"{reason}: {detail}" if detail else reason)
+    def __init__(self, reason: str):
+        super().__init__(reason)
         self.reason = reason
-        self.detail = detail
 
 
 def require_drawn(identity: str, one_in: int) -> None:
@@ -43,27 +42,22 @@ def require_length(text: str, at_least: int, at_most: int) -> None:
         raise Drop("too long")
 
 
-_SNIFFED = 64_000  # bytes used to detect an encoding
 _UNWANTED = {c for c in range(0x20) if chr(c) not in "\n\t"} | set(range(0x7F, 0xA0))
 _CONTROL = dict.fromkeys(_UNWANTED | set(range(0xD800, 0xE000)))
 
 
-class Unreadable(ValueError):
-    """The file holds no text. The message is one of a few fixed phrases, so that it can be counted."""
-
-
 def decode(data: bytes) -> str:
-    """Decode UTF-8, UTF-16 with a byte order mark, or else the encoding that is detected. Raises Unreadable."""
+    """Decode UTF-8, UTF-16 with a byte order mark, or else the encoding that is detected. Raises Drop."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", "replace")
     if b"\0" in data:
-        raise Unreadable("binary, not text")
+        raise Drop("binary, not text")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        guess = from_bytes(data[:_SNIFFED]).best()
+        guess = from_bytes(data[:64_000]).best()
     if guess is None:
-        raise Unreadable("neither UTF-8 nor another encoding that could be detected; convert it to UTF-8")
+        raise Drop("neither UTF-8 nor another encoding that could be detected; convert it to UTF-8")
     return data.decode(guess.encoding, "replace")
 
 

@@ -1,6 +1,6 @@
 """Finds repeated documents: the same id, the same text, or nearly the same text as an earlier one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
@@ -8,7 +8,6 @@ from zlib import crc32
 
 import numpy
 from datatrove.data import Document
-from datatrove.pipeline.base import PipelineStep
 from datatrove.pipeline.dedup.minhash import MinhashConfig, MinhashDedupSignature
 from datatrove.utils.hashing import HashConfig
 from datatrove.utils.word_tokenizers import WhitespaceTokenizer
@@ -18,28 +17,19 @@ from autodata.stats.clusters import label_clusters
 REASONS = ("duplicate id", "duplicate text", "near-duplicate text")
 CONFIG = MinhashConfig(hash_config=HashConfig(hash_fc="sha1"))  # 14 buckets of 8 hashes: similarity about 0.72
 _HASHES = numpy.dtype([("id", "<u8"), ("text", "<u8")])
-_PAIR = numpy.dtype("<u4, <u4, <u4, <u4")  # the format that datatrove writes: task, number, task, number
 _MIX = numpy.uint64(0x9E3779B97F4A7C15)
 _ONE_IN = numpy.uint64(8)  # a long text uses one shingle in eight
 _LONG = 1_000  # shingles; a text with more is sampled
 
 
-class Hashes(PipelineStep):
-    """Writes the hashes of each document's id and text, in one file per task."""
-
-    type, name = "🫂 - DEDUP", "ids and texts"
-
-    def __init__(self, folder: Path):
-        super().__init__()
-        self.folder = folder
-
-    def run(self, data: Iterator[Document], rank: int = 0, world_size: int = 1) -> Iterator[Document]:
-        hashes = []
-        for document in data:
-            hashes.append((_hash(document.id), _hash(document.text)))
-            yield document
-        self.folder.mkdir(parents=True, exist_ok=True)
-        numpy.save(self.folder / f"{rank:05d}.npy", numpy.array(hashes, _HASHES))
+def save_hashes(folder: Path, documents: Iterable[Document], rank: int, _tasks: int) -> Iterator[Document]:
+    """Pass the documents on, and write the hashes of their ids and texts, in one file per task."""
+    hashes = []
+    for document in documents:
+        hashes.append((_hash(document.id), _hash(document.text)))
+        yield document
+    folder.mkdir(parents=True, exist_ok=True)
+    numpy.save(folder / f"{rank:05d}.npy", numpy.array(hashes, _HASHES))
 
 
 class Signature(MinhashDedupSignature):
@@ -68,31 +58,19 @@ class Signature(MinhashDedupSignature):
         return numpy.unique(sample).reshape(-1, 1)
 
 
-class Choose(PipelineStep):
-    """Keeps the first document of each set of repeats, and writes the numbers of the others for every task."""
-
-    type, name = "🫂 - DEDUP", "choose"
-
-    def __init__(self, work: Path, tasks: int):
-        super().__init__()
-        self.work, self.tasks = work, tasks
-
-    def run(self, data: object = None, rank: int = 0, world_size: int = 1) -> None:
-        hashes = [numpy.load(self.work / "hashes" / f"{task:05d}.npy") for task in range(self.tasks)]
-        starts = numpy.cumsum([0, *map(len, hashes)])
-        repeats = find_repeats(numpy.concatenate(hashes), self._read_pairs(starts))
-        folder = self.work / "repeats"
-        folder.mkdir(parents=True, exist_ok=True)
-        for task, (start, end) in enumerate(pairwise(starts)):
-            task_repeats = repeats[(repeats[:, 0] >= start) & (repeats[:, 0] < end)]
-            numpy.save(folder / f"{task:05d}.npy", task_repeats - [start, 0])
-
-    def _read_pairs(self, starts: numpy.ndarray) -> numpy.ndarray:
-        """Read the near-duplicates that the buckets found, as pairs of document numbers. Shape (n, 2)."""
-        files = sorted((self.work / "pairs").glob("*.dups"))
-        pairs = [numpy.fromfile(file, "<u4").reshape(-1, 4).astype(numpy.int64) for file in files]
-        joined = numpy.concatenate([*pairs, numpy.empty((0, 4), numpy.int64)])
-        return numpy.stack([starts[joined[:, 0]] + joined[:, 1], starts[joined[:, 2]] + joined[:, 3]], axis=1)
+def choose(work: Path, tasks: int, *_: object) -> None:
+    """Keep the first document of each set of repeats, and write the numbers of the others for every task."""
+    hashes = [numpy.load(work / "hashes" / f"{task:05d}.npy") for task in range(tasks)]
+    starts = numpy.cumsum([0, *map(len, hashes)])
+    # Near-duplicates that the buckets found: task, number, task, number.
+    found = [numpy.fromfile(file, "<u4").reshape(-1, 4) for file in sorted((work / "pairs").glob("*.dups"))]
+    pairs = numpy.concatenate([*found, numpy.empty((0, 4), "<u4")])
+    repeats = find_repeats(numpy.concatenate(hashes), starts[pairs[:, ::2]] + pairs[:, 1::2])
+    folder = work / "repeats"
+    folder.mkdir(parents=True, exist_ok=True)
+    for task, (start, end) in enumerate(pairwise(starts)):
+        task_repeats = repeats[(repeats[:, 0] >= start) & (repeats[:, 0] < end)]
+        numpy.save(folder / f"{task:05d}.npy", task_repeats - [start, 0])
 
 
 def find_repeats(hashes: numpy.ndarray, near: numpy.ndarray) -> numpy.ndarray:

@@ -106,10 +106,7 @@ class _Zstandard(io.RawIOBase):
     """Decompresses zstandard frames. The library's own reader mistakes a cut-off frame for the end of the file."""
 
     def __init__(self, source: BinaryIO):
-        self._source = source
-        self._frame = zstandard.ZstdDecompressor().decompressobj()
-        self._is_inside = False  # True once a frame has begun
-        self._decompressed = b""
+        self._source, self._frame, self._decompressed = source, None, b""
 
     def readable(self) -> bool:
         return True
@@ -120,15 +117,15 @@ class _Zstandard(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:
         while not self._decompressed:
-            data = self._frame.unused_data if self._frame.eof else b""
-            data = data or self._source.read(_CHUNK)
+            is_inside = self._frame is not None and not self._frame.eof
+            data = (self._frame.unused_data if self._frame and not is_inside else b"") or self._source.read(_CHUNK)
             if not data:
-                if self._is_inside and not self._frame.eof:
+                if is_inside:
                     raise EOFError("a frame is cut off")
                 return 0
-            if self._frame.eof:
+            if not is_inside:
                 self._frame = zstandard.ZstdDecompressor().decompressobj()
-            self._is_inside, self._decompressed = True, self._frame.decompress(data)
+            self._decompressed = self._frame.decompress(data)
         count = min(len(buffer), len(self._decompressed))
         buffer[:count], self._decompressed = self._decompressed[:count], self._decompressed[count:]
         return count

@@ -4,7 +4,7 @@ The texts come without year and field of study; `papers.py` joins those by corpu
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from autodata.corpora.papers import Eligible
@@ -14,12 +14,13 @@ from autodata.recipes.corpora import S2orcFilters
 COLLECTION_LICENCE = "odc-by"  # for S2ORC and peS2o as collections; each paper also has its own
 _COMMON_WORDS = {"the", "of", "and", "to", "in", "a", "is", "that", "for", "with", "as", "are", "we", "on", "by"}
 _COMMON_WORDS |= {"this", "be", "from", "an", "it", "which", "can"}
-_SAMPLED_CHARS = 20_000
 
 
 def parse(row: Mapping[str, object], filters: S2orcFilters, eligible: Eligible, one_in: int = 1) -> Record:
     """Make the document of a paper. Raises Drop; the check that most papers fail comes first."""
-    read_paper = _choose_reader(row)
+    read_paper = next((read for key, kind, read in _READERS if isinstance(row.get(key), kind)), None)
+    if read_paper is None:
+        raise Drop("no text")
     corpusid = _read_corpusid(row)
     year = eligible.year_of(corpusid)
     if year is None:
@@ -67,7 +68,7 @@ class Paper:
 
 def is_english(text: str) -> bool:
     """True if a text looks English: plain letters, and common words as often as English has them."""
-    sample = text[:_SAMPLED_CHARS].casefold()
+    sample = text[:20_000].casefold()
     letters = [c for c in sample if c.isalpha()]
     words = sample.split()
     if not letters or not words:
@@ -84,17 +85,6 @@ def _check(paper: Paper, text: str, filters: S2orcFilters) -> None:
         raise Drop("no abstract")
     if filters.english and not is_english(text):
         raise Drop("not English")
-
-
-def _choose_reader(row: Mapping[str, object]) -> Callable[[Mapping[str, object]], Paper]:
-    """Return the function that reads this record, chosen by the record's shape. Raises Drop."""
-    if isinstance(row.get("body"), dict):
-        return _read_v2
-    if isinstance(row.get("content"), dict):
-        return _read_v1
-    if isinstance(row.get("text"), str):
-        return _read_pes2o
-    raise Drop("no text")
 
 
 def _read_v2(row: Mapping[str, object]) -> Paper:
@@ -120,6 +110,10 @@ def _read_pes2o(row: Mapping[str, object]) -> Paper:
     paragraphs = [line.strip() for line in rest.split("\n") if line.strip()]
     fields = {"created": _text(row.get("created")), "origin": _text(row.get("source"))}
     return Paper(title.strip(), "", [("", paragraphs)], "", fields)
+
+
+# The key and its type by which each form of a record is known, and the function that reads it.
+_READERS = (("body", dict, _read_v2), ("content", dict, _read_v1), ("text", str, _read_pes2o))
 
 
 def _read_corpusid(row: Mapping[str, object]) -> int:
@@ -161,7 +155,7 @@ def _read_spans(holder: Mapping[str, object], key: str) -> list[tuple[int, int] 
 def _read_span(item: object, length: int) -> tuple[int, int] | None:
     try:
         start, end = (int(item[key]) for key in ("start", "end"))  # type: ignore[index]
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, OverflowError):  # int(inf) overflows
         return None
     return (start, end) if 0 <= start < end <= length else None
 

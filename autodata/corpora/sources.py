@@ -11,7 +11,12 @@ from autodata.corpora.record import Drop, Record
 from autodata.corpora.rows import SUFFIXES, BadRow, Row, read_rows
 from autodata.recipes.corpora import IngestRecipe
 
-NAMES = ("s2orc", "pile_of_law", "principia", "own")
+EXPECTED = {  # source → the files that it is read from
+    "s2orc": "it needs .jsonl.gz (or .gz parts of the release), .zst or .parquet files",
+    "pile_of_law": "it needs data/train.<subset>.<n>.jsonl.xz of a subset in pile_of_law.subsets",
+    "principia": "it needs the .parquet files of the collection",
+    "own": f"it needs {', '.join(own.SUFFIXES)} files",
+}
 _TASK_BYTES, _TASK_FILES = 64 << 20, 1_000  # small files share a task; a large one has its own
 
 
@@ -48,13 +53,13 @@ class Source:
 
 def list_files(recipe: IngestRecipe) -> dict[str, int]:
     """List the files to read: name below `path` → bytes. Raises RecipeError when there are none."""
-    if recipe.source not in NAMES:
-        raise RecipeError(f"source={recipe.source}: choose one of {', '.join(NAMES)}")
+    if recipe.source not in EXPECTED:
+        raise RecipeError(f"source={recipe.source}: choose one of {', '.join(EXPECTED)}")
     files = _list(recipe.path, own.SUFFIXES if recipe.source == "own" else SUFFIXES, "path")
     if recipe.source == "pile_of_law":
         files = {n: size for n, size in files.items() if pile_of_law.is_wanted(Path(n).name, recipe.pile_of_law)}
     if not files:
-        raise RecipeError(f"path={recipe.path}: no file for source={recipe.source}; {_EXPECTED[recipe.source]}")
+        raise RecipeError(f"path={recipe.path}: no file for source={recipe.source}; {EXPECTED[recipe.source]}")
     return files
 
 
@@ -87,8 +92,7 @@ def read_opt_out(path: str | None) -> frozenset[str]:
 
 def share_out(files: dict[str, int]) -> list[list[str]]:
     """Divide the files into tasks, in order. Neither tasks nor output depend on the number of workers."""
-    tasks: list[list[str]] = [[]]
-    total = 0
+    tasks, total = [[]], 0
     for name, size in files.items():
         if tasks[-1] and (total + size > _TASK_BYTES or len(tasks[-1]) == _TASK_FILES):
             tasks.append([])
@@ -96,14 +100,6 @@ def share_out(files: dict[str, int]) -> list[list[str]]:
         tasks[-1].append(name)
         total += size
     return tasks
-
-
-_EXPECTED = {
-    "s2orc": "it needs .jsonl.gz (or .gz parts of the release), .zst or .parquet files",
-    "pile_of_law": "it needs data/train.<subset>.<n>.jsonl.xz of a subset in pile_of_law.subsets",
-    "principia": "it needs the .parquet files of the collection",
-    "own": f"it needs {', '.join(own.SUFFIXES)} files",
-}
 
 
 def _list(folder: str, suffixes: tuple[str, ...], key: str) -> dict[str, int]:
