@@ -9,7 +9,7 @@ from autodata.cluster.fleet import find_roles
 from autodata.doctor.finding import Finding, fail, ok, skip, warn
 from autodata.loop import domain as base
 from autodata.recipes.domain import DomainConfig
-from autodata.recipes.models import Endpoint, Models
+from autodata.recipes.models import Models
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client, role_config
 from autodata.serving.measured import EndpointError, NotMeasured
@@ -28,12 +28,6 @@ _TEST_CASE = Candidate(
     (Criterion("The answer says that 7 is larger", 1), Criterion("The answer names the capital of Peru", 1)),
 )
 _TEST_ANSWER = "Seven is the larger number: it is five and two more."
-
-
-def list_used(models: Models) -> dict[str, Endpoint]:
-    """List the endpoints that some role uses. Raises EndpointError."""
-    names = {role_config(models, role).endpoint for role in Role if getattr(models, role)}
-    return {name: endpoint for name, endpoint in models.endpoints.items() if name in names}
 
 
 def check_server(models: Models, name: str) -> list[Finding]:

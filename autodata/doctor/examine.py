@@ -26,6 +26,7 @@ from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.meta import MetaRecipe
 from autodata.recipes.models import Models
 from autodata.recipes.training import GrpoRecipe
+from autodata.serving.llm import list_used
 from autodata.serving.vllm import running
 from autodata.stats.writing import write_count
 from autodata.types import Role
@@ -62,7 +63,7 @@ def _examine_data(recipe: object) -> Iterator[Finding]:
 
 
 def _examine_models(models: Models, domain: DomainConfig, serve: bool) -> Iterator[Finding]:
-    used = endpoints.list_used(models)
+    used = list_used(models)
     keys = [environment.check_key(name, endpoint) for name, endpoint in used.items()]
     yield from keys
     if any(key.mark is Mark.FAIL for key in keys):

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -177,7 +177,8 @@ class Client:
             # openai's time-out applies from byte to byte, so a reply that trickles would never end.
             async with asyncio.timeout(endpoint.timeout_s):
                 completion = await connection.post("/chat/completions", body=body, cast_to=ChatCompletion)
-            reply = replace(failures.hide_key(read_reply(completion), endpoint), latency_s=time.monotonic() - start)
+            reply = failures.hide_key_in_reply(read_reply(completion), endpoint)
+            reply = replace(reply, latency_s=time.monotonic() - start)
             if is_cut(request.messages, reply.prompt_tokens):  # the server may report cached tokens apart
                 reply = replace(reply, prompt_tokens=count_read(completion.usage))
         except openai.APITimeoutError as error:
@@ -215,6 +216,12 @@ def role_config(models: Models, role: Role) -> RoleConfig:
         names = ", ".join(models.endpoints) or "none"
         raise EndpointError(f"models.{role}.endpoint={config.endpoint}: not in models.endpoints ({names})")
     return config
+
+
+def list_used(models: Models, roles: Iterable[Role] = Role) -> dict[str, Endpoint]:
+    """List the endpoints that some of the roles use. Raises EndpointError."""
+    names = {role_config(models, role).endpoint for role in roles if getattr(models, role)}
+    return {name: endpoint for name, endpoint in models.endpoints.items() if name in names}
 
 
 def api_key(endpoint: Endpoint) -> str:

@@ -11,7 +11,7 @@ import openai
 from openai import OpenAI
 
 from autodata.recipes.models import Endpoint
-from autodata.serving.failures import hide_key_in_error
+from autodata.serving.failures import hide_key
 from autodata.serving.llm import api_key
 from autodata.serving.measured import EndpointError
 from autodata.types import Role
@@ -62,13 +62,12 @@ def check_canary(endpoint: Endpoint) -> None:
 
 def run_probe(endpoint: Endpoint, ask: Probe, patience_s: float = 120.0) -> None:
     """Run one probe. Raises EndpointError."""
-    with OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=0, timeout=patience_s) as client:
+    with _connect(endpoint, f"{endpoint.base_url}: a probe failed with", patience_s) as client:
         try:
             ask(client, endpoint)
-        except openai.OpenAIError as error:
-            raise EndpointError(f"{endpoint.base_url}: a probe failed with {type(error).__name__}: {error}") from error
         except (ValueError, AttributeError, LookupError, TypeError) as error:
-            raise Noise(f"{endpoint.base_url}: the reply is not a chat completion: {error}") from error
+            detail = hide_key(str(error), endpoint)
+            raise Noise(f"{endpoint.base_url}: the reply is not a chat completion: {detail}") from error
 
 
 def _ask(client: OpenAI, endpoint: Endpoint, text: str, **more: object) -> openai.types.chat.ChatCompletionMessage:
@@ -117,11 +116,8 @@ def _probe_canary(client: OpenAI, endpoint: Endpoint) -> None:
 
 
 def probe(endpoint: Endpoint) -> None:
-    """Check that an endpoint lists the model *and* generates a token. Raises EndpointError.
-
-    A listed model alone proves nothing: a server whose engine is dead still lists it.
-    """
-    with _connect(endpoint, f"{endpoint.base_url} (model {endpoint.model})") as client:
+    """Check that an endpoint lists the model *and* generates a token (a dead engine does not). Raises EndpointError."""
+    with _connect(endpoint, f"{endpoint.base_url} (model {endpoint.model}):") as client:
         names = [model.id for model in client.models.list()]
         if endpoint.model not in names:
             raise EndpointError(
@@ -134,16 +130,16 @@ def probe(endpoint: Endpoint) -> None:
 
 def read_served(endpoint: Endpoint) -> str | None:
     """Read which weights a server loaded (`root` in vLLM's list); None if it does not say. Raises EndpointError."""
-    with _connect(endpoint, str(endpoint.base_url)) as client:
+    with _connect(endpoint, f"{endpoint.base_url}:") as client:
         roots = [getattr(model, "root", None) for model in client.models.list() if model.id == endpoint.model]
     return next((str(root) for root in roots if root), None)
 
 
 @contextmanager
-def _connect(endpoint: Endpoint, name: str) -> Iterator[OpenAI]:
-    """Connect to an endpoint, which errors call `name`. Raises EndpointError."""
+def _connect(endpoint: Endpoint, start: str, timeout_s: float = 60.0) -> Iterator[OpenAI]:
+    """Connect to an endpoint. Raises EndpointError, whose message begins with `start`."""
     try:
-        with OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=0, timeout=60) as client:
+        with OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=0, timeout=timeout_s) as client:
             yield client
     except openai.OpenAIError as error:
-        raise EndpointError(f"{name}: {type(error).__name__}, {hide_key_in_error(error, endpoint)}") from error
+        raise EndpointError(f"{start} {type(error).__name__}, {hide_key(str(error), endpoint)[:300]}") from error
