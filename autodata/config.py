@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -102,13 +102,8 @@ def forget_operational(value: Any) -> Any:
         return {key: forget_operational(item) for key, item in value.items()}
     if not is_dataclass(value):
         return value
-    values = {}
-    for f in fields(value):
-        if not f.metadata.get("operational"):
-            values[f.name] = forget_operational(getattr(value, f.name))
-        else:
-            values[f.name] = f.default if f.default_factory is MISSING else f.default_factory()
-    return replace(value, **values)
+    kept = [f.name for f in fields(value) if not f.metadata.get("operational")]
+    return type(value)(**{name: forget_operational(getattr(value, name)) for name in kept})
 
 
 def schema_for(path: str) -> type:
@@ -140,10 +135,8 @@ def _require_foreign(schema: type, appended: list[Layer], recipe: str) -> None:
     keys = [f.name for f in fields(schema) if f.metadata.get("recipe_only")]
     for layer in appended:
         if key := next((key for key in keys if key in layer.values), None):
-            raise RecipeError(
-                f"{layer.name}: {key} belongs to {recipe} and cannot be set by an appended file; remove "
-                f"it there, or append {key}=… to the command"
-            )
+            problem = f"{key} belongs to {recipe} and cannot be set by an appended file"
+            raise RecipeError(f"{layer.name}: {problem}; remove it there, or append {key}=… to the command")
 
 
 def _with_domain(layers: list[Layer]) -> list[Layer]:

@@ -86,8 +86,7 @@ class Models:
     """Says who serves each role. A domain uses the roles that it needs."""
 
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
-    # Named samplings, used as ${models.presets.…}.
-    presets: dict[str, Sampling] = field(default_factory=dict, metadata=OPERATIONAL)
+    presets: dict[str, Sampling] = field(default_factory=dict, metadata=OPERATIONAL)  # used as ${models.presets.…}
     challenger: RoleConfig | None = None
     quality_verifier: RoleConfig | None = None
     orchestrator: RoleConfig | None = None

@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,7 +25,7 @@ MANIFEST = "manifest.json"
 _PARTS = {"inputs": dict, "outputs": dict, "sessions": list, "funnel": dict, "statistics": dict, "started": str}
 
 
-class Run:
+class Run(AbstractContextManager):
     """A run folder that this process has locked.
 
     `inputs` is everything that can change the results: the recipe's semantic values and the hashes of the files that
@@ -105,9 +105,6 @@ class Run:
             file.flush()
             os.fsync(file.fileno())
 
-    def __enter__(self) -> "Run":
-        return self
-
     def __exit__(self, *_: object) -> None:
         self.close()
 
@@ -118,11 +115,8 @@ class Run:
         before = self._manifest.get("inputs")
         if before is None:
             return
-        raised = {}
-        for key in self._repairs:
-            old, new = before.get(key), self.inputs.get(key)
-            if isinstance(old, int) and isinstance(new, int) and new > old:
-                raised[key] = [old, new]
+        pairs = {key: [before.get(key), self.inputs.get(key)] for key in self._repairs}
+        raised = {k: [o, n] for k, (o, n) in pairs.items() if isinstance(o, int) and isinstance(n, int) and n > o}
         repaired = before | {key: new for key, (_, new) in raised.items()}
         if raised and repaired == json.loads(json.dumps(self.inputs)):
             self._manifest |= {"repairs": [*self._manifest.get("repairs", []), raised], "finished": None}
@@ -135,11 +129,8 @@ def require_equal(folder: Path, before: Mapping[str, Any], inputs: Mapping[str, 
     """Raise RunError with the differences if a folder was made from other inputs than these."""
     now = json.loads(json.dumps(inputs))
     if before != now:
-        lines = [
-            f"  {key}: {before.get(key)!r} → {now.get(key)!r}"
-            for key in sorted({*before, *now})
-            if before.get(key) != now.get(key)
-        ]
+        pairs = {key: (before.get(key), now.get(key)) for key in sorted({*before, *now})}
+        lines = [f"  {key}: {old!r} → {new!r}" for key, (old, new) in pairs.items() if old != new]
         raise RunError("\n".join([f"{folder} was made from other inputs:", *lines, fix]).rstrip())
 
 

@@ -89,11 +89,9 @@ class Progress:
         seconds = max(now - then, 1e-6)
         speeds = {role: self._measure(role, cost, before.get(role, Cost()), seconds) for role, cost in ledger.items()}
         rate = (self.done - self._done_before) / max(now - self._begun, 1e-6)
-        rates = {
-            "done_per_s": round(rate, 3),
-            "calls_per_s": round(sum(s.calls_per_s for s in speeds.values()), 3),
-            "tokens_per_s": round(sum(s.tokens_per_s for s in speeds.values()), 3),
-        }
+        rates = {"done_per_s": round(rate, 3)}
+        for name in ("calls_per_s", "tokens_per_s"):
+            rates[name] = round(sum(getattr(speed, name) for speed in speeds.values()), 3)
         is_draining = self._state is RunState.RUNNING and any(client.draining for client in list(self.clients))
         return Snapshot(
             kind=str(self._run.inputs["kind"]),
@@ -123,9 +121,8 @@ class Progress:
         """Write the first progress.json and start to report. Raises RunError."""
         self._write()
         if self._draws and sys.stderr.isatty():
-            screen = Live(
-                get_renderable=lambda: draw(self.snapshot()), console=Console(stderr=True), refresh_per_second=2
-            )
+            console = Console(stderr=True)
+            screen = Live(get_renderable=lambda: draw(self.snapshot()), console=console, refresh_per_second=2)
             self._opened.enter_context(screen)
         self._ticker.start()
         return self
@@ -175,10 +172,8 @@ class Progress:
 def check_budget(budget: Budget, models: Models) -> None:
     """Raise RecipeError for a limit that no run could ever reach."""
     if budget.gpu_hours is not None and not any(map(count_endpoint_gpus, models.endpoints.values())):
-        raise RecipeError(
-            "budget.gpu_hours: no endpoint has a server with GPUs, so there are no GPU-hours to count; set "
-            "budget.hours, budget.calls or budget.tokens instead"
-        )
+        why = "no endpoint has a server with GPUs, so there are no GPU-hours to count"
+        raise RecipeError(f"budget.gpu_hours: {why}; set budget.hours, budget.calls or budget.tokens instead")
 
 
 def read_earlier(folder: Path) -> tuple[Ledger, float]:

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, with_config
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from autodata.serving.costs import Cost
@@ -88,11 +88,9 @@ def read_snapshot(folder: Path) -> Snapshot | None:
 
 def describe(snapshot: Snapshot) -> str:
     """Write the snapshot as one line for a log."""
-    costs: list[str] = []
-    if snapshot.roles:
-        replayed = sum(cost.replayed for cost in snapshot.roles.values())
-        costs += [write_count(snapshot.calls, "call"), f"{replayed:,} replayed"]
-        costs += [write_count(snapshot.tokens, "token"), f"{snapshot.rates.get('calls_per_s', 0):.3g} calls/s"]
+    replayed, speed = sum(cost.replayed for cost in snapshot.roles.values()), snapshot.rates.get("calls_per_s", 0)
+    calls, tokens = write_count(snapshot.calls, "call"), write_count(snapshot.tokens, "token")
+    costs = [calls, f"{replayed:,} replayed", tokens, f"{speed:.3g} calls/s"] if snapshot.roles else []
     outcomes: Counter[str] = sum((Counter(cost.outcomes) for cost in snapshot.roles.values()), Counter())
     cut_off = outcomes[Outcome.CUT_OFF]
     unmeasured = outcomes.total() - outcomes[Outcome.ANSWERED] - cut_off
@@ -133,9 +131,8 @@ def _draw_bar(snapshot: Snapshot) -> Table:
 
 
 def _draw_roles(snapshot: Snapshot) -> Table:
-    table = Table(*_COLUMNS, box=None, pad_edge=False)
-    for column in table.columns[1:]:
-        column.justify = "right"
+    first, *others = _COLUMNS
+    table = Table(first, *(Column(name, justify="right") for name in others), box=None, pad_edge=False)
     for role in Role:
         if role in snapshot.roles:
             table.add_row(*map(Text, _list_cells(snapshot, role)))

@@ -60,10 +60,7 @@ class Client:
         self._controllers: list[asyncio.Task[None]] = []
 
     async def ask(self, request: Request) -> Reply:
-        """Return the journalled answer or a new one, which its budget may cut off. Raises EndpointError, Draining.
-
-        A reply that is no answer raises NotMeasured, which is an EndpointError, and is never stored.
-        """
+        """Return the journalled answer or a new one, even if cut off. Raises Draining, EndpointError (NotMeasured)."""
         role = role_config(self.models, request.role)
         endpoint = self.models.endpoints[role.endpoint]
         keys = request_keys(request, endpoint, resolve_sampling(role.sampling, endpoint.sampling, request.role))
@@ -264,8 +261,7 @@ def _require_whole_prompt(request: Request, endpoint: Endpoint, read_tokens: int
     """Raise PromptCut if the server cannot have read the whole prompt."""
     if is_cut(request.messages, read_tokens):
         chars = sum(len(m.content) for m in request.messages)
-        raise PromptCut(
-            f"{request.role} at {endpoint.base_url} (model {endpoint.model}): the server counts "
-            f"{read_tokens} tokens in a prompt of {chars} characters, so it cut the prompt silently; "
-            "serve a longer context, or set domain.document_chars"
-        )
+        where = f"{request.role} at {endpoint.base_url} (model {endpoint.model})"
+        seen = f"the server counts {read_tokens} tokens in a prompt of {chars} characters"
+        advice = "serve a longer context, or set domain.document_chars"
+        raise PromptCut(f"{where}: {seen}, so it cut the prompt silently; {advice}")

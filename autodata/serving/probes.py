@@ -83,26 +83,22 @@ def _probe_schema(client: OpenAI, endpoint: Endpoint) -> None:
     except ValueError:
         value = None
     if not isinstance(value, dict) or not isinstance(value.get("met"), bool):
-        raise EndpointError(
-            f"{endpoint.base_url}: the reply to a request with a JSON schema does not follow it: "
-            f"{text!r:.200}; set structured_output of this endpoint"
-        )
+        problem = f"the reply to a request with a JSON schema does not follow it: {text!r:.200}"
+        raise EndpointError(f"{endpoint.base_url}: {problem}; set structured_output of this endpoint")
 
 
 def _probe_tool(client: OpenAI, endpoint: Endpoint) -> None:
     reply = _ask(client, endpoint, "Call the function go_on.", tools=[_TOOL], tool_choice="required", max_tokens=2048)
     if not reply.tool_calls or reply.tool_calls[0].function.name != "go_on":
-        raise EndpointError(
-            f"{endpoint.base_url}: the reply holds no tool call although one was required; check tool-call-parser"
-        )
+        problem = "the reply holds no tool call although one was required; check tool-call-parser"
+        raise EndpointError(f"{endpoint.base_url}: {problem}")
 
 
 def _probe_reasoning(client: OpenAI, endpoint: Endpoint) -> None:
     reply = _ask(client, endpoint, "What is 17 + 25?")
     if not (getattr(reply, "reasoning", None) or getattr(reply, "reasoning_content", None)):
-        raise EndpointError(
-            f"{endpoint.base_url}: the reply holds no reasoning apart from the answer; check reasoning-parser"
-        )
+        problem = "the reply holds no reasoning apart from the answer; check reasoning-parser"
+        raise EndpointError(f"{endpoint.base_url}: {problem}")
 
 
 def _probe_canary(client: OpenAI, endpoint: Endpoint) -> None:
@@ -116,14 +112,13 @@ def _probe_canary(client: OpenAI, endpoint: Endpoint) -> None:
 
 
 def probe(endpoint: Endpoint) -> None:
-    """Check that an endpoint lists the model *and* generates a token (a dead engine does not). Raises EndpointError."""
+    """Check that an endpoint lists the model *and* generates a token: dead ones only list it. Raises EndpointError."""
     with _connect(endpoint, f"{endpoint.base_url} (model {endpoint.model}):") as client:
         names = [model.id for model in client.models.list()]
         if endpoint.model not in names:
-            raise EndpointError(
-                f"{endpoint.base_url} serves {', '.join(names[:5]) or 'no model'}, not {endpoint.model}: "
-                "set `model` of this endpoint to a model that it serves"
-            )
+            served = ", ".join(names[:5]) or "no model"
+            advice = "set `model` of this endpoint to a model that it serves"
+            raise EndpointError(f"{endpoint.base_url} serves {served}, not {endpoint.model}: {advice}")
         messages = [{"role": "user", "content": "Hello"}]
         client.chat.completions.create(model=endpoint.model, messages=messages, max_tokens=1)
 

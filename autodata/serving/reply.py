@@ -120,12 +120,8 @@ OPEN_THINKING, CLOSE_THINKING = "<think>", "</think>"
 
 
 def split_thinking(text: str) -> tuple[str, str | None]:
-    """Split a text into reasoning and answer, if a server left both in it.
-
-    The answer is None if the reasoning never ends. A thinking model's prompt can open the block; then the text holds
-    only its end.
-    """
-    if CLOSE_THINKING in text:
+    """Split a text into reasoning and answer, if a server left both in it; None if the reasoning never ends."""
+    if CLOSE_THINKING in text:  # a thinking model's prompt can open the block: then the text holds only its end
         reasoning, _, answer = text.rpartition(CLOSE_THINKING)
         return reasoning, answer
     return (text, None) if text.lstrip().startswith(OPEN_THINKING) else ("", text)

@@ -33,10 +33,9 @@ class RunningServer:
         try:
             port = choose_port(endpoint.server.port)
         except OSError:
-            raise ServerError(
-                f"models.endpoints.{name}.server.port={endpoint.server.port} is in use; choose another, "
-                "or leave the key out to use any free port"
-            ) from None
+            key = f"models.endpoints.{name}.server.port={endpoint.server.port}"
+            advice = "choose another, or leave the key out to use any free port"
+            raise ServerError(f"{key} is in use; {advice}") from None
         endpoint.base_url = f"http://{address}:{port}/v1"
         environment = {**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1", "VLLM_NO_USAGE_STATS": "1"}
         with log.open("ab") as output:
@@ -58,18 +57,12 @@ class RunningServer:
                 return probe(self.endpoint)
             except EndpointError:
                 time.sleep(1)
-        raise ServerError(
-            f"server of models.endpoints.{self.name}: not ready after {limit:.0f} s; raise "
-            f"server.ready_timeout_s or read {self.log}:\n{self._tail()}"
-        )
+        raise self._describe(f": not ready after {limit:.0f} s; raise server.ready_timeout_s or read")
 
     def check(self) -> None:
         """Raise ServerError if the process has died."""
         if self.process.poll() is not None:
-            raise ServerError(
-                f"server of models.endpoints.{self.name} died (exit code "
-                f"{self.process.returncode}); end of {self.log}:\n{self._tail()}"
-            )
+            raise self._describe(f" died (exit code {self.process.returncode}); end of")
 
     def stop(self) -> None:
         """Stop the whole process group: first with SIGTERM, then with SIGKILL."""
@@ -86,17 +79,16 @@ class RunningServer:
         """Return the end of the log, which says how far the server has loaded."""
         return self._tail(1)[-200:]
 
+    def _describe(self, problem: str) -> ServerError:
+        return ServerError(f"server of models.endpoints.{self.name}{problem} {self.log}:\n{self._tail()}")
+
     def _tail(self, lines: int = 15) -> str:
         return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
 
 @contextmanager
 def running(models: Models, roles: Iterable[Role], folder: Path) -> Iterator[list[RunningServer]]:
-    """Start the servers that `roles` need, set each base_url, and stop the servers at the end.
-
-    Endpoints that already run are probed too, so that a wrong URL or name fails now and not in the middle of the
-    night. Logs go to `folder`/server_<endpoint>.log.
-    """
+    """Start the servers that `roles` need, set each base_url, and stop them at the end. Logs are kept in `folder`."""
     servers: list[RunningServer] = []
     try:
         for name, endpoint in list_used(models, roles).items():
@@ -104,11 +96,10 @@ def running(models: Models, roles: Iterable[Role], folder: Path) -> Iterator[lis
                 servers.append(RunningServer(name, endpoint, folder / f"server_{name}.log"))
                 print(f"starting {endpoint.model} on {endpoint.base_url} (log: {servers[-1].log})", flush=True)
             elif endpoint.base_url:
-                probe(endpoint)
+                probe(endpoint)  # so that a wrong URL or name fails now and not in the middle of the night
             else:
-                raise ServerError(
-                    f"models.endpoints.{name}: set base_url (for a running server) or server.weights (to start one)"
-                )
+                advice = "set base_url (for a running server) or server.weights (to start one)"
+                raise ServerError(f"models.endpoints.{name}: {advice}")
         start = time.monotonic()
         for server in servers:
             server.wait_until_ready()
