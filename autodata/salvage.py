@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from autodata import command
@@ -74,10 +74,8 @@ def _read_page(data: bytes, start: int, size: int) -> Iterator[StoredReply]:
     first, count = start + (8 if is_leaf else 12), int.from_bytes(data[start + 3 : start + 5], "big")
     for at in range(first, first + 2 * count, 2):
         cell = start + int.from_bytes(data[at : at + 2], "big") + (0 if is_leaf else 4)
-        try:
+        with suppress(ValueError, IndexError):  # the row is overwritten, or its rest is on a lost page
             yield _read_record(_read_payload(data, cell, size))
-        except (ValueError, IndexError):  # the row is overwritten, or its rest is on a lost page
-            continue
 
 
 def _read_payload(data: bytes, at: int, size: int) -> bytes:

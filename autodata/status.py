@@ -105,12 +105,10 @@ def _read_manifest(run: Path) -> str:
 
 
 def _tell_age(snapshot: Snapshot | None) -> float | None:
-    if snapshot is None:
-        return None
-    try:
-        return max((datetime.now(UTC) - datetime.fromisoformat(snapshot.updated)).total_seconds(), 0.0)
-    except (ValueError, TypeError):
-        return None
+    with suppress(ValueError, TypeError):
+        if snapshot:
+            return max((datetime.now(UTC) - datetime.fromisoformat(snapshot.updated)).total_seconds(), 0.0)
+    return None
 
 
 def show(sighting: Sighting, console: Console) -> None:

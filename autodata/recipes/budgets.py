@@ -31,9 +31,8 @@ def _list_roles(recipe: Recipe) -> list[str]:
         return ["judge"]
     if isinstance(recipe, GrpoRecipe | JudgeAuditRecipe):
         return [role for role in recipe.domain.roles if role == "judge"]
-    roles = [*recipe.domain.roles, *(["orchestrator"] if recipe.orchestrator == "agent" else [])]
-    is_edited = isinstance(recipe, MetaRecipe) and recipe.mutation == "edit"
-    return [*roles, "analyser", "editor"] if is_edited else roles
+    leads, edits = recipe.orchestrator == "agent", isinstance(recipe, MetaRecipe) and recipe.mutation == "edit"
+    return [*recipe.domain.roles, *["orchestrator"] * leads, *["analyser", "editor"] * edits]
 
 
 def find_problems(recipe: object) -> Iterator[str]:

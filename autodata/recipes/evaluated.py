@@ -11,7 +11,6 @@ from autodata.recipes.models import MODEL_NAME, Endpoint, Sampling
 
 _FORMS = frozenset({"fp8", "fp16", "bf16", "int4", "int8", "nvfp4", "mxfp4", "awq", "gptq", "gguf", "instruct", "it",
                     "chat", "hf", "latest"})  # fmt: skip
-_DATE_DIGITS = 4  # fewest digits of a release date: 0324, 20250806
 _VERSION = re.compile(r"[a-z]?\d+(?:\.\d+)*")
 EVALUATED = "evaluated"  # key of models.endpoints for weights that none of the recipe's endpoints serves
 
@@ -85,4 +84,4 @@ def _join(words: list[str]) -> str:
 
 
 def _is_form(word: str) -> bool:
-    return word in _FORMS or (word.isdigit() and len(word) >= _DATE_DIGITS)
+    return word in _FORMS or (word.isdigit() and len(word) >= 4)  # a release date: 0324, 20250806

@@ -55,12 +55,12 @@ class Run(AbstractContextManager):
     def start(self) -> None:
         """Write the resolved recipe and the manifest, before any work is done."""
         self.write("recipe.yaml", to_yaml(self._recipe))
-        self._manifest = {"started": _now()} | self._manifest
+        self._manifest = {"started": tell_time()} | self._manifest
         self.note(inputs=self.inputs, git_commit=_git_commit(), packages=_versions(), finished=None)
 
     def finish(self, outputs: list[str], **facts: object) -> None:
         """Record the hashes of `outputs`, so that the next command knows what it reads."""
-        self.note(outputs={name: hash_path(self.folder / name) for name in outputs}, finished=_now(), **facts)
+        self.note(outputs={name: hash_path(self.folder / name) for name in outputs}, finished=tell_time(), **facts)
 
     def note(self, **facts: object) -> None:
         """Add facts to the manifest and write it."""
@@ -70,7 +70,7 @@ class Run(AbstractContextManager):
     @contextmanager
     def session(self, count: Callable[[], Mapping[str, int]]) -> Iterator[None]:
         """Record a session: its start, its end (unless it is killed), its counts, and the error that ended it."""
-        session: dict[str, object] = {"started": _now()}
+        session: dict[str, object] = {"started": tell_time()}
         self.note(sessions=[*self.sessions, session])
         try:
             yield
@@ -78,7 +78,7 @@ class Run(AbstractContextManager):
             session["problem"] = f"{type(problem).__name__}: {problem}"[:300]
             raise
         finally:
-            session |= {"ended": _now(), "counts": dict(count())}
+            session |= {"ended": tell_time(), "counts": dict(count())}
             with suppress(RunError):  # an earlier error has reported the full disk
                 self.note()
 
@@ -223,17 +223,15 @@ def _hold(folder: Path):
     return lock
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def tell_time(timespec: str = "seconds") -> str:
+    return datetime.now(UTC).isoformat(timespec=timespec)
 
 
 def _git_commit() -> str | None:
     command = ["git", "-C", str(REPO), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return result.stdout.strip() or None
+    with suppress(OSError, subprocess.TimeoutExpired):
+        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip() or None
+    return None
 
 
 def _versions() -> dict[str, str]:

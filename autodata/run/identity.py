@@ -34,10 +34,9 @@ def check_label(recipe: EvalRecipe) -> None:
 def find_endpoint(recipe: EvalRecipe) -> Endpoint:
     """Return the endpoint that serves the evaluated model. Raises RecipeError."""
     if recipe.evaluated is None or recipe.models.weak_solver is None:
-        raise RecipeError(
-            "evaluated: name the weights to evaluate and the endpoint whose server loads them, for example "
-            "evaluated.weights=Qwen/Qwen3.5-4B evaluated.endpoint=weak"
-        )
+        example = "evaluated.weights=Qwen/Qwen3.5-4B evaluated.endpoint=weak"
+        advice = "name the weights to evaluate and the endpoint whose server loads them"
+        raise RecipeError(f"evaluated: {advice}, for example {example}")
     return recipe.models.endpoints[recipe.models.weak_solver.endpoint]
 
 

@@ -8,7 +8,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -17,7 +16,7 @@ from rich.live import Live
 
 from autodata.config import RecipeError
 from autodata.recipes.models import Budget, Models
-from autodata.run.folder import Run, read_manifest
+from autodata.run.folder import Run, read_manifest, tell_time
 from autodata.run.records import RunError
 from autodata.run.snapshot import FILE, SNAPSHOT, RoleSpeed, RunState, Snapshot, describe, draw, read_snapshot
 from autodata.serving.costs import LEDGER, Cost, Ledger, add, count_endpoint_gpus, find_spent_budget
@@ -49,7 +48,7 @@ class Progress:
         self._run, self._state = run, RunState.STARTING
         self._earlier, self._earlier_s = read_earlier(run.folder)
         self._start = self._begun = self._last_line = time.monotonic()
-        self._started = _now()
+        self._started = tell_time("milliseconds")
         self._done_before = 0  # how many were done before this session: they do not count for the rate
         self._measurements: deque[tuple[float, Ledger]] = deque(maxlen=_WINDOW)
         self._end = threading.Event()
@@ -97,7 +96,7 @@ class Progress:
             kind=str(self._run.inputs["kind"]),
             state=RunState.DRAINING if is_draining else self._state,
             started=self._started,
-            updated=_now(),
+            updated=tell_time("milliseconds"),
             unit=self.unit,
             done=self.done,
             total=self.total,
@@ -185,7 +184,3 @@ def read_earlier(folder: Path) -> tuple[Ledger, float]:
         return LEDGER.validate_python(manifest.get("ledger") or {}), float(manifest.get("elapsed_s") or 0.0)
     except (ValidationError, TypeError, ValueError):
         return {}, 0.0
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -7,6 +7,7 @@ import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -250,11 +251,10 @@ def _wait(state: tenacity.RetryCallState) -> float:
     if isinstance(error, NoAnswer):
         return 0.0  # the server is up and idle
     headers: Mapping[str, str] = error.response.headers if isinstance(error, openai.APIStatusError) else {}
-    try:
-        seconds = float(headers.get("retry-after", ""))
-    except ValueError:
-        return _backoff(state)
-    return _backoff(state) if math.isnan(seconds) else min(max(seconds, 0.0), 120.0)
+    with suppress(ValueError):  # Retry-After may be a date
+        if not math.isnan(seconds := float(headers.get("retry-after", "nan"))):
+            return min(max(seconds, 0.0), 120.0)
+    return _backoff(state)
 
 
 def _require_whole_prompt(request: Request, endpoint: Endpoint, read_tokens: int) -> None:

@@ -102,13 +102,11 @@ def tell_outcomes(outcomes: Mapping[str, Mapping[str, int]]) -> list[str]:
 
 def _tell_one(name: str, counts: Mapping[str, int]) -> str:
     total = sum(count for name, count in counts.items() if name != Outcome.UNREADABLE)  # UNREADABLE counts judgements
-    parts = [f"{counts.get(Outcome.ANSWERED, 0)} of {total} answered"]
-    for outcome in Outcome:
-        if outcome is not Outcome.ANSWERED and (count := counts.get(outcome, 0)):
-            parts.append(f"{outcome.words} {count} ({write_percent(count / max(total, count))})")
-    worst = max((o for o in Outcome if o is not Outcome.ANSWERED), key=lambda o: counts.get(o, 0))
-    advice = f"; {_advise_all(name, worst)}" if name in {*Role} else ""
-    return f"{name}: {', '.join(parts)}{advice}"
+    others = {o: counts.get(o, 0) for o in Outcome if o is not Outcome.ANSWERED}
+    parts = [f"{o.words} {n} ({write_percent(n / max(total, n))})" for o, n in others.items() if n]
+    answered = f"{counts.get(Outcome.ANSWERED, 0)} of {total} answered"
+    advice = f"; {_advise_all(name, max(others, key=others.__getitem__))}" if name in {*Role} else ""
+    return f"{name}: {', '.join([answered, *parts])}{advice}"
 
 
 def _advise_all(role: str, outcome: Outcome) -> str:

@@ -5,7 +5,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import openai
 from openai import OpenAI
@@ -78,10 +78,9 @@ def _ask(client: OpenAI, endpoint: Endpoint, text: str, **more: object) -> opena
 def _probe_schema(client: OpenAI, endpoint: Endpoint) -> None:
     form = {"type": "json_schema", "json_schema": {"name": "probe", "strict": True, "schema": _SCHEMA}}
     text = _ask(client, endpoint, 'Reply with {"met": true}.', response_format=form, max_tokens=2048).content
-    try:
+    value = None
+    with suppress(ValueError):
         value = json.loads(text or "")
-    except ValueError:
-        value = None
     if not isinstance(value, dict) or not isinstance(value.get("met"), bool):
         problem = f"the reply to a request with a JSON schema does not follow it: {text!r:.200}"
         raise EndpointError(f"{endpoint.base_url}: {problem}; set structured_output of this endpoint")

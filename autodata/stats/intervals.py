@@ -82,10 +82,8 @@ def leave_one_out(sums: numpy.ndarray, counts: numpy.ndarray) -> numpy.ndarray:
 def attach_interval(value: float, replicates: numpy.ndarray, counts: numpy.ndarray, bounds: Bounds | None) -> Estimate:
     """Add the interval to a number. `replicates` holds it without each document, `counts` the documents' sizes."""
     documents = len(counts)
-    if documents < 2:
-        return Estimate(value, documents=documents, reason=ONE_DOCUMENT)
-    if bounds is None and not varies(replicates, bounds):
-        return Estimate(value, documents=documents, reason=NO_SPREAD)
+    if documents < 2 or (bounds is None and not varies(replicates, bounds)):
+        return Estimate(value, documents=documents, reason=ONE_DOCUMENT if documents < 2 else NO_SPREAD)
     if bounds is None:  # Student's t
         reach = find_t(documents) * math.sqrt(find_variance(replicates))
         return Estimate(value, value - reach, value + reach, documents)
