@@ -48,6 +48,6 @@ def find_problems(recipe: object) -> Iterator[str]:
         if budget is None:
             yield f"no value for {key}; set how many tokens a reply may have, as the domain's roles.yaml does"
         elif isinstance(context, int) and 0 < context <= budget:
-            limit = f"max-model-len={context} of models.endpoints.{role.endpoint}.server.flags"
+            limit = f"{context} of models.endpoints.{role.endpoint}.server.flags"
             advice = "lower max_tokens or raise max-model-len"
-            yield f"{key}={budget}: a reply and its prompt do not fit {limit}; {advice}"
+            yield f"{key}={budget}: a reply and its prompt do not fit max-model-len={limit}; {advice}"

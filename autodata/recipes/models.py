@@ -98,9 +98,8 @@ class Models:
 
     def keep(self, roles: Collection[str]) -> None:
         """Forget who serves all other roles, so that no server is started or reserved for them."""
-        for name in ROLES:
-            if name not in roles:
-                setattr(self, name, None)
+        for name in {*ROLES} - {*roles}:
+            setattr(self, name, None)
 
 
 ROLES = tuple(f.name for f in fields(Models) if f.name not in ("endpoints", "presets"))

@@ -64,8 +64,7 @@ class Limit:
     """Lets at most `most` calls run at once. The number may change while calls wait."""
 
     def __init__(self, most: int):
-        self.most = most
-        self.running = 0
+        self.most, self.running = most, 0
         self._room = asyncio.Condition()
 
     async def set(self, most: int) -> None:

@@ -121,7 +121,7 @@ OPEN_THINKING, CLOSE_THINKING = "<think>", "</think>"
 
 
 def split_thinking(text: str) -> tuple[str, str | None]:
-    """Split a text into reasoning and answer, if a server left both; the answer is None if the reasoning never ends."""
+    """Split a text into reasoning and answer, if a server left both; no answer (None) if the reasoning never ends."""
     if CLOSE_THINKING in text:  # a thinking model's prompt can open the block: then the text holds only its end
         reasoning, _, answer = text.rpartition(CLOSE_THINKING)
         return reasoning, answer
