@@ -6,7 +6,9 @@ python -m autodata.config recipes/demo/generate.yaml [more.yaml …] [key=value 
 import difflib
 import hashlib
 import json
-from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -57,22 +59,15 @@ class Layer:
 
 
 def load(schema: type[R], arguments: list[str]) -> R:
-    """Load the recipe named first in `arguments`, with the files and `key=value` after it. Raises RecipeError.
-
-    Later values win: `recipes/cs/generate.yaml recipes/models/api.yaml seed=1`.
-    """
+    """Load a recipe, then the files and `key=value` after it in `arguments`; later ones win. Raises RecipeError."""
     config = _merge(schema, _layers(schema, arguments))
     if missing := sorted(OmegaConf.missing_keys(config)):
-        hint = (
-            "add a file of recipes/models to the command"
-            if missing[0].endswith(".endpoint")
-            else f"add it to the file or append {missing[0]}=… to the command"
-        )
+        hint = f"add it to the file or append {missing[0]}=… to the command"
+        if missing[0].endswith(".endpoint"):
+            hint = "add a file of recipes/models to the command"
         raise RecipeError(f"{arguments[0]}: no value for {', '.join(missing)}; {hint}")
-    try:
+    with _name_in_errors(arguments[0]):
         recipe = OmegaConf.to_object(config)
-    except (OmegaConfBaseException, ValueError) as error:
-        raise RecipeError(f"{arguments[0]}: {_first_line(error)}") from error
     path = Path(arguments[0])
     # The resolved recipe in a run folder records how a run was made, by the rules of its time.
     if not (path.name == "recipe.yaml" and (path.parent / "manifest.json").exists()):
@@ -86,9 +81,13 @@ def to_yaml(recipe: object) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(recipe), resolve=True)
 
 
-def semantic_values(recipe: object) -> dict[str, Any]:
+def semantic_values(value: Any, prefix: str = "") -> dict[str, Any]:
     """List the values that can change results, flat: all but fields marked operational (limits, time-outs)."""
-    return _flatten(recipe, "")
+    if is_dataclass(value):
+        value = {f.name: getattr(value, f.name) for f in fields(value) if not f.metadata.get("operational")}
+    if not isinstance(value, dict):
+        return {prefix.rstrip("."): value}
+    return {k: leaf for key, item in value.items() for k, leaf in semantic_values(item, f"{prefix}{key}.").items()}
 
 
 def semantic_hash(recipe: object) -> str:
@@ -103,29 +102,16 @@ def forget_operational(value: Any) -> Any:
         return {key: forget_operational(item) for key, item in value.items()}
     if not is_dataclass(value):
         return value
-    values = {}
-    for f in fields(value):
-        if not f.metadata.get("operational"):
-            values[f.name] = forget_operational(getattr(value, f.name))
-        else:
-            values[f.name] = f.default if f.default_factory is MISSING else f.default_factory()
-    return replace(value, **values)
+    kept = [f.name for f in fields(value) if not f.metadata.get("operational")]
+    return type(value)(**{name: forget_operational(getattr(value, name)) for name in kept})
 
 
 def schema_for(path: str) -> type:
     """Select the schema by the name of a recipe or of its folder: `generate_cot.yaml` → GenerateRecipe."""
-    for label in (Path(path).stem, Path(path).resolve().parent.name):
-        if schema := next((schema for name, schema in SCHEMAS.items() if label.startswith(name)), None):
-            return schema
+    labels = (Path(path).stem, Path(path).resolve().parent.name)
+    if fitting := [schema for label in labels for name, schema in SCHEMAS.items() if label.startswith(name)]:
+        return fitting[0]
     raise RecipeError(f"{path}: the name of a recipe must begin with one of {', '.join(SCHEMAS)}")
-
-
-def _flatten(value: Any, prefix: str) -> dict[str, Any]:
-    if is_dataclass(value):
-        value = {f.name: getattr(value, f.name) for f in fields(value) if not f.metadata.get("operational")}
-    if not isinstance(value, dict):
-        return {prefix.rstrip("."): value}
-    return {name: leaf for key, item in value.items() for name, leaf in _flatten(item, f"{prefix}{key}.").items()}
 
 
 def _layers(schema: type, arguments: list[str]) -> list[Layer]:
@@ -139,10 +125,8 @@ def _layers(schema: type, arguments: list[str]) -> list[Layer]:
         appended = _read_with_includes(Path(name), ())
         _require_foreign(schema, appended, arguments[0])
         layers += appended
-    try:
+    with _name_in_errors("command line"):
         layers.append(Layer("command line", OmegaConf.from_dotlist([a for a in arguments[1:] if "=" in a])))
-    except (OmegaConfBaseException, yaml.YAMLError) as error:
-        raise RecipeError(f"command line: {_first_line(error)}") from error
     return _with_domain(layers)
 
 
@@ -151,18 +135,14 @@ def _require_foreign(schema: type, appended: list[Layer], recipe: str) -> None:
     keys = [f.name for f in fields(schema) if f.metadata.get("recipe_only")]
     for layer in appended:
         if key := next((key for key in keys if key in layer.values), None):
-            raise RecipeError(
-                f"{layer.name}: {key} belongs to {recipe} and cannot be set by an appended file; remove "
-                f"it there, or append {key}=… to the command"
-            )
+            problem = f"{key} belongs to {recipe} and cannot be set by an appended file"
+            raise RecipeError(f"{layer.name}: {problem}; remove it there, or append {key}=… to the command")
 
 
 def _with_domain(layers: list[Layer]) -> list[Layer]:
     """Put the domain's own domain.yaml beneath everything that the recipe says about the domain."""
-    try:
+    with _name_in_errors("domain.name"):
         names = [OmegaConf.select(layer.values, "domain.name") for layer in layers]
-    except OmegaConfBaseException as error:
-        raise RecipeError(f"domain.name: {_first_line(error)}") from error
     if not (name := next((n for n in reversed(names) if n), None)):
         return layers
     path = REPO / "autodata" / "domains" / str(name) / "domain.yaml"
@@ -212,17 +192,20 @@ def _read(path: Path) -> DictConfig:
 def _merge(schema: type, layers: list[Layer]) -> DictConfig:
     config = OmegaConf.structured(schema)
     for layer in layers:
-        try:
+        with _name_in_errors(layer.name):
             config = OmegaConf.merge(config, layer.values)
-        except OmegaConfBaseException as error:
-            raise RecipeError(f"{layer.name}: {_first_line(error)}") from error
     return config
 
 
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    key = next((f" ({line})" for line in lines if line.startswith("full_key:")), "")
-    return lines[0] + key
+@contextmanager
+def _name_in_errors(source: str) -> Iterator[None]:
+    """Turn the errors of OmegaConf and of a recipe's own checks into a RecipeError that names the source."""
+    try:
+        yield
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        key = next((f" ({line})" for line in lines if line.startswith("full_key:")), "")
+        raise RecipeError(f"{source}: {lines[0]}{key}") from error
 
 
 def explain(arguments: list[str]) -> list[tuple[str, str, str, str]]:
@@ -230,14 +213,12 @@ def explain(arguments: list[str]) -> list[tuple[str, str, str, str]]:
     schema = schema_for(arguments[0]) if arguments else object
     layers = _layers(schema, arguments)
     config = _merge(schema, layers)
-    try:
+    with _name_in_errors(arguments[0]):
         origins = {key: origin for layer in layers for key, origin in _origins(layer).items()}
-        return [(key, value, *origins.get(key, ("default", ""))) for key, value in _leaves(config, "")]
-    except OmegaConfBaseException as error:
-        raise RecipeError(f"{arguments[0]}: {_first_line(error)}") from error
+        return [(key, value, *origins.get(key, ("default", ""))) for key, value in _leaves(config)]
 
 
-def _leaves(config: DictConfig, prefix: str) -> list[tuple[str, str]]:
+def _leaves(config: DictConfig, prefix: str = "") -> list[tuple[str, str]]:
     leaves: list[tuple[str, str]] = []
     for key in config:
         node = "???" if OmegaConf.is_missing(config, key) else config[key]
@@ -250,7 +231,7 @@ def _leaves(config: DictConfig, prefix: str) -> list[tuple[str, str]]:
 
 def _origins(layer: Layer) -> dict[str, tuple[str, str]]:
     if layer.name == "command line":
-        return {key: (layer.name, "") for key, _ in _leaves(layer.values, "")}
+        return {key: (layer.name, "") for key, _ in _leaves(layer.values)}
     path = Path(layer.name)
     text = path.read_text(encoding="utf-8")
     prefix = "domain." if path.name == "domain.yaml" else ""
@@ -264,11 +245,8 @@ def _origins(layer: Layer) -> dict[str, tuple[str, str]]:
 def _key_lines(node: yaml.Node | None, prefix: str) -> list[tuple[str, int]]:
     if not isinstance(node, yaml.MappingNode):
         return []
-    lines = []
-    for key, value in node.value:
-        lines.append((f"{prefix}{key.value}", value.start_mark.line))
-        lines += _key_lines(value, f"{prefix}{key.value}.")
-    return lines
+    names = [(f"{prefix}{key.value}", value) for key, value in node.value]
+    return [line for n, v in names for line in ((n, v.start_mark.line), *_key_lines(v, f"{n}."))]
 
 
 @command.report_errors()

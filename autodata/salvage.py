@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 from autodata import command
@@ -27,10 +28,9 @@ def salvage(path: Path) -> tuple[int, Path]:
         copy, sound = Path(folder) / "copy", Path(folder) / "sound"
         _copy(path, copy)
         journal.create(sound)
-        with sqlite3.connect(sound) as target:
+        with closing(sqlite3.connect(sound)) as target, target:
             target.executemany(journal.INSERT, filter(_is_sound, _find_rows(copy.read_bytes())))
-        kept = target.execute("SELECT count(*) FROM replies").fetchone()[0]
-        target.close()
+            kept = target.execute("SELECT count(*) FROM replies").fetchone()[0]
         for suffix in ("", "-wal", "-shm"):
             if Path(f"{path}{suffix}").exists():
                 Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
@@ -46,13 +46,10 @@ def _copy(path: Path, copy: Path) -> None:
         journal.create(copy)
     if Path(f"{path}-wal").exists():
         shutil.copyfile(f"{path}-wal", f"{copy}-wal")
-    connection = sqlite3.connect(copy)
-    # Without this, SQLite refuses a file that is shorter than its header says.
-    connection.execute("PRAGMA writable_schema = ON")
-    try:
+    with closing(sqlite3.connect(copy)) as connection:
+        # Without this, SQLite refuses a file that is shorter than its header says.
+        connection.execute("PRAGMA writable_schema = ON")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    finally:
-        connection.close()
 
 
 def _is_sound(row: StoredReply) -> bool:
@@ -77,10 +74,8 @@ def _read_page(data: bytes, start: int, size: int) -> Iterator[StoredReply]:
     first, count = start + (8 if is_leaf else 12), int.from_bytes(data[start + 3 : start + 5], "big")
     for at in range(first, first + 2 * count, 2):
         cell = start + int.from_bytes(data[at : at + 2], "big") + (0 if is_leaf else 4)
-        try:
+        with suppress(ValueError, IndexError):  # the row is overwritten, or its rest is on a lost page
             yield _read_record(_read_payload(data, cell, size))
-        except (ValueError, IndexError):  # the row is overwritten, or its rest is on a lost page
-            continue
 
 
 def _read_payload(data: bytes, at: int, size: int) -> bytes:

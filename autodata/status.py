@@ -7,9 +7,12 @@ python -m autodata.status runs                                       # a folder 
 import json
 import socket
 import time
-from collections import Counter, defaultdict
+from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 import httpx
@@ -21,7 +24,7 @@ from autodata.cluster.shared import LEASES
 from autodata.run.folder import MANIFEST, find_runs, is_held, read_manifest
 from autodata.run.records import RunError
 from autodata.run.snapshot import ENDS, FILE, Snapshot, describe, draw, read_snapshot
-from autodata.serving.leases import Lease, LeaseWatch, State
+from autodata.serving.leases import LeaseWatch, State
 from autodata.serving.limits import ServerLoad
 from autodata.stats.writing import write_count, write_duration
 
@@ -102,12 +105,10 @@ def _read_manifest(run: Path) -> str:
 
 
 def _tell_age(snapshot: Snapshot | None) -> float | None:
-    if snapshot is None:
-        return None
-    try:
-        return max((datetime.now(UTC) - datetime.fromisoformat(snapshot.updated)).total_seconds(), 0.0)
-    except (ValueError, TypeError):
-        return None
+    with suppress(ValueError, TypeError):
+        if snapshot:
+            return max((datetime.now(UTC) - datetime.fromisoformat(snapshot.updated)).total_seconds(), 0.0)
+    return None
 
 
 def show(sighting: Sighting, console: Console) -> None:
@@ -157,22 +158,16 @@ def _list(folder: Path, as_json: bool) -> None:
 
 def look_at_servers(watch: LeaseWatch) -> list[Serving]:
     """Look at every endpoint that has a live replica."""
-    by_endpoint: defaultdict[str, list[Lease]] = defaultdict(list)
-    for lease in watch.look():
-        by_endpoint[lease.endpoint].append(lease)
-    servers = []
-    for endpoint, leases in sorted(by_endpoint.items()):
-        states = Counter(str(lease.state) for lease in leases)
-        pages = [_read_metrics(lease.url) for lease in leases if lease.state == State.READY]
-        servers.append(Serving(endpoint, dict(states), ServerLoad.read(page for page in pages if page is not None)))
+    servers, by_endpoint = [], attrgetter("endpoint")
+    for endpoint, group in groupby(sorted(watch.look(), key=by_endpoint), by_endpoint):
+        leases, pages = [*group], []
+        for lease in leases:
+            with suppress(httpx.HTTPError, httpx.InvalidURL):
+                if lease.state == State.READY:
+                    metrics = f"{lease.url.removesuffix('/v1')}/metrics"
+                    pages.append(httpx.get(metrics, timeout=2).raise_for_status().text)
+        servers.append(Serving(endpoint, dict(Counter(str(lease.state) for lease in leases)), ServerLoad.read(pages)))
     return servers
-
-
-def _read_metrics(url: str) -> str | None:
-    try:
-        return httpx.get(f"{url.removesuffix('/v1')}/metrics", timeout=2).raise_for_status().text
-    except (httpx.HTTPError, httpx.InvalidURL):
-        return None
 
 
 @command.report_errors()

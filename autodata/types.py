@@ -270,10 +270,8 @@ class Evidence:
     @property
     def cut_off(self) -> tuple[float | None, float | None]:
         """The shares of weak and of strong attempts that ran into their budget; None if it was not recorded."""
-        weak, strong = (
-            sum(o is Outcome.CUT_OFF for o in outcomes) / len(outcomes) if outcomes else None
-            for outcomes in (self.weak_outcomes, self.strong_outcomes)
-        )
+        both = (self.weak_outcomes, self.strong_outcomes)
+        weak, strong = (o.count(Outcome.CUT_OFF) / len(o) if o else None for o in both)
         return weak, strong
 
 

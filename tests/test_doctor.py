@@ -13,7 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from autodata.doctor import data, endpoints, environment, storage
+from autodata.doctor import data, endpoints, environment
 from autodata.doctor.examine import main
 from autodata.doctor.finding import Mark
 from autodata.recipes.models import Endpoint, Models, RoleConfig, Sampling, Server
@@ -71,24 +71,24 @@ def test_the_site_file_is_read_and_not_run(tmp_path, monkeypatch):
 
 
 def test_files_work_here_and_leave_nothing(tmp_path):
-    assert storage.check_files(storage.find_place(str(tmp_path / "not" / "yet"))).mark is Mark.OK
+    assert environment.check_files(environment.find_place(str(tmp_path / "not" / "yet"))).mark is Mark.OK
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_takes_no_files_fails(tmp_path):
-    found = storage.check_files(tmp_path / "gone")
+    found = environment.check_files(tmp_path / "gone")
     assert found.mark is Mark.FAIL and "run=…" in found.detail
 
 
 def test_a_file_system_without_locks_fails(tmp_path, monkeypatch):
     monkeypatch.setattr("autodata.run.folder.fcntl.flock", lambda *_: None)
-    assert "a lock that is already held" in storage.check_files(tmp_path).detail
+    assert "a lock that is already held" in environment.check_files(tmp_path).detail
 
 
 @pytest.mark.parametrize(("gb", "mark"), [(0.9, Mark.FAIL), (1.0, Mark.WARN), (20.0, Mark.OK)])
 def test_space(gb, mark, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=gb * 1e9))
-    assert storage.check_space(Path("x")).mark is mark
+    assert environment.check_space(Path("x")).mark is mark
 
 
 def test_a_dataset_must_be_the_one_that_was_written(tmp_path):

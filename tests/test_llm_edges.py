@@ -8,11 +8,12 @@ import httpx
 import openai
 import pytest
 
-from autodata.recipes.models import Models, Sampling
+from autodata.recipes.models import Canary, Endpoint, Models, Sampling, Server
 from autodata.serving import connections, llm
 from autodata.serving.journal import JournalError, read_replies
 from autodata.serving.llm import Client, Draining
 from autodata.serving.measured import EndpointError, NotMeasured
+from autodata.serving.probes import choose_probes, run_probe
 from autodata.types import Message, Outcome, Role
 from tests.helpers.fake_server import Scripted, completion, fake_server
 from tests.helpers.recipes import models_at, request
@@ -267,6 +268,17 @@ def test_a_server_that_repeats_the_key_does_not_bring_it_into_the_error(ask, mon
     echo = refuse("Incorrect API key provided: sk-secret", 401)
     with pytest.raises(EndpointError) as raised:
         ask(lambda body, count: echo, request(), api_key_env="SOME_KEY")
+    assert "sk-secret" not in str(raised.value)
+
+
+def test_a_server_that_repeats_the_key_does_not_bring_it_into_the_error_of_a_probe(monkeypatch):
+    monkeypatch.setenv("SOME_KEY", "sk-secret")
+    echo = refuse("Incorrect API key provided: sk-secret", 401)
+    with fake_server(lambda body, count: echo) as server:
+        canary = Server("fake", canary=Canary("Who?", "me"))
+        endpoint = Endpoint("fake", base_url=server.url, api_key_env="SOME_KEY", server=canary)
+        with pytest.raises(EndpointError, match=r"a probe failed with AuthenticationError.* \*\*\*") as raised:
+            run_probe(endpoint, choose_probes(endpoint, [])["canary"])
     assert "sk-secret" not in str(raised.value)
 
 

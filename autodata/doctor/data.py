@@ -49,16 +49,12 @@ def check_examples(recipe: GrpoRecipe) -> list[Finding]:
         examples = read_records(Path(recipe.dataset) / EXAMPLES, EXAMPLE)
     except RunError as error:
         return [fail("examples", str(error))]
-    return [judge_number(examples, recipe), judge_splits(examples)]
-
-
-def judge_number(examples: Sequence[Example], recipe: GrpoRecipe) -> Finding:
     count = sum(e.split == "train" and e.arm in recipe.arms for e in examples)
     number = write_count(count, "training example")
-    detail = f"{number} of {', '.join(recipe.arms)}, min_examples={recipe.min_examples}"
+    finding = ok("examples", f"{number} of {', '.join(recipe.arms)}, min_examples={recipe.min_examples}")
     if count < recipe.min_examples:
-        return fail("examples", f"{detail}: generate from more documents, or lower min_examples")
-    return ok("examples", detail)
+        finding = fail("examples", f"{finding.detail}: generate from more documents, or lower min_examples")
+    return [finding, judge_splits(examples)]
 
 
 def judge_splits(examples: Sequence[Example]) -> Finding:
@@ -66,12 +62,11 @@ def judge_splits(examples: Sequence[Example]) -> Finding:
         {part for e in examples if e.split == split for part in e.document_source.split("; ")}
         for split in ("train", "test")
     )
-    shared = sorted(train & test)
-    if shared:
+    number_train, number_test = (write_count(len(sources), "source") for sources in (train, test))
+    if shared := sorted(train & test):
         number = write_count(len(shared), "source")
         return fail("splits", f"train and test share {number}, for example {shared[0]}: make the data set again")
-    counts = (write_count(len(train), "source"), write_count(len(test), "source"))
-    return ok("splits", f"{counts[0]} to train on, {counts[1]} held out, none shared")
+    return ok("splits", f"{number_train} to train on, {number_test} held out, none shared")
 
 
 def check_weak_solver(run: str) -> Finding:
@@ -83,13 +78,13 @@ def check_weak_solver(run: str) -> Finding:
 
 
 def judge_weak_solver(trajectories: Sequence[Trajectory], run: str) -> Finding:
-    attempts = [next((r.weak for r in t.rounds if r.weak), ()) for t in trajectories]
-    scores = [[a.judgement.score for a in weak if a.judgement.score is not None] for weak in attempts]
+    attempts = (next((r.weak for r in t.rounds if r.weak), ()) for t in trajectories)
+    scores = ([a.judgement.score for a in weak if a.judgement.score is not None] for weak in attempts)
     means = [fmean(values) for values in scores if values]
     if len(means) < _MIN_DOCUMENTS:
         number = write_count(len(means), "document")
         return skip("weak solver", f"{run} has scores of {number}; first run with documents.limit={_MIN_DOCUMENTS}")
-    mean, detail = fmean(means), f"mean score {fmean(means):.2f} in the first rounds of {len(means):,} documents"
-    if mean in (0, 1):
+    detail = f"mean score {fmean(means):.2f} in the first rounds of {len(means):,} documents"
+    if fmean(means) in (0, 1):
         return fail("weak solver", f"{detail}: all are too easy or too hard for it; change models.weak_solver")
     return ok("weak solver", detail)

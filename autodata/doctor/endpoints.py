@@ -9,7 +9,7 @@ from autodata.cluster.fleet import find_roles
 from autodata.doctor.finding import Finding, fail, ok, skip, warn
 from autodata.loop import domain as base
 from autodata.recipes.domain import DomainConfig
-from autodata.recipes.models import Endpoint, Models
+from autodata.recipes.models import Models
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client, role_config
 from autodata.serving.measured import EndpointError, NotMeasured
@@ -22,18 +22,9 @@ _WORD = "marigold"
 _FILLER = "The harbour was quiet, and the boats lay on the sand until the tide came back in the evening. "
 _SEEDS = (1, 2, 3, 4)
 _OPEN_QUESTION = "Invent a name for a ship and say in a few sentences where it sails."  # has many good answers
-_TEST_CASE = Candidate(
-    "Which is larger, 7 or 5, and why?",
-    "7",
-    (Criterion("The answer says that 7 is larger", 1), Criterion("The answer names the capital of Peru", 1)),
-)
+_RUBRIC = (Criterion("The answer says that 7 is larger", 1), Criterion("The answer names the capital of Peru", 1))
+_TEST_CASE = Candidate("Which is larger, 7 or 5, and why?", "7", _RUBRIC)
 _TEST_ANSWER = "Seven is the larger number: it is five and two more."
-
-
-def list_used(models: Models) -> dict[str, Endpoint]:
-    """List the endpoints that some role uses. Raises EndpointError."""
-    names = {role_config(models, role).endpoint for role in Role if getattr(models, role)}
-    return {name: endpoint for name, endpoint in models.endpoints.items() if name in names}
 
 
 def check_server(models: Models, name: str) -> list[Finding]:
@@ -132,7 +123,7 @@ async def check_judge(client: Client, config: DomainConfig) -> Finding:
 
 
 def assess_judge(met: Sequence[tuple[bool, ...] | None]) -> Finding:
-    lost, advice = sum(m is None for m in met), "python -m autodata.judge_audit measures this on a run"
+    lost, advice = met.count(None), "python -m autodata.judge_audit measures this on a run"
     if lost == len(met):
         unread = f"none of {lost} verdicts could be read: check models.judge and structured_output"
         return fail("judge", f"{unread}; {advice}")

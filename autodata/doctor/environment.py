@@ -1,8 +1,12 @@
-"""Checks the environment: versions that fit each other, API keys, and Slurm wall times."""
+"""Checks the environment: versions, API keys, Slurm wall times, and the file system where a run will lie."""
 
+import asyncio
 import os
 import shlex
+import shutil
+import tempfile
 from collections.abc import Mapping
+from contextlib import closing
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
@@ -11,13 +15,18 @@ from packaging.version import Version
 
 from autodata.cluster.fleet import Site, find_served, limit_start
 from autodata.cluster.jobs import SlurmError, parse_limit
-from autodata.doctor.finding import Finding, fail, ok, skip
+from autodata.doctor.finding import Finding, fail, ok, skip, warn
 from autodata.recipes.models import Endpoint, Models
 from autodata.recipes.training import GrpoRecipe
+from autodata.run.folder import Run
+from autodata.run.records import RunError
+from autodata.serving.journal import Journal, JournalError
+from autodata.types import Outcome, Reply
 
 TRL_FIRST = Version("1.6")  # earlier versions count a reward of None as 0
 _SITE = Path("slurm/site.env")
 _DRAIN_S = 60.0  # time between the signal to serve.sh and its time limit
+_FAIL_GB, _WARN_GB = 1, 20  # chosen: a journal of 10⁶ replies of 2 kB is about 3 GB
 
 
 def check_versions(recipe: object) -> Finding:
@@ -70,8 +79,8 @@ def check_wall_times(models: Models, site: Mapping[str, str]) -> list[Finding]:
         assert endpoint.server
         needed_s = limit_start(endpoint.server) + endpoint.timeout_s + _DRAIN_S
         detail = f"{name} may need {needed_s:.0f} s to load, answer and drain; AUTODATA_SERVER_TIME is {limit_s:.0f} s"
-        is_enough = limit_s >= needed_s
-        findings.append(ok("wall time", detail) if is_enough else fail("wall time", f"{detail}: raise it in {_SITE}"))
+        short = fail("wall time", f"{detail}: raise it in {_SITE}")
+        findings.append(short if limit_s < needed_s else ok("wall time", detail))
     return findings
 
 
@@ -81,3 +90,51 @@ def read_site(path: Path = _SITE) -> dict[str, str]:
     words = [shlex.split(line, comments=True) for line in lines if line.startswith("export ") and "$(" not in line]
     pairs = [word.split("=", 1) for line in words for word in line[1:] if "=" in word]
     return {**{name: value for name, value in pairs if value}, **os.environ}
+
+
+def find_place(run: str) -> Path:
+    """Return the run folder, or the nearest folder above it that exists."""
+    folder = Path(run).absolute()
+    return next(p for p in (folder, *folder.parents) if p.is_dir())
+
+
+def check_files(place: Path) -> Finding:
+    """Try rename, append with fsync, locks and SQLite in a scratch folder, with the code that runs use."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".doctor-", dir=place) as scratch:
+            _use_run(scratch)
+            asyncio.run(_use_journal(Path(scratch) / "journal.sqlite"))
+    except (OSError, RunError, JournalError) as error:
+        return fail("file system", f"{place}: {error}; put the run elsewhere with run=…")
+    return ok("file system", f"rename, fsync, lock and journal work in {place}")
+
+
+def check_space(place: Path) -> Finding:
+    free_gb = shutil.disk_usage(place).free / 1e9
+    detail = f"{free_gb:.1f} GB free in {place}"
+    if free_gb < _FAIL_GB:
+        return fail("disk", f"{detail}: free some space, or name another folder with run=…")
+    if free_gb < _WARN_GB:
+        return warn("disk", f"{detail}: this may be too little for checkpoints and journals")
+    return ok("disk", detail)
+
+
+def _use_run(folder: str) -> None:
+    with Run(folder, "doctor", {}, {}) as run:
+        run.write("twice", "a")
+        run.write("twice", "b")
+        run.append("twice", b"c")
+        if run.path("twice").read_text() != "bc\n":
+            raise RunError("a replaced file still has its old text")
+        try:
+            Run(folder, "doctor", {}, {}).close()
+        except RunError:
+            return
+        raise RunError("a second process gets a lock that is already held")
+
+
+async def _use_journal(path: Path) -> None:
+    with closing(Journal(path)) as journal:
+        await journal.put("key", Reply(Outcome.ANSWERED, "text", "", "stop", "doctor", 0, 0, 0.0))
+        if journal.get("key") is None:
+            raise JournalError("a stored reply cannot be read back")

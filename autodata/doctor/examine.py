@@ -17,7 +17,7 @@ from rich.text import Text
 
 from autodata import command
 from autodata.config import load, schema_for
-from autodata.doctor import data, endpoints, environment, storage
+from autodata.doctor import data, endpoints, environment
 from autodata.doctor.finding import Finding, Mark
 from autodata.recipes.data import DatasetRecipe, JudgeAuditRecipe
 from autodata.recipes.domain import DomainConfig
@@ -26,6 +26,7 @@ from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.meta import MetaRecipe
 from autodata.recipes.models import Models
 from autodata.recipes.training import GrpoRecipe
+from autodata.serving.llm import list_used
 from autodata.serving.vllm import running
 from autodata.stats.writing import write_count
 from autodata.types import Role
@@ -38,9 +39,9 @@ def examine(recipe: object, serve: bool) -> Iterator[Finding]:
     """Run all checks that apply, cheap ones first. Raises ServerError, EndpointError, PromptError."""
     yield environment.check_versions(recipe)
     if isinstance(recipe, (*_WITH_MODELS, DatasetRecipe)):
-        place = storage.find_place(recipe.run)
-        yield storage.check_files(place)
-        yield storage.check_space(place)
+        place = environment.find_place(recipe.run)
+        yield environment.check_files(place)
+        yield environment.check_space(place)
     yield from _examine_data(recipe)
     if isinstance(recipe, _WITH_MODELS):
         # Each grader of PRBench is examined as the judge of the same models.
@@ -62,7 +63,7 @@ def _examine_data(recipe: object) -> Iterator[Finding]:
 
 
 def _examine_models(models: Models, domain: DomainConfig, serve: bool) -> Iterator[Finding]:
-    used = endpoints.list_used(models)
+    used = list_used(models)
     keys = [environment.check_key(name, endpoint) for name, endpoint in used.items()]
     yield from keys
     if any(key.mark is Mark.FAIL for key in keys):

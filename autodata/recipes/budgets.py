@@ -31,9 +31,8 @@ def _list_roles(recipe: Recipe) -> list[str]:
         return ["judge"]
     if isinstance(recipe, GrpoRecipe | JudgeAuditRecipe):
         return [role for role in recipe.domain.roles if role == "judge"]
-    roles = [*recipe.domain.roles, *(["orchestrator"] if recipe.orchestrator == "agent" else [])]
-    is_edited = isinstance(recipe, MetaRecipe) and recipe.mutation == "edit"
-    return [*roles, "analyser", "editor"] if is_edited else roles
+    leads, edits = recipe.orchestrator == "agent", isinstance(recipe, MetaRecipe) and recipe.mutation == "edit"
+    return [*recipe.domain.roles, *["orchestrator"] * leads, *["analyser", "editor"] * edits]
 
 
 def find_problems(recipe: object) -> Iterator[str]:
@@ -49,7 +48,6 @@ def find_problems(recipe: object) -> Iterator[str]:
         if budget is None:
             yield f"no value for {key}; set how many tokens a reply may have, as the domain's roles.yaml does"
         elif isinstance(context, int) and 0 < context <= budget:
-            yield (
-                f"{key}={budget}: a reply and its prompt do not fit max-model-len={context} of models.endpoints."
-                f"{role.endpoint}.server.flags; lower max_tokens or raise max-model-len"
-            )
+            limit = f"{context} of models.endpoints.{role.endpoint}.server.flags"
+            advice = "lower max_tokens or raise max-model-len"
+            yield f"{key}={budget}: a reply and its prompt do not fit max-model-len={limit}; {advice}"

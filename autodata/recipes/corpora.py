@@ -67,8 +67,7 @@ class IngestRecipe:
     source: str = MISSING  # "s2orc", "pile_of_law", "principia" or "own"
     path: str = field(default=MISSING, metadata=OPERATIONAL)  # folder of the files, identified by names and sizes
     papers: str | None = operational(None)  # for s2orc: folder of the `papers` data set, identified likewise
-    # File of ids, DOIs and URLs that must not be used, identified by its content.
-    opt_out: str | None = operational(None)
+    opt_out: str | None = operational(None)  # file of ids, DOIs and URLs that must not be used, identified by content
     one_in: int = 1  # keep only one document in so many, drawn by its id
     near_duplicates: bool = True  # keep only the first of several texts whose word 5-grams are about 0.7 alike or more
     mask_personal_data: bool = True

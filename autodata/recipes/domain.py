@@ -6,13 +6,12 @@ from omegaconf import MISSING
 
 from autodata.recipes.models import OPERATIONAL, operational
 
+_ROLES = ("challenger", "quality_verifier", "weak_solver", "strong_solver", "judge")
+
 
 @dataclass
 class Gate:
-    """The thresholds of one preset, in scores from 0 to 1; None means that there is no such bound.
-
-    `…_above` and `…_below` are strict, the others include their bound.
-    """
+    """The thresholds of one preset, in scores from 0 to 1; None: no bound. `…_above` and `…_below` exclude theirs."""
 
     weak_mean_at_least: float | None = None
     weak_mean_above: float | None = None
@@ -54,10 +53,7 @@ class DomainConfig:
     prompts: str | None = None  # folder that replaces the domain's own templates; may bring a rubric shape
     mutable_prompts: list[str] = field(default_factory=list, metadata=OPERATIONAL)  # meta-optimisation may edit these
     # The roles that the domain asks. A domain that judges in code needs no judge.
-    roles: list[str] = field(
-        default_factory=lambda: ["challenger", "quality_verifier", "weak_solver", "strong_solver", "judge"],
-        metadata=OPERATIONAL,
-    )
+    roles: list[str] = field(default_factory=lambda: [*_ROLES], metadata=OPERATIONAL)
     preset: str = MISSING  # the gate in force, a key of presets
     presets: dict[str, Gate] = field(default_factory=dict)
     rubric_shape: str = ""  # a key of rubric_shapes, if the challenger writes rubrics

@@ -11,7 +11,6 @@ from autodata.recipes.models import MODEL_NAME, Endpoint, Sampling
 
 _FORMS = frozenset({"fp8", "fp16", "bf16", "int4", "int8", "nvfp4", "mxfp4", "awq", "gptq", "gguf", "instruct", "it",
                     "chat", "hf", "latest"})  # fmt: skip
-_DATE_DIGITS = 4  # fewest digits of a release date: 0324, 20250806
 _VERSION = re.compile(r"[a-z]?\d+(?:\.\d+)*")
 EVALUATED = "evaluated"  # key of models.endpoints for weights that none of the recipe's endpoints serves
 
@@ -26,11 +25,8 @@ class Evaluated:
 
 
 def choose_endpoint(evaluated: Evaluated, endpoints: Mapping[str, Endpoint]) -> tuple[str, Endpoint]:
-    """Return the endpoint that serves the evaluated weights, as (key, endpoint). Raises ValueError.
-
-    If the named endpoint serves other weights, the result is a copy of it; a resolved recipe already has the copy.
-    """
-    existing, source = endpoints.get(EVALUATED), endpoints.get(evaluated.endpoint)
+    """Return the endpoint of the evaluated weights, or a copy with them, as (key, endpoint). Raises ValueError."""
+    existing, source = endpoints.get(EVALUATED), endpoints.get(evaluated.endpoint)  # a resolved recipe has the copy
     if existing and existing.server and existing.server.weights == evaluated.weights:
         return EVALUATED, existing
     if source is None:
@@ -38,10 +34,8 @@ def choose_endpoint(evaluated: Evaluated, endpoints: Mapping[str, Endpoint]) -> 
     if evaluated.weights is None or (source.server and source.server.weights == evaluated.weights):
         return evaluated.endpoint, source
     if existing and existing.server:
-        raise ValueError(
-            f"models.endpoints.{EVALUATED}.server: the command makes this server from evaluated.weights="
-            f"{evaluated.weights}; leave the key out"
-        )
+        problem = f"the command makes this server from evaluated.weights={evaluated.weights}"
+        raise ValueError(f"models.endpoints.{EVALUATED}.server: {problem}; leave the key out")
     return EVALUATED, _serve(evaluated.weights, source, existing, evaluated.endpoint)
 
 
@@ -53,15 +47,8 @@ def _serve(weights: str, source: Endpoint, serving: Endpoint | None, key: str) -
             "endpoint with a server, or write evaluated.weights: null to evaluate the model that the endpoint serves"
         )
     running = serving or Endpoint(name_model(weights))
-    return replace(
-        source,
-        model=running.model,
-        revision="",
-        base_url=running.base_url,
-        api_key_env=running.api_key_env,
-        leases=running.leases,
-        server=replace(source.server, weights=weights),
-    )
+    where = {name: getattr(running, name) for name in ("model", "base_url", "api_key_env", "leases")}
+    return replace(source, revision="", server=replace(source.server, weights=weights), **where)
 
 
 def name_model(weights: str) -> str:
@@ -97,4 +84,4 @@ def _join(words: list[str]) -> str:
 
 
 def _is_form(word: str) -> bool:
-    return word in _FORMS or (word.isdigit() and len(word) >= _DATE_DIGITS)
+    return word in _FORMS or (word.isdigit() and len(word) >= 4)  # a release date: 0324, 20250806

@@ -74,10 +74,8 @@ class EvalRecipe:
         """Raise ValueError unless a grader is named after its model: its name heads a column of the tables."""
         endpoint = self.models.endpoints.get(role.endpoint)
         if endpoint is None:
-            raise ValueError(
-                f"graders.{name}.endpoint={role.endpoint}: not in models.endpoints "
-                f"({', '.join(self.models.endpoints)})"
-            )
+            names = ", ".join(self.models.endpoints)
+            raise ValueError(f"graders.{name}.endpoint={role.endpoint}: not in models.endpoints ({names})")
         if name != "judge" and not is_family(name, endpoint.model):
             fitting = "_".join(list_words(endpoint.model.rpartition("/")[2])).replace(".", "_")
             raise ValueError(
@@ -122,7 +120,6 @@ class TableRecipe:
     rows: list[TableRow] = field(default_factory=list)
     # For subsets: one task with its parts, or several tasks. For truncation and attribution: the validation tasks.
     tasks: list[str] = field(default_factory=list)
-    # The paper's cells, marked and shown beside ours: an arm or a row's label → column → a number. A missing cell is
-    # unknown.
+    # The paper's cells, marked and shown beside ours: an arm or a row's label → column → a number; no cell: unknown.
     paper: dict[str, dict[str, Any]] = field(default_factory=dict)
     one_reader: list[str] = field(default_factory=list)  # columns of `paper` that one account alone reports

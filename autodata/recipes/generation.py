@@ -1,8 +1,4 @@
-"""Defines the keys of the recipe for a generation run.
-
-A field marked operational says how a run is done and cannot change its results, so changing it does not make a
-finished run stale.
-"""
+"""Defines the keys of the recipe for a generation run. Changing an operational key makes no finished run stale."""
 
 from dataclasses import dataclass, field
 

@@ -86,8 +86,7 @@ class Models:
     """Says who serves each role. A domain uses the roles that it needs."""
 
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
-    # Named samplings, used as ${models.presets.…}.
-    presets: dict[str, Sampling] = field(default_factory=dict, metadata=OPERATIONAL)
+    presets: dict[str, Sampling] = field(default_factory=dict, metadata=OPERATIONAL)  # used as ${models.presets.…}
     challenger: RoleConfig | None = None
     quality_verifier: RoleConfig | None = None
     orchestrator: RoleConfig | None = None
@@ -99,9 +98,8 @@ class Models:
 
     def keep(self, roles: Collection[str]) -> None:
         """Forget who serves all other roles, so that no server is started or reserved for them."""
-        for name in ROLES:
-            if name not in roles:
-                setattr(self, name, None)
+        for name in {*ROLES} - {*roles}:
+            setattr(self, name, None)
 
 
 ROLES = tuple(f.name for f in fields(Models) if f.name not in ("endpoints", "presets"))

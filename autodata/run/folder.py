@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,7 +25,7 @@ MANIFEST = "manifest.json"
 _PARTS = {"inputs": dict, "outputs": dict, "sessions": list, "funnel": dict, "statistics": dict, "started": str}
 
 
-class Run:
+class Run(AbstractContextManager):
     """A run folder that this process has locked.
 
     `inputs` is everything that can change the results: the recipe's semantic values and the hashes of the files that
@@ -56,12 +56,12 @@ class Run:
     def start(self) -> None:
         """Write the resolved recipe and the manifest, before any work is done."""
         self.write("recipe.yaml", to_yaml(self._recipe))
-        self._manifest = {"started": _now()} | self._manifest
+        self._manifest = {"started": tell_time()} | self._manifest
         self.note(inputs=self.inputs, git_commit=_git_commit(), packages=_versions(), finished=None)
 
     def finish(self, outputs: list[str], **facts: object) -> None:
         """Record the hashes of `outputs`, so that the next command knows what it reads."""
-        self.note(outputs={name: hash_path(self.folder / name) for name in outputs}, finished=_now(), **facts)
+        self.note(outputs={name: hash_path(self.folder / name) for name in outputs}, finished=tell_time(), **facts)
 
     def note(self, **facts: object) -> None:
         """Add facts to the manifest and write it, always with the costs so far: a finished run never lacks them."""
@@ -71,7 +71,7 @@ class Run:
     @contextmanager
     def session(self, count: Callable[[], Mapping[str, int]]) -> Iterator[None]:
         """Record a session: its start, its end (unless it is killed), its counts, and the error that ended it."""
-        session: dict[str, object] = {"started": _now()}
+        session: dict[str, object] = {"started": tell_time()}
         self.note(sessions=[*self.sessions, session])
         try:
             yield
@@ -79,7 +79,7 @@ class Run:
             session["problem"] = f"{type(problem).__name__}: {problem}"[:300]
             raise
         finally:
-            session |= {"ended": _now(), "counts": dict(count())}
+            session |= {"ended": tell_time(), "counts": dict(count())}
             with suppress(RunError):  # an earlier error has reported the full disk
                 self.note()
 
@@ -106,9 +106,6 @@ class Run:
             file.flush()
             os.fsync(file.fileno())
 
-    def __enter__(self) -> "Run":
-        return self
-
     def __exit__(self, *_: object) -> None:
         self.close()
 
@@ -119,11 +116,8 @@ class Run:
         before = self._manifest.get("inputs")
         if before is None:
             return
-        raised = {}
-        for key in self._repairs:
-            old, new = before.get(key), self.inputs.get(key)
-            if isinstance(old, int) and isinstance(new, int) and new > old:
-                raised[key] = [old, new]
+        pairs = {key: [before.get(key), self.inputs.get(key)] for key in self._repairs}
+        raised = {k: [o, n] for k, (o, n) in pairs.items() if isinstance(o, int) and isinstance(n, int) and n > o}
         repaired = before | {key: new for key, (_, new) in raised.items()}
         if raised and repaired == json.loads(json.dumps(self.inputs)):
             self._manifest |= {"repairs": [*self._manifest.get("repairs", []), raised], "finished": None}
@@ -136,11 +130,8 @@ def require_equal(folder: Path, before: Mapping[str, Any], inputs: Mapping[str, 
     """Raise RunError with the differences if a folder was made from other inputs than these."""
     now = json.loads(json.dumps(inputs))
     if before != now:
-        lines = [
-            f"  {key}: {before.get(key)!r} → {now.get(key)!r}"
-            for key in sorted({*before, *now})
-            if before.get(key) != now.get(key)
-        ]
+        pairs = {key: (before.get(key), now.get(key)) for key in sorted({*before, *now})}
+        lines = [f"  {key}: {old!r} → {new!r}" for key, (old, new) in pairs.items() if old != new]
         raise RunError("\n".join([f"{folder} was made from other inputs:", *lines, fix]).rstrip())
 
 
@@ -233,17 +224,15 @@ def _hold(folder: Path):
     return lock
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def tell_time(timespec: str = "seconds") -> str:
+    return datetime.now(UTC).isoformat(timespec=timespec)
 
 
 def _git_commit() -> str | None:
     command = ["git", "-C", str(REPO), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return result.stdout.strip() or None
+    with suppress(OSError, subprocess.TimeoutExpired):
+        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip() or None
+    return None
 
 
 def _versions() -> dict[str, str]:

@@ -14,8 +14,6 @@ from autodata.serving.embedded import resolve_weights
 from autodata.serving.probes import read_served
 
 _UNTRAINED = ("untrained", "baseline", "base")
-# Checkpoints lie deeper than the model, so the training run is searched in this many folders above the weights.
-_DEPTH = 3
 
 
 def check_label(recipe: EvalRecipe) -> None:
@@ -28,19 +26,17 @@ def check_label(recipe: EvalRecipe) -> None:
         return _check_trained(recipe.label, weights, training)
     name = name_model(weights) if weights else endpoint.model
     if not is_name(recipe.label, name):
-        raise RecipeError(
-            f"label={recipe.label} is not the name of the evaluated model {name}, which no training run here made; "
-            f"write label={name.rpartition('/')[2]}, or set evaluated.weights to the weights that the label names"
-        )
+        wrong = f"label={recipe.label} is not the name of the evaluated model {name}, which no training run here made"
+        advice = f"write label={name.rpartition('/')[2]}, or set evaluated.weights to the weights that the label names"
+        raise RecipeError(f"{wrong}; {advice}")
 
 
 def find_endpoint(recipe: EvalRecipe) -> Endpoint:
     """Return the endpoint that serves the evaluated model. Raises RecipeError."""
     if recipe.evaluated is None or recipe.models.weak_solver is None:
-        raise RecipeError(
-            "evaluated: name the weights to evaluate and the endpoint whose server loads them, for example "
-            "evaluated.weights=Qwen/Qwen3.5-4B evaluated.endpoint=weak"
-        )
+        example = "evaluated.weights=Qwen/Qwen3.5-4B evaluated.endpoint=weak"
+        advice = "name the weights to evaluate and the endpoint whose server loads them"
+        raise RecipeError(f"evaluated: {advice}, for example {example}")
     return recipe.models.endpoints[recipe.models.weak_solver.endpoint]
 
 
@@ -52,11 +48,10 @@ def find_weights(recipe: EvalRecipe) -> str | None:
 
 def find_training(weights: str) -> Mapping[str, Any] | None:
     """Return the manifest of the training run that made a folder of weights; None for weights from elsewhere."""
-    for folder in list(Path(weights).absolute().parents)[:_DEPTH] if Path(weights).is_dir() else []:
-        manifest = read_manifest(folder)
-        if manifest and manifest.get("inputs", {}).get("kind") == "grpo":
-            return manifest
-    return None
+    # Checkpoints lie deeper than the model, so three folders above the weights are searched.
+    folders = [*Path(weights).absolute().parents][:3] if Path(weights).is_dir() else []
+    manifests = (read_manifest(folder) or {} for folder in folders)
+    return next((m for m in manifests if m.get("inputs", {}).get("kind") == "grpo"), None)
 
 
 def _check_trained(label: str, weights: str, training: Mapping[str, Any]) -> None:
@@ -69,10 +64,8 @@ def _check_trained(label: str, weights: str, training: Mapping[str, Any]) -> Non
     wrong = [w for w in words if w in _UNTRAINED or (any(map(str.isdigit, w)) and w not in list_words(base))]
     if not is_named or named - {*arms} or wrong:
         example = f"{base} + RL {arms[0] if len(arms) == 1 else 'combined'} data"
-        raise RecipeError(
-            f"label={label}: {weights} is {base}, trained on {' and '.join(arms)}; write a label that names "
-            f"this model and these arms only, for example label='{example}'"
-        )
+        advice = f"write a label that names this model and these arms only, for example label='{example}'"
+        raise RecipeError(f"label={label}: {weights} is {base}, trained on {' and '.join(arms)}; {advice}")
 
 
 def identify(recipe: EvalRecipe) -> dict[str, str | None]:
@@ -80,10 +73,8 @@ def identify(recipe: EvalRecipe) -> dict[str, str | None]:
     endpoint, weights = find_endpoint(recipe), find_weights(recipe)
     served = read_served(endpoint)
     if served and weights and not _is_same(served, weights):
-        raise RecipeError(
-            f"{endpoint.base_url} serves {served}, not evaluated.weights={weights}; set base_url to a server that "
-            "has loaded these weights, or leave base_url out"
-        )
+        advice = "set base_url to a server that has loaded these weights, or leave base_url out"
+        raise RecipeError(f"{endpoint.base_url} serves {served}, not evaluated.weights={weights}; {advice}")
     if weights and not served and not is_name(endpoint.model, name_model(weights)):
         raise RecipeError(
             f"{endpoint.base_url} serves {endpoint.model} without saying which weights these are, so nothing shows "

@@ -8,7 +8,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -17,7 +16,7 @@ from rich.live import Live
 
 from autodata.config import RecipeError
 from autodata.recipes.models import Budget, Models
-from autodata.run.folder import Run, read_manifest
+from autodata.run.folder import Run, read_manifest, tell_time
 from autodata.run.records import RunError
 from autodata.run.snapshot import FILE, SNAPSHOT, RoleSpeed, RunState, Snapshot, describe, draw, read_snapshot
 from autodata.serving.costs import LEDGER, Cost, Ledger, add, count_endpoint_gpus, find_spent_budget
@@ -49,7 +48,7 @@ class Progress:
         self._run, self._state = run, RunState.STARTING
         self._earlier, self._earlier_s = read_earlier(run.folder)
         self._start = self._begun = self._last_line = time.monotonic()
-        self._started = _now()
+        self._started = tell_time("milliseconds")
         self._done_before = 0  # how many were done before this session: they do not count for the rate
         self._measurements: deque[tuple[float, Ledger]] = deque(maxlen=_WINDOW)
         self._end = threading.Event()
@@ -90,17 +89,15 @@ class Progress:
         seconds = max(now - then, 1e-6)
         speeds = {role: self._measure(role, cost, before.get(role, Cost()), seconds) for role, cost in ledger.items()}
         rate = (self.done - self._done_before) / max(now - self._begun, 1e-6)
-        rates = {
-            "done_per_s": round(rate, 3),
-            "calls_per_s": round(sum(s.calls_per_s for s in speeds.values()), 3),
-            "tokens_per_s": round(sum(s.tokens_per_s for s in speeds.values()), 3),
-        }
+        rates = {"done_per_s": round(rate, 3)}
+        for name in ("calls_per_s", "tokens_per_s"):
+            rates[name] = round(sum(getattr(speed, name) for speed in speeds.values()), 3)
         is_draining = self._state is RunState.RUNNING and any(client.draining for client in list(self.clients))
         return Snapshot(
             kind=str(self._run.inputs["kind"]),
             state=RunState.DRAINING if is_draining else self._state,
             started=self._started,
-            updated=_now(),
+            updated=tell_time("milliseconds"),
             unit=self.unit,
             done=self.done,
             total=self.total,
@@ -124,9 +121,8 @@ class Progress:
         """Write the first progress.json and start to report. Raises RunError."""
         self._write()
         if self._draws and sys.stderr.isatty():
-            screen = Live(
-                get_renderable=lambda: draw(self.snapshot()), console=Console(stderr=True), refresh_per_second=2
-            )
+            console = Console(stderr=True)
+            screen = Live(get_renderable=lambda: draw(self.snapshot()), console=console, refresh_per_second=2)
             self._opened.enter_context(screen)
         self._ticker.start()
         return self
@@ -181,10 +177,8 @@ class Progress:
 def check_budget(budget: Budget, models: Models) -> None:
     """Raise RecipeError for a limit that no run could ever reach."""
     if budget.gpu_hours is not None and not any(map(count_endpoint_gpus, models.endpoints.values())):
-        raise RecipeError(
-            "budget.gpu_hours: no endpoint has a server with GPUs, so there are no GPU-hours to count; set "
-            "budget.hours, budget.calls or budget.tokens instead"
-        )
+        why = "no endpoint has a server with GPUs, so there are no GPU-hours to count"
+        raise RecipeError(f"budget.gpu_hours: {why}; set budget.hours, budget.calls or budget.tokens instead")
 
 
 def read_earlier(folder: Path) -> tuple[Ledger, float]:
@@ -196,7 +190,3 @@ def read_earlier(folder: Path) -> tuple[Ledger, float]:
         return LEDGER.validate_python(manifest.get("ledger") or {}), float(manifest.get("elapsed_s") or 0.0)
     except (ValidationError, TypeError, ValueError):
         return {}, 0.0
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

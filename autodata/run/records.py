@@ -131,10 +131,8 @@ def name_file_in_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RunError(
-            f"{path}: {error.strerror or error}; free space or fix the permissions, then run the same "
-            "command again: nothing that was stored is lost"
-        ) from error
+        advice = "free space or fix the permissions, then run the same command again: nothing that was stored is lost"
+        raise RunError(f"{path}: {error.strerror or error}; {advice}") from error
 
 
 TRAJECTORIES, ERRORS = "trajectories.jsonl", "errors.jsonl"

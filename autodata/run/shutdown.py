@@ -13,10 +13,7 @@ T = TypeVar("T")
 
 
 async def finish(work: Coroutine[Any, Any, T], clients: Sequence[Client], servers: list[RunningServer]) -> T:
-    """Run `work` and return its result; then close the clients.
-
-    A dead server raises ServerError. A signal drains the clients; a second one cancels `work`.
-    """
+    """Run `work`, then close the clients. A signal drains them, a second one cancels `work`. Raises ServerError."""
     task = asyncio.create_task(work)
     guard = asyncio.create_task(watch(servers))
     _drain_on_signal(clients, task)

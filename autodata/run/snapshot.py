@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, with_config
-from rich.console import Group, RenderableType
+from rich.console import Group
 from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from autodata.serving.costs import Cost
@@ -19,7 +19,7 @@ from autodata.stats.writing import DASH, write_count, write_duration, write_numb
 from autodata.types import Outcome, Role
 
 FILE = "progress.json"
-_COLUMNS = ("role", "in flight", "calls/s", "tokens/s", "calls", "replayed", "tokens", "asked again", "GPU-hours")
+_NUMBERS = ("in flight", "calls/s", "tokens/s", "calls", "replayed", "tokens", "asked again", "GPU-hours")
 # Anybody may have written the file, and a terminal shows it: control characters are removed.
 PrintableText = Annotated[str, AfterValidator(lambda text: "".join(c for c in text if c.isprintable())[:200])]
 
@@ -88,11 +88,9 @@ def read_snapshot(folder: Path) -> Snapshot | None:
 
 def describe(snapshot: Snapshot) -> str:
     """Write the snapshot as one line for a log."""
-    costs: list[str] = []
-    if snapshot.roles:
-        replayed = sum(cost.replayed for cost in snapshot.roles.values())
-        costs += [write_count(snapshot.calls, "call"), f"{replayed:,} replayed"]
-        costs += [write_count(snapshot.tokens, "token"), f"{snapshot.rates.get('calls_per_s', 0):.3g} calls/s"]
+    replayed, speed = sum(cost.replayed for cost in snapshot.roles.values()), snapshot.rates.get("calls_per_s", 0)
+    calls, tokens = write_count(snapshot.calls, "call"), write_count(snapshot.tokens, "token")
+    costs = [calls, f"{replayed:,} replayed", tokens, f"{speed:.3g} calls/s"] if snapshot.roles else []
     outcomes: Counter[str] = sum((Counter(cost.outcomes) for cost in snapshot.roles.values()), Counter())
     cut_off = outcomes[Outcome.CUT_OFF]
     unmeasured = outcomes.total() - outcomes[Outcome.ANSWERED] - cut_off
@@ -123,19 +121,15 @@ def draw(snapshot: Snapshot) -> Group:
 
 
 def _draw_bar(snapshot: Snapshot) -> Table:
-    row = Table.grid(padding=(0, 1))
-    cells: list[RenderableType] = [Text(f"{snapshot.kind} {snapshot.state}")]
-    if snapshot.total:
-        cells.append(ProgressBar(snapshot.total, min(snapshot.done, snapshot.total), width=30))
-    facts = _list_facts(snapshot, elapsed=[f"{write_duration(snapshot.elapsed_s)} so far"])
-    row.add_row(*cells, Text(_tell_done(snapshot)), Text(", ".join(facts)))
+    row, done, total = Table.grid(padding=(0, 1)), snapshot.done, snapshot.total
+    bar = [ProgressBar(total, min(done, total), width=30)] if total else []
+    facts = ", ".join(_list_facts(snapshot, elapsed=[f"{write_duration(snapshot.elapsed_s)} so far"]))
+    row.add_row(Text(f"{snapshot.kind} {snapshot.state}"), *bar, Text(_tell_done(snapshot)), Text(facts))
     return row
 
 
 def _draw_roles(snapshot: Snapshot) -> Table:
-    table = Table(*_COLUMNS, box=None, pad_edge=False)
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = Table("role", *(Column(name, justify="right") for name in _NUMBERS), box=None, pad_edge=False)
     for role in Role:
         if role in snapshot.roles:
             table.add_row(*map(Text, _list_cells(snapshot, role)))

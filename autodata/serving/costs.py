@@ -103,14 +103,11 @@ def make_ledger(accounts: Mapping[Role, Account], models: Models, busy: Mapping[
     seconds: Counter[str] = Counter()
     for role, account in accounts.items():
         seconds[endpoints[role]] += account.call_seconds
-    gpu_seconds: dict[str, float | None] = {}
+    used: dict[str, float | None] = {}  # GPU-seconds by endpoint
     for name in seconds:
         gpus = count_endpoint_gpus(models.endpoints[name])
-        gpu_seconds[name] = None if gpus is None else gpus * (busy[name].seconds if name in busy else 0.0)
-    return {
-        role: _settle(account, gpu_seconds[endpoints[role]], seconds[endpoints[role]])
-        for role, account in accounts.items()
-    }
+        used[name] = None if gpus is None else gpus * (busy[name].seconds if name in busy else 0.0)
+    return {role: _settle(accounts[role], used[name], seconds[name]) for role, name in endpoints.items()}
 
 
 def add(ledgers: Iterable[Ledger]) -> Ledger:

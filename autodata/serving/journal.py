@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
 import zstandard
 
@@ -33,10 +33,7 @@ class JournalError(UserError):
     """The journal cannot be used or written; the message names the file and what to do."""
 
 
-class _Write(NamedTuple):
-    key: str
-    reply: Reply
-    done: Future[Reply]
+_Write = tuple[str, Reply, Future[Reply]]  # key, reply, and the future that gets the stored reply
 
 
 class Journal:
@@ -66,16 +63,12 @@ class Journal:
             raise explain(self.path, error) from error
 
     async def put(self, key: str, reply: Reply) -> Reply:
-        """Store a reply and return it once it is durable; if an equal request was faster, return its reply.
-
-        A reply that is no answer is returned but not stored: it depends on a server's limits or on the moment.
-        Raises JournalError.
-        """
+        """Store an answer and return it once it is durable, or that of a faster equal request. Raises JournalError."""
         if not reply.outcome.is_measured:
-            return reply
+            return reply  # not stored, because it depends on a server's limits or on the moment
         done: Future[Reply] = Future()
         done.set_running_or_notify_cancel()  # a cancelled waiter must not upset the writer
-        self._queue.put(_Write(key, reply, done))
+        self._queue.put((key, reply, done))
         return await asyncio.wrap_future(done)
 
     def close(self) -> None:
@@ -99,16 +92,16 @@ class Journal:
         try:
             with connection:
                 now, before = int(time.time()), connection.total_changes
-                connection.executemany(INSERT, [(w.key, compress(w.reply), now) for w in batch])
+                connection.executemany(INSERT, [(key, compress(reply), now) for key, reply, _ in batch])
                 are_new = connection.total_changes - before == len(batch)
-                stored = [w.reply if are_new else _read(connection, w.key) or w.reply for w in batch]
+                stored = [reply if are_new else _read(connection, key) or reply for key, reply, _ in batch]
         except (sqlite3.Error, ValueError) as error:
             failure = explain(self.path, error)
-            for write in batch:
-                write.done.set_exception(failure)
+            for *_, done in batch:
+                done.set_exception(failure)
             return
-        for write, reply in zip(batch, stored, strict=True):
-            write.done.set_result(reply)
+        for (*_, done), reply in zip(batch, stored, strict=True):
+            done.set_result(reply)
 
 
 def _read(connection: sqlite3.Connection, key: str) -> Reply | None:
@@ -132,9 +125,8 @@ def lock(path: Path) -> IO[str]:
         fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         lock_file.close()
-        raise JournalError(
-            f"{path}: in use by another process; stop it, or give this run a journal of its own"
-        ) from None
+        advice = "stop it, or give this run a journal of its own"
+        raise JournalError(f"{path}: in use by another process; {advice}") from None
     return lock_file
 
 
@@ -147,9 +139,8 @@ def connect(path: Path) -> sqlite3.Connection:
         if is_new:
             create(path)
     except (sqlite3.Error, OSError) as error:
-        raise JournalError(
-            f"{path}: cannot be created ({error}); is the disk full? free some space, or name another path"
-        ) from error
+        advice = "is the disk full? free some space, or name another path"
+        raise JournalError(f"{path}: cannot be created ({error}); {advice}") from error
     try:
         connection = sqlite3.connect(path, check_same_thread=False)
         _upgrade(connection, path)
@@ -168,9 +159,8 @@ def create(path: Path) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
-    connection.execute(
-        "CREATE TABLE replies (key TEXT PRIMARY KEY, reply BLOB NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID"
-    )
+    columns = "key TEXT PRIMARY KEY, reply BLOB NOT NULL, at INTEGER NOT NULL"
+    connection.execute(f"CREATE TABLE replies ({columns}) WITHOUT ROWID")
     connection.close()
     scratch.replace(path)
 
@@ -200,16 +190,11 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
         dropped = {key: outcome for key, outcome in outcomes.items() if not outcome.is_measured}
         connection.executemany("DELETE FROM replies WHERE key = ?", [(key,) for key in dropped])
         connection.execute(f"PRAGMA user_version = {VERSION}")
-    told = _tell_dropped(Counter(dropped.values()))
+    listed = ", ".join(f"{outcome} {count}" for outcome, count in sorted(Counter(dropped.values()).items()))
+    replies = f"{write_count(len(dropped), 'reply', 'replies')} without an answer ({listed})"
+    resent = f"dropped {replies}; a run that needs them sends these requests again"
+    told = resent if dropped else "all of its replies are answers"
     print(f"{path}: upgraded from version {version} to {VERSION}; {told}", file=sys.stderr)
-
-
-def _tell_dropped(dropped: Counter[Outcome]) -> str:
-    if not dropped:
-        return "all of its replies are answers"
-    listed = ", ".join(f"{outcome} {count}" for outcome, count in sorted(dropped.items()))
-    replies = write_count(dropped.total(), "reply", "replies")
-    return f"dropped {replies} without an answer ({listed}); a run that needs them sends these requests again"
 
 
 def name_outcome(reply: Reply) -> Outcome:
@@ -222,24 +207,17 @@ def name_outcome(reply: Reply) -> Outcome:
 def explain(path: Path, error: Exception) -> JournalError:
     """Make the error to raise. A full or failing disk is no damage to the file, so there is nothing to salvage."""
     if isinstance(error, ValueError) or getattr(error, "sqlite_errorname", "").startswith(_DAMAGE):
-        return JournalError(
-            f"{path}: not a readable journal ({str(error)[:200]}); "
-            f"`python -m autodata.salvage {path}` recovers the replies that can still be read"
-        )
-    return JournalError(
-        f"{path}: cannot write ({error}); is the disk full? free some space and run the same command "
-        "again: nothing stored is lost"
-    )
+        advice = f"`python -m autodata.salvage {path}` recovers the replies that can still be read"
+        return JournalError(f"{path}: not a readable journal ({str(error)[:200]}); {advice}")
+    advice = "is the disk full? free some space and run the same command again: nothing stored is lost"
+    return JournalError(f"{path}: cannot write ({error}); {advice}")
 
 
 def read_replies(path: Path) -> Iterator[tuple[Reply, int]]:
-    """Yield every answer and the second in which it was stored, in no order. Raises JournalError.
-
-    A journal of any version is read without changing it: a report must not touch the run that it is about.
-    """
+    """Yield every answer and the second of its storage, in no order, and change nothing. Raises JournalError."""
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            _identify(connection, path)
+            _identify(connection, path)  # and no upgrade: a report must not touch the run that it is about
             for stored, at in connection.execute("SELECT reply, at FROM replies"):
                 if (reply := _read_row(stored)).outcome.is_measured:
                     yield reply, at

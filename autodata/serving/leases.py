@@ -72,6 +72,5 @@ class LeaseWatch:
         for lease in leases:
             if self._seen.get(lease.name, (-1, 0.0))[0] != lease.beat:
                 self._seen[lease.name] = (lease.beat, now)
-        return [
-            lease for lease in leases if lease.state != State.ENDED and now - self._seen[lease.name][1] <= self.stale_s
-        ]
+        alive = [lease for lease in leases if now - self._seen[lease.name][1] <= self.stale_s]
+        return [lease for lease in alive if lease.state != State.ENDED]

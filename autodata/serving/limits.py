@@ -35,7 +35,11 @@ class ServerLoad:
     @classmethod
     def read(cls, pages: Iterable[str]) -> "ServerLoad":
         """Read the load from the text of each replica's /metrics."""
-        replicas = [_sum_up(page) for page in pages]
+        replicas: list[Counter[str]] = []  # each metric is summed over all its labels
+        for page in pages:
+            replicas.append(Counter())
+            for sample in (s for family in text_string_to_metric_families(page) for s in family.samples):
+                replicas[-1][sample.name] += sample.value
         total = sum(replicas, Counter())
         return cls(
             len(replicas),
@@ -60,8 +64,7 @@ class Limit:
     """Lets at most `most` calls run at once. The number may change while calls wait."""
 
     def __init__(self, most: int):
-        self.most = most
-        self.running = 0
+        self.most, self.running = most, 0
         self._room = asyncio.Condition()
 
     async def set(self, most: int) -> None:
@@ -94,12 +97,3 @@ async def control(endpoint: str, leases: Path, limit: Limit) -> None:
                 await limit.set(adjust(limit.most, load, before))
             before = load
             await asyncio.sleep(_EVERY_S)
-
-
-def _sum_up(page: str) -> Counter[str]:
-    """Sum each metric over all its labels."""
-    totals: Counter[str] = Counter()
-    for family in text_string_to_metric_families(page):
-        for sample in family.samples:
-            totals[sample.name] += sample.value
-    return totals

@@ -6,7 +6,8 @@ import math
 import os
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,10 +61,7 @@ class Client:
         self._controllers: list[asyncio.Task[None]] = []
 
     async def ask(self, request: Request) -> Reply:
-        """Return the journalled answer or a new one, which its budget may cut off. Raises EndpointError, Draining.
-
-        A reply that is no answer raises NotMeasured, which is an EndpointError, and is never stored.
-        """
+        """Return the journalled answer or a new one, even if cut off. Raises Draining, EndpointError (NotMeasured)."""
         role = role_config(self.models, request.role)
         endpoint = self.models.endpoints[role.endpoint]
         keys = request_keys(request, endpoint, resolve_sampling(role.sampling, endpoint.sampling, request.role))
@@ -177,7 +175,8 @@ class Client:
             # openai's time-out applies from byte to byte, so a reply that trickles would never end.
             async with asyncio.timeout(endpoint.timeout_s):
                 completion = await connection.post("/chat/completions", body=body, cast_to=ChatCompletion)
-            reply = replace(failures.hide_key(read_reply(completion), endpoint), latency_s=time.monotonic() - start)
+            reply = failures.hide_key_in_reply(read_reply(completion), endpoint)
+            reply = replace(reply, latency_s=time.monotonic() - start)
             if is_cut(request.messages, reply.prompt_tokens):  # the server may report cached tokens apart
                 reply = replace(reply, prompt_tokens=count_read(completion.usage))
         except openai.APITimeoutError as error:
@@ -217,6 +216,12 @@ def role_config(models: Models, role: Role) -> RoleConfig:
     return config
 
 
+def list_used(models: Models, roles: Iterable[Role] = Role) -> dict[str, Endpoint]:
+    """List the endpoints that some of the roles use. Raises EndpointError."""
+    names = {role_config(models, role).endpoint for role in roles if getattr(models, role)}
+    return {name: endpoint for name, endpoint in models.endpoints.items() if name in names}
+
+
 def api_key(endpoint: Endpoint) -> str:
     """Read the API key from the environment. Raises EndpointError if the named variable is not set."""
     if not endpoint.api_key_env:
@@ -246,19 +251,17 @@ def _wait(state: tenacity.RetryCallState) -> float:
     if isinstance(error, NoAnswer):
         return 0.0  # the server is up and idle
     headers: Mapping[str, str] = error.response.headers if isinstance(error, openai.APIStatusError) else {}
-    try:
-        seconds = float(headers.get("retry-after", ""))
-    except ValueError:
-        return _backoff(state)
-    return _backoff(state) if math.isnan(seconds) else min(max(seconds, 0.0), 120.0)
+    with suppress(ValueError):  # Retry-After may be a date
+        if not math.isnan(seconds := float(headers.get("retry-after", "nan"))):
+            return min(max(seconds, 0.0), 120.0)
+    return _backoff(state)
 
 
 def _require_whole_prompt(request: Request, endpoint: Endpoint, read_tokens: int) -> None:
     """Raise PromptCut if the server cannot have read the whole prompt."""
     if is_cut(request.messages, read_tokens):
         chars = sum(len(m.content) for m in request.messages)
-        raise PromptCut(
-            f"{request.role} at {endpoint.base_url} (model {endpoint.model}): the server counts "
-            f"{read_tokens} tokens in a prompt of {chars} characters, so it cut the prompt silently; "
-            "serve a longer context, or set domain.document_chars"
-        )
+        where = f"{request.role} at {endpoint.base_url} (model {endpoint.model})"
+        seen = f"the server counts {read_tokens} tokens in a prompt of {chars} characters"
+        advice = "serve a longer context, or set domain.document_chars"
+        raise PromptCut(f"{where}: {seen}, so it cut the prompt silently; {advice}")

@@ -73,32 +73,26 @@ class Window:
         count, total = sum(self._failures), len(self._failures)
         if total < self.ENOUGH or count <= self._at_most * total:
             return None
-        return (
-            f"{write_percent(count / total)} of the last {total} judgements failed, more than {key}={self._at_most:g}"
-        )
+        failed = f"{write_percent(count / total)} of the last {total} judgements failed"
+        return f"{failed}, more than {key}={self._at_most:g}"
 
 
 def find_unmeasured(role: str, outcomes: Mapping[str, int], at_most: float, is_end: bool) -> str | None:
-    """Describe the problem if more than `at_most` of a role's calls ended without an answer, else None.
-
-    During a run, chance must not explain it: the lower end of the exact 95 % interval must be above the limit.
-    """
+    """Describe the problem if more than `at_most` of a role's calls ended without an answer, else None."""
     missing = {name: count for name, count in outcomes.items() if count and not Outcome(name).is_measured}
     count = sum(missing.values())
     calls = max(count, sum(outcomes.values()) - outcomes.get(Outcome.UNREADABLE, 0))
     if count <= at_most * calls:
         return None
-    if not is_end:
+    if not is_end:  # chance must not explain it: the lower end of the exact 95 % interval must be above the limit
         from scipy.stats import binomtest  # imported here because it is slow and seldom needed
 
         if binomtest(count, calls).proportion_ci(method="exact").low <= at_most:
             return None
-    worst = max(missing, key=lambda name: missing[name])
+    advice = _advise_all(role, Outcome(max(missing, key=lambda name: missing[name])))
     listed = ", ".join(f"{name} {n}" for name, n in missing.items())
-    return (
-        f"{count} of {calls} calls of {role} ended without an answer ({listed}), more than "
-        f"max_unmeasured={at_most:g} allows: {_advise_all(role, Outcome(worst))}"
-    )
+    ended = f"{count} of {calls} calls of {role} ended without an answer ({listed})"
+    return f"{ended}, more than max_unmeasured={at_most:g} allows: {advice}"
 
 
 def tell_outcomes(outcomes: Mapping[str, Mapping[str, int]]) -> list[str]:
@@ -108,13 +102,11 @@ def tell_outcomes(outcomes: Mapping[str, Mapping[str, int]]) -> list[str]:
 
 def _tell_one(name: str, counts: Mapping[str, int]) -> str:
     total = sum(count for name, count in counts.items() if name != Outcome.UNREADABLE)  # UNREADABLE counts judgements
-    parts = [f"{counts.get(Outcome.ANSWERED, 0)} of {total} answered"]
-    for outcome in Outcome:
-        if outcome is not Outcome.ANSWERED and (count := counts.get(outcome, 0)):
-            parts.append(f"{outcome.words} {count} ({write_percent(count / max(total, count))})")
-    worst = max((o for o in Outcome if o is not Outcome.ANSWERED), key=lambda o: counts.get(o, 0))
-    advice = f"; {_advise_all(name, worst)}" if name in {*Role} else ""
-    return f"{name}: {', '.join(parts)}{advice}"
+    others = {o: counts.get(o, 0) for o in Outcome if o is not Outcome.ANSWERED}
+    parts = [f"{o.words} {n} ({write_percent(n / max(total, n))})" for o, n in others.items() if n]
+    answered = f"{counts.get(Outcome.ANSWERED, 0)} of {total} answered"
+    advice = f"; {_advise_all(name, max(others, key=others.__getitem__))}" if name in {*Role} else ""
+    return f"{name}: {', '.join([answered, *parts])}{advice}"
 
 
 def _advise_all(role: str, outcome: Outcome) -> str:

@@ -5,13 +5,13 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import openai
 from openai import OpenAI
 
 from autodata.recipes.models import Endpoint
-from autodata.serving.failures import hide_key_in_error
+from autodata.serving.failures import hide_key
 from autodata.serving.llm import api_key
 from autodata.serving.measured import EndpointError
 from autodata.types import Role
@@ -62,13 +62,12 @@ def check_canary(endpoint: Endpoint) -> None:
 
 def run_probe(endpoint: Endpoint, ask: Probe, patience_s: float = 120.0) -> None:
     """Run one probe. Raises EndpointError."""
-    with OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=0, timeout=patience_s) as client:
+    with _connect(endpoint, f"{endpoint.base_url}: a probe failed with", patience_s) as client:
         try:
             ask(client, endpoint)
-        except openai.OpenAIError as error:
-            raise EndpointError(f"{endpoint.base_url}: a probe failed with {type(error).__name__}: {error}") from error
         except (ValueError, AttributeError, LookupError, TypeError) as error:
-            raise Noise(f"{endpoint.base_url}: the reply is not a chat completion: {error}") from error
+            detail = hide_key(str(error), endpoint)
+            raise Noise(f"{endpoint.base_url}: the reply is not a chat completion: {detail}") from error
 
 
 def _ask(client: OpenAI, endpoint: Endpoint, text: str, **more: object) -> openai.types.chat.ChatCompletionMessage:
@@ -79,31 +78,26 @@ def _ask(client: OpenAI, endpoint: Endpoint, text: str, **more: object) -> opena
 def _probe_schema(client: OpenAI, endpoint: Endpoint) -> None:
     form = {"type": "json_schema", "json_schema": {"name": "probe", "strict": True, "schema": _SCHEMA}}
     text = _ask(client, endpoint, 'Reply with {"met": true}.', response_format=form, max_tokens=2048).content
-    try:
+    value = None
+    with suppress(ValueError):
         value = json.loads(text or "")
-    except ValueError:
-        value = None
     if not isinstance(value, dict) or not isinstance(value.get("met"), bool):
-        raise EndpointError(
-            f"{endpoint.base_url}: the reply to a request with a JSON schema does not follow it: "
-            f"{text!r:.200}; set structured_output of this endpoint"
-        )
+        problem = f"the reply to a request with a JSON schema does not follow it: {text!r:.200}"
+        raise EndpointError(f"{endpoint.base_url}: {problem}; set structured_output of this endpoint")
 
 
 def _probe_tool(client: OpenAI, endpoint: Endpoint) -> None:
     reply = _ask(client, endpoint, "Call the function go_on.", tools=[_TOOL], tool_choice="required", max_tokens=2048)
     if not reply.tool_calls or reply.tool_calls[0].function.name != "go_on":
-        raise EndpointError(
-            f"{endpoint.base_url}: the reply holds no tool call although one was required; check tool-call-parser"
-        )
+        problem = "the reply holds no tool call although one was required; check tool-call-parser"
+        raise EndpointError(f"{endpoint.base_url}: {problem}")
 
 
 def _probe_reasoning(client: OpenAI, endpoint: Endpoint) -> None:
     reply = _ask(client, endpoint, "What is 17 + 25?")
     if not (getattr(reply, "reasoning", None) or getattr(reply, "reasoning_content", None)):
-        raise EndpointError(
-            f"{endpoint.base_url}: the reply holds no reasoning apart from the answer; check reasoning-parser"
-        )
+        problem = "the reply holds no reasoning apart from the answer; check reasoning-parser"
+        raise EndpointError(f"{endpoint.base_url}: {problem}")
 
 
 def _probe_canary(client: OpenAI, endpoint: Endpoint) -> None:
@@ -117,33 +111,29 @@ def _probe_canary(client: OpenAI, endpoint: Endpoint) -> None:
 
 
 def probe(endpoint: Endpoint) -> None:
-    """Check that an endpoint lists the model *and* generates a token. Raises EndpointError.
-
-    A listed model alone proves nothing: a server whose engine is dead still lists it.
-    """
-    with _connect(endpoint, f"{endpoint.base_url} (model {endpoint.model})") as client:
+    """Check that an endpoint lists the model *and* generates a token: dead ones only list it. Raises EndpointError."""
+    with _connect(endpoint, f"{endpoint.base_url} (model {endpoint.model}):") as client:
         names = [model.id for model in client.models.list()]
         if endpoint.model not in names:
-            raise EndpointError(
-                f"{endpoint.base_url} serves {', '.join(names[:5]) or 'no model'}, not {endpoint.model}: "
-                "set `model` of this endpoint to a model that it serves"
-            )
+            served = ", ".join(names[:5]) or "no model"
+            advice = "set `model` of this endpoint to a model that it serves"
+            raise EndpointError(f"{endpoint.base_url} serves {served}, not {endpoint.model}: {advice}")
         messages = [{"role": "user", "content": "Hello"}]
         client.chat.completions.create(model=endpoint.model, messages=messages, max_tokens=1)
 
 
 def read_served(endpoint: Endpoint) -> str | None:
     """Read which weights a server loaded (`root` in vLLM's list); None if it does not say. Raises EndpointError."""
-    with _connect(endpoint, str(endpoint.base_url)) as client:
+    with _connect(endpoint, f"{endpoint.base_url}:") as client:
         roots = [getattr(model, "root", None) for model in client.models.list() if model.id == endpoint.model]
     return next((str(root) for root in roots if root), None)
 
 
 @contextmanager
-def _connect(endpoint: Endpoint, name: str) -> Iterator[OpenAI]:
-    """Connect to an endpoint, which errors call `name`. Raises EndpointError."""
+def _connect(endpoint: Endpoint, start: str, timeout_s: float = 60.0) -> Iterator[OpenAI]:
+    """Connect to an endpoint. Raises EndpointError, whose message begins with `start`."""
     try:
-        with OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=0, timeout=60) as client:
+        with OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=0, timeout=timeout_s) as client:
             yield client
     except openai.OpenAIError as error:
-        raise EndpointError(f"{name}: {type(error).__name__}, {hide_key_in_error(error, endpoint)}") from error
+        raise EndpointError(f"{start} {type(error).__name__}, {hide_key(str(error), endpoint)[:300]}") from error

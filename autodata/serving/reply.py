@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -120,12 +121,8 @@ OPEN_THINKING, CLOSE_THINKING = "<think>", "</think>"
 
 
 def split_thinking(text: str) -> tuple[str, str | None]:
-    """Split a text into reasoning and answer, if a server left both in it.
-
-    The answer is None if the reasoning never ends. A thinking model's prompt can open the block; then the text holds
-    only its end.
-    """
-    if CLOSE_THINKING in text:
+    """Split a text into reasoning and answer, if a server left both; no answer (None) if the reasoning never ends."""
+    if CLOSE_THINKING in text:  # a thinking model's prompt can open the block: then the text holds only its end
         reasoning, _, answer = text.rpartition(CLOSE_THINKING)
         return reasoning, answer
     return (text, None) if text.lstrip().startswith(OPEN_THINKING) else ("", text)
@@ -141,12 +138,10 @@ def find_last_object(text: str) -> str:
     text = text.strip().removesuffix("```").rstrip()
     starts = [m.start() for m in _OBJECT_START.finditer(text)] if text.endswith("}") else []
     for start in starts[:_MAX_STARTS]:
-        try:
+        with suppress(ValueError, RecursionError):
             value, end = json.JSONDecoder().raw_decode(text, start)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(value, dict) and end == len(text):
-            return text[start:]
+            if isinstance(value, dict) and end == len(text):
+                return text[start:]
     return ""
 
 
@@ -157,13 +152,11 @@ def find_call(text: str) -> tuple[str, str] | None:
     if named := _FUNCTION.match(inside):
         parts = [part.partition(">") for part in inside.split("<parameter=")[1:]]
         return named[1], json.dumps({key: rest.partition("</parameter>")[0].strip() for key, _, rest in parts})
-    try:
+    with suppress(ValueError, RecursionError):
         value = json.loads(inside)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-        return None
-    return value["name"], json.dumps(value.get("arguments") or {})
+        if isinstance(value, dict) and isinstance(value.get("name"), str):
+            return value["name"], json.dumps(value.get("arguments") or {})
+    return None
 
 
 _BYTES_PER_TOKEN = 4  # used if no tokenizer is at hand

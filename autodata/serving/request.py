@@ -83,30 +83,27 @@ def make_body(request: Request, endpoint: Endpoint, sampling: Sampling) -> dict[
         "seed": request.seed,
         **sampling.extra,
     }
+    fit = dict if endpoint.structured_output == "bounded" else _without_lengths
     if request.messages[-1].role == "assistant":
         body |= {"continue_final_message": True, "add_generation_prompt": False}
     if request.tools:
-        functions = [_fit(tool, endpoint) | {"strict": True} for tool in request.tools]
+        functions = [fit(tool) | {"strict": True} for tool in request.tools]
         body["tools"] = [{"type": "function", "function": function} for function in functions]
         body["tool_choice"] = "required"
     if request.schema and endpoint.structured_output in ("json_schema", "bounded"):
-        schema = {"name": "reply", "schema": _fit(request.schema, endpoint), "strict": True}
+        schema = {"name": "reply", "schema": fit(request.schema), "strict": True}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     elif request.schema and endpoint.structured_output == "json_object":
         body["response_format"] = {"type": "json_object"}
     return body
 
 
-def _fit(schema: dict[str, object], endpoint: Endpoint) -> dict[str, object]:
-    """Remove the lengths of strings from a schema, unless the endpoint wants them.
+def _without_lengths(schema: Any) -> Any:
+    """Remove the lengths of strings from a schema.
 
     xgrammar allows no escape in a string of bounded length, so no quote, line break or LaTeX. Only a model too small
     to end a string is better off with bounds.
     """
-    return schema if endpoint.structured_output == "bounded" else _without_lengths(schema)
-
-
-def _without_lengths(schema: Any) -> Any:
     if isinstance(schema, dict):
         return {k: _without_lengths(v) for k, v in schema.items() if k not in ("minLength", "maxLength")}
     return [_without_lengths(v) for v in schema] if isinstance(schema, list) else schema

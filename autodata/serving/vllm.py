@@ -10,17 +10,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from autodata.recipes.models import Endpoint, Models
 from autodata.serving.embedded import resolve_weights
-from autodata.serving.llm import role_config
+from autodata.serving.llm import list_used
 from autodata.serving.measured import EndpointError
 from autodata.serving.probes import probe
 from autodata.types import Role, UserError
-
-_PR_SET_PDEATHSIG = 1
 
 
 class ServerError(UserError):
@@ -31,16 +29,13 @@ class RunningServer:
     """One running vLLM process."""
 
     def __init__(self, name: str, endpoint: Endpoint, log: Path, address: str = "127.0.0.1"):
-        self.name = name
-        self.endpoint = endpoint
-        self.log = log
+        self.name, self.endpoint, self.log = name, endpoint, log
         try:
             port = choose_port(endpoint.server.port)
         except OSError:
-            raise ServerError(
-                f"models.endpoints.{name}.server.port={endpoint.server.port} is in use; choose another, "
-                "or leave the key out to use any free port"
-            ) from None
+            key = f"models.endpoints.{name}.server.port={endpoint.server.port}"
+            advice = "choose another, or leave the key out to use any free port"
+            raise ServerError(f"{key} is in use; {advice}") from None
         endpoint.base_url = f"http://{address}:{port}/v1"
         environment = {**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1", "VLLM_NO_USAGE_STATS": "1"}
         with log.open("ab") as output:
@@ -62,29 +57,30 @@ class RunningServer:
                 return probe(self.endpoint)
             except EndpointError:
                 time.sleep(1)
-        raise ServerError(
-            f"server of models.endpoints.{self.name}: not ready after {limit:.0f} s; raise "
-            f"server.ready_timeout_s or read {self.log}:\n{self._tail()}"
-        )
+        raise self._describe(f": not ready after {limit:.0f} s; raise server.ready_timeout_s or read")
 
     def check(self) -> None:
         """Raise ServerError if the process has died."""
         if self.process.poll() is not None:
-            raise ServerError(
-                f"server of models.endpoints.{self.name} died (exit code "
-                f"{self.process.returncode}); end of {self.log}:\n{self._tail()}"
-            )
+            raise self._describe(f" died (exit code {self.process.returncode}); end of")
 
     def stop(self) -> None:
         """Stop the whole process group: first with SIGTERM, then with SIGKILL."""
-        for signal_number, patience in ((signal.SIGTERM, 15), (signal.SIGKILL, 5)):
-            if not _signal_group(self.process.pid, signal_number):
-                break
-            _wait_for_group(self.process, patience)
+        with suppress(ProcessLookupError):  # the group has ended
+            for signal_number, patience in ((signal.SIGTERM, 15), (signal.SIGKILL, 5)):
+                os.killpg(self.process.pid, signal_number)
+                deadline = time.monotonic() + patience
+                while time.monotonic() < deadline:
+                    self.process.poll()
+                    os.killpg(self.process.pid, 0)
+                    time.sleep(0.1)
 
     def last_line(self) -> str:
         """Return the end of the log, which says how far the server has loaded."""
         return self._tail(1)[-200:]
+
+    def _describe(self, problem: str) -> ServerError:
+        return ServerError(f"server of models.endpoints.{self.name}{problem} {self.log}:\n{self._tail()}")
 
     def _tail(self, lines: int = 15) -> str:
         return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
@@ -92,23 +88,18 @@ class RunningServer:
 
 @contextmanager
 def running(models: Models, roles: Iterable[Role], folder: Path) -> Iterator[list[RunningServer]]:
-    """Start the servers that `roles` need, set each base_url, and stop the servers at the end.
-
-    Endpoints that already run are probed too, so that a wrong URL or name fails now and not in the middle of the
-    night. Logs go to `folder`/server_<endpoint>.log.
-    """
+    """Start the servers that `roles` need, set each base_url, and stop them at the end. Logs are kept in `folder`."""
     servers: list[RunningServer] = []
     try:
-        for name, endpoint in _select_endpoints(models, roles).items():
+        for name, endpoint in list_used(models, roles).items():
             if endpoint.server and not endpoint.base_url:
                 servers.append(RunningServer(name, endpoint, folder / f"server_{name}.log"))
                 print(f"starting {endpoint.model} on {endpoint.base_url} (log: {servers[-1].log})", flush=True)
             elif endpoint.base_url:
-                probe(endpoint)
+                probe(endpoint)  # so that a wrong URL or name fails now and not in the middle of the night
             else:
-                raise ServerError(
-                    f"models.endpoints.{name}: set base_url (for a running server) or server.weights (to start one)"
-                )
+                advice = "set base_url (for a running server) or server.weights (to start one)"
+                raise ServerError(f"models.endpoints.{name}: {advice}")
         start = time.monotonic()
         for server in servers:
             server.wait_until_ready()
@@ -143,11 +134,6 @@ def command_line(endpoint: Endpoint, host: str, port: int) -> list[str]:
     return command
 
 
-def _select_endpoints(models: Models, roles: Iterable[Role]) -> dict[str, Endpoint]:
-    names = {role_config(models, role).endpoint for role in roles if getattr(models, role)}
-    return {name: endpoint for name, endpoint in models.endpoints.items() if name in names}
-
-
 def choose_port(wanted: int | None = None) -> int:
     """Find a free port of this machine, or check the wanted one. Raises OSError if the wanted port is in use."""
     with socket.create_server(("127.0.0.1", wanted or 0)) as listener:
@@ -157,21 +143,4 @@ def choose_port(wanted: int | None = None) -> int:
 def _die_with_parent() -> None:
     # A kill -9 of the command must not leave a server behind. This works on Linux only; elsewhere it does nothing.
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _signal_group(group: int, signal_number: int) -> bool:
-    try:
-        os.killpg(group, signal_number)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def _wait_for_group(process: subprocess.Popen[bytes], patience: float) -> None:
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        process.poll()
-        if not _signal_group(process.pid, 0):
-            return
-        time.sleep(0.1)
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # 1 is PR_SET_PDEATHSIG

@@ -1,7 +1,4 @@
-"""Measures how far verdicts agree, between repeats of one judge or between two judges.
-
-Intervals are clustered by document.
-"""
+"""Measures how far verdicts agree, of one judge's repeats or of two judges, with intervals clustered by document."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -65,11 +62,8 @@ def mean_difference(differences: Iterable[tuple[str, float]]) -> Estimate:
 
 
 def cohen_kappa(table: Sequence[Sequence[int]]) -> float | None:
-    """Compute Cohen's kappa of a square table of counts, in integers up to the one division.
-
-    Return None if both judges always gave the same single verdict: chance then explains everything.
-    """
-    total = sum(map(sum, table))
+    """Compute Cohen's kappa of a square table of counts; None if both judges always gave the same single verdict."""
+    total = sum(map(sum, table))  # all are integers up to the one division
     same = sum(table[i][i] for i in range(len(table)))
     by_chance = sum(sum(row) * sum(column) for row, column in zip(table, zip(*table, strict=True), strict=True))
     return (total * same - by_chance) / (total**2 - by_chance) if total**2 != by_chance else None
@@ -82,10 +76,8 @@ def share_of_pairs(counts: numpy.ndarray) -> float:
 
 
 def nominal_alpha(counts: numpy.ndarray) -> float | None:
-    """Compute Krippendorff's alpha from the counts of (not met, met) per criterion; None if nothing varies.
-
-    The `krippendorff` library is GPL, so it is not a dependency; the tests compare this function with it.
-    """
+    """Compute Krippendorff's alpha from the counts of (not met, met) per criterion; None if nothing varies."""
+    # The `krippendorff` library is GPL, so it is not a dependency; the tests compare this function with it.
     verdicts, totals = counts.sum(axis=1), counts.sum(axis=0)
     if not totals.all():
         return None

@@ -65,10 +65,7 @@ def estimate_ratio(sums: numpy.ndarray, counts: numpy.ndarray, bounds: Bounds | 
 
 
 def _join_signs(sums: numpy.ndarray, counts: numpy.ndarray, bounds: Bounds) -> Estimate:
-    """Estimate a number that can have either sign from its gains and losses, each with an interval of its own.
-
-    If few documents change, the variance of the difference itself says too little.
-    """
+    """Estimate a number of either sign from its gains and losses: the variance of few changes says too little."""
     up, down = numpy.maximum(sums, 0.0), numpy.maximum(-sums, 0.0)
     gains, losses = estimate_ratio(up, counts, (0.0, bounds[1])), estimate_ratio(down, counts, (0.0, -bounds[0]))
     low, high = subtract(gains, losses, correlate(leave_one_out(up, counts), leave_one_out(down, counts)))
@@ -85,10 +82,8 @@ def leave_one_out(sums: numpy.ndarray, counts: numpy.ndarray) -> numpy.ndarray:
 def attach_interval(value: float, replicates: numpy.ndarray, counts: numpy.ndarray, bounds: Bounds | None) -> Estimate:
     """Add the interval to a number. `replicates` holds it without each document, `counts` the documents' sizes."""
     documents = len(counts)
-    if documents < 2:
-        return Estimate(value, documents=documents, reason=ONE_DOCUMENT)
-    if bounds is None and not varies(replicates, bounds):
-        return Estimate(value, documents=documents, reason=NO_SPREAD)
+    if documents < 2 or (bounds is None and not varies(replicates, bounds)):
+        return Estimate(value, documents=documents, reason=ONE_DOCUMENT if documents < 2 else NO_SPREAD)
     if bounds is None:  # Student's t
         reach = find_t(documents) * math.sqrt(find_variance(replicates))
         return Estimate(value, value - reach, value + reach, documents)
@@ -112,10 +107,7 @@ def find_variance(replicates: numpy.ndarray) -> float:
 
 
 def _use_exact(share: float, replicates: numpy.ndarray, documents: float) -> tuple[float, float]:
-    """Compute Clopper and Pearson's interval for the number of independent answers that would be as uncertain.
-
-    That number is at least the number of documents.
-    """
+    """Compute Clopper and Pearson's interval for the number of independent answers that would be as uncertain."""
     from scipy.special import betaincinv  # slow to import, needed here only
 
     answers = share * (1 - share) / find_variance(replicates) * (_NORMAL / find_t(len(replicates))) ** 2

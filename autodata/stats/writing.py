@@ -6,6 +6,7 @@ from typing import Any
 from autodata.stats.intervals import Estimate
 
 DASH = "–"  # shown if there is no number
+Writer = Callable[[float], str]
 
 
 def write_number(value: object) -> str:
@@ -53,24 +54,21 @@ def write_duration(seconds: float) -> str:
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
-def write_estimate(
-    estimate: Estimate | Mapping[str, Any] | None, write: Callable[[float], str] = write_decimal
-) -> str:
+def write_estimate(estimate: Estimate | Mapping[str, Any] | None, write: Writer = write_decimal) -> str:
     """Writes a number with its 95 % interval and number of documents; the estimate may come straight from a file."""
     if estimate is None:
         return DASH
     estimate = estimate if isinstance(estimate, Estimate) else Estimate(**estimate)
-    number = DASH if estimate.value is None else write(estimate.value)
-    return number + write_interval(estimate, write)
+    return (DASH if estimate.value is None else write(estimate.value)) + write_interval(estimate, write)
 
 
-def write_difference(estimate: Estimate | None, write: Callable[[float], str] = write_decimal) -> str:
+def write_difference(estimate: Estimate | None, write: Writer = write_decimal) -> str:
     """Writes an estimate with its sign."""
     sign = "+" if estimate and estimate.value is not None and estimate.value >= 0 else ""
     return sign + write_estimate(estimate, write)
 
 
-def write_interval(estimate: Estimate, write: Callable[[float], str]) -> str:
+def write_interval(estimate: Estimate, write: Writer) -> str:
     """Writes the interval that follows a number: ` [0.021, 0.412] n=6`, or the reason why there is none."""
     size = "" if estimate.documents is None else f"n={estimate.documents}"
     if estimate.low is not None and estimate.high is not None:
