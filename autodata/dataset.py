@@ -18,18 +18,10 @@ from autodata import command
 from autodata.config import RecipeError, load, semantic_hash, semantic_values
 from autodata.data import card, decontamination, duplicates, filters, parquet
 from autodata.data.decontamination import Match
-from autodata.data.examples import (
-    COMMAND,
-    DECONTAMINATION,
-    EXAMPLES,
-    STATISTICS,
-    Arm,
-    find_licence,
-    make_example,
-    read_arm,
-)
+from autodata.data.examples import DECONTAMINATION, EXAMPLES, STATISTICS, Arm, find_licence, make_example, read_arm
 from autodata.data.statistics import measure_intervals, summarize
 from autodata.recipes.data import DatasetRecipe
+from autodata.recipes.generation import COMMAND
 from autodata.run.folder import Run, output_hash, read_manifest
 from autodata.run.progress import Progress
 from autodata.run.records import hash_path

@@ -17,10 +17,10 @@ from autodata import config
 from autodata.config import REPO
 from autodata.data import card, parquet
 from autodata.data.card import is_known
-from autodata.data.examples import COMMAND, DECONTAMINATION, EXAMPLES, STATISTICS, hash_inputs, read_arm
+from autodata.data.examples import DECONTAMINATION, EXAMPLES, STATISTICS, hash_inputs, read_arm
 from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.evaluation import EvalRecipe
-from autodata.recipes.generation import GenerateRecipe
+from autodata.recipes.generation import COMMAND, GenerateRecipe
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import read_manifest, require_finished
 from autodata.run.records import TRAJECTORIES, RunError, hash_path, link_files, read_json, read_records, write_file

@@ -9,23 +9,10 @@ from autodata.stats.writing import write_estimate, write_number
 from autodata.types import Example
 
 METRICS = (
-    "examples",
-    "weak_avg",
-    "strong_avg",
-    "gap",
-    "rounds",
-    "question_chars",
-    "rubric_items",
-    "weak_median_pct",
-    "rounds_median",
-    "rounds_max",
-    "accepted_in_one_round_pct",
-    "weak_rollout_std_points",
-    "weak_cut_off_pct",
-    "strong_cut_off_pct",
-    "grpo_suitability_high_pct",
-    "grpo_suitability_medium_pct",
-    "grpo_suitability_low_pct",
+    *("examples", "weak_avg", "strong_avg", "gap", "rounds", "question_chars", "rubric_items", "weak_median_pct"),
+    *("rounds_median", "rounds_max", "accepted_in_one_round_pct", "weak_rollout_std_points"),
+    *("weak_cut_off_pct", "strong_cut_off_pct"),
+    *("grpo_suitability_high_pct", "grpo_suitability_medium_pct", "grpo_suitability_low_pct"),
 )
 _PLAIN_MEANS = ("weak_avg", "strong_avg", "rounds", "question_chars", "rubric_items")
 

@@ -135,8 +135,5 @@ def _read_shape(value: object, current: Shape | None) -> Shape | None:
         raise ParseError("`shape` has a bound that is not two integers")
     if type(weight) is not int:
         raise ParseError("`shape` has a weight that is no integer")
-    items, positive, negative = (list(pair) for pair in pairs)
-    tolerated = RubricBounds(
-        [items[0], items[1] + _MORE_TOLERATED], [positive[0], positive[1] + _MORE_TOLERATED], negative
-    )
-    return Shape(RubricBounds(items, positive, negative), tolerated, weight)
+    items, positive = ([least, most + _MORE_TOLERATED] for least, most in pairs[:2])
+    return Shape(RubricBounds(*pairs), RubricBounds(items, positive, pairs[2]), weight)

@@ -55,11 +55,8 @@ class Search:
         self.wall = Wall(self.baseline, held_out, [e.model for e in recipe.models.endpoints.values()])
         self.evaluator = Evaluator(recipe, client, run.path("genomes"))
         self.lines = _read_lines(run, ITERATIONS)
-        members = [line["iteration"] for line in self.lines if line["outcome"] in ("baseline", Decision.ACCEPT)]
-        self.population = population.read(run, recipe, members)
+        self.population = population.read_population(run.path(population.MEMBERS), recipe, self.lines)
         self.draws = {d["iteration"]: Draw(**d) for d in _read_lines(run, DRAWS)}
-        for line in self.lines:
-            self.population.count([Trial(**trial) for trial in line["trials"]])
         self._taken: set[int] = set()
 
     async def run_all(self, progress: Progress) -> None:

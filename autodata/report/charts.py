@@ -256,7 +256,6 @@ class Step:
     name: str
     count: int
     style: str = "accent"
-    note: str = ""
 
 
 def widths(steps: Sequence[Step]) -> list[tuple[Step, float, float | None]]:

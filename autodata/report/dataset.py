@@ -7,9 +7,10 @@ from statistics import fmean
 from typing import Any
 
 from autodata.data.statistics import METRICS, estimate_metric, measure_intervals, write_metric
+from autodata.loop.recap import shorten
 from autodata.report import page
 from autodata.report.charts import Columns, Forest, ForestRow, Frame, Step, draw_histogram, series_style
-from autodata.report.storyboard import Blocks, shorten
+from autodata.report.storyboard import EXCERPT_CHARS, Blocks
 from autodata.run.records import iterate_records, read_json
 from autodata.stats.writing import write_count
 from autodata.types import EXAMPLE, Example
@@ -104,7 +105,7 @@ def pack_examples(examples: Sequence[Example]) -> Blocks:
             "split": e.split,
             "weak": fmean(e.weak_scores),
             "strong": fmean(e.strong_scores),
-            "excerpt": shorten(e.candidate.question),
+            "excerpt": shorten(e.candidate.question, EXCERPT_CHARS),
         }
         blocks.add(entry, EXAMPLE.dump_json(e))
     return blocks

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -105,24 +106,19 @@ def draw(spans: Sequence[tuple[float, float]]) -> Lines | None:
     """Draw the mean number of calls in flight in each interval. None if there are no calls."""
     if not spans:
         return None
-    starts, ends = (np.sort(np.array(times)) for times in zip(*spans, strict=True))
-    first, last = float(starts[0]), float(ends[-1])
+    starts, ends = np.array(spans).T
+    first, last = float(starts.min()), float(ends.max())
     count = int(min(_INTERVALS, max(last - first, 1)))
     edges = np.linspace(first, max(last, first + 1), count + 1)
-    busy = np.diff(_elapsed(edges, starts) - _elapsed(edges, ends)) / np.diff(edges)
-    points = [
-        (round((edge - first) / 60, 3), round(float(mean), 2)) for edge, mean in zip(edges[1:], busy, strict=True)
+    seconds = [
+        np.clip(np.minimum(ends, high) - np.maximum(starts, low), 0, None).sum() for low, high in pairwise(edges)
     ]
+    busy = np.array(seconds) / np.diff(edges)
+    minutes = ((edges[1:] - first) / 60).round(3).tolist()
+    points = list(zip(minutes, busy.round(2).tolist(), strict=True))
     desc = (
         f"{write_count(len(spans), 'call')} in {(last - first) / 60:.1f} minutes. Mean number in flight: "
         f"{busy.mean():.1f} on average, {busy.max():.1f} at most."
     )
     frame = Frame("Calls in flight", desc, "minutes since the first call", "calls")
     return Lines(frame, [Line("calls in flight", "accent", points)])
-
-
-def _elapsed(edges: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Return for each edge the sum, over all earlier times, of the seconds that have passed since."""
-    earlier = np.searchsorted(times, edges, side="right")
-    sums = np.concatenate([[0.0], np.cumsum(times - times[0])])
-    return earlier * (edges - times[0]) - sums[earlier]

@@ -62,9 +62,8 @@ class Yields:
         }
         self.plane = count(rounds, domain, (self.axes["weak"], self.axes["strong"], _UNCHANGED))
         self._lines = {
-            "weak": count(rounds, domain, (self.axes["weak"], _UNCHANGED, _UNCHANGED)),
-            "strong": count(rounds, domain, (_UNCHANGED, self.axes["strong"], _UNCHANGED)),
-            "gap": count(rounds, domain, (_UNCHANGED, _UNCHANGED, self.axes["gap"])),
+            name: count(rounds, domain, tuple(axis if key == name else _UNCHANGED for key, axis in self.axes.items()))
+            for name in KNOBS
         }
 
     @property
