@@ -54,12 +54,9 @@ def read_arms(folder: Path, manifest: Mapping[str, Any]) -> dict[str, list[Examp
 
 def draw_funnel(manifest: Mapping[str, Any], arm: str) -> list[Step]:
     """Draw how many examples of an arm each stage kept. Stages that the arm does not have are left out."""
-    counts, stages = manifest.get("funnel", {}).get(arm, {}), manifest.get("card", {}).get("stages", [])
-    return [
-        Step(stage, counts[stage], "muted" if stage == "trajectories" else "accent")
-        for stage in stages
-        if stage in counts and stage not in _SIDES
-    ]
+    counts = manifest.get("funnel", {}).get(arm, {})
+    stages = [stage for stage in manifest.get("card", {}).get("stages", []) if stage in counts]
+    return [Step(s, counts[s], "muted" if s == "trajectories" else "accent") for s in stages if s not in _SIDES]
 
 
 def compare(name: str, metric: str, by_arm: Mapping[str, Sequence[Example]]) -> Forest:

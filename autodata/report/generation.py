@@ -17,7 +17,7 @@ from autodata.report.charts import Frame, Line, Lines
 from autodata.report.overview import VERDICTS, Overview, list_attempt_bounds, words
 from autodata.report.storyboard import Blocks, add_document
 from autodata.report.yields import KNOBS, MeasuredRound, Yields, measure
-from autodata.run.records import LINE, iterate_records
+from autodata.run.records import ERRORS, LINE, iterate_records
 from autodata.run.snapshot import read_snapshot
 from autodata.serving import journal
 from autodata.stats.writing import write_count
@@ -42,7 +42,7 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         recipe=recipe,
         manifest=manifest,
         planned=latest.total if latest else 0,
-        errors=_count_errors(folder),
+        errors=dict(Counter(str(e.get("kind")) for e in iterate_records(folder / ERRORS, LINE)).most_common()),
         overview=overview,
         costs=list_costs(overview, ledger),
         has_ledger=bool(ledger),
@@ -81,12 +81,6 @@ def _read(folder: Path, recipe: GenerateRecipe) -> tuple[Overview, Blocks, list[
         add_document(blocks, trajectory, f"{recipe.domain.name}, {trajectory.arm}")
         measured += [scored for round in trajectory.rounds if (scored := measure(number, round))]
     return overview, blocks, measured
-
-
-def _count_errors(folder: Path) -> dict[str, int]:
-    """Count failures by kind. A failed document has no trajectory; the run tries it again when it resumes."""
-    kinds = (str(record.get("kind")) for record in iterate_records(folder / "errors.jsonl", LINE))
-    return dict(Counter(kinds).most_common())
 
 
 def _draw_timeline(folder: Path, recipe: GenerateRecipe, manifest: Mapping[str, Any]) -> Lines | None:

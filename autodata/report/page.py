@@ -28,17 +28,14 @@ def render(template: str, title: str, scripts: Sequence[str] = (), **facts: obje
         f"default-src 'none'; style-src {_hash(style)}; script-src {' '.join(map(_hash, sources))}; "
         "base-uri 'none'; form-action 'none'"
     )
-    return (
-        _environment()
-        .get_template(template)
-        .render(
-            **facts,
-            title=title,
-            policy=policy,
-            style=Markup(style),
-            scripts=[Markup(source) for source in sources],
-            outcome_lines=list_outcomes(facts.get("manifest"), facts.get("results")),
-        )
+    page = _environment().get_template(template)
+    return page.render(
+        **facts,
+        title=title,
+        policy=policy,
+        style=Markup(style),
+        scripts=[Markup(source) for source in sources],
+        outcome_lines=list_outcomes(facts.get("manifest"), facts.get("results")),
     )
 
 
