@@ -105,8 +105,9 @@ def list_agreement(results: dict[str, Any]) -> list[list[str]]:
     for name, signs in results["agreement"].items():
         for sign, agreement in signs.items():
             counts = [f"{agreement[key]:,}" for key in ("compared", "left_out")]
-            estimates = [write_estimate(agreement[key]) for key in ("share", "alpha", "kappa")]
-            rows.append([name, sign, *counts, *estimates])
+            rows.append(
+                [name, sign, *counts, *(write_estimate(agreement[key]) for key in ("share", "alpha", "kappa"))]
+            )
     return rows
 
 
@@ -194,10 +195,9 @@ def _count_votes(judged: JudgedAttempt, number: int, votes: dict[str, Sequence[J
 
 def _list_disagreements(disagreements: Sequence[dict[str, Any]]) -> list[list[str]]:
     rows = [["document", "round", "solver, attempt", "criterion (weight): met in"]]
-    for attempt in disagreements:
-        votes = "; ".join(map(_show_votes, attempt["criteria"]))
-        where = f"{attempt['solver']}, {attempt['attempt']}"
-        rows.append([attempt["document_id"], str(attempt["round"]), where, votes])
+    for a in disagreements:
+        votes = "; ".join(map(_show_votes, a["criteria"]))
+        rows.append([a["document_id"], str(a["round"]), f"{a['solver']}, {a['attempt']}", votes])
     return rows
 
 
