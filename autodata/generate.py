@@ -74,9 +74,11 @@ def _measure(client: Client, working_s: float, total_s: float) -> dict[str, obje
 
 
 def _report(run: Run, generation: Generation, corpus: Corpus, facts: dict[str, object], *, is_done: bool) -> None:
+    models = generation.recipe.models
+    roles = {name: role for name, role in vars(models).items() if name != "endpoints" and role}
     facts |= {
         "arm": generation.recipe.arm,
-        "models": _models(generation.recipe),
+        "models": {name: models.endpoints[role.endpoint].model for name, role in roles.items()},
         "quarantined": generation.quarantined,
         "skipped_files": [f"{where}: {why}" for where, why in corpus.skipped],
     }
@@ -97,11 +99,6 @@ def order_trajectories(run: Run, sources: Sequence[Path], corpus: Corpus) -> Non
     """Write all trajectories to one file in the order of the documents, whatever the order of their completion."""
     place = {document.id: number for number, document in enumerate(corpus.documents)}
     join_in_order(run.path(TRAJECTORIES), sources, TRAJECTORY, lambda t: place[t.document_id])
-
-
-def _models(recipe: GenerateRecipe) -> dict[str, str]:
-    roles = {name: role for name, role in vars(recipe.models).items() if name != "endpoints" and role}
-    return {name: recipe.models.endpoints[role.endpoint].model for name, role in roles.items()}
 
 
 def _check(recipe: GenerateRecipe) -> None:

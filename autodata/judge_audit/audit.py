@@ -50,23 +50,19 @@ def order_attempts(trajectories: Sequence[Trajectory], seed: int) -> list[Judged
     generator = random.Random(seed)
     by_document: dict[str, list[JudgedAttempt]] = defaultdict(list)
     for trajectory in sorted(trajectories, key=lambda t: t.document_id):  # whichever was finished first
-        by_document[trajectory.document_id] += _list_attempts(trajectory)
+        by_document[trajectory.document_id] += [
+            JudgedAttempt(trajectory.document_id, round.number, solver, round.candidate, attempt)
+            for round in trajectory.rounds
+            if round.candidate
+            for solver, attempts in ((Role.WEAK_SOLVER, round.weak), (Role.STRONG_SOLVER, round.strong))
+            for attempt in attempts
+            if attempt.answer.strip() and attempt.judgement.met is not None
+        ]
     documents = list(by_document.values())
     generator.shuffle(documents)
     for attempts in documents:
         generator.shuffle(attempts)
     return [judged for nth_of_each in zip_longest(*documents) for judged in nth_of_each if judged]
-
-
-def _list_attempts(trajectory: Trajectory) -> list[JudgedAttempt]:
-    return [
-        JudgedAttempt(trajectory.document_id, round.number, solver, round.candidate, attempt)
-        for round in trajectory.rounds
-        if round.candidate
-        for solver, attempts in ((Role.WEAK_SOLVER, round.weak), (Role.STRONG_SOLVER, round.strong))
-        for attempt in attempts
-        if attempt.answer.strip() and attempt.judgement.met is not None
-    ]
 
 
 async def choose(recipe: JudgeAuditRecipe, journal: Journal) -> list[JudgedAttempt]:
@@ -130,11 +126,10 @@ def _ask(recipe: JudgeAuditRecipe, run: Run, progress: Progress) -> tuple[list[J
         chosen = asyncio.run(choose(recipe, journal))
         clients = {name: Listener(models, journal) for name, models in served.items()}
         servers: list[RunningServer] = []
-        for models in served.values():
-            servers += stack.enter_context(running(models, [Role.JUDGE], run.folder))
-        progress.total = len(chosen) * recipe.repeats * len(clients)
         for client in clients.values():
+            servers += stack.enter_context(running(client.models, [Role.JUDGE], run.folder))
             progress.watch(client)
+        progress.total = len(chosen) * recipe.repeats * len(clients)
         progress.begin()
         work = ask_judges(clients, recipe, chosen, progress)
         return chosen, asyncio.run(finish(work, [*clients.values()], servers))

@@ -14,7 +14,7 @@ from autodata.meta.genome import Genome
 from autodata.recipes.domain import RubricBounds, Shape
 from autodata.serving.llm import Client
 from autodata.serving.request import Request
-from autodata.types import Attempt, Role, Round, Trajectory
+from autodata.types import Role, Round, Trajectory
 
 _PROMPTS = Path(__file__).parent / "prompts"
 _MAX_TEXT, _MAX_EDITS = 20_000, 20
@@ -79,14 +79,10 @@ def _describe_round(round: Round) -> str:
     if round.quality and not round.quality.passed:
         lines.append(f"Quality check: {round.quality.reason}")
     for solver, attempts in (("weak", round.weak), ("strong", round.strong)):
-        lines += [_describe_attempt(solver, attempt) for attempt in attempts]
+        for a in attempts:
+            score = "not judged" if a.judgement.score is None else f"{a.judgement.score:.2f}"
+            lines += [f"Answer of the {solver} solver, score {score}: {a.answer or a.outcome}", a.judgement.reason]
     return "\n".join(lines)
-
-
-def _describe_attempt(solver: str, attempt: Attempt) -> str:
-    score = "not judged" if attempt.judgement.score is None else f"{attempt.judgement.score:.2f}"
-    answer = attempt.answer or attempt.outcome
-    return f"Answer of the {solver} solver, score {score}: {answer}\n{attempt.judgement.reason}"
 
 
 def describe_shape(shape: Shape) -> dict[str, object]:

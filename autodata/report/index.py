@@ -90,6 +90,7 @@ def describe(run: Path, folder: Path, problem: str = "") -> dict[str, Any]:
     kind, name = str(inputs.get("kind")), run.relative_to(folder).as_posix()
     arms = inputs.get("arms") or sorted(manifest.get("funnel", {}))
     label = [inputs.get("label"), inputs.get("domain.name"), inputs.get("arm"), " and ".join(arms)]
+    times = [datetime.fromisoformat(manifest[name]) for name in ("started", "finished") if manifest.get(name)]
     headline = KINDS[kind][1](run, manifest) if kind in KINDS else ""
     if not headline and (now := snapshot.read_snapshot(run)):
         headline = snapshot.describe(now)
@@ -99,19 +100,11 @@ def describe(run: Path, folder: Path, problem: str = "") -> dict[str, Any]:
         "label": ", ".join(str(part) for part in label if part),
         "is_finished": bool(manifest.get("finished")),
         "started": manifest.get("started", ""),
-        "seconds": _measure_seconds(manifest),
+        "seconds": (times[1] - times[0]).total_seconds() if len(times) == 2 else None,  # with pauses between sessions
         "headline": headline,
         "link": f"{name}/{REPORT}" if (run / REPORT).exists() else "",
         "problem": problem,
     }
-
-
-def _measure_seconds(manifest: Facts) -> float | None:
-    """Measure the time from the run's start to its end, including pauses between sessions."""
-    if not manifest.get("finished") or not manifest.get("started"):
-        return None
-    start, end = (datetime.fromisoformat(manifest[name]) for name in ("started", "finished"))
-    return (end - start).total_seconds()
 
 
 # ── the headline of a row: the result of a run of each kind ──

@@ -69,27 +69,13 @@ class Node:
         return "baseline" if self.member.id == 0 else f"member {self.member.id}"
 
 
-@dataclass(frozen=True)
-class Lineage:
-    """The lineage of all members; those without a measured rate are not drawn."""
-
-    nodes: Sequence[Node]
-
-    @property
-    def drawn(self) -> list[Node]:
-        """The members to draw, the best one and its ancestors last, so that they lie on top."""
-        return sorted((n for n in self.nodes if n.member.rate is not None), key=lambda node: node.in_best_lineage)
-
-    @property
-    def edges(self) -> list[tuple[Node, Node]]:
-        nodes = {node.member.id: node for node in self.drawn}
-        return [(nodes[parent], node) for node in self.drawn if (parent := node.member.parent) in nodes]
-
-    @property
-    def x(self) -> Scale:
-        return Scale(0, max([1, *(node.member.id for node in self.nodes)]), LEFT + 12, RIGHT - 12, is_count=True)
-
-    y = Scale(0, 1, BOTTOM, TOP)
+def draw_lineage(nodes: Sequence[Node]) -> dict[str, object]:
+    """Draw the members that have a measured rate, the best one and its ancestors last, so that they lie on top."""
+    drawn = sorted((n for n in nodes if n.member.rate is not None), key=lambda node: node.in_best_lineage)
+    by_id = {node.member.id: node for node in drawn}
+    edges = [(by_id[parent], node) for node in drawn if (parent := node.member.parent) in by_id]
+    x = Scale(0, max([1, *(node.member.id for node in nodes)]), LEFT + 12, RIGHT - 12, is_count=True)
+    return {"nodes": nodes, "drawn": drawn, "edges": edges, "x": x, "y": Scale(0, 1, BOTTOM, TOP)}
 
 
 COMMAND = "python -m autodata.meta.optimize"
@@ -113,7 +99,7 @@ def render(folder: Path, manifest: Facts) -> str:
         outcomes=Counter(line["outcome"].partition(":")[0] for line in lines[1:]),
         tokens=sum(line["tokens"] for line in lines),
         best=lineage[-1],
-        lineage=Lineage([*list_nodes(folder, population, lines, lineage)]),
+        lineage=draw_lineage([*list_nodes(folder, population, lines, lineage)]),
         rates=draw_rates(list_pass_rates(lines)),
         log=[list_iteration(line) for line in lines[1:]],
         changes=compare_prompts(folder / MEMBERS / "000", folder / MEMBERS / f"{lineage[-1]:03d}") if lines else {},

@@ -16,6 +16,7 @@ from autodata.types import Failure, Round
 
 Axis = tuple[float | None, ...]  # values of one threshold; None leaves it as it is
 Cell = tuple[slice, slice, slice]
+Scores = tuple[Fraction, ...]
 KNOBS = {
     "weak": "upper bound of the weak solver's mean",
     "strong": "lower bound of the strong solver's mean",
@@ -30,8 +31,8 @@ class MeasuredRound:
     """The exact scores of a candidate that the weak solver tried; missing attempts are unknown, not zero."""
 
     document: int  # rounds of one document follow each other
-    weak: tuple[Fraction, ...]
-    strong: tuple[Fraction, ...]
+    weak: Scores
+    strong: Scores
     cut_off: tuple[int, int] = (0, 0)  # weak and strong attempts that ran into their budget
 
 
@@ -130,9 +131,7 @@ def count(rounds: Sequence[MeasuredRound], domain: DomainConfig, axes: tuple[Axi
     gates = {at: change_thresholds(gate, *values) for at, values in zip(points, product(*axes), strict=True)}
 
     @cache  # with few attempts, many candidates have the same scores
-    def decide(
-        weak: tuple[Fraction, ...], strong: tuple[Fraction, ...], cut_off: tuple[int, int]
-    ) -> list[tuple[Cell, bool | None]]:
+    def decide(weak: Scores, strong: Scores, cut_off: tuple[int, int]) -> list[tuple[Cell, bool | None]]:
         pairs = ((cell, gates[tuple(part.start for part in cell)]) for cell in _split(axes, weak, strong, planned))
         return [(cell, decide_measured(weak, strong, planned, gate, cut_off).accepted) for cell, gate in pairs]
 
