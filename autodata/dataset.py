@@ -146,9 +146,8 @@ def save(run: Run, built: Dataset, recipe: DatasetRecipe, benchmarks: Sequence[P
         "removed": [asdict(m) for m in built.matches],
     }
     run.write(DECONTAMINATION, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-    splits = parquet.write_splits(run.path(CARD).parent, built.examples)
     facts = _gather_facts(built, recipe, benchmarks) | {
-        "splits": splits,
+        "splits": parquet.write_splits(run.path(CARD).parent, built.examples),
         "intervals": {arm: measure_intervals(examples) for arm, examples in by_arm.items()},
     }
     run.note(statistics=statistics, funnel=built.funnel, card=facts, domains=built.domains)

@@ -150,10 +150,7 @@ class Listener(Client):
 async def ask_judges(
     clients: Mapping[str, Listener], recipe: JudgeAuditRecipe, chosen: Sequence[JudgedAttempt], progress: Progress
 ) -> list[Opinions]:
-    """Ask one judge after the other, because they may share an endpoint and its limit on calls.
-
-    Every attempt is judged as often as the recipe says. Raises EndpointError, JournalError, Draining.
-    """
+    """Ask one judge after the other: they may share a limit on calls. Raises EndpointError, JournalError, Draining."""
     repeats, opinions = recipe.repeats, []
     for name, client in clients.items():
         judgements = await _judge_all(client, recipe, chosen, progress)

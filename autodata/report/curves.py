@@ -46,9 +46,7 @@ class Curves:
 
 def read_curves(folder: Path) -> Curves:
     """Read the curves; a training writes them at every evaluation on the watched sets and at every checkpoint."""
-    stored = read_json(folder / CURVES)
-    if stored is None:
-        return Curves()
+    stored = read_json(folder / CURVES) or {"train": [], "watched": {}}
     watched = {name: entries for name, entries in stored["watched"].items() if name != "probe"}
     return Curves(stored["train"], watched, stored.get("probe"))
 

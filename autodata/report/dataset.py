@@ -17,7 +17,6 @@ from autodata.types import EXAMPLE, Example
 
 COMMAND = "python -m autodata.dataset"
 _SHARES = {"weak_avg": "weak solver's mean", "strong_avg": "strong solver's mean", "gap": "gap between the two"}
-_SIDES = ("train", "test")  # the splits of the examples, which are no stages of the funnel
 _MAX_MATCHES = 200  # maximum number of removed examples shown
 
 
@@ -55,8 +54,9 @@ def read_arms(folder: Path, manifest: Mapping[str, Any]) -> dict[str, list[Examp
 def draw_funnel(manifest: Mapping[str, Any], arm: str) -> list[Step]:
     """Draw how many examples of an arm each stage kept. Stages that the arm does not have are left out."""
     counts = manifest.get("funnel", {}).get(arm, {})
-    stages = [stage for stage in manifest.get("card", {}).get("stages", []) if stage in counts]
-    return [Step(s, counts[s], "muted" if s == "trajectories" else "accent") for s in stages if s not in _SIDES]
+    kept = counts.keys() - {"train", "test"}  # these are the sides of the split, not stages
+    stages = [stage for stage in manifest.get("card", {}).get("stages", []) if stage in kept]
+    return [Step(stage, counts[stage], "muted" if stage == "trajectories" else "accent") for stage in stages]
 
 
 def compare(name: str, metric: str, by_arm: Mapping[str, Sequence[Example]]) -> Forest:

@@ -9,6 +9,7 @@ The report of an unfinished run shows what is there so far.
 
 from collections.abc import Callable
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,6 @@ from autodata.types import UserError
 
 REPORT, INDEX = "report.html", "index.html"
 _RESULTS = {".json", ".jsonl", ".yaml"}  # suffixes of the files that a report is made from
-
-
-def render_search(folder: Path, manifest: Facts) -> str:
-    """Return the page of a run of autodata.meta.optimize."""
-    # Imported late, because it loads the loop and its network code: half of all there is to load.
-    from autodata.report import meta
-
-    return meta.render(folder, manifest)
 
 
 def report(folder: Path) -> Path:
@@ -159,7 +152,8 @@ KINDS: dict[str, tuple[_Writer, _Writer]] = {
     "dataset": (dataset.render, _summarize_dataset),
     "grpo": (training.render, _summarize_training),
     "eval": (evaluation.render, _summarize_evaluation),
-    "meta": (render_search, _summarize_search),
+    # Imported late, because it loads the loop and its network code: half of all there is to load.
+    "meta": (lambda run, manifest: import_module("autodata.report.meta").render(run, manifest), _summarize_search),
 }
 
 

@@ -117,10 +117,7 @@ def words(name: str) -> str:
 
 
 def find_region(gate: Gate) -> list[tuple[float, float]]:
-    """Return the corners of the region that a gate accepts in the plane of both means; none if it bounds neither.
-
-    Bounds on single attempts cannot be drawn in that plane: `list_attempt_bounds` names them.
-    """
+    """Return the corners of the region that a gate accepts in the plane of both means; none if it bounds neither."""
     bounds = {name: bound for name, bound in vars(gate).items() if bound is not None}
     left = max(bounds.get("weak_mean_at_least", 0), bounds.get("weak_mean_above", 0))
     bottom, top = bounds.get("strong_mean_at_least", 0), bounds.get("strong_mean_below", 1)
@@ -134,7 +131,7 @@ def find_region(gate: Gate) -> list[tuple[float, float]]:
 
 
 def list_attempt_bounds(gate: Gate) -> dict[str, float]:
-    """List the bounds of a gate that hold for every single attempt."""
+    """List the bounds of a gate that hold for every single attempt, which the plane of both means cannot show."""
     names = ("weak_max_at_most", "weak_min_above", "strong_min_above")
     return {name: value for name in names if (value := getattr(gate, name)) is not None}
 

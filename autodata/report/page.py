@@ -52,12 +52,9 @@ def list_outcomes(manifest: object, results: object = None) -> list[str]:
 
 @cache
 def _environment() -> Environment:
+    loader = FileSystemLoader(_FOLDER / "templates")
     environment = Environment(
-        loader=FileSystemLoader(_FOLDER / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {
         "show": writing.write_number,

@@ -1,6 +1,7 @@
 """Computes from the recorded attempts how many documents would have an accepted candidate under other thresholds."""
 
 from bisect import bisect_left, bisect_right
+from collections import namedtuple
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -44,13 +45,8 @@ class AcceptedCounts:
     most: np.ndarray
 
 
-@dataclass(frozen=True)
-class Shade:
-    """A cell of a table of counts."""
-
-    text: str
-    ninth: int  # its colour: the count in ninths of the highest one
-    is_in_force: bool
+# A cell of a table of counts. `ninth` is its colour: the count in ninths of the highest one.
+Shade = namedtuple("Shade", "text ninth is_in_force")
 
 
 class Yields:
@@ -87,17 +83,15 @@ class Yields:
 
     def _shade(self, i: int, j: int) -> Shade:
         least, most = int(self.plane.least[i, j, 0]), int(self.plane.most[i, j, 0])
-        here = (self.axes["weak"][i], self.axes["strong"][j])
-        is_in_force = here == (self.in_force["weak"], self.in_force["strong"])
+        is_in_force = all(self.axes[name][at] == self.in_force[name] for name, at in (("weak", i), ("strong", j)))
         return Shade(span(least, most), round(9 * least / max(int(self.plane.most.max()), 1)), is_in_force)
 
     def _draw(self, name: str) -> Lines:
         counts, now = self._lines[name], self.in_force[name]
         band = list(zip(map(int, counts.least.ravel()), map(int, counts.most.ravel()), strict=True))
-        (low, high), (last_low, last_high) = band[0], band[-1]
         desc = (
-            f"Documents with an accepted candidate: {span(low, high)} if the {KNOBS[name]} is 0, "
-            f"{span(last_low, last_high)} if it is 1."
+            f"Documents with an accepted candidate: {span(*band[0])} if the {KNOBS[name]} is 0, "
+            f"{span(*band[-1])} if it is 1."
         )
         points = [(x, least) for x, (least, _) in zip(self.axes[name], band, strict=True)]
         mark = None if now is None else (now, f"in force: {now:g}")
@@ -106,10 +100,7 @@ class Yields:
 
 
 def measure(document: int, round: Round) -> MeasuredRound | None:
-    """Return the scores of a round that thresholds decide about; None if they decide nothing.
-
-    Thresholds decide nothing without attempts, or if a reviewer wants another version whatever the scores (legal).
-    """
+    """Return a round's scores; None without attempts or if a reviewer wants another version anyway (legal)."""
     if round.candidate is None or round.verdict.failure is Failure.IMPROVE:
         return None
     sides = (round.weak, round.strong)
