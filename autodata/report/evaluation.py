@@ -19,7 +19,6 @@ from autodata.types import Outcome
 
 COMMAND = "python -m eval.run"
 _COSTS = ("calls", "prompt_tokens", "completion_tokens", "call_seconds", "gpu_seconds")
-_KINDS = {"met_by_category": "category", "met_by_weight_class": "weight class"}
 Results = Mapping[str, Mapping[str, Any]]
 
 
@@ -103,7 +102,7 @@ def read_splits(benchmark: Results) -> dict[str, dict[str, Any]]:
 
 def _draw_shares(graders: Mapping[str, Mapping[str, Any]]) -> Iterator[Forest]:
     """Draw the shares of criteria that are met, without intervals: criteria of one answer are not independent."""
-    for key, kind in _KINDS.items():
+    for key, kind in (("met_by_category", "category"), ("met_by_weight_class", "weight class")):
         rows = [
             ForestRow(name, Estimate(share, None, None), series_style(at), f"{grader}, {write_count(count, 'grade')}")
             for at, (grader, grades) in enumerate(graders.items())
