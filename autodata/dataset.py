@@ -18,18 +18,10 @@ from autodata import command
 from autodata.config import RecipeError, load, semantic_hash, semantic_values
 from autodata.data import card, decontamination, duplicates, filters, parquet
 from autodata.data.decontamination import Match
-from autodata.data.examples import (
-    COMMAND,
-    DECONTAMINATION,
-    EXAMPLES,
-    STATISTICS,
-    Arm,
-    find_licence,
-    make_example,
-    read_arm,
-)
+from autodata.data.examples import DECONTAMINATION, EXAMPLES, STATISTICS, Arm, find_licence, make_example, read_arm
 from autodata.data.statistics import measure_intervals, summarize
 from autodata.recipes.data import DatasetRecipe
+from autodata.recipes.generation import COMMAND
 from autodata.run.folder import Run, output_hash, read_manifest
 from autodata.run.progress import Progress
 from autodata.run.records import hash_path
@@ -43,17 +35,16 @@ CARD = "huggingface/README.md"
 class Dataset:
     """The examples at the current stage, and how many of each arm remained after each earlier stage."""
 
-    arms: tuple[str, ...]
+    domains: dict[str, str]  # arm → the domain it was made for
     examples: list[Example] = field(default_factory=list)
     funnel: dict[str, dict[str, int]] = field(default_factory=dict)  # arm → stage → how many remain
     matches: list[Match] = field(default_factory=list)
-    domains: dict[str, str] = field(default_factory=dict)  # arm → the domain it was made for
 
     def drop(self, stage: str, ids: Iterable[str] = ()) -> None:
         """Drop the examples with these ids and count the remaining ones."""
         unwanted = set(ids)
         self.examples = [e for e in self.examples if e.id not in unwanted]
-        for arm in self.arms:
+        for arm in self.domains:
             self.funnel[arm][stage] = sum(e.arm == arm for e in self.examples)
 
     def drop_matches(self, stage: str, matches: Sequence[Match]) -> None:
@@ -68,7 +59,7 @@ def build(recipe: DatasetRecipe, benchmarks: Sequence[Path]) -> Dataset:
     """Make the examples of all arms, stage by stage. Raises RunError, RecipeError."""
     texts = decontamination.read_texts(benchmarks)
     arms = [read_arm(name, folder) for name, folder in sorted(recipe.arms.items())]
-    built = Dataset(tuple(arm.name for arm in arms), domains={arm.name: arm.domain.name for arm in arms})
+    built = Dataset({arm.name: arm.domain.name for arm in arms})
     for arm in arms:
         examples, built.funnel[arm.name] = sift(arm, recipe)
         built.examples += examples
@@ -79,7 +70,7 @@ def build(recipe: DatasetRecipe, benchmarks: Sequence[Path]) -> Dataset:
     if recipe.equal_sizes:
         built.drop("equal sizes", choose_surplus(built, recipe.seed))
     for side in ("train", "test"):
-        for arm in built.arms:
+        for arm in built.domains:
             built.funnel[arm][side] = sum(e.arm == arm for e in built.side(side))
     return built
 
@@ -136,7 +127,7 @@ def choose_surplus(built: Dataset, seed: int) -> list[str]:
     """Draw at random the examples that larger arms must drop to match the smallest; the paper does so (Sec. 3.1)."""
     surplus = []
     for side in ("train", "test"):
-        ids = {arm: [e.id for e in built.side(side) if e.arm == arm] for arm in built.arms}
+        ids = {arm: [e.id for e in built.side(side) if e.arm == arm] for arm in built.domains}
         smallest = min(map(len, ids.values()), default=0)
         for arm_ids in ids.values():
             surplus += sorted(arm_ids, key=lambda i: hashlib.sha256(f"{seed} {i}".encode()).digest())[smallest:]
@@ -146,7 +137,7 @@ def choose_surplus(built: Dataset, seed: int) -> list[str]:
 def save(run: Run, built: Dataset, recipe: DatasetRecipe, benchmarks: Sequence[Path]) -> None:
     """Write the examples (also as Hugging Face data sets with a card), the statistics and the reports."""
     run.write(EXAMPLES, "".join(EXAMPLE.dump_json(e).decode() + "\n" for e in built.examples))
-    by_arm = {arm: [e for e in built.examples if e.arm == arm] for arm in built.arms}
+    by_arm = {arm: [e for e in built.examples if e.arm == arm] for arm in built.domains}
     statistics = {arm: summarize(examples) for arm, examples in by_arm.items()}
     run.write(STATISTICS, json.dumps(statistics, indent=2) + "\n")
     report = {
@@ -155,9 +146,8 @@ def save(run: Run, built: Dataset, recipe: DatasetRecipe, benchmarks: Sequence[P
         "removed": [asdict(m) for m in built.matches],
     }
     run.write(DECONTAMINATION, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-    splits = parquet.write_splits(run.path(CARD).parent, built.examples)
     facts = _gather_facts(built, recipe, benchmarks) | {
-        "splits": splits,
+        "splits": parquet.write_splits(run.path(CARD).parent, built.examples),
         "intervals": {arm: measure_intervals(examples) for arm, examples in by_arm.items()},
     }
     run.note(statistics=statistics, funnel=built.funnel, card=facts, domains=built.domains)
@@ -169,10 +159,9 @@ def save(run: Run, built: Dataset, recipe: DatasetRecipe, benchmarks: Sequence[P
 
 def _gather_facts(built: Dataset, recipe: DatasetRecipe, benchmarks: Sequence[Path]) -> dict[str, object]:
     """Gather the facts of the card that are not statistics."""
-    models = {e.arm: e.provenance.models for e in built.examples}
-    hashes = {e.arm: e.provenance.recipe_hash for e in built.examples}
+    origins = {e.arm: {"models": e.provenance.models, "recipe_hash": e.provenance.recipe_hash} for e in built.examples}
     return {
-        "arms": {arm: {"models": models.get(arm, {}), "recipe_hash": hashes.get(arm, "")} for arm in built.arms},
+        "arms": {arm: origins.get(arm, {"models": {}, "recipe_hash": ""}) for arm in built.domains},
         "licence_counts": dict(sorted(Counter(e.provenance.licence for e in built.examples).items())),
         "stages": list(next(iter(built.funnel.values()), {})),  # kept in a list because the manifest sorts its keys
         "recipe": semantic_values(recipe),

@@ -16,22 +16,14 @@ from pathlib import Path
 from autodata import command
 from autodata.config import RecipeError, load
 from autodata.corpora.documents import Corpus, group_documents, read_corpus, take_shard
-from autodata.loop import domain as base
+from autodata.loop.domain import hash_prompts
 from autodata.loop.orchestrator import ORCHESTRATORS
 from autodata.loop.parallel import Generation, Stopped
 from autodata.loop.summary import describe, describe_sessions, join_outcomes, summarize
-from autodata.recipes.generation import ARMS, GenerateRecipe
+from autodata.recipes.generation import ARMS, COMMAND, GenerateRecipe
 from autodata.run.folder import Run, identify_weights, output_hash
 from autodata.run.progress import Progress, check_budget
-from autodata.run.records import (
-    TRAJECTORIES,
-    Incomplete,
-    digest,
-    hash_path,
-    iterate_records,
-    join_in_order,
-    repair_tail,
-)
+from autodata.run.records import TRAJECTORIES, Incomplete, digest, iterate_records, join_in_order, repair_tail
 from autodata.run.shutdown import finish
 from autodata.serving.journal import Journal, fork
 from autodata.serving.llm import Client
@@ -82,9 +74,11 @@ def _measure(client: Client, working_s: float, total_s: float) -> dict[str, obje
 
 
 def _report(run: Run, generation: Generation, corpus: Corpus, facts: dict[str, object], *, is_done: bool) -> None:
+    models = generation.recipe.models
+    roles = {name: role for name, role in vars(models).items() if name != "endpoints" and role}
     facts |= {
         "arm": generation.recipe.arm,
-        "models": _models(generation.recipe),
+        "models": {name: models.endpoints[role.endpoint].model for name, role in roles.items()},
         "quarantined": generation.quarantined,
         "skipped_files": [f"{where}: {why}" for where, why in corpus.skipped],
     }
@@ -105,11 +99,6 @@ def order_trajectories(run: Run, sources: Sequence[Path], corpus: Corpus) -> Non
     """Write all trajectories to one file in the order of the documents, whatever the order of their completion."""
     place = {document.id: number for number, document in enumerate(corpus.documents)}
     join_in_order(run.path(TRAJECTORIES), sources, TRAJECTORY, lambda t: place[t.document_id])
-
-
-def _models(recipe: GenerateRecipe) -> dict[str, str]:
-    roles = {name: role for name, role in vars(recipe.models).items() if name != "endpoints" and role}
-    return {name: recipe.models.endpoints[role.endpoint].model for name, role in roles.items()}
 
 
 def _check(recipe: GenerateRecipe) -> None:
@@ -140,10 +129,9 @@ def open_run(recipe: GenerateRecipe) -> tuple[Run, Corpus]:
         print(f"skipped {where}: {why}", file=sys.stderr)
     corpus.documents = group_documents(corpus.documents, recipe.documents.per_group, recipe.seed)
     text = json.dumps([[d.id, d.text, *d.fields.items()] for d in corpus.documents])
-    prompts = " ".join(hash_path(folder) for folder in base.prompt_folders(recipe.domain))
-    artefacts = {"corpus": digest(text.encode()), "prompts": prompts}
+    artefacts = {"corpus": digest(text.encode()), "prompts": hash_prompts(recipe.domain)}
     if recipe.budget_from:
-        artefacts["budget"] = output_hash(recipe.budget_from, "python -m autodata.generate")
+        artefacts["budget"] = output_hash(recipe.budget_from, COMMAND)
     # Every shard records the hash of the whole corpus, so that the merge can check that shards belong together.
     if recipe.documents.shard:
         corpus.documents = take_shard(corpus.documents, recipe.documents.shard)

@@ -73,11 +73,8 @@ def check_example(example: Example, open_arm: Callable[[str, str], Arm]) -> Iter
 
 def _check_measured(example: Example) -> Iterator[tuple[str, str]]:
     """Check that every attempt of the row was measured."""
-    evidence = example.evidence
-    for solver, outcomes, met in (
-        ("weak", evidence.weak_outcomes, evidence.weak_met),
-        ("strong", evidence.strong_outcomes, evidence.strong_met),
-    ):
+    for solver in ("weak", "strong"):
+        outcomes, met = (getattr(example.evidence, f"{solver}_{part}") for part in ("outcomes", "met"))
         if outcomes and len(outcomes) != len(met):
             yield "measured", f"{len(outcomes)} outcomes for {len(met)} attempts of the {solver} solver"
         if missing := Counter(str(o) for o in outcomes if not (o.is_measured or o is Outcome.REFUSED)):
@@ -115,23 +112,21 @@ def _decide_today(arm: Arm, round: Round, remade: Example) -> Verdict:
 def decide(example: Example, gate: Gate) -> Verdict:
     """Decide an example again from its booleans, a gate and, if the domain has one, the stored review."""
     evidence, review = example.evidence, example.evidence.review
+    loop_judge = review.get("loop_judge")
+    if isinstance(loop_judge, Mapping):
+        # Both the loop-judge and the post-filter must accept (paper Sec. 3.2).
+        has_flags = review.get("post_filter_flags") or review.get("post_filter_overrides")
+        if loop_judge.get("verdict") != "accept" or has_flags:
+            return Verdict(False, Failure.IMPROVE)
     planned = (evidence.weak_planned, evidence.strong_planned)
     cut_off = (evidence.weak_outcomes.count(Outcome.CUT_OFF), evidence.strong_outcomes.count(Outcome.CUT_OFF))
-    numeric = acceptance.decide_measured(*_recompute(example), planned, gate, cut_off)
-    loop_judge = review.get("loop_judge")
-    if not isinstance(loop_judge, Mapping):
-        return numeric
-    # Both the loop-judge and the post-filter must accept (paper Sec. 3.2).
-    has_flags = review.get("post_filter_flags") or review.get("post_filter_overrides")
-    is_allowed = loop_judge.get("verdict") == "accept" and not has_flags
-    return numeric if is_allowed else Verdict(False, Failure.IMPROVE)
+    return acceptance.decide_measured(*_recompute(example), planned, gate, cut_off)
 
 
-def _recompute(example: Example) -> tuple[list[Fraction], list[Fraction]]:
+def _recompute(example: Example) -> list[list[Fraction]]:
     """Recompute the exact scores of both solvers. Raises ValueError unless there is one boolean per criterion."""
     sides = (example.evidence.weak_met, example.evidence.strong_met)
-    weak, strong = ([rubric.score(example.candidate.rubric, met) for met in side] for side in sides)
-    return weak, strong
+    return [[rubric.score(example.candidate.rubric, met) for met in side] for side in sides]
 
 
 def _check_verdicts(example: Example) -> Iterator[tuple[str, str]]:

@@ -193,7 +193,7 @@ def test_arms_are_cut_down_to_the_smallest_on_each_side(tmp_path):
     cot = [simple(f"d{i}", question(i) + " x" * 9 + str(i), COT, "cot") for i in range(12)]
     built = made(tmp_path, agentic, cot, test_fraction=0.5, equal_sizes=True)
     sizes = {(arm, side): sum(e.arm == arm for e in built.side(side))
-             for arm in built.arms for side in ("train", "test")}  # fmt: skip
+             for arm in built.domains for side in ("train", "test")}  # fmt: skip
     assert sizes["agentic", "train"] == sizes["cot", "train"]
     assert sizes["agentic", "test"] == sizes["cot", "test"]
     assert built.funnel["cot"]["per document"] == 12

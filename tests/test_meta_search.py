@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from autodata.meta import ablate, optimize
 from autodata.meta.ablate import leave_out
@@ -247,6 +248,18 @@ def test_an_edit_that_others_build_on_cannot_be_left_out_alone():
     assert leave_out(chain, 3).prompts["p"] == "bc"
     assert leave_out(chain, 2) is None
     assert leave_out(chain, 1) is None
+
+
+def test_the_table_says_why_an_edit_has_no_counts(capsys):
+    worths = [{"member": 1, "hypothesis": "a", "lost": None, "gained": None, "pairs": 0},
+              {"member": 2, "hypothesis": "b", "lost": 0, "gained": 0, "pairs": 0},
+              {"member": 3, "hypothesis": "c", "lost": 0, "gained": 0, "pairs": 4}]  # fmt: skip
+    Console(width=200).print(ablate.show(worths))
+    built_on, unmeasured, measured = capsys.readouterr().out.splitlines()[-4:-1]
+    assert "cannot be left out alone" in built_on
+    assert "cannot be left out alone" not in unmeasured
+    assert "no pair was measured" in unmeasured
+    assert "no pair" not in measured
 
 
 def test_parents_are_drawn_by_their_shrunk_rates():

@@ -14,7 +14,7 @@ from accelerate import PartialState
 from safetensors import SafetensorError
 
 from autodata.config import RecipeError
-from autodata.data.examples import read_examples, read_set, require_domain
+from autodata.data.examples import read_set, require_domain
 from autodata.loop import domain as base
 from autodata.recipes.models import Models
 from autodata.recipes.training import GrpoRecipe
@@ -97,7 +97,7 @@ class Training:
         """Make the rows to train on. Raises TooFewExamples, RecipeError."""
         recipe = self.recipe
         require_domain(recipe.dataset, recipe.arms, recipe.domain.name)
-        examples = [e for arm in recipe.arms for e in read_examples(recipe.dataset, arm, "train")]
+        examples = [e for arm in recipe.arms for e in read_set(recipe.dataset, f"{arm}_train")]
         examples = choose_by_pass_rate(examples, recipe.pass_rate)
         require_examples(examples, recipe.min_examples, recipe.dataset)
         return make_rows(examples, domain, self.tokenizer, self.config.chat_template_kwargs or {})

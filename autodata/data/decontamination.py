@@ -88,8 +88,7 @@ def find_matches(examples: Sequence[Example], texts: Iterable[Text]) -> list[Mat
         # A short question may equal the whole text, or a part of it if the question is long enough.
         for gram in questions & {tuple(words)}.union(*(grams(words, size) for size in sizes)):
             whole.setdefault(gram, text.where)
-    matches = ((e, _first(e, inside, whole)) for e in examples)
-    return [Match(e.id, e.arm, *match) for e, match in matches if match]
+    return [Match(e.id, e.arm, *match) for e in examples if (match := _first(e, inside, whole))]
 
 
 def _first(example: Example, inside: Mapping[Gram, str], whole: Mapping[Gram, str]) -> tuple[str, str] | None:

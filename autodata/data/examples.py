@@ -13,13 +13,12 @@ from autodata.config import RecipeError
 from autodata.loop.acceptance import mean, scores
 from autodata.recipes.data import Filters
 from autodata.recipes.domain import DomainConfig, Shape
-from autodata.recipes.generation import GenerateRecipe
+from autodata.recipes.generation import COMMAND, GenerateRecipe
 from autodata.run.folder import read_manifest, require_finished
 from autodata.run.records import TRAJECTORIES, RunError, digest, read_records
 from autodata.types import EXAMPLE, TRAJECTORY, Evidence, Example, Provenance, Round, Trajectory
 
 EXAMPLES, STATISTICS, DECONTAMINATION = "examples.jsonl", "statistics.json", "decontamination.json"
-COMMAND = "python -m autodata.generate"
 
 
 @dataclass(frozen=True)
@@ -146,18 +145,12 @@ def choose_best(rounds: tuple[Round, ...]) -> Round | None:
     return max(measured, key=rate, default=None)
 
 
-def read_examples(dataset: str, arm: str, split: str) -> list[Example]:
-    """Read the examples of one arm and split. Raises RunError."""
-    examples = read_records(Path(dataset) / EXAMPLES, EXAMPLE)
-    return [e for e in examples if e.arm == arm and e.split == split]
-
-
 def read_set(dataset: str, name: str) -> list[Example]:
     """Read the examples of the set named <arm>_<split>. Raises RecipeError, RunError."""
     arm, _, split = name.rpartition("_")
     if split not in ("train", "test"):
         raise RecipeError(f"{name!r} is not of the form <arm>_train or <arm>_test")
-    return read_examples(dataset, arm, split)
+    return [e for e in read_records(Path(dataset) / EXAMPLES, EXAMPLE) if (e.arm, e.split) == (arm, split)]
 
 
 def require_domain(dataset: str, arms: Sequence[str], domain: str) -> None:

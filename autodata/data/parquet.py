@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 PLAIN = ("id", "document_id", "document_source", "arm", "split", "candidate_hash", "round", "rounds", "accepted",
           "weak_scores", "strong_scores")  # fmt: skip
 TEXTS = ("context", "question", "reference_answer", "rubric")
-_COUNTED = ("weak_met", "strong_met", "weak_outcomes", "strong_outcomes", "weak_planned", "strong_planned",
-            "preset")  # fmt: skip
-_TRACED = ("run", "recipe_hash", "prompts_hash", "licence", "weak_seeds", "strong_seeds")
 
 
 def declare() -> "Features":
@@ -72,23 +69,16 @@ def to_row(example: Example) -> dict[str, Any]:
     candidate, evidence, provenance = record["candidate"], record["evidence"], record["provenance"]
     gates = [{"preset": name, "bounds": _list(gate, "name", "value")} for name, gate in evidence["gates"].items()]
     presets = [{"preset": name, **verdict} for name, verdict in evidence["presets"].items()]
+    review = json.dumps(evidence["review"], ensure_ascii=False)
+    models, tokens = _list(provenance["models"], "role", "model"), _list(provenance["tokens"], "role", "tokens")
     return {
         **{name: record[name] for name in PLAIN},
         **{name: candidate[name] for name in TEXTS},
         **dict(zip(("weak_cut_off", "strong_cut_off"), example.evidence.cut_off, strict=True)),
         "licence": provenance["licence"],
         "labels": json.dumps(candidate["labels"], ensure_ascii=False),
-        "evidence": {
-            **{name: evidence[name] for name in _COUNTED},
-            "gates": gates,
-            "presets": presets,
-            "review": json.dumps(evidence["review"], ensure_ascii=False),
-        },
-        "provenance": {
-            **{name: provenance[name] for name in _TRACED},
-            "models": _list(provenance["models"], "role", "model"),
-            "tokens": _list(provenance["tokens"], "role", "tokens"),
-        },
+        "evidence": evidence | {"gates": gates, "presets": presets, "review": review},
+        "provenance": provenance | {"models": models, "tokens": tokens},
     }
 
 

@@ -14,13 +14,11 @@ from typing import Any, TypeVar
 import yaml
 
 from autodata import config
-from autodata.config import REPO
 from autodata.data import card, parquet
-from autodata.data.card import is_known
-from autodata.data.examples import COMMAND, DECONTAMINATION, EXAMPLES, STATISTICS, hash_inputs, read_arm
+from autodata.data.examples import DECONTAMINATION, EXAMPLES, STATISTICS, hash_inputs, read_arm
 from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.evaluation import EvalRecipe
-from autodata.recipes.generation import GenerateRecipe
+from autodata.recipes.generation import COMMAND, GenerateRecipe
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import read_manifest, require_finished
 from autodata.run.records import TRAJECTORIES, RunError, hash_path, link_files, read_json, read_records, write_file
@@ -80,7 +78,7 @@ def fill_dataset(run: Path, target: Path, manifest: Manifest, allow_unknown: boo
 
 
 def _require_licences(run: Path, examples: Sequence[Example]) -> None:
-    unknown = Counter(e.provenance.licence for e in examples if not is_known(e.provenance.licence))
+    unknown = Counter(e.provenance.licence for e in examples if not card.is_known(e.provenance.licence))
     if unknown:
         stated = ", ".join(f"{licence!r} ({count})" for licence, count in unknown.most_common(5))
         raise RunError(
@@ -163,7 +161,7 @@ def make_portable(value: V) -> V:
 
 def find_leaks(folder: Path, *private: Path) -> list[str]:
     """List the files below a folder that hold a key or a `private` path, with the reason but never the key itself."""
-    patterns = _list_patterns(os.environ, (REPO, Path.cwd(), *private))
+    patterns = _list_patterns(os.environ, (config.REPO, Path.cwd(), *private))
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != _WEIGHTS and p.stat().st_size)
     return [
         f"{file.relative_to(folder)}{part}: {leak}"

@@ -9,23 +9,10 @@ from autodata.stats.writing import write_estimate, write_number
 from autodata.types import Example
 
 METRICS = (
-    "examples",
-    "weak_avg",
-    "strong_avg",
-    "gap",
-    "rounds",
-    "question_chars",
-    "rubric_items",
-    "weak_median_pct",
-    "rounds_median",
-    "rounds_max",
-    "accepted_in_one_round_pct",
-    "weak_rollout_std_points",
-    "weak_cut_off_pct",
-    "strong_cut_off_pct",
-    "grpo_suitability_high_pct",
-    "grpo_suitability_medium_pct",
-    "grpo_suitability_low_pct",
+    *("examples", "weak_avg", "strong_avg", "gap", "rounds", "question_chars", "rubric_items", "weak_median_pct"),
+    *("rounds_median", "rounds_max", "accepted_in_one_round_pct", "weak_rollout_std_points"),
+    *("weak_cut_off_pct", "strong_cut_off_pct"),
+    *("grpo_suitability_high_pct", "grpo_suitability_medium_pct", "grpo_suitability_low_pct"),
 )
 _PLAIN_MEANS = ("weak_avg", "strong_avg", "rounds", "question_chars", "rubric_items")
 
@@ -72,10 +59,6 @@ def suitability(review: Mapping[str, object]) -> str:
     return label if isinstance(label, str) else ""
 
 
-def _measure_spread(example: Example) -> float | None:
-    return 100 * pstdev(example.weak_scores) if len(example.weak_scores) > 1 else None
-
-
 _PERCENT: Bounds = (0.0, 100.0)
 # Metrics that are means over examples and so have intervals, with their bounds; the others are medians and maxima.
 MEANS: dict[str, tuple[Callable[[Example], float | None], Bounds | None]] = {
@@ -85,7 +68,10 @@ MEANS: dict[str, tuple[Callable[[Example], float | None], Bounds | None]] = {
     "rounds": (lambda e: e.rounds, None),
     "question_chars": (lambda e: len(e.candidate.question), None),
     "rubric_items": (lambda e: len(e.candidate.rubric), None),
-    "weak_rollout_std_points": (_measure_spread, (0.0, 50.0)),  # scores between 0 and 1 cannot have a larger spread
+    "weak_rollout_std_points": (  # scores between 0 and 1 cannot have a spread above 50 points
+        lambda e: 100 * pstdev(e.weak_scores) if len(e.weak_scores) > 1 else None,
+        (0.0, 50.0),
+    ),
     "accepted_in_one_round_pct": (lambda e: 100.0 * (e.rounds == 1), _PERCENT),
     "grpo_suitability_high_pct": (lambda e: 100.0 * (suitability(e.evidence.review) == "high"), _PERCENT),
     "grpo_suitability_medium_pct": (lambda e: 100.0 * (suitability(e.evidence.review) == "medium"), _PERCENT),

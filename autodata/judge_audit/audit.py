@@ -9,8 +9,8 @@ the judge agrees with itself, with the stored verdicts and with a second judge, 
 import asyncio
 import json
 import random
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from itertools import zip_longest
@@ -25,23 +25,24 @@ from autodata import command
 from autodata.config import RecipeError, load
 from autodata.judge_audit import findings
 from autodata.judge_audit.findings import JudgedAttempt, Opinions
-from autodata.judge_audit.panel import Listener, ask_judges
 from autodata.loop import domain as base
-from autodata.loop.domain import Domain
+from autodata.loop.agents import attempt_seed, gather_all
+from autodata.loop.domain import Domain, hash_prompts
 from autodata.recipes.data import JudgeAuditRecipe
-from autodata.recipes.models import RoleConfig
+from autodata.recipes.generation import COMMAND
+from autodata.recipes.models import Models, RoleConfig
 from autodata.run.folder import Run, identify_weights, output_hash, require_finished
 from autodata.run.progress import Progress
-from autodata.run.records import TRAJECTORIES, Incomplete, RunError, hash_path, read_records
+from autodata.run.records import TRAJECTORIES, Incomplete, RunError, read_records
 from autodata.run.shutdown import finish
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client, Draining, role_config
+from autodata.serving.measured import EndpointError
 from autodata.serving.request import Request, request_key, resolve_sampling
 from autodata.serving.vllm import RunningServer, running
-from autodata.types import TRAJECTORY, Role, Trajectory
+from autodata.types import TRAJECTORY, Judgement, Reply, Role, Trajectory
 
 RESULTS, AUDIT = "results.json", "audit.md"
-_MADE_BY = "python -m autodata.generate"
 
 
 def order_attempts(trajectories: Sequence[Trajectory], seed: int) -> list[JudgedAttempt]:
@@ -49,23 +50,19 @@ def order_attempts(trajectories: Sequence[Trajectory], seed: int) -> list[Judged
     generator = random.Random(seed)
     by_document: dict[str, list[JudgedAttempt]] = defaultdict(list)
     for trajectory in sorted(trajectories, key=lambda t: t.document_id):  # whichever was finished first
-        by_document[trajectory.document_id] += _list_attempts(trajectory)
+        by_document[trajectory.document_id] += [
+            JudgedAttempt(trajectory.document_id, round.number, solver, round.candidate, attempt)
+            for round in trajectory.rounds
+            if round.candidate
+            for solver, attempts in ((Role.WEAK_SOLVER, round.weak), (Role.STRONG_SOLVER, round.strong))
+            for attempt in attempts
+            if attempt.answer.strip() and attempt.judgement.met is not None
+        ]
     documents = list(by_document.values())
     generator.shuffle(documents)
     for attempts in documents:
         generator.shuffle(attempts)
     return [judged for nth_of_each in zip_longest(*documents) for judged in nth_of_each if judged]
-
-
-def _list_attempts(trajectory: Trajectory) -> list[JudgedAttempt]:
-    return [
-        JudgedAttempt(trajectory.document_id, round.number, solver, round.candidate, attempt)
-        for round in trajectory.rounds
-        if round.candidate
-        for solver, attempts in ((Role.WEAK_SOLVER, round.weak), (Role.STRONG_SOLVER, round.strong))
-        for attempt in attempts
-        if attempt.answer.strip() and attempt.judgement.met is not None
-    ]
 
 
 async def choose(recipe: JudgeAuditRecipe, journal: Journal) -> list[JudgedAttempt]:
@@ -129,14 +126,71 @@ def _ask(recipe: JudgeAuditRecipe, run: Run, progress: Progress) -> tuple[list[J
         chosen = asyncio.run(choose(recipe, journal))
         clients = {name: Listener(models, journal) for name, models in served.items()}
         servers: list[RunningServer] = []
-        for models in served.values():
-            servers += stack.enter_context(running(models, [Role.JUDGE], run.folder))
-        progress.total = len(chosen) * recipe.repeats * len(clients)
         for client in clients.values():
+            servers += stack.enter_context(running(client.models, [Role.JUDGE], run.folder))
             progress.watch(client)
+        progress.total = len(chosen) * recipe.repeats * len(clients)
         progress.begin()
         work = ask_judges(clients, recipe, chosen, progress)
         return chosen, asyncio.run(finish(work, [*clients.values()], servers))
+
+
+class Listener(Client):
+    """A client that also counts how often the judge was asked a first time, a second time, … (with replayed calls)."""
+
+    def __init__(self, models: Models, journal: Journal):
+        super().__init__(models, journal)
+        self.asks: Counter[int] = Counter()
+
+    async def ask(self, request: Request) -> Reply:
+        self.asks[request.attempt] += 1
+        return await super().ask(request)
+
+
+async def ask_judges(
+    clients: Mapping[str, Listener], recipe: JudgeAuditRecipe, chosen: Sequence[JudgedAttempt], progress: Progress
+) -> list[Opinions]:
+    """Ask one judge after the other: they may share a limit on calls. Raises EndpointError, JournalError, Draining."""
+    repeats, opinions = recipe.repeats, []
+    for name, client in clients.items():
+        judgements = await _judge_all(client, recipe, chosen, progress)
+        role = role_config(client.models, Role.JUDGE)
+        endpoint = client.models.endpoints[role.endpoint]
+        opinion = Opinions(
+            name=name,
+            model=endpoint.model,
+            temperature=resolve_sampling(role.sampling, endpoint.sampling, Role.JUDGE).temperature or 0.0,
+            first_asks=client.asks[0],
+            unreadable=client.asks[1] if recipe.domain.judge_retries else client.counts["asked_again"],
+            judgements=tuple(tuple(judgements[i : i + repeats]) for i in range(0, len(judgements), repeats)),
+        )
+        opinions.append(opinion)
+    return opinions
+
+
+async def _judge_all(
+    client: Listener, recipe: JudgeAuditRecipe, chosen: Sequence[JudgedAttempt], progress: Progress
+) -> list[Judgement]:
+    domain = base.load(recipe.domain, client, recipe.seed)
+    problems: list[EndpointError] = []
+
+    async def judge(judged: JudgedAttempt, repeat: int) -> Judgement:
+        # The attempt's own seed makes attempts differ; `repeat` makes the judgements of one attempt differ.
+        own_seed = recipe.seed + judged.attempt.seed
+        seed = attempt_seed(own_seed, judged.document_id, judged.round, Role.JUDGE, repeat)
+        try:
+            judgement = await domain.judge(judged.candidate, judged.attempt.answer, seed)
+        except EndpointError as error:
+            client.draining = True  # as on Ctrl-C: calls in flight are finished and kept
+            problems.append(error)
+            raise
+        progress.advance()
+        return judgement
+
+    try:
+        return await gather_all([judge(judged, repeat) for judged in chosen for repeat in range(recipe.repeats)])
+    except Draining:
+        raise next(iter(problems), Draining()) from None
 
 
 def show(results: dict[str, Any]) -> None:
@@ -183,14 +237,13 @@ def _open(recipe: JudgeAuditRecipe) -> tuple[Run, dict[str, Any]]:
     """Open the run folder and read the manifest of the audited run. Raises RecipeError, RunError."""
     identify_weights(recipe.models)
     _check(recipe)
-    generation = require_finished(recipe.generation, _MADE_BY)
+    generation = require_finished(recipe.generation, COMMAND)
     kind, run_domain = (generation["inputs"].get(key) for key in ("kind", "domain.name"))
     if kind != "generate":
-        raise RecipeError(f"generation={recipe.generation}: this is a run of {kind}; name a run of {_MADE_BY}")
+        raise RecipeError(f"generation={recipe.generation}: this is a run of {kind}; name a run of {COMMAND}")
     if run_domain != recipe.domain.name:
         raise RecipeError(f"domain.name={recipe.domain.name}: {recipe.generation} was made in domain {run_domain}")
-    prompts = " ".join(hash_path(folder) for folder in base.prompt_folders(recipe.domain))
-    artefacts = {"generation": output_hash(recipe.generation, _MADE_BY), "prompts": prompts}
+    artefacts = {"generation": output_hash(recipe.generation, COMMAND), "prompts": hash_prompts(recipe.domain)}
     return Run(recipe.run, "judge_audit", recipe, artefacts), generation
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from typing import Any
 
 from autodata.stats.agreement import Agreement, Ratings, compare_judges, compare_repeats, mean_difference
@@ -57,16 +58,12 @@ def measure(chosen: Sequence[JudgedAttempt], judges: Sequence[Opinions]) -> dict
     repeated = {f"{j.name}, repeated": list(zip(chosen, j.judgements, strict=True)) for j in judges}
     agreement = {name: _by_sign(compare_repeats, groups) for name, groups in repeated.items()}
     differences = {}
-    for judge in judges:
-        stored = [[judged.attempt.judgement] * len(new) for judged, new in zip(chosen, judge.judgements, strict=True)]
-        pairs = _pair(chosen, stored, judge.judgements)
-        agreement[f"stored verdicts and {judge.name}"] = _by_sign(compare_judges, pairs)
-        differences[f"{judge.name} − stored"] = _compare_scores(pairs)
-    if len(judges) > 1:
-        first, second = judges
-        pairs = _pair(chosen, first.judgements, second.judgements)
-        agreement[f"{first.name} and {second.name}"] = _by_sign(compare_judges, pairs)
-        differences[f"{second.name} − {first.name}"] = _compare_scores(pairs)
+    stored = [[judged.attempt.judgement] * len(new) for judged, new in zip(chosen, judges[0].judgements, strict=True)]
+    sides = {"stored verdicts": stored} | {judge.name: judge.judgements for judge in judges}
+    for first, second in combinations(sides, 2):
+        pairs = _pair(chosen, sides[first], sides[second])
+        agreement[f"{first} and {second}"] = _by_sign(compare_judges, pairs)
+        differences[f"{second} − {first.removesuffix(' verdicts')}"] = _compare_scores(pairs)
     return {
         "attempts": len(chosen),
         "documents": len({judged.document_id for judged in chosen}),
@@ -84,22 +81,21 @@ def find_disagreements(chosen: Sequence[JudgedAttempt], judges: Sequence[Opinion
     for at, judged in enumerate(chosen):
         votes = {"stored": (judged.attempt.judgement,), **{judge.name: judge.judgements[at] for judge in judges}}
         criteria = [_count_votes(judged, number, votes) for number in range(1, len(judged.candidate.rubric) + 1)]
-        split = sorted((c for c in criteria if c["split"]), key=lambda c: -c["split"])
-        place = {"document_id": judged.document_id, "round": judged.round, "solver": str(judged.solver)}
-        total = sum(c["split"] for c in split)
-        disagreements.append({**place, "attempt": judged.attempt.index, "split": total, "criteria": split})
-    disagreements = [attempt for attempt in disagreements if attempt["split"]]
+        if split := sorted((c for c in criteria if c["split"]), key=lambda c: -c["split"]):
+            place = {"document_id": judged.document_id, "round": judged.round, "solver": str(judged.solver)}
+            total = sum(c["split"] for c in split)
+            disagreements.append({**place, "attempt": judged.attempt.index, "split": total, "criteria": split})
     return sorted(disagreements, key=lambda attempt: -attempt["split"])[:MAX_LISTED]
 
 
 def list_losses(results: dict[str, Any]) -> list[list[str]]:
     """List how many verdicts each judge lost: a header, then one row per judge."""
     head = ["judge", "model", "temperature", "unreadable first asks", "lost judgements", "criteria met"]
-    rows = [head]
-    for name, judge in results["judges"].items():
-        shares = [write_share(*judge[key]) for key in ("unreadable", "lost", "met")]
-        rows.append([name, judge["model"], f"{judge['temperature']:g}", *shares])
-    return rows
+    shares = ("unreadable", "lost", "met")
+    return [head] + [
+        [name, judge["model"], f"{judge['temperature']:g}", *(write_share(*judge[key]) for key in shares)]
+        for name, judge in results["judges"].items()
+    ]
 
 
 def list_agreement(results: dict[str, Any]) -> list[list[str]]:
@@ -109,8 +105,9 @@ def list_agreement(results: dict[str, Any]) -> list[list[str]]:
     for name, signs in results["agreement"].items():
         for sign, agreement in signs.items():
             counts = [f"{agreement[key]:,}" for key in ("compared", "left_out")]
-            estimates = [write_estimate(agreement[key]) for key in ("share", "alpha", "kappa")]
-            rows.append([name, sign, *counts, *estimates])
+            rows.append(
+                [name, sign, *counts, *(write_estimate(agreement[key]) for key in ("share", "alpha", "kappa"))]
+            )
     return rows
 
 
@@ -198,10 +195,9 @@ def _count_votes(judged: JudgedAttempt, number: int, votes: dict[str, Sequence[J
 
 def _list_disagreements(disagreements: Sequence[dict[str, Any]]) -> list[list[str]]:
     rows = [["document", "round", "solver, attempt", "criterion (weight): met in"]]
-    for attempt in disagreements:
-        votes = "; ".join(map(_show_votes, attempt["criteria"]))
-        where = f"{attempt['solver']}, {attempt['attempt']}"
-        rows.append([attempt["document_id"], str(attempt["round"]), where, votes])
+    for a in disagreements:
+        votes = "; ".join(map(_show_votes, a["criteria"]))
+        rows.append([a["document_id"], str(a["round"]), f"{a['solver']}, {a['attempt']}", votes])
     return rows
 
 

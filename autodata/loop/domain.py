@@ -13,6 +13,7 @@ from autodata.loop.agents import Agents, attempt_seed, gather_all
 from autodata.loop.parsing import ParseError
 from autodata.loop.prompts import PromptSet
 from autodata.recipes.domain import DomainConfig, Gate, Shape
+from autodata.run.records import hash_path
 from autodata.serving.measured import NotMeasured
 from autodata.types import (
     Attempt,
@@ -241,6 +242,11 @@ def prompt_folders(config: DomainConfig) -> list[Path]:
     """List the folders that may hold a template, in order: the recipe's, the domain's, and the one that all share."""
     own, shared = DOMAINS / config.name / "prompts", DOMAINS / "prompts"
     return [Path(config.prompts), own, shared] if config.prompts else [own, shared]
+
+
+def hash_prompts(config: DomainConfig) -> str:
+    """Hash the content of all folders with templates, because a run depends on it."""
+    return " ".join(map(hash_path, prompt_folders(config)))
 
 
 def cut_text(text: str, at_most: int | None) -> str:

@@ -48,9 +48,10 @@ def average(attempts: Sequence[Attempt]) -> float | None:
     return round(sum(scores) / len(scores), 3) if scores else None
 
 
-def shorten(text: str) -> str:
+def shorten(text: str, at_most: int = SHOWN_CHARS) -> str:
+    """Return the beginning of a text, on one line."""
     text = " ".join(text.split())
-    return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"
+    return text if len(text) <= at_most else text[: at_most - 1] + "…"
 
 
 def _verdict(round: Round) -> str:

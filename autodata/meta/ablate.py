@@ -61,7 +61,7 @@ async def ablate(search: Search) -> None:
 async def _weigh(search: Search, chain: Sequence[Member], member: Member, whole: Sequence[Trial]) -> dict[str, Any]:
     """Count the trials that passed only with the edit (`lost`), and only without it (`gained`)."""
     worth, genome = {"member": member.id, "hypothesis": member.hypothesis}, leave_out(chain, member.id)
-    if genome is None:  # the edit cannot be left out alone
+    if genome is None:
         return {**worth, "lost": None, "gained": None, "pairs": 0}
     without = await search.try_test(Member(-member.id, None, genome))
     pairs = [pair for _, pair in pair_trials(whole, without)]
@@ -72,7 +72,8 @@ async def _weigh(search: Search, chain: Sequence[Member], member: Member, whole:
 def show(worths: Sequence[Mapping[str, Any]]) -> Table:
     table = Table("edit", "hypothesis", "passed only with it", "passed only without it", "pairs")
     for worth in worths:
-        cells = [str(worth["lost"]), str(worth["gained"])] if worth["pairs"] else ["cannot be left out alone", ""]
+        reason = "cannot be left out alone" if worth["lost"] is None else "no pair was measured"
+        cells = [str(worth["lost"]), str(worth["gained"])] if worth["pairs"] else [reason, ""]
         table.add_row(str(worth["member"]), Text(worth["hypothesis"]), *cells, str(worth["pairs"]))
     return table
 

@@ -33,17 +33,15 @@ class Genome:
 
 def read_baseline(config: DomainConfig) -> Genome:
     """Read the domain's own mutable prompts and its shape in force. Raises RunError for a prompt without a file."""
-    prompts = {name: _find(config, name).read_text(encoding="utf-8") for name in config.mutable_prompts}
-    if not prompts:
+    if not config.mutable_prompts:
         raise RunError(f"domain.mutable_prompts: {config.name} has no prompt that may be changed")
+    prompts = {}
+    for name in config.mutable_prompts:
+        files = [file for folder in prompt_folders(config) if (file := folder / f"{name}.j2").exists()]
+        if not files:
+            raise RunError(f"domain.mutable_prompts: {config.name} has no prompt {name}")
+        prompts[name] = files[0].read_text(encoding="utf-8")
     return Genome(prompts, config.rubric_shapes[config.rubric_shape] if config.rubric_shape else None)
-
-
-def _find(config: DomainConfig, name: str) -> Path:
-    for file in (folder / f"{name}.j2" for folder in prompt_folders(config)):
-        if file.exists():
-            return file
-    raise RunError(f"domain.mutable_prompts: {config.name} has no prompt {name}")
 
 
 def write(genome: Genome, folder: Path) -> None:

@@ -14,7 +14,7 @@ from autodata.meta.genome import Genome
 from autodata.recipes.domain import RubricBounds, Shape
 from autodata.serving.llm import Client
 from autodata.serving.request import Request
-from autodata.types import Attempt, Role, Round, Trajectory
+from autodata.types import Role, Round, Trajectory
 
 _PROMPTS = Path(__file__).parent / "prompts"
 _MAX_TEXT, _MAX_EDITS = 20_000, 20
@@ -79,14 +79,10 @@ def _describe_round(round: Round) -> str:
     if round.quality and not round.quality.passed:
         lines.append(f"Quality check: {round.quality.reason}")
     for solver, attempts in (("weak", round.weak), ("strong", round.strong)):
-        lines += [_describe_attempt(solver, attempt) for attempt in attempts]
+        for a in attempts:
+            score = "not judged" if a.judgement.score is None else f"{a.judgement.score:.2f}"
+            lines += [f"Answer of the {solver} solver, score {score}: {a.answer or a.outcome}", a.judgement.reason]
     return "\n".join(lines)
-
-
-def _describe_attempt(solver: str, attempt: Attempt) -> str:
-    score = "not judged" if attempt.judgement.score is None else f"{attempt.judgement.score:.2f}"
-    answer = attempt.answer or attempt.outcome
-    return f"Answer of the {solver} solver, score {score}: {answer}\n{attempt.judgement.reason}"
 
 
 def describe_shape(shape: Shape) -> dict[str, object]:
@@ -135,8 +131,5 @@ def _read_shape(value: object, current: Shape | None) -> Shape | None:
         raise ParseError("`shape` has a bound that is not two integers")
     if type(weight) is not int:
         raise ParseError("`shape` has a weight that is no integer")
-    items, positive, negative = (list(pair) for pair in pairs)
-    tolerated = RubricBounds(
-        [items[0], items[1] + _MORE_TOLERATED], [positive[0], positive[1] + _MORE_TOLERATED], negative
-    )
-    return Shape(RubricBounds(items, positive, negative), tolerated, weight)
+    items, positive = ([least, most + _MORE_TOLERATED] for least, most in pairs[:2])
+    return Shape(RubricBounds(*pairs), RubricBounds(items, positive, pairs[2]), weight)

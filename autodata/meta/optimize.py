@@ -16,7 +16,7 @@ from typing import Any
 
 from autodata import command
 from autodata.config import RecipeError, load
-from autodata.loop import domain as base
+from autodata.loop.domain import hash_prompts
 from autodata.loop.orchestrator import ORCHESTRATORS
 from autodata.meta import genome
 from autodata.meta.evaluate import Trial, compare
@@ -25,7 +25,7 @@ from autodata.meta.search import ITERATIONS, Search
 from autodata.recipes.meta import MetaRecipe
 from autodata.run.folder import Run, identify_weights
 from autodata.run.progress import Progress, check_budget
-from autodata.run.records import Incomplete, RunError, digest, hash_path, read_json
+from autodata.run.records import Incomplete, RunError, digest, read_json
 from autodata.run.shutdown import finish
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
@@ -95,13 +95,8 @@ def _summarize(member: Member, trials: Sequence[Trial]) -> dict[str, Any]:
         "test": test and test.value,
         "test_interval": test and [test.low, test.high, test.documents, test.reason],
         "test_trials": sum(trial.passed is not None for trial in trials),
-        "failures": count_failures(trials),
+        "failures": dict(sorted(Counter(kind for trial in trials for kind in trial.failures).items())),
     }
-
-
-def count_failures(trials: Sequence[Trial]) -> dict[str, int]:
-    """Count the failed rounds by kind of failure."""
-    return dict(sorted(Counter(failure for trial in trials for failure in trial.failures).items()))
 
 
 def _subtract(first: float | None, second: float | None) -> float | None:
@@ -110,8 +105,7 @@ def _subtract(first: float | None, second: float | None) -> float | None:
 
 def hash_evaluator(search: Search) -> str:
     """Hash what decides whether a document passes, which no edit may reach: the domain's prompts and thresholds."""
-    folders = " ".join(hash_path(folder) for folder in base.prompt_folders(search.recipe.domain))
-    return digest(f"{folders} {search.recipe.domain}".encode())
+    return digest(f"{hash_prompts(search.recipe.domain)} {search.recipe.domain}".encode())
 
 
 def run_recipe(recipe: MetaRecipe, run: Run, documents: Splits) -> None:
@@ -181,9 +175,8 @@ def main() -> None:
 def open_run(recipe: MetaRecipe, documents: Splits) -> Run:
     """Open the run folder. Raises RunError if it was made from other documents or prompts."""
     texts = [[d.id, d.text] for d in (*documents.training, *documents.validation, *documents.test)]
-    prompts = " ".join(hash_path(folder) for folder in base.prompt_folders(recipe.domain))
-    inputs = {"corpus": digest(json.dumps(texts).encode()), "prompts": prompts}
-    return Run(recipe.run, "meta", recipe, inputs)
+    artefacts = {"corpus": digest(json.dumps(texts).encode()), "prompts": hash_prompts(recipe.domain)}
+    return Run(recipe.run, "meta", recipe, artefacts)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 import json
 import random
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from math import exp
 from pathlib import Path
@@ -15,7 +15,7 @@ from autodata.config import RecipeError
 from autodata.corpora.documents import group_documents, read_corpus
 from autodata.meta import genome as genomes
 from autodata.meta.evaluate import Trial
-from autodata.meta.gate import shrink
+from autodata.meta.gate import Decision, shrink
 from autodata.meta.genome import Genome
 from autodata.recipes.meta import MetaRecipe
 from autodata.run.folder import Run
@@ -105,18 +105,20 @@ def save(run: Run, member: Member, parent: Genome | None) -> None:
     run.write(f"{folder}/member.json", json.dumps(asdict(member), indent=2) + "\n")
 
 
-def read(run: Run, recipe: MetaRecipe, ids: Sequence[int]) -> Population:
-    """Read the accepted members, without their trials. Raises RunError."""
-    members = {id: read_member(run.path(f"{MEMBERS}/{id:03d}/member.json")) for id in ids}
-    return Population(recipe, {id: replace(member, passed=0, tried=0) for id, member in members.items()})
-
-
-def read_member(path: Path) -> Member:
-    """Read a member as `save` wrote it. Raises RunError."""
-    try:
-        return _MEMBER.validate_json(path.read_bytes())
-    except (ValueError, OSError) as error:
-        raise RunError(f"{path}: not a member of a population ({str(error)[:100]})") from None
+def read_population(folder: Path, recipe: MetaRecipe, lines: Sequence[Mapping[str, Any]]) -> Population:
+    """Read the accepted members from their folder, and count the trials of all iterations. Raises RunError."""
+    population = Population(recipe)
+    for line in lines:
+        if line["outcome"] in ("baseline", Decision.ACCEPT):
+            path = folder / f"{line['iteration']:03d}" / "member.json"
+            try:
+                population.members[line["iteration"]] = member = _MEMBER.validate_json(path.read_bytes())
+            except (ValueError, OSError) as error:
+                raise RunError(f"{path}: not a member of a population ({str(error)[:100]})") from None
+            member.passed = member.tried = 0
+    for line in lines:
+        population.count([Trial(**trial) for trial in line["trials"]])
+    return population
 
 
 @dataclass(frozen=True)
@@ -147,13 +149,11 @@ def draw_lineage(population: Population, path: Path) -> None:
 
     figure = Figure(figsize=(7, 4.5))
     axes = figure.subplots()
-    members, line = population.members, {member.id for member in population.trace(population.best().id)}
-    for member in members.values():
-        if member.rate is None:
-            continue
-        colour = "#d1495b" if member.id in line else "#9db4c0"
-        parent = members[member.parent] if member.parent is not None else None
-        if parent and parent.rate is not None:
+    measured = {id: member for id, member in population.members.items() if member.rate is not None}
+    lineage = population.trace(population.best().id)
+    for member in measured.values():
+        colour = "#d1495b" if member in lineage else "#9db4c0"
+        if parent := measured.get(member.parent):
             axes.plot([parent.id, member.id], [100 * parent.rate, 100 * member.rate], color=colour, zorder=1)
         axes.scatter(member.id, 100 * member.rate, color=colour, zorder=2)
         axes.annotate(str(member.id), (member.id, 100 * member.rate), textcoords="offset points", xytext=(0, 6))

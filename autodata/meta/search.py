@@ -55,11 +55,8 @@ class Search:
         self.wall = Wall(self.baseline, held_out, [e.model for e in recipe.models.endpoints.values()])
         self.evaluator = Evaluator(recipe, client, run.path("genomes"))
         self.lines = _read_lines(run, ITERATIONS)
-        members = [line["iteration"] for line in self.lines if line["outcome"] in ("baseline", Decision.ACCEPT)]
-        self.population = population.read(run, recipe, members)
+        self.population = population.read_population(run.path(population.MEMBERS), recipe, self.lines)
         self.draws = {d["iteration"]: Draw(**d) for d in _read_lines(run, DRAWS)}
-        for line in self.lines:
-            self.population.count([Trial(**trial) for trial in line["trials"]])
         self._taken: set[int] = set()
 
     async def run_all(self, progress: Progress) -> None:
@@ -139,7 +136,9 @@ class Search:
         """Make a mutant that may be tried. Raises Refused."""
         if self.recipe.mutation == "none":
             return replace(parent, id=draw.iteration, parent=parent.id, hypothesis="nothing is changed")
-        documents = _choose(self.splits.training, self.recipe.minibatch, draw.iteration)
+        training, size = self.splits.training, self.recipe.minibatch
+        # The next documents, starting over at the end of the list.
+        documents = [training[(draw.iteration * size + i) % len(training)] for i in range(min(size, len(training)))]
         history = self._describe_history(draw.seen)
         trials = await self.evaluator.try_all(parent.id, parent.genome, documents, _TRAINING + draw.iteration)
         failed = [trajectory for trial, trajectory in trials if trajectory and not trial.passed]
@@ -223,22 +222,14 @@ class Search:
 
     def _describe_history(self, seen: int) -> str:
         """Describe what earlier iterations tried and how it ended, for the analyser and the editor."""
-        lines = [line for line in self.lines[:seen] if line["iteration"]]
-        return "\n".join(
-            f"{line['iteration']}: {line['outcome']} ({line['wins']} better, {line['losses']} worse). "
-            f"{line['hypothesis']}"
-            for line in lines[-_SHOWN_HISTORY:]
-        )
+        text = "{iteration}: {outcome} ({wins} better, {losses} worse). {hypothesis}"
+        lines = [text.format_map(line) for line in self.lines[:seen] if line["iteration"]]
+        return "\n".join(lines[-_SHOWN_HISTORY:])
 
 
 def _pair(trials: Sequence[Trial], parent: int, child: int) -> list[Pair]:
     sides = ([trial for trial in trials if trial.member == id] for id in (parent, child))
     return [pair for _, pair in pair_trials(*sides)]
-
-
-def _choose(documents: Sequence[Document], size: int, iteration: int) -> list[Document]:
-    """Choose the next `size` documents, starting over at the end of the list."""
-    return [documents[(iteration * size + i) % len(documents)] for i in range(min(size, len(documents)))]
 
 
 def _read_lines(run: Run, name: str) -> list[dict[str, Any]]:

@@ -79,16 +79,13 @@ class _Template:
 def _read(text: str) -> _Template:
     """Parse a template. Raises TemplateError."""
     tree = _ENVIRONMENT.parse(text)
-    active = Counter(_describe(node) for node in tree.find_all(_ACTIVE))
+    # A loop counts without its body, whose words may change; every other node counts in full.
+    loops = [f"for {node.target!r} in {node.iter!r}" for node in tree.find_all(nodes.For)]
+    active = Counter(loops + [repr(node) for node in tree.find_all(_ACTIVE) if not isinstance(node, nodes.For)])
     blocks = {block.name for block in tree.find_all(nodes.Block)}
     # `candidate.context` and `candidate` are two slots.
     slots = meta.find_undeclared_variables(tree) | {repr(node) for node in tree.find_all(nodes.Getattr)}
     return _Template(slots, blocks, active, {match[0] for match in CONTROL.finditer(text)})
-
-
-def _describe(node: nodes.Node) -> str:
-    """Describe a node: a loop without its body, whose words may change, and everything else in full."""
-    return f"for {node.target!r} in {node.iter!r}" if isinstance(node, nodes.For) else repr(node)
 
 
 def _compare(before: _Template, after: _Template) -> Iterator[str]:

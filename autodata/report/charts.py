@@ -4,7 +4,7 @@ A `style` is a name in style.css that gives marks their colour: `accent`, `muted
 """
 
 import math
-from collections import Counter
+from collections import Counter, namedtuple
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -79,16 +79,7 @@ class Series:
     values: Sequence[float]
 
 
-@dataclass(frozen=True)
-class Box:
-    """A rectangle to draw."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    style: str
-    note: str
+Box = namedtuple("Box", "x y width height style note")  # a rectangle to draw
 
 
 @dataclass(frozen=True)
@@ -256,7 +247,6 @@ class Step:
     name: str
     count: int
     style: str = "accent"
-    note: str = ""
 
 
 def widths(steps: Sequence[Step]) -> list[tuple[Step, float, float | None]]:

@@ -46,9 +46,7 @@ class Curves:
 
 def read_curves(folder: Path) -> Curves:
     """Read the curves; a training writes them at every evaluation on the watched sets and at every checkpoint."""
-    stored = read_json(folder / CURVES)
-    if stored is None:
-        return Curves()
+    stored = read_json(folder / CURVES) or {"train": [], "watched": {}}
     watched = {name: entries for name, entries in stored["watched"].items() if name != "probe"}
     return Curves(stored["train"], watched, stored.get("probe"))
 
@@ -119,20 +117,14 @@ def draw_judges(curves: Curves) -> Lines | None:
 
 def draw_training(curves: Curves) -> list[Lines]:
     """Draw the curves that a training's picture has, leaving out those without data."""
-    charts = (
-        draw_metric(REWARD, curves.train),
-        draw_metric(CUT_OFF, curves.train),
-        draw_watched(curves, "score", "mean score"),
-        draw_watched(curves, "cut_off", "share cut off"),
-        draw_judges(curves),
-    )
-    return [chart for chart in charts if chart]
+    metrics = [draw_metric(metric, curves.train) for metric in (REWARD, CUT_OFF)]
+    watched = [draw_watched(curves, "score", "mean score"), draw_watched(curves, "cut_off", "share cut off")]
+    return [chart for chart in (*metrics, *watched, draw_judges(curves)) if chart]
 
 
 def list_pass_rates(lines: Iterable[Mapping[str, Any]]) -> Points:
     """List the pass rate of the best prompt set after each iteration of a search, if one was measured by then."""
-    rates = [line["best_pass_rate"] for line in lines]
-    return [(number, rate) for number, rate in enumerate(rates) if rate is not None]
+    return [(number, rate) for number, line in enumerate(lines) if (rate := line["best_pass_rate"]) is not None]
 
 
 def draw_rates(points: Points) -> Lines | None:
@@ -159,14 +151,9 @@ def save_png(charts: Sequence[Lines], path: Path) -> None:
     for chart, axes in zip(charts, figure.subplots(1, len(charts), squeeze=False)[0], strict=True):
         for line in chart.lines:
             axes.plot(*zip(*line.points, strict=True), color=_COLOURS[line.style], marker=".", label=line.name)
-        low, high = chart.y.low, chart.y.high
+        frame, low, high = chart.frame, chart.y.low, chart.y.high
         margin = (high - low) / 50
-        axes.set(
-            xlabel=chart.frame.x_label,
-            ylabel=chart.frame.y_label,
-            title=chart.frame.title,
-            ylim=(low - margin, high + margin),
-        )
+        axes.set(xlabel=frame.x_label, ylabel=frame.y_label, title=frame.title, ylim=(low - margin, high + margin))
         axes.legend(loc="best", fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.tight_layout()

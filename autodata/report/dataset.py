@@ -7,16 +7,16 @@ from statistics import fmean
 from typing import Any
 
 from autodata.data.statistics import METRICS, estimate_metric, measure_intervals, write_metric
+from autodata.loop.recap import shorten
 from autodata.report import page
 from autodata.report.charts import Columns, Forest, ForestRow, Frame, Step, draw_histogram, series_style
-from autodata.report.storyboard import Blocks, shorten
+from autodata.report.storyboard import EXCERPT_CHARS, Blocks
 from autodata.run.records import iterate_records, read_json
 from autodata.stats.writing import write_count
 from autodata.types import EXAMPLE, Example
 
 COMMAND = "python -m autodata.dataset"
 _SHARES = {"weak_avg": "weak solver's mean", "strong_avg": "strong solver's mean", "gap": "gap between the two"}
-_SIDES = ("train", "test")  # the splits of the examples, which are no stages of the funnel
 _MAX_MATCHES = 200  # maximum number of removed examples shown
 
 
@@ -53,12 +53,10 @@ def read_arms(folder: Path, manifest: Mapping[str, Any]) -> dict[str, list[Examp
 
 def draw_funnel(manifest: Mapping[str, Any], arm: str) -> list[Step]:
     """Draw how many examples of an arm each stage kept. Stages that the arm does not have are left out."""
-    counts, stages = manifest.get("funnel", {}).get(arm, {}), manifest.get("card", {}).get("stages", [])
-    return [
-        Step(stage, counts[stage], "muted" if stage == "trajectories" else "accent")
-        for stage in stages
-        if stage in counts and stage not in _SIDES
-    ]
+    counts = manifest.get("funnel", {}).get(arm, {})
+    kept = counts.keys() - {"train", "test"}  # these are the sides of the split, not stages
+    stages = [stage for stage in manifest.get("card", {}).get("stages", []) if stage in kept]
+    return [Step(stage, counts[stage], "muted" if stage == "trajectories" else "accent") for stage in stages]
 
 
 def compare(name: str, metric: str, by_arm: Mapping[str, Sequence[Example]]) -> Forest:
@@ -104,7 +102,7 @@ def pack_examples(examples: Sequence[Example]) -> Blocks:
             "split": e.split,
             "weak": fmean(e.weak_scores),
             "strong": fmean(e.strong_scores),
-            "excerpt": shorten(e.candidate.question),
+            "excerpt": shorten(e.candidate.question, EXCERPT_CHARS),
         }
         blocks.add(entry, EXAMPLE.dump_json(e))
     return blocks

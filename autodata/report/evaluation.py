@@ -1,7 +1,7 @@
 """Writes the report of an evaluation: scores with intervals by set, answers cut off, costs, and where answers are."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from autodata.types import Outcome
 
 COMMAND = "python -m eval.run"
 _COSTS = ("calls", "prompt_tokens", "completion_tokens", "call_seconds", "gpu_seconds")
-_KINDS = {"met_by_category": "category", "met_by_weight_class": "weight class"}
 Results = Mapping[str, Mapping[str, Any]]
 
 
@@ -87,10 +86,11 @@ def read_splits(benchmark: Results) -> dict[str, dict[str, Any]]:
     """Return, for every split of PRBench, the headline of each grader and the shares of criteria that are met."""
     splits = {}
     for name, numbers in benchmark.items():
-        rows = [
-            ForestRow(grader, read_estimate(grades["clipped"]), series_style(at), _describe(grades))
-            for at, (grader, grades) in enumerate(numbers["graders"].items())
-        ]
+        rows = []
+        for at, (grader, grades) in enumerate(numbers["graders"].items()):
+            scored = f"{grades['scored']:,} of {write_count(grades['tasks'], 'answer')} scored"
+            note = f"{scored}, {write_count(grades['unresolved'], 'grade')} missing"
+            rows.append(ForestRow(grader, read_estimate(grades["clipped"]), series_style(at), note))
         splits[name] = {
             "tasks": numbers["tasks"],
             "left_out": numbers["left_out"],
@@ -100,14 +100,9 @@ def read_splits(benchmark: Results) -> dict[str, dict[str, Any]]:
     return splits
 
 
-def _describe(grades: Mapping[str, Any]) -> str:
-    scored = f"{grades['scored']:,} of {write_count(grades['tasks'], 'answer')} scored"
-    return f"{scored}, {write_count(grades['unresolved'], 'grade')} missing"
-
-
 def _draw_shares(graders: Mapping[str, Mapping[str, Any]]) -> Iterator[Forest]:
     """Draw the shares of criteria that are met, without intervals: criteria of one answer are not independent."""
-    for key, kind in _KINDS.items():
+    for key, kind in (("met_by_category", "category"), ("met_by_weight_class", "weight class")):
         rows = [
             ForestRow(name, Estimate(share, None, None), series_style(at), f"{grader}, {write_count(count, 'grade')}")
             for at, (grader, grades) in enumerate(graders.items())
@@ -122,13 +117,13 @@ def draw_answers(folder: Path) -> list[Columns]:
     by_set: dict[str, list[Answer]] = defaultdict(list)
     for answer in iterate_records(folder / "answers.jsonl", _ANSWER):
         by_set[answer.task].append(answer)
-    return [_draw_answers(name, answers) for name, answers in by_set.items()]
-
-
-def _draw_answers(name: str, answers: Sequence[Answer]) -> Columns:
-    cut = [a.score for a in answers if a.score is not None and a.outcome is Outcome.CUT_OFF]
-    finished = [a.score for a in answers if a.score is not None and a.outcome is not Outcome.CUT_OFF]
-    unscored = len(answers) - len(cut) - len(finished)
-    desc = f"{write_count(len(answers), 'answer')}: {len(cut):,} cut off, {unscored:,} without score."
-    frame = Frame(f"Answers by score: {name}", desc, "score, lower end", "answers")
-    return draw_histogram(frame, [("finished", "accent", finished), ("cut off", "unmeasured", cut)])
+    charts = []
+    for name, answers in by_set.items():
+        scored = [answer for answer in answers if answer.score is not None]
+        cut = [a.score for a in scored if a.outcome is Outcome.CUT_OFF]
+        finished = [a.score for a in scored if a.outcome is not Outcome.CUT_OFF]
+        unscored = len(answers) - len(scored)
+        desc = f"{write_count(len(answers), 'answer')}: {len(cut):,} cut off, {unscored:,} without score."
+        frame = Frame(f"Answers by score: {name}", desc, "score, lower end", "answers")
+        charts.append(draw_histogram(frame, [("finished", "accent", finished), ("cut off", "unmeasured", cut)]))
+    return charts

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from autodata.report.charts import Frame, Line, Lines
 from autodata.report.overview import VERDICTS, Overview, list_attempt_bounds, words
 from autodata.report.storyboard import Blocks, add_document
 from autodata.report.yields import KNOBS, MeasuredRound, Yields, measure
-from autodata.run.records import LINE, iterate_records
+from autodata.run.records import ERRORS, LINE, iterate_records
 from autodata.run.snapshot import read_snapshot
 from autodata.serving import journal
 from autodata.stats.writing import write_count
@@ -41,7 +42,7 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         recipe=recipe,
         manifest=manifest,
         planned=latest.total if latest else 0,
-        errors=_count_errors(folder),
+        errors=dict(Counter(str(e.get("kind")) for e in iterate_records(folder / ERRORS, LINE)).most_common()),
         overview=overview,
         costs=list_costs(overview, ledger),
         has_ledger=bool(ledger),
@@ -82,12 +83,6 @@ def _read(folder: Path, recipe: GenerateRecipe) -> tuple[Overview, Blocks, list[
     return overview, blocks, measured
 
 
-def _count_errors(folder: Path) -> dict[str, int]:
-    """Count failures by kind. A failed document has no trajectory; the run tries it again when it resumes."""
-    kinds = (str(record.get("kind")) for record in iterate_records(folder / "errors.jsonl", LINE))
-    return dict(Counter(kinds).most_common())
-
-
 def _draw_timeline(folder: Path, recipe: GenerateRecipe, manifest: Mapping[str, Any]) -> Lines | None:
     """Draw the calls of this run. None without a journal of its own: a shared one has calls of other runs too."""
     path = folder / "journal.sqlite"
@@ -105,24 +100,19 @@ def draw(spans: Sequence[tuple[float, float]]) -> Lines | None:
     """Draw the mean number of calls in flight in each interval. None if there are no calls."""
     if not spans:
         return None
-    starts, ends = (np.sort(np.array(times)) for times in zip(*spans, strict=True))
-    first, last = float(starts[0]), float(ends[-1])
+    starts, ends = np.array(spans).T
+    first, last = float(starts.min()), float(ends.max())
     count = int(min(_INTERVALS, max(last - first, 1)))
     edges = np.linspace(first, max(last, first + 1), count + 1)
-    busy = np.diff(_elapsed(edges, starts) - _elapsed(edges, ends)) / np.diff(edges)
-    points = [
-        (round((edge - first) / 60, 3), round(float(mean), 2)) for edge, mean in zip(edges[1:], busy, strict=True)
+    seconds = [
+        np.clip(np.minimum(ends, high) - np.maximum(starts, low), 0, None).sum() for low, high in pairwise(edges)
     ]
+    busy = np.array(seconds) / np.diff(edges)
+    minutes = ((edges[1:] - first) / 60).round(3).tolist()
+    points = list(zip(minutes, busy.round(2).tolist(), strict=True))
     desc = (
         f"{write_count(len(spans), 'call')} in {(last - first) / 60:.1f} minutes. Mean number in flight: "
         f"{busy.mean():.1f} on average, {busy.max():.1f} at most."
     )
     frame = Frame("Calls in flight", desc, "minutes since the first call", "calls")
     return Lines(frame, [Line("calls in flight", "accent", points)])
-
-
-def _elapsed(edges: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Return for each edge the sum, over all earlier times, of the seconds that have passed since."""
-    earlier = np.searchsorted(times, edges, side="right")
-    sums = np.concatenate([[0.0], np.cumsum(times - times[0])])
-    return earlier * (edges - times[0]) - sums[earlier]

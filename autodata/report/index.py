@@ -9,6 +9,7 @@ The report of an unfinished run shows what is there so far.
 
 from collections.abc import Callable
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,6 @@ from autodata.types import UserError
 
 REPORT, INDEX = "report.html", "index.html"
 _RESULTS = {".json", ".jsonl", ".yaml"}  # suffixes of the files that a report is made from
-
-
-def render_search(folder: Path, manifest: Facts) -> str:
-    """Return the page of a run of autodata.meta.optimize."""
-    # Imported late, because it loads the loop and its network code: half of all there is to load.
-    from autodata.report import meta
-
-    return meta.render(folder, manifest)
 
 
 def report(folder: Path) -> Path:
@@ -90,6 +83,7 @@ def describe(run: Path, folder: Path, problem: str = "") -> dict[str, Any]:
     kind, name = str(inputs.get("kind")), run.relative_to(folder).as_posix()
     arms = inputs.get("arms") or sorted(manifest.get("funnel", {}))
     label = [inputs.get("label"), inputs.get("domain.name"), inputs.get("arm"), " and ".join(arms)]
+    times = [datetime.fromisoformat(manifest[name]) for name in ("started", "finished") if manifest.get(name)]
     headline = KINDS[kind][1](run, manifest) if kind in KINDS else ""
     if not headline and (now := snapshot.read_snapshot(run)):
         headline = snapshot.describe(now)
@@ -99,19 +93,11 @@ def describe(run: Path, folder: Path, problem: str = "") -> dict[str, Any]:
         "label": ", ".join(str(part) for part in label if part),
         "is_finished": bool(manifest.get("finished")),
         "started": manifest.get("started", ""),
-        "seconds": _measure_seconds(manifest),
+        "seconds": (times[1] - times[0]).total_seconds() if len(times) == 2 else None,  # with pauses between sessions
         "headline": headline,
         "link": f"{name}/{REPORT}" if (run / REPORT).exists() else "",
         "problem": problem,
     }
-
-
-def _measure_seconds(manifest: Facts) -> float | None:
-    """Measure the time from the run's start to its end, including pauses between sessions."""
-    if not manifest.get("finished") or not manifest.get("started"):
-        return None
-    start, end = (datetime.fromisoformat(manifest[name]) for name in ("started", "finished"))
-    return (end - start).total_seconds()
 
 
 # ── the headline of a row: the result of a run of each kind ──
@@ -166,7 +152,8 @@ KINDS: dict[str, tuple[_Writer, _Writer]] = {
     "dataset": (dataset.render, _summarize_dataset),
     "grpo": (training.render, _summarize_training),
     "eval": (evaluation.render, _summarize_evaluation),
-    "meta": (render_search, _summarize_search),
+    # Imported late, because it loads the loop and its network code: half of all there is to load.
+    "meta": (lambda run, manifest: import_module("autodata.report.meta").render(run, manifest), _summarize_search),
 }
 
 

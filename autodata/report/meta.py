@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from autodata import config
 from autodata.meta import evaluate
 from autodata.meta.evaluate import Trial
 from autodata.meta.genome import SHAPE_FILE
-from autodata.meta.population import MEMBERS, Member, Population, read_member
+from autodata.meta.population import MEMBERS, Member, Population, read_population
 from autodata.meta.search import ITERATIONS
 from autodata.recipes.meta import MetaRecipe
 from autodata.report import page
@@ -69,39 +69,24 @@ class Node:
         return "baseline" if self.member.id == 0 else f"member {self.member.id}"
 
 
-@dataclass(frozen=True)
-class Lineage:
-    """The lineage of all members; those without a measured rate are not drawn."""
-
-    nodes: Sequence[Node]
-
-    @property
-    def drawn(self) -> list[Node]:
-        """The members to draw, the best one and its ancestors last, so that they lie on top."""
-        return sorted((n for n in self.nodes if n.member.rate is not None), key=lambda node: node.in_best_lineage)
-
-    @property
-    def edges(self) -> list[tuple[Node, Node]]:
-        nodes = {node.member.id: node for node in self.drawn}
-        return [(nodes[parent], node) for node in self.drawn if (parent := node.member.parent) in nodes]
-
-    @property
-    def x(self) -> Scale:
-        return Scale(0, max([1, *(node.member.id for node in self.nodes)]), LEFT + 12, RIGHT - 12, is_count=True)
-
-    y = Scale(0, 1, BOTTOM, TOP)
+def draw_lineage(nodes: Sequence[Node]) -> dict[str, object]:
+    """Draw the members that have a measured rate, the best one and its ancestors last, so that they lie on top."""
+    drawn = sorted((n for n in nodes if n.member.rate is not None), key=lambda node: node.in_best_lineage)
+    by_id = {node.member.id: node for node in drawn}
+    edges = [(by_id[parent], node) for node in drawn if (parent := node.member.parent) in by_id]
+    x = Scale(0, max([1, *(node.member.id for node in nodes)]), LEFT + 12, RIGHT - 12, is_count=True)
+    return {"nodes": nodes, "drawn": drawn, "edges": edges, "x": x, "y": Scale(0, 1, BOTTOM, TOP)}
 
 
 COMMAND = "python -m autodata.meta.optimize"
-_ACCEPTED = ("baseline", "accept")  # outcomes that add a member
 
 
 def render(folder: Path, manifest: Facts) -> str:
     """Return the page of a search, finished or not. Raises RunError, RecipeError."""
     recipe = config.load(MetaRecipe, [str(folder / "recipe.yaml")])
     lines = read_records(folder / ITERATIONS, LINE)
-    population = read_population(folder, recipe, lines)
-    best = population.best().id if population.members else 0
+    population = read_population(folder / MEMBERS, recipe, lines)
+    lineage = [member.id for member in population.trace(population.best().id)] if population.members else [0]
     results = read_json(folder / "results.json")
     return page.render(
         "meta.j2",
@@ -113,11 +98,11 @@ def render(folder: Path, manifest: Facts) -> str:
         done=max(len(lines) - 1, 0),
         outcomes=Counter(line["outcome"].partition(":")[0] for line in lines[1:]),
         tokens=sum(line["tokens"] for line in lines),
-        best=best,
-        lineage=Lineage(list_nodes(folder, population, lines)),
+        best=lineage[-1],
+        lineage=draw_lineage([*list_nodes(folder, population, lines, lineage)]),
         rates=draw_rates(list_pass_rates(lines)),
         log=[list_iteration(line) for line in lines[1:]],
-        changes=compare_prompts(folder / MEMBERS / "000", folder / MEMBERS / f"{best:03d}") if lines else {},
+        changes=compare_prompts(folder / MEMBERS / "000", folder / MEMBERS / f"{lineage[-1]:03d}") if lines else {},
         results=results,
         gain=_estimate(results["gain_on_test"], results.get("gain_interval")) if results else None,
         test=draw_test(results) if results else None,
@@ -126,37 +111,20 @@ def render(folder: Path, manifest: Facts) -> str:
     )
 
 
-def read_population(folder: Path, recipe: MetaRecipe, lines: Sequence[Facts]) -> Population:
-    """Read the accepted members and count their validation trials. Raises RunError."""
-    ids = [line["iteration"] for line in lines if line["outcome"] in _ACCEPTED]
-    population = Population(recipe, {id: read_member(folder / MEMBERS / f"{id:03d}" / "member.json") for id in ids})
-    for member in population.members.values():
-        member.passed = member.tried = 0
-    for line in lines:
-        population.count(_read_trials(line))
-    return population
-
-
-def list_nodes(folder: Path, population: Population, lines: Sequence[Facts]) -> list[Node]:
-    """List the members in the order in which they were made."""
+def list_nodes(
+    folder: Path, population: Population, lines: Sequence[Facts], lineage: Collection[int]
+) -> Iterator[Node]:
+    """Yield the members in the order in which they were made. `lineage` lists the best one and its ancestors."""
     by_iteration = {line["iteration"]: line for line in lines}
-    chain = {member.id for member in population.trace(population.best().id)} if population.members else set()
-    return [
-        Node(
-            member,
-            member.id in chain,
-            _read_text(folder / MEMBERS / f"{member.id:03d}" / "diff.patch"),
-            by_iteration[member.id]["tokens"],
-            measure_lead(by_iteration[member.id]),
-        )
-        for member in sorted(population.members.values(), key=lambda member: member.id)
-    ]
+    for id, member in sorted(population.members.items()):
+        diff = _read_text(folder / MEMBERS / f"{id:03d}" / "diff.patch")
+        yield Node(member, id in lineage, diff, by_iteration[id]["tokens"], measure_lead(by_iteration[id]))
 
 
 def measure_lead(line: Facts) -> Estimate | None:
     """Measure how much more often an iteration's mutant passed than its parent, on the same documents and seeds."""
-    trials = _read_trials(line)
-    sides = [[trial for trial in trials if trial.member == id] for id in (line["parent"], line["iteration"])]
+    trials = [Trial(**trial) for trial in line["trials"]]
+    sides = ([trial for trial in trials if trial.member == id] for id in (line["parent"], line["iteration"]))
     return evaluate.compare(*sides) if line["parent"] is not None else None
 
 
@@ -197,10 +165,6 @@ def draw_failures(results: Facts) -> Columns:
     frame = Frame("Failed rounds by kind", desc, "prompt set", "failed rounds")
     series = [Series(words(kind), kind, [failures.get(kind, 0) for _, failures in sides]) for kind in kinds]
     return Columns(frame, [name for name, _ in sides], series)
-
-
-def _read_trials(line: Facts) -> list[Trial]:
-    return [Trial(**trial) for trial in line["trials"]]
 
 
 def _read_text(path: Path) -> str:

@@ -94,10 +94,8 @@ class Overview:
         """Draw every candidate that both solvers tried, with the verdict that `preset` gives it."""
         candidates = self.means.get(preset, Candidates())
         step, points = _thin(candidates)
-        totals = Counter[str]()
-        for (_, _, verdict), count in candidates.items():
-            totals[verdict] += count
-        legend = [(v, f"{words(v)} {totals[v]:,}") for v in VERDICTS if totals[v]]
+        totals = {v: sum(count for (_, _, verdict), count in candidates.items() if verdict == v) for v in VERDICTS}
+        legend = [(v, f"{words(v)} {total:,}") for v, total in totals.items() if total]
         desc = (
             f"{write_count(candidates.total(), 'candidate')} by the mean score of the weak and of the strong solver, "
             f"verdict under {preset}. Scores are rounded to {step:g}; a point's area shows its number of candidates."
@@ -119,15 +117,12 @@ def words(name: str) -> str:
 
 
 def find_region(gate: Gate) -> list[tuple[float, float]]:
-    """Return the corners of the region that a gate accepts in the plane of both means; none if it bounds neither.
-
-    Bounds on single attempts cannot be drawn in that plane: `list_attempt_bounds` names them.
-    """
-    left = max(gate.weak_mean_at_least or 0, gate.weak_mean_above or 0)
-    right = min(_default(gate.weak_mean_at_most, 1), _default(gate.weak_mean_below, 1))
-    bottom, top = gate.strong_mean_at_least or 0, _default(gate.strong_mean_below, 1)
-    gap = _default(gate.gap_at_least, -1)
-    right = min(right, top - gap)
+    """Return the corners of the region that a gate accepts in the plane of both means; none if it bounds neither."""
+    bounds = {name: bound for name, bound in vars(gate).items() if bound is not None}
+    left = max(bounds.get("weak_mean_at_least", 0), bounds.get("weak_mean_above", 0))
+    bottom, top = bounds.get("strong_mean_at_least", 0), bounds.get("strong_mean_below", 1)
+    gap = bounds.get("gap_at_least", -1)
+    right = min(bounds.get("weak_mean_at_most", 1), bounds.get("weak_mean_below", 1), top - gap)
     if left > right or (left, right, bottom, top) == (0, 1, 0, 1):
         return []
     bend = [(bottom - gap, bottom)] if left < bottom - gap < right else []
@@ -136,13 +131,9 @@ def find_region(gate: Gate) -> list[tuple[float, float]]:
 
 
 def list_attempt_bounds(gate: Gate) -> dict[str, float]:
-    """List the bounds of a gate that hold for every single attempt."""
+    """List the bounds of a gate that hold for every single attempt, which the plane of both means cannot show."""
     names = ("weak_max_at_most", "weak_min_above", "strong_min_above")
     return {name: value for name in names if (value := getattr(gate, name)) is not None}
-
-
-def _default(value: float | None, otherwise: float) -> float:
-    return otherwise if value is None else value
 
 
 def _thin(candidates: Candidates) -> tuple[float, Candidates]:
@@ -150,11 +141,8 @@ def _thin(candidates: Candidates) -> tuple[float, Candidates]:
     for step in _ROUNDING:
         points = Candidates()
         for (weak, strong, verdict), count in candidates.items():
-            points[_snap(weak, step), _snap(strong, step), verdict] += count
+            x, y = (round(round(score / step) * step, 6) for score in (weak, strong))
+            points[x, y, verdict] += count
         if len(points) <= _MAX_POINTS:
             break
     return step, points
-
-
-def _snap(score: float, step: float) -> float:
-    return round(round(score / step) * step, 6)

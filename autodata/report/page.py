@@ -28,17 +28,14 @@ def render(template: str, title: str, scripts: Sequence[str] = (), **facts: obje
         f"default-src 'none'; style-src {_hash(style)}; script-src {' '.join(map(_hash, sources))}; "
         "base-uri 'none'; form-action 'none'"
     )
-    return (
-        _environment()
-        .get_template(template)
-        .render(
-            **facts,
-            title=title,
-            policy=policy,
-            style=Markup(style),
-            scripts=[Markup(source) for source in sources],
-            outcome_lines=list_outcomes(facts.get("manifest"), facts.get("results")),
-        )
+    page = _environment().get_template(template)
+    return page.render(
+        **facts,
+        title=title,
+        policy=policy,
+        style=Markup(style),
+        scripts=[Markup(source) for source in sources],
+        outcome_lines=list_outcomes(facts.get("manifest"), facts.get("results")),
     )
 
 
@@ -55,12 +52,9 @@ def list_outcomes(manifest: object, results: object = None) -> list[str]:
 
 @cache
 def _environment() -> Environment:
+    loader = FileSystemLoader(_FOLDER / "templates")
     environment = Environment(
-        loader=FileSystemLoader(_FOLDER / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {
         "show": writing.write_number,

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from autodata.loop.recap import shorten
 from autodata.types import TRAJECTORY, Attempt, Round, Trajectory, Verdict
 
 TEXT_CHARS = 8_000  # maximum length of an answer or its reasoning; longer texts lose their middle
@@ -60,7 +61,7 @@ def add_document(blocks: Blocks, trajectory: Trajectory, kind: str) -> None:
         "kind": kind,
         "end": trajectory.end,
         "verdicts": [style_of(r.verdict) for r in rounds],
-        "excerpt": shorten(questions[-1] if questions else trajectory.note),
+        "excerpt": shorten(questions[-1] if questions else trajectory.note, EXCERPT_CHARS),
     }
     shown = TRAJECTORY.dump_json(replace(trajectory, rounds=rounds))
     blocks.add(entry, b'{"trajectory":%b,"changes":%b}' % (shown, changes))
@@ -98,12 +99,6 @@ def list_stretches(
             yield "=", removed
         else:
             yield from ((sign, text) for sign, text in (("-", removed), ("+", added)) if text)
-
-
-def shorten(text: str) -> str:
-    """Return the beginning of a text, on one line."""
-    line = " ".join(text.split())
-    return line if len(line) <= EXCERPT_CHARS else line[: EXCERPT_CHARS - 1] + "…"
 
 
 def _shorten(attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:

@@ -1,6 +1,7 @@
 """Computes from the recorded attempts how many documents would have an accepted candidate under other thresholds."""
 
 from bisect import bisect_left, bisect_right
+from collections import namedtuple
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -16,6 +17,7 @@ from autodata.types import Failure, Round
 
 Axis = tuple[float | None, ...]  # values of one threshold; None leaves it as it is
 Cell = tuple[slice, slice, slice]
+Scores = tuple[Fraction, ...]
 KNOBS = {
     "weak": "upper bound of the weak solver's mean",
     "strong": "lower bound of the strong solver's mean",
@@ -30,8 +32,8 @@ class MeasuredRound:
     """The exact scores of a candidate that the weak solver tried; missing attempts are unknown, not zero."""
 
     document: int  # rounds of one document follow each other
-    weak: tuple[Fraction, ...]
-    strong: tuple[Fraction, ...]
+    weak: Scores
+    strong: Scores
     cut_off: tuple[int, int] = (0, 0)  # weak and strong attempts that ran into their budget
 
 
@@ -43,13 +45,8 @@ class AcceptedCounts:
     most: np.ndarray
 
 
-@dataclass(frozen=True)
-class Shade:
-    """A cell of a table of counts."""
-
-    text: str
-    ninth: int  # its colour: the count in ninths of the highest one
-    is_in_force: bool
+# A cell of a table of counts. `ninth` is its colour: the count in ninths of the highest one.
+Shade = namedtuple("Shade", "text ninth is_in_force")
 
 
 class Yields:
@@ -62,9 +59,8 @@ class Yields:
         }
         self.plane = count(rounds, domain, (self.axes["weak"], self.axes["strong"], _UNCHANGED))
         self._lines = {
-            "weak": count(rounds, domain, (self.axes["weak"], _UNCHANGED, _UNCHANGED)),
-            "strong": count(rounds, domain, (_UNCHANGED, self.axes["strong"], _UNCHANGED)),
-            "gap": count(rounds, domain, (_UNCHANGED, _UNCHANGED, self.axes["gap"])),
+            name: count(rounds, domain, tuple(axis if key == name else _UNCHANGED for key, axis in self.axes.items()))
+            for name in KNOBS
         }
 
     @property
@@ -87,17 +83,15 @@ class Yields:
 
     def _shade(self, i: int, j: int) -> Shade:
         least, most = int(self.plane.least[i, j, 0]), int(self.plane.most[i, j, 0])
-        here = (self.axes["weak"][i], self.axes["strong"][j])
-        is_in_force = here == (self.in_force["weak"], self.in_force["strong"])
+        is_in_force = all(self.axes[name][at] == self.in_force[name] for name, at in (("weak", i), ("strong", j)))
         return Shade(span(least, most), round(9 * least / max(int(self.plane.most.max()), 1)), is_in_force)
 
     def _draw(self, name: str) -> Lines:
         counts, now = self._lines[name], self.in_force[name]
         band = list(zip(map(int, counts.least.ravel()), map(int, counts.most.ravel()), strict=True))
-        (low, high), (last_low, last_high) = band[0], band[-1]
         desc = (
-            f"Documents with an accepted candidate: {span(low, high)} if the {KNOBS[name]} is 0, "
-            f"{span(last_low, last_high)} if it is 1."
+            f"Documents with an accepted candidate: {span(*band[0])} if the {KNOBS[name]} is 0, "
+            f"{span(*band[-1])} if it is 1."
         )
         points = [(x, least) for x, (least, _) in zip(self.axes[name], band, strict=True)]
         mark = None if now is None else (now, f"in force: {now:g}")
@@ -106,10 +100,7 @@ class Yields:
 
 
 def measure(document: int, round: Round) -> MeasuredRound | None:
-    """Return the scores of a round that thresholds decide about; None if they decide nothing.
-
-    Thresholds decide nothing without attempts, or if a reviewer wants another version whatever the scores (legal).
-    """
+    """Return a round's scores; None without attempts or if a reviewer wants another version anyway (legal)."""
     if round.candidate is None or round.verdict.failure is Failure.IMPROVE:
         return None
     sides = (round.weak, round.strong)
@@ -131,9 +122,7 @@ def count(rounds: Sequence[MeasuredRound], domain: DomainConfig, axes: tuple[Axi
     gates = {at: change_thresholds(gate, *values) for at, values in zip(points, product(*axes), strict=True)}
 
     @cache  # with few attempts, many candidates have the same scores
-    def decide(
-        weak: tuple[Fraction, ...], strong: tuple[Fraction, ...], cut_off: tuple[int, int]
-    ) -> list[tuple[Cell, bool | None]]:
+    def decide(weak: Scores, strong: Scores, cut_off: tuple[int, int]) -> list[tuple[Cell, bool | None]]:
         pairs = ((cell, gates[tuple(part.start for part in cell)]) for cell in _split(axes, weak, strong, planned))
         return [(cell, decide_measured(weak, strong, planned, gate, cut_off).accepted) for cell, gate in pairs]
 

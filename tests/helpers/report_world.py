@@ -13,7 +13,6 @@ from autodata.data.statistics import summarize
 from autodata.meta import population
 from autodata.meta.evaluate import Trial
 from autodata.meta.genome import Genome
-from autodata.meta.optimize import count_failures
 from autodata.meta.population import Member
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.meta import MetaRecipe
@@ -110,9 +109,8 @@ def write_search(folder: Path, iterations: int = 4, hypothesis: str = HYPOTHESES
                 population.save(run, member, None if parent is None else genomes[parent])
             run.append("iterations.jsonl", json.dumps(line).encode())
         run.finish([])
-    failures = count_failures([_trial(0, document, False) for document in range(6)])
     scored = {"validation": 0.75, "validation_trials": 24, "test": 0.5, "test_trials": 12,
-              "test_interval": [0.25, 0.75], "failures": failures}  # fmt: skip
+              "test_interval": [0.25, 0.75], "failures": {"too_easy": 6}}  # fmt: skip
     (folder / "results.json").write_text(json.dumps({
         "iterations": iterations, "accepted": 2, "baseline": scored, "best": scored | {"member": 3, "failures": {}},
         "optimism": 0.25, "gain_on_test": 0.125, "gain_interval": [-0.05, 0.3]}))  # fmt: skip
