@@ -135,7 +135,8 @@ class Search:
     async def _mutate(self, draw: Draw, parent: Member, author: Author) -> Member:
         """Make a mutant that may be tried. Raises Refused."""
         if self.recipe.mutation == "none":
-            return replace(parent, id=draw.iteration, parent=parent.id, hypothesis="nothing is changed")
+            unchanged = {"hypothesis": "nothing is changed", "passed": 0, "tried": 0}
+            return replace(parent, id=draw.iteration, parent=parent.id, **unchanged)
         training, size = self.splits.training, self.recipe.minibatch
         # The next documents, starting over at the end of the list.
         documents = [training[(draw.iteration * size + i) % len(training)] for i in range(min(size, len(training)))]
