@@ -96,10 +96,9 @@ async def _evaluate(
     )
     for client in (limits.client, *(grader.client for grader in graders)):
         await client.close()
-    broken = [log for log in logs if log.status != "success"]
-    if broken:
-        reason = broken[0].error.message if broken[0].error else broken[0].status
-        raise RunError(f"{broken[0].eval.task}: {reason}; repair the cause and run the same command again")
+    if broken := next((log for log in logs if log.status != "success"), None):
+        reason = broken.error.message if broken.error else broken.status
+        raise RunError(f"{broken.eval.task}: {reason}; repair the cause and run the same command again")
     return logs
 
 

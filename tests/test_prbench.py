@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autodata.types import Message
 from eval.prbench.rules import (
     CLASSES,
     BadRubric,
@@ -69,10 +70,10 @@ def test_points_over_positive_weights_and_the_normalised_form():
 def test_the_mean_is_clipped_and_not_its_parts():
     good, bad = score_task(criteria(10, -20), [True, False]), score_task(criteria(10, -20), [False, True])
     summary = summarize([good, bad])
-    assert summary.mean_clipped == 0.0  # (1 − 2) / 2 is below
-    assert summary.mean_floored == 0.5
-    assert summary.mean_normalized == pytest.approx((1.0 + 0.0) / 2)
-    assert summarize([good]).mean_clipped == 1.0
+    assert summary["mean_clipped"] == 0.0  # (1 − 2) / 2 is below
+    assert summary["mean_floored"] == 0.5
+    assert summary["mean_normalized"] == pytest.approx((1.0 + 0.0) / 2)
+    assert summarize([good])["mean_clipped"] == 1.0
 
 
 def test_an_unresolved_grade_is_a_third_value_with_bounds():
@@ -80,17 +81,17 @@ def test_an_unresolved_grade_is_a_third_value_with_bounds():
     assert score.clipped is None
     assert (score.low, score.high) == (pytest.approx(5 / 15), pytest.approx(15 / 15))
     summary = summarize([score, score_task(criteria(10), [True])])
-    assert (summary.tasks, summary.scored, summary.unresolved) == (2, 1, 2)
-    assert summary.mean_clipped == 1.0
-    assert (summary.low, summary.high) == (pytest.approx((5 / 15 + 1) / 2), 1.0)
+    assert (summary["tasks"], summary["scored"], summary["unresolved"]) == (2, 1, 2)
+    assert summary["mean_clipped"] == 1.0
+    assert (summary["low"], summary["high"]) == (pytest.approx((5 / 15 + 1) / 2), 1.0)
 
 
 def test_a_rubric_of_negative_weights_only_has_no_clipped_score():
     score = score_task(criteria(-5, -5), [True, False])
     assert score.clipped is score.low is None
     assert score.normalized == 0.5
-    assert summarize([score]).mean_clipped is None
-    assert summarize([]).mean_normalized is None
+    assert summarize([score])["mean_clipped"] is None
+    assert summarize([])["mean_normalized"] is None
 
 
 def test_rates_by_category_and_by_weight_class():
@@ -120,9 +121,9 @@ def test_earlier_turns_are_fixed_and_reference_texts_stand_before_their_own():
                                   "prompt_1": "Second?", "reference_texts_1": ["A law.", "A case."],
                                   "response_1": "not shown"})  # fmt: skip
     assert messages == [
-        {"role": "user", "content": "First?"},
-        {"role": "assistant", "content": "One."},
-        {"role": "user", "content": "Reference Text 0:\nA law.\n\nReference Text 1:\nA case.\n\nSecond?"},
+        Message("user", "First?"),
+        Message("assistant", "One."),
+        Message("user", "Reference Text 0:\nA law.\n\nReference Text 1:\nA case.\n\nSecond?"),
     ]
     with pytest.raises(BadRubric, match="2 turns, and no prompt_1"):
         read_conversation({"task": "t", "turns": 2, "prompt_0": "First?"})
@@ -156,4 +157,4 @@ def test_random_rubrics_score_as_another_implementation_scores_them(rubrics):
         assert mine.clipped == pytest.approx(other["clipped_score"])
         assert mine.normalized == pytest.approx(other["normalized_score"])
     mean = sum(other["clipped_score"] for other in theirs) / len(theirs)
-    assert summarize(ours).mean_clipped == pytest.approx(max(0.0, mean))
+    assert summarize(ours)["mean_clipped"] == pytest.approx(max(0.0, mean))

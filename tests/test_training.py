@@ -267,7 +267,7 @@ def test_what_the_probe_may_show(measured, message):
 def test_a_training_that_has_gone_wrong_is_stopped(tmp_path, logs, error):
     from training.callbacks import TrainingWatch
 
-    watch, state = TrainingWatch(tmp_path, PreflightConfig()), SimpleNamespace(global_step=7)
+    watch, state = TrainingWatch(tmp_path, PreflightConfig(), print), SimpleNamespace(global_step=7)
     if error is None:
         watch.on_log(None, state, None, logs)
         return
@@ -305,7 +305,7 @@ HISTORY = [
 
 
 def test_the_curve_is_a_picture_and_numbers(tmp_path: Path):
-    from training.curve import write_curves
+    from training.callbacks import write_curves
 
     write_curves(HISTORY, tmp_path)
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")

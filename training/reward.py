@@ -157,12 +157,11 @@ class Reward:
 def log_rewards(log_metric: Log, completions: Iterable[tuple[str, Completion, float | None]]) -> None:
     """Log by set, and separately for finished and cut-off completions. TRL takes the means over all processes."""
     for name, completion, reward in completions:
-        log_metric(f"{name}/cut_off", float(completion.is_cut_off))
-        log_metric(f"{name}/guarded", float(completion.is_guarded))
-        log_metric(f"{name}/unscored", float(reward is None))
+        values = {"cut_off": completion.is_cut_off, "guarded": completion.is_guarded, "unscored": reward is None}
         if reward is not None:
-            log_metric(f"{name}/score", float(reward))
-            log_metric(f"{name}/score_{'cut_off' if completion.is_cut_off else 'finished'}", float(reward))
+            values |= {"score": reward, f"score_{'cut_off' if completion.is_cut_off else 'finished'}": reward}
+        for key, value in values.items():
+            log_metric(f"{name}/{key}", float(value))
 
 
 def log_judges(log_metric: Log, pairs: Iterable[tuple[str, Scored, Scored]]) -> None:

@@ -22,8 +22,8 @@ from autodata.serving.leases import State, read_leases
 from autodata.serving.vllm import running
 from autodata.stats.writing import write_duration
 from autodata.types import Role
+from training.callbacks import write_curves
 from training.card import describe_judgements, write_card
-from training.curve import write_curves
 from training.reward import JudgeDown
 from training.student import save_student
 from training.trainer import Training

@@ -7,6 +7,7 @@ import math
 import shutil
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from autodata.serving.embedded import resolve_weights
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
 from training import preflight
-from training.callbacks import ProgressWriter, TrainingWatch, UntrainedProbe
+from training.callbacks import ProgressWriter, TrainingWatch
 from training.counts import Books
 from training.reward import Reward
 from training.rows import choose_by_pass_rate, make_rows, order_rows, require_examples
@@ -69,8 +70,8 @@ class Training:
             reward_funcs=self.reward.score,
         )
         self.reward.end_ids = find_end_ids(self.model, self.tokenizer)
-        self.trainer.add_callback(TrainingWatch(folder, recipe.preflight))
-        self.trainer.add_callback(UntrainedProbe(self.trainer, rows, self.reward, recipe.preflight))
+        probe = partial(preflight.run_probe, self.trainer, rows, self.reward, recipe.preflight)
+        self.trainer.add_callback(TrainingWatch(folder, recipe.preflight, probe))
 
     def run(self) -> None:
         """Train from the last checkpoint if there is one, then save the model. All processes must call this."""
@@ -109,12 +110,11 @@ class Training:
         recipe, template, watched = self.recipe, self.config.chat_template_kwargs or {}, {}
         compared = recipe.second_judge_examples if recipe.second_judge else 0
         for name in recipe.evaluate:
-            examples = read_set(recipe.dataset, name)[: recipe.evaluate_examples]
+            examples = read_set(recipe.dataset, name)
             if not examples:
                 log.warning("evaluate: %s has no examples of %s, so this set is not evaluated", recipe.dataset, name)
-                continue
-            rows = make_rows(examples, domain, self.tokenizer, template, name)
-            watched[name] = Dataset.from_list([{**row, "second": i < compared} for i, row in enumerate(rows)])
+            if rows := make_rows(examples[: recipe.evaluate_examples], domain, self.tokenizer, template, name):
+                watched[name] = Dataset.from_list([{**row, "second": i < compared} for i, row in enumerate(rows)])
         if not watched:  # TRL would otherwise demand an evaluation set
             self.config.eval_strategy, self.config.eval_on_start = "no", False
         return watched or None

@@ -108,10 +108,10 @@ def _summarize(graded: Sequence[tuple[Task, list[bool | None]]]) -> dict[str, An
     clipped = estimate_mean(zip(ids, (s.clipped for s in scores), strict=True), (worst, 1.0))
     normalized = estimate_mean(zip(ids, (s.normalized for s in scores), strict=True), SHARE)
     return {
-        **asdict(summarize(scores)),
+        **summarize(scores),
         "clipped": clipped and asdict(_clip(clipped)),
         "normalized": normalized and asdict(normalized),
-        "by_topic": {n: asdict(s) for n, s in summarize_by_topic([t.topic for t, _ in graded], scores).items()},
+        "by_topic": summarize_by_topic([task.topic for task, _ in graded], scores),
         "met_by_category": rates_by(pairs, "category"),
         "met_by_weight_class": rates_by(pairs, "weight_class"),
     }
@@ -120,8 +120,6 @@ def _summarize(graded: Sequence[tuple[Task, list[bool | None]]]) -> dict[str, An
 def _clip(estimate: Estimate) -> Estimate:
     """Clip a mean at 0, as PRBench does, which does not clip scores. An interval wholly below 0 is left out."""
     value = max(0.0, estimate.value)
-    if estimate.low is None or estimate.high is None:
-        return replace(estimate, value=value)
-    if estimate.high <= 0:
+    if estimate.high is not None and estimate.high <= 0:
         return Estimate(value, documents=estimate.documents, reason=BELOW_ZERO)
-    return replace(estimate, value=value, low=max(0.0, estimate.low))
+    return replace(estimate, value=value, low=estimate.low and max(0.0, estimate.low))

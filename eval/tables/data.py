@@ -14,14 +14,14 @@ from autodata.stats.intervals import Estimate
 from autodata.stats.writing import DASH, write_estimate, write_points
 from autodata.types import EXAMPLE
 from eval.question_types import RESULTS, TYPES
-from eval.tables.cells import ResultTable, is_finished, papers, read_result
+from eval.tables.cells import ResultTable, papers, read_finished, read_result
 
 
 def data_quality(recipe: TableRecipe) -> list[ResultTable]:
     """Compare the data of the arms, one column each. The recipe's only row is a run of autodata.dataset."""
     (row,) = recipe.rows
     statistics = read_result(row, STATISTICS) or {"cot": {}, "agentic": {}}
-    examples = read_records(Path(row.run) / EXAMPLES, EXAMPLE) if is_finished(row) else []
+    examples = read_records(Path(row.run) / EXAMPLES, EXAMPLE) if read_finished(row) else []
     arms = sorted(statistics, key=lambda arm: arm != "cot")
     intervals = {arm: measure_intervals([e for e in examples if e.arm == arm]) for arm in arms}
     columns = [*statistics.values(), *recipe.paper.values()]

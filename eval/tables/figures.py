@@ -8,12 +8,12 @@ from autodata.report.charts import Frame, Line, Lines, series_style
 from autodata.report.curves import Curves, draw_rates, list_pass_rates, read_curves, save_png, write_milestones
 from autodata.run.records import LINE, read_records
 from autodata.stats.writing import DASH, write_points
-from eval.tables.cells import HELD_OUT, ResultTable, is_finished, papers
+from eval.tables.cells import HELD_OUT, ResultTable, papers, read_finished
 
 
 def learning_curves(recipe: TableRecipe) -> list[ResultTable]:
     """Draw the score on each held-out set over training steps, and list each run's first, best and last point."""
-    runs = [(row.label, read_curves(Path(row.run)) if is_finished(row) else Curves()) for row in recipe.rows]
+    runs = [(row.label, read_curves(Path(row.run)) if read_finished(row) else Curves()) for row in recipe.rows]
     scores = [(label, curves.watch("score")) for label, curves in runs]
     sets = list(dict.fromkeys([*HELD_OUT, *(name for _, points in scores for name in points)]))
     rows = [
@@ -32,7 +32,7 @@ def learning_curves(recipe: TableRecipe) -> list[ResultTable]:
 def pass_rate(recipe: TableRecipe) -> list[ResultTable]:
     """List the first and the best pass rate of a run of autodata.meta, the only row, and the paper's; draw all."""
     (row,) = recipe.rows
-    points = list_pass_rates(read_records(Path(row.run) / ITERATIONS, LINE)) if is_finished(row) else []
+    points = list_pass_rates(read_records(Path(row.run) / ITERATIONS, LINE)) if read_finished(row) else []
     chosen = [points[0], max(points, key=lambda point: point[1])] if points else []
     rows = [[str(iteration), write_points(rate), ""] for iteration, rate in chosen] or [[DASH, DASH, ""]]
     rows += [[str(iteration), "", papers(recipe, "%", iteration)] for iteration in recipe.paper.get("%", {})]
