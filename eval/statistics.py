@@ -90,12 +90,7 @@ def _test_signs(sums: numpy.ndarray) -> float | None:
     if numpy.count_nonzero(sums) < 2:
         return 1.0
     result = scipy.stats.permutation_test(
-        (sums[sums != 0],),
-        lambda x, axis: x.mean(axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=9_999,
-        rng=numpy.random.default_rng(0),
+        (sums[sums != 0],), numpy.mean, permutation_type="samples", n_resamples=9_999, rng=numpy.random.default_rng(0)
     )
     return float(result.pvalue)
 
@@ -104,8 +99,7 @@ def reduce_answers(
     answers: Mapping[str, Answers], estimate: Callable[[Sequence[Answers]], Estimate | None]
 ) -> dict[str, Answers]:
     """Replace the k scores of each example by one number, so that best@k and pass@k are compared as means are."""
-    estimates = {id: (one, estimate([one])) for id, one in answers.items()}
-    return {id: Answers(one.document_id, (value.value,)) for id, (one, value) in estimates.items() if value}
+    return {id: Answers(one.document_id, (e.value,)) for id, one in answers.items() if (e := estimate([one]))}
 
 
 def unscored_bounds(answers: Sequence[Answers]) -> tuple[float, float] | None:

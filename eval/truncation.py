@@ -16,7 +16,7 @@ from autodata import command
 from autodata.run.records import RunError
 from autodata.stats.intervals import SHARE, Estimate, estimate_mean
 from autodata.stats.writing import write_decimal, write_estimate, write_points
-from eval.sampled_answers import SampledAnswer, parse_arguments, read_task
+from eval.sampled_answers import SampledAnswer, measure_efficiency, parse_arguments, read_task
 from eval.statistics import mean_of_known
 
 
@@ -41,13 +41,6 @@ def rate_at(sampled: Sequence[SampledAnswer], budget: int) -> float:
     """Compute the share that would be cut off at `budget` tokens, which may not exceed the budget they had."""
     measured = [g for g in sampled if g.is_measured]
     return sum(g.is_cut_off or g.tokens > budget for g in measured) / len(measured)
-
-
-def measure_efficiency(sampled: Sequence[SampledAnswer]) -> float | None:
-    """Compute the score per thousand tokens, over scored answers; None without tokens."""
-    scored = [g for g in sampled if g.score is not None]
-    tokens = sum(g.tokens for g in scored)
-    return 1000 * sum(g.score or 0.0 for g in scored) / tokens if tokens else None
 
 
 def show(sampled: Sequence[SampledAnswer], right_from: float, title: str) -> Table:

@@ -50,10 +50,8 @@ def read_split(folder: Path, name: str, limit: int | None = None) -> Split:
 
 def find_files(folder: Path, name: str) -> list[Path]:
     """Find `legal.parquet`, `data/legal-00000-of-00001.parquet` or `legal.jsonl`, for example. Raises RunError."""
-    patterns = (f"{name}.parquet", f"{name}.jsonl", f"{name}-[0-9]*.parquet")
-    files = [
-        file for place in (folder, folder / "data") for pattern in patterns for file in sorted(place.glob(pattern))
-    ]
+    names = (f"{name}.parquet", f"{name}.jsonl", f"{name}-[0-9]*.parquet")
+    files = [file for place in (folder, folder / "data") for name in names for file in sorted(place.glob(name))]
     if not files:
         raise RunError(
             f"{folder}: no file of the split {name}; download ScaleAI/PRBench there "

@@ -45,12 +45,12 @@ def _cut_offs(answers: Mapping[str, Sequence[SampledAnswer]], name: str) -> dict
 
 def attribution(recipe: TableRecipe) -> list[ResultTable]:
     """Explain the flips of each model against the base, which is the first row."""
-    base = join(read_answers(recipe.rows[0]), recipe.tasks or HELD_OUT)
+    base, *models = [join(read_answers(row), recipe.tasks or HELD_OUT) for row in recipe.rows]
     names = ["flips", *(f"{cause} %" for cause in Cause), "lost", "net", "flips over all pairs"]
-    ours = []
-    for row in recipe.rows[1:]:
-        trained = join(read_answers(row), recipe.tasks or HELD_OUT)
-        ours.append([row.label, *(_flips(base, trained) if base and trained else [DASH] * len(names))])
+    ours = [
+        [row.label, *(_flips(base, trained) if base and trained else [DASH] * len(names))]
+        for row, trained in zip(recipe.rows[1:], models, strict=True)
+    ]
     return [ResultTable([["model", *names], *with_papers(recipe, ours, names)])]
 
 

@@ -6,9 +6,8 @@ from typing import Any
 
 from autodata.recipes.evaluation import TableRecipe, TableRow
 from autodata.stats.writing import write_decimal, write_estimate, write_points
-from eval.results import PRBENCH, summarize
-from eval.sampled_answers import SampledAnswer, graded_by, group_by, join, to_answers
-from eval.statistics import Answers, best_at_k, compare, mean_at_k, pass_at_k, reduce_answers
+from eval.sampled_answers import PRBENCH, SampledAnswer, graded_by, group_by, join, summarize, to_answers
+from eval.statistics import best_at_k, compare, mean_at_k, pass_at_k, reduce_answers
 from eval.tables.cells import COST, HELD_OUT, ResultTable, cost, difference, read_answers, read_result, with_papers
 
 AnswersByTask = Mapping[str, Sequence[SampledAnswer]]
@@ -44,7 +43,7 @@ def by_subset(recipe: TableRecipe) -> list[ResultTable]:
     header = ["subset and metric", recipe.rows[0].label]
     header += [f"{row.label}{form}" for row in recipe.rows[1:] for form in ("", " − base")]
     ours = [
-        [f"{subset} {metric}", *_subset_cells(base, trained, subset, metric)]
+        [f"{subset} {metric}", *_subset_cells([base, *trained], subset, metric)]
         for subset in subsets
         for metric in ("avg", "pass")
     ]
@@ -55,20 +54,15 @@ def by_subset(recipe: TableRecipe) -> list[ResultTable]:
     return [ResultTable([header, *with_papers(recipe, ours, header[1:])], notes)]
 
 
-def _subset_cells(base: AnswersByTask, trained: Sequence[AnswersByTask], subset: str, metric: str) -> list[str]:
-    before = _reduce(base.get(subset, ()), metric)
+def _subset_cells(models: Sequence[AnswersByTask], subset: str, metric: str) -> list[str]:
+    """Write each model's mean, or its mean chance that one of all answers to a problem is right, and differences."""
+    answers = [to_answers(model.get(subset, ())) for model in models]
+    before, *others = answers if metric == "avg" else [reduce_answers(one, pass_at_k) for one in answers]
     cells = [write_estimate(mean_at_k(list(before.values())), write_points)]
-    for answers in trained:
-        after = _reduce(answers.get(subset, ()), metric)
+    for after in others:
         cells.append(write_estimate(mean_at_k(list(after.values())), write_points))
         cells.append(difference(compare(before, after), write_points))
     return cells
-
-
-def _reduce(sampled: Sequence[SampledAnswer], metric: str) -> dict[str, Answers]:
-    """Reduce each problem to the mean of its answers, or to the chance that one of all of them is right."""
-    answers = to_answers(sampled)
-    return answers if metric == "avg" else reduce_answers(answers, pass_at_k)
 
 
 def _split(answers: Mapping[str, list[SampledAnswer]], tasks: Sequence[str]) -> dict[str, list[SampledAnswer]]:

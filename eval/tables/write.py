@@ -18,8 +18,7 @@ from autodata.recipes.evaluation import TableRecipe
 from autodata.stats.writing import write_table
 from eval.tables.answers import attribution, truncation
 from eval.tables.cells import ResultTable, note_papers, read_finished
-from eval.tables.data import data_quality, question_types
-from eval.tables.figures import learning_curves, pass_rate
+from eval.tables.data import data_quality, learning_curves, pass_rate, question_types
 from eval.tables.rows import check_rows, note_outcomes
 from eval.tables.scores import by_subset, held_out, prbench
 
