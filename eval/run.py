@@ -148,8 +148,8 @@ def _save(
     run.write(ANSWERS, "\n".join(lines) + "\n")
     for name, content in ((RESULTS, results), (PRBENCH, benchmark)):
         run.write(name, json.dumps(content, indent=2) + "\n")
-    facts = {"label": recipe.label, "left_out": data.left_out, "revisions": _list_revisions(recipe)}
-    run.finish([RESULTS, PRBENCH, ANSWERS], **facts)
+    revisions = _list_revisions(recipe)
+    run.finish([RESULTS, PRBENCH, ANSWERS], label=recipe.label, left_out=data.left_out, revisions=revisions)
     return results | benchmark
 
 

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from autodata.run.records import RunError, read_records
 from autodata.types import Outcome
-from eval.statistics import Answers, best_at_k, mean_at_k, pass_at_k, unscored_bounds
+from eval.statistics import Answers, best_at_k, mean_at_k, mean_of_known, pass_at_k, unscored_bounds
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
@@ -112,11 +112,6 @@ def _without_nan(answer: SampledAnswer) -> SampledAnswer:
     return answer if is_known and is_measured else replace(answer, score=None)
 
 
-def graded_by(sampled: Sequence[SampledAnswer], grader: str) -> list[SampledAnswer]:
-    """Give each answer the score of one of several graders; answers that it was not asked about are left out."""
-    return [replace(g, score=g.graders[grader]) for g in sampled if grader in g.graders]
-
-
 def join(answers: Mapping[str, Sequence[SampledAnswer]], tasks: Sequence[str]) -> list[SampledAnswer]:
     """Join the answers to several tasks; each example's name then begins with its task, so that none are confused."""
     return [replace(g, example=f"{task} {g.example}") for task in tasks for g in answers.get(task, ())]
@@ -144,7 +139,6 @@ def summarize(sampled: Sequence[SampledAnswer]) -> dict[str, object]:
 
 def _summarize(sampled: Sequence[SampledAnswer]) -> dict[str, object]:
     answers, measured = list(to_answers(sampled).values()), [g for g in sampled if g.is_measured]
-    written = [g for g in measured if g.outcome.is_measured]  # a refusal has no text, even if it counts as an answer
     k = max((len(a.scores) for a in answers), default=0)
     estimates = {"mean": mean_at_k(answers), "best": best_at_k(answers), "pass": pass_at_k(answers, k) if k else None}
     return {
@@ -152,8 +146,9 @@ def _summarize(sampled: Sequence[SampledAnswer]) -> dict[str, object]:
         "documents": len({a.document_id for a in answers}),
         "k": k,
         **{name: estimate and asdict(estimate) for name, estimate in estimates.items()},
-        "truncation_rate": sum(g.is_cut_off for g in measured) / len(measured) if measured else None,
-        "tokens_per_answer": sum(g.tokens for g in written) / len(written) if written else None,
+        "truncation_rate": mean_of_known([g.is_cut_off for g in measured]),
+        # A refusal has no text, even if it counts as an answer.
+        "tokens_per_answer": mean_of_known([g.tokens for g in measured if g.outcome.is_measured]),
         "score_per_1000_tokens": measure_efficiency(sampled),
         "outcomes": dict(sorted(Counter(str(g.outcome) for g in sampled).items())),
         "unscored": sum(a.scores.count(None) for a in answers),

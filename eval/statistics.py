@@ -29,11 +29,6 @@ class Difference:
     examples: int  # number of examples with a score of both models
     changed: int = 0  # number of documents whose difference is not zero
 
-    @property
-    def can_show(self) -> bool:
-        """True if a p below LEVEL is possible. The smallest p occurs if all documents differ in one direction."""
-        return 2.0 ** (1 - self.changed) < LEVEL
-
 
 def mean_at_k(answers: Sequence[Answers]) -> Estimate | None:
     """Estimate the mean score, averaged first over the samples of an example, then over examples."""

@@ -28,6 +28,9 @@ class PrbenchCriterion:
     category: str
 
 
+Graded = tuple[Sequence[PrbenchCriterion], Sequence[bool | None]]  # criteria and whether each is met
+
+
 @dataclass(frozen=True)
 class TaskScore:
     """The points of one answer. `low` and `high` bound `clipped` if grades are missing."""
@@ -96,9 +99,7 @@ def summarize(scores: Sequence[TaskScore]) -> dict[str, float | None]:
     }
 
 
-def rates_by(
-    graded: Sequence[tuple[Sequence[PrbenchCriterion], Sequence[bool | None]]], field: str
-) -> dict[str, tuple[float, int]]:
+def rates_by(graded: Sequence[Graded], field: str) -> dict[str, tuple[float, int]]:
     """Compute the share of met criteria and how many were graded, by `category` or by `weight_class`."""
     pairs = ((getattr(c, field), is_met) for criteria, met in graded for c, is_met in zip(criteria, met, strict=True))
     grades = _group((name, is_met) for name, is_met in pairs if is_met is not None)

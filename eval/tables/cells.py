@@ -77,7 +77,8 @@ def _write_p(comparison: Difference) -> str:
         return f"p {DASH}"
     few = {0: "no document differs", 1: "only 1 document differs"}
     why = few.get(comparison.changed, f"only {comparison.changed} documents differ")
-    return f"p {comparison.p:.4f}" + ("" if comparison.can_show else f" (cannot be below {LEVEL}: {why})")
+    least = 2.0 ** (1 - comparison.changed)  # the p if all documents differ in one direction
+    return f"p {comparison.p:.4f}" + ("" if least < LEVEL else f" (cannot be below {LEVEL}: {why})")
 
 
 def cost(row: TableRow) -> list[str]:

@@ -1,8 +1,4 @@
-"""Builds the tables and figures about runs that are not evaluations.
-
-These are the data of the two arms (the paper's Tables 1 and 3), question types (Table 11), learning curves (Figure 3)
-and pass rates (Table 7, Figure 6).
-"""
+"""Builds tables and figures about data and training (the paper's Tables 1, 3, 7 and 11, Figures 3 and 6)."""
 
 from collections.abc import Mapping
 from pathlib import Path

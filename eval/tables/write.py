@@ -16,11 +16,10 @@ from autodata import command
 from autodata.config import RecipeError, load
 from autodata.recipes.evaluation import TableRecipe
 from autodata.stats.writing import write_table
-from eval.tables.answers import attribution, truncation
 from eval.tables.cells import ResultTable, note_papers, read_finished
 from eval.tables.data import data_quality, learning_curves, pass_rate, question_types
 from eval.tables.rows import check_rows, note_outcomes
-from eval.tables.scores import by_subset, held_out, prbench
+from eval.tables.scores import attribution, by_subset, held_out, prbench, truncation
 
 SHAPES: dict[str, Callable[[TableRecipe], list[ResultTable]]] = {
     "data quality": data_quality,
