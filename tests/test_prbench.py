@@ -11,12 +11,12 @@ from eval.prbench.rules import (
     CLASSES,
     BadRubric,
     PrbenchCriterion,
+    group_values,
     rates_by,
     read_conversation,
     read_criterion,
     score_task,
     summarize,
-    summarize_by_topic,
 )
 
 
@@ -98,8 +98,7 @@ def test_rates_by_category_and_by_weight_class():
     graded = [(criteria(5, -5), [True, None]), (criteria(5, -5), [False, True])]
     assert rates_by(graded, "weight_class") == {"detrimental": (1.0, 1), "important": (0.5, 2)}
     assert rates_by(graded, "category") == {"a": (2 / 3, 3)}
-    scores = [score_task(*one) for one in graded]
-    assert list(summarize_by_topic(["tax", "labour"], scores)) == ["labour", "tax"]
+    assert list(group_values([("tax", 1), ("labour", 2), ("tax", 0)]).items()) == [("labour", [2]), ("tax", [1, 0])]
 
 
 weights = st.lists(st.integers(-10, 10).filter(bool), min_size=1, max_size=30)

@@ -277,15 +277,17 @@ def test_a_training_that_has_gone_wrong_is_stopped(tmp_path, logs, error):
     assert type(raised.value).__name__ == error
 
 
-@pytest.mark.parametrize(("examples", "at_most", "watched"), [("ab", None, 2), ("ab", 1, 1), ("ab", 0, 0), ("", None, 0)])
+@pytest.mark.parametrize(
+    ("examples", "at_most", "watched"), [("ab", None, 2), ("ab", 1, 1), ("ab", 0, 0), ("", None, 0)]
+)
 def test_only_a_set_without_examples_is_warned_of(monkeypatch, caplog, examples, at_most, watched):
     from training import trainer
 
     monkeypatch.setattr(trainer, "read_set", lambda dataset, name: examples)
     monkeypatch.setattr(trainer, "make_rows", lambda chosen, *_: [{"prompt": one} for one in chosen])
     recipe = GrpoRecipe(dataset="runs/d", evaluate=["cot_test"], evaluate_examples=at_most)
-    config = SimpleNamespace(chat_template_kwargs=None, eval_strategy="steps", eval_on_start=True)
-    sets = trainer.Training._make_watched(SimpleNamespace(recipe=recipe, config=config, tokenizer=None), None)
+    config = SimpleNamespace(eval_strategy="steps", eval_on_start=True)
+    sets = trainer.Training._make_watched(SimpleNamespace(recipe=recipe, config=config), None)
     assert len(sets["cot_test"] if sets else ()) == watched
     assert (config.eval_strategy, config.eval_on_start) == (("steps", True) if watched else ("no", False))
     assert ("runs/d has no examples of cot_test" in caplog.text) == (not examples)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerState
 
 from autodata.recipes.training import PreflightConfig
 from autodata.report.curves import CURVES, draw_training, read_curves, save_png
@@ -20,7 +20,6 @@ from training.preflight import check_difference
 
 if TYPE_CHECKING:
     from torch.nn import Module
-    from transformers import TrainerState
 
 _EVAL = "eval_"
 _ADVICE = (

@@ -102,16 +102,11 @@ def summarize(scores: Sequence[TaskScore]) -> dict[str, float | None]:
 def rates_by(graded: Sequence[Graded], field: str) -> dict[str, tuple[float, int]]:
     """Compute the share of met criteria and how many were graded, by `category` or by `weight_class`."""
     pairs = ((getattr(c, field), is_met) for criteria, met in graded for c, is_met in zip(criteria, met, strict=True))
-    grades = _group((name, is_met) for name, is_met in pairs if is_met is not None)
+    grades = group_values((name, is_met) for name, is_met in pairs if is_met is not None)
     return {name: (sum(values) / len(values), len(values)) for name, values in grades.items()}
 
 
-def summarize_by_topic(topics: Sequence[str], scores: Sequence[TaskScore]) -> dict[str, dict[str, float | None]]:
-    """Summarize the scores of each topic."""
-    return {topic: summarize(group) for topic, group in _group(zip(topics, scores, strict=True)).items()}
-
-
-def _group(pairs: Iterable[tuple[str, Any]]) -> dict[str, list[Any]]:
+def group_values(pairs: Iterable[tuple[str, Any]]) -> dict[str, list[Any]]:
     """Group values by name, sorted by name."""
     first = itemgetter(0)
     return {name: [value for _, value in group] for name, group in groupby(sorted(pairs, key=first), key=first)}

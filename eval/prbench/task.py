@@ -19,7 +19,7 @@ from autodata.types import Outcome, Reply, Role
 from eval.limits import EvaluationLimits
 from eval.prbench.data import Split, Task, flatten
 from eval.prbench.grader import Grader, strip_reasoning
-from eval.prbench.rules import rates_by, score_task, summarize, summarize_by_topic
+from eval.prbench.rules import group_values, rates_by, score_task, summarize
 from eval.tasks import answer, is_counted_refusal, leave_unscored
 
 BELOW_ZERO = "no interval: all of it is below 0, where scores are clipped"
@@ -104,6 +104,7 @@ def _summarize(graded: Sequence[tuple[Task, list[bool | None]]]) -> dict[str, An
     scores = [score_task(task.criteria, met) for task, met in graded]
     pairs = [(task.criteria, met) for task, met in graded]
     ids = [task.id for task, _ in graded]
+    by_topic = zip((task.topic for task, _ in graded), scores, strict=True)
     worst = min((s.negative / s.positive for s in scores if s.positive), default=0.0)
     clipped = estimate_mean(zip(ids, (s.clipped for s in scores), strict=True), (worst, 1.0))
     normalized = estimate_mean(zip(ids, (s.normalized for s in scores), strict=True), SHARE)
@@ -111,7 +112,7 @@ def _summarize(graded: Sequence[tuple[Task, list[bool | None]]]) -> dict[str, An
         **summarize(scores),
         "clipped": clipped and asdict(_clip(clipped)),
         "normalized": normalized and asdict(normalized),
-        "by_topic": summarize_by_topic([task.topic for task, _ in graded], scores),
+        "by_topic": {topic: summarize(group) for topic, group in group_values(by_topic).items()},
         "met_by_category": rates_by(pairs, "category"),
         "met_by_weight_class": rates_by(pairs, "weight_class"),
     }
