@@ -141,8 +141,8 @@ def _list_names(logs: Sequence[EvalLog]) -> list[str]:
 def _save(
     run: Run, recipe: EvalRecipe, logs: Sequence[EvalLog], data: Data, answers: dict[str, list[SampledAnswer]]
 ) -> dict[str, Any]:
-    results = {task: summarize(sampled) for task, sampled in answers.items() if task in data.sets}
     splits = data.splits
+    results = {task: summarize(sampled) for task, sampled in answers.items() if task not in splits}
     benchmark = {task: summarize_split(log, splits[task]) for log in logs if (task := log.eval.task) in splits}
     lines = [SAMPLED_ANSWER.dump_json(answer).decode() for sampled in answers.values() for answer in sampled]
     run.write(ANSWERS, "\n".join(lines) + "\n")

@@ -99,8 +99,7 @@ def reduce_answers(
 
 def unscored_bounds(answers: Sequence[Answers]) -> tuple[float, float] | None:
     """Compute the mean score as if every unscored sample were 0, and as if it were 1; None without samples."""
-    scores = [s for a in answers for s in a.scores]
-    if not scores:
+    if not (scores := [s for a in answers for s in a.scores]):
         return None
     total, missing = sum(s for s in scores if s is not None), scores.count(None)
     return total / len(scores), (total + missing) / len(scores)

@@ -73,8 +73,7 @@ def _subset_cells(models: Sequence[AnswersByTask], subset: str, metric: str) -> 
 
 def _split(answers: Mapping[str, list[SampledAnswer]], tasks: Sequence[str]) -> dict[str, list[SampledAnswer]]:
     """Select the answers to `tasks`: all of them together, and by part (subsets of a single task, or tasks)."""
-    selected = {task: sampled for task, sampled in answers.items() if task in tasks}
-    if not selected:
+    if not (selected := {task: sampled for task, sampled in answers.items() if task in tasks}):
         return {}
     if len(tasks) > 1:
         return {"overall": join(selected, tasks)} | selected
