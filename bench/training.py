@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -34,7 +35,7 @@ from tests.helpers.fake_server import fake_server, judge_by_hash
 from tests.helpers.training_world import make_arguments, make_dataset, make_qwen
 from training.counts import Books
 from training.reward import Reward
-from training.rows import make_rows
+from training.rows import make_rows, render_prompt
 from training.student import load_student
 from training.trainer import Training, make_config
 
@@ -94,7 +95,8 @@ def time_bare(recipe: GrpoRecipe, folder: Path) -> float:
     clock, tokenizer = Clock(), AutoTokenizer.from_pretrained(recipe.model)
     domain = base.load(recipe.domain, Client(recipe.models, None))
     template = recipe.trainer["chat_template_kwargs"]
-    rows = make_rows(read_set(recipe.dataset, "agentic_train"), domain, tokenizer, template)
+    render = partial(render_prompt, domain=domain, tokenizer=tokenizer, template=template)
+    rows = make_rows(read_set(recipe.dataset, "agentic_train"), render)
     config = make_config(recipe, folder)
     trainer = GRPOTrainer(
         model=load_student(recipe.model, {"dtype": "float32"}),
@@ -117,7 +119,8 @@ def time_rewards(recipe: GrpoRecipe, folder: Path, completions: int) -> float:
         reward.end_ids = frozenset({0})
         examples = read_set(recipe.dataset, "agentic_train")[:1]
         tokenizer = AutoTokenizer.from_pretrained(recipe.model)
-        row = make_rows(examples, base.load(recipe.domain, client), tokenizer, {})[0]
+        domain = base.load(recipe.domain, client)
+        row = make_rows(examples, partial(render_prompt, domain=domain, tokenizer=tokenizer, template={}))[0]
         answers = [f"answer {i}" for i in range(completions)]
         start = time.perf_counter()
         scoring = reward.score(

@@ -102,12 +102,9 @@ def attribute(
 def _pair(
     base: Sequence[SampledAnswer], trained: Sequence[SampledAnswer], all_pairs: bool
 ) -> Iterable[tuple[SampledAnswer, SampledAnswer, float]]:
-    old = {g.epoch: g for g in base if g.score is not None}
-    new = {g.epoch: g for g in trained if g.score is not None}
-    if not all_pairs:
-        return [(old[epoch], new[epoch], 1.0) for epoch in sorted(old.keys() & new.keys())]
-    weight = min(len(old), len(new)) / (len(old) * len(new)) if old and new else 0.0
-    return [(one, other, weight) for one in old.values() for other in new.values()]
+    old, new = ([g for g in answers if g.score is not None] for answers in (base, trained))
+    weight = min(len(old), len(new)) / (len(old) * len(new)) if old and new and all_pairs else 1.0
+    return [(one, other, weight) for one in old for other in new if all_pairs or one.epoch == other.epoch]
 
 
 def _add_up(flips: Iterable[_Flip]) -> Flips:

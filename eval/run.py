@@ -35,8 +35,7 @@ from eval.prbench.data import SPLITS, Split, find_files, read_split
 from eval.prbench.grader import Grader, make_graders
 from eval.prbench.task import prbench_task, summarize_split
 from eval.principia import locate
-from eval.results import PRBENCH, RESULTS, summarize
-from eval.sampled_answers import ANSWERS, SAMPLED_ANSWER, SampledAnswer, collect
+from eval.sampled_answers import ANSWERS, PRBENCH, RESULTS, SAMPLED_ANSWER, SampledAnswer, collect, summarize
 from eval.tasks import Problem, SampleCount, question_task
 
 
@@ -45,19 +44,13 @@ class Data:
     """The problems of an evaluation: held-out examples by set, Principia bench, and the splits of PRBench."""
 
     sets: dict[str, list[Problem]]
-    splits: list[Split]
+    splits: dict[str, Split]  # by the name of the task, prbench_<split>
     left_out: dict[str, int]  # number of rows without a problem, per benchmark
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """The number of problems of each task."""
-        sets = {name: len(problems) for name, problems in self.sets.items()}
-        return sets | {f"prbench_{split.name}": len(split.tasks) for split in self.splits}
 
 
 def read_data(recipe: EvalRecipe) -> Data:
     """Read all problems. Raises RecipeError for a bad name, RunError if there is nothing to ask."""
-    data = Data({}, [], {})
+    data = Data({}, {}, {})
     for name in recipe.sets if recipe.dataset else []:
         if examples := read_set(recipe.dataset, name):
             data.sets[name] = [Problem(e.id, e.document_id, e.candidate) for e in examples]
@@ -69,7 +62,7 @@ def read_data(recipe: EvalRecipe) -> Data:
         data.sets[principia.TASK], data.left_out[principia.TASK] = principia.read_problems(recipe.principia)
     if config := recipe.prbench:
         folder = locate(config.path, config.revision)
-        data.splits.extend(read_split(folder, name, config.limit) for name in config.splits)
+        data.splits.update({f"prbench_{name}": read_split(folder, name, config.limit) for name in config.splits})
     return data
 
 
@@ -84,7 +77,7 @@ async def _evaluate(
     in_flight = recipe.models.endpoints[recipe.models.weak_solver.endpoint].max_in_flight or 64
     domain = base.load(recipe.domain, limits.client, recipe.seed) if data.sets else None
     tasks = [question_task(name, domain, problems, recipe.samples, limits) for name, problems in data.sets.items()]
-    tasks += [prbench_task(split, graders, limits, recipe.samples, recipe.seed) for split in data.splits]
+    tasks += [prbench_task(split, graders, limits, recipe.samples, recipe.seed) for split in data.splits.values()]
     logs = await eval_async(
         tasks,
         model=None,  # our own client makes the calls
@@ -96,24 +89,25 @@ async def _evaluate(
     )
     for client in (limits.client, *(grader.client for grader in graders)):
         await client.close()
-    broken = [log for log in logs if log.status != "success"]
-    if broken:
-        reason = broken[0].error.message if broken[0].error else broken[0].status
-        raise RunError(f"{broken[0].eval.task}: {reason}; repair the cause and run the same command again")
+    if broken := next((log for log in logs if log.status != "success"), None):
+        reason = broken.error.message if broken.error else broken.status
+        raise RunError(f"{broken.eval.task}: {reason}; repair the cause and run the same command again")
     return logs
 
 
 def evaluate(recipe: EvalRecipe, run: Run) -> dict[str, Any]:
     """Return the results per task. Every answer is kept in the journal, every judged sample in the logs."""
     data = read_data(recipe)
-    for name, size in data.sizes.items():
+    sizes = {name: len(problems) for name, problems in data.sets.items()}
+    sizes |= {name: len(split.tasks) for name, split in data.splits.items()}
+    for name, size in sizes.items():
         print(f"{name}: {size:,} problems, answers per problem: {recipe.samples}", file=sys.stderr)
     for name, revision in _list_revisions(recipe).items():
         print(f"{name}: revision {revision or 'not pinned'}", file=sys.stderr)
     run.start()
     with (
         closing(Journal(run.path("journal.sqlite"))) as journal,
-        Progress(run, "answers", sum(data.sizes.values()) * recipe.samples) as progress,
+        Progress(run, "answers", sum(sizes.values()) * recipe.samples) as progress,
         ExitStack() as servers,
     ):
         SampleCount.progress = progress
@@ -147,15 +141,15 @@ def _list_names(logs: Sequence[EvalLog]) -> list[str]:
 def _save(
     run: Run, recipe: EvalRecipe, logs: Sequence[EvalLog], data: Data, answers: dict[str, list[SampledAnswer]]
 ) -> dict[str, Any]:
-    by_task = {f"prbench_{split.name}": split for split in data.splits}
-    results = {task: summarize(sampled) for task, sampled in answers.items() if task not in by_task}
-    benchmark = {task: summarize_split(log, by_task[task]) for log in logs if (task := log.eval.task) in by_task}
+    splits = data.splits
+    results = {task: summarize(sampled) for task, sampled in answers.items() if task not in splits}
+    benchmark = {task: summarize_split(log, splits[task]) for log in logs if (task := log.eval.task) in splits}
     lines = [SAMPLED_ANSWER.dump_json(answer).decode() for sampled in answers.values() for answer in sampled]
     run.write(ANSWERS, "\n".join(lines) + "\n")
     for name, content in ((RESULTS, results), (PRBENCH, benchmark)):
         run.write(name, json.dumps(content, indent=2) + "\n")
-    facts = {"label": recipe.label, "left_out": data.left_out, "revisions": _list_revisions(recipe)}
-    run.finish([RESULTS, PRBENCH, ANSWERS], **facts)
+    revisions = _list_revisions(recipe)
+    run.finish([RESULTS, PRBENCH, ANSWERS], label=recipe.label, left_out=data.left_out, revisions=revisions)
     return results | benchmark
 
 

@@ -1,11 +1,12 @@
-"""Keeps one short record for each answer of an evaluated model, beside the logs of inspect_ai."""
+"""Keeps one short record for each answer of an evaluated model, and computes the results of a task from them."""
 
 from __future__ import annotations
 
 import math
 from argparse import ArgumentParser, Namespace
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from pydantic import TypeAdapter
 
 from autodata.run.records import RunError, read_records
 from autodata.types import Outcome
-from eval.statistics import Answers
+from eval.statistics import Answers, best_at_k, mean_at_k, mean_of_known, pass_at_k, unscored_bounds
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 COUNTED = "a refusal, which the recipe counts as wrong"
 ANSWERS = "answers.jsonl"  # tables read this file: it is small, whereas the logs hold every token
+RESULTS, PRBENCH = "results.json", "prbench.json"
 
 
 @dataclass(frozen=True)
@@ -110,11 +112,6 @@ def _without_nan(answer: SampledAnswer) -> SampledAnswer:
     return answer if is_known and is_measured else replace(answer, score=None)
 
 
-def graded_by(sampled: Sequence[SampledAnswer], grader: str) -> list[SampledAnswer]:
-    """Give each answer the score of one of several graders; answers that it was not asked about are left out."""
-    return [replace(g, score=g.graders[grader]) for g in sampled if grader in g.graders]
-
-
 def join(answers: Mapping[str, Sequence[SampledAnswer]], tasks: Sequence[str]) -> list[SampledAnswer]:
     """Join the answers to several tasks; each example's name then begins with its task, so that none are confused."""
     return [replace(g, example=f"{task} {g.example}") for task in tasks for g in answers.get(task, ())]
@@ -132,6 +129,38 @@ def to_answers(sampled: Sequence[SampledAnswer]) -> dict[str, Answers]:
     """Collect the scores of each example for the statistics."""
     groups = group_by(sampled, "example")
     return {id: Answers(group[0].document, tuple(g.score for g in group)) for id, group in groups.items()}
+
+
+def summarize(sampled: Sequence[SampledAnswer]) -> dict[str, object]:
+    """Compute mean, best and pass@k, the share of cut-off answers and the length, of the task and of each subset."""
+    parts = {name: _summarize(group) for name, group in sorted(group_by(sampled, "subset").items()) if name}
+    return _summarize(sampled) | ({"subsets": parts} if parts else {})
+
+
+def _summarize(sampled: Sequence[SampledAnswer]) -> dict[str, object]:
+    answers, measured = list(to_answers(sampled).values()), [g for g in sampled if g.is_measured]
+    k = max((len(a.scores) for a in answers), default=0)
+    estimates = {"mean": mean_at_k(answers), "best": best_at_k(answers), "pass": pass_at_k(answers, k) if k else None}
+    return {
+        "examples": len(answers),
+        "documents": len({a.document_id for a in answers}),
+        "k": k,
+        **{name: estimate and asdict(estimate) for name, estimate in estimates.items()},
+        "truncation_rate": mean_of_known([g.is_cut_off for g in measured]),
+        # A refusal has no text, even if it counts as an answer.
+        "tokens_per_answer": mean_of_known([g.tokens for g in measured if g.outcome.is_measured]),
+        "score_per_1000_tokens": measure_efficiency(sampled),
+        "outcomes": dict(sorted(Counter(str(g.outcome) for g in sampled).items())),
+        "unscored": sum(a.scores.count(None) for a in answers),
+        "mean_bounds": unscored_bounds(answers),
+    }
+
+
+def measure_efficiency(sampled: Sequence[SampledAnswer]) -> float | None:
+    """Compute the score per thousand tokens, over scored answers; None without tokens."""
+    scored = [g for g in sampled if g.score is not None]
+    tokens = sum(g.tokens for g in scored)
+    return 1000 * sum(g.score or 0.0 for g in scored) / tokens if tokens else None
 
 
 def parse_arguments(parser: ArgumentParser, verb: str) -> Namespace:

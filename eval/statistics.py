@@ -29,11 +29,6 @@ class Difference:
     examples: int  # number of examples with a score of both models
     changed: int = 0  # number of documents whose difference is not zero
 
-    @property
-    def can_show(self) -> bool:
-        """True if a p below LEVEL is possible. The smallest p occurs if all documents differ in one direction."""
-        return 2.0 ** (1 - self.changed) < LEVEL
-
 
 def mean_at_k(answers: Sequence[Answers]) -> Estimate | None:
     """Estimate the mean score, averaged first over the samples of an example, then over examples."""
@@ -90,12 +85,7 @@ def _test_signs(sums: numpy.ndarray) -> float | None:
     if numpy.count_nonzero(sums) < 2:
         return 1.0
     result = scipy.stats.permutation_test(
-        (sums[sums != 0],),
-        lambda x, axis: x.mean(axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=9_999,
-        rng=numpy.random.default_rng(0),
+        (sums[sums != 0],), numpy.mean, permutation_type="samples", n_resamples=9_999, rng=numpy.random.default_rng(0)
     )
     return float(result.pvalue)
 
@@ -104,14 +94,12 @@ def reduce_answers(
     answers: Mapping[str, Answers], estimate: Callable[[Sequence[Answers]], Estimate | None]
 ) -> dict[str, Answers]:
     """Replace the k scores of each example by one number, so that best@k and pass@k are compared as means are."""
-    estimates = {id: (one, estimate([one])) for id, one in answers.items()}
-    return {id: Answers(one.document_id, (value.value,)) for id, (one, value) in estimates.items() if value}
+    return {id: Answers(one.document_id, (e.value,)) for id, one in answers.items() if (e := estimate([one]))}
 
 
 def unscored_bounds(answers: Sequence[Answers]) -> tuple[float, float] | None:
     """Compute the mean score as if every unscored sample were 0, and as if it were 1; None without samples."""
-    scores = [s for a in answers for s in a.scores]
-    if not scores:
+    if not (scores := [s for a in answers for s in a.scores]):
         return None
     total, missing = sum(s for s in scores if s is not None), scores.count(None)
     return total / len(scores), (total + missing) / len(scores)

@@ -6,7 +6,6 @@ RUN is a run folder of eval.run. Rates at smaller budgets are recomputed from th
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -17,31 +16,20 @@ from autodata import command
 from autodata.run.records import RunError
 from autodata.stats.intervals import SHARE, Estimate, estimate_mean
 from autodata.stats.writing import write_decimal, write_estimate, write_points
-from eval.sampled_answers import SampledAnswer, parse_arguments, read_task
+from eval.sampled_answers import SampledAnswer, measure_efficiency, parse_arguments, read_task
 from eval.statistics import mean_of_known
 
 
-@dataclass(frozen=True)
-class Truncation:
-    """The truncation of the answers to one task. Scores are means over scored answers; None if there are none."""
-
-    rate: Estimate
-    score_finished: float | None
-    score_cut_off: float | None
-    right_finished: float | None  # share of finished answers that are right
-    right_cut_off: float | None
-    score_per_1000_tokens: float | None
-
-
-def measure(sampled: Sequence[SampledAnswer], right_from: float = 1.0) -> Truncation:
-    """Measure the truncation of one task. Raises RunError if there are no answers."""
-    rate = measure_rate(sampled)
-    if rate is None:
-        raise RunError("nothing to measure: no answer to this task was received")
-    parts = [[g for g in sampled if g.is_cut_off is cut and g.score is not None] for cut in (False, True)]
-    scores = [mean_of_known([g.score for g in part]) for part in parts]
-    right = [mean_of_known([g.is_right(right_from) for g in part]) for part in parts]
-    return Truncation(rate, *scores, *right, measure_efficiency(sampled))
+def measure(sampled: Sequence[SampledAnswer], right_from: float = 1.0) -> dict[str, float | None]:
+    """Compare finished with cut-off answers to one task; a number is None if none of its answers is scored."""
+    finished, cut_off = ([g for g in sampled if g.is_cut_off is cut and g.score is not None] for cut in (False, True))
+    return {
+        "mean score of finished answers": mean_of_known([g.score for g in finished]),
+        "mean score of cut-off answers": mean_of_known([g.score for g in cut_off]),
+        "share of finished answers that are right": mean_of_known([g.is_right(right_from) for g in finished]),
+        "share of cut-off answers that are right": mean_of_known([g.is_right(right_from) for g in cut_off]),
+        "score per 1,000 tokens": measure_efficiency(sampled),
+    }
 
 
 def measure_rate(sampled: Iterable[SampledAnswer]) -> Estimate | None:
@@ -55,24 +43,14 @@ def rate_at(sampled: Sequence[SampledAnswer], budget: int) -> float:
     return sum(g.is_cut_off or g.tokens > budget for g in measured) / len(measured)
 
 
-def measure_efficiency(sampled: Sequence[SampledAnswer]) -> float | None:
-    """Compute the score per thousand tokens, over scored answers; None without tokens."""
-    scored = [g for g in sampled if g.score is not None]
-    tokens = sum(g.tokens for g in scored)
-    return 1000 * sum(g.score or 0.0 for g in scored) / tokens if tokens else None
-
-
 def show(sampled: Sequence[SampledAnswer], right_from: float, title: str) -> Table:
-    truncation = measure(sampled, right_from)
+    """Build the table of one task. Raises RunError if there are no answers."""
+    rate = measure_rate(sampled)
+    if rate is None:
+        raise RunError("nothing to measure: no answer to this task was received")
     table = Table("", "value", title=title)
-    table.add_row("cut off, % [95 % interval over documents]", escape(write_estimate(truncation.rate, write_points)))
-    for name, value in (
-        ("mean score of finished answers", truncation.score_finished),
-        ("mean score of cut-off answers", truncation.score_cut_off),
-        ("share of finished answers that are right", truncation.right_finished),
-        ("share of cut-off answers that are right", truncation.right_cut_off),
-        ("score per 1,000 tokens", truncation.score_per_1000_tokens),
-    ):
+    table.add_row("cut off, % [95 % interval over documents]", escape(write_estimate(rate, write_points)))
+    for name, value in measure(sampled, right_from).items():
         table.add_row(name, write_decimal(value))
     longest = max(g.tokens for g in sampled)
     for divisor in (4, 2, 1):

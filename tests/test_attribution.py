@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from autodata.run.records import RunError
 from autodata.types import Outcome
 from eval.attribution import Cause, attribute, find_cause
-from eval.sampled_answers import SampledAnswer
+from eval.sampled_answers import SampledAnswer, measure_efficiency
 from eval.statistics import Answers, chance_of_one, compare, pass_at_k
-from eval.truncation import measure, measure_efficiency, rate_at
+from eval.truncation import measure, measure_rate, rate_at, show
 
 OK, CUT = Outcome.ANSWERED, Outcome.CUT_OFF
 
@@ -87,15 +87,12 @@ def test_all_pairs_do_not_depend_on_the_order_of_samples(before, after, chance):
 def test_what_cut_off_answers_cost():
     answers = [generation(1.0, tokens=100), generation(0.0, CUT, tokens=200), generation(0.5, epoch=2, tokens=50),
                generation(None, epoch=3, tokens=1_000)]  # fmt: skip
-    found = measure(answers)
-    assert found.rate.value == 0.25
-    assert (found.score_finished, found.score_cut_off) == (0.75, 0.0)
-    assert (found.right_finished, found.right_cut_off) == (0.5, 0.0)
-    assert found.score_per_1000_tokens == pytest.approx(1000 * 1.5 / 350)
+    assert measure_rate(answers).value == 0.25
+    assert list(measure(answers).values()) == [0.75, 0.0, 0.5, 0.0, pytest.approx(1000 * 1.5 / 350)]
     assert [rate_at(answers, budget) for budget in (1_000, 100, 99, 49)] == [0.25, 0.5, 0.75, 1.0]
     assert measure_efficiency([generation(None)]) is None
     with pytest.raises(RunError, match="no answer to this task was received"):
-        measure([])
+        show([], 1.0, "")
 
 
 @pytest.mark.parametrize(("drawn", "right", "k", "chance"), [(8, 0, 8, 0.0), (8, 1, 8, 1.0), (8, 1, 1, 1 / 8),

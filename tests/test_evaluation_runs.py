@@ -8,8 +8,7 @@ import time
 import pytest
 
 from autodata.serving.journal import read_replies
-from eval.results import PRBENCH, RESULTS
-from eval.sampled_answers import ANSWERS
+from eval.sampled_answers import ANSWERS, PRBENCH, RESULTS
 from tests.helpers.commands import run, run_at_once
 from tests.helpers.fake_server import Scripted, completion, fake_server
 from tests.helpers.training_world import make_dataset

@@ -6,16 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autodata.types import Message
 from eval.prbench.rules import (
     CLASSES,
     BadRubric,
     PrbenchCriterion,
+    group_values,
     rates_by,
     read_conversation,
     read_criterion,
     score_task,
     summarize,
-    summarize_by_topic,
 )
 
 
@@ -69,10 +70,10 @@ def test_points_over_positive_weights_and_the_normalised_form():
 def test_the_mean_is_clipped_and_not_its_parts():
     good, bad = score_task(criteria(10, -20), [True, False]), score_task(criteria(10, -20), [False, True])
     summary = summarize([good, bad])
-    assert summary.mean_clipped == 0.0  # (1 − 2) / 2 is below
-    assert summary.mean_floored == 0.5
-    assert summary.mean_normalized == pytest.approx((1.0 + 0.0) / 2)
-    assert summarize([good]).mean_clipped == 1.0
+    assert summary["mean_clipped"] == 0.0  # (1 − 2) / 2 is below
+    assert summary["mean_floored"] == 0.5
+    assert summary["mean_normalized"] == pytest.approx((1.0 + 0.0) / 2)
+    assert summarize([good])["mean_clipped"] == 1.0
 
 
 def test_an_unresolved_grade_is_a_third_value_with_bounds():
@@ -80,25 +81,24 @@ def test_an_unresolved_grade_is_a_third_value_with_bounds():
     assert score.clipped is None
     assert (score.low, score.high) == (pytest.approx(5 / 15), pytest.approx(15 / 15))
     summary = summarize([score, score_task(criteria(10), [True])])
-    assert (summary.tasks, summary.scored, summary.unresolved) == (2, 1, 2)
-    assert summary.mean_clipped == 1.0
-    assert (summary.low, summary.high) == (pytest.approx((5 / 15 + 1) / 2), 1.0)
+    assert (summary["tasks"], summary["scored"], summary["unresolved"]) == (2, 1, 2)
+    assert summary["mean_clipped"] == 1.0
+    assert (summary["low"], summary["high"]) == (pytest.approx((5 / 15 + 1) / 2), 1.0)
 
 
 def test_a_rubric_of_negative_weights_only_has_no_clipped_score():
     score = score_task(criteria(-5, -5), [True, False])
     assert score.clipped is score.low is None
     assert score.normalized == 0.5
-    assert summarize([score]).mean_clipped is None
-    assert summarize([]).mean_normalized is None
+    assert summarize([score])["mean_clipped"] is None
+    assert summarize([])["mean_normalized"] is None
 
 
 def test_rates_by_category_and_by_weight_class():
     graded = [(criteria(5, -5), [True, None]), (criteria(5, -5), [False, True])]
     assert rates_by(graded, "weight_class") == {"detrimental": (1.0, 1), "important": (0.5, 2)}
     assert rates_by(graded, "category") == {"a": (2 / 3, 3)}
-    scores = [score_task(*one) for one in graded]
-    assert list(summarize_by_topic(["tax", "labour"], scores)) == ["labour", "tax"]
+    assert list(group_values([("tax", 1), ("labour", 2), ("tax", 0)]).items()) == [("labour", [2]), ("tax", [1, 0])]
 
 
 weights = st.lists(st.integers(-10, 10).filter(bool), min_size=1, max_size=30)
@@ -120,9 +120,9 @@ def test_earlier_turns_are_fixed_and_reference_texts_stand_before_their_own():
                                   "prompt_1": "Second?", "reference_texts_1": ["A law.", "A case."],
                                   "response_1": "not shown"})  # fmt: skip
     assert messages == [
-        {"role": "user", "content": "First?"},
-        {"role": "assistant", "content": "One."},
-        {"role": "user", "content": "Reference Text 0:\nA law.\n\nReference Text 1:\nA case.\n\nSecond?"},
+        Message("user", "First?"),
+        Message("assistant", "One."),
+        Message("user", "Reference Text 0:\nA law.\n\nReference Text 1:\nA case.\n\nSecond?"),
     ]
     with pytest.raises(BadRubric, match="2 turns, and no prompt_1"):
         read_conversation({"task": "t", "turns": 2, "prompt_0": "First?"})
@@ -156,4 +156,4 @@ def test_random_rubrics_score_as_another_implementation_scores_them(rubrics):
         assert mine.clipped == pytest.approx(other["clipped_score"])
         assert mine.normalized == pytest.approx(other["normalized_score"])
     mean = sum(other["clipped_score"] for other in theirs) / len(theirs)
-    assert summarize(ours).mean_clipped == pytest.approx(max(0.0, mean))
+    assert summarize(ours)["mean_clipped"] == pytest.approx(max(0.0, mean))

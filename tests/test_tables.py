@@ -14,8 +14,7 @@ from autodata.stats.intervals import ONE_DOCUMENT, Estimate
 from autodata.stats.writing import write_decimal, write_estimate, write_table
 from autodata.types import Outcome
 from eval.question_types import TYPES
-from eval.results import summarize
-from eval.sampled_answers import ANSWERS, SAMPLED_ANSWER, SampledAnswer, read_task
+from eval.sampled_answers import ANSWERS, SAMPLED_ANSWER, SampledAnswer, read_task, summarize
 from eval.statistics import Answers, Difference, compare, mean_at_k, reduce_answers
 from eval.tables import write
 from eval.tables.cells import difference

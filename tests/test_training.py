@@ -17,7 +17,7 @@ from autodata.loop.acceptance import scores
 from autodata.loop.rubric import judge
 from autodata.recipes.domain import DomainConfig
 from autodata.recipes.models import Endpoint, Models, RoleConfig, Sampling
-from autodata.recipes.training import PreflightConfig, RewardConfig
+from autodata.recipes.training import GrpoRecipe, PreflightConfig, RewardConfig
 from autodata.serving.llm import Client
 from autodata.serving.measured import EndpointError
 from autodata.types import (
@@ -34,6 +34,7 @@ from autodata.types import (
     UserError,
     Verdict,
 )
+from training.card import write_card
 from training.counts import Books
 from training.preflight import PreflightError, check_probe, estimate_bytes
 from training.reward import JudgeDown, Reward, measure_repetition
@@ -267,13 +268,45 @@ def test_what_the_probe_may_show(measured, message):
 def test_a_training_that_has_gone_wrong_is_stopped(tmp_path, logs, error):
     from training.callbacks import TrainingWatch
 
-    watch, state = TrainingWatch(tmp_path, PreflightConfig()), SimpleNamespace(global_step=7)
+    watch, state = TrainingWatch(tmp_path, PreflightConfig(), print), SimpleNamespace(global_step=7)
     if error is None:
         watch.on_log(None, state, None, logs)
         return
     with pytest.raises(UserError) as raised:
         watch.on_log(None, state, None, logs)
     assert type(raised.value).__name__ == error
+
+
+@pytest.mark.parametrize(
+    ("examples", "at_most", "watched"), [("ab", None, 2), ("ab", 1, 1), ("ab", 0, 0), ("", None, 0)]
+)
+def test_only_a_set_without_examples_is_warned_of(monkeypatch, caplog, examples, at_most, watched):
+    from training import trainer
+
+    monkeypatch.setattr(trainer, "read_set", lambda dataset, name: examples)
+    monkeypatch.setattr(trainer, "make_rows", lambda chosen, *_: [{"prompt": one} for one in chosen])
+    recipe = GrpoRecipe(dataset="runs/d", evaluate=["cot_test"], evaluate_examples=at_most)
+    config = SimpleNamespace(eval_strategy="steps", eval_on_start=True)
+    sets = trainer.Training._make_watched(SimpleNamespace(recipe=recipe, config=config), None)
+    assert len(sets["cot_test"] if sets else ()) == watched
+    assert (config.eval_strategy, config.eval_on_start) == (("steps", True) if watched else ("no", False))
+    assert ("runs/d has no examples of cot_test" in caplog.text) == (not examples)
+
+
+@pytest.mark.parametrize(
+    ("models", "judge_name", "reward"),
+    [
+        (Models({"j": Endpoint("m")}, judge=RoleConfig("j")), "m", "a language model's judgement"),
+        (Models(), "none", "computed in code, by a rule"),
+    ],
+)
+def test_the_card_says_where_the_reward_comes_from(models, judge_name, reward):
+    manifest = {"steps": 2, "reward_first_quarter": 0.1, "reward_last_quarter": 0.2, "failed_judgements": 0,
+                "judgements": 8, "judged_over": {}, "packages": {}, "inputs": {"dataset": "abc"}}  # fmt: skip
+    card = write_card(manifest, GrpoRecipe(model="owner/name", domain=DomainConfig("cloze"), models=models))
+    assert f"judge: {judge_name}." in card
+    assert f"- The reward is {reward}: where it can be misled, the model learns to mislead it." in card
+    assert card.count("The reward is") == 1
 
 
 def test_the_budget_of_calls_is_shared_by_all_processes():
@@ -305,7 +338,7 @@ HISTORY = [
 
 
 def test_the_curve_is_a_picture_and_numbers(tmp_path: Path):
-    from training.curve import write_curves
+    from training.callbacks import write_curves
 
     write_curves(HISTORY, tmp_path)
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")

@@ -1,28 +1,27 @@
-"""Watches a training while it runs: stops it if it has gone wrong, and reports how it goes."""
+"""Watches a training while it runs: stops it if it has gone wrong, writes its curves and reports how it goes."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerState
 
 from autodata.recipes.training import PreflightConfig
+from autodata.report.curves import CURVES, draw_training, read_curves, save_png
 from autodata.run.progress import Progress
 from autodata.types import UserError
 from training.counts import Books
-from training.curve import write_curves
-from training.preflight import check_difference, run_probe
-from training.reward import Reward
+from training.preflight import check_difference
 
 if TYPE_CHECKING:
     from torch.nn import Module
-    from transformers import TrainerState
-    from trl import GRPOTrainer
 
+_EVAL = "eval_"
 _ADVICE = (
     "the last checkpoint was written before that; look at the curves, then train in another folder (run=…) with a "
     "lower trainer.learning_rate"
@@ -33,25 +32,19 @@ class Diverged(UserError):
     """The loss or the weights are no longer finite; earlier checkpoints are intact."""
 
 
-class UntrainedProbe(TrainerCallback):
-    """Runs the last check before the first step, inside `train`: only there is the model as it will be trained."""
+class TrainingWatch(TrainerCallback):
+    """Stops a training that has gone wrong before its checkpoint is written, and keeps the curves up to date.
 
-    def __init__(
-        self, trainer: GRPOTrainer, rows: Sequence[Mapping[str, object]], reward: Reward, limits: PreflightConfig
-    ):
-        self._trainer, self._rows, self._reward, self._limits = trainer, rows, reward, limits
+    `probe` runs before the first step, but inside `train`: only there is the model as it will be trained.
+    """
+
+    def __init__(self, folder: Path, limits: PreflightConfig, probe: Callable[[], None]):
+        self._folder, self._limits, self._probe = folder, limits, probe
 
     def on_train_begin(self, args: object, state: TrainerState, control: object, **_: object) -> None:
         """Probe the untrained model. Raises PreflightError."""
         if state.global_step == 0 and self._limits.probe:
-            run_probe(self._trainer, self._rows, self._reward, self._limits)
-
-
-class TrainingWatch(TrainerCallback):
-    """Stops a training that has gone wrong before its checkpoint is written, and keeps the curves up to date."""
-
-    def __init__(self, folder: Path, limits: PreflightConfig):
-        self._folder, self._limits = folder, limits
+            self._probe()
 
     def on_step_end(self, args: object, state: TrainerState, control: object, *, model: Module, **_: object) -> None:
         """Check the new weights before they are saved: the step's loss is that of the old ones. Raises Diverged."""
@@ -93,3 +86,30 @@ class ProgressWriter(TrainerCallback):
         counts = self._books.gather()
         self._progress.facts["judgements"] = counts.judgements
         self._progress.failures = Counter({"failed judgements": counts.failed} if counts.failed else {})
+
+
+def write_curves(history: Sequence[Mapping[str, Any]], folder: Path) -> None:
+    """Write curve.json, and curve.png as soon as there is something to draw."""
+    (folder / CURVES).write_text(json.dumps(arrange_log(history), indent=1) + "\n", encoding="utf-8")
+    if charts := draw_training(read_curves(folder)):
+        save_png(charts, folder / "curve.png")
+
+
+def arrange_log(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Sort the log into {"train": [entry, …], "watched": {set: [{"step", "score", "cut_off", …}, …]}, "probe": …}.
+
+    The probe is the entry of the untrained model's answers before the first step; None if there was no probe. A step
+    that was logged again after a resume counts once, as it was done last.
+    """
+    train = {entry["step"]: dict(entry) for entry in history if "reward" in entry}
+    watched: dict[str, dict[int, dict[str, Any]]] = {}
+    for entry in history:
+        for key, value in entry.items():
+            name, _, metric = key.removeprefix(_EVAL).partition("/")
+            if key.startswith(_EVAL) and metric and f"{_EVAL}{name}/cut_off" in entry:
+                watched.setdefault(name, {}).setdefault(entry["step"], {"step": entry["step"]})[metric] = value
+    return {
+        "train": [train[step] for step in sorted(train)],
+        "probe": next((dict(entry) for entry in history if f"{_EVAL}probe/cut_off" in entry), None),
+        "watched": {name: [points[step] for step in sorted(points)] for name, points in watched.items()},
+    }

@@ -27,7 +27,9 @@ def describe_judgements(facts: Mapping[str, Any]) -> str:
 
 
 def _body(model: str, manifest: Mapping[str, Any], recipe: GrpoRecipe) -> list[str]:
-    judge = recipe.models.endpoints[recipe.models.judge.endpoint].model if recipe.models.judge else "none"
+    judge, reward = "none", "computed in code, by a rule"
+    if recipe.models.judge:
+        judge, reward = recipe.models.endpoints[recipe.models.judge.endpoint].model, "a language model's judgement"
     packages = ", ".join(f"{name} {version}" for name, version in sorted(manifest["packages"].items()) if version)
     return [
         f"# {model}, trained with GRPO on data made by Autodata",
@@ -40,7 +42,7 @@ def _body(model: str, manifest: Mapping[str, Any], recipe: GrpoRecipe) -> list[s
         f"Data set: {manifest['inputs']['dataset'][:16]}; commit: {manifest.get('git_commit') or 'unknown'}; "
         f"packages: {packages}.",
         "## Limits",
-        "- The reward is a language model's judgement: where it can be misled, the model learns to mislead it.\n"
+        f"- The reward is {reward}: where it can be misled, the model learns to mislead it.\n"
         "- Nothing was done for safety beyond what the base model has.",
         "## Citation",
         CITATION,

@@ -105,11 +105,7 @@ def warn_of_kernels(model: PreTrainedModel) -> None:
 def run_probe(
     trainer: GRPOTrainer, rows: Sequence[Mapping[str, object]], reward: Reward, limits: PreflightConfig
 ) -> None:
-    """Let the untrained model answer some training prompts, through every part that a training step uses.
-
-    Raises PreflightError if judgements fail, if too many answers are cut off, if too many groups have equal rewards,
-    or if vLLM and the trainer disagree about the probabilities of the sampled tokens.
-    """
+    """Let the untrained model answer some prompts, through every part of a training step. Raises PreflightError."""
     from datasets import Dataset
 
     group_size = trainer.num_generations_eval
@@ -153,6 +149,5 @@ def check_difference(measured: Mapping[str, float], limits: PreflightConfig, pre
     if difference is not None and difference > limits.max_logp_difference:
         raise PreflightError(
             f"vLLM and the trainer differ by {difference:.3f} nats per token, more than "
-            f"preflight.max_logp_difference={limits.max_logp_difference}: the weights were not "
-            "copied to vLLM"
+            f"preflight.max_logp_difference={limits.max_logp_difference}: the weights were not copied to vLLM"
         )

@@ -4,11 +4,12 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from autodata.config import RecipeError
+from autodata.loop.agents import gather_all
 from autodata.loop.domain import Domain
 from autodata.recipes.training import RewardConfig
 from autodata.serving.llm import Client
@@ -23,6 +24,7 @@ Log = Callable[[str, float], None]  # TRL's log_metric
 CUT_OFF = ("zero", "penalise", "mask", "judge")
 _SLACK = 4.0  # factor on the time that all replies would take at their full length
 _SPAN = 8  # length of a sequence in words
+_LATE = "no reply before the deadline of the step"
 
 
 class JudgeDown(UserError):
@@ -45,9 +47,6 @@ class Scored:
     score: float | None
     reason: str  # one text for all failures of a kind
     problem: str  # the full message
-
-
-_LATE = Scored(None, *["no reply before the deadline of the step"] * 2)
 
 
 class Reward:
@@ -78,12 +77,11 @@ class Reward:
         """
         start, candidate, second = time.monotonic(), columns["candidate"], columns.get("second", ())
         read = [self._read(*parts) for parts in zip(prompts, completions, completion_ids, strict=True)]
-        chosen = [i for i, completion in enumerate(read) if self._is_judged(completion)]
-        judged = {i: self._judge(self._domain, candidate[i], read[i].answer) for i in chosen}
-        marked = [i for i in chosen if self._second and second and second[i]]
-        compared = {i: self._judge(self._second, candidate[i], read[i].answer) for i in marked}
+        judged = {i: (candidate[i], one.answer) for i, one in enumerate(read) if self._is_judged(one)}
+        compared = {i: case for i, case in judged.items() if self._second and second and second[i]}
         async with self.books.keep_writing():
-            scored, others = await asyncio.gather(self._wait(judged), self._wait(compared))
+            judging = self._judge_all(self._domain, judged), self._judge_all(self._second, compared)
+            scored, others = await asyncio.gather(*judging)
             self._count_failures(list(scored.values()))
         rewards = [scored[i].score if i in judged else self._without_judge(r) for i, r in enumerate(read)]
         log_metric, sets = columns["log_metric"], columns["set"]
@@ -106,25 +104,25 @@ class Reward:
         special = {"mask": None, "penalise": -self._config.penalty} if completion.is_cut_off else {}
         return special.get(self._config.cut_off, 0.0)
 
-    async def _judge(self, domain: Domain, candidate_json: str, answer: str) -> Scored:
+    async def _judge_all(self, domain: Domain | None, cases: dict[int, tuple[str, str]]) -> dict[int, Scored]:
+        """Judge candidates' answers; one that is not judged by the deadline has no score."""
+        limit_s = self._limit_s(len(cases))
+        scored = await gather_all([self._judge(domain, *case, limit_s) for case in cases.values()])
+        return dict(zip(cases, scored, strict=True))
+
+    async def _judge(self, domain: Domain, candidate_json: str, answer: str, limit_s: float | None) -> Scored:
         candidate = CANDIDATE.validate_json(candidate_json)
         seed = int.from_bytes(hashlib.sha256((candidate.hash + answer).encode()).digest()[:4], "big") >> 1
         try:
-            judgement = await domain.judge(candidate, answer, seed)
+            async with asyncio.timeout(limit_s):
+                judgement = await domain.judge(candidate, answer, seed)
         except PromptCut:
             raise  # this judge gets truncated prompts, so none of its scores count
+        except TimeoutError:
+            return Scored(None, _LATE, _LATE)
         except EndpointError as error:
             return Scored(None, name_failure(error), str(error))
         return Scored(judgement.score, judgement.reason, judgement.reason)
-
-    async def _wait(self, judging: dict[int, Coroutine[Any, Any, Scored]]) -> dict[int, Scored]:
-        """Wait for the scores; a completion that is not judged by the deadline has none."""
-        tasks = {i: asyncio.ensure_future(one) for i, one in judging.items()}
-        if tasks:
-            _, late = await asyncio.wait(tasks.values(), timeout=self._limit_s(len(tasks)))
-            for task in late:
-                task.cancel()
-        return {i: _LATE if task.cancelled() or not task.done() else task.result() for i, task in tasks.items()}
 
     def _limit_s(self, calls: int) -> float | None:
         """Compute a deadline from the longest possible replies and the tokens per second so far; None before any."""
@@ -157,12 +155,11 @@ class Reward:
 def log_rewards(log_metric: Log, completions: Iterable[tuple[str, Completion, float | None]]) -> None:
     """Log by set, and separately for finished and cut-off completions. TRL takes the means over all processes."""
     for name, completion, reward in completions:
-        log_metric(f"{name}/cut_off", float(completion.is_cut_off))
-        log_metric(f"{name}/guarded", float(completion.is_guarded))
-        log_metric(f"{name}/unscored", float(reward is None))
+        values = {"cut_off": completion.is_cut_off, "guarded": completion.is_guarded, "unscored": reward is None}
         if reward is not None:
-            log_metric(f"{name}/score", float(reward))
-            log_metric(f"{name}/score_{'cut_off' if completion.is_cut_off else 'finished'}", float(reward))
+            values |= {"score": reward, f"score_{'cut_off' if completion.is_cut_off else 'finished'}": reward}
+        for key, value in values.items():
+            log_metric(f"{name}/{key}", float(value))
 
 
 def log_judges(log_metric: Log, pairs: Iterable[tuple[str, Scored, Scored]]) -> None:

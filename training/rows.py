@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ from autodata.types import CANDIDATE, Candidate, Example, UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+Render = Callable[[Candidate], str]  # render_prompt for one domain and tokenizer
 
 
 class TooFewExamples(UserError):
@@ -42,17 +44,11 @@ def require_examples(examples: Sequence[Example], minimum: int, dataset: str) ->
         )
 
 
-def make_rows(
-    examples: Sequence[Example],
-    domain: Domain,
-    tokenizer: PreTrainedTokenizerBase,
-    template: Mapping[str, Any],
-    name: str = "train",
-) -> list[dict[str, str]]:
+def make_rows(examples: Sequence[Example], render: Render, name: str = "train") -> list[dict[str, str]]:
     """Make one row per example: the rendered prompt, the candidate as one JSON string, and the set it belongs to."""
     return [
         {
-            "prompt": render_prompt(e.candidate, domain, tokenizer, template),
+            "prompt": render(e.candidate),
             "example_id": e.id,
             "set": name,
             "candidate": CANDIDATE.dump_json(e.candidate).decode(),

@@ -22,8 +22,8 @@ from autodata.serving.leases import State, read_leases
 from autodata.serving.vllm import running
 from autodata.stats.writing import write_duration
 from autodata.types import Role
+from training.callbacks import write_curves
 from training.card import describe_judgements, write_card
-from training.curve import write_curves
 from training.reward import JudgeDown
 from training.student import save_student
 from training.trainer import Training
@@ -108,10 +108,7 @@ def train_and_save(recipe: GrpoRecipe) -> None:
 
 def _agree(goes_on: bool) -> bool:
     """Return the main process's value on all processes."""
-    values = [goes_on]
-    if PartialState().num_processes > 1:
-        broadcast_object_list(values)
-    return values[0]
+    return broadcast_object_list([goes_on])[0]
 
 
 def find_judge(models: Models, run: Path, patience_s: float = 4 * 3600.0) -> None:

@@ -7,6 +7,7 @@ import math
 import shutil
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,10 +25,10 @@ from autodata.serving.embedded import resolve_weights
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
 from training import preflight
-from training.callbacks import ProgressWriter, TrainingWatch, UntrainedProbe
+from training.callbacks import ProgressWriter, TrainingWatch
 from training.counts import Books
 from training.reward import Reward
-from training.rows import choose_by_pass_rate, make_rows, order_rows, require_examples
+from training.rows import Render, choose_by_pass_rate, make_rows, order_rows, render_prompt, require_examples
 from training.student import find_checkpoint, load_student
 
 if TYPE_CHECKING:
@@ -54,7 +55,9 @@ class Training:
         weights, options = resolve_weights(recipe.model), dict(recipe.trainer.get("model_init_kwargs") or {})
         self.tokenizer = AutoTokenizer.from_pretrained(weights, revision=options.get("revision"))
         domain = self._load_domain(recipe.models, journal)
-        rows = self._make_rows(domain)
+        template = self.config.chat_template_kwargs or {}
+        render = partial(render_prompt, domain=domain, tokenizer=self.tokenizer, template=template)
+        rows = self._make_rows(render)
         self.model = load_student(weights, options)
         self._check(rows, processes)
         models = replace(recipe.models, judge=recipe.second_judge)
@@ -65,12 +68,12 @@ class Training:
             args=self.config,
             processing_class=self.tokenizer,
             train_dataset=self._order(Dataset.from_list(rows), processes),
-            eval_dataset=self._make_watched(domain),
+            eval_dataset=self._make_watched(render),
             reward_funcs=self.reward.score,
         )
         self.reward.end_ids = find_end_ids(self.model, self.tokenizer)
-        self.trainer.add_callback(TrainingWatch(folder, recipe.preflight))
-        self.trainer.add_callback(UntrainedProbe(self.trainer, rows, self.reward, recipe.preflight))
+        probe = partial(preflight.run_probe, self.trainer, rows, self.reward, recipe.preflight)
+        self.trainer.add_callback(TrainingWatch(folder, recipe.preflight, probe))
 
     def run(self) -> None:
         """Train from the last checkpoint if there is one, then save the model. All processes must call this."""
@@ -93,28 +96,27 @@ class Training:
         self.clients.append(Client(share_budget(models, PartialState().num_processes), journal))
         return base.load(self.recipe.domain, self.clients[-1])
 
-    def _make_rows(self, domain: base.Domain) -> list[dict[str, str]]:
+    def _make_rows(self, render: Render) -> list[dict[str, str]]:
         """Make the rows to train on. Raises TooFewExamples, RecipeError."""
         recipe = self.recipe
         require_domain(recipe.dataset, recipe.arms, recipe.domain.name)
         examples = [e for arm in recipe.arms for e in read_set(recipe.dataset, f"{arm}_train")]
         examples = choose_by_pass_rate(examples, recipe.pass_rate)
         require_examples(examples, recipe.min_examples, recipe.dataset)
-        return make_rows(examples, domain, self.tokenizer, self.config.chat_template_kwargs or {})
+        return make_rows(examples, render)
 
-    def _make_watched(self, domain: base.Domain) -> dict[str, Dataset] | None:
+    def _make_watched(self, render: Render) -> dict[str, Dataset] | None:
         """Make the sets that are evaluated during training; None if there are none. Raises RecipeError."""
         from datasets import Dataset
 
-        recipe, template, watched = self.recipe, self.config.chat_template_kwargs or {}, {}
+        recipe, watched = self.recipe, {}
         compared = recipe.second_judge_examples if recipe.second_judge else 0
         for name in recipe.evaluate:
-            examples = read_set(recipe.dataset, name)[: recipe.evaluate_examples]
+            examples = read_set(recipe.dataset, name)
             if not examples:
                 log.warning("evaluate: %s has no examples of %s, so this set is not evaluated", recipe.dataset, name)
-                continue
-            rows = make_rows(examples, domain, self.tokenizer, template, name)
-            watched[name] = Dataset.from_list([{**row, "second": i < compared} for i, row in enumerate(rows)])
+            if rows := make_rows(examples[: recipe.evaluate_examples], render, name):
+                watched[name] = Dataset.from_list([{**row, "second": i < compared} for i, row in enumerate(rows)])
         if not watched:  # TRL would otherwise demand an evaluation set
             self.config.eval_strategy, self.config.eval_on_start = "no", False
         return watched or None

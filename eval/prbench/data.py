@@ -50,9 +50,8 @@ def read_split(folder: Path, name: str, limit: int | None = None) -> Split:
 
 def find_files(folder: Path, name: str) -> list[Path]:
     """Find `legal.parquet`, `data/legal-00000-of-00001.parquet` or `legal.jsonl`, for example. Raises RunError."""
-    patterns = (f"{name}.parquet", f"{name}.jsonl", f"{name}-[0-9]*.parquet")
-    places = (folder, folder / "data")
-    files = [file for place in places for pattern in patterns for file in sorted(place.glob(pattern))]
+    names = (f"{name}.parquet", f"{name}.jsonl", f"{name}-[0-9]*.parquet")
+    files = [file for place in (folder, folder / "data") for name in names for file in sorted(place.glob(name))]
     if not files:
         raise RunError(
             f"{folder}: no file of the split {name}; download ScaleAI/PRBench there "
@@ -66,8 +65,7 @@ def _make_task(row: Mapping[str, Any]) -> Task:
     criteria = tuple(read_criterion(one) for one in row.get("rubric") or [])
     if not criteria:
         raise BadRubric(f"task {row.get('task')}: no rubric")
-    messages = tuple(Message(turn["role"], turn["content"]) for turn in read_conversation(row))
-    return Task(str(row.get("task")), str(row.get("topic") or "unknown"), messages, criteria)
+    return Task(str(row.get("task")), str(row.get("topic") or "unknown"), tuple(read_conversation(row)), criteria)
 
 
 def flatten(messages: tuple[Message, ...]) -> str:

@@ -1,10 +1,12 @@
 """Computes PRBench's scores from graded criteria, as scaleapi/PRBench does (its evals.py; arXiv 2511.11562)."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
+from autodata.types import Message
 from eval.statistics import mean_of_known
 
 CLASSES = ("critically important", "important", "slightly important", "slightly detrimental", "detrimental",
@@ -24,6 +26,9 @@ class PrbenchCriterion:
     weight: float
     weight_class: str
     category: str
+
+
+Graded = tuple[Sequence[PrbenchCriterion], Sequence[bool | None]]  # criteria and whether each is met
 
 
 @dataclass(frozen=True)
@@ -78,56 +83,36 @@ def score_task(criteria: Sequence[PrbenchCriterion], met: Sequence[bool | None])
     return TaskScore(points, positive, negative, *bounds, len(open_weights))
 
 
-@dataclass(frozen=True)
-class Summary:
-    """The scores of one split by one grader. Tasks with unresolved grades count in the bounds only."""
-
-    tasks: int
-    scored: int
-    mean_clipped: float | None  # the headline: clipped at 0 after the mean
-    mean_normalized: float | None
-    mean_floored: float | None  # each task floored at 0 before the mean: a sensitivity check, not what PRBench reports
-    low: float | None  # the headline if every unresolved grade hurt as much as it can
-    high: float | None
-    unresolved: int
-
-
-def summarize(scores: Sequence[TaskScore]) -> Summary:
-    """Compute the numbers that PRBench reports, and their bounds."""
+def summarize(scores: Sequence[TaskScore]) -> dict[str, float | None]:
+    """Compute the numbers that PRBench reports. Tasks with unresolved grades count in the bounds low and high only."""
     clipped = [s.clipped for s in scores if s.clipped is not None]
-    return Summary(
-        tasks=len(scores),
-        scored=len(clipped),
-        mean_clipped=_floor(mean_of_known(clipped)),
-        mean_normalized=mean_of_known([s.normalized for s in scores]),
-        mean_floored=mean_of_known([max(0.0, value) for value in clipped]),
-        low=_floor(mean_of_known([s.low for s in scores])),
-        high=_floor(mean_of_known([s.high for s in scores])),
-        unresolved=sum(s.unresolved for s in scores),
-    )
+    return {
+        "tasks": len(scores),
+        "scored": len(clipped),
+        "mean_clipped": _floor(mean_of_known(clipped)),  # the headline: clipped at 0 after the mean
+        "mean_normalized": mean_of_known([s.normalized for s in scores]),
+        # Each task is floored at 0 before the mean: a sensitivity check, not what PRBench reports.
+        "mean_floored": mean_of_known([max(0.0, value) for value in clipped]),
+        "low": _floor(mean_of_known([s.low for s in scores])),  # if every unresolved grade hurt as much as it can
+        "high": _floor(mean_of_known([s.high for s in scores])),
+        "unresolved": sum(s.unresolved for s in scores),
+    }
 
 
-def rates_by(
-    graded: Sequence[tuple[Sequence[PrbenchCriterion], Sequence[bool | None]]], field: str
-) -> dict[str, tuple[float, int]]:
+def rates_by(graded: Sequence[Graded], field: str) -> dict[str, tuple[float, int]]:
     """Compute the share of met criteria and how many were graded, by `category` or by `weight_class`."""
-    grades: defaultdict[str, list[bool]] = defaultdict(list)
-    for criteria, met in graded:
-        for criterion, is_met in zip(criteria, met, strict=True):
-            if is_met is not None:
-                grades[getattr(criterion, field)].append(is_met)
-    return {name: (sum(values) / len(values), len(values)) for name, values in sorted(grades.items())}
+    pairs = ((getattr(c, field), is_met) for criteria, met in graded for c, is_met in zip(criteria, met, strict=True))
+    grades = group_values((name, is_met) for name, is_met in pairs if is_met is not None)
+    return {name: (sum(values) / len(values), len(values)) for name, values in grades.items()}
 
 
-def summarize_by_topic(topics: Sequence[str], scores: Sequence[TaskScore]) -> dict[str, Summary]:
-    """Summarize the scores of each topic."""
-    by_topic: defaultdict[str, list[TaskScore]] = defaultdict(list)
-    for topic, score in zip(topics, scores, strict=True):
-        by_topic[topic].append(score)
-    return {topic: summarize(group) for topic, group in sorted(by_topic.items())}
+def group_values(pairs: Iterable[tuple[str, Any]]) -> dict[str, list[Any]]:
+    """Group values by name, sorted by name."""
+    first = itemgetter(0)
+    return {name: [value for _, value in group] for name, group in groupby(sorted(pairs, key=first), key=first)}
 
 
-def read_conversation(row: Mapping[str, Any]) -> list[dict[str, str]]:
+def read_conversation(row: Mapping[str, Any]) -> list[Message]:
     """Read the turns up to the one to answer, each user turn after its own reference texts. Raises BadRubric."""
     turns = int(row["turns"])
     messages = []
@@ -136,9 +121,9 @@ def read_conversation(row: Mapping[str, Any]) -> list[dict[str, str]]:
         if not isinstance(prompt, str):
             raise BadRubric(f"task {row.get('task')}: {turns} turns, and no prompt_{turn}")
         references = "".join(f"Reference Text {i}:\n{text}\n\n" for i, text in enumerate(texts or []))
-        messages.append({"role": "user", "content": references + prompt})
+        messages.append(Message("user", references + prompt))
         if turn < turns - 1:
-            messages.append({"role": "assistant", "content": str(row.get(f"response_{turn}") or "")})
+            messages.append(Message("assistant", str(row.get(f"response_{turn}") or "")))
     return messages
 
 

@@ -19,7 +19,7 @@ from autodata.types import Outcome, Reply, Role
 from eval.limits import EvaluationLimits
 from eval.prbench.data import Split, Task, flatten
 from eval.prbench.grader import Grader, strip_reasoning
-from eval.prbench.rules import rates_by, score_task, summarize, summarize_by_topic
+from eval.prbench.rules import group_values, rates_by, score_task, summarize
 from eval.tasks import answer, is_counted_refusal, leave_unscored
 
 BELOW_ZERO = "no interval: all of it is below 0, where scores are clipped"
@@ -104,14 +104,15 @@ def _summarize(graded: Sequence[tuple[Task, list[bool | None]]]) -> dict[str, An
     scores = [score_task(task.criteria, met) for task, met in graded]
     pairs = [(task.criteria, met) for task, met in graded]
     ids = [task.id for task, _ in graded]
+    by_topic = zip((task.topic for task, _ in graded), scores, strict=True)
     worst = min((s.negative / s.positive for s in scores if s.positive), default=0.0)
     clipped = estimate_mean(zip(ids, (s.clipped for s in scores), strict=True), (worst, 1.0))
     normalized = estimate_mean(zip(ids, (s.normalized for s in scores), strict=True), SHARE)
     return {
-        **asdict(summarize(scores)),
+        **summarize(scores),
         "clipped": clipped and asdict(_clip(clipped)),
         "normalized": normalized and asdict(normalized),
-        "by_topic": {n: asdict(s) for n, s in summarize_by_topic([t.topic for t, _ in graded], scores).items()},
+        "by_topic": {topic: summarize(group) for topic, group in group_values(by_topic).items()},
         "met_by_category": rates_by(pairs, "category"),
         "met_by_weight_class": rates_by(pairs, "weight_class"),
     }
@@ -120,8 +121,6 @@ def _summarize(graded: Sequence[tuple[Task, list[bool | None]]]) -> dict[str, An
 def _clip(estimate: Estimate) -> Estimate:
     """Clip a mean at 0, as PRBench does, which does not clip scores. An interval wholly below 0 is left out."""
     value = max(0.0, estimate.value)
-    if estimate.low is None or estimate.high is None:
-        return replace(estimate, value=value)
-    if estimate.high <= 0:
+    if estimate.high is not None and estimate.high <= 0:
         return Estimate(value, documents=estimate.documents, reason=BELOW_ZERO)
-    return replace(estimate, value=value, low=max(0.0, estimate.low))
+    return replace(estimate, value=value, low=estimate.low and max(0.0, estimate.low))

@@ -33,18 +33,14 @@ def read_finished(row: TableRow) -> dict[str, Any]:
     return manifest if manifest.get("finished") else {}
 
 
-def is_finished(row: TableRow) -> bool:
-    return bool(read_finished(row))
-
-
 def read_result(row: TableRow, name: str) -> dict[str, Any]:
     """Read a file of a finished run; empty if the run or the file is missing."""
-    return (read_json(Path(row.run) / name) or {}) if is_finished(row) else {}
+    return (read_json(Path(row.run) / name) or {}) if read_finished(row) else {}
 
 
 def read_answers(row: TableRow) -> dict[str, list[SampledAnswer]]:
     """Read the answers of a finished run, by task; empty if the run is missing."""
-    return read_all(Path(row.run)) if is_finished(row) else {}
+    return read_all(Path(row.run)) if read_finished(row) else {}
 
 
 def with_papers(recipe: TableRecipe, ours: Sequence[list[str]], columns: Sequence[str]) -> list[list[str]]:
@@ -81,7 +77,8 @@ def _write_p(comparison: Difference) -> str:
         return f"p {DASH}"
     few = {0: "no document differs", 1: "only 1 document differs"}
     why = few.get(comparison.changed, f"only {comparison.changed} documents differ")
-    return f"p {comparison.p:.4f}" + ("" if comparison.can_show else f" (cannot be below {LEVEL}: {why})")
+    least = 2.0 ** (1 - comparison.changed)  # the p if all documents differ in one direction
+    return f"p {comparison.p:.4f}" + ("" if least < LEVEL else f" (cannot be below {LEVEL}: {why})")
 
 
 def cost(row: TableRow) -> list[str]:

@@ -1,4 +1,4 @@
-"""Builds the tables about data: what the two arms made (the paper's Tables 1 and 3), question types (Table 11)."""
+"""Builds tables and figures about data and training (the paper's Tables 1, 3, 7 and 11, Figures 3 and 6)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,20 +8,23 @@ import scipy  # loads its submodules on first use
 
 from autodata.data.examples import EXAMPLES, STATISTICS
 from autodata.data.statistics import METRICS, measure_intervals, write_metric
+from autodata.meta.search import ITERATIONS
 from autodata.recipes.evaluation import TableRecipe
-from autodata.run.records import read_records
+from autodata.report.charts import Frame, Line, Lines, series_style
+from autodata.report.curves import Curves, draw_rates, list_pass_rates, read_curves, save_png, write_milestones
+from autodata.run.records import LINE, read_records
 from autodata.stats.intervals import Estimate
 from autodata.stats.writing import DASH, write_estimate, write_points
 from autodata.types import EXAMPLE
 from eval.question_types import RESULTS, TYPES
-from eval.tables.cells import ResultTable, is_finished, papers, read_result
+from eval.tables.cells import HELD_OUT, ResultTable, papers, read_finished, read_result
 
 
 def data_quality(recipe: TableRecipe) -> list[ResultTable]:
     """Compare the data of the arms, one column each. The recipe's only row is a run of autodata.dataset."""
     (row,) = recipe.rows
     statistics = read_result(row, STATISTICS) or {"cot": {}, "agentic": {}}
-    examples = read_records(Path(row.run) / EXAMPLES, EXAMPLE) if is_finished(row) else []
+    examples = read_records(Path(row.run) / EXAMPLES, EXAMPLE) if read_finished(row) else []
     arms = sorted(statistics, key=lambda arm: arm != "cot")
     intervals = {arm: measure_intervals([e for e in examples if e.arm == arm]) for arm in arms}
     columns = [*statistics.values(), *recipe.paper.values()]
@@ -52,3 +55,40 @@ def _type_cells(counts: Mapping[str, Any], kind: str, name: str) -> list[str]:
     interval = scipy.stats.binomtest(count, labelled).proportion_ci(method="wilson")
     share = Estimate(count / labelled, interval.low, interval.high, labelled)
     return [str(count), write_estimate(share, write_points)]
+
+
+def learning_curves(recipe: TableRecipe) -> list[ResultTable]:
+    """Draw the score on each held-out set over training steps, and list each run's first, best and last point."""
+    runs = [(row.label, read_curves(Path(row.run)) if read_finished(row) else Curves()) for row in recipe.rows]
+    scores = [(label, curves.watch("score")) for label, curves in runs]
+    sets = list(dict.fromkeys([*HELD_OUT, *(name for _, points in scores for name in points)]))
+    rows = [
+        [label, name, *(write_milestones(points[name]) if name in points else [DASH] * 3)]
+        for label, points in scores
+        for name in sets
+    ]
+    charts = []
+    for name in sets:
+        watched = [(label, points[name]) for label, points in scores if name in points]
+        lines = [Line(label, series_style(number), points) for number, (label, points) in enumerate(watched)]
+        charts += [Lines(Frame(name, "", "step", "mean score"), lines, extra=(1,))] if lines else []
+    return [ResultTable([["model", "set", "first", "best", "last"], *rows], _save(recipe, charts))]
+
+
+def pass_rate(recipe: TableRecipe) -> list[ResultTable]:
+    """List the first and the best pass rate of a run of autodata.meta, the only row, and the paper's; draw all."""
+    (row,) = recipe.rows
+    points = list_pass_rates(read_records(Path(row.run) / ITERATIONS, LINE)) if read_finished(row) else []
+    chosen = [points[0], max(points, key=lambda point: point[1])] if points else []
+    rows = [[str(iteration), write_points(rate), ""] for iteration, rate in chosen] or [[DASH, DASH, ""]]
+    rows += [[str(iteration), "", papers(recipe, "%", iteration)] for iteration in recipe.paper.get("%", {})]
+    header = ["iteration", "validation pass rate, %", "the paper's, %"]
+    return [ResultTable([header, *rows], _save(recipe, [draw_rates(points)] if points else []))]
+
+
+def _save(recipe: TableRecipe, charts: list[Lines]) -> list[str]:
+    """Draw the picture, if there is anything to draw, and say where it is."""
+    path = Path(recipe.output).with_suffix(".png")
+    if charts:
+        save_png(charts, path)
+    return [f"Picture: {path}"] if charts else []

@@ -15,8 +15,7 @@ def check_rows(rows: Sequence[TableRow]) -> list[str]:
     """Check that the rows can be compared, and note those with unknown weights. Raises RunError if they cannot."""
     evaluations = {row.label: manifest for row in rows if (manifest := _read_evaluation(row))}
     for row in rows:
-        label = evaluations.get(row.label, {}).get("label", row.label)
-        if label != row.label:
+        if (label := evaluations.get(row.label, {}).get("label", row.label)) != row.label:
             raise RunError(
                 f"row {row.label}: {row.run} evaluated {label}; write label: {label} in the table, "
                 "or name the run that belongs to the row"
@@ -48,17 +47,10 @@ def _find_data(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 def _find_judges(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Select what identifies the judge and every grader: model and sampling."""
-    roles = {
-        key.removesuffix(".endpoint"): name
-        for key, name in inputs.items()
-        if key.startswith(("models.judge.", "graders.")) and key.endswith(".endpoint")
-    }
+    judging = {key: value for key, value in inputs.items() if key.startswith(("models.judge.", "graders."))}
     # Token budgets are left out, because a raised budget only adds scores that were missing.
-    settings = {
-        key: value
-        for key, value in inputs.items()
-        if key.startswith(tuple(f"{role}." for role in roles)) and not key.endswith((".max_tokens", ".endpoint"))
-    }
+    settings = {key: value for key, value in judging.items() if not key.endswith((".max_tokens", ".endpoint"))}
+    roles = {key.removesuffix(".endpoint"): name for key, name in judging.items() if key.endswith(".endpoint")}
     return settings | {role: inputs.get(f"models.endpoints.{name}.model") for role, name in roles.items()}
 
 

@@ -1,15 +1,21 @@
-"""Builds the tables of scores: held-out sets (the paper's Table 2), subsets (5, 6), PRBench (4, 12)."""
+"""Builds the tables of evaluations.
 
+These are held-out sets (the paper's Table 2), subsets (5, 6), PRBench (4, 12), cut-off answers (8) and flips (9).
+"""
+
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
 from autodata.recipes.evaluation import TableRecipe, TableRow
-from autodata.stats.writing import write_decimal, write_estimate, write_points
-from eval.results import PRBENCH, summarize
-from eval.sampled_answers import SampledAnswer, graded_by, group_by, join, to_answers
-from eval.statistics import Answers, best_at_k, compare, mean_at_k, pass_at_k, reduce_answers
+from autodata.stats.writing import DASH, write_decimal, write_estimate, write_points
+from eval.attribution import Cause, attribute
+from eval.sampled_answers import PRBENCH, SampledAnswer, group_by, join, summarize, to_answers
+from eval.statistics import Answers, best_at_k, compare, mean_at_k, mean_of_known, pass_at_k, reduce_answers
 from eval.tables.cells import COST, HELD_OUT, ResultTable, cost, difference, read_answers, read_result, with_papers
+from eval.truncation import measure_rate
 
 AnswersByTask = Mapping[str, Sequence[SampledAnswer]]
 
@@ -28,8 +34,7 @@ def held_out(recipe: TableRecipe) -> list[ResultTable]:
     ours = []
     for row, result in zip(recipe.rows, results, strict=True):
         cells = [write_estimate(result.get(task, {}).get(name)) for task in tasks for name in ("mean", "best")]
-        rates = [r["truncation_rate"] for r in result.values() if r["truncation_rate"] is not None]
-        cut_off = write_decimal(sum(rates) / len(rates) if rates else None)
+        cut_off = write_decimal(mean_of_known([r["truncation_rate"] for r in result.values()]))
         ours.append([row.label, *cells, cut_off, *cost(row)])
     header = ["model", *(f"{name}@{k}" for name in names), "truncated", *COST]
     rows = [header, *with_papers(recipe, ours, [*names, "truncated", *COST])]
@@ -38,43 +43,37 @@ def held_out(recipe: TableRecipe) -> list[ResultTable]:
 
 def by_subset(recipe: TableRecipe) -> list[ResultTable]:
     """Show the base (the first run) and each other model's difference to it in %, one row per subset and metric."""
-    base, *trained = [_split(read_answers(row), recipe.tasks) for row in recipe.rows]
+    models = [_split(read_answers(row), recipe.tasks) for row in recipe.rows]
     papers = [label.rpartition(" ")[0] for label in recipe.paper]
-    subsets = list(dict.fromkeys(chain(papers, base, *trained)))
+    subsets = list(dict.fromkeys(chain(papers, *models)))
     header = ["subset and metric", recipe.rows[0].label]
     header += [f"{row.label}{form}" for row in recipe.rows[1:] for form in ("", " − base")]
     ours = [
-        [f"{subset} {metric}", *_subset_cells(base, trained, subset, metric)]
+        [f"{subset} {metric}", *_subset_cells(models, subset, metric)]
         for subset in subsets
         for metric in ("avg", "pass")
     ]
-    problems = {name: to_answers(sampled) for name, sampled in base.items()}
+    problems = {name: to_answers(sampled) for name, sampled in models[0].items()}
     sizes = [f"{name} {len(answers)}" for name, answers in problems.items()]
     k = max((len(a.scores) for answers in problems.values() for a in answers.values()), default=None)
     notes = [f"Answers to each problem: {k or 'none yet'}. Problems: {', '.join(sizes) or 'none yet'}."]
     return [ResultTable([header, *with_papers(recipe, ours, header[1:])], notes)]
 
 
-def _subset_cells(base: AnswersByTask, trained: Sequence[AnswersByTask], subset: str, metric: str) -> list[str]:
-    before = _reduce(base.get(subset, ()), metric)
+def _subset_cells(models: Sequence[AnswersByTask], subset: str, metric: str) -> list[str]:
+    """Write each model's mean, or its mean chance that one of all answers to a problem is right, and differences."""
+    answers = [to_answers(model.get(subset, ())) for model in models]
+    before, *others = answers if metric == "avg" else [reduce_answers(one, pass_at_k) for one in answers]
     cells = [write_estimate(mean_at_k(list(before.values())), write_points)]
-    for answers in trained:
-        after = _reduce(answers.get(subset, ()), metric)
+    for after in others:
         cells.append(write_estimate(mean_at_k(list(after.values())), write_points))
         cells.append(difference(compare(before, after), write_points))
     return cells
 
 
-def _reduce(sampled: Sequence[SampledAnswer], metric: str) -> dict[str, Answers]:
-    """Reduce each problem to the mean of its answers, or to the chance that one of all of them is right."""
-    answers = to_answers(sampled)
-    return answers if metric == "avg" else reduce_answers(answers, pass_at_k)
-
-
 def _split(answers: Mapping[str, list[SampledAnswer]], tasks: Sequence[str]) -> dict[str, list[SampledAnswer]]:
     """Select the answers to `tasks`: all of them together, and by part (subsets of a single task, or tasks)."""
-    selected = {task: sampled for task, sampled in answers.items() if task in tasks}
-    if not selected:
+    if not (selected := {task: sampled for task, sampled in answers.items() if task in tasks}):
         return {}
     if len(tasks) > 1:
         return {"overall": join(selected, tasks)} | selected
@@ -115,9 +114,13 @@ def _prbench_cell(result: Mapping[str, dict], column: str) -> str:
 
 
 def _by_grader(answers: AnswersByTask) -> dict[str, list[SampledAnswer]]:
-    pairs = {(task, grader) for task, sampled in answers.items() for g in sampled for grader in g.graders}
-    columns = {(task, grader): f"{grader} {task.removeprefix('prbench_')}" for task, grader in sorted(pairs)}
-    return {column: graded_by(answers[task], grader) for (task, grader), column in columns.items()}
+    """Give the answers each grader's scores; those that it was not asked about are left out."""
+    columns: defaultdict[str, list[SampledAnswer]] = defaultdict(list)
+    for task, sampled in answers.items():
+        for answer in sampled:
+            for grader, score in answer.graders.items():
+                columns[f"{grader} {task.removeprefix('prbench_')}"].append(replace(answer, score=score))
+    return columns
 
 
 def _compare(recipe: TableRecipe, answers: Sequence[AnswersByTask], tasks: Sequence[str]) -> list[ResultTable]:
@@ -137,13 +140,56 @@ def _compare(recipe: TableRecipe, answers: Sequence[AnswersByTask], tasks: Seque
 def _note_unscored(recipe: TableRecipe, results: Sequence[Mapping[str, dict]]) -> list[str]:
     sizes = next(({t: r["examples"] for t, r in result.items()} for result in results if result), {})
     examples = ", ".join(f"{task} {size:,}" for task, size in sizes.items()) or "none yet"
-    notes = [f"Intervals: 95 %, over n documents. Examples: {examples}.", ""]
-    for row, result in zip(recipe.rows, results, strict=True):
-        for task, values in result.items():
-            if values["unscored"]:
-                low, high = values["mean_bounds"]
-                notes.append(
-                    f"- {row.label}, {task}: answers without a score: {values['unscored']:,}; if they had scores, "
-                    f"the mean would lie between {low:.3f} and {high:.3f}"
-                )
-    return notes
+    return [f"Intervals: 95 %, over n documents. Examples: {examples}.", ""] + [
+        f"- {row.label}, {task}: answers without a score: {values['unscored']:,}; if they had scores, "
+        "the mean would lie between {:.3f} and {:.3f}".format(*values["mean_bounds"])
+        for row, result in zip(recipe.rows, results, strict=True)
+        for task, values in result.items()
+        if values["unscored"]
+    ]
+
+
+def truncation(recipe: TableRecipe) -> list[ResultTable]:
+    """Show the share of cut-off answers of each set in %, one row per model; then differences to the first model."""
+    models = [(row.label, read_answers(row)) for row in recipe.rows]
+    for _, answers in models:
+        if answers:
+            answers["combined validation"] = join(answers, recipe.tasks or HELD_OUT)  # both arms together
+    sets = list(dict.fromkeys(chain(HELD_OUT, *recipe.paper.values(), *(answers for _, answers in models))))
+    ours = [
+        [label, *(write_estimate(measure_rate(answers.get(name, ())), write_points) for name in sets)]
+        for label, answers in models
+    ]
+    rows = [["model", *(f"{name}, %" for name in sets)], *with_papers(recipe, ours, sets)]
+    (base, before), *others = models
+    changes = []
+    for label, answers in others if before else []:
+        if answers:
+            pairs = [compare(_cut_offs(before, name), _cut_offs(answers, name)) for name in sets]
+            changes.append([label, *(difference(pair, write_points) for pair in pairs)])
+    below = ResultTable([rows[0], *changes], title=f"Differences to {base}, in points, paired by example")
+    return [ResultTable(rows), *([below] if changes else [])]
+
+
+def _cut_offs(answers: AnswersByTask, name: str) -> dict[str, Answers]:
+    """Replace each answer's score by 1 if it was cut off and 0 if not; None if the answer never came."""
+    sampled = answers.get(name, ())
+    return to_answers([replace(g, score=float(g.is_cut_off) if g.is_measured else None) for g in sampled])
+
+
+def attribution(recipe: TableRecipe) -> list[ResultTable]:
+    """Explain the flips of each model against the base, which is the first row."""
+    base, *models = [join(read_answers(row), recipe.tasks or HELD_OUT) for row in recipe.rows]
+    names = ["flips", *(f"{cause} %" for cause in Cause), "lost", "net", "flips over all pairs"]
+    ours = [
+        [row.label, *(_flips(base, trained) if base and trained else [DASH] * len(names))]
+        for row, trained in zip(recipe.rows[1:], models, strict=True)
+    ]
+    return [ResultTable([["model", *names], *with_papers(recipe, ours, names)])]
+
+
+def _flips(base: Sequence[SampledAnswer], trained: Sequence[SampledAnswer]) -> list[str]:
+    paired, over_all = attribute(base, trained), attribute(base, trained, all_pairs=True)
+    gained, lost, net = (f"{count:g}" for count in (paired.gained.total, paired.lost.total, paired.net))
+    shares = [write_estimate(paired.gained.shares[cause], write_points) for cause in Cause]
+    return [gained, *shares, lost, net, f"{over_all.gained.total:.1f}"]

@@ -16,12 +16,10 @@ from autodata import command
 from autodata.config import RecipeError, load
 from autodata.recipes.evaluation import TableRecipe
 from autodata.stats.writing import write_table
-from eval.tables.answers import attribution, truncation
-from eval.tables.cells import ResultTable, is_finished, note_papers
-from eval.tables.data import data_quality, question_types
-from eval.tables.figures import learning_curves, pass_rate
+from eval.tables.cells import ResultTable, note_papers, read_finished
+from eval.tables.data import data_quality, learning_curves, pass_rate, question_types
 from eval.tables.rows import check_rows, note_outcomes
-from eval.tables.scores import by_subset, held_out, prbench
+from eval.tables.scores import attribution, by_subset, held_out, prbench, truncation
 
 SHAPES: dict[str, Callable[[TableRecipe], list[ResultTable]]] = {
     "data quality": data_quality,
@@ -59,7 +57,7 @@ def render(recipe: TableRecipe, tables: Sequence[ResultTable]) -> str:
     missing = [
         f"- {row.label}: no finished run in {row.run}; make it with `{row.command}`"
         for row in recipe.rows
-        if not is_finished(row)
+        if not read_finished(row)
     ]
     return "\n".join([*parts, *(f"{note}\n" for note in note_papers(recipe)), "\n".join(missing)]).strip() + "\n"
 
