@@ -44,6 +44,9 @@ SCHEMAS = {
 }
 
 
+RETIRED = ("guidance", "metrics_port")  # keys of earlier versions that stand in the recipes of their run folders
+
+
 class RecipeError(UserError):
     """A recipe cannot be used; the message names the file, the key and what to write."""
 
@@ -68,12 +71,15 @@ def load(schema: type[R], arguments: list[str]) -> R:
         raise RecipeError(f"{arguments[0]}: no value for {', '.join(missing)}; {hint}")
     with _name_in_errors(arguments[0]):
         recipe = OmegaConf.to_object(config)
-    path = Path(arguments[0])
-    # The resolved recipe in a run folder records how a run was made, by the rules of its time.
-    if not (path.name == "recipe.yaml" and (path.parent / "manifest.json").exists()):
+    if not is_resolved(Path(arguments[0])):
         for problem in budgets.find_problems(recipe):
             raise RecipeError(f"{arguments[0]}: {problem}")
     return recipe
+
+
+def is_resolved(path: Path) -> bool:
+    """Return True for the recipe in a run folder, which records how a run was made, by the rules of its time."""
+    return path.name == "recipe.yaml" and (path.parent / "manifest.json").exists()
 
 
 def to_yaml(recipe: object) -> str:
@@ -169,6 +175,8 @@ def _read_with_includes(path: Path, chain: tuple[Path, ...]) -> list[Layer]:
     if path in chain:
         raise RecipeError(f"{path}: includes itself through {' → '.join(map(str, chain))}")
     values = _read(path)
+    for key in RETIRED if is_resolved(path) else ():
+        values.pop(key, None)
     included = values.pop("include", None) or []
     if isinstance(included, str):
         raise RecipeError(f"{path}: include must be a list; write include: [{included}]")

@@ -194,6 +194,14 @@ def test_values_that_change_results_change_the_identity(recipe, change):
     assert semantic_hash(load(GenerateRecipe, [*arguments, change])) != semantic_hash(before)
 
 
+def test_the_recipe_of_an_older_run_may_have_keys_that_are_gone(recipe):
+    kept = recipe(f"guidance: null\nmetrics_port: null\n{MINIMAL}", "recipe.yaml")
+    with pytest.raises(RecipeError, match="guidance"):
+        load(GenerateRecipe, [kept])
+    recipe("{}", "manifest.json")
+    assert load(GenerateRecipe, [kept]) == load(GenerateRecipe, [recipe()])
+
+
 def test_the_file_name_selects_the_schema():
     assert config.schema_for("recipes/demo/generate_cot.yaml") is GenerateRecipe
     assert config.schema_for("dataset.yaml") is DatasetRecipe

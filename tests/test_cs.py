@@ -8,12 +8,12 @@ import pytest
 from autodata.data.examples import choose_best
 from autodata.domains.cs import verifier
 from autodata.loop import domain as base
-from autodata.loop.domain import JudgeFailed
-from autodata.loop.harness import Harness
+from autodata.loop.domain import Assessment, JudgeFailed
+from autodata.loop.harness import Harness, fail_final
 from autodata.loop.orchestrator import orchestrate, orchestrate_by_agent, propose_many, propose_once
 from autodata.serving.llm import Client
 from autodata.serving.measured import NotMeasured
-from autodata.types import Candidate, Criterion, Document, End, Failure
+from autodata.types import Candidate, Criterion, Document, End, Failure, Quality, Verdict
 from tests.helpers.fake_server import completion, fake_server
 from tests.helpers.fake_world import World, candidate, models_of_world, quality, verdicts
 from tests.helpers.recipes import load_recipe
@@ -306,6 +306,16 @@ def test_an_item_that_fails_the_final_check_stays_recorded_as_such(journal):
     assert trajectory.end is End.ROUNDS_USED
     assert {r.verdict.failure for r in trajectory.rounds} == {Failure.LOW_QUALITY}
     assert not trajectory.rounds[0].final.passed
+
+
+def test_a_failed_final_check_counts_where_the_preset_in_force_accepts():
+    yes, no = Verdict(True, None, ""), Verdict(False, Failure.TOO_EASY, "")
+    failed = Quality(False, "vague", "hash", {})
+    both = fail_final(Assessment({"prose": yes, "deployed": yes}, {}), failed, "prose")
+    assert {verdict.failure for verdict in both.values()} == {Failure.LOW_QUALITY}
+    assessment = Assessment({"prose": no, "deployed": yes}, {})
+    assert fail_final(assessment, failed, "prose") == assessment.verdicts
+    assert fail_final(assessment, None, "deployed") == assessment.verdicts
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ class Harness:
         assessment = await domain.assess(candidate, weak, strong, self._shown_rounds)
 
         final = await self._check_again(candidate, assessment.verdicts[domain.config.preset], strong)
-        verdicts = fail_final(assessment, final)
+        verdicts = fail_final(assessment, final, domain.config.preset)
         evidence = {
             "presets": verdicts,
             "duplicate_answers": count_duplicates(weak) + count_duplicates(strong),
@@ -199,9 +199,12 @@ def find_fault(quality: Quality, candidate: Candidate) -> str | None:
     return None if quality.passed else quality.reason
 
 
-def fail_final(assessment: Assessment, final: Quality | None) -> dict[str, Verdict]:
-    """Return the verdicts of all presets; a failed final check turns each acceptance into a rejection."""
-    if final is None or final.passed:
+def fail_final(assessment: Assessment, final: Quality | None, preset: str) -> dict[str, Verdict]:
+    """Return the verdicts of all presets; a failed final check turns each acceptance into a rejection.
+
+    It counts only where the preset in force accepts: most rounds that it rejects have no final check.
+    """
+    if final is None or final.passed or not assessment.verdicts[preset].accepted:
         return assessment.verdicts
     rejected = Verdict(False, Failure.LOW_QUALITY, f"final check: {final.reason}")
     return {name: rejected if verdict.accepted else verdict for name, verdict in assessment.verdicts.items()}
