@@ -56,8 +56,13 @@ class Outcome(StrEnum):
     @classmethod
     def _missing_(cls, value: object) -> "Outcome | None":
         """Read the names in older records, made before "cut_off" and "not measured" were told apart."""
-        return {"ok": cls.ANSWERED, "truncated": cls.CUT_OFF, "refusal": cls.REFUSED, "timeout": cls.ERROR,
-                "infrastructure": cls.ERROR}.get(str(value))  # fmt: skip
+        return {
+            "ok": cls.ANSWERED,
+            "truncated": cls.CUT_OFF,
+            "refusal": cls.REFUSED,
+            "timeout": cls.ERROR,
+            "infrastructure": cls.ERROR,
+        }.get(str(value))
 
 
 class Failure(StrEnum):

@@ -168,8 +168,8 @@ def _remake(example: Example, open_arm: Callable[[str, str], Arm]) -> tuple[Arm,
 def _compare(example: Example, remade: Example, is_old: bool) -> str:
     """Name the fields that differ from the remade example; fields that older rows lack do not count."""
     if is_old:
-        made = {name: getattr(remade.evidence, name) for name in ("weak_outcomes", "strong_outcomes", "gates")}
-        example = replace(example, evidence=replace(example.evidence, **made))
+        added = {name: getattr(remade.evidence, name) for name in ("weak_outcomes", "strong_outcomes", "gates")}
+        example = replace(example, evidence=replace(example.evidence, **added))
     stored, expected = vars(example), vars(replace(remade, split=example.split))
     return ", ".join(f"{name} differs" for name in stored if stored[name] != expected[name])
 

@@ -113,11 +113,21 @@ def generate(folder: Path, url: str, documents: int, in_flight: int) -> RunCost:
     run, texts = folder / f"run_{documents}", folder / f"documents_{documents}.jsonl"
     write_documents(texts, documents)
     command = [
-        sys.executable, "-m", "autodata.generate", "recipes/demo/generate.yaml", f"run={run}",
-        f"documents.path={texts}", f"documents_in_flight={documents}",
-        "domain.max_rounds=1", "domain.weak_attempts=2", "domain.strong_attempts=2",
-        f"models.endpoints.small.base_url={url}", "models.endpoints.small.server=null",
-        f"models.endpoints.small.model={MODEL}", f"models.endpoints.small.max_in_flight={in_flight}"]  # fmt: skip
+        sys.executable,
+        "-m",
+        "autodata.generate",
+        "recipes/demo/generate.yaml",
+        f"run={run}",
+        f"documents.path={texts}",
+        f"documents_in_flight={documents}",
+        "domain.max_rounds=1",
+        "domain.weak_attempts=2",
+        "domain.strong_attempts=2",
+        f"models.endpoints.small.base_url={url}",
+        "models.endpoints.small.server=null",
+        f"models.endpoints.small.model={MODEL}",
+        f"models.endpoints.small.max_in_flight={in_flight}",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
     if status:

@@ -65,11 +65,22 @@ def evaluate_all(url: str, folder: Path, problems: int, samples: int) -> None:
         for i in range(problems)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    recipe = load(EvalRecipe, [
-        "recipes/science/eval_base.yaml", f"run={folder}/run_{problems}", "dataset=null", f"samples={samples}",
-        f"principia.path={path}", "label=fake", "evaluated={weights: null, endpoint: fake}",
-        "models.judge.endpoint=fake", "models.endpoints.fake.model=fake", f"models.endpoints.fake.base_url={url}",
-        f"models.endpoints.fake.max_in_flight={AT_ONCE}"])  # fmt: skip
+    recipe = load(
+        EvalRecipe,
+        [
+            "recipes/science/eval_base.yaml",
+            f"run={folder}/run_{problems}",
+            "dataset=null",
+            f"samples={samples}",
+            f"principia.path={path}",
+            "label=fake",
+            "evaluated={weights: null, endpoint: fake}",
+            "models.judge.endpoint=fake",
+            "models.endpoints.fake.model=fake",
+            f"models.endpoints.fake.base_url={url}",
+            f"models.endpoints.fake.max_in_flight={AT_ONCE}",
+        ],
+    )
     with Run(recipe.run, "eval", recipe, {}) as run:
         evaluate(recipe, run)
 

@@ -65,9 +65,17 @@ def write_documents(folder: Path, count: int) -> Path:
 
 def run_generate(url: str, folder: Path, documents: Path) -> float:
     """Return the tokens written per second of work, by the run's own manifest."""
-    recipe = load(GenerateRecipe, [
-        "recipes/demo/generate.yaml", f"run={folder}", f"documents.path={documents}", "domain.max_rounds=2",
-        "documents_in_flight=48", f"models.endpoints.small.base_url={url}"])  # fmt: skip
+    recipe = load(
+        GenerateRecipe,
+        [
+            "recipes/demo/generate.yaml",
+            f"run={folder}",
+            f"documents.path={documents}",
+            "domain.max_rounds=2",
+            "documents_in_flight=48",
+            f"models.endpoints.small.base_url={url}",
+        ],
+    )
     run, corpus = open_run(recipe)
     with run:
         generate.generate(recipe, run, corpus)
@@ -79,12 +87,40 @@ def run_vllm(url: str, prompts: Path, count: int, at_once: int) -> float:
     """Return the tokens written per second, as vLLM's benchmark counts them."""
     parser = argparse.ArgumentParser()
     serve.add_cli_args(parser)
-    result = serve.main(parser.parse_args([
-        "--backend", "openai-chat", "--base-url", url.removesuffix("/v1"), "--endpoint", "/v1/chat/completions",
-        "--model", "smollm2-135m-instruct", "--tokenizer", resolve_weights("embedded"), "--dataset-name", "custom",
-        "--dataset-path", str(prompts), "--custom-output-len", "-1", "--ignore-eos", "--skip-chat-template",
-        "--disable-shuffle", "--num-prompts", str(count), "--max-concurrency", str(at_once), "--temperature", "1.0",
-        "--extra-body", '{"seed": 1}', "--disable-tqdm"]))  # fmt: skip
+    result = serve.main(
+        parser.parse_args(
+            [
+                "--backend",
+                "openai-chat",
+                "--base-url",
+                url.removesuffix("/v1"),
+                "--endpoint",
+                "/v1/chat/completions",
+                "--model",
+                "smollm2-135m-instruct",
+                "--tokenizer",
+                resolve_weights("embedded"),
+                "--dataset-name",
+                "custom",
+                "--dataset-path",
+                str(prompts),
+                "--custom-output-len",
+                "-1",
+                "--ignore-eos",
+                "--skip-chat-template",
+                "--disable-shuffle",
+                "--num-prompts",
+                str(count),
+                "--max-concurrency",
+                str(at_once),
+                "--temperature",
+                "1.0",
+                "--extra-body",
+                '{"seed": 1}',
+                "--disable-tqdm",
+            ]
+        )
+    )
     return float(result["output_throughput"])
 
 

@@ -143,10 +143,20 @@ def measure_prefix(documents: int, overrides: Sequence[str]) -> None:
 def play(url: str, run: Path, prompts: Path | None, documents: int) -> None:
     endpoints = [f"models.endpoints.{n}.{key}" for n in NAMES for key in (f"model={n}", f"base_url={url}")]
     roles = [f"models.{role}.endpoint={role.removesuffix('_solver') if 'solver' in role else 'fake'}" for role in Role]
-    recipe = load(GenerateRecipe, [
-        "recipes/cs/generate.yaml", f"run={run}", "documents.path=recipes/demo/documents",
-        f"documents.limit={documents}", "domain.document_chars=4000", "domain.max_rounds=3",
-        f"domain.prompts={prompts or 'null'}", *endpoints, *roles])  # fmt: skip
+    recipe = load(
+        GenerateRecipe,
+        [
+            "recipes/cs/generate.yaml",
+            f"run={run}",
+            "documents.path=recipes/demo/documents",
+            f"documents.limit={documents}",
+            "domain.document_chars=4000",
+            "domain.max_rounds=3",
+            f"domain.prompts={prompts or 'null'}",
+            *endpoints,
+            *roles,
+        ],
+    )
     opened, corpus = generate.open_run(recipe)
     with opened:
         generate.generate(recipe, opened, corpus)

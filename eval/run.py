@@ -170,7 +170,7 @@ def _identify_data(recipe: EvalRecipe) -> dict[str, str]:
             raise RecipeError(f"prbench.splits: unknown split {name}; choose from {', '.join(SPLITS)}")
         folder = locate(recipe.prbench.path, recipe.prbench.revision)
         files[f"prbench {name}"] = find_files(folder, name)
-    return hashes | {f"{name} {i}": hash_path(file) for name, found in files.items() for i, file in enumerate(found)}
+    return hashes | {f"{name} {i}": hash_path(file) for name, paths in files.items() for i, file in enumerate(paths)}
 
 
 def _list_repairs(recipe: EvalRecipe) -> list[str]:

@@ -75,7 +75,6 @@ def test_planted_improvements_are_found_and_the_best_is_there_to_use(tmp_path, m
     assert json.loads((folder / "member.json").read_text())["hypothesis"] == good["hypothesis"]
     assert f"domain.prompts={tmp_path}/run/best" in shown
     assert "+- Ask what only this paper shows." in (tmp_path / "run" / "best" / "diff.patch").read_text()
-    assert (tmp_path / "run" / "lineage.png").read_bytes().startswith(b"\x89PNG")
 
 
 def small(folder: Path, url: str, *more: str) -> list[str]:

@@ -63,8 +63,8 @@ def choose(work: Path, tasks: int, *_: object) -> None:
     hashes = [numpy.load(work / "hashes" / f"{task:05d}.npy") for task in range(tasks)]
     starts = numpy.cumsum([0, *map(len, hashes)])
     # Near-duplicates that the buckets found: task, number, task, number.
-    found = [numpy.fromfile(file, "<u4").reshape(-1, 4) for file in sorted((work / "pairs").glob("*.dups"))]
-    pairs = numpy.concatenate([*found, numpy.empty((0, 4), "<u4")])
+    buckets = [numpy.fromfile(file, "<u4").reshape(-1, 4) for file in sorted((work / "pairs").glob("*.dups"))]
+    pairs = numpy.concatenate([*buckets, numpy.empty((0, 4), "<u4")])
     repeats = find_repeats(numpy.concatenate(hashes), starts[pairs[:, ::2]] + pairs[:, 1::2])
     folder = work / "repeats"
     folder.mkdir(parents=True, exist_ok=True)

@@ -191,9 +191,9 @@ def _cut_sections(holder: Mapping[str, object], header: str) -> tuple[list[tuple
 
 
 def _identify(external: object, url: object) -> dict[str, object]:
-    found = {key.casefold(): value for key, value in _dict(external).items() if isinstance(value, str | int)}
-    found["url"] = url if isinstance(url, str) else None
-    return {key: found[key] for key in ("doi", "arxiv", "url") if found.get(key)}
+    names = {key.casefold(): value for key, value in _dict(external).items() if isinstance(value, str | int)}
+    names["url"] = url if isinstance(url, str) else None
+    return {key: names[key] for key in ("doi", "arxiv", "url") if names.get(key)}
 
 
 def _dict(value: object) -> Mapping[str, object]:

@@ -22,7 +22,9 @@ def summarize(examples: Sequence[Example]) -> dict[str, float | None]:
     if not examples:
         return {"examples": 0} | dict.fromkeys(METRICS[1:])
     means = {metric: fmean(map(MEANS[metric][0], examples)) for metric in _PLAIN_MEANS}
-    spreads = [pstdev(e.weak_scores) for e in examples if len(e.weak_scores) > 1]  # of the attempts at one question
+    spreads = [
+        pstdev(e.weak_scores) for e in examples if len(e.weak_scores) > 1
+    ]  # the spread of the attempts at one question
     rounds = [e.rounds for e in examples if e.arm == "agentic"]  # a baseline has no rounds in this sense
     values = {
         "examples": len(examples),

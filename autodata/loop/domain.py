@@ -49,7 +49,7 @@ class Inconclusive(RuntimeError):
     def __init__(self, role: Role, number: int):
         problem = f"{role} answers nothing, not even a trivial question; its empty answers do not count"
         super().__init__(f"round {number}: {problem}")
-        self.kind = f"{type(self).__name__} {role} {number}"  # what a rerun asks afresh
+        self.kind = f"{type(self).__name__} {role} {number}"  # a rerun asks afresh where it finds this kind
 
 
 @dataclass(frozen=True)
@@ -240,8 +240,8 @@ def solver_slots(candidate: Candidate, document: str) -> dict[str, object]:
 
 def prompt_folders(config: DomainConfig) -> list[Path]:
     """List the folders that may hold a template, in order: the recipe's, the domain's, and the one that all share."""
-    own, shared = DOMAINS / config.name / "prompts", DOMAINS / "prompts"
-    return [Path(config.prompts), own, shared] if config.prompts else [own, shared]
+    folders = [DOMAINS / config.name / "prompts", DOMAINS / "prompts"]
+    return [Path(config.prompts), *folders] if config.prompts else folders
 
 
 def hash_prompts(config: DomainConfig) -> str:

@@ -8,7 +8,7 @@ import json_repair
 
 from autodata.types import Criterion
 
-MAX_CHARS = 20_000  # of one field of a candidate
+MAX_CHARS = 20_000  # per field of a candidate
 MAX_CRITERION_CHARS = 2_000
 _INTEGER = re.compile(r"[+-]?[0-9]{1,4}")
 _FENCE = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)

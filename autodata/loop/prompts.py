@@ -87,4 +87,4 @@ def seal(text: str, name: str) -> str:
 
 def _disarm(value: object) -> object:
     """Respell control tokens of chat templates, so that no tokenizer takes them for its own."""
-    return CONTROL.sub(lambda found: _HARMLESS[found[0]], value) if isinstance(value, str) else value
+    return CONTROL.sub(lambda match: _HARMLESS[match[0]], value) if isinstance(value, str) else value

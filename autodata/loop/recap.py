@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from autodata.stats.writing import DASH
 from autodata.types import Attempt, Round
 
-SHOWN_ROUNDS = 4  # in detail; earlier ones are counted by failure
-SHOWN_CHARS = 400  # of a question, a reason, an answer
+SHOWN_ROUNDS = 4  # shown in detail; earlier rounds are counted by failure
+SHOWN_CHARS = 400  # per question, reason or answer
 SHOWN_CRITERIA = 25
 
 

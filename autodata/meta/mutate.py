@@ -125,8 +125,8 @@ def _read_shape(value: object, current: Shape | None) -> Shape | None:
         return current
     if not isinstance(value, Mapping):
         raise ParseError("`shape` is not an object")
-    asked, weight = describe_shape(current) | dict(value), value.get("weight_at_most", current.weight_at_most)
-    pairs = [asked[name] for name in ("items", "positive", "negative")]
+    wanted, weight = describe_shape(current) | dict(value), value.get("weight_at_most", current.weight_at_most)
+    pairs = [wanted[name] for name in ("items", "positive", "negative")]
     if not all(isinstance(p, list) and len(p) == 2 and all(type(n) is int for n in p) for p in pairs):
         raise ParseError("`shape` has a bound that is not two integers")
     if type(weight) is not int:

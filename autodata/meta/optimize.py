@@ -20,7 +20,7 @@ from autodata.loop.domain import hash_prompts
 from autodata.loop.orchestrator import ORCHESTRATORS
 from autodata.meta import genome
 from autodata.meta.evaluate import Trial, compare
-from autodata.meta.population import Member, Splits, draw_lineage, split
+from autodata.meta.population import Member, Splits, split
 from autodata.meta.search import ITERATIONS, Search
 from autodata.recipes.meta import MetaRecipe
 from autodata.run.folder import Run, identify_weights
@@ -34,7 +34,7 @@ from autodata.stats.intervals import SHARE, estimate_mean
 from autodata.stats.writing import write_percent
 from autodata.types import Role
 
-RESULTS, BEST, LINEAGE = "results.json", "best", "lineage.png"
+RESULTS, BEST = "results.json", "best"
 _CHOICES = {"parents": ("boltzmann", "uniform", "baseline"), "mutation": ("edit", "none"),
             "orchestrator": tuple(ORCHESTRATORS), "acceptance.rule": ("paired", "strict")}  # fmt: skip
 
@@ -60,7 +60,6 @@ async def optimize(search: Search, progress: Progress) -> None:
     best, baseline = search.population.best().genome, search.baseline
     genome.write(best, search.run.path(BEST))
     search.run.write(f"{BEST}/diff.patch", genome.diff(baseline, best) + "\n")
-    draw_lineage(search.population, search.run.path(LINEAGE))
     if search.client.draining:
         return
     results = await _score(search)

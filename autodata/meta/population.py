@@ -1,4 +1,4 @@
-"""Keeps the accepted prompt sets with their pass rates, and draws which of them becomes a parent."""
+"""Keeps the accepted prompt sets with their pass rates, and chooses which of them becomes a parent."""
 
 import json
 import random
@@ -141,22 +141,3 @@ def split(recipe: MetaRecipe) -> Splits:
     random.Random(recipe.seed).shuffle(documents)
     remaining = iter(documents)
     return Splits(*(list(islice(remaining, size)) for size in sizes))
-
-
-def draw_lineage(population: Population, path: Path) -> None:
-    """Draw the members as a PNG. Those without a measured rate are left out; the best one's lineage is coloured."""
-    from matplotlib.figure import Figure  # imported here because it is slow and needed only once, at the end
-
-    figure = Figure(figsize=(7, 4.5))
-    axes = figure.subplots()
-    measured = {id: member for id, member in population.members.items() if member.rate is not None}
-    lineage = population.trace(population.best().id)
-    for member in measured.values():
-        colour = "#d1495b" if member in lineage else "#9db4c0"
-        if parent := measured.get(member.parent):
-            axes.plot([parent.id, member.id], [100 * parent.rate, 100 * member.rate], color=colour, zorder=1)
-        axes.scatter(member.id, 100 * member.rate, color=colour, zorder=2)
-        axes.annotate(str(member.id), (member.id, 100 * member.rate), textcoords="offset points", xytext=(0, 6))
-    axes.set(xlabel="iteration", ylabel="validation pass rate, %", ylim=(-2, 105), title="accepted prompt sets")
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)

@@ -193,7 +193,7 @@ class Search:
 
     async def _try_draws(self, member: Member, documents: Sequence[Document], draws: Iterable[int]) -> list[Trial]:
         results = [await self.evaluator.try_all(member.id, member.genome, documents, draw) for draw in draws]
-        return [trial for tried in results for trial, _ in tried]
+        return [trial for results_of_draw in results for trial, _ in results_of_draw]
 
     async def _measure_baseline(self) -> None:
         """Try the first member on every validation document several times (paper, one reader: 100 samples)."""

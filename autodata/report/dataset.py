@@ -34,7 +34,7 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         funnels={arm: draw_funnel(manifest, arm) for arm in by_arm},
         forests=[compare(name, metric, by_arm) for metric, name in _SHARES.items()],
         statistics=tabulate(manifest.get("statistics", {}), by_arm),
-        scores=[draw_scores(arm, examples) for arm, examples in by_arm.items() if examples],
+        scores=[draw_score_histogram(arm, examples) for arm, examples in by_arm.items() if examples],
         licences=Counter(e.provenance.licence for examples in by_arm.values() for e in examples).most_common(),
         decontamination=read_json(folder / "decontamination.json"),
         max_matches=_MAX_MATCHES,
@@ -79,7 +79,7 @@ def tabulate(
     ]
 
 
-def draw_scores(arm: str, examples: Sequence[Example]) -> Columns:
+def draw_score_histogram(arm: str, examples: Sequence[Example]) -> Columns:
     """Draw the histograms of the weak and of the strong solver's mean scores."""
     sides = (
         ("weak solver", "no_signal", [fmean(e.weak_scores) for e in examples]),

@@ -193,8 +193,8 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
     listed = ", ".join(f"{outcome} {count}" for outcome, count in sorted(Counter(dropped.values()).items()))
     replies = f"{write_count(len(dropped), 'reply', 'replies')} without an answer ({listed})"
     resent = f"dropped {replies}; a run that needs them sends these requests again"
-    told = resent if dropped else "all of its replies are answers"
-    print(f"{path}: upgraded from version {version} to {VERSION}; {told}", file=sys.stderr)
+    change = resent if dropped else "all of its replies are answers"
+    print(f"{path}: upgraded from version {version} to {VERSION}; {change}", file=sys.stderr)
 
 
 def name_outcome(reply: Reply) -> Outcome:

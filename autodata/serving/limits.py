@@ -90,8 +90,8 @@ async def control(endpoint: str, leases: Path, limit: Limit) -> None:
     async with httpx2.AsyncClient(timeout=_EVERY_S) as http:
         while True:
             ready = [r for r in watch.look() if r.endpoint == endpoint and r.state == State.READY]
-            asked = (http.get(f"{replica.url.removesuffix('/v1')}/metrics") for replica in ready)
-            answers = await asyncio.gather(*asked, return_exceptions=True)
+            requests = (http.get(f"{replica.url.removesuffix('/v1')}/metrics") for replica in ready)
+            answers = await asyncio.gather(*requests, return_exceptions=True)
             load = ServerLoad.read(a.text for a in answers if isinstance(a, httpx2.Response) and a.status_code == 200)
             if before and load.replicas:
                 await limit.set(adjust(limit.most, load, before))
