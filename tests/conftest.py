@@ -30,8 +30,10 @@ def pytest_collection_finish() -> None:
 
 
 # Files that need the same things beside those that share the first word of their names.
-_SUBJECTS = {"all recipes": ("roles", "structure", "evaluated", "config"),
-             "inspect_ai": ("eval", "prbench", "principia", "intervals")}  # fmt: skip
+_SUBJECTS = {
+    "all recipes": ("roles", "structure", "evaluated", "config"),
+    "inspect_ai": ("eval", "prbench", "principia", "intervals"),
+}
 
 
 class _BySubject(LoadFileScheduling):

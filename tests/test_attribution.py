@@ -18,8 +18,17 @@ OK, CUT = Outcome.ANSWERED, Outcome.CUT_OFF
 
 
 def generation(score, outcome=OK, example="e", epoch=1, tokens=10, **values) -> SampledAnswer:
-    return SampledAnswer(**{"task": "t", "example": example, "document": example, "epoch": epoch, "score": score,
-                         "outcome": outcome, "has_answer": outcome is OK, "tokens": tokens} | values)  # fmt: skip
+    fields = {
+        "task": "t",
+        "example": example,
+        "document": example,
+        "epoch": epoch,
+        "score": score,
+        "outcome": outcome,
+        "has_answer": outcome is OK,
+        "tokens": tokens,
+    }
+    return SampledAnswer(**fields | values)
 
 
 @pytest.mark.parametrize(
@@ -85,8 +94,12 @@ def test_all_pairs_do_not_depend_on_the_order_of_samples(before, after, chance):
 
 
 def test_what_cut_off_answers_cost():
-    answers = [generation(1.0, tokens=100), generation(0.0, CUT, tokens=200), generation(0.5, epoch=2, tokens=50),
-               generation(None, epoch=3, tokens=1_000)]  # fmt: skip
+    answers = [
+        generation(1.0, tokens=100),
+        generation(0.0, CUT, tokens=200),
+        generation(0.5, epoch=2, tokens=50),
+        generation(None, epoch=3, tokens=1_000),
+    ]
     assert measure_rate(answers).value == 0.25
     assert list(measure(answers).values()) == [0.75, 0.0, 0.5, 0.0, pytest.approx(1000 * 1.5 / 350)]
     assert [rate_at(answers, budget) for budget in (1_000, 100, 99, 49)] == [0.25, 0.5, 0.75, 1.0]
@@ -95,8 +108,10 @@ def test_what_cut_off_answers_cost():
         show([], 1.0, "")
 
 
-@pytest.mark.parametrize(("drawn", "right", "k", "chance"), [(8, 0, 8, 0.0), (8, 1, 8, 1.0), (8, 1, 1, 1 / 8),
-                                                             (4, 2, 2, 1 - 1 / 6), (8, 8, 3, 1.0)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("drawn", "right", "k", "chance"),
+    [(8, 0, 8, 0.0), (8, 1, 8, 1.0), (8, 1, 1, 1 / 8), (4, 2, 2, 1 - 1 / 6), (8, 8, 3, 1.0)],
+)
 def test_the_chance_of_one_right_answer_in_k(drawn, right, k, chance):
     assert chance_of_one(drawn, right, k) == pytest.approx(chance)
 

@@ -435,8 +435,12 @@ if __name__ == "__main__":
 @pytest.mark.slow
 def test_the_jobs_of_evaluation_and_of_meta_optimisation_can_be_seen_first():
     for script, recipe in (("eval.sh", "recipes/cs/eval_base.yaml"), ("meta.sh", "recipes/meta/cs.yaml")):
-        done = subprocess.run(["bash", f"slurm/{script}", "--dry-run", recipe, "recipes/models/paper.yaml"], text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+        done = subprocess.run(
+            ["bash", f"slurm/{script}", "--dry-run", recipe, "recipes/models/paper.yaml"],
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         assert done.returncode == 0, done.stdout
         assert "--gpus-per-node=8" in done.stdout
         assert "kimi" in done.stdout
@@ -447,7 +451,12 @@ def test_the_jobs_of_evaluation_and_of_meta_optimisation_can_be_seen_first():
 def test_an_array_of_shards_gives_each_a_run_folder_of_its_own():
     command = ["bash", "slurm/generate.sh", "--dry-run", "recipes/cs/generate.yaml", "recipes/models/paper.yaml",
                "documents.shard=%a/16", "run=runs/x"]  # fmt: skip
-    done = subprocess.run(command, env=os.environ | {"SLURM_ARRAY_TASK_ID": "3"}, text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT)  # fmt: skip
+    done = subprocess.run(
+        command,
+        env=os.environ | {"SLURM_ARRAY_TASK_ID": "3"},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     assert done.returncode == 0, done.stdout
     assert "runs/x/shards/3_of_16" in done.stdout

@@ -78,8 +78,9 @@ def test_a_run_that_is_not_there_is_a_failure(call, name, tmp_path):
 def test_the_exit_code_reaches_the_shell_without_a_traceback(tmp_path):
     arguments = ["recipes/demo/generate.yaml", f"run={tmp_path / 'run'}", f"documents.path={tmp_path}"]
     for change, code in (("seed=1", 1), ("sed=1", 2)):
-        done = subprocess.run([sys.executable, "-m", "autodata.generate", *arguments, change], capture_output=True,
-                              text=True, cwd=REPO)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-m", "autodata.generate", *arguments, change], capture_output=True, text=True, cwd=REPO
+        )
         assert (done.returncode, done.stdout) == (code, "")
         assert re.fullmatch("error: .*\n", done.stderr)
 

@@ -44,8 +44,14 @@ def failures(trajectory):
 def test_a_leak_an_easy_a_hard_a_close_a_malformed_one_and_an_acceptance_in_round_six(journal):
     world = World(["leak", "too_easy", "no_better", "small_gap", "malformed", "accepted"])
     trajectory, server = play(journal, world)
-    assert failures(trajectory) == [Failure.LOW_QUALITY, Failure.TOO_EASY, Failure.TOO_HARD, Failure.SMALL_GAP,
-                                    Failure.MALFORMED, None]  # fmt: skip
+    assert failures(trajectory) == [
+        Failure.LOW_QUALITY,
+        Failure.TOO_EASY,
+        Failure.TOO_HARD,
+        Failure.SMALL_GAP,
+        Failure.MALFORMED,
+        None,
+    ]
     assert (trajectory.end, trajectory.accepted.number) == (End.ACCEPTED, 6)
     leak, easy, hard, close, malformed, accepted = trajectory.rounds
     assert leak.quality.reason.startswith("LEAKS_ANSWER: because")
@@ -78,8 +84,12 @@ def test_failures_are_fed_back_in_three_groups_and_only_where_there_are_any(jour
     _, server = play(journal, world)
     prompts = [b["messages"][-1]["content"] for b in server.requests if "scratchpad" in str(b.get("response_format"))]
     groups = ("Too easy:", "Failed with expert answers", "Failed the quality check:")
-    assert [[g in p for g in groups] for p in prompts] == [[False, False, False], [False, False, True],
-                                                           [True, False, True], [True, True, True]]  # fmt: skip
+    assert [[g in p for g in groups] for p in prompts] == [
+        [False, False, False],
+        [False, False, True],
+        [True, False, True],
+        [True, True, True],
+    ]
     assert "LEAKS_ANSWER: because" in prompts[1]
     assert "weak answers scored 0.8 on average" in prompts[2]
     assert "weak answers scored 0.364, strong ones 0.509, gap 0.145" in prompts[3]
@@ -130,8 +140,9 @@ def test_best_of_n_spends_what_it_may_without_hearing_of_earlier_rounds(journal)
 
 
 def test_without_an_accepted_round_the_best_has_the_largest_gap(journal):
-    trajectory, _ = play(journal, World(["small_gap", "no_better"]), "arm=best_of_n",
-                         how=lambda h: propose_many(h, 18 * 20))  # fmt: skip
+    trajectory, _ = play(
+        journal, World(["small_gap", "no_better"]), "arm=best_of_n", how=lambda h: propose_many(h, 18 * 20)
+    )
     assert choose_best(trajectory.rounds).number == 1
     assert choose_best(()) is None
 
@@ -170,8 +181,10 @@ SHAPES = {
     ],
 )
 def test_the_counts_are_made_here_whatever_the_verifier_says(journal, shape, weights, reason):
-    items = [{"criterion": f"Step {i} of x", "weight": w, "category": "positive" if w > 0 else "negative"}
-             for i, w in enumerate(weights)]  # fmt: skip
+    items = [
+        {"criterion": f"Step {i} of x", "weight": w, "category": "positive" if w > 0 else "negative"}
+        for i, w in enumerate(weights)
+    ]
 
     class Shaped(World):
         def _propose(self, body):

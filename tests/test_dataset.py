@@ -65,20 +65,40 @@ def test_best_of_n_gives_the_accepted_round_or_the_largest_gap():
 def test_every_stage_is_counted(tmp_path):
     plain = [simple(f"d{i}", question(i), DEMO) for i in range(3)]
     unsure = trajectory("e", a_round(1, candidate("e"), DEMO, final=checked(candidate("e"), passed=False)))
-    empty, leaking, short = (trajectory(name, a_round(1, asked, DEMO)) for name, asked in (
-        ("f", candidate("f", reference_answer="")),
-        ("g", candidate("what do the authors say?", context="x" * 9)),
-        ("h", candidate("h", context="x" * 8)),
-    ))  # fmt: skip
+    empty, leaking, short = (
+        trajectory(name, a_round(1, asked, DEMO))
+        for name, asked in (
+            ("f", candidate("f", reference_answer="")),
+            ("g", candidate("what do the authors say?", context="x" * 9)),
+            ("h", candidate("h", context="x" * 8)),
+        )
+    )
     none = trajectory("z", a_round(1, candidate("z"), DEMO, weak=8))
-    plain = [trajectory(t.document_id, a_round(1, candidate(t.rounds[0].candidate.question, context="x" * 9), DEMO))
-             for t in plain]  # fmt: skip
+    plain = [
+        trajectory(t.document_id, a_round(1, candidate(t.rounds[0].candidate.question, context="x" * 9), DEMO))
+        for t in plain
+    ]
     filters = Filters(context_chars=9, source_references=True)
     built = made(tmp_path, [*plain, unsure, empty, leaking, short, none], filters=filters)
-    assert built.funnel == {"agentic": {
-        "trajectories": 8, "accepted or measured": 7, "measured": 7, "final check": 6, "complete": 5, "rubric": 5,
-        "context length": 4, "no source reference": 3, "no benchmark overlap": 3, "no equal candidate": 3,
-        "no near-duplicate": 3, "per document": 3, "no held-out overlap": 3, "train": 2, "test": 1}}  # fmt: skip
+    assert built.funnel == {
+        "agentic": {
+            "trajectories": 8,
+            "accepted or measured": 7,
+            "measured": 7,
+            "final check": 6,
+            "complete": 5,
+            "rubric": 5,
+            "context length": 4,
+            "no source reference": 3,
+            "no benchmark overlap": 3,
+            "no equal candidate": 3,
+            "no near-duplicate": 3,
+            "per document": 3,
+            "no held-out overlap": 3,
+            "train": 2,
+            "test": 1,
+        }
+    }
     assert [e.document_id for e in built.examples] == ["d0", "d1", "d2"]
 
 
@@ -132,8 +152,10 @@ def test_no_document_and_no_cluster_is_on_both_sides(tmp_path):
     cot = [simple(f"d{i}", question(i // 3) + " a b c d"[: 2 * (i % 3)], COT, "cot") for i in range(24)]
     agentic = [simple(f"d{i}", question(i // 3), DEMO) for i in range(0, 24, 2)]
     built = made(tmp_path, agentic, cot, test_fraction=0.4)
-    documents, starts = ({side: {key(e) for e in built.side(side)} for side in ("train", "test")}
-                         for key in (lambda e: e.document_id, lambda e: e.candidate.question[:60]))  # fmt: skip
+    documents, starts = (
+        {side: {key(e) for e in built.side(side)} for side in ("train", "test")}
+        for key in (lambda e: e.document_id, lambda e: e.candidate.question[:60])
+    )
     for found in (documents, starts):
         assert found["test"]
         assert not found["train"] & found["test"]
@@ -192,8 +214,9 @@ def test_arms_are_cut_down_to_the_smallest_on_each_side(tmp_path):
     agentic = [simple(f"d{i}", question(i), DEMO) for i in range(6)]
     cot = [simple(f"d{i}", question(i) + " x" * 9 + str(i), COT, "cot") for i in range(12)]
     built = made(tmp_path, agentic, cot, test_fraction=0.5, equal_sizes=True)
-    sizes = {(arm, side): sum(e.arm == arm for e in built.side(side))
-             for arm in built.domains for side in ("train", "test")}  # fmt: skip
+    sizes = {
+        (arm, side): sum(e.arm == arm for e in built.side(side)) for arm in built.domains for side in ("train", "test")
+    }
     assert sizes["agentic", "train"] == sizes["cot", "train"]
     assert sizes["agentic", "test"] == sizes["cot", "test"]
     assert built.funnel["cot"]["per document"] == 12
@@ -223,8 +246,14 @@ def test_a_statistic_without_data_is_none_and_never_zero(tmp_path):
     cot = made(tmp_path, [simple("a", "q", DEMO)], [simple("a", "q", COT, "cot")]).examples[-1]
     found = summarize([cot])
     missing = [m for m in METRICS if found[m] is None]
-    assert missing == ["rounds_median", "rounds_max", "accepted_in_one_round_pct", "grpo_suitability_high_pct",
-                       "grpo_suitability_medium_pct", "grpo_suitability_low_pct"]  # fmt: skip
+    assert missing == [
+        "rounds_median",
+        "rounds_max",
+        "accepted_in_one_round_pct",
+        "grpo_suitability_high_pct",
+        "grpo_suitability_medium_pct",
+        "grpo_suitability_low_pct",
+    ]
     assert summarize([replace(cot, weak_scores=(0.5,))])["weak_rollout_std_points"] is None
     assert {k: v for k, v in summarize([]).items() if v is not None} == {"examples": 0}
 
@@ -281,8 +310,11 @@ def test_the_command_writes_examples_statistics_and_hugging_face_sets(monkeypatc
     import datasets
 
     folder = tmp_path / "d" / "huggingface"
-    stored = {path: datasets.Dataset.from_parquet(str(folder / path), cache_dir=str(tmp_path / "cache"))
-              for arm in ("agentic", "cot") for path in (f"{arm}/train.parquet", f"{arm}/test.parquet")}  # fmt: skip
+    stored = {
+        path: datasets.Dataset.from_parquet(str(folder / path), cache_dir=str(tmp_path / "cache"))
+        for arm in ("agentic", "cot")
+        for path in (f"{arm}/train.parquet", f"{arm}/test.parquet")
+    }
     assert [len(rows) for rows in stored.values()] == [4, 2, 4, 2]
     assert all(rows.features == parquet.declare() for rows in stored.values())
     read = sorted((to_example(row) for rows in stored.values() for row in rows), key=lambda e: e.id)

@@ -32,8 +32,8 @@ def line(count: int) -> str:
 
 @pytest.mark.parametrize("field", ["question", "context", "reference_answer"])
 def test_thirteen_words_in_a_row_are_too_many_and_twelve_are_not(field):
-    asked = candidate(**{"question": "what comes after all of these words in a long line like this one is it?",
-                         field: f"before that {line(13)} and after"})  # fmt: skip
+    question = "what comes after all of these words in a long line like this one is it?"
+    asked = candidate(**{"question": question, field: f"before that {line(13)} and after"})
     (found,) = matches(asked, "nothing", f"it says {line(14)} here")
     assert (found.arm, found.against, found.ngram) == ("agentic", "t:1", line(13))
     assert found.example_id == f"agentic-{asked.hash}"
@@ -79,8 +79,8 @@ def test_a_part_of_one_question_is_no_match_because_another_question_is_that_par
 
 
 def test_short_questions_that_differ_in_a_number_differ():
-    assert matches(candidate("In the year 1901 the tower was built by the", reference_answer="x"),
-                   "In the year 1902 the tower was built by the") == []  # fmt: skip
+    other_year = candidate("In the year 1901 the tower was built by the", reference_answer="x")
+    assert matches(other_year, "In the year 1902 the tower was built by the") == []
 
 
 def test_held_out_examples_are_looked_for_by_question_and_by_all_they_hold():
@@ -107,12 +107,15 @@ def test_every_string_of_a_row_is_read_however_deep(tmp_path: Path):
     assert not any(w.startswith("README") for w, _ in found)
 
 
-@pytest.mark.parametrize(("path", "advice"), [
-    ("corpora/prbench", "hf download ScaleAI/PRBench --repo-type dataset --local-dir corpora/prbench"),
-    ("corpora/prbench/legal.parquet", "--local-dir corpora/prbench (CC-BY-4.0)"),
-    ("principia-bench", "hf download facebook/principia-bench"),
-    ("other.jsonl", "put the benchmark there, or write decontaminate: []"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("path", "advice"),
+    [
+        ("corpora/prbench", "hf download ScaleAI/PRBench --repo-type dataset --local-dir corpora/prbench"),
+        ("corpora/prbench/legal.parquet", "--local-dir corpora/prbench (CC-BY-4.0)"),
+        ("principia-bench", "hf download facebook/principia-bench"),
+        ("other.jsonl", "put the benchmark there, or write decontaminate: []"),
+    ],
+)
 def test_a_missing_file_is_an_error_that_says_where_to_get_it(path, advice, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RecipeError) as refusal:
@@ -140,8 +143,14 @@ def run_main(monkeypatch, recipe: str, *arguments: str) -> str:
 
 def test_the_command_blocks_and_reports(monkeypatch, tmp_path, capsys):
     asked = f"What follows from {line(13)}?"
-    runs = [write_run(tmp_path / arm, demo_recipe(f"arm={arm}"), *[simple(f"{arm}{i}", text, DEMO, arm) for i, text in
-            enumerate([asked, "another", "a third"])]) for arm in ("agentic", "cot")]  # fmt: skip
+    runs = [
+        write_run(
+            tmp_path / arm,
+            demo_recipe(f"arm={arm}"),
+            *[simple(f"{arm}{i}", text, DEMO, arm) for i, text in enumerate([asked, "another", "a third"])],
+        )
+        for arm in ("agentic", "cot")
+    ]
     arms = [f"arms.agentic={runs[0]}", f"arms.cot={runs[1]}", f"run={tmp_path / 'd'}"]
     bench = tmp_path / "prbench"
     for recipe in ("legal", "science"):
@@ -155,14 +164,16 @@ def test_the_command_blocks_and_reports(monkeypatch, tmp_path, capsys):
     report = json.loads((tmp_path / "d" / "decontamination.json").read_text())
     assert list(report["files"]) == [str(bench / "legal.jsonl")]
     assert [(m["arm"], m["against"], m["ngram"]) for m in report["removed"]] == [
-        (arm, "legal.jsonl:1", line(13)) for arm in ("agentic", "cot")]  # fmt: skip
+        (arm, "legal.jsonl:1", line(13)) for arm in ("agentic", "cot")
+    ]
     kept = (tmp_path / "d" / "examples.jsonl").read_text()
     assert line(13) not in kept
     assert "another" in kept
     # Another benchmark file makes another dataset.
     (bench / "legal.jsonl").write_text("{}\n")
     assert "was made from other inputs" in run_main(
-        monkeypatch, "recipes/demo/dataset.yaml", *arms, f"decontaminate=[{bench}]")  # fmt: skip
+        monkeypatch, "recipes/demo/dataset.yaml", *arms, f"decontaminate=[{bench}]"
+    )
 
 
 def test_going_without_must_be_written_out(monkeypatch, tmp_path):

@@ -29,8 +29,17 @@ SMALL = ("documents.limit=1", "domain.max_rounds=1", "domain.document_chars=800"
 def commands(server, tmp_path_factory) -> dict[str, tuple[str, ...]]:
     """One for each domain, all of which have run."""
     folder = tmp_path_factory.mktemp("domains")
-    found = {domain: ("autodata.generate", f"recipes/{domain}/generate.yaml", "recipes/models/laptop.yaml",
-                      f"run={folder / domain}", server, *SMALL) for domain in DOMAINS}  # fmt: skip
+    found = {
+        domain: (
+            "autodata.generate",
+            f"recipes/{domain}/generate.yaml",
+            "recipes/models/laptop.yaml",
+            f"run={folder / domain}",
+            server,
+            *SMALL,
+        )
+        for domain in DOMAINS
+    }
     run_at_once(*found.values())
     return found
 
@@ -50,10 +59,19 @@ def test_a_domains_recipe_runs_unchanged_with_every_role_on_the_embedded_model(c
 
 def test_solvers_and_judge_are_real_where_the_challenger_is_scripted(server, tmp_path, journal):
     """Thirteen criteria judged under a schema, five per call: every verdict is there."""
-    recipe = load(GenerateRecipe, ["recipes/cs/generate.yaml", "recipes/models/laptop.yaml", server,
-                                   "domain.weak_attempts=1", "domain.strong_attempts=1", "domain.max_rounds=1",
-                                   "domain.criteria_per_call=5",
-                                   "models.weak_solver.sampling.max_tokens=64"])  # fmt: skip
+    recipe = load(
+        GenerateRecipe,
+        [
+            "recipes/cs/generate.yaml",
+            "recipes/models/laptop.yaml",
+            server,
+            "domain.weak_attempts=1",
+            "domain.strong_attempts=1",
+            "domain.max_rounds=1",
+            "domain.criteria_per_call=5",
+            "models.weak_solver.sampling.max_tokens=64",
+        ],
+    )
     document = Document("d", "Caches. " * 50, "d.txt")
     with fake_server(World(["accepted"])) as scripted, running(recipe.models, [], Path(tmp_path)):
         recipe.models.endpoints["scripted"] = Endpoint(model="fake", base_url=scripted.url)

@@ -141,8 +141,9 @@ def fetch(world: World, tmp_path: Path, monkeypatch, capsys, caplog):
 def check(folder: Path, world: World) -> None:
     assert {p.name: p.read_bytes() for p in folder.iterdir() if p.name != download.LIST} == world.files
     listed = json.loads((folder / download.LIST).read_bytes())
-    assert listed == [{"name": n, "bytes": len(d), "sha256": hashlib.sha256(d).hexdigest()}
-                      for n, d in sorted(world.files.items())]  # fmt: skip
+    assert listed == [
+        {"name": n, "bytes": len(d), "sha256": hashlib.sha256(d).hexdigest()} for n, d in sorted(world.files.items())
+    ]
 
 
 def test_all_files_and_nothing_a_second_time(world, fetch):

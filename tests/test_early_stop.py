@@ -53,8 +53,11 @@ def test_binary_stages_stop_as_soon_as_every_continuation_agrees(gate, weak):
     """Not only never wrong, but never late: for scores of 0 and 1 against all continuations."""
     planned = 4
     missing = planned - len(weak)
-    ends = {outcome(decide_weak([*weak, *rest], gate, cut_off))
-            for rest in product((0, 1), repeat=missing) for cut_off in range(missing + 1)}  # fmt: skip
+    ends = {
+        outcome(decide_weak([*weak, *rest], gate, cut_off))
+        for rest in product((0, 1), repeat=missing)
+        for cut_off in range(missing + 1)
+    }
     rejected = len(ends) == 1 and None not in ends
     assert (settle_weak(weak, planned, gate) is not None) == rejected
 

@@ -125,8 +125,9 @@ HOSTILE = {
 SLOW = {"a tower", "a large factorial", "deep brackets", "nested braces within the limit"}  # until the limit ends them
 
 
-@pytest.mark.parametrize("text", [pytest.param(t, id=n, marks=pytest.mark.slow if n in SLOW else ())
-                                  for n, t in HOSTILE.items()])  # fmt: skip
+@pytest.mark.parametrize(
+    "text", [pytest.param(t, id=n, marks=pytest.mark.slow if n in SLOW else ()) for n, t in HOSTILE.items()]
+)
 def test_hostile_text_is_not_equal_and_the_next_question_is_answered(text):
     assert not equal("x^2/2", find_final_answer(text))
     assert not equal("x^2/2", text)

@@ -25,10 +25,17 @@ from tests.helpers.recipes import MODELS, load_committed
 from tests.test_roles import RENAMED
 
 REPO = Path(__file__).parent.parent
-RECIPES = sorted(p for d in ("cs", "demo", "legal", "science") for kind in ("eval", "prbench")
-                 for p in (REPO / "recipes" / d).glob(f"{kind}*.yaml"))  # fmt: skip
-SERVED = {"eval_base": "Qwen/Qwen3.5-4B", "prbench_base": "Qwen/Qwen3.5-4B",
-          "prbench_strong": "Qwen/Qwen3.5-397B-A17B-FP8"}  # fmt: skip
+RECIPES = sorted(
+    p
+    for d in ("cs", "demo", "legal", "science")
+    for kind in ("eval", "prbench")
+    for p in (REPO / "recipes" / d).glob(f"{kind}*.yaml")
+)
+SERVED = {
+    "eval_base": "Qwen/Qwen3.5-4B",
+    "prbench_base": "Qwen/Qwen3.5-4B",
+    "prbench_strong": "Qwen/Qwen3.5-397B-A17B-FP8",
+}
 TRAINED = {"agentic": "grpo", "cot": "grpo_cot", "combined": "grpo_combined", "trained": "grpo"}
 
 
@@ -53,8 +60,11 @@ def test_no_models_file_swaps_what_is_evaluated(path, models):
     recipe = load_committed(str(path.relative_to(REPO)), *more)
     endpoint = recipe.models.endpoints[recipe.models.weak_solver.endpoint]
     assert endpoint.server.weights == recipe.evaluated.weights == expect(path)
-    used = {recipe.models.weak_solver.endpoint, *(role.endpoint for role in (recipe.models.judge,) if role),
-            *(role.endpoint for role in recipe.graders.values())}  # fmt: skip
+    used = {
+        recipe.models.weak_solver.endpoint,
+        *(role.endpoint for role in (recipe.models.judge,) if role),
+        *(role.endpoint for role in recipe.graders.values()),
+    }
     assert set(recipe.models.endpoints) == used
     others = ("challenger", "quality_verifier", "orchestrator", "strong_solver", "analyser", "editor")
     assert [getattr(recipe.models, role) for role in others] == [None] * 6
@@ -203,11 +213,13 @@ def test_an_endpoint_in_a_models_file_does_not_swap_the_weights(tmp_path):
     [
         (["evaluated.endpoint=nobody"], r"evaluated\.endpoint=nobody: not in models\.endpoints \(weak, strong, kimi"),
         (["evaluated.endpoint=a", "models.endpoints.a.model=m"], "has no server to load evaluated.weights=Qwen"),
-        (["prbench.path=p", "graders.gpt5=${models.judge}"],
-         r"graders\.gpt5: this grader is moonshotai/Kimi-K2\.6.*append graders\.gpt5=null, .* graders\.kimi_k2_6="),
+        (
+            ["prbench.path=p", "graders.gpt5=${models.judge}"],
+            r"graders\.gpt5: this grader is moonshotai/Kimi-K2\.6.*append graders\.gpt5=null, .* graders\.kimi_k2_6=",
+        ),
         (["prbench.path=p", "graders.kimi.endpoint=nobody"], r"graders\.kimi\.endpoint=nobody: not in models"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_served_is_named_when_the_recipe_is_read(values, message):
     with pytest.raises(RecipeError, match=message):
         read(REPO / "recipes/cs/eval_base.yaml", *values)
@@ -256,9 +268,14 @@ def test_trained_weights_are_served_here_and_judged_by_an_api(tmp_path):
 def test_a_running_server_must_serve_the_evaluated_weights(root, weights, fits, monkeypatch):
     with fake_server(lambda body, count: completion("x")) as server:
         monkeypatch.setitem(fake.ROOTS, "fake", root)
-        recipe = read(REPO / "recipes/cs/eval_base.yaml", "label=fake", f"evaluated.weights={weights}",
-                      f"models.endpoints.weak.server.weights={weights}", "models.endpoints.weak.model=fake",
-                      f"models.endpoints.weak.base_url={server.url}")  # fmt: skip
+        recipe = read(
+            REPO / "recipes/cs/eval_base.yaml",
+            "label=fake",
+            f"evaluated.weights={weights}",
+            f"models.endpoints.weak.server.weights={weights}",
+            "models.endpoints.weak.model=fake",
+            f"models.endpoints.weak.base_url={server.url}",
+        )
         if fits:
             found = identity.identify(recipe)
             assert found == {"weights": weights, "model": "fake", "revision": None, "served": root}

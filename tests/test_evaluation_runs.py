@@ -57,19 +57,52 @@ def test_every_task_runs_on_the_embedded_model(server, tmp_path):
     lenient = ["max_failures=1", "max_unmeasured=1"]  # its judgements are seldom readable
     dataset = make_dataset(tmp_path / "dataset", train=1, test=1)
     run_at_once(
-        ("eval.run", "recipes/cs/eval_base.yaml", "recipes/models/laptop.yaml", f"run={tmp_path}/cs",
-         f"dataset={dataset}", "samples=2", *lenient, *roles,
-         *small),
-        ("eval.run", "recipes/science/eval_base.yaml", "recipes/models/laptop.yaml", f"run={tmp_path}/science",
-         "dataset=null", "principia.path=recipes/science/principia_sample", "samples=2", *lenient, *roles,
-         *small),
-        ("eval.run", "recipes/legal/prbench_base.yaml", "recipes/models/laptop.yaml", f"run={tmp_path}/prbench_run",
-         "prbench.path=recipes/legal/prbench_sample", "prbench.splits=[legal]", "samples=1", *lenient,
-         *roles, *small,
-         "graders.kimi=null", "graders.smollm2_135m=${models.judge}"),
-        ("eval.question_types", "recipes/science/question_types.yaml", "recipes/models/laptop.yaml",
-         f"run={tmp_path}/types", f"dataset={dataset}", *roles),
-    )  # fmt: skip
+        (
+            "eval.run",
+            "recipes/cs/eval_base.yaml",
+            "recipes/models/laptop.yaml",
+            f"run={tmp_path}/cs",
+            f"dataset={dataset}",
+            "samples=2",
+            *lenient,
+            *roles,
+            *small,
+        ),
+        (
+            "eval.run",
+            "recipes/science/eval_base.yaml",
+            "recipes/models/laptop.yaml",
+            f"run={tmp_path}/science",
+            "dataset=null",
+            "principia.path=recipes/science/principia_sample",
+            "samples=2",
+            *lenient,
+            *roles,
+            *small,
+        ),
+        (
+            "eval.run",
+            "recipes/legal/prbench_base.yaml",
+            "recipes/models/laptop.yaml",
+            f"run={tmp_path}/prbench_run",
+            "prbench.path=recipes/legal/prbench_sample",
+            "prbench.splits=[legal]",
+            "samples=1",
+            *lenient,
+            *roles,
+            *small,
+            "graders.kimi=null",
+            "graders.smollm2_135m=${models.judge}",
+        ),
+        (
+            "eval.question_types",
+            "recipes/science/question_types.yaml",
+            "recipes/models/laptop.yaml",
+            f"run={tmp_path}/types",
+            f"dataset={dataset}",
+            *roles,
+        ),
+    )
     found = [json.loads((tmp_path / name / RESULTS).read_text()) for name in ("cs", "science")]
     assert [set(of) for of in found] == [{"cot_test", "agentic_test"}, {"principia_bench"}]
     assert all(of["k"] == 2 and of["truncation_rate"] > 0 for results in found for of in results.values())
@@ -80,7 +113,16 @@ def test_every_task_runs_on_the_embedded_model(server, tmp_path):
     types = json.loads((tmp_path / "types" / RESULTS).read_text())
     assert types["labelled"] + types["unlabelled"] == 2
     shown = (("table2", "cs"), ("table6", "science"), ("table4", "prbench_run"), ("table11", "types"))
-    texts = run_at_once(*(("eval.tables", f"recipes/tables/{name}.yaml", f"runs={tmp_path}/tables",
-                           f"rows=[{{label: {label}, run: {tmp_path}/{folder}, command: none}}]")
-                          for name, folder in shown for label in ["SmolLM2-135M"]))  # fmt: skip
+    texts = run_at_once(
+        *(
+            (
+                "eval.tables",
+                f"recipes/tables/{name}.yaml",
+                f"runs={tmp_path}/tables",
+                f"rows=[{{label: {label}, run: {tmp_path}/{folder}, command: none}}]",
+            )
+            for name, folder in shown
+            for label in ["SmolLM2-135M"]
+        )
+    )
     assert not any("no finished run" in text for text in texts)

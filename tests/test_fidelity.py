@@ -12,9 +12,17 @@ from autodata import fidelity
 
 REPO = Path(__file__).parent.parent
 REGISTER = yaml.safe_load((REPO / "docs" / "fidelity.yaml").read_text())
-TAGGED = sorted([*REPO.glob("autodata/domains/*/domain.yaml"), *REPO.glob("recipes/models/[op]*.yaml"),
-                 *(p for d in ("ingest", "cs", "legal", "science", "training", "meta")
-                   for p in REPO.glob(f"recipes/{d}/*.yaml"))])  # fmt: skip
+TAGGED = sorted(
+    [
+        *REPO.glob("autodata/domains/*/domain.yaml"),
+        *REPO.glob("recipes/models/[op]*.yaml"),
+        *(
+            p
+            for d in ("ingest", "cs", "legal", "science", "training", "meta")
+            for p in REPO.glob(f"recipes/{d}/*.yaml")
+        ),
+    ]
+)
 # No values of the paper's: where things are.
 OURS = {"include", "run", "name", "arms", "agentic", "cot", "path", "papers", "to", "dataset"}
 
@@ -57,8 +65,11 @@ def values_of(node: yaml.Node, key: str = ""):
 @pytest.mark.parametrize("path", TAGGED, ids=lambda p: str(p.relative_to(REPO)))
 def test_every_value_is_tagged_as_the_papers_or_chosen(path):
     lines = path.read_text().splitlines()
-    untagged = [f"{key}, line {line + 1}" for key, line in values_of(yaml.compose(path.read_text()))
-                if key not in OURS and not re.search(r"# (paper|chosen)\b", lines[line])]  # fmt: skip
+    untagged = [
+        f"{key}, line {line + 1}"
+        for key, line in values_of(yaml.compose(path.read_text()))
+        if key not in OURS and not re.search(r"# (paper|chosen)\b", lines[line])
+    ]
     assert not untagged
 
 
@@ -84,8 +95,10 @@ ONE_READER = {
 
 def test_recipes_tag_what_one_account_alone_reports():
     """The list is what the accounts of the paper were compared for; a value that a second one reports leaves it."""
-    found = {str(path.relative_to(REPO)): re.findall(r"^\s*([\w-]+):.*# paper, one reader: \S", path.read_text(), re.M)
-             for path in TAGGED}  # fmt: skip
+    found = {
+        str(path.relative_to(REPO)): re.findall(r"^\s*([\w-]+):.*# paper, one reader: \S", path.read_text(), re.M)
+        for path in TAGGED
+    }
     assert {path: keys for path, keys in found.items() if keys} == ONE_READER
 
 

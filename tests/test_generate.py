@@ -35,10 +35,20 @@ def write_documents(folder: Path, count: int = 6) -> Path:
 
 
 def arguments(tmp_path: Path, url: str, *more: str, run: str = "run") -> list[str]:
-    models = ["models.endpoints.small.model=fake", "models.endpoints.small.server=null",
-              f"models.endpoints.small.base_url={url}", "models.endpoints.small.retries=0"]  # fmt: skip
-    return ["recipes/demo/generate.yaml", f"run={tmp_path / run}", f"documents.path={tmp_path / 'docs'}",
-            "domain.max_rounds=4", *models, *more]  # fmt: skip
+    models = [
+        "models.endpoints.small.model=fake",
+        "models.endpoints.small.server=null",
+        f"models.endpoints.small.base_url={url}",
+        "models.endpoints.small.retries=0",
+    ]
+    return [
+        "recipes/demo/generate.yaml",
+        f"run={tmp_path / run}",
+        f"documents.path={tmp_path / 'docs'}",
+        "domain.max_rounds=4",
+        *models,
+        *more,
+    ]
 
 
 def start(args: list[str]) -> subprocess.Popen[str]:

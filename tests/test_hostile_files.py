@@ -111,9 +111,14 @@ def test_a_damaged_journal_is_read_or_named(journal_bytes, spots, kept, data):
 
 
 @bounded
-@given(row=st.integers(0, 9) | st.floats(allow_nan=False) | st.text("{}ab") | st.binary(max_size=40)
-       | st.binary(max_size=20).map(lambda rest: b"\x28\xb5\x2f\xfd" + rest),
-       at=st.integers(-(2**63), 2**63 - 1) | st.binary(max_size=20))  # fmt: skip
+@given(
+    row=st.integers(0, 9)
+    | st.floats(allow_nan=False)
+    | st.text("{}ab")
+    | st.binary(max_size=40)
+    | st.binary(max_size=20).map(lambda rest: b"\x28\xb5\x2f\xfd" + rest),
+    at=st.integers(-(2**63), 2**63 - 1) | st.binary(max_size=20),
+)
 def test_a_forged_row_of_a_journal_is_named_and_left_behind(journal_bytes, row, at):
     with file_of("journal.sqlite", journal_bytes) as path:
         with closing(sqlite3.connect(path)) as connection, connection:

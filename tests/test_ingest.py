@@ -67,14 +67,21 @@ def test_the_samples_are_what_their_script_writes():
 def test_papers_of_three_releases(run, tmp_path: Path):
     manifest = run("s2orc", SAMPLES / "s2orc", f"papers={SAMPLES / 'papers'}", SHORT)
     assert (manifest["rows"], manifest["kept"]) == (14, 10)
-    assert manifest["dropped"] == {"not JSON": 1, "annotations are not JSON": 1, "duplicate id": 1,
-                                   "not eligible by year or field of study": 1}  # fmt: skip
+    assert manifest["dropped"] == {
+        "not JSON": 1,
+        "annotations are not JSON": 1,
+        "duplicate id": 1,
+        "not eligible by year or field of study": 1,
+    }
     assert manifest["licences"] == {"CCBY": 4, "odc-by": 6}
     assert manifest["papers"]["eligible"] == 13
     file = "s2orc_v2/20260917_0000.gz"
     assert read_dropped(tmp_path / "run") == {
-        (file, 4, "not JSON"), (file, 5, "annotations are not JSON"), (file, 7, "duplicate id"),
-        (file, 8, "not eligible by year or field of study")}  # fmt: skip
+        (file, 4, "not JSON"),
+        (file, 5, "annotations are not JSON"),
+        (file, 7, "duplicate id"),
+        (file, 8, "not eligible by year or field of study"),
+    }
     documents = {d.id: d for d in read_corpus(str(tmp_path / "run")).documents}
     assert set(documents) == {f"s2orc-{n}" for n in (1, 2, 3, 6, 7, 8, 9, 10, 11, 12)}
     assert documents["s2orc-1"].source == f"{file}:1"
@@ -133,7 +140,8 @@ def test_licences_go_from_the_file_to_the_trajectory(run, tmp_path: Path, monkey
         run_main(monkeypatch, capsys, arguments(tmp_path, server.url, *more, run="generated"))
     made = [json.loads(line) for line in (tmp_path / "generated" / "trajectories.jsonl").read_text().splitlines()]
     assert sorted((t["document_id"], t["document_source"], t["document_licence"]) for t in made) == [
-        (f"doc{i}.txt", f"doc{i}.txt:1", "CC0-1.0") for i in range(2)]  # fmt: skip
+        (f"doc{i}.txt", f"doc{i}.txt:1", "CC0-1.0") for i in range(2)
+    ]
 
 
 def test_a_finished_run_is_not_repeated_and_other_inputs_are_refused(run, tmp_path: Path, capsys):
@@ -206,9 +214,14 @@ def test_files_that_are_damaged_lose_only_what_is_damaged(run, tmp_path: Path):
     (tmp_path / "papers" / "a.gz").write_bytes(rows)
     manifest = run("s2orc", folder, f"papers={tmp_path / 'papers'}", SHORT)
     dropped = read_dropped(tmp_path / "run")
-    assert {("1_cut.gz", "file is cut off or damaged"), ("5_noise.gz", "file is cut off or damaged"),
-            ("2_lines.gz", "not an object"), ("2_lines.gz", "null row"), ("2_lines.gz", "no text"),
-            ("2_lines.gz", "not JSON")} <= {(file, reason) for file, _, reason in dropped}  # fmt: skip
+    assert {
+        ("1_cut.gz", "file is cut off or damaged"),
+        ("5_noise.gz", "file is cut off or damaged"),
+        ("2_lines.gz", "not an object"),
+        ("2_lines.gz", "null row"),
+        ("2_lines.gz", "no text"),
+        ("2_lines.gz", "not JSON"),
+    } <= {(file, reason) for file, _, reason in dropped}
     assert ("3_large.gz", 1, f"a line of more than {64 << 20:,} bytes") in dropped
     assert {row["id"] for row in read_table(tmp_path / "run" / "documents")} >= {"s2orc-4", "s2orc-5"}
     assert manifest["rows"] == manifest["kept"] + sum(manifest["dropped"].values())

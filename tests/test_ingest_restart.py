@@ -33,9 +33,15 @@ def write_shards(folder: Path, shards: int, rows: int) -> None:
     (folder / "papers").mkdir()
     for shard in range(shards):
         numbers = range(shard * rows, (shard + 1) * rows)
-        made = [make_paper(1) | {"corpusid": n, "title": "", "body": {
-            "text": texts[n], "annotations": {"paragraph": [{"start": 0, "end": len(texts[n])}]}}}
-            for n in numbers]  # fmt: skip
+        made = [
+            make_paper(1)
+            | {
+                "corpusid": n,
+                "title": "",
+                "body": {"text": texts[n], "annotations": {"paragraph": [{"start": 0, "end": len(texts[n])}]}},
+            }
+            for n in numbers
+        ]
         # Stored, not compressed: a file of its own size is a task of its own.
         (folder / "files" / f"{shard:04d}.gz").write_bytes(gzip.compress(pack(made), 1, mtime=0))
     rows_of = [make_papers_row(n, 2023 if n % 3 else 2020) for n in range(shards * rows)]
@@ -139,8 +145,10 @@ def test_a_record_of_200_megabytes_costs_no_more_memory_than_the_limit_of_a_line
         file.write(b'"}}\n')
         file.write(pack([make_paper(1) | {"corpusid": 1}]))
     # From a small process: the peak of a child starts at what its parent holds when it is forked.
-    measure = ("import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); "
-               "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")  # fmt: skip
+    measure = (
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); "
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
     ingest = command(folder, tmp_path / "run", "workers=1", "s2orc.min_chars=1000")
     done = subprocess.run([sys.executable, "-c", measure, *ingest], cwd=REPO, check=True, stdout=subprocess.PIPE)
     peak = int(done.stdout.split()[-1])

@@ -77,8 +77,10 @@ def test_right_or_wrong_answers_of_a_document_each_have_clopper_and_pearsons_int
 
 
 def test_there_is_no_step_at_any_number_of_documents():
-    widths = [(e := estimate_mean([(str(i), 0.25 + 0.5 * (i % 2)) for i in range(n)], SHARE)).high - e.low
-              for n in range(12, 64, 2)]  # fmt: skip
+    widths = [
+        (e := estimate_mean([(str(i), 0.25 + 0.5 * (i % 2)) for i in range(n)], SHARE)).high - e.low
+        for n in range(12, 64, 2)
+    ]
     assert all(0.9 * wider < narrower < wider for wider, narrower in pairwise(widths))
 
 

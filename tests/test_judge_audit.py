@@ -61,8 +61,12 @@ def write_run(folder: Path, *trajectories: Trajectory, finished: str | None = "n
     folder.mkdir()
     lines = [TRAJECTORY.dump_json(t) + b"\n" for t in trajectories]
     (folder / "trajectories.jsonl").write_bytes(b"".join(lines))
-    manifest = {"inputs": {"kind": "generate", "domain.name": "cs"} | inputs, "finished": finished,
-                "outputs": {"trajectories.jsonl": "0"}, "models": {"judge": "earlier"}}  # fmt: skip
+    manifest = {
+        "inputs": {"kind": "generate", "domain.name": "cs"} | inputs,
+        "finished": finished,
+        "outputs": {"trajectories.jsonl": "0"},
+        "models": {"judge": "earlier"},
+    }
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
@@ -72,10 +76,21 @@ def write_four(tmp_path: Path) -> None:
 
 
 def arguments(tmp_path: Path, url: str, *more: str) -> list[str]:
-    endpoints = [f"models.endpoints.{name}.{key}" for name in ("fake", "other")
-                 for key in ("model=fake", f"base_url={url}", "retries=0")]  # fmt: skip
-    return [RECIPE, f"run={tmp_path / 'audit'}", f"generation={tmp_path / 'generation'}", "models.judge.endpoint=fake",
-            "attempts=4", "repeats=2", *endpoints, *more]  # fmt: skip
+    endpoints = [
+        f"models.endpoints.{name}.{key}"
+        for name in ("fake", "other")
+        for key in ("model=fake", f"base_url={url}", "retries=0")
+    ]
+    return [
+        RECIPE,
+        f"run={tmp_path / 'audit'}",
+        f"generation={tmp_path / 'generation'}",
+        "models.judge.endpoint=fake",
+        "attempts=4",
+        "repeats=2",
+        *endpoints,
+        *more,
+    ]
 
 
 class Asked(NamedTuple):
@@ -236,8 +251,7 @@ def test_a_judge_that_is_unreadable_so_often(tmp_path, audit, unreadable_asks, l
 
 def test_an_incomplete_set_of_verdicts_is_a_loss_and_without_retries_the_first_ask_is_the_last(tmp_path, audit):
     write_four(tmp_path)
-    _, results, panel = audit(lambda a: verdicts(STORED[:4]) if a.answer == "d3" else STORED,
-                              "domain.judge_retries=0")  # fmt: skip
+    _, results, panel = audit(lambda a: verdicts(STORED[:4]) if a.answer == "d3" else STORED, "domain.judge_retries=0")
     assert results["judges"]["judge"]["unreadable"] == [2, 8]
     assert results["judges"]["judge"]["lost"] == [2, 8]
     assert sum(panel.calls.values()) == 8
@@ -247,7 +261,12 @@ def test_a_judge_that_is_never_readable_leaves_no_number_but_its_loss(tmp_path, 
     write_four(tmp_path)
     _, results, _ = audit(lambda a: "no")
     assert results["judges"]["judge"] | {"model": "", "temperature": 0} == {
-        "model": "", "temperature": 0, "unreadable": [8, 8], "lost": [8, 8], "met": [0, 0]}  # fmt: skip
+        "model": "",
+        "temperature": 0,
+        "unreadable": [8, 8],
+        "lost": [8, 8],
+        "met": [0, 0],
+    }
     assert results["agreement"]["judge, repeated"]["all"]["share"]["value"] is None
     assert results["score_difference"]["judge − stored"]["reason"] == "nothing to compare"
     assert "8 of 8 (100.0 %)" in (tmp_path / "audit" / module.AUDIT).read_text()
@@ -255,9 +274,10 @@ def test_a_judge_that_is_never_readable_leaves_no_number_but_its_loss(tmp_path, 
 
 def test_a_second_judge_that_is_stricter(tmp_path, audit):
     write_four(tmp_path)
-    _, results, panel = audit(lambda a: flip(STORED, 1) if a.model == "second" else STORED,
-                              "second_judge={endpoint: fake, sampling: {temperature: 0.5, max_tokens: 64}}"
-                              )  # fmt: skip
+    _, results, panel = audit(
+        lambda a: flip(STORED, 1) if a.model == "second" else STORED,
+        "second_judge={endpoint: fake, sampling: {temperature: 0.5, max_tokens: 64}}",
+    )
     assert {model for model, _, _ in panel.calls} == {"first", "second"}
     assert sum(panel.calls.values()) == 16
     assert results["judges"]["second judge"]["temperature"] == 0.5
@@ -273,8 +293,11 @@ def test_a_second_judge_that_is_stricter(tmp_path, audit):
     assert (bias["value"], bias["documents"]) == (pytest.approx(-0.4), 4)
     assert bias["low"] == pytest.approx(-0.4 - 0.6 * (1 - 0.025**0.25)), "every document is alike"
     assert results["agreement"]["second judge, repeated"]["all"]["share"]["value"] == 1.0
-    assert results["disagreements"][0]["criteria"][0]["met"] == {"stored": [1, 1], "judge": [2, 2],
-                                                                 "second judge": [0, 2]}  # fmt: skip
+    assert results["disagreements"][0]["criteria"][0]["met"] == {
+        "stored": [1, 1],
+        "judge": [2, 2],
+        "second judge": [0, 2],
+    }
 
 
 def test_the_interval_of_a_bias_is_over_documents(tmp_path, audit):
@@ -390,9 +413,14 @@ def test_a_domain_that_judges_in_code_has_nothing_to_audit(tmp_path, audit):
 
 def test_what_code_settles_is_not_credited_to_the_judge(tmp_path, audit):
     equal, other = ("science", "2x"), ("science", "a torus")
-    tried = [trajectory(name, Attempt(0, hash_of(name), Outcome.ANSWERED, answer, "", 1, 1, Judgement((True,), 1.0)),
-                        candidate=Candidate("Which?", "2x", (Criterion("Equivalent to 2x.", 1),)))
-             for name, answer in ((equal[0], equal[1]), (other[0] + "2", other[1]))]  # fmt: skip
+    tried = [
+        trajectory(
+            name,
+            Attempt(0, hash_of(name), Outcome.ANSWERED, answer, "", 1, 1, Judgement((True,), 1.0)),
+            candidate=Candidate("Which?", "2x", (Criterion("Equivalent to 2x.", 1),)),
+        )
+        for name, answer in ((equal[0], equal[1]), (other[0] + "2", other[1]))
+    ]
     write_run(tmp_path / "generation", *tried, **{"domain.name": "science"})
     said, _, panel = audit(always_stored, "domain.name=science", "attempts=2")
     assert "attempts=2:" in said

@@ -13,8 +13,12 @@ LAW = PileOfLawFilters(min_chars=100)
 
 
 def opinion(text=REASONED * 4, **more):
-    return {"text": text, "created_timestamp": "03-01-2019", "downloaded_timestamp": "01-01-2022",
-            "url": "https://x.org/opinions/1/"} | more  # fmt: skip
+    return {
+        "text": text,
+        "created_timestamp": "03-01-2019",
+        "downloaded_timestamp": "01-01-2022",
+        "url": "https://x.org/opinions/1/",
+    } | more
 
 
 def reason_of(parse, *arguments):

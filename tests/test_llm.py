@@ -166,8 +166,14 @@ def test_the_key_holds_what_is_asked_and_not_where():
 
 
 def test_attempt_seeds_differ_in_every_part():
-    seeds = {attempt_seed(s, d, r, role, a) for s in (0, 1) for d in "ab" for r in (1, 2)
-             for role in (Role.WEAK_SOLVER, Role.STRONG_SOLVER) for a in (0, 1)}  # fmt: skip
+    seeds = {
+        attempt_seed(s, d, r, role, a)
+        for s in (0, 1)
+        for d in "ab"
+        for r in (1, 2)
+        for role in (Role.WEAK_SOLVER, Role.STRONG_SOLVER)
+        for a in (0, 1)
+    }
     assert len(seeds) == 32
     assert all(0 <= s < 2**31 for s in seeds)
 
@@ -226,9 +232,12 @@ def test_functions_are_offered_strictly_and_the_called_one_is_read(ask):
     [
         (Sampling(), Sampling(max_tokens=5), Sampling(1.0, 1.0, 5)),
         (Sampling(), Sampling(0.6, 0.95, 99, {"top_k": 20}), Sampling(0.6, 0.95, 99, {"top_k": 20})),
-        (Sampling(0.0, None, 7, {"top_k": 1}), Sampling(0.6, 0.95, 99, {"top_k": 20, "seed": 1}),
-         Sampling(0.0, 0.95, 7, {"top_k": 1, "seed": 1})),
+        (
+            Sampling(0.0, None, 7, {"top_k": 1}),
+            Sampling(0.6, 0.95, 99, {"top_k": 20, "seed": 1}),
+            Sampling(0.0, 0.95, 7, {"top_k": 1, "seed": 1}),
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_roles_sampling_lies_over_its_models_preset(own, preset, effective):
     assert resolve_sampling(own, preset, "judge") == effective

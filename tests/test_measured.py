@@ -36,8 +36,10 @@ from tests.helpers.fake_server import Scripted, completion, fake_server
 from tests.helpers.fake_world import SERVES, World, legal, quality
 from tests.helpers.recipes import models_at, request
 
-TOO_LARGE = ("'max_tokens' or 'max_completion_tokens' is too large: 16384. This model's maximum context length is "
-             "8192 tokens and your request has 645 input tokens (16384 > 8192 - 645).")  # fmt: skip
+TOO_LARGE = (
+    "'max_tokens' or 'max_completion_tokens' is too large: 16384. This model's maximum context length is "
+    "8192 tokens and your request has 645 input tokens (16384 > 8192 - 645)."
+)
 TOO_LONG = "This model's maximum context length is 8192 tokens. However, you requested"
 DECLINED = completion(None, refusal="I cannot help with that.")
 ABORTED = completion("half an ans", "abort")
@@ -73,12 +75,15 @@ def command(tmp_path, monkeypatch, capsys):
 
     def run(world, *arguments, run="run"):
         with fake_server(world) as server:
-            endpoints = [f"models.endpoints.{n}.{key}" for n in ("fake", "weak", "strong")
-                         for key in (f"model={n}", f"base_url={server.url}", "retries=0")]  # fmt: skip
+            endpoints = [
+                f"models.endpoints.{n}.{key}"
+                for n in ("fake", "weak", "strong")
+                for key in (f"model={n}", f"base_url={server.url}", "retries=0")
+            ]
             roles = [f"models.{role}.endpoint={SERVES.get(role, 'fake')}" for role in Role]
-            monkeypatch.setattr(sys, "argv", ["generate", "recipes/cs/generate.yaml", f"run={tmp_path / run}",
-                                              f"documents.path={papers}", "orchestrator=fixed", "domain.max_rounds=3",
-                                              *endpoints, *roles, *arguments])  # fmt: skip
+            command = ["generate", "recipes/cs/generate.yaml", f"run={tmp_path / run}", f"documents.path={papers}"]
+            options = ["orchestrator=fixed", "domain.max_rounds=3", *endpoints, *roles, *arguments]
+            monkeypatch.setattr(sys, "argv", command + options)
             with suppress(SystemExit):
                 generate.main()
         printed = capsys.readouterr()
@@ -422,9 +427,9 @@ CALL = '{"name": "propose", "arguments": {"instruction": "other", "diagnosis": "
 CALLS = {
     "hermes": f"<tool_call>\n{CALL}\n</tool_call>",
     "qwen": "<tool_call>\n<function=propose>\n<parameter=instruction>\nother\n</parameter>\n"
-            "<parameter=diagnosis>\neasy\n</parameter>\n</function>\n</tool_call>",
+    "<parameter=diagnosis>\neasy\n</parameter>\n</function>\n</tool_call>",
     "bare": CALL,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("text", CALLS.values(), ids=CALLS)
@@ -493,8 +498,12 @@ def test_the_first_reply_to_a_cut_prompt_stops_the_run(command, tmp_path):
 def test_cached_tokens_are_read_ones(ask):
     long = request("cache " * 3_000)
     reply = completion("fine")
-    reply.body["usage"] = {"prompt_tokens": 900, "completion_tokens": 1, "total_tokens": 901,
-                           "prompt_tokens_details": {"cached_tokens": 2_500}}  # fmt: skip
+    reply.body["usage"] = {
+        "prompt_tokens": 900,
+        "completion_tokens": 1,
+        "total_tokens": 901,
+        "prompt_tokens_details": {"cached_tokens": 2_500},
+    }
     (found,), _, _ = ask(lambda body, count: reply, long)
     assert found.content == "fine"
     del reply.body["usage"]["prompt_tokens_details"]
@@ -516,12 +525,16 @@ def usage(**values) -> Scripted:
     [
         ({"prompt_tokens": 500, "completion_tokens": 4_000, "total_tokens": 28_500}, 28_000),
         ({"prompt_tokens": 500, "completion_tokens": 4_000, "total_tokens": 4_500}, 4_000),
-        ({"prompt_tokens": 500, "completion_tokens": 100,
-          "completion_tokens_details": {"reasoning_tokens": 900}}, 1_000),
-        ({"prompt_tokens": 500, "completion_tokens": 1_000,
-          "completion_tokens_details": {"reasoning_tokens": 900}}, 1_000),
+        (
+            {"prompt_tokens": 500, "completion_tokens": 100, "completion_tokens_details": {"reasoning_tokens": 900}},
+            1_000,
+        ),
+        (
+            {"prompt_tokens": 500, "completion_tokens": 1_000, "completion_tokens_details": {"reasoning_tokens": 900}},
+            1_000,
+        ),
     ],
-)  # fmt: skip
+)
 def test_thinking_is_counted_wherever_it_is_reported(ask, reported, completion_tokens):
     (reply,), _, client = ask(lambda body, count: usage(**reported), request())
     assert reply.completion_tokens == client.counts["completion_tokens"] == completion_tokens
@@ -589,8 +602,10 @@ def test_a_window_of_judgements(failed, total, stops):
 def test_outcomes_are_told_only_where_something_is_missing():
     assert tell_outcomes({"judge": {"answered": 4}}) == []
     (line,) = tell_outcomes({"judge": {"answered": 3, "cut_off": 1}, "challenger": {"answered": 2}})
-    assert line == ("judge: 3 of 4 answered, cut off 1 (25 %); raise models.judge.sampling.max_tokens, unless answers "
-                    "are meant to be that short")  # fmt: skip
+    assert line == (
+        "judge: 3 of 4 answered, cut off 1 (25 %); raise models.judge.sampling.max_tokens, unless answers "
+        "are meant to be that short"
+    )
 
 
 # ── the final check ───────────────────────────────────────────────────────────────────────────────
@@ -660,8 +675,10 @@ def test_a_reply_to_a_cut_prompt_in_an_old_journal_is_asked_for_again(ask, journ
 
 def make_dataset(tmp_path, monkeypatch):
     recipe = tmp_path / "dataset.yaml"
-    recipe.write_text(f"run: {tmp_path}/dataset\narms: {{agentic: {tmp_path}/run}}\ndecontaminate: []\n"
-                      "test_fraction: 0\nfilters: {near_duplicate: 1}\n")  # fmt: skip
+    recipe.write_text(
+        f"run: {tmp_path}/dataset\narms: {{agentic: {tmp_path}/run}}\ndecontaminate: []\n"
+        "test_fraction: 0\nfilters: {near_duplicate: 1}\n"
+    )
     monkeypatch.setattr(sys, "argv", ["dataset", str(recipe)])
     dataset.main()
     return tmp_path / "dataset"

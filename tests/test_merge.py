@@ -68,8 +68,10 @@ def test_merged_shards_are_the_run_made_whole_and_are_counted_once(folder):
         role: cost["calls"] for role, cost in whole[1]["ledger"].items()
     }
     assert f"{whole[1]['counts']['calls']} calls" in printed
-    contents = [sorted((r.content, r.model) for r, _ in read_replies(folder / run / "journal.sqlite"))
-                for run in ("whole", "parts")]  # fmt: skip
+    contents = [
+        sorted((r.content, r.model) for r, _ in read_replies(folder / run / "journal.sqlite"))
+        for run in ("whole", "parts")
+    ]
     assert contents[0] == contents[1]
     assert "up to date" in join(folder)
 

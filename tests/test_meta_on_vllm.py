@@ -41,12 +41,24 @@ def count_replies(run: Path) -> int:
 def test_a_search_is_killed_and_ends_as_if_it_had_not_been(server, tmp_path):
     run = tmp_path / "run"
     with fake_server(edit) as author:
-        command = [sys.executable, "-m", "autodata.meta.optimize", "recipes/meta/cloze.yaml", server, f"run={run}",
-                   "splits={training: 2, validation: 3, test: 2}", "minibatch=2", "iterations=5",
-                   "domain.max_rounds=1", "domain.weak_attempts=2", "domain.strong_attempts=2",
-                   "acceptance.rule=strict",
-                   "models.endpoints.author={model: fake, base_url: '" + author.url + "'}",
-                   "models.analyser.endpoint=author", "models.editor.endpoint=author"]  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "autodata.meta.optimize",
+            "recipes/meta/cloze.yaml",
+            server,
+            f"run={run}",
+            "splits={training: 2, validation: 3, test: 2}",
+            "minibatch=2",
+            "iterations=5",
+            "domain.max_rounds=1",
+            "domain.weak_attempts=2",
+            "domain.strong_attempts=2",
+            "acceptance.rule=strict",
+            "models.endpoints.author={model: fake, base_url: '" + author.url + "'}",
+            "models.analyser.endpoint=author",
+            "models.editor.endpoint=author",
+        ]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             while len(read_iterations(run)) < 3:  # the baseline and two iterations
                 assert process.poll() is None

@@ -112,8 +112,9 @@ def test_a_shape_has_bounds(bounds, fault):
 def test_the_best_prompt_set_is_one_override_away(tmp_path):
     child = replace(edit("The question\n", "Your question\n"), shape=CAPPED)
     write(child, tmp_path / "best")
-    recipe = load(GenerateRecipe, ["recipes/cs/generate.yaml", "recipes/models/laptop.yaml",
-                                   f"domain.prompts={tmp_path}/best"])  # fmt: skip
+    recipe = load(
+        GenerateRecipe, ["recipes/cs/generate.yaml", "recipes/models/laptop.yaml", f"domain.prompts={tmp_path}/best"]
+    )
     assert recipe.domain.rubric_shape == EVOLVED
     assert recipe.domain.rubric_shapes[EVOLVED] == CAPPED
     again = read_baseline(recipe.domain)
@@ -163,8 +164,10 @@ def test_the_paired_gate(found, decision):
     assert decide_paired(found, documents=25, at_most=100, alpha=0.1) is decision
 
 
-@pytest.mark.parametrize(("found", "decision"), [(pairs(1, 0, 24), Decision.ACCEPT), (pairs(1, 1), Decision.REJECT),
-                                                 (pairs(0, 1), Decision.REJECT)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("found", "decision"),
+    [(pairs(1, 0, 24), Decision.ACCEPT), (pairs(1, 1), Decision.REJECT), (pairs(0, 1), Decision.REJECT)],
+)
 def test_the_strict_gate(found, decision):
     assert decide_strict(found) is decision
 

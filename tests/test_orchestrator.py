@@ -12,8 +12,12 @@ from autodata.types import Attempt, Document, Failure, Judgement, Outcome, Quali
 from tests.helpers.fake_server import completion, fake_server, play_cloze
 from tests.helpers.recipes import load_recipe, models_at
 
-DOCUMENT = Document("d", "A title\n\nThe quick brown fox jumps over many lazy dogs today. "
-                    "Every clever sailor learns quickly that storms punish careless captains.", "d.txt")  # fmt: skip
+DOCUMENT = Document(
+    "d",
+    "A title\n\nThe quick brown fox jumps over many lazy dogs today. "
+    "Every clever sailor learns quickly that storms punish careless captains.",
+    "d.txt",
+)
 
 
 @pytest.fixture
@@ -54,8 +58,7 @@ def test_weak_and_strong_get_the_same_bytes_but_for_the_privileged_document(play
 
 def test_a_privileged_strong_solver_sees_the_document_and_the_weak_one_does_not(play):
     _, server = play(play_cloze, propose_once, "arm=cot")
-    shown = [DOCUMENT.text[:30] in r["messages"][0]["content"] for r in server.requests
-             if "response_format" not in r]  # fmt: skip
+    shown = [DOCUMENT.text[:30] in r["messages"][0]["content"] for r in server.requests if "response_format" not in r]
     assert (shown.count(True), shown.count(False)) == (8, 8)
 
 
@@ -111,8 +114,10 @@ def test_an_unjudged_attempt_has_no_verdict(play):
 
 
 def test_duplicate_answers_are_counted():
-    attempts = [Attempt(i, i, Outcome.ANSWERED, a, "", 1, 1, Judgement((True,), 1.0))
-                for i, a in enumerate(["a", "b", "a", "a", ""])]  # fmt: skip
+    attempts = [
+        Attempt(i, i, Outcome.ANSWERED, a, "", 1, 1, Judgement((True,), 1.0))
+        for i, a in enumerate(["a", "b", "a", "a", ""])
+    ]
     assert count_duplicates(attempts) == 2
 
 

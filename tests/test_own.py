@@ -27,7 +27,9 @@ def test_pdfs_that_have_no_text_to_give(tmp_path: Path, monkeypatch):
     writer.write(tmp_path / "locked.pdf")
     found = {p.name: next(iter(own.read(p, p.name))) for p in sorted(tmp_path.iterdir())}
     assert {name: row.reason for name, row in found.items()} == {
-        "cut.pdf": "not a readable PDF", "locked.pdf": "PDF is locked with a password"}  # fmt: skip
+        "cut.pdf": "not a readable PDF",
+        "locked.pdf": "PDF is locked with a password",
+    }
     monkeypatch.setattr(pdf, "WALL_SECONDS", 0.001)
     with pytest.raises(Drop, match="too much time"):
         pdf.read_pdf(SAMPLES / "own" / "page.pdf")

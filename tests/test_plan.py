@@ -53,8 +53,15 @@ def plan(monkeypatch, capsys):
 def demo_run(tmp_path) -> Path:
     """Two documents, one of them accepted."""
     recipe = demo_recipe()
-    return Path(write_run(tmp_path / "run", recipe, simple("a", "A?", recipe), simple("b", "B?", recipe, weak=8),
-                          counts={"prompt_tokens": 40, "completion_tokens": 38}))  # fmt: skip
+    return Path(
+        write_run(
+            tmp_path / "run",
+            recipe,
+            simple("a", "A?", recipe),
+            simple("b", "B?", recipe, weak=8),
+            counts={"prompt_tokens": 40, "completion_tokens": 38},
+        )
+    )
 
 
 def test_a_lone_call_takes_its_prompt_and_its_steps():

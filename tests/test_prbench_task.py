@@ -27,15 +27,21 @@ def criterion(title: str, weight_class: str, weight: int, category: str = "Legal
     notes = {f"{name.replace(' ', '_')}_weight": None for name in CLASSES}
     notes[f"{weight_class.replace(' ', '_')}_weight"] = weight
     notes["slightly_important_weight"] = notes["slightly_important_weight"] or 3  # a left-over number
-    notes |= {"criteria_category": category, "criteria_description": "requirement in prompt",
-              "field_for_category": "Legal", "weight_class": weight_class}  # fmt: skip
+    notes |= {
+        "criteria_category": category,
+        "criteria_description": "requirement in prompt",
+        "field_for_category": "Legal",
+        "weight_class": weight_class,
+    }
     return {"id": title, "title": title, "annotations": notes}
 
 
 def make_row(task: str, topic: str, turns: int = 1, **values: object) -> dict:
     """A row with all columns of the data set; the rubric has a wish and a fault."""
-    rubric = [criterion(f"{task}: names the deadline", "critically important", 10),
-              criterion(f"{task}: invents a statute", "detrimental", -5)]  # fmt: skip
+    rubric = [
+        criterion(f"{task}: names the deadline", "critically important", 10),
+        criterion(f"{task}: invents a statute", "detrimental", -5),
+    ]
     row = {"task": task, "turns": turns, "field": "Legal", "topic": topic, "expert": "expert", "scratchpad": "",
            "rubric": rubric}  # fmt: skip
     for turn in range(10):
@@ -71,13 +77,25 @@ def folder(tmp_path: Path) -> Path:
 
 
 def recipe_arguments(folder: Path, run: Path, url: str) -> list[str]:
-    return ["recipes/legal/prbench_base.yaml", f"run={run}", f"prbench.path={folder}", "prbench.splits=[legal]",
-            "samples=1", "max_failures=1", "label=fake", "evaluated={weights: null, endpoint: fake}",
-            "models.endpoints.fake.model=fake", f"models.endpoints.fake.base_url={url}",
-            "models.endpoints.other.model=strong", f"models.endpoints.other.base_url={url}", "graders.kimi=null",
-            "models.judge.endpoint=fake", "graders.fake=${models.judge}",
-            "graders.strong={endpoint: other, sampling: {max_tokens: 64}}",
-            "models.endpoints.fake.retries=0"]  # fmt: skip
+    return [
+        "recipes/legal/prbench_base.yaml",
+        f"run={run}",
+        f"prbench.path={folder}",
+        "prbench.splits=[legal]",
+        "samples=1",
+        "max_failures=1",
+        "label=fake",
+        "evaluated={weights: null, endpoint: fake}",
+        "models.endpoints.fake.model=fake",
+        f"models.endpoints.fake.base_url={url}",
+        "models.endpoints.other.model=strong",
+        f"models.endpoints.other.base_url={url}",
+        "graders.kimi=null",
+        "models.judge.endpoint=fake",
+        "graders.fake=${models.judge}",
+        "graders.strong={endpoint: other, sampling: {max_tokens: 64}}",
+        "models.endpoints.fake.retries=0",
+    ]
 
 
 def require_progress(run: Path, asked: int) -> None:
@@ -111,10 +129,21 @@ def test_a_split_with_two_graders(folder, tmp_path, monkeypatch, capsys):
     assert strict["normalized"]["low"] == pytest.approx(0.025**0.5 / 3), "two tasks, alike"
     table = TableRecipe("t", "prbench", str(tmp_path), "t.md", [TableRow("fake", str(tmp_path / "run"), "c")])
     header, cells = prbench(table)[0].rows
-    assert header == ["model", "fake legal", "strong legal", "fake legal normalised", "strong legal normalised",
-                      "thousand tokens", "GPU-seconds"]  # fmt: skip
-    assert cells[1:5] == ["1.000 [0.000, 1.000] n=2", "0.000 [0.000, 0.842] n=2", "1.000 [0.158, 1.000] n=2",
-                          "0.333 [0.053, 0.895] n=2"]  # fmt: skip
+    assert header == [
+        "model",
+        "fake legal",
+        "strong legal",
+        "fake legal normalised",
+        "strong legal normalised",
+        "thousand tokens",
+        "GPU-seconds",
+    ]
+    assert cells[1:5] == [
+        "1.000 [0.000, 1.000] n=2",
+        "0.000 [0.000, 0.842] n=2",
+        "1.000 [0.158, 1.000] n=2",
+        "0.333 [0.053, 0.895] n=2",
+    ]
     assert float(cells[5]) > 0
     assert cells[6] == "–"  # the servers are somebody else's
     require_progress(tmp_path / "run", len(asked))

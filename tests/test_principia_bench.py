@@ -46,10 +46,20 @@ def play(body: dict, count: int) -> Scripted:
 
 
 def arguments(path: Path, run: Path, url: str, *more: str) -> list[str]:
-    return ["recipes/science/eval_base.yaml", f"run={run}", "dataset=null", "samples=2", f"principia.path={path}",
-            "label=fake", "evaluated={weights: null, endpoint: fake}", "models.judge.endpoint=fake",
-            "models.endpoints.fake.model=fake",
-            f"models.endpoints.fake.base_url={url}", "models.endpoints.fake.retries=0", *more]  # fmt: skip
+    return [
+        "recipes/science/eval_base.yaml",
+        f"run={run}",
+        "dataset=null",
+        "samples=2",
+        f"principia.path={path}",
+        "label=fake",
+        "evaluated={weights: null, endpoint: fake}",
+        "models.judge.endpoint=fake",
+        "models.endpoints.fake.model=fake",
+        f"models.endpoints.fake.base_url={url}",
+        "models.endpoints.fake.retries=0",
+        *more,
+    ]
 
 
 def evaluate(monkeypatch, *arguments: str) -> None:
@@ -73,7 +83,10 @@ def test_the_benchmark_by_source(tmp_path, monkeypatch, capsys):
     assert (found["examples"], found["k"], found["mean"]["value"]) == (3, 2, pytest.approx(2 / 3))
     assert found["pass"]["value"] == pytest.approx(2 / 3)
     assert {name: part["mean"]["value"] for name, part in found["subsets"].items()} == {
-        "ARB": 1.0, "Physics": 0.0, "RealMath": 1.0}  # fmt: skip
+        "ARB": 1.0,
+        "Physics": 0.0,
+        "RealMath": 1.0,
+    }
     assert found["truncation_rate"] == pytest.approx(1 / 3)
     answers = read_task(tmp_path / "run", "principia_bench")
     assert [(a.subset, a.epoch, a.is_cut_off) for a in answers][-2:] == [("Physics", 1, True), ("Physics", 2, True)]
@@ -143,8 +156,10 @@ def test_only_the_judge_of_science_compares_answers(tmp_path, monkeypatch):
 def test_a_dataset_of_another_domain_is_refused(tmp_path, monkeypatch):
     dataset = make_dataset(tmp_path / "dataset", domain="cs")
     with fails(r"domain\.name=science: the arm agentic of .* was made for cs"):
-        evaluate(monkeypatch, *arguments(tmp_path, tmp_path / "run", "http://127.0.0.1:9/v1", f"dataset={dataset}",
-                                         "principia=null"))  # fmt: skip
+        evaluate(
+            monkeypatch,
+            *arguments(tmp_path, tmp_path / "run", "http://127.0.0.1:9/v1", f"dataset={dataset}", "principia=null"),
+        )
 
 
 def annotate(body: dict, count: int) -> Scripted:
@@ -158,9 +173,17 @@ def annotate(body: dict, count: int) -> Scripted:
 def test_questions_are_sorted_by_type(tmp_path, monkeypatch, capsys):
     dataset = make_dataset(tmp_path / "dataset", train=6, test=2)
     with fake_server(annotate) as server:
-        command = ["types", "recipes/science/question_types.yaml", f"run={tmp_path}/run", f"dataset={dataset}",
-                   "models.judge.endpoint=fake", "models.endpoints.fake.model=fake", "examples=7", "max_failures=0.2",
-                   f"models.endpoints.fake.base_url={server.url}"]  # fmt: skip
+        command = [
+            "types",
+            "recipes/science/question_types.yaml",
+            f"run={tmp_path}/run",
+            f"dataset={dataset}",
+            "models.judge.endpoint=fake",
+            "models.endpoints.fake.model=fake",
+            "examples=7",
+            "max_failures=0.2",
+            f"models.endpoints.fake.base_url={server.url}",
+        ]
         monkeypatch.setattr("sys.argv", command)
         question_types.main()
         calls = len(server.requests)

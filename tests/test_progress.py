@@ -36,8 +36,12 @@ def a_client(calls: int = 0, replayed: int = 0, running: int = 0) -> SimpleNames
     account = Account(running=running)
     account.counts.update(calls=calls, replayed=replayed)
     cost = Cost(calls, replayed, 10 * calls, calls, gpu_seconds=None if calls else 0.0)
-    return SimpleNamespace(draining=False, accounts={Role.JUDGE: account}, ledger=lambda: {Role.JUDGE: cost},
-                           busy_at={"e": SimpleNamespace(running=running)})  # fmt: skip
+    return SimpleNamespace(
+        draining=False,
+        accounts={Role.JUDGE: account},
+        ledger=lambda: {Role.JUDGE: cost},
+        busy_at={"e": SimpleNamespace(running=running)},
+    )
 
 
 def read(run: Run) -> dict:
@@ -59,8 +63,10 @@ def test_a_run_starts_runs_drains_and_ends(run):
     assert read(run)["state"] == "finished"
 
 
-@pytest.mark.parametrize(("error", "state"), [(RuntimeError, "failed"), (SystemExit, "failed"), (Draining, "stopped"),
-                                              (KeyboardInterrupt, "stopped")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [(RuntimeError, "failed"), (SystemExit, "failed"), (Draining, "stopped"), (KeyboardInterrupt, "stopped")],
+)
 def test_how_it_ended_is_told_and_what_it_cost_is_kept(run, error, state):
     with pytest.raises(error), Progress(run, "documents") as progress:
         progress.watch(a_client(calls=2))

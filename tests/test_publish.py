@@ -135,7 +135,8 @@ def test_the_same_again_sends_nothing_and_a_change_becomes_a_mirror(staged, hub)
         repo = hub.repos["dataset", "me/data"]
         assert (repo.commits, len(hub.objects)) == (1, 4)
     assert {name: data for name, data in repo.files.items() if name != ".gitattributes"} == {
-        str(p.relative_to(staged)): p.read_bytes() for p in staged.rglob("*") if p.is_file()}  # fmt: skip
+        str(p.relative_to(staged)): p.read_bytes() for p in staged.rglob("*") if p.is_file()
+    }
     repo.files["old/rows.parquet"] = b"rows that were withdrawn"
     publish.upload(staged, "me/data", DATASET, private=False)
     assert "old/rows.parquet" not in repo.files
@@ -329,18 +330,30 @@ def test_a_published_dataset_is_loaded_from_the_hub_as_it_was(made, tmp_path):
     run = tmp_path / "dataset"
     shutil.copytree(made, run)
     with fake_hub(TOKEN) as hub:
-        environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": TOKEN,
-                       "HF_HOME": str(tmp_path / "home")}  # fmt: skip
+        environment = {
+            **os.environ,
+            "HF_ENDPOINT": hub.url,
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_TOKEN": TOKEN,
+            "HF_HOME": str(tmp_path / "home"),
+        }
 
         def python(*command: str, offline: str) -> str:
-            done = subprocess.run([sys.executable, *command], env=environment | {"HF_HUB_OFFLINE": offline}, text=True,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+            done = subprocess.run(
+                [sys.executable, *command],
+                env=environment | {"HF_HUB_OFFLINE": offline},
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
             assert done.returncode == 0, done.stdout[-3000:]
             return done.stdout
 
         said = python("-m", "autodata.publish", str(run), "--to", "me/data", offline="1")
-        code = (f"import datasets\nfor arm in ('agentic', 'cot'):\n"
-                f"    datasets.load_dataset('me/data', arm).save_to_disk(f'{tmp_path}/{{arm}}')")  # fmt: skip
+        code = (
+            f"import datasets\nfor arm in ('agentic', 'cot'):\n"
+            f"    datasets.load_dataset('me/data', arm).save_to_disk(f'{tmp_path}/{{arm}}')"
+        )
         python("-c", code, offline="0")
         download = "from huggingface_hub import snapshot_download as get\n"
         python("-c", f"{download}get('me/data', repo_type='dataset', local_dir='{tmp_path}/copy')", offline="0")

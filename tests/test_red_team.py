@@ -17,8 +17,9 @@ from tests.test_cs import PAPER, play
 
 def cheat_once(reply):
     """An orchestrator that calls what is legal, but the first time replies with `reply`."""
-    return lambda body, count: reply if count == 1 else call(
-        legal(body)[0], instruction="Look at the ablation.", diagnosis="Too easy.")  # fmt: skip
+    return lambda body, count: (
+        reply if count == 1 else call(legal(body)[0], instruction="Look at the ablation.", diagnosis="Too easy.")
+    )
 
 
 def play_agent(journal, orchestrator, *overrides, plan=("accepted",), world=World, **more):
@@ -128,8 +129,11 @@ def test_a_pass_of_one_question_is_no_pass_of_another(journal):
 def test_the_same_question_again_is_no_second_chance(journal):
     class Stubborn(World):
         def _propose(self, body):
-            question = "Candidate 1: Which policy wins, and why?" if self.asked["propose"] == 1 else (
-                "candidate 1:  WHICH policy wins — and why")  # fmt: skip
+            question = (
+                "Candidate 1: Which policy wins, and why?"
+                if self.asked["propose"] == 1
+                else "candidate 1:  WHICH policy wins — and why"
+            )
             return completion(json.dumps(candidate(1, question=question)))
 
     trajectory, server = play(journal, Stubborn(["no_better"]), "domain.max_rounds=3")
@@ -269,8 +273,12 @@ def test_an_endless_instruction_is_cut_and_cannot_close_its_tag(journal):
 
 
 def test_an_agent_that_only_proposes_ends_with_its_rounds(journal):
-    trajectory, server = play_agent(journal, lambda body, count: call("propose", instruction="more", diagnosis=""),
-                                    "domain.max_rounds=3", plan=["no_better"])  # fmt: skip
+    trajectory, server = play_agent(
+        journal,
+        lambda body, count: call("propose", instruction="more", diagnosis=""),
+        "domain.max_rounds=3",
+        plan=["no_better"],
+    )
     assert (len(trajectory.rounds), trajectory.end) == (3, End.ROUNDS_USED)
     assert (trajectory.refused, trajectory.orchestrator) == ((), "agent")
     assert len(bodies(server, "orchestrate")) == 3
@@ -297,8 +305,10 @@ def test_an_agent_that_makes_no_sense_hands_over_to_the_fixed_order(journal, rep
 
 
 def test_of_two_calls_in_one_reply_the_first_counts(journal):
-    two = [{"id": str(i), "type": "function", "function": {"name": n, "arguments": "{}"}}
-           for i, n in enumerate(("propose", "give_up"))]  # fmt: skip
+    two = [
+        {"id": str(i), "type": "function", "function": {"name": n, "arguments": "{}"}}
+        for i, n in enumerate(("propose", "give_up"))
+    ]
     both = completion(None, "tool_calls", tool_calls=two)
     trajectory, server = play_agent(journal, cheat_once(both))
     assert trajectory.refused == ()

@@ -24,15 +24,28 @@ MANY = 60
 
 def evil():
     """Every text that a document or a model has a say in."""
-    asked = candidate(HARM + RIGHT_TO_LEFT, context=HARM, reference_answer=HARM, labels={HARM: HARM},
-                      rubric=(Criterion(HARM, 3, HARM), Criterion(RIGHT_TO_LEFT, -1)))  # fmt: skip
+    asked = candidate(
+        HARM + RIGHT_TO_LEFT,
+        context=HARM,
+        reference_answer=HARM,
+        labels={HARM: HARM},
+        rubric=(Criterion(HARM, 3, HARM), Criterion(RIGHT_TO_LEFT, -1)),
+    )
     plain = a_round(1, candidate("q"), demo_recipe(), weak=0)
     judged = Judgement((True, False), 1.0, HARM)
     tried = [replace(a, answer=HARM + RIGHT_TO_LEFT, reasoning=HARM, judgement=judged) for a in plain.weak[:3]]
     tried[2] = replace(tried[2], judgement=Judgement(None, None))
-    only = replace(plain, candidate=asked, weak=tuple(tried), strong=(), diagnosis=HARM, instruction=HARM,
-                   quality=replace(checked(asked, True), reason=HARM, details={HARM: HARM}), review={HARM: HARM},
-                   verdict=replace(plain.verdict, reason=HARM))  # fmt: skip
+    only = replace(
+        plain,
+        candidate=asked,
+        weak=tuple(tried),
+        strong=(),
+        diagnosis=HARM,
+        instruction=HARM,
+        quality=replace(checked(asked, True), reason=HARM, details={HARM: HARM}),
+        review={HARM: HARM},
+        verdict=replace(plain.verdict, reason=HARM),
+    )
     return trajectory(EVIL_ID, only, document_source=HARM, note=HARM, refused=(HARM,), preparation={HARM: HARM})
 
 

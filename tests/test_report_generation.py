@@ -26,8 +26,28 @@ from tests.helpers.fake_runs import a_round, attempts, candidate, checked, demo_
 from tests.helpers.recipes import load_recipe
 
 KIND = {"inputs": {"kind": "generate"}}
-HALFWAY = Snapshot("generate", RunState.RUNNING, "", "", "documents", 1, 24, 1, {}, None, 1.0, 1234, 9,
-                   {Role.CHALLENGER: Cost(calls=1234)}, {}, {}, {}, {}, 1, "here")  # fmt: skip
+HALFWAY = Snapshot(
+    kind="generate",
+    state=RunState.RUNNING,
+    started="",
+    updated="",
+    unit="documents",
+    done=1,
+    total=24,
+    accepted=1,
+    rates={},
+    eta_s=None,
+    elapsed_s=1.0,
+    calls=1234,
+    tokens=9,
+    roles={Role.CHALLENGER: Cost(calls=1234)},
+    speeds={},
+    in_flight={},
+    failures={},
+    facts={},
+    pid=1,
+    host="here",
+)
 MALFORMED = Round(1, None, None, (), (), Verdict(False, Failure.MALFORMED, "no JSON"))
 
 
@@ -52,7 +72,9 @@ def test_a_run_becomes_one_file_with_every_document_in_it(tmp_path):
     made = page_of(tmp_path, two_rounds(), trajectory("d2", MALFORMED))
     index = unpack(re.search(r'id="index">([^<]+)<', made)[1])
     assert [(e["id"], e["verdicts"], e["end"]) for e in index] == [
-        ("d1", ["too_easy", "accepted"], "accepted"), ("d2", ["malformed"], "rounds_used")]  # fmt: skip
+        ("d1", ["too_easy", "accepted"], "accepted"),
+        ("d2", ["malformed"], "rounds_used"),
+    ]
     records = unpack(re.search(r'id="block-0">([^<]+)<', made)[1])
     assert records[index[0]["at"]]["trajectory"]["rounds"][1]["instruction"] == "be harder"
     assert records[0]["changes"][1] == [
@@ -70,10 +92,20 @@ def test_the_funnel_counts_what_each_step_let_through():
     for made in (two_rounds(), trajectory("d2", MALFORMED), trajectory("d3", end=End.SKIPPED)):
         overview.add(made)
     counts = {step.name: step.count for step in overview.funnel}
-    assert counts == {"documents": 3, "rounds": 3, "readable candidates": 2, "passed the quality check": 2,
-                      "tried by the weak solver": 2, "tried by the strong solver": 2, "accepted": 1}  # fmt: skip
+    assert counts == {
+        "documents": 3,
+        "rounds": 3,
+        "readable candidates": 2,
+        "passed the quality check": 2,
+        "tried by the weak solver": 2,
+        "tried by the strong solver": 2,
+        "accepted": 1,
+    }
     assert {s.name: list(s.values) for s in overview.by_round.series} == {
-        "malformed": [1, 0], "too easy": [1, 0], "accepted": [0, 1]}  # fmt: skip
+        "malformed": [1, 0],
+        "too easy": [1, 0],
+        "accepted": [0, 1],
+    }
     assert overview.by_length.table[1] == [[1, 0, 1], [2, 1, 0]]
 
 
@@ -81,8 +113,9 @@ def test_points_are_coloured_by_the_verdict_of_the_preset_they_are_shown_under()
     recipe = demo_recipe()
     overview = Overview()
     overview.add(trajectory("d", a_round(1, candidate("q"), recipe, weak=0)))  # no signal, but wide takes it
-    styles = {name: [p.style for p in overview.scatter(name, gate).points]
-              for name, gate in recipe.domain.presets.items()}  # fmt: skip
+    styles = {
+        name: [p.style for p in overview.scatter(name, gate).points] for name, gate in recipe.domain.presets.items()
+    }
     assert styles == {"just_right": ["no_signal"], "wide": ["accepted"]}
 
 

@@ -18,9 +18,13 @@ from tests.helpers.recipes import MODELS, load_committed
 REPO = Path(__file__).parent.parent
 COMMANDS = ("generate*", "grpo*", "eval*", "prbench*", "question_types*")
 BESIDE = {"cs": ["judge_audit/judge_audit", *(f"meta/{p.stem}" for p in (REPO / "recipes/meta").glob("cs*.yaml"))]}
-RECIPES = {domain: sorted({f"{domain}/{p.stem}" for command in COMMANDS
-                           for p in (REPO / "recipes" / domain).glob(f"{command}.yaml")} | {*BESIDE.get(domain, [])})
-           for domain in ("cs", "legal", "science")}  # fmt: skip
+RECIPES = {
+    domain: sorted(
+        {f"{domain}/{p.stem}" for command in COMMANDS for p in (REPO / "recipes" / domain).glob(f"{command}.yaml")}
+        | {*BESIDE.get(domain, [])}
+    )
+    for domain in ("cs", "legal", "science")
+}
 RENAMED = ["graders.kimi=null", "graders.judge=${models.judge}"]  # where another model than Kimi grades
 Answer = tuple[str, str, dict]  # endpoint, its model, its sampling
 
@@ -71,8 +75,10 @@ def test_an_evaluation_without_a_models_file_asks_the_papers_judge(recipe):
 
 def test_a_role_without_a_budget_is_an_error_that_names_file_and_key(tmp_path):
     path = tmp_path / "generate.yaml"
-    path.write_text("run: r\ndocuments: {path: d}\ndomain: {name: cs}\n"
-                    "models: {endpoints: {a: {model: m}}, judge: {endpoint: a}}\n")  # fmt: skip
+    path.write_text(
+        "run: r\ndocuments: {path: d}\ndomain: {name: cs}\n"
+        "models: {endpoints: {a: {model: m}}, judge: {endpoint: a}}\n"
+    )
     with pytest.raises(RecipeError, match=r"generate\.yaml: no value for models\.judge\.sampling\.max_tokens"):
         load(GenerateRecipe, [str(path)])
     assert load(GenerateRecipe, [str(path), "models.endpoints.a.sampling.max_tokens=7"])

@@ -69,8 +69,14 @@ def test_bad_lines_are_named_and_the_others_come_through(tmp_path):
     lines = [b'{"text": "a"}', b"", b"{broken", b"null", b"[1]", b'"x"', b'{"text": "\xff"}', b'{"text": "b"}']
     found = list(read_rows(write(tmp_path, ".jsonl", b"\n".join(lines))))
     assert [(f.line, f.reason if isinstance(f, BadRow) else f.value["text"]) for f in found] == [
-        (1, "a"), (3, "not JSON"), (4, "null row"), (5, "not an object"), (6, "not an object"), (7, "not JSON"),
-        (8, "b")]  # fmt: skip
+        (1, "a"),
+        (3, "not JSON"),
+        (4, "null row"),
+        (5, "not an object"),
+        (6, "not an object"),
+        (7, "not JSON"),
+        (8, "b"),
+    ]
 
 
 @pytest.mark.parametrize(("length", "is_read"), [(99, True), (100, True), (101, False), (1_000, False)])

@@ -28,13 +28,20 @@ def spans(*found, dump=True):
 def v2(corpusid=7, **changes):
     annotations = {
         "section_header": spans(span(BODY, "1 Introduction"), span(BODY, "2 Results")),
-        "paragraph": spans(span(BODY, "Caches wear out, and that is the cost of writes."), span(BODY, "We show why."),
-                           span(BODY, "It is the delay.")),
+        "paragraph": spans(
+            span(BODY, "Caches wear out, and that is the cost of writes."),
+            span(BODY, "We show why."),
+            span(BODY, "It is the delay."),
+        ),
         "bib_ref": None,
-    } | changes.pop("annotations", {})  # fmt: skip
+    } | changes.pop("annotations", {})
     access = {"license": "CCBY", "url": "https://x.org/p", "externalids": {"DOI": "10.1/x", "ArXiv": None}}
-    return {"corpusid": corpusid, "title": "On  Caches", "openaccessinfo": access,
-            "body": {"text": BODY, "annotations": annotations}} | changes  # fmt: skip
+    return {
+        "corpusid": corpusid,
+        "title": "On  Caches",
+        "openaccessinfo": access,
+        "body": {"text": BODY, "annotations": annotations},
+    } | changes
 
 
 def v1(corpusid=7, **annotations):
@@ -47,8 +54,11 @@ def v1(corpusid=7, **annotations):
         "figure": None,
     } | annotations
     source = {"oainfo": {"license": "CC0", "openaccessurl": "https://y.org"}}
-    return {"corpusid": str(corpusid), "externalids": {"arxiv": "2201.1", "doi": None},
-            "content": {"text": text, "annotations": marked, "source": source}}  # fmt: skip
+    return {
+        "corpusid": str(corpusid),
+        "externalids": {"arxiv": "2201.1", "doi": None},
+        "content": {"text": text, "annotations": marked, "source": source},
+    }
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +106,18 @@ def test_a_paper_of_the_present_release(eligible):
         "# On Caches\n\n## 1 Introduction\n\nCaches wear out, and that is the cost of writes.\n\nWe show why.\n\n"
         "## 2 Results\n\nIt is the delay.",
         "CCBY",
-        {"corpusid": 7, "title": "On Caches", "year": 2022, "sections": 2, "has_abstract": False, "broken_spans": 0,
-         "fields_of_study": ["Computer Science"], "doi": "10.1/x", "url": "https://x.org/p"},
-    )  # fmt: skip
+        {
+            "corpusid": 7,
+            "title": "On Caches",
+            "year": 2022,
+            "sections": 2,
+            "has_abstract": False,
+            "broken_spans": 0,
+            "fields_of_study": ["Computer Science"],
+            "doi": "10.1/x",
+            "url": "https://x.org/p",
+        },
+    )
 
 
 def test_a_paper_of_the_older_release(eligible):

@@ -36,8 +36,13 @@ def test_a_planted_key_is_in_no_file_and_in_no_output(tmp_path, monkeypatch, cap
     monkeypatch.setenv("PLANTED_KEY", KEY)
     write_documents(tmp_path / "docs", count=2)
     with fake_server(script) as server:
-        args = arguments(tmp_path, server.url, "models.endpoints.small.api_key_env=PLANTED_KEY", "max_error_rate=1.0",
-                         "domain.max_rounds=2")  # fmt: skip
+        args = arguments(
+            tmp_path,
+            server.url,
+            "models.endpoints.small.api_key_env=PLANTED_KEY",
+            "max_error_rate=1.0",
+            "domain.max_rounds=2",
+        )
         said = run_main(monkeypatch, capsys, args) + run_main(monkeypatch, capsys, args)
         assert server.request_headers[0]["authorization"] == f"Bearer {KEY}"
     assert KEY not in said + capsys.readouterr().err + caplog.text

@@ -31,12 +31,27 @@ HERE = socket.gethostname()
 def snapshot(age_s: float = 0.0, **values: object) -> Snapshot:
     when = (datetime.now(UTC) - timedelta(seconds=age_s)).isoformat()
     facts = dict(
-        kind="generate", state=RunState.RUNNING, started=when, updated=when, unit="documents", done=3, total=8,
-        accepted=2, rates={"done_per_s": 0.1, "calls_per_s": 4.0, "tokens_per_s": 90.0}, eta_s=50, elapsed_s=30.0,
-        calls=40, tokens=900, roles={Role.JUDGE: Cost(40, 2, 800, 100, 12.5, 3, 1, 7200.0)},
-        speeds={Role.JUDGE: RoleSpeed(5, 4.0, 90.0)}, in_flight={"e": 5}, failures={"JudgeFailed": 1}, facts={}, pid=1,
+        kind="generate",
+        state=RunState.RUNNING,
+        started=when,
+        updated=when,
+        unit="documents",
+        done=3,
+        total=8,
+        accepted=2,
+        rates={"done_per_s": 0.1, "calls_per_s": 4.0, "tokens_per_s": 90.0},
+        eta_s=50,
+        elapsed_s=30.0,
+        calls=40,
+        tokens=900,
+        roles={Role.JUDGE: Cost(40, 2, 800, 100, 12.5, 3, 1, 7200.0)},
+        speeds={Role.JUDGE: RoleSpeed(5, 4.0, 90.0)},
+        in_flight={"e": 5},
+        failures={"JudgeFailed": 1},
+        facts={},
+        pid=1,
         host=HERE,
-    )  # fmt: skip
+    )
     return Snapshot(**facts | values)
 
 
@@ -169,8 +184,9 @@ def test_a_folder_of_runs_has_a_line_for_each(write, tmp_path, monkeypatch, caps
 def test_watching_ends_when_the_run_does(write, monkeypatch, capsys):
     run = write(snapshot(host="elsewhere"))
     ends = iter([snapshot(host="elsewhere", done=5), snapshot(host="elsewhere", state=RunState.FINISHED, done=8)])
-    monkeypatch.setattr(status.time, "sleep",
-                        lambda _: (run / "progress.json").write_bytes(SNAPSHOT.dump_json(next(ends))))  # fmt: skip
+    monkeypatch.setattr(
+        status.time, "sleep", lambda _: (run / "progress.json").write_bytes(SNAPSHOT.dump_json(next(ends)))
+    )
     out = command(monkeypatch, capsys, str(run), "--watch")
     assert [f"{n}/8 documents" in out for n in (3, 5, 8)] == [True] * 3
 

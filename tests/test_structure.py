@@ -12,8 +12,11 @@ from tests.helpers.recipes import MODELS, load_committed
 from tests.helpers.structure import find_room, list_files, list_imports
 
 REPO = Path(__file__).parent.parent
-RECIPES = sorted(p for p in (REPO / "recipes").rglob("*.yaml")
-                 if any(name.startswith(s) for s in SCHEMAS for name in (p.stem, p.parent.name)))  # fmt: skip
+RECIPES = sorted(
+    p
+    for p in (REPO / "recipes").rglob("*.yaml")
+    if any(name.startswith(s) for s in SCHEMAS for name in (p.stem, p.parent.name))
+)
 # The domains' recipes leave open who serves the roles; each file of recipes/models must do.
 NEED_MODELS = ("cs", "legal", "science", "judge_audit", "meta")
 CALLS_MODELS = ("generate", "grpo", "judge_audit", "cs")  # recipes/meta has cs*.yaml

@@ -91,8 +91,9 @@ def test_an_empty_data_quality_table_is_dashes(tmp_path):
 def test_subsets_stand_beside_the_base_with_difference_and_p(tmp_path):
     parts = ("RealMath", "ARB")
     for name, right in (("base", 5), ("cot", 5), ("agentic", 10)):
-        answers = [answer("principia_bench", i, e, float(i < right), subset=parts[i % 2])
-                   for i in range(20) for e in (1, 2)]  # fmt: skip
+        answers = [
+            answer("principia_bench", i, e, float(i < right), subset=parts[i % 2]) for i in range(20) for e in (1, 2)
+        ]
         write_run(tmp_path / name, answers)
     rows = [f"rows.{i}.run={tmp_path}/{name}" for i, name in enumerate(("base", "cot", "agentic", "none"))]
     recipe = load(TableRecipe, ["recipes/tables/table6.yaml", f"runs={tmp_path}"])

@@ -64,9 +64,14 @@ def score(reward: Reward, completions: list[str], prompt: str = "p", ids=None, *
     count = len(completions)
     columns = {"candidate": [CANDIDATE_JSON] * count, "set": ["train"] * count, "trainer_state": None} | columns
     return asyncio.run(
-        reward.score(prompts=[prompt] * count, completions=completions, completion_ids=ids or [[5, 0]] * count,
-                     log_metric=lambda name, value: reward.logged[name].append(value), **columns)
-    )  # fmt: skip
+        reward.score(
+            prompts=[prompt] * count,
+            completions=completions,
+            completion_ids=ids or [[5, 0]] * count,
+            log_metric=lambda name, value: reward.logged[name].append(value),
+            **columns,
+        )
+    )
 
 
 def test_the_reward_is_the_score_of_generation_to_the_bit():

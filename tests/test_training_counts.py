@@ -158,16 +158,24 @@ def test_progress_tells_of_all_judgements_after_every_step(run):
         assert (progress.facts["judgements"], progress.failures) == (4, {"failed judgements": 2})
 
 
-@pytest.mark.parametrize(("earlier", "probe", "stops"), [
-    (["", ""], ["lost", "lost"], True),  # what an earlier session could read says nothing of this probe
-    (["lost"] * 9, ["", "lost"], False), (["lost"] * 9, [], False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("earlier", "probe", "stops"),
+    [
+        (["", ""], ["lost", "lost"], True),  # what an earlier session could read says nothing of this probe
+        (["lost"] * 9, ["", "lost"], False),
+        (["lost"] * 9, [], False),
+    ],
+)
 def test_the_probe_looks_at_its_own_judgements_only(tmp_path, monkeypatch, earlier, probe, stops):
     judge(tmp_path, 0, earlier)
     books = Books(tmp_path, 0, [])
     monkeypatch.setattr(preflight, "check_probe", lambda measured, limits: None)
-    trainer = SimpleNamespace(num_generations_eval=3, num_generations=4, state=SimpleNamespace(log_history=[{}]),
-                              evaluate=lambda rows, metric_key_prefix: books.count(probe))  # fmt: skip
+    trainer = SimpleNamespace(
+        num_generations_eval=3,
+        num_generations=4,
+        state=SimpleNamespace(log_history=[{}]),
+        evaluate=lambda rows, metric_key_prefix: books.count(probe),
+    )
     reward = SimpleNamespace(books=books)
     if not stops:
         preflight.run_probe(trainer, [{"prompt": "p"}], reward, PreflightConfig(probe=1))

@@ -14,8 +14,10 @@ from autodata.serving.leases import Lease, State, write_lease
 
 
 def models() -> Models:
-    return Models({"kimi": Endpoint("k", server=Server("w")), "weak": Endpoint("w", server=Server("w"))},
-                  judge=RoleConfig("kimi"))  # fmt: skip
+    return Models(
+        {"kimi": Endpoint("k", server=Server("w")), "weak": Endpoint("w", server=Server("w"))},
+        judge=RoleConfig("kimi"),
+    )
 
 
 def write(run, endpoint: str, state: State) -> None:

@@ -87,8 +87,9 @@ def test_what_is_saved_loads_and_the_vision_tower_is_as_it_was(world, undisturbe
     saved = load_file(undisturbed / "model" / "model.safetensors")
     assert {tensor.dtype for tensor in saved.values()} == {torch.bfloat16}
     tokenizer = AutoTokenizer.from_pretrained(undisturbed / "model")
-    assert "<think>" in tokenizer.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False,
-                                                      add_generation_prompt=True)  # fmt: skip
+    assert "<think>" in tokenizer.apply_chat_template(
+        [{"role": "user", "content": "x"}], tokenize=False, add_generation_prompt=True
+    )
     assert (undisturbed / "model" / "generation_config.json").exists()
     assert "Domain: cs; arms: agentic; steps: 6; judge: " in (undisturbed / "model" / "README.md").read_text()
     assert not (undisturbed / "full").exists()
@@ -174,11 +175,17 @@ def test_killed_within_a_step_and_resumed_it_tells_what_both_sessions_judged(wor
 
 
 def test_watched_sets_have_curves_and_a_second_judge(world, judge, tmp_path, monkeypatch, capsys):
-    train(monkeypatch, *arguments(world, judge, tmp_path / "run", eval_strategy="steps", eval_steps=2, max_steps=2,
-                                  eval_on_start=True),
-          "evaluate=[cot_test,agentic_test]", "second_judge.endpoint=other",
-          "second_judge.sampling.max_tokens=64", "second_judge_examples=1",
-          f"models.endpoints.other.base_url={judge.url}", "models.endpoints.other.model=strong")  # fmt: skip
+    values = {"eval_strategy": "steps", "eval_steps": 2, "max_steps": 2, "eval_on_start": True}
+    command = [
+        *arguments(world, judge, tmp_path / "run", **values),
+        "evaluate=[cot_test,agentic_test]",
+        "second_judge.endpoint=other",
+        "second_judge.sampling.max_tokens=64",
+        "second_judge_examples=1",
+        f"models.endpoints.other.base_url={judge.url}",
+        "models.endpoints.other.model=strong",
+    ]
+    train(monkeypatch, *command)
     watched = json.loads((tmp_path / "run" / "curve.json").read_text())["watched"]
     assert set(watched) == {"cot_test", "agentic_test", "probe"}
     for name in ("cot_test", "agentic_test"):
@@ -188,11 +195,7 @@ def test_watched_sets_have_curves_and_a_second_judge(world, judge, tmp_path, mon
     now = read_snapshot(tmp_path / "run")
     assert (now.state, now.done, now.total) == ("finished", 2, 2)
     assert 0 < now.facts["reward"] <= 1 and now.calls == count_asked(judge)
-    train(monkeypatch, *arguments(world, judge, tmp_path / "run", eval_strategy="steps", eval_steps=2, max_steps=2,
-                                  eval_on_start=True),
-          "evaluate=[cot_test,agentic_test]", "second_judge.endpoint=other",
-          "second_judge.sampling.max_tokens=64", "second_judge_examples=1",
-          f"models.endpoints.other.base_url={judge.url}", "models.endpoints.other.model=strong")  # fmt: skip
+    train(monkeypatch, *command)
     assert "up to date" in capsys.readouterr().out
 
 
@@ -222,18 +225,18 @@ def test_what_is_said_before_the_first_step(world_and_judge, tmp_path, monkeypat
 
 def test_a_set_without_examples_is_not_watched(world, judge, tmp_path, monkeypatch):
     make_dataset(tmp_path / "data", test=0)
-    train(monkeypatch, *make_arguments(world / "qwen", tmp_path / "data", judge.url, tmp_path / "run", max_steps=1,
-                                       eval_strategy="steps", eval_steps=1, eval_on_start=True),
-          "evaluate=[cot_test]")  # fmt: skip
+    paths = (world / "qwen", tmp_path / "data", judge.url, tmp_path / "run")
+    values = {"max_steps": 1, "eval_strategy": "steps", "eval_steps": 1, "eval_on_start": True}
+    train(monkeypatch, *make_arguments(*paths, **values), "evaluate=[cot_test]")
     assert set(json.loads((tmp_path / "run" / "curve.json").read_text())["watched"]) == {"probe"}
 
 
 def test_a_judge_that_cannot_be_read_is_said_before_the_first_step(world, tmp_path, monkeypatch):
     def mumble(body, count):
-        return Scripted({"choices": [{"index": 0, "message": {"role": "assistant", "content": "hm"},
-                                      "finish_reason": "stop"}], "model": "fake", "object": "chat.completion",
-                         "id": "x", "created": 1, "usage": {"prompt_tokens": 1, "completion_tokens": 1,
-                                                             "total_tokens": 2}})  # fmt: skip
+        message = {"role": "assistant", "content": "hm"}
+        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+        reply = {"model": "fake", "object": "chat.completion", "id": "x", "created": 1, "usage": usage}
+        return Scripted(reply | {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
 
     with fake_server(mumble) as server, fails("none of 8 judgements could be read"):
         train(monkeypatch, *arguments(world, server, tmp_path / "run"))

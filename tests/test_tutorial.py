@@ -22,8 +22,14 @@ def run_line(line: str, folder: Path, url: str) -> None:
     if "autodata.generate" in line:
         line += f" models.endpoints.small.base_url={url} models.endpoints.small.model=fake"
     line = re.sub(r"^python ", f"{sys.executable} ", line)
-    done = subprocess.run(["bash", "-c", line], cwd=folder, env=os.environ | {"PYTHONPATH": str(folder)}, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+    done = subprocess.run(
+        ["bash", "-c", line],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(folder)},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}"
 
 

@@ -75,7 +75,8 @@ def test_documents_are_counted_not_rounds():
 def test_a_strict_bound_stays_strict():
     assert change_thresholds(Gate(weak_mean_below=0.5), 0.4, None, None) == Gate(weak_mean_below=0.4)
     assert change_thresholds(Gate(weak_mean_at_most=0.5), 0.4, 0.7, 0.1) == Gate(
-        weak_mean_at_most=0.4, strong_mean_at_least=0.7, gap_at_least=0.1)  # fmt: skip
+        weak_mean_at_most=0.4, strong_mean_at_least=0.7, gap_at_least=0.1
+    )
     assert thresholds(Gate(weak_mean_below=0.5)) == {"weak": 0.5, "strong": None, "gap": None}
 
 

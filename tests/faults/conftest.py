@@ -20,8 +20,14 @@ def pytest_report_header() -> str:
 
 def scheduled(test: Callable[..., None]) -> Callable[..., None]:
     """Schedules from the seed; one that fails is shown as it was drawn."""
-    drawn = hypothesis.settings(max_examples=EXAMPLES, deadline=None, database=None, phases=[Phase.generate],
-                                print_blob=True, suppress_health_check=list(HealthCheck))  # fmt: skip
+    drawn = hypothesis.settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        print_blob=True,
+        suppress_health_check=list(HealthCheck),
+    )
     return pytest.mark.slow(hypothesis.seed(SEED)(drawn(test)))
 
 

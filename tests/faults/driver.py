@@ -72,9 +72,13 @@ class Driver:
     def __init__(self) -> None:
         command = [sys.executable, "-m", "tests.faults.driver"]
         self._zygote = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPO,
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=REPO,
             env=os.environ | {"PYTHONPATH": str(REPO)},
-        )  # fmt: skip
+        )
 
     def start(self, order: Order) -> Process:
         return Process(self._zygote, order)

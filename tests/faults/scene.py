@@ -69,8 +69,11 @@ def _write_papers(folder: Path) -> Path:
 
 
 _CLOZE = ("recipes/demo/generate.yaml", "domain.max_rounds=3", "models.endpoints.small.server=null")
-_CS = ("recipes/cs/generate.yaml", "domain.max_rounds=3",
-       *(f"models.{role}.endpoint={SERVES.get(role, 'fake')}" for role in ROLES))  # fmt: skip
+_CS = (
+    "recipes/cs/generate.yaml",
+    "domain.max_rounds=3",
+    *(f"models.{role}.endpoint={SERVES.get(role, 'fake')}" for role in ROLES),
+)
 PLAYS = {
     "cloze": Play(play_cloze, ("small",), _CLOZE, partial(write_documents, count=4)),
     "agent": Play(SettledWorld(PLAN), ("fake", "weak", "strong"), _CS, _write_papers),
@@ -106,11 +109,25 @@ class Scene:
     def arguments(self) -> list[str]:
         play = PLAYS[self.play]
         time_out_s = TIME_OUT_S if any(name in self.proxy.chances for name in HOLD) else PATIENT_S
-        served = [f"models.endpoints.{name}.{key}" for name in play.endpoints
-                  for key in (f"model={name if name in ('weak', 'strong') else 'fake'}", f"base_url={self.proxy.url}",
-                              "retries=30", f"timeout_s={time_out_s}", "max_in_flight=16")]  # fmt: skip
-        return [*play.arguments, *served, f"run={self.run}", f"documents.path={self.folder / 'docs'}",
-                "max_error_rate=1.0", "max_unmeasured=1.0"]  # fmt: skip
+        served = [
+            f"models.endpoints.{name}.{key}"
+            for name in play.endpoints
+            for key in (
+                f"model={name if name in ('weak', 'strong') else 'fake'}",
+                f"base_url={self.proxy.url}",
+                "retries=30",
+                f"timeout_s={time_out_s}",
+                "max_in_flight=16",
+            )
+        ]
+        return [
+            *play.arguments,
+            *served,
+            f"run={self.run}",
+            f"documents.path={self.folder / 'docs'}",
+            "max_error_rate=1.0",
+            "max_unmeasured=1.0",
+        ]
 
     def start(self, command: str = "generate", **weather: int | None) -> Process:
         part = [f"documents.shard={self.shard}"] if self.shard and command == "generate" else []

@@ -13,8 +13,9 @@ import pytest
 
 def run(module: str, *arguments: str) -> str:
     """What the command printed; it must end well."""
-    done = subprocess.run([sys.executable, "-m", module, *arguments], text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
     assert done.returncode == 0, done.stdout[-3000:]
     return done.stdout
 

@@ -114,12 +114,22 @@ def write_page() -> str:
     for name in pins:
         families[find_family(find_licence(name))].append(name)
     named = [*list(FAMILIES)[:4], "other"]
-    counts = [f"| {family} | {len(names)} | {', '.join(names) if family in named else ''} |"
-              for family, names in sorted(families.items(), key=lambda item: -len(item[1]))]  # fmt: skip
-    return "\n".join([
-        HEAD + "| package | version | licence | what for |", "|---|---|---|---|", *rows,
-        f"\nAll {len(pins)} pinned packages by the family of their licence, with names where it asks for something:\n",
-        "| family | packages | names |", "|---|---|---|", *counts, NOTES])  # fmt: skip
+    counts = [
+        f"| {family} | {len(names)} | {', '.join(names) if family in named else ''} |"
+        for family, names in sorted(families.items(), key=lambda item: -len(item[1]))
+    ]
+    families_head = f"All {len(pins)} pinned packages by the family of their licence"
+    lines = [
+        HEAD + "| package | version | licence | what for |",
+        "|---|---|---|---|",
+        *rows,
+        f"\n{families_head}, with names where it asks for something:\n",
+        "| family | packages | names |",
+        "|---|---|---|",
+        *counts,
+        NOTES,
+    ]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -105,9 +105,16 @@ class _Handler(BaseHTTPRequestHandler):
     def _sort(self, body: bytes, kind: str, name: str, _: str):
         repo = self._find(kind, name)
         paths = [f["path"] for f in json.loads(body)["files"]]
-        self._send(200, {"files": [
-            {"path": path, "uploadMode": "lfs" if path.endswith(LFS) else "regular", "shouldIgnore": False,
-             "oid": oid(path, repo.files[path]) if path in repo.files else None} for path in paths]})  # fmt: skip
+        files = [
+            {
+                "path": path,
+                "uploadMode": "lfs" if path.endswith(LFS) else "regular",
+                "shouldIgnore": False,
+                "oid": oid(path, repo.files[path]) if path in repo.files else None,
+            }
+            for path in paths
+        ]
+        self._send(200, {"files": files})
 
     def _offer(self, body: bytes, _: str, name: str):
         answer = [{"oid": o["oid"], "size": o["size"]} | self._place(o["oid"]) for o in json.loads(body)["objects"]]
@@ -137,13 +144,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _describe(self, _: bytes, kind: str, name: str, revision: str | None = None):
         if repo := self._find(kind, name):
-            self._send(200, {"id": name, "sha": repo.sha, "private": repo.private, "tags": [], "downloads": 0,
-                             "likes": 0, "siblings": [{"rfilename": f} for f in sorted(repo.files)]})  # fmt: skip
+            siblings = [{"rfilename": f} for f in sorted(repo.files)]
+            facts = {"id": name, "sha": repo.sha, "private": repo.private, "tags": [], "downloads": 0, "likes": 0}
+            self._send(200, facts | {"siblings": siblings})
 
     def _list(self, _: bytes, kind: str, name: str, revision: str, below: str | None = None):
         if repo := self._find(kind, name):
-            self._send(200, [self._entry(f, data) for f, data in sorted(repo.files.items())
-                             if f.startswith(f"{below}/" if below else "")])  # fmt: skip
+            prefix = f"{below}/" if below else ""
+            self._send(200, [self._entry(f, data) for f, data in sorted(repo.files.items()) if f.startswith(prefix)])
 
     def _entry(self, name: str, data: bytes) -> dict:
         lfs = {"lfs": {"oid": oid(name, data), "size": len(data), "pointerSize": 1}} if name.endswith(LFS) else {}

@@ -72,11 +72,12 @@ def ask_common(
     harness.refused = ["give_up is not legal now; legal: propose"]
     name = domain.config.name
     return {
-        f"{name}.challenger": client.record(domain.propose(document, [], 1, ""),
-                                            domain.propose(document, rounds, len(rounds) + 1, ADVICE)),
+        f"{name}.challenger": client.record(
+            domain.propose(document, [], 1, ""), domain.propose(document, rounds, len(rounds) + 1, ADVICE)
+        ),
         f"{name}.orchestrator": client.record(orchestrator.choose(harness, 0)),
         f"{name}.solver": [domain.solver_prompt(candidate, shown) for shown in ("", domain.privileged(document))],
-    }  # fmt: skip
+    }
 
 
 def ask_cs(client: Recorder) -> dict[str, list[tuple[Message, ...]]]:
@@ -84,9 +85,10 @@ def ask_cs(client: Recorder) -> dict[str, list[tuple[Message, ...]]]:
     candidate, answer = material.CS[3], material.ANSWER
     return ask_common(domain, client, material.PAPER, rounds, candidate) | {
         "cs.quality_verifier": client.record(domain.check_quality(material.PAPER, candidate)),
-        "domains.judge": client.record(domain.agents.judge(candidate, answer, 0, 1),
-                                       domain.agents.judge(candidate, answer, 0, 1, per_call=2)),
-    }  # fmt: skip
+        "domains.judge": client.record(
+            domain.agents.judge(candidate, answer, 0, 1), domain.agents.judge(candidate, answer, 0, 1, per_call=2)
+        ),
+    }
 
 
 def ask_legal(client: Recorder) -> dict[str, list[tuple[Message, ...]]]:

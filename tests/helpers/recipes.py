@@ -18,8 +18,10 @@ from autodata.types import Message, Role
 REPO = Path(__file__).resolve().parent.parent.parent
 # api.yaml leaves open which models the provider has.
 NAMES = [f"models.endpoints.{size}_model.model=owner/{size}" for size in ("small", "large")]
-MODELS = {path.stem: (f"recipes/models/{path.name}", *(NAMES if path.stem == "api" else ()))
-          for path in sorted((REPO / "recipes/models").glob("*.yaml"))}  # fmt: skip
+MODELS = {
+    path.stem: (f"recipes/models/{path.name}", *(NAMES if path.stem == "api" else ()))
+    for path in sorted((REPO / "recipes/models").glob("*.yaml"))
+}
 BUDGET = Sampling(max_tokens=1024)  # for models that tests build themselves; a recipe states its own
 
 
@@ -45,8 +47,11 @@ def keep_merged(merge: Callable[[type, list[Layer]], DictConfig]) -> Callable[[t
     def merge_files(schema: type, files: list[Layer]) -> DictConfig:
         key = (schema, *((file.name, Path(file.name).read_bytes()) for file in files))
         if key not in merged:
-            merged[key] = (OmegaConf.merge(merge_files(schema, files[:-1]), files[-1].values) if files
-                           else OmegaConf.structured(schema))  # fmt: skip
+            merged[key] = (
+                OmegaConf.merge(merge_files(schema, files[:-1]), files[-1].values)
+                if files
+                else OmegaConf.structured(schema)
+            )
         return merged[key]
 
     def merge_or_recall(schema: type, layers: list[Layer]) -> DictConfig:

@@ -43,9 +43,12 @@ def make_qwen(folder: Path) -> Path:
 
 def make_dataset(folder: Path, train: int = 6, test: int = 2, domain: str = "cs") -> Path:
     """A finished data set of both arms."""
-    examples = [_make_example(arm, domain, f"{arm}-{side}-{i}", side)
-                for arm in ("agentic", "cot") for side, count in (("train", train), ("test", test))
-                for i in range(count)]  # fmt: skip
+    examples = [
+        _make_example(arm, domain, f"{arm}-{side}-{i}", side)
+        for arm in ("agentic", "cot")
+        for side, count in (("train", train), ("test", test))
+        for i in range(count)
+    ]
     recipe = DatasetRecipe(run=str(folder), arms={"agentic": "a", "cot": "c"})
     with Run(str(folder), "dataset", recipe, {}) as run:
         run.start()
@@ -64,16 +67,38 @@ def _make_example(arm: str, domain: str, name: str, side: str):
 
 def make_arguments(model: Path, dataset: Path, judge: str, run: Path, **trainer: object) -> list[str]:
     """Three steps of two prompts by four completions of eight tokens, on the CPU."""
-    values = {"use_cpu": True, "bf16": False, "num_generations": 4, "per_device_train_batch_size": 4,
-              "gradient_accumulation_steps": 2, "per_device_eval_batch_size": 12, "num_generations_eval": 3,
-              "max_completion_length": 8, "max_steps": 3, "save_steps": 1, "report_to": "none", "seed": 3,
-              "learning_rate": 0.001, "gradient_checkpointing": False} | trainer  # fmt: skip
-    return [f"model={model}", f"dataset={dataset}", f"run={run}", "domain.name=cs", "min_examples=4",
-            "models.judge.endpoint=judge", f"models.endpoints.judge.base_url={judge}",
-            "models.endpoints.judge.model=fake", "reward.cut_off=judge", "preflight.max_cut_off=1.0",
-            "preflight.probe=2", "trainer.model_init_kwargs={dtype: float32}",
-            "trainer.chat_template_kwargs={enable_thinking: false}",
-            *(f"trainer.{key}={value}" for key, value in values.items())]  # fmt: skip
+    values = {
+        "use_cpu": True,
+        "bf16": False,
+        "num_generations": 4,
+        "per_device_train_batch_size": 4,
+        "gradient_accumulation_steps": 2,
+        "per_device_eval_batch_size": 12,
+        "num_generations_eval": 3,
+        "max_completion_length": 8,
+        "max_steps": 3,
+        "save_steps": 1,
+        "report_to": "none",
+        "seed": 3,
+        "learning_rate": 0.001,
+        "gradient_checkpointing": False,
+    } | trainer
+    return [
+        f"model={model}",
+        f"dataset={dataset}",
+        f"run={run}",
+        "domain.name=cs",
+        "min_examples=4",
+        "models.judge.endpoint=judge",
+        f"models.endpoints.judge.base_url={judge}",
+        "models.endpoints.judge.model=fake",
+        "reward.cut_off=judge",
+        "preflight.max_cut_off=1.0",
+        "preflight.probe=2",
+        "trainer.model_init_kwargs={dtype: float32}",
+        "trainer.chat_template_kwargs={enable_thinking: false}",
+        *(f"trainer.{key}={value}" for key, value in values.items()),
+    ]
 
 
 def launch(*arguments: str, config: str = "recipes/accelerate/cpu.yaml", options: tuple[str, ...] = ()) -> list[str]:

@@ -29,21 +29,39 @@ class Campaign:
     def __init__(self, cluster: Cluster, folder: Path, *arguments: str, array: str = "", **environment: str):
         self.cluster, self.run = cluster, folder / "run"
         self.environment = {
-            "AUTODATA_GPUS_PER_NODE": "1", "AUTODATA_ADDRESS": "127.0.0.1", "AUTODATA_STALE_S": "12",
-            "AUTODATA_PYTHON": str(REPO / ".venv/bin/python"), "PYTHONPATH": f"{STAND_IN}:{REPO}",
-            "AUTODATA_OWNER_PATIENCE_S": "40", "AUTODATA_DRAIN_S": "20",
-        } | environment  # fmt: skip
+            "AUTODATA_GPUS_PER_NODE": "1",
+            "AUTODATA_ADDRESS": "127.0.0.1",
+            "AUTODATA_STALE_S": "12",
+            "AUTODATA_PYTHON": str(REPO / ".venv/bin/python"),
+            "PYTHONPATH": f"{STAND_IN}:{REPO}",
+            "AUTODATA_OWNER_PATIENCE_S": "40",
+            "AUTODATA_DRAIN_S": "20",
+        } | environment
         self.documents = write_documents(folder / "docs", 8)
-        self.arguments = ("recipes/demo/generate.yaml", "tests/slurm/two_endpoints.yaml", f"run={self.run}",
-                          f"documents.path={self.documents}", "domain.max_rounds=4", "documents_in_flight=4",
-                          *arguments)  # fmt: skip
+        self.arguments = (
+            "recipes/demo/generate.yaml",
+            "tests/slurm/two_endpoints.yaml",
+            f"run={self.run}",
+            f"documents.path={self.documents}",
+            "domain.max_rounds=4",
+            "documents_in_flight=4",
+            *arguments,
+        )
         self.log = folder / "client.log"
         self.job = self.submit("slurm/generate.sh", *self.arguments, array=array)
 
     def submit(self, script: str, *arguments: str, array: str = "") -> str:
         options = [f"--array={array}"] if array else []
-        command = ["sbatch", "--parsable", f"--output={self.log}", "--cpus-per-task=1", "--mem=2G", *options,
-                   str(REPO / script), *arguments]  # fmt: skip
+        command = [
+            "sbatch",
+            "--parsable",
+            f"--output={self.log}",
+            "--cpus-per-task=1",
+            "--mem=2G",
+            *options,
+            str(REPO / script),
+            *arguments,
+        ]
         done = subprocess.run(
             command, env=self.cluster.env | self.environment, cwd=REPO, capture_output=True, text=True
         )
@@ -145,8 +163,13 @@ def test_the_client_is_requeued_before_its_time_is_over(cluster: Cluster, undist
 
 
 def test_a_successor_takes_over_before_the_time_is_over(cluster: Cluster, undisturbed, tmp_path):
-    campaign = Campaign(cluster, tmp_path, "models.endpoints.weak.server.ready_timeout_s=10", STAND_IN_DELAY_S="2",
-                        AUTODATA_SERVER_TIME="00:04:00")  # fmt: skip
+    campaign = Campaign(
+        cluster,
+        tmp_path,
+        "models.endpoints.weak.server.ready_timeout_s=10",
+        STAND_IN_DELAY_S="2",
+        AUTODATA_SERVER_TIME="00:04:00",
+    )
     campaign.until(lambda: campaign.ready("weak"))
     old = campaign.ready("weak")[0].job
     cluster.run("scontrol", "update", f"jobid={old}", "timelimit=2")

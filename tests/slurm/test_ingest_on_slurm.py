@@ -69,9 +69,11 @@ def test_stopping_the_command_cancels_its_job(cluster: Cluster, tmp_path):
     write_shards(tmp_path, 2, 10)
     run = tmp_path / "run"
     started = subprocess.Popen(
-        command(tmp_path, run, *ON_SLURM, "slurm.options={begin: now+1hour}"), cwd=REPO, env=cluster.env,
+        command(tmp_path, run, *ON_SLURM, "slurm.options={begin: now+1hour}"),
+        cwd=REPO,
+        env=cluster.env,
         stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     until((run / "work" / "logs" / "read" / "job").exists, 60, cluster.squeue)
     assert cluster.squeue()
     time.sleep(0.5)  # it waits for the job by now
