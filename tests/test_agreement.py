@@ -1,4 +1,4 @@
-"""Agreement against tables worked out by hand, against the definition, and where it is not defined."""
+"""Tests agreement against tables worked out by hand and against its definition, and where it is not defined."""
 
 import math
 from itertools import combinations
@@ -18,7 +18,7 @@ RATINGS = st.lists(st.builds(Ratings, st.sampled_from("abcd"), VERDICTS), max_si
 
 
 def rate(*rows: str) -> list[Ratings]:
-    """`"d 1-0"`: document d, met, lost, not met."""
+    """Make ratings from a text: "d 1-0" is document d with the verdicts met, lost, not met."""
     marks = {"1": True, "0": False, "-": None}
     return [Ratings(row.split()[0], tuple(marks[m] for m in row.split()[1])) for row in rows]
 
@@ -89,7 +89,7 @@ def test_an_interval_needs_two_documents_that_vary():
     two = compare_repeats(rate("a 11", "b 10")).share
     assert (two.value, two.documents, two.reason) == (0.5, 2, "")
     assert two.low < 0.02 and two.high > 0.98, "two documents tell nearly nothing"
-    # One document of twenty holds all that is met.
+    # One document of twenty holds all met criteria.
     rare = compare_repeats(rate(*[f"d{i} 00" for i in range(19)], "d19 11"))
     assert (rare.alpha.value, rare.alpha.low, rare.alpha.reason) == (1.0, None, agreement.ONE_DOCUMENT_VARIES)
     assert rare.share.low == pytest.approx(0.025 ** (1 / 20)), "an exact bound, not a width of zero"

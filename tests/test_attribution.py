@@ -1,4 +1,4 @@
-"""Flips between two models, cut-off answers, and what the statistics say of both."""
+"""Tests flips between two models, cut-off answers, and the statistics of both."""
 
 from itertools import product
 

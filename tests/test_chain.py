@@ -1,4 +1,4 @@
-"""The whole chain as its user runs it: real vLLM, real TRL, documents that are not the repo's."""
+"""Tests the whole chain as its user runs it: real vLLM, real TRL, documents from outside the repository."""
 
 import json
 import os
@@ -145,7 +145,7 @@ def test_the_trained_model_is_served_and_evaluated_and_the_table_shows_it(server
 
 
 def test_training_renders_the_prompt_that_the_server_renders(server, tmp_path):
-    """The token ids of both, from the tokenizer here and from vLLM's own tokenize route."""
+    """Compares the token ids of the tokenizer here with those of vLLM's tokenize route."""
     import httpx
     from transformers import AutoTokenizer
 
@@ -186,7 +186,7 @@ def test_ctrl_c_in_a_terminal_stops_the_server_too(runs):
 
 
 def test_every_flag_of_the_models_files_is_known_to_the_installed_vllm():
-    """Parsed, not served: names and values of all server flags, the paper's models included."""
+    """Parses the names and values of all server flags, the paper's models included, without starting a server."""
     code = (
         "import sys, json\n"
         "from vllm.entrypoints.launchers.cli_args import make_arg_parser\n"

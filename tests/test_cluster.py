@@ -1,4 +1,4 @@
-"""The servers of a campaign: how many jobs, what each is asked, who gets calls; without a cluster."""
+"""Tests the servers of a campaign without a cluster: the number of jobs, their commands, and the routing of calls."""
 
 import os
 import re
@@ -34,7 +34,7 @@ GOLDEN = REPO / "tests" / "slurm" / "paper_jobs.txt"
 
 
 def models_with(**servers: Server) -> Models:
-    """Each endpoint serves one role."""
+    """Make models in which each endpoint serves one role."""
     endpoints = {name: Endpoint(f"{name}-model", server=server) for name, server in servers.items()}
     roles = dict(zip(("weak_solver", "strong_solver", "judge"), map(RoleConfig, endpoints), strict=False))
     return Models(endpoints, **roles)
@@ -98,7 +98,7 @@ def test_names_tell_runs_and_servers_apart():
 
 
 def test_the_papers_jobs_are_those_that_an_operator_has_seen():
-    """Six nodes of eight GPUs; `python -m tests.test_cluster` writes the file anew."""
+    """The cluster has six nodes of eight GPUs. `python -m tests.test_cluster` writes the file anew."""
     assert describe_paper() == GOLDEN.read_text()
 
 
@@ -283,7 +283,7 @@ def wait_for(condition, seconds: float = 20) -> None:
 
 @pytest.fixture
 def make_replica(tmp_path, monkeypatch):
-    """make_replica(code) → one whose server is this Python code; stopped in the end."""
+    """make_replica(code) starts a replica whose server is this Python code."""
     monkeypatch.setattr(replica, "_POLL_S", 0.02)
     monkeypatch.setattr(replica, "_CANARY_S", 0.1)
     made = []
@@ -346,7 +346,7 @@ FakeServer(answer, int(sys.argv[1])).serve_forever()
 @pytest.mark.parametrize(("wrong", "starts"), [([5, 6], "2"), ([5, 7], "1")])
 @pytest.mark.slow
 def test_a_replica_that_turns_to_noise_is_started_again(make_replica, tmp_path, wrong, starts):
-    """After two wrong answers in a row; a single one can be chance."""
+    """It takes two wrong answers in a row, because a single one can be chance."""
     read = lambda name: (tmp_path / name).read_text() if (tmp_path / name).exists() else ""  # noqa: E731
     made = make_replica(NOISY.format(folder=str(tmp_path), wrong=wrong), Canary("The capital of France?", "paris"))
     wait_for(lambda: read("starts") == starts and int(read("asked") or 0) > 8)

@@ -1,4 +1,4 @@
-"""Every command: its help, and the exit codes 0 (done), 1 (failed) and 2 (called wrongly)."""
+"""Tests every command's help and its exit codes 0 (done), 1 (failed) and 2 (called wrongly)."""
 
 import importlib
 import re
@@ -17,7 +17,7 @@ OPTIONS = {"autodata.publish": ["--to", "owner/name"]}  # options that a command
 
 @pytest.fixture
 def call(monkeypatch, capsys):
-    """call(command, *arguments) → exit code, stdout, stderr."""
+    """call(command, *arguments) returns exit code, stdout and stderr."""
 
     def run(name: str, *arguments: str) -> tuple[object, str, str]:
         monkeypatch.setattr(sys, "argv", [name, *arguments])
@@ -29,8 +29,8 @@ def call(monkeypatch, capsys):
 
 
 def list_required(call, name: str) -> list[str]:
-    """The names of the arguments that a command requires, in their order."""
-    if name == "autodata.fidelity":  # it takes none, and without any it writes its page
+    """List the names of the arguments that a command requires, in their order."""
+    if name == "autodata.fidelity":  # it takes no arguments and would write its page
         return []
     code, _, error = call(name)
     assert code == 2

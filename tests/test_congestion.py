@@ -1,4 +1,4 @@
-"""Limits that follow the load: both sides of every threshold, and the control loop over real servers."""
+"""Tests the limits that follow the load: both sides of every threshold, and the control loop over real servers."""
 
 import asyncio
 import time

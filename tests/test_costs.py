@@ -1,4 +1,4 @@
-"""The ledger by role, GPU-seconds by the rule, and the limits of a budget on both sides."""
+"""Tests the ledger by role, the GPU-seconds, and both sides of the limits of a budget."""
 
 import asyncio
 from dataclasses import replace
@@ -40,7 +40,7 @@ def ledger_of(server: Server | None, leases: str | None = None, **seconds: float
 def test_gpu_seconds_are_shared_by_call_seconds():
     server = Server("w", flags={"tensor-parallel-size": 2, "data-parallel-size": 4}, replicas=3)
     ledger = ledger_of(server, weak_solver=30.0, judge=10.0)
-    assert (ledger[WEAK].gpu_seconds, ledger[JUDGE].gpu_seconds) == (60.0, 20.0)  # replicas are Slurm's
+    assert (ledger[WEAK].gpu_seconds, ledger[JUDGE].gpu_seconds) == (60.0, 20.0)  # Slurm sets the number of replicas
     ledger = ledger_of(server, leases="there", weak_solver=30.0, judge=10.0)
     assert (ledger[WEAK].gpu_seconds, ledger[JUDGE].gpu_seconds) == (180.0, 60.0)
 
@@ -74,7 +74,7 @@ def test_a_call_is_counted_for_its_role_and_a_replay_is_no_call(journal):
     assert len(server.requests) == 2
     ended = {"answered": 1, "cut_off": 1}
     assert ledger[WEAK] == Cost(2, 1, 22, 14, ledger[WEAK].call_seconds, gpu_seconds=None, outcomes=ended)
-    assert ledger[JUDGE] == Cost(replayed=1)  # the same words to the same model: paid by the role that was first
+    assert ledger[JUDGE] == Cost(replayed=1)  # the role that first sent this prompt to this model pays for it
     assert ledger[WEAK].call_seconds > 0
     assert client.counts == {"calls": 2, "replayed": 2, "prompt_tokens": 22, "completion_tokens": 14, **ended}
     assert [account.running for account in client.accounts.values()] == [0, 0]

@@ -1,4 +1,4 @@
-"""The computer-science domain, from a recipe, through every kind of outcome."""
+"""Tests the computer-science domain, from a recipe, through every kind of outcome."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ PAPER = Document("p", "Flash caches wear out. " * 30, "p.txt")
 
 
 def play(journal, world, *overrides, how=orchestrate, document=PAPER, earlier=None):
-    """One document through the cs recipe: (trajectory, server)."""
+    """Run one document through the cs recipe and return (trajectory, server)."""
     recipe = load_recipe("recipes/cs/generate.yaml", "recipes/models/laptop.yaml", *overrides)
     with fake_server(world) as server:
 
@@ -283,7 +283,7 @@ def test_a_document_that_does_not_fit_is_cut_or_not_measured(journal):
 
     with pytest.raises(NotMeasured, match=r"set domain\.document_chars") as caught:
         play(journal, Small(["accepted"]))
-    assert caught.value.is_prompt  # what does not fit one server may fit another: nothing is stored
+    assert caught.value.is_prompt  # nothing is stored, because the prompt may fit another server
     long = Document("long", "First part. " * 20 + "\n\n" + "Second part. " * 100, "long.txt")
     _, server = play(journal, World(["accepted"]), "domain.document_chars=400", document=long)
     assert "Second part" not in str(server.requests[0]["messages"])

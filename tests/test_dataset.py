@@ -30,7 +30,7 @@ def question(number: int) -> str:
 
 
 def made(tmp_path: Path, agentic: list[Trajectory], cot: list[Trajectory] = (), **values: object) -> module.Dataset:
-    """The dataset of these trajectories."""
+    """Build the dataset of these trajectories."""
     arms = {"agentic": write_run(tmp_path / "agentic", DEMO, *agentic)}
     if cot:
         arms["cot"] = write_run(tmp_path / "cot", COT, *cot)
@@ -191,7 +191,7 @@ def test_a_document_has_no_more_examples_than_it_may(tmp_path):
 
 
 def test_cloze_beginnings_of_one_text_all_stay(tmp_path):
-    """Few words, many of them shared: they are different questions all the same."""
+    """The beginnings share many of their few words but are different questions."""
     beginnings = ["The town keeps", "The town keeps its old", "It was said to be", "It was said", "The keeper of the"]
     built = made(tmp_path, [simple(f"d{i}", text, DEMO) for i, text in enumerate(beginnings)], test_fraction=0.4)
     assert len(built.examples) == 5

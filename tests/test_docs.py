@@ -1,4 +1,4 @@
-"""The documentation does not rot: links lead somewhere, commands and quoted messages exist."""
+"""Tests that links in the documentation lead somewhere and that quoted commands and messages exist."""
 
 import re
 from importlib.util import find_spec

@@ -1,4 +1,4 @@
-"""The doctor: both sides of every check, against servers that answer well and badly."""
+"""Tests both sides of every check of the doctor, against servers that answer well and badly."""
 
 import asyncio
 import json
@@ -135,7 +135,7 @@ def test_good_answers():
 
 
 def cut_at(chars, tokens):
-    """A server that reads only the end of a prompt, and says `tokens` of it."""
+    """Script a server that reads only the end of a prompt and reports `tokens` prompt tokens."""
 
     def script(body, count):
         text = body["messages"][-1]["content"]

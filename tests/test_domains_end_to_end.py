@@ -1,4 +1,4 @@
-"""The commands of the three domains, recipe to examples, against a scripted server."""
+"""Tests the commands of the three domains, from recipe to examples, against a scripted server."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ OUTCOMES = ["leak", "too_easy", "no_better", "small_gap", "malformed", "accepted
 
 @pytest.fixture
 def command(tmp_path, monkeypatch, capsys):
-    """command(module, recipe, *arguments) → what it printed."""
+    """command(module, recipe, *arguments) runs a command and returns its output."""
 
     def run(module, recipe, *arguments):
         monkeypatch.setattr(sys, "argv", ["command", recipe, *map(str, arguments)])
@@ -30,7 +30,7 @@ def command(tmp_path, monkeypatch, capsys):
 
 
 def served_by(server) -> list[str]:
-    """A models file's worth of arguments: weak and strong solver by their names, the rest as `fake`."""
+    """Return arguments that serve weak and strong solver under their names and the other roles as `fake`."""
     names = {role: SERVES.get(role, "fake") for role in Role}
     endpoints = [
         f"models.endpoints.{n}.{key}"
@@ -69,7 +69,7 @@ def test_cs_from_papers_to_examples(command, tmp_path, orchestrator):
     assert {(t.end, len(t.rounds)) for t in trajectories} == {(End.ACCEPTED, 6)}
     budgets = {t.document_id: sum(t.tokens.values()) for t in trajectories}
     best = read_records(tmp_path / "best" / "trajectories.jsonl", TRAJECTORY)
-    last_round = 18 * 17  # proposal, two checks, six answers, six judgements, and what may follow
+    last_round = 18 * 17  # a proposal, two checks, six answers, six judgements, and two calls that may follow
     assert all(budgets[t.document_id] <= sum(t.tokens.values()) <= budgets[t.document_id] + last_round for t in best)
     with fake_server(World(["too_easy"])) as server:
         command(

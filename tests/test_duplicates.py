@@ -13,7 +13,7 @@ def test_words_are_compared_without_case_accents_and_punctuation():
 
 
 def test_questions_are_near_duplicates_from_the_threshold_on():
-    # One word more at the end: of n + 1 shingles, n are shared.
+    # One more word at the end: of n + 1 shingles, n are shared.
     nine, eight = WORDS[:9], WORDS[:8]
     both = {"a": " ".join(nine), "b": " ".join(eight)}  # 4 of 5: exactly 0.8
     assert find_pairs(both, 0.8) == [("a", "b")]

@@ -1,4 +1,4 @@
-"""Attempts that are not made because they could not change the verdict."""
+"""Tests that attempts are skipped if they could not change the verdict."""
 
 from fractions import Fraction
 from itertools import product
@@ -50,7 +50,7 @@ def test_with_all_attempts_made_every_verdict_is_settled(gate, weak, strong):
 @settings(max_examples=30)
 @given(GATES, st.lists(st.sampled_from([Fraction(0), Fraction(1)]), min_size=1, max_size=3))
 def test_binary_stages_stop_as_soon_as_every_continuation_agrees(gate, weak):
-    """Not only never wrong, but never late: for scores of 0 and 1 against all continuations."""
+    """Compares each stop with all continuations by scores of 0 and 1: it is never wrong and never late."""
     planned = 4
     missing = planned - len(weak)
     ends = {

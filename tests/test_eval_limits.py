@@ -1,4 +1,4 @@
-"""An evaluation that measures too little stops, says why, and is repaired by the same command."""
+"""Tests that an evaluation that measures too little stops, explains why, and is repaired by the same command."""
 
 import json
 from contextlib import suppress
@@ -18,7 +18,7 @@ def is_judge(body: dict) -> bool:
 
 
 def play(body: dict, count: int):
-    """A judge that reasons before it speaks: a smaller budget leaves nothing of what it would have said."""
+    """Script a judge that reasons before it replies: with a smaller budget its reply is empty."""
     if not is_judge(body):
         return completion("Final answer: $x$")
     if body["max_tokens"] < REASONS_FOR:
@@ -28,7 +28,7 @@ def play(body: dict, count: int):
 
 @pytest.fixture
 def command(tmp_path, monkeypatch, capsys):
-    """command(script, *arguments) → (what was said and how it ended, requests, run folder)."""
+    """command(script, *arguments) returns (output and error, requests, run folder)."""
     path = write(tmp_path / "bench.jsonl", *[{**ROWS[0], "problem_statement": f"Which? {i}"} for i in range(4)])
 
     def run(script, *more):

@@ -1,4 +1,4 @@
-"""What is evaluated cannot be swapped: not by a models file, not by a label, not by a server that runs already."""
+"""Tests that a models file, a label or a running server cannot swap the evaluated model for another."""
 
 import json
 from dataclasses import replace
@@ -40,7 +40,7 @@ TRAINED = {"agentic": "grpo", "cot": "grpo_cot", "combined": "grpo_combined", "t
 
 
 def expect(path: Path) -> str:
-    """The weights that a recipe's name promises."""
+    """Return the weights that a recipe's name promises."""
     domain, name = path.parent.name, path.stem
     if domain == "demo" and name == "eval_base":
         return "embedded"
@@ -106,7 +106,7 @@ def test_the_label_of_a_recipe_belongs_to_its_weights(path, tmp_path, monkeypatc
 
 
 def make_training(run: Path, arms: list[str], content: str = "w", base: str = "Qwen/Qwen3.5-4B") -> Path:
-    """What a finished training leaves, as far as an evaluation looks at it."""
+    """Write the part of a finished training that an evaluation reads."""
     (run / "model").mkdir(parents=True)
     (run / "model" / "model.safetensors").write_text(content)
     inputs = {"kind": "grpo", "arms": arms, "model": base}
@@ -226,7 +226,7 @@ def test_what_cannot_be_served_is_named_when_the_recipe_is_read(values, message)
 
 
 def test_a_campaign_says_where_the_trained_weights_are_served(tmp_path, monkeypatch):
-    """It serves an endpoint that stands in no file, and its command finds that endpoint again."""
+    """The campaign serves an endpoint that is in no file, and the command finds that endpoint."""
     arguments, started = ["recipes/cs/eval_agentic.yaml", "recipes/models/paper.yaml"], []
     monkeypatch.setattr(campaign.subprocess, "Popen", lambda command, **_: started.append(command))
     models = load(EvalRecipe, arguments).models

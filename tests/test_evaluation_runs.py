@@ -1,4 +1,4 @@
-"""Evaluations as processes: killed in the middle, and the whole suite on the embedded model through real vLLM."""
+"""Tests evaluations as processes: killed half way, and the whole suite on the embedded model through real vLLM."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ PROBLEMS = [{**ROWS[i % 3], "problem_statement": f"{ROWS[i % 3]['problem_stateme
 
 
 def slowly(body: dict, count: int) -> Scripted:
-    """Every judge says no, and takes its time."""
+    """Script judges that reply no after a pause."""
     text = str(body["messages"])
     said = json.dumps({"reason": "so", "equivalent": False}) if "equivalent" in text else "Final answer: none"
     reply = completion(said)
@@ -51,7 +51,7 @@ def test_a_killed_evaluation_repeats_no_sample_and_no_grade(tmp_path):
 
 @pytest.mark.vllm
 def test_every_task_runs_on_the_embedded_model(server, tmp_path):
-    """A 135M model answers and grades nothing well; what counts is that every reply has a defined outcome."""
+    """A 135M model answers and grades nothing well; the test checks that every reply has a defined outcome."""
     roles = [server, "models.judge.sampling.max_tokens=64"]
     small = ["label=SmolLM2-135M", "evaluated={weights: embedded, endpoint: small, sampling: {max_tokens: 16}}"]
     lenient = ["max_failures=1", "max_unmeasured=1"]  # its judgements are seldom readable

@@ -1,4 +1,4 @@
-"""The register of the paper's rules names code and tests that exist, and recipes say whose their values are."""
+"""Tests that the register of the paper's rules names code and tests that exist, and that recipes tag their values."""
 
 import ast
 import re
@@ -23,13 +23,13 @@ TAGGED = sorted(
         ),
     ]
 )
-# No values of the paper's: where things are.
+# These keys are paths, not values of the paper.
 OURS = {"include", "run", "name", "arms", "agentic", "cot", "path", "papers", "to", "dataset"}
 
 
 @cache
 def names_in(path: Path) -> set[str]:
-    """What a module defines at its top: functions, classes, constants."""
+    """Return the functions, classes and constants that a module defines at its top."""
     found = set()
     for node in ast.parse(path.read_text()).body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
@@ -54,7 +54,7 @@ def test_no_rule_is_listed_twice():
 
 
 def values_of(node: yaml.Node, key: str = ""):
-    """Every key with a single value, and the line that sets it."""
+    """List every key with a single value, and its line."""
     if isinstance(node, yaml.MappingNode):
         for name, value in node.value:
             yield from values_of(value, name.value)
@@ -94,7 +94,7 @@ ONE_READER = {
 
 
 def test_recipes_tag_what_one_account_alone_reports():
-    """The list is what the accounts of the paper were compared for; a value that a second one reports leaves it."""
+    """The list holds values that one account of the paper reports; remove a value once a second account reports it."""
     found = {
         str(path.relative_to(REPO)): re.findall(r"^\s*([\w-]+):.*# paper, one reader: \S", path.read_text(), re.M)
         for path in TAGGED

@@ -1,4 +1,4 @@
-"""The command as its user runs it, killed and resumed, against a deterministic scripted server."""
+"""Tests the command as its user runs it, killed and resumed, against a deterministic scripted server."""
 
 import json
 import os
@@ -61,7 +61,7 @@ def start(args: list[str]) -> subprocess.Popen[str]:
 
 
 def run_main(monkeypatch, capsys, args: list[str]) -> str:
-    """The command in this process; returns what it printed, and the error it exited with."""
+    """Run the command in this process and return its output and its error."""
     monkeypatch.setattr(sys, "argv", ["generate", *args])
     failure = find_failure(module.main)
     return capsys.readouterr().out + failure
@@ -74,7 +74,7 @@ def examples_of(run: Path) -> list[bytes]:
 
 
 def play_slowly(body: dict, count: int) -> Scripted:
-    """Each reply carries the seed it answers, so that the journal tells which calls it holds."""
+    """Put the request's seed into each reply, so that the journal shows which calls it holds."""
     body_out = play_cloze(body, count).body | {"model": str(body.get("seed"))}
     return Scripted(body_out, delay_s=0.02)
 
@@ -173,7 +173,7 @@ def test_an_endpoint_that_fails_stops_the_run_and_a_repaired_one_completes_it(tm
     broken = lambda b, c: completion("x") if c == 1 else Scripted({"error": "x"}, 503)  # noqa: E731
     with fake_server(broken) as server:
         said = run_main(monkeypatch, capsys, arguments(tmp_path, server.url))
-    assert "more than max_error_rate" in said or "ended without an answer (error" in said  # whichever is seen first
+    assert "more than max_error_rate" in said or "ended without an answer (error" in said  # either comes first
     assert "HTTP 503" in said
     with fake_server(play_cloze) as server:
         assert "of 6 documents" in run_main(monkeypatch, capsys, arguments(tmp_path, server.url))

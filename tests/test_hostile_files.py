@@ -1,4 +1,4 @@
-"""Files of a run or a corpus that were damaged or forged: each reader returns or raises what it promises."""
+"""Tests readers with damaged or forged files: each returns a result or raises the error that it promises."""
 
 import asyncio
 import io
@@ -47,7 +47,7 @@ def file_of(name: str, data: bytes) -> Iterator[Path]:
 
 @contextmanager
 def suppress_named(problem: type[Exception], path: Path) -> Iterator[None]:
-    """Only where the message names the file."""
+    """Suppress a promised error only if its message names the file."""
     try:
         yield
     except problem as error:
@@ -55,7 +55,7 @@ def suppress_named(problem: type[Exception], path: Path) -> Iterator[None]:
 
 
 def damage(whole: bytes, spots: list[tuple[float, int]], kept: float) -> bytes:
-    """Some bytes replaced, then cut."""
+    """Replace some bytes, then cut the data."""
     data = bytearray(whole)
     for place, byte in spots:
         data[round(place * (len(data) - 1))] = byte
@@ -63,7 +63,7 @@ def damage(whole: bytes, spots: list[tuple[float, int]], kept: float) -> bytes:
 
 
 def make_pdfs() -> list[bytes]:
-    """The same page plain, and as most PDFs are: compressed."""
+    """Make the same page plain and, like most PDFs, compressed."""
     plain, packed = make_pdf(["A first line", "and a second"]), io.BytesIO()
     writer = PdfWriter(clone_from=PdfReader(io.BytesIO(plain)))
     for page in writer.pages:

@@ -1,4 +1,4 @@
-"""Readers of what others write: whatever they are given, they return or raise what they promise."""
+"""Tests readers with arbitrary input: each returns a result or raises the error that it promises."""
 
 import json
 import tempfile

@@ -1,4 +1,4 @@
-"""The ingest command: four sources, what each drops and why, and what a later command reads."""
+"""Tests the ingest command: four sources, the records that each drops, and the output for later commands."""
 
 import gzip
 import json
@@ -36,7 +36,7 @@ def tokenizer(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch, tokenizer):
-    """run(source, path, key=value…) → the manifest."""
+    """run(source, path, key=value…) runs the command and returns the manifest."""
 
     def go(source: str, path: Path, *arguments: str) -> dict:
         recipe = str(REPO / "recipes" / "ingest" / f"ingest_{source}.yaml")
@@ -132,7 +132,7 @@ def test_own_texts_of_every_kind(run, tmp_path: Path):
 
 
 def test_licences_go_from_the_file_to_the_trajectory(run, tmp_path: Path, monkeypatch, capsys):
-    """Ingest, then generate from it, against a scripted server."""
+    """Ingests, then generates from the result, against a scripted server."""
     write_documents(tmp_path / "docs", 2)
     run("own", tmp_path / "docs", "own.licence=CC0-1.0")
     with fake_server(play_cloze) as server:

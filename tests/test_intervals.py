@@ -1,4 +1,4 @@
-"""Intervals hold what they say with few documents, stay within their bounds, and are never of width zero."""
+"""Tests that intervals have their coverage with few documents, stay within bounds and never have width zero."""
 
 from itertools import pairwise
 
@@ -28,7 +28,7 @@ BOUNDS = st.sampled_from([SHARE, DIFFERENCE, (0.0, 100.0), (-0.4, 1.0)])
 
 @st.composite
 def samples(draw) -> tuple[list[tuple[str, float]], tuple[float, float]]:
-    """Values within bounds, of 2 to 40 documents; often many are the same."""
+    """Draw values within bounds for 2 to 40 documents; many are often equal."""
     low, high = draw(BOUNDS)
     value = st.one_of(st.sampled_from([low, high, (low + high) / 2, 0.0]), st.floats(low, high))
     documents = [*range(draw(st.integers(2, 40)))]
@@ -60,7 +60,7 @@ def test_the_order_of_documents_does_not_matter(sample):
 @pytest.mark.parametrize("documents", [2, 5, 29, 30, 200])
 @pytest.mark.parametrize("bounds", [SHARE, DIFFERENCE])
 def test_where_nothing_varies_the_bound_is_exact(documents, bounds):
-    unseen = 1 - 0.025 ** (1 / documents)  # Clopper and Pearson's upper end for none of so many
+    unseen = 1 - 0.025 ** (1 / documents)  # Clopper and Pearson's upper end for 0 of n
     for value in (0.0, 0.3, 1.0):
         found = estimate_mean([(str(i), value) for i in range(documents)], bounds)
         assert found.low == pytest.approx(value - unseen * (value - bounds[0]))

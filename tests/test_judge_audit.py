@@ -1,4 +1,4 @@
-"""The audit of a judge as its user runs it, on a run built from records, against scripted judges."""
+"""Tests the audit of a judge as its user runs it, on a run built from records, against scripted judges."""
 
 import json
 import re
@@ -35,7 +35,7 @@ from tests.helpers.commands import find_failure
 from tests.helpers.fake_server import Scripted, completion, fake_server
 from tests.helpers.fake_world import verdicts
 
-pytestmark = pytest.mark.slow  # the statistics of it are fast, in test_agreement.py
+pytestmark = pytest.mark.slow  # test_agreement.py tests its statistics quickly
 RECIPE = "recipes/judge_audit/judge_audit.yaml"
 RUBRIC = tuple(Criterion(f"Point {n}", weight) for n, weight in enumerate((4, 3, 2, 1, -5), 1))
 STORED = (True, True, False, False, False)
@@ -57,7 +57,7 @@ def trajectory(document: str, *weak: Attempt, candidate: Candidate | None = None
 
 
 def write_run(folder: Path, *trajectories: Trajectory, finished: str | None = "now", **inputs: str) -> None:
-    """A run folder as autodata.generate leaves it."""
+    """Write a run folder as autodata.generate leaves it."""
     folder.mkdir()
     lines = [TRAJECTORY.dump_json(t) + b"\n" for t in trajectories]
     (folder / "trajectories.jsonl").write_bytes(b"".join(lines))
@@ -71,7 +71,7 @@ def write_run(folder: Path, *trajectories: Trajectory, finished: str | None = "n
 
 
 def write_four(tmp_path: Path) -> None:
-    """Four documents with one attempt each: answers d0, d1, d2, d3."""
+    """Write a run of four documents with one attempt each: answers d0, d1, d2, d3."""
     write_run(tmp_path / "generation", *(trajectory(f"d{i}", attempt(0, f"d{i}")) for i in range(4)))
 
 
@@ -98,12 +98,12 @@ class Asked(NamedTuple):
 
     model: str  # "second" for the one whose temperature is 0.5
     answer: str
-    nth: int  # of the first asks on these criteria of this answer, from 0; a retry has that of its first ask or later
-    ask: int  # 0, then 1, 2 where an unreadable reply is asked for again, with the next seed
+    nth: int  # number of the first ask on these criteria and answer, from 0; a retry has that or a later one
+    ask: int  # 0, then 1, 2 if an unreadable reply is asked for again with the next seed
 
 
 class Panel:
-    """Judges who say what `decide(asked)` returns: a boolean for each point, or a text to send as it is."""
+    """Judges that reply as `decide(request)` returns: a boolean for each point, or a text to send as it is."""
 
     def __init__(self, decide: Callable[[Asked], object]):
         self.decide = decide
@@ -132,14 +132,14 @@ class Panel:
 
 
 def read_prompt(text: str) -> tuple[str, list[int]]:
-    """The answer that is judged, and the numbers of the points that are listed."""
+    """Return the judged answer and the numbers of the listed points."""
     answer = re.search(r"<answer-\w+>\n(.*)\n</answer", text)[1]
     return answer, [int(n) for n in re.findall(r"\d+\. Point (\d+)", text)]
 
 
 @pytest.fixture
 def audit(tmp_path, monkeypatch, capsys):
-    """Run the command: audit(decide, *key=value) → (what it printed, results or None, panel)."""
+    """audit(decide, *key=value) runs the command and returns (output and error, results or None, panel)."""
 
     def run(decide, *more: str):
         panel = Panel(decide)
@@ -233,7 +233,7 @@ def test_the_worst_attempts_come_first_and_only_so_many():
     [(0, 0, 8), (1, 0, 10), (2, 0, 12), (3, 2, 12)],  # judge_retries: 2, so three asks
 )
 def test_a_judge_that_is_unreadable_so_often(tmp_path, audit, unreadable_asks, lost, calls):
-    """On answer d1 only, and each of its two repeats."""
+    """The judge is unreadable on answer d1 only, in each of its two repeats."""
     write_four(tmp_path)
     unreadable = lambda a: "no verdicts here" if a.answer == "d1" and a.ask < unreadable_asks else STORED  # noqa: E731
     _, results, panel = audit(unreadable)
@@ -283,7 +283,7 @@ def test_a_second_judge_that_is_stricter(tmp_path, audit):
     assert results["judges"]["second judge"]["temperature"] == 0.5
     assert results["judges"]["judge"]["temperature"] == 1.0
     between = results["agreement"]["judge and second judge"]
-    # Of five criteria: met by both 1, by the first only 1, by neither 3.
+    # Five criteria: 1 is met by both judges, 1 by the first only, 3 by neither.
     assert between["all"]["share"]["value"] == pytest.approx(0.8)
     assert between["all"]["kappa"]["value"] == pytest.approx((0.8 - (0.4 * 0.2 + 0.6 * 0.8)) / (1 - 0.56))
     assert between["all"]["alpha"]["value"] == pytest.approx(1 - (16 / 80) / (2 * 24 * 56 / (80 * 79)))

@@ -1,4 +1,4 @@
-"""Rows of Pile of Law and of the Principia collection."""
+"""Tests the readers of Pile of Law and of the Principia collection."""
 
 import pytest
 from hypothesis import given

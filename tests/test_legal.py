@@ -42,7 +42,7 @@ SENT_BACK = REVIEW | {
 
 
 def proposal(question: str = QUESTION, count: int = 15, **first: object) -> dict:
-    """`count` criteria, the last of them negative; `first` changes criterion 1."""
+    """Make a proposal of `count` criteria, the last one negative; `first` changes criterion 1."""
     rubric = [
         {
             "number": n,
@@ -76,13 +76,13 @@ def proposal(question: str = QUESTION, count: int = 15, **first: object) -> dict
 
 @dataclass
 class Court:
-    """A script that plays every role; each list is gone through in turn, its last entry repeated."""
+    """A script that plays every role. It goes through each list in turn and repeats the last entry."""
 
     extracts: list = field(default_factory=lambda: [EXTRACT])
     proposals: list = field(default_factory=lambda: [proposal()])
     reviews: list = field(default_factory=lambda: [REVIEW])
     seen: dict[str, list[str]] = field(default_factory=dict)  # prompts per role
-    seeds: list[int] = field(default_factory=list)  # of the loop-judge
+    seeds: list[int] = field(default_factory=list)  # prompts of the loop-judge
 
     def __call__(self, body: dict, count: int):
         prompt = "\n".join(m["content"] for m in body["messages"])
@@ -106,7 +106,7 @@ class Court:
         return completion(f"I make {points} points.")
 
     def _move(self, prompt: str):
-        """The orchestrator: the first move that is legal, with advice."""
+        """Make the orchestrator's reply: the first legal move, with advice."""
         self.seen.setdefault("orchestrator", []).append(prompt)
         move = re.search(r"Legal now: (\w+)", prompt)[1]
         arguments = {"instruction": "Try the notice.", "diagnosis": "First try."} if move == "propose" else {}
@@ -122,7 +122,7 @@ class Court:
 
 @pytest.fixture
 def play(journal):
-    """Run the document against a court: play(court, how, *overrides) → trajectory."""
+    """play(court, how, *overrides) runs the document against a court and returns the trajectory."""
 
     def run(court: Court, how=orchestrate, *overrides: str, earlier: int = 0):
         recipe = load_recipe(

@@ -1,4 +1,4 @@
-"""What did not happen does not count: each case was seen to fail with a real server, a judge or a recipe."""
+"""Tests that only measured attempts count; each case failed once with a real server, judge or recipe."""
 
 import asyncio
 import json
@@ -51,7 +51,7 @@ def refuse(message: str, status: int = 400) -> Scripted:
 
 
 class Broken(World):
-    """A world whose weak solver says `reply` instead of an answer, as often as `when` says."""
+    """A world whose weak solver sends `reply` instead of an answer whenever `when(number)` is true."""
 
     def __init__(self, reply: Scripted, plan=("accepted",), when: Callable[[int], bool] = lambda number: True):
         super().__init__(plan)
@@ -67,7 +67,7 @@ class Broken(World):
 
 @pytest.fixture
 def command(tmp_path, monkeypatch, capsys):
-    """command(world, *arguments) → (what was printed and how it ended, requests), for two papers of `cs`."""
+    """command(world, *arguments) runs two papers of `cs` and returns (output and error, requests)."""
     papers = tmp_path / "papers"
     papers.mkdir()
     for number in range(2):
@@ -217,7 +217,7 @@ def ended_by_context(prompt: int, written: int) -> Scripted:
         (1_000, 14_745, 16_384, Outcome.CONTEXT_OVERFLOW),
         (1_000, 14_746, 16_384, Outcome.CUT_OFF),
         (1_000, 16_384, 16_384, Outcome.CUT_OFF),
-        (11, 7, 16_384, Outcome.CUT_OFF),  # no context is as small, so these counts tell nothing
+        (11, 7, 16_384, Outcome.CUT_OFF),  # no context is that small, so these counts are wrong
     ],
 )
 def test_a_budget_is_told_from_a_server_that_ends_a_reply_before_it(journal, prompt, written, budget, outcome):
@@ -291,7 +291,7 @@ def test_a_budget_that_does_not_fit_at_the_challenger_names_the_budget(command, 
             return refuse(TOO_LARGE)
 
     said, _ = command(Tight(["accepted"]))
-    # Which limit stops the run first depends on the order of replies.
+    # The order of replies decides which limit stops the run first.
     of_the_call = said.rpartition("the last error: ")[2]
     assert "lower models.challenger.sampling.max_tokens" in of_the_call
     assert "document_chars" not in of_the_call
@@ -311,7 +311,7 @@ def test_one_missing_attempt_leaves_the_round_open_where_it_could_change_the_ver
 
 
 def test_one_missing_attempt_is_no_matter_where_the_verdict_stands(command, tmp_path):
-    """Two easy answers of three are too easy whatever the third would be; its attempt stays without a score."""
+    """Two easy answers of three are too easy whatever the third would be, so its attempt stays without a score."""
     said, _ = command(Broken(DECLINED, ["too_easy"], when=lambda number: number == 1), "max_unmeasured=1")
     assert "0 of 2 documents have an accepted candidate" in said
     attempts = [a for t in read_run(tmp_path / "run") for r in t.rounds for a in r.weak]
@@ -358,7 +358,7 @@ def test_a_strong_solver_without_an_end_is_not_too_hard():
     gate = Gate(weak_mean_below=0.5, strong_mean_at_least=0.65)
     assert decide([0, 0], [0, 0, 0], gate, (0, 2)).failure is Failure.CUT_OFF
     assert decide([0, 0], [0, 0, 0], gate, (0, 1)).failure is Failure.TOO_HARD
-    assert decide([0, 0], [1, 1, 1], gate, (0, 3)).accepted  # what a budget cut can only be better
+    assert decide([0, 0], [1, 1, 1], gate, (0, 3)).accepted  # an answer cut by a budget can only be better
 
 
 def test_examples_and_statistics_show_the_share_that_was_cut_off(command, tmp_path, monkeypatch, capsys):
@@ -596,7 +596,7 @@ def test_a_window_of_judgements(failed, total, stops):
     window.add([True] * failed + [False] * (total - failed))
     assert bool(window.find_problem("max_failures")) is stops
     window.add([False] * Window.SIZE)
-    assert window.find_problem("max_failures") is None  # what is long ago does not count
+    assert window.find_problem("max_failures") is None  # old failures do not count
 
 
 def test_outcomes_are_told_only_where_something_is_missing():
@@ -613,7 +613,7 @@ def test_outcomes_are_told_only_where_something_is_missing():
 
 def test_a_candidate_that_fails_the_final_check_is_not_accepted(command, tmp_path):
     class SecondThoughts(World):
-        """The verifier lets everything pass, and refuses the first candidate when it looks again."""
+        """A verifier that passes everything, then refuses the first candidate in the final check."""
 
         def _verify(self, body):
             first = "Candidate 1:" in body["messages"][-1]["content"]
@@ -635,7 +635,7 @@ def test_a_candidate_that_fails_the_final_check_is_not_accepted(command, tmp_pat
 
 
 def old(outcome: str, finish_reason: str, content: str = "x") -> bytes:
-    """A row as version 2 wrote it."""
+    """Make a row as version 2 wrote it."""
     names = {"ok": Outcome.ANSWERED, "truncated": Outcome.CUT_OFF, "refusal": Outcome.REFUSED}
     reply = Reply(names.get(outcome) or Outcome(outcome), content, "", finish_reason, "m", 1, 1, 0.0)
     return compress(reply)
@@ -660,7 +660,7 @@ def test_an_old_journal_is_brought_up_with_a_message_and_keeps_its_answers(tmp_p
     assert journal.get("budget").outcome is Outcome.CUT_OFF  # by today's rule; version 2 called it an answer
     journal.close()
     Journal(path).close()
-    assert capsys.readouterr().err == ""  # said once
+    assert capsys.readouterr().err == ""  # reported once
 
 
 def test_a_reply_to_a_cut_prompt_in_an_old_journal_is_asked_for_again(ask, journal):
@@ -696,14 +696,14 @@ def test_a_data_set_of_before_names_the_rows_that_would_not_be_accepted_today(co
     folder = make_dataset(tmp_path, monkeypatch)
 
     def forget(row):
-        """As rows were: without outcomes."""
+        """Remove the outcomes, as in old rows."""
         row["evidence"].pop("weak_outcomes"), row["evidence"].pop("strong_outcomes")
         for gate in row["evidence"]["gates"].values():
             gate.pop("finished_at_least")
 
     spoil(folder / "examples.jsonl", forget)
     count, found = verify.verify(folder)
-    assert {m.check for m in found} == {"file"}  # an old row that is sound has nothing against it
+    assert {m.check for m in found} == {"file"}  # a sound old row has no problem
 
     def overflow(row):
         for attempt in row["rounds"][0]["weak"]:

@@ -1,4 +1,4 @@
-"""Shards of a run, merged: the same bytes as a run made whole, or a refusal that names what is wrong."""
+"""Tests that merged shards have the bytes of a whole run, or that the error names the problem."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ COUNT = 3
 
 
 def call(module, args: list[str]) -> str:
-    """A command in this process; returns what it printed, and the error it exited with."""
+    """Run a command in this process and return its output and its error."""
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as printed:
         patch.setattr(sys, "argv", ["command", *args])
         failure = find_failure(module.main)
@@ -32,7 +32,7 @@ def call(module, args: list[str]) -> str:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
-    """A folder with a whole run, and beside it the shards 1/3, 2/3 and 3/3 of the same."""
+    """Make a folder with a whole run and the shards 1/3, 2/3 and 3/3 of the same run."""
     folder = tmp_path_factory.mktemp("made")
     write_documents(folder / "docs", 7)
     with fake_server(play_cloze) as server:

@@ -1,6 +1,6 @@
-"""A search on real vLLM with the embedded model as challenger and solvers: killed in the middle, resumed to its end.
+"""Tests a search on real vLLM with the embedded model as challenger and solvers, killed half way and resumed.
 
-The model cannot edit prompts; the editor and the analyser are scripted, so that mutants are tried at all.
+The editor and the analyser are scripted, because this model cannot edit prompts and no mutant would be tried.
 """
 
 import json
@@ -21,7 +21,7 @@ WORDS = ("Cut before a name or a number.", "Cut late in the sentence.", "Cut bef
 
 
 def edit(body: dict, count: int):
-    """An analysis, or one of three edits of the challenger's prompt, by the seed."""
+    """Reply with an analysis, or with one of three edits of the challenger's prompt, by the seed."""
     if "hypothesis" not in str(body.get("response_format")):
         return completion(json.dumps({"analysis": "The cuts are too easy or too hard."}))
     words = WORDS[body["seed"] % len(WORDS)]

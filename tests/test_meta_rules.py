@@ -1,4 +1,4 @@
-"""The rules of meta-optimisation: what an edit may touch, and when a mutant is better."""
+"""Tests the rules of meta-optimisation: the parts that an edit may touch, and when a mutant is better."""
 
 from dataclasses import replace
 
@@ -177,7 +177,7 @@ def test_evidence_grows_with_wins_and_is_fair_under_no_difference(wins, losses):
     found = evidence(wins, losses)
     assert found >= 0
     assert evidence(wins + 1, losses) >= found
-    # What the next discordant pair makes of it is on average what it is now: nothing is gained by looking often.
+    # The next discordant pair leaves the evidence unchanged on average, so looking often gains nothing.
     assert (evidence(wins + 1, losses) + evidence(wins, losses + 1)) / 2 == pytest.approx(found, rel=1e-6, abs=1e-12)
 
 

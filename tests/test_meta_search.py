@@ -1,4 +1,4 @@
-"""Meta-optimisation end to end against a scripted world in which prompt features have known effects."""
+"""Tests meta-optimisation end to end against a scripted world in which prompt features have known effects."""
 
 import json
 import math
@@ -24,7 +24,7 @@ REPO = Path(__file__).parent.parent
 
 
 def arguments(folder: Path, url: str, *more: str) -> list[str]:
-    """A small search over documents of a few words; every role at one scripted server."""
+    """Return arguments of a small search over short documents, with every role at one scripted server."""
     documents = folder / "documents"
     if not documents.exists():
         documents.mkdir(parents=True)
@@ -107,7 +107,7 @@ def test_planted_improvements_are_found_and_the_best_is_there_to_use(tmp_path, m
 
 
 def small(folder: Path, url: str, *more: str) -> list[str]:
-    """As few trials as there can be."""
+    """Return arguments of a search with as few trials as possible."""
     return arguments(
         folder,
         url,
@@ -143,7 +143,7 @@ REFUSED = [
 
 
 class InTurn(MetaWorld):
-    """The editor makes one edit after the other: in each iteration the next one, however often it is asked there."""
+    """An editor that makes the next edit in each iteration, however often it is called there."""
 
     def _edit(self, body):
         return completion(json.dumps(self.edits[self.asked["analyse"] - 1]))
@@ -161,7 +161,7 @@ def test_edits_that_cannot_be_tried_are_refused_with_their_reasons(tmp_path, mon
 
 
 def test_a_verifier_that_passes_everything_gains_nothing(tmp_path, monkeypatch):
-    """An injected "always accept" in the mutable verifier: the baseline's own check decides what counts."""
+    """An "always accept" is injected into the mutable verifier, but the baseline's check decides the score."""
     edit = {
         "prompt": "quality_verifier",
         "find": "{% endblock %}\n{% block user %}",
@@ -262,7 +262,7 @@ def test_a_population_of_another_baseline_is_refused(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_each_accepted_edit_can_be_left_out(tmp_path, monkeypatch, capsys):
-    """Strict, so that edits are accepted at all on so few documents."""
+    """The strict rule accepts edits even on so few documents."""
     more = ("acceptance.rule=strict", "iterations=4", "iterations_in_flight=1", "splits.validation=8", "splits.test=4")
     with fake_server(MetaWorld(0.2, (plant("Ask what only this paper shows."),))) as server:
         run(monkeypatch, *small(tmp_path, server.url, *more))

@@ -22,7 +22,7 @@ DOCUMENT = Document(
 
 @pytest.fixture
 def play(journal):
-    """Run one document against a script: play(script, how, *overrides) → (trajectory, server)."""
+    """play(script, how, *overrides) runs one document against a script and returns (trajectory, server)."""
 
     def run(script, how=orchestrate, *overrides, earlier=0):
         recipe = load_recipe("recipes/demo/generate.yaml", *overrides)

@@ -1,4 +1,4 @@
-"""One's own texts: PDFs, rows with licences, and files that are no texts."""
+"""Tests ingest of a user's own texts: PDFs, rows with licences, and files that are no texts."""
 
 from pathlib import Path
 

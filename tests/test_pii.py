@@ -1,4 +1,4 @@
-"""Personal data by its form."""
+"""Tests that personal data is found by its form."""
 
 import pytest
 from hypothesis import given

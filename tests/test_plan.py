@@ -1,4 +1,4 @@
-"""Planning: the simulation keeps the laws of queues and tokens, splits fit, and what cannot be planned says why."""
+"""Tests planning: the simulation obeys the laws of queues and tokens, splits fit, and errors name the reason."""
 
 import asyncio
 import re
@@ -40,7 +40,7 @@ def one_call(prompt: float = 100, completion: float = 10, **values: object) -> S
 
 @pytest.fixture
 def plan(monkeypatch, capsys):
-    """The command's output, or its error."""
+    """Run the command and return its output or its error."""
 
     def run(*arguments: object) -> str:
         monkeypatch.setattr(sys, "argv", ["plan", *map(str, arguments)])
@@ -51,7 +51,7 @@ def plan(monkeypatch, capsys):
 
 @pytest.fixture
 def demo_run(tmp_path) -> Path:
-    """Two documents, one of them accepted."""
+    """Write a run of two documents, one of them accepted."""
     recipe = demo_recipe()
     return Path(
         write_run(
@@ -148,7 +148,7 @@ def test_a_fit_finds_the_speed_that_made_the_samples():
 
 
 def test_a_runs_journal_tells_the_speed(tmp_path):
-    """Calls that end in the same second, of which every step took 0.01 s."""
+    """The calls end in the same second, and each of their steps took 0.01 s."""
     journal = Journal(tmp_path / "journal.sqlite")
 
     async def fill() -> None:

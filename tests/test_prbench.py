@@ -1,4 +1,4 @@
-"""PRBench's scores, on both sides of every rule."""
+"""Tests PRBench's scores on both sides of every rule."""
 
 from types import SimpleNamespace
 
@@ -141,7 +141,7 @@ def test_earlier_turns_are_fixed_and_reference_texts_stand_before_their_own():
 
 
 def clip_as_evalscope(rows: list[dict], met: list[bool]) -> dict[str, float]:
-    """What evalscope's PRBench says of the same rubric and the same grades."""
+    """Return the score of evalscope's PRBench for the same rubric and grades."""
     adapter = pytest.importorskip("evalscope.benchmarks.prbench.prbench_adapter").PRBenchAdapter
     verdicts = [
         SimpleNamespace(metadata=adapter._normalize_rubric(row), value=SimpleNamespace(criteria_met=one))
@@ -157,7 +157,7 @@ RUBRICS = st.lists(GRADED, min_size=1, max_size=20).filter(lambda rubric: any("i
 @settings(deadline=None)  # the first call imports evalscope
 @given(st.lists(RUBRICS, min_size=1, max_size=6))
 def test_random_rubrics_score_as_another_implementation_scores_them(rubrics):
-    """evalscope 1.14.1, which is written after the benchmark's own code: per answer, and the headline of all."""
+    """Compares scores of answers and the headline score with evalscope 1.14.1, which follows the benchmark's code."""
     ours, theirs = [], []
     for rubric in rubrics:
         weights = [weight if "important" in name else -weight for name, weight, _ in rubric]

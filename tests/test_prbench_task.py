@@ -1,4 +1,4 @@
-"""PRBench end to end, on rows of our own in the exact form of the data set, with two graders."""
+"""Tests PRBench end to end with two graders, on our own rows in the exact form of the data set."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ SAMPLE = Path("recipes/legal/prbench_sample")
 def criterion(title: str, weight_class: str, weight: int, category: str = "Legal Accuracy") -> dict:
     notes = {f"{name.replace(' ', '_')}_weight": None for name in CLASSES}
     notes[f"{weight_class.replace(' ', '_')}_weight"] = weight
-    notes["slightly_important_weight"] = notes["slightly_important_weight"] or 3  # a left-over number
+    notes["slightly_important_weight"] = notes["slightly_important_weight"] or 3  # an unused weight
     notes |= {
         "criteria_category": category,
         "criteria_description": "requirement in prompt",
@@ -37,7 +37,7 @@ def criterion(title: str, weight_class: str, weight: int, category: str = "Legal
 
 
 def make_row(task: str, topic: str, turns: int = 1, **values: object) -> dict:
-    """A row with all columns of the data set; the rubric has a wish and a fault."""
+    """Make a row with all columns of the data set; the rubric has a wish and a fault."""
     rubric = [
         criterion(f"{task}: names the deadline", "critically important", 10),
         criterion(f"{task}: invents a statute", "detrimental", -5),
@@ -57,7 +57,7 @@ def write(folder: Path, name: str, *rows: dict) -> None:
 
 
 def play(body: dict, count: int) -> Scripted:
-    """Answers by its topic; the strict grader finds no wish met, nobody finds a fault; "broken" cannot be read."""
+    """Answer by topic. The strict grader finds no wish met, no grader finds a fault, and "broken" cannot be read."""
     text = body["messages"][-1]["content"]
     if body.get("max_tokens") == 1:
         return completion("x")
@@ -145,7 +145,7 @@ def test_a_split_with_two_graders(folder, tmp_path, monkeypatch, capsys):
         "0.333 [0.053, 0.895] n=2",
     ]
     assert float(cells[5]) > 0
-    assert cells[6] == "–"  # the servers are somebody else's
+    assert cells[6] == "–"  # the run does not own the servers
     require_progress(tmp_path / "run", len(asked))
 
 
@@ -236,7 +236,7 @@ def test_the_recipes_name_graders_and_splits():
 
 
 def test_the_sample_that_is_shipped_has_the_columns_of_the_data_set():
-    """Rows as make_row has them, two columns of classifiers apart."""
+    """The rows have the columns of make_row, except two columns of classifiers."""
     (path,) = find_files(SAMPLE, "legal")
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert all(set(row) == {*make_row("t", "tax"), "economic_pathway", "decision_type"} for row in rows)

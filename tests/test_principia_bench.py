@@ -1,4 +1,4 @@
-"""Principia bench and the types of questions, end to end on rows of our own, with a scripted model and judge."""
+"""Tests Principia bench and the types of questions end to end on our own rows, with a scripted model and judge."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def write(path: Path, *rows: dict) -> Path:
 
 
 def play(body: dict, count: int) -> Scripted:
-    """Right about the integral, in words that only a judge can compare about the group, silent about the law."""
+    """Answer the integral correctly, the group in words that only a judge can compare, and the law with nothing."""
     text = str(body["messages"])
     if "equivalent" in text:
         return completion(json.dumps({"reason": "so", "equivalent": "S_3" in text}))
@@ -163,7 +163,7 @@ def test_a_dataset_of_another_domain_is_refused(tmp_path, monkeypatch):
 
 
 def annotate(body: dict, count: int) -> Scripted:
-    """One kind for all, and no readable one for the question with a 2 in its name."""
+    """Give all questions one type, and an unreadable one to the question with a 2 in its name."""
     if body.get("max_tokens") == 1:
         return completion("x")
     kind = "divination" if "agentic-train-2" in str(body["messages"]) else "proof"

@@ -1,4 +1,4 @@
-"""Progress: its file, its metrics, what resumes add up to, and where budgets stop a run."""
+"""Tests progress: its file, its metrics, the sums over resumes, and the budgets that stop a run."""
 
 import json
 import socket
@@ -32,7 +32,7 @@ def run(tmp_path):
 
 
 def a_client(calls: int = 0, replayed: int = 0, running: int = 0) -> SimpleNamespace:
-    """As far as progress looks at one."""
+    """Make a client with the fields that progress reads."""
     account = Account(running=running)
     account.counts.update(calls=calls, replayed=replayed)
     cost = Cost(calls, replayed, 10 * calls, calls, gpu_seconds=None if calls else 0.0)

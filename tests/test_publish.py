@@ -1,4 +1,4 @@
-"""Publishing against a hub on loopback: what arrives, what never leaves, and what is refused."""
+"""Tests publishing to a hub on loopback: the uploaded files, the files that stay here, and the refusals."""
 
 import json
 import os
@@ -32,7 +32,7 @@ RECIPES = {"agentic": demo_recipe(f"models.endpoints.small.server.weights={WEIGH
 
 
 def write_dataset(folder: Path, monkeypatch, licence: str = "odc-by") -> Path:
-    """A small dataset of two arms, whose runs were made with absolute paths."""
+    """Write a small dataset of two arms from runs with absolute paths."""
     arms = []
     for arm, recipe in RECIPES.items():
         made = [simple(f"d{i}", question(i), recipe, arm) for i in range(6)]
@@ -59,7 +59,7 @@ def staged(made) -> Path:
 
 @pytest.fixture
 def hub(monkeypatch):
-    """The double, in the place of the real hub."""
+    """Puts a fake hub in the place of the real one."""
     with fake_hub(TOKEN) as running:
         for module in (huggingface_hub.constants, huggingface_hub.hf_api.constants):
             monkeypatch.setattr(module, "ENDPOINT", running.url)
@@ -70,7 +70,7 @@ def hub(monkeypatch):
 
 
 def call(monkeypatch, *arguments: object) -> str:
-    """What the command says when it ends; empty when all is well."""
+    """Run the command and return its error, empty on success."""
     monkeypatch.setattr(sys, "argv", ["publish", *map(str, arguments)])
     return find_failure(publish.main)
 
@@ -324,7 +324,7 @@ def test_a_link_in_the_place_of_the_folder_is_not_followed(made, tmp_path):
 
 @pytest.mark.slow
 def test_a_published_dataset_is_loaded_from_the_hub_as_it_was(made, tmp_path):
-    """In processes of their own, because the hub's address is read at import; HF_HUB_OFFLINE does not stop it."""
+    """Uses processes, because the hub's address is read at import. HF_HUB_OFFLINE does not stop the publishing."""
     import datasets
 
     run = tmp_path / "dataset"

@@ -1,4 +1,4 @@
-"""Reports without a browser: the page, its charts, and the command."""
+"""Tests reports without a browser: the page, its charts, and the command."""
 
 import base64
 import hashlib

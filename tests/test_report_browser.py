@@ -1,4 +1,4 @@
-"""A report of a generation run in a real browser: it opens, filters, does no harm, asks for nothing, is accessible."""
+"""Tests the report of a generation run in a real browser: it opens, filters, loads nothing, does no harm."""
 
 import re
 import shutil
@@ -23,7 +23,7 @@ MANY = 60
 
 
 def evil():
-    """Every text that a document or a model has a say in."""
+    """Put harmful text into every field that a document or a model can write."""
     asked = candidate(
         HARM + RIGHT_TO_LEFT,
         context=HARM,
@@ -69,7 +69,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, url: str) -> Iterator[Page]:
-    """A page that must ask for nothing but its file, log nothing, open no dialog, and be harmed by nothing."""
+    """Opens a page and checks that it loads only its file, logs nothing, opens no dialog and suffers no harm."""
     opened = browser.new_page()
     asked, said = [], []
     opened.on("request", lambda request: asked.append(request.url.partition("#")[0]))
@@ -192,6 +192,6 @@ def test_the_theme_is_a_readers_choice(page, url):
 
 
 def check_access(page: Page) -> None:
-    """Not one violation of axe's rules: contrast, labels, roles, order of headings, keyboard."""
+    """Check that no rule of axe is violated: contrast, labels, roles, order of headings, keyboard."""
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()

@@ -1,4 +1,4 @@
-"""The report of a generation run without a browser: finished, unfinished, empty, damaged, of every domain."""
+"""Tests the report of a generation run without a browser: finished, unfinished, empty, damaged, of every domain."""
 
 import asyncio
 import base64

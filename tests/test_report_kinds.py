@@ -1,4 +1,4 @@
-"""The reports of data sets, trainings, evaluations and searches without a browser, and the index over them."""
+"""Tests reports of data sets, trainings, evaluations and searches, and their index, without a browser."""
 
 import base64
 import gzip
@@ -28,7 +28,7 @@ WRITERS = {"dataset": write_dataset, "grpo": write_training, "eval": write_evalu
 
 
 def text_of(made: str) -> str:
-    """What is read: without tags, spaces made one."""
+    """Return the text of a page without tags and repeated spaces."""
     body = re.sub(r"<(script|style)[^>]*>.*?</\1>", "", made, flags=re.DOTALL)
     return " ".join(re.sub(r"<[^>]+>", " ", body).split())
 

@@ -1,4 +1,4 @@
-"""The reports of every other kind and the index in a real browser: no harm, no request, and all can read them."""
+"""Tests reports of every other kind and the index in a real browser: harmless, without requests, accessible."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ KINDS = ("dataset", "grpo", "eval", "meta")
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One run of each kind, and the index."""
+    """Write one run of each kind, and the index."""
     folder = tmp_path_factory.mktemp("kinds")
     write_dataset(folder / "dataset")
     write_training(folder / "grpo")

@@ -1,4 +1,4 @@
-"""One judge per domain: every role answers the same way in every command, and none without a stated budget."""
+"""Tests that every role is sampled the same way in every command of a domain, with a stated budget."""
 
 from dataclasses import asdict
 from functools import cache
@@ -25,19 +25,19 @@ RECIPES = {
     )
     for domain in ("cs", "legal", "science")
 }
-RENAMED = ["graders.kimi=null", "graders.judge=${models.judge}"]  # where another model than Kimi grades
+RENAMED = ["graders.kimi=null", "graders.judge=${models.judge}"]  # recipes in which another model than Kimi grades
 Answer = tuple[str, str, dict]  # endpoint, its model, its sampling
 
 
 def load_with(recipe: str, models: str | None) -> Any:
-    """A recipe of the repository, served as one of the files of models says; None is the paper's own."""
+    """Load a recipe with one of the models files; None is the paper's."""
     renamed = RENAMED if "prbench" in recipe and models != "paper" else []
     return load_committed(f"recipes/{recipe}.yaml", *(MODELS[models] if models else []), *renamed)
 
 
 @cache
 def read(recipe: str, models: str | None) -> dict[str, tuple]:
-    """How each role of a recipe answers, under the name that it has in generation."""
+    """Return the endpoint, model and sampling of each role, under the role's name in generation."""
     loaded = load_with(recipe, models)
     answers = {key: describe(loaded.models, role) for key, role in list_called_roles(loaded).items()}
     found = {key.removeprefix("models."): answer for key, answer in answers.items() if key.startswith("models.")}

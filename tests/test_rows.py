@@ -1,4 +1,4 @@
-"""Rows of compressed files: whole, cut off, damaged, and hostile."""
+"""Tests reading rows of compressed files: whole, cut off, damaged and hostile."""
 
 import gzip
 import io

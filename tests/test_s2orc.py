@@ -1,4 +1,4 @@
-"""Papers in the three forms that they come in, and the join that says which are eligible."""
+"""Tests papers in their three forms, and the join that decides which are eligible."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The science domain, from its recipe, through every kind of outcome."""
+"""Tests the science domain, from its recipe, through every kind of outcome."""
 
 import asyncio
 import json
@@ -35,8 +35,8 @@ SEEDS = range(4)
 
 
 class World:
-    """Replies to every request. The challenger with angle n asks question n; `right[n]` says how many of the weak
-    and of the strong solver's attempts at it are right, "screened" and "malformed" what else becomes of it."""
+    """Replies to every request. The challenger with angle n asks question n. `right[n]` is the number of right answers
+    of (weak, strong) solver to it, or "screened" or "malformed"."""
 
     def __init__(self, right: dict[int, object], default: object = (4, 4)):
         self.right = right
@@ -94,7 +94,7 @@ def bodies(server, kind: str) -> list[dict]:
 
 
 def in_domain(journal, world, use, *overrides, earlier=None, document=PROBLEM):
-    """What `use(harness)` returns, and the server."""
+    """Return the result of `use(harness)` and the server."""
     loaded = load_recipe(RECIPE, *overrides, "recipes/models/laptop.yaml")
     with fake_server(world) as server:
 
@@ -164,7 +164,7 @@ def test_failures_are_fed_back_in_groups_and_only_where_there_are_any(journal):
     assert all(mark in p for p in prompts[4:] for mark in marks)
     assert all("- 2/4: <question-" in p and "- 2/4 right: <question-" in p for p in prompts[4:])
     assert "answered: <answer-" in prompts[4]
-    assert "x^3/5" in prompts[4]  # what the strong solver said instead
+    assert "x^3/5" in prompts[4]  # the strong solver's answer
     assert "so it is" in prompts[4]
 
 
@@ -388,7 +388,7 @@ def test_no_answer_is_wrong_without_a_judge(journal):
 
     trajectory, server = play(journal, Silent({}, default=(4, 4)), "domain.max_rounds=1", "domain.challengers=1")
     (only,) = trajectory.rounds
-    assert [a.judgement.score for a in only.weak] == [0.0] * 4  # the endpoint is fine: a budget that is too small
+    assert [a.judgement.score for a in only.weak] == [0.0] * 4  # the endpoint is fine, the budget is too small
     assert only.verdict.failure is Failure.CUT_OFF
     assert "raise models.weak_solver.sampling.max_tokens" in only.verdict.reason
     assert [b["model"] for b in bodies(server, "probe")] == ["weak"]
@@ -399,7 +399,7 @@ def test_no_answer_is_wrong_without_a_judge(journal):
 
 
 class Down(World):
-    """The weak solver's endpoint says nothing at all until it is repaired."""
+    """A world whose weak endpoint sends only empty replies until it is repaired."""
 
     is_down = True
 
@@ -444,7 +444,7 @@ def test_the_next_run_asks_again_with_other_keys(journal):
 
 @pytest.fixture
 def command(tmp_path, monkeypatch, capsys):
-    """The command on one document against `world`: command(world) → (run folder, requests to the weak solver)."""
+    """command(world) runs one document against `world` and returns (run folder, requests to the weak solver)."""
 
     def run(world):
         (tmp_path / "p.jsonl").write_text(json.dumps({"id": "p", "text": PROBLEM.text}))

@@ -1,4 +1,4 @@
-"""A key is in the environment and in the header of a request, and nowhere else."""
+"""Tests that a key is in the environment and in the header of a request, and nowhere else."""
 
 import json
 
@@ -25,7 +25,7 @@ def echo_in_garbage(body, count):
 
 
 def echo_in_replies(body, count):
-    """A server that answers with the key which it was shown."""
+    """Script a server that puts the key it received into its reply."""
     reply = play_cloze(body, count).body
     reply["choices"][0]["message"]["content"] += f" Bearer {KEY}"
     return Scripted(reply | {"model": KEY})

@@ -1,4 +1,4 @@
-"""`status` on runs in every state: alive here, on another machine, in Slurm, dead, damaged."""
+"""Tests `status` on runs in every state: alive here, on another machine, in Slurm, dead, damaged."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def snapshot(age_s: float = 0.0, **values: object) -> Snapshot:
 
 @pytest.fixture
 def write(tmp_path):
-    """A run folder as a command left it, or still works in it."""
+    """Writes a run folder of a finished or a running command."""
 
     def make(now: Snapshot | bytes | None, name: str = "run") -> Path:
         folder = tmp_path / name
@@ -146,7 +146,7 @@ def test_a_missing_or_damaged_file_is_said_and_no_crash(write, monkeypatch, caps
 def test_a_future_or_senseless_time_is_no_crash(write):
     assert see(write(snapshot(age_s=-500))).age_s == 0
     assert see(write(replace(snapshot(), updated="yesterday"))).age_s is None
-    assert see(write(replace(snapshot(), updated="2026-01-01"))).age_s is None  # says no time zone
+    assert see(write(replace(snapshot(), updated="2026-01-01"))).age_s is None  # has no time zone
 
 
 def test_what_is_no_run_is_an_error(tmp_path, monkeypatch, capsys):

@@ -1,4 +1,4 @@
-"""The house rules that a machine can check."""
+"""Tests the rules of CONTRIBUTING.md that a machine can check."""
 
 import re
 import subprocess
@@ -17,7 +17,7 @@ RECIPES = sorted(
     for p in (REPO / "recipes").rglob("*.yaml")
     if any(name.startswith(s) for s in SCHEMAS for name in (p.stem, p.parent.name))
 )
-# The domains' recipes leave open who serves the roles; each file of recipes/models must do.
+# The domains' recipes do not name the servers of their roles; each file of recipes/models must fit them.
 NEED_MODELS = ("cs", "legal", "science", "judge_audit", "meta")
 CALLS_MODELS = ("generate", "grpo", "judge_audit", "cs")  # recipes/meta has cs*.yaml
 ORDER = re.search(r"^`(types < .*)`$", (REPO / "CONTRIBUTING.md").read_text(), re.MULTILINE)[1]

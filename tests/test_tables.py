@@ -1,4 +1,4 @@
-"""Tables from run folders, whole and missing, with the paper's cells beside ours."""
+"""Tests tables from whole and missing run folders, with the paper's cells beside ours."""
 
 import json
 from collections.abc import Sequence
@@ -22,14 +22,14 @@ from eval.tables.write import build, find_recipes, render
 
 
 def answer(task: str, example: int, epoch: int, score: float | None, **values: object) -> SampledAnswer:
-    """An answer of ten tokens; two examples share a document."""
+    """Make an answer of ten tokens; two examples share a document."""
     known = {"task": task, "example": str(example), "document": str(example // 2), "epoch": epoch, "score": score,
              "outcome": Outcome.ANSWERED, "has_answer": True, "tokens": 10}  # fmt: skip
     return SampledAnswer(**known | values)
 
 
 def write_run(folder: Path, answers: Sequence[SampledAnswer] = (), **files: object) -> None:
-    """A finished run with what eval.run leaves, or with other files."""
+    """Write a finished run with the files of eval.run, or with other files."""
     folder.mkdir(parents=True)
     by_task: dict[str, list[SampledAnswer]] = {}
     for one in answers:
@@ -45,7 +45,7 @@ def write_run(folder: Path, answers: Sequence[SampledAnswer] = (), **files: obje
 
 
 def make_answers(right: int, task: str = "cot_test", **values: object) -> list[SampledAnswer]:
-    """Two answers to each of 20 questions; the first so many questions are right."""
+    """Make two answers to each of 20 questions; those to the first `right` questions are right."""
     return [answer(task, i, epoch, float(i < right), **values) for i in range(20) for epoch in (1, 2)]
 
 

@@ -47,7 +47,7 @@ DOMAIN = Domain(DomainConfig("cloze"), client=None)
 
 @pytest.fixture(scope="module", autouse=True)
 def run_folder(tmp_path_factory):
-    """Where rewards keep their books."""
+    """The run folder in which rewards keep their counts."""
     with chdir(tmp_path_factory.mktemp("run")):
         yield
 
@@ -59,7 +59,7 @@ def reward_of(domain, client=None, **config) -> Reward:
 
 
 def score(reward: Reward, completions: list[str], prompt: str = "p", ids=None, **columns) -> list[float | None]:
-    """The rewards; what is logged goes to `reward.logged`."""
+    """Return the rewards; logged metrics go to `reward.logged`."""
     reward.logged = defaultdict(list)
     count = len(completions)
     columns = {"candidate": [CANDIDATE_JSON] * count, "set": ["train"] * count, "trainer_state": None} | columns
@@ -357,7 +357,7 @@ def test_the_curve_is_a_picture_and_numbers(tmp_path: Path):
     [
         ("float32", 1, 1000 * (4 + 4 + 8)),
         ("bfloat16", 1, 1000 * (2 + 2 + 8)),
-        ("bfloat16", 8, 1000 * (2 + 2 + 12 / 8)),  # DeepSpeed's float32 weights are shared out too
+        ("bfloat16", 8, 1000 * (2 + 2 + 12 / 8)),  # DeepSpeed shards its float32 weights too
     ],
 )
 def test_what_weights_gradients_and_optimizer_take(dtype, shards, expected):

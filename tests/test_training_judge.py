@@ -1,4 +1,4 @@
-"""Where a training finds its judge, and how long the judge is kept up."""
+"""Tests where a training finds its judge and how long the judge's servers are kept up."""
 
 import os
 import threading
@@ -36,7 +36,7 @@ def test_the_judge_of_the_runs_campaign_is_taken_with_its_key(tmp_path, monkeypa
     assert found.endpoints["kimi"].base_url == "http://n1/kimi/v1"
     assert found.endpoints["kimi"].api_key_env == shared.VARIABLE
     assert os.environ[shared.VARIABLE]
-    assert found.endpoints["weak"].base_url is None  # nobody asks it
+    assert found.endpoints["weak"].base_url is None  # nothing calls it
 
 
 def test_a_judge_that_does_not_get_ready_is_an_error(tmp_path):

@@ -1,4 +1,4 @@
-"""training/grpo.py as its users run it: on a random model of Qwen3.5's architecture, with a judge over HTTP."""
+"""Tests training/grpo.py as its users run it, on a random model of Qwen3.5's architecture and a judge over HTTP."""
 
 import json
 import math
@@ -31,7 +31,7 @@ TOLD = ("loss", "reward", "reward_std", "grad_norm", "train/score", "completions
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Path:
-    """A model and a data set."""
+    """Make a model and a data set."""
     folder = tmp_path_factory.mktemp("training")
     make_qwen(folder / "qwen")
     make_dataset(folder / "data")
@@ -54,7 +54,7 @@ def arguments(world: Path, judge, run: Path, **trainer: object) -> list[str]:
 
 
 def train(monkeypatch, *values: str) -> None:
-    """In this process, as `main` does it."""
+    """Run the command in this process."""
     monkeypatch.setattr(sys, "argv", ["grpo.py", str(REPO / "tests" / "grpo.yaml"), *values])
     grpo.main()
 
@@ -116,12 +116,12 @@ def test_killed_and_resumed_it_is_the_same_training_and_pays_nothing_twice(world
 
 
 def count_asked(judge) -> int:
-    """Requests for a judgement; the probe of an endpoint is none."""
+    """Count the requests for a judgement, without the probe of an endpoint."""
     return sum(body.get("max_tokens") != 1 for body in judge.requests)
 
 
 class Stalling:
-    """A judge whose 12th reply is an error, and who waits for `goes_on` from the 53rd on, in the sixth step."""
+    """A judge whose 12th reply is an error and that waits for `goes_on` from the 53rd on, in the sixth step."""
 
     def __init__(self):
         self.answered, self.lock = 0, threading.Lock()
@@ -142,7 +142,7 @@ class Stalling:
 
 
 def kill_when(event: threading.Event, command: list[str]) -> None:
-    """Run a command until the event, and for the time in which what it counted is written."""
+    """Run a command until the event, give it time to write its counts, and kill it."""
     with subprocess.Popen(command, cwd=REPO, stderr=subprocess.DEVNULL, start_new_session=True) as process:
         while not event.wait(0.1):
             assert process.poll() is None
@@ -319,7 +319,7 @@ grpo.main()
 """
 
 
-# What is changed in the committed files, to run here. On CPUs accelerate does not count DeepSpeed's processes.
+# Changes of the committed files, to run here. On CPUs accelerate does not count DeepSpeed's processes.
 HERE = {
     "cpu": {'"NO"': "MULTI_GPU", "num_processes: 1": "num_processes: 2"},
     "zero2": {"num_processes: 8": "num_processes: 1", "precision: bf16": "precision: 'no'"},

@@ -1,4 +1,4 @@
-"""The tutorial that adds a domain, block by block, in a copy of the repository."""
+"""Tests the tutorial that adds a domain, block by block, in a copy of the repository."""
 
 import os
 import re
@@ -18,7 +18,7 @@ BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.D
 
 
 def run_line(line: str, folder: Path, url: str) -> None:
-    """As a reader would; only the server is another one."""
+    """Run a line of the tutorial with a scripted server."""
     if "autodata.generate" in line:
         line += f" models.endpoints.small.base_url={url} models.endpoints.small.model=fake"
     line = re.sub(r"^python ", f"{sys.executable} ", line)

@@ -1,4 +1,4 @@
-"""A dataset is changed by hand in every way that matters; `verify` must find each."""
+"""Tests that `verify` finds every harmful change of a dataset."""
 
 import json
 import sys
@@ -27,13 +27,13 @@ def call(monkeypatch, command: Any, *arguments: str) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch, capsys) -> Path:
-    """A dataset of three agentic examples and one of the baseline, which was not accepted."""
+    """Write a dataset of three agentic examples and one of the baseline, which was not accepted."""
     return build(monkeypatch, tmp_path)
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory) -> Path:
-    """The same, made once, for tests that put back what they change."""
+    """Write the dataset once, for tests that undo their changes."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         return build(monkeypatch, tmp_path_factory.mktemp("shared"))
 
@@ -56,7 +56,7 @@ def make(monkeypatch, tmp_path: Path, *runs: str) -> Path:
 
 
 def failed(folder: Path) -> dict[str, str]:
-    """The checks that something fails, with the first problem."""
+    """Return the names of the failed checks and the first problem."""
     return {m.check: m.problem for m in reversed(verify.verify(folder)[1])}
 
 
@@ -198,7 +198,7 @@ def test_a_lost_judgement_in_the_run_is_a_mismatch_and_no_crash(folder):
 def test_a_verdict_settled_early_is_recomputed_as_settled(tmp_path, monkeypatch, capsys):
     asked = candidate("q")
     done = a_round(1, asked, DEMO)
-    early = replace(done, strong=done.strong[:6], presets={"just_right": done.verdict})  # 6 of 6 cannot be undone
+    early = replace(done, strong=done.strong[:6], presets={"just_right": done.verdict})  # 6 of 6 are final
     run = write_run(tmp_path / "agentic", DEMO, trajectory("d", early))
     folder = make(monkeypatch, tmp_path, run)
     assert verify.verify(folder) == (1, [])

@@ -1,4 +1,4 @@
-"""What other thresholds would yield: counted as the rule counts, and never guessed."""
+"""Tests the yield of other thresholds: counted by the acceptance rule and never guessed."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -118,7 +118,7 @@ def test_a_span_is_one_number_when_it_is_known():
 def test_the_region_of_the_plane_is_what_the_gate_accepts(name, w, s):
     corners = find_region(GATES[name])
     inside = _place(corners, float(w), float(s))
-    if abs(inside) > 1e-6:  # on an edge, a strict bound and one that is not differ
+    if abs(inside) > 1e-6:  # on an edge, strict and non-strict bounds differ
         assert (inside > 0) == (decide([w], [s], GATES[name]).accepted is True)
 
 
@@ -130,6 +130,6 @@ def test_a_gate_without_bounds_on_means_has_no_region():
 
 
 def _place(corners, x, y):
-    """How far a point is inside a convex polygon (its smallest turn), negative outside."""
+    """Return how far a point is inside a convex polygon (its smallest turn), negative outside."""
     pairs = zip(corners, [*corners[1:], corners[0]], strict=True)
     return min((bx - ax) * (y - ay) - (by - ay) * (x - ax) for (ax, ay), (bx, by) in pairs)

@@ -1,4 +1,4 @@
-"""One driver for all, and the seed of the schedules (AUTODATA_FAULTS_SEED; AUTODATA_FAULTS_EXAMPLES for more)."""
+"""Fixtures of the fault tests. AUTODATA_FAULTS_SEED seeds the schedules, AUTODATA_FAULTS_EXAMPLES is their number."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ def pytest_report_header() -> str:
 
 
 def scheduled(test: Callable[..., None]) -> Callable[..., None]:
-    """Schedules from the seed; one that fails is shown as it was drawn."""
+    """Runs a test with schedules drawn from the seed and prints a schedule that fails."""
     drawn = hypothesis.settings(
         max_examples=EXAMPLES,
         deadline=None,

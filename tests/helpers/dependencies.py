@@ -1,4 +1,4 @@
-"""The packages that the project needs, what for, and their licences.
+"""Writes the page of the packages that the project needs, with their purposes and licences.
 
 `python -m tests.helpers.dependencies` renews the page.
 """
@@ -52,12 +52,12 @@ PURPOSES = {
     "vllm-router": "one address for many replicas",
     "zstandard": "compressed replies",
 }
-FAMILIES = {  # the first that fits; the packages of the first four, and of none, are named
+FAMILIES = {  # The first match counts. The page names the packages of the first four families and of none.
     "GPL": r"\bA?GPL", "LGPL": "LGPL", "MPL": "MPL|Mozilla", "unknown": "^$",
     "Apache": "Apache", "BSD": "BSD", "MIT": "MIT", "PSF": "PSF|Python Software", "ISC": "ISC",
     "public domain": "Unlicense|CC0",
 }  # fmt: skip
-# What their metadata leaves out, read in the file LICENSE that they bring.
+# Licences that the metadata leaves out, read in the package's file LICENSE.
 READ = {
     "agent-client-protocol": "Apache-2.0",
     "axe-playwright-python": "MIT",
@@ -93,7 +93,7 @@ def read_direct() -> list[str]:
 
 
 def find_licence(name: str) -> str:
-    """As the package itself says; '' when it does not."""
+    """Return the licence that the package itself states, '' if it states none."""
     try:
         told = metadata(name)
     except PackageNotFoundError:

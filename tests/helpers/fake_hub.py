@@ -1,4 +1,4 @@
-"""A hub on loopback: what huggingface_hub and datasets ask of the real one to publish and to read back."""
+"""A hub on loopback with the routes that huggingface_hub and datasets use to publish and to read back."""
 
 import base64
 import hashlib
@@ -30,7 +30,7 @@ class Repo:
 
 
 class FakeHub(ThreadingHTTPServer):
-    """Repositories by (kind, name), and everything that was asked."""
+    """Holds repositories by (kind, name) and all requests."""
 
     daemon_threads = True
 
@@ -38,7 +38,7 @@ class FakeHub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.token = token
         self.repos: dict[tuple[str, str], Repo] = {}
-        self.objects: dict[str, bytes] = {}  # of LFS, by SHA-256
+        self.objects: dict[str, bytes] = {}  # LFS files by SHA-256
         self.asked: list[str] = []
         self.down = False
 
@@ -47,11 +47,11 @@ class FakeHub(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request, client_address):
-        """A client that went away is no error here."""
+        """Ignore a client that went away."""
 
 
 def oid(name: str, data: bytes) -> str:
-    """As git names a file, or LFS a large one."""
+    """Return the id that git gives to a file, or LFS to a large one."""
     is_large = name.endswith(LFS)
     return hashlib.sha256(data).hexdigest() if is_large else hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
@@ -188,11 +188,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(payload)
 
     def log_message(self, format, *args):
-        """Silent."""
+        """Log nothing."""
 
 
 _REPO = r"/api/(model|dataset)s/([\w.-]+/[\w.-]+)"
-# Method and path, what answers, and whether only the owner of the token may ask.
+# (method and path, handler, True if only the owner of the token may call it)
 ROUTES = (
     (r"POST /api/repos/create", _Handler._create, True),
     (r"POST /api/validate-yaml", _Handler._check_card, False),
@@ -210,7 +210,7 @@ ROUTES = (
 
 @contextmanager
 def fake_hub(token: str) -> Iterator[FakeHub]:
-    """A hub that lets the owner of `token` write."""
+    """Run a hub on which the owner of `token` may write."""
     hub = FakeHub(token)
     thread = threading.Thread(target=hub.serve_forever, args=(0.02,), daemon=True)
     thread.start()

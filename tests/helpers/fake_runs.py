@@ -1,4 +1,4 @@
-"""Finished runs of generation on disk, small and whole, for the tests of what reads them."""
+"""Writes small finished generation runs, for tests of the commands that read them."""
 
 import json
 from dataclasses import replace
@@ -40,7 +40,7 @@ def attempts(lines: tuple[Criterion, ...], *met: tuple[bool, ...]) -> tuple[Atte
 def a_round(
     number: int, asked: Candidate, recipe: GenerateRecipe, *, weak: int = 2, strong: int = 8, **values: object
 ) -> Round:
-    """A measured round: so many of 8 weak and of 8 strong attempts are right, the verdicts are the rule's own."""
+    """Make a round with `weak` and `strong` right answers out of 8 each; the verdict is computed by the rule."""
     tried = [attempts(asked.rubric, *[GOOD] * right, *[BAD] * (8 - right)) for right in (weak, strong)]
     domain = RuleOnly(recipe)
     presets = {name: domain.decide(asked, *tried, gate) for name, gate in recipe.domain.presets.items()}
@@ -69,7 +69,7 @@ def trajectory(document: str, *rounds: Round, arm: str = "agentic", **values: ob
 
 
 def simple(document: str, question: str, recipe: GenerateRecipe, arm: str = "agentic", **values: object) -> Trajectory:
-    """One measured round over one question."""
+    """Make a trajectory of one measured round over one question."""
     return trajectory(document, a_round(1, candidate(question), recipe, **values), arm=arm)
 
 
@@ -78,7 +78,7 @@ def checked(asked: Candidate, passed: bool) -> Quality:
 
 
 def write_run(folder: Path, recipe: GenerateRecipe, *made: Trajectory, **manifest: object) -> str:
-    """A run folder as autodata.generate leaves it."""
+    """Write a run folder as autodata.generate leaves it."""
     folder.mkdir(parents=True)
     (folder / "trajectories.jsonl").write_bytes(b"".join(TRAJECTORY.dump_json(t) + b"\n" for t in made))
     (folder / "recipe.yaml").write_text(to_yaml(recipe))

@@ -1,6 +1,6 @@
-"""Writes recipes/ingest/samples: a few records in the exact form of each corpus, compressed as the real ones are.
+"""Writes recipes/ingest/samples: a few records in the exact form of each corpus, compressed like the real ones.
 
-The texts are those of the demo, which are our own. python -m tests.helpers.make_samples
+The texts are those of the demo, which we wrote. Run it as `python -m tests.helpers.make_samples`.
 """
 
 import gzip
@@ -18,19 +18,19 @@ _PROBLEMS = REPO / "recipes" / "science" / "documents" / "problems.jsonl"
 
 
 def read_text(name: str) -> tuple[str, list[str]]:
-    """Title and paragraphs."""
+    """Read title and paragraphs of a demo text."""
     title, *paragraphs = (_TEXTS / f"{name}.txt").read_text(encoding="utf-8").strip().split("\n\n")
     return title, paragraphs
 
 
 def mark(text: str, parts: list[str]) -> str:
-    """Spans of the parts, as the release writes them: a JSON string."""
+    """Write the spans of the parts as the release does, in a JSON string."""
     places = [(text.index(part), len(part)) for part in parts]
     return json.dumps([{"start": start, "end": start + length} for start, length in places])
 
 
 def make_paper(number: int) -> dict:
-    """A record of s2orc_v2: no year, no field of study, no abstract."""
+    """Make a record of s2orc_v2, which has no year, field of study or abstract."""
     title, paragraphs = read_text(f"cs_{number:02d}")
     headers = [f"{i} {name}" for i, name in enumerate(("Introduction", "Evaluation"), 1)]
     text = "\n".join([title, *(part for pair in zip(headers, paragraphs, strict=False) for part in pair)])
@@ -52,7 +52,7 @@ def make_paper(number: int) -> dict:
 
 
 def make_old_paper(number: int) -> dict:
-    """A record of the older `s2orc` release, with title and abstract in the text; some offsets are strings."""
+    """Make a record of the older `s2orc` release: title and abstract are in the text, some offsets are strings."""
     title, paragraphs = read_text(f"cs_{number:02d}")
     abstract, *rest = paragraphs
     text = "\n".join([title, abstract, "Evaluation", *rest])
@@ -113,7 +113,7 @@ def pack(rows: list[object]) -> bytes:
 
 
 def make_pdf(lines: list[str]) -> bytes:
-    """One page of text."""
+    """Make a PDF of one page of text."""
     shown = b"".join(b"(%s) Tj T* " % line.translate({40: None, 41: None, 92: None}).encode("ascii") for line in lines)
     content = b"BT /F1 10 Tf 14 TL 40 750 Td " + shown + b"ET"
     objects = [
@@ -136,7 +136,7 @@ def make_pdf(lines: list[str]) -> bytes:
 
 
 def make_files() -> dict[str, bytes]:
-    """Name → bytes of every sample but the parquet ones. Each corpus has its share of what must be left out."""
+    """Make all samples but the parquet ones, by name. Each corpus has some records that ingest must drop."""
     broken = make_paper(5) | {"corpusid": 13}
     broken["body"] = broken["body"] | {"annotations": {"paragraph": "[{"}}
     beyond = make_paper(6)
@@ -183,7 +183,7 @@ def make_files() -> dict[str, bytes]:
 
 
 def make_problems() -> dict[str, list[dict]]:
-    """The two splits of the Principia collection."""
+    """Write the two splits of the Principia collection."""
     kept = ("topic", "problem_statement", "answer", "answer_type")
     rows = [{key: json.loads(line)[key] for key in kept} for line in _PROBLEMS.read_text("utf-8").splitlines()]
     half = len(rows) // 2

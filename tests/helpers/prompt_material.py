@@ -1,4 +1,4 @@
-"""One fixed example of everything that prompts are made of: documents, candidates and failed rounds of each domain."""
+"""Holds one fixed example of each input of a prompt: documents, candidates and failed rounds of each domain."""
 
 import json
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ def read_document(name: str) -> Document:
 
 
 def read_problems() -> Document:
-    """Two grounding problems, joined as a corpus joins them."""
+    """Read two grounding problems, joined as a corpus joins them."""
     lines = (RECIPES / "science" / "documents" / "problems.jsonl").read_text(encoding="utf-8").splitlines()[:2]
     told = ["Topic: {topic}\nProblem: {problem_statement}\nAnswer: {answer}".format(**json.loads(s)) for s in lines]
     return Document("problems", "\n\n".join(told), "problems.jsonl:1")
@@ -45,7 +45,7 @@ def weigh(positive: Sequence[str], negative: Sequence[str], capability: str = ""
 
 
 def attempt(candidate: Candidate, index: int, met: int, answer: str) -> Attempt:
-    """One that meets the first `met` criteria."""
+    """Make an attempt that meets the first `met` criteria."""
     judgement = rubric.judge(candidate.rubric, [i < met for i in range(len(candidate.rubric))], "as the answer says")
     return Attempt(index, index, Outcome.ANSWERED, answer, "", 200, 40, judgement)
 
@@ -60,7 +60,7 @@ def fail(number: int, candidate: Candidate, failure: Failure, reason: str, **val
 
 
 def fail_in_every_way(candidates: Sequence[Candidate], answer: str = ANSWER) -> list[Round]:
-    """Too easy, too hard, of low quality, and last one that could not be read."""
+    """Make four failed rounds: too easy, too hard, of low quality, and unreadable."""
     easy, hard, bad = candidates
     earning = sum(c.weight > 0 for c in easy.rubric)
     fault = "A well-read person answers it without the material."
@@ -179,7 +179,7 @@ LEGAL_WEAK, LEGAL_STRONG = (attempts(LEGAL[1], *met, answer=LEGAL_ANSWER) for me
 
 
 def send_back() -> Round:
-    """A measured question with all that the loop-judge and code said of it."""
+    """Make a measured question with the review of the loop-judge and the numbers of the code."""
     weak, strong = (attempts(LEGAL[0], *met, answer=LEGAL_ANSWER) for met in ((3, 3, 3, 3, 4), (12, 12, 12)))
     findings = post_filter.inspect(LEGAL[0].question, 1000)
     measured = packet.build(LEGAL[0], weak, strong, findings, [])

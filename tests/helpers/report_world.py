@@ -1,4 +1,4 @@
-"""Run folders of every kind beside generation, small and whole, for the tests of their reports."""
+"""Writes small run folders of every kind but generation, for the tests of their reports."""
 
 import json
 from dataclasses import asdict, replace
@@ -27,7 +27,7 @@ TIMES = {"started": "2026-01-01T10:00:00+00:00", "finished": "2026-01-01T10:20:0
 
 
 def write_dataset(folder: Path, **manifest: object) -> Path:
-    """Two arms of eight examples each."""
+    """Write a dataset of two arms with eight examples each."""
     make_dataset(folder)
     examples = read_records(folder / EXAMPLES, EXAMPLE)
     by_arm = {arm: [e for e in examples if e.arm == arm] for arm in ("agentic", "cot")}
@@ -48,7 +48,7 @@ def change_manifest(folder: Path, **facts: object) -> Path:
 
 
 def write_training(folder: Path, **manifest: object) -> Path:
-    """Rewards that rise, one watched set, two judges, two completions."""
+    """Write a training with rising rewards, one watched set, two judges and two completions."""
     recipe = load(GrpoRecipe, ["recipes/demo/grpo.yaml", f"run={folder}"])
     train = [
         {"step": n, "reward": n / 10, "completions/clipped_ratio": 0.5, "grad_norm": 1.0, "step_time": 30.0}
@@ -74,7 +74,7 @@ def write_training(folder: Path, **manifest: object) -> Path:
 
 
 def write_evaluation(folder: Path, label: str = "a model", **manifest: object) -> Path:
-    """One set with a subset, and PRBench with one grader."""
+    """Write an evaluation of one set with a subset, and of PRBench with one grader."""
     recipe = replace(load(EvalRecipe, ["recipes/demo/eval_base.yaml", f"run={folder}", "samples=2"]), label=label)
     estimate = {"value": 0.25, "low": 0.125, "high": 0.5}
     part = {"examples": 4, "documents": 4, "k": 2, "mean": estimate, "best": estimate, "pass": None,
@@ -103,7 +103,7 @@ _TEXT = "".join(f"Rule {n} stays as it is.\n" for n in range(12)) + "- It must s
 
 
 def write_search(folder: Path, iterations: int = 4, hypothesis: str = HYPOTHESES[1], **manifest: object) -> Path:
-    """A baseline that passes half the time and two accepted edits, the second one of the first; the others fail."""
+    """Write a search: the baseline passes half the time, two edits are accepted one upon the other, the rest fail."""
     files = ["recipes/meta/cs.yaml", "recipes/models/laptop.yaml"]
     recipe = load(MetaRecipe, [*files, f"run={folder}", "documents.path=documents", f"iterations={iterations}"])
     genomes = {0: Genome({"challenger": _TEXT})}
@@ -135,7 +135,7 @@ def write_search(folder: Path, iterations: int = 4, hypothesis: str = HYPOTHESES
 
 
 def _iteration(number: int, hypothesis: str) -> dict:
-    """The baseline passes on 6 of 12 documents, every mutant on 9, in the same draw as its parent."""
+    """Make an iteration: the baseline passes 6 of 12 documents, each mutant 9, in the same draw as its parent."""
     parent = None if number == 0 else 1 if number == 3 else 0
     sides = [number] if parent is None else [parent, number]
     trials = [

@@ -1,4 +1,4 @@
-"""Small real things to train with: a random model of Qwen3.5's architecture, a data set, a judge of its own mind."""
+"""Makes a small model of Qwen3.5's architecture with random weights, a data set and a command to train with."""
 
 import sys
 from dataclasses import replace
@@ -17,7 +17,7 @@ RUBRIC = (Criterion("names the cause", 2), Criterion("gives a number", 1), Crite
 
 
 def make_qwen(folder: Path) -> Path:
-    """Four layers of Qwen3.5's kinds, random, and a small vision tower; SmolLM2's words, Qwen3.5's template."""
+    """Write a random model: Qwen3.5's kinds of layers, vision tower and template, with SmolLM2's tokenizer."""
     import torch
     import trl
     from transformers import AutoTokenizer, Qwen3_5Config, Qwen3_5ForConditionalGeneration
@@ -42,7 +42,7 @@ def make_qwen(folder: Path) -> Path:
 
 
 def make_dataset(folder: Path, train: int = 6, test: int = 2, domain: str = "cs") -> Path:
-    """A finished data set of both arms."""
+    """Write a finished data set of both arms."""
     examples = [
         _make_example(arm, domain, f"{arm}-{side}-{i}", side)
         for arm in ("agentic", "cot")
@@ -66,7 +66,7 @@ def _make_example(arm: str, domain: str, name: str, side: str):
 
 
 def make_arguments(model: Path, dataset: Path, judge: str, run: Path, **trainer: object) -> list[str]:
-    """Three steps of two prompts by four completions of eight tokens, on the CPU."""
+    """Return arguments for three steps on the CPU, with two prompts by four completions of eight tokens."""
     values = {
         "use_cpu": True,
         "bf16": False,
@@ -102,7 +102,7 @@ def make_arguments(model: Path, dataset: Path, judge: str, run: Path, **trainer:
 
 
 def launch(*arguments: str, config: str = "recipes/accelerate/cpu.yaml", options: tuple[str, ...] = ()) -> list[str]:
-    """The command line that users have."""
+    """Return the command line that users type."""
     accelerate = str(Path(sys.executable).parent / "accelerate")
     recipe = str(REPO / "tests" / "grpo.yaml")
     return [accelerate, "launch", "--config_file", config, *options, "training/grpo.py", recipe, *arguments]

@@ -1,4 +1,4 @@
-"""slurm/generate.sh on a real Slurm, through everything that happens to servers on a cluster.
+"""Tests slurm/generate.sh on a real Slurm through the faults that servers on a cluster meet.
 
 The servers stand in for vLLM. Each case ends with the examples of an undisturbed run, and with no job and no process
 left.
@@ -83,12 +83,12 @@ class Campaign:
         return [lease for lease in self.leases(endpoint) if lease.state == State.READY]
 
     def until_working(self) -> None:
-        """Until some calls are in the journal, and more are to come."""
+        """Wait until some calls are in the journal and more are to come."""
         self.until(lambda: self.log.exists() and self.ready("weak") and (self.run / "journal.sqlite").exists())
         time.sleep(2)
 
     def finish(self, timeout: float = 120) -> list[bytes]:
-        """Until the job is over; its examples, with nothing left behind."""
+        """Wait for the job, check that nothing is left behind, and return the examples."""
         state = self.cluster.wait(self.job, timeout)
         assert state == "COMPLETED", self.explain()
         self.until(lambda: not self.cluster.squeue(), 30)
@@ -97,7 +97,7 @@ class Campaign:
 
 
 def find_servers(cluster: Cluster) -> list[int]:
-    """Living processes of the jobs of campaigns, the campaigns' own included."""
+    """List the living processes of campaigns and of their jobs."""
     return [pid for pid in cluster.processes() if "SLURM_JOB_NAME=autodata-" in read_environment(pid)]
 
 
@@ -175,11 +175,11 @@ def test_a_successor_takes_over_before_the_time_is_over(cluster: Cluster, undist
     cluster.run("scontrol", "update", f"jobid={old}", "timelimit=2")
     assert campaign.finish(240) == undisturbed
     assert len(re.findall(r"server job \d+: 1 × weak", campaign.log.read_text())) == 3
-    assert cluster.states(old) == ["COMPLETED"]  # it was drained, and did not run into its limit
+    assert cluster.states(old) == ["COMPLETED"]  # drained before its time limit
 
 
 def test_an_array_of_shards_is_the_run_when_it_is_merged(cluster: Cluster, undisturbed, tmp_path):
-    """One of them is killed, and submitted again by itself."""
+    """One shard is killed and submitted again by itself."""
     campaign = Campaign(cluster, tmp_path, "documents.shard=%a/2", array="1-2", STAND_IN_DELAY_S="0.3")
     campaign.until(lambda: (campaign.run / "shards/2_of_2/journal.sqlite").exists())
     time.sleep(2)

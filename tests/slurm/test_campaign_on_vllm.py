@@ -1,4 +1,4 @@
-"""slurm/generate.sh with real vLLM servers and the embedded model, on a real Slurm."""
+"""Tests slurm/generate.sh on a real Slurm, with real vLLM servers and the embedded model."""
 
 import re
 

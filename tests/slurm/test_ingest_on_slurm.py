@@ -1,4 +1,4 @@
-"""The ingest command as job arrays of a real Slurm."""
+"""Tests the ingest command as job arrays of a real Slurm."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ ON_SLURM = ("executor=slurm", "slurm.memory_gb=1")
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> Path:
-    """Three shards make arrays too; every task is a process that imports for seconds."""
+    """Write three shards: enough for arrays, and few because every task imports for seconds."""
     folder = tmp_path_factory.mktemp("corpus")
     write_shards(folder, 3, 60)
     return folder

@@ -1,4 +1,4 @@
-"""The other scripts of slurm/ on a real Slurm."""
+"""Tests the other scripts of slurm/ on a real Slurm."""
 
 import json
 import re
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slurm
 
 
 def call(cluster: Cluster, *command: str, **environment: str) -> str:
-    """A command in the repository, as a user of the cluster runs it."""
+    """Run a command in the repository, as a user of the cluster does."""
     venv = {"AUTODATA_PYTHON": str(REPO / ".venv/bin/python")}
     done = subprocess.run(command, cwd=REPO, env=cluster.env | venv | environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -45,7 +45,7 @@ def test_an_ingest_as_a_job_that_submits_its_arrays(cluster: Cluster, tmp_path):
 
 
 def test_every_node_of_a_training_knows_its_rank(cluster: Cluster, tmp_path):
-    stand_in = tmp_path / "python"  # says how it was called
+    stand_in = tmp_path / "python"  # prints how it was called
     stand_in.write_text('#!/bin/sh\necho "called: $@"\n')
     stand_in.chmod(0o755)
     log = tmp_path / "log"
@@ -70,7 +70,7 @@ def test_every_node_of_a_training_knows_its_rank(cluster: Cluster, tmp_path):
 
 
 def test_a_training_with_its_judge(cluster: Cluster, tmp_path):
-    """The judge's servers are a stand-in; they end when the training is finished."""
+    """The judge's servers stand in for vLLM; they end when the training is finished."""
     model, dataset, log = make_qwen(tmp_path / "qwen"), make_dataset(tmp_path / "data"), tmp_path / "log"
     values = [v for v in make_arguments(model, dataset, "", tmp_path / "run", max_steps=1) if "base_url" not in v]
     values += ["models.endpoints.judge.server.weights=none"]
@@ -93,7 +93,7 @@ def test_a_training_with_its_judge(cluster: Cluster, tmp_path):
 
 
 def serve_stand_ins() -> dict[str, str]:
-    """The site of a campaign whose servers stand in for vLLM."""
+    """Return the environment of a campaign whose servers stand in for vLLM."""
     return {
         "AUTODATA_PYTHON": str(REPO / ".venv/bin/python"),
         "AUTODATA_ADDRESS": "127.0.0.1",
