@@ -1,3 +1,5 @@
+"""Fixtures for all tests, and their grouping by subject when pytest runs several workers."""
+
 import asyncio
 import gc
 import re

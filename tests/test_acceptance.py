@@ -1,3 +1,5 @@
+"""Tests the acceptance rule: both sides of every threshold, exact means, and scores recomputed from booleans."""
+
 from fractions import Fraction
 
 import pytest

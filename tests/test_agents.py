@@ -1,3 +1,5 @@
+"""Tests the calls of the judge: scores from booleans, retries of unreadable replies, judging in parts."""
+
 import asyncio
 import json
 

@@ -1,3 +1,5 @@
+"""Tests the card of a dataset: its header, its numbers, and the escaping of texts in it."""
+
 import pytest
 import yaml
 from huggingface_hub import DatasetCard

@@ -93,9 +93,9 @@ def test_a_call_that_is_cancelled_gives_its_place_back():
 
 def lease(folder: Path, url: str, beat: int = 1, **values: object) -> Lease:
     defaults = {"endpoint": "weak", "replica": 0, "job": "7", "model": "m", "deadline": 0.0}
-    made = Lease(**{**defaults, "url": url, "state": State.READY, "beat": beat, **values})
-    write_lease(folder, made)
-    return made
+    record = Lease(**{**defaults, "url": url, "state": State.READY, "beat": beat, **values})
+    write_lease(folder, record)
+    return record
 
 
 def test_the_limit_follows_the_servers_that_the_leases_name(tmp_path, monkeypatch):

@@ -26,10 +26,10 @@ def busy_for(seconds: float) -> BusyTime:
 
 
 def accounts(**seconds: float) -> dict[Role, Account]:
-    made = {Role(role): Account(call_seconds=s) for role, s in seconds.items()}
-    for account in made.values():
+    by_role = {Role(role): Account(call_seconds=s) for role, s in seconds.items()}
+    for account in by_role.values():
         account.counts["calls"] = 1
-    return made
+    return by_role
 
 
 def ledger_of(server: Server | None, leases: str | None = None, **seconds: float) -> dict[Role, Cost]:
@@ -116,14 +116,14 @@ def test_no_call_is_made_once_a_limit_is_reached(ask, journal):
         client.find_spent_budget = lambda: find_spent_budget(Budget(calls=2), client.ledger(), 0)
 
         async def go() -> list[object]:
-            asked = []
+            tasks = []
             for seed in (1, 2, 2, 3, 1):
                 try:
-                    asked.append((await client.ask(request(seed=seed))).content)
+                    tasks.append((await client.ask(request(seed=seed))).content)
                 except Draining as drain:
-                    asked.append(str(drain))
+                    tasks.append(str(drain))
             await client.close()
-            return asked
+            return tasks
 
         answers = asyncio.run(go())
     assert answers == ["ok", "ok", "ok", "budget.calls=2 is reached (2 used): raise it", "ok"]

@@ -106,9 +106,9 @@ def test_the_judge_sees_neither_reference_answer_nor_weights_nor_paper(journal):
 
 def test_solvers_see_context_and_question_only_and_never_their_role(journal):
     _, server = play(journal, World(["accepted"]))
-    asked = {b["model"]: b["messages"] for b in server.requests if b["model"] in ("weak", "strong")}
-    assert asked["weak"] == asked["strong"]
-    text = str(asked["weak"]).lower()
+    prompts = {b["model"]: b["messages"] for b in server.requests if b["model"] in ("weak", "strong")}
+    assert prompts["weak"] == prompts["strong"]
+    text = str(prompts["weak"]).lower()
     assert not any(word in text for word in ("weak", "strong", "rubric", "criteri", "flash caches wear out. flash"))
 
 
@@ -116,7 +116,7 @@ def test_solvers_see_context_and_question_only_and_never_their_role(journal):
 def test_criteria_are_judged_together_in_parts_or_one_by_one(journal, per_call, calls):
     world = World(["accepted"])
     trajectory, _ = play(journal, world, f"domain.criteria_per_call={per_call}")
-    assert world.asked["judge"] == 6 * calls
+    assert world.counts["judge"] == 6 * calls
     assert [a.judgement.score for a in trajectory.accepted.weak] == [pytest.approx(16 / 55)] * 3
     assert len(trajectory.accepted.strong[0].judgement.met) == 13
 
@@ -304,7 +304,7 @@ def test_an_unreadable_verifier_gives_no_verdict(journal, bad):
 def test_a_verifier_is_asked_again_and_believed_once_readable(journal):
     class Slow(World):
         def _verify(self, body):
-            return completion("hm") if self.asked["verify"] < 3 else super()._verify(body)
+            return completion("hm") if self.counts["verify"] < 3 else super()._verify(body)
 
     trajectory, _ = play(journal, Slow(["accepted"]), "domain.final_check=false")
     assert trajectory.accepted.number == 1
@@ -313,7 +313,7 @@ def test_a_verifier_is_asked_again_and_believed_once_readable(journal):
 def test_an_item_that_fails_the_final_check_stays_recorded_as_such(journal):
     class Fickle(World):
         def _verify(self, body):
-            return completion(json.dumps(quality(self.asked["verify"] == 1)))
+            return completion(json.dumps(quality(self.counts["verify"] == 1)))
 
     trajectory, _ = play(journal, Fickle(["accepted"]))
     assert trajectory.end is End.ROUNDS_USED
@@ -337,8 +337,8 @@ def test_an_item_that_fails_the_final_check_stays_recorded_as_such(journal):
     ],
 )
 def test_texts_that_address_solvers_are_refused_and_others_not(text, is_fault):
-    asked = Candidate(text, "ref", (Criterion("c", 1),), "A setting.")
-    assert bool(verifier.find_faults(asked)) == is_fault
+    proposal = Candidate(text, "ref", (Criterion("c", 1),), "A setting.")
+    assert bool(verifier.find_faults(proposal)) == is_fault
 
 
 def test_an_answer_that_stands_in_the_context_is_refused():
@@ -346,5 +346,5 @@ def test_an_answer_that_stands_in_the_context_is_refused():
     words = answer.split()
     for count, is_fault in ((12, True), (11, False)):
         context = "It is known that " + " ".join(words[:count]) + " somewhere."
-        asked = Candidate("Why?", answer, (Criterion("c", 1),), context)
-        assert bool(verifier.find_faults(asked)) == is_fault
+        proposal = Candidate("Why?", answer, (Criterion("c", 1),), context)
+        assert bool(verifier.find_faults(proposal)) == is_fault

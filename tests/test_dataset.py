@@ -1,3 +1,5 @@
+"""Tests the dataset command: choice of rounds, funnel, duplicates, splits, statistics and provenance."""
+
 import json
 import sys
 from dataclasses import replace
@@ -66,8 +68,8 @@ def test_every_stage_is_counted(tmp_path):
     plain = [simple(f"d{i}", question(i), DEMO) for i in range(3)]
     unsure = trajectory("e", a_round(1, candidate("e"), DEMO, final=checked(candidate("e"), passed=False)))
     empty, leaking, short = (
-        trajectory(name, a_round(1, asked, DEMO))
-        for name, asked in (
+        trajectory(name, a_round(1, proposal, DEMO))
+        for name, proposal in (
             ("f", candidate("f", reference_answer="")),
             ("g", candidate("what do the authors say?", context="x" * 9)),
             ("h", candidate("h", context="x" * 8)),
@@ -156,9 +158,9 @@ def test_no_document_and_no_cluster_is_on_both_sides(tmp_path):
         {side: {key(e) for e in built.side(side)} for side in ("train", "test")}
         for key in (lambda e: e.document_id, lambda e: e.candidate.question[:60])
     )
-    for found in (documents, starts):
-        assert found["test"]
-        assert not found["train"] & found["test"]
+    for sides in (documents, starts):
+        assert sides["test"]
+        assert not sides["train"] & sides["test"]
 
 
 CLUSTERS = st.sets(st.text(min_size=1), min_size=1, max_size=30)
@@ -200,7 +202,7 @@ def test_cloze_beginnings_of_one_text_all_stay(tmp_path):
 def test_what_is_held_out_in_any_arm_is_not_trained_on(tmp_path):
     agentic = [simple(f"a{i}", question(i), DEMO) for i in range(8)]
     quoting = [candidate(question(10 + i), context=f"As it says: {question(i).title()}!") for i in range(8)]
-    cot = [trajectory(f"c{i}", a_round(1, asked, COT), arm="cot") for i, asked in enumerate(quoting)]
+    cot = [trajectory(f"c{i}", a_round(1, proposal, COT), arm="cot") for i, proposal in enumerate(quoting)]
     built = made(tmp_path, agentic, cot, test_fraction=0.5)
     left, removed = {e.document_id: e.split for e in built.examples}, {m.example_id for m in built.matches}
     torn = [i for i in range(8) if left.get(f"a{i}") != left.get(f"c{i}")]
@@ -229,23 +231,23 @@ def test_arms_are_cut_down_to_the_smallest_on_each_side(tmp_path):
 def test_statistics_have_the_shape_of_the_papers_tables(tmp_path):
     late = trajectory("b", a_round(1, candidate("x"), DEMO, weak=0), a_round(2, candidate(question(1)), DEMO, weak=2))
     built = made(tmp_path, [simple("a", question(0), DEMO, weak=2), late])
-    found = summarize(built.examples)
-    assert tuple(found) == METRICS
-    assert found["weak_avg"] == 0.25
-    assert found["weak_median_pct"] == 25
-    assert found["strong_avg"] == 1.0
-    assert found["gap"] == 0.75
-    assert (found["rounds"], found["rounds_median"], found["rounds_max"]) == (1.5, 1.5, 2)
-    assert found["accepted_in_one_round_pct"] == 50
-    assert found["weak_rollout_std_points"] == pytest.approx(100 * (0.25 * 0.75) ** 0.5)
-    assert found["question_chars"] == len(question(0))
-    assert found["rubric_items"] == 3
+    statistics = summarize(built.examples)
+    assert tuple(statistics) == METRICS
+    assert statistics["weak_avg"] == 0.25
+    assert statistics["weak_median_pct"] == 25
+    assert statistics["strong_avg"] == 1.0
+    assert statistics["gap"] == 0.75
+    assert (statistics["rounds"], statistics["rounds_median"], statistics["rounds_max"]) == (1.5, 1.5, 2)
+    assert statistics["accepted_in_one_round_pct"] == 50
+    assert statistics["weak_rollout_std_points"] == pytest.approx(100 * (0.25 * 0.75) ** 0.5)
+    assert statistics["question_chars"] == len(question(0))
+    assert statistics["rubric_items"] == 3
 
 
 def test_a_statistic_without_data_is_none_and_never_zero(tmp_path):
     cot = made(tmp_path, [simple("a", "q", DEMO)], [simple("a", "q", COT, "cot")]).examples[-1]
-    found = summarize([cot])
-    missing = [m for m in METRICS if found[m] is None]
+    statistics = summarize([cot])
+    missing = [m for m in METRICS if statistics[m] is None]
     assert missing == [
         "rounds_median",
         "rounds_max",
@@ -262,8 +264,8 @@ def test_suitability_is_the_loop_judges_and_what_has_no_label_is_a_rest(tmp_path
     labels = ["high", "medium", "medium", None]
     reviews = [{"loop_judge": {"grpo_suitability": x}} if x else {} for x in labels]
     agentic = [trajectory(f"d{i}", a_round(1, candidate(question(i)), DEMO, review=r)) for i, r in enumerate(reviews)]
-    found = summarize(made(tmp_path, agentic).examples)
-    assert [found[f"grpo_suitability_{x}_pct"] for x in ("high", "medium", "low")] == [25, 50, 0]
+    statistics = summarize(made(tmp_path, agentic).examples)
+    assert [statistics[f"grpo_suitability_{x}_pct"] for x in ("high", "medium", "low")] == [25, 50, 0]
 
 
 # ── where an example comes from, and the command ───────────────────────────────────────────────

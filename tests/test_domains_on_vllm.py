@@ -29,7 +29,7 @@ SMALL = ("documents.limit=1", "domain.max_rounds=1", "domain.document_chars=800"
 def commands(server, tmp_path_factory) -> dict[str, tuple[str, ...]]:
     """Run one command for each domain and return the commands."""
     folder = tmp_path_factory.mktemp("domains")
-    found = {
+    by_domain = {
         domain: (
             "autodata.generate",
             f"recipes/{domain}/generate.yaml",
@@ -40,8 +40,8 @@ def commands(server, tmp_path_factory) -> dict[str, tuple[str, ...]]:
         )
         for domain in DOMAINS
     }
-    run_at_once(*found.values())
-    return found
+    run_at_once(*by_domain.values())
+    return by_domain
 
 
 @pytest.mark.parametrize("domain", DOMAINS)

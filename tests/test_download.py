@@ -66,8 +66,8 @@ class Handler(BaseHTTPRequestHandler):
         data, etag = self.world.files[name], self.world.etag(name)
         if fault == "damaged":
             data = data[:-1] + b"?"
-        asked = self.headers.get("range")
-        start = int(asked[6:-1]) if asked and self.headers.get("if-range") == etag else 0
+        byte_range = self.headers.get("range")
+        start = int(byte_range[6:-1]) if byte_range and self.headers.get("if-range") == etag else 0
         if start >= len(data):
             self._answer(416, b"", {"content-range": f"bytes */{len(data)}"})
             return
@@ -104,9 +104,9 @@ def serving(world: World) -> Iterator[None]:
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    made = World()
-    with serving(made):
-        yield made
+    script = World()
+    with serving(script):
+        yield script
 
 
 @pytest.fixture

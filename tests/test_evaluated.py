@@ -232,8 +232,8 @@ def test_a_campaign_says_where_the_trained_weights_are_served(tmp_path, monkeypa
     models = load(EvalRecipe, arguments).models
     routers = {name: SimpleNamespace(url=f"http://{name}/v1") for name in models.endpoints}
     campaign.Command(["eval.run", *arguments], models, tmp_path).start(routers)
-    _, _, module, *told = started[0]
-    served = load(EvalRecipe, told).models.endpoints
+    _, _, module, *command_line = started[0]
+    served = load(EvalRecipe, command_line).models.endpoints
     assert (module, set(served)) == ("eval.run", {EVALUATED, "kimi"})
     assert {name: e.base_url for name, e in served.items()} == {n: r.url for n, r in routers.items()}
     assert {e.leases for e in served.values()} == {str(tmp_path)}
@@ -277,8 +277,8 @@ def test_a_running_server_must_serve_the_evaluated_weights(root, weights, fits, 
             f"models.endpoints.weak.base_url={server.url}",
         )
         if fits:
-            found = identity.identify(recipe)
-            assert found == {"weights": weights, "model": "fake", "revision": None, "served": root}
+            served = identity.identify(recipe)
+            assert served == {"weights": weights, "model": "fake", "revision": None, "served": root}
             return
         with pytest.raises(RecipeError, match=rf"serves {root}, not evaluated\.weights={weights}"):
             identity.identify(recipe)

@@ -21,8 +21,8 @@ PROBLEMS = [{**ROWS[i % 3], "problem_statement": f"{ROWS[i % 3]['problem_stateme
 def slowly(body: dict, count: int) -> Scripted:
     """Script judges that reply no after a pause."""
     text = str(body["messages"])
-    said = json.dumps({"reason": "so", "equivalent": False}) if "equivalent" in text else "Final answer: none"
-    reply = completion(said)
+    content = json.dumps({"reason": "so", "equivalent": False}) if "equivalent" in text else "Final answer: none"
+    reply = completion(content)
     reply.delay_s = 0.05
     return reply
 
@@ -103,9 +103,11 @@ def test_every_task_runs_on_the_embedded_model(server, tmp_path):
             *roles,
         ),
     )
-    found = [json.loads((tmp_path / name / RESULTS).read_text()) for name in ("cs", "science")]
-    assert [set(of) for of in found] == [{"cot_test", "agentic_test"}, {"principia_bench"}]
-    assert all(of["k"] == 2 and of["truncation_rate"] > 0 for results in found for of in results.values())
+    evaluations = [json.loads((tmp_path / name / RESULTS).read_text()) for name in ("cs", "science")]
+    assert [set(tasks) for tasks in evaluations] == [{"cot_test", "agentic_test"}, {"principia_bench"}]
+    assert all(
+        tasks["k"] == 2 and tasks["truncation_rate"] > 0 for results in evaluations for tasks in results.values()
+    )
     (legal,) = json.loads((tmp_path / "prbench_run" / PRBENCH).read_text()).values()
     graded = legal["graders"]["smollm2_135m"]
     assert graded["tasks"] == 2

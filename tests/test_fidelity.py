@@ -30,11 +30,11 @@ OURS = {"include", "run", "name", "arms", "agentic", "cot", "path", "papers", "t
 @cache
 def names_in(path: Path) -> set[str]:
     """Return the functions, classes and constants that a module defines at its top."""
-    found = set()
+    names = set()
     for node in ast.parse(path.read_text()).body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        found |= {t.id for t in targets if isinstance(t, ast.Name)} | {getattr(node, "name", "")}
-    return found
+        names |= {t.id for t in targets if isinstance(t, ast.Name)} | {getattr(node, "name", "")}
+    return names
 
 
 @pytest.mark.parametrize("entry", REGISTER, ids=lambda e: e["rule"])
@@ -95,11 +95,11 @@ ONE_READER = {
 
 def test_recipes_tag_what_one_account_alone_reports():
     """The list holds values that one account of the paper reports; remove a value once a second account reports it."""
-    found = {
+    tagged = {
         str(path.relative_to(REPO)): re.findall(r"^\s*([\w-]+):.*# paper, one reader: \S", path.read_text(), re.M)
         for path in TAGGED
     }
-    assert {path: keys for path, keys in found.items() if keys} == ONE_READER
+    assert {path: keys for path, keys in tagged.items() if keys} == ONE_READER
 
 
 @pytest.mark.parametrize(

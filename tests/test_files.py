@@ -1,3 +1,5 @@
+"""Tests reading and grouping of text files, from good documents to arbitrary bytes."""
+
 from pathlib import Path
 
 import pytest

@@ -1,3 +1,5 @@
+"""Tests the filters of the dataset command, one stage each."""
+
 import pytest
 
 from autodata.data.filters import find_source_reference, find_stage
@@ -11,8 +13,8 @@ FILTERS = Filters(context_chars=20, source_references=True)
 FINE = candidate("Why does the cache admit it?", context="x" * 20)
 
 
-def stage(asked: Candidate, filters: Filters = FILTERS, final: Quality | None = None) -> str | None:
-    return find_stage(Round(1, asked, None, (), (), Verdict(True), final=final), SHAPE, filters)
+def stage(proposal: Candidate, filters: Filters = FILTERS, final: Quality | None = None) -> str | None:
+    return find_stage(Round(1, proposal, None, (), (), Verdict(True), final=final), SHAPE, filters)
 
 
 def test_a_candidate_that_has_everything_passes_each_stage():

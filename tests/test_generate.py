@@ -69,8 +69,8 @@ def run_main(monkeypatch, capsys, args: list[str]) -> str:
 
 def examples_of(run: Path) -> list[bytes]:
     arm = read_arm("agentic", str(run))
-    made = [make_example(arm, *chosen, "unknown") for chosen in arm.choose_rounds()]
-    return [EXAMPLE.dump_json(replace(e, provenance=replace(e.provenance, run=""))) for e in made]
+    examples = [make_example(arm, *chosen, "unknown") for chosen in arm.choose_rounds()]
+    return [EXAMPLE.dump_json(replace(e, provenance=replace(e.provenance, run=""))) for e in examples]
 
 
 def play_slowly(body: dict, count: int) -> Scripted:
@@ -172,17 +172,17 @@ def test_an_endpoint_that_fails_stops_the_run_and_a_repaired_one_completes_it(tm
     write_documents(tmp_path / "docs")
     broken = lambda b, c: completion("x") if c == 1 else Scripted({"error": "x"}, 503)  # noqa: E731
     with fake_server(broken) as server:
-        said = run_main(monkeypatch, capsys, arguments(tmp_path, server.url))
-    assert "more than max_error_rate" in said or "ended without an answer (error" in said  # either comes first
-    assert "HTTP 503" in said
+        output = run_main(monkeypatch, capsys, arguments(tmp_path, server.url))
+    assert "more than max_error_rate" in output or "ended without an answer (error" in output  # either comes first
+    assert "HTTP 503" in output
     with fake_server(play_cloze) as server:
         assert "of 6 documents" in run_main(monkeypatch, capsys, arguments(tmp_path, server.url))
 
 
 def test_a_down_endpoint_is_named_before_any_work(tmp_path, monkeypatch, capsys):
     write_documents(tmp_path / "docs")
-    said = run_main(monkeypatch, capsys, arguments(tmp_path, "http://127.0.0.1:9/v1"))
-    assert "http://127.0.0.1:9/v1" in said
+    output = run_main(monkeypatch, capsys, arguments(tmp_path, "http://127.0.0.1:9/v1"))
+    assert "http://127.0.0.1:9/v1" in output
 
 
 @pytest.mark.slow

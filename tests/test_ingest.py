@@ -27,10 +27,10 @@ SHORT = "s2orc.min_chars=1000"
 @pytest.fixture(scope="session")
 def tokenizer(tmp_path_factory) -> Path:
     """Counts words."""
-    made = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
-    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    word_counter = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    word_counter.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
-    made.save(str(path))
+    word_counter.save(str(path))
     return path
 
 
@@ -138,8 +138,10 @@ def test_licences_go_from_the_file_to_the_trajectory(run, tmp_path: Path, monkey
     with fake_server(play_cloze) as server:
         more = (f"documents.path={tmp_path / 'run'}", "domain.max_rounds=1")
         run_main(monkeypatch, capsys, arguments(tmp_path, server.url, *more, run="generated"))
-    made = [json.loads(line) for line in (tmp_path / "generated" / "trajectories.jsonl").read_text().splitlines()]
-    assert sorted((t["document_id"], t["document_source"], t["document_licence"]) for t in made) == [
+    trajectories = [
+        json.loads(line) for line in (tmp_path / "generated" / "trajectories.jsonl").read_text().splitlines()
+    ]
+    assert sorted((t["document_id"], t["document_source"], t["document_licence"]) for t in trajectories) == [
         (f"doc{i}.txt", f"doc{i}.txt:1", "CC0-1.0") for i in range(2)
     ]
 

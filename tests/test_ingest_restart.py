@@ -33,7 +33,7 @@ def write_shards(folder: Path, shards: int, rows: int) -> None:
     (folder / "papers").mkdir()
     for shard in range(shards):
         numbers = range(shard * rows, (shard + 1) * rows)
-        made = [
+        papers = [
             make_paper(1)
             | {
                 "corpusid": n,
@@ -43,7 +43,7 @@ def write_shards(folder: Path, shards: int, rows: int) -> None:
             for n in numbers
         ]
         # The files are stored without compression, so that each is large enough to be a task of its own.
-        (folder / "files" / f"{shard:04d}.gz").write_bytes(gzip.compress(pack(made), 1, mtime=0))
+        (folder / "files" / f"{shard:04d}.gz").write_bytes(gzip.compress(pack(papers), 1, mtime=0))
     rows_of = [make_papers_row(n, 2023 if n % 3 else 2020) for n in range(shards * rows)]
     (folder / "papers" / "a.gz").write_bytes(gzip.compress(pack(rows_of)))
 
@@ -64,12 +64,12 @@ def command(corpus: Path, run: Path, *arguments: str) -> list[str]:
 
 def find_marked(variable: str) -> list[str]:
     """List the living processes with this in their environment."""
-    found = []
+    pids = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended
             if variable.encode() in (process / "environ").read_bytes().split(b"\0"):
-                found.append((process / "cmdline").read_text().replace("\0", " "))
-    return found
+                pids.append((process / "cmdline").read_text().replace("\0", " "))
+    return pids
 
 
 def outputs(run: Path) -> dict[str, str]:

@@ -1,3 +1,5 @@
+"""Tests the rules of the legal domain: patterns, weights, readers of replies, and the review packet."""
+
 from dataclasses import replace
 
 import pytest

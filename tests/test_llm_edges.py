@@ -313,8 +313,8 @@ def test_a_reply_that_is_sent_twice_is_not_the_answer_to_the_next_request(ask):
         head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(payload)}\r\n\r\n"
         return Scripted(payload + head.encode() + payload, headers={"Content-Length": str(len(payload))})
 
-    asked = [request(f"question {n}") for n in range(8)]
-    replies, _, _ = ask(twice, *asked, max_in_flight=1)
+    requests = [request(f"question {n}") for n in range(8)]
+    replies, _, _ = ask(twice, *requests, max_in_flight=1)
     assert [r.content for r in replies] == [f"question {n}" for n in range(8)]
 
 

@@ -31,22 +31,22 @@ def call(module, args: list[str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
+def runs(tmp_path_factory) -> Path:
     """Make a folder with a whole run and the shards 1/3, 2/3 and 3/3 of the same run."""
     folder = tmp_path_factory.mktemp("made")
     write_documents(folder / "docs", 7)
     with fake_server(play_cloze) as server:
         call(generate, arguments(folder, server.url, run="whole"))
-        asked = len(server.requests)
+        request_count = len(server.requests)
         for number in range(1, COUNT + 1):
             call(generate, arguments(folder, server.url, f"documents.shard={number}/{COUNT}", run="parts"))
-        assert len(server.requests) == 2 * asked + COUNT - 1  # each command probes the server once
+        assert len(server.requests) == 2 * request_count + COUNT - 1  # each command probes the server once
     return folder
 
 
 @pytest.fixture
-def folder(made, tmp_path) -> Path:
-    return shutil.copytree(made, tmp_path / "made")
+def folder(runs, tmp_path) -> Path:
+    return shutil.copytree(runs, tmp_path / "made")
 
 
 def join(folder: Path, *more: str) -> str:

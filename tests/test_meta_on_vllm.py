@@ -69,9 +69,9 @@ def test_a_search_is_killed_and_ends_as_if_it_had_not_been(server, tmp_path):
         assert done.returncode == 0, done.stdout[-3000:]
     lines = read_iterations(run)
     assert sorted(line["iteration"] for line in lines) == list(range(6))
-    tried = [line for line in lines[1:] if line["outcome"] in ("accept", "reject")]
-    assert tried, "mutants were tried on the real model"
-    assert all(len(line["trials"]) == 6 for line in tried)
+    decided = [line for line in lines[1:] if line["outcome"] in ("accept", "reject")]
+    assert decided, "mutants were tried on the real model"
+    assert all(len(line["trials"]) == 6 for line in decided)
     assert 0 < stored < count_replies(run)
     assert len(author.requests) <= 2 * 5 + 2, "at most what was under way in two iterations is asked twice"
     assert "validation" in done.stdout

@@ -146,7 +146,7 @@ class InTurn(MetaWorld):
     """An editor that makes the next edit in each iteration, however often it is called there."""
 
     def _edit(self, body):
-        return completion(json.dumps(self.edits[self.asked["analyse"] - 1]))
+        return completion(json.dumps(self.edits[self.counts["analyse"] - 1]))
 
 
 def test_edits_that_cannot_be_tried_are_refused_with_their_reasons(tmp_path, monkeypatch):
@@ -208,7 +208,7 @@ def test_a_mutation_that_changes_nothing_asks_no_editor_and_has_seeds_of_its_own
     with fake_server(world) as server:
         changes = ("mutation=none", "iterations=4", "acceptance.rule=strict", "splits.validation=8")
         run(monkeypatch, *small(tmp_path, server.url, *changes))
-    assert not world.asked["edit"]
+    assert not world.counts["edit"]
     lines = read_lines(tmp_path)[1:]
     assert {line["outcome"] for line in lines} <= {"accept", "reject"}
     assert sum(line["wins"] + line["losses"] for line in lines) > 0
@@ -252,12 +252,12 @@ def test_a_value_that_cannot_be_is_named(tmp_path, monkeypatch, argument, messag
 def test_a_population_of_another_baseline_is_refused(tmp_path, monkeypatch):
     with fake_server(MetaWorld()) as server:
         run(monkeypatch, *small(tmp_path, server.url))
-        own = tmp_path / "prompts"
-        own.mkdir()
+        prompts = tmp_path / "prompts"
+        prompts.mkdir()
         text = (REPO / "autodata/domains/cs/prompts/challenger.j2").read_text()
-        (own / "challenger.j2").write_text(text.replace("You write", "You now write"))
+        (prompts / "challenger.j2").write_text(text.replace("You write", "You now write"))
         with fails("was made from other inputs"):
-            run(monkeypatch, *small(tmp_path, server.url, f"domain.prompts={own}"))
+            run(monkeypatch, *small(tmp_path, server.url, f"domain.prompts={prompts}"))
 
 
 @pytest.mark.slow
@@ -272,11 +272,11 @@ def test_each_accepted_edit_can_be_left_out(tmp_path, monkeypatch, capsys):
         calls = len(server.requests)
         ablate.main()
         assert len(server.requests) == calls
-    found = json.loads((tmp_path / "run" / "ablation.json").read_text())
+    ablation = json.loads((tmp_path / "run" / "ablation.json").read_text())
     accepted = {line["iteration"] for line in read_lines(tmp_path) if line["outcome"] == "accept"}
-    assert found
-    assert {worth["member"] for worth in found} <= accepted
-    assert all(worth["pairs"] == 4 or worth["lost"] is None for worth in found)
+    assert ablation
+    assert {worth["member"] for worth in ablation} <= accepted
+    assert all(worth["pairs"] == 4 or worth["lost"] is None for worth in ablation)
     assert "passed only with it" in capsys.readouterr().out
 
 
@@ -313,13 +313,13 @@ def test_parents_are_drawn_by_their_shrunk_rates():
         1: Member(1, 0, Genome({}), passed=3, tried=3),
         2: Member(2, 0, Genome({}), passed=90, tried=100),
     }
-    found = Population(recipe, members)
-    weights = found.weigh()
+    population = Population(recipe, members)
+    weights = population.weigh()
     assert sum(weights.values()) == pytest.approx(1)
     assert weights[2] / weights[0] == pytest.approx(math.exp((96 / 110 - 66 / 110) / 0.1))
     assert weights[2] > weights[1] > weights[0], "three of three is less than ninety of a hundred"
-    assert found.best().id == 2
-    assert [m.id for m in found.trace(2)] == [0, 2]
-    assert {found.draw(seed) for seed in range(50)} >= {1, 2}
+    assert population.best().id == 2
+    assert [m.id for m in population.trace(2)] == [0, 2]
+    assert {population.draw(seed) for seed in range(50)} >= {1, 2}
     assert Population(MetaRecipe(parents="uniform"), members).weigh() == dict.fromkeys(range(3), 1 / 3)
     assert Population(MetaRecipe(parents="baseline"), members).weigh() == {0: 1.0}

@@ -1,3 +1,5 @@
+"""Tests the loop over rounds: acceptance, attempts, malformed proposals, and the baseline."""
+
 import asyncio
 
 import pytest
@@ -94,9 +96,12 @@ def test_a_verified_candidate_is_the_one_that_is_attempted(play):
         await harness.play_round()
         return harness.rounds[-1]
 
-    tried, _ = play(play_cloze, check_another)
-    assert (tried.verdict.failure, tried.verdict.reason) == (Failure.LOW_QUALITY, "the check was of another candidate")
-    assert (tried.weak, tried.strong) == ((), ())
+    trajectory, _ = play(play_cloze, check_another)
+    assert (trajectory.verdict.failure, trajectory.verdict.reason) == (
+        Failure.LOW_QUALITY,
+        "the check was of another candidate",
+    )
+    assert (trajectory.weak, trajectory.strong) == ((), ())
 
 
 def test_an_unjudged_attempt_has_no_verdict(play):

@@ -25,8 +25,8 @@ def test_pdfs_that_have_no_text_to_give(tmp_path: Path, monkeypatch):
     writer = PdfWriter(clone_from=PdfReader(SAMPLES / "own" / "page.pdf"))
     writer.encrypt("secret")
     writer.write(tmp_path / "locked.pdf")
-    found = {p.name: next(iter(own.read(p, p.name))) for p in sorted(tmp_path.iterdir())}
-    assert {name: row.reason for name, row in found.items()} == {
+    bad_rows = {p.name: next(iter(own.read(p, p.name))) for p in sorted(tmp_path.iterdir())}
+    assert {name: row.reason for name, row in bad_rows.items()} == {
         "cut.pdf": "not a readable PDF",
         "locked.pdf": "PDF is locked with a password",
     }

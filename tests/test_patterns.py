@@ -19,17 +19,19 @@ CPU_S = 2  # for all texts of a module; the slowest takes half a second
 
 def find_modules() -> list[str]:
     """List the modules that define a pattern at their top."""
-    found = []
+    modules = []
     for path in sorted(p for folder in ("autodata", "eval") for p in (REPO / folder).rglob("*.py")):
         calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)]
         if any(n.attr == "compile" and isinstance(n.value, ast.Name) and n.value.id == "re" for n in calls):
-            found.append(".".join(path.relative_to(REPO).with_suffix("").parts))
-    return found
+            modules.append(".".join(path.relative_to(REPO).with_suffix("").parts))
+    return modules
 
 
 def patterns_of(module: str) -> dict[str, re.Pattern[str]]:
     values = vars(importlib.import_module(module))
-    nested = {f"{k}[{i}]": v for k, of in values.items() if isinstance(of, dict) for i, v in enumerate(of.values())}
+    nested = {
+        f"{k}[{i}]": v for k, items in values.items() if isinstance(items, dict) for i, v in enumerate(items.values())
+    }
     return {name: value for name, value in (values | nested).items() if isinstance(value, re.Pattern)}
 
 

@@ -38,10 +38,10 @@ def criteria(*weights: float) -> list[PrbenchCriterion]:
 
 
 def test_the_weight_class_decides_and_stale_siblings_do_not():
-    found = read_criterion(
+    read = read_criterion(
         row("critically detrimental", critically_important_weight=10, critically_detrimental_weight=-8)
     )
-    assert (found.weight, found.title, found.category) == (-8.0, "Names the statute.", "Legal Accuracy")
+    assert (read.weight, read.title, read.category) == (-8.0, "Names the statute.", "Legal Accuracy")
 
 
 def test_a_weight_as_a_string_is_a_number():
@@ -151,7 +151,9 @@ def clip_as_evalscope(rows: list[dict], met: list[bool]) -> dict[str, float]:
 
 
 GRADED = st.tuples(st.sampled_from(CLASSES), st.integers(1, 10), st.booleans())
-RUBRICS = st.lists(GRADED, min_size=1, max_size=20).filter(lambda rubric: any("important" in of[0] for of in rubric))
+RUBRICS = st.lists(GRADED, min_size=1, max_size=20).filter(
+    lambda rubric: any("important" in item[0] for item in rubric)
+)
 
 
 @settings(deadline=None)  # the first call imports evalscope

@@ -98,33 +98,33 @@ def recipe_arguments(folder: Path, run: Path, url: str) -> list[str]:
     ]
 
 
-def require_progress(run: Path, asked: int) -> None:
+def require_progress(run: Path, calls: int) -> None:
     now = read_snapshot(run)
     assert (now.state, now.done, now.total) == ("finished", 3, 3)
-    assert now.roles[Role.WEAK_SOLVER].calls == asked
+    assert now.roles[Role.WEAK_SOLVER].calls == calls
 
 
 def test_a_split_with_two_graders(folder, tmp_path, monkeypatch, capsys):
     with fake_server(play) as server:
         arguments = recipe_arguments(folder, tmp_path / "run", server.url)
         evaluate(monkeypatch, *arguments)
-        asked = [body for body in server.requests if "criteria_met" not in str(body) and body["max_tokens"] != 1]
+        requests = [body for body in server.requests if "criteria_met" not in str(body) and body["max_tokens"] != 1]
         calls = len(server.requests)
         evaluate(monkeypatch, *arguments)
         assert "up to date" in capsys.readouterr().out
         assert len(server.requests) == calls
-    conversation = next(body["messages"] for body in asked if len(body["messages"]) == 3)
+    conversation = next(body["messages"] for body in requests if len(body["messages"]) == 3)
     assert [m["role"] for m in conversation] == ["user", "assistant", "user"]
     assert conversation[2]["content"] == "Reference Text 0:\nA law.\n\nQuestion 1?"
-    found = json.loads((tmp_path / "run" / "prbench.json").read_text())["prbench_legal"]
-    assert (found["tasks"], found["left_out"]) == (3, {"no rubric": 1})
-    mild, strict = found["graders"]["fake"], found["graders"]["strong"]
+    result = json.loads((tmp_path / "run" / "prbench.json").read_text())["prbench_legal"]
+    assert (result["tasks"], result["left_out"]) == (3, {"no rubric": 1})
+    mild, strict = result["graders"]["fake"], result["graders"]["strong"]
     assert (mild["mean_clipped"], strict["mean_clipped"]) == (1.0, 0.0)
     assert (mild["scored"], mild["unresolved"]) == (2, 1)
     assert (mild["low"], mild["high"]) == (pytest.approx((1 + 1 + 0.5) / 3), 1.0)
     assert mild["met_by_weight_class"] == {"critically important": [1.0, 3], "detrimental": [0.0, 2]}
     assert set(mild["by_topic"]) == {"labour", "tax"}
-    assert found["agreement"]["compared"] == 5
+    assert result["agreement"]["compared"] == 5
     assert (strict["clipped"]["value"], strict["clipped"]["low"], strict["clipped"]["documents"]) == (0.0, 0.0, 2)
     assert strict["normalized"]["low"] == pytest.approx(0.025**0.5 / 3), "two tasks, alike"
     table = TableRecipe("t", "prbench", str(tmp_path), "t.md", [TableRow("fake", str(tmp_path / "run"), "c")])
@@ -146,7 +146,7 @@ def test_a_split_with_two_graders(folder, tmp_path, monkeypatch, capsys):
     ]
     assert float(cells[5]) > 0
     assert cells[6] == "–"  # the run does not own the servers
-    require_progress(tmp_path / "run", len(asked))
+    require_progress(tmp_path / "run", len(requests))
 
 
 def test_a_task_that_does_not_end_earns_nothing_and_asks_no_grader(folder, tmp_path, monkeypatch):
@@ -158,8 +158,8 @@ def test_a_task_that_does_not_end_earns_nothing_and_asks_no_grader(folder, tmp_p
     with fake_server(silent) as server:
         evaluate(monkeypatch, *recipe_arguments(folder, tmp_path / "run", server.url))
         assert not [body for body in server.requests if "criteria_met" in str(body["messages"])]
-    found = json.loads((tmp_path / "run" / "prbench.json").read_text())["prbench_legal"]["graders"]["fake"]
-    assert (found["mean_clipped"], found["mean_normalized"]) == (0.0, pytest.approx(5 / 15))
+    grader = json.loads((tmp_path / "run" / "prbench.json").read_text())["prbench_legal"]["graders"]["fake"]
+    assert (grader["mean_clipped"], grader["mean_normalized"]) == (0.0, pytest.approx(5 / 15))
 
 
 def test_a_conversation_that_is_not_answered_is_counted_and_graded_by_nobody(folder, tmp_path, monkeypatch):
@@ -172,8 +172,9 @@ def test_a_conversation_that_is_not_answered_is_counted_and_graded_by_nobody(fol
     refused: list[int] = []
     with fake_server(once) as server:
         evaluate(monkeypatch, *recipe_arguments(folder, tmp_path / "run", server.url), "max_unmeasured=1")
-    found = json.loads((tmp_path / "run" / "prbench.json").read_text())["prbench_legal"]
-    assert (found["unanswered"], found["graders"]["fake"]["tasks"], found["graders"]["strong"]["tasks"]) == (1, 2, 2)
+    result = json.loads((tmp_path / "run" / "prbench.json").read_text())["prbench_legal"]
+    tasks = {name: grader["tasks"] for name, grader in result["graders"].items()}
+    assert (result["unanswered"], tasks["fake"], tasks["strong"]) == (1, 2, 2)
 
 
 @pytest.mark.parametrize(
@@ -201,11 +202,11 @@ def test_a_grader_that_always_fails_leaves_bounds_and_no_score(folder, tmp_path,
 
     with fake_server(mumble) as server:
         evaluate(monkeypatch, *recipe_arguments(folder, tmp_path / "run", server.url))
-    found = json.loads((tmp_path / "run" / "prbench.json").read_text())["prbench_legal"]
-    graded = found["graders"]["fake"]
+    result = json.loads((tmp_path / "run" / "prbench.json").read_text())["prbench_legal"]
+    graded = result["graders"]["fake"]
     assert (graded["mean_clipped"], graded["clipped"], graded["scored"], graded["unresolved"]) == (None, None, 0, 6)
     assert (graded["low"], graded["high"]) == (0.0, 1.0)
-    assert found["agreement"]["compared"] == 0
+    assert result["agreement"]["compared"] == 0
 
 
 @pytest.mark.parametrize(

@@ -79,15 +79,15 @@ def test_the_benchmark_by_source(tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr()
     assert "up to date" in shown.out
     assert "principia_bench: 3 problems, answers per problem: 2\nprincipia: revision not pinned" in shown.err
-    found = json.loads((tmp_path / "run" / "results.json").read_text())["principia_bench"]
-    assert (found["examples"], found["k"], found["mean"]["value"]) == (3, 2, pytest.approx(2 / 3))
-    assert found["pass"]["value"] == pytest.approx(2 / 3)
-    assert {name: part["mean"]["value"] for name, part in found["subsets"].items()} == {
+    result = json.loads((tmp_path / "run" / "results.json").read_text())["principia_bench"]
+    assert (result["examples"], result["k"], result["mean"]["value"]) == (3, 2, pytest.approx(2 / 3))
+    assert result["pass"]["value"] == pytest.approx(2 / 3)
+    assert {name: part["mean"]["value"] for name, part in result["subsets"].items()} == {
         "ARB": 1.0,
         "Physics": 0.0,
         "RealMath": 1.0,
     }
-    assert found["truncation_rate"] == pytest.approx(1 / 3)
+    assert result["truncation_rate"] == pytest.approx(1 / 3)
     answers = read_task(tmp_path / "run", "principia_bench")
     assert [(a.subset, a.epoch, a.is_cut_off) for a in answers][-2:] == [("Physics", 1, True), ("Physics", 2, True)]
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
@@ -190,21 +190,21 @@ def test_questions_are_sorted_by_type(tmp_path, monkeypatch, capsys):
         question_types.main()
         assert len(server.requests) == calls
     assert "up to date" in capsys.readouterr().out
-    found = json.loads((tmp_path / "run" / "results.json").read_text())
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
     labels = json.loads((tmp_path / "run" / "labels.json").read_text())
     assert len(labels) == 7
-    assert found["labelled"] + found["unlabelled"] == 7
-    assert found["types"]["reasoning"] == found["subtypes"]["proof"] == found["labelled"] >= 6
+    assert results["labelled"] + results["unlabelled"] == 7
+    assert results["types"]["reasoning"] == results["subtypes"]["proof"] == results["labelled"] >= 6
     monkeypatch.setattr("sys.argv", [*command, "arm=other", f"run={tmp_path}/other"])
     with fails("no examples of arm=other"):
         question_types.main()
 
 
 def test_types_are_counted_with_their_subtypes():
-    found = count(["proof", "recall", None, "proof"])
-    assert (found["labelled"], found["unlabelled"]) == (3, 1)
-    assert found["types"] == {"reasoning": 2, "mixed": 0, "knowledge": 1}
-    assert sum(len(of) for of in TYPES.values()) == len(found["subtypes"])
+    counts = count(["proof", "recall", None, "proof"])
+    assert (counts["labelled"], counts["unlabelled"]) == (3, 1)
+    assert counts["types"] == {"reasoning": 2, "mixed": 0, "knowledge": 1}
+    assert sum(len(subtypes) for subtypes in TYPES.values()) == len(counts["subtypes"])
     with pytest.raises(ValueError, match="'other' is not one of the subtypes"):
         read_subtype({"subtype": "other"})
 

@@ -79,10 +79,10 @@ def test_sessions_add_up_and_replays_are_not_paid(run):
     for calls, replayed in ((4, 0), (3, 4)):
         with Progress(run, "documents") as progress:
             progress.watch(a_client(calls, replayed))
-    told, ledger = read(run), read_manifest(run.folder)["ledger"]["judge"]
+    snapshot, ledger = read(run), read_manifest(run.folder)["ledger"]["judge"]
     assert (ledger["calls"], ledger["replayed"], ledger["gpu_seconds"]) == (7, 4, None)
-    assert told["roles"]["judge"] == ledger
-    assert (told["calls"], told["tokens"]) == (7, 77)
+    assert snapshot["roles"]["judge"] == ledger
+    assert (snapshot["calls"], snapshot["tokens"]) == (7, 77)
 
 
 def test_a_run_that_is_killed_just_after_it_is_finished_has_its_costs(run):
@@ -170,10 +170,10 @@ def test_gpu_hours_can_only_limit_what_is_counted():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(0.4, "0 s"), (59.6, "1 min 00 s"), (3599, "59 min 59 s"), (3900, "1 h 05 min")]
+    ("seconds", "text"), [(0.4, "0 s"), (59.6, "1 min 00 s"), (3599, "59 min 59 s"), (3900, "1 h 05 min")]
 )
-def test_times_are_told_as_people_do(seconds, told):
-    assert write_duration(seconds) == told
+def test_times_are_told_as_people_do(seconds, text):
+    assert write_duration(seconds) == text
 
 
 # ── the whole command ──

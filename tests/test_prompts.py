@@ -1,3 +1,5 @@
+"""Tests prompt templates: blocks become turns, documents stay in their slots, and errors name the file."""
+
 from pathlib import Path
 
 import pytest

@@ -33,12 +33,12 @@ def what_was_made(trajectory):
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory):
     """Return the trajectories of an honest agent, by plan."""
-    made = {}
+    by_plan = {}
     for plan in (("accepted",), ("no_better", "accepted")):
         journal = Journal(tmp_path_factory.mktemp("honest") / "journal.sqlite")
-        made[plan] = what_was_made(play_agent(journal, None, plan=plan)[0])
+        by_plan[plan] = what_was_made(play_agent(journal, None, plan=plan)[0])
         journal.close()
-    return made
+    return by_plan
 
 
 def bodies(server, kind: str) -> list[dict]:
@@ -131,7 +131,7 @@ def test_the_same_question_again_is_no_second_chance(journal):
         def _propose(self, body):
             question = (
                 "Candidate 1: Which policy wins, and why?"
-                if self.asked["propose"] == 1
+                if self.counts["propose"] == 1
                 else "candidate 1:  WHICH policy wins — and why"
             )
             return completion(json.dumps(candidate(1, question=question)))
@@ -202,8 +202,8 @@ def test_a_verifier_that_says_pass_while_a_check_failed_does_not_pass(journal):
 def test_a_judge_that_states_a_score_is_not_heard(journal):
     class Generous(World):
         def _judge(self, body):
-            told = json.loads(verdicts([False] * 13))
-            return completion(json.dumps({"score": 1.0, "total": "55/55", **told}))
+            reply = json.loads(verdicts([False] * 13))
+            return completion(json.dumps({"score": 1.0, "total": "55/55", **reply}))
 
     trajectory, _ = play(journal, Generous(["accepted"]), "domain.max_rounds=1")
     assert [a.judgement.score for a in trajectory.rounds[0].strong] == [0.0] * 3

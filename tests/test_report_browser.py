@@ -24,7 +24,7 @@ MANY = 60
 
 def evil():
     """Put harmful text into every field that a document or a model can write."""
-    asked = candidate(
+    proposal = candidate(
         HARM + RIGHT_TO_LEFT,
         context=HARM,
         reference_answer=HARM,
@@ -33,16 +33,16 @@ def evil():
     )
     plain = a_round(1, candidate("q"), demo_recipe(), weak=0)
     judged = Judgement((True, False), 1.0, HARM)
-    tried = [replace(a, answer=HARM + RIGHT_TO_LEFT, reasoning=HARM, judgement=judged) for a in plain.weak[:3]]
-    tried[2] = replace(tried[2], judgement=Judgement(None, None))
+    attempts = [replace(a, answer=HARM + RIGHT_TO_LEFT, reasoning=HARM, judgement=judged) for a in plain.weak[:3]]
+    attempts[2] = replace(attempts[2], judgement=Judgement(None, None))
     only = replace(
         plain,
-        candidate=asked,
-        weak=tuple(tried),
+        candidate=proposal,
+        weak=tuple(attempts),
         strong=(),
         diagnosis=HARM,
         instruction=HARM,
-        quality=replace(checked(asked, True), reason=HARM, details={HARM: HARM}),
+        quality=replace(checked(proposal, True), reason=HARM, details={HARM: HARM}),
         review={HARM: HARM},
         verdict=replace(plain.verdict, reason=HARM),
     )
@@ -53,9 +53,9 @@ def evil():
 def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder: Path = tmp_path_factory.mktemp("reports") / "run"
     recipe = demo_recipe()
-    made = [two_rounds(), trajectory("broken", MALFORMED), evil()]
-    made += [simple(f"many-{n}", f"Which word is number {n}?", recipe, weak=n % 9) for n in range(MANY)]
-    write_run(folder, recipe, *made, **KIND)
+    trajectories = [two_rounds(), trajectory("broken", MALFORMED), evil()]
+    trajectories += [simple(f"many-{n}", f"Which word is number {n}?", recipe, weak=n % 9) for n in range(MANY)]
+    write_run(folder, recipe, *trajectories, **KIND)
     return report(folder).as_uri()
 
 
@@ -71,14 +71,14 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser, url: str) -> Iterator[Page]:
     """Opens a page and checks that it loads only its file, logs nothing, opens no dialog and suffers no harm."""
     opened = browser.new_page()
-    asked, said = [], []
-    opened.on("request", lambda request: asked.append(request.url.partition("#")[0]))
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    opened.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+    requests, messages = [], []
+    opened.on("request", lambda request: requests.append(request.url.partition("#")[0]))
+    opened.on("console", lambda message: messages.append(message.text))
+    opened.on("pageerror", lambda error: messages.append(str(error)))
+    opened.on("dialog", lambda dialog: (messages.append(dialog.message), dialog.dismiss()))
     yield opened
-    assert set(asked) == {url}
-    assert said == []
+    assert set(requests) == {url}
+    assert messages == []
     assert opened.evaluate("window.harmed") is None
     opened.close()
 
@@ -193,5 +193,5 @@ def test_the_theme_is_a_readers_choice(page, url):
 
 def check_access(page: Page) -> None:
     """Check that no rule of axe is violated: contrast, labels, roles, order of headings, keyboard."""
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()

@@ -40,11 +40,11 @@ def read(recipe: str, models: str | None) -> dict[str, tuple]:
     """Return the endpoint, model and sampling of each role, under the role's name in generation."""
     loaded = load_with(recipe, models)
     answers = {key: describe(loaded.models, role) for key, role in list_called_roles(loaded).items()}
-    found = {key.removeprefix("models."): answer for key, answer in answers.items() if key.startswith("models.")}
+    by_role = {key.removeprefix("models."): answer for key, answer in answers.items() if key.startswith("models.")}
     if "prbench" in recipe:
-        (found["judge"],) = (answer for key, answer in answers.items() if key.startswith("graders."))
+        (by_role["judge"],) = (answer for key, answer in answers.items() if key.startswith("graders."))
     asks = (loaded.domain.criteria_per_call, loaded.domain.judge_retries)
-    return found | {"judge": (*found["judge"], *asks)}
+    return by_role | {"judge": (*by_role["judge"], *asks)}
 
 
 def describe(models: Models, role: RoleConfig) -> Answer:
@@ -65,7 +65,7 @@ def test_a_role_answers_alike_in_all_commands_of_a_domain(domain, recipe, models
         assert evaluated.sampling.max_tokens == budget, "the evaluated model has the same room"
 
 
-@pytest.mark.parametrize("recipe", [r for of in RECIPES.values() for r in of if "/eval" in r or "prbench" in r])
+@pytest.mark.parametrize("recipe", [r for paths in RECIPES.values() for r in paths if "/eval" in r or "prbench" in r])
 def test_an_evaluation_without_a_models_file_asks_the_papers_judge(recipe):
     models = load_committed(f"recipes/{recipe}.yaml")
     judges = [role for key, role in list_called_roles(models).items() if key != "evaluated"]

@@ -21,8 +21,8 @@ def span(text, part, **changes):
     return {"start": start, "end": start + len(part), **changes}
 
 
-def spans(*found, dump=True):
-    return json.dumps(list(found)) if dump else list(found)
+def spans(*pairs, dump=True):
+    return json.dumps(list(pairs)) if dump else list(pairs)
 
 
 def v2(corpusid=7, **changes):
@@ -84,8 +84,8 @@ ROWS = [
 
 
 def test_the_join_keeps_year_and_field(eligible):
-    found = {i: eligible.year_of(i) for i in (4, 5, 6, 7, 8, 9, 10, 2**62, 2**63 - 1, 0)}
-    assert found == {7: 2022, 9: 2024, 2**62: 2023} | dict.fromkeys((4, 5, 6, 8, 10, 2**63 - 1, 0))
+    years = {i: eligible.year_of(i) for i in (4, 5, 6, 7, 8, 9, 10, 2**62, 2**63 - 1, 0)}
+    assert years == {7: 2022, 9: 2024, 2**62: 2023} | dict.fromkeys((4, 5, 6, 8, 10, 2**63 - 1, 0))
 
 
 @given(st.dictionaries(st.integers(0, 2**63 - 1), st.integers(2022, 2030), max_size=30), st.randoms())

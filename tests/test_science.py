@@ -41,13 +41,13 @@ class World:
     def __init__(self, right: dict[int, object], default: object = (4, 4)):
         self.right = right
         self.default = default
-        self.asked: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
         self.lock = threading.Lock()
 
     def __call__(self, body: dict, count: int):
         kind = kind_of(body)
         with self.lock:
-            self.asked[kind] += 1
+            self.counts[kind] += 1
         return getattr(self, f"_{kind}")(body, body["messages"][-1]["content"])
 
     def outcome(self, text: str) -> object:
@@ -55,9 +55,9 @@ class World:
 
     def _propose(self, body: dict, text: str):
         number = next(n for n, angle in enumerate(ANGLES) if angle in text)
-        asked = {"question": f"Question {number}: which formula?", "answer": f"$\\frac{{x^2}}{{{number + 2}}}$"}
+        proposal = {"question": f"Question {number}: which formula?", "answer": f"$\\frac{{x^2}}{{{number + 2}}}$"}
         is_malformed = self.right.get(number) == "malformed"
-        return completion("no json" if is_malformed else json.dumps(asked))
+        return completion("no json" if is_malformed else json.dumps(proposal))
 
     def _screen(self, body: dict, text: str):
         return completion(json.dumps({"reason": "so it is", "promising": self.outcome(text) != "screened"}))
@@ -66,8 +66,8 @@ class World:
         number = int(re.findall(r"Question (\d+):", text)[-1])
         is_strong = body["model"] == "strong"
         with self.lock:
-            self.asked[f"{number} {is_strong}"] += 1
-            is_right = self.asked[f"{number} {is_strong}"] <= self.outcome(text)[is_strong]
+            self.counts[f"{number} {is_strong}"] += 1
+            is_right = self.counts[f"{number} {is_strong}"] <= self.outcome(text)[is_strong]
         return completion(f"By reasoning.\n\nFinal answer: $x^{2 if is_right else 3}/{number + 2}$")
 
     def _judge(self, body: dict, text: str):
@@ -128,7 +128,7 @@ def test_two_batches_to_acceptance(journal):
     assert trajectory.accepted.candidate.rubric[0].text == "The final answer is equivalent to: $\\frac{x^2}{6}$"
     assert trajectory.accepted.final is None
     # The judge is asked about wrong answers only: algebra settles the right ones.
-    assert world.asked["judge"] == (2 + 0) + (3 + 2) + (3 + 1)
+    assert world.counts["judge"] == (2 + 0) + (3 + 2) + (3 + 1)
 
 
 @pytest.mark.slow
@@ -206,10 +206,10 @@ def test_the_majority_rule_is_recorded_beside_and_differs_with_more_attempts(jou
 
 def test_solvers_get_the_question_only_and_the_same_bytes(journal):
     _, server = play(journal, World({}, default=(0, 4)))
-    asked = {b["model"]: b["messages"] for b in bodies(server, "solve")}
-    assert asked["weak"] == asked["strong"]
+    prompts = {b["model"]: b["messages"] for b in bodies(server, "solve")}
+    assert prompts["weak"] == prompts["strong"]
     assert len({b["seed"] for b in bodies(server, "solve")}) == 8
-    text = str(asked["weak"])
+    text = str(prompts["weak"])
     assert not any(word in text for word in ("frac", "order 2", "equivalent", "weak", "strong"))
 
 
@@ -314,13 +314,13 @@ def test_an_unreadable_screen_gives_no_verdict(journal, bad):
     world._screen = lambda body, text: completion(bad)
     with pytest.raises(JudgeFailed, match="screen, asked 3 times"):
         play(journal, world)
-    assert world.asked["screen"] == 3
+    assert world.counts["screen"] == 3
 
 
 def test_a_screen_is_asked_again_and_believed_once_readable(journal):
     class Slow(World):
         def _screen(self, body, text):
-            return completion("hm") if self.asked["screen"] < 3 else super()._screen(body, text)
+            return completion("hm") if self.counts["screen"] < 3 else super()._screen(body, text)
 
     trajectory, _ = play(journal, Slow({}, default=(0, 4)))
     assert (trajectory.accepted.number, trajectory.accepted.quality.reason) == (1, "")
@@ -363,7 +363,7 @@ def test_an_earlier_failed_judge_is_asked_afresh(journal):
     judge(journal, world, "Gauss", "Stokes")
     world._judge = lambda body, text: completion('{"equivalent": true, "reason": "r"}')
     judgement, _ = judge(journal, world, "Gauss", "Stokes", {"JudgeFailed": 1})
-    assert (judgement.score, world.asked["judge"]) == (1.0, 4)
+    assert (judgement.score, world.counts["judge"]) == (1.0, 4)
 
 
 def test_an_answer_that_instructs_the_judge_stays_sealed(journal):
@@ -483,11 +483,11 @@ def test_the_command_records_it_as_a_failure_and_resumes(command):
     assert "weak_solver answers nothing" in failure["error"]
     assert not read_records(run / "trajectories.jsonl", TRAJECTORY)
     world.is_down = False
-    _, asked = command(world)
+    _, requests = command(world)
     (trajectory,) = read_records(run / "trajectories.jsonl", TRAJECTORY)
     assert trajectory.accepted.number == 1
-    assert (len(mute), len(asked)) == (4, 4)
-    assert {b["seed"] for b in mute}.isdisjoint(b["seed"] for b in asked)
+    assert (len(mute), len(requests)) == (4, 4)
+    assert {b["seed"] for b in mute}.isdisjoint(b["seed"] for b in requests)
 
 
 def test_the_recipes_documents_are_problems_in_groups_of_four():

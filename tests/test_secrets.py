@@ -43,9 +43,9 @@ def test_a_planted_key_is_in_no_file_and_in_no_output(tmp_path, monkeypatch, cap
             "max_error_rate=1.0",
             "domain.max_rounds=2",
         )
-        said = run_main(monkeypatch, capsys, args) + run_main(monkeypatch, capsys, args)
+        output = run_main(monkeypatch, capsys, args) + run_main(monkeypatch, capsys, args)
         assert server.request_headers[0]["authorization"] == f"Bearer {KEY}"
-    assert KEY not in said + capsys.readouterr().err + caplog.text
+    assert KEY not in output + capsys.readouterr().err + caplog.text
     for path in (p for p in (tmp_path / "run").rglob("*") if p.is_file()):
         assert KEY.encode() not in path.read_bytes(), path
     if (tmp_path / "run" / "journal.sqlite").exists():

@@ -1,3 +1,5 @@
+"""Tests the vLLM servers that a command starts: probes, flags, failures and shutdown."""
+
 import asyncio
 import os
 import signal

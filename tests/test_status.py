@@ -107,7 +107,7 @@ def test_on_another_machine_only_the_age_tells(write, age_s, is_dead):
 
 
 @pytest.mark.parametrize(
-    "of",
+    "case",
     [
         ("echo RUNNING", 999, True, False),
         ("echo PENDING", 999, True, False),  # requeued
@@ -118,8 +118,8 @@ def test_on_another_machine_only_the_age_tells(write, age_s, is_dead):
         ("echo 'Unable to contact slurm controller' >&2; exit 1", 999, None, True),
     ],
 )
-def test_in_slurm_its_job_tells(write, slurm, tmp_path, of):
-    squeue, age_s, job, is_dead = of
+def test_in_slurm_its_job_tells(write, slurm, tmp_path, case):
+    squeue, age_s, job, is_dead = case
     slurm("squeue", f'echo "$@" > {tmp_path}/asked; {squeue}')
     seen = see(write(snapshot(age_s=age_s, host="node7", slurm_job_id="4711")))
     assert (seen.job, seen.is_dead) == (job, is_dead)
@@ -158,10 +158,10 @@ def test_what_is_no_run_is_an_error(tmp_path, monkeypatch, capsys):
 
 def test_the_page_has_the_numbers_of_the_file(write, monkeypatch, capsys):
     out = command(monkeypatch, capsys, str(write(snapshot(age_s=2, host="elsewhere"))), "--json")
-    told = json.loads(out)
-    assert told["snapshot"]["roles"]["judge"]["calls"] == 40
-    assert told["is_dead"] is False
-    lines = command(monkeypatch, capsys, told["run"]).splitlines()
+    shown = json.loads(out)
+    assert shown["snapshot"]["roles"]["judge"]["calls"] == 40
+    assert shown["is_dead"] is False
+    lines = command(monkeypatch, capsys, shown["run"]).splitlines()
     row = next(line.split() for line in lines if line.startswith("judge"))
     assert row == ["judge", "5", "4", "90", "40", "2", "900", "7.1", "%", "2.00"]
     text = " ".join(lines)

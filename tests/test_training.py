@@ -1,3 +1,5 @@
+"""Tests the parts of a training that need no GPU: rewards, order of rows, preflight, the card and the curve."""
+
 import asyncio
 import json
 import math
@@ -326,8 +328,8 @@ def test_the_budget_of_calls_is_shared_by_all_processes():
 def test_too_few_examples_are_refused_at_the_bound():
     candidate = CANDIDATE.validate_json(CANDIDATE_JSON)
     arm = Arm("agentic", "runs/a", (), DomainConfig("cloze", weak_attempts=1, strong_attempts=1), {}, "h", "p")
-    tried = Round(1, candidate, None, (), (), Verdict(True))
-    example = make_example(arm, Trajectory("d", "d", "agentic", "p", (tried,), End.ACCEPTED), tried, "unknown")
+    round = Round(1, candidate, None, (), (), Verdict(True))
+    example = make_example(arm, Trajectory("d", "d", "agentic", "p", (round,), End.ACCEPTED), round, "unknown")
     require_examples([example] * 8, 8, "runs/d")
     with pytest.raises(TooFewExamples, match="runs/d: too few training examples: 7, fewer than min_examples=8"):
         require_examples([example] * 7, 8, "runs/d")

@@ -108,8 +108,8 @@ def test_killed_and_resumed_it_is_the_same_training_and_pays_nothing_twice(world
         os.killpg(process.pid, signal.SIGKILL)
     subprocess.run(command, check=True, cwd=REPO)
     assert read_curve(tmp_path / "run") == read_curve(undisturbed)
-    asked = [json.dumps(body, sort_keys=True) for body in judge.requests if body.get("max_tokens") != 1]
-    assert len(set(asked)) == len(asked) > 40
+    requests = [json.dumps(body, sort_keys=True) for body in judge.requests if body.get("max_tokens") != 1]
+    assert len(set(requests)) == len(requests) > 40
     same = load_file(tmp_path / "run" / "model" / "model.safetensors")
     for name, tensor in load_file(undisturbed / "model" / "model.safetensors").items():
         assert torch.equal(tensor, same[name]), name
@@ -168,9 +168,9 @@ def test_killed_within_a_step_and_resumed_it_tells_what_both_sessions_judged(wor
     assert manifest["judgements"] == cost["calls"] + cost["replayed"] + 1 - interrupted
     assert cost["replayed"] >= paid.replayed + interrupted + 6  # the fifth step is done again
     assert manifest["failed_by_reason"] == {"HTTP 500": 1}
-    told = f"1 of {manifest['judgements']} judgements failed and gave no reward, counted over 2 sessions"
-    assert f"{told}: HTTP 500 1" in done.stdout
-    assert f"{told}." in (run / "model" / "README.md").read_text()
+    message = f"1 of {manifest['judgements']} judgements failed and gave no reward, counted over 2 sessions"
+    assert f"{message}: HTTP 500 1" in done.stdout
+    assert f"{message}." in (run / "model" / "README.md").read_text()
     assert (now.calls, now.facts["judgements"]) == (cost["calls"], manifest["judgements"])
 
 
@@ -347,11 +347,11 @@ def test_the_committed_launch_files(world_and_judge, tmp_path, name, expected):
     command[command.index("training/grpo.py")] = str(script)
     done = subprocess.run(command, cwd=REPO, text=True, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr[-4000:]
-    told = [json.loads(said) for said in re.findall(r"SPY (\[.*?\])", done.stdout)]  # two may share a line
-    assert told == expected
+    reports = [json.loads(line) for line in re.findall(r"SPY (\[.*?\])", done.stdout)]  # two may share a line
+    assert reports == expected
     manifest, cost = read_manifest(tmp_path / "run"), read_manifest(tmp_path / "run")["ledger"]["judge"]
     assert cost["calls"] == count_asked(world_and_judge[1])
-    assert manifest["judgements"] == cost["calls"] + cost["replayed"]  # of all processes
+    assert manifest["judgements"] == cost["calls"] + cost["replayed"]  # sums over all processes
     assert manifest["judged_over"] == {"sessions": 1, "processes": len(expected)}
     assert len(read_curve(tmp_path / "run")) == 2
     assert load_student(str(tmp_path / "run" / "model"), {})

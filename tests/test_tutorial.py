@@ -46,8 +46,8 @@ def test_every_block_of_the_tutorial_works(tmp_path):
                 continue
             for line in text.splitlines():
                 run_line(line, tmp_path, server.url)
-        asked = str(server.requests)
-    assert "A word counts if it begins right." in asked
+        requests = str(server.requests)
+    assert "A word counts if it begins right." in requests
     trajectories = read_records(tmp_path / "runs/stem/trajectories.jsonl", TRAJECTORY)
     assert len(trajectories) == 6
     assert (tmp_path / "runs/stem/report.html").stat().st_size > 10_000

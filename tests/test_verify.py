@@ -196,8 +196,8 @@ def test_a_lost_judgement_in_the_run_is_a_mismatch_and_no_crash(folder):
 
 
 def test_a_verdict_settled_early_is_recomputed_as_settled(tmp_path, monkeypatch, capsys):
-    asked = candidate("q")
-    done = a_round(1, asked, DEMO)
+    proposal = candidate("q")
+    done = a_round(1, proposal, DEMO)
     early = replace(done, strong=done.strong[:6], presets={"just_right": done.verdict})  # 6 of 6 are final
     run = write_run(tmp_path / "agentic", DEMO, trajectory("d", early))
     folder = make(monkeypatch, tmp_path, run)
@@ -212,9 +212,9 @@ LEGAL = load(GenerateRecipe, ["recipes/legal/generate.yaml", "recipes/models/lap
 def legal_run(tmp_path: Path, review: Row) -> str:
     LEGAL.domain.weak_attempts = LEGAL.domain.strong_attempts = 8
     LEGAL.domain.rubric_shape = ""
-    asked = candidate("Can my landlord keep the deposit?", reference_answer="")
+    proposal = candidate("Can my landlord keep the deposit?", reference_answer="")
     return write_run(
-        tmp_path / "agentic", LEGAL, trajectory("d", a_round(1, asked, LEGAL, review=review), preset="loop_judge")
+        tmp_path / "agentic", LEGAL, trajectory("d", a_round(1, proposal, LEGAL, review=review), preset="loop_judge")
     )
 
 
@@ -271,6 +271,6 @@ def test_what_generate_makes_becomes_a_dataset_that_verifies(tmp_path, monkeypat
             arguments = ["recipes/demo/generate.yaml", f"run={tmp_path / arm}", f"arm={arm}", *served]
             assert call(monkeypatch, generate, *arguments) == ""
     folder = make(monkeypatch, tmp_path, str(tmp_path / "agentic"), str(tmp_path / "cot"))
-    count, found = verify.verify(folder)
+    count, problems = verify.verify(folder)
     assert count > 6
-    assert found == []
+    assert problems == []

@@ -40,12 +40,12 @@ def driver() -> Iterator[Driver]:
 
 @pytest.fixture(scope="session")
 def undisturbed(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
-    found = {}
+    outcomes = {}
     for play in PLAYS:
         with scene(tmp_path_factory.mktemp("straight"), play, driver) as straight:
             assert straight.finish() == 1
-            found[play] = straight.outcome()
-            straight.check(found[play])
-        assert len(found[play].examples) >= 2
-        assert set(found[play].requests.values()) == {1}
-    return found
+            outcomes[play] = straight.outcome()
+            straight.check(outcomes[play])
+        assert len(outcomes[play].examples) >= 2
+        assert set(outcomes[play].requests.values()) == {1}
+    return outcomes

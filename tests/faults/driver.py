@@ -62,7 +62,7 @@ class Process:
         self.wait()
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         return self.log.read_text(encoding="utf-8")
 
 

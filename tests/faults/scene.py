@@ -181,7 +181,7 @@ class Scene:
         while self.proxy.connected or time.sleep(0.02) or self.proxy.connected:
             time.sleep(0.005)
         stored = set(self.stored())
-        self.lost.update(asked for asked in self.requests() if asked not in stored)
+        self.lost.update(request for request in self.requests() if request not in stored)
 
     def finish(self, **weather: int | None) -> int:
         """Repeat the command until it succeeds and return how often it was started."""
@@ -189,18 +189,20 @@ class Scene:
             process = self.start(**weather)
             if process.wait() == 0:
                 return times
-        raise AssertionError(f"not complete after {PATIENCE} times:\n{process.said[-3000:]}")
+        raise AssertionError(f"not complete after {PATIENCE} times:\n{process.output[-3000:]}")
 
     def check(self, straight: Outcome, is_cut: bool = False) -> None:
         """Compare a complete run with the undisturbed one; a cut journal lacks replies of finished documents."""
-        found, sessions = self.outcome(), self.sessions()
-        assert found.examples == straight.examples
-        assert found.trajectories == straight.trajectories
+        outcome, sessions = self.outcome(), self.sessions()
+        assert outcome.examples == straight.examples
+        assert outcome.trajectories == straight.trajectories
         stored = Counter(self.stored())
         assert stored == straight.requests or (is_cut and stored < straight.requests), "every reply once, no other"
         counts = sum((Counter(s["counts"]) for s in sessions if "ended" in s), Counter())
         spoilt = self.proxy.seen - self.proxy.served
-        late = sum(max(0, times - 1 - spoilt[asked] - self.lost[asked]) for asked, times in found.requests.items())
+        late = sum(
+            max(0, times - 1 - spoilt[request] - self.lost[request]) for request, times in outcome.requests.items()
+        )
         assert late <= counts["retried_timeout"] + self.killed, "a call was repeated that was answered"
         if all("ended" in s and "problem" not in s for s in sessions):
             self._check_counts(straight, counts)
@@ -208,7 +210,7 @@ class Scene:
     def _check_counts(self, straight: Outcome, counts: Counter[str]) -> None:
         """Check that the manifest, the journal and the proxy count the same calls."""
         retried = sum(times for name, times in counts.items() if name.startswith("retried_"))
-        seen = sum(times for asked, times in self.proxy.seen.items() if asked in straight.requests)
+        seen = sum(times for request, times in self.proxy.seen.items() if request in straight.requests)
         assert counts["calls"] == len(straight.requests)
         late = counts["retried_connection"] + counts["retried_timeout"]  # may not have reached the proxy
         assert retried - late <= seen - counts["calls"] <= retried
@@ -220,8 +222,8 @@ class Scene:
     def sessions(self) -> list[dict]:
         """Read the sessions of the run and of its shards; those of the current shard come last."""
         manifests = [self.run / "manifest.json", *sorted(self.run.glob("shards/*/manifest.json"))]
-        found = [json.loads(path.read_text()) for path in manifests if path.exists()]
-        return [session for manifest in found for session in manifest.get("sessions", [])]
+        contents = [json.loads(path.read_text()) for path in manifests if path.exists()]
+        return [session for manifest in contents for session in manifest.get("sessions", [])]
 
     def requests(self) -> Counter[str]:
         """Count how often the server saw each request; probes are left out."""

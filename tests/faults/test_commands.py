@@ -30,7 +30,7 @@ def kill_again_and_again(start: Callable[[int], Process], chance: random.Random)
     while (status := (process := start(at)).wait()) == -signal.SIGKILL:
         yield
         at, kills = at + chance.randint(1, 8), kills + 1
-    assert status == 0, process.said
+    assert status == 0, process.output
     assert kills > 1
 
 
@@ -46,7 +46,7 @@ def test_shards_under_fire_are_merged_under_fire(driver, undisturbed, tmp_path_f
             run.shard = part
             too_early = run.start("merge")
             assert too_early.wait() == 1
-            assert f"{part.replace('/', '_of_')}: not finished" in too_early.said
+            assert f"{part.replace('/', '_of_')}: not finished" in too_early.output
             assert not (run.run / "manifest.json").exists()
             run.kill(run.start(), chance.randint(0, 20), chance.uniform(0, 0.05))
             run.finish()
@@ -65,8 +65,8 @@ def test_shards_are_merged_when_there_is_room_again(driver, undisturbed, tmp_pat
             run.finish()
         full = run.start("merge", room=70_000)
         assert full.wait() == 1
-        assert "is the disk full? free some space" in full.said
-        assert "Traceback" not in full.said
+        assert "is the disk full? free some space" in full.output
+        assert "Traceback" not in full.output
         assert run.start("merge").wait() == 0
         run.check(undisturbed["cloze"])
 
@@ -134,7 +134,7 @@ def test_a_dataset_on_a_full_disk_is_the_same_when_there_is_room(straight, comma
     """The first size is too small for the examples, the second only for their Parquet files."""
     full = command.start(room=room)
     assert full.wait() == 1
-    assert "free space" in full.said
-    assert "Traceback" not in full.said
+    assert "free space" in full.output
+    assert "Traceback" not in full.output
     assert command.start().wait() == 0
     assert command.outputs() == straight[1]

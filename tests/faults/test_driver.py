@@ -42,9 +42,9 @@ def test_no_file_may_grow(driver, undisturbed, tmp_path, rooms):
         for room in rooms:
             process = run.start(room=room)
             assert process.wait() == 1
-            assert "is the disk full? free some space" in process.said
-            assert "Traceback" not in process.said
-            assert "salvage" not in process.said, "nothing is damaged"
+            assert "is the disk full? free some space" in process.output
+            assert "Traceback" not in process.output
+            assert "salvage" not in process.output, "nothing is damaged"
             run.note_lost()
         run.finish()
         run.check(undisturbed["cloze"])
@@ -72,8 +72,8 @@ def test_the_disk_is_full_until_there_is_room(driver, undisturbed, tmp_path, siz
         process = run.start()
         assert process.wait() == 1
         # Either the journal or the file of trajectories meets the end of the disk first.
-        assert re.search(r"run/(journal\.sqlite|trajectories\.jsonl): .*free (some )?space", process.said)
-        assert "Traceback" not in process.said
+        assert re.search(r"run/(journal\.sqlite|trajectories\.jsonl): .*free (some )?space", process.output)
+        assert "Traceback" not in process.output
         subprocess.run(["mount", "-o", "remount,size=64m", run.run], check=True)
         run.note_lost()
         assert run.finish() == 1
@@ -103,7 +103,7 @@ def test_the_journal_is_cut_off_in_the_middle_of_a_page(driver, undisturbed, tmp
                 file.truncate(int(path.stat().st_size * share))
             process = run.start()
             if process.wait():
-                assert f"python -m autodata.salvage {run.run / 'journal.sqlite'}" in process.said
+                assert f"python -m autodata.salvage {run.run / 'journal.sqlite'}" in process.output
                 salvage = [sys.executable, "-m", "autodata.salvage", str(run.run / "journal.sqlite")]
                 assert "replies kept" in subprocess.run(salvage, capture_output=True, text=True, check=True).stdout
             run.lost.update(run.requests())  # any reply may have been on the page that was cut

@@ -95,12 +95,12 @@ def read_direct() -> list[str]:
 def find_licence(name: str) -> str:
     """Return the licence that the package itself states, '' if it states none."""
     try:
-        told = metadata(name)
+        facts = metadata(name)
     except PackageNotFoundError:
         return ""
-    classes = [c.rsplit(" :: ", 1)[-1] for c in told.get_all("Classifier", []) if c.startswith("License ::")]
-    text = (told.get("License") or "").strip().partition("\n")[0]
-    return READ.get(name) or told.get("License-Expression") or ", ".join(classes) or text
+    classes = [c.rsplit(" :: ", 1)[-1] for c in facts.get_all("Classifier", []) if c.startswith("License ::")]
+    text = (facts.get("License") or "").strip().partition("\n")[0]
+    return READ.get(name) or facts.get("License-Expression") or ", ".join(classes) or text
 
 
 def find_family(licence: str) -> str:

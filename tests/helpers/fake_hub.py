@@ -39,7 +39,7 @@ class FakeHub(ThreadingHTTPServer):
         self.token = token
         self.repos: dict[tuple[str, str], Repo] = {}
         self.objects: dict[str, bytes] = {}  # LFS files by SHA-256
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.down = False
 
     @property
@@ -69,16 +69,16 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         is_chunked = self.headers.get("Transfer-Encoding") == "chunked"
         body = self._read_chunks() if is_chunked else self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.server.asked.append(f"{self.command} {path}")
+        self.server.requests.append(f"{self.command} {path}")
         if self.server.down:
             self._send(503, {"error": "down for maintenance"})
             return
         for pattern, method, needs_token in ROUTES:
-            if found := re.fullmatch(pattern, f"{self.command} {path}"):
+            if match := re.fullmatch(pattern, f"{self.command} {path}"):
                 if needs_token and self.headers.get("Authorization") != f"Bearer {self.server.token}":
                     self._send(401, {"error": "Invalid username or password."})
                 else:
-                    method(self, body, *found.groups())
+                    method(self, body, *match.groups())
                 return
         self._send(404, {"error": f"no route {self.command} {path}"})
 
@@ -91,12 +91,12 @@ class _Handler(BaseHTTPRequestHandler):
         return b"".join(parts)
 
     def _create(self, body: bytes):
-        asked = json.loads(body)
-        name = f"{asked['organization']}/{asked['name']}" if asked.get("organization") else asked["name"]
-        kind = asked.get("type", "model")
+        order = json.loads(body)
+        name = f"{order['organization']}/{order['name']}" if order.get("organization") else order["name"]
+        kind = order.get("type", "model")
         place = f"{self.server.url}/{'datasets/' if kind == 'dataset' else ''}{name}"
         is_new = (kind, name) not in self.server.repos
-        self.server.repos.setdefault((kind, name), Repo(kind, asked.get("visibility") == "private"))
+        self.server.repos.setdefault((kind, name), Repo(kind, order.get("visibility") == "private"))
         self._send(200 if is_new else 409, {"url": place, "error": "" if is_new else "You already created this repo"})
 
     def _check_card(self, body: bytes):

@@ -162,8 +162,8 @@ def play_cloze(body: dict, count: int) -> Scripted:
 
 
 def _word_after(beginning: str, text: str) -> str | None:
-    found = re.search(rf"(?<!\S){re.escape(beginning)} (\S+)", text)
-    return found[1] if found else None
+    match = re.search(rf"(?<!\S){re.escape(beginning)} (\S+)", text)
+    return match[1] if match else None
 
 
 def judge_by_hash(body: dict, count: int) -> Scripted:

@@ -90,7 +90,7 @@ class World:
     def __init__(self, plan: Sequence[str], orchestrator: Callable[[dict, int], Scripted] | None = None):
         self.plan = plan
         self.orchestrator = orchestrator
-        self.asked: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
         self._moves = 0
         self._proposed: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -98,7 +98,7 @@ class World:
     def __call__(self, body: dict, count: int) -> Scripted:
         kind = self._kind(body)
         with self._lock:
-            self.asked[kind] += 1
+            self.counts[kind] += 1
         return getattr(self, f"_{kind}")(body)
 
     def outcome(self, text: str) -> str:

@@ -39,21 +39,21 @@ class Recorder:
     """A client that keeps all prompts and sends unreadable replies."""
 
     def __init__(self) -> None:
-        self.asked: list[Request] = []
+        self.requests: list[Request] = []
         self.accounts = defaultdict(lambda: SimpleNamespace(counts=Counter()))
 
     async def ask(self, request: Request) -> Reply:
-        self.asked.append(request)
+        self.requests.append(request)
         return Reply(Outcome.EMPTY, "", "", "stop", "nobody", 0, 0, 0.0)
 
     def record(self, *calls: Coroutine[None, None, object]) -> list[tuple[Message, ...]]:
         """Return the first prompt of each call, whether or not the call succeeds."""
         first = []
         for call in calls:
-            at = len(self.asked)
+            at = len(self.requests)
             with suppress(JudgeFailed, ParseError, Unsuitable):
                 asyncio.run(call)
-            first.append(self.asked[at].messages)
+            first.append(self.requests[at].messages)
         return first
 
 
@@ -157,8 +157,8 @@ def write(conversations: Sequence[Sequence[Message]]) -> str:
 
 def find_templates() -> dict[str, Path]:
     """Return the template of each golden file by its name."""
-    found = [p for folder in ("autodata", "training", "eval") for p in sorted((REPO / folder).rglob("prompts/*.j2"))]
-    return {f"{path.parent.parent.name}.{path.stem}.txt": path for path in found}
+    paths = [p for folder in ("autodata", "training", "eval") for p in sorted((REPO / folder).rglob("prompts/*.j2"))]
+    return {f"{path.parent.parent.name}.{path.stem}.txt": path for path in paths}
 
 
 def main() -> None:

@@ -33,8 +33,10 @@ def read_document(name: str) -> Document:
 def read_problems() -> Document:
     """Read two grounding problems, joined as a corpus joins them."""
     lines = (RECIPES / "science" / "documents" / "problems.jsonl").read_text(encoding="utf-8").splitlines()[:2]
-    told = ["Topic: {topic}\nProblem: {problem_statement}\nAnswer: {answer}".format(**json.loads(s)) for s in lines]
-    return Document("problems", "\n\n".join(told), "problems.jsonl:1")
+    problems = [
+        "Topic: {topic}\nProblem: {problem_statement}\nAnswer: {answer}".format(**json.loads(s)) for s in lines
+    ]
+    return Document("problems", "\n\n".join(problems), "problems.jsonl:1")
 
 
 def weigh(positive: Sequence[str], negative: Sequence[str], capability: str = "") -> tuple[Criterion, ...]:

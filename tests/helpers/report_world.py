@@ -33,7 +33,7 @@ def write_dataset(folder: Path, **manifest: object) -> Path:
     by_arm = {arm: [e for e in examples if e.arm == arm] for arm in ("agentic", "cot")}
     facts = {
         "funnel": {arm: dict(zip(STAGES, (12, 8, 6, 2), strict=True)) for arm in by_arm},
-        "statistics": {arm: summarize(of) for arm, of in by_arm.items()},
+        "statistics": {arm: summarize(members) for arm, members in by_arm.items()},
         "card": {"stages": STAGES},
     }
     match = {"example_id": "gone", "arm": "cot", "against": "bench.jsonl:3", "ngram": "these very words"}

@@ -59,9 +59,9 @@ def make_dataset(folder: Path, train: int = 6, test: int = 2, domain: str = "cs"
 
 def _make_example(arm: str, domain: str, name: str, side: str):
     candidate = Candidate(f"Why does method {name} fail on long inputs?", "It runs out of room.", RUBRIC, "A context.")
-    tried = Round(1, candidate, None, attempts(RUBRIC, GOOD, BAD), attempts(RUBRIC, GOOD, GOOD), Verdict(True))
-    made = Arm(arm, f"runs/{arm}", (), DomainConfig(domain, weak_attempts=2, strong_attempts=2), {}, "h", "p")
-    example = make_example(made, Trajectory(name, name, arm, "p", (tried,), End.ACCEPTED), tried, "unknown")
+    round = Round(1, candidate, None, attempts(RUBRIC, GOOD, BAD), attempts(RUBRIC, GOOD, GOOD), Verdict(True))
+    source = Arm(arm, f"runs/{arm}", (), DomainConfig(domain, weak_attempts=2, strong_attempts=2), {}, "h", "p")
+    example = make_example(source, Trajectory(name, name, arm, "p", (round,), End.ACCEPTED), round, "unknown")
     return replace(example, split=side)
 
 

@@ -1,3 +1,5 @@
+"""The Slurm cluster that the tests of this folder share."""
+
 from collections.abc import Iterator
 
 import pytest

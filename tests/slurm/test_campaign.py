@@ -207,8 +207,8 @@ def test_a_server_job_that_was_killed_leaves_a_stale_lease(cluster: Cluster, und
     campaign = Campaign(cluster, tmp_path, STAND_IN_DELAY_S="0.3")
     campaign.until_working()
     job = campaign.ready("weak")[0].job
-    own = [pid for pid in find_servers(cluster) if is_of(job, pid)]
-    (server,) = [pid for pid in own if "autodata.cluster.serve" in Path(f"/proc/{pid}/cmdline").read_text()]
+    servers = [pid for pid in find_servers(cluster) if is_of(job, pid)]
+    (server,) = [pid for pid in servers if "autodata.cluster.serve" in Path(f"/proc/{pid}/cmdline").read_text()]
     os.kill(server, signal.SIGKILL)
     assert campaign.finish() == undisturbed
     assert any(lease.job == job for lease in campaign.ready("weak"))  # nobody was left to say that it ended

@@ -121,8 +121,8 @@ def test_an_evaluation_serves_a_checkpoint_and_gives_its_servers_back(cluster: C
     )
     assert cluster.wait(job, 120) == "COMPLETED", (tmp_path / "log").read_text()
     results = json.loads((run / "results.json").read_text())
-    assert {task: of["k"] for task, of in results.items()} == {"cot_test": 3, "agentic_test": 3}
-    assert all(of["unscored"] == 0 for of in results.values())
+    assert {task: result["k"] for task, result in results.items()} == {"cot_test": 3, "agentic_test": 3}
+    assert all(result["unscored"] == 0 for result in results.values())
     evaluated = read_manifest(run)["evaluated"]
     assert (evaluated["weights"], evaluated["revision"]) == (str(checkpoint), hash_path(checkpoint))
     until(lambda: not cluster.squeue(), 60, cluster.squeue)
