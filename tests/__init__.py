@@ -1,4 +1,4 @@
-"""Keeps compiled files even where the environment says otherwise.
+"""Lets Python write compiled files even where the environment forbids it.
 
 Without them each run spends 7 s on compiling the tests, and each process that a test starts compiles the package anew.
 """

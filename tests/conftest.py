@@ -1,3 +1,5 @@
+"""Fixtures for all tests, and their grouping by subject when pytest runs several workers."""
+
 import asyncio
 import gc
 import re
@@ -24,14 +26,16 @@ from tests.helpers.recipes import keep_files, keep_merged, models_at
 
 
 def pytest_collection_finish() -> None:
-    """What is there before the first test stays; the garbage collector need not look at it again and again."""
+    """Excludes the objects that exist before the first test from garbage collection, since they stay to the end."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
 
 
-# Files that need the same things beside those that share the first word of their names.
-_SUBJECTS = {"all recipes": ("roles", "structure", "evaluated", "config"),
-             "inspect_ai": ("eval", "prbench", "principia", "intervals")}  # fmt: skip
+# Test files that share a fixture or a library; files whose names begin with the same word are grouped anyway.
+_SUBJECTS = {
+    "all recipes": ("roles", "structure", "evaluated", "config"),
+    "inspect_ai": ("eval", "prbench", "principia", "intervals"),
+}
 
 
 class _BySubject(LoadFileScheduling):
@@ -44,13 +48,13 @@ class _BySubject(LoadFileScheduling):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
-    """Where no --dist is given."""
+    """Uses the grouping by subject unless --dist is given."""
     return _BySubject(config, log) if config.getvalue("dist") == "load" else None
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _certificates_are_read_once() -> Iterator[None]:
-    """Every HTTP client reads them when it is made, for 20 ms; the tests make more than a thousand clients."""
+    """Caches the certificates: each HTTP client would take 20 ms to read them, and the tests make over a thousand."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(httpcore2, "default_ssl_context", cache(httpcore2.default_ssl_context))
         yield
@@ -58,7 +62,7 @@ def _certificates_are_read_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _recipes_are_read_once() -> Iterator[None]:
-    """Loading a recipe takes 100 ms, and the tests do it a thousand times, mostly from the same files."""
+    """Caches recipe files: loading one takes 100 ms, and the tests load a thousand, mostly the same ones."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(config, "_read", keep_files(config._read))
         monkeypatch.setattr(config, "_merge", keep_merged(config._merge))
@@ -98,7 +102,7 @@ def ask(journal: Journal):
 
 @pytest.fixture
 def slurm(tmp_path, monkeypatch):
-    """slurm(name, script): a Slurm command that is a few lines of shell."""
+    """slurm(name, script) replaces a Slurm command by a few lines of shell."""
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
 
     def make(name: str, script: str) -> None:
@@ -110,7 +114,7 @@ def slurm(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
-    """One real vLLM for all slow tests, through the command that users have for that."""
+    """Starts one real vLLM for all slow tests, with the command that users have for that."""
     folder = tmp_path_factory.mktemp("server")
     command = [sys.executable, "-m", "autodata.servers", "recipes/demo/generate.yaml", f"run={folder}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

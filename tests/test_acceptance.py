@@ -1,3 +1,5 @@
+"""Tests the acceptance rule: both sides of every threshold, exact means, and scores recomputed from booleans."""
+
 from fractions import Fraction
 
 import pytest
@@ -139,7 +141,7 @@ def test_booleans_of_another_rubric_are_refused():
 
 
 CS = load(GenerateRecipe, ["recipes/cs/generate.yaml", "recipes/models/laptop.yaml"]).domain.presets
-# (weak, strong) in percent, the verdicts of `deployed` and `prose`, from the storyboards of the paper's project.
+# (weak %, strong %, verdict of `deployed`, verdict of `prose`), from the storyboards of the paper's project.
 STORYBOARDS = [
     ([23.6], [34.1], False, False),
     ([51.0], [60.6], False, False),

@@ -1,3 +1,5 @@
+"""Tests the calls of the judge: scores from booleans, retries of unreadable replies, judging in parts."""
+
 import asyncio
 import json
 
@@ -76,7 +78,7 @@ def test_an_answer_cannot_speak_as_a_turn_of_its_own(judge):
 
 
 def test_siblings_of_an_unreadable_part_are_kept(judge, journal):
-    """One criterion per call: what the others answer is paid for, and in the journal before the end."""
+    """With one criterion per call, the replies to the others are paid for and in the journal before the end."""
 
     def script(body, count):
         is_first = "names X" in str(body["messages"])

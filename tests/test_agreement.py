@@ -1,4 +1,4 @@
-"""Agreement against tables worked out by hand, against the definition, and where it is not defined."""
+"""Tests agreement against tables worked out by hand and against its definition, and where it is not defined."""
 
 import math
 from itertools import combinations
@@ -18,7 +18,7 @@ RATINGS = st.lists(st.builds(Ratings, st.sampled_from("abcd"), VERDICTS), max_si
 
 
 def rate(*rows: str) -> list[Ratings]:
-    """`"d 1-0"`: document d, met, lost, not met."""
+    """Make ratings from a text: "d 1-0" is document d with the verdicts met, lost, not met."""
     marks = {"1": True, "0": False, "-": None}
     return [Ratings(row.split()[0], tuple(marks[m] for m in row.split()[1])) for row in rows]
 
@@ -39,12 +39,12 @@ def test_kappa_needs_a_verdict_that_differs_somewhere():
 
 
 def test_repeats_of_one_judge_by_hand():
-    found = compare_repeats(rate("a 111", "a 110", "b 000", "b 100"))
-    assert found.share.value == pytest.approx((1 + 1 / 3 + 1 + 1 / 3) / 4)
+    agreement = compare_repeats(rate("a 111", "a 110", "b 000", "b 100"))
+    assert agreement.share.value == pytest.approx((1 + 1 / 3 + 1 + 1 / 3) / 4)
     # Coincidences: pairs in each criterion over its verdicts less one; 6 met, 6 not met, 12 in all.
     # Observed disagreement 4 / 12, expected 2 · 6 · 6 / (12 · 11): alpha = 1 - (4 / 12) / (72 / 132).
-    assert found.alpha.value == pytest.approx(1 - (4 / 12) / (72 / 132))
-    assert (found.compared, found.left_out, found.kappa) == (4, 0, None)
+    assert agreement.alpha.value == pytest.approx(1 - (4 / 12) / (72 / 132))
+    assert (agreement.compared, agreement.left_out, agreement.kappa) == (4, 0, None)
 
 
 def test_lost_verdicts_are_no_disagreement():
@@ -54,12 +54,12 @@ def test_lost_verdicts_are_no_disagreement():
 
 
 def test_two_judges_by_hand():
-    found = compare_judges(rate("a 11", "a 10", "b 00", "b 00", "c 1-", "c -0"))
-    assert (found.compared, found.left_out) == (4, 2)
-    assert found.share.value == 0.75
-    assert found.kappa.value == 0.5  # by chance (2 · 1 + 2 · 3) / 16
+    agreement = compare_judges(rate("a 11", "a 10", "b 00", "b 00", "c 1-", "c -0"))
+    assert (agreement.compared, agreement.left_out) == (4, 2)
+    assert agreement.share.value == 0.75
+    assert agreement.kappa.value == 0.5  # by chance (2 · 1 + 2 · 3) / 16
     # 3 met, 5 not met of 8: observed 2 / 8, expected 2 · 3 · 5 / (8 · 7).
-    assert found.alpha.value == pytest.approx(1 - (2 / 8) / (30 / 56))
+    assert agreement.alpha.value == pytest.approx(1 - (2 / 8) / (30 / 56))
 
 
 def test_the_order_of_the_judges_changes_no_coefficient():
@@ -79,9 +79,9 @@ def test_without_variation_there_is_agreement_and_no_alpha():
 
 
 def test_with_nothing_to_compare_there_is_no_number():
-    for found in (compare_repeats([]), compare_repeats(rate("a 1-")), compare_judges(rate("a -1"))):
-        assert (found.compared, found.share.value, found.share.reason) == (0, None, agreement.NOTHING)
-        assert found.alpha.reason == agreement.NOTHING
+    for empty in (compare_repeats([]), compare_repeats(rate("a 1-")), compare_judges(rate("a -1"))):
+        assert (empty.compared, empty.share.value, empty.share.reason) == (0, None, agreement.NOTHING)
+        assert empty.alpha.reason == agreement.NOTHING
 
 
 def test_an_interval_needs_two_documents_that_vary():
@@ -89,7 +89,7 @@ def test_an_interval_needs_two_documents_that_vary():
     two = compare_repeats(rate("a 11", "b 10")).share
     assert (two.value, two.documents, two.reason) == (0.5, 2, "")
     assert two.low < 0.02 and two.high > 0.98, "two documents tell nearly nothing"
-    # One document of twenty holds all that is met.
+    # One document of twenty holds all met criteria.
     rare = compare_repeats(rate(*[f"d{i} 00" for i in range(19)], "d19 11"))
     assert (rare.alpha.value, rare.alpha.low, rare.alpha.reason) == (1.0, None, agreement.ONE_DOCUMENT_VARIES)
     assert rare.share.low == pytest.approx(0.025 ** (1 / 20)), "an exact bound, not a width of zero"
@@ -112,30 +112,30 @@ def test_a_coefficient_that_rests_on_one_document_has_no_interval():
 
 
 def test_the_mean_of_differences():
-    found = mean_difference([("a", 0.25), ("a", 0.25), ("b", -0.25), ("b", 0.75)])
+    estimate = mean_difference([("a", 0.25), ("a", 0.25), ("b", -0.25), ("b", 0.75)])
     unseen = 1 - 0.025**0.5
-    assert (found.value, found.documents) == (0.25, 2)
-    assert (found.low, found.high) == (pytest.approx(0.25 - 1.25 * unseen), pytest.approx(0.25 + 0.75 * unseen))
+    assert (estimate.value, estimate.documents) == (0.25, 2)
+    assert (estimate.low, estimate.high) == (pytest.approx(0.25 - 1.25 * unseen), pytest.approx(0.25 + 0.75 * unseen))
     assert (mean_difference([]).value, mean_difference([]).reason) == (None, agreement.NOTHING)
     assert mean_difference([("a", 0.0), ("b", 1.0)]).high > 0.98
 
 
 @given(RATINGS)
 def test_agreement_is_what_its_definition_says(ratings):
-    found = compare_repeats(ratings)
-    for finding in (found.share, found.alpha):
+    agreement = compare_repeats(ratings)
+    for finding in (agreement.share, agreement.alpha):
         assert finding.low is None or -1 <= finding.low < finding.high <= 1
         assert finding.low is None or finding.low <= finding.value <= finding.high
     verdicts = [[v for v in r.met if v is not None] for r in ratings]
     usable = [v for v in verdicts if len(v) > 1]
-    assert (found.compared, found.left_out) == (len(usable), len(ratings) - len(usable))
+    assert (agreement.compared, agreement.left_out) == (len(usable), len(ratings) - len(usable))
     if not usable:
         return
     shares = [sum(a == b for a, b in combinations(v, 2)) / math.comb(len(v), 2) for v in usable]
-    assert found.share.value == pytest.approx(sum(shares) / len(shares))
+    assert agreement.share.value == pytest.approx(sum(shares) / len(shares))
     if len({v for values in usable for v in values}) == 2:
         data = [[math.nan if r.met[i] is None else float(r.met[i]) for r in ratings] for i in range(3)]
         expected = krippendorff.alpha(reliability_data=data, level_of_measurement="nominal")
-        assert found.alpha.value == pytest.approx(expected)
+        assert agreement.alpha.value == pytest.approx(expected)
     else:
-        assert found.alpha.value is None
+        assert agreement.alpha.value is None

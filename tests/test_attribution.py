@@ -1,4 +1,4 @@
-"""Flips between two models, cut-off answers, and what the statistics say of both."""
+"""Tests flips between two models, cut-off answers, and the statistics of both."""
 
 from itertools import product
 
@@ -18,8 +18,17 @@ OK, CUT = Outcome.ANSWERED, Outcome.CUT_OFF
 
 
 def generation(score, outcome=OK, example="e", epoch=1, tokens=10, **values) -> SampledAnswer:
-    return SampledAnswer(**{"task": "t", "example": example, "document": example, "epoch": epoch, "score": score,
-                         "outcome": outcome, "has_answer": outcome is OK, "tokens": tokens} | values)  # fmt: skip
+    fields = {
+        "task": "t",
+        "example": example,
+        "document": example,
+        "epoch": epoch,
+        "score": score,
+        "outcome": outcome,
+        "has_answer": outcome is OK,
+        "tokens": tokens,
+    }
+    return SampledAnswer(**fields | values)
 
 
 @pytest.mark.parametrize(
@@ -42,19 +51,19 @@ def test_the_papers_own_counts_give_the_papers_shares():
     kinds = [generation(0.0, CUT)] * 518 + [generation(0.0)] * 388 + [generation(0.0, Outcome.REFUSED)] * 39
     base = [SampledAnswer(**{**vars(g), "example": str(i), "document": str(i)}) for i, g in enumerate(kinds)]
     trained = [generation(1.0, example=str(i)) for i in range(945)]
-    found = attribute(base, trained)
-    shares = {cause: round(100 * share.value, 2) for cause, share in found.gained.shares.items()}
+    flips = attribute(base, trained)
+    shares = {cause: round(100 * share.value, 2) for cause, share in flips.gained.shares.items()}
     assert shares == {Cause.TRUNCATION: 54.81, Cause.REASONING: 41.06, Cause.OTHER: 4.13}
-    assert found.gained.total == found.net == 945
-    assert all(share.low <= share.value <= share.high for share in found.gained.shares.values())
+    assert flips.gained.total == flips.net == 945
+    assert all(share.low <= share.value <= share.high for share in flips.gained.shares.values())
 
 
 def test_both_directions_and_the_net():
     base = [generation(0.0, CUT, epoch=1), generation(1.0, epoch=2), generation(1.0, epoch=3)]
     trained = [generation(1.0, epoch=1), generation(0.0, CUT, epoch=2), generation(1.0, epoch=3)]
-    found = attribute(base, trained)
-    assert (found.gained.total, found.lost.total, found.net, found.pairs) == (1, 1, 0, 3)
-    assert found.lost.counts[Cause.TRUNCATION] == 1
+    flips = attribute(base, trained)
+    assert (flips.gained.total, flips.lost.total, flips.net, flips.pairs) == (1, 1, 0, 3)
+    assert flips.lost.counts[Cause.TRUNCATION] == 1
 
 
 def test_missing_epochs_unpaired_examples_and_unscored_answers_are_in_no_pair():
@@ -74,19 +83,23 @@ def test_missing_epochs_unpaired_examples_and_unscored_answers_are_in_no_pair():
 def test_all_pairs_do_not_depend_on_the_order_of_samples(before, after, chance):
     base = [generation(float(right), epoch=i) for i, right in enumerate(before)]
     trained = [generation(float(right), epoch=i) for i, right in enumerate(after)]
-    found = attribute(base, trained, all_pairs=True)
+    all_flips = attribute(base, trained, all_pairs=True)
     chance.shuffle(trained)
     shuffled = [SampledAnswer(**{**vars(g), "epoch": i}) for i, g in enumerate(trained)]
     again = attribute(base, shuffled, all_pairs=True)
-    assert again.gained.total == pytest.approx(found.gained.total)
-    assert found.pairs == pytest.approx(min(len(before), len(after)))
+    assert again.gained.total == pytest.approx(all_flips.gained.total)
+    assert all_flips.pairs == pytest.approx(min(len(before), len(after)))
     flips = sum(not b and a for b, a in product(before, after))
-    assert found.gained.total == pytest.approx(flips * found.pairs / (len(before) * len(after)))
+    assert all_flips.gained.total == pytest.approx(flips * all_flips.pairs / (len(before) * len(after)))
 
 
 def test_what_cut_off_answers_cost():
-    answers = [generation(1.0, tokens=100), generation(0.0, CUT, tokens=200), generation(0.5, epoch=2, tokens=50),
-               generation(None, epoch=3, tokens=1_000)]  # fmt: skip
+    answers = [
+        generation(1.0, tokens=100),
+        generation(0.0, CUT, tokens=200),
+        generation(0.5, epoch=2, tokens=50),
+        generation(None, epoch=3, tokens=1_000),
+    ]
     assert measure_rate(answers).value == 0.25
     assert list(measure(answers).values()) == [0.75, 0.0, 0.5, 0.0, pytest.approx(1000 * 1.5 / 350)]
     assert [rate_at(answers, budget) for budget in (1_000, 100, 99, 49)] == [0.25, 0.5, 0.75, 1.0]
@@ -95,8 +108,10 @@ def test_what_cut_off_answers_cost():
         show([], 1.0, "")
 
 
-@pytest.mark.parametrize(("drawn", "right", "k", "chance"), [(8, 0, 8, 0.0), (8, 1, 8, 1.0), (8, 1, 1, 1 / 8),
-                                                             (4, 2, 2, 1 - 1 / 6), (8, 8, 3, 1.0)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("drawn", "right", "k", "chance"),
+    [(8, 0, 8, 0.0), (8, 1, 8, 1.0), (8, 1, 1, 1 / 8), (4, 2, 2, 1 - 1 / 6), (8, 8, 3, 1.0)],
+)
 def test_the_chance_of_one_right_answer_in_k(drawn, right, k, chance):
     assert chance_of_one(drawn, right, k) == pytest.approx(chance)
 
@@ -112,10 +127,10 @@ def test_pass_at_k_leaves_out_examples_with_too_few_answers():
 def test_a_difference_is_paired_by_example():
     first = {str(i): Answers(str(i // 2), (0.2, 0.4)) for i in range(40)}
     second = {str(i): Answers(str(i // 2), (0.5, 0.5, None)) for i in range(5, 45)}
-    found = compare(first, second)
-    assert found.examples == 35
-    assert found.estimate.value == pytest.approx(0.2)
-    assert found.p < 0.01
+    comparison = compare(first, second)
+    assert comparison.examples == 35
+    assert comparison.estimate.value == pytest.approx(0.2)
+    assert comparison.p < 0.01
     assert compare(first, first).p == 1.0
     assert compare(first, {}) is None
     assert compare({"a": Answers("d", (0.0,))}, {"a": Answers("d", (1.0,))}).p is None
@@ -124,6 +139,6 @@ def test_a_difference_is_paired_by_example():
 def test_a_difference_that_is_chance_is_no_difference():
     chance = numpy.random.default_rng(3)
     first, second = ({str(i): Answers(str(i), tuple(chance.random(4))) for i in range(200)} for _ in range(2))
-    found = compare(first, second)
-    assert found.p > 0.01
-    assert found.estimate.low < 0 < found.estimate.high
+    comparison = compare(first, second)
+    assert comparison.p > 0.01
+    assert comparison.estimate.low < 0 < comparison.estimate.high

@@ -1,3 +1,5 @@
+"""Tests the card of a dataset: its header, its numbers, and the escaping of texts in it."""
+
 import pytest
 import yaml
 from huggingface_hub import DatasetCard
@@ -53,17 +55,26 @@ def test_the_header_is_what_the_hub_reads():
     assert card.data.license == ["unknown", "odc-by"]
     header = yaml.safe_load(write_card(SMALL).split("---\n")[1])
     assert header["configs"] == [
-        {"config_name": "agentic", "data_files": [{"split": "train", "path": "agentic/train.parquet"},
-                                                  {"split": "test", "path": "agentic/test.parquet"}]},
-        {"config_name": "cot", "data_files": [{"split": "train", "path": "cot/train.parquet"}]}]  # fmt: skip
+        {
+            "config_name": "agentic",
+            "data_files": [
+                {"split": "train", "path": "agentic/train.parquet"},
+                {"split": "test", "path": "agentic/test.parquet"},
+            ],
+        },
+        {"config_name": "cot", "data_files": [{"split": "train", "path": "cot/train.parquet"}]},
+    ]
 
 
-@pytest.mark.parametrize(("text", "shown"), [
-    ("Qwen3.5-4B", "Qwen3.5-4B"),
-    ("a\n# b | c", "a # b \\| c"),
-    ("[x](http://y)", "\\[x\\](http://y)"),
-    ("<script>&", "&lt;script&gt;&amp;"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Qwen3.5-4B", "Qwen3.5-4B"),
+        ("a\n# b | c", "a # b \\| c"),
+        ("[x](http://y)", "\\[x\\](http://y)"),
+        ("<script>&", "&lt;script&gt;&amp;"),
+    ],
+)
 def test_names_are_text_and_nothing_else(text, shown):
     assert escape(text) == shown
 

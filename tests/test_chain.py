@@ -1,4 +1,4 @@
-"""The whole chain as its user runs it: real vLLM, real TRL, documents that are not the repo's."""
+"""Tests the whole chain as its user runs it: real vLLM, real TRL, documents from outside the repository."""
 
 import json
 import os
@@ -44,8 +44,13 @@ def module(name: str, recipe: str, *arguments: str) -> str:
 
 
 def test_generate_killed_in_the_middle_goes_on_where_it_was(server, runs):
-    arguments = [f"run={runs}/agentic", f"documents.path={DOCUMENTS}", server, "domain.max_rounds=12",
-                 "domain.presets.just_right.weak_mean_at_most=0.5"]  # fmt: skip
+    arguments = [
+        f"run={runs}/agentic",
+        f"documents.path={DOCUMENTS}",
+        server,
+        "domain.max_rounds=12",
+        "domain.presets.just_right.weak_mean_at_most=0.5",
+    ]
     command = [sys.executable, "-m", "autodata.generate", f"{RECIPES}/generate.yaml", *arguments]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         journal = runs / "agentic" / "journal.sqlite-wal"
@@ -65,20 +70,41 @@ def test_generate_killed_in_the_middle_goes_on_where_it_was(server, runs):
 
 def test_the_baseline_and_the_dataset(server, runs):
     module("autodata.generate", "generate_cot.yaml", f"run={runs}/cot", f"documents.path={DOCUMENTS}", server)
-    out = module("autodata.dataset", "dataset.yaml", f"run={runs}/dataset", f"arms.agentic={runs}/agentic",
-                 f"arms.cot={runs}/cot")  # fmt: skip
+    out = module(
+        "autodata.dataset",
+        "dataset.yaml",
+        f"run={runs}/dataset",
+        f"arms.agentic={runs}/agentic",
+        f"arms.cot={runs}/cot",
+    )
     assert "weak_avg" in out
 
 
 def test_training_refuses_too_few_and_goes_on_after_a_kill(runs):
     accelerate = str(Path(sys.executable).parent / "accelerate")
-    launch = [accelerate, "launch", "--config_file", "recipes/accelerate/cpu.yaml", "training/grpo.py",
-              f"{RECIPES}/grpo.yaml", f"run={runs}/grpo", f"dataset={runs}/dataset"]  # fmt: skip
+    launch = [
+        accelerate,
+        "launch",
+        "--config_file",
+        "recipes/accelerate/cpu.yaml",
+        "training/grpo.py",
+        f"{RECIPES}/grpo.yaml",
+        f"run={runs}/grpo",
+        f"dataset={runs}/dataset",
+    ]
     refused = subprocess.Popen(
         [*launch, "min_examples=99"], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    short = [*launch, f"run={runs}/grpo_short", "min_examples=1", "evaluate=[agentic_train]", "trainer.max_steps=3",
-             "trainer.save_steps=1", "trainer.num_generations=4", "trainer.per_device_train_batch_size=4"]  # fmt: skip
+    short = [
+        *launch,
+        f"run={runs}/grpo_short",
+        "min_examples=1",
+        "evaluate=[agentic_train]",
+        "trainer.max_steps=3",
+        "trainer.save_steps=1",
+        "trainer.num_generations=4",
+        "trainer.per_device_train_batch_size=4",
+    ]
     with subprocess.Popen(
         short, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     ) as process:
@@ -98,8 +124,13 @@ def test_training_refuses_too_few_and_goes_on_after_a_kill(runs):
 def test_the_trained_model_is_served_and_evaluated_and_the_table_shows_it(server, runs):
     samples = [f"dataset={runs}/dataset", "samples=2"]
     module("eval.run", "eval_base.yaml", f"run={runs}/eval_base", server, *samples)
-    module("eval.run", "eval_trained.yaml", f"run={runs}/eval_trained", *samples,
-           f"evaluated.weights={runs}/grpo_short/model")  # fmt: skip
+    module(
+        "eval.run",
+        "eval_trained.yaml",
+        f"run={runs}/eval_trained",
+        *samples,
+        f"evaluated.weights={runs}/grpo_short/model",
+    )
     table = module("eval.tables", "table2.yaml", f"runs={runs}", f"output={runs}/table2.md")
     assert re.search(r"\| SmolLM2-135M \| .*\d\.\d{3}", table)
     assert re.search(r"\| SmolLM2-135M \+ RL on agentic data \| .*\d\.\d{3}", table)
@@ -114,7 +145,7 @@ def test_the_trained_model_is_served_and_evaluated_and_the_table_shows_it(server
 
 
 def test_training_renders_the_prompt_that_the_server_renders(server, tmp_path):
-    """The token ids of both, from the tokenizer here and from vLLM's own tokenize route."""
+    """Compares the token ids of the tokenizer here with those of vLLM's tokenize route."""
     import httpx
     from transformers import AutoTokenizer
 
@@ -126,8 +157,12 @@ def test_training_renders_the_prompt_that_the_server_renders(server, tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(resolve_weights("embedded"))
     here = tokenizer(render_prompt(candidate, domain, tokenizer, {}), add_special_tokens=False)["input_ids"]
     messages = [{"role": m.role, "content": m.content} for m in domain.solver_prompt(candidate)]
-    body = {"model": "smollm2-135m-instruct", "messages": messages, "continue_final_message": True,
-            "add_generation_prompt": False}  # fmt: skip
+    body = {
+        "model": "smollm2-135m-instruct",
+        "messages": messages,
+        "continue_final_message": True,
+        "add_generation_prompt": False,
+    }
     url = recipe.models.endpoints["small"].base_url.removesuffix("/v1") + "/tokenize"
     assert httpx.post(url, json=body, timeout=60).json()["tokens"] == here
 
@@ -151,7 +186,7 @@ def test_ctrl_c_in_a_terminal_stops_the_server_too(runs):
 
 
 def test_every_flag_of_the_models_files_is_known_to_the_installed_vllm():
-    """Parsed, not served: names and values of all server flags, the paper's models included."""
+    """Parses the names and values of all server flags, the paper's models included, without starting a server."""
     code = (
         "import sys, json\n"
         "from vllm.entrypoints.launchers.cli_args import make_arg_parser\n"

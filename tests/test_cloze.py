@@ -1,3 +1,5 @@
+"""Tests the cloze domain: its cuts, its quality check and its judge."""
+
 import asyncio
 from pathlib import Path
 

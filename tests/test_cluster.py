@@ -1,4 +1,4 @@
-"""The servers of a campaign: how many jobs, what each is asked, who gets calls; without a cluster."""
+"""Tests the servers of a campaign without a cluster: the number of jobs, their commands, and the routing of calls."""
 
 import os
 import re
@@ -34,7 +34,7 @@ GOLDEN = REPO / "tests" / "slurm" / "paper_jobs.txt"
 
 
 def models_with(**servers: Server) -> Models:
-    """Each endpoint serves one role."""
+    """Make models in which each endpoint serves one role."""
     endpoints = {name: Endpoint(f"{name}-model", server=server) for name, server in servers.items()}
     roles = dict(zip(("weak_solver", "strong_solver", "judge"), map(RoleConfig, endpoints), strict=False))
     return Models(endpoints, **roles)
@@ -98,7 +98,7 @@ def test_names_tell_runs_and_servers_apart():
 
 
 def test_the_papers_jobs_are_those_that_an_operator_has_seen():
-    """Six nodes of eight GPUs; `python -m tests.test_cluster` writes the file anew."""
+    """The cluster has six nodes of eight GPUs. `python -m tests.test_cluster` writes the file anew."""
     assert describe_paper() == GOLDEN.read_text()
 
 
@@ -209,11 +209,11 @@ def test_the_key_of_a_run_is_made_once_and_read_by_its_owner_only(tmp_path, monk
     for name in (shared.VARIABLE, "VLLM_API_KEY"):
         monkeypatch.setenv(name, "")
     shared.make_key(tmp_path)
-    made = os.environ[shared.VARIABLE]
+    key = os.environ[shared.VARIABLE]
     shared.make_key(tmp_path)
     shared.require_key(tmp_path)
-    assert len(made) > 40
-    assert made == os.environ[shared.VARIABLE] == os.environ["VLLM_API_KEY"]
+    assert len(key) > 40
+    assert key == os.environ[shared.VARIABLE] == os.environ["VLLM_API_KEY"]
     assert (tmp_path / "serving" / "key").stat().st_mode & 0o777 == 0o600
 
 
@@ -283,47 +283,47 @@ def wait_for(condition, seconds: float = 20) -> None:
 
 @pytest.fixture
 def make_replica(tmp_path, monkeypatch):
-    """make_replica(code) → one whose server is this Python code; stopped in the end."""
+    """make_replica(code) starts a replica whose server is this Python code."""
     monkeypatch.setattr(replica, "_POLL_S", 0.02)
     monkeypatch.setattr(replica, "_CANARY_S", 0.1)
-    made = []
+    replicas = []
 
     def make(code: str = FAKE, canary: Canary | None = None) -> Replica:
         command = lambda endpoint, host, port: [sys.executable, "-c", code, str(port)]  # noqa: E731
         monkeypatch.setattr("autodata.serving.vllm.command_line", command)
         server = Server("none", ready_timeout_s=20, canary=canary)
-        made.append(Replica("weak", Endpoint("fake", server=server), [], tmp_path / "log", "127.0.0.1"))
-        made[-1].start()
-        return made[-1]
+        replicas.append(Replica("weak", Endpoint("fake", server=server), [], tmp_path / "log", "127.0.0.1"))
+        replicas[-1].start()
+        return replicas[-1]
 
     yield make
-    for one in made:
+    for one in replicas:
         one.stop()
 
 
 def test_a_replica_is_ready_then_drained(make_replica):
-    made = make_replica()
-    wait_for(lambda: made.state == State.READY)
-    assert httpx.get(f"{made.url}/models").status_code == 200
-    assert count_requests(made.url) == 0
-    made.drain()
-    wait_for(lambda: made.state == State.ENDED)
-    assert count_requests(made.url) == 0  # nobody answers any more
+    replica = make_replica()
+    wait_for(lambda: replica.state == State.READY)
+    assert httpx.get(f"{replica.url}/models").status_code == 200
+    assert count_requests(replica.url) == 0
+    replica.drain()
+    wait_for(lambda: replica.state == State.ENDED)
+    assert count_requests(replica.url) == 0  # nobody answers any more
 
 
 @pytest.mark.slow
 def test_a_server_that_dies_is_started_again(make_replica, tmp_path):
     once = f"import os; done = os.path.exists(r'{tmp_path}/once'); open(r'{tmp_path}/once', 'w'); done or exit(3)\n"
-    made = make_replica(once + FAKE)
-    wait_for(lambda: made.state == State.READY)
+    replica = make_replica(once + FAKE)
+    wait_for(lambda: replica.state == State.READY)
 
 
 @pytest.mark.slow
 def test_a_server_that_always_dies_is_given_up_with_its_reason(make_replica):
-    made = make_replica("print('no such weights'); exit(1)")
-    wait_for(lambda: not made.is_alive())
-    assert made.state == State.ENDED
-    assert "no such weights" in made.detail
+    replica = make_replica("print('no such weights'); exit(1)")
+    wait_for(lambda: not replica.is_alive())
+    assert replica.state == State.ENDED
+    assert "no such weights" in replica.detail
 
 
 NOISY = """
@@ -346,12 +346,12 @@ FakeServer(answer, int(sys.argv[1])).serve_forever()
 @pytest.mark.parametrize(("wrong", "starts"), [([5, 6], "2"), ([5, 7], "1")])
 @pytest.mark.slow
 def test_a_replica_that_turns_to_noise_is_started_again(make_replica, tmp_path, wrong, starts):
-    """After two wrong answers in a row; a single one can be chance."""
+    """It takes two wrong answers in a row, because a single one can be chance."""
     read = lambda name: (tmp_path / name).read_text() if (tmp_path / name).exists() else ""  # noqa: E731
-    made = make_replica(NOISY.format(folder=str(tmp_path), wrong=wrong), Canary("The capital of France?", "paris"))
+    replica = make_replica(NOISY.format(folder=str(tmp_path), wrong=wrong), Canary("The capital of France?", "paris"))
     wait_for(lambda: read("starts") == starts and int(read("asked") or 0) > 8)
     assert read("starts") == starts
-    assert made.state == State.READY
+    assert replica.state == State.READY
 
 
 @pytest.mark.parametrize(
@@ -435,8 +435,12 @@ if __name__ == "__main__":
 @pytest.mark.slow
 def test_the_jobs_of_evaluation_and_of_meta_optimisation_can_be_seen_first():
     for script, recipe in (("eval.sh", "recipes/cs/eval_base.yaml"), ("meta.sh", "recipes/meta/cs.yaml")):
-        done = subprocess.run(["bash", f"slurm/{script}", "--dry-run", recipe, "recipes/models/paper.yaml"], text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+        done = subprocess.run(
+            ["bash", f"slurm/{script}", "--dry-run", recipe, "recipes/models/paper.yaml"],
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         assert done.returncode == 0, done.stdout
         assert "--gpus-per-node=8" in done.stdout
         assert "kimi" in done.stdout
@@ -447,7 +451,12 @@ def test_the_jobs_of_evaluation_and_of_meta_optimisation_can_be_seen_first():
 def test_an_array_of_shards_gives_each_a_run_folder_of_its_own():
     command = ["bash", "slurm/generate.sh", "--dry-run", "recipes/cs/generate.yaml", "recipes/models/paper.yaml",
                "documents.shard=%a/16", "run=runs/x"]  # fmt: skip
-    done = subprocess.run(command, env=os.environ | {"SLURM_ARRAY_TASK_ID": "3"}, text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT)  # fmt: skip
+    done = subprocess.run(
+        command,
+        env=os.environ | {"SLURM_ARRAY_TASK_ID": "3"},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     assert done.returncode == 0, done.stdout
     assert "runs/x/shards/3_of_16" in done.stdout

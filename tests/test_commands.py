@@ -1,4 +1,4 @@
-"""Every command: its help, and the exit codes 0 (done), 1 (failed) and 2 (called wrongly)."""
+"""Tests every command's help and its exit codes 0 (done), 1 (failed) and 2 (called wrongly)."""
 
 import importlib
 import re
@@ -17,7 +17,7 @@ OPTIONS = {"autodata.publish": ["--to", "owner/name"]}  # options that a command
 
 @pytest.fixture
 def call(monkeypatch, capsys):
-    """call(command, *arguments) → exit code, stdout, stderr."""
+    """call(command, *arguments) returns exit code, stdout and stderr."""
 
     def run(name: str, *arguments: str) -> tuple[object, str, str]:
         monkeypatch.setattr(sys, "argv", [name, *arguments])
@@ -29,8 +29,8 @@ def call(monkeypatch, capsys):
 
 
 def list_required(call, name: str) -> list[str]:
-    """The names of the arguments that a command requires, in their order."""
-    if name == "autodata.fidelity":  # it takes none, and without any it writes its page
+    """List the names of the arguments that a command requires, in their order."""
+    if name == "autodata.fidelity":  # it takes no arguments and would write its page
         return []
     code, _, error = call(name)
     assert code == 2
@@ -78,8 +78,9 @@ def test_a_run_that_is_not_there_is_a_failure(call, name, tmp_path):
 def test_the_exit_code_reaches_the_shell_without_a_traceback(tmp_path):
     arguments = ["recipes/demo/generate.yaml", f"run={tmp_path / 'run'}", f"documents.path={tmp_path}"]
     for change, code in (("seed=1", 1), ("sed=1", 2)):
-        done = subprocess.run([sys.executable, "-m", "autodata.generate", *arguments, change], capture_output=True,
-                              text=True, cwd=REPO)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-m", "autodata.generate", *arguments, change], capture_output=True, text=True, cwd=REPO
+        )
         assert (done.returncode, done.stdout) == (code, "")
         assert re.fullmatch("error: .*\n", done.stderr)
 

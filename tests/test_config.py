@@ -1,3 +1,5 @@
+"""Tests the reading of recipes: errors that name a key, layers, comments, and the resolved recipe."""
+
 from dataclasses import replace
 
 import pytest

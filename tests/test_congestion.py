@@ -1,4 +1,4 @@
-"""Limits that follow the load: both sides of every threshold, and the control loop over real servers."""
+"""Tests the limits that follow the load: both sides of every threshold, and the control loop over real servers."""
 
 import asyncio
 import time
@@ -34,8 +34,12 @@ def test_the_next_limit(load, expected):
     assert adjust(100, load, IDLE) == expected
 
 
-@given(st.lists(st.builds(ServerLoad, st.integers(0, 9), st.integers(0, 10_000), st.integers(0, 500), st.floats(0, 1),
-                          st.integers(0, 9)), max_size=30))  # fmt: skip
+LOADS = st.builds(
+    ServerLoad, st.integers(0, 9), st.integers(0, 10_000), st.integers(0, 500), st.floats(0, 1), st.integers(0, 9)
+)
+
+
+@given(st.lists(LOADS, max_size=30))
 def test_any_load_leaves_a_limit_that_lets_calls_through(loads):
     limit, before = limits.FIRST_LIMIT, IDLE
     for load in loads:
@@ -88,10 +92,10 @@ def test_a_call_that_is_cancelled_gives_its_place_back():
 
 
 def lease(folder: Path, url: str, beat: int = 1, **values: object) -> Lease:
-    made = Lease(**{"endpoint": "weak", "replica": 0, "job": "7", "model": "m", "url": url, "state": State.READY,
-                    "beat": beat, "deadline": 0.0, **values})  # fmt: skip
-    write_lease(folder, made)
-    return made
+    defaults = {"endpoint": "weak", "replica": 0, "job": "7", "model": "m", "deadline": 0.0}
+    record = Lease(**{**defaults, "url": url, "state": State.READY, "beat": beat, **values})
+    write_lease(folder, record)
+    return record
 
 
 def test_the_limit_follows_the_servers_that_the_leases_name(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The ledger by role, GPU-seconds by the rule, and the limits of a budget on both sides."""
+"""Tests the ledger by role, the GPU-seconds, and both sides of the limits of a budget."""
 
 import asyncio
 from dataclasses import replace
@@ -26,10 +26,10 @@ def busy_for(seconds: float) -> BusyTime:
 
 
 def accounts(**seconds: float) -> dict[Role, Account]:
-    made = {Role(role): Account(call_seconds=s) for role, s in seconds.items()}
-    for account in made.values():
+    by_role = {Role(role): Account(call_seconds=s) for role, s in seconds.items()}
+    for account in by_role.values():
         account.counts["calls"] = 1
-    return made
+    return by_role
 
 
 def ledger_of(server: Server | None, leases: str | None = None, **seconds: float) -> dict[Role, Cost]:
@@ -40,7 +40,7 @@ def ledger_of(server: Server | None, leases: str | None = None, **seconds: float
 def test_gpu_seconds_are_shared_by_call_seconds():
     server = Server("w", flags={"tensor-parallel-size": 2, "data-parallel-size": 4}, replicas=3)
     ledger = ledger_of(server, weak_solver=30.0, judge=10.0)
-    assert (ledger[WEAK].gpu_seconds, ledger[JUDGE].gpu_seconds) == (60.0, 20.0)  # replicas are Slurm's
+    assert (ledger[WEAK].gpu_seconds, ledger[JUDGE].gpu_seconds) == (60.0, 20.0)  # Slurm sets the number of replicas
     ledger = ledger_of(server, leases="there", weak_solver=30.0, judge=10.0)
     assert (ledger[WEAK].gpu_seconds, ledger[JUDGE].gpu_seconds) == (180.0, 60.0)
 
@@ -74,7 +74,7 @@ def test_a_call_is_counted_for_its_role_and_a_replay_is_no_call(journal):
     assert len(server.requests) == 2
     ended = {"answered": 1, "cut_off": 1}
     assert ledger[WEAK] == Cost(2, 1, 22, 14, ledger[WEAK].call_seconds, gpu_seconds=None, outcomes=ended)
-    assert ledger[JUDGE] == Cost(replayed=1)  # the same words to the same model: paid by the role that was first
+    assert ledger[JUDGE] == Cost(replayed=1)  # the role that first sent this prompt to this model pays for it
     assert ledger[WEAK].call_seconds > 0
     assert client.counts == {"calls": 2, "replayed": 2, "prompt_tokens": 22, "completion_tokens": 14, **ended}
     assert [account.running for account in client.accounts.values()] == [0, 0]
@@ -116,14 +116,14 @@ def test_no_call_is_made_once_a_limit_is_reached(ask, journal):
         client.find_spent_budget = lambda: find_spent_budget(Budget(calls=2), client.ledger(), 0)
 
         async def go() -> list[object]:
-            asked = []
+            tasks = []
             for seed in (1, 2, 2, 3, 1):
                 try:
-                    asked.append((await client.ask(request(seed=seed))).content)
+                    tasks.append((await client.ask(request(seed=seed))).content)
                 except Draining as drain:
-                    asked.append(str(drain))
+                    tasks.append(str(drain))
             await client.close()
-            return asked
+            return tasks
 
         answers = asyncio.run(go())
     assert answers == ["ok", "ok", "ok", "budget.calls=2 is reached (2 used): raise it", "ok"]

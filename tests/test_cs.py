@@ -1,4 +1,4 @@
-"""The computer-science domain, from a recipe, through every kind of outcome."""
+"""Tests the computer-science domain, from a recipe, through every kind of outcome."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ PAPER = Document("p", "Flash caches wear out. " * 30, "p.txt")
 
 
 def play(journal, world, *overrides, how=orchestrate, document=PAPER, earlier=None):
-    """One document through the cs recipe: (trajectory, server)."""
+    """Run one document through the cs recipe and return (trajectory, server)."""
     recipe = load_recipe("recipes/cs/generate.yaml", "recipes/models/laptop.yaml", *overrides)
     with fake_server(world) as server:
 
@@ -44,8 +44,14 @@ def failures(trajectory):
 def test_a_leak_an_easy_a_hard_a_close_a_malformed_one_and_an_acceptance_in_round_six(journal):
     world = World(["leak", "too_easy", "no_better", "small_gap", "malformed", "accepted"])
     trajectory, server = play(journal, world)
-    assert failures(trajectory) == [Failure.LOW_QUALITY, Failure.TOO_EASY, Failure.TOO_HARD, Failure.SMALL_GAP,
-                                    Failure.MALFORMED, None]  # fmt: skip
+    assert failures(trajectory) == [
+        Failure.LOW_QUALITY,
+        Failure.TOO_EASY,
+        Failure.TOO_HARD,
+        Failure.SMALL_GAP,
+        Failure.MALFORMED,
+        None,
+    ]
     assert (trajectory.end, trajectory.accepted.number) == (End.ACCEPTED, 6)
     leak, easy, hard, close, malformed, accepted = trajectory.rounds
     assert leak.quality.reason.startswith("LEAKS_ANSWER: because")
@@ -78,8 +84,12 @@ def test_failures_are_fed_back_in_three_groups_and_only_where_there_are_any(jour
     _, server = play(journal, world)
     prompts = [b["messages"][-1]["content"] for b in server.requests if "scratchpad" in str(b.get("response_format"))]
     groups = ("Too easy:", "Failed with expert answers", "Failed the quality check:")
-    assert [[g in p for g in groups] for p in prompts] == [[False, False, False], [False, False, True],
-                                                           [True, False, True], [True, True, True]]  # fmt: skip
+    assert [[g in p for g in groups] for p in prompts] == [
+        [False, False, False],
+        [False, False, True],
+        [True, False, True],
+        [True, True, True],
+    ]
     assert "LEAKS_ANSWER: because" in prompts[1]
     assert "weak answers scored 0.8 on average" in prompts[2]
     assert "weak answers scored 0.364, strong ones 0.509, gap 0.145" in prompts[3]
@@ -96,9 +106,9 @@ def test_the_judge_sees_neither_reference_answer_nor_weights_nor_paper(journal):
 
 def test_solvers_see_context_and_question_only_and_never_their_role(journal):
     _, server = play(journal, World(["accepted"]))
-    asked = {b["model"]: b["messages"] for b in server.requests if b["model"] in ("weak", "strong")}
-    assert asked["weak"] == asked["strong"]
-    text = str(asked["weak"]).lower()
+    prompts = {b["model"]: b["messages"] for b in server.requests if b["model"] in ("weak", "strong")}
+    assert prompts["weak"] == prompts["strong"]
+    text = str(prompts["weak"]).lower()
     assert not any(word in text for word in ("weak", "strong", "rubric", "criteri", "flash caches wear out. flash"))
 
 
@@ -106,7 +116,7 @@ def test_solvers_see_context_and_question_only_and_never_their_role(journal):
 def test_criteria_are_judged_together_in_parts_or_one_by_one(journal, per_call, calls):
     world = World(["accepted"])
     trajectory, _ = play(journal, world, f"domain.criteria_per_call={per_call}")
-    assert world.asked["judge"] == 6 * calls
+    assert world.counts["judge"] == 6 * calls
     assert [a.judgement.score for a in trajectory.accepted.weak] == [pytest.approx(16 / 55)] * 3
     assert len(trajectory.accepted.strong[0].judgement.met) == 13
 
@@ -130,8 +140,9 @@ def test_best_of_n_spends_what_it_may_without_hearing_of_earlier_rounds(journal)
 
 
 def test_without_an_accepted_round_the_best_has_the_largest_gap(journal):
-    trajectory, _ = play(journal, World(["small_gap", "no_better"]), "arm=best_of_n",
-                         how=lambda h: propose_many(h, 18 * 20))  # fmt: skip
+    trajectory, _ = play(
+        journal, World(["small_gap", "no_better"]), "arm=best_of_n", how=lambda h: propose_many(h, 18 * 20)
+    )
     assert choose_best(trajectory.rounds).number == 1
     assert choose_best(()) is None
 
@@ -170,8 +181,10 @@ SHAPES = {
     ],
 )
 def test_the_counts_are_made_here_whatever_the_verifier_says(journal, shape, weights, reason):
-    items = [{"criterion": f"Step {i} of x", "weight": w, "category": "positive" if w > 0 else "negative"}
-             for i, w in enumerate(weights)]  # fmt: skip
+    items = [
+        {"criterion": f"Step {i} of x", "weight": w, "category": "positive" if w > 0 else "negative"}
+        for i, w in enumerate(weights)
+    ]
 
     class Shaped(World):
         def _propose(self, body):
@@ -270,7 +283,7 @@ def test_a_document_that_does_not_fit_is_cut_or_not_measured(journal):
 
     with pytest.raises(NotMeasured, match=r"set domain\.document_chars") as caught:
         play(journal, Small(["accepted"]))
-    assert caught.value.is_prompt  # what does not fit one server may fit another: nothing is stored
+    assert caught.value.is_prompt  # nothing is stored, because the prompt may fit another server
     long = Document("long", "First part. " * 20 + "\n\n" + "Second part. " * 100, "long.txt")
     _, server = play(journal, World(["accepted"]), "domain.document_chars=400", document=long)
     assert "Second part" not in str(server.requests[0]["messages"])
@@ -291,7 +304,7 @@ def test_an_unreadable_verifier_gives_no_verdict(journal, bad):
 def test_a_verifier_is_asked_again_and_believed_once_readable(journal):
     class Slow(World):
         def _verify(self, body):
-            return completion("hm") if self.asked["verify"] < 3 else super()._verify(body)
+            return completion("hm") if self.counts["verify"] < 3 else super()._verify(body)
 
     trajectory, _ = play(journal, Slow(["accepted"]), "domain.final_check=false")
     assert trajectory.accepted.number == 1
@@ -300,7 +313,7 @@ def test_a_verifier_is_asked_again_and_believed_once_readable(journal):
 def test_an_item_that_fails_the_final_check_stays_recorded_as_such(journal):
     class Fickle(World):
         def _verify(self, body):
-            return completion(json.dumps(quality(self.asked["verify"] == 1)))
+            return completion(json.dumps(quality(self.counts["verify"] == 1)))
 
     trajectory, _ = play(journal, Fickle(["accepted"]))
     assert trajectory.end is End.ROUNDS_USED
@@ -334,8 +347,8 @@ def test_a_failed_final_check_counts_where_the_preset_in_force_accepts():
     ],
 )
 def test_texts_that_address_solvers_are_refused_and_others_not(text, is_fault):
-    asked = Candidate(text, "ref", (Criterion("c", 1),), "A setting.")
-    assert bool(verifier.find_faults(asked)) == is_fault
+    proposal = Candidate(text, "ref", (Criterion("c", 1),), "A setting.")
+    assert bool(verifier.find_faults(proposal)) == is_fault
 
 
 def test_an_answer_that_stands_in_the_context_is_refused():
@@ -343,5 +356,5 @@ def test_an_answer_that_stands_in_the_context_is_refused():
     words = answer.split()
     for count, is_fault in ((12, True), (11, False)):
         context = "It is known that " + " ".join(words[:count]) + " somewhere."
-        asked = Candidate("Why?", answer, (Criterion("c", 1),), context)
-        assert bool(verifier.find_faults(asked)) == is_fault
+        proposal = Candidate("Why?", answer, (Criterion("c", 1),), context)
+        assert bool(verifier.find_faults(proposal)) == is_fault

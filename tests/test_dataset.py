@@ -1,3 +1,5 @@
+"""Tests the dataset command: choice of rounds, funnel, duplicates, splits, statistics and provenance."""
+
 import json
 import sys
 from dataclasses import replace
@@ -30,7 +32,7 @@ def question(number: int) -> str:
 
 
 def made(tmp_path: Path, agentic: list[Trajectory], cot: list[Trajectory] = (), **values: object) -> module.Dataset:
-    """The dataset of these trajectories."""
+    """Build the dataset of these trajectories."""
     arms = {"agentic": write_run(tmp_path / "agentic", DEMO, *agentic)}
     if cot:
         arms["cot"] = write_run(tmp_path / "cot", COT, *cot)
@@ -65,20 +67,40 @@ def test_best_of_n_gives_the_accepted_round_or_the_largest_gap():
 def test_every_stage_is_counted(tmp_path):
     plain = [simple(f"d{i}", question(i), DEMO) for i in range(3)]
     unsure = trajectory("e", a_round(1, candidate("e"), DEMO, final=checked(candidate("e"), passed=False)))
-    empty, leaking, short = (trajectory(name, a_round(1, asked, DEMO)) for name, asked in (
-        ("f", candidate("f", reference_answer="")),
-        ("g", candidate("what do the authors say?", context="x" * 9)),
-        ("h", candidate("h", context="x" * 8)),
-    ))  # fmt: skip
+    empty, leaking, short = (
+        trajectory(name, a_round(1, proposal, DEMO))
+        for name, proposal in (
+            ("f", candidate("f", reference_answer="")),
+            ("g", candidate("what do the authors say?", context="x" * 9)),
+            ("h", candidate("h", context="x" * 8)),
+        )
+    )
     none = trajectory("z", a_round(1, candidate("z"), DEMO, weak=8))
-    plain = [trajectory(t.document_id, a_round(1, candidate(t.rounds[0].candidate.question, context="x" * 9), DEMO))
-             for t in plain]  # fmt: skip
+    plain = [
+        trajectory(t.document_id, a_round(1, candidate(t.rounds[0].candidate.question, context="x" * 9), DEMO))
+        for t in plain
+    ]
     filters = Filters(context_chars=9, source_references=True)
     built = made(tmp_path, [*plain, unsure, empty, leaking, short, none], filters=filters)
-    assert built.funnel == {"agentic": {
-        "trajectories": 8, "accepted or measured": 7, "measured": 7, "final check": 6, "complete": 5, "rubric": 5,
-        "context length": 4, "no source reference": 3, "no benchmark overlap": 3, "no equal candidate": 3,
-        "no near-duplicate": 3, "per document": 3, "no held-out overlap": 3, "train": 2, "test": 1}}  # fmt: skip
+    assert built.funnel == {
+        "agentic": {
+            "trajectories": 8,
+            "accepted or measured": 7,
+            "measured": 7,
+            "final check": 6,
+            "complete": 5,
+            "rubric": 5,
+            "context length": 4,
+            "no source reference": 3,
+            "no benchmark overlap": 3,
+            "no equal candidate": 3,
+            "no near-duplicate": 3,
+            "per document": 3,
+            "no held-out overlap": 3,
+            "train": 2,
+            "test": 1,
+        }
+    }
     assert [e.document_id for e in built.examples] == ["d0", "d1", "d2"]
 
 
@@ -132,11 +154,13 @@ def test_no_document_and_no_cluster_is_on_both_sides(tmp_path):
     cot = [simple(f"d{i}", question(i // 3) + " a b c d"[: 2 * (i % 3)], COT, "cot") for i in range(24)]
     agentic = [simple(f"d{i}", question(i // 3), DEMO) for i in range(0, 24, 2)]
     built = made(tmp_path, agentic, cot, test_fraction=0.4)
-    documents, starts = ({side: {key(e) for e in built.side(side)} for side in ("train", "test")}
-                         for key in (lambda e: e.document_id, lambda e: e.candidate.question[:60]))  # fmt: skip
-    for found in (documents, starts):
-        assert found["test"]
-        assert not found["train"] & found["test"]
+    documents, starts = (
+        {side: {key(e) for e in built.side(side)} for side in ("train", "test")}
+        for key in (lambda e: e.document_id, lambda e: e.candidate.question[:60])
+    )
+    for sides in (documents, starts):
+        assert sides["test"]
+        assert not sides["train"] & sides["test"]
 
 
 CLUSTERS = st.sets(st.text(min_size=1), min_size=1, max_size=30)
@@ -169,7 +193,7 @@ def test_a_document_has_no_more_examples_than_it_may(tmp_path):
 
 
 def test_cloze_beginnings_of_one_text_all_stay(tmp_path):
-    """Few words, many of them shared: they are different questions all the same."""
+    """The beginnings share many of their few words but are different questions."""
     beginnings = ["The town keeps", "The town keeps its old", "It was said to be", "It was said", "The keeper of the"]
     built = made(tmp_path, [simple(f"d{i}", text, DEMO) for i, text in enumerate(beginnings)], test_fraction=0.4)
     assert len(built.examples) == 5
@@ -178,7 +202,7 @@ def test_cloze_beginnings_of_one_text_all_stay(tmp_path):
 def test_what_is_held_out_in_any_arm_is_not_trained_on(tmp_path):
     agentic = [simple(f"a{i}", question(i), DEMO) for i in range(8)]
     quoting = [candidate(question(10 + i), context=f"As it says: {question(i).title()}!") for i in range(8)]
-    cot = [trajectory(f"c{i}", a_round(1, asked, COT), arm="cot") for i, asked in enumerate(quoting)]
+    cot = [trajectory(f"c{i}", a_round(1, proposal, COT), arm="cot") for i, proposal in enumerate(quoting)]
     built = made(tmp_path, agentic, cot, test_fraction=0.5)
     left, removed = {e.document_id: e.split for e in built.examples}, {m.example_id for m in built.matches}
     torn = [i for i in range(8) if left.get(f"a{i}") != left.get(f"c{i}")]
@@ -192,8 +216,9 @@ def test_arms_are_cut_down_to_the_smallest_on_each_side(tmp_path):
     agentic = [simple(f"d{i}", question(i), DEMO) for i in range(6)]
     cot = [simple(f"d{i}", question(i) + " x" * 9 + str(i), COT, "cot") for i in range(12)]
     built = made(tmp_path, agentic, cot, test_fraction=0.5, equal_sizes=True)
-    sizes = {(arm, side): sum(e.arm == arm for e in built.side(side))
-             for arm in built.domains for side in ("train", "test")}  # fmt: skip
+    sizes = {
+        (arm, side): sum(e.arm == arm for e in built.side(side)) for arm in built.domains for side in ("train", "test")
+    }
     assert sizes["agentic", "train"] == sizes["cot", "train"]
     assert sizes["agentic", "test"] == sizes["cot", "test"]
     assert built.funnel["cot"]["per document"] == 12
@@ -206,25 +231,31 @@ def test_arms_are_cut_down_to_the_smallest_on_each_side(tmp_path):
 def test_statistics_have_the_shape_of_the_papers_tables(tmp_path):
     late = trajectory("b", a_round(1, candidate("x"), DEMO, weak=0), a_round(2, candidate(question(1)), DEMO, weak=2))
     built = made(tmp_path, [simple("a", question(0), DEMO, weak=2), late])
-    found = summarize(built.examples)
-    assert tuple(found) == METRICS
-    assert found["weak_avg"] == 0.25
-    assert found["weak_median_pct"] == 25
-    assert found["strong_avg"] == 1.0
-    assert found["gap"] == 0.75
-    assert (found["rounds"], found["rounds_median"], found["rounds_max"]) == (1.5, 1.5, 2)
-    assert found["accepted_in_one_round_pct"] == 50
-    assert found["weak_rollout_std_points"] == pytest.approx(100 * (0.25 * 0.75) ** 0.5)
-    assert found["question_chars"] == len(question(0))
-    assert found["rubric_items"] == 3
+    statistics = summarize(built.examples)
+    assert tuple(statistics) == METRICS
+    assert statistics["weak_avg"] == 0.25
+    assert statistics["weak_median_pct"] == 25
+    assert statistics["strong_avg"] == 1.0
+    assert statistics["gap"] == 0.75
+    assert (statistics["rounds"], statistics["rounds_median"], statistics["rounds_max"]) == (1.5, 1.5, 2)
+    assert statistics["accepted_in_one_round_pct"] == 50
+    assert statistics["weak_rollout_std_points"] == pytest.approx(100 * (0.25 * 0.75) ** 0.5)
+    assert statistics["question_chars"] == len(question(0))
+    assert statistics["rubric_items"] == 3
 
 
 def test_a_statistic_without_data_is_none_and_never_zero(tmp_path):
     cot = made(tmp_path, [simple("a", "q", DEMO)], [simple("a", "q", COT, "cot")]).examples[-1]
-    found = summarize([cot])
-    missing = [m for m in METRICS if found[m] is None]
-    assert missing == ["rounds_median", "rounds_max", "accepted_in_one_round_pct", "grpo_suitability_high_pct",
-                       "grpo_suitability_medium_pct", "grpo_suitability_low_pct"]  # fmt: skip
+    statistics = summarize([cot])
+    missing = [m for m in METRICS if statistics[m] is None]
+    assert missing == [
+        "rounds_median",
+        "rounds_max",
+        "accepted_in_one_round_pct",
+        "grpo_suitability_high_pct",
+        "grpo_suitability_medium_pct",
+        "grpo_suitability_low_pct",
+    ]
     assert summarize([replace(cot, weak_scores=(0.5,))])["weak_rollout_std_points"] is None
     assert {k: v for k, v in summarize([]).items() if v is not None} == {"examples": 0}
 
@@ -233,8 +264,8 @@ def test_suitability_is_the_loop_judges_and_what_has_no_label_is_a_rest(tmp_path
     labels = ["high", "medium", "medium", None]
     reviews = [{"loop_judge": {"grpo_suitability": x}} if x else {} for x in labels]
     agentic = [trajectory(f"d{i}", a_round(1, candidate(question(i)), DEMO, review=r)) for i, r in enumerate(reviews)]
-    found = summarize(made(tmp_path, agentic).examples)
-    assert [found[f"grpo_suitability_{x}_pct"] for x in ("high", "medium", "low")] == [25, 50, 0]
+    statistics = summarize(made(tmp_path, agentic).examples)
+    assert [statistics[f"grpo_suitability_{x}_pct"] for x in ("high", "medium", "low")] == [25, 50, 0]
 
 
 # ── where an example comes from, and the command ───────────────────────────────────────────────
@@ -281,8 +312,11 @@ def test_the_command_writes_examples_statistics_and_hugging_face_sets(monkeypatc
     import datasets
 
     folder = tmp_path / "d" / "huggingface"
-    stored = {path: datasets.Dataset.from_parquet(str(folder / path), cache_dir=str(tmp_path / "cache"))
-              for arm in ("agentic", "cot") for path in (f"{arm}/train.parquet", f"{arm}/test.parquet")}  # fmt: skip
+    stored = {
+        path: datasets.Dataset.from_parquet(str(folder / path), cache_dir=str(tmp_path / "cache"))
+        for arm in ("agentic", "cot")
+        for path in (f"{arm}/train.parquet", f"{arm}/test.parquet")
+    }
     assert [len(rows) for rows in stored.values()] == [4, 2, 4, 2]
     assert all(rows.features == parquet.declare() for rows in stored.values())
     read = sorted((to_example(row) for rows in stored.values() for row in rows), key=lambda e: e.id)

@@ -1,3 +1,5 @@
+"""Tests the search for benchmark texts in examples, and its part in the dataset command."""
+
 import json
 import sys
 from pathlib import Path
@@ -16,14 +18,14 @@ DEMO = demo_recipe()
 WORDS = [f"word{letter}" for letter in "abcdefghijklmn"]
 
 
-def example(asked: Candidate) -> Example:
-    made = trajectory("d", a_round(1, asked, DEMO))
-    arm = Arm("agentic", "runs/a", (made,), DEMO.domain, MODELS, "h", "p")
-    return make_example(arm, made, made.rounds[0], "mit")
+def example(proposal: Candidate) -> Example:
+    record = trajectory("d", a_round(1, proposal, DEMO))
+    arm = Arm("agentic", "runs/a", (record,), DEMO.domain, MODELS, "h", "p")
+    return make_example(arm, record, record.rounds[0], "mit")
 
 
-def matches(asked: Candidate, *texts: str) -> list[Match]:
-    return find_matches([example(asked)], [Text(f"t:{i}", text) for i, text in enumerate(texts)])
+def matches(proposal: Candidate, *texts: str) -> list[Match]:
+    return find_matches([example(proposal)], [Text(f"t:{i}", text) for i, text in enumerate(texts)])
 
 
 def line(count: int) -> str:
@@ -32,23 +34,23 @@ def line(count: int) -> str:
 
 @pytest.mark.parametrize("field", ["question", "context", "reference_answer"])
 def test_thirteen_words_in_a_row_are_too_many_and_twelve_are_not(field):
-    asked = candidate(**{"question": "what comes after all of these words in a long line like this one is it?",
-                         field: f"before that {line(13)} and after"})  # fmt: skip
-    (found,) = matches(asked, "nothing", f"it says {line(14)} here")
-    assert (found.arm, found.against, found.ngram) == ("agentic", "t:1", line(13))
-    assert found.example_id == f"agentic-{asked.hash}"
-    assert matches(asked, f"it says {line(12)} here and goes on for some more words after that") == []
+    question = "what comes after all of these words in a long line like this one is it?"
+    proposal = candidate(**{"question": question, field: f"before that {line(13)} and after"})
+    (match,) = matches(proposal, "nothing", f"it says {line(14)} here")
+    assert (match.arm, match.against, match.ngram) == ("agentic", "t:1", line(13))
+    assert match.example_id == f"agentic-{proposal.hash}"
+    assert matches(proposal, f"it says {line(12)} here and goes on for some more words after that") == []
 
 
 def test_case_punctuation_accents_and_numbers_hide_nothing():
-    asked = candidate(f"Ünder {line(5).upper()} — costs $1,850.00: {line(14)[len(line(5)) :]}, is it so?")
+    proposal = candidate(f"Ünder {line(5).upper()} — costs $1,850.00: {line(14)[len(line(5)) :]}, is it so?")
     plain = f"well under {line(5)} costs 99 {line(14)[len(line(5)) :]} then"
-    assert len(matches(asked, plain)) == 1
+    assert len(matches(proposal, plain)) == 1
 
 
 def test_words_that_run_over_from_question_to_answer_count():
-    asked = candidate(f"what follows upon all of {line(8)}", reference_answer=" ".join(WORDS[8:13]))
-    assert len(matches(asked, f"the line {line(14)}")) == 1
+    proposal = candidate(f"what follows upon all of {line(8)}", reference_answer=" ".join(WORDS[8:13]))
+    assert len(matches(proposal, f"the line {line(14)}")) == 1
 
 
 def test_a_short_question_must_be_whole():
@@ -66,10 +68,10 @@ def test_a_question_of_a_few_common_words_must_be_equal():
 
 
 def test_a_short_benchmark_text_counts_where_it_stands_whole_in_a_question():
-    asked = candidate(f"tell me why {line(9)} and what comes of it in the end")
-    assert len(matches(asked, line(9))) == 1
-    assert matches(asked, line(7)) == []
-    assert matches(asked, f"{line(9)} otherwise") == []
+    proposal = candidate(f"tell me why {line(9)} and what comes of it in the end")
+    assert len(matches(proposal, line(9))) == 1
+    assert matches(proposal, line(7)) == []
+    assert matches(proposal, f"{line(9)} otherwise") == []
 
 
 def test_a_part_of_one_question_is_no_match_because_another_question_is_that_part():
@@ -79,8 +81,8 @@ def test_a_part_of_one_question_is_no_match_because_another_question_is_that_par
 
 
 def test_short_questions_that_differ_in_a_number_differ():
-    assert matches(candidate("In the year 1901 the tower was built by the", reference_answer="x"),
-                   "In the year 1902 the tower was built by the") == []  # fmt: skip
+    other_year = candidate("In the year 1901 the tower was built by the", reference_answer="x")
+    assert matches(other_year, "In the year 1902 the tower was built by the") == []
 
 
 def test_held_out_examples_are_looked_for_by_question_and_by_all_they_hold():
@@ -100,19 +102,22 @@ def test_every_string_of_a_row_is_read_however_deep(tmp_path: Path):
     (tmp_path / "lines.txt").write_text("seventh\neighth\n")
     (tmp_path / "README.md").write_text("not read")
     texts = read_texts(find_files([str(tmp_path)]))
-    found = {(t.where, t.text) for t in texts}
-    assert {t for w, t in found if w == "data.parquet:1"} == {"1", "first", "second", "third", "fourth", "fifth"}
-    assert {t for w, t in found if w == "rows.jsonl:1"} == {"1", "first", "second", "third", "fourth", "fifth"}
-    assert found >= {("rows.jsonl:3", "sixth"), ("lines.txt:1", "seventh"), ("lines.txt:2", "eighth")}
-    assert not any(w.startswith("README") for w, _ in found)
+    strings = {(t.where, t.text) for t in texts}
+    assert {t for w, t in strings if w == "data.parquet:1"} == {"1", "first", "second", "third", "fourth", "fifth"}
+    assert {t for w, t in strings if w == "rows.jsonl:1"} == {"1", "first", "second", "third", "fourth", "fifth"}
+    assert strings >= {("rows.jsonl:3", "sixth"), ("lines.txt:1", "seventh"), ("lines.txt:2", "eighth")}
+    assert not any(w.startswith("README") for w, _ in strings)
 
 
-@pytest.mark.parametrize(("path", "advice"), [
-    ("corpora/prbench", "hf download ScaleAI/PRBench --repo-type dataset --local-dir corpora/prbench"),
-    ("corpora/prbench/legal.parquet", "--local-dir corpora/prbench (CC-BY-4.0)"),
-    ("principia-bench", "hf download facebook/principia-bench"),
-    ("other.jsonl", "put the benchmark there, or write decontaminate: []"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("path", "advice"),
+    [
+        ("corpora/prbench", "hf download ScaleAI/PRBench --repo-type dataset --local-dir corpora/prbench"),
+        ("corpora/prbench/legal.parquet", "--local-dir corpora/prbench (CC-BY-4.0)"),
+        ("principia-bench", "hf download facebook/principia-bench"),
+        ("other.jsonl", "put the benchmark there, or write decontaminate: []"),
+    ],
+)
 def test_a_missing_file_is_an_error_that_says_where_to_get_it(path, advice, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RecipeError) as refusal:
@@ -139,9 +144,15 @@ def run_main(monkeypatch, recipe: str, *arguments: str) -> str:
 
 
 def test_the_command_blocks_and_reports(monkeypatch, tmp_path, capsys):
-    asked = f"What follows from {line(13)}?"
-    runs = [write_run(tmp_path / arm, demo_recipe(f"arm={arm}"), *[simple(f"{arm}{i}", text, DEMO, arm) for i, text in
-            enumerate([asked, "another", "a third"])]) for arm in ("agentic", "cot")]  # fmt: skip
+    overlapping = f"What follows from {line(13)}?"
+    runs = [
+        write_run(
+            tmp_path / arm,
+            demo_recipe(f"arm={arm}"),
+            *[simple(f"{arm}{i}", text, DEMO, arm) for i, text in enumerate([overlapping, "another", "a third"])],
+        )
+        for arm in ("agentic", "cot")
+    ]
     arms = [f"arms.agentic={runs[0]}", f"arms.cot={runs[1]}", f"run={tmp_path / 'd'}"]
     bench = tmp_path / "prbench"
     for recipe in ("legal", "science"):
@@ -155,14 +166,16 @@ def test_the_command_blocks_and_reports(monkeypatch, tmp_path, capsys):
     report = json.loads((tmp_path / "d" / "decontamination.json").read_text())
     assert list(report["files"]) == [str(bench / "legal.jsonl")]
     assert [(m["arm"], m["against"], m["ngram"]) for m in report["removed"]] == [
-        (arm, "legal.jsonl:1", line(13)) for arm in ("agentic", "cot")]  # fmt: skip
+        (arm, "legal.jsonl:1", line(13)) for arm in ("agentic", "cot")
+    ]
     kept = (tmp_path / "d" / "examples.jsonl").read_text()
     assert line(13) not in kept
     assert "another" in kept
     # Another benchmark file makes another dataset.
     (bench / "legal.jsonl").write_text("{}\n")
     assert "was made from other inputs" in run_main(
-        monkeypatch, "recipes/demo/dataset.yaml", *arms, f"decontaminate=[{bench}]")  # fmt: skip
+        monkeypatch, "recipes/demo/dataset.yaml", *arms, f"decontaminate=[{bench}]"
+    )
 
 
 def test_going_without_must_be_written_out(monkeypatch, tmp_path):

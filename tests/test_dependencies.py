@@ -1,4 +1,4 @@
-"""The page of dependencies follows the pins, and nothing that the package imports is copyleft."""
+"""Tests that the page of dependencies follows the pins and that no imported package is copyleft."""
 
 from importlib.metadata import version
 

@@ -1,4 +1,4 @@
-"""The documentation does not rot: links lead somewhere, commands and quoted messages exist."""
+"""Tests that links in the documentation lead somewhere and that quoted commands and messages exist."""
 
 import re
 from importlib.util import find_spec
@@ -9,8 +9,12 @@ import pytest
 REPO = Path(__file__).parent.parent
 PAGES = sorted([*REPO.glob("docs/*.md"), *REPO.glob("*.md"), *REPO.glob("recipes/**/*.md")])
 CODE = "\n".join(p.read_text() for folder in ("autodata", "training", "eval") for p in REPO.glob(f"{folder}/**/*.py"))
-MESSAGES = [quoted for line in (REPO / "docs/troubleshooting.md").read_text().splitlines() if line.startswith("| `")
-            for quoted in re.findall(r"`([^`]+)`", line.split("|")[1])]  # fmt: skip
+MESSAGES = [
+    quoted
+    for line in (REPO / "docs/troubleshooting.md").read_text().splitlines()
+    if line.startswith("| `")
+    for quoted in re.findall(r"`([^`]+)`", line.split("|")[1])
+]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(REPO)))

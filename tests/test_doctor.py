@@ -1,4 +1,4 @@
-"""The doctor: both sides of every check, against servers that answer well and badly."""
+"""Tests both sides of every check of the doctor, against servers that answer well and badly."""
 
 import asyncio
 import json
@@ -50,16 +50,16 @@ def test_a_key_is_there_or_named(monkeypatch):
     monkeypatch.delenv("SOME_KEY", raising=False)
     assert "SOME_KEY is not set" in environment.check_key("e", endpoint).detail
     monkeypatch.setenv("SOME_KEY", "secret")
-    found = environment.check_key("e", endpoint)
-    assert found.mark is Mark.OK and "secret" not in found.detail
+    check = environment.check_key("e", endpoint)
+    assert check.mark is Mark.OK and "secret" not in check.detail
 
 
 @pytest.mark.parametrize(("limit", "mark"), [("0:04:20", Mark.OK), ("0:04:19", Mark.FAIL), ("soon", Mark.FAIL)])
 def test_a_server_job_must_load_answer_and_drain(limit, mark):
     server = Server("w", weights_gb=5, ready_timeout_s=50)  # 100 s to load, 100 s to answer, 60 s to drain
     models = Models({"e": Endpoint("m", server=server, timeout_s=100)}, judge=RoleConfig("e"))
-    (found,) = environment.check_wall_times(models, {"AUTODATA_SERVER_TIME": limit})
-    assert found.mark is mark
+    (check,) = environment.check_wall_times(models, {"AUTODATA_SERVER_TIME": limit})
+    assert check.mark is mark
 
 
 def test_the_site_file_is_read_and_not_run(tmp_path, monkeypatch):
@@ -76,8 +76,8 @@ def test_files_work_here_and_leave_nothing(tmp_path):
 
 
 def test_a_folder_that_takes_no_files_fails(tmp_path):
-    found = environment.check_files(tmp_path / "gone")
-    assert found.mark is Mark.FAIL and "run=…" in found.detail
+    check = environment.check_files(tmp_path / "gone")
+    assert check.mark is Mark.FAIL and "run=…" in check.detail
 
 
 def test_a_file_system_without_locks_fails(tmp_path, monkeypatch):
@@ -110,9 +110,9 @@ def test_a_dataset_must_be_the_one_that_was_written(tmp_path):
 )
 def test_a_weak_solver_must_be_neither_lost_nor_perfect(right, mark):
     recipe = demo_recipe()
-    made = [simple(f"d{n}", f"q{n}", recipe, weak=right) for n in range(20)]
-    assert data.judge_weak_solver(made, "r").mark is mark
-    assert data.judge_weak_solver(made[:19], "r").mark is Mark.NOT_APPLICABLE
+    trajectories = [simple(f"d{n}", f"q{n}", recipe, weak=right) for n in range(20)]
+    assert data.judge_weak_solver(trajectories, "r").mark is mark
+    assert data.judge_weak_solver(trajectories[:19], "r").mark is Mark.NOT_APPLICABLE
 
 
 def answers(script, **values):
@@ -135,7 +135,7 @@ def test_good_answers():
 
 
 def cut_at(chars, tokens):
-    """A server that reads only the end of a prompt, and says `tokens` of it."""
+    """Script a server that reads only the end of a prompt and reports `tokens` prompt tokens."""
 
     def script(body, count):
         text = body["messages"][-1]["content"]
@@ -149,11 +149,11 @@ def cut_at(chars, tokens):
 
 
 @pytest.mark.parametrize(
-    ("tokens", "said"), [(50_000, "but not its first word"), (2_050, "so it cut the prompt silently")]
+    ("tokens", "message"), [(50_000, "but not its first word"), (2_050, "so it cut the prompt silently")]
 )
-def test_a_server_that_cuts_prompts_fails_whether_or_not_it_counts_what_it_read(tokens, said):
-    found = answers(cut_at(16_000, tokens))["prompt of 200,000 characters"]
-    assert (found.mark, said in found.detail, "domain.document_chars" in found.detail) == (Mark.FAIL, True, True)
+def test_a_server_that_cuts_prompts_fails_whether_or_not_it_counts_what_it_read(tokens, message):
+    check = answers(cut_at(16_000, tokens))["prompt of 200,000 characters"]
+    assert (check.mark, message in check.detail, "domain.document_chars" in check.detail) == (Mark.FAIL, True, True)
 
 
 def test_a_model_that_repeats_no_word_is_a_warning():
@@ -174,11 +174,11 @@ def test_a_model_that_reasons_needs_room(budget, mark):
 
 
 def test_reasoning_that_leaves_no_room_names_the_key():
-    found = answers(
+    checks = answers(
         lambda b, c: completion("", "length", reasoning="so") if "response_format" not in b else good(b, c)
     )
-    assert found["budget of weak_solver"].mark is Mark.FAIL
-    assert "raise models.weak_solver.sampling.max_tokens" in found["budget of weak_solver"].detail
+    assert checks["budget of weak_solver"].mark is Mark.FAIL
+    assert "raise models.weak_solver.sampling.max_tokens" in checks["budget of weak_solver"].detail
 
 
 def test_seeds_that_are_not_heard():
@@ -202,16 +202,16 @@ def test_a_judge_of_a_plain_case(met, mark):
 
 
 def test_a_judge_that_is_never_read_fails():
-    found = answers(lambda b, c: completion("no json") if "response_format" in b else good(b, c))
-    assert found["judge"].mark is Mark.FAIL
+    checks = answers(lambda b, c: completion("no json") if "response_format" in b else good(b, c))
+    assert checks["judge"].mark is Mark.FAIL
 
 
 def test_a_server_that_serves_another_model_is_named():
     with fake_server(good) as server:
         models = models_at(server.url)
         models.endpoints["fake"] = replace(models.endpoints["fake"], model="other")
-        (found,) = endpoints.check_server(models, "fake")
-    assert found.mark is Mark.FAIL and "not other" in found.detail
+        (check,) = endpoints.check_server(models, "fake")
+    assert check.mark is Mark.FAIL and "not other" in check.detail
 
 
 def doctor(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""The paper's domains on a real vLLM with the embedded model: the mechanics, not the method."""
+"""Tests the mechanics of the paper's domains on a real vLLM with the embedded model."""
 
 import asyncio
 import json
@@ -27,17 +27,26 @@ SMALL = ("documents.limit=1", "domain.max_rounds=1", "domain.document_chars=800"
 
 @pytest.fixture(scope="module")
 def commands(server, tmp_path_factory) -> dict[str, tuple[str, ...]]:
-    """One for each domain, all of which have run."""
+    """Run one command for each domain and return the commands."""
     folder = tmp_path_factory.mktemp("domains")
-    found = {domain: ("autodata.generate", f"recipes/{domain}/generate.yaml", "recipes/models/laptop.yaml",
-                      f"run={folder / domain}", server, *SMALL) for domain in DOMAINS}  # fmt: skip
-    run_at_once(*found.values())
-    return found
+    by_domain = {
+        domain: (
+            "autodata.generate",
+            f"recipes/{domain}/generate.yaml",
+            "recipes/models/laptop.yaml",
+            f"run={folder / domain}",
+            server,
+            *SMALL,
+        )
+        for domain in DOMAINS
+    }
+    run_at_once(*by_domain.values())
+    return by_domain
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_a_domains_recipe_runs_unchanged_with_every_role_on_the_embedded_model(commands, domain):
-    """A 135M model writes nothing useful; what counts is that every reply has a defined outcome."""
+    """A 135M model writes nothing useful; the test checks that every reply has a defined outcome."""
     folder = Path(commands[domain][3].removeprefix("run="))
     (trajectory,) = read_records(folder / "trajectories.jsonl", TRAJECTORY)
     assert trajectory.end in ("rounds_used", "skipped", "accepted", "gave_up")
@@ -49,11 +58,20 @@ def test_a_domains_recipe_runs_unchanged_with_every_role_on_the_embedded_model(c
 
 
 def test_solvers_and_judge_are_real_where_the_challenger_is_scripted(server, tmp_path, journal):
-    """Thirteen criteria judged under a schema, five per call: every verdict is there."""
-    recipe = load(GenerateRecipe, ["recipes/cs/generate.yaml", "recipes/models/laptop.yaml", server,
-                                   "domain.weak_attempts=1", "domain.strong_attempts=1", "domain.max_rounds=1",
-                                   "domain.criteria_per_call=5",
-                                   "models.weak_solver.sampling.max_tokens=64"])  # fmt: skip
+    """Thirteen criteria are judged under a schema, five per call, and every verdict is there."""
+    recipe = load(
+        GenerateRecipe,
+        [
+            "recipes/cs/generate.yaml",
+            "recipes/models/laptop.yaml",
+            server,
+            "domain.weak_attempts=1",
+            "domain.strong_attempts=1",
+            "domain.max_rounds=1",
+            "domain.criteria_per_call=5",
+            "models.weak_solver.sampling.max_tokens=64",
+        ],
+    )
     document = Document("d", "Caches. " * 50, "d.txt")
     with fake_server(World(["accepted"])) as scripted, running(recipe.models, [], Path(tmp_path)):
         recipe.models.endpoints["scripted"] = Endpoint(model="fake", base_url=scripted.url)

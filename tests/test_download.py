@@ -1,4 +1,4 @@
-"""The downloader against a real HTTP server on loopback that breaks in the ways such servers do."""
+"""Tests the downloader against a real HTTP server on loopback that fails in the ways such servers do."""
 
 import gzip
 import hashlib
@@ -21,11 +21,11 @@ from tests.helpers.commands import fails
 REPO = Path(__file__).parent.parent
 KEY = "k3y-that-nobody-may-see"
 CONTENT = gzip.compress(b"a row\n" * 200_000, 0)  # 1.2 MB: more than one chunk
-TLS = ssl.create_default_context()  # made once: it is slow, and nothing here is encrypted
+TLS = ssl.create_default_context()  # created once, because it is slow and nothing here is encrypted
 
 
 class World:
-    """What the server has and does: files by name, and a script of status codes or faults for each path."""
+    """The server's files by name, and a script of status codes or faults for each path."""
 
     def __init__(self) -> None:
         self.files = {"part_0.gz": CONTENT, "part_1.gz": gzip.compress(b"another\n")}
@@ -66,8 +66,8 @@ class Handler(BaseHTTPRequestHandler):
         data, etag = self.world.files[name], self.world.etag(name)
         if fault == "damaged":
             data = data[:-1] + b"?"
-        asked = self.headers.get("range")
-        start = int(asked[6:-1]) if asked and self.headers.get("if-range") == etag else 0
+        byte_range = self.headers.get("range")
+        start = int(byte_range[6:-1]) if byte_range and self.headers.get("if-range") == etag else 0
         if start >= len(data):
             self._answer(416, b"", {"content-range": f"bytes */{len(data)}"})
             return
@@ -104,17 +104,17 @@ def serving(world: World) -> Iterator[None]:
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    made = World()
-    with serving(made):
-        yield made
+    script = World()
+    with serving(script):
+        yield script
 
 
 @pytest.fixture
 def fetch(world: World, tmp_path: Path, monkeypatch, capsys, caplog):
-    """fetch(key=value…) → the folder of the files; what is printed, logged or kept never holds the key."""
+    """fetch(key=value…) returns the folder of the files; it checks that no output, log or file holds the key."""
     monkeypatch.setattr(ssl, "create_default_context", lambda *_, **__: TLS)
     caplog.set_level(logging.INFO)
-    caplog.set_level(logging.INFO, logger="httpx")  # also what the command sets is put back afterwards
+    caplog.set_level(logging.INFO, logger="httpx")  # restores the value that the command sets
     monkeypatch.setattr(s2_api, "sleep", lambda seconds: waits.append(seconds))
     monkeypatch.setenv("S2_API_KEY", KEY)
     waits: list[float] = []
@@ -141,8 +141,9 @@ def fetch(world: World, tmp_path: Path, monkeypatch, capsys, caplog):
 def check(folder: Path, world: World) -> None:
     assert {p.name: p.read_bytes() for p in folder.iterdir() if p.name != download.LIST} == world.files
     listed = json.loads((folder / download.LIST).read_bytes())
-    assert listed == [{"name": n, "bytes": len(d), "sha256": hashlib.sha256(d).hexdigest()}
-                      for n, d in sorted(world.files.items())]  # fmt: skip
+    assert listed == [
+        {"name": n, "bytes": len(d), "sha256": hashlib.sha256(d).hexdigest()} for n, d in sorted(world.files.items())
+    ]
 
 
 def test_all_files_and_nothing_a_second_time(world, fetch):

@@ -1,3 +1,5 @@
+"""Tests near-duplicates among questions: their threshold, the one that is kept, and the clusters."""
+
 import string
 
 from hypothesis import given
@@ -13,7 +15,7 @@ def test_words_are_compared_without_case_accents_and_punctuation():
 
 
 def test_questions_are_near_duplicates_from_the_threshold_on():
-    # One word more at the end: of n + 1 shingles, n are shared.
+    # One more word at the end: of n + 1 shingles, n are shared.
     nine, eight = WORDS[:9], WORDS[:8]
     both = {"a": " ".join(nine), "b": " ".join(eight)}  # 4 of 5: exactly 0.8
     assert find_pairs(both, 0.8) == [("a", "b")]
@@ -23,19 +25,19 @@ def test_questions_are_near_duplicates_from_the_threshold_on():
 
 
 def test_a_threshold_of_one_finds_what_is_equal_word_for_word():
-    asked = {"a": " ".join(WORDS[:30]), "b": " ".join(WORDS[:30]).upper(), "c": " ".join(WORDS[:31])}
-    assert find_pairs(asked, 1.0) == [("a", "b")]
+    questions = {"a": " ".join(WORDS[:30]), "b": " ".join(WORDS[:30]).upper(), "c": " ".join(WORDS[:31])}
+    assert find_pairs(questions, 1.0) == [("a", "b")]
 
 
 def test_short_questions_are_compared_whole():
-    asked = {"a": "Why not?", "b": "why NOT", "c": "Why?", "d": "¿?", "e": "¡!", "f": "In 1901", "g": "In 1902"}
-    assert find_pairs(asked, 0.8) == [("a", "b")]
+    questions = {"a": "Why not?", "b": "why NOT", "c": "Why?", "d": "¿?", "e": "¡!", "f": "In 1901", "g": "In 1902"}
+    assert find_pairs(questions, 0.8) == [("a", "b")]
 
 
 def test_pairs_do_not_depend_on_the_order_of_the_questions():
-    asked = {f"q{i}": " ".join(WORDS[i // 2 : i // 2 + 30]) for i in range(12)}
-    pairs = find_pairs(asked, 0.8)
-    assert pairs == find_pairs(dict(reversed(asked.items())), 0.8)
+    questions = {f"q{i}": " ".join(WORDS[i // 2 : i // 2 + 30]) for i in range(12)}
+    pairs = find_pairs(questions, 0.8)
+    assert pairs == find_pairs(dict(reversed(questions.items())), 0.8)
     assert ("q0", "q1") in pairs
     assert ("q0", "q11") not in pairs
 
@@ -51,7 +53,7 @@ ITEMS = st.sampled_from("abcdefgh")
 @given(st.sets(ITEMS, min_size=1), st.lists(st.tuples(ITEMS, ITEMS)))
 def test_clusters_hold_every_item_once_and_tear_no_pair(items, pairs):
     pairs = [p for p in pairs if set(p) <= items]
-    clusters = find_clusters([*items, *items], pairs)  # as several examples of one document name it several times
+    clusters = find_clusters([*items, *items], pairs)  # several examples of a document repeat its name
     assert sorted(i for c in clusters for i in c) == sorted(items)
     assert all(any({left, right} <= set(c) for c in clusters) for left, right in pairs)
     kept = items - choose_repeats([tuple(sorted(p)) for p in pairs if p[0] != p[1]])

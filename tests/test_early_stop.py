@@ -1,4 +1,4 @@
-"""Attempts that are not made because they could not change the verdict."""
+"""Tests that attempts are skipped if they could not change the verdict."""
 
 from fractions import Fraction
 from itertools import product
@@ -27,16 +27,16 @@ def outcome(verdict):
 
 @given(GATES, st.lists(SCORES, min_size=1, max_size=5))
 def test_a_settled_weak_stage_ends_as_all_attempts_would(gate, weak):
-    for made in range(1, len(weak) + 1):
-        settled = settle_weak(weak[:made], len(weak), gate)
+    for count in range(1, len(weak) + 1):
+        settled = settle_weak(weak[:count], len(weak), gate)
         if settled:
             assert outcome(settled) == outcome(decide_weak(weak, gate))
 
 
 @given(GATES, st.lists(SCORES, min_size=1, max_size=4), st.lists(SCORES, min_size=1, max_size=5))
 def test_a_settled_strong_stage_ends_as_all_attempts_would(gate, weak, strong):
-    for made in range(1, len(strong) + 1):
-        settled = settle(weak, strong[:made], len(strong), gate)
+    for count in range(1, len(strong) + 1):
+        settled = settle(weak, strong[:count], len(strong), gate)
         if settled:
             assert outcome(settled) == outcome(decide(weak, strong, gate))
 
@@ -50,11 +50,14 @@ def test_with_all_attempts_made_every_verdict_is_settled(gate, weak, strong):
 @settings(max_examples=30)
 @given(GATES, st.lists(st.sampled_from([Fraction(0), Fraction(1)]), min_size=1, max_size=3))
 def test_binary_stages_stop_as_soon_as_every_continuation_agrees(gate, weak):
-    """Not only never wrong, but never late: for scores of 0 and 1 against all continuations."""
+    """Compares each stop with all continuations by scores of 0 and 1: it is never wrong and never late."""
     planned = 4
     missing = planned - len(weak)
-    ends = {outcome(decide_weak([*weak, *rest], gate, cut_off))
-            for rest in product((0, 1), repeat=missing) for cut_off in range(missing + 1)}  # fmt: skip
+    ends = {
+        outcome(decide_weak([*weak, *rest], gate, cut_off))
+        for rest in product((0, 1), repeat=missing)
+        for cut_off in range(missing + 1)
+    }
     rejected = len(ends) == 1 and None not in ends
     assert (settle_weak(weak, planned, gate) is not None) == rejected
 
@@ -85,7 +88,7 @@ def test_two_failures_of_four_decide_the_strong_stage(strong, verdict):
 
 
 @pytest.mark.parametrize(
-    ("plan", "preset", "made"),
+    ("plan", "preset", "attempt_counts"),
     [
         (["too_easy", "accepted"], "prose", (2, 6)),
         (["too_easy", "accepted"], "deployed", (1, 6)),
@@ -93,13 +96,13 @@ def test_two_failures_of_four_decide_the_strong_stage(strong, verdict):
         (["no_better", "accepted"], "deployed", (6, 6)),
     ],
 )
-def test_the_loop_ends_the_same_with_no_more_attempts(journal, plan, preset, made):
+def test_the_loop_ends_the_same_with_no_more_attempts(journal, plan, preset, attempt_counts):
     common = (f"domain.preset={preset}", "domain.max_rounds=4")
     (full, _), (stopped, _) = (
         play(journal, World(plan), *common, f"domain.early_stop={stop}") for stop in ("false", "true")
     )
     assert [outcome(r.verdict) for r in stopped.rounds] == [outcome(r.verdict) for r in full.rounds]
-    assert tuple(len(r.weak) + len(r.strong) for r in stopped.rounds) == made
+    assert tuple(len(r.weak) + len(r.strong) for r in stopped.rounds) == attempt_counts
     for saved, whole in zip(stopped.rounds, full.rounds, strict=True):
         assert [a.answer for a in saved.weak] == [a.answer for a in whole.weak[: len(saved.weak)]]
 

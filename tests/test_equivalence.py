@@ -1,4 +1,4 @@
-"""Which answers algebra may call equal, which are left to the judge, and what hostile text can do: nothing."""
+"""Tests which answers algebra calls equal and which it leaves to the judge, and that hostile text does no harm."""
 
 import asyncio
 
@@ -56,7 +56,7 @@ def test_algebra_looks_and_does_not_call_it_equal(reference, answer):
     assert not equal(reference, answer)
 
 
-# Each of these the library itself calls equal, or could read wrongly.
+# The library itself calls each of these equal, or could read it wrongly.
 LEFT_TO_THE_JUDGE = {
     "names": ("Gauss's theorem", "Stokes's theorem in 3 dimensions"),
     "numbers inside phrases": ("the 3 groups of order 8", "the 3 fields"),
@@ -96,7 +96,7 @@ def test_what_algebra_might_misread_is_left_to_the_judge(reference, answer):
 
 @pytest.fixture(autouse=True, scope="module")
 def _impatient():
-    """One worker for the module, whose comparisons end after a second of CPU time."""
+    """Starts one worker for the module, whose comparisons end after a second of CPU time."""
     checker, symbolic.CHECKER = symbolic.CHECKER, symbolic.Checker(cpu_seconds=1)
     yield
     symbolic.CHECKER.close()
@@ -125,8 +125,9 @@ HOSTILE = {
 SLOW = {"a tower", "a large factorial", "deep brackets", "nested braces within the limit"}  # until the limit ends them
 
 
-@pytest.mark.parametrize("text", [pytest.param(t, id=n, marks=pytest.mark.slow if n in SLOW else ())
-                                  for n, t in HOSTILE.items()])  # fmt: skip
+@pytest.mark.parametrize(
+    "text", [pytest.param(t, id=n, marks=pytest.mark.slow if n in SLOW else ()) for n, t in HOSTILE.items()]
+)
 def test_hostile_text_is_not_equal_and_the_next_question_is_answered(text):
     assert not equal("x^2/2", find_final_answer(text))
     assert not equal("x^2/2", text)

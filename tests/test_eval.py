@@ -1,3 +1,5 @@
+"""Tests the statistics of an evaluation, and that a failed judge leaves a sample without a score."""
+
 import asyncio
 import math
 from types import SimpleNamespace
@@ -63,6 +65,6 @@ def test_a_failed_judge_leaves_a_sample_unscored(met, score):
     reply = Reply(Outcome.ANSWERED, " records", "", "", "m", 1, 1, 0.0)
     kept = {"candidate": CANDIDATE.dump_json(candidate).decode(), "reply": REPLY.dump_python(reply, mode="json")}
     state = SimpleNamespace(sample_id="a", epoch=1, metadata=kept)
-    found = asyncio.run(judge(Domain(), EvaluationLimits(None, 0.1, 0.1))(state, None))
-    assert math.isnan(found.value) if score is None else found.value == score
-    assert found.answer == " records"
+    judged = asyncio.run(judge(Domain(), EvaluationLimits(None, 0.1, 0.1))(state, None))
+    assert math.isnan(judged.value) if score is None else judged.value == score
+    assert judged.answer == " records"

@@ -1,4 +1,4 @@
-"""An evaluation that measures too little stops, says why, and is repaired by the same command."""
+"""Tests that an evaluation that measures too little stops, explains why, and is repaired by the same command."""
 
 import json
 from contextlib import suppress
@@ -18,7 +18,7 @@ def is_judge(body: dict) -> bool:
 
 
 def play(body: dict, count: int):
-    """A judge that reasons before it speaks: a smaller budget leaves nothing of what it would have said."""
+    """Script a judge that reasons before it replies: with a smaller budget its reply is empty."""
     if not is_judge(body):
         return completion("Final answer: $x$")
     if body["max_tokens"] < REASONS_FOR:
@@ -28,7 +28,7 @@ def play(body: dict, count: int):
 
 @pytest.fixture
 def command(tmp_path, monkeypatch, capsys):
-    """command(script, *arguments) → (what was said and how it ended, requests, run folder)."""
+    """command(script, *arguments) returns (output and error, requests, run folder)."""
     path = write(tmp_path / "bench.jsonl", *[{**ROWS[0], "problem_statement": f"Which? {i}"} for i in range(4)])
 
     def run(script, *more):
@@ -41,19 +41,19 @@ def command(tmp_path, monkeypatch, capsys):
 
 
 def test_a_judge_without_room_stops_the_evaluation_and_more_room_repairs_it(command):
-    said, asked, run = command(play, "models.judge.sampling.max_tokens=1024")
+    output, requests, run = command(play, "models.judge.sampling.max_tokens=1024")
     assert (
         "error: 8 of 8 answers have no score, more than max_failures=0.1 allows; most frequent reason: judge failed"
-        in said
+        in output
     )
-    assert "raise models.judge.sampling.max_tokens" in said
-    assert "run the same command again" in said
+    assert "raise models.judge.sampling.max_tokens" in output
+    assert "run the same command again" in output
     assert not read_manifest(run).get("finished")
-    answers = [b for b in asked if not is_judge(b)]
-    said, asked, run = command(play, "models.judge.sampling.max_tokens=16384")
+    answers = [b for b in requests if not is_judge(b)]
+    output, requests, run = command(play, "models.judge.sampling.max_tokens=16384")
     assert len(answers) == 8
-    assert not [b for b in asked if not is_judge(b)], "the same answers are judged, none is asked for again"
-    assert len([b for b in asked if is_judge(b)]) == 8
+    assert not [b for b in requests if not is_judge(b)], "the same answers are judged, none is asked for again"
+    assert len([b for b in requests if is_judge(b)]) == 8
     manifest = read_manifest(run)
     assert manifest["finished"]
     assert manifest["repairs"] == [{"models.judge.sampling.max_tokens": [1024, 16384]}]
@@ -66,30 +66,30 @@ def test_only_what_has_no_score_is_judged_again(command):
         fits = is_judge(body) and "Which? 1" not in str(body["messages"])
         return completion(json.dumps({"reason": "so", "equivalent": True})) if fits else play(body, count)
 
-    _, asked, run = command(half, "models.judge.sampling.max_tokens=1024", "max_failures=0.5")
+    _, requests, run = command(half, "models.judge.sampling.max_tokens=1024", "max_failures=0.5")
     assert read_manifest(run)["finished"], "a finished evaluation with gaps is opened again as well"
-    assert sum(g.score is None for of in read_all(run).values() for g in of) == 2
-    _said, asked, run = command(half, "models.judge.sampling.max_tokens=16384", "max_failures=0.5")
-    assert len(asked) == 2
-    assert not [g for of in read_all(run).values() for g in of if g.score is None]
+    assert sum(g.score is None for answers in read_all(run).values() for g in answers) == 2
+    _output, requests, run = command(half, "models.judge.sampling.max_tokens=16384", "max_failures=0.5")
+    assert len(requests) == 2
+    assert not [g for answers in read_all(run).values() for g in answers if g.score is None]
 
 
 def test_a_smaller_budget_is_no_repair(command):
     command(play, "models.judge.sampling.max_tokens=16384")
-    said, asked, _ = command(play, "models.judge.sampling.max_tokens=8192")
-    assert "was made from other inputs" in said
-    assert not asked
+    output, requests, _ = command(play, "models.judge.sampling.max_tokens=8192")
+    assert "was made from other inputs" in output
+    assert not requests
 
 
 def test_answers_that_never_come_have_no_score_and_stop_it(command):
     def mute(body, count):
         return play(body, count) if is_judge(body) else completion("")
 
-    said, _asked, run = command(mute)
-    assert "weak_solver ended without an answer (empty" in said
-    assert "models.weak_solver.sampling.max_tokens" in said
+    output, _requests, run = command(mute)
+    assert "weak_solver ended without an answer (empty" in output
+    assert "models.weak_solver.sampling.max_tokens" in output
     assert not read_manifest(run).get("finished")
-    said, _, run = command(play)
+    output, _, run = command(play)
     assert read_manifest(run)["finished"]
 
 
@@ -98,15 +98,15 @@ def test_one_answer_that_never_came_is_a_gap_and_no_zero(command):
         is_refused = not is_judge(body) and "Which? 2" in str(body["messages"])
         return completion(None, refusal="no") if is_refused else play(body, count)
 
-    said, _, run = command(once, "max_unmeasured=0.5")
-    assert "Answers requested: 8 (6 answered, 2 refused)" in said
+    output, _, run = command(once, "max_unmeasured=0.5")
+    assert "Answers requested: 8 (6 answered, 2 refused)" in output
     (generations,) = read_all(run).values()
     assert sorted((str(g.outcome), g.score) for g in generations if g.score != 1.0) == [("refused", None)] * 2
     numbers = summarize(generations)
     assert (numbers["mean"]["value"], numbers["unscored"], numbers["truncation_rate"]) == (1.0, 2, 0.0)
     assert numbers["mean_bounds"] == (0.75, 1.0)
-    said, _, _ = command(once, "max_unmeasured=0.5", "domain.count_refusals=true")
-    assert "was made from other inputs" in said, "what a refusal counts as is part of what was measured"
+    output, _, _ = command(once, "max_unmeasured=0.5", "domain.count_refusals=true")
+    assert "was made from other inputs" in output, "what a refusal counts as is part of what was measured"
 
 
 def test_scores_that_older_runs_gave_to_what_was_never_answered_are_none(tmp_path):

@@ -1,4 +1,4 @@
-"""What is evaluated cannot be swapped: not by a models file, not by a label, not by a server that runs already."""
+"""Tests that a models file, a label or a running server cannot swap the evaluated model for another."""
 
 import json
 from dataclasses import replace
@@ -25,15 +25,22 @@ from tests.helpers.recipes import MODELS, load_committed
 from tests.test_roles import RENAMED
 
 REPO = Path(__file__).parent.parent
-RECIPES = sorted(p for d in ("cs", "demo", "legal", "science") for kind in ("eval", "prbench")
-                 for p in (REPO / "recipes" / d).glob(f"{kind}*.yaml"))  # fmt: skip
-SERVED = {"eval_base": "Qwen/Qwen3.5-4B", "prbench_base": "Qwen/Qwen3.5-4B",
-          "prbench_strong": "Qwen/Qwen3.5-397B-A17B-FP8"}  # fmt: skip
+RECIPES = sorted(
+    p
+    for d in ("cs", "demo", "legal", "science")
+    for kind in ("eval", "prbench")
+    for p in (REPO / "recipes" / d).glob(f"{kind}*.yaml")
+)
+SERVED = {
+    "eval_base": "Qwen/Qwen3.5-4B",
+    "prbench_base": "Qwen/Qwen3.5-4B",
+    "prbench_strong": "Qwen/Qwen3.5-397B-A17B-FP8",
+}
 TRAINED = {"agentic": "grpo", "cot": "grpo_cot", "combined": "grpo_combined", "trained": "grpo"}
 
 
 def expect(path: Path) -> str:
-    """The weights that a recipe's name promises."""
+    """Return the weights that a recipe's name promises."""
     domain, name = path.parent.name, path.stem
     if domain == "demo" and name == "eval_base":
         return "embedded"
@@ -53,8 +60,11 @@ def test_no_models_file_swaps_what_is_evaluated(path, models):
     recipe = load_committed(str(path.relative_to(REPO)), *more)
     endpoint = recipe.models.endpoints[recipe.models.weak_solver.endpoint]
     assert endpoint.server.weights == recipe.evaluated.weights == expect(path)
-    used = {recipe.models.weak_solver.endpoint, *(role.endpoint for role in (recipe.models.judge,) if role),
-            *(role.endpoint for role in recipe.graders.values())}  # fmt: skip
+    used = {
+        recipe.models.weak_solver.endpoint,
+        *(role.endpoint for role in (recipe.models.judge,) if role),
+        *(role.endpoint for role in recipe.graders.values()),
+    }
     assert set(recipe.models.endpoints) == used
     others = ("challenger", "quality_verifier", "orchestrator", "strong_solver", "analyser", "editor")
     assert [getattr(recipe.models, role) for role in others] == [None] * 6
@@ -96,7 +106,7 @@ def test_the_label_of_a_recipe_belongs_to_its_weights(path, tmp_path, monkeypatc
 
 
 def make_training(run: Path, arms: list[str], content: str = "w", base: str = "Qwen/Qwen3.5-4B") -> Path:
-    """What a finished training leaves, as far as an evaluation looks at it."""
+    """Write the part of a finished training that an evaluation reads."""
     (run / "model").mkdir(parents=True)
     (run / "model" / "model.safetensors").write_text(content)
     inputs = {"kind": "grpo", "arms": arms, "model": base}
@@ -203,25 +213,27 @@ def test_an_endpoint_in_a_models_file_does_not_swap_the_weights(tmp_path):
     [
         (["evaluated.endpoint=nobody"], r"evaluated\.endpoint=nobody: not in models\.endpoints \(weak, strong, kimi"),
         (["evaluated.endpoint=a", "models.endpoints.a.model=m"], "has no server to load evaluated.weights=Qwen"),
-        (["prbench.path=p", "graders.gpt5=${models.judge}"],
-         r"graders\.gpt5: this grader is moonshotai/Kimi-K2\.6.*append graders\.gpt5=null, .* graders\.kimi_k2_6="),
+        (
+            ["prbench.path=p", "graders.gpt5=${models.judge}"],
+            r"graders\.gpt5: this grader is moonshotai/Kimi-K2\.6.*append graders\.gpt5=null, .* graders\.kimi_k2_6=",
+        ),
         (["prbench.path=p", "graders.kimi.endpoint=nobody"], r"graders\.kimi\.endpoint=nobody: not in models"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_served_is_named_when_the_recipe_is_read(values, message):
     with pytest.raises(RecipeError, match=message):
         read(REPO / "recipes/cs/eval_base.yaml", *values)
 
 
 def test_a_campaign_says_where_the_trained_weights_are_served(tmp_path, monkeypatch):
-    """It serves an endpoint that stands in no file, and its command finds that endpoint again."""
+    """The campaign serves an endpoint that is in no file, and the command finds that endpoint."""
     arguments, started = ["recipes/cs/eval_agentic.yaml", "recipes/models/paper.yaml"], []
     monkeypatch.setattr(campaign.subprocess, "Popen", lambda command, **_: started.append(command))
     models = load(EvalRecipe, arguments).models
     routers = {name: SimpleNamespace(url=f"http://{name}/v1") for name in models.endpoints}
     campaign.Command(["eval.run", *arguments], models, tmp_path).start(routers)
-    _, _, module, *told = started[0]
-    served = load(EvalRecipe, told).models.endpoints
+    _, _, module, *command_line = started[0]
+    served = load(EvalRecipe, command_line).models.endpoints
     assert (module, set(served)) == ("eval.run", {EVALUATED, "kimi"})
     assert {name: e.base_url for name, e in served.items()} == {n: r.url for n, r in routers.items()}
     assert {e.leases for e in served.values()} == {str(tmp_path)}
@@ -256,12 +268,17 @@ def test_trained_weights_are_served_here_and_judged_by_an_api(tmp_path):
 def test_a_running_server_must_serve_the_evaluated_weights(root, weights, fits, monkeypatch):
     with fake_server(lambda body, count: completion("x")) as server:
         monkeypatch.setitem(fake.ROOTS, "fake", root)
-        recipe = read(REPO / "recipes/cs/eval_base.yaml", "label=fake", f"evaluated.weights={weights}",
-                      f"models.endpoints.weak.server.weights={weights}", "models.endpoints.weak.model=fake",
-                      f"models.endpoints.weak.base_url={server.url}")  # fmt: skip
+        recipe = read(
+            REPO / "recipes/cs/eval_base.yaml",
+            "label=fake",
+            f"evaluated.weights={weights}",
+            f"models.endpoints.weak.server.weights={weights}",
+            "models.endpoints.weak.model=fake",
+            f"models.endpoints.weak.base_url={server.url}",
+        )
         if fits:
-            found = identity.identify(recipe)
-            assert found == {"weights": weights, "model": "fake", "revision": None, "served": root}
+            served = identity.identify(recipe)
+            assert served == {"weights": weights, "model": "fake", "revision": None, "served": root}
             return
         with pytest.raises(RecipeError, match=rf"serves {root}, not evaluated\.weights={weights}"):
             identity.identify(recipe)

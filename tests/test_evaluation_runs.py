@@ -1,4 +1,4 @@
-"""Evaluations as processes: killed in the middle, and the whole suite on the embedded model through real vLLM."""
+"""Tests evaluations as processes: killed half way, and the whole suite on the embedded model through real vLLM."""
 
 import json
 import subprocess
@@ -19,10 +19,10 @@ PROBLEMS = [{**ROWS[i % 3], "problem_statement": f"{ROWS[i % 3]['problem_stateme
 
 
 def slowly(body: dict, count: int) -> Scripted:
-    """Every judge says no, and takes its time."""
+    """Script judges that reply no after a pause."""
     text = str(body["messages"])
-    said = json.dumps({"reason": "so", "equivalent": False}) if "equivalent" in text else "Final answer: none"
-    reply = completion(said)
+    content = json.dumps({"reason": "so", "equivalent": False}) if "equivalent" in text else "Final answer: none"
+    reply = completion(content)
     reply.delay_s = 0.05
     return reply
 
@@ -51,28 +51,63 @@ def test_a_killed_evaluation_repeats_no_sample_and_no_grade(tmp_path):
 
 @pytest.mark.vllm
 def test_every_task_runs_on_the_embedded_model(server, tmp_path):
-    """A 135M model answers and grades nothing well; what counts is that every reply has a defined outcome."""
+    """A 135M model answers and grades nothing well; the test checks that every reply has a defined outcome."""
     roles = [server, "models.judge.sampling.max_tokens=64"]
     small = ["label=SmolLM2-135M", "evaluated={weights: embedded, endpoint: small, sampling: {max_tokens: 16}}"]
     lenient = ["max_failures=1", "max_unmeasured=1"]  # its judgements are seldom readable
     dataset = make_dataset(tmp_path / "dataset", train=1, test=1)
     run_at_once(
-        ("eval.run", "recipes/cs/eval_base.yaml", "recipes/models/laptop.yaml", f"run={tmp_path}/cs",
-         f"dataset={dataset}", "samples=2", *lenient, *roles,
-         *small),
-        ("eval.run", "recipes/science/eval_base.yaml", "recipes/models/laptop.yaml", f"run={tmp_path}/science",
-         "dataset=null", "principia.path=recipes/science/principia_sample", "samples=2", *lenient, *roles,
-         *small),
-        ("eval.run", "recipes/legal/prbench_base.yaml", "recipes/models/laptop.yaml", f"run={tmp_path}/prbench_run",
-         "prbench.path=recipes/legal/prbench_sample", "prbench.splits=[legal]", "samples=1", *lenient,
-         *roles, *small,
-         "graders.kimi=null", "graders.smollm2_135m=${models.judge}"),
-        ("eval.question_types", "recipes/science/question_types.yaml", "recipes/models/laptop.yaml",
-         f"run={tmp_path}/types", f"dataset={dataset}", *roles),
-    )  # fmt: skip
-    found = [json.loads((tmp_path / name / RESULTS).read_text()) for name in ("cs", "science")]
-    assert [set(of) for of in found] == [{"cot_test", "agentic_test"}, {"principia_bench"}]
-    assert all(of["k"] == 2 and of["truncation_rate"] > 0 for results in found for of in results.values())
+        (
+            "eval.run",
+            "recipes/cs/eval_base.yaml",
+            "recipes/models/laptop.yaml",
+            f"run={tmp_path}/cs",
+            f"dataset={dataset}",
+            "samples=2",
+            *lenient,
+            *roles,
+            *small,
+        ),
+        (
+            "eval.run",
+            "recipes/science/eval_base.yaml",
+            "recipes/models/laptop.yaml",
+            f"run={tmp_path}/science",
+            "dataset=null",
+            "principia.path=recipes/science/principia_sample",
+            "samples=2",
+            *lenient,
+            *roles,
+            *small,
+        ),
+        (
+            "eval.run",
+            "recipes/legal/prbench_base.yaml",
+            "recipes/models/laptop.yaml",
+            f"run={tmp_path}/prbench_run",
+            "prbench.path=recipes/legal/prbench_sample",
+            "prbench.splits=[legal]",
+            "samples=1",
+            *lenient,
+            *roles,
+            *small,
+            "graders.kimi=null",
+            "graders.smollm2_135m=${models.judge}",
+        ),
+        (
+            "eval.question_types",
+            "recipes/science/question_types.yaml",
+            "recipes/models/laptop.yaml",
+            f"run={tmp_path}/types",
+            f"dataset={dataset}",
+            *roles,
+        ),
+    )
+    evaluations = [json.loads((tmp_path / name / RESULTS).read_text()) for name in ("cs", "science")]
+    assert [set(tasks) for tasks in evaluations] == [{"cot_test", "agentic_test"}, {"principia_bench"}]
+    assert all(
+        tasks["k"] == 2 and tasks["truncation_rate"] > 0 for results in evaluations for tasks in results.values()
+    )
     (legal,) = json.loads((tmp_path / "prbench_run" / PRBENCH).read_text()).values()
     graded = legal["graders"]["smollm2_135m"]
     assert graded["tasks"] == 2
@@ -80,7 +115,16 @@ def test_every_task_runs_on_the_embedded_model(server, tmp_path):
     types = json.loads((tmp_path / "types" / RESULTS).read_text())
     assert types["labelled"] + types["unlabelled"] == 2
     shown = (("table2", "cs"), ("table6", "science"), ("table4", "prbench_run"), ("table11", "types"))
-    texts = run_at_once(*(("eval.tables", f"recipes/tables/{name}.yaml", f"runs={tmp_path}/tables",
-                           f"rows=[{{label: {label}, run: {tmp_path}/{folder}, command: none}}]")
-                          for name, folder in shown for label in ["SmolLM2-135M"]))  # fmt: skip
+    texts = run_at_once(
+        *(
+            (
+                "eval.tables",
+                f"recipes/tables/{name}.yaml",
+                f"runs={tmp_path}/tables",
+                f"rows=[{{label: {label}, run: {tmp_path}/{folder}, command: none}}]",
+            )
+            for name, folder in shown
+            for label in ["SmolLM2-135M"]
+        )
+    )
     assert not any("no finished run" in text for text in texts)

@@ -1,4 +1,4 @@
-"""Examples as typed rows of Arrow and back."""
+"""Tests that examples become typed rows of Arrow and come back."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st

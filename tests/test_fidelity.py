@@ -1,4 +1,4 @@
-"""The register of the paper's rules names code and tests that exist, and recipes say whose their values are."""
+"""Tests that the register of the paper's rules names code and tests that exist, and that recipes tag their values."""
 
 import ast
 import re
@@ -12,21 +12,29 @@ from autodata import fidelity
 
 REPO = Path(__file__).parent.parent
 REGISTER = yaml.safe_load((REPO / "docs" / "fidelity.yaml").read_text())
-TAGGED = sorted([*REPO.glob("autodata/domains/*/domain.yaml"), *REPO.glob("recipes/models/[op]*.yaml"),
-                 *(p for d in ("ingest", "cs", "legal", "science", "training", "meta")
-                   for p in REPO.glob(f"recipes/{d}/*.yaml"))])  # fmt: skip
-# No values of the paper's: where things are.
+TAGGED = sorted(
+    [
+        *REPO.glob("autodata/domains/*/domain.yaml"),
+        *REPO.glob("recipes/models/[op]*.yaml"),
+        *(
+            p
+            for d in ("ingest", "cs", "legal", "science", "training", "meta")
+            for p in REPO.glob(f"recipes/{d}/*.yaml")
+        ),
+    ]
+)
+# These keys are paths, not values of the paper.
 OURS = {"include", "run", "name", "arms", "agentic", "cot", "path", "papers", "to", "dataset"}
 
 
 @cache
 def names_in(path: Path) -> set[str]:
-    """What a module defines at its top: functions, classes, constants."""
-    found = set()
+    """Return the functions, classes and constants that a module defines at its top."""
+    names = set()
     for node in ast.parse(path.read_text()).body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        found |= {t.id for t in targets if isinstance(t, ast.Name)} | {getattr(node, "name", "")}
-    return found
+        names |= {t.id for t in targets if isinstance(t, ast.Name)} | {getattr(node, "name", "")}
+    return names
 
 
 @pytest.mark.parametrize("entry", REGISTER, ids=lambda e: e["rule"])
@@ -46,7 +54,7 @@ def test_no_rule_is_listed_twice():
 
 
 def values_of(node: yaml.Node, key: str = ""):
-    """Every key with a single value, and the line that sets it."""
+    """List every key with a single value, and its line."""
     if isinstance(node, yaml.MappingNode):
         for name, value in node.value:
             yield from values_of(value, name.value)
@@ -57,8 +65,11 @@ def values_of(node: yaml.Node, key: str = ""):
 @pytest.mark.parametrize("path", TAGGED, ids=lambda p: str(p.relative_to(REPO)))
 def test_every_value_is_tagged_as_the_papers_or_chosen(path):
     lines = path.read_text().splitlines()
-    untagged = [f"{key}, line {line + 1}" for key, line in values_of(yaml.compose(path.read_text()))
-                if key not in OURS and not re.search(r"# (paper|chosen)\b", lines[line])]  # fmt: skip
+    untagged = [
+        f"{key}, line {line + 1}"
+        for key, line in values_of(yaml.compose(path.read_text()))
+        if key not in OURS and not re.search(r"# (paper|chosen)\b", lines[line])
+    ]
     assert not untagged
 
 
@@ -83,10 +94,12 @@ ONE_READER = {
 
 
 def test_recipes_tag_what_one_account_alone_reports():
-    """The list is what the accounts of the paper were compared for; a value that a second one reports leaves it."""
-    found = {str(path.relative_to(REPO)): re.findall(r"^\s*([\w-]+):.*# paper, one reader: \S", path.read_text(), re.M)
-             for path in TAGGED}  # fmt: skip
-    assert {path: keys for path, keys in found.items() if keys} == ONE_READER
+    """The list holds values that one account of the paper reports; remove a value once a second account reports it."""
+    tagged = {
+        str(path.relative_to(REPO)): re.findall(r"^\s*([\w-]+):.*# paper, one reader: \S", path.read_text(), re.M)
+        for path in TAGGED
+    }
+    assert {path: keys for path, keys in tagged.items() if keys} == ONE_READER
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+"""Tests reading and grouping of text files, from good documents to arbitrary bytes."""
+
 from pathlib import Path
 
 import pytest
@@ -36,7 +38,12 @@ def test_good_documents_beside_bad_ones(tmp_path: Path, monkeypatch):
     corpus = read_corpus(str(tmp_path))
     assert [d.text for d in corpus.documents] == ["good one", "good two", "good three"]
     assert [where for where, _ in corpus.skipped] == [
-        "b.txt", "c.md", "d.txt", *(f"e.jsonl:{n}" for n in (3, 4, 5, 6, 7)), "f.pdf"]  # fmt: skip
+        "b.txt",
+        "c.md",
+        "d.txt",
+        *(f"e.jsonl:{n}" for n in (3, 4, 5, 6, 7)),
+        "f.pdf",
+    ]
     assert all(reason for _, reason in corpus.skipped)
 
 
@@ -110,8 +117,9 @@ def test_groups_hold_every_document_once_and_follow_the_seed():
 
 def test_a_group_names_every_licence_of_its_members():
     licences = ("CC0", "MIT", "CC0", "")
-    group, = group_documents([Document(f"d{i}", "t", "f", {"licence": it} if it else {})
-                              for i, it in enumerate(licences)], 4, 0)  # fmt: skip
+    (group,) = group_documents(
+        [Document(f"d{i}", "t", "f", {"licence": it} if it else {}) for i, it in enumerate(licences)], 4, 0
+    )
     assert group.fields["licence"] == "CC0; MIT"
 
 

@@ -1,3 +1,5 @@
+"""Tests the filters of the dataset command, one stage each."""
+
 import pytest
 
 from autodata.data.filters import find_source_reference, find_stage
@@ -11,8 +13,8 @@ FILTERS = Filters(context_chars=20, source_references=True)
 FINE = candidate("Why does the cache admit it?", context="x" * 20)
 
 
-def stage(asked: Candidate, filters: Filters = FILTERS, final: Quality | None = None) -> str | None:
-    return find_stage(Round(1, asked, None, (), (), Verdict(True), final=final), SHAPE, filters)
+def stage(proposal: Candidate, filters: Filters = FILTERS, final: Quality | None = None) -> str | None:
+    return find_stage(Round(1, proposal, None, (), (), Verdict(True), final=final), SHAPE, filters)
 
 
 def test_a_candidate_that_has_everything_passes_each_stage():
@@ -25,8 +27,9 @@ def test_the_second_check_must_have_passed_and_be_of_this_candidate():
     assert stage(FINE, final=checked(candidate("Another?"), passed=True)) == "final check"
 
 
-@pytest.mark.parametrize("values", [{"question": " "}, {"reference_answer": ""},
-                                    {"rubric": (Criterion(" ", 1), *RUBRIC[1:])}])  # fmt: skip
+@pytest.mark.parametrize(
+    "values", [{"question": " "}, {"reference_answer": ""}, {"rubric": (Criterion(" ", 1), *RUBRIC[1:])}]
+)
 def test_an_empty_field_is_dropped(values):
     assert stage(candidate(**{"question": "q", "context": "x" * 20, **values})) == "complete"
 
@@ -35,14 +38,17 @@ def test_a_reference_answer_is_asked_for_only_where_the_domain_has_one():
     assert stage(candidate("q", reference_answer=""), Filters(reference_answer=False)) is None
 
 
-@pytest.mark.parametrize(("rubric", "is_sound"), [
-    (RUBRIC, True),
-    ((*RUBRIC, Criterion("more", 1)), False),
-    (RUBRIC[:2], False),
-    ((Criterion("a", 10), Criterion("b", 1), Criterion("c", -10)), True),
-    ((Criterion("a", 11), Criterion("b", 1), Criterion("c", -1)), False),
-    ((Criterion("a", -1), Criterion("b", -1), Criterion("c", -1)), False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rubric", "is_sound"),
+    [
+        (RUBRIC, True),
+        ((*RUBRIC, Criterion("more", 1)), False),
+        (RUBRIC[:2], False),
+        ((Criterion("a", 10), Criterion("b", 1), Criterion("c", -10)), True),
+        ((Criterion("a", 11), Criterion("b", 1), Criterion("c", -1)), False),
+        ((Criterion("a", -1), Criterion("b", -1), Criterion("c", -1)), False),
+    ],
+)
 def test_the_rubric_is_counted_again(rubric, is_sound):
     assert stage(candidate("q", context="x" * 20, rubric=rubric)) == (None if is_sound else "rubric")
 

@@ -1,4 +1,4 @@
-"""The command as its user runs it, killed and resumed, against a deterministic scripted server."""
+"""Tests the command as its user runs it, killed and resumed, against a deterministic scripted server."""
 
 import json
 import os
@@ -35,10 +35,20 @@ def write_documents(folder: Path, count: int = 6) -> Path:
 
 
 def arguments(tmp_path: Path, url: str, *more: str, run: str = "run") -> list[str]:
-    models = ["models.endpoints.small.model=fake", "models.endpoints.small.server=null",
-              f"models.endpoints.small.base_url={url}", "models.endpoints.small.retries=0"]  # fmt: skip
-    return ["recipes/demo/generate.yaml", f"run={tmp_path / run}", f"documents.path={tmp_path / 'docs'}",
-            "domain.max_rounds=4", *models, *more]  # fmt: skip
+    models = [
+        "models.endpoints.small.model=fake",
+        "models.endpoints.small.server=null",
+        f"models.endpoints.small.base_url={url}",
+        "models.endpoints.small.retries=0",
+    ]
+    return [
+        "recipes/demo/generate.yaml",
+        f"run={tmp_path / run}",
+        f"documents.path={tmp_path / 'docs'}",
+        "domain.max_rounds=4",
+        *models,
+        *more,
+    ]
 
 
 def start(args: list[str]) -> subprocess.Popen[str]:
@@ -51,7 +61,7 @@ def start(args: list[str]) -> subprocess.Popen[str]:
 
 
 def run_main(monkeypatch, capsys, args: list[str]) -> str:
-    """The command in this process; returns what it printed, and the error it exited with."""
+    """Run the command in this process and return its output and its error."""
     monkeypatch.setattr(sys, "argv", ["generate", *args])
     failure = find_failure(module.main)
     return capsys.readouterr().out + failure
@@ -59,12 +69,12 @@ def run_main(monkeypatch, capsys, args: list[str]) -> str:
 
 def examples_of(run: Path) -> list[bytes]:
     arm = read_arm("agentic", str(run))
-    made = [make_example(arm, *chosen, "unknown") for chosen in arm.choose_rounds()]
-    return [EXAMPLE.dump_json(replace(e, provenance=replace(e.provenance, run=""))) for e in made]
+    examples = [make_example(arm, *chosen, "unknown") for chosen in arm.choose_rounds()]
+    return [EXAMPLE.dump_json(replace(e, provenance=replace(e.provenance, run=""))) for e in examples]
 
 
 def play_slowly(body: dict, count: int) -> Scripted:
-    """Each reply carries the seed it answers, so that the journal tells which calls it holds."""
+    """Put the request's seed into each reply, so that the journal shows which calls it holds."""
     body_out = play_cloze(body, count).body | {"model": str(body.get("seed"))}
     return Scripted(body_out, delay_s=0.02)
 
@@ -162,17 +172,17 @@ def test_an_endpoint_that_fails_stops_the_run_and_a_repaired_one_completes_it(tm
     write_documents(tmp_path / "docs")
     broken = lambda b, c: completion("x") if c == 1 else Scripted({"error": "x"}, 503)  # noqa: E731
     with fake_server(broken) as server:
-        said = run_main(monkeypatch, capsys, arguments(tmp_path, server.url))
-    assert "more than max_error_rate" in said or "ended without an answer (error" in said  # whichever is seen first
-    assert "HTTP 503" in said
+        output = run_main(monkeypatch, capsys, arguments(tmp_path, server.url))
+    assert "more than max_error_rate" in output or "ended without an answer (error" in output  # either comes first
+    assert "HTTP 503" in output
     with fake_server(play_cloze) as server:
         assert "of 6 documents" in run_main(monkeypatch, capsys, arguments(tmp_path, server.url))
 
 
 def test_a_down_endpoint_is_named_before_any_work(tmp_path, monkeypatch, capsys):
     write_documents(tmp_path / "docs")
-    said = run_main(monkeypatch, capsys, arguments(tmp_path, "http://127.0.0.1:9/v1"))
-    assert "http://127.0.0.1:9/v1" in said
+    output = run_main(monkeypatch, capsys, arguments(tmp_path, "http://127.0.0.1:9/v1"))
+    assert "http://127.0.0.1:9/v1" in output
 
 
 @pytest.mark.slow

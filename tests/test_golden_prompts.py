@@ -1,4 +1,4 @@
-"""A change of a prompt is a change of a file that a reviewer reads."""
+"""Tests that prompts equal the golden files, so that a reviewer sees every change of a prompt."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Files of a run or a corpus that were damaged or forged: each reader returns or raises what it promises."""
+"""Tests readers with damaged or forged files: each returns a result or raises the error that it promises."""
 
 import asyncio
 import io
@@ -47,7 +47,7 @@ def file_of(name: str, data: bytes) -> Iterator[Path]:
 
 @contextmanager
 def suppress_named(problem: type[Exception], path: Path) -> Iterator[None]:
-    """Only where the message names the file."""
+    """Suppress a promised error only if its message names the file."""
     try:
         yield
     except problem as error:
@@ -55,7 +55,7 @@ def suppress_named(problem: type[Exception], path: Path) -> Iterator[None]:
 
 
 def damage(whole: bytes, spots: list[tuple[float, int]], kept: float) -> bytes:
-    """Some bytes replaced, then cut."""
+    """Replace some bytes, then cut the data."""
     data = bytearray(whole)
     for place, byte in spots:
         data[round(place * (len(data) - 1))] = byte
@@ -63,7 +63,7 @@ def damage(whole: bytes, spots: list[tuple[float, int]], kept: float) -> bytes:
 
 
 def make_pdfs() -> list[bytes]:
-    """The same page plain, and as most PDFs are: compressed."""
+    """Make the same page plain and, like most PDFs, compressed."""
     plain, packed = make_pdf(["A first line", "and a second"]), io.BytesIO()
     writer = PdfWriter(clone_from=PdfReader(io.BytesIO(plain)))
     for page in writer.pages:
@@ -111,9 +111,14 @@ def test_a_damaged_journal_is_read_or_named(journal_bytes, spots, kept, data):
 
 
 @bounded
-@given(row=st.integers(0, 9) | st.floats(allow_nan=False) | st.text("{}ab") | st.binary(max_size=40)
-       | st.binary(max_size=20).map(lambda rest: b"\x28\xb5\x2f\xfd" + rest),
-       at=st.integers(-(2**63), 2**63 - 1) | st.binary(max_size=20))  # fmt: skip
+@given(
+    row=st.integers(0, 9)
+    | st.floats(allow_nan=False)
+    | st.text("{}ab")
+    | st.binary(max_size=40)
+    | st.binary(max_size=20).map(lambda rest: b"\x28\xb5\x2f\xfd" + rest),
+    at=st.integers(-(2**63), 2**63 - 1) | st.binary(max_size=20),
+)
 def test_a_forged_row_of_a_journal_is_named_and_left_behind(journal_bytes, row, at):
     with file_of("journal.sqlite", journal_bytes) as path:
         with closing(sqlite3.connect(path)) as connection, connection:

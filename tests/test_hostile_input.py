@@ -1,4 +1,4 @@
-"""Readers of what others write: whatever they are given, they return or raise what they promise."""
+"""Tests readers with arbitrary input: each returns a result or raises the error that it promises."""
 
 import json
 import tempfile
@@ -43,9 +43,11 @@ ELIGIBLE = Eligible(numpy.array([1], numpy.uint64), numpy.array([2020], numpy.in
 TEXTS = st.text(max_size=40) | st.sampled_from(
     ["the of and " * 20, "{{ x }}", "../../x", "<think>", "```json\n{", "\ud800"]
 )
-VALUES = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
-                      lambda v: st.lists(v, max_size=4) | st.dictionaries(NAMES | TEXTS, v, max_size=5),
-                      max_leaves=20)  # fmt: skip
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
+    lambda v: st.lists(v, max_size=4) | st.dictionaries(NAMES | TEXTS, v, max_size=5),
+    max_leaves=20,
+)
 RECORDS = st.dictionaries(NAMES, VALUES, max_size=8)
 
 

@@ -1,4 +1,4 @@
-"""The ingest command: four sources, what each drops and why, and what a later command reads."""
+"""Tests the ingest command: four sources, the records that each drops, and the output for later commands."""
 
 import gzip
 import json
@@ -27,16 +27,16 @@ SHORT = "s2orc.min_chars=1000"
 @pytest.fixture(scope="session")
 def tokenizer(tmp_path_factory) -> Path:
     """Counts words."""
-    made = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
-    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    word_counter = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    word_counter.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
-    made.save(str(path))
+    word_counter.save(str(path))
     return path
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch, tokenizer):
-    """run(source, path, key=value…) → the manifest."""
+    """run(source, path, key=value…) runs the command and returns the manifest."""
 
     def go(source: str, path: Path, *arguments: str) -> dict:
         recipe = str(REPO / "recipes" / "ingest" / f"ingest_{source}.yaml")
@@ -67,14 +67,21 @@ def test_the_samples_are_what_their_script_writes():
 def test_papers_of_three_releases(run, tmp_path: Path):
     manifest = run("s2orc", SAMPLES / "s2orc", f"papers={SAMPLES / 'papers'}", SHORT)
     assert (manifest["rows"], manifest["kept"]) == (14, 10)
-    assert manifest["dropped"] == {"not JSON": 1, "annotations are not JSON": 1, "duplicate id": 1,
-                                   "not eligible by year or field of study": 1}  # fmt: skip
+    assert manifest["dropped"] == {
+        "not JSON": 1,
+        "annotations are not JSON": 1,
+        "duplicate id": 1,
+        "not eligible by year or field of study": 1,
+    }
     assert manifest["licences"] == {"CCBY": 4, "odc-by": 6}
     assert manifest["papers"]["eligible"] == 13
     file = "s2orc_v2/20260917_0000.gz"
     assert read_dropped(tmp_path / "run") == {
-        (file, 4, "not JSON"), (file, 5, "annotations are not JSON"), (file, 7, "duplicate id"),
-        (file, 8, "not eligible by year or field of study")}  # fmt: skip
+        (file, 4, "not JSON"),
+        (file, 5, "annotations are not JSON"),
+        (file, 7, "duplicate id"),
+        (file, 8, "not eligible by year or field of study"),
+    }
     documents = {d.id: d for d in read_corpus(str(tmp_path / "run")).documents}
     assert set(documents) == {f"s2orc-{n}" for n in (1, 2, 3, 6, 7, 8, 9, 10, 11, 12)}
     assert documents["s2orc-1"].source == f"{file}:1"
@@ -125,15 +132,18 @@ def test_own_texts_of_every_kind(run, tmp_path: Path):
 
 
 def test_licences_go_from_the_file_to_the_trajectory(run, tmp_path: Path, monkeypatch, capsys):
-    """Ingest, then generate from it, against a scripted server."""
+    """Ingests, then generates from the result, against a scripted server."""
     write_documents(tmp_path / "docs", 2)
     run("own", tmp_path / "docs", "own.licence=CC0-1.0")
     with fake_server(play_cloze) as server:
         more = (f"documents.path={tmp_path / 'run'}", "domain.max_rounds=1")
         run_main(monkeypatch, capsys, arguments(tmp_path, server.url, *more, run="generated"))
-    made = [json.loads(line) for line in (tmp_path / "generated" / "trajectories.jsonl").read_text().splitlines()]
-    assert sorted((t["document_id"], t["document_source"], t["document_licence"]) for t in made) == [
-        (f"doc{i}.txt", f"doc{i}.txt:1", "CC0-1.0") for i in range(2)]  # fmt: skip
+    trajectories = [
+        json.loads(line) for line in (tmp_path / "generated" / "trajectories.jsonl").read_text().splitlines()
+    ]
+    assert sorted((t["document_id"], t["document_source"], t["document_licence"]) for t in trajectories) == [
+        (f"doc{i}.txt", f"doc{i}.txt:1", "CC0-1.0") for i in range(2)
+    ]
 
 
 def test_a_finished_run_is_not_repeated_and_other_inputs_are_refused(run, tmp_path: Path, capsys):
@@ -206,9 +216,14 @@ def test_files_that_are_damaged_lose_only_what_is_damaged(run, tmp_path: Path):
     (tmp_path / "papers" / "a.gz").write_bytes(rows)
     manifest = run("s2orc", folder, f"papers={tmp_path / 'papers'}", SHORT)
     dropped = read_dropped(tmp_path / "run")
-    assert {("1_cut.gz", "file is cut off or damaged"), ("5_noise.gz", "file is cut off or damaged"),
-            ("2_lines.gz", "not an object"), ("2_lines.gz", "null row"), ("2_lines.gz", "no text"),
-            ("2_lines.gz", "not JSON")} <= {(file, reason) for file, _, reason in dropped}  # fmt: skip
+    assert {
+        ("1_cut.gz", "file is cut off or damaged"),
+        ("5_noise.gz", "file is cut off or damaged"),
+        ("2_lines.gz", "not an object"),
+        ("2_lines.gz", "null row"),
+        ("2_lines.gz", "no text"),
+        ("2_lines.gz", "not JSON"),
+    } <= {(file, reason) for file, _, reason in dropped}
     assert ("3_large.gz", 1, f"a line of more than {64 << 20:,} bytes") in dropped
     assert {row["id"] for row in read_table(tmp_path / "run" / "documents")} >= {"s2orc-4", "s2orc-5"}
     assert manifest["rows"] == manifest["kept"] + sum(manifest["dropped"].values())

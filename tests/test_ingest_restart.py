@@ -1,4 +1,4 @@
-"""The same bytes from an ingest, whatever the number of workers and however often it was killed."""
+"""Tests that an ingest writes the same bytes whatever the number of workers and of kills."""
 
 import gzip
 import os
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 
 def write_shards(folder: Path, shards: int, rows: int) -> None:
-    """Papers of random words; every tenth repeats one of the shard before, under another id or nearly."""
+    """Write papers of random words; every tenth repeats a paper of the previous shard exactly or nearly."""
     chance = random.Random(7)
     words = ["".join(chance.choices("etaoinshrdlu", k=chance.randint(2, 9))) for _ in range(4_000)]
     texts = [" ".join(chance.choices(words, k=1_500)) for _ in range(shards * rows)]
@@ -33,11 +33,17 @@ def write_shards(folder: Path, shards: int, rows: int) -> None:
     (folder / "papers").mkdir()
     for shard in range(shards):
         numbers = range(shard * rows, (shard + 1) * rows)
-        made = [make_paper(1) | {"corpusid": n, "title": "", "body": {
-            "text": texts[n], "annotations": {"paragraph": [{"start": 0, "end": len(texts[n])}]}}}
-            for n in numbers]  # fmt: skip
-        # Stored, not compressed: a file of its own size is a task of its own.
-        (folder / "files" / f"{shard:04d}.gz").write_bytes(gzip.compress(pack(made), 1, mtime=0))
+        papers = [
+            make_paper(1)
+            | {
+                "corpusid": n,
+                "title": "",
+                "body": {"text": texts[n], "annotations": {"paragraph": [{"start": 0, "end": len(texts[n])}]}},
+            }
+            for n in numbers
+        ]
+        # The files are stored without compression, so that each is large enough to be a task of its own.
+        (folder / "files" / f"{shard:04d}.gz").write_bytes(gzip.compress(pack(papers), 1, mtime=0))
     rows_of = [make_papers_row(n, 2023 if n % 3 else 2020) for n in range(shards * rows)]
     (folder / "papers" / "a.gz").write_bytes(gzip.compress(pack(rows_of)))
 
@@ -57,13 +63,13 @@ def command(corpus: Path, run: Path, *arguments: str) -> list[str]:
 
 
 def find_marked(variable: str) -> list[str]:
-    """Living processes with this in their environment."""
-    found = []
+    """List the living processes with this in their environment."""
+    pids = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended
             if variable.encode() in (process / "environ").read_bytes().split(b"\0"):
-                found.append((process / "cmdline").read_text().replace("\0", " "))
-    return found
+                pids.append((process / "cmdline").read_text().replace("\0", " "))
+    return pids
 
 
 def outputs(run: Path) -> dict[str, str]:
@@ -93,13 +99,13 @@ def test_killed_again_and_again(corpus, undisturbed, tmp_path):
         marked = os.environ | {"INGEST_OF": str(run)}
         started = subprocess.Popen(command(corpus, run, "workers=2"), cwd=REPO, stderr=subprocess.DEVNULL, env=marked)
         try:
-            started.wait(chance.uniform(1.2, 3.0) * (1 + attempt / 5))  # longer and longer: the machine may be slow
+            started.wait(chance.uniform(1.2, 3.0) * (1 + attempt / 5))  # wait longer: the machine may be slow
         except subprocess.TimeoutExpired:
             started.send_signal(signal.SIGKILL)
             started.wait()
             kills += 1
             if not (read_manifest(run) or {}).get("finished"):
-                with pytest.raises(DocumentsError):  # half a corpus is never taken for a whole one
+                with pytest.raises(DocumentsError):  # a partial corpus is never read as a whole one
                     read_corpus(str(run))
         else:
             assert started.returncode == 0
@@ -138,9 +144,11 @@ def test_a_record_of_200_megabytes_costs_no_more_memory_than_the_limit_of_a_line
             file.write(b"x" * 1_000_000)
         file.write(b'"}}\n')
         file.write(pack([make_paper(1) | {"corpusid": 1}]))
-    # From a small process: the peak of a child starts at what its parent holds when it is forked.
-    measure = ("import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); "
-               "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")  # fmt: skip
+    # A small process starts it, because a forked child's peak starts at its parent's size.
+    measure = (
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); "
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
     ingest = command(folder, tmp_path / "run", "workers=1", "s2orc.min_chars=1000")
     done = subprocess.run([sys.executable, "-c", measure, *ingest], cwd=REPO, check=True, stdout=subprocess.PIPE)
     peak = int(done.stdout.split()[-1])

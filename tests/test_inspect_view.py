@@ -1,4 +1,4 @@
-"""The logs of an evaluation in inspect_ai's own viewer, in a real browser."""
+"""Tests the logs of an evaluation in inspect_ai's own viewer, in a real browser."""
 
 import shutil
 import socket
@@ -22,7 +22,7 @@ _PATIENCE_S = 60
 
 @contextmanager
 def inspect_view(logs: Path) -> Iterator[str]:
-    """The URL of the command that the README names."""
+    """Starts the viewer by the command of the README and returns its URL."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Intervals hold what they say with few documents, stay within their bounds, and are never of width zero."""
+"""Tests that intervals have their coverage with few documents, stay within bounds and never have width zero."""
 
 from itertools import pairwise
 
@@ -28,7 +28,7 @@ BOUNDS = st.sampled_from([SHARE, DIFFERENCE, (0.0, 100.0), (-0.4, 1.0)])
 
 @st.composite
 def samples(draw) -> tuple[list[tuple[str, float]], tuple[float, float]]:
-    """Values within bounds, of 2 to 40 documents; often many are the same."""
+    """Draw values within bounds for 2 to 40 documents; many are often equal."""
     low, high = draw(BOUNDS)
     value = st.one_of(st.sampled_from([low, high, (low + high) / 2, 0.0]), st.floats(low, high))
     documents = [*range(draw(st.integers(2, 40)))]
@@ -40,45 +40,47 @@ def samples(draw) -> tuple[list[tuple[str, float]], tuple[float, float]]:
 @given(samples())
 def test_an_interval_holds_its_estimate_within_bounds_and_is_never_of_width_zero(sample):
     values, bounds = sample
-    found = estimate_mean(values, bounds)
-    assert found.value == pytest.approx(numpy.mean([value for _, value in values]))
-    assert bounds[0] - 1e-9 <= found.low <= found.value + 1e-9
-    assert found.value - 1e-9 <= found.high <= bounds[1] + 1e-9
-    assert found.high > found.low
-    assert found.documents == len({document for document, _ in values})
-    assert write_interval(found, "{:.3f}".format).endswith(f"] n={found.documents}")
+    estimate = estimate_mean(values, bounds)
+    assert estimate.value == pytest.approx(numpy.mean([value for _, value in values]))
+    assert bounds[0] - 1e-9 <= estimate.low <= estimate.value + 1e-9
+    assert estimate.value - 1e-9 <= estimate.high <= bounds[1] + 1e-9
+    assert estimate.high > estimate.low
+    assert estimate.documents == len({document for document, _ in values})
+    assert write_interval(estimate, "{:.3f}".format).endswith(f"] n={estimate.documents}")
 
 
 @settings(deadline=None)  # the first example imports scipy
 @given(samples())
 def test_the_order_of_documents_does_not_matter(sample):
     values, bounds = sample
-    one, other = (estimate_mean(of, bounds) for of in (values, values[::-1]))
+    one, other = (estimate_mean(order, bounds) for order in (values, values[::-1]))
     assert (one.value, one.low, one.high) == pytest.approx((other.value, other.low, other.high), abs=1e-9)
 
 
 @pytest.mark.parametrize("documents", [2, 5, 29, 30, 200])
 @pytest.mark.parametrize("bounds", [SHARE, DIFFERENCE])
 def test_where_nothing_varies_the_bound_is_exact(documents, bounds):
-    unseen = 1 - 0.025 ** (1 / documents)  # Clopper and Pearson's upper end for none of so many
+    unseen = 1 - 0.025 ** (1 / documents)  # Clopper and Pearson's upper end for 0 of n
     for value in (0.0, 0.3, 1.0):
-        found = estimate_mean([(str(i), value) for i in range(documents)], bounds)
-        assert found.low == pytest.approx(value - unseen * (value - bounds[0]))
-        assert found.high == pytest.approx(value + unseen * (bounds[1] - value))
+        estimate = estimate_mean([(str(i), value) for i in range(documents)], bounds)
+        assert estimate.low == pytest.approx(value - unseen * (value - bounds[0]))
+        assert estimate.high == pytest.approx(value + unseen * (bounds[1] - value))
 
 
 @pytest.mark.parametrize(("right", "documents"), [(1, 5), (4, 8), (3, 29), (3, 30)])
 def test_right_or_wrong_answers_of_a_document_each_have_clopper_and_pearsons_interval(right, documents):
     from scipy.stats import binomtest
 
-    found = estimate_mean([(str(i), float(i < right)) for i in range(documents)], SHARE)
+    estimate = estimate_mean([(str(i), float(i < right)) for i in range(documents)], SHARE)
     exact = binomtest(right, documents).proportion_ci(method="exact")
-    assert (found.low, found.high) == (pytest.approx(exact.low), pytest.approx(exact.high))
+    assert (estimate.low, estimate.high) == (pytest.approx(exact.low), pytest.approx(exact.high))
 
 
 def test_there_is_no_step_at_any_number_of_documents():
-    widths = [(e := estimate_mean([(str(i), 0.25 + 0.5 * (i % 2)) for i in range(n)], SHARE)).high - e.low
-              for n in range(12, 64, 2)]  # fmt: skip
+    widths = [
+        (e := estimate_mean([(str(i), 0.25 + 0.5 * (i % 2)) for i in range(n)], SHARE)).high - e.low
+        for n in range(12, 64, 2)
+    ]
     assert all(0.9 * wider < narrower < wider for wider, narrower in pairwise(widths))
 
 
@@ -92,9 +94,9 @@ def test_one_document_and_no_known_bounds_have_no_interval_and_a_reason():
 
 
 def test_a_quantity_without_bounds_has_students_interval():
-    found = estimate_mean([("a", 2.0), ("b", 4.0), ("c", 6.0)], None)
+    estimate = estimate_mean([("a", 2.0), ("b", 4.0), ("c", 6.0)], None)
     reach = 4.302652729911275 * 2 / 3**0.5  # t of two degrees of freedom
-    assert (found.low, found.high) == (pytest.approx(4 - reach), pytest.approx(4 + reach))
+    assert (estimate.low, estimate.high) == (pytest.approx(4 - reach), pytest.approx(4 + reach))
 
 
 def test_examples_of_a_large_document_are_not_many_documents():

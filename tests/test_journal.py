@@ -1,3 +1,5 @@
+"""Tests the journal of replies: durability, concurrent writers, forks, packs and refusals."""
+
 import asyncio
 import errno
 import shutil

@@ -1,4 +1,4 @@
-"""What can go wrong around a journal, beside the everyday of test_journal.py."""
+"""Tests failures around a journal; test_journal.py tests its normal use."""
 
 import asyncio
 import hashlib
@@ -192,7 +192,7 @@ KEYS = [hashlib.sha256(str(n).encode()).hexdigest() for n in range(64)]
 
 @pytest.fixture
 def hashed(tmp_path):
-    """A journal of 64 replies on several pages each."""
+    """Make a journal of 64 replies on several pages each."""
     journal = Journal(tmp_path / "hashed")
     for key in KEYS:
         put(journal, key, LONG)
@@ -208,7 +208,7 @@ def test_a_truncated_journal_is_salvaged_as_far_as_it_goes(hashed, share):
         Journal(hashed)
     kept, aside = salvage(hashed)
     assert len(keys_of(hashed)) == kept
-    assert 64 * share / 3 < kept < 64  # a page can hold the beginnings of rows that end elsewhere
+    assert 64 * share / 3 < kept < 64  # a page can hold the beginnings of rows that end on others
     assert aside.read_bytes() == data[: int(len(data) * share)]
     with pytest.raises(JournalError, match=r"damaged: this file exists already"):
         salvage(hashed)

@@ -1,4 +1,4 @@
-"""The audit of a judge as its user runs it, on a run built from records, against scripted judges."""
+"""Tests the audit of a judge as its user runs it, on a run built from records, against scripted judges."""
 
 import json
 import re
@@ -35,7 +35,7 @@ from tests.helpers.commands import find_failure
 from tests.helpers.fake_server import Scripted, completion, fake_server
 from tests.helpers.fake_world import verdicts
 
-pytestmark = pytest.mark.slow  # the statistics of it are fast, in test_agreement.py
+pytestmark = pytest.mark.slow  # test_agreement.py tests its statistics quickly
 RECIPE = "recipes/judge_audit/judge_audit.yaml"
 RUBRIC = tuple(Criterion(f"Point {n}", weight) for n, weight in enumerate((4, 3, 2, 1, -5), 1))
 STORED = (True, True, False, False, False)
@@ -57,25 +57,40 @@ def trajectory(document: str, *weak: Attempt, candidate: Candidate | None = None
 
 
 def write_run(folder: Path, *trajectories: Trajectory, finished: str | None = "now", **inputs: str) -> None:
-    """A run folder as autodata.generate leaves it."""
+    """Write a run folder as autodata.generate leaves it."""
     folder.mkdir()
     lines = [TRAJECTORY.dump_json(t) + b"\n" for t in trajectories]
     (folder / "trajectories.jsonl").write_bytes(b"".join(lines))
-    manifest = {"inputs": {"kind": "generate", "domain.name": "cs"} | inputs, "finished": finished,
-                "outputs": {"trajectories.jsonl": "0"}, "models": {"judge": "earlier"}}  # fmt: skip
+    manifest = {
+        "inputs": {"kind": "generate", "domain.name": "cs"} | inputs,
+        "finished": finished,
+        "outputs": {"trajectories.jsonl": "0"},
+        "models": {"judge": "earlier"},
+    }
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
 def write_four(tmp_path: Path) -> None:
-    """Four documents with one attempt each: answers d0, d1, d2, d3."""
+    """Write a run of four documents with one attempt each: answers d0, d1, d2, d3."""
     write_run(tmp_path / "generation", *(trajectory(f"d{i}", attempt(0, f"d{i}")) for i in range(4)))
 
 
 def arguments(tmp_path: Path, url: str, *more: str) -> list[str]:
-    endpoints = [f"models.endpoints.{name}.{key}" for name in ("fake", "other")
-                 for key in ("model=fake", f"base_url={url}", "retries=0")]  # fmt: skip
-    return [RECIPE, f"run={tmp_path / 'audit'}", f"generation={tmp_path / 'generation'}", "models.judge.endpoint=fake",
-            "attempts=4", "repeats=2", *endpoints, *more]  # fmt: skip
+    endpoints = [
+        f"models.endpoints.{name}.{key}"
+        for name in ("fake", "other")
+        for key in ("model=fake", f"base_url={url}", "retries=0")
+    ]
+    return [
+        RECIPE,
+        f"run={tmp_path / 'audit'}",
+        f"generation={tmp_path / 'generation'}",
+        "models.judge.endpoint=fake",
+        "attempts=4",
+        "repeats=2",
+        *endpoints,
+        *more,
+    ]
 
 
 class Asked(NamedTuple):
@@ -83,12 +98,12 @@ class Asked(NamedTuple):
 
     model: str  # "second" for the one whose temperature is 0.5
     answer: str
-    nth: int  # of the first asks on these criteria of this answer, from 0; a retry has that of its first ask or later
-    ask: int  # 0, then 1, 2 where an unreadable reply is asked for again, with the next seed
+    nth: int  # number of the first ask on these criteria and answer, from 0; a retry has that or a later one
+    ask: int  # 0, then 1, 2 if an unreadable reply is asked for again with the next seed
 
 
 class Panel:
-    """Judges who say what `decide(asked)` returns: a boolean for each point, or a text to send as it is."""
+    """Judges that reply as `decide(request)` returns: a boolean for each point, or a text to send as it is."""
 
     def __init__(self, decide: Callable[[Asked], object]):
         self.decide = decide
@@ -100,10 +115,10 @@ class Panel:
         if "response_format" not in body:
             return completion("a probe")
         answer, listed = read_prompt(body["messages"][-1]["content"])
-        said = self.decide(self._place(body, answer))
-        if isinstance(said, Scripted):
-            return said
-        return completion(said if isinstance(said, str) else verdicts([said[n - 1] for n in listed]))
+        decision = self.decide(self._place(body, answer))
+        if isinstance(decision, Scripted):
+            return decision
+        return completion(decision if isinstance(decision, str) else verdicts([decision[n - 1] for n in listed]))
 
     def _place(self, body: dict, answer: str) -> Asked:
         model = "second" if body["temperature"] == 0.5 else "first"
@@ -117,14 +132,14 @@ class Panel:
 
 
 def read_prompt(text: str) -> tuple[str, list[int]]:
-    """The answer that is judged, and the numbers of the points that are listed."""
+    """Return the judged answer and the numbers of the listed points."""
     answer = re.search(r"<answer-\w+>\n(.*)\n</answer", text)[1]
     return answer, [int(n) for n in re.findall(r"\d+\. Point (\d+)", text)]
 
 
 @pytest.fixture
 def audit(tmp_path, monkeypatch, capsys):
-    """Run the command: audit(decide, *key=value) → (what it printed, results or None, panel)."""
+    """audit(decide, *key=value) runs the command and returns (output and error, results or None, panel)."""
 
     def run(decide, *more: str):
         panel = Panel(decide)
@@ -133,8 +148,8 @@ def audit(tmp_path, monkeypatch, capsys):
             monkeypatch.setattr(sys, "argv", ["judge_audit", *arguments(tmp_path, server.url, *more)])
             failure = find_failure(module.main)
         results = tmp_path / "audit" / module.RESULTS
-        found = json.loads(results.read_text()) if results.exists() else None
-        return capsys.readouterr().out + failure, found, panel
+        contents = json.loads(results.read_text()) if results.exists() else None
+        return capsys.readouterr().out + failure, contents, panel
 
     return run
 
@@ -143,25 +158,26 @@ def flip(met: tuple[bool, ...], *numbers: int) -> tuple[bool, ...]:
     return tuple(m != (n in numbers) for n, m in enumerate(met, 1))
 
 
-def always_stored(asked: Asked) -> tuple[bool, ...]:
+def always_stored(ask: Asked) -> tuple[bool, ...]:
     return STORED
 
 
 def test_a_judge_that_flips_one_criterion_on_every_second_repeat(tmp_path, audit):
     write_four(tmp_path)
     out, results, panel = audit(lambda a: flip(STORED, 1) if a.nth % 2 else STORED, "repeats=4")
-    found = results["agreement"]["judge, repeated"]
-    assert (found["all"]["compared"], found["positive"]["compared"], found["negative"]["compared"]) == (20, 16, 4)
+    agreement = results["agreement"]["judge, repeated"]
+    compared = {kind: agreement[kind]["compared"] for kind in ("all", "positive", "negative")}
+    assert compared == {"all": 20, "positive": 16, "negative": 4}
     # Two of four verdicts flipped: two equal pairs of six on criterion 1, all six on the others.
-    assert found["all"]["share"]["value"] == pytest.approx((1 / 3 + 4) / 5)
-    assert found["positive"]["share"]["value"] == pytest.approx((1 / 3 + 3) / 4)
-    assert found["negative"]["share"]["value"] == 1.0
+    assert agreement["all"]["share"]["value"] == pytest.approx((1 / 3 + 4) / 5)
+    assert agreement["positive"]["share"]["value"] == pytest.approx((1 / 3 + 3) / 4)
+    assert agreement["negative"]["share"]["value"] == 1.0
     # Of 80 verdicts 24 are met; coincidences that differ: 4 criteria · 2 · 2 · 2 / 3.
     expected = 1 - (4 * 2 * 2 * 2 / 3 / 80) / (2 * 24 * 56 / (80 * 79))
-    assert found["all"]["alpha"]["value"] == pytest.approx(expected)
+    assert agreement["all"]["alpha"]["value"] == pytest.approx(expected)
     unseen = 1 - 0.025**0.25  # every one of the four documents is alike
-    assert found["all"]["alpha"]["low"] == pytest.approx(expected - unseen * (expected + 1))
-    assert found["negative"]["alpha"]["reason"].startswith("no variation")
+    assert agreement["all"]["alpha"]["low"] == pytest.approx(expected - unseen * (expected + 1))
+    assert agreement["negative"]["alpha"]["reason"].startswith("no variation")
     stored = results["agreement"]["stored verdicts and judge"]["all"]
     assert (stored["compared"], stored["share"]["value"]) == (80, pytest.approx(72 / 80))
     # A flip loses 4 of 10 points, in half of the judgements.
@@ -206,11 +222,11 @@ def test_the_worst_attempts_come_first_and_only_so_many():
         return findings.JudgedAttempt(f"d{number:02}", 1, "weak_solver", candidate, attempt(0, "x"))
 
     chosen = [judged(n) for n in range(12)]
-    said = tuple((rubric.judge(RUBRIC, flip(STORED, *range(1, n % 6 + 1))),) * 2 for n in range(12))
-    found = findings.find_disagreements(chosen, [findings.Opinions("judge", "m", 1.0, 24, 0, said)])
-    assert len(found) == findings.MAX_LISTED
-    assert [d["document_id"] for d in found[:4]] == ["d05", "d11", "d04", "d10"]
-    assert not {"d00", "d06"} & {d["document_id"] for d in found}
+    opinions = tuple((rubric.judge(RUBRIC, flip(STORED, *range(1, n % 6 + 1))),) * 2 for n in range(12))
+    disagreements = findings.find_disagreements(chosen, [findings.Opinions("judge", "m", 1.0, 24, 0, opinions)])
+    assert len(disagreements) == findings.MAX_LISTED
+    assert [d["document_id"] for d in disagreements[:4]] == ["d05", "d11", "d04", "d10"]
+    assert not {"d00", "d06"} & {d["document_id"] for d in disagreements}
 
 
 @pytest.mark.parametrize(
@@ -218,13 +234,13 @@ def test_the_worst_attempts_come_first_and_only_so_many():
     [(0, 0, 8), (1, 0, 10), (2, 0, 12), (3, 2, 12)],  # judge_retries: 2, so three asks
 )
 def test_a_judge_that_is_unreadable_so_often(tmp_path, audit, unreadable_asks, lost, calls):
-    """On answer d1 only, and each of its two repeats."""
+    """The judge is unreadable on answer d1 only, in each of its two repeats."""
     write_four(tmp_path)
     unreadable = lambda a: "no verdicts here" if a.answer == "d1" and a.ask < unreadable_asks else STORED  # noqa: E731
     _, results, panel = audit(unreadable)
-    found = results["judges"]["judge"]
-    assert found["unreadable"] == [2 if unreadable_asks else 0, 8]
-    assert found["lost"] == [lost, 8]
+    counts = results["judges"]["judge"]
+    assert counts["unreadable"] == [2 if unreadable_asks else 0, 8]
+    assert counts["lost"] == [lost, 8]
     assert sum(panel.calls.values()) == calls
     agreement = results["agreement"]["judge, repeated"]["all"]
     assert (agreement["compared"], agreement["left_out"]) == (20 - 5 * bool(lost), 5 * bool(lost))
@@ -236,8 +252,7 @@ def test_a_judge_that_is_unreadable_so_often(tmp_path, audit, unreadable_asks, l
 
 def test_an_incomplete_set_of_verdicts_is_a_loss_and_without_retries_the_first_ask_is_the_last(tmp_path, audit):
     write_four(tmp_path)
-    _, results, panel = audit(lambda a: verdicts(STORED[:4]) if a.answer == "d3" else STORED,
-                              "domain.judge_retries=0")  # fmt: skip
+    _, results, panel = audit(lambda a: verdicts(STORED[:4]) if a.answer == "d3" else STORED, "domain.judge_retries=0")
     assert results["judges"]["judge"]["unreadable"] == [2, 8]
     assert results["judges"]["judge"]["lost"] == [2, 8]
     assert sum(panel.calls.values()) == 8
@@ -247,7 +262,12 @@ def test_a_judge_that_is_never_readable_leaves_no_number_but_its_loss(tmp_path, 
     write_four(tmp_path)
     _, results, _ = audit(lambda a: "no")
     assert results["judges"]["judge"] | {"model": "", "temperature": 0} == {
-        "model": "", "temperature": 0, "unreadable": [8, 8], "lost": [8, 8], "met": [0, 0]}  # fmt: skip
+        "model": "",
+        "temperature": 0,
+        "unreadable": [8, 8],
+        "lost": [8, 8],
+        "met": [0, 0],
+    }
     assert results["agreement"]["judge, repeated"]["all"]["share"]["value"] is None
     assert results["score_difference"]["judge − stored"]["reason"] == "nothing to compare"
     assert "8 of 8 (100.0 %)" in (tmp_path / "audit" / module.AUDIT).read_text()
@@ -255,15 +275,16 @@ def test_a_judge_that_is_never_readable_leaves_no_number_but_its_loss(tmp_path, 
 
 def test_a_second_judge_that_is_stricter(tmp_path, audit):
     write_four(tmp_path)
-    _, results, panel = audit(lambda a: flip(STORED, 1) if a.model == "second" else STORED,
-                              "second_judge={endpoint: fake, sampling: {temperature: 0.5, max_tokens: 64}}"
-                              )  # fmt: skip
+    _, results, panel = audit(
+        lambda a: flip(STORED, 1) if a.model == "second" else STORED,
+        "second_judge={endpoint: fake, sampling: {temperature: 0.5, max_tokens: 64}}",
+    )
     assert {model for model, _, _ in panel.calls} == {"first", "second"}
     assert sum(panel.calls.values()) == 16
     assert results["judges"]["second judge"]["temperature"] == 0.5
     assert results["judges"]["judge"]["temperature"] == 1.0
     between = results["agreement"]["judge and second judge"]
-    # Of five criteria: met by both 1, by the first only 1, by neither 3.
+    # Five criteria: 1 is met by both judges, 1 by the first only, 3 by neither.
     assert between["all"]["share"]["value"] == pytest.approx(0.8)
     assert between["all"]["kappa"]["value"] == pytest.approx((0.8 - (0.4 * 0.2 + 0.6 * 0.8)) / (1 - 0.56))
     assert between["all"]["alpha"]["value"] == pytest.approx(1 - (16 / 80) / (2 * 24 * 56 / (80 * 79)))
@@ -273,8 +294,11 @@ def test_a_second_judge_that_is_stricter(tmp_path, audit):
     assert (bias["value"], bias["documents"]) == (pytest.approx(-0.4), 4)
     assert bias["low"] == pytest.approx(-0.4 - 0.6 * (1 - 0.025**0.25)), "every document is alike"
     assert results["agreement"]["second judge, repeated"]["all"]["share"]["value"] == 1.0
-    assert results["disagreements"][0]["criteria"][0]["met"] == {"stored": [1, 1], "judge": [2, 2],
-                                                                 "second judge": [0, 2]}  # fmt: skip
+    assert results["disagreements"][0]["criteria"][0]["met"] == {
+        "stored": [1, 1],
+        "judge": [2, 2],
+        "second judge": [0, 2],
+    }
 
 
 def test_the_interval_of_a_bias_is_over_documents(tmp_path, audit):
@@ -300,21 +324,21 @@ def test_a_run_that_was_broken_off_goes_on_without_repeating_a_call(tmp_path, au
     write_four(tmp_path)
     answered: Counter[str] = Counter()
 
-    def break_off(asked):
+    def break_off(ask):
         if sum(answered.values()) >= 3:
             return Scripted({"error": "down"}, 503)
-        answered[asked.answer] += 1
+        answered[ask.answer] += 1
         return STORED
 
-    said, results, _ = audit(break_off, "models.endpoints.fake.max_in_flight=1")
+    output, results, _ = audit(break_off, "models.endpoints.fake.max_in_flight=1")
     assert results is None
-    assert "judge at" in said
-    assert "HTTP 503" in said
+    assert "judge at" in output
+    assert "HTTP 503" in output
     _, results, panel = audit(always_stored, "models.endpoints.fake.max_in_flight=1")
     assert sum(panel.calls.values()) == 8 - 3
     assert results["judges"]["judge"]["unreadable"] == [0, 8]
-    said, again, panel = audit(always_stored)
-    assert "up to date" in said
+    output, again, panel = audit(always_stored)
+    assert "up to date" in output
     assert (again, sum(panel.calls.values())) == (results, 0)
 
 
@@ -335,10 +359,10 @@ def test_ctrl_c_keeps_what_was_under_way(tmp_path):
     started = threading.Event()
 
     def slow(body, count):
-        said = Panel(always_stored)(body, count)
+        reply = Panel(always_stored)(body, count)
         if count > 5:
             started.set()
-        return Scripted(said.body, delay_s=0.05)
+        return Scripted(reply.body, delay_s=0.05)
 
     with fake_server(slow) as server:
         args = arguments(tmp_path, server.url, "attempts=30", "models.endpoints.fake.max_in_flight=4")
@@ -363,8 +387,8 @@ def test_attempts_are_spread_over_documents_and_only_judged_answers_count():
     many = trajectory("many", *(attempt(i, f"m{i}") for i in range(5)))
     few = trajectory("few", attempt(0, "f0"), attempt(1, ""), attempt(2, "f2", met=None))
     ordered = order_attempts([many, few], 0)
-    assert sorted(tried.attempt.answer for tried in ordered) == ["f0", "m0", "m1", "m2", "m3", "m4"]
-    assert {tried.document_id for tried in ordered[:2]} == {"many", "few"}
+    assert sorted(item.attempt.answer for item in ordered) == ["f0", "m0", "m1", "m2", "m3", "m4"]
+    assert {item.document_id for item in ordered[:2]} == {"many", "few"}
     assert order_attempts([few, many], 0) == ordered
     assert any(order_attempts([many, few], seed) != ordered for seed in range(1, 5))
     assert order_attempts([], 0) == []
@@ -375,28 +399,33 @@ def test_both_solvers_are_audited_and_rounds_without_a_candidate_are_not():
     malformed = Round(2, None, None, (), (), Verdict(False))
     both = Round(3, whole.rounds[0].candidate, None, (), (attempt(0, "s"),), Verdict(False))
     mixed = Trajectory("d", "d.txt", "agentic", "prose", (*whole.rounds, malformed, both), End.ROUNDS_USED)
-    found = {(tried.round, tried.solver, tried.attempt.answer) for tried in order_attempts([mixed], 0)}
-    assert found == {(1, "weak_solver", "w"), (3, "strong_solver", "s")}
+    audited = {(item.round, item.solver, item.attempt.answer) for item in order_attempts([mixed], 0)}
+    assert audited == {(1, "weak_solver", "w"), (3, "strong_solver", "s")}
 
 
 def test_a_domain_that_judges_in_code_has_nothing_to_audit(tmp_path, audit):
     cloze = Candidate("The engineers of", "town", (Criterion("The next word is “town”.", 1),))
     played = Attempt(0, 1, Outcome.ANSWERED, "town", "", 1, 1, Judgement((True,), 1.0))
     write_run(tmp_path / "generation", trajectory("d", played, candidate=cloze), **{"domain.name": "cloze"})
-    said, results, panel = audit(always_stored, "domain.name=cloze", "attempts=1")
-    assert "so there is nothing to audit (judged attempts with an answer: 1; domain: cloze)" in said
+    output, results, panel = audit(always_stored, "domain.name=cloze", "attempts=1")
+    assert "so there is nothing to audit (judged attempts with an answer: 1; domain: cloze)" in output
     assert (results, panel.calls) == (None, Counter())
 
 
 def test_what_code_settles_is_not_credited_to_the_judge(tmp_path, audit):
     equal, other = ("science", "2x"), ("science", "a torus")
-    tried = [trajectory(name, Attempt(0, hash_of(name), Outcome.ANSWERED, answer, "", 1, 1, Judgement((True,), 1.0)),
-                        candidate=Candidate("Which?", "2x", (Criterion("Equivalent to 2x.", 1),)))
-             for name, answer in ((equal[0], equal[1]), (other[0] + "2", other[1]))]  # fmt: skip
-    write_run(tmp_path / "generation", *tried, **{"domain.name": "science"})
-    said, _, panel = audit(always_stored, "domain.name=science", "attempts=2")
-    assert "attempts=2:" in said
-    assert "; set attempts=1 or less" in said
+    trajectories = [
+        trajectory(
+            name,
+            Attempt(0, hash_of(name), Outcome.ANSWERED, answer, "", 1, 1, Judgement((True,), 1.0)),
+            candidate=Candidate("Which?", "2x", (Criterion("Equivalent to 2x.", 1),)),
+        )
+        for name, answer in ((equal[0], equal[1]), (other[0] + "2", other[1]))
+    ]
+    write_run(tmp_path / "generation", *trajectories, **{"domain.name": "science"})
+    output, _, panel = audit(always_stored, "domain.name=science", "attempts=2")
+    assert "attempts=2:" in output
+    assert "; set attempts=1 or less" in output
     assert not panel.calls
 
 
@@ -422,8 +451,8 @@ def test_a_run_without_judged_answers_has_nothing_to_audit(tmp_path, audit):
 )
 def test_wrong_values_name_their_key(tmp_path, audit, change, message):
     write_four(tmp_path)
-    said, results, panel = audit(always_stored, change)
-    assert message in said
+    output, results, panel = audit(always_stored, change)
+    assert message in output
     assert (results, panel.calls) == (None, Counter())
 
 

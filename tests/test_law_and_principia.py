@@ -1,4 +1,4 @@
-"""Rows of Pile of Law and of the Principia collection."""
+"""Tests the readers of Pile of Law and of the Principia collection."""
 
 import pytest
 from hypothesis import given
@@ -13,8 +13,12 @@ LAW = PileOfLawFilters(min_chars=100)
 
 
 def opinion(text=REASONED * 4, **more):
-    return {"text": text, "created_timestamp": "03-01-2019", "downloaded_timestamp": "01-01-2022",
-            "url": "https://x.org/opinions/1/"} | more  # fmt: skip
+    return {
+        "text": text,
+        "created_timestamp": "03-01-2019",
+        "downloaded_timestamp": "01-01-2022",
+        "url": "https://x.org/opinions/1/",
+    } | more
 
 
 def reason_of(parse, *arguments):

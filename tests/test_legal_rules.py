@@ -1,3 +1,5 @@
+"""Tests the rules of the legal domain: patterns, weights, readers of replies, and the review packet."""
+
 from dataclasses import replace
 
 import pytest
@@ -8,37 +10,40 @@ from autodata.types import Attempt, Candidate, Criterion, Judgement, Outcome, Ro
 from tests.test_legal import EXTRACT, REVIEW, SENT_BACK, proposal
 
 
-@pytest.mark.parametrize(("text", "hits"), [
-    ("The Court of  Appeals said so", ["court of appeals"]),
-    ("the court, of appeals it had many", []),
-    ("the Supreme Court\nof Ohio", ["supreme court of"]),
-    ("The Supreme Court once", []),
-    ("In the case of rain", ["in the case of"]),
-    ("In that case of rain", []),
-    ("In re Smith", ["in re"]),
-    ("in real life, in re-reading", []),
-    ("You are an adviser", ["you are an"]),
-    ("you are another", []),
-    ("Act as my adviser", ["act as"]),
-    ("the contract as agreed, he acts as if", []),
-    ("as a law clerk", ["as a law clerk"]),
-    ("as a clerk at law", []),
-    ("draft the arguments", ["draft the arguments"]),
-    ("draft an argument", []),
-    ("Draft the brief", ["draft the brief"]),
-    ("draft the briefing", []),
-    ("The trial court held", ["the trial court held"]),
-    ("the trial court heard", []),
-    ("on\u00a0appeal", ["on appeal"]),
-    ("upon appealing", []),
-    ("in 1800", ["a year from 1800 to 1939"]),
-    ("in 1799", []),
-    ("by 1899.", ["a year from 1800 to 1939"]),
-    ("in the 1900s", ["a year from 1800 to 1939"]),
-    ("since 1939,", ["a year from 1800 to 1939"]),
-    ("since 1940", []),
-    ("for $1850, 1,850 or 1850.50 a month, unit 21850", []),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "hits"),
+    [
+        ("The Court of  Appeals said so", ["court of appeals"]),
+        ("the court, of appeals it had many", []),
+        ("the Supreme Court\nof Ohio", ["supreme court of"]),
+        ("The Supreme Court once", []),
+        ("In the case of rain", ["in the case of"]),
+        ("In that case of rain", []),
+        ("In re Smith", ["in re"]),
+        ("in real life, in re-reading", []),
+        ("You are an adviser", ["you are an"]),
+        ("you are another", []),
+        ("Act as my adviser", ["act as"]),
+        ("the contract as agreed, he acts as if", []),
+        ("as a law clerk", ["as a law clerk"]),
+        ("as a clerk at law", []),
+        ("draft the arguments", ["draft the arguments"]),
+        ("draft an argument", []),
+        ("Draft the brief", ["draft the brief"]),
+        ("draft the briefing", []),
+        ("The trial court held", ["the trial court held"]),
+        ("the trial court heard", []),
+        ("on\u00a0appeal", ["on appeal"]),
+        ("upon appealing", []),
+        ("in 1800", ["a year from 1800 to 1939"]),
+        ("in 1799", []),
+        ("by 1899.", ["a year from 1800 to 1939"]),
+        ("in the 1900s", ["a year from 1800 to 1939"]),
+        ("since 1939,", ["a year from 1800 to 1939"]),
+        ("since 1940", []),
+        ("for $1850, 1,850 or 1850.50 a month, unit 21850", []),
+    ],
+)
 def test_patterns_on_both_sides(text, hits):
     assert list(post_filter.inspect(text, None).case_recap) == hits
 
@@ -68,12 +73,15 @@ def test_a_mistake_costs_one_to_ten_points(weight, is_read):
             writer.read_candidate(record)
 
 
-@pytest.mark.parametrize(("change", "reason"), [
-    ({"number": 2}, "criterion 1 has the number 2"),
-    ({"number": None}, "not a whole number"),
-    ({"capability": " ?"}, "criterion 1 names no capability"),
-    ({"category": "neutral"}, "neither positive nor negative"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"number": 2}, "criterion 1 has the number 2"),
+        ({"number": None}, "not a whole number"),
+        ({"capability": " ?"}, "criterion 1 names no capability"),
+        ({"category": "neutral"}, "neither positive nor negative"),
+    ],
+)
 def test_a_criterion_must_be_complete(change, reason):
     with pytest.raises(ParseError, match=reason):
         writer.read_candidate(proposal(**change))
@@ -93,13 +101,16 @@ def test_an_extract_must_be_complete(missing):
         extractor.read_extract({k: v for k, v in EXTRACT.items() if k != missing})
 
 
-@pytest.mark.parametrize(("change", "reason"), [
-    ({"verdict": "accept or improve"}, "not one of accept, improve"),
-    ({"grpo_suitability": "fair"}, "not one of high, medium, low"),
-    ({"verdict": "improve"}, "suggestion_for_writer"),
-    ({"verdict_reason": ""}, "verdict_reason"),
-    ({"rubric_concerns": "none"}, "rubric_concerns"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"verdict": "accept or improve"}, "not one of accept, improve"),
+        ({"grpo_suitability": "fair"}, "not one of high, medium, low"),
+        ({"verdict": "improve"}, "suggestion_for_writer"),
+        ({"verdict_reason": ""}, "verdict_reason"),
+        ({"rubric_concerns": "none"}, "rubric_concerns"),
+    ],
+)
 def test_half_a_review_is_none(change, reason):
     assert loop_judge.read_review(REVIEW | {"verdict": " Accept "}) == REVIEW
     with pytest.raises(ParseError, match=reason):
@@ -138,9 +149,14 @@ def test_the_packet_counts_passes():
     assert (built.weak.std_points, built.weak.valid) == (10.0, 1)
     # criterion 3 is a mistake that attempt 0 makes: not passed
     assert [(c["weak"], c["weak_passed"], c["strong"]) for c in built.criteria] == [
-        ([1, 0], "1/2", [1]), ([0, 1], "1/2", [1]), ([0, 1], "1/2", [1])]  # fmt: skip
+        ([1, 0], "1/2", [1]),
+        ([0, 1], "1/2", [1]),
+        ([0, 1], "1/2", [1]),
+    ]
     assert [(c["capability"], c["n"], c["weak"], c["gap"]) for c in built.capabilities] == [
-        ("x", 2, 0.5, 0.5), ("y", 1, 0.5, 0.5)]  # fmt: skip
+        ("x", 2, 0.5, 0.5),
+        ("y", 1, 0.5, 0.5),
+    ]
     assert [p["round"] for p in built.previous] == [1]
     with pytest.raises(ValueError, match="was not measured"):
         packet.build(candidate, [attempt(0, None)], strong, post_filter.inspect("q", 1), [])

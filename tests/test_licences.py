@@ -1,3 +1,5 @@
+"""Tests the names of licences on the Hub, and their order by strictness."""
+
 import pytest
 from huggingface_hub import DatasetCardData
 

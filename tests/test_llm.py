@@ -1,3 +1,5 @@
+"""Tests the client of the endpoints: retries, errors, outcomes, and the requests that it sends."""
+
 import asyncio
 from dataclasses import replace
 
@@ -97,7 +99,7 @@ def test_an_answer_has_its_outcome_and_is_kept(ask, scripted, outcome):
 
 
 @pytest.mark.parametrize(
-    ("text", "finish", "found"),
+    ("text", "finish", "answer"),
     [
         ("<think>2+2</think>4", "stop", ("<think>2+2", "4", Outcome.ANSWERED)),
         ("2+2</think>\n4", "stop", ("2+2", "\n4", Outcome.ANSWERED)),
@@ -105,9 +107,9 @@ def test_an_answer_has_its_outcome_and_is_kept(ask, scripted, outcome):
         ("4, I think", "stop", ("", "4, I think", Outcome.ANSWERED)),
     ],
 )
-def test_reasoning_that_a_server_left_in_the_text_is_no_answer(ask, text, finish, found):
+def test_reasoning_that_a_server_left_in_the_text_is_no_answer(ask, text, finish, answer):
     (reply,), _, _ = ask(lambda body, count: completion(text, finish), request())
-    assert (reply.reasoning, reply.content, reply.outcome) == found
+    assert (reply.reasoning, reply.content, reply.outcome) == answer
 
 
 @pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
@@ -166,8 +168,14 @@ def test_the_key_holds_what_is_asked_and_not_where():
 
 
 def test_attempt_seeds_differ_in_every_part():
-    seeds = {attempt_seed(s, d, r, role, a) for s in (0, 1) for d in "ab" for r in (1, 2)
-             for role in (Role.WEAK_SOLVER, Role.STRONG_SOLVER) for a in (0, 1)}  # fmt: skip
+    seeds = {
+        attempt_seed(s, d, r, role, a)
+        for s in (0, 1)
+        for d in "ab"
+        for r in (1, 2)
+        for role in (Role.WEAK_SOLVER, Role.STRONG_SOLVER)
+        for a in (0, 1)
+    }
     assert len(seeds) == 32
     assert all(0 <= s < 2**31 for s in seeds)
 
@@ -205,9 +213,9 @@ SCHEMA = {"type": "object", "properties": {"a": {"type": "string", "maxLength": 
 )
 def test_an_endpoint_is_held_to_the_form_that_it_knows(ask, form, sent):
     _, server, _ = ask(lambda b, c: completion("{}"), request(schema=SCHEMA), structured_output=form)
-    asked = server.requests[0].get("response_format")
-    assert (asked or {}).get("json_schema", {}).get("schema") == sent
-    assert (asked or {}).get("type") == (form if form == "json_object" else "json_schema" if sent else None)
+    response_format = server.requests[0].get("response_format")
+    assert (response_format or {}).get("json_schema", {}).get("schema") == sent
+    assert (response_format or {}).get("type") == (form if form == "json_object" else "json_schema" if sent else None)
 
 
 def test_functions_are_offered_strictly_and_the_called_one_is_read(ask):
@@ -222,13 +230,16 @@ def test_functions_are_offered_strictly_and_the_called_one_is_read(ask):
 
 
 @pytest.mark.parametrize(
-    ("own", "preset", "effective"),
+    ("role_sampling", "preset", "effective"),
     [
         (Sampling(), Sampling(max_tokens=5), Sampling(1.0, 1.0, 5)),
         (Sampling(), Sampling(0.6, 0.95, 99, {"top_k": 20}), Sampling(0.6, 0.95, 99, {"top_k": 20})),
-        (Sampling(0.0, None, 7, {"top_k": 1}), Sampling(0.6, 0.95, 99, {"top_k": 20, "seed": 1}),
-         Sampling(0.0, 0.95, 7, {"top_k": 1, "seed": 1})),
+        (
+            Sampling(0.0, None, 7, {"top_k": 1}),
+            Sampling(0.6, 0.95, 99, {"top_k": 20, "seed": 1}),
+            Sampling(0.0, 0.95, 7, {"top_k": 1, "seed": 1}),
+        ),
     ],
-)  # fmt: skip
-def test_a_roles_sampling_lies_over_its_models_preset(own, preset, effective):
-    assert resolve_sampling(own, preset, "judge") == effective
+)
+def test_a_roles_sampling_lies_over_its_models_preset(role_sampling, preset, effective):
+    assert resolve_sampling(role_sampling, preset, "judge") == effective

@@ -1,4 +1,4 @@
-"""Requests and replies at their edges, beside the everyday of test_llm.py."""
+"""Tests edge cases of requests and replies; test_llm.py tests the normal ones."""
 
 import asyncio
 import json
@@ -158,7 +158,7 @@ def test_equal_requests_at_one_time_are_one_call(ask):
 
 
 def ask_equal(journal, script, count, disturb=lambda calls: None):
-    """The same request so many times at once, disturbed when the server has it: (what each came to, requests)."""
+    """Send a request several times at once, disturb the server, and return (replies or errors, requests)."""
     with fake_server(script) as server:
 
         async def go():
@@ -290,7 +290,10 @@ def test_a_role_without_a_model_names_the_key_to_fill(journal):
 def test_an_empty_reply_is_asked_for_again_and_is_no_answer_where_it_stays(ask):
     (reply,), server, client = ask(first(completion("")), request())
     assert (reply.content, len(server.requests), client.counts["retried_empty"]) == ("fine", 2, 1)
-    for reasoning, times in ((None, 3), ("hm", 1)):  # reasoning says that the model works, and would end so again
+    for reasoning, times in (
+        (None, 3),
+        ("hm", 1),
+    ):  # reasoning shows that the model works; a retry would not help
         sent = []
 
         def script(body, count, reasoning=reasoning, sent=sent):
@@ -303,15 +306,15 @@ def test_an_empty_reply_is_asked_for_again_and_is_no_answer_where_it_stays(ask):
 
 
 def test_a_reply_that_is_sent_twice_is_not_the_answer_to_the_next_request(ask):
-    """Otherwise every later answer on the connection would belong to the request before it."""
+    """Otherwise every later reply on the connection would go to the wrong request."""
 
     def twice(body, count):
         payload = json.dumps(completion(body["messages"][0]["content"]).body).encode()
         head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(payload)}\r\n\r\n"
         return Scripted(payload + head.encode() + payload, headers={"Content-Length": str(len(payload))})
 
-    asked = [request(f"question {n}") for n in range(8)]
-    replies, _, _ = ask(twice, *asked, max_in_flight=1)
+    requests = [request(f"question {n}") for n in range(8)]
+    replies, _, _ = ask(twice, *requests, max_in_flight=1)
     assert [r.content for r in replies] == [f"question {n}" for n in range(8)]
 
 

@@ -1,4 +1,4 @@
-"""What did not happen does not count: each case was seen to fail with a real server, a judge or a recipe."""
+"""Tests that only measured attempts count; each case failed once with a real server, judge or recipe."""
 
 import asyncio
 import json
@@ -36,8 +36,10 @@ from tests.helpers.fake_server import Scripted, completion, fake_server
 from tests.helpers.fake_world import SERVES, World, legal, quality
 from tests.helpers.recipes import models_at, request
 
-TOO_LARGE = ("'max_tokens' or 'max_completion_tokens' is too large: 16384. This model's maximum context length is "
-             "8192 tokens and your request has 645 input tokens (16384 > 8192 - 645).")  # fmt: skip
+TOO_LARGE = (
+    "'max_tokens' or 'max_completion_tokens' is too large: 16384. This model's maximum context length is "
+    "8192 tokens and your request has 645 input tokens (16384 > 8192 - 645)."
+)
 TOO_LONG = "This model's maximum context length is 8192 tokens. However, you requested"
 DECLINED = completion(None, refusal="I cannot help with that.")
 ABORTED = completion("half an ans", "abort")
@@ -49,23 +51,23 @@ def refuse(message: str, status: int = 400) -> Scripted:
 
 
 class Broken(World):
-    """A world whose weak solver says `reply` instead of an answer, as often as `when` says."""
+    """A world whose weak solver sends `reply` instead of an answer whenever `when(number)` is true."""
 
     def __init__(self, reply: Scripted, plan=("accepted",), when: Callable[[int], bool] = lambda number: True):
         super().__init__(plan)
-        self.reply, self.when, self.tried = reply, when, 0
+        self.reply, self.when, self.attempt_count = reply, when, 0
 
     def _solve(self, body):
         answer = super()._solve(body)
         if body["model"] != "weak" or body["messages"][-1]["content"] == "Hello":
             return answer
-        self.tried += 1
-        return self.reply if self.when(self.tried) else answer
+        self.attempt_count += 1
+        return self.reply if self.when(self.attempt_count) else answer
 
 
 @pytest.fixture
 def command(tmp_path, monkeypatch, capsys):
-    """command(world, *arguments) → (what was printed and how it ended, requests), for two papers of `cs`."""
+    """command(world, *arguments) runs two papers of `cs` and returns (output and error, requests)."""
     papers = tmp_path / "papers"
     papers.mkdir()
     for number in range(2):
@@ -73,12 +75,15 @@ def command(tmp_path, monkeypatch, capsys):
 
     def run(world, *arguments, run="run"):
         with fake_server(world) as server:
-            endpoints = [f"models.endpoints.{n}.{key}" for n in ("fake", "weak", "strong")
-                         for key in (f"model={n}", f"base_url={server.url}", "retries=0")]  # fmt: skip
+            endpoints = [
+                f"models.endpoints.{n}.{key}"
+                for n in ("fake", "weak", "strong")
+                for key in (f"model={n}", f"base_url={server.url}", "retries=0")
+            ]
             roles = [f"models.{role}.endpoint={SERVES.get(role, 'fake')}" for role in Role]
-            monkeypatch.setattr(sys, "argv", ["generate", "recipes/cs/generate.yaml", f"run={tmp_path / run}",
-                                              f"documents.path={papers}", "orchestrator=fixed", "domain.max_rounds=3",
-                                              *endpoints, *roles, *arguments])  # fmt: skip
+            command = ["generate", "recipes/cs/generate.yaml", f"run={tmp_path / run}", f"documents.path={papers}"]
+            options = ["orchestrator=fixed", "domain.max_rounds=3", *endpoints, *roles, *arguments]
+            monkeypatch.setattr(sys, "argv", command + options)
             with suppress(SystemExit):
                 generate.main()
         printed = capsys.readouterr()
@@ -180,22 +185,23 @@ def test_a_budget_that_does_not_fit_is_told_from_a_prompt(ask, message, is_promp
     ids=["overflow", "refusal", "empty", "abort"],
 )
 def test_a_weak_solver_that_never_answers_accepts_nothing(command, tmp_path, reply, reason, key):
-    said, _ = command(Broken(reply))
-    assert "error: " in said
+    output, _ = command(Broken(reply))
+    assert "error: " in output
     assert (
-        f"weak_solver ended without an answer ({reason} " in said or f"weak_solver was not measured ({reason})" in said
+        f"weak_solver ended without an answer ({reason} " in output
+        or f"weak_solver was not measured ({reason})" in output
     )
-    assert key in said
+    assert key in output
     assert not read_run(tmp_path / "run")
-    said, requests = command(World(["accepted"]))  # the server is mended: the same command measures and completes
-    assert "2 of 2 documents have an accepted candidate" in said
+    output, requests = command(World(["accepted"]))  # the server is mended: the same command measures and completes
+    assert "2 of 2 documents have an accepted candidate" in output
     assert {b["model"] for b in requests} >= {"weak"}
 
 
 def test_a_call_of_a_function_that_nobody_offered_is_no_answer(command, tmp_path):
     calls = [{"id": "1", "type": "function", "function": {"name": "search", "arguments": "{}"}}]
-    said, _ = command(Broken(completion(None, "tool_calls", tool_calls=calls)))
-    assert "empty" in said and "error: " in said
+    output, _ = command(Broken(completion(None, "tool_calls", tool_calls=calls)))
+    assert "empty" in output and "error: " in output
     assert not read_run(tmp_path / "run")
 
 
@@ -212,7 +218,7 @@ def ended_by_context(prompt: int, written: int) -> Scripted:
         (1_000, 14_745, 16_384, Outcome.CONTEXT_OVERFLOW),
         (1_000, 14_746, 16_384, Outcome.CUT_OFF),
         (1_000, 16_384, 16_384, Outcome.CUT_OFF),
-        (11, 7, 16_384, Outcome.CUT_OFF),  # no context is as small, so these counts tell nothing
+        (11, 7, 16_384, Outcome.CUT_OFF),  # no context is that small, so these counts are wrong
     ],
 )
 def test_a_budget_is_told_from_a_server_that_ends_a_reply_before_it(journal, prompt, written, budget, outcome):
@@ -234,12 +240,12 @@ def test_documents_that_fit_no_server_are_not_done_and_are_tried_again(command, 
         def _propose(self, body):
             return refuse(f"{TOO_LONG} 9000 tokens (9000 in the messages, 0 in the completion).")
 
-    said, _ = command(Tight(["accepted"]))
-    assert "more than max_error_rate" in said or "challenger ended without an answer" in said
-    assert "domain.document_chars" in said
+    output, _ = command(Tight(["accepted"]))
+    assert "more than max_error_rate" in output or "challenger ended without an answer" in output
+    assert "domain.document_chars" in output
     assert not read_run(tmp_path / "run")
-    said, _ = command(World(["accepted"]))
-    assert "2 of 2 documents have an accepted candidate" in said
+    output, _ = command(World(["accepted"]))
+    assert "2 of 2 documents have an accepted candidate" in output
 
 
 def test_a_document_too_long_is_left_out_and_named_and_the_others_are_done(command, tmp_path):
@@ -248,8 +254,8 @@ def test_a_document_too_long_is_left_out_and_named_and_the_others_are_done(comma
             is_long = "Paper 1" in str(body["messages"])
             return refuse(f"{TOO_LONG} 9000 tokens (9000 in the messages).") if is_long else super()._propose(body)
 
-    said, _ = command(Tight(["accepted"]), "max_error_rate=0.5", "max_unmeasured=0.5")
-    assert "documents left out (failed quarantine_after=3 times or too long for the server): paper1.txt" in said
+    output, _ = command(Tight(["accepted"]), "max_error_rate=0.5", "max_unmeasured=0.5")
+    assert "documents left out (failed quarantine_after=3 times or too long for the server): paper1.txt" in output
     manifest = read_manifest(tmp_path / "run")
     assert (manifest["quarantined"], bool(manifest["finished"])) == (["paper1.txt"], True)
 
@@ -269,14 +275,14 @@ def test_a_content_filter_that_answers_400_is_a_refusal(ask):
 
 def test_too_many_refusals_stop_a_run_whose_verdicts_all_stand(command):
     world = Broken(DECLINED, ["too_easy"], when=lambda number: number % 3 == 0)
-    said, _ = command(world, "documents_in_flight=1")
-    assert "error: 6 of 18 calls of weak_solver ended without an answer (refused 6)" in said
+    output, _ = command(world, "documents_in_flight=1")
+    assert "error: 6 of 18 calls of weak_solver ended without an answer (refused 6)" in output
 
 
 def test_what_overflowed_is_not_replayed_by_a_fork(command, tmp_path):
     command(Broken(refuse(TOO_LARGE)))
-    said, requests = command(World(["accepted"]), f"fork={tmp_path / 'run'}", run="forked")
-    assert "2 of 2 documents" in said
+    output, requests = command(World(["accepted"]), f"fork={tmp_path / 'run'}", run="forked")
+    assert "2 of 2 documents" in output
     assert sum(b["model"] == "weak" and len(b["messages"]) > 0 for b in requests) >= 6
 
 
@@ -285,9 +291,9 @@ def test_a_budget_that_does_not_fit_at_the_challenger_names_the_budget(command, 
         def _propose(self, body):
             return refuse(TOO_LARGE)
 
-    said, _ = command(Tight(["accepted"]))
-    # Which limit stops the run first depends on the order of replies.
-    of_the_call = said.rpartition("the last error: ")[2]
+    output, _ = command(Tight(["accepted"]))
+    # The order of replies decides which limit stops the run first.
+    of_the_call = output.rpartition("the last error: ")[2]
     assert "lower models.challenger.sampling.max_tokens" in of_the_call
     assert "document_chars" not in of_the_call
     assert not read_run(tmp_path / "run")
@@ -295,28 +301,28 @@ def test_a_budget_that_does_not_fit_at_the_challenger_names_the_budget(command, 
 
 def test_one_missing_attempt_leaves_the_round_open_where_it_could_change_the_verdict(command, tmp_path):
     world = Broken(DECLINED, when=lambda number: number == 2)
-    said, _ = command(world, "max_unmeasured=1", "max_error_rate=1")
-    assert "not complete" in said
+    output, _ = command(world, "max_unmeasured=1", "max_error_rate=1")
+    assert "not complete" in output
     (kept,) = read_run(tmp_path / "run")
     assert all(a.is_measured for r in kept.rounds for a in (*r.weak, *r.strong))
-    assert "1 document postponed" in said
-    assert "weak_solver: 5 of 6 answered, refused 1 (17 %)" in said
-    said, _ = command(World(["accepted"]), "max_unmeasured=1", "max_error_rate=1")
-    assert "2 of 2 documents have an accepted candidate" in said
+    assert "1 document postponed" in output
+    assert "weak_solver: 5 of 6 answered, refused 1 (17 %)" in output
+    output, _ = command(World(["accepted"]), "max_unmeasured=1", "max_error_rate=1")
+    assert "2 of 2 documents have an accepted candidate" in output
 
 
 def test_one_missing_attempt_is_no_matter_where_the_verdict_stands(command, tmp_path):
-    """Two easy answers of three are too easy whatever the third would be; its attempt stays without a score."""
-    said, _ = command(Broken(DECLINED, ["too_easy"], when=lambda number: number == 1), "max_unmeasured=1")
-    assert "0 of 2 documents have an accepted candidate" in said
+    """Two easy answers of three are too easy whatever the third would be, so its attempt stays without a score."""
+    output, _ = command(Broken(DECLINED, ["too_easy"], when=lambda number: number == 1), "max_unmeasured=1")
+    assert "0 of 2 documents have an accepted candidate" in output
     attempts = [a for t in read_run(tmp_path / "run") for r in t.rounds for a in r.weak]
     (missing,) = [a for a in attempts if not a.is_measured]
     assert (missing.outcome, missing.judgement.score, missing.judgement.met) == (Outcome.REFUSED, None, None)
 
 
 def test_a_recipe_may_count_refusals_as_wrong(command, tmp_path):
-    said, _ = command(Broken(DECLINED), "domain.count_refusals=true", "max_unmeasured=1")
-    assert "2 of 2 documents have an accepted candidate" in said
+    output, _ = command(Broken(DECLINED), "domain.count_refusals=true", "max_unmeasured=1")
+    assert "2 of 2 documents have an accepted candidate" in output
     attempts = [a for t in read_run(tmp_path / "run") for a in t.accepted.weak]
     assert {(a.outcome, a.judgement.score, a.is_measured) for a in attempts} == {(Outcome.REFUSED, 0.0, True)}
 
@@ -325,10 +331,10 @@ def test_a_recipe_may_count_refusals_as_wrong(command, tmp_path):
 
 
 def test_three_weak_attempts_without_an_end_say_nothing(command, tmp_path):
-    said, _ = command(Broken(CUT_OFF))
-    assert "0 of 2 documents have an accepted candidate" in said
-    assert "cut_off 6" in said
-    assert "weak_solver: 0 of 18 answered, cut off 18 (100 %); raise models.weak_solver.sampling.max_tokens" in said
+    output, _ = command(Broken(CUT_OFF))
+    assert "0 of 2 documents have an accepted candidate" in output
+    assert "cut_off 6" in output
+    assert "weak_solver: 0 of 18 answered, cut off 18 (100 %); raise models.weak_solver.sampling.max_tokens" in output
     (first, *_) = [r for t in read_run(tmp_path / "run") for r in t.rounds]
     assert first.verdict.failure is Failure.CUT_OFF
     assert [a.judgement.score for a in first.weak] == [0.0, 0.0, 0.0]  # the paper's rule stands
@@ -338,8 +344,8 @@ def test_three_weak_attempts_without_an_end_say_nothing(command, tmp_path):
 @pytest.mark.parametrize(("cut_off", "accepted"), [(0, True), (1, True), (2, False), (3, False)])
 def test_half_of_the_weak_attempts_must_have_ended(cut_off, accepted):
     gate = Gate(weak_mean_below=0.5, strong_mean_at_least=0.65)
-    found = decide([0, 0, 0], [1, 1, 1], gate, (cut_off, 0))
-    assert (found.accepted, found.failure) == (accepted, None if accepted else Failure.CUT_OFF)
+    verdict = decide([0, 0, 0], [1, 1, 1], gate, (cut_off, 0))
+    assert (verdict.accepted, verdict.failure) == (accepted, None if accepted else Failure.CUT_OFF)
     assert decide([0, 0, 0], [1, 1, 1], replace(gate, finished_at_least=0), (cut_off, 0)).accepted
 
 
@@ -353,12 +359,12 @@ def test_a_strong_solver_without_an_end_is_not_too_hard():
     gate = Gate(weak_mean_below=0.5, strong_mean_at_least=0.65)
     assert decide([0, 0], [0, 0, 0], gate, (0, 2)).failure is Failure.CUT_OFF
     assert decide([0, 0], [0, 0, 0], gate, (0, 1)).failure is Failure.TOO_HARD
-    assert decide([0, 0], [1, 1, 1], gate, (0, 3)).accepted  # what a budget cut can only be better
+    assert decide([0, 0], [1, 1, 1], gate, (0, 3)).accepted  # an answer cut by a budget can only be better
 
 
 def test_examples_and_statistics_show_the_share_that_was_cut_off(command, tmp_path, monkeypatch, capsys):
-    said, _ = command(Broken(CUT_OFF, when=lambda number: number % 3 == 0), "documents_in_flight=1")
-    assert "2 of 2 documents have an accepted candidate" in said
+    output, _ = command(Broken(CUT_OFF, when=lambda number: number % 3 == 0), "documents_in_flight=1")
+    assert "2 of 2 documents have an accepted candidate" in output
     folder = make_dataset(tmp_path, monkeypatch)
     assert "weak_cut_off_pct" in capsys.readouterr().out
     examples = read_records(folder / "examples.jsonl", EXAMPLE)
@@ -374,9 +380,9 @@ def test_a_challenger_that_is_cut_off_is_named_as_the_cause(command, tmp_path):
         def _propose(self, body):
             return completion('{"question": "half a', "length")
 
-    said, _ = command(Short(["accepted"]))
-    assert "malformed 6 (in 6 of the malformed rounds the challenger was cut off by its budget)" in said
-    assert "challenger: 0 of 6 answered, cut off 6 (100 %); raise models.challenger.sampling.max_tokens" in said
+    output, _ = command(Short(["accepted"]))
+    assert "malformed 6 (in 6 of the malformed rounds the challenger was cut off by its budget)" in output
+    assert "challenger: 0 of 6 answered, cut off 6 (100 %); raise models.challenger.sampling.max_tokens" in output
     reasons = {r.verdict.reason for t in read_run(tmp_path / "run") for r in t.rounds}
     assert all("raise models.challenger.sampling.max_tokens" in reason for reason in reasons)
 
@@ -392,13 +398,13 @@ def test_json_in_the_reasoning_is_an_answer_and_said(command):
             text = super()._judge(body).body["choices"][0]["message"]["content"]
             return completion("", reasoning=text)
 
-    said, _ = command(Misplaced(["accepted"]))
-    assert "2 of 2 documents have an accepted candidate" in said
-    assert "14 answers found in the reasoning or the text" in said
+    output, _ = command(Misplaced(["accepted"]))
+    assert "2 of 2 documents have an accepted candidate" in output
+    assert "14 answers found in the reasoning or the text" in output
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         ('{"a": 1}', '{"a": 1}'),
         ('first {"a": 0}, then\n```json\n{"a": 1}\n```', '{"a": 1}'),
@@ -408,23 +414,23 @@ def test_json_in_the_reasoning_is_an_answer_and_said(command):
         ("", ""),
     ],
 )
-def test_the_object_that_a_text_ends_with(text, found):
-    assert find_last_object(text) == found
+def test_the_object_that_a_text_ends_with(text, expected):
+    assert find_last_object(text) == expected
 
 
 @given(st.text(alphabet='{}"a:1 \n', max_size=300))
 def test_any_text_ends_with_an_object_or_none(text):
-    found = find_last_object(text)
-    assert not found or isinstance(json.loads(found), dict)
+    value = find_last_object(text)
+    assert not value or isinstance(json.loads(value), dict)
 
 
 CALL = '{"name": "propose", "arguments": {"instruction": "other", "diagnosis": "easy"}}'
 CALLS = {
     "hermes": f"<tool_call>\n{CALL}\n</tool_call>",
     "qwen": "<tool_call>\n<function=propose>\n<parameter=instruction>\nother\n</parameter>\n"
-            "<parameter=diagnosis>\neasy\n</parameter>\n</function>\n</tool_call>",
+    "<parameter=diagnosis>\neasy\n</parameter>\n</function>\n</tool_call>",
     "bare": CALL,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("text", CALLS.values(), ids=CALLS)
@@ -442,16 +448,16 @@ def test_an_orchestrator_whose_calls_stand_elsewhere_still_orchestrates(command,
             return completion(None, "tool_calls", tool_calls=[{"id": "1", "function": function}])
         return completion(CALLS[form].replace("propose", name))
 
-    said, _ = command(World(["too_easy", "accepted"], orchestrate), "orchestrator=agent")
-    assert "2 of 2 documents have an accepted candidate" in said
+    output, _ = command(World(["too_easy", "accepted"], orchestrate), "orchestrator=agent")
+    assert "2 of 2 documents have an accepted candidate" in output
     assert {t.orchestrator for t in read_run(tmp_path / "run")} == {"agent"}
-    assert "took over" not in said
+    assert "took over" not in output
 
 
 def test_the_fixed_orchestrator_in_place_of_a_model_is_said(command):
-    said, _ = command(World(["accepted"], lambda body, move: completion("Let me think.")), "orchestrator=agent")
-    assert "the fixed orchestrator took over from the model in 2 of 2 documents" in said
-    assert "no function was called; see tool-call-parser" in said
+    output, _ = command(World(["accepted"], lambda body, move: completion("Let me think.")), "orchestrator=agent")
+    assert "the fixed orchestrator took over from the model in 2 of 2 documents" in output
+    assert "no function was called; see tool-call-parser" in output
 
 
 # ── prompts that a server cut ─────────────────────────────────────────────────────────────────────
@@ -484,19 +490,23 @@ def test_the_first_reply_to_a_cut_prompt_stops_the_run(command, tmp_path):
             reply.body["usage"]["prompt_tokens"] = 2_050
         return reply
 
-    said, _ = command(script, "max_error_rate=1", "max_unmeasured=1")
-    assert "the server counts 2050 tokens in a prompt of" in said
-    assert "so it cut the prompt silently" in said
+    output, _ = command(script, "max_error_rate=1", "max_unmeasured=1")
+    assert "the server counts 2050 tokens in a prompt of" in output
+    assert "so it cut the prompt silently" in output
     assert "long.txt" not in [t.document_source for t in read_run(tmp_path / "run")]
 
 
 def test_cached_tokens_are_read_ones(ask):
     long = request("cache " * 3_000)
     reply = completion("fine")
-    reply.body["usage"] = {"prompt_tokens": 900, "completion_tokens": 1, "total_tokens": 901,
-                           "prompt_tokens_details": {"cached_tokens": 2_500}}  # fmt: skip
-    (found,), _, _ = ask(lambda body, count: reply, long)
-    assert found.content == "fine"
+    reply.body["usage"] = {
+        "prompt_tokens": 900,
+        "completion_tokens": 1,
+        "total_tokens": 901,
+        "prompt_tokens_details": {"cached_tokens": 2_500},
+    }
+    (received,), _, _ = ask(lambda body, count: reply, long)
+    assert received.content == "fine"
     del reply.body["usage"]["prompt_tokens_details"]
     with pytest.raises(PromptCut, match="900 tokens"):
         ask(lambda body, count: reply, request("cache " * 3_001))
@@ -516,12 +526,16 @@ def usage(**values) -> Scripted:
     [
         ({"prompt_tokens": 500, "completion_tokens": 4_000, "total_tokens": 28_500}, 28_000),
         ({"prompt_tokens": 500, "completion_tokens": 4_000, "total_tokens": 4_500}, 4_000),
-        ({"prompt_tokens": 500, "completion_tokens": 100,
-          "completion_tokens_details": {"reasoning_tokens": 900}}, 1_000),
-        ({"prompt_tokens": 500, "completion_tokens": 1_000,
-          "completion_tokens_details": {"reasoning_tokens": 900}}, 1_000),
+        (
+            {"prompt_tokens": 500, "completion_tokens": 100, "completion_tokens_details": {"reasoning_tokens": 900}},
+            1_000,
+        ),
+        (
+            {"prompt_tokens": 500, "completion_tokens": 1_000, "completion_tokens_details": {"reasoning_tokens": 900}},
+            1_000,
+        ),
     ],
-)  # fmt: skip
+)
 def test_thinking_is_counted_wherever_it_is_reported(ask, reported, completion_tokens):
     (reply,), _, client = ask(lambda body, count: usage(**reported), request())
     assert reply.completion_tokens == client.counts["completion_tokens"] == completion_tokens
@@ -553,10 +567,10 @@ def test_a_budget_of_tokens_stops_a_server_that_reports_none(command):
             reply.body.pop("usage")
             return reply
 
-    said, requests = command(Silent(["too_easy"]), "budget.tokens=2000", "documents_in_flight=1")
-    assert "budget.tokens=2000 is reached" in said
+    output, requests = command(Silent(["too_easy"]), "budget.tokens=2000", "documents_in_flight=1")
+    assert "budget.tokens=2000 is reached" in output
     assert len(requests) < 40
-    assert "replies had no token counts, so these are estimated" in said
+    assert "replies had no token counts, so these are estimated" in output
 
 
 # ── too much that is missing ──────────────────────────────────────────────────────────────────────
@@ -569,10 +583,10 @@ def test_a_budget_of_tokens_stops_a_server_that_reports_none(command):
 )  # fmt: skip
 def test_when_too_many_calls_end_without_an_answer(missing, calls, in_the_middle, at_the_end):
     outcomes = {"answered": calls - missing, "refused": missing}
-    found = [find_unmeasured("judge", outcomes, 0.1, is_end) for is_end in (False, True)]
-    assert [bool(reason) for reason in found] == [in_the_middle, at_the_end]
+    problems = [find_unmeasured("judge", outcomes, 0.1, is_end) for is_end in (False, True)]
+    assert [bool(reason) for reason in problems] == [in_the_middle, at_the_end]
     if at_the_end:
-        assert f"{missing} of {calls} calls of judge ended without an answer (refused {missing})" in found[1]
+        assert f"{missing} of {calls} calls of judge ended without an answer (refused {missing})" in problems[1]
 
 
 @pytest.mark.parametrize(
@@ -583,14 +597,16 @@ def test_a_window_of_judgements(failed, total, stops):
     window.add([True] * failed + [False] * (total - failed))
     assert bool(window.find_problem("max_failures")) is stops
     window.add([False] * Window.SIZE)
-    assert window.find_problem("max_failures") is None  # what is long ago does not count
+    assert window.find_problem("max_failures") is None  # old failures do not count
 
 
 def test_outcomes_are_told_only_where_something_is_missing():
     assert tell_outcomes({"judge": {"answered": 4}}) == []
     (line,) = tell_outcomes({"judge": {"answered": 3, "cut_off": 1}, "challenger": {"answered": 2}})
-    assert line == ("judge: 3 of 4 answered, cut off 1 (25 %); raise models.judge.sampling.max_tokens, unless answers "
-                    "are meant to be that short")  # fmt: skip
+    assert line == (
+        "judge: 3 of 4 answered, cut off 1 (25 %); raise models.judge.sampling.max_tokens, unless answers "
+        "are meant to be that short"
+    )
 
 
 # ── the final check ───────────────────────────────────────────────────────────────────────────────
@@ -598,29 +614,29 @@ def test_outcomes_are_told_only_where_something_is_missing():
 
 def test_a_candidate_that_fails_the_final_check_is_not_accepted(command, tmp_path):
     class SecondThoughts(World):
-        """The verifier lets everything pass, and refuses the first candidate when it looks again."""
+        """A verifier that passes everything, then refuses the first candidate in the final check."""
 
         def _verify(self, body):
             first = "Candidate 1:" in body["messages"][-1]["content"]
             with self._lock:
-                self.asked["looks"] += first
-            return completion(json.dumps(quality(not first or self.asked["looks"] % 2 == 1)))
+                self.counts["looks"] += first
+            return completion(json.dumps(quality(not first or self.counts["looks"] % 2 == 1)))
 
-    said, _ = command(SecondThoughts(["accepted"]), "documents_in_flight=1")
+    output, _ = command(SecondThoughts(["accepted"]), "documents_in_flight=1")
     for ended in read_run(tmp_path / "run"):
         first, second = ended.rounds
         assert first.verdict.failure is Failure.LOW_QUALITY
         assert first.verdict.reason.startswith("final check: ")
         assert not any(v.accepted for v in first.presets.values())
         assert second.verdict.accepted  # the loop went on
-    assert "4 rounds: accepted 2, low_quality 2" in said
+    assert "4 rounds: accepted 2, low_quality 2" in output
 
 
 # ── journals and data sets of before ──────────────────────────────────────────────────────────────
 
 
 def old(outcome: str, finish_reason: str, content: str = "x") -> bytes:
-    """A row as version 2 wrote it."""
+    """Make a row as version 2 wrote it."""
     names = {"ok": Outcome.ANSWERED, "truncated": Outcome.CUT_OFF, "refusal": Outcome.REFUSED}
     reply = Reply(names.get(outcome) or Outcome(outcome), content, "", finish_reason, "m", 1, 1, 0.0)
     return compress(reply)
@@ -638,14 +654,14 @@ def test_an_old_journal_is_brought_up_with_a_message_and_keeps_its_answers(tmp_p
         connection.executemany("INSERT INTO replies VALUES (?, ?, 0)", ROWS.items())
         connection.execute("PRAGMA user_version = 2")
     journal = Journal(path)
-    said = capsys.readouterr().err
-    assert "upgraded from version 2 to 3; dropped 5 replies without an answer" in said
-    assert "aborted 2, context_overflow 1, empty 1, refused 1" in said
+    output = capsys.readouterr().err
+    assert "upgraded from version 2 to 3; dropped 5 replies without an answer" in output
+    assert "aborted 2, context_overflow 1, empty 1, refused 1" in output
     assert {key for key in ROWS if journal.get(key)} == {"whole", "cut", "budget"}
     assert journal.get("budget").outcome is Outcome.CUT_OFF  # by today's rule; version 2 called it an answer
     journal.close()
     Journal(path).close()
-    assert capsys.readouterr().err == ""  # said once
+    assert capsys.readouterr().err == ""  # reported once
 
 
 def test_a_reply_to_a_cut_prompt_in_an_old_journal_is_asked_for_again(ask, journal):
@@ -660,8 +676,10 @@ def test_a_reply_to_a_cut_prompt_in_an_old_journal_is_asked_for_again(ask, journ
 
 def make_dataset(tmp_path, monkeypatch):
     recipe = tmp_path / "dataset.yaml"
-    recipe.write_text(f"run: {tmp_path}/dataset\narms: {{agentic: {tmp_path}/run}}\ndecontaminate: []\n"
-                      "test_fraction: 0\nfilters: {near_duplicate: 1}\n")  # fmt: skip
+    recipe.write_text(
+        f"run: {tmp_path}/dataset\narms: {{agentic: {tmp_path}/run}}\ndecontaminate: []\n"
+        "test_fraction: 0\nfilters: {near_duplicate: 1}\n"
+    )
     monkeypatch.setattr(sys, "argv", ["dataset", str(recipe)])
     dataset.main()
     return tmp_path / "dataset"
@@ -679,22 +697,22 @@ def test_a_data_set_of_before_names_the_rows_that_would_not_be_accepted_today(co
     folder = make_dataset(tmp_path, monkeypatch)
 
     def forget(row):
-        """As rows were: without outcomes."""
+        """Remove the outcomes, as in old rows."""
         row["evidence"].pop("weak_outcomes"), row["evidence"].pop("strong_outcomes")
         for gate in row["evidence"]["gates"].values():
             gate.pop("finished_at_least")
 
     spoil(folder / "examples.jsonl", forget)
-    count, found = verify.verify(folder)
-    assert {m.check for m in found} == {"file"}  # an old row that is sound has nothing against it
+    count, mismatches = verify.verify(folder)
+    assert {m.check for m in mismatches} == {"file"}  # a sound old row has no problem
 
     def overflow(row):
         for attempt in row["rounds"][0]["weak"]:
             attempt |= {"outcome": "context_overflow", "answer": ""}
 
     spoil(tmp_path / "run" / "trajectories.jsonl", overflow)
-    count, found = verify.verify(folder)
-    problems = [m for m in found if m.check == "measured"]
+    count, mismatches = verify.verify(folder)
+    problems = [m for m in mismatches if m.check == "measured"]
     assert (count, len(problems)) == (1, 1)
     cause = "because attempts have no answer: weak 1: context_overflow"
     assert f"would not be accepted today, {cause}" in problems[0].problem

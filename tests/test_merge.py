@@ -1,4 +1,4 @@
-"""Shards of a run, merged: the same bytes as a run made whole, or a refusal that names what is wrong."""
+"""Tests that merged shards have the bytes of a whole run, or that the error names the problem."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ COUNT = 3
 
 
 def call(module, args: list[str]) -> str:
-    """A command in this process; returns what it printed, and the error it exited with."""
+    """Run a command in this process and return its output and its error."""
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as printed:
         patch.setattr(sys, "argv", ["command", *args])
         failure = find_failure(module.main)
@@ -31,22 +31,22 @@ def call(module, args: list[str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    """A folder with a whole run, and beside it the shards 1/3, 2/3 and 3/3 of the same."""
+def runs(tmp_path_factory) -> Path:
+    """Make a folder with a whole run and the shards 1/3, 2/3 and 3/3 of the same run."""
     folder = tmp_path_factory.mktemp("made")
     write_documents(folder / "docs", 7)
     with fake_server(play_cloze) as server:
         call(generate, arguments(folder, server.url, run="whole"))
-        asked = len(server.requests)
+        request_count = len(server.requests)
         for number in range(1, COUNT + 1):
             call(generate, arguments(folder, server.url, f"documents.shard={number}/{COUNT}", run="parts"))
-        assert len(server.requests) == 2 * asked + COUNT - 1  # each command probes the server once
+        assert len(server.requests) == 2 * request_count + COUNT - 1  # each command probes the server once
     return folder
 
 
 @pytest.fixture
-def folder(made, tmp_path) -> Path:
-    return shutil.copytree(made, tmp_path / "made")
+def folder(runs, tmp_path) -> Path:
+    return shutil.copytree(runs, tmp_path / "made")
 
 
 def join(folder: Path, *more: str) -> str:
@@ -68,8 +68,10 @@ def test_merged_shards_are_the_run_made_whole_and_are_counted_once(folder):
         role: cost["calls"] for role, cost in whole[1]["ledger"].items()
     }
     assert f"{whole[1]['counts']['calls']} calls" in printed
-    contents = [sorted((r.content, r.model) for r, _ in read_replies(folder / run / "journal.sqlite"))
-                for run in ("whole", "parts")]  # fmt: skip
+    contents = [
+        sorted((r.content, r.model) for r, _ in read_replies(folder / run / "journal.sqlite"))
+        for run in ("whole", "parts")
+    ]
     assert contents[0] == contents[1]
     assert "up to date" in join(folder)
 

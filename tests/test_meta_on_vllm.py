@@ -1,6 +1,6 @@
-"""A search on real vLLM with the embedded model as challenger and solvers: killed in the middle, resumed to its end.
+"""Tests a search on real vLLM with the embedded model as challenger and solvers, killed half way and resumed.
 
-The model cannot edit prompts; the editor and the analyser are scripted, so that mutants are tried at all.
+The editor and the analyser are scripted, because this model cannot edit prompts and no mutant would be tried.
 """
 
 import json
@@ -21,7 +21,7 @@ WORDS = ("Cut before a name or a number.", "Cut late in the sentence.", "Cut bef
 
 
 def edit(body: dict, count: int):
-    """An analysis, or one of three edits of the challenger's prompt, by the seed."""
+    """Reply with an analysis, or with one of three edits of the challenger's prompt, by the seed."""
     if "hypothesis" not in str(body.get("response_format")):
         return completion(json.dumps({"analysis": "The cuts are too easy or too hard."}))
     words = WORDS[body["seed"] % len(WORDS)]
@@ -41,12 +41,24 @@ def count_replies(run: Path) -> int:
 def test_a_search_is_killed_and_ends_as_if_it_had_not_been(server, tmp_path):
     run = tmp_path / "run"
     with fake_server(edit) as author:
-        command = [sys.executable, "-m", "autodata.meta.optimize", "recipes/meta/cloze.yaml", server, f"run={run}",
-                   "splits={training: 2, validation: 3, test: 2}", "minibatch=2", "iterations=5",
-                   "domain.max_rounds=1", "domain.weak_attempts=2", "domain.strong_attempts=2",
-                   "acceptance.rule=strict",
-                   "models.endpoints.author={model: fake, base_url: '" + author.url + "'}",
-                   "models.analyser.endpoint=author", "models.editor.endpoint=author"]  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "autodata.meta.optimize",
+            "recipes/meta/cloze.yaml",
+            server,
+            f"run={run}",
+            "splits={training: 2, validation: 3, test: 2}",
+            "minibatch=2",
+            "iterations=5",
+            "domain.max_rounds=1",
+            "domain.weak_attempts=2",
+            "domain.strong_attempts=2",
+            "acceptance.rule=strict",
+            "models.endpoints.author={model: fake, base_url: '" + author.url + "'}",
+            "models.analyser.endpoint=author",
+            "models.editor.endpoint=author",
+        ]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             while len(read_iterations(run)) < 3:  # the baseline and two iterations
                 assert process.poll() is None
@@ -57,9 +69,9 @@ def test_a_search_is_killed_and_ends_as_if_it_had_not_been(server, tmp_path):
         assert done.returncode == 0, done.stdout[-3000:]
     lines = read_iterations(run)
     assert sorted(line["iteration"] for line in lines) == list(range(6))
-    tried = [line for line in lines[1:] if line["outcome"] in ("accept", "reject")]
-    assert tried, "mutants were tried on the real model"
-    assert all(len(line["trials"]) == 6 for line in tried)
+    decided = [line for line in lines[1:] if line["outcome"] in ("accept", "reject")]
+    assert decided, "mutants were tried on the real model"
+    assert all(len(line["trials"]) == 6 for line in decided)
     assert 0 < stored < count_replies(run)
     assert len(author.requests) <= 2 * 5 + 2, "at most what was under way in two iterations is asked twice"
     assert "validation" in done.stdout

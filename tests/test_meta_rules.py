@@ -1,4 +1,4 @@
-"""The rules of meta-optimisation: what an edit may touch, and when a mutant is better."""
+"""Tests the rules of meta-optimisation: the parts that an edit may touch, and when a mutant is better."""
 
 from dataclasses import replace
 
@@ -105,15 +105,16 @@ def test_a_prompt_that_is_not_there_is_named():
 )
 def test_a_shape_has_bounds(bounds, fault):
     tolerated = RubricBounds([5, 20], [1, 20], [0, 15])
-    assert any(found.startswith(fault) for found in check_shape(Shape(bounds, tolerated))), fault
+    assert any(problem.startswith(fault) for problem in check_shape(Shape(bounds, tolerated))), fault
     assert check_shape(Shape(RubricBounds([5, 20], [1, 20], [0, 15]), tolerated)) == []
 
 
 def test_the_best_prompt_set_is_one_override_away(tmp_path):
     child = replace(edit("The question\n", "Your question\n"), shape=CAPPED)
     write(child, tmp_path / "best")
-    recipe = load(GenerateRecipe, ["recipes/cs/generate.yaml", "recipes/models/laptop.yaml",
-                                   f"domain.prompts={tmp_path}/best"])  # fmt: skip
+    recipe = load(
+        GenerateRecipe, ["recipes/cs/generate.yaml", "recipes/models/laptop.yaml", f"domain.prompts={tmp_path}/best"]
+    )
     assert recipe.domain.rubric_shape == EVOLVED
     assert recipe.domain.rubric_shapes[EVOLVED] == CAPPED
     again = read_baseline(recipe.domain)
@@ -146,7 +147,7 @@ def test_pairs_are_counted():
 
 
 @pytest.mark.parametrize(
-    ("found", "decision"),
+    ("results", "decision"),
     [
         (pairs(5, 0), Decision.ACCEPT),  # evidence 10.5
         (pairs(4, 0), Decision.MORE),  # 6.2
@@ -159,23 +160,25 @@ def test_pairs_are_counted():
         (pairs(6, 3, 91), Decision.REJECT),  # a lead, but 100 pairs do not prove it
     ],
 )
-def test_the_paired_gate(found, decision):
-    assert decide_paired(found, documents=25, at_most=100, alpha=0.1) is decision
+def test_the_paired_gate(results, decision):
+    assert decide_paired(results, documents=25, at_most=100, alpha=0.1) is decision
 
 
-@pytest.mark.parametrize(("found", "decision"), [(pairs(1, 0, 24), Decision.ACCEPT), (pairs(1, 1), Decision.REJECT),
-                                                 (pairs(0, 1), Decision.REJECT)])  # fmt: skip
-def test_the_strict_gate(found, decision):
-    assert decide_strict(found) is decision
+@pytest.mark.parametrize(
+    ("results", "decision"),
+    [(pairs(1, 0, 24), Decision.ACCEPT), (pairs(1, 1), Decision.REJECT), (pairs(0, 1), Decision.REJECT)],
+)
+def test_the_strict_gate(results, decision):
+    assert decide_strict(results) is decision
 
 
 @given(st.integers(0, 400), st.integers(0, 400))
 def test_evidence_grows_with_wins_and_is_fair_under_no_difference(wins, losses):
-    found = evidence(wins, losses)
-    assert found >= 0
-    assert evidence(wins + 1, losses) >= found
-    # What the next discordant pair makes of it is on average what it is now: nothing is gained by looking often.
-    assert (evidence(wins + 1, losses) + evidence(wins, losses + 1)) / 2 == pytest.approx(found, rel=1e-6, abs=1e-12)
+    before = evidence(wins, losses)
+    assert before >= 0
+    assert evidence(wins + 1, losses) >= before
+    # The next discordant pair leaves the evidence unchanged on average, so looking often gains nothing.
+    assert (evidence(wins + 1, losses) + evidence(wins, losses + 1)) / 2 == pytest.approx(before, rel=1e-6, abs=1e-12)
 
 
 def test_few_lucky_documents_count_little():

@@ -1,3 +1,5 @@
+"""Tests the loop over rounds: acceptance, attempts, malformed proposals, and the baseline."""
+
 import asyncio
 
 import pytest
@@ -12,13 +14,17 @@ from autodata.types import Attempt, Document, Failure, Judgement, Outcome, Quali
 from tests.helpers.fake_server import completion, fake_server, play_cloze
 from tests.helpers.recipes import load_recipe, models_at
 
-DOCUMENT = Document("d", "A title\n\nThe quick brown fox jumps over many lazy dogs today. "
-                    "Every clever sailor learns quickly that storms punish careless captains.", "d.txt")  # fmt: skip
+DOCUMENT = Document(
+    "d",
+    "A title\n\nThe quick brown fox jumps over many lazy dogs today. "
+    "Every clever sailor learns quickly that storms punish careless captains.",
+    "d.txt",
+)
 
 
 @pytest.fixture
 def play(journal):
-    """Run one document against a script: play(script, how, *overrides) → (trajectory, server)."""
+    """play(script, how, *overrides) runs one document against a script and returns (trajectory, server)."""
 
     def run(script, how=orchestrate, *overrides, earlier=0):
         recipe = load_recipe("recipes/demo/generate.yaml", *overrides)
@@ -54,8 +60,7 @@ def test_weak_and_strong_get_the_same_bytes_but_for_the_privileged_document(play
 
 def test_a_privileged_strong_solver_sees_the_document_and_the_weak_one_does_not(play):
     _, server = play(play_cloze, propose_once, "arm=cot")
-    shown = [DOCUMENT.text[:30] in r["messages"][0]["content"] for r in server.requests
-             if "response_format" not in r]  # fmt: skip
+    shown = [DOCUMENT.text[:30] in r["messages"][0]["content"] for r in server.requests if "response_format" not in r]
     assert (shown.count(True), shown.count(False)) == (8, 8)
 
 
@@ -91,9 +96,12 @@ def test_a_verified_candidate_is_the_one_that_is_attempted(play):
         await harness.play_round()
         return harness.rounds[-1]
 
-    tried, _ = play(play_cloze, check_another)
-    assert (tried.verdict.failure, tried.verdict.reason) == (Failure.LOW_QUALITY, "the check was of another candidate")
-    assert (tried.weak, tried.strong) == ((), ())
+    trajectory, _ = play(play_cloze, check_another)
+    assert (trajectory.verdict.failure, trajectory.verdict.reason) == (
+        Failure.LOW_QUALITY,
+        "the check was of another candidate",
+    )
+    assert (trajectory.weak, trajectory.strong) == ((), ())
 
 
 def test_an_unjudged_attempt_has_no_verdict(play):
@@ -111,8 +119,10 @@ def test_an_unjudged_attempt_has_no_verdict(play):
 
 
 def test_duplicate_answers_are_counted():
-    attempts = [Attempt(i, i, Outcome.ANSWERED, a, "", 1, 1, Judgement((True,), 1.0))
-                for i, a in enumerate(["a", "b", "a", "a", ""])]  # fmt: skip
+    attempts = [
+        Attempt(i, i, Outcome.ANSWERED, a, "", 1, 1, Judgement((True,), 1.0))
+        for i, a in enumerate(["a", "b", "a", "a", ""])
+    ]
     assert count_duplicates(attempts) == 2
 
 

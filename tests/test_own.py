@@ -1,4 +1,4 @@
-"""One's own texts: PDFs, rows with licences, and files that are no texts."""
+"""Tests ingest of a user's own texts: PDFs, rows with licences, and files that are no texts."""
 
 from pathlib import Path
 
@@ -25,9 +25,11 @@ def test_pdfs_that_have_no_text_to_give(tmp_path: Path, monkeypatch):
     writer = PdfWriter(clone_from=PdfReader(SAMPLES / "own" / "page.pdf"))
     writer.encrypt("secret")
     writer.write(tmp_path / "locked.pdf")
-    found = {p.name: next(iter(own.read(p, p.name))) for p in sorted(tmp_path.iterdir())}
-    assert {name: row.reason for name, row in found.items()} == {
-        "cut.pdf": "not a readable PDF", "locked.pdf": "PDF is locked with a password"}  # fmt: skip
+    bad_rows = {p.name: next(iter(own.read(p, p.name))) for p in sorted(tmp_path.iterdir())}
+    assert {name: row.reason for name, row in bad_rows.items()} == {
+        "cut.pdf": "not a readable PDF",
+        "locked.pdf": "PDF is locked with a password",
+    }
     monkeypatch.setattr(pdf, "WALL_SECONDS", 0.001)
     with pytest.raises(Drop, match="too much time"):
         pdf.read_pdf(SAMPLES / "own" / "page.pdf")

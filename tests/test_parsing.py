@@ -1,3 +1,5 @@
+"""Tests the parsers of replies: JSON objects, verdicts, and garbage."""
+
 import json
 
 import pytest

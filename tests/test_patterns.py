@@ -1,4 +1,4 @@
-"""No regular expression takes more than linear time, as far as long hostile texts can tell."""
+"""Tests with long hostile texts that no regular expression takes more than linear time."""
 
 import ast
 import importlib
@@ -18,18 +18,20 @@ CPU_S = 2  # for all texts of a module; the slowest takes half a second
 
 
 def find_modules() -> list[str]:
-    """Modules that name a pattern at their top."""
-    found = []
+    """List the modules that define a pattern at their top."""
+    modules = []
     for path in sorted(p for folder in ("autodata", "eval") for p in (REPO / folder).rglob("*.py")):
         calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)]
         if any(n.attr == "compile" and isinstance(n.value, ast.Name) and n.value.id == "re" for n in calls):
-            found.append(".".join(path.relative_to(REPO).with_suffix("").parts))
-    return found
+            modules.append(".".join(path.relative_to(REPO).with_suffix("").parts))
+    return modules
 
 
 def patterns_of(module: str) -> dict[str, re.Pattern[str]]:
     values = vars(importlib.import_module(module))
-    nested = {f"{k}[{i}]": v for k, of in values.items() if isinstance(of, dict) for i, v in enumerate(of.values())}
+    nested = {
+        f"{k}[{i}]": v for k, items in values.items() if isinstance(items, dict) for i, v in enumerate(items.values())
+    }
     return {name: value for name, value in (values | nested).items() if isinstance(value, re.Pattern)}
 
 
@@ -40,7 +42,7 @@ def attack_all(patterns: Iterable[re.Pattern[str]]) -> None:
 
 
 def attack(pattern: re.Pattern[str]) -> None:
-    """Long runs of what patterns are made of, with an end that none of them expects."""
+    """Match a pattern against long repetitions of each piece, with several unexpected ends."""
     for piece in PIECES:
         for end in ("", "\x00", "!", "a"):
             text = piece * (LENGTH // len(piece)) + end
@@ -51,7 +53,7 @@ def attack(pattern: re.Pattern[str]) -> None:
 
 @pytest.mark.parametrize("module", find_modules())
 def test_no_pattern_blows_up(module):
-    """In a fork, which the kernel ends: a match cannot be interrupted."""
+    """Runs in a fork that the kernel can end, because a match cannot be interrupted."""
     fork = multiprocessing.get_context("fork").Process(target=attack_all, args=(patterns_of(module).values(),))
     fork.start()
     fork.join()

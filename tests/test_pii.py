@@ -1,4 +1,4 @@
-"""Personal data by its form."""
+"""Tests that personal data is found by its form."""
 
 import pytest
 from hypothesis import given
@@ -40,6 +40,6 @@ def test_what_is_left(text):
 
 @given(st.text(alphabet="ab@.-() 0123456789+", max_size=200))
 def test_nothing_is_found_in_what_was_masked(text):
-    masked, found = mask(text)
-    assert mask(masked) == (masked, type(found)())
-    assert (masked == text) == (not found)
+    masked, kinds = mask(text)
+    assert mask(masked) == (masked, type(kinds)())
+    assert (masked == text) == (not kinds)

@@ -1,4 +1,4 @@
-"""Planning: the simulation keeps the laws of queues and tokens, splits fit, and what cannot be planned says why."""
+"""Tests planning: the simulation obeys the laws of queues and tokens, splits fit, and errors name the reason."""
 
 import asyncio
 import re
@@ -40,7 +40,7 @@ def one_call(prompt: float = 100, completion: float = 10, **values: object) -> S
 
 @pytest.fixture
 def plan(monkeypatch, capsys):
-    """The command's output, or its error."""
+    """Run the command and return its output or its error."""
 
     def run(*arguments: object) -> str:
         monkeypatch.setattr(sys, "argv", ["plan", *map(str, arguments)])
@@ -51,10 +51,17 @@ def plan(monkeypatch, capsys):
 
 @pytest.fixture
 def demo_run(tmp_path) -> Path:
-    """Two documents, one of them accepted."""
+    """Write a run of two documents, one of them accepted."""
     recipe = demo_recipe()
-    return Path(write_run(tmp_path / "run", recipe, simple("a", "A?", recipe), simple("b", "B?", recipe, weak=8),
-                          counts={"prompt_tokens": 40, "completion_tokens": 38}))  # fmt: skip
+    return Path(
+        write_run(
+            tmp_path / "run",
+            recipe,
+            simple("a", "A?", recipe),
+            simple("b", "B?", recipe, weak=8),
+            counts={"prompt_tokens": 40, "completion_tokens": 38},
+        )
+    )
 
 
 def test_a_lone_call_takes_its_prompt_and_its_steps():
@@ -70,16 +77,16 @@ def test_a_batch_reads_one_after_the_other_and_writes_together():
 def test_a_shared_prompt_is_read_once_where_it_is_cached(caches, seconds):
     calls = Call(Role.WEAK_SOLVER, 100, 0), Call(Role.WEAK_SOLVER, 100, 0, is_shared=True)
     station = Station(ReplicaSpeed(0.001, 0.01, 0.001, caches=caches), 1, 64)
-    found = simulate([Story((tuple((c,) for c in calls),), 1, True)], SERVED, {"small": station, "large": station}, 1)
-    assert found.seconds == pytest.approx(seconds)
+    result = simulate([Story((tuple((c,) for c in calls),), 1, True)], SERVED, {"small": station, "large": station}, 1)
+    assert result.seconds == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("in_flight", [1, 3, 10])
 def test_littles_law_holds_at_a_fixed_latency(in_flight):
     fixed = {"small": Station(ReplicaSpeed(0, 0.1, 0), 1, 64)}  # no request slows another
-    found = simulate([one_call(completion=20)] * 30, SERVED, fixed, in_flight)
-    assert found.seconds == pytest.approx(2.0 * 30 / in_flight)
-    assert found.call_seconds[Role.WEAK_SOLVER] / found.seconds == pytest.approx(in_flight)
+    result = simulate([one_call(completion=20)] * 30, SERVED, fixed, in_flight)
+    assert result.seconds == pytest.approx(2.0 * 30 / in_flight)
+    assert result.call_seconds[Role.WEAK_SOLVER] / result.seconds == pytest.approx(in_flight)
 
 
 def test_time_too_short_to_move_the_clock_ends():
@@ -91,13 +98,15 @@ def test_time_too_short_to_move_the_clock_ends():
 @given(STORIES, st.integers(1, 3), st.integers(1, 3))
 def test_no_token_is_lost_and_gpu_seconds_add_up(stories, in_flight, replicas):
     sized = stations(replicas=replicas)
-    found = simulate(stories, SERVED, sized, in_flight)
+    result = simulate(stories, SERVED, sized, in_flight)
     calls = [c for s in stories for c in s.calls]
-    assert found.calls.total() == len(calls)
-    assert found.tokens == pytest.approx(sum(c.prompt + c.completion for c in calls))
-    assert len(found.finished) == len(stories)
-    used = {SERVED[r] for r, spent in found.call_seconds.items() if spent}
-    assert sum(share_gpu_seconds(found, SERVED, sized).values()) == pytest.approx(len(used) * replicas * found.seconds)
+    assert result.calls.total() == len(calls)
+    assert result.tokens == pytest.approx(sum(c.prompt + c.completion for c in calls))
+    assert len(result.finished) == len(stories)
+    used = {SERVED[r] for r, spent in result.call_seconds.items() if spent}
+    assert sum(share_gpu_seconds(result, SERVED, sized).values()) == pytest.approx(
+        len(used) * replicas * result.seconds
+    )
 
 
 SPLITS = st.integers(1, 4), st.integers(1, 4), st.floats(0.1, 100), st.floats(0.1, 100), st.integers(0, 12)
@@ -134,14 +143,14 @@ def test_a_fit_finds_the_speed_that_made_the_samples():
     chance = numpy.random.default_rng(0)
     work = chance.uniform(1, 100, (60, 4))  # prompt tokens, steps, sequences, requests
     true = ReplicaSpeed(0.002, 0.03, 0.004, 0.05)
-    found = fit(work, work @ [true.prompt_s, true.step_s, true.sequence_s, true.request_s], "test")
-    assert (found.prompt_s, found.step_s, found.sequence_s, found.request_s) == pytest.approx(
+    speed = fit(work, work @ [true.prompt_s, true.step_s, true.sequence_s, true.request_s], "test")
+    assert (speed.prompt_s, speed.step_s, speed.sequence_s, speed.request_s) == pytest.approx(
         (true.prompt_s, true.step_s, true.sequence_s, true.request_s)
     )
 
 
 def test_a_runs_journal_tells_the_speed(tmp_path):
-    """Calls that end in the same second, of which every step took 0.01 s."""
+    """The calls end in the same second, and each of their steps took 0.01 s."""
     journal = Journal(tmp_path / "journal.sqlite")
 
     async def fill() -> None:
@@ -151,10 +160,10 @@ def test_a_runs_journal_tells_the_speed(tmp_path):
 
     asyncio.run(fill())
     journal.close()
-    found = fit_run(tmp_path, "m")
-    assert found is not None
-    assert found.origin == f"fitted to 60 calls of {tmp_path}"
-    assert found.step_s + 60 * found.sequence_s == pytest.approx(0.01, rel=0.05)
+    speed = fit_run(tmp_path, "m")
+    assert speed is not None
+    assert speed.origin == f"fitted to 60 calls of {tmp_path}"
+    assert speed.step_s + 60 * speed.sequence_s == pytest.approx(0.01, rel=0.05)
     assert fit_run(tmp_path, "another") is None
 
 
@@ -193,7 +202,7 @@ def test_a_run_without_an_accepted_document_gives_a_bound(plan, tmp_path):
     )  # 10 / (1 - 0.05 ** (1 / 3))
 
 
-@pytest.mark.parametrize(("arguments", "said"), [
+@pytest.mark.parametrize(("arguments", "message"), [
     ([DEMO], "models.endpoints.small (smollm2-135m-instruct): its speed is not known; give it with --speed small="),
     ([DEMO, "--speed", "large=1,1,1"], "--speed large=…: the recipe uses no such endpoint; it uses small"),
     ([DEMO, "--speed", "small=fast"], "--speed small=fast: write ENDPOINT=prefill,decode,concurrency"),
@@ -202,8 +211,8 @@ def test_a_run_without_an_accepted_document_gives_a_bound(plan, tmp_path):
     ([*PAPER, "--gpus", 16], "one replica of each endpoint takes 17 (kimi 8, strong 8, weak 1); give at least 17"),
     ([*PAPER, "arm=best_of_n"], "plan the agentic recipe instead"),
 ])  # fmt: skip
-def test_what_cannot_be_planned_says_why(plan, arguments, said):
-    assert said in plan(*arguments)
+def test_what_cannot_be_planned_says_why(plan, arguments, message):
+    assert message in plan(*arguments)
 
 
 def test_a_run_of_another_domain_or_an_empty_one_is_refused(plan, demo_run, tmp_path):

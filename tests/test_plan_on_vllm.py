@@ -1,4 +1,4 @@
-"""A plan against what really happened: a small run on vLLM, then a plan like it for the same documents."""
+"""Tests a plan against a real run: a small run on vLLM, then a plan for the same documents."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""PRBench's scores, on both sides of every rule."""
+"""Tests PRBench's scores on both sides of every rule."""
 
 from types import SimpleNamespace
 
@@ -22,8 +22,12 @@ from eval.prbench.rules import (
 
 def row(weight_class: str = "important", **weights: object) -> dict:
     names = [f"{name.replace(' ', '_')}_weight" for name in CLASSES]
-    notes = dict.fromkeys(names) | {"weight_class": weight_class, "criteria_category": "Legal Accuracy",
-                                    "criteria_description": "requirement in prompt"} | weights  # fmt: skip
+    fields = {
+        "weight_class": weight_class,
+        "criteria_category": "Legal Accuracy",
+        "criteria_description": "requirement in prompt",
+    }
+    notes = dict.fromkeys(names) | fields | weights
     return {"id": "c1", "title": "Names the statute.", "annotations": notes}
 
 
@@ -34,9 +38,10 @@ def criteria(*weights: float) -> list[PrbenchCriterion]:
 
 
 def test_the_weight_class_decides_and_stale_siblings_do_not():
-    found = read_criterion(row("critically detrimental", critically_important_weight=10,
-                               critically_detrimental_weight=-8))  # fmt: skip
-    assert (found.weight, found.title, found.category) == (-8.0, "Names the statute.", "Legal Accuracy")
+    read = read_criterion(
+        row("critically detrimental", critically_important_weight=10, critically_detrimental_weight=-8)
+    )
+    assert (read.weight, read.title, read.category) == (-8.0, "Names the statute.", "Legal Accuracy")
 
 
 def test_a_weight_as_a_string_is_a_number():
@@ -116,9 +121,16 @@ def test_bounds_hold_whatever_the_missing_grades_are(values, data):
 
 
 def test_earlier_turns_are_fixed_and_reference_texts_stand_before_their_own():
-    messages = read_conversation({"task": "t", "turns": 2, "prompt_0": "First?", "response_0": "One.",
-                                  "prompt_1": "Second?", "reference_texts_1": ["A law.", "A case."],
-                                  "response_1": "not shown"})  # fmt: skip
+    conversation = {
+        "task": "t",
+        "turns": 2,
+        "prompt_0": "First?",
+        "response_0": "One.",
+        "prompt_1": "Second?",
+        "reference_texts_1": ["A law.", "A case."],
+        "response_1": "not shown",
+    }
+    messages = read_conversation(conversation)
     assert messages == [
         Message("user", "First?"),
         Message("assistant", "One."),
@@ -129,26 +141,32 @@ def test_earlier_turns_are_fixed_and_reference_texts_stand_before_their_own():
 
 
 def clip_as_evalscope(rows: list[dict], met: list[bool]) -> dict[str, float]:
-    """What evalscope's PRBench says of the same rubric and the same grades."""
+    """Return the score of evalscope's PRBench for the same rubric and grades."""
     adapter = pytest.importorskip("evalscope.benchmarks.prbench.prbench_adapter").PRBenchAdapter
-    verdicts = [SimpleNamespace(metadata=adapter._normalize_rubric(row), value=SimpleNamespace(criteria_met=one))
-                for row, one in zip(rows, met, strict=True)]  # fmt: skip
+    verdicts = [
+        SimpleNamespace(metadata=adapter._normalize_rubric(row), value=SimpleNamespace(criteria_met=one))
+        for row, one in zip(rows, met, strict=True)
+    ]
     return adapter._reduce_verdicts(verdicts, None).value
 
 
 GRADED = st.tuples(st.sampled_from(CLASSES), st.integers(1, 10), st.booleans())
-RUBRICS = st.lists(GRADED, min_size=1, max_size=20).filter(lambda rubric: any("important" in of[0] for of in rubric))
+RUBRICS = st.lists(GRADED, min_size=1, max_size=20).filter(
+    lambda rubric: any("important" in item[0] for item in rubric)
+)
 
 
 @settings(deadline=None)  # the first call imports evalscope
 @given(st.lists(RUBRICS, min_size=1, max_size=6))
 def test_random_rubrics_score_as_another_implementation_scores_them(rubrics):
-    """evalscope 1.14.1, which is written after the benchmark's own code: per answer, and the headline of all."""
+    """Compares scores of answers and the headline score with evalscope 1.14.1, which follows the benchmark's code."""
     ours, theirs = [], []
     for rubric in rubrics:
         weights = [weight if "important" in name else -weight for name, weight, _ in rubric]
-        rows = [row(name, **{f"{name.replace(' ', '_')}_weight": weight})
-                for (name, _, _), weight in zip(rubric, weights, strict=True)]  # fmt: skip
+        rows = [
+            row(name, **{f"{name.replace(' ', '_')}_weight": weight})
+            for (name, _, _), weight in zip(rubric, weights, strict=True)
+        ]
         met = [one for _, _, one in rubric]
         ours.append(score_task([read_criterion(one) for one in rows], met))
         theirs.append(clip_as_evalscope(rows, met))

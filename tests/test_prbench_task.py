@@ -1,4 +1,4 @@
-"""PRBench end to end, on rows of our own in the exact form of the data set, with two graders."""
+"""Tests PRBench end to end with two graders, on our own rows in the exact form of the data set."""
 
 import json
 from pathlib import Path
@@ -26,16 +26,22 @@ SAMPLE = Path("recipes/legal/prbench_sample")
 def criterion(title: str, weight_class: str, weight: int, category: str = "Legal Accuracy") -> dict:
     notes = {f"{name.replace(' ', '_')}_weight": None for name in CLASSES}
     notes[f"{weight_class.replace(' ', '_')}_weight"] = weight
-    notes["slightly_important_weight"] = notes["slightly_important_weight"] or 3  # a left-over number
-    notes |= {"criteria_category": category, "criteria_description": "requirement in prompt",
-              "field_for_category": "Legal", "weight_class": weight_class}  # fmt: skip
+    notes["slightly_important_weight"] = notes["slightly_important_weight"] or 3  # an unused weight
+    notes |= {
+        "criteria_category": category,
+        "criteria_description": "requirement in prompt",
+        "field_for_category": "Legal",
+        "weight_class": weight_class,
+    }
     return {"id": title, "title": title, "annotations": notes}
 
 
 def make_row(task: str, topic: str, turns: int = 1, **values: object) -> dict:
-    """A row with all columns of the data set; the rubric has a wish and a fault."""
-    rubric = [criterion(f"{task}: names the deadline", "critically important", 10),
-              criterion(f"{task}: invents a statute", "detrimental", -5)]  # fmt: skip
+    """Make a row with all columns of the data set; the rubric has a wish and a fault."""
+    rubric = [
+        criterion(f"{task}: names the deadline", "critically important", 10),
+        criterion(f"{task}: invents a statute", "detrimental", -5),
+    ]
     row = {"task": task, "turns": turns, "field": "Legal", "topic": topic, "expert": "expert", "scratchpad": "",
            "rubric": rubric}  # fmt: skip
     for turn in range(10):
@@ -51,7 +57,7 @@ def write(folder: Path, name: str, *rows: dict) -> None:
 
 
 def play(body: dict, count: int) -> Scripted:
-    """Answers by its topic; the strict grader finds no wish met, nobody finds a fault; "broken" cannot be read."""
+    """Answer by topic. The strict grader finds no wish met, no grader finds a fault, and "broken" cannot be read."""
     text = body["messages"][-1]["content"]
     if body.get("max_tokens") == 1:
         return completion("x")
@@ -71,53 +77,76 @@ def folder(tmp_path: Path) -> Path:
 
 
 def recipe_arguments(folder: Path, run: Path, url: str) -> list[str]:
-    return ["recipes/legal/prbench_base.yaml", f"run={run}", f"prbench.path={folder}", "prbench.splits=[legal]",
-            "samples=1", "max_failures=1", "label=fake", "evaluated={weights: null, endpoint: fake}",
-            "models.endpoints.fake.model=fake", f"models.endpoints.fake.base_url={url}",
-            "models.endpoints.other.model=strong", f"models.endpoints.other.base_url={url}", "graders.kimi=null",
-            "models.judge.endpoint=fake", "graders.fake=${models.judge}",
-            "graders.strong={endpoint: other, sampling: {max_tokens: 64}}",
-            "models.endpoints.fake.retries=0"]  # fmt: skip
+    return [
+        "recipes/legal/prbench_base.yaml",
+        f"run={run}",
+        f"prbench.path={folder}",
+        "prbench.splits=[legal]",
+        "samples=1",
+        "max_failures=1",
+        "label=fake",
+        "evaluated={weights: null, endpoint: fake}",
+        "models.endpoints.fake.model=fake",
+        f"models.endpoints.fake.base_url={url}",
+        "models.endpoints.other.model=strong",
+        f"models.endpoints.other.base_url={url}",
+        "graders.kimi=null",
+        "models.judge.endpoint=fake",
+        "graders.fake=${models.judge}",
+        "graders.strong={endpoint: other, sampling: {max_tokens: 64}}",
+        "models.endpoints.fake.retries=0",
+    ]
 
 
-def require_progress(run: Path, asked: int) -> None:
+def require_progress(run: Path, calls: int) -> None:
     now = read_snapshot(run)
     assert (now.state, now.done, now.total) == ("finished", 3, 3)
-    assert now.roles[Role.WEAK_SOLVER].calls == asked
+    assert now.roles[Role.WEAK_SOLVER].calls == calls
 
 
 def test_a_split_with_two_graders(folder, tmp_path, monkeypatch, capsys):
     with fake_server(play) as server:
         arguments = recipe_arguments(folder, tmp_path / "run", server.url)
         evaluate(monkeypatch, *arguments)
-        asked = [body for body in server.requests if "criteria_met" not in str(body) and body["max_tokens"] != 1]
+        requests = [body for body in server.requests if "criteria_met" not in str(body) and body["max_tokens"] != 1]
         calls = len(server.requests)
         evaluate(monkeypatch, *arguments)
         assert "up to date" in capsys.readouterr().out
         assert len(server.requests) == calls
-    conversation = next(body["messages"] for body in asked if len(body["messages"]) == 3)
+    conversation = next(body["messages"] for body in requests if len(body["messages"]) == 3)
     assert [m["role"] for m in conversation] == ["user", "assistant", "user"]
     assert conversation[2]["content"] == "Reference Text 0:\nA law.\n\nQuestion 1?"
-    found = json.loads((tmp_path / "run" / "prbench.json").read_text())["prbench_legal"]
-    assert (found["tasks"], found["left_out"]) == (3, {"no rubric": 1})
-    mild, strict = found["graders"]["fake"], found["graders"]["strong"]
+    result = json.loads((tmp_path / "run" / "prbench.json").read_text())["prbench_legal"]
+    assert (result["tasks"], result["left_out"]) == (3, {"no rubric": 1})
+    mild, strict = result["graders"]["fake"], result["graders"]["strong"]
     assert (mild["mean_clipped"], strict["mean_clipped"]) == (1.0, 0.0)
     assert (mild["scored"], mild["unresolved"]) == (2, 1)
     assert (mild["low"], mild["high"]) == (pytest.approx((1 + 1 + 0.5) / 3), 1.0)
     assert mild["met_by_weight_class"] == {"critically important": [1.0, 3], "detrimental": [0.0, 2]}
     assert set(mild["by_topic"]) == {"labour", "tax"}
-    assert found["agreement"]["compared"] == 5
+    assert result["agreement"]["compared"] == 5
     assert (strict["clipped"]["value"], strict["clipped"]["low"], strict["clipped"]["documents"]) == (0.0, 0.0, 2)
     assert strict["normalized"]["low"] == pytest.approx(0.025**0.5 / 3), "two tasks, alike"
     table = TableRecipe("t", "prbench", str(tmp_path), "t.md", [TableRow("fake", str(tmp_path / "run"), "c")])
     header, cells = prbench(table)[0].rows
-    assert header == ["model", "fake legal", "strong legal", "fake legal normalised", "strong legal normalised",
-                      "thousand tokens", "GPU-seconds"]  # fmt: skip
-    assert cells[1:5] == ["1.000 [0.000, 1.000] n=2", "0.000 [0.000, 0.842] n=2", "1.000 [0.158, 1.000] n=2",
-                          "0.333 [0.053, 0.895] n=2"]  # fmt: skip
+    assert header == [
+        "model",
+        "fake legal",
+        "strong legal",
+        "fake legal normalised",
+        "strong legal normalised",
+        "thousand tokens",
+        "GPU-seconds",
+    ]
+    assert cells[1:5] == [
+        "1.000 [0.000, 1.000] n=2",
+        "0.000 [0.000, 0.842] n=2",
+        "1.000 [0.158, 1.000] n=2",
+        "0.333 [0.053, 0.895] n=2",
+    ]
     assert float(cells[5]) > 0
-    assert cells[6] == "–"  # the servers are somebody else's
-    require_progress(tmp_path / "run", len(asked))
+    assert cells[6] == "–"  # the run does not own the servers
+    require_progress(tmp_path / "run", len(requests))
 
 
 def test_a_task_that_does_not_end_earns_nothing_and_asks_no_grader(folder, tmp_path, monkeypatch):
@@ -129,8 +158,8 @@ def test_a_task_that_does_not_end_earns_nothing_and_asks_no_grader(folder, tmp_p
     with fake_server(silent) as server:
         evaluate(monkeypatch, *recipe_arguments(folder, tmp_path / "run", server.url))
         assert not [body for body in server.requests if "criteria_met" in str(body["messages"])]
-    found = json.loads((tmp_path / "run" / "prbench.json").read_text())["prbench_legal"]["graders"]["fake"]
-    assert (found["mean_clipped"], found["mean_normalized"]) == (0.0, pytest.approx(5 / 15))
+    grader = json.loads((tmp_path / "run" / "prbench.json").read_text())["prbench_legal"]["graders"]["fake"]
+    assert (grader["mean_clipped"], grader["mean_normalized"]) == (0.0, pytest.approx(5 / 15))
 
 
 def test_a_conversation_that_is_not_answered_is_counted_and_graded_by_nobody(folder, tmp_path, monkeypatch):
@@ -143,8 +172,9 @@ def test_a_conversation_that_is_not_answered_is_counted_and_graded_by_nobody(fol
     refused: list[int] = []
     with fake_server(once) as server:
         evaluate(monkeypatch, *recipe_arguments(folder, tmp_path / "run", server.url), "max_unmeasured=1")
-    found = json.loads((tmp_path / "run" / "prbench.json").read_text())["prbench_legal"]
-    assert (found["unanswered"], found["graders"]["fake"]["tasks"], found["graders"]["strong"]["tasks"]) == (1, 2, 2)
+    result = json.loads((tmp_path / "run" / "prbench.json").read_text())["prbench_legal"]
+    tasks = {name: grader["tasks"] for name, grader in result["graders"].items()}
+    assert (result["unanswered"], tasks["fake"], tasks["strong"]) == (1, 2, 2)
 
 
 @pytest.mark.parametrize(
@@ -172,11 +202,11 @@ def test_a_grader_that_always_fails_leaves_bounds_and_no_score(folder, tmp_path,
 
     with fake_server(mumble) as server:
         evaluate(monkeypatch, *recipe_arguments(folder, tmp_path / "run", server.url))
-    found = json.loads((tmp_path / "run" / "prbench.json").read_text())["prbench_legal"]
-    graded = found["graders"]["fake"]
+    result = json.loads((tmp_path / "run" / "prbench.json").read_text())["prbench_legal"]
+    graded = result["graders"]["fake"]
     assert (graded["mean_clipped"], graded["clipped"], graded["scored"], graded["unresolved"]) == (None, None, 0, 6)
     assert (graded["low"], graded["high"]) == (0.0, 1.0)
-    assert found["agreement"]["compared"] == 0
+    assert result["agreement"]["compared"] == 0
 
 
 @pytest.mark.parametrize(
@@ -207,7 +237,7 @@ def test_the_recipes_name_graders_and_splits():
 
 
 def test_the_sample_that_is_shipped_has_the_columns_of_the_data_set():
-    """Rows as make_row has them, two columns of classifiers apart."""
+    """The rows have the columns of make_row, except two columns of classifiers."""
     (path,) = find_files(SAMPLE, "legal")
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert all(set(row) == {*make_row("t", "tax"), "economic_pathway", "decision_type"} for row in rows)

@@ -1,4 +1,4 @@
-"""Principia bench and the types of questions, end to end on rows of our own, with a scripted model and judge."""
+"""Tests Principia bench and the types of questions end to end on our own rows, with a scripted model and judge."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def write(path: Path, *rows: dict) -> Path:
 
 
 def play(body: dict, count: int) -> Scripted:
-    """Right about the integral, in words that only a judge can compare about the group, silent about the law."""
+    """Answer the integral correctly, the group in words that only a judge can compare, and the law with nothing."""
     text = str(body["messages"])
     if "equivalent" in text:
         return completion(json.dumps({"reason": "so", "equivalent": "S_3" in text}))
@@ -46,10 +46,20 @@ def play(body: dict, count: int) -> Scripted:
 
 
 def arguments(path: Path, run: Path, url: str, *more: str) -> list[str]:
-    return ["recipes/science/eval_base.yaml", f"run={run}", "dataset=null", "samples=2", f"principia.path={path}",
-            "label=fake", "evaluated={weights: null, endpoint: fake}", "models.judge.endpoint=fake",
-            "models.endpoints.fake.model=fake",
-            f"models.endpoints.fake.base_url={url}", "models.endpoints.fake.retries=0", *more]  # fmt: skip
+    return [
+        "recipes/science/eval_base.yaml",
+        f"run={run}",
+        "dataset=null",
+        "samples=2",
+        f"principia.path={path}",
+        "label=fake",
+        "evaluated={weights: null, endpoint: fake}",
+        "models.judge.endpoint=fake",
+        "models.endpoints.fake.model=fake",
+        f"models.endpoints.fake.base_url={url}",
+        "models.endpoints.fake.retries=0",
+        *more,
+    ]
 
 
 def evaluate(monkeypatch, *arguments: str) -> None:
@@ -69,12 +79,15 @@ def test_the_benchmark_by_source(tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr()
     assert "up to date" in shown.out
     assert "principia_bench: 3 problems, answers per problem: 2\nprincipia: revision not pinned" in shown.err
-    found = json.loads((tmp_path / "run" / "results.json").read_text())["principia_bench"]
-    assert (found["examples"], found["k"], found["mean"]["value"]) == (3, 2, pytest.approx(2 / 3))
-    assert found["pass"]["value"] == pytest.approx(2 / 3)
-    assert {name: part["mean"]["value"] for name, part in found["subsets"].items()} == {
-        "ARB": 1.0, "Physics": 0.0, "RealMath": 1.0}  # fmt: skip
-    assert found["truncation_rate"] == pytest.approx(1 / 3)
+    result = json.loads((tmp_path / "run" / "results.json").read_text())["principia_bench"]
+    assert (result["examples"], result["k"], result["mean"]["value"]) == (3, 2, pytest.approx(2 / 3))
+    assert result["pass"]["value"] == pytest.approx(2 / 3)
+    assert {name: part["mean"]["value"] for name, part in result["subsets"].items()} == {
+        "ARB": 1.0,
+        "Physics": 0.0,
+        "RealMath": 1.0,
+    }
+    assert result["truncation_rate"] == pytest.approx(1 / 3)
     answers = read_task(tmp_path / "run", "principia_bench")
     assert [(a.subset, a.epoch, a.is_cut_off) for a in answers][-2:] == [("Physics", 1, True), ("Physics", 2, True)]
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
@@ -143,12 +156,14 @@ def test_only_the_judge_of_science_compares_answers(tmp_path, monkeypatch):
 def test_a_dataset_of_another_domain_is_refused(tmp_path, monkeypatch):
     dataset = make_dataset(tmp_path / "dataset", domain="cs")
     with fails(r"domain\.name=science: the arm agentic of .* was made for cs"):
-        evaluate(monkeypatch, *arguments(tmp_path, tmp_path / "run", "http://127.0.0.1:9/v1", f"dataset={dataset}",
-                                         "principia=null"))  # fmt: skip
+        evaluate(
+            monkeypatch,
+            *arguments(tmp_path, tmp_path / "run", "http://127.0.0.1:9/v1", f"dataset={dataset}", "principia=null"),
+        )
 
 
 def annotate(body: dict, count: int) -> Scripted:
-    """One kind for all, and no readable one for the question with a 2 in its name."""
+    """Give all questions one type, and an unreadable one to the question with a 2 in its name."""
     if body.get("max_tokens") == 1:
         return completion("x")
     kind = "divination" if "agentic-train-2" in str(body["messages"]) else "proof"
@@ -158,30 +173,38 @@ def annotate(body: dict, count: int) -> Scripted:
 def test_questions_are_sorted_by_type(tmp_path, monkeypatch, capsys):
     dataset = make_dataset(tmp_path / "dataset", train=6, test=2)
     with fake_server(annotate) as server:
-        command = ["types", "recipes/science/question_types.yaml", f"run={tmp_path}/run", f"dataset={dataset}",
-                   "models.judge.endpoint=fake", "models.endpoints.fake.model=fake", "examples=7", "max_failures=0.2",
-                   f"models.endpoints.fake.base_url={server.url}"]  # fmt: skip
+        command = [
+            "types",
+            "recipes/science/question_types.yaml",
+            f"run={tmp_path}/run",
+            f"dataset={dataset}",
+            "models.judge.endpoint=fake",
+            "models.endpoints.fake.model=fake",
+            "examples=7",
+            "max_failures=0.2",
+            f"models.endpoints.fake.base_url={server.url}",
+        ]
         monkeypatch.setattr("sys.argv", command)
         question_types.main()
         calls = len(server.requests)
         question_types.main()
         assert len(server.requests) == calls
     assert "up to date" in capsys.readouterr().out
-    found = json.loads((tmp_path / "run" / "results.json").read_text())
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
     labels = json.loads((tmp_path / "run" / "labels.json").read_text())
     assert len(labels) == 7
-    assert found["labelled"] + found["unlabelled"] == 7
-    assert found["types"]["reasoning"] == found["subtypes"]["proof"] == found["labelled"] >= 6
+    assert results["labelled"] + results["unlabelled"] == 7
+    assert results["types"]["reasoning"] == results["subtypes"]["proof"] == results["labelled"] >= 6
     monkeypatch.setattr("sys.argv", [*command, "arm=other", f"run={tmp_path}/other"])
     with fails("no examples of arm=other"):
         question_types.main()
 
 
 def test_types_are_counted_with_their_subtypes():
-    found = count(["proof", "recall", None, "proof"])
-    assert (found["labelled"], found["unlabelled"]) == (3, 1)
-    assert found["types"] == {"reasoning": 2, "mixed": 0, "knowledge": 1}
-    assert sum(len(of) for of in TYPES.values()) == len(found["subtypes"])
+    counts = count(["proof", "recall", None, "proof"])
+    assert (counts["labelled"], counts["unlabelled"]) == (3, 1)
+    assert counts["types"] == {"reasoning": 2, "mixed": 0, "knowledge": 1}
+    assert sum(len(subtypes) for subtypes in TYPES.values()) == len(counts["subtypes"])
     with pytest.raises(ValueError, match="'other' is not one of the subtypes"):
         read_subtype({"subtype": "other"})
 

@@ -1,4 +1,4 @@
-"""Progress: its file, its metrics, what resumes add up to, and where budgets stop a run."""
+"""Tests progress: its file, its metrics, the sums over resumes, and the budgets that stop a run."""
 
 import json
 import socket
@@ -32,12 +32,16 @@ def run(tmp_path):
 
 
 def a_client(calls: int = 0, replayed: int = 0, running: int = 0) -> SimpleNamespace:
-    """As far as progress looks at one."""
+    """Make a client with the fields that progress reads."""
     account = Account(running=running)
     account.counts.update(calls=calls, replayed=replayed)
     cost = Cost(calls, replayed, 10 * calls, calls, gpu_seconds=None if calls else 0.0)
-    return SimpleNamespace(draining=False, accounts={Role.JUDGE: account}, ledger=lambda: {Role.JUDGE: cost},
-                           busy_at={"e": SimpleNamespace(running=running)})  # fmt: skip
+    return SimpleNamespace(
+        draining=False,
+        accounts={Role.JUDGE: account},
+        ledger=lambda: {Role.JUDGE: cost},
+        busy_at={"e": SimpleNamespace(running=running)},
+    )
 
 
 def read(run: Run) -> dict:
@@ -59,8 +63,10 @@ def test_a_run_starts_runs_drains_and_ends(run):
     assert read(run)["state"] == "finished"
 
 
-@pytest.mark.parametrize(("error", "state"), [(RuntimeError, "failed"), (SystemExit, "failed"), (Draining, "stopped"),
-                                              (KeyboardInterrupt, "stopped")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [(RuntimeError, "failed"), (SystemExit, "failed"), (Draining, "stopped"), (KeyboardInterrupt, "stopped")],
+)
 def test_how_it_ended_is_told_and_what_it_cost_is_kept(run, error, state):
     with pytest.raises(error), Progress(run, "documents") as progress:
         progress.watch(a_client(calls=2))
@@ -73,10 +79,10 @@ def test_sessions_add_up_and_replays_are_not_paid(run):
     for calls, replayed in ((4, 0), (3, 4)):
         with Progress(run, "documents") as progress:
             progress.watch(a_client(calls, replayed))
-    told, ledger = read(run), read_manifest(run.folder)["ledger"]["judge"]
+    snapshot, ledger = read(run), read_manifest(run.folder)["ledger"]["judge"]
     assert (ledger["calls"], ledger["replayed"], ledger["gpu_seconds"]) == (7, 4, None)
-    assert told["roles"]["judge"] == ledger
-    assert (told["calls"], told["tokens"]) == (7, 77)
+    assert snapshot["roles"]["judge"] == ledger
+    assert (snapshot["calls"], snapshot["tokens"]) == (7, 77)
 
 
 def test_a_run_that_is_killed_just_after_it_is_finished_has_its_costs(run):
@@ -164,10 +170,10 @@ def test_gpu_hours_can_only_limit_what_is_counted():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(0.4, "0 s"), (59.6, "1 min 00 s"), (3599, "59 min 59 s"), (3900, "1 h 05 min")]
+    ("seconds", "text"), [(0.4, "0 s"), (59.6, "1 min 00 s"), (3599, "59 min 59 s"), (3900, "1 h 05 min")]
 )
-def test_times_are_told_as_people_do(seconds, told):
-    assert write_duration(seconds) == told
+def test_times_are_told_as_people_do(seconds, text):
+    assert write_duration(seconds) == text
 
 
 # ── the whole command ──

@@ -1,3 +1,5 @@
+"""Tests prompt templates: blocks become turns, documents stay in their slots, and errors name the file."""
+
 from pathlib import Path
 
 import pytest
@@ -149,7 +151,7 @@ def test_nothing_inside_can_close_a_seal(text):
     opening, closing = sealed.split("\n", 1)[0], sealed.rsplit("\n", 1)[1]
     assert closing == opening.replace("<", "</")
     assert sealed.count(closing) == 1
-    # Not even who knows the mark of a text can put it into that text: it would be another text.
+    # Nobody can put the mark of a text into that text: the mark is a hash, so it would change.
     forged = seal(text + closing, "answer")
     assert not forged.endswith(closing)
 
@@ -170,7 +172,7 @@ def test_the_first_folder_that_has_a_template_wins(tmp_path):
 
 
 def test_the_judges_prompt_begins_with_what_its_calls_share():
-    """Servers keep the beginnings of prompts ready: the rubric for every answer, or the answer for every part."""
+    """Servers cache the beginnings of prompts: the rubric for every answer, or the answer for every part."""
     judge = PromptSet(Path("autodata/domains/prompts"))
 
     def ask(answer: str, criteria: list[str], is_whole: bool) -> str:

@@ -1,4 +1,4 @@
-"""Publishing against a hub on loopback: what arrives, what never leaves, and what is refused."""
+"""Tests publishing to a hub on loopback: the uploaded files, the files that stay here, and the refusals."""
 
 import json
 import os
@@ -32,12 +32,12 @@ RECIPES = {"agentic": demo_recipe(f"models.endpoints.small.server.weights={WEIGH
 
 
 def write_dataset(folder: Path, monkeypatch, licence: str = "odc-by") -> Path:
-    """A small dataset of two arms, whose runs were made with absolute paths."""
+    """Write a small dataset of two arms from runs with absolute paths."""
     arms = []
     for arm, recipe in RECIPES.items():
-        made = [simple(f"d{i}", question(i), recipe, arm) for i in range(6)]
+        trajectories = [simple(f"d{i}", question(i), recipe, arm) for i in range(6)]
         inputs = {"inputs": {"kind": "generate", "models.endpoints.small.server.weights": WEIGHTS, "prompts": "p1"}}
-        arms.append(f"arms.{arm}={write_run(folder / arm, recipe, *made, **inputs)}")
+        arms.append(f"arms.{arm}={write_run(folder / arm, recipe, *trajectories, **inputs)}")
     recipe = folder / "dataset.yaml"
     recipe.write_text(f'decontaminate: []\nsources: {{"d0*": {licence}, "*": mit}}\n')
     run = folder / "dataset"
@@ -47,19 +47,19 @@ def write_dataset(folder: Path, monkeypatch, licence: str = "odc-by") -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
+def dataset_folder(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as monkeypatch:
         return write_dataset(tmp_path_factory.mktemp("runs"), monkeypatch)
 
 
 @pytest.fixture(scope="module")
-def staged(made) -> Path:
-    return publish.prepare(made, allow_unknown=False)[0]
+def staged(dataset_folder) -> Path:
+    return publish.prepare(dataset_folder, allow_unknown=False)[0]
 
 
 @pytest.fixture
 def hub(monkeypatch):
-    """The double, in the place of the real hub."""
+    """Puts a fake hub in the place of the real one."""
     with fake_hub(TOKEN) as running:
         for module in (huggingface_hub.constants, huggingface_hub.hf_api.constants):
             monkeypatch.setattr(module, "ENDPOINT", running.url)
@@ -70,7 +70,7 @@ def hub(monkeypatch):
 
 
 def call(monkeypatch, *arguments: object) -> str:
-    """What the command says when it ends; empty when all is well."""
+    """Run the command and return its error, empty on success."""
     monkeypatch.setattr(sys, "argv", ["publish", *map(str, arguments)])
     return find_failure(publish.main)
 
@@ -82,9 +82,11 @@ def files_of(hub: FakeHub, name: str, kind: str = "dataset") -> dict[str, bytes]
 # ── what arrives ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_what_arrives_is_complete_verifies_and_has_nothing_of_this_machine(made, hub, monkeypatch, tmp_path, capsys):
-    assert call(monkeypatch, made, "--to", "me/data", "--private") == ""
-    said = capsys.readouterr()
+def test_what_arrives_is_complete_verifies_and_has_nothing_of_this_machine(
+    dataset_folder, hub, monkeypatch, tmp_path, capsys
+):
+    assert call(monkeypatch, dataset_folder, "--to", "me/data", "--private") == ""
+    output = capsys.readouterr()
     files = files_of(hub, "me/data")
     for name, data in files.items():
         target = tmp_path / "copy" / name
@@ -92,13 +94,13 @@ def test_what_arrives_is_complete_verifies_and_has_nothing_of_this_machine(made,
         target.write_bytes(data)
     assert verify.verify(tmp_path / "copy") == (12, [])
     assert hub.repos["dataset", "me/data"].private
-    everything = b"".join(files.values()) + (said.out + said.err).encode()
-    everything += b"".join(p.read_bytes() for p in made.rglob("*") if p.is_file())
+    everything = b"".join(files.values()) + (output.out + output.err).encode()
+    everything += b"".join(p.read_bytes() for p in dataset_folder.rglob("*") if p.is_file())
     assert TOKEN.encode() not in everything
-    for place in (str(made.parent), WEIGHTS, str(Path.cwd())):
+    for place in (str(dataset_folder.parent), WEIGHTS, str(Path.cwd())):
         assert place.encode() not in b"".join(files.values())
-    assert "examples.jsonl" in said.out
-    local = read_records(made / "examples.jsonl", EXAMPLE)
+    assert "examples.jsonl" in output.out
+    local = read_records(dataset_folder / "examples.jsonl", EXAMPLE)
     sent = read_records(tmp_path / "copy" / "examples.jsonl", EXAMPLE)
     assert [(e.id, e.candidate, e.evidence) for e in sent] == [(e.id, e.candidate, e.evidence) for e in local]
     assert {e.provenance.run for e in sent} == {"arms/agentic", "arms/cot"}
@@ -117,10 +119,12 @@ def test_the_card_has_funnel_intervals_licences_recipe_departures_and_citation(s
     assert (staged / "CITATION.cff").read_text() == (REPO / "CITATION.cff").read_text()
 
 
-def test_only_trajectories_with_an_example_are_published(made, tmp_path):
+def test_only_trajectories_with_an_example_are_published(dataset_folder, tmp_path):
     runs = tmp_path / "runs"
-    shutil.copytree(made.parent, runs)
-    (runs / "dataset/recipe.yaml").write_text((made / "recipe.yaml").read_text().replace(str(made.parent), str(runs)))
+    shutil.copytree(dataset_folder.parent, runs)
+    (runs / "dataset/recipe.yaml").write_text(
+        (dataset_folder / "recipe.yaml").read_text().replace(str(dataset_folder.parent), str(runs))
+    )
     more = simple("refused", "what was never accepted?", RECIPES["agentic"], weak=8)
     with (runs / "agentic/trajectories.jsonl").open("ab") as file:
         file.write(TRAJECTORY.dump_json(more) + b"\n")
@@ -135,21 +139,22 @@ def test_the_same_again_sends_nothing_and_a_change_becomes_a_mirror(staged, hub)
         repo = hub.repos["dataset", "me/data"]
         assert (repo.commits, len(hub.objects)) == (1, 4)
     assert {name: data for name, data in repo.files.items() if name != ".gitattributes"} == {
-        str(p.relative_to(staged)): p.read_bytes() for p in staged.rglob("*") if p.is_file()}  # fmt: skip
+        str(p.relative_to(staged)): p.read_bytes() for p in staged.rglob("*") if p.is_file()
+    }
     repo.files["old/rows.parquet"] = b"rows that were withdrawn"
     publish.upload(staged, "me/data", DATASET, private=False)
     assert "old/rows.parquet" not in repo.files
     assert repo.commits == 2
 
 
-def test_a_dry_run_lists_what_would_be_sent_and_asks_nobody(made, hub, monkeypatch, capsys):
+def test_a_dry_run_lists_what_would_be_sent_and_asks_nobody(dataset_folder, hub, monkeypatch, capsys):
     monkeypatch.delenv("HF_TOKEN")
-    assert call(monkeypatch, made, "--to", "me/data", "--dry-run") == ""
-    said = capsys.readouterr().out
-    assert "agentic/train.parquet" in said
-    assert "nothing was uploaded" in said
-    assert (made / "publish" / "README.md").exists()
-    assert not hub.asked
+    assert call(monkeypatch, dataset_folder, "--to", "me/data", "--dry-run") == ""
+    output = capsys.readouterr().out
+    assert "agentic/train.parquet" in output
+    assert "nothing was uploaded" in output
+    assert (dataset_folder / "publish" / "README.md").exists()
+    assert not hub.requests
 
 
 def write_model(folder: Path) -> Path:
@@ -194,7 +199,7 @@ def test_an_evaluation_arrives_as_a_dataset_of_answers_and_logs(hub, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("planted", "found"),
+    ("planted", "kind"),
     [
         (TOKEN, "a key"),
         ("https://me:secret@example.org/repo.git", "a name and password in a URL"),
@@ -202,14 +207,14 @@ def test_an_evaluation_arrives_as_a_dataset_of_answers_and_logs(hub, monkeypatch
         (str(Path.cwd()), "the path"),
     ],
 )
-def test_a_key_or_a_place_of_this_machine_is_never_sent(hub, monkeypatch, tmp_path, planted, found):
+def test_a_key_or_a_place_of_this_machine_is_never_sent(hub, monkeypatch, tmp_path, planted, kind):
     monkeypatch.setenv("SOME_API_KEY", "plain-but-secret-value")
     run = write_model(tmp_path / "grpo")
     (run / "model" / "notes.txt").write_text(f"made with {planted}")
-    said = call(monkeypatch, run, "--to", "me/model")
-    assert f"notes.txt: {found}" in said
-    assert planted not in said or found == "the path"
-    assert not hub.asked
+    message = call(monkeypatch, run, "--to", "me/model")
+    assert f"notes.txt: {kind}" in message
+    assert planted not in message or kind == "the path"
+    assert not hub.requests
 
 
 def test_what_an_archive_holds_is_looked_at_too(tmp_path):
@@ -227,8 +232,8 @@ def test_paths_are_cut_down_to_names():
 
 def test_rows_of_unknown_licence_need_an_explicit_word(monkeypatch, tmp_path):
     run = write_dataset(tmp_path, monkeypatch, "publisher-specific-oa")
-    said = call(monkeypatch, run, "--to", "me/data", "--dry-run")
-    assert "2 of 12 rows come from documents of unknown licence: 'publisher-specific-oa' (2)" in said
+    message = call(monkeypatch, run, "--to", "me/data", "--dry-run")
+    assert "2 of 12 rows come from documents of unknown licence: 'publisher-specific-oa' (2)" in message
     assert call(monkeypatch, run, "--to", "me/data", "--dry-run", "--allow-unknown-licence") == ""
     assert "license:\n- unknown\n- mit\n" in (run / "publish" / "README.md").read_text()
 
@@ -243,14 +248,14 @@ def test_without_a_token_it_says_how_to_give_one(staged, hub, monkeypatch, tmp_p
     monkeypatch.delenv("HF_TOKEN")
     monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
     assert "set HF_TOKEN" in refusal(staged)
-    assert not hub.asked
+    assert not hub.requests
 
 
 def test_a_token_that_is_not_the_owners_is_refused_and_not_shown(staged, hub, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_" + "someoneElsesTokenAltogether" * 2)
-    said = refusal(staged)
-    assert "refuses the token (401)" in said
-    assert "someoneElses" not in said
+    message = refusal(staged)
+    assert "refuses the token (401)" in message
+    assert "someoneElses" not in message
 
 
 @pytest.mark.parametrize(
@@ -277,9 +282,9 @@ def test_a_hub_in_trouble_is_named(staged, hub, monkeypatch, trouble):
     hub.down = True
     if trouble == "gone":
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
-    said = refusal(staged)
-    assert ("127.0.0.1:9 cannot be reached" if trouble == "gone" else "the Hub answered 503: down for") in said
-    assert "same command again" in said
+    message = refusal(staged)
+    assert ("127.0.0.1:9 cannot be reached" if trouble == "gone" else "the Hub answered 503: down for") in message
+    assert "same command again" in message
 
 
 @pytest.mark.parametrize(
@@ -301,8 +306,8 @@ def test_what_is_no_finished_run_names_the_command_that_helps(monkeypatch, tmp_p
 
 
 @pytest.mark.parametrize("name", ["data", "me/data/more", "me/../x y", ""])
-def test_a_name_that_is_none_is_refused(made, monkeypatch, name):
-    assert "the name of a repository has the form owner/name" in call(monkeypatch, made, "--to", name)
+def test_a_name_that_is_none_is_refused(dataset_folder, monkeypatch, name):
+    assert "the name of a repository has the form owner/name" in call(monkeypatch, dataset_folder, "--to", name)
 
 
 def test_a_folder_that_is_no_run_is_not_created(monkeypatch, tmp_path):
@@ -310,7 +315,7 @@ def test_a_folder_that_is_no_run_is_not_created(monkeypatch, tmp_path):
     assert not (tmp_path / "nothing").exists()
 
 
-def test_a_link_in_the_place_of_the_folder_is_not_followed(made, tmp_path):
+def test_a_link_in_the_place_of_the_folder_is_not_followed(dataset_folder, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "run" / "publish").symlink_to(tmp_path / "elsewhere")
@@ -322,31 +327,43 @@ def test_a_link_in_the_place_of_the_folder_is_not_followed(made, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_published_dataset_is_loaded_from_the_hub_as_it_was(made, tmp_path):
-    """In processes of their own, because the hub's address is read at import; HF_HUB_OFFLINE does not stop it."""
+def test_a_published_dataset_is_loaded_from_the_hub_as_it_was(dataset_folder, tmp_path):
+    """Uses processes, because the hub's address is read at import. HF_HUB_OFFLINE does not stop the publishing."""
     import datasets
 
     run = tmp_path / "dataset"
-    shutil.copytree(made, run)
+    shutil.copytree(dataset_folder, run)
     with fake_hub(TOKEN) as hub:
-        environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": TOKEN,
-                       "HF_HOME": str(tmp_path / "home")}  # fmt: skip
+        environment = {
+            **os.environ,
+            "HF_ENDPOINT": hub.url,
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_TOKEN": TOKEN,
+            "HF_HOME": str(tmp_path / "home"),
+        }
 
         def python(*command: str, offline: str) -> str:
-            done = subprocess.run([sys.executable, *command], env=environment | {"HF_HUB_OFFLINE": offline}, text=True,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+            done = subprocess.run(
+                [sys.executable, *command],
+                env=environment | {"HF_HUB_OFFLINE": offline},
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
             assert done.returncode == 0, done.stdout[-3000:]
             return done.stdout
 
-        said = python("-m", "autodata.publish", str(run), "--to", "me/data", offline="1")
-        code = (f"import datasets\nfor arm in ('agentic', 'cot'):\n"
-                f"    datasets.load_dataset('me/data', arm).save_to_disk(f'{tmp_path}/{{arm}}')")  # fmt: skip
+        output = python("-m", "autodata.publish", str(run), "--to", "me/data", offline="1")
+        code = (
+            f"import datasets\nfor arm in ('agentic', 'cot'):\n"
+            f"    datasets.load_dataset('me/data', arm).save_to_disk(f'{tmp_path}/{{arm}}')"
+        )
         python("-c", code, offline="0")
         download = "from huggingface_hub import snapshot_download as get\n"
         python("-c", f"{download}get('me/data', repo_type='dataset', local_dir='{tmp_path}/copy')", offline="0")
         checked = python("-m", "autodata.verify", str(tmp_path / "copy"), offline="1")
-    assert "goes online anyway" in said
-    assert TOKEN not in said + checked
+    assert "goes online anyway" in output
+    assert TOKEN not in output + checked
     sent = {e.id: e for e in read_records(tmp_path / "copy" / "examples.jsonl", EXAMPLE)}
     for arm in ("agentic", "cot"):
         loaded = datasets.load_from_disk(str(tmp_path / arm))

@@ -1,4 +1,4 @@
-"""Repeats among documents: what is tied together, and which one stays."""
+"""Tests repeats among documents: their groups, and the one of each group that is kept."""
 
 import numpy
 import pytest
@@ -11,7 +11,7 @@ NO_PAIRS = numpy.empty((0, 2), numpy.int64)
 
 
 def repeats_of(documents, near=NO_PAIRS):
-    """`documents`: (id, text) as numbers."""
+    """Find repeats among `documents`, each (id, text) as numbers."""
     repeats = find_repeats(numpy.array(documents, _HASHES), numpy.array(near, numpy.int64).reshape(-1, 2))
     return {number: REASONS[reason] for number, reason in repeats.tolist()}
 

@@ -1,4 +1,4 @@
-"""Reports without a browser: the page, its charts, and the command."""
+"""Tests reports without a browser: the page, its charts, and the command."""
 
 import base64
 import hashlib
@@ -21,22 +21,22 @@ EVIL = '</script><script>window.harmed = 1</script><img src=x onerror="window.ha
 
 
 def test_a_page_loads_nothing_and_runs_only_its_own_script():
-    made = page.render("page.j2", "A run", sections={"one": "One"})
-    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', made)[1].replace("&#39;", "'")
+    html = page.render("page.j2", "A run", sections={"one": "One"})
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', html)[1].replace("&#39;", "'")
     assert policy.startswith("default-src 'none'")
     assert "unsafe" not in policy
     for tag in ("style", "script"):
-        for source in re.findall(rf"<{tag}>(.*?)</{tag}>", made, re.DOTALL):
+        for source in re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL):
             assert f"sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}" in policy
-    assert not re.search(r'(src|href)="(?!#)', made)
-    assert 'href="#one"' in made
+    assert not re.search(r'(src|href)="(?!#)', html)
+    assert 'href="#one"' in html
 
 
 def test_facts_are_text():
-    made = page.render("page.j2", EVIL, sections={EVIL: EVIL})
-    assert EVIL not in made
-    assert made.count("<script>") == 1
-    assert "&lt;img src=x" in made
+    html = page.render("page.j2", EVIL, sections={EVIL: EVIL})
+    assert EVIL not in html
+    assert html.count("<script>") == 1
+    assert "&lt;img src=x" in html
 
 
 @pytest.mark.parametrize(

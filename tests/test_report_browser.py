@@ -1,4 +1,4 @@
-"""A report of a generation run in a real browser: it opens, filters, does no harm, asks for nothing, is accessible."""
+"""Tests the report of a generation run in a real browser: it opens, filters, loads nothing, does no harm."""
 
 import re
 import shutil
@@ -23,16 +23,29 @@ MANY = 60
 
 
 def evil():
-    """Every text that a document or a model has a say in."""
-    asked = candidate(HARM + RIGHT_TO_LEFT, context=HARM, reference_answer=HARM, labels={HARM: HARM},
-                      rubric=(Criterion(HARM, 3, HARM), Criterion(RIGHT_TO_LEFT, -1)))  # fmt: skip
+    """Put harmful text into every field that a document or a model can write."""
+    proposal = candidate(
+        HARM + RIGHT_TO_LEFT,
+        context=HARM,
+        reference_answer=HARM,
+        labels={HARM: HARM},
+        rubric=(Criterion(HARM, 3, HARM), Criterion(RIGHT_TO_LEFT, -1)),
+    )
     plain = a_round(1, candidate("q"), demo_recipe(), weak=0)
     judged = Judgement((True, False), 1.0, HARM)
-    tried = [replace(a, answer=HARM + RIGHT_TO_LEFT, reasoning=HARM, judgement=judged) for a in plain.weak[:3]]
-    tried[2] = replace(tried[2], judgement=Judgement(None, None))
-    only = replace(plain, candidate=asked, weak=tuple(tried), strong=(), diagnosis=HARM, instruction=HARM,
-                   quality=replace(checked(asked, True), reason=HARM, details={HARM: HARM}), review={HARM: HARM},
-                   verdict=replace(plain.verdict, reason=HARM))  # fmt: skip
+    attempts = [replace(a, answer=HARM + RIGHT_TO_LEFT, reasoning=HARM, judgement=judged) for a in plain.weak[:3]]
+    attempts[2] = replace(attempts[2], judgement=Judgement(None, None))
+    only = replace(
+        plain,
+        candidate=proposal,
+        weak=tuple(attempts),
+        strong=(),
+        diagnosis=HARM,
+        instruction=HARM,
+        quality=replace(checked(proposal, True), reason=HARM, details={HARM: HARM}),
+        review={HARM: HARM},
+        verdict=replace(plain.verdict, reason=HARM),
+    )
     return trajectory(EVIL_ID, only, document_source=HARM, note=HARM, refused=(HARM,), preparation={HARM: HARM})
 
 
@@ -40,9 +53,9 @@ def evil():
 def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder: Path = tmp_path_factory.mktemp("reports") / "run"
     recipe = demo_recipe()
-    made = [two_rounds(), trajectory("broken", MALFORMED), evil()]
-    made += [simple(f"many-{n}", f"Which word is number {n}?", recipe, weak=n % 9) for n in range(MANY)]
-    write_run(folder, recipe, *made, **KIND)
+    trajectories = [two_rounds(), trajectory("broken", MALFORMED), evil()]
+    trajectories += [simple(f"many-{n}", f"Which word is number {n}?", recipe, weak=n % 9) for n in range(MANY)]
+    write_run(folder, recipe, *trajectories, **KIND)
     return report(folder).as_uri()
 
 
@@ -56,16 +69,16 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, url: str) -> Iterator[Page]:
-    """A page that must ask for nothing but its file, log nothing, open no dialog, and be harmed by nothing."""
+    """Opens a page and checks that it loads only its file, logs nothing, opens no dialog and suffers no harm."""
     opened = browser.new_page()
-    asked, said = [], []
-    opened.on("request", lambda request: asked.append(request.url.partition("#")[0]))
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    opened.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+    requests, messages = [], []
+    opened.on("request", lambda request: requests.append(request.url.partition("#")[0]))
+    opened.on("console", lambda message: messages.append(message.text))
+    opened.on("pageerror", lambda error: messages.append(str(error)))
+    opened.on("dialog", lambda dialog: (messages.append(dialog.message), dialog.dismiss()))
     yield opened
-    assert set(asked) == {url}
-    assert said == []
+    assert set(requests) == {url}
+    assert messages == []
     assert opened.evaluate("window.harmed") is None
     opened.close()
 
@@ -179,6 +192,6 @@ def test_the_theme_is_a_readers_choice(page, url):
 
 
 def check_access(page: Page) -> None:
-    """Not one violation of axe's rules: contrast, labels, roles, order of headings, keyboard."""
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
+    """Check that no rule of axe is violated: contrast, labels, roles, order of headings, keyboard."""
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()

@@ -1,4 +1,4 @@
-"""The report of a generation run without a browser: finished, unfinished, empty, damaged, of every domain."""
+"""Tests the report of a generation run without a browser: finished, unfinished, empty, damaged, of every domain."""
 
 import asyncio
 import base64
@@ -26,8 +26,28 @@ from tests.helpers.fake_runs import a_round, attempts, candidate, checked, demo_
 from tests.helpers.recipes import load_recipe
 
 KIND = {"inputs": {"kind": "generate"}}
-HALFWAY = Snapshot("generate", RunState.RUNNING, "", "", "documents", 1, 24, 1, {}, None, 1.0, 1234, 9,
-                   {Role.CHALLENGER: Cost(calls=1234)}, {}, {}, {}, {}, 1, "here")  # fmt: skip
+HALFWAY = Snapshot(
+    kind="generate",
+    state=RunState.RUNNING,
+    started="",
+    updated="",
+    unit="documents",
+    done=1,
+    total=24,
+    accepted=1,
+    rates={},
+    eta_s=None,
+    elapsed_s=1.0,
+    calls=1234,
+    tokens=9,
+    roles={Role.CHALLENGER: Cost(calls=1234)},
+    speeds={},
+    in_flight={},
+    failures={},
+    facts={},
+    pid=1,
+    host="here",
+)
 MALFORMED = Round(1, None, None, (), (), Verdict(False, Failure.MALFORMED, "no JSON"))
 
 
@@ -39,8 +59,8 @@ def two_rounds(document="d1"):
     return trajectory(document, easy, good)
 
 
-def page_of(tmp_path, *made, **manifest):
-    write_run(tmp_path / "run", demo_recipe(), *made, **(KIND | manifest))
+def page_of(tmp_path, *trajectories, **manifest):
+    write_run(tmp_path / "run", demo_recipe(), *trajectories, **(KIND | manifest))
     return report(tmp_path / "run").read_text()
 
 
@@ -49,11 +69,13 @@ def unpack(text):
 
 
 def test_a_run_becomes_one_file_with_every_document_in_it(tmp_path):
-    made = page_of(tmp_path, two_rounds(), trajectory("d2", MALFORMED))
-    index = unpack(re.search(r'id="index">([^<]+)<', made)[1])
+    html = page_of(tmp_path, two_rounds(), trajectory("d2", MALFORMED))
+    index = unpack(re.search(r'id="index">([^<]+)<', html)[1])
     assert [(e["id"], e["verdicts"], e["end"]) for e in index] == [
-        ("d1", ["too_easy", "accepted"], "accepted"), ("d2", ["malformed"], "rounds_used")]  # fmt: skip
-    records = unpack(re.search(r'id="block-0">([^<]+)<', made)[1])
+        ("d1", ["too_easy", "accepted"], "accepted"),
+        ("d2", ["malformed"], "rounds_used"),
+    ]
+    records = unpack(re.search(r'id="block-0">([^<]+)<', html)[1])
     assert records[index[0]["at"]]["trajectory"]["rounds"][1]["instruction"] == "be harder"
     assert records[0]["changes"][1] == [
         ["=", "Which word follows the"],
@@ -61,19 +83,29 @@ def test_a_run_becomes_one_file_with_every_document_in_it(tmp_path):
         ["+", "second"],
         ["=", "stone?"],
     ]
-    assert "not finished" not in made
-    assert "This run has no ledger" in made
+    assert "not finished" not in html
+    assert "This run has no ledger" in html
 
 
 def test_the_funnel_counts_what_each_step_let_through():
     overview = Overview()
-    for made in (two_rounds(), trajectory("d2", MALFORMED), trajectory("d3", end=End.SKIPPED)):
-        overview.add(made)
+    for record in (two_rounds(), trajectory("d2", MALFORMED), trajectory("d3", end=End.SKIPPED)):
+        overview.add(record)
     counts = {step.name: step.count for step in overview.funnel}
-    assert counts == {"documents": 3, "rounds": 3, "readable candidates": 2, "passed the quality check": 2,
-                      "tried by the weak solver": 2, "tried by the strong solver": 2, "accepted": 1}  # fmt: skip
+    assert counts == {
+        "documents": 3,
+        "rounds": 3,
+        "readable candidates": 2,
+        "passed the quality check": 2,
+        "tried by the weak solver": 2,
+        "tried by the strong solver": 2,
+        "accepted": 1,
+    }
     assert {s.name: list(s.values) for s in overview.by_round.series} == {
-        "malformed": [1, 0], "too easy": [1, 0], "accepted": [0, 1]}  # fmt: skip
+        "malformed": [1, 0],
+        "too easy": [1, 0],
+        "accepted": [0, 1],
+    }
     assert overview.by_length.table[1] == [[1, 0, 1], [2, 1, 0]]
 
 
@@ -81,8 +113,9 @@ def test_points_are_coloured_by_the_verdict_of_the_preset_they_are_shown_under()
     recipe = demo_recipe()
     overview = Overview()
     overview.add(trajectory("d", a_round(1, candidate("q"), recipe, weak=0)))  # no signal, but wide takes it
-    styles = {name: [p.style for p in overview.scatter(name, gate).points]
-              for name, gate in recipe.domain.presets.items()}  # fmt: skip
+    styles = {
+        name: [p.style for p in overview.scatter(name, gate).points] for name, gate in recipe.domain.presets.items()
+    }
     assert styles == {"just_right": ["no_signal"], "wide": ["accepted"]}
 
 
@@ -96,21 +129,21 @@ def test_many_points_are_drawn_as_fewer_and_none_is_lost():
 
 
 def test_what_is_not_finished_says_so(tmp_path):
-    made = page_of(tmp_path, two_rounds(), finished=None)
-    assert "This run is not finished:</strong> Documents with a trajectory: 1." in made
+    html = page_of(tmp_path, two_rounds(), finished=None)
+    assert "This run is not finished:</strong> Documents with a trajectory: 1." in html
     (tmp_path / "run" / "progress.json").write_bytes(SNAPSHOT.dump_json(HALFWAY))
-    made = report(tmp_path / "run").read_text()
-    assert "Documents with a trajectory: 1 of 24." in made
-    assert "1,234" in made  # calls of the ledger so far
+    html = report(tmp_path / "run").read_text()
+    assert "Documents with a trajectory: 1 of 24." in html
+    assert "1,234" in html  # calls of the ledger so far
     with (tmp_path / "run" / "trajectories.jsonl").open("ab") as file:
         file.write(b'{"document_id": "torn')
     assert len(unpack(re.search(r'id="index">([^<]+)<', report(tmp_path / "run").read_text())[1])) == 1
 
 
 def test_a_run_without_a_trajectory(tmp_path):
-    made = page_of(tmp_path, finished=None)
-    assert "No document has a trajectory yet." in made
-    assert "There are no scores yet" in made
+    html = page_of(tmp_path, finished=None)
+    assert "No document has a trajectory yet." in html
+    assert "There are no scores yet" in html
 
 
 def test_a_damaged_line_is_named(tmp_path):
@@ -125,16 +158,16 @@ def test_failures_and_what_was_left_out_are_told(tmp_path):
     write_run(tmp_path / "run", demo_recipe(), two_rounds(), quarantined=["d7"], **KIND)
     line = json.dumps({"document_id": "d8", "kind": "JudgeFailed", "error": "e"})
     (tmp_path / "run" / "errors.jsonl").write_text(f"{line}\n{line}\n")
-    made = report(tmp_path / "run").read_text()
-    assert "JudgeFailed 2" in made
-    assert "Left out after repeated failures: 1 document." in made
+    html = report(tmp_path / "run").read_text()
+    assert "JudgeFailed 2" in html
+    assert "Left out after repeated failures: 1 document." in html
 
 
 def test_the_ledger_is_shown_by_role_and_per_accepted_document(tmp_path):
     booked = {"calls": 1234, "replayed": 5, "prompt_tokens": 1, "completion_tokens": 2, "call_seconds": 3.5}
     ledger = {"challenger": booked | {"gpu_seconds": 90.0}, "judge": booked | {"gpu_seconds": None}}
-    made = page_of(tmp_path, two_rounds(), two_rounds("d2"), ledger=ledger)
-    challenger, judge = re.findall(r'<tr><th scope="row">(?:challenger|judge)</th>(.*?)</tr>', made)[:2]
+    html = page_of(tmp_path, two_rounds(), two_rounds("d2"), ledger=ledger)
+    challenger, judge = re.findall(r'<tr><th scope="row">(?:challenger|judge)</th>(.*?)</tr>', html)[:2]
     assert re.findall(r"<td>(.*?)</td>", challenger) == ["14", "1,234", "5", "1", "2", "3.5", "90", "45"]
     assert re.findall(r"<td>(.*?)</td>", judge)[-2:] == ["–", "–"]
 
@@ -158,16 +191,18 @@ def test_calls_under_way_are_the_seconds_they_share():
 @pytest.mark.parametrize("name", ["cs", "legal", "science"])
 def test_every_domain_has_its_report(tmp_path, name):
     recipe = load_recipe(f"recipes/{name}/generate.yaml", "recipes/models/laptop.yaml")
-    asked = candidate("Who pays?", rubric=tuple(Criterion(f"c{n}", n or -1, "facts") for n in range(4)))
+    proposal = candidate("Who pays?", rubric=tuple(Criterion(f"c{n}", n or -1, "facts") for n in range(4)))
     met = [(False, True, False, False)] * 3
-    tried = [attempts(asked.rubric, *met[:n]) for n in (3, 2)]
+    solvers = [attempts(proposal.rubric, *met[:n]) for n in (3, 2)]
     refused = Verdict(False, Failure.IMPROVE if name == "legal" else Failure.TOO_HARD, "again")
     presets = dict.fromkeys(recipe.domain.presets, refused)
-    only = Round(1, asked, Quality(True, "", asked.hash), *tried, refused, presets, review={"verdict": "improve"})
+    only = Round(
+        1, proposal, Quality(True, "", proposal.hash), *solvers, refused, presets, review={"verdict": "improve"}
+    )
     write_run(tmp_path / "run", recipe, trajectory("d", only), **KIND)
-    made = report(tmp_path / "run").read_text()
-    assert ("a reviewer decides" in made) == (name == "legal")
-    assert ("There are no scores yet that a threshold could decide about" in made) == (name == "legal")
+    html = report(tmp_path / "run").read_text()
+    assert ("a reviewer decides" in html) == (name == "legal")
+    assert ("There are no scores yet that a threshold could decide about" in html) == (name == "legal")
 
 
 def test_blocks_are_small_and_whole(monkeypatch):
@@ -176,17 +211,17 @@ def test_blocks_are_small_and_whole(monkeypatch):
     for n in range(5):
         add_document(blocks, simple(f"d{n}", f"q{n}", demo_recipe()), "cloze, agentic")
     index = unpack(blocks.finish())
-    found = [unpack(blocks.packed[e["block"]])[e["at"]]["trajectory"]["document_id"] for e in index]
-    assert found == [f"d{n}" for n in range(5)]
+    ids = [unpack(blocks.packed[e["block"]])[e["at"]]["trajectory"]["document_id"] for e in index]
+    assert ids == [f"d{n}" for n in range(5)]
     assert len(blocks.packed) > 1
 
 
 def test_a_very_long_answer_loses_its_middle_and_says_so():
     recipe = demo_recipe()
-    tried = a_round(1, candidate("q"), recipe)
-    long = replace(tried.weak[0], answer="a" * 50_000 + "the end")
+    measured = a_round(1, candidate("q"), recipe)
+    long = replace(measured.weak[0], answer="a" * 50_000 + "the end")
     blocks = Blocks()
-    add_document(blocks, trajectory("d", replace(tried, weak=(long, *tried.weak[1:]))), "k")
+    add_document(blocks, trajectory("d", replace(measured, weak=(long, *measured.weak[1:]))), "k")
     blocks.finish()
     answer = unpack(blocks.packed[0])[0]["trajectory"]["rounds"][0]["weak"][0]["answer"]
     assert len(answer) < 10_000

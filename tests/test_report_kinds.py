@@ -1,4 +1,4 @@
-"""The reports of data sets, trainings, evaluations and searches without a browser, and the index over them."""
+"""Tests reports of data sets, trainings, evaluations and searches, and their index, without a browser."""
 
 import base64
 import gzip
@@ -27,9 +27,9 @@ COMMANDS = {"dataset": dataset.COMMAND, "grpo": training.COMMAND, "eval": evalua
 WRITERS = {"dataset": write_dataset, "grpo": write_training, "eval": write_evaluation, "meta": write_search}
 
 
-def text_of(made: str) -> str:
-    """What is read: without tags, spaces made one."""
-    body = re.sub(r"<(script|style)[^>]*>.*?</\1>", "", made, flags=re.DOTALL)
+def text_of(html: str) -> str:
+    """Return the text of a page without tags and repeated spaces."""
+    body = re.sub(r"<(script|style)[^>]*>.*?</\1>", "", html, flags=re.DOTALL)
     return " ".join(re.sub(r"<[^>]+>", " ", body).split())
 
 
@@ -39,9 +39,9 @@ def page_of(folder) -> str:
 
 @pytest.mark.parametrize("kind", WRITERS)
 def test_every_kind_has_a_page_that_loads_nothing(tmp_path, kind):
-    made = report(WRITERS[kind](tmp_path / "run")).read_text()
-    assert "not finished" not in text_of(made)
-    assert not re.search(r'(src|href)="(?!#)', made)
+    html = report(WRITERS[kind](tmp_path / "run")).read_text()
+    assert "not finished" not in text_of(html)
+    assert not re.search(r'(src|href)="(?!#)', html)
 
 
 @pytest.mark.parametrize("kind", WRITERS)
@@ -51,19 +51,19 @@ def test_a_run_that_was_only_begun_has_a_page_with_the_command_that_goes_on(tmp_
         if path.name not in ("manifest.json", "recipe.yaml") and path.is_file():
             path.unlink()
     (folder / "manifest.json").write_text(json.dumps({"inputs": {"kind": kind}}))
-    made = page_of(folder)
-    assert "This run is not finished" in made
-    assert f"To resume it, run {COMMANDS[kind]} {folder}/recipe.yaml" in made
+    html = page_of(folder)
+    assert "This run is not finished" in html
+    assert f"To resume it, run {COMMANDS[kind]} {folder}/recipe.yaml" in html
 
 
 def test_a_data_set_shows_its_arms_beside_each_other_and_every_example(tmp_path):
     folder = write_dataset(tmp_path / "run")
-    made = report(folder).read_text()
-    packed = re.search(r'id="index">([^<]+)<', made)[1]
+    html = report(folder).read_text()
+    packed = re.search(r'id="index">([^<]+)<', html)[1]
     entries = json.loads(gzip.decompress(base64.b64decode(packed)))
     assert len(entries) == 16
     assert {(e["arm"], e["split"]) for e in entries} == {(a, s) for a in ("agentic", "cot") for s in ("train", "test")}
-    read = text_of(made)
+    read = text_of(html)
     assert "weak_avg 0.500 [0.315, 0.685] n=8 0.500 [0.315, 0.685] n=8" in read
     assert "complete 8 67 %" in read
     assert "gone cot bench.jsonl:3 these very words" in read
@@ -90,7 +90,7 @@ def test_a_training_without_completions_and_second_judge_says_how_to_have_them(t
     (folder / "checkpoints" / "completions" / "completions_00008.parquet").unlink()
     curves = json.loads((folder / "curve.json").read_text())
     curves["watched"] = {"agentic_test": [{"step": 0, "score": 0.5, "cut_off": 0.1}]}
-    del curves["probe"]  # as runs had it before
+    del curves["probe"]  # older runs have no probe
     (folder / "curve.json").write_text(json.dumps(curves))
     read = page_of(folder)
     assert "set trainer.log_completions=true" in read
@@ -113,13 +113,13 @@ def test_an_evaluation_shows_sets_parts_categories_and_how_to_see_every_answer(t
 
 
 def test_a_search_shows_lineage_gain_changes_and_log(tmp_path):
-    made = report(write_search(tmp_path / "run")).read_text()
-    read = text_of(made)
-    assert '<a href="#member-3" aria-label="member 3' in made
+    html = report(write_search(tmp_path / "run")).read_text()
+    read = text_of(html)
+    assert '<a href="#member-3" aria-label="member 3' in html
     assert "from member 1 · +0.250" in read
     assert "+0.125 [-0.050, 0.300]" in read
     assert "Its validation rate is 0.250 above its test rate" in read
-    assert "<ins>has to</ins>" in made and "<del>must</del>" in made
+    assert "<ins>has to</ins>" in html and "<del>must</del>" in html
     assert "accept 2, refused 1, reject 1" in read
     assert "2 0 refused: nothing is changed 3 0 +0.250 [" in read
     assert "python -m autodata.meta.ablate" in read
@@ -127,16 +127,16 @@ def test_a_search_shows_lineage_gain_changes_and_log(tmp_path):
 
 def test_what_an_editor_wrote_is_text(tmp_path):
     evil = "<img src=x onerror=alert(1)></script>"
-    made = report(write_search(tmp_path / "run", hypothesis=evil)).read_text()
-    assert evil not in made
-    assert "&lt;img src=x" in made
+    html = report(write_search(tmp_path / "run", hypothesis=evil)).read_text()
+    assert evil not in html
+    assert "&lt;img src=x" in html
 
 
 def test_long_stretches_that_stayed_are_folded():
     before = "".join(f"line {n}\n" for n in range(20))
-    told = compare_texts(before, before.replace("line 10", "row 10"))
-    assert ("-", "line") in told and ("+", "row") in told
-    assert told[1] == ("…", "8 unchanged lines\n")
+    lines = compare_texts(before, before.replace("line 10", "row 10"))
+    assert ("-", "line") in lines and ("+", "row") in lines
+    assert lines[1] == ("…", "8 unchanged lines\n")
     assert compare_texts("same\n", "same\n") == [("=", "same\n")]
 
 
@@ -145,7 +145,7 @@ def test_a_lead_is_measured_where_both_were():
         return [Trial(member, f"d{n % 2}", n, p, (), 0) for n, p in enumerate(passed)]
 
     lead = evaluate.compare(trials(0, True, False, None, False), trials(1, True, True, True, None))
-    assert lead.value == 0.5  # of the first two: none, and one
+    assert lead.value == 0.5  # the first document has a difference of 0, the second of 1
     assert evaluate.compare(trials(0, None), trials(1, True)) is None
 
 
@@ -174,11 +174,11 @@ def test_the_index_has_a_row_for_every_run_and_writes_what_is_missing(tmp_path, 
     monkeypatch.setattr("sys.argv", ["report", str(tmp_path / "runs")])
     main()
     assert capsys.readouterr().out.strip() == str(tmp_path / "runs" / "index.html")
-    made = (tmp_path / "runs" / "index.html").read_text()
+    html = (tmp_path / "runs" / "index.html").read_text()
     for name in (*WRITERS, "deep/partial"):
-        assert f'href="{name}/report.html"' in made
+        assert f'href="{name}/report.html"' in html
         assert (tmp_path / "runs" / name / "report.html").exists()
-    read = text_of(made)
+    read = text_of(html)
     assert "6 runs, 4 finished" in read
     assert "running: 1/24 documents" in read
     assert "reward 0.15 → 0.75 in 8 steps" in read

@@ -1,4 +1,4 @@
-"""The reports of every other kind and the index in a real browser: no harm, no request, and all can read them."""
+"""Tests reports of every other kind and the index in a real browser: harmless, without requests, accessible."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ KINDS = ("dataset", "grpo", "eval", "meta")
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One run of each kind, and the index."""
+    """Write one run of each kind, and the index."""
     folder = tmp_path_factory.mktemp("kinds")
     write_dataset(folder / "dataset")
     write_training(folder / "grpo")
@@ -29,10 +29,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", [*(f"{kind}/report.html" for kind in KINDS), "index.html"])
 def test_a_page_opens_and_all_can_read_it(browser: Browser, runs: Path, name: str, scheme: str):  # noqa: F811
     page = browser.new_page(color_scheme=scheme)
-    asked, said = [], []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
+    requests, messages = [], []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
     page.goto((runs / name).as_uri())
     if name.startswith("dataset"):
         expect(page.locator("#list[data-ready]")).to_be_attached()
@@ -40,8 +40,8 @@ def test_a_page_opens_and_all_can_read_it(browser: Browser, runs: Path, name: st
         expect(page.get_by_role("region", name="Rubric of").first).to_be_visible()
     page.evaluate("document.querySelectorAll('main details:not(.example)').forEach((fold) => { fold.open = true; })")
     check_access(page)
-    assert asked == [(runs / name).as_uri()]
-    assert said == []
+    assert requests == [(runs / name).as_uri()]
+    assert messages == []
     assert page.evaluate("window.harmed") is None
     page.close()
 

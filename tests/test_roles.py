@@ -1,4 +1,4 @@
-"""One judge per domain: every role answers the same way in every command, and none without a stated budget."""
+"""Tests that every role is sampled the same way in every command of a domain, with a stated budget."""
 
 from dataclasses import asdict
 from functools import cache
@@ -18,29 +18,33 @@ from tests.helpers.recipes import MODELS, load_committed
 REPO = Path(__file__).parent.parent
 COMMANDS = ("generate*", "grpo*", "eval*", "prbench*", "question_types*")
 BESIDE = {"cs": ["judge_audit/judge_audit", *(f"meta/{p.stem}" for p in (REPO / "recipes/meta").glob("cs*.yaml"))]}
-RECIPES = {domain: sorted({f"{domain}/{p.stem}" for command in COMMANDS
-                           for p in (REPO / "recipes" / domain).glob(f"{command}.yaml")} | {*BESIDE.get(domain, [])})
-           for domain in ("cs", "legal", "science")}  # fmt: skip
-RENAMED = ["graders.kimi=null", "graders.judge=${models.judge}"]  # where another model than Kimi grades
+RECIPES = {
+    domain: sorted(
+        {f"{domain}/{p.stem}" for command in COMMANDS for p in (REPO / "recipes" / domain).glob(f"{command}.yaml")}
+        | {*BESIDE.get(domain, [])}
+    )
+    for domain in ("cs", "legal", "science")
+}
+RENAMED = ["graders.kimi=null", "graders.judge=${models.judge}"]  # recipes in which another model than Kimi grades
 Answer = tuple[str, str, dict]  # endpoint, its model, its sampling
 
 
 def load_with(recipe: str, models: str | None) -> Any:
-    """A recipe of the repository, served as one of the files of models says; None is the paper's own."""
+    """Load a recipe with one of the models files; None is the paper's."""
     renamed = RENAMED if "prbench" in recipe and models != "paper" else []
     return load_committed(f"recipes/{recipe}.yaml", *(MODELS[models] if models else []), *renamed)
 
 
 @cache
 def read(recipe: str, models: str | None) -> dict[str, tuple]:
-    """How each role of a recipe answers, under the name that it has in generation."""
+    """Return the endpoint, model and sampling of each role, under the role's name in generation."""
     loaded = load_with(recipe, models)
     answers = {key: describe(loaded.models, role) for key, role in list_called_roles(loaded).items()}
-    found = {key.removeprefix("models."): answer for key, answer in answers.items() if key.startswith("models.")}
+    by_role = {key.removeprefix("models."): answer for key, answer in answers.items() if key.startswith("models.")}
     if "prbench" in recipe:
-        (found["judge"],) = (answer for key, answer in answers.items() if key.startswith("graders."))
+        (by_role["judge"],) = (answer for key, answer in answers.items() if key.startswith("graders."))
     asks = (loaded.domain.criteria_per_call, loaded.domain.judge_retries)
-    return found | {"judge": (*found["judge"], *asks)}
+    return by_role | {"judge": (*by_role["judge"], *asks)}
 
 
 def describe(models: Models, role: RoleConfig) -> Answer:
@@ -61,7 +65,7 @@ def test_a_role_answers_alike_in_all_commands_of_a_domain(domain, recipe, models
         assert evaluated.sampling.max_tokens == budget, "the evaluated model has the same room"
 
 
-@pytest.mark.parametrize("recipe", [r for of in RECIPES.values() for r in of if "/eval" in r or "prbench" in r])
+@pytest.mark.parametrize("recipe", [r for paths in RECIPES.values() for r in paths if "/eval" in r or "prbench" in r])
 def test_an_evaluation_without_a_models_file_asks_the_papers_judge(recipe):
     models = load_committed(f"recipes/{recipe}.yaml")
     judges = [role for key, role in list_called_roles(models).items() if key != "evaluated"]
@@ -71,8 +75,10 @@ def test_an_evaluation_without_a_models_file_asks_the_papers_judge(recipe):
 
 def test_a_role_without_a_budget_is_an_error_that_names_file_and_key(tmp_path):
     path = tmp_path / "generate.yaml"
-    path.write_text("run: r\ndocuments: {path: d}\ndomain: {name: cs}\n"
-                    "models: {endpoints: {a: {model: m}}, judge: {endpoint: a}}\n")  # fmt: skip
+    path.write_text(
+        "run: r\ndocuments: {path: d}\ndomain: {name: cs}\n"
+        "models: {endpoints: {a: {model: m}}, judge: {endpoint: a}}\n"
+    )
     with pytest.raises(RecipeError, match=r"generate\.yaml: no value for models\.judge\.sampling\.max_tokens"):
         load(GenerateRecipe, [str(path)])
     assert load(GenerateRecipe, [str(path), "models.endpoints.a.sampling.max_tokens=7"])

@@ -1,4 +1,4 @@
-"""Rows of compressed files: whole, cut off, damaged, and hostile."""
+"""Tests reading rows of compressed files: whole, cut off, damaged and hostile."""
 
 import gzip
 import io
@@ -32,8 +32,8 @@ def write(folder, suffix, data):
 
 @pytest.mark.parametrize("suffix", PACKERS)
 def test_every_row_with_its_line(tmp_path, suffix):
-    found = list(read_rows(write(tmp_path, suffix, PACKERS[suffix](LINES))))
-    assert found == [Row(f"shard{suffix}", n, value) for n, value in enumerate(ROWS, 1)]
+    rows = list(read_rows(write(tmp_path, suffix, PACKERS[suffix](LINES))))
+    assert rows == [Row(f"shard{suffix}", n, value) for n, value in enumerate(ROWS, 1)]
 
 
 @pytest.mark.parametrize("suffix", [".jsonl.gz", ".jsonl.xz", ".jsonl.zst"])
@@ -47,8 +47,8 @@ def test_files_of_several_streams_are_read_through(tmp_path, suffix):
 @pytest.mark.parametrize("share", [0.0005, 0.5, 0.999])
 def test_a_cut_off_file_gives_what_it_holds_and_says_so(tmp_path, suffix, share):
     packed = PACKERS[suffix](LINES)
-    found = list(read_rows(write(tmp_path, suffix, packed[: max(20, int(len(packed) * share))])))
-    rows, last = found[:-1], found[-1]
+    items = list(read_rows(write(tmp_path, suffix, packed[: max(20, int(len(packed) * share))])))
+    rows, last = items[:-1], items[-1]
     assert isinstance(last, BadRow)
     assert last.reason in ("file is cut off or damaged", "not JSON")
     assert [r.value for r in rows if isinstance(r, Row)] == ROWS[: sum(isinstance(r, Row) for r in rows)]
@@ -56,8 +56,8 @@ def test_a_cut_off_file_gives_what_it_holds_and_says_so(tmp_path, suffix, share)
 
 @pytest.mark.parametrize("suffix", [".jsonl.gz", ".jsonl.xz", ".jsonl.zst", ".parquet"])
 def test_a_file_of_something_else_is_damaged(tmp_path, suffix):
-    (found,) = read_rows(write(tmp_path, suffix, b"this is no archive, whatever its name says" * 10))
-    assert found == BadRow(f"shard{suffix}", 1, "file is cut off or damaged")
+    (row,) = read_rows(write(tmp_path, suffix, b"this is no archive, whatever its name says" * 10))
+    assert row == BadRow(f"shard{suffix}", 1, "file is cut off or damaged")
 
 
 @pytest.mark.parametrize("suffix", PACKERS)
@@ -67,31 +67,37 @@ def test_an_empty_file_has_no_rows(tmp_path, suffix):
 
 def test_bad_lines_are_named_and_the_others_come_through(tmp_path):
     lines = [b'{"text": "a"}', b"", b"{broken", b"null", b"[1]", b'"x"', b'{"text": "\xff"}', b'{"text": "b"}']
-    found = list(read_rows(write(tmp_path, ".jsonl", b"\n".join(lines))))
-    assert [(f.line, f.reason if isinstance(f, BadRow) else f.value["text"]) for f in found] == [
-        (1, "a"), (3, "not JSON"), (4, "null row"), (5, "not an object"), (6, "not an object"), (7, "not JSON"),
-        (8, "b")]  # fmt: skip
+    rows = list(read_rows(write(tmp_path, ".jsonl", b"\n".join(lines))))
+    assert [(f.line, f.reason if isinstance(f, BadRow) else f.value["text"]) for f in rows] == [
+        (1, "a"),
+        (3, "not JSON"),
+        (4, "null row"),
+        (5, "not an object"),
+        (6, "not an object"),
+        (7, "not JSON"),
+        (8, "b"),
+    ]
 
 
 @pytest.mark.parametrize(("length", "is_read"), [(99, True), (100, True), (101, False), (1_000, False)])
 def test_a_line_beyond_the_limit_is_skipped_and_counted(tmp_path, length, is_read):
     line = b'{"a": "' + b"x" * (length - 10) + b'"}\n'
     assert len(line) == length
-    found = list(read_rows(write(tmp_path, ".jsonl", line + b'{"a": "next"}\n'), max_line_bytes=100))
-    assert isinstance(found[0], Row if is_read else BadRow)
-    assert found[1] == Row("shard.jsonl", 2, {"a": "next"})
+    rows = list(read_rows(write(tmp_path, ".jsonl", line + b'{"a": "next"}\n'), max_line_bytes=100))
+    assert isinstance(rows[0], Row if is_read else BadRow)
+    assert rows[1] == Row("shard.jsonl", 2, {"a": "next"})
 
 
 def test_a_file_that_is_gone_is_a_reason(tmp_path):
-    (found,) = read_rows(tmp_path / "gone.jsonl")
-    assert found.reason == "file cannot be read: No such file or directory"
+    (row,) = read_rows(tmp_path / "gone.jsonl")
+    assert row.reason == "file cannot be read: No such file or directory"
 
 
 def test_parquet(tmp_path):
     table = pyarrow.Table.from_pylist([{"text": f"t{n}", "n": n, "tags": ["a", None]} for n in range(2_500)])
     pyarrow.parquet.write_table(table, tmp_path / "part.parquet", row_group_size=700)
-    found = list(read_rows(tmp_path / "part.parquet"))
-    assert [(r.line, r.value["n"]) for r in found] == [(n + 1, n) for n in range(2_500)]
+    rows = list(read_rows(tmp_path / "part.parquet"))
+    assert [(r.line, r.value["n"]) for r in rows] == [(n + 1, n) for n in range(2_500)]
     data = (tmp_path / "part.parquet").read_bytes()
     (tmp_path / "part.parquet").write_bytes(data[:-100])
     assert [f.reason for f in read_rows(tmp_path / "part.parquet")] == ["file is cut off or damaged"]
@@ -102,8 +108,8 @@ def test_parquet(tmp_path):
 def test_no_bytes_raise(tmp_path_factory, data, suffix, packed):
     folder = tmp_path_factory.mktemp("any")
     content = PACKERS[suffix](data) if packed and suffix in PACKERS else data
-    for found in read_rows(write(folder, suffix, content)):
-        assert isinstance(found, Row | BadRow)
+    for row in read_rows(write(folder, suffix, content)):
+        assert isinstance(row, Row | BadRow)
 
 
 def test_zstandard_reads_in_small_steps_too(tmp_path):

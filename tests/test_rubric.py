@@ -1,3 +1,5 @@
+"""Tests the score of a rubric: its bounds, and the effect of each criterion."""
+
 from fractions import Fraction
 
 import pytest

@@ -1,4 +1,4 @@
-"""Papers in the three forms that they come in, and the join that says which are eligible."""
+"""Tests papers in their three forms, and the join that decides which are eligible."""
 
 import json
 
@@ -21,20 +21,27 @@ def span(text, part, **changes):
     return {"start": start, "end": start + len(part), **changes}
 
 
-def spans(*found, dump=True):
-    return json.dumps(list(found)) if dump else list(found)
+def spans(*pairs, dump=True):
+    return json.dumps(list(pairs)) if dump else list(pairs)
 
 
 def v2(corpusid=7, **changes):
     annotations = {
         "section_header": spans(span(BODY, "1 Introduction"), span(BODY, "2 Results")),
-        "paragraph": spans(span(BODY, "Caches wear out, and that is the cost of writes."), span(BODY, "We show why."),
-                           span(BODY, "It is the delay.")),
+        "paragraph": spans(
+            span(BODY, "Caches wear out, and that is the cost of writes."),
+            span(BODY, "We show why."),
+            span(BODY, "It is the delay."),
+        ),
         "bib_ref": None,
-    } | changes.pop("annotations", {})  # fmt: skip
+    } | changes.pop("annotations", {})
     access = {"license": "CCBY", "url": "https://x.org/p", "externalids": {"DOI": "10.1/x", "ArXiv": None}}
-    return {"corpusid": corpusid, "title": "On  Caches", "openaccessinfo": access,
-            "body": {"text": BODY, "annotations": annotations}} | changes  # fmt: skip
+    return {
+        "corpusid": corpusid,
+        "title": "On  Caches",
+        "openaccessinfo": access,
+        "body": {"text": BODY, "annotations": annotations},
+    } | changes
 
 
 def v1(corpusid=7, **annotations):
@@ -47,8 +54,11 @@ def v1(corpusid=7, **annotations):
         "figure": None,
     } | annotations
     source = {"oainfo": {"license": "CC0", "openaccessurl": "https://y.org"}}
-    return {"corpusid": str(corpusid), "externalids": {"arxiv": "2201.1", "doi": None},
-            "content": {"text": text, "annotations": marked, "source": source}}  # fmt: skip
+    return {
+        "corpusid": str(corpusid),
+        "externalids": {"arxiv": "2201.1", "doi": None},
+        "content": {"text": text, "annotations": marked, "source": source},
+    }
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +84,8 @@ ROWS = [
 
 
 def test_the_join_keeps_year_and_field(eligible):
-    found = {i: eligible.year_of(i) for i in (4, 5, 6, 7, 8, 9, 10, 2**62, 2**63 - 1, 0)}
-    assert found == {7: 2022, 9: 2024, 2**62: 2023} | dict.fromkeys((4, 5, 6, 8, 10, 2**63 - 1, 0))
+    years = {i: eligible.year_of(i) for i in (4, 5, 6, 7, 8, 9, 10, 2**62, 2**63 - 1, 0)}
+    assert years == {7: 2022, 9: 2024, 2**62: 2023} | dict.fromkeys((4, 5, 6, 8, 10, 2**63 - 1, 0))
 
 
 @given(st.dictionaries(st.integers(0, 2**63 - 1), st.integers(2022, 2030), max_size=30), st.randoms())
@@ -96,9 +106,18 @@ def test_a_paper_of_the_present_release(eligible):
         "# On Caches\n\n## 1 Introduction\n\nCaches wear out, and that is the cost of writes.\n\nWe show why.\n\n"
         "## 2 Results\n\nIt is the delay.",
         "CCBY",
-        {"corpusid": 7, "title": "On Caches", "year": 2022, "sections": 2, "has_abstract": False, "broken_spans": 0,
-         "fields_of_study": ["Computer Science"], "doi": "10.1/x", "url": "https://x.org/p"},
-    )  # fmt: skip
+        {
+            "corpusid": 7,
+            "title": "On Caches",
+            "year": 2022,
+            "sections": 2,
+            "has_abstract": False,
+            "broken_spans": 0,
+            "fields_of_study": ["Computer Science"],
+            "doi": "10.1/x",
+            "url": "https://x.org/p",
+        },
+    )
 
 
 def test_a_paper_of_the_older_release(eligible):

@@ -1,4 +1,4 @@
-"""A key is in the environment and in the header of a request, and nowhere else."""
+"""Tests that a key is in the environment and in the header of a request, and nowhere else."""
 
 import json
 
@@ -25,7 +25,7 @@ def echo_in_garbage(body, count):
 
 
 def echo_in_replies(body, count):
-    """A server that answers with the key which it was shown."""
+    """Script a server that puts the key it received into its reply."""
     reply = play_cloze(body, count).body
     reply["choices"][0]["message"]["content"] += f" Bearer {KEY}"
     return Scripted(reply | {"model": KEY})
@@ -36,11 +36,16 @@ def test_a_planted_key_is_in_no_file_and_in_no_output(tmp_path, monkeypatch, cap
     monkeypatch.setenv("PLANTED_KEY", KEY)
     write_documents(tmp_path / "docs", count=2)
     with fake_server(script) as server:
-        args = arguments(tmp_path, server.url, "models.endpoints.small.api_key_env=PLANTED_KEY", "max_error_rate=1.0",
-                         "domain.max_rounds=2")  # fmt: skip
-        said = run_main(monkeypatch, capsys, args) + run_main(monkeypatch, capsys, args)
+        args = arguments(
+            tmp_path,
+            server.url,
+            "models.endpoints.small.api_key_env=PLANTED_KEY",
+            "max_error_rate=1.0",
+            "domain.max_rounds=2",
+        )
+        output = run_main(monkeypatch, capsys, args) + run_main(monkeypatch, capsys, args)
         assert server.request_headers[0]["authorization"] == f"Bearer {KEY}"
-    assert KEY not in said + capsys.readouterr().err + caplog.text
+    assert KEY not in output + capsys.readouterr().err + caplog.text
     for path in (p for p in (tmp_path / "run").rglob("*") if p.is_file()):
         assert KEY.encode() not in path.read_bytes(), path
     if (tmp_path / "run" / "journal.sqlite").exists():

@@ -1,3 +1,5 @@
+"""Tests the vLLM servers that a command starts: probes, flags, failures and shutdown."""
+
 import asyncio
 import os
 import signal
@@ -28,7 +30,7 @@ def models(**server: object) -> Models:
 
 @pytest.fixture(autouse=True)
 def _look_often(monkeypatch):
-    """Whether a server is ready, or has died, is looked at every 20 ms instead of every second."""
+    """Polls a server every 20 ms instead of every second."""
     monkeypatch.setattr(vllm, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda s: time.sleep(s / 50)))
 
 

@@ -1,4 +1,4 @@
-"""`status` on runs in every state: alive here, on another machine, in Slurm, dead, damaged."""
+"""Tests `status` on runs in every state: alive here, on another machine, in Slurm, dead, damaged."""
 
 import json
 import os
@@ -31,18 +31,33 @@ HERE = socket.gethostname()
 def snapshot(age_s: float = 0.0, **values: object) -> Snapshot:
     when = (datetime.now(UTC) - timedelta(seconds=age_s)).isoformat()
     facts = dict(
-        kind="generate", state=RunState.RUNNING, started=when, updated=when, unit="documents", done=3, total=8,
-        accepted=2, rates={"done_per_s": 0.1, "calls_per_s": 4.0, "tokens_per_s": 90.0}, eta_s=50, elapsed_s=30.0,
-        calls=40, tokens=900, roles={Role.JUDGE: Cost(40, 2, 800, 100, 12.5, 3, 1, 7200.0)},
-        speeds={Role.JUDGE: RoleSpeed(5, 4.0, 90.0)}, in_flight={"e": 5}, failures={"JudgeFailed": 1}, facts={}, pid=1,
+        kind="generate",
+        state=RunState.RUNNING,
+        started=when,
+        updated=when,
+        unit="documents",
+        done=3,
+        total=8,
+        accepted=2,
+        rates={"done_per_s": 0.1, "calls_per_s": 4.0, "tokens_per_s": 90.0},
+        eta_s=50,
+        elapsed_s=30.0,
+        calls=40,
+        tokens=900,
+        roles={Role.JUDGE: Cost(40, 2, 800, 100, 12.5, 3, 1, 7200.0)},
+        speeds={Role.JUDGE: RoleSpeed(5, 4.0, 90.0)},
+        in_flight={"e": 5},
+        failures={"JudgeFailed": 1},
+        facts={},
+        pid=1,
         host=HERE,
-    )  # fmt: skip
+    )
     return Snapshot(**facts | values)
 
 
 @pytest.fixture
 def write(tmp_path):
-    """A run folder as a command left it, or still works in it."""
+    """Writes a run folder of a finished or a running command."""
 
     def make(now: Snapshot | bytes | None, name: str = "run") -> Path:
         folder = tmp_path / name
@@ -92,7 +107,7 @@ def test_on_another_machine_only_the_age_tells(write, age_s, is_dead):
 
 
 @pytest.mark.parametrize(
-    "of",
+    "case",
     [
         ("echo RUNNING", 999, True, False),
         ("echo PENDING", 999, True, False),  # requeued
@@ -103,8 +118,8 @@ def test_on_another_machine_only_the_age_tells(write, age_s, is_dead):
         ("echo 'Unable to contact slurm controller' >&2; exit 1", 999, None, True),
     ],
 )
-def test_in_slurm_its_job_tells(write, slurm, tmp_path, of):
-    squeue, age_s, job, is_dead = of
+def test_in_slurm_its_job_tells(write, slurm, tmp_path, case):
+    squeue, age_s, job, is_dead = case
     slurm("squeue", f'echo "$@" > {tmp_path}/asked; {squeue}')
     seen = see(write(snapshot(age_s=age_s, host="node7", slurm_job_id="4711")))
     assert (seen.job, seen.is_dead) == (job, is_dead)
@@ -131,7 +146,7 @@ def test_a_missing_or_damaged_file_is_said_and_no_crash(write, monkeypatch, caps
 def test_a_future_or_senseless_time_is_no_crash(write):
     assert see(write(snapshot(age_s=-500))).age_s == 0
     assert see(write(replace(snapshot(), updated="yesterday"))).age_s is None
-    assert see(write(replace(snapshot(), updated="2026-01-01"))).age_s is None  # says no time zone
+    assert see(write(replace(snapshot(), updated="2026-01-01"))).age_s is None  # has no time zone
 
 
 def test_what_is_no_run_is_an_error(tmp_path, monkeypatch, capsys):
@@ -143,10 +158,10 @@ def test_what_is_no_run_is_an_error(tmp_path, monkeypatch, capsys):
 
 def test_the_page_has_the_numbers_of_the_file(write, monkeypatch, capsys):
     out = command(monkeypatch, capsys, str(write(snapshot(age_s=2, host="elsewhere"))), "--json")
-    told = json.loads(out)
-    assert told["snapshot"]["roles"]["judge"]["calls"] == 40
-    assert told["is_dead"] is False
-    lines = command(monkeypatch, capsys, told["run"]).splitlines()
+    shown = json.loads(out)
+    assert shown["snapshot"]["roles"]["judge"]["calls"] == 40
+    assert shown["is_dead"] is False
+    lines = command(monkeypatch, capsys, shown["run"]).splitlines()
     row = next(line.split() for line in lines if line.startswith("judge"))
     assert row == ["judge", "5", "4", "90", "40", "2", "900", "7.1", "%", "2.00"]
     text = " ".join(lines)
@@ -169,8 +184,9 @@ def test_a_folder_of_runs_has_a_line_for_each(write, tmp_path, monkeypatch, caps
 def test_watching_ends_when_the_run_does(write, monkeypatch, capsys):
     run = write(snapshot(host="elsewhere"))
     ends = iter([snapshot(host="elsewhere", done=5), snapshot(host="elsewhere", state=RunState.FINISHED, done=8)])
-    monkeypatch.setattr(status.time, "sleep",
-                        lambda _: (run / "progress.json").write_bytes(SNAPSHOT.dump_json(next(ends))))  # fmt: skip
+    monkeypatch.setattr(
+        status.time, "sleep", lambda _: (run / "progress.json").write_bytes(SNAPSHOT.dump_json(next(ends)))
+    )
     out = command(monkeypatch, capsys, str(run), "--watch")
     assert [f"{n}/8 documents" in out for n in (3, 5, 8)] == [True] * 3
 

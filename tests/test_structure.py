@@ -1,4 +1,4 @@
-"""The house rules that a machine can check."""
+"""Tests the rules of CONTRIBUTING.md that a machine can check."""
 
 import re
 import subprocess
@@ -12,9 +12,12 @@ from tests.helpers.recipes import MODELS, load_committed
 from tests.helpers.structure import find_room, list_files, list_imports
 
 REPO = Path(__file__).parent.parent
-RECIPES = sorted(p for p in (REPO / "recipes").rglob("*.yaml")
-                 if any(name.startswith(s) for s in SCHEMAS for name in (p.stem, p.parent.name)))  # fmt: skip
-# The domains' recipes leave open who serves the roles; each file of recipes/models must do.
+RECIPES = sorted(
+    p
+    for p in (REPO / "recipes").rglob("*.yaml")
+    if any(name.startswith(s) for s in SCHEMAS for name in (p.stem, p.parent.name))
+)
+# The domains' recipes do not name the servers of their roles; each file of recipes/models must fit them.
 NEED_MODELS = ("cs", "legal", "science", "judge_audit", "meta")
 CALLS_MODELS = ("generate", "grpo", "judge_audit", "cs")  # recipes/meta has cs*.yaml
 ORDER = re.search(r"^`(types < .*)`$", (REPO / "CONTRIBUTING.md").read_text(), re.MULTILINE)[1]

@@ -1,4 +1,4 @@
-"""Tables from run folders, whole and missing, with the paper's cells beside ours."""
+"""Tests tables from whole and missing run folders, with the paper's cells beside ours."""
 
 import json
 from collections.abc import Sequence
@@ -22,19 +22,19 @@ from eval.tables.write import build, find_recipes, render
 
 
 def answer(task: str, example: int, epoch: int, score: float | None, **values: object) -> SampledAnswer:
-    """An answer of ten tokens; two examples share a document."""
+    """Make an answer of ten tokens; two examples share a document."""
     known = {"task": task, "example": str(example), "document": str(example // 2), "epoch": epoch, "score": score,
              "outcome": Outcome.ANSWERED, "has_answer": True, "tokens": 10}  # fmt: skip
     return SampledAnswer(**known | values)
 
 
 def write_run(folder: Path, answers: Sequence[SampledAnswer] = (), **files: object) -> None:
-    """A finished run with what eval.run leaves, or with other files."""
+    """Write a finished run with the files of eval.run, or with other files."""
     folder.mkdir(parents=True)
     by_task: dict[str, list[SampledAnswer]] = {}
     for one in answers:
         by_task.setdefault(one.task, []).append(one)
-    files = {"results": {task: summarize(of) for task, of in by_task.items()}} | files
+    files = {"results": {task: summarize(members) for task, members in by_task.items()}} | files
     for name, content in files.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
     lines = [SAMPLED_ANSWER.dump_json(one).decode() + "\n" for one in answers]
@@ -45,7 +45,7 @@ def write_run(folder: Path, answers: Sequence[SampledAnswer] = (), **files: obje
 
 
 def make_answers(right: int, task: str = "cot_test", **values: object) -> list[SampledAnswer]:
-    """Two answers to each of 20 questions; the first so many questions are right."""
+    """Make two answers to each of 20 questions; those to the first `right` questions are right."""
     return [answer(task, i, epoch, float(i < right), **values) for i in range(20) for epoch in (1, 2)]
 
 
@@ -91,25 +91,26 @@ def test_an_empty_data_quality_table_is_dashes(tmp_path):
 def test_subsets_stand_beside_the_base_with_difference_and_p(tmp_path):
     parts = ("RealMath", "ARB")
     for name, right in (("base", 5), ("cot", 5), ("agentic", 10)):
-        answers = [answer("principia_bench", i, e, float(i < right), subset=parts[i % 2])
-                   for i in range(20) for e in (1, 2)]  # fmt: skip
+        answers = [
+            answer("principia_bench", i, e, float(i < right), subset=parts[i % 2]) for i in range(20) for e in (1, 2)
+        ]
         write_run(tmp_path / name, answers)
     rows = [f"rows.{i}.run={tmp_path}/{name}" for i, name in enumerate(("base", "cot", "agentic", "none"))]
     recipe = load(TableRecipe, ["recipes/tables/table6.yaml", f"runs={tmp_path}"])
     for row, argument in zip(recipe.rows, rows, strict=True):
         row.run = argument.partition("=")[2]
-    found = {line[0]: line[1:] for line in build(recipe)[0].rows}
-    assert found["subset and metric"][:3] == ["Qwen3.5-4B", "CoT", "CoT − base"]
-    base, cot, cot_change, agentic, change, combined, combined_change = found["overall avg"]
+    cells = {line[0]: line[1:] for line in build(recipe)[0].rows}
+    assert cells["subset and metric"][:3] == ["Qwen3.5-4B", "CoT", "CoT − base"]
+    base, cot, cot_change, agentic, change, combined, combined_change = cells["overall avg"]
     assert (base, cot, combined, combined_change) == (cot, base, "–", "–")
     assert base.startswith("25.00 [")
     assert agentic.startswith("50.00 [")
     assert change.startswith("+25.00 [")
     none = "cannot be below 0.05: no document differs"
     assert cot_change == f"+0.00 [-30.85, 30.85] n=10, p 1.0000 ({none})", "1 − 0.025^(1/10) may still differ"
-    assert found["RealMath pass"][0].startswith("30.00")
-    assert found["RealMath pass, the paper's"][4:] == ["+1.74", "unknown", "+2.37"]
-    assert found["Physics avg"] == ["–"] * 7
+    assert cells["RealMath pass"][0].startswith("30.00")
+    assert cells["RealMath pass, the paper's"][4:] == ["+1.74", "unknown", "+2.37"]
+    assert cells["Physics avg"] == ["–"] * 7
     assert "Problems: overall 20, ARB 10, RealMath 10." in render(recipe, build(recipe))
 
 
@@ -117,13 +118,13 @@ def test_several_tasks_are_subsets_of_all(tmp_path):
     write_run(tmp_path / "run", [*make_answers(5), *make_answers(15, "agentic_test"), *make_answers(20, "other")])
     recipe = load(TableRecipe, ["recipes/tables/table5.yaml", f"runs={tmp_path}"])
     recipe.rows[0].run = str(tmp_path / "run")
-    found = {line[0]: line[1] for line in build(recipe)[0].rows}
-    assert [found[f"{name} avg"][:5] for name in ("overall", "cot_test", "agentic_test")] == [
+    cells = {line[0]: line[1] for line in build(recipe)[0].rows}
+    assert [cells[f"{name} avg"][:5] for name in ("overall", "cot_test", "agentic_test")] == [
         "50.00",
         "25.00",
         "75.00",
     ]
-    assert "other avg" not in found
+    assert "other avg" not in cells
 
 
 def test_cut_off_answers_of_each_set_and_of_the_validation(tmp_path):
@@ -232,9 +233,9 @@ def test_the_pass_rate_over_iterations(tmp_path):
 
 def test_question_types_have_shares_with_intervals(tmp_path):
     types = {"reasoning": 3, "mixed": 0, "knowledge": 1}
-    subtypes = {subtype: 0 for of in TYPES.values() for subtype in of}
-    found = {"labelled": 4, "unlabelled": 2, "types": types, "subtypes": subtypes | {"proof": 3, "recall": 1}}
-    write_run(tmp_path / "types", results=found)
+    subtypes = {subtype: 0 for names in TYPES.values() for subtype in names}
+    results = {"labelled": 4, "unlabelled": 2, "types": types, "subtypes": subtypes | {"proof": 3, "recall": 1}}
+    write_run(tmp_path / "types", results=results)
     recipe = load(TableRecipe, ["recipes/tables/table11.yaml", f"runs={tmp_path}"])
     recipe.rows[0].run = str(tmp_path / "types")
     (table,) = build(recipe)
@@ -254,7 +255,7 @@ def test_cells_say_what_is_known():
 
 
 @pytest.mark.parametrize(
-    ("changed", "p", "said"),
+    ("changed", "p", "text"),
     [
         (0, 1.0, " (cannot be below 0.05: no document differs)"),
         (1, 1.0, " (cannot be below 0.05: only 1 document differs)"),
@@ -263,12 +264,14 @@ def test_cells_say_what_is_known():
         (6, 0.03125, ""),
     ],
 )
-def test_a_p_that_cannot_be_small_says_so(changed, p, said):
+def test_a_p_that_cannot_be_small_says_so(changed, p, text):
     before = {str(i): Answers(str(i), (0.0,)) for i in range(8)}
     after = {str(i): Answers(str(i), (float(i < changed),)) for i in range(8)}
-    found = compare(before, after)
-    assert (found.changed, found.p) == (changed, p), "the exact test reaches its smallest p where all change alike"
-    assert difference(found).endswith(f"n=8, p {p:.4f}{said}")
+    comparison = compare(before, after)
+    assert (comparison.changed, comparison.p) == (changed, p), (
+        "the exact test reaches its smallest p where all change alike"
+    )
+    assert difference(comparison).endswith(f"n=8, p {p:.4f}{text}")
 
 
 def test_cells_of_markdown_are_escaped():
@@ -277,8 +280,8 @@ def test_cells_of_markdown_are_escaped():
 
 def test_best_and_pass_are_compared_as_means_are():
     first, second = {"a": Answers("d", (0.0, 0.5))}, {"a": Answers("d", (0.25, 1.0))}
-    found = compare(*(reduce_answers(of, lambda one: mean_at_k(one)) for of in (first, second)))
-    assert found.estimate.value == 0.375
+    comparison = compare(*(reduce_answers(answers, lambda one: mean_at_k(one)) for answers in (first, second)))
+    assert comparison.estimate.value == 0.375
     assert reduce_answers({"a": Answers("d", (None,))}, mean_at_k) == {}
 
 

@@ -1,3 +1,5 @@
+"""Tests the parts of a training that need no GPU: rewards, order of rows, preflight, the card and the curve."""
+
 import asyncio
 import json
 import math
@@ -47,7 +49,7 @@ DOMAIN = Domain(DomainConfig("cloze"), client=None)
 
 @pytest.fixture(scope="module", autouse=True)
 def run_folder(tmp_path_factory):
-    """Where rewards keep their books."""
+    """The run folder in which rewards keep their counts."""
     with chdir(tmp_path_factory.mktemp("run")):
         yield
 
@@ -59,14 +61,19 @@ def reward_of(domain, client=None, **config) -> Reward:
 
 
 def score(reward: Reward, completions: list[str], prompt: str = "p", ids=None, **columns) -> list[float | None]:
-    """The rewards; what is logged goes to `reward.logged`."""
+    """Return the rewards; logged metrics go to `reward.logged`."""
     reward.logged = defaultdict(list)
     count = len(completions)
     columns = {"candidate": [CANDIDATE_JSON] * count, "set": ["train"] * count, "trainer_state": None} | columns
     return asyncio.run(
-        reward.score(prompts=[prompt] * count, completions=completions, completion_ids=ids or [[5, 0]] * count,
-                     log_metric=lambda name, value: reward.logged[name].append(value), **columns)
-    )  # fmt: skip
+        reward.score(
+            prompts=[prompt] * count,
+            completions=completions,
+            completion_ids=ids or [[5, 0]] * count,
+            log_metric=lambda name, value: reward.logged[name].append(value),
+            **columns,
+        )
+    )
 
 
 def test_the_reward_is_the_score_of_generation_to_the_bit():
@@ -321,8 +328,8 @@ def test_the_budget_of_calls_is_shared_by_all_processes():
 def test_too_few_examples_are_refused_at_the_bound():
     candidate = CANDIDATE.validate_json(CANDIDATE_JSON)
     arm = Arm("agentic", "runs/a", (), DomainConfig("cloze", weak_attempts=1, strong_attempts=1), {}, "h", "p")
-    tried = Round(1, candidate, None, (), (), Verdict(True))
-    example = make_example(arm, Trajectory("d", "d", "agentic", "p", (tried,), End.ACCEPTED), tried, "unknown")
+    round = Round(1, candidate, None, (), (), Verdict(True))
+    example = make_example(arm, Trajectory("d", "d", "agentic", "p", (round,), End.ACCEPTED), round, "unknown")
     require_examples([example] * 8, 8, "runs/d")
     with pytest.raises(TooFewExamples, match="runs/d: too few training examples: 7, fewer than min_examples=8"):
         require_examples([example] * 7, 8, "runs/d")
@@ -352,7 +359,7 @@ def test_the_curve_is_a_picture_and_numbers(tmp_path: Path):
     [
         ("float32", 1, 1000 * (4 + 4 + 8)),
         ("bfloat16", 1, 1000 * (2 + 2 + 8)),
-        ("bfloat16", 8, 1000 * (2 + 2 + 12 / 8)),  # DeepSpeed's float32 weights are shared out too
+        ("bfloat16", 8, 1000 * (2 + 2 + 12 / 8)),  # DeepSpeed shards its float32 weights too
     ],
 )
 def test_what_weights_gradients_and_optimizer_take(dtype, shards, expected):

@@ -1,4 +1,4 @@
-"""What a training counted: over its sessions, over its processes, and after kills."""
+"""Tests the counts of a training over its sessions and processes, and after kills."""
 
 import asyncio
 import json
@@ -27,14 +27,14 @@ from training.reward import name_failure
 
 
 def a_client(cost: Cost) -> SimpleNamespace:
-    """As far as the books look at one; its cost can be changed."""
+    """Make a client with the fields that are counted; its cost can be changed."""
     client = SimpleNamespace(cost=cost, draining=False, accounts={}, busy_at={})
     client.ledger = lambda: {Role.JUDGE: client.cost}
     return client
 
 
 def judge(folder, rank: int, failures: list[str], calls: int = 0) -> Books:
-    """One session of one process, which then ends without a word."""
+    """Count the judgements of one process in one session, then stop without closing."""
     books = Books(folder, rank, [a_client(Cost(calls, prompt_tokens=10 * calls))])
     books.count(failures)
     books.write()
@@ -121,7 +121,7 @@ def run(tmp_path):
 
 
 def test_the_runs_ledger_has_all_processes_once_over_kills_and_restarts(run):
-    """Two processes, then one, then two; the main one's progress.json has the sum, and is not added again."""
+    """Runs two processes, then one, then two; the main one's progress.json has the sum and is not added again."""
     for session, others in enumerate((1, 0, 1), 1):
         with Progress(run, "steps") as progress:
             books = Books(run.folder, 0, [client := a_client(Cost(10))])
@@ -158,16 +158,24 @@ def test_progress_tells_of_all_judgements_after_every_step(run):
         assert (progress.facts["judgements"], progress.failures) == (4, {"failed judgements": 2})
 
 
-@pytest.mark.parametrize(("earlier", "probe", "stops"), [
-    (["", ""], ["lost", "lost"], True),  # what an earlier session could read says nothing of this probe
-    (["lost"] * 9, ["", "lost"], False), (["lost"] * 9, [], False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("earlier", "probe", "stops"),
+    [
+        (["", ""], ["lost", "lost"], True),  # readable replies of an earlier session are no evidence for this probe
+        (["lost"] * 9, ["", "lost"], False),
+        (["lost"] * 9, [], False),
+    ],
+)
 def test_the_probe_looks_at_its_own_judgements_only(tmp_path, monkeypatch, earlier, probe, stops):
     judge(tmp_path, 0, earlier)
     books = Books(tmp_path, 0, [])
     monkeypatch.setattr(preflight, "check_probe", lambda measured, limits: None)
-    trainer = SimpleNamespace(num_generations_eval=3, num_generations=4, state=SimpleNamespace(log_history=[{}]),
-                              evaluate=lambda rows, metric_key_prefix: books.count(probe))  # fmt: skip
+    trainer = SimpleNamespace(
+        num_generations_eval=3,
+        num_generations=4,
+        state=SimpleNamespace(log_history=[{}]),
+        evaluate=lambda rows, metric_key_prefix: books.count(probe),
+    )
     reward = SimpleNamespace(books=books)
     if not stops:
         preflight.run_probe(trainer, [{"prompt": "p"}], reward, PreflightConfig(probe=1))

@@ -1,4 +1,4 @@
-"""Where a training finds its judge, and how long the judge is kept up."""
+"""Tests where a training finds its judge and how long the judge's servers are kept up."""
 
 import os
 import threading
@@ -14,8 +14,10 @@ from autodata.serving.leases import Lease, State, write_lease
 
 
 def models() -> Models:
-    return Models({"kimi": Endpoint("k", server=Server("w")), "weak": Endpoint("w", server=Server("w"))},
-                  judge=RoleConfig("kimi"))  # fmt: skip
+    return Models(
+        {"kimi": Endpoint("k", server=Server("w")), "weak": Endpoint("w", server=Server("w"))},
+        judge=RoleConfig("kimi"),
+    )
 
 
 def write(run, endpoint: str, state: State) -> None:
@@ -27,14 +29,14 @@ def test_the_judge_of_the_runs_campaign_is_taken_with_its_key(tmp_path, monkeypa
     from training.run import find_judge
 
     monkeypatch.setenv(shared.VARIABLE, "")
-    found = models()
+    settings = models()
     write(tmp_path, "weak", State.READY)
     write(tmp_path, "kimi", State.READY)
-    find_judge(found, tmp_path)
-    assert found.endpoints["kimi"].base_url == "http://n1/kimi/v1"
-    assert found.endpoints["kimi"].api_key_env == shared.VARIABLE
+    find_judge(settings, tmp_path)
+    assert settings.endpoints["kimi"].base_url == "http://n1/kimi/v1"
+    assert settings.endpoints["kimi"].api_key_env == shared.VARIABLE
     assert os.environ[shared.VARIABLE]
-    assert found.endpoints["weak"].base_url is None  # nobody asks it
+    assert settings.endpoints["weak"].base_url is None  # nothing calls it
 
 
 def test_a_judge_that_does_not_get_ready_is_an_error(tmp_path):
@@ -49,10 +51,10 @@ def test_a_judge_that_does_not_get_ready_is_an_error(tmp_path):
 def test_without_a_campaign_nothing_changes(tmp_path, given):
     from training.run import find_judge
 
-    found = models()
-    found.endpoints["kimi"].base_url = given
-    find_judge(found, tmp_path)
-    assert found.endpoints["kimi"].base_url == given
+    settings = models()
+    settings.endpoints["kimi"].base_url = given
+    find_judge(settings, tmp_path)
+    assert settings.endpoints["kimi"].base_url == given
     find_judge(Models(), tmp_path)
 
 

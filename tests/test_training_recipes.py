@@ -1,4 +1,4 @@
-"""The recipes of training against the installed TRL, transformers and accelerate; no GPU is needed to read them."""
+"""Tests the training recipes against the installed TRL, transformers and accelerate, without a GPU."""
 
 import dataclasses
 from pathlib import Path
@@ -24,7 +24,7 @@ def read(path: str, over: str | None = None) -> GrpoRecipe:
 
 
 def configure(recipe: GrpoRecipe, folder: Path):
-    """TRL's own checks, all but those that need a GPU or a server."""
+    """Run TRL's own checks, except those that need a GPU or a server."""
     from trl import GRPOConfig
 
     here = {"use_cpu": True, "bf16": False, "use_vllm": False, "report_to": "none", "output_dir": str(folder)}

@@ -1,4 +1,4 @@
-"""training/grpo.py as its users run it: on a random model of Qwen3.5's architecture, with a judge over HTTP."""
+"""Tests training/grpo.py as its users run it, on a random model of Qwen3.5's architecture and a judge over HTTP."""
 
 import json
 import math
@@ -31,7 +31,7 @@ TOLD = ("loss", "reward", "reward_std", "grad_norm", "train/score", "completions
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Path:
-    """A model and a data set."""
+    """Make a model and a data set."""
     folder = tmp_path_factory.mktemp("training")
     make_qwen(folder / "qwen")
     make_dataset(folder / "data")
@@ -54,7 +54,7 @@ def arguments(world: Path, judge, run: Path, **trainer: object) -> list[str]:
 
 
 def train(monkeypatch, *values: str) -> None:
-    """In this process, as `main` does it."""
+    """Run the command in this process."""
     monkeypatch.setattr(sys, "argv", ["grpo.py", str(REPO / "tests" / "grpo.yaml"), *values])
     grpo.main()
 
@@ -87,8 +87,9 @@ def test_what_is_saved_loads_and_the_vision_tower_is_as_it_was(world, undisturbe
     saved = load_file(undisturbed / "model" / "model.safetensors")
     assert {tensor.dtype for tensor in saved.values()} == {torch.bfloat16}
     tokenizer = AutoTokenizer.from_pretrained(undisturbed / "model")
-    assert "<think>" in tokenizer.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False,
-                                                      add_generation_prompt=True)  # fmt: skip
+    assert "<think>" in tokenizer.apply_chat_template(
+        [{"role": "user", "content": "x"}], tokenize=False, add_generation_prompt=True
+    )
     assert (undisturbed / "model" / "generation_config.json").exists()
     assert "Domain: cs; arms: agentic; steps: 6; judge: " in (undisturbed / "model" / "README.md").read_text()
     assert not (undisturbed / "full").exists()
@@ -107,20 +108,20 @@ def test_killed_and_resumed_it_is_the_same_training_and_pays_nothing_twice(world
         os.killpg(process.pid, signal.SIGKILL)
     subprocess.run(command, check=True, cwd=REPO)
     assert read_curve(tmp_path / "run") == read_curve(undisturbed)
-    asked = [json.dumps(body, sort_keys=True) for body in judge.requests if body.get("max_tokens") != 1]
-    assert len(set(asked)) == len(asked) > 40
+    requests = [json.dumps(body, sort_keys=True) for body in judge.requests if body.get("max_tokens") != 1]
+    assert len(set(requests)) == len(requests) > 40
     same = load_file(tmp_path / "run" / "model" / "model.safetensors")
     for name, tensor in load_file(undisturbed / "model" / "model.safetensors").items():
         assert torch.equal(tensor, same[name]), name
 
 
 def count_asked(judge) -> int:
-    """Requests for a judgement; the probe of an endpoint is none."""
+    """Count the requests for a judgement, without the probe of an endpoint."""
     return sum(body.get("max_tokens") != 1 for body in judge.requests)
 
 
 class Stalling:
-    """A judge whose 12th reply is an error, and who waits for `goes_on` from the 53rd on, in the sixth step."""
+    """A judge whose 12th reply is an error and that waits for `goes_on` from the 53rd on, in the sixth step."""
 
     def __init__(self):
         self.answered, self.lock = 0, threading.Lock()
@@ -141,7 +142,7 @@ class Stalling:
 
 
 def kill_when(event: threading.Event, command: list[str]) -> None:
-    """Run a command until the event, and for the time in which what it counted is written."""
+    """Run a command until the event, give it time to write its counts, and kill it."""
     with subprocess.Popen(command, cwd=REPO, stderr=subprocess.DEVNULL, start_new_session=True) as process:
         while not event.wait(0.1):
             assert process.poll() is None
@@ -167,18 +168,24 @@ def test_killed_within_a_step_and_resumed_it_tells_what_both_sessions_judged(wor
     assert manifest["judgements"] == cost["calls"] + cost["replayed"] + 1 - interrupted
     assert cost["replayed"] >= paid.replayed + interrupted + 6  # the fifth step is done again
     assert manifest["failed_by_reason"] == {"HTTP 500": 1}
-    told = f"1 of {manifest['judgements']} judgements failed and gave no reward, counted over 2 sessions"
-    assert f"{told}: HTTP 500 1" in done.stdout
-    assert f"{told}." in (run / "model" / "README.md").read_text()
+    message = f"1 of {manifest['judgements']} judgements failed and gave no reward, counted over 2 sessions"
+    assert f"{message}: HTTP 500 1" in done.stdout
+    assert f"{message}." in (run / "model" / "README.md").read_text()
     assert (now.calls, now.facts["judgements"]) == (cost["calls"], manifest["judgements"])
 
 
 def test_watched_sets_have_curves_and_a_second_judge(world, judge, tmp_path, monkeypatch, capsys):
-    train(monkeypatch, *arguments(world, judge, tmp_path / "run", eval_strategy="steps", eval_steps=2, max_steps=2,
-                                  eval_on_start=True),
-          "evaluate=[cot_test,agentic_test]", "second_judge.endpoint=other",
-          "second_judge.sampling.max_tokens=64", "second_judge_examples=1",
-          f"models.endpoints.other.base_url={judge.url}", "models.endpoints.other.model=strong")  # fmt: skip
+    values = {"eval_strategy": "steps", "eval_steps": 2, "max_steps": 2, "eval_on_start": True}
+    command = [
+        *arguments(world, judge, tmp_path / "run", **values),
+        "evaluate=[cot_test,agentic_test]",
+        "second_judge.endpoint=other",
+        "second_judge.sampling.max_tokens=64",
+        "second_judge_examples=1",
+        f"models.endpoints.other.base_url={judge.url}",
+        "models.endpoints.other.model=strong",
+    ]
+    train(monkeypatch, *command)
     watched = json.loads((tmp_path / "run" / "curve.json").read_text())["watched"]
     assert set(watched) == {"cot_test", "agentic_test", "probe"}
     for name in ("cot_test", "agentic_test"):
@@ -188,11 +195,7 @@ def test_watched_sets_have_curves_and_a_second_judge(world, judge, tmp_path, mon
     now = read_snapshot(tmp_path / "run")
     assert (now.state, now.done, now.total) == ("finished", 2, 2)
     assert 0 < now.facts["reward"] <= 1 and now.calls == count_asked(judge)
-    train(monkeypatch, *arguments(world, judge, tmp_path / "run", eval_strategy="steps", eval_steps=2, max_steps=2,
-                                  eval_on_start=True),
-          "evaluate=[cot_test,agentic_test]", "second_judge.endpoint=other",
-          "second_judge.sampling.max_tokens=64", "second_judge_examples=1",
-          f"models.endpoints.other.base_url={judge.url}", "models.endpoints.other.model=strong")  # fmt: skip
+    train(monkeypatch, *command)
     assert "up to date" in capsys.readouterr().out
 
 
@@ -222,18 +225,18 @@ def test_what_is_said_before_the_first_step(world_and_judge, tmp_path, monkeypat
 
 def test_a_set_without_examples_is_not_watched(world, judge, tmp_path, monkeypatch):
     make_dataset(tmp_path / "data", test=0)
-    train(monkeypatch, *make_arguments(world / "qwen", tmp_path / "data", judge.url, tmp_path / "run", max_steps=1,
-                                       eval_strategy="steps", eval_steps=1, eval_on_start=True),
-          "evaluate=[cot_test]")  # fmt: skip
+    paths = (world / "qwen", tmp_path / "data", judge.url, tmp_path / "run")
+    values = {"max_steps": 1, "eval_strategy": "steps", "eval_steps": 1, "eval_on_start": True}
+    train(monkeypatch, *make_arguments(*paths, **values), "evaluate=[cot_test]")
     assert set(json.loads((tmp_path / "run" / "curve.json").read_text())["watched"]) == {"probe"}
 
 
 def test_a_judge_that_cannot_be_read_is_said_before_the_first_step(world, tmp_path, monkeypatch):
     def mumble(body, count):
-        return Scripted({"choices": [{"index": 0, "message": {"role": "assistant", "content": "hm"},
-                                      "finish_reason": "stop"}], "model": "fake", "object": "chat.completion",
-                         "id": "x", "created": 1, "usage": {"prompt_tokens": 1, "completion_tokens": 1,
-                                                             "total_tokens": 2}})  # fmt: skip
+        message = {"role": "assistant", "content": "hm"}
+        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+        reply = {"model": "fake", "object": "chat.completion", "id": "x", "created": 1, "usage": usage}
+        return Scripted(reply | {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
 
     with fake_server(mumble) as server, fails("none of 8 judgements could be read"):
         train(monkeypatch, *arguments(world, server, tmp_path / "run"))
@@ -316,7 +319,7 @@ grpo.main()
 """
 
 
-# What is changed in the committed files, to run here. On CPUs accelerate does not count DeepSpeed's processes.
+# Changes of the committed files, to run here. On CPUs accelerate does not count DeepSpeed's processes.
 HERE = {
     "cpu": {'"NO"': "MULTI_GPU", "num_processes: 1": "num_processes: 2"},
     "zero2": {"num_processes: 8": "num_processes: 1", "precision: bf16": "precision: 'no'"},
@@ -344,11 +347,11 @@ def test_the_committed_launch_files(world_and_judge, tmp_path, name, expected):
     command[command.index("training/grpo.py")] = str(script)
     done = subprocess.run(command, cwd=REPO, text=True, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr[-4000:]
-    told = [json.loads(said) for said in re.findall(r"SPY (\[.*?\])", done.stdout)]  # two may share a line
-    assert told == expected
+    reports = [json.loads(line) for line in re.findall(r"SPY (\[.*?\])", done.stdout)]  # two may share a line
+    assert reports == expected
     manifest, cost = read_manifest(tmp_path / "run"), read_manifest(tmp_path / "run")["ledger"]["judge"]
     assert cost["calls"] == count_asked(world_and_judge[1])
-    assert manifest["judgements"] == cost["calls"] + cost["replayed"]  # of all processes
+    assert manifest["judgements"] == cost["calls"] + cost["replayed"]  # sums over all processes
     assert manifest["judged_over"] == {"sessions": 1, "processes": len(expected)}
     assert len(read_curve(tmp_path / "run")) == 2
     assert load_student(str(tmp_path / "run" / "model"), {})

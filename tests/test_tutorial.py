@@ -1,4 +1,4 @@
-"""The tutorial that adds a domain, block by block, in a copy of the repository."""
+"""Tests the tutorial that adds a domain, block by block, in a copy of the repository."""
 
 import os
 import re
@@ -18,12 +18,18 @@ BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.D
 
 
 def run_line(line: str, folder: Path, url: str) -> None:
-    """As a reader would; only the server is another one."""
+    """Run a line of the tutorial with a scripted server."""
     if "autodata.generate" in line:
         line += f" models.endpoints.small.base_url={url} models.endpoints.small.model=fake"
     line = re.sub(r"^python ", f"{sys.executable} ", line)
-    done = subprocess.run(["bash", "-c", line], cwd=folder, env=os.environ | {"PYTHONPATH": str(folder)}, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+    done = subprocess.run(
+        ["bash", "-c", line],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(folder)},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}"
 
 
@@ -40,8 +46,8 @@ def test_every_block_of_the_tutorial_works(tmp_path):
                 continue
             for line in text.splitlines():
                 run_line(line, tmp_path, server.url)
-        asked = str(server.requests)
-    assert "A word counts if it begins right." in asked
+        requests = str(server.requests)
+    assert "A word counts if it begins right." in requests
     trajectories = read_records(tmp_path / "runs/stem/trajectories.jsonl", TRAJECTORY)
     assert len(trajectories) == 6
     assert (tmp_path / "runs/stem/report.html").stat().st_size > 10_000

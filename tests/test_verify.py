@@ -1,4 +1,4 @@
-"""A dataset is changed by hand in every way that matters; `verify` must find each."""
+"""Tests that `verify` finds every harmful change of a dataset."""
 
 import json
 import sys
@@ -27,20 +27,22 @@ def call(monkeypatch, command: Any, *arguments: str) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch, capsys) -> Path:
-    """A dataset of three agentic examples and one of the baseline, which was not accepted."""
+    """Write a dataset of three agentic examples and one of the baseline, which was not accepted."""
     return build(monkeypatch, tmp_path)
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory) -> Path:
-    """The same, made once, for tests that put back what they change."""
+    """Write the dataset once, for tests that undo their changes."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         return build(monkeypatch, tmp_path_factory.mktemp("shared"))
 
 
 def build(monkeypatch, tmp_path: Path) -> Path:
-    runs = [write_run(tmp_path / "agentic", DEMO, *(simple(f"d{i}", f"what is {i}?", DEMO) for i in range(3))),
-            write_run(tmp_path / "cot", COT, simple("c", "what now?", COT, "cot", weak=8))]  # fmt: skip
+    runs = [
+        write_run(tmp_path / "agentic", DEMO, *(simple(f"d{i}", f"what is {i}?", DEMO) for i in range(3))),
+        write_run(tmp_path / "cot", COT, simple("c", "what now?", COT, "cot", weak=8)),
+    ]
     return make(monkeypatch, tmp_path, *runs)
 
 
@@ -54,7 +56,7 @@ def make(monkeypatch, tmp_path: Path, *runs: str) -> Path:
 
 
 def failed(folder: Path) -> dict[str, str]:
-    """The checks that something fails, with the first problem."""
+    """Return the names of the failed checks and the first problem."""
     return {m.check: m.problem for m in reversed(verify.verify(folder)[1])}
 
 
@@ -142,25 +144,28 @@ def set_seed(row: Row) -> None:
     row["provenance"]["weak_seeds"][0] += 1
 
 
-@pytest.mark.parametrize(("change", "checks"), [
-    (set_score, {"scores", "trajectory"}),
-    (flip_boolean, {"scores", "verdict", "trajectory"}),
-    (drop_boolean, {"scores", "trajectory"}),
-    (set_weight, {"candidate", "trajectory"}),
-    (set_sign, {"candidate", "scores", "trajectory"}),
-    (set_question, {"candidate", "trajectory"}),
-    (set_hash_too, {"candidate", "trajectory"}),
-    (set_verdict, {"verdict", "trajectory"}),
-    (set_preset, {"verdict", "trajectory"}),
-    (lower_gate, {"trajectory"}),
-    (raise_gate, {"verdict", "trajectory"}),
-    (drop_gates, {"verdict", "trajectory"}),
-    (set_round, {"trajectory"}),
-    (set_document, {"trajectory"}),
-    (set_run, {"trajectory"}),
-    (set_model, {"trajectory"}),
-    (set_seed, {"trajectory"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "checks"),
+    [
+        (set_score, {"scores", "trajectory"}),
+        (flip_boolean, {"scores", "verdict", "trajectory"}),
+        (drop_boolean, {"scores", "trajectory"}),
+        (set_weight, {"candidate", "trajectory"}),
+        (set_sign, {"candidate", "scores", "trajectory"}),
+        (set_question, {"candidate", "trajectory"}),
+        (set_hash_too, {"candidate", "trajectory"}),
+        (set_verdict, {"verdict", "trajectory"}),
+        (set_preset, {"verdict", "trajectory"}),
+        (lower_gate, {"trajectory"}),
+        (raise_gate, {"verdict", "trajectory"}),
+        (drop_gates, {"verdict", "trajectory"}),
+        (set_round, {"trajectory"}),
+        (set_document, {"trajectory"}),
+        (set_run, {"trajectory"}),
+        (set_model, {"trajectory"}),
+        (set_seed, {"trajectory"}),
+    ],
+)
 def test_every_change_is_found(shared, monkeypatch, capsys, change, checks):
     examples = shared / "examples.jsonl"
     honest = examples.read_text()
@@ -191,9 +196,9 @@ def test_a_lost_judgement_in_the_run_is_a_mismatch_and_no_crash(folder):
 
 
 def test_a_verdict_settled_early_is_recomputed_as_settled(tmp_path, monkeypatch, capsys):
-    asked = candidate("q")
-    done = a_round(1, asked, DEMO)
-    early = replace(done, strong=done.strong[:6], presets={"just_right": done.verdict})  # 6 of 6 cannot be undone
+    proposal = candidate("q")
+    done = a_round(1, proposal, DEMO)
+    early = replace(done, strong=done.strong[:6], presets={"just_right": done.verdict})  # 6 of 6 are final
     run = write_run(tmp_path / "agentic", DEMO, trajectory("d", early))
     folder = make(monkeypatch, tmp_path, run)
     assert verify.verify(folder) == (1, [])
@@ -207,13 +212,17 @@ LEGAL = load(GenerateRecipe, ["recipes/legal/generate.yaml", "recipes/models/lap
 def legal_run(tmp_path: Path, review: Row) -> str:
     LEGAL.domain.weak_attempts = LEGAL.domain.strong_attempts = 8
     LEGAL.domain.rubric_shape = ""
-    asked = candidate("Can my landlord keep the deposit?", reference_answer="")
-    return write_run(tmp_path / "agentic", LEGAL, trajectory("d", a_round(1, asked, LEGAL, review=review),
-                                                             preset="loop_judge"))  # fmt: skip
+    proposal = candidate("Can my landlord keep the deposit?", reference_answer="")
+    return write_run(
+        tmp_path / "agentic", LEGAL, trajectory("d", a_round(1, proposal, LEGAL, review=review), preset="loop_judge")
+    )
 
 
-REVIEW = {"loop_judge": {"verdict": "accept", "grpo_suitability": "high"}, "post_filter_flags": [],
-          "post_filter_overrides": []}  # fmt: skip
+REVIEW = {
+    "loop_judge": {"verdict": "accept", "grpo_suitability": "high"},
+    "post_filter_flags": [],
+    "post_filter_overrides": [],
+}
 
 
 def test_a_loop_judges_verdict_is_checked_against_the_stored_review(tmp_path, monkeypatch, capsys):
@@ -223,12 +232,15 @@ def test_a_loop_judges_verdict_is_checked_against_the_stored_review(tmp_path, mo
     assert statistics["grpo_suitability_high_pct"] == 100
 
 
-@pytest.mark.parametrize(("review", "problem"), [
-    (REVIEW | {"loop_judge": {"verdict": "improve"}}, "recomputed is improve"),
-    (REVIEW | {"post_filter_flags": ["in re"]}, "recomputed is improve"),
-    (REVIEW | {"post_filter_overrides": ["in re"]}, "recomputed is improve"),
-    ({}, "neither thresholds nor a review"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("review", "problem"),
+    [
+        (REVIEW | {"loop_judge": {"verdict": "improve"}}, "recomputed is improve"),
+        (REVIEW | {"post_filter_flags": ["in re"]}, "recomputed is improve"),
+        (REVIEW | {"post_filter_overrides": ["in re"]}, "recomputed is improve"),
+        ({}, "neither thresholds nor a review"),
+    ],
+)
 def test_an_accepted_row_that_the_review_does_not_bear_out_is_found(tmp_path, monkeypatch, capsys, review, problem):
     folder = make(monkeypatch, tmp_path, legal_run(tmp_path, review))
     assert problem in failed(folder)["verdict"]
@@ -249,12 +261,16 @@ def test_what_generate_makes_becomes_a_dataset_that_verifies(tmp_path, monkeypat
         text = "The careful engineers of {0} measured a steady improvement over every earlier harbour system."
         (documents / f"doc{i}.txt").write_text(" ".join(text.format(f"town{i}{j}") for j in "abc"))
     with fake_server(play_cloze) as server:
-        served = ["models.endpoints.small.model=fake", "models.endpoints.small.server=null",
-                  f"models.endpoints.small.base_url={server.url}", f"documents.path={documents}"]  # fmt: skip
+        served = [
+            "models.endpoints.small.model=fake",
+            "models.endpoints.small.server=null",
+            f"models.endpoints.small.base_url={server.url}",
+            f"documents.path={documents}",
+        ]
         for arm in ("agentic", "cot"):
             arguments = ["recipes/demo/generate.yaml", f"run={tmp_path / arm}", f"arm={arm}", *served]
             assert call(monkeypatch, generate, *arguments) == ""
     folder = make(monkeypatch, tmp_path, str(tmp_path / "agentic"), str(tmp_path / "cot"))
-    count, found = verify.verify(folder)
+    count, problems = verify.verify(folder)
     assert count > 6
-    assert found == []
+    assert problems == []

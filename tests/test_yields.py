@@ -1,4 +1,4 @@
-"""What other thresholds would yield: counted as the rule counts, and never guessed."""
+"""Tests the yield of other thresholds: counted by the acceptance rule and never guessed."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -47,19 +47,19 @@ measured = st.one_of(
 @settings(max_examples=50, deadline=None)  # a machine under load is no failure
 @given(st.sampled_from(sorted(GATES)), st.lists(measured, min_size=1, max_size=3))
 def test_every_point_of_the_grid_has_the_verdict_of_the_rule(name, rounds):
-    found = count(rounds, domain(GATES[name]), GRID)
+    counts = count(rounds, domain(GATES[name]), GRID)
     for i, j, k in product(*(range(len(axis)) for axis in GRID)):
         gate = change_thresholds(GATES[name], GRID[0][i], GRID[1][j], GRID[2][k])
         verdicts = [decide_measured(r.weak, r.strong, PLANNED, gate).accepted for r in rounds]
-        assert found.least[i, j, k] == any(v is True for v in verdicts)
-        assert found.most[i, j, k] == any(v is not False for v in verdicts)
+        assert counts.least[i, j, k] == any(v is True for v in verdicts)
+        assert counts.most[i, j, k] == any(v is not False for v in verdicts)
 
 
 @settings(max_examples=50, deadline=None)  # a machine under load is no failure
 @given(st.sampled_from(sorted(GATES)), measured, st.lists(scores, min_size=5, max_size=5))
-def test_whatever_the_missing_attempts_bring_lies_in_the_band(name, made, later):
-    band = count([made], domain(GATES[name]), GRID)
-    weak, strong = (*made.weak, *later[:3])[: PLANNED[0]], (*made.strong, *later[3:])[: PLANNED[1]]
+def test_whatever_the_missing_attempts_bring_lies_in_the_band(name, attempts_made, later):
+    band = count([attempts_made], domain(GATES[name]), GRID)
+    weak, strong = (*attempts_made.weak, *later[:3])[: PLANNED[0]], (*attempts_made.strong, *later[3:])[: PLANNED[1]]
     truth = count([MeasuredRound(0, weak, strong)], domain(GATES[name]), GRID)
     assert (truth.least == truth.most).all()
     assert (band.least <= truth.least).all()
@@ -68,30 +68,31 @@ def test_whatever_the_missing_attempts_bring_lies_in_the_band(name, made, later)
 
 def test_documents_are_counted_not_rounds():
     good = MeasuredRound(0, (Fraction(0),) * 3, (Fraction(1),) * 2)
-    found = count([good, good, replace(good, document=1)], domain(Gate()), ((None,), (None,), (None,)))
-    assert found.least.item() == found.most.item() == 2
+    counts = count([good, good, replace(good, document=1)], domain(Gate()), ((None,), (None,), (None,)))
+    assert counts.least.item() == counts.most.item() == 2
 
 
 def test_a_strict_bound_stays_strict():
     assert change_thresholds(Gate(weak_mean_below=0.5), 0.4, None, None) == Gate(weak_mean_below=0.4)
     assert change_thresholds(Gate(weak_mean_at_most=0.5), 0.4, 0.7, 0.1) == Gate(
-        weak_mean_at_most=0.4, strong_mean_at_least=0.7, gap_at_least=0.1)  # fmt: skip
+        weak_mean_at_most=0.4, strong_mean_at_least=0.7, gap_at_least=0.1
+    )
     assert thresholds(Gate(weak_mean_below=0.5)) == {"weak": 0.5, "strong": None, "gap": None}
 
 
 def test_what_thresholds_cannot_decide_about_is_left_out():
     recipe = demo_recipe()
-    tried = a_round(1, candidate("q"), recipe)
-    assert measure(0, tried).weak[:3] == (1, 1, 0)
-    assert measure(0, replace(tried, weak=(), strong=())) is None
-    assert measure(0, replace(tried, candidate=None)) is None
-    assert measure(0, replace(tried, verdict=Verdict(False, Failure.IMPROVE))) is None
+    measured = a_round(1, candidate("q"), recipe)
+    assert measure(0, measured).weak[:3] == (1, 1, 0)
+    assert measure(0, replace(measured, weak=(), strong=())) is None
+    assert measure(0, replace(measured, candidate=None)) is None
+    assert measure(0, replace(measured, verdict=Verdict(False, Failure.IMPROVE))) is None
 
 
 def test_a_failed_judge_is_a_missing_attempt_not_a_zero():
-    tried = a_round(1, candidate("q"), demo_recipe())
-    lost = replace(tried.weak[0], judgement=Judgement(None, None))
-    assert len(measure(0, replace(tried, weak=(lost, *tried.weak[1:]))).weak) == 7
+    measured = a_round(1, candidate("q"), demo_recipe())
+    lost = replace(measured.weak[0], judgement=Judgement(None, None))
+    assert len(measure(0, replace(measured, weak=(lost, *measured.weak[1:]))).weak) == 7
 
 
 def test_the_table_has_the_thresholds_in_force_and_its_cell_is_the_count_of_now():
@@ -117,7 +118,7 @@ def test_a_span_is_one_number_when_it_is_known():
 def test_the_region_of_the_plane_is_what_the_gate_accepts(name, w, s):
     corners = find_region(GATES[name])
     inside = _place(corners, float(w), float(s))
-    if abs(inside) > 1e-6:  # on an edge, a strict bound and one that is not differ
+    if abs(inside) > 1e-6:  # on an edge, strict and non-strict bounds differ
         assert (inside > 0) == (decide([w], [s], GATES[name]).accepted is True)
 
 
@@ -129,6 +130,6 @@ def test_a_gate_without_bounds_on_means_has_no_region():
 
 
 def _place(corners, x, y):
-    """How far a point is inside a convex polygon (its smallest turn), negative outside."""
+    """Return how far a point is inside a convex polygon (its smallest turn), negative outside."""
     pairs = zip(corners, [*corners[1:], corners[0]], strict=True)
     return min((bx - ax) * (y - ay) - (by - ay) * (x - ax) for (ax, ay), (bx, by) in pairs)

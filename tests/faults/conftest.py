@@ -1,4 +1,4 @@
-"""One driver for all, and the seed of the schedules (AUTODATA_FAULTS_SEED; AUTODATA_FAULTS_EXAMPLES for more)."""
+"""Fixtures of the fault tests. AUTODATA_FAULTS_SEED seeds the schedules, AUTODATA_FAULTS_EXAMPLES is their number."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -19,9 +19,15 @@ def pytest_report_header() -> str:
 
 
 def scheduled(test: Callable[..., None]) -> Callable[..., None]:
-    """Schedules from the seed; one that fails is shown as it was drawn."""
-    drawn = hypothesis.settings(max_examples=EXAMPLES, deadline=None, database=None, phases=[Phase.generate],
-                                print_blob=True, suppress_health_check=list(HealthCheck))  # fmt: skip
+    """Runs a test with schedules drawn from the seed and prints a schedule that fails."""
+    drawn = hypothesis.settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        print_blob=True,
+        suppress_health_check=list(HealthCheck),
+    )
     return pytest.mark.slow(hypothesis.seed(SEED)(drawn(test)))
 
 
@@ -34,12 +40,12 @@ def driver() -> Iterator[Driver]:
 
 @pytest.fixture(scope="session")
 def undisturbed(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
-    found = {}
+    outcomes = {}
     for play in PLAYS:
         with scene(tmp_path_factory.mktemp("straight"), play, driver) as straight:
             assert straight.finish() == 1
-            found[play] = straight.outcome()
-            straight.check(found[play])
-        assert len(found[play].examples) >= 2
-        assert set(found[play].requests.values()) == {1}
-    return found
+            outcomes[play] = straight.outcome()
+            straight.check(outcomes[play])
+        assert len(outcomes[play].examples) >= 2
+        assert set(outcomes[play].requests.values()) == {1}
+    return outcomes

@@ -1,7 +1,7 @@
-"""Starts `python -m autodata.generate` and others again and again at the price of a fork: importing takes seconds.
+"""Starts commands such as `python -m autodata.generate` by a fork, because a new process takes seconds to import.
 
-Each line of input is an Order; the process that carries it out is named in a line of output, and how it ended in
-another. It is the command's own `main`, with shorter waits between retries.
+Each line of input is an Order. The first line of output names the process that carries it out, the second its exit
+status. The process calls the command's own `main`, with shorter waits between retries.
 """
 
 import itertools
@@ -25,14 +25,14 @@ _CHANGES = ("os.rename", "os.remove", "sqlite3.connect")  # audit events
 
 @dataclass(frozen=True)
 class Order:
-    """What to run, and in what weather."""
+    """A command to run and the faults to run it under."""
 
     arguments: list[str]
     log: str
     command: str = "generate"
     clock: int | None = None  # seed of a wall clock that jumps
     room: int | None = None  # bytes that a file may grow to
-    dies_at: int | None = None  # before which of its changes to files it is killed, from 0
+    dies_at: int | None = None  # kill it before the change to a file with this number, from 0
 
 
 class Process:
@@ -47,13 +47,13 @@ class Process:
         self.pid = int(zygote.stdout.readline())
 
     def wait(self) -> int:
-        """Its exit status, negative for a signal."""
+        """Wait for the process and return its exit status, negative for a signal."""
         assert self._zygote.stdout
         return os.waitstatus_to_exitcode(int(self._zygote.stdout.readline()))
 
     @property
     def is_over(self) -> bool:
-        """Whether `wait` would return at once."""
+        """True if `wait` would return at once."""
         return bool(select.select([self._zygote.stdout], [], [], 0)[0])
 
     def kill(self) -> None:
@@ -62,19 +62,23 @@ class Process:
         self.wait()
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         return self.log.read_text(encoding="utf-8")
 
 
 class Driver:
-    """One after the other."""
+    """Starts processes one after the other."""
 
     def __init__(self) -> None:
         command = [sys.executable, "-m", "tests.faults.driver"]
         self._zygote = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPO,
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=REPO,
             env=os.environ | {"PYTHONPATH": str(REPO)},
-        )  # fmt: skip
+        )
 
     def start(self, order: Order) -> Process:
         return Process(self._zygote, order)
@@ -88,12 +92,12 @@ class Driver:
 def serve() -> None:
     import autodata.dataset
     import autodata.generate
-    import autodata.merge  # noqa: F401  (what every order needs)
+    import autodata.merge  # noqa: F401  (every order needs it)
 
     for line in sys.stdin:
         order = Order(**json.loads(line))
         if order.command == "dataset":
-            import datasets  # noqa: F401  (which the command imports when it writes)
+            import datasets  # noqa: F401  (the command imports it when it writes)
         pid = os.fork()
         if pid == 0:
             carry_out(order)
@@ -102,7 +106,7 @@ def serve() -> None:
 
 
 def carry_out(order: Order) -> None:
-    """Never returns."""
+    """Run the command in this process and exit; never returns."""
     from autodata import dataset, generate, merge
     from autodata.serving import llm
 
@@ -122,7 +126,7 @@ def carry_out(order: Order) -> None:
         {"generate": generate, "dataset": dataset, "merge": merge}[order.command].main()
     except SystemExit:
         status = 1
-    except BaseException as crash:  # what a user would see as a traceback
+    except BaseException as crash:  # a user would see a traceback
         import traceback
 
         traceback.print_exception(crash)
@@ -133,7 +137,7 @@ def carry_out(order: Order) -> None:
 
 
 def die_at(number: int) -> None:
-    """With -9, before the change to a file that has this number."""
+    """Kill this process with SIGKILL before its change number `number` to a file."""
     changes = itertools.count()
 
     def look(event: str, arguments: tuple[object, ...]) -> None:
@@ -146,7 +150,7 @@ def die_at(number: int) -> None:
 
 
 def jump(chance: random.Random) -> None:
-    """A wall clock that leaps forth and back by up to years; the monotonic one, as ever, does not."""
+    """Make the wall clock jump forth and back by up to years; the monotonic clock stays as it is."""
     real, state = time.time, {"offset": 0.0}
 
     def leap() -> float:

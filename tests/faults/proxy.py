@@ -1,4 +1,4 @@
-"""A proxy in front of a server that spoils what passes through it, by a schedule that follows from a seed."""
+"""A proxy in front of a server that spoils requests and replies by a schedule drawn from a seed."""
 
 import asyncio
 import hashlib
@@ -22,7 +22,7 @@ SHAPES: tuple[object, ...] = ([], None, "fine", {"object": "list", "data": []}, 
 
 @dataclass(frozen=True)
 class Message:
-    """A request or a reply."""
+    """An HTTP message, a request or a reply."""
 
     head: bytes  # with the blank line after it
     body: bytes
@@ -33,7 +33,7 @@ class Message:
 
 
 class Ended(Exception):
-    """This connection carries nothing more."""
+    """Raised when the connection is closed."""
 
 
 Spoil = Callable[["Exchange"], "asyncio.Future[None] | object"]
@@ -41,7 +41,7 @@ Spoil = Callable[["Exchange"], "asyncio.Future[None] | object"]
 
 @dataclass
 class Exchange:
-    """One request on its way; a fault uses what it needs of it."""
+    """One request on its way, with everything that a fault may need."""
 
     request: Message
     chance: random.Random
@@ -61,13 +61,13 @@ class Exchange:
         await self.send(head.encode() + body)
 
     async def maybe_reach_the_server(self) -> None:
-        """A fault can hit the request or the reply; after the second the server has done its work in vain."""
+        """Forward half of the requests: there the fault hits the reply, and the server has worked in vain."""
         if self.chance.random() < 0.5:
             await self.reply()
 
 
 async def refuse(exchange: Exchange) -> None:
-    """Gone for a moment: this connection ends, and new ones are refused."""
+    """Close this connection and refuse new ones for a moment."""
     await exchange.proxy.pause(REFUSING_S)
     raise Ended
 
@@ -79,7 +79,7 @@ async def reset(exchange: Exchange) -> None:
 
 
 async def stall(exchange: Exchange) -> None:
-    """Late, and in two parts, but whole."""
+    """Send the whole reply, but late and in two parts."""
     reply = (await exchange.reply()).whole
     await asyncio.sleep(STALL_S)
     await exchange.send(reply[:100])
@@ -94,7 +94,7 @@ async def time_out(exchange: Exchange) -> None:
 
 
 async def trickle(exchange: Exchange) -> None:
-    """Never silent for long, and never done."""
+    """Send a reply byte by byte without ever finishing it."""
     reply = await exchange.reply()
     await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99999\r\n\r\n")
     for at in range(int(HELD_S / STALL_S)):
@@ -114,14 +114,14 @@ async def server_error(exchange: Exchange) -> None:
 
 
 async def truncate(exchange: Exchange) -> None:
-    """The connection breaks in the middle of a body."""
+    """Break the connection in the middle of a body."""
     reply = await exchange.reply()
     await exchange.send(reply.head + reply.body[: exchange.chance.randrange(len(reply.body))])
     raise Ended
 
 
 async def not_json(exchange: Exchange) -> None:
-    """A body of the length it says, of which the end is missing."""
+    """Send only the beginning of the body, with a correct length."""
     body = (await exchange.reply()).body
     await exchange.answer(body[: exchange.chance.randrange(len(body))])
 
@@ -138,7 +138,7 @@ async def empty(exchange: Exchange) -> None:
 
 
 async def duplicate(exchange: Exchange) -> None:
-    """The same reply twice on one connection."""
+    """Send the same reply twice on one connection."""
     reply = (await exchange.reply()).whole
     await exchange.send(reply + reply)
 
@@ -150,7 +150,7 @@ HARMLESS = {"", "stall", "duplicate"}  # the client gets its reply all the same
 
 @dataclass
 class Proxy:
-    """Each fault hits a call with its own chance; which, follows from seed, body and how often it came."""
+    """Hits calls with faults, each at its own chance; seed, body and number of the repeat decide."""
 
     target: int  # port of the server
     seed: int
@@ -217,13 +217,13 @@ async def read_message(reader: asyncio.StreamReader) -> Message:
 
 
 def hash_body(body: bytes) -> str:
-    """What a request asks, however its body is spelt."""
+    """Hash the content of a request, whatever the order and spelling of its JSON."""
     return hashlib.sha256(json.dumps(json.loads(body or b"0"), sort_keys=True).encode()).hexdigest()[:16]
 
 
 @contextmanager
 def running(proxy: Proxy) -> Iterator[Proxy]:
-    """The proxy, in a thread of its own."""
+    """Run the proxy in a thread of its own."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

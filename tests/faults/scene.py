@@ -1,4 +1,4 @@
-"""A run of generation in bad weather: server, proxy, run folder, and what must hold when it is complete at last."""
+"""A generation run under faults: its server, proxy and run folder, and the checks of the run once it is complete."""
 
 import json
 import re
@@ -21,14 +21,14 @@ from tests.test_generate import examples_of, write_documents
 
 ROLES = (Role.CHALLENGER, Role.QUALITY_VERIFIER, Role.ORCHESTRATOR, Role.WEAK_SOLVER, Role.STRONG_SOLVER, Role.JUDGE)
 PATIENCE = 40  # how often a command is run again
-TIME_OUT_S = 1.5  # where calls are held for longer
-PATIENT_S = 60.0  # elsewhere: on a busy machine a reply is late, and that is not what is tested
+TIME_OUT_S = 1.5  # for faults that hold a call for longer than this
+PATIENT_S = 60.0  # for all other faults: a busy machine may reply late
 HOLD = ("time_out", "trickle")
 PLAN = ("leak", "too_easy", "no_better", "small_gap", "accepted", "malformed", "accepted")
 
 
 class SettledWorld(World):
-    """A world in which a proposal follows from what is asked, and from nothing else."""
+    """A world in which a proposal depends on the request alone."""
 
     def outcome(self, text: str) -> str:
         return PLAN[int(re.findall(r"Candidate (\d+):", text)[-1]) % len(PLAN)]
@@ -41,7 +41,7 @@ class SettledWorld(World):
 
 
 def sign(script: Script) -> Script:
-    """The same replies, each with the hash of the request that it answers as its model's name."""
+    """Put the hash of the request into each reply, as its model's name."""
 
     def signed(body: dict, count: int) -> Scripted:
         reply = script(body, count)
@@ -53,7 +53,7 @@ def sign(script: Script) -> Script:
 
 @dataclass(frozen=True)
 class Play:
-    """What is generated: a recipe, its script, its documents."""
+    """A kind of run: its recipe, its documents and the script of its server."""
 
     script: Script
     endpoints: tuple[str, ...]
@@ -69,8 +69,11 @@ def _write_papers(folder: Path) -> Path:
 
 
 _CLOZE = ("recipes/demo/generate.yaml", "domain.max_rounds=3", "models.endpoints.small.server=null")
-_CS = ("recipes/cs/generate.yaml", "domain.max_rounds=3",
-       *(f"models.{role}.endpoint={SERVES.get(role, 'fake')}" for role in ROLES))  # fmt: skip
+_CS = (
+    "recipes/cs/generate.yaml",
+    "domain.max_rounds=3",
+    *(f"models.{role}.endpoint={SERVES.get(role, 'fake')}" for role in ROLES),
+)
 PLAYS = {
     "cloze": Play(play_cloze, ("small",), _CLOZE, partial(write_documents, count=4)),
     "agent": Play(SettledWorld(PLAN), ("fake", "weak", "strong"), _CS, _write_papers),
@@ -79,7 +82,7 @@ PLAYS = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to."""
+    """The result of a run."""
 
     trajectories: list[bytes]
     examples: list[bytes]
@@ -88,15 +91,15 @@ class Outcome:
 
 @dataclass
 class Scene:
-    """One run folder, its server and the proxy before it."""
+    """One run folder, its server and the proxy in front of it."""
 
     folder: Path
     play: str
     driver: Driver
     server: FakeServer
     proxy: Proxy
-    lost: Counter[str] = field(default_factory=Counter)  # request → kills when it was asked, its reply not stored
-    shard: str = ""  # the part that is generated, as 1/3; else the whole
+    lost: Counter[str] = field(default_factory=Counter)  # request → number of kills before its reply was stored
+    shard: str = ""  # the shard to generate, as 1/3; empty for the whole run
 
     @property
     def run(self) -> Path:
@@ -106,18 +109,32 @@ class Scene:
     def arguments(self) -> list[str]:
         play = PLAYS[self.play]
         time_out_s = TIME_OUT_S if any(name in self.proxy.chances for name in HOLD) else PATIENT_S
-        served = [f"models.endpoints.{name}.{key}" for name in play.endpoints
-                  for key in (f"model={name if name in ('weak', 'strong') else 'fake'}", f"base_url={self.proxy.url}",
-                              "retries=30", f"timeout_s={time_out_s}", "max_in_flight=16")]  # fmt: skip
-        return [*play.arguments, *served, f"run={self.run}", f"documents.path={self.folder / 'docs'}",
-                "max_error_rate=1.0", "max_unmeasured=1.0"]  # fmt: skip
+        served = [
+            f"models.endpoints.{name}.{key}"
+            for name in play.endpoints
+            for key in (
+                f"model={name if name in ('weak', 'strong') else 'fake'}",
+                f"base_url={self.proxy.url}",
+                "retries=30",
+                f"timeout_s={time_out_s}",
+                "max_in_flight=16",
+            )
+        ]
+        return [
+            *play.arguments,
+            *served,
+            f"run={self.run}",
+            f"documents.path={self.folder / 'docs'}",
+            "max_error_rate=1.0",
+            "max_unmeasured=1.0",
+        ]
 
     def start(self, command: str = "generate", **weather: int | None) -> Process:
         part = [f"documents.shard={self.shard}"] if self.shard and command == "generate" else []
         return self.driver.start(Order([*self.arguments, *part], str(self.folder / "log"), command, **weather))
 
     def kill(self, process: Process, after: int, pause_s: float) -> None:
-        """With -9, a little after the server has seen so many more requests, unless the process is done before."""
+        """Kill the process `pause_s` after the server has seen `after` more requests, unless it has ended before."""
         target = len(self.server.requests) + after
         while len(self.server.requests) < target and not process.is_over:
             time.sleep(0.001)
@@ -126,7 +143,7 @@ class Scene:
         self.note_lost()
 
     def kill_half_way(self, after: int) -> None:
-        """Surely before it is done, however late this is: what it asks after so many requests, nobody answers."""
+        """Kill a run that cannot have finished: the server answers nothing after `after` more requests."""
         before = self.killed
         for _ in range(PATIENCE):
             self._kill_held(after)
@@ -135,7 +152,7 @@ class Scene:
         raise AssertionError(f"never killed half way:\n{(self.folder / 'log').read_text()[-3000:]}")
 
     def _kill_held(self, after: int) -> None:
-        """Perhaps too early: its first call can be spoilt, and what a killed one asked can come late."""
+        """Try to kill a run half way; this is too early if its first call is spoilt or an old request is late."""
         is_held, is_dead = threading.Event(), threading.Event()
         script, last = self.server.script, len(self.server.requests) + after
 
@@ -156,42 +173,44 @@ class Scene:
 
     @property
     def killed(self) -> int:
-        """How many sessions have no end."""
+        """The number of sessions that were killed: the manifest has no end for them."""
         return sum("ended" not in session for session in self.sessions())
 
     def note_lost(self) -> None:
-        """What was asked without its reply being stored may be asked once more; the last of it is still on its way."""
+        """Wait for the last requests, then count those without a stored reply: each may be asked once more."""
         while self.proxy.connected or time.sleep(0.02) or self.proxy.connected:
             time.sleep(0.005)
         stored = set(self.stored())
-        self.lost.update(asked for asked in self.requests() if asked not in stored)
+        self.lost.update(request for request in self.requests() if request not in stored)
 
     def finish(self, **weather: int | None) -> int:
-        """The same command until it is complete; how often it took."""
+        """Repeat the command until it succeeds and return how often it was started."""
         for times in range(1, PATIENCE + 1):
             process = self.start(**weather)
             if process.wait() == 0:
                 return times
-        raise AssertionError(f"not complete after {PATIENCE} times:\n{process.said[-3000:]}")
+        raise AssertionError(f"not complete after {PATIENCE} times:\n{process.output[-3000:]}")
 
     def check(self, straight: Outcome, is_cut: bool = False) -> None:
-        """What must hold of a complete run; a journal that was cut lacks replies of documents that were finished."""
-        found, sessions = self.outcome(), self.sessions()
-        assert found.examples == straight.examples
-        assert found.trajectories == straight.trajectories
+        """Compare a complete run with the undisturbed one; a cut journal lacks replies of finished documents."""
+        outcome, sessions = self.outcome(), self.sessions()
+        assert outcome.examples == straight.examples
+        assert outcome.trajectories == straight.trajectories
         stored = Counter(self.stored())
         assert stored == straight.requests or (is_cut and stored < straight.requests), "every reply once, no other"
         counts = sum((Counter(s["counts"]) for s in sessions if "ended" in s), Counter())
         spoilt = self.proxy.seen - self.proxy.served
-        late = sum(max(0, times - 1 - spoilt[asked] - self.lost[asked]) for asked, times in found.requests.items())
+        late = sum(
+            max(0, times - 1 - spoilt[request] - self.lost[request]) for request, times in outcome.requests.items()
+        )
         assert late <= counts["retried_timeout"] + self.killed, "a call was repeated that was answered"
         if all("ended" in s and "problem" not in s for s in sessions):
             self._check_counts(straight, counts)
 
     def _check_counts(self, straight: Outcome, counts: Counter[str]) -> None:
-        """The manifest, the journal, and what passed through the proxy tell the same story."""
+        """Check that the manifest, the journal and the proxy count the same calls."""
         retried = sum(times for name, times in counts.items() if name.startswith("retried_"))
-        seen = sum(times for asked, times in self.proxy.seen.items() if asked in straight.requests)
+        seen = sum(times for request, times in self.proxy.seen.items() if request in straight.requests)
         assert counts["calls"] == len(straight.requests)
         late = counts["retried_connection"] + counts["retried_timeout"]  # may not have reached the proxy
         assert retried - late <= seen - counts["calls"] <= retried
@@ -201,18 +220,18 @@ class Scene:
         return Outcome(lines, examples_of(self.run), self.requests())
 
     def sessions(self) -> list[dict]:
-        """Of the run and of its shards; those of the shard that is generated come last."""
+        """Read the sessions of the run and of its shards; those of the current shard come last."""
         manifests = [self.run / "manifest.json", *sorted(self.run.glob("shards/*/manifest.json"))]
-        found = [json.loads(path.read_text()) for path in manifests if path.exists()]
-        return [session for manifest in found for session in manifest.get("sessions", [])]
+        contents = [json.loads(path.read_text()) for path in manifests if path.exists()]
+        return [session for manifest in contents for session in manifest.get("sessions", [])]
 
     def requests(self) -> Counter[str]:
-        """How often the server was asked each thing; probes apart."""
+        """Count how often the server saw each request; probes are left out."""
         with self.server.lock:
             return Counter(hash_body(json.dumps(b).encode()) for b in self.server.requests if b.get("max_tokens") != 1)
 
     def stored(self) -> list[str]:
-        """The requests whose replies are in the journal, or those of the shards before they are merged, by hash."""
+        """List the hashes of requests with a stored reply, in the journal or in those of shards not yet merged."""
         whole = self.run / "journal.sqlite"
         journals = [whole] if whole.exists() else self.run.glob("shards/*/journal.sqlite")
         return [reply.model for journal in journals for reply, _ in read_replies(journal)]

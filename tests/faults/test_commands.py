@@ -1,4 +1,4 @@
-"""What works on finished runs, killed before any of its changes to files and on a full disk: merge and dataset."""
+"""Tests merge and dataset, killed before any of their changes to files and on a full disk."""
 
 import random
 import re
@@ -21,16 +21,16 @@ from tests.helpers.fake_runs import demo_recipe, simple, write_run
 from tests.test_dataset import question
 
 PARTS = ("1/3", "2/3", "3/3")
-NOT_OUTPUT = ("manifest.json", "progress.json")  # they say when
+NOT_OUTPUT = ("manifest.json", "progress.json")  # they hold times
 
 
 def kill_again_and_again(start: Callable[[int], Process], chance: random.Random) -> Iterator[None]:
-    """Each time at a later change to a file, until there is none; stops after each kill."""
+    """Kill a command at a later change to a file each time, until it ends by itself; yields after each kill."""
     at, kills = chance.randint(0, 2), 0
     while (status := (process := start(at)).wait()) == -signal.SIGKILL:
         yield
         at, kills = at + chance.randint(1, 8), kills + 1
-    assert status == 0, process.said
+    assert status == 0, process.output
     assert kills > 1
 
 
@@ -46,7 +46,7 @@ def test_shards_under_fire_are_merged_under_fire(driver, undisturbed, tmp_path_f
             run.shard = part
             too_early = run.start("merge")
             assert too_early.wait() == 1
-            assert f"{part.replace('/', '_of_')}: not finished" in too_early.said
+            assert f"{part.replace('/', '_of_')}: not finished" in too_early.output
             assert not (run.run / "manifest.json").exists()
             run.kill(run.start(), chance.randint(0, 20), chance.uniform(0, 0.05))
             run.finish()
@@ -58,22 +58,22 @@ def test_shards_under_fire_are_merged_under_fire(driver, undisturbed, tmp_path_f
 
 @pytest.mark.slow
 def test_shards_are_merged_when_there_is_room_again(driver, undisturbed, tmp_path):
-    """Room for a journal, but not for all replies."""
+    """The disk has room for a journal, but not for all replies."""
     with scene(tmp_path, "cloze", driver) as run:
         for part in PARTS:
             run.shard = part
             run.finish()
         full = run.start("merge", room=70_000)
         assert full.wait() == 1
-        assert "is the disk full? free some space" in full.said
-        assert "Traceback" not in full.said
+        assert "is the disk full? free some space" in full.output
+        assert "Traceback" not in full.output
         assert run.start("merge").wait() == 0
         run.check(undisturbed["cloze"])
 
 
 @dataclass(frozen=True)
 class Command:
-    """autodata.dataset over two runs, always into one folder: its name is in the recipe that is put out."""
+    """Runs autodata.dataset over two runs, always into one folder, because the written recipe contains its name."""
 
     driver: Driver
     folder: Path
@@ -88,7 +88,7 @@ class Command:
         return self.driver.start(Order(arguments, str(self.folder / "log"), "dataset", **weather))
 
     def outputs(self) -> dict[str, bytes]:
-        """Without what a kill left of a file that was to be renamed when it was whole."""
+        """Read all files but those that a kill left unfinished."""
         wanted = (p for p in self.run.rglob("*") if p.name not in NOT_OUTPUT and p.suffix != ".new")
         files = sorted(p for p in wanted if p.is_file())
         return {
@@ -98,7 +98,7 @@ class Command:
 
 @pytest.fixture(scope="module")
 def straight(driver, tmp_path_factory) -> tuple[Command, dict[str, bytes]]:
-    """The command, and what it puts out undisturbed."""
+    """The command and its undisturbed outputs."""
     folder = tmp_path_factory.mktemp("arms")
     for arm in ("agentic", "cot"):
         recipe = demo_recipe(f"arm={arm}")
@@ -131,10 +131,10 @@ def test_a_dataset_killed_anywhere_is_the_same_in_the_end(straight, schedule):
 @pytest.mark.slow
 @pytest.mark.parametrize("room", [8_000, 20_000])
 def test_a_dataset_on_a_full_disk_is_the_same_when_there_is_room(straight, command, room):
-    """Too little for the examples, and enough for them but not for their Parquet files."""
+    """The first size is too small for the examples, the second only for their Parquet files."""
     full = command.start(room=room)
     assert full.wait() == 1
-    assert "free space" in full.said
-    assert "Traceback" not in full.said
+    assert "free space" in full.output
+    assert "Traceback" not in full.output
     assert command.start().wait() == 0
     assert command.outputs() == straight[1]

@@ -1,4 +1,4 @@
-"""Whatever happens to the driver and its disk, the same command completes the run as if nothing had been."""
+"""Tests that the same command completes a run as if undisturbed, whatever happened to the driver and its disk."""
 
 import random
 import re
@@ -24,7 +24,7 @@ SCHEDULES = st.just(SEED) | st.integers(0, 2**32)
 @scheduled
 @given(schedule=SCHEDULES)
 def test_kill_nine_at_ten_points(driver, undisturbed, tmp_path_factory, play, schedule):
-    """Twenty in both plays: after so many more requests and so many seconds."""
+    """Each of ten kills comes after a random number of requests and a random pause."""
     with scene(tmp_path_factory.mktemp("killed"), play, driver, SEED, **LIGHT) as run:
         chance = random.Random(schedule)
         for _ in range(10):
@@ -37,14 +37,14 @@ def test_kill_nine_at_ten_points(driver, undisturbed, tmp_path_factory, play, sc
 @pytest.mark.slow
 @pytest.mark.parametrize("rooms", [(10_000,), (90_000, 20_000)])
 def test_no_file_may_grow(driver, undisturbed, tmp_path, rooms):
-    """Beyond so many bytes: too few for a journal; for what is answered, and then to open it at all."""
+    """The limits are too small for a journal; for the replies; and then even to open the journal."""
     with scene(tmp_path, "cloze", driver) as run:
         for room in rooms:
             process = run.start(room=room)
             assert process.wait() == 1
-            assert "is the disk full? free some space" in process.said
-            assert "Traceback" not in process.said
-            assert "salvage" not in process.said, "nothing is damaged"
+            assert "is the disk full? free some space" in process.output
+            assert "Traceback" not in process.output
+            assert "salvage" not in process.output, "nothing is damaged"
             run.note_lost()
         run.finish()
         run.check(undisturbed["cloze"])
@@ -52,7 +52,7 @@ def test_no_file_may_grow(driver, undisturbed, tmp_path, rooms):
 
 @contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[None]:
-    """A file system of its own."""
+    """Mount a small file system in a folder."""
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     mounted = subprocess.run(command, capture_output=True, text=True)
@@ -67,13 +67,13 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
 @pytest.mark.slow
 @pytest.mark.parametrize("size", ["60k", "300k"])
 def test_the_disk_is_full_until_there_is_room(driver, undisturbed, tmp_path, size):
-    """The first is too small for a journal, the second for what is answered."""
+    """The first size is too small for a journal, the second for the replies."""
     with scene(tmp_path, "cloze", driver) as run, small_disk(run.run, size):
         process = run.start()
         assert process.wait() == 1
-        # The journal or the file of trajectories: whichever meets the end of the disk first.
-        assert re.search(r"run/(journal\.sqlite|trajectories\.jsonl): .*free (some )?space", process.said)
-        assert "Traceback" not in process.said
+        # Either the journal or the file of trajectories meets the end of the disk first.
+        assert re.search(r"run/(journal\.sqlite|trajectories\.jsonl): .*free (some )?space", process.output)
+        assert "Traceback" not in process.output
         subprocess.run(["mount", "-o", "remount,size=64m", run.run], check=True)
         run.note_lost()
         assert run.finish() == 1
@@ -92,7 +92,7 @@ def test_the_clock_jumps(driver, undisturbed, tmp_path_factory, clock):
 @scheduled
 @given(schedule=SCHEDULES)
 def test_the_journal_is_cut_off_in_the_middle_of_a_page(driver, undisturbed, tmp_path_factory, schedule):
-    """Either SQLite recovers what was whole, or the command names the file and the command that does."""
+    """Either SQLite recovers the whole pages, or the error names the file and the command that salvages it."""
     chance = random.Random(schedule)
     for name in ("journal.sqlite", "journal.sqlite-wal") * 2:
         share = chance.uniform(0.05, 0.99)
@@ -103,9 +103,9 @@ def test_the_journal_is_cut_off_in_the_middle_of_a_page(driver, undisturbed, tmp
                 file.truncate(int(path.stat().st_size * share))
             process = run.start()
             if process.wait():
-                assert f"python -m autodata.salvage {run.run / 'journal.sqlite'}" in process.said
+                assert f"python -m autodata.salvage {run.run / 'journal.sqlite'}" in process.output
                 salvage = [sys.executable, "-m", "autodata.salvage", str(run.run / "journal.sqlite")]
                 assert "replies kept" in subprocess.run(salvage, capture_output=True, text=True, check=True).stdout
-            run.lost.update(run.requests())  # any reply can have been on the page that was cut
+            run.lost.update(run.requests())  # any reply may have been on the page that was cut
             run.finish()
             run.check(undisturbed["cloze"], is_cut=True)

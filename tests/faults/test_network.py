@@ -1,4 +1,4 @@
-"""Whatever happens between the driver and its server, the examples are those of an undisturbed run."""
+"""Tests that the examples are those of an undisturbed run, whatever happens between the driver and its server."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.faults.proxy import FAULTS
 from tests.faults.scene import PLAYS, scene
 
 CHANCE = 0.1
-# What the client calls it, where it notices; a stalled or doubled reply is whole.
+# Each fault's name in the client's counts. A stalled or doubled reply is whole, so the client does not count it.
 COUNTED = {"refuse": "connection", "reset": "connection", "time_out": "timeout", "trickle": "timeout",
            "too_many": "http_429", "server_error": "http_50", "truncate": "connection", "not_json": "bad_reply",
            "wrong_schema": "bad_reply", "empty": "empty"}  # fmt: skip

@@ -1,4 +1,4 @@
-"""Commands as their users start them: each in a process of its own, one by one or all at once."""
+"""Runs commands as their users do: each in a process of its own, one by one or all at once."""
 
 import io
 import re
@@ -12,21 +12,22 @@ import pytest
 
 
 def run(module: str, *arguments: str) -> str:
-    """What the command printed; it must end well."""
-    done = subprocess.run([sys.executable, "-m", module, *arguments], text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT)  # fmt: skip
+    """Run a command, which must succeed, and return its output."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
     assert done.returncode == 0, done.stdout[-3000:]
     return done.stdout
 
 
 def run_at_once(*commands: tuple[str, ...]) -> list[str]:
-    """What each printed. A server answers several calls in little more time than one."""
+    """Run commands at once and return their outputs: a server answers several calls in little more time than one."""
     with ThreadPoolExecutor(len(commands)) as pool:
         return list(pool.map(lambda command: run(*command), commands))
 
 
 def find_failure(main: Callable[[], None]) -> str:
-    """What a command in this process says on stderr when it fails; empty when it ends well."""
+    """Run a command in this process and return its error on stderr, empty if it succeeds."""
     with redirect_stderr(io.StringIO()) as errors:
         try:
             main()
@@ -37,7 +38,7 @@ def find_failure(main: Callable[[], None]) -> str:
 
 @contextmanager
 def fails(message: str) -> Iterator[None]:
-    """A command in this process fails with an `error: …` that matches."""
+    """Expect a command in this process to fail with an `error: …` that matches."""
     with redirect_stderr(io.StringIO()) as errors, pytest.raises(SystemExit) as ended:
         yield
     assert ended.value.code in (1, 2)

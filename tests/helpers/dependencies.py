@@ -1,4 +1,4 @@
-"""The packages that the project needs, what for, and their licences.
+"""Writes the page of the packages that the project needs, with their purposes and licences.
 
 `python -m tests.helpers.dependencies` renews the page.
 """
@@ -52,12 +52,12 @@ PURPOSES = {
     "vllm-router": "one address for many replicas",
     "zstandard": "compressed replies",
 }
-FAMILIES = {  # the first that fits; the packages of the first four, and of none, are named
+FAMILIES = {  # The first match counts. The page names the packages of the first four families and of none.
     "GPL": r"\bA?GPL", "LGPL": "LGPL", "MPL": "MPL|Mozilla", "unknown": "^$",
     "Apache": "Apache", "BSD": "BSD", "MIT": "MIT", "PSF": "PSF|Python Software", "ISC": "ISC",
     "public domain": "Unlicense|CC0",
 }  # fmt: skip
-# What their metadata leaves out, read in the file LICENSE that they bring.
+# Licences that the metadata leaves out, read in the package's file LICENSE.
 READ = {
     "agent-client-protocol": "Apache-2.0",
     "axe-playwright-python": "MIT",
@@ -93,14 +93,14 @@ def read_direct() -> list[str]:
 
 
 def find_licence(name: str) -> str:
-    """As the package itself says; '' when it does not."""
+    """Return the licence that the package itself states, '' if it states none."""
     try:
-        told = metadata(name)
+        facts = metadata(name)
     except PackageNotFoundError:
         return ""
-    classes = [c.rsplit(" :: ", 1)[-1] for c in told.get_all("Classifier", []) if c.startswith("License ::")]
-    text = (told.get("License") or "").strip().partition("\n")[0]
-    return READ.get(name) or told.get("License-Expression") or ", ".join(classes) or text
+    classes = [c.rsplit(" :: ", 1)[-1] for c in facts.get_all("Classifier", []) if c.startswith("License ::")]
+    text = (facts.get("License") or "").strip().partition("\n")[0]
+    return READ.get(name) or facts.get("License-Expression") or ", ".join(classes) or text
 
 
 def find_family(licence: str) -> str:
@@ -114,12 +114,22 @@ def write_page() -> str:
     for name in pins:
         families[find_family(find_licence(name))].append(name)
     named = [*list(FAMILIES)[:4], "other"]
-    counts = [f"| {family} | {len(names)} | {', '.join(names) if family in named else ''} |"
-              for family, names in sorted(families.items(), key=lambda item: -len(item[1]))]  # fmt: skip
-    return "\n".join([
-        HEAD + "| package | version | licence | what for |", "|---|---|---|---|", *rows,
-        f"\nAll {len(pins)} pinned packages by the family of their licence, with names where it asks for something:\n",
-        "| family | packages | names |", "|---|---|---|", *counts, NOTES])  # fmt: skip
+    counts = [
+        f"| {family} | {len(names)} | {', '.join(names) if family in named else ''} |"
+        for family, names in sorted(families.items(), key=lambda item: -len(item[1]))
+    ]
+    families_head = f"All {len(pins)} pinned packages by the family of their licence"
+    lines = [
+        HEAD + "| package | version | licence | what for |",
+        "|---|---|---|---|",
+        *rows,
+        f"\n{families_head}, with names where it asks for something:\n",
+        "| family | packages | names |",
+        "|---|---|---|",
+        *counts,
+        NOTES,
+    ]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

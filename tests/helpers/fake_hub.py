@@ -1,4 +1,4 @@
-"""A hub on loopback: what huggingface_hub and datasets ask of the real one to publish and to read back."""
+"""A hub on loopback with the routes that huggingface_hub and datasets use to publish and to read back."""
 
 import base64
 import hashlib
@@ -30,7 +30,7 @@ class Repo:
 
 
 class FakeHub(ThreadingHTTPServer):
-    """Repositories by (kind, name), and everything that was asked."""
+    """Holds repositories by (kind, name) and all requests."""
 
     daemon_threads = True
 
@@ -38,8 +38,8 @@ class FakeHub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.token = token
         self.repos: dict[tuple[str, str], Repo] = {}
-        self.objects: dict[str, bytes] = {}  # of LFS, by SHA-256
-        self.asked: list[str] = []
+        self.objects: dict[str, bytes] = {}  # LFS files by SHA-256
+        self.requests: list[str] = []
         self.down = False
 
     @property
@@ -47,11 +47,11 @@ class FakeHub(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request, client_address):
-        """A client that went away is no error here."""
+        """Ignore a client that went away."""
 
 
 def oid(name: str, data: bytes) -> str:
-    """As git names a file, or LFS a large one."""
+    """Return the id that git gives to a file, or LFS to a large one."""
     is_large = name.endswith(LFS)
     return hashlib.sha256(data).hexdigest() if is_large else hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
@@ -69,16 +69,16 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         is_chunked = self.headers.get("Transfer-Encoding") == "chunked"
         body = self._read_chunks() if is_chunked else self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.server.asked.append(f"{self.command} {path}")
+        self.server.requests.append(f"{self.command} {path}")
         if self.server.down:
             self._send(503, {"error": "down for maintenance"})
             return
         for pattern, method, needs_token in ROUTES:
-            if found := re.fullmatch(pattern, f"{self.command} {path}"):
+            if match := re.fullmatch(pattern, f"{self.command} {path}"):
                 if needs_token and self.headers.get("Authorization") != f"Bearer {self.server.token}":
                     self._send(401, {"error": "Invalid username or password."})
                 else:
-                    method(self, body, *found.groups())
+                    method(self, body, *match.groups())
                 return
         self._send(404, {"error": f"no route {self.command} {path}"})
 
@@ -91,12 +91,12 @@ class _Handler(BaseHTTPRequestHandler):
         return b"".join(parts)
 
     def _create(self, body: bytes):
-        asked = json.loads(body)
-        name = f"{asked['organization']}/{asked['name']}" if asked.get("organization") else asked["name"]
-        kind = asked.get("type", "model")
+        order = json.loads(body)
+        name = f"{order['organization']}/{order['name']}" if order.get("organization") else order["name"]
+        kind = order.get("type", "model")
         place = f"{self.server.url}/{'datasets/' if kind == 'dataset' else ''}{name}"
         is_new = (kind, name) not in self.server.repos
-        self.server.repos.setdefault((kind, name), Repo(kind, asked.get("visibility") == "private"))
+        self.server.repos.setdefault((kind, name), Repo(kind, order.get("visibility") == "private"))
         self._send(200 if is_new else 409, {"url": place, "error": "" if is_new else "You already created this repo"})
 
     def _check_card(self, body: bytes):
@@ -105,9 +105,16 @@ class _Handler(BaseHTTPRequestHandler):
     def _sort(self, body: bytes, kind: str, name: str, _: str):
         repo = self._find(kind, name)
         paths = [f["path"] for f in json.loads(body)["files"]]
-        self._send(200, {"files": [
-            {"path": path, "uploadMode": "lfs" if path.endswith(LFS) else "regular", "shouldIgnore": False,
-             "oid": oid(path, repo.files[path]) if path in repo.files else None} for path in paths]})  # fmt: skip
+        files = [
+            {
+                "path": path,
+                "uploadMode": "lfs" if path.endswith(LFS) else "regular",
+                "shouldIgnore": False,
+                "oid": oid(path, repo.files[path]) if path in repo.files else None,
+            }
+            for path in paths
+        ]
+        self._send(200, {"files": files})
 
     def _offer(self, body: bytes, _: str, name: str):
         answer = [{"oid": o["oid"], "size": o["size"]} | self._place(o["oid"]) for o in json.loads(body)["objects"]]
@@ -137,13 +144,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _describe(self, _: bytes, kind: str, name: str, revision: str | None = None):
         if repo := self._find(kind, name):
-            self._send(200, {"id": name, "sha": repo.sha, "private": repo.private, "tags": [], "downloads": 0,
-                             "likes": 0, "siblings": [{"rfilename": f} for f in sorted(repo.files)]})  # fmt: skip
+            siblings = [{"rfilename": f} for f in sorted(repo.files)]
+            facts = {"id": name, "sha": repo.sha, "private": repo.private, "tags": [], "downloads": 0, "likes": 0}
+            self._send(200, facts | {"siblings": siblings})
 
     def _list(self, _: bytes, kind: str, name: str, revision: str, below: str | None = None):
         if repo := self._find(kind, name):
-            self._send(200, [self._entry(f, data) for f, data in sorted(repo.files.items())
-                             if f.startswith(f"{below}/" if below else "")])  # fmt: skip
+            prefix = f"{below}/" if below else ""
+            self._send(200, [self._entry(f, data) for f, data in sorted(repo.files.items()) if f.startswith(prefix)])
 
     def _entry(self, name: str, data: bytes) -> dict:
         lfs = {"lfs": {"oid": oid(name, data), "size": len(data), "pointerSize": 1}} if name.endswith(LFS) else {}
@@ -180,11 +188,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(payload)
 
     def log_message(self, format, *args):
-        """Silent."""
+        """Log nothing."""
 
 
 _REPO = r"/api/(model|dataset)s/([\w.-]+/[\w.-]+)"
-# Method and path, what answers, and whether only the owner of the token may ask.
+# (method and path, handler, True if only the owner of the token may call it)
 ROUTES = (
     (r"POST /api/repos/create", _Handler._create, True),
     (r"POST /api/validate-yaml", _Handler._check_card, False),
@@ -202,7 +210,7 @@ ROUTES = (
 
 @contextmanager
 def fake_hub(token: str) -> Iterator[FakeHub]:
-    """A hub that lets the owner of `token` write."""
+    """Run a hub on which the owner of `token` may write."""
     hub = FakeHub(token)
     thread = threading.Thread(target=hub.serve_forever, args=(0.02,), daemon=True)
     thread.start()

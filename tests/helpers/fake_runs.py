@@ -1,4 +1,4 @@
-"""Finished runs of generation on disk, small and whole, for the tests of what reads them."""
+"""Writes small finished generation runs, for tests of the commands that read them."""
 
 import json
 from dataclasses import replace
@@ -38,14 +38,14 @@ def attempts(lines: tuple[Criterion, ...], *met: tuple[bool, ...]) -> tuple[Atte
 
 
 def a_round(
-    number: int, asked: Candidate, recipe: GenerateRecipe, *, weak: int = 2, strong: int = 8, **values: object
+    number: int, proposal: Candidate, recipe: GenerateRecipe, *, weak: int = 2, strong: int = 8, **values: object
 ) -> Round:
-    """A measured round: so many of 8 weak and of 8 strong attempts are right, the verdicts are the rule's own."""
-    tried = [attempts(asked.rubric, *[GOOD] * right, *[BAD] * (8 - right)) for right in (weak, strong)]
+    """Make a round with `weak` and `strong` right answers out of 8 each; the verdict is computed by the rule."""
+    solvers = [attempts(proposal.rubric, *[GOOD] * right, *[BAD] * (8 - right)) for right in (weak, strong)]
     domain = RuleOnly(recipe)
-    presets = {name: domain.decide(asked, *tried, gate) for name, gate in recipe.domain.presets.items()}
+    presets = {name: domain.decide(proposal, *solvers, gate) for name, gate in recipe.domain.presets.items()}
     verdict = presets[recipe.domain.preset]
-    return replace(Round(number, asked, None, *tried, verdict, presets), **values)
+    return replace(Round(number, proposal, None, *solvers, verdict, presets), **values)
 
 
 class RuleOnly(Domain):
@@ -64,23 +64,23 @@ def demo_recipe(*more: str, name: str = "generate") -> GenerateRecipe:
 def trajectory(document: str, *rounds: Round, arm: str = "agentic", **values: object) -> Trajectory:
     is_accepted = bool(rounds) and rounds[-1].verdict.accepted is True and arm == "agentic"
     end = End.ACCEPTED if is_accepted else End.ROUNDS_USED if arm == "agentic" else End.ONE_SHOT
-    made = Trajectory(document, f"{document}.txt", arm, "just_right", tuple(rounds), end, tokens={"challenger": 7})
-    return replace(made, **values)
+    record = Trajectory(document, f"{document}.txt", arm, "just_right", tuple(rounds), end, tokens={"challenger": 7})
+    return replace(record, **values)
 
 
 def simple(document: str, question: str, recipe: GenerateRecipe, arm: str = "agentic", **values: object) -> Trajectory:
-    """One measured round over one question."""
+    """Make a trajectory of one measured round over one question."""
     return trajectory(document, a_round(1, candidate(question), recipe, **values), arm=arm)
 
 
-def checked(asked: Candidate, passed: bool) -> Quality:
-    return Quality(passed, "", asked.hash)
+def checked(proposal: Candidate, passed: bool) -> Quality:
+    return Quality(passed, "", proposal.hash)
 
 
-def write_run(folder: Path, recipe: GenerateRecipe, *made: Trajectory, **manifest: object) -> str:
-    """A run folder as autodata.generate leaves it."""
+def write_run(folder: Path, recipe: GenerateRecipe, *trajectories: Trajectory, **manifest: object) -> str:
+    """Write a run folder as autodata.generate leaves it."""
     folder.mkdir(parents=True)
-    (folder / "trajectories.jsonl").write_bytes(b"".join(TRAJECTORY.dump_json(t) + b"\n" for t in made))
+    (folder / "trajectories.jsonl").write_bytes(b"".join(TRAJECTORY.dump_json(t) + b"\n" for t in trajectories))
     (folder / "recipe.yaml").write_text(to_yaml(recipe))
     outputs = {"trajectories.jsonl": hash_path(folder / "trajectories.jsonl")}
     facts = {"finished": "now", "inputs": {"prompts": "p1"}, "models": MODELS, "arm": recipe.arm, "outputs": outputs}

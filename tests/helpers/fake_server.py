@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 MODEL = "fake"
-NAMES = (MODEL, "weak", "strong")  # models that it says it serves
-ROOTS: dict[str, str | None] = {}  # what a name has loaded, as vLLM says it
-KNOWN = "measured a improvement over every earlier harbour system."  # what play_cloze can guess
+NAMES = (MODEL, "weak", "strong")  # models that it lists
+ROOTS: dict[str, str | None] = {}  # model name → weights, as vLLM reports them
+KNOWN = "measured a improvement over every earlier harbour system."  # words that play_cloze can guess
 
 
 @dataclass
 class Scripted:
-    """One answer of the server; `drop` closes the connection without any."""
+    """One reply of the server; `drop` closes the connection without a reply."""
 
     body: dict | bytes | None = None
     status: int = 200
@@ -41,7 +41,7 @@ class FakeServer(ThreadingHTTPServer):
     def __init__(self, script: Script, port: int = 0, key: str = ""):
         super().__init__(("127.0.0.1", port), _Handler)
         self.script = script
-        self.key = key  # that calls must bring, if any
+        self.key = key  # the key that calls must bring, if any
         self.requests: list[dict] = []
         self.request_headers: list[dict[str, str]] = []
         self.running = 0
@@ -53,13 +53,13 @@ class FakeServer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/v1"
 
     def handle_error(self, request, client_address):
-        """A client that went away (time-out, killed) is no error here."""
+        """Ignore a client that went away (time-out, killed)."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    wbufsize = -1  # head and body in one packet
+    wbufsize = -1  # send head and body in one packet
     server: FakeServer
 
     def do_GET(self):
@@ -68,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(Scripted(known[self.path]) if self.path in known else Scripted(status=404))
 
     def _measure(self) -> bytes:
-        """In vLLM's words, as far as they are read."""
+        """Report the load in the part of vLLM's metrics that the product reads."""
         return f"vllm:num_requests_running {self.server.running}\nvllm:num_requests_waiting 0\n".encode()
 
     def do_POST(self):
@@ -104,12 +104,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def log_message(self, format, *args):
-        """Silent."""
+        """Log nothing."""
 
 
 @contextmanager
 def fake_server(script: Script) -> Iterator[FakeServer]:
-    """A server with `.url`, `.requests` (parsed bodies), `.request_headers`, `.most_running`."""
+    """Run a server with `.url`, `.requests` (parsed bodies), `.request_headers`, `.most_running`."""
     server = FakeServer(script)
     thread = threading.Thread(target=server.serve_forever, args=(0.002,), daemon=True)
     thread.start()
@@ -122,13 +122,13 @@ def fake_server(script: Script) -> Iterator[FakeServer]:
 
 
 def _list_model(name: str) -> dict:
-    """As vLLM lists a model; other servers do not say what they have loaded."""
+    """List a model as vLLM does; other servers do not report the weights they have loaded."""
     root = {"root": ROOTS[name]} if ROOTS.get(name) else {}
     return {"id": name, "object": "model", **root}
 
 
 def completion(text, finish_reason="stop", reasoning=None, model=MODEL, **message) -> Scripted:
-    """A valid chat completion; `message` adds fields, as `reasoning_content` or `refusal`."""
+    """Make a valid chat completion; `message` adds fields, as `reasoning_content` or `refusal`."""
     answer = {"role": "assistant", "content": text, **message}
     if reasoning is not None:
         answer["reasoning"] = reasoning
@@ -145,10 +145,10 @@ def completion(text, finish_reason="stop", reasoning=None, model=MODEL, **messag
 
 
 def play_cloze(body: dict, count: int) -> Scripted:
-    """A script that plays cloze, the same for the same request whenever it comes.
+    """Plays cloze; the reply depends on the request alone.
 
-    Challenger: any cut that is allowed. Solver: reads the next word in the document where it sees
-    one; else it knows some words of a sentence and says them one time in four.
+    The challenger picks any allowed cut. A solver that sees the document reads the next word in it;
+    without one it knows some words of a sentence and says them one time in four.
     """
     chance = random.Random(json.dumps(body, sort_keys=True))
     if "response_format" in body:
@@ -162,12 +162,12 @@ def play_cloze(body: dict, count: int) -> Scripted:
 
 
 def _word_after(beginning: str, text: str) -> str | None:
-    found = re.search(rf"(?<!\S){re.escape(beginning)} (\S+)", text)
-    return found[1] if found else None
+    match = re.search(rf"(?<!\S){re.escape(beginning)} (\S+)", text)
+    return match[1] if match else None
 
 
 def judge_by_hash(body: dict, count: int) -> Scripted:
-    """Verdicts that depend on what is judged, and on nothing else."""
+    """Give verdicts that depend on the judged answer alone."""
     text = body["messages"][-1]["content"]
     if body.get("max_tokens") == 1:
         return completion("x")

@@ -1,7 +1,7 @@
-"""A scripted world in which every kind of outcome can be ordered: a challenger, a verifier, two solvers, a judge.
+"""A scripted challenger, verifier, two solvers and judge that produce every kind of outcome on demand.
 
-The n-th candidate of a document ends as the n-th word of the plan says. Nothing is told apart by role words:
-the world knows who is asked by the model's name and by the form of the reply.
+The n-th word of the plan is the outcome of a document's n-th candidate. The world knows the role of a request
+by the model's name and by the form of the reply, not by words in the prompt.
 """
 
 import json
@@ -30,7 +30,7 @@ SERVES = {Role.WEAK_SOLVER: "weak", Role.STRONG_SOLVER: "strong"}
 
 
 def models_of_world(url: str, **endpoint: object) -> Models:
-    """Weak and strong solver under names of their own, everything else as `fake`; one server."""
+    """Serve weak and strong solver under names of their own and all other roles as `fake`, by one server."""
     names = ("fake", "weak", "strong")
     shared = {"base_url": url, "retries": 0, "timeout_s": 10.0, "sampling": BUDGET}
     endpoints = {n: Endpoint(**{"model": n} | shared | endpoint) for n in names}
@@ -46,7 +46,7 @@ def rubric(number: int) -> list[dict]:
 
 
 def candidate(number: int, **changes: object) -> dict:
-    """What the challenger writes as its `number`-th proposal."""
+    """Return the challenger's proposal number `number`."""
     return {
         "scratchpad": "thinking",
         "question_type": "prediction",
@@ -76,7 +76,7 @@ def quality(passes: bool) -> dict:
 
 
 def choose_met(points: int) -> list[bool]:
-    """Which of the ten positive criteria give exactly `points`."""
+    """Choose positive criteria that give exactly `points`."""
     met = [False] * len(WEIGHTS)
     for i in reversed(range(len(WEIGHTS))):
         if WEIGHTS[i] <= points:
@@ -85,12 +85,12 @@ def choose_met(points: int) -> list[bool]:
 
 
 class World:
-    """Replies to every request of the `cs` domain; `plan` is per document, its last word repeats."""
+    """Replies to every request of the `cs` domain. Each document goes through `plan`; its last word repeats."""
 
     def __init__(self, plan: Sequence[str], orchestrator: Callable[[dict, int], Scripted] | None = None):
         self.plan = plan
         self.orchestrator = orchestrator
-        self.asked: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
         self._moves = 0
         self._proposed: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -98,7 +98,7 @@ class World:
     def __call__(self, body: dict, count: int) -> Scripted:
         kind = self._kind(body)
         with self._lock:
-            self.asked[kind] += 1
+            self.counts[kind] += 1
         return getattr(self, f"_{kind}")(body)
 
     def outcome(self, text: str) -> str:
@@ -145,11 +145,11 @@ class World:
 
 
 def legal(body: dict) -> list[str]:
-    """The moves that the prompt calls legal."""
+    """Read the moves that the prompt calls legal."""
     return re.search(r"Legal now: (.+)\.", body["messages"][-1]["content"])[1].split(", ")
 
 
 def call(name: str, **arguments: object) -> Scripted:
-    """A reply that calls one function."""
+    """Make a reply that calls one function."""
     function = {"name": name, "arguments": json.dumps(arguments)}
     return completion(None, "tool_calls", tool_calls=[{"id": "1", "type": "function", "function": function}])

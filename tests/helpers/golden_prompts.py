@@ -1,4 +1,4 @@
-"""Every prompt as a model is sent it, for one fixed example, so that a change of a template shows as a change of text.
+"""Renders every prompt for one fixed example, so that a change of a template shows as a change of text.
 
 python -m tests.helpers.golden_prompts renews tests/golden/prompts; read its diff.
 """
@@ -36,24 +36,24 @@ ANALYSIS = "Questions ask why something works; the weak solver explains that wel
 
 
 class Recorder:
-    """A client that keeps what is asked, and whose replies nobody can read."""
+    """A client that keeps all prompts and sends unreadable replies."""
 
     def __init__(self) -> None:
-        self.asked: list[Request] = []
+        self.requests: list[Request] = []
         self.accounts = defaultdict(lambda: SimpleNamespace(counts=Counter()))
 
     async def ask(self, request: Request) -> Reply:
-        self.asked.append(request)
+        self.requests.append(request)
         return Reply(Outcome.EMPTY, "", "", "stop", "nobody", 0, 0, 0.0)
 
     def record(self, *calls: Coroutine[None, None, object]) -> list[tuple[Message, ...]]:
-        """The first prompt of each call, whatever becomes of the call."""
+        """Return the first prompt of each call, whether or not the call succeeds."""
         first = []
         for call in calls:
-            at = len(self.asked)
+            at = len(self.requests)
             with suppress(JudgeFailed, ParseError, Unsuitable):
                 asyncio.run(call)
-            first.append(self.asked[at].messages)
+            first.append(self.requests[at].messages)
         return first
 
 
@@ -66,17 +66,18 @@ def load_domain(name: str, client: Recorder) -> Domain:
 def ask_common(
     domain: Domain, client: Recorder, document: Document, rounds: Sequence[Round], candidate: Candidate
 ) -> dict[str, list[tuple[Message, ...]]]:
-    """What every domain asks: the challenger before and after failures, the orchestrator, the solver."""
+    """Render the prompts of every domain: challenger before and after failures, orchestrator, solver."""
     harness = Harness(domain, document, "agentic")
     harness.rounds = list(rounds)
     harness.refused = ["give_up is not legal now; legal: propose"]
     name = domain.config.name
     return {
-        f"{name}.challenger": client.record(domain.propose(document, [], 1, ""),
-                                            domain.propose(document, rounds, len(rounds) + 1, ADVICE)),
+        f"{name}.challenger": client.record(
+            domain.propose(document, [], 1, ""), domain.propose(document, rounds, len(rounds) + 1, ADVICE)
+        ),
         f"{name}.orchestrator": client.record(orchestrator.choose(harness, 0)),
         f"{name}.solver": [domain.solver_prompt(candidate, shown) for shown in ("", domain.privileged(document))],
-    }  # fmt: skip
+    }
 
 
 def ask_cs(client: Recorder) -> dict[str, list[tuple[Message, ...]]]:
@@ -84,9 +85,10 @@ def ask_cs(client: Recorder) -> dict[str, list[tuple[Message, ...]]]:
     candidate, answer = material.CS[3], material.ANSWER
     return ask_common(domain, client, material.PAPER, rounds, candidate) | {
         "cs.quality_verifier": client.record(domain.check_quality(material.PAPER, candidate)),
-        "domains.judge": client.record(domain.agents.judge(candidate, answer, 0, 1),
-                                       domain.agents.judge(candidate, answer, 0, 1, per_call=2)),
-    }  # fmt: skip
+        "domains.judge": client.record(
+            domain.agents.judge(candidate, answer, 0, 1), domain.agents.judge(candidate, answer, 0, 1, per_call=2)
+        ),
+    }
 
 
 def ask_legal(client: Recorder) -> dict[str, list[tuple[Message, ...]]]:
@@ -137,7 +139,7 @@ def ask_eval(client: Recorder) -> dict[str, list[tuple[Message, ...]]]:
 
 @cache
 def render_all() -> dict[str, str]:
-    """Name of the golden file → its text."""
+    """Return the text of each golden file by its name."""
     client, prompts = Recorder(), {}
     for ask in (ask_cs, ask_legal, ask_science, ask_cloze, ask_meta, ask_eval):
         prompts |= ask(client)
@@ -145,7 +147,7 @@ def render_all() -> dict[str, str]:
 
 
 def write(conversations: Sequence[Sequence[Message]]) -> str:
-    """Turns under headings; where there are several conversations, they are numbered."""
+    """Write each turn under a heading and number the conversations if there are several."""
     lines = []
     for number, messages in enumerate(conversations, 1):
         which = f" of prompt {number}" if len(conversations) > 1 else ""
@@ -154,9 +156,9 @@ def write(conversations: Sequence[Sequence[Message]]) -> str:
 
 
 def find_templates() -> dict[str, Path]:
-    """Name of the golden file → the template that it renders."""
-    found = [p for folder in ("autodata", "training", "eval") for p in sorted((REPO / folder).rglob("prompts/*.j2"))]
-    return {f"{path.parent.parent.name}.{path.stem}.txt": path for path in found}
+    """Return the template of each golden file by its name."""
+    paths = [p for folder in ("autodata", "training", "eval") for p in sorted((REPO / folder).rglob("prompts/*.j2"))]
+    return {f"{path.parent.parent.name}.{path.stem}.txt": path for path in paths}
 
 
 def main() -> None:

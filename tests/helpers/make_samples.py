@@ -1,6 +1,6 @@
-"""Writes recipes/ingest/samples: a few records in the exact form of each corpus, compressed as the real ones are.
+"""Writes recipes/ingest/samples: a few records in the exact form of each corpus, compressed like the real ones.
 
-The texts are those of the demo, which are our own. python -m tests.helpers.make_samples
+The texts are those of the demo, which we wrote. Run it as `python -m tests.helpers.make_samples`.
 """
 
 import gzip
@@ -18,52 +18,81 @@ _PROBLEMS = REPO / "recipes" / "science" / "documents" / "problems.jsonl"
 
 
 def read_text(name: str) -> tuple[str, list[str]]:
-    """Title and paragraphs."""
+    """Read title and paragraphs of a demo text."""
     title, *paragraphs = (_TEXTS / f"{name}.txt").read_text(encoding="utf-8").strip().split("\n\n")
     return title, paragraphs
 
 
 def mark(text: str, parts: list[str]) -> str:
-    """Spans of the parts, as the release writes them: a JSON string."""
+    """Write the spans of the parts as the release does, in a JSON string."""
     places = [(text.index(part), len(part)) for part in parts]
     return json.dumps([{"start": start, "end": start + length} for start, length in places])
 
 
 def make_paper(number: int) -> dict:
-    """A record of s2orc_v2: no year, no field of study, no abstract."""
+    """Make a record of s2orc_v2, which has no year, field of study or abstract."""
     title, paragraphs = read_text(f"cs_{number:02d}")
     headers = [f"{i} {name}" for i, name in enumerate(("Introduction", "Evaluation"), 1)]
     text = "\n".join([title, *(part for pair in zip(headers, paragraphs, strict=False) for part in pair)])
     annotations = {"section_header": mark(text, headers), "paragraph": mark(text, paragraphs), "bib_ref": None}
-    access = {"externalids": {"DOI": f"10.5555/{number}", "ArXiv": None}, "license": "CCBY", "status": "GOLD",
-              "url": f"https://example.org/{number}.pdf"}  # fmt: skip
-    return {"corpusid": number, "title": title, "authors": [], "openaccessinfo": access,
-            "body": {"text": text, "annotations": annotations}, "bibliography": None}  # fmt: skip
+    access = {
+        "externalids": {"DOI": f"10.5555/{number}", "ArXiv": None},
+        "license": "CCBY",
+        "status": "GOLD",
+        "url": f"https://example.org/{number}.pdf",
+    }
+    return {
+        "corpusid": number,
+        "title": title,
+        "authors": [],
+        "openaccessinfo": access,
+        "body": {"text": text, "annotations": annotations},
+        "bibliography": None,
+    }
 
 
 def make_old_paper(number: int) -> dict:
-    """A record of the older `s2orc` release, with title and abstract in the text; some offsets are strings."""
+    """Make a record of the older `s2orc` release: title and abstract are in the text, some offsets are strings."""
     title, paragraphs = read_text(f"cs_{number:02d}")
     abstract, *rest = paragraphs
     text = "\n".join([title, abstract, "Evaluation", *rest])
     start = text.index(abstract)
-    annotations = {"title": mark(text, [title]), "sectionheader": mark(text, ["Evaluation"]),
-                   "abstract": json.dumps([{"start": str(start), "end": str(start + len(abstract))}]),
-                   "paragraph": mark(text, rest), "figure": None}  # fmt: skip
+    annotations = {
+        "title": mark(text, [title]),
+        "sectionheader": mark(text, ["Evaluation"]),
+        "abstract": json.dumps([{"start": str(start), "end": str(start + len(abstract))}]),
+        "paragraph": mark(text, rest),
+        "figure": None,
+    }
     source = {"pdfurls": None, "pdfsha": "0" * 40, "oainfo": {"license": None, "openaccessurl": None, "status": None}}
-    return {"corpusid": number, "externalids": {"arxiv": f"2301.{number:05d}", "doi": None},
-            "content": {"source": source, "text": text, "annotations": annotations}}  # fmt: skip
+    return {
+        "corpusid": number,
+        "externalids": {"arxiv": f"2301.{number:05d}", "doi": None},
+        "content": {"source": source, "text": text, "annotations": annotations},
+    }
 
 
 def make_pes2o(number: int) -> dict:
     title, paragraphs = read_text(f"cs_{number:02d}")
-    return {"id": str(number), "source": "s2orc/train", "text": "\n".join([title, *paragraphs]), "added": "2023-01-03",
-            "created": "2022-06-01", "version": "v3-fos-license"}  # fmt: skip
+    return {
+        "id": str(number),
+        "source": "s2orc/train",
+        "text": "\n".join([title, *paragraphs]),
+        "added": "2023-01-03",
+        "created": "2022-06-01",
+        "version": "v3-fos-license",
+    }
 
 
 def make_papers_row(number: int, year: int | None = 2023, category: str = "Computer Science") -> dict:
-    return {"corpusid": number, "title": f"Paper {number}", "year": year, "publicationdate": None, "venue": "",
-            "s2fieldsofstudy": [{"category": category, "source": "s2-fos-model"}]}  # fmt: skip
+    return {
+        "corpusid": number,
+        "title": f"Paper {number}",
+        "year": year,
+        "publicationdate": None,
+        "venue": "",
+        "s2fieldsofstudy": [{"category": category, "source": "s2-fos-model"}],
+    }
 
 
 def make_opinion(*names: str, html: bool = False) -> dict:
@@ -71,8 +100,12 @@ def make_opinion(*names: str, html: bool = False) -> dict:
     text = "\n\n".join(texts)
     if html:
         text = '<pre class="inline">' + text.replace("\n\n", "</p>\n<p>") + "</pre>"
-    return {"text": text, "created_timestamp": "05-08-2014", "downloaded_timestamp": "01-14-2022",
-            "url": f"https://example.org/api/rest/v3/opinions/{names[0][-2:]}/"}  # fmt: skip
+    return {
+        "text": text,
+        "created_timestamp": "05-08-2014",
+        "downloaded_timestamp": "01-14-2022",
+        "url": f"https://example.org/api/rest/v3/opinions/{names[0][-2:]}/",
+    }
 
 
 def pack(rows: list[object]) -> bytes:
@@ -80,32 +113,45 @@ def pack(rows: list[object]) -> bytes:
 
 
 def make_pdf(lines: list[str]) -> bytes:
-    """One page of text."""
+    """Make a PDF of one page of text."""
     shown = b"".join(b"(%s) Tj T* " % line.translate({40: None, 41: None, 92: None}).encode("ascii") for line in lines)
     content = b"BT /F1 10 Tf 14 TL 40 750 Td " + shown + b"ET"
-    objects = [b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-               b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R"
-               b" /Resources << /Font << /F1 5 0 R >> >> >>",
-               b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content),
-               b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"]  # fmt: skip
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R"
+        b" /Resources << /Font << /F1 5 0 R >> >> >>",
+        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content),
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+    ]
     out, places = b"%PDF-1.4\n", []
     for number, body in enumerate(objects, 1):
         places.append(len(out))
         out += b"%d 0 obj\n%s\nendobj\n" % (number, body)
     table = b"".join(b"%010d 00000 n \n" % place for place in places)
     return out + b"xref\n0 6\n0000000000 65535 f \n%strailer\n<< /Size 6 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (
-        table, len(out))  # fmt: skip
+        table,
+        len(out),
+    )
 
 
 def make_files() -> dict[str, bytes]:
-    """Name → bytes of every sample but the parquet ones. Each corpus has its share of what must be left out."""
+    """Make all samples but the parquet ones, by name. Each corpus has some records that ingest must drop."""
     broken = make_paper(5) | {"corpusid": 13}
     broken["body"] = broken["body"] | {"annotations": {"paragraph": "[{"}}
     beyond = make_paper(6)
     beyond["body"]["annotations"]["bib_ref"] = beyond["body"]["annotations"]["section_header"]
     beyond["body"]["annotations"]["section_header"] = '[{"start": 90000, "end": 90010}]'
-    new = [make_paper(1), make_paper(2), make_paper(3), '{"corpusid": 4, "ti', broken, beyond, make_paper(1),
-           make_paper(4) | {"corpusid": 14}]  # fmt: skip
+    new = [
+        make_paper(1),
+        make_paper(2),
+        make_paper(3),
+        '{"corpusid": 4, "ti',
+        broken,
+        beyond,
+        make_paper(1),
+        make_paper(4) | {"corpusid": 14},
+    ]
     papers = [make_papers_row(n) for n in range(1, 14)] + [make_papers_row(14, 2019), make_papers_row(15, 2023, "Law")]
     first, second, third = ([f"law_{n:02d}" for n in range(start, start + 4)] for start in (1, 5, 9))
     twice = make_opinion(*second) | {"url": "https://example.org/api/rest/v3/opinions/99/"}
@@ -119,22 +165,25 @@ def make_files() -> dict[str, bytes]:
         "s2orc/pes2o/pes2o_v3-0000.json.gz": gzip.compress(pack([make_pes2o(n) for n in (10, 11, 12)]), mtime=0),
         "papers/20260917_0000.gz": gzip.compress(pack(papers), mtime=0),
         "pile_of_law/data/train.courtlisteneropinions.0.jsonl.xz": lzma.compress(pack(opinions)),
-        "pile_of_law/data/validation.courtlisteneropinions.0.jsonl.xz": lzma.compress(
-            pack([make_opinion(*third)])
-        ),
+        "pile_of_law/data/validation.courtlisteneropinions.0.jsonl.xz": lzma.compress(pack([make_opinion(*third)])),
         "pile_of_law/data/train.tos.0.jsonl.xz": lzma.compress(pack([make_opinion(*third)])),
         "own/notes.md": f"# {title}\n\n".encode() + "\n\n".join(paragraphs).encode(),
-        "own/latin.txt": ("Der Prüfer fand größere Schäden an der Brücke, als man früher für möglich hielt. " * 3)
-        .encode("cp1252"),
-        "own/records.jsonl": pack([{"id": "a", "text": read_text("cs_10")[1][0], "licence": "CC0", "year": 2024},
-                                   {"id": "b", "title": "no text"}]),
+        "own/latin.txt": (
+            "Der Prüfer fand größere Schäden an der Brücke, als man früher für möglich hielt. " * 3
+        ).encode("cp1252"),
+        "own/records.jsonl": pack(
+            [
+                {"id": "a", "text": read_text("cs_10")[1][0], "licence": "CC0", "year": 2024},
+                {"id": "b", "title": "no text"},
+            ]
+        ),
         "own/page.pdf": make_pdf([case, *(s for p in story for s in p.split(". "))]),
         "own/broken.pdf": b"%PDF-1.4\nno more than that\n",
-    }  # fmt: skip
+    }
 
 
 def make_problems() -> dict[str, list[dict]]:
-    """The two splits of the Principia collection."""
+    """Write the two splits of the Principia collection."""
     kept = ("topic", "problem_statement", "answer", "answer_type")
     rows = [{key: json.loads(line)[key] for key in kept} for line in _PROBLEMS.read_text("utf-8").splitlines()]
     half = len(rows) // 2

@@ -1,4 +1,4 @@
-"""A scripted world for meta-optimisation: how often a question passes depends on stated features of the prompts."""
+"""A scripted world for meta-optimisation, in which features of the prompts decide how often a question passes."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ import re
 from tests.helpers.fake_server import Scripted, completion
 from tests.helpers.fake_world import World, candidate, quality, verdicts
 
-# What an edit can plant, and what it does to the chance that a question passes.
+# Features that an edit can plant, and their effect on the chance that a question passes.
 FEATURES = {
     "Ask what only this paper shows.": 0.2,
     "Compare two numbers of the paper.": 0.15,
@@ -22,15 +22,15 @@ CRITERIA = 10
 
 
 class MetaWorld(World):
-    """The `cs` domain with an analyser and an editor; everything follows from the request, nothing from its order."""
+    """Plays the `cs` domain with an analyser and an editor; a reply depends on its request alone, not on the order."""
 
     def __init__(self, base: float = 0.3, edits: tuple[dict, ...] = ()):
         super().__init__(["accepted"])
         self.base = base
-        self.edits = edits  # what the editor says, by turns of its seed; none: features by chance
+        self.edits = edits  # the editor's edits, chosen by its seed; without any it plants features by chance
 
     def chance(self, prompt: str) -> float:
-        """The true pass rate of a challenger's prompt."""
+        """Return the true pass rate of a challenger's prompt."""
         planted = sum(effect for feature, effect in FEATURES.items() if feature in prompt)
         return min(1.0, max(0.0, self.base + planted + POSITIVE_ONLY * ("No negative criteria" in prompt)))
 
@@ -82,6 +82,6 @@ class MetaWorld(World):
 
 
 def plant(feature: str) -> dict:
-    """The edit that adds a line to the challenger's prompt."""
+    """Return the edit that adds a line to the challenger's prompt."""
     edit = {"prompt": "challenger", "find": ANCHOR, "replace": f"{ANCHOR}\n- {feature}"}
     return {"hypothesis": f"It helps to say: {feature}", "edits": [edit]}

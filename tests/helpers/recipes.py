@@ -1,4 +1,4 @@
-"""Recipes, model settings and requests as most tests need them."""
+"""Makes recipes, model settings and requests as most tests need them."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -18,9 +18,11 @@ from autodata.types import Message, Role
 REPO = Path(__file__).resolve().parent.parent.parent
 # api.yaml leaves open which models the provider has.
 NAMES = [f"models.endpoints.{size}_model.model=owner/{size}" for size in ("small", "large")]
-MODELS = {path.stem: (f"recipes/models/{path.name}", *(NAMES if path.stem == "api" else ()))
-          for path in sorted((REPO / "recipes/models").glob("*.yaml"))}  # fmt: skip
-BUDGET = Sampling(max_tokens=1024)  # for models that tests build themselves; a recipe states its own
+MODELS = {
+    path.stem: (f"recipes/models/{path.name}", *(NAMES if path.stem == "api" else ()))
+    for path in sorted((REPO / "recipes/models").glob("*.yaml"))
+}
+BUDGET = Sampling(max_tokens=1024)  # for models that tests build themselves; a recipe has its own values
 
 
 def keep_files(read: Callable[[Path], DictConfig]) -> Callable[[Path], DictConfig]:
@@ -29,24 +31,27 @@ def keep_files(read: Callable[[Path], DictConfig]) -> Callable[[Path], DictConfi
 
     def read_or_recall(path: Path) -> DictConfig:
         if not path.is_file():
-            return read(path)  # which says what is wrong
+            return read(path)  # the real reader reports the error
         text = path.read_bytes()
         if text not in kept:
             kept[text] = read(path)
-        return deepcopy(kept[text]) if "include" in kept[text] else kept[text]  # the reader takes `include` out of it
+        return deepcopy(kept[text]) if "include" in kept[text] else kept[text]  # the reader removes `include` from it
 
     return read_or_recall
 
 
 def keep_merged(merge: Callable[[type, list[Layer]], DictConfig]) -> Callable[[type, list[Layer]], DictConfig]:
-    """Like config's merge, but lays files of the same texts over each other only once, before the command line."""
+    """Like config's merge, but merges the same files only once, before the values of the command line."""
     merged: dict[tuple, DictConfig] = {}
 
     def merge_files(schema: type, files: list[Layer]) -> DictConfig:
         key = (schema, *((file.name, Path(file.name).read_bytes()) for file in files))
         if key not in merged:
-            merged[key] = (OmegaConf.merge(merge_files(schema, files[:-1]), files[-1].values) if files
-                           else OmegaConf.structured(schema))  # fmt: skip
+            merged[key] = (
+                OmegaConf.merge(merge_files(schema, files[:-1]), files[-1].values)
+                if files
+                else OmegaConf.structured(schema)
+            )
         return merged[key]
 
     def merge_or_recall(schema: type, layers: list[Layer]) -> DictConfig:
@@ -55,13 +60,13 @@ def keep_merged(merge: Callable[[type, list[Layer]], DictConfig]) -> Callable[[t
             laid = merge_files(schema, files)
             return OmegaConf.merge(laid, command_line.values) if command_line.values else laid
         except OmegaConfBaseException:
-            return merge(schema, layers)  # which says what is wrong
+            return merge(schema, layers)  # the real reader reports the error
 
     return merge_or_recall
 
 
 def models_at(url: str, **endpoint: object) -> Models:
-    """Every role served by one fake endpoint."""
+    """Serve every role by one fake endpoint."""
     values = {"model": "fake", "base_url": url, "retries": 3, "timeout_s": 5.0, "sampling": BUDGET} | endpoint
     roles = {role.value: RoleConfig("fake") for role in Role}
     return Models({"fake": Endpoint(**values)}, **roles)

@@ -1,4 +1,4 @@
-"""Run folders of every kind beside generation, small and whole, for the tests of their reports."""
+"""Writes small run folders of every kind but generation, for the tests of their reports."""
 
 import json
 from dataclasses import asdict, replace
@@ -27,12 +27,15 @@ TIMES = {"started": "2026-01-01T10:00:00+00:00", "finished": "2026-01-01T10:20:0
 
 
 def write_dataset(folder: Path, **manifest: object) -> Path:
-    """Two arms of eight examples each."""
+    """Write a dataset of two arms with eight examples each."""
     make_dataset(folder)
     examples = read_records(folder / EXAMPLES, EXAMPLE)
     by_arm = {arm: [e for e in examples if e.arm == arm] for arm in ("agentic", "cot")}
-    facts = {"funnel": {arm: dict(zip(STAGES, (12, 8, 6, 2), strict=True)) for arm in by_arm},
-             "statistics": {arm: summarize(of) for arm, of in by_arm.items()}, "card": {"stages": STAGES}}  # fmt: skip
+    facts = {
+        "funnel": {arm: dict(zip(STAGES, (12, 8, 6, 2), strict=True)) for arm in by_arm},
+        "statistics": {arm: summarize(members) for arm, members in by_arm.items()},
+        "card": {"stages": STAGES},
+    }
     match = {"example_id": "gone", "arm": "cot", "against": "bench.jsonl:3", "ngram": "these very words"}
     (folder / "decontamination.json").write_text(json.dumps({"ngram": 13, "files": {"b": "h"}, "removed": [match]}))
     return change_manifest(folder, **facts | TIMES | manifest)
@@ -45,13 +48,18 @@ def change_manifest(folder: Path, **facts: object) -> Path:
 
 
 def write_training(folder: Path, **manifest: object) -> Path:
-    """Rewards that rise, one watched set, two judges, two completions."""
+    """Write a training with rising rewards, one watched set, two judges and two completions."""
     recipe = load(GrpoRecipe, ["recipes/demo/grpo.yaml", f"run={folder}"])
-    train = [{"step": n, "reward": n / 10, "completions/clipped_ratio": 0.5, "grad_norm": 1.0, "step_time": 30.0}
-             for n in range(1, 9)]  # fmt: skip
+    train = [
+        {"step": n, "reward": n / 10, "completions/clipped_ratio": 0.5, "grad_norm": 1.0, "step_time": 30.0}
+        for n in range(1, 9)
+    ]
     looks = [{"step": n, "score": n / 20, "cut_off": 0.1, "first_judge": 0.5, "second_judge": 0.4} for n in (0, 8)]
-    curves = {"train": train, "watched": {"agentic_test": looks, "probe": looks[:1]},
-              "probe": {"step": 0, "eval_completions/clipped_ratio": 0.123}}  # fmt: skip
+    curves = {
+        "train": train,
+        "watched": {"agentic_test": looks, "probe": looks[:1]},
+        "probe": {"step": 0, "eval_completions/clipped_ratio": 0.123},
+    }
     facts = {"steps": 8, "judgements": 64, "failed_judgements": 3, "failed_by_reason": {"HTTP 500": 2, "<late>": 1},
              "judged_over": {"sessions": 2, "processes": 1}, "reward_first_quarter": 0.15,
              "reward_last_quarter": 0.75}  # fmt: skip
@@ -66,7 +74,7 @@ def write_training(folder: Path, **manifest: object) -> Path:
 
 
 def write_evaluation(folder: Path, label: str = "a model", **manifest: object) -> Path:
-    """One set with a subset, and PRBench with one grader."""
+    """Write an evaluation of one set with a subset, and of PRBench with one grader."""
     recipe = replace(load(EvalRecipe, ["recipes/demo/eval_base.yaml", f"run={folder}", "samples=2"]), label=label)
     estimate = {"value": 0.25, "low": 0.125, "high": 0.5}
     part = {"examples": 4, "documents": 4, "k": 2, "mean": estimate, "best": estimate, "pass": None,
@@ -77,8 +85,10 @@ def write_evaluation(folder: Path, label: str = "a model", **manifest: object) -
               "met_by_category": {"Legal Accuracy": [0.75, 12]}, "met_by_weight_class": {}}  # fmt: skip
     ledger = {"weak_solver": {"calls": 9, "prompt_tokens": 90, "completion_tokens": 70, "call_seconds": 3.5,
                               "gpu_seconds": 7.0}}  # fmt: skip
-    answers = [{"task": "agentic_test", "outcome": outcome, "score": score}
-               for outcome, score in (("ok", 1.0), ("truncated", 0.0), ("ok", 0.95), ("ok", None))]  # fmt: skip
+    answers = [
+        {"task": "agentic_test", "outcome": outcome, "score": score}
+        for outcome, score in (("ok", 1.0), ("truncated", 0.0), ("ok", 0.95), ("ok", None))
+    ]
     _write_run(folder, "eval", recipe, {"label": label, "ledger": ledger} | manifest)
     (folder / "results.json").write_text(json.dumps(results))
     (folder / "prbench.json").write_text(
@@ -93,9 +103,9 @@ _TEXT = "".join(f"Rule {n} stays as it is.\n" for n in range(12)) + "- It must s
 
 
 def write_search(folder: Path, iterations: int = 4, hypothesis: str = HYPOTHESES[1], **manifest: object) -> Path:
-    """A baseline that passes half the time and two accepted edits, the second one of the first; the others fail."""
-    recipe = load(MetaRecipe, ["recipes/meta/cs.yaml", "recipes/models/laptop.yaml", f"run={folder}",
-                               "documents.path=documents", f"iterations={iterations}"])  # fmt: skip
+    """Write a search: the baseline passes half the time, two edits are accepted one upon the other, the rest fail."""
+    files = ["recipes/meta/cs.yaml", "recipes/models/laptop.yaml"]
+    recipe = load(MetaRecipe, [*files, f"run={folder}", "documents.path=documents", f"iterations={iterations}"])
     genomes = {0: Genome({"challenger": _TEXT})}
     genomes[1] = Genome({"challenger": _TEXT + f"- {hypothesis}\n"})
     genomes[3] = Genome({"challenger": genomes[1].prompts["challenger"].replace("must stand", "has to stand")})
@@ -111,22 +121,43 @@ def write_search(folder: Path, iterations: int = 4, hypothesis: str = HYPOTHESES
         run.finish([])
     scored = {"validation": 0.75, "validation_trials": 24, "test": 0.5, "test_trials": 12,
               "test_interval": [0.25, 0.75], "failures": {"too_easy": 6}}  # fmt: skip
-    (folder / "results.json").write_text(json.dumps({
-        "iterations": iterations, "accepted": 2, "baseline": scored, "best": scored | {"member": 3, "failures": {}},
-        "optimism": 0.25, "gain_on_test": 0.125, "gain_interval": [-0.05, 0.3]}))  # fmt: skip
+    results = {
+        "iterations": iterations,
+        "accepted": 2,
+        "baseline": scored,
+        "best": scored | {"member": 3, "failures": {}},
+        "optimism": 0.25,
+        "gain_on_test": 0.125,
+        "gain_interval": [-0.05, 0.3],
+    }
+    (folder / "results.json").write_text(json.dumps(results))
     return change_manifest(folder, **TIMES | manifest)
 
 
 def _iteration(number: int, hypothesis: str) -> dict:
-    """The baseline passes on 6 of 12 documents, every mutant on 9, in the same draw as its parent."""
+    """Make an iteration: the baseline passes 6 of 12 documents, each mutant 9, in the same draw as its parent."""
     parent = None if number == 0 else 1 if number == 3 else 0
     sides = [number] if parent is None else [parent, number]
-    trials = [_trial(id, document, document % 2 == 0 or (id == number != 0 and document % 4 == 1))
-              for id in sides for document in range(12)]  # fmt: skip
+    trials = [
+        _trial(id, document, document % 2 == 0 or (id == number != 0 and document % 4 == 1))
+        for id in sides
+        for document in range(12)
+    ]
     outcome = {0: "baseline", 1: "accept", 2: "refused: nothing is changed", 3: "accept"}.get(number, "reject")
-    return {"iteration": number, "parent": parent, "seen": number, "outcome": outcome, "wins": 3, "losses": 0,
-            "hypothesis": hypothesis, "analysis": "They are too easy.", "tokens": 1000 + number,
-            "trials": [asdict(t) for t in trials], "best": min(number, 3), "best_pass_rate": 0.5}  # fmt: skip
+    return {
+        "iteration": number,
+        "parent": parent,
+        "seen": number,
+        "outcome": outcome,
+        "wins": 3,
+        "losses": 0,
+        "hypothesis": hypothesis,
+        "analysis": "They are too easy.",
+        "tokens": 1000 + number,
+        "trials": [asdict(t) for t in trials],
+        "best": min(number, 3),
+        "best_pass_rate": 0.5,
+    }
 
 
 def _trial(member: int, document: int, passed: bool) -> Trial:

@@ -1,4 +1,4 @@
-"""Small real things to train with: a random model of Qwen3.5's architecture, a data set, a judge of its own mind."""
+"""Makes a small model of Qwen3.5's architecture with random weights, a data set and a command to train with."""
 
 import sys
 from dataclasses import replace
@@ -17,7 +17,7 @@ RUBRIC = (Criterion("names the cause", 2), Criterion("gives a number", 1), Crite
 
 
 def make_qwen(folder: Path) -> Path:
-    """Four layers of Qwen3.5's kinds, random, and a small vision tower; SmolLM2's words, Qwen3.5's template."""
+    """Write a random model: Qwen3.5's kinds of layers, vision tower and template, with SmolLM2's tokenizer."""
     import torch
     import trl
     from transformers import AutoTokenizer, Qwen3_5Config, Qwen3_5ForConditionalGeneration
@@ -42,10 +42,13 @@ def make_qwen(folder: Path) -> Path:
 
 
 def make_dataset(folder: Path, train: int = 6, test: int = 2, domain: str = "cs") -> Path:
-    """A finished data set of both arms."""
-    examples = [_make_example(arm, domain, f"{arm}-{side}-{i}", side)
-                for arm in ("agentic", "cot") for side, count in (("train", train), ("test", test))
-                for i in range(count)]  # fmt: skip
+    """Write a finished data set of both arms."""
+    examples = [
+        _make_example(arm, domain, f"{arm}-{side}-{i}", side)
+        for arm in ("agentic", "cot")
+        for side, count in (("train", train), ("test", test))
+        for i in range(count)
+    ]
     recipe = DatasetRecipe(run=str(folder), arms={"agentic": "a", "cot": "c"})
     with Run(str(folder), "dataset", recipe, {}) as run:
         run.start()
@@ -56,28 +59,50 @@ def make_dataset(folder: Path, train: int = 6, test: int = 2, domain: str = "cs"
 
 def _make_example(arm: str, domain: str, name: str, side: str):
     candidate = Candidate(f"Why does method {name} fail on long inputs?", "It runs out of room.", RUBRIC, "A context.")
-    tried = Round(1, candidate, None, attempts(RUBRIC, GOOD, BAD), attempts(RUBRIC, GOOD, GOOD), Verdict(True))
-    made = Arm(arm, f"runs/{arm}", (), DomainConfig(domain, weak_attempts=2, strong_attempts=2), {}, "h", "p")
-    example = make_example(made, Trajectory(name, name, arm, "p", (tried,), End.ACCEPTED), tried, "unknown")
+    round = Round(1, candidate, None, attempts(RUBRIC, GOOD, BAD), attempts(RUBRIC, GOOD, GOOD), Verdict(True))
+    source = Arm(arm, f"runs/{arm}", (), DomainConfig(domain, weak_attempts=2, strong_attempts=2), {}, "h", "p")
+    example = make_example(source, Trajectory(name, name, arm, "p", (round,), End.ACCEPTED), round, "unknown")
     return replace(example, split=side)
 
 
 def make_arguments(model: Path, dataset: Path, judge: str, run: Path, **trainer: object) -> list[str]:
-    """Three steps of two prompts by four completions of eight tokens, on the CPU."""
-    values = {"use_cpu": True, "bf16": False, "num_generations": 4, "per_device_train_batch_size": 4,
-              "gradient_accumulation_steps": 2, "per_device_eval_batch_size": 12, "num_generations_eval": 3,
-              "max_completion_length": 8, "max_steps": 3, "save_steps": 1, "report_to": "none", "seed": 3,
-              "learning_rate": 0.001, "gradient_checkpointing": False} | trainer  # fmt: skip
-    return [f"model={model}", f"dataset={dataset}", f"run={run}", "domain.name=cs", "min_examples=4",
-            "models.judge.endpoint=judge", f"models.endpoints.judge.base_url={judge}",
-            "models.endpoints.judge.model=fake", "reward.cut_off=judge", "preflight.max_cut_off=1.0",
-            "preflight.probe=2", "trainer.model_init_kwargs={dtype: float32}",
-            "trainer.chat_template_kwargs={enable_thinking: false}",
-            *(f"trainer.{key}={value}" for key, value in values.items())]  # fmt: skip
+    """Return arguments for three steps on the CPU, with two prompts by four completions of eight tokens."""
+    values = {
+        "use_cpu": True,
+        "bf16": False,
+        "num_generations": 4,
+        "per_device_train_batch_size": 4,
+        "gradient_accumulation_steps": 2,
+        "per_device_eval_batch_size": 12,
+        "num_generations_eval": 3,
+        "max_completion_length": 8,
+        "max_steps": 3,
+        "save_steps": 1,
+        "report_to": "none",
+        "seed": 3,
+        "learning_rate": 0.001,
+        "gradient_checkpointing": False,
+    } | trainer
+    return [
+        f"model={model}",
+        f"dataset={dataset}",
+        f"run={run}",
+        "domain.name=cs",
+        "min_examples=4",
+        "models.judge.endpoint=judge",
+        f"models.endpoints.judge.base_url={judge}",
+        "models.endpoints.judge.model=fake",
+        "reward.cut_off=judge",
+        "preflight.max_cut_off=1.0",
+        "preflight.probe=2",
+        "trainer.model_init_kwargs={dtype: float32}",
+        "trainer.chat_template_kwargs={enable_thinking: false}",
+        *(f"trainer.{key}={value}" for key, value in values.items()),
+    ]
 
 
 def launch(*arguments: str, config: str = "recipes/accelerate/cpu.yaml", options: tuple[str, ...] = ()) -> list[str]:
-    """The command line that users have."""
+    """Return the command line that users type."""
     accelerate = str(Path(sys.executable).parent / "accelerate")
     recipe = str(REPO / "tests" / "grpo.yaml")
     return [accelerate, "launch", "--config_file", config, *options, "training/grpo.py", recipe, *arguments]

@@ -1,6 +1,6 @@
 """A real Slurm cluster on this machine: munged, slurmctld and one slurmd per virtual node, all inside one folder.
 
-The nodes are fiction (CPUs, memory and GPUs are counted, none is touched), the scheduler is not. Nothing is written
+The scheduler is real; the nodes' CPUs, memory and GPUs are only numbers in its configuration. Nothing is written
 outside the folder, and no cgroup, systemd or accounting database is needed.
 """
 
@@ -51,7 +51,7 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 
 
 def missing() -> str:
-    """Why no cluster can be started here; empty when one can."""
+    """Return why no cluster can be started here, empty if one can."""
     absent = [program for program in PROGRAMS if not shutil.which(program)]
     if absent:
         return f"{', '.join(absent)} not found: apt-get install slurm-wlm munge"
@@ -59,7 +59,7 @@ def missing() -> str:
 
 
 def until(done: Callable[[], object], timeout: float, what: Callable[[], str]) -> None:
-    """Poll until `done()`; `what()` says, when time is up, what was seen instead."""
+    """Poll until `done()` is true. When time is up, the error quotes `what()`."""
     deadline = time.monotonic() + timeout
     while not done():
         if time.monotonic() > deadline:
@@ -78,48 +78,48 @@ class Cluster:
         return self.folder / "slurm.conf"
 
     def run(self, *command: str, text: str | None = None) -> str:
-        """Any Slurm command, in the cluster's folder; its stdout."""
+        """Run a Slurm command in the cluster's folder and return its stdout."""
         done = subprocess.run(command, input=text, capture_output=True, text=True, cwd=self.folder, env=self.env)
         assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
         return done.stdout.strip()
 
     def submit(self, script: str, *options: str) -> str:
-        """The lines of a bash script as a job; its id."""
+        """Submit the lines of a bash script as a job and return its id."""
         return self.run("sbatch", "--parsable", *options, text=f"#!/bin/bash\n{script}\n")
 
     def states(self, job: str) -> list[str]:
-        """One state for each task of the job's array, or of the job."""
+        """Return one state for each task of the job's array, or of the job."""
         return self.run("squeue", "--noheader", "--states=all", "--array", "--format=%T", f"--jobs={job}").split()
 
     def wait(self, job: str, timeout: float = 60) -> str:
-        """The final state of a job; of an array, the different ones, joined by commas."""
+        """Wait for a job's final state and return it; the different states of an array are joined by commas."""
         until(lambda: FINAL.issuperset(self.states(job)), timeout, lambda: f"{self.squeue()}\n{self.logs()}")
         return ",".join(sorted(set(self.states(job))))
 
     def wait_for(self, job: str, state: str, timeout: float = 60) -> None:
-        """Until all tasks of a job are in this state, which need not be a final one."""
+        """Wait until all tasks of a job are in this state, which need not be a final one."""
         until(lambda: set(self.states(job)) == {state}, timeout, lambda: f"{self.squeue()}\n{self.logs()}")
 
     def show(self, job: str) -> list[dict[str, str]]:
-        """All that the controller knows of a job, one record for each task of an array."""
+        """Return the controller's record of a job, one for each task of an array."""
         lines = self.run("scontrol", "--oneliner", "show", "job", job).splitlines()
         return [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines]
 
     def output(self, job: str) -> str:
-        """What a job has printed so far; of an array, in the order of its tasks."""
+        """Return the output of a job so far; that of an array in the order of its tasks."""
         tasks = sorted(self.show(job), key=lambda task: int(task.get("ArrayTaskId", 0)))
         files = [Path(task["StdOut"]) for task in tasks]
         return "".join(file.read_text() for file in files if file.exists())  # a waiting task has none
 
     def squeue(self) -> str:
-        """Jobs that wait or run, one a line: id, state, name, reason or nodes."""
+        """List the jobs that wait or run, one a line: id, state, name, reason or nodes."""
         return self.run("squeue", "--noheader", "--array", "--format=%i %T %j %R")
 
     def cancel(self, *arguments: str) -> None:
         self.run("scancel", *arguments)
 
     def processes(self) -> list[int]:
-        """All living processes of the daemons and of the jobs, in or out of a process group."""
+        """List all living processes of the daemons and of the jobs, in or out of a process group."""
         return [int(p.name) for p in Path("/proc").iterdir() if p.name.isdecimal() and self._owns(p)]
 
     def _owns(self, process: Path) -> bool:
@@ -134,11 +134,11 @@ class Cluster:
         return in_job or name.startswith(("slurm", "munged"))
 
     def logs(self) -> str:
-        """The ends of all the daemons' logs."""
+        """Return the ends of all the daemons' logs."""
         return "\n".join(f"{log.name}:\n{log.read_text()[-2000:]}" for log in sorted(self.folder.glob("*.log")))
 
     def start(self, *command: str) -> None:
-        """A daemon in the foreground; it ends with this process, even when that is killed."""
+        """Start a daemon in the foreground; it ends with this process, even if that is killed."""
         with (self.folder / f"daemon-{len(self.daemons)}-{command[0]}.log").open("w") as log:
             tied = ("setpriv", "--pdeathsig", "TERM", *command)
             self.daemons.append(subprocess.Popen(tied, stdout=log, stderr=log, env=self.env))
@@ -149,13 +149,13 @@ class Cluster:
         return True
 
     def idle(self) -> bool:
-        """Whether the controller answers and every node is idle."""
+        """True if the controller answers and every node is idle."""
         command = ("sinfo", "--noheader", "--Node", "--format=%T")
         seen = subprocess.run(command, capture_output=True, text=True, env=self.env)
         return self.alive() and seen.returncode == 0 and set(seen.stdout.split()) == {"idle"}
 
     def until_idle(self) -> None:
-        """Until nodes that were set down have registered again, which they do by themselves."""
+        """Wait until nodes that were set down have registered again, which they do by themselves."""
         until(self.idle, 90, lambda: self.run("sinfo", "--Node", "--long"))
 
     def stop(self) -> None:
@@ -193,7 +193,7 @@ def _write(folder: Path, nodes: int, gpus: int) -> None:
 
 @contextmanager
 def running(folder: Path, nodes: int = 2, gpus: int = 8) -> Iterator[Cluster]:
-    """A cluster of idle nodes n1, n2, …; when it ends, all its jobs and daemons do."""
+    """Run a cluster of idle nodes n1, n2, …; all its jobs and daemons end with it."""
     _write(folder, nodes, gpus)
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "SBATCH", "SRUN"))}
     cluster = Cluster(folder, clean | {"SLURM_CONF": str(folder / "slurm.conf")})

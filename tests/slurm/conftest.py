@@ -1,3 +1,5 @@
+"""The Slurm cluster that the tests of this folder share."""
+
 from collections.abc import Iterator
 
 import pytest
@@ -7,7 +9,7 @@ from tests.slurm.cluster import Cluster, missing, running
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory) -> Iterator[Cluster]:
-    """A real Slurm of six nodes with a GPU each, which only the scheduler believes in."""
+    """A real Slurm of six nodes, each with a GPU that exists only in its configuration."""
     if reason := missing():
         pytest.skip(reason)
     with running(tmp_path_factory.mktemp("slurm"), nodes=6, gpus=1) as started:

@@ -1,4 +1,4 @@
-"""slurm/generate.sh on a real Slurm, through everything that happens to servers on a cluster.
+"""Tests slurm/generate.sh on a real Slurm through the faults that servers on a cluster meet.
 
 The servers stand in for vLLM. Each case ends with the examples of an undisturbed run, and with no job and no process
 left.
@@ -29,21 +29,39 @@ class Campaign:
     def __init__(self, cluster: Cluster, folder: Path, *arguments: str, array: str = "", **environment: str):
         self.cluster, self.run = cluster, folder / "run"
         self.environment = {
-            "AUTODATA_GPUS_PER_NODE": "1", "AUTODATA_ADDRESS": "127.0.0.1", "AUTODATA_STALE_S": "12",
-            "AUTODATA_PYTHON": str(REPO / ".venv/bin/python"), "PYTHONPATH": f"{STAND_IN}:{REPO}",
-            "AUTODATA_OWNER_PATIENCE_S": "40", "AUTODATA_DRAIN_S": "20",
-        } | environment  # fmt: skip
+            "AUTODATA_GPUS_PER_NODE": "1",
+            "AUTODATA_ADDRESS": "127.0.0.1",
+            "AUTODATA_STALE_S": "12",
+            "AUTODATA_PYTHON": str(REPO / ".venv/bin/python"),
+            "PYTHONPATH": f"{STAND_IN}:{REPO}",
+            "AUTODATA_OWNER_PATIENCE_S": "40",
+            "AUTODATA_DRAIN_S": "20",
+        } | environment
         self.documents = write_documents(folder / "docs", 8)
-        self.arguments = ("recipes/demo/generate.yaml", "tests/slurm/two_endpoints.yaml", f"run={self.run}",
-                          f"documents.path={self.documents}", "domain.max_rounds=4", "documents_in_flight=4",
-                          *arguments)  # fmt: skip
+        self.arguments = (
+            "recipes/demo/generate.yaml",
+            "tests/slurm/two_endpoints.yaml",
+            f"run={self.run}",
+            f"documents.path={self.documents}",
+            "domain.max_rounds=4",
+            "documents_in_flight=4",
+            *arguments,
+        )
         self.log = folder / "client.log"
         self.job = self.submit("slurm/generate.sh", *self.arguments, array=array)
 
     def submit(self, script: str, *arguments: str, array: str = "") -> str:
         options = [f"--array={array}"] if array else []
-        command = ["sbatch", "--parsable", f"--output={self.log}", "--cpus-per-task=1", "--mem=2G", *options,
-                   str(REPO / script), *arguments]  # fmt: skip
+        command = [
+            "sbatch",
+            "--parsable",
+            f"--output={self.log}",
+            "--cpus-per-task=1",
+            "--mem=2G",
+            *options,
+            str(REPO / script),
+            *arguments,
+        ]
         done = subprocess.run(
             command, env=self.cluster.env | self.environment, cwd=REPO, capture_output=True, text=True
         )
@@ -65,12 +83,12 @@ class Campaign:
         return [lease for lease in self.leases(endpoint) if lease.state == State.READY]
 
     def until_working(self) -> None:
-        """Until some calls are in the journal, and more are to come."""
+        """Wait until some calls are in the journal and more are to come."""
         self.until(lambda: self.log.exists() and self.ready("weak") and (self.run / "journal.sqlite").exists())
         time.sleep(2)
 
     def finish(self, timeout: float = 120) -> list[bytes]:
-        """Until the job is over; its examples, with nothing left behind."""
+        """Wait for the job, check that nothing is left behind, and return the examples."""
         state = self.cluster.wait(self.job, timeout)
         assert state == "COMPLETED", self.explain()
         self.until(lambda: not self.cluster.squeue(), 30)
@@ -79,7 +97,7 @@ class Campaign:
 
 
 def find_servers(cluster: Cluster) -> list[int]:
-    """Living processes of the jobs of campaigns, the campaigns' own included."""
+    """List the living processes of campaigns and of their jobs."""
     return [pid for pid in cluster.processes() if "SLURM_JOB_NAME=autodata-" in read_environment(pid)]
 
 
@@ -145,18 +163,23 @@ def test_the_client_is_requeued_before_its_time_is_over(cluster: Cluster, undist
 
 
 def test_a_successor_takes_over_before_the_time_is_over(cluster: Cluster, undisturbed, tmp_path):
-    campaign = Campaign(cluster, tmp_path, "models.endpoints.weak.server.ready_timeout_s=10", STAND_IN_DELAY_S="2",
-                        AUTODATA_SERVER_TIME="00:04:00")  # fmt: skip
+    campaign = Campaign(
+        cluster,
+        tmp_path,
+        "models.endpoints.weak.server.ready_timeout_s=10",
+        STAND_IN_DELAY_S="2",
+        AUTODATA_SERVER_TIME="00:04:00",
+    )
     campaign.until(lambda: campaign.ready("weak"))
     old = campaign.ready("weak")[0].job
     cluster.run("scontrol", "update", f"jobid={old}", "timelimit=2")
     assert campaign.finish(240) == undisturbed
     assert len(re.findall(r"server job \d+: 1 × weak", campaign.log.read_text())) == 3
-    assert cluster.states(old) == ["COMPLETED"]  # it was drained, and did not run into its limit
+    assert cluster.states(old) == ["COMPLETED"]  # drained before its time limit
 
 
 def test_an_array_of_shards_is_the_run_when_it_is_merged(cluster: Cluster, undisturbed, tmp_path):
-    """One of them is killed, and submitted again by itself."""
+    """One shard is killed and submitted again by itself."""
     campaign = Campaign(cluster, tmp_path, "documents.shard=%a/2", array="1-2", STAND_IN_DELAY_S="0.3")
     campaign.until(lambda: (campaign.run / "shards/2_of_2/journal.sqlite").exists())
     time.sleep(2)
@@ -184,8 +207,8 @@ def test_a_server_job_that_was_killed_leaves_a_stale_lease(cluster: Cluster, und
     campaign = Campaign(cluster, tmp_path, STAND_IN_DELAY_S="0.3")
     campaign.until_working()
     job = campaign.ready("weak")[0].job
-    own = [pid for pid in find_servers(cluster) if is_of(job, pid)]
-    (server,) = [pid for pid in own if "autodata.cluster.serve" in Path(f"/proc/{pid}/cmdline").read_text()]
+    servers = [pid for pid in find_servers(cluster) if is_of(job, pid)]
+    (server,) = [pid for pid in servers if "autodata.cluster.serve" in Path(f"/proc/{pid}/cmdline").read_text()]
     os.kill(server, signal.SIGKILL)
     assert campaign.finish() == undisturbed
     assert any(lease.job == job for lease in campaign.ready("weak"))  # nobody was left to say that it ended

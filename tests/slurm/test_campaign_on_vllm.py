@@ -1,4 +1,4 @@
-"""slurm/generate.sh with real vLLM servers and the embedded model, on a real Slurm."""
+"""Tests slurm/generate.sh on a real Slurm, with real vLLM servers and the embedded model."""
 
 import re
 
@@ -13,8 +13,15 @@ pytestmark = [pytest.mark.slurm, pytest.mark.vllm, pytest.mark.timeout(1_500)]
 
 
 def test_two_weak_replicas_and_one_server_for_the_other_roles(cluster: Cluster, tmp_path):
-    campaign = Campaign(cluster, tmp_path, "tests/slurm/embedded.yaml", "documents.path=recipes/demo/documents",
-                        "documents.limit=4", "domain.max_rounds=12", PYTHONPATH=str(REPO))  # fmt: skip
+    campaign = Campaign(
+        cluster,
+        tmp_path,
+        "tests/slurm/embedded.yaml",
+        "documents.path=recipes/demo/documents",
+        "documents.limit=4",
+        "domain.max_rounds=12",
+        PYTHONPATH=str(REPO),
+    )
     assert cluster.wait(campaign.job, 1_200) == "COMPLETED", campaign.explain()
     assert read_manifest(campaign.run)["counts"]["calls"] > 50
     assert len(examples_of(campaign.run)) >= 1

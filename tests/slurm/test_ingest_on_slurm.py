@@ -1,4 +1,4 @@
-"""The ingest command as job arrays of a real Slurm."""
+"""Tests the ingest command as job arrays of a real Slurm."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ ON_SLURM = ("executor=slurm", "slurm.memory_gb=1")
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> Path:
-    """Three shards make arrays too; every task is a process that imports for seconds."""
+    """Write three shards: enough for arrays, and few because every task imports for seconds."""
     folder = tmp_path_factory.mktemp("corpus")
     write_shards(folder, 3, 60)
     return folder
@@ -69,9 +69,11 @@ def test_stopping_the_command_cancels_its_job(cluster: Cluster, tmp_path):
     write_shards(tmp_path, 2, 10)
     run = tmp_path / "run"
     started = subprocess.Popen(
-        command(tmp_path, run, *ON_SLURM, "slurm.options={begin: now+1hour}"), cwd=REPO, env=cluster.env,
+        command(tmp_path, run, *ON_SLURM, "slurm.options={begin: now+1hour}"),
+        cwd=REPO,
+        env=cluster.env,
         stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     until((run / "work" / "logs" / "read" / "job").exists, 60, cluster.squeue)
     assert cluster.squeue()
     time.sleep(0.5)  # it waits for the job by now

@@ -1,4 +1,4 @@
-"""Stands in for vLLM's server in the tests of faults: the same command line, replies that depend on the request alone.
+"""Stands in for vLLM's server in fault tests: same command line, and replies that depend on the request alone.
 
 With it a server job is up in a second. The test of the undisturbed run uses the real one.
 """
