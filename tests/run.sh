@@ -18,6 +18,6 @@ if ! have; then
     marked="slow and not slurm and not browser"
 fi
 .venv/bin/python -m pytest -n 2
-# Two at a time, but for what takes all cores or has time-outs of its own.
-.venv/bin/python -m pytest -n 2 --dist loadfile -m "($marked) and not vllm and not slurm"
-.venv/bin/python -m pytest -m "($marked) and (vllm or slurm)"
+# Two at a time, except the tests that start vLLM, which takes all cores. PyTorch gets one core of the two.
+OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 -m "($marked) and not vllm"
+.venv/bin/python -m pytest -m "($marked) and vllm"

@@ -1,0 +1,106 @@
+"""Tests that training/grpo.py starts with the committed launch files, and goes on after a judge or a disk failed."""
+
+import json
+import re
+import subprocess
+
+import pytest
+
+from autodata.run.folder import read_manifest
+from tests.helpers.commands import fails
+from tests.helpers.fake_server import Scripted, fake_server, judge_by_hash
+from tests.helpers.training_runs import arguments, count_asked, judge, read_curve, train, world, world_and_judge
+from tests.helpers.training_world import REPO, launch
+from training.student import load_student
+
+__all__ = ["judge", "world", "world_and_judge"]  # fixtures
+pytestmark = pytest.mark.slow
+
+
+def test_a_judge_that_fails_in_the_middle_stops_and_the_same_command_goes_on(world, tmp_path, monkeypatch):
+    broken = [True]
+
+    def fails_later(body, count):
+        return Scripted(status=500) if broken[0] and count > 60 else judge_by_hash(body, count)
+
+    with fake_server(fails_later) as server:
+        values = [*arguments(world, server, tmp_path / "run", max_steps=12), "models.endpoints.judge.retries=0"]
+        with fails(r"judgements failed, more than reward\.max_failures=0\.1: .*HTTP 500"):
+            train(monkeypatch, *values)
+        assert list((tmp_path / "run" / "checkpoints").glob("checkpoint-*/trainer_state.json"))
+        broken[0] = False
+        train(monkeypatch, *values)
+    assert read_manifest(tmp_path / "run")["steps"] == 12
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(world, judge, tmp_path, monkeypatch):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=70m", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("no small disk can be made here")
+    try:
+        with fails("No space left on device"):
+            train(monkeypatch, *arguments(world, judge, disk / "run", max_steps=6))
+        subprocess.run(["mount", "-o", "remount,size=900m", str(disk)], check=True)
+        train(monkeypatch, *arguments(world, judge, disk / "run", max_steps=6))
+        assert read_manifest(disk / "run")["steps"] == 6
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)  # TRL's logs may be open
+
+
+SPY = """
+import json, sys
+from transformers import TrainerCallback
+from training import grpo
+from training.counts import read_counts
+from training.trainer import Training
+class Spy(TrainerCallback):
+    def on_train_end(self, args, state, control, model=None, **more):
+        trainer = seen[0]
+        print("SPY " + json.dumps([type(trainer.model_wrapped).__module__, trainer.is_deepspeed_enabled,
+              str(trainer.accelerator.distributed_type), trainer.accelerator.num_processes,
+              trainer.model_wrapped.zero_optimization_stage() if trainer.is_deepspeed_enabled else 0]), flush=True)
+seen, run = [], Training.run
+def spied(self):
+    seen.append(self.trainer); self.trainer.add_callback(Spy()); run(self)
+Training.run = spied
+grpo.main()
+"""
+
+
+# Changes of the committed files, to run here. On CPUs accelerate does not count DeepSpeed's processes.
+HERE = {
+    "cpu": {'"NO"': "MULTI_GPU", "num_processes: 1": "num_processes: 2"},
+    "zero2": {"num_processes: 8": "num_processes: 1", "precision: bf16": "precision: 'no'"},
+    "zero3": {"num_processes: 8": "num_processes: 1", "precision: bf16": "precision: 'no'"},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("cpu", [["torch.nn.parallel.distributed", False, "DistributedType.MULTI_CPU", 2, 0]] * 2),
+        ("zero2", [["deepspeed.runtime.engine", True, "DistributedType.DEEPSPEED", 1, 2]]),
+        ("zero3", [["deepspeed.runtime.engine", True, "DistributedType.DEEPSPEED", 1, 3]]),
+    ],
+)
+def test_the_committed_launch_files(world_and_judge, tmp_path, name, expected):
+    text = (REPO / "recipes" / "accelerate" / f"{name}.yaml").read_text()
+    for ours, here in HERE[name].items():
+        assert ours in text
+        text = text.replace(ours, here)
+    config, script = tmp_path / "accelerate.yaml", tmp_path / "spied.py"
+    config.write_text(text)
+    script.write_text(SPY)
+    command = launch(*arguments(*world_and_judge, tmp_path / "run", max_steps=2, save_steps=2), config=str(config))
+    command[command.index("training/grpo.py")] = str(script)
+    done = subprocess.run(command, cwd=REPO, text=True, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-4000:]
+    reports = [json.loads(line) for line in re.findall(r"SPY (\[.*?\])", done.stdout)]  # two may share a line
+    assert reports == expected
+    manifest, cost = read_manifest(tmp_path / "run"), read_manifest(tmp_path / "run")["ledger"]["judge"]
+    assert cost["calls"] == count_asked(world_and_judge[1])
+    assert manifest["judgements"] == cost["calls"] + cost["replayed"]  # sums over all processes
+    assert manifest["judged_over"] == {"sessions": 1, "processes": len(expected)}
+    assert len(read_curve(tmp_path / "run")) == 2
+    assert load_student(str(tmp_path / "run" / "model"), {})
