@@ -290,10 +290,8 @@ def test_a_role_without_a_model_names_the_key_to_fill(journal):
 def test_an_empty_reply_is_asked_for_again_and_is_no_answer_where_it_stays(ask):
     (reply,), server, client = ask(first(completion("")), request())
     assert (reply.content, len(server.requests), client.counts["retried_empty"]) == ("fine", 2, 1)
-    for reasoning, times in (
-        (None, 3),
-        ("hm", 1),
-    ):  # reasoning shows that the model works; a retry would not help
+    # Reasoning shows that the model works, so a retry would not help.
+    for reasoning, times in ((None, 3), ("hm", 1)):
         sent = []
 
         def script(body, count, reasoning=reasoning, sent=sent):
