@@ -192,9 +192,19 @@ def _read(path: Path) -> DictConfig:
 def _merge(schema: type, layers: list[Layer]) -> DictConfig:
     config = OmegaConf.structured(schema)
     for layer in layers:
+        _require_known(schema, layer)
         with _name_in_errors(layer.name):
             config = OmegaConf.merge(config, layer.values)
     return config
+
+
+def _require_known(schema: type, layer: Layer) -> None:
+    """Name the nearest key if a key at the top level is unknown, as OmegaConf does for the keys below it."""
+    names = [f.name for f in fields(schema)]
+    if unknown := next((str(key) for key in layer.values if key not in names), None):
+        near = difflib.get_close_matches(unknown, names, 1)
+        hint = f"Did you mean: {near[0]!r}?" if near else f"Choose one of {', '.join(names)}"
+        raise RecipeError(f"{layer.name}: Key {unknown!r} not in {schema.__name__!r}. {hint}")
 
 
 @contextmanager
