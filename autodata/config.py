@@ -24,7 +24,7 @@ from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe, TableRe
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.meta import MetaRecipe
 from autodata.recipes.training import GrpoRecipe
-from autodata.types import UserError
+from autodata.types import WrongCall
 
 REPO = Path(__file__).resolve().parent.parent
 R = TypeVar("R")
@@ -44,10 +44,8 @@ SCHEMAS = {
 }
 
 
-class RecipeError(UserError):
+class RecipeError(WrongCall):
     """A recipe cannot be used; the message names the file, the key and what to write."""
-
-    exit_code = 2  # the command was called wrongly
 
 
 @dataclass(frozen=True)
