@@ -1,7 +1,7 @@
 """Provides the frame of every command: reads the arguments, prints the help and turns errors into exit codes.
 
 A command ends with 0 when it is done, with 1 when its run failed or is not complete, and with 2 when it was called
-wrongly or its recipe cannot be used.
+wrongly, its recipe cannot be used, or a run or file that it names is not there.
 """
 
 import argparse

@@ -24,7 +24,7 @@ from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe, TableRe
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.meta import MetaRecipe
 from autodata.recipes.training import GrpoRecipe
-from autodata.types import UserError
+from autodata.types import WrongCall
 
 REPO = Path(__file__).resolve().parent.parent
 R = TypeVar("R")
@@ -47,10 +47,8 @@ SCHEMAS = {
 RETIRED = ("guidance", "metrics_port")  # keys of earlier versions that stand in the recipes of their run folders
 
 
-class RecipeError(UserError):
+class RecipeError(WrongCall):
     """A recipe cannot be used; the message names the file, the key and what to write."""
-
-    exit_code = 2  # the command was called wrongly
 
 
 @dataclass(frozen=True)
@@ -200,9 +198,19 @@ def _read(path: Path) -> DictConfig:
 def _merge(schema: type, layers: list[Layer]) -> DictConfig:
     config = OmegaConf.structured(schema)
     for layer in layers:
+        _require_known(schema, layer)
         with _name_in_errors(layer.name):
             config = OmegaConf.merge(config, layer.values)
     return config
+
+
+def _require_known(schema: type, layer: Layer) -> None:
+    """Name the nearest key if a key at the top level is unknown, as OmegaConf does for the keys below it."""
+    names = [f.name for f in fields(schema)]
+    if unknown := next((str(key) for key in layer.values if key not in names), None):
+        near = difflib.get_close_matches(unknown, names, 1)
+        hint = f"Did you mean: {near[0]!r}?" if near else f"Choose one of {', '.join(names)}"
+        raise RecipeError(f"{layer.name}: Key {unknown!r} not in {schema.__name__!r}. {hint}")
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from autodata.loop.domain import hash_prompts
 from autodata.loop.orchestrator import ORCHESTRATORS
 from autodata.loop.parallel import Generation, Stopped
 from autodata.loop.summary import describe, describe_sessions, join_outcomes, summarize
+from autodata.recipes import budgets
 from autodata.recipes.generation import ARMS, COMMAND, GenerateRecipe
 from autodata.run.folder import Run, identify_weights, output_hash
 from autodata.run.progress import Progress, check_budget
@@ -114,6 +115,8 @@ def _check(recipe: GenerateRecipe) -> None:
     for key, (value, options) in choices.items():
         if value not in options:
             raise RecipeError(f"{key}={value}: choose one of {', '.join(options)}")
+    if problem := budgets.find_unserved(recipe):
+        raise RecipeError(problem)
     if (recipe.arm == "best_of_n") != (recipe.budget_from is not None):
         raise RecipeError(
             "budget_from: arm=best_of_n needs this key, which names the agentic run whose token count it may spend; "

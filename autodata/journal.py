@@ -13,9 +13,19 @@ import time
 from pathlib import Path
 
 from autodata import command
-from autodata.serving.journal import INSERT, JournalError, compress, connect, decompress, explain, lock, name_outcome
+from autodata.serving.journal import (
+    INSERT,
+    JournalError,
+    compress,
+    connect,
+    decompress,
+    explain,
+    lock,
+    name_outcome,
+    require_file,
+)
 from autodata.stats.writing import write_count
-from autodata.types import REPLY
+from autodata.types import REPLY, WrongCall
 
 
 def export(path: Path, pack: Path) -> int:
@@ -34,7 +44,7 @@ def export(path: Path, pack: Path) -> int:
 
 def import_pack(path: Path, pack: Path) -> int:
     """Add the replies of a pack, keep existing ones; return how many it holds. Raises JournalError with the line."""
-    with pack.open(encoding="utf-8") as file:
+    with pack.open(encoding="utf-8", errors="replace") as file:
         rows = [row for number, line in enumerate(file, 1) if (row := _read_pack_line(line, f"{pack}:{number}"))]
     connection = connect(path)
     with connection:
@@ -75,13 +85,18 @@ def main() -> None:
     try:
         print(_run(parser.parse_args()))
     except (OSError, sqlite3.Error) as error:
-        raise JournalError(str(error)) from error
+        raise JournalError(f"{error}; free space, fix the permissions or name another file") from error
 
 
 def _run(options: argparse.Namespace) -> str:
     path: Path = options.journal
-    if not path.exists() and options.action != "import":
-        raise JournalError(f"{path}: no such file")
+    if path.exists() or options.action != "import":
+        require_file(path)
+    if options.action == "import" and not options.pack.is_file():
+        raise WrongCall(f"{options.pack}: no such file; name a replay pack that `export` wrote")
+    for target in (path, *([options.pack] if options.action == "export" else ())):
+        if not target.parent.is_dir():
+            raise WrongCall(f"{target}: no folder {target.parent}; name a file in a folder that is there")
     if options.action == "export":
         return f"{write_count(export(path, options.pack), 'reply', 'replies')} → {options.pack}"
     with lock(path):

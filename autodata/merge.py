@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from autodata import command, generate
-from autodata.config import load
+from autodata.config import RecipeError, load
 from autodata.corpora.documents import Corpus
 from autodata.loop.summary import describe, join_outcomes, summarize
 from autodata.recipes.generation import SHARDS, GenerateRecipe
@@ -95,7 +95,7 @@ def add_up(manifests: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     recipe = load(GenerateRecipe, command.read_recipe(__doc__))
     if recipe.documents.shard:
-        raise RunError(f"documents.shard={recipe.documents.shard}: leave it out, because all shards are merged")
+        raise RecipeError(f"documents.shard={recipe.documents.shard}: leave it out, because all shards are merged")
     run, corpus = generate.open_run(recipe)
     with run:
         print(f"{run.folder}: up to date" if run.is_finished else describe(merge(run, corpus)))

@@ -14,6 +14,7 @@ from autodata import command
 from autodata.serving import journal
 from autodata.serving.journal import JournalError
 from autodata.stats.writing import write_count
+from autodata.types import WrongCall
 
 StoredReply = tuple[str, str | bytes, int]  # key, reply as stored, time in seconds
 _INTERIOR, _LEAF = 2, 10  # the types of the pages that hold rows
@@ -127,12 +128,14 @@ def main() -> None:
     parser = command.make_parser(__doc__)
     parser.add_argument("journal", type=Path, metavar="JOURNAL", help="the damaged journal.sqlite of a run")
     path = parser.parse_args().journal
-    if not path.exists():
-        raise JournalError(f"{path}: no such file")
+    journal.require_file(path)
     try:
         kept, aside = salvage(path)
     except (OSError, sqlite3.Error) as error:
-        raise JournalError(str(error)) from error
+        if getattr(error, "sqlite_errorname", "") == "SQLITE_NOTADB":
+            problem = "not an SQLite database, so no journal"
+            raise WrongCall(f"{path}: {problem}; name the journal.sqlite of a run") from error
+        raise JournalError(f"{path}: {error}; free space or fix the permissions, and try again") from error
     print(f"{path}: {write_count(kept, 'reply', 'replies')} kept; the damaged file is now {aside}")
 
 

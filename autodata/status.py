@@ -22,7 +22,7 @@ from autodata import command
 from autodata.cluster import jobs
 from autodata.cluster.shared import LEASES
 from autodata.run.folder import MANIFEST, find_runs, is_held, read_manifest
-from autodata.run.records import RunError
+from autodata.run.records import NoSuchRun, RunError
 from autodata.run.snapshot import ENDS, FILE, Snapshot, describe, draw, read_snapshot
 from autodata.serving.leases import LeaseWatch, State
 from autodata.serving.limits import ServerLoad
@@ -89,7 +89,7 @@ def look(run: Path, watch: LeaseWatch) -> Sighting:
     """Look at a run once. Raises RunError if there is no run."""
     manifest, snapshot = _read_manifest(run), read_snapshot(run)
     if snapshot is None and manifest == "missing" and not (run / ".lock").exists():
-        raise RunError(f"{run}: this is no run folder, because it has neither manifest.json nor progress.json")
+        raise NoSuchRun(f"{run}: this is no run folder, because it has neither manifest.json nor progress.json")
     held = is_held(run) if snapshot is None or snapshot.host == socket.gethostname() else None
     asks_slurm = snapshot and snapshot.slurm_job_id and snapshot.state not in ENDS and held is None
     job = jobs.is_alive(snapshot.slurm_job_id) if asks_slurm else None
@@ -151,7 +151,7 @@ def _follow(run: Path, as_json: bool, forever: bool) -> None:
 def _list(folder: Path, as_json: bool) -> None:
     runs = list(find_runs(folder, signs=_SIGNS))
     if not runs:
-        raise RunError(f"{folder}: this is neither a run folder nor a folder that holds runs")
+        raise NoSuchRun(f"{folder}: this is neither a run folder nor a folder that holds runs")
     sightings = [look(run, LeaseWatch(run / LEASES)) for run in runs]
     print(f"[{', '.join(map(to_json, sightings))}]" if as_json else "\n".join(map(tell, sightings)))
 

@@ -15,6 +15,12 @@ class UserError(Exception):
     exit_code = 1  # the exit code of a command that ends with this error
 
 
+class WrongCall(UserError):
+    """A command was called wrongly; the message names the argument or the environment variable to change."""
+
+    exit_code = 2
+
+
 class Role(StrEnum):
     """The part that a model plays in a call."""
 

@@ -42,10 +42,10 @@ _SCHEMA = make_object({"reason": {"type": "string"}, "subtype": {"type": "string
 
 
 def choose(recipe: QuestionTypesRecipe) -> list[Example]:
-    """Draw a random sample of the arm's examples. Raises RunError if the arm has none."""
+    """Draw a random sample of the arm's examples. Raises RecipeError if the arm has none."""
     examples = [e for e in read_records(Path(recipe.dataset) / EXAMPLES, EXAMPLE) if e.arm == recipe.arm]
     if not examples:
-        raise RunError(f"{recipe.dataset}: no examples of arm={recipe.arm}; set another arm or dataset")
+        raise RecipeError(f"{recipe.dataset}: no examples of arm={recipe.arm}; set another arm or dataset")
     random.Random(recipe.seed).shuffle(examples)
     return examples[: recipe.examples]
 

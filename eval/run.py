@@ -49,14 +49,14 @@ class Data:
 
 
 def read_data(recipe: EvalRecipe) -> Data:
-    """Read all problems. Raises RecipeError for a bad name, RunError if there is nothing to ask."""
+    """Read all problems. Raises RecipeError for a bad name, or if there is nothing to ask."""
     data = Data({}, {}, {})
     for name in recipe.sets if recipe.dataset else []:
         if examples := read_set(recipe.dataset, name):
             data.sets[name] = [Problem(e.id, e.document_id, e.candidate) for e in examples]
     if recipe.dataset:
         if not data.sets:
-            raise RunError(f"{recipe.dataset}: none of sets={recipe.sets} has an example")
+            raise RecipeError(f"{recipe.dataset}: none of sets={recipe.sets} has an example")
         require_domain(recipe.dataset, sorted({name.rpartition("_")[0] for name in data.sets}), recipe.domain.name)
     if recipe.principia:
         data.sets[principia.TASK], data.left_out[principia.TASK] = principia.read_problems(recipe.principia)

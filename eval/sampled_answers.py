@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
-from autodata.run.records import RunError, read_records
-from autodata.types import Outcome
+from autodata.run.records import NoSuchRun, read_records
+from autodata.types import Outcome, WrongCall
 from eval.statistics import Answers, best_at_k, mean_at_k, mean_of_known, pass_at_k, unscored_bounds
 
 if TYPE_CHECKING:
@@ -60,15 +60,15 @@ SAMPLED_ANSWER = TypeAdapter(SampledAnswer)
 def read_all(run: Path) -> dict[str, list[SampledAnswer]]:
     """Read the answers of a run folder, by task. Raises RunError."""
     if not (run / ANSWERS).exists():
-        raise RunError(f"{run}: no {ANSWERS}; evaluate a model with python -m eval.run first")
+        raise NoSuchRun(f"{run}: no {ANSWERS}; evaluate a model with python -m eval.run first")
     return group_by([_without_nan(answer) for answer in read_records(run / ANSWERS, SAMPLED_ANSWER)], "task")
 
 
 def read_task(run: Path, task: str) -> list[SampledAnswer]:
-    """Read all answers to one task. If there are none, raises RunError, which names the tasks that have some."""
+    """Read all answers to one task. If there are none, raises WrongCall, which names the tasks that have some."""
     tasks = read_all(run)
     if task not in tasks:
-        raise RunError(f"{run}: no answers to {task}; tasks with answers: {', '.join(sorted(tasks)) or 'none'}")
+        raise WrongCall(f"--task {task}: {run} has no answers to it, only to {', '.join(sorted(tasks)) or 'no task'}")
     return tasks[task]
 
 

@@ -8,10 +8,32 @@ from pathlib import Path
 
 import pytest
 
+from autodata.recipes.models import Canary, Endpoint, Server
+from autodata.serving import probes
+from autodata.serving.measured import EndpointError
+from autodata.types import Role
+from tests.helpers import fake_server as fake_server_module
+from tests.helpers.fake_server import Scripted, completion, fake_server
+
 REPO = Path(__file__).parent.parent
 FILES = [p for folder in ("autodata", "eval", "training") for p in sorted((REPO / folder).rglob("*.py"))]
 FRAME = "@command.report_errors()\ndef main("
 COMMANDS = [".".join(p.relative_to(REPO).with_suffix("").parts) for p in FILES if FRAME in p.read_text("utf-8")]
+DEMO = "recipes/demo/generate.yaml"
+# A recipe of each command that asks models.
+RECIPES = {
+    "autodata.generate": "recipes/cs/generate.yaml",
+    "autodata.merge": "recipes/cs/generate.yaml",
+    "autodata.doctor.examine": "recipes/cs/generate.yaml",
+    "autodata.plan.plan": "recipes/cs/generate.yaml",
+    "autodata.cluster.campaign": "recipes/cs/generate.yaml",
+    "autodata.judge_audit.audit": "recipes/judge_audit/judge_audit.yaml",
+    "autodata.meta.optimize": "recipes/meta/cs.yaml",
+    "autodata.meta.ablate": "recipes/meta/cs.yaml",
+    "eval.run": "recipes/cs/eval_base.yaml",
+    "eval.question_types": "recipes/science/question_types.yaml",
+    "training.grpo": "recipes/cs/grpo.yaml",
+}
 OPTIONS = {"autodata.publish": ["--to", "owner/name"]}  # options that a command requires
 
 
@@ -68,19 +90,144 @@ def test_a_recipe_that_is_not_there_is_a_wrong_call(call, name, tmp_path):
     assert error == f"error: {missing}: no such file\n"
 
 
-@pytest.mark.parametrize("name", ["autodata.verify", "autodata.report.index", "autodata.status"])
-def test_a_run_that_is_not_there_is_a_failure(call, name, tmp_path):
-    code, out, error = call(name, str(tmp_path / "nowhere"))
-    assert (code, out) == (1, "")
-    assert error.startswith("error: ")
+@pytest.mark.parametrize(
+    "words",
+    ["verify RUN", "status RUN", "report.index RUN", "journal RUN", "journal RUN export x", "salvage RUN",
+     "publish RUN --to owner/name", "plan.plan recipes/demo/generate.yaml --like RUN", "eval.truncation RUN",
+     "eval.attribution RUN RUN"],
+)  # fmt: skip
+def test_a_run_or_file_that_is_not_there_is_a_wrong_call(call, words, tmp_path):
+    name, *arguments = words.replace("RUN", str(tmp_path / "nowhere")).split()
+    code, out, error = call(name if name.startswith("eval.") else f"autodata.{name}", *arguments)
+    assert (code, out) == (2, "")
+    assert re.fullmatch(f"error: (.* )?{tmp_path}/nowhere.*\n", error)
+
+
+def test_a_task_without_answers_is_a_wrong_call(call, tmp_path):
+    (tmp_path / "answers.jsonl").touch()
+    code, _, error = call("eval.truncation", str(tmp_path), "--task", "nosuch")
+    assert (code, error) == (2, f"error: --task nosuch: {tmp_path} has no answers to it, only to no task\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("merge", "documents.shard=1/2", "documents.shard=1/2: leave it out"),
+        ("generate", "documents.shard=9/2", "documents.shard=9/2: write it as i/n"),
+        ("generate", "documents.path=/nope", "documents.path=/nope: no such file or folder"),
+        ("generate", "budget_from=/nope arm=best_of_n", "/nope: no such run"),
+        ("generate", "models.weak_solver=null", "models.weak_solver: name the endpoint"),
+        ("plan.plan", "--speed nonsense", "--speed nonsense: write ENDPOINT"),
+        ("plan.plan", "--speed small=1,2,3 --gpus -1", "--gpus -1: one replica of each endpoint"),
+    ],
+)
+def test_a_wrong_value_is_a_wrong_call(call, name, change, message, tmp_path):
+    code, out, error = call(f"autodata.{name}", DEMO, f"run={tmp_path / 'run'}", *change.split())
+    assert (code, out) == (2, "")
+    assert re.fullmatch(f"error: {re.escape(message)}.*\n", error)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("models.judge.endpoint=zzz", r"models\.judge\.endpoint=zzz: not in models\.endpoints \(.*\)"),
+        ("models.endpoints.large.structured_output=zz", r"models\.\S*=zz: choose one of json_schema, .*, none"),
+    ],
+)
+def test_a_model_that_cannot_answer_is_noticed_before_the_run_is_opened(call, name, change, message, tmp_path):
+    modules = ["autodata.generate"] if name == "autodata.cluster.campaign" else []
+    arguments = [*modules, RECIPES[name], "recipes/models/one_node.yaml", f"run={tmp_path}/run", change]
+    code, out, error = call(name, *arguments)
+    assert (code, out) == (2, "")
+    assert re.fullmatch(f"error: .*{message}\n", error)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_api_key_that_is_not_set_is_a_wrong_call(call, tmp_path, monkeypatch):
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    endpoint = "models.endpoints.small"
+    values = [f"{endpoint}.base_url=http://127.0.0.1:9/v1", f"{endpoint}.api_key_env=NO_SUCH_KEY"]
+    code, _, error = call("autodata.generate", DEMO, f"run={tmp_path}/run", *values)
+    assert code == 2
+    assert error == "error: http://127.0.0.1:9/v1: the environment variable NO_SUCH_KEY is not set\n"
+
+
+def test_an_endpoint_without_an_address_and_a_server_is_a_wrong_call(call, tmp_path):
+    code, _, error = call("autodata.generate", DEMO, f"run={tmp_path}/run", "models.endpoints.small.server=null")
+    assert code == 2
+    assert error.startswith("error: models.endpoints.small: set base_url")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("generate DEMO run=RUN domain.prompts=/nope", "domain.prompts=/nope: no such folder"),
+        ("tables.write recipes/demo/table1.yaml output=/proc/x/t.md", "output=/proc/x/t.md: .*; name a file"),
+        ("cluster.serve RUN x 1", "RUN: no campaign has started"),
+        ("salvage DIR", "DIR: not a file"),
+        ("salvage DIR/text", "DIR/text: not an SQLite database"),
+        ("journal DIR", "DIR: not a file"),
+        ("journal RUN import /nope.jsonl", "/nope.jsonl: no such file"),
+        ("journal RUN/journal.sqlite import DIR/text", "RUN/journal.sqlite: no folder RUN"),
+        ("journal DIR/text export RUN/pack.jsonl", "RUN/pack.jsonl: no folder RUN"),
+        ("cluster.campaign autodata.nosuch DEMO run=RUN", "MODULE autodata.nosuch: no such command"),
+        ("cluster.campaign --dry-run nosuch.module DEMO run=RUN", "MODULE nosuch.module: no such command"),
+        ("cluster.campaign autodata.cluster DEMO run=RUN", "MODULE autodata.cluster: no such command"),
+        ("generate DEMO sede=1", r"command line: Key 'sede' not in 'GenerateRecipe'. Did you mean: 'seed'\?"),
+        (
+            "generate DEMO colour=1",
+            "command line: Key 'colour' not in 'GenerateRecipe'. Choose one of run, ",
+        ),
+    ],
+)
+def test_a_wrong_argument_is_named(call, words, message, tmp_path):
+    places = {"DEMO": DEMO, "RUN": str(tmp_path / "run"), "DIR": str(tmp_path)}
+    for place, path in places.items():
+        words, message = words.replace(place, path), message.replace(place, path)
+    (tmp_path / "text").write_text("no database, but longer than the first sixteen bytes")
+    name, *arguments = words.split()
+    code, _, error = call(f"{'eval' if 'tables' in name else 'autodata'}.{name}", *arguments)
+    assert code == 2
+    assert re.fullmatch(f"error: {message}.*\n", error)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("ask", [probes.probe, probes.read_served])
+@pytest.mark.parametrize("listed", [b'"text"', b"[1]", b'{"data": ["a"]}', b'{"data": 3}', b'{"error": ', b"{}"])
+def test_a_list_of_models_of_another_form_is_an_error_of_the_endpoint(ask, listed, monkeypatch):
+    monkeypatch.setattr(fake_server_module._Handler, "do_GET", lambda handler: handler._send(Scripted(listed)))
+    with fake_server(lambda body, count: completion("x")) as server:
+        try:
+            assert ask(Endpoint("fake", base_url=server.url)) is None
+        except EndpointError as error:
+            assert server.url in str(error)
+
+
+def test_a_probe_hides_the_key_in_what_a_model_replies(monkeypatch):
+    monkeypatch.setenv("SOME_KEY", "sk-secret")
+    monkeypatch.setattr(fake_server_module, "NAMES", ("sk-secret",))
+    with fake_server(lambda body, count: completion("sk-secret")) as server:
+        replica = Server("fake", canary=Canary("Who?", "me"))
+        endpoint = Endpoint("fake", base_url=server.url, api_key_env="SOME_KEY", server=replica)
+        for probe in probes.choose_probes(endpoint, [Role.JUDGE]).values():
+            with pytest.raises(EndpointError, match=r"\*\*\*") as raised:
+                probes.run_probe(endpoint, probe)
+            assert "sk-secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("steps", [[], ["--dry-run", ""], ["run x", "common x"], ["nosuch x"]])
+def test_a_chain_with_a_wrong_step_is_a_wrong_call(steps):
+    done = subprocess.run(["bash", "slurm/pipeline.sh", *steps], capture_output=True, text=True, cwd=REPO)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch("error: .*\n", done.stderr)
 
 
 def test_the_exit_code_reaches_the_shell_without_a_traceback(tmp_path):
-    arguments = ["recipes/demo/generate.yaml", f"run={tmp_path / 'run'}", f"documents.path={tmp_path}"]
-    for change, code in (("seed=1", 1), ("sed=1", 2)):
-        done = subprocess.run(
-            [sys.executable, "-m", "autodata.generate", *arguments, change], capture_output=True, text=True, cwd=REPO
-        )
+    (tmp_path / "manifest.json").write_text("{}")  # a run that is not finished
+    for words, code in ((["autodata.verify", str(tmp_path)], 1), (["autodata.generate", DEMO, "sed=1"], 2)):
+        done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, cwd=REPO)
         assert (done.returncode, done.stdout) == (code, "")
         assert re.fullmatch("error: .*\n", done.stderr)
 

@@ -107,7 +107,9 @@ def test_domain_yaml_lies_beneath_the_recipe(recipe):
 def test_later_layers_win_and_the_command_line_is_last(recipe):
     recipe("seed: 1\nmodels: {judge: {endpoint: a, sampling: {max_tokens: 5}}}\n", "base.yaml")
     recipe("seed: 2\narm: cot\n", "second.yaml")
-    path = recipe("include: [base.yaml, second.yaml]\nmodels: {judge: {endpoint: b}}\n" + MINIMAL)
+    path = recipe(
+        "include: [base.yaml, second.yaml]\nmodels: {judge: {endpoint: b}, endpoints: {b: {model: m}}}\n" + MINIMAL
+    )
     loaded = load(GenerateRecipe, [path])
     assert (loaded.seed, loaded.arm) == (2, "cot")
     assert loaded.models.judge.endpoint == "b"

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autodata import journal as journal_command
+from autodata.config import RecipeError
 from autodata.serving import journal as journal_module
 from autodata.serving.journal import Journal, JournalError, compress, decompress
 from autodata.types import REPLY as RECORD
@@ -121,7 +122,7 @@ def test_a_fork_that_broke_off_begins_again(tmp_path: Path, monkeypatch):
 
 
 def test_a_fork_of_nothing_is_refused(tmp_path: Path):
-    with pytest.raises(JournalError, match=f"fork={tmp_path}: no journal"):
+    with pytest.raises(RecipeError, match=f"fork={tmp_path}: no journal"):
         journal_module.fork(tmp_path / "none", tmp_path / "target")
 
 

@@ -12,7 +12,6 @@ from autodata.meta.genome import EVOLVED, Genome, check_shape, configure, diff, 
 from autodata.meta.wall import Wall
 from autodata.recipes.domain import RubricBounds, Shape
 from autodata.recipes.generation import GenerateRecipe
-from autodata.run.records import RunError
 from tests.helpers.recipes import load_recipe
 
 CS = load_recipe("recipes/cs/generate.yaml", "recipes/models/laptop.yaml").domain
@@ -84,9 +83,9 @@ def test_every_domain_says_which_prompts_may_change_and_solvers_and_judges_are_n
 
 
 def test_a_prompt_that_is_not_there_is_named():
-    with pytest.raises(RunError, match="cs has no prompt other"):
+    with pytest.raises(RecipeError, match="cs has no prompt other"):
         read_baseline(replace(CS, mutable_prompts=["other"]))
-    with pytest.raises(RunError, match="no prompt that may be changed"):
+    with pytest.raises(RecipeError, match="no prompt that may be changed"):
         read_baseline(replace(CS, mutable_prompts=[]))
 
 

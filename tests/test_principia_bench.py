@@ -7,7 +7,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from autodata.config import load
+from autodata.config import RecipeError, load
 from autodata.recipes.evaluation import EvalRecipe, PrincipiaConfig
 from autodata.run.records import RunError
 from eval import question_types
@@ -120,16 +120,16 @@ def test_rows_of_any_file_with_other_names_of_columns(tmp_path):
 def test_a_file_that_cannot_be_used_is_named(tmp_path, rows, values, message):
     from eval.principia import read_problems
 
-    with pytest.raises(RunError, match=message):
+    with pytest.raises(RecipeError, match=message):
         read_problems(PrincipiaConfig(str(write(tmp_path / "b.jsonl", *rows)), **values))
 
 
 def test_a_folder_without_files_and_a_data_set_without_a_revision_are_errors(tmp_path):
     from eval.principia import find_files, locate
 
-    with pytest.raises(RunError, match="download facebook/principia-bench there"):
+    with pytest.raises(RecipeError, match="download facebook/principia-bench there"):
         find_files(PrincipiaConfig(str(tmp_path)))
-    with pytest.raises(RunError, match="pin its revision"):
+    with pytest.raises(RecipeError, match="pin its revision"):
         locate("owner/name", "")
 
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from autodata.config import RecipeError
 from autodata.recipes.models import Endpoint, Models, RoleConfig, Server
 from autodata.serving import vllm
 from autodata.serving.vllm import RunningServer, ServerError, command_line, running, watch
@@ -105,7 +106,7 @@ def test_a_port_in_use_names_the_key(tmp_path):
 
 def test_an_endpoint_without_url_or_server_names_both_keys(tmp_path):
     recipe = Models({"e": Endpoint("fake")}, weak_solver=RoleConfig("e"))
-    with pytest.raises(ServerError, match="set base_url"):
+    with pytest.raises(RecipeError, match="set base_url"):
         running(recipe, Role, tmp_path).__enter__()
 
 

@@ -12,7 +12,7 @@ from autodata.recipes.evaluation import TableRecipe
 from autodata.run.records import RunError
 from autodata.stats.intervals import ONE_DOCUMENT, Estimate
 from autodata.stats.writing import write_decimal, write_estimate, write_table
-from autodata.types import Outcome
+from autodata.types import Outcome, WrongCall
 from eval.question_types import TYPES
 from eval.sampled_answers import ANSWERS, SAMPLED_ANSWER, SampledAnswer, read_task, summarize
 from eval.statistics import Answers, Difference, compare, mean_at_k, reduce_answers
@@ -297,7 +297,7 @@ def test_an_unknown_shape_and_an_empty_folder_are_named(tmp_path):
 def test_answers_of_another_task_and_of_no_evaluation_are_named(tmp_path):
     write_run(tmp_path / "run", [answer("cot_test", 1, 1, float("nan"))])
     assert read_task(tmp_path / "run", "cot_test")[0].score is None, "NaN is no score"
-    with pytest.raises(RunError, match="no answers to agentic_test; tasks with answers: cot_test"):
+    with pytest.raises(WrongCall, match=r"--task agentic_test: .* has no answers to it, only to cot_test"):
         read_task(tmp_path / "run", "agentic_test")
     with pytest.raises(RunError, match=r"no answers\.jsonl; evaluate a model"):
         read_task(tmp_path, "cot_test")

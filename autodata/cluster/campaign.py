@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -208,6 +209,15 @@ def _handle_signals(handler: Callable[[int, object], None] | signal.Handlers) ->
         signal.signal(number, handler)
 
 
+def _is_command(module: str) -> bool:
+    """Return True if `python -m` finds the module: a package needs a __main__."""
+    try:
+        spec = find_spec(module)
+        return bool(spec and (spec.submodule_search_locations is None or find_spec(f"{module}.__main__")))
+    except (ImportError, ValueError):
+        return False
+
+
 @command.report_errors()
 def main() -> None:
     parser = command.make_parser(__doc__)
@@ -215,6 +225,8 @@ def main() -> None:
     parser.add_recipe()
     parser.add_argument("--dry-run", action="store_true", help="print every job without submitting any")
     options = parser.parse_intermixed_args()
+    if not _is_command(options.module):
+        parser.error(f"MODULE {options.module}: no such command, for example autodata.generate or eval.run")
     recipe = load(schema_for(options.recipe[0]), options.recipe)
     run, models = Path(recipe.run), recipe.models
     site = Site.read(os.environ)

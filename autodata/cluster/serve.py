@@ -21,6 +21,7 @@ from autodata.cluster.shared import LEASES, MODELS, OwnerWatch
 from autodata.recipes.models import Endpoint, Models
 from autodata.serving.costs import count_gpus
 from autodata.serving.leases import Lease, State, write_lease
+from autodata.types import WrongCall
 
 _BEAT_S = 5.0
 _PATIENCE_S = 900.0  # a requeued campaign may wait this long in the queue and still find its servers
@@ -94,7 +95,10 @@ def main() -> None:
     run, name = options.run, options.endpoint
     shared.require_key(run)
     models = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Models), OmegaConf.load(run / MODELS)))
-    id = os.environ["SLURM_JOB_ID"]
+    if name not in models.endpoints:
+        raise WrongCall(f"{name}: not in models.endpoints of {run / MODELS} ({', '.join(models.endpoints)})")
+    if (id := os.environ.get("SLURM_JOB_ID")) is None:
+        raise WrongCall(f"SLURM_JOB_ID is not set: this command runs in a server job of {shared.CAMPAIGN}")
     deadline = next((job.end for job in jobs.find([os.environ["SLURM_JOB_NAME"]]) if job.id == id), float("inf"))
     lease = Lease(name, 0, id, models.endpoints[name].model, "", State.STARTING, 0, deadline)
     job = ServerJob(run, make_replicas(models, lease, options.replicas, run / "serving"), lease)

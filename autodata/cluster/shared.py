@@ -7,6 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from autodata.types import WrongCall
+
+CAMPAIGN = "python -m autodata.cluster.campaign"
 MODELS = "serving/models.yaml"  # the resolved models, so that all jobs of a run serve the same
 LEASES = "serving/leases"
 _KEY, _BEAT = "serving/key", "serving/owner"
@@ -24,7 +27,9 @@ def make_key(run: Path) -> None:
 
 
 def require_key(run: Path) -> None:
-    """Put the run's key into the environment, for this process's calls and for the vLLM servers that it starts."""
+    """Put the run's key into the environment, for this process and the vLLM servers it starts. Raises WrongCall."""
+    if not (run / _KEY).is_file():
+        raise WrongCall(f"{run}: no campaign has started in this run; start it with {CAMPAIGN}")
     os.environ[VARIABLE] = os.environ["VLLM_API_KEY"] = (run / _KEY).read_text()
 
 

@@ -12,13 +12,13 @@ from autodata.corpora import own
 from autodata.corpora.record import Drop
 from autodata.corpora.rows import BadRow, Row, read_rows
 from autodata.recipes.corpora import OwnFilters
-from autodata.types import Document, UserError
+from autodata.types import Document, WrongCall
 
 INGESTED = "documents"  # the folder with the shards in a run of autodata.corpora.ingest
 _NO_FILTERS = OwnFilters(max_chars=own.MAX_TEXT_BYTES)
 
 
-class DocumentsError(UserError):
+class DocumentsError(WrongCall):
     """There is nothing to work on; the message names the path and what to put there."""
 
 

@@ -15,7 +15,7 @@ from autodata.recipes.data import Filters
 from autodata.recipes.domain import DomainConfig, Shape
 from autodata.recipes.generation import COMMAND, GenerateRecipe
 from autodata.run.folder import read_manifest, require_finished
-from autodata.run.records import TRAJECTORIES, RunError, digest, read_records
+from autodata.run.records import TRAJECTORIES, digest, read_records
 from autodata.types import EXAMPLE, TRAJECTORY, Evidence, Example, Provenance, Round, Trajectory
 
 EXAMPLES, STATISTICS, DECONTAMINATION = "examples.jsonl", "statistics.json", "decontamination.json"
@@ -50,7 +50,7 @@ def read_arm(name: str, folder: str) -> Arm:
     """Read a finished run as an arm. Raises RunError, RecipeError."""
     manifest = require_finished(folder, COMMAND)
     if manifest["arm"] != name:
-        raise RunError(f"arms.{name}={folder}: that run was made with arm={manifest['arm']}, not arm={name}")
+        raise RecipeError(f"arms.{name}={folder}: that run was made with arm={manifest['arm']}, not arm={name}")
     recipe = config.load(GenerateRecipe, [str(Path(folder) / "recipe.yaml")])
     trajectories = tuple(read_records(Path(folder) / TRAJECTORIES, TRAJECTORY))
     prompts_hash = str(manifest["inputs"].get("prompts", ""))

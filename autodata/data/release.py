@@ -21,7 +21,16 @@ from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.generation import COMMAND, GenerateRecipe
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import read_manifest, require_finished
-from autodata.run.records import TRAJECTORIES, RunError, hash_path, link_files, read_json, read_records, write_file
+from autodata.run.records import (
+    TRAJECTORIES,
+    NoSuchRun,
+    RunError,
+    hash_path,
+    link_files,
+    read_json,
+    read_records,
+    write_file,
+)
 from autodata.types import EXAMPLE, TRAJECTORY, Example
 
 # The keys of a manifest that tell how a run was made and what came out, but not on which machine.
@@ -45,10 +54,10 @@ def stage(run: Path, target: Path, allow_unknown: bool = False) -> ReleaseKind:
     """Write the files to publish into an empty folder; return the kind of the run. Raises RunError, RecipeError."""
     manifest = read_manifest(run)
     if manifest is None:
-        raise RunError(f"{run}: no run there; name the run folder of a data set, a training or an evaluation")
+        raise NoSuchRun(f"{run}: no run there; name the run folder of a data set, a training or an evaluation")
     kind_name = manifest["inputs"]["kind"]
     if kind_name not in KINDS:
-        raise RunError(f"{run} is a run of kind {kind_name}; only runs of kind {', '.join(KINDS)} can be published")
+        raise NoSuchRun(f"{run} is a run of kind {kind_name}; only runs of kind {', '.join(KINDS)} can be published")
     kind = KINDS[kind_name]
     if not manifest.get("finished"):
         raise RunError(f"{run}: not finished; finish it with {kind.command} {run}/recipe.yaml")

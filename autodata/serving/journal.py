@@ -18,9 +18,10 @@ from typing import IO
 
 import zstandard
 
+from autodata.config import RecipeError
 from autodata.serving.measured import read_outcome
 from autodata.stats.writing import write_count
-from autodata.types import REPLY, Outcome, Reply, UserError
+from autodata.types import REPLY, Outcome, Reply, UserError, WrongCall
 
 APPLICATION_ID = 0x41444A31  # "ADJ1": marks an SQLite file as a journal
 VERSION = 3  # 1 stored text, 2 also replies that are no answers; both are read, and such replies are dropped
@@ -128,6 +129,13 @@ def lock(path: Path) -> IO[str]:
         advice = "stop it, or give this run a journal of its own"
         raise JournalError(f"{path}: in use by another process; {advice}") from None
     return lock_file
+
+
+def require_file(path: Path) -> None:
+    """Raise WrongCall if a path is no file."""
+    if not path.is_file():
+        problem = "not a file" if path.exists() else "no such file"
+        raise WrongCall(f"{path}: {problem}; name the journal.sqlite of a run")
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -242,9 +250,9 @@ def join(path: Path, others: Iterable[Path]) -> None:
 
 
 def fork(source: Path, path: Path) -> None:
-    """Give a new run the replies of another run, so that only changed requests are sent. Raises JournalError."""
+    """Give a new run the replies of another run, to send only changed requests. Raises JournalError, RecipeError."""
     if not source.exists():
-        raise JournalError(f"fork={source.parent}: no journal in {source}")
+        raise RecipeError(f"fork={source.parent}: no journal in {source}")
     if not path.exists():
         scratch = Path(f"{path}.new")
         try:

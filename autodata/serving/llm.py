@@ -25,8 +25,8 @@ from autodata.serving.journal import Journal
 from autodata.serving.limits import Limit
 from autodata.serving.measured import EndpointError, NotMeasured, PromptCut
 from autodata.serving.reply import BadShape, count_read, estimate_usage, find_answer, find_limit, is_cut, read_reply
-from autodata.serving.request import FORMS, Keys, Request, make_body, request_keys, resolve_sampling
-from autodata.types import Message, Outcome, Reply, Role
+from autodata.serving.request import Keys, Request, make_body, request_keys, resolve_sampling
+from autodata.types import Message, Outcome, Reply, Role, WrongCall
 
 log = logging.getLogger(__name__)
 _IN_FLIGHT = 64  # calls in flight if the recipe sets no limit
@@ -43,10 +43,6 @@ class Client:
     """Asks a recipe's endpoints; every answer is in the journal before it is returned. Raises EndpointError."""
 
     def __init__(self, models: Models, journal: Journal):
-        for name, endpoint in models.endpoints.items():
-            if endpoint.structured_output not in FORMS:
-                key = f"models.endpoints.{name}.structured_output={endpoint.structured_output}"
-                raise EndpointError(f"{key}: choose one of {', '.join(FORMS)}")
         self.models = models
         self.accounts: defaultdict[Role, Account] = defaultdict(Account)
         self.busy = BusyTime()
@@ -205,6 +201,12 @@ class Client:
         log.info("retry %d after %s", state.attempt_number, type(error).__name__)
 
 
+class NoKey(EndpointError):
+    """The environment variable that an endpoint's api_key_env names is not set."""
+
+    exit_code = WrongCall.exit_code
+
+
 def role_config(models: Models, role: Role) -> RoleConfig:
     """Return who answers for a role. Raises EndpointError that names the recipe key to set."""
     config = getattr(models, role)
@@ -223,11 +225,11 @@ def list_used(models: Models, roles: Iterable[Role] = Role) -> dict[str, Endpoin
 
 
 def api_key(endpoint: Endpoint) -> str:
-    """Read the API key from the environment. Raises EndpointError if the named variable is not set."""
+    """Read the API key from the environment. Raises NoKey if the named variable is not set."""
     if not endpoint.api_key_env:
         return "none"
     if endpoint.api_key_env not in os.environ:
-        raise EndpointError(f"{endpoint.base_url}: the environment variable {endpoint.api_key_env} is not set")
+        raise NoKey(f"{endpoint.base_url}: the environment variable {endpoint.api_key_env} is not set")
     return os.environ[endpoint.api_key_env]
 
 

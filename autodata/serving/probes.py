@@ -82,7 +82,7 @@ def _probe_schema(client: OpenAI, endpoint: Endpoint) -> None:
     with suppress(ValueError):
         value = json.loads(text or "")
     if not isinstance(value, dict) or not isinstance(value.get("met"), bool):
-        problem = f"the reply to a request with a JSON schema does not follow it: {text!r:.200}"
+        problem = f"the reply to a request with a JSON schema does not follow it: {_quote(text, endpoint)}"
         raise EndpointError(f"{endpoint.base_url}: {problem}; set structured_output of this endpoint")
 
 
@@ -107,15 +107,15 @@ def _probe_canary(client: OpenAI, endpoint: Endpoint) -> None:
     text = _ask(client, endpoint, canary.question, max_tokens=canary.max_tokens).content or ""
     if canary.answer.casefold() not in text.casefold():
         question = f"wrong answer to the canary question {canary.question!r}"
-        raise Noise(f"{endpoint.base_url}: {question}: expected {canary.answer!r}, got {text!r:.200}")
+        raise Noise(f"{endpoint.base_url}: {question}: expected {canary.answer!r}, got {_quote(text, endpoint)}")
 
 
 def probe(endpoint: Endpoint) -> None:
     """Check that an endpoint lists the model *and* generates a token: dead ones only list it. Raises EndpointError."""
     with _connect(endpoint, f"{endpoint.base_url} (model {endpoint.model}):") as client:
-        names = [model.id for model in client.models.list()]
+        names = [str(model.id) for model in client.models.list()]
         if endpoint.model not in names:
-            served = ", ".join(names[:5]) or "no model"
+            served = hide_key(", ".join(names[:5]), endpoint) or "no model"
             advice = "set `model` of this endpoint to a model that it serves"
             raise EndpointError(f"{endpoint.base_url} serves {served}, not {endpoint.model}: {advice}")
         messages = [{"role": "user", "content": "Hello"}]
@@ -129,6 +129,11 @@ def read_served(endpoint: Endpoint) -> str | None:
     return next((str(root) for root in roots if root), None)
 
 
+def _quote(text: str | None, endpoint: Endpoint) -> str:
+    """Quote the beginning of a reply, without the API key, which some servers echo."""
+    return f"{text and hide_key(text, endpoint)!r:.200}"
+
+
 @contextmanager
 def _connect(endpoint: Endpoint, start: str, timeout_s: float = 60.0) -> Iterator[OpenAI]:
     """Connect to an endpoint. Raises EndpointError, whose message begins with `start`."""
@@ -137,3 +142,6 @@ def _connect(endpoint: Endpoint, start: str, timeout_s: float = 60.0) -> Iterato
             yield client
     except openai.OpenAIError as error:
         raise EndpointError(f"{start} {type(error).__name__}, {hide_key(str(error), endpoint)[:300]}") from error
+    except (ValueError, AttributeError, LookupError, TypeError) as error:
+        problem = f"the reply is not of the form of this API: {hide_key(str(error), endpoint)[:300]}"
+        raise EndpointError(f"{start} {problem}; check base_url") from error

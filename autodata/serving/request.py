@@ -9,8 +9,6 @@ from autodata.config import RecipeError
 from autodata.recipes.models import Endpoint, Sampling
 from autodata.types import Message, Outcome, Reply, Role
 
-FORMS = ("json_schema", "bounded", "json_object", "none")  # forms of output that an endpoint can enforce
-
 
 @dataclass(frozen=True)
 class Request:

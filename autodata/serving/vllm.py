@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from autodata.config import RecipeError
 from autodata.recipes.models import Endpoint, Models
 from autodata.serving.embedded import resolve_weights
-from autodata.serving.llm import list_used
+from autodata.serving.llm import api_key, list_used
 from autodata.serving.measured import EndpointError
 from autodata.serving.probes import probe
 from autodata.types import Role, UserError
@@ -91,7 +92,10 @@ def running(models: Models, roles: Iterable[Role], folder: Path) -> Iterator[lis
     """Start the servers that `roles` need, set each base_url, and stop them at the end. Logs are kept in `folder`."""
     servers: list[RunningServer] = []
     try:
-        for name, endpoint in list_used(models, roles).items():
+        used = list_used(models, roles)
+        for endpoint in used.values():
+            api_key(endpoint)  # a missing key must not wait until servers have loaded
+        for name, endpoint in used.items():
             if endpoint.server and not endpoint.base_url:
                 servers.append(RunningServer(name, endpoint, folder / f"server_{name}.log"))
                 print(f"starting {endpoint.model} on {endpoint.base_url} (log: {servers[-1].log})", flush=True)
@@ -99,7 +103,7 @@ def running(models: Models, roles: Iterable[Role], folder: Path) -> Iterator[lis
                 probe(endpoint)  # so that a wrong URL or name fails now and not in the middle of the night
             else:
                 advice = "set base_url (for a running server) or server.weights (to start one)"
-                raise ServerError(f"models.endpoints.{name}: {advice}")
+                raise RecipeError(f"models.endpoints.{name}: {advice}")
         start = time.monotonic()
         for server in servers:
             server.wait_until_ready()

@@ -7,8 +7,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from autodata.config import RecipeError
 from autodata.corpora.rows import BadRow, read_rows
-from autodata.run.records import RunError
 from autodata.types import Message
 from eval.prbench.rules import BadRubric, PrbenchCriterion, read_conversation, read_criterion
 
@@ -35,7 +35,7 @@ class Split:
 
 
 def read_split(folder: Path, name: str, limit: int | None = None) -> Split:
-    """Read the tasks of a split, or the first `limit` of them. Raises RunError if the split has no file."""
+    """Read the tasks of a split, or the first `limit` of them. Raises RecipeError if the split has no file."""
     tasks, left_out = [], Counter[str]()
     for row in chain.from_iterable(map(read_rows, find_files(folder, name))):
         if isinstance(row, BadRow):
@@ -49,11 +49,11 @@ def read_split(folder: Path, name: str, limit: int | None = None) -> Split:
 
 
 def find_files(folder: Path, name: str) -> list[Path]:
-    """Find `legal.parquet`, `data/legal-00000-of-00001.parquet` or `legal.jsonl`, for example. Raises RunError."""
+    """Find `legal.parquet`, `data/legal-00000-of-00001.parquet` or `legal.jsonl`, for example. Raises RecipeError."""
     names = (f"{name}.parquet", f"{name}.jsonl", f"{name}-[0-9]*.parquet")
     files = [file for place in (folder, folder / "data") for name in names for file in sorted(place.glob(name))]
     if not files:
-        raise RunError(
+        raise RecipeError(
             f"{folder}: no file of the split {name}; download ScaleAI/PRBench there "
             "(hf download ScaleAI/PRBench --repo-type dataset --revision … --local-dir …)"
         )

@@ -67,6 +67,13 @@ def print_table(recipe: TableRecipe) -> None:
     tables = build(recipe)
     text, output = render(recipe, tables), Path(recipe.output)
     print(text)
+    try:
+        _write(tables, text, output)
+    except OSError as error:
+        raise RecipeError(f"output={output}: {error.strerror}; name a file that can be written") from error
+
+
+def _write(tables: Sequence[ResultTable], text: str, output: Path) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(text, encoding="utf-8")
     for number, table in enumerate(tables):
