@@ -42,9 +42,7 @@ SCHEMAS = {
     "table": TableRecipe,
     "meta": MetaRecipe,
 }
-
-
-RETIRED = ("guidance", "metrics_port")  # keys of earlier versions that stand in the recipes of their run folders
+RETIRED = ("guidance", "metrics_port")  # keys of earlier versions, which stand in the recipes of their run folders
 
 
 class RecipeError(WrongCall):
