@@ -9,7 +9,6 @@ import pytest
 
 from autodata.config import RecipeError, load
 from autodata.recipes.evaluation import EvalRecipe, TableRecipe, TableRow
-from autodata.run.records import RunError
 from autodata.run.snapshot import read_snapshot
 from autodata.types import Role
 from eval.prbench.data import find_files, read_split
@@ -192,7 +191,7 @@ def test_what_is_missing_is_named(folder, tmp_path, monkeypatch, values, message
 
 def test_a_limit_takes_the_first_tasks_and_a_folder_without_files_is_an_error(folder):
     assert [task.id for task in read_split(folder, "legal", 2).tasks] == ["t1", "t2"]
-    with pytest.raises(RunError, match="no file of the split legal_hard"):
+    with pytest.raises(RecipeError, match="no file of the split legal_hard"):
         read_split(folder, "legal_hard")
 
 
