@@ -210,6 +210,7 @@ def is_cut(messages: Sequence[Message], prompt_tokens: int) -> bool:
 def _find_tokenizer(weights: str):
     """Load the tokenizer of a folder, of the embedded model, or of a hub name downloaded earlier; else None."""
     from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
     from tokenizers import Tokenizer
 
     folder = cache_folder() / MODEL_NAME if weights == "embedded" else Path(weights)
@@ -217,6 +218,9 @@ def _find_tokenizer(weights: str):
     try:
         if not Path(path).is_file():
             path = try_to_load_from_cache(weights, "tokenizer.json")
+    except (HFValidationError, OSError):  # no name of the hub, as for an API's model
+        return None
+    try:
         return Tokenizer.from_file(path) if isinstance(path, str) else None
-    except Exception:  # the hub knows no such name, as for an API's model, or the file cannot be read
+    except Exception:  # the library raises Exception itself for a file that it cannot read
         return None
