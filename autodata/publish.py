@@ -102,13 +102,14 @@ def _read_arguments() -> argparse.Namespace:
 def main() -> None:
     options = _read_arguments()
     # Must happen before the Hub's client is imported: a publish command goes online even on a machine kept offline.
-    if os.environ.pop("HF_HUB_OFFLINE", "0") not in ("", "0") and not options.dry_run:
-        print("HF_HUB_OFFLINE is set, but this command goes online anyway")
+    is_offline = os.environ.pop("HF_HUB_OFFLINE", "0") not in ("", "0")
     folder, kind = prepare(options.run, options.allow_unknown_licence)
     show(folder)
     if options.dry_run:
         print(f"nothing was uploaded; without --dry-run, these files go to {options.to} as a {kind.repo}")
     else:
+        if is_offline:
+            print("HF_HUB_OFFLINE is set, but this command goes online anyway")
         print(upload(folder, options.to, kind, options.private))
 
 
