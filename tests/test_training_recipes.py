@@ -9,7 +9,8 @@ from autodata.config import load
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import Run
 from autodata.run.records import RunError
-from training.preflight import PreflightError, check_groups
+from training.batch import divide_batch
+from training.preflight import check_groups
 
 REPO = Path(__file__).parent.parent
 RECIPES = sorted(str(p.relative_to(REPO)) for p in REPO.glob("recipes/*/grpo*.yaml"))
@@ -23,12 +24,12 @@ def read(path: str, over: str | None = None) -> GrpoRecipe:
     return load(GrpoRecipe, [path, *judge, *([f"recipes/training/{over}.yaml"] if over else [])])
 
 
-def configure(recipe: GrpoRecipe, folder: Path):
+def configure(recipe: GrpoRecipe, folder: Path, **batch: int):
     """Run TRL's own checks, except those that need a GPU or a server."""
     from trl import GRPOConfig
 
     here = {"use_cpu": True, "bf16": False, "use_vllm": False, "report_to": "none", "output_dir": str(folder)}
-    return GRPOConfig(**recipe.trainer | here)
+    return GRPOConfig(**batch | recipe.trainer | here)
 
 
 @pytest.mark.parametrize(("path", "over"), [*LAID_OVER, *((p, None) for p in RECIPES if "demo" in p)])
@@ -38,20 +39,19 @@ def test_trl_knows_every_key_and_takes_the_values(path, over, tmp_path):
     recipe = read(path, over)
     known = {field.name for field in dataclasses.fields(GRPOConfig)}
     assert set(recipe.trainer) <= known
-    assert configure(recipe, tmp_path).max_completion_length == recipe.trainer["max_completion_length"]
+    batch = divide_batch(recipe.prompts_per_step, recipe.trainer, 1)
+    assert configure(recipe, tmp_path, **batch).max_completion_length == recipe.trainer["max_completion_length"]
 
 
-@pytest.mark.parametrize("over", [None, "one_gpu"])
+@pytest.mark.parametrize(("over", "processes"), [("one_gpu", 1), ("server_mode", 4), (None, 8), (None, 16)])
 @pytest.mark.parametrize("path", ON_GPUS)
-def test_a_step_has_the_papers_batch(path, over, tmp_path):
-    config = configure(read(path, over), tmp_path)
-    processes = 1 if over else 8
+def test_a_step_has_the_papers_batch_on_any_number_of_gpus(path, over, processes, tmp_path):
+    recipe = read(path, over)
+    batch = divide_batch(recipe.prompts_per_step, recipe.trainer, processes)
+    config = configure(recipe, tmp_path, **batch)
     sequences = config.per_device_train_batch_size * config.gradient_accumulation_steps * processes
-    if not over or "science" not in path:
-        assert sequences == PROMPTS[path.split("/")[1]] * config.num_generations
+    assert sequences == PROMPTS[path.split("/")[1]] * config.num_generations
     check_groups(config, processes, wants_probe=True)
-    with pytest.raises(PreflightError, match="not a multiple of the group size"):
-        check_groups(config, 7 if over is None else 0.5, wants_probe=True)
 
 
 @pytest.mark.parametrize("path", ON_GPUS)

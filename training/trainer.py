@@ -25,6 +25,7 @@ from autodata.serving.embedded import resolve_weights
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
 from training import preflight
+from training.batch import divide_batch
 from training.callbacks import ProgressWriter, TrainingWatch
 from training.counts import Books
 from training.reward import Reward
@@ -51,7 +52,7 @@ class Training:
         self.clients: list[Client] = []
         self.books = Books(folder, PartialState().process_index, self.clients)
         processes = PartialState().num_processes
-        self.config = make_config(recipe, folder)
+        self.config = make_config(recipe, folder, processes)
         weights, options = resolve_weights(recipe.model), dict(recipe.trainer.get("model_init_kwargs") or {})
         self.tokenizer = AutoTokenizer.from_pretrained(weights, revision=options.get("revision"))
         domain = self._load_domain(recipe.models, journal)
@@ -67,7 +68,7 @@ class Training:
             model=self.model,
             args=self.config,
             processing_class=self.tokenizer,
-            train_dataset=self._order(Dataset.from_list(rows), processes),
+            train_dataset=self._order(Dataset.from_list(rows)),
             eval_dataset=self._make_watched(render),
             reward_funcs=self.reward.score,
         )
@@ -130,26 +131,28 @@ class Training:
         preflight.check_memory(model, self.config, processes if self.config.deepspeed_plugin else 1)
         preflight.warn_of_kernels(model)
 
-    def _order(self, rows: Dataset, processes: int) -> Dataset:
+    def _order(self, rows: Dataset) -> Dataset:
         """Lay out all epochs one after another, so that a resumed training goes on in the same order."""
         config = self.config
         epochs = math.ceil(config.num_train_epochs)
         if config.max_steps > 0:
-            prompts = config.per_device_train_batch_size * processes * config.gradient_accumulation_steps
-            epochs = math.ceil(config.max_steps * prompts / config.num_generations / len(rows)) + 1
+            epochs = math.ceil(config.max_steps * self.recipe.prompts_per_step / len(rows)) + 1
         config.num_train_epochs = config.num_train_epochs / epochs
         return rows.select(order_rows(len(rows), epochs, config.seed))
 
 
-def make_config(recipe: GrpoRecipe, folder: Path) -> GRPOConfig:
+def make_config(recipe: GrpoRecipe, folder: Path, processes: int) -> GRPOConfig:
     """Make TRL's configuration. Raises RecipeError for a key that TRL does not know or that a recipe may not set."""
     from trl import GRPOConfig
 
+    fixed = {"output_dir": str(folder / "checkpoints"), "shuffle_dataset": False}
+    reserved = {name: "remove it from the recipe" for name in fixed}
+    reserved["gradient_accumulation_steps"] = "it follows from prompts_per_step and the number of processes"
+    if keys := sorted(reserved.keys() & recipe.trainer.keys()):
+        raise RecipeError(f"trainer.{keys[0]}: set by this command; {reserved[keys[0]]}")
     # Every step is logged, and a loss that is NaN or infinite must not be hidden.
     defaults = {"logging_nan_inf_filter": False, "logging_steps": 1}
-    fixed = {"output_dir": str(folder / "checkpoints"), "shuffle_dataset": False}
-    if reserved := fixed.keys() & recipe.trainer.keys():
-        raise RecipeError(f"trainer.{min(reserved)}: set by this command; remove it from the recipe")
+    defaults |= divide_batch(recipe.prompts_per_step, recipe.trainer, processes)
     try:  # load_student has taken the model_init_kwargs
         return GRPOConfig(**defaults | recipe.trainer | fixed | {"model_init_kwargs": None})
     except (TypeError, ValueError) as error:

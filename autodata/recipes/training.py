@@ -49,6 +49,11 @@ class GrpoRecipe:
     second_judge_examples: int = 16  # examples of each watched set that it judges
     model: str = MISSING  # hub name, folder, or "embedded"
     min_examples: int = 8
+    prompts_per_step: int = (
+        MISSING  # prompts of one optimizer step, over all processes; each has a group of completions
+    )
+    lora: dict[str, Any] = field(default_factory=dict)  # passed verbatim to peft.LoraConfig; empty: trains all weights
+    save_models_at: list[int] = field(default_factory=list)  # steps whose model is kept as RUN/model_at_STEP
     reward: RewardConfig = field(default_factory=RewardConfig)
     preflight: PreflightConfig = field(default_factory=PreflightConfig, metadata=OPERATIONAL)
     trainer: dict[str, Any] = field(default_factory=dict)  # passed verbatim to trl.GRPOConfig

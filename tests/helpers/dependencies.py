@@ -35,6 +35,7 @@ PURPOSES = {
     "orjson": "rows of corpora",
     "packaging": "compares versions",
     "pandas": "tables as LaTeX and CSV files",
+    "peft": "LoRA adapters: the training on one GPU",
     "prometheus-client": "reads the load that vLLM servers report",
     "pyarrow": "Parquet files of corpora",
     "pydantic": "records, checked as they are read",
