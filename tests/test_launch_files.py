@@ -48,18 +48,36 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(world, judge, tmp_path, mon
         subprocess.run(["umount", "--lazy", str(disk)], check=True)  # TRL's logs may be open
 
 
-SPY = """
-import json, sys
+SPY_ENGINE = """
+import json
 from transformers import TrainerCallback
-from training import grpo
-from training.counts import read_counts
-from training.trainer import Training
 class Spy(TrainerCallback):
     def on_train_end(self, args, state, control, model=None, **more):
         trainer = seen[0]
         print("SPY " + json.dumps([type(trainer.model_wrapped).__module__, trainer.is_deepspeed_enabled,
               str(trainer.accelerator.distributed_type), trainer.accelerator.num_processes,
               trainer.model_wrapped.zero_optimization_stage() if trainer.is_deepspeed_enabled else 0]), flush=True)
+"""
+SPY_PRECISION = """
+import json
+from transformers import TrainerCallback
+class Spy(TrainerCallback):
+    def on_substep_end(self, args, state, control, model=None, **more):
+        optimizer = seen[0].model_wrapped.optimizer
+        if args.deepspeed_plugin.zero_stage == 2:
+            masters = optimizer.single_partition_of_fp32_groups
+            gradients = [g for group in optimizer.averaged_gradients.values() for g in group]
+        else:
+            masters = optimizer.fp32_partitioned_groups_flat
+            gradients = list(optimizer._DeepSpeedZeroOptimizer_Stage3__param_id_to_grad_partition.values())
+        assert masters and gradients and any(g.abs().sum() > 0 for g in gradients)
+        trained = [p for p in model.parameters() if p.requires_grad]
+        held = [sorted({str(tensor.dtype) for tensor in tensors}) for tensors in (trained, masters, gradients)]
+        print("SPY " + json.dumps(held), flush=True)
+"""
+RUN_SPIED = """
+from training import grpo
+from training.trainer import Training
 seen, run = [], Training.run
 def spied(self):
     seen.append(self.trainer); self.trainer.add_callback(Spy()); run(self)
@@ -71,9 +89,25 @@ grpo.main()
 # Changes of the committed files, to run here. On CPUs accelerate does not count DeepSpeed's processes.
 HERE = {
     "cpu": {'"NO"': "MULTI_GPU", "num_processes: 1": "num_processes: 2"},
-    "zero2": {"num_processes: 8": "num_processes: 1", "precision: bf16": "precision: 'no'"},
-    "zero3": {"num_processes: 8": "num_processes: 1", "precision: bf16": "precision: 'no'"},
+    "zero2": {"num_processes: 8": "num_processes: 1"},
+    "zero3": {"num_processes: 8": "num_processes: 1"},
 }
+
+
+def launch_spied(folder, name: str, spy: str, values: list[str]) -> str:
+    """Run the command with a committed launch file, changed for this machine, and a spy; return what it prints."""
+    text = (REPO / "recipes" / "accelerate" / f"{name}.yaml").read_text()
+    for ours, here in HERE[name].items():
+        assert ours in text
+        text = text.replace(ours, here)
+    config, script = folder / "accelerate.yaml", folder / "spied.py"
+    config.write_text(text)
+    script.write_text(spy + RUN_SPIED)
+    command = launch(*values, config=str(config))
+    command[command.index("training/grpo.py")] = str(script)
+    done = subprocess.run(command, cwd=REPO, text=True, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
 
 
 @pytest.mark.parametrize(
@@ -85,18 +119,9 @@ HERE = {
     ],
 )
 def test_the_committed_launch_files(world_and_judge, tmp_path, name, expected):
-    text = (REPO / "recipes" / "accelerate" / f"{name}.yaml").read_text()
-    for ours, here in HERE[name].items():
-        assert ours in text
-        text = text.replace(ours, here)
-    config, script = tmp_path / "accelerate.yaml", tmp_path / "spied.py"
-    config.write_text(text)
-    script.write_text(SPY)
-    command = launch(*arguments(*world_and_judge, tmp_path / "run", max_steps=2, save_steps=2), config=str(config))
-    command[command.index("training/grpo.py")] = str(script)
-    done = subprocess.run(command, cwd=REPO, text=True, capture_output=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-4000:]
-    reports = [json.loads(line) for line in re.findall(r"SPY (\[.*?\])", done.stdout)]  # two may share a line
+    values = arguments(*world_and_judge, tmp_path / "run", max_steps=2, save_steps=2)
+    told = launch_spied(tmp_path, name, SPY_ENGINE, values)
+    reports = [json.loads(line) for line in re.findall(r"SPY (\[.*?\])", told)]  # two may share a line
     assert reports == expected
     manifest, cost = read_manifest(tmp_path / "run"), read_manifest(tmp_path / "run")["ledger"]["judge"]
     assert cost["calls"] == count_asked(world_and_judge[1])
@@ -104,3 +129,13 @@ def test_the_committed_launch_files(world_and_judge, tmp_path, name, expected):
     assert manifest["judged_over"] == {"sessions": 1, "processes": len(expected)}
     assert len(read_curve(tmp_path / "run")) == 2
     assert load_student(str(tmp_path / "run" / "model"), {})
+
+
+@pytest.mark.parametrize("name", ["zero2", "zero3"])
+def test_deepspeed_holds_float32_weights_and_gradients_beside_bfloat16_ones(world_and_judge, tmp_path, name):
+    values = arguments(*world_and_judge, tmp_path / "run", max_steps=1, bf16=True, learning_rate=1e-6)
+    values.append("trainer.model_init_kwargs={dtype: bfloat16}")
+    told = launch_spied(tmp_path, name, SPY_PRECISION, values)
+    (report,) = [json.loads(line) for line in re.findall(r"SPY (\[.*\])", told)]
+    assert report == [["torch.bfloat16"], ["torch.float32"], ["torch.float32"]]
+    assert read_manifest(tmp_path / "run")["moved_share"] > 0.9  # of the float32 weights

@@ -24,6 +24,7 @@ from autodata.stats.writing import write_duration
 from autodata.types import Role
 from training.callbacks import write_curves
 from training.card import describe_judgements, write_card
+from training.movement import CHANGE, SHARE
 from training.reward import JudgeDown
 from training.student import save_student
 from training.trainer import Training
@@ -55,6 +56,7 @@ def save(run: Run, training: Training) -> None:
         "steps": training.trainer.state.global_step,
         "reward_first_quarter": first,
         "reward_last_quarter": last,
+        **next(({SHARE: entry[SHARE], CHANGE: entry[CHANGE]} for entry in history if SHARE in entry), {}),
         "judgements": counts.judgements,
         "failed_judgements": counts.failed,
         "failed_by_reason": counts.failures,

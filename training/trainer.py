@@ -28,6 +28,7 @@ from training import preflight
 from training.batch import divide_batch
 from training.callbacks import ProgressWriter, TrainingWatch
 from training.counts import Books
+from training.movement import MovementCheck, require_trained
 from training.reward import Reward
 from training.rows import Render, choose_by_pass_rate, make_rows, order_rows, render_prompt, require_examples
 from training.student import find_checkpoint, load_student
@@ -60,6 +61,7 @@ class Training:
         render = partial(render_prompt, domain=domain, tokenizer=self.tokenizer, template=template)
         rows = self._make_rows(render)
         self.model = load_student(weights, options)
+        require_trained(self.model)
         self._check(rows, processes)
         models = replace(recipe.models, judge=recipe.second_judge)
         second = self._load_domain(models, journal) if recipe.second_judge else None
@@ -75,6 +77,7 @@ class Training:
         self.reward.end_ids = find_end_ids(self.model, self.tokenizer)
         probe = partial(preflight.run_probe, self.trainer, rows, self.reward, recipe.preflight)
         self.trainer.add_callback(TrainingWatch(folder, recipe.preflight, probe))
+        self.trainer.add_callback(MovementCheck(recipe.preflight.min_moved))
 
     def run(self) -> None:
         """Train from the last checkpoint if there is one, then save the model. All processes must call this."""

@@ -1,0 +1,107 @@
+"""Tests that a training which moves nothing is stopped, and that its cause is named."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from tests.helpers.commands import fails
+from tests.helpers.training_runs import arguments, judge, train, world, world_and_judge
+from training.movement import MovementCheck, NothingMoved, measure_change, require_trained, take_sample
+
+__all__ = ["judge", "world", "world_and_judge"]  # fixtures
+
+
+def step(dtype: torch.dtype, rate: float, *, gradient: bool = True, least: float = 0.9) -> list[dict]:
+    """Do one AdamW step on random weights, of which half have no gradient, and return what was logged."""
+    torch.manual_seed(0)
+    model = torch.nn.Linear(256, 64, bias=False).to(dtype)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.0)
+    check, state = MovementCheck(least), SimpleNamespace(global_step=1, max_steps=10, log_history=[])
+    args = SimpleNamespace(get_warmup_steps=lambda steps: 0)
+    check.on_step_begin(args, state, None, model=model, optimizer=optimizer)
+    mask = torch.arange(256) % 2 * gradient
+    (model(torch.randn(8, 256).to(dtype) * mask).float().square().sum()).backward()
+    optimizer.step()
+    check.on_step_end(args, state, None, model=model)
+    check.on_train_end(args, state, None)
+    return state.log_history
+
+
+@pytest.mark.parametrize("rate", [1e-6, 5e-5, 3e-4])
+def test_float32_weights_move(rate):
+    (logged,) = step(torch.float32, rate)
+    assert logged["moved_share"] > 0.99
+    assert logged["moved_relative"] == pytest.approx(rate * 0.5**0.5 / (1 / 16 / 3**0.5), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "rate", "cause"),
+    [
+        (torch.bfloat16, 1e-6, "bfloat16 without float32 copies, so steps of the learning rate 1e-06 are rounded"),
+        (torch.bfloat16, 5e-5, "train adapters .recipes/training/one_gpu.yaml."),
+        (torch.float16, 1e-6, "the weights are float16 without"),
+        (torch.float32, 0.0, "the learning rate of this step was 0; raise trainer.learning_rate"),
+        (torch.float32, 1e-12, "the learning rate 1e-12 is too small for float32"),
+    ],
+)
+def test_what_does_not_move_is_stopped_and_the_cause_is_named(dtype, rate, cause):
+    with pytest.raises(NothingMoved, match=cause):
+        step(dtype, rate)
+
+
+def test_the_limit_is_a_share_of_the_weights_that_have_a_gradient():
+    share = step(torch.bfloat16, 5e-5, least=0.0)[0]["moved_share"]
+    assert 0.2 < share < 0.9
+    assert step(torch.bfloat16, 5e-5, least=share)
+    with pytest.raises(NothingMoved, match=f"preflight.min_moved={share + 0.01:g}"):
+        step(torch.bfloat16, 5e-5, least=share + 0.01)
+
+
+def test_a_training_without_any_gradient_is_an_error_at_its_end():
+    with pytest.raises(NothingMoved, match="none of the 1 steps had a gradient"):
+        step(torch.float32, 1e-3, gradient=False)
+
+
+def test_a_warm_up_step_at_rate_0_is_not_judged():
+    model = torch.nn.Linear(4, 4)
+    check, state = MovementCheck(0.9), SimpleNamespace(global_step=1, max_steps=10, log_history=[])
+    args = SimpleNamespace(get_warmup_steps=lambda steps: 2)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0)
+    for number, rate in ((1, 0.0), (2, 1e-3)):
+        state.global_step, optimizer.param_groups[0]["lr"] = number, rate
+        check.on_step_begin(args, state, None, model=model, optimizer=optimizer)
+        model(torch.ones(1, 4)).sum().backward()
+        optimizer.step()
+        check.on_step_end(args, state, None, model=model)
+    assert [entry["step"] for entry in state.log_history] == [2]
+
+
+def test_a_frozen_model_is_an_error():
+    model = torch.nn.Linear(2, 2)
+    require_trained(model)
+    with pytest.raises(NothingMoved, match="every weight of the model is frozen"):
+        require_trained(model.requires_grad_(False))
+
+
+def test_a_sample_is_8192_weights_from_everywhere_and_always_the_same():
+    sample = take_sample(torch.arange(100_000.0))
+    assert len(sample) == 8192 and sample.min() < 100 and sample.max() > 99_900
+    assert torch.equal(sample, take_sample(torch.arange(100_000.0).reshape(100, 1000)))
+    assert len(take_sample(torch.zeros(5, 5))) == 25
+    assert measure_change({"a": torch.tensor([3.0, 4.0])}, {"a": torch.tensor([3.0, 5.0])}) == pytest.approx(0.2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["trainer.model_init_kwargs={dtype: bfloat16}", "trainer.learning_rate=1e-6"], "step 1 moved .* bfloat16"),
+        (["trainer.learning_rate=0"], "the learning rate of this step was 0"),
+        (["trainer.learning_rate=1e-14"], "too small for float32"),
+    ],
+)
+def test_the_command_stops_after_its_first_step(world_and_judge, tmp_path, monkeypatch, values, message):
+    with fails(message):
+        train(monkeypatch, *arguments(*world_and_judge, tmp_path / "run"), *values)
+    assert not list((tmp_path / "run" / "checkpoints").glob("checkpoint-*"))
