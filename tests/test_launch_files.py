@@ -119,7 +119,9 @@ def launch_spied(folder, name: str, spy: str, values: list[str]) -> str:
     ],
 )
 def test_the_committed_launch_files(world_and_judge, tmp_path, name, expected):
-    values = arguments(*world_and_judge, tmp_path / "run", max_steps=2, save_steps=2)
+    watched = {"eval_strategy": "steps", "eval_steps": 2}
+    values = arguments(*world_and_judge, tmp_path / "run", max_steps=2, save_steps=2, **watched)
+    values.append("evaluate=[cot_test]")
     told = launch_spied(tmp_path, name, SPY_ENGINE, values)
     reports = [json.loads(line) for line in re.findall(r"SPY (\[.*?\])", told)]  # two may share a line
     assert reports == expected
@@ -127,6 +129,9 @@ def test_the_committed_launch_files(world_and_judge, tmp_path, name, expected):
     assert cost["calls"] == count_asked(world_and_judge[1])
     assert manifest["judgements"] == cost["calls"] + cost["replayed"]  # sums over all processes
     assert manifest["judged_over"] == {"sessions": 1, "processes": len(expected)}
+    # Two steps of 2 prompts by 4, the probe's 8 (two processes fill its batch up to 12), and 2 watched prompts by 3.
+    assert manifest["judgements"] == 16 + (12 if len(expected) == 2 else 8) + 6
+    assert 0 < manifest["evaluation_share"] < 1
     assert len(read_curve(tmp_path / "run")) == 2
     assert load_student(str(tmp_path / "run" / "model"), {})
 

@@ -293,7 +293,14 @@ def test_only_a_set_without_examples_is_warned_of(monkeypatch, caplog, examples,
     monkeypatch.setattr(trainer, "read_set", lambda dataset, name: examples)
     monkeypatch.setattr(trainer, "make_rows", lambda chosen, *_: [{"prompt": one} for one in chosen])
     recipe = GrpoRecipe(dataset="runs/d", evaluate=["cot_test"], evaluate_examples=at_most)
-    config = SimpleNamespace(eval_strategy="steps", eval_on_start=True)
+    config = SimpleNamespace(
+        eval_strategy="steps",
+        eval_on_start=True,
+        use_vllm=True,
+        num_generations=8,
+        num_generations_eval=3,
+        world_size=1,
+    )
     sets = trainer.Training._make_watched(SimpleNamespace(recipe=recipe, config=config), None)
     assert len(sets["cot_test"] if sets else ()) == watched
     assert (config.eval_strategy, config.eval_on_start) == (("steps", True) if watched else ("no", False))

@@ -13,7 +13,9 @@ from training.reward import Reward
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-    from trl import GRPOConfig, GRPOTrainer
+    from trl import GRPOConfig
+
+    from training.policy import PolicyTrainer
 
 log = logging.getLogger(__name__)
 
@@ -103,19 +105,13 @@ def warn_of_kernels(model: PreTrainedModel) -> None:
 
 
 def run_probe(
-    trainer: GRPOTrainer, rows: Sequence[Mapping[str, object]], reward: Reward, limits: PreflightConfig
+    trainer: PolicyTrainer, rows: Sequence[Mapping[str, object]], reward: Reward, limits: PreflightConfig
 ) -> None:
     """Let the untrained model answer some prompts, through every part of a training step. Raises PreflightError."""
     from datasets import Dataset
 
-    group_size = trainer.num_generations_eval
-    trainer.num_generations_eval = trainer.num_generations  # groups as in training
-    try:
-        probe = [{**row, "set": "probe"} for row in rows[: limits.probe]]
-        trainer.evaluate(Dataset.from_list(probe), metric_key_prefix="eval_probe")
-    finally:
-        trainer.num_generations_eval = group_size
-    measured, books = trainer.state.log_history[-1], reward.books
+    measured = trainer.probe(Dataset.from_list([{**row, "set": "probe"} for row in rows[: limits.probe]]))
+    books = reward.books
     if books.failed and books.failed == books.judged:  # so far this session judged only the probe
         raise PreflightError(
             f"none of {books.judged} judgements could be read; the warning above shows the reply, "

@@ -15,6 +15,7 @@ from autodata.types import CANDIDATE, Candidate, Example, UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+PADDING = "padding"  # the set of rows that only fill a batch up
 Render = Callable[[Candidate], str]  # render_prompt for one domain and tokenizer
 
 
@@ -55,6 +56,16 @@ def make_rows(examples: Sequence[Example], render: Render, name: str = "train") 
         }
         for e in examples
     ]
+
+
+def fill_up(rows: Sequence[dict[str, Any]], group: int, batch: int | None, processes: int) -> list[dict[str, Any]]:
+    """Add padding rows until all processes have as many completions, so that none is generated or counted twice.
+
+    `batch` is the number of completions of a process at a time; None: all of its completions.
+    """
+    unit = (batch or 1) * processes
+    missing = next(n for n in range(unit) if (len(rows) + n) * group % unit == 0) if processes > 1 else 0
+    return [*rows, *({**rows[0], "set": PADDING} for _ in range(missing))]
 
 
 def order_rows(rows: int, epochs: int, seed: int) -> list[int]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
@@ -57,6 +58,7 @@ def save(run: Run, training: Training) -> None:
         "reward_first_quarter": first,
         "reward_last_quarter": last,
         **next(({SHARE: entry[SHARE], CHANGE: entry[CHANGE]} for entry in history if SHARE in entry), {}),
+        "evaluation_share": measure_evaluations(history),
         "judgements": counts.judgements,
         "failed_judgements": counts.failed,
         "failed_by_reason": counts.failures,
@@ -69,6 +71,20 @@ def save(run: Run, training: Training) -> None:
     print(f"reward: {first:.3f} in the first quarter of the steps, {last:.3f} in the last → {run.path('curve.png')}")
     if counts.failed:
         print(f"{describe_judgements(facts)}: {_list_failures(counts.failures)}")
+
+
+def measure_evaluations(history: Sequence[Mapping[str, Any]]) -> float | None:
+    """Compute which share of the time the evaluations of watched sets took; None if nothing was trained.
+
+    The rest of the time are the training's steps with generation and judging. `history` is the trainer's log.
+    """
+    steps = sum(entry["step_time"] for entry in history if "step_time" in entry)
+    watched = sum(value for entry in history for key, value in entry.items() if is_evaluation_time(key))
+    return watched / (steps + watched) if steps else None
+
+
+def is_evaluation_time(key: str) -> bool:
+    return key.startswith("eval_") and key.endswith("_runtime") and key != "eval_probe_runtime"
 
 
 def _require_rewards(rewards: Sequence[float], training: Training) -> None:

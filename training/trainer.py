@@ -30,7 +30,7 @@ from training.callbacks import ProgressWriter, TrainingWatch
 from training.counts import Books
 from training.movement import MovementCheck, require_trained
 from training.reward import Reward
-from training.rows import Render, choose_by_pass_rate, make_rows, order_rows, render_prompt, require_examples
+from training.rows import Render, choose_by_pass_rate, fill_up, make_rows, order_rows, render_prompt, require_examples
 from training.student import find_checkpoint, load_student
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ class Training:
     def __init__(self, recipe: GrpoRecipe, folder: Path, journal: Journal):
         from datasets import Dataset
         from transformers import AutoTokenizer
-        from trl import GRPOTrainer
+
+        from training.policy import PolicyTrainer
 
         self.recipe, self.folder = recipe, folder
         self.clients: list[Client] = []
@@ -66,7 +67,7 @@ class Training:
         models = replace(recipe.models, judge=recipe.second_judge)
         second = self._load_domain(models, journal) if recipe.second_judge else None
         self.reward = Reward(domain, self.clients[0], recipe.reward, self.books, second)
-        self.trainer = GRPOTrainer(
+        self.trainer = PolicyTrainer(
             model=self.model,
             args=self.config,
             processing_class=self.tokenizer,
@@ -113,16 +114,19 @@ class Training:
         """Make the sets that are evaluated during training; None if there are none. Raises RecipeError."""
         from datasets import Dataset
 
-        recipe, watched = self.recipe, {}
+        recipe, config, watched = self.recipe, self.config, {}
+        at_once = None if config.use_vllm else config.per_device_eval_batch_size
+        group = config.num_generations_eval or config.num_generations
         compared = recipe.second_judge_examples if recipe.second_judge else 0
         for name in recipe.evaluate:
             examples = read_set(recipe.dataset, name)
             if not examples:
                 log.warning("evaluate: %s has no examples of %s, so this set is not evaluated", recipe.dataset, name)
             if rows := make_rows(examples[: recipe.evaluate_examples], render, name):
-                watched[name] = Dataset.from_list([{**row, "second": i < compared} for i, row in enumerate(rows)])
+                rows = [{**row, "second": i < compared} for i, row in enumerate(rows)]
+                watched[name] = Dataset.from_list(fill_up(rows, group, at_once, config.world_size))
         if not watched:  # TRL would otherwise demand an evaluation set
-            self.config.eval_strategy, self.config.eval_on_start = "no", False
+            config.eval_strategy, config.eval_on_start = "no", False
         return watched or None
 
     def _check(self, rows: list[dict[str, str]], processes: int) -> None:
