@@ -10,7 +10,7 @@ from pathlib import Path
 
 from autodata.config import REPO, RecipeError
 from autodata.recipes.models import Endpoint, Models, Server
-from autodata.serving.costs import count_gpus
+from autodata.serving.gpus import count_gpus
 from autodata.serving.llm import role_config
 from autodata.serving.vllm import command_line
 from autodata.types import Role
@@ -51,6 +51,7 @@ def plan(models: Models, run: Path, gpus_per_node: int, graders: Collection[str]
     groups = []
     for name, endpoint in find_served(models, graders).items():
         _check_policy(f"models.endpoints.{name}.policy", endpoint.policy, endpoint.server.replicas)
+        _check_own_gpus(name, endpoint.server)
         gpus, replicas = count_gpus(endpoint.server), endpoint.server.replicas
         if gpus > gpus_per_node:
             raise RecipeError(
@@ -114,6 +115,15 @@ def _check_policy(key: str, policy: str, replicas: int) -> None:
         raise RecipeError(f"{key}={policy}: choose one of {', '.join(POLICIES)}")
     if policy == "power_of_two" and replicas < 2:
         raise RecipeError(f"{key}={policy}: needs two replicas; choose cache_aware for one")
+
+
+def _check_own_gpus(name: str, server: Server) -> None:
+    """Check that a server does not share its GPUs: each server has a job of its own. Raises RecipeError."""
+    if server.shares_gpus:
+        raise RecipeError(
+            f"models.endpoints.{name}.server.shares_gpus=true: servers that share GPUs must start in one job; submit "
+            "sbatch --gpus-per-node=1 slurm/run.sh with the command itself, which starts them (see slurm/README.md)"
+        )
 
 
 def _name(endpoint: str, number: int, config: Endpoint, run: Path) -> str:

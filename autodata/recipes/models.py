@@ -48,6 +48,8 @@ class Server:
     env: dict[str, str] = field(default_factory=dict, metadata=OPERATIONAL)
     port: int | None = operational(None)  # None: any free port
     ready_timeout_s: float = operational(600.0)
+    # All servers with this key use the same GPUs. They start one after the other, because vLLM measures free memory.
+    shares_gpus: bool = operational(False)
     # Only Slurm jobs use the keys below.
     replicas: int = operational(1)
     weights_gb: float = operational(0.0)  # each adds ten seconds to the time to get ready
