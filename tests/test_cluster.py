@@ -21,7 +21,7 @@ from autodata.cluster.serve import share_gpus
 from autodata.cluster.shared import OwnerWatch, write_beat
 from autodata.config import RecipeError
 from autodata.recipes.models import Canary, Endpoint, Models, RoleConfig, Server
-from autodata.serving.gpus import count_gpus
+from autodata.serving.costs import count_gpus
 from autodata.serving.leases import State
 from autodata.serving.measured import EndpointError
 from autodata.serving.probes import Noise, check_canary, probe_replica
@@ -58,9 +58,14 @@ def test_jobs_fill_nodes(server, expected):
     assert len({g.name for g in groups}) == len(groups)
 
 
-def test_servers_that_share_gpus_get_no_jobs_of_their_own():
-    with pytest.raises(RecipeError, match=r"models\.endpoints\.weak\.server\.shares_gpus=true: .* slurm/run\.sh"):
-        plan(models_with(weak=Server("w", shares_gpus=True)), Path("runs/x"), 8)
+def test_two_servers_that_share_gpus_get_no_jobs_of_their_own():
+    sharing = Server("w", shares_gpus=True)
+    with pytest.raises(RecipeError, match=r"models\.endpoints\.weak and models\.endpoints\.judge: .* slurm/run\.sh"):
+        plan(models_with(weak=sharing, other=Server("w"), judge=sharing), Path("runs/x"), 8)
+    assert [g.endpoint for g in plan(models_with(weak=sharing, other=Server("w")), Path("runs/x"), 8)] == [
+        "weak",
+        "other",
+    ]
 
 
 def test_a_replica_larger_than_a_node_is_an_error():

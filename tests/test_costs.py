@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autodata.recipes.models import Budget, Endpoint, Models, RoleConfig, Server
+from autodata.serving import costs
 from autodata.serving.costs import Account, BusyTime, Cost, add, find_spent_budget, make_ledger
-from autodata.serving.gpus import count_endpoint_gpus, find_place
 from autodata.serving.llm import Client, Draining
 from autodata.types import Role
 from tests.helpers.fake_server import completion, fake_server
@@ -51,7 +51,7 @@ def test_gpu_seconds_are_shared_by_call_seconds():
 def test_servers_that_share_a_gpu_share_its_seconds(shares, seconds):
     endpoints = {name: Endpoint("m", server=Server("w", shares_gpus=shares)) for name in ("small", "large")}
     models = Models(endpoints, weak_solver=RoleConfig("small"), judge=RoleConfig("large"))
-    busy = {find_place(name, endpoint): busy_for(10) for name, endpoint in endpoints.items()}
+    busy = {costs.find_place(name, endpoint): busy_for(10) for name, endpoint in endpoints.items()}
     ledger = make_ledger(accounts(weak_solver=30.0, judge=10.0), models, busy)
     assert (ledger[WEAK].gpu_seconds, ledger[JUDGE].gpu_seconds) == seconds
 
@@ -77,7 +77,7 @@ def test_calls_to_servers_that_share_a_gpu_are_timed_together(journal):
 
 @pytest.mark.parametrize("server", [None, Server("w", on_cpu=True)])
 def test_gpu_seconds_are_unknown_without_a_server_or_gpus(server):
-    assert count_endpoint_gpus(Endpoint("m", server=server)) is None
+    assert costs.count_endpoint_gpus(Endpoint("m", server=server)) is None
     assert ledger_of(server, weak_solver=1.0)[WEAK].gpu_seconds is None
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from autodata.config import REPO, RecipeError
 from autodata.recipes.models import Endpoint, Models, Server
-from autodata.serving.gpus import count_gpus
+from autodata.serving.costs import count_gpus
 from autodata.serving.llm import role_config
 from autodata.serving.vllm import command_line
 from autodata.types import Role
@@ -48,10 +48,10 @@ class Site:
 
 def plan(models: Models, run: Path, gpus_per_node: int, graders: Collection[str] = ()) -> list[ServerGroup]:
     """Plan the jobs of every endpoint that has a server and that a role or a grader uses. Raises RecipeError."""
-    groups = []
-    for name, endpoint in find_served(models, graders).items():
+    groups, served = [], find_served(models, graders)
+    _check_sharing(served)
+    for name, endpoint in served.items():
         _check_policy(f"models.endpoints.{name}.policy", endpoint.policy, endpoint.server.replicas)
-        _check_own_gpus(name, endpoint.server)
         gpus, replicas = count_gpus(endpoint.server), endpoint.server.replicas
         if gpus > gpus_per_node:
             raise RecipeError(
@@ -117,12 +117,13 @@ def _check_policy(key: str, policy: str, replicas: int) -> None:
         raise RecipeError(f"{key}={policy}: needs two replicas; choose cache_aware for one")
 
 
-def _check_own_gpus(name: str, server: Server) -> None:
-    """Check that a server does not share its GPUs: each server has a job of its own. Raises RecipeError."""
-    if server.shares_gpus:
+def _check_sharing(served: Mapping[str, Endpoint]) -> None:
+    """Check that no two servers share their GPUs: here each has a job of its own. Raises RecipeError."""
+    sharing = [f"models.endpoints.{name}" for name, e in served.items() if e.server and e.server.shares_gpus]
+    if len(sharing) > 1:
         raise RecipeError(
-            f"models.endpoints.{name}.server.shares_gpus=true: servers that share GPUs must start in one job; submit "
-            "sbatch --gpus-per-node=1 slurm/run.sh with the command itself, which starts them (see slurm/README.md)"
+            f"{' and '.join(sharing)}: servers with server.shares_gpus need one job for all of them; submit the "
+            "command itself with sbatch --gpus-per-node=1 slurm/run.sh, and it starts them (see slurm/README.md)"
         )
 
 

@@ -19,7 +19,7 @@ from autodata.cluster.fleet import find_roles
 from autodata.cluster.replica import Replica
 from autodata.cluster.shared import LEASES, MODELS, OwnerWatch
 from autodata.recipes.models import Endpoint, Models
-from autodata.serving.gpus import count_gpus
+from autodata.serving.costs import count_gpus
 from autodata.serving.leases import Lease, State, write_lease
 from autodata.types import WrongCall
 

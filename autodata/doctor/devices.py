@@ -9,7 +9,7 @@ from autodata.doctor.builds import ADVICE, list_cpu_builds
 from autodata.doctor.finding import Finding, fail, ok, skip
 from autodata.recipes.models import Server
 from autodata.recipes.training import GrpoRecipe
-from autodata.serving.gpus import count_gpus
+from autodata.serving.costs import count_gpus
 from autodata.stats.writing import write_count
 
 DRIVER_NEEDED = 580  # for CUDA 13, as in requirements/install.sh
@@ -149,7 +149,7 @@ def judge_sharing(servers: Mapping[str, Server]) -> Iterator[Finding]:
         names = " and ".join([*placed_first, *shared])
         advice = f"set server.env.{_VISIBLE} of each, or server.shares_gpus of those that fit one GPU"
         yield fail("GPUs of servers", f"{names} would all start on the first GPU: {advice}")
-    if shared:
+    if len(shared) > 1:
         total = sum(float(server.flags.get(_SHARE, VLLM_SHARE)) for server in shared.values())
         detail = f"{' and '.join(shared)} may use {total:.2f} of the same GPU's memory"
         yield ok("shared GPU", detail) if total < 1 else fail("shared GPU", f"{detail}: lower {_SHARE} of some")

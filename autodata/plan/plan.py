@@ -26,7 +26,7 @@ from autodata.plan.simulation import SimulatedOutcome, Station, choose_split, sh
 from autodata.plan.speed import ReplicaSpeed, SpeedError
 from autodata.plan.workload import Workload, from_priors, from_run
 from autodata.recipes.generation import GenerateRecipe
-from autodata.serving.gpus import count_gpus
+from autodata.serving.costs import count_gpus
 from autodata.serving.llm import role_config
 from autodata.stats.writing import DASH, write_duration, write_percent
 from autodata.types import Role

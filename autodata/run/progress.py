@@ -19,8 +19,7 @@ from autodata.recipes.models import Budget, Models
 from autodata.run.folder import Run, read_manifest, tell_time
 from autodata.run.records import RunError
 from autodata.run.snapshot import FILE, SNAPSHOT, RoleSpeed, RunState, Snapshot, describe, draw, read_snapshot
-from autodata.serving.costs import LEDGER, Cost, Ledger, add, find_spent_budget
-from autodata.serving.gpus import count_endpoint_gpus
+from autodata.serving.costs import LEDGER, Cost, Ledger, add, count_endpoint_gpus, find_spent_budget
 from autodata.serving.llm import Client, Draining
 from autodata.types import Role
 

@@ -8,6 +8,7 @@ A replayed reply costs nothing. The sessions of a run add up; after a kill -9 th
 missing.
 """
 
+import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -15,9 +16,11 @@ from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter
 
-from autodata.recipes.models import Budget, Models
-from autodata.serving.gpus import count_endpoint_gpus, find_place
+from autodata.recipes.models import Budget, Endpoint, Models, Server
 from autodata.types import Outcome, Reply, Role
+
+_PARALLEL = ("tensor-parallel-size", "data-parallel-size", "pipeline-parallel-size")
+_SHARED = "shared GPUs"
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class Account:
 
 
 def make_ledger(accounts: Mapping[Role, Account], models: Models, busy: Mapping[str, BusyTime]) -> Ledger:
-    """Compute the ledger of one session. `busy` holds the busy time of each place (see gpus.find_place)."""
+    """Compute the ledger of one session. `busy` holds the busy time of each place (see find_place)."""
     endpoints = {role: getattr(models, role).endpoint for role in accounts}
     places = {role: find_place(name, models.endpoints[name]) for role, name in endpoints.items()}
     seconds: Counter[str] = Counter()
@@ -130,6 +133,23 @@ def find_spent_budget(budget: Budget, ledger: Ledger, hours: float) -> str | Non
         if limit is not None and used[key] >= limit:
             return f"budget.{key}={limit} is reached ({used[key]:.6g} used): raise it"
     return None
+
+
+def count_gpus(server: Server) -> int:
+    """Count the GPUs of one replica; 0 for a server on the CPU."""
+    return 0 if server.on_cpu else math.prod(int(server.flags.get(flag, 1)) for flag in _PARALLEL)
+
+
+def count_endpoint_gpus(endpoint: Endpoint) -> int | None:
+    """Count the GPUs of all replicas of an endpoint; None if the number is unknown."""
+    if endpoint.server is None:
+        return None
+    return count_gpus(endpoint.server) * (endpoint.server.replicas if endpoint.leases else 1) or None
+
+
+def find_place(name: str, endpoint: Endpoint) -> str:
+    """Return a name for the GPUs that an endpoint uses. All servers with `shares_gpus` have the same place."""
+    return _SHARED if endpoint.server and endpoint.server.shares_gpus else name
 
 
 def _settle(account: Account, used: float | None, seconds: float) -> Cost:

@@ -19,9 +19,8 @@ from openai.types.chat import ChatCompletion
 from autodata.recipes.models import Endpoint, Models, RoleConfig
 from autodata.serving import failures, limits
 from autodata.serving.connections import connect
-from autodata.serving.costs import Account, BusyTime, Ledger, make_ledger
+from autodata.serving.costs import Account, BusyTime, Ledger, find_place, make_ledger
 from autodata.serving.failures import NoAnswer
-from autodata.serving.gpus import find_place
 from autodata.serving.journal import Journal
 from autodata.serving.limits import Limit
 from autodata.serving.measured import EndpointError, NotMeasured, PromptCut
