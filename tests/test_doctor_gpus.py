@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -59,7 +60,7 @@ def test_a_driver_and_a_device_are_needed(driver, device, marks, detail):
     ("available", "mark", "detail"),
     [
         ((Device("a", 80.0),), Mark.FAIL, "take a machine with more GPUs"),
-        ((Device("a", 80.0), Device("a", 80.0)), Mark.OK, "2 GPUs and of each at least 40 GB"),
+        ((Device("a", 80.0), Device("a", 80.0)), Mark.OK, "2 GPUs, at least 40 GB of each"),
         ((Device("a", 80.0), Device("a", 79.9)), Mark.FAIL, "do this"),
     ],
 )
@@ -86,7 +87,12 @@ def server(share: float = 0.4, **values: object) -> Server:
 )
 def test_servers_that_start_on_one_gpu_must_say_so_and_fit_together(servers, marks):
     named = {f"server_{number}": server for number, server in enumerate(servers)}
-    assert [finding.mark for finding in judge_sharing(named)] == marks
+    assert [finding.mark for finding in judge_sharing(named, False)] == marks
+
+
+def test_a_judges_server_must_not_start_on_the_gpu_of_the_training():
+    assert [finding.mark for finding in judge_sharing({"judge": server()}, True)] == [Mark.FAIL]
+    assert list(judge_sharing({"judge": server(env={VISIBLE: "1"})}, True)) == []
 
 
 @pytest.fixture
@@ -95,6 +101,7 @@ def machine(monkeypatch):
 
     def make(driver: str | None, *found: Device) -> None:
         monkeypatch.setattr(devices, "list_cpu_builds", list)
+        monkeypatch.setattr(devices, "find_version", lambda package: Version("13"))
         monkeypatch.setattr(devices, "find_hardware", lambda: Hardware(driver, found))
 
     return make
@@ -154,6 +161,18 @@ def test_cpu_builds_fail_a_recipe_with_gpus_and_no_other(monkeypatch):
     assert check(GENERATE, ONE_GPU, AUTODATA_SERVER_TIME="1:00:00") == {"GPU builds": Mark.FAIL}
     assert check(GENERATE, "recipes/models/laptop.yaml") == {"GPU": Mark.NOT_APPLICABLE}
     assert check("recipes/demo/grpo.yaml") == {"GPU": Mark.NOT_APPLICABLE}
+
+
+def test_weights_of_unknown_size_are_not_judged():
+    finding = judge_need(replace(NEED, memory_gb=0.0), (SMALL, SMALL))
+    assert (finding.mark, "an unknown amount" in finding.detail) == (Mark.OK, True)
+
+
+def test_without_the_package_that_asks_the_driver_it_is_named(machine, monkeypatch):
+    machine("580.65.06", H100)
+    monkeypatch.setattr(devices, "find_version", lambda package: None)
+    (finding,) = check_gpus(read(GENERATE, ONE_GPU), {})
+    assert (finding.mark, "nvidia-ml-py is not installed" in finding.detail) == (Mark.FAIL, True)
 
 
 def test_on_slurm_the_devices_are_elsewhere(machine):

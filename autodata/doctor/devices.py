@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from autodata.cluster.fleet import find_served
-from autodata.doctor.builds import ADVICE, list_cpu_builds
+from autodata.doctor.builds import ADVICE, find_version, list_cpu_builds
 from autodata.doctor.finding import Finding, fail, ok, skip
 from autodata.recipes.models import Server
 from autodata.recipes.training import GrpoRecipe
@@ -16,6 +16,7 @@ DRIVER_NEEDED = 580  # for CUDA 13, as in requirements/install.sh
 VLLM_SHARE = 0.92  # vLLM's default for gpu-memory-utilization
 _SHARE = "gpu-memory-utilization"
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
+_NVML = "nvidia-ml-py"
 _BILLIONS = re.compile(r"(\d+(?:\.\d+)?)B\b")
 
 
@@ -58,12 +59,14 @@ def check_gpus(recipe: object, site: Mapping[str, str]) -> Iterator[Finding]:
         yield fail("GPU builds", f"{' and '.join(builds)} cannot use a GPU: {ADVICE}")
     elif "AUTODATA_SERVER_TIME" in site:
         yield skip("GPU", "on Slurm, the devices are on the nodes")
+    elif find_version(_NVML) is None:
+        yield fail("driver", f"{_NVML} is not installed, so the driver cannot be asked; see requirements/gpu.txt")
     else:
         hardware = find_hardware()
         needs = [need_of_server(name, server) for name, server in servers.items()]
         if trains:
             needs += list_needs_of_training(recipe, len(hardware.devices))
-        yield from judge_sharing(servers)
+        yield from judge_sharing(servers, trains)
         yield from judge_hardware(hardware, needs)
 
 
@@ -131,7 +134,8 @@ def judge_hardware(hardware: Hardware, needs: Sequence[Need]) -> Iterator[Findin
 def judge_need(need: Need, devices: Sequence[Device]) -> Finding:
     check, smallest = f"GPU of {need.name}", min(devices, key=lambda device: device.memory_gb)
     available_gb = need.share * smallest.memory_gb
-    wanted = f"it needs {write_count(need.gpus, 'GPU')} and of each at least {need.memory_gb:.0f} GB"
+    memory = f"at least {need.memory_gb:.0f} GB of each" if need.memory_gb else "of each an unknown amount of memory"
+    wanted = f"it needs {write_count(need.gpus, 'GPU')}, {memory}"
     there = f"here are {len(devices)}, of {smallest.memory_gb:.0f} GB ({smallest.name})"
     detail = f"{wanted}; {there}, of which it may use {need.share:.2f} = {available_gb:.0f} GB"
     if need.gpus > len(devices):
@@ -141,13 +145,17 @@ def judge_need(need: Need, devices: Sequence[Device]) -> Finding:
     return ok(check, detail)
 
 
-def judge_sharing(servers: Mapping[str, Server]) -> Iterator[Finding]:
-    """Judge whether the servers that start on the same GPUs say so, and whether their shares fit together."""
+def judge_sharing(servers: Mapping[str, Server], trains: bool) -> Iterator[Finding]:
+    """Judge whether the servers that start on the same GPUs say so, and whether their shares fit together.
+
+    A training uses the first GPU, and more with more processes.
+    """
     shared = {name: server for name, server in servers.items() if server.shares_gpus}
     placed_first = [name for name, server in servers.items() if not server.shares_gpus and _VISIBLE not in server.env]
+    placed_first += ["the training"] * trains
     if len(placed_first) + bool(shared) > 1:
         names = " and ".join([*placed_first, *shared])
-        advice = f"set server.env.{_VISIBLE} of each, or server.shares_gpus of those that fit one GPU"
+        advice = f"set server.env.{_VISIBLE} of each server, or server.shares_gpus of those that fit one GPU"
         yield fail("GPUs of servers", f"{names} would all start on the first GPU: {advice}")
     if len(shared) > 1:
         total = sum(float(server.flags.get(_SHARE, VLLM_SHARE)) for server in shared.values())
