@@ -2,8 +2,8 @@
 # Installs the pinned packages without resolving dependencies (the header of cpu.txt says why):
 #   install.sh cpu    into .venv
 #   install.sh gpu    into .venv-gpu
-# For gpu, the NVIDIA driver is checked before anything is downloaded. On a machine without a GPU, such as a login node,
-# the variable DRIVER names the driver of the machines that will use .venv-gpu.
+# For gpu, the NVIDIA driver is checked before anything is downloaded. On a machine without a GPU, such as a login
+# node, the variable DRIVER names the driver of the machines that will use .venv-gpu.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 pins=requirements/$1.txt
@@ -56,7 +56,7 @@ echo "installing $(grep -c == "$pins") packages into $venv; this takes some minu
 "${pip[@]}" install --no-deps --no-build-isolation -e .
 rm -rf $venv/wheels
 if [ "$1" = gpu ]; then
-    echo "Use $venv/bin/python where the documentation says .venv/bin/python. Qwen3.5 trains faster with causal-conv1d."
-    echo "It is not among the pins, because it is compiled on your machine and needs nvcc. To install it:"
+    echo "Use $venv/bin/python where the documentation says .venv/bin/python."
+    echo "Qwen3.5 trains faster with causal-conv1d. It is not among the pins, because it is compiled on your machine and needs nvcc. To install it:"
     echo "    $venv/bin/python -m pip install --no-deps --no-build-isolation causal-conv1d==1.7.0"
 fi
