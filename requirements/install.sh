@@ -57,6 +57,6 @@ echo "installing $(grep -c == "$pins") packages into $venv; this takes some minu
 rm -rf $venv/wheels
 if [ "$1" = gpu ]; then
     echo "Use $venv/bin/python where the documentation says .venv/bin/python."
-    echo "Qwen3.5 trains faster with causal-conv1d. It is not among the pins, because it is compiled on your machine and needs nvcc. To install it:"
-    echo "    $venv/bin/python -m pip install --no-deps --no-build-isolation causal-conv1d==1.7.0"
+    echo "Qwen3.5 trains faster with causal-conv1d. It is not among the pins, because your machine must compile it:"
+    echo "    $venv/bin/python -m pip install --no-deps --no-build-isolation causal-conv1d==1.7.0  # needs nvcc"
 fi
