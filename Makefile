@@ -12,10 +12,15 @@ export TOKENIZERS_PARALLELISM := false
 .PHONY: help setup demo ingest-demo test lint clean
 help:
 	@echo "make demo [DOCS=folder] · make ingest-demo · make test · make lint · make clean"
+	@echo "make setup installs for the CPU into .venv · make setup GPU=1 [DRIVER=…] installs for CUDA into .venv-gpu"
 
-setup: $(STAMP)
+setup: $(if $(filter-out 0,$(GPU)),.venv-gpu/.ready,$(STAMP))
 $(STAMP): requirements/cpu.txt pyproject.toml requirements/install.sh
-	PYTHON=$(PYTHON) bash requirements/install.sh
+	PYTHON=$(PYTHON) bash requirements/install.sh cpu
+	touch $@
+
+.venv-gpu/.ready: requirements/gpu.txt pyproject.toml requirements/install.sh
+	PYTHON=$(PYTHON) DRIVER=$(DRIVER) bash requirements/install.sh gpu
 	touch $@
 
 demo: $(STAMP)
@@ -32,4 +37,4 @@ lint: $(STAMP)
 	$(PY) -m ruff format --check .
 
 clean:
-	rm -rf runs .venv
+	rm -rf runs .venv .venv-gpu

@@ -58,6 +58,16 @@ def test_jobs_fill_nodes(server, expected):
     assert len({g.name for g in groups}) == len(groups)
 
 
+def test_two_servers_that_share_gpus_get_no_jobs_of_their_own():
+    sharing = Server("w", shares_gpus=True)
+    with pytest.raises(RecipeError, match=r"models\.endpoints\.weak and models\.endpoints\.judge: .* slurm/run\.sh"):
+        plan(models_with(weak=sharing, other=Server("w"), judge=sharing), Path("runs/x"), 8)
+    assert [g.endpoint for g in plan(models_with(weak=sharing, other=Server("w")), Path("runs/x"), 8)] == [
+        "weak",
+        "other",
+    ]
+
+
 def test_a_replica_larger_than_a_node_is_an_error():
     with pytest.raises(RecipeError, match="a replica needs 16 GPUs, but a node has 8"):
         plan(models_with(weak=Server("w", flags={"tensor-parallel-size": 16})), Path("runs/x"), 8)

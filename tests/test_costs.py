@@ -1,6 +1,7 @@
 """Tests the ledger by role, the GPU-seconds, and both sides of the limits of a budget."""
 
 import asyncio
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autodata.recipes.models import Budget, Endpoint, Models, RoleConfig, Server
-from autodata.serving.costs import Account, BusyTime, Cost, add, count_endpoint_gpus, find_spent_budget, make_ledger
+from autodata.serving import costs
+from autodata.serving.costs import Account, BusyTime, Cost, add, find_spent_budget, make_ledger
 from autodata.serving.llm import Client, Draining
 from autodata.types import Role
 from tests.helpers.fake_server import completion, fake_server
@@ -45,9 +47,37 @@ def test_gpu_seconds_are_shared_by_call_seconds():
     assert (ledger[WEAK].gpu_seconds, ledger[JUDGE].gpu_seconds) == (180.0, 60.0)
 
 
+@pytest.mark.parametrize(("shares", "seconds"), [(True, (7.5, 2.5)), (False, (10.0, 10.0))])
+def test_servers_that_share_a_gpu_share_its_seconds(shares, seconds):
+    endpoints = {name: Endpoint("m", server=Server("w", shares_gpus=shares)) for name in ("small", "large")}
+    models = Models(endpoints, weak_solver=RoleConfig("small"), judge=RoleConfig("large"))
+    busy = {costs.find_place(name, endpoint): busy_for(10) for name, endpoint in endpoints.items()}
+    ledger = make_ledger(accounts(weak_solver=30.0, judge=10.0), models, busy)
+    assert (ledger[WEAK].gpu_seconds, ledger[JUDGE].gpu_seconds) == seconds
+
+
+def test_calls_to_servers_that_share_a_gpu_are_timed_together(journal):
+    with fake_server(lambda body, count: completion("ok")) as server:
+        models = models_at(server.url)
+        models.endpoints["fake"].server = Server("w", shares_gpus=True)
+        models.endpoints["other"] = deepcopy(models.endpoints["fake"])
+        models.judge = RoleConfig("other", models.judge.sampling)
+        client = Client(models, journal)
+
+        async def go() -> None:
+            for role in (WEAK, JUDGE):
+                await client.ask(replace(request(text=role), role=role))
+            await client.close()
+
+        asyncio.run(go())
+    assert (set(client.busy_at), len(client.busy_gpus)) == ({"fake", "other"}, 1)
+    total = sum(cost.gpu_seconds for cost in client.ledger().values())
+    assert 0 < total == pytest.approx(client.busy.seconds, abs=0.01)
+
+
 @pytest.mark.parametrize("server", [None, Server("w", on_cpu=True)])
 def test_gpu_seconds_are_unknown_without_a_server_or_gpus(server):
-    assert count_endpoint_gpus(Endpoint("m", server=server)) is None
+    assert costs.count_endpoint_gpus(Endpoint("m", server=server)) is None
     assert ledger_of(server, weak_solver=1.0)[WEAK].gpu_seconds is None
 
 

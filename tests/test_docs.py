@@ -8,7 +8,8 @@ import pytest
 
 REPO = Path(__file__).parent.parent
 PAGES = sorted([*REPO.glob("docs/*.md"), *REPO.glob("*.md"), *REPO.glob("recipes/**/*.md")])
-CODE = "\n".join(p.read_text() for folder in ("autodata", "training", "eval") for p in REPO.glob(f"{folder}/**/*.py"))
+SOURCES = ("autodata/**/*.py", "training/**/*.py", "eval/**/*.py", "requirements/*.sh")
+CODE = "\n".join(p.read_text() for pattern in SOURCES for p in REPO.glob(pattern))
 MESSAGES = [
     quoted
     for line in (REPO / "docs/troubleshooting.md").read_text().splitlines()

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from copy import deepcopy
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from autodata.config import RecipeError
 from autodata.recipes.models import Endpoint, Models, RoleConfig, Server
 from autodata.serving import vllm
+from autodata.serving.measured import EndpointError
 from autodata.serving.vllm import RunningServer, ServerError, command_line, running, watch
 from autodata.types import Role
 
@@ -68,6 +70,39 @@ def test_it_is_stopped_when_the_work_fails(fake_command, tmp_path):
     with pytest.raises(KeyboardInterrupt), running(models(), Role, tmp_path) as started:
         raise KeyboardInterrupt
     assert started[0].process.poll() is not None
+
+
+@pytest.mark.parametrize(("shares", "expected"), [(True, [0, 1]), (False, [0, 0])])
+def test_servers_that_share_a_gpu_start_one_after_the_other(shares, expected, monkeypatch, tmp_path):
+    recipe, ready = models(shares_gpus=shares), []
+    recipe.endpoints["other"], recipe.judge = deepcopy(recipe.endpoints["e"]), RoleConfig("other")
+
+    def command(endpoint, host, port):
+        """Note how many of the servers that were started before answer now."""
+        ready.append(sum(answers(e) for e in recipe.endpoints.values() if e.base_url and e is not endpoint))
+        return [sys.executable, "-c", FAKE, str(port)]
+
+    monkeypatch.setattr(vllm, "command_line", command)
+    with running(recipe, Role, tmp_path) as started:
+        assert len(started) == 2
+        assert all(map(answers, recipe.endpoints.values()))
+    assert ready == expected
+
+
+def answers(endpoint: Endpoint) -> bool:
+    try:
+        vllm.probe(endpoint)
+    except EndpointError:
+        return False
+    return True
+
+
+def test_nothing_is_started_if_a_later_endpoint_is_wrong(fake_command, tmp_path):
+    recipe = models()
+    recipe.endpoints["other"], recipe.judge = Endpoint("fake"), RoleConfig("other")
+    with pytest.raises(RecipeError, match=r"models\.endpoints\.other: set base_url"):
+        running(recipe, Role, tmp_path).__enter__()
+    assert not list(tmp_path.iterdir())
 
 
 def test_only_what_the_roles_need_is_started(fake_command, tmp_path):

@@ -48,8 +48,9 @@ class Site:
 
 def plan(models: Models, run: Path, gpus_per_node: int, graders: Collection[str] = ()) -> list[ServerGroup]:
     """Plan the jobs of every endpoint that has a server and that a role or a grader uses. Raises RecipeError."""
-    groups = []
-    for name, endpoint in find_served(models, graders).items():
+    groups, served = [], find_served(models, graders)
+    _check_sharing(served)
+    for name, endpoint in served.items():
         _check_policy(f"models.endpoints.{name}.policy", endpoint.policy, endpoint.server.replicas)
         gpus, replicas = count_gpus(endpoint.server), endpoint.server.replicas
         if gpus > gpus_per_node:
@@ -114,6 +115,16 @@ def _check_policy(key: str, policy: str, replicas: int) -> None:
         raise RecipeError(f"{key}={policy}: choose one of {', '.join(POLICIES)}")
     if policy == "power_of_two" and replicas < 2:
         raise RecipeError(f"{key}={policy}: needs two replicas; choose cache_aware for one")
+
+
+def _check_sharing(served: Mapping[str, Endpoint]) -> None:
+    """Check that no two servers share their GPUs: here each has a job of its own. Raises RecipeError."""
+    sharing = [f"models.endpoints.{name}" for name, e in served.items() if e.server and e.server.shares_gpus]
+    if len(sharing) > 1:
+        raise RecipeError(
+            f"{' and '.join(sharing)}: servers with server.shares_gpus need one job for all of them; submit the "
+            "command itself with sbatch --gpus-per-node=1 slurm/run.sh, and it starts them (see slurm/README.md)"
+        )
 
 
 def _name(endpoint: str, number: int, config: Endpoint, run: Path) -> str:

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from contextlib import closing
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import requires
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -15,6 +15,7 @@ from packaging.version import Version
 
 from autodata.cluster.fleet import Site, find_served, limit_start
 from autodata.cluster.jobs import SlurmError, parse_limit
+from autodata.doctor.builds import find_version
 from autodata.doctor.finding import Finding, fail, ok, skip, warn
 from autodata.recipes.models import Endpoint, Models
 from autodata.recipes.training import GrpoRecipe
@@ -47,13 +48,6 @@ def judge_versions(trl: Version, vllm: Version | None, requirement: Requirement)
         supported = f"trl {trl} supports vllm{requirement.specifier}"
         return fail("versions", f"{supported}, but {vllm} is installed; see requirements/")
     return ok("versions", f"trl {trl}, vllm {vllm or 'not installed'}")
-
-
-def find_version(package: str) -> Version | None:
-    try:
-        return Version(version(package))
-    except PackageNotFoundError:
-        return None
 
 
 def check_key(name: str, endpoint: Endpoint) -> Finding:

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from autodata import command
 from autodata.config import load, schema_for
-from autodata.doctor import data, endpoints, environment
+from autodata.doctor import data, devices, endpoints, environment
 from autodata.doctor.finding import Finding, Mark
 from autodata.recipes.data import DatasetRecipe, JudgeAuditRecipe
 from autodata.recipes.domain import DomainConfig
@@ -44,6 +44,7 @@ def examine(recipe: object, serve: bool) -> Iterator[Finding]:
         yield environment.check_space(place)
     yield from _examine_data(recipe)
     if isinstance(recipe, _WITH_MODELS):
+        yield from devices.check_gpus(recipe, environment.read_site())
         # Each grader of PRBench is examined as the judge of the same models.
         graders = [role for role in getattr(recipe, "graders", {}).values() if role]
         for models in (recipe.models, *(replace(recipe.models, weak_solver=None, judge=role) for role in graders)):

@@ -48,10 +48,12 @@ class Server:
     env: dict[str, str] = field(default_factory=dict, metadata=OPERATIONAL)
     port: int | None = operational(None)  # None: any free port
     ready_timeout_s: float = operational(600.0)
+    # All servers with this key use the same GPUs. They start one after the other, because vLLM measures free memory.
+    shares_gpus: bool = operational(False)
+    on_cpu: bool = operational(False)  # the server has no GPUs
+    weights_gb: float = operational(0.0)  # on Slurm, each adds ten seconds to the time to get ready
     # Only Slurm jobs use the keys below.
     replicas: int = operational(1)
-    weights_gb: float = operational(0.0)  # each adds ten seconds to the time to get ready
-    on_cpu: bool = operational(False)  # no GPUs are requested
     canary: Canary | None = field(default=None, metadata=OPERATIONAL)
 
 

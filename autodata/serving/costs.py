@@ -2,9 +2,10 @@
 
 The GPUs of an endpoint are in use while at least one call is in flight there. Its GPU-seconds are this time multiplied
 by its GPUs: tensor × data × pipeline parallel of a replica × replicas (only Slurm jobs have several). The roles that
-the endpoint serves share them in proportion to their call-seconds. GPU-seconds are unknown (None) if the project did
-not start the server, or if the server has no GPUs. A replayed reply costs nothing. The sessions of a run add up; after
-a kill -9 the last second of a session may be missing.
+the endpoint serves share them in proportion to their call-seconds. Endpoints with `server.shares_gpus` count as one
+endpoint here. GPU-seconds are unknown (None) if the project did not start the server, or if the server has no GPUs.
+A replayed reply costs nothing. The sessions of a run add up; after a kill -9 the last second of a session may be
+missing.
 """
 
 import math
@@ -19,6 +20,7 @@ from autodata.recipes.models import Budget, Endpoint, Models, Server
 from autodata.types import Outcome, Reply, Role
 
 _PARALLEL = ("tensor-parallel-size", "data-parallel-size", "pipeline-parallel-size")
+_SHARED = "shared GPUs"
 
 
 @dataclass(frozen=True)
@@ -98,16 +100,17 @@ class Account:
 
 
 def make_ledger(accounts: Mapping[Role, Account], models: Models, busy: Mapping[str, BusyTime]) -> Ledger:
-    """Compute the ledger of one session. `busy` holds the busy time of each endpoint."""
+    """Compute the ledger of one session. `busy` holds the busy time of each place (see find_place)."""
     endpoints = {role: getattr(models, role).endpoint for role in accounts}
+    places = {role: find_place(name, models.endpoints[name]) for role, name in endpoints.items()}
     seconds: Counter[str] = Counter()
     for role, account in accounts.items():
-        seconds[endpoints[role]] += account.call_seconds
-    used: dict[str, float | None] = {}  # GPU-seconds by endpoint
-    for name in seconds:
-        gpus = count_endpoint_gpus(models.endpoints[name])
-        used[name] = None if gpus is None else gpus * (busy[name].seconds if name in busy else 0.0)
-    return {role: _settle(accounts[role], used[name], seconds[name]) for role, name in endpoints.items()}
+        seconds[places[role]] += account.call_seconds
+    used: dict[str, float | None] = {}  # GPU-seconds by place
+    for role, place in places.items():
+        gpus = count_endpoint_gpus(models.endpoints[endpoints[role]])
+        used[place] = None if gpus is None else gpus * (busy[place].seconds if place in busy else 0.0)
+    return {role: _settle(accounts[role], used[place], seconds[place]) for role, place in places.items()}
 
 
 def add(ledgers: Iterable[Ledger]) -> Ledger:
@@ -144,8 +147,13 @@ def count_endpoint_gpus(endpoint: Endpoint) -> int | None:
     return count_gpus(endpoint.server) * (endpoint.server.replicas if endpoint.leases else 1) or None
 
 
+def find_place(name: str, endpoint: Endpoint) -> str:
+    """Return a name for the GPUs that an endpoint uses. All servers with `shares_gpus` have the same place."""
+    return _SHARED if endpoint.server and endpoint.server.shares_gpus else name
+
+
 def _settle(account: Account, used: float | None, seconds: float) -> Cost:
-    """Compute the cost of one role. `used` holds its endpoint's GPU-seconds, `seconds` all call-seconds there."""
+    """Compute the cost of one role. `used` holds the GPU-seconds of its place, `seconds` all call-seconds there."""
     counts, share = account.counts, account.call_seconds / seconds if seconds else 0.0
     names = ("calls", "replayed", "prompt_tokens", "completion_tokens", "asked_again", "estimated")
     if not (counts["calls"] or account.outcomes):

@@ -19,7 +19,7 @@ from openai.types.chat import ChatCompletion
 from autodata.recipes.models import Endpoint, Models, RoleConfig
 from autodata.serving import failures, limits
 from autodata.serving.connections import connect
-from autodata.serving.costs import Account, BusyTime, Ledger, make_ledger
+from autodata.serving.costs import Account, BusyTime, Ledger, find_place, make_ledger
 from autodata.serving.failures import NoAnswer
 from autodata.serving.journal import Journal
 from autodata.serving.limits import Limit
@@ -47,6 +47,7 @@ class Client:
         self.accounts: defaultdict[Role, Account] = defaultdict(Account)
         self.busy = BusyTime()
         self.busy_at: defaultdict[str, BusyTime] = defaultdict(BusyTime)  # by endpoint
+        self.busy_gpus: defaultdict[str, BusyTime] = defaultdict(BusyTime)  # by place, which endpoints may share
         self.draining = False
         self.find_spent_budget: Callable[[], str | None] | None = None  # called before every new call
         self.spent_budget: str | None = None  # names the limit of the budget that stopped the run
@@ -98,7 +99,7 @@ class Client:
 
     def ledger(self) -> Ledger:
         """Compute the ledger of this session."""
-        return make_ledger(dict(self.accounts), self.models, self.busy_at)
+        return make_ledger(dict(self.accounts), self.models, self.busy_gpus)
 
     def _require_room(self) -> None:
         """Raise Draining if no new call may be started."""
@@ -133,8 +134,9 @@ class Client:
     async def _call_counted(self, request: Request, role: RoleConfig) -> Reply:
         account = self.accounts[request.role]
         account.running += 1
+        gpus = self.busy_gpus[find_place(role.endpoint, self.models.endpoints[role.endpoint])]
         try:
-            with self.busy, self.busy_at[role.endpoint]:
+            with self.busy, self.busy_at[role.endpoint], gpus:
                 reply = await self._call(request, role)
         except EndpointError as error:
             account.end(error.outcome if isinstance(error, NotMeasured) else Outcome.ERROR)

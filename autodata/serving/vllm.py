@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -95,16 +95,15 @@ def running(models: Models, roles: Iterable[Role], folder: Path) -> Iterator[lis
         used = list_used(models, roles)
         for endpoint in used.values():
             api_key(endpoint)  # a missing key must not wait until servers have loaded
+        _check_addresses(used)
+        start = time.monotonic()
         for name, endpoint in used.items():
             if endpoint.server and not endpoint.base_url:
                 servers.append(RunningServer(name, endpoint, folder / f"server_{name}.log"))
                 print(f"starting {endpoint.model} on {endpoint.base_url} (log: {servers[-1].log})", flush=True)
-            elif endpoint.base_url:
-                probe(endpoint)  # so that a wrong URL or name fails now and not in the middle of the night
-            else:
-                advice = "set base_url (for a running server) or server.weights (to start one)"
-                raise RecipeError(f"models.endpoints.{name}: {advice}")
-        start = time.monotonic()
+                if endpoint.server.shares_gpus:
+                    # vLLM measures how much memory it finds free and uses itself, so no other server may load then.
+                    servers[-1].wait_until_ready()
         for server in servers:
             server.wait_until_ready()
         if servers:
@@ -113,6 +112,16 @@ def running(models: Models, roles: Iterable[Role], folder: Path) -> Iterator[lis
     finally:
         for server in servers:
             server.stop()
+
+
+def _check_addresses(used: Mapping[str, Endpoint]) -> None:
+    """Check before any server is started that each endpoint answers or has a server. Raises RecipeError."""
+    for name, endpoint in used.items():
+        if endpoint.base_url:
+            probe(endpoint)  # so that a wrong URL or name fails now and not in the middle of the night
+        elif not endpoint.server:
+            advice = "set base_url (for a running server) or server.weights (to start one)"
+            raise RecipeError(f"models.endpoints.{name}: {advice}")
 
 
 async def watch(servers: list[RunningServer]) -> None:

@@ -128,6 +128,32 @@ def test_an_evaluation_serves_a_checkpoint_and_gives_its_servers_back(cluster: C
     until(lambda: not cluster.squeue(), 60, cluster.squeue)
 
 
+def test_one_job_with_a_gpu_starts_the_servers_that_share_it(cluster: Cluster, tmp_path):
+    """The packages here are built for the CPU, so the log of a job with a GPU begins with a warning."""
+    servers = [f"models.endpoints.{name}" for name in ("weak", "small")]
+    job = submit(
+        cluster,
+        tmp_path / "log",
+        "--gpus-per-node=1",
+        "slurm/run.sh",
+        "autodata.generate",
+        "recipes/demo/generate.yaml",
+        "tests/slurm/two_endpoints.yaml",
+        f"run={tmp_path / 'run'}",
+        "documents.limit=2",
+        *(f"{server}.server.{key}" for server in servers for key in ("shares_gpus=true", "on_cpu=false")),
+        *(f"{server}.api_key_env=VLLM_API_KEY" for server in servers),
+        **serve_stand_ins() | {"VLLM_API_KEY": "key"},
+    )
+    assert cluster.wait(job, 120) == "COMPLETED", (tmp_path / "log").read_text()
+    log = (tmp_path / "log").read_text()
+    assert log.startswith("warning: this job has GPUs, but torch"), log
+    assert len(re.findall(r"^starting \w+ on http", log, re.MULTILINE)) == 2
+    ledger = read_manifest(tmp_path / "run")["ledger"]
+    assert all(cost["gpu_seconds"] > 0 for cost in ledger.values() if cost["calls"])
+    assert sum(cost["gpu_seconds"] for cost in ledger.values()) <= read_manifest(tmp_path / "run")["elapsed_s"]
+
+
 def test_a_search_for_prompts_with_its_servers(cluster: Cluster, tmp_path):
     job = submit(
         cluster,
