@@ -108,7 +108,8 @@ def measure(early: bool, folder: Path, url: str, options: argparse.Namespace) ->
     asyncio.run_coroutine_threadsafe(client.close(), trainer.async_loop).result()
     trainer.stop()
     journal.close()
-    waited, share, span = (trainer.metrics[f"judge/{name}"][1:] for name in ("waited_s", "waited_share", "seconds"))
+    log = trainer.metrics
+    waited, span, share = log["judge/waited_s"][1:], log["judge/seconds"][1:], log["judge/waited_share"]
     steps = [w / s for w, s in zip(waited, share, strict=True)]
     times = {"waited": fmean(waited), "step": fmean(steps), "judging": fmean(span)}
     return {"share": sum(waited) / sum(steps)} | {name: options.scale * value for name, value in times.items()}
@@ -136,12 +137,11 @@ def main() -> None:
             folder = Path(name) / str(early)
             folder.mkdir()
             results.append(measure(early, folder, url, options))
-            words = "{share:.1%} of a step waits for the judge: {waited:.1f} of {step:.1f} s; it judges for {judging:.1f} s"
-            print(f"{'early' if early else 'after the generation'}: {words.format(**results[-1])}", flush=True)
-    late, early = results
-    print(
-        f"ratio of the waiting {early['waited'] / late['waited']:.2f}, of the step {early['step'] / late['step']:.2f}"
-    )
+            way = "early" if early else "after the generation"
+            words = "waits for {share:.1%} of a step, {waited:.1f} of {step:.1f} s; judges for {judging:.1f} s"
+            print(f"{way}: {words.format(**results[-1])}", flush=True)
+    waited, step = (results[1][key] / results[0][key] for key in ("waited", "step"))
+    print(f"early ÷ after the generation: time waited {waited:.2f}, time of a step {step:.2f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Tests that completions are judged while vLLM, beside the trainer, generates others, and that nothing else changes."""
+"""Tests that completions are judged while vLLM beside the trainer generates others, and that nothing else changes."""
 
 import json
 import subprocess
