@@ -1,6 +1,6 @@
 """Measures the share of a training step in which nothing but the judge runs, with and without early judgements.
 
-    python -m bench.judge_overlap [--steps 5] [--scale 20] [--in-flight 64]
+    python -m bench.judge_overlap [--steps 9] [--scale 20] [--in-flight 64]
 
 Both ways run our reward and client on the same steps, in turn: 128 completions, a judge over HTTP in another process,
 and an object in the place of vLLM's engine whose completions are ready when their length says so. Lengths and the
@@ -117,7 +117,7 @@ def measure(early: bool, folder: Path, url: str, options: argparse.Namespace) ->
 
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=5, help="steps of each way; the first is not counted")
+    parser.add_argument("--steps", type=int, default=9, help="steps of each way; the first is not counted")
     parser.add_argument("--scale", type=float, default=20, help="divides all times")
     parser.add_argument("--in-flight", type=int, default=64, help="judgements in flight; 64 is the client's default")
     parser.add_argument("--judge-s", type=float, nargs=2, default=[8, 30], help="a judgement: median and p95")
