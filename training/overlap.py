@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trl import GRPOTrainer
 
 Row = Mapping[str, Any]  # as make_rows makes it
+_BATCH = 256  # prompts that are encoded at once, on several cores
 
 
 class Engine(Protocol):
@@ -34,7 +35,7 @@ def judge_early(trainer: GRPOTrainer, rows: Iterable[Row], reward: Reward) -> No
     config = trainer.args
     if config.use_vllm and config.vllm_mode == "colocate" and config.vllm_tensor_parallel_size == 1:
         tokenizer = trainer.processing_class
-        prompts = index_prompts(rows, tokenizer)
+        prompts = index_prompts(list(rows), tokenizer)
 
         def start(prompt_ids: Sequence[int], ids: list[int]) -> None:
             if row := prompts.get(hash_ids(prompt_ids)):
@@ -58,17 +59,19 @@ def watch_engine(engine: Engine, tell: Callable[[Sequence[int], list[int]], None
     engine.step = step_and_tell
 
 
-def index_prompts(rows: Iterable[Row], tokenizer: PreTrainedTokenizerBase) -> dict[bytes, Row | None]:
+def index_prompts(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> dict[bytes, Row | None]:
     """Map the hash of each prompt's token ids to its row, or to None if rows with this prompt differ in the candidate.
 
     A completion of such a prompt could belong to either candidate, so it is judged after the generation.
     """
     index: dict[bytes, Row | None] = {}
-    for row in rows:
-        key = hash_ids(tokenizer(text=row["prompt"])["input_ids"])  # as TRL encodes
-        first = index.setdefault(key, row)
-        if first and first["candidate"] != row["candidate"]:
-            index[key] = None
+    for begin in range(0, len(rows), _BATCH):
+        batch = rows[begin : begin + _BATCH]
+        encoded = tokenizer(text=[row["prompt"] for row in batch])["input_ids"]  # as TRL encodes
+        for key, row in zip(map(hash_ids, encoded), batch, strict=True):
+            first = index.setdefault(key, row)
+            if first and first["candidate"] != row["candidate"]:
+                index[key] = None
     return index
 
 
