@@ -54,8 +54,8 @@ def run_folder(tmp_path_factory):
         yield
 
 
-def reward_of(domain, client=None, **config) -> Reward:
-    reward = Reward(domain, client or Client(Models(), None), RewardConfig(**config), Books(Path(), 0, []))
+def reward_of(domain, client=None, second=None, **config) -> Reward:
+    reward = Reward(domain, client or Client(Models(), None), RewardConfig(**config), Books(Path(), 0, []), second)
     reward.end_ids = frozenset({0})
     return reward
 
@@ -187,8 +187,7 @@ def test_the_second_judge_is_asked_for_marked_rows_and_never_rewards():
         async def judge(self, candidate, answer, seed):
             return judge(candidate.rubric, [True])
 
-    reward = reward_of(DOMAIN)
-    reward._second = Kind(DomainConfig("cloze"), client=None)
+    reward = reward_of(DOMAIN, second=Kind(DomainConfig("cloze"), client=None))
     assert score(reward, [" x", " x"], second=[True, False], set=["cot_test"] * 2) == [0.0, 0.0]
     assert reward.logged["cot_test/first_judge"] == [0.0]
     assert reward.logged["cot_test/second_judge"] == [1.0]

@@ -22,8 +22,8 @@ from training import counts as module
 from training import preflight
 from training.card import describe_judgements
 from training.counts import Books, JudgementCounts, combine, read_counts
+from training.judging import name_failure
 from training.preflight import PreflightError
-from training.reward import name_failure
 
 
 def a_client(cost: Cost) -> SimpleNamespace:

@@ -48,6 +48,8 @@ class Books:
         """Continue from the files of earlier sessions. Raises RunError for a damaged file."""
         self.judged, self.failures = 0, Counter[str]()
         self._folder, self._path, self._clients = folder, folder / FILES.replace("*", str(rank)), clients
+        self._in_flight = 0
+        self._writing: asyncio.Task[None] | None = None
         self._others = {path: read_counts(path) for path in self._list_others()} if rank == 0 else {}
         if self._path.exists():
             self._earlier = read_counts(self._path)
@@ -70,18 +72,24 @@ class Books:
 
     @asynccontextmanager
     async def keep_writing(self) -> AsyncIterator[None]:
-        """Write the file every second while judgements are in flight, and when they have ended. Raises RunError."""
+        """Write the file every second while judgements are in flight, and when the last has ended. Raises RunError.
 
-        async def write_often() -> None:
-            while True:
-                await asyncio.sleep(_EVERY_S)
-                self.write()
-
-        writing = asyncio.create_task(write_often())
+        Judgements that run at the same time on one event loop may each enter this.
+        """
+        self._in_flight += 1
+        if self._in_flight == 1:
+            self._writing = asyncio.create_task(self._write_often())
         try:
             yield
         finally:
-            writing.cancel()
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._writing.cancel()
+                self.write()
+
+    async def _write_often(self) -> None:
+        while True:
+            await asyncio.sleep(_EVERY_S)
             self.write()
 
     def write(self) -> None:

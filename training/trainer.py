@@ -8,6 +8,7 @@ import shutil
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ from training.batch import divide_batch
 from training.callbacks import ProgressWriter, TrainingWatch
 from training.counts import Books
 from training.movement import MovementCheck, require_trained
+from training.overlap import judge_early
 from training.reward import Reward
 from training.rows import Render, choose_by_pass_rate, fill_up, make_rows, order_rows, render_prompt, require_examples
 from training.student import find_checkpoint, load_student
@@ -67,15 +69,17 @@ class Training:
         models = replace(recipe.models, judge=recipe.second_judge)
         second = self._load_domain(models, journal) if recipe.second_judge else None
         self.reward = Reward(domain, self.clients[0], recipe.reward, self.books, second)
+        watched = self._make_watched(render)
         self.trainer = PolicyTrainer(
             model=self.model,
             args=self.config,
             processing_class=self.tokenizer,
             train_dataset=self._order(Dataset.from_list(rows)),
-            eval_dataset=self._make_watched(render),
+            eval_dataset=watched,
             reward_funcs=self.reward.score,
         )
         self.reward.end_ids = find_end_ids(self.model, self.tokenizer)
+        judge_early(self.trainer, chain(rows, *(watched or {}).values()), self.reward)
         probe = partial(preflight.run_probe, self.trainer, rows, self.reward, recipe.preflight)
         self.trainer.add_callback(TrainingWatch(folder, recipe.preflight, probe))
         self.trainer.add_callback(MovementCheck(recipe.preflight.min_moved))
