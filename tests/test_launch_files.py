@@ -11,7 +11,7 @@ from tests.helpers.commands import fails
 from tests.helpers.fake_server import Scripted, fake_server, judge_by_hash
 from tests.helpers.training_runs import arguments, count_asked, judge, read_curve, train, world, world_and_judge
 from tests.helpers.training_world import REPO, launch
-from training.student import load_student
+from training.student import load_model
 
 __all__ = ["judge", "world", "world_and_judge"]  # fixtures
 pytestmark = pytest.mark.slow
@@ -67,6 +67,7 @@ Training.run = spied
 grpo.main()
 """
 
+KEPT = "save_models_at=[1]"
 
 # Changes of the committed files, to run here. On CPUs accelerate does not count DeepSpeed's processes.
 HERE = {
@@ -92,7 +93,9 @@ def test_the_committed_launch_files(world_and_judge, tmp_path, name, expected):
     config, script = tmp_path / "accelerate.yaml", tmp_path / "spied.py"
     config.write_text(text)
     script.write_text(SPY)
-    command = launch(*arguments(*world_and_judge, tmp_path / "run", max_steps=2, save_steps=2), config=str(config))
+    command = launch(
+        *arguments(*world_and_judge, tmp_path / "run", max_steps=2, save_steps=1), KEPT, config=str(config)
+    )
     command[command.index("training/grpo.py")] = str(script)
     done = subprocess.run(command, cwd=REPO, text=True, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr[-4000:]
@@ -103,4 +106,5 @@ def test_the_committed_launch_files(world_and_judge, tmp_path, name, expected):
     assert manifest["judgements"] == cost["calls"] + cost["replayed"]  # sums over all processes
     assert manifest["judged_over"] == {"sessions": 1, "processes": len(expected)}
     assert len(read_curve(tmp_path / "run")) == 2
-    assert load_student(str(tmp_path / "run" / "model"), {})
+    for name in ("model", "model_at_1"):
+        assert all(parameter.numel() for parameter in load_model(str(tmp_path / "run" / name), {}).parameters())
