@@ -16,9 +16,9 @@ LORA = "lora={r: 4, lora_alpha: 32, target_modules: all-linear}"
 FOUR = {"max_steps": 4, "save_steps": 2, "gradient_checkpointing": True, "save_total_limit": 3}
 
 
-def train_adapters(monkeypatch, world: Path, judge, run: Path, *more: str) -> None:
+def train_adapters(monkeypatch, world: Path, judge, run: Path, lora: str = LORA) -> None:
     dtype = "trainer.model_init_kwargs={dtype: bfloat16}"
-    train(monkeypatch, *arguments(world, judge, run, **FOUR), LORA, dtype, "save_models_at=[2]", *more)
+    train(monkeypatch, *arguments(world, judge, run, **FOUR), lora, dtype, "save_models_at=[2]")
 
 
 def resume_from(earlier: Path, run: Path, *steps: int) -> Path:
@@ -57,6 +57,6 @@ def test_adapters_are_trained_saved_and_resumed_to_the_bit(world, judge, tmp_pat
 
     message = r"checkpoint-4 belongs to another model: trained are adapters \(lora\), not all weights"
     with fails(message):
-        train_adapters(monkeypatch, world, judge, resume_from(run, tmp_path / "all", 4), "lora=null")
+        train_adapters(monkeypatch, world, judge, resume_from(run, tmp_path / "all", 4), "lora={}")
     with fails("checkpoint-4 belongs to another model: r 4, not 8"):
-        train_adapters(monkeypatch, world, judge, resume_from(run, tmp_path / "rank", 4), "lora.r=8")
+        train_adapters(monkeypatch, world, judge, resume_from(run, tmp_path / "rank", 4), LORA.replace("r: 4", "r: 8"))

@@ -55,11 +55,13 @@ def recipe_for(weights: str, lora: dict, dtype: str = "bfloat16") -> GrpoRecipe:
 
 @pytest.mark.parametrize(("kind", "lora"), [("weights", {}), ("adapters", LORA)])
 def test_a_saved_model_is_whole(kind, lora, qwen, checkpoints, tmp_path):
+    import torch
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
     from transformers.models.qwen2_vl import Qwen2VLImageProcessorPil
 
-    source, target = checkpoints / kind / "checkpoint-3", tmp_path / "model"
+    source, target, state = checkpoints / kind / "checkpoint-3", tmp_path / "model", torch.random.get_rng_state()
     save_student(source, target, recipe_for(qwen, lora), "# A card\n")
+    assert torch.equal(torch.random.get_rng_state(), state)  # else a resumed training would differ
     assert {path.name for path in target.iterdir()} == {
         *("model.safetensors", "config.json", "generation_config.json", "README.md"),
         *("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", *PROCESSOR),

@@ -43,7 +43,7 @@ def save_student(source: Path, target: Path, recipe: GrpoRecipe, card: str) -> N
                 shutil.copyfile(source / name, scratch / name)
             (scratch / "README.md").write_text(card, encoding="utf-8")
     with _appears_whole(target) as scratch:
-        with _without_sharding():
+        with _apart_from_training():
             _load_trained(source, recipe).save_pretrained(scratch)
         AutoTokenizer.from_pretrained(source).save_pretrained(scratch)
         _copy_processor(recipe, scratch)
@@ -91,14 +91,20 @@ def _appears_whole(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _without_sharding() -> Iterator[None]:
-    """Load whole models meanwhile: under ZeRO-3, from_pretrained would load empty tensors."""
+def _apart_from_training() -> Iterator[None]:
+    """Load whole models meanwhile, and give the training its random numbers back.
+
+    Under ZeRO-3, from_pretrained would load empty tensors. Adapters draw random numbers before they are loaded, but the
+    checkpoint has the generator's earlier state: without this, a resumed run would differ.
+    """
+    import torch
     from transformers.integrations import deepspeed
 
     reference = deepspeed._hf_deepspeed_config_weak_ref
     deepspeed.unset_hf_deepspeed_config()
     try:
-        yield
+        with torch.random.fork_rng(devices=[]):
+            yield
     finally:
         deepspeed._hf_deepspeed_config_weak_ref = reference
 
