@@ -94,8 +94,8 @@ def _appears_whole(target: Path) -> Iterator[Path]:
 def _apart_from_training() -> Iterator[None]:
     """Load whole models meanwhile, and give the training its random numbers back.
 
-    Under ZeRO-3, from_pretrained would load empty tensors. Adapters draw random numbers before they are loaded, but the
-    checkpoint has the generator's earlier state: without this, a resumed run would differ.
+    Under ZeRO-3, from_pretrained would load empty tensors. Adapters draw random numbers before they are loaded, but
+    the checkpoint has the generator's earlier state: without this, a resumed run would differ.
     """
     import torch
     from transformers.integrations import deepspeed
