@@ -61,9 +61,8 @@ def simulate() -> None:
         steps = [draw(budget, middle, chance) for _ in range(STEPS)]
         padded = fmean(map(count_padded, steps))
         waits = [fmean(count_wait(step, is_sorted) for step in steps) for is_sorted in (False, True)]
-        print(
-            f"{budget:>6} tokens: padded {padded:.2f}, ours 1; in any order {waits[0]:.2f}, longest first {waits[1]:.2f}"
-        )
+        orders = f"in any order {waits[0]:.2f}, longest first {waits[1]:.2f}"
+        print(f"{budget:>6} tokens: padded {padded:.2f}, ours 1; {orders}")
 
 
 async def reward(prompts: list[str], completions: list[str], **columns: object) -> list[float]:
@@ -77,7 +76,7 @@ def go(kind: type[GRPOTrainer], model: Path, tokens: int, pipe: Connection) -> N
     options = {"use_cpu": True, "bf16": False, "report_to": "none", "num_generations": 4, "max_completion_length": 8,
                "per_device_train_batch_size": 1, "gradient_accumulation_steps": 4}  # fmt: skip
     trainer = kind(
-        model=load_student(str(model), {"dtype": "float32"}),
+        model=load_student(str(model), {"dtype": "float32"}, {}),
         args=GRPOConfig(output_dir=str(model / kind.__name__), **options),
         processing_class=AutoTokenizer.from_pretrained(model),
         train_dataset=rows,

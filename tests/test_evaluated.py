@@ -46,7 +46,8 @@ def expect(path: Path) -> str:
         return "embedded"
     if name in SERVED:
         return SERVED[name]
-    return f"runs/{domain}/{TRAINED[name.rpartition('_')[2]] if name != 'eval_trained_cot' else 'grpo_cot'}/model"
+    training = TRAINED[name.rpartition("_")[2]] if name != "eval_trained_cot" else "grpo_cot"
+    return f"runs/{domain}/{training}/{'model_at_200' if domain == 'cs' else 'model'}"
 
 
 def read(path: Path, *more: str) -> EvalRecipe:
@@ -101,19 +102,22 @@ def test_the_label_of_a_recipe_belongs_to_its_weights(path, tmp_path, monkeypatc
                 *([] if path.parent.name == "demo" else [str(REPO / "recipes/models/paper.yaml")]),
             ],
         )
-        make_training(Path(recipe.evaluated.weights).parent, source.arms, base=source.model)
+        weights = Path(recipe.evaluated.weights)
+        make_training(weights.parent, source.arms, base=source.model, name=weights.name)
+        kept = [f"model_at_{step}" for step in source.save_models_at]
+        assert weights.name in ["model", *kept]  # the training saves what is evaluated
     identity.check_label(recipe)
     with pytest.raises(RecipeError, match="label=Another"):
         identity.check_label(replace(recipe, label="Another"))
 
 
-def make_training(run: Path, arms: list[str], content: str = "w", base: str = "Qwen/Qwen3.5-4B") -> Path:
-    """Write the part of a finished training that an evaluation reads."""
-    (run / "model").mkdir(parents=True)
-    (run / "model" / "model.safetensors").write_text(content)
+def make_training(run: Path, arms: list[str], base: str = "Qwen/Qwen3.5-4B", name: str = "model") -> Path:
+    """Write the part of a finished training of 240 steps that an evaluation reads."""
+    (run / name).mkdir(parents=True)
+    (run / name / "model.safetensors").write_text("w")
     inputs = {"kind": "grpo", "arms": arms, "model": base}
-    (run / "manifest.json").write_text(json.dumps({"inputs": inputs, "finished": "now"}))
-    return run / "model"
+    (run / "manifest.json").write_text(json.dumps({"inputs": inputs, "finished": "now", "steps": 240}))
+    return run / name
 
 
 @pytest.mark.parametrize(
@@ -239,8 +243,8 @@ def test_a_campaign_says_where_the_trained_weights_are_served(tmp_path, monkeypa
     assert (module, set(served)) == ("eval.run", {EVALUATED, "kimi"})
     assert {name: e.base_url for name, e in served.items()} == {n: r.url for n, r in routers.items()}
     assert {e.leases for e in served.values()} == {str(tmp_path)}
-    assert served[EVALUATED].server.weights == "runs/cs/grpo/model"
-    assert served[EVALUATED].model == models.endpoints[EVALUATED].model == "cs/grpo/model"
+    assert served[EVALUATED].server.weights == "runs/cs/grpo/model_at_200"
+    assert served[EVALUATED].model == models.endpoints[EVALUATED].model == "cs/grpo/model_at_200"
 
 
 def test_the_address_of_the_untrained_model_is_not_that_of_the_trained_one():
@@ -254,7 +258,7 @@ def test_trained_weights_are_served_here_and_judged_by_an_api(tmp_path):
     recipe = read(REPO / "recipes/cs/eval_agentic.yaml", *MODELS["api"])
     judge = recipe.models.endpoints[recipe.models.judge.endpoint]
     assert (judge.server, judge.model) == (None, "owner/large")
-    assert recipe.models.endpoints[EVALUATED].server.weights == "runs/cs/grpo/model"
+    assert recipe.models.endpoints[EVALUATED].server.weights == "runs/cs/grpo/model_at_200"
 
 
 @pytest.mark.parametrize(
@@ -280,7 +284,7 @@ def test_a_running_server_must_serve_the_evaluated_weights(root, weights, fits, 
         )
         if fits:
             served = identity.identify(recipe)
-            assert served == {"weights": weights, "model": "fake", "revision": None, "served": root}
+            assert served == {"weights": weights, "model": "fake", "revision": None, "served": root, "step": None}
             return
         with pytest.raises(RecipeError, match=rf"serves {root}, not evaluated\.weights={weights}"):
             identity.identify(recipe)
@@ -292,6 +296,15 @@ def test_a_folder_is_known_by_its_content(tmp_path, monkeypatch):
     recipe = read(REPO / "recipes/cs/eval_agentic.yaml", f"evaluated.weights={weights}")
     identify_weights(recipe.models)
     assert identity.identify(recipe)["revision"] == hash_path(weights)
+
+
+@pytest.mark.parametrize(("name", "step"), [("model", 240), ("model_at_200", 200)])
+def test_the_manifest_says_of_which_step_a_trained_model_is(name, step, tmp_path, monkeypatch):
+    weights = make_training(tmp_path / "grpo", ["agentic"], name=name)
+    monkeypatch.setattr(identity, "read_served", lambda endpoint: str(weights))
+    recipe = read(REPO / "recipes/cs/eval_agentic.yaml", f"evaluated.weights={weights}")
+    identify_weights(recipe.models)
+    assert identity.identify(recipe)["step"] == step
 
 
 def make_evaluation(run: Path, label: str, evaluated: dict | None) -> TableRow:

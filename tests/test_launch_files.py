@@ -11,7 +11,7 @@ from tests.helpers.commands import fails
 from tests.helpers.fake_server import Scripted, fake_server, judge_by_hash
 from tests.helpers.training_runs import arguments, count_asked, judge, read_curve, train, world, world_and_judge
 from tests.helpers.training_world import REPO, launch
-from training.student import load_student
+from training.student import load_model
 
 __all__ = ["judge", "world", "world_and_judge"]  # fixtures
 pytestmark = pytest.mark.slow
@@ -85,7 +85,6 @@ Training.run = spied
 grpo.main()
 """
 
-
 # Changes of the committed files, to run here. On CPUs accelerate does not count DeepSpeed's processes.
 HERE = {
     "cpu": {'"NO"': "MULTI_GPU", "num_processes: 1": "num_processes: 2"},
@@ -120,8 +119,8 @@ def launch_spied(folder, name: str, spy: str, values: list[str]) -> str:
 )
 def test_the_committed_launch_files(world_and_judge, tmp_path, name, expected):
     watched = {"eval_strategy": "steps", "eval_steps": 2}
-    values = arguments(*world_and_judge, tmp_path / "run", max_steps=2, save_steps=2, **watched)
-    values.append("evaluate=[cot_test]")
+    values = arguments(*world_and_judge, tmp_path / "run", max_steps=2, save_steps=1, **watched)
+    values += ["evaluate=[cot_test]", "save_models_at=[1]"]
     told = launch_spied(tmp_path, name, SPY_ENGINE, values)
     reports = [json.loads(line) for line in re.findall(r"SPY (\[.*?\])", told)]  # two may share a line
     assert reports == expected
@@ -133,7 +132,8 @@ def test_the_committed_launch_files(world_and_judge, tmp_path, name, expected):
     assert manifest["judgements"] == 16 + (12 if len(expected) == 2 else 8) + 6
     assert 0 < manifest["evaluation_share"] < 1
     assert len(read_curve(tmp_path / "run")) == 2
-    assert load_student(str(tmp_path / "run" / "model"), {})
+    for name in ("model", "model_at_1"):
+        assert all(parameter.numel() for parameter in load_model(str(tmp_path / "run" / name), {}).parameters())
 
 
 @pytest.mark.parametrize("name", ["zero2", "zero3"])

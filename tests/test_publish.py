@@ -158,9 +158,10 @@ def test_a_dry_run_lists_what_would_be_sent_and_asks_nobody(dataset_folder, hub,
 
 
 def write_model(folder: Path) -> Path:
-    (folder / "model").mkdir(parents=True)
-    (folder / "model" / "README.md").write_text("---\ntags: [autodata]\n---\n# A model\n")
-    (folder / "model" / "model.safetensors").write_bytes(b"\0" * 64)
+    for name in ("model", "model_at_2"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "README.md").write_text("---\ntags: [autodata]\n---\n# A model\n")
+        (folder / name / "model.safetensors").write_bytes(b"\0" * 64)
     recipe = load(GrpoRecipe, ["recipes/demo/grpo.yaml", f"dataset={folder}/d", f"run={folder}"])
     (folder / "recipe.yaml").write_text(to_yaml(recipe))
     facts = {"inputs": {"kind": "grpo"}, "started": "t", "finished": "t", "steps": 3, "outputs": {"model": "x"}}
@@ -172,6 +173,7 @@ def test_a_trained_model_arrives_with_its_card_and_recipe(hub, monkeypatch, tmp_
     assert call(monkeypatch, write_model(tmp_path / "grpo"), "--to", "me/model") == ""
     files = files_of(hub, "me/model", "model")
     assert {"README.md", "model.safetensors", "recipe.yaml", "manifest.json", "CITATION.cff"} <= set(files)
+    assert {"model_at_2/README.md", "model_at_2/model.safetensors"} <= set(files)
     assert str(tmp_path).encode() not in files["recipe.yaml"]
 
 

@@ -306,6 +306,10 @@ def test_only_a_set_without_examples_is_warned_of(monkeypatch, caplog, examples,
     assert ("runs/d has no examples of cot_test" in caplog.text) == (not examples)
 
 
+MANIFEST = {"steps": 2, "reward_first_quarter": 0.1, "reward_last_quarter": 0.2, "failed_judgements": 0,
+            "judgements": 8, "judged_over": {}, "packages": {}, "inputs": {"dataset": "abc"}}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("models", "judge_name", "reward"),
     [
@@ -314,12 +318,22 @@ def test_only_a_set_without_examples_is_warned_of(monkeypatch, caplog, examples,
     ],
 )
 def test_the_card_says_where_the_reward_comes_from(models, judge_name, reward):
-    manifest = {"steps": 2, "reward_first_quarter": 0.1, "reward_last_quarter": 0.2, "failed_judgements": 0,
-                "judgements": 8, "judged_over": {}, "packages": {}, "inputs": {"dataset": "abc"}}  # fmt: skip
-    card = write_card(manifest, GrpoRecipe(model="owner/name", domain=DomainConfig("cloze"), models=models))
+    card = write_card(MANIFEST, GrpoRecipe(model="owner/name", domain=DomainConfig("cloze"), models=models))
     assert f"judge: {judge_name}." in card
     assert f"- The reward is {reward}: where it can be misled, the model learns to mislead it." in card
     assert card.count("The reward is") == 1
+
+
+@pytest.mark.parametrize(
+    ("lora", "sentence"),
+    [
+        ({}, "Trained: all weights of the language model."),
+        ({"r": 4, "lora_alpha": 32, "target_modules": "all-linear"}, "LoRA adapters, r 4, alpha 32, on all-linear; "),
+        ({"r": 4, "target_modules": ["v_proj", "q_proj"]}, "LoRA adapters, r 4, alpha 8, on q_proj, v_proj; merged"),
+    ],
+)
+def test_the_card_says_what_was_trained(lora, sentence):
+    assert sentence in write_card(MANIFEST, GrpoRecipe(model="owner/name", domain=DomainConfig("cloze"), lora=lora))
 
 
 def test_the_budget_of_calls_is_shared_by_all_processes():

@@ -69,7 +69,7 @@ def trainers(world, tmp_path_factory):
     rows = Dataset.from_list([{"prompt": "Why?", "set": "train"}])
     return [
         kind(
-            model=load_student(str(world / "qwen"), {"dtype": "float32"}),
+            model=load_student(str(world / "qwen"), {"dtype": "float32"}, {}),
             args=GRPOConfig(output_dir=str(tmp_path_factory.mktemp("trl")), **options),
             processing_class=AutoTokenizer.from_pretrained(world / "qwen"),
             train_dataset=rows,

@@ -19,18 +19,20 @@ from tests.helpers.fake_server import Scripted, fake_server, judge_by_hash
 from tests.helpers.training_runs import arguments, count_asked, judge, read_curve, train, world, world_and_judge
 from tests.helpers.training_world import REPO, launch, make_arguments, make_dataset
 from training.counts import read_counts
-from training.student import load_student
+from training.student import load_model
 
 __all__ = ["judge", "world", "world_and_judge"]  # fixtures
 pytestmark = pytest.mark.slow
 SIX = {"max_steps": 6, "save_steps": 2}  # two epochs
+KEPT = "save_models_at=[4]"
 
 
 @pytest.fixture(scope="module")
 def undisturbed(world, tmp_path_factory):
     run = tmp_path_factory.mktemp("undisturbed") / "run"
     with fake_server(judge_by_hash) as server:
-        subprocess.run(launch(*arguments(world, server, run, **SIX, report_to="trackio")), check=True, cwd=REPO)
+        command = launch(*arguments(world, server, run, **SIX, save_total_limit=1, report_to="trackio"), KEPT)
+        subprocess.run(command, check=True, cwd=REPO)
     return run
 
 
@@ -39,7 +41,7 @@ def test_what_is_saved_loads_and_the_vision_tower_is_as_it_was(world, undisturbe
     from safetensors.torch import load_file
     from transformers import AutoTokenizer
 
-    before, after = load_student(str(world / "qwen"), {}), load_student(str(undisturbed / "model"), {})
+    before, after = load_model(str(world / "qwen"), {}), load_model(str(undisturbed / "model"), {})
     changed = {
         name for name, tensor in after.state_dict().items() if not torch.equal(tensor, before.state_dict()[name])
     }
@@ -55,6 +57,10 @@ def test_what_is_saved_loads_and_the_vision_tower_is_as_it_was(world, undisturbe
     assert (undisturbed / "model" / "generation_config.json").exists()
     assert "Domain: cs; arms: agentic; steps: 6; judge: " in (undisturbed / "model" / "README.md").read_text()
     assert not (undisturbed / "full").exists()
+    assert read_manifest(undisturbed)["outputs"].keys() == {"model", "model_at_4"}
+    assert [path.name for path in (undisturbed / "checkpoints").glob("checkpoint-*")] == ["checkpoint-6"]
+    card = (undisturbed / "model_at_4" / "README.md").read_text()
+    assert "steps: 4; judge: " in card and "Trained: all weights" in card
     assert list((undisturbed / "trackio").glob("*.db"))  # and not in the user's cache
 
 
@@ -62,7 +68,7 @@ def test_killed_and_resumed_it_is_the_same_training_and_pays_nothing_twice(world
     import torch
     from safetensors.torch import load_file
 
-    command = launch(*arguments(world, judge, tmp_path / "run", **SIX))
+    command = launch(*arguments(world, judge, tmp_path / "run", **SIX, save_total_limit=1), KEPT)
     with subprocess.Popen(command, cwd=REPO, stderr=subprocess.DEVNULL, start_new_session=True) as process:
         while not (tmp_path / "run" / "checkpoints" / "checkpoint-4" / "trainer_state.json").exists():
             time.sleep(0.05)
@@ -72,9 +78,10 @@ def test_killed_and_resumed_it_is_the_same_training_and_pays_nothing_twice(world
     assert read_curve(tmp_path / "run") == read_curve(undisturbed)
     requests = [json.dumps(body, sort_keys=True) for body in judge.requests if body.get("max_tokens") != 1]
     assert len(set(requests)) == len(requests) > 40
-    same = load_file(tmp_path / "run" / "model" / "model.safetensors")
-    for name, tensor in load_file(undisturbed / "model" / "model.safetensors").items():
-        assert torch.equal(tensor, same[name]), name
+    for model in ("model", "model_at_4"):
+        same = load_file(tmp_path / "run" / model / "model.safetensors")
+        for name, tensor in load_file(undisturbed / model / "model.safetensors").items():
+            assert torch.equal(tensor, same[name]), name
 
 
 class Stalling:
@@ -164,6 +171,8 @@ def test_watched_sets_have_curves_and_a_second_judge(world, judge, tmp_path, mon
         (["arms=[best_of_n]"], "has no arm best_of_n; it has agentic, cot"),
         (["evaluate=[cot_dev]"], "'cot_dev' is not of the form <arm>_train or <arm>_test"),
         (["trainer.learning_rat=1"], "trainer: .*learning_rat"),
+        (["save_models_at=[4]"], r"save_models_at: step 4 is beyond trainer\.max_steps=3"),
+        (["lora={target_modules: [qproj]}"], "lora: .*this model has the linear layers down_proj, "),
         (["trainer.output_dir=/tmp"], r"trainer\.output_dir: set by this command"),
         (["preflight.prompt_tokens=10"], r"prompts longer than preflight\.prompt_tokens=10: 6"),
         (["trainer.max_completion_length=100000"], "do not fit the context of 32768 tokens"),

@@ -26,6 +26,21 @@ def describe_judgements(facts: Mapping[str, Any]) -> str:
     return f"{sentence}, counted over {' and '.join(parts)}" if parts else sentence
 
 
+def describe_trained(lora: Mapping[str, Any]) -> str:
+    """Say which weights were trained: all, or adapters with their rank, alpha and layers."""
+    if not lora:
+        return "all weights of the language model"
+    from peft import LoraConfig  # slow to import
+
+    config = LoraConfig(**lora)
+    layers = (
+        config.target_modules if isinstance(config.target_modules, str) else ", ".join(sorted(config.target_modules))
+    )
+    return (
+        f"LoRA adapters, r {config.r}, alpha {config.lora_alpha}, on {layers}; merged with the weights in this folder"
+    )
+
+
 def _body(model: str, manifest: Mapping[str, Any], recipe: GrpoRecipe) -> list[str]:
     judge, reward = "none", "computed in code, by a rule"
     if recipe.models.judge:
@@ -36,6 +51,7 @@ def _body(model: str, manifest: Mapping[str, Any], recipe: GrpoRecipe) -> list[s
         f"Domain: {recipe.domain.name}; arms: {', '.join(recipe.arms)}; steps: {manifest['steps']:,}; judge: {judge}.",
         f"Mean reward: {manifest['reward_first_quarter']:.3f} in the first quarter of the steps, "
         f"{manifest['reward_last_quarter']:.3f} in the last; {describe_judgements(manifest)}.",
+        f"Trained: {describe_trained(recipe.lora)}.",
         "## Trainer",
         "\n".join(f"- `{key}`: `{value}`" for key, value in sorted(recipe.trainer.items())),
         "## Made with",

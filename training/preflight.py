@@ -80,12 +80,16 @@ def check_memory(model: PreTrainedModel, config: GRPOConfig, shards: int) -> Non
 
 
 def estimate_bytes(model: PreTrainedModel, shards: int) -> float:
-    """Estimate the bytes of a process: weights, gradients, and Adam's float32 moments and weights over `shards`."""
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    weights = sum(p.numel() * p.itemsize for p in model.parameters())
-    each = next(model.parameters()).itemsize
-    master = 4 if each == 2 and shards > 1 else 0  # DeepSpeed keeps float32 weights beside bfloat16 ones
-    return weights + trained * each + trained * (8 + master) / shards
+    """Estimate the bytes of a process: weights, gradients, and Adam's float32 moments and weights over `shards`.
+
+    Of frozen weights there are only the weights. Activations are not counted.
+    """
+    trained = [p for p in model.parameters() if p.requires_grad]
+    weights = sum(p.nbytes for p in model.parameters())
+    gradients = sum(p.nbytes for p in trained)
+    # DeepSpeed keeps float32 weights beside bfloat16 ones.
+    adam = sum(p.numel() * (12 if p.itemsize == 2 and shards > 1 else 8) for p in trained)
+    return weights + gradients + adam / shards
 
 
 def warn_of_kernels(model: PreTrainedModel) -> None:

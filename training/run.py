@@ -1,9 +1,11 @@
 """Runs one training from its run folder to its saved model. Every process runs it; the main one writes the results."""
 
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from training.callbacks import write_curves
 from training.card import describe_judgements, write_card
 from training.movement import CHANGE, SHARE
 from training.reward import JudgeDown
-from training.student import save_student
+from training.saving import ModelKeeper, find_adapters, name_kept, require_kept, save_student
 from training.trainer import Training
 
 
@@ -40,6 +42,8 @@ def train(recipe: GrpoRecipe, folder: Path, progress: Progress | None = None) ->
         for judge in filter(None, judges):
             servers.enter_context(running(replace(recipe.models, judge=judge), [Role.JUDGE], folder))
         training = Training(recipe, folder, journal)
+        keeper = ModelKeeper(folder, recipe.save_models_at, partial(save_model, training))
+        training.trainer.add_callback(keeper)
         if progress:
             training.follow(progress)
         training.run()
@@ -47,30 +51,50 @@ def train(recipe: GrpoRecipe, folder: Path, progress: Progress | None = None) ->
 
 
 def save(run: Run, training: Training) -> None:
-    """Save the model with its card, the curves, and the manifest. Raises JudgeDown."""
-    counts, history = training.books.gather(), training.trainer.state.log_history
-    write_curves(history, run.folder)
-    rewards = [entry["reward"] for entry in history if entry.get("reward") is not None]
-    _require_rewards(rewards, training)
+    """Save the model with its card, the curves, and the manifest. Raises JudgeDown, RunError."""
+    write_curves(training.trainer.state.log_history, run.folder)
+    _require_judgements(training)
+    facts = summarize(training, training.trainer.state.global_step)
+    require_kept(run.folder, training.recipe.save_models_at)
+    run.note(**facts)
+    save_model(training, run.path("full"), run.path("model"), facts["steps"])
+    shutil.rmtree(run.path("full"))
+    run.finish(_list_models(run.folder, training.recipe))
+    first, last = facts["reward_first_quarter"], facts["reward_last_quarter"]
+    print(f"reward: {first:.3f} in the first quarter of the steps, {last:.3f} in the last → {run.path('curve.png')}")
+    if facts["failed_judgements"]:
+        print(f"{describe_judgements(facts)}: {_list_failures(facts['failed_by_reason'])}")
+
+
+def save_model(training: Training, source: Path, target: Path, step: int) -> None:
+    """Save the model of a checkpoint, with the card of a training that ended at this step."""
+    manifest = read_manifest(training.folder) or {}
+    card = write_card(manifest | summarize(training, step), training.recipe)
+    save_student(source, target, training.recipe, card)
+
+
+def summarize(training: Training, step: int) -> dict[str, Any]:
+    """Return what the manifest and the card say about a training up to a step. Raises JudgeDown without a reward."""
+    counts = training.books.gather()
+    entries = [entry for entry in training.trainer.state.log_history if entry["step"] <= step]
+    rewards = [entry["reward"] for entry in entries if entry.get("reward") is not None]
+    if not rewards:
+        raise JudgeDown(
+            "no step had a reward: every completion was masked, or its judgement failed; check reward.cut_off, "
+            "trainer.max_completion_length and the judge, then train in another folder (run=…)"
+        )
     first, last = compare_quarters(rewards)
-    facts = {
-        "steps": training.trainer.state.global_step,
+    return {
+        "steps": step,
         "reward_first_quarter": first,
         "reward_last_quarter": last,
-        **next(({SHARE: entry[SHARE], CHANGE: entry[CHANGE]} for entry in history if SHARE in entry), {}),
-        "evaluation_share": measure_evaluations(history),
+        **next(({SHARE: entry[SHARE], CHANGE: entry[CHANGE]} for entry in entries if SHARE in entry), {}),
+        "evaluation_share": measure_evaluations(entries),
         "judgements": counts.judgements,
         "failed_judgements": counts.failed,
         "failed_by_reason": counts.failures,
         "judged_over": {"sessions": counts.sessions, "processes": counts.processes},
     }
-    run.note(**facts)
-    card = write_card(read_manifest(run.folder) or {}, training.recipe)
-    save_student(run.path("full"), run.path("model"), training.tokenizer, card)
-    run.finish(["model"])
-    print(f"reward: {first:.3f} in the first quarter of the steps, {last:.3f} in the last → {run.path('curve.png')}")
-    if counts.failed:
-        print(f"{describe_judgements(facts)}: {_list_failures(counts.failures)}")
 
 
 def measure_evaluations(history: Sequence[Mapping[str, Any]]) -> float | None:
@@ -87,18 +111,19 @@ def is_evaluation_time(key: str) -> bool:
     return key.startswith("eval_") and key.endswith("_runtime") and key != "eval_probe_runtime"
 
 
-def _require_rewards(rewards: Sequence[float], training: Training) -> None:
-    """Raise JudgeDown if nothing was rewarded, or if too many of this session's judgements failed, even if few."""
+def _list_models(folder: Path, recipe: GrpoRecipe) -> list[str]:
+    """List the saved models of a training, and their adapters if it trained such."""
+    models = [folder / "model", *(name_kept(folder, step) for step in recipe.save_models_at)]
+    return [path.name for path in (*models, *(map(find_adapters, models) if recipe.lora else ()))]
+
+
+def _require_judgements(training: Training) -> None:
+    """Raise JudgeDown if too many of this session's judgements failed, even if these were few."""
     books, at_most = training.books, training.recipe.reward.max_failures
     if books.failed > at_most * books.judged:
         raise JudgeDown(
             f"{books.failed} of {books.judged} judgements of this session failed ({_list_failures(books.failures)}), "
             f"more than reward.max_failures={at_most:g} allows; repair the judge and train in another folder (run=…)"
-        )
-    if not rewards:
-        raise JudgeDown(
-            "no step had a reward: every completion was masked, or its judgement failed; check reward.cut_off, "
-            "trainer.max_completion_length and the judge, then train in another folder (run=…)"
         )
 
 

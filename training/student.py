@@ -1,20 +1,42 @@
-"""Loads the model to be trained, freezes its vision tower, and saves it in a form that vLLM can load."""
+"""Loads the model to be trained, chooses what is trained of it, and finds the checkpoint to go on from."""
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autodata.recipes.training import GrpoRecipe
 from autodata.run.records import RunError
+from autodata.serving.embedded import resolve_weights
+from training.adapters import add_adapters
 
 if TYPE_CHECKING:
+    from peft import PeftConfig, PeftModel
     from torch.nn import Module
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+_SHAPE = ("hidden_size", "num_hidden_layers", "vocab_size", "num_attention_heads")
+_ADAPTERS = ("base_model_name_or_path", "r", "lora_alpha", "target_modules")
 
 
-def load_student(weights: str, options: dict[str, Any]) -> PreTrainedModel:
-    """Load the class that the weights' own configuration names, and freeze its vision tower.
+def find_base(recipe: GrpoRecipe) -> tuple[str, dict[str, Any]]:
+    """Return the untrained weights and the arguments to load them with: (hub name or folder, arguments)."""
+    return resolve_weights(recipe.model), dict(recipe.trainer.get("model_init_kwargs") or {})
+
+
+def load_student(weights: str, options: Mapping[str, Any], lora: Mapping[str, Any]) -> PreTrainedModel | PeftModel:
+    """Load the model to be trained, with all weights trainable or, if `lora` is set, with trainable adapters.
+
+    The vision tower is frozen. Raises RecipeError if the adapters cannot be added.
+    """
+    model = load_model(weights, options)
+    freeze_vision(model)
+    return add_adapters(model, lora) if lora else model
+
+
+def load_model(weights: str, options: Mapping[str, Any]) -> PreTrainedModel:
+    """Load the class that the weights' own configuration names.
 
     `options` go verbatim to from_pretrained. Qwen3.5 is trained in its multimodal class because vLLM knows the
     parameters by the names they have there (huggingface/trl#5269); no text ever reaches the tower.
@@ -22,9 +44,8 @@ def load_student(weights: str, options: dict[str, Any]) -> PreTrainedModel:
     import transformers
 
     config = transformers.AutoConfig.from_pretrained(weights, revision=options.get("revision"))
-    model = getattr(transformers, config.architectures[0]).from_pretrained(weights, **{"dtype": "bfloat16"} | options)
-    freeze_vision(model)
-    return model
+    kind = getattr(transformers, config.architectures[0])
+    return kind.from_pretrained(weights, **{"dtype": "bfloat16", **options})
 
 
 def freeze_vision(model: Module) -> None:
@@ -33,39 +54,48 @@ def freeze_vision(model: Module) -> None:
             parameter.requires_grad_(False)
 
 
-def find_checkpoint(folder: Path, model: PreTrainedModel) -> str | None:
+def find_checkpoint(folder: Path, model: PreTrainedModel | PeftModel) -> str | None:
     """Find the last whole checkpoint, if there is any. Raises RunError if it belongs to another model."""
     # The trainer writes trainer_state.json last: a checkpoint without it was cut off by a kill or a full disk.
     whole = [state.parent for state in folder.glob("checkpoint-*/trainer_state.json")]
     if not whole:
         return None
     last = max(whole, key=lambda path: int(path.name.split("-")[1]))
-    if (last / "config.json").exists():
-        from transformers import AutoConfig
-
-        configs = AutoConfig.from_pretrained(last).get_text_config(), model.config.get_text_config()
-        for key in ("hidden_size", "num_hidden_layers", "vocab_size", "num_attention_heads"):
-            saved, wanted = (getattr(config, key, None) for config in configs)
-            if saved != wanted:
-                raise RunError(
-                    f"{last} belongs to another model: {key} {saved}, not {wanted}; train in another folder (run=…)"
-                )
+    saved, wanted = _describe_checkpoint(last), _describe_model(model)
+    for key in wanted:
+        if saved.get(key) != wanted[key]:
+            raise RunError(
+                f"{last} belongs to another model: {key} {saved.get(key)}, not {wanted[key]}; train in another "
+                "folder (run=…)"
+            )
     return str(last)
 
 
-def save_student(full: Path, target: Path, tokenizer: PreTrainedTokenizerBase, card: str) -> None:
-    """Save the trainer's model in `full` as bfloat16, with everything that serving needs, and remove `full`.
+def _describe_checkpoint(checkpoint: Path) -> dict[str, object]:
+    """Say what a checkpoint holds. Only checkpoints of adapters have no configuration of the model."""
+    from peft import PeftConfig
+    from transformers import AutoConfig
+    from transformers.utils import ADAPTER_CONFIG_NAME
 
-    `target` appears only when its last file is written, so it is never incomplete.
-    """
-    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+    if (checkpoint / ADAPTER_CONFIG_NAME).exists():
+        return _describe_adapters(PeftConfig.from_pretrained(checkpoint))
+    return _describe_shape(AutoConfig.from_pretrained(checkpoint))
 
-    scratch = target.with_name(target.name + ".new")
-    shutil.rmtree(scratch, ignore_errors=True)
-    unset_hf_deepspeed_config()  # else ZeRO-3 would shard this model too, and empty tensors would be saved
-    load_student(str(full), {"dtype": "bfloat16"}).save_pretrained(scratch)
-    tokenizer.save_pretrained(scratch)
-    (scratch / "README.md").write_text(card, encoding="utf-8")
-    shutil.rmtree(target, ignore_errors=True)
-    scratch.rename(target)
-    shutil.rmtree(full)
+
+def _describe_model(model: PreTrainedModel | PeftModel) -> dict[str, object]:
+    from peft import PeftModel
+
+    if isinstance(model, PeftModel):
+        return _describe_adapters(model.peft_config["default"])
+    return _describe_shape(model.config)
+
+
+def _describe_adapters(config: PeftConfig) -> dict[str, object]:
+    values = {key: getattr(config, key) for key in _ADAPTERS}
+    if isinstance(values["target_modules"], set):
+        values["target_modules"] = ", ".join(sorted(values["target_modules"]))
+    return {"trained are": "adapters (lora)", **values}
+
+
+def _describe_shape(config: PreTrainedConfig) -> dict[str, object]:
+    return {"trained are": "all weights"} | {key: getattr(config.get_text_config(), key, None) for key in _SHAPE}

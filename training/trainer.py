@@ -22,10 +22,10 @@ from autodata.recipes.models import Models
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.progress import Progress
 from autodata.run.records import RunError
-from autodata.serving.embedded import resolve_weights
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
 from training import preflight
+from training.adapters import sync_exactly
 from training.batch import divide_batch
 from training.callbacks import ProgressWriter, TrainingWatch
 from training.counts import Books
@@ -33,7 +33,8 @@ from training.movement import MovementCheck, require_trained
 from training.overlap import judge_early
 from training.reward import Reward
 from training.rows import Render, choose_by_pass_rate, fill_up, make_rows, order_rows, render_prompt, require_examples
-from training.student import find_checkpoint, load_student
+from training.saving import check_kept_steps
+from training.student import find_base, find_checkpoint, load_student
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -57,13 +58,14 @@ class Training:
         self.books = Books(folder, PartialState().process_index, self.clients)
         processes = PartialState().num_processes
         self.config = make_config(recipe, folder, processes)
-        weights, options = resolve_weights(recipe.model), dict(recipe.trainer.get("model_init_kwargs") or {})
+        check_kept_steps(recipe.save_models_at, self.config)
+        weights, options = find_base(recipe)
         self.tokenizer = AutoTokenizer.from_pretrained(weights, revision=options.get("revision"))
         domain = self._load_domain(recipe.models, journal)
         template = self.config.chat_template_kwargs or {}
         render = partial(render_prompt, domain=domain, tokenizer=self.tokenizer, template=template)
         rows = self._make_rows(render)
-        self.model = load_student(weights, options)
+        self.model = load_student(weights, options, recipe.lora)
         require_trained(self.model)
         self._check(rows, processes)
         models = replace(recipe.models, judge=recipe.second_judge)
@@ -78,6 +80,7 @@ class Training:
             eval_dataset=watched,
             reward_funcs=self.reward.score,
         )
+        sync_exactly(self.trainer)
         self.reward.end_ids = find_end_ids(self.model, self.tokenizer)
         judge_early(self.trainer, chain(rows, *(watched or {}).values()), self.reward)
         probe = partial(preflight.run_probe, self.trainer, rows, self.reward, recipe.preflight)

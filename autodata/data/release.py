@@ -110,10 +110,15 @@ def _copy_arm(name: str, folder: str, target: Path, examples: Sequence[Example])
 
 
 def fill_model(run: Path, target: Path, manifest: Manifest, allow_unknown: bool) -> None:
-    """Write the trained model with its card, its reward curve, and the recipe and manifest of the training."""
+    """Write the trained model with its card, its reward curve, and the recipe and manifest of the training.
+
+    Models of earlier steps that the training kept go into folders of their own.
+    """
     if not (run / "model" / "README.md").exists():
         raise RunError(f"{run}/model has no card; finish the training: {KINDS['grpo'].command} {run}/recipe.yaml")
     link_files(run / "model", target)
+    for kept in run.glob("model_at_*"):
+        link_files(kept, target / kept.name)
     for name in ("curve.png", "curve.json"):
         if (run / name).exists():
             link_files(run / name, target / name)

@@ -30,7 +30,7 @@ class PreflightConfig:
     probe: int = 8  # prompts answered by the untrained model, a whole group each; 0: no probe
     max_cut_off: float = 0.05  # share of these answers; at 0.05 the longest completion is the 95th percentile
     max_zero_spread: float = 0.8  # share of these groups with equal rewards, from which nothing is learnt
-    # Share of the weights with a gradient that the first step must move. It was at least 0.998 with float32 weights, and
+    # Share of the weights with a gradient that the first step must move. It was 0.998 and more with float32 weights,
     # 0.004 to 0.49 with bfloat16 weights at learning rates of 1e-6 to 3e-4 (135M model, AdamW).
     min_moved: float = 0.9
     max_logp_difference: float = 0.1  # mean nats per token between trainer and vLLM; checked at every step

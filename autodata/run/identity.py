@@ -1,5 +1,6 @@
 """Checks which weights an evaluation measures: its label must fit them, and the server must serve them."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from autodata.run.folder import read_manifest
 from autodata.serving.embedded import resolve_weights
 from autodata.serving.probes import read_served
 
+_KEPT = re.compile(r"model_at_(\d+)")  # a model that a training kept of an earlier step
 _UNTRAINED = ("untrained", "baseline", "base")
 
 
@@ -54,6 +56,14 @@ def find_training(weights: str) -> Mapping[str, Any] | None:
     return next((m for m in manifests if m.get("inputs", {}).get("kind") == "grpo"), None)
 
 
+def find_step(weights: str) -> int | None:
+    """Return the training step of a model that a training here saved; None for weights from elsewhere."""
+    training, kept = find_training(weights), _KEPT.fullmatch(Path(weights).name)
+    if training is None:
+        return None
+    return int(kept[1]) if kept else training.get("steps")
+
+
 def _check_trained(label: str, weights: str, training: Mapping[str, Any]) -> None:
     """Raise RecipeError unless the label names the trained arms (or says `combined`) and no other arm or model."""
     arms, words = training["inputs"]["arms"], list_words(label)
@@ -68,7 +78,7 @@ def _check_trained(label: str, weights: str, training: Mapping[str, Any]) -> Non
         raise RecipeError(f"label={label}: {weights} is {base}, trained on {' and '.join(arms)}; {advice}")
 
 
-def identify(recipe: EvalRecipe) -> dict[str, str | None]:
+def identify(recipe: EvalRecipe) -> dict[str, str | int | None]:
     """Ask the server for its weights; return what the manifest records. Raises EndpointError, RecipeError."""
     endpoint, weights = find_endpoint(recipe), find_weights(recipe)
     served = read_served(endpoint)
@@ -82,7 +92,8 @@ def identify(recipe: EvalRecipe) -> dict[str, str | None]:
             f"label={endpoint.model.rpartition('/')[2]}"
         )
     revision = endpoint.revision or (_find_commit(weights) if weights else None)
-    return {"weights": weights, "model": endpoint.model, "revision": revision, "served": served}
+    step = find_step(weights) if weights else None
+    return {"weights": weights, "model": endpoint.model, "revision": revision, "served": served, "step": step}
 
 
 def _is_same(served: str, weights: str) -> bool:

@@ -1,5 +1,6 @@
 """Makes a small model of Qwen3.5's architecture with random weights, a data set and a command to train with."""
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +14,34 @@ from autodata.types import EXAMPLE, Candidate, Criterion, End, Round, Trajectory
 from tests.helpers.fake_runs import BAD, GOOD, attempts
 
 REPO = Path(__file__).parent.parent.parent
+VISION_TOKENS = {
+    "image_token_id": "<|image_pad|>",
+    "video_token_id": "<|video_pad|>",
+    "vision_start_token_id": "<|vision_start|>",
+    "vision_end_token_id": "<|vision_end|>",
+}
+PATCHES = {
+    "patch_size": 16,
+    "temporal_patch_size": 2,
+    "merge_size": 2,
+    "image_mean": [0.5] * 3,
+    "image_std": [0.5] * 3,
+}
+PROCESSOR = {
+    "preprocessor_config.json": {
+        "image_processor_type": "Qwen2VLImageProcessorFast",
+        "size": {"longest_edge": 16_777_216, "shortest_edge": 65_536},
+    },
+    "video_preprocessor_config.json": {
+        "video_processor_type": "Qwen3VLVideoProcessor",
+        "size": {"longest_edge": 25_165_824, "shortest_edge": 4_096},
+    },
+}
 RUBRIC = (Criterion("names the cause", 2), Criterion("gives a number", 1), Criterion("contradicts itself", -1))
 
 
 def make_qwen(folder: Path) -> Path:
-    """Write a random model: Qwen3.5's kinds of layers, vision tower and template, with SmolLM2's tokenizer."""
+    """Write a random model: Qwen3.5's kinds of layers, vision tower, processor and template, SmolLM2's tokenizer."""
     import torch
     import trl
     from transformers import AutoTokenizer, Qwen3_5Config, Qwen3_5ForConditionalGeneration
@@ -25,6 +49,8 @@ def make_qwen(folder: Path) -> Path:
     tokenizer = AutoTokenizer.from_pretrained(resolve_weights("embedded"))
     template = Path(trl.__file__).parent / "chat_templates" / "qwen3_5_think.jinja"
     tokenizer.chat_template = template.read_text()
+    tokenizer.add_special_tokens({"additional_special_tokens": list(VISION_TOKENS.values())})
+    ids = {key: tokenizer.convert_tokens_to_ids(token) for key, token in VISION_TOKENS.items()}
     text = {"vocab_size": len(tokenizer), "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4,
             "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "linear_num_key_heads": 2,
             "linear_num_value_heads": 4, "linear_key_head_dim": 16, "linear_value_head_dim": 16,
@@ -33,11 +59,13 @@ def make_qwen(folder: Path) -> Path:
     vision = {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "out_hidden_size": 64,
               "num_position_embeddings": 16}  # fmt: skip
     torch.manual_seed(0)
-    config = Qwen3_5Config(text_config=text, vision_config=vision, tie_word_embeddings=True)
+    config = Qwen3_5Config(text_config=text, vision_config=vision, tie_word_embeddings=True, **ids)
     model = Qwen3_5ForConditionalGeneration(config)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    for name, kind in PROCESSOR.items():
+        (folder / name).write_text(json.dumps({**PATCHES, **kind, "processor_class": "Qwen3VLProcessor"}))
     return folder
 
 
