@@ -38,9 +38,9 @@ from autodata.types import CANDIDATE, Candidate
 from tests.helpers.fake_server import fake_server, judge_by_hash
 from tests.helpers.scripted_engine import Planned, ScriptedTrainer
 from tests.helpers.training_world import RUBRIC
-from training.counts import Books
-from training.overlap import judge_early
-from training.reward import Reward
+from training.rewards.counts import Books
+from training.rewards.overlap import judge_early
+from training.rewards.reward import Reward
 
 _COMPLETIONS, _GROUP = 128, 8  # of a step in recipes/cs/grpo.yaml
 _LIMIT = 16_384  # tokens of a completion there

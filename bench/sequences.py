@@ -26,7 +26,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from tests.helpers.training_world import make_qwen
 from training.policy import PolicyTrainer
-from training.student import load_student
+from training.weights.student import load_student
 
 PROMPT, ROWS, PROCESSES, STEPS = 2048, 128, 8, 200  # tokens of a prompt, completions of a step, GPUs, simulated steps
 BUDGETS = ((16_384, 5_000), (65_536, 12_000))  # completion tokens at most, and their median (assumed)

@@ -23,7 +23,7 @@ from statistics import median
 
 from datasets import Dataset
 from transformers import AutoTokenizer, TrainerCallback
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOTrainer
 
 from autodata.config import load
 from autodata.data.examples import read_set
@@ -33,11 +33,11 @@ from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
 from tests.helpers.fake_server import fake_server, judge_by_hash
 from tests.helpers.training_world import make_arguments, make_dataset, make_qwen
-from training.counts import Books
-from training.reward import Reward
+from training.rewards.counts import Books
+from training.rewards.reward import Reward
 from training.rows import make_rows, render_prompt
-from training.student import load_student
 from training.trainer import Training, make_config
+from training.weights.student import load_student
 
 
 class Clock(TrainerCallback):
@@ -97,10 +97,9 @@ def time_bare(recipe: GrpoRecipe, folder: Path) -> float:
     template = recipe.trainer["chat_template_kwargs"]
     render = partial(render_prompt, domain=domain, tokenizer=tokenizer, template=template)
     rows = make_rows(read_set(recipe.dataset, "agentic_train"), render)
-    config = make_config(recipe, folder)
     trainer = GRPOTrainer(
-        model=load_student(recipe.model, {"dtype": "float32"}),
-        args=GRPOConfig(**{**recipe.trainer, "output_dir": config.output_dir, "model_init_kwargs": None}),
+        model=load_student(recipe.model, {"dtype": "float32"}, {}),
+        args=make_config(recipe, folder, 1),
         processing_class=tokenizer,
         train_dataset=Dataset.from_list(rows),
         reward_funcs=constant,

@@ -6,9 +6,9 @@ import pytest
 
 from autodata.config import RecipeError
 from tests.helpers.training_world import make_qwen
-from training.adapters import add_adapters, merge_each, sync_exactly
 from training.preflight import estimate_bytes
-from training.student import load_model, load_student
+from training.weights.adapters import add_adapters, merge_each, sync_exactly
+from training.weights.student import load_model, load_student
 
 LORA = {"r": 4, "lora_alpha": 32, "target_modules": "all-linear"}
 LAYERS = [

@@ -12,8 +12,8 @@ from autodata.recipes.training import RewardConfig
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
 from tests.helpers.training_world import make_qwen
-from training.counts import Books
-from training.reward import Reward
+from training.rewards.counts import Books
+from training.rewards.reward import Reward
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::trl.experimental.TRLExperimentalWarning")]
 

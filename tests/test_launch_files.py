@@ -11,7 +11,7 @@ from tests.helpers.commands import fails
 from tests.helpers.fake_server import Scripted, fake_server, judge_by_hash
 from tests.helpers.training_runs import arguments, count_asked, judge, read_curve, train, world, world_and_judge
 from tests.helpers.training_world import REPO, launch
-from training.student import load_model
+from training.weights.student import load_model
 
 __all__ = ["judge", "world", "world_and_judge"]  # fixtures
 pytestmark = pytest.mark.slow

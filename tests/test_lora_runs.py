@@ -8,7 +8,7 @@ import pytest
 from autodata.run.folder import read_manifest
 from tests.helpers.commands import fails
 from tests.helpers.training_runs import arguments, judge, read_curve, train, world
-from training.student import load_model
+from training.weights.student import load_model
 
 __all__ = ["judge", "world"]  # fixtures
 pytestmark = pytest.mark.slow

@@ -36,12 +36,12 @@ from autodata.types import (
     UserError,
     Verdict,
 )
-from training.card import write_card
-from training.counts import Books
 from training.preflight import PreflightError, check_probe, estimate_bytes
-from training.reward import JudgeDown, Reward, measure_repetition
+from training.rewards.counts import Books
+from training.rewards.reward import JudgeDown, Reward, measure_repetition
 from training.rows import TooFewExamples, choose_by_pass_rate, order_rows, read_answer, require_examples
-from training.student import freeze_vision
+from training.weights.card import write_card
+from training.weights.student import freeze_vision
 
 CANDIDATE_JSON = CANDIDATE.dump_json(Candidate("They keep all", "records", (Criterion("next", 1),))).decode()
 DOMAIN = Domain(DomainConfig("cloze"), client=None)

@@ -18,12 +18,12 @@ from autodata.serving.measured import EndpointError
 from autodata.serving.request import Request
 from autodata.types import Message, Role
 from tests.helpers.fake_server import Scripted, fake_server
-from training import counts as module
 from training import preflight
-from training.card import describe_judgements
-from training.counts import Books, JudgementCounts, combine, read_counts
-from training.judging import name_failure
 from training.preflight import PreflightError
+from training.rewards import counts as module
+from training.rewards.counts import Books, JudgementCounts, combine, read_counts
+from training.rewards.judging import name_failure
+from training.weights.card import describe_judgements
 
 
 def a_client(cost: Cost) -> SimpleNamespace:
@@ -170,12 +170,7 @@ def test_the_probe_looks_at_its_own_judgements_only(tmp_path, monkeypatch, earli
     judge(tmp_path, 0, earlier)
     books = Books(tmp_path, 0, [])
     monkeypatch.setattr(preflight, "check_probe", lambda measured, limits: None)
-    trainer = SimpleNamespace(
-        num_generations_eval=3,
-        num_generations=4,
-        state=SimpleNamespace(log_history=[{}]),
-        evaluate=lambda rows, metric_key_prefix: books.count(probe),
-    )
+    trainer = SimpleNamespace(probe=lambda rows: books.count(probe) or {})
     reward = SimpleNamespace(books=books)
     if not stops:
         preflight.run_probe(trainer, [{"prompt": "p"}], reward, PreflightConfig(probe=1))

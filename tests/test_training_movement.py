@@ -7,7 +7,7 @@ import torch
 
 from tests.helpers.commands import fails
 from tests.helpers.training_runs import arguments, judge, train, world, world_and_judge
-from training.movement import MovementCheck, NothingMoved, measure_change, require_trained, take_sample
+from training.weights.movement import MovementCheck, NothingMoved, measure_change, require_trained, take_sample
 
 __all__ = ["judge", "world", "world_and_judge"]  # fixtures
 

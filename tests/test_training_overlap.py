@@ -21,10 +21,10 @@ from autodata.serving.measured import PromptCut
 from autodata.types import CANDIDATE, Candidate, Criterion, Judgement, Role
 from tests.helpers.fake_server import Scripted, fake_server, judge_by_hash
 from tests.helpers.scripted_engine import Planned, ScriptedTrainer
-from training import counts as module
-from training.counts import Books, read_counts
-from training.overlap import hash_ids, index_prompts, judge_early
-from training.reward import JudgeDown, Reward
+from training.rewards import counts as module
+from training.rewards.counts import Books, read_counts
+from training.rewards.overlap import hash_ids, index_prompts, judge_early
+from training.rewards.reward import JudgeDown, Reward
 
 
 @pytest.fixture(scope="module")
@@ -253,8 +253,8 @@ def test_the_time_that_a_step_waits_is_told_apart_from_the_time_that_the_judge_t
     def clock(*times: float) -> SimpleNamespace:
         return SimpleNamespace(monotonic=map(float, times).__next__)
 
-    monkeypatch.setattr("training.judging.time", clock(90, 102, 104, 107))  # a start and an end in each step
-    monkeypatch.setattr("training.reward.time", clock(100, 102, 108, 112))  # the same, of what is waited for
+    monkeypatch.setattr("training.rewards.judging.time", clock(90, 102, 104, 107))  # a start and an end in each step
+    monkeypatch.setattr("training.rewards.reward.time", clock(100, 102, 108, 112))  # the same, of what is waited for
     reward, planned = make_reward(tokenizer, tmp_path, Counting()), [Planned(ROW, " records", 0.0)]
     with scripted_trainer(tokenizer) as trainer:
         judge_early(trainer, [ROW], reward)

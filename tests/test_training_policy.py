@@ -58,7 +58,7 @@ def trainers(world, tmp_path_factory):
     from trl import GRPOConfig, GRPOTrainer
 
     from training.policy import PolicyTrainer
-    from training.student import load_student
+    from training.weights.student import load_student
 
     async def reward(prompts, completions, **columns):
         return [float(len(text)) for text in completions]

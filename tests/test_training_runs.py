@@ -18,8 +18,8 @@ from tests.helpers.commands import fails
 from tests.helpers.fake_server import Scripted, fake_server, judge_by_hash
 from tests.helpers.training_runs import arguments, count_asked, judge, read_curve, train, world, world_and_judge
 from tests.helpers.training_world import REPO, launch, make_arguments, make_dataset
-from training.counts import read_counts
-from training.student import load_model
+from training.rewards.counts import read_counts
+from training.weights.student import load_model
 
 __all__ = ["judge", "world", "world_and_judge"]  # fixtures
 pytestmark = pytest.mark.slow

@@ -15,8 +15,8 @@ from autodata.recipes.training import PreflightConfig
 from autodata.report.curves import CURVES, draw_training, read_curves, save_png
 from autodata.run.progress import Progress
 from autodata.types import UserError
-from training.counts import Books
 from training.preflight import check_difference
+from training.rewards.counts import Books
 
 if TYPE_CHECKING:
     from torch.nn import Module

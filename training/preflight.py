@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from autodata.recipes.training import PreflightConfig
 from autodata.stats.writing import write_percent
 from autodata.types import UserError
-from training.reward import Reward
+from training.rewards.reward import Reward
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -26,11 +26,11 @@ from autodata.serving.vllm import running
 from autodata.stats.writing import write_duration
 from autodata.types import Role
 from training.callbacks import write_curves
-from training.card import describe_judgements, write_card
-from training.movement import CHANGE, SHARE
-from training.reward import JudgeDown
-from training.saving import ModelKeeper, find_adapters, name_kept, require_kept, save_student
+from training.rewards.reward import JudgeDown
 from training.trainer import Training
+from training.weights.card import describe_judgements, write_card
+from training.weights.movement import CHANGE, SHARE
+from training.weights.saving import ModelKeeper, find_adapters, name_kept, require_kept, save_student
 
 
 def train(recipe: GrpoRecipe, folder: Path, progress: Progress | None = None) -> Training:

@@ -25,16 +25,16 @@ from autodata.run.records import RunError
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
 from training import preflight
-from training.adapters import sync_exactly
 from training.batch import divide_batch
 from training.callbacks import ProgressWriter, TrainingWatch
-from training.counts import Books
-from training.movement import MovementCheck, require_trained
-from training.overlap import judge_early
-from training.reward import Reward
+from training.rewards.counts import Books
+from training.rewards.overlap import judge_early
+from training.rewards.reward import Reward
 from training.rows import Render, choose_by_pass_rate, fill_up, make_rows, order_rows, render_prompt, require_examples
-from training.saving import check_kept_steps
-from training.student import find_base, find_checkpoint, load_student
+from training.weights.adapters import sync_exactly
+from training.weights.movement import MovementCheck, require_trained
+from training.weights.saving import check_kept_steps
+from training.weights.student import find_base, find_checkpoint, load_student
 
 if TYPE_CHECKING:
     from datasets import Dataset

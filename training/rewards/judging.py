@@ -15,7 +15,7 @@ from autodata.serving.llm import Client
 from autodata.serving.measured import EndpointError, PromptCut
 from autodata.serving.request import resolve_sampling
 from autodata.types import CANDIDATE, Judgement, Role
-from training.counts import Books
+from training.rewards.counts import Books
 
 Case = tuple[str, str]  # a candidate as JSON, and the answer to judge
 _SLACK = 4.0  # factor on the time that all replies would take at their full length

@@ -14,8 +14,8 @@ from autodata.recipes.training import RewardConfig
 from autodata.serving.llm import Client
 from autodata.serving.measured import Window
 from autodata.types import UserError
-from training.counts import Books
-from training.judging import Case, Judging, Scored
+from training.rewards.counts import Books
+from training.rewards.judging import Case, Judging, Scored
 from training.rows import read_answer
 
 log = logging.getLogger(__name__)
