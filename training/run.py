@@ -23,7 +23,7 @@ from autodata.run.progress import Progress
 from autodata.serving.journal import Journal
 from autodata.serving.leases import State, read_leases
 from autodata.serving.vllm import running
-from autodata.stats.writing import write_duration
+from autodata.stats.writing import write_duration, write_percent
 from autodata.types import Role
 from training.callbacks import write_curves
 from training.rewards.reward import JudgeDown
@@ -62,6 +62,7 @@ def save(run: Run, training: Training) -> None:
     run.finish(_list_models(run.folder, training.recipe))
     first, last = facts["reward_first_quarter"], facts["reward_last_quarter"]
     print(f"reward: {first:.3f} in the first quarter of the steps, {last:.3f} in the last → {run.path('curve.png')}")
+    print(f"evaluations took {write_percent(facts['evaluation_share'])} of the time")
     if facts["failed_judgements"]:
         print(f"{describe_judgements(facts)}: {_list_failures(facts['failed_by_reason'])}")
 
