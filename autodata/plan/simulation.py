@@ -9,7 +9,7 @@ import simpy
 
 from autodata.plan.speed import ReplicaSpeed
 from autodata.plan.workload import Call, Story
-from autodata.types import Role, WrongCall
+from autodata.types import WrongCall
 
 Steps = Generator[simpy.Event, object, None]
 
@@ -38,12 +38,12 @@ class SimulatedOutcome:
     """The resources that a simulated run used, and what it produced."""
 
     seconds: float = 0.0
-    calls: Counter[Role] = field(default_factory=Counter)
-    prompt: Counter[Role] = field(default_factory=Counter)
-    completion: Counter[Role] = field(default_factory=Counter)
-    call_seconds: Counter[Role] = field(default_factory=Counter)
+    calls: Counter[str] = field(default_factory=Counter)
+    prompt: Counter[str] = field(default_factory=Counter)
+    completion: Counter[str] = field(default_factory=Counter)
+    call_seconds: Counter[str] = field(default_factory=Counter)
     work: Counter[str] = field(default_factory=Counter)  # engine seconds at best, by endpoint
-    role_work: Counter[Role] = field(default_factory=Counter)
+    role_work: Counter[str] = field(default_factory=Counter)
     finished: list[float] = field(default_factory=list)  # when each document ended
     accepted: int = 0
     rounds: int = 0
@@ -114,7 +114,7 @@ class SimulatedReplica:
 
 
 class _Loop:
-    def __init__(self, served: Mapping[Role, str], stations: Mapping[str, Station]):
+    def __init__(self, served: Mapping[str, str], stations: Mapping[str, Station]):
         self.env, self.outcome = simpy.Environment(), SimulatedOutcome()
         self.served, self.stations = served, stations
         self.replicas = {
@@ -140,7 +140,7 @@ class _Loop:
 
 
 def simulate(
-    stories: Sequence[Story], served: Mapping[Role, str], stations: Mapping[str, Station], in_flight: int
+    stories: Sequence[Story], served: Mapping[str, str], stations: Mapping[str, Station], in_flight: int
 ) -> SimulatedOutcome:
     """Simulate all documents to their end, `in_flight` of them at once."""
     loop = _Loop(served, stations)
@@ -155,8 +155,8 @@ def simulate(
 
 
 def share_gpu_seconds(
-    outcome: SimulatedOutcome, served: Mapping[Role, str], stations: Mapping[str, Station]
-) -> dict[Role, float]:
+    outcome: SimulatedOutcome, served: Mapping[str, str], stations: Mapping[str, Station]
+) -> dict[str, float]:
     """Share the GPU-seconds that endpoints hold for the whole run among their roles, in proportion to call-seconds."""
     spent = outcome.call_seconds
     held = {n: s.gpus * s.replicas * outcome.seconds for n, s in stations.items()}

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy
 
+from autodata.plan.shape import ModelShape
 from autodata.plan.workload import PRIORS
 from autodata.recipes.models import Endpoint
 from autodata.serving.journal import read_replies
 from autodata.types import WrongCall
 
 _MIN_CALLS = 50  # needed for a fit
+_CONCURRENCY = 64  # requests that saturate an engine whose speed is derived from the model's shape
 
 
 class SpeedError(WrongCall):
@@ -59,6 +61,14 @@ def assume(name: str, endpoint: Endpoint) -> ReplicaSpeed:
     return state(*PRIORS["speeds"][endpoint.model], origin="chosen, unmeasured")
 
 
+def derive(shape: ModelShape, size: int) -> ReplicaSpeed:
+    """Derive a speed on one H100 from a model's shape; a weight has `size` bytes. One request reads all weights."""
+    gpu = PRIORS["gpu"]
+    decode = gpu["bandwidth_gb_s"] * 1e9 * PRIORS["decoding"] / (size * shape.parameters)
+    prefill = gpu["tflops"] * 1e12 * PRIORS["utilisation"] / (2 * shape.multiplied)
+    return state(prefill, decode, _CONCURRENCY, "from the model's shape, unmeasured")
+
+
 def fit(work: numpy.ndarray, seconds: numpy.ndarray, origin: str) -> ReplicaSpeed:
     """Fit a speed to calls, by non-negative least squares of absolute errors; relative ones favour too high speeds.
 
@@ -72,11 +82,10 @@ def fit(work: numpy.ndarray, seconds: numpy.ndarray, origin: str) -> ReplicaSpee
 
 
 def fit_run(folder: Path, model: str) -> ReplicaSpeed | None:
-    """Fit a model's speed to the latencies in a run's journal. None if it has too few calls."""
-    path = folder / "journal.sqlite"
-    if not path.exists():
-        return None
-    replies = [(r, at) for r, at in read_replies(path) if r.model == model and r.latency_s > 0]
+    """Fit a model's speed to the latencies in a run's journals. None if they have too few calls."""
+    journals = sorted(folder.glob("journal*.sqlite"))  # a training has one for each process
+    stored = [(r, at) for path in journals for r, at in read_replies(path)]
+    replies = [(r, at) for r, at in stored if r.model == model and r.latency_s > 0]
     if len(replies) < _MIN_CALLS:
         return None
     rows = [(at, r.latency_s, r.prompt_tokens, r.completion_tokens) for r, at in replies]
