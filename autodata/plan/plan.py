@@ -21,7 +21,7 @@ from autodata import command
 from autodata.config import RecipeError, load, schema_for
 from autodata.plan.evaluation import plan_evaluation
 from autodata.plan.generation import plan_generation
-from autodata.plan.training import plan_training
+from autodata.plan.training.plan import plan_training
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.training import GrpoRecipe

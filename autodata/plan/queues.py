@@ -9,7 +9,7 @@ import numpy
 from rich.table import Table
 
 from autodata.plan import speed
-from autodata.plan.simulation import SimulatedOutcome, Station, choose_split, share_gpu_seconds, simulate
+from autodata.plan.simulation import SimulatedOutcome, Station, choose_split, count_held, share_gpu_seconds, simulate
 from autodata.plan.speed import ReplicaSpeed, SpeedError
 from autodata.plan.workload import Story
 from autodata.recipes.models import Endpoint
@@ -59,7 +59,7 @@ class QueuePlan:
 
     @property
     def gpus(self) -> int:
-        return sum(s.gpus * s.replicas for s in self.stations.values())
+        return sum(count_held(self.stations).values())
 
     def extend(self, outcome: SimulatedOutcome) -> float:
         """Extrapolate a simulated run to the wall-clock time of all stories."""

@@ -22,6 +22,7 @@ class Station:
     replicas: int
     max_in_flight: int
     gpus: int = 0  # per replica
+    place: str = ""  # stations with the same place use the same GPUs, and have one replica each; "": GPUs of its own
 
     @property
     def token_s(self) -> float:
@@ -64,6 +65,15 @@ class SimulatedOutcome:
     def utilisation(self, name: str, station: Station) -> float:
         """Return the engine time that the calls need at best, as a share of the time available."""
         return self.work[name] / (self.seconds * station.replicas) if self.seconds else 0.0
+
+
+def count_held(stations: Mapping[str, Station]) -> dict[str, int]:
+    """Count the GPUs of each place: a name of shared GPUs, or the name of the endpoint that has them alone."""
+    held: dict[str, int] = {}
+    for name, station in stations.items():
+        place = station.place or name
+        held[place] = max(held.get(place, 0), station.gpus * station.replicas)
+    return held
 
 
 class SimulatedReplica:
@@ -157,11 +167,12 @@ def simulate(
 def share_gpu_seconds(
     outcome: SimulatedOutcome, served: Mapping[str, str], stations: Mapping[str, Station]
 ) -> dict[str, float]:
-    """Share the GPU-seconds that endpoints hold for the whole run among their roles, in proportion to call-seconds."""
-    spent = outcome.call_seconds
-    held = {n: s.gpus * s.replicas * outcome.seconds for n, s in stations.items()}
-    total = {n: sum(spent[role] for role in spent if served[role] == n) for n in stations}
-    return {r: held[served[r]] * spent[r] / total[served[r]] if spent[r] else 0.0 for r in spent}
+    """Share the GPU-seconds that a place holds for the whole run among its roles, in proportion to call-seconds."""
+    spent, held = outcome.call_seconds, count_held(stations)
+    places = {role: stations[served[role]].place or served[role] for role in spent}
+    total = {place: sum(spent[role] for role in spent if places[role] == place) for place in held}
+    share = {role: spent[role] / total[places[role]] if spent[role] else 0.0 for role in spent}
+    return {role: held[places[role]] * outcome.seconds * share[role] for role in spent}
 
 
 _WORK_SHARE = 0.9  # a split is simulated if its bottleneck has at most this share of the previous one's work
@@ -179,11 +190,12 @@ def grow(stations: Mapping[str, Station], work: Mapping[str, float], gpus: int) 
     the least possible work at its bottleneck. Raises TooFewGpus.
     """
     split = dict.fromkeys(stations, 1)
-    used = sum(s.gpus for s in stations.values())
+    held = count_held({name: replace(s, replicas=1) for name, s in stations.items()})
+    used = sum(held.values())
     if used > gpus:
-        each = ", ".join(f"{name} {s.gpus}" for name, s in stations.items() if s.gpus)
+        each = ", ".join(f"{place} {count}" for place, count in held.items() if count)
         raise TooFewGpus(f"--gpus {gpus}: one replica of each endpoint takes {used} ({each}); give at least {used}")
-    growing = [n for n in stations if stations[n].gpus and work.get(n)]
+    growing = [n for n in stations if stations[n].gpus and work.get(n) and not stations[n].place]
     while used <= gpus:
         yield dict(split)
         if not growing:

@@ -4,20 +4,18 @@ A step of n requests takes `step_s + n * sequence_s`, so tokens per second rise 
 reads a prompt it does nothing else. If prompts are cached, a prompt that was read before takes no time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy
 
-from autodata.plan.shape import ModelShape
 from autodata.plan.workload import PRIORS
 from autodata.recipes.models import Endpoint
 from autodata.serving.journal import read_replies
 from autodata.types import WrongCall
 
 _MIN_CALLS = 50  # needed for a fit
-_CONCURRENCY = 64  # requests that saturate an engine whose speed is derived from the model's shape
 
 
 class SpeedError(WrongCall):
@@ -61,14 +59,6 @@ def assume(name: str, endpoint: Endpoint) -> ReplicaSpeed:
     return state(*PRIORS["speeds"][endpoint.model], origin="chosen, unmeasured")
 
 
-def derive(shape: ModelShape, size: int) -> ReplicaSpeed:
-    """Derive a speed on one H100 from a model's shape; a weight has `size` bytes. One request reads all weights."""
-    gpu = PRIORS["gpu"]
-    decode = gpu["bandwidth_gb_s"] * 1e9 * PRIORS["decoding"] / (size * shape.parameters)
-    prefill = gpu["tflops"] * 1e12 * PRIORS["utilisation"] / (2 * shape.multiplied)
-    return state(prefill, decode, _CONCURRENCY, "from the model's shape, unmeasured")
-
-
 def fit(work: numpy.ndarray, seconds: numpy.ndarray, origin: str) -> ReplicaSpeed:
     """Fit a speed to calls, by non-negative least squares of absolute errors; relative ones favour too high speeds.
 
@@ -105,13 +95,17 @@ def _spread(end: numpy.ndarray, latency: numpy.ndarray, amount: numpy.ndarray) -
     return numpy.interp(end, times, total) - numpy.interp(end - latency, times, total)
 
 
+def require_used(stated: Iterable[str], names: Iterable[str]) -> None:
+    """Raise SpeedError if a speed is stated for an endpoint that is not used."""
+    if unknown := sorted(set(stated) - set(names)):
+        raise SpeedError(f"--speed {unknown[0]}=…: the recipe uses no such endpoint; it uses {', '.join(names)}")
+
+
 def choose(
     endpoints: Mapping[str, Endpoint], stated: Mapping[str, ReplicaSpeed], like: Path | None
 ) -> dict[str, ReplicaSpeed]:
     """Choose the speed of each endpoint: stated, else fitted to the run, else assumed. Raises SpeedError."""
-    unknown = sorted(set(stated) - set(endpoints))
-    if unknown:
-        raise SpeedError(f"--speed {unknown[0]}=…: the recipe uses no such endpoint; it uses {', '.join(endpoints)}")
+    require_used(stated, endpoints)
 
     def find(name: str, endpoint: Endpoint) -> ReplicaSpeed:
         if like and name not in stated and (fitted := fit_run(like, endpoint.model)):

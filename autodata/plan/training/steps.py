@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from autodata.plan.lengths import Lengths
-from autodata.plan.shape import ModelShape
 from autodata.plan.simulation import SimulatedOutcome, Station, simulate
+from autodata.plan.training.shape import ModelShape
 from autodata.plan.workload import PRIORS, Call, Story, ask
 from autodata.recipes.training import GrpoRecipe
 from autodata.types import Role
@@ -83,6 +83,11 @@ class Setting:
 def count_parallel(trainer: Mapping[str, object]) -> int:
     """Return the number of GPUs of one vLLM engine in a training."""
     return int(str(trainer.get("vllm_tensor_parallel_size") or 1))
+
+
+def is_apart(recipe: GrpoRecipe) -> bool:
+    """True if vLLM runs on GPUs of its own."""
+    return bool(recipe.trainer.get("use_vllm")) and recipe.trainer.get("vllm_mode", "colocate") == "server"
 
 
 def estimate_update(recipe: GrpoRecipe, shape: ModelShape, processes: int, tokens: Sequence[float]) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from autodata.config import RecipeError
-from autodata.plan.shape import ModelShape
+from autodata.plan.training.shape import ModelShape
 from autodata.recipes.training import GrpoRecipe
 
 _FLOAT32 = 4

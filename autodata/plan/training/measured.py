@@ -7,8 +7,8 @@ from statistics import fmean
 from typing import Any
 
 from autodata.config import RecipeError, load
-from autodata.plan.course import EVALUATION, REST, STEP, Course
 from autodata.plan.lengths import Lengths, fit
+from autodata.plan.training.course import EVALUATION, REST, STEP, Course
 from autodata.recipes.training import GrpoRecipe
 from autodata.report.curves import LogEntry, read_curves
 from autodata.run.folder import require_finished

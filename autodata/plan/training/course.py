@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from autodata.plan.memory import read_size
-from autodata.plan.steps import Round, Setting
+from autodata.plan.training.memory import read_size
+from autodata.plan.training.steps import Round, Setting
 from autodata.plan.workload import PRIORS
 from autodata.recipes.training import GrpoRecipe
 from training.batch import read_sizes
