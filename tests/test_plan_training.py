@@ -352,6 +352,17 @@ def test_a_stated_speed_of_the_student_is_used(plan):
     assert re.search(r"student +│ 8 +│ 1 +│ [^│]*│ 200, [^│]*│ stated", plan(*CS, "--speed", "student=1000,200,10"))
 
 
+@pytest.mark.parametrize(("changes", "processes", "calls"), [
+    ((), 8, 512),
+    ((), 1, 64),
+    (("models.endpoints.kimi.max_in_flight=100",), 8, 100),
+])  # fmt: skip
+def test_processes_share_the_calls_that_a_recipe_allows(changes, processes, calls):
+    """`training.trainer.share_budget` divides max_in_flight; without it each process has a client's own 64."""
+    made = make_plan(recipe("evaluate=[]", *changes), options(gpus=processes))
+    assert made.setting.stations["kimi"].max_in_flight == calls
+
+
 def test_repeats_average_the_rounds():
     case = setting(recipe("evaluate=[]", "preflight.probe=0"), Lengths(50, 1.0, 100), kimi=Station(SPEED, 1, 64))
     single, many = (simulate_course(case, repeats).tokens for repeats in (1, 20))

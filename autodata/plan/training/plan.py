@@ -10,7 +10,7 @@ from autodata.config import RecipeError
 from autodata.plan import lengths, speed
 from autodata.plan.lengths import Lengths
 from autodata.plan.problems import count_examples
-from autodata.plan.queues import make_station, read_speeds
+from autodata.plan.queues import IN_FLIGHT, make_station, read_speeds
 from autodata.plan.simulation import Station
 from autodata.plan.speed import ReplicaSpeed
 from autodata.plan.training.course import simulate_course
@@ -26,6 +26,7 @@ from autodata.types import Role
 from training.batch import divide_batch
 
 _GB = 1e9
+Speeds = Mapping[str, ReplicaSpeed]  # by endpoint
 _PROCESSES = 8  # of recipes/accelerate/zero2.yaml
 _CONCURRENCY = 64  # requests that saturate an engine whose speed is derived from the model's shape
 
@@ -74,7 +75,7 @@ def _set(recipe: GrpoRecipe, processes: int, drawn: Lengths, options: argparse.N
     engines = 1 if is_apart(recipe) else max(1, processes // count_parallel(recipe.trainer))
     room = _count_room(estimate_memory(recipe, shape, processes), drawn) * engines
     station = Station(replace(student, caches=True), engines, room, count_parallel(recipe.trainer))
-    stations = {STUDENT: station, **_build_judge(recipe, stated, options.like)}
+    stations = {STUDENT: station, **_build_judge(recipe, processes, stated, options.like)}
     sizes = {name: count_examples(recipe.dataset, name, recipe.domain.name) for name in recipe.evaluate}
     limit = recipe.evaluate_examples or max(sizes.values(), default=0)
     return Setting(recipe, shape, processes, drawn, stations, {name: min(n, limit) for name, n in sizes.items() if n})
@@ -101,8 +102,11 @@ def _count_room(memory: Memory, drawn: Lengths) -> int:
     return memory.count_sequences(total, tokens) if memory.engine_share else sys.maxsize
 
 
-def _build_judge(recipe: GrpoRecipe, stated: Mapping[str, ReplicaSpeed], like: Path | None) -> dict[str, Station]:
-    judge = recipe.models.judge
-    endpoints = {judge.endpoint: recipe.models.endpoints[judge.endpoint]} if judge else {}
-    speeds = speed.choose(endpoints, stated, like)
-    return {name: make_station(endpoint, speeds[name]) for name, endpoint in endpoints.items()}
+def _build_judge(recipe: GrpoRecipe, processes: int, speeds: Speeds, like: Path | None) -> dict[str, Station]:
+    """Make the judge's station. Without max_in_flight, every process has as many calls in flight as one client."""
+    if (judge := recipe.models.judge) is None:
+        return {}
+    endpoint = recipe.models.endpoints[judge.endpoint]
+    each = replace(endpoint, max_in_flight=endpoint.max_in_flight or IN_FLIGHT * processes)
+    chosen = speed.choose({judge.endpoint: endpoint}, speeds, like)
+    return {judge.endpoint: make_station(each, chosen[judge.endpoint])}
