@@ -183,7 +183,7 @@ def test_a_forward_pass_keeps_the_predicted_activations(tmp_path, checkpoints, p
 def test_vllm_has_its_share_while_it_runs_beside_the_trainer(changes, sleeps, share):
     memory = estimate_memory(recipe(*changes), SHAPE, 8)
     rest = memory.updating(0)
-    assert memory.generating(80 * GB) - memory.generating(0) == pytest.approx(share * 80 * GB)
+    assert memory.sampling(80 * GB) - memory.sampling(0) == pytest.approx(share * 80 * GB)
     assert memory.updating(80 * GB) - rest == pytest.approx(0 if sleeps else share * 80 * GB)
 
 
@@ -323,11 +323,20 @@ def test_a_plan_of_the_same_training_is_what_was_measured(plan, demo_run, sizes)
     assert re.search(r"tokens, 25 % cut off at 6", out)
 
 
+def test_a_run_whose_data_set_is_elsewhere_has_the_sizes_of_the_recipe(demo_run, sizes):
+    recipe = demo_run / "recipe.yaml"
+    recipe.write_text(re.sub(r"^dataset: .*$", "dataset: /elsewhere", recipe.read_text(), flags=re.MULTILINE))
+    made = make_plan(load_committed(DEMO, sizes), options(like=demo_run))
+    assert made.course.total(EVALUATION) == pytest.approx(18.0)
+
+
 def test_measured_groups_scale_apart(demo_run, sizes):
     made = make_plan(load_committed(DEMO, sizes), options(like=demo_run))
     assert made.course.total(STEP) == pytest.approx(32 * 4.0)
     assert made.course.total(EVALUATION) == pytest.approx(18.0)
     assert made.gpus == {"training": 0}
+    assert made.summarize(None)["memory of a GPU"] == "–"
+    assert len(made.show("recipe")) == 2  # no memory of a GPU
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

@@ -1,6 +1,6 @@
 """Estimates the memory of one GPU in a training, part by part, in bytes.
 
-A training has two phases. While vLLM generates, the trainer keeps its weights and the optimizer. While the model is
+A training has two phases. While vLLM samples, the trainer keeps its weights and the optimizer. While the model is
 updated, vLLM sleeps, and activations and logits come on top. docs/plan.md derives the formulas.
 """
 
@@ -23,12 +23,12 @@ class Memory:
 
     held: Mapping[str, float]
     passing: Mapping[str, float]
-    engine_share: float  # vLLM's share of the GPU while it generates; 0 if it runs elsewhere
+    engine_share: float  # vLLM's share of the GPU while it samples; 0 if it runs elsewhere
     sleeps: bool  # vLLM gives its share back while the model is updated
     weights: float  # vLLM's copy of the weights
     cached: float  # a token in vLLM's KV cache
 
-    def generating(self, total: float) -> float:
+    def sampling(self, total: float) -> float:
         return sum(self.held.values()) + self.engine_share * total
 
     def updating(self, total: float) -> float:
@@ -36,7 +36,7 @@ class Memory:
         return sum(self.held.values()) + sum(self.passing.values()) + engine
 
     def fits(self, total: float) -> bool:
-        return max(self.generating(total), self.updating(total)) <= total
+        return max(self.sampling(total), self.updating(total)) <= total
 
     def count_sequences(self, total: float, tokens: float) -> int:
         """Count the sequences of so many tokens that the KV cache holds at once; at least 1."""

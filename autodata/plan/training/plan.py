@@ -41,7 +41,10 @@ def plan_training(recipe: GrpoRecipe, options: argparse.Namespace) -> TrainingPl
     course = simulate_course(setting, options.repeats)
     if not measured:
         return TrainingPlan(setting, course, "priors.yaml, unmeasured")
-    same = _set(measured.recipe, measured.processes, measured.lengths, options)
+    ran = measured.recipe
+    if not Path(ran.dataset).exists():  # the run was made elsewhere; its sets had the sizes of the recipe's
+        ran = replace(ran, dataset=recipe.dataset)
+    same = _set(ran, measured.processes, measured.lengths, options)
     factors = measured.compare(simulate_course(same, options.repeats))
     return TrainingPlan(setting, course.scale(factors), f"{measured.folder}, measured")
 
@@ -74,7 +77,8 @@ def _set(recipe: GrpoRecipe, processes: int, drawn: Lengths, options: argparse.N
     student = stated.pop(STUDENT, None) or _assume_speed(recipe, shape)
     engines = 1 if is_apart(recipe) else max(1, processes // count_parallel(recipe.trainer))
     room = _count_room(estimate_memory(recipe, shape, processes), drawn) * engines
-    station = Station(replace(student, caches=True), engines, room, count_parallel(recipe.trainer))
+    gpus = 0 if recipe.trainer.get("use_cpu") else count_parallel(recipe.trainer)
+    station = Station(replace(student, caches=True), engines, room, gpus)
     stations = {STUDENT: station, **_build_judge(recipe, processes, stated, options.like)}
     sizes = {name: count_examples(recipe.dataset, name, recipe.domain.name) for name in recipe.evaluate}
     limit = recipe.evaluate_examples or max(sizes.values(), default=0)
