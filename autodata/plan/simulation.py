@@ -22,7 +22,7 @@ class Station:
     replicas: int
     max_in_flight: int
     gpus: int = 0  # per replica
-    place: str = ""  # stations with the same place use the same GPUs, and have one replica each; "": GPUs of its own
+    place: str = ""  # stations with the same place use the same GPUs; "" or the station's own name: GPUs of its own
 
     @property
     def token_s(self) -> float:
@@ -195,7 +195,7 @@ def grow(stations: Mapping[str, Station], work: Mapping[str, float], gpus: int) 
     if used > gpus:
         each = ", ".join(f"{place} {count}" for place, count in held.items() if count)
         raise TooFewGpus(f"--gpus {gpus}: one replica of each endpoint takes {used} ({each}); give at least {used}")
-    growing = [n for n in stations if stations[n].gpus and work.get(n) and not stations[n].place]
+    growing = [n for n in stations if stations[n].gpus and work.get(n) and stations[n].place in ("", n)]
     while used <= gpus:
         yield dict(split)
         if not growing:
