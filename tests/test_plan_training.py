@@ -98,11 +98,19 @@ def test_the_shape_of_qwen_is_the_one_of_its_configuration():
 
 @pytest.fixture(scope="module")
 def qwen(tmp_path_factory):
+    from transformers import Qwen3_5ForConditionalGeneration
+
     from tests.helpers.training_world import make_qwen
-    from training.student import load_student
+    from training.student import freeze_vision
 
     folder = make_qwen(tmp_path_factory.mktemp("qwen"))
-    return folder, lambda dtype: load_student(str(folder), {"dtype": dtype})
+
+    def load(dtype: str) -> Qwen3_5ForConditionalGeneration:
+        model = Qwen3_5ForConditionalGeneration.from_pretrained(folder, dtype=dtype)
+        freeze_vision(model)
+        return model
+
+    return folder, load
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from autodata.plan.queues import show_endpoints
-from autodata.plan.simulation import count_held
 from autodata.plan.training.course import EVALUATION, Course
 from autodata.plan.training.memory import Memory, estimate_memory, read_size
 from autodata.plan.training.steps import STUDENT, Setting, count_parallel, is_apart
@@ -37,7 +36,7 @@ class TrainingPlan:
         stations, recipe = self.setting.stations, self.setting.recipe
         if self.trains_on_cpu:
             return {"training": 0}
-        judge = count_held({name: station for name, station in stations.items() if name != STUDENT})
+        judge = {name: station.gpus * station.replicas for name, station in stations.items() if name != STUDENT}
         sampling = {"vLLM server": count_parallel(recipe.trainer)} if is_apart(recipe) else {}
         return {"training": self.setting.processes, **sampling, **judge}
 
