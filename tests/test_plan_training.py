@@ -350,6 +350,7 @@ def test_measured_groups_scale_apart(demo_run, sizes):
 @pytest.mark.parametrize(("arguments", "message"), [
     ([*CS, "--gpus", 7], "do not divide among 7 processes"),
     ([*CS, "--accepted", 3], "--accepted 3: only documents of a generation are accepted"),
+    ([*CS, "--documents", 3], "--documents 3: a training has steps; set trainer.max_steps"),
     ([*CS, "trainer.max_steps=null"], "trainer.max_steps: set it"),
     ([*CS, "model=owner/unknown"], "model=owner/unknown: its shape is not known on this machine"),
     ([*CS, "trainer.model_init_kwargs.dtype=int3"], "trainer.model_init_kwargs.dtype=int3: choose one of"),

@@ -47,6 +47,8 @@ def make_plan(recipe: object, options: argparse.Namespace) -> Plan:
     if options.accepted:
         raise RecipeError(f"--accepted {options.accepted}: only documents of a generation are accepted")
     if isinstance(recipe, GrpoRecipe):
+        if options.documents:
+            raise RecipeError(f"--documents {options.documents}: a training has steps; set trainer.max_steps")
         return plan_training(recipe, options)
     if isinstance(recipe, EvalRecipe):
         return plan_evaluation(recipe, options)
