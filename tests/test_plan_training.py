@@ -5,6 +5,7 @@ import random
 import re
 import sys
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -274,6 +275,12 @@ def test_an_update_grows_with_tokens_and_shrinks_with_processes():
 def test_the_passes_of_an_update_are_counted(changes, passes):
     five = estimate_update(recipe(), SHAPE, 8, [100.0] * 8)
     assert estimate_update(recipe(*changes), SHAPE, 8, [100.0] * 8) == pytest.approx(five * passes / 5)
+
+
+def test_frozen_weights_save_a_pass():
+    adapted = replace(SHAPE, trained=0, adapters=10)
+    full, lora = (estimate_update(recipe(), shape, 8, [100.0] * 8) for shape in (SHAPE, adapted))
+    assert lora == pytest.approx(full * 4 / 5)
 
 
 @pytest.mark.parametrize(("changes", "count"), [
