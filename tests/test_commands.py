@@ -118,7 +118,7 @@ def test_a_task_without_answers_is_a_wrong_call(call, tmp_path):
         ("generate", "budget_from=/nope arm=best_of_n", "/nope: no such run"),
         ("generate", "models.weak_solver=null", "models.weak_solver: name the endpoint"),
         ("plan.plan", "--speed nonsense", "--speed nonsense: write ENDPOINT"),
-        ("plan.plan", "--speed small=1,2,3 --gpus -1", "--gpus -1: one replica of each endpoint"),
+        ("plan.plan", "--speed small=1,2,3 --gpus -1", "--gpus -1: must be at least 1"),
     ],
 )
 def test_a_wrong_value_is_a_wrong_call(call, name, change, message, tmp_path):

@@ -9,7 +9,7 @@ import simpy
 
 from autodata.plan.speed import ReplicaSpeed
 from autodata.plan.workload import Call, Story
-from autodata.types import Role, WrongCall
+from autodata.types import WrongCall
 
 Steps = Generator[simpy.Event, object, None]
 
@@ -22,6 +22,7 @@ class Station:
     replicas: int
     max_in_flight: int
     gpus: int = 0  # per replica
+    place: str = ""  # stations with the same place use the same GPUs; "" or the station's own name: GPUs of its own
 
     @property
     def token_s(self) -> float:
@@ -38,12 +39,12 @@ class SimulatedOutcome:
     """The resources that a simulated run used, and what it produced."""
 
     seconds: float = 0.0
-    calls: Counter[Role] = field(default_factory=Counter)
-    prompt: Counter[Role] = field(default_factory=Counter)
-    completion: Counter[Role] = field(default_factory=Counter)
-    call_seconds: Counter[Role] = field(default_factory=Counter)
+    calls: Counter[str] = field(default_factory=Counter)
+    prompt: Counter[str] = field(default_factory=Counter)
+    completion: Counter[str] = field(default_factory=Counter)
+    call_seconds: Counter[str] = field(default_factory=Counter)
     work: Counter[str] = field(default_factory=Counter)  # engine seconds at best, by endpoint
-    role_work: Counter[Role] = field(default_factory=Counter)
+    role_work: Counter[str] = field(default_factory=Counter)
     finished: list[float] = field(default_factory=list)  # when each document ended
     accepted: int = 0
     rounds: int = 0
@@ -64,6 +65,15 @@ class SimulatedOutcome:
     def utilisation(self, name: str, station: Station) -> float:
         """Return the engine time that the calls need at best, as a share of the time available."""
         return self.work[name] / (self.seconds * station.replicas) if self.seconds else 0.0
+
+
+def count_held(stations: Mapping[str, Station]) -> dict[str, int]:
+    """Count the GPUs of each place: a name of shared GPUs, or the name of the endpoint that has them alone."""
+    held: dict[str, int] = {}
+    for name, station in stations.items():
+        place = station.place or name
+        held[place] = max(held.get(place, 0), station.gpus * station.replicas)
+    return held
 
 
 class SimulatedReplica:
@@ -114,7 +124,7 @@ class SimulatedReplica:
 
 
 class _Loop:
-    def __init__(self, served: Mapping[Role, str], stations: Mapping[str, Station]):
+    def __init__(self, served: Mapping[str, str], stations: Mapping[str, Station]):
         self.env, self.outcome = simpy.Environment(), SimulatedOutcome()
         self.served, self.stations = served, stations
         self.replicas = {
@@ -140,7 +150,7 @@ class _Loop:
 
 
 def simulate(
-    stories: Sequence[Story], served: Mapping[Role, str], stations: Mapping[str, Station], in_flight: int
+    stories: Sequence[Story], served: Mapping[str, str], stations: Mapping[str, Station], in_flight: int
 ) -> SimulatedOutcome:
     """Simulate all documents to their end, `in_flight` of them at once."""
     loop = _Loop(served, stations)
@@ -155,13 +165,14 @@ def simulate(
 
 
 def share_gpu_seconds(
-    outcome: SimulatedOutcome, served: Mapping[Role, str], stations: Mapping[str, Station]
-) -> dict[Role, float]:
-    """Share the GPU-seconds that endpoints hold for the whole run among their roles, in proportion to call-seconds."""
-    spent = outcome.call_seconds
-    held = {n: s.gpus * s.replicas * outcome.seconds for n, s in stations.items()}
-    total = {n: sum(spent[role] for role in spent if served[role] == n) for n in stations}
-    return {r: held[served[r]] * spent[r] / total[served[r]] if spent[r] else 0.0 for r in spent}
+    outcome: SimulatedOutcome, served: Mapping[str, str], stations: Mapping[str, Station]
+) -> dict[str, float]:
+    """Share the GPU-seconds that a place holds for the whole run among its roles, in proportion to call-seconds."""
+    spent, held = outcome.call_seconds, count_held(stations)
+    places = {role: stations[served[role]].place or served[role] for role in spent}
+    total = {place: sum(spent[role] for role in spent if places[role] == place) for place in held}
+    share = {role: spent[role] / total[places[role]] if spent[role] else 0.0 for role in spent}
+    return {role: held[places[role]] * outcome.seconds * share[role] for role in spent}
 
 
 _WORK_SHARE = 0.9  # a split is simulated if its bottleneck has at most this share of the previous one's work
@@ -179,11 +190,12 @@ def grow(stations: Mapping[str, Station], work: Mapping[str, float], gpus: int) 
     the least possible work at its bottleneck. Raises TooFewGpus.
     """
     split = dict.fromkeys(stations, 1)
-    used = sum(s.gpus for s in stations.values())
+    held = count_held({name: replace(s, replicas=1) for name, s in stations.items()})
+    used = sum(held.values())
     if used > gpus:
-        each = ", ".join(f"{name} {s.gpus}" for name, s in stations.items() if s.gpus)
+        each = ", ".join(f"{place} {count}" for place, count in held.items() if count)
         raise TooFewGpus(f"--gpus {gpus}: one replica of each endpoint takes {used} ({each}); give at least {used}")
-    growing = [n for n in stations if stations[n].gpus and work.get(n)]
+    growing = [n for n in stations if stations[n].gpus and work.get(n) and stations[n].place in ("", n)]
     while used <= gpus:
         yield dict(split)
         if not growing:

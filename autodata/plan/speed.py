@@ -4,7 +4,7 @@ A step of n requests takes `step_s + n * sequence_s`, so tokens per second rise 
 reads a prompt it does nothing else. If prompts are cached, a prompt that was read before takes no time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -72,11 +72,10 @@ def fit(work: numpy.ndarray, seconds: numpy.ndarray, origin: str) -> ReplicaSpee
 
 
 def fit_run(folder: Path, model: str) -> ReplicaSpeed | None:
-    """Fit a model's speed to the latencies in a run's journal. None if it has too few calls."""
-    path = folder / "journal.sqlite"
-    if not path.exists():
-        return None
-    replies = [(r, at) for r, at in read_replies(path) if r.model == model and r.latency_s > 0]
+    """Fit a model's speed to the latencies in a run's journals. None if they have too few calls."""
+    journals = sorted(folder.glob("journal*.sqlite"))  # a training has one for each process
+    stored = [(r, at) for path in journals for r, at in read_replies(path)]
+    replies = [(r, at) for r, at in stored if r.model == model and r.latency_s > 0]
     if len(replies) < _MIN_CALLS:
         return None
     rows = [(at, r.latency_s, r.prompt_tokens, r.completion_tokens) for r, at in replies]
@@ -96,13 +95,17 @@ def _spread(end: numpy.ndarray, latency: numpy.ndarray, amount: numpy.ndarray) -
     return numpy.interp(end, times, total) - numpy.interp(end - latency, times, total)
 
 
+def require_used(stated: Iterable[str], names: Iterable[str]) -> None:
+    """Raise SpeedError if a speed is stated for an endpoint that is not used."""
+    if unknown := sorted(set(stated) - set(names)):
+        raise SpeedError(f"--speed {unknown[0]}=…: the recipe uses no such endpoint; it uses {', '.join(names)}")
+
+
 def choose(
     endpoints: Mapping[str, Endpoint], stated: Mapping[str, ReplicaSpeed], like: Path | None
 ) -> dict[str, ReplicaSpeed]:
     """Choose the speed of each endpoint: stated, else fitted to the run, else assumed. Raises SpeedError."""
-    unknown = sorted(set(stated) - set(endpoints))
-    if unknown:
-        raise SpeedError(f"--speed {unknown[0]}=…: the recipe uses no such endpoint; it uses {', '.join(endpoints)}")
+    require_used(stated, endpoints)
 
     def find(name: str, endpoint: Endpoint) -> ReplicaSpeed:
         if like and name not in stated and (fitted := fit_run(like, endpoint.model)):

@@ -13,6 +13,7 @@ import yaml
 
 from autodata.config import RecipeError, load
 from autodata.recipes.generation import BASELINES, GenerateRecipe
+from autodata.recipes.models import Models
 from autodata.run.folder import require_finished
 from autodata.run.records import read_records
 from autodata.serving.request import resolve_sampling
@@ -25,7 +26,7 @@ PRIORS = yaml.safe_load((Path(__file__).parent / "priors.yaml").read_text(encodi
 class Call:
     """One request. Its numbers of tokens are fractions if a run records only their mean."""
 
-    role: Role
+    role: str  # a Role, or the name of a grader of PRBench
     prompt: float
     completion: float
     is_shared: bool = False  # an earlier call of its stage has the same prompt
@@ -108,6 +109,17 @@ def _share_out(
     return (tuple(tuple(size(c) for c in chain) for chain in stage) for stage in stages)
 
 
+def ask(models: Models, role: Role) -> Call:
+    """Make a call of a role with the tokens of priors.yaml, within its max_tokens. Raises RecipeError."""
+    config = getattr(models, role)
+    if config is None:
+        advice = f"set models.{role}.endpoint, or append a file of recipes/models"
+        raise RecipeError(f"the recipe names no model for {role}: {advice}")
+    preset = models.endpoints[config.endpoint].sampling
+    prompt, completion = PRIORS["tokens"][role]
+    return Call(role, prompt, min(completion, resolve_sampling(config.sampling, preset, role).max_tokens or 0))
+
+
 class _Calls:
     """Lists the calls that each stage makes under a recipe."""
 
@@ -117,13 +129,7 @@ class _Calls:
         self.weak_first = recipe.domain.weak_first and recipe.arm not in BASELINES
 
     def ask(self, role: Role) -> Call:
-        config = getattr(self.recipe.models, role)
-        if config is None:
-            advice = f"set models.{role}.endpoint, or append a file of recipes/models"
-            raise RecipeError(f"the recipe names no model for {role}: {advice}")
-        preset = self.recipe.models.endpoints[config.endpoint].sampling
-        prompt, completion = PRIORS["tokens"][role]
-        return Call(role, prompt, min(completion, resolve_sampling(config.sampling, preset, role).max_tokens or 0))
+        return ask(self.recipe.models, role)
 
     def once(self, role: Role, key: str) -> list[CallStage]:
         return [((self.ask(role),),)] * self.prior.get(key, 0)

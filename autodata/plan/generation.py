@@ -1,0 +1,60 @@
+"""Plans a generation run: the calls of its documents, from a finished run or from priors."""
+
+import argparse
+import random
+from dataclasses import dataclass
+from statistics import fmean
+
+from autodata.config import RecipeError
+from autodata.corpora.documents import read_corpus
+from autodata.plan.queues import SIMULATED_PER_SLOT, QueuePlan, Queues, build_stations
+from autodata.plan.workload import Workload, from_priors, from_run
+from autodata.recipes.generation import GenerateRecipe
+from autodata.serving.llm import role_config
+
+
+@dataclass(frozen=True)
+class GenerationPlan(QueuePlan):
+    """A plan whose stories are documents."""
+
+    workload: Workload
+
+    def summarize(self, accepted: int | None) -> dict[str, str]:
+        more = {f"{accepted:,} more accepted": self._forecast(accepted)} if accepted else {}
+        return {
+            "documents": f"{self.total:,} ({self.simulated:,} simulated); calls from {self.origin}",
+            "rounds": f"{self.sum(o.rounds for o in self.outcomes):,.0f}",
+            "accepted": f"{self.sum(o.accepted for o in self.outcomes):,.1f}",
+            **self.summarize_calls("raise documents_in_flight"),
+            **more,
+        }
+
+    def _forecast(self, accepted: int) -> str:
+        """Estimate what `accepted` more acceptances cost; a lower bound if none was accepted."""
+        rate, prefix = self.workload.acceptance, ""
+        if not rate:
+            rate = 1 - 0.05 ** (1 / len(self.workload.stories))
+            prefix = "no document was accepted yet, so only a lower bound (95 %): "
+        needed = accepted / rate
+        share = needed / self.total
+        hours = share * fmean(self.seconds) / 3600
+        work = f"{prefix}{needed:,.0f} documents, {share * self.tokens:,.0f} tokens"
+        return f"{work}, {hours:,.2f} h, {hours * self.gpus:,.2f} GPU-hours"
+
+
+def plan_generation(recipe: GenerateRecipe, options: argparse.Namespace) -> GenerationPlan:
+    """Simulate the runs of a recipe. Raises UserError."""
+    if recipe.arm == "best_of_n":
+        raise RecipeError("arm=best_of_n takes as many tokens as its agentic run: plan the agentic recipe instead")
+    workload = from_run(recipe, options.like) if options.like else from_priors(recipe)
+    count = options.documents or len(read_corpus(recipe.documents.path, recipe.documents.limit).documents)
+    count = -(-count // recipe.documents.per_group)
+    simulated = min(count, SIMULATED_PER_SLOT * recipe.documents_in_flight)
+    generators = [random.Random(recipe.seed + i) for i in range(options.repeats)]
+    batches = [[workload.draw(rng) for _ in range(simulated)] for rng in generators]
+    roles = sorted({c.role for batch in batches for story in batch for c in story.calls})
+    served = {role: role_config(recipe.models, role).endpoint for role in roles}
+    endpoints = {name: recipe.models.endpoints[name] for name in sorted(set(served.values()))}
+    queues = Queues(batches, served, build_stations(endpoints, options), recipe.documents_in_flight)
+    stations, outcomes = queues.run(options.gpus)
+    return GenerationPlan(workload.origin, count, simulated, served, stations, outcomes, workload)

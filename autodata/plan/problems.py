@@ -1,0 +1,65 @@
+"""Counts the problems that a model is asked: those of a data set on this machine, else as many as priors.yaml says."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from autodata.config import RecipeError
+from autodata.data.examples import EXAMPLES, read_set
+from autodata.plan.workload import PRIORS
+from autodata.recipes.evaluation import EvalRecipe
+from eval.prbench.data import read_split
+
+PRINCIPIA = "principia_bench"
+
+
+@dataclass(frozen=True)
+class Problems:
+    """A set of problems. `criteria` is the mean number that is graded one by one; 0: the answer is judged at once."""
+
+    count: int
+    criteria: float = 0.0
+
+
+def count_examples(dataset: str, name: str, domain: str) -> int:
+    """Count the examples of a set of a data set. Raises RecipeError if there is neither a data set nor a prior."""
+    if (Path(dataset) / EXAMPLES).exists():
+        return len(read_set(dataset, name))
+    if domain not in PRIORS["problems"]:
+        raise RecipeError(f"{dataset}: no such data set, and its size is not known; make it with autodata.dataset")
+    return int(PRIORS["problems"][domain][name.rpartition("_")[2]])
+
+
+def list_problems(recipe: EvalRecipe) -> Mapping[str, Problems]:
+    """List the sets of an evaluation. Raises RecipeError."""
+    sets = {}
+    for name in recipe.sets if recipe.dataset else []:
+        sets[name] = Problems(count_examples(recipe.dataset or "", name, recipe.domain.name))
+    if recipe.principia:
+        sets[PRINCIPIA] = Problems(_count_principia(recipe))
+    for name in recipe.prbench.splits if recipe.prbench else []:
+        sets[f"prbench_{name}"] = _read_split(recipe, name)
+    sets = {name: problems for name, problems in sets.items() if problems.count}
+    if not sets:
+        raise RecipeError("nothing to evaluate on: set dataset, prbench.path or principia.path")
+    return sets
+
+
+def _count_principia(recipe: EvalRecipe) -> int:
+    from eval.principia import read_problems  # slow to import
+
+    config = recipe.principia
+    if Path(config.path).exists():
+        return len(read_problems(config)[0])
+    return min(PRIORS["problems"]["principia"], config.limit or PRIORS["problems"]["principia"])
+
+
+def _read_split(recipe: EvalRecipe, name: str) -> Problems:
+    config = recipe.prbench
+    if not Path(config.path).exists():
+        if name not in (sizes := PRIORS["problems"]["prbench"]):
+            raise RecipeError(f"prbench.splits: unknown split {name}; choose from {', '.join(sizes)}")
+        return Problems(min(sizes[name], config.limit or sizes[name]), PRIORS["criteria"])
+    tasks = read_split(Path(config.path), name, config.limit).tasks
+    return Problems(len(tasks), fmean(len(task.criteria) for task in tasks) if tasks else 0.0)
