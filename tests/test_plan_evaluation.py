@@ -1,6 +1,7 @@
 """Tests plans of evaluations: their problems, answers, judgements and graders, and the GPUs that servers share."""
 
 import json
+import re
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -141,6 +142,12 @@ def test_a_run_of_another_kind_is_refused(plan, cs_run):
 
 
 # ── servers that share a GPU ────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("arguments", "gpus"), [(["--gpus", 1], 1), ([], 1)])
+def test_the_recipe_for_one_gpu_takes_one_gpu(plan, arguments, gpus):
+    out = plan("recipes/cs/generate.yaml", "recipes/models/one_gpu.yaml", *arguments)
+    assert re.search(rf"GPUs +│ {gpus} ", out)
 
 
 def share(place: str) -> dict[str, Station]:

@@ -13,7 +13,7 @@ from autodata.plan.simulation import SimulatedOutcome, Station, choose_split, co
 from autodata.plan.speed import ReplicaSpeed, SpeedError
 from autodata.plan.workload import Story
 from autodata.recipes.models import Endpoint
-from autodata.serving.costs import count_gpus
+from autodata.serving.costs import count_gpus, find_place
 from autodata.stats.writing import write_duration, write_percent
 
 IN_FLIGHT = 64  # default for max_in_flight, as in the client
@@ -129,13 +129,13 @@ def show_endpoints(name: str, stations: Mapping[str, Station], utilisation: Call
 def build_stations(endpoints: Mapping[str, Endpoint], options: argparse.Namespace) -> dict[str, Station]:
     """Make the station of each endpoint, with its speed. Raises SpeedError."""
     speeds = speed.choose(endpoints, read_speeds(options.speed), options.like)
-    return {name: make_station(endpoint, speeds[name]) for name, endpoint in endpoints.items()}
+    return {name: make_station(name, endpoint, speeds[name]) for name, endpoint in endpoints.items()}
 
 
-def make_station(endpoint: Endpoint, replica: ReplicaSpeed) -> Station:
+def make_station(name: str, endpoint: Endpoint, replica: ReplicaSpeed) -> Station:
     server = endpoint.server
     replicas, gpus = (server.replicas, count_gpus(server)) if server else (1, 0)
-    return Station(replica, replicas, endpoint.max_in_flight or IN_FLIGHT, gpus)
+    return Station(replica, replicas, endpoint.max_in_flight or IN_FLIGHT, gpus, find_place(name, endpoint))
 
 
 def read_speeds(arguments: Sequence[str]) -> dict[str, ReplicaSpeed]:

@@ -113,4 +113,4 @@ def _build_judge(recipe: GrpoRecipe, processes: int, speeds: Speeds, like: Path 
     endpoint = recipe.models.endpoints[judge.endpoint]
     each = replace(endpoint, max_in_flight=endpoint.max_in_flight or IN_FLIGHT * processes)
     chosen = speed.choose({judge.endpoint: endpoint}, speeds, like)
-    return {judge.endpoint: make_station(each, chosen[judge.endpoint])}
+    return {judge.endpoint: make_station(judge.endpoint, each, chosen[judge.endpoint])}
