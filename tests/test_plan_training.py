@@ -69,7 +69,7 @@ def demo_run(tmp_path, sizes) -> Path:
     made = load_committed(DEMO, sizes, f"run={tmp_path / 'run'}")
     step = {"step_time": 4.0, "reward": 0.5, "completions/mean_length": 5.0, "completions/max_length": 6.0,
             "completions/clipped_ratio": 0.25}  # fmt: skip
-    log = [{"eval_agentic_test_runtime": 6.0}] * 3 + [{"eval_probe_runtime": 9.0}]
+    log = [{"eval_runtime": 6.0}] * 3 + [{"eval_probe_runtime": 9.0}]
     with Run(made.run, "grpo", made, {}) as run:
         run.start()
         run.write("curve.json", json.dumps({"train": [{**step, "step": i + 1} for i in range(32)], "watched": {}}))

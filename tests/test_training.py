@@ -301,7 +301,7 @@ def test_only_a_set_without_examples_is_warned_of(monkeypatch, caplog, examples,
         world_size=1,
     )
     sets = trainer.Training._make_watched(SimpleNamespace(recipe=recipe, config=config), None)
-    assert len(sets["cot_test"] if sets else ()) == watched
+    assert len(sets) == watched
     assert (config.eval_strategy, config.eval_on_start) == (("steps", True) if watched else ("no", False))
     assert ("runs/d has no examples of cot_test" in caplog.text) == (not examples)
 

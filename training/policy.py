@@ -60,19 +60,16 @@ class PolicyTrainer(GRPOTrainer):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: object = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Score the completions of each watched set; unlike TRL, without a forward pass of the trainer.
+        """Score completions of the watched rows; unlike TRL, without a forward pass of the trainer.
 
-        With vLLM a set is one batch. Logs the means over all completions, and `…_runtime` in seconds.
+        With vLLM all rows are one batch. Logs means over all completions, by set, and `eval_runtime` in seconds.
         """
-        sets = eval_dataset or self.eval_dataset
-        if isinstance(sets, Mapping):
-            told = [self.evaluate(rows, ignore_keys, f"{metric_key_prefix}_{name}") for name, rows in sets.items()]
-            return {key: value for one in told for key, value in one.items()}
+        rows = self.eval_dataset if eval_dataset is None else eval_dataset
         start, told = time.monotonic(), Means()
         self.model.eval()
-        with self._one_batch(sets):
-            for rows in self.get_eval_dataloader(sets):
-                self._score(rows, told.add)
+        with self._one_batch(rows):
+            for batch in self.get_eval_dataloader(rows):
+                self._score(batch, told.add)
         metrics = {f"eval_{key}": value for key, value in told.gather().items()}
         metrics[f"{metric_key_prefix}_runtime"] = time.monotonic() - start
         self.log(metrics)

@@ -104,12 +104,8 @@ def measure_evaluations(history: Sequence[Mapping[str, Any]]) -> float | None:
     The rest of the time are the training's steps with generation and judging. `history` is the trainer's log.
     """
     steps = sum(entry["step_time"] for entry in history if "step_time" in entry)
-    watched = sum(value for entry in history for key, value in entry.items() if is_evaluation_time(key))
+    watched = sum(entry.get("eval_runtime", 0.0) for entry in history)
     return watched / (steps + watched) if steps else None
-
-
-def is_evaluation_time(key: str) -> bool:
-    return key.startswith("eval_") and key.endswith("_runtime") and key != "eval_probe_runtime"
 
 
 def _list_models(folder: Path, recipe: GrpoRecipe) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from accelerate import PartialState
 from safetensors import SafetensorError
@@ -77,12 +77,12 @@ class Training:
             args=self.config,
             processing_class=self.tokenizer,
             train_dataset=self._order(Dataset.from_list(rows)),
-            eval_dataset=watched,
+            eval_dataset=Dataset.from_list(watched) if watched else None,
             reward_funcs=self.reward.score,
         )
         sync_exactly(self.trainer)
         self.reward.end_ids = find_end_ids(self.model, self.tokenizer)
-        judge_early(self.trainer, chain(rows, *(watched or {}).values()), self.reward)
+        judge_early(self.trainer, chain(rows, watched), self.reward)
         probe = partial(preflight.run_probe, self.trainer, rows, self.reward, recipe.preflight)
         self.trainer.add_callback(TrainingWatch(folder, recipe.preflight, probe))
         self.trainer.add_callback(MovementCheck(recipe.preflight.min_moved))
@@ -117,24 +117,21 @@ class Training:
         require_examples(examples, recipe.min_examples, recipe.dataset)
         return make_rows(examples, render)
 
-    def _make_watched(self, render: Render) -> dict[str, Dataset] | None:
-        """Make the sets that are evaluated during training; None if there are none. Raises RecipeError."""
-        from datasets import Dataset
-
-        recipe, config, watched = self.recipe, self.config, {}
-        at_once = None if config.use_vllm else config.per_device_eval_batch_size
-        group = config.num_generations_eval or config.num_generations
+    def _make_watched(self, render: Render) -> list[dict[str, Any]]:
+        """Make the rows of all sets that are evaluated during training. Raises RecipeError."""
+        recipe, config, watched = self.recipe, self.config, []
         compared = recipe.second_judge_examples if recipe.second_judge else 0
         for name in recipe.evaluate:
             examples = read_set(recipe.dataset, name)
             if not examples:
                 log.warning("evaluate: %s has no examples of %s, so this set is not evaluated", recipe.dataset, name)
-            if rows := make_rows(examples[: recipe.evaluate_examples], render, name):
-                rows = [{**row, "second": i < compared} for i, row in enumerate(rows)]
-                watched[name] = Dataset.from_list(fill_up(rows, group, at_once, config.world_size))
+            rows = make_rows(examples[: recipe.evaluate_examples], render, name)
+            watched += [{**row, "second": i < compared} for i, row in enumerate(rows)]
         if not watched:  # TRL would otherwise demand an evaluation set
             config.eval_strategy, config.eval_on_start = "no", False
-        return watched or None
+            return []
+        at_once = None if config.use_vllm else config.per_device_eval_batch_size
+        return fill_up(watched, config.num_generations_eval or config.num_generations, at_once, config.world_size)
 
     def _check(self, rows: list[dict[str, str]], processes: int) -> None:
         """Run the checks that need no trainer. Raises PreflightError."""

@@ -40,7 +40,7 @@ def read_training(folder: Path) -> MeasuredTraining:
     steps = [entry for entry in read_curves(folder).train if "step_time" in entry]
     if not steps:
         raise RecipeError(f"--like {folder}: its curve.json has no step with a time; name another run")
-    seconds = {STEP: sum(entry["step_time"] for entry in steps), EVALUATION: _sum_evaluations(folder, recipe)}
+    seconds = {STEP: sum(entry["step_time"] for entry in steps), EVALUATION: _sum_evaluations(folder)}
     rest = max(0.0, float(manifest["elapsed_s"]) - sum(seconds.values()))
     processes = int(manifest["judged_over"]["processes"])
     return MeasuredTraining(folder, recipe, processes, _fit_lengths(steps, recipe), seconds | {REST: rest})
@@ -58,7 +58,7 @@ def _fit_lengths(steps: Sequence[LogEntry], recipe: GrpoRecipe) -> Lengths:
     return fit(mean("mean_length"), *reached, most)
 
 
-def _sum_evaluations(folder: Path, recipe: GrpoRecipe) -> float:
+def _sum_evaluations(folder: Path) -> float:
     """Sum the seconds of all evaluations of watched sets in the log of the last checkpoint; 0 without a checkpoint."""
     states = list(folder.glob("checkpoints/checkpoint-*/trainer_state.json"))
     if not states:
@@ -66,5 +66,4 @@ def _sum_evaluations(folder: Path, recipe: GrpoRecipe) -> float:
     log: list[dict[str, Any]] = read_json(max(states, key=lambda path: int(path.parent.name.split("-")[1])))[
         "log_history"
     ]
-    keys = [f"eval_{name}_runtime" for name in recipe.evaluate]
-    return sum(float(entry[key]) for entry in log for key in keys if key in entry)
+    return sum(float(entry.get("eval_runtime", 0.0)) for entry in log)

@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from autodata.plan.lengths import Lengths
 from autodata.plan.simulation import SimulatedOutcome, Station, simulate
@@ -65,8 +66,8 @@ class Setting:
         return Round(sampled.seconds, judged.seconds - sampled.seconds, update, sum(tokens), judged.work)
 
     def play_sets(self, group: int, rng: random.Random) -> Round:
-        """Simulate the evaluation of all watched sets, one after the other."""
-        return sum((self.play(size, group, rng) for size in self.sizes.values()), Round())
+        """Simulate the evaluation of all watched sets, sampled all at once."""
+        return self.play(sum(self.sizes.values()), group, rng) if self.sizes else Round()
 
     def _judge(self, solving: Sequence[Call]) -> Story:
         judge = ask(self.recipe.models, Role.JUDGE)
@@ -93,16 +94,16 @@ def is_apart(recipe: GrpoRecipe) -> bool:
 def estimate_update(recipe: GrpoRecipe, shape: ModelShape, processes: int, tokens: Sequence[float]) -> float:
     """Estimate the seconds of one update from the tokens of its sequences.
 
-    All processes go through the model in lockstep, so the longest sequence of each pass sets the time of the pass. A
-    token costs two operations for each weight, and four for each query value and each token that it attends to: on
-    average, half of its sequence. A backward pass costs as much as two forward passes; with LoRA as much as one,
-    because frozen weights need no gradient.
+    All processes go through the model in lockstep, each with its longest sequences first, so the longest sequence of
+    each pass sets the time of the pass. A token costs two operations for each weight, and four for each query value
+    and each token that it attends to: on average, half of its sequence. A backward pass costs as much as two forward
+    passes; with LoRA as much as one, because frozen weights need no gradient.
     """
     trainer, each = recipe.trainer, read_sizes(recipe.trainer)[0]
     passes = 1 + (1 if shape.adapters else 2) + bool(trainer.get("gradient_checkpointing", True))
     # With vLLM, one more forward pass computes the log-probabilities that its samples are compared with.
     passes += bool(trainer.get("use_vllm")) and trainer.get("vllm_importance_sampling_correction", True)
     costs = [t * (2 * shape.multiplied + 2 * shape.query_values * t) for t in tokens]
-    width = each * processes
-    slowest = sum(each * max(costs[i : i + width]) for i in range(0, len(costs), width))
+    shares = [sorted(costs[start::processes], reverse=True)[::each] for start in range(processes)]
+    slowest = sum(each * max(heads) for heads in zip_longest(*shares, fillvalue=0.0))
     return passes * slowest / (PRIORS["gpu"]["tflops"] * 1e12 * PRIORS["utilisation"])
