@@ -86,7 +86,9 @@ def test_the_page_says_where_the_papers_facts_come_from_and_marks_what_one_accou
 
 
 ONE_READER = {
-    "recipes/cs/grpo.yaml": ["max_steps"],
+    "recipes/cs/eval_agentic.yaml": ["evaluated"],
+    "recipes/cs/eval_cot.yaml": ["evaluated"],
+    "recipes/cs/grpo.yaml": ["save_models_at", "max_steps"],
     "recipes/meta/cs.yaml": ["baseline_draws"],
     "recipes/models/paper.yaml": ["replicas", "tensor-parallel-size"],
     "recipes/training/base.yaml": ["eval_steps"],
