@@ -9,6 +9,8 @@ a step of AdamW. Prints one line after 1, 10 and 100 syncs and after the last.
 import sys
 
 import torch
+from peft import PeftModel
+from peft.tuners.lora import LoraLayer
 
 from autodata.serving.embedded import resolve_weights
 from training.adapters import add_adapters
@@ -30,16 +32,22 @@ def main(rate: float, syncs: int) -> None:
             model.merge_adapter()  # as TRL 1.16 does in VLLMGeneration._iter_named_params
             model.unmerge_adapter()
         if sync in (1, 10, 100, syncs):
-            print(f"{sync} syncs: {describe(parameters, before)}", flush=True)
+            print(f"{sync} syncs: {describe(model, before)}", flush=True)
 
 
-def describe(parameters: dict[str, torch.Tensor], before: dict[str, torch.Tensor]) -> str:
-    """Say which share of the weights changed, and by how much relative to their norm."""
+def describe(model: PeftModel, before: dict[str, torch.Tensor]) -> str:
+    """Say which share of the weights changed, and by how much relative to them and to what the adapters add."""
+    parameters = dict(model.named_parameters())
+    layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
     pairs = [(parameters[name].detach(), weight) for name, weight in before.items()]
     changed = sum(int((now != weight).sum()) for now, weight in pairs) / sum(weight.numel() for _, weight in pairs)
     moved = sum(float((now.float() - weight.float()).square().sum()) for now, weight in pairs)
     norm = sum(float(weight.float().square().sum()) for _, weight in pairs)
-    return f"{changed:.2%} of the weights changed, relative norm of the change {(moved / norm) ** 0.5:.1e}"
+    added = sum(float(layer.get_delta_weight("default").detach().square().sum()) for layer in layers)
+    return (
+        f"{changed:.2%} of the weights changed; norm of the change {(moved / norm) ** 0.5:.1e} of theirs, "
+        f"{(moved / added) ** 0.5:.0%} of the adapters' product"
+    )
 
 
 if __name__ == "__main__":
