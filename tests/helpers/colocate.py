@@ -17,8 +17,11 @@ def keep_weights(layer: torch.nn.Module, remove_weight: bool) -> None:
     layer.cpu_linear = torch.nn.functional.linear
 
 
-def make_llama(folder: Path) -> Path:
-    """Write a small random model that ends its answers after twelve tokens on average, so that lengths differ."""
+def make_llama(folder: Path, spread: float = 0.02) -> Path:
+    """Write a small random model that ends its answers after twelve tokens on average, so that lengths differ.
+
+    `spread` is the standard deviation of its weights; with a larger one it is surer of its next token.
+    """
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     from autodata.serving.embedded import resolve_weights
@@ -36,6 +39,7 @@ def make_llama(folder: Path) -> Path:
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=ends,
         tie_word_embeddings=True,
+        initializer_range=spread,
     )
     model = LlamaForCausalLM(config)
     model.generation_config.eos_token_id = ends
