@@ -105,7 +105,7 @@ def make_dataset(url: str, runs: Path) -> None:
     texts = Path("recipes/demo/documents")
     if is_small():
         texts = runs / "documents"
-        texts.mkdir()
+        texts.mkdir(exist_ok=True)
         for path in sorted(Path("recipes/demo/documents").glob("*.txt"))[:4]:
             shutil.copy(path, texts)
     server = [*choose_models(), f"models.endpoints.small.base_url={url}", f"documents.path={texts}"]
