@@ -43,7 +43,7 @@ def train(runs: Path) -> None:
 
 
 def read_numbers(run: Path) -> dict[str, Number]:
-    steps, manifest = read_curves(run)["train"], read_manifest(run) or {}
+    steps, manifest = read_curves(run).train, read_manifest(run) or {}
     first, last = manifest["reward_first_quarter"], manifest["reward_last_quarter"]
     return {
         "steps": manifest["steps"],

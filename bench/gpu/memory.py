@@ -69,8 +69,13 @@ def make_trainer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, run
     options = {"use_cpu": is_small(), "bf16": not is_small(), "gradient_checkpointing": True, "report_to": "none"}
     return PolicyTrainer(
         model=model,
-        args=GRPOConfig(output_dir=str(runs / "memory"), per_device_train_batch_size=1, num_generations=ROWS,
-                        gradient_accumulation_steps=ROWS, **options),  # fmt: skip
+        args=GRPOConfig(
+            output_dir=str(runs / "memory"),
+            per_device_train_batch_size=1,
+            num_generations=ROWS,
+            gradient_accumulation_steps=ROWS,
+            **options,
+        ),  # fmt: skip
         processing_class=tokenizer,
         train_dataset=Dataset.from_list([{"prompt": "Why?"}]),
         reward_funcs=lambda completions, **columns: [0.0 for _ in completions],
