@@ -1,10 +1,10 @@
 """Measures `generate` beside vLLM's own benchmark, on one server of the embedded model. A part of bench/gpu.sh.
 
-    python -m bench.gpu.generate RUNS
+    python -m bench.gpu.generate RUNS [--dataset]
 
 Each document of the demo is repeated with its sentences shuffled. A first run of generate, not counted, fills the
-prefix cache for both. Meanwhile the server's metrics are read, which say how many requests its engine works on. At the
-end the demo's own data set is made on the same server, unless RUNS/dataset exists.
+prefix cache for both. Meanwhile the server's metrics are read, which say how many requests its engine works on. With
+--dataset the demo's own data set is made on the same server afterwards, as RUNS/dataset.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
@@ -119,18 +119,18 @@ def run_command(module: str, *arguments: str) -> None:
     subprocess.run([sys.executable, "-m", module, *arguments], check=True)
 
 
-def measure(runs: Path, values: Sequence[str]) -> dict[str, Number]:
+def measure(runs: Path, makes_dataset: bool) -> dict[str, Number]:
     folder = runs / "generate"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    recipe = load(GenerateRecipe, ["recipes/demo/generate.yaml", *choose_models(), f"run={folder}", *values])
+    recipe = load(GenerateRecipe, ["recipes/demo/generate.yaml", *choose_models(), f"run={folder}"])
     start = time.monotonic()
     with running(recipe.models, Role, folder):
         ready_s, url = time.monotonic() - start, recipe.models.endpoints["small"].base_url
         wait_for_others(runs)
         numbers = {"server_start_s": ready_s, **compare(url, folder)}
         write_record(runs, "generate", numbers)
-        if not (runs / "dataset").exists():
+        if makes_dataset:
             make_dataset(url, runs)
     return numbers
 
@@ -138,9 +138,9 @@ def measure(runs: Path, values: Sequence[str]) -> dict[str, Number]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, help="folder of the records")
-    parser.add_argument("overrides", nargs="*", help="key=value of the recipe")
+    parser.add_argument("--dataset", action="store_true", help="also make the demo's data set, as RUNS/dataset")
     options = parser.parse_args()
-    print(measure(options.runs, options.overrides))
+    print(measure(options.runs, options.dataset))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
     python -m bench.gpu.lora RUNS [key=value …]
 
-It trains RUNS/qwen with recipes/cs/grpo.yaml and recipes/training/one_gpu.yaml, one prompt of 8 completions a step. The
-judge answers at once, from this machine, so that the rewards differ. The first step compiles kernels and generates few
-tokens; the second step is measured. A random model hardly ever ends a completion, so all have the full length.
+It trains RUNS/qwen with recipes/cs/grpo.yaml and recipes/training/one_gpu.yaml, one prompt of 8 completions a step.
+The judge is a script on this machine that answers at once and gives different rewards. The first step compiles kernels
+and generates few tokens; the second step is measured. A random model hardly ever ends a completion, so nearly all have
+the full length.
 """
 
 import argparse
@@ -27,9 +28,9 @@ from bench.gpu.phases import MemoryWatch, PhaseClock, read_peak_gb, wait_and_rea
 from bench.gpu.record import Number, is_small, wait_for_others, write_record
 from tests.helpers.fake_server import fake_server, judge_by_hash
 from tests.helpers.training_world import make_dataset
-from training.movement import SHARE
 from training.policy import PolicyTrainer
 from training.trainer import Training
+from training.weights.movement import SHARE
 
 COMPLETIONS, PROMPT, SHORT = 8, 128, 1024  # completions, tokens of a prompt, tokens of the first step's completions
 VLLM_GB = 48.0  # what recipes/training/one_gpu.yaml gives vLLM on a card of 80 GB

@@ -30,7 +30,7 @@ from bench.gpu.phases import read_peak_gb, wait_and_read
 from bench.gpu.record import Number, is_small, write_record
 from tests.helpers.training_world import make_tokenizer
 from training.policy import PolicyTrainer
-from training.student import freeze_vision, load_model
+from training.weights.student import freeze_vision, load_model
 
 LENGTHS = (256, 512) if is_small() else (16_384, 65_536)
 PROMPT = 128
@@ -67,15 +67,10 @@ class Plain:
 def make_trainer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, runs: Path) -> PolicyTrainer:
     """Make a trainer, for its fused head and its way through the model; it never generates."""
     options = {"use_cpu": is_small(), "bf16": not is_small(), "gradient_checkpointing": True, "report_to": "none"}
+    sizes = {"per_device_train_batch_size": 1, "num_generations": ROWS, "gradient_accumulation_steps": ROWS}
     return PolicyTrainer(
         model=model,
-        args=GRPOConfig(
-            output_dir=str(runs / "memory"),
-            per_device_train_batch_size=1,
-            num_generations=ROWS,
-            gradient_accumulation_steps=ROWS,
-            **options,
-        ),  # fmt: skip
+        args=GRPOConfig(output_dir=str(runs / "memory"), **sizes, **options),
         processing_class=tokenizer,
         train_dataset=Dataset.from_list([{"prompt": "Why?"}]),
         reward_funcs=lambda completions, **columns: [0.0 for _ in completions],
@@ -134,10 +129,7 @@ def measure_rows(trainer: PolicyTrainer, engine: Any) -> dict[str, Number]:
 def measure(runs: Path) -> dict[str, Number]:
     PartialState(cpu=is_small())
     tokenizer = make_tokenizer()
-    if is_small():
-        model = load_model(str(runs / "qwen"), {"dtype": "float32"})
-    else:
-        model = build(tokenizer)
+    model = load_model(str(runs / "qwen"), {"dtype": "float32"}) if is_small() else build(tokenizer)
     if not find_spec("deepspeed"):
         model.float()
     freeze_vision(model)

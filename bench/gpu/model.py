@@ -1,4 +1,4 @@
-"""Makes a random model of exactly the shape of Qwen3.5-4B, in bfloat16. bench/gpu.sh trains it and measures its memory.
+"""Makes a random model with exactly the shape of Qwen3.5-4B, in bfloat16, which bench/gpu.sh trains.
 
     python -m bench.gpu.model FOLDER
 

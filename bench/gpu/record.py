@@ -76,8 +76,8 @@ def list_versions() -> dict[str, str]:
 
 
 def wait_for_others(runs: Path) -> None:
-    """Wait until no other part of bench/gpu.sh works on the GPU, so that the next numbers are those of one alone."""
-    while any(runs.glob("*.busy")):
+    """Wait until bench/gpu.sh does nothing else on the GPU, so that the next numbers are those of one part alone."""
+    while (runs / "beside.busy").exists():
         time.sleep(0.2)
 
 
