@@ -14,11 +14,12 @@ import json
 import random
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from vllm.benchmarks import serve
 
@@ -63,23 +64,18 @@ def write_documents(folder: Path, count: int) -> Path:
     return folder
 
 
-def run_generate(url: str, folder: Path, documents: Path) -> float:
-    """Return the tokens written per second of work, by the run's own manifest."""
-    recipe = load(
-        GenerateRecipe,
-        [
-            "recipes/demo/generate.yaml",
-            f"run={folder}",
-            f"documents.path={documents}",
-            "domain.max_rounds=2",
-            "documents_in_flight=48",
-            f"models.endpoints.small.base_url={url}",
-        ],
-    )
+def run_generate(settings: Sequence[str], folder: Path, documents: Path) -> dict[str, Any]:
+    """Run generate and return its manifest. `settings` are more files and values of the recipe."""
+    values = [f"run={folder}", f"documents.path={documents}", "domain.max_rounds=2", "documents_in_flight=48"]
+    recipe = load(GenerateRecipe, ["recipes/demo/generate.yaml", *values, *settings])
     run, corpus = open_run(recipe)
     with run:
         generate.generate(recipe, run, corpus)
-    manifest = json.loads((folder / "manifest.json").read_text())
+    return json.loads((folder / "manifest.json").read_text())
+
+
+def rate_tokens(manifest: dict[str, Any]) -> float:
+    """Return the tokens written per second of work."""
     return manifest["counts"]["completion_tokens"] / manifest["working_s"]
 
 
@@ -132,12 +128,13 @@ def as_row(request: Request, reply: Reply) -> str:
 
 def compare(url: str, folder: Path, options: argparse.Namespace) -> list[float]:
     prompts, documents = folder / "prompts.jsonl", write_documents(folder / "documents", options.documents)
+    settings = [f"models.endpoints.small.base_url={url}"]
     with recording() as calls:
-        run_generate(url, folder / "first", documents)
+        run_generate(settings, folder / "first", documents)
     prompts.write_text("".join(as_row(*call) for call in calls))
     ratios = []
     for number in range(options.pairs):
-        ours = run_generate(url, folder / str(number), documents)
+        ours = rate_tokens(run_generate(settings, folder / str(number), documents))
         theirs = {n: run_vllm(url, prompts, len(calls), n) for n in options.at_once}
         ratios.append(ours / max(theirs.values()))
         rates = ", ".join(f"{rate:.0f} at concurrency {n}" for n, rate in theirs.items())

@@ -1,9 +1,13 @@
 """Makes a small model of Qwen3.5's architecture with random weights, a data set and a command to train with."""
 
+from __future__ import annotations
+
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from autodata.data.examples import EXAMPLES, Arm, make_example
 from autodata.recipes.data import DatasetRecipe
@@ -12,6 +16,9 @@ from autodata.run.folder import Run
 from autodata.serving.embedded import resolve_weights
 from autodata.types import EXAMPLE, Candidate, Criterion, End, Round, Trajectory, Verdict
 from tests.helpers.fake_runs import BAD, GOOD, attempts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 REPO = Path(__file__).parent.parent.parent
 VISION_TOKENS = {
@@ -41,32 +48,53 @@ RUBRIC = (Criterion("names the cause", 2), Criterion("gives a number", 1), Crite
 
 
 def make_qwen(folder: Path) -> Path:
-    """Write a random model: Qwen3.5's kinds of layers, vision tower, processor and template, SmolLM2's tokenizer."""
-    import torch
+    """Write a small random model of Qwen3.5's kinds of layers, with vision tower, processor and stand-in tokenizer."""
+    tokenizer = make_tokenizer()
+    text = {"vocab_size": len(tokenizer), "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "linear_num_key_heads": 2,
+            "linear_num_value_heads": 4, "linear_key_head_dim": 16, "linear_value_head_dim": 16,
+            "layer_types": ["linear_attention"] * 3 + ["full_attention"]}  # fmt: skip
+    vision = {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "out_hidden_size": 64,
+              "num_position_embeddings": 16}  # fmt: skip
+    save_qwen(build_qwen(tokenizer, text, vision), tokenizer, folder)
+    return folder
+
+
+def make_tokenizer() -> PreTrainedTokenizerBase:
+    """Load SmolLM2's tokenizer and give it Qwen3.5's template and the tokens that stand for images."""
     import trl
-    from transformers import AutoTokenizer, Qwen3_5Config, Qwen3_5ForConditionalGeneration
+    from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(resolve_weights("embedded"))
     template = Path(trl.__file__).parent / "chat_templates" / "qwen3_5_think.jinja"
     tokenizer.chat_template = template.read_text()
     tokenizer.add_special_tokens({"additional_special_tokens": list(VISION_TOKENS.values())})
+    return tokenizer
+
+
+def build_qwen(
+    tokenizer: PreTrainedTokenizerBase, text: Mapping[str, Any], vision: Mapping[str, Any], dtype: str = "float32"
+) -> PreTrainedModel:
+    """Build a random model on the default device, with arguments of transformers' two configurations."""
+    import torch
+    from transformers import Qwen3_5Config, Qwen3_5ForConditionalGeneration
+
     ids = {key: tokenizer.convert_tokens_to_ids(token) for key, token in VISION_TOKENS.items()}
-    text = {"vocab_size": len(tokenizer), "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4,
-            "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "linear_num_key_heads": 2,
-            "linear_num_value_heads": 4, "linear_key_head_dim": 16, "linear_value_head_dim": 16,
-            "layer_types": ["linear_attention"] * 3 + ["full_attention"], "tie_word_embeddings": True,
-            "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}  # fmt: skip
-    vision = {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "out_hidden_size": 64,
-              "num_position_embeddings": 16}  # fmt: skip
+    ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    text = {**text, **ends, "tie_word_embeddings": True}
     torch.manual_seed(0)
-    config = Qwen3_5Config(text_config=text, vision_config=vision, tie_word_embeddings=True, **ids)
-    model = Qwen3_5ForConditionalGeneration(config)
+    config = Qwen3_5Config(text_config=text, vision_config=dict(vision), tie_word_embeddings=True, **ids)
+    model = Qwen3_5ForConditionalGeneration._from_config(config, dtype=getattr(torch, dtype))
     model.generation_config.eos_token_id = tokenizer.eos_token_id
+    return model
+
+
+def save_qwen(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Save a model with its tokenizer and with the processor files that vLLM asks for."""
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     for name, kind in PROCESSOR.items():
         (folder / name).write_text(json.dumps({**PATCHES, **kind, "processor_class": "Qwen3VLProcessor"}))
-    return folder
 
 
 def make_dataset(folder: Path, train: int = 6, test: int = 2, domain: str = "cs") -> Path:
