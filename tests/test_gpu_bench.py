@@ -11,7 +11,8 @@ from bench.gpu.page import PARTS, NoGpu, read_records, store, write_page
 from tests.helpers.training_world import REPO
 
 RECORD = {"hardware": "NVIDIA H200, 151 GB", "driver": "595.1", "versions": {"torch": "2.13.0", "vllm": "0.31.0"},
-          "commit": "abc", "date": "2026-12-01", "command": "bench/gpu.sh grpo", "numbers": {"steps": 32, "learns": "yes"}}  # fmt: skip
+          "commit": "abc", "date": "2026-12-01", "command": "bench/gpu.sh grpo",
+          "numbers": {"steps": 32, "learns": "yes"}}  # fmt: skip
 
 
 def test_the_page_is_made_from_its_numbers():
