@@ -11,8 +11,9 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from inspect_ai.log import read_eval_log_sample_summaries
@@ -36,27 +37,33 @@ def choose_settings(runs: Path, name: str) -> list[str]:
 
 
 @contextmanager
-def serving(runs: Path) -> Iterator[dict[str, str]]:
-    """Start the servers of both models and yield their URLs."""
+def serving(runs: Path) -> Iterator[dict[str, list[str]]]:
+    """Start the servers of both models and yield the arguments with which the evaluations find them."""
     with ExitStack() as stack:
         servers = {}
         for name in NAMES:
-            endpoint = load(EvalRecipe, choose_settings(runs, name)).models.endpoints["small"]
-            servers[name] = RunningServer("small", endpoint, runs / f"server_{name}.log")
+            models = load(EvalRecipe, choose_settings(runs, name)).models
+            key = models.weak_solver.endpoint
+            servers[name] = RunningServer(key, models.endpoints[key], runs / f"server_{name}.log")
             stack.callback(servers[name].stop)
         for server in servers.values():
             server.wait_until_ready()
-        yield {name: server.endpoint.base_url for name, server in servers.items()}
+        yield {name: locate(server) for name, server in servers.items()}
 
 
-def evaluate(runs: Path, name: str, url: str) -> dict[str, Number]:
+def locate(server: RunningServer) -> list[str]:
+    key = f"models.endpoints.{server.name}"
+    return [f"{key}.model={server.endpoint.model}", f"{key}.base_url={server.endpoint.base_url}"]
+
+
+def evaluate(runs: Path, name: str, server: Sequence[str]) -> dict[str, Number]:
     """Run one evaluation and return its scores and its speed."""
     folder = runs / NAMES[name]
     shutil.rmtree(folder, ignore_errors=True)
-    settings = [*choose_settings(runs, name), f"models.endpoints.small.base_url={url}"]
-    subprocess.run([sys.executable, "-m", "eval.run", *settings], check=True)
+    subprocess.run([sys.executable, "-m", "eval.run", *choose_settings(runs, name), *server], check=True)
     samples = [s for log in folder.glob("logs/*.eval") for s in read_eval_log_sample_summaries(str(log))]
-    seconds = (max(s.completed_at for s in samples) - min(s.started_at for s in samples)).total_seconds()
+    start, end = min(s.started_at for s in samples), max(s.completed_at for s in samples)
+    seconds = (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
     results = json.loads((folder / "results.json").read_text())
     scores = {f"{name}_{task}": summary["mean"]["value"] for task, summary in results.items()}
     return scores | {f"{name}_s": seconds, f"{name}_answers_per_s": len(samples) / seconds}
@@ -67,9 +74,9 @@ def main() -> None:
     parser.add_argument("runs", type=Path, help="folder of the records, the data set and the trained model")
     runs = parser.parse_args().runs
     numbers: dict[str, Number] = {"answers": ANSWERS}
-    with serving(runs) as urls:
-        for name, url in urls.items():
-            numbers |= evaluate(runs, name, url)
+    with serving(runs) as servers:
+        for name, server in servers.items():
+            numbers |= evaluate(runs, name, server)
     write_record(runs, "evaluate", numbers)
     print(numbers)
 
