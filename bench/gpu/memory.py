@@ -81,7 +81,7 @@ def hold(model: PreTrainedModel) -> Any:
     """Give the model its optimizer, in DeepSpeed's engine if it is installed."""
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     model.train()
-    optimizer = AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-6)
+    optimizer = AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-6, fused=True)
     if not find_spec("deepspeed"):
         return Plain(model, optimizer)
     import deepspeed
@@ -111,19 +111,25 @@ def go(way: Way, trainer: PolicyTrainer, engine: Any, tokens: int) -> tuple[floa
 
 
 def measure_rows(trainer: PolicyTrainer, engine: Any) -> dict[str, Number]:
-    """Measure each length both ways, the shortest first. What runs out of memory is named with its length."""
-    for way in WAYS.values():
-        go(way, trainer, engine, 2 * PROMPT)  # allocates Adam's moments and compiles kernels
+    """Measure each length both ways, in the order of the memory that they need.
+
+    The first pass is not counted: it allocates Adam's moments and compiles kernels. After one that runs out of memory
+    none is tried; it stands at all of them, with its length.
+    """
     numbers: dict[str, Number] = {}
-    for place, tokens in zip(("short", "long"), LENGTHS, strict=True):
+    failure: str | None = None
+    for place, tokens in zip(("first", "short", "long"), (2 * PROMPT, *LENGTHS), strict=True):
         for name, way in WAYS.items():
-            try:
-                seconds, peak = go(way, trainer, engine, tokens)
-                rate: Number = 1.5 * tokens / seconds
-            except torch.OutOfMemoryError:
-                rate = peak = f"out of memory at {tokens:,} tokens"
+            rate: Number = failure
+            peak: Number = failure
+            if not failure:
+                try:
+                    seconds, peak = go(way, trainer, engine, tokens)
+                    rate = 1.5 * tokens / seconds
+                except torch.OutOfMemoryError:
+                    rate = peak = failure = f"out of memory at {tokens:,} tokens, {name}"
             numbers |= {f"{place}_{name}_gb": peak, f"{place}_{name}_tokens_per_s": rate}
-    return numbers
+    return {name: value for name, value in numbers.items() if not name.startswith("first_")}
 
 
 def measure(runs: Path) -> dict[str, Number]:
