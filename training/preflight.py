@@ -149,5 +149,6 @@ def check_difference(measured: Mapping[str, float], limits: PreflightConfig, pre
     if difference is not None and difference > limits.max_logp_difference:
         raise PreflightError(
             f"vLLM and the trainer differ by {difference:.3f} nats per token, more than "
-            f"preflight.max_logp_difference={limits.max_logp_difference}: the weights were not copied to vLLM"
+            f"preflight.max_logp_difference={limits.max_logp_difference}: the weights were not copied to vLLM, "
+            "or vLLM keeps float32 weights as bfloat16 (then raise the limit)"
         )
