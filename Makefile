@@ -14,13 +14,13 @@ help:
 	@echo "make demo [DOCS=folder] · make ingest-demo · make test · make lint · make clean"
 	@echo "make setup installs for the CPU into .venv · make setup GPU=1 [DRIVER=…] installs for CUDA into .venv-gpu"
 
-setup: $(if $(filter-out 0,$(GPU)),.venv-gpu/.ready,$(STAMP))
+setup: $(if $(filter-out 0 no false,$(GPU)),.venv-gpu/.ready,$(STAMP))
 $(STAMP): requirements/cpu.txt pyproject.toml requirements/install.sh
 	PYTHON=$(PYTHON) bash requirements/install.sh cpu
 	touch $@
 
 .venv-gpu/.ready: requirements/gpu.txt pyproject.toml requirements/install.sh
-	PYTHON=$(PYTHON) DRIVER=$(DRIVER) bash requirements/install.sh gpu
+	PYTHON=$(PYTHON) DRIVER='$(strip $(DRIVER))' bash requirements/install.sh gpu
 	touch $@
 
 demo: $(STAMP)

@@ -11,6 +11,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 all=(generate grpo lora memory evaluate)
 parts=" ${*:-${all[*]}} "
+[[ " $* " != *" --help "* && " $* " != *" -h "* ]] || { sed -n '2,9s/^# \{0,1\}//p' bench/gpu.sh; exit; }
 for part in "$@"; do
     [[ " ${all[*]} " == *" $part "* ]] || { echo "error: unknown part $part; choose from ${all[*]}" >&2; exit 2; }
 done

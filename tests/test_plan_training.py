@@ -14,12 +14,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autodata.config import RecipeError
 from autodata.plan import plan as command
 from autodata.plan.lengths import Lengths, assume, fit
 from autodata.plan.plan import make_plan
 from autodata.plan.simulation import Station
 from autodata.plan.speed import ReplicaSpeed
-from autodata.plan.training.course import EVALUATION, STEP, count_evaluations, simulate_course
+from autodata.plan.training.course import EVALUATION, STEP, count_evaluations, count_steps, simulate_course
 from autodata.plan.training.memory import estimate_memory
 from autodata.plan.training.shape import ModelShape, read_shape
 from autodata.plan.training.steps import STUDENT, Setting, estimate_update
@@ -392,3 +393,30 @@ def test_repeats_average_the_rounds():
     case = setting(recipe("evaluate=[]", "preflight.probe=0"), Lengths(50, 1.0, 100), kimi=Station(SPEED, 1, 64))
     single, many = (simulate_course(case, repeats).tokens for repeats in (1, 20))
     assert single == pytest.approx(many, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["trainer.eval_strategy=epoch"], "trainer.eval_strategy=epoch: only `steps` and `no` can be planned"),
+        (["evaluate=[cot_dev]"], "cot_dev: no such set; its name must end in one of _train, _test"),
+        (["trainer.max_steps=0"], "set it to a number above 0"),
+        (["lora={r: 4, target_modules: [nope]}"], r"lora.target_modules=\['nope'\]: no linear layer of the model"),
+    ],
+)
+def test_what_cannot_be_planned_is_said(changes, message):
+    with pytest.raises(RecipeError, match=message):
+        make_plan(recipe(*changes), options())
+
+
+def test_a_share_of_the_steps_is_counted_as_transformers_does():
+    assert count_evaluations(recipe("trainer.eval_steps=0.5", "trainer.eval_on_start=false")) == 2
+    assert [count_steps(value, 240) for value in (20, 0.1, 0.001)] == [20, 24, 1]
+
+
+@pytest.mark.parametrize(("share", "fits"), [(0.05, False), (0.12, True), (0.5, True)])
+def test_a_share_that_cannot_hold_the_weights_does_not_fit(share, fits):
+    memory = estimate_memory(
+        recipe(f"trainer.vllm_gpu_memory_utilization={share}"), read_shape("Qwen/Qwen3.5-4B", {}), 8
+    )
+    assert memory.fits(80e9) == memory.engine_fits(80e9) == fits

@@ -84,6 +84,27 @@ def test_killed_and_resumed_it_is_the_same_training_and_pays_nothing_twice(world
             assert torch.equal(tensor, same[name]), name
 
 
+@pytest.mark.parametrize("lora", ["{}", "{r: 4, lora_alpha: 4, target_modules: all-linear}"], ids=["all", "lora"])
+def test_killed_after_its_last_step_it_saves_that_model_and_adds_no_step(world, judge, tmp_path, monkeypatch, lora):
+    from safetensors.torch import load_file
+
+    def fail(*_: object) -> None:
+        raise OSError("the disk is gone")
+
+    runs = [tmp_path / name for name in ("whole", "killed")]
+    whole, killed = ([*arguments(world, judge, run, max_steps=2), f"lora={lora}"] for run in runs)
+    train(monkeypatch, *whole)
+    with monkeypatch.context() as broken, fails("the disk is gone"):
+        broken.setattr("training.run.save_student", fail)
+        train(monkeypatch, *killed)
+    train(monkeypatch, *killed)
+    manifests, weights = map(read_manifest, runs), [load_file(run / "model" / "model.safetensors") for run in runs]
+    assert [manifest["steps"] for manifest in manifests] == [2, 2]
+    assert read_curve(runs[0]) == read_curve(runs[1])
+    assert all(tensor.equal(weights[1][name]) for name, tensor in weights[0].items())
+    assert not (runs[1] / "full").exists()
+
+
 class Stalling:
     """A judge whose 12th reply is an error and that waits for `goes_on` from the 53rd on, in the sixth step."""
 

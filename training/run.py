@@ -29,16 +29,19 @@ from training.callbacks import write_curves
 from training.rewards.reward import JudgeDown
 from training.trainer import Training
 from training.weights.card import describe_judgements, write_card
-from training.weights.movement import CHANGE, SHARE
+from training.weights.movement import CHANGE, SHARE, require_gradient
 from training.weights.saving import ModelKeeper, find_adapters, name_kept, require_kept, save_student
 
 
-def train(recipe: GrpoRecipe, folder: Path, progress: Progress | None = None) -> Training:
-    """Train, on every process; only the main one has a `progress`. Raises UserError, OSError."""
-    state = PartialState()
+def train(recipe: GrpoRecipe, folder: Path, progress: Progress | None = None) -> tuple[Training, Path]:
+    """Train, on every process; return the training and the folder with the trained model, in any precision.
+
+    Only the main process has a `progress`. Raises UserError, OSError.
+    """
+    process = PartialState()
     find_judge(recipe.models, folder)
-    with closing(Journal(folder / f"journal_{state.process_index}.sqlite")) as journal, ExitStack() as servers:
-        judges = [recipe.models.judge, recipe.second_judge] if state.is_main_process else []
+    with closing(Journal(folder / f"journal_{process.process_index}.sqlite")) as journal, ExitStack() as servers:
+        judges = [recipe.models.judge, recipe.second_judge] if process.is_main_process else []
         for judge in filter(None, judges):
             servers.enter_context(running(replace(recipe.models, judge=judge), [Role.JUDGE], folder))
         training = Training(recipe, folder, journal)
@@ -46,19 +49,27 @@ def train(recipe: GrpoRecipe, folder: Path, progress: Progress | None = None) ->
         training.trainer.add_callback(keeper)
         if progress:
             training.follow(progress)
-        training.run()
-        return training
+        trained, state = training.run(), training.trainer.state
+        if process.is_main_process:
+            keeper.keep(state)
+        if progress:
+            progress.done = progress.total = state.global_step
+        return training, trained
 
 
-def save(run: Run, training: Training) -> None:
-    """Save the model with its card, the curves, and the manifest. Raises JudgeDown, RunError."""
+def save(run: Run, training: Training, trained: Path) -> None:
+    """Save the model in `trained` with its card, the curves, and the manifest.
+
+    Raises JudgeDown, NothingMoved, RunError.
+    """
     write_curves(training.trainer.state.log_history, run.folder)
     _require_judgements(training)
+    require_gradient(training.trainer.state.log_history)
     facts = summarize(training, training.trainer.state.global_step)
     require_kept(run.folder, training.recipe.save_models_at)
     run.note(**facts)
-    save_model(training, run.path("full"), run.path("model"), facts["steps"])
-    shutil.rmtree(run.path("full"))
+    save_model(training, trained, run.path("model"), facts["steps"])
+    shutil.rmtree(run.path("full"), ignore_errors=True)
     run.finish(_list_models(run.folder, training.recipe))
     first, last = facts["reward_first_quarter"], facts["reward_last_quarter"]
     print(f"reward: {first:.3f} in the first quarter of the steps, {last:.3f} in the last → {run.path('curve.png')}")
@@ -143,7 +154,7 @@ def train_and_save(recipe: GrpoRecipe) -> None:
             return
         run.start()
         with Progress(run, "steps", draws=False) as progress:
-            save(run, train(recipe, folder, progress))
+            save(run, *train(recipe, folder, progress))
 
 
 def _agree(goes_on: bool) -> bool:

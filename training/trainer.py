@@ -34,7 +34,7 @@ from training.rows import Render, choose_by_pass_rate, fill_up, make_rows, order
 from training.weights.adapters import sync_exactly
 from training.weights.movement import MovementCheck, require_trained
 from training.weights.saving import check_kept_steps
-from training.weights.student import find_base, find_checkpoint, load_student
+from training.weights.student import find_base, find_checkpoint, load_student, read_ended
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -49,7 +49,7 @@ class Training:
 
     def __init__(self, recipe: GrpoRecipe, folder: Path, journal: Journal):
         from datasets import Dataset
-        from transformers import AutoTokenizer
+        from transformers import AutoTokenizer, set_seed
 
         from training.policy import PolicyTrainer
 
@@ -65,6 +65,7 @@ class Training:
         template = self.config.chat_template_kwargs or {}
         render = partial(render_prompt, domain=domain, tokenizer=self.tokenizer, template=template)
         rows = self._make_rows(render)
+        set_seed(self.config.seed)  # new adapters are random
         self.model = load_student(weights, options, recipe.lora)
         require_trained(self.model)
         self._check(rows, processes)
@@ -87,15 +88,23 @@ class Training:
         self.trainer.add_callback(TrainingWatch(folder, recipe.preflight, probe))
         self.trainer.add_callback(MovementCheck(recipe.preflight.min_moved))
 
-    def run(self) -> None:
-        """Train from the last checkpoint if there is one, then save the model. All processes must call this."""
+    def run(self) -> Path:
+        """Train from the last checkpoint if there is one; return the folder with the trained model.
+
+        All processes must call this. If the last checkpoint is that of the last step, it is the trained model: the
+        trainer would add a step to it.
+        """
         last = find_checkpoint(self.folder / "checkpoints", self.model)
+        if last and (ended := read_ended(Path(last))):
+            self.trainer.state = ended
+            return Path(last)
         try:
             self.trainer.train(resume_from_checkpoint=last)
             self.trainer.save_model(str(self.folder / "full"))
         except (RuntimeError, SafetensorError) as error:  # some writers do not say that the disk is full
             require_space(self.folder, self.model, error)
             raise
+        return self.folder / "full"
 
     def follow(self, progress: Progress) -> None:
         """Report every step, and the judges' calls of all processes, to `progress`."""

@@ -28,7 +28,10 @@ def count_examples(dataset: str, name: str, domain: str) -> int:
         return len(read_set(dataset, name))
     if domain not in PRIORS["problems"]:
         raise RecipeError(f"{dataset}: no such data set, and its size is not known; make it with autodata.dataset")
-    return int(PRIORS["problems"][domain][name.rpartition("_")[2]])
+    sizes, split = PRIORS["problems"][domain], name.rpartition("_")[2]
+    if split not in sizes:
+        raise RecipeError(f"{name}: no such set; its name must end in one of {', '.join(f'_{s}' for s in sizes)}")
+    return int(sizes[split])
 
 
 def list_problems(recipe: EvalRecipe) -> Mapping[str, Problems]:

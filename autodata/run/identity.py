@@ -23,7 +23,7 @@ def check_label(recipe: EvalRecipe) -> None:
     weights, endpoint = find_weights(recipe), find_endpoint(recipe)
     is_folder = weights and (weights.count("/") > 1 or weights.startswith((".", "/", "~")))  # the hub's: owner/name
     if is_folder and not Path(weights).is_dir():
-        raise RecipeError(f"evaluated.weights={weights}: no such folder; train the model first")
+        raise RecipeError(f"evaluated.weights={weights}: no such folder; {_advise(Path(weights))}")
     if weights and (training := find_training(weights)):
         return _check_trained(recipe.label, weights, training)
     name = name_model(weights) if weights else endpoint.model
@@ -31,6 +31,15 @@ def check_label(recipe: EvalRecipe) -> None:
         wrong = f"label={recipe.label} is not the name of the evaluated model {name}, which no training run here made"
         advice = f"write label={name.rpartition('/')[2]}, or set evaluated.weights to the weights that the label names"
         raise RecipeError(f"{wrong}; {advice}")
+
+
+def _advise(missing: Path) -> str:
+    """Say what to do about a model that is missing: its training may have kept other steps."""
+    kept = sorted(path.name for path in missing.parent.glob("model*") if path.is_dir())
+    if not kept:
+        return "train the model first"
+    has = f"this training has {', '.join(kept)}"
+    return f"{has}; save_models_at in its recipe names the steps to keep" if _KEPT.fullmatch(missing.name) else has
 
 
 def find_endpoint(recipe: EvalRecipe) -> Endpoint:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,14 @@ from accelerate.utils import gather_object
 from torch import Tensor
 from transformers import TrainerCallback, TrainerState, TrainingArguments
 
+from autodata.config import RecipeError
 from autodata.stats.writing import write_percent
 from autodata.types import UserError
 
 if TYPE_CHECKING:
     from torch.nn import Module, Parameter
     from torch.optim import Optimizer
+    from trl import GRPOConfig
 
 SHARE, CHANGE = "moved_share", "moved_relative"  # keys of the trainer's log
 _SAMPLE = 8192  # weights looked at in each tensor
@@ -36,11 +38,12 @@ class Moved:
 
 
 class MovementCheck(TrainerCallback):
-    """Compares the trained weights before and after the first step that has a gradient, once in each session.
+    """Compares the trained weights before and after the first step that has a gradient.
 
     It looks at the weights that the optimizer changes: with DeepSpeed these are its float32 copies, else the model's
     own. A bfloat16 weight without such a copy keeps its value if the change is smaller than 1/512 of it, so at small
     learning rates nearly all keep theirs, whatever the loss says. `min_share` is the smallest share that must move.
+    While the learning rate warms up, too small a share is no verdict yet.
     """
 
     def __init__(self, min_share: float):
@@ -48,12 +51,12 @@ class MovementCheck(TrainerCallback):
         self._before: dict[str, Tensor] = {}
         self._gradients: dict[str, Tensor] = {}  # bool: whether a weight of the sample had a gradient
         self._hooks: list[Any] = []
-        self._rate, self._steps, self._done = 0.0, 0, False
+        self._rate, self._done = 0.0, False
 
     def on_step_begin(
-        self, args: object, state: object, control: object, *, model: Module, optimizer: Optimizer, **_: object
+        self, args: object, state: TrainerState, control: object, *, model: Module, optimizer: Optimizer, **_: object
     ) -> None:
-        self._steps += 1
+        self._done = self._done or any(SHARE in entry for entry in state.log_history)
         if self._done:
             return
         self._rate = max(group["lr"] for group in optimizer.param_groups)
@@ -66,27 +69,28 @@ class MovementCheck(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: object, *, model: Module, **_: object
     ) -> None:
         """Measure the step. Raises NothingMoved."""
-        warms_up = not self._rate and state.global_step <= args.get_warmup_steps(state.max_steps)
-        if self._done or warms_up or not any(gather_object([any(map(Tensor.any, self._gradients.values()))])):
+        if self._done or not any(gather_object([any(map(Tensor.any, self._gradients.values()))])):
             return
         after = {name: take_sample(read_weights(p)) for name, p in model.named_parameters() if name in self._before}
         counts = gather_object([count_moved(self._before, after, self._gradients)])
-        moved = Moved(
-            state.global_step,
-            sum(c[0] for c in counts) / sum(c[1] for c in counts),
-            measure_change(self._before, after),
-        )
+        share = sum(c[0] for c in counts) / sum(c[1] for c in counts)
+        moved = Moved(state.global_step, share, measure_change(self._before, after))
         self._forget()
-        if moved.share < self._min_share:
+        if share >= self._min_share:
+            self._done = True
+            state.log_history.append({"step": moved.step, SHARE: moved.share, CHANGE: moved.relative})
+        elif state.global_step > args.get_warmup_steps(state.max_steps):
             raise NothingMoved(describe(moved, self._rate, find_narrow(model), self._min_share))
-        state.log_history.append({"step": moved.step, SHARE: moved.share, CHANGE: moved.relative})
 
-    def on_train_end(self, args: object, state: TrainerState, control: object, **_: object) -> None:
-        """Raises NothingMoved if no step of this session had a gradient."""
-        if self._steps and not self._done:
+    def on_log(
+        self, args: GRPOConfig, state: TrainerState, control: object, logs: Mapping[str, Any], **_: object
+    ) -> None:
+        """Raises NothingMoved if the rewards of a step differ and no gradient comes of it."""
+        differ = logs.get("frac_reward_zero_std", 1.0) < 1.0 and not args.mask_truncated_completions
+        if differ and logs.get("grad_norm") == 0.0:
             raise NothingMoved(
-                f"none of the {self._steps} steps had a gradient, so the model is unchanged: all rewards were equal "
-                "in every group, or every completion was masked; look at the rewards and at reward.cut_off"
+                f"step {state.global_step}: rewards differ, but no gradient reaches the weights; "
+                "check lora.lora_alpha, and whether trainer settings mask every completion"
             )
 
     def _watch(self, name: str) -> Callable[[Tensor], None]:
@@ -99,13 +103,24 @@ class MovementCheck(TrainerCallback):
     def _forget(self) -> None:
         for hook in self._hooks:
             hook.remove()
-        self._before, self._gradients, self._hooks, self._done = {}, {}, [], True
+        self._before, self._gradients, self._hooks = {}, {}, []
+
+
+def require_gradient(history: Sequence[Mapping[str, Any]]) -> None:
+    """Raise NothingMoved if no step of a training had a gradient. `history` is the trainer's log of all sessions."""
+    if not any(SHARE in entry or entry.get("grad_norm") for entry in history):
+        raise NothingMoved(
+            "no step had a gradient, so the model is unchanged: all rewards were equal in every group, or every "
+            "completion was masked; look at the rewards and at reward.cut_off, then train in another folder (run=…)"
+        )
 
 
 def require_trained(model: Module) -> None:
-    """Raise NothingMoved if the whole model is frozen."""
+    """Raise RecipeError if the whole model is frozen."""
     if not any(p.requires_grad for p in model.parameters()):
-        raise NothingMoved("every weight of the model is frozen, so nothing is trained: check lora and model")
+        raise RecipeError(
+            "every weight of the model is frozen, so nothing is trained: check lora.inference_mode and model"
+        )
 
 
 def has_masters(parameter: Parameter) -> bool:

@@ -118,9 +118,14 @@ class ModelKeeper(TrainerCallback):
     def __init__(self, folder: Path, steps: Sequence[int], save: Callable[[Path, Path, int], None]):
         self._folder, self._steps, self._save = folder, steps, save
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: object, **_: object) -> None:
+    def on_save(self, args: object, state: TrainerState, control: object, **_: object) -> None:
+        self.keep(state)
+
+    def keep(self, state: TrainerState) -> None:
+        """Make the models of all these steps whose checkpoint is there."""
         for step in self._steps if state.is_world_process_zero else ():
-            checkpoint, target = Path(args.output_dir) / f"checkpoint-{step}", name_kept(self._folder, step)
+            checkpoint = self._folder / "checkpoints" / f"checkpoint-{step}"
+            target = name_kept(self._folder, step)
             if (checkpoint / "trainer_state.json").exists() and not target.exists():
                 self._save(checkpoint, target, step)
 

@@ -14,7 +14,7 @@ from training.weights.adapters import add_adapters
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
     from torch.nn import Module
-    from transformers import PreTrainedConfig, PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel, TrainerState
 
 _SHAPE = ("hidden_size", "num_hidden_layers", "vocab_size", "num_attention_heads")
 _ADAPTERS = ("base_model_name_or_path", "r", "lora_alpha", "target_modules")
@@ -69,6 +69,14 @@ def find_checkpoint(folder: Path, model: PreTrainedModel | PeftModel) -> str | N
                 "folder (run=…)"
             )
     return str(last)
+
+
+def read_ended(checkpoint: Path) -> TrainerState | None:
+    """Return the trainer's state if this is the checkpoint of the training's last step, else None."""
+    from transformers import TrainerState
+
+    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    return state if state.global_step >= state.max_steps else None
 
 
 def _describe_checkpoint(checkpoint: Path) -> dict[str, object]:

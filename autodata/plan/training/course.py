@@ -1,11 +1,13 @@
 """Adds up the parts of a whole training: its steps, its evaluations, and what is around them."""
 
+import math
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from autodata.config import RecipeError
 from autodata.plan.training.memory import read_size
 from autodata.plan.training.steps import Round, Setting
 from autodata.plan.workload import PRIORS
@@ -52,11 +54,18 @@ class Course:
 
 def count_evaluations(recipe: GrpoRecipe) -> int:
     """Count how often the watched sets are evaluated."""
-    trainer = recipe.trainer
-    if not recipe.evaluate or str(trainer.get("eval_strategy", "no")) != "steps":
+    trainer, strategy = recipe.trainer, str(recipe.trainer.get("eval_strategy", "no"))
+    if not recipe.evaluate or strategy == "no":
         return 0
-    every = int(trainer.get("eval_steps") or trainer.get("logging_steps") or 1)
+    if strategy != "steps":
+        raise RecipeError(f"trainer.eval_strategy={strategy}: only `steps` and `no` can be planned")
+    every = count_steps(trainer.get("eval_steps") or trainer.get("logging_steps") or 1, int(trainer["max_steps"]))
     return int(trainer["max_steps"]) // every + bool(trainer.get("eval_on_start"))
+
+
+def count_steps(value: float, steps: int) -> int:
+    """Return a number of steps; a value below 1 is a share of all steps, as in transformers."""
+    return math.ceil(value * steps) if value < 1 else int(value)
 
 
 def simulate_course(setting: Setting, repeats: int) -> Course:
@@ -96,7 +105,8 @@ def _list_around(setting: Setting, look: float, probe: float) -> list[Part]:
     """List the parts beside the steps. A checkpoint holds the optimizer, and the weights that it trains."""
     recipe, shape = setting.recipe, setting.shape
     saved = 12 * shape.updated + (0 if shape.adapters else read_size(recipe) * shape.parameters)
-    saves = int(recipe.trainer["max_steps"]) // int(recipe.trainer.get("save_steps") or 500)
+    steps = int(recipe.trainer["max_steps"])
+    saves = steps // count_steps(recipe.trainer.get("save_steps") or 500, steps)
     return [
         Part(EVALUATION, "evaluation", look, count_evaluations(recipe)),
         Part(REST, "checkpoints", saved / PRIORS["disk_gb_s"] / 1e9, saves),

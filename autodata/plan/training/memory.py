@@ -36,7 +36,11 @@ class Memory:
         return sum(self.held.values()) + sum(self.passing.values()) + engine
 
     def fits(self, total: float) -> bool:
-        return max(self.sampling(total), self.updating(total)) <= total
+        return max(self.sampling(total), self.updating(total)) <= total and self.engine_fits(total)
+
+    def engine_fits(self, total: float) -> bool:
+        """True if vLLM's share holds its weights, or if vLLM runs elsewhere."""
+        return not self.engine_share or self.engine_share * total > self.weights
 
     def count_sequences(self, total: float, tokens: float) -> int:
         """Count the sequences of so many tokens that the KV cache holds at once; at least 1."""

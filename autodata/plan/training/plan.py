@@ -52,7 +52,7 @@ def plan_training(recipe: GrpoRecipe, options: argparse.Namespace) -> TrainingPl
 def _check(recipe: GrpoRecipe, measured: MeasuredTraining | None) -> None:
     """Check that there is enough to plan from. Raises RecipeError."""
     if int(recipe.trainer.get("max_steps") or 0) < 1:
-        raise RecipeError("trainer.max_steps: set it, a plan needs the number of steps")
+        raise RecipeError("trainer.max_steps: set it to a number above 0, a plan needs the number of steps")
     if not measured and recipe.trainer.get("use_cpu"):
         raise RecipeError("trainer.use_cpu=true: no speed of a processor is assumed; name a finished run with --like")
     if measured and (name := measured.recipe.domain.name) != recipe.domain.name:

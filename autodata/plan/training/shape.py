@@ -111,7 +111,10 @@ def _find_linear(layer: Module) -> Iterator[Linear]:
 
 
 def _count_adapters(layers: list[Module], lora: Mapping[str, Any]) -> int:
-    """Count the weights of adapters: for each linear module that they stand on, rank × (inputs + outputs)."""
+    """Count the weights of adapters: for each linear module that they stand on, rank × (inputs + outputs).
+
+    Raises RecipeError if they stand on none.
+    """
     from peft import LoraConfig
     from peft.tuners.tuners_utils import check_target_module_exists
 
@@ -123,4 +126,8 @@ def _count_adapters(layers: list[Module], lora: Mapping[str, Any]) -> int:
         for name, module in layer.named_modules()
         if module in set(_find_linear(layer)) and (is_all or check_target_module_exists(config, name))
     ]
+    if not chosen:
+        raise RecipeError(
+            f"lora.target_modules={lora.get('target_modules')}: no linear layer of the model has this name"
+        )
     return math.ceil(sum(config.r * (m.in_features + m.out_features) for m in chosen))

@@ -82,6 +82,8 @@ class TrainingPlan:
 
     def _write_fit(self, gb: float) -> str:
         most = max(self.memory.sampling(gb * _GB), self.memory.updating(gb * _GB)) / _GB
+        if not self.memory.engine_fits(gb * _GB):
+            return f"{gb} GB: trainer.vllm_gpu_memory_utilization leaves no room for vLLM's weights"
         return f"{most:,.1f} GB of {gb}, {'fits' if self.memory.fits(gb * _GB) else 'does not fit'}"
 
     def show(self, name: str) -> list[Table]:
