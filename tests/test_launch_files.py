@@ -80,7 +80,8 @@ from training import grpo
 from training.trainer import Training
 seen, run = [], Training.run
 def spied(self):
-    seen.append(self.trainer); self.trainer.add_callback(Spy()); run(self)
+    seen.append(self.trainer); self.trainer.add_callback(Spy())
+    return run(self)
 Training.run = spied
 grpo.main()
 """
