@@ -74,12 +74,18 @@ def test_a_training_without_any_gradient_is_an_error_at_its_end():
 
 
 @pytest.mark.parametrize(
-    ("equal", "norm", "masks", "stops"),
-    [(0.5, 0.0, False, True), (1.0, 0.0, False, False), (0.5, 0.1, False, False), (0.5, 0.0, True, False)],
+    ("equal", "norm", "unscored", "masks", "stops"),
+    [
+        (0.5, 0.0, 0.0, False, True),
+        (1.0, 0.0, 0.0, False, False),
+        (0.5, 0.1, 0.0, False, False),
+        (0.5, 0.0, 0.1, False, False),
+        (0.5, 0.0, 0.0, True, False),
+    ],
 )
-def test_different_rewards_without_a_gradient_stop_the_training(equal, norm, masks, stops):
+def test_different_rewards_without_a_gradient_stop_the_training(equal, norm, unscored, masks, stops):
     args, state = SimpleNamespace(mask_truncated_completions=masks), SimpleNamespace(global_step=3)
-    logs = {"frac_reward_zero_std": equal, "grad_norm": norm}
+    logs = {"frac_reward_zero_std": equal, "grad_norm": norm, "train/unscored": unscored}
     if not stops:
         return MovementCheck(0.9).on_log(args, state, None, logs=logs)
     with pytest.raises(NothingMoved, match=r"step 3: rewards differ, but no gradient .* check lora\.lora_alpha"):

@@ -85,9 +85,13 @@ class MovementCheck(TrainerCallback):
     def on_log(
         self, args: GRPOConfig, state: TrainerState, control: object, logs: Mapping[str, Any], **_: object
     ) -> None:
-        """Raises NothingMoved if the rewards of a step differ and no gradient comes of it."""
-        differ = logs.get("frac_reward_zero_std", 1.0) < 1.0 and not args.mask_truncated_completions
-        if differ and logs.get("grad_norm") == 0.0:
+        """Raises NothingMoved if the first rewards that differ within a group give no gradient.
+
+        TRL also counts groups without any reward as different, so steps with such completions are passed over.
+        """
+        all_scored = not logs.get("train/unscored") and not args.mask_truncated_completions
+        differ = all_scored and logs.get("frac_reward_zero_std", 1.0) < 1.0
+        if not self._done and differ and logs.get("grad_norm") == 0.0:
             raise NothingMoved(
                 f"step {state.global_step}: rewards differ, but no gradient reaches the weights; "
                 "check lora.lora_alpha, and whether trainer settings mask every completion"
