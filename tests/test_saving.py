@@ -212,13 +212,13 @@ def test_the_models_of_chosen_steps_are_kept(tmp_path):
 
     def call(event: str, is_main: bool = True) -> list:
         saved.clear()
-        args, state = SimpleNamespace(output_dir=tmp_path / "c"), SimpleNamespace(is_world_process_zero=is_main)
-        getattr(keeper, event)(args, state, None, model=None)
+        state = SimpleNamespace(is_world_process_zero=is_main)
+        getattr(keeper, event)(None, state, None, model=None)
         return list(saved)
 
     keeper = ModelKeeper(tmp_path, [20, 40], save)
     assert call("on_train_begin") == []
-    checkpoint = tmp_path / "c" / "checkpoint-20"
+    checkpoint = tmp_path / "checkpoints" / "checkpoint-20"
     checkpoint.mkdir(parents=True)
     assert call("on_save") == []  # cut off while it was saved
     (checkpoint / "trainer_state.json").write_text(json.dumps({}))
