@@ -17,11 +17,8 @@ import math
 import random
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -35,7 +32,7 @@ from autodata.serving.embedded import resolve_weights
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
 from autodata.types import CANDIDATE, Candidate
-from tests.helpers.fake_server import fake_server, judge_by_hash
+from tests.helpers.fake_server import Scripted, judge_by_hash, served_apart
 from tests.helpers.scripted_engine import Planned, ScriptedTrainer
 from tests.helpers.training_world import RUBRIC
 from training.rewards.counts import Books
@@ -52,28 +49,9 @@ def draw(chance: random.Random, middle: float, p95: float) -> float:
     return chance.lognormvariate(math.log(middle), math.log(p95 / middle) / _NORMAL_95)
 
 
-def serve(options: argparse.Namespace, pipe: Connection) -> None:
-    def judge(body: dict, count: int):
-        latency_s = draw(random.Random(json.dumps(body, sort_keys=True)), *options.judge_s)
-        return replace(judge_by_hash(body, count), delay_s=latency_s / options.scale)
-
-    with fake_server(judge) as server:
-        pipe.send(server.url)
-        pipe.recv()
-
-
-@contextmanager
-def judge_apart(options: argparse.Namespace) -> Iterator[str]:
-    """Run the judge in a process of its own, as real judges do, and yield its URL."""
-    start = get_context("spawn")
-    here, there = start.Pipe()
-    process = start.Process(target=serve, args=(options, there))
-    process.start()
-    try:
-        yield here.recv()
-    finally:
-        here.send(None)
-        process.join()
+def judge_slowly(options: argparse.Namespace, body: dict, count: int) -> Scripted:
+    latency_s = draw(random.Random(json.dumps(body, sort_keys=True)), *options.judge_s)
+    return replace(judge_by_hash(body, count), delay_s=latency_s / options.scale)
 
 
 def make_rows() -> list[dict[str, str]]:
@@ -131,7 +109,7 @@ def read_options() -> argparse.Namespace:
 def main() -> None:
     options = read_options()
     logging.disable(logging.WARNING)
-    with tempfile.TemporaryDirectory() as name, judge_apart(options) as url:
+    with tempfile.TemporaryDirectory() as name, served_apart(partial(judge_slowly, options)) as url:
         results = []
         for early in (False, True):
             folder = Path(name) / str(early)

@@ -12,12 +12,8 @@ import asyncio
 import logging
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 
@@ -31,7 +27,7 @@ from autodata.loop import domain as base
 from autodata.recipes.training import GrpoRecipe, RewardConfig
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
-from tests.helpers.fake_server import fake_server, judge_by_hash
+from tests.helpers.fake_server import Scripted, judge_by_hash, served_apart
 from tests.helpers.training_world import make_arguments, make_dataset, make_qwen
 from training.rewards.counts import Books
 from training.rewards.reward import Reward
@@ -55,24 +51,8 @@ class Clock(TrainerCallback):
         return median(later - earlier for earlier, later in zip(self.ends, self.ends[1:], strict=False))
 
 
-def serve(delay_s: float, pipe: Connection) -> None:
-    with fake_server(lambda body, count: replace(judge_by_hash(body, count), delay_s=delay_s)) as server:
-        pipe.send(server.url)
-        pipe.recv()
-
-
-@contextmanager
-def judge_apart(delay_s: float) -> Iterator[str]:
-    """Run a judge in a process of its own, as real judges do, and yield its URL."""
-    start = get_context("spawn")
-    here, there = start.Pipe()
-    process = start.Process(target=serve, args=(delay_s, there))
-    process.start()
-    try:
-        yield here.recv()
-    finally:
-        here.send(None)
-        process.join()
+def judge_after(delay_s: float, body: dict, count: int) -> Scripted:
+    return replace(judge_by_hash(body, count), delay_s=delay_s)
 
 
 def constant(completions, **_columns) -> list[float]:
@@ -146,7 +126,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model, dataset = make_qwen(folder / "qwen"), make_dataset(folder / "data")
-        with judge_apart(delay_s=0.0) as url:
+        with served_apart(partial(judge_after, 0.0)) as url:
             values = make_arguments(
                 model,
                 dataset,
@@ -164,7 +144,7 @@ def main() -> None:
                     times.append(way(recipe, folder / f"{way.__name__}{i}"))
         ours, bare = median(times[::2]), median(times[1::2])
         print(f"training step: ours {ours:.3f} s, bare TRL {bare:.3f} s, ratio {ours / bare:.3f}")
-        with judge_apart(delay_s=2.0) as url:
+        with served_apart(partial(judge_after, 2.0)) as url:
             recipe.models.endpoints["judge"].base_url = url
             recipe.models.endpoints["judge"].max_in_flight = 128
             seconds = []

@@ -2,13 +2,11 @@
 
 import json
 import re
-import sys
 from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
-from autodata.plan import plan as command
 from autodata.plan.evaluation import plan_evaluation
 from autodata.plan.problems import list_problems
 from autodata.plan.simulation import Station, TooFewGpus, count_held, grow, share_gpu_seconds, simulate
@@ -18,11 +16,12 @@ from autodata.run.folder import Run
 from autodata.serving.costs import LEDGER, Cost
 from autodata.types import Outcome, Role
 from eval.sampled_answers import ANSWERS, SAMPLED_ANSWER, SampledAnswer
-from tests.helpers.commands import find_failure
+from tests.helpers.commands import plan
 from tests.helpers.recipes import load_committed
 
 CS, PRBENCH = "recipes/cs/eval_base.yaml", "recipes/legal/prbench_base.yaml"
 RECIPES = sorted(str(p) for name in ("eval", "prbench") for p in Path("recipes").glob(f"*/{name}_*.yaml"))
+__all__ = ["plan"]  # a fixture
 SPEED = ReplicaSpeed(0.001, 0.01, 0.001)
 
 
@@ -30,17 +29,6 @@ def options(**values: object) -> Namespace:
     return Namespace(
         **{"like": None, "documents": None, "speed": [], "gpus": None, "accepted": None, "repeats": 1} | values
     )
-
-
-@pytest.fixture
-def plan(monkeypatch, capsys):
-    """Run the command and return its output or its error."""
-
-    def run(*arguments: object) -> str:
-        monkeypatch.setattr(sys, "argv", ["plan", *map(str, arguments), "--repeats", "1"])
-        return find_failure(command.main) or capsys.readouterr().out
-
-    return run
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import json
 import random
 import re
-import sys
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autodata.config import RecipeError
-from autodata.plan import plan as command
 from autodata.plan.lengths import Lengths, assume, fit
 from autodata.plan.plan import make_plan
 from autodata.plan.simulation import Station
@@ -26,13 +24,14 @@ from autodata.plan.training.shape import ModelShape, read_shape
 from autodata.plan.training.steps import STUDENT, Setting, estimate_update
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import Run
-from tests.helpers.commands import find_failure
+from tests.helpers.commands import plan
 from tests.helpers.recipes import MODELS, load_committed
 
 PAPER, DEMO, LORA = "recipes/models/paper.yaml", "recipes/demo/grpo.yaml", "recipes/training/one_gpu.yaml"
 CS = ("recipes/cs/grpo.yaml", PAPER)
 RECIPES = sorted(str(path) for path in Path("recipes").glob("*/grpo*.yaml"))
 SHAPE = ModelShape("tiny", 1000, 1000, 0, 1000, 8, 2, 100, 50, 16, 8)
+__all__ = ["plan"]  # a fixture
 SPEED = ReplicaSpeed(0.0, 0.01, 0.0)  # a token takes 0.01 s, however many requests there are
 GB = 1e9
 
@@ -51,17 +50,6 @@ def setting(recipe: GrpoRecipe, lengths: Lengths, processes: int = 8, **stations
     quick = {"kimi": Station(ReplicaSpeed(0, 0, 1e-9), 1, 64)}
     stations = {STUDENT: Station(SPEED, processes, 10_000), **quick, **stations}
     return Setting(recipe, SHAPE, processes, lengths, stations, {})
-
-
-@pytest.fixture
-def plan(monkeypatch, capsys):
-    """Run the command and return its output or its error."""
-
-    def run(*arguments: object) -> str:
-        monkeypatch.setattr(sys, "argv", ["plan", *map(str, arguments), "--repeats", "1"])
-        return find_failure(command.main) or capsys.readouterr().out
-
-    return run
 
 
 @pytest.fixture

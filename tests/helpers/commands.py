@@ -43,3 +43,15 @@ def fails(message: str) -> Iterator[None]:
         yield
     assert ended.value.code in (1, 2)
     assert re.search(f"error: .*{message}", errors.getvalue(), re.DOTALL), errors.getvalue()
+
+
+@pytest.fixture
+def plan(monkeypatch, capsys):
+    """Run autodata.plan in this process and return its output or its error."""
+    from autodata.plan import plan as command
+
+    def run(*arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["plan", *map(str, arguments), "--repeats", "1"])
+        return find_failure(command.main) or capsys.readouterr().out
+
+    return run

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 
 MODEL = "fake"
 NAMES = (MODEL, "weak", "strong")  # models that it lists
@@ -175,3 +177,23 @@ def judge_by_hash(body: dict, count: int) -> Scripted:
     bits = int(hashlib.sha256(text.encode()).hexdigest(), 16)
     verdicts = [{"criterion": n + 1, "reason": "so", "met": bool(bits >> n & 1)} for n in range(wanted)]
     return completion(json.dumps({"verdicts": verdicts}))
+
+
+@contextmanager
+def served_apart(script: Script) -> Iterator[str]:
+    """Run the server in a process of its own, as real models do, and yield its URL. The script must be picklable."""
+    start = get_context("spawn")
+    here, there = start.Pipe()
+    process = start.Process(target=_serve_until_told, args=(script, there))
+    process.start()
+    try:
+        yield here.recv()
+    finally:
+        here.send(None)
+        process.join()
+
+
+def _serve_until_told(script: Script, pipe: Connection) -> None:
+    with fake_server(script) as server:
+        pipe.send(server.url)
+        pipe.recv()
