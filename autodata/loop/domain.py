@@ -113,7 +113,7 @@ class Domain(ABC):
         """Compute the verdict of every preset from the attempts' booleans."""
         return Assessment({n: self.decide(candidate, weak, strong, g) for n, g in self.config.presets.items()}, {})
 
-    def privileged(self, document: Document) -> str:
+    def privileged(self, document: Document, candidate: Candidate) -> str:
         """Return the text that a privileged strong solver sees; the same slot stays empty for the weak solver."""
         return document.text
 
@@ -184,7 +184,7 @@ class Domain(ABC):
         """
         strong = role is Role.STRONG_SOLVER
         count = self.config.strong_attempts if strong else self.config.weak_attempts
-        document_text = self.privileged(document) if strong and self.config.privileged_strong else ""
+        document_text = self.privileged(document, candidate) if strong and self.config.privileged_strong else ""
         slots = solver_slots(candidate, document_text)
         reruns = self._earlier_failures.get(Inconclusive(role, number).kind, 0)
 

@@ -1,0 +1,200 @@
+"""Asks questions about a passage whose answers code knows. Every skill is one kind of question.
+
+A skill takes the words of a passage and returns every question of its kind that has exactly one right answer; none if
+the passage has no such question.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+
+Words = Sequence[str]  # at least four, without the punctuation around them
+PUNCTUATION = "\"'“”‘’()[]{}<>.,;:!?…*_-–—"  # stripped from both ends of a word
+NUMBERED = ("first", "second", "third", "fourth")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A question about a passage, with its one right answer."""
+
+    question: str
+    answer: str
+
+
+Skill = Callable[[Words], list[Task]]
+
+
+def find_once(words: Words) -> list[str]:
+    """List the words that occur once, whatever their case."""
+    counts = Counter(map(str.casefold, words))
+    return [word for word in words if counts[word.casefold()] == 1]
+
+
+def ask_position(place: str, index: int) -> Skill:
+    return lambda words: [Task(f"What is the {place} word?", words[index])]
+
+
+def ask_part(place: str, part: slice) -> Skill:
+    return lambda words: [Task(f"What are the {place} two words?", " ".join(words[part]))]
+
+
+def ask_next(words: Words) -> list[Task]:
+    once = find_once(words)
+    return [Task(f"Which word comes right after “{a}”?", b) for a, b in pairwise(words) if a in once]
+
+
+def ask_previous(words: Words) -> list[Task]:
+    once = find_once(words)
+    return [Task(f"Which word comes right before “{b}”?", a) for a, b in pairwise(words) if b in once]
+
+
+def ask_between(words: Words) -> list[Task]:
+    once = find_once(words)
+    triples = zip(words, words[1:], words[2:], strict=False)
+    return [
+        Task(f"Which word stands between “{a}” and “{c}”?", b) for a, b, c in triples if a in once and c in once
+    ]
+
+
+def ask_missing(words: Words) -> list[Task]:
+    """Ask for a word that is left out of a copy of the passage."""
+    copies = [" ".join([*words[:i], "___", *words[i + 1 :]]) for i in range(1, len(words))]
+    return [Task(f"Which word is missing here: {copy}", words[i]) for i, copy in enumerate(copies, 1)]
+
+
+def ask_copy(words: Words) -> list[Task]:
+    return [Task("Copy the text.", " ".join(words))]
+
+
+def ask_longest(words: Words) -> list[Task]:
+    return _ask_extreme("longest", words, max(map(len, words)))
+
+
+def ask_shortest(words: Words) -> list[Task]:
+    return _ask_extreme("shortest", words, min(map(len, words)))
+
+
+def _ask_extreme(name: str, words: Words, length: int) -> list[Task]:
+    fitting = [word for word in words if len(word) == length]
+    return [Task(f"What is the {name} word?", fitting[0])] if len(fitting) == 1 else []
+
+
+def ask_beginning(words: Words) -> list[Task]:
+    counts = Counter(word[0].casefold() for word in words)
+    once = [word for word in words if counts[word[0].casefold()] == 1]
+    return [Task(f"Which word begins with the letter “{word[0].casefold()}”?", word) for word in once]
+
+
+def ask_ending(words: Words) -> list[Task]:
+    counts = Counter(word[-1].casefold() for word in words)
+    once = [word for word in words if counts[word[-1].casefold()] == 1]
+    return [Task(f"Which word ends with the letter “{word[-1].casefold()}”?", word) for word in once]
+
+
+def ask_first_letter(words: Words) -> list[Task]:
+    return [Task(f"What is the first letter of “{word}”?", word[0]) for word in find_long(words)]
+
+
+def ask_last_letter(words: Words) -> list[Task]:
+    return [Task(f"What is the last letter of “{word}”?", word[-1]) for word in find_long(words)]
+
+
+def ask_capitals(words: Words) -> list[Task]:
+    return [Task(f"Write “{word}” in capital letters.", word.upper()) for word in find_long(words)]
+
+
+def ask_backwards(words: Words) -> list[Task]:
+    return [Task(f"Write “{word}” backwards.", word[::-1]) for word in find_long(words)]
+
+
+def ask_spelling(words: Words) -> list[Task]:
+    return [Task(f"Spell “{word}” with a hyphen between its letters.", "-".join(word)) for word in find_long(words)]
+
+
+def find_long(words: Words) -> list[str]:
+    """List the words of at least three letters, each once."""
+    return [word for word in dict.fromkeys(words) if len(word) >= 3 and word.isalpha()]
+
+
+def ask_number_of_words(words: Words) -> list[Task]:
+    return [Task("How many words has the text?", str(len(words)))]
+
+
+def ask_number_of_letters(words: Words) -> list[Task]:
+    return [Task(f"How many letters has “{word}”?", str(len(word))) for word in find_long(words)]
+
+
+def ask_sum(words: Words) -> list[Task]:
+    return [
+        Task(f"“{a}” has {len(a)} letters and “{b}” has {len(b)}. What is {len(a)} + {len(b)}?", str(len(a) + len(b)))
+        for a, b in pairwise(find_long(words))
+    ]
+
+
+def ask_difference(words: Words) -> list[Task]:
+    pairs = [sorted(pair, key=len, reverse=True) for pair in pairwise(find_long(words))]
+    return [
+        Task(f"“{a}” has {len(a)} letters and “{b}” has {len(b)}. What is {len(a)} - {len(b)}?", str(len(a) - len(b)))
+        for a, b in pairs
+    ]
+
+
+def ask_product(words: Words) -> list[Task]:
+    return [
+        Task(f"“{a}” has {len(a)} letters and “{b}” has {len(b)}. What is {len(a)} x {len(b)}?", str(len(a) * len(b)))
+        for a, b in pairwise(find_long(words))
+    ]
+
+
+def ask_which_first(words: Words) -> list[Task]:
+    """Ask which of two words comes first; half of the questions name them in the order of the passage."""
+    pairs = list(combinations(find_once(words), 2))
+    return [
+        Task(f"Which comes first in the text, “{first}” or “{second}”?", pair[0])
+        for number, pair in enumerate(pairs)
+        for first, second in [pair if number % 2 else pair[::-1]]
+    ]
+
+
+def ask_alphabet(words: Words) -> list[Task]:
+    """Ask which of two words comes first in the alphabet; their first letters differ."""
+    pairs = [(a, b) for a, b in pairwise(find_long(words)) if a[0].casefold() != b[0].casefold()]
+    return [Task(f"Which comes first in the alphabet, “{a}” or “{b}”?", min(a, b, key=str.casefold)) for a, b in pairs]
+
+
+SKILLS: dict[str, Skill] = {
+    **{f"{place} word": ask_position(place, index) for index, place in enumerate(NUMBERED)},
+    "last word": ask_position("last", -1),
+    "second last word": ask_position("second last", -2),
+    "first two words": ask_part("first", slice(2)),
+    "last two words": ask_part("last", slice(-2, None)),
+    "next word": ask_next,
+    "previous word": ask_previous,
+    "word between": ask_between,
+    "missing word": ask_missing,
+    "copy": ask_copy,
+    "longest word": ask_longest,
+    "shortest word": ask_shortest,
+    "word by first letter": ask_beginning,
+    "word by last letter": ask_ending,
+    "first letter": ask_first_letter,
+    "last letter": ask_last_letter,
+    "capitals": ask_capitals,
+    "backwards": ask_backwards,
+    "spelling": ask_spelling,
+    "number of words": ask_number_of_words,
+    "number of letters": ask_number_of_letters,
+    "sum": ask_sum,
+    "difference": ask_difference,
+    "product": ask_product,
+    "which comes first": ask_which_first,
+    "alphabet": ask_alphabet,
+}
+
+
+def normalize(answer: str) -> str:
+    """Strip the punctuation around every word and lower the case, unless the whole answer is in capitals."""
+    words = [word.strip(PUNCTUATION) for word in answer.split()]
+    plain = " ".join(word for word in words if word)
+    return plain if len(plain) > 1 and plain.isupper() else plain.casefold()
