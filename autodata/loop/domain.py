@@ -96,7 +96,10 @@ class Domain(ABC):
         """Read the candidate in a challenger's reply. Raises ParseError if it is none or an earlier round had it."""
 
     def find_baseline(self, document: Document) -> Candidate | None:
-        """Return the candidate that the document itself has, for the baseline arm; None means: ask the challenger."""
+        """Return the candidate that the document itself has: the first proposal of the arm cot.
+
+        None means: ask the challenger.
+        """
         return None
 
     @abstractmethod
