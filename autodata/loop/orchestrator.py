@@ -39,7 +39,7 @@ async def orchestrate(harness: Harness) -> Trajectory:
     return harness.trajectory()
 
 
-async def propose_unselected(harness: Harness, proposals: int) -> Trajectory:
+async def propose_unselected(harness: Harness, proposals: int = 1) -> Trajectory:
     """Propose independent candidates and test each like any other, except that both solvers always try it.
 
     The verdicts are recorded but not acted upon: this arm's data are whatever was proposed.

@@ -1,4 +1,4 @@
-"""Counts the problems that a model is asked, or trained on: those of a data set on this machine, else of priors.yaml."""
+"""Counts the problems that a model is asked or trained on: those on this machine, else as many as priors.yaml says."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
