@@ -341,7 +341,7 @@ def test_watched_sets_of_another_data_set_have_its_sizes(demo_run, sizes, tmp_pa
 
 
 @pytest.mark.parametrize(("changes", "shown"), [
-    ((), "6, 5.3 passes over them"), (("train_examples=6",), "6, 5.3 passes"), (("train_examples=4",), "4, 8.0 passes"),
+    ((), "6, 5.3 passes over them"), (("train_examples=6",), "6, 5.3"), (("train_examples=4",), "4, 8.0 passes"),
     (("pass_rate=[0.6,1.0]",), "–"), (("dataset=/elsewhere", "evaluate=[]"), "–"),
     (("dataset=/elsewhere", "evaluate=[]", "train_examples=64"), "64, 0.5 passes"),
 ])  # fmt: skip

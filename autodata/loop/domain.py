@@ -89,7 +89,10 @@ class Domain(ABC):
 
     @abstractmethod
     def challenge(self, document: Document, rounds: Sequence[Round]) -> Sequence[Challenge]:
-        """Return the next challenges, given the earlier `rounds`; none if there is nothing left to propose."""
+        """Return the next challenges, given the earlier `rounds`; none if there is nothing left to propose.
+
+        In a baseline arm `rounds` is always empty, so proposals of one document differ only by the challenger's seed.
+        """
 
     @abstractmethod
     def read_candidate(self, document: Document, record: Mapping[str, object], rounds: Sequence[Round]) -> Candidate:
