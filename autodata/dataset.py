@@ -78,7 +78,7 @@ def build(recipe: DatasetRecipe, benchmarks: Sequence[Path]) -> Dataset:
 def sift(arm: Arm, recipe: DatasetRecipe) -> tuple[list[Example], dict[str, int]]:
     """Make the examples of one arm that pass the final filter; also return how many remain after each stage."""
     limits, dropped, examples = arm.limits(recipe.filters), Counter[str](), []
-    for trajectory, round in arm.choose_rounds():
+    for trajectory, round in arm.list_chosen():
         if stage := filters.find_stage(round, *limits):
             dropped[stage] += 1
         else:
@@ -103,7 +103,7 @@ def split_and_deduplicate(built: Dataset, recipe: DatasetRecipe) -> None:
     clusters = duplicates.find_clusters((e.document_id for e in built.examples), tied)
     test = choose_test_documents(clusters, recipe.test_fraction, recipe.seed)
     built.examples = [replace(e, split="test" if e.document_id in test else "train") for e in by_id.values()]
-    built.examples.sort(key=lambda e: (e.arm, e.document_id, e.id))
+    built.examples.sort(key=lambda e: (e.arm, e.document_id, e.round, e.id))
     built.drop("no equal candidate")
     within = [(first_id, second_id) for first_id, second_id in pairs if by_id[first_id].arm == by_id[second_id].arm]
     built.drop("no near-duplicate", duplicates.choose_repeats(within))
@@ -188,8 +188,8 @@ def _check(recipe: DatasetRecipe) -> None:
     """Raise RecipeError for a wrong value that the schema cannot catch."""
     if not 0 < recipe.filters.near_duplicate <= 1:
         raise RecipeError(f"filters.near_duplicate={recipe.filters.near_duplicate}: must be above 0 and at most 1")
-    if not 0 <= recipe.test_fraction < 1:
-        raise RecipeError(f"test_fraction={recipe.test_fraction}: must be at least 0 and below 1")
+    if not 0 <= recipe.test_fraction <= 1:
+        raise RecipeError(f"test_fraction={recipe.test_fraction}: must be at least 0 and at most 1")
 
 
 @command.report_errors()

@@ -117,11 +117,24 @@ def _check(recipe: GenerateRecipe) -> None:
             raise RecipeError(f"{key}={value}: choose one of {', '.join(options)}")
     if problem := budgets.find_unserved(recipe):
         raise RecipeError(problem)
+    _check_proposals(recipe)
     if (recipe.arm == "best_of_n") != (recipe.budget_from is not None):
         raise RecipeError(
             "budget_from: arm=best_of_n needs this key, which names the agentic run whose token count it may spend; "
             "leave it out for any other arm"
         )
+
+
+def _check_proposals(recipe: GenerateRecipe) -> None:
+    """Raise RecipeError if the arm cannot make as many proposals of a document as the recipe says."""
+    proposals, most = recipe.proposals, recipe.domain.max_rounds
+    if proposals < 1:
+        raise RecipeError(f"proposals={proposals}: must be at least 1")
+    if proposals > 1 and recipe.arm != "cot":
+        raise RecipeError(f"proposals={proposals}: only arm=cot has this key; leave it out for arm={recipe.arm}")
+    if recipe.arm == "cot" and proposals > most:
+        advice = "each proposal is a round, so raise domain.max_rounds or lower proposals"
+        raise RecipeError(f"proposals={proposals}: more than domain.max_rounds={most} allows; {advice}")
 
 
 def open_run(recipe: GenerateRecipe) -> tuple[Run, Corpus]:

@@ -92,7 +92,7 @@ class End(StrEnum):
     NOTHING_LEFT = "nothing_left"  # the domain has no further proposal to ask for
     GAVE_UP = "gave_up"
     SKIPPED = "skipped"  # never tried: unsuitable, or too long for the challenger
-    ONE_SHOT = "one_shot"  # a baseline arm, which does not act on verdicts
+    ONE_SHOT = "one_shot"  # a baseline arm made its proposals; it does not act on verdicts
 
 
 @dataclass(frozen=True)
@@ -243,9 +243,8 @@ class Trajectory:
 
     @property
     def accepted(self) -> Round | None:
-        """The round that was accepted; it is always the last."""
-        last = self.rounds[-1] if self.rounds else None
-        return last if last and last.verdict.accepted else None
+        """The first accepted round. The loop ends with it; a baseline goes on."""
+        return next((round for round in self.rounds if round.verdict.accepted), None)
 
 
 @dataclass(frozen=True)
@@ -257,7 +256,7 @@ class Provenance:
     prompts_hash: str
     models: dict[str, str]  # role → model
     licence: str  # licence of the document
-    tokens: dict[str, int]  # per role, for the whole trajectory
+    tokens: dict[str, int]  # per role, of the whole trajectory, which may have several examples
     weak_seeds: tuple[int, ...]
     strong_seeds: tuple[int, ...]
 

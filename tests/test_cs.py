@@ -5,12 +5,12 @@ import json
 
 import pytest
 
-from autodata.data.examples import choose_best
+from autodata.data.examples import choose_best, choose_rounds
 from autodata.domains.cs import verifier
 from autodata.loop import domain as base
 from autodata.loop.domain import Assessment, JudgeFailed
 from autodata.loop.harness import Harness, fail_final
-from autodata.loop.orchestrator import orchestrate, orchestrate_by_agent, propose_many, propose_once
+from autodata.loop.orchestrator import orchestrate, orchestrate_by_agent, propose_many, propose_unselected
 from autodata.serving.llm import Client
 from autodata.serving.measured import NotMeasured
 from autodata.types import Candidate, Criterion, Document, End, Failure, Quality, Verdict
@@ -122,10 +122,19 @@ def test_criteria_are_judged_together_in_parts_or_one_by_one(journal, per_call, 
 
 
 def test_the_baseline_measures_whatever_was_proposed_and_checks_it_twice(journal):
-    trajectory, _ = play(journal, World(["too_easy"]), "arm=cot", how=propose_once)
+    trajectory, _ = play(journal, World(["too_easy"]), "arm=cot", how=propose_unselected)
     (only,) = trajectory.rounds
     assert (len(only.weak), len(only.strong), only.verdict.failure) == (3, 3, Failure.TOO_EASY)
     assert (trajectory.end, only.final.passed) == (End.ONE_SHOT, True)
+
+
+def test_the_baseline_measures_every_sound_proposal_and_goes_on_after_an_accepted_one(journal):
+    world = World(["accepted", "malformed", "leak", "too_easy"])
+    trajectory, _ = play(journal, world, "arm=cot", how=lambda h: propose_unselected(h, 4))
+    assert failures(trajectory) == [None, Failure.MALFORMED, Failure.LOW_QUALITY, Failure.TOO_EASY]
+    assert [(len(r.weak), len(r.strong)) for r in trajectory.rounds] == [(3, 3), (0, 0), (0, 0), (3, 3)]
+    assert [r.number for r in choose_rounds(trajectory)] == [1, 4]
+    assert (trajectory.end, trajectory.accepted.number) == (End.ONE_SHOT, 1)
 
 
 def test_best_of_n_spends_what_it_may_without_hearing_of_earlier_rounds(journal):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from autodata import dataset as module
 from autodata.data import parquet
-from autodata.data.examples import choose_round, find_licence, read_arm
+from autodata.data.examples import choose_rounds, find_licence, read_arm
 from autodata.data.statistics import METRICS, summarize
 from autodata.dataset import build, choose_test_documents
 from autodata.recipes.data import DatasetRecipe, Filters
@@ -44,21 +44,24 @@ def made(tmp_path: Path, agentic: list[Trajectory], cot: list[Trajectory] = (), 
 
 def test_the_loop_gives_what_it_accepted():
     rejected, accepted = (a_round(n, candidate(f"q{n}"), DEMO, weak=w) for n, w in ((1, 0), (2, 2)))
-    assert choose_round(trajectory("a", rejected, accepted)) == accepted
-    assert choose_round(trajectory("a", rejected)) is None
-    assert choose_round(trajectory("a")) is None
+    assert choose_rounds(trajectory("a", rejected, accepted)) == [accepted]
+    assert choose_rounds(trajectory("a", rejected)) == []
+    assert choose_rounds(trajectory("a")) == []
 
 
 def test_the_baseline_gives_what_was_measured_whatever_its_verdict():
-    measured = a_round(1, candidate("q"), DEMO, weak=0)
-    assert choose_round(trajectory("a", measured, arm="cot")) == measured
-    assert choose_round(trajectory("a", replace(measured, weak=(), strong=()), arm="cot")) is None
+    measured = [a_round(n, candidate(f"q{n}"), DEMO, weak=w) for n, w in ((1, 0), (2, 2), (3, 8))]
+    missing = [replace(measured[0], weak=(), strong=()), replace(measured[1], strong=())]
+    assert choose_rounds(trajectory("a", *measured[:1], arm="cot")) == measured[:1]
+    assert choose_rounds(trajectory("a", *measured[:2], *missing, measured[2], arm="cot")) == measured
+    assert choose_rounds(trajectory("a", *missing, arm="cot")) == []
 
 
 def test_best_of_n_gives_the_accepted_round_or_the_largest_gap():
     rounds = [a_round(n, candidate(f"q{n}"), DEMO, weak=w, strong=s) for n, w, s in ((1, 4, 6), (2, 4, 8), (3, 1, 6))]
-    assert choose_round(trajectory("a", *rounds, arm="best_of_n")) == rounds[2]
-    assert choose_round(trajectory("a", *rounds[:2], arm="best_of_n")) == rounds[1]
+    assert choose_rounds(trajectory("a", *rounds, arm="best_of_n")) == [rounds[2]]
+    assert choose_rounds(trajectory("a", *rounds[:2], arm="best_of_n")) == [rounds[1]]
+    assert choose_rounds(trajectory("a", arm="best_of_n")) == []
 
 
 # ── the funnel ─────────────────────────────────────────────────────────────────────────────────
@@ -190,6 +193,18 @@ def test_a_document_has_no_more_examples_than_it_may(tmp_path):
     for at_most in (1, 2):
         recipe = DatasetRecipe(run="r", arms={"agentic": run}, decontaminate=[], filters=Filters(per_document=at_most))
         assert build(recipe, []).funnel["agentic"]["per document"] == at_most
+
+
+@pytest.mark.parametrize(("at_most", "kept"), [(1, [1]), (2, [1, 3]), (3, [1, 3, 4])])
+def test_of_the_baselines_proposals_the_first_ones_stay(tmp_path, at_most, kept):
+    rounds = [a_round(n, candidate(question(n)), COT, weak=n) for n in range(1, 5)]
+    rounds[1] = replace(rounds[1], weak=(), strong=())
+    built = made(tmp_path, [simple("b", question(9), DEMO)], [trajectory("a", *rounds, arm="cot")], test_fraction=1,
+                 filters=Filters(per_document=at_most))  # fmt: skip
+    assert [e.round for e in built.examples if e.arm == "cot"] == kept
+    assert (built.funnel["cot"]["trajectories"], built.funnel["cot"]["accepted or measured"]) == (1, 3)
+    assert built.side("train") == []
+    assert summarize([e for e in built.examples if e.arm == "cot"])["rounds"] == 1
 
 
 def test_cloze_beginnings_of_one_text_all_stay(tmp_path):
@@ -352,7 +367,8 @@ def test_runs_that_do_not_fit_are_refused(monkeypatch, capsys, tmp_path, run, me
 
 @pytest.mark.parametrize(("value", "is_refused"), [
     ("filters.near_duplicate=0", True), ("filters.near_duplicate=1.1", True), ("filters.near_duplicate=1", False),
-    ("test_fraction=1", True), ("test_fraction=-0.1", True), ("test_fraction=0", False),
+    ("test_fraction=1", False), ("test_fraction=1.01", True), ("test_fraction=-0.1", True),
+    ("test_fraction=0", False),
 ])  # fmt: skip
 def test_values_out_of_range_are_refused_by_name(monkeypatch, capsys, tmp_path, value, is_refused):
     answer = run_main(monkeypatch, capsys, tmp_path, value)

@@ -23,6 +23,7 @@ from tests.helpers.commands import fails
 from tests.helpers.fake_runs import demo_recipe, simple
 from tests.helpers.fake_server import completion, fake_server
 from tests.helpers.recipes import load_recipe, models_at
+from tests.helpers.training_world import make_dataset
 
 SUPPORTED = Requirement('vllm<=0.31.0,>=0.22.0; extra == "vllm"')
 
@@ -103,6 +104,28 @@ def test_a_dataset_must_be_the_one_that_was_written(tmp_path):
         assert [f.mark for f in data.check_dataset(str(tmp_path))] == [Mark.FAIL]
         run.finish([data.EXAMPLES, data.DECONTAMINATION])
         assert [f.mark for f in data.check_dataset(str(tmp_path))] == [Mark.OK, Mark.OK]
+
+
+@pytest.mark.parametrize(("asked", "mark", "key"), [
+    ((6, None), Mark.OK, "min_examples=6"), ((7, None), Mark.FAIL, "lower min_examples"),
+    ((2, 6), Mark.OK, "train_examples=6"), ((2, 7), Mark.FAIL, "lower train_examples"),
+])  # fmt: skip
+def test_a_data_set_must_have_as_many_examples_as_the_recipe_asks_for(tmp_path, asked, mark, key):
+    folder, (least, drawn) = make_dataset(tmp_path / "set", train=6), asked
+    first, _ = data.check_examples(GrpoRecipe(dataset=str(folder), min_examples=least, train_examples=drawn))
+    assert first.mark is mark and key in first.detail
+
+
+@pytest.mark.parametrize(("arm", "mark"), [("agentic", Mark.FAIL), ("cot", Mark.OK)])
+def test_what_another_data_set_holds_out_must_not_be_trained_on(tmp_path, arm, mark):
+    """The first data set trains on all agentic documents of the second, whose cot documents are others."""
+    trained, watched = make_dataset(tmp_path / "trained"), make_dataset(tmp_path / "watched", train=0)
+    rows = (trained / data.EXAMPLES).read_text().replace("agentic-train", "agentic-test")
+    (trained / data.EXAMPLES).write_text(rows)
+    recipe = GrpoRecipe(dataset=str(trained), evaluate_dataset=str(watched), evaluate=[f"{arm}_test"])
+    finding = data.check_watched(recipe)[-1]
+    assert finding.mark is mark
+    assert ("make dataset or evaluate_dataset from other documents" in finding.detail) == (mark is Mark.FAIL)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autodata.loop.acceptance import decide, decide_weak, settle, settle_weak
-from autodata.loop.orchestrator import propose_once
+from autodata.loop.orchestrator import propose_unselected
 from autodata.recipes.domain import Gate
 from autodata.types import Failure
 from tests.helpers.fake_world import World
@@ -115,7 +115,7 @@ def test_what_was_not_measured_is_not_a_rejection(journal):
 
 
 def test_baselines_measure_all_attempts_whatever_the_recipe_says(journal):
-    trajectory, _ = play(journal, World(["too_easy"]), "arm=cot", "domain.early_stop=true", how=propose_once)
+    trajectory, _ = play(journal, World(["too_easy"]), "arm=cot", "domain.early_stop=true", how=propose_unselected)
     assert len(trajectory.rounds[0].weak + trajectory.rounds[0].strong) == 6
 
 

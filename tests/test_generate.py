@@ -12,14 +12,17 @@ from pathlib import Path
 
 import pytest
 
+from autodata import dataset
 from autodata import generate as module
 from autodata.config import load
 from autodata.data.examples import make_example, read_arm
 from autodata.recipes.generation import GenerateRecipe
+from autodata.report.index import report
 from autodata.run.folder import Run
-from autodata.run.records import RunError
+from autodata.run.records import RunError, read_records
 from autodata.serving.journal import read_replies
-from autodata.types import EXAMPLE
+from autodata.types import EXAMPLE, TRAJECTORY
+from autodata.verify import verify
 from tests.helpers.commands import find_failure
 from tests.helpers.fake_server import Scripted, completion, fake_server, play_cloze
 
@@ -69,7 +72,7 @@ def run_main(monkeypatch, capsys, args: list[str]) -> str:
 
 def examples_of(run: Path) -> list[bytes]:
     arm = read_arm("agentic", str(run))
-    examples = [make_example(arm, *chosen, "unknown") for chosen in arm.choose_rounds()]
+    examples = [make_example(arm, *chosen, "unknown") for chosen in arm.list_chosen()]
     return [EXAMPLE.dump_json(replace(e, provenance=replace(e.provenance, run=""))) for e in examples]
 
 
@@ -223,6 +226,43 @@ def test_ctrl_c_finishes_calls_under_way_and_keeps_them(tmp_path):
 def test_wrong_values_name_their_key(tmp_path, monkeypatch, capsys, change, message):
     write_documents(tmp_path / "docs", 1)
     assert message in run_main(monkeypatch, capsys, arguments(tmp_path, "http://127.0.0.1:9/v1", change))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["proposals=0"], "proposals=0: must be at least 1"),
+        (["proposals=2"], "proposals=2: only arm=cot has this key; leave it out for arm=agentic"),
+        (["arm=cot", "proposals=5"], "proposals=5: more than domain.max_rounds=4 allows"),
+    ],
+)
+def test_proposals_that_the_arm_cannot_make_are_refused(tmp_path, monkeypatch, capsys, values, message):
+    write_documents(tmp_path / "docs", 1)
+    assert message in run_main(monkeypatch, capsys, arguments(tmp_path, "http://127.0.0.1:9/v1", *values))
+    assert not (tmp_path / "run").exists()
+
+
+def test_all_proposals_of_the_baseline_become_examples_of_a_held_out_set(tmp_path, monkeypatch, capsys):
+    write_documents(tmp_path / "docs")
+    with fake_server(play_cloze) as server:
+        out = run_main(monkeypatch, capsys, arguments(tmp_path, server.url, "arm=cot", "proposals=4"))
+    assert "6 documents" in out and "24 rounds" in out
+    trajectories = read_records(tmp_path / "run" / "trajectories.jsonl", TRAJECTORY)
+    measured = {(t.document_id, r.candidate.hash) for t in trajectories for r in t.rounds if r.weak and r.strong}
+    assert len(measured) > len(trajectories)
+
+    lines = ["decontaminate: []", "test_fraction: 1", "filters: {per_document: 4, near_duplicate: 1}"]
+    (tmp_path / "dataset.yaml").write_text("\n".join(lines))
+    folders = [f"run={tmp_path / 'set'}", f"arms.cot={tmp_path / 'run'}"]
+    monkeypatch.setattr(sys, "argv", ["dataset", str(tmp_path / "dataset.yaml"), *folders])
+    assert find_failure(dataset.main) == ""
+    examples = read_records(tmp_path / "set" / "examples.jsonl", EXAMPLE)
+    assert {(e.document_id, e.candidate_hash) for e in examples} == measured
+    assert {e.split for e in examples} == {"test"}
+    assert json.loads((tmp_path / "set" / "statistics.json").read_text())["cot"]["rounds"] == 1
+    assert verify(tmp_path / "set") == (len(examples), [])
+    assert "independent proposals per document" in report(tmp_path / "run").read_text()
+    assert report(tmp_path / "set").exists()
 
 
 def test_a_second_process_is_refused(tmp_path):

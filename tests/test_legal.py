@@ -11,7 +11,7 @@ from autodata.loop import domain as base
 from autodata.loop.agents import attempt_seed
 from autodata.loop.domain import JudgeFailed
 from autodata.loop.harness import Harness
-from autodata.loop.orchestrator import orchestrate, orchestrate_by_agent, propose_many, propose_once
+from autodata.loop.orchestrator import orchestrate, orchestrate_by_agent, propose_many, propose_unselected
 from autodata.loop.prompts import seal
 from autodata.recipes.models import Endpoint, RoleConfig
 from autodata.serving.llm import Client
@@ -299,7 +299,7 @@ def test_a_loop_judge_that_stays_unreadable_is_no_verdict_and_is_asked_afresh_on
     assert resumed.seen.keys() == {"loop_judge"}  # the rest is replayed
 
 
-@pytest.mark.parametrize(("arm", "how"), [("cot", propose_once), ("best_of_n", lambda h: propose_many(h, 0))])
+@pytest.mark.parametrize(("arm", "how"), [("cot", propose_unselected), ("best_of_n", lambda h: propose_many(h, 0))])
 def test_the_baselines_record_the_loop_judge_and_do_not_follow_it(play, arm, how):
     trajectory = play(Court(reviews=[SENT_BACK]), how, f"arm={arm}")
     (only,) = trajectory.rounds

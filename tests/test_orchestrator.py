@@ -8,9 +8,9 @@ from autodata.loop import domain as base
 from autodata.loop.agents import attempt_seed
 from autodata.loop.domain import JudgeFailed
 from autodata.loop.harness import Harness, count_duplicates
-from autodata.loop.orchestrator import orchestrate, propose_once
+from autodata.loop.orchestrator import orchestrate, propose_unselected
 from autodata.serving.llm import Client
-from autodata.types import Attempt, Document, Failure, Judgement, Outcome, Quality, Role
+from autodata.types import Attempt, Document, End, Failure, Judgement, Outcome, Quality, Role
 from tests.helpers.fake_server import completion, fake_server, play_cloze
 from tests.helpers.recipes import load_recipe, models_at
 
@@ -51,15 +51,24 @@ def test_the_loop_ends_with_an_acceptance_or_with_its_rounds(play):
 
 
 def test_weak_and_strong_get_the_same_bytes_but_for_the_privileged_document(play):
-    _, server = play(play_cloze, propose_once, "arm=cot", "domain.privileged_strong=false")
+    _, server = play(play_cloze, propose_unselected, "arm=cot", "domain.privileged_strong=false")
     solver = [r["messages"] for r in server.requests if "response_format" not in r]
     assert len(solver) == 16
     assert all(messages == solver[0] for messages in solver)
     assert not any(word in str(solver[0]).lower() for word in ("weak", "strong"))
 
 
+def test_proposals_of_the_baseline_are_independent_and_all_are_tried_by_both_solvers(play):
+    trajectory, server = play(play_cloze, lambda h: propose_unselected(h, 3), "arm=cot", "domain.max_rounds=3")
+    asked = [r for r in server.requests if "response_format" in r]
+    assert [(r.number, len(r.weak), len(r.strong)) for r in trajectory.rounds] == [(n, 8, 8) for n in (1, 2, 3)]
+    assert len({r["seed"] for r in asked}) == 3 and len({str(r["messages"]) for r in asked}) == 1
+    assert len({a.seed for r in trajectory.rounds for a in (*r.weak, *r.strong)}) == 3 * 16
+    assert trajectory.end is End.ONE_SHOT
+
+
 def test_a_privileged_strong_solver_sees_the_document_and_the_weak_one_does_not(play):
-    _, server = play(play_cloze, propose_once, "arm=cot")
+    _, server = play(play_cloze, propose_unselected, "arm=cot")
     shown = [DOCUMENT.text[:30] in r["messages"][0]["content"] for r in server.requests if "response_format" not in r]
     assert (shown.count(True), shown.count(False)) == (8, 8)
 
@@ -82,7 +91,7 @@ def test_malformed_proposals_are_rounds_that_failed(play):
 
 
 def test_the_baseline_measures_both_solvers_once_and_never_loops(play):
-    trajectory, _ = play(play_cloze, propose_once, "arm=cot")
+    trajectory, _ = play(play_cloze, propose_unselected, "arm=cot")
     (only,) = trajectory.rounds
     assert (len(only.weak), len(only.strong), trajectory.arm) == (8, 8, "cot")
 
@@ -127,7 +136,7 @@ def test_duplicate_answers_are_counted():
 
 
 def test_every_attempt_has_its_own_seed(play):
-    _, server = play(play_cloze, propose_once, "arm=cot")
+    _, server = play(play_cloze, propose_unselected, "arm=cot")
     seeds = [r["seed"] for r in server.requests]
     assert len(set(seeds)) == len(seeds)
     assert attempt_seed(0, "d", 1, Role.WEAK_SOLVER, 0) in seeds

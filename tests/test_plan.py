@@ -1,8 +1,10 @@
 """Tests planning: the simulation obeys the laws of queues and tokens, splits fit, and errors name the reason."""
 
 import asyncio
+import random
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy
@@ -13,12 +15,13 @@ from hypothesis import strategies as st
 from autodata.plan import plan as command
 from autodata.plan.simulation import Station, TooFewGpus, choose_split, grow, share_gpu_seconds, simulate
 from autodata.plan.speed import ReplicaSpeed, fit, fit_run, state
-from autodata.plan.workload import Call, Story, from_run
+from autodata.plan.workload import Call, Story, from_priors, from_run
 from autodata.serving.journal import Journal
 from autodata.types import Outcome as Answer
 from autodata.types import Reply, Role
 from tests.helpers.commands import find_failure
-from tests.helpers.fake_runs import demo_recipe, simple, trajectory, write_run
+from tests.helpers.fake_runs import a_round, candidate, demo_recipe, simple, trajectory, write_run
+from tests.helpers.recipes import load_committed
 
 DEMO = "recipes/demo/generate.yaml"
 PAPER = ["recipes/cs/generate.yaml", "recipes/models/paper.yaml"]
@@ -191,6 +194,32 @@ def test_a_run_is_replayed_under_what_if(plan, demo_run):
     assert "domain.weak_attempts=4: roles" in out
     recipe = demo_recipe("domain.weak_attempts=4")
     assert [sum(c.role == Role.WEAK_SOLVER for c in s.calls) for s in from_run(recipe, demo_run).stories] == [4, 4]
+
+
+@pytest.mark.parametrize(("proposals", "rounds", "accepted"), [(1, 1, 0.0), (2, 2, 0.5), (5, 5, 0.5)])
+def test_a_plan_repeats_or_leaves_out_independent_proposals(tmp_path, proposals, rounds, accepted):
+    """The second of two proposals of the first document would be accepted, none of the other document."""
+    recipe = demo_recipe("arm=cot")
+    made = [
+        trajectory(name, *(a_round(n, candidate(f"{name}{n}?"), recipe, weak=w) for n, w in ends), arm="cot")
+        for name, ends in (("a", [(1, 8), (2, 2)]), ("b", [(1, 8), (2, 8)]))
+    ]
+    run = Path(write_run(tmp_path / "run", recipe, *made, counts={"prompt_tokens": 40, "completion_tokens": 38}))
+    workload = from_run(demo_recipe("arm=cot", f"proposals={proposals}"), run)
+    assert [s.rounds for s in workload.stories] == [rounds, rounds]
+    assert workload.acceptance == accepted
+    solving = [sum(c.role in SERVED for c in s.calls) for s in workload.stories]
+    assert solving == [16 * rounds, 16 * rounds]
+
+
+def test_invented_proposals_of_the_baseline_all_reach_both_solvers():
+    recipe = load_committed(PAPER[0], PAPER[1], "arm=cot", "proposals=4")
+    stories = [from_priors(recipe).draw(random.Random(seed)) for seed in range(200)]
+    assert {s.rounds for s in stories} == {4}
+    assert 0 < sum(s.accepted for s in stories) < 100
+    for story in stories:
+        calls = Counter(c.role for c in story.calls)
+        assert calls[Role.CHALLENGER] == 4 and calls[Role.WEAK_SOLVER] == calls[Role.STRONG_SOLVER]
 
 
 def test_a_run_without_an_accepted_document_gives_a_bound(plan, tmp_path):

@@ -26,6 +26,7 @@ from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import Run
 from tests.helpers.commands import plan
 from tests.helpers.recipes import MODELS, load_committed
+from tests.helpers.training_world import make_dataset
 
 PAPER, DEMO, LORA = "recipes/models/paper.yaml", "recipes/demo/grpo.yaml", "recipes/training/one_gpu.yaml"
 CS = ("recipes/cs/grpo.yaml", PAPER)
@@ -72,8 +73,6 @@ def demo_run(tmp_path, sizes) -> Path:
 @pytest.fixture(scope="module")
 def sizes(tmp_path_factory) -> str:
     """Write the data set of the demo: six examples of each set."""
-    from tests.helpers.training_world import make_dataset
-
     return f"dataset={make_dataset(tmp_path_factory.mktemp('data') / 'set', 6, 6, 'cloze')}"
 
 
@@ -332,6 +331,29 @@ def test_a_run_whose_data_set_is_elsewhere_has_the_sizes_of_the_recipe(demo_run,
     recipe.write_text(re.sub(r"^dataset: .*$", "dataset: /elsewhere", recipe.read_text(), flags=re.MULTILINE))
     made = make_plan(load_committed(DEMO, sizes), options(like=demo_run))
     assert made.course.total(EVALUATION) == pytest.approx(18.0)
+
+
+def test_watched_sets_of_another_data_set_have_its_sizes(demo_run, sizes, tmp_path):
+    other = f"evaluate_dataset={make_dataset(tmp_path / 'other', 6, 60, 'cloze')}"
+    alone, apart = (make_plan(load_committed(DEMO, sizes, *more), options(like=demo_run)) for more in ((), (other,)))
+    assert (alone.setting.sizes, apart.setting.sizes) == ({"agentic_test": 6}, {"agentic_test": 60})
+    assert apart.course.total(EVALUATION) > alone.course.total(EVALUATION)
+
+
+@pytest.mark.parametrize(("changes", "shown"), [
+    ((), "6, 5.3 passes over them"), (("train_examples=6",), "6, 5.3"), (("train_examples=4",), "4, 8.0 passes"),
+    (("pass_rate=[0.6,1.0]",), "–"), (("dataset=/elsewhere", "evaluate=[]"), "–"),
+    (("dataset=/elsewhere", "evaluate=[]", "train_examples=64"), "64, 0.5 passes"),
+])  # fmt: skip
+def test_a_plan_counts_the_examples_that_are_trained_on(demo_run, sizes, changes, shown):
+    """The demo makes 32 steps of one prompt. The weak solver's mean of every example is 0.5."""
+    made = make_plan(load_committed(DEMO, sizes, *changes), options(like=demo_run))
+    assert made.summarize(None)["examples"].startswith(shown)
+
+
+def test_a_plan_with_more_examples_than_there_are_is_refused(plan, demo_run, sizes):
+    out = plan(DEMO, sizes, "train_examples=7", "--like", demo_run)
+    assert "too few training examples: 6, fewer than train_examples=7" in out
 
 
 def test_measured_groups_scale_apart(demo_run, sizes):

@@ -157,12 +157,12 @@ def test_a_dry_run_lists_what_would_be_sent_and_asks_nobody(dataset_folder, hub,
     assert not hub.requests
 
 
-def write_model(folder: Path) -> Path:
+def write_model(folder: Path, *changes: str) -> Path:
     for name in ("model", "model_at_2"):
         (folder / name).mkdir(parents=True)
         (folder / name / "README.md").write_text("---\ntags: [autodata]\n---\n# A model\n")
         (folder / name / "model.safetensors").write_bytes(b"\0" * 64)
-    recipe = load(GrpoRecipe, ["recipes/demo/grpo.yaml", f"dataset={folder}/d", f"run={folder}"])
+    recipe = load(GrpoRecipe, ["recipes/demo/grpo.yaml", f"dataset={folder}/d", f"run={folder}", *changes])
     (folder / "recipe.yaml").write_text(to_yaml(recipe))
     facts = {"inputs": {"kind": "grpo"}, "started": "t", "finished": "t", "steps": 3, "outputs": {"model": "x"}}
     (folder / "manifest.json").write_text(json.dumps(facts))
@@ -175,6 +175,13 @@ def test_a_trained_model_arrives_with_its_card_and_recipe(hub, monkeypatch, tmp_
     assert {"README.md", "model.safetensors", "recipe.yaml", "manifest.json", "CITATION.cff"} <= set(files)
     assert {"model_at_2/README.md", "model_at_2/model.safetensors"} <= set(files)
     assert str(tmp_path).encode() not in files["recipe.yaml"]
+
+
+@pytest.mark.parametrize(("changes", "key"), [((), None), (("evaluate_dataset=/home/me/d2",), "evaluate_dataset")])
+def test_a_published_recipe_says_whether_its_watched_sets_are_of_another_data_set(tmp_path, changes, key):
+    (tmp_path / "out").mkdir()
+    stage(write_model(tmp_path / "grpo", *changes), tmp_path / "out")
+    assert yaml.safe_load((tmp_path / "out" / "recipe.yaml").read_text())["evaluate_dataset"] == key
 
 
 def write_evaluation(folder: Path) -> Path:

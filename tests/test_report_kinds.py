@@ -85,6 +85,15 @@ def test_a_training_shows_its_quarters_judges_checks_and_completions(tmp_path):
     assert "&lt;b&gt;no&lt;/b&gt;" in read
 
 
+def test_a_training_names_the_data_set_of_its_watched_sets(tmp_path):
+    folder = write_training(tmp_path / "run")
+    assert "They come from the data set" not in page_of(folder)
+    recipe = (folder / "recipe.yaml").read_text()
+    (folder / "recipe.yaml").write_text(recipe.replace("evaluate_dataset: null", "evaluate_dataset: runs/apart"))
+    said = "They come from the data set runs/apart, the training examples from runs/demo/dataset."
+    assert said in page_of(folder)
+
+
 def test_a_training_without_completions_and_second_judge_says_how_to_have_them(tmp_path):
     folder = write_training(tmp_path / "run")
     (folder / "checkpoints" / "completions" / "completions_00008.parquet").unlink()

@@ -18,7 +18,7 @@ from autodata.domains.science.domain import ANGLES, find_faults, make_candidate
 from autodata.loop import domain as base
 from autodata.loop.domain import Inconclusive, JudgeFailed
 from autodata.loop.harness import Harness
-from autodata.loop.orchestrator import orchestrate, orchestrate_by_agent, propose_many, propose_once
+from autodata.loop.orchestrator import orchestrate, orchestrate_by_agent, propose_many, propose_unselected
 from autodata.recipes.generation import GenerateRecipe
 from autodata.run.records import read_records
 from autodata.serving.llm import Client
@@ -228,7 +228,7 @@ def test_the_cot_arm_is_the_grounding_problem_itself(journal):
         def _solve(self, body, text):
             return completion("Final answer: $C_2$")
 
-    trajectory, server = play(journal, Solvers({}), COT, how=propose_once)
+    trajectory, server = play(journal, Solvers({}), COT, how=propose_unselected)
     (only,) = trajectory.rounds
     assert (only.candidate.question, only.candidate.reference_answer) == ("Which group has order 2?", "$C_2$")
     assert only.candidate.labels == {"origin": "grounding", "answer_type": "object"}
@@ -237,9 +237,21 @@ def test_the_cot_arm_is_the_grounding_problem_itself(journal):
     assert (trajectory.end, only.quality.passed) == (End.ONE_SHOT, True)
 
 
+def test_only_the_first_proposal_of_the_cot_arm_is_the_grounding_problem(journal):
+    class Solvers(World):
+        def _solve(self, body, text):
+            return completion("Final answer: $C_2$")
+
+    trajectory, server = play(journal, Solvers({}), "arm=cot", how=lambda h: propose_unselected(h, 3))
+    first, *others = trajectory.rounds
+    assert first.candidate.labels["origin"] == "grounding"
+    assert [r.candidate.question for r in others] == ["Question 0: which formula?", "Question 1: which formula?"]
+    assert len(bodies(server, "propose")) == 4, "one batch of challengers"
+
+
 def test_a_document_without_a_problem_is_none_for_the_cot_arm(journal):
     trajectory, server = play(
-        journal, World({}), COT, how=propose_once, document=Document("d", "Just a text.", "d.txt")
+        journal, World({}), COT, how=propose_unselected, document=Document("d", "Just a text.", "d.txt")
     )
     assert (trajectory.end, trajectory.rounds, server.requests) == (End.SKIPPED, (), [])
     assert "documents.per_group=1" in trajectory.note

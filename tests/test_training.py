@@ -5,6 +5,7 @@ import json
 import math
 from collections import defaultdict
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -36,10 +37,18 @@ from autodata.types import (
     UserError,
     Verdict,
 )
+from tests.helpers.training_world import make_dataset
 from training.preflight import PreflightError, check_probe, estimate_bytes
 from training.rewards.counts import Books
 from training.rewards.reward import JudgeDown, Reward, measure_repetition
-from training.rows import TooFewExamples, choose_by_pass_rate, order_rows, read_answer, require_examples
+from training.rows import (
+    TooFewExamples,
+    choose_by_pass_rate,
+    draw_examples,
+    order_rows,
+    read_answer,
+    require_examples,
+)
 from training.weights.card import write_card
 from training.weights.student import freeze_vision
 
@@ -283,13 +292,12 @@ def test_a_training_that_has_gone_wrong_is_stopped(tmp_path, logs, error):
     assert type(raised.value).__name__ == error
 
 
-@pytest.mark.parametrize(
-    ("examples", "at_most", "watched"), [("ab", None, 2), ("ab", 1, 1), ("ab", 0, 0), ("", None, 0)]
-)
+@pytest.mark.parametrize(("examples", "at_most", "watched"), [(2, None, 2), (2, 1, 1), (2, 0, 0), (0, None, 0)])
 def test_only_a_set_without_examples_is_warned_of(monkeypatch, caplog, examples, at_most, watched):
     from training import trainer
 
-    monkeypatch.setattr(trainer, "read_set", lambda dataset, name: examples)
+    monkeypatch.setattr(trainer, "read_set", lambda dataset, name: [SimpleNamespace(arm="cot")] * examples)
+    monkeypatch.setattr(trainer, "require_domain", lambda *_: None)
     monkeypatch.setattr(trainer, "make_rows", lambda chosen, *_: [{"prompt": one} for one in chosen])
     recipe = GrpoRecipe(dataset="runs/d", evaluate=["cot_test"], evaluate_examples=at_most)
     config = SimpleNamespace(
@@ -350,9 +358,87 @@ def test_too_few_examples_are_refused_at_the_bound():
     arm = Arm("agentic", "runs/a", (), DomainConfig("cloze", weak_attempts=1, strong_attempts=1), {}, "h", "p")
     round = Round(1, candidate, None, (), (), Verdict(True))
     example = make_example(arm, Trajectory("d", "d", "agentic", "p", (round,), End.ACCEPTED), round, "unknown")
-    require_examples([example] * 8, 8, "runs/d")
+    require_examples([example] * 8, "min_examples", 8, "runs/d")
     with pytest.raises(TooFewExamples, match="runs/d: too few training examples: 7, fewer than min_examples=8"):
-        require_examples([example] * 7, 8, "runs/d")
+        require_examples([example] * 7, "min_examples", 8, "runs/d")
+
+
+def test_as_many_examples_are_drawn_as_the_recipe_says():
+    examples = list(range(100))
+    drawn = draw_examples(examples, 20, 3, "runs/d")
+    assert len(drawn) == 20 and drawn == sorted(set(drawn))
+    assert drawn == draw_examples(examples, 20, 3, "runs/d") != draw_examples(examples, 20, 4, "runs/d")
+    assert draw_examples(examples, None, 3, "runs/d") == draw_examples(examples, 100, 3, "runs/d") == examples
+
+
+@pytest.mark.parametrize(("count", "error", "message"), [
+    (101, TooFewExamples, "runs/d: too few training examples: 100, fewer than train_examples=101; .* lower train_ex"),
+    (0, RecipeError, "train_examples=0: must be at least 1"),
+])  # fmt: skip
+def test_a_number_of_examples_that_cannot_be_drawn_names_the_key(count, error, message):
+    with pytest.raises(error, match=message):
+        draw_examples(range(100), count, 3, "runs/d")
+
+
+def test_a_training_draws_from_what_the_pass_rate_keeps(tmp_path):
+    """The weak solver's mean of every example is 0.5, so either all six pass or none."""
+    from training.trainer import Training
+
+    folder, config = make_dataset(tmp_path / "set", domain="cloze"), SimpleNamespace(seed=3)
+
+    def rows(**values: object) -> list[dict[str, str]]:
+        recipe = GrpoRecipe(dataset=str(folder), domain=DomainConfig("cloze"), min_examples=2, **values)
+        return Training._make_rows(SimpleNamespace(recipe=recipe, config=config), lambda candidate: "prompt")
+
+    assert [len(rows(train_examples=n)) for n in (None, 2, 6)] == [6, 2, 6]
+    with pytest.raises(TooFewExamples, match="too few training examples: 0, fewer than train_examples=2"):
+        rows(train_examples=2, pass_rate=[0.6, 1.0])
+    with pytest.raises(TooFewExamples, match="too few training examples: 1, fewer than min_examples=2"):
+        rows(train_examples=1)
+
+
+# ── another data set for the watched sets ───────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def two_sets(tmp_path_factory):
+    """Write a data set to train on and one to watch, with 2 and 5 held-out examples of each arm."""
+    folder = tmp_path_factory.mktemp("sets")
+    return [str(make_dataset(folder / f"set{n}", test=n, domain="cloze")) for n in (2, 5)]
+
+
+def watch(recipe: GrpoRecipe) -> list[dict[str, object]]:
+    from training.trainer import Training
+
+    names = ("eval_strategy", "eval_on_start", "use_vllm", "num_generations", "num_generations_eval", "world_size")
+    config = SimpleNamespace(**dict(zip(names, ("steps", True, True, 8, 3, 1), strict=True)))
+    return Training._make_watched(SimpleNamespace(recipe=recipe, config=config), lambda candidate: "prompt")
+
+
+def test_watched_sets_may_come_from_another_data_set(two_sets):
+    recipe = GrpoRecipe(dataset=two_sets[0], evaluate=["cot_test"], domain=DomainConfig("cloze"))
+    assert len(watch(recipe)) == 2
+    assert len(watch(replace(recipe, evaluate_dataset=two_sets[1]))) == 5
+    with pytest.raises(RecipeError, match=r"domain\.name=cs: the arm cot of .*set5 was made for cloze"):
+        watch(replace(recipe, evaluate_dataset=two_sets[1], domain=DomainConfig("cs")))
+
+
+def test_both_data_sets_are_inputs_of_a_training(two_sets):
+    from training.run import hash_datasets
+
+    alone = hash_datasets(GrpoRecipe(dataset=two_sets[0]))
+    both = hash_datasets(GrpoRecipe(dataset=two_sets[0], evaluate_dataset=two_sets[1]))
+    assert alone.keys() == {"dataset"} and both.keys() == {"dataset", "evaluate_dataset"}
+    assert both["dataset"] == alone["dataset"] != both["evaluate_dataset"]
+
+
+@pytest.mark.parametrize(("inputs", "sentence"), [
+    ({"dataset": "abc"}, "Data set: abc; commit: "),
+    ({"dataset": "abc", "evaluate_dataset": "def"}, "Data set: abc; data set of the watched sets: def; commit: "),
+])  # fmt: skip
+def test_the_card_names_both_data_sets(inputs, sentence):
+    recipe = GrpoRecipe(model="owner/name", domain=DomainConfig("cloze"))
+    assert sentence in write_card(MANIFEST | {"inputs": inputs}, recipe)
 
 
 HISTORY = [

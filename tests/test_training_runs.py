@@ -188,6 +188,8 @@ def test_watched_sets_have_curves_and_a_second_judge(world, judge, tmp_path, mon
     ("values", "message"),
     [
         (["min_examples=99"], "too few training examples: 6, fewer than min_examples=99"),
+        (["train_examples=7"], "too few training examples: 6, fewer than train_examples=7"),
+        (["evaluate_dataset=nowhere"], "nowhere: no such run; make it with python -m autodata.dataset"),
         (["domain.name=legal"], "domain.name=legal: the arm agentic of .* was made for cs"),
         (["arms=[best_of_n]"], "has no arm best_of_n; it has agentic, cot"),
         (["evaluate=[cot_dev]"], "'cot_dev' is not of the form <arm>_train or <arm>_test"),
@@ -216,6 +218,19 @@ def test_a_set_without_examples_is_not_watched(world, judge, tmp_path, monkeypat
     values = {"max_steps": 1, "eval_strategy": "steps", "eval_steps": 1, "eval_on_start": True}
     train(monkeypatch, *make_arguments(*paths, **values), "evaluate=[cot_test]")
     assert set(json.loads((tmp_path / "run" / "curve.json").read_text())["watched"]) == {"probe"}
+
+
+def test_watched_sets_of_another_data_set_are_an_input_of_the_training(world, judge, tmp_path, monkeypatch):
+    watched = make_dataset(tmp_path / "watched", train=0, test=3)
+    values = {"max_steps": 1, "eval_strategy": "steps", "eval_steps": 1}
+    command = [*arguments(world, judge, tmp_path / "run", **values), "train_examples=4", "evaluate=[cot_test]"]
+    train(monkeypatch, *command, f"evaluate_dataset={watched}")
+    assert set(json.loads((tmp_path / "run" / "curve.json").read_text())["watched"]) == {"cot_test", "probe"}
+    inputs = read_manifest(tmp_path / "run")["inputs"]
+    assert inputs["train_examples"] == 4 and inputs["dataset"] != inputs["evaluate_dataset"]
+    assert inputs["evaluate_dataset"][:16] in (tmp_path / "run" / "model" / "README.md").read_text()
+    with fails("made from other inputs"):
+        train(monkeypatch, *command)
 
 
 def test_a_judge_that_cannot_be_read_is_said_before_the_first_step(world, tmp_path, monkeypatch):

@@ -36,12 +36,22 @@ def choose_by_pass_rate(examples: Sequence[Example], bounds: Sequence[float]) ->
     return [e for e in examples if e.weak_scores and low <= fmean(e.weak_scores) <= high]
 
 
-def require_examples(examples: Sequence[Example], minimum: int, dataset: str) -> None:
-    """Raise TooFewExamples below `minimum`: a policy trained on a handful only learns the handful."""
+def draw_examples(examples: Sequence[Example], count: int | None, seed: int, dataset: str) -> list[Example]:
+    """Draw `count` examples at random and keep their order; None keeps all. Raises TooFewExamples, RecipeError."""
+    if count is None:
+        return list(examples)
+    if count < 1:
+        raise RecipeError(f"train_examples={count}: must be at least 1")
+    require_examples(examples, "train_examples", count, dataset)
+    return [examples[i] for i in sorted(random.Random(seed).sample(range(len(examples)), count))]
+
+
+def require_examples(examples: Sequence[Example], key: str, minimum: int, dataset: str) -> None:
+    """Raise TooFewExamples if there are fewer than the recipe's `key` asks for."""
     if len(examples) < minimum:
         raise TooFewExamples(
-            f"{dataset}: too few training examples: {len(examples)}, fewer than min_examples={minimum}; "
-            "generate from more documents, or lower min_examples"
+            f"{dataset}: too few training examples: {len(examples)}, fewer than {key}={minimum}; "
+            f"generate from more documents, or lower {key}"
         )
 
 

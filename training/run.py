@@ -147,14 +147,19 @@ def train_and_save(recipe: GrpoRecipe) -> None:
         if _agree(True):
             train(recipe, folder)
         return
-    source = output_hash(recipe.dataset, "python -m autodata.dataset")
-    with Run(recipe.run, "grpo", recipe, {"dataset": source}) as run:
+    with Run(recipe.run, "grpo", recipe, hash_datasets(recipe)) as run:
         if not _agree(not run.is_finished):
             print(f"{run.folder}: up to date")
             return
         run.start()
         with Progress(run, "steps", draws=False) as progress:
             save(run, *train(recipe, folder, progress))
+
+
+def hash_datasets(recipe: GrpoRecipe) -> dict[str, str]:
+    """Hash the data sets that a training reads, by the key of the recipe that names them. Raises RunError."""
+    folders = {"dataset": recipe.dataset, "evaluate_dataset": recipe.evaluate_dataset}
+    return {key: output_hash(folder, "python -m autodata.dataset") for key, folder in folders.items() if folder}
 
 
 def _agree(goes_on: bool) -> bool:

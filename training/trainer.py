@@ -30,7 +30,16 @@ from training.callbacks import ProgressWriter, TrainingWatch
 from training.rewards.counts import Books
 from training.rewards.overlap import judge_early
 from training.rewards.reward import Reward
-from training.rows import Render, choose_by_pass_rate, fill_up, make_rows, order_rows, render_prompt, require_examples
+from training.rows import (
+    Render,
+    choose_by_pass_rate,
+    draw_examples,
+    fill_up,
+    make_rows,
+    order_rows,
+    render_prompt,
+    require_examples,
+)
 from training.weights.adapters import sync_exactly
 from training.weights.movement import MovementCheck, require_trained
 from training.weights.saving import check_kept_steps
@@ -123,7 +132,9 @@ class Training:
         require_domain(recipe.dataset, recipe.arms, recipe.domain.name)
         examples = [e for arm in recipe.arms for e in read_set(recipe.dataset, f"{arm}_train")]
         examples = choose_by_pass_rate(examples, recipe.pass_rate)
-        require_examples(examples, recipe.min_examples, recipe.dataset)
+        examples = draw_examples(examples, recipe.train_examples, self.config.seed, recipe.dataset)
+        # A policy that is trained on a handful only learns the handful.
+        require_examples(examples, "min_examples", recipe.min_examples, recipe.dataset)
         return make_rows(examples, render)
 
     def _make_watched(self, render: Render) -> list[dict[str, Any]]:
@@ -131,9 +142,11 @@ class Training:
         recipe, config, watched = self.recipe, self.config, []
         compared = recipe.second_judge_examples if recipe.second_judge else 0
         for name in recipe.evaluate:
-            examples = read_set(recipe.dataset, name)
+            examples = read_set(recipe.watched_dataset, name)
             if not examples:
-                log.warning("evaluate: %s has no examples of %s, so this set is not evaluated", recipe.dataset, name)
+                unwatched = "evaluate: %s has no examples of %s, so this set is not evaluated"
+                log.warning(unwatched, recipe.watched_dataset, name)
+            require_domain(recipe.watched_dataset, {e.arm for e in examples}, recipe.domain.name)
             rows = make_rows(examples[: recipe.evaluate_examples], render, name)
             watched += [{**row, "second": i < compared} for i, row in enumerate(rows)]
         if not watched:  # TRL would otherwise demand an evaluation set

@@ -88,6 +88,8 @@ def _head(manifest: Mapping[str, Any]) -> list[str]:
         f"Language models wrote these tasks from documents; there is one data set per arm: {arms}. Every row has its "
         "candidate, the score of each attempt of both solvers, the thresholds, the verdicts and its provenance; "
         "`python -m autodata.verify` recomputes the scores and verdicts.",
+        "`provenance.tokens` counts the tokens of the whole trajectory. Several rows of one document and arm come "
+        "from the same trajectory and repeat its tokens, so do not add them up.",
         f"Made {escape(manifest['started'])} with commit {escape(manifest.get('git_commit') or 'unknown')}.",
     ]
 

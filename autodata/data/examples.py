@@ -1,7 +1,7 @@
-"""Makes the examples of a dataset from finished runs (one per arm): one chosen round of each trajectory."""
+"""Makes the examples of a dataset from finished runs (one per arm): the chosen rounds of each trajectory."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from fractions import Fraction
@@ -39,11 +39,10 @@ class Arm:
         shape = self.domain.rubric_shapes.get(self.domain.rubric_shape, Shape())
         return shape, replace(filters, context_chars=chars)
 
-    def choose_rounds(self) -> Iterator[tuple[Trajectory, Round]]:
-        """Yield each trajectory that has a chosen round, with that round, sorted by document id."""
+    def list_chosen(self) -> Iterator[tuple[Trajectory, Round]]:
+        """Yield each chosen round with its trajectory, sorted by document id and then by round."""
         for trajectory in sorted(self.trajectories, key=lambda t: t.document_id):
-            if (round := choose_round(trajectory)) and round.candidate:
-                yield trajectory, round
+            yield from ((trajectory, round) for round in choose_rounds(trajectory) if round.candidate)
 
 
 def read_arm(name: str, folder: str) -> Arm:
@@ -63,14 +62,12 @@ def hash_inputs(manifest: Mapping[str, Any]) -> str:
     return digest(json.dumps(manifest["inputs"], sort_keys=True).encode())
 
 
-def choose_round(trajectory: Trajectory) -> Round | None:
-    """Choose the round that becomes an example: the accepted one, or what a baseline proposed (or its best of N)."""
-    if trajectory.arm == "agentic":
-        return trajectory.accepted
-    if trajectory.arm == "best_of_n":
-        return choose_best(trajectory.rounds)
-    # CoT Self-Instruct ignores the verdict: it only needs a sound candidate that was measured.
-    return next((r for r in reversed(trajectory.rounds) if r.weak and r.strong), None)
+def choose_rounds(trajectory: Trajectory) -> list[Round]:
+    """Choose the rounds that become examples: the accepted one, the best of N, or all measured ones of the arm cot."""
+    if trajectory.arm == "cot":  # CoT Self-Instruct ignores the verdict: a sound candidate only needs to be measured
+        return [round for round in trajectory.rounds if round.weak and round.strong]
+    chosen = trajectory.accepted if trajectory.arm == "agentic" else choose_best(trajectory.rounds)
+    return [chosen] if chosen else []
 
 
 def make_example(arm: Arm, trajectory: Trajectory, round: Round, licence: str) -> Example:
@@ -153,7 +150,7 @@ def read_set(dataset: str, name: str) -> list[Example]:
     return [e for e in read_records(Path(dataset) / EXAMPLES, EXAMPLE) if (e.arm, e.split) == (arm, split)]
 
 
-def require_domain(dataset: str, arms: Sequence[str], domain: str) -> None:
+def require_domain(dataset: str, arms: Collection[str], domain: str) -> None:
     """Raise RecipeError if an arm was made for another domain: this domain's judge would not understand it."""
     made_for = (read_manifest(Path(dataset)) or {}).get("domains", {})
     for arm in arms:

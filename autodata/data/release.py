@@ -123,7 +123,8 @@ def fill_model(run: Path, target: Path, manifest: Manifest, allow_unknown: bool)
         if (run / name).exists():
             link_files(run / name, target / name)
     recipe = config.load(GrpoRecipe, [str(run / "recipe.yaml")])
-    _describe(recipe, {"run": ".", "dataset": "dataset"}, manifest, target, ())
+    watched = {"evaluate_dataset": "evaluate_dataset"} if recipe.evaluate_dataset else {}
+    _describe(recipe, {"run": ".", "dataset": "dataset", **watched}, manifest, target, ())
 
 
 def fill_logs(run: Path, target: Path, manifest: Manifest, allow_unknown: bool) -> None:

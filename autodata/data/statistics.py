@@ -67,7 +67,7 @@ MEANS: dict[str, tuple[Callable[[Example], float | None], Bounds | None]] = {
     "weak_avg": (lambda e: fmean(e.weak_scores), SHARE),
     "strong_avg": (lambda e: fmean(e.strong_scores), SHARE),
     "gap": (lambda e: fmean(e.strong_scores) - fmean(e.weak_scores), DIFFERENCE),
-    "rounds": (lambda e: e.rounds, None),
+    "rounds": (lambda e: 1 if e.arm == "cot" else e.rounds, None),  # each proposal of cot stands alone
     "question_chars": (lambda e: len(e.candidate.question), None),
     "rubric_items": (lambda e: len(e.candidate.rubric), None),
     "weak_rollout_std_points": (  # scores between 0 and 1 cannot have a spread above 50 points

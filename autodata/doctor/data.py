@@ -51,13 +51,27 @@ def check_examples(recipe: GrpoRecipe) -> list[Finding]:
         return [fail("examples", str(error))]
     count = sum(e.split == "train" and e.arm in recipe.arms for e in examples)
     number = write_count(count, "training example")
-    finding = ok("examples", f"{number} of {', '.join(recipe.arms)}, min_examples={recipe.min_examples}")
-    if count < recipe.min_examples:
-        finding = fail("examples", f"{finding.detail}: generate from more documents, or lower min_examples")
+    key = "train_examples" if (recipe.train_examples or 0) > recipe.min_examples else "min_examples"
+    finding = ok("examples", f"{number} of {', '.join(recipe.arms)}, {key}={getattr(recipe, key)}")
+    if count < getattr(recipe, key):
+        finding = fail("examples", f"{finding.detail}: generate from more documents, or lower {key}")
     return [finding, judge_splits(examples)]
 
 
-def judge_splits(examples: Sequence[Example]) -> Finding:
+def check_watched(recipe: GrpoRecipe) -> list[Finding]:
+    """Check the data set of the watched sets: no source that it holds out may be trained on."""
+    folders = (recipe.dataset, recipe.watched_dataset)
+    try:
+        trained, watched = (read_records(Path(folder) / EXAMPLES, EXAMPLE) for folder in folders)
+    except RunError as error:
+        return [fail("splits", str(error))]
+    sides = [e for e in trained if e.split == "train" and e.arm in recipe.arms]
+    sides += [e for e in watched if e.split == "test" and f"{e.arm}_test" in recipe.evaluate]
+    advice = "make dataset or evaluate_dataset from other documents"
+    return [*check_dataset(recipe.watched_dataset), judge_splits(sides, advice)]
+
+
+def judge_splits(examples: Sequence[Example], advice: str = "make the data set again") -> Finding:
     train, test = (
         {part for e in examples if e.split == split for part in e.document_source.split("; ")}
         for split in ("train", "test")
@@ -65,7 +79,7 @@ def judge_splits(examples: Sequence[Example]) -> Finding:
     number_train, number_test = (write_count(len(sources), "source") for sources in (train, test))
     if shared := sorted(train & test):
         number = write_count(len(shared), "source")
-        return fail("splits", f"train and test share {number}, for example {shared[0]}: make the data set again")
+        return fail("splits", f"train and test share {number}, for example {shared[0]}: {advice}")
     return ok("splits", f"{number_train} to train on, {number_test} held out, none shared")
 
 

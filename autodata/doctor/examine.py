@@ -57,6 +57,7 @@ def _examine_data(recipe: object) -> Iterator[Finding]:
         yield from data.check_dataset(recipe.dataset)
     if isinstance(recipe, GrpoRecipe):
         yield from data.check_examples(recipe)
+        yield from data.check_watched(recipe) if recipe.evaluate_dataset else ()
     if isinstance(recipe, EvalRecipe):
         yield data.check_label(recipe)
     if isinstance(recipe, GenerateRecipe):

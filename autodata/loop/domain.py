@@ -89,14 +89,20 @@ class Domain(ABC):
 
     @abstractmethod
     def challenge(self, document: Document, rounds: Sequence[Round]) -> Sequence[Challenge]:
-        """Return the next challenges, given the earlier `rounds`; none if there is nothing left to propose."""
+        """Return the next challenges, given the earlier `rounds`; none if there is nothing left to propose.
+
+        In a baseline arm `rounds` is always empty, so proposals of one document differ only by the challenger's seed.
+        """
 
     @abstractmethod
     def read_candidate(self, document: Document, record: Mapping[str, object], rounds: Sequence[Round]) -> Candidate:
         """Read the candidate in a challenger's reply. Raises ParseError if it is none or an earlier round had it."""
 
     def find_baseline(self, document: Document) -> Candidate | None:
-        """Return the candidate that the document itself has, for the baseline arm; None means: ask the challenger."""
+        """Return the candidate that the document itself has: the first proposal of the arm cot.
+
+        None means: ask the challenger.
+        """
         return None
 
     @abstractmethod

@@ -114,7 +114,7 @@ class Harness:
     async def _propose(self, number: int, instruction: str) -> Candidate | ParseError | None:
         """Return the next proposal, or why it is none. Without any, end the document and return None."""
         try:
-            if not self.waiting and self.arm == "cot" and (baseline := self.domain.find_baseline(self.document)):
+            if number == 1 and self.arm == "cot" and (baseline := self.domain.find_baseline(self.document)):
                 return baseline
             if not self.waiting:
                 self.waiting = await self.domain.propose(self.document, self._shown_rounds, number, instruction)

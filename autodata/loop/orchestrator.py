@@ -1,8 +1,8 @@
 """Directs the rounds of a document: Python does, or a language model that says what to propose next.
 
-The two baseline arms propose without a loop. CoT Self-Instruct proposes once (paper Sec. 3.1). Best-of-N proposes
-until it has spent as many tokens as the agentic arm spent on the same document, and keeps the best proposal: the loop
-must beat it at equal cost.
+The two baseline arms propose without a loop. CoT Self-Instruct proposes once (paper Sec. 3.1), or as often as the
+recipe says, and keeps every proposal that was measured. Best-of-N proposes until it has spent as many tokens as the
+agentic arm spent on the same document, and keeps the best proposal: the loop must beat it at equal cost.
 """
 
 import json
@@ -39,15 +39,15 @@ async def orchestrate(harness: Harness) -> Trajectory:
     return harness.trajectory()
 
 
-async def propose_once(harness: Harness) -> Trajectory:
-    """Propose one candidate and test it like any other, except that both solvers always try it.
+async def propose_unselected(harness: Harness, proposals: int = 1) -> Trajectory:
+    """Propose independent candidates and test each like any other, except that both solvers always try it.
 
-    The verdict is recorded but not acted upon: this arm's data are whatever was proposed.
+    The verdicts are recorded but not acted upon: this arm's data are whatever was proposed.
     """
     await harness.prepare()
-    if harness.end is None:
+    while harness.end is None and len(harness.rounds) < proposals:
         await harness.play_round()
-    if harness.end is not End.SKIPPED:
+    if harness.end in (None, End.ROUNDS_USED):
         harness.stop(End.ONE_SHOT)
     return harness.trajectory()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from autodata.loop import domain as base
 from autodata.loop.domain import Inconclusive, JudgeFailed
 from autodata.loop.harness import Harness
-from autodata.loop.orchestrator import ORCHESTRATORS, propose_many, propose_once
+from autodata.loop.orchestrator import ORCHESTRATORS, propose_many, propose_unselected
 from autodata.recipes.generation import GenerateRecipe
 from autodata.run.folder import Run, require_finished
 from autodata.run.progress import Progress
@@ -92,7 +92,7 @@ class Generation:
     def _play(self, document: Document) -> Awaitable[Trajectory]:
         harness = Harness(self.domain, document, self.recipe.arm, self._earlier_failures[document.id])
         if self.recipe.arm == "cot":
-            return propose_once(harness)
+            return propose_unselected(harness, self.recipe.proposals)
         if self.recipe.arm == "best_of_n":
             return propose_many(harness, self._budgets.get(document.id, 0))
         return ORCHESTRATORS[self.recipe.orchestrator](harness)

@@ -1,4 +1,4 @@
-"""Counts the problems that a model is asked: those of a data set on this machine, else as many as priors.yaml says."""
+"""Counts the problems that a model is asked or trained on: those on this machine, else as many as priors.yaml says."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,9 @@ from autodata.config import RecipeError
 from autodata.data.examples import EXAMPLES, read_set
 from autodata.plan.workload import PRIORS
 from autodata.recipes.evaluation import EvalRecipe
+from autodata.recipes.training import GrpoRecipe
 from eval.prbench.data import read_split
+from training.rows import choose_by_pass_rate, draw_examples
 
 PRINCIPIA = "principia_bench"
 
@@ -32,6 +34,18 @@ def count_examples(dataset: str, name: str, domain: str) -> int:
     if split not in sizes:
         raise RecipeError(f"{name}: no such set; its name must end in one of {', '.join(f'_{s}' for s in sizes)}")
     return int(sizes[split])
+
+
+def count_trained(recipe: GrpoRecipe) -> int | None:
+    """Count the examples that a training uses. Raises RecipeError, and TooFewExamples below train_examples.
+
+    Without the data set on this machine it is the recipe's train_examples, which may be None.
+    """
+    if not (Path(recipe.dataset) / EXAMPLES).exists():
+        return recipe.train_examples
+    examples = [e for arm in recipe.arms for e in read_set(recipe.dataset, f"{arm}_train")]
+    examples = choose_by_pass_rate(examples, recipe.pass_rate)
+    return len(draw_examples(examples, recipe.train_examples, 0, recipe.dataset))  # any seed draws as many
 
 
 def list_problems(recipe: EvalRecipe) -> Mapping[str, Problems]:

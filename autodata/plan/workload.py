@@ -17,7 +17,7 @@ from autodata.recipes.models import Models
 from autodata.run.folder import require_finished
 from autodata.run.records import read_records
 from autodata.serving.request import resolve_sampling
-from autodata.types import TRAJECTORY, Attempt, Role, Round, Trajectory
+from autodata.types import TRAJECTORY, Attempt, End, Role, Round, Trajectory
 
 PRIORS = yaml.safe_load((Path(__file__).parent / "priors.yaml").read_text(encoding="utf-8"))
 
@@ -85,13 +85,20 @@ def from_run(recipe: GenerateRecipe, folder: Path) -> Workload:
 
 def replay(trajectory: Trajectory, recipe: GenerateRecipe, prompt_shares: Mapping[Role, float]) -> Story:
     """Replay a recorded document under `recipe`. If the recipe is the same, its tokens are the recorded ones."""
-    rounds = trajectory.rounds[: recipe.domain.max_rounds]
+    rounds = _choose_rounds(trajectory, recipe)
     calls = _Calls(recipe, PRIORS["domains"].get(recipe.domain.name, {}))
     stages = [s for number, r in enumerate(rounds) for s in calls.retrace(r, number)]
     stages = [*calls.once(Role.CHALLENGER, "prepare"), *stages]
-    accepted = trajectory.accepted is not None and len(rounds) == len(trajectory.rounds)
+    accepted = any(r.verdict.accepted for r in rounds)
     spent = {role: trajectory.tokens.get(role, 0) * len(rounds) / max(1, len(trajectory.rounds)) for role in Role}
     return Story(tuple(_share_out(stages, spent, prompt_shares)), len(rounds), accepted)
+
+
+def _choose_rounds(trajectory: Trajectory, recipe: GenerateRecipe) -> Sequence[Round]:
+    """Choose the recorded rounds that a recipe would play. Independent proposals repeat if it makes more of them."""
+    if recipe.arm == "cot" and trajectory.end is End.ONE_SHOT and trajectory.rounds:
+        return [trajectory.rounds[i % len(trajectory.rounds)] for i in range(recipe.proposals)]
+    return trajectory.rounds[: recipe.domain.max_rounds]
 
 
 def _share_out(
@@ -125,8 +132,9 @@ class _Calls:
 
     def __init__(self, recipe: GenerateRecipe, prior: Mapping[str, Any]):
         self.recipe, self.domain, self.prior = recipe, recipe.domain, prior
-        self.by_agent = recipe.orchestrator == "agent" and recipe.arm not in BASELINES
-        self.weak_first = recipe.domain.weak_first and recipe.arm not in BASELINES
+        self.is_baseline = recipe.arm in BASELINES
+        self.by_agent = recipe.orchestrator == "agent" and not self.is_baseline
+        self.weak_first = recipe.domain.weak_first and not self.is_baseline
 
     def ask(self, role: Role) -> Call:
         return ask(self.recipe.models, role)
@@ -146,7 +154,7 @@ class _Calls:
         return (sum(chains, ()),) if self.weak_first and self.domain.early_stop else chains
 
     def round(self, number: int, last: str, weak: Sequence[Call], strong: Sequence[Call]) -> list[CallStage]:
-        """List the stages of a round up to the one that ended it; an accepted round has a final check."""
+        """List the stages of a round up to the one that ended it. A possible example has a final check."""
         stages = self.propose(number)
         if last == "propose":
             return stages
@@ -155,8 +163,8 @@ class _Calls:
             attempts = [self.solve(weak), self.solve(strong)]
             attempts = attempts if self.weak_first else [attempts[0] + attempts[1]]
             stages += [*filter(None, attempts), *self.once(Role.QUALITY_VERIFIER, "assess")]
-        if last == "accepted" and self.domain.final_check:
-            stages += self.once(Role.QUALITY_VERIFIER, "verify")
+            if self.domain.final_check and (last == "accepted" or self.is_baseline):
+                stages += self.once(Role.QUALITY_VERIFIER, "verify")
         return stages
 
     def retrace(self, round: Round, number: int) -> list[CallStage]:
@@ -174,20 +182,34 @@ def _adjust(attempts: Sequence[Attempt], count: int, role: Role) -> list[Call]:
 
 
 def _invent(recipe: GenerateRecipe, prior: Mapping[str, Any], rng: random.Random) -> Story:
-    """Invent a document that is accepted after a geometrically distributed number of rounds, or uses up all rounds."""
-    most = 1 if recipe.arm == "cot" else recipe.domain.max_rounds
+    """Invent a document: how its rounds end, and the calls that they make."""
+    invent_ends = _invent_proposals if recipe.arm == "cot" else _invent_rounds
+    calls, ends = _Calls(recipe, prior), invent_ends(recipe, prior, rng)
+    solvers = ((Role.WEAK_SOLVER, recipe.domain.weak_attempts), (Role.STRONG_SOLVER, recipe.domain.strong_attempts))
+    weak, strong = ([replace(calls.ask(role), is_shared=i > 0) for i in range(n)] for role, n in solvers)
+    weak_only = {"weak"} if calls.weak_first else set()  # how rounds without strong attempts end
+    stages = [s for n, end in enumerate(ends) for s in calls.round(n, end, weak, [] if end in weak_only else strong)]
+    return Story((*calls.once(Role.CHALLENGER, "prepare"), *stages), len(ends), "accepted" in ends)
+
+
+def _invent_rounds(recipe: GenerateRecipe, prior: Mapping[str, Any], rng: random.Random) -> list[str]:
+    """Invent a loop that accepts after a geometrically distributed number of rounds, or uses up all rounds."""
     needed = 1
     while rng.random() > 1 / prior["rounds"]:
         needed += 1
-    accepted = rng.random() < prior["acceptance"] and needed <= most
-    calls, count = _Calls(recipe, prior), needed if accepted else most
-    ends = rng.choices(list(prior["fails"]), list(prior["fails"].values()), k=count)
-    if accepted:
-        ends[-1] = "accepted"
-    solvers = ((Role.WEAK_SOLVER, recipe.domain.weak_attempts), (Role.STRONG_SOLVER, recipe.domain.strong_attempts))
-    weak, strong = ([replace(calls.ask(role), is_shared=i > 0) for i in range(n)] for role, n in solvers)
-    stages = [s for n, end in enumerate(ends) for s in calls.round(n, end, weak, [] if end == "weak" else strong)]
-    return Story((*calls.once(Role.CHALLENGER, "prepare"), *stages), count, accepted)
+    accepted = rng.random() < prior["acceptance"] and needed <= recipe.domain.max_rounds
+    ends = _draw_failures(prior, rng, needed if accepted else recipe.domain.max_rounds)
+    return [*ends[:-1], "accepted"] if accepted else ends
+
+
+def _invent_proposals(recipe: GenerateRecipe, prior: Mapping[str, Any], rng: random.Random) -> list[str]:
+    """Invent independent proposals. Each is as likely to be accepted as a round of the loop on this document."""
+    chance = 1 / prior["rounds"] if rng.random() < prior["acceptance"] else 0.0
+    return ["accepted" if rng.random() < chance else end for end in _draw_failures(prior, rng, recipe.proposals)]
+
+
+def _draw_failures(prior: Mapping[str, Any], rng: random.Random, count: int) -> list[str]:
+    return rng.choices(list(prior["fails"]), list(prior["fails"].values()), k=count)
 
 
 def _prompt_shares(trajectories: Sequence[Trajectory], manifest: Mapping[str, Any]) -> dict[Role, float]:

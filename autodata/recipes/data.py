@@ -16,7 +16,7 @@ class Filters:
     source_references: bool = False  # drop mentions of the source: "the paper", "Figure 2" (CS)
     reference_answer: bool = True  # drop if there is none; false: the domain's questions have none (legal)
     near_duplicate: float = 0.8  # drop questions whose word 5-grams have at least this Jaccard similarity
-    per_document: int = 1  # drop more examples than this of one document and arm
+    per_document: int = 1  # drop more examples than this of one document and arm; those of the first rounds stay
 
 
 @dataclass
@@ -29,7 +29,7 @@ class DatasetRecipe:
     filters: Filters = field(default_factory=Filters)
     decontaminate: list[str] = field(default=MISSING, metadata=OPERATIONAL)  # benchmarks, identified by content; or []
     equal_sizes: bool = False  # cut every arm down to the size of the smallest, split by split
-    test_fraction: float = 0.25
+    test_fraction: float = 0.25  # share of the documents that is held out; 1: all, for a set that only measures
     seed: int = 0
 
 

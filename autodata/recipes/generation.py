@@ -22,6 +22,9 @@ class GenerateRecipe:
     domain: DomainConfig = field(default_factory=DomainConfig)
     models: Models = field(default_factory=Models)
     arm: str = "agentic"  # baselines: "cot" (CoT Self-Instruct) and "best_of_n" (spends as many tokens as budget_from)
+    # Independent proposals of each document in the arm cot, all of them tested. The default is the paper's (Sec. 3.1).
+    # filters.per_document of the data set says how many of them may become examples.
+    proposals: int = 1
     orchestrator: str = "fixed"  # "agent": a language model says what to propose next, or gives up
     budget_from: str | None = operational(None)  # for best_of_n: the agentic run whose token count it may spend
     seed: int = 0

@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from autodata.recipes.domain import DomainConfig
-from autodata.recipes.models import OPERATIONAL, Models, RoleConfig
+from autodata.recipes.models import OPERATIONAL, Models, RoleConfig, operational
 
 
 @dataclass
@@ -44,7 +44,13 @@ class GrpoRecipe:
     dataset: str = field(default=MISSING, metadata=OPERATIONAL)  # a run folder of autodata.dataset
     arms: list[str] = field(default_factory=lambda: ["agentic"])
     pass_rate: list[float] = field(default_factory=list)  # [low, high] of the weak solver's mean score, inclusive
+    # Train on so many examples, drawn with trainer.seed from those that pass_rate keeps; None: on all of them. So arms
+    # of different size can be trained on equal numbers.
+    train_examples: int | None = None
     evaluate: list[str] = field(default_factory=list)  # sets to watch, <arm>_<split>; the trainer says how often
+    # A run folder of autodata.dataset that has the sets of `evaluate`; None: `dataset`. Only autodata.doctor checks
+    # that its held-out documents are not trained on.
+    evaluate_dataset: str | None = operational(None)
     evaluate_examples: int | None = None  # only the first so many of each set; None: all
     domain: DomainConfig = field(default_factory=DomainConfig)
     models: Models = field(default_factory=Models)  # only the judge is used, if the domain has one
@@ -63,3 +69,8 @@ class GrpoRecipe:
 
     def __post_init__(self) -> None:
         self.models.keep(["judge"] if "judge" in self.domain.roles else [])
+
+    @property
+    def watched_dataset(self) -> str:
+        """The run folder of the data set that has the sets of `evaluate`."""
+        return self.evaluate_dataset or self.dataset

@@ -35,17 +35,17 @@
     return element;
   }
 
-  function tell({ id, document_source: source, candidate, evidence, provenance, rounds, weak_scores: weak, strong_scores: strong }) {
+  function tell({ id, document_source: source, candidate, evidence, provenance, round, rounds, weak_scores: weak, strong_scores: strong }) {
     const side = (met, scores) => scores.map((score, at) => ({ name: at + 1, met: met[at], score }));
     return [
       make("h3", {}, make("a", { href: `#${new URLSearchParams({ example: id })}` }, id)),
-      make("p", { class: "note" }, `${source} · licence ${provenance.licence || "unknown"} · ${count(rounds, "round")} · run ${provenance.run}`),
+      make("p", { class: "note" }, `${source} · licence ${provenance.licence || "unknown"} · round ${round} of ${rounds} · run ${provenance.run}`),
       titled("Question", prose(candidate.question)),
       candidate.context ? titled("Context", prose(candidate.context)) : "",
       candidate.reference_answer ? titled("Reference answer", prose(candidate.reference_answer)) : "",
       matrix(`Rubric of ${id}`, candidate.rubric, { weak: side(evidence.weak_met, weak), strong: side(evidence.strong_met, strong) }),
       fold("Verdicts and thresholds", json({ presets: evidence.presets, gates: evidence.gates, review: evidence.review })),
-      fold("Provenance", json(provenance)),
+      fold("Provenance, with the tokens of the whole trajectory", json(provenance)),
     ];
   }
 

@@ -55,7 +55,7 @@ def _body(model: str, manifest: Mapping[str, Any], recipe: GrpoRecipe) -> list[s
         "## Trainer",
         "\n".join(f"- `{key}`: `{value}`" for key, value in sorted(recipe.trainer.items())),
         "## Made with",
-        f"Data set: {manifest['inputs']['dataset'][:16]}; commit: {manifest.get('git_commit') or 'unknown'}; "
+        f"{_name_datasets(manifest['inputs'])}; commit: {manifest.get('git_commit') or 'unknown'}; "
         f"packages: {packages}.",
         "## Limits",
         f"- The reward is {reward}: where it can be misled, the model learns to mislead it.\n"
@@ -63,3 +63,11 @@ def _body(model: str, manifest: Mapping[str, Any], recipe: GrpoRecipe) -> list[s
         "## Citation",
         CITATION,
     ]
+
+
+def _name_datasets(inputs: Mapping[str, str]) -> str:
+    """Name the data set by its hash, and that of the watched sets if they come from another one."""
+    watched = inputs.get("evaluate_dataset")
+    return f"Data set: {inputs['dataset'][:16]}" + (
+        f"; data set of the watched sets: {watched[:16]}" if watched else ""
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 from autodata.config import RecipeError
 from autodata.plan import lengths, speed
 from autodata.plan.lengths import Lengths
-from autodata.plan.problems import count_examples
+from autodata.plan.problems import count_examples, count_trained
 from autodata.plan.queues import IN_FLIGHT, make_station, read_speeds
 from autodata.plan.simulation import Station
 from autodata.plan.speed import ReplicaSpeed
@@ -38,15 +38,15 @@ def plan_training(recipe: GrpoRecipe, options: argparse.Namespace) -> TrainingPl
     is_single = bool(recipe.lora or recipe.trainer.get("use_cpu"))
     processes = options.gpus or (1 if is_single else _PROCESSES)
     setting = _set(recipe, processes, _choose_lengths(recipe, measured), options)
-    course = simulate_course(setting, options.repeats)
+    course, examples = simulate_course(setting, options.repeats), count_trained(recipe)
     if not measured:
-        return TrainingPlan(setting, course, "priors.yaml, unmeasured")
+        return TrainingPlan(setting, course, "priors.yaml, unmeasured", examples)
     ran = measured.recipe
-    if not Path(ran.dataset).exists():  # the run was made elsewhere; its sets had the sizes of the recipe's
-        ran = replace(ran, dataset=recipe.dataset)
+    if not Path(ran.watched_dataset).exists():  # the run was made elsewhere; its sets had the sizes of the recipe's
+        ran = replace(ran, evaluate_dataset=recipe.watched_dataset)
     same = _set(ran, measured.processes, measured.lengths, options)
     factors = measured.compare(simulate_course(same, options.repeats))
-    return TrainingPlan(setting, course.scale(factors), f"{measured.folder}, measured")
+    return TrainingPlan(setting, course.scale(factors), f"{measured.folder}, measured", examples)
 
 
 def _check(recipe: GrpoRecipe, measured: MeasuredTraining | None) -> None:
@@ -80,7 +80,7 @@ def _set(recipe: GrpoRecipe, processes: int, drawn: Lengths, options: argparse.N
     gpus = 0 if recipe.trainer.get("use_cpu") else count_parallel(recipe.trainer)
     station = Station(replace(student, caches=True), engines, room, gpus)
     stations = {STUDENT: station, **_build_judge(recipe, processes, stated, options.like)}
-    sizes = {name: count_examples(recipe.dataset, name, recipe.domain.name) for name in recipe.evaluate}
+    sizes = {name: count_examples(recipe.watched_dataset, name, recipe.domain.name) for name in recipe.evaluate}
     limit = recipe.evaluate_examples or max(sizes.values(), default=0)
     return Setting(recipe, shape, processes, drawn, stations, {name: min(n, limit) for name, n in sizes.items() if n})
 

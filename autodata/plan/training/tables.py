@@ -21,6 +21,7 @@ class TrainingPlan:
     setting: Setting
     course: Course
     origin: str  # source of lengths and hours
+    examples: int | None  # to train on; None: not known on this machine
 
     @property
     def memory(self) -> Memory:
@@ -46,6 +47,7 @@ class TrainingPlan:
         largest = max(course.parts, key=lambda part: part.total)
         return {
             "weights": self._write_weights(),
+            "examples": self._write_examples(),
             "steps": self._write_steps(),
             "completions": self._write_lengths(),
             "tokens": f"{course.tokens:,.0f}",
@@ -64,6 +66,13 @@ class TrainingPlan:
         loses = shape.trained and read_size(recipe) < 4 and self.setting.processes == 1
         warning = "; no float32 weights: small updates are lost" if loses else ""
         return f"{kind} are trained, {shape.parameters:,} are loaded{warning}"
+
+    def _write_examples(self) -> str:
+        if not self.examples:
+            return DASH
+        recipe = self.setting.recipe
+        passes = int(recipe.trainer["max_steps"]) * recipe.prompts_per_step / self.examples
+        return f"{self.examples:,}, {passes:,.1f} passes over them"
 
     def _write_steps(self) -> str:
         recipe = self.setting.recipe
