@@ -1,4 +1,4 @@
-"""Changes TRL's trainer where long sequences need it: no padding in forward passes, and evaluations without them."""
+"""Changes TRL's trainer where it repeats work: no padding in forward passes, and evaluations without them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from torch.nn.functional import pad
 from trl import GRPOTrainer
 
 from training.rows import PADDING
+from training.shared_prompt import divide_by_prompt, keeps_whole_past, run_prompt
+
+Scores = tuple[Tensor, Tensor | None, Tensor | None]  # log-probabilities, entropies, loss of the router
 
 
 class PolicyTrainer(GRPOTrainer):
@@ -27,26 +30,56 @@ class PolicyTrainer(GRPOTrainer):
 
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int, **options: Any
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    ) -> Scores:
         """Go through the model with as few rows at once as in training, each cut to what it uses.
 
         `input_ids` and `attention_mask` have shape (rows, prompt + completion). Returns log-probabilities and
         entropies of shape (rows, logits_to_keep), 0 where a row has padding.
         """
         options.pop("batch_size", None)
-        rows, parts = self.args.per_device_train_batch_size, []
-        for ids, mask in zip(input_ids.split(rows), attention_mask.split(rows), strict=True):
-            first, end = find_used(mask, logits_to_keep)
-            cut = input_ids.size(1) - end
-            sides = ids[:, first:end], mask[:, first:end], logits_to_keep - cut
-            logps, entropies, loss = super()._get_per_token_logps_and_entropies(model, *sides, **options)
-            parts.append((pad(logps, (0, cut)), entropies if entropies is None else pad(entropies, (0, cut)), loss))
-        logps, entropies, losses = zip(*parts, strict=True)
-        return (
-            torch.cat(logps),
-            None if entropies[0] is None else torch.cat(entropies),
-            None if losses[0] is None else torch.stack(losses).mean(),
-        )
+        size = self.args.per_device_train_batch_size
+        run = self._run_groups if self._can_share_prompts(model, options) else self._run_rows
+        passes = zip(input_ids.split(size), attention_mask.split(size), strict=True)
+        return join([run(model, ids, mask, logits_to_keep, **options) for ids, mask in passes])
+
+    def _can_share_prompts(self, model: Any, options: Mapping[str, Any]) -> bool:
+        """Return True if rows with the same prompt can share one pass over it.
+
+        Gradient checkpointing allows no cache. DDP and DeepSpeed expect one forward pass for each backward pass.
+        """
+        others = [value for key, value in options.items() if key != "compute_entropy"]
+        has_only_text = all(value is None or value is False for value in others)
+        is_bare = model is self.accelerator.unwrap_model(model)
+        is_plain = has_only_text and is_bare and not self.args.gradient_checkpointing
+        return is_plain and keeps_whole_past(model.config)
+
+    def _run_groups(self, model: Any, ids: Tensor, mask: Tensor, kept: int, **options: Any) -> Scores:
+        """Go through the model with the rows of each prompt at once, then with the rows whose prompt no other has."""
+        groups, alone = divide_by_prompt(ids.masked_fill(mask == 0, -1)[:, :-kept])
+        parts = [self._run_group(model, ids[rows], mask[rows], kept, **options) for rows in groups]
+        if len(alone):
+            parts.append(self._run_rows(model, ids[alone], mask[alone], kept, **options))
+        logps, entropies, loss = join(parts)
+        order = torch.cat([*groups, alone]).argsort()
+        return logps[order], None if entropies is None else entropies[order], loss
+
+    def _run_group(self, model: Any, ids: Tensor, mask: Tensor, kept: int, **options: Any) -> Scores:
+        """Go through the model with the prompt of all rows once, then with their completions."""
+        first, last = find_used(mask, kept)[0], ids.size(1) - kept - 1  # columns of the prompt's first and last token
+        if first >= last:  # a single token leaves nothing to share
+            return self._run_rows(model, ids, mask, kept, **options)
+        with self.accelerator.autocast():
+            continue_prompt = run_prompt(model, ids[:1, first:last], len(ids))
+        # The rows begin with the prompt's last token, because it predicts the first token of each completion.
+        return self._run_rows(continue_prompt, ids[:, last:], mask[:, last:], kept, **options)
+
+    def _run_rows(self, model: Any, ids: Tensor, mask: Tensor, kept: int, **options: Any) -> Scores:
+        """Go through the model with some rows, without the columns that none of them uses."""
+        first, end = find_used(mask, kept)
+        cut = ids.size(1) - end
+        sides = ids[:, first:end], mask[:, first:end], kept - cut
+        logps, entropies, loss = super()._get_per_token_logps_and_entropies(model, *sides, **options)
+        return pad(logps, (0, cut)), None if entropies is None else pad(entropies, (0, cut)), loss
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
         """Let all processes take their longest rows first: in each forward pass they wait for the slowest of them."""
@@ -133,6 +166,16 @@ def find_used(mask: Tensor, logits_to_keep: int) -> tuple[int, int]:
     used = mask.any(dim=0).nonzero()
     first, last = int(used[0]), int(used[-1])
     return first, max(last + 1, mask.size(1) - logits_to_keep + 1)
+
+
+def join(parts: Sequence[Scores]) -> Scores:
+    """Put the rows of several passes below each other; the loss is their mean."""
+    logps, entropies, losses = zip(*parts, strict=True)
+    return (
+        torch.cat(logps),
+        None if entropies[0] is None else torch.cat(entropies),
+        None if losses[0] is None else torch.stack(losses).mean(),
+    )
 
 
 def count_tokens(inputs: Mapping[str, Tensor]) -> int:
