@@ -33,6 +33,7 @@ class World:
     cell: float  # of one training on one document
     samples: int = 1  # answers to each question
     effect: float = 0.05
+    is_learnt_or_not: bool = False  # the seed's deviation is then up or down by its standard deviation
 
 
 WORLDS = (
@@ -42,6 +43,7 @@ WORLDS = (
     World("large seed effect", 0.03, 0.02, 0.02),
     World("documents dominate", 0.005, 0.10, 0.02, samples=3),
     World("all are large", 0.03, 0.10, 0.05, samples=3),
+    World("a skill is learnt or not", 0.03, 0.02, 0.02, is_learnt_or_not=True),
 )
 
 
@@ -49,8 +51,9 @@ def draw(world: World, seeds: int, chance: numpy.random.Generator) -> Cells:
     """Draw the paired differences of two arms on the same questions, added up by seed and document."""
     sizes = chance.integers(10, 41, DOCUMENTS)
     owner = numpy.repeat(numpy.arange(DOCUMENTS), sizes)
+    by_seed = chance.standard_normal((seeds, 1))
     spread = [
-        world.seed * chance.standard_normal((seeds, 1)),
+        world.seed * (numpy.sign(by_seed) if world.is_learnt_or_not else by_seed),
         world.document * chance.standard_normal((1, DOCUMENTS)),
         world.cell * chance.standard_normal((seeds, DOCUMENTS)),
     ]
