@@ -39,7 +39,7 @@ class World:
 WORLDS = (
     World("no seed effect", 0.0, 0.02, 0.0),
     World("small seed effect", 0.005, 0.02, 0.02),
-    World("seeds as the noise", 0.01, 0.02, 0.02),
+    World("moderate seed effect", 0.01, 0.02, 0.02),
     World("large seed effect", 0.03, 0.02, 0.02),
     World("documents dominate", 0.005, 0.10, 0.02, samples=3),
     World("all are large", 0.03, 0.10, 0.05, samples=3),

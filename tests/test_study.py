@@ -22,7 +22,6 @@ from eval.study.rows import UNTRAINED, Cost, CurvePoint, Score, StudyRows, read_
 from eval.study.write import analyse
 from tests.helpers.training_world import make_dataset
 
-REPO = Path(__file__).parent.parent
 RECIPE = "recipes/study/analysis.yaml"
 GAINS = {"cot": 0.0, "best_of_n": 0.02, "pass_rate": 0.1, "agentic": 0.2}
 FILES = ("results.md", "skills.csv", "curves.png", "skills.png", "tokens.png")

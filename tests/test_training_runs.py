@@ -175,6 +175,8 @@ def test_watched_sets_have_curves_and_a_second_judge(world, judge, tmp_path, mon
     train(monkeypatch, *command)
     watched = json.loads((tmp_path / "run" / "curve.json").read_text())["watched"]
     assert set(watched) == {"cot_test", "agentic_test", "probe"}
+    counts = read_manifest(tmp_path / "run")["examples"]
+    assert counts == {"train": 6, "cot_test": 2, "agentic_test": 2}, "padding is no example"
     for name in ("cot_test", "agentic_test"):
         assert [point["step"] for point in watched[name]] == [0, 2]
         assert all(0 <= point["second_judge"] <= 1 for point in watched[name])
