@@ -20,7 +20,7 @@ from autodata import command
 from autodata.recipes import budgets
 from autodata.recipes.corpora import DownloadRecipe, IngestRecipe
 from autodata.recipes.data import DatasetRecipe, JudgeAuditRecipe
-from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe, TableRecipe
+from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe, StudyRecipe, TableRecipe
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.meta import MetaRecipe
 from autodata.recipes.training import GrpoRecipe
@@ -40,6 +40,7 @@ SCHEMAS = {
     "judge_audit": JudgeAuditRecipe,
     "question": QuestionTypesRecipe,
     "table": TableRecipe,
+    "analysis": StudyRecipe,
     "meta": MetaRecipe,
 }
 RETIRED = ("guidance", "metrics_port")  # keys of earlier versions, which stand in the recipes of their run folders

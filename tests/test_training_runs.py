@@ -57,7 +57,9 @@ def test_what_is_saved_loads_and_the_vision_tower_is_as_it_was(world, undisturbe
     assert (undisturbed / "model" / "generation_config.json").exists()
     assert "Domain: cs; arms: agentic; steps: 6; judge: " in (undisturbed / "model" / "README.md").read_text()
     assert not (undisturbed / "full").exists()
-    assert read_manifest(undisturbed)["outputs"].keys() == {"model", "model_at_4"}
+    manifest = read_manifest(undisturbed)
+    assert manifest["outputs"].keys() == {"model", "model_at_4"}
+    assert manifest["examples"] == {"train": 6}
     assert [path.name for path in (undisturbed / "checkpoints").glob("checkpoint-*")] == ["checkpoint-6"]
     card = (undisturbed / "model_at_4" / "README.md").read_text()
     assert "steps: 4; judge: " in card and "Trained: all weights" in card
@@ -173,6 +175,8 @@ def test_watched_sets_have_curves_and_a_second_judge(world, judge, tmp_path, mon
     train(monkeypatch, *command)
     watched = json.loads((tmp_path / "run" / "curve.json").read_text())["watched"]
     assert set(watched) == {"cot_test", "agentic_test", "probe"}
+    counts = read_manifest(tmp_path / "run")["examples"]
+    assert counts == {"train": 6, "cot_test": 2, "agentic_test": 2}, "padding is no example"
     for name in ("cot_test", "agentic_test"):
         assert [point["step"] for point in watched[name]] == [0, 2]
         assert all(0 <= point["second_judge"] <= 1 for point in watched[name])

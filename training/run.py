@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -27,6 +28,7 @@ from autodata.stats.writing import write_duration, write_percent
 from autodata.types import Role
 from training.callbacks import write_curves
 from training.rewards.reward import JudgeDown
+from training.rows import PADDING
 from training.trainer import Training
 from training.weights.card import describe_judgements, write_card
 from training.weights.movement import CHANGE, SHARE, require_gradient
@@ -67,7 +69,7 @@ def save(run: Run, training: Training, trained: Path) -> None:
     require_gradient(training.trainer.state.log_history)
     facts = summarize(training, training.trainer.state.global_step)
     require_kept(run.folder, training.recipe.save_models_at)
-    run.note(**facts)
+    run.note(examples=count_examples(training), **facts)
     save_model(training, trained, run.path("model"), facts["steps"])
     shutil.rmtree(run.path("full"), ignore_errors=True)
     run.finish(_list_models(run.folder, training.recipe))
@@ -107,6 +109,13 @@ def summarize(training: Training, step: int) -> dict[str, Any]:
         "failed_by_reason": counts.failures,
         "judged_over": {"sessions": counts.sessions, "processes": counts.processes},
     }
+
+
+def count_examples(training: Training) -> dict[str, int]:
+    """Count the different examples of each set: `train` and those that were watched."""
+    data = (training.trainer.train_dataset, training.trainer.eval_dataset)
+    rows = {pair for rows in data if rows is not None for pair in zip(rows["set"], rows["example_id"], strict=True)}
+    return dict(sorted(Counter(name for name, _ in rows if name != PADDING).items()))
 
 
 def measure_evaluations(history: Sequence[Mapping[str, Any]]) -> float | None:

@@ -123,3 +123,43 @@ class TableRecipe:
     # The paper's cells, marked and shown beside ours: an arm or a row's label → column → a number; no cell: unknown.
     paper: dict[str, dict[str, Any]] = field(default_factory=dict)
     one_reader: list[str] = field(default_factory=list)  # columns of `paper` that one account alone reports
+
+
+@dataclass
+class StudyArm:
+    """Describes one arm of a study: one way to make the training data, trained with every seed."""
+
+    name: str = MISSING  # its runs are seed_<s>/grpo_<name> and seed_<s>/eval_<name>
+    label: str = MISSING  # its name in tables and figures
+    generation: str = MISSING  # its generation run is seed_<s>/<generation>; the tokens of that run are its cost
+    command: str = MISSING  # the command that makes its runs, printed if one is missing
+
+
+@dataclass
+class StudyRecipe:
+    """Compares arms that were trained with several seeds, on the same held-out questions."""
+
+    title: str = MISSING
+    runs: str = MISSING  # folder of the runs: seed_<s>/…, eval_untrained, and the held-out data set heldout
+    output: str = MISSING  # folder for the CSV files, results.md and the figures
+    set: str = "cot_test"  # the held-out set that is evaluated, and watched during training
+    seeds: list[int] = field(default_factory=list)
+    untrained: str = MISSING  # the command that makes eval_untrained, printed if it is missing
+    arms: list[StudyArm] = field(default_factory=list)
+    baseline: str = "cot"  # the arm that the others are compared with in the main table
+    scores: str | None = None  # folder with CSV files to analyse; null: they are gathered from the runs
+    pilot: str | None = None  # folder with a pilot's CSV files; the command then computes the power only
+    power_seeds: list[int] = field(default_factory=lambda: [3, 5, 10])
+    power_documents: list[int] = field(default_factory=lambda: [40])
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a study that cannot be analysed."""
+        names = [arm.name for arm in self.arms]
+        if not self.seeds or not names:
+            raise ValueError("seeds and arms: name at least one of each")
+        if repeated := next((name for name in (*names, *self.seeds) if [*names, *self.seeds].count(name) > 1), None):
+            raise ValueError(f"{repeated} is named twice; arms and seeds have different names")
+        if self.baseline not in names:
+            raise ValueError(f"baseline={self.baseline}: not among the arms ({', '.join(names)})")
+        if min(*self.power_seeds, *self.power_documents) < 2:
+            raise ValueError("power_seeds, power_documents: a variance needs at least two of each")
