@@ -88,14 +88,16 @@ class Domain(ABC):
         return replace(document, text=cut_text(document.text, self.config.document_chars))
 
     @abstractmethod
-    def challenge(self, document: Document, rounds: Sequence[Round]) -> Sequence[Challenge]:
-        """Return the next challenges, given the earlier `rounds`; none if there is nothing left to propose.
+    def challenge(self, document: Document, rounds: Sequence[Round], number: int) -> Sequence[Challenge]:
+        """Return the challenges of round `number`; none if there is nothing left to propose.
 
-        In a baseline arm `rounds` is always empty, so proposals of one document differ only by the challenger's seed.
+        `rounds` are the earlier rounds that a challenger may know: all of them in the loop, none in a baseline.
         """
 
     @abstractmethod
-    def read_candidate(self, document: Document, record: Mapping[str, object], rounds: Sequence[Round]) -> Candidate:
+    def read_candidate(
+        self, document: Document, record: Mapping[str, object], rounds: Sequence[Round], number: int
+    ) -> Candidate:
         """Read the candidate in a challenger's reply. Raises ParseError if it is none or an earlier round had it."""
 
     def find_baseline(self, document: Document) -> Candidate | None:
@@ -153,12 +155,12 @@ class Domain(ABC):
             slots = {**challenge.slots, "instruction": instruction}
             return await self.agents.write(Role.CHALLENGER, "challenger", slots, **request)
 
-        replies = await gather_all([ask(i, c) for i, c in enumerate(self.challenge(document, rounds))])
-        return [self._read(document, reply, rounds) for reply in replies]
+        replies = await gather_all([ask(i, c) for i, c in enumerate(self.challenge(document, rounds, number))])
+        return [self._read(document, reply, rounds, number) for reply in replies]
 
-    def _read(self, document: Document, reply: Reply, rounds: Sequence[Round]) -> Candidate | ParseError:
+    def _read(self, document: Document, reply: Reply, rounds: Sequence[Round], number: int) -> Candidate | ParseError:
         try:
-            return self.read_candidate(document, self.agents.read(reply, Role.CHALLENGER), rounds)
+            return self.read_candidate(document, self.agents.read(reply, Role.CHALLENGER), rounds, number)
         except ParseError as error:
             return error
 

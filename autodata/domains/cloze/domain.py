@@ -35,28 +35,30 @@ class CutPoint:
 class Domain(base.Domain):
     """Gives each candidate one criterion, and checks in code whether the next word is the document's own."""
 
-    def challenge(self, document: Document, rounds: Sequence[Round]) -> list[base.Challenge]:
-        options = self._choose_options(document, rounds)
+    def challenge(self, document: Document, rounds: Sequence[Round], number: int) -> list[base.Challenge]:
+        options = self._choose_options(document, rounds, number)
         if not options:
             return []
-        slots = {"document": self.privileged(document), "options": options} | _failures(rounds)
+        slots = {"document": excerpt(document.text), "options": options} | _failures(rounds)
         # Options are numbered from 1 in every round, so that the server compiles one grammar, not one per call.
         numbers = {"type": "integer", "enum": list(range(1, len(options) + 1))}
         return [base.Challenge(slots, make_object({"cut": numbers}))]
 
-    def read_candidate(self, document: Document, record: Mapping[str, object], rounds: Sequence[Round]) -> Candidate:
+    def read_candidate(
+        self, document: Document, record: Mapping[str, object], rounds: Sequence[Round], number: int
+    ) -> Candidate:
         number = record.get("cut")
-        options = self._choose_options(document, rounds)
+        options = self._choose_options(document, rounds, number)
         if type(number) is not int or not 1 <= number <= len(options):
             raise ParseError(f"cut {number!r} is not one of the {len(options)} cut points to choose from")
         point = options[number - 1]
         return Candidate(point.beginning, point.word, (Criterion(f"The next word is “{point.word}”.", 1),))
 
-    def _choose_options(self, document: Document, rounds: Sequence[Round]) -> list[CutPoint]:
+    def _choose_options(self, document: Document, rounds: Sequence[Round], number: int) -> list[CutPoint]:
         """Choose some untried cut points, in the order of the text. Equal arguments give the same choice."""
         earlier = {r.candidate.question for r in rounds if r.candidate}
         untried = [p for p in find_cut_points(document.text) if p.beginning not in earlier]
-        chance = random.Random(f"{self.seed} {document.id} {len(rounds)}")
+        chance = random.Random(f"{self.seed} {document.id} {number}")
         chosen = chance.sample(range(len(untried)), min(OPTIONS, len(untried)))
         return [untried[i] for i in sorted(chosen)]
 
@@ -74,7 +76,7 @@ class Domain(base.Domain):
     async def judge(self, candidate: Candidate, answer: str, seed: int) -> Judgement:
         return rubric.judge(candidate.rubric, [first_word(answer) == normalize(candidate.reference_answer)])
 
-    def privileged(self, document: Document) -> str:
+    def privileged(self, document: Document, candidate: Candidate) -> str:
         return excerpt(document.text)
 
 

@@ -21,11 +21,13 @@ _GROUPS = {Failure.LOW_QUALITY: "failed_quality_check", Failure.TOO_EASY: "too_e
 class Domain(base.Domain):
     """A challenger writes, a verifier checks, solvers answer without the paper, a judge decides on each criterion."""
 
-    def challenge(self, document: Document, rounds: Sequence[Round]) -> list[base.Challenge]:
+    def challenge(self, document: Document, rounds: Sequence[Round], number: int) -> list[base.Challenge]:
         slots = {"document": document.text, "shape": self.shape, **group_failures(rounds)}
         return [base.Challenge(slots, candidate_schema(self.shape))]
 
-    def read_candidate(self, document: Document, record: Mapping[str, object], rounds: Sequence[Round]) -> Candidate:
+    def read_candidate(
+        self, document: Document, record: Mapping[str, object], rounds: Sequence[Round], number: int
+    ) -> Candidate:
         skills = read_texts(record, "reasoning_skills")[:MAX_TAGS]
         candidate = Candidate(
             question=read_text(record, "question"),

@@ -43,7 +43,7 @@ class Domain(base.Domain):
             raise base.JudgeFailed(f"extractor, {problem}")
         raise base.Unsuitable(f"the extractor's replies could not be read: {problem}")
 
-    def challenge(self, document: Document, rounds: Sequence[Round]) -> list[base.Challenge]:
+    def challenge(self, document: Document, rounds: Sequence[Round], number: int) -> list[base.Challenge]:
         slots = {
             "document": document.text,
             "extract": document.fields["preparation"],
@@ -55,7 +55,9 @@ class Domain(base.Domain):
         }
         return [base.Challenge(slots, writer.candidate_schema(self.shape))]
 
-    def read_candidate(self, document: Document, record: Mapping[str, object], rounds: Sequence[Round]) -> Candidate:
+    def read_candidate(
+        self, document: Document, record: Mapping[str, object], rounds: Sequence[Round], number: int
+    ) -> Candidate:
         candidate = writer.read_candidate(record)
         if candidate.hash in {r.candidate.hash for r in rounds if r.candidate}:
             raise ParseError("the same question and rubric as in an earlier round")

@@ -44,9 +44,9 @@ _DECIMAL = re.compile(_NUMBER + r"[0-9]*\.[0-9]")
 class Domain(base.Domain):
     """Challengers propose in parallel, a screen chooses, both solvers answer, a judge compares with the reference."""
 
-    def challenge(self, document: Document, rounds: Sequence[Round]) -> list[base.Challenge]:
+    def challenge(self, document: Document, rounds: Sequence[Round], number: int) -> list[base.Challenge]:
         count = self.config.challengers
-        first = len(rounds) // count * count  # each batch begins where the last one ended
+        first = (number - 1) // count * count  # each batch begins where the last one ended
         shown = {"document": document.text, **group_failures(rounds)}
         angles = [ANGLES[(first + i) % len(ANGLES)] for i in range(count)]
         return [base.Challenge({**shown, "angle": angle}, SCHEMA) for angle in angles]
@@ -63,7 +63,9 @@ class Domain(base.Domain):
             questions |= {question} - {""}
         return proposals
 
-    def read_candidate(self, document: Document, record: Mapping[str, object], rounds: Sequence[Round]) -> Candidate:
+    def read_candidate(
+        self, document: Document, record: Mapping[str, object], rounds: Sequence[Round], number: int
+    ) -> Candidate:
         question = read_text(record, "question", MAX_QUESTION)
         candidate = make_candidate(question, read_text(record, "answer", MAX_ANSWER))
         if normalize(candidate.question) in {normalize(r.candidate.question) for r in rounds if r.candidate}:

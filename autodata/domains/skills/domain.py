@@ -1,4 +1,4 @@
-"""The skills domain: a solver answers a question about a passage of the document, and code knows the answer."""
+"""The skills domain: a solver ends a sentence about a passage of the document, and code knows the right end."""
 
 import random
 import re
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autodata.domains.skills.tasks import PUNCTUATION, SKILLS, Task, normalize
+from autodata.domains.skills.tasks import PUNCTUATION, SKILLS, Task, normalize, read_answer
 from autodata.loop import domain as base
 from autodata.loop import rubric
 from autodata.loop.agents import make_object
@@ -35,8 +35,8 @@ class Option:
 class Domain(base.Domain):
     """Gives each candidate one criterion, and checks in code whether the answer is the right one."""
 
-    def challenge(self, document: Document, rounds: Sequence[Round]) -> list[base.Challenge]:
-        sentences, options = self._choose_sentences(document, rounds), self._choose_options(document, rounds)
+    def challenge(self, document: Document, rounds: Sequence[Round], number: int) -> list[base.Challenge]:
+        sentences, options = self._choose_sentences(document, number), self._choose_options(document, rounds, number)
         if not sentences or not options:
             return []
         slots = {"sentences": sentences, "options": options, "findings": list_findings(rounds)}
@@ -45,31 +45,33 @@ class Domain(base.Domain):
         schema = {key: {"type": "integer", "enum": list(range(1, count + 1))} for key, count in numbers.items()}
         return [base.Challenge(slots, make_object(schema))]
 
-    def read_candidate(self, document: Document, record: Mapping[str, object], rounds: Sequence[Round]) -> Candidate:
-        sentence = _pick(record, "passage", self._choose_sentences(document, rounds))
-        option = _pick(record, "skill", self._choose_options(document, rounds))
+    def read_candidate(
+        self, document: Document, record: Mapping[str, object], rounds: Sequence[Round], number: int
+    ) -> Candidate:
+        sentence = _pick(record, "passage", self._choose_sentences(document, number))
+        option = _pick(record, "skill", self._choose_options(document, rounds, number))
         words = sentence.split()[: option.length]
         tasks = SKILLS[option.skill](strip_words(words))
         earlier = {r.candidate.question for r in rounds if r.candidate}
         passage = " ".join(words).strip(PUNCTUATION)
-        questions = [(task, f"{passage}\n{task.question}") for task in tasks]
+        questions = [(task, f"{passage}\n{task.beginning}") for task in tasks]
         new = [(task, question) for task, question in questions if question not in earlier]
         if not new:
             raise ParseError(f"this passage has no new question on the skill “{option.skill}”")
-        task, question = random.Random(f"{self.seed} {document.id} {len(rounds)} task").choice(new)
+        task, question = random.Random(f"{self.seed} {document.id} {number} task").choice(new)
         criterion = Criterion(f"The answer is “{task.answer}”.", 1)
         return Candidate(question, task.answer, (criterion,), labels=vars(option))
 
-    def _choose_sentences(self, document: Document, rounds: Sequence[Round]) -> list[str]:
+    def _choose_sentences(self, document: Document, number: int) -> list[str]:
         """Choose some sentences, in the order of the text. Equal arguments give the same choice."""
         sentences = find_sentences(document.text)
-        chance = random.Random(f"{self.seed} {document.id} {len(rounds)} sentences")
+        chance = random.Random(f"{self.seed} {document.id} {number} sentences")
         chosen = chance.sample(range(len(sentences)), min(PASSAGES, len(sentences)))
         return [sentences[i] for i in sorted(chosen)]
 
-    def _choose_options(self, document: Document, rounds: Sequence[Round]) -> list[Option]:
+    def _choose_options(self, document: Document, rounds: Sequence[Round], number: int) -> list[Option]:
         """Choose some skills, each at a difficulty that earlier rounds leave open. Equal arguments, same choice."""
-        chance = random.Random(f"{self.seed} {document.id} {len(rounds)} options")
+        chance = random.Random(f"{self.seed} {document.id} {number} options")
         open_options = find_open_options(rounds)
         skills = list(dict.fromkeys(option.skill for option in open_options))
         chosen = chance.sample(skills, min(OPTIONS, len(skills)))
@@ -80,16 +82,16 @@ class Domain(base.Domain):
         return Quality(True, "", candidate.hash)
 
     async def judge(self, candidate: Candidate, answer: str, seed: int) -> Judgement:
-        return rubric.judge(candidate.rubric, [normalize(answer) == normalize(candidate.reference_answer)])
+        return rubric.judge(candidate.rubric, [read_answer(answer) == normalize(candidate.reference_answer)])
 
     def privileged(self, document: Document, candidate: Candidate) -> str:
-        """Write an answer sheet: some questions about the passage with their answers, this one among them."""
-        passage, _, question = candidate.question.partition("\n")
+        """Write an answer sheet: some sentences about the passage with their right ends, the asked one among them."""
+        passage, _, beginning = candidate.question.partition("\n")
         words = strip_words(passage.split())
-        others = [task for skill in SKILLS.values() for task in skill(words) if task.question != question]
+        others = [task for skill in SKILLS.values() for task in skill(words) if task.beginning != beginning]
         chance = random.Random(candidate.hash)
-        tasks = [Task(question, candidate.reference_answer), *chance.sample(others, min(SHEET - 1, len(others)))]
-        return "\n".join(f"{task.question} {task.answer}" for task in chance.sample(tasks, len(tasks)))
+        tasks = [Task(beginning, candidate.reference_answer), *chance.sample(others, min(SHEET - 1, len(others)))]
+        return "\n".join(f"{task.beginning} “{task.answer}”." for task in chance.sample(tasks, len(tasks)))
 
 
 def _pick(record: Mapping[str, object], key: str, choices: Sequence[Any]) -> Any:

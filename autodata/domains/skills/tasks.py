@@ -1,9 +1,10 @@
-"""Asks questions about a passage whose answers code knows. Every skill is one kind of question.
+"""Begins sentences about a passage whose ends code knows. Every skill is one kind of sentence.
 
-A skill takes the words of a passage and returns every question of its kind that has exactly one right answer; none if
-the passage has no such question.
+A skill takes the words of a passage and returns every beginning of its kind that has exactly one right end; none if
+the passage has no such beginning.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,14 +12,15 @@ from itertools import combinations, pairwise
 
 Words = Sequence[str]  # at least four, without the punctuation around them
 PUNCTUATION = "\"'“”‘’()[]{}<>.,;:!?…*_-–—"  # stripped from both ends of a word
+MAX_BACKWARDS = 7  # letters; a longer word written backwards would not fit the budget of an answer
 NUMBERED = ("first", "second", "third", "fourth")
 
 
 @dataclass(frozen=True)
 class Task:
-    """A question about a passage, with its one right answer."""
+    """The beginning of a sentence about a passage, and the one answer that ends it rightly."""
 
-    question: str
+    beginning: str
     answer: str
 
 
@@ -32,39 +34,33 @@ def find_once(words: Words) -> list[str]:
 
 
 def ask_position(place: str, index: int) -> Skill:
-    return lambda words: [Task(f"What is the {place} word?", words[index])]
+    return lambda words: [Task(f"The {place} word is", words[index])]
 
 
 def ask_part(place: str, part: slice) -> Skill:
-    return lambda words: [Task(f"What are the {place} two words?", " ".join(words[part]))]
+    return lambda words: [Task(f"The {place} two words are", " ".join(words[part]))]
 
 
 def ask_next(words: Words) -> list[Task]:
     once = find_once(words)
-    return [Task(f"Which word comes right after “{a}”?", b) for a, b in pairwise(words) if a in once]
+    return [Task(f"The word right after “{a}” is", b) for a, b in pairwise(words) if a in once]
 
 
 def ask_previous(words: Words) -> list[Task]:
     once = find_once(words)
-    return [Task(f"Which word comes right before “{b}”?", a) for a, b in pairwise(words) if b in once]
+    return [Task(f"The word right before “{b}” is", a) for a, b in pairwise(words) if b in once]
 
 
 def ask_between(words: Words) -> list[Task]:
     once = find_once(words)
     triples = zip(words, words[1:], words[2:], strict=False)
-    return [
-        Task(f"Which word stands between “{a}” and “{c}”?", b) for a, b, c in triples if a in once and c in once
-    ]
+    return [Task(f"The word between “{a}” and “{c}” is", b) for a, b, c in triples if a in once and c in once]
 
 
 def ask_missing(words: Words) -> list[Task]:
-    """Ask for a word that is left out of a copy of the passage."""
+    """Ask for the word that a copy of the passage leaves out."""
     copies = [" ".join([*words[:i], "___", *words[i + 1 :]]) for i in range(1, len(words))]
-    return [Task(f"Which word is missing here: {copy}", words[i]) for i, copy in enumerate(copies, 1)]
-
-
-def ask_copy(words: Words) -> list[Task]:
-    return [Task("Copy the text.", " ".join(words))]
+    return [Task(f"In “{copy}” the missing word is", words[i]) for i, copy in enumerate(copies, 1)]
 
 
 def ask_longest(words: Words) -> list[Task]:
@@ -77,39 +73,36 @@ def ask_shortest(words: Words) -> list[Task]:
 
 def _ask_extreme(name: str, words: Words, length: int) -> list[Task]:
     fitting = [word for word in words if len(word) == length]
-    return [Task(f"What is the {name} word?", fitting[0])] if len(fitting) == 1 else []
+    return [Task(f"The {name} word is", fitting[0])] if len(fitting) == 1 else []
 
 
 def ask_beginning(words: Words) -> list[Task]:
     counts = Counter(word[0].casefold() for word in words)
     once = [word for word in words if counts[word[0].casefold()] == 1]
-    return [Task(f"Which word begins with the letter “{word[0].casefold()}”?", word) for word in once]
+    return [Task(f"The word that begins with “{word[0].casefold()}” is", word) for word in once]
 
 
 def ask_ending(words: Words) -> list[Task]:
     counts = Counter(word[-1].casefold() for word in words)
     once = [word for word in words if counts[word[-1].casefold()] == 1]
-    return [Task(f"Which word ends with the letter “{word[-1].casefold()}”?", word) for word in once]
+    return [Task(f"The word that ends with “{word[-1].casefold()}” is", word) for word in once]
 
 
 def ask_first_letter(words: Words) -> list[Task]:
-    return [Task(f"What is the first letter of “{word}”?", word[0]) for word in find_long(words)]
+    return [Task(f"The first letter of “{word}” is", word[0]) for word in find_long(words)]
 
 
 def ask_last_letter(words: Words) -> list[Task]:
-    return [Task(f"What is the last letter of “{word}”?", word[-1]) for word in find_long(words)]
+    return [Task(f"The last letter of “{word}” is", word[-1]) for word in find_long(words)]
 
 
 def ask_capitals(words: Words) -> list[Task]:
-    return [Task(f"Write “{word}” in capital letters.", word.upper()) for word in find_long(words)]
+    return [Task(f"In capital letters “{word}” is", word.upper()) for word in find_long(words)]
 
 
 def ask_backwards(words: Words) -> list[Task]:
-    return [Task(f"Write “{word}” backwards.", word[::-1]) for word in find_long(words)]
-
-
-def ask_spelling(words: Words) -> list[Task]:
-    return [Task(f"Spell “{word}” with a hyphen between its letters.", "-".join(word)) for word in find_long(words)]
+    short = [word for word in find_long(words) if len(word) <= MAX_BACKWARDS]
+    return [Task(f"Backwards “{word}” is", word[::-1]) for word in short]
 
 
 def find_long(words: Words) -> list[str]:
@@ -118,16 +111,16 @@ def find_long(words: Words) -> list[str]:
 
 
 def ask_number_of_words(words: Words) -> list[Task]:
-    return [Task("How many words has the text?", str(len(words)))]
+    return [Task("The number of words is", str(len(words)))]
 
 
 def ask_number_of_letters(words: Words) -> list[Task]:
-    return [Task(f"How many letters has “{word}”?", str(len(word))) for word in find_long(words)]
+    return [Task(f"The number of letters of “{word}” is", str(len(word))) for word in find_long(words)]
 
 
 def ask_sum(words: Words) -> list[Task]:
     return [
-        Task(f"“{a}” has {len(a)} letters and “{b}” has {len(b)}. What is {len(a)} + {len(b)}?", str(len(a) + len(b)))
+        Task(f"“{a}” has {len(a)} letters and “{b}” has {len(b)}. {len(a)} + {len(b)} =", str(len(a) + len(b)))
         for a, b in pairwise(find_long(words))
     ]
 
@@ -135,23 +128,23 @@ def ask_sum(words: Words) -> list[Task]:
 def ask_difference(words: Words) -> list[Task]:
     pairs = [sorted(pair, key=len, reverse=True) for pair in pairwise(find_long(words))]
     return [
-        Task(f"“{a}” has {len(a)} letters and “{b}” has {len(b)}. What is {len(a)} - {len(b)}?", str(len(a) - len(b)))
+        Task(f"“{a}” has {len(a)} letters and “{b}” has {len(b)}. {len(a)} - {len(b)} =", str(len(a) - len(b)))
         for a, b in pairs
     ]
 
 
 def ask_product(words: Words) -> list[Task]:
     return [
-        Task(f"“{a}” has {len(a)} letters and “{b}” has {len(b)}. What is {len(a)} x {len(b)}?", str(len(a) * len(b)))
+        Task(f"“{a}” has {len(a)} letters and “{b}” has {len(b)}. {len(a)} x {len(b)} =", str(len(a) * len(b)))
         for a, b in pairwise(find_long(words))
     ]
 
 
 def ask_which_first(words: Words) -> list[Task]:
-    """Ask which of two words comes first; half of the questions name them in the order of the passage."""
+    """Ask which of two words comes first; half of the beginnings name them in the order of the passage."""
     pairs = list(combinations(find_once(words), 2))
     return [
-        Task(f"Which comes first in the text, “{first}” or “{second}”?", pair[0])
+        Task(f"Of “{first}” and “{second}” the one that comes first in the text is", pair[0])
         for number, pair in enumerate(pairs)
         for first, second in [pair if number % 2 else pair[::-1]]
     ]
@@ -160,7 +153,10 @@ def ask_which_first(words: Words) -> list[Task]:
 def ask_alphabet(words: Words) -> list[Task]:
     """Ask which of two words comes first in the alphabet; their first letters differ."""
     pairs = [(a, b) for a, b in pairwise(find_long(words)) if a[0].casefold() != b[0].casefold()]
-    return [Task(f"Which comes first in the alphabet, “{a}” or “{b}”?", min(a, b, key=str.casefold)) for a, b in pairs]
+    return [
+        Task(f"Of “{a}” and “{b}” the one that comes first in the alphabet is", min(a, b, key=str.casefold))
+        for a, b in pairs
+    ]
 
 
 SKILLS: dict[str, Skill] = {
@@ -173,7 +169,6 @@ SKILLS: dict[str, Skill] = {
     "previous word": ask_previous,
     "word between": ask_between,
     "missing word": ask_missing,
-    "copy": ask_copy,
     "longest word": ask_longest,
     "shortest word": ask_shortest,
     "word by first letter": ask_beginning,
@@ -182,7 +177,6 @@ SKILLS: dict[str, Skill] = {
     "last letter": ask_last_letter,
     "capitals": ask_capitals,
     "backwards": ask_backwards,
-    "spelling": ask_spelling,
     "number of words": ask_number_of_words,
     "number of letters": ask_number_of_letters,
     "sum": ask_sum,
@@ -191,6 +185,11 @@ SKILLS: dict[str, Skill] = {
     "which comes first": ask_which_first,
     "alphabet": ask_alphabet,
 }
+
+
+def read_answer(text: str) -> str:
+    """Return what stands before the closing quotation mark, as `normalize` leaves it."""
+    return normalize(re.split('[”"]', text, maxsplit=1)[0])
 
 
 def normalize(answer: str) -> str:
