@@ -15,7 +15,7 @@ from autodata.types import Candidate, Criterion, Document, Failure, Judgement, Q
 
 LENGTHS = (5, 8, 12)  # words of a passage, by difficulty: 1, 2, 3
 OPTIONS = 6  # skills shown per round
-PASSAGES = 4  # sentences shown per round
+PASSAGES = 3  # sentences shown per round
 SHEET = 4  # lines of the answer sheet that only a privileged solver sees
 
 
