@@ -1,17 +1,19 @@
 # make demo: the whole chain on this machine's CPU, for real.   make ingest-demo: samples of four corpora → documents.
+# make study: compares data made by the loop with data made without it, over SEEDS; resumes; uses a GPU with GPU=1.
 # make test: the tests. All set up what they need; all are quick the second time.
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DOCS ?= recipes/demo/documents
+SEEDS ?= 0 1 2 3 4
 RUNS ?= runs/$(if $(filter recipes/demo/documents,$(DOCS)),demo,$(notdir $(abspath $(DOCS))))
 PY := .venv/bin/python
 STAMP := .venv/.ready
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help setup demo ingest-demo test lint clean
+.PHONY: help setup demo study ingest-demo test lint clean
 help:
-	@echo "make demo [DOCS=folder] · make ingest-demo · make test · make lint · make clean"
+	@echo "make demo [DOCS=folder] · make study [SEEDS='0 1 2'] [GPU=1] · make ingest-demo · make test · make lint · make clean"
 	@echo "make setup installs for the CPU into .venv · make setup GPU=1 [DRIVER=…] installs for CUDA into .venv-gpu"
 
 setup: $(if $(filter-out 0 no false,$(GPU)),.venv-gpu/.ready,$(STAMP))
@@ -25,6 +27,9 @@ $(STAMP): requirements/cpu.txt pyproject.toml requirements/install.sh
 
 demo: $(STAMP)
 	bash recipes/demo/run.sh "$(DOCS)" "$(RUNS)"
+
+study: setup
+	GPU='$(GPU)' bash recipes/study/run.sh runs/study $(SEEDS)
 
 ingest-demo: $(STAMP)
 	bash recipes/ingest/demo.sh runs/ingest-demo
