@@ -1,0 +1,90 @@
+"""Tests the script of the study: every command that it runs is recorded, and its recipe must load."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.recipes import REPO, load_committed
+
+COMMANDS = ("autodata.generate", "autodata.dataset", "eval.run", "eval.study", "training/grpo.py")
+RECORDER = """#!/usr/bin/env bash
+printf '%q ' "$@" >>calls
+echo >>calls
+case "$*" in *autodata.servers*)
+    echo models.endpoints.small.base_url=http://127.0.0.1:1/v1
+    exec sleep 60 ;;
+esac
+"""
+
+
+@pytest.fixture
+def play(tmp_path):
+    """Run the script in a folder whose programs only record how they are called; return its commands with their arguments."""
+
+    def run(*seeds: str, gpu: str = "") -> list[tuple[str, list[str]]]:
+        shutil.copytree(REPO / "recipes", tmp_path / "recipes", dirs_exist_ok=True)
+        for folder in (".venv", ".venv-gpu"):
+            for name in ("python", "accelerate"):
+                path = tmp_path / folder / "bin" / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(RECORDER)
+                path.chmod(0o755)
+        command = ["bash", "recipes/study/run.sh", "runs/study", *seeds]
+        subprocess.run(
+            command, cwd=tmp_path, check=True, env=os.environ | {"GPU": gpu}, capture_output=True, timeout=60
+        )
+        calls = [shlex.split(line) for line in (tmp_path / "calls").read_text().splitlines()]
+        (tmp_path / "calls").unlink()
+        return [split_call(call) for call in calls if "autodata.servers" not in call]
+
+    return run
+
+
+def split_call(call: list[str]) -> tuple[str, list[str]]:
+    """Return the command of a call and its arguments."""
+    at = next(i for i, word in enumerate(call) if word in COMMANDS)
+    return call[at], call[at + 1 :]
+
+
+@pytest.mark.parametrize("gpu", ["", "1"])
+def test_every_command_of_the_study_has_a_recipe_that_loads(play, gpu):
+    calls = play("0", "3", gpu=gpu)
+    assert {command for command, _ in calls} == set(COMMANDS)
+    for _, arguments in calls:
+        load_committed(*arguments)
+
+
+def test_all_arms_of_a_seed_differ_only_in_their_data(play):
+    calls = play("3")
+    trained = [load_committed(*arguments) for command, arguments in calls if command == "training/grpo.py"]
+    assert [Path(recipe.run).name for recipe in trained] == [
+        "grpo_agentic",
+        "grpo_cot",
+        "grpo_best_of_n",
+        "grpo_pass_rate",
+    ]
+    for key in ("trainer", "train_examples", "prompts_per_step", "evaluate_dataset", "reward", "model"):
+        assert len({str(getattr(recipe, key)) for recipe in trained}) == 1, key
+    assert trained[0].trainer["seed"] == 3
+
+
+def test_a_gpu_changes_who_computes_and_nothing_else(play):
+    on_cpu = play("0")
+    on_gpu = play("0", gpu="1")
+    added = {word for (_, here), (_, there) in zip(on_cpu, on_gpu, strict=True) for word in set(there) ^ set(here)}
+    assert {Path(name).stem for name in added} == {"gpu", "gpu_training"}
+
+
+def test_held_out_documents_are_no_training_documents():
+    read = {
+        name: [json.loads(line) for line in (REPO / f"recipes/study/documents/{name}.jsonl").read_text().splitlines()]
+        for name in ("train", "dev", "test")
+    }
+    assert {name: len(rows) for name, rows in read.items()} == {"train": 64, "dev": 16, "test": 40}
+    sentences = [s for rows in read.values() for row in rows for s in row["text"].split(". ")]
+    assert len(sentences) == len(set(sentences))
