@@ -11,6 +11,7 @@ import pytest
 
 from tests.helpers.recipes import REPO, load_committed
 
+ARMS = ("agentic", "best_of_n", "cot", "pass_rate")
 COMMANDS = ("autodata.generate", "autodata.dataset", "eval.run", "eval.study", "training/grpo.py")
 RECORDER = """#!/usr/bin/env bash
 printf '%q ' "$@" >>calls
@@ -62,12 +63,9 @@ def test_every_command_of_the_study_has_a_recipe_that_loads(play, gpu):
 def test_all_arms_of_a_seed_differ_only_in_their_data(play):
     calls = play("3")
     trained = [load_committed(*arguments) for command, arguments in calls if command == "training/grpo.py"]
-    assert [Path(recipe.run).name for recipe in trained] == [
-        "grpo_agentic",
-        "grpo_cot",
-        "grpo_best_of_n",
-        "grpo_pass_rate",
-    ]
+    assert [Path(recipe.run).name for recipe in trained] == [f"grpo_{arm}" for arm in ARMS]
+    assert [recipe.arms for recipe in trained] == [["agentic"], ["best_of_n"], ["cot"], ["cot"]]
+    assert [bool(recipe.pass_rate) for recipe in trained] == [False, False, False, True]
     for key in ("trainer", "train_examples", "prompts_per_step", "evaluate_dataset", "reward", "model"):
         assert len({str(getattr(recipe, key)) for recipe in trained}) == 1, key
     assert trained[0].trainer["seed"] == 3
