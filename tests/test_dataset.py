@@ -207,10 +207,11 @@ def test_of_the_baselines_proposals_the_first_ones_stay(tmp_path, at_most, kept)
     assert summarize([e for e in built.examples if e.arm == "cot"])["rounds"] == 1
 
 
-def test_cloze_beginnings_of_one_text_all_stay(tmp_path):
-    """The beginnings share many of their few words but are different questions."""
-    beginnings = ["The town keeps", "The town keeps its old", "It was said to be", "It was said", "The keeper of the"]
-    built = made(tmp_path, [simple(f"d{i}", text, DEMO) for i, text in enumerate(beginnings)], test_fraction=0.4)
+def test_short_questions_on_the_same_passage_all_stay(tmp_path):
+    """The questions share most of their few words but are different questions."""
+    ends = ["The first word is", "The last word is", "The longest word is", "The number of words is"]
+    questions = [f"The town keeps its old\n{end}" for end in ends] + ["The keeper of the town\nThe first word is"]
+    built = made(tmp_path, [simple(f"d{i}", text, DEMO) for i, text in enumerate(questions)], test_fraction=0.4)
     assert len(built.examples) == 5
 
 

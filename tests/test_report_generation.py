@@ -209,7 +209,7 @@ def test_blocks_are_small_and_whole(monkeypatch):
     monkeypatch.setattr(storyboard, "BLOCK_BYTES", 2000)
     blocks = Blocks()
     for n in range(5):
-        add_document(blocks, simple(f"d{n}", f"q{n}", demo_recipe()), "cloze, agentic")
+        add_document(blocks, simple(f"d{n}", f"q{n}", demo_recipe()), "skills, agentic")
     index = unpack(blocks.finish())
     ids = [unpack(blocks.packed[e["block"]])[e["at"]]["trajectory"]["document_id"] for e in index]
     assert ids == [f"d{n}" for n in range(5)]
