@@ -296,7 +296,7 @@ def test_an_example_says_where_it_comes_from(tmp_path):
     assert origin.models == {"weak_solver": "small", "strong_solver": "large"}
     assert evidence.weak_met[0] == (True, True, False)
     assert (evidence.preset, evidence.weak_planned, evidence.strong_planned) == ("just_right", 8, 8)
-    assert evidence.gates["just_right"]["strong_mean_at_least"] == 0.75
+    assert evidence.gates["just_right"]["strong_mean_at_least"] == 0.625
     assert "gap_at_least" not in evidence.gates["just_right"]
     assert set(evidence.presets) == {"just_right", "wide"}
 

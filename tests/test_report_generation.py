@@ -112,11 +112,11 @@ def test_the_funnel_counts_what_each_step_let_through():
 def test_points_are_coloured_by_the_verdict_of_the_preset_they_are_shown_under():
     recipe = demo_recipe()
     overview = Overview()
-    overview.add(trajectory("d", a_round(1, candidate("q"), recipe, weak=0)))  # no signal, but wide takes it
+    overview.add(trajectory("d", a_round(1, candidate("q"), recipe, weak=6)))  # too easy, but wide takes it
     styles = {
         name: [p.style for p in overview.scatter(name, gate).points] for name, gate in recipe.domain.presets.items()
     }
-    assert styles == {"just_right": ["no_signal"], "wide": ["accepted"]}
+    assert styles == {"just_right": ["too_easy"], "wide": ["accepted"]}
 
 
 def test_many_points_are_drawn_as_fewer_and_none_is_lost():
