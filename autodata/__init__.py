@@ -11,7 +11,7 @@ are commands too (`python -m autodata.report RUN`).
     corpora/      texts → documents
     loop/         document → trajectory: the rounds of the paper's Figure 2 (`harness`), who directs them
                   (`orchestrator`), the agents, and the acceptance rule
-    domains/      cs, legal, science and the demo's cloze: their prompts, thresholds and special rules
+    domains/      cs, legal, science, and skills of the demo and the study: their prompts, thresholds and special rules
     data/         trajectory → example → what is published
     meta/         runs the outer loop, which evolves the data scientist's own prompts
     cluster/      runs the same commands on Slurm and keeps their servers up

@@ -3,9 +3,10 @@
     python -m bench.driver [--documents 100 1000 10000] [--in-flight 2048] [--latency 1.0] [--spread 0.5]
 
 A loopback server in another process answers every call after `--latency` seconds, fixed or log-normal, with a body
-made beforehand; `autodata.generate` plays cloze on synthetic documents, one round of five calls each, all documents at
-once. A run of one document is subtracted; the rest is the cost of more documents. At its beginning and end a run has
-fewer calls in flight than it may have, whatever the engine does, so the rate of the middle 80 % of calls is shown too.
+made beforehand; `autodata.generate` plays skills on synthetic documents, one round of five calls each, all documents
+at once. A run of one document is subtracted; the rest is the cost of more documents. At its beginning and end a run
+has fewer calls in flight than it may have, whatever the engine does, so the rate of the middle 80 % of calls is shown
+too.
 """
 
 import argparse
@@ -38,8 +39,9 @@ HEADER = [
     "CPU ms per call",
     "kB per document",
 ]
-WORDS = 300  # per document, about 2 kB
-_CHALLENGER, _SOLVER = (json.dumps(completion(text).body).encode() for text in ('{"cut": 1}', " nothing of the kind"))
+WORDS = 180  # per document, about 2 kB
+_CHALLENGER = json.dumps(completion('{"passage": 1, "skill": 1}').body).encode()
+_SOLVER = json.dumps(completion("nothing of the kind”").body).encode()
 
 
 @dataclass(frozen=True)
@@ -99,11 +101,11 @@ def serve(latency_s: float, spread: float, urls: multiprocessing.Queue) -> None:
 
 
 def write_documents(path: Path, count: int) -> None:
-    """Write documents of random words, so that every cut point is sound."""
+    """Write documents of random words of different lengths, so that every skill has a question."""
     with path.open("w", encoding="utf-8") as file:
         for number in range(count):
             chance = random.Random(number)
-            words = ["".join(chance.choices("abdefgilmnoprstu", k=6)) for _ in range(WORDS)]
+            words = ["".join(chance.choices("abdefgilmnoprstu", k=5 + i % 12)) for i in range(WORDS)]
             sentences = (f"Report {number}: {' '.join(words[i : i + 12])}." for i in range(0, WORDS, 12))
             file.write(json.dumps({"id": f"d{number}", "text": " ".join(sentences)}) + "\n")
 

@@ -2,7 +2,7 @@
 
     python -m bench.serving [--at-once 16 32 64] [--pairs 3] [--documents 72] [models.endpoints.small.base_url=URL]
 
-The embedded model plays cloze; its server is started unless one is named. vLLM's benchmark sends the same prompts as
+The embedded model plays skills; its server is started unless one is named. vLLM's benchmark sends the same prompts as
 generate, wants as many tokens as each reply had, and sets a seed as generate does. It runs at every given concurrency,
 and the best one counts. A first run of generate, not counted, fills the prefix cache for both; then both are measured
 in turn. The documents are those of the demo, repeated with their sentences shuffled until there are enough: with few

@@ -9,7 +9,7 @@ from autodata.config import RecipeError, explain, load, semantic_hash
 from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.generation import GenerateRecipe
 
-MINIMAL = "run: r\ndocuments: {path: docs}\ndomain: {name: cloze}\n"
+MINIMAL = "run: r\ndocuments: {path: docs}\ndomain: {name: skills}\n"
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_an_unknown_key_in_a_file_names_the_file(recipe):
 
 
 def test_a_missing_value_names_its_keys_and_how_to_give_one(recipe):
-    path = recipe("domain: {name: cloze}\n")
+    path = recipe("domain: {name: skills}\n")
     with pytest.raises(RecipeError, match=r"no value for documents\.path, run.*documents\.path=…"):
         load(GenerateRecipe, [path])
 
@@ -67,9 +67,9 @@ def test_a_value_of_the_wrong_type_names_its_key(recipe):
         (["seed=1"], "the first argument must be a recipe"),
         (["RECIPE", "seed"], "'seed' is neither a .yaml file nor of the form key=value"),
         (["RECIPE", "seed=[1"], "command line: "),
-        (["RECIPE", "domain=cloze"], "command line: "),
-        (["RECIPE", "domain.name=clozee"], "domain.name=clozee: no such domain; there are cloze"),
-        (["RECIPE", "domain.name=../cloze"], "no such domain"),
+        (["RECIPE", "domain=skills"], "command line: "),
+        (["RECIPE", "domain.name=skill"], "domain.name=skill: no such domain; there are cs"),
+        (["RECIPE", "domain.name=../skills"], "no such domain"),
     ],
 )
 def test_wrong_arguments_are_explained(recipe, arguments, message):
@@ -98,7 +98,7 @@ def test_a_broken_file_is_named(recipe, text, message):
 def test_domain_yaml_lies_beneath_the_recipe(recipe):
     domain = load(GenerateRecipe, [recipe()]).domain
     assert (domain.preset, domain.privileged_strong) == ("just_right", True)
-    changed = recipe("run: r\ndocuments: {path: d}\ndomain: {name: cloze, weak_attempts: 3}\n")
+    changed = recipe("run: r\ndocuments: {path: d}\ndomain: {name: skills, weak_attempts: 3}\n")
     mine = load(GenerateRecipe, [changed]).domain
     assert mine.weak_attempts == 3
     assert mine == replace(domain, weak_attempts=3)
@@ -129,8 +129,8 @@ def test_explain_gives_value_place_and_comment(recipe):
     assert shown["documents_in_flight"] == ["16", "default", ""]
     value, place, comment = shown["domain.presets.just_right.weak_mean_at_least"]
     assert (value, comment) == ("0.125", "chosen: 1 of 8, below it every group of GRPO has reward 0")
-    line = int(place.removeprefix("autodata/domains/cloze/domain.yaml:"))
-    text = (config.REPO / "autodata/domains/cloze/domain.yaml").read_text().splitlines()
+    line = int(place.removeprefix("autodata/domains/skills/domain.yaml:"))
+    text = (config.REPO / "autodata/domains/skills/domain.yaml").read_text().splitlines()
     assert "weak_mean_at_least" in text[line - 1]
 
 

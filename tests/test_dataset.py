@@ -207,10 +207,11 @@ def test_of_the_baselines_proposals_the_first_ones_stay(tmp_path, at_most, kept)
     assert summarize([e for e in built.examples if e.arm == "cot"])["rounds"] == 1
 
 
-def test_cloze_beginnings_of_one_text_all_stay(tmp_path):
-    """The beginnings share many of their few words but are different questions."""
-    beginnings = ["The town keeps", "The town keeps its old", "It was said to be", "It was said", "The keeper of the"]
-    built = made(tmp_path, [simple(f"d{i}", text, DEMO) for i, text in enumerate(beginnings)], test_fraction=0.4)
+def test_short_questions_on_the_same_passage_all_stay(tmp_path):
+    """The questions share most of their few words but are different questions."""
+    ends = ["The first word is", "The last word is", "The longest word is", "The number of words is"]
+    questions = [f"The town keeps its old\n{end}" for end in ends] + ["The keeper of the town\nThe first word is"]
+    built = made(tmp_path, [simple(f"d{i}", text, DEMO) for i, text in enumerate(questions)], test_fraction=0.4)
     assert len(built.examples) == 5
 
 
@@ -295,7 +296,7 @@ def test_an_example_says_where_it_comes_from(tmp_path):
     assert origin.models == {"weak_solver": "small", "strong_solver": "large"}
     assert evidence.weak_met[0] == (True, True, False)
     assert (evidence.preset, evidence.weak_planned, evidence.strong_planned) == ("just_right", 8, 8)
-    assert evidence.gates["just_right"]["strong_mean_at_least"] == 0.75
+    assert evidence.gates["just_right"]["strong_mean_at_least"] == 0.625
     assert "gap_at_least" not in evidence.gates["just_right"]
     assert set(evidence.presets) == {"just_right", "wide"}
 

@@ -24,7 +24,7 @@ from autodata.serving.journal import read_replies
 from autodata.types import EXAMPLE, TRAJECTORY
 from autodata.verify import verify
 from tests.helpers.commands import find_failure
-from tests.helpers.fake_server import Scripted, completion, fake_server, play_cloze
+from tests.helpers.fake_server import Scripted, completion, fake_server, play_skills
 
 SENTENCE = "The {a} engineers of {b} measured a {c} improvement over every earlier harbour system."
 
@@ -78,7 +78,7 @@ def examples_of(run: Path) -> list[bytes]:
 
 def play_slowly(body: dict, count: int) -> Scripted:
     """Put the request's seed into each reply, so that the journal shows which calls it holds."""
-    body_out = play_cloze(body, count).body | {"model": str(body.get("seed"))}
+    body_out = play_skills(body, count).body | {"model": str(body.get("seed"))}
     return Scripted(body_out, delay_s=0.02)
 
 
@@ -128,7 +128,7 @@ def test_a_crash_at_every_journal_point_repeats_no_stored_call(tmp_path, monkeyp
 
     def script(body, count):
         sent.append(json.dumps(body, sort_keys=True))
-        return play_cloze(body, count)
+        return play_skills(body, count)
 
     put = module.Journal.put
 
@@ -152,7 +152,7 @@ def test_a_crash_at_every_journal_point_repeats_no_stored_call(tmp_path, monkeyp
 
 def test_running_again_is_up_to_date_and_other_inputs_are_refused(tmp_path, monkeypatch, capsys):
     docs = write_documents(tmp_path / "docs", count=2)
-    with fake_server(play_cloze) as server:
+    with fake_server(play_skills) as server:
         args = arguments(tmp_path, server.url)
         assert "of 2 documents" in run_main(monkeypatch, capsys, args)
         calls = len(server.requests)
@@ -178,7 +178,7 @@ def test_an_endpoint_that_fails_stops_the_run_and_a_repaired_one_completes_it(tm
         output = run_main(monkeypatch, capsys, arguments(tmp_path, server.url))
     assert "more than max_error_rate" in output or "ended without an answer (error" in output  # either comes first
     assert "HTTP 503" in output
-    with fake_server(play_cloze) as server:
+    with fake_server(play_skills) as server:
         assert "of 6 documents" in run_main(monkeypatch, capsys, arguments(tmp_path, server.url))
 
 
@@ -191,7 +191,7 @@ def test_a_down_endpoint_is_named_before_any_work(tmp_path, monkeypatch, capsys)
 @pytest.mark.slow
 def test_ctrl_c_finishes_calls_under_way_and_keeps_them(tmp_path):
     write_documents(tmp_path / "docs")
-    slow = lambda body, count: Scripted(play_cloze(body, count).body, delay_s=0.05)  # noqa: E731
+    slow = lambda body, count: Scripted(play_skills(body, count).body, delay_s=0.05)  # noqa: E731
     with fake_server(slow) as server:
         process = start(arguments(tmp_path, server.url, "models.endpoints.small.max_in_flight=4"))
         wait_for(lambda: len(server.requests) > 8)
@@ -212,7 +212,7 @@ def test_ctrl_c_finishes_calls_under_way_and_keeps_them(tmp_path):
     [
         ("arm=other", "choose one of agentic, cot, best_of_n"),
         ("domain.preset=strict", "choose one of just_right, wide"),
-        ("domain.name=nope", "there are cloze, cs"),
+        ("domain.name=nope", "there are cs, legal"),
         ("orchestrator=llm", "orchestrator=llm: choose one of fixed, agent"),
         ("domain.rubric_shape=round", "domain.rubric_shape=round: choose one of"),
         ("arm=best_of_n", "budget_from"),
@@ -244,7 +244,7 @@ def test_proposals_that_the_arm_cannot_make_are_refused(tmp_path, monkeypatch, c
 
 def test_all_proposals_of_the_baseline_become_examples_of_a_held_out_set(tmp_path, monkeypatch, capsys):
     write_documents(tmp_path / "docs")
-    with fake_server(play_cloze) as server:
+    with fake_server(play_skills) as server:
         out = run_main(monkeypatch, capsys, arguments(tmp_path, server.url, "arm=cot", "proposals=4"))
     assert "6 documents" in out and "24 rounds" in out
     trajectories = read_records(tmp_path / "run" / "trajectories.jsonl", TRAJECTORY)

@@ -16,7 +16,7 @@ from autodata.corpora.record import Drop, require_drawn
 from autodata.run.folder import read_manifest
 from autodata.run.snapshot import read_snapshot
 from tests.helpers.commands import fails
-from tests.helpers.fake_server import fake_server, play_cloze
+from tests.helpers.fake_server import fake_server, play_skills
 from tests.helpers.make_samples import SAMPLES, make_files, make_paper, make_papers_row, make_problems, pack
 from tests.test_generate import arguments, run_main, write_documents
 
@@ -135,7 +135,7 @@ def test_licences_go_from_the_file_to_the_trajectory(run, tmp_path: Path, monkey
     """Ingests, then generates from the result, against a scripted server."""
     write_documents(tmp_path / "docs", 2)
     run("own", tmp_path / "docs", "own.licence=CC0-1.0")
-    with fake_server(play_cloze) as server:
+    with fake_server(play_skills) as server:
         more = (f"documents.path={tmp_path / 'run'}", "domain.max_rounds=1")
         run_main(monkeypatch, capsys, arguments(tmp_path, server.url, *more, run="generated"))
     trajectories = [

@@ -404,11 +404,11 @@ def test_both_solvers_are_audited_and_rounds_without_a_candidate_are_not():
 
 
 def test_a_domain_that_judges_in_code_has_nothing_to_audit(tmp_path, audit):
-    cloze = Candidate("The engineers of", "town", (Criterion("The next word is “town”.", 1),))
+    skills = Candidate("The engineers of the town\nThe last word is", "town", (Criterion("The answer is “town”.", 1),))
     played = Attempt(0, 1, Outcome.ANSWERED, "town", "", 1, 1, Judgement((True,), 1.0))
-    write_run(tmp_path / "generation", trajectory("d", played, candidate=cloze), **{"domain.name": "cloze"})
-    output, results, panel = audit(always_stored, "domain.name=cloze", "attempts=1")
-    assert "so there is nothing to audit (judged attempts with an answer: 1; domain: cloze)" in output
+    write_run(tmp_path / "generation", trajectory("d", played, candidate=skills), **{"domain.name": "skills"})
+    output, results, panel = audit(always_stored, "domain.name=skills", "attempts=1")
+    assert "so there is nothing to audit (judged attempts with an answer: 1; domain: skills)" in output
     assert (results, panel.calls) == (None, Counter())
 
 

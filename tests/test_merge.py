@@ -16,7 +16,7 @@ from autodata.recipes.generation import GenerateRecipe
 from autodata.serving.journal import read_replies
 from autodata.types import Document
 from tests.helpers.commands import find_failure
-from tests.helpers.fake_server import fake_server, play_cloze
+from tests.helpers.fake_server import fake_server, play_skills
 from tests.test_generate import arguments, write_documents
 
 COUNT = 3
@@ -35,7 +35,7 @@ def runs(tmp_path_factory) -> Path:
     """Make a folder with a whole run and the shards 1/3, 2/3 and 3/3 of the same run."""
     folder = tmp_path_factory.mktemp("made")
     write_documents(folder / "docs", 7)
-    with fake_server(play_cloze) as server:
+    with fake_server(play_skills) as server:
         call(generate, arguments(folder, server.url, run="whole"))
         request_count = len(server.requests)
         for number in range(1, COUNT + 1):
@@ -78,7 +78,7 @@ def test_merged_shards_are_the_run_made_whole_and_are_counted_once(folder):
 
 def test_a_merged_run_is_what_generate_would_have_made(folder):
     join(folder)
-    with fake_server(play_cloze) as server:
+    with fake_server(play_skills) as server:
         assert "up to date" in call(generate, arguments(folder, server.url, run="parts"))
         assert not server.requests
 

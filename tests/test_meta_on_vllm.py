@@ -45,7 +45,7 @@ def test_a_search_is_killed_and_ends_as_if_it_had_not_been(server, tmp_path):
             sys.executable,
             "-m",
             "autodata.meta.optimize",
-            "recipes/meta/cloze.yaml",
+            "recipes/meta/skills.yaml",
             server,
             f"run={run}",
             "splits={training: 2, validation: 3, test: 2}",

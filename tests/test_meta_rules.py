@@ -72,14 +72,14 @@ def test_nine_words_of_a_document_are_no_quotation_and_ten_are():
         assert any("quotes" in fault for fault in WALL.check(BASE, child)) is refused
 
 
-@pytest.mark.parametrize("domain", ["cloze", "cs", "legal", "science"])
+@pytest.mark.parametrize("domain", ["cs", "legal", "science", "skills"])
 def test_every_domain_says_which_prompts_may_change_and_solvers_and_judges_are_none(domain):
-    recipe = "recipes/demo/generate.yaml" if domain == "cloze" else f"recipes/{domain}/generate.yaml"
+    recipe = "recipes/demo/generate.yaml" if domain == "skills" else f"recipes/{domain}/generate.yaml"
     config = load_recipe(recipe, "recipes/models/laptop.yaml").domain
     baseline = read_baseline(config)
     assert "challenger" in baseline.prompts
     assert not {"solver", "judge", "loop_judge", "equivalence_judge"} & set(baseline.prompts)
-    assert (baseline.shape is None) == (domain in ("cloze", "science"))
+    assert (baseline.shape is None) == (domain in ("science", "skills"))
 
 
 def test_a_prompt_that_is_not_there_is_named():

@@ -11,7 +11,7 @@ from autodata.loop.harness import Harness, count_duplicates
 from autodata.loop.orchestrator import orchestrate, propose_unselected
 from autodata.serving.llm import Client
 from autodata.types import Attempt, Document, End, Failure, Judgement, Outcome, Quality, Role
-from tests.helpers.fake_server import completion, fake_server, play_cloze
+from tests.helpers.fake_server import completion, fake_server, play_skills, work_out
 from tests.helpers.recipes import load_recipe, models_at
 
 DOCUMENT = Document(
@@ -44,14 +44,14 @@ def play(journal):
 
 
 def test_the_loop_ends_with_an_acceptance_or_with_its_rounds(play):
-    trajectory, _ = play(play_cloze, orchestrate, "domain.max_rounds=5")
+    trajectory, _ = play(play_skills, orchestrate, "domain.max_rounds=5")
     assert 1 <= len(trajectory.rounds) <= 5
     assert [r.verdict.accepted for r in trajectory.rounds[:-1]] == [False] * (len(trajectory.rounds) - 1)
     assert [r.number for r in trajectory.rounds] == list(range(1, len(trajectory.rounds) + 1))
 
 
-def test_weak_and_strong_get_the_same_bytes_but_for_the_privileged_document(play):
-    _, server = play(play_cloze, propose_unselected, "arm=cot", "domain.privileged_strong=false")
+def test_weak_and_strong_get_the_same_bytes_but_for_the_answer_sheet(play):
+    _, server = play(play_skills, propose_unselected, "arm=cot", "domain.privileged_strong=false")
     solver = [r["messages"] for r in server.requests if "response_format" not in r]
     assert len(solver) == 16
     assert all(messages == solver[0] for messages in solver)
@@ -59,23 +59,27 @@ def test_weak_and_strong_get_the_same_bytes_but_for_the_privileged_document(play
 
 
 def test_proposals_of_the_baseline_are_independent_and_all_are_tried_by_both_solvers(play):
-    trajectory, server = play(play_cloze, lambda h: propose_unselected(h, 3), "arm=cot", "domain.max_rounds=3")
+    trajectory, server = play(play_skills, lambda h: propose_unselected(h, 3), "arm=cot", "domain.max_rounds=3")
     asked = [r for r in server.requests if "response_format" in r]
     assert [(r.number, len(r.weak), len(r.strong)) for r in trajectory.rounds] == [(n, 8, 8) for n in (1, 2, 3)]
-    assert len({r["seed"] for r in asked}) == 3 and len({str(r["messages"]) for r in asked}) == 1
+    assert len({r["seed"] for r in asked}) == 3 and len({str(r["messages"]) for r in asked}) == 3
+    assert not any("in this text:" in str(r["messages"]) for r in asked), "no proposal knows how earlier ones failed"
     assert len({a.seed for r in trajectory.rounds for a in (*r.weak, *r.strong)}) == 3 * 16
     assert trajectory.end is End.ONE_SHOT
 
 
-def test_a_privileged_strong_solver_sees_the_document_and_the_weak_one_does_not(play):
-    _, server = play(play_cloze, propose_unselected, "arm=cot")
-    shown = [DOCUMENT.text[:30] in r["messages"][0]["content"] for r in server.requests if "response_format" not in r]
+def test_a_privileged_strong_solver_sees_the_answer_sheet_and_the_weak_one_does_not(play):
+    _, server = play(play_skills, propose_unselected, "arm=cot")
+    solver = [r["messages"] for r in server.requests if "response_format" not in r]
+    shown = [messages[-1]["content"] in messages[-2]["content"] for messages in solver]
     assert (shown.count(True), shown.count(False)) == (8, 8)
 
 
 def test_a_candidate_that_is_too_easy_for_all_presets_never_reaches_the_strong_solver(play):
     def always_right(body, count):
-        return play_cloze({**body, "messages": [{"content": DOCUMENT.text}, body["messages"][-1]]}, count)
+        if "response_format" in body:
+            return play_skills(body, count)
+        return completion(work_out(*(message["content"] for message in body["messages"][-2:])))
 
     trajectory, _ = play(always_right, orchestrate, "domain.max_rounds=3")
     measured = [r for r in trajectory.rounds if r.weak]
@@ -91,7 +95,7 @@ def test_malformed_proposals_are_rounds_that_failed(play):
 
 
 def test_the_baseline_measures_both_solvers_once_and_never_loops(play):
-    trajectory, _ = play(play_cloze, propose_unselected, "arm=cot")
+    trajectory, _ = play(play_skills, propose_unselected, "arm=cot")
     (only,) = trajectory.rounds
     assert (len(only.weak), len(only.strong), trajectory.arm) == (8, 8, "cot")
 
@@ -105,7 +109,7 @@ def test_a_verified_candidate_is_the_one_that_is_attempted(play):
         await harness.play_round()
         return harness.rounds[-1]
 
-    trajectory, _ = play(play_cloze, check_another)
+    trajectory, _ = play(play_skills, check_another)
     assert (trajectory.verdict.failure, trajectory.verdict.reason) == (
         Failure.LOW_QUALITY,
         "the check was of another candidate",
@@ -122,9 +126,9 @@ def test_an_unjudged_attempt_has_no_verdict(play):
         return await orchestrate(harness)
 
     with pytest.raises(JudgeFailed, match="asked 3 times"):
-        play(play_cloze, broken_judge)
+        play(play_skills, broken_judge)
     with pytest.raises(JudgeFailed, match="asked 6 times"):
-        play(play_cloze, broken_judge, earlier=1)
+        play(play_skills, broken_judge, earlier=1)
 
 
 def test_duplicate_answers_are_counted():
@@ -136,7 +140,7 @@ def test_duplicate_answers_are_counted():
 
 
 def test_every_attempt_has_its_own_seed(play):
-    _, server = play(play_cloze, propose_unselected, "arm=cot")
+    _, server = play(play_skills, propose_unselected, "arm=cot")
     seeds = [r["seed"] for r in server.requests]
     assert len(set(seeds)) == len(seeds)
     assert attempt_seed(0, "d", 1, Role.WEAK_SOLVER, 0) in seeds

@@ -245,6 +245,6 @@ def test_what_cannot_be_planned_says_why(plan, arguments, message):
 
 
 def test_a_run_of_another_domain_or_an_empty_one_is_refused(plan, demo_run, tmp_path):
-    assert "it has domain.name=cloze, the recipe has cs" in plan(*PAPER, "--like", demo_run)
+    assert "it has domain.name=skills, the recipe has cs" in plan(*PAPER, "--like", demo_run)
     empty = write_run(tmp_path / "empty", demo_recipe(), trajectory("a"), counts={})
     assert "none of its documents has a round" in plan(DEMO, "--like", empty)

@@ -17,7 +17,7 @@ from autodata.serving.costs import LEDGER, Cost
 from autodata.types import Outcome, Role
 from eval.sampled_answers import ANSWERS, SAMPLED_ANSWER, SampledAnswer
 from tests.helpers.commands import plan
-from tests.helpers.recipes import load_committed
+from tests.helpers.recipes import ON_CPU, load_committed
 
 CS, PRBENCH = "recipes/cs/eval_base.yaml", "recipes/legal/prbench_base.yaml"
 RECIPES = sorted(str(p) for name in ("eval", "prbench") for p in Path("recipes").glob(f"*/{name}_*.yaml"))
@@ -46,7 +46,7 @@ def cs_run(tmp_path) -> Path:
     return tmp_path / "run"
 
 
-@pytest.mark.parametrize("path", [path for path in RECIPES if "demo" not in path])
+@pytest.mark.parametrize("path", [path for path in RECIPES if not path.startswith(ON_CPU)])
 def test_every_evaluation_of_the_repository_can_be_planned(path):
     recipe = load_committed(path)
     made = plan_evaluation(recipe, options(documents=5))
@@ -55,11 +55,11 @@ def test_every_evaluation_of_the_repository_can_be_planned(path):
     assert made.show("recipe")
 
 
-@pytest.mark.parametrize("path", [path for path in RECIPES if "demo" in path])
+@pytest.mark.parametrize("path", [path for path in RECIPES if path.startswith(ON_CPU)])
 def test_an_evaluation_on_the_cpu_wants_a_speed(path, plan, tmp_path):
     from tests.helpers.training_world import make_dataset
 
-    dataset = f"dataset={make_dataset(tmp_path / 'set', domain='cloze')}"
+    dataset = f"dataset={make_dataset(tmp_path / 'set', domain='skills')}"
     name = "small" if "base" in path else "evaluated"
     assert f"its speed is not known; give it with --speed {name}=" in plan(path, dataset)
     assert "wall-clock" in plan(path, dataset, "--speed", f"{name}=1000,50,64")

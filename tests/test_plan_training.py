@@ -25,7 +25,7 @@ from autodata.plan.training.steps import STUDENT, Setting, estimate_update
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import Run
 from tests.helpers.commands import plan
-from tests.helpers.recipes import MODELS, load_committed
+from tests.helpers.recipes import MODELS, ON_CPU, load_committed
 from tests.helpers.training_world import make_dataset
 
 PAPER, DEMO, LORA = "recipes/models/paper.yaml", "recipes/demo/grpo.yaml", "recipes/training/one_gpu.yaml"
@@ -73,7 +73,7 @@ def demo_run(tmp_path, sizes) -> Path:
 @pytest.fixture(scope="module")
 def sizes(tmp_path_factory) -> str:
     """Write the data set of the demo: six examples of each set."""
-    return f"dataset={make_dataset(tmp_path_factory.mktemp('data') / 'set', 6, 6, 'cloze')}"
+    return f"dataset={make_dataset(tmp_path_factory.mktemp('data') / 'set', 6, 6, 'skills')}"
 
 
 # ── memory ──────────────────────────────────────────────────────────────────────────────────
@@ -286,7 +286,7 @@ def test_evaluations_are_counted(changes, count):
 
 
 @pytest.mark.parametrize("models", ["paper", "one_gpu"])
-@pytest.mark.parametrize("path", [path for path in RECIPES if "demo" not in path])
+@pytest.mark.parametrize("path", [path for path in RECIPES if not path.startswith(ON_CPU)])
 def test_every_training_of_the_repository_can_be_planned(path, models):
     made = make_plan(load_committed(path, *MODELS[models]), options())
     rows = made.summarize(None)
@@ -296,7 +296,7 @@ def test_every_training_of_the_repository_can_be_planned(path, models):
     assert made.show("recipe")
 
 
-@pytest.mark.parametrize("path", [path for path in RECIPES if "demo" in path])
+@pytest.mark.parametrize("path", [path for path in RECIPES if path.startswith(ON_CPU)])
 def test_a_training_on_the_cpu_is_planned_from_a_run_alone(path, plan):
     assert "no speed of a processor is assumed; name a finished run with --like" in plan(path)
 
@@ -334,7 +334,7 @@ def test_a_run_whose_data_set_is_elsewhere_has_the_sizes_of_the_recipe(demo_run,
 
 
 def test_watched_sets_of_another_data_set_have_its_sizes(demo_run, sizes, tmp_path):
-    other = f"evaluate_dataset={make_dataset(tmp_path / 'other', 6, 60, 'cloze')}"
+    other = f"evaluate_dataset={make_dataset(tmp_path / 'other', 6, 60, 'skills')}"
     alone, apart = (make_plan(load_committed(DEMO, sizes, *more), options(like=demo_run)) for more in ((), (other,)))
     assert (alone.setting.sizes, apart.setting.sizes) == ({"agentic_test": 6}, {"agentic_test": 60})
     assert apart.course.total(EVALUATION) > alone.course.total(EVALUATION)
@@ -381,7 +381,7 @@ def test_what_cannot_be_planned_says_why(plan, arguments, message):
 
 
 def test_a_run_of_another_domain_is_refused(plan, demo_run):
-    assert "it has domain.name=cloze, the recipe has cs" in plan(*CS, "--like", demo_run)
+    assert "it has domain.name=skills, the recipe has cs" in plan(*CS, "--like", demo_run)
 
 
 def test_a_stated_speed_of_the_student_is_used(plan):

@@ -20,7 +20,7 @@ from autodata.serving.costs import Account, Cost
 from autodata.serving.llm import Draining
 from autodata.stats.writing import write_duration
 from autodata.types import Role
-from tests.helpers.fake_server import fake_server, play_cloze
+from tests.helpers.fake_server import fake_server, play_skills
 from tests.test_generate import arguments, run_main, write_documents
 
 
@@ -187,7 +187,7 @@ def count_ledger(run: Path, key: str) -> int:
 def test_a_budget_stops_a_run_that_goes_on_when_it_is_raised(tmp_path, monkeypatch, capsys, limit):
     write_documents(tmp_path / "docs", count=2)
     run = tmp_path / "run"
-    with fake_server(play_cloze) as server:
+    with fake_server(play_skills) as server:
         args = arguments(tmp_path, server.url, "models.endpoints.small.max_in_flight=2")
         out = run_main(monkeypatch, capsys, [*args, limit])
         assert f"error: {limit} is reached" in out
@@ -208,7 +208,7 @@ def test_a_budget_stops_a_run_that_goes_on_when_it_is_raised(tmp_path, monkeypat
 
 def test_a_run_counts_exactly_what_the_server_answered(tmp_path, monkeypatch, capsys):
     write_documents(tmp_path / "docs", count=2)
-    with fake_server(play_cloze) as server:
+    with fake_server(play_skills) as server:
         run_main(monkeypatch, capsys, arguments(tmp_path, server.url))
         solved = sum("response_format" not in body for body in server.requests) - 1  # the probe
         proposed = len(server.requests) - 1 - solved

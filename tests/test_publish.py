@@ -188,7 +188,7 @@ def write_evaluation(folder: Path) -> Path:
     (folder / "logs").mkdir(parents=True)
     (folder / "logs" / "a.eval").write_bytes(b"PK")
     (folder / "answers.jsonl").write_text("{}\n")
-    domain = "name: cloze, max_rounds: 1, preset: p, weak_attempts: 1, strong_attempts: 1"
+    domain = "name: skills, max_rounds: 1, preset: p, weak_attempts: 1, strong_attempts: 1"
     (folder / "recipe.yaml").write_text(f"run: {folder}\nlabel: mine\ndataset: d\ndomain: {{{domain}}}\n")
     facts = {"inputs": {"kind": "eval"}, "started": "t", "finished": "t", "label": "<b>"}
     facts["outputs"] = {"answers.jsonl": "h"}

@@ -112,11 +112,11 @@ def test_the_funnel_counts_what_each_step_let_through():
 def test_points_are_coloured_by_the_verdict_of_the_preset_they_are_shown_under():
     recipe = demo_recipe()
     overview = Overview()
-    overview.add(trajectory("d", a_round(1, candidate("q"), recipe, weak=0)))  # no signal, but wide takes it
+    overview.add(trajectory("d", a_round(1, candidate("q"), recipe, weak=6)))  # too easy, but wide takes it
     styles = {
         name: [p.style for p in overview.scatter(name, gate).points] for name, gate in recipe.domain.presets.items()
     }
-    assert styles == {"just_right": ["no_signal"], "wide": ["accepted"]}
+    assert styles == {"just_right": ["too_easy"], "wide": ["accepted"]}
 
 
 def test_many_points_are_drawn_as_fewer_and_none_is_lost():
@@ -209,7 +209,7 @@ def test_blocks_are_small_and_whole(monkeypatch):
     monkeypatch.setattr(storyboard, "BLOCK_BYTES", 2000)
     blocks = Blocks()
     for n in range(5):
-        add_document(blocks, simple(f"d{n}", f"q{n}", demo_recipe()), "cloze, agentic")
+        add_document(blocks, simple(f"d{n}", f"q{n}", demo_recipe()), "skills, agentic")
     index = unpack(blocks.finish())
     ids = [unpack(blocks.packed[e["block"]])[e["at"]]["trajectory"]["document_id"] for e in index]
     assert ids == [f"d{n}" for n in range(5)]

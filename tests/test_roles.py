@@ -82,7 +82,7 @@ def test_a_role_without_a_budget_is_an_error_that_names_file_and_key(tmp_path):
     with pytest.raises(RecipeError, match=r"generate\.yaml: no value for models\.judge\.sampling\.max_tokens"):
         load(GenerateRecipe, [str(path)])
     assert load(GenerateRecipe, [str(path), "models.endpoints.a.sampling.max_tokens=7"])
-    assert load(GenerateRecipe, [str(path), "domain.name=cloze"]), "whose code judges"
+    assert load(GenerateRecipe, [str(path), "domain.name=skills"]), "whose code judges"
 
 
 @pytest.mark.parametrize(

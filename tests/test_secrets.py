@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.helpers.fake_server import Scripted, completion, fake_server, play_cloze
+from tests.helpers.fake_server import Scripted, completion, fake_server, play_skills
 from tests.test_generate import arguments, run_main, write_documents
 
 KEY = "sk-planted-0123456789abcdef"
@@ -17,7 +17,7 @@ def echo_in_errors(body, count):
 def echo_sometimes(body, count):
     if count % 5 == 0:
         return Scripted({"error": {"message": f"try later, {KEY}"}}, status=503, headers={"X-Key": KEY})
-    return play_cloze(body, count)
+    return play_skills(body, count)
 
 
 def echo_in_garbage(body, count):
@@ -26,7 +26,7 @@ def echo_in_garbage(body, count):
 
 def echo_in_replies(body, count):
     """Script a server that puts the key it received into its reply."""
-    reply = play_cloze(body, count).body
+    reply = play_skills(body, count).body
     reply["choices"][0]["message"]["content"] += f" Bearer {KEY}"
     return Scripted(reply | {"model": KEY})
 

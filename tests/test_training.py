@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from autodata.config import RecipeError
 from autodata.data.examples import Arm, make_example
-from autodata.domains.cloze.domain import Domain
+from autodata.domains.skills.domain import Domain
 from autodata.loop.acceptance import scores
 from autodata.loop.rubric import judge
 from autodata.recipes.domain import DomainConfig
@@ -53,7 +53,7 @@ from training.weights.card import write_card
 from training.weights.student import freeze_vision
 
 CANDIDATE_JSON = CANDIDATE.dump_json(Candidate("They keep all", "records", (Criterion("next", 1),))).decode()
-DOMAIN = Domain(DomainConfig("cloze"), client=None)
+DOMAIN = Domain(DomainConfig("skills"), client=None)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -86,7 +86,7 @@ def score(reward: Reward, completions: list[str], prompt: str = "p", ids=None, *
 
 
 def test_the_reward_is_the_score_of_generation_to_the_bit():
-    answers = [" records and", " the records", "", "  "]
+    answers = [" records” and", " the records", "", "  "]
     candidate = CANDIDATE.validate_json(CANDIDATE_JSON)
     judged = [asyncio.run(DOMAIN.judge(candidate, a, 0)) for a in answers]
     ended = [Outcome.ANSWERED if a.strip() else Outcome.CUT_OFF for a in answers]
@@ -106,7 +106,7 @@ def test_a_failed_judge_is_none_and_its_neighbours_keep_their_scores(failure):
                 raise EndpointError("judge at http://x: HTTP 503")
             return Judgement(None, None, "unreadable")
 
-    reward = reward_of(Flaky(DomainConfig("cloze"), client=None))
+    reward = reward_of(Flaky(DomainConfig("skills"), client=None))
     assert score(reward, [" records", " broken", " x"]) == [1.0, None, 0.0]
     assert (reward.books.judged, reward.books.failed) == (3, 1)
     assert reward.logged["train/unscored"] == [0.0, 1.0, 0.0]
@@ -121,7 +121,7 @@ class Broken(Domain):
 
 @pytest.mark.parametrize(("broken", "stops"), [(3, False), (4, True)])
 def test_too_many_failed_judgements_stop_the_training(broken, stops):
-    reward = reward_of(Broken(DomainConfig("cloze"), client=None), max_failures=0.1)
+    reward = reward_of(Broken(DomainConfig("skills"), client=None), max_failures=0.1)
     answers = [" broken"] * broken + [" records"] * (32 - broken)
     if stops:
         with pytest.raises(JudgeDown, match=r"12 % of the last 32 judgements failed.*unreadable"):
@@ -131,7 +131,7 @@ def test_too_many_failed_judgements_stop_the_training(broken, stops):
 
 
 def test_few_judgements_stop_nothing():
-    assert score(reward_of(Broken(DomainConfig("cloze"), client=None)), [" broken"] * 31) == [None] * 31
+    assert score(reward_of(Broken(DomainConfig("skills"), client=None)), [" broken"] * 31) == [None] * 31
 
 
 @pytest.mark.parametrize(("cut_off", "expected"), [("zero", 0.0), ("penalise", -0.25), ("mask", None), ("judge", 1.0)])
@@ -176,9 +176,9 @@ def test_reasoning_alone_earns_nothing():
     [
         ({"answer_chars": 8}, " records", False),
         ({"answer_chars": 7}, " records", True),
-        ({"max_repetition": 0.5}, " records " + "a b c d e f g h " * 2, False),
-        ({"max_repetition": 0.5}, " records " + "a b c d e f g h " * 4, True),
-        ({}, " records " + "a b c d e f g h " * 100, False),
+        ({"max_repetition": 0.5}, " records” " + "a b c d e f g h " * 2, False),
+        ({"max_repetition": 0.5}, " records” " + "a b c d e f g h " * 4, True),
+        ({}, " records” " + "a b c d e f g h " * 100, False),
     ],
 )
 def test_the_guard_against_long_and_repetitive_answers(config, answer, guarded):
@@ -196,7 +196,7 @@ def test_the_second_judge_is_asked_for_marked_rows_and_never_rewards():
         async def judge(self, candidate, answer, seed):
             return judge(candidate.rubric, [True])
 
-    reward = reward_of(DOMAIN, second=Kind(DomainConfig("cloze"), client=None))
+    reward = reward_of(DOMAIN, second=Kind(DomainConfig("skills"), client=None))
     assert score(reward, [" x", " x"], second=[True, False], set=["cot_test"] * 2) == [0.0, 0.0]
     assert reward.logged["cot_test/first_judge"] == [0.0]
     assert reward.logged["cot_test/second_judge"] == [1.0]
@@ -211,7 +211,7 @@ def test_a_judge_that_hangs_is_no_reward_after_the_deadline():
     models = Models({"j": Endpoint("m", timeout_s=0.05)}, judge=RoleConfig("j", Sampling(max_tokens=10)))
     client = Client(models, None)
     client.accounts[Role.JUDGE].counts["completion_tokens"], client.busy._seconds = 10_000, 0.1
-    reward = reward_of(Slow(DomainConfig("cloze"), client=None), client)
+    reward = reward_of(Slow(DomainConfig("skills"), client=None), client)
     assert score(reward, [" records", " slow"]) == [1.0, None]
 
 
@@ -226,7 +226,7 @@ def test_judgements_of_a_step_run_at_once():
             running -= 1
             return await super().judge(candidate, answer, seed)
 
-    score(reward_of(Counting(DomainConfig("cloze"), client=None)), [" records"] * 128)
+    score(reward_of(Counting(DomainConfig("skills"), client=None)), [" records"] * 128)
     assert most == 128
 
 
@@ -326,7 +326,7 @@ MANIFEST = {"steps": 2, "reward_first_quarter": 0.1, "reward_last_quarter": 0.2,
     ],
 )
 def test_the_card_says_where_the_reward_comes_from(models, judge_name, reward):
-    card = write_card(MANIFEST, GrpoRecipe(model="owner/name", domain=DomainConfig("cloze"), models=models))
+    card = write_card(MANIFEST, GrpoRecipe(model="owner/name", domain=DomainConfig("skills"), models=models))
     assert f"judge: {judge_name}." in card
     assert f"- The reward is {reward}: where it can be misled, the model learns to mislead it." in card
     assert card.count("The reward is") == 1
@@ -341,7 +341,7 @@ def test_the_card_says_where_the_reward_comes_from(models, judge_name, reward):
     ],
 )
 def test_the_card_says_what_was_trained(lora, sentence):
-    assert sentence in write_card(MANIFEST, GrpoRecipe(model="owner/name", domain=DomainConfig("cloze"), lora=lora))
+    assert sentence in write_card(MANIFEST, GrpoRecipe(model="owner/name", domain=DomainConfig("skills"), lora=lora))
 
 
 def test_the_budget_of_calls_is_shared_by_all_processes():
@@ -355,7 +355,7 @@ def test_the_budget_of_calls_is_shared_by_all_processes():
 
 def test_too_few_examples_are_refused_at_the_bound():
     candidate = CANDIDATE.validate_json(CANDIDATE_JSON)
-    arm = Arm("agentic", "runs/a", (), DomainConfig("cloze", weak_attempts=1, strong_attempts=1), {}, "h", "p")
+    arm = Arm("agentic", "runs/a", (), DomainConfig("skills", weak_attempts=1, strong_attempts=1), {}, "h", "p")
     round = Round(1, candidate, None, (), (), Verdict(True))
     example = make_example(arm, Trajectory("d", "d", "agentic", "p", (round,), End.ACCEPTED), round, "unknown")
     require_examples([example] * 8, "min_examples", 8, "runs/d")
@@ -384,10 +384,10 @@ def test_a_training_draws_from_what_the_pass_rate_keeps(tmp_path):
     """The weak solver's mean of every example is 0.5, so either all six pass or none."""
     from training.trainer import Training
 
-    folder, config = make_dataset(tmp_path / "set", domain="cloze"), SimpleNamespace(seed=3)
+    folder, config = make_dataset(tmp_path / "set", domain="skills"), SimpleNamespace(seed=3)
 
     def rows(**values: object) -> list[dict[str, str]]:
-        recipe = GrpoRecipe(dataset=str(folder), domain=DomainConfig("cloze"), min_examples=2, **values)
+        recipe = GrpoRecipe(dataset=str(folder), domain=DomainConfig("skills"), min_examples=2, **values)
         return Training._make_rows(SimpleNamespace(recipe=recipe, config=config), lambda candidate: "prompt")
 
     assert [len(rows(train_examples=n)) for n in (None, 2, 6)] == [6, 2, 6]
@@ -404,7 +404,7 @@ def test_a_training_draws_from_what_the_pass_rate_keeps(tmp_path):
 def two_sets(tmp_path_factory):
     """Write a data set to train on and one to watch, with 2 and 5 held-out examples of each arm."""
     folder = tmp_path_factory.mktemp("sets")
-    return [str(make_dataset(folder / f"set{n}", test=n, domain="cloze")) for n in (2, 5)]
+    return [str(make_dataset(folder / f"set{n}", test=n, domain="skills")) for n in (2, 5)]
 
 
 def watch(recipe: GrpoRecipe) -> list[dict[str, object]]:
@@ -416,10 +416,10 @@ def watch(recipe: GrpoRecipe) -> list[dict[str, object]]:
 
 
 def test_watched_sets_may_come_from_another_data_set(two_sets):
-    recipe = GrpoRecipe(dataset=two_sets[0], evaluate=["cot_test"], domain=DomainConfig("cloze"))
+    recipe = GrpoRecipe(dataset=two_sets[0], evaluate=["cot_test"], domain=DomainConfig("skills"))
     assert len(watch(recipe)) == 2
     assert len(watch(replace(recipe, evaluate_dataset=two_sets[1]))) == 5
-    with pytest.raises(RecipeError, match=r"domain\.name=cs: the arm cot of .*set5 was made for cloze"):
+    with pytest.raises(RecipeError, match=r"domain\.name=cs: the arm cot of .*set5 was made for skills"):
         watch(replace(recipe, evaluate_dataset=two_sets[1], domain=DomainConfig("cs")))
 
 
@@ -437,7 +437,7 @@ def test_both_data_sets_are_inputs_of_a_training(two_sets):
     ({"dataset": "abc", "evaluate_dataset": "def"}, "Data set: abc; data set of the watched sets: def; commit: "),
 ])  # fmt: skip
 def test_the_card_names_both_data_sets(inputs, sentence):
-    recipe = GrpoRecipe(model="owner/name", domain=DomainConfig("cloze"))
+    recipe = GrpoRecipe(model="owner/name", domain=DomainConfig("skills"))
     assert sentence in write_card(MANIFEST | {"inputs": inputs}, recipe)
 
 

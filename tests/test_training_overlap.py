@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from transformers import AutoTokenizer
 
-from autodata.domains.cloze.domain import Domain
+from autodata.domains.skills.domain import Domain
 from autodata.loop import domain as base
 from autodata.recipes.domain import DomainConfig
 from autodata.recipes.models import Endpoint, Models, RoleConfig, Sampling
@@ -45,10 +45,10 @@ def make_row(prompt: str = "They keep all", answer: str = "records") -> dict[str
 
 
 class Counting(Domain):
-    """A judge of cloze that counts its judgements, and holds each back until `goes_on` is set."""
+    """A judge of skills that counts its judgements, and holds each back until `goes_on` is set."""
 
     def __init__(self):
-        super().__init__(DomainConfig("cloze"), client=None)
+        super().__init__(DomainConfig("skills"), client=None)
         self.started, self.judged, self.goes_on = 0, threading.Semaphore(0), threading.Event()
         self.goes_on.set()
 
@@ -68,7 +68,7 @@ def make_reward(tokenizer, folder, domain, client=None, **config) -> Reward:
 
 
 ROW = make_row()
-STEP = [Planned(ROW, " records", 0.0), Planned(ROW, " the", 0.0), Planned(ROW, " records too", 0.1)]
+STEP = [Planned(ROW, " records", 0.0), Planned(ROW, " the", 0.0), Planned(ROW, " records” too", 0.1)]
 
 
 def test_a_completion_is_judged_while_others_are_generated(tokenizer, tmp_path):

@@ -9,18 +9,19 @@ from autodata.config import load
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import Run
 from autodata.run.records import RunError
+from tests.helpers.recipes import ON_CPU
 from training.batch import divide_batch
 from training.preflight import check_groups
 
 REPO = Path(__file__).parent.parent
 RECIPES = sorted(str(p.relative_to(REPO)) for p in REPO.glob("recipes/*/grpo*.yaml"))
-ON_GPUS = [path for path in RECIPES if "demo" not in path]
+ON_GPUS = [path for path in RECIPES if not path.startswith(ON_CPU)]
 LAID_OVER = [(path, over) for path in ON_GPUS for over in (None, "one_gpu", "server_mode")]
 PROMPTS = {"cs": 16, "legal": 16, "science": 64}  # a step
 
 
 def read(path: str, over: str | None = None) -> GrpoRecipe:
-    judge = ["recipes/models/paper.yaml"] if "demo" not in path else []
+    judge = ["recipes/models/paper.yaml"] if path in ON_GPUS else []
     return load(GrpoRecipe, [path, *judge, *([f"recipes/training/{over}.yaml"] if over else [])])
 
 
@@ -32,7 +33,7 @@ def configure(recipe: GrpoRecipe, folder: Path, **batch: int):
     return GRPOConfig(**batch | recipe.trainer | here)
 
 
-@pytest.mark.parametrize(("path", "over"), [*LAID_OVER, *((p, None) for p in RECIPES if "demo" in p)])
+@pytest.mark.parametrize(("path", "over"), [*LAID_OVER, *((path, None) for path in RECIPES if path not in ON_GPUS)])
 def test_trl_knows_every_key_and_takes_the_values(path, over, tmp_path):
     from trl import GRPOConfig
 

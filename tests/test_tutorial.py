@@ -11,7 +11,7 @@ import pytest
 
 from autodata.run.records import read_records
 from autodata.types import TRAJECTORY
-from tests.helpers.fake_server import fake_server, play_cloze
+from tests.helpers.fake_server import fake_server, play_skills
 
 REPO = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -39,7 +39,7 @@ def test_every_block_of_the_tutorial_works(tmp_path):
         shutil.copytree(REPO / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     blocks = BLOCK.findall((REPO / "docs" / "add-a-domain.md").read_text())
     assert len(blocks) == 7
-    with fake_server(play_cloze) as server:
+    with fake_server(play_skills) as server:
         for _, file, text in blocks:
             if file:
                 (tmp_path / file).write_text(text)
@@ -47,7 +47,7 @@ def test_every_block_of_the_tutorial_works(tmp_path):
             for line in text.splitlines():
                 run_line(line, tmp_path, server.url)
         requests = str(server.requests)
-    assert "A word counts if it begins right." in requests
+    assert "An answer counts if it begins right." in requests
     trajectories = read_records(tmp_path / "runs/stem/trajectories.jsonl", TRAJECTORY)
     assert len(trajectories) == 6
     assert (tmp_path / "runs/stem/report.html").stat().st_size > 10_000

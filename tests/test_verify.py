@@ -14,7 +14,7 @@ from autodata.config import load
 from autodata.recipes.generation import GenerateRecipe
 from tests.helpers.commands import find_failure
 from tests.helpers.fake_runs import a_round, candidate, demo_recipe, simple, trajectory, write_run
-from tests.helpers.fake_server import fake_server, play_cloze
+from tests.helpers.fake_server import fake_server, play_skills
 
 DEMO, COT = demo_recipe(), demo_recipe("arm=cot")
 Row = dict[str, Any]
@@ -84,6 +84,11 @@ def flip_boolean(row: Row) -> None:
     row["evidence"]["weak_met"][7][0] = True
 
 
+def flip_booleans(row: Row) -> None:
+    for met in row["evidence"]["weak_met"]:
+        met[0] = True
+
+
 def drop_boolean(row: Row) -> None:
     row["evidence"]["weak_met"][0].pop()
 
@@ -148,7 +153,8 @@ def set_seed(row: Row) -> None:
     ("change", "checks"),
     [
         (set_score, {"scores", "trajectory"}),
-        (flip_boolean, {"scores", "verdict", "trajectory"}),
+        (flip_boolean, {"scores", "trajectory"}),
+        (flip_booleans, {"scores", "verdict", "trajectory"}),
         (drop_boolean, {"scores", "trajectory"}),
         (set_weight, {"candidate", "trajectory"}),
         (set_sign, {"candidate", "scores", "trajectory"}),
@@ -198,7 +204,7 @@ def test_a_lost_judgement_in_the_run_is_a_mismatch_and_no_crash(folder):
 def test_a_verdict_settled_early_is_recomputed_as_settled(tmp_path, monkeypatch, capsys):
     proposal = candidate("q")
     done = a_round(1, proposal, DEMO)
-    early = replace(done, strong=done.strong[:6], presets={"just_right": done.verdict})  # 6 of 6 are final
+    early = replace(done, strong=done.strong[:5], presets={"just_right": done.verdict})  # 5 of 5 are final
     run = write_run(tmp_path / "agentic", DEMO, trajectory("d", early))
     folder = make(monkeypatch, tmp_path, run)
     assert verify.verify(folder) == (1, [])
@@ -260,7 +266,7 @@ def test_what_generate_makes_becomes_a_dataset_that_verifies(tmp_path, monkeypat
     for i in range(6):
         text = "The careful engineers of {0} measured a steady improvement over every earlier harbour system."
         (documents / f"doc{i}.txt").write_text(" ".join(text.format(f"town{i}{j}") for j in "abc"))
-    with fake_server(play_cloze) as server:
+    with fake_server(play_skills) as server:
         served = [
             "models.endpoints.small.model=fake",
             "models.endpoints.small.server=null",

@@ -89,7 +89,7 @@ async def choose(recipe: JudgeAuditRecipe, journal: Journal) -> list[JudgedAttem
 
 
 async def _needs_judge(judged: JudgedAttempt, domain: Domain) -> bool:
-    """Return True if the domain would ask the judge: code alone can judge some attempts (science) or all (cloze)."""
+    """Return True if the domain would ask the judge: code alone can judge some attempts (science) or all (skills)."""
     copy = domain.for_document({})
     try:
         await copy.judge(judged.candidate, judged.attempt.answer, judged.attempt.seed)

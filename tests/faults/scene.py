@@ -15,7 +15,7 @@ from autodata.serving.journal import read_replies
 from autodata.types import Role
 from tests.faults.driver import Driver, Order, Process
 from tests.faults.proxy import Proxy, hash_body, running
-from tests.helpers.fake_server import FakeServer, Script, Scripted, completion, fake_server, play_cloze
+from tests.helpers.fake_server import FakeServer, Script, Scripted, completion, fake_server, play_skills
 from tests.helpers.fake_world import SERVES, World, candidate
 from tests.test_generate import examples_of, write_documents
 
@@ -68,14 +68,14 @@ def _write_papers(folder: Path) -> Path:
     return folder
 
 
-_CLOZE = ("recipes/demo/generate.yaml", "domain.max_rounds=3", "models.endpoints.small.server=null")
+_SKILLS = ("recipes/demo/generate.yaml", "domain.max_rounds=3", "models.endpoints.small.server=null")
 _CS = (
     "recipes/cs/generate.yaml",
     "domain.max_rounds=3",
     *(f"models.{role}.endpoint={SERVES.get(role, 'fake')}" for role in ROLES),
 )
 PLAYS = {
-    "cloze": Play(play_cloze, ("small",), _CLOZE, partial(write_documents, count=4)),
+    "skills": Play(play_skills, ("small",), _SKILLS, partial(write_documents, count=4)),
     "agent": Play(SettledWorld(PLAN), ("fake", "weak", "strong"), _CS, _write_papers),
 }
 

@@ -38,7 +38,7 @@ def kill_again_and_again(start: Callable[[int], Process], chance: random.Random)
 @given(schedule=SCHEDULES)
 def test_shards_under_fire_are_merged_under_fire(driver, undisturbed, tmp_path_factory, schedule):
     chance = random.Random(schedule)
-    with scene(tmp_path_factory.mktemp("shards"), "cloze", driver, SEED, **LIGHT) as run:
+    with scene(tmp_path_factory.mktemp("shards"), "skills", driver, SEED, **LIGHT) as run:
         for part in PARTS:
             run.shard = part
             run.kill_half_way(chance.randint(1, 5))
@@ -53,13 +53,13 @@ def test_shards_under_fire_are_merged_under_fire(driver, undisturbed, tmp_path_f
         for _ in kill_again_and_again(lambda at: run.start("merge", dies_at=at), chance):
             with pytest.raises(RunError, match=r"no such run|not finished"):
                 require_finished(str(run.run), "")
-        run.check(undisturbed["cloze"])
+        run.check(undisturbed["skills"])
 
 
 @pytest.mark.slow
 def test_shards_are_merged_when_there_is_room_again(driver, undisturbed, tmp_path):
     """The disk has room for a journal, but not for all replies."""
-    with scene(tmp_path, "cloze", driver) as run:
+    with scene(tmp_path, "skills", driver) as run:
         for part in PARTS:
             run.shard = part
             run.finish()
@@ -68,7 +68,7 @@ def test_shards_are_merged_when_there_is_room_again(driver, undisturbed, tmp_pat
         assert "is the disk full? free some space" in full.output
         assert "Traceback" not in full.output
         assert run.start("merge").wait() == 0
-        run.check(undisturbed["cloze"])
+        run.check(undisturbed["skills"])
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def test_kill_nine_at_ten_points(driver, undisturbed, tmp_path_factory, play, sc
 @pytest.mark.parametrize("rooms", [(10_000,), (90_000, 20_000)])
 def test_no_file_may_grow(driver, undisturbed, tmp_path, rooms):
     """The limits are too small for a journal; for the replies; and then even to open the journal."""
-    with scene(tmp_path, "cloze", driver) as run:
+    with scene(tmp_path, "skills", driver) as run:
         for room in rooms:
             process = run.start(room=room)
             assert process.wait() == 1
@@ -47,7 +47,7 @@ def test_no_file_may_grow(driver, undisturbed, tmp_path, rooms):
             assert "salvage" not in process.output, "nothing is damaged"
             run.note_lost()
         run.finish()
-        run.check(undisturbed["cloze"])
+        run.check(undisturbed["skills"])
 
 
 @contextmanager
@@ -68,7 +68,7 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
 @pytest.mark.parametrize("size", ["60k", "300k"])
 def test_the_disk_is_full_until_there_is_room(driver, undisturbed, tmp_path, size):
     """The first size is too small for a journal, the second for the replies."""
-    with scene(tmp_path, "cloze", driver) as run, small_disk(run.run, size):
+    with scene(tmp_path, "skills", driver) as run, small_disk(run.run, size):
         process = run.start()
         assert process.wait() == 1
         # Either the journal or the file of trajectories meets the end of the disk first.
@@ -77,16 +77,16 @@ def test_the_disk_is_full_until_there_is_room(driver, undisturbed, tmp_path, siz
         subprocess.run(["mount", "-o", "remount,size=64m", run.run], check=True)
         run.note_lost()
         assert run.finish() == 1
-        run.check(undisturbed["cloze"])
+        run.check(undisturbed["skills"])
 
 
 @scheduled
 @given(clock=SCHEDULES)
 def test_the_clock_jumps(driver, undisturbed, tmp_path_factory, clock):
-    with scene(tmp_path_factory.mktemp("clock"), "cloze", driver, SEED, too_many=0.05, stall=0.05) as run:
+    with scene(tmp_path_factory.mktemp("clock"), "skills", driver, SEED, too_many=0.05, stall=0.05) as run:
         run.kill(run.start(clock=clock), 40, 0.0)
         run.finish(clock=clock + 1)
-        run.check(undisturbed["cloze"])
+        run.check(undisturbed["skills"])
 
 
 @scheduled
@@ -96,7 +96,7 @@ def test_the_journal_is_cut_off_in_the_middle_of_a_page(driver, undisturbed, tmp
     chance = random.Random(schedule)
     for name in ("journal.sqlite", "journal.sqlite-wal") * 2:
         share = chance.uniform(0.05, 0.99)
-        with scene(tmp_path_factory.mktemp("cut"), "cloze", driver) as run:
+        with scene(tmp_path_factory.mktemp("cut"), "skills", driver) as run:
             run.kill_half_way(80)
             path = run.run / name
             with path.open("r+b") as file:
@@ -108,4 +108,4 @@ def test_the_journal_is_cut_off_in_the_middle_of_a_page(driver, undisturbed, tmp
                 assert "replies kept" in subprocess.run(salvage, capture_output=True, text=True, check=True).stdout
             run.lost.update(run.requests())  # any reply may have been on the page that was cut
             run.finish()
-            run.check(undisturbed["cloze"], is_cut=True)
+            run.check(undisturbed["skills"], is_cut=True)

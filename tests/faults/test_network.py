@@ -16,9 +16,9 @@ COUNTED = {"refuse": "connection", "reset": "connection", "time_out": "timeout",
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", [f.__name__ for f in FAULTS])
 def test_one_fault_at_a_time(driver, undisturbed, tmp_path, fault):
-    with scene(tmp_path, "cloze", driver, SEED, **{fault: CHANCE}) as stormy:
+    with scene(tmp_path, "skills", driver, SEED, **{fault: CHANCE}) as stormy:
         stormy.finish()
-        stormy.check(undisturbed["cloze"])
+        stormy.check(undisturbed["skills"])
         assert stormy.proxy.faults[fault] > 4
         repeated = [name for session in stormy.sessions() for name in session["counts"] if name.startswith("retried_")]
     if fault in COUNTED:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import random
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,10 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
+from autodata.domains.skills.domain import strip_words
+from autodata.domains.skills.tasks import SKILLS
+
 MODEL = "fake"
 NAMES = (MODEL, "weak", "strong")  # models that it lists
 ROOTS: dict[str, str | None] = {}  # model name → weights, as vLLM reports them
-KNOWN = "measured a improvement over every earlier harbour system."  # words that play_cloze can guess
 
 
 @dataclass
@@ -146,26 +147,32 @@ def completion(text, finish_reason="stop", reasoning=None, model=MODEL, **messag
     )
 
 
-def play_cloze(body: dict, count: int) -> Scripted:
-    """Plays cloze; the reply depends on the request alone.
+def play_skills(body: dict, count: int) -> Scripted:
+    """Plays skills; the reply depends on the request alone.
 
-    The challenger picks any allowed cut. A solver that sees the document reads the next word in it;
-    without one it knows some words of a sentence and says them one time in four.
+    The challenger chooses any passage and any skill. A solver that sees an answer sheet reads the answer there;
+    without one it works the answer out one time in four, and else says some word.
     """
     chance = random.Random(json.dumps(body, sort_keys=True))
     if "response_format" in body:
-        cuts = body["response_format"]["json_schema"]["schema"]["properties"]["cut"]["enum"]
-        return completion(json.dumps({"cut": chance.choice(cuts)}))
-    beginning = body["messages"][-1]["content"]
-    shown = " ".join(" ".join(m["content"] for m in body["messages"][:-1]).split())
-    read = _word_after(beginning, shown)
-    known = _word_after(beginning.split()[-1], KNOWN) if chance.random() < 0.25 else None
-    return completion(f" {read or known or chance.choice(('water', 'people', 'often'))}")
+        choices = body["response_format"]["json_schema"]["schema"]["properties"]
+        return completion(json.dumps({key: chance.choice(choice["enum"]) for key, choice in choices.items()}))
+    if body["messages"][-1]["role"] != "assistant":  # a probe of the endpoint
+        return completion("Hello.")
+    shown, beginning = (message["content"] for message in body["messages"][-2:])
+    answer = read_sheet(shown, beginning) or (chance.random() < 0.25 and work_out(shown, beginning))
+    return completion(f"{answer or chance.choice(('water', 'people', 'often'))}”.")
 
 
-def _word_after(beginning: str, text: str) -> str | None:
-    match = re.search(rf"(?<!\S){re.escape(beginning)} (\S+)", text)
-    return match[1] if match else None
+def read_sheet(shown: str, beginning: str) -> str:
+    """Read on an answer sheet how a sentence ends; empty if there is none. `beginning` ends with “."""
+    return shown.partition(beginning)[2].partition("”")[0]
+
+
+def work_out(passage: str, beginning: str) -> str:
+    """End a sentence about a passage as the domain's own code does. `beginning` ends with “."""
+    tasks = (task for skill in SKILLS.values() for task in skill(strip_words(passage.split())))
+    return next(task.answer for task in tasks if f"{task.beginning} “" == beginning)
 
 
 def judge_by_hash(body: dict, count: int) -> Scripted:

@@ -58,7 +58,7 @@ class Recorder:
 
 
 def load_domain(name: str, client: Recorder) -> Domain:
-    recipe = load_recipe(f"recipes/{'demo' if name == 'cloze' else name}/generate.yaml", "recipes/models/laptop.yaml")
+    recipe = load_recipe(f"recipes/{'demo' if name == 'skills' else name}/generate.yaml", "recipes/models/laptop.yaml")
     domain = base.load(recipe.domain, client, recipe.seed)
     return domain
 
@@ -76,7 +76,9 @@ def ask_common(
             domain.propose(document, [], 1, ""), domain.propose(document, rounds, len(rounds) + 1, ADVICE)
         ),
         f"{name}.orchestrator": client.record(orchestrator.choose(harness, 0)),
-        f"{name}.solver": [domain.solver_prompt(candidate, shown) for shown in ("", domain.privileged(document))],
+        f"{name}.solver": [
+            domain.solver_prompt(candidate, shown) for shown in ("", domain.privileged(document, candidate))
+        ],
     }
 
 
@@ -110,10 +112,9 @@ def ask_science(client: Recorder) -> dict[str, list[tuple[Message, ...]]]:
     }
 
 
-def ask_cloze(client: Recorder) -> dict[str, list[tuple[Message, ...]]]:
-    domain, document = load_domain("cloze", client), material.PAPER
-    cuts = [domain.read_candidate(document, {"cut": number}, []) for number in (1, 2, 3, 4)]
-    return ask_common(domain, client, document, material.fail_in_every_way(cuts[:3], "disks"), cuts[3])
+def ask_skills(client: Recorder) -> dict[str, list[tuple[Message, ...]]]:
+    domain = load_domain("skills", client)
+    return ask_common(domain, client, material.PAPER, material.fail_by_skill(), material.SKILLS[3])
 
 
 def ask_meta(client: Recorder) -> dict[str, list[tuple[Message, ...]]]:
@@ -141,7 +142,7 @@ def ask_eval(client: Recorder) -> dict[str, list[tuple[Message, ...]]]:
 def render_all() -> dict[str, str]:
     """Return the text of each golden file by its name."""
     client, prompts = Recorder(), {}
-    for ask in (ask_cs, ask_legal, ask_science, ask_cloze, ask_meta, ask_eval):
+    for ask in (ask_cs, ask_legal, ask_science, ask_skills, ask_meta, ask_eval):
         prompts |= ask(client)
     return {f"{name}.txt": write(conversations) for name, conversations in prompts.items()}
 

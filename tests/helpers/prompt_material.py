@@ -202,3 +202,31 @@ SCIENCE = [
     )
 ]
 SCIENCE_ANSWER = "The two-sided angle gives the count.\n\nFinal answer: $L_{2n} + 2$"
+
+# ── skills ──
+
+PASSAGE = "A flash cache absorbs small writes for slow archival disks"
+
+
+def ask_of_passage(skill: str, difficulty: int, words: int, beginning: str, answer: str) -> Candidate:
+    question = f"{' '.join(PASSAGE.split()[:words])}\n{beginning}"
+    labels = {"skill": skill, "difficulty": difficulty}
+    return Candidate(question, answer, (Criterion(f"The answer is “{answer}”.", 1),), labels=labels)
+
+
+SKILLS = [
+    ask_of_passage("first word", 1, 5, "The first word is", "A"),
+    ask_of_passage("backwards", 2, 8, "Backwards “cache” is", "ehcac"),
+    ask_of_passage("number of words", 2, 8, "The number of words is", "8"),
+    ask_of_passage("next word", 1, 5, "The word right after “flash” is", "cache"),
+]
+
+
+def fail_by_skill() -> list[Round]:
+    """Make three failed rounds: too easy, never answered rightly, and too hard even with the answer sheet."""
+    easy, silent, hard, _ = SKILLS
+    return [
+        fail(1, easy, Failure.TOO_EASY, "weak mean 1.000", weak=attempts(easy, 1, 1)),
+        fail(2, silent, Failure.NO_SIGNAL, "weak mean 0.000", weak=attempts(silent, 0, 0)),
+        fail(3, hard, Failure.TOO_HARD, "strong mean 0.500", weak=attempts(hard, 0, 1), strong=attempts(hard, 0, 1)),
+    ]

@@ -22,6 +22,7 @@ MODELS = {
     path.stem: (f"recipes/models/{path.name}", *(NAMES if path.stem == "api" else ()))
     for path in sorted((REPO / "recipes/models").glob("*.yaml"))
 }
+ON_CPU = ("recipes/demo/", "recipes/study/")  # folders whose recipes serve and train the embedded model on the CPU
 BUDGET = Sampling(max_tokens=1024)  # for models that tests build themselves; a recipe has its own values
 
 

@@ -159,7 +159,7 @@ def test_a_search_for_prompts_with_its_servers(cluster: Cluster, tmp_path):
         cluster,
         tmp_path / "log",
         "slurm/meta.sh",
-        "recipes/meta/cloze.yaml",
+        "recipes/meta/skills.yaml",
         "tests/slurm/two_endpoints.yaml",
         f"run={tmp_path / 'run'}",
         "mutation=none",

@@ -53,8 +53,8 @@ class Domain(base.Domain):
         words = sentence.split()[: option.length]
         tasks = SKILLS[option.skill](strip_words(words))
         earlier = {r.candidate.question for r in rounds if r.candidate}
-        passage = " ".join(words).strip(PUNCTUATION)
-        questions = [(task, f"{passage}\n{task.beginning}") for task in tasks]
+        passage = " ".join(words).strip(PUNCTUATION + " ")
+        questions = [(task, f"{passage}\n{task.beginning}") for task in tasks if is_readable(task.answer)]
         new = [(task, question) for task, question in questions if question not in earlier]
         if not new:
             raise ParseError(f"this passage has no new question on the skill “{option.skill}”")
@@ -102,15 +102,21 @@ def _pick(record: Mapping[str, object], key: str, choices: Sequence[Any]) -> Any
     return choices[number - 1]
 
 
+def is_readable(answer: str) -> bool:
+    """Return True if a solver can give this answer: a quotation mark within a word would end it too early."""
+    return read_answer(answer) == normalize(answer)
+
+
 def find_sentences(text: str) -> list[str]:
-    """List the sentences that are long enough for every difficulty; titles and unfinished sentences are left out."""
+    """List the sentences that begin with a whole passage of words; titles and unfinished sentences are left out."""
     paragraphs = (" ".join(p.split()) for p in re.split(r"\n\s*\n", text))
     sentences = (s for p in paragraphs for s in re.split(r"(?<=[.!?])\s+", p))
-    return [s for s in sentences if s.endswith((".", "!", "?")) and len(strip_words(s.split())) >= LENGTHS[0]]
+    finished = (s for s in sentences if s.endswith((".", "!", "?")))
+    return [s for s in finished if len(strip_words(s.split()[: LENGTHS[0]])) == LENGTHS[0]]
 
 
 def strip_words(words: Sequence[str]) -> list[str]:
-    """Strip the punctuation around words; what has no letter or digit is left out."""
+    """Strip the punctuation around words; words of punctuation alone are left out."""
     return [plain for word in words if (plain := word.strip(PUNCTUATION))]
 
 

@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 
 from tests.helpers import fake_server
-from tests.helpers.fake_server import FakeServer, Scripted, completion, judge_by_hash, play_cloze
+from tests.helpers.fake_server import FakeServer, Scripted, completion, judge_by_hash, play_skills
 
 
 def play(body: dict, count: int) -> Scripted:
@@ -27,7 +27,7 @@ def play(body: dict, count: int) -> Scripted:
         name = body["tools"][0]["function"]["name"]
         call = {"id": "c", "type": "function", "function": {"name": name, "arguments": "{}"}}
         return completion(None, "tool_calls", tool_calls=[call])
-    return replace(play_cloze(body, count), delay_s=float(os.environ.get("STAND_IN_DELAY_S", "0.05")))
+    return replace(play_skills(body, count), delay_s=float(os.environ.get("STAND_IN_DELAY_S", "0.05")))
 
 
 def main() -> None:
