@@ -25,7 +25,7 @@ esac
 
 @pytest.fixture
 def play(tmp_path):
-    """Run the script in a folder whose programs only record how they are called; return its commands with their arguments."""
+    """Run the script with programs that only record how they are called; return its commands with their arguments."""
 
     def run(*seeds: str, gpu: str = "") -> list[tuple[str, list[str]]]:
         shutil.copytree(REPO / "recipes", tmp_path / "recipes", dirs_exist_ok=True)
