@@ -32,7 +32,8 @@ PAPER, LORA = "recipes/models/paper.yaml", "recipes/training/one_gpu.yaml"
 CS = ("recipes/cs/grpo.yaml", PAPER)
 # The demo's recipe with the sizes that these tests count with.
 DEMO = ("recipes/demo/grpo.yaml", "prompts_per_step=1", "trainer.per_device_train_batch_size=8",
-        "trainer.max_steps=32", "trainer.save_steps=16", "trainer.eval_steps=16", "trainer.num_generations_eval=3")  # fmt: skip
+        "trainer.max_steps=32", "trainer.save_steps=16", "trainer.eval_steps=16",
+        "trainer.num_generations_eval=3")  # fmt: skip
 RECIPES = sorted(str(path) for path in Path("recipes").glob("*/grpo*.yaml"))
 SHAPE = ModelShape("tiny", 1000, 1000, 0, 1000, 8, 2, 100, 50, 16, 8)
 __all__ = ["plan"]  # a fixture
