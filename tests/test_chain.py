@@ -48,8 +48,7 @@ def test_generate_killed_in_the_middle_goes_on_where_it_was(server, runs):
         f"run={runs}/agentic",
         f"documents.path={DOCUMENTS}",
         server,
-        "domain.max_rounds=12",
-        "domain.presets.just_right.weak_mean_at_most=0.5",
+        "domain.presets.just_right.weak_mean_at_most=0.75",
     ]
     command = [sys.executable, "-m", "autodata.generate", f"{RECIPES}/generate.yaml", *arguments]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
@@ -134,7 +133,6 @@ def test_the_trained_model_is_served_and_evaluated_and_the_table_shows_it(server
     table = module("eval.tables", "table2.yaml", f"runs={runs}", f"output={runs}/table2.md")
     assert re.search(r"\| SmolLM2-135M \| .*\d\.\d{3}", table)
     assert re.search(r"\| SmolLM2-135M \+ RL on agentic data \| .*\d\.\d{3}", table)
-    assert "recipes/demo/eval_trained_cot.yaml" in table
     assert list((runs / "eval_trained" / "logs").glob("*.eval"))
     cut_off = module("eval.tables", "table8.yaml", f"runs={runs}", f"output={runs}/table8.md")
     assert re.search(r"\| SmolLM2-135M \+ RL on agentic data \| .*\d+\.\d\d", cut_off)
@@ -153,7 +151,7 @@ def test_training_renders_the_prompt_that_the_server_renders(server, tmp_path):
     journal = Journal(tmp_path / "j")
     domain = base.load(recipe.domain, Client(recipe.models, journal))
     journal.close()
-    candidate = Candidate("They keep all of their", "records", (Criterion("next", 1),))
+    candidate = Candidate("They keep all of their records\nThe last word is", "records", (Criterion("last", 1),))
     tokenizer = AutoTokenizer.from_pretrained(resolve_weights("embedded"))
     here = tokenizer(render_prompt(candidate, domain, tokenizer, {}), add_special_tokens=False)["input_ids"]
     messages = [{"role": m.role, "content": m.content} for m in domain.solver_prompt(candidate)]

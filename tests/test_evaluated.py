@@ -46,7 +46,7 @@ def expect(path: Path) -> str:
         return "embedded"
     if name in SERVED:
         return SERVED[name]
-    training = TRAINED[name.rpartition("_")[2]] if name != "eval_trained_cot" else "grpo_cot"
+    training = TRAINED[name.rpartition("_")[2]]
     return f"runs/{domain}/{training}/{'model_at_200' if domain == 'cs' else 'model'}"
 
 

@@ -28,8 +28,12 @@ from tests.helpers.commands import plan
 from tests.helpers.recipes import MODELS, ON_CPU, load_committed
 from tests.helpers.training_world import make_dataset
 
-PAPER, DEMO, LORA = "recipes/models/paper.yaml", "recipes/demo/grpo.yaml", "recipes/training/one_gpu.yaml"
+PAPER, LORA = "recipes/models/paper.yaml", "recipes/training/one_gpu.yaml"
 CS = ("recipes/cs/grpo.yaml", PAPER)
+# The demo's recipe with the sizes that these tests count with.
+DEMO = ("recipes/demo/grpo.yaml", "prompts_per_step=1", "trainer.per_device_train_batch_size=8",
+        "trainer.max_steps=32", "trainer.save_steps=16", "trainer.eval_steps=16",
+        "trainer.num_generations_eval=3")  # fmt: skip
 RECIPES = sorted(str(path) for path in Path("recipes").glob("*/grpo*.yaml"))
 SHAPE = ModelShape("tiny", 1000, 1000, 0, 1000, 8, 2, 100, 50, 16, 8)
 __all__ = ["plan"]  # a fixture
@@ -56,8 +60,8 @@ def setting(recipe: GrpoRecipe, lengths: Lengths, processes: int = 8, **stations
 @pytest.fixture
 def demo_run(tmp_path, sizes) -> Path:
     """Write a finished training of the demo: 32 steps of 4 s, three evaluations of 6 s, 200 s in all."""
-    made = load_committed(DEMO, sizes, f"run={tmp_path / 'run'}")
-    step = {"step_time": 4.0, "reward": 0.5, "completions/mean_length": 5.0, "completions/max_length": 6.0,
+    made = load_committed(*DEMO, sizes, f"run={tmp_path / 'run'}")
+    step = {"step_time": 4.0, "reward": 0.5, "completions/mean_length": 5.0, "completions/max_length": 8.0,
             "completions/clipped_ratio": 0.25}  # fmt: skip
     log = [{"eval_runtime": 6.0}] * 3 + [{"eval_probe_runtime": 9.0}]
     with Run(made.run, "grpo", made, {}) as run:
@@ -242,7 +246,7 @@ def test_early_judgements_hide_behind_sampling(changes, early):
 
 
 def test_a_domain_without_a_judge_waits_for_none():
-    case = setting(load_committed(DEMO), Lengths(5, 0.1, 6), processes=1)
+    case = setting(load_committed(*DEMO), Lengths(5, 0.1, 6), processes=1)
     assert case.play(4, 8, random.Random(0)).judging == 0
 
 
@@ -319,24 +323,24 @@ def test_one_process_without_float32_weights_is_warned_of():
 
 
 def test_a_plan_of_the_same_training_is_what_was_measured(plan, demo_run, sizes):
-    out = plan(DEMO, sizes, "--like", demo_run, "--what-if", "trainer.max_steps=64")
+    out = plan(*DEMO, sizes, "--like", demo_run, "--what-if", "trainer.max_steps=64")
     # 32 more steps of 4 s, two more evaluations of 6 s, and two more checkpoints.
     assert re.search(r"wall-clock +│ 3 min 20 s +│ 5 min 4\d s", out)
     assert re.search(r"evaluation +│ 6\.0 +│ 3 +│", out)
-    assert re.search(r"tokens, 25 % cut off at 6", out)
+    assert re.search(r"tokens, 25 % cut off at 8", out)
 
 
 def test_a_run_whose_data_set_is_elsewhere_has_the_sizes_of_the_recipe(demo_run, sizes):
     recipe = demo_run / "recipe.yaml"
     recipe.write_text(re.sub(r"^dataset: .*$", "dataset: /elsewhere", recipe.read_text(), flags=re.MULTILINE))
-    made = make_plan(load_committed(DEMO, sizes), options(like=demo_run))
+    made = make_plan(load_committed(*DEMO, sizes), options(like=demo_run))
     assert made.course.total(EVALUATION) == pytest.approx(18.0)
 
 
 def test_watched_sets_of_another_data_set_have_its_sizes(demo_run, sizes, tmp_path):
     other = f"evaluate_dataset={make_dataset(tmp_path / 'other', 6, 60, 'skills')}"
-    alone, apart = (make_plan(load_committed(DEMO, sizes, *more), options(like=demo_run)) for more in ((), (other,)))
-    assert (alone.setting.sizes, apart.setting.sizes) == ({"agentic_test": 6}, {"agentic_test": 60})
+    alone, apart = (make_plan(load_committed(*DEMO, sizes, *more), options(like=demo_run)) for more in ((), (other,)))
+    assert (alone.setting.sizes, apart.setting.sizes) == ({"cot_test": 6}, {"cot_test": 60})
     assert apart.course.total(EVALUATION) > alone.course.total(EVALUATION)
 
 
@@ -346,18 +350,18 @@ def test_watched_sets_of_another_data_set_have_its_sizes(demo_run, sizes, tmp_pa
     (("dataset=/elsewhere", "evaluate=[]", "train_examples=64"), "64, 0.5 passes"),
 ])  # fmt: skip
 def test_a_plan_counts_the_examples_that_are_trained_on(demo_run, sizes, changes, shown):
-    """The demo makes 32 steps of one prompt. The weak solver's mean of every example is 0.5."""
-    made = make_plan(load_committed(DEMO, sizes, *changes), options(like=demo_run))
+    """There are 32 steps of one prompt. The weak solver's mean of every example is 0.5."""
+    made = make_plan(load_committed(*DEMO, sizes, *changes), options(like=demo_run))
     assert made.summarize(None)["examples"].startswith(shown)
 
 
 def test_a_plan_with_more_examples_than_there_are_is_refused(plan, demo_run, sizes):
-    out = plan(DEMO, sizes, "train_examples=7", "--like", demo_run)
+    out = plan(*DEMO, sizes, "train_examples=7", "--like", demo_run)
     assert "too few training examples: 6, fewer than train_examples=7" in out
 
 
 def test_measured_groups_scale_apart(demo_run, sizes):
-    made = make_plan(load_committed(DEMO, sizes), options(like=demo_run))
+    made = make_plan(load_committed(*DEMO, sizes), options(like=demo_run))
     assert made.course.total(STEP) == pytest.approx(32 * 4.0)
     assert made.course.total(EVALUATION) == pytest.approx(18.0)
     assert made.gpus == {"training": 0}
