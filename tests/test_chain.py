@@ -75,6 +75,7 @@ def test_the_baseline_and_the_dataset(server, runs):
         f"run={runs}/dataset",
         f"arms.agentic={runs}/agentic",
         f"arms.cot={runs}/cot",
+        "test_fraction=0.25",  # one of four documents, so that an accepted one is left to train on
     )
     assert "weak_avg" in out
 
