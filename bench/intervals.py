@@ -16,12 +16,13 @@ import numpy
 import scipy  # its parts are loaded when they are used
 
 from autodata.stats.agreement import Ratings, cohen_kappa, compare_judges
-from autodata.stats.intervals import DIFFERENCE, SHARE, estimate_ratio
+from autodata.stats.intervals import DIFFERENCE, SHARE, estimate_ratio, join_signs
 from autodata.stats.writing import write_table
 
 SIZES = (5, 6, 10, 20, 30, 60)
 RESAMPLES = 1_000
 Draws = tuple[numpy.ndarray, numpy.ndarray]  # sums and counts, a row for each trial and a column for each document
+Gains = numpy.ndarray  # of the same shape: the sums of what is positive
 Coverage = tuple[float, float]  # coverage and mean width
 
 
@@ -30,7 +31,7 @@ class World:
     """A distribution of documents whose mean is known."""
 
     name: str
-    draw: Callable[[numpy.random.Generator, tuple[int, int]], Draws]
+    draw: Callable[[numpy.random.Generator, tuple[int, int]], tuple[numpy.ndarray, ...]]  # Draws, or Draws and Gains
     truth: float
     bounds: tuple[float, float] = SHARE
 
@@ -61,6 +62,13 @@ def draw_gains(changed: float, up: float) -> Callable:
     return draw
 
 
+def draw_changes(chance: numpy.random.Generator, shape: tuple[int, int]) -> tuple[numpy.ndarray, ...]:
+    """Draw 16 questions per document; some are answered better, fewer worse, by any number of quarters."""
+    gains = chance.binomial(16, chance.beta(2, 10, shape)) * chance.integers(1, 5, shape) / 4
+    losses = chance.binomial(16, chance.beta(1, 19, shape)) / 4
+    return gains - losses, numpy.full(shape, 16.0), gains
+
+
 def draw_unequal(chance: numpy.random.Generator, shape: tuple[int, int]) -> Draws:
     """Draw one to many examples per document, with one answer per example."""
     counts = chance.geometric(0.4, shape)
@@ -78,6 +86,7 @@ WORLDS = (
     World("differences, all change", draw_gains(1.0, 0.7), 0.2, DIFFERENCE),
     World("differences, 1 in 5 changes", draw_gains(0.2, 0.9), 0.08, DIFFERENCE),
     World("unequal documents", draw_unequal, 1 / 3),
+    World("differences, 16 questions a document", draw_changes, 2 / 12 * 2.5 / 4 - 1 / 20 / 4, DIFFERENCE),
 )
 
 
@@ -139,18 +148,23 @@ def _find_error(sums: numpy.ndarray, counts: numpy.ndarray) -> numpy.ndarray:
     return numpy.sqrt((n - 1) / n * ((without - without.mean(1, keepdims=True)) ** 2).sum(1))
 
 
-def use_ours(sums: numpy.ndarray, counts: numpy.ndarray, bounds: tuple[float, float]) -> numpy.ndarray:
-    estimates = [estimate_ratio(s, c, bounds) for s, c in zip(sums, counts, strict=True)]
+def use_ours(
+    sums: numpy.ndarray, counts: numpy.ndarray, bounds: tuple[float, float], gains: Gains | None = None
+) -> numpy.ndarray:
+    if gains is None:
+        estimates = [estimate_ratio(s, c, bounds) for s, c in zip(sums, counts, strict=True)]
+    else:
+        estimates = [join_signs(g, g - s, c, bounds) for s, c, g in zip(sums, counts, gains, strict=True)]
     return numpy.array([[e.low for e in estimates], [e.high for e in estimates]], dtype=float)
 
 
 def measure(world: World, documents: int, trials: int) -> list[Coverage]:
     """Measure coverage and mean width of every method."""
     chance = numpy.random.default_rng([documents, WORLDS.index(world)])
-    sums, counts = world.draw(chance, (trials, documents))
+    sums, counts, *gains = world.draw(chance, (trials, documents))
     weights = chance.multinomial(documents, [1 / documents] * documents, RESAMPLES).astype(float)
     ends = [method(sums, counts, weights) for method in METHODS.values()]
-    ends = [numpy.clip(pair, *world.bounds) for pair in ends] + [use_ours(sums, counts, world.bounds)]
+    ends = [numpy.clip(pair, *world.bounds) for pair in ends] + [use_ours(sums, counts, world.bounds, *gains)]
     return [judge(low, high, world.truth) for low, high in ends]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy
 import scipy  # loads its submodules on first use
 
-from autodata.stats.intervals import DIFFERENCE, SHARE, Estimate, add_up, estimate_mean, estimate_ratio
+from autodata.stats.intervals import DIFFERENCE, SHARE, Estimate, add_up, estimate_mean
 
 LEVEL = 0.05
 
@@ -65,7 +65,7 @@ def compare(first: Mapping[str, Answers], second: Mapping[str, Answers]) -> Diff
     sums, counts = add_up(changes)
     if not len(counts):
         return None
-    estimate = estimate_ratio(sums, counts, DIFFERENCE)
+    estimate = estimate_mean(changes, DIFFERENCE)
     return Difference(estimate, _test_signs(sums), int(counts.sum()), int(numpy.count_nonzero(sums)))
 
 

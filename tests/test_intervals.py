@@ -13,6 +13,7 @@ from autodata.stats.intervals import (
     ONE_DOCUMENT,
     SHARE,
     Estimate,
+    add_up,
     attach_interval,
     correlate,
     estimate_mean,
@@ -125,12 +126,20 @@ def test_a_clipped_score_below_zero_throughout_has_a_reason():
 @pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.name)
 def test_95_of_100_intervals_over_five_documents_hold_the_truth_and_a_bootstraps_do_not(world):
     chance, trials = numpy.random.default_rng(5), 500
-    sums, counts = world.draw(chance, (trials, 5))
+    sums, counts, *gains = world.draw(chance, (trials, 5))
     weights = chance.multinomial(5, [0.2] * 5, 400).astype(float)
-    ours, bootstrap = use_ours(sums, counts, world.bounds), use_percentile(sums, counts, weights)
+    ours, bootstrap = use_ours(sums, counts, world.bounds, *gains), use_percentile(sums, counts, weights)
     covered, before = (((low <= world.truth) & (world.truth <= high)).mean() for low, high in (ours, bootstrap))
     assert covered >= 0.94
     assert before < (0.94 if world.name != "one answer, half right" else 0.97)
+
+
+def test_documents_that_all_gain_bound_the_loss_by_their_own_losing_questions():
+    questions = [(str(d), change) for d in range(10) for change in (0.5, 0.5, 0.25 * (d % 3), -0.25 * (d % 2), 0.0, 0.0)]
+    whole = estimate_mean(questions, DIFFERENCE)
+    in_sum = estimate_ratio(*add_up(questions), DIFFERENCE)
+    assert 0 < whole.low < whole.value == in_sum.value < whole.high
+    assert in_sum.low < 0, "from the sums alone nothing is known about losses"
 
 
 @settings(max_examples=25, deadline=None)

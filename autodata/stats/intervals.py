@@ -42,8 +42,14 @@ def read_estimate(stored: Mapping[str, Any] | None) -> Estimate | None:
 
 def estimate_mean(values: Iterable[tuple[str, float | None]], bounds: Bounds | None) -> Estimate | None:
     """Estimate the mean of (document, value) pairs; None if no value is known. `bounds` is None if there are none."""
-    sums, counts = add_up(values)
-    return estimate_ratio(sums, counts, bounds) if len(counts) else None
+    known = [(document, value) for document, value in values if value is not None]
+    sums, counts = add_up(known)
+    if not len(counts):
+        return None
+    if not _is_signed(bounds):
+        return estimate_ratio(sums, counts, bounds)
+    gains, _ = add_up((document, max(value, 0.0)) for document, value in known)
+    return join_signs(gains, gains - sums, counts, bounds)
 
 
 def add_up(values: Iterable[tuple[str, float | None]]) -> tuple[numpy.ndarray, numpy.ndarray]:
@@ -58,19 +64,28 @@ def add_up(values: Iterable[tuple[str, float | None]]) -> tuple[numpy.ndarray, n
 
 def estimate_ratio(sums: numpy.ndarray, counts: numpy.ndarray, bounds: Bounds | None) -> Estimate:
     """Estimate the ratio of two totals over documents, with its interval."""
-    replicates = leave_one_out(sums, counts)
-    if bounds and bounds[0] < 0 < bounds[1] and varies(replicates, bounds):
-        return _join_signs(sums, counts, bounds)
-    return attach_interval(float(sums.sum() / counts.sum()), replicates, counts, bounds)
+    if _is_signed(bounds):
+        return join_signs(numpy.maximum(sums, 0.0), numpy.maximum(-sums, 0.0), counts, bounds)
+    return attach_interval(float(sums.sum() / counts.sum()), leave_one_out(sums, counts), counts, bounds)
 
 
-def _join_signs(sums: numpy.ndarray, counts: numpy.ndarray, bounds: Bounds) -> Estimate:
-    """Estimate a number of either sign from its gains and losses: the variance of few changes says too little."""
-    up, down = numpy.maximum(sums, 0.0), numpy.maximum(-sums, 0.0)
+def _is_signed(bounds: Bounds | None) -> bool:
+    return bounds is not None and bounds[0] < 0 < bounds[1]
+
+
+def join_signs(up: numpy.ndarray, down: numpy.ndarray, counts: numpy.ndarray, bounds: Bounds) -> Estimate:
+    """Estimate a mean change from the sums of gains and of losses, both of each document and not negative.
+
+    Both are estimated by themselves, because the variance of few changes says too little. A document may have gains
+    and losses: then the losses vary although all documents gain in sum.
+    """
+    value = float((up - down).sum() / counts.sum())
+    replicates = leave_one_out(up - down, counts)
+    if not varies(replicates, bounds):
+        return attach_interval(value, replicates, counts, bounds)
     gains, losses = estimate_ratio(up, counts, (0.0, bounds[1])), estimate_ratio(down, counts, (0.0, -bounds[0]))
     low, high = subtract(gains, losses, correlate(leave_one_out(up, counts), leave_one_out(down, counts)))
-    value = float(sums.sum() / counts.sum())
-    return Estimate(value, max(low, bounds[0]), min(high, bounds[1]), len(sums))
+    return Estimate(value, max(low, bounds[0]), min(high, bounds[1]), len(counts))
 
 
 def leave_one_out(sums: numpy.ndarray, counts: numpy.ndarray) -> numpy.ndarray:
