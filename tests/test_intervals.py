@@ -135,7 +135,9 @@ def test_95_of_100_intervals_over_five_documents_hold_the_truth_and_a_bootstraps
 
 
 def test_documents_that_all_gain_bound_the_loss_by_their_own_losing_questions():
-    questions = [(str(d), change) for d in range(10) for change in (0.5, 0.5, 0.25 * (d % 3), -0.25 * (d % 2), 0.0, 0.0)]
+    questions = [
+        (str(d), change) for d in range(10) for change in (0.5, 0.5, 0.25 * (d % 3), -0.25 * (d % 2), 0.0, 0.0)
+    ]
     whole = estimate_mean(questions, DIFFERENCE)
     in_sum = estimate_ratio(*add_up(questions), DIFFERENCE)
     assert 0 < whole.low < whole.value == in_sum.value < whole.high

@@ -48,6 +48,7 @@ from training.rows import (
     order_rows,
     read_answer,
     require_examples,
+    spread,
 )
 from training.weights.card import write_card
 from training.weights.student import freeze_vision
@@ -312,6 +313,14 @@ def test_only_a_set_without_examples_is_warned_of(monkeypatch, caplog, examples,
     assert len(sets) == watched
     assert (config.eval_strategy, config.eval_on_start) == (("steps", True) if watched else ("no", False))
     assert ("runs/d has no examples of cot_test" in caplog.text) == (not examples)
+
+
+@pytest.mark.parametrize(
+    ("at_most", "taken"),
+    [(None, [0, 1, 2, 3, 4]), (5, [0, 1, 2, 3, 4]), (4, [0, 1, 2, 3]), (2, [0, 2]), (1, [0]), (0, [])],
+)
+def test_the_examples_of_a_watched_set_are_spread_over_its_documents(at_most, taken):
+    assert spread(range(5), at_most) == taken
 
 
 MANIFEST = {"steps": 2, "reward_first_quarter": 0.1, "reward_last_quarter": 0.2, "failed_judgements": 0,

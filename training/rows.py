@@ -55,6 +55,13 @@ def require_examples(examples: Sequence[Example], key: str, minimum: int, datase
         )
 
 
+def spread(examples: Sequence[Example], at_most: int | None) -> list[Example]:
+    """Take examples at equal distances, at most so many. They are sorted by document, so most documents are kept."""
+    if at_most is None or len(examples) <= at_most:
+        return list(examples)
+    return [examples[number * len(examples) // at_most] for number in range(at_most)]
+
+
 def make_rows(examples: Sequence[Example], render: Render, name: str = "train") -> list[dict[str, str]]:
     """Make one row per example: the rendered prompt, the candidate as one JSON string, and the set it belongs to."""
     return [

@@ -39,6 +39,7 @@ from training.rows import (
     order_rows,
     render_prompt,
     require_examples,
+    spread,
 )
 from training.weights.adapters import sync_exactly
 from training.weights.movement import MovementCheck, require_trained
@@ -147,7 +148,7 @@ class Training:
                 unwatched = "evaluate: %s has no examples of %s, so this set is not evaluated"
                 log.warning(unwatched, recipe.watched_dataset, name)
             require_domain(recipe.watched_dataset, {e.arm for e in examples}, recipe.domain.name)
-            rows = make_rows(examples[: recipe.evaluate_examples], render, name)
+            rows = make_rows(spread(examples, recipe.evaluate_examples), render, name)
             watched += [{**row, "second": i < compared} for i, row in enumerate(rows)]
         if not watched:  # TRL would otherwise demand an evaluation set
             config.eval_strategy, config.eval_on_start = "no", False

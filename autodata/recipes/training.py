@@ -51,7 +51,7 @@ class GrpoRecipe:
     # A run folder of autodata.dataset that has the sets of `evaluate`; None: `dataset`. Only autodata.doctor checks
     # that its held-out documents are not trained on.
     evaluate_dataset: str | None = operational(None)
-    evaluate_examples: int | None = None  # only the first so many of each set; None: all
+    evaluate_examples: int | None = None  # so many of each set, at equal distances; None: all
     domain: DomainConfig = field(default_factory=DomainConfig)
     models: Models = field(default_factory=Models)  # only the judge is used, if the domain has one
     second_judge: RoleConfig | None = None  # never rewards; shows if the first judge is being gamed
