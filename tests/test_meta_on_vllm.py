@@ -16,14 +16,14 @@ from autodata.serving.journal import read_replies
 from tests.helpers.fake_server import completion, fake_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.vllm]
-FIND = "The best cut is hard but fair: the reader is right one time in four."
-WORDS = ("Cut before a name or a number.", "Cut late in the sentence.", "Cut before a common word.")
+FIND = "The best question is hard but fair: a weak reader is right one time in four."
+WORDS = ("Take a short passage.", "Take a passage with rare words.", "Take a skill about letters.")
 
 
 def edit(body: dict, count: int):
     """Reply with an analysis, or with one of three edits of the challenger's prompt, by the seed."""
     if "hypothesis" not in str(body.get("response_format")):
-        return completion(json.dumps({"analysis": "The cuts are too easy or too hard."}))
+        return completion(json.dumps({"analysis": "The questions are too easy or too hard."}))
     words = WORDS[body["seed"] % len(WORDS)]
     changed = {"prompt": "challenger", "find": FIND, "replace": f"{FIND}\n{words}"}
     return completion(json.dumps({"hypothesis": f"It helps to say: {words}", "edits": [changed]}))
