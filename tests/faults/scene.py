@@ -68,7 +68,12 @@ def _write_papers(folder: Path) -> Path:
     return folder
 
 
-_SKILLS = ("recipes/demo/generate.yaml", "domain.max_rounds=3", "models.endpoints.small.server=null")
+_SKILLS = (
+    "recipes/demo/generate.yaml",
+    "domain.max_rounds=3",
+    "domain.presets.just_right.weak_mean_at_most=0.125",  # so that many rounds fail
+    "models.endpoints.small.server=null",
+)
 _CS = (
     "recipes/cs/generate.yaml",
     "domain.max_rounds=3",
