@@ -14,7 +14,7 @@ REPO = Path(__file__).parent.parent
 PIECES = ["a", "A", "0", " ", "\n", "a ", "a.", "a@", "<", "</", "<p ", "<script>", "(", "[", "{", "\\", "$", "=", "-",
           "_", "*", "|", "'", "é", "a-", "a'", "0.", "0,", "```\n", "final answer", "+1 ", "a_{"]  # fmt: skip
 LENGTH = 5_000
-CPU_S = 2  # for all texts of a module; the slowest takes half a second
+CPU_S = 10  # for all texts of a module; the slowest takes half a second, and several on a crowded machine
 
 
 def find_modules() -> list[str]:
