@@ -12,7 +12,7 @@ import pytest
 from tests.helpers.recipes import REPO, load_committed
 
 ARMS = ("agentic", "best_of_n", "cot", "pass_rate")
-COMMANDS = ("autodata.generate", "autodata.dataset", "eval.run", "eval.study", "training/grpo.py")
+COMMANDS = ("autodata.servers", "autodata.generate", "autodata.dataset", "eval.run", "eval.study", "training/grpo.py")
 RECORDER = """#!/usr/bin/env bash
 printf '%q ' "$@" >>calls
 echo >>calls
@@ -41,7 +41,7 @@ def play(tmp_path):
         )
         calls = [shlex.split(line) for line in (tmp_path / "calls").read_text().splitlines()]
         (tmp_path / "calls").unlink()
-        return [split_call(call) for call in calls if "autodata.servers" not in call]
+        return [split_call(call) for call in calls]
 
     return run
 

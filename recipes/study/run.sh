@@ -18,7 +18,7 @@ stop_server() { [ -z "$server_pid" ] || { kill "$server_pid" && wait "$server_pi
 trap stop_server EXIT
 start_server() {  # one server for several steps that use the untrained model; each step could also start its own
     [ -z "$server_pid" ] || return 0
-    exec 3< <(exec $python -m autodata.servers $recipes/base.yaml "${models[@]}" run="$runs/servers")
+    exec 3< <(exec $python -m autodata.servers $recipes/generate_cot.yaml "${models[@]}" run="$runs/servers")
     server_pid=$!
     while read -r line <&3; do
         echo "$line"
