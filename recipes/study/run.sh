@@ -57,4 +57,4 @@ for seed in "$@"; do
             evaluated.weights="$here/grpo_$arm/model"
     done
 done
-step $python -m eval.study $recipes/analysis.yaml runs="$runs"
+step $python -m eval.study $recipes/analysis.yaml runs="$runs" seeds="[$(IFS=,; echo "$*")]"
