@@ -29,7 +29,7 @@ demo: $(STAMP)
 	bash recipes/demo/run.sh "$(DOCS)" "$(RUNS)"
 
 study: setup
-	GPU='$(GPU)' bash recipes/study/run.sh runs/study $(SEEDS)
+	GPU='$(GPU)' bash recipes/study/run.sh $(if $(filter-out 0 no false,$(GPU)),runs/study_gpu,runs/study) $(SEEDS)
 
 ingest-demo: $(STAMP)
 	bash recipes/ingest/demo.sh runs/ingest-demo

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpcore2
 import pytest
+from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
@@ -23,6 +24,9 @@ from autodata.serving.request import Request
 from autodata.types import Reply
 from tests.helpers.fake_server import fake_server
 from tests.helpers.recipes import keep_files, keep_merged, models_at
+
+settings.register_profile("without a deadline", deadline=None)  # no test asserts a time
+settings.load_profile("without a deadline")
 
 
 def pytest_collection_finish() -> None:

@@ -20,6 +20,7 @@ from eval.study.estimates import Study, compare, estimate_accuracy, measure_skil
 from eval.study.power import write_power
 from eval.study.rows import UNTRAINED, Cost, CurvePoint, Score, StudyRows, read_rows, write_rows
 from eval.study.write import analyse
+from tests.helpers.recipes import REPO
 from tests.helpers.training_world import make_dataset
 
 RECIPE = "recipes/study/analysis.yaml"
@@ -232,6 +233,12 @@ def test_the_power_of_a_design_comes_from_the_pilots_own_seeds(tmp_path):
     assert (tmp_path / "analysis" / "power.md").read_text() == text
 
 
+def test_the_published_power_comes_from_the_published_scores_of_the_pilot(tmp_path):
+    published = REPO / "docs/study/pilot"
+    text = write_power(load(StudyRecipe, [RECIPE, f"pilot={published}", f"output={tmp_path}"]), published)
+    assert text == (published / "power.md").read_text()
+
+
 def test_a_pilot_of_one_seed_has_no_power(tmp_path):
     write_rows(make_rows(1), tmp_path)
     with pytest.raises(RunError, match="needs two seeds"):
@@ -298,13 +305,13 @@ def write_evaluation(folder: Path, right: int) -> None:
 def test_finished_runs_are_gathered(runs):
     table = read_table(analyse(load_recipe(runs, "seeds=[0]")))
     assert table[UNTRAINED][3].startswith("0.250")
-    assert table["CoT"][:3] == ["64", "35", "5 s"]
+    assert table["CoT"][:3] == ["64", "10", "5 s"], "the arm's questions need the challenger alone"
     assert table["CoT"][3].startswith("0.750")
     assert table["CoT"][4].startswith("+0.500")
     assert table["agentic"] == ["–"] * 6, "its evaluation is not finished"
     rows = read_rows(runs / "analysis")
     assert rows.curves == [CurvePoint(0, "cot", 0, 0.25, 3), CurvePoint(0, "cot", 2, 0.5, 3)]
-    cost = Cost(0, "cot", 64, 35, 5.0, {"challenger": 10, "weak_solver": 25})
+    cost = Cost(0, "cot", 64, 10, 5.0, {"challenger": 10})
     assert cost in rows.costs
     last = rows.scores[-1]
     assert (last.skill, last.difficulty, last.samples, last.score) == ("skill 1", "3", 1, 0.0)

@@ -12,7 +12,15 @@ import pytest
 from tests.helpers.recipes import REPO, load_committed
 
 ARMS = ("agentic", "best_of_n", "cot", "pass_rate")
-COMMANDS = ("autodata.servers", "autodata.generate", "autodata.dataset", "eval.run", "eval.study", "training/grpo.py")
+COMMANDS = (
+    "autodata.servers",
+    "autodata.generate",
+    "autodata.dataset",
+    "eval.run",
+    "eval.study",
+    "training/grpo.py",
+    "autodata.report",
+)
 RECORDER = """#!/usr/bin/env bash
 printf '%q ' "$@" >>calls
 echo >>calls
@@ -56,8 +64,15 @@ def split_call(call: list[str]) -> tuple[str, list[str]]:
 def test_every_command_of_the_study_has_a_recipe_that_loads(play, gpu):
     calls = play("0", "3", gpu=gpu)
     assert {command for command, _ in calls} == set(COMMANDS)
-    for _, arguments in calls:
+    assert calls[-1] == ("autodata.report", ["runs/study"])
+    for _, arguments in calls[:-1]:
         load_committed(*arguments)
+
+
+def test_the_analysis_takes_the_seeds_of_earlier_calls_too(play, tmp_path):
+    (tmp_path / "runs/study/seed_10").mkdir(parents=True)
+    ((_, arguments),) = [call for call in play("3", "0") if call[0] == "eval.study"]
+    assert load_committed(*arguments).seeds == [0, 3, 10]
 
 
 def test_all_arms_of_a_seed_differ_only_in_their_data(play):

@@ -127,9 +127,12 @@ class Harness:
         return self.waiting.pop(0)
 
     async def _attempt(self, number: int, candidate: Candidate) -> tuple[Attempts, Attempts]:
-        """Let both solvers try the candidate. After the weak one, the strong one is asked only if it can matter."""
+        """Let both solvers try the candidate. After the weak one, the strong one is asked only if it can matter.
+
+        CoT Self-Instruct ignores the verdict, so all of its proposals are measured in full.
+        """
         strong: Attempts = ()
-        if self.is_baseline or not self.domain.config.weak_first:
+        if self.arm == "cot" or not self.domain.config.weak_first:
             roles = (Role.WEAK_SOLVER, Role.STRONG_SOLVER)
             calls = [self.domain.attempt(self.document, candidate, role, number) for role in roles]
             weak, strong = await gather_all(calls)

@@ -134,7 +134,7 @@ class _Calls:
         self.recipe, self.domain, self.prior = recipe, recipe.domain, prior
         self.is_baseline = recipe.arm in BASELINES
         self.by_agent = recipe.orchestrator == "agent" and not self.is_baseline
-        self.weak_first = recipe.domain.weak_first and not self.is_baseline
+        self.weak_first = recipe.domain.weak_first and recipe.arm != "cot"
 
     def ask(self, role: Role) -> Call:
         return ask(self.recipe.models, role)

@@ -8,6 +8,7 @@ from omegaconf import MISSING
 from autodata.recipes.domain import DomainConfig
 from autodata.recipes.evaluated import Evaluated, choose_endpoint, is_family, list_words
 from autodata.recipes.models import OPERATIONAL, Models, RoleConfig, Sampling, operational
+from autodata.types import Role
 
 RECIPE_ONLY = {"recipe_only": True}  # marks a key that only the recipe itself sets, not a file appended to a command
 
@@ -131,7 +132,8 @@ class StudyArm:
 
     name: str = MISSING  # its runs are seed_<s>/grpo_<name> and seed_<s>/eval_<name>
     label: str = MISSING  # its name in tables and figures
-    generation: str = MISSING  # its generation run is seed_<s>/<generation>; the tokens of that run are its cost
+    generation: str = MISSING  # its generation run is seed_<s>/<generation>
+    roles: list[Role] = field(default_factory=lambda: [*Role])  # their tokens are the cost of the arm's data
     command: str = MISSING  # the command that makes its runs, printed if one is missing
 
 

@@ -57,4 +57,7 @@ for seed in "$@"; do
             evaluated.weights="$here/grpo_$arm/model"
     done
 done
-step $python -m eval.study $recipes/analysis.yaml runs="$runs" seeds="[$(IFS=,; echo "$*")]"
+# The analysis takes all seeds that have been run, also by earlier calls.
+seeds=$(printf '%s\n' "$@" $(ls "$runs" | sed -n 's/^seed_//p') | sort -nu | paste -sd,)
+step $python -m eval.study $recipes/analysis.yaml runs="$runs" seeds="[$seeds]"
+step $python -m autodata.report "$runs"
