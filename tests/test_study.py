@@ -43,7 +43,7 @@ def make_rows(seeds: int = 5, documents: int = 20, gains: dict[str, float] = GAI
             add(seed, arm, 0.3 + gain + chance.gauss(0, 0.01))
             rows.curves.extend(CurvePoint(seed, arm, step, 0.2 + gain * step / 60, 50) for step in (0, 30, 60))
             by_role = {"challenger": 1000 * number + seed, "weak_solver": 2000}
-            rows.costs.append(Cost(seed, arm, 64, sum(by_role.values()), 90.5, by_role))
+            rows.costs.append(Cost(seed, arm, 64, sum(by_role.values()), 90.5, 0.5, by_role))
     return rows
 
 
@@ -116,13 +116,13 @@ def test_the_tables_show_accuracy_costs_and_differences(tmp_path):
     text = analyse_rows(make_rows(), tmp_path)
     table = read_table(text)
     assert list(table) == [UNTRAINED, "CoT", "best of N", "pass rate", "agentic"]
-    assert table[UNTRAINED][:3] == ["–", "–", "–"]
-    assert table["agentic"][:3] == ["64", "6,002", "1 min 30 s"], "the mean of five seeds"
-    accuracy, low, high = map(float, re.findall(r"[\d.]+", table["agentic"][3]))
+    assert table[UNTRAINED][:4] == ["–"] * 4
+    assert table["agentic"][:4] == ["64", "6,002", "1 min 30 s", "50 %"], "the mean of five seeds"
+    accuracy, low, high = map(float, re.findall(r"[\d.]+", table["agentic"][4]))
     assert low < 0.5 < high
-    assert table["agentic"][4].startswith(f"+{accuracy - float(table[UNTRAINED][3].split()[0]):.3f} [")
-    assert table["agentic"][5].endswith("p < 0.0001")
-    assert table["CoT"][5] == "–", "the baseline is not compared with itself"
+    assert table["agentic"][5].startswith(f"+{accuracy - float(table[UNTRAINED][4].split()[0]):.3f} [")
+    assert table["agentic"][6].endswith("p < 0.0001")
+    assert table["CoT"][6] == "–", "the baseline is not compared with itself"
     assert len(read_table(text, 1)) == 6, "all pairs of four arms"
     assert "Means over 5 seeds (0, 1, 2, 3, 4), 200 questions of 20 documents and 1 answer to a question" in text
     assert "no finished evaluation" not in text
@@ -132,7 +132,7 @@ def test_missing_arms_and_seeds_are_dashes_with_their_command(tmp_path):
     gains = {arm: gain for arm, gain in GAINS.items() if arm != "agentic"}
     rows = make_rows(2, gains=gains)
     text = analyse_rows(rows, tmp_path)
-    assert read_table(text)["agentic"] == ["–"] * 6
+    assert read_table(text)["agentic"] == ["–"] * 7
     assert "- agentic: no finished evaluation of any seed; make it with `make study`" in text
     assert "- CoT: no finished evaluation of seed 2, 3, 4; make it with `make study`" in text
     assert len(read_table(text, 1)) == 3
@@ -140,7 +140,7 @@ def test_missing_arms_and_seeds_are_dashes_with_their_command(tmp_path):
 
 def test_without_any_run_everything_is_a_dash(tmp_path):
     text = analyse(load_recipe(tmp_path))
-    assert all(row == ["–"] * 6 for row in read_table(text).values())
+    assert all(row == ["–"] * 7 for row in read_table(text).values())
     assert "- untrained: no finished evaluation" in text
     assert not list((tmp_path / "analysis").glob("*.png"))
 
@@ -149,7 +149,7 @@ def test_one_seed_has_intervals_over_documents_and_says_so(tmp_path):
     text = analyse_rows(make_rows(1), tmp_path)
     assert "Means over 1 seed (0)" in text
     assert "intervals over documents, because there is one seed" in text
-    assert "[" in read_table(text)["agentic"][3]
+    assert "[" in read_table(text)["agentic"][4]
 
 
 def test_files_that_are_read_and_written_again_are_the_same(tmp_path):
@@ -277,7 +277,8 @@ def runs(tmp_path) -> Path:
     (seed / "eval_agentic" / "manifest.json").write_text('{"finished": null}')
     tokens = [{"tokens": {"challenger": 10, "weak_solver": 20}}, {"tokens": {"weak_solver": 5}}]
     write_finished(seed / "cot", {"trajectories.jsonl": list(map(json.dumps, tokens))})
-    train = [{"step": 1, "reward": 0.5, "step_time": 2.0}, {"step": 2, "reward": 0.5, "step_time": 3.0}]
+    train = [{"step": 1, "reward": 0.5, "step_time": 2.0, "frac_reward_zero_std": 0.0},
+             {"step": 2, "reward": 0.5, "step_time": 3.0, "frac_reward_zero_std": 0.5}]  # fmt: skip
     watched = {"cot_test": [{"step": 0, "score": 0.25, "cut_off": 0.0}, {"step": 2, "score": 0.5, "cut_off": 0.0}]}
     curve = json.dumps({"train": train, "watched": watched, "probe": None})
     write_finished(seed / "grpo_cot", {"curve.json": [curve]}, examples={"train": 64, "cot_test": 3})
@@ -304,14 +305,15 @@ def write_evaluation(folder: Path, right: int) -> None:
 
 def test_finished_runs_are_gathered(runs):
     table = read_table(analyse(load_recipe(runs, "seeds=[0]")))
-    assert table[UNTRAINED][3].startswith("0.250")
+    assert table[UNTRAINED][4].startswith("0.250")
     assert table["CoT"][:3] == ["64", "10", "5 s"], "the arm's questions need the challenger alone"
-    assert table["CoT"][3].startswith("0.750")
-    assert table["CoT"][4].startswith("+0.500")
-    assert table["agentic"] == ["–"] * 6, "its evaluation is not finished"
+    assert table["CoT"][3] == "25 %", "half of the groups of one step in two"
+    assert table["CoT"][4].startswith("0.750")
+    assert table["CoT"][5].startswith("+0.500")
+    assert table["agentic"] == ["–"] * 7, "its evaluation is not finished"
     rows = read_rows(runs / "analysis")
     assert rows.curves == [CurvePoint(0, "cot", 0, 0.25, 3), CurvePoint(0, "cot", 2, 0.5, 3)]
-    cost = Cost(0, "cot", 64, 10, 5.0, {"challenger": 10})
+    cost = Cost(0, "cot", 64, 10, 5.0, 0.25, {"challenger": 10})
     assert cost in rows.costs
     last = rows.scores[-1]
     assert (last.skill, last.difficulty, last.samples, last.score) == ("skill 1", "3", 1, 0.0)

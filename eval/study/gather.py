@@ -63,11 +63,13 @@ def _read_cost(folder: Path, seed: int, arm: StudyArm) -> Cost:
     """Read the tokens of the roles that make the arm's data, and the examples and seconds of the training."""
     generation, training = folder / arm.generation, folder / f"grpo_{arm.name}"
     manifest = _read_finished(training)
-    seconds = sum(entry.get("step_time", 0.0) for entry in read_curves(training).train) if manifest else None
+    steps = read_curves(training).train if manifest else []
+    seconds = sum(entry.get("step_time", 0.0) for entry in steps)
+    equal = mean_of_known([entry.get("frac_reward_zero_std") for entry in steps])
     spent = _count_tokens(generation) if _read_finished(generation) else {}
     by_role = {role: tokens for role, tokens in spent.items() if role in arm.roles}
     tokens = sum(by_role.values()) if by_role else None
-    return Cost(seed, arm.name, manifest.get("examples", {}).get("train"), tokens, seconds or None, by_role)
+    return Cost(seed, arm.name, manifest.get("examples", {}).get("train"), tokens, seconds or None, equal, by_role)
 
 
 def _count_tokens(run: Path) -> dict[str, int]:

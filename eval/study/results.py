@@ -14,6 +14,7 @@ from autodata.stats.writing import (
     write_duration,
     write_estimate,
     write_number,
+    write_percent,
     write_table,
 )
 from eval.study.estimates import Study, compare, estimate_accuracy
@@ -51,8 +52,8 @@ def render(recipe: StudyRecipe, study: Study, costs: Costs) -> str:
 def list_arms(recipe: StudyRecipe, study: Study, costs: Costs) -> list[list[str]]:
     """List every arm with its costs, its accuracy and its differences to the untrained model and to the baseline."""
     labels, baseline = name_arms(recipe), recipe.baseline
-    header = ["arm", "examples", "tokens for the data", "training time", "accuracy", f"− {UNTRAINED}"]
-    rows = [[*header, f"− {labels[baseline]}"]]
+    header = ["arm", "examples", "tokens for the data", "training time", "groups without signal", "accuracy"]
+    rows = [[*header, f"− {UNTRAINED}", f"− {labels[baseline]}"]]
     for arm, label in labels.items():
         differences = [
             DASH if arm in (UNTRAINED, before) else _write_difference(compare(study, before, arm))
@@ -66,7 +67,8 @@ def _list_costs(costs: Costs, arm: str) -> list[str]:
     counts = [costs.average(arm, lambda cost: cost.examples), costs.average(arm, lambda cost: cost.tokens)]
     seconds = costs.average(arm, lambda cost: cost.training_seconds)
     whole = [write_number(None if count is None else round(count)) for count in counts]
-    return [*whole, DASH if seconds is None else write_duration(seconds)]
+    equal = write_percent(costs.average(arm, lambda cost: cost.equal_groups))
+    return [*whole, DASH if seconds is None else write_duration(seconds), equal]
 
 
 def list_pairs(recipe: StudyRecipe, study: Study) -> list[list[str]]:

@@ -51,6 +51,7 @@ class Cost:
     examples: int | None  # how many it was trained on
     tokens: int | None  # tokens read and written to make the data, by all roles
     training_seconds: float | None  # steps only, without the evaluations between them
+    equal_groups: float | None  # share of the groups whose completions all had the same reward: they teach nothing
     by_role: dict[str, int] = field(default_factory=dict)
 
 
@@ -68,7 +69,15 @@ def write_rows(rows: StudyRows, folder: Path) -> None:
     _write_csv(folder / SCORES, [f.name for f in fields(Score)], [asdict(row) for row in rows.scores])
     _write_csv(folder / CURVES, [f.name for f in fields(CurvePoint)], [asdict(row) for row in rows.curves])
     roles = sorted({role for cost in rows.costs for role in cost.by_role})
-    header = ["seed", "arm", "examples", *(_TOKENS + role for role in roles), "tokens", "training_seconds"]
+    header = [
+        "seed",
+        "arm",
+        "examples",
+        *(_TOKENS + role for role in roles),
+        "tokens",
+        "training_seconds",
+        "equal_groups",
+    ]
     lines = [asdict(cost) | {_TOKENS + role: n for role, n in cost.by_role.items()} for cost in rows.costs]
     _write_csv(folder / COSTS, header, lines)
 
@@ -121,7 +130,9 @@ def _read_point(row: dict[str, str]) -> CurvePoint:
 def _read_cost(row: dict[str, str]) -> Cost:
     by_role = {name.removeprefix(_TOKENS): int(n) for name, n in row.items() if name.startswith(_TOKENS) and n}
     whole = (_whole(row["examples"]), _whole(row["tokens"]))
-    return Cost(int(row["seed"]), row["arm"], *whole, _number(row["training_seconds"]), by_role)
+    return Cost(
+        int(row["seed"]), row["arm"], *whole, _number(row["training_seconds"]), _number(row["equal_groups"]), by_role
+    )
 
 
 def _read_csv(path: Path, read: Callable[[dict[str, str]], R]) -> list[R]:
