@@ -48,12 +48,12 @@ for seed in "$@"; do
     done
     stop_server
     for arm in $arms; do
-        chosen=(arms="[$arm]")
-        [ "$arm" != pass_rate ] || chosen=(arms="[cot]" pass_rate="[0.125,0.5]")
+        chosen=(arms="[$arm]") data="$arm data"
+        [ "$arm" != pass_rate ] || { chosen=(arms="[cot]" pass_rate="[0.125,0.5]"); data="cot data of a chosen pass rate"; }
         step $bin/accelerate launch --config_file $launch training/grpo.py $recipes/grpo.yaml "${trainer[@]}" \
             run="$here/grpo_$arm" dataset="$here/data_$arm" "${chosen[@]}" evaluate_dataset="$runs/heldout" \
             trainer.seed="$seed"
-        evaluate run="$here/eval_$arm" seed="$seed" label="SmolLM2-135M + RL on $arm data" \
+        evaluate run="$here/eval_$arm" seed="$seed" label="SmolLM2-135M + RL on $data" \
             evaluated.weights="$here/grpo_$arm/model"
     done
 done
