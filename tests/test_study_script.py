@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from autodata.recipes.evaluated import list_words
+from autodata.recipes.generation import ARMS as GENERATED
 from tests.helpers.recipes import REPO, load_committed
 
 ARMS = ("agentic", "best_of_n", "cot", "pass_rate")
@@ -84,6 +86,18 @@ def test_all_arms_of_a_seed_differ_only_in_their_data(play):
     for key in ("trainer", "train_examples", "prompts_per_step", "evaluate_dataset", "reward", "model"):
         assert len({str(getattr(recipe, key)) for recipe in trained}) == 1, key
     assert trained[0].trainer["seed"] == 3
+
+
+def test_every_evaluation_names_the_arm_that_its_model_was_trained_on(play):
+    """Else it is refused: the examples of the arm pass_rate are those of cot."""
+    calls = play("3")
+    trained = [load_committed(*arguments) for command, arguments in calls if command == "training/grpo.py"]
+    asked = [load_committed(*arguments) for command, arguments in calls if command == "eval.run"][1:]
+    for training, evaluation in zip(trained, asked, strict=True):
+        words = f" {' '.join(list_words(evaluation.label))} "
+        named = [arm for arm in GENERATED if f" {arm.replace('_', ' ')} " in words]
+        assert named == training.arms, evaluation.label
+        assert evaluation.evaluated.weights == f"{training.run}/model"
 
 
 def test_a_gpu_changes_who_computes_and_nothing_else(play):
