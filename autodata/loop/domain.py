@@ -72,7 +72,7 @@ class Assessment:
 class Domain(ABC):
     """Defines one kind of task. The first methods, abstract or overridable, are the hooks."""
 
-    def __init__(self, config: DomainConfig, client: "Client", seed: int = 0):
+    def __init__(self, config: DomainConfig, client: "Client | None", seed: int = 0):
         self.config = config
         self.seed = seed
         self.prompts = PromptSet(*prompt_folders(config))
@@ -238,8 +238,8 @@ class Domain(ABC):
         return Judgement(None, None, str(error))
 
 
-def load(config: DomainConfig, client: "Client", seed: int = 0) -> Domain:
-    """Load the class `Domain` of autodata/domains/<name>/domain.py."""
+def load(config: DomainConfig, client: "Client | None", seed: int = 0) -> Domain:
+    """Load the class `Domain` of autodata/domains/<name>/domain.py. Without a client it asks nobody anything."""
     return import_module(f"autodata.domains.{config.name}.domain").Domain(config, client, seed)
 
 
