@@ -64,8 +64,18 @@ def test_the_table_shows_what_was_run_and_the_command_for_what_was_not(tmp_path)
     assert "answers without a score: 1; if they had scores, the mean would lie between 0.244 and 0.268" in text
     assert "| 0.000 | 3.0 | 30 |" in text, "cut off, thousand tokens, GPU-seconds"
     assert "| SmolLM2-135M + RL on agentic data | – | – |" in text
-    assert "make it with `python -m eval.run recipes/demo/eval_trained.yaml`" in text
+    assert "`python -m eval.run recipes/demo/eval_trained.yaml` makes it" in text
     assert "Differences" not in text
+
+
+def test_a_command_that_makes_several_runs_is_named_once(tmp_path):
+    recipe = load(TableRecipe, ["recipes/demo/table2.yaml", f"runs={tmp_path}"])
+    first, second = recipe.rows
+    second.command = first.command
+    text = render(recipe, build(recipe))
+    assert text.count(first.command) == 1
+    assert f"- {first.label}, {second.label}: no finished run in {first.run}, {second.run}; " in text
+    assert "` makes them" in text
 
 
 def test_differences_are_paired_and_stand_below(tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from autodata import command
 from autodata.config import RecipeError, load
-from autodata.recipes.evaluation import TableRecipe
+from autodata.recipes.evaluation import TableRecipe, TableRow
 from autodata.stats.writing import write_table
 from eval.tables.cells import ResultTable, check_papers, note_papers, read_finished
 from eval.tables.data import data_quality, learning_curves, pass_rate, question_types
@@ -52,12 +52,23 @@ def render(recipe: TableRecipe, tables: Sequence[ResultTable]) -> str:
     for table in tables:
         parts += [f"{table.title}:\n"] if table.title else []
         parts += [write_table(table.rows) + "\n", *(["\n".join(table.notes).strip() + "\n"] if table.notes else [])]
-    missing = [
-        f"- {row.label}: no finished run in {row.run}; make it with `{row.command}`"
-        for row in recipe.rows
-        if not read_finished(row)
-    ]
-    return "\n".join([*parts, *(f"{note}\n" for note in note_papers(recipe)), "\n".join(missing)]).strip() + "\n"
+    parts += [f"{note}\n" for note in note_papers(recipe)] + _list_missing(recipe.rows)
+    return "\n".join(parts).strip() + "\n"
+
+
+def _list_missing(rows: Sequence[TableRow]) -> list[str]:
+    """Name the runs that are missing, and each command that makes some of them once."""
+    missing: dict[str, list[TableRow]] = {}
+    for row in rows:
+        if not read_finished(row):
+            missing.setdefault(row.command, []).append(row)
+    lines = []
+    for command_line, makes in missing.items():
+        labels, runs = (", ".join(getattr(row, name) for row in makes) for name in ("label", "run"))
+        lines.append(
+            f"- {labels}: no finished run in {runs}; `{command_line}` makes {'them' if len(makes) > 1 else 'it'}"
+        )
+    return lines
 
 
 def print_table(recipe: TableRecipe) -> None:
