@@ -10,6 +10,7 @@ import pytest
 from autodata.config import RecipeError, load
 from autodata.recipes.evaluation import EvalRecipe, TableRecipe, TableRow
 from autodata.run.snapshot import read_snapshot
+from autodata.serving.request import make_body, resolve_sampling
 from autodata.types import Role
 from eval.prbench.data import find_files, read_split
 from eval.prbench.grader import read_verdict, strip_reasoning
@@ -17,6 +18,7 @@ from eval.prbench.rules import CLASSES
 from eval.tables.scores import prbench
 from tests.helpers.commands import fails
 from tests.helpers.fake_server import Scripted, completion, fake_server
+from tests.helpers.recipes import request
 from tests.test_principia_bench import evaluate
 
 SAMPLE = Path("recipes/legal/prbench_sample")
@@ -233,6 +235,20 @@ def test_the_recipes_name_graders_and_splits():
     assert recipe.dataset is None
     with pytest.raises(RecipeError):
         load(EvalRecipe, ["recipes/legal/prbench_base.yaml", "prbench.split=legal"])
+
+
+@pytest.mark.parametrize("arm", ["base", "strong", "cot", "agentic"])
+def test_gpt5_grades_beside_kimi_or_alone(arm):
+    arguments = [f"recipes/legal/prbench_{arm}.yaml", "recipes/legal/grader_gpt5.yaml"]
+    recipe = load(EvalRecipe, arguments)
+    assert {name: role.endpoint for name, role in recipe.graders.items()} == {"kimi": "kimi", "gpt5": "gpt5"}
+    endpoint = recipe.models.endpoints["gpt5"]
+    assert endpoint.base_url and endpoint.api_key_env and not endpoint.server, "nothing is started for it"
+    sampling = resolve_sampling(recipe.graders["gpt5"].sampling, endpoint.sampling, "judge")
+    body = make_body(request(schema={"type": "object"}), endpoint, sampling)
+    assert (body["model"], body["temperature"], body["top_p"]) == ("openai/gpt-5", 1.0, 1.0)
+    alone = load(EvalRecipe, [*arguments, "graders.kimi=null"])
+    assert "kimi" not in alone.models.endpoints, "its server is not needed"
 
 
 def test_the_sample_that_is_shipped_has_the_columns_of_the_data_set():

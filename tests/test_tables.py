@@ -17,7 +17,7 @@ from eval.question_types import TYPES
 from eval.sampled_answers import ANSWERS, SAMPLED_ANSWER, SampledAnswer, read_task, summarize
 from eval.statistics import Answers, Difference, compare, mean_at_k, reduce_answers
 from eval.tables import write
-from eval.tables.cells import difference
+from eval.tables.numbers import difference
 from eval.tables.write import build, find_recipes, render
 
 
@@ -64,8 +64,18 @@ def test_the_table_shows_what_was_run_and_the_command_for_what_was_not(tmp_path)
     assert "answers without a score: 1; if they had scores, the mean would lie between 0.244 and 0.268" in text
     assert "| 0.000 | 3.0 | 30 |" in text, "cut off, thousand tokens, GPU-seconds"
     assert "| SmolLM2-135M + RL on agentic data | – | – |" in text
-    assert "make it with `python -m eval.run recipes/demo/eval_trained.yaml`" in text
+    assert "`python -m eval.run recipes/demo/eval_trained.yaml` makes it" in text
     assert "Differences" not in text
+
+
+def test_a_command_that_makes_several_runs_is_named_once(tmp_path):
+    recipe = load(TableRecipe, ["recipes/demo/table2.yaml", f"runs={tmp_path}"])
+    first, second = recipe.rows
+    second.command = first.command
+    text = render(recipe, build(recipe))
+    assert text.count(first.command) == 1
+    assert f"- {first.label}, {second.label}: no finished run in {first.run}, {second.run}; " in text
+    assert "` makes them" in text
 
 
 def test_differences_are_paired_and_stand_below(tmp_path):
@@ -146,10 +156,12 @@ def test_the_papers_cells_stand_beside_ours_and_are_marked(tmp_path, monkeypatch
     shown = capsys.readouterr().out.split("### ")[1:]
     first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, eleventh, twelfth, figure = shown
     assert "| metric | cot | agentic | cot, the paper's | agentic, the paper's |" in first
+    assert "| rounds | – | – | 1.00 | 6.59 |" in first
     assert "| weak_avg | – | – | 0.677 | 0.458 |" in first
     assert "python -m autodata.dataset recipes/cs/dataset.yaml" in first
     assert "| weak_median_pct | – | – | 10.7 | unknown |" in third
     assert "| 4B + RL Agentic data, the paper's | 0.774 | 0.894 | 0.632 | 0.768 | unknown |" in second
+    assert "| Qwen3.5-4B, the paper's | 0.630 | 0.758 | 0.366 | 0.484 | unknown |" in second, "zeros at the end stay"
     assert "python -m eval.run recipes/cs/eval_agentic.yaml" in second
     assert "| model | gpt5 legal | gpt5 legal_hard | kimi legal | kimi legal_hard | thousand tokens |" in fourth
     assert "| Qwen3.5-4B | – | – | – | – | – | – |" in fourth
@@ -169,8 +181,6 @@ def test_the_papers_cells_stand_beside_ours_and_are_marked(tmp_path, monkeypatch
     assert "| 4B + RL CoT, the paper's | unknown | unknown |" in twelfth
     assert "| 4B + RL CoT data | cot_test | – | – | – |" in figure
     assert (tmp_path / "table1.md").read_text().startswith("### ")
-    assert (tmp_path / "table1.csv").read_text().startswith('metric,cot,agentic,"cot, the paper\'s"')
-    assert r"weak\_avg & – & – & 0.677 & 0.458" in (tmp_path / "table1.tex").read_text()
 
 
 def test_a_table_without_the_papers_cells_says_nothing_of_them(tmp_path):
@@ -198,9 +208,9 @@ def test_a_mark_on_no_cell_is_refused(tmp_path):
 
 def test_a_row_of_the_paper_stands_beneath_ours(tmp_path):
     recipe = load(TableRecipe, ["recipes/demo/table2.yaml", f"runs={tmp_path}"])
-    recipe.paper = {"SmolLM2-135M": {"cot_test mean": 0.63}}
+    recipe.paper = {"SmolLM2-135M": {"cot_test mean": "0.630"}}
     lines = [line for line in render(recipe, build(recipe)).splitlines() if line.startswith("| SmolLM2-135M")]
-    assert lines[1].startswith("| SmolLM2-135M, the paper's | 0.63 | unknown | unknown |")
+    assert lines[1].startswith("| SmolLM2-135M, the paper's | 0.630 | unknown | unknown |")
 
 
 def test_learning_curves_become_a_picture_and_a_table(tmp_path):

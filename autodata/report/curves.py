@@ -70,10 +70,15 @@ def smooth(points: Points) -> Points:
     ]
 
 
-def write_milestones(points: Points) -> list[str]:
-    """Write the first, the best and the last point, each with its step."""
-    chosen = (points[0], max(points, key=lambda point: point[1]), points[-1])
-    return [f"{write_decimal(score)} (step {step})" for step, score in chosen]
+def find_milestones(points: Points) -> list[tuple[int, float]]:
+    """Choose the first, the best and the last point."""
+    return [points[0], max(points, key=lambda point: point[1]), points[-1]]
+
+
+def write_milestone(point: tuple[int, float]) -> str:
+    """Write a score with its step."""
+    step, score = point
+    return f"{write_decimal(score)} (step {step})"
 
 
 def draw_metric(metric: Metric, train: Sequence[LogEntry]) -> Lines | None:

@@ -39,7 +39,10 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         charts_of={key: chart for key, chart in charts.items() if chart},
         missing=[metric for metric in METRICS if not charts[metric.key]],
         watched=curves.draw_watched(log, "score", "mean score"),
-        milestones=[[name, *curves.write_milestones(points)] for name, points in log.watch("score").items()],
+        milestones=[
+            [name, *map(curves.write_milestone, curves.find_milestones(points))]
+            for name, points in log.watch("score").items()
+        ],
         cut_off=curves.draw_watched(log, "cut_off", "share cut off"),
         judges=curves.draw_judges(log),
         checks=list_checks(recipe, log.probe or {}),

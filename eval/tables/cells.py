@@ -1,18 +1,19 @@
 """Fills the cells of tables: reads runs and writes numbers, intervals and missing values as text."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from autodata.config import RecipeError
 from autodata.fidelity import MARK, MARK_MEANS, PROVENANCE
 from autodata.recipes.evaluation import TableRecipe, TableRow
 from autodata.run.folder import read_manifest
 from autodata.run.records import read_json
 from autodata.serving.costs import LEDGER
-from autodata.stats.writing import DASH, write_decimal, write_difference
+from autodata.stats.writing import DASH
 from eval.sampled_answers import SampledAnswer, read_all
-from eval.statistics import LEVEL, Difference
+from eval.tables.numbers import Cell, papers_number
 
 HELD_OUT = ("cot_test", "agentic_test")
 COST = ["thousand tokens", "GPU-seconds"]
@@ -53,10 +54,22 @@ def with_papers(recipe: TableRecipe, ours: Sequence[list[str]], columns: Sequenc
     return rows
 
 
-def papers(recipe: TableRecipe, label: str, column: str) -> str:
+def papers(recipe: TableRecipe, label: str, column: str) -> Cell:
     """Write a number of the paper as printed there, with a mark if only one account reports it; or `unknown`."""
-    value = recipe.paper.get(label, {}).get(column)
-    return "unknown" if value is None else f"{value}{MARK if column in recipe.one_reader else ''}"
+    return papers_number(recipe.paper.get(label, {}).get(column), column in recipe.one_reader)
+
+
+def check_papers(recipe: TableRecipe) -> None:
+    """Check that the paper's numbers are written as it prints them. Raises RecipeError."""
+    columns = {column for cells in recipe.paper.values() for column in cells}
+    if unknown := [column for column in recipe.one_reader if column not in columns]:
+        raise RecipeError(f"one_reader: the paper's cells have no {', '.join(unknown)}; choose columns of `paper`")
+    for label, cells in recipe.paper.items():
+        if column := next((column for column, number in cells.items() if isinstance(number, float)), None):
+            raise RecipeError(
+                f"paper.{label}.{column}={cells[column]}: write it in quotes, as the paper prints it, because "
+                "a number loses the zeros at its end"
+            )
 
 
 def note_papers(recipe: TableRecipe) -> list[str]:
@@ -65,20 +78,6 @@ def note_papers(recipe: TableRecipe) -> list[str]:
         return []
     marked = any(cells.get(column) is not None for cells in recipe.paper.values() for column in recipe.one_reader)
     return [f"The paper's cells are {PROVENANCE}" + (f" {MARK} {MARK_MEANS}" if marked else "")]
-
-
-def difference(comparison: Difference | None, write: Callable[[float], str] = write_decimal) -> str:
-    """Write a signed difference with its interval and p value."""
-    return DASH if comparison is None else f"{write_difference(comparison.estimate, write)}, {_write_p(comparison)}"
-
-
-def _write_p(comparison: Difference) -> str:
-    if comparison.p is None:
-        return f"p {DASH}"
-    few = {0: "no document differs", 1: "only 1 document differs"}
-    why = few.get(comparison.changed, f"only {comparison.changed} documents differ")
-    least = 2.0 ** (1 - comparison.changed)  # the p if all documents differ in one direction
-    return f"p {comparison.p:.4f}" + ("" if least < LEVEL else f" (cannot be below {LEVEL}: {why})")
 
 
 def cost(row: TableRow) -> list[str]:

@@ -1,23 +1,24 @@
 """Builds tables and figures about data and training (the paper's Tables 1, 3, 7 and 11, Figures 3 and 6)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import scipy  # loads its submodules on first use
 
 from autodata.data.examples import EXAMPLES, STATISTICS
-from autodata.data.statistics import METRICS, measure_intervals, write_metric
+from autodata.data.statistics import METRICS, measure_intervals
 from autodata.meta.search import ITERATIONS
 from autodata.recipes.evaluation import TableRecipe
 from autodata.report.charts import Frame, Line, Lines, series_style
-from autodata.report.curves import Curves, draw_rates, list_pass_rates, read_curves, save_png, write_milestones
+from autodata.report.curves import Curves, draw_rates, find_milestones, list_pass_rates, read_curves, save_png
 from autodata.run.records import LINE, read_records
 from autodata.stats.intervals import Estimate
-from autodata.stats.writing import DASH, write_estimate, write_points
+from autodata.stats.writing import DASH, write_points
 from autodata.types import EXAMPLE
 from eval.question_types import RESULTS, TYPES
 from eval.tables.cells import HELD_OUT, ResultTable, papers, read_finished, read_result
+from eval.tables.numbers import Cell, count, estimate, milestone
 
 
 def data_quality(recipe: TableRecipe) -> list[ResultTable]:
@@ -30,9 +31,16 @@ def data_quality(recipe: TableRecipe) -> list[ResultTable]:
     columns = [*statistics.values(), *recipe.paper.values()]
     rows = []
     for metric in [m for m in METRICS if any(cells.get(m) is not None for cells in columns)] or METRICS:
-        ours = [write_metric(statistics[arm].get(metric), intervals[arm].get(metric)) for arm in arms]
+        ours = [_metric_cell(statistics[arm].get(metric), intervals[arm].get(metric)) for arm in arms]
         rows.append([metric, *ours, *(papers(recipe, arm, metric) for arm in recipe.paper)])
     return [ResultTable([["metric", *arms, *(f"{arm}, the paper's" for arm in recipe.paper)], *rows])]
+
+
+def _metric_cell(value: float | None, interval: Sequence[Any] | None) -> Cell:
+    """Write a metric; a mean has an interval, as `measure_intervals` returns it."""
+    if value is None:
+        return estimate(None)
+    return count(value) if interval is None else estimate(Estimate(value, *interval))
 
 
 def question_types(recipe: TableRecipe) -> list[ResultTable]:
@@ -50,11 +58,11 @@ def question_types(recipe: TableRecipe) -> list[ResultTable]:
 
 def _type_cells(counts: Mapping[str, Any], kind: str, name: str) -> list[str]:
     if not counts.get("labelled"):
-        return [DASH, DASH]
-    count, labelled = counts[kind][name], counts["labelled"]
-    interval = scipy.stats.binomtest(count, labelled).proportion_ci(method="wilson")
-    share = Estimate(count / labelled, interval.low, interval.high, labelled)
-    return [str(count), write_estimate(share, write_points)]
+        return [DASH, estimate(None)]
+    number, labelled = counts[kind][name], counts["labelled"]
+    interval = scipy.stats.binomtest(number, labelled).proportion_ci(method="wilson")
+    share = Estimate(number / labelled, interval.low, interval.high, labelled)
+    return [str(number), estimate(share, write_points)]
 
 
 def learning_curves(recipe: TableRecipe) -> list[ResultTable]:
@@ -63,7 +71,7 @@ def learning_curves(recipe: TableRecipe) -> list[ResultTable]:
     scores = [(label, curves.watch("score")) for label, curves in runs]
     sets = list(dict.fromkeys([*HELD_OUT, *(name for _, points in scores for name in points)]))
     rows = [
-        [label, name, *(write_milestones(points[name]) if name in points else [DASH] * 3)]
+        [label, name, *map(milestone, find_milestones(points[name]) if name in points else [None] * 3)]
         for label, points in scores
         for name in sets
     ]

@@ -10,11 +10,12 @@ from itertools import chain
 from typing import Any
 
 from autodata.recipes.evaluation import TableRecipe, TableRow
-from autodata.stats.writing import DASH, write_decimal, write_estimate, write_points
+from autodata.stats.writing import DASH, write_decimal, write_points
 from eval.attribution import Cause, attribute
 from eval.sampled_answers import PRBENCH, SampledAnswer, group_by, join, summarize, to_answers
 from eval.statistics import Answers, best_at_k, compare, mean_at_k, mean_of_known, pass_at_k, reduce_answers
-from eval.tables.cells import COST, HELD_OUT, ResultTable, cost, difference, read_answers, read_result, with_papers
+from eval.tables.cells import COST, HELD_OUT, ResultTable, cost, read_answers, read_result, with_papers
+from eval.tables.numbers import difference, estimate
 from eval.truncation import measure_rate
 
 AnswersByTask = Mapping[str, Sequence[SampledAnswer]]
@@ -33,7 +34,7 @@ def held_out(recipe: TableRecipe) -> list[ResultTable]:
     names = [f"{task} {name}" for task in tasks for name in ("mean", "best")]
     ours = []
     for row, result in zip(recipe.rows, results, strict=True):
-        cells = [write_estimate(result.get(task, {}).get(name)) for task in tasks for name in ("mean", "best")]
+        cells = [estimate(result.get(task, {}).get(name)) for task in tasks for name in ("mean", "best")]
         cut_off = write_decimal(mean_of_known([r["truncation_rate"] for r in result.values()]))
         ours.append([row.label, *cells, cut_off, *cost(row)])
     header = ["model", *(f"{name}@{k}" for name in names), "truncated", *COST]
@@ -64,9 +65,9 @@ def _subset_cells(models: Sequence[AnswersByTask], subset: str, metric: str) -> 
     """Write each model's mean, or its mean chance that one of all answers to a problem is right, and differences."""
     answers = [to_answers(model.get(subset, ())) for model in models]
     before, *others = answers if metric == "avg" else [reduce_answers(one, pass_at_k) for one in answers]
-    cells = [write_estimate(mean_at_k(list(before.values())), write_points)]
+    cells = [estimate(mean_at_k(list(before.values())), write_points)]
     for after in others:
-        cells.append(write_estimate(mean_at_k(list(after.values())), write_points))
+        cells.append(estimate(mean_at_k(list(after.values())), write_points))
         cells.append(difference(compare(before, after), write_points))
     return cells
 
@@ -110,7 +111,7 @@ def _read_benchmark(row: TableRow) -> dict[str, Any]:
 def _prbench_cell(result: Mapping[str, dict], column: str) -> str:
     grader, split, *form = column.split(" ")
     summary = result.get(f"prbench_{split}", {}).get("graders", {}).get(grader, {})
-    return write_estimate(summary.get("normalized" if form else "clipped"))
+    return estimate(summary.get("normalized" if form else "clipped"))
 
 
 def _by_grader(answers: AnswersByTask) -> dict[str, list[SampledAnswer]]:
@@ -157,7 +158,7 @@ def truncation(recipe: TableRecipe) -> list[ResultTable]:
             answers["combined validation"] = join(answers, recipe.tasks or HELD_OUT)  # both arms together
     sets = list(dict.fromkeys(chain(HELD_OUT, *recipe.paper.values(), *(answers for _, answers in models))))
     ours = [
-        [label, *(write_estimate(measure_rate(answers.get(name, ())), write_points) for name in sets)]
+        [label, *(estimate(measure_rate(answers.get(name, ())), write_points) for name in sets)]
         for label, answers in models
     ]
     rows = [["model", *(f"{name}, %" for name in sets)], *with_papers(recipe, ours, sets)]
@@ -181,15 +182,14 @@ def attribution(recipe: TableRecipe) -> list[ResultTable]:
     """Explain the flips of each model against the base, which is the first row."""
     base, *models = [join(read_answers(row), recipe.tasks or HELD_OUT) for row in recipe.rows]
     names = ["flips", *(f"{cause} %" for cause in Cause), "lost", "net", "flips over all pairs"]
-    ours = [
-        [row.label, *(_flips(base, trained) if base and trained else [DASH] * len(names))]
-        for row, trained in zip(recipe.rows[1:], models, strict=True)
-    ]
+    ours = [[row.label, *_flips(base, trained)] for row, trained in zip(recipe.rows[1:], models, strict=True)]
     return [ResultTable([["model", *names], *with_papers(recipe, ours, names)])]
 
 
 def _flips(base: Sequence[SampledAnswer], trained: Sequence[SampledAnswer]) -> list[str]:
+    if not base or not trained:
+        return [DASH, *(estimate(None) for _ in Cause), DASH, DASH, DASH]
     paired, over_all = attribute(base, trained), attribute(base, trained, all_pairs=True)
     gained, lost, net = (f"{count:g}" for count in (paired.gained.total, paired.lost.total, paired.net))
-    shares = [write_estimate(paired.gained.shares[cause], write_points) for cause in Cause]
+    shares = [estimate(paired.gained.shares[cause], write_points) for cause in Cause]
     return [gained, *shares, lost, net, f"{over_all.gained.total:.1f}"]

@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import pandas
-
 from autodata import command
 from autodata.config import RecipeError, load
-from autodata.recipes.evaluation import TableRecipe
+from autodata.recipes.evaluation import TableRecipe, TableRow
 from autodata.stats.writing import write_table
-from eval.tables.cells import ResultTable, note_papers, read_finished
+from eval.tables.cells import ResultTable, check_papers, note_papers, read_finished
 from eval.tables.data import data_quality, learning_curves, pass_rate, question_types
+from eval.tables.files import write_csv, write_latex
+from eval.tables.numbers import split_cell
 from eval.tables.rows import check_rows, note_outcomes
 from eval.tables.scores import attribution, by_subset, held_out, prbench, truncation
 
@@ -40,9 +40,7 @@ def build(recipe: TableRecipe) -> list[ResultTable]:
         raise RecipeError(f"shape={recipe.shape}: choose one of {', '.join(SHAPES)}")
     if not recipe.rows:
         raise RecipeError("rows: name the runs of the table")
-    columns = {column for cells in recipe.paper.values() for column in cells}
-    if unknown := [column for column in recipe.one_reader if column not in columns]:
-        raise RecipeError(f"one_reader: the paper's cells have no {', '.join(unknown)}; choose columns of `paper`")
+    check_papers(recipe)
     notes = check_rows(recipe.rows) + note_outcomes(recipe.rows)
     first, *others = SHAPES[recipe.shape](recipe)
     return [replace(first, notes=[*first.notes, *notes]), *others]
@@ -54,12 +52,23 @@ def render(recipe: TableRecipe, tables: Sequence[ResultTable]) -> str:
     for table in tables:
         parts += [f"{table.title}:\n"] if table.title else []
         parts += [write_table(table.rows) + "\n", *(["\n".join(table.notes).strip() + "\n"] if table.notes else [])]
-    missing = [
-        f"- {row.label}: no finished run in {row.run}; make it with `{row.command}`"
-        for row in recipe.rows
-        if not read_finished(row)
-    ]
-    return "\n".join([*parts, *(f"{note}\n" for note in note_papers(recipe)), "\n".join(missing)]).strip() + "\n"
+    parts += [f"{note}\n" for note in note_papers(recipe)] + _list_missing(recipe.rows)
+    return "\n".join(parts).strip() + "\n"
+
+
+def _list_missing(rows: Sequence[TableRow]) -> list[str]:
+    """Name the runs that are missing, and each command that makes some of them once."""
+    missing: dict[str, list[TableRow]] = {}
+    for row in rows:
+        if not read_finished(row):
+            missing.setdefault(row.command, []).append(row)
+    lines = []
+    for command_line, makes in missing.items():
+        labels, runs = (", ".join(getattr(row, name) for row in makes) for name in ("label", "run"))
+        lines.append(
+            f"- {labels}: no finished run in {runs}; `{command_line}` makes {'them' if len(makes) > 1 else 'it'}"
+        )
+    return lines
 
 
 def print_table(recipe: TableRecipe) -> None:
@@ -68,19 +77,28 @@ def print_table(recipe: TableRecipe) -> None:
     text, output = render(recipe, tables), Path(recipe.output)
     print(text)
     try:
-        _write(tables, text, output)
+        _write(recipe, tables, text)
     except OSError as error:
         raise RecipeError(f"output={output}: {error.strerror}; name a file that can be written") from error
 
 
-def _write(tables: Sequence[ResultTable], text: str, output: Path) -> None:
+def _write(recipe: TableRecipe, tables: Sequence[ResultTable], text: str) -> None:
+    output = Path(recipe.output)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(text, encoding="utf-8")
     for number, table in enumerate(tables):
         path = output.with_stem(f"{output.stem}_differences") if number else output
-        frame = pandas.DataFrame(table.rows[1:], columns=table.rows[0])
-        frame.to_csv(path.with_suffix(".csv"), index=False)
-        frame.to_latex(path.with_suffix(".tex"), index=False, escape=True)
+        latex = write_latex(table.rows, _caption(recipe, table), path.stem)
+        path.with_suffix(".csv").write_text(write_csv(table.rows), encoding="utf-8")
+        path.with_suffix(".tex").write_text(latex, encoding="utf-8")
+
+
+def _caption(recipe: TableRecipe, table: ResultTable) -> str:
+    """Say under a table that stands alone what it shows and where the paper's numbers come from."""
+    has_intervals = any(split_cell(cell).get("lower") for row in table.rows for cell in row)
+    intervals = "Brackets hold 95 % intervals, n counts source documents" if has_intervals else ""
+    parts = (recipe.title, table.title, intervals, *note_papers(recipe))
+    return " ".join(f"{part.rstrip('.')}." for part in parts if part)
 
 
 def find_recipes(path: Path) -> list[Path]:

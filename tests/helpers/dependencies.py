@@ -34,7 +34,6 @@ PURPOSES = {
     "openai": "client of every endpoint",
     "orjson": "rows of corpora",
     "packaging": "compares versions",
-    "pandas": "tables as LaTeX and CSV files",
     "peft": "LoRA adapters: the training on one GPU",
     "prometheus-client": "reads the load that vLLM servers report",
     "pyarrow": "Parquet files of corpora",
