@@ -15,7 +15,7 @@ from datatrove.pipeline.tokens.counter import TokensCounter
 
 from autodata import command
 from autodata.config import RecipeError, load
-from autodata.corpora import funnel, sources
+from autodata.corpora import funnel, quality, sources
 from autodata.corpora.documents import INGESTED
 from autodata.corpora.executors import Stage, run_stage
 from autodata.corpora.pipeline import Read, count_tokens, load_unique, write_documents
@@ -91,6 +91,7 @@ def _check(recipe: IngestRecipe) -> None:
         raise RecipeError(f"executor={recipe.executor}: choose local or slurm")
     if recipe.executor == "slurm" and not shutil.which("sbatch"):
         raise RecipeError("executor=slurm: this machine has no sbatch; run the command where Slurm jobs are submitted")
+    quality.require_known_languages(recipe.quality)
     if recipe.one_in < 1:
         raise RecipeError(f"one_in={recipe.one_in}: must be 1 or more")
     if recipe.workers is not None and recipe.workers < 1:
