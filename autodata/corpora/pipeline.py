@@ -107,7 +107,7 @@ def count_tokens(work: Path, documents: Iterable[Document], rank: int, _tasks: i
     """Pass the documents that are written on, and count their tokens and licences."""
     tally = Tally()
     for document in documents:
-        document.metadata["tokens"] = document.metadata.pop("token_count", None)
+        document.metadata.setdefault("tokens", None)
         tally.tokens.append(document.metadata["tokens"])
         tally.licences[document.metadata["licence"] or "not stated"] += 1
         yield document

@@ -48,6 +48,7 @@ PURPOSES = {
     "simpy": "the planner's queues",
     "spacy": "words, for the quality filters of corpora",
     "tenacity": "retries",
+    "tiktoken": "counts the tokens of corpora",
     "tokenizers": "lengths in tokens",
     "torch": "training",
     "transformers": "models and chat templates",
