@@ -282,3 +282,13 @@ def test_help(monkeypatch, capsys):
     with pytest.raises(SystemExit, match="0"):
         ingest.main()
     assert "recipes/ingest/ingest_s2orc.yaml" in capsys.readouterr().out
+
+
+def test_a_recipe_keeps_the_languages_that_it_names(run, tmp_path: Path):
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    (texts / "one.txt").write_text("The keeper of the light wiped the salt from the glass, as he did every evening.")
+    (texts / "two.txt").write_text("Der Wärter des Turms wischte das Salz vom Glas, wie er es jeden Abend machte.")
+    manifest = run("own", texts, "quality.languages=[en]")
+    assert (manifest["kept"], manifest["dropped"]) == (1, {"another language": 1})
+    assert read_dropped(tmp_path / "run") == {("two.txt", 1, "another language")}

@@ -11,15 +11,15 @@ from functools import partial
 from pathlib import Path
 
 from datatrove.pipeline.dedup.minhash import MinhashDedupBuckets
-from datatrove.pipeline.tokens.counter import TokensCounter
 
 from autodata import command
 from autodata.config import RecipeError, load
-from autodata.corpora import funnel, sources
+from autodata.corpora import funnel, quality, sources
 from autodata.corpora.documents import INGESTED
 from autodata.corpora.executors import Stage, run_stage
 from autodata.corpora.pipeline import Read, count_tokens, load_unique, write_documents
 from autodata.corpora.repeats import CONFIG, Signature, choose, save_hashes
+from autodata.corpora.tokens import CountTokens
 from autodata.recipes.corpora import IngestRecipe
 from autodata.run.folder import Run
 from autodata.run.progress import Progress
@@ -27,7 +27,6 @@ from autodata.run.records import RunError, digest
 from autodata.serving.embedded import resolve_weights
 
 DROPPED, REPORT, CHART = "dropped", "report.md", "funnel.png"
-_TOKEN_BATCH = 16  # documents per batch: the encoding of a document is far larger than its text
 
 
 def ingest(run: Run, recipe: IngestRecipe, files: dict[str, int], progress: Progress) -> None:
@@ -46,7 +45,7 @@ def ingest(run: Run, recipe: IngestRecipe, files: dict[str, int], progress: Prog
         buckets = MinhashDedupBuckets(str(work / "signatures"), str(work / "pairs"), config=CONFIG)
         run_stage(recipe, Stage("pairs", [buckets], [1] * CONFIG.num_buckets), work, progress)
     run_stage(recipe, Stage("repeats", [partial(choose, work, len(tasks))], [1]), work, progress)
-    counter = [TokensCounter(_find_tokenizer(recipe.tokenizer), batch_size=_TOKEN_BATCH)] if recipe.tokenizer else []
+    counter = [CountTokens(_find_tokenizer(recipe.tokenizer))] if recipe.tokenizer else []
     loader = partial(load_unique, recipe.mask_personal_data, work)
     steps = [loader, *counter, partial(count_tokens, work), write_documents(work / INGESTED)]
     run_stage(recipe, Stage("write", steps, sizes), work, progress)
@@ -80,7 +79,7 @@ def _publish(run: Run, work: Path, tasks: int) -> None:
 
 
 def _find_tokenizer(name: str) -> str:
-    """Return the tokenizer in a form that datatrove loads: the path of a tokenizer.json, or a hub name."""
+    """Return the path of a tokenizer.json, or a hub name."""
     folder = Path(resolve_weights(name))
     return str(folder / "tokenizer.json") if folder.is_dir() else name
 
@@ -91,6 +90,7 @@ def _check(recipe: IngestRecipe) -> None:
         raise RecipeError(f"executor={recipe.executor}: choose local or slurm")
     if recipe.executor == "slurm" and not shutil.which("sbatch"):
         raise RecipeError("executor=slurm: this machine has no sbatch; run the command where Slurm jobs are submitted")
+    quality.require_known_languages(recipe.quality)
     if recipe.one_in < 1:
         raise RecipeError(f"one_in={recipe.one_in}: must be 1 or more")
     if recipe.workers is not None and recipe.workers < 1:

@@ -19,6 +19,7 @@ from datatrove.pipeline.base import PipelineStep
 from datatrove.pipeline.writers.parquet import ParquetWriter
 
 from autodata.corpora import pii
+from autodata.corpora.quality import Quality
 from autodata.corpora.record import Drop, normalize
 from autodata.corpora.repeats import REASONS
 from autodata.corpora.rows import BadRow, Row, read_parquet
@@ -64,6 +65,7 @@ class Read(PipelineStep):
 
     def run(self, data: object = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         source, tally = Source(self.recipe, self.work / "eligible"), Tally()
+        quality = Quality(self.recipe.quality)
         with write_documents(self.work / "dropped" / "read", _DROPPED) as dropped:
             for name in self.tasks[rank]:
                 tally.files.append(_identify(Path(self.recipe.path) / name, name))
@@ -71,6 +73,7 @@ class Read(PipelineStep):
                     tally.rows += 1
                     try:
                         document = _make(source, row)
+                        quality.check(document)
                     except Drop as drop:
                         tally.dropped[drop.reason] += 1
                         details = {"file": row.file, "line": row.line, "reason": drop.reason, "detail": ""}
@@ -104,7 +107,7 @@ def count_tokens(work: Path, documents: Iterable[Document], rank: int, _tasks: i
     """Pass the documents that are written on, and count their tokens and licences."""
     tally = Tally()
     for document in documents:
-        document.metadata["tokens"] = document.metadata.pop("token_count", None)
+        document.metadata.setdefault("tokens", None)
         tally.tokens.append(document.metadata["tokens"])
         tally.licences[document.metadata["licence"] or "not stated"] += 1
         yield document

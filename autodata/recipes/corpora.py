@@ -49,6 +49,17 @@ class OwnFilters:
 
 
 @dataclass
+class QualityFilters:
+    """Drops documents by the heuristics of other corpora, for English text; all off unless a recipe names them."""
+
+    fineweb: bool = False  # few full sentences, many short or repeated lines
+    gopher_quality: bool = False  # too few words, no stop words, mostly symbols or bullets
+    gopher_repetition: bool = False  # repeated lines, paragraphs and word sequences
+    languages: list[str] = field(default_factory=list)  # ISO 639-1 codes that are kept, as [en]; empty: all
+    language_at_least: float = 0.65  # chosen: as datatrove; the identifier must be this sure of the language
+
+
+@dataclass
 class SlurmArray:
     """Says how an ingest submits its tasks to a Slurm cluster."""
 
@@ -76,6 +87,7 @@ class IngestRecipe:
     pile_of_law: PileOfLawFilters = field(default_factory=PileOfLawFilters)
     principia: PrincipiaFilters = field(default_factory=PrincipiaFilters)
     own: OwnFilters = field(default_factory=OwnFilters)
+    quality: QualityFilters = field(default_factory=QualityFilters)
     executor: str = operational("local")  # "local" or "slurm"
     workers: int | None = operational(None)  # tasks at a time; None: one per core, on Slurm as many as it gives
     slurm: SlurmArray = field(default_factory=SlurmArray, metadata=OPERATIONAL)
