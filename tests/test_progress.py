@@ -18,7 +18,7 @@ from autodata.run.progress import Progress, check_budget
 from autodata.run.snapshot import RunState, read_snapshot
 from autodata.serving.costs import Account, Cost
 from autodata.serving.llm import Draining
-from autodata.stats.writing import write_duration
+from autodata.stats.writing import write_duration, write_usd
 from autodata.types import Role
 from tests.helpers.fake_server import fake_server, play_skills
 from tests.test_generate import arguments, run_main, write_documents
@@ -41,6 +41,7 @@ def a_client(calls: int = 0, replayed: int = 0, running: int = 0) -> SimpleNames
         accounts={Role.JUDGE: account},
         ledger=lambda: {Role.JUDGE: cost},
         busy_at={"e": SimpleNamespace(running=running)},
+        models=Models(),
     )
 
 
@@ -183,12 +184,13 @@ def count_ledger(run: Path, key: str) -> int:
     return sum(cost[key] for cost in read_manifest(run)["ledger"].values())
 
 
-@pytest.mark.parametrize("limit", ["budget.calls=10", "budget.tokens=180", "budget.hours=0.0"])
+@pytest.mark.parametrize("limit", ["budget.calls=10", "budget.tokens=180", "budget.hours=0.0", "budget.usd=0.00018"])
 def test_a_budget_stops_a_run_that_goes_on_when_it_is_raised(tmp_path, monkeypatch, capsys, limit):
     write_documents(tmp_path / "docs", count=2)
     run = tmp_path / "run"
     with fake_server(play_skills) as server:
-        args = arguments(tmp_path, server.url, "models.endpoints.small.max_in_flight=2")
+        small = ("max_in_flight=2", "price.input=1", "price.output=1")  # 18 tokens of a call are 18,000 nano-dollars
+        args = arguments(tmp_path, server.url, *(f"models.endpoints.small.{setting}" for setting in small))
         out = run_main(monkeypatch, capsys, [*args, limit])
         assert f"error: {limit} is reached" in out
         first = count_ledger(run, "calls")
@@ -201,6 +203,9 @@ def test_a_budget_stops_a_run_that_goes_on_when_it_is_raised(tmp_path, monkeypat
         out = run_main(monkeypatch, capsys, [*args, limit.split("=")[0] + "=100000"])
         assert "of 2 documents" in out
         assert count_ledger(run, "calls") == len(server.requests) - 3
+        assert len({json.dumps(body) for body in server.requests}) == len(server.requests) - 2  # nothing asked twice
+    assert count_ledger(run, "nano_usd") == 18_000 * count_ledger(run, "calls")
+    assert f"all roles {write_usd(read_snapshot(run).nano_usd)}" in out
     now = read_snapshot(run)
     assert (now.state, now.done, now.total, now.calls) == (RunState.FINISHED, 2, 2, count_ledger(run, "calls"))
     assert count_ledger(run, "replayed") >= 2 * first

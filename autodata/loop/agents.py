@@ -28,12 +28,12 @@ _WORTH_ANOTHER_SEED = (Outcome.EMPTY, Outcome.ABORTED, Outcome.REFUSED)
 class Agents:
     """Makes all model calls of one document, with one prompt set and one client.
 
-    `spent` counts tokens per role, and `outcomes` counts how calls ended. Both include replayed replies, so a resumed
-    run has the same counts.
+    `spent` counts tokens per role; `cached` and `reasoned` are parts of it. `outcomes` counts how calls ended. All of
+    them include replayed replies, so a resumed run has the same counts.
     """
 
     def __init__(self, client: "Client", prompts: PromptSet):
-        self.spent: Counter[str] = Counter()
+        self.spent, self.cached, self.reasoned = Counter[str](), Counter[str](), Counter[str]()
         self.outcomes: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._client = client
         self._prompts = prompts
@@ -42,6 +42,8 @@ class Agents:
         """Ask any request and count it for this document. Raises NotMeasured, EndpointError, Draining."""
         reply = await self._client.ask(request)
         self.spent[request.role] += reply.prompt_tokens + reply.completion_tokens
+        self.cached += Counter({request.role: reply.cached_tokens})  # the sum leaves out roles without any
+        self.reasoned += Counter({request.role: reply.reasoning_tokens})
         self.outcomes[request.role][reply.outcome] += 1
         return reply
 

@@ -208,7 +208,8 @@ class Domain(ABC):
             if judgement.met is None and reply.outcome.is_measured:
                 raise JudgeFailed(f"round {number}, {role}: {judgement.reason}")
             tokens = (reply.prompt_tokens, reply.completion_tokens)
-            return Attempt(index, seed, reply.outcome, reply.content, reply.reasoning, *tokens, judgement)
+            parts = {"cached_tokens": reply.cached_tokens, "reasoning_tokens": reply.reasoning_tokens}
+            return Attempt(index, seed, reply.outcome, reply.content, reply.reasoning, *tokens, judgement, **parts)
 
         attempts = await _make_attempts(attempt_once, count, is_settled)
         is_mute = not any(a.answer.strip() or a.outcome is Outcome.REFUSED for a in attempts)

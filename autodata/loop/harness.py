@@ -91,7 +91,7 @@ class Harness:
         self.end, self.note = end, note[:MAX_INSTRUCTION_CHARS]
 
     def trajectory(self) -> Trajectory:
-        outcomes = self.domain.agents.outcomes
+        agents, outcomes = self.domain.agents, self.domain.agents.outcomes
         return Trajectory(
             document_id=self.document.id,
             document_source=self.document.source,
@@ -105,8 +105,10 @@ class Harness:
             preparation=dict(self.document.fields.get("preparation", {})),
             orchestrator=self.orchestrator,
             refused=tuple(self.refused),
-            tokens=dict(sorted(self.domain.agents.spent.items())),
+            tokens=dict(sorted(agents.spent.items())),
             outcomes={role: dict(sorted(counts.items())) for role, counts in sorted(outcomes.items())},
+            cached_tokens=dict(sorted(agents.cached.items())),
+            reasoning_tokens=dict(sorted(agents.reasoned.items())),
         )
 
     # ── the steps of a round ─────────────────────────────────────────────────────────────────

@@ -58,6 +58,15 @@ class Server:
 
 
 @dataclass
+class Price:
+    """What an endpoint charges, in US dollars per million tokens."""
+
+    input: float = MISSING
+    output: float = MISSING  # reasoning included
+    cached: float | None = None  # prompt tokens that the provider had cached; None: they cost as much as all others
+
+
+@dataclass
 class Endpoint:
     """An OpenAI-compatible endpoint: one that already runs (`base_url`) or one to start (`server`)."""
 
@@ -72,6 +81,8 @@ class Endpoint:
     policy: str = operational("cache_aware")  # policy of the router in front of the replicas
     timeout_s: float = operational(600.0)
     retries: int = operational(6)
+    # Not needed where the provider says with each reply what it cost.
+    price: Price | None = field(default=None, metadata=OPERATIONAL)
     server: Server | None = None
 
 
@@ -115,6 +126,9 @@ class Budget:
     tokens: int | None = None
     hours: float | None = None
     gpu_hours: float | None = None  # time with calls in flight × GPUs; for servers that the project starts
+    usd: float | None = (
+        None  # US dollars; every endpoint that is asked needs a price, or a provider that says its cost
+    )
 
 
 MODEL_NAME = "smollm2-135m-instruct"
