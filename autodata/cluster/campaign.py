@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,10 +21,12 @@ from omegaconf import OmegaConf
 
 from autodata import command
 from autodata.cluster import fleet, jobs, shared
-from autodata.cluster.fleet import ServerGroup, Site
+from autodata.cluster.fleet import ServerGroup
 from autodata.cluster.jobs import SlurmError
-from autodata.cluster.router import Router, end_process
+from autodata.cluster.resources import Site
+from autodata.cluster.router import Router
 from autodata.cluster.shared import LEASES, MODELS, write_beat
+from autodata.cluster.signals import Cancelled, Requeue, end_process, ignore_signals, raise_signals
 from autodata.config import load, schema_for
 from autodata.recipes.models import Models
 from autodata.serving.leases import Lease, LeaseWatch, State
@@ -157,14 +159,6 @@ class Command:
         end_process(self._process, (signal.SIGINT, patience_s), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 
 
-class Requeue(Exception):
-    """Raised on USR1: the time of this job is nearly over."""
-
-
-class Cancelled(Exception):
-    """Raised on TERM or INT."""
-
-
 def run_campaign(campaign: Campaign, command: Command) -> int:
     """Run the command and return its exit status. Cancel its servers, unless a requeued campaign needs them."""
     is_requeued = False
@@ -182,31 +176,19 @@ def run_campaign(campaign: Campaign, command: Command) -> int:
         return 128 + signal.SIGTERM
     finally:
         if not is_requeued:
-            _handle_signals(signal.SIG_IGN)
+            ignore_signals()
             campaign.stop()
             command.end(_TERM_S)
 
 
 def _requeue(campaign: Campaign, command: Command) -> int:
     """Finish the calls in flight and requeue this job, which finds its servers by name and replies in the journal."""
-    _handle_signals(signal.SIG_IGN)
+    ignore_signals()
     print("the job's time is nearly over: it finishes the calls in flight and is then requeued", flush=True)
     command.end(float(os.environ.get("AUTODATA_DRAIN_S", 240)))
     campaign.stop_routers()
     jobs.requeue(os.environ["SLURM_JOB_ID"])
     return 0
-
-
-_SIGNALS = {signal.SIGUSR1: Requeue, signal.SIGTERM: Cancelled, signal.SIGINT: Cancelled}
-
-
-def _raise(number: int, _: object) -> None:
-    raise _SIGNALS[signal.Signals(number)]
-
-
-def _handle_signals(handler: Callable[[int, object], None] | signal.Handlers) -> None:
-    for number in _SIGNALS:
-        signal.signal(number, handler)
 
 
 def _is_command(module: str) -> bool:
@@ -230,14 +212,13 @@ def main() -> None:
     recipe = load(schema_for(options.recipe[0]), options.recipe)
     run, models = Path(recipe.run), recipe.models
     site = Site.read(os.environ)
-    graders = {role.endpoint for role in getattr(recipe, "graders", {}).values() if role}
-    groups = fleet.plan(models, run, site.gpus_per_node, graders)
+    groups = fleet.plan(models, run, site.gpus_per_node, fleet.find_graders(recipe))
     if options.dry_run:
         print(fleet.describe(models, groups, run, site))
         return
     shared.make_key(run)
     (run / MODELS).write_text(OmegaConf.to_yaml(OmegaConf.structured(models), resolve=True))
-    _handle_signals(_raise)
+    raise_signals()
     command_with_servers = Command([options.module, *options.recipe], models, run / LEASES)
     sys.exit(run_campaign(Campaign(run, models, groups, site), command_with_servers))
 
