@@ -11,4 +11,4 @@
 set -euo pipefail
 source "${SLURM_SUBMIT_DIR:-$(dirname "$0")/..}/slurm/common.sh"
 enter generate "$@"
-exec "$python" -m autodata.cluster.campaign autodata.generate "${@//%a/${SLURM_ARRAY_TASK_ID:-%a}}"
+exec "$python" -m autodata.cluster.commands autodata.generate "${@//%a/${SLURM_ARRAY_TASK_ID:-%a}}"

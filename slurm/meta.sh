@@ -7,4 +7,4 @@
 set -euo pipefail
 source "${SLURM_SUBMIT_DIR:-$(dirname "$0")/..}/slurm/common.sh"
 enter meta "$@"
-exec "$python" -m autodata.cluster.campaign autodata.meta.optimize "$@"
+exec "$python" -m autodata.cluster.commands autodata.meta.optimize "$@"

@@ -16,6 +16,7 @@ from pathlib import Path
 from autodata import command
 from autodata.cluster import jobs
 from autodata.cluster.fleet import find_graders, find_served
+from autodata.cluster.parts import plan_parts, split_recipes
 from autodata.cluster.resources import Site, ask_for_client, ask_for_cpus, ask_for_gpus, count_job_gpus, read_options
 from autodata.cluster.training.job import Steps
 from autodata.cluster.training.placement import Launch, place, plan_judges
@@ -28,11 +29,10 @@ SERVING = ("autodata.generate", "autodata.judge_audit", "autodata.meta.ablate", 
            "autodata.servers", "eval.question_types", "eval.run")  # fmt: skip
 # The module that runs a script's command with its servers, and prints their jobs with --dry-run.
 CAMPAIGNS = {
-    "generate": ("autodata.cluster.campaign", "autodata.generate"),
+    "generate": ("autodata.cluster.commands", "autodata.generate"),
     "eval": ("eval.campaign",),
-    "meta": ("autodata.cluster.campaign", "autodata.meta.optimize"),
+    "meta": ("autodata.cluster.commands", "autodata.meta.optimize"),
 }
-AND = "--and"  # stands between the recipes of evaluations that share servers
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def write_job(call: Call, site: Site) -> list[str]:
     if call.name == "train":
         return write_training(call, site)[0]
     if call.name in CAMPAIGNS:
-        return call.write(ask_for_client(max(map(_count_endpoints, split_recipes(call.arguments)))))
+        return call.write(ask_for_client(_count_served(call.arguments, site)))
     if call.name == "run":
         return call.write(_ask_for_command(call.arguments, site))
     if call.name == "ingest":
@@ -96,19 +96,11 @@ def write_training(call: Call, site: Site) -> tuple[list[str], list[list[str]]]:
     return line, [*judges, steps.write_training(launch, call.arguments)]
 
 
-def split_recipes(arguments: Sequence[str]) -> list[list[str]]:
-    """Split the arguments of several recipes, which are separated by `--and`. Raises WrongCall for an empty one."""
-    recipes: list[list[str]] = [[]]
-    for word in arguments:
-        recipes.append([]) if word == AND else recipes[-1].append(word)
-    if not all(recipes):
-        raise WrongCall(f"{AND} stands between two recipes")
-    return recipes
-
-
-def _count_endpoints(arguments: list[str]) -> int:
-    recipe = load(schema_for(arguments[0]), [word.replace("%a", "1") for word in arguments])  # any task of an array
-    return len(find_served(recipe.models, find_graders(recipe)))
+def _count_served(arguments: Sequence[str], site: Site) -> int:
+    """Count the endpoints that the jobs of a campaign serve."""
+    words = [word.replace("%a", "1") for word in arguments]  # the tasks of an array need the same
+    parts = plan_parts(split_recipes(words), site.gpus_per_node)
+    return sum(len({group.endpoint for group in part.groups}) for part in parts)
 
 
 def _ask_for_command(arguments: Sequence[str], site: Site) -> list[str]:
