@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -151,11 +152,18 @@ def test_a_reader_never_sees_half_a_file(run, monkeypatch):
     assert None not in seen
 
 
+def block_writes(path: Path) -> None:
+    """Put a folder in the place of the file that is written first; such a file may be there at the moment."""
+    while not path.is_dir():
+        with suppress(FileExistsError):
+            path.mkdir()
+
+
 def test_a_full_disk_does_not_end_what_tells_of_it(run, monkeypatch):
     monkeypatch.setattr(module, "_EVERY_S", 0.01)
     with Progress(run, "documents") as progress:
         run.path("progress.json").unlink()
-        run.path("progress.json.new").mkdir()  # so that nothing can be written
+        block_writes(run.path("progress.json.new"))
         time.sleep(0.05)
         run.path("progress.json.new").rmdir()
         while not run.path("progress.json").exists():
