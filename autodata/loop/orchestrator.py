@@ -7,7 +7,7 @@ agentic arm spent on the same document, and keeps the best proposal: the loop mu
 
 import json
 
-from autodata.loop import recap
+from autodata.loop.directing import recap
 from autodata.loop.agents import attempt_seed, make_object
 from autodata.loop.harness import MAX_INSTRUCTION_CHARS, Harness
 from autodata.serving.measured import NotMeasured

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from autodata.loop.recap import average
+from autodata.loop.directing.recap import average
 from autodata.recipes.domain import Gate
 from autodata.report.charts import Columns, Frame, Point, Scatter, Series, Step
 from autodata.report.storyboard import style_of

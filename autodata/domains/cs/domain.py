@@ -8,7 +8,7 @@ from autodata.loop import domain as base
 from autodata.loop import rubric
 from autodata.loop.agents import attempt_seed, make_object, make_text
 from autodata.loop.parsing import ParseError, read_rubric, read_text, read_texts
-from autodata.loop.recap import average
+from autodata.loop.directing.recap import average
 from autodata.recipes.domain import Shape
 from autodata.serving.request import Request
 from autodata.types import Candidate, Document, Failure, Quality, Role, Round

@@ -6,7 +6,7 @@ from statistics import fmean
 
 from autodata.loop.agents import make_object, make_text
 from autodata.loop.parsing import ParseError, read_text
-from autodata.loop.role_words import SPEAKS_OF_SOLVERS, speaks_of_solvers
+from autodata.loop.checks.addressing import SPEAKS_OF_SOLVERS, speaks_of_solvers
 from autodata.types import Candidate, Quality
 
 _LABELS = {  # the first label of each check passes

@@ -10,7 +10,7 @@ from autodata.loop import domain as base
 from autodata.loop import rubric
 from autodata.loop.agents import attempt_seed
 from autodata.loop.parsing import ParseError
-from autodata.loop.role_words import SPEAKS_OF_SOLVERS, speaks_of_solvers
+from autodata.loop.checks.addressing import SPEAKS_OF_SOLVERS, speaks_of_solvers
 from autodata.serving.request import Request
 from autodata.types import Attempt, Candidate, Document, Failure, Outcome, Quality, Role, Round, Verdict
 

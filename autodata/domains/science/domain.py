@@ -9,7 +9,7 @@ from autodata.loop import domain as base
 from autodata.loop import rubric
 from autodata.loop.agents import attempt_seed, make_object, make_text
 from autodata.loop.parsing import ParseError, read_text
-from autodata.loop.role_words import SPEAKS_OF_SOLVERS, speaks_of_solvers
+from autodata.loop.checks.addressing import SPEAKS_OF_SOLVERS, speaks_of_solvers
 from autodata.serving.request import Request
 from autodata.types import Attempt, Candidate, Criterion, Document, Failure, Judgement, Quality, Role, Round
 
