@@ -1,4 +1,4 @@
-"""Tests how LaTeX commands are restored after JSON turned their backslash and first letter into a control character."""
+"""Tests how LaTeX commands are restored after JSON turned their first letters into control characters."""
 
 import json
 
@@ -64,6 +64,8 @@ def test_every_text_of_a_reply_is_restored():
 
 @pytest.mark.parametrize("control", ["\x00", "\x07", "\x08", "\x0b", "\x0c", "\x1b", "\x7f"])
 def test_a_control_character_that_remains_is_a_fault_of_the_candidate(control):
-    with pytest.raises(ParseError, match=r"`question` has a control character .* a backslash of LaTeX is written twice"):
+    with pytest.raises(
+        ParseError, match=r"`question` has a control character .* a backslash of LaTeX is written twice"
+    ):
         read_text({"question": f"Give{control} x"}, "question")
     assert find_control_character("tabs\tand\nlines\r\n") == ""

@@ -8,12 +8,15 @@ from collections.abc import Iterator
 
 # The commands whose first letter makes an escape of JSON, by that letter.
 _COMMANDS = {
-    "b": "backslash bar because begin beta beth between bf bfseries bibitem big bigcap bigcirc bigcup bigg biggl biggm "
+    "b": "backslash bar because begin beta beth between bf bfseries bibitem big bigcap bigcirc bigcup bigg biggl "
+    "biggm "
     "biggr bigl bigm bigodot bigoplus bigotimes bigr bigsqcup bigstar bigtriangledown bigtriangleup biguplus bigvee "
-    "bigwedge binom blacksquare blacktriangle bm bmatrix bmod boldmath boldsymbol bot bowtie box boxed boxplus boxtimes "
+    "bigwedge binom blacksquare blacktriangle bm bmatrix bmod boldmath boldsymbol bot bowtie box boxed boxplus "
+    "boxtimes "
     "bra braket breve bullet bumpeq",
     "f": "fallingdotseq fbox fint flat footnote footnotesize forall frac frak framebox frown",
-    "n": "nLeftarrow nRightarrow nabla natural ncong ne nearrow neg neq newcommand newline nexists ngeq ngtr ni nleftarrow "
+    "n": "nLeftarrow nRightarrow nabla natural ncong ne nearrow neg neq newcommand newline nexists ngeq ngtr ni "
+    "nleftarrow "
     "nleq nless nmid nobreak nolimits nonumber norm normalsize not notag notin nparallel nprec nrightarrow nsim "
     "nsubseteq nsucc nsupseteq ntriangleleft nu num nvdash nwarrow",
     "r": "rVert raisebox rang rangle rbrace rbrack rceil ref relax renewcommand rfloor rgroup rho right rightarrow "
@@ -71,7 +74,7 @@ def _is_eaten(control: str, rest: str, in_formula: bool) -> bool:
     is_command = _CONTROL[control] + rest in _NAMES[control]
     if control in "\n\t":
         # A tab before a letter has no use inside mathematics, while a line may end there.
-        return in_formula and (is_command or control == "\t") or is_command and len(rest) > _SHORT
+        return (in_formula and (is_command or control == "\t")) or (is_command and len(rest) > _SHORT)
     return is_command or in_formula
 
 
@@ -81,6 +84,8 @@ def _find_formulas(text: str) -> Iterator[tuple[int, int]]:
     for mark in _DELIMITERS.finditer(text):
         if opened is None:
             opened = mark if mark[0] in ("$", "$$", "\\(", "\\[") else None
-        elif not _ENDS_NONE.match(text, mark.start()) and mark[0] == {"\\(": "\\)", "\\[": "\\]"}.get(opened[0], opened[0]):
+        elif not _ENDS_NONE.match(text, mark.start()) and mark[0] == {"\\(": "\\)", "\\[": "\\]"}.get(
+            opened[0], opened[0]
+        ):
             yield opened.end(), mark.start()
             opened = None

@@ -16,7 +16,15 @@ _OBJECT = re.compile(r"\{(?=\s*[\"}])")  # where a JSON object may begin; "{x}" 
 _NEARLY_OBJECT = re.compile(r"\{(?=\s*[\"'“”‘’])")
 _NUMBERED = re.compile(r"(?:criterion|no\.?|#)?\s{0,3}#?([+-]?[0-9]{1,4})(?:\.0)?\s{0,3}[.:)]?", re.IGNORECASE)
 _BOOLEANS = {"true": True, "yes": True, "met": True, "1": True, "1.0": True}
-_BOOLEANS |= {"false": False, "no": False, "not met": False, "not_met": False, "unmet": False, "0": False, "0.0": False}
+_BOOLEANS |= {
+    "false": False,
+    "no": False,
+    "not met": False,
+    "not_met": False,
+    "unmet": False,
+    "0": False,
+    "0.0": False,
+}
 
 
 class ParseError(ValueError):

@@ -6,7 +6,7 @@ from autodata.recipes.data import JudgeAuditRecipe
 from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.meta import MetaRecipe
-from autodata.recipes.models import FORMS, ROLES, RoleConfig
+from autodata.recipes.models import FORMS, ROLES, TOOL_CHOICES, RoleConfig
 from autodata.recipes.training import GrpoRecipe
 
 Recipe = GenerateRecipe | MetaRecipe | EvalRecipe | GrpoRecipe | JudgeAuditRecipe | QuestionTypesRecipe
@@ -48,6 +48,8 @@ def find_problems(recipe: object) -> Iterator[str]:
         for name, endpoint in recipe.models.endpoints.items():
             if (form := endpoint.structured_output) not in FORMS:
                 yield f"models.endpoints.{name}.structured_output={form}: choose one of {', '.join(FORMS)}"
+            if (choice := endpoint.tool_choice) not in TOOL_CHOICES:
+                yield f"models.endpoints.{name}.tool_choice={choice}: choose one of {', '.join(TOOL_CHOICES)}"
         yield from _find_budgets(recipe)
 
 
