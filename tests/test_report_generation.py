@@ -99,6 +99,7 @@ def test_the_funnel_counts_what_each_step_let_through():
         "passed the quality check": 2,
         "tried by the weak solver": 2,
         "tried by the strong solver": 2,
+        "accepted by their scores": 1,
         "accepted": 1,
     }
     assert {s.name: list(s.values) for s in overview.by_round.series} == {

@@ -93,7 +93,6 @@ class Agents:
 
         Raises ParseError if no reply could be read: there is no default verdict. Raises EndpointError.
         """
-        account = self._client.accounts[request.role]
         for ask in range(asks):
             try:
                 reply = await self.ask(replace(request, seed=request.seed + ask, attempt=request.attempt + ask))
@@ -104,9 +103,13 @@ class Agents:
                 problem: Exception = error
             except ParseError as error:
                 problem = error
-            account.counts["asked_again"] += 1
-        account.counts[Outcome.UNREADABLE] += 1
+            self.count_again(request.role)
+        self._client.accounts[request.role].counts[Outcome.UNREADABLE] += 1
         raise ParseError(f"asked {asks} times: {problem}")
+
+    def count_again(self, role: Role) -> None:
+        """Count a reply that could not be read and for which the role is asked again."""
+        self._client.accounts[role].counts["asked_again"] += 1
 
     def read(self, reply: Reply, role: Role) -> dict[str, object]:
         """Read the JSON object in a finished reply, after a repair if it needs one. Raises ParseError."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from autodata.config import RecipeError
 from autodata.loop import acceptance, rubric
 from autodata.loop.agents import Agents, attempt_seed, gather_all
+from autodata.loop.directing.outline import Outline, make_outline
 from autodata.loop.parsing import ParseError
 from autodata.loop.prompts import PromptSet
 from autodata.recipes.domain import DomainConfig, Gate, Shape
@@ -86,6 +87,10 @@ class Domain(ABC):
     async def prepare(self, document: Document) -> Document:
         """Prepare the document for the challenger, once, before round 1. Raises Unsuitable."""
         return replace(document, text=cut_text(document.text, self.config.document_chars))
+
+    def outline(self, document: Document) -> Outline:
+        """Return what an orchestrating model sees of the document."""
+        return make_outline(document.text)
 
     @abstractmethod
     def challenge(self, document: Document, rounds: Sequence[Round], number: int) -> Sequence[Challenge]:

@@ -7,7 +7,7 @@ from autodata.recipes.data import JudgeAuditRecipe
 from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.meta import MetaRecipe
-from autodata.recipes.models import FORMS, ROLES, RoleConfig
+from autodata.recipes.models import FORMS, ROLES, TOOL_CHOICES, RoleConfig
 from autodata.recipes.training import GrpoRecipe
 
 Recipe = GenerateRecipe | MetaRecipe | EvalRecipe | GrpoRecipe | JudgeAuditRecipe | QuestionTypesRecipe
@@ -52,6 +52,8 @@ def find_problems(recipe: object) -> Iterator[str]:
             for kind, usd in vars(endpoint.price).items() if endpoint.price else ():
                 if usd is not None and not 0 <= usd < math.inf:
                     yield f"models.endpoints.{name}.price.{kind}={usd}: write US dollars per million tokens, 0 or more"
+            if (choice := endpoint.tool_choice) not in TOOL_CHOICES:
+                yield f"models.endpoints.{name}.tool_choice={choice}: choose one of {', '.join(TOOL_CHOICES)}"
         yield from _find_budgets(recipe)
 
 

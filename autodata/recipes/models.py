@@ -6,6 +6,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
+TOOL_CHOICES = ("required", "auto", "none")  # how an orchestrating model is offered its moves
 FORMS = ("json_schema", "bounded", "json_object", "none")  # forms of output that an endpoint can enforce
 OPERATIONAL = {"operational": True}  # marks a key that says how a run is done and cannot change its results
 
@@ -76,6 +77,7 @@ class Endpoint:
     base_url: str | None = operational(None)
     api_key_env: str = operational("")  # name of the environment variable, never the key
     structured_output: str = "json_schema"  # one of FORMS; "bounded" is a schema with bounded strings
+    tool_choice: str = "required"  # one of TOOL_CHOICES; some models refuse "required" while they think
     max_in_flight: int | None = operational(None)  # None: set by the servers' load if there are leases, else 64
     leases: str | None = operational(None)  # folder with the replicas' leases, set by a Slurm campaign
     policy: str = operational("cache_aware")  # policy of the router in front of the replicas
