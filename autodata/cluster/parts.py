@@ -7,6 +7,7 @@ from pathlib import Path
 from autodata.cluster import fleet
 from autodata.cluster.fleet import ServerGroup
 from autodata.cluster.resources import Site
+from autodata.command import Parser
 from autodata.config import load, schema_for
 from autodata.recipes.models import Models
 from autodata.run.folder import read_manifest
@@ -56,14 +57,19 @@ def describe(parts: Iterable[Part], site: Site) -> str:
     return "\n".join(fleet.describe(part.models, part.groups, part.run, site) for part in parts if part.groups)
 
 
-def split_recipes(arguments: Sequence[str]) -> list[list[str]]:
-    """Split the arguments of several recipes, which are separated by `--and`. Raises WrongCall for an empty one."""
+def add_recipes(parser: Parser) -> None:
+    """Take one recipe, and further ones after `--and`."""
+    parser.add_recipe()
+    text = "another recipe with its files and settings: the command runs for it too, and shares servers"
+    parser.add_argument(AND, dest="others", nargs="+", action="append", default=[], metavar="RECIPE", help=text)
+
+
+def split_recipes(words: Sequence[str]) -> list[list[str]]:
+    """Split the arguments of several recipes, which are separated by `--and`."""
     recipes: list[list[str]] = [[]]
-    for word in arguments:
+    for word in words:
         if word == AND:
             recipes.append([])
         else:
             recipes[-1].append(word)
-    if not all(recipes):
-        raise WrongCall(f"{AND} stands between two recipes")
     return recipes

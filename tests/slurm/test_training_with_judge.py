@@ -14,7 +14,7 @@ from autodata.run.folder import read_manifest
 from autodata.serving.leases import State, read_leases
 from tests.helpers.training_world import make_arguments, make_dataset, make_qwen
 from tests.slurm.cluster import Cluster, until
-from tests.slurm.test_campaign import find_servers, is_of
+from tests.slurm.test_campaign import REPO, STAND_IN, find_servers, is_of
 from tests.slurm.test_scripts import call, serve_stand_ins
 
 pytestmark = pytest.mark.slurm
@@ -34,7 +34,8 @@ class Training:
     def __init__(self, cluster: Cluster, folder: Path, *values: str, **environment: str):
         self.cluster, self.folder, self.run = cluster, folder, folder / "run"
         self.values = [value for value in values if "base_url" not in value]
-        self.environment = serve_stand_ins() | environment
+        # Only the servers stand in for vLLM: a training imports the real one.
+        self.environment = serve_stand_ins() | {"PYTHONPATH": str(REPO)} | environment
         self.job = self.submit()
 
     def submit(self) -> str:
@@ -67,7 +68,8 @@ class Training:
 
 def make_values(folder: Path, model: str = "none", **trainer: object) -> list[str]:
     values = make_arguments(model, folder / "data", "", folder / "run", **trainer)
-    return [*values, "models.endpoints.judge.server={weights: none, ready_timeout_s: 60}"]
+    server = f"{{weights: none, ready_timeout_s: 60, env: {{PYTHONPATH: '{STAND_IN}:{REPO}'}}}}"
+    return [*values, f"models.endpoints.judge.server={server}"]
 
 
 def stand_in(folder: Path, waits: bool = True) -> dict[str, str]:
@@ -79,8 +81,7 @@ def stand_in(folder: Path, waits: bool = True) -> dict[str, str]:
     (package / "launch.py").write_text(ACCELERATE)
     if waits:
         (folder / "wait").touch()
-    path = f"{package.parents[1]}:{serve_stand_ins()['PYTHONPATH']}"
-    return {"PYTHONPATH": path, "STAND_IN_WAIT": str(folder / "wait")}
+    return {"PYTHONPATH": f"{package.parents[1]}:{REPO}", "STAND_IN_WAIT": str(folder / "wait")}
 
 
 def start_both(cluster: Cluster, folder: Path) -> Training:
