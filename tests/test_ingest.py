@@ -73,7 +73,7 @@ def test_papers_of_three_releases(run, tmp_path: Path):
         "duplicate id": 1,
         "not eligible by year or field of study": 1,
     }
-    assert manifest["licences"] == {"CCBY": 4, "odc-by": 6}
+    assert manifest["licences"] == {"CCBY": 4, "not stated": 6}
     assert manifest["papers"]["eligible"] == 13
     file = "s2orc_v2/20260917_0000.gz"
     assert read_dropped(tmp_path / "run") == {
