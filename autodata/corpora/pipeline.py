@@ -20,10 +20,11 @@ from datatrove.pipeline.writers.parquet import ParquetWriter
 
 from autodata.corpora import pii
 from autodata.corpora.quality import Quality
-from autodata.corpora.record import Drop, normalize
+from autodata.corpora.record import Drop
 from autodata.corpora.repeats import REASONS
 from autodata.corpora.rows import BadRow, Row, read_parquet
 from autodata.corpora.sources import Source
+from autodata.corpora.text.encodings import normalize
 from autodata.recipes.corpora import IngestRecipe
 
 _BATCH = 200  # documents in memory at a time
@@ -41,6 +42,9 @@ class Tally:
     dropped: Counter[str] = field(default_factory=Counter)  # rows per reason
     licences: Counter[str] = field(default_factory=Counter)
     personal_data: Counter[str] = field(default_factory=Counter)  # replacements per kind
+    changes: Counter[str] = field(default_factory=Counter)  # what was mended or left out inside documents
+    encodings: Counter[str] = field(default_factory=Counter)  # rows that were not UTF-8
+    left_out: Counter[str] = field(default_factory=Counter)  # files of no use for the source, per ending
     tokens: list[int | None] = field(default_factory=list)  # one per document; None if not counted
 
     @property
@@ -72,14 +76,13 @@ class Read(PipelineStep):
                 for row in source.read(name):
                     tally.rows += 1
                     try:
-                        document = _make(source, row)
+                        document = _make(source, row, tally)
                         quality.check(document)
                     except Drop as drop:
                         tally.dropped[drop.reason] += 1
                         details = {"file": row.file, "line": row.line, "reason": drop.reason, "detail": ""}
-                        dropped.write(Document("", "", metadata=details), rank)
-                    else:
-                        yield document
+                        identity = source.identify(row) if isinstance(row, Row) else ""
+                        dropped.write(Document("", identity, metadata=details), rank)
         tally.save(self.work, "read", rank)
 
 
@@ -125,13 +128,16 @@ def _flatten(_: ParquetWriter, document: Document) -> dict[str, object]:
     return {"id": document.id, "text": document.text, **document.metadata}
 
 
-def _make(source: Source, row: Row | BadRow) -> Document:
-    """Make the document of a row. Raises Drop."""
+def _make(source: Source, row: Row | BadRow, tally: Tally) -> Document:
+    """Make the document of a row, and count what had to be mended. Raises Drop."""
     if isinstance(row, BadRow):
         raise Drop(row.reason)
     record = source.parse(row)
     # json.dumps escapes lone surrogates, which JSON allows and a UTF-8 file does not.
-    metadata = {"licence": record.licence, "file": row.file, "line": row.line, "fields": json.dumps(record.fields)}
+    fields = json.dumps(record.fields)
+    metadata = {"licence": normalize(record.licence), "file": row.file, "line": row.line, "fields": fields}
+    tally.changes.update(record.changes)
+    tally.encodings.update([row.encoding] if row.encoding else [])
     return Document(normalize(record.text), record.id, metadata=metadata)
 
 
