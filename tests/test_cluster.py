@@ -13,9 +13,10 @@ import pytest
 
 from autodata.cluster import campaign, fleet, jobs, replica, shared
 from autodata.cluster.campaign import Campaign, CampaignError
-from autodata.cluster.fleet import Site, find_served, limit_start, plan
+from autodata.cluster.fleet import find_served, limit_start, plan
 from autodata.cluster.jobs import QueuedJob, SlurmError
 from autodata.cluster.replica import Replica, count_requests
+from autodata.cluster.resources import Site
 from autodata.cluster.router import Router, RouterError
 from autodata.cluster.serve import share_gpus
 from autodata.cluster.shared import OwnerWatch, write_beat

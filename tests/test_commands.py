@@ -26,7 +26,7 @@ RECIPES = {
     "autodata.merge": "recipes/cs/generate.yaml",
     "autodata.doctor.examine": "recipes/cs/generate.yaml",
     "autodata.plan.plan": "recipes/cs/generate.yaml",
-    "autodata.cluster.campaign": "recipes/cs/generate.yaml",
+    "autodata.cluster.commands": "recipes/cs/generate.yaml",
     "autodata.judge_audit.audit": "recipes/judge_audit/judge_audit.yaml",
     "autodata.meta.optimize": "recipes/meta/cs.yaml",
     "autodata.meta.ablate": "recipes/meta/cs.yaml",
@@ -137,7 +137,7 @@ def test_a_wrong_value_is_a_wrong_call(call, name, change, message, tmp_path):
     ],
 )
 def test_a_model_that_cannot_answer_is_noticed_before_the_run_is_opened(call, name, change, message, tmp_path):
-    modules = ["autodata.generate"] if name == "autodata.cluster.campaign" else []
+    modules = ["autodata.generate"] if name == "autodata.cluster.commands" else []
     arguments = [*modules, RECIPES[name], "recipes/models/one_node.yaml", f"run={tmp_path}/run", change]
     code, out, error = call(name, *arguments)
     assert (code, out) == (2, "")
@@ -172,9 +172,9 @@ def test_an_endpoint_without_an_address_and_a_server_is_a_wrong_call(call, tmp_p
         ("journal RUN import /nope.jsonl", "/nope.jsonl: no such file"),
         ("journal RUN/journal.sqlite import DIR/text", "RUN/journal.sqlite: no folder RUN"),
         ("journal DIR/text export RUN/pack.jsonl", "RUN/pack.jsonl: no folder RUN"),
-        ("cluster.campaign autodata.nosuch DEMO run=RUN", "MODULE autodata.nosuch: no such command"),
-        ("cluster.campaign --dry-run nosuch.module DEMO run=RUN", "MODULE nosuch.module: no such command"),
-        ("cluster.campaign autodata.cluster DEMO run=RUN", "MODULE autodata.cluster: no such command"),
+        ("cluster.commands autodata.nosuch DEMO run=RUN", "MODULE autodata.nosuch: no such command"),
+        ("cluster.commands --dry-run nosuch.module DEMO run=RUN", "MODULE nosuch.module: no such command"),
+        ("cluster.commands autodata.cluster DEMO run=RUN", "MODULE autodata.cluster: no such command"),
         ("generate DEMO sede=1", r"command line: Key 'sede' not in 'GenerateRecipe'. Did you mean: 'seed'\?"),
         (
             "generate DEMO colour=1",
