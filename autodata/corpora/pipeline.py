@@ -83,6 +83,8 @@ class Read(PipelineStep):
                         details = {"file": row.file, "line": row.line, "reason": drop.reason, "detail": ""}
                         identity = source.identify(row) if isinstance(row, Row) else ""
                         dropped.write(Document("", identity, metadata=details), rank)
+                    else:
+                        yield document
         tally.save(self.work, "read", rank)
 
 
