@@ -13,7 +13,7 @@ from pathlib import Path
 from autodata import command
 from autodata.cluster.commands import run_parts
 from autodata.cluster.fleet import find_graders
-from autodata.cluster.parts import describe, plan_parts, split_recipes
+from autodata.cluster.parts import add_recipes, describe, plan_parts
 from autodata.cluster.resources import Site
 from autodata.config import load
 from autodata.recipes.evaluation import EvalRecipe
@@ -63,11 +63,10 @@ def fit(arguments: list[str], is_dry: bool) -> list[str]:
 @command.report_errors()
 def main() -> None:
     parser = command.make_parser(__doc__)
-    parser.add_recipe()
+    add_recipes(parser)
     parser.add_argument("--dry-run", action="store_true", help="print every job without submitting any")
-    first, *others = split_recipes(sys.argv[1:] or ["--help"])
-    options = parser.parse_intermixed_args(first)
-    site, recipes = Site.read(os.environ), [options.recipe, *others]
+    options = parser.parse_intermixed_args()
+    site, recipes = Site.read(os.environ), [options.recipe, *options.others]
     parts = plan_parts([fit(recipe, options.dry_run) for recipe in recipes], site.gpus_per_node)
     if options.dry_run:
         print(describe(parts, site))

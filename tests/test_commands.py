@@ -217,13 +217,6 @@ def test_a_probe_hides_the_key_in_what_a_model_replies(monkeypatch):
             assert "sk-secret" not in str(raised.value)
 
 
-@pytest.mark.parametrize("steps", [[], ["--dry-run", ""], ["run x", "common x"], ["nosuch x"]])
-def test_a_chain_with_a_wrong_step_is_a_wrong_call(steps):
-    done = subprocess.run(["bash", "slurm/pipeline.sh", *steps], capture_output=True, text=True, cwd=REPO)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert re.fullmatch("error: .*\n", done.stderr)
-
-
 def test_the_exit_code_reaches_the_shell_without_a_traceback(tmp_path):
     (tmp_path / "manifest.json").write_text("{}")  # a run that is not finished
     for words, code in ((["autodata.verify", str(tmp_path)], 1), (["autodata.generate", DEMO, "sed=1"], 2)):

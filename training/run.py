@@ -32,6 +32,7 @@ from training.weights.card import describe_judgements, write_card
 from training.weights.movement import CHANGE, SHARE, require_gradient
 from training.weights.saving import ModelKeeper, find_adapters, name_kept, require_kept, save_student
 
+_LOOK_S = 1.0  # between two looks at the leases of a judge
 _PATIENCE_FOR_OTHERS_S = 600.0  # after the first replica of a judge is ready
 
 
@@ -204,7 +205,7 @@ def _take_replica(name: str, endpoint: Endpoint, patience_s: float) -> None:
             deadline = min(deadline, time.monotonic() + _PATIENCE_FOR_OTHERS_S)
         if time.monotonic() > deadline:
             break
-        time.sleep(1.0)
+        time.sleep(_LOOK_S)
     if not ready:
         raise RecipeError(
             f"models.endpoints.{name}: no replica was ready after {write_duration(patience_s)}; see {endpoint.leases}"

@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 from autodata import command
 from autodata.cluster import jobs, shared
 from autodata.cluster.campaign import Campaign
-from autodata.cluster.parts import Part, describe, plan_parts, split_recipes
+from autodata.cluster.parts import Part, add_recipes, describe, plan_parts
 from autodata.cluster.resources import Site
 from autodata.cluster.shared import MODELS
 from autodata.cluster.signals import Cancelled, Requeue, end_process, ignore_signals, raise_signals
@@ -124,14 +124,14 @@ def _requeue(campaigns: Sequence[Campaign], commands: Sequence[Command]) -> int:
 
 def run_parts(module: str, parts: Sequence[Part], site: Site) -> int:
     """Start the servers and the commands, and return the exit status."""
-    campaigns, commands = [], []
+    campaigns, keys, commands = [], [], []
     for number, part in enumerate(parts):
-        key = shared.make_key(part.run, number)
+        keys.append(shared.make_key(part.run, number))
         (part.run / MODELS).write_text(OmegaConf.to_yaml(OmegaConf.structured(part.models), resolve=True))
         campaigns.append(Campaign(part.run, part.models, part.groups, site))
-        served = {group.endpoint: (campaigns[-1], key) for group in part.groups}
-        lent = {name: commands[lender].campaigns[name] for name, lender in part.borrowed.items()}
-        commands.append(Command([module, *part.arguments], part.models, served | lent))
+        served_by = {group.endpoint: number for group in part.groups if not part.is_finished} | {**part.borrowed}
+        served = {name: (campaigns[lender], keys[lender]) for name, lender in served_by.items()}
+        commands.append(Command([module, *part.arguments], part.models, served))
     raise_signals()
     return run_commands(campaigns, commands)
 
@@ -149,14 +149,13 @@ def _is_command(module: str) -> bool:
 def main() -> None:
     parser = command.make_parser(__doc__)
     parser.add_argument("module", metavar="MODULE", help="the command, for example autodata.generate")
-    parser.add_recipe()
+    add_recipes(parser)
     parser.add_argument("--dry-run", action="store_true", help="print every job without submitting any")
-    first, *others = split_recipes(sys.argv[1:])
-    options = parser.parse_intermixed_args(first)
+    options = parser.parse_intermixed_args()
     if not _is_command(options.module):
         parser.error(f"MODULE {options.module}: no such command, for example autodata.generate or eval.run")
     site = Site.read(os.environ)
-    parts = plan_parts([options.recipe, *others], site.gpus_per_node)
+    parts = plan_parts([options.recipe, *options.others], site.gpus_per_node)
     if options.dry_run:
         print(describe(parts, site))
     else:

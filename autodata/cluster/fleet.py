@@ -111,7 +111,7 @@ def _check_sharing(served: Mapping[str, Endpoint]) -> None:
     if len(sharing) > 1:
         raise RecipeError(
             f"{' and '.join(sharing)}: servers with server.shares_gpus need one job for all of them; submit the "
-            "command itself with sbatch --gpus-per-node=1 slurm/run.sh, and it starts them (see slurm/README.md)"
+            "command itself with bash slurm/run.sh, and it starts them (see slurm/README.md)"
         )
 
 

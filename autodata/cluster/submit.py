@@ -1,6 +1,6 @@
 """Submits a script of slurm/ as a job, with the resources that its arguments need.
 
-python -m autodata.cluster.submit SCRIPT [--dry-run] [--option=… of sbatch] ARGUMENTS
+python -m autodata.cluster.submit [--dry-run] [--sbatch=--option=…] -- SCRIPT ARGUMENT …
 
 The scripts of slurm/ run it when they are called outside a job. Options of the site, such as AUTODATA_TRAIN_OPTIONS,
 override what is computed here, and those of the call override both.
@@ -42,17 +42,6 @@ class Call:
     script: str
     options: tuple[str, ...]  # for sbatch
     arguments: tuple[str, ...]
-    is_dry: bool
-
-    @classmethod
-    def read(cls, words: Sequence[str]) -> "Call":
-        """Split the words of a call. Raises WrongCall without an argument of the script."""
-        script, *rest = words or [""]
-        rest = [word for word in rest if word != "--dry-run"]
-        count = next((i for i, word in enumerate(rest) if not word.startswith("-")), len(rest))
-        if count == len(rest):
-            raise WrongCall(f"{script} needs arguments; bash {script} --help lists them")
-        return cls(script, tuple(rest[:count]), tuple(rest[count:]), len(rest) + 1 < len(words))
 
     @property
     def name(self) -> str:
@@ -92,7 +81,7 @@ def write_training(call: Call, site: Site) -> tuple[list[str], list[list[str]]]:
     options = tuple(option for option in call.options if not option.startswith("--nodes="))
     steps = Steps(Path(recipe.run), placement, [f"NODE{number + 1}" for number in range(placement.nodes)])
     judges = [steps.write_judge(seat) for seat in placement.seats]
-    line = Call(call.script, options, call.arguments, False).write([f"--nodes={placement.nodes}", *asked])
+    line = Call(call.script, options, call.arguments).write([f"--nodes={placement.nodes}", *asked])
     return line, [*judges, steps.write_training(launch, call.arguments)]
 
 
@@ -135,12 +124,15 @@ def print_job(call: Call, site: Site, line: Sequence[str]) -> int:
 
 @command.report_errors()
 def main() -> None:
-    if sys.argv[1:] in (["--help"], ["-h"]):
-        print(__doc__)
-        return
-    call, site = Call.read(sys.argv[1:]), Site.read(os.environ)
+    parser = command.make_parser(__doc__)
+    parser.add_argument("script", metavar="SCRIPT", help="a script of slurm/")
+    parser.add_argument("arguments", nargs="+", metavar="ARGUMENT", help="what the script is called with")
+    parser.add_argument("--sbatch", action="append", default=[], metavar="OPTION", help="an option of sbatch")
+    parser.add_argument("--dry-run", action="store_true", help="print every job without submitting any")
+    options = parser.parse_args()
+    call, site = Call(options.script, tuple(options.sbatch), tuple(options.arguments)), Site.read(os.environ)
     line = write_job(call, site)
-    if call.is_dry:
+    if options.dry_run:
         sys.exit(print_job(call, site, line))
     Path("runs").mkdir(exist_ok=True)  # for the job's log: without its folder the job would fail without a word
     print(jobs.run(line))

@@ -98,6 +98,9 @@ class QuestionTypesRecipe:
     domain: DomainConfig = field(default_factory=DomainConfig)  # says how often the judge is asked again
     models: Models = field(default_factory=Models)  # only the judge is used; it labels
 
+    def __post_init__(self) -> None:
+        self.models.keep(["judge"])
+
 
 @dataclass
 class TableRow:

@@ -1,6 +1,6 @@
 """Starts the processes of a training on one node of its job, with accelerate. autodata.cluster.training.job runs it.
 
-python -m autodata.cluster.training.rank ACCELERATE GPUS NODE RECIPE [more.yaml …] [key=value …]
+python -m autodata.cluster.training.rank ACCELERATE GPUS NODE ARGUMENT …
 """
 
 import os
@@ -29,10 +29,10 @@ def main() -> None:
     parser.add_argument("accelerate", metavar="ACCELERATE", help="an accelerate file")
     parser.add_argument("gpus", type=int, metavar="GPUS", help="how many GPUs of this node the training uses")
     parser.add_argument("node", metavar="NODE", help="the first node, where the processes meet")
-    parser.add_recipe()
+    parser.add_argument("training", nargs="+", metavar="ARGUMENT", help="what training/grpo.py is called with")
     options = parser.parse_args()
     os.environ |= choose_gpus(os.environ, 0, options.gpus)
-    line = write_launch(options.accelerate, options.gpus, options.node, options.recipe, os.environ)
+    line = write_launch(options.accelerate, options.gpus, options.node, options.training, os.environ)
     os.execv(line[0], line)
 
 
