@@ -5,7 +5,6 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -16,7 +15,6 @@ from autodata.plan.evaluation import EvaluationPlan
 from autodata.plan.plan import Plan, make_plan
 from autodata.plan.training.steps import STUDENT
 from autodata.plan.training.tables import TrainingPlan
-from autodata.plan.workload import PRIORS
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.training import GrpoRecipe
@@ -85,16 +83,8 @@ def _make_options(step: Step, speeds: Sequence[str]) -> argparse.Namespace:
     """Make the options of `autodata.plan` for a step, with only the speeds of the endpoints that it uses."""
     used = {*step.recipe.models.endpoints, STUDENT if isinstance(step.recipe, GrpoRecipe) else ""}
     fitting = [text for text in speeds if text.partition("=")[0] in used]
-    values = {"like": None, "gpus": None, "accepted": None, "repeats": 1, "documents": _count_documents(step.recipe)}
+    values = {"like": None, "gpus": None, "accepted": None, "repeats": 1, "documents": None}
     return argparse.Namespace(recipe=list(step.arguments), speed=fitting, **values)
-
-
-def _count_documents(recipe: Any) -> int | None:
-    """Count the documents of a corpus that is not here yet: as many as the paper has. None: count those here."""
-    if not isinstance(recipe, GenerateRecipe) or Path(recipe.documents.path).exists():
-        return None
-    count = PRIORS["documents"].get(recipe.domain.name)
-    return min(count, recipe.documents.limit or count) if count else None
 
 
 def _count_disk(plan: TrainingPlan) -> float:

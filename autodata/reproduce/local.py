@@ -95,8 +95,9 @@ def run_all(steps: Sequence[Step], folder: Path) -> None:
     servers = SharedServers(folder)
     with ExitStack() as stack:
         stack.callback(servers.stop)
-        for name in finished:
-            print(f"up to date: {name}")
+        for step in steps:
+            if step.name in finished:
+                print(f"up to date: {step.name}")
         for number, step in enumerate(todo):
             print(f"\n== {step.name} ({number + 1} of {len(todo)})", flush=True)
             _run(step, servers.follow(step, todo[number + 1 :]))

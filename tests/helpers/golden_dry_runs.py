@@ -15,8 +15,8 @@ _HASH = re.compile(r"(autodata-\w+-)[0-9a-f]{10}")  # it depends on the folder o
 
 
 def describe(table: str) -> str:
-    """Describe a table of the paper as --dry-run does, on a machine on which nothing is there yet."""
-    request = read_request([f"recipes/tables/{table}.yaml", "recipes/models/paper.yaml", "runs=absent"], "paper")
+    """Describe a table of the paper as --dry-run does, as if nothing were finished and the site file were missing."""
+    request = read_request([f"recipes/tables/{table}.yaml", "recipes/models/paper.yaml"], "paper")
     steps = build(request)
     record = make_record(request.folder, steps, forecast(steps), set())
     return _HASH.sub(r"\1HASH", show.describe(request, steps, record, {})) + "\n"
