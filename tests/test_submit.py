@@ -101,9 +101,10 @@ def test_a_training_has_nodes_for_itself_and_its_judges(monkeypatch, options, va
     assert line[1 : line.index("slurm/train.sh")] == asked
 
 
-def test_the_number_of_training_nodes_is_a_number():
-    with pytest.raises(WrongCall, match="--nodes=1-2: write how many nodes train"):
-        write("train", "recipes/cs/grpo.yaml", PAPER, options=("--nodes=1-2",))
+@pytest.mark.parametrize("nodes", ["1-2", "0", ""])
+def test_the_number_of_training_nodes_is_a_number(nodes):
+    with pytest.raises(WrongCall, match=f"--nodes={nodes}: write how many nodes train"):
+        write("train", "recipes/cs/grpo.yaml", PAPER, options=(f"--nodes={nodes}",))
 
 
 def test_the_steps_of_a_training_can_be_seen_first():
