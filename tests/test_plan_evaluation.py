@@ -134,7 +134,8 @@ def test_a_run_of_another_kind_is_refused(plan, cs_run):
 
 @pytest.mark.parametrize(("arguments", "gpus"), [(["--gpus", 1], 1), ([], 1)])
 def test_the_recipe_for_one_gpu_takes_one_gpu(plan, arguments, gpus):
-    out = plan("recipes/cs/generate.yaml", "recipes/models/one_gpu.yaml", *arguments)
+    documents = "documents.path=recipes/cs/documents"
+    out = plan("recipes/cs/generate.yaml", "recipes/models/one_gpu.yaml", documents, *arguments)
     assert re.search(rf"GPUs +│ {gpus} ", out)
 
 
