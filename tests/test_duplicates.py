@@ -24,10 +24,8 @@ def test_words_are_compared_without_case_accents_and_punctuation():
         ("キャッシュのコスト", list("キャッシュのコスト")),
         ("GPU 的成本是 3.5 倍", ["gpu", *"的成本是", "3.5", "倍"]),
         ("캐시의 비용은", ["캐시의", "비용은"]),  # Korean has spaces
-        (
-            "the fac-\ntors of a sta-  tute, pre- and post-test",
-            ["the", "factors", "of", "a", "statute", "pre", "and", "post", "test"],
-        ),
+        ("fac-\ntors of a sta-  tute", ["factors", "of", "a", "statute"]),
+        ("pre- and post-test", ["pre", "and", "post", "test"]),
         ("ｆｕｌｌ　ｗｉｄｔｈ, ﬁne, co\u200bde", ["full", "width", "fine", "code"]),
         ("हिन्दी", ["हनद"]),  # one word, its vowel signs left out
     ],
