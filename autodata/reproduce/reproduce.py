@@ -8,6 +8,8 @@ TABLE is a table's recipe, or a folder of them. On a cluster, call slurm/reprodu
 command again skips what is finished, keeps the jobs that wait or run, and submits the others.
 """
 
+import signal
+
 from autodata import command
 from autodata.doctor.environment import read_site
 from autodata.reproduce import local, show
@@ -35,7 +37,11 @@ def main() -> None:
     steps = build(request)
     require_same(steps)
     if options.local and not options.dry_run:
-        local.run_all(steps, request.folder)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers that are up end with this command
+        try:
+            local.run_all(steps, request.folder)
+        except KeyboardInterrupt:
+            raise local.StepFailed("stopped; give the same command again to go on from there") from None
         return
     finished = find_finished(steps)
     costs = forecast(steps, options.speed)
