@@ -280,8 +280,8 @@ def test_servers_are_kept_for_as_long_as_a_command_asks_them(monkeypatch):
         command.start()  # without the settings of its servers, which timeit would run
         command.campaigns = asked
     assert commands.run_commands([servers], both) == 1
-    assert (servers.kept[0], servers.kept[-1], servers.is_stopped) == ({"weak", "kimi"}, set(), True)
-    assert {"kimi"} in servers.kept
+    assert {"kimi"} in servers.kept, "the servers of the first command were given up before the second had ended"
+    assert servers.is_stopped
 
 
 # ── scripts ──────────────────────────────────────────────────────────────────────────────────────
