@@ -252,8 +252,10 @@ class ScriptedSteps(Steps):
         return self._write("training")
 
     def _write(self, name: str) -> list[str]:
-        says = f"echo {name} >> {self._run}/ended"
-        return ["bash", "-c", f"trap '{says}; exit 9' TERM USR1; {self._lines[name]} & wait $!; s=$?; {says}; exit $s"]
+        says, run = f"echo {name} >> {self._run}/ended", self._run
+        both = f"touch {run}/{name}.up; until [ -e {run}/judge.up -a -e {run}/training.up ]; do sleep 0.05; done"
+        trap = f"trap '{says}; exit 9' TERM USR1"
+        return ["bash", "-c", f"{trap}; {both}; {self._lines[name]} & wait $!; s=$?; {says}; exit $s"]
 
 
 @pytest.fixture
@@ -288,7 +290,8 @@ def test_a_signal_ends_the_training_before_the_judge(tmp_path, quick, monkeypatc
     steps = ScriptedSteps(tmp_path, "sleep 60", "sleep 60")
 
     def wait() -> int:
-        time.sleep(0.3)  # both have set their traps
+        while not all((tmp_path / f"{name}.up").exists() for name in ("judge", "training")):
+            time.sleep(0.02)  # until both have set their traps
         raise raised
 
     steps.wait = wait
