@@ -23,8 +23,9 @@ from autodata.data.statistics import measure_intervals, summarize
 from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.generation import COMMAND
 from autodata.run.folder import Run, output_hash, read_manifest
-from autodata.run.progress import Progress
+from autodata.run.progress import Progress, read_earlier
 from autodata.run.records import hash_path
+from autodata.serving.costs import tell_usd
 from autodata.stats.writing import write_number
 from autodata.types import EXAMPLE, Example
 
@@ -160,8 +161,9 @@ def save(run: Run, built: Dataset, recipe: DatasetRecipe, benchmarks: Sequence[P
 def _gather_facts(built: Dataset, recipe: DatasetRecipe, benchmarks: Sequence[Path]) -> dict[str, object]:
     """Gather the facts of the card that are not statistics."""
     origins = {e.arm: {"models": e.provenance.models, "recipe_hash": e.provenance.recipe_hash} for e in built.examples}
+    costs = {arm: tell_usd(read_earlier(Path(folder))[0]) for arm, folder in recipe.arms.items()}
     return {
-        "arms": {arm: origins.get(arm, {"models": {}, "recipe_hash": ""}) for arm in built.domains},
+        "arms": {a: origins.get(a, {"models": {}, "recipe_hash": ""}) | {"cost": costs[a]} for a in built.domains},
         "licence_counts": dict(sorted(Counter(e.provenance.licence for e in built.examples).items())),
         "stages": list(next(iter(built.funnel.values()), {})),  # kept in a list because the manifest sorts its keys
         "recipe": semantic_values(recipe),

@@ -26,6 +26,7 @@ from autodata.run.folder import Run, identify_weights, output_hash
 from autodata.run.progress import Progress, check_budget
 from autodata.run.records import TRAJECTORIES, Incomplete, digest, iterate_records, join_in_order, repair_tail
 from autodata.run.shutdown import finish
+from autodata.serving.costs import tell_usd
 from autodata.serving.journal import Journal, fork
 from autodata.serving.llm import Client
 from autodata.serving.vllm import running
@@ -55,7 +56,11 @@ def generate(recipe: GenerateRecipe, run: Run, corpus: Corpus) -> bool:
                 facts = _measure(client, time.monotonic() - working, time.monotonic() - start)
             problem = None if client.draining else generation.find_problem()
             summary = summarize(iterate_records(run.path(TRAJECTORIES), TRAJECTORY))
-            facts |= {"summary": summary, "outcomes": join_outcomes(summary, progress.ledger())}
+            facts |= {
+                "summary": summary,
+                "outcomes": join_outcomes(summary, progress.ledger()),
+                "cost": tell_usd(progress.ledger()),
+            }
             _report(run, generation, corpus, facts, is_done=generation.is_complete and not problem)
     print(describe_sessions(run.sessions))
     if problem:

@@ -18,7 +18,7 @@ from autodata.recipes.generation import SHARDS, GenerateRecipe
 from autodata.run.folder import Run, require_equal, require_finished
 from autodata.run.records import TRAJECTORIES, RunError, hash_path, iterate_records
 from autodata.serving import journal
-from autodata.serving.costs import LEDGER, add
+from autodata.serving.costs import LEDGER, add, tell_usd
 from autodata.stats.writing import write_count
 from autodata.types import TRAJECTORY
 
@@ -34,7 +34,8 @@ def merge(run: Run, corpus: Corpus) -> dict[str, Any]:
         journal.join(run.path(JOURNAL), journals)
     generate.order_trajectories(run, [folder / TRAJECTORIES for folder in shards], corpus)
     summary, facts = summarize(iterate_records(run.path(TRAJECTORIES), TRAJECTORY)), add_up(manifests)
-    facts |= {"summary": summary, "outcomes": join_outcomes(summary, LEDGER.validate_python(facts["ledger"]))}
+    ledger = LEDGER.validate_python(facts["ledger"])
+    facts |= {"summary": summary, "outcomes": join_outcomes(summary, ledger), "cost": tell_usd(ledger)}
     ended = facts["summary"]["documents"] + len(facts["quarantined"])
     if ended != len(corpus.documents):
         raise RunError(

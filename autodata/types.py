@@ -128,6 +128,9 @@ class Reply:
     tool: str = ""  # the function that was called, if functions were offered
     arguments: str = ""  # JSON, as the model wrote it
     is_usage_estimated: bool = False  # the server reported no usage
+    cached_tokens: int = 0  # of the prompt; the provider read them earlier
+    reasoning_tokens: int = 0  # of the completion
+    nano_usd: int | None = None  # what the provider says that the reply cost; None if it says nothing
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,8 @@ class Attempt:
     completion_tokens: int
     judgement: Judgement
     is_counted_refusal: bool = False  # a refusal that the recipe counts as a wrong answer
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
     @property
     def is_measured(self) -> bool:
@@ -240,6 +245,9 @@ class Trajectory:
     refused: tuple[str, ...] = ()  # illegal calls of the orchestrating model, and why they were refused
     tokens: dict[str, int] = field(default_factory=dict)  # role → tokens read and written, replays included
     outcomes: dict[str, dict[str, int]] = field(default_factory=dict)  # role → how its calls ended, replays included
+    # role → tokens of these that the provider had cached, and that were reasoning; a role without any is left out
+    cached_tokens: dict[str, int] = field(default_factory=dict)
+    reasoning_tokens: dict[str, int] = field(default_factory=dict)
 
     @property
     def accepted(self) -> Round | None:

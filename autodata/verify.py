@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from rich.console import Console
@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from autodata import command
-from autodata.data.examples import EXAMPLES, Arm, make_example, read_arm
+from autodata.data.examples import EXAMPLES, Arm, make_example, open_arm
 from autodata.data.filters import list_unmeasured
 from autodata.loop import acceptance, rubric
 from autodata.recipes.domain import Gate
@@ -44,15 +44,9 @@ def verify(folder: Path) -> tuple[int, list[Mismatch]]:
     mismatches = []
     if hash_path(folder / EXAMPLES) != manifest["outputs"].get(EXAMPLES):
         mismatches.append(Mismatch(EXAMPLES, "file", "the file has changed since it was made"))
-    open_arm = cache(lambda name, run: _open_arm(folder, name, run))
-    mismatches += [Mismatch(e.id, check, problem) for e in examples for check, problem in check_example(e, open_arm)]
+    open_once = cache(partial(open_arm, folder))
+    mismatches += [Mismatch(e.id, check, problem) for e in examples for check, problem in check_example(e, open_once)]
     return len(examples), mismatches
-
-
-def _open_arm(folder: Path, name: str, run: str) -> Arm:
-    """Read the run that a row names; a published dataset contains it beside the rows."""
-    inside = folder / run
-    return replace(read_arm(name, str(inside)), folder=run) if inside.is_dir() else read_arm(name, run)
 
 
 def check_example(example: Example, open_arm: Callable[[str, str], Arm]) -> Iterator[tuple[str, str]]:

@@ -6,3 +6,23 @@ python=${AUTODATA_PYTHON:-.venv-gpu/bin/python}
 [ -n "${AUTODATA_PYTHON:-}" ] || [ -x "$python" ] || python=.venv/bin/python
 # A job with GPUs whose packages cannot use them gets a warning in its log.
 [ "${SLURM_GPUS_ON_NODE:-0}" = 0 ] || "$python" -m autodata.doctor.builds > /dev/null
+
+# enter NAME "$@" begins slurm/NAME.sh: it prints how to call the script, or submits it as a job with the resources that
+# its arguments need. Inside a job it only returns.
+enter() {
+    local script=slurm/$1.sh options=(); shift
+    case "${1:-}" in
+        --help | -h) describe "$script"; exit 0 ;;
+        "") { echo "error: $script needs arguments"; describe "$script"; } >&2; exit 2 ;;
+    esac
+    [ -z "${SLURM_JOB_ID:-}" ] || [ "$1" = --dry-run ] || return 0
+    while [[ "${1:-}" == --* ]]; do  # all options of sbatch have the form --name or --name=value
+        case "$1" in --dry-run) options+=("$1") ;; *) options+=("--sbatch=$1") ;; esac
+        shift
+    done
+    exec "$python" -m autodata.cluster.submit ${options[@]+"${options[@]}"} -- "$script" "$@"
+}
+
+describe() {  # prints the comment at the head of a script
+    sed -n '/^[^#]/q; 2,$ { /^#SBATCH/d; s/^# \{0,1\}//p; }' "$1"
+}

@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Runs the replicas of one endpoint on one node: serve.sh RUN ENDPOINT REPLICAS. A campaign submits it; users do not.
+# Runs replicas of one endpoint on one node: serve.sh RUN ENDPOINT REPLICAS. A campaign or a training starts it; users do
+# not.
 set -euo pipefail
-source "${SLURM_SUBMIT_DIR:-.}/slurm/common.sh"
+source "${SLURM_SUBMIT_DIR:-$(dirname "$0")/..}/slurm/common.sh"
+enter serve "$@"
 exec "$python" -m autodata.cluster.serve "$@"

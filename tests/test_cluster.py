@@ -13,11 +13,12 @@ import pytest
 
 from autodata.cluster import campaign, fleet, jobs, replica, shared
 from autodata.cluster.campaign import Campaign, CampaignError
-from autodata.cluster.fleet import Site, find_served, limit_start, plan
+from autodata.cluster.fleet import find_served, limit_start, plan
 from autodata.cluster.jobs import QueuedJob, SlurmError
 from autodata.cluster.replica import Replica, count_requests
+from autodata.cluster.resources import Site
 from autodata.cluster.router import Router, RouterError
-from autodata.cluster.serve import share_gpus
+from autodata.cluster.serve import choose_gpus
 from autodata.cluster.shared import OwnerWatch, write_beat
 from autodata.config import RecipeError
 from autodata.recipes.models import Canary, Endpoint, Models, RoleConfig, Server
@@ -114,7 +115,7 @@ def test_the_papers_jobs_are_those_that_an_operator_has_seen():
 
 def describe_paper() -> str:
     models = load_recipe("recipes/cs/generate.yaml", "recipes/models/paper.yaml").models
-    site = Site.read({"AUTODATA_SERVER_OPTIONS": "--exclusive --mem=0"})
+    site = Site.read({"AUTODATA_SERVER_OPTIONS": "--constraint=h200"})
     groups = plan(models, Path("runs/cs/agentic"), site.gpus_per_node)
     assert sum(g.replicas * g.gpus for g in groups) == 48
     text = fleet.describe(models, groups, Path("runs/cs/agentic"), site)
@@ -127,9 +128,9 @@ def test_time_to_get_ready_grows_with_the_weights():
 
 
 def test_each_replica_sees_its_own_gpus():
-    endpoint = Endpoint("m", server=Server("w", flags={"tensor-parallel-size": 2}))
-    assert [share_gpus(endpoint, n, ("0", "1", "4", "5"))["CUDA_VISIBLE_DEVICES"] for n in (0, 1)] == ["0,1", "4,5"]
-    assert share_gpus(Endpoint("m", server=Server("w", on_cpu=True)), 0, ("0",)) == {}
+    job = {"CUDA_VISIBLE_DEVICES": "0,1,4,5"}
+    assert [choose_gpus(job, first, 2)["CUDA_VISIBLE_DEVICES"] for first in (0, 2)] == ["0,1", "4,5"]
+    assert choose_gpus(job, 0, 0) == choose_gpus({}, 0, 2) == {}
     assert count_gpus(Server("w", on_cpu=True)) == 0
 
 
@@ -225,6 +226,32 @@ def test_the_key_of_a_run_is_made_once_and_read_by_its_owner_only(tmp_path, monk
     assert len(key) > 40
     assert key == os.environ[shared.VARIABLE] == os.environ["VLLM_API_KEY"]
     assert (tmp_path / "serving" / "key").stat().st_mode & 0o777 == 0o600
+
+
+def test_each_run_of_a_campaign_has_a_variable_for_its_key(tmp_path, monkeypatch):
+    for name in (shared.VARIABLE, f"{shared.VARIABLE}_1"):
+        monkeypatch.setenv(name, "")
+    names = [shared.make_key(tmp_path / str(number), number) for number in (0, 1)]
+    assert names == [shared.VARIABLE, f"{shared.VARIABLE}_1"]
+    assert len({os.environ[name] for name in names} - {""}) == 2
+
+
+def test_servers_that_no_command_asks_any_more_are_given_up(slurm, tmp_path, monkeypatch):
+    slurm("squeue", "true")
+    slurm("sbatch", f"echo x >> {tmp_path}/submitted; wc -l < {tmp_path}/submitted")
+    slurm("scancel", f'echo "$@" >> {tmp_path}/cancelled')
+    monkeypatch.setattr(campaign, "_QUEUE_POLL_S", -1.0)
+    models = models_with(weak=Server("w"), judge=Server("j"))
+    running = Campaign(tmp_path / "run", models, plan(models, tmp_path / "run", 8), Site())
+    running.step()
+    running.keep({"weak", "judge"})
+    assert not (tmp_path / "cancelled").exists()
+    running.keep({"judge"})
+    assert (tmp_path / "cancelled").read_text() == "1\n"
+    assert set(running.routers) == {"judge"}
+    running._job_names.clear()  # its job goes on; the stand-in of squeue cannot say so
+    running.step()
+    assert (tmp_path / "submitted").read_text().count("x") == 3
 
 
 # ── probes ───────────────────────────────────────────────────────────────────────────────────────
@@ -455,6 +482,7 @@ def test_the_jobs_of_evaluation_and_of_meta_optimisation_can_be_seen_first():
         assert "--gpus-per-node=8" in done.stdout
         assert "kimi" in done.stdout
         assert ("397B" in done.stdout) == ("meta" in recipe), "an evaluation reserves what it asks, and nothing else"
+        assert done.stdout.startswith("sbatch --cpus-per-task=")
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ RECIPES = {
     "autodata.merge": "recipes/cs/generate.yaml",
     "autodata.doctor.examine": "recipes/cs/generate.yaml",
     "autodata.plan.plan": "recipes/cs/generate.yaml",
-    "autodata.cluster.campaign": "recipes/cs/generate.yaml",
+    "autodata.cluster.commands": "recipes/cs/generate.yaml",
     "autodata.judge_audit.audit": "recipes/judge_audit/judge_audit.yaml",
     "autodata.meta.optimize": "recipes/meta/cs.yaml",
     "autodata.meta.ablate": "recipes/meta/cs.yaml",
@@ -93,8 +93,8 @@ def test_a_recipe_that_is_not_there_is_a_wrong_call(call, name, tmp_path):
 @pytest.mark.parametrize(
     "words",
     ["verify RUN", "status RUN", "report.index RUN", "journal RUN", "journal RUN export x", "salvage RUN",
-     "publish RUN --to owner/name", "plan.plan recipes/demo/generate.yaml --like RUN", "eval.truncation RUN",
-     "eval.attribution RUN RUN"],
+     "export RUN", "publish RUN --to owner/name", "plan.plan recipes/demo/generate.yaml --like RUN",
+     "eval.truncation RUN", "eval.attribution RUN RUN"],
 )  # fmt: skip
 def test_a_run_or_file_that_is_not_there_is_a_wrong_call(call, words, tmp_path):
     name, *arguments = words.replace("RUN", str(tmp_path / "nowhere")).split()
@@ -137,7 +137,7 @@ def test_a_wrong_value_is_a_wrong_call(call, name, change, message, tmp_path):
     ],
 )
 def test_a_model_that_cannot_answer_is_noticed_before_the_run_is_opened(call, name, change, message, tmp_path):
-    modules = ["autodata.generate"] if name == "autodata.cluster.campaign" else []
+    modules = ["autodata.generate"] if name == "autodata.cluster.commands" else []
     arguments = [*modules, RECIPES[name], "recipes/models/one_node.yaml", f"run={tmp_path}/run", change]
     code, out, error = call(name, *arguments)
     assert (code, out) == (2, "")
@@ -172,9 +172,9 @@ def test_an_endpoint_without_an_address_and_a_server_is_a_wrong_call(call, tmp_p
         ("journal RUN import /nope.jsonl", "/nope.jsonl: no such file"),
         ("journal RUN/journal.sqlite import DIR/text", "RUN/journal.sqlite: no folder RUN"),
         ("journal DIR/text export RUN/pack.jsonl", "RUN/pack.jsonl: no folder RUN"),
-        ("cluster.campaign autodata.nosuch DEMO run=RUN", "MODULE autodata.nosuch: no such command"),
-        ("cluster.campaign --dry-run nosuch.module DEMO run=RUN", "MODULE nosuch.module: no such command"),
-        ("cluster.campaign autodata.cluster DEMO run=RUN", "MODULE autodata.cluster: no such command"),
+        ("cluster.commands autodata.nosuch DEMO run=RUN", "MODULE autodata.nosuch: no such command"),
+        ("cluster.commands --dry-run nosuch.module DEMO run=RUN", "MODULE nosuch.module: no such command"),
+        ("cluster.commands autodata.cluster DEMO run=RUN", "MODULE autodata.cluster: no such command"),
         ("generate DEMO sede=1", r"command line: Key 'sede' not in 'GenerateRecipe'. Did you mean: 'seed'\?"),
         (
             "generate DEMO colour=1",
@@ -215,13 +215,6 @@ def test_a_probe_hides_the_key_in_what_a_model_replies(monkeypatch):
             with pytest.raises(EndpointError, match=r"\*\*\*") as raised:
                 probes.run_probe(endpoint, probe)
             assert "sk-secret" not in str(raised.value)
-
-
-@pytest.mark.parametrize("steps", [[], ["--dry-run", ""], ["run x", "common x"], ["nosuch x"]])
-def test_a_chain_with_a_wrong_step_is_a_wrong_call(steps):
-    done = subprocess.run(["bash", "slurm/pipeline.sh", *steps], capture_output=True, text=True, cwd=REPO)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert re.fullmatch("error: .*\n", done.stderr)
 
 
 def test_the_exit_code_reaches_the_shell_without_a_traceback(tmp_path):

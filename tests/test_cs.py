@@ -331,14 +331,18 @@ def test_an_item_that_fails_the_final_check_stays_recorded_as_such(journal):
     assert not trajectory.rounds[0].final.passed
 
 
-def test_a_failed_final_check_counts_where_the_preset_in_force_accepts():
+def test_accepted_means_accepted_by_the_final_check_too_under_every_preset():
     yes, no = Verdict(True, None, ""), Verdict(False, Failure.TOO_EASY, "")
-    failed = Quality(False, "vague", "hash", {})
-    both = fail_final(Assessment({"prose": yes, "deployed": yes}, {}), failed, "prose")
-    assert {verdict.failure for verdict in both.values()} == {Failure.LOW_QUALITY}
-    assessment = Assessment({"prose": no, "deployed": yes}, {})
-    assert fail_final(assessment, failed, "prose") == assessment.verdicts
-    assert fail_final(assessment, None, "deployed") == assessment.verdicts
+    proposal = Candidate("Why?", "ref", (Criterion("c", 1),))
+    failed, passed = Quality(False, "vague", proposal.hash), Quality(True, "", proposal.hash)
+    both = Assessment({"prose": yes, "deployed": yes}, {})
+    rejected = fail_final(both, failed, proposal)
+    assert {(v.failure, v.reason) for v in rejected.values()} == {(Failure.LOW_QUALITY, "final check: vague")}
+    assert fail_final(both, passed, proposal) == fail_final(both, None, proposal) == both.verdicts
+    one = fail_final(Assessment({"prose": no, "deployed": yes}, {}), failed, proposal)
+    assert [v.failure for v in one.values()] == [Failure.TOO_EASY, Failure.LOW_QUALITY]
+    of_another = fail_final(both, Quality(True, "", "another"), proposal)
+    assert not any(v.accepted for v in of_another.values())
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from autodata import config
-from autodata.cluster import campaign, fleet
+from autodata.cluster import commands, fleet
 from autodata.config import RecipeError, load
 from autodata.doctor import data
 from autodata.doctor.finding import Mark
@@ -234,15 +234,16 @@ def test_what_cannot_be_served_is_named_when_the_recipe_is_read(values, message)
 def test_a_campaign_says_where_the_trained_weights_are_served(tmp_path, monkeypatch):
     """The campaign serves an endpoint that is in no file, and the command finds that endpoint."""
     arguments, started = ["recipes/cs/eval_agentic.yaml", "recipes/models/paper.yaml"], []
-    monkeypatch.setattr(campaign.subprocess, "Popen", lambda command, **_: started.append(command))
+    monkeypatch.setattr(commands.subprocess, "Popen", lambda command, **_: started.append(command))
     models = load(EvalRecipe, arguments).models
-    routers = {name: SimpleNamespace(url=f"http://{name}/v1") for name in models.endpoints}
-    campaign.Command(["eval.run", *arguments], models, tmp_path).start(routers)
+    routers = {name: SimpleNamespace(url=f"http://{name}/v1", workers={"w"}) for name in models.endpoints}
+    campaigns = {name: (SimpleNamespace(routers=routers, leases=tmp_path), "KEY") for name in routers}
+    commands.Command(["eval.run", *arguments], models, campaigns).start_if_ready()
     _, _, module, *command_line = started[0]
     served = load(EvalRecipe, command_line).models.endpoints
     assert (module, set(served)) == ("eval.run", {EVALUATED, "kimi"})
     assert {name: e.base_url for name, e in served.items()} == {n: r.url for n, r in routers.items()}
-    assert {e.leases for e in served.values()} == {str(tmp_path)}
+    assert {(e.leases, e.api_key_env) for e in served.values()} == {(str(tmp_path), "KEY")}
     assert served[EVALUATED].server.weights == "runs/cs/grpo/model_at_200"
     assert served[EVALUATED].model == models.endpoints[EVALUATED].model == "cs/grpo/model_at_200"
 

@@ -220,6 +220,7 @@ def test_ctrl_c_finishes_calls_under_way_and_keeps_them(tmp_path):
         ("documents.path=nowhere", "documents.path=nowhere: no such file"),
         ("journal=/proc/none/j", "journal"),
         ("models.endpoints.small.structured_output=yaml", "structured_output=yaml: choose one of json_schema"),
+        ("models.endpoints.small.tool_choice=always", "tool_choice=always: choose one of required, auto, none"),
         ("models.weak_solver.endpoint=big", "not in models.endpoints"),
     ],
 )

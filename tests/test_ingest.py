@@ -17,7 +17,7 @@ from autodata.run.folder import read_manifest
 from autodata.run.snapshot import read_snapshot
 from tests.helpers.commands import fails
 from tests.helpers.fake_server import fake_server, play_skills
-from tests.helpers.make_samples import SAMPLES, make_files, make_paper, make_papers_row, make_problems, pack
+from tests.helpers.make_samples import SAMPLES, make_files, make_paper, make_papers_row, make_problems, pack, read_text
 from tests.test_generate import arguments, run_main, write_documents
 
 REPO = Path(__file__).parent.parent
@@ -73,7 +73,7 @@ def test_papers_of_three_releases(run, tmp_path: Path):
         "duplicate id": 1,
         "not eligible by year or field of study": 1,
     }
-    assert manifest["licences"] == {"CCBY": 4, "odc-by": 6}
+    assert manifest["licences"] == {"CCBY": 4, "not stated": 6}
     assert manifest["papers"]["eligible"] == 13
     file = "s2orc_v2/20260917_0000.gz"
     assert read_dropped(tmp_path / "run") == {
@@ -144,6 +144,24 @@ def test_licences_go_from_the_file_to_the_trajectory(run, tmp_path: Path, monkey
     assert sorted((t["document_id"], t["document_source"], t["document_licence"]) for t in trajectories) == [
         (f"doc{i}.txt", f"doc{i}.txt:1", "CC0-1.0") for i in range(2)
     ]
+
+
+def write_rows(folder: Path, **files: list[dict]) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, rows in files.items():
+        (folder / f"{name}.jsonl").write_bytes(pack(rows))
+    return folder
+
+
+def test_no_text_is_lost_because_of_a_row_that_is_dropped(run, tmp_path: Path):
+    first, second, third = (read_text(f"cs_{n:02d}")[1][0] for n in (1, 2, 3))
+    a = [{"id": 1, "text": first}, {"id": 2, "text": third}]
+    near = f"{second} And that is all."
+    b = [{"id": 1, "text": second}, {"id": 7, "text": second}, {"id": 8, "text": near}]
+    manifest = run("own", write_rows(tmp_path / "rows", a=a, b=b))
+    documents = {row["id"]: row["text"] for row in read_table(tmp_path / "run" / "documents")}
+    assert documents == {"1": first, "2": third, "7": second}
+    assert manifest["dropped"] == {"duplicate id with another text": 1, "near-duplicate text": 1}
 
 
 def test_a_finished_run_is_not_repeated_and_other_inputs_are_refused(run, tmp_path: Path, capsys):
@@ -282,3 +300,13 @@ def test_help(monkeypatch, capsys):
     with pytest.raises(SystemExit, match="0"):
         ingest.main()
     assert "recipes/ingest/ingest_s2orc.yaml" in capsys.readouterr().out
+
+
+def test_a_recipe_keeps_the_languages_that_it_names(run, tmp_path: Path):
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    (texts / "one.txt").write_text("The keeper of the light wiped the salt from the glass, as he did every evening.")
+    (texts / "two.txt").write_text("Der Wärter des Turms wischte das Salz vom Glas, wie er es jeden Abend machte.")
+    manifest = run("own", texts, "quality.languages=[en]")
+    assert (manifest["kept"], manifest["dropped"]) == (1, {"another language": 1})
+    assert read_dropped(tmp_path / "run") == {("two.txt", 1, "another language")}

@@ -229,6 +229,20 @@ def test_functions_are_offered_strictly_and_the_called_one_is_read(ask):
     assert "maxLength" not in str(body["tools"])
 
 
+@pytest.mark.parametrize(("choice", "sent"), [("required", "required"), ("auto", "auto"), ("none", None)])
+def test_an_endpoint_says_how_functions_are_offered(ask, choice, sent):
+    tool = {"name": "move", "description": "d", "parameters": SCHEMA}
+    text = '{"name": "move", "arguments": {"a": "x"}}'
+    (reply,), server, _ = ask(lambda b, c: completion(text), request(tools=(tool,)), tool_choice=choice)
+    assert server.requests[0].get("tool_choice") == sent
+    assert ("tools" in server.requests[0]) == (sent is not None)
+    assert (reply.tool, reply.arguments) == ("move", '{"a": "x"}')
+    keys = {
+        request_key(request(tools=(tool,)), Endpoint("m", tool_choice=c), Sampling()) for c in ("required", choice)
+    }
+    assert len(keys) == (1 if choice == "required" else 2)
+
+
 @pytest.mark.parametrize(
     ("role_sampling", "preset", "effective"),
     [

@@ -6,8 +6,9 @@ import pytest
 from pypdf import PdfReader, PdfWriter
 
 from autodata.corpora import own, pdf
-from autodata.corpora.record import Drop, normalize
+from autodata.corpora.record import Drop
 from autodata.corpora.rows import BadRow, Row
+from autodata.corpora.text.encodings import normalize
 from autodata.recipes.corpora import OwnFilters
 from tests.helpers.make_samples import SAMPLES, make_pdf
 
@@ -79,4 +80,4 @@ def test_what_cannot_be_opened_is_said(tmp_path: Path, monkeypatch):
 
 
 def test_normal_form():
-    assert normalize("e\u0301\r\na\rb\x00\x85\ud800 ") == "é\na\nb"
+    assert normalize("e\u0301\r\na\rb\x00\x85\ud800 ") == "é\na\nb…"

@@ -111,22 +111,61 @@ def test_a_number_outside_the_rubric_is_refused(number, count):
 @pytest.mark.parametrize(
     "verdict",
     [
-        {"criterion": 1, "met": "true"},
-        {"criterion": 1, "met": 1},
+        {"criterion": 1, "met": "partly"},
+        {"criterion": 1, "met": 2},
+        {"criterion": 1, "met": 0.5},
         {"criterion": 1, "met": None},
+        {"criterion": 1, "met": []},
         {"criterion": 1},
-        {"criterion": "1", "met": True},
+        {"criterion": "1.5", "met": True},
+        {"criterion": "first", "met": True},
         {"criterion": True, "met": True},
-        {"criterion": 1.0, "met": True},
+        {"criterion": 1.5, "met": True},
         {"met": True},
         "true",
         None,
         [],
     ],
 )
-def test_a_verdict_is_a_number_and_a_true_boolean(verdict):
+def test_a_verdict_without_a_number_or_a_clear_boolean_is_refused(verdict):
     with pytest.raises(ParseError, match="not a verdict"):
         read_verdicts(reply([verdict]), 1)
+
+
+@pytest.mark.parametrize("number", [1, "1", 1.0, "1.0", "1.", "Criterion 1", "criterion 1:", "#1", " 1 "])
+@pytest.mark.parametrize(
+    ("met", "is_met"),
+    [(True, True), ("true", True), ("True", True), (" yes ", True), ("met", True), (1, True), ("1", True), (1.0, True),
+     (False, False), ("FALSE", False), ("no", False), ("not met", False), (0, False), ("0", False)],
+)  # fmt: skip
+def test_a_clear_verdict_is_read_however_a_model_writes_it(number, met, is_met):
+    assert read_verdicts(reply([{"criterion": number, "met": met, "reason": None}]), 1) == ((is_met,), "")
+
+
+def test_verdicts_by_number_are_read_as_a_list():
+    by_number = {"1": {"reason": "a", "met": True}, "2": {"reason": "b", "met": "false"}}
+    assert read_verdicts({"verdicts": by_number}, 2) == ((True, False), "a\nb")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('Draft: {"a": 1}\nFinal: {"a": 2}', {"a": 2}),
+        ('In the form {x} or {scratchpad, …}: {"a": 1}', {"a": 1}),
+        ('```json\n{"a": 1}\n```\nand then\n```json\n{"a": {"b": 2}}\n```', {"a": {"b": 2}}),
+        ('{"a": 1} as in {"a": ', {"a": 1}),
+    ],
+)
+def test_of_several_objects_the_last_whole_one_counts(text, value):
+    assert read_object(text) == value
+
+
+def test_a_part_of_a_broken_object_is_not_the_object():
+    text = '{"rubric": [{"criterion": "c"}, {"criterion": "d"},], "question": "q",}'
+    with pytest.raises(ParseError):
+        read_object(text)
+    assert repair_object(text) == {"rubric": [{"criterion": "c"}, {"criterion": "d"}], "question": "q"}
+    assert repair_object('{“a”: "x", "b": \'y\'}')["b"] == "y"
 
 
 @pytest.mark.parametrize("text", ["{}", '{"verdicts": {}}', '{"verdicts": null}', '{"score": 1}'])

@@ -5,6 +5,7 @@ import random
 import re
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy
@@ -13,9 +14,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autodata.plan import plan as command
-from autodata.plan.simulation import Station, TooFewGpus, choose_split, grow, share_gpu_seconds, simulate
+from autodata.plan.queues import QueuePlan
+from autodata.plan.simulation import (
+    SimulatedOutcome,
+    Station,
+    TooFewGpus,
+    choose_split,
+    grow,
+    share_gpu_seconds,
+    simulate,
+)
 from autodata.plan.speed import ReplicaSpeed, fit, fit_run, state
 from autodata.plan.workload import Call, Story, from_priors, from_run
+from autodata.recipes.models import Price
+from autodata.serving.costs import Cost
 from autodata.serving.journal import Journal
 from autodata.types import Outcome as Answer
 from autodata.types import Reply, Role
@@ -182,6 +194,40 @@ def test_the_bottleneck_is_the_endpoint_with_the_highest_utilisation(plan):
     assert re.search(r"bottleneck +│ strong_solver at strong", plan(*PAPER, "--repeats", 1, "--speed", "strong=1,1,1"))
 
 
+PRICED = ["models.endpoints.small.price.input=0.1", "models.endpoints.small.price.output=0.4"]
+
+
+def test_without_a_speed_calls_tokens_and_money_are_planned_and_time_is_left_open(plan, demo_run):
+    out = plan(DEMO, *PRICED, "--like", demo_run, "--accepted", 3)
+    assert re.search(r"wall-clock +│ –; the speed of small is not known; give it with --speed small=prefill", out)
+    assert re.search(r"GPU-hours held +│ 0\.00 ", out)
+    assert re.search(r"bottleneck +│ – ", out)
+    assert re.search(r"small +│ 1 +│ 0 +│ – +│ – +│ not known", out)
+    rows = re.findall(r"│ (\w+) +│ small +│ ([\d,]+) +│ ([\d,]+) +│ ([\d,]+) +│ (\$[\d.]+) +│ –", out)
+    assert {row[0] for row in rows} == {"challenger", "weak_solver", "strong_solver"}
+    assert "3 more accepted" in out and " h, " not in out
+    timed = plan(DEMO, *PRICED, "--like", demo_run, "--speed", "small=1000,50,64")
+    for key in ("calls", "tokens", "cost"):
+        row = re.compile(rf"│ {key} +│ (\S+)")
+        assert row.search(out)[1] == row.search(timed)[1] != "–"
+
+
+def test_a_planned_role_costs_its_tokens_at_the_price_of_its_endpoint():
+    outcome = SimulatedOutcome(
+        prompt=Counter(weak_solver=2_000_000, judge=1_000_000), completion=Counter(weak_solver=500_000, judge=1_000)
+    )
+    priced = Station(None, 1, 64, price=Price(0.1, 0.4, 0.01))
+    served = {"weak_solver": "small", "judge": "large"}
+    bare = QueuePlan("", 3, 1, served, {"small": priced, "large": Station(None, 1, 64)}, [outcome], {})
+    assert (bare.cost("weak_solver"), bare.cost("judge")) == (1_200_000_000, None)  # 3 × (2 × 0.1 + 0.5 × 0.4)
+    assert bare._tell_cost() == "at least $1.20, without judge"
+    cost = Cost(prompt_tokens=100, completion_tokens=1, cached_tokens=50, nano_usd=1_010_000)
+    paid = replace(bare, paid={Role.WEAK_SOLVER: cost, Role.JUDGE: cost})
+    assert paid.cost("weak_solver") == 930_000_000  # half of its prompt tokens were cached in the run
+    assert paid.cost("judge") == pytest.approx(3 * 1_001_000 * 10_000)  # as much for each token as in the run
+    assert replace(bare, served={"judge": "large"})._tell_cost() == "–"
+
+
 def test_priors_say_that_nothing_is_measured(plan):
     out = plan(*PAPER, "--repeats", 1, "--gpus", 48)
     assert "priors.yaml, unmeasured" in out
@@ -232,7 +278,7 @@ def test_a_run_without_an_accepted_document_gives_a_bound(plan, tmp_path):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ([DEMO], "models.endpoints.small (smollm2-135m-instruct): its speed is not known; give it with --speed small="),
+    ([DEMO, "--gpus", 4], "--gpus 4: the speed of small is not known; give it with --speed small="),
     ([DEMO, "--speed", "large=1,1,1"], "--speed large=…: the recipe uses no such endpoint; it uses small"),
     ([DEMO, "--speed", "small=fast"], "--speed small=fast: write ENDPOINT=prefill,decode,concurrency"),
     ([DEMO, "--speed", "small=1,0,1"], "positive numbers"),

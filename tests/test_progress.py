@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +19,7 @@ from autodata.run.progress import Progress, check_budget
 from autodata.run.snapshot import RunState, read_snapshot
 from autodata.serving.costs import Account, Cost
 from autodata.serving.llm import Draining
-from autodata.stats.writing import write_duration
+from autodata.stats.writing import write_duration, write_usd
 from autodata.types import Role
 from tests.helpers.fake_server import fake_server, play_skills
 from tests.test_generate import arguments, run_main, write_documents
@@ -41,6 +42,7 @@ def a_client(calls: int = 0, replayed: int = 0, running: int = 0) -> SimpleNames
         accounts={Role.JUDGE: account},
         ledger=lambda: {Role.JUDGE: cost},
         busy_at={"e": SimpleNamespace(running=running)},
+        models=Models(),
     )
 
 
@@ -150,11 +152,18 @@ def test_a_reader_never_sees_half_a_file(run, monkeypatch):
     assert None not in seen
 
 
+def block_writes(path: Path) -> None:
+    """Put a folder in the place of the file that is written first; such a file may be there at the moment."""
+    while not path.is_dir():
+        with suppress(FileExistsError):
+            path.mkdir()
+
+
 def test_a_full_disk_does_not_end_what_tells_of_it(run, monkeypatch):
     monkeypatch.setattr(module, "_EVERY_S", 0.01)
     with Progress(run, "documents") as progress:
         run.path("progress.json").unlink()
-        run.path("progress.json.new").mkdir()  # so that nothing can be written
+        block_writes(run.path("progress.json.new"))
         time.sleep(0.05)
         run.path("progress.json.new").rmdir()
         while not run.path("progress.json").exists():
@@ -183,12 +192,13 @@ def count_ledger(run: Path, key: str) -> int:
     return sum(cost[key] for cost in read_manifest(run)["ledger"].values())
 
 
-@pytest.mark.parametrize("limit", ["budget.calls=10", "budget.tokens=180", "budget.hours=0.0"])
+@pytest.mark.parametrize("limit", ["budget.calls=10", "budget.tokens=180", "budget.hours=0.0", "budget.usd=0.00018"])
 def test_a_budget_stops_a_run_that_goes_on_when_it_is_raised(tmp_path, monkeypatch, capsys, limit):
     write_documents(tmp_path / "docs", count=2)
     run = tmp_path / "run"
     with fake_server(play_skills) as server:
-        args = arguments(tmp_path, server.url, "models.endpoints.small.max_in_flight=2")
+        small = ("max_in_flight=2", "price.input=1", "price.output=1")  # 18 tokens of a call are 18,000 nano-dollars
+        args = arguments(tmp_path, server.url, *(f"models.endpoints.small.{setting}" for setting in small))
         out = run_main(monkeypatch, capsys, [*args, limit])
         assert f"error: {limit} is reached" in out
         first = count_ledger(run, "calls")
@@ -201,6 +211,9 @@ def test_a_budget_stops_a_run_that_goes_on_when_it_is_raised(tmp_path, monkeypat
         out = run_main(monkeypatch, capsys, [*args, limit.split("=")[0] + "=100000"])
         assert "of 2 documents" in out
         assert count_ledger(run, "calls") == len(server.requests) - 3
+        assert len({json.dumps(body) for body in server.requests}) == len(server.requests) - 2  # nothing asked twice
+    assert count_ledger(run, "nano_usd") == 18_000 * count_ledger(run, "calls")
+    assert f"all roles {write_usd(read_snapshot(run).nano_usd)}" in out
     now = read_snapshot(run)
     assert (now.state, now.done, now.total, now.calls) == (RunState.FINISHED, 2, 2, count_ledger(run, "calls"))
     assert count_ledger(run, "replayed") >= 2 * first

@@ -6,40 +6,66 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autodata.corpora.repeats import _HASHES, CONFIG, REASONS, Signature, find_repeats
+from autodata.stats.clusters import label_clusters
 
-NO_PAIRS = numpy.empty((0, 2), numpy.int64)
 
-
-def repeats_of(documents, near=NO_PAIRS):
-    """Find repeats among `documents`, each (id, text) as numbers."""
-    repeats = find_repeats(numpy.array(documents, _HASHES), numpy.array(near, numpy.int64).reshape(-1, 2))
+def repeats_of(documents, *buckets):
+    """Find repeats among `documents`, each (id, text) as numbers; a bucket is a list of pairs."""
+    pairs = [numpy.array(bucket, numpy.int64).reshape(-1, 2) for bucket in buckets]
+    repeats = find_repeats(numpy.array(documents, _HASHES), pairs)
     return {number: REASONS[reason] for number, reason in repeats.tolist()}
 
 
 @pytest.mark.parametrize(
-    ("documents", "near", "expected"),
+    ("documents", "buckets", "expected"),
     [
         ([], [], {}),
         ([(1, 1), (2, 2)], [], {}),
-        ([(1, 1), (1, 2)], [], {1: "duplicate id"}),
+        ([(1, 1), (1, 2)], [], {1: "duplicate id with another text"}),
         ([(1, 1), (2, 1), (3, 1)], [], {1: "duplicate text", 2: "duplicate text"}),
         ([(1, 1), (1, 1)], [], {1: "duplicate id"}),
-        ([(1, 1), (2, 2)], [(0, 1)], {1: "near-duplicate text"}),
-        ([(1, 1), (2, 2), (2, 3)], [(0, 2)], {1: "duplicate id", 2: "duplicate id"}),  # tied through the third
+        ([(1, 1), (2, 2)], [[(0, 1)]], {1: "near-duplicate text"}),
+        ([(1, 1), (2, 2), (3, 3)], [[(0, 1), (1, 2)]], {1: "near-duplicate text", 2: "near-duplicate text"}),
+        # The text of a dropped row is kept where it comes next, and nothing is dropped because of the dropped row.
+        ([(1, 1), (2, 2), (1, 3), (7, 3)], [], {2: "duplicate id with another text"}),
+        ([(1, 1), (2, 1), (2, 2)], [], {1: "duplicate text"}),
+        ([(1, 1), (1, 2), (3, 3)], [[(1, 2)]], {1: "duplicate id with another text"}),
+        ([(1, 1), (2, 2), (3, 3)], [[(0, 1)], [(1, 2)]], {1: "near-duplicate text"}),
+        # All documents of a bucket have the same signature, also where the bucket names only neighbours.
+        (
+            [(1, 1), (9, 9), (9, 2), (3, 3)],
+            [[(0, 2), (2, 3)]],
+            {2: "duplicate id with another text", 3: "near-duplicate text"},
+        ),
     ],
 )
-def test_the_first_of_what_is_tied_stays(documents, near, expected):
-    assert repeats_of(documents, near) == expected
+def test_the_first_of_what_is_tied_stays(documents, buckets, expected):
+    assert repeats_of(documents, *buckets) == expected
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=30))
-def test_what_stays_is_all_different_and_nothing_is_lost_without_a_tie(documents):
-    gone = repeats_of(documents)
-    kept = [d for number, d in enumerate(documents) if number not in gone]
-    assert len({i for i, _ in kept}) == len({t for _, t in kept}) == len(kept)
-    for number in gone:  # each is tied to something that came before or after it
-        others = documents[:number] + documents[number + 1 :]
-        assert any(documents[number][0] == i or documents[number][1] == t for i, t in others)
+NUMBERS = st.integers(0, 5)
+PAIRS = st.lists(st.tuples(st.integers(0, 29), st.integers(0, 29)), max_size=8)
+
+
+@given(st.lists(st.tuples(NUMBERS, NUMBERS), max_size=30), st.lists(PAIRS, max_size=3))
+def test_what_stays_is_all_different_and_nothing_is_lost_without_a_tie_to_it(documents, buckets):
+    pairs = [[pair for pair in bucket if max(pair) < len(documents)] for bucket in buckets]
+    labels = [label_clusters(len(documents), bucket).tolist() for bucket in pairs]
+    dropped = repeats_of(documents, *pairs)
+    kept = [number for number in range(len(documents)) if number not in dropped]
+    for place in (0, 1):
+        assert len({documents[number][place] for number in kept}) == len(kept)
+    assert all(len({groups[number] for number in kept}) == len(kept) for groups in labels)
+    for number in dropped:  # each is tied to an earlier document that stays
+        assert any(
+            earlier < number
+            and (
+                documents[earlier][0] == documents[number][0]
+                or documents[earlier][1] == documents[number][1]
+                or any(groups[earlier] == groups[number] for groups in labels)
+            )
+            for earlier in kept
+        )
 
 
 WORDS = [f"word{n}" for n in range(6_000)]

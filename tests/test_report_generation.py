@@ -99,6 +99,7 @@ def test_the_funnel_counts_what_each_step_let_through():
         "passed the quality check": 2,
         "tried by the weak solver": 2,
         "tried by the strong solver": 2,
+        "accepted by their scores": 1,
         "accepted": 1,
     }
     assert {s.name: list(s.values) for s in overview.by_round.series} == {
@@ -165,11 +166,16 @@ def test_failures_and_what_was_left_out_are_told(tmp_path):
 
 def test_the_ledger_is_shown_by_role_and_per_accepted_document(tmp_path):
     booked = {"calls": 1234, "replayed": 5, "prompt_tokens": 1, "completion_tokens": 2, "call_seconds": 3.5}
-    ledger = {"challenger": booked | {"gpu_seconds": 90.0}, "judge": booked | {"gpu_seconds": None}}
+    ledger = {
+        "challenger": booked | {"gpu_seconds": 90.0, "nano_usd": 250_000_000},
+        "judge": booked | {"gpu_seconds": None},
+    }
     html = page_of(tmp_path, two_rounds(), two_rounds("d2"), ledger=ledger)
     challenger, judge = re.findall(r'<tr><th scope="row">(?:challenger|judge)</th>(.*?)</tr>', html)[:2]
-    assert re.findall(r"<td>(.*?)</td>", challenger) == ["14", "1,234", "5", "1", "2", "3.5", "90", "45"]
-    assert re.findall(r"<td>(.*?)</td>", judge)[-2:] == ["–", "–"]
+    assert re.findall(r"<td>(.*?)</td>", challenger) == (
+        ["14", "1,234", "5", "1", "–", "2", "–", "3.5", "90", "45", "$0.250", "$0.125"]
+    )
+    assert re.findall(r"<td>(.*?)</td>", judge)[-4:] == ["–"] * 4
 
 
 def test_the_time_line_is_of_the_runs_own_journal(tmp_path):

@@ -129,7 +129,8 @@ def test_a_paper_of_the_older_release(eligible):
 def test_a_paper_of_pes2o(eligible):
     row = {"id": "9", "source": "s2orc/train", "text": "On Caches\nFirst.\n\nSecond.", "created": "2022-05-01"}
     record = parse(row, LOOSE, eligible)
-    assert (record.text, record.licence) == ("# On Caches\n\nFirst.\n\nSecond.", "odc-by")
+    assert (record.text, record.licence) == ("# On Caches\n\nFirst.\n\nSecond.", "")
+    assert record.fields["collection_licence"] == "odc-by"
     assert (record.fields["created"], record.fields["year"]) == ("2022-05-01", 2024)
 
 

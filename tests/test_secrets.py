@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from autodata.recipes.models import Endpoint
+from autodata.serving.failures import hide_key
+from autodata.serving.llm import api_key
 from tests.helpers.fake_server import Scripted, completion, fake_server, play_skills
 from tests.test_generate import arguments, run_main, write_documents
 
@@ -56,3 +59,13 @@ def read_journal(folder) -> str:
     from autodata.serving.journal import read_replies
 
     return json.dumps([reply.content + reply.model for reply, _ in read_replies(folder / "run" / "journal.sqlite")])
+
+
+@pytest.mark.parametrize(("key", "is_hidden"), [("x", False), ("1234567", False), ("12345678", True)])
+def test_a_key_too_short_to_be_secret_is_not_cut_out_of_ordinary_words(monkeypatch, caplog, key, is_hidden):
+    monkeypatch.setenv("SHORT_KEY", key)
+    endpoint = Endpoint("m", base_url="http://127.0.0.1:1/v1", api_key_env="SHORT_KEY")
+    text = f"the context of {key} in an extract"
+    assert (hide_key(text, endpoint) == text) != is_hidden
+    assert api_key(endpoint) == key
+    assert ("not hidden" in caplog.text) != is_hidden

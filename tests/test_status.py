@@ -44,7 +44,7 @@ def snapshot(age_s: float = 0.0, **values: object) -> Snapshot:
         elapsed_s=30.0,
         calls=40,
         tokens=900,
-        roles={Role.JUDGE: Cost(40, 2, 800, 100, 12.5, 3, 1, 7200.0)},
+        roles={Role.JUDGE: Cost(40, 2, 800, 100, 12.5, 3, 1, 7200.0, nano_usd=5_120_000)},
         speeds={Role.JUDGE: RoleSpeed(5, 4.0, 90.0)},
         in_flight={"e": 5},
         failures={"JudgeFailed": 1},
@@ -163,7 +163,7 @@ def test_the_page_has_the_numbers_of_the_file(write, monkeypatch, capsys):
     assert shown["is_dead"] is False
     lines = command(monkeypatch, capsys, shown["run"]).splitlines()
     row = next(line.split() for line in lines if line.startswith("judge"))
-    assert row == ["judge", "5", "4", "90", "40", "2", "900", "7.1", "%", "2.00"]
+    assert row == ["judge", "5", "4", "90", "40", "2", "900", "7.1", "%", "2.00", "$0.00512"]
     text = " ".join(lines)
     assert all(part in text for part in ("3/8 documents", "2 accepted", "1 × JudgeFailed", "50 s left"))
 

@@ -53,7 +53,7 @@ def load_recipe(folder: Path, *values: str) -> StudyRecipe:
 
 def analyse_rows(rows: StudyRows, folder: Path, *values: str) -> str:
     write_rows(rows, folder / "rows")
-    return analyse(load_recipe(folder, f"scores={folder}/rows", *values))
+    return analyse(load_recipe(folder, f"scores=[{folder}/rows]", *values))
 
 
 def read_table(text: str, number: int = 0) -> dict[str, list[str]]:
@@ -65,7 +65,7 @@ def read_table(text: str, number: int = 0) -> dict[str, list[str]]:
 
 def reanalyse(folder: Path, output: Path) -> dict[str, bytes]:
     """Analyse the CSV files of a folder once more; return the content of every file with results."""
-    analyse(load(StudyRecipe, [RECIPE, f"scores={folder}", f"output={output}"]))
+    analyse(load(StudyRecipe, [RECIPE, f"scores=[{folder}]", f"output={output}"]))
     return {name: (output / name).read_bytes() for name in FILES}
 
 
@@ -242,7 +242,7 @@ def test_the_published_power_comes_from_the_published_scores_of_the_pilot(tmp_pa
 def test_the_published_result_comes_from_the_published_scores(tmp_path):
     published = REPO / "docs/study"
     seeds = sorted({score.seed for score in read_rows(published).scores if score.seed is not None})
-    analyse(load(StudyRecipe, [RECIPE, f"scores={published}", f"output={tmp_path}", f"seeds={seeds}"]))
+    analyse(load(StudyRecipe, [RECIPE, f"scores=[{published}]", f"output={tmp_path}", f"seeds={seeds}"]))
     for name in ("results.md", "skills.csv"):
         assert (tmp_path / name).read_text() == (published / name).read_text()
     page = (REPO / "docs/study.md").read_text()
@@ -328,6 +328,47 @@ def test_finished_runs_are_gathered(runs):
     assert cost in rows.costs
     last = rows.scores[-1]
     assert (last.skill, last.difficulty, last.samples, last.score) == ("skill 1", "3", 1, 0.0)
+
+
+def test_an_arm_of_two_trainings_has_one_curve_and_the_costs_of_both(runs):
+    seed, spent = runs / "seed_0", {"trajectories.jsonl": [json.dumps({"tokens": {"challenger": 7, "judge": 1}})]}
+    write_finished(seed / "again", spent)
+    train = [{"step": 1, "reward": 0.5, "step_time": 4.0, "frac_reward_zero_std": 1.0}]
+    watched = {"cot_test": [{"step": 0, "score": 0.4, "cut_off": 0.0}, {"step": 1, "score": 0.75, "cut_off": 0.0}]}
+    curve = json.dumps({"train": train, "watched": watched, "probe": None})
+    write_finished(seed / "grpo_again", {"curve.json": [curve]}, examples={"train": 6, "cot_test": 3})
+    arm = (
+        "{name: cot, label: CoT, generations: [cot, again], trainings: [grpo_cot, grpo_again], "
+        "roles: [challenger], command: make study}"
+    )
+    analyse(load_recipe(runs, "seeds=[0]", f"arms=[{arm}]"))
+    rows = read_rows(runs / "analysis")
+    assert [(p.step, p.accuracy) for p in rows.curves] == [(0, 0.25), (2, 0.5), (3, 0.75)], (
+        "step 0 is the model of step 2"
+    )
+    assert rows.costs == [Cost(0, "cot", 70, 17, 9.0, 0.5, {"challenger": 17})]
+    (seed / "grpo_again" / "manifest.json").write_text('{"finished": null}')
+    analyse(load_recipe(runs, "seeds=[0]", f"arms=[{arm}]"))
+    assert read_rows(runs / "analysis").costs[0].training_seconds is None, "half a training is none"
+
+
+def test_seeds_of_two_folders_are_one_study(tmp_path):
+    rows = make_rows(3)
+
+    def keep(name: str, *seeds: int | None) -> str:
+        parts = ([row for row in part if row.seed in seeds] for part in (rows.scores, rows.curves, rows.costs))
+        write_rows(StudyRows(*parts), tmp_path / name)
+        return str(tmp_path / name)
+
+    first, second = keep("first", None, 0), keep("second", None, 1, 2)
+    whole = analyse_rows(rows, tmp_path, "seeds=[0,1,2]")
+    joined = analyse(load_recipe(tmp_path, f"scores=[{first},{second}]", "seeds=[0,1,2]"))
+    assert joined == whole
+    with pytest.raises(RunError, match="has scores of agentic, seed 0, like"):
+        analyse(load_recipe(tmp_path, f"scores=[{first},{keep('third', 0)}]"))
+    rows.scores[0] = replace(rows.scores[0], score=1.0 - rows.scores[0].score)
+    with pytest.raises(RunError, match="the untrained model has other scores"):
+        analyse(load_recipe(tmp_path, f"scores=[{first},{keep('fourth', None, 2)}]"))
 
 
 def test_answers_to_other_questions_are_an_error(runs):

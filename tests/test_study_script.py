@@ -37,7 +37,7 @@ esac
 def play(tmp_path):
     """Run the script with programs that only record how they are called; return its commands with their arguments."""
 
-    def run(*seeds: str, gpu: str = "") -> list[tuple[str, list[str]]]:
+    def run(*seeds: str, gpu: str = "", script: str = "run.sh") -> list[tuple[str, list[str]]]:
         shutil.copytree(REPO / "recipes", tmp_path / "recipes", dirs_exist_ok=True)
         for folder in (".venv", ".venv-gpu"):
             for name in ("python", "accelerate"):
@@ -45,7 +45,7 @@ def play(tmp_path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(RECORDER)
                 path.chmod(0o755)
-        command = ["bash", "recipes/study/run.sh", "runs/study", *seeds]
+        command = ["bash", f"recipes/study/{script}", "runs/study", *seeds]
         subprocess.run(
             command, cwd=tmp_path, check=True, env=os.environ | {"GPU": gpu}, capture_output=True, timeout=60
         )
@@ -98,6 +98,25 @@ def test_every_evaluation_names_the_arm_that_its_model_was_trained_on(play):
         named = [arm for arm in GENERATED if f" {arm.replace('_', ' ')} " in words]
         assert named == training.arms, evaluation.label
         assert evaluation.evaluated.weights == f"{training.run}/model"
+
+
+@pytest.mark.parametrize("gpu", ["", "1"])
+def test_the_follow_up_trains_two_halves_and_asks_the_first_half_for_new_data(play, gpu):
+    calls = play("3", script="refresh.sh", gpu=gpu)
+    loaded = [(command, load_committed(*arguments)) for command, arguments in calls[:-1]]
+    (first, second), (data,) = (
+        [r for c, r in loaded if c == name] for name in ("training/grpo.py", "autodata.generate")
+    )
+    model = f"{first.run}/model"
+    assert data.models.endpoints[data.models.weak_solver.endpoint].server.weights == model
+    assert data.models.endpoints[data.models.strong_solver.endpoint].server.weights == "embedded"
+    assert second.model == model
+    whole = load_committed("recipes/study/grpo.yaml")
+    assert first.train_examples + second.train_examples == whole.train_examples
+    assert first.trainer["max_steps"] + second.trainer["max_steps"] == whole.trainer["max_steps"]
+    assert first.trainer["seed"] == second.trainer["seed"] == data.seed == 3
+    evaluated = next(r for c, r in loaded if c == "eval.run")
+    assert evaluated.evaluated.weights == f"{second.run}/model"
 
 
 def test_a_gpu_changes_who_computes_and_nothing_else(play):

@@ -13,16 +13,14 @@ from typing import Any
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
-from autodata.cluster import shared
-from autodata.cluster.shared import LEASES
 from autodata.config import RecipeError
-from autodata.recipes.models import Endpoint, Models
+from autodata.recipes.models import Endpoint
 from autodata.recipes.training import GrpoRecipe
 from autodata.report.curves import compare_quarters
 from autodata.run.folder import Run, output_hash, read_manifest
 from autodata.run.progress import Progress
 from autodata.serving.journal import Journal
-from autodata.serving.leases import State, read_leases
+from autodata.serving.leases import LeaseWatch
 from autodata.serving.vllm import running
 from autodata.stats.writing import write_duration, write_percent
 from autodata.types import Role
@@ -34,6 +32,9 @@ from training.weights.card import describe_judgements, write_card
 from training.weights.movement import CHANGE, SHARE, require_gradient
 from training.weights.saving import ModelKeeper, find_adapters, name_kept, require_kept, save_student
 
+_LOOK_S = 1.0  # between two looks at the leases of a judge
+_PATIENCE_FOR_OTHERS_S = 600.0  # after the first replica of a judge is ready
+
 
 def train(recipe: GrpoRecipe, folder: Path, progress: Progress | None = None) -> tuple[Training, Path]:
     """Train, on every process; return the training and the folder with the trained model, in any precision.
@@ -41,7 +42,7 @@ def train(recipe: GrpoRecipe, folder: Path, progress: Progress | None = None) ->
     Only the main process has a `progress`. Raises UserError, OSError.
     """
     process = PartialState()
-    find_judge(recipe.models, folder)
+    find_judges(recipe)
     with closing(Journal(folder / f"journal_{process.process_index}.sqlite")) as journal, ExitStack() as servers:
         judges = [recipe.models.judge, recipe.second_judge] if process.is_main_process else []
         for judge in filter(None, judges):
@@ -176,33 +177,38 @@ def _agree(goes_on: bool) -> bool:
     return broadcast_object_list([goes_on])[0]
 
 
-def find_judge(models: Models, run: Path, patience_s: float = 4 * 3600.0) -> None:
-    """Give the judge's endpoint the URL and the key of the run's campaign, if it has one.
+def find_judges(recipe: GrpoRecipe, patience_s: float = 4 * 3600.0) -> None:
+    """Give each judge's endpoint the URL of a replica that this training's job serves, if it does.
 
-    Processes take different replicas. `patience_s` is long because nodes wait in Slurm's queue. Raises RecipeError if
-    no replica gets ready, or if several processes would each have to start a server.
+    Processes take different replicas. `patience_s` is long because large weights load slowly. Raises RecipeError if no
+    replica gets ready, or if several processes would each have to start the judge's server.
     """
-    name = models.judge and models.judge.endpoint
-    endpoint = models.endpoints.get(name)
-    if endpoint is None or endpoint.server is None or endpoint.base_url:
-        return
-    if (run / LEASES).exists():
-        _take_replica(name, endpoint, run, patience_s)
-    elif PartialState().num_processes > 1:
-        raise RecipeError(
-            "several processes cannot start the judge's server: set "
-            f"models.endpoints.{name}.base_url, or first run sbatch slurm/judge.sh with the same arguments"
-        )
-
-
-def _take_replica(name: str, endpoint: Endpoint, run: Path, patience_s: float) -> None:
-    deadline = time.monotonic() + patience_s
-    while not (ready := [r for r in read_leases(run / LEASES) if r.endpoint == name and r.state == State.READY]):
-        if time.monotonic() > deadline:
+    judge = recipe.models.judge
+    for name in {role.endpoint for role in (judge, recipe.second_judge) if role}:
+        endpoint = recipe.models.endpoints.get(name)
+        if endpoint is None or endpoint.server is None or endpoint.base_url:
+            continue
+        if endpoint.leases:
+            _take_replica(name, endpoint, patience_s)
+        elif judge and name == judge.endpoint and PartialState().num_processes > 1:
             raise RecipeError(
-                f"models.endpoints.{name}: no replica was ready after {write_duration(patience_s)}; see {run / LEASES}"
+                "several processes cannot start the judge's server: set "
+                f"models.endpoints.{name}.base_url, or submit the training with bash slurm/train.sh, which serves it"
             )
-        time.sleep(5.0)
+
+
+def _take_replica(name: str, endpoint: Endpoint, patience_s: float) -> None:
+    """Wait until all replicas are ready, or those that are after a while, and take one of them."""
+    watch, deadline, count = LeaseWatch(Path(endpoint.leases)), time.monotonic() + patience_s, endpoint.server.replicas
+    while len(ready := [lease for lease in watch.look_fresh() if lease.endpoint == name]) < count:
+        if ready:
+            deadline = min(deadline, time.monotonic() + _PATIENCE_FOR_OTHERS_S)
+        if time.monotonic() > deadline:
+            break
+        time.sleep(_LOOK_S)
+    if not ready:
+        raise RecipeError(
+            f"models.endpoints.{name}: no replica was ready after {write_duration(patience_s)}; see {endpoint.leases}"
+        )
     endpoint.base_url = ready[PartialState().process_index % len(ready)].url
-    endpoint.api_key_env = shared.VARIABLE
-    shared.make_key(run)
+    endpoint.leases = None  # calls go to this replica alone, so the load of the others sets no limit

@@ -1,41 +1,29 @@
-"""Runs a command with its servers on a Slurm cluster.
+"""Keeps the servers of one run up on a Slurm cluster.
 
 It submits the server jobs, balances the calls, replaces jobs whose time is nearly over, and cancels all at the end.
-
-python -m autodata.cluster.campaign [--dry-run] MODULE RECIPE [more.yaml …] [key=value …]
-
-slurm/generate.sh and slurm/eval.sh run it inside a small job of its own.
 """
 
 import os
-import signal
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from importlib.util import find_spec
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
-from autodata import command
-from autodata.cluster import fleet, jobs, shared
-from autodata.cluster.fleet import ServerGroup, Site
+from autodata.cluster import fleet, jobs
+from autodata.cluster.fleet import ServerGroup
 from autodata.cluster.jobs import SlurmError
-from autodata.cluster.router import Router, end_process
-from autodata.cluster.shared import LEASES, MODELS, write_beat
-from autodata.config import load, schema_for
+from autodata.cluster.resources import Site
+from autodata.cluster.router import Router
+from autodata.cluster.shared import LEASES, write_beat
 from autodata.recipes.models import Models
 from autodata.serving.leases import Lease, LeaseWatch, State
 from autodata.types import UserError
 
-_POLL_S = 1.0
 _QUEUE_POLL_S = 5.0  # at least this long between two calls of squeue
 _LEAD_S = 120.0  # for the wait in the queue, added to the time that a server needs to get ready
 _MAX_SLURM_FAILURES = 120  # failures of Slurm in a row, about ten minutes
 _GIVE_UP_AFTER = 4  # server jobs in a row that end before a replica was ready
-_TERM_S = 20.0  # for the command to end when the campaign is cancelled; Slurm kills the job after 30 s
 
 
 class CampaignError(UserError):
@@ -43,10 +31,10 @@ class CampaignError(UserError):
 
 
 class Campaign:
-    """Keeps the servers of one command up for as long as the command runs."""
+    """Keeps the servers of one run up for as long as a command asks them."""
 
     def __init__(self, run: Path, models: Models, groups: Sequence[ServerGroup], site: Site):
-        self._run, self._groups, self._site = run, groups, site
+        self._run, self._groups, self._site = run, tuple(groups), site
         self._watch = LeaseWatch(run / LEASES, float(os.environ.get("AUTODATA_STALE_S", 30)))
         self._lead_s = {g.endpoint: fleet.limit_start(models.endpoints[g.endpoint].server) + _LEAD_S for g in groups}
         self._check_limit()
@@ -78,6 +66,20 @@ class Campaign:
             self._try_to_replace(leases)
         for name, router in self.routers.items():
             router.follow([lease.url for lease in ready if lease.endpoint == name and lease.job not in self._drained])
+
+    @property
+    def leases(self) -> Path:
+        return self._run / LEASES
+
+    def keep(self, endpoints: Collection[str]) -> None:
+        """Cancel the jobs of all other endpoints, because no command asks them any more."""
+        if retired := self.routers.keys() - endpoints:
+            names = {group.name for group in self._groups if group.endpoint in retired}
+            jobs.cancel(sorted(id for id, name in self._job_names.items() if name in names))
+            self._groups = tuple(group for group in self._groups if group.endpoint in endpoints)
+            self._job_names = {id: name for id, name in self._job_names.items() if name not in names}
+            for endpoint in retired:
+                self.routers.pop(endpoint).stop()
 
     def stop(self) -> None:
         """Cancel all server jobs of this run, and no others."""
@@ -131,116 +133,3 @@ class Campaign:
                     f"{self._failed_jobs[name]} server jobs {name} ended before a replica was ready; "
                     f"read the logs in {self._run / 'serving'}"
                 )
-
-
-class Command:
-    """The process that the servers are for. It shuts down gracefully on SIGINT and resumes when it is run again."""
-
-    def __init__(self, arguments: Sequence[str], models: Models, leases: Path):
-        self._arguments, self._models, self._leases = arguments, models, leases
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self, routers: dict[str, Router]) -> None:
-        if self._process is None:
-            command = [sys.executable, "-m", *self._arguments]
-            for name, router in routers.items():
-                values = {"base_url": router.url, "leases": self._leases, "api_key_env": shared.VARIABLE}
-                values["model"] = self._models.endpoints[name].model
-                command += [f"models.endpoints.{name}.{key}={value}" for key, value in values.items()]
-            self._process = subprocess.Popen(command, start_new_session=True)
-
-    def poll(self) -> int | None:
-        return self._process.poll() if self._process else None
-
-    def end(self, patience_s: float) -> None:
-        """Let the process finish the calls in flight; end it if that takes longer than `patience_s`."""
-        end_process(self._process, (signal.SIGINT, patience_s), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
-
-
-class Requeue(Exception):
-    """Raised on USR1: the time of this job is nearly over."""
-
-
-class Cancelled(Exception):
-    """Raised on TERM or INT."""
-
-
-def run_campaign(campaign: Campaign, command: Command) -> int:
-    """Run the command and return its exit status. Cancel its servers, unless a requeued campaign needs them."""
-    is_requeued = False
-    try:
-        while (status := command.poll()) is None:
-            campaign.step()
-            if all(router.workers for router in campaign.routers.values()):  # each has a replica that gets calls
-                command.start(campaign.routers)
-            time.sleep(_POLL_S)
-        return status
-    except Requeue:
-        is_requeued = True
-        return _requeue(campaign, command)
-    except Cancelled:
-        return 128 + signal.SIGTERM
-    finally:
-        if not is_requeued:
-            _handle_signals(signal.SIG_IGN)
-            campaign.stop()
-            command.end(_TERM_S)
-
-
-def _requeue(campaign: Campaign, command: Command) -> int:
-    """Finish the calls in flight and requeue this job, which finds its servers by name and replies in the journal."""
-    _handle_signals(signal.SIG_IGN)
-    print("the job's time is nearly over: it finishes the calls in flight and is then requeued", flush=True)
-    command.end(float(os.environ.get("AUTODATA_DRAIN_S", 240)))
-    campaign.stop_routers()
-    jobs.requeue(os.environ["SLURM_JOB_ID"])
-    return 0
-
-
-_SIGNALS = {signal.SIGUSR1: Requeue, signal.SIGTERM: Cancelled, signal.SIGINT: Cancelled}
-
-
-def _raise(number: int, _: object) -> None:
-    raise _SIGNALS[signal.Signals(number)]
-
-
-def _handle_signals(handler: Callable[[int, object], None] | signal.Handlers) -> None:
-    for number in _SIGNALS:
-        signal.signal(number, handler)
-
-
-def _is_command(module: str) -> bool:
-    """Return True if `python -m` finds the module: a package needs a __main__."""
-    try:
-        spec = find_spec(module)
-        return bool(spec and (spec.submodule_search_locations is None or find_spec(f"{module}.__main__")))
-    except (ImportError, ValueError):
-        return False
-
-
-@command.report_errors()
-def main() -> None:
-    parser = command.make_parser(__doc__)
-    parser.add_argument("module", metavar="MODULE", help="the command, for example autodata.generate")
-    parser.add_recipe()
-    parser.add_argument("--dry-run", action="store_true", help="print every job without submitting any")
-    options = parser.parse_intermixed_args()
-    if not _is_command(options.module):
-        parser.error(f"MODULE {options.module}: no such command, for example autodata.generate or eval.run")
-    recipe = load(schema_for(options.recipe[0]), options.recipe)
-    run, models = Path(recipe.run), recipe.models
-    site = Site.read(os.environ)
-    graders = {role.endpoint for role in getattr(recipe, "graders", {}).values() if role}
-    groups = fleet.plan(models, run, site.gpus_per_node, graders)
-    if options.dry_run:
-        print(fleet.describe(models, groups, run, site))
-        return
-    shared.make_key(run)
-    (run / MODELS).write_text(OmegaConf.to_yaml(OmegaConf.structured(models), resolve=True))
-    _handle_signals(_raise)
-    command_with_servers = Command([options.module, *options.recipe], models, run / LEASES)
-    sys.exit(run_campaign(Campaign(run, models, groups, site), command_with_servers))
-
-
-if __name__ == "__main__":
-    main()

@@ -3,11 +3,11 @@
 import hashlib
 import json
 import math
-import shlex
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from autodata.cluster.resources import Site, ask_for_cpus, ask_for_gpus
 from autodata.config import REPO, RecipeError
 from autodata.recipes.models import Endpoint, Models, Server
 from autodata.serving.costs import count_gpus
@@ -27,23 +27,6 @@ class ServerGroup:
     replicas: int
     gpus: int  # per replica
     name: str  # the job's name, the same for the same run and the same server
-
-
-@dataclass(frozen=True)
-class Site:
-    """The settings in slurm/site.env that server jobs need."""
-
-    gpus_per_node: int = 8
-    time_limit: str = "24:00:00"
-    options: tuple[str, ...] = ()  # passed to sbatch unchanged
-
-    @classmethod
-    def read(cls, environment: Mapping[str, str]) -> "Site":
-        return cls(
-            int(environment.get("AUTODATA_GPUS_PER_NODE", cls.gpus_per_node)),
-            environment.get("AUTODATA_SERVER_TIME", cls.time_limit),
-            tuple(shlex.split(environment.get("AUTODATA_SERVER_OPTIONS", ""))),
-        )
 
 
 def plan(models: Models, run: Path, gpus_per_node: int, graders: Collection[str] = ()) -> list[ServerGroup]:
@@ -71,6 +54,12 @@ def find_served(models: Models, graders: Collection[str] = ()) -> dict[str, Endp
     return {name: e for name, e in models.endpoints.items() if name in used and e.server and not e.base_url}
 
 
+def find_graders(recipe: object) -> set[str]:
+    """Find the endpoints that a recipe asks outside its roles: PRBench's graders, or the second judge."""
+    roles = [*getattr(recipe, "graders", {}).values(), getattr(recipe, "second_judge", None)]
+    return {role.endpoint for role in roles if role}
+
+
 def find_roles(models: Models, endpoint: str) -> list[Role]:
     """Find the roles that an endpoint plays. One without a role belongs to a grader, which is asked as a judge."""
     roles = [r for r in Role if getattr(models, r) and role_config(models, r).endpoint == endpoint]
@@ -89,8 +78,7 @@ def submit_command(group: ServerGroup, run: Path, site: Site) -> list[str]:
     """
     options = [f"--job-name={group.name}", "--nodes=1", "--ntasks=1", f"--time={site.time_limit}"]
     options += ["--signal=B:USR1@60", "--open-mode=append", f"--output={run}/serving/{group.endpoint}-%j.log"]
-    if group.gpus:
-        options.append(f"--gpus-per-node={group.replicas * group.gpus}")
+    options += ask_for_gpus(group.replicas * group.gpus, site) if group.gpus else ask_for_cpus(group.replicas)
     arguments = [str(run), group.endpoint, str(group.replicas)]
     return ["sbatch", "--parsable", *options, *site.options, str(REPO / "slurm" / "serve.sh"), *arguments]
 
@@ -123,7 +111,7 @@ def _check_sharing(served: Mapping[str, Endpoint]) -> None:
     if len(sharing) > 1:
         raise RecipeError(
             f"{' and '.join(sharing)}: servers with server.shares_gpus need one job for all of them; submit the "
-            "command itself with sbatch --gpus-per-node=1 slurm/run.sh, and it starts them (see slurm/README.md)"
+            "command itself with bash slurm/run.sh, and it starts them (see slurm/README.md)"
         )
 
 

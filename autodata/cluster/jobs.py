@@ -38,7 +38,7 @@ def parse_limit(text: str) -> float:
 
 def submit(command: Sequence[str]) -> str:
     """Submit a job by its sbatch command, and return its number. Raises SlurmError."""
-    return _run(command).split(";")[0]
+    return run(command).split(";")[0]
 
 
 def find(names: Iterable[str]) -> list[QueuedJob]:
@@ -46,15 +46,20 @@ def find(names: Iterable[str]) -> list[QueuedJob]:
     joined = ",".join(names)
     if not joined:
         return []
-    listed = _run(["squeue", "--noheader", "--me", f"--name={joined}", "--format=%i|%j|%T|%e"])
+    listed = run(["squeue", "--noheader", "--me", f"--name={joined}", "--format=%i|%j|%T|%e"])
     jobs = [line.split("|") for line in listed.splitlines()]
     return [QueuedJob(id, name, _read_end(state, end)) for id, name, state, end in jobs if state in WAITING_OR_RUNNING]
+
+
+def list_nodes(nodelist: str) -> list[str]:
+    """List the nodes of a job, which Slurm writes shortened, such as n[1-3]. Raises SlurmError."""
+    return run(["scontrol", "show", "hostnames", nodelist]).split()
 
 
 def is_alive(id: str) -> bool | None:
     """True if a job waits or runs; None if Slurm cannot be asked from here."""
     try:
-        states = _run(["squeue", "--noheader", f"--jobs={id}", "--format=%T"])
+        states = run(["squeue", "--noheader", f"--jobs={id}", "--format=%T"])
     except SlurmError as problem:
         return False if "invalid job id" in str(problem).lower() else None
     return not WAITING_OR_RUNNING.isdisjoint(states.split())
@@ -73,7 +78,7 @@ def ask_to_drain(id: str) -> None:
 
 def requeue(id: str) -> None:
     """End a job and put it back into the queue under the same number. Raises SlurmError."""
-    _run(["scontrol", "requeue", id])
+    run(["scontrol", "requeue", id])
 
 
 def _read_end(state: str, end: str) -> float:
@@ -83,7 +88,8 @@ def _read_end(state: str, end: str) -> float:
     return float("inf")
 
 
-def _run(command: Sequence[str]) -> str:
+def run(command: Sequence[str]) -> str:
+    """Run a Slurm command and return what it printed. Raises SlurmError."""
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=120)
     except FileNotFoundError:

@@ -14,7 +14,7 @@ from autodata.serving.leases import State
 from autodata.serving.limits import ServerLoad
 from autodata.serving.measured import EndpointError
 from autodata.serving.probes import check_canary, probe_replica
-from autodata.serving.vllm import RunningServer, ServerError
+from autodata.serving.vllm import RunningServer, ServerError, choose_port
 from autodata.types import Role
 
 _POLL_S = 1.0
@@ -29,6 +29,7 @@ class Replica(threading.Thread):
         super().__init__(name=name, daemon=True)
         self.state, self.url, self.detail = State.STARTING, "", ""
         self._endpoint, self._roles, self._log, self._address = endpoint, roles, log, address
+        self._port: int | None = None
         self._drain, self._end = threading.Event(), threading.Event()
 
     def drain(self) -> None:
@@ -52,6 +53,7 @@ class Replica(threading.Thread):
     def _serve_once(self) -> None:
         """Run one vLLM process, until it dies or the replica is to end."""
         endpoint = deepcopy(self._endpoint)
+        endpoint.server.port = endpoint.server.port or self._choose_port()
         self.state, self.url = State.STARTING, ""
         server = None
         try:
@@ -70,6 +72,14 @@ class Replica(threading.Thread):
         finally:
             if server:
                 server.stop()
+
+    def _choose_port(self) -> int:
+        """Choose the port of the server that died, if it is free: a training knows its judge by this address."""
+        try:
+            self._port = choose_port(self._port)
+        except OSError:
+            self._port = choose_port()
+        return self._port
 
     def _is_ending(self) -> bool:
         return self._drain.is_set() or self._end.is_set()

@@ -5,11 +5,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection
-from contextlib import suppress
 from pathlib import Path
 
 import httpx
 
+from autodata.cluster.signals import end_process
 from autodata.serving.vllm import choose_port
 from autodata.types import UserError
 
@@ -19,15 +19,6 @@ _NO_LIMIT = "1000000"  # calls running or queued; the limit that matters is the 
 
 class RouterError(UserError):
     """The router did not start; the message names its log."""
-
-
-def end_process(process: subprocess.Popen[bytes] | None, *steps: tuple[signal.Signals, float | None]) -> None:
-    """Send a signal and wait so many seconds (None: without end), step by step, until the process has ended."""
-    for signal_number, wait_s in steps if process else ():
-        process.send_signal(signal_number)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(wait_s)
-            return
 
 
 class Router:

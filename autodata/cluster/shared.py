@@ -9,21 +9,26 @@ from pathlib import Path
 
 from autodata.types import WrongCall
 
-CAMPAIGN = "python -m autodata.cluster.campaign"
+CAMPAIGN = "python -m autodata.cluster.commands"
 MODELS = "serving/models.yaml"  # the resolved models, so that all jobs of a run serve the same
 LEASES = "serving/leases"
 _KEY, _BEAT = "serving/key", "serving/owner"
-VARIABLE = "AUTODATA_SERVER_KEY"  # the value of api_key_env in every served endpoint
+VARIABLE = "AUTODATA_SERVER_KEY"  # holds the key; api_key_env of every served endpoint names it
 
 
-def make_key(run: Path) -> None:
-    """Put the run's key into the environment. The first call writes it to a file that only its owner can read."""
+def make_key(run: Path, number: int = 0) -> str:
+    """Put the run's key into an environment variable and return its name; each run of a campaign has its number.
+
+    The first call writes the key to a file that only its owner can read. A requeued campaign uses its servers again,
+    and so their key.
+    """
     path = run / _KEY
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A requeued campaign uses its servers again, and so their key.
     with suppress(FileExistsError), open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(secrets.token_urlsafe(32))
-    os.environ[VARIABLE] = path.read_text()
+    variable = f"{VARIABLE}_{number}" if number else VARIABLE
+    os.environ[variable] = path.read_text()
+    return variable
 
 
 def require_key(run: Path) -> None:

@@ -47,7 +47,7 @@ def read_corpus(path: str, limit: int | None = None) -> Corpus:
         if limit is not None and len(corpus.documents) >= limit:
             break
     if not corpus.documents:
-        problem = f"documents.path={path}: no usable .txt, .md, .pdf, .jsonl or .parquet document"
+        problem = f"documents.path={path}: no usable {own.KINDS} document"
         reasons = "; ".join(f"{place}: {reason}" for place, reason in corpus.skipped[:3])
         raise DocumentsError(f"{problem} ({reasons})" if reasons else problem)
     return corpus
@@ -77,9 +77,9 @@ def take_shard(documents: Sequence[Document], shard: str) -> list[Document]:
     return list(documents[number - 1 :: count])
 
 
-def find_files(path: Path, suffixes: tuple[str, ...]) -> list[tuple[Path, str]]:
-    """List path and relative name of the files below a folder with these endings, sorted and without hidden ones."""
-    files = ((p, p.relative_to(path)) for p in path.rglob("*") if p.name.lower().endswith(suffixes) and p.is_file())
+def find_files(path: Path) -> list[tuple[Path, str]]:
+    """List path and relative name of the files below a folder, sorted and without hidden ones."""
+    files = ((p, p.relative_to(path)) for p in path.rglob("*") if p.is_file() or not p.exists())
     return sorted((p, name.as_posix()) for p, name in files if not any(part.startswith(".") for part in name.parts))
 
 
@@ -98,9 +98,10 @@ def _read_all(path: Path) -> Iterator[tuple[str, Document | str]]:
     if (path / "manifest.json").exists():
         yield from _read_ingested(path)
         return
-    for file, name in [(path, path.name)] if path.is_file() else find_files(path, own.SUFFIXES):
+    files = [(path, path.name)] if path.is_file() else [f for f in find_files(path) if own.can_read(f[1])]
+    for file, name in files:
         for row in own.read(file, name):
-            where = name if file.suffix.lower() in own.TEXTS else f"{name}:{row.line}"
+            where = name if own.is_text(name) else f"{name}:{row.line}"
             yield where, row.reason if isinstance(row, BadRow) else _make_document(row, where)
 
 
@@ -118,7 +119,7 @@ def _read_ingested(path: Path) -> Iterator[tuple[str, Document | str]]:
     if not manifest.get("finished"):
         problem = f"documents.path={path}: the ingest is not finished"
         raise DocumentsError(f"{problem}; run python -m autodata.corpora.ingest again")
-    for shard, name in find_files(path / INGESTED, (".parquet",)):
+    for shard, name in find_files(path / INGESTED):
         for row in read_rows(shard, name):
             if isinstance(row, BadRow):  # the ingest wrote only complete shards, so this one was damaged later
                 raise DocumentsError(f"documents.path={path}: {INGESTED}/{name}: {row.reason}; ingest again")

@@ -2,13 +2,18 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, product
 from operator import sub
 from pathlib import Path
 
+from pyarrow import compute, parquet
+
 from autodata.corpora.pipeline import Tally
 from autodata.corpora.repeats import REASONS
 from autodata.stats.writing import write_table
+
+_EXAMPLES = 3  # dropped rows that the report names for each reason
 
 
 def gather(folder: Path, tasks: int) -> Tally:
@@ -22,7 +27,7 @@ def gather(folder: Path, tasks: int) -> Tally:
         total.rows += saved["rows"]
         total.files += saved["files"]
         total.tokens += saved["tokens"]
-        for name in ("dropped", "licences", "personal_data"):
+        for name in ("dropped", "licences", "personal_data", "changes", "encodings"):
             getattr(total, name).update(saved[name])
     if total.rows != total.kept + total.dropped.total():
         raise RuntimeError(f"{total.rows} rows, but {total.kept} kept and {total.dropped.total()} dropped")
@@ -40,11 +45,40 @@ def state(total: Tally) -> dict[str, object]:
         "dropped": dict(total.dropped),
         "licences": dict(sorted(total.licences.items())),
         "personal_data_masked": dict(sorted(total.personal_data.items())),
+        "changes": dict(sorted(total.changes.items())),
+        "encodings": dict(sorted(total.encodings.items())),
+        "files_left_out": dict(total.left_out.most_common()),
         "tokens": {"total": sum(tokens), "histogram": dict(_bin(tokens))} if None not in tokens else None,
     }
 
 
-def write_report(total: Tally, chart: str) -> str:
+def find_last_stage(total: Tally) -> str:
+    """Name the stage that dropped the last rows, with its reasons; for an ingest without documents."""
+    if not total.rows:
+        return "the files have no rows"
+    stages = {
+        stage: [f"{reason}: {count:,}" for reason, count in total.dropped.items() if (reason in REASONS) == is_repeats]
+        for stage, is_repeats in (("removing repeats", True), ("reading and filtering", False))
+    }
+    stage, reasons = next((stage, reasons) for stage, reasons in stages.items() if reasons)
+    return f"the last of {total.rows:,} rows were dropped in {stage} ({', '.join(reasons[:5])})"
+
+
+def find_examples(folder: Path, reasons: Iterable[str]) -> dict[str, list[str]]:
+    """Name the first dropped rows for each reason, by file, line and id."""
+    examples: dict[str, list[str]] = {reason: [] for reason in reasons}
+    for file in sorted(folder.rglob("*.parquet")):
+        table = parquet.read_table(file, columns=["file", "line", "id", "reason"])
+        for reason, names in examples.items():
+            if len(names) < _EXAMPLES:
+                rows = (
+                    table.filter(compute.equal(table["reason"], reason)).slice(0, _EXAMPLES - len(names)).to_pylist()
+                )
+                names += [f"{row['file']}:{row['line']}" + (f" ({row['id']})" if row["id"] else "") for row in rows]
+    return examples
+
+
+def write_report(total: Tally, chart: str, examples: Mapping[str, Sequence[str]]) -> str:
     """Return the report as Markdown: the funnel as picture and table, the licences, the lengths."""
     facts = state(total)
     names, changes = ["rows read", *total.dropped], ["", *(f"−{count:,}" for count in total.dropped.values())]
@@ -60,6 +94,11 @@ def write_report(total: Tally, chart: str) -> str:
             *_write_counts("Licences of the documents", facts["licences"]),
             *_write_counts("Tokens per document", tokens["histogram"]),
             *_write_counts("Personal data masked", facts["personal_data_masked"]),
+            *_write_counts("Changes inside the texts", facts["changes"]),
+            *_write_counts("Rows that were not UTF-8", facts["encodings"]),
+            *_write_counts("Files left out, by their ending", facts["files_left_out"]),
+            "\n## Dropped rows\n",
+            write_table([("reason", "first rows"), *((reason, "; ".join(n)) for reason, n in examples.items())]),
             "\nEvery dropped row, with its file, line and reason, is in `dropped/`.\n",
         ]
     )

@@ -11,15 +11,15 @@ from functools import partial
 from pathlib import Path
 
 from datatrove.pipeline.dedup.minhash import MinhashDedupBuckets
-from datatrove.pipeline.tokens.counter import TokensCounter
 
 from autodata import command
 from autodata.config import RecipeError, load
-from autodata.corpora import funnel, sources
+from autodata.corpora import funnel, quality, sources
 from autodata.corpora.documents import INGESTED
 from autodata.corpora.executors import Stage, run_stage
-from autodata.corpora.pipeline import Read, count_tokens, load_unique, write_documents
+from autodata.corpora.pipeline import Read, Tally, count_tokens, load_unique, write_documents
 from autodata.corpora.repeats import CONFIG, Signature, choose, save_hashes
+from autodata.corpora.tokens import CountTokens
 from autodata.recipes.corpora import IngestRecipe
 from autodata.run.folder import Run
 from autodata.run.progress import Progress
@@ -27,11 +27,10 @@ from autodata.run.records import RunError, digest
 from autodata.serving.embedded import resolve_weights
 
 DROPPED, REPORT, CHART = "dropped", "report.md", "funnel.png"
-_TOKEN_BATCH = 16  # documents per batch: the encoding of a document is far larger than its text
 
 
-def ingest(run: Run, recipe: IngestRecipe, files: dict[str, int], progress: Progress) -> None:
-    """Run all stages, except those that an earlier command finished. Raises RunError, OSError."""
+def ingest(run: Run, recipe: IngestRecipe, files: dict[str, int], progress: Progress) -> Tally:
+    """Run all stages, except those that an earlier command finished. Raises RunError, RecipeError, OSError."""
     work = run.path("work")
     tasks = sources.share_out(files)
     sizes = [sum(files[name] for name in task) for task in tasks]
@@ -46,11 +45,11 @@ def ingest(run: Run, recipe: IngestRecipe, files: dict[str, int], progress: Prog
         buckets = MinhashDedupBuckets(str(work / "signatures"), str(work / "pairs"), config=CONFIG)
         run_stage(recipe, Stage("pairs", [buckets], [1] * CONFIG.num_buckets), work, progress)
     run_stage(recipe, Stage("repeats", [partial(choose, work, len(tasks))], [1]), work, progress)
-    counter = [TokensCounter(_find_tokenizer(recipe.tokenizer), batch_size=_TOKEN_BATCH)] if recipe.tokenizer else []
+    counter = [CountTokens(_find_tokenizer(recipe.tokenizer))] if recipe.tokenizer else []
     loader = partial(load_unique, recipe.mask_personal_data, work)
     steps = [loader, *counter, partial(count_tokens, work), write_documents(work / INGESTED)]
     run_stage(recipe, Stage("write", steps, sizes), work, progress)
-    _publish(run, work, len(tasks))
+    return funnel.gather(work / "tally", len(tasks))
 
 
 def _read_papers(recipe: IngestRecipe, work: Path) -> None:
@@ -63,9 +62,9 @@ def _read_papers(recipe: IngestRecipe, work: Path) -> None:
         scratch.rename(work / "eligible")
 
 
-def _publish(run: Run, work: Path, tasks: int) -> None:
+def _publish(run: Run, tally: Tally) -> None:
     """Copy the shards to their final place, write report and manifest, and only then remove the work folder."""
-    tally = funnel.gather(work / "tally", tasks)
+    work = run.path("work")
     papers = work / "eligible" / "counts.json"
     facts = {"papers": json.loads(papers.read_text())} if papers.exists() else {}
     for name in (INGESTED, DROPPED):
@@ -73,14 +72,18 @@ def _publish(run: Run, work: Path, tasks: int) -> None:
         shutil.rmtree(run.path(name), ignore_errors=True)
         shutil.copytree(work / name, run.path(name))
     funnel.draw(tally, run.path(CHART))
-    run.write(REPORT, funnel.write_report(tally, CHART))
+    examples = funnel.find_examples(run.path(DROPPED), tally.dropped)
+    run.write(REPORT, funnel.write_report(tally, CHART, examples))
+    if not tally.kept:
+        problem = f"{run.folder}: no document is left: {funnel.find_last_stage(tally)}"
+        raise RunError(f"{problem}; see {run.path(REPORT)}, change the recipe or its path, and name another run=")
     run.finish([INGESTED, DROPPED, REPORT], **facts, **funnel.state(tally))
     shutil.rmtree(work)
     print(f"{run.folder}: kept {tally.kept:,} of {tally.rows:,} rows as documents; see {run.path(REPORT)}")
 
 
 def _find_tokenizer(name: str) -> str:
-    """Return the tokenizer in a form that datatrove loads: the path of a tokenizer.json, or a hub name."""
+    """Return the path of a tokenizer.json, or a hub name."""
     folder = Path(resolve_weights(name))
     return str(folder / "tokenizer.json") if folder.is_dir() else name
 
@@ -91,6 +94,7 @@ def _check(recipe: IngestRecipe) -> None:
         raise RecipeError(f"executor={recipe.executor}: choose local or slurm")
     if recipe.executor == "slurm" and not shutil.which("sbatch"):
         raise RecipeError("executor=slurm: this machine has no sbatch; run the command where Slurm jobs are submitted")
+    quality.require_known_languages(recipe.quality)
     if recipe.one_in < 1:
         raise RecipeError(f"one_in={recipe.one_in}: must be 1 or more")
     if recipe.workers is not None and recipe.workers < 1:
@@ -111,7 +115,7 @@ def main() -> None:
 
 def _run(recipe: IngestRecipe) -> None:
     _check(recipe)
-    files, papers = sources.list_files(recipe), sources.list_papers(recipe)
+    (files, left_out), papers = sources.list_files(recipe), sources.list_papers(recipe)
     read = {"files": files, "papers": papers, "opt_out": sorted(sources.read_opt_out(recipe.opt_out))}
     inputs = {key: digest(json.dumps(value).encode()) for key, value in read.items()}
     recipe = replace(recipe, path=str(Path(recipe.path).resolve()))
@@ -121,8 +125,13 @@ def _run(recipe: IngestRecipe) -> None:
             print(f"{run.folder}: up to date")
             return
         run.start()
+        if left_out:
+            counts = ", ".join(f"{ending}: {count:,}" for ending, count in left_out.most_common())
+            print(f"files left out, because source={recipe.source} has no use for them: {counts}")
         with Progress(run, "bytes") as progress:
-            ingest(run, recipe, files, progress)
+            tally = ingest(run, recipe, files, progress)
+            tally.left_out = left_out
+            _publish(run, tally)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,45 @@ class Eligible:
         return int(self.years[position]) if is_eligible else None
 
 
+class Abstracts:
+    """The abstracts of eligible papers, which s2orc_v2 has as a data set of its own."""
+
+    def __init__(self, folder: Path):
+        """Map the files that `build_abstracts` wrote into memory. Raises OSError, ValueError."""
+        self._ids, self._places = (numpy.load(folder / f"{name}.npy", mmap_mode="r") for name in ("ids", "places"))
+        self._file = (folder / "texts").open("rb")
+
+    def find(self, corpusid: int) -> str:
+        """Return the abstract of a paper, '' if there is none."""
+        position = int(numpy.searchsorted(self._ids, numpy.uint64(corpusid)))
+        if position == len(self._ids) or int(self._ids[position]) != corpusid:
+            return ""
+        start, length = self._places[position].tolist()
+        self._file.seek(start)
+        return self._file.read(length).decode("utf-8")
+
+
+def build_abstracts(rows: Iterable[Mapping[str, object] | None], folder: Path, eligible: Eligible) -> dict[str, int]:
+    """Write the abstracts of eligible papers in one file, with the place of each, and return the counts."""
+    ids, places = array("Q"), array("Q")
+    counts = dict.fromkeys(("rows", "damaged"), 0)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "texts").open("wb") as file:
+        for row in rows:
+            counts["damaged" if row is None else "rows"] += 1
+            corpusid, abstract = (row or {}).get("corpusid"), (row or {}).get("abstract")
+            if type(corpusid) is not int or not 0 <= corpusid < 1 << 63 or not isinstance(abstract, str):
+                continue
+            if eligible.year_of(corpusid) is not None and (words := " ".join(abstract.split())):
+                ids.append(corpusid)
+                start = file.tell()
+                places.extend((start, file.write(words.encode("utf-8", "replace"))))
+    unique, first = numpy.unique(numpy.array(ids), return_index=True)
+    numpy.save(folder / "ids.npy", unique)
+    numpy.save(folder / "places.npy", numpy.array(places, numpy.uint64).reshape(-1, 2)[first])
+    return counts | {"joined": len(unique)}
+
+
 def build(
     rows: Iterable[Mapping[str, object] | None], folder: Path, min_year: int, field_of_study: str
 ) -> dict[str, int]:

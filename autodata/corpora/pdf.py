@@ -29,13 +29,13 @@ def read_pdf(path: Path) -> str:
 
 
 def read(path: Path) -> tuple[int, str]:
-    """Return the exit status, and the text of all pages in order, separated by blank lines."""
+    """Return the exit status, and the text of all pages in order, separated by form feeds."""
     from pypdf import PdfReader  # imported here, so that importing this module costs nothing
     from pypdf.errors import FileNotDecryptedError, PyPdfError
 
     try:
         with path.open("rb") as file:
-            return 0, "\n\n".join(page.extract_text() for page in PdfReader(file).pages)
+            return 0, "\f".join(page.extract_text() for page in PdfReader(file).pages)
     except FileNotDecryptedError:
         return _LOCKED, ""
     # pypdf trusts the numbers in a file, so a damaged file can raise any of these. MemoryError is not caught.

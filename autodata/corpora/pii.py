@@ -5,52 +5,84 @@ from collections import Counter
 from ipaddress import ip_address
 
 # Every repetition is bounded, so that no text can make these patterns slow.
-_EMAIL = re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}\b")
+_LOCAL = r"[\w.+%-]{1,64}"
+_EMAIL = re.compile(
+    # Papers write several addresses as {ann, bob}@example.org.
+    rf"(?:(?<![\w.+%-]){_LOCAL}|[{{(\[]\s?{_LOCAL}(?:\s?[,;|/]\s?{_LOCAL}){{1,30}}\s?[}})\]]\s?|\{{{_LOCAL}\}}\s?)"
+    r"(?:@\s?|(?<=[\w%+-])\s?[\[(]\s?at\s?[\])]\s?)(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}\b"
+)
 _NUMBERS = re.compile(
     r"(?<![\w.,/-])(?:(?P<ssn>\d{3}-\d{2}-\d{4})"
-    r"|(?P<phone>(?:\+?1[-. ])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[-. ])[2-9]\d\d[-. ]\d{4})"
+    r"|(?P<phone>(?:\+?1[-. ])?(?:\([2-9]\d\d\) ?|[2-9]\d\d/)[2-9]\d\d[-. ]\d{4}"
+    r"|(?:\+?1[-. ])?[2-9]\d\d(?P<between>[-. ])[2-9]\d\d(?P=between)\d{4}"
+    r"|\+[1-9]\d{0,2}[ ./-]?(?:\(0\)[ ]?)?\(?\d{1,5}\)?(?:[ ./-]{1,2}\d{1,8}){1,6}|\+[1-9]\d{9,13})"
     r"|(?P<card>\d{4}[- ]\d{4}[- ]\d{4}[- ]\d{3,4}|\d{15,16})"
     r"|(?P<ip>\d{1,3}(?:\.\d{1,3}){3}))(?![\w/-]|\.\d)"
 )
 NAMES = {"ssn": "social security number", "phone": "telephone number", "card": "card number", "ip": "IP address"}
 # Finds the places where a number can be, many times faster than `_NUMBERS`, which then looks only there.
-_PLACES = re.compile(r"[0-9(+][0-9 .()+-]{5,60}[0-9]")
+_PLACES = re.compile(r"[0-9(+][0-9 .()/+-]{5,60}[0-9]")
+# The words after which a number with dots and hyphens names a part of a law or a document, or a version.
+_PARTS = (
+    r"§+|\b(?:sections?|secs?|chapters?|ch|clauses?|cl|articles?|arts?|rules?|regulations?|paragraphs?|paras?|parts?|"
+    r"appendix|annex|tables?|figures?|figs?|items?|steps?|titles?|numbers?|nos?|dockets?|cases?|versions?|vers?|v|"
+    r"releases?|rev|revisions?|builds?|firmware|kernel|c\.\s?f\.\s?r|cfr|u\.\s?s\.\s?c|usc|oid|doi|isbn|issn)\b\.?"
+)
+_NAMES_A_PART = re.compile(
+    # Other numbers may stand between, as in "Sections 4.2.1.3, 4.2.1.4 and 4.2.1.5".
+    rf"(?:{_PARTS})[\s#:=(\"'§v]{{0,4}}(?:[\d.()\-–a-z]{{1,20}}\s?(?:,|;|&|-|–|and|or|to|through)\s?){{0,4}}\Z",
+    re.IGNORECASE,
+)
+_CONTEXT = 100  # characters before a number that are searched for such words
+_HEADING = re.compile(r"(?:\A|\n)[#\s]{0,10}\Z")  # a number at the beginning of a line counts headings
 
 
 def mask(text: str) -> tuple[str, Counter[str]]:
     """Return the text with each match replaced by `[e-mail address]` or the like, and the number of each kind.
 
-    Masks e-mail addresses, US telephone and social security numbers, card numbers with a valid checksum, and public IP
-    addresses. Keeps names and addresses of people: court opinions and papers name their parties and authors.
+    Masks e-mail addresses, telephone numbers in the forms of the United States or with a country code, US social
+    security numbers, card numbers with a valid checksum, and public IP addresses. Keeps names and addresses of people:
+    court opinions and papers name their parties and authors.
     """
     counts = Counter[str]()
-
-    def replace(match: re.Match[str]) -> str:
-        kind = match.lastgroup or ""
-        if not _is_real(kind, match[0]):
-            return match[0]
-        counts[NAMES[kind]] += 1
-        return f"[{NAMES[kind]}]"
-
-    if "@" in text:
+    if "@" in text or "at" in text:
         text, counts["e-mail address"] = _EMAIL.subn("[e-mail address]", text)
     pieces, end = [], 0
     for place in _PLACES.finditer(text):
         start, stop = max(end, place.start() - 1), place.end() + 2  # with the characters beside it, which decide too
-        pieces += [text[end:start], _NUMBERS.sub(replace, text[start:stop])]
+        before = text[max(0, start - _CONTEXT) : start]
+        pieces += [text[end:start], _mask_numbers(before, text[start:stop], counts)]
         end = stop
     return "".join([*pieces, text[end:]]), +counts
 
 
-def _is_real(kind: str, digits: str) -> bool:
+def _mask_numbers(before: str, piece: str, counts: Counter[str]) -> str:
+    def replace(match: re.Match[str]) -> str:
+        kind = next(name for name in NAMES if match[name])
+        if not _is_real(kind, match[0], before + piece[: match.start()]):
+            return match[0]
+        counts[NAMES[kind]] += 1
+        return f"[{NAMES[kind]}]"
+
+    return _NUMBERS.sub(replace, piece)
+
+
+def _is_real(kind: str, number: str, before: str) -> bool:
     if kind == "card":
-        return _checks([int(d) for d in digits if d.isdigit()])
+        return _checks([int(d) for d in number if d.isdigit()])
+    if kind == "phone":
+        digits = sum(c.isdigit() for c in number)
+        return 8 <= digits <= 15 and not _NAMES_A_PART.search(before)
     if kind == "ip":
-        try:
-            return ip_address(digits).is_global
-        except ValueError:
-            return False
+        return _is_public(number) and not _NAMES_A_PART.search(before) and not _HEADING.search(before)
     return True
+
+
+def _is_public(address: str) -> bool:
+    try:
+        return ip_address(address).is_global
+    except ValueError:
+        return False
 
 
 def _checks(digits: list[int]) -> bool:

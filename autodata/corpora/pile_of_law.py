@@ -3,15 +3,17 @@
 import hashlib
 import html
 import re
+from collections import Counter
 from collections.abc import Mapping
 from itertools import islice
 
 from autodata.corpora.record import Drop, Record, require_drawn, require_length
+from autodata.corpora.text import layout
 from autodata.recipes.corpora import PileOfLawFilters
 
 LICENCE = "cc-by-nc-sa-4.0"  # the licence of the compilation; opinions of US courts are in the public domain
 _KEPT = ("url", "created_timestamp", "downloaded_timestamp")  # created: the database row, not the court's decision
-_NAME = re.compile(r"(train|validation)\.([a-z_\-]+)\.\d+\.jsonl\.xz")
+_NAME = re.compile(r"(train|validation)\.([\w-]+)(?:\.\d+)?\.jsonl\.xz")  # only large subsets are numbered
 _BREAKING = r"p|pre|div|br|center|blockquote|h[1-6]"  # tags that end a paragraph
 _TAG = re.compile(rf"</?(?:{_BREAKING}|span|i|b|em|a|sup|opinion|author)\b[^<>]{{0,500}}>", re.IGNORECASE)
 _BREAK = re.compile(rf"</?(?:{_BREAKING})\b[^<>]{{0,500}}>", re.IGNORECASE)
@@ -28,8 +30,14 @@ _MIN_REASONS = 8  # words of reasoning in a document; an order that only dispose
 
 def is_wanted(file: str, filters: PileOfLawFilters) -> bool:
     """True if the name of a shard has a subset and a split that the recipe asks for."""
+    split, subset = read_name(file)
+    return split in filters.splits and subset in filters.subsets
+
+
+def read_name(file: str) -> tuple[str, str]:
+    """Return split and subset from the name of a shard, both empty if it is no shard."""
     name = _NAME.fullmatch(file)
-    return bool(name) and name[1] in filters.splits and name[2] in filters.subsets
+    return (name[1], name[2]) if name else ("", "")
 
 
 def parse(row: Mapping[str, object], filters: PileOfLawFilters, one_in: int = 1) -> Record:
@@ -40,19 +48,30 @@ def parse(row: Mapping[str, object], filters: PileOfLawFilters, one_in: int = 1)
     if len(text) < filters.min_chars:  # cleaning never makes a text longer
         raise Drop("too short")
     fields = {key: row[key] for key in _KEPT if isinstance(row.get(key), str)}
-    identity = f"law-{hashlib.sha256(str(fields.get('url') or text).encode()).hexdigest()[:16]}"
+    identity = identify(row)
     require_drawn(identity, one_in)
-    text = clean(text)
+    text, changes = clean(text)
     require_length(text, filters.min_chars, filters.max_chars)
     if sum(1 for _ in islice(_REASONS.finditer(text), _MIN_REASONS)) < _MIN_REASONS:  # stops counting at the minimum
         raise Drop("no reasoning")
-    return Record(identity, text, LICENCE, dict(fields))
+    return Record(identity, text, LICENCE, dict(fields), changes)
 
 
-def clean(text: str) -> str:
-    """Remove mark-up and lines that belong to the page, and undo hard line breaks inside a paragraph."""
+def identify(row: Mapping[str, object]) -> str:
+    """Return an id made from the address of a document, or else from its text."""
+    name = str(row.get("url") or row.get("text"))
+    return f"law-{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:16]}"
+
+
+def clean(text: str) -> tuple[str, Counter[str]]:
+    """Remove mark-up and lines that belong to the page, and undo line breaks inside paragraphs and words.
+
+    Also returns the number of changes that `layout` counts.
+    """
     if "<" in text and _TAG.search(text):
         text = html.unescape(_TAG.sub("", _BREAK.sub("\n\n", _SCRIPT.sub("", text))))
-    lines = [line for line in text.replace("\f", "\n\n").split("\n") if not _PAGE.fullmatch(line.strip())]
-    paragraphs = re.split(r"\n\s*\n", "\n".join(lines))
-    return "\n\n".join(" ".join(p.split()) for p in paragraphs if p.strip())
+    text, heads = layout.mend_pages(text)
+    lines = [line for line in text.split("\n") if not _PAGE.fullmatch(line.strip())]
+    text, divided = layout.mend_words("\n".join(lines))
+    paragraphs = re.split(r"\n\s*\n", text)
+    return "\n\n".join(" ".join(p.split()) for p in paragraphs if p.strip()), heads + divided

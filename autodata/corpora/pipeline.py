@@ -19,10 +19,12 @@ from datatrove.pipeline.base import PipelineStep
 from datatrove.pipeline.writers.parquet import ParquetWriter
 
 from autodata.corpora import pii
-from autodata.corpora.record import Drop, normalize
+from autodata.corpora.quality import Quality
+from autodata.corpora.record import Drop
 from autodata.corpora.repeats import REASONS
 from autodata.corpora.rows import BadRow, Row, read_parquet
 from autodata.corpora.sources import Source
+from autodata.corpora.text.encodings import normalize
 from autodata.recipes.corpora import IngestRecipe
 
 _BATCH = 200  # documents in memory at a time
@@ -40,6 +42,9 @@ class Tally:
     dropped: Counter[str] = field(default_factory=Counter)  # rows per reason
     licences: Counter[str] = field(default_factory=Counter)
     personal_data: Counter[str] = field(default_factory=Counter)  # replacements per kind
+    changes: Counter[str] = field(default_factory=Counter)  # what was mended or left out inside documents
+    encodings: Counter[str] = field(default_factory=Counter)  # rows that were not UTF-8
+    left_out: Counter[str] = field(default_factory=Counter)  # files of no use for the source, per ending
     tokens: list[int | None] = field(default_factory=list)  # one per document; None if not counted
 
     @property
@@ -64,17 +69,20 @@ class Read(PipelineStep):
 
     def run(self, data: object = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         source, tally = Source(self.recipe, self.work / "eligible"), Tally()
+        quality = Quality(self.recipe.quality)
         with write_documents(self.work / "dropped" / "read", _DROPPED) as dropped:
             for name in self.tasks[rank]:
                 tally.files.append(_identify(Path(self.recipe.path) / name, name))
                 for row in source.read(name):
                     tally.rows += 1
                     try:
-                        document = _make(source, row)
+                        document = _make(source, row, tally)
+                        quality.check(document)
                     except Drop as drop:
                         tally.dropped[drop.reason] += 1
                         details = {"file": row.file, "line": row.line, "reason": drop.reason, "detail": ""}
-                        dropped.write(Document("", "", metadata=details), rank)
+                        identity = source.identify(row) if isinstance(row, Row) else ""
+                        dropped.write(Document("", identity, metadata=details), rank)
                     else:
                         yield document
         tally.save(self.work, "read", rank)
@@ -104,7 +112,7 @@ def count_tokens(work: Path, documents: Iterable[Document], rank: int, _tasks: i
     """Pass the documents that are written on, and count their tokens and licences."""
     tally = Tally()
     for document in documents:
-        document.metadata["tokens"] = document.metadata.pop("token_count", None)
+        document.metadata.setdefault("tokens", None)
         tally.tokens.append(document.metadata["tokens"])
         tally.licences[document.metadata["licence"] or "not stated"] += 1
         yield document
@@ -122,13 +130,16 @@ def _flatten(_: ParquetWriter, document: Document) -> dict[str, object]:
     return {"id": document.id, "text": document.text, **document.metadata}
 
 
-def _make(source: Source, row: Row | BadRow) -> Document:
-    """Make the document of a row. Raises Drop."""
+def _make(source: Source, row: Row | BadRow, tally: Tally) -> Document:
+    """Make the document of a row, and count what had to be mended. Raises Drop."""
     if isinstance(row, BadRow):
         raise Drop(row.reason)
     record = source.parse(row)
     # json.dumps escapes lone surrogates, which JSON allows and a UTF-8 file does not.
-    metadata = {"licence": record.licence, "file": row.file, "line": row.line, "fields": json.dumps(record.fields)}
+    fields = json.dumps(record.fields)
+    metadata = {"licence": normalize(record.licence), "file": row.file, "line": row.line, "fields": fields}
+    tally.changes.update(record.changes)
+    tally.encodings.update([row.encoding] if row.encoding else [])
     return Document(normalize(record.text), record.id, metadata=metadata)
 
 

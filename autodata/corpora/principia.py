@@ -22,9 +22,15 @@ def parse(row: Mapping[str, object], filters: PrincipiaFilters, one_in: int = 1)
         raise Drop("too long")
     if filters.answer_types and fields.get("answer_type") not in filters.answer_types:
         raise Drop("answer type not in the list")
-    identity = f"principia-{hashlib.sha256(problem.encode()).hexdigest()[:16]}"
+    identity = identify(row)
     require_drawn(identity, one_in)
     return Record(identity, write_problem(fields.get("topic"), problem, answer), LICENCE, dict(fields))
+
+
+def identify(row: Mapping[str, object]) -> str:
+    """Return an id made from the problem."""
+    problem = str(row.get("problem_statement")).strip()
+    return f"principia-{hashlib.sha256(problem.encode('utf-8', 'replace')).hexdigest()[:16]}"
 
 
 def write_problem(topic: object, problem: str, answer: str) -> str:

@@ -1,10 +1,8 @@
 """Defines the record that every source makes from a row, and the exception that says why a row is left out."""
 
 import hashlib
-import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-from charset_normalizer import from_bytes
 
 
 @dataclass(frozen=True)
@@ -15,6 +13,7 @@ class Record:
     text: str
     licence: str = ""  # as the source states it; empty if it states none
     fields: dict[str, object] = field(default_factory=dict)
+    changes: Mapping[str, int] = field(default_factory=dict)  # what was mended or left out, and how often
 
 
 class Drop(ValueError):
@@ -40,28 +39,3 @@ def require_length(text: str, at_least: int, at_most: int) -> None:
         raise Drop("too short")
     if len(text) > at_most:
         raise Drop("too long")
-
-
-_UNWANTED = {c for c in range(0x20) if chr(c) not in "\n\t"} | set(range(0x7F, 0xA0))
-_CONTROL = dict.fromkeys(_UNWANTED | set(range(0xD800, 0xE000)))
-
-
-def decode(data: bytes) -> str:
-    """Decode UTF-8, UTF-16 with a byte order mark, or else the encoding that is detected. Raises Drop."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16", "replace")
-    if b"\0" in data:
-        raise Drop("binary, not text")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        guess = from_bytes(data[:64_000]).best()
-    if guess is None:
-        raise Drop("neither UTF-8 nor another encoding that could be detected; convert it to UTF-8")
-    return data.decode(guess.encoding, "replace")
-
-
-def normalize(text: str) -> str:
-    """Return the text in composed Unicode (NFC), stripped, without control characters, with \\n as line break."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return unicodedata.normalize("NFC", text).translate(_CONTROL).strip()

@@ -1,6 +1,6 @@
 """Finds repeated documents: the same id, the same text, or nearly the same text as an earlier one."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +14,7 @@ from datatrove.utils.word_tokenizers import WhitespaceTokenizer
 
 from autodata.stats.clusters import label_clusters
 
-REASONS = ("duplicate id", "duplicate text", "near-duplicate text")
+REASONS = ("duplicate id", "duplicate id with another text", "duplicate text", "near-duplicate text")
 CONFIG = MinhashConfig(hash_config=HashConfig(hash_fc="sha1"))  # 14 buckets of 8 hashes: similarity about 0.72
 _HASHES = numpy.dtype([("id", "<u8"), ("text", "<u8")])
 _MIX = numpy.uint64(0x9E3779B97F4A7C15)
@@ -62,10 +62,10 @@ def choose(work: Path, tasks: int, *_: object) -> None:
     """Keep the first document of each set of repeats, and write the numbers of the others for every task."""
     hashes = [numpy.load(work / "hashes" / f"{task:05d}.npy") for task in range(tasks)]
     starts = numpy.cumsum([0, *map(len, hashes)])
-    # Near-duplicates that the buckets found: task, number, task, number.
+    # Near-duplicates that each bucket found: task, number, task, number.
     buckets = [numpy.fromfile(file, "<u4").reshape(-1, 4) for file in sorted((work / "pairs").glob("*.dups"))]
-    pairs = numpy.concatenate([*buckets, numpy.empty((0, 4), "<u4")])
-    repeats = find_repeats(numpy.concatenate(hashes), starts[pairs[:, ::2]] + pairs[:, 1::2])
+    near = [starts[pairs[:, ::2]] + pairs[:, 1::2] for pairs in buckets]
+    repeats = find_repeats(numpy.concatenate(hashes), near)
     folder = work / "repeats"
     folder.mkdir(parents=True, exist_ok=True)
     for task, (start, end) in enumerate(pairwise(starts)):
@@ -73,18 +73,31 @@ def choose(work: Path, tasks: int, *_: object) -> None:
         numpy.save(folder / f"{task:05d}.npy", task_repeats - [start, 0])
 
 
-def find_repeats(hashes: numpy.ndarray, near: numpy.ndarray) -> numpy.ndarray:
-    """Return the documents that repeat an earlier one, ascending, each with the index of its reason. Shape (n, 2).
+def find_repeats(hashes: numpy.ndarray, buckets: Sequence[numpy.ndarray]) -> numpy.ndarray:
+    """Return the documents that repeat an earlier one that is kept, ascending, each with the index of its reason.
 
-    The reason is the first of `REASONS` that links the document to any other. `near` holds pairs of near-duplicates.
+    A document is compared only with documents that are kept, so that no text is lost because of a text that is lost
+    itself. The shape is (n, 2). Each bucket holds pairs of documents with the same signature, shape (n, 2).
     """
-    count, links = len(hashes), [_link_equals(hashes["id"]), _link_equals(hashes["text"]), near]
-    _, first = numpy.unique(label_clusters(count, numpy.concatenate(links)), return_index=True)
-    reason = numpy.full(count, len(REASONS) - 1)
-    for number in (1, 0):
-        reason[links[number].ravel()] = number
-    repeated = numpy.setdiff1d(numpy.arange(count), first)
-    return numpy.stack([repeated, reason[repeated]], axis=1)
+    links = [_link_equals(hashes["id"]), _link_equals(hashes["text"]), *buckets]
+    tied = numpy.unique(numpy.concatenate([pairs.ravel() for pairs in links])).astype(numpy.int64)
+    labels = [label_clusters(len(tied), numpy.searchsorted(tied, pairs)) for pairs in links]
+    firsts: list[dict[int, int]] = [{} for _ in links]  # label → text of the document that is kept, per kind of link
+    repeats = []
+    for row, groups in zip(tied.tolist(), numpy.stack(labels, axis=1).tolist(), strict=True):
+        shared = next((kind for kind, label in enumerate(groups) if label in firsts[kind]), None)
+        if shared is None:
+            for kind, label in enumerate(groups):
+                firsts[kind][label] = groups[1]
+        else:
+            has_same_text = firsts[shared][groups[shared]] == groups[1]
+            repeats.append((row, _find_reason(shared, has_same_text)))
+    return numpy.array(repeats, numpy.int64).reshape(-1, 2)
+
+
+def _find_reason(shared: int, has_same_text: bool) -> int:
+    """Return the index in `REASONS` for a kind of link to a kept document: 0 id, 1 text, from 2 on a bucket."""
+    return (0 if has_same_text else 1) if shared == 0 else min(shared + 1, 3)
 
 
 def _link_equals(values: numpy.ndarray) -> numpy.ndarray:

@@ -1,21 +1,29 @@
 """Reads the rows of corpus files one at a time, whatever the size of the file."""
 
+import bz2
 import gzip
 import io
+import json
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 import orjson
 import zstandard
 
+from autodata.corpora.text.encodings import decode, find_wide
+
 MAX_LINE_BYTES = 64 << 20
-SUFFIXES = (".jsonl", ".gz", ".xz", ".zst", ".parquet")  # the Semantic Scholar release has plain .gz
+LINES = (".jsonl", ".ndjson", ".json")
+PACKED = (".gz", ".bz2", ".xz", ".zst")
+SUFFIXES = (*LINES, *PACKED, ".parquet")  # the Semantic Scholar release has plain .gz
 _BATCH = 200  # rows of a parquet file in memory at a time
 _CHUNK = 1 << 20
+_WIDE = 4_000  # bytes that tell UTF-16 from UTF-8
+_NO_JSON = object()
 _BROKEN = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError)
 
 
@@ -26,6 +34,7 @@ class Row:
     file: str
     line: int  # from 1
     value: dict[str, object]
+    encoding: str = ""  # empty for UTF-8
 
 
 @dataclass(frozen=True)
@@ -45,14 +54,21 @@ def read_rows(path: Path, name: str = "", max_line_bytes: int = MAX_LINE_BYTES) 
     """
     name, line = name or path.name, 0
     try:
-        source = read_parquet(path) if path.suffix == ".parquet" else _read_lines(path, max_line_bytes)
-        for line, value in enumerate(source, 1):
+        for line, (value, encoding) in enumerate(_read_values(path, max_line_bytes), 1):
             if value is not None:  # None is a blank line
-                yield BadRow(name, line, value) if isinstance(value, str) else Row(name, line, value)
+                yield BadRow(name, line, value) if isinstance(value, str) else Row(name, line, value, encoding)
     except _BROKEN:
         yield BadRow(name, line + 1, "file is cut off or damaged")
-    except OSError as error:
-        yield BadRow(name, line + 1, f"file cannot be read: {error.strerror or type(error).__name__}")
+    except OSError as error:  # bzip2 data that are damaged raise one without a number
+        reason = f"file cannot be read: {error.strerror or type(error).__name__}"
+        yield BadRow(name, line + 1, reason if error.errno else "file is cut off or damaged")
+
+
+def split_ending(name: str) -> tuple[str, str]:
+    """Return the ending of a file's name in lower case, and that of its compression, as (".jsonl", ".gz")."""
+    path = PurePath(name.lower())
+    packed = path.suffix if path.suffix in PACKED else ""
+    return (path.with_suffix("").suffix if packed else path.suffix), packed
 
 
 def read_parquet(path: Path) -> Iterator[dict[str, object]]:
@@ -68,38 +84,93 @@ def read_parquet(path: Path) -> Iterator[dict[str, object]]:
         raise EOFError(str(error)) from error
 
 
-def _read_lines(path: Path, max_line_bytes: int) -> Iterator[dict[str, object] | str | None]:
-    with _open(path) as file:
-        while line := file.readline(max_line_bytes):
-            if not line.endswith(b"\n") and len(line) == max_line_bytes:
-                while (rest := file.readline(max_line_bytes)) and not rest.endswith(b"\n"):
-                    pass
-                yield f"a line of more than {max_line_bytes:,} bytes"
-            else:
-                yield _parse(line) if line.strip() else None
-
-
-def _parse(line: bytes) -> dict[str, object] | str:
-    """Return the object on a line, or the reason why there is none."""
-    try:
-        value = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return "not JSON"
-    if value is None:
-        return "null row"
-    return value if isinstance(value, dict) else "not an object"
-
-
-def _open(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BinaryIO:
     """Open a file to read its decompressed bytes."""
-    match path.suffix:
+    match path.suffix.lower():
         case ".gz":
             return gzip.open(path)
+        case ".bz2":
+            return bz2.open(path)
         case ".xz":
             return lzma.open(path)
         case ".zst":
             return io.BufferedReader(_Zstandard(path.open("rb")), _CHUNK)
     return path.open("rb")
+
+
+_Value = dict[str, object] | str | None  # a record, the reason why there is none, or a blank line
+
+
+def _read_values(path: Path, max_bytes: int) -> Iterator[tuple[_Value, str]]:
+    """Yield the value of each row with its encoding."""
+    if path.suffix.lower() == ".parquet":
+        yield from ((row, "") for row in read_parquet(path))
+        return
+    with open_file(path) as file:
+        wide = find_wide(file.peek(_WIDE)[:_WIDE])
+        if split_ending(path.name)[0] == ".json" and not wide:
+            yield from _read_json(file, max_bytes)
+        elif wide:
+            text = io.TextIOWrapper(file, wide, errors="replace", newline="\n")
+            yield from ((v, e or wide) for v, e in _read_lines(lambda n: text.readline(n).encode(), max_bytes))
+        else:
+            yield from _read_lines(file.readline, max_bytes)
+
+
+def _read_lines(readline: Callable[[int], bytes], max_bytes: int) -> Iterator[tuple[_Value, str]]:
+    while line := readline(max_bytes):
+        if not line.endswith(b"\n") and len(line) >= max_bytes:
+            while (rest := readline(max_bytes)) and not rest.endswith(b"\n"):
+                pass
+            yield f"a line of more than {max_bytes:,} bytes", ""
+        else:
+            yield _parse(line) if line.strip() else (None, "")
+
+
+def _read_json(file: BinaryIO, max_bytes: int) -> Iterator[tuple[_Value, str]]:
+    """Read a .json file, which has a record on each line, or one record, or a list of records."""
+    first = file.readline(max_bytes)
+    if isinstance(_parse(first)[0], dict):
+        yield _parse(first)
+        yield from _read_lines(file.readline, max_bytes)
+        return
+    data = first + file.read(max_bytes)
+    if len(data) > max_bytes:
+        yield f"a file of more than {max_bytes:,} bytes without a record on its first line", ""
+        return
+    value, encoding = _load(data)
+    if isinstance(value, list):
+        yield from ((_require_object(item), encoding) for item in value)
+    elif isinstance(value, dict):
+        yield value, encoding
+    else:
+        yield from _read_lines(io.BytesIO(data).readline, max_bytes)
+
+
+def _parse(line: bytes) -> tuple[_Value, str]:
+    """Return the object on a line, or the reason why there is none, and the encoding."""
+    value, encoding = _load(line)
+    return _require_object(value), encoding
+
+
+def _require_object(value: object) -> dict[str, object] | str:
+    if isinstance(value, dict):
+        return value
+    return "null row" if value is None else "not JSON" if value is _NO_JSON else "not an object"
+
+
+def _load(data: bytes) -> tuple[object, str]:
+    """Load JSON; what strict readers refuse is read too: NaN as null, a byte order mark, bytes that are not UTF-8."""
+    try:
+        return orjson.loads(data), ""
+    except orjson.JSONDecodeError:
+        if b"{" not in data[:_WIDE]:
+            return _NO_JSON, ""
+    try:
+        text, encoding = decode(data)
+        return json.loads(text, parse_constant=lambda _: None), encoding
+    except (ValueError, RecursionError):  # also Drop, for bytes that are no text
+        return _NO_JSON, ""
 
 
 class _Zstandard(io.RawIOBase):

@@ -1,13 +1,15 @@
-"""Makes documents from S2ORC papers: the Semantic Scholar release, its older form, or peS2o (paper Sec. 3.1).
+"""Makes documents from S2ORC papers: the Semantic Scholar release, its older forms, or peS2o (paper Sec. 3.1).
 
-The texts come without year and field of study; `papers.py` joins those by corpusid.
+The texts come without year and field of study; `papers.py` joins those by corpusid, and the abstracts of s2orc_v2.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from autodata.corpora.papers import Eligible
+from autodata.corpora import parses
+from autodata.corpora.paper import Paper, Section
+from autodata.corpora.papers import Abstracts, Eligible
 from autodata.corpora.record import Drop, Record, require_drawn, require_length
 from autodata.recipes.corpora import S2orcFilters
 
@@ -16,18 +18,25 @@ _COMMON_WORDS = {"the", "of", "and", "to", "in", "a", "is", "that", "for", "with
 _COMMON_WORDS |= {"this", "be", "from", "an", "it", "which", "can"}
 
 
-def parse(row: Mapping[str, object], filters: S2orcFilters, eligible: Eligible, one_in: int = 1) -> Record:
+def parse(
+    row: Mapping[str, object],
+    filters: S2orcFilters,
+    eligible: Eligible,
+    one_in: int = 1,
+    abstracts: Abstracts | None = None,
+) -> Record:
     """Make the document of a paper. Raises Drop; the check that most papers fail comes first."""
     read_paper = next((read for key, kind, read in _READERS if isinstance(row.get(key), kind)), None)
     if read_paper is None:
         raise Drop("no text")
-    corpusid = _read_corpusid(row)
+    corpusid = read_corpusid(row)
     year = eligible.year_of(corpusid)
     if year is None:
         raise Drop("not eligible by year or field of study")
     identity = f"s2orc-{corpusid}"
     require_drawn(identity, one_in)
     paper = read_paper(row)
+    paper.abstract = paper.abstract or (abstracts.find(corpusid) if abstracts else "")
     text = paper.write()
     _check(paper, text, filters)
     fields = {
@@ -38,32 +47,11 @@ def parse(row: Mapping[str, object], filters: S2orcFilters, eligible: Eligible, 
         "has_abstract": bool(paper.abstract),
         "broken_spans": paper.broken_spans,
         "fields_of_study": [filters.field_of_study],
+        **({"uncovered_chars": paper.uncovered} if paper.uncovered else {}),
+        **({} if paper.licence else {"collection_licence": COLLECTION_LICENCE}),
         **paper.identifiers,
     }
-    return Record(identity, text, paper.licence or COLLECTION_LICENCE, fields)
-
-
-@dataclass
-class Paper:
-    """A paper, whichever form its record had."""
-
-    title: str = ""
-    abstract: str = ""
-    sections: list[tuple[str, list[str]]] = field(default_factory=list)  # header and paragraphs, in order
-    licence: str = ""
-    identifiers: dict[str, object] = field(default_factory=dict)
-    broken_spans: int = 0
-
-    def write(self) -> str:
-        """Return the paper as Markdown: title, abstract, sections. Raises Drop if it has no paragraph."""
-        if not any(paragraphs for _, paragraphs in self.sections):
-            raise Drop("no paragraphs")
-        parts = [f"# {self.title}"] if self.title else []
-        parts += ["## Abstract", self.abstract] if self.abstract else []
-        for header, paragraphs in self.sections:
-            parts += [f"## {header}"] if header else []
-            parts += paragraphs
-        return "\n\n".join(parts)
+    return Record(identity, text, paper.licence, fields, paper.changes)
 
 
 def is_english(text: str) -> bool:
@@ -89,18 +77,21 @@ def _check(paper: Paper, text: str, filters: S2orcFilters) -> None:
 
 def _read_v2(row: Mapping[str, object]) -> Paper:
     access = _dict(row.get("openaccessinfo"))
-    sections, broken = _cut_sections(_dict(row.get("body")), "section_header")
     identifiers = _identify(access.get("externalids"), access.get("url"))
-    return Paper(_text(row.get("title")), "", sections, _text(access.get("license")), identifiers, broken)
+    paper = Paper(_text(row.get("title")), "", [], _text(access.get("license")), identifiers)
+    _cut_sections(_dict(row.get("body")), "section_header", paper)
+    return paper
 
 
 def _read_v1(row: Mapping[str, object]) -> Paper:
     content = _dict(row.get("content"))
     access = _dict(_dict(content.get("source")).get("oainfo"))
-    sections, broken = _cut_sections(content, "sectionheader")
-    title, abstract = (_cut(content, key) for key in ("title", "abstract"))
+    titles, abstracts = (_cut(content, key) for key in ("title", "abstract"))
     identifiers = _identify(row.get("externalids"), access.get("openaccessurl"))
-    return Paper(title, abstract, sections, _text(access.get("license")), identifiers, broken)
+    # The title is marked at the head of the paper and again in the body.
+    paper = Paper(next(iter(titles), ""), "\n\n".join(abstracts), [], _text(access.get("license")), identifiers)
+    _cut_sections(content, "sectionheader", paper)
+    return paper
 
 
 def _read_pes2o(row: Mapping[str, object]) -> Paper:
@@ -109,15 +100,21 @@ def _read_pes2o(row: Mapping[str, object]) -> Paper:
     title, _, rest = text.partition("\n")
     paragraphs = [line.strip() for line in rest.split("\n") if line.strip()]
     fields = {"created": _text(row.get("created")), "origin": _text(row.get("source"))}
-    return Paper(title.strip(), "", [("", paragraphs)], "", fields)
+    return Paper(title.strip(), "", [Section(blocks=paragraphs)], "", fields)
 
 
 # The key and its type by which each form of a record is known, and the function that reads it.
-_READERS = (("body", dict, _read_v2), ("content", dict, _read_v1), ("text", str, _read_pes2o))
+_READERS = (
+    ("body", dict, _read_v2),
+    ("content", dict, _read_v1),
+    ("text", str, _read_pes2o),
+    *((key, kind, parses.read) for key, kind in (("body_text", list), *((key, dict) for key in parses.FORMS))),
+)
 
 
-def _read_corpusid(row: Mapping[str, object]) -> int:
-    value = row.get("corpusid", row.get("id"))  # peS2o calls it `id`
+def read_corpusid(row: Mapping[str, object]) -> int:
+    """Return the number by which data sets are joined; peS2o calls it `id`, older releases `paper_id`. Raises Drop."""
+    value = next((row[key] for key in ("corpusid", "corpus_id", "id", "paper_id") if key in row), None)
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value)
     if type(value) is not int or not 0 <= value < 1 << 63:
@@ -132,8 +129,18 @@ def _require_text(holder: Mapping[str, object]) -> str:
     return text
 
 
-def _read_spans(holder: Mapping[str, object], key: str) -> list[tuple[int, int] | None]:
-    """Read start and end of each span of one kind, in the order of the list. Raises Drop.
+@dataclass(frozen=True, order=True)
+class Span:
+    """The place of a part of the text, and what kind of part it is: an index in `_KINDS`."""
+
+    start: int
+    kind: int
+    end: int
+    number: str = ""  # of a heading, if the release states it
+
+
+def _read_spans(holder: Mapping[str, object], key: str, kind: int = 0) -> list[Span | None]:
+    """Read each span under one key, in the order of the list. Raises Drop.
 
     An item that is not a span inside the text becomes None. The release writes each list as a JSON string, and offsets
     sometimes as strings.
@@ -149,45 +156,74 @@ def _read_spans(holder: Mapping[str, object], key: str) -> list[tuple[int, int] 
     if not isinstance(value, list):
         raise Drop("annotations are not a list")
     length = len(_require_text(holder))
-    return [_read_span(item, length) for item in value]
+    return [_read_span(item, length, kind) for item in value]
 
 
-def _read_span(item: object, length: int) -> tuple[int, int] | None:
+def _read_span(item: object, length: int, kind: int) -> Span | None:
     try:
         start, end = (int(item[key]) for key in ("start", "end"))  # type: ignore[index]
     except (TypeError, KeyError, ValueError, OverflowError):  # int(inf) overflows
         return None
-    return (start, end) if 0 <= start < end <= length else None
+    number = _dict(_dict(item).get("attributes")).get("n")
+    return Span(start, kind, end, _text(number)) if 0 <= start < end <= length else None
 
 
-def _cut(holder: Mapping[str, object], key: str) -> str:
-    """Return the words in all spans of one kind."""
-    text, spans = _require_text(holder), _read_spans(holder, key)
-    return " ".join(word for span in spans if span for word in text[slice(*span)].split())
+def _cut(holder: Mapping[str, object], key: str) -> list[str]:
+    """Return the different texts in the spans of one kind, in their order."""
+    text = _require_text(holder)
+    return list(dict.fromkeys(_text(text[span.start : span.end]) for span in _read_spans(holder, key) if span))
 
 
-def _cut_sections(holder: Mapping[str, object], header: str) -> tuple[list[tuple[str, list[str]]], int]:
-    """Group paragraphs under the header before them, and count the spans that are left out. Raises Drop.
+_KINDS = ("heading", "paragraph", "formula")
+# Parts that are no body text: what they cover is not counted as lost.
+_OTHER_PARTS = ("title", "abstract", "author", "authoraffiliation", "bibentry", "publisher", "venue")
 
-    A span is left out if it overlaps an earlier one or lies outside the text.
+
+def _cut_sections(holder: Mapping[str, object], heading: str, paper: Paper) -> None:
+    """Group paragraphs and formulas under the heading before them, and count what is left out. Raises Drop.
+
+    A span is left out if it overlaps an earlier one or lies outside the text. A formula inside a paragraph is a part
+    of its text.
     """
     text = _require_text(holder)
-    marked = [(span, key == header) for key in (header, "paragraph") for span in _read_spans(holder, key)]
-    valid = sorted((span, is_header) for span, is_header in marked if span)
-    sections: list[tuple[str, list[str]]] = []
-    last_end = broken = 0
-    for (start, end), is_header in valid:
-        if start < last_end:
-            broken += 1
+    marked = [s for kind, key in enumerate((heading, *_KINDS[1:])) for s in _read_spans(holder, key, kind)]
+    other = [span for key in _OTHER_PARTS for span in _read_spans(holder, key) if span]
+    abstracts = [span for span in _read_spans(holder, "abstract") if span]
+    covered, last_end = [*other], 0
+    paper.broken_spans = marked.count(None)
+    for span in sorted(span for span in marked if span):
+        if span.start < last_end or any(a.start <= span.start and span.end <= a.end for a in abstracts):
+            paper.broken_spans += not _is_inside(span, last_end, abstracts)
             continue
-        last_end = end
-        words = _text(text[start:end])
-        if is_header:
-            sections.append((words, []))
-        elif words:
-            sections = sections or [("", [])]
-            sections[-1][1].append(words)
-    return [s for s in sections if s[1]], broken + len(marked) - len(valid)
+        last_end = span.end
+        covered.append(span)
+        _add(paper.sections, span, _text(text[span.start : span.end]))
+    paper.uncovered = _count_uncovered(text, covered)
+    paper.drop_empty_sections()
+
+
+def _is_inside(span: Span, last_end: int, abstracts: Sequence[Span]) -> bool:
+    """True for a formula that a paragraph contains, and for any part of the abstract, which is not written twice."""
+    is_in_abstract = any(a.start <= span.start and span.end <= a.end for a in abstracts)
+    return is_in_abstract or (_KINDS[span.kind] == "formula" and span.end <= last_end)
+
+
+def _add(sections: list[Section], span: Span, words: str) -> None:
+    if _KINDS[span.kind] == "heading":
+        sections.append(Section(words, span.number))
+    elif words:
+        if not sections:
+            sections.append(Section())
+        sections[-1].blocks.append(words)
+
+
+def _count_uncovered(text: str, covered: Sequence[Span]) -> int:
+    """Count the characters outside all spans, without blanks."""
+    count = end = 0
+    for span in (*sorted(covered), Span(len(text), 0, len(text))):
+        count += sum(map(len, text[end : span.start].split())) if span.start > end else 0
+        end = max(end, span.end)
+    return count
 
 
 def _identify(external: object, url: object) -> dict[str, object]:

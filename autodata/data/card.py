@@ -98,6 +98,7 @@ def _sections(manifest: Mapping[str, Any]) -> list[str]:
     facts, arms = manifest["card"], sorted(manifest["card"]["arms"])
     departures = read_departures(sorted(set(manifest["domains"].values())))
     models = {arm: facts["arms"][arm]["models"] for arm in arms}
+    costs = {arm: facts["arms"][arm].get("cost", {}) for arm in arms}  # not in data sets of earlier versions
     shown = [m for m in METRICS if any(manifest["statistics"][arm].get(m) is not None for arm in arms)]
     return [
         "## How many were made and kept",
@@ -107,6 +108,10 @@ def _sections(manifest: Mapping[str, Any]) -> list[str]:
         "Brackets hold the 95 % interval of the mean over documents; n is the number of documents.",
         "## Models",
         _by_arm("role", sorted(set().union(*models.values())), models, {}),
+        "## What it cost",
+        "The calls of each arm's run, over all its sessions, in US dollars. A dash means that a price is not known; "
+        "replies that were taken from another run cost nothing.",
+        _by_arm("role", sorted(set().union(*costs.values())), costs, {}),
         "## Sources and licences",
         "The header names the licences of the documents as the Hub spells them, strictest first. The table names "
         "them as the sources state them.",

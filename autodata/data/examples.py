@@ -57,6 +57,12 @@ def read_arm(name: str, folder: str) -> Arm:
     return Arm(name, folder, trajectories, recipe.domain, models, hash_inputs(manifest), prompts_hash)
 
 
+def open_arm(dataset: Path, name: str, run: str) -> Arm:
+    """Read the run that a row names; a published dataset contains it beside the rows. Raises RunError, RecipeError."""
+    inside = dataset / run
+    return replace(read_arm(name, str(inside)), folder=run) if inside.is_dir() else read_arm(name, run)
+
+
 def hash_inputs(manifest: Mapping[str, Any]) -> str:
     """Hash the recipe of a run and everything that it read."""
     return digest(json.dumps(manifest["inputs"], sort_keys=True).encode())

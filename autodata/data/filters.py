@@ -1,25 +1,13 @@
 """Applies the final filter, in code, to the candidates that the loop accepted (paper Sec. 3.1)."""
 
-import re
-
 from autodata.loop import rubric
+from autodata.loop.checks.sources import find_source_reference
 from autodata.recipes.data import Filters
 from autodata.recipes.domain import Shape
-from autodata.types import Candidate, Round
+from autodata.types import Round
 
 # The stages of the funnel, in order.
 STAGES = ("measured", "final check", "complete", "rubric", "context length", "no source reference")
-
-# A question must make sense without its source, which no solver sees.
-_SOURCE_REFERENCES = re.compile(
-    r"\b(?:the|this|these|that|said|present) (?:paper|authors?|study|manuscript|article|preprint)\b"
-    r"|\bin this work\b"
-    r"|\b(?:section|figure|fig\.|table|appendix|(?-i:Sec\.))\s*\(?(?:\d|(?-i:[A-Z]+)\b)"
-    r"|\bas (?:shown|described|discussed|reported|seen|stated) in\b"
-    r"(?! the (?:context|question|scenario|problem|setting)\b)"
-    r"|\b(?:titled|entitled)\s*[:,]?\s*[\"'“‘]",
-    re.IGNORECASE,
-)
 
 
 def find_stage(round: Round, shape: Shape, filters: Filters) -> str | None:
@@ -44,9 +32,3 @@ def list_unmeasured(round: Round) -> list[str]:
     return [
         f"{solver} {a.index + 1}: {a.outcome}" for solver, attempts in sides for a in attempts if not a.is_measured
     ]
-
-
-def find_source_reference(candidate: Candidate) -> str:
-    """Return the first words that refer to the source document, or an empty string."""
-    match = _SOURCE_REFERENCES.search(f"{candidate.context}\n{candidate.question}")
-    return match[0] if match else ""

@@ -81,8 +81,9 @@ def fill_dataset(run: Path, target: Path, manifest: Manifest, allow_unknown: boo
         write_file(target / name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     here = {"run": ".", "decontaminate": [], "arms": {arm: f"arms/{arm}" for arm in recipe.arms}}
     facts = _describe(recipe, here, manifest, target, (EXAMPLES, STATISTICS, DECONTAMINATION))
-    arms = {e.arm: {"models": e.provenance.models, "recipe_hash": e.provenance.recipe_hash} for e in moved}
-    facts["card"] = facts["card"] | {"arms": facts["card"]["arms"] | arms}
+    arms = facts["card"]["arms"]
+    moves = {e.arm: {"models": e.provenance.models, "recipe_hash": e.provenance.recipe_hash} for e in moved}
+    facts["card"] = facts["card"] | {"arms": {arm: about | moves.get(arm, {}) for arm, about in arms.items()}}
     write_file(target / "README.md", card.write_card(facts))
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from autodata.cluster.fleet import find_served
+from autodata.cluster.fleet import find_graders, find_served
 from autodata.doctor.builds import ADVICE, find_version, list_cpu_builds
 from autodata.doctor.finding import Finding, fail, ok, skip
 from autodata.recipes.models import Server
@@ -49,8 +49,7 @@ class Need:
 
 def check_gpus(recipe: object, site: Mapping[str, str]) -> Iterator[Finding]:
     """Check builds, driver and devices for the servers and the training of a recipe."""
-    graders = {role.endpoint for role in getattr(recipe, "graders", {}).values() if role}
-    served = find_served(recipe.models, graders)
+    served = find_served(recipe.models, find_graders(recipe))
     servers = {name: e.server for name, e in served.items() if e.server and not e.server.on_cpu}
     trains = isinstance(recipe, GrpoRecipe) and not recipe.trainer.get("use_cpu")
     if not servers and not trains:

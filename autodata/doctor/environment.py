@@ -13,8 +13,9 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from autodata.cluster.fleet import Site, find_served, limit_start
+from autodata.cluster.fleet import find_served, limit_start
 from autodata.cluster.jobs import SlurmError, parse_limit
+from autodata.cluster.resources import Site
 from autodata.doctor.builds import find_version
 from autodata.doctor.finding import Finding, fail, ok, skip, warn
 from autodata.recipes.models import Endpoint, Models

@@ -13,6 +13,18 @@ from autodata.types import Attempt, Candidate, Failure, Outcome, Role, Verdict
 
 Scores = Sequence[Fraction]
 Counts = tuple[int, int]  # how many weak and how many strong attempts
+_BOUNDS_IN_WORDS = {
+    "weak_mean_at_least": "a weak mean of at least",
+    "weak_mean_above": "a weak mean above",
+    "weak_mean_at_most": "a weak mean of at most",
+    "weak_mean_below": "a weak mean below",
+    "weak_max_at_most": "no weak answer above",
+    "weak_min_above": "every weak answer above",
+    "strong_mean_at_least": "a strong mean of at least",
+    "strong_mean_below": "a strong mean below",
+    "strong_min_above": "every strong answer above",
+    "gap_at_least": "between the two means a gap of at least",
+}
 
 
 def scores(candidate: Candidate, attempts: Sequence[Attempt]) -> list[Fraction]:
@@ -98,6 +110,12 @@ def decide_measured(weak: Scores, strong: Scores, planned: Counts, gate: Gate, c
     if not settled and strong and len(weak) == planned[0]:
         settled = settle(weak, strong, planned[1], gate, cut_off)
     return settled or Verdict(None, None, "not measured: attempts are missing")
+
+
+def describe_gate(gate: Gate) -> str:
+    """Say in words which scores a gate accepts, for the models that write and direct."""
+    bounds = [(words, getattr(gate, name)) for name, words in _BOUNDS_IN_WORDS.items()]
+    return ", ".join(f"{words} {bound:g}" for words, bound in bounds if bound is not None)
 
 
 def _is_unfinished(attempts: int, cut_off: int, gate: Gate) -> bool:

@@ -28,12 +28,12 @@ _WORTH_ANOTHER_SEED = (Outcome.EMPTY, Outcome.ABORTED, Outcome.REFUSED)
 class Agents:
     """Makes all model calls of one document, with one prompt set and one client.
 
-    `spent` counts tokens per role, and `outcomes` counts how calls ended. Both include replayed replies, so a resumed
-    run has the same counts.
+    `spent` counts tokens per role; `cached` and `reasoned` are parts of it. `outcomes` counts how calls ended. All of
+    them include replayed replies, so a resumed run has the same counts.
     """
 
     def __init__(self, client: "Client", prompts: PromptSet):
-        self.spent: Counter[str] = Counter()
+        self.spent, self.cached, self.reasoned = Counter[str](), Counter[str](), Counter[str]()
         self.outcomes: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._client = client
         self._prompts = prompts
@@ -42,6 +42,8 @@ class Agents:
         """Ask any request and count it for this document. Raises NotMeasured, EndpointError, Draining."""
         reply = await self._client.ask(request)
         self.spent[request.role] += reply.prompt_tokens + reply.completion_tokens
+        self.cached += Counter({request.role: reply.cached_tokens})  # the sum leaves out roles without any
+        self.reasoned += Counter({request.role: reply.reasoning_tokens})
         self.outcomes[request.role][reply.outcome] += 1
         return reply
 
@@ -91,7 +93,6 @@ class Agents:
 
         Raises ParseError if no reply could be read: there is no default verdict. Raises EndpointError.
         """
-        account = self._client.accounts[request.role]
         for ask in range(asks):
             try:
                 reply = await self.ask(replace(request, seed=request.seed + ask, attempt=request.attempt + ask))
@@ -102,9 +103,13 @@ class Agents:
                 problem: Exception = error
             except ParseError as error:
                 problem = error
-            account.counts["asked_again"] += 1
-        account.counts[Outcome.UNREADABLE] += 1
+            self.count_again(request.role)
+        self._client.accounts[request.role].counts[Outcome.UNREADABLE] += 1
         raise ParseError(f"asked {asks} times: {problem}")
+
+    def count_again(self, role: Role) -> None:
+        """Count a reply that could not be read and for which the role is asked again."""
+        self._client.accounts[role].counts["asked_again"] += 1
 
     def read(self, reply: Reply, role: Role) -> dict[str, object]:
         """Read the JSON object in a finished reply, after a repair if it needs one. Raises ParseError."""

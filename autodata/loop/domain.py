@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from autodata.config import RecipeError
 from autodata.loop import acceptance, rubric
 from autodata.loop.agents import Agents, attempt_seed, gather_all
+from autodata.loop.directing.outline import Outline, make_outline
 from autodata.loop.parsing import ParseError
 from autodata.loop.prompts import PromptSet
 from autodata.recipes.domain import DomainConfig, Gate, Shape
@@ -72,7 +73,7 @@ class Assessment:
 class Domain(ABC):
     """Defines one kind of task. The first methods, abstract or overridable, are the hooks."""
 
-    def __init__(self, config: DomainConfig, client: "Client", seed: int = 0):
+    def __init__(self, config: DomainConfig, client: "Client | None", seed: int = 0):
         self.config = config
         self.seed = seed
         self.prompts = PromptSet(*prompt_folders(config))
@@ -86,6 +87,10 @@ class Domain(ABC):
     async def prepare(self, document: Document) -> Document:
         """Prepare the document for the challenger, once, before round 1. Raises Unsuitable."""
         return replace(document, text=cut_text(document.text, self.config.document_chars))
+
+    def outline(self, document: Document) -> Outline:
+        """Return what an orchestrating model sees of the document."""
+        return make_outline(document.text)
 
     @abstractmethod
     def challenge(self, document: Document, rounds: Sequence[Round], number: int) -> Sequence[Challenge]:
@@ -208,7 +213,8 @@ class Domain(ABC):
             if judgement.met is None and reply.outcome.is_measured:
                 raise JudgeFailed(f"round {number}, {role}: {judgement.reason}")
             tokens = (reply.prompt_tokens, reply.completion_tokens)
-            return Attempt(index, seed, reply.outcome, reply.content, reply.reasoning, *tokens, judgement)
+            parts = {"cached_tokens": reply.cached_tokens, "reasoning_tokens": reply.reasoning_tokens}
+            return Attempt(index, seed, reply.outcome, reply.content, reply.reasoning, *tokens, judgement, **parts)
 
         attempts = await _make_attempts(attempt_once, count, is_settled)
         is_mute = not any(a.answer.strip() or a.outcome is Outcome.REFUSED for a in attempts)
@@ -238,8 +244,8 @@ class Domain(ABC):
         return Judgement(None, None, str(error))
 
 
-def load(config: DomainConfig, client: "Client", seed: int = 0) -> Domain:
-    """Load the class `Domain` of autodata/domains/<name>/domain.py."""
+def load(config: DomainConfig, client: "Client | None", seed: int = 0) -> Domain:
+    """Load the class `Domain` of autodata/domains/<name>/domain.py. Without a client it asks nobody anything."""
     return import_module(f"autodata.domains.{config.name}.domain").Domain(config, client, seed)
 
 

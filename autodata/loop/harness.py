@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 
 from autodata.loop.acceptance import count_cut_off, decide_weak, scores
 from autodata.loop.agents import gather_all
+from autodata.loop.directing.calls import MAX_TEXT_CHARS
 from autodata.loop.domain import Assessment, Domain, Unsuitable
 from autodata.loop.parsing import ParseError
 from autodata.recipes.generation import BASELINES
 from autodata.serving.measured import NotMeasured
 from autodata.types import Attempt, Candidate, Document, End, Failure, Quality, Role, Round, Trajectory, Verdict
 
-MAX_INSTRUCTION_CHARS = 2_000
+FINAL_CHECK = "final check: "  # how the reason of such a rejection begins
 Attempts = tuple[Attempt, ...]
 
 
@@ -57,7 +58,7 @@ class Harness:
         Raises JudgeFailed, Inconclusive and EndpointError (NotMeasured among them): then there was no round.
         """
         number, domain = len(self.rounds) + 1, self.domain
-        advice = {"instruction": instruction[:MAX_INSTRUCTION_CHARS], "diagnosis": diagnosis[:MAX_INSTRUCTION_CHARS]}
+        advice = {"instruction": instruction[:MAX_TEXT_CHARS], "diagnosis": diagnosis[:MAX_TEXT_CHARS]}
 
         candidate = await self._propose(number, advice["instruction"])
         if candidate is None:
@@ -76,7 +77,7 @@ class Harness:
         assessment = await domain.assess(candidate, weak, strong, self._shown_rounds)
 
         final = await self._check_again(candidate, assessment.verdicts[domain.config.preset], strong)
-        verdicts = fail_final(assessment, final, domain.config.preset)
+        verdicts = fail_final(assessment, final, candidate)
         evidence = {
             "presets": verdicts,
             "duplicate_answers": count_duplicates(weak) + count_duplicates(strong),
@@ -88,10 +89,10 @@ class Harness:
 
     def stop(self, end: End, note: str = "") -> None:
         """Play no further round."""
-        self.end, self.note = end, note[:MAX_INSTRUCTION_CHARS]
+        self.end, self.note = end, note[:MAX_TEXT_CHARS]
 
     def trajectory(self) -> Trajectory:
-        outcomes = self.domain.agents.outcomes
+        agents, outcomes = self.domain.agents, self.domain.agents.outcomes
         return Trajectory(
             document_id=self.document.id,
             document_source=self.document.source,
@@ -105,8 +106,10 @@ class Harness:
             preparation=dict(self.document.fields.get("preparation", {})),
             orchestrator=self.orchestrator,
             refused=tuple(self.refused),
-            tokens=dict(sorted(self.domain.agents.spent.items())),
+            tokens=dict(sorted(agents.spent.items())),
             outcomes={role: dict(sorted(counts.items())) for role, counts in sorted(outcomes.items())},
+            cached_tokens=dict(sorted(agents.cached.items())),
+            reasoning_tokens=dict(sorted(agents.reasoned.items())),
         )
 
     # ── the steps of a round ─────────────────────────────────────────────────────────────────
@@ -199,17 +202,15 @@ def find_fault(quality: Quality, candidate: Candidate) -> str | None:
     """Return why a quality check rejects the candidate, else None. A check of another candidate is none."""
     if quality.candidate_hash != candidate.hash:
         return "the check was of another candidate"
-    return None if quality.passed else quality.reason
+    return None if quality.passed else quality.reason or "the check failed without a reason"
 
 
-def fail_final(assessment: Assessment, final: Quality | None, preset: str) -> dict[str, Verdict]:
-    """Return the verdicts of all presets; a failed final check turns each acceptance into a rejection.
-
-    It counts only where the preset in force accepts: most rounds that it rejects have no final check.
-    """
-    if final is None or final.passed or not assessment.verdicts[preset].accepted:
+def fail_final(assessment: Assessment, final: Quality | None, candidate: Candidate) -> dict[str, Verdict]:
+    """Return the verdicts of all presets; a failed final check turns each acceptance into a rejection."""
+    fault = final and find_fault(final, candidate)
+    if not fault:
         return assessment.verdicts
-    rejected = Verdict(False, Failure.LOW_QUALITY, f"final check: {final.reason}")
+    rejected = Verdict(False, Failure.LOW_QUALITY, f"{FINAL_CHECK}{fault}")
     return {name: rejected if verdict.accepted else verdict for name, verdict in assessment.verdicts.items()}
 
 

@@ -5,30 +5,34 @@ recipe says, and keeps every proposal that was measured. Best-of-N proposes unti
 agentic arm spent on the same document, and keeps the best proposal: the loop must beat it at equal cost.
 """
 
-import json
+from dataclasses import dataclass
 
-from autodata.loop import recap
-from autodata.loop.agents import attempt_seed, make_object
-from autodata.loop.harness import MAX_INSTRUCTION_CHARS, Harness
+from autodata.loop.acceptance import describe_gate
+from autodata.loop.agents import attempt_seed
+from autodata.loop.directing import recap
+from autodata.loop.directing.calls import GIVE_UP, PROPOSE, READ, Call, IllegalMove, offer, read_call
+from autodata.loop.directing.diagnosis import diagnose_last
+from autodata.loop.directing.outline import Outline
+from autodata.loop.harness import Harness
 from autodata.serving.measured import NotMeasured
 from autodata.types import End, Outcome, Reply, Role, Trajectory
 
 FALLBACK = "agent, then fixed"  # recorded where Python took over from a model that kept calling what it may not
 MAX_REFUSALS_KEPT = 200  # characters of each reason
-PROPOSE, GIVE_UP = "propose", "give_up"
-_TEXT = {"type": "string", "maxLength": MAX_INSTRUCTION_CHARS}
-_TOOLS = {
-    PROPOSE: ("Ask the challenger for an entirely new candidate.", {"diagnosis": _TEXT, "instruction": _TEXT}),
-    GIVE_UP: ("Leave this document: nothing good will come of it.", {"diagnosis": _TEXT}),
-}
-TOOLS = tuple(
-    {"name": name, "description": text, "parameters": make_object(dict(arguments))}
-    for name, (text, arguments) in _TOOLS.items()
-)
+MAX_READS = 2  # sections that the model may read before each proposal
 
 
-class IllegalMove(RuntimeError):
-    """The model called something that it may not call now; the message says what it may."""
+@dataclass
+class Desk:
+    """What lies before the orchestrating model besides the rounds; it changes with each of its calls."""
+
+    outline: Outline
+    choices: int = 0  # calls so far
+    refusals: int = 0  # in a row
+    reads: int = 0  # since the last proposal
+    refused: str = ""  # why the call just before this one was refused
+    ignored: str = ""  # which of its arguments were not read
+    passage: str = ""  # the section that it asked for
 
 
 async def orchestrate(harness: Harness) -> Trajectory:
@@ -66,73 +70,81 @@ async def orchestrate_by_agent(harness: Harness) -> Trajectory:
     """Let a language model diagnose the last rounds and direct the next one, or give up (paper Sec. 2.1).
 
     It is asked only where it has a choice. Each choice is a conversation of its own over a recap of bounded length, so
-    that a long run does not fill the model's context. After too many illegal calls Python goes on.
+    that a long run does not fill the model's context. After too many illegal calls in a row Python goes on.
     """
     harness.orchestrator = "agent"
     await harness.prepare()
-    choices = 0
+    if harness.end is not None:
+        return harness.trajectory()
+    desk = Desk(harness.domain.outline(harness.document))
     while harness.end is None:
         if harness.waiting:
             await harness.play_round()
-        elif len(harness.refused) > harness.domain.config.max_illegal_moves:
+        elif desk.refusals > harness.domain.config.max_illegal_moves:
             harness.orchestrator = FALLBACK
             await harness.play_round()
         else:
-            await _choose_and_play(harness, choices)
-            choices += 1
+            await _choose_and_play(harness, desk)
     return harness.trajectory()
 
 
-async def _choose_and_play(harness: Harness, choice_index: int) -> None:
+async def _choose_and_play(harness: Harness, desk: Desk) -> None:
     """Do what the model chooses; what is illegal is refused, with the reason, and nothing is done."""
+    legal = list_legal(harness, desk)
     try:
-        name, arguments = read_call(await choose(harness, choice_index), list_legal(harness))
-    except (IllegalMove, NotMeasured) as refusal:
+        call = read_call(await choose(harness, desk), legal)
+        passage = desk.outline.read(call.section) if call.name == READ else ""
+    except (IllegalMove, LookupError, NotMeasured) as refusal:
         # An empty or refused reply has no call in it, so it counts as an illegal one.
         if isinstance(refusal, NotMeasured) and refusal.outcome not in (Outcome.EMPTY, Outcome.REFUSED):
             raise
-        harness.refused.append(str(refusal)[:MAX_REFUSALS_KEPT])
+        reason = str(refusal)[:MAX_REFUSALS_KEPT]
+        harness.refused.append(reason)
+        desk.refused, desk.ignored = reason, ""
+        desk.refusals, desk.choices = desk.refusals + 1, desk.choices + 1
         return
-    if name == GIVE_UP:
-        harness.stop(End.GAVE_UP, arguments["diagnosis"])
+    desk.refused, desk.ignored, desk.passage = "", call.ignored, passage
+    desk.refusals, desk.choices = 0, desk.choices + 1
+    await _make_move(harness, desk, call)
+
+
+async def _make_move(harness: Harness, desk: Desk, call: Call) -> None:
+    if call.name == GIVE_UP:
+        harness.stop(End.GAVE_UP, call.texts["diagnosis"])
+    elif call.name == READ:
+        desk.reads += 1
     else:
-        await harness.play_round(arguments["instruction"], arguments["diagnosis"])
+        desk.reads = 0
+        await harness.play_round(call.texts["instruction"], call.texts["diagnosis"])
 
 
-async def choose(harness: Harness, choice_index: int) -> Reply:
+async def choose(harness: Harness, desk: Desk) -> Reply:
+    """Ask the model for its next move."""
     domain, rounds = harness.domain, harness.rounds
+    legal = list_legal(harness, desk)
     slots = {
-        "excerpt": recap.shorten(harness.document.text),
+        "outline": desk.outline.text,
+        "passage": desk.passage,
+        "gate": describe_gate(domain.config.presets[domain.config.preset]),
         "rounds": recap.list_rounds(rounds),
         "earlier": recap.count_earlier(rounds),
-        "criteria": recap.count_criteria(next((r for r in reversed(rounds) if r.weak), None)),
+        "diagnosis": diagnose_last(rounds),
         "rounds_left": domain.config.max_rounds - len(rounds),
-        "legal": list_legal(harness),
-        "refused": harness.refused[-1:],
+        "challengers": domain.config.challengers,
+        "legal": legal,
+        "refused": desk.refused,
+        "ignored": desk.ignored,
     }
-    seed = attempt_seed(domain.seed, harness.document.id, len(rounds) + 1, Role.ORCHESTRATOR, choice_index)
-    request = {"seed": seed, "attempt": choice_index, "tools": TOOLS}
+    seed = attempt_seed(domain.seed, harness.document.id, len(rounds) + 1, Role.ORCHESTRATOR, desk.choices)
+    request = {"seed": seed, "attempt": desk.choices, "tools": offer(legal)}
     return await domain.agents.write(Role.ORCHESTRATOR, "orchestrator", slots, **request)
 
 
-def list_legal(harness: Harness) -> tuple[str, ...]:
+def list_legal(harness: Harness, desk: Desk) -> tuple[str, ...]:
+    """List the moves that the model may make now."""
+    may_read = desk.outline.sections and desk.reads < MAX_READS
     may_give_up = len(harness.rounds) >= harness.domain.config.give_up_after
-    return (PROPOSE, GIVE_UP) if may_give_up else (PROPOSE,)
-
-
-def read_call(reply: Reply, legal: tuple[str, ...]) -> tuple[str, dict[str, str]]:
-    """Read which function was called and its two texts; other arguments are dropped. Raises IllegalMove."""
-    if not reply.tool:
-        raise IllegalMove("no function was called; see tool-call-parser in the flags of the orchestrator's server")
-    if reply.tool not in legal:
-        raise IllegalMove(f"{recap.shorten(reply.tool)} is not legal now; legal: {', '.join(legal)}")
-    try:
-        arguments = json.loads(reply.arguments or "{}")
-    except (ValueError, RecursionError):
-        raise IllegalMove(f"the arguments of {reply.tool} are not JSON") from None
-    if not isinstance(arguments, dict):
-        raise IllegalMove(f"the arguments of {reply.tool} are not an object")
-    return reply.tool, {name: str(arguments.get(name, "")) for name in ("instruction", "diagnosis")}
+    return (PROPOSE, *([READ] if may_read else []), *([GIVE_UP] if may_give_up else []))
 
 
 ORCHESTRATORS = {"fixed": orchestrate, "agent": orchestrate_by_agent}

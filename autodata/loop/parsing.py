@@ -6,12 +6,25 @@ from collections.abc import Mapping
 
 import json_repair
 
+from autodata.loop import latex
 from autodata.types import Criterion
 
 MAX_CHARS = 20_000  # per field of a candidate
 MAX_CRITERION_CHARS = 2_000
 _INTEGER = re.compile(r"[+-]?[0-9]{1,4}")
-_FENCE = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
+_OBJECT = re.compile(r"\{(?=\s*[\"}])")  # where a JSON object may begin; "{x}" is none
+_NEARLY_OBJECT = re.compile(r"\{(?=\s*[\"'“”‘’])")
+_NUMBERED = re.compile(r"(?:criterion|no\.?|#)?\s{0,3}#?([+-]?[0-9]{1,4})(?:\.0)?\s{0,3}[.:)]?", re.IGNORECASE)
+_BOOLEANS = {"true": True, "yes": True, "met": True, "1": True, "1.0": True}
+_BOOLEANS |= {
+    "false": False,
+    "no": False,
+    "not met": False,
+    "not_met": False,
+    "unmet": False,
+    "0": False,
+    "0.0": False,
+}
 
 
 class ParseError(ValueError):
@@ -19,14 +32,19 @@ class ParseError(ValueError):
 
 
 def read_object(text: str) -> dict[str, object]:
-    """Find the JSON object in a reply: alone, in a code fence, or between sentences. Raises ParseError."""
-    for chunk in (text, *_FENCE.findall(text), text[text.find("{") :]):
+    """Find the JSON object in a reply: alone, in a code fence, or between sentences; of several, the last whole one.
+
+    LaTeX commands are restored in its texts. Raises ParseError.
+    """
+    last, start = None, _OBJECT.search(text)
+    while start:
         try:
-            value, _ = json.JSONDecoder().raw_decode(chunk.strip())
+            value, end = json.JSONDecoder().raw_decode(text, start.start())
         except (ValueError, RecursionError):  # ValueError also for numbers of thousands of digits
-            continue
-        if isinstance(value, dict):
-            return value
+            break  # what stands inside a broken object is only a part of it
+        last, start = value, _OBJECT.search(text, end)
+    if isinstance(last, dict):
+        return _restore(last)
     raise ParseError("no JSON object in the reply" if text.strip() else "the reply is empty")
 
 
@@ -36,14 +54,21 @@ def repair_object(text: str) -> dict[str, object]:
     This is the last resort, and each use is counted. A reply that was cut off is never repaired: that would turn half
     a rubric into a whole one.
     """
-    start = text.find("{")
+    start = _NEARLY_OBJECT.search(text)
+    at = start.start() if start else text.find("{")
     try:
-        value = json_repair.loads(text[start:]) if start >= 0 else None
+        value = json_repair.loads(text[at:]) if at >= 0 else None
     except (ValueError, RecursionError) as error:
         raise ParseError("no JSON object in the reply") from error
+    if isinstance(value, list):  # a reply with several objects
+        value = next((item for item in reversed(value) if isinstance(item, dict) and item), None)
     if not isinstance(value, dict) or not value:
         raise ParseError("no JSON object in the reply")
-    return value
+    return _restore(value)
+
+
+def _restore(record: dict[str, object]) -> dict[str, object]:
+    return {key: latex.restore(value) for key, value in record.items()}
 
 
 def read_text(record: Mapping[str, object], key: str, at_most: int = MAX_CHARS) -> str:
@@ -53,6 +78,8 @@ def read_text(record: Mapping[str, object], key: str, at_most: int = MAX_CHARS) 
         raise ParseError(f"no text in `{key}`")
     if len(value) > at_most:
         raise ParseError(f"`{key}` has {len(value)} characters, more than {at_most}")
+    if control := latex.find_control_character(value):
+        raise ParseError(f"`{key}` has a control character ({control}); {latex.BACKSLASHES}")
     return value.strip()
 
 
@@ -107,22 +134,40 @@ def _read_criterion(item: Mapping[str, object]) -> Criterion:
 def read_verdicts(reply: Mapping[str, object], count: int) -> tuple[tuple[bool, ...], str]:
     """Read one boolean per criterion, and the judge's reasons.
 
-    The set must be complete: criteria 1 to `count`, each exactly once, each with a boolean `met`. Anything else raises
+    The set must be complete: criteria 1 to `count`, each exactly once, each with a clear `met`. Anything else raises
     ParseError, so that a broken judge is never read as a score.
     """
     verdicts = reply.get("verdicts")
+    if isinstance(verdicts, dict) and verdicts:  # {"1": {"reason": …, "met": …}, …}
+        verdicts = [{"criterion": key, **v} if isinstance(v, dict) else v for key, v in verdicts.items()]
     if not isinstance(verdicts, list):
         raise ParseError("no list `verdicts` in the judge's reply")
-    by_number: dict[int, dict[str, object]] = {}
+    by_number: dict[int, tuple[bool, str]] = {}
     for verdict in verdicts:
-        number = verdict.get("criterion") if isinstance(verdict, dict) else None
-        if type(number) is not int or not isinstance(verdict.get("met"), bool):
-            raise ParseError(f"not a verdict: {str(verdict)[:80]}")
+        number, is_met, reason = _read_verdict(verdict)
         if number in by_number:
             raise ParseError(f"criterion {number} was judged twice")
-        by_number[number] = verdict
+        by_number[number] = (is_met, reason)
     if set(by_number) != set(range(1, count + 1)):
         raise ParseError(f"verdicts for criteria {sorted(by_number)} instead of 1 to {count}")
     ordered = [by_number[n] for n in range(1, count + 1)]
-    reasons = "\n".join(str(v.get("reason", "")) for v in ordered)
-    return tuple(v["met"] is True for v in ordered), reasons
+    return tuple(is_met for is_met, _ in ordered), "\n".join(reason for _, reason in ordered)
+
+
+def _read_verdict(verdict: object) -> tuple[int, bool, str]:
+    """Read number, boolean and reason of one verdict, as models write them: "1", 1.0, "true", "not met"."""
+    record = verdict if isinstance(verdict, dict) else {}
+    number = _NUMBERED.fullmatch(_as_word(record.get("criterion")))
+    is_met = read_boolean(record.get("met"))
+    if not number or is_met is None:
+        raise ParseError(f"not a verdict: {str(verdict)[:80]}")
+    return int(number[1]), is_met, str(record.get("reason") or "")
+
+
+def read_boolean(value: object) -> bool | None:
+    """Read a boolean, even if a model wrote it as a word or as 0 or 1; None for anything else."""
+    return value if isinstance(value, bool) else _BOOLEANS.get(_as_word(value).casefold())
+
+
+def _as_word(value: object) -> str:
+    return str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else ""

@@ -76,6 +76,7 @@ def describe(facts: Mapping[str, Any]) -> str:
         f"work on the documents ended with: {ends}",
         f"{write_count(summary['rounds'], 'round')}: {failures}; rounds accepted under each preset: {presets}",
         _describe_calls(facts),
+        f"cost, over all sessions: {', '.join(f'{role} {usd}' for role, usd in facts['cost'].items())}",
         f"{summary['duplicate_answers']:,} of {summary['attempts']:,} answers are identical to another answer to the "
         "same question",
         *tell_outcomes(facts["outcomes"]),

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from jinja2 import TemplateError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from autodata.loop.checks.addressing import speaks_of_solvers
 from autodata.loop.prompts import CONTROL
-from autodata.loop.role_words import speaks_of_solvers
 from autodata.meta.genome import Genome, check_shape
 
 _GROWTH = 2.0  # a prompt may grow to this many times the baseline's length

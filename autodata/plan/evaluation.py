@@ -9,7 +9,7 @@ from pathlib import Path
 from autodata.config import RecipeError
 from autodata.plan import lengths
 from autodata.plan.problems import Problems, list_problems
-from autodata.plan.queues import IN_FLIGHT, SIMULATED_PER_SLOT, QueuePlan, Queues, build_stations
+from autodata.plan.queues import IN_FLIGHT, SIMULATED_PER_SLOT, QueuePlan, Queues, build_stations, read_paid
 from autodata.plan.workload import PRIORS, Call, CallStage, Story, ask
 from autodata.recipes.evaluated import EVALUATED
 from autodata.recipes.evaluation import EvalRecipe
@@ -56,7 +56,8 @@ def plan_evaluation(recipe: EvalRecipe, options: argparse.Namespace) -> Evaluati
     endpoints = {name: _stand_in(recipe, name, options.like) for name in sorted(set(served.values()))}
     stations, outcomes = Queues(batches, served, build_stations(endpoints, options), in_flight).run(options.gpus)
     origin = f"{options.like}" if options.like else "priors.yaml, unmeasured"
-    return EvaluationPlan(origin, total, simulated, served, stations, outcomes, sets, recipe.samples)
+    paid = read_paid(options.like)
+    return EvaluationPlan(origin, total, simulated, served, stations, outcomes, paid, sets, recipe.samples)
 
 
 def _draw_batch(names: Sequence[str], count: int, draw: Draw, rng: random.Random) -> list[Story]:

@@ -7,10 +7,11 @@ from statistics import fmean
 
 from autodata.config import RecipeError
 from autodata.corpora.documents import read_corpus
-from autodata.plan.queues import SIMULATED_PER_SLOT, QueuePlan, Queues, build_stations
+from autodata.plan.queues import SIMULATED_PER_SLOT, QueuePlan, Queues, build_stations, read_paid
 from autodata.plan.workload import Workload, from_priors, from_run
 from autodata.recipes.generation import GenerateRecipe
 from autodata.serving.llm import role_config
+from autodata.stats.writing import write_usd
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,13 @@ class GenerationPlan(QueuePlan):
             prefix = "no document was accepted yet, so only a lower bound (95 %): "
         needed = accepted / rate
         share = needed / self.total
-        hours = share * fmean(self.seconds) / 3600
         work = f"{prefix}{needed:,.0f} documents, {share * self.tokens:,.0f} tokens"
+        costs = [self.cost(role) for role in self.served]
+        if None not in costs:
+            work += f", {write_usd(share * sum(cost or 0 for cost in costs))}"
+        if not self.is_timed:
+            return work
+        hours = share * fmean(self.seconds) / 3600
         return f"{work}, {hours:,.2f} h, {hours * self.gpus:,.2f} GPU-hours"
 
 
@@ -57,4 +63,5 @@ def plan_generation(recipe: GenerateRecipe, options: argparse.Namespace) -> Gene
     endpoints = {name: recipe.models.endpoints[name] for name in sorted(set(served.values()))}
     queues = Queues(batches, served, build_stations(endpoints, options), recipe.documents_in_flight)
     stations, outcomes = queues.run(options.gpus)
-    return GenerationPlan(workload.origin, count, simulated, served, stations, outcomes, workload)
+    paid = read_paid(options.like)
+    return GenerationPlan(workload.origin, count, simulated, served, stations, outcomes, paid, workload)

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import fmean
 
 import numpy
@@ -13,8 +14,10 @@ from autodata.plan.simulation import SimulatedOutcome, Station, choose_split, co
 from autodata.plan.speed import ReplicaSpeed, SpeedError
 from autodata.plan.workload import Story
 from autodata.recipes.models import Endpoint
-from autodata.serving.costs import count_gpus, find_place
-from autodata.stats.writing import write_duration, write_percent
+from autodata.run.folder import read_manifest
+from autodata.serving.costs import LEDGER, Cost, Ledger, count_gpus, find_place
+from autodata.serving.usage import charge
+from autodata.stats.writing import DASH, write_duration, write_percent, write_usd
 
 IN_FLIGHT = 64  # default for max_in_flight, as in the client
 # At most this many stories are simulated for each one in flight; others go at the pace of the middle half.
@@ -31,9 +34,11 @@ class Queues:
     in_flight: int
 
     def run(self, gpus: int | None) -> tuple[Mapping[str, Station], list[SimulatedOutcome]]:
-        """Simulate every batch; `gpus` GPUs are first split over the endpoints. Raises TooFewGpus."""
+        """Simulate every batch; `gpus` GPUs are first split over the endpoints. Raises TooFewGpus, SpeedError."""
         stations = self.stations
         if gpus is not None:
+            for name in list_open(stations):
+                raise SpeedError(f"--gpus {gpus}: {speed.explain_unknown(name)}")
             work = self._simulate(self.batches[0], stations).work
             stations = choose_split(stations, work, gpus, lambda s: self._simulate(self.batches[0], s).seconds)
         return stations, [self._simulate(batch, stations) for batch in self.batches]
@@ -52,6 +57,21 @@ class QueuePlan:
     served: Mapping[str, str]
     stations: Mapping[str, Station]
     outcomes: Sequence[SimulatedOutcome]  # one per seed
+    paid: Ledger  # of the run that the calls are drawn from, if any
+
+    @property
+    def is_timed(self) -> bool:
+        return not list_open(self.stations)
+
+    def cost(self, role: str) -> float | None:
+        """Return the nano-dollars of a role: at its price, else as much for each token as in the run; else None."""
+        prompt, completion = (
+            self.sum(getattr(o, kind)[role] for o in self.outcomes) for kind in ("prompt", "completion")
+        )
+        price, paid = self.stations[self.served[role]].price, self.paid.get(role, Cost())
+        if price:
+            return charge(price, prompt, completion, prompt * paid.cached_tokens / max(1, paid.prompt_tokens))
+        return None if paid.nano_usd is None else paid.nano_usd * (prompt + completion) / max(1, paid.tokens)
 
     @property
     def seconds(self) -> list[float]:
@@ -87,13 +107,37 @@ class QueuePlan:
 
     def summarize_calls(self, advice: str) -> dict[str, str]:
         """Return the rows that generation and evaluation have in common; `advice` helps if all servers idle."""
+        counts = {
+            "calls": f"{self.sum(o.calls.total() for o in self.outcomes):,.0f}",
+            "tokens": f"{self.tokens:,.0f}",
+            "cost": self._tell_cost(),
+        }
+        return counts | (self._tell_time(advice) if self.is_timed else self._leave_time_open())
+
+    def _tell_cost(self) -> str:
+        """Write what all calls cost, or those of the roles with a known price."""
+        costs = {role: self.cost(role) for role in self.served}
+        known, unknown = [c for c in costs.values() if c is not None], [r for r, c in costs.items() if c is None]
+        if not known:
+            return DASH
+        return f"at least {write_usd(sum(known))}, without {', '.join(unknown)}" if unknown else write_usd(sum(known))
+
+    def _leave_time_open(self) -> dict[str, str]:
+        unknown = "; ".join(map(speed.explain_unknown, list_open(self.stations)))
+        hours = DASH if self.gpus else "0.00"
+        return {
+            "wall-clock": f"{DASH}; {unknown}",
+            "GPUs": str(self.gpus),
+            "GPU-hours held": hours,
+            "bottleneck": DASH,
+        }
+
+    def _tell_time(self, advice: str) -> dict[str, str]:
         low, high = numpy.percentile(self.seconds, [5, 95])
         endpoint, role = self.bottleneck
         seconds = fmean(self.seconds)
         hint = "" if self.utilisation(endpoint) > 0.5 else f"; mostly idle: {advice}"
         return {
-            "calls": f"{self.sum(o.calls.total() for o in self.outcomes):,.0f}",
-            "tokens": f"{self.tokens:,.0f}",
             "wall-clock": f"{write_duration(seconds)} [{write_duration(low)}, {write_duration(high)}]",
             "GPUs": str(self.gpus),
             "GPU-hours held": f"{self.gpus * seconds / 3600:,.2f}",
@@ -101,41 +145,60 @@ class QueuePlan:
         }
 
     def show(self, name: str) -> list[Table]:
-        return [self._show_roles(name), show_endpoints(name, self.stations, self.utilisation)]
+        used = self.utilisation if self.is_timed else None
+        return [self._show_roles(name), show_endpoints(name, self.stations, used)]
 
     def _show_roles(self, name: str) -> Table:
-        head = ("role", "endpoint", "calls", "prompt tokens", "completion tokens", "GPU-hours")
+        head = ("role", "endpoint", "calls", "prompt tokens", "completion tokens", "cost", "GPU-hours")
         table = Table(*head, title=f"{name}: roles")
-        extended = [replace(o, seconds=self.extend(o)) for o in self.outcomes]
+        extended = [replace(o, seconds=self.extend(o)) for o in self.outcomes] if self.is_timed else []
         shares = [share_gpu_seconds(o, self.served, self.stations) for o in extended]
         for role, endpoint in self.served.items():
             columns = zip(*((o.calls[role], o.prompt[role], o.completion[role]) for o in self.outcomes), strict=True)
-            hours = fmean(share.get(role, 0.0) for share in shares) / 3600
-            table.add_row(role, endpoint, *(f"{self.sum(values):,.0f}" for values in columns), f"{hours:,.2f}")
+            counts = (f"{self.sum(values):,.0f}" for values in columns)
+            hours = f"{fmean(share.get(role, 0.0) for share in shares) / 3600:,.2f}" if shares else DASH
+            table.add_row(role, endpoint, *counts, write_usd(self.cost(role)), hours)
         return table
 
 
-def show_endpoints(name: str, stations: Mapping[str, Station], utilisation: Callable[[str], float]) -> Table:
-    """Build the table of the endpoints with their speeds."""
+def list_open(stations: Mapping[str, Station]) -> list[str]:
+    """List the endpoints whose speed is not known."""
+    return [name for name, station in stations.items() if station.speed is None]
+
+
+def show_endpoints(name: str, stations: Mapping[str, Station], utilisation: Callable[[str], float] | None) -> Table:
+    """Build the table of the endpoints with their speeds. `utilisation` is None if the time is left open."""
     head = ("endpoint", "replicas", "GPUs each", "used", "tokens/s: 1 request, maximum", "source of the speed")
     table = Table(*head, title=f"{name}: endpoints")
     for endpoint, station in stations.items():
-        counts, used = (str(station.replicas), str(station.gpus)), write_percent(utilisation(endpoint))
-        tokens_per_s = f"{1 / station.speed.step(1):,.3g}, {1 / station.token_s:,.4g}"
-        table.add_row(endpoint, *counts, used, tokens_per_s, station.speed.origin)
+        counts, used = (str(station.replicas), str(station.gpus)), utilisation(endpoint) if utilisation else None
+        table.add_row(endpoint, *counts, write_percent(used), *_tell_speed(station))
     return table
 
 
+def _tell_speed(station: Station) -> tuple[str, str]:
+    """Write the speed of an endpoint, and where it comes from."""
+    if station.speed is None:
+        return DASH, "not known"
+    return f"{1 / station.speed.step(1):,.3g}, {1 / station.token_s:,.4g}", station.speed.origin
+
+
 def build_stations(endpoints: Mapping[str, Endpoint], options: argparse.Namespace) -> dict[str, Station]:
-    """Make the station of each endpoint, with its speed. Raises SpeedError."""
+    """Make the station of each endpoint, with its speed if that is known. Raises SpeedError."""
     speeds = speed.choose(endpoints, read_speeds(options.speed), options.like)
     return {name: make_station(name, endpoint, speeds[name]) for name, endpoint in endpoints.items()}
 
 
-def make_station(name: str, endpoint: Endpoint, replica: ReplicaSpeed) -> Station:
+def make_station(name: str, endpoint: Endpoint, replica: ReplicaSpeed | None) -> Station:
     server = endpoint.server
     replicas, gpus = (server.replicas, count_gpus(server)) if server else (1, 0)
-    return Station(replica, replicas, endpoint.max_in_flight or IN_FLIGHT, gpus, find_place(name, endpoint))
+    most, place = endpoint.max_in_flight or IN_FLIGHT, find_place(name, endpoint)
+    return Station(replica, replicas, most, gpus, place, endpoint.price)
+
+
+def read_paid(like: Path | None) -> Ledger:
+    """Read what a run of --like paid; nothing if there is none, or no ledger."""
+    return LEDGER.validate_python((read_manifest(like) or {}).get("ledger") or {}) if like else {}
 
 
 def read_speeds(arguments: Sequence[str]) -> dict[str, ReplicaSpeed]:

@@ -9,6 +9,7 @@ import simpy
 
 from autodata.plan.speed import ReplicaSpeed
 from autodata.plan.workload import Call, Story
+from autodata.recipes.models import Price
 from autodata.types import WrongCall
 
 Steps = Generator[simpy.Event, object, None]
@@ -16,13 +17,14 @@ Steps = Generator[simpy.Event, object, None]
 
 @dataclass(frozen=True)
 class Station:
-    """An endpoint in the simulation."""
+    """An endpoint in the simulation. Without a speed its calls are counted, and all time is left open."""
 
-    speed: ReplicaSpeed
+    speed: ReplicaSpeed | None
     replicas: int
     max_in_flight: int
     gpus: int = 0  # per replica
     place: str = ""  # stations with the same place use the same GPUs; "" or the station's own name: GPUs of its own
+    price: Price | None = None
 
     @property
     def token_s(self) -> float:
@@ -153,15 +155,29 @@ def simulate(
     stories: Sequence[Story], served: Mapping[str, str], stations: Mapping[str, Station], in_flight: int
 ) -> SimulatedOutcome:
     """Simulate all documents to their end, `in_flight` of them at once."""
+    if None in [station.speed for station in stations.values()]:
+        return _count(stories, served)
     loop = _Loop(served, stations)
     slots = simpy.Resource(loop.env, in_flight)
     for story in stories:
         loop.env.process(loop.play(story, slots))
     loop.env.run()
     loop.outcome.seconds = max(loop.outcome.finished, default=0.0)
-    loop.outcome.accepted = sum(s.accepted for s in stories)
-    loop.outcome.rounds = sum(s.rounds for s in stories)
-    return loop.outcome
+    return _count_ends(loop.outcome, stories)
+
+
+def _count(stories: Sequence[Story], served: Mapping[str, str]) -> SimulatedOutcome:
+    """Count the calls of all documents without their time."""
+    outcome = SimulatedOutcome()
+    for call in (call for story in stories for call in story.calls):
+        outcome.count(call, served[call.role], 0.0, 0.0)
+    return _count_ends(outcome, stories)
+
+
+def _count_ends(outcome: SimulatedOutcome, stories: Sequence[Story]) -> SimulatedOutcome:
+    outcome.accepted = sum(story.accepted for story in stories)
+    outcome.rounds = sum(story.rounds for story in stories)
+    return outcome
 
 
 def share_gpu_seconds(

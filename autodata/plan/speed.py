@@ -49,14 +49,15 @@ def state(prefill: float, decode: float, concurrency: float, origin: str) -> Rep
     return ReplicaSpeed(1 / prefill, 1 / decode - sequence_s, sequence_s, origin=origin)
 
 
-def assume(name: str, endpoint: Endpoint) -> ReplicaSpeed:
-    """Look up a model's speed in priors.yaml, which is not measured. Raises SpeedError."""
-    if endpoint.model not in PRIORS["speeds"]:
-        raise SpeedError(
-            f"models.endpoints.{name} ({endpoint.model}): its speed is not known; give it with "
-            f"--speed {name}=prefill,decode,concurrency"
-        )
-    return state(*PRIORS["speeds"][endpoint.model], origin="chosen, unmeasured")
+def assume(model: str) -> ReplicaSpeed | None:
+    """Look up a model's speed in priors.yaml, which is not measured. None if it is not there."""
+    numbers = PRIORS["speeds"].get(model)
+    return state(*numbers, origin="chosen, unmeasured") if numbers else None
+
+
+def explain_unknown(name: str) -> str:
+    """Say which option gives the speed of an endpoint."""
+    return f"the speed of {name} is not known; give it with --speed {name}=prefill,decode,concurrency"
 
 
 def fit(work: numpy.ndarray, seconds: numpy.ndarray, origin: str) -> ReplicaSpeed:
@@ -103,14 +104,18 @@ def require_used(stated: Iterable[str], names: Iterable[str]) -> None:
 
 def choose(
     endpoints: Mapping[str, Endpoint], stated: Mapping[str, ReplicaSpeed], like: Path | None
-) -> dict[str, ReplicaSpeed]:
-    """Choose the speed of each endpoint: stated, else fitted to the run, else assumed. Raises SpeedError."""
+) -> dict[str, ReplicaSpeed | None]:
+    """Choose the speed of each endpoint: stated, else fitted to the run, else assumed, else unknown.
+
+    Raises SpeedError if a speed is stated for an endpoint that is not used.
+    """
     require_used(stated, endpoints)
 
-    def find(name: str, endpoint: Endpoint) -> ReplicaSpeed:
+    def find(name: str, endpoint: Endpoint) -> ReplicaSpeed | None:
         if like and name not in stated and (fitted := fit_run(like, endpoint.model)):
             return fitted
         caches = bool(endpoint.server and endpoint.server.flags.get("enable-prefix-caching"))
-        return replace(stated.get(name) or assume(name, endpoint), caches=caches)
+        chosen = stated.get(name) or assume(endpoint.model)
+        return chosen and replace(chosen, caches=caches)
 
     return {name: find(name, endpoint) for name, endpoint in endpoints.items()}

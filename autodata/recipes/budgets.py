@@ -1,12 +1,13 @@
 """Finds roles that cannot answer: they have no endpoint, no token budget, or one that does not fit their server."""
 
+import math
 from collections.abc import Iterator
 
 from autodata.recipes.data import JudgeAuditRecipe
 from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.meta import MetaRecipe
-from autodata.recipes.models import FORMS, ROLES, RoleConfig
+from autodata.recipes.models import FORMS, ROLES, TOOL_CHOICES, RoleConfig
 from autodata.recipes.training import GrpoRecipe
 
 Recipe = GenerateRecipe | MetaRecipe | EvalRecipe | GrpoRecipe | JudgeAuditRecipe | QuestionTypesRecipe
@@ -42,12 +43,17 @@ def _list_roles(recipe: Recipe) -> list[str]:
 
 
 def find_problems(recipe: object) -> Iterator[str]:
-    """Yield one sentence for each role that cannot answer and each unknown form of output, with the key to change."""
+    """Yield one sentence for each role that cannot answer and each wrong form or price, with the key to change."""
     if isinstance(recipe, Recipe):
         yield from _find_missing(recipe)
         for name, endpoint in recipe.models.endpoints.items():
             if (form := endpoint.structured_output) not in FORMS:
                 yield f"models.endpoints.{name}.structured_output={form}: choose one of {', '.join(FORMS)}"
+            for kind, usd in vars(endpoint.price).items() if endpoint.price else ():
+                if usd is not None and not 0 <= usd < math.inf:
+                    yield f"models.endpoints.{name}.price.{kind}={usd}: write US dollars per million tokens, 0 or more"
+            if (choice := endpoint.tool_choice) not in TOOL_CHOICES:
+                yield f"models.endpoints.{name}.tool_choice={choice}: choose one of {', '.join(TOOL_CHOICES)}"
         yield from _find_budgets(recipe)
 
 

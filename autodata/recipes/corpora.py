@@ -43,9 +43,23 @@ class PrincipiaFilters:
 class OwnFilters:
     """Selects which of the user's own texts are kept."""
 
-    licence: str = ""  # licence of all texts; a record's own `licence` overrides it
+    licence: str = ""  # licence of all texts; a record's own overrides it
+    text_column: str = "text"  # key of a record's text; a.b is b inside a
+    id_column: str = "id"
+    licence_column: str = ""  # empty: `licence` or `license`, of the record or of its `metadata`
     min_chars: int = 1
     max_chars: int = 1_000_000
+
+
+@dataclass
+class QualityFilters:
+    """Drops documents by the heuristics of other corpora, for English text; all off unless a recipe names them."""
+
+    fineweb: bool = False  # few full sentences, many short or repeated lines
+    gopher_quality: bool = False  # too few words, no stop words, mostly symbols or bullets
+    gopher_repetition: bool = False  # repeated lines, paragraphs and word sequences
+    languages: list[str] = field(default_factory=list)  # ISO 639-1 codes that are kept, as [en]; empty: all
+    language_at_least: float = 0.65  # chosen: as datatrove; the identifier must be this sure of the language
 
 
 @dataclass
@@ -67,6 +81,7 @@ class IngestRecipe:
     source: str = MISSING  # "s2orc", "pile_of_law", "principia" or "own"
     path: str = field(default=MISSING, metadata=OPERATIONAL)  # folder of the files, identified by names and sizes
     papers: str | None = operational(None)  # for s2orc: folder of the `papers` data set, identified likewise
+    abstracts: str | None = operational(None)  # for s2orc: folder of the `abstracts` data set, identified likewise
     opt_out: str | None = operational(None)  # file of ids, DOIs and URLs that must not be used, identified by content
     one_in: int = 1  # keep only one document in so many, drawn by its id
     near_duplicates: bool = True  # keep only the first of several texts whose word 5-grams are about 0.7 alike or more
@@ -76,6 +91,7 @@ class IngestRecipe:
     pile_of_law: PileOfLawFilters = field(default_factory=PileOfLawFilters)
     principia: PrincipiaFilters = field(default_factory=PrincipiaFilters)
     own: OwnFilters = field(default_factory=OwnFilters)
+    quality: QualityFilters = field(default_factory=QualityFilters)
     executor: str = operational("local")  # "local" or "slurm"
     workers: int | None = operational(None)  # tasks at a time; None: one per core, on Slurm as many as it gives
     slurm: SlurmArray = field(default_factory=SlurmArray, metadata=OPERATIONAL)

@@ -45,3 +45,6 @@ class JudgeAuditRecipe:
     attempts: int = 100  # attempts that are judged again, spread over the documents
     repeats: int = 3  # how often each attempt is judged
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        self.models.keep(["judge"])

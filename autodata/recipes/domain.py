@@ -65,8 +65,9 @@ class DomainConfig:
     early_stop: bool = False  # make no further attempt once the verdict in force cannot change
     max_rounds: int = MISSING
     give_up_after: int = 1  # rounds before the orchestrator may give up
-    max_illegal_moves: int = 3  # after more illegal calls of the model, the fixed orchestrator takes over
+    max_illegal_moves: int = 3  # after more illegal calls of the model in a row, the fixed orchestrator takes over
     criteria_per_call: int = 0  # how many criteria the judge is shown at once; 0: all
+    worked_examples: bool = True  # show the challenger one complete example and one rejected one
     judge_retries: int = 2  # how often the judge is asked again after an unreadable reply
     count_refusals: bool = False  # a solver's refusal counts as a wrong answer; false: it is not measured
     final_check: bool = False  # check the quality of a possible example a second time

@@ -98,6 +98,9 @@ class QuestionTypesRecipe:
     domain: DomainConfig = field(default_factory=DomainConfig)  # says how often the judge is asked again
     models: Models = field(default_factory=Models)  # only the judge is used; it labels
 
+    def __post_init__(self) -> None:
+        self.models.keep(["judge"])
+
 
 @dataclass
 class TableRow:
@@ -130,9 +133,10 @@ class TableRecipe:
 class StudyArm:
     """Describes one arm of a study: one way to make the training data, trained with every seed."""
 
-    name: str = MISSING  # its runs are seed_<s>/grpo_<name> and seed_<s>/eval_<name>
+    name: str = MISSING  # its evaluation is seed_<s>/eval_<name>
     label: str = MISSING  # its name in tables and figures
-    generation: str = MISSING  # its generation run is seed_<s>/<generation>
+    generations: list[str] = MISSING  # its generation runs are seed_<s>/<generation>
+    trainings: list[str] = field(default_factory=list)  # one after the other; empty: seed_<s>/grpo_<name> alone
     roles: list[Role] = field(default_factory=lambda: [*Role])  # their tokens are the cost of the arm's data
     command: str = MISSING  # the command that makes its runs, printed if one is missing
 
@@ -149,7 +153,7 @@ class StudyRecipe:
     untrained: str = MISSING  # the command that makes eval_untrained, printed if it is missing
     arms: list[StudyArm] = field(default_factory=list)
     baseline: str = "cot"  # the arm that the others are compared with in the main table
-    scores: str | None = None  # folder with CSV files to analyse; null: they are gathered from the runs
+    scores: list[str] = field(default_factory=list)  # folders with CSV files to analyse; empty: gather from the runs
     pilot: str | None = None  # folder with a pilot's CSV files; the command then computes the power only
     power_seeds: list[int] = field(default_factory=lambda: [3, 5, 10])
     power_documents: list[int] = field(default_factory=lambda: [40])

@@ -6,6 +6,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
+TOOL_CHOICES = ("required", "auto", "none")  # how an orchestrating model is offered its moves
 FORMS = ("json_schema", "bounded", "json_object", "none")  # forms of output that an endpoint can enforce
 OPERATIONAL = {"operational": True}  # marks a key that says how a run is done and cannot change its results
 
@@ -58,6 +59,15 @@ class Server:
 
 
 @dataclass
+class Price:
+    """What an endpoint charges, in US dollars per million tokens."""
+
+    input: float = MISSING
+    output: float = MISSING  # reasoning included
+    cached: float | None = None  # prompt tokens that the provider had cached; None: they cost as much as all others
+
+
+@dataclass
 class Endpoint:
     """An OpenAI-compatible endpoint: one that already runs (`base_url`) or one to start (`server`)."""
 
@@ -67,11 +77,14 @@ class Endpoint:
     base_url: str | None = operational(None)
     api_key_env: str = operational("")  # name of the environment variable, never the key
     structured_output: str = "json_schema"  # one of FORMS; "bounded" is a schema with bounded strings
+    tool_choice: str = "required"  # one of TOOL_CHOICES; some models refuse "required" while they think
     max_in_flight: int | None = operational(None)  # None: set by the servers' load if there are leases, else 64
     leases: str | None = operational(None)  # folder with the replicas' leases, set by a Slurm campaign
     policy: str = operational("cache_aware")  # policy of the router in front of the replicas
     timeout_s: float = operational(600.0)
     retries: int = operational(6)
+    # Not needed where the provider says with each reply what it cost.
+    price: Price | None = field(default=None, metadata=OPERATIONAL)
     server: Server | None = None
 
 
@@ -115,6 +128,9 @@ class Budget:
     tokens: int | None = None
     hours: float | None = None
     gpu_hours: float | None = None  # time with calls in flight × GPUs; for servers that the project starts
+    usd: float | None = (
+        None  # US dollars; every endpoint that is asked needs a price, or a provider that says its cost
+    )
 
 
 MODEL_NAME = "smollm2-135m-instruct"

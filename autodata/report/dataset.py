@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from autodata.data.statistics import METRICS, estimate_metric, measure_intervals, write_metric
-from autodata.loop.recap import shorten
+from autodata.loop.directing.recap import shorten
 from autodata.report import page
 from autodata.report.charts import Columns, Forest, ForestRow, Frame, Step, draw_histogram, series_style
 from autodata.report.storyboard import EXCERPT_CHARS, Blocks

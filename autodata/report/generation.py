@@ -20,10 +20,11 @@ from autodata.report.yields import KNOBS, MeasuredRound, Yields, measure
 from autodata.run.records import ERRORS, LINE, iterate_records
 from autodata.run.snapshot import read_snapshot
 from autodata.serving import journal
-from autodata.stats.writing import write_count
+from autodata.stats.writing import write_count, write_usd
 from autodata.types import TRAJECTORY, Role
 
-_COSTS = ("calls", "replayed", "prompt_tokens", "completion_tokens", "call_seconds", "gpu_seconds")
+_COSTS = ("calls", "replayed", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens",
+          "call_seconds", "gpu_seconds")  # fmt: skip
 
 
 def render(folder: Path, manifest: Mapping[str, Any]) -> str:
@@ -62,16 +63,20 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
 
 
 def list_costs(overview: Overview, ledger: Mapping[str, Mapping[str, float | None]]) -> list[list[object]]:
-    """List for each role the tokens of its trajectories, the costs in the run's ledger, GPU-seconds per acceptance."""
+    """List for each role the tokens of its trajectories, the costs in the run's ledger, and costs per acceptance."""
     rows: list[list[object]] = []
     for role in (*Role, *sorted({*ledger} - {*Role})):
         tokens, costs = overview.tokens.get(role), ledger.get(role, {})
         if tokens is None and not costs:
             continue
-        gpu = costs.get("gpu_seconds")
-        gpu_each = gpu / overview.accepted if gpu is not None and overview.accepted else None
-        rows.append([words(role), tokens, *(costs.get(name) for name in _COSTS), gpu_each])
+        gpu_each = _share(costs.get("gpu_seconds"), overview.accepted)
+        usd = [costs.get("nano_usd"), _share(costs.get("nano_usd"), overview.accepted)]
+        rows.append([words(role), tokens, *(costs.get(name) for name in _COSTS), gpu_each, *map(write_usd, usd)])
     return rows
+
+
+def _share(total: float | None, count: int) -> float | None:
+    return total / count if total is not None and count else None
 
 
 def _read(folder: Path, recipe: GenerateRecipe) -> tuple[Overview, Blocks, list[MeasuredRound]]:

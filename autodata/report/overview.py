@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from autodata.loop.recap import average
+from autodata.loop.directing.recap import average
+from autodata.loop.harness import FINAL_CHECK
 from autodata.recipes.domain import Gate
 from autodata.report.charts import Columns, Frame, Point, Scatter, Series, Step
 from autodata.report.storyboard import style_of
@@ -24,7 +25,10 @@ _STEPS: dict[str, Callable[[Round], bool]] = {
     "passed the quality check": lambda round: round.quality is not None and round.quality.passed,
     "tried by the weak solver": lambda round: bool(round.weak),
     "tried by the strong solver": lambda round: bool(round.strong),
-    "accepted": lambda round: round.verdict.accepted is True,
+    "accepted by their scores": lambda round: (
+        round.verdict.accepted is True or round.verdict.reason.startswith(FINAL_CHECK)
+    ),
+    "accepted": lambda round: round.verdict.accepted is True,  # by the final check too
 }
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from autodata.loop.recap import shorten
+from autodata.loop.directing.recap import shorten
 from autodata.types import TRAJECTORY, Attempt, Round, Trajectory, Verdict
 
 TEXT_CHARS = 8_000  # maximum length of an answer or its reasoning; longer texts lose their middle

@@ -19,8 +19,17 @@ from autodata.recipes.models import Budget, Models
 from autodata.run.folder import Run, read_manifest, tell_time
 from autodata.run.records import RunError
 from autodata.run.snapshot import FILE, SNAPSHOT, RoleSpeed, RunState, Snapshot, describe, draw, read_snapshot
-from autodata.serving.costs import LEDGER, Cost, Ledger, add, count_endpoint_gpus, find_spent_budget
-from autodata.serving.llm import Client, Draining
+from autodata.serving.costs import (
+    LEDGER,
+    Cost,
+    Ledger,
+    add,
+    add_usd,
+    count_endpoint_gpus,
+    find_spent_budget,
+    price_earlier,
+)
+from autodata.serving.llm import Client, Draining, list_used
 from autodata.types import Role
 
 NO_LIMITS = Budget()
@@ -69,6 +78,7 @@ class Progress:
     def watch(self, client: Client, budget: Budget = NO_LIMITS) -> None:
         """Add the calls of a client to the ledger; with a budget, the client drains when a limit is reached."""
         self.clients.append(client)
+        self._earlier = price_earlier(self._earlier, client.models)
         if budget != NO_LIMITS:
             client.find_spent_budget = lambda: find_spent_budget(budget, self.ledger(), self.hours)
 
@@ -107,6 +117,7 @@ class Progress:
             elapsed_s=round(self.hours * 3600, 1),
             calls=sum(cost.calls for cost in ledger.values()),
             tokens=sum(cost.tokens for cost in ledger.values()),
+            nano_usd=add_usd(ledger.values()),
             roles=ledger,
             speeds=speeds,
             in_flight=self._count_in_flight(),
@@ -179,6 +190,11 @@ def check_budget(budget: Budget, models: Models) -> None:
     if budget.gpu_hours is not None and not any(map(count_endpoint_gpus, models.endpoints.values())):
         why = "no endpoint has a server with GPUs, so there are no GPU-hours to count"
         raise RecipeError(f"budget.gpu_hours: {why}; set budget.hours, budget.calls or budget.tokens instead")
+    # Whether a provider says what a reply cost is known after the first reply; no server of our own does.
+    unpriced = [name for name, endpoint in list_used(models).items() if endpoint.server and endpoint.price is None]
+    if budget.usd is not None and unpriced:
+        why = f"a server that the command starts names no cost, and models.endpoints.{unpriced[0]}.price is not set"
+        raise RecipeError(f"budget.usd: {why}; set its input and output, to 0 if its tokens cost nothing")
 
 
 def read_earlier(folder: Path) -> tuple[Ledger, float]:

@@ -15,11 +15,11 @@ from rich.text import Text
 
 from autodata.serving.costs import Cost
 from autodata.serving.measured import tell_outcomes
-from autodata.stats.writing import DASH, write_count, write_duration, write_number, write_percent
+from autodata.stats.writing import DASH, write_count, write_duration, write_number, write_percent, write_usd
 from autodata.types import Outcome, Role
 
 FILE = "progress.json"
-_NUMBERS = ("in flight", "calls/s", "tokens/s", "calls", "replayed", "tokens", "asked again", "GPU-hours")
+_NUMBERS = ("in flight", "calls/s", "tokens/s", "calls", "replayed", "tokens", "asked again", "GPU-hours", "cost")
 # Anybody may have written the file, and a terminal shows it: control characters are removed.
 PrintableText = Annotated[str, AfterValidator(lambda text: "".join(c for c in text if c.isprintable())[:200])]
 
@@ -73,6 +73,7 @@ class Snapshot:
     pid: int
     host: PrintableText
     slurm_job_id: PrintableText | None = None
+    nano_usd: int | None = None  # sums all sessions; None: what some role costs is not known
 
 
 SNAPSHOT = TypeAdapter(Snapshot)
@@ -95,6 +96,7 @@ def describe(snapshot: Snapshot) -> str:
     cut_off = outcomes[Outcome.CUT_OFF]
     unmeasured = outcomes.total() - outcomes[Outcome.ANSWERED] - cut_off
     costs += [f"{cut_off:,} cut off"] * bool(cut_off) + [f"{unmeasured:,} not measured"] * bool(unmeasured)
+    costs += [f"cost {write_usd(snapshot.nano_usd)}"] * bool(snapshot.roles)
     return f"{snapshot.state}: {', '.join([_tell_done(snapshot), *_list_facts(snapshot, costs)])}"
 
 
@@ -142,4 +144,13 @@ def _list_cells(snapshot: Snapshot, role: Role) -> list[str]:
     again = write_percent(cost.asked_again / read if read else None, 1)
     gpu = DASH if cost.gpu_seconds is None else f"{cost.gpu_seconds / 3600:.2f}"
     live = [str(speed.in_flight), f"{speed.calls_per_s:.3g}", f"{speed.tokens_per_s:.3g}"] if speed else [DASH] * 3
-    return [role, *live, f"{cost.calls:,}", f"{cost.replayed:,}", f"{cost.tokens:,}", again, gpu]
+    return [
+        role,
+        *live,
+        f"{cost.calls:,}",
+        f"{cost.replayed:,}",
+        f"{cost.tokens:,}",
+        again,
+        gpu,
+        write_usd(cost.nano_usd),
+    ]

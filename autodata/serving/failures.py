@@ -11,6 +11,7 @@ from autodata.serving.measured import EndpointError, NotMeasured, RequestRefused
 from autodata.serving.request import Request
 from autodata.types import Outcome, Reply
 
+SHORTEST_KEY = 8  # characters; a shorter key, such as "x" for a server without keys, stands in many ordinary words
 _REFUSED = {400, 413, 422}
 _OVERFLOW_SIGNS = re.compile(
     r"context[ _](?:length|size|limit|window)|(?:prompt|input) is too long|model length|too many tokens"
@@ -98,9 +99,9 @@ def is_prompt_too_long(message: str) -> bool:
 
 
 def hide_key(text: str, endpoint: Endpoint) -> str:
-    """Remove the API key from a text of a server, because some servers echo the key."""
+    """Remove the API key from a text of a server, because some servers echo the key. A short key is no secret."""
     key = os.environ.get(endpoint.api_key_env, "")
-    return text.replace(key, "***") if key else text
+    return text.replace(key, "***") if len(key) >= SHORTEST_KEY else text
 
 
 def hide_key_in_reply(reply: Reply, endpoint: Endpoint) -> Reply:

@@ -65,6 +65,7 @@ class LeaseWatch:
     folder: Path
     stale_s: float = 30.0  # about six beats
     _seen: dict[str, tuple[int, float]] = field(default_factory=dict)  # name → its beat, and when that was new
+    _first: dict[str, int] = field(default_factory=dict)  # name → its beat at the first look
 
     def look(self) -> list[Lease]:
         """Return the leases whose beat still changes and that have not ended."""
@@ -74,3 +75,11 @@ class LeaseWatch:
                 self._seen[lease.name] = (lease.beat, now)
         alive = [lease for lease in leases if now - self._seen[lease.name][1] <= self.stale_s]
         return [lease for lease in alive if lease.state != State.ENDED]
+
+    def look_fresh(self) -> list[Lease]:
+        """Return the ready leases whose beat has changed while this process looked.
+
+        A job that was killed leaves its leases behind, and a job that is started again finds them: they never change.
+        """
+        self._first = {lease.name: lease.beat for lease in read_leases(self.folder)} | self._first
+        return [lease for lease in self.look() if lease.state == State.READY and lease.beat != self._first[lease.name]]

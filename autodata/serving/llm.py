@@ -232,7 +232,11 @@ def api_key(endpoint: Endpoint) -> str:
         return "none"
     if endpoint.api_key_env not in os.environ:
         raise NoKey(f"{endpoint.base_url}: the environment variable {endpoint.api_key_env} is not set")
-    return os.environ[endpoint.api_key_env]
+    key = os.environ[endpoint.api_key_env]
+    if len(key) < failures.SHORTEST_KEY:
+        least = f"fewer than {failures.SHORTEST_KEY} characters"
+        log.warning("%s has %s, so it is not hidden in what this run stores", endpoint.api_key_env, least)
+    return key
 
 
 def _is_worth_repeating(state: tenacity.RetryCallState) -> bool:

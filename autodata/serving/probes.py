@@ -36,10 +36,11 @@ def probe_replica(endpoint: Endpoint, roles: Sequence[Role]) -> None:
 def choose_probes(endpoint: Endpoint, roles: Sequence[Role]) -> dict[str, Probe]:
     """Choose the probes, by name, that an endpoint of these roles must pass."""
     flags = endpoint.server.flags if endpoint.server else {}
+    must_call = "tool-call-parser" in flags and endpoint.tool_choice == "required"
     probes = {
         "identity": (lambda _, endpoint: probe(endpoint), True),
         "schema": (_probe_schema, endpoint.structured_output in ("json_schema", "bounded") and bool(_JSON & {*roles})),
-        "tool call": (_probe_tool, Role.ORCHESTRATOR in roles and "tool-call-parser" in flags),
+        "tool call": (_probe_tool, Role.ORCHESTRATOR in roles and must_call),
         "reasoning": (_probe_reasoning, "reasoning-parser" in flags),
         "canary": (_probe_canary, bool(endpoint.server and endpoint.server.canary)),
     }

@@ -9,10 +9,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel
+
 from autodata.recipes.models import MODEL_NAME, Endpoint
 from autodata.serving.embedded import cache_folder
 from autodata.serving.measured import ENDED, read_outcome
 from autodata.serving.request import Request
+from autodata.serving.usage import read_usage
 from autodata.types import Message, Outcome, Reply
 
 if TYPE_CHECKING:
@@ -43,11 +46,10 @@ def read_reply(completion: "ChatCompletion") -> Reply:
         reasoning=_as_text(reasoning),
         finish_reason=choice.finish_reason or "",
         model=completion.model or "",
-        prompt_tokens=_count(usage, "prompt"),
-        completion_tokens=_count_completion(usage) if usage else 0,
         latency_s=0.0,
         tool=tool,
         arguments=arguments,
+        **vars(read_usage(usage.to_dict() if isinstance(usage, BaseModel) else usage)),
     )
 
 
@@ -91,15 +93,6 @@ def count_read(usage: "CompletionUsage | None") -> int:
 def _count(usage: "CompletionUsage | None", part: str) -> int:
     """Read a reported count; 0 if it is missing or negative."""
     return max(getattr(usage, f"{part}_tokens", None) or 0, 0)
-
-
-def _count_completion(usage: "CompletionUsage") -> int:
-    """Count the completion tokens with reasoning, which some providers report only in the total or apart."""
-    prompt, completion, total = (_count(usage, part) for part in ("prompt", "completion", "total"))
-    details = getattr(usage, "completion_tokens_details", None)
-    reasoning = getattr(details, "reasoning_tokens", None) or 0
-    apart = completion + reasoning if reasoning > completion else completion
-    return max(apart, total - prompt)
 
 
 def _find_called(message: "ChatCompletionMessage") -> tuple[str, str]:

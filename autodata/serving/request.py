@@ -19,7 +19,7 @@ class Request:
     seed: int
     attempt: int = 0
     schema: dict[str, object] | None = field(default=None, hash=False)
-    tools: tuple[dict[str, object], ...] = field(default=(), hash=False)  # functions, of which one must be called
+    tools: tuple[dict[str, object], ...] = field(default=(), hash=False)  # functions, of which one is to be called
 
 
 def request_key(request: Request, endpoint: Endpoint, sampling: Sampling) -> str:
@@ -37,6 +37,8 @@ def request_key(request: Request, endpoint: Endpoint, sampling: Sampling) -> str
     }
     if request.tools:
         identity["tools"] = request.tools
+        if endpoint.tool_choice != "required":  # the default is left out, so older journals stay valid
+            identity["tool_choice"] = endpoint.tool_choice
     text = json.dumps(identity, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -84,10 +86,10 @@ def make_body(request: Request, endpoint: Endpoint, sampling: Sampling) -> dict[
     fit = dict if endpoint.structured_output == "bounded" else _without_lengths
     if request.messages[-1].role == "assistant":
         body |= {"continue_final_message": True, "add_generation_prompt": False}
-    if request.tools:
+    if request.tools and endpoint.tool_choice != "none":
         functions = [fit(tool) | {"strict": True} for tool in request.tools]
         body["tools"] = [{"type": "function", "function": function} for function in functions]
-        body["tool_choice"] = "required"
+        body["tool_choice"] = endpoint.tool_choice
     if request.schema and endpoint.structured_output in ("json_schema", "bounded"):
         schema = {"name": "reply", "schema": fit(request.schema), "strict": True}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}

@@ -1,6 +1,7 @@
 """Writes numbers, estimates, durations and Markdown tables, in one way for pages, cards and the terminal."""
 
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from autodata.stats.intervals import Estimate
@@ -33,6 +34,15 @@ def write_points(share: float) -> str:
 def write_percent(share: float | None, decimals: int = 0) -> str:
     """Writes a share of 1 as `12 %`."""
     return DASH if share is None else f"{100 * share:.{decimals}f} %"
+
+
+def write_usd(nano: float | None) -> str:
+    """Writes nano-dollars as `$12.35`, below a dollar with three digits: `$0.00512`."""
+    if nano is None:
+        return DASH
+    usd = Decimal(round(nano)) / 10**9
+    digits = max(2, 2 - usd.adjusted()) if usd else 2
+    return f"${usd:,.{digits}f}"
 
 
 def write_count(count: int, noun: str, plural: str = "") -> str:

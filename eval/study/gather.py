@@ -1,7 +1,7 @@
 """Gathers the numbers of a study from its run folders. A run that is missing or not finished has no numbers."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ def gather(recipe: StudyRecipe) -> StudyRows:
         folder = runs / f"seed_{seed}"
         for arm in recipe.arms:
             rows.scores.extend(_read_scores(folder / f"eval_{arm.name}", seed, arm.name, questions, recipe.set))
-            rows.curves.extend(_read_curve(folder / f"grpo_{arm.name}", seed, arm.name, recipe.set))
+            rows.curves.extend(_read_curve(_find_trainings(folder, arm), seed, arm.name, recipe.set))
             rows.costs.append(_read_cost(folder, seed, arm))
     return rows
 
@@ -51,30 +51,43 @@ def _read_scores(
         yield Score(seed, arm, sampled[0].document, id, skill, difficulty, known, mean_of_known(scores))
 
 
-def _read_curve(run: Path, seed: int, arm: str, name: str) -> list[CurvePoint]:
-    """Read the accuracy on the watched set at every evaluation of a finished training."""
-    manifest = _read_finished(run)
-    points = read_curves(run).watch("score").get(name, ()) if manifest else ()
-    n = manifest.get("examples", {}).get(name)
-    return [CurvePoint(seed, arm, step, accuracy, n) for step, accuracy in points]
+def _find_trainings(folder: Path, arm: StudyArm) -> list[Path]:
+    """List the trainings of an arm's model, in their order."""
+    return [folder / name for name in arm.trainings or [f"grpo_{arm.name}"]]
+
+
+def _read_curve(trainings: Iterable[Path], seed: int, arm: str, name: str) -> list[CurvePoint]:
+    """Read the accuracy on the watched set at every evaluation of finished trainings that continue each other."""
+    curve: list[CurvePoint] = []
+    before = 0  # steps of earlier trainings
+    for run in trainings:
+        if not (manifest := _read_finished(run)):
+            break
+        curves, n = read_curves(run), manifest.get("examples", {}).get(name)
+        points = curves.watch("score").get(name, ())
+        curve += [CurvePoint(seed, arm, before + step, accuracy, n) for step, accuracy in points if step or not before]
+        before += curves.train[-1]["step"] if curves.train else 0
+    return curve
 
 
 def _read_cost(folder: Path, seed: int, arm: StudyArm) -> Cost:
-    """Read the tokens of the roles that make the arm's data, and the examples and seconds of the training."""
-    generation, training = folder / arm.generation, folder / f"grpo_{arm.name}"
-    manifest = _read_finished(training)
-    steps = read_curves(training).train if manifest else []
+    """Read the tokens of the roles that make the arm's data, and the examples and seconds of its trainings."""
+    generations, trainings = [folder / name for name in arm.generations], _find_trainings(folder, arm)
+    manifests = [_read_finished(run) for run in trainings]
+    steps = [entry for run in trainings for entry in read_curves(run).train] if all(manifests) else []
     seconds = sum(entry.get("step_time", 0.0) for entry in steps)
     equal = mean_of_known([entry.get("frac_reward_zero_std") for entry in steps])
-    spent = _count_tokens(generation) if _read_finished(generation) else {}
+    examples = [manifest.get("examples", {}).get("train") for manifest in manifests]
+    spent = _count_tokens(generations) if all(map(_read_finished, generations)) else {}
     by_role = {role: tokens for role, tokens in spent.items() if role in arm.roles}
     tokens = sum(by_role.values()) if by_role else None
-    return Cost(seed, arm.name, manifest.get("examples", {}).get("train"), tokens, seconds or None, equal, by_role)
+    return Cost(seed, arm.name, None if None in examples else sum(examples), tokens, seconds or None, equal, by_role)
 
 
-def _count_tokens(run: Path) -> dict[str, int]:
+def _count_tokens(runs: Iterable[Path]) -> dict[str, int]:
     """Count the tokens of all trajectories by role. Unlike the ledger, they include replayed replies."""
     tokens: Counter[str] = Counter()
-    for trajectory in iterate_records(run / TRAJECTORIES, LINE):
-        tokens.update(trajectory["tokens"])
+    for run in runs:
+        for trajectory in iterate_records(run / TRAJECTORIES, LINE):
+            tokens.update(trajectory["tokens"])
     return dict(tokens)

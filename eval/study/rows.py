@@ -118,6 +118,30 @@ def read_rows(folder: Path) -> StudyRows:
     )
 
 
+def join_rows(folders: Iterable[str]) -> StudyRows:
+    """Read the CSV files of several folders with different seeds. Raises RunError if a run is in two of them."""
+    joined, found = StudyRows([], [], []), dict[tuple[int | None, str], str]()
+    for folder in folders:
+        rows = read_rows(Path(folder))
+        runs = {(score.seed, score.arm) for score in rows.scores}
+        for seed, arm in sorted(runs - {(None, UNTRAINED)}):
+            if (first := found.setdefault((seed, arm), folder)) != folder:
+                raise RunError(f"{folder}: has scores of {arm}, seed {seed}, like {first}; leave one of them out")
+        _check_untrained(joined, rows, folder)
+        known = {(score.seed, score.arm) for score in joined.scores}
+        joined.scores.extend(score for score in rows.scores if (score.seed, score.arm) not in known)
+        joined.curves.extend(rows.curves)
+        joined.costs.extend(rows.costs)
+    return joined
+
+
+def _check_untrained(joined: StudyRows, rows: StudyRows, folder: str) -> None:
+    """Raise RunError if two folders have other questions, or other answers of the untrained model to them."""
+    first, second = ([s for s in part.scores if s.seed is None] for part in (joined, rows))
+    if first and second and first != second:
+        raise RunError(f"{folder}: the untrained model has other scores than in the folders before it")
+
+
 def _read_score(row: dict[str, str]) -> Score:
     names = (row[name] for name in ("arm", "document", "question", "skill", "difficulty"))
     return Score(_whole(row["seed"]), *names, int(row["samples"]), _number(row["score"]))

@@ -4,7 +4,7 @@ It writes scores.csv, curves.csv and costs.csv (a large one as .csv.gz), results
 the recipe's `output`. A missing run is a dash, with the command that makes it.
 
 python -m eval.study recipes/study/analysis.yaml                     # gathers the runs and analyses them
-python -m eval.study recipes/study/analysis.yaml scores=docs/study   # analyses the CSV files of a folder
+python -m eval.study recipes/study/analysis.yaml 'scores=[docs/study]'   # analyses the CSV files of folders
 python -m eval.study recipes/study/analysis.yaml pilot=FOLDER        # power.md: the smallest difference it would find
 """
 
@@ -22,18 +22,19 @@ from eval.study.estimates import Skill, Study, estimate_accuracy, measure_skills
 from eval.study.gather import gather
 from eval.study.power import write_power
 from eval.study.results import Costs, name_arms, render
-from eval.study.rows import UNTRAINED, StudyRows, read_rows, write_rows
+from eval.study.rows import UNTRAINED, StudyRows, join_rows, write_rows
 
 
 def analyse(recipe: StudyRecipe) -> str:
     """Write everything to the output folder and return the Markdown. Raises RunError.
 
     The numbers are always read from the CSV files, so that an analysis from these files alone gives the same results.
+    Several folders are the parts of one study, whose seeds were run on different machines or days.
     """
     output = Path(recipe.output)
-    if recipe.scores is None:
+    if not recipe.scores:
         write_rows(gather(recipe), output)
-    rows = read_rows(Path(recipe.scores or output))
+    rows = join_rows(recipe.scores or [str(output)])
     study = Study(rows.scores, [arm.name for arm in recipe.arms], recipe.seeds)
     skills, costs = measure_skills(study), Costs(rows.costs, study.seeds)
     text = render(recipe, study, costs)

@@ -69,8 +69,10 @@ def quality(passes: bool) -> dict:
     return {
         "leakage": label("NO_LEAKAGE", "LEAKS_ANSWER"),
         "question": label("GOOD", "GOOD"),
+        "truth": label("SUPPORTED", "SUPPORTED"),
         "rubric": label("PASS", "PASS"),
         "type": label("CONSISTENT", "CONSISTENT"),
+        "neutrality": label("NEUTRAL", "NEUTRAL"),
         "feedback": "look elsewhere",
     }
 

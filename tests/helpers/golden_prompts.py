@@ -69,13 +69,13 @@ def ask_common(
     """Render the prompts of every domain: challenger before and after failures, orchestrator, solver."""
     harness = Harness(domain, document, "agentic")
     harness.rounds = list(rounds)
-    harness.refused = ["give_up is not legal now; legal: propose"]
+    desk = orchestrator.Desk(domain.outline(document), refused="give_up is not legal now; legal: propose")
     name = domain.config.name
     return {
         f"{name}.challenger": client.record(
             domain.propose(document, [], 1, ""), domain.propose(document, rounds, len(rounds) + 1, ADVICE)
         ),
-        f"{name}.orchestrator": client.record(orchestrator.choose(harness, 0)),
+        f"{name}.orchestrator": client.record(orchestrator.choose(harness, desk)),
         f"{name}.solver": [
             domain.solver_prompt(candidate, shown) for shown in ("", domain.privileged(document, candidate))
         ],

@@ -96,7 +96,7 @@ def give_up(document: Document, rounds: Sequence[Round]) -> Trajectory:
 PAPER = read_document("cs_01")
 _STEPS = ("Names the order of writes as the cause", "Says that the head moves once per batch",
           "Relates gain to seek time", "Says that larger batches add little", "Predicts a smaller gain for reads",
-          "Considers loss of power", "Weighs flash wear against throughput")  # fmt: skip
+          "Says that a loss of power costs at most one batch", "Weighs flash wear against throughput")  # fmt: skip
 _ERRORS = (
     "Says that batch size causes most of the gain",
     "Claims a gain for random reads",
@@ -106,7 +106,11 @@ _ERRORS = (
 
 def ask_of_paper(question: str) -> Candidate:
     labels = {"question_type": "prediction under constraints", "reasoning_skills": ["causality", "trade-offs"]}
-    context = "A flash cache absorbs small writes for slow archival disks and flushes them in batches."
+    context = (
+        "A flash cache absorbs small writes for slow archival disks and flushes them in batches, sorted by position. "
+        "The disks have one head, which needs 8 ms to move. Batches can hold 4 to 256 writes, and a flush must finish "
+        "before the next one begins."
+    )
     return Candidate(question, "Most of the gain comes from sorting.", weigh(_STEPS, _ERRORS), context, labels)
 
 

@@ -20,6 +20,13 @@ from tests.test_generate import examples_of, write_documents
 
 REPO = Path(__file__).parent.parent.parent
 STAND_IN = REPO / "tests" / "slurm" / "stand_in"
+# The nodes of the test cluster have one GPU, which several jobs' CPUs and memory must leave room beside.
+SMALL_NODES = {
+    "AUTODATA_GPUS_PER_NODE": "1",
+    "AUTODATA_CPUS_PER_GPU": "2",
+    "AUTODATA_MEMORY_GB_PER_GPU": "4",
+    "AUTODATA_WHOLE_NODES": "0",
+}
 pytestmark = pytest.mark.slurm
 
 
@@ -29,7 +36,7 @@ class Campaign:
     def __init__(self, cluster: Cluster, folder: Path, *arguments: str, array: str = "", **environment: str):
         self.cluster, self.run = cluster, folder / "run"
         self.environment = {
-            "AUTODATA_GPUS_PER_NODE": "1",
+            **SMALL_NODES,
             "AUTODATA_ADDRESS": "127.0.0.1",
             "AUTODATA_STALE_S": "12",
             "AUTODATA_PYTHON": str(REPO / ".venv/bin/python"),

@@ -9,11 +9,10 @@ import pytest
 
 from autodata.run.folder import read_manifest
 from autodata.run.records import hash_path
-from autodata.serving.leases import read_leases
 from tests.helpers.make_samples import SAMPLES
-from tests.helpers.training_world import make_arguments, make_dataset, make_qwen
+from tests.helpers.training_world import make_dataset
 from tests.slurm.cluster import Cluster, until
-from tests.slurm.test_campaign import REPO
+from tests.slurm.test_campaign import REPO, SMALL_NODES
 
 pytestmark = pytest.mark.slurm
 
@@ -44,60 +43,12 @@ def test_an_ingest_as_a_job_that_submits_its_arrays(cluster: Cluster, tmp_path):
     assert read_manifest(tmp_path / "run")["kept"] == 2
 
 
-def test_every_node_of_a_training_knows_its_rank(cluster: Cluster, tmp_path):
-    stand_in = tmp_path / "python"  # prints how it was called
-    stand_in.write_text('#!/bin/sh\necho "called: $@"\n')
-    stand_in.chmod(0o755)
-    log = tmp_path / "log"
-    job = submit(
-        cluster,
-        log,
-        "--nodes=3",
-        "--gpus-per-node=1",
-        "slurm/train.sh",
-        "recipes/cs/grpo.yaml",
-        "run=a b",
-        AUTODATA_PYTHON=str(stand_in),
-        AUTODATA_ACCELERATE="recipes/accelerate/x.yaml",
-    )
-    assert cluster.wait(job) == "COMPLETED", log.read_text()
-    lines = re.findall(r"called: (.*)", log.read_text())
-    assert sorted(re.search(r"--machine_rank (\d)", line)[1] for line in lines) == ["0", "1", "2"]
-    assert {line.replace(re.search(r"--machine_rank \d ", line)[0], "") for line in lines} == {
-        "-m accelerate.commands.launch --config_file recipes/accelerate/x.yaml --num_processes 3 --num_machines 3 "
-        f"--main_process_ip n1 --main_process_port {20000 + int(job)} training/grpo.py recipes/cs/grpo.yaml run=a b"
-    }
-
-
-def test_a_training_with_its_judge(cluster: Cluster, tmp_path):
-    """The judge's servers stand in for vLLM; they end when the training is finished."""
-    model, dataset, log = make_qwen(tmp_path / "qwen"), make_dataset(tmp_path / "data"), tmp_path / "log"
-    values = [v for v in make_arguments(model, dataset, "", tmp_path / "run", max_steps=1) if "base_url" not in v]
-    values += ["models.endpoints.judge.server.weights=none"]
-    environment = serve_stand_ins()
-    judge = submit(cluster, tmp_path / "judge.log", "slurm/judge.sh", "tests/grpo.yaml", *values, **environment)
-    until(lambda: read_leases(tmp_path / "run" / "serving" / "leases"), 60, cluster.squeue)
-    job = submit(
-        cluster,
-        log,
-        "--gpus-per-node=0",
-        "slurm/train.sh",
-        "tests/grpo.yaml",
-        *values,
-        AUTODATA_ACCELERATE="recipes/accelerate/cpu.yaml",
-    )
-    assert cluster.wait(job, 180) == "COMPLETED", log.read_text()
-    assert read_manifest(tmp_path / "run")["judgements"] > 0
-    assert cluster.wait(judge, 60) == "COMPLETED", (tmp_path / "judge.log").read_text()
-    until(lambda: not cluster.squeue(), 60, cluster.squeue)
-
-
 def serve_stand_ins() -> dict[str, str]:
     """Return the environment of a campaign whose servers stand in for vLLM."""
     return {
         "AUTODATA_PYTHON": str(REPO / ".venv/bin/python"),
         "AUTODATA_ADDRESS": "127.0.0.1",
-        "AUTODATA_GPUS_PER_NODE": "1",
+        **SMALL_NODES,
         "PYTHONPATH": f"{REPO / 'tests/slurm/stand_in'}:{REPO}",
     }
 
@@ -171,18 +122,6 @@ def test_a_search_for_prompts_with_its_servers(cluster: Cluster, tmp_path):
     assert cluster.wait(job, 120) == "COMPLETED", (tmp_path / "log").read_text()
     assert json.loads((tmp_path / "run" / "results.json").read_text())["iterations"] == 2
     until(lambda: not cluster.squeue(), 60, cluster.squeue)
-
-
-def test_a_chain_runs_in_order_and_ends_where_a_step_fails(cluster: Cluster, tmp_path):
-    steps = (
-        "run autodata.config recipes/demo/generate.yaml",
-        "run autodata.config recipes/demo/none.yaml",
-        "run autodata.config recipes/demo/dataset.yaml",
-    )
-    printed = call(cluster, "bash", "slurm/pipeline.sh", *steps, SBATCH_OUTPUT=str(tmp_path / "%j"))
-    first, second, third = re.findall(r"job (\d+)", printed)
-    assert [cluster.wait(job) for job in (first, second, third)] == ["COMPLETED", "FAILED", "CANCELLED"]
-    assert "recipes/demo" in (tmp_path / first).read_text()
 
 
 def test_the_site_decides_partition_and_account(cluster: Cluster, tmp_path):

@@ -1,28 +1,33 @@
 """The computer science domain: turns a paper into research questions with a rubric (paper Sec. 3.1, App. C.1)."""
 
-import re
 from collections.abc import Mapping, Sequence
 
 from autodata.domains.cs import verifier
+from autodata.domains.cs.feedback import gather_feedback
+from autodata.loop import acceptance, rubric
 from autodata.loop import domain as base
-from autodata.loop import rubric
 from autodata.loop.agents import attempt_seed, make_object, make_text
+from autodata.loop.checks.likeness import find_repeat
 from autodata.loop.parsing import ParseError, read_rubric, read_text, read_texts
-from autodata.loop.recap import average
 from autodata.recipes.domain import Shape
 from autodata.serving.request import Request
-from autodata.types import Candidate, Document, Failure, Quality, Role, Round
+from autodata.types import Candidate, Document, Quality, Role, Round
 
 MAX_TAGS = 5  # reasoning skills kept per candidate
-# A question that the strong solver nearly always answers is too easy as well, whatever the weak one does.
-_GROUPS = {Failure.LOW_QUALITY: "failed_quality_check", Failure.TOO_EASY: "too_easy"}
 
 
 class Domain(base.Domain):
     """A challenger writes, a verifier checks, solvers answer without the paper, a judge decides on each criterion."""
 
     def challenge(self, document: Document, rounds: Sequence[Round], number: int) -> list[base.Challenge]:
-        slots = {"document": document.text, "shape": self.shape, **group_failures(rounds)}
+        slots = {
+            "document": document.text,
+            "shape": self.shape,
+            "gate": acceptance.describe_gate(self.config.presets[self.config.preset]),
+            "context_chars": self.config.context_chars,
+            "examples": self.config.worked_examples,
+            **gather_feedback(rounds),
+        }
         return [base.Challenge(slots, candidate_schema(self.shape))]
 
     def read_candidate(
@@ -36,16 +41,17 @@ class Domain(base.Domain):
             context=read_text(record, "context"),
             labels={"question_type": read_text(record, "question_type", 200), "reasoning_skills": skills},
         )
-        if _normalize(candidate.question) in {_normalize(r.candidate.question) for r in rounds if r.candidate}:
-            raise ParseError("the same question as in an earlier round; an entirely new one is wanted")
+        if repeated := find_repeat(candidate, rounds):
+            raise ParseError(repeated)
         return candidate
 
     async def check_quality(self, document: Document, candidate: Candidate, attempt: int = 0) -> Quality:
         """Check what code can count, then ask the verifier. Raises JudgeFailed if its replies are unreadable."""
-        faults = [*rubric.find_faults(candidate.rubric, self.shape), *verifier.find_faults(candidate)]
+        faults = rubric.find_faults(candidate.rubric, self.shape)
+        faults += verifier.find_faults(candidate, self.config.context_chars)
         if faults:
             return Quality(False, "; ".join(faults), candidate.hash, {"checked_by": "code"})
-        slots = {"document": document.text, "candidate": candidate, "shape": self.shape}
+        slots = {"document": document.text, "candidate": candidate, "hints": verifier.find_hints(candidate)}
         seed = attempt_seed(self.seed, document.id, attempt, Role.QUALITY_VERIFIER, 0)
         messages = self.prompts.render("quality_verifier", slots)
         request = Request(Role.QUALITY_VERIFIER, messages, seed, attempt * self.asks, verifier.SCHEMA)
@@ -76,25 +82,3 @@ def candidate_schema(shape: Shape) -> dict[str, object]:
             "rubric": {"type": "array", "items": criterion, "minItems": fewest, "maxItems": most},
         }
     )
-
-
-def group_failures(rounds: Sequence[Round]) -> dict[str, list[dict[str, object]]]:
-    """Group earlier questions by how they failed, each with what the challenger may know about it (paper Fig. 7)."""
-    groups: dict[str, list[dict[str, object]]] = {"too_easy": [], "failed_on_strong": [], "failed_quality_check": []}
-    for round in rounds:
-        # A round that ran out of its token budget says nothing about how hard its question is.
-        if round.candidate and round.verdict.failure is not Failure.CUT_OFF:
-            groups[_GROUPS.get(round.verdict.failure, "failed_on_strong")].append(
-                {
-                    "type": round.candidate.labels.get("question_type", ""),
-                    "question": round.candidate.question,
-                    "weak": average(round.weak),
-                    "strong": average(round.strong),
-                    "reason": round.verdict.reason,
-                }
-            )
-    return {**groups, "malformed": [r.verdict.reason for r in rounds if not r.candidate][-1:]}
-
-
-def _normalize(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.casefold()))

@@ -1,63 +1,81 @@
-"""Reads the quality verifier's four checks (paper Fig. 9), and makes the checks that code can make first."""
+"""Reads the quality verifier's checks (paper Fig. 9), and makes the checks that code can make first."""
 
 import re
 from collections.abc import Mapping
 from statistics import fmean
 
 from autodata.loop.agents import make_object, make_text
-from autodata.loop.parsing import ParseError, read_text
-from autodata.loop.role_words import SPEAKS_OF_SOLVERS, speaks_of_solvers
+from autodata.loop.checks.addressing import SPEAKS_OF_SOLVERS, find_doubtful, speaks_of_solvers
+from autodata.loop.checks.leaks import find_leaks
+from autodata.loop.checks.lint import find_faults as find_rubric_faults
+from autodata.loop.checks.lint import lint
+from autodata.loop.checks.sources import find_source_reference
+from autodata.loop.parsing import ParseError
 from autodata.types import Candidate, Quality
 
 _LABELS = {  # the first label of each check passes
     "leakage": ["NO_LEAKAGE", "LEAKS_ANSWER"],
     "question": ["GOOD", "TOO_EASY", "RECALL"],
+    "truth": ["SUPPORTED", "CONTRADICTED"],
     "rubric": ["PASS", "FAIL"],
     "type": ["CONSISTENT", "INCONSISTENT"],
+    "neutrality": ["NEUTRAL", "STEERS"],
 }
 MAX_REASON = 600
+MAX_ATTEMPT = 1_500
+_LEADING = {"leakage": {"attempt": make_text(MAX_ATTEMPT)}}  # written before the reason
 _CHECKS = {
-    name: make_object({"reason": make_text(MAX_REASON), "label": {"type": "string", "enum": labels}})
+    name: make_object(
+        {**_LEADING.get(name, {}), "reason": make_text(MAX_REASON), "label": {"type": "string", "enum": labels}}
+    )
     for name, labels in _LABELS.items()
 }
 SCHEMA = make_object({**_CHECKS, "feedback": {"type": "string", "maxLength": MAX_REASON}})
 
-_SHARED_WORDS = 12  # the context gives the answer away if it repeats this many of its words in a row
 _ENGLISH_SHARE = 0.7  # a question with a smaller share of ASCII letters is not English
 
 
-def find_faults(candidate: Candidate) -> list[str]:
+def find_faults(candidate: Candidate, context_chars: int = 0) -> list[str]:
     """List the faults that make a candidate unfit whatever a verifier says about it."""
     shown = f"{candidate.context}\n{candidate.question}"
     ascii_share = fmean([c.isascii() for c in shown if c.isalpha()] or [0])
+    length, source = len(candidate.context.strip()), find_source_reference(candidate)
     checks = {
         SPEAKS_OF_SOLVERS: speaks_of_solvers(shown),
-        "the context contains the answer word for word": _shares_words(candidate.context, candidate.reference_answer),
         "the question is not in English": ascii_share < _ENGLISH_SHARE,
+        f"the context has {length} characters; at least {context_chars} are wanted": length < context_chars,
+        f"“{source}” refers to the source, which nobody who answers has": bool(source),
     }
-    return [fault for fault, is_found in checks.items() if is_found]
+    faults = [fault for fault, is_found in checks.items() if is_found]
+    flaws = find_rubric_faults(candidate.rubric, lint(candidate.rubric, candidate.context))
+    return [*faults, *find_leaks(candidate)[0], *flaws]
+
+
+def find_hints(candidate: Candidate) -> list[str]:
+    """List what code noticed and cannot decide; the verifier is asked to look at it."""
+    doubtful = find_doubtful(f"{candidate.context}\n{candidate.question}")
+    hints = [f"“{doubtful[:300]}”: a part of the problem, or an order to whoever answers?"] if doubtful else []
+    return [*hints, *find_leaks(candidate)[1], *map(str, lint(candidate.rubric, candidate.context))]
 
 
 def read_quality(record: Mapping[str, object], candidate: Candidate) -> Quality:
-    """Compute the verdict from the four labels: no overall one is asked for. Raises ParseError."""
-    labels, reasons = {}, []
-    for name, allowed in _LABELS.items():
-        check = record.get(name)
-        label = check.get("label") if isinstance(check, dict) else None
-        if not isinstance(check, dict) or label not in allowed:
-            raise ParseError(f"check {name!r}: {str(label)[:40]!r} is none of {', '.join(allowed)}")
-        labels[name] = label
-        if label != allowed[0]:
-            reasons.append(f"{label}: {read_text(check, 'reason')[:MAX_REASON]}")
+    """Compute the verdict from the labels: no overall one is asked for. Raises ParseError."""
+    read = {name: _read_check(name, record.get(name), allowed) for name, allowed in _LABELS.items()}
+    failed = {name: check for name, check in read.items() if check[0] != _LABELS[name][0]}
+    reasons = [f"{label}: {reason}".strip(" :") for label, reason in failed.values()]
     feedback = record.get("feedback")
     if reasons and isinstance(feedback, str) and feedback.strip():
         reasons.append(feedback.strip()[:MAX_REASON])
+    labels = {name: label for name, (label, _) in read.items()}
     return Quality(not reasons, " ".join(reasons), candidate.hash, {"checked_by": "verifier", **labels})
 
 
-def _shares_words(context: str, answer: str) -> bool:
-    """Return True if context and answer have _SHARED_WORDS words in a row in common."""
-    words, answer_words = (re.findall(r"\w+", text.casefold()) for text in (context, answer))
-    runs = {tuple(words[i : i + _SHARED_WORDS]) for i in range(len(words) - _SHARED_WORDS + 1)}
-    starts = range(len(answer_words) - _SHARED_WORDS + 1)
-    return any(tuple(answer_words[i : i + _SHARED_WORDS]) in runs for i in starts)
+def _read_check(name: str, check: object, allowed: list[str]) -> tuple[str, str]:
+    """Read label and reason of one check; the label in any case and spelling, such as "No leakage." """
+    record = check if isinstance(check, dict) else {"label": check}
+    written = record.get("label")
+    label = re.sub(r"[^A-Z]+", "_", written.upper()).strip("_") if isinstance(written, str) else ""
+    if label not in allowed:
+        raise ParseError(f"check {name!r}: {str(written)[:40]!r} is none of {', '.join(allowed)}")
+    reason = record.get("reason")
+    return label, reason.strip()[:MAX_REASON] if isinstance(reason, str) else ""

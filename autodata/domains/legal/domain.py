@@ -9,8 +9,9 @@ from autodata.domains.legal.post_filter import Findings
 from autodata.loop import domain as base
 from autodata.loop import rubric
 from autodata.loop.agents import attempt_seed
+from autodata.loop.checks.addressing import SPEAKS_OF_SOLVERS, speaks_of_solvers
+from autodata.loop.directing.outline import Outline
 from autodata.loop.parsing import ParseError
-from autodata.loop.role_words import SPEAKS_OF_SOLVERS, speaks_of_solvers
 from autodata.serving.request import Request
 from autodata.types import Attempt, Candidate, Document, Failure, Outcome, Quality, Role, Round, Verdict
 
@@ -39,9 +40,14 @@ class Domain(base.Domain):
                 return extractor.read_extract(self.agents.read(reply, Role.CHALLENGER))
             except ParseError as error:
                 problem = error
+                self.agents.count_again(Role.CHALLENGER)
         if reply.outcome is Outcome.CUT_OFF:  # a spent token budget says nothing about the document
             raise base.JudgeFailed(f"extractor, {problem}")
         raise base.Unsuitable(f"the extractor's replies could not be read: {problem}")
+
+    def outline(self, document: Document) -> Outline:
+        """Show the orchestrating model what the extractor found: an opinion begins with its caption."""
+        return Outline(extractor.describe(document.fields["preparation"]))
 
     def challenge(self, document: Document, rounds: Sequence[Round], number: int) -> list[base.Challenge]:
         slots = {

@@ -41,3 +41,10 @@ def read_extract(record: Mapping[str, object]) -> dict[str, object]:
         "facts": read_text(record, "facts"),
         "holdings": read_text(record, "holdings"),
     }
+
+
+def describe(extract: Mapping[str, object]) -> str:
+    """Write an extract as the orchestrating model reads it: the issues first."""
+    issues = "\n".join(f"- {issue}" for issue in extract["issues"])
+    parts = {"Kind": extract["document_type"], "Facts": extract["facts"], "Holdings": extract["holdings"]}
+    return "\n".join([f"Issues:\n{issues}", *(f"{name}: {text}" for name, text in parts.items())])

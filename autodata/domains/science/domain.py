@@ -8,8 +8,9 @@ from autodata.domains.science import equivalence
 from autodata.loop import domain as base
 from autodata.loop import rubric
 from autodata.loop.agents import attempt_seed, make_object, make_text
+from autodata.loop.checks.addressing import SPEAKS_OF_SOLVERS, speaks_of_solvers
+from autodata.loop.directing.outline import Outline
 from autodata.loop.parsing import ParseError, read_text
-from autodata.loop.role_words import SPEAKS_OF_SOLVERS, speaks_of_solvers
 from autodata.serving.request import Request
 from autodata.types import Attempt, Candidate, Criterion, Document, Failure, Judgement, Quality, Role, Round
 
@@ -43,6 +44,10 @@ _DECIMAL = re.compile(_NUMBER + r"[0-9]*\.[0-9]")
 
 class Domain(base.Domain):
     """Challengers propose in parallel, a screen chooses, both solvers answer, a judge compares with the reference."""
+
+    def outline(self, document: Document) -> Outline:
+        """Show the orchestrating model the samples whole; they are short."""
+        return Outline(document.text)
 
     def challenge(self, document: Document, rounds: Sequence[Round], number: int) -> list[base.Challenge]:
         count = self.config.challengers

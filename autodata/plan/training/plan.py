@@ -12,7 +12,7 @@ from autodata.plan.lengths import Lengths
 from autodata.plan.problems import count_examples, count_trained
 from autodata.plan.queues import IN_FLIGHT, make_station, read_speeds
 from autodata.plan.simulation import Station
-from autodata.plan.speed import ReplicaSpeed
+from autodata.plan.speed import ReplicaSpeed, SpeedError
 from autodata.plan.training.course import simulate_course
 from autodata.plan.training.measured import MeasuredTraining, read_training
 from autodata.plan.training.memory import Memory, estimate_memory, read_size
@@ -20,7 +20,6 @@ from autodata.plan.training.shape import ModelShape, read_shape
 from autodata.plan.training.steps import STUDENT, Setting, count_parallel, is_apart
 from autodata.plan.training.tables import TrainingPlan
 from autodata.plan.workload import PRIORS
-from autodata.recipes.models import Endpoint
 from autodata.recipes.training import GrpoRecipe
 from autodata.types import Role
 from training.batch import divide_batch
@@ -86,9 +85,7 @@ def _set(recipe: GrpoRecipe, processes: int, drawn: Lengths, options: argparse.N
 
 
 def _assume_speed(recipe: GrpoRecipe, shape: ModelShape) -> ReplicaSpeed:
-    if recipe.model in PRIORS["speeds"]:
-        return speed.assume(STUDENT, Endpoint(recipe.model))
-    return _derive_speed(shape, read_size(recipe))
+    return speed.assume(recipe.model) or _derive_speed(shape, read_size(recipe))
 
 
 def _derive_speed(shape: ModelShape, size: int) -> ReplicaSpeed:
@@ -112,5 +109,7 @@ def _build_judge(recipe: GrpoRecipe, processes: int, speeds: Speeds, like: Path 
         return {}
     endpoint = recipe.models.endpoints[judge.endpoint]
     each = replace(endpoint, max_in_flight=endpoint.max_in_flight or IN_FLIGHT * processes)
-    chosen = speed.choose({judge.endpoint: endpoint}, speeds, like)
-    return {judge.endpoint: make_station(judge.endpoint, each, chosen[judge.endpoint])}
+    chosen = speed.choose({judge.endpoint: endpoint}, speeds, like)[judge.endpoint]
+    if chosen is None:  # the training waits for its judge, so no part of its time could be planned
+        raise SpeedError(f"models.endpoints.{judge.endpoint}: {speed.explain_unknown(judge.endpoint)}")
+    return {judge.endpoint: make_station(judge.endpoint, each, chosen)}

@@ -3,12 +3,10 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from autodata.stats.writing import DASH
 from autodata.types import Attempt, Round
 
 SHOWN_ROUNDS = 4  # shown in detail; earlier rounds are counted by failure
 SHOWN_CHARS = 400  # per question, reason or answer
-SHOWN_CRITERIA = 25
 
 
 def list_rounds(rounds: Sequence[Round]) -> list[dict[str, object]]:
@@ -32,16 +30,6 @@ def count_earlier(rounds: Sequence[Round]) -> dict[str, int]:
     return dict(sorted(Counter(_verdict(r) for r in rounds[:-SHOWN_ROUNDS]).items()))
 
 
-def count_criteria(round: Round | None) -> list[dict[str, object]]:
-    """Count, for each criterion of a measured round, how many attempts of each solver met it (paper Sec. 3.2)."""
-    if round is None or round.candidate is None or not round.weak:
-        return []
-    return [
-        {"text": shorten(c.text), "weight": c.weight, "weak": _met(round.weak, i), "strong": _met(round.strong, i)}
-        for i, c in enumerate(round.candidate.rubric[:SHOWN_CRITERIA])
-    ]
-
-
 def average(attempts: Sequence[Attempt]) -> float | None:
     """The mean score of the judged attempts, for display only: verdicts use exact fractions."""
     scores = [a.judgement.score for a in attempts if a.judgement.score is not None]
@@ -56,8 +44,3 @@ def shorten(text: str, at_most: int = SHOWN_CHARS) -> str:
 
 def _verdict(round: Round) -> str:
     return "accepted" if round.verdict.accepted else str(round.verdict.failure or "not measured")
-
-
-def _met(attempts: Sequence[Attempt], index: int) -> str:
-    judged = [a.judgement.met[index] for a in attempts if a.judgement.met is not None]
-    return f"{sum(judged)}/{len(judged)}" if judged else DASH

@@ -1,0 +1,86 @@
+"""Reads parsed papers in the older forms: S2ORC up to 2020, the output of doc2json, and CORD-19."""
+
+from collections.abc import Iterator, Mapping
+
+from autodata.corpora.paper import Paper, Section
+
+FORMS = ("pdf_parse", "grobid_parse", "latex_parse")  # in the order in which they are preferred
+
+
+def is_paper(row: Mapping[str, object]) -> bool:
+    """True for a record with a list of paragraphs, its own or that of a parse."""
+    return isinstance(row.get("body_text"), list) or any(isinstance(row.get(key), dict) for key in FORMS)
+
+
+def read(row: Mapping[str, object]) -> Paper:
+    """Read a record for which `is_paper` is true."""
+    parse, metadata = _find_parse(row), _dict(row.get("metadata"))
+    title, licence = (_text(row.get(key)) or _text(metadata.get(key)) for key in ("title", "license"))
+    abstract = _text(row.get("abstract")) or "\n\n".join(_list_texts(parse.get("abstract") or row.get("abstract")))
+    rest = [*_list_texts(parse.get("back_matter")), *_list_texts(list(_dict(parse.get("ref_entries")).values()))]
+    uncovered = sum(len("".join(text.split())) for text in rest)
+    sections = _read_sections(parse.get("body_text"))
+    return Paper(title, abstract, sections, licence, _identify(row, metadata), 0, uncovered)
+
+
+def _find_parse(row: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the first parse with a body, or else the record itself, as in S2ORC of 2020 and in CORD-19."""
+    parses = [_dict(row.get(key)) for key in FORMS]
+    return next((parse for parse in parses if parse.get("body_text")), row)
+
+
+def _read_sections(body: object) -> list[Section]:
+    sections: list[Section] = []
+    for paragraph in _list(body):
+        heading, number = _read_heading(paragraph.get("section")), _text(paragraph.get("sec_num"))
+        if not sections or (heading, number) != (sections[-1].heading, sections[-1].number):
+            sections.append(Section(heading, number))
+        if text := _restore_formulas(paragraph):
+            sections[-1].blocks.append(text)
+    return [section for section in sections if section.blocks]
+
+
+def _read_heading(section: object) -> str:
+    """Return the innermost heading: some parses list the headings above a paragraph, as [number, text]."""
+    while isinstance(section, list):
+        section = section[-1] if section else ""
+    return _text(section)
+
+
+def _restore_formulas(paragraph: Mapping[str, object]) -> str:
+    """Return the text of a paragraph, with each formula in the place of the word that stands for it."""
+    text = paragraph.get("text")
+    if not isinstance(text, str):
+        return ""
+    for span in sorted(_list(paragraph.get("eq_spans")), key=lambda s: str(s.get("start")).zfill(12), reverse=True):
+        start, end = span.get("start"), span.get("end")
+        formula = _text(span.get("latex")) or _text(span.get("raw_str"))
+        if formula and isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= len(text):
+            text = f"{text[:start]}{formula}{text[end:]}"
+    return _text(text)
+
+
+def _identify(row: Mapping[str, object], metadata: Mapping[str, object]) -> dict[str, object]:
+    names: dict[str, object] = {}
+    for holder in (_dict(row.get("identifiers")), metadata, row):
+        for key, name in (("doi", "doi"), ("arxiv_id", "arxiv"), ("arxiv", "arxiv"), ("url", "url")):
+            value = holder.get(key)
+            if value and isinstance(value, str):
+                names[name] = value
+    return names
+
+
+def _list(value: object) -> Iterator[Mapping[str, object]]:
+    return (item for item in value if isinstance(item, dict)) if isinstance(value, list) else iter(())
+
+
+def _list_texts(value: object) -> list[str]:
+    return [text for item in _list(value) if (text := _text(item.get("text")))]
+
+
+def _dict(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str:
+    return " ".join(value.split()) if isinstance(value, str) else ""

@@ -1,0 +1,72 @@
+"""Drops documents by the quality filters of datatrove and by their language, if a recipe asks for it."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from datatrove.data import Document
+from datatrove.pipeline.filters.base_filter import BaseFilter
+
+from autodata.config import RecipeError
+from autodata.corpora.record import Drop
+from autodata.recipes.corpora import QualityFilters
+
+if TYPE_CHECKING:
+    from py3langid.langid import LanguageIdentifier
+
+_LANGUAGE_CHARS = 20_000  # the language of a document is read from its beginning
+
+
+class Quality:
+    """Checks documents one by one. The libraries are loaded only if a filter is on, because they are large."""
+
+    def __init__(self, recipe: QualityFilters):
+        self._filters = list(_list_filters(recipe))
+        self._identify = _load_identifier().classify if recipe.languages else None
+        self._recipe = recipe
+
+    def check(self, document: Document) -> None:
+        """Raise Drop with the name of the filter and its reason, as datatrove words it."""
+        if self._identify is not None:
+            self._check_language(document.text, self._identify)
+        for name, quality_filter in self._filters:
+            result = quality_filter.filter(document)
+            kept, reason = result if isinstance(result, tuple) else (result, "")
+            if not kept:
+                raise Drop(f"{name}: {reason}" if reason else name)
+
+    def _check_language(self, text: str, identify: Callable[[str], tuple[str, float]]) -> None:
+        language, share = identify(text[:_LANGUAGE_CHARS])
+        if language not in self._recipe.languages:
+            raise Drop("another language")
+        if share < self._recipe.language_at_least:
+            raise Drop("language uncertain")
+
+
+def _list_filters(recipe: QualityFilters) -> Iterator[tuple[str, BaseFilter]]:
+    """Yield the filters that are on, with the thresholds of their papers, cheap ones first."""
+    if recipe.fineweb:
+        from datatrove.pipeline.filters import FineWebQualityFilter
+
+        yield "FineWeb quality", FineWebQualityFilter()
+    if recipe.gopher_quality:
+        from datatrove.pipeline.filters import GopherQualityFilter
+
+        yield "Gopher quality", GopherQualityFilter()
+    if recipe.gopher_repetition:
+        from datatrove.pipeline.filters import GopherRepetitionFilter
+
+        yield "Gopher repetition", GopherRepetitionFilter()
+
+
+def require_known_languages(recipe: QualityFilters) -> None:
+    """Raise RecipeError for a language that the identifier does not know."""
+    known = _load_identifier().labels if recipe.languages else []
+    if unknown := next((code for code in recipe.languages if code not in known), None):
+        raise RecipeError(f"quality.languages: {unknown} is not among the known ones ({', '.join(sorted(known))})")
+
+
+def _load_identifier() -> "LanguageIdentifier":
+    """Load py3langid, whose model comes with its package; datatrove's own identifier would download one."""
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

@@ -1,0 +1,100 @@
+"""Decodes bytes whose encoding is not stated, and brings every text into one form."""
+
+import codecs
+import re
+import unicodedata
+
+import ftfy  # also registers sloppy-windows-1252, which has a character for every byte
+from charset_normalizer import from_bytes
+
+from autodata.corpora.record import Drop
+
+MENDED, WINDOWS = "utf-8 with windows-1252 bytes", "windows-1252"
+_MARKS = ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+_SAMPLE = 64_000  # bytes that a guess looks at
+_FEW = 0.01  # share of bytes beyond ASCII below which a guess is blind; German has twice as many
+_SLOPPY, _MEND = "sloppy-windows-1252", "windows-1252-bytes"
+_QUOTES = re.compile(
+    rb"[\x80\x85\x91-\x97\x99]"
+)  # of windows-1252: quotation marks, dashes, ellipsis, euro, trade mark
+_NOT_QUOTES = re.compile(rb"[A-Za-z][\x91\x93-\x95][a-z]")  # these are letters in the encodings of DOS
+_OLD_MAC = re.compile(rb"[a-z]\xd5[a-z]|\xd2[A-Za-z][^\xd2\xd3]{0,500}\xd3")  # its apostrophe and quotation marks
+_BREAKS = re.compile("\r\n|[\r\f\v\x1c-\x1e\u2028\u2029]")
+_C1 = re.compile("[\x80-\x9f]")
+_SOFT_HYPHENS = re.compile("\u00ad\\s*")  # one before white space divides a word at the end of a line
+_UNWANTED = {c for c in range(0x20) if chr(c) not in "\n\t"} | set(range(0x7F, 0xA0)) | {0x2060, 0xFEFF}
+_LIGATURES = dict(enumerate(("ff", "fi", "fl", "ffi", "ffl", "st", "st"), 0xFB00))
+_FORM = dict.fromkeys(_UNWANTED | set(range(0xD800, 0xE000))) | _LIGATURES
+
+
+def decode(data: bytes) -> tuple[str, str]:
+    """Return the text and the name of its encoding, which is empty for UTF-8. Raises Drop."""
+    if wide := find_wide(data):
+        return data.decode(wide, "replace").removeprefix("\ufeff"), wide
+    if b"\0" in data:
+        raise Drop("binary, not text")
+    try:
+        return data.decode("utf-8-sig"), ""
+    except UnicodeDecodeError:
+        encoding = _guess(data)
+    if encoding == MENDED:
+        return data.decode("utf-8-sig", _MEND), MENDED
+    return data.decode(_SLOPPY if encoding == WINDOWS else encoding, "replace"), f"{encoding} (guessed)"
+
+
+def find_wide(data: bytes) -> str:
+    """Return UTF-16 or UTF-32 if the bytes begin with its mark or look like Western text in UTF-16, or else ''."""
+    if marked := next((encoding for mark, encoding in _MARKS if data.startswith(mark)), ""):
+        return marked
+    sample = data[:4_000]
+    first, second = (sample[start::2].count(0) * 2 / max(len(sample), 1) for start in (0, 1))
+    if len(sample) < 4 or min(first, second) > 0.05 or max(first, second) < 0.6:
+        return ""
+    return "utf-16-be" if first > second else "utf-16-le"
+
+
+def normalize(text: str) -> str:
+    """Return the text in composed Unicode (NFC), stripped, with \\n as line break and without what nobody can see.
+
+    C1 control characters are what is left of windows-1252, so they become its characters. Ligatures become letters.
+    """
+    text = _SOFT_HYPHENS.sub("", _BREAKS.sub("\n", text))
+    if _C1.search(text):  # line by line, because ftfy decides for all that it is given
+        text = "\n".join(ftfy.fix_encoding(line) if _C1.search(line) else line for line in text.split("\n"))
+    return unicodedata.normalize("NFC", text).translate(_FORM).strip()
+
+
+def _guess(data: bytes) -> str:
+    """Return the most probable encoding of bytes that are not UTF-8. Raises Drop."""
+    beyond_ascii = _drop_ascii(data)
+    intact = len(_drop_ascii(data.decode("utf-8", "ignore").encode()))
+    if intact > len(beyond_ascii) - intact:  # chance makes UTF-8 of a fifth of the bytes of Chinese encodings
+        return MENDED
+    if len(_QUOTES.findall(beyond_ascii)) == len(beyond_ascii) and not _NOT_QUOTES.search(data):
+        return WINDOWS
+    if len(beyond_ascii) < 10 * _FEW * len(data) and _OLD_MAC.search(data):
+        return "mac_roman"
+    return WINDOWS if len(beyond_ascii) < max(_FEW * len(data), 4) else _detect(data)
+
+
+def _drop_ascii(data: bytes) -> bytes:
+    return data.translate(None, bytes(range(128)))
+
+
+def _detect(data: bytes) -> str:
+    lines = (line for line in data.split(b"\n") if not line.isascii())
+    guess = from_bytes(b"\n".join(lines)[:_SAMPLE]).best()
+    if guess is None:
+        raise Drop("neither UTF-8 nor another encoding that could be detected; convert it to UTF-8")
+    return WINDOWS if "cp1252" in guess.could_be_from_charset else guess.encoding
+
+
+def _mend(error: UnicodeError) -> tuple[str, int]:
+    """Read a single byte as windows-1252; the beginning of a character that was cut off cannot be mended."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    is_cut_off = error.end - error.start > 1 or error.reason == "unexpected end of data"
+    return "\ufffd" if is_cut_off else error.object[error.start : error.end].decode(_SLOPPY), error.end
+
+
+codecs.register_error(_MEND, _mend)

@@ -1,0 +1,54 @@
+"""Splits texts into the units by which they are compared: words, and characters where a script has no spaces."""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+Gram = tuple[str, ...]
+# Han, kana, Thai, Lao, Tibetan, Burmese and Khmer are written without spaces between words.
+_SPACELESS = (
+    "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
+    "\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_WORD = re.compile(rf"\d+(?:[.,]\d+)*|[^\W\d_{_SPACELESS}]+|(?=[{_SPACELESS}])[^\W\d_]")
+_CHARACTER = re.compile(f"[{_SPACELESS}]")
+_DIVIDED = re.compile(r"(?<=[^\W\d_])[-‐\u00ad]\s+(?!(?:and|or|to)\b)(?=[^\W\d_])")  # at the end of a line
+
+
+def split_words(text: str) -> list[str]:
+    """Return the words and numbers of a text in lower case, without diacritics and punctuation."""
+    return _WORD.findall(fold(text))
+
+
+def fold(text: str) -> str:
+    """Return a text in lower case, without diacritics and invisible characters, its divided words joined."""
+    plain = text.casefold()
+    if not plain.isascii():  # most texts are ASCII and skip this slow step
+        plain = _find_invisible().sub("", unicodedata.normalize("NFKD", plain)).casefold()
+    return _DIVIDED.sub("", plain)
+
+
+def grams(words: Sequence[str], size: int) -> Iterator[Gram]:
+    """Yield all n-grams of `size` words, in order."""
+    return (tuple(words[i : i + size]) for i in range(len(words) - size + 1))
+
+
+def is_spaceless(words: Sequence[str]) -> bool:
+    """True if more than half of the words are characters of a script without spaces."""
+    return 2 * sum(1 for word in words if _CHARACTER.match(word)) > len(words)
+
+
+@cache
+def _find_invisible() -> re.Pattern[str]:
+    """Match the marks that stand on other characters, and the characters that nobody sees, below U+10000.
+
+    A class with characters beyond that would be searched a thousand times as slowly.
+    """
+    characters = (chr(code) for code in range(0x10000))
+    return re.compile(f"[{''.join(c for c in characters if _is_invisible(c))}]+")
+
+
+def _is_invisible(character: str) -> bool:
+    category = unicodedata.category(character)
+    return category[0] == "M" or (category == "Cf" and character != "\u00ad")

@@ -1,0 +1,103 @@
+"""Turns examples and their stored attempts into rows that other trainers read: for SFT, for DPO, and prompts for RL.
+
+The rows have the columns of TRL's conversational formats. Messages are the solver's prompt as generation, training and
+evaluation render it; the text with which a strong solver was helped is not part of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from autodata.loop.domain import Domain
+from autodata.types import Attempt, Example, Message, Outcome, Round
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """An example with the round that it was made of, and the solver's prompt."""
+
+    example: Example
+    round: Round
+    prompt: tuple[Message, ...]
+
+
+def make_task(example: Example, round: Round, domain: Domain) -> Task:
+    """Render the solver's prompt of an example."""
+    return Task(example, round, domain.solver_prompt(example.candidate))
+
+
+def write_messages(task: Task, with_reasoning: bool = False) -> Row | None:
+    """Make the row for SFT: the prompt and the best answer of the strong solver; None if it has no right one."""
+    best = _choose(task.round.strong)
+    if best is None or not best.judgement.score:
+        return None
+    turns, beginning = _split_prompt(task)
+    return _describe(task) | {
+        "messages": [*turns, _answer(best, beginning, with_reasoning)],
+        "score": best.judgement.score,
+    }
+
+
+def write_pair(task: Task, with_reasoning: bool = False, margin: float = 0.0) -> Row | None:
+    """Make the row for DPO: the strong solver's best answer over the weak solver's worst one.
+
+    None unless both have an answer and the first scores more than the second by more than `margin`.
+    """
+    chosen, rejected = _choose(task.round.strong), _choose(task.round.weak, worst=True)
+    if chosen is None or rejected is None or _score(chosen) - _score(rejected) <= margin:
+        return None
+    turns, beginning = _split_prompt(task)
+    return _describe(task) | {
+        "prompt": turns,
+        "chosen": [_answer(chosen, beginning, with_reasoning)],
+        "rejected": [_answer(rejected, beginning, with_reasoning)],
+        "chosen_score": _score(chosen),
+        "rejected_score": _score(rejected),
+        "margin": _score(chosen) - _score(rejected),
+    }
+
+
+def write_prompt(task: Task) -> Row:
+    """Make the row for RL: the prompt, with what its reward needs."""
+    candidate = task.example.candidate
+    return _describe(task) | {
+        "prompt": [asdict(message) for message in task.prompt],
+        "question": candidate.question,
+        "context": candidate.context,
+        "reference_answer": candidate.reference_answer,
+        "rubric": [{"criterion": line.text, "weight": line.weight} for line in candidate.rubric],
+        "weak_scores": list(task.example.weak_scores),
+        "strong_scores": list(task.example.strong_scores),
+    }
+
+
+def _describe(task: Task) -> Row:
+    """Say where the row comes from, as every format does."""
+    example = task.example
+    return {"id": example.id, "document_id": example.document_id, "licence": example.provenance.licence}
+
+
+def _choose(attempts: Sequence[Attempt], worst: bool = False) -> Attempt | None:
+    """Choose the best or the worst finished answer, the first of equal ones; an answer cut off teaches a cut."""
+    finished = [a for a in attempts if a.outcome is Outcome.ANSWERED and a.is_measured]
+    return min(finished, key=lambda a: _score(a) if worst else -_score(a), default=None)
+
+
+def _score(attempt: Attempt) -> float:
+    return attempt.judgement.score or 0.0
+
+
+def _split_prompt(task: Task) -> tuple[list[Row], str]:
+    """Split the prompt into its turns and the beginning of the answer that some domains give."""
+    *turns, last = task.prompt
+    if last.role == "assistant":
+        return [asdict(turn) for turn in turns], last.content
+    return [asdict(turn) for turn in task.prompt], ""
+
+
+def _answer(attempt: Attempt, beginning: str, with_reasoning: bool) -> Row:
+    """Write an answer as a turn; `reasoning_content` is the key that chat templates of thinking models read."""
+    turn = {"role": "assistant", "content": beginning + attempt.answer}
+    return turn | ({"reasoning_content": attempt.reasoning} if with_reasoning and attempt.reasoning else {})

@@ -1,0 +1,88 @@
+"""Write a finished data set in the formats of other trainers: for SFT, for DPO, and prompts for RL.
+
+python -m autodata.export DATASET [--as messages pairs prompts] [--reasoning] [--margin 0.0]
+
+messages  the prompt and the strong solver's best answer, for supervised fine-tuning
+pairs     the strong solver's best answer over the weak solver's worst, for preference training
+prompts   the prompt with its rubric, reference answer and scores, for reinforcement learning
+
+The files are DATASET/export/<arm>_<split>.<format>.jsonl; `datasets.load_dataset("json", …)` reads them.
+The answers come from the runs that the data set was made of, so these have to be where they were, or inside it.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+
+from autodata import command
+from autodata.data.examples import EXAMPLES, open_arm
+from autodata.data.formats import Row, Task, make_task, write_messages, write_pair, write_prompt
+from autodata.loop.domain import load
+from autodata.run.folder import fresh_folder, require_finished
+from autodata.run.records import RunError, read_records, write_file
+from autodata.stats.writing import write_count
+from autodata.types import EXAMPLE, Example
+
+FORMATS = ("messages", "pairs", "prompts")
+Write = Callable[[Task], Row | None]
+
+
+def export(dataset: Path, writers: dict[str, Write]) -> list[tuple[Path, int, int]]:
+    """Write every format of every arm and split; return each file with its rows and how many examples gave none.
+
+    Raises RunError, RecipeError.
+    """
+    require_finished(str(dataset), "python -m autodata.dataset")
+    examples = sorted(read_records(dataset / EXAMPLES, EXAMPLE), key=lambda e: (e.arm, e.split, e.provenance.run))
+    written = []
+    with fresh_folder(dataset, "export") as folder:
+        for (arm, split), group in groupby(examples, key=lambda e: (e.arm, e.split)):
+            tasks = _open_tasks(dataset, list(group))
+            for name, write in writers.items():
+                rows = [row for task in tasks if (row := write(task)) is not None]
+                path = folder / f"{arm}_{split}.{name}.jsonl"
+                write_file(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+                written.append((path, len(rows), len(tasks) - len(rows)))
+    return written
+
+
+def _open_tasks(dataset: Path, examples: Sequence[Example]) -> list[Task]:
+    """Read the rounds of one arm's examples. Raises RunError if one is missing."""
+    tasks: list[Task] = []
+    for run, group in groupby(examples, key=lambda e: e.provenance.run):
+        arm = open_arm(dataset, examples[0].arm, run)
+        domain = load(arm.domain, None)
+        rounds = {(t.document_id, r.number): r for t in arm.trajectories for r in t.rounds}
+        for example in group:
+            if (round := rounds.get((example.document_id, example.round))) is None:
+                raise RunError(f"{run}: no round {example.round} of {example.document_id}; was the run made again?")
+            tasks.append(make_task(example, round, domain))
+    return tasks
+
+
+def _read_arguments() -> argparse.Namespace:
+    parser = command.make_parser(__doc__)
+    parser.add_argument("dataset", type=Path, metavar="DATASET", help="a finished run of autodata.dataset")
+    parser.add_argument("--as", dest="formats", nargs="+", choices=FORMATS, default=FORMATS, help="all if not given")
+    parser.add_argument("--reasoning", action="store_true", help="add the solvers' reasoning, as reasoning_content")
+    parser.add_argument("--margin", type=float, default=0.0, help="scores of a pair differ by more; default 0")
+    return parser.parse_args()
+
+
+@command.report_errors()
+def main() -> None:
+    options = _read_arguments()
+    writers: dict[str, Write] = {
+        "messages": partial(write_messages, with_reasoning=options.reasoning),
+        "pairs": partial(write_pair, with_reasoning=options.reasoning, margin=options.margin),
+        "prompts": write_prompt,
+    }
+    for path, rows, left_out in export(options.dataset, {name: writers[name] for name in options.formats}):
+        print(f"{path}: {write_count(rows, 'row')}; {write_count(left_out, 'example')} without a fitting answer")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Looks over a rubric for the patterns that answers exploit when a model is trained on it.
+
+Some findings are certain, and a rubric with one is refused. The others are hints: they refuse a rubric only if they
+concern much of it, and are shown to the verifier where there is one.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from autodata.types import Criterion
+
+MUCH = 1 / 3  # share of the positive points; if more is doubtful, the rubric is refused
+_QUOTED_WORDS = 10  # in a row, that a positive criterion may not have in common with the context
+_LEADING = r"(?:(?:the |an? )?(?:answer|response|reply|solution|it)\s+)?(?:\w+ly\s+)?"
+_OMISSION = re.compile(
+    rf"^{_LEADING}(?:does not|doesn't|did not|do not|fails? to|failed to|omits?|omitted|neglects?|misses|lacks?"
+    rf"|overlooks?|leaves out"
+    r"|forgets?|ignores? (?:that|the (?:need|fact|role))|never (?:mentions?|states?|says?|names?|explains?)"
+    r"|makes no (?:mention|reference)|without (?:mentioning|stating|naming))\b"
+    r"|^(?:no|lack of|absence of|missing) (?:mention|explanation|discussion|reference|reasoning|justification)",
+    re.IGNORECASE,
+)
+_UNNAMED = re.compile(
+    rf"^{_LEADING}(?:gives?|states?|provides?|reaches|arrives at|identif(?:y|ies)|finds?|reports?|names?|predicts?"
+    rf"|has|computes?) "
+    r"(?:the )?(?:right|correct|expected|proper|true|accurate|desired|appropriate) "
+    r"(?:\w+ )?(?:value|number|answer|result|conclusion|outcome|cause|reason|solution|trend|direction|explanation"
+    r"|policy|choice"
+    r"|method|prediction|order|ranking)s?\.?$"
+    rf"|^{_LEADING}(?:is|are) (?:correct|right|accurate|complete|sound|good|clear|thorough)\.?$",
+    re.IGNORECASE,
+)
+_FORM = re.compile(
+    r"\b(?:well[- ](?:structured|organi[sz]ed|written|formatted)|clear(?:ly)? (?:written|structured|and concise)"
+    r"|concise(?:ly)?"
+    r"|bullet (?:points?|list)|headings?|markdown|grammar|spelling|tone|professional (?:tone|language)|at least \d+ "
+    r"(?:words|sentences"
+    r"|paragraphs)|(?:word|sentence|paragraph) count|easy to (?:read|follow)|readab(?:le|ility)|uses? (?:an? "
+    r")?(?:table|list)s? to)\b",
+    re.IGNORECASE,
+)
+_VERB = (
+    r"(?:discuss|mention|address|consider|explain|describe|explore|cover|analy[sz]e|acknowledge|identif(?:y|ie)"
+    r"|recogni[sz]e|note|state"
+    r"|understand|touche? on|touch|demonstrate|show|name|argue|conclude|predict|propose|reject|relate|derive|compute"
+    r"|claim|say"
+    r"|point|justif(?:y|ie)|distinguishe?|compare|outline|evaluate|assesse?|examine|highlight|clarif(?:y|ie))s?"
+)
+_TOPIC = re.compile(
+    rf"^{_LEADING}(?:discuss(?:es)?|mentions?|address(?:es)?|considers?|explains?|describes?|explores?|covers?"
+    rf"|analy[sz]es?"
+    r"|acknowledges?|touch(?:es)? (?:on|upon)|demonstrates?(?: an?)? understanding of|shows?(?: an?)? understanding "
+    r"of|understands?"
+    r"|reflects on|outlines?|examines?|highlights?|evaluates?)\b(?P<rest>[^.]*)",
+    re.IGNORECASE,
+)
+# Words after which a topic has become a claim.
+_CLAIM = re.compile(
+    r"\b(?:that|because|since|as (?:the|an?)|rather than|instead of|so that|therefore|whether|not|is|are|was|were"
+    r"|will|would|can"
+    r"|cannot|must|falls?|rises?|grows?|shrinks?|causes?|depends?|leads?|limits?|decides?|by \w+ing|from \w+ing|when"
+    r"|if|once|unless"
+    r"|due to|namely)\b|[:=<>]|\d",
+    re.IGNORECASE,
+)
+_COMPOUND = re.compile(
+    rf"^{_LEADING}{_VERB}\b.+,? (?:and(?: also| then| further| thus)?|as well as) (?:correctly |also )?(?:{_VERB}\b"
+    rf"|that\b)"
+    rf"|^{_LEADING}{_VERB} that\b.+(?:, and|; and|;|, as well as) (?:that\b|{_VERB}\b)"
+    r"|\b(?:and/or|(?:at least |any )?(?:one|two|three|some|several|any) of the (?:following|above|below)|one or more "
+    r"of)\b"
+    r"|\b(?:both|either)\b.+\b(?:and|or)\b.+\b(?:and|or|as well as)\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """A pattern found in one criterion. A certain one refuses the rubric by itself."""
+
+    criterion: Criterion
+    problem: str
+    is_certain: bool
+
+    def __str__(self) -> str:
+        return f"“{self.criterion.text[:160]}” {self.problem}"
+
+
+def lint(rubric: Sequence[Criterion], context: str = "") -> list[Flaw]:
+    """List the flaws of a rubric, at most one per criterion. `context` is what an answer can copy from."""
+    runs = set(_list_runs(context))
+    return [flaw for criterion in rubric if (flaw := next(_find(criterion, runs), None))]
+
+
+def find_faults(rubric: Sequence[Criterion], flaws: Sequence[Flaw]) -> list[str]:
+    """List all flaws in words if they refuse the rubric: one is certain, or they concern much of it."""
+    points = sum(c.weight for c in rubric if c.weight > 0)
+    doubtful = sum(flaw.criterion.weight for flaw in flaws if flaw.criterion.weight > 0)
+    return [str(flaw) for flaw in flaws] if any(f.is_certain for f in flaws) or doubtful > MUCH * points else []
+
+
+def _find(criterion: Criterion, context: set[tuple[str, ...]]) -> Iterator[Flaw]:
+    text = criterion.text.strip()
+    if criterion.weight < 0 and _OMISSION.search(text):
+        yield Flaw(criterion, "names what an answer leaves out; a negative criterion names a wrong claim", True)
+    if criterion.weight > 0 and not context.isdisjoint(_list_runs(text)):
+        yield Flaw(criterion, "stands in the context, so an answer can copy it", True)
+    if _UNNAMED.search(text):
+        yield Flaw(criterion, "does not say what is right, and the grader does not know it", True)
+    if _FORM.search(text):
+        yield Flaw(criterion, "is about form, not about what is said", False)
+    topic = _TOPIC.search(text)
+    if topic and not _CLAIM.search(topic["rest"]):
+        yield Flaw(criterion, "names a topic; it should say which claim about it an answer must make", False)
+    if _COMPOUND.search(text):
+        yield Flaw(criterion, "joins several claims; half an answer could count as the whole", False)
+
+
+def _list_runs(text: str) -> Iterator[tuple[str, ...]]:
+    words = re.findall(r"\w+", text.casefold())
+    return (tuple(words[i : i + _QUOTED_WORDS]) for i in range(len(words) - _QUOTED_WORDS + 1))

@@ -1,0 +1,5 @@
+"""Runs the command `python -m autodata.reproduce`."""
+
+from autodata.reproduce.reproduce import main
+
+main()

@@ -1,0 +1,196 @@
+"""Builds the graph of a table: its rows name runs, the recipes of these runs name other runs, and so on.
+
+A step is one command. It comes after every step in whose run folder one of its recipe's values lies.
+"""
+
+import json
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from autodata.config import REPO, RecipeError, load, schema_for
+from autodata.recipes.corpora import IngestRecipe
+from autodata.recipes.data import DatasetRecipe, JudgeAuditRecipe
+from autodata.recipes.evaluated import EVALUATED
+from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe, TableRecipe
+from autodata.recipes.generation import GenerateRecipe
+from autodata.recipes.meta import MetaRecipe
+from autodata.recipes.training import GrpoRecipe
+from autodata.reproduce.request import Request, list_keys
+from autodata.run.folder import read_manifest
+from autodata.types import WrongCall
+
+# The command that each kind of recipe is for, by its module.
+COMMANDS = {
+    IngestRecipe: "autodata.corpora.ingest",
+    GenerateRecipe: "autodata.generate",
+    DatasetRecipe: "autodata.dataset",
+    GrpoRecipe: "training.grpo",
+    EvalRecipe: "eval.run",
+    QuestionTypesRecipe: "eval.question_types",
+    MetaRecipe: "autodata.meta.optimize",
+    JudgeAuditRecipe: "autodata.judge_audit",
+    TableRecipe: "eval.tables",
+}
+VERIFY = "autodata.verify"
+_RUN = re.compile(r"^run: *[\"']?([^\s\"'#]+)", re.MULTILINE)
+_COPY = f"models.endpoints.{EVALUATED}."  # an evaluation makes this endpoint from `evaluated`
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of the graph."""
+
+    module: str
+    target: str  # the run folder that it makes, or the file of a table
+    arguments: tuple[str, ...]
+    after: tuple[str, ...]  # names of the steps whose results it reads
+    recipe: Any  # None for a step that takes a folder
+
+    @property
+    def name(self) -> str:
+        """The last word of the command and the folder that it makes: `generate runs/cs/agentic`."""
+        return f"{self.module.removesuffix('.run').rpartition('.')[2]} {self.target}"
+
+
+def build(request: Request) -> list[Step]:
+    """Build the steps of all tables, each after those that it needs. Raises RecipeError, WrongCall."""
+    graph = _Graph(request)
+    for table in request.tables:
+        graph.add_table(table)
+    if unused := next((argument for argument in (*request.files, *request.values) if argument not in graph.used), None):
+        kinds = sorted({step.module for step in graph.steps.values()})
+        raise WrongCall(f"{unused}: no step has a key of this name; the steps are of {', '.join(kinds)}")
+    if request.corpus and not graph.reads_corpus:
+        raise WrongCall(f"corpus={request.corpus}: no step of this table reads a corpus")
+    return list(graph.steps.values())
+
+
+class _Graph:
+    """Collects steps in the order in which they can run."""
+
+    def __init__(self, request: Request):
+        self.steps: dict[str, Step] = {}
+        self.used: set[str] = set()
+        self.reads_corpus = False
+        self._request = request
+        self._makers = find_makers([REPO / "recipes", *(table.parent for table in request.tables)])
+        self._ends: dict[str, str] = {}  # run folder → the step after which it can be read
+        self._open: list[str] = []  # run folders whose steps are being added
+
+    def add_table(self, path: Path) -> None:
+        recipe = load(TableRecipe, [str(path)])
+        after = tuple(dict.fromkeys(self.add_run(row.run) for row in recipe.rows if row.run))
+        if not after:
+            raise RecipeError(f"{path}: no row names a run, so there is nothing to do")
+        moved = [f"{key}={value}" for key, value in self._find_moved(recipe)]
+        self._add(Step(COMMANDS[TableRecipe], self._request.move(recipe.output), (str(path), *moved), after, recipe))
+
+    def add_run(self, run: str) -> str:
+        """Add the steps that make a run; return the name of the last one. Raises RecipeError."""
+        if run in self._ends:
+            return self._ends[run]
+        if run in self._open:
+            raise RecipeError(f"{self._find_maker(run)}: {' → '.join([*self._open, run])} need one another")
+        self._open.append(run)
+        step = self._read(self._find_maker(run))
+        end = self._add(step)
+        if isinstance(step.recipe, DatasetRecipe):
+            end = self._add(Step(VERIFY, step.target, (step.target,), (end,), None))
+        self._open.remove(run)
+        self._ends[run] = end
+        return end
+
+    def _add(self, step: Step) -> str:
+        self.steps[step.name] = step
+        return step.name
+
+    def _find_maker(self, run: str) -> Path:
+        found = self._makers.get(run, [])
+        if len(found) == 1:
+            return found[0]
+        problem = f"{' and '.join(map(str, found))} all make it" if found else "no recipe has this value of `run`"
+        raise RecipeError(f"{run}: {problem}")
+
+    def _read(self, path: Path) -> Step:
+        """Read a recipe, add the steps that it needs, and make its own step."""
+        schema, name = schema_for(str(path)), os.path.relpath(path)
+        if schema not in COMMANDS:
+            raise RecipeError(f"{name}: no step of a table is made from a {schema.__name__}")
+        arguments = [name, *self._choose_arguments(schema)]
+        recipe = load(schema, arguments)
+        inputs = dict.fromkeys(filter(None, (self._find_input(value) for _, value in list_strings(asdict(recipe)))))
+        after = tuple(dict.fromkeys(self.add_run(run) for run in inputs if run != recipe.run))
+        if moved := [f"{key}={value}" for key, value in self._find_moved(recipe)]:
+            arguments += moved
+            recipe = load(schema, arguments)
+        return Step(COMMANDS[schema], recipe.run, tuple(arguments), after, recipe)
+
+    def _choose_arguments(self, schema: type) -> list[str]:
+        """Choose the files and values of the request whose keys this kind of recipe has."""
+        known = {field.name for field in fields(schema)}
+        chosen = [a for a in (*self._request.files, *self._request.values) if known.issuperset(list_keys(a))]
+        self.used.update(chosen)
+        return [*chosen, *self._choose_corpus(schema)]
+
+    def _choose_corpus(self, schema: type) -> list[str]:
+        corpus = self._request.corpus
+        if corpus is None:
+            return []
+        is_ingested = (read_manifest(Path(corpus)) or {}).get("inputs", {}).get("kind") == "ingest"
+        key = "documents.path" if is_ingested else "path"
+        if schema not in ((GenerateRecipe, MetaRecipe) if is_ingested else (IngestRecipe,)):
+            return []
+        self.reads_corpus = True
+        return [f"{key}={corpus}"]
+
+    def _find_input(self, value: str) -> str | None:
+        """Find the run in whose folder a value lies; None if no recipe makes such a run."""
+        return next((str(p) for p in (Path(value), *Path(value).parents) if str(p) in self._makers), None)
+
+    def _find_moved(self, recipe: Any) -> Iterator[tuple[str, str]]:
+        """List the keys whose values lie in `runs` and must be elsewhere, with their new values."""
+        for key, value in list_values(asdict(recipe)):
+            if key.startswith(_COPY):
+                continue
+            moved = _move(value, self._request)
+            if moved != value:
+                yield key, moved if isinstance(moved, str) else json.dumps(moved, ensure_ascii=False)
+
+
+def _move(value: Any, request: Request) -> Any:
+    if isinstance(value, str):
+        return request.move(value)
+    if isinstance(value, list):
+        return [_move(item, request) for item in value]
+    return {key: _move(item, request) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def find_makers(folders: list[Path]) -> dict[str, list[Path]]:
+    """Find the recipes that have a `run` of their own, by its value. Whatever they include does not count."""
+    makers: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted({path.resolve() for folder in folders for path in folder.rglob("*.yaml")}):
+        if found := _RUN.search(path.read_text(encoding="utf-8")):
+            makers[found[1]].append(path)
+    return makers
+
+
+def list_values(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """List the leaves of nested dictionaries by their keys; a list is a leaf."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from list_values(item, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, value
+
+
+def list_strings(value: Any) -> Iterator[tuple[str, str]]:
+    """List all texts of a recipe by their keys, those in lists as well."""
+    for key, leaf in list_values(value):
+        for text in leaf if isinstance(leaf, list) else [leaf]:
+            if isinstance(text, str):
+                yield key, text

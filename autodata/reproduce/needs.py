@@ -1,0 +1,63 @@
+"""Lists what must be there before a table is begun: weights, downloaded data, disk, and settings of the site."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from autodata.cluster.fleet import find_served
+from autodata.config import REPO
+from autodata.recipes.training import GrpoRecipe
+from autodata.reproduce.costs import Cost
+from autodata.reproduce.graph import Step, list_strings
+
+_SITE = Path("slurm/site.env")
+_DOWNLOADS = "corpora"  # folder in which the recipes expect what was downloaded
+_EMPTY = ("SBATCH_PARTITION", "SBATCH_ACCOUNT")  # most clusters want them
+
+
+def list_weights(steps: Sequence[Step]) -> dict[str, float]:
+    """List the weights that come from the hub, with their size in GB; 0 if the recipe does not say it."""
+    sizes: dict[str, float] = {}
+    for step in steps:
+        for weights, size in _list_loaded(step):
+            if weights.count("/") == 1 and not Path(weights).exists() and not weights.startswith((".", "/")):
+                sizes[weights] = max(size, sizes.get(weights, 0.0))
+    return dict(sorted(sizes.items()))
+
+
+def _list_loaded(step: Step) -> Iterator[tuple[str, float]]:
+    recipe = step.recipe
+    if isinstance(recipe, GrpoRecipe):
+        yield recipe.model, 0.0
+    if models := getattr(recipe, "models", None):
+        graders = {role.endpoint for role in getattr(recipe, "graders", {}).values() if role}
+        for endpoint in find_served(models, graders).values():
+            yield endpoint.server.weights, endpoint.server.weights_gb
+
+
+def list_missing_data(steps: Sequence[Step]) -> dict[str, list[str]]:
+    """List the downloads that are not there, each with the steps that read it."""
+    missing: dict[str, list[str]] = {}
+    for step in steps:
+        texts = {text for _, text in list_strings(asdict(step.recipe) if step.recipe else {})}
+        for text in sorted(texts):
+            if text.startswith(f"{_DOWNLOADS}/") and not Path(text).exists():
+                missing.setdefault(text, []).append(step.name)
+    return missing
+
+
+def count_disk(weights: Mapping[str, float], costs: Mapping[str, Cost]) -> float:
+    """Count the gigabytes of weights, models and checkpoints; those of corpora and journals are not known."""
+    return sum(weights.values()) + sum(cost.disk_gb for cost in costs.values())
+
+
+def find_site_problems(site: Mapping[str, str]) -> list[str]:
+    """Say what slurm/site.env lacks; `site` is its content, over which the environment goes."""
+    if not (REPO / _SITE).exists():
+        return [f"{_SITE} is missing: copy {_SITE}.example and edit it"]
+    problems = [f"{name} is empty; many clusters require it" for name in _EMPTY if not site.get(name)]
+    python = site.get("AUTODATA_PYTHON", "")
+    if python and not os.access(REPO / python, os.X_OK):
+        problems.append(f"AUTODATA_PYTHON={python}: no such program; `make setup GPU=1` makes .venv-gpu/bin/python")
+    return problems

@@ -1,0 +1,88 @@
+"""Reads what is to be reproduced: tables, the files and values that go to their steps, and the scale."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from autodata.config import RecipeError
+from autodata.types import WrongCall
+from eval.tables.write import find_recipes
+
+RUNS = "runs"  # folder in which the committed recipes put their runs
+SCALES = ("paper", "small")
+_SMALL = Path("recipes/scale/small")
+_OWN = ("corpus", "runs")  # keys that are the command's own; all others go to the steps
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that one call of the command asks for."""
+
+    tables: tuple[Path, ...]
+    name: str  # of the folder below `runs` in which the graph and the numbers of its jobs are kept
+    files: tuple[str, ...] = ()  # a file of recipes/models and the like; each goes to the steps that have its keys
+    values: tuple[str, ...] = ()  # key=value, likewise
+    corpus: str | None = None  # folder of the corpus files, or the run of a finished ingest
+    runs: str = RUNS  # folder of all runs, in place of `runs`
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.runs) / "reproduce" / self.name
+
+    def move(self, value: str) -> str:
+        """Move a path of a run folder to where this request keeps its runs; leave any other text as it is."""
+        is_run = value == RUNS or value.startswith(f"{RUNS}/")
+        return f"{self.runs}{value.removeprefix(RUNS)}" if is_run else value
+
+
+def read_request(arguments: Sequence[str], scale: str) -> Request:
+    """Read the command's arguments. Raises WrongCall, RecipeError."""
+    if not arguments or "=" in arguments[0]:
+        raise WrongCall("the first argument must be a table's recipe, for example recipes/tables/table2.yaml")
+    table, *others = arguments
+    files, values = [a for a in others if "=" not in a], [a for a in others if "=" in a]
+    if wrong := next((name for name in files if not name.endswith(".yaml")), None):
+        raise WrongCall(f"{wrong!r} is neither a .yaml file nor of the form key=value")
+    own = {key: value for key, _, value in (text.partition("=") for text in values) if key in _OWN}
+    if empty := next((key for key, value in own.items() if not value), None):
+        raise WrongCall(f"{empty}=: name a folder")
+    steps = tuple(text for text in values if text.partition("=")[0] not in _OWN)
+    _require_shared(steps)
+    tables = _find_tables(Path(table), scale)
+    name = Path(table).stem + ("_small" if scale == "small" else "")
+    # The small recipes name the embedded model themselves, so that the same command line tries the same graph.
+    return Request(tables, name, () if scale == "small" else tuple(files), steps, **own)
+
+
+def _find_tables(table: Path, scale: str) -> tuple[Path, ...]:
+    """List the recipes of a table, or of all tables in a folder. Raises RecipeError."""
+    if scale == "paper":
+        tables = find_recipes(table)
+    else:
+        tables = [_SMALL / path.name for path in find_recipes(table)]
+    if missing := next((path for path in tables if not path.is_file()), None):
+        there = ", ".join(sorted(path.name for path in missing.parent.glob("*.yaml")))
+        raise RecipeError(f"{missing}: no such file; this folder has {there or 'no recipe'}")
+    return tuple(tables)
+
+
+def _require_shared(values: Sequence[str]) -> None:
+    """Raise WrongCall for a key whose value differs from step to step."""
+    for text in values:
+        if (key := text.partition("=")[0]) in ("run", "label", "arm", "arms", "rows"):
+            advice = "; runs=FOLDER moves all runs" if key == "run" else ""
+            raise WrongCall(f"{key}=…: every step has its own {key}, so it cannot be set for all of them{advice}")
+
+
+def list_keys(argument: str) -> set[str]:
+    """List the keys at the top level of a file or of a `key=value`. Raises RecipeError."""
+    if "=" in argument:
+        return {argument.partition("=")[0].partition(".")[0]}
+    if not Path(argument).is_file():
+        raise RecipeError(f"{argument}: no such file")
+    keys = {str(key) for key in OmegaConf.load(argument)}
+    included = (OmegaConf.load(argument).get("include") or []) if "include" in keys else []
+    folder = Path(argument).parent
+    return (keys - {"include"}).union(*(list_keys(str(folder / name)) for name in included))

@@ -1,0 +1,101 @@
+"""Writes a graph as text: its steps with their forecasts, what must be there before, and the jobs."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+
+from autodata.cluster.fleet import Site
+from autodata.reproduce import needs
+from autodata.reproduce.costs import Cost, schedule
+from autodata.reproduce.graph import Step
+from autodata.reproduce.jobs import make_command
+from autodata.reproduce.record import Record
+from autodata.reproduce.request import Request
+from autodata.stats.writing import DASH, write_duration, write_table
+
+_HEAD = ("step", "after", "state", "nodes", "GPUs", "GPU-hours", "tokens", "wall-clock", "forecast from")
+
+
+def describe(request: Request, steps: Sequence[Step], record: Record, environment: Mapping[str, str]) -> str:
+    """Describe everything before it starts."""
+    site = Site.read(environment)
+    sections = [
+        write_costs(record, site),
+        *_sum_up(steps, record, site),
+        *_list_needs(steps, record, environment),
+        "Jobs, each with the numbers of those before it:\n" + "\n".join(_list_jobs(steps, record)),
+    ]
+    tables = ", ".join(map(str, request.tables))
+    return "\n\n".join([f"{tables}: runs in {request.runs}, jobs in {record.folder}", *sections])
+
+
+def write_costs(record: Record, site: Site) -> str:
+    """Write a row for each step. A step is named by its number in the column `after`."""
+    numbers = {name: str(number) for number, name in enumerate(record.steps, 1)}
+    rows: list[Sequence[object]] = [("", *_HEAD)]
+    for entry in record.steps.values():
+        after = ", ".join(numbers[name] for name in entry.after) or DASH
+        state = "finished" if entry.finished else "to do"
+        rows.append((numbers[entry.name], entry.name, after, state, *_write_cost(entry.cost, site)))
+    return write_table(rows)
+
+
+def _write_cost(cost: Cost, site: Site) -> tuple[str, ...]:
+    hours, tokens = _write(cost.gpu_hours, ",.1f"), _write(cost.tokens, ",.0f")
+    seconds = DASH if cost.seconds is None else write_duration(cost.seconds)
+    nodes = str(cost.count_nodes(site) or "a part")
+    return nodes, str(cost.gpus), hours, tokens, seconds, cost.source
+
+
+def _write(value: float | None, form: str) -> str:
+    return DASH if value is None else format(value, form)
+
+
+def _sum_up(steps: Sequence[Step], record: Record, site: Site) -> Iterator[str]:
+    """Sum the forecasts of the steps that are not finished."""
+    waiting = [step for step in steps if not record.steps[step.name].finished]
+    if not waiting:
+        yield "Everything is finished."
+        return
+    costs = {step.name: record.steps[step.name].cost for step in waiting}
+    plan = schedule(waiting, costs, site)
+    hours, tokens = (sum(filter(None, values)) for values in zip(*((c.gpu_hours, c.tokens) for c in costs.values())))
+    unknown = sum(cost.seconds is None for cost in costs.values())
+    totals = f"{hours:,.1f} GPU-hours, {tokens:,.0f} tokens, {write_duration(plan.seconds)} on at most {plan.nodes} nodes"
+    yield (
+        f"To do in all: {totals}. Without the wait in the queue, and without {unknown} of {len(waiting)} steps, which "
+        "have no forecast."
+    )
+    if any("unmeasured" in cost.source for cost in costs.values()):
+        yield (
+            "Forecasts from priors.yaml are assumptions: no speed and no length was measured. "
+            "--speed ENDPOINT=PREFILL,DECODE,CONCURRENCY states a measured speed."
+        )
+
+
+def _list_needs(steps: Sequence[Step], record: Record, environment: Mapping[str, str]) -> Iterator[str]:
+    waiting = [step for step in steps if not record.steps[step.name].finished]
+    weights = needs.list_weights(waiting)
+    if weights:
+        lines = [f"- hf download {name}: {f'{size:,.0f} GB' if size else 'size unknown'}" for name, size in weights.items()]
+        yield "\n".join(["Weights to fetch beforehand, on a machine with a connection:", *lines])
+    if missing := needs.list_missing_data(waiting):
+        lines = [f"- {path}, for {', '.join(readers)}" for path, readers in missing.items()]
+        yield "\n".join(["Data to fetch beforehand:", *lines])
+    costs = {step.name: record.steps[step.name].cost for step in waiting}
+    disk = needs.count_disk(weights, costs)
+    yield f"Disk: {disk:,.0f} GB for weights, models and checkpoints; corpora, journals and logs come on top."
+    if problems := needs.find_site_problems(environment):
+        yield "\n".join(["The site file lacks:", *(f"- {problem}" for problem in problems)])
+
+
+def _list_jobs(steps: Sequence[Step], record: Record) -> Iterator[str]:
+    """List the commands that submit the unfinished steps; `$3` stands for the number of the third step's job."""
+    numbers = {name: f"${number}" for number, name in enumerate(record.steps, 1)}
+    for step in steps:
+        if not record.steps[step.name].finished:
+            after = [numbers[name] for name in step.after if not record.steps[name].finished]
+            yield f"{numbers[step.name]}: " + _quote(make_command(step, after, record.folder))
+
+
+def _quote(command: Sequence[str]) -> str:
+    return " ".join(word if "$" in word and " " not in word else shlex.quote(word) for word in command)

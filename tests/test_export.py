@@ -1,0 +1,124 @@
+"""Tests the formats in which a data set leaves for other trainers."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from datasets import load_dataset
+
+from autodata import dataset, export
+from autodata.data.examples import Arm, make_example
+from autodata.data.formats import Task, write_messages, write_pair
+from autodata.loop import rubric
+from autodata.types import Attempt, Judgement, Message, Outcome, Round, Verdict
+from tests.helpers.commands import find_failure
+from tests.helpers.fake_runs import BAD, GOOD, a_round, candidate, demo_recipe, simple, trajectory, write_run
+
+DEMO = demo_recipe()
+PROPOSAL = candidate("what is it?")
+
+
+def attempt(
+    answer: str, met: tuple[bool, ...] = GOOD, outcome: Outcome = Outcome.ANSWERED, reasoning: str = ""
+) -> Attempt:
+    return Attempt(0, 1, outcome, answer, reasoning, 1, 1, rubric.judge(PROPOSAL.rubric, met))
+
+
+def task(weak: list[Attempt], strong: list[Attempt], *more: Message) -> Task:
+    round = Round(1, PROPOSAL, None, tuple(weak), tuple(strong), Verdict(True))
+    arm = Arm("agentic", "run", (), DEMO.domain, {}, "", "")
+    example = make_example(arm, simple("d", "what is it?", DEMO), a_round(1, PROPOSAL, DEMO), "CC0")
+    return Task(example, round, (Message("user", "what is it?"), *more))
+
+
+PARTLY = (True, False, False)  # 2 of 3 points
+
+
+def test_the_best_strong_answer_is_the_message_and_the_worst_weak_one_is_rejected():
+    made = task(
+        [attempt("weak good"), attempt("weak bad", BAD), attempt("weak bad too", BAD)],
+        [attempt("strong partly", PARTLY), attempt("strong good"), attempt("strong good too")],
+    )
+    row = write_messages(made)
+    assert [m["content"] for m in row["messages"]] == ["what is it?", "strong good"]
+    assert row["score"] == 1.0
+    pair = write_pair(made)
+    assert pair["prompt"] == [{"role": "user", "content": "what is it?"}]
+    assert pair["chosen"] == [{"role": "assistant", "content": "strong good"}]
+    assert pair["rejected"] == [{"role": "assistant", "content": "weak bad"}]
+    assert (pair["chosen_score"], pair["rejected_score"], pair["margin"]) == (1.0, 0.0, 1.0)
+
+
+def test_answers_that_were_cut_off_or_never_given_are_in_no_row():
+    lost = replace(attempt(""), outcome=Outcome.ERROR, judgement=Judgement(None, None))
+    cut = attempt("and so on", outcome=Outcome.CUT_OFF)
+    assert write_messages(task([], [cut, lost])) is None
+    assert write_messages(task([], [cut, attempt("whole", PARTLY)]))["messages"][-1]["content"] == "whole"
+    assert write_pair(task([cut], [attempt("whole")])) is None
+
+
+def test_an_answer_without_a_point_teaches_nothing():
+    assert write_messages(task([], [attempt("wrong", BAD)])) is None
+
+
+@pytest.mark.parametrize(("margin", "is_pair"), [(0.0, True), (1 / 3 - 0.01, True), (1 / 3 + 0.01, False)])
+def test_a_pair_needs_more_than_the_margin(margin, is_pair):
+    made = task([attempt("weak", PARTLY)], [attempt("strong")])
+    assert (write_pair(made, margin=margin) is not None) is is_pair
+    assert write_pair(task([attempt("weak")], [attempt("strong")])) is None, "equal scores are no preference"
+
+
+def test_reasoning_has_a_key_of_its_own_and_a_beginning_is_part_of_the_answer():
+    made = task([], [attempt("stone", reasoning="I see a stone.")], Message("assistant", "The answer is "))
+    answer = write_messages(made, with_reasoning=True)["messages"][-1]
+    assert answer == {"role": "assistant", "content": "The answer is stone", "reasoning_content": "I see a stone."}
+    assert "reasoning_content" not in write_messages(made)["messages"][-1]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch) -> Path:
+    """Write a data set of four documents of one arm."""
+    rounds = {f"d{i}": a_round(1, candidate(f"what is {i}?"), DEMO) for i in range(4)}
+    run = write_run(tmp_path / "agentic", DEMO, *(trajectory(d, r) for d, r in rounds.items()))
+    recipe = tmp_path / "dataset.yaml"
+    recipe.write_text("decontaminate: []\nfilters: {reference_answer: false}\ntest_fraction: 0.25\n")
+    call(monkeypatch, dataset, str(recipe), f"run={tmp_path / 'd'}", f"arms.agentic={run}")
+    return tmp_path / "d"
+
+
+def call(monkeypatch, command, *arguments: str) -> str:
+    monkeypatch.setattr(sys, "argv", ["command", *arguments])
+    return find_failure(command.main)
+
+
+def test_the_command_writes_every_format_of_every_split(folder, monkeypatch, capsys, tmp_path):
+    assert call(monkeypatch, export, str(folder)) == ""
+    names = {path.name for path in (folder / "export").iterdir()}
+    assert names == {f"agentic_{s}.{f}.jsonl" for s in ("train", "test") for f in export.FORMATS}
+    rows = load_dataset(
+        "json", data_files=str(folder / "export/agentic_train.prompts.jsonl"), split="train", cache_dir=tmp_path / "c"
+    )
+    assert len(rows) == 3
+    assert rows[0]["rubric"][0] == {"criterion": "names the word", "weight": 2}
+    assert "agentic_train.pairs.jsonl: 3 rows; 0 examples without" in capsys.readouterr().out.replace("\n", "")
+
+
+def test_only_the_named_formats_are_written_and_old_files_go(folder, monkeypatch):
+    call(monkeypatch, export, str(folder))
+    call(monkeypatch, export, str(folder), "--as", "pairs", "--margin", "2")
+    files = {path.name: path.read_text() for path in (folder / "export").iterdir()}
+    assert files == {"agentic_test.pairs.jsonl": "", "agentic_train.pairs.jsonl": ""}
+
+
+def test_a_run_that_was_made_again_is_an_error(folder, monkeypatch, tmp_path):
+    write_lines = (tmp_path / "agentic/trajectories.jsonl").read_text().splitlines()[1:]
+    (tmp_path / "agentic/trajectories.jsonl").write_text("".join(f"{line}\n" for line in write_lines))
+    assert "was the run made again?" in call(monkeypatch, export, str(folder))
+
+
+def test_rows_are_json_that_keeps_every_character(folder, monkeypatch):
+    call(monkeypatch, export, str(folder), "--as", "messages")
+    lines = (folder / "export/agentic_train.messages.jsonl").read_text(encoding="utf-8").splitlines()
+    assert all(json.loads(line)["messages"][-1]["role"] == "assistant" for line in lines)
