@@ -40,6 +40,9 @@ class Dataset:
     examples: list[Example] = field(default_factory=list)
     funnel: dict[str, dict[str, int]] = field(default_factory=dict)  # arm → stage → how many remain
     matches: list[Match] = field(default_factory=list)
+    unchecked: dict[str, int] = field(
+        default_factory=dict
+    )  # texts of benchmarks that cannot be searched for everywhere
 
     def drop(self, stage: str, ids: Iterable[str] = ()) -> None:
         """Drop the examples with these ids and count the remaining ones."""
@@ -61,6 +64,7 @@ def build(recipe: DatasetRecipe, benchmarks: Sequence[Path]) -> Dataset:
     texts = decontamination.read_texts(benchmarks)
     arms = [read_arm(name, folder) for name, folder in sorted(recipe.arms.items())]
     built = Dataset({arm.name: arm.domain.name for arm in arms})
+    built.unchecked = decontamination.count_unchecked(texts)
     for arm in arms:
         examples, built.funnel[arm.name] = sift(arm, recipe)
         built.examples += examples
@@ -145,6 +149,7 @@ def save(run: Run, built: Dataset, recipe: DatasetRecipe, benchmarks: Sequence[P
         "ngram": decontamination.NGRAM,
         "files": {str(f): hash_path(f) for f in benchmarks},
         "removed": [asdict(m) for m in built.matches],
+        "not_checked": built.unchecked,
     }
     run.write(DECONTAMINATION, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     facts = _gather_facts(built, recipe, benchmarks) | {
@@ -172,6 +177,7 @@ def _gather_facts(built: Dataset, recipe: DatasetRecipe, benchmarks: Sequence[Pa
             "ngram": decontamination.NGRAM,
             "files": [f.name for f in benchmarks],
             "removed": len(built.matches),
+            "not_checked": built.unchecked,
         },
     }
 

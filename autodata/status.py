@@ -2,6 +2,7 @@
 
 python -m autodata.status RUN [--watch] [--json]
 python -m autodata.status runs                                       # a folder of runs: one line per run
+python -m autodata.status runs/reproduce/table2                      # a graph of autodata.reproduce: a row per step
 """
 
 import json
@@ -21,6 +22,8 @@ from rich.console import Console
 from autodata import command
 from autodata.cluster import jobs
 from autodata.cluster.shared import LEASES
+from autodata.reproduce import follow
+from autodata.reproduce.record import STEPS
 from autodata.run.folder import MANIFEST, find_runs, is_held, read_manifest
 from autodata.run.records import NoSuchRun, RunError
 from autodata.run.snapshot import ENDS, FILE, Snapshot, describe, draw, read_snapshot
@@ -29,6 +32,7 @@ from autodata.serving.limits import ServerLoad
 from autodata.stats.writing import write_count, write_duration
 
 SILENT_S = 60.0  # a run without a new progress.json for so long is silent; shared file systems show it late
+_GRAPH_EVERY_S = 30.0  # how often --watch looks at a graph: it asks Slurm
 _SIGNS = (MANIFEST, FILE)  # a folder with one of these files is a run folder
 
 
@@ -148,6 +152,16 @@ def _follow(run: Path, as_json: bool, forever: bool) -> None:
         time.sleep(2)
 
 
+def _follow_graph(folder: Path, as_json: bool, forever: bool) -> None:
+    while True:
+        record, standings = follow.look(folder)
+        rows = [asdict(standing) for standing in standings]
+        print(json.dumps(rows, indent=1) if as_json else follow.write_standing(record, standings), flush=True)
+        if not forever or not {"running", "waiting"}.intersection(standing.state for standing in standings):
+            return
+        time.sleep(_GRAPH_EVERY_S)
+
+
 def _list(folder: Path, as_json: bool) -> None:
     runs = list(find_runs(folder, signs=_SIGNS))
     if not runs:
@@ -173,12 +187,16 @@ def look_at_servers(watch: LeaseWatch) -> list[Serving]:
 @command.report_errors()
 def main() -> None:
     parser = command.make_parser(__doc__)
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder, or a folder of runs")
+    parser.add_argument(
+        "run", type=Path, metavar="RUN", help="a run folder, a folder of runs, or a folder of autodata.reproduce"
+    )
     parser.add_argument("--watch", action="store_true", help="look again every two seconds until the run has ended")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_intermixed_args()
     try:
-        if any((options.run / name).exists() for name in (*_SIGNS, ".lock")):
+        if (options.run / STEPS).exists():
+            _follow_graph(options.run, options.json, options.watch)
+        elif any((options.run / name).exists() for name in (*_SIGNS, ".lock")):
             _follow(options.run, options.json, options.watch)
         else:
             _list(options.run, options.json)

@@ -8,7 +8,15 @@ import pytest
 
 from autodata import dataset as module
 from autodata.config import RecipeError
-from autodata.data.decontamination import Match, Text, find_files, find_matches, gather_texts, read_texts
+from autodata.data.decontamination import (
+    Match,
+    Text,
+    count_unchecked,
+    find_files,
+    find_matches,
+    gather_texts,
+    read_texts,
+)
 from autodata.data.examples import Arm, make_example
 from autodata.types import Candidate, Example
 from tests.helpers.commands import find_failure
@@ -40,6 +48,28 @@ def test_thirteen_words_in_a_row_are_too_many_and_twelve_are_not(field):
     assert (match.arm, match.against, match.ngram) == ("agentic", "t:1", line(13))
     assert match.example_id == f"agentic-{proposal.hash}"
     assert matches(proposal, f"it says {line(12)} here and goes on for some more words after that") == []
+
+
+def test_a_chinese_benchmark_question_is_found_behind_other_words():
+    question = "为什么缓存的成本主要由写入决定"
+    assert len(question) == 15
+    (match,) = matches(candidate(f"请回答：{question}？", reference_answer="x"), f"{question}。")
+    assert match.ngram == " ".join(question[:13])
+    short = question[:9]
+    assert len(matches(candidate(f"请回答：{short}？", reference_answer="x"), short)) == 1
+    assert matches(candidate(f"请回答：{question[:7]}？", reference_answer="x"), question[:7]) == []
+
+
+def test_line_ends_that_divide_words_hide_nothing():
+    plain = "the weight of the factors in this statute decides whether the notice was late for the court"
+    divided = plain.replace("factors", "fac-\ntors").replace("statute", "sta- tute").replace("whether", "wheth-\n  er")
+    assert len(matches(candidate(f"Is it so that {divided}?"), plain)) == 1
+    assert len(matches(candidate(f"Is it so that {plain}?"), divided)) == 1
+
+
+def test_texts_that_cannot_be_searched_for_everywhere_are_counted():
+    texts = [Text("t", text) for text in ("$$ + $$", "", line(7), line(8), "缓存的成本")]
+    assert list(count_unchecked(texts).values()) == [1, 2]
 
 
 def test_case_punctuation_accents_and_numbers_hide_nothing():

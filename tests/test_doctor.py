@@ -16,7 +16,7 @@ from packaging.version import Version
 from autodata.doctor import data, endpoints, environment
 from autodata.doctor.examine import main
 from autodata.doctor.finding import Mark
-from autodata.recipes.models import Endpoint, Models, RoleConfig, Sampling, Server
+from autodata.recipes.models import Endpoint, Models, Price, RoleConfig, Sampling, Server
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import Run
 from tests.helpers.commands import fails
@@ -53,6 +53,17 @@ def test_a_key_is_there_or_named(monkeypatch):
     monkeypatch.setenv("SOME_KEY", "secret")
     check = environment.check_key("e", endpoint)
     assert check.mark is Mark.OK and "secret" not in check.detail
+
+
+@pytest.mark.parametrize(("endpoint", "mark", "detail"), [
+    (Endpoint("m", price=Price(0.15, 0.6, 0.075)), Mark.OK, "million tokens: input 0.15, output 0.6, cached 0.075"),
+    (Endpoint("m", price=Price(0, 0), server=Server("w")), Mark.OK, "million tokens: input 0, output 0"),
+    (Endpoint("m"), Mark.WARN, "models.endpoints.e.price is not set: unless the provider says"),
+    (Endpoint("m", server=Server("w")), Mark.NOT_APPLICABLE, "the command starts the server itself"),
+])  # fmt: skip
+def test_an_endpoint_without_a_price_is_named(endpoint, mark, detail):
+    check = environment.check_price("e", endpoint)
+    assert check.mark is mark and detail in check.detail
 
 
 @pytest.mark.parametrize(("limit", "mark"), [("0:04:20", Mark.OK), ("0:04:19", Mark.FAIL), ("soon", Mark.FAIL)])

@@ -1,17 +1,57 @@
 """Tests near-duplicates among questions: their threshold, the one that is kept, and the clusters."""
 
 import string
+import unicodedata
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autodata.data.duplicates import choose_repeats, find_clusters, find_pairs, split_words
+from autodata.corpora.text.words import is_spaceless, split_quickly, split_words
+from autodata.data.duplicates import choose_repeats, find_clusters, find_pairs
 
 WORDS = [f"{a}{b}" for a in string.ascii_lowercase for b in string.ascii_lowercase]
 
 
 def test_words_are_compared_without_case_accents_and_punctuation():
     assert split_words("Café—Über 3.14, x_1 and 1,000!") == ["cafe", "uber", "3.14", "x", "1", "and", "1,000"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("缓存的成本，在于写入。", list("缓存的成本在于写入")),
+        ("キャッシュのコスト", list("キャッシュのコスト")),
+        ("GPU 的成本是 3.5 倍", ["gpu", *"的成本是", "3.5", "倍"]),
+        ("캐시의 비용은", ["캐시의", "비용은"]),  # Korean has spaces
+        ("fac-\ntors of a sta-  tute", ["factors", "of", "a", "statute"]),
+        ("pre- and post-test", ["pre", "and", "post", "test"]),
+        ("ｆｕｌｌ　ｗｉｄｔｈ, ﬁne, co\u200bde", ["full", "width", "fine", "code"]),
+        ("हिन्दी", ["हनद"]),  # one word, its vowel signs left out
+    ],
+)
+def test_a_script_without_spaces_is_compared_by_characters(text, words):
+    assert split_words(text) == [
+        unicodedata.normalize("NFKD", word) if ord(word[0]) >= 0xAC00 else word for word in words
+    ]
+
+
+def test_corpora_are_split_into_the_same_words():
+    text = "Café—Über, x_1 (and) “the fac-\ntors”: 缓存的成本。 naïve"
+    assert [word.decode() for word in split_quickly(text)] == [*split_words(text)]
+
+
+def test_which_texts_have_a_script_without_spaces():
+    assert is_spaceless(split_words("缓存的成本 of caches"))
+    assert not is_spaceless(split_words("缓存 of caches"))
+    assert not is_spaceless([])
+
+
+def test_questions_in_chinese_that_differ_in_one_character_are_near_duplicates():
+    question = "请说明在写入密集的负载下缓存的成本为什么主要由写入而不是读取决定并给出证明"
+    other = question.replace("证", "说")
+    assert find_pairs({"a": question, "b": other}, 0.8) == [("a", "b")]
+    assert find_pairs({"a": question, "b": question[:20] + question[:18:-1]}, 0.8) == []
 
 
 def test_questions_are_near_duplicates_from_the_threshold_on():

@@ -164,6 +164,36 @@ def test_no_text_is_lost_because_of_a_row_that_is_dropped(run, tmp_path: Path):
     assert manifest["dropped"] == {"duplicate id with another text": 1, "near-duplicate text": 1}
 
 
+def test_no_document_is_an_error_that_names_the_stage_and_the_rows(run, tmp_path: Path):
+    folder = write_rows(tmp_path / "rows", a=[{"id": "x", "text": "short"}, {"id": "y", "text": "brief"}])
+    with fails(r"no document is left: the last of 2 rows were dropped in reading and filtering (too short: 2)"):
+        run("own", folder, "own.min_chars=10")
+    assert "a.jsonl:1 (x); a.jsonl:2 (y)" in (tmp_path / "run" / "report.md").read_text()
+    assert {row["id"] for row in read_table(tmp_path / "run" / "dropped")} == {"x", "y"}
+    assert not read_manifest(tmp_path / "run").get("finished")
+
+
+def test_a_join_without_an_eligible_paper_is_an_error(run):
+    with fails("none of 15 papers is eligible by s2orc.min_year=2090"):
+        run("s2orc", SAMPLES / "s2orc", f"papers={SAMPLES / 'papers'}", SHORT, "s2orc.min_year=2090")
+
+
+def test_a_subset_without_a_file_is_an_error(run):
+    with fails("train.euro_parl"):
+        run("pile_of_law", SAMPLES / "pile_of_law", "pile_of_law.subsets=[courtlisteneropinions,euro_parl]")
+
+
+def test_what_is_left_out_or_mended_is_counted(run, tmp_path: Path, capsys):
+    folder = write_rows(tmp_path / "rows", a=[{"text": "a first text"}])
+    (folder / "b.docx").write_bytes(b"PK")
+    (folder / "c.txt").write_bytes(b"the court\x92s fac-\ntors")
+    manifest = run("own", folder)
+    assert manifest["files_left_out"] == {".docx": 1}
+    assert ".docx: 1" in capsys.readouterr().out
+    assert manifest["encodings"] == {"windows-1252 (guessed)": 1}
+    assert manifest["changes"] == {"divided words joined": 1}
+
+
 def test_a_finished_run_is_not_repeated_and_other_inputs_are_refused(run, tmp_path: Path, capsys):
     first = run("principia", SAMPLES / "principia")
     assert run("principia", SAMPLES / "principia", "workers=2", "executor=local") == first

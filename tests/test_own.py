@@ -1,5 +1,6 @@
 """Tests ingest of a user's own texts: PDFs, rows with licences, and files that are no texts."""
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from autodata.corpora import own, pdf
 from autodata.corpora.record import Drop
 from autodata.corpora.rows import BadRow, Row
 from autodata.corpora.text.encodings import normalize
+from autodata.corpora.text.layout import HEADS, WORDS
 from autodata.recipes.corpora import OwnFilters
 from tests.helpers.make_samples import SAMPLES, make_pdf
 
@@ -48,6 +50,93 @@ def test_ids_and_licences(row, expected):
     record = own.parse(Row("a.jsonl", 3, row), OwnFilters(licence="mine"))
     assert (record.id, record.licence) == expected
     assert "licence" not in record.fields
+
+
+CC = {"license": "CC-BY-4.0"}
+
+
+@pytest.mark.parametrize(
+    ("row", "licence"),
+    [
+        ({"metadata": CC}, "CC-BY-4.0"),
+        ({"meta": {"licence": "MIT"}}, "MIT"),
+        ({"metadata": '{"license": "CC0"}'}, "CC0"),
+        ({"license": ["MIT", "Apache-2.0"]}, "MIT; Apache-2.0"),
+        ({"license": {"name": "MIT"}}, "MIT"),
+        ({"license": "MIT", "metadata": CC}, "MIT"),
+        ({"license": None, "metadata": CC}, "CC-BY-4.0"),
+        ({"license": " ", "metadata": {"year": 2024}}, "mine"),
+        ({"metadata": "{broken"}, "mine"),
+    ],
+)
+def test_a_licence_is_found_where_records_have_it(row, licence):
+    assert own.parse(Row("a.jsonl", 1, {"text": "t"} | row), OwnFilters(licence="mine")).licence == licence
+
+
+def test_the_columns_of_text_id_and_licence_can_be_named():
+    row = Row("a.jsonl", 1, {"doc": {"body": "words", "key": 7}, "text": "no", "rights": "CC0", "a.b": "with a dot"})
+    columns = OwnFilters(text_column="doc.body", id_column="doc.key", licence_column="rights")
+    record = own.parse(row, columns)
+    assert (record.id, record.text, record.licence) == ("7", "words", "CC0")
+    assert own.parse(row, OwnFilters(text_column="a.b")).text == "with a dot"
+    with pytest.raises(Drop, match="no string `title`"):
+        own.parse(row, OwnFilters(text_column="title"))
+
+
+@pytest.mark.parametrize(("identity", "expected"), [(None, "a.jsonl:1"), (7.0, "7"), ("x\x00y", "xy"), ("ﬁ", "fi")])
+def test_ids_of_any_kind(identity, expected):
+    assert own.parse(Row("a.jsonl", 1, {"id": identity, "text": "t"}), OwnFilters()).id == expected
+
+
+def test_a_parsed_paper_is_a_text():
+    row = {"paper_id": "0a1b", "metadata": {"title": "On Caches"}, "body_text": [{"section": "One", "text": "Words."}]}
+    assert own.parse(Row("a.json", 1, row), OwnFilters()).text == "# On Caches\n\n## One\n\nWords."
+
+
+PAGE = """<!doctype html><html><head><title>T</title><style>p {}</style></head><body><nav>Menu</nav>
+<h1>Caches</h1><p>First   line<br>second &amp; more.</p><!-- no --><ul><li>one</li><li>two</li></ul>
+<pre>a
+  b</pre><script>x()</script></body></html>"""
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "text"),
+    [
+        ("a.html", PAGE.encode(), "# Caches\n\nFirst line\nsecond & more.\n\n- one\n\n- two\n\na\n  b"),
+        ("b.htm", '<meta charset="koi8-r"><p>кэш</p>'.encode("koi8-r"), "кэш"),
+        ("c.rst", b"Title\n=====", "Title\n====="),
+        ("d.tex", rb"\section{A}", r"\section{A}"),
+        ("README", b"read me", "read me"),
+        ("e.txt.gz", gzip.compress(b"packed"), "packed"),
+        ("f.MD", b"# A", "# A"),
+        ("g.txt", b"the court\x92s fac-\ntors", "the court’s factors"),
+        ("h.txt", "UTF-16 too".encode("utf-16"), "UTF-16 too"),
+    ],
+)
+def test_texts_of_every_kind(tmp_path: Path, name, data, text):
+    assert own.can_read(name)
+    (tmp_path / name).write_bytes(data)
+    (row,) = own.read(tmp_path / name, name)
+    record = own.parse(row, OwnFilters())
+    assert (record.id, record.text) == (name, text)
+
+
+@pytest.mark.parametrize("name", ["a.docx", "a.png", "Makefile", "a.pdf.gz", "a.parquet.gz", "a.gz"])
+def test_what_is_not_read(name):
+    assert not own.can_read(name)
+
+
+def test_files_left_out_are_counted_by_ending():
+    names = ["a.docx", "b/c.DOCX", "x.tar.gz", "Makefile"]
+    assert own.count_endings(names) == {".docx": 2, ".tar.gz": 1, "no ending": 1}
+
+
+def test_a_pdf_of_several_pages_is_one_text_without_heads():
+    pages = [f"On Caches {n}\n\npage {'x' * n} has fac-\ntors of {'y' * n} in the" for n in (1, 2, 3)]
+    record = own.parse(Row("a.pdf", 1, {"text": "\f".join(pages)}), OwnFilters())
+    assert "On Caches" not in record.text
+    assert record.text.count("has factors of y") == 3
+    assert record.changes == {HEADS: 3, WORDS: 3}
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autodata.plan import plan as command
+from autodata.plan.generation import count_documents
 from autodata.plan.queues import QueuePlan
 from autodata.plan.simulation import (
     SimulatedOutcome,
@@ -26,17 +27,18 @@ from autodata.plan.simulation import (
 )
 from autodata.plan.speed import ReplicaSpeed, fit, fit_run, state
 from autodata.plan.workload import Call, Story, from_priors, from_run
+from autodata.recipes.domain import Documents
 from autodata.recipes.models import Price
 from autodata.serving.costs import Cost
 from autodata.serving.journal import Journal
 from autodata.types import Outcome as Answer
-from autodata.types import Reply, Role
+from autodata.types import Reply, Role, UserError
 from tests.helpers.commands import find_failure
 from tests.helpers.fake_runs import a_round, candidate, demo_recipe, simple, trajectory, write_run
 from tests.helpers.recipes import load_committed
 
 DEMO = "recipes/demo/generate.yaml"
-PAPER = ["recipes/cs/generate.yaml", "recipes/models/paper.yaml"]
+PAPER = ["recipes/cs/generate.yaml", "recipes/models/paper.yaml", "documents.path=recipes/cs/documents"]
 SERVED = {Role.WEAK_SOLVER: "small", Role.STRONG_SOLVER: "large"}
 SPEED = ReplicaSpeed(0.001, 0.01, 0.001)
 TOKENS = st.floats(0, 1e5)
@@ -294,3 +296,12 @@ def test_a_run_of_another_domain_or_an_empty_one_is_refused(plan, demo_run, tmp_
     assert "it has domain.name=skills, the recipe has cs" in plan(*PAPER, "--like", demo_run)
     empty = write_run(tmp_path / "empty", demo_recipe(), trajectory("a"), counts={})
     assert "none of its documents has a round" in plan(DEMO, "--like", empty)
+
+
+def test_a_corpus_that_is_not_here_has_as_many_documents_as_the_paper_says(tmp_path):
+    absent = str(tmp_path / "absent")
+    assert count_documents(Documents(absent), "legal") == 7800
+    assert count_documents(Documents(absent, limit=5), "legal") == 5
+    assert count_documents(Documents("recipes/legal/documents"), "legal") == 3
+    with pytest.raises(UserError, match="no such file or folder"):
+        count_documents(Documents(absent), "skills")

@@ -219,6 +219,20 @@ def test_a_budget_stops_a_run_that_goes_on_when_it_is_raised(tmp_path, monkeypat
     assert count_ledger(run, "replayed") >= 2 * first
 
 
+def test_a_first_run_of_some_documents_is_not_paid_for_again(tmp_path, monkeypatch, capsys):
+    write_documents(tmp_path / "docs", count=3)
+    prices = [f"models.endpoints.small.price.{kind}=1" for kind in ("input", "output")]
+    with fake_server(play_skills) as server:
+        args = arguments(tmp_path, server.url, *prices)
+        first = tmp_path / "first"
+        run_main(monkeypatch, capsys, [*args, "documents.limit=1", f"run={first}"])
+        assert read_snapshot(first).nano_usd == 18_000 * (len(server.requests) - 1) > 0
+        run_main(monkeypatch, capsys, [*args, f"fork={first}"])
+    asked = [json.dumps(body) for body in server.requests]
+    assert len(set(asked)) == len(asked) - 1  # only the probe was sent twice
+    assert read_snapshot(tmp_path / "run").nano_usd == 18_000 * (len(asked) - 2) - read_snapshot(first).nano_usd
+
+
 def test_a_run_counts_exactly_what_the_server_answered(tmp_path, monkeypatch, capsys):
     write_documents(tmp_path / "docs", count=2)
     with fake_server(play_skills) as server:

@@ -94,3 +94,24 @@ def test_near_duplicates_share_a_bucket_and_others_do_not(tmp_path, length):
 def test_a_text_of_few_words_has_no_shingles(tmp_path):
     signature = Signature(tmp_path)
     assert [len(signature.get_shingles(" ".join(WORDS[:n]))) for n in (0, 4, 5, 6)] == [0, 0, 1, 2]
+
+
+def test_chinese_texts_that_differ_in_one_character_share_a_bucket(tmp_path):
+    signature = Signature(tmp_path)
+    text = "".join(chr(0x4E00 + (n * 37) % 2_000) for n in range(120))
+
+    def buckets(text):
+        return signature.get_signature(signature.get_shingles(text))
+
+    changed = f"{text[:60]}变{text[61:]}"
+    assert any(a == b for a, b in zip(buckets(text), buckets(changed), strict=True))
+    assert not any(a == b for a, b in zip(buckets(text), buckets(text[::-1]), strict=True))
+
+
+def test_punctuation_and_divided_words_make_no_difference(tmp_path):
+    signature = Signature(tmp_path)
+    shingles = [
+        signature.get_shingles(text).tolist()
+        for text in ("The court held: the factors, of the statute!", "the court “held” the fac-\ntors of the statute")
+    ]
+    assert shingles[0] == shingles[1]

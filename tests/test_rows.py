@@ -1,5 +1,6 @@
 """Tests reading rows of compressed files: whole, cut off, damaged and hostile."""
 
+import bz2
 import gzip
 import io
 import json
@@ -19,6 +20,7 @@ LINES = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in ROWS).encode()
 PACKERS = {
     ".jsonl": lambda data: data,
     ".jsonl.gz": gzip.compress,
+    ".jsonl.bz2": bz2.compress,
     ".jsonl.xz": lzma.compress,
     ".jsonl.zst": zstandard.ZstdCompressor().compress,
 }
@@ -77,6 +79,37 @@ def test_bad_lines_are_named_and_the_others_come_through(tmp_path):
         (7, "ÿ"),
         (8, "b"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("data", "values"),
+    [
+        (b'\xef\xbb\xbf{"a": 1}\n{"a": 2}\n', [{"a": 1}, {"a": 2}]),  # with a byte order mark
+        ('{"a": "ü"}\r\n{"a": 2}'.encode("utf-16"), [{"a": "ü"}, {"a": 2}]),
+        ('{"a": "word"}\n{"a": 2}\n'.encode("utf-16-le"), [{"a": "word"}, {"a": 2}]),
+        (b'{"a": NaN, "b": -Infinity, "c": 1}', [{"a": None, "b": None, "c": 1}]),
+        (b'{"id": null, "text": "t"}', [{"id": None, "text": "t"}]),
+        (b'{"a": "\\ud800"}', [{"a": "\ud800"}]),
+        (b'{"a": "court\x92s"}', [{"a": "court’s"}]),
+    ],
+)
+def test_rows_that_strict_readers_refuse(tmp_path, data, values):
+    assert [row.value for row in read_rows(write(tmp_path, ".jsonl", data))] == values
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b'{"a": 1}\n{"a": 2}\n', [{"a": 1}, {"a": 2}]),
+        (b'{\n  "a": 1\n}\n', [{"a": 1}]),
+        (b'[\n{"a": 1},\n{"a": 2}, 3]', [{"a": 1}, {"a": 2}, "not an object"]),
+        (b'{"a": \n{"a": 2}\n', ["not JSON", {"a": 2}]),
+        (b"", []),
+    ],
+)
+def test_a_json_file_has_lines_or_a_record_or_a_list(tmp_path, data, expected):
+    rows = read_rows(write(tmp_path, ".json", data))
+    assert [row.value if isinstance(row, Row) else row.reason for row in rows] == expected
 
 
 @pytest.mark.parametrize(("length", "is_read"), [(99, True), (100, True), (101, False), (1_000, False)])

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autodata.corpora import papers
-from autodata.corpora.papers import Eligible
+from autodata.corpora.paper import UNCOVERED
+from autodata.corpora.papers import Abstracts, Eligible
 from autodata.corpora.record import Drop, Record
 from autodata.corpora.s2orc import is_english, parse
 from autodata.recipes.corpora import S2orcFilters as Filters
@@ -132,6 +133,147 @@ def test_a_paper_of_pes2o(eligible):
     assert (record.text, record.licence) == ("# On Caches\n\nFirst.\n\nSecond.", "")
     assert record.fields["collection_licence"] == "odc-by"
     assert (record.fields["created"], record.fields["year"]) == ("2022-05-01", 2024)
+
+
+def marked_paper(*parts):
+    """A record of the older release whose text is the parts, (kind, text), one per line; '' is marked by nothing."""
+    annotations, text = {}, ""
+    for kind, part in parts:
+        number, _, words = part.partition("|") if "|" in part else ("", "", part)
+        span = {"start": len(text), "end": len(text) + len(words)} | ({"attributes": {"n": number}} if number else {})
+        annotations.setdefault(kind, []).append(span)
+        text += f"{words}\n"
+    annotations.pop("", None)
+    marked = {kind: json.dumps(places) for kind, places in annotations.items()}
+    return {"corpusid": 7, "content": {"text": text, "annotations": marked, "source": {}}}
+
+
+def test_the_first_of_two_titles_is_the_title(eligible):
+    record = parse(
+        marked_paper(("title", "Solidarity"), ("title", "* Solidarity *"), ("paragraph", "x")), LOOSE, eligible
+    )
+    assert (record.fields["title"], record.text) == ("Solidarity", "# Solidarity\n\nx")
+
+
+def test_formulas_are_kept_and_what_is_not_kept_is_counted(eligible):
+    row = marked_paper(
+        ("title", "T"),
+        ("author", "Ann Author"),
+        ("paragraph", "For each x,"),
+        ("formula", "f(x) = 2 x (1)"),
+        ("paragraph", "holds."),
+        ("figurecaption", "Figure 1: a cache"),
+        ("table", "1 2 3"),
+        ("", "lost words"),
+        ("bibentry", "[1] A book"),
+    )
+    record = parse(row, LOOSE, eligible)
+    assert record.text == "# T\n\nFor each x,\n\nf(x) = 2 x (1)\n\nholds."
+    lost = len("Figure1:acache123lostwords")
+    assert (record.fields["uncovered_chars"], record.changes) == (lost, {UNCOVERED: lost})
+    assert record.fields["broken_spans"] == 0
+
+
+def test_a_formula_inside_a_paragraph_is_written_once(eligible):
+    row = v2(annotations={"formula": spans(span(BODY, "wear out"))})
+    assert parse(row, LOOSE, eligible) == parse(v2(), LOOSE, eligible)
+
+
+def test_a_paragraph_of_the_abstract_is_written_once(eligible):
+    text = "T\nAn abstract of two lines.\nBody."
+    places = [span(text, "An abstract of two lines.")]
+    annotations = {"abstract": places, "paragraph": [*places, span(text, "Body.")], "title": [span(text, "T")]}
+    record = parse({"corpusid": 7, "content": {"text": text, "annotations": annotations}}, LOOSE, eligible)
+    assert record.text == "# T\n\n## Abstract\n\nAn abstract of two lines.\n\nBody."
+    assert (record.fields["broken_spans"], record.changes) == (0, {})
+
+
+@pytest.mark.parametrize(
+    ("headings", "tree"),
+    [
+        (
+            ["1 One", "2 Two", "2.1 In", "2.1.1 Deep", "3 C"],
+            ["## 1 One", "## 2 Two", "### 2.1 In", "#### 2.1.1 Deep", "## 3 C"],
+        ),
+        (["1.|One", "2.|Two", "2.1.|Below"], ["## 1 One", "## 2 Two", "### 2.1 Below"]),
+        (
+            ["I. ONE", "II. TWO", "A. In", "B. In", "III. C"],
+            ["## I. ONE", "## II. TWO", "### A. In", "### B. In", "## III. C"],
+        ),
+        (["A Proofs", "A.1 First"], ["## A Proofs", "### A.1 First"]),
+        (["Introduction", "3D printing", "2019 results"], ["## Introduction", "## 3D printing", "## 2019 results"]),
+    ],
+)
+def test_numbered_headings_become_a_tree(eligible, headings, tree):
+    parts = [part for heading in headings for part in (("sectionheader", heading), ("paragraph", "words"))]
+    lines = parse(marked_paper(*parts), LOOSE, eligible).text.split("\n\n")
+    assert [line for line in lines if line.startswith("#")] == tree
+
+
+def test_a_heading_without_text_stays_if_sections_below_it_have_text(eligible):
+    row = marked_paper(
+        ("sectionheader", "2 Methods"), ("sectionheader", "2.1 Data"), ("paragraph", "words"),
+        ("sectionheader", "3 Nothing"), ("sectionheader", "4 End"), ("paragraph", "more"),
+    )  # fmt: skip
+    record = parse(row, LOOSE, eligible)
+    assert record.text == "## 2 Methods\n\n### 2.1 Data\n\nwords\n\n## 4 End\n\nmore"
+    assert record.changes == {UNCOVERED: len("3Nothing")}
+
+
+def test_an_unknown_licence_is_unknown(eligible):
+    row = v2()
+    row["openaccessinfo"]["license"] = None
+    record = parse(row, LOOSE, eligible)
+    assert (record.licence, record.fields["collection_licence"]) == ("", "odc-by")
+    assert "collection_licence" not in parse(v2(), LOOSE, eligible).fields
+
+
+OLD_BODY = [
+    {"section": "Introduction", "sec_num": "1", "text": "Caches  wear out."},
+    {
+        "section": "Introduction",
+        "sec_num": "1",
+        "text": "EQUATION",
+        "eq_spans": [{"start": 0, "end": 8, "latex": "f = 2"}],
+    },
+    {"section": "Data", "sec_num": "1.1", "text": "We measure."},
+]
+OLD_TEXT = "## Abstract\n\nShort.\n\n## 1 Introduction\n\nCaches wear out.\n\nf = 2\n\n### 1.1 Data\n\nWe measure."
+OLD_FORMS = {
+    "S2ORC of 2020": {"paper_id": "7", "abstract": [{"text": "Short."}], "body_text": OLD_BODY},
+    "doc2json": {"paper_id": "x", "corpusid": 7, "abstract": "Short.", "pdf_parse": {"body_text": OLD_BODY}},
+    "S2ORC of 2019": {
+        "paper_id": "7",
+        "metadata": {"title": ""},
+        "grobid_parse": {"abstract": [{"text": "Short."}], "body_text": OLD_BODY},
+    },
+    "CORD-19": {"corpusid": "7", "metadata": {}, "abstract": [{"text": "Short."}], "body_text": OLD_BODY},
+}
+
+
+@pytest.mark.parametrize("form", OLD_FORMS)
+def test_older_forms_of_a_paper(eligible, form):
+    record = parse(
+        OLD_FORMS[form] | {"title": "On Caches", "ref_entries": {"F0": {"text": "A figure"}}}, LOOSE, eligible
+    )
+    assert record.text == f"# On Caches\n\n{OLD_TEXT}"
+    assert (record.id, record.fields["has_abstract"]) == ("s2orc-7", True)
+
+
+def test_abstracts_are_joined_by_corpusid(eligible, tmp_path):
+    rows = [
+        {"corpusid": 9, "abstract": "Ü  nine."},
+        None,
+        {"corpusid": 8, "abstract": "not eligible"},
+        {"corpusid": 7, "abstract": "Seven."},
+        {"corpusid": 7, "abstract": "again"},
+        {"corpusid": 2**62, "abstract": None},
+    ]
+    assert papers.build_abstracts(rows, tmp_path, eligible) == {"rows": 5, "damaged": 1, "joined": 2}
+    abstracts = Abstracts(tmp_path)
+    assert [abstracts.find(i) for i in (7, 8, 9, 2**62, 10)] == ["Seven.", "", "Ü nine.", "", ""]
+    record = parse(v2(), Filters(min_chars=1, english=False, require_abstract=True), eligible, 1, abstracts)
+    assert record.text.startswith("# On Caches\n\n## Abstract\n\nSeven.\n\n## 1 Introduction")
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,17 @@
 
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from autodata.cluster import submit
+from autodata.cluster import commands, submit
 from autodata.cluster.parts import plan_parts, split_recipes
 from autodata.cluster.resources import Site, ask_for_cpus, ask_for_gpus, count_job_gpus, read_options
 from autodata.cluster.submit import CAMPAIGNS, SERVING, Call, write_job, write_training
 from autodata.config import RecipeError, load
 from autodata.recipes.evaluation import EvalRecipe
-from autodata.recipes.models import Server
+from autodata.recipes.models import Endpoint, Models, Server
 from autodata.types import WrongCall
 from eval.campaign import ANSWERS_PER_REPLICA, fit_replicas
 
@@ -100,9 +101,10 @@ def test_a_training_has_nodes_for_itself_and_its_judges(monkeypatch, options, va
     assert line[1 : line.index("slurm/train.sh")] == asked
 
 
-def test_the_number_of_training_nodes_is_a_number():
-    with pytest.raises(WrongCall, match="--nodes=1-2: write how many nodes train"):
-        write("train", "recipes/cs/grpo.yaml", PAPER, options=("--nodes=1-2",))
+@pytest.mark.parametrize("nodes", ["1-2", "0", ""])
+def test_the_number_of_training_nodes_is_a_number(nodes):
+    with pytest.raises(WrongCall, match=f"--nodes={nodes}: write how many nodes train"):
+        write("train", "recipes/cs/grpo.yaml", PAPER, options=(f"--nodes={nodes}",))
 
 
 def test_the_steps_of_a_training_can_be_seen_first():
@@ -203,13 +205,17 @@ def test_two_recipes_of_one_run_are_a_wrong_call():
         plan_parts([PAPER_EVALUATIONS[0], PAPER_EVALUATIONS[0]], 8)
 
 
-def test_a_finished_run_needs_no_server(monkeypatch):
+def test_a_finished_run_needs_no_server_but_may_lend_one(monkeypatch):
+    """A requeued campaign finds the judge under the name that it had before the first evaluation was finished."""
     from autodata.cluster import parts
 
+    before = plan_parts(PAPER_EVALUATIONS, 8)
     monkeypatch.setattr(parts, "read_manifest", lambda run: {"finished": run.name == "eval_base"})
     first, second, _ = plan_parts(PAPER_EVALUATIONS, 8)
-    assert (first.groups, first.borrowed) == ((), {})
-    assert {g.endpoint for g in second.groups} == {"evaluated", "kimi"}
+    assert [group for group in before[0].groups if group.endpoint == "kimi"] == [*first.groups]
+    assert (second.groups, second.borrowed) == (before[1].groups, before[1].borrowed)
+    monkeypatch.setattr(parts, "read_manifest", lambda run: {"finished": True})
+    assert [part.groups for part in plan_parts(PAPER_EVALUATIONS, 8)] == [(), (), ()]
 
 
 def test_recipes_are_separated_by_and():
@@ -244,6 +250,38 @@ def test_a_policy_of_the_router_that_needs_two_replicas_has_them():
 def test_a_server_that_the_judge_asks_too_keeps_its_replicas():
     recipe = load(EvalRecipe, [*PAPER_EVALUATIONS[0], "models.judge.endpoint=weak"])
     assert fit_replicas(recipe, 1) == {}
+
+
+class Servers:
+    """Stands in for a campaign whose servers are always ready, and keeps what it is told."""
+
+    def __init__(self, *endpoints: str):
+        self.routers = {name: SimpleNamespace(url=f"http://{name}/v1", workers={"w"}) for name in endpoints}
+        self.leases, self.kept, self.is_stopped = Path("leases"), [], False
+
+    def step(self) -> None:
+        pass
+
+    def keep(self, endpoints: set[str]) -> None:
+        self.kept.append(endpoints)
+
+    def stop(self) -> None:
+        self.is_stopped = True
+
+
+def test_servers_are_kept_for_as_long_as_a_command_asks_them(monkeypatch):
+    monkeypatch.setattr(commands, "_POLL_S", 0.02)
+    endpoint = Models({"weak": Endpoint("w"), "kimi": Endpoint("k")})
+    servers = Servers("weak", "kimi")
+    lines = ["pass"], ["import time, sys; time.sleep(1); sys.exit(3)"]
+    weak, kimi = ({name: (servers, "KEY")} for name in ("weak", "kimi"))
+    both = [commands.Command(["timeit", "-n1", "-r1", *line], endpoint, {}) for line in lines]
+    for command, asked in zip(both, (weak, kimi), strict=True):
+        command.start()  # without the settings of its servers, which timeit would run
+        command.campaigns = asked
+    assert commands.run_commands([servers], both) == 3
+    assert (servers.kept[0], servers.kept[-1], servers.is_stopped) == ({"weak", "kimi"}, set(), True)
+    assert {"kimi"} in servers.kept
 
 
 # ── scripts ──────────────────────────────────────────────────────────────────────────────────────

@@ -124,14 +124,14 @@ def _requeue(campaigns: Sequence[Campaign], commands: Sequence[Command]) -> int:
 
 def run_parts(module: str, parts: Sequence[Part], site: Site) -> int:
     """Start the servers and the commands, and return the exit status."""
-    campaigns, commands = [], []
+    campaigns, keys, commands = [], [], []
     for number, part in enumerate(parts):
-        key = shared.make_key(part.run, number)
+        keys.append(shared.make_key(part.run, number))
         (part.run / MODELS).write_text(OmegaConf.to_yaml(OmegaConf.structured(part.models), resolve=True))
         campaigns.append(Campaign(part.run, part.models, part.groups, site))
-        served = {group.endpoint: (campaigns[-1], key) for group in part.groups}
-        lent = {name: commands[lender].campaigns[name] for name, lender in part.borrowed.items()}
-        commands.append(Command([module, *part.arguments], part.models, served | lent))
+        served_by = {group.endpoint: number for group in part.groups if not part.is_finished} | {**part.borrowed}
+        served = {name: (campaigns[lender], keys[lender]) for name, lender in served_by.items()}
+        commands.append(Command([module, *part.arguments], part.models, served))
     raise_signals()
     return run_commands(campaigns, commands)
 

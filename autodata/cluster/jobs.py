@@ -51,6 +51,12 @@ def find(names: Iterable[str]) -> list[QueuedJob]:
     return [QueuedJob(id, name, _read_end(state, end)) for id, name, state, end in jobs if state in WAITING_OR_RUNNING]
 
 
+def list_reasons() -> dict[str, tuple[str, str]]:
+    """Return state and reason of this user's jobs that wait or run, by their numbers. Raises SlurmError."""
+    lines = [line.split("|") for line in run(["squeue", "--noheader", "--me", "--format=%i|%T|%r"]).splitlines()]
+    return {id: (state, reason) for id, state, reason in lines if state in WAITING_OR_RUNNING}
+
+
 def list_nodes(nodelist: str) -> list[str]:
     """List the nodes of a job, which Slurm writes shortened, such as n[1-3]. Raises SlurmError."""
     return run(["scontrol", "show", "hostnames", nodelist]).split()

@@ -1,7 +1,7 @@
 """Plans the servers of several recipes at once: a server that two of them need alike is started once."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from autodata.cluster import fleet
@@ -25,22 +25,32 @@ class Part:
     models: Models
     groups: tuple[ServerGroup, ...]
     borrowed: Mapping[str, int]  # endpoint → the number of the part that serves it
+    is_finished: bool  # its command asks no server and ends at once
 
 
 def plan_parts(recipes: Sequence[Sequence[str]], gpus_per_node: int) -> list[Part]:
-    """Plan the servers of each recipe. A finished run needs none. Raises RecipeError, WrongCall."""
+    """Plan the servers of each recipe. Raises RecipeError, WrongCall."""
     parts: list[Part] = []
     for arguments in recipes:
         recipe = load(schema_for(arguments[0]), [*arguments])
-        run, models, graders = Path(recipe.run), recipe.models, fleet.find_graders(recipe)
+        run, models = Path(recipe.run), recipe.models
         if any(run == part.run for part in parts):
             raise WrongCall(f"{run}: two of the recipes have this run; give each a run of its own")
-        is_finished = (read_manifest(run) or {}).get("finished")
-        groups = () if is_finished else tuple(fleet.plan(models, run, gpus_per_node, graders))
+        groups = fleet.plan(models, run, gpus_per_node, fleet.find_graders(recipe))
         borrowed = {n: i for n in {g.endpoint for g in groups} if (i := _find_lender(n, models, parts)) is not None}
-        groups = tuple(group for group in groups if group.endpoint not in borrowed)
-        parts.append(Part(tuple(arguments), run, models, groups, borrowed))
-    return parts
+        own = tuple(group for group in groups if group.endpoint not in borrowed)
+        is_finished = bool((read_manifest(run) or {}).get("finished"))
+        parts.append(Part(tuple(arguments), run, models, own, borrowed, is_finished))
+    return [_drop_unneeded(number, part, parts) for number, part in enumerate(parts)]
+
+
+def _drop_unneeded(number: int, part: Part, parts: Sequence[Part]) -> Part:
+    """Leave a finished part only the servers that it lends: a requeued campaign finds them again under its name."""
+    if not part.is_finished:
+        return part
+    borrowers = [other.borrowed for other in parts if not other.is_finished]
+    lent = {name for borrowed in borrowers for name, lender in borrowed.items() if lender == number}
+    return replace(part, groups=tuple(group for group in part.groups if group.endpoint in lent), borrowed={})
 
 
 def _find_lender(name: str, models: Models, parts: Sequence[Part]) -> int | None:

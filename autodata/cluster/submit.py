@@ -71,8 +71,8 @@ def write_training(call: Call, site: Site) -> tuple[list[str], list[list[str]]]:
     recipe = load(GrpoRecipe, [*call.arguments])
     launch, per_node = Launch.choose(recipe), site.gpus_per_node
     wanted = [option.partition("=")[2] for option in call.options if option.startswith("--nodes=")]
-    if wanted and not wanted[-1].isdecimal():
-        raise WrongCall(f"--nodes={wanted[-1]}: write how many nodes train, as a whole number")
+    if wanted and not (wanted[-1].isdecimal() and int(wanted[-1])):
+        raise WrongCall(f"--nodes={wanted[-1]}: write how many nodes train, as a whole number from 1 on")
     training_nodes = int(wanted[-1]) if wanted else launch.count_nodes(per_node)
     groups = plan_judges(recipe, per_node)
     placement = place(groups, training_nodes, launch.count_gpus(per_node), per_node)

@@ -12,6 +12,7 @@ from datatrove.pipeline.dedup.minhash import MinhashConfig, MinhashDedupSignatur
 from datatrove.utils.hashing import HashConfig
 from datatrove.utils.word_tokenizers import WhitespaceTokenizer
 
+from autodata.corpora.text.words import NGRAM_OF_CHARACTERS, is_spaceless, split_quickly
 from autodata.stats.clusters import label_clusters
 
 REASONS = ("duplicate id", "duplicate id with another text", "duplicate text", "near-duplicate text")
@@ -43,14 +44,19 @@ class Signature(MinhashDedupSignature):
         super().__init__(str(folder), CONFIG, language=WhitespaceTokenizer())
 
     def get_shingles(self, text: str) -> numpy.ndarray:
-        """Return hashes of the word 5-grams of the lower-cased text: uint64, shape (n, 1); n is 0 below five words."""
-        words = text.lower().encode("utf-8", "replace").split()
+        """Return hashes of the word 5-grams of a text: uint64, shape (n, 1); n is 0 below five words.
+
+        In a script without spaces they are 3-grams of characters.
+        """
+        words = split_quickly(text)
+        is_without_spaces = is_spaceless([word.decode() for word in words[:_LONG]])
+        size = NGRAM_OF_CHARACTERS if is_without_spaces else CONFIG.n_grams
         hashes = numpy.fromiter(map(crc32, words), numpy.uint64, len(words))
-        count = len(words) - CONFIG.n_grams + 1
+        count = len(words) - size + 1
         if count < 1:
             return numpy.empty((0, 1), numpy.uint64)
         mixed = hashes[:count].copy()
-        for i in range(1, CONFIG.n_grams):
+        for i in range(1, size):
             mixed = mixed * _MIX + hashes[i : i + count]
         mixed = (mixed ^ (mixed >> numpy.uint64(29))) * _MIX
         mixed ^= mixed >> numpy.uint64(32)

@@ -162,9 +162,11 @@ def _describe(facts: Mapping[str, Any]) -> str:
         else "The recipe names no benchmark file, so the examples were not compared with any benchmark"
     )
     removed = "1 example was" if facts["removed"] == 1 else f"{facts['removed']:,} examples were"
+    unchecked = "; ".join(f"{count:,} {kind}" for kind, count in facts.get("not_checked", {}).items() if count)
     return (
         f"{benchmarks}. No training example shares {facts['ngram']} consecutive words with a held-out example of any "
         f"arm. {removed} removed for such overlap; `decontamination.json` of the run lists each of them."
+        + (f" Texts of the benchmarks that could not be searched for everywhere: {unchecked}." if unchecked else "")
     )
 
 

@@ -1,4 +1,8 @@
-"""Finds examples that overlap with a benchmark or with held-out examples: 13 equal words in a row are too many."""
+"""Finds examples that overlap with a benchmark or with held-out examples: 13 equal words in a row are too many.
+
+In a script without spaces each character counts as a word. Numbers, case, diacritics and the division of words at the
+end of a line make no difference.
+"""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -7,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from autodata.config import RecipeError
-from autodata.data.duplicates import Gram, grams, split_words
+from autodata.corpora.text.words import Gram, grams, split_words
 from autodata.types import Example
 
 NGRAM = 13
@@ -65,6 +69,15 @@ def read_texts(files: Iterable[Path]) -> list[Text]:
 def gather_texts(examples: Iterable[Example]) -> list[Text]:
     """Turn held-out examples into texts that others may not contain: the whole example, and its question alone."""
     return [Text(f"held-out {e.id}", text) for e in examples for text in (" ".join(_texts(e)), e.candidate.question)]
+
+
+def count_unchecked(texts: Iterable[Text]) -> dict[str, int]:
+    """Count the texts that `find_matches` cannot search for everywhere: they are too short, or have no words."""
+    lengths = [len(split_words(text.text)) for text in texts if text.text.strip()]
+    return {
+        "without words": lengths.count(0),
+        f"of fewer than {SHORT} words, compared only with whole questions": sum(0 < n < SHORT for n in lengths),
+    }
 
 
 def fold(words: Iterable[str]) -> list[str]:

@@ -1,11 +1,10 @@
 """Finds near-duplicate questions, and the clusters of documents that they connect."""
 
-import re
-import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Set
 from operator import itemgetter
 
+from autodata.corpora.text.words import NGRAM_OF_CHARACTERS, Gram, grams, is_spaceless, split_words
 from autodata.stats.clusters import label_clusters
 
 NGRAM = 5
@@ -13,21 +12,6 @@ _PERMUTATIONS = 128
 # Weights of false positives and false negatives: candidates from the index are compared exactly, missed ones are lost.
 _WEIGHTS = (0.1, 0.9)
 _INDEX_AT_MOST = 0.9  # the index cannot use a higher threshold, the exact comparison can
-_WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+")
-Gram = tuple[str, ...]
-
-
-def split_words(text: str) -> list[str]:
-    """Return the words and numbers of a text in lower case, without diacritics and punctuation."""
-    plain = text.casefold()
-    if not plain.isascii():  # most texts are ASCII and skip this slow step
-        plain = "".join(c for c in unicodedata.normalize("NFKD", plain) if not unicodedata.combining(c))
-    return _WORD.findall(plain)
-
-
-def grams(words: Sequence[str], size: int) -> Iterator[Gram]:
-    """Yield all n-grams of `size` words, in order."""
-    return (tuple(words[i : i + size]) for i in range(len(words) - size + 1))
 
 
 def find_pairs(questions: Mapping[str, str], threshold: float) -> list[tuple[str, str]]:
@@ -76,4 +60,5 @@ def find_clusters(items: Iterable[str], pairs: Iterable[tuple[str, str]]) -> lis
 def _shingles(text: str) -> set[Gram]:
     """Return the n-grams of a text; a shorter text is one n-gram of all its words, a text without words is itself."""
     words = split_words(text)
-    return set(grams(words, NGRAM)) or {tuple(words) or (text.strip(),)}
+    size = NGRAM_OF_CHARACTERS if is_spaceless(words) else NGRAM
+    return set(grams(words, size)) or {tuple(words) or (text.strip(),)}

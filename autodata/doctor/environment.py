@@ -60,6 +60,20 @@ def check_key(name: str, endpoint: Endpoint) -> Finding:
     return fail(check, f"the environment variable {endpoint.api_key_env} is not set")
 
 
+def check_price(name: str, endpoint: Endpoint) -> Finding:
+    """Say whether costs can be counted. A provider that says what each reply cost needs no price in the recipe."""
+    check, unset = f"price of {name}", f"models.endpoints.{name}.price is not set"
+    if endpoint.price:
+        usd = {kind: value for kind, value in vars(endpoint.price).items() if value is not None}
+        return ok(
+            check, f"US dollars per million tokens: {', '.join(f'{kind} {value:g}' for kind, value in usd.items())}"
+        )
+    if endpoint.server:
+        return skip(check, f"{unset}: the command starts the server itself, and its cost is shown as a dash")
+    unknown = "costs are shown as a dash, and budget.usd stops the run"
+    return warn(check, f"{unset}: unless the provider says what each reply cost, {unknown}")
+
+
 def check_wall_times(models: Models, site: Mapping[str, str]) -> list[Finding]:
     """Check that a server job has time to load, to answer one call of any length, and to drain."""
     served = find_served(models)

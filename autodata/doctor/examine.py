@@ -68,6 +68,7 @@ def _examine_models(models: Models, domain: DomainConfig, serve: bool) -> Iterat
     used = list_used(models)
     keys = [environment.check_key(name, endpoint) for name, endpoint in used.items()]
     yield from keys
+    yield from (environment.check_price(name, endpoint) for name, endpoint in used.items())
     if any(key.mark is Mark.FAIL for key in keys):
         return
     with ExitStack() as stack:

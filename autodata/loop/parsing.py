@@ -119,7 +119,8 @@ def read_rubric(record: Mapping[str, object]) -> tuple[Criterion, ...]:
 
 
 def _read_criterion(item: Mapping[str, object]) -> Criterion:
-    category, weight = item.get("category"), read_integer(item.get("weight"))
+    weight = read_integer(item.get("weight"))
+    category = str(item.get("category") or ("positive" if weight > 0 else "negative")).strip().casefold()
     if category not in ("positive", "negative"):
         raise ParseError(f"category {str(category)[:40]!r} is neither positive nor negative")
     if weight == 0 or (category == "positive" and weight < 0):

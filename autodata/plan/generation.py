@@ -3,12 +3,14 @@
 import argparse
 import random
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 
 from autodata.config import RecipeError
 from autodata.corpora.documents import read_corpus
 from autodata.plan.queues import SIMULATED_PER_SLOT, QueuePlan, Queues, build_stations, read_paid
-from autodata.plan.workload import Workload, from_priors, from_run
+from autodata.plan.workload import PRIORS, Workload, from_priors, from_run
+from autodata.recipes.domain import Documents
 from autodata.recipes.generation import GenerateRecipe
 from autodata.serving.llm import role_config
 from autodata.stats.writing import write_usd
@@ -48,12 +50,19 @@ class GenerationPlan(QueuePlan):
         return f"{work}, {hours:,.2f} h, {hours * self.gpus:,.2f} GPU-hours"
 
 
+def count_documents(documents: Documents, domain: str) -> int:
+    """Count the documents of a corpus: those on this machine, else as many as priors.yaml has for the domain."""
+    if not Path(documents.path).exists() and (count := PRIORS["documents"].get(domain)):
+        return min(count, documents.limit or count)
+    return len(read_corpus(documents.path, documents.limit).documents)
+
+
 def plan_generation(recipe: GenerateRecipe, options: argparse.Namespace) -> GenerationPlan:
     """Simulate the runs of a recipe. Raises UserError."""
     if recipe.arm == "best_of_n":
         raise RecipeError("arm=best_of_n takes as many tokens as its agentic run: plan the agentic recipe instead")
     workload = from_run(recipe, options.like) if options.like else from_priors(recipe)
-    count = options.documents or len(read_corpus(recipe.documents.path, recipe.documents.limit).documents)
+    count = options.documents or count_documents(recipe.documents, recipe.domain.name)
     count = -(-count // recipe.documents.per_group)
     simulated = min(count, SIMULATED_PER_SLOT * recipe.documents_in_flight)
     generators = [random.Random(recipe.seed + i) for i in range(options.repeats)]

@@ -14,11 +14,10 @@ from autodata.report import page
 from autodata.report.charts import Columns, Forest, ForestRow, Frame, draw_histogram, series_style
 from autodata.run.records import iterate_records, read_json
 from autodata.stats.intervals import Estimate, read_estimate
-from autodata.stats.writing import DASH, write_count, write_estimate, write_usd
+from autodata.stats.writing import DASH, write_count, write_estimate
 from autodata.types import Outcome
 
 COMMAND = "python -m eval.run"
-_COSTS = ("calls", "prompt_tokens", "completion_tokens", "call_seconds", "gpu_seconds")
 Results = Mapping[str, Mapping[str, Any]]
 
 
@@ -49,10 +48,6 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         sets=list(tabulate(results)),
         splits=read_splits(read_json(folder / "prbench.json") or {}),
         answers=draw_answers(folder),
-        costs=[
-            [role, *map(cost.get, _COSTS), write_usd(cost.get("nano_usd"))]
-            for role, cost in manifest.get("ledger", {}).items()
-        ],
         logs=len(list((folder / "logs").glob("*.eval"))),
         folder=folder,
     )

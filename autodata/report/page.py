@@ -15,6 +15,7 @@ from autodata.serving.measured import tell_outcomes
 from autodata.stats import writing
 
 _FOLDER = Path(__file__).parent
+_COSTS = ("calls", "prompt_tokens", "completion_tokens", "call_seconds", "gpu_seconds")  # of a ledger
 Facts = Mapping[str, Any]  # the contents of a manifest or of a file of results
 
 
@@ -35,8 +36,15 @@ def render(template: str, title: str, scripts: Sequence[str] = (), **facts: obje
         policy=policy,
         style=Markup(style),
         scripts=[Markup(source) for source in sources],
+        role_costs=list_costs(facts.get("manifest")),
         outcome_lines=list_outcomes(facts.get("manifest"), facts.get("results")),
     )
+
+
+def list_costs(manifest: object) -> list[list[object]]:
+    """List what each role cost in all sessions of a run, from its ledger; nothing if it has none."""
+    ledger = manifest.get("ledger") or {} if isinstance(manifest, Mapping) else {}
+    return [[role, *map(cost.get, _COSTS), writing.write_usd(cost.get("nano_usd"))] for role, cost in ledger.items()]
 
 
 def list_outcomes(manifest: object, results: object = None) -> list[str]:

@@ -3,36 +3,54 @@
 import json
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from autodata.config import semantic_values
-from autodata.recipes.evaluation import TableRecipe
-from autodata.reproduce.graph import VERIFY, Step
+from autodata.reproduce.record import TABLES, VERIFY, Node
 from autodata.run.folder import MANIFEST, read_manifest
 from autodata.run.records import RunError
 
 
-def find_finished(steps: Sequence[Step]) -> set[str]:
-    """Return the names of the finished steps. Raises RunError for one that was made from another recipe."""
-    finished = {step.name for step in steps if step.recipe and not _is_table(step) and _has_finished(step)}
-    for step in steps:
-        if step.module == VERIFY and _was_verified(step, steps, finished):
-            finished.add(step.name)
-    return finished | {step.name for step in steps if _is_table(step) and _is_written(step, steps, finished)}
+class Planned(Node, Protocol):
+    """A step whose recipe is known."""
+
+    @property
+    def recipe(self) -> Any: ...
 
 
-def _is_table(step: Step) -> bool:
-    return isinstance(step.recipe, TableRecipe)
+def find_finished(nodes: Sequence[Node]) -> set[str]:
+    """Return the names of the finished steps. Raises RunError for a damaged manifest."""
+    finished = {n.name for n in nodes if n.module not in (TABLES, VERIFY) and _has_finished(Path(n.target))}
+    finished |= {n.name for n in nodes if n.module == VERIFY and _was_verified(n, nodes, finished)}
+    return finished | {n.name for n in nodes if n.module == TABLES and _is_written(n, nodes, finished)}
 
 
-def _has_finished(step: Step) -> bool:
-    manifest = read_manifest(Path(step.target))
-    if not manifest or not manifest.get("finished"):
+def _has_finished(run: Path) -> bool:
+    return bool((read_manifest(run) or {}).get("finished"))
+
+
+def _was_verified(node: Node, nodes: Sequence[Node], finished: Collection[str]) -> bool:
+    """True if a run that begins after the check is finished: the check leaves nothing behind itself."""
+    return any(node.name in other.after and other.name in finished for other in nodes)
+
+
+def _is_written(node: Node, nodes: Sequence[Node], finished: Collection[str]) -> bool:
+    """True if the table is newer than all the runs that it is made of."""
+    needed = [other for other in nodes if other.name in node.after]
+    manifests, output = [Path(other.target) / MANIFEST for other in needed], Path(node.target)
+    if not finished.issuperset(n.name for n in needed if n.module != VERIFY) or not output.exists():
         return False
-    if changes := list(_find_changes(step.recipe, manifest.get("inputs", {}))):
-        advice = "name another folder for all runs with runs=FOLDER, or remove this run to make it again"
-        raise RunError("\n".join([f"{step.target} was made from another recipe:", *changes, advice]))
-    return True
+    return all(path.exists() and path.stat().st_mtime <= output.stat().st_mtime for path in manifests)
+
+
+def require_same(steps: Sequence[Planned]) -> None:
+    """Raise RunError if a finished run was made from another recipe than that of its step."""
+    for step in steps:
+        manifest = read_manifest(Path(step.target)) if step.module not in (TABLES, VERIFY) else None
+        is_finished = manifest and manifest.get("finished")
+        if is_finished and (changes := list(_find_changes(step.recipe, manifest.get("inputs", {})))):
+            advice = "name another folder for all runs with runs=FOLDER, or remove this run to make it again"
+            raise RunError("\n".join([f"{step.target} was made from another recipe:", *changes, advice]))
 
 
 def _find_changes(recipe: Any, inputs: dict[str, Any]) -> Iterator[str]:
@@ -41,19 +59,3 @@ def _find_changes(recipe: Any, inputs: dict[str, Any]) -> Iterator[str]:
     for key in sorted(now.keys() & inputs.keys()):
         if now[key] != inputs[key] and not key.endswith(".revision"):
             yield f"  {key}: {inputs[key]!r} → {now[key]!r}"
-
-
-def _was_verified(step: Step, steps: Sequence[Step], finished: Collection[str]) -> bool:
-    """True if a run that begins after the check is finished: the check leaves nothing behind itself."""
-    return any(step.name in other.after and other.name in finished for other in steps)
-
-
-def _is_written(step: Step, steps: Sequence[Step], finished: Collection[str]) -> bool:
-    """True if the table is newer than its recipe and than all the runs that it is made of."""
-    needed = [other for other in steps if other.name in step.after]
-    read = [Path(step.arguments[0]), *(Path(other.target) / MANIFEST for other in needed)]
-    output = Path(step.target)
-    if not output.exists() or not all(path.exists() for path in read):
-        return False
-    runs = {other.name for other in needed if other.module != VERIFY}
-    return finished.issuperset(runs) and output.stat().st_mtime >= max(path.stat().st_mtime for path in read)

@@ -20,6 +20,7 @@ from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe, TableRe
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.meta import MetaRecipe
 from autodata.recipes.training import GrpoRecipe
+from autodata.reproduce.record import TABLES, VERIFY, name_step
 from autodata.reproduce.request import Request, list_keys
 from autodata.run.folder import read_manifest
 from autodata.types import WrongCall
@@ -34,9 +35,8 @@ COMMANDS = {
     QuestionTypesRecipe: "eval.question_types",
     MetaRecipe: "autodata.meta.optimize",
     JudgeAuditRecipe: "autodata.judge_audit",
-    TableRecipe: "eval.tables",
+    TableRecipe: TABLES,
 }
-VERIFY = "autodata.verify"
 _RUN = re.compile(r"^run: *[\"']?([^\s\"'#]+)", re.MULTILINE)
 _COPY = f"models.endpoints.{EVALUATED}."  # an evaluation makes this endpoint from `evaluated`
 
@@ -53,8 +53,7 @@ class Step:
 
     @property
     def name(self) -> str:
-        """The last word of the command and the folder that it makes: `generate runs/cs/agentic`."""
-        return f"{self.module.removesuffix('.run').rpartition('.')[2]} {self.target}"
+        return name_step(self.module, self.target)
 
 
 def build(request: Request) -> list[Step]:
@@ -62,7 +61,7 @@ def build(request: Request) -> list[Step]:
     graph = _Graph(request)
     for table in request.tables:
         graph.add_table(table)
-    if unused := next((argument for argument in (*request.files, *request.values) if argument not in graph.used), None):
+    if unused := next((a for a in (*request.files, *request.values) if a not in graph.used), None):
         kinds = sorted({step.module for step in graph.steps.values()})
         raise WrongCall(f"{unused}: no step has a key of this name; the steps are of {', '.join(kinds)}")
     if request.corpus and not graph.reads_corpus:
@@ -88,7 +87,7 @@ class _Graph:
         if not after:
             raise RecipeError(f"{path}: no row names a run, so there is nothing to do")
         moved = [f"{key}={value}" for key, value in self._find_moved(recipe)]
-        self._add(Step(COMMANDS[TableRecipe], self._request.move(recipe.output), (str(path), *moved), after, recipe))
+        self._add(Step(TABLES, self._request.move(recipe.output), (str(path), *moved), after, recipe))
 
     def add_run(self, run: str) -> str:
         """Add the steps that make a run; return the name of the last one. Raises RecipeError."""

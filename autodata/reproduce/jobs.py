@@ -1,21 +1,20 @@
 """Submits the steps of a graph as Slurm jobs, each after those that it needs.
 
-The name of a job follows from the run that it makes, so the same command, or that of another table which needs the same
-run, finds the jobs that already wait or run. `steps.json` in the request's folder has their numbers.
+The name of a job follows from the run that it makes. So the same command finds the jobs that already wait or run, as
+does the command of another table that needs the same run. `steps.json` in the request's folder has their numbers.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from autodata.cluster import jobs
 from autodata.cluster.jobs import QueuedJob
-from autodata.config import REPO
-from autodata.recipes.evaluation import QuestionTypesRecipe
 from autodata.recipes.training import GrpoRecipe
 from autodata.reproduce.graph import Step
-from autodata.reproduce.record import Record, StepRecord
+from autodata.reproduce.record import Record
 
 _SCRIPTS = {
     "autodata.corpora.ingest": "ingest.sh",
@@ -24,7 +23,7 @@ _SCRIPTS = {
     "training.grpo": "train.sh",
     "eval.run": "eval.sh",
 }
-_CAMPAIGN = ("--time=24:00:00", "--signal=B:USR1@300", "--requeue")  # as generate.sh, for a command without a script
+_ACCELERATE = "AUTODATA_ACCELERATE"
 
 
 def name_job(step: Step) -> str:
@@ -34,37 +33,21 @@ def name_job(step: Step) -> str:
 
 
 def make_command(step: Step, after: Sequence[str], folder: Path) -> list[str]:
-    """Make the command that submits a step after the jobs with these numbers."""
-    options = [f"--job-name={name_job(step)}", f"--output={folder}/{name_job(step)}-%j.log"]
+    """Make the command that submits a step after the jobs with these numbers; the script chooses the resources."""
+    name = name_job(step)
+    options = ["--parsable", f"--job-name={name}", f"--output={folder}/{name}-%j.log"]
     if after:
         options += [f"--dependency=afterok:{':'.join(after)}", "--kill-on-invalid-dep=yes"]
-    return ["sbatch", "--parsable", *options, *_choose_script(step)]
+    script = _SCRIPTS.get(step.module)
+    command = ["bash", f"slurm/{script or 'run.sh'}", *options, *([] if script else [step.module]), *step.arguments]
+    accelerate = choose_accelerate(step.recipe)
+    return ["env", f"{_ACCELERATE}={accelerate}", *command] if accelerate else command
 
 
-def _choose_script(step: Step) -> list[str]:
-    arguments = list(step.arguments)
-    if isinstance(step.recipe, QuestionTypesRecipe):
-        return [*_CAMPAIGN, "slurm/run.sh", "autodata.cluster.campaign", step.module, *arguments]
-    if isinstance(step.recipe, GrpoRecipe):
-        return [*_place(step.recipe), "slurm/train.sh", *arguments]
-    if script := _SCRIPTS.get(step.module):
-        return [f"slurm/{script}", *arguments]
-    return ["slurm/run.sh", step.module, *arguments]
-
-
-def choose_accelerate(recipe: GrpoRecipe) -> str | None:
-    """Choose the file that says how a training is launched; None: the script's own choice, one node of 8 GPUs."""
-    if recipe.trainer.get("use_cpu"):
-        return "recipes/accelerate/cpu.yaml"
-    return "recipes/accelerate/one_gpu.yaml" if recipe.lora else None
-
-
-def _place(recipe: GrpoRecipe) -> list[str]:
-    """Return the options for a training that is not on a whole node."""
-    if not (accelerate := choose_accelerate(recipe)):
-        return []
-    gpus = 0 if recipe.trainer.get("use_cpu") else 1
-    return [f"--gpus-per-node={gpus}", f"--export=ALL,AUTODATA_ACCELERATE={accelerate}"]
+def choose_accelerate(recipe: object) -> str | None:
+    """Choose the file that launches a training of adapters, which is on one GPU; None: nothing special."""
+    is_small = isinstance(recipe, GrpoRecipe) and recipe.lora and not recipe.trainer.get("use_cpu")
+    return "recipes/accelerate/one_gpu.yaml" if is_small and _ACCELERATE not in os.environ else None
 
 
 def submit_all(steps: Sequence[Step], record: Record) -> Record:
@@ -93,10 +76,3 @@ def _keep(job: QueuedJob | None, renewed: set[str]) -> str | None:
         jobs.cancel([job.id])
         return None
     return job.id if job else None
-
-
-def explain_queue(entries: Sequence[StepRecord]) -> Mapping[str, str]:
-    """Say what Slurm does with each recorded job that waits or runs. Raises SlurmError."""
-    return jobs.tell_states([entry.job for entry in entries if entry.job])
-
-

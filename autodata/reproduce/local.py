@@ -1,6 +1,5 @@
 """Runs the steps of a graph one after the other on this machine. A finished step is skipped."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from autodata.cluster.fleet import find_served
+from autodata.cluster.training.placement import Launch
 from autodata.recipes.evaluated import EVALUATED
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.training import GrpoRecipe
@@ -95,8 +95,9 @@ def run_all(steps: Sequence[Step], folder: Path) -> None:
     servers = SharedServers(folder)
     with ExitStack() as stack:
         stack.callback(servers.stop)
-        for name in finished:
-            print(f"up to date: {name}")
+        for step in steps:
+            if step.name in finished:
+                print(f"up to date: {step.name}")
         for number, step in enumerate(todo):
             print(f"\n== {step.name} ({number + 1} of {len(todo)})", flush=True)
             _run(step, servers.follow(step, todo[number + 1 :]))
@@ -106,7 +107,7 @@ def make_command(step: Step, more: Sequence[str] = ()) -> list[str]:
     """Make the command of a step for this machine."""
     if not isinstance(step.recipe, GrpoRecipe):
         return [sys.executable, "-m", step.module, *step.arguments, *more]
-    accelerate = choose_accelerate(step.recipe) or os.environ.get("AUTODATA_ACCELERATE", "recipes/accelerate/zero2.yaml")
+    accelerate = choose_accelerate(step.recipe) or Launch.choose(step.recipe).file
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", accelerate]
     return [*launch, "training/grpo.py", *step.arguments, *more]
 

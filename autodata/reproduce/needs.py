@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from autodata.cluster.fleet import find_served
+from autodata.cluster.fleet import find_graders, find_served
 from autodata.config import REPO
 from autodata.recipes.training import GrpoRecipe
-from autodata.reproduce.costs import Cost
 from autodata.reproduce.graph import Step, list_strings
+from autodata.reproduce.record import Cost
 
 _SITE = Path("slurm/site.env")
 _DOWNLOADS = "corpora"  # folder in which the recipes expect what was downloaded
@@ -31,8 +31,7 @@ def _list_loaded(step: Step) -> Iterator[tuple[str, float]]:
     if isinstance(recipe, GrpoRecipe):
         yield recipe.model, 0.0
     if models := getattr(recipe, "models", None):
-        graders = {role.endpoint for role in getattr(recipe, "graders", {}).values() if role}
-        for endpoint in find_served(models, graders).values():
+        for endpoint in find_served(models, find_graders(recipe)).values():
             yield endpoint.server.weights, endpoint.server.weights_gb
 
 

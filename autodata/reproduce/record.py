@@ -1,29 +1,69 @@
 """Keeps the graph of a request in its folder: the steps, their forecasts and the numbers of their jobs."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
-from autodata.reproduce.costs import Cost
-from autodata.reproduce.graph import Step
 from autodata.run.records import RunError, read_json, write_file
 
 STEPS = "steps.json"
+VERIFY, TABLES = "autodata.verify", "eval.tables"  # the two commands that make no run folder
+
+
+def name_step(module: str, target: str) -> str:
+    """Name a step by the last word of its command and by what it makes: `generate runs/cs/agentic`."""
+    return f"{module.removesuffix('.run').rpartition('.')[2]} {target}"
+
+
+class Node(Protocol):
+    """What a step and the record of a step have in common."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def module(self) -> str: ...
+    @property
+    def target(self) -> str:
+        """The run folder that the step makes, or the file of a table."""
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """The names of the steps whose results it reads."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The forecast for one step; None where there is none, and then `source` says why."""
+
+    source: str
+    gpus: int = 0
+    seconds: float | None = None
+    tokens: float | None = None
+    disk_gb: float = 0.0
+
+    @property
+    def gpu_hours(self) -> float | None:
+        return None if self.seconds is None else self.gpus * self.seconds / 3600
 
 
 @dataclass(frozen=True)
 class StepRecord:
     """What is known of a step without its recipe."""
 
-    name: str
-    target: str  # the run folder, or the file of a table
+    module: str
+    target: str
     after: tuple[str, ...]
     cost: Cost
     finished: bool = False
     job: str = ""  # number of its last Slurm job; empty if none was submitted
+
+    @property
+    def name(self) -> str:
+        return name_step(self.module, self.target)
 
 
 _RECORDS = TypeAdapter(list[StepRecord])
@@ -44,13 +84,13 @@ class Record:
         write_file(self.folder / STEPS, text + "\n")
 
 
-def make_record(folder: Path, steps: Sequence[Step], costs: Mapping[str, Cost], finished: set[str]) -> Record:
+def make_record(folder: Path, steps: Sequence[Node], costs: Mapping[str, Cost], finished: set[str]) -> Record:
     """Make the record of a graph; a job that an earlier command submitted keeps its number."""
     earlier = read_record(folder).steps if (folder / STEPS).exists() else {}
 
-    def make(step: Step) -> StepRecord:
+    def make(step: Node) -> StepRecord:
         job = earlier[step.name].job if step.name in earlier else ""
-        return StepRecord(step.name, step.target, step.after, costs[step.name], step.name in finished, job)
+        return StepRecord(step.module, step.target, step.after, costs[step.name], step.name in finished, job)
 
     return Record(folder, {step.name: make(step) for step in steps})
 
@@ -64,3 +104,15 @@ def read_record(folder: Path) -> Record:
         advice = "remove the file and give the same command of autodata.reproduce again"
         raise RunError(f"{folder / STEPS}: damaged ({problem}); {advice}") from error
     return Record(folder, {entry.name: entry for entry in entries})
+
+
+def find_ends(steps: Iterable[Node], costs: Mapping[str, Cost]) -> dict[str, float]:
+    """Find when each step ends, in seconds, if it begins as soon as the steps before it have ended.
+
+    A step without a forecast takes no time here, and so does a finished one, which is not among `steps`.
+    """
+    ends: dict[str, float] = {}
+    for step in steps:
+        start = max((ends.get(name, 0.0) for name in step.after), default=0.0)
+        ends[step.name] = start + (costs[step.name].seconds or 0.0)
+    return ends

@@ -12,7 +12,7 @@ from autodata import command
 from autodata.doctor.environment import read_site
 from autodata.reproduce import local, show
 from autodata.reproduce.costs import forecast
-from autodata.reproduce.finished import find_finished
+from autodata.reproduce.finished import find_finished, require_same
 from autodata.reproduce.graph import build
 from autodata.reproduce.jobs import submit_all
 from autodata.reproduce.record import make_record
@@ -22,17 +22,18 @@ from autodata.reproduce.request import SCALES, read_request
 @command.report_errors()
 def main() -> None:
     parser = command.make_parser(__doc__)
-    table_help = "a table's recipe or a folder of them, then files of models and key=value, each for the steps that have its keys"
+    table_help = "a table's recipe or a folder; then files of models and key=value, for the steps that have their keys"
     parser.add_argument("table", nargs="+", metavar="TABLE", help=table_help)
     parser.add_argument("--dry-run", action="store_true", help="print graph, cost and needs; start nothing")
     parser.add_argument("--local", action="store_true", help="run the steps one after the other on this machine")
     scale_help = "small: the same graph with the embedded model and short documents, instead of MODELS"
     parser.add_argument("--scale", choices=SCALES, default="paper", help=scale_help)
-    speed_help = "the speed of a server for the forecast: ENDPOINT=PREFILL,DECODE,CONCURRENCY, the first two in tokens/s"
+    speed_help = "a server's speed for the forecast: ENDPOINT=PREFILL,DECODE,CONCURRENCY, the first two in tokens/s"
     parser.add_argument("--speed", action="append", default=[], metavar="SPEED", help=speed_help)
     options = parser.parse_intermixed_args()
     request = read_request(options.table, options.scale)
     steps = build(request)
+    require_same(steps)
     if options.local and not options.dry_run:
         local.run_all(steps, request.folder)
         return

@@ -58,10 +58,7 @@ def read_request(arguments: Sequence[str], scale: str) -> Request:
 
 def _find_tables(table: Path, scale: str) -> tuple[Path, ...]:
     """List the recipes of a table, or of all tables in a folder. Raises RecipeError."""
-    if scale == "paper":
-        tables = find_recipes(table)
-    else:
-        tables = [_SMALL / path.name for path in find_recipes(table)]
+    tables = find_recipes(table) if scale == "paper" else [_SMALL / path.name for path in find_recipes(table)]
     if missing := next((path for path in tables if not path.is_file()), None):
         there = ", ".join(sorted(path.name for path in missing.parent.glob("*.yaml")))
         raise RecipeError(f"{missing}: no such file; this folder has {there or 'no recipe'}")

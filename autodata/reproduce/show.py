@@ -3,12 +3,12 @@
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
-from autodata.cluster.fleet import Site
+from autodata.cluster.resources import Site
 from autodata.reproduce import needs
-from autodata.reproduce.costs import Cost, schedule
+from autodata.reproduce.costs import count_most_nodes, count_nodes
 from autodata.reproduce.graph import Step
 from autodata.reproduce.jobs import make_command
-from autodata.reproduce.record import Record
+from autodata.reproduce.record import Cost, Record, find_ends
 from autodata.reproduce.request import Request
 from autodata.stats.writing import DASH, write_duration, write_table
 
@@ -42,7 +42,7 @@ def write_costs(record: Record, site: Site) -> str:
 def _write_cost(cost: Cost, site: Site) -> tuple[str, ...]:
     hours, tokens = _write(cost.gpu_hours, ",.1f"), _write(cost.tokens, ",.0f")
     seconds = DASH if cost.seconds is None else write_duration(cost.seconds)
-    nodes = str(cost.count_nodes(site) or "a part")
+    nodes = str(count_nodes(cost, site) or "a part")
     return nodes, str(cost.gpus), hours, tokens, seconds, cost.source
 
 
@@ -57,13 +57,17 @@ def _sum_up(steps: Sequence[Step], record: Record, site: Site) -> Iterator[str]:
         yield "Everything is finished."
         return
     costs = {step.name: record.steps[step.name].cost for step in waiting}
-    plan = schedule(waiting, costs, site)
-    hours, tokens = (sum(filter(None, values)) for values in zip(*((c.gpu_hours, c.tokens) for c in costs.values())))
     unknown = sum(cost.seconds is None for cost in costs.values())
-    totals = f"{hours:,.1f} GPU-hours, {tokens:,.0f} tokens, {write_duration(plan.seconds)} on at most {plan.nodes} nodes"
+    if unknown == len(waiting):
+        yield "No step to do has a forecast."
+        return
+    hours = sum(cost.gpu_hours or 0.0 for cost in costs.values())
+    tokens = sum(cost.tokens or 0.0 for cost in costs.values())
+    nodes = count_most_nodes(waiting, costs, site)
+    duration = f"{write_duration(max(find_ends(waiting, costs).values()))} on at most {nodes} nodes"
     yield (
-        f"To do in all: {totals}. Without the wait in the queue, and without {unknown} of {len(waiting)} steps, which "
-        "have no forecast."
+        f"To do in all: {hours:,.1f} GPU-hours, {tokens:,.0f} tokens, {duration}. Without the wait in the queue, and "
+        f"without {unknown} of {len(waiting)} steps, which have no forecast."
     )
     if any("unmeasured" in cost.source for cost in costs.values()):
         yield (
@@ -76,7 +80,9 @@ def _list_needs(steps: Sequence[Step], record: Record, environment: Mapping[str,
     waiting = [step for step in steps if not record.steps[step.name].finished]
     weights = needs.list_weights(waiting)
     if weights:
-        lines = [f"- hf download {name}: {f'{size:,.0f} GB' if size else 'size unknown'}" for name, size in weights.items()]
+        lines = [
+            f"- hf download {name}: {f'{size:,.0f} GB' if size else 'size unknown'}" for name, size in weights.items()
+        ]
         yield "\n".join(["Weights to fetch beforehand, on a machine with a connection:", *lines])
     if missing := needs.list_missing_data(waiting):
         lines = [f"- {path}, for {', '.join(readers)}" for path, readers in missing.items()]

@@ -79,6 +79,31 @@ def test_an_evaluation_serves_a_checkpoint_and_gives_its_servers_back(cluster: C
     until(lambda: not cluster.squeue(), 60, cluster.squeue)
 
 
+def test_two_evaluations_share_the_server_of_their_judge(cluster: Cluster, tmp_path):
+    dataset, words = make_dataset(tmp_path / "data"), []
+    for name in ("first", "second"):
+        checkpoint = tmp_path / name / "model"
+        checkpoint.mkdir(parents=True)
+        (checkpoint / "model.safetensors").write_text(name)
+        words += ["--and", "recipes/cs/eval_base.yaml", "tests/slurm/two_endpoints.yaml"]
+        words += [f"run={tmp_path / name / 'run'}", f"dataset={dataset}", "label=model", "models.judge.endpoint=small"]
+        words.append(f"evaluated={{weights: {checkpoint}, endpoint: small}}")
+    job = call(
+        cluster,
+        *("bash", "slurm/eval.sh", "--parsable", f"--output={tmp_path / 'log'}"),
+        *words[1:],
+        **serve_stand_ins(),
+    )
+    assert cluster.wait(job, 180) == "COMPLETED", (tmp_path / "log").read_text()
+    started = re.findall(r"submitted server job \d+: 1 × (\w+)", (tmp_path / "log").read_text())
+    assert sorted(started) == ["evaluated", "evaluated", "small"]
+    for name in ("first", "second"):
+        results = json.loads((tmp_path / name / "run" / "results.json").read_text())
+        assert {task: result["unscored"] for task, result in results.items()} == {"cot_test": 0, "agentic_test": 0}
+        assert read_manifest(tmp_path / name / "run")["evaluated"]["weights"] == str(tmp_path / name / "model")
+    until(lambda: not cluster.squeue(), 60, cluster.squeue)
+
+
 def test_one_job_with_a_gpu_starts_the_servers_that_share_it(cluster: Cluster, tmp_path):
     """The packages here are built for the CPU, so the log of a job with a GPU begins with a warning."""
     servers = [f"models.endpoints.{name}" for name in ("weak", "small")]

@@ -6,6 +6,7 @@ The judge's servers stand in for vLLM. Where accelerate stands in as well, the t
 import os
 import re
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ class Training:
         return [pid for pid, line in lines.items() if part in line and "srun" not in line and is_of(self.job, pid)]
 
     def finish(self, state: str) -> None:
-        assert self.cluster.wait(self.job, 240) == state, self.read_log()
+        assert self.cluster.wait(self.job, 480) == state, self.read_log()
         self.until(lambda: not find_servers(self.cluster), 30)
         assert not self.cluster.squeue()
 
@@ -134,11 +135,24 @@ def test_cancelling_a_training_leaves_nothing(cluster: Cluster, tmp_path):
     training.finish("CANCELLED")
 
 
+def test_a_training_is_requeued_before_its_time_is_over(cluster: Cluster, tmp_path):
+    training = start_both(cluster, tmp_path)
+    cluster.run("scancel", "--batch", "--signal=USR1", training.job)
+    training.until(lambda: cluster.states(training.job) == ["PENDING"])
+    training.until(lambda: not find_servers(cluster), 30)
+    assert {lease.state for lease in training.leases()} == {State.ENDED}
+    (tmp_path / "wait").unlink()
+    time.sleep(5)  # the node reports the end of the first run; one that comes late would end the second
+    cluster.run("scontrol", "update", f"jobid={training.job}", "starttime=now")  # Slurm lets it wait for two minutes
+    training.finish("COMPLETED")
+    assert cluster.show(training.job)[0]["Restarts"] == "1"
+
+
 def test_a_training_goes_on_after_its_judge_was_killed(cluster: Cluster, tmp_path):
     """The leases of the killed judge stay behind as ready; the second job waits for servers that live."""
     model, _ = make_qwen(tmp_path / "qwen"), make_dataset(tmp_path / "data")
     training = Training(cluster, tmp_path, *make_values(tmp_path, model, max_steps=3))
-    training.until(lambda: (training.run / "checkpoint-1").exists(), 240)
+    training.until(lambda: (training.run / "checkpoint-1").exists(), 480)
     os.kill(training.find("autodata.cluster.serve")[0], signal.SIGKILL)
     training.finish("FAILED")
     assert any(lease.state == State.READY for lease in training.leases())

@@ -47,7 +47,8 @@ class Steps:
     def start(self, launch: Launch, arguments: Sequence[str]) -> None:
         """Start everything at once: the processes of the training wait for the judge by themselves."""
         self._tell_alive()
-        self._judges = [subprocess.Popen(self.write_judge(seat)) for seat in self._placement.seats]
+        for seat in self._placement.seats:
+            self._judges.append(subprocess.Popen(self.write_judge(seat)))
         self._training = subprocess.Popen(self.write_training(launch, arguments))
 
     def wait(self) -> int:

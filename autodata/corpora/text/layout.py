@@ -117,9 +117,8 @@ def _find_edges(lines: Sequence[str]) -> list[int]:
 
 def _fold(line: str) -> str:
     """Return a line in the form in which running heads are compared: numbers do not count."""
-    words = re.sub(r"\d+", "0", line.casefold()).split()
-    is_number = len(words) == 1 and re.fullmatch(r"\W*(?:0|[ivxl]{1,6})\W*", words[0])
-    return "0" if is_number else " ".join(words)
+    folded = " ".join(re.sub(r"\d+", "0", line.casefold()).split())
+    return "0" if re.fullmatch(r"\W*(?:0|[ivxl]{1,6})\W*", folded) else folded
 
 
 def _split_at_heads(text: str) -> list[str]:

@@ -63,6 +63,9 @@ _SURE = (
     rf"|to)\b"
     rf"[^.?!]*\b{_WHO}\b",
     r"\bif you have (?:fewer|less|under|more) [^.?!]{0,30}parameters",
+    rf"\b{_WHO}\b \b(?:should|must|needs? to|ought to|shall) (?:\w{{1,10}} )?(?:underperform|be (?:weak|worse|wrong)"
+    rf"|do (?:badly"
+    r"|poorly|worse)|play weak|give up(?! (?:on|its|their|the|an?|some|memory|one)\b))",
     # acting and failing
     rf"{_ORDER}(?:pretend|role-?play|play (?:dumb|stupid|the fool)|feign|act (?:dumb|stupid|confused|clueless))\b",
     r"\b(?:pretend|act as (?:if|though)|answer as (?:if|though)|respond as (?:if|though)) (?:that )?you\b",

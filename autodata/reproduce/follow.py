@@ -1,0 +1,96 @@
+"""Shows a graph while its jobs run: what is finished, what runs, what waits for what, and which job has died."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autodata.cluster import jobs
+from autodata.cluster.jobs import SlurmError
+from autodata.reproduce.finished import find_finished
+from autodata.reproduce.record import Record, StepRecord, find_ends, read_record
+from autodata.run.folder import is_held
+from autodata.run.snapshot import describe, read_snapshot
+from autodata.stats.writing import DASH, write_duration, write_table
+
+Queue = Mapping[str, tuple[str, str]]  # number of a job → its state and the reason why it waits
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far one step is."""
+
+    name: str
+    job: str
+    state: str  # finished, running, waiting, died or to do
+    detail: str  # what it waits for, how far it is, or what to read
+
+
+def look(folder: Path) -> tuple[Record, list[Standing]]:
+    """Look at all steps of a graph once. Raises RunError."""
+    record = read_record(folder)
+    finished = find_finished(list(record.steps.values()))
+    queue = _read_queue()
+    return record, [_judge(entry, record, finished, queue) for entry in record.steps.values()]
+
+
+def _read_queue() -> Queue | None:
+    """Read this user's jobs; None if Slurm cannot be asked from here."""
+    try:
+        return jobs.list_reasons()
+    except SlurmError:
+        return None
+
+
+def _judge(entry: StepRecord, record: Record, finished: set[str], queue: Queue | None) -> Standing:
+    state, detail = _find_state(entry, record, finished, queue)
+    return Standing(entry.name, entry.job, state, detail)
+
+
+def _find_state(entry: StepRecord, record: Record, finished: set[str], queue: Queue | None) -> tuple[str, str]:
+    if entry.name in finished:
+        return "finished", ""
+    state, reason = (queue or {}).get(entry.job, ("", ""))
+    if state == "RUNNING" or is_held(Path(entry.target)):
+        snapshot = read_snapshot(Path(entry.target))
+        return "running", describe(snapshot) if snapshot else ""
+    missing = [name for name in entry.after if name not in finished]
+    if state:
+        return "waiting", f"for {', '.join(missing)}" if missing else f"in Slurm's queue: {reason}"
+    if entry.job and queue is not None:
+        return "died", _explain_death(entry, record, missing)
+    if entry.job:
+        return "unknown", f"Slurm cannot be asked from here about job {entry.job}"
+    return "to do", f"after {', '.join(missing)}" if missing else ""
+
+
+def _explain_death(entry: StepRecord, record: Record, missing: Sequence[str]) -> str:
+    if missing:
+        return f"cancelled, because it needs {', '.join(missing)}; the same command submits it again"
+    logs = sorted(record.folder.glob(f"*-{entry.job}.log"))
+    return f"read {logs[0] if logs else record.folder}; the same command submits it again"
+
+
+def write_standing(record: Record, standings: Sequence[Standing]) -> str:
+    """Write a row for each step, then the forecast for what is not finished."""
+    rows: list[Sequence[object]] = [("", "step", "state", "job", "forecast", "")]
+    for number, standing in enumerate(standings, 1):
+        seconds = record.steps[standing.name].cost.seconds
+        forecast = DASH if seconds is None else write_duration(seconds)
+        rows.append((number, standing.name, standing.state, standing.job or DASH, forecast, standing.detail))
+    return "\n\n".join([write_table(rows), *_forecast(record, standings)])
+
+
+def _forecast(record: Record, standings: Sequence[Standing]) -> Iterator[str]:
+    left = [record.steps[standing.name] for standing in standings if standing.state != "finished"]
+    if not left:
+        yield "Everything is finished."
+        return
+    costs = {entry.name: entry.cost for entry in left}
+    hours = sum(cost.gpu_hours or 0.0 for cost in costs.values())
+    unknown = sum(cost.seconds is None for cost in costs.values())
+    yield (
+        f"Left by the forecast, running steps counted whole: {write_duration(max(find_ends(left, costs).values()))}, "
+        f"{hours:,.1f} GPU-hours; {unknown} of {len(left)} steps have no forecast."
+    )
+    if dead := [standing.name for standing in standings if standing.state == "died"]:
+        yield f"Died: {', '.join(dead)}. Repair the cause and give the same command of slurm/reproduce.sh again."

@@ -1,0 +1,87 @@
+"""Tests how bytes of unknown encoding become text, and the form that every text gets."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autodata.corpora.record import Drop
+from autodata.corpora.text.encodings import MENDED, decode, normalize
+
+GERMAN = "Der Prüfer fand größere Schäden an der Brücke, als man früher für möglich hielt. " * 3
+RUSSIAN = "Мы показываем, что стоимость кэша определяется записью на диск. " * 5
+ENGLISH = "It’s the writer’s “own” house, and that’s fine with the people who don’t care. " * 5
+CHINESE = "我们证明缓存的成本在于写入。这是一个测试，用于检测编码。" * 5
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text", "name"),
+    [
+        ("utf-8", ENGLISH, ""),
+        ("utf-8-sig", ENGLISH, ""),
+        ("utf-16", GERMAN, "utf-16"),
+        ("utf-16-le", GERMAN, "utf-16-le"),
+        ("utf-16-be", GERMAN, "utf-16-be"),
+        ("utf-32", GERMAN, "utf-32"),
+        ("cp1252", GERMAN, "windows-1252 (guessed)"),
+        ("cp1252", ENGLISH, "windows-1252 (guessed)"),
+        ("cp1252", f"one café {'and many plain words ' * 600}", "windows-1252 (guessed)"),
+        ("mac_roman", ENGLISH, "mac_roman (guessed)"),
+        ("cp437", GERMAN, "cp437 (guessed)"),
+        ("cp1251", RUSSIAN, "cp1251 (guessed)"),
+        ("koi8_r", RUSSIAN, "koi8_r (guessed)"),
+        ("gb18030", CHINESE, "gb18030 (guessed)"),
+    ],
+)
+def test_a_text_in_any_encoding_is_read_and_the_guess_is_named(encoding, text, name):
+    assert decode(text.encode(encoding)) == (text, name)
+
+
+@pytest.mark.parametrize("around", ["Überall “quoted” words — and cafés. ", "plain words only, one after another. "])
+def test_one_byte_of_windows_1252_in_twelve_kilobytes_of_utf_8_is_mended(around):
+    data = (around * 200).encode()
+    text, encoding = decode(data[:6_000] + b" court\x92s " + data[6_000:])
+    assert text.replace(" court’s ", "") == around * 200
+    assert encoding  # and counted
+
+
+def test_a_character_that_was_cut_off_is_no_reason_to_guess():
+    data = ENGLISH.encode()
+    assert decode(data + b"\xe2\x80") == (ENGLISH + "�", MENDED)
+    assert decode(data[:20] + b"\xe2\x80" + data[20:])[0].replace("�", "", 1) == ENGLISH
+
+
+@pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\1\0\0\0\2\0", b"a\0b"])
+def test_binary_data_are_no_text(data):
+    with pytest.raises(Drop, match="binary"):
+        decode(data)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_text_or_dropped(data):
+    try:
+        assert isinstance(decode(data)[0], str)
+    except Drop as drop:
+        assert drop.reason
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("court\x92s \x93Smith\x94 \x96 \x85", "court’s “Smith” – …"),
+        ("itâ\x80\x99s", "it’s"),  # UTF-8 that was read as Latin-1
+        ("one.\fPage two", "one.\nPage two"),
+        ("a\vb\u2028c\r\nd\re", "a\nb\nc\nd\ne"),
+        ("e\u0301", "é"),
+        ("ﬁnal oﬀer, diﬃcult ﬂoor", "final offer, difficult floor"),
+        ("fac\u00ad\n  tors and co\u00adop", "factors and coop"),
+        ("a\ufeffb\u2060c\x00\x81\ud800", "abc"),
+        ("naïve “café” – x²", "naïve “café” – x²"),
+    ],
+)
+def test_the_form_of_every_text(text, expected):
+    assert normalize(text) == expected
+
+
+@given(st.text())
+def test_the_form_is_stable(text):
+    assert normalize(normalize(text)) == normalize(text)

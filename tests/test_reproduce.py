@@ -1,0 +1,363 @@
+"""Tests autodata.reproduce: the graph of every table, what is finished, the jobs, and what a dry run says."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from autodata import status
+from autodata.cluster import jobs
+from autodata.cluster.jobs import QueuedJob
+from autodata.cluster.resources import Site
+from autodata.config import REPO, RecipeError
+from autodata.reproduce import follow, needs
+from autodata.reproduce.costs import count_most_nodes, count_step_gpus
+from autodata.reproduce.finished import find_finished, require_same
+from autodata.reproduce.graph import Step, build
+from autodata.reproduce.jobs import make_command, name_job, submit_all
+from autodata.reproduce.local import SharedServers, StepFailed, run_all
+from autodata.reproduce.record import STEPS, Cost, Record, StepRecord, find_ends, make_record, read_record
+from autodata.reproduce.request import read_request
+from autodata.run.folder import Run
+from autodata.run.records import RunError
+from autodata.types import WrongCall
+from tests.helpers import golden_dry_runs
+
+PAPER = "recipes/models/paper.yaml"
+TABLES = sorted((REPO / "recipes/tables").glob("*.yaml"))
+SMALL = [path for path in TABLES if path.stem != "table6"]
+
+
+@dataclass
+class Settings:
+    """Stands in for a recipe."""
+
+    of_a_test: bool = True
+
+
+@pytest.fixture(autouse=True)
+def in_the_repository(monkeypatch):
+    monkeypatch.chdir(REPO)
+
+
+def graph(*arguments: str, scale: str = "paper") -> list[Step]:
+    return build(read_request(list(arguments), scale))
+
+
+def finish(step: Step, **inputs: object) -> None:
+    """Write a finished run where a step expects it."""
+    with Run(step.target, "any", Settings(), inputs) as run:
+        run.start()
+        run.finish([])
+
+
+def require_order(steps: list[Step]) -> None:
+    for number, step in enumerate(steps):
+        assert {*step.after} <= {earlier.name for earlier in steps[:number]}, step.name
+
+
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
+def test_every_table_has_a_graph_that_begins_with_a_corpus(path):
+    steps = graph(str(path), PAPER)
+    require_order(steps)
+    assert [step.module for step in steps if step.module == "autodata.corpora.ingest"]
+    assert steps[-1].module == "eval.tables"
+    readers = [step for step in steps if not step.after]
+    assert {step.module for step in readers} <= {"autodata.corpora.ingest", "eval.run"}
+    assert all(
+        step.recipe.dataset is None for step in readers if step.module == "eval.run"
+    )  # benchmarks need no corpus
+    trainings = {step.name for step in steps if step.module == "training.grpo"}
+    assert all(trainings.isdisjoint(step.after) for step in steps if step.name in trainings)  # side by side
+
+
+@pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
+def test_a_small_graph_is_the_same_one_without_a_gpu(path):
+    steps, paper = graph(str(path), PAPER, scale="small"), graph(str(path), PAPER)
+    require_order(steps)
+    assert {step.module for step in steps} == {step.module for step in paper}
+    assert sum(count_step_gpus(step.recipe) for step in steps) == 0
+    assert needs.list_weights(steps) == {}
+    assert needs.list_missing_data(steps) == {}
+
+
+def test_the_graph_of_table_2():
+    steps = {step.name: step for step in graph("recipes/tables/table2.yaml", PAPER)}
+    assert (
+        steps["generate runs/cs/agentic"].after == steps["generate runs/cs/cot"].after == ("ingest runs/ingest/s2orc",)
+    )
+    assert steps["dataset runs/cs/dataset"].after == ("generate runs/cs/agentic", "generate runs/cs/cot")
+    assert steps["grpo runs/cs/grpo"].after == steps["grpo runs/cs/grpo_cot"].after == ("verify runs/cs/dataset",)
+    assert steps["eval runs/cs/eval_cot"].after == ("grpo runs/cs/grpo_cot", "verify runs/cs/dataset")
+    assert steps["eval runs/cs/eval_base"].after == ("verify runs/cs/dataset",)
+    assert list(steps)[-1] == "tables runs/tables/table2.md"
+
+
+def test_rows_that_only_cite_the_paper_need_no_run(tmp_path):
+    text = Path("recipes/tables/table2.yaml").read_text()
+    cited = text.replace("run: runs/cs/eval_cot\n", "run: ''\n")
+    (tmp_path / "table.yaml").write_text(cited)
+    assert "grpo runs/cs/grpo_cot" not in {step.name for step in graph(str(tmp_path / "table.yaml"), PAPER)}
+    for name in ("base", "agentic"):
+        cited = cited.replace(f"run: runs/cs/eval_{name}\n", "run: ''\n")
+    (tmp_path / "table.yaml").write_text(cited)
+    with pytest.raises(RecipeError, match="no row names a run"):
+        graph(str(tmp_path / "table.yaml"), PAPER)
+
+
+def test_files_and_values_go_to_the_steps_that_have_their_keys():
+    lora = "recipes/training/one_gpu.yaml"
+    steps = graph("recipes/tables/table2.yaml", PAPER, lora, "corpus=my/papers", "samples=1", "trainer.max_steps=5")
+    given = {step.name: step.arguments[1:] for step in steps}
+    assert given["ingest runs/ingest/s2orc"] == ("path=my/papers",)
+    assert given["generate runs/cs/cot"] == (PAPER,)
+    assert given["dataset runs/cs/dataset"] == given["tables runs/tables/table2.md"] == ()
+    assert given["grpo runs/cs/grpo"] == (PAPER, lora, "trainer.max_steps=5")
+    assert given["eval runs/cs/eval_base"] == (PAPER, "samples=1")
+
+
+def test_an_ingested_corpus_is_read_as_it_is(tmp_path):
+    with Run(str(tmp_path / "corpus"), "ingest", Settings(), {}) as run:
+        run.start()
+    steps = graph("recipes/tables/table1.yaml", PAPER, f"corpus={tmp_path / 'corpus'}")
+    assert steps[0].recipe.documents.path == str(tmp_path / "corpus")
+    assert not [step for step in steps if step.module == "autodata.corpora.ingest"]
+
+
+def test_all_runs_move_together():
+    steps = {step.name: step for step in graph("recipes/tables/table2.yaml", PAPER, "runs=/big/disk")}
+    assert all(name.partition(" ")[2].startswith("/big/disk/") for name in steps)
+    evaluation, table = steps["eval /big/disk/cs/eval_cot"].recipe, list(steps.values())[-1]
+    assert evaluation.evaluated.weights == "/big/disk/cs/grpo_cot/model_at_200"
+    assert evaluation.dataset == "/big/disk/cs/dataset"
+    rows = next(text for text in table.arguments if text.startswith("rows="))
+    assert json.loads(rows.removeprefix("rows="))[0]["run"] == "/big/disk/cs/eval_base"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["samples=1"], "the first argument must be a table's recipe"),
+        (["recipes/tables/table2.yaml", "models"], "neither a .yaml file nor"),
+        (["recipes/tables/table2.yaml", "run=x"], "runs=FOLDER moves all runs"),
+        (["recipes/tables/table2.yaml", "runs="], "name a folder"),
+        (["recipes/tables/table2.yaml", PAPER, "nonsense=1"], "nonsense=1: no step has a key of this name"),
+        (["recipes/demo/table2.yaml", "corpus=x"], "no step of this table reads a corpus"),
+        (["recipes/tables/table99.yaml"], "no such file"),
+        (["recipes/tables/table2.yaml", "recipes/models/none.yaml"], "no such file"),
+    ],
+)
+def test_a_wrong_request_names_what_to_change(arguments, problem):
+    with pytest.raises(WrongCall, match=problem):
+        graph(*arguments)
+
+
+def test_recipes_that_need_one_another_are_an_error(tmp_path):
+    (tmp_path / "table.yaml").write_text(
+        "title: t\nshape: held-out\nruns: runs/t\noutput: runs/t.md\nrows: [{label: a, run: runs/a, command: c}]\n"
+    )
+    data = "arms: {cot: %s}\ndecontaminate: []\n"
+    (tmp_path / "dataset_a.yaml").write_text("run: runs/a\n" + data % "runs/b")
+    assert graph(str(tmp_path / "table.yaml"))[0].after == ()  # nobody makes runs/b, so it must be there already
+    (tmp_path / "dataset_b.yaml").write_text("run: runs/b\n" + data % "runs/a")
+    with pytest.raises(RecipeError, match="runs/a → runs/b → runs/a need one another"):
+        graph(str(tmp_path / "table.yaml"))
+    (tmp_path / "dataset_b.yaml").write_text("run: runs/a\n" + data % "x")
+    with pytest.raises(RecipeError, match="all make it"):
+        graph(str(tmp_path / "table.yaml"))
+
+
+def test_what_is_finished(tmp_path):
+    steps = graph("recipes/tables/table2.yaml", PAPER, f"runs={tmp_path}")
+    by_name = {step.name.replace(str(tmp_path), "runs"): step for step in steps}
+    finish(by_name["dataset runs/cs/dataset"])
+    verified = by_name["verify runs/cs/dataset"].name
+    assert verified not in find_finished(steps)  # nothing that comes after it is finished
+    finish(by_name["eval runs/cs/eval_base"])
+    assert verified in find_finished(steps)
+    table = by_name["tables runs/tables/table2.md"]
+    Path(table.target).parent.mkdir()
+    Path(table.target).write_text("table")
+    assert table.name not in find_finished(steps)
+    for arm in ("cot", "agentic"):
+        finish(by_name[f"eval runs/cs/eval_{arm}"])
+    os.utime(table.target, (1, 1))
+    assert table.name not in find_finished(steps)  # older than its runs
+    os.utime(table.target)
+    assert table.name in find_finished(steps)
+
+
+def test_a_finished_run_of_another_recipe_is_refused(tmp_path):
+    steps = graph("recipes/tables/table1.yaml", PAPER, f"runs={tmp_path}")
+    finish(steps[1], arm="agentic")
+    require_same(steps)
+    finish(steps[2], arm="agentic")
+    with pytest.raises(RunError, match="cs/cot was made from another recipe:\n  arm: 'agentic' → 'cot'\nname another"):
+        require_same(steps)
+
+
+class Queue:
+    """Stands in for Slurm: it takes jobs, and a test lets them end."""
+
+    def __init__(self, monkeypatch):
+        self.jobs: dict[str, QueuedJob] = {}
+        self.commands: dict[str, list[str]] = {}
+        monkeypatch.setattr(jobs, "find", lambda names: [job for job in self.jobs.values() if job.name in names])
+        monkeypatch.setattr(jobs, "submit", self.submit)
+        monkeypatch.setattr(jobs, "cancel", lambda ids: [self.jobs.pop(id) for id in ids])
+
+    def submit(self, command: list[str]) -> str:
+        id = str(len(self.commands) + 1)
+        self.commands[id] = list(command)
+        name = next(word for word in command if word.startswith("--job-name=")).partition("=")[2]
+        self.jobs[id] = QueuedJob(id, name, 0.0)
+        return id
+
+
+def record_of(folder: Path, steps: list[Step]) -> Record:
+    return make_record(folder, steps, {step.name: Cost("x") for step in steps}, find_finished(steps))
+
+
+def test_jobs_wait_for_those_before_them_and_the_same_command_resumes(tmp_path, monkeypatch, capsys):
+    queue, folder = Queue(monkeypatch), tmp_path / "reproduce"
+    steps = graph("recipes/tables/table2.yaml", PAPER, f"runs={tmp_path}")
+    submit_all(steps, record_of(folder, steps))
+    assert len(queue.commands) == len(steps)
+    assert "--dependency=afterok:2:3" in queue.commands["4"]
+    assert all("--kill-on-invalid-dep=yes" in command for id, command in queue.commands.items() if id != "1")
+    assert not [word for word in queue.commands["1"] if word.startswith("--dependency")]
+    assert [entry.job for entry in read_record(folder).steps.values()] == list(queue.commands)
+
+    submit_all(steps, record_of(folder, steps))  # nothing has changed: every job is kept
+    assert len(queue.commands) == len(steps)
+
+    finish(steps[0])
+    for id in ("1", "2"):  # the ingest has finished, an arm has died; the jobs after it have not been cancelled yet
+        del queue.jobs[id]
+    submit_all(steps, record_of(folder, steps))
+    assert len(queue.jobs) == len(steps) - 1
+    arm, dataset = queue.commands["12"], queue.commands["13"]
+    assert "recipes/cs/generate.yaml" in arm
+    assert not [word for word in arm if word.startswith("--dependency")]
+    assert "--dependency=afterok:12:3" in dataset  # the other arm's job was kept, the data set's was replaced
+    assert "kept job 3" in capsys.readouterr().out
+
+
+def test_two_tables_share_the_jobs_of_their_runs(tmp_path, monkeypatch):
+    queue = Queue(monkeypatch)
+    for name in ("table1", "table2", "figure3"):
+        steps = graph(f"recipes/tables/{name}.yaml", PAPER, f"runs={tmp_path}")
+        submit_all(steps, record_of(tmp_path / name, steps))
+    names = [job.name for job in queue.jobs.values()]
+    assert len(names) == len({*names}) == 6 + 6 + 1
+
+
+def test_the_script_of_a_job_and_how_a_training_is_launched(tmp_path, monkeypatch):
+    monkeypatch.delenv("AUTODATA_ACCELERATE", raising=False)
+    steps = graph("recipes/tables/table11.yaml", "recipes/models/one_gpu.yaml")
+    words = {step.name.partition(" ")[0]: make_command(step, [], tmp_path)[1:] for step in steps}
+    scripts = {name: command[0].removeprefix("slurm/") for name, command in words.items()}
+    assert scripts["ingest"] == "ingest.sh"
+    assert scripts["generate"] == "generate.sh"
+    assert scripts["question_types"] == scripts["dataset"] == scripts["verify"] == scripts["tables"] == "run.sh"
+    assert words["question_types"][4] == "eval.question_types"
+    training = next(s for s in graph("recipes/tables/figure3.yaml", PAPER) if s.module == "training.grpo")
+    assert make_command(training, [], tmp_path)[:2] == ["bash", "slurm/train.sh"]
+    lora = ["recipes/models/one_gpu.yaml", "recipes/training/one_gpu.yaml"]
+    training = next(s for s in graph("recipes/tables/figure3.yaml", *lora) if s.module == "training.grpo")
+    assert make_command(training, [], tmp_path)[1] == "AUTODATA_ACCELERATE=recipes/accelerate/one_gpu.yaml"
+    assert name_job(training) == name_job(training)
+
+
+def test_the_longest_chain_and_the_most_nodes():
+    def step(name: str, *after: str) -> StepRecord:
+        return StepRecord("m", name, tuple(f"m {other}" for other in after), Cost("x"))
+
+    steps = [step("a"), step("b", "a"), step("c", "a"), step("d", "b", "c")]
+    costs = {"m a": Cost("x", 8, 10.0), "m b": Cost("x", 8, 5.0), "m c": Cost("x", 9, 20.0), "m d": Cost("x")}
+    assert find_ends(steps, costs) == {"m a": 10.0, "m b": 15.0, "m c": 30.0, "m d": 30.0}
+    assert find_ends(steps[1:], costs)["m c"] == 20.0  # a finished step takes no time any more
+    assert count_most_nodes(steps, costs, Site(gpus_per_node=8)) == 3
+
+
+def test_what_must_be_there_beforehand(tmp_path, monkeypatch):
+    steps = graph("recipes/tables/table4.yaml", PAPER)
+    assert needs.list_weights(steps) == {
+        "Qwen/Qwen3.5-397B-A17B-FP8": 400.0,
+        "Qwen/Qwen3.5-4B": 10.0,
+        "moonshotai/Kimi-K2.6": 595.0,
+    }
+    assert {*needs.list_missing_data(steps)} >= {"corpora/prbench", "corpora/pile-of-law"}
+    monkeypatch.setattr(needs, "REPO", tmp_path)
+    assert "copy slurm/site.env.example" in needs.find_site_problems({})[0]
+    (tmp_path / "slurm").mkdir()
+    (tmp_path / "slurm/site.env").touch()
+    assert needs.find_site_problems({"SBATCH_PARTITION": "p", "SBATCH_ACCOUNT": "a"}) == []
+    problems = needs.find_site_problems({"SBATCH_ACCOUNT": "a", "AUTODATA_PYTHON": "none/python"})
+    assert [problem.partition(" ")[0] for problem in problems] == ["SBATCH_PARTITION", "AUTODATA_PYTHON=none/python:"]
+
+
+def test_status_says_what_waits_for_what(tmp_path, monkeypatch, capsys):
+    steps = graph("recipes/tables/table2.yaml", PAPER, f"runs={tmp_path}")
+    folder = tmp_path / "reproduce"
+    queue = Queue(monkeypatch)
+    submit_all(steps, record_of(folder, steps))
+    finish(steps[0])
+    waits = {id: ("PENDING", "Dependency") for id in queue.jobs if int(id) > 3}
+    monkeypatch.setattr(jobs, "list_reasons", lambda: waits | {"2": ("RUNNING", "None")})
+    _, standings = follow.look(folder)
+    states = {standing.name.replace(str(tmp_path), "runs"): standing for standing in standings}
+    assert states["ingest runs/ingest/s2orc"].state == "finished"
+    assert states["generate runs/cs/agentic"].state == "running"
+    died = states["generate runs/cs/cot"]
+    assert (died.state, "the same command submits it again" in died.detail) == ("died", True)
+    assert states["dataset runs/cs/dataset"].state == "waiting"
+    assert states["dataset runs/cs/dataset"].detail.startswith("for generate")
+    monkeypatch.setattr(sys, "argv", ["status", str(folder)])
+    status.main()
+    out = capsys.readouterr().out
+    assert "Died: generate" in out
+    assert "have no forecast" in out
+
+
+def test_a_damaged_record_is_named(tmp_path):
+    (tmp_path / STEPS).write_text('[{"module": 1}]')
+    with pytest.raises(RunError, match=r"steps\.json: damaged"):
+        read_record(tmp_path)
+
+
+def test_steps_that_share_servers():
+    generate, trained = "recipes/demo/generate.yaml", "recipes/demo/eval_trained.yaml"
+    steps = {step.arguments[0]: step for step in graph("recipes/demo")}
+    ordered = list(steps.values())
+    assert SharedServers._is_shared(steps[generate], ordered[1:])
+    assert not SharedServers._is_shared(steps[trained], ordered[ordered.index(steps[trained]) + 1 :])
+
+
+@pytest.mark.slow
+def test_a_step_that_fails_here_stops_the_others(tmp_path, capfd):
+    steps = [
+        Step("autodata.verify", str(tmp_path / "none"), (str(tmp_path / "none"),), (), None),
+        Step("autodata.verify", str(tmp_path / "other"), (str(tmp_path / "other"),), (), None),
+    ]
+    with pytest.raises(StepFailed, match=r"verify .*none ended with exit code 2; give the same command again"):
+        run_all(steps, tmp_path)
+    assert "2 of 2" not in capfd.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", golden_dry_runs.TABLES)
+def test_the_dry_run_of_a_table(table):
+    assert golden_dry_runs.describe(table) == (golden_dry_runs.FOLDER / f"{table}.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_script_prints_its_help_without_slurm():
+    env = {**os.environ, "PATH": "/usr/bin:/bin", "AUTODATA_PYTHON": sys.executable}
+    done = subprocess.run(["bash", "slurm/reproduce.sh", "--help"], capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    assert "--scale" in done.stdout
