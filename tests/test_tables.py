@@ -158,11 +158,13 @@ def test_the_papers_cells_stand_beside_ours_and_are_marked(tmp_path, monkeypatch
     assert "| metric | cot | agentic | cot, the paper's | agentic, the paper's |" in first
     assert "| rounds | – | – | 1.00 | 6.59 |" in first
     assert "| weak_avg | – | – | 0.677 | 0.458 |" in first
-    assert "python -m autodata.dataset recipes/cs/dataset.yaml" in first
+    assert "`bash slurm/reproduce.sh recipes/tables/table1.yaml recipes/models/paper.yaml` makes it" in first
     assert "| weak_median_pct | – | – | 10.7 | unknown |" in third
     assert "| 4B + RL Agentic data, the paper's | 0.774 | 0.894 | 0.632 | 0.768 | unknown |" in second
     assert "| Qwen3.5-4B, the paper's | 0.630 | 0.758 | 0.366 | 0.484 | unknown |" in second, "zeros at the end stay"
-    assert "python -m eval.run recipes/cs/eval_agentic.yaml" in second
+    assert (
+        second.count("`bash slurm/reproduce.sh recipes/tables/table2.yaml recipes/models/paper.yaml` makes them") == 1
+    )
     assert "| model | gpt5 legal | gpt5 legal_hard | kimi legal | kimi legal_hard | thousand tokens |" in fourth
     assert "| Qwen3.5-4B | – | – | – | – | – | – |" in fourth
     assert "| 4B + RL Agentic, the paper's | 0.441 | 0.315 | 0.393 | 0.266† | unknown | unknown |" in fourth

@@ -1,46 +1,72 @@
-"""Writes the forecasts of docs/reproduce.md: what each step of the paper's tables takes, by autodata.plan.
+"""Writes the forecasts of docs/reproduce.md: what each table of the paper takes, and each of its steps.
 
-`python -m tests.helpers.forecasts` renews the page's table.
+`python -m tests.helpers.forecasts` renews them.
 """
 
 import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from autodata.config import load, schema_for
-from autodata.plan.plan import make_plan, parse
-from autodata.stats.writing import write_table
+from autodata.reproduce.costs import forecast
+from autodata.reproduce.graph import Step, build
+from autodata.reproduce.request import read_request
+from autodata.stats.writing import DASH, write_duration, write_table
+from eval.tables.write import find_recipes
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reproduce.md"
 MODELS = "recipes/models/paper.yaml"
-DOCUMENTS = {"cs": 10_000, "legal": 7_800, "science": 10_000}  # as many as the paper states; for science chosen
-RECIPES = (
-    *(f"recipes/{domain}/{name}.yaml" for domain in DOCUMENTS for name in ("generate", "generate_cot")),
-    *(f"recipes/{domain}/{name}.yaml" for domain in DOCUMENTS for name in ("grpo", "grpo_cot")),
-    "recipes/science/grpo_combined.yaml",
-    *(f"recipes/cs/eval_{arm}.yaml" for arm in ("base", "agentic")),
-    *(f"recipes/legal/prbench_{arm}.yaml" for arm in ("base", "strong", "agentic")),
-    *(f"recipes/science/eval_{arm}.yaml" for arm in ("base", "agentic")),
-)
-COLUMNS = ("wall-clock", "GPUs", "GPU-hours held", "tokens")
-_TABLE = re.compile(r"(?<=<!-- forecasts -->\n).*?(?=\n<!-- end -->)", re.DOTALL)
+COLUMNS = ("wall-clock", "GPU-hours", "tokens, million")
+_FORECASTS = re.compile(r"(?<=<!-- forecasts -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
-def forecast(path: str) -> list[str]:
-    """Plan one step; a training's tokens are not in the first table of its plan."""
-    domain = Path(path).parent.name
-    counted = ["--documents", str(DOCUMENTS[domain])] if Path(path).stem.startswith("generate") else []
-    options = parse([path, MODELS, *counted, "--repeats", "1"])
-    summary = make_plan(load(schema_for(path), options.recipe), options).summarize(None)
-    return [f"`{path}`", *(summary.get(column, "–").partition(" [")[0] for column in COLUMNS)]
+def sum_table(steps: Sequence[Step], costs: Mapping[str, Any]) -> list[str]:
+    """Sum the forecasts of a table's steps; those that can run at the same time do."""
+    ends: dict[str, float] = {}
+    for step in steps:
+        ends[step.name] = max((ends[name] for name in step.after), default=0.0) + (costs[step.name].seconds or 0.0)
+    known = [costs[step.name] for step in steps if costs[step.name].seconds]
+    if not known:
+        return [DASH] * len(COLUMNS)
+    return write_costs(max(ends.values()), sum(c.gpu_hours for c in known), sum(c.tokens for c in known))
+
+
+def write_costs(seconds: float, gpu_hours: float, tokens: float) -> list[str]:
+    return [write_duration(seconds), f"{gpu_hours:,.0f}", f"{tokens / 1e6:,.0f}"]
+
+
+def list_steps(costs: Mapping[str, Any]) -> list[list[str]]:
+    """List the steps that have a forecast; equal ones share a row."""
+    rows = defaultdict(list)
+    for name, cost in costs.items():
+        command, _, run = name.partition(" ")
+        if cost.seconds:
+            rows[command, cost].append(f"`{run}`")
+    return [
+        [f"{command} {', '.join(runs)}", str(cost.gpus), *write_costs(cost.seconds, cost.gpu_hours, cost.tokens)]
+        for (command, cost), runs in rows.items()
+    ]
+
+
+def write_forecasts() -> str:
+    """Write both tables."""
+    paths = find_recipes(Path("recipes/tables"))
+    graphs = {path.stem: build(read_request([str(path), MODELS], "paper")) for path in paths}
+    costs = forecast(list({step.name: step for steps in graphs.values() for step in steps}.values()))
+    equal = defaultdict(list)
+    for name, steps in graphs.items():
+        unknown = sum(costs[step.name].gpus > 0 and not costs[step.name].seconds for step in steps)
+        equal[(*sum_table(steps, costs), str(unknown or DASH))].append(f"`{name}`")
+    tables = [[", ".join(names), *cells] for cells, names in equal.items()]
+    header = ["table", *COLUMNS, "steps on GPUs without a forecast"]
+    steps = write_table([["step", "GPUs", *COLUMNS], *list_steps(costs)])
+    return f"{write_table([header, *tables])}\n\n{steps}\n"
 
 
 def main() -> None:
-    rows = []
-    for path in RECIPES:
-        rows.append(forecast(path))
-        print(*rows[-1], flush=True)
-    text = write_table([["step", *COLUMNS], *rows])
-    PAGE.write_text(_TABLE.sub(lambda _: text, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    forecasts = write_forecasts()
+    PAGE.write_text(_FORECASTS.sub(lambda _: forecasts, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":
