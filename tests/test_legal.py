@@ -171,7 +171,7 @@ def test_an_orchestrating_model_advises_the_writer(play):
     trajectory = play(court, orchestrate_by_agent)
     assert (trajectory.end, trajectory.orchestrator, trajectory.refused) == (End.ACCEPTED, "agent", ())
     assert all("Try the notice." in prompt for prompt in court.seen["writer"])
-    assert "Round 1: improve." in court.seen["orchestrator"][-1]
+    assert "Round 1: improve" in court.seen["orchestrator"][-1]
 
 
 def test_an_unsuitable_document_is_skipped_with_its_note_and_nobody_writes(play):
