@@ -108,9 +108,9 @@ def decide(example: Example, gate: Gate) -> Verdict:
     evidence, review = example.evidence, example.evidence.review
     loop_judge = review.get("loop_judge")
     if isinstance(loop_judge, Mapping):
-        # Both the loop-judge and the post-filter must accept (paper Sec. 3.2).
+        # The loop-judge and the post-filter must accept, and the weak attempts must differ (paper Sec. 3.2).
         has_flags = review.get("post_filter_flags") or review.get("post_filter_overrides")
-        if loop_judge.get("verdict") != "accept" or has_flags:
+        if loop_judge.get("verdict") != "accept" or has_flags or acceptance.are_equal(_recompute(example)[0]):
             return Verdict(False, Failure.IMPROVE)
     planned = (evidence.weak_planned, evidence.strong_planned)
     cut_off = (evidence.weak_outcomes.count(Outcome.CUT_OFF), evidence.strong_outcomes.count(Outcome.CUT_OFF))

@@ -171,7 +171,7 @@ def test_an_orchestrating_model_advises_the_writer(play):
     trajectory = play(court, orchestrate_by_agent)
     assert (trajectory.end, trajectory.orchestrator, trajectory.refused) == (End.ACCEPTED, "agent", ())
     assert all("Try the notice." in prompt for prompt in court.seen["writer"])
-    assert "Round 1: improve." in court.seen["orchestrator"][-1]
+    assert "Round 1: improve" in court.seen["orchestrator"][-1]
 
 
 def test_an_unsuitable_document_is_skipped_with_its_note_and_nobody_writes(play):
@@ -236,7 +236,7 @@ def test_improve_reaches_the_writer_with_the_numbers_and_the_extract_is_used_aga
 
 
 def test_refused_proposals_are_explained_beside_what_was_measured_last(play):
-    wrong = [proposal(), "no json", proposal(count=14), proposal(weight=7), proposal("Another?")]
+    wrong = [proposal(), "no json", proposal(count=14), proposal(weight=11), proposal("Another?")]
     court = Court(proposals=wrong, reviews=[SENT_BACK, REVIEW])
     trajectory = play(court)
     assert [r.verdict.failure for r in trajectory.rounds] == [
@@ -250,26 +250,94 @@ def test_refused_proposals_are_explained_beside_what_was_measured_last(play):
     reasons = (
         "no JSON object",
         "14 criteria instead of 15 to 25",
-        "criterion 1: weight 7 is not critical, which is 8 to 10",
+        "criterion 1: weight 11 is in no class (critical 8 to 10, ",
     )
     for prompt, reason in zip(court.seen["writer"][2:], reasons, strict=True):
         assert reason in prompt and "Let the lease expire." in prompt
 
 
 @pytest.mark.parametrize(("length", "accepted"), [(1000, True), (1001, False)])
-def test_a_question_that_is_too_long_is_never_accepted(play, length, accepted):
+def test_a_question_that_is_too_long_is_never_accepted_and_nobody_tries_it(play, length, accepted):
     court = Court(proposals=[proposal("x" * length)])
     round = play(court, orchestrate, "domain.max_rounds=1").rounds[0]
-    overrides = [] if accepted else ["1001 characters, more than 1000"]
-    assert (round.verdict.accepted, round.review["post_filter_overrides"]) == (accepted, overrides)
+    assert (round.verdict.accepted, "solver" in court.seen, "loop_judge" in court.seen) == (accepted,) * 3
+    if not accepted:
+        assert round.verdict.reason == "post-filter: 1001 characters, more than 1000"
+
+
+def test_a_baseline_measures_a_flagged_question_and_records_the_override(play):
+    court = Court(proposals=[proposal("x" * 1001)])
+    round = play(court, propose_unselected, "arm=cot").rounds[0]
     assert round.review["loop_judge"]["verdict"] == "accept"
+    assert round.review["post_filter_overrides"] == ["1001 characters, more than 1000"]
+    assert (round.verdict.accepted, round.verdict.failure) == (False, Failure.IMPROVE)
 
 
 def test_a_flag_that_overrides_nothing_is_recorded_as_a_flag(play):
-    court = Court(proposals=[proposal("In the case of my lease, may I leave?")], reviews=[SENT_BACK])
-    round = play(court, orchestrate, "domain.max_rounds=1").rounds[0]
-    assert (round.review["post_filter_flags"], round.review["post_filter_overrides"]) == (["in the case of"], [])
-    assert round.verdict.reason == "post-filter: in the case of"
+    court = Court(proposals=[proposal("In re Miller, may I leave?")], reviews=[SENT_BACK])
+    round = play(court, propose_unselected, "arm=cot").rounds[0]
+    assert (round.review["post_filter_flags"], round.review["post_filter_overrides"]) == (["in re"], [])
+    assert round.verdict.reason == "post-filter: in re"
+
+
+def test_the_writer_is_shown_what_code_refused_and_a_mended_question_is_accepted(play):
+    flagged = "Act as my lawyer. My landlord ignored my letters. Can I keep the rent?"
+    court = Court(proposals=[proposal(flagged), proposal(flagged.removeprefix("Act as my lawyer. "))])
+    assert [r.verdict.failure for r in play(court).rounds] == [Failure.LOW_QUALITY, None]
+    assert len(court.seen["solver"]) == 8
+    assert "post-filter: act as" in court.seen["writer"][1] and flagged in court.seen["writer"][1]
+    assert "1. (+8, issue_spotting) States point 1\n2. (+8" in court.seen["writer"][1]
+
+
+def test_what_a_filter_cannot_decide_is_left_to_the_reviewer_with_a_hint(play):
+    court = Court(proposals=[proposal("In re: my lease. The deed of 1923 gives me a path. May I use it?")])
+    (only,) = play(court).rounds
+    assert only.verdict.accepted and only.review["post_filter_hints"] == ["in re", "a year from 1800 to 1939"]
+    assert "an honest client might: in re; a year from 1800 to 1939. Decide" in court.seen["loop_judge"][0]
+
+
+class Flat(Court):
+    """A court in which all answers of the weak solver earn the same."""
+
+    points = 0
+
+    def __call__(self, body, count):
+        reply = super().__call__(body, count)
+        is_weak_answer = "response_format" not in body and "tools" not in body and body["model"] not in ("large", "l")
+        return completion(f"I make {self.points} points.") if is_weak_answer else reply
+
+
+@pytest.mark.parametrize(("points", "score"), [(0, "0.0"), (7, "0.5"), (14, "1.0")])
+def test_equal_weak_scores_are_sent_back_whatever_the_reviewer_says(play, points, score):
+    court = Flat()
+    court.points = points
+    (only,) = play(court, orchestrate, "domain.max_rounds=1").rounds
+    assert only.review["loop_judge"]["verdict"] == "accept" and only.review["weak_std_points"] == 0.0
+    assert only.verdict.failure is Failure.IMPROVE
+    assert only.verdict.reason.startswith(f"all 5 weak attempts score {score}: ")
+    assert "code sends the task back whatever the verdict is" in court.seen["loop_judge"][0]
+
+
+def test_a_review_of_adjectives_is_asked_for_again(play):
+    adjectives = REVIEW | {"weak_pattern": "poor", "strong_pattern": "solid", "verdict_reason": "A good task."}
+    court = Court(reviews=[adjectives, REVIEW])
+    assert play(court).end is End.ACCEPTED
+    assert len(court.seen["loop_judge"]) == 2
+
+
+def test_adjectives_that_stay_are_no_verdict(play):
+    with pytest.raises(base.JudgeFailed, match="`strong_pattern` names no criterion by its number from 1 to 15"):
+        play(Court(reviews=[REVIEW | {"strong_pattern": "All in all a good spread."}]))
+
+
+def test_writer_and_reviewer_see_the_earlier_version_under_the_same_numbers(play):
+    court = Court(proposals=[proposal(), proposal("Another?")], reviews=[SENT_BACK, REVIEW])
+    play(court)
+    writer, reviewer = court.seen["writer"][1], court.seen["loop_judge"][1]
+    assert "round 1, with how many" in reviewer
+    for prompt in (writer, reviewer):
+        assert seal(QUESTION, "question") in prompt
+        assert '{"number": 14, "weight": 8, "criterion": "States point 14", "weak_passed": "' in prompt
 
 
 def test_rounds_end_at_the_cap(play):

@@ -143,6 +143,34 @@ def test_challengers_of_a_batch_differ_and_so_do_batches(journal):
     assert "the same question as in an earlier round" in trajectory.rounds[10].verdict.reason
 
 
+def test_a_derivation_is_asked_for_and_shown_to_nobody(journal):
+    class Deriving(World):
+        def _propose(self, body, text):
+            proposal = json.loads(super()._propose(body, text).body["choices"][0]["message"]["content"])
+            return completion(json.dumps({**proposal, "derivation": "SECRET working"}))
+
+    trajectory, server = play(journal, Deriving({n: (0, 2) for n in SEEDS}), "domain.max_rounds=5")
+    schema = bodies(server, "propose")[0]["response_format"]["json_schema"]["schema"]["properties"]
+    assert list(schema) == ["question", "derivation", "answer"]
+    assert not any("SECRET" in str(body) for body in server.requests)
+    assert "SECRET" not in TRAJECTORY.dump_json(trajectory).decode()
+
+
+def test_the_screen_solves_before_it_is_shown_the_answer(journal):
+    class Solving(World):
+        def _screen(self, body, text):
+            return completion(json.dumps({"own_answer": "$x$", "reason": "another", "promising": False}))
+
+    trajectory, server = play(journal, Solving({}), "domain.max_rounds=1")
+    (only,) = trajectory.rounds
+    assert (only.verdict.failure, only.quality.reason) == (Failure.LOW_QUALITY, "own answer: $x$; another")
+    body = bodies(server, "screen")[0]
+    schema = body["response_format"]["json_schema"]["schema"]["properties"]
+    assert list(schema) == ["own_answer", "reason", "promising"]
+    prompt = body["messages"][-1]["content"]
+    assert prompt.index("solve the question yourself") < prompt.index("<answer-")
+
+
 def test_siblings_that_ask_the_same_are_one_proposal(journal):
     class Unison(World):
         def _propose(self, body, text):

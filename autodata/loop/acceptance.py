@@ -44,6 +44,11 @@ def mean(values: Scores) -> Fraction:
     return Fraction(sum(value.numerator * (whole // value.denominator) for value in values), whole * len(values))
 
 
+def are_equal(values: Scores) -> bool:
+    """Return True if several attempts all have the same score: GRPO learns from differences only (paper Sec. 3.2)."""
+    return len(values) > 1 and len(set(values)) == 1
+
+
 def count_cut_off(attempts: Sequence[Attempt]) -> int:
     return sum(a.outcome is Outcome.CUT_OFF for a in attempts)
 

@@ -116,6 +116,13 @@ class Domain(ABC):
     async def check_quality(self, document: Document, candidate: Candidate, attempt: int = 0) -> Quality:
         """Check whether the candidate is worth attempting. `attempt` 1 is the final check. Raises JudgeFailed."""
 
+    def find_refusal(self, candidate: Candidate) -> str | None:
+        """Return why code would never accept this candidate, whatever it scores; None if it may be accepted.
+
+        It is asked before anybody tries the candidate, but not in a baseline, which keeps whatever was proposed.
+        """
+        return None
+
     async def judge(self, candidate: Candidate, answer: str, seed: int) -> Judgement:
         """Judge which criteria an answer meets."""
         return await self.agents.judge(candidate, answer, seed, self.asks, self.config.criteria_per_call)

@@ -68,7 +68,8 @@ class Harness:
             return self._close(Round(number, None, None, (), (), verdict, **advice))
 
         quality = await domain.check_quality(self.document, candidate)
-        if fault := find_fault(quality, candidate):
+        refusal = None if self.is_baseline else domain.find_refusal(candidate)
+        if fault := find_fault(quality, candidate) or refusal:
             verdict = Verdict(False, Failure.LOW_QUALITY, fault)
             return self._close(Round(number, candidate, quality, (), (), verdict, **advice))
 

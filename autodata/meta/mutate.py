@@ -11,7 +11,7 @@ from autodata.loop.agents import Agents, attempt_seed, make_object
 from autodata.loop.parsing import ParseError, read_text
 from autodata.loop.prompts import PromptSet
 from autodata.meta.genome import Genome
-from autodata.recipes.domain import RubricBounds, Shape
+from autodata.recipes.domain import Gate, RubricBounds, Shape
 from autodata.serving.llm import Client
 from autodata.serving.request import Request
 from autodata.types import Role, Round, Trajectory
@@ -34,21 +34,22 @@ class Edit:
 class Author:
     """Asks the analyser and the editor. Both see documents and answers as sealed material."""
 
-    def __init__(self, client: Client, seed: int, asks: int, shown_chars: int):
+    def __init__(self, client: Client, seed: int, asks: int, shown_chars: int, gate: Gate):
         self._prompts = PromptSet(_PROMPTS)
         self._agents = Agents(client, self._prompts)
-        self._seed, self._asks, self._shown_chars = seed, asks, shown_chars
+        self._seed, self._asks, self._shown_chars, self._gate = seed, asks, shown_chars, describe_gate(gate)
 
     @property
     def spent(self) -> int:
         """Tokens read and written so far."""
         return sum(self._agents.spent.values())
 
-    async def analyse(self, iteration: int, trajectories: Sequence[Trajectory], history: str) -> str:
-        """Ask the analyser for the root causes of the failures. Raises ParseError if no reply could be read."""
+    async def analyse(self, iteration: int, trajectories: Sequence[Trajectory], tried: int, history: str) -> str:
+        """Ask the analyser why these trajectories failed, of all documents that were tried. Raises ParseError."""
         failures = Counter(str(r.verdict.failure) for t in trajectories for r in t.rounds if r.verdict.failure)
         shown = describe(trajectories, self._shown_chars)
-        slots = {"failures": dict(failures.most_common()), "history": history, "trajectories": shown}
+        counts = {"passed": tried - len(trajectories), "tried": tried, "failures": failures.most_common()}
+        slots = {"gate": self._gate, **counts, "history": history, "trajectories": shown}
         request = self._write(iteration, Role.ANALYSER, slots, _ANALYSIS)
         return await self._agents.ask_until_read(request, lambda r: read_text(r, "analysis", _MAX_TEXT), self._asks)
 
@@ -75,14 +76,34 @@ def _describe_round(round: Round) -> str:
     lines = [f"Round {round.number}: {round.verdict.failure or 'accepted'}. {round.verdict.reason}"]
     if round.candidate:
         lines += [f"Question: {round.candidate.question}", f"Context: {round.candidate.context}"]
-        lines += [f"Criterion ({c.weight:+d}): {c.text}" for c in round.candidate.rubric]
+        lines += [
+            f"Criterion ({c.weight:+d}): {c.text}{_count_met(round, at)}"
+            for at, c in enumerate(round.candidate.rubric)
+        ]
     if round.quality and not round.quality.passed:
         lines.append(f"Quality check: {round.quality.reason}")
     for solver, attempts in (("weak", round.weak), ("strong", round.strong)):
         for a in attempts:
             score = "not judged" if a.judgement.score is None else f"{a.judgement.score:.2f}"
-            lines += [f"Answer of the {solver} solver, score {score}: {a.answer or a.outcome}", a.judgement.reason]
+            lines.append(f"Answer of the {solver} solver, score {score}: {a.answer or a.outcome}")
     return "\n".join(lines)
+
+
+def _count_met(round: Round, at: int) -> str:
+    """Count how many attempts of each solver met a criterion; empty where nobody tried the question."""
+    counts = []
+    for solver, attempts in (("weak", round.weak), ("strong", round.strong)):
+        met = [a.judgement.met[at] for a in attempts if a.judgement.met is not None]
+        counts += [f"{solver} {sum(met)}/{len(met)}"] if met else []
+    return f" — met by {', '.join(counts)}" if counts else ""
+
+
+def describe_gate(gate: Gate) -> str:
+    """Name the thresholds of a gate in words, such as "gap at least 0.2"."""
+    bounds = (
+        (name, bound) for name, bound in asdict(gate).items() if bound is not None and name != "finished_at_least"
+    )
+    return ", ".join(f"{name.replace('_', ' ')} {bound:g}" for name, bound in bounds)
 
 
 def describe_shape(shape: Shape) -> dict[str, object]:

@@ -106,7 +106,8 @@ class Search:
     async def _iterate(self, draw: Draw) -> None:
         """Make a mutant, compare it, and save the outcome. Raises Draining, EndpointError, JournalError."""
         parent = self.population.members[draw.parent]
-        author = Author(self.client, self.recipe.seed, self.recipe.asks, self.recipe.shown_chars)
+        recipe, gate = self.recipe, self.recipe.domain.presets[self.recipe.domain.preset]
+        author = Author(self.client, recipe.seed, recipe.asks, recipe.shown_chars, gate)
         child, trials, outcome = None, [], ""
         try:
             async with asyncio.timeout(self.recipe.iteration_hours * 3600):
@@ -142,11 +143,12 @@ class Search:
         documents = [training[(draw.iteration * size + i) % len(training)] for i in range(min(size, len(training)))]
         history = self._describe_history(draw.seen)
         trials = await self.evaluator.try_all(parent.id, parent.genome, documents, _TRAINING + draw.iteration)
-        failed = [trajectory for trial, trajectory in trials if trajectory and not trial.passed]
+        measured = [(trial, trajectory) for trial, trajectory in trials if trajectory]
+        failed = [trajectory for trial, trajectory in measured if not trial.passed]
         if not failed:
             raise Refused("its parent failed on no training document, so there is nothing to learn from")
         try:
-            analysis = await author.analyse(draw.iteration, failed, history)
+            analysis = await author.analyse(draw.iteration, failed, len(measured), history)
             edit = await author.edit(draw.iteration, parent.genome, analysis, history)
         except ParseError as error:
             raise Refused(f"no readable edit ({error})") from error

@@ -76,7 +76,7 @@ def find_step(weights: str) -> int | None:
 def _check_trained(label: str, weights: str, training: Mapping[str, Any]) -> None:
     """Raise RecipeError unless the label names the trained arms (or says `combined`) and no other arm or model."""
     arms, words = training["inputs"]["arms"], list_words(label)
-    base = name_model(str(training["inputs"].get("model", ""))).rpartition("/")[2]
+    base = _name_base(training)
     named = {arm for arm in {*arms, *ARMS} if f" {arm.replace('_', ' ')} " in f" {' '.join(words)} "}
     is_named = named.issuperset(arms) or (len(arms) > 1 and "combined" in " ".join(words))
     # Words that say that nothing was trained, and sizes or versions that the base model has not.
@@ -85,6 +85,13 @@ def _check_trained(label: str, weights: str, training: Mapping[str, Any]) -> Non
         example = f"{base} + RL {arms[0] if len(arms) == 1 else 'combined'} data"
         advice = f"write a label that names this model and these arms only, for example label='{example}'"
         raise RecipeError(f"label={label}: {weights} is {base}, trained on {' and '.join(arms)}; {advice}")
+
+
+def _name_base(training: Mapping[str, Any]) -> str:
+    """Name the model that a training began with, before any earlier training that it continues."""
+    model = str(training["inputs"].get("model", ""))
+    earlier = find_training(model)
+    return _name_base(earlier) if earlier else name_model(model).rpartition("/")[2]
 
 
 def identify(recipe: EvalRecipe) -> dict[str, str | int | None]:

@@ -118,10 +118,11 @@ def ask_skills(client: Recorder) -> dict[str, list[tuple[Message, ...]]]:
 
 
 def ask_meta(client: Recorder) -> dict[str, list[tuple[Message, ...]]]:
-    author, genome = Author(client, 0, 1, 6_000), read_baseline(load_domain("cs", client).config)
+    config = load_domain("cs", client).config
+    author, genome = Author(client, 0, 1, 6_000, config.presets[config.preset]), read_baseline(config)
     failed = material.give_up(material.PAPER, material.fail_in_every_way(material.CS[:3]))
     return {
-        "meta.analyser": client.record(author.analyse(2, [failed], HISTORY)),
+        "meta.analyser": client.record(author.analyse(2, [failed], 3, HISTORY)),
         "meta.editor": client.record(author.edit(2, genome, ANALYSIS, HISTORY)),
     }
 

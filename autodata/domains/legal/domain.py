@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from autodata.domains.legal import extractor, loop_judge, packet, post_filter, writer
 from autodata.domains.legal.packet import Packet
-from autodata.domains.legal.post_filter import Findings
 from autodata.loop import domain as base
 from autodata.loop import rubric
 from autodata.loop.agents import attempt_seed
@@ -20,7 +19,8 @@ class Domain(base.Domain):
     """An extractor reads the document, a writer asks, both solvers answer, a loop-judge accepts or wants a better one.
 
     The paper gives this domain no thresholds, so the loop-judge's verdict is the only one that a model gives. Code
-    overrides it in one direction only: a question that the post-filter flags is never accepted.
+    overrides it in one direction only: a question that the post-filter flags is never accepted, and neither is one on
+    which the weak solver's attempts all score the same.
     """
 
     async def prepare(self, document: Document) -> Document:
@@ -56,7 +56,6 @@ class Domain(base.Domain):
             "shape": self.shape,
             "bands": writer.BANDS,
             "question_chars": self.config.question_chars,
-            "forbidden": post_filter.NAMES,
             **writer.gather_feedback(rounds),
         }
         return [base.Challenge(slots, writer.candidate_schema(self.shape))]
@@ -76,6 +75,11 @@ class Domain(base.Domain):
             faults.append(SPEAKS_OF_SOLVERS)
         return Quality(not faults, "; ".join(faults), candidate.hash, {"checked_by": "code"})
 
+    def find_refusal(self, candidate: Candidate) -> str | None:
+        """Apply the post-filter before solvers are paid: it needs nothing but the text of the question."""
+        flags = post_filter.inspect(candidate.question, self.config.question_chars).flags
+        return f"post-filter: {'; '.join(flags)}" if flags else None
+
     async def assess(
         self, candidate: Candidate, weak: Sequence[Attempt], strong: Sequence[Attempt], rounds: Sequence[Round]
     ) -> base.Assessment:
@@ -88,11 +92,12 @@ class Domain(base.Domain):
         findings = post_filter.inspect(candidate.question, self.config.question_chars)
         measured = packet.build(candidate, weak, strong, findings, rounds)
         opinion = await self._ask_loop_judge(candidate, measured, len(rounds) + 1)
-        verdicts = {name: combine(verdict, opinion, findings) for name, verdict in by_threshold.verdicts.items()}
+        verdicts = {name: combine(verdict, opinion, measured) for name, verdict in by_threshold.verdicts.items()}
         review = {
             "loop_judge": opinion,
             "post_filter_flags": findings.flags,
             "post_filter_overrides": findings.flags if opinion["verdict"] == loop_judge.ACCEPT else [],
+            "post_filter_hints": list(findings.hints),
             **measured.numbers(),
         }
         return base.Assessment(verdicts, review)
@@ -102,16 +107,20 @@ class Domain(base.Domain):
         seed = attempt_seed(self.seed, candidate.hash, number, Role.QUALITY_VERIFIER, 0)
         messages = self.prompts.render("loop_judge", slots)
         request = Request(Role.QUALITY_VERIFIER, messages, seed, schema=loop_judge.SCHEMA)
+        count = len(candidate.rubric)
         try:
-            return await self.agents.ask_until_read(request, loop_judge.read_review, self.asks)
+            return await self.agents.ask_until_read(request, lambda r: loop_judge.read_review(r, count), self.asks)
         except ParseError as error:
             raise base.JudgeFailed(f"round {number}, loop-judge, {error}") from error
 
 
-def combine(by_threshold: Verdict, opinion: Mapping[str, object], findings: Findings) -> Verdict:
-    """Apply the post-filter first, then the loop-judge; good averages never overrule *improve* (paper Sec. 3.2)."""
-    if findings.flags:
-        return Verdict(False, Failure.IMPROVE, f"post-filter: {'; '.join(findings.flags)}")
+def combine(by_threshold: Verdict, opinion: Mapping[str, object], measured: Packet) -> Verdict:
+    """Apply code first, then the loop-judge; good averages never overrule *improve* (paper Sec. 3.2)."""
+    if flags := measured.findings.flags:
+        return Verdict(False, Failure.IMPROVE, f"post-filter: {'; '.join(flags)}")
+    if measured.weak.is_flat:
+        same = f"all {len(measured.weak.scores)} weak attempts score {measured.weak.avg}"
+        return Verdict(False, Failure.IMPROVE, f"{same}: without a difference there is nothing to learn")
     if opinion["verdict"] == loop_judge.IMPROVE:
         return Verdict(False, Failure.IMPROVE, str(opinion["verdict_reason"]))
     return replace(by_threshold, reason=str(opinion["verdict_reason"])) if by_threshold.accepted else by_threshold

@@ -1,5 +1,6 @@
 """Reads what the loop-judge says about a candidate that both solvers have attempted (paper Fig. 13)."""
 
+import re
 from collections.abc import Mapping
 
 from autodata.loop.agents import make_object
@@ -23,11 +24,30 @@ SCHEMA = make_object(
 )
 
 
-def read_review(record: Mapping[str, object]) -> dict[str, object]:
-    """Read the eight fields. Raises ParseError, also if the verdict is *improve* without a suggestion."""
+_COUNT = re.compile(  # numbers that count something and name no criterion: "4 of 5", "0.24", "12 points", "5 attempts"
+    r"[0-9]+\s*(?:/|of|out of)\s*[0-9]+|[0-9]*\.[0-9]+|[0-9]+\s*%"
+    r"|[0-9]+\s+(?:(?:weak|strong|real|separate)\s+)?"
+    r"(?:points?|percent|per cent|attempts?|answers?|runs?|rollouts?|times|characters?)\b"
+    r"|[0-9]+\s+criteria(?:\s+(?:of|out of)\s+[0-9]+)?",
+    re.IGNORECASE,
+)
+_ALL = re.compile(
+    r"\b(?:all|every|each|none of|no|any)\s+(?:of\s+)?(?:the\s+)?(?:\w+\s+)?criteri(?:a|on)\b", re.IGNORECASE
+)
+
+
+def read_review(record: Mapping[str, object], criteria: int) -> dict[str, object]:
+    """Read the eight fields of a review of so many criteria.
+
+    Raises ParseError if the verdict is *improve* without a suggestion, or if a pattern names no criterion: adjectives
+    alone do not count (paper Fig. 13).
+    """
     keys = ("weak_pattern", "strong_pattern", "gap_interpretation")
     review: dict[str, object] = {key: read_text(record, key) for key in keys}
-    review["rubric_concerns"] = read_texts(record, "rubric_concerns")
+    for key in keys[:2]:
+        if not names_criteria(str(review[key]), criteria):
+            raise ParseError(f"`{key}` names no criterion by its number from 1 to {criteria}")
+    review["rubric_concerns"] = _read_list(record, "rubric_concerns")
     review["grpo_suitability"] = _read_choice(record, "grpo_suitability", SUITABILITY)
     review["verdict"] = _read_choice(record, "verdict", (ACCEPT, IMPROVE))
     review["verdict_reason"] = read_text(record, "verdict_reason")
@@ -37,9 +57,23 @@ def read_review(record: Mapping[str, object]) -> dict[str, object]:
     return review
 
 
+def names_criteria(text: str, criteria: int) -> bool:
+    """Return True if a text names one of so many criteria by its number, or speaks of all or none of them."""
+    numbers = re.findall(r"[0-9]+", _COUNT.sub(" ", text))
+    return bool(_ALL.search(text)) or any(1 <= int(number) <= criteria for number in numbers if len(number) < 4)
+
+
+def _read_list(record: Mapping[str, object], key: str) -> list[str]:
+    """Read a list of texts; one text alone, nothing at all or "none" are meant as lists too. Raises ParseError."""
+    value = record.get(key)
+    if value is None or (isinstance(value, str) and value.strip(" .").casefold() in ("", "none")):
+        return []
+    return [value.strip()] if isinstance(value, str) else read_texts(record, key)
+
+
 def _read_choice(record: Mapping[str, object], key: str, choices: tuple[str, ...]) -> str:
-    """Read a field that must be exactly one of the choices. Raises ParseError."""
-    chosen = read_text(record, key).casefold()
+    """Read a field that must be one of the choices, in any case and with any marks around it. Raises ParseError."""
+    chosen = read_text(record, key).strip(" .*_`'\"").casefold()
     if chosen not in choices:
         raise ParseError(f"`{key}` is {chosen[:40]!r}, not one of {', '.join(choices)}")
     return chosen

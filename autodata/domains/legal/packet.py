@@ -8,7 +8,7 @@ from statistics import fmean, pstdev
 from typing import Any
 
 from autodata.domains.legal.post_filter import Findings
-from autodata.loop.acceptance import scores
+from autodata.loop.acceptance import are_equal, mean, scores
 from autodata.types import Attempt, Candidate, Round
 
 _OPINION_KEYS = ("verdict", "verdict_reason", "gap_interpretation", "grpo_suitability", "suggestion_for_writer")
@@ -22,6 +22,7 @@ class Solver:
     avg: float
     std_points: float
     valid: int  # attempts with a non-empty answer
+    is_flat: bool  # several attempts, all with the same score: GRPO learns nothing from them
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Packet:
     capabilities: list[dict[str, Any]]  # sorted: the weak solver's worst capability first
     findings: Findings
     previous: list[dict[str, object]]
+    last: dict[str, object] | None  # the question and the rubric of the latest earlier version
 
     @property
     def gap(self) -> float:
@@ -65,7 +67,9 @@ class Packet:
             "body_length": self.findings.body_length,
             "body_length_concern": self.findings.length_concern,
             "case_recap_match": self.findings.case_recap,
+            "hints": self.findings.hints,
             "previous": _lines(self.previous),
+            "last": self.last,
         }
 
 
@@ -78,18 +82,22 @@ def build(
 ) -> Packet:
     """Build the packet from judged attempts. Raises ValueError if one is not judged."""
     solvers = [_measure(candidate, attempts) for attempts in (weak, strong)]
-    criteria = _list_criteria(candidate, weak, strong)
-    return Packet(*solvers, criteria, _group(criteria), findings, [_recall(r) for r in rounds if r.review])
+    criteria = count_passes(candidate, weak, strong)
+    earlier = [r for r in rounds if r.review and r.candidate]
+    last = show_version(earlier[-1]) if earlier else None
+    return Packet(*solvers, criteria, _group(criteria), findings, [_recall(r) for r in earlier], last)
 
 
 def _measure(candidate: Candidate, attempts: Sequence[Attempt]) -> Solver:
-    exact = [float(s) for s in scores(candidate, attempts)]
+    exact = scores(candidate, attempts)
     valid = sum(bool(a.answer.strip()) for a in attempts)
-    return Solver(tuple(round(s, 3) for s in exact), round(fmean(exact), 3), round(100 * pstdev(exact), 2), valid)
+    shown = tuple(round(float(s), 3) for s in exact)
+    spread = round(100 * pstdev(map(float, exact)), 2)
+    return Solver(shown, round(float(mean(exact)), 3), spread, valid, are_equal(exact))
 
 
-def _list_criteria(candidate: Candidate, weak: Sequence[Attempt], strong: Sequence[Attempt]) -> list[dict[str, Any]]:
-    """List how both solvers did. 1 means passed: met, or, if the weight is negative, mistake avoided."""
+def count_passes(candidate: Candidate, weak: Sequence[Attempt], strong: Sequence[Attempt]) -> list[dict[str, Any]]:
+    """List how both solvers did on each criterion. 1 means passed: met, or, if the weight is negative, avoided."""
     lines: list[dict[str, Any]] = []
     for at, criterion in enumerate(candidate.rubric):
         line = {"criterion": criterion.text, "capability": criterion.capability, "weight": criterion.weight}
@@ -118,6 +126,17 @@ def _recall(round: Round) -> dict[str, object]:
     opinion = {key: review["loop_judge"][key] for key in _OPINION_KEYS}
     measured = {key: review[key] for key in ("weak_avg", "strong_avg", "weak_std_points", "post_filter_overrides")}
     return {"round": round.number, **opinion, **measured}
+
+
+def show_version(round: Round) -> dict[str, object]:
+    """Show the question and the rubric of an earlier version, under the numbers that the review uses."""
+    criteria = count_passes(round.candidate, round.weak, round.strong)
+    shown = ("number", "weight", "criterion", "weak_passed", "strong_passed")
+    return {
+        "round": round.number,
+        "question": round.candidate.question,
+        "rubric": _lines([{key: criterion[key] for key in shown} for criterion in criteria]),
+    }
 
 
 def _lines(records: Sequence[Mapping[str, object]]) -> str:

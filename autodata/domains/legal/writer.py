@@ -4,8 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from autodata.domains.legal.packet import show_version
 from autodata.loop.agents import make_object, make_text
-from autodata.loop.parsing import ParseError, read_integer, read_rubric, read_text, read_texts
+from autodata.loop.parsing import ParseError, read_rubric, read_text, read_texts
 from autodata.recipes.domain import Shape
 from autodata.types import Candidate, Criterion, Round
 
@@ -52,33 +53,66 @@ def candidate_schema(shape: Shape) -> dict[str, object]:
 
 def read_candidate(record: Mapping[str, object]) -> Candidate:
     """Read question, rubric and targeted capabilities; there is no reference answer. Raises ParseError."""
-    pairs = zip(read_rubric(record), record["rubric"], strict=True)
+    items = record.get("rubric")
+    if isinstance(items, list):
+        items = [_mend(item) if isinstance(item, dict) else item for item in items]
+    pairs = zip(read_rubric({"rubric": items}), items, strict=True)
     checked = tuple(_check(number, item, criterion) for number, (criterion, item) in enumerate(pairs, 1))
     labels = {"target_capabilities": _read_targets(record.get("target_capabilities"))}
     return Candidate(read_text(record, "question"), "", checked, labels=labels)
 
 
 def gather_feedback(rounds: Sequence[Round]) -> dict[str, object]:
-    """Return the last measured question with its review, and the reason if the last proposal was not measured."""
+    """Return the last measured version with its review, and the last proposal if it was refused before any test."""
     last = next((r for r in reversed(rounds) if r.review and r.candidate), None)
-    previous = last and {"question": last.candidate.question, **last.candidate.labels, **last.review}
-    rejected = rounds[-1].verdict.reason if rounds and not rounds[-1].review else ""
-    return {"previous": previous, "rejected": rejected}
+    previous = last and {
+        **show_version(last),
+        "decided": last.verdict.reason,
+        **last.candidate.labels,
+        **last.review,
+    }
+    refused = rounds[-1] if rounds and not rounds[-1].review else None
+    return {
+        "previous": previous,
+        "rejected": refused.verdict.reason if refused else "",
+        "refused": _show(refused.candidate) if refused and refused.candidate else None,
+    }
+
+
+def _show(candidate: Candidate) -> dict[str, object]:
+    """Show a proposal as the writer wrote it, with its rubric in numbered lines."""
+    criteria = enumerate(candidate.rubric, 1)
+    lines = [f"{number}. ({c.weight:+d}, {c.capability}) {c.text}" for number, c in criteria]
+    return {"question": candidate.question, "rubric": "\n".join(lines)}
+
+
+def _mend(item: Mapping[str, object]) -> dict[str, object]:
+    """Return a criterion with near misses of its form mended: signs, cases, and a category that the weight tells."""
+    weight = item.get("weight")
+    if isinstance(weight, str):
+        weight = weight.strip().replace("\N{MINUS SIGN}", "-").replace("\N{EN DASH}", "-")
+    category, kind = (str(item.get(key, "")).strip().casefold() for key in ("category", "weight_class"))
+    is_negative = str(weight).lstrip().startswith("-")
+    if category not in ("positive", "negative") and kind in BANDS:
+        category = "negative" if kind == "mistake" else "positive"
+    if is_negative and kind == "mistake":
+        category = "negative"
+    capability = item.get("capability")
+    first = capability[0] if isinstance(capability, list) and capability else capability
+    return {**item, "weight": weight, "category": category, "weight_class": kind, "capability": first}
 
 
 def _check(number: int, item: Mapping[str, object], criterion: Criterion) -> Criterion:
-    """Check number and weight class, and write the capability in snake_case. Raises ParseError."""
-    if read_integer(item.get("number")) != number:
-        raise ParseError(f"criterion {number} has the number {str(item.get('number'))[:20]}")
-    band = BANDS.get(str(item.get("weight_class")))
-    if band is None:
-        raise ParseError(f"criterion {number}: weight_class is not one of {', '.join(BANDS)}")
-    lightest, heaviest = band
-    if not lightest <= criterion.weight <= heaviest:
-        raise ParseError(
-            f"criterion {number}: weight {criterion.weight} is not {item['weight_class']}, "
-            f"which is {lightest} to {heaviest}"
-        )
+    """Check the weight against the bands of its category, and write the capability in snake_case. Raises ParseError.
+
+    The weight decides. A weight of 7 that is called critical is important, because the class only names the band.
+    """
+    bands = [BANDS["mistake"]] if criterion.weight < 0 else [BANDS[name] for name in BANDS if name != "mistake"]
+    if not any(lightest <= criterion.weight <= heaviest for lightest, heaviest in bands):
+        listed = ", ".join(f"{name} {lightest} to {heaviest}" for name, (lightest, heaviest) in BANDS.items())
+        raise ParseError(f"criterion {number}: weight {criterion.weight} is in no class ({listed})")
+    if criterion.weight > 0 and item["weight_class"] == "mistake":
+        raise ParseError(f"criterion {number}: a mistake of weight {criterion.weight} in category positive")
     # All spellings of one capability are counted together.
     capability = re.sub(r"[^a-z0-9]+", "_", criterion.capability.casefold()).strip("_")
     if not capability:
@@ -87,6 +121,9 @@ def _check(number: int, item: Mapping[str, object], criterion: Criterion) -> Cri
 
 
 def _read_targets(value: object) -> dict[str, object]:
+    """Read the targeted capabilities; one text may stand for a list, a summary may be missing. Raises ParseError."""
     if not isinstance(value, dict):
         raise ParseError("no object `target_capabilities`")
-    return {k: read_texts(value, k) for k in _TAGS} | {k: read_text(value, k) for k in _SUMMARIES}
+    lists = {key: [value[key]] if isinstance(value.get(key), str) else value.get(key) for key in _TAGS}
+    british = {"penalises_summary": value.get("penalizes_summary"), **value}
+    return {key: read_texts(lists, key) for key in _TAGS} | {key: str(british.get(key) or "") for key in _SUMMARIES}

@@ -17,7 +17,7 @@ from autodata.types import Attempt, Candidate, Criterion, Document, Failure, Jud
 # Paper Fig. 15: the challengers start from varied angles. The angles are our choice. There are ten, so that batches of
 # four do not repeat the same four before the sixth batch.
 ANGLES = (
-    "Generalise: replace a number of a sample by a parameter and ask for the closed form.",
+    "Generalise: take a sample's mechanism to objects for which its formula fails, and ask for the closed form.",
     "Combine the ideas of two samples so that neither alone leads to the answer.",
     "Reverse a sample: give what it asks for, and ask for what it gives.",
     "Ask for a limit or a leading asymptotic term where the obvious estimate is wrong.",
@@ -28,15 +28,20 @@ ANGLES = (
     "Ask for a spectrum, an invariant or a conserved quantity of a system that a sample leads to.",
     "Model a physical situation whose answer is a formula in the given symbols, with a step that is easy to overlook.",
 )
-MAX_QUESTION, MAX_ANSWER, MAX_REASON = 3_000, 400, 600
+MAX_QUESTION, MAX_ANSWER, MAX_DERIVATION, MAX_REASON = 3_000, 400, 4_000, 1_500
 SHOWN_FAILURES = 6  # per group, the latest ones
 SHOWN_ANSWERS = 2  # wrong final answers of the strong solver, to see why it failed
 GROUNDING = "grounding"
 _GROUPS = {Failure.LOW_QUALITY: "screened_out", Failure.TOO_EASY: "too_easy"}
-SCHEMA = make_object({"question": make_text(MAX_QUESTION), "answer": make_text(MAX_ANSWER)})
-SCREEN, VERDICT = (
-    make_object({"reason": make_text(MAX_REASON), key: {"type": "boolean"}}) for key in ("promising", "equivalent")
+# The derivation is written between question and answer, so that it can shape the answer; nobody else is shown it.
+SCHEMA = make_object(
+    {"question": make_text(MAX_QUESTION), "derivation": make_text(MAX_DERIVATION), "answer": make_text(MAX_ANSWER)}
 )
+# The screen solves the question before it judges the proposed answer, and writes its own result first.
+SCREEN = make_object(
+    {"own_answer": make_text(MAX_ANSWER), "reason": make_text(MAX_REASON), "promising": {"type": "boolean"}}
+)
+VERDICT = make_object({"reason": make_text(MAX_REASON), "equivalent": {"type": "boolean"}})
 _NUMBER = r"(?:\\?[A-Za-z]\w{0,10}\s{0,3}=)?\s{0,3}(?:\\?[A-Za-z]?\w{0,10}\s{0,3}(?:≈|~|\\approx))?\s{0,3}[+-]?"
 _INTEGER = re.compile(_NUMBER + r"[0-9][0-9,\s]*")
 _DECIMAL = re.compile(_NUMBER + r"[0-9]*\.[0-9]")
@@ -132,7 +137,8 @@ def read_decision(record: Mapping[str, object], key: str) -> tuple[bool, str]:
     """Read a verdict and its reason. Raises ParseError unless the verdict is a boolean."""
     if not isinstance(record.get(key), bool):
         raise ParseError(f"`{key}` is not true or false")
-    return record[key] is True, str(record.get("reason", ""))[:MAX_REASON]
+    own = f"own answer: {record['own_answer']}; " if record.get("own_answer") else ""
+    return record[key] is True, f"{own}{record.get('reason', '')}"[:MAX_REASON]
 
 
 def find_faults(document: Document, candidate: Candidate) -> list[str]:

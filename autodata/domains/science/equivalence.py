@@ -24,6 +24,23 @@ _COMMAND = re.compile(
     rf"\\(?:{_GREEK}|frac|dfrac|tfrac|sqrt|cdot|left|right|infty|hbar|exp|ln"
     r"|sin|cos|tan|cot|sec|csc|sinh|cosh|tanh|arcsin|arccos|arctan)"
 )
+# Different spellings of the same notation.
+_SPELLINGS = {
+    **dict.fromkeys(("dfrac", "tfrac", "cfrac"), r"\frac"),
+    "operatorname": r"\mathrm",
+    "text": r"\mathrm",
+    "textrm": r"\mathrm",
+    "leq": r"\le",
+    "geq": r"\ge",
+    "neq": r"\ne",
+    "rightarrow": r"\to",
+    "lbrace": r"\{",
+    "rbrace": r"\}",
+}
+_SAME = re.compile(rf"\\({'|'.join(_SPELLINGS)})(?![A-Za-z])")
+_LOOKS = re.compile(r"\\(?:displaystyle|textstyle|limits|left|right|[bB]igg?[lr]?)(?![A-Za-z])\s*|\\!")
+_SPACES = re.compile(r"\\[,;: ]|\\q?quad(?![A-Za-z])|~")
+_FONT = re.compile(r"\\(mathrm|mathbb|mathcal|mathfrak|mathbf|sqrt)\s*([A-Za-z0-9])(?![A-Za-z0-9])")
 # The parser of formulas misreads these patterns; each was seen to give a false "equal".
 _MISREAD = re.compile(
     r"[A-Za-df-z]\s*\^\s*\{?\s*-"  # f^{-1}, A^{-1}: an inverse, not a quotient
@@ -31,7 +48,7 @@ _MISREAD = re.compile(
     r"|\^\s*-?[0-9]{2}|_\s*[0-9]{2}"  # x^12 may mean 12, or 1 and 2
     r"|[0-9}]\s*\^\s*\{\s*-?[0-9]{2}"  # 10^{-34}: rounding hides differences of such numbers
     r"|[0-9]\s*e\s*[-+]?[0-9]|\*\*|!!|'"
-    r"|\bd[a-z]|\{\s*d\s*[\^}]"  # derivatives repeat the question instead of answering it
+    r"|(?<!\\)\bd[a-z]|\{\s*d\s*[\^}]"  # derivatives repeat the question instead of answering it
     rf"|(?:[A-Zfgh]|\\(?:{_GREEK}))\s*(?:\\left\s*)?\("  # f(2) is not 2f
     r"|/\s*(?:[0-9.]+|[A-Za-z]|\\[A-Za-z]+|\([^()]*\))\s*[A-Za-z0-9({\\_]"  # 1/2x
 )
@@ -39,11 +56,18 @@ _MISREAD = re.compile(
 
 async def is_equal(reference: str, answer: str) -> bool:
     """Return True if text or algebra leaves no doubt; False means that a judge has to decide."""
-    reference, answer = unwrap(reference), unwrap(answer)
-    if reference and " ".join(reference.split()) == " ".join(answer.split()):
+    reference, answer = (normalize(unwrap(text)) for text in (reference, answer))
+    if reference and reference == answer:
         return True
     pair = read_formulas(reference, answer)
     return pair is not None and await symbolic.CHECKER.is_equal(*pair)
+
+
+def normalize(text: str) -> str:
+    """Write equal notation of LaTeX in one way: what only changes the look of a formula is dropped."""
+    text = _LOOKS.sub("", text.replace("\N{MINUS SIGN}", "-"))
+    text = _SPACES.sub(" ", _SAME.sub(lambda match: _SPELLINGS[match[1]], text))
+    return " ".join(_FONT.sub(r"\\\1{\2}", text).split())
 
 
 def find_final_answer(text: str) -> str:
