@@ -28,7 +28,7 @@ from training.weights.card import describe_judgements
 
 def a_client(cost: Cost) -> SimpleNamespace:
     """Make a client with the fields that are counted; its cost can be changed."""
-    client = SimpleNamespace(cost=cost, draining=False, accounts={}, busy_at={})
+    client = SimpleNamespace(cost=cost, draining=False, accounts={}, busy_at={}, models=Models())
     client.ledger = lambda: {Role.JUDGE: client.cost}
     return client
 
