@@ -54,7 +54,7 @@ def test_the_score_follows_from_the_booleans(judge):
     [
         completion("garbage"),
         completion(verdicts(True)),
-        completion(verdicts(True, "yes")),
+        completion(verdicts(True, "partly")),
         completion(verdicts(True, True), "length"),
         completion(None),
     ],

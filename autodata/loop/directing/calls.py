@@ -71,8 +71,8 @@ def _find_in_text(content: str, legal: Sequence[str]) -> tuple[str, str]:
     record = inner if isinstance(inner, dict) else record
     name = next((v for k in ("name", "function", "tool", "move") if isinstance(v := record.get(k), str)), "")
     arguments = next((record[k] for k in ("arguments", "parameters", "args", "input") if k in record), None)
-    if not name and PROPOSE in legal and {"instruction", "diagnosis"} & set(record):
-        return PROPOSE, json.dumps(record)
+    if not name and PROPOSE in legal and _match(record, list(_MOVES[PROPOSE][1]))[0]:
+        return PROPOSE, json.dumps(record)  # the arguments alone
     if not name:
         raise IllegalMove(f"no function is named in the reply; legal: {', '.join(legal)}")
     rest = {k: v for k, v in record.items() if k not in ("name", "function", "tool", "move", "type", "id")}
