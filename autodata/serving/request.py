@@ -37,6 +37,8 @@ def request_key(request: Request, endpoint: Endpoint, sampling: Sampling) -> str
     }
     if request.tools:
         identity["tools"] = request.tools
+    if endpoint.body:
+        identity["body"] = endpoint.body
     text = json.dumps(identity, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -63,23 +65,25 @@ def request_keys(request: Request, endpoint: Endpoint, sampling: Sampling) -> Ke
 
 
 def resolve_sampling(role_sampling: Sampling, endpoint_sampling: Sampling, role: str) -> Sampling:
-    """Put a role's sampling over its endpoint's over the defaults. Raises RecipeError if neither has a budget."""
-    resolved = role_sampling.over(endpoint_sampling).over(Sampling(1.0, 1.0))
+    """Put a role's sampling over its endpoint's. Raises RecipeError if neither has a budget."""
+    resolved = role_sampling.over(endpoint_sampling)
     if resolved.max_tokens is None:
         raise RecipeError(f"models.{role}.sampling.max_tokens is not set; set how many tokens a reply may have")
     return resolved
 
 
 def make_body(request: Request, endpoint: Endpoint, sampling: Sampling) -> dict[str, object]:
-    """Make the body that is sent. Prompts describe the wanted form, so an endpoint without schemas works too."""
+    """Make the body that is sent, without keys that are null in the recipe.
+
+    Prompts describe the wanted form, so an endpoint without schemas works too.
+    """
     body: dict[str, object] = {
         "model": endpoint.model,
         "messages": [asdict(m) for m in request.messages],
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
-        "max_tokens": sampling.max_tokens,
+        endpoint.max_tokens_key: sampling.max_tokens,
         "seed": request.seed,
-        **sampling.extra,
     }
     fit = dict if endpoint.structured_output == "bounded" else _without_lengths
     if request.messages[-1].role == "assistant":
@@ -93,7 +97,10 @@ def make_body(request: Request, endpoint: Endpoint, sampling: Sampling) -> dict[
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     elif request.schema and endpoint.structured_output == "json_object":
         body["response_format"] = {"type": "json_object"}
-    return body
+    body |= {**endpoint.body, **sampling.extra}
+    if not request.tools:
+        body.pop("tool_choice", None)  # without tools it is an error
+    return {key: value for key, value in body.items() if value is not None}
 
 
 def _without_lengths(schema: Any) -> Any:
