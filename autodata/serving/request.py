@@ -86,6 +86,8 @@ def make_body(request: Request, endpoint: Endpoint, sampling: Sampling) -> dict[
         "seed": request.seed,
     }
     fit = dict if endpoint.structured_output == "bounded" else _without_lengths
+    if endpoint.server is None and endpoint.structured_output != "bounded":
+        fit = make_strict
     if request.messages[-1].role == "assistant":
         body |= {"continue_final_message": True, "add_generation_prompt": False}
     if request.tools:
@@ -101,6 +103,36 @@ def make_body(request: Request, endpoint: Endpoint, sampling: Sampling) -> dict[
     if not request.tools:
         body.pop("tool_choice", None)  # without tools it is an error
     return {key: value for key, value in body.items() if value is not None}
+
+
+_FOREIGN = ("minLength", "maxLength", "minItems", "maxItems")  # what some strict modes refuse
+
+
+def make_strict(schema: Any) -> Any:
+    """Rewrite a schema so that the strict mode of every provider accepts it; it allows more than before.
+
+    A list of forms, one for each item, becomes one form for all items, and every enumeration gets a type. What is lost
+    are the numbers of items and of characters, which the reader of a reply checks anyway.
+    """
+    if isinstance(schema, list):
+        return [make_strict(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "prefixItems" in schema:
+        schema = {k: v for k, v in schema.items() if k != "prefixItems"} | {"items": _join(schema["prefixItems"])}
+    strict = {key: make_strict(value) for key, value in schema.items() if key not in _FOREIGN}
+    if isinstance(schema.get("enum"), list) and "type" not in schema:
+        strict = {"type": "integer" if isinstance(schema["enum"][0], int) else "string"} | strict
+    return strict
+
+
+def _join(forms: list[dict[str, Any]]) -> dict[str, Any]:
+    """Join the forms of objects that differ in their enumerations alone."""
+    properties = dict(forms[0]["properties"])
+    for name, form in properties.items():
+        if "enum" in form:
+            properties[name] = form | {"enum": [value for f in forms for value in f["properties"][name]["enum"]]}
+    return forms[0] | {"properties": properties}
 
 
 def _without_lengths(schema: Any) -> Any:

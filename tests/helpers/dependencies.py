@@ -13,7 +13,7 @@ REPO = Path(__file__).parent.parent.parent
 PAGE = REPO / "docs" / "dependencies.md"
 PURPOSES = {
     "accelerate": "starts training on one process or many",
-    "aiohttp": "connections to models",
+    "aiohttp": "client of every endpoint",
     "charset-normalizer": "texts of unknown encoding",
     "datasets": "Parquet files of a data set",
     "datasketch": "near-duplicates among questions",
@@ -21,7 +21,7 @@ PURPOSES = {
     "dill": "hands ingest's own tasks to its processes",
     "filelock": "one command for a run at a time",
     "httpx": "servers' health and metrics",
-    "httpx2": "what openai's client speaks",
+    "httpx2": "the load that servers report",
     "huggingface-hub": "downloads and publishing",
     "inspect-ai": "evaluations and their logs",
     "jinja2": "prompts and reports",
@@ -31,8 +31,7 @@ PURPOSES = {
     "matplotlib": "figures",
     "numpy": "arrays",
     "omegaconf": "recipes",
-    "openai": "client of every endpoint",
-    "orjson": "rows of corpora",
+    "orjson": "rows of corpora, requests and replies",
     "packaging": "compares versions",
     "pandas": "tables as LaTeX and CSV files",
     "peft": "LoRA adapters: the training on one GPU",
@@ -51,6 +50,7 @@ PURPOSES = {
     "transformers": "models and chat templates",
     "trl": "GRPO",
     "vllm-router": "one address for many replicas",
+    "yarl": "addresses of endpoints",
     "zstandard": "compressed replies",
 }
 FAMILIES = {  # The first match counts. The page names the packages of the first four families and of none.
