@@ -270,11 +270,11 @@ def test_a_refusal_of_a_schema_is_no_overflow():
         assert interpret(HttpError(400, message)).kind is not Kind.OVERFLOW
 
 
-def test_a_content_filter_that_answers_400_is_a_refusal(ask):
+def test_a_content_filter_that_answers_400_is_no_refusal_of_the_model(ask):
     filtered = refuse(
         "The response was filtered due to the prompt triggering Azure OpenAI's content management policy."
     )
-    with pytest.raises(NotMeasured, match="refused"):
+    with pytest.raises(NotMeasured, match=r"\(filtered\)"):
         ask(lambda body, count: filtered, request())
 
 

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from autodata import generate
 from autodata.loop.agents import verdict_schema
 from autodata.loop.orchestrator import TOOLS
 from autodata.recipes.models import Endpoint, Sampling
@@ -16,11 +17,12 @@ from autodata.serving.wire import waits
 from autodata.serving.wire.faults import HttpError, read_words
 from autodata.serving.wire.meaning import Kind, interpret
 from autodata.types import Outcome
-from tests.helpers.fake_server import Scripted, completion, fake_server
+from tests.helpers.fake_server import Scripted, completion, fake_server, play_skills
 from tests.helpers.recipes import request
 
 FINE = completion("fine")
 BUDGET = Sampling(max_tokens=64)
+DEMO = "recipes/demo/generate.yaml"
 
 
 def refuse(words: object, status: int = 400, **headers: str) -> Scripted:
@@ -265,3 +267,53 @@ def test_a_filter_that_stops_a_solver_is_its_refusal(ask):
     with pytest.raises(NotMeasured) as caught:
         ask(lambda body, count: completion("", "content_filter"), request())
     assert caught.value.outcome is Outcome.REFUSED
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """call(*arguments) runs generate and returns its exit code and stderr."""
+
+    def run(*arguments: str) -> tuple[object, str]:
+        monkeypatch.setattr("sys.argv", ["generate", *arguments])
+        code = 0
+        try:
+            generate.main()
+        except SystemExit as end:
+            code = end.code
+        return code, capsys.readouterr().err
+
+    return run
+
+
+def test_a_filtered_document_is_left_out_and_the_run_goes_on(call, tmp_path):
+    """Every prompt of one document is refused; the run ends well, and is not asked for it again."""
+    refused = []
+
+    def script(body, count):
+        text = str(body["messages"])
+        if "response_format" in body and not refused:
+            refused.append(text)
+        return refuse("content_filter") if refused and text == refused[0] else play_skills(body, count)
+
+    with fake_server(script) as server:
+        values = [f"run={tmp_path}/run", "documents.limit=6", f"models.endpoints.small.base_url={server.url}"]
+        values += ["models.endpoints.small.model=fake", "models.endpoints.small.server=null", "domain.max_rounds=1"]
+        code, error = call(DEMO, *values)
+        assert code == 0, error
+        ends = [json.loads(line)["end"] for line in (tmp_path / "run/trajectories.jsonl").read_text().splitlines()]
+        sent = len(server.requests)
+        assert (len(ends), ends.count("filtered")) == (6, 1)
+        assert call(DEMO, *values)[0] == 0
+        assert len(server.requests) == sent
+
+
+def test_a_folder_whose_first_start_failed_takes_the_mended_recipe(call, tmp_path):
+    with fake_server(play_skills) as server:
+        values = [f"run={tmp_path}/run", "documents.limit=2", "domain.max_rounds=1"]
+        values += [f"models.endpoints.small.base_url={server.url}", "models.endpoints.small.server=null"]
+        code, error = call(DEMO, *values, "models.endpoints.small.model=other")
+        assert (code, "serves fake" in error) == (1, True)
+        code, error = call(DEMO, *values, "models.endpoints.small.model=fake")
+        assert code == 0, error
+        code, error = call(DEMO, *values, "models.endpoints.small.model=fake", "seed=9")
+        assert (code, "other inputs" in error) == (1, True)

@@ -114,7 +114,7 @@ def _fill_in(value: object, endpoint: Endpoint) -> str:
 
 def _name_missing(name: str, endpoint: Endpoint) -> NoKey:
     problem = f"the environment variable {name} is not set"
-    return NoKey(f"{endpoint.base_url or endpoint.model}: {problem}; export it and run the same command again")
+    return NoKey(f"{endpoint.base_url or endpoint.model}: {problem}")
 
 
 def _split(endpoint: Endpoint) -> tuple[URL, dict[str, str]]:
