@@ -174,11 +174,21 @@ def _read_with_includes(path: Path, chain: tuple[Path, ...]) -> list[Layer]:
     values = _read(path)
     for key in RETIRED if is_resolved(path) else ():
         values.pop(key, None)
+    if is_resolved(path):
+        _restore_sampling(values)
     included = values.pop("include", None) or []
     if isinstance(included, str):
         raise RecipeError(f"{path}: include must be a list; write include: [{included}]")
     layers = [layer for name in included for layer in _read_with_includes(path.parent / name, (*chain, path))]
     return [*layers, Layer(str(path), values)]
+
+
+def _restore_sampling(values: DictConfig) -> None:
+    """Write out what null meant in the sampling of endpoints before it came to mean "not sent"."""
+    for endpoint in (OmegaConf.select(values, "models.endpoints") or {}).values():
+        if "max_tokens_key" not in endpoint and "sampling" in endpoint:
+            for key in ("temperature", "top_p"):
+                endpoint.sampling[key] = 1.0 if endpoint.sampling.get(key) is None else endpoint.sampling[key]
 
 
 def _read(path: Path) -> DictConfig:

@@ -46,6 +46,7 @@ class Outcome(StrEnum):
     # Everything below is not measured.
     CONTEXT_OVERFLOW = "context_overflow"  # the prompt, or prompt and max_tokens together, do not fit the server
     REFUSED = "refused"
+    FILTERED = "filtered"  # the provider's content filter refused the prompt, or what a role wrote about it
     ABORTED = "aborted"  # the server stopped it, or gave a finish reason that is not known to end an answer
     ERROR = "error"  # no reply at all: HTTP errors, time-outs
     EMPTY = "empty"  # ended by itself, without content
@@ -92,6 +93,7 @@ class End(StrEnum):
     NOTHING_LEFT = "nothing_left"  # the domain has no further proposal to ask for
     GAVE_UP = "gave_up"
     SKIPPED = "skipped"  # never tried: unsuitable, or too long for the challenger
+    FILTERED = "filtered"  # a provider's content filter refused a call about it
     ONE_SHOT = "one_shot"  # a baseline arm made its proposals; it does not act on verdicts
 
 

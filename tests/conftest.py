@@ -17,10 +17,10 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 from autodata import config
-from autodata.serving import llm
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
 from autodata.serving.request import Request
+from autodata.serving.wire import retries
 from autodata.types import Reply
 from tests.helpers.fake_server import fake_server
 from tests.helpers.recipes import keep_files, keep_merged, models_at
@@ -77,7 +77,7 @@ def _recipes_are_read_once() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(llm, "_backoff", lambda state: 0.01)
+    monkeypatch.setattr(retries, "backoff", lambda tries: 0.01)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from autodata.types import (
     Failure,
     Role,
 )
-from tests.helpers.fake_server import Scripted, completion, fake_server
+from tests.helpers.fake_server import Scripted, completion, count_verdicts, fake_server
 from tests.helpers.recipes import BUDGET, load_recipe, models_at
 
 DOCUMENT = Document("d", "A landlord who was told of a leak answers for the harm.", "d.txt", {"year": 1975})
@@ -100,7 +100,7 @@ class Court:
             return self._play("loop_judge", self.reviews, prompt)
         if "verdicts" in schema:
             met = int(re.search(r"I make (\d+) points", prompt)[1])
-            most = schema["verdicts"]["maxItems"]
+            most = count_verdicts({"properties": schema})
             verdicts = [{"criterion": n, "reason": "r", "met": n <= met} for n in range(1, most + 1)]
             return completion(json.dumps({"verdicts": verdicts}))
         self.seen.setdefault("solver", []).append(prompt)

@@ -64,7 +64,7 @@ def test_retry_after_is_respected(ask, monkeypatch):
     waits = []
     monkeypatch.setattr("asyncio.sleep", _recording_sleep(waits, asyncio.sleep))
     ask(failing_first(1, Scripted(ERROR, 429, {"retry-after": "0.25"})), request())
-    assert 0.25 in waits
+    assert any(0.2 < seconds <= 0.25 for seconds in waits)
 
 
 def _recording_sleep(waits, sleep):
@@ -77,7 +77,7 @@ def _recording_sleep(waits, sleep):
 
 def test_a_down_endpoint_names_its_url(journal):
     client = Client(models_at("http://127.0.0.1:9/v1"), journal)
-    with pytest.raises(EndpointError, match=r"http://127\.0\.0\.1:9/v1.*APIConnectionError"):
+    with pytest.raises(EndpointError, match=r"http://127\.0\.0\.1:9/v1.*ConnectionLost"):
         asyncio.run(client.ask(request()))
 
 
@@ -246,7 +246,7 @@ def test_an_endpoint_says_how_functions_are_offered(ask, choice, sent):
 @pytest.mark.parametrize(
     ("role_sampling", "preset", "effective"),
     [
-        (Sampling(), Sampling(max_tokens=5), Sampling(1.0, 1.0, 5)),
+        (Sampling(), Sampling(max_tokens=5), Sampling(None, None, 5)),
         (Sampling(), Sampling(0.6, 0.95, 99, {"top_k": 20}), Sampling(0.6, 0.95, 99, {"top_k": 20})),
         (
             Sampling(0.0, None, 7, {"top_k": 1}),

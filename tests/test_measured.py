@@ -18,7 +18,6 @@ from autodata.recipes.domain import Gate
 from autodata.recipes.models import Sampling
 from autodata.run.folder import read_manifest
 from autodata.run.records import read_records
-from autodata.serving.failures import is_overflow, is_prompt_too_long
 from autodata.serving.journal import Journal, compress
 from autodata.serving.llm import Client
 from autodata.serving.measured import (
@@ -30,7 +29,10 @@ from autodata.serving.measured import (
     read_outcome,
     tell_outcomes,
 )
-from autodata.serving.reply import find_call, find_last_object, is_cut
+from autodata.serving.wire.faults import HttpError
+from autodata.serving.wire.markup import find_call
+from autodata.serving.wire.meaning import Kind, interpret, is_prompt_too_long
+from autodata.serving.wire.reply import find_last_object, is_cut
 from autodata.types import EXAMPLE, TRAJECTORY, Failure, Message, Outcome, Reply, Role
 from tests.helpers.fake_server import Scripted, completion, fake_server
 from tests.helpers.fake_world import SERVES, World, legal, quality
@@ -164,7 +166,7 @@ def test_half_a_reply_is_repeated_and_never_stored(ask, reason):
     ],
 )  # fmt: skip
 def test_a_budget_that_does_not_fit_is_told_from_a_prompt(ask, message, is_prompt):
-    assert is_overflow(message)
+    assert interpret(HttpError(400, message)).kind is Kind.OVERFLOW
     assert is_prompt_too_long(message) is is_prompt
     key = "domain.document_chars" if is_prompt else r"lower models\.weak_solver\.sampling\.max_tokens"
     with pytest.raises(NotMeasured, match=key):
@@ -261,15 +263,18 @@ def test_a_document_too_long_is_left_out_and_named_and_the_others_are_done(comma
 
 
 def test_a_refusal_of_a_schema_is_no_overflow():
-    assert not is_overflow("Invalid schema: nesting depth exceeds the maximum of 5 levels")
-    assert not is_overflow("temperature 2.5 exceeds the maximum of 2")
+    for message in (
+        "Invalid schema: nesting depth exceeds the maximum of 5 levels",
+        "temperature 2.5 exceeds the maximum of 2",
+    ):
+        assert interpret(HttpError(400, message)).kind is not Kind.OVERFLOW
 
 
-def test_a_content_filter_that_answers_400_is_a_refusal(ask):
+def test_a_content_filter_that_answers_400_is_no_refusal_of_the_model(ask):
     filtered = refuse(
         "The response was filtered due to the prompt triggering Azure OpenAI's content management policy."
     )
-    with pytest.raises(NotMeasured, match="refused"):
+    with pytest.raises(NotMeasured, match=r"\(filtered\)"):
         ask(lambda body, count: filtered, request())
 
 

@@ -122,4 +122,4 @@ def test_a_budget_that_its_server_cannot_hold_is_an_error_and_one_elsewhere_is_n
 def test_models_made_in_python_have_no_silent_budget_either():
     with pytest.raises(RecipeError, match=r"models\.judge\.sampling\.max_tokens is not set"):
         resolve_sampling(Sampling(0.5), Sampling(), "judge")
-    assert resolve_sampling(Sampling(0.5), Sampling(max_tokens=3), "judge") == Sampling(0.5, 1.0, 3)
+    assert resolve_sampling(Sampling(0.5), Sampling(max_tokens=3), "judge") == Sampling(0.5, None, 3)

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from autodata.recipes.models import Endpoint
-from autodata.serving.failures import hide_key
-from autodata.serving.llm import api_key
+from autodata.serving.wire.connection import api_key
+from autodata.serving.wire.failures import hide_key
 from tests.helpers.fake_server import Scripted, completion, fake_server, play_skills
 from tests.test_generate import arguments, run_main, write_documents
 

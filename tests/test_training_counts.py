@@ -190,7 +190,7 @@ def test_judgements_are_told_with_what_they_were_counted_over(sessions, processe
 
 @pytest.mark.parametrize(("scripted", "name"), [
     (Scripted(status=500), "HTTP 500"), (Scripted(status=422), "HTTP 422"), (Scripted(b"{}"), "BadShape"),
-    (Scripted(drop=True), "APIConnectionError"),
+    (Scripted(drop=True), "ConnectionLost"),
 ])  # fmt: skip
 def test_failures_of_one_kind_have_one_name(tmp_path, scripted, name):
     journal = Journal(tmp_path / "journal.sqlite")

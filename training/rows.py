@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from autodata.config import RecipeError
 from autodata.loop.domain import Domain
-from autodata.serving.reply import OPEN_THINKING, split_thinking
+from autodata.serving.wire.reply import OPEN_THINKING, split_thinking
 from autodata.types import CANDIDATE, Candidate, Example, UserError
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ def check_server(models: Models, name: str) -> list[Finding]:
         return [skip(f"endpoint {name}", "not running: append --serve to start it here, or set its base_url")]
     for check, probe in choose_probes(endpoint, find_roles(models, name)).items():
         try:
-            run_probe(endpoint, probe)
+            run_probe(endpoint, probe, is_patient=True)
         except EndpointError as error:
             return [*findings, fail(f"{check} of {name}", f"{error} (models.endpoints.{name})")]
         findings.append(ok(f"{check} of {name}", endpoint.base_url))

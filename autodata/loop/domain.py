@@ -214,6 +214,8 @@ class Domain(ABC):
             try:
                 reply = await self.agents.solve(role, slots, seed, call_number)
             except NotMeasured as error:
+                if error.outcome is Outcome.FILTERED:
+                    raise
                 missing = self.judge_missing(candidate, error)
                 return Attempt(index, seed, error.outcome, "", "", 0, 0, missing, missing.met is not None)
             judgement = await self.judge_reply(candidate, reply, seed)
@@ -238,8 +240,11 @@ class Domain(ABC):
         return rubric.judge(candidate.rubric, [False] * len(candidate.rubric), f"no answer: {reply.outcome}")
 
     def list_outcomes(self, role: str, outcomes: Mapping[str, int]) -> dict[str, int]:
-        """Count how calls ended; a solver's refusal counts as an answer if the recipe says so."""
-        counted = dict(outcomes)
+        """Count how calls ended; a solver's refusal counts as an answer if the recipe says so.
+
+        Calls that a content filter refused are left out: their documents are, and have a limit of their own.
+        """
+        counted = {outcome: count for outcome, count in outcomes.items() if outcome != Outcome.FILTERED}
         if self.config.count_refusals and role in (Role.WEAK_SOLVER, Role.STRONG_SOLVER):
             counted[Outcome.ANSWERED] = counted.get(Outcome.ANSWERED, 0) + counted.pop(Outcome.REFUSED, 0)
         return counted

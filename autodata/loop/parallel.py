@@ -15,8 +15,15 @@ from autodata.run.folder import Run, require_finished
 from autodata.run.progress import Progress
 from autodata.run.records import ERRORS, LINE, TRAJECTORIES, iterate_records, read_records, repair_tail
 from autodata.serving.llm import Client, Draining
-from autodata.serving.measured import EndpointError, NotMeasured, PromptCut, RequestRefused, find_unmeasured
-from autodata.types import TRAJECTORY, Document, Outcome, Trajectory, UserError
+from autodata.serving.measured import (
+    EndpointClosed,
+    EndpointError,
+    NotMeasured,
+    PromptCut,
+    RequestRefused,
+    find_unmeasured,
+)
+from autodata.types import TRAJECTORY, Document, End, Outcome, Trajectory, UserError
 
 
 class Stopped(UserError):
@@ -33,8 +40,10 @@ class Generation:
         self.domain = base.load(recipe.domain, client, recipe.seed)
         # Memory holds only how each document ended: trajectories are long and stay in their file.
         trajectories = iterate_records(run.path(TRAJECTORIES), TRAJECTORY)
-        self.ended = {t.document_id: t.accepted is not None for t in trajectories}
-        self.accepted = sum(self.ended.values())
+        self.ended: dict[str, bool] = {}  # document → accepted
+        self.accepted = self.filtered = 0
+        for trajectory in trajectories:
+            self._note_end(trajectory)
         self.total = len(documents)
         self.failures: dict[str, str] = {}
         self._stopped: Stopped | None = None
@@ -78,23 +87,34 @@ class Generation:
                 return
             except (EndpointError, JudgeFailed, Inconclusive) as error:
                 progress.failures[self._record_failure(document, error)] += 1
-                if isinstance(error, PromptCut):  # the server's other answers rest on parts of prompts as well
+                # PromptCut: the server's other answers rest on parts of prompts as well.
+                if isinstance(error, PromptCut | EndpointClosed):
                     self._stop(str(error))
                 elif isinstance(error, NotMeasured) and error.is_prompt:
                     self.quarantined.append(document.id)  # no other try in this run changes its length
                 return
         self.run.append(TRAJECTORIES, TRAJECTORY.dump_json(trajectory))
-        self.ended[document.id] = trajectory.accepted is not None
-        self.accepted += self.ended[document.id]
+        self._note_end(trajectory)
+        self._check_filtered(trajectory.note)
         self._check_acceptance()
         progress.advance(self.ended[document.id])
 
-    def _play(self, document: Document) -> Awaitable[Trajectory]:
+    async def _play(self, document: Document) -> Trajectory:
+        """Play a document. One that a content filter refuses ends there: asking again would change nothing."""
         harness = Harness(self.domain, document, self.recipe.arm, self._earlier_failures[document.id])
+        try:
+            return await self._direct(harness)
+        except NotMeasured as error:
+            if error.outcome is not Outcome.FILTERED:
+                raise
+            harness.stop(End.FILTERED, str(error))
+            return harness.trajectory()
+
+    def _direct(self, harness: Harness) -> Awaitable[Trajectory]:
         if self.recipe.arm == "cot":
             return propose_unselected(harness, self.recipe.proposals)
         if self.recipe.arm == "best_of_n":
-            return propose_many(harness, self._budgets.get(document.id, 0))
+            return propose_many(harness, self._budgets.get(harness.document.id, 0))
         return ORCHESTRATORS[self.recipe.orchestrator](harness)
 
     def _record_failure(self, document: Document, error: Exception) -> str:
@@ -118,6 +138,16 @@ class Generation:
             outcomes = self.domain.list_outcomes(role, account.outcomes)
             if reason := find_unmeasured(role, outcomes, self.recipe.max_unmeasured, is_end):
                 self._stop(f"{reason}{last}")
+
+    def _note_end(self, trajectory: Trajectory) -> None:
+        self.ended[trajectory.document_id] = trajectory.accepted is not None
+        self.accepted += self.ended[trajectory.document_id]
+        self.filtered += trajectory.end is End.FILTERED
+
+    def _check_filtered(self, reason: str) -> None:
+        if self.filtered > self.recipe.max_filtered * self.total:
+            share = f"a content filter refused {self.filtered:,} of {self.total:,} documents"
+            self._stop(f"{share}, more than max_filtered={self.recipe.max_filtered} allows; the last time: {reason}")
 
     def _check_acceptance(self) -> None:
         done, accepted = len(self.ended), self.accepted

@@ -31,6 +31,7 @@ class GenerateRecipe:
     documents_in_flight: int = operational(16)
     max_error_rate: float = operational(0.1)  # a larger share of failing documents stops the run
     max_unmeasured: float = operational(0.1)  # a larger share of a role's calls without an answer stops the run
+    max_filtered: float = operational(0.5)  # a larger share of documents that a content filter refused stops the run
     quarantine_after: int = operational(3)  # a document that failed this often is left out and listed
     min_acceptance: float = operational(0.0)  # a lower share of accepted documents stops the run …
     min_acceptance_after: int = operational(50)  # … once this many are finished

@@ -17,12 +17,15 @@ def operational(default: Any) -> Any:
 
 @dataclass
 class Sampling:
-    """The sampling sent with a request: the role's value, else its endpoint's, else 1.0; max_tokens has no default."""
+    """The sampling sent with a request. A role's null stands for its endpoint's value; an endpoint's null is not sent.
+
+    Only max_tokens must be set, by one of the two.
+    """
 
     temperature: float | None = None
     top_p: float | None = None
     max_tokens: int | None = None
-    extra: dict[str, Any] = field(default_factory=dict)  # copied verbatim into the request body
+    extra: dict[str, Any] = field(default_factory=dict)  # copied verbatim into the request body; null removes a key
 
     def over(self, below: "Sampling") -> "Sampling":
         """Return these values, with those of `below` where one is missing."""
@@ -73,16 +76,25 @@ class Endpoint:
 
     model: str = MISSING  # the name that requests use
     revision: str = ""  # part of the identity of every reply
-    sampling: Sampling = field(default_factory=Sampling)  # the model's own preset; a role's sampling overrides it
+    # The model's own preset; a role's sampling overrides it. null: not sent, as some models refuse a value.
+    sampling: Sampling = field(default_factory=lambda: Sampling(temperature=1.0, top_p=1.0))
+    body: dict[str, Any] = field(default_factory=dict)  # added to every request; null removes a key, as {seed: null}
+    max_tokens_key: str = operational("max_tokens")  # the name of the budget in a request, as max_completion_tokens
     base_url: str | None = operational(None)
     api_key_env: str = operational("")  # name of the environment variable, never the key
+    headers: dict[str, str] = field(default_factory=dict, metadata=OPERATIONAL)  # $NAME: an environment variable
+    query: dict[str, str] = field(default_factory=dict, metadata=OPERATIONAL)  # after the "?" of every URL, likewise
+    lists_models: bool = operational(True)  # false: /v1/models is not asked whether it names the model
     structured_output: str = "json_schema"  # one of FORMS; "bounded" is a schema with bounded strings
     tool_choice: str = "required"  # one of TOOL_CHOICES; some models refuse "required" while they think
     max_in_flight: int | None = operational(None)  # None: set by the servers' load if there are leases, else 64
     leases: str | None = operational(None)  # folder with the replicas' leases, set by a Slurm campaign
     policy: str = operational("cache_aware")  # policy of the router in front of the replicas
+    requests_per_minute: float | None = operational(None)  # the provider's limits, so that it need not refuse calls
+    tokens_per_minute: float | None = operational(None)
+    patience_s: float = operational(3600.0)  # an endpoint that refuses all calls as too many for so long is given up
     timeout_s: float = operational(600.0)
-    retries: int = operational(6)
+    retries: int = operational(6)  # after a passing fault; refusals of too many calls are waited for
     # Not needed where the provider says with each reply what it cost.
     price: Price | None = field(default=None, metadata=OPERATIONAL)
     server: Server | None = None

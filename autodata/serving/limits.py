@@ -54,10 +54,14 @@ def adjust(limit: int, load: ServerLoad, before: ServerLoad) -> int:
     """Compute the next limit. It grows only if the limit itself holds the calls back."""
     queues = load.waiting > 0.1 * load.running + 1
     if queues or load.cache > _FULL_CACHE or load.preemptions > before.preemptions:
-        return max(load.replicas, int(limit * _SHRINK_FACTOR), 1)
+        return max(load.replicas, shrink(limit))
     if load.running >= 0.8 * limit and load.waiting == 0 and load.cache < _FREE_CACHE:
         return min(MAX_LIMIT, limit + _STEP * max(load.replicas, 1))
     return limit
+
+
+def shrink(limit: int) -> int:
+    return max(1, int(limit * _SHRINK_FACTOR))
 
 
 class Limit:

@@ -2,35 +2,38 @@
 
 import asyncio
 import logging
-import math
-import os
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import openai
-import tenacity
-from openai import AsyncOpenAI
-from openai.types.chat import ChatCompletion
-
-from autodata.recipes.models import Endpoint, Models, RoleConfig
-from autodata.serving import failures, limits
-from autodata.serving.connections import connect
+from autodata.recipes.models import Endpoint, Models, RoleConfig, Sampling
+from autodata.serving import limits
 from autodata.serving.costs import Account, BusyTime, Ledger, find_place, make_ledger
-from autodata.serving.failures import NoAnswer
 from autodata.serving.journal import Journal
 from autodata.serving.limits import Limit
 from autodata.serving.measured import EndpointError, NotMeasured, PromptCut
-from autodata.serving.reply import BadShape, count_read, estimate_usage, find_answer, find_limit, is_cut, read_reply
 from autodata.serving.request import Keys, Request, make_body, request_keys, resolve_sampling
-from autodata.types import Message, Outcome, Reply, Role, WrongCall
+from autodata.serving.wire import failures
+from autodata.serving.wire.connection import Connection, Json
+from autodata.serving.wire.failures import EmptyReply
+from autodata.serving.wire.faults import BadShape, Fault
+from autodata.serving.wire.pace import Pace
+from autodata.serving.wire.reply import (
+    count_prompt,
+    count_read,
+    estimate_usage,
+    find_answer,
+    find_limit,
+    is_cut,
+    read_reply,
+)
+from autodata.serving.wire.retries import persist
+from autodata.types import Message, Outcome, Reply, Role
 
 log = logging.getLogger(__name__)
 _IN_FLIGHT = 64  # calls in flight if the recipe sets no limit
-_RETRIED = {408, 409, 429}
 # Retries after a reply that is no answer. They help against a passing fault, not against a model's fixed habit.
 _REPEATS = 2
 
@@ -53,8 +56,7 @@ class Client:
         self.spent_budget: str | None = None  # names the limit of the budget that stopped the run
         self._journal = journal
         self._under_way: dict[str, asyncio.Event] = {}  # key → set when that call has ended or failed
-        self._connections: dict[str, AsyncOpenAI] = {}
-        self._limits: dict[str, Limit] = {}
+        self._lines: dict[str, Line] = {}
         self._controllers: list[asyncio.Task[None]] = []
 
     async def ask(self, request: Request) -> Reply:
@@ -69,7 +71,7 @@ class Client:
             return stored
         ended = self._under_way[keys.exact] = asyncio.Event()
         try:
-            async with self._limit(role.endpoint):
+            async with self._line(role.endpoint).limit:
                 self._require_room()
                 reply = await self._call_counted(request, role)
             return await self._journal.put(keys.choose(reply), reply)
@@ -89,8 +91,8 @@ class Client:
         for controller in self._controllers:
             controller.cancel()
         await asyncio.gather(*self._controllers, return_exceptions=True)
-        for connection in self._connections.values():
-            await connection.close()
+        for line in self._lines.values():
+            await line.connection.close()
 
     @property
     def counts(self) -> Counter[str]:
@@ -108,28 +110,20 @@ class Client:
         if self.draining:
             raise Draining(self.spent_budget or "the run is stopping: no new call is started")
 
-    def _limit(self, name: str) -> Limit:
-        if name not in self._limits:
+    def _line(self, name: str) -> "Line":
+        # Opened on first use, inside the event loop that uses it: TRL runs rewards in an event loop of its own.
+        if name not in self._lines:
             endpoint = self.models.endpoints[name]
             is_free = endpoint.max_in_flight is None and endpoint.leases is not None
-            self._limits[name] = Limit(limits.FIRST_LIMIT if is_free else endpoint.max_in_flight or _IN_FLIGHT)
+            most = limits.MAX_LIMIT if is_free else endpoint.max_in_flight or _IN_FLIGHT
+            limit = Limit(limits.FIRST_LIMIT if is_free else most)
+            # Where the servers' own metrics set the limit, a success proves nothing about their room.
+            pace = Pace(endpoint, limit, most=0 if is_free else most)
+            self._lines[name] = Line(endpoint, Connection(endpoint), limit, pace)
             if is_free:
-                following = limits.control(name, Path(endpoint.leases or ""), self._limits[name])
+                following = limits.control(name, Path(endpoint.leases or ""), limit)
                 self._controllers.append(asyncio.create_task(following))
-        return self._limits[name]
-
-    def _connection(self, name: str) -> AsyncOpenAI:
-        # Opened on first use, inside the event loop that uses it: TRL runs rewards in an event loop of its own.
-        if name not in self._connections:
-            endpoint = self.models.endpoints[name]
-            self._connections[name] = AsyncOpenAI(
-                base_url=endpoint.base_url,
-                api_key=api_key(endpoint),
-                max_retries=0,  # tenacity retries, so that the bound and the message are ours
-                timeout=endpoint.timeout_s,
-                http_client=connect(endpoint.base_url),
-            )
-        return self._connections[name]
+        return self._lines[name]
 
     async def _call_counted(self, request: Request, role: RoleConfig) -> Reply:
         account = self.accounts[request.role]
@@ -147,66 +141,72 @@ class Client:
         return reply
 
     async def _call(self, request: Request, role: RoleConfig) -> Reply:
-        endpoint, start = self.models.endpoints[role.endpoint], time.monotonic()
-        attempts = tenacity.AsyncRetrying(
-            stop=tenacity.stop_after_attempt(endpoint.retries + 1),
-            wait=_wait,
-            retry=_is_worth_repeating,
-            before_sleep=self._count_retry,
-            reraise=True,
-        )
-        repeated: list[Reply] = []
+        line, start = self._line(role.endpoint), time.monotonic()
+        call = _Call(self, request, line, resolve_sampling(role.sampling, line.endpoint.sampling, request.role))
         try:
-            return await attempts(self._call_once, request, role, repeated)
-        except NoAnswer as error:
-            raise failures.describe_no_answer(error.reply, request, len(repeated)) from error
-        except (openai.OpenAIError, BadShape, TimeoutError) as error:
-            raise failures.describe_failure(error, request, endpoint, time.monotonic() - start) from error
+            return await persist(call.send, line.endpoint, line.pace, call)
+        except EmptyReply as error:
+            raise failures.describe_no_answer(error.reply, request, call.replies) from error
+        except Fault as fault:
+            raise failures.describe_failure(fault, request, line.endpoint, time.monotonic() - start) from fault
 
-    async def _call_once(self, request: Request, role: RoleConfig, repeated: list[Reply]) -> Reply:
-        """Send one HTTP request. `repeated` collects the replies so far that were no answer."""
-        start, endpoint = time.monotonic(), self.models.endpoints[role.endpoint]
-        body = make_body(request, endpoint, resolve_sampling(role.sampling, endpoint.sampling, request.role))
+
+@dataclass
+class Line:
+    """The way to one endpoint, which all of its calls share."""
+
+    endpoint: Endpoint
+    connection: Connection
+    limit: Limit
+    pace: Pace
+
+
+class _Call:
+    """One request, which may have to be sent several times."""
+
+    def __init__(self, client: Client, request: Request, line: Line, sampling: Sampling):
+        self.who = str(request.role)
+        self.tokens = count_prompt(request) if line.endpoint.tokens_per_minute else 0
+        self.require_room = client._require_room
+        self.replies = 0  # that were no answer
+        self._account = client.accounts[request.role]
+        self._request, self._line, self._budget = request, line, sampling.max_tokens or 0
+        self._body = make_body(request, line.endpoint, sampling)
+
+    async def send(self) -> Reply:
+        """Send one HTTP request and return its answer. Raises Fault, PromptCut."""
+        start, endpoint = time.monotonic(), self._line.endpoint
+        completion = await self._line.connection.post("/chat/completions", self._body)
+        reply = replace(self._read(completion), latency_s=time.monotonic() - start)
+        self._account.add(reply)
+        self._line.pace.count(max(reply.prompt_tokens - self.tokens, 0) + reply.completion_tokens)
+        _require_whole_prompt(self._request, endpoint, reply.prompt_tokens)
+        return self._take(find_limit(reply, self._budget))
+
+    def count_retry(self, fault: Fault) -> None:
+        self._account.counts[f"retried_{fault.name}"] += 1
+        log.info("retry after %s", fault.name)
+
+    def _read(self, completion: Json) -> Reply:
+        """Read a reply, without the key that some servers echo. Raises BadShape."""
         try:
-            # chat.completions.create would walk through the whole body: 2.7 ms a call instead of 2.0.
-            connection = self._connection(role.endpoint)
-            # openai's time-out applies from byte to byte, so a reply that trickles would never end.
-            async with asyncio.timeout(endpoint.timeout_s):
-                completion = await connection.post("/chat/completions", body=body, cast_to=ChatCompletion)
-            reply = failures.hide_key_in_reply(read_reply(completion), endpoint)
-            reply = replace(reply, latency_s=time.monotonic() - start)
-            if is_cut(request.messages, reply.prompt_tokens):  # the server may report cached tokens apart
-                reply = replace(reply, prompt_tokens=count_read(completion.usage))
-        except openai.APITimeoutError as error:
-            raise failures.tell_apart(error) from error
-        except TimeoutError as error:
-            raise TimeoutError(f"no complete reply within {endpoint.timeout_s:g} s") from error
+            reply = failures.hide_key_in_reply(read_reply(completion), self._line.endpoint)
+            if is_cut(self._request.messages, reply.prompt_tokens):  # the server may report cached tokens apart
+                reply = replace(reply, prompt_tokens=count_read(completion))
         except (ValueError, AttributeError, TypeError, LookupError, RecursionError) as error:
             raise BadShape(str(error)) from error
-        reply = estimate_usage(request, endpoint, reply)
-        self.accounts[request.role].add(reply)
-        _require_whole_prompt(request, endpoint, reply.prompt_tokens)
-        return self._take(request, find_limit(reply, int(str(body["max_tokens"]))), repeated)
+        return estimate_usage(self._request, self._line.endpoint, reply)
 
-    def _take(self, request: Request, reply: Reply, repeated: list[Reply]) -> Reply:
-        """Return the answer in a reply. Raises NoAnswer if there is none."""
-        answer = find_answer(reply, request)
+    def _take(self, reply: Reply) -> Reply:
+        """Return the answer in a reply. Raises EmptyReply if there is none."""
+        answer = find_answer(reply, self._request)
         if not answer.outcome.is_measured:
-            repeated.append(answer)
-            raise NoAnswer(answer)
-        self.accounts[request.role].counts["found_in_text"] += answer is not reply
+            self.replies += 1
+            # Each such reply is paid for, so it is asked for again less often than after other faults.
+            is_fault = answer.outcome in (Outcome.ABORTED, Outcome.EMPTY) and not answer.reasoning
+            raise EmptyReply(answer, is_passing=is_fault and self.replies <= _REPEATS)
+        self._account.counts["found_in_text"] += answer is not reply
         return answer
-
-    def _count_retry(self, state: tenacity.RetryCallState) -> None:
-        error = state.outcome.exception()
-        self.accounts[state.args[0].role].counts[f"retried_{failures.name_trouble(error)}"] += 1
-        log.info("retry %d after %s", state.attempt_number, type(error).__name__)
-
-
-class NoKey(EndpointError):
-    """The environment variable that an endpoint's api_key_env names is not set."""
-
-    exit_code = WrongCall.exit_code
 
 
 def role_config(models: Models, role: Role) -> RoleConfig:
@@ -224,45 +224,6 @@ def list_used(models: Models, roles: Iterable[Role] = Role) -> dict[str, Endpoin
     """List the endpoints that some of the roles use. Raises EndpointError."""
     names = {role_config(models, role).endpoint for role in roles if getattr(models, role)}
     return {name: endpoint for name, endpoint in models.endpoints.items() if name in names}
-
-
-def api_key(endpoint: Endpoint) -> str:
-    """Read the API key from the environment. Raises NoKey if the named variable is not set."""
-    if not endpoint.api_key_env:
-        return "none"
-    if endpoint.api_key_env not in os.environ:
-        raise NoKey(f"{endpoint.base_url}: the environment variable {endpoint.api_key_env} is not set")
-    key = os.environ[endpoint.api_key_env]
-    if len(key) < failures.SHORTEST_KEY:
-        least = f"fewer than {failures.SHORTEST_KEY} characters"
-        log.warning("%s has %s, so it is not hidden in what this run stores", endpoint.api_key_env, least)
-    return key
-
-
-def _is_worth_repeating(state: tenacity.RetryCallState) -> bool:
-    """True for a passing fault. A reply that is no answer is retried less often, because each one is paid for."""
-    error = state.outcome.exception()
-    if isinstance(error, NoAnswer):
-        is_fault = error.reply.outcome in (Outcome.ABORTED, Outcome.EMPTY) and not error.reply.reasoning
-        return is_fault and len(state.args[-1]) <= _REPEATS
-    if isinstance(error, openai.APIStatusError):
-        return error.status_code in _RETRIED or error.status_code >= 500
-    return isinstance(error, openai.APIConnectionError | openai.APIResponseValidationError | BadShape | TimeoutError)
-
-
-_backoff = tenacity.wait_random_exponential(multiplier=0.5, max=60)
-
-
-def _wait(state: tenacity.RetryCallState) -> float:
-    """Return the wait that the server asks for in Retry-After (at most two minutes), else backoff with jitter."""
-    error = state.outcome.exception()
-    if isinstance(error, NoAnswer):
-        return 0.0  # the server is up and idle
-    headers: Mapping[str, str] = error.response.headers if isinstance(error, openai.APIStatusError) else {}
-    with suppress(ValueError):  # Retry-After may be a date
-        if not math.isnan(seconds := float(headers.get("retry-after", "nan"))):
-            return min(max(seconds, 0.0), 120.0)
-    return _backoff(state)
 
 
 def _require_whole_prompt(request: Request, endpoint: Endpoint, read_tokens: int) -> None:

@@ -12,7 +12,9 @@ OUT_OF_BUDGET = frozenset({"length", "max_tokens", "max_length", "max_output_tok
 OUT_OF_CONTEXT = frozenset({"model_length", "model_context_window_exceeded", "context_length_exceeded"})
 DECLINED = frozenset({"content_filter", "content_filtered", "refusal", "safety", "image_safety", "recitation",
                       "blocklist", "prohibited_content", "spii", "guardrail_intervened"})  # fmt: skip
-_SHOWN = 200  # characters of a server's message that are shown
+# Finish reasons that a provider's filter gives, and not the model itself.
+FILTERS = DECLINED - {"refusal"}
+_SHOWN = 320  # characters of a server's message that are shown
 
 
 class EndpointError(UserError):
@@ -21,6 +23,10 @@ class EndpointError(UserError):
 
 class RequestRefused(EndpointError):
     """The endpoint is up and refuses this very request (HTTP 400, 413, 422); a retry does not help."""
+
+
+class EndpointClosed(EndpointError):
+    """The endpoint serves no further request before the user changes something: key, credit, model or recipe."""
 
 
 class PromptCut(EndpointError):
@@ -50,6 +56,7 @@ def advise(role: Role | str, outcome: Outcome, is_prompt: bool = False) -> str:
     return {
         Outcome.CONTEXT_OVERFLOW: f"lower models.{role}.sampling.max_tokens, or serve a longer context",
         Outcome.CUT_OFF: f"raise models.{role}.sampling.max_tokens",
+        Outcome.FILTERED: "leave the document out, or ask a provider without such a filter",
         Outcome.REFUSED: "set domain.count_refusals=true to count a solver's refusal as a wrong answer",
         Outcome.EMPTY: f"raise models.{role}.sampling.max_tokens, or check the server's reasoning-parser",
         Outcome.UNREADABLE: f"set structured_output of the endpoint of models.{role}, or raise its max_tokens",

@@ -3,28 +3,115 @@
 `/health` alone proves nothing: a server whose engine is dead, or that emits garbage, still answers it.
 """
 
+import asyncio
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import TypeVar
 
-import openai
-from openai import OpenAI
-
-from autodata.recipes.models import Endpoint
-from autodata.serving.failures import hide_key
-from autodata.serving.llm import api_key
+from autodata.recipes.models import Endpoint, Sampling
+from autodata.serving.limits import Limit
 from autodata.serving.measured import EndpointError
-from autodata.types import Role
+from autodata.serving.request import Request, make_body
+from autodata.serving.wire.connection import Connection, Json
+from autodata.serving.wire.failures import choose_error, describe_fault, hide_key
+from autodata.serving.wire.faults import BadShape, Fault, HttpError
+from autodata.serving.wire.meaning import Kind, interpret
+from autodata.serving.wire.pace import Pace
+from autodata.serving.wire.reply import find_answer, read_reply
+from autodata.serving.wire.retries import persist
+from autodata.types import Message, Reply, Role
 
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 _EMPTY = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 _SCHEMA = {**_EMPTY, "properties": {"met": {"type": "boolean"}}, "required": ["met"]}
-_TOOL = {"type": "function", "function": {"name": "go_on", "strict": True, "parameters": _EMPTY}}
+_TOOL = {"name": "go_on", "parameters": _EMPTY}
 _JSON = {Role.JUDGE, Role.QUALITY_VERIFIER, Role.CHALLENGER}  # roles whose replies are read as JSON
-Probe = Callable[[OpenAI, Endpoint], None]
+_NO_LIST = {404, 405, 501}  # a server without a list of models; whether it serves this one, the next request shows
+_BUDGET, _LARGE_BUDGET = 256, 2048  # tokens of an answer; a model that reasons needs the second before any JSON
 
 
 class Noise(EndpointError):
     """A replica is up, but its answers make no sense."""
+
+
+class Prober:
+    """Sends requests to one endpoint, built as every other request is. A patient one waits where a run would wait."""
+
+    who, tokens = "the first request", 0
+
+    def __init__(self, endpoint: Endpoint, patience_s: float, is_patient: bool):
+        self.endpoint = endpoint
+        self._connection = Connection(endpoint, patience_s)
+        self._pace = Pace(endpoint, Limit(1), most=1)
+        self._patient = endpoint if is_patient else replace(endpoint, retries=0, patience_s=0.0)
+
+    async def ask(self, text: str, budget: int = _BUDGET, **asked: object) -> Reply:
+        """Ask a question. Raises Fault."""
+        request = Request(Role.WEAK_SOLVER, (Message("user", text),), seed=1, **asked)
+        temperature = None if self.endpoint.sampling.temperature is None else 0.0
+        sampling = Sampling(temperature, max_tokens=budget).over(self.endpoint.sampling)
+        body = make_body(request, self.endpoint, sampling)
+        completion = await self._send(lambda: self._connection.post("/chat/completions", body))
+        return find_answer(read_reply(completion), request)
+
+    async def list_models(self) -> list[Json]:
+        """List what the endpoint serves. Raises Fault."""
+        listed = (await self._send(lambda: self._connection.get("/models"))).get("data")
+        if not isinstance(listed, list) or not all(isinstance(model, dict) for model in listed):
+            raise BadShape(f"no list of models: {str(listed)[:100]!r}")
+        return listed
+
+    def require_room(self) -> None:
+        """A probe may always be sent."""
+
+    def count_retry(self, fault: Fault) -> None:
+        log.warning("%s: %s; trying again", self.endpoint.base_url, describe_fault(fault, self.endpoint))
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+    async def _send(self, send: Callable[[], Awaitable[Json]]) -> Json:
+        async def send_once() -> Json:
+            try:
+                return await send()
+            except HttpError:
+                raise
+            except Fault as fault:  # nobody waits for a server that is not there
+                raise _Lasting(fault) from fault
+
+        try:
+            return await persist(send_once, self._patient, self._pace, self)
+        except _Lasting as lasting:
+            raise lasting.fault from lasting
+
+
+class _Lasting(Exception):
+    """A fault that no retry mends."""
+
+    def __init__(self, fault: Fault):
+        super().__init__(str(fault))
+        self.fault = fault
+
+
+Probe = Callable[[Prober], Awaitable[None]]
+
+
+def probe(endpoint: Endpoint, is_patient: bool = False) -> None:
+    """Check that an endpoint lists the model *and* generates a token: dead ones only list it. Raises EndpointError."""
+    run_probe(endpoint, _probe_identity, 60.0, is_patient=is_patient)
+
+
+def read_served(endpoint: Endpoint) -> str | None:
+    """Read which weights a server loaded (`root` in vLLM's list); None if it does not say. Raises EndpointError."""
+    if not endpoint.lists_models:
+        return None
+    models = _run(endpoint, Prober.list_models, 60.0, is_patient=True)
+    roots = [model.get("root") for model in models if model.get("id") == endpoint.model]
+    return next((str(root) for root in roots if root), None)
 
 
 def probe_replica(endpoint: Endpoint, roles: Sequence[Role]) -> None:
@@ -36,9 +123,10 @@ def probe_replica(endpoint: Endpoint, roles: Sequence[Role]) -> None:
 def choose_probes(endpoint: Endpoint, roles: Sequence[Role]) -> dict[str, Probe]:
     """Choose the probes, by name, that an endpoint of these roles must pass."""
     flags = endpoint.server.flags if endpoint.server else {}
-    must_call = "tool-call-parser" in flags and endpoint.tool_choice == "required"
+    has_parser = endpoint.server is None or "tool-call-parser" in flags
+    must_call = has_parser and endpoint.tool_choice == "required"
     probes = {
-        "identity": (lambda _, endpoint: probe(endpoint), True),
+        "identity": (_probe_identity, True),
         "schema": (_probe_schema, endpoint.structured_output in ("json_schema", "bounded") and bool(_JSON & {*roles})),
         "tool call": (_probe_tool, Role.ORCHESTRATOR in roles and must_call),
         "reasoning": (_probe_reasoning, "reasoning-parser" in flags),
@@ -61,88 +149,93 @@ def check_canary(endpoint: Endpoint) -> None:
             return
 
 
-def run_probe(endpoint: Endpoint, ask: Probe, patience_s: float = 120.0) -> None:
+def run_probe(endpoint: Endpoint, ask: Probe, patience_s: float = 120.0, *, is_patient: bool = False) -> None:
     """Run one probe. Raises EndpointError."""
-    with _connect(endpoint, f"{endpoint.base_url}: a probe failed with", patience_s) as client:
+    _run(endpoint, ask, patience_s, is_patient=is_patient)
+
+
+def _run(endpoint: Endpoint, ask: Callable[[Prober], Awaitable[T]], patience_s: float, *, is_patient: bool) -> T:
+    async def go() -> T:
+        prober = Prober(endpoint, patience_s, is_patient)
         try:
-            ask(client, endpoint)
-        except (ValueError, AttributeError, LookupError, TypeError) as error:
-            detail = hide_key(str(error), endpoint)
-            raise Noise(f"{endpoint.base_url}: the reply is not a chat completion: {detail}") from error
+            return await ask(prober)
+        finally:
+            await prober.close()
+
+    where = f"{endpoint.base_url} (model {endpoint.model})"
+    try:
+        return asyncio.run(go())
+    except BadShape as error:
+        problem = f"the reply is not of the form of this API: {hide_key(str(error), endpoint)[:300]}"
+        raise Noise(f"{where}: {problem}; check base_url") from error
+    except Fault as fault:
+        meaning = interpret(fault)
+        detail = f"a probe failed with {describe_fault(fault, endpoint)}; {meaning.advice}"
+        raise choose_error(fault, meaning)(f"{where}: {detail}") from fault
 
 
-def _ask(client: OpenAI, endpoint: Endpoint, text: str, **more: object) -> openai.types.chat.ChatCompletionMessage:
-    options = {"messages": [{"role": "user", "content": text}], "max_tokens": 256, "temperature": 0.0, **more}
-    return client.chat.completions.create(model=endpoint.model, **options).choices[0].message
+async def _probe_identity(prober: Prober) -> None:
+    endpoint = prober.endpoint
+    if endpoint.lists_models:
+        await _require_listed(prober)
+    try:
+        await prober.ask("Hello", budget=1)
+    except HttpError as error:
+        is_short = "output limit was reached" in error.words  # what reasoning models say to so small a budget
+        if not is_short and interpret(error).kind is not Kind.OVERFLOW:
+            raise
 
 
-def _probe_schema(client: OpenAI, endpoint: Endpoint) -> None:
-    form = {"type": "json_schema", "json_schema": {"name": "probe", "strict": True, "schema": _SCHEMA}}
-    text = _ask(client, endpoint, 'Reply with {"met": true}.', response_format=form, max_tokens=2048).content
+async def _require_listed(prober: Prober) -> None:
+    """Raise EndpointError if the endpoint lists its models, and not this one. Some lists put a prefix to the name."""
+    endpoint = prober.endpoint
+    try:
+        names = [str(model.get("id")) for model in await prober.list_models()]
+    except HttpError as error:
+        if error.status in _NO_LIST:
+            return
+        raise
+    if not any(f"/{name}".endswith(f"/{endpoint.model}") for name in names):
+        served = hide_key(", ".join(names[:5]), endpoint) or "no model"
+        advice = "set `model` of this endpoint to a model that it serves, or lists_models: false if its list has gaps"
+        raise EndpointError(f"{endpoint.base_url} serves {served}, not {endpoint.model}: {advice}")
+
+
+async def _probe_schema(prober: Prober) -> None:
+    reply = await prober.ask('Reply with {"met": true}.', _LARGE_BUDGET, schema=_SCHEMA)
     value = None
     with suppress(ValueError):
-        value = json.loads(text or "")
+        value = json.loads(reply.content)
     if not isinstance(value, dict) or not isinstance(value.get("met"), bool):
-        problem = f"the reply to a request with a JSON schema does not follow it: {_quote(text, endpoint)}"
-        raise EndpointError(f"{endpoint.base_url}: {problem}; set structured_output of this endpoint")
+        problem = f"the reply to a request with a JSON schema does not follow it: {_quote(reply.content, prober)}"
+        raise EndpointError(f"{prober.endpoint.base_url}: {problem}; set structured_output of this endpoint")
 
 
-def _probe_tool(client: OpenAI, endpoint: Endpoint) -> None:
-    reply = _ask(client, endpoint, "Call the function go_on.", tools=[_TOOL], tool_choice="required", max_tokens=2048)
-    if not reply.tool_calls or reply.tool_calls[0].function.name != "go_on":
-        problem = "the reply holds no tool call although one was required; check tool-call-parser"
-        raise EndpointError(f"{endpoint.base_url}: {problem}")
+async def _probe_tool(prober: Prober) -> None:
+    reply = await prober.ask("Call the function go_on.", _LARGE_BUDGET, tools=(_TOOL,))
+    if reply.tool != "go_on":
+        advice = "check tool-call-parser" if prober.endpoint.server else "set orchestrator=fixed"
+        problem = f"the reply holds no tool call although one was required; {advice}"
+        raise EndpointError(f"{prober.endpoint.base_url}: {problem}")
 
 
-def _probe_reasoning(client: OpenAI, endpoint: Endpoint) -> None:
-    reply = _ask(client, endpoint, "What is 17 + 25?")
-    if not (getattr(reply, "reasoning", None) or getattr(reply, "reasoning_content", None)):
+async def _probe_reasoning(prober: Prober) -> None:
+    if not (await prober.ask("What is 17 + 25?")).reasoning:
         problem = "the reply holds no reasoning apart from the answer; check reasoning-parser"
-        raise EndpointError(f"{endpoint.base_url}: {problem}")
+        raise EndpointError(f"{prober.endpoint.base_url}: {problem}")
 
 
-def _probe_canary(client: OpenAI, endpoint: Endpoint) -> None:
+async def _probe_canary(prober: Prober) -> None:
     """Ask the canary question, because a server with a corrupted shard is up but answers with noise."""
-    assert endpoint.server and endpoint.server.canary
-    canary = endpoint.server.canary
-    text = _ask(client, endpoint, canary.question, max_tokens=canary.max_tokens).content or ""
+    assert prober.endpoint.server and prober.endpoint.server.canary
+    canary = prober.endpoint.server.canary
+    text = (await prober.ask(canary.question, canary.max_tokens)).content
     if canary.answer.casefold() not in text.casefold():
         question = f"wrong answer to the canary question {canary.question!r}"
-        raise Noise(f"{endpoint.base_url}: {question}: expected {canary.answer!r}, got {_quote(text, endpoint)}")
+        got = f"expected {canary.answer!r}, got {_quote(text, prober)}"
+        raise Noise(f"{prober.endpoint.base_url}: {question}: {got}")
 
 
-def probe(endpoint: Endpoint) -> None:
-    """Check that an endpoint lists the model *and* generates a token: dead ones only list it. Raises EndpointError."""
-    with _connect(endpoint, f"{endpoint.base_url} (model {endpoint.model}):") as client:
-        names = [str(model.id) for model in client.models.list()]
-        if endpoint.model not in names:
-            served = hide_key(", ".join(names[:5]), endpoint) or "no model"
-            advice = "set `model` of this endpoint to a model that it serves"
-            raise EndpointError(f"{endpoint.base_url} serves {served}, not {endpoint.model}: {advice}")
-        messages = [{"role": "user", "content": "Hello"}]
-        client.chat.completions.create(model=endpoint.model, messages=messages, max_tokens=1)
-
-
-def read_served(endpoint: Endpoint) -> str | None:
-    """Read which weights a server loaded (`root` in vLLM's list); None if it does not say. Raises EndpointError."""
-    with _connect(endpoint, f"{endpoint.base_url}:") as client:
-        roots = [getattr(model, "root", None) for model in client.models.list() if model.id == endpoint.model]
-    return next((str(root) for root in roots if root), None)
-
-
-def _quote(text: str | None, endpoint: Endpoint) -> str:
+def _quote(text: str, prober: Prober) -> str:
     """Quote the beginning of a reply, without the API key, which some servers echo."""
-    return f"{text and hide_key(text, endpoint)!r:.200}"
-
-
-@contextmanager
-def _connect(endpoint: Endpoint, start: str, timeout_s: float = 60.0) -> Iterator[OpenAI]:
-    """Connect to an endpoint. Raises EndpointError, whose message begins with `start`."""
-    try:
-        with OpenAI(base_url=endpoint.base_url, api_key=api_key(endpoint), max_retries=0, timeout=timeout_s) as client:
-            yield client
-    except openai.OpenAIError as error:
-        raise EndpointError(f"{start} {type(error).__name__}, {hide_key(str(error), endpoint)[:300]}") from error
-    except (ValueError, AttributeError, LookupError, TypeError) as error:
-        problem = f"the reply is not of the form of this API: {hide_key(str(error), endpoint)[:300]}"
-        raise EndpointError(f"{start} {problem}; check base_url") from error
+    return f"{hide_key(text, prober.endpoint)!r:.200}"

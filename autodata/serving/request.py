@@ -39,6 +39,8 @@ def request_key(request: Request, endpoint: Endpoint, sampling: Sampling) -> str
         identity["tools"] = request.tools
         if endpoint.tool_choice != "required":  # the default is left out, so older journals stay valid
             identity["tool_choice"] = endpoint.tool_choice
+    if endpoint.body:
+        identity["body"] = endpoint.body
     text = json.dumps(identity, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -65,25 +67,29 @@ def request_keys(request: Request, endpoint: Endpoint, sampling: Sampling) -> Ke
 
 
 def resolve_sampling(role_sampling: Sampling, endpoint_sampling: Sampling, role: str) -> Sampling:
-    """Put a role's sampling over its endpoint's over the defaults. Raises RecipeError if neither has a budget."""
-    resolved = role_sampling.over(endpoint_sampling).over(Sampling(1.0, 1.0))
+    """Put a role's sampling over its endpoint's. Raises RecipeError if neither has a budget."""
+    resolved = role_sampling.over(endpoint_sampling)
     if resolved.max_tokens is None:
         raise RecipeError(f"models.{role}.sampling.max_tokens is not set; set how many tokens a reply may have")
     return resolved
 
 
 def make_body(request: Request, endpoint: Endpoint, sampling: Sampling) -> dict[str, object]:
-    """Make the body that is sent. Prompts describe the wanted form, so an endpoint without schemas works too."""
+    """Make the body that is sent, without keys that are null in the recipe.
+
+    Prompts describe the wanted form, so an endpoint without schemas works too.
+    """
     body: dict[str, object] = {
         "model": endpoint.model,
         "messages": [asdict(m) for m in request.messages],
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
-        "max_tokens": sampling.max_tokens,
+        endpoint.max_tokens_key: sampling.max_tokens,
         "seed": request.seed,
-        **sampling.extra,
     }
     fit = dict if endpoint.structured_output == "bounded" else _without_lengths
+    if endpoint.server is None and endpoint.structured_output != "bounded":
+        fit = make_strict
     if request.messages[-1].role == "assistant":
         body |= {"continue_final_message": True, "add_generation_prompt": False}
     if request.tools and endpoint.tool_choice != "none":
@@ -95,7 +101,40 @@ def make_body(request: Request, endpoint: Endpoint, sampling: Sampling) -> dict[
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     elif request.schema and endpoint.structured_output == "json_object":
         body["response_format"] = {"type": "json_object"}
-    return body
+    body |= {**endpoint.body, **sampling.extra}
+    if not request.tools:
+        body.pop("tool_choice", None)  # without tools it is an error
+    return {key: value for key, value in body.items() if value is not None}
+
+
+_FOREIGN = ("minLength", "maxLength", "minItems", "maxItems")  # what some strict modes refuse
+
+
+def make_strict(schema: Any) -> Any:
+    """Rewrite a schema so that the strict mode of every provider accepts it; it allows more than before.
+
+    A list of forms, one for each item, becomes one form for all items, and every enumeration gets a type. What is lost
+    are the numbers of items and of characters, which the reader of a reply checks anyway.
+    """
+    if isinstance(schema, list):
+        return [make_strict(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "prefixItems" in schema:
+        schema = {k: v for k, v in schema.items() if k != "prefixItems"} | {"items": _join(schema["prefixItems"])}
+    strict = {key: make_strict(value) for key, value in schema.items() if key not in _FOREIGN}
+    if isinstance(schema.get("enum"), list) and "type" not in schema:
+        strict = {"type": "integer" if isinstance(schema["enum"][0], int) else "string"} | strict
+    return strict
+
+
+def _join(forms: list[dict[str, Any]]) -> dict[str, Any]:
+    """Join the forms of objects that differ in their enumerations alone."""
+    properties = dict(forms[0]["properties"])
+    for name, form in properties.items():
+        if "enum" in form:
+            properties[name] = form | {"enum": [value for f in forms for value in f["properties"][name]["enum"]]}
+    return forms[0] | {"properties": properties}
 
 
 def _without_lengths(schema: Any) -> Any:

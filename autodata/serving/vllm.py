@@ -16,9 +16,10 @@ from pathlib import Path
 from autodata.config import RecipeError
 from autodata.recipes.models import Endpoint, Models
 from autodata.serving.embedded import resolve_weights
-from autodata.serving.llm import api_key, list_used
+from autodata.serving.llm import list_used
 from autodata.serving.measured import EndpointError
 from autodata.serving.probes import probe
+from autodata.serving.wire.connection import make_headers
 from autodata.types import Role, UserError
 
 
@@ -94,7 +95,7 @@ def running(models: Models, roles: Iterable[Role], folder: Path) -> Iterator[lis
     try:
         used = list_used(models, roles)
         for endpoint in used.values():
-            api_key(endpoint)  # a missing key must not wait until servers have loaded
+            make_headers(endpoint)  # a missing key must not wait until servers have loaded
         _check_addresses(used)
         start = time.monotonic()
         for name, endpoint in used.items():
@@ -118,7 +119,8 @@ def _check_addresses(used: Mapping[str, Endpoint]) -> None:
     """Check before any server is started that each endpoint answers or has a server. Raises RecipeError."""
     for name, endpoint in used.items():
         if endpoint.base_url:
-            probe(endpoint)  # so that a wrong URL or name fails now and not in the middle of the night
+            # A wrong URL or name must fail now and not in the middle of the night.
+            probe(endpoint, is_patient=True)
         elif not endpoint.server:
             advice = "set base_url (for a running server) or server.weights (to start one)"
             raise RecipeError(f"models.endpoints.{name}: {advice}")

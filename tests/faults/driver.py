@@ -108,12 +108,12 @@ def serve() -> None:
 def carry_out(order: Order) -> None:
     """Run the command in this process and exit; never returns."""
     from autodata import dataset, generate, merge
-    from autodata.serving import llm
+    from autodata.serving.wire import retries
 
     output = os.open(order.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    llm._backoff = lambda state: 0.01
+    retries.backoff = lambda tries: 0.01
     if order.clock is not None:
         jump(random.Random(order.clock))
     if order.room is not None:

@@ -13,7 +13,7 @@ REPO = Path(__file__).parent.parent.parent
 PAGE = REPO / "docs" / "dependencies.md"
 PURPOSES = {
     "accelerate": "starts training on one process or many",
-    "aiohttp": "connections to models",
+    "aiohttp": "client of every endpoint",
     "beautifulsoup4": "text of HTML pages",
     "charset-normalizer": "texts of unknown encoding",
     "datasets": "Parquet files of a data set",
@@ -23,7 +23,7 @@ PURPOSES = {
     "filelock": "one command for a run at a time",
     "ftfy": "texts whose encoding was mistaken",
     "httpx": "servers' health and metrics",
-    "httpx2": "what openai's client speaks",
+    "httpx2": "the load that servers report",
     "huggingface-hub": "downloads and publishing",
     "inspect-ai": "evaluations and their logs",
     "jinja2": "prompts and reports",
@@ -33,8 +33,7 @@ PURPOSES = {
     "matplotlib": "figures",
     "numpy": "arrays",
     "omegaconf": "recipes",
-    "openai": "client of every endpoint",
-    "orjson": "rows of corpora",
+    "orjson": "rows of corpora, requests and replies",
     "packaging": "compares versions",
     "peft": "LoRA adapters: the training on one GPU",
     "prometheus-client": "reads the load that vLLM servers report",
@@ -55,6 +54,7 @@ PURPOSES = {
     "transformers": "models and chat templates",
     "trl": "GRPO",
     "vllm-router": "one address for many replicas",
+    "yarl": "addresses of endpoints",
     "zstandard": "compressed replies",
 }
 FAMILIES = {  # The first match counts. The page names the packages of the first four families and of none.

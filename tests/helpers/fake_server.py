@@ -175,12 +175,18 @@ def work_out(passage: str, beginning: str) -> str:
     return next(task.answer for task in tasks if f"{task.beginning} “" == beginning)
 
 
+def count_verdicts(schema: dict) -> int:
+    """Count the verdicts that the schema of a judge's reply asks for, whether or not it was made strict."""
+    verdicts = schema["properties"]["verdicts"]
+    return len(verdicts.get("prefixItems") or verdicts["items"]["properties"]["criterion"]["enum"])
+
+
 def judge_by_hash(body: dict, count: int) -> Scripted:
     """Give verdicts that depend on the judged answer alone."""
     text = body["messages"][-1]["content"]
     if body.get("max_tokens") == 1:
         return completion("x")
-    wanted = len(body["response_format"]["json_schema"]["schema"]["properties"]["verdicts"]["prefixItems"])
+    wanted = count_verdicts(body["response_format"]["json_schema"]["schema"])
     bits = int(hashlib.sha256(text.encode()).hexdigest(), 16)
     verdicts = [{"criterion": n + 1, "reason": "so", "met": bool(bits >> n & 1)} for n in range(wanted)]
     return completion(json.dumps({"verdicts": verdicts}))

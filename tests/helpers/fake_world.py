@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from autodata.recipes.models import Endpoint, Models, RoleConfig, Sampling
 from autodata.types import Role
-from tests.helpers.fake_server import Scripted, completion
+from tests.helpers.fake_server import Scripted, completion, count_verdicts
 
 WEIGHTS = tuple(range(1, 11))  # ten positive criteria; 55 points
 # Points of weak and strong answers out of 55, and the verifier's leakage label.
@@ -133,7 +133,7 @@ class World:
 
     def _judge(self, body: dict) -> Scripted:
         schema = body["response_format"]["json_schema"]["schema"]
-        count = schema["properties"]["verdicts"]["maxItems"]
+        count = count_verdicts(schema)
         text = body["messages"][-1]["content"]
         met = choose_met(int(re.findall(r"worth (\d+) points", text)[-1])) + [False] * 3
         listed = [int(n) for n in re.findall(r"^\d+\. Step (\d+) of", text, re.MULTILINE)]

@@ -5,7 +5,7 @@ import json
 import random
 import re
 
-from tests.helpers.fake_server import Scripted, completion
+from tests.helpers.fake_server import Scripted, completion, count_verdicts
 from tests.helpers.fake_world import World, candidate, quality, verdicts
 
 # Features that an edit can plant, and their effect on the chance that a question passes.
@@ -65,7 +65,7 @@ class MetaWorld(World):
     def _judge(self, body: dict) -> Scripted:
         text = body["messages"][-1]["content"]
         met = int(re.findall(r"worth (\d+) points", text)[-1])
-        count = body["response_format"]["json_schema"]["schema"]["properties"]["verdicts"]["maxItems"]
+        count = count_verdicts(body["response_format"]["json_schema"]["schema"])
         return completion(verdicts([n < met for n in range(count)]))
 
     def _analyse(self, body: dict) -> Scripted:

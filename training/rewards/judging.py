@@ -14,6 +14,7 @@ from autodata.loop.domain import Domain
 from autodata.serving.llm import Client
 from autodata.serving.measured import EndpointError, PromptCut
 from autodata.serving.request import resolve_sampling
+from autodata.serving.wire.faults import HttpError
 from autodata.types import CANDIDATE, Judgement, Role
 from training.rewards.counts import Books
 
@@ -102,5 +103,4 @@ class Judging:
 def name_failure(error: EndpointError) -> str:
     """Name the kind of an endpoint's failure, without its URL and the seconds it took."""
     cause = error.__cause__ or error
-    status = getattr(cause, "status_code", None)
-    return f"HTTP {status}" if status else type(cause).__name__
+    return f"HTTP {cause.status}" if isinstance(cause, HttpError) else type(cause).__name__

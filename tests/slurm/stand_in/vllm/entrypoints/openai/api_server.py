@@ -19,7 +19,7 @@ def play(body: dict, count: int) -> Scripted:
     if "capital" in text:  # the canary
         time.sleep(0.05)
         return completion(os.environ.get("STAND_IN_CANARY", "Paris"))
-    if body.get("response_format", {}).get("json_schema", {}).get("name") == "probe":
+    if "'properties': {'met'" in str(body.get("response_format")):  # a probe
         return completion('{"met": true}')
     if "verdicts" in str(body.get("response_format")):
         return judge_by_hash(body, count)

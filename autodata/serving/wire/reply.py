@@ -2,55 +2,74 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from pydantic import BaseModel
 
 from autodata.recipes.models import MODEL_NAME, Endpoint
 from autodata.serving.embedded import cache_folder
 from autodata.serving.measured import ENDED, read_outcome
 from autodata.serving.request import Request
 from autodata.serving.usage import read_usage
+from autodata.serving.wire.faults import BadShape
+from autodata.serving.wire.markup import find_call
 from autodata.types import Message, Outcome, Reply
-
-if TYPE_CHECKING:
-    from openai.types import CompletionUsage
-    from openai.types.chat import ChatCompletion, ChatCompletionMessage
 
 _LEAST_CONTEXT = 256  # tokens; no server has a smaller context
 _USED_UP = 0.9  # share of a budget; a reply that used at least this much was ended by its budget
+_FILTERED = "content_filter"
+_NO_FIELDS: Mapping[str, object] = {}
 
 
-class BadShape(ValueError):
-    """A reply with HTTP 200 that is not a chat completion."""
-
-
-def read_reply(completion: "ChatCompletion") -> Reply:
+def read_reply(completion: Mapping[str, object]) -> Reply:
     """Read a reply as it came, whatever its outcome. Raises BadShape."""
-    if not getattr(completion, "choices", None) or completion.choices[0].message is None:
-        raise BadShape(f"the reply has no choices: {str(completion)[:200]!r}")
-    choice, usage = completion.choices[0], completion.usage
-    message = choice.message
-    apart = getattr(message, "reasoning", None) or getattr(message, "reasoning_content", None)
-    reasoning, content = (apart, message.content) if apart else split_thinking(_as_text(message.content))
-    content, (tool, arguments) = _as_text(content), _find_called(message)
-    refusal = _as_text(getattr(message, "refusal", None))
+    choice = _read_choice(completion)
+    message = _as_mapping(choice.get("message"))
+    written, thought = _read_content(message.get("content"))
+    apart = _as_text(message.get("reasoning") or message.get("reasoning_content")) or thought
+    reasoning, content = (apart, written) if apart else split_thinking(written)
+    tool, arguments = _find_called(message)
+    refusal, finish_reason = _as_text(message.get("refusal")), _as_text(choice.get("finish_reason"))
     return Reply(
-        outcome=read_outcome(_as_text(choice.finish_reason), content + tool, bool(refusal)),
-        content=content,
-        reasoning=_as_text(reasoning),
-        finish_reason=choice.finish_reason or "",
-        model=completion.model or "",
+        outcome=read_outcome(finish_reason, (content or "") + tool, bool(refusal)),
+        content=content or "",
+        reasoning=reasoning,
+        finish_reason=finish_reason,
+        model=_as_text(completion.get("model")),
         latency_s=0.0,
         tool=tool,
         arguments=arguments,
-        **vars(read_usage(usage.to_dict() if isinstance(usage, BaseModel) else usage)),
+        **vars(read_usage(completion.get("usage"))),
     )
+
+
+def _read_choice(completion: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the first choice. A provider whose filter refuses the prompt sends an empty list of them."""
+    choices = completion.get("choices")
+    if choices == [] and ("id" in completion or "model" in completion):
+        return {"message": _NO_FIELDS, "finish_reason": _FILTERED}
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        raise BadShape(f"the reply has no choices: {str(completion)[:200]!r}")
+    if not isinstance(choices[0].get("message"), dict):
+        raise BadShape(f"the reply has no message: {str(choices[0])[:200]!r}")
+    return choices[0]
+
+
+def _read_content(content: object) -> tuple[str, str]:
+    """Read the content, a text or a list of parts, some of which may hold reasoning; return (answer, reasoning)."""
+    if not isinstance(content, list):
+        return _as_text(content), ""
+    answer, reasoning = [], []
+    for part in content:
+        if not isinstance(part, dict):
+            answer.append(_as_text(part))
+        elif thought := part.get("thinking") or part.get("reasoning"):
+            reasoning.append("".join(_read_content(thought)))
+        elif "text" in part:
+            answer.append(_as_text(part["text"]))
+    return "".join(answer), "".join(reasoning)
 
 
 def find_answer(reply: Reply, request: Request) -> Reply:
@@ -84,24 +103,31 @@ def find_limit(reply: Reply, budget: int) -> Reply:
     return reply
 
 
-def count_read(usage: "CompletionUsage | None") -> int:
+def count_read(completion: Mapping[str, object]) -> int:
     """Count the prompt tokens that the server read, with cached ones that it reports apart; 0 if not reported."""
-    details = getattr(usage, "prompt_tokens_details", None)
-    return _count(usage, "prompt") + (getattr(details, "cached_tokens", None) or 0)
+    usage = _as_mapping(completion.get("usage"))
+    details = _as_mapping(usage.get("prompt_tokens_details"))
+    return _count(usage, "prompt_tokens") + _count(details, "cached_tokens")
 
 
-def _count(usage: "CompletionUsage | None", part: str) -> int:
-    """Read a reported count; 0 if it is missing or negative."""
-    return max(getattr(usage, f"{part}_tokens", None) or 0, 0)
+def _count(counts: Mapping[str, object], name: str) -> int:
+    """Read a reported count; 0 if it is missing or negative, or no number."""
+    value = counts.get(name)
+    return max(int(value), 0) if isinstance(value, int | float) and abs(value) < 1e15 else 0
 
 
-def _find_called(message: "ChatCompletionMessage") -> tuple[str, str]:
+def _find_called(message: Mapping[str, object]) -> tuple[str, str]:
     """Return name and arguments of the first function called: a model makes one move. Some servers omit its type."""
-    for call in message.tool_calls or []:
-        if (function := getattr(call, "function", None)) is not None:
-            name, arguments = (getattr(function, part, None) for part in ("name", "arguments"))
-            return _as_text(name), arguments if isinstance(arguments, str) else json.dumps(arguments or {})
+    calls = message.get("tool_calls")
+    called = [_as_mapping(call).get("function") for call in calls] if isinstance(calls, list) else []
+    for function in filter(None, [*called, message.get("function_call")]):
+        name, arguments = (_as_mapping(function).get(part) for part in ("name", "arguments"))
+        return _as_text(name), arguments if isinstance(arguments, str) else json.dumps(arguments or {})
     return "", ""
+
+
+def _as_mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else _NO_FIELDS
 
 
 def _as_text(value: object) -> str:
@@ -123,7 +149,6 @@ def split_thinking(text: str) -> tuple[str, str | None]:
 
 _OBJECT_START = re.compile(r"(?m)^[ \t]{0,20}\{|(?<=\s)\{")
 _MAX_STARTS = 40  # at most so many are tried: each costs a pass over the rest of the text
-_FUNCTION = re.compile(r"<function=(\w{1,80})>")
 
 
 def find_last_object(text: str) -> str:
@@ -136,20 +161,6 @@ def find_last_object(text: str) -> str:
             if isinstance(value, dict) and end == len(text):
                 return text[start:]
     return ""
-
-
-def find_call(text: str) -> tuple[str, str] | None:
-    """Find a function call in a text, in the two forms that models are taught. Return its name and JSON arguments."""
-    _, tag, rest = text.partition("<tool_call>")
-    inside = (rest.partition("</tool_call>")[0] if tag else text).strip()
-    if named := _FUNCTION.match(inside):
-        parts = [part.partition(">") for part in inside.split("<parameter=")[1:]]
-        return named[1], json.dumps({key: rest.partition("</parameter>")[0].strip() for key, _, rest in parts})
-    with suppress(ValueError, RecursionError):
-        value = json.loads(inside)
-        if isinstance(value, dict) and isinstance(value.get("name"), str):
-            return value["name"], json.dumps(value.get("arguments") or {})
-    return None
 
 
 _BYTES_PER_TOKEN = 4  # used if no tokenizer is at hand
@@ -168,6 +179,11 @@ def count_tokens(texts: Sequence[str], weights: str = "") -> int:
     if tokenizer is None:
         return sum(-(-len(text.encode("utf-8", "replace")) // _BYTES_PER_TOKEN) for text in texts)
     return sum(len(tokenizer.encode(text, add_special_tokens=False).ids) for text in texts)
+
+
+def count_prompt(request: Request) -> int:
+    """Estimate the tokens of a prompt, from its bytes alone: a rate needs no exact count."""
+    return count_tokens([m.content for m in request.messages]) + _PER_MESSAGE * len(request.messages)
 
 
 def estimate_usage(request: Request, endpoint: Endpoint, reply: Reply) -> Reply:

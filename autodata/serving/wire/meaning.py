@@ -1,0 +1,119 @@
+"""Says what an error of an endpoint means: whether another try can help, and what to change if none can."""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from autodata.serving.wire.faults import Fault, HttpError
+
+REFUSALS = frozenset({400, 413, 422})  # the endpoint is up and refuses this very request
+
+
+class Kind(StrEnum):
+    """What to do after an error."""
+
+    PASSING = "passing"  # send the request again, at most `retries` times
+    BUSY = "busy"  # too many requests: wait as long as it takes, then send it again
+    FILTERED = "filtered"  # a content filter refused this prompt: leave its document out
+    OVERFLOW = "overflow"  # prompt and budget do not fit the server
+    REFUSED = "refused"  # this request cannot be served; others can
+    CLOSED = "closed"  # no request can be served before the user changes something
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What an error means, and what the user can change."""
+
+    kind: Kind
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """Gives a meaning to errors with one of these statuses (none: any) in whose words the pattern occurs."""
+
+    statuses: frozenset[int]
+    pattern: re.Pattern[str]
+    meaning: Meaning
+
+
+def _rule(statuses: set[int], pattern: str, kind: Kind, advice: str = "") -> _Rule:
+    return _Rule(frozenset(statuses), re.compile(pattern, re.IGNORECASE), Meaning(kind, advice))
+
+
+_OVERFLOW = (
+    r"context[ _](?:length|size|limit|window)|(?:prompt|input) is too long|model length|too many tokens"
+    r"|exceeds? the (?:maximum number of tokens|configured limit)|longer than the|input length"
+    r"|`inputs` (?:tokens|must have)|max_?(?:completion_?|new_?|output_?)?tokens\W{0,3}(?:value|must be|exceed)"
+    r"|max_(?:completion_|new_)?tokens\W{1,4}(?:or \W?max_completion_tokens\W{1,3})?is too large"
+    r"|maximum allowed number of output tokens|invalid max_tokens|reduce the length"
+)
+_FILTER = (
+    r"content[ _-]?filter|content management policy|responsible ?ai|moderation|moderated|flagged"
+    r"|(?:usage|content) polic|safety (?:system|filter|polic)|data_inspection|inappropriate content|prohibited_content"
+)
+_NO_CREDIT = (
+    r"insufficient[ _](?:quota|credits?|balance|funds)|exceeded your current quota|credit balance|out of credits"
+    r"|more credits|billing|payment required|spend(?:ing)? limit|budget has been exceeded|add credit"
+)
+_DAILY = r"per[ _-]?day|daily|\brpd\b|\btpd\b|requestsperday|per[ _-]?month|monthly"
+_RUN_AGAIN = "then run the same command again: every answer is kept"
+_ADD_CREDIT = f"add credit or raise the limit at the provider, {_RUN_AGAIN}"
+# The first rule that fits decides. An advice ends the error, so it names a key of the recipe.
+_RULES = (
+    _rule({400, 422}, r"max_completion_tokens.{0,40}instead|unsupported parameter.{0,20}max_tokens",
+          Kind.CLOSED, "set max_tokens_key: max_completion_tokens of this endpoint"),
+    _rule({*REFUSALS}, _OVERFLOW, Kind.OVERFLOW),
+    _rule({400, 403, 422, 451}, _FILTER, Kind.FILTERED),
+    _rule({400, 402, 403, 429}, _NO_CREDIT, Kind.CLOSED, _ADD_CREDIT),
+    _rule({402}, "", Kind.CLOSED, _ADD_CREDIT),
+    _rule({429}, _DAILY, Kind.CLOSED, f"wait until the quota is renewed, or raise it at the provider, {_RUN_AGAIN}"),
+    _rule({429, 529}, "", Kind.BUSY,
+          f"this is longer than patience_s allows; set requests_per_minute of this endpoint, or wait, {_RUN_AGAIN}"),
+    _rule({401}, "", Kind.CLOSED, "check the key named by api_key_env"),
+    _rule({400, 404, 405, 422, 501}, r"tool_choice|tool[ _]?(?:use|call)|\btools\b|function call", Kind.CLOSED,
+          "set tool_choice: auto of this endpoint, name a model with tool calls, or set orchestrator=fixed"),
+    _rule({400, 422}, r"response_format|json_schema|(?:json|invalid) schema|structured output|guided", Kind.CLOSED,
+          "set structured_output of this endpoint to json_object or none"),
+    _rule({400, 422}, r"\bseed\b", Kind.CLOSED, "set body: {seed: null} of this endpoint, so that it is not sent"),
+    _rule({400, 422}, r"temperature|top_p", Kind.CLOSED,
+          "set sampling.temperature or sampling.top_p of this endpoint to null, so that it is not sent"),
+    _rule({403}, "", Kind.CLOSED, "ask the provider for access to this model, or check the key named by api_key_env"),
+    _rule({404, 405, 410}, "", Kind.CLOSED, "check base_url and model"),
+    _rule({*REFUSALS}, "", Kind.REFUSED, "the endpoint is up and refuses this request"),
+)  # fmt: skip
+_PASSING = Meaning(Kind.PASSING, "is the server up? see models.endpoints in the recipe")
+_ELSE = Meaning(Kind.REFUSED, "see models.endpoints in the recipe")
+_TRIED_AGAIN = {408, 409, 425}
+
+
+def interpret(fault: Fault) -> Meaning:
+    """Say what an error means."""
+    if not isinstance(fault, HttpError):
+        return _PASSING
+    for rule in _RULES:
+        if fault.status in rule.statuses and rule.pattern.search(fault.words):
+            return rule.meaning
+    if fault.status in (502, 503, 504) and "retry-after" in fault.headers:
+        return Meaning(Kind.BUSY, _PASSING.advice)
+    return _PASSING if fault.status in _TRIED_AGAIN or fault.status >= 500 else _ELSE
+
+
+_BUDGET_SIGNS = re.compile(r"max_?(?:completion_?|new_?|output_?)?tokens|completion|output", re.IGNORECASE)
+_NO_ROOM = re.compile(r"must be at least 1, got -", re.IGNORECASE)  # the prompt alone exceeds the context
+_LIMIT = re.compile(
+    r"(?:context length (?:is(?: only)?|of)|model length of|context size\D{0,10}|must be <=|maximum of) ?(\d{1,9})"
+)
+_PROMPT = re.compile(
+    r"(?<!\d)(\d{1,9})(?: tokens)? (?:in the messages|in the prompt|input|inputs|of text input|from the input)"
+)
+
+
+def is_prompt_too_long(words: str) -> bool:
+    """True if what does not fit a server is the prompt alone, so that no smaller budget helps."""
+    limit, prompt = _LIMIT.search(words), _PROMPT.search(words)
+    if _NO_ROOM.search(words):
+        return True
+    if limit and prompt:
+        return int(prompt[1]) >= int(limit[1])
+    return not _BUDGET_SIGNS.search(words)

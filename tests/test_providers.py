@@ -1,0 +1,319 @@
+"""Tests behaviours of providers, a row each: a call works, or ends with their words and the key to change."""
+
+import email.utils
+import json
+import time
+
+import pytest
+
+from autodata import generate
+from autodata.loop.agents import verdict_schema
+from autodata.loop.orchestrator import TOOLS
+from autodata.recipes.models import Endpoint, Sampling
+from autodata.serving.measured import EndpointClosed, EndpointError, NotMeasured, RequestRefused
+from autodata.serving.probes import probe
+from autodata.serving.request import make_body, make_strict
+from autodata.serving.wire import waits
+from autodata.serving.wire.faults import HttpError, read_words
+from autodata.serving.wire.meaning import Kind, interpret
+from autodata.types import Outcome
+from tests.helpers.fake_server import Scripted, completion, fake_server, play_skills
+from tests.helpers.recipes import request
+
+FINE = completion("fine")
+BUDGET = Sampling(max_tokens=64)
+DEMO = "recipes/demo/generate.yaml"
+
+
+def refuse(words: object, status: int = 400, **headers: str) -> Scripted:
+    return Scripted({"error": {"message": words}}, status, {k.replace("_", "-"): v for k, v in headers.items()})
+
+
+# ── what a request may hold ──────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("values", "sent", "missing"),
+    [
+        ({"max_tokens_key": "max_completion_tokens"}, {"max_completion_tokens": 64}, {"max_tokens"}),
+        ({"sampling": Sampling(None, None, 64)}, {"max_tokens": 64, "seed": 1}, {"temperature", "top_p"}),
+        ({"sampling": Sampling(0.7, None, 64)}, {"temperature": 0.7}, {"top_p"}),
+        ({"body": {"seed": None, "reasoning_effort": "low"}}, {"reasoning_effort": "low"}, {"seed"}),
+        ({"sampling": Sampling(1.0, 1.0, 64, {"seed": None})}, {"top_p": 1.0}, {"seed"}),
+        ({"body": {"tool_choice": "auto"}}, {"model": "m"}, {"tool_choice"}),
+    ],
+)
+def test_a_request_holds_what_the_endpoint_allows(values, sent, missing):
+    endpoint = Endpoint("m", **{"sampling": BUDGET} | values)
+    body = make_body(request(), endpoint, endpoint.sampling)
+    assert sent.items() <= body.items()
+    assert not missing & body.keys()
+
+
+def test_a_forced_call_can_be_left_to_the_model():
+    asked = request(tools=(TOOLS[0],))
+    assert make_body(asked, Endpoint("m"), BUDGET)["tool_choice"] == "required"
+    assert make_body(asked, Endpoint("m", body={"tool_choice": "auto"}), BUDGET)["tool_choice"] == "auto"
+
+
+def test_headers_and_query_are_sent_and_their_secrets_are_hidden(ask, monkeypatch):
+    monkeypatch.setenv("SOME_KEY", "sk-secret")
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-mine")
+    _, server, _ = ask(lambda body, count: FINE, request(), headers={"api-key": "$SOME_KEY", "X-Title": "a"})
+    sent = server.request_headers[0]
+    assert (sent["api-key"], sent["x-title"]) == ("sk-secret", "a")
+    assert "org-mine" not in str(sent)
+    assert "authorization" not in sent
+    with pytest.raises(EndpointError, match=r"\*\*\* is wrong") as raised:
+        ask(lambda body, count: refuse("sk-secret is wrong", 401), request("b"), headers={"api-key": "$SOME_KEY"})
+    assert "sk-secret" not in str(raised.value)
+    with pytest.raises(EndpointError, match="NO_SUCH_KEY is not set"):
+        ask(lambda body, count: FINE, request("c"), headers={"api-key": "$NO_SUCH_KEY"})
+
+
+def strings(schema: object) -> list[dict]:
+    """List every schema inside a schema."""
+    if isinstance(schema, list):
+        return [s for item in schema for s in strings(item)]
+    return [schema, *(s for value in schema.values() for s in strings(value))] if isinstance(schema, dict) else []
+
+
+@pytest.mark.parametrize("schema", [verdict_schema(3), *(tool["parameters"] for tool in TOOLS)])
+def test_a_schema_is_one_that_every_strict_mode_accepts(schema):
+    strict = make_strict(schema)
+    for part in strings(strict):
+        assert not {"prefixItems", "minLength", "maxLength", "minItems", "maxItems"} & part.keys()
+        assert "enum" not in part or "type" in part
+        if part.get("type") == "object":
+            assert part["additionalProperties"] is False
+            assert set(part["required"]) == set(part["properties"])
+
+
+def test_the_verdicts_of_a_strict_schema_still_name_their_criteria():
+    items = make_strict(verdict_schema(3))["properties"]["verdicts"]["items"]
+    assert items["properties"]["criterion"] == {"type": "integer", "enum": [1, 2, 3]}
+
+
+# ── what a reply may look like ───────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("content", "answer"),
+    [
+        ([{"type": "text", "text": "fi"}, {"type": "text", "text": "ne"}], ("fine", "")),
+        ([{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"text": "fine"}], ("fine", "hm")),
+        (["fine"], ("fine", "")),
+    ],
+)
+def test_content_in_parts_is_read(ask, content, answer):
+    (reply,), server, _ = ask(lambda body, count: completion(content), request())
+    assert (reply.content, reply.reasoning, len(server.requests)) == (*answer, 1)
+
+
+MARKUP = [
+    '[TOOL_CALLS][{"name": "propose", "arguments": {"diagnosis": "easy"}}]',
+    '[TOOL_CALLS]propose[ARGS]{"diagnosis": "easy"}',
+    '<|python_tag|>{"name": "propose", "parameters": {"diagnosis": "easy"}}',
+    '<function=propose>{"diagnosis": "easy"}</function>',
+    '<|tool_call_begin|>functions.propose:0<|tool_call_argument_begin|>{"diagnosis": "easy"}<|tool_call_end|>',
+    "I call it.\n<tool_call>propose\n<arg_key>diagnosis</arg_key>\n<arg_value>easy</arg_value>\n</tool_call>",
+    '<invoke name="propose"><parameter name="diagnosis">easy</parameter></invoke>',
+    '<｜tool▁call▁begin｜>function<｜tool▁sep｜>propose\n```json\n{"diagnosis": "easy"}\n```<｜tool▁call▁end｜>',
+]
+
+
+@pytest.mark.parametrize("text", MARKUP)
+def test_a_call_in_the_markup_of_its_model_is_read(ask, text):
+    (reply,), _, client = ask(lambda body, count: completion(text), request(tools=(TOOLS[0],)))
+    assert (reply.tool, json.loads(reply.arguments)) == ("propose", {"diagnosis": "easy"})
+    assert client.counts["found_in_text"] == 1
+
+
+# ── what an error means ──────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"error": "no such model"}', "no such model"),
+        ('{"detail": [{"loc": ["body", "seed"], "msg": "not allowed"}]}', "not allowed; body.seed"),
+        ('{"error": {"message": "bad", "code": "x_y"}}', "bad; x_y"),
+        ('{"error": {"message": "Failed", "metadata": {"raw": "{\\"message\\": \\"slow\\"}"}}}', "Failed; slow"),
+        ("<html><head><title>502 Bad Gateway</title></head><h1>Oh</h1>no</html>", "502 Bad Gateway; Oh no"),
+        ("plain   words", "plain words"),
+        ("", ""),
+        ("[[[[", "[[[["),
+    ],
+)  # fmt: skip
+def test_the_providers_words_are_found(text, words):
+    assert read_words(text) == words
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "kind", "advice"),
+    [
+        (400, "Unsupported parameter: 'max_tokens' is not supported. Use 'max_completion_tokens' instead.",
+         Kind.CLOSED, "max_tokens_key"),
+        (400, "`temperature` and `top_p` cannot both be specified for this model", Kind.CLOSED, "to null"),
+        (422, "Extra inputs are not permitted; body.seed", Kind.CLOSED, "seed: null"),
+        (400, "Invalid schema for response_format 'reply'", Kind.CLOSED, "structured_output"),
+        (404, "No endpoints found that support tool use", Kind.CLOSED, "orchestrator=fixed"),
+        (404, "The model `x` does not exist", Kind.CLOSED, "base_url and model"),
+        (401, "Incorrect API key", Kind.CLOSED, "api_key_env"),
+        (402, "", Kind.CLOSED, "credit"),
+        (403, "You have no access to this model", Kind.CLOSED, "access"),
+        (429, "You exceeded your current quota; insufficient_quota", Kind.CLOSED, "credit"),
+        (429, "Rate limit exceeded: free-models-per-day", Kind.CLOSED, "renewed"),
+        (429, "slow down", Kind.BUSY, "requests_per_minute"),
+        (529, "Overloaded", Kind.BUSY, ""),
+        (403, "Your input was flagged; moderation", Kind.FILTERED, ""),
+        (400, "content_filter", Kind.FILTERED, ""),
+        (400, "This model's maximum context length is 4096 tokens", Kind.OVERFLOW, ""),
+        (400, "no", Kind.REFUSED, "refuses this request"),
+        (503, "loading", Kind.PASSING, "is the server up"),
+    ],
+)  # fmt: skip
+def test_an_error_has_one_meaning(status, words, kind, advice):
+    meaning = interpret(HttpError(status, json.dumps({"error": {"message": words}})))
+    assert meaning.kind is kind
+    assert advice in meaning.advice
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind", "message"),
+    [
+        (refuse("no credit", 402), EndpointClosed, r"HTTP 402, no credit; .*add credit"),
+        (refuse("who are you", 401), EndpointClosed, "HTTP 401, who are you; .*check the key named by api_key_env"),
+        (Scripted({"detail": "no"}, 422), RequestRefused, "HTTP 422, no; "),
+        (Scripted({"error": {"message": "gone", "code": 404}}, 200), EndpointClosed, "HTTP 404, gone"),
+        (refuse("content_filter"), NotMeasured, r"was not measured \(filtered\): HTTP 400, content_filter"),
+        (refuse("flagged by moderation", 403), NotMeasured, r"\(filtered\)"),
+        (Scripted({"id": "1", "choices": []}), NotMeasured, "content_filter"),
+    ],
+)
+def test_what_cannot_change_is_sent_once(ask, failure, kind, message):
+    sent = []
+
+    def script(body, count):
+        sent.append(count)
+        return failure
+
+    with pytest.raises(kind, match=message):
+        ask(script, request())
+    assert len(sent) == 1
+
+
+# ── waiting ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("status", [429, 529])
+def test_a_busy_endpoint_is_waited_for_beyond_all_retries(ask, status):
+    script = lambda body, count: refuse("slow down", status) if count <= 9 else FINE  # noqa: E731
+    (reply,), server, client = ask(script, request(), retries=1)
+    assert (reply.content, len(server.requests)) == ("fine", 10)
+    assert client.counts[f"retried_http_{status}"] == 9
+
+
+def test_patience_has_an_end(ask):
+    with pytest.raises(EndpointClosed, match=r"HTTP 429, slow.*patience_s"):
+        ask(lambda body, count: refuse("slow", 429, retry_after="60"), request(), patience_s=30.0)
+
+
+def test_the_first_request_waits_as_later_ones_do():
+    script = lambda body, count: refuse("busy", 503) if count <= 2 else FINE  # noqa: E731
+    with fake_server(script) as server:
+        probe(Endpoint("fake", base_url=server.url, sampling=BUDGET), is_patient=True)
+        assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("headers", "words", "wait"),
+    [
+        ({"Retry-After": "7"}, "", 7),
+        ({"Retry-After": email.utils.formatdate(time.time() + 3600, usegmt=True)}, "", 3600),
+        ({"retry-after-ms": "250"}, "", 0.25),
+        ({"X-RateLimit-Reset": str(int((time.time() + 3600) * 1000))}, "", 3600),
+        ({"X-RateLimit-Reset": "12"}, "", 12),
+        ({"x-ratelimit-reset-requests": "6m0s", "x-ratelimit-remaining-requests": "0",
+          "x-ratelimit-reset-tokens": "9h", "x-ratelimit-remaining-tokens": "5"}, "", 360),
+        ({"x-ratelimit-reset-tokens": "20ms"}, "", 0.02),
+        ({}, "Rate limit reached. Please try again in 1.5s.", 1.5),
+        ({}, "Please retry in 2 minutes", 120),
+        ({}, "slow down", None),
+    ],
+)  # fmt: skip
+def test_the_wait_that_an_endpoint_asks_for(headers, words, wait):
+    found = waits.read_wait(HttpError(429, json.dumps({"error": words}), headers))
+    assert found == wait if wait is None else found == pytest.approx(wait, abs=300 if wait == 3600 else 0.001)
+
+
+def test_a_rate_of_the_recipe_is_kept(ask):
+    start = time.monotonic()
+    ask(lambda body, count: FINE, *(request(seed=n) for n in range(4)), requests_per_minute=1200)
+    assert time.monotonic() - start >= 3 * 60 / 1200
+
+
+@pytest.mark.parametrize("listed", [404, 405])
+def test_a_server_without_a_list_of_models_is_asked_for_a_token(listed, monkeypatch):
+    from tests.helpers import fake_server as module
+
+    monkeypatch.setattr(module._Handler, "do_GET", lambda handler: handler._send(Scripted(status=listed)))
+    with fake_server(lambda body, count: FINE) as server:
+        probe(Endpoint("fake", base_url=server.url, sampling=BUDGET))
+        assert server.requests[0]["max_tokens"] == 1
+
+
+def test_a_filter_that_stops_a_solver_is_its_refusal(ask):
+    with pytest.raises(NotMeasured) as caught:
+        ask(lambda body, count: completion("", "content_filter"), request())
+    assert caught.value.outcome is Outcome.REFUSED
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """call(*arguments) runs generate and returns its exit code and stderr."""
+
+    def run(*arguments: str) -> tuple[object, str]:
+        monkeypatch.setattr("sys.argv", ["generate", *arguments])
+        code = 0
+        try:
+            generate.main()
+        except SystemExit as end:
+            code = end.code
+        return code, capsys.readouterr().err
+
+    return run
+
+
+def test_a_filtered_document_is_left_out_and_the_run_goes_on(call, tmp_path):
+    """Every prompt of one document is refused; the run ends well, and is not asked for it again."""
+    refused = []
+
+    def script(body, count):
+        text = str(body["messages"])
+        if "response_format" in body and not refused:
+            refused.append(text)
+        return refuse("content_filter") if refused and text == refused[0] else play_skills(body, count)
+
+    with fake_server(script) as server:
+        values = [f"run={tmp_path}/run", "documents.limit=6", f"models.endpoints.small.base_url={server.url}"]
+        values += ["models.endpoints.small.model=fake", "models.endpoints.small.server=null", "domain.max_rounds=1"]
+        code, error = call(DEMO, *values)
+        assert code == 0, error
+        ends = [json.loads(line)["end"] for line in (tmp_path / "run/trajectories.jsonl").read_text().splitlines()]
+        sent = len(server.requests)
+        assert (len(ends), ends.count("filtered")) == (6, 1)
+        assert call(DEMO, *values)[0] == 0
+        assert len(server.requests) == sent
+
+
+def test_a_folder_whose_first_start_failed_takes_the_mended_recipe(call, tmp_path):
+    with fake_server(play_skills) as server:
+        values = [f"run={tmp_path}/run", "documents.limit=2", "domain.max_rounds=1"]
+        values += [f"models.endpoints.small.base_url={server.url}", "models.endpoints.small.server=null"]
+        code, error = call(DEMO, *values, "models.endpoints.small.model=other")
+        assert (code, "serves fake" in error) == (1, True)
+        code, error = call(DEMO, *values, "models.endpoints.small.model=fake")
+        assert code == 0, error
+        code, error = call(DEMO, *values, "models.endpoints.small.model=fake", "seed=9")
+        assert (code, "other inputs" in error) == (1, True)
