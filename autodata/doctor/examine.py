@@ -47,9 +47,16 @@ def examine(recipe: object, serve: bool) -> Iterator[Finding]:
         yield from devices.check_gpus(recipe, environment.read_site())
         # Each grader of PRBench is examined as the judge of the same models.
         graders = [role for role in getattr(recipe, "graders", {}).values() if role]
-        for models in (recipe.models, *(replace(recipe.models, weak_solver=None, judge=role) for role in graders)):
+        asked = _leave_out_orchestrator(recipe)
+        for models in (asked, *(replace(asked, weak_solver=None, judge=role) for role in graders)):
             yield from environment.check_wall_times(models, environment.read_site())
             yield from _examine_models(models, recipe.domain, serve)
+
+
+def _leave_out_orchestrator(recipe: object) -> Models:
+    """Return who is asked: orchestrator=fixed asks no model, so none has to call functions."""
+    is_fixed = isinstance(recipe, GenerateRecipe | MetaRecipe) and recipe.orchestrator != "agent"
+    return replace(recipe.models, orchestrator=None) if is_fixed else recipe.models
 
 
 def _examine_data(recipe: object) -> Iterator[Finding]:
