@@ -250,9 +250,8 @@ def test_the_published_results_come_from_the_published_scores(tmp_path, recipe, 
     for name in ("results.md", "skills.csv"):
         assert (tmp_path / name).read_text() == (published / name).read_text()
     page = (REPO / "docs/study.md").read_text()
-    table = (tmp_path / "results.md").read_text().split("Means over")[0]
-    rows = [line for line in table.splitlines() if line.startswith("|")]
-    assert len(rows) == arms + 2 and all(row in page for row in rows), "the page shows the numbers of the analysis"
+    rows = [line for line in (tmp_path / "results.md").read_text().splitlines() if line.startswith("|")]
+    assert len(rows) > arms and all(row in page for row in rows), "the page shows the numbers of the analysis"
 
 
 def test_a_pilot_of_one_seed_has_no_power(tmp_path):
