@@ -80,6 +80,16 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retries, "backoff", lambda tries: 0.01)
 
 
+@pytest.fixture(autouse=True)
+def _signals_are_restored() -> Iterator[None]:
+    """A job that is ending ignores further signals; a process that a later test starts would inherit that."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    handlers = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, handlers, strict=True):
+        signal.signal(number, handler)
+
+
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
     opened = Journal(tmp_path / "journal.sqlite")

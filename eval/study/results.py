@@ -43,7 +43,7 @@ def name_arms(recipe: StudyRecipe) -> dict[str, str]:
 def render(recipe: StudyRecipe, study: Study, costs: Costs) -> str:
     """Write the results as a fragment of Markdown that stands for itself."""
     parts = [f"### {recipe.title}", write_table(list_arms(recipe, study, costs)), describe(study)]
-    if len(study.measured) > 1:
+    if len(study.measured) > 2:  # the difference of two arms is in the first table
         parts += ["Differences between the arms, paired by seed and question:", write_table(list_pairs(recipe, study))]
     missing = list_missing(recipe, study)
     return "\n\n".join([*parts, *(["\n".join(missing)] if missing else [])]) + "\n"
