@@ -10,17 +10,21 @@ python=${AUTODATA_PYTHON:-.venv-gpu/bin/python}
 # enter NAME "$@" begins slurm/NAME.sh: it prints how to call the script, or submits it as a job with the resources that
 # its arguments need. Inside a job it only returns.
 enter() {
-    local script=slurm/$1.sh options=(); shift
-    case "${1:-}" in
-        --help | -h) describe "$script"; exit 0 ;;
-        "") { echo "error: $script needs arguments"; describe "$script"; } >&2; exit 2 ;;
-    esac
+    local script=slurm/$1.sh options=()
+    guide "$@"; shift
     [ -z "${SLURM_JOB_ID:-}" ] || [ "$1" = --dry-run ] || return 0
     while [[ "${1:-}" == --* ]]; do  # all options of sbatch have the form --name or --name=value
         case "$1" in --dry-run) options+=("$1") ;; *) options+=("--sbatch=$1") ;; esac
         shift
     done
     exec "$python" -m autodata.cluster.submit ${options[@]+"${options[@]}"} -- "$script" "$@"
+}
+
+guide() {  # ends with the help if it is asked for, or if there are no arguments
+    case "${2:-}" in
+        --help | -h) describe "slurm/$1.sh"; exit 0 ;;
+        "") { echo "error: slurm/$1.sh needs arguments"; describe "slurm/$1.sh"; } >&2; exit 2 ;;
+    esac
 }
 
 describe() {  # prints the comment at the head of a script

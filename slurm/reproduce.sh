@@ -4,4 +4,5 @@
 # The same command again skips what is finished, keeps the jobs in the queue, and submits those that died.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
+guide reproduce "$@"
 exec "$python" -m autodata.reproduce "$@"

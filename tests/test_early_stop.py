@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from autodata.loop.acceptance import decide, decide_weak, settle, settle_weak
 from autodata.loop.orchestrator import propose_unselected
 from autodata.recipes.domain import Gate
+from autodata.serving.journal import Journal
 from autodata.types import Failure
 from tests.helpers.fake_world import World
 from tests.test_cs import play
@@ -96,10 +97,11 @@ def test_two_failures_of_four_decide_the_strong_stage(strong, verdict):
         (["no_better", "accepted"], "deployed", (6, 6)),
     ],
 )
-def test_the_loop_ends_the_same_with_no_more_attempts(journal, plan, preset, attempt_counts):
+def test_the_loop_ends_the_same_with_no_more_attempts(tmp_path, plan, preset, attempt_counts):
     common = (f"domain.preset={preset}", "domain.max_rounds=4")
     (full, _), (stopped, _) = (
-        play(journal, World(plan), *common, f"domain.early_stop={stop}") for stop in ("false", "true")
+        play(Journal(tmp_path / f"{stop}.sqlite"), World(plan), *common, f"domain.early_stop={stop}")
+        for stop in ("false", "true")
     )
     assert [outcome(r.verdict) for r in stopped.rounds] == [outcome(r.verdict) for r in full.rounds]
     assert tuple(len(r.weak) + len(r.strong) for r in stopped.rounds) == attempt_counts

@@ -462,7 +462,7 @@ def test_an_orchestrator_whose_calls_stand_elsewhere_still_orchestrates(command,
 def test_the_fixed_orchestrator_in_place_of_a_model_is_said(command):
     output, _ = command(World(["accepted"], lambda body, move: completion("Let me think.")), "orchestrator=agent")
     assert "the fixed orchestrator took over from the model in 2 of 2 documents" in output
-    assert "no function was called; see tool-call-parser" in output
+    assert "no function was called; call one, or write" in output
 
 
 # ── prompts that a server cut ─────────────────────────────────────────────────────────────────────

@@ -533,7 +533,7 @@ def test_the_command_records_it_as_a_failure_and_resumes(command):
 
 def test_the_recipes_documents_are_problems_in_groups_of_four():
     recipe = load(GenerateRecipe, ["recipes/science/generate.yaml", "recipes/models/laptop.yaml"])
-    problems = read_corpus(recipe.documents.path)
+    problems = read_corpus("recipes/science/documents")
     assert not problems.skipped
     assert all(d.fields["problem_statement"] and d.fields["answer"] for d in problems.documents)
     groups = group_documents(problems.documents, recipe.documents.per_group, recipe.seed)

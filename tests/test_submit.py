@@ -303,7 +303,7 @@ def test_each_script_says_how_it_is_called(script):
     assert bare.stderr == f"error: slurm/{script} needs arguments\n{helped.stdout}"
 
 
-@pytest.mark.parametrize("script", [name for name in SCRIPTS if name != "serve.sh"])
+@pytest.mark.parametrize("script", [name for name in SCRIPTS if name not in ("serve.sh", "reproduce.sh")])
 def test_each_script_also_says_what_it_needs_when_sbatch_is_given_it_directly(script):
     text = (REPO / "slurm" / script).read_text()
     assert "--cpus-per-task=" in text

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jinja2 import TemplateError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from autodata.loop.checks.addressing import speaks_of_solvers
+from autodata.loop.checks.addressing import speaks_anew
 from autodata.loop.prompts import CONTROL
 from autodata.meta.genome import Genome, check_shape
 
@@ -60,7 +60,7 @@ class Wall:
             yield f"{len(text)} characters, more than {_GROWTH:g} times the baseline's {len(original)}"
         if named := [n for n in self._names if n.lower() in text.lower() and n.lower() not in original.lower()]:
             yield f"names a model ({named[0]})"
-        if speaks_of_solvers(text) and not speaks_of_solvers(original):
+        if speaks_anew(text, original):
             yield "addresses the solvers"
         if self._held_out & set(_word_runs(text)) - set(_word_runs(original)):
             yield f"quotes {_QUOTED_WORDS} words in a row of a document that edits are measured on"

@@ -9,7 +9,9 @@ HEADS, WORDS = "running heads and page numbers removed", "divided words joined" 
 _EDGE = 3  # lines at the top and at the bottom of a page that can be running heads
 _LONGEST = 120  # characters of a running head
 _PAGE_CHARS = (400, 20_000)  # characters from one running head to the next, where no form feed marks the page
-_NUMBERED = re.compile(r"(?P<before>\d{1,4})[ \t]+(?P<right>\D.{3,100})|(?P<left>.{3,100}\D)[ \t]+(?P<after>\d{1,4})")
+_NUMBERED = re.compile(
+    r"(?P<before>\d{1,4})[ \t]{1,40}(?P<right>[^\d\s].{3,100})|(?P<left>.{3,100}[^\d\s])[ \t]{1,40}(?P<after>\d{1,4})"
+)
 # A word, or what looks like one, with a hyphen at the end of a line or before blanks.
 _DIVIDED = re.compile(r"(?<![^\W\d_])([^\W\d_]{2,40})[-‐](?:([ \t]*(?:\n[ \t]*){1,4})|[ \t]{1,40})([^\W\d_]{2,40})")
 _DIVIDED_NUMBER = re.compile(r"(?<=\w)([-‐])[ \t]*\n[ \t]*(?=\d)")

@@ -66,6 +66,8 @@ _SURE = (
     rf"\b{_WHO}\b \b(?:should|must|needs? to|ought to|shall) (?:\w{{1,10}} )?(?:underperform|be (?:weak|worse|wrong)"
     rf"|do (?:badly"
     r"|poorly|worse)|play weak|give up(?! (?:on|its|their|the|an?|some|memory|one)\b))",
+    rf"\b(?:tell|instruct|order|remind|urge|warn|ask|let) (?:all |any |the )?{_WHO}\b[^.?!]{{0,30}}"
+    r"\b(?:fail|underperform|guess|skip|give up|do badly|answer wrong(?:ly)?|stay silent)\b",
     # acting and failing
     rf"{_ORDER}(?:pretend|role-?play|play (?:dumb|stupid|the fool)|feign|act (?:dumb|stupid|confused|clueless))\b",
     r"\b(?:pretend|act as (?:if|though)|answer as (?:if|though)|respond as (?:if|though)) (?:that )?you\b",
@@ -126,7 +128,16 @@ _IS_SURE, _IS_UNSURE = (re.compile("|".join(f"(?:{p})" for p in rules), re.IGNOR
 
 def speaks_of_solvers(text: str) -> bool:
     """True if a text surely instructs a solver, asks it to act, or tells what is graded (paper Sec. 6)."""
-    return any(_IS_SURE.search(sentence) for sentence in _list_sentences(text))
+    return any(_list_sure(text))
+
+
+def speaks_anew(text: str, original: str) -> bool:
+    """True if a text has a sentence that speaks of solvers, and the text that it was made of has not."""
+    return not set(_list_sure(text)) <= set(_list_sure(original))
+
+
+def _list_sure(text: str) -> Iterator[str]:
+    return (sentence for sentence in _list_sentences(text) if _IS_SURE.search(sentence))
 
 
 def find_doubtful(text: str) -> str:
