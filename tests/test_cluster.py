@@ -291,7 +291,7 @@ def test_a_replica_that_can_do_what_its_roles_need(script, roles, values):
     [
         (replies("met"), [Role.JUDGE], {}, "does not follow it: 'met'"),
         (replies('{"met": "yes"}'), [Role.JUDGE], {}, "does not follow it"),
-        (replies(None), [Role.JUDGE], {}, "does not follow it: None"),
+        (replies(None), [Role.JUDGE], {}, "does not follow it: ''"),
         (replies(), [Role.ORCHESTRATOR], {"flags": TOOLS}, "check tool-call-parser"),
         (replies(), [Role.WEAK_SOLVER], {"flags": {"reasoning-parser": "qwen3"}}, "check reasoning-parser"),
         (replies("!!!!"), [Role.WEAK_SOLVER], {"canary": Canary("q", "Paris")}, "expected 'Paris'"),

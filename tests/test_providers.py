@@ -1,5 +1,6 @@
 """Tests behaviours of providers, a row each: a call works, or ends with their words and the key to change."""
 
+import asyncio
 import email.utils
 import json
 import time
@@ -8,19 +9,22 @@ import pytest
 
 from autodata import generate
 from autodata.loop.agents import verdict_schema
-from autodata.loop.orchestrator import TOOLS
-from autodata.recipes.models import Endpoint, Sampling
+from autodata.loop.directing.calls import GIVE_UP, PROPOSE, READ, offer
+from autodata.recipes.models import Endpoint, Price, Sampling
+from autodata.serving.limits import Limit
 from autodata.serving.measured import EndpointClosed, EndpointError, NotMeasured, RequestRefused
 from autodata.serving.probes import probe
 from autodata.serving.request import make_body, make_strict
 from autodata.serving.wire import waits
 from autodata.serving.wire.faults import HttpError, read_words
 from autodata.serving.wire.meaning import Kind, interpret
+from autodata.serving.wire.pace import Pace
 from autodata.types import Outcome
 from tests.helpers.fake_server import Scripted, completion, fake_server, play_skills
 from tests.helpers.recipes import request
 
 FINE = completion("fine")
+TOOLS = offer((PROPOSE, READ, GIVE_UP))
 BUDGET = Sampling(max_tokens=64)
 DEMO = "recipes/demo/generate.yaml"
 
@@ -253,6 +257,54 @@ def test_a_rate_of_the_recipe_is_kept(ask):
     assert time.monotonic() - start >= 3 * 60 / 1200
 
 
+def test_a_refusal_lets_fewer_calls_run_at_once_until_successes_bring_them_back():
+    async def play() -> list[int]:
+        limit = Limit(8)
+        pace, sizes = Pace(Endpoint("m"), limit, most=8), []
+        for _ in range(3):  # of calls that were in flight together, so they count once
+            assert await pace.slow_down(0.05, "judge", "slow down")
+            sizes.append(limit.most)
+        for _ in range(6 + 7 + 9):
+            await pace.speed_up()
+            sizes.append(limit.most)
+        return sizes
+
+    sizes = asyncio.run(play())
+    assert sizes[:3] == [6, 6, 6]
+    assert sizes[3:] == [6] * 5 + [7] * 7 + [8] * 10  # never more than the recipe allows
+
+
+def test_the_calls_of_a_client_are_fewer_at_once_after_a_refusal(ask):
+    script = lambda body, count: refuse("slow", 429) if count == 1 else FINE  # noqa: E731
+    _, server, client = ask(script, *(request(seed=n) for n in range(4)), max_in_flight=8)
+    assert len(server.requests) == 5
+    assert client._lines["fake"].limit.most == 6
+    assert client.counts["retried_http_429"] == 1
+
+
+# ── what it costs ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_price_and_usage_are_read_through_the_client(ask):
+    reported = completion("fine")
+    reported.body["usage"] |= {
+        "prompt_tokens_details": {"cached_tokens": 5},
+        "completion_tokens_details": {"reasoning_tokens": 3},
+    }
+    (reply,), _, client = ask(lambda body, count: reported, request(), price=Price(2.0, 10.0, 0.5))
+    assert (reply.prompt_tokens, reply.completion_tokens, reply.cached_tokens, reply.reasoning_tokens) == (11, 7, 5, 3)
+    assert reply.nano_usd is None
+    (cost,) = client.ledger().values()
+    assert cost.nano_usd == 6 * 2_000 + 5 * 500 + 7 * 10_000
+
+
+def test_the_cost_that_a_provider_reports_is_kept(ask):
+    reported = completion("fine")
+    reported.body["usage"]["cost"] = 0.000123
+    (reply,), _, _ = ask(lambda body, count: reported, request(), price=Price(2.0, 10.0))
+    assert reply.nano_usd == 123_000
+
+
 @pytest.mark.parametrize("listed", [404, 405])
 def test_a_server_without_a_list_of_models_is_asked_for_a_token(listed, monkeypatch):
     from tests.helpers import fake_server as module
@@ -317,3 +369,13 @@ def test_a_folder_whose_first_start_failed_takes_the_mended_recipe(call, tmp_pat
         assert code == 0, error
         code, error = call(DEMO, *values, "models.endpoints.small.model=fake", "seed=9")
         assert (code, "other inputs" in error) == (1, True)
+
+
+def test_too_many_filtered_documents_stop_the_run(call, tmp_path):
+    script = lambda body, count: refuse("content_filter") if "response_format" in body else play_skills(body, count)  # noqa: E731
+    with fake_server(script) as server:
+        values = [f"run={tmp_path}/run", "documents.limit=6", f"models.endpoints.small.base_url={server.url}"]
+        values += ["models.endpoints.small.model=fake", "models.endpoints.small.server=null", "domain.max_rounds=1"]
+        code, error = call(DEMO, *values, "max_filtered=0.2", "documents_in_flight=1")
+    assert code == 1
+    assert "a content filter refused 2 of 6 documents, more than max_filtered=0.2 allows" in error

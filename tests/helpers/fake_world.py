@@ -25,7 +25,7 @@ OUTCOMES = {
     "deployed_only": (33, 50),
     "malformed": (0, 0),
 }
-BUDGET = Sampling(max_tokens=1024)
+BUDGET = Sampling(temperature=1.0, top_p=1.0, max_tokens=1024)
 SERVES = {Role.WEAK_SOLVER: "weak", Role.STRONG_SOLVER: "strong"}
 
 

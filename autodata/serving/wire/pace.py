@@ -57,7 +57,7 @@ class Pace:
         self._resume_at = max(self._resume_at, now + seconds)
         if seconds >= 1 and now > self._told_at + _TOLD_EVERY_S:
             self._told_at = now
-            log.warning("%s waits %.0f s for %s: %s", who, seconds, self._endpoint.base_url, words)
+            log.warning("%s is busy: %s waits %.0f s (%s)", self._endpoint.base_url, who, seconds, words)
         return True
 
     def _reserve(self, tokens: int) -> float:
