@@ -8,18 +8,20 @@ import time
 import pytest
 
 from autodata import generate
+from autodata.doctor import examine
 from autodata.loop.agents import verdict_schema
 from autodata.loop.directing.calls import GIVE_UP, PROPOSE, READ, offer
-from autodata.recipes.models import Endpoint, Price, Sampling
+from autodata.recipes.generation import GenerateRecipe
+from autodata.recipes.models import Endpoint, Models, Price, RoleConfig, Sampling, Server
 from autodata.serving.limits import Limit
 from autodata.serving.measured import EndpointClosed, EndpointError, NotMeasured, RequestRefused
-from autodata.serving.probes import probe
+from autodata.serving.probes import choose_probes, probe
 from autodata.serving.request import make_body, make_strict
 from autodata.serving.wire import waits
 from autodata.serving.wire.faults import HttpError, read_words
 from autodata.serving.wire.meaning import Kind, interpret
 from autodata.serving.wire.pace import Pace
-from autodata.types import Outcome
+from autodata.types import Outcome, Role
 from tests.helpers.fake_server import Scripted, completion, fake_server, play_skills
 from tests.helpers.recipes import request
 
@@ -45,6 +47,7 @@ def refuse(words: object, status: int = 400, **headers: str) -> Scripted:
         ({"body": {"seed": None, "reasoning_effort": "low"}}, {"reasoning_effort": "low"}, {"seed"}),
         ({"sampling": Sampling(1.0, 1.0, 64, {"seed": None})}, {"top_p": 1.0}, {"seed"}),
         ({"body": {"tool_choice": "auto"}}, {"model": "m"}, {"tool_choice"}),
+        ({"tool_choice": "auto"}, {"model": "m"}, {"tool_choice"}),
     ],
 )
 def test_a_request_holds_what_the_endpoint_allows(values, sent, missing):
@@ -57,7 +60,9 @@ def test_a_request_holds_what_the_endpoint_allows(values, sent, missing):
 def test_a_forced_call_can_be_left_to_the_model():
     asked = request(tools=(TOOLS[0],))
     assert make_body(asked, Endpoint("m"), BUDGET)["tool_choice"] == "required"
-    assert make_body(asked, Endpoint("m", body={"tool_choice": "auto"}), BUDGET)["tool_choice"] == "auto"
+    assert make_body(asked, Endpoint("m", tool_choice="auto"), BUDGET)["tool_choice"] == "auto"
+    assert "tools" not in make_body(asked, Endpoint("m", tool_choice="none", body={"tool_choice": "auto"}), BUDGET)
+    assert "tool_choice" not in make_body(asked, Endpoint("m", tool_choice="none", body={"tool_choice": "a"}), BUDGET)
 
 
 def test_headers_and_query_are_sent_and_their_secrets_are_hidden(ask, monkeypatch):
@@ -313,6 +318,31 @@ def test_a_server_without_a_list_of_models_is_asked_for_a_token(listed, monkeypa
     with fake_server(lambda body, count: FINE) as server:
         probe(Endpoint("fake", base_url=server.url, sampling=BUDGET))
         assert server.requests[0]["max_tokens"] == 1
+
+
+PARSER = Server("w", flags={"tool-call-parser": "hermes"})
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "roles", "is_probed"),
+    [
+        (Endpoint("m"), [Role.ORCHESTRATOR], True),
+        (Endpoint("m", server=PARSER), [Role.ORCHESTRATOR], True),
+        (Endpoint("m", server=Server("w")), [Role.ORCHESTRATOR], False),
+        (Endpoint("m", tool_choice="auto"), [Role.ORCHESTRATOR], False),
+        (Endpoint("m", server=PARSER), [Role.JUDGE], False),
+    ],
+)
+def test_only_a_model_that_must_call_functions_is_probed_for_it(endpoint, roles, is_probed):
+    assert ("tool call" in choose_probes(endpoint, roles)) is is_probed
+
+
+@pytest.mark.parametrize(("orchestrator", "is_asked"), [("fixed", False), ("agent", True)])
+def test_the_doctor_asks_an_orchestrating_model_only_if_one_leads(orchestrator, is_asked):
+    models = Models({"m": Endpoint("m")}, orchestrator=RoleConfig("m"))
+    recipe = GenerateRecipe(models=models, orchestrator=orchestrator)
+    assert (examine._leave_out_orchestrator(recipe).orchestrator is not None) is is_asked
+    assert models.orchestrator
 
 
 def test_a_filter_that_stops_a_solver_is_its_refusal(ask):

@@ -102,7 +102,7 @@ def make_body(request: Request, endpoint: Endpoint, sampling: Sampling) -> dict[
     elif request.schema and endpoint.structured_output == "json_object":
         body["response_format"] = {"type": "json_object"}
     body |= {**endpoint.body, **sampling.extra}
-    if not request.tools:
+    if "tools" not in body:
         body.pop("tool_choice", None)  # without tools it is an error
     return {key: value for key, value in body.items() if value is not None}
 
