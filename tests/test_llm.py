@@ -76,9 +76,15 @@ def _recording_sleep(waits, sleep):
 
 
 def test_a_down_endpoint_names_its_url(journal):
-    client = Client(models_at("http://127.0.0.1:9/v1"), journal)
+    async def go() -> None:
+        client = Client(models_at("http://127.0.0.1:9/v1"), journal)
+        try:
+            await client.ask(request())
+        finally:
+            await client.close()
+
     with pytest.raises(EndpointError, match=r"http://127\.0\.0\.1:9/v1.*ConnectionLost"):
-        asyncio.run(client.ask(request()))
+        asyncio.run(go())
 
 
 @pytest.mark.parametrize(
