@@ -10,7 +10,7 @@ from autodata.reproduce.record import read_record
 from tests.slurm.cluster import Cluster, until
 from tests.slurm.test_scripts import call
 
-pytestmark = [pytest.mark.slurm, pytest.mark.vllm, pytest.mark.timeout(3_000)]
+pytestmark = [pytest.mark.slurm, pytest.mark.vllm, pytest.mark.long, pytest.mark.timeout(3_000)]
 TABLE = ("recipes/tables/table2.yaml", "--scale", "small")
 SHORT = ("samples=1", "proposals=4", "trainer.max_steps=4", "trainer.save_steps=2", "trainer.eval_steps=4")
 SITE = {"AUTODATA_ADDRESS": "127.0.0.1", "AUTODATA_GPUS_PER_NODE": "1", "AUTODATA_SERVER_OPTIONS": "--mem=4G"}

@@ -148,6 +148,7 @@ def test_a_training_is_requeued_before_its_time_is_over(cluster: Cluster, tmp_pa
     assert cluster.show(training.job)[0]["Restarts"] == "1"
 
 
+@pytest.mark.long
 def test_a_training_goes_on_after_its_judge_was_killed(cluster: Cluster, tmp_path):
     """The leases of the killed judge stay behind as ready; the second job waits for servers that live."""
     model, _ = make_qwen(tmp_path / "qwen"), make_dataset(tmp_path / "data")
