@@ -160,5 +160,6 @@ def test_a_document_that_fails_again_and_again_is_left_out_and_named(command, tm
 )
 def test_law_and_science_from_recipe_to_trajectories(command, tmp_path, domain, world):
     with fake_server(world()) as server:
-        out = command(generate, f"recipes/{domain}/generate.yaml", f"run={tmp_path}/run", *served_by(server))
+        values = [f"run={tmp_path}/run", f"documents.path=recipes/{domain}/documents", *served_by(server)]
+        out = command(generate, f"recipes/{domain}/generate.yaml", *values)
     assert "3 of 3 documents have an accepted candidate" in out

@@ -87,9 +87,13 @@ def write_training(call: Call, site: Site) -> tuple[list[str], list[list[str]]]:
 
 def _count_served(arguments: Sequence[str], site: Site) -> int:
     """Count the endpoints that the jobs of a campaign serve."""
-    words = [word.replace("%a", "1") for word in arguments]  # the tasks of an array need the same
-    parts = plan_parts(split_recipes(words), site.gpus_per_node)
+    parts = plan_parts(split_recipes(fill_task(arguments)), site.gpus_per_node)
     return sum(len({group.endpoint for group in part.groups}) for part in parts)
+
+
+def fill_task(arguments: Sequence[str]) -> list[str]:
+    """Write the number of an array's task in place of %a, or 1 outside an array: all tasks need the same."""
+    return [word.replace("%a", os.environ.get("SLURM_ARRAY_TASK_ID", "1")) for word in arguments]
 
 
 def _ask_for_command(arguments: Sequence[str], site: Site) -> list[str]:
@@ -119,7 +123,8 @@ def print_job(call: Call, site: Site, line: Sequence[str]) -> int:
     if call.name not in CAMPAIGNS:
         return 0
     print(flush=True)
-    return subprocess.run([sys.executable, "-m", *CAMPAIGNS[call.name], "--dry-run", *call.arguments]).returncode
+    words = [*CAMPAIGNS[call.name], "--dry-run", *fill_task(call.arguments)]
+    return subprocess.run([sys.executable, "-m", *words]).returncode
 
 
 @command.report_errors()
