@@ -222,7 +222,7 @@ def test_a_server_job_that_was_killed_leaves_a_stale_lease(cluster: Cluster, und
 
 
 def test_a_probe_that_fails_is_an_error_with_its_reason(cluster: Cluster, tmp_path):
-    campaign = Campaign(cluster, tmp_path, "models.endpoints.weak.server.ready_timeout_s=1", STAND_IN_CANARY="noise")
+    campaign = Campaign(cluster, tmp_path, "models.endpoints.weak.server.ready_timeout_s=10", STAND_IN_CANARY="noise")
     campaign.until(
         lambda: any("expected 'Paris'" in lease.detail for lease in read_leases(campaign.run / "serving/leases"))
     )
