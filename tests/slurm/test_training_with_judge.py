@@ -105,6 +105,7 @@ def test_each_node_has_its_rank_and_the_judge_what_is_left(cluster: Cluster, tmp
     training = Training(cluster, tmp_path, *values, **environment)
     training.finish("COMPLETED")
     assert cluster.show(training.job)[0]["NumNodes"] == "4"
+    training.until(lambda: training.read_log().count("called: ") == 2, 30)
     lines = re.findall(r"called: (.*)", training.read_log())
     assert sorted(re.search(r"--machine_rank (\d)", line)[1] for line in lines) == ["0", "1"]
     (line,) = {line.replace(re.search(r"--machine_rank \d ", line)[0], "") for line in lines}
