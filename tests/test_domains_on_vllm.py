@@ -35,6 +35,7 @@ def commands(server, tmp_path_factory) -> dict[str, tuple[str, ...]]:
             f"recipes/{domain}/generate.yaml",
             "recipes/models/laptop.yaml",
             f"run={folder / domain}",
+            f"documents.path=recipes/{domain}/documents",
             server,
             *SMALL,
         )

@@ -107,7 +107,7 @@ PAGE = """<!doctype html><html><head><title>T</title><style>p {}</style></head><
         ("c.rst", b"Title\n=====", "Title\n====="),
         ("d.tex", rb"\section{A}", r"\section{A}"),
         ("README", b"read me", "read me"),
-        ("e.txt.gz", gzip.compress(b"packed"), "packed"),
+        ("e.txt.gz", gzip.compress(b"packed", mtime=0), "packed"),
         ("f.MD", b"# A", "# A"),
         ("g.txt", b"the court\x92s fac-\ntors", "the court’s factors"),
         ("h.txt", "UTF-16 too".encode("utf-16"), "UTF-16 too"),
