@@ -66,6 +66,8 @@ def _forecast_step(step: Step, speeds: Sequence[str]) -> Cost:
     if isinstance(plan, TrainingPlan):
         gpus = sum(plan.gpus.values())
         return Cost(plan.origin, gpus, plan.course.seconds, plan.course.tokens, _count_disk(plan))
+    if not plan.is_timed:
+        return Cost(f"{plan.origin}; a speed is not known", plan.gpus, tokens=plan.tokens)
     return Cost(plan.origin, plan.gpus, fmean(plan.seconds), plan.tokens)
 
 
