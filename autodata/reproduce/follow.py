@@ -48,8 +48,12 @@ def _judge_in_order(record: Record, finished: set[str]) -> Iterator[Standing]:
 
 
 def _tell_progress(entry: StepRecord) -> str:
-    snapshot = None if entry.module in (VERIFY, TABLES) else read_snapshot(Path(entry.target))
+    snapshot = read_snapshot(Path(entry.target)) if _has_own_folder(entry) else None
     return describe(snapshot) if snapshot else ""
+
+
+def _has_own_folder(entry: StepRecord) -> bool:
+    return entry.module not in (VERIFY, TABLES)
 
 
 def _read_queue() -> Queue | None:
@@ -69,7 +73,7 @@ def _find_state(entry: StepRecord, record: Record, finished: set[str], queue: Qu
     if entry.name in finished:
         return "finished", ""
     state, reason = (queue or {}).get(entry.job, ("", ""))
-    if state == "RUNNING" or is_held(Path(entry.target)):
+    if state == "RUNNING" or (_has_own_folder(entry) and is_held(Path(entry.target))):
         return "running", _tell_progress(entry)
     missing = [name for name in entry.after if name not in finished]
     if state:
