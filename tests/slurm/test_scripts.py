@@ -12,7 +12,7 @@ from autodata.run.records import hash_path
 from tests.helpers.make_samples import SAMPLES
 from tests.helpers.training_world import make_dataset
 from tests.slurm.cluster import Cluster, until
-from tests.slurm.test_campaign import REPO, SMALL_NODES
+from tests.slurm.test_campaign import REPO, SMALL_NODES, find_servers
 
 pytestmark = pytest.mark.slurm
 
@@ -102,6 +102,28 @@ def test_two_evaluations_share_the_server_of_their_judge(cluster: Cluster, tmp_p
         assert {task: result["unscored"] for task, result in results.items()} == {"cot_test": 0, "agentic_test": 0}
         assert read_manifest(tmp_path / name / "run")["evaluated"]["weights"] == str(tmp_path / name / "model")
     until(lambda: not cluster.squeue(), 60, cluster.squeue)
+
+
+def test_graders_of_prbench_have_servers_of_their_own(cluster: Cluster, tmp_path):
+    """The servers of both graders and of the evaluated model are jobs, which end with the evaluation."""
+    run, log = tmp_path / "run", tmp_path / "log"
+    job = call(
+        cluster,
+        *("bash", "slurm/eval.sh", "--parsable", f"--output={log}"),
+        *("recipes/scale/small/prbench_base.yaml", "tests/slurm/graders.yaml", f"run={run}", "prbench.limit=2"),
+        **serve_stand_ins(),
+    )
+    assert cluster.wait(job, 180) == "COMPLETED", log.read_text()
+    started = re.findall(r"submitted server job (\d+): 1 × (\w+)", log.read_text())
+    assert sorted(endpoint for _, endpoint in started) == ["first", "second", "small"]
+    graders = json.loads((run / "prbench.json").read_text())["prbench_legal"]["graders"]
+    assert {name: (result["scored"], result["unresolved"]) for name, result in graders.items()} == {
+        "first": (2, 0),
+        "second": (2, 0),
+    }
+    assert graders["first"]["met_by_category"] != graders["second"]["met_by_category"], "each asked its own server"
+    until(lambda: not cluster.squeue(), 60, cluster.squeue)
+    assert not find_servers(cluster)
 
 
 def test_one_job_with_a_gpu_starts_the_servers_that_share_it(cluster: Cluster, tmp_path):
