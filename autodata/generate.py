@@ -107,7 +107,7 @@ def order_trajectories(run: Run, sources: Sequence[Path], corpus: Corpus) -> Non
     join_in_order(run.path(TRAJECTORIES), sources, TRAJECTORY, lambda t: place[t.document_id])
 
 
-def _check(recipe: GenerateRecipe) -> None:
+def check_recipe(recipe: GenerateRecipe) -> None:
     """Raise RecipeError for a wrong value that the schema cannot catch."""
     check_budget(recipe.budget, recipe.models)
     domain = recipe.domain
@@ -143,7 +143,7 @@ def _check_proposals(recipe: GenerateRecipe) -> None:
 
 
 def open_run(recipe: GenerateRecipe) -> tuple[Run, Corpus]:
-    _check(recipe)
+    check_recipe(recipe)
     identify_weights(recipe.models)
     corpus = read_corpus(recipe.documents.path, recipe.documents.limit)
     for where, why in corpus.skipped:
