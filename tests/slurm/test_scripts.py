@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from autodata.cluster import jobs
 from autodata.run.folder import read_manifest
 from autodata.run.records import hash_path
 from tests.helpers.make_samples import SAMPLES
@@ -169,6 +170,20 @@ def test_a_search_for_prompts_with_its_servers(cluster: Cluster, tmp_path):
     assert cluster.wait(job, 120) == "COMPLETED", (tmp_path / "log").read_text()
     assert json.loads((tmp_path / "run" / "results.json").read_text())["iterations"] == 2
     until(lambda: not cluster.squeue(), 60, cluster.squeue)
+
+
+def test_a_cancelled_job_whose_processes_still_run_is_waited_for(cluster: Cluster, monkeypatch):
+    monkeypatch.setenv("SLURM_CONF", str(cluster.conf))
+    job = cluster.submit("trap '' TERM; while true; do sleep 0.1; done", "--job-name=ending", "--mem=100M")
+    cluster.wait_for(job, "RUNNING")
+    assert jobs.find_ending(["ending", "other"]) == {}
+    cluster.cancel(job)
+    until(lambda: jobs.find_ending(["ending", "other"]) == {"ending": job}, 10, cluster.squeue)
+    assert jobs.find(["ending"]) == []
+    after = cluster.submit("true", f"--dependency=afterany:{job}", "--mem=100M")
+    assert cluster.states(after) == ["PENDING"]
+    assert cluster.wait(after) == "COMPLETED"
+    assert cluster.states(job) == ["CANCELLED"]
 
 
 def test_the_site_decides_partition_and_account(cluster: Cluster, tmp_path):
