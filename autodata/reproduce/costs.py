@@ -11,12 +11,17 @@ from typing import Any
 from autodata.cluster.fleet import find_graders, find_served
 from autodata.cluster.resources import Site
 from autodata.config import load
+from autodata.plan.commands import estimate_command, estimate_ingest
 from autodata.plan.evaluation import EvaluationPlan
+from autodata.plan.meta import MetaPlan
 from autodata.plan.plan import Plan, make_plan
+from autodata.plan.queues import QueuePlan, list_open
+from autodata.plan.speed import explain_unknown
 from autodata.plan.training.steps import STUDENT
 from autodata.plan.training.tables import TrainingPlan
+from autodata.plan.workload import UNMEASURED
+from autodata.recipes.corpora import IngestRecipe
 from autodata.recipes.evaluation import EvalRecipe
-from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.training import GrpoRecipe
 from autodata.reproduce.graph import Step
 from autodata.reproduce.record import Cost, find_ends
@@ -56,9 +61,11 @@ def _identify(recipe: Any) -> str:
 
 
 def _forecast_step(step: Step, speeds: Sequence[str]) -> Cost:
+    is_ingest = isinstance(step.recipe, IngestRecipe)
+    seconds = estimate_ingest(step.recipe) if is_ingest else estimate_command(step.module)
+    if seconds:
+        return Cost(UNMEASURED, 0, seconds, 0.0)
     gpus = count_step_gpus(step.recipe)
-    if not isinstance(step.recipe, GenerateRecipe | GrpoRecipe | EvalRecipe):
-        return Cost("not planned" if gpus else "on CPUs, not planned", gpus)
     try:
         plan = _plan(step, speeds)
     except UserError as problem:
@@ -66,7 +73,16 @@ def _forecast_step(step: Step, speeds: Sequence[str]) -> Cost:
     if isinstance(plan, TrainingPlan):
         gpus = sum(plan.gpus.values())
         return Cost(plan.origin, gpus, plan.course.seconds, plan.course.tokens, _count_disk(plan))
-    return Cost(plan.origin, plan.gpus, fmean(plan.seconds), plan.tokens)
+    return _forecast_calls(plan)
+
+
+def _forecast_calls(plan: QueuePlan) -> Cost:
+    """Take tokens and time from a plan of calls; no time if the speed of a server is not known."""
+    if unknown := list_open(plan.stations):
+        return Cost(f"tokens: {plan.origin}; {explain_unknown(unknown[0])}", plan.gpus, None, plan.tokens)
+    warning = plan.warn_of_limit() if isinstance(plan, MetaPlan) else ""
+    source = f"{plan.origin}; an iteration {warning}" if warning else plan.origin
+    return Cost(source, plan.gpus, fmean(plan.seconds), plan.tokens)
 
 
 def _plan(step: Step, speeds: Sequence[str]) -> Plan:
