@@ -29,7 +29,6 @@ from tests.helpers import golden_dry_runs
 
 PAPER = "recipes/models/paper.yaml"
 TABLES = sorted((REPO / "recipes/tables").glob("*.yaml"))
-SMALL = [path for path in TABLES if path.stem != "table6"]
 
 
 @dataclass
@@ -75,7 +74,7 @@ def test_every_table_has_a_graph_that_begins_with_a_corpus(path):
     assert all(trainings.isdisjoint(step.after) for step in steps if step.name in trainings)  # side by side
 
 
-@pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
 def test_a_small_graph_is_the_same_one_without_a_gpu(path):
     steps, paper = graph(str(path), PAPER, scale="small"), graph(str(path), PAPER)
     require_order(steps)

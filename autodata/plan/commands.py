@@ -7,11 +7,16 @@ from autodata.recipes.corpora import IngestRecipe
 
 
 def estimate_ingest(recipe: IngestRecipe) -> float:
-    """Estimate the seconds of an ingest from the size of its files, or from the corpus's if they are not here."""
+    """Estimate the seconds of an ingest."""
     prior = PRIORS["ingest"][recipe.source]
+    hours = measure_corpus(recipe) / prior["gb_per_hour"] / (recipe.workers or prior["at_once"])
+    return PRIORS["commands"]["ingest"] + 3600 * hours
+
+
+def measure_corpus(recipe: IngestRecipe) -> float:
+    """Measure the files of a corpus in GB; those that are not on this machine have the size in priors.yaml."""
     here = [Path(folder) for folder in (recipe.path, recipe.papers) if folder and Path(folder).exists()]
-    gigabytes = sum(map(_measure, here)) / 1e9 if here else prior["gb"]
-    return PRIORS["start_s"] + 3600 * gigabytes / prior["gb_per_hour"] / (recipe.workers or prior["at_once"])
+    return sum(map(_measure, here)) / 1e9 if here else PRIORS["ingest"][recipe.source]["gb"]
 
 
 def _measure(path: Path) -> int:

@@ -1,4 +1,4 @@
-"""Forecasts what a step takes: tokens, GPU-hours, wall-clock time and disk, as `autodata.plan` does."""
+"""Forecasts what each step takes: tokens, GPU-hours, wall-clock time and disk, as `autodata.plan` does."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ from typing import Any
 from autodata.cluster.fleet import find_graders, find_served
 from autodata.cluster.resources import Site
 from autodata.config import load
-from autodata.plan.commands import estimate_command, estimate_ingest
+from autodata.plan.commands import estimate_command, estimate_ingest, measure_corpus
 from autodata.plan.evaluation import EvaluationPlan
 from autodata.plan.meta import MetaPlan
 from autodata.plan.plan import Plan, make_plan
@@ -19,7 +19,7 @@ from autodata.plan.queues import QueuePlan, list_open
 from autodata.plan.speed import explain_unknown
 from autodata.plan.training.steps import STUDENT
 from autodata.plan.training.tables import TrainingPlan
-from autodata.plan.workload import UNMEASURED
+from autodata.plan.workload import PRIORS, UNMEASURED
 from autodata.recipes.corpora import IngestRecipe
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.training import GrpoRecipe
@@ -61,9 +61,9 @@ def _identify(recipe: Any) -> str:
 
 
 def _forecast_step(step: Step, speeds: Sequence[str]) -> Cost:
-    is_ingest = isinstance(step.recipe, IngestRecipe)
-    seconds = estimate_ingest(step.recipe) if is_ingest else estimate_command(step.module)
-    if seconds:
+    if isinstance(step.recipe, IngestRecipe):
+        return Cost(UNMEASURED, 0, estimate_ingest(step.recipe), 0.0, measure_corpus(step.recipe))
+    if seconds := estimate_command(step.module):
         return Cost(UNMEASURED, 0, seconds, 0.0)
     gpus = count_step_gpus(step.recipe)
     try:
@@ -78,11 +78,12 @@ def _forecast_step(step: Step, speeds: Sequence[str]) -> Cost:
 
 def _forecast_calls(plan: QueuePlan) -> Cost:
     """Take tokens and time from a plan of calls; no time if the speed of a server is not known."""
+    disk_gb = PRIORS["bytes_per_token"] * plan.sum(o.completion.total() for o in plan.outcomes) / 1e9
     if unknown := list_open(plan.stations):
-        return Cost(f"tokens: {plan.origin}; {explain_unknown(unknown[0])}", plan.gpus, None, plan.tokens)
+        return Cost(f"{plan.origin}; {explain_unknown(unknown[0])}", plan.gpus, None, plan.tokens, disk_gb)
     warning = plan.warn_of_limit() if isinstance(plan, MetaPlan) else ""
     source = f"{plan.origin}; an iteration {warning}" if warning else plan.origin
-    return Cost(source, plan.gpus, fmean(plan.seconds), plan.tokens)
+    return Cost(source, plan.gpus, fmean(plan.seconds), plan.tokens, disk_gb)
 
 
 def _plan(step: Step, speeds: Sequence[str]) -> Plan:

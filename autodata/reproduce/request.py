@@ -26,6 +26,10 @@ class Request:
     values: tuple[str, ...] = ()  # key=value, likewise
     corpus: str | None = None  # folder of the corpus files, or the run of a finished ingest
     runs: str = RUNS  # folder of all runs, in place of `runs`
+    ignored: tuple[str, ...] = ()  # files that the small scale does not read
+
+    def explain_ignored(self) -> str:
+        return f"--scale small has models of its own and does not read {', '.join(self.ignored)}."
 
     @property
     def folder(self) -> Path:
@@ -52,8 +56,9 @@ def read_request(arguments: Sequence[str], scale: str) -> Request:
     _require_shared(steps)
     tables = _find_tables(Path(table), scale)
     name = Path(table).stem + ("_small" if scale == "small" else "")
-    # The small recipes name the embedded model themselves, so that the same command line tries the same graph.
-    return Request(tables, name, () if scale == "small" else tuple(files), steps, **own)
+    if scale == "small":  # its recipes name the embedded model, so that the same command line tries the same graph
+        return Request(tables, name, (), steps, ignored=tuple(files), **own)
+    return Request(tables, name, tuple(files), steps, **own)
 
 
 def _find_tables(table: Path, scale: str) -> tuple[Path, ...]:
