@@ -22,6 +22,7 @@ enter() {
         shift
     done
     guide "$name" "$@"  # options alone say nothing about what to run
+    export AUTODATA_SUBMITTED=1  # the job inherits it
     exec "$python" -m autodata.cluster.submit ${options[@]+"${options[@]}"} -- "$script" "$@"
 }
 

@@ -14,8 +14,8 @@ from autodata.cluster import jobs
 from autodata.cluster.jobs import QueuedJob
 from autodata.cluster.resources import Site
 from autodata.config import REPO, RecipeError
-from autodata.reproduce import follow, needs
-from autodata.reproduce.costs import count_most_nodes, count_step_gpus
+from autodata.reproduce import follow, needs, show
+from autodata.reproduce.costs import count_most_nodes, count_step_gpus, forecast
 from autodata.reproduce.finished import find_finished, require_same
 from autodata.reproduce.graph import Step, build
 from autodata.reproduce.jobs import make_command, name_job, submit_all
@@ -300,6 +300,41 @@ def test_what_must_be_there_beforehand(tmp_path, monkeypatch):
     assert [problem.partition(" ")[0] for problem in problems] == ["SBATCH_PARTITION", "AUTODATA_PYTHON=none/python:"]
 
 
+def test_keys_of_providers_that_are_not_set_are_named():
+    steps = graph("recipes/tables/table4.yaml", PAPER, "recipes/legal/grader_gpt5.yaml")
+    missing = needs.list_missing_keys(steps, {})
+    assert list(missing) == ["OPENROUTER_API_KEY"]
+    assert {name.partition(" ")[0] for name in missing["OPENROUTER_API_KEY"]} == {"eval"}
+    assert needs.list_missing_keys(steps, {"OPENROUTER_API_KEY": "x"}) == {}
+    assert needs.list_missing_keys(graph("recipes/tables/table4.yaml", PAPER), {}) == {}
+
+
+def test_a_models_file_is_not_read_at_small_scale_and_the_dry_run_says_so():
+    request = read_request(["recipes/tables/table1.yaml", PAPER], "small")
+    assert request.files == ()
+    assert request.explain_ignored() == f"--scale small has models of its own and does not read {PAPER}."
+    assert read_request(["recipes/tables/table1.yaml", PAPER], "paper").ignored == ()
+
+
+def test_steps_without_models_have_a_forecast_and_a_corpus_that_is_here_is_measured(tmp_path):
+    steps = graph("recipes/tables/table1.yaml", PAPER)
+    costs = forecast([step for step in steps if step.module != "autodata.generate"])
+    assert all(cost.seconds and cost.source == "priors.yaml, unmeasured" for cost in costs.values())
+    assert costs["ingest runs/ingest/s2orc"].disk_gb == 225
+    (tmp_path / "papers.jsonl").write_bytes(b"x" * 1_000_000)
+    here = forecast(graph("recipes/tables/table1.yaml", PAPER, f"corpus={tmp_path}")[:1])
+    assert next(iter(here.values())).disk_gb == 0.001
+
+
+def test_without_the_speed_of_a_server_a_step_has_tokens_and_no_time():
+    steps = graph("recipes/tables/table11.yaml", PAPER, "models.endpoints.kimi.model=unknown")
+    (cost,) = forecast([step for step in steps if step.module == "eval.question_types"]).values()
+    assert (cost.seconds, cost.tokens) == (None, 6_000_000)
+    assert "the speed of kimi is not known; give it with --speed kimi=" in cost.source
+    record = Record(Path("x"), {"question_types q": StepRecord("eval.question_types", "q", (), cost)})
+    assert "| 8 | – | 6,000,000 | – |" in show.write_costs(record, Site())
+
+
 def test_status_says_what_waits_for_what(tmp_path, monkeypatch, capsys):
     steps = graph("recipes/tables/table2.yaml", PAPER, f"runs={tmp_path}")
     folder = tmp_path / "reproduce"
@@ -320,7 +355,42 @@ def test_status_says_what_waits_for_what(tmp_path, monkeypatch, capsys):
     status.main()
     out = capsys.readouterr().out
     assert "Died: generate" in out
-    assert "have no forecast" in out
+    assert "have no forecast of time" in out
+
+
+def test_status_tells_a_verification_from_the_data_set_that_it_reads(tmp_path, monkeypatch):
+    """While the data set is made, its folder is held; the verification waits all the same."""
+    steps = graph("recipes/tables/table1.yaml", PAPER, f"runs={tmp_path}")
+    queue = Queue(monkeypatch)
+    submit_all(steps, record_of(tmp_path / "reproduce", steps))
+    for step in steps[:3]:
+        finish(step)
+    states = dict.fromkeys(queue.jobs, ("PENDING", "Dependency"))
+    monkeypatch.setattr(jobs, "list_reasons", lambda: states | {"4": ("RUNNING", "None")})
+    (tmp_path / "reproduce" / "job-4.log").touch()
+    with Run(steps[3].target, "dataset", Settings(), {}):
+        standings = follow.look(tmp_path / "reproduce")[1][3:]
+    assert [(s.state, s.detail.replace(str(tmp_path), "")) for s in standings] == [
+        ("running", "no progress yet: it starts, or waits for its servers; read /reproduce/job-4.log"),
+        ("waiting", "for dataset /cs/dataset"),
+        ("waiting", "for verify /cs/dataset"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "detail"),
+    [
+        ("PENDING", "Resources", "in Slurm's queue: Resources"),
+        ("CONFIGURING", "None", "Slurm has it as configuring"),
+        ("SUSPENDED", "None", "Slurm has it as suspended"),
+    ],
+)
+def test_status_says_why_a_job_that_needs_nothing_more_does_not_run(tmp_path, monkeypatch, state, reason, detail):
+    steps = graph("recipes/tables/table1.yaml", PAPER, f"runs={tmp_path}")
+    Queue(monkeypatch)
+    submit_all(steps, record_of(tmp_path / "reproduce", steps))
+    monkeypatch.setattr(jobs, "list_reasons", lambda: {"1": (state, reason)})
+    assert follow.look(tmp_path / "reproduce")[1][0].detail == detail
 
 
 def test_a_damaged_record_is_named(tmp_path):

@@ -140,7 +140,6 @@ def main() -> None:
     if options.dry_run:
         sys.exit(print_job(call, site, line))
     Path("runs").mkdir(exist_ok=True)  # for the job's log: without its folder the job would fail without a word
-    os.environ["AUTODATA_SUBMITTED"] = "1"  # the job then knows that sbatch was not called directly (slurm/common.sh)
     print(jobs.run(line))
 
 
