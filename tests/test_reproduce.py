@@ -13,6 +13,7 @@ from autodata import status
 from autodata.cluster import jobs
 from autodata.cluster.jobs import QueuedJob
 from autodata.cluster.resources import Site
+from autodata.cluster.submit import Call, write_job
 from autodata.config import REPO, RecipeError
 from autodata.reproduce import follow, needs, show
 from autodata.reproduce.costs import count_most_nodes, count_step_gpus, forecast
@@ -257,13 +258,18 @@ def test_two_tables_share_the_jobs_of_their_runs(tmp_path, monkeypatch):
 
 def test_the_script_of_a_job_and_how_a_training_is_launched(tmp_path, monkeypatch):
     monkeypatch.delenv("AUTODATA_ACCELERATE", raising=False)
-    steps = graph("recipes/tables/table11.yaml", "recipes/models/one_gpu.yaml")
+    steps = graph("recipes/tables/table11.yaml", "recipes/models/one_node.yaml")
     words = {step.name.partition(" ")[0]: make_command(step, [], tmp_path)[1:] for step in steps}
     scripts = {name: command[0].removeprefix("slurm/") for name, command in words.items()}
     assert scripts["ingest"] == "ingest.sh"
     assert scripts["generate"] == "generate.sh"
     assert scripts["question_types"] == scripts["dataset"] == scripts["verify"] == scripts["tables"] == "run.sh"
     assert words["question_types"][4] == "eval.question_types"
+    sharing = graph("recipes/tables/table2.yaml", "recipes/models/one_gpu.yaml")
+    words = {step.name.partition(" ")[0]: make_command(step, [], tmp_path)[1:] for step in sharing}
+    for name, module in (("generate", "autodata.generate"), ("eval", "eval.run")):  # their servers share a GPU
+        assert (words[name][0], words[name][4]) == ("slurm/run.sh", module)
+        write_job(Call(words[name][0], (), tuple(words[name][4:])), Site())
     training = next(s for s in graph("recipes/tables/figure3.yaml", PAPER) if s.module == "training.grpo")
     assert make_command(training, [], tmp_path)[:2] == ["bash", "slurm/train.sh"]
     lora = ["recipes/models/one_gpu.yaml", "recipes/training/one_gpu.yaml"]

@@ -117,8 +117,9 @@ def count_step_gpus(recipe: Any) -> int:
     models = getattr(recipe, "models", None)
     if models is None:
         return 0
-    servers = [endpoint.server for endpoint in find_served(models, find_graders(recipe)).values()]
-    return sum(server.replicas * count_gpus(server) for server in servers if server)
+    servers = [endpoint.server for endpoint in find_served(models, find_graders(recipe)).values() if endpoint.server]
+    alone = sum(server.replicas * count_gpus(server) for server in servers if not server.shares_gpus)
+    return alone + max((count_gpus(server) for server in servers if server.shares_gpus), default=0)
 
 
 def count_most_nodes(steps: Sequence[Step], costs: Mapping[str, Cost], site: Site) -> int:
