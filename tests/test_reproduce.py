@@ -120,6 +120,21 @@ def test_files_and_values_go_to_the_steps_that_have_their_keys():
     assert given["eval runs/cs/eval_base"] == (PAPER, "samples=1")
 
 
+@pytest.mark.parametrize(
+    ("value", "modules"),
+    [
+        ("principia.limit=5", {"eval.run"}),  # the ingest has a group of this name too, with other keys
+        ("principia.max_chars=500", {"autodata.corpora.ingest"}),
+        ("domain.max_rounds=2", {"autodata.generate", "training.grpo", "eval.run"}),
+        ("trainer.anything=1", {"training.grpo"}),  # passed on to TRL
+        ("models.endpoints.kimi.server.replicas=4", {"autodata.generate", "training.grpo", "eval.run"}),
+    ],
+)
+def test_a_value_goes_where_its_whole_key_is_known(value, modules):
+    steps = graph("recipes/tables/table6.yaml", PAPER, value)
+    assert {step.module for step in steps if value in step.arguments} == modules
+
+
 def test_an_ingested_corpus_is_read_as_it_is(tmp_path):
     with Run(str(tmp_path / "corpus"), "ingest", Settings(), {}) as run:
         run.start()

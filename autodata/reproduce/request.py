@@ -1,8 +1,9 @@
 """Reads what is to be reproduced: tables, the files and values that go to their steps, and the scale."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
+from typing import get_args, get_origin, get_type_hints
 
 from omegaconf import OmegaConf
 
@@ -78,10 +79,25 @@ def _require_shared(values: Sequence[str]) -> None:
             raise WrongCall(f"{key}=…: every step has its own {key}, so it cannot be set for all of them{advice}")
 
 
-def list_keys(argument: str) -> set[str]:
-    """List the keys at the top level of a file or of a `key=value`. Raises RecipeError."""
+def has_keys(schema: type, argument: str) -> bool:
+    """True if a kind of recipe has the whole key of a `key=value`, or all keys at the top level of a file."""
     if "=" in argument:
-        return {argument.partition("=")[0].partition(".")[0]}
+        return _has_key(schema, argument.partition("=")[0])
+    return {field.name for field in fields(schema)}.issuperset(list_keys(argument))
+
+
+def _has_key(schema: type, key: str) -> bool:
+    """Follow a dotted key through nested settings; below a free dictionary, every key may be there."""
+    name, _, rest = key.partition(".")
+    kind = get_type_hints(schema).get(name)
+    if not rest or kind is None or get_origin(kind) is dict:
+        return kind is not None
+    nested = [part for part in (kind, *get_args(kind)) if is_dataclass(part)]
+    return any(_has_key(part, rest) for part in nested)
+
+
+def list_keys(argument: str) -> set[str]:
+    """List the keys at the top level of a file. Raises RecipeError."""
     if not Path(argument).is_file():
         raise RecipeError(f"{argument}: no such file")
     keys = {str(key) for key in OmegaConf.load(argument)}
