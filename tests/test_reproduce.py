@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,17 +16,18 @@ from autodata.cluster.jobs import QueuedJob
 from autodata.cluster.resources import Site
 from autodata.cluster.submit import Call, write_job
 from autodata.config import REPO, RecipeError
+from autodata.data.examples import EXAMPLES
 from autodata.reproduce import follow, needs, show
 from autodata.reproduce.costs import count_most_nodes, count_step_gpus, forecast
 from autodata.reproduce.finished import find_finished, require_same
 from autodata.reproduce.graph import Step, build
 from autodata.reproduce.jobs import make_command, name_job, submit_all
-from autodata.reproduce.local import SharedServers, StepFailed, run_all
 from autodata.reproduce.record import STEPS, Cost, Record, StepRecord, find_ends, make_record, read_record
 from autodata.reproduce.request import read_request
 from autodata.run.folder import Run
 from autodata.run.records import RunError
 from autodata.types import WrongCall
+from autodata.verify import VERIFIED
 from tests.helpers import golden_dry_runs
 
 PAPER = "recipes/models/paper.yaml"
@@ -48,11 +50,12 @@ def graph(*arguments: str, scale: str = "paper") -> list[Step]:
     return build(read_request(list(arguments), scale))
 
 
-def finish(step: Step, **inputs: object) -> None:
+def finish(step: Step, outputs: Mapping[str, str] | None = None, **inputs: object) -> None:
     """Write a finished run where a step expects it."""
     with Run(step.target, "any", Settings(), inputs) as run:
         run.start()
         run.finish([])
+        run.note(outputs=outputs or {})
 
 
 def require_order(steps: list[Step]) -> None:
@@ -189,11 +192,14 @@ def test_recipes_that_need_one_another_are_an_error(tmp_path):
 def test_what_is_finished(tmp_path):
     steps = graph("recipes/tables/table2.yaml", PAPER, f"runs={tmp_path}")
     by_name = {step.name.replace(str(tmp_path), "runs"): step for step in steps}
-    finish(by_name["dataset runs/cs/dataset"])
-    verified = by_name["verify runs/cs/dataset"].name
-    assert verified not in find_finished(steps)  # nothing that comes after it is finished
-    finish(by_name["eval runs/cs/eval_base"])
+    finish(by_name["dataset runs/cs/dataset"], outputs={EXAMPLES: "hash of this"})
+    verified, mark = by_name["verify runs/cs/dataset"].name, tmp_path / "cs/dataset" / VERIFIED
+    assert verified not in find_finished(steps)
+    mark.write_text(json.dumps({EXAMPLES: "hash of this"}))
     assert verified in find_finished(steps)
+    mark.write_text(json.dumps({EXAMPLES: "hash of an earlier one"}))
+    assert verified not in find_finished(steps)
+    finish(by_name["eval runs/cs/eval_base"])
     table = by_name["tables runs/tables/table2.md"]
     Path(table.target).parent.mkdir()
     Path(table.target).write_text("table")
@@ -260,6 +266,27 @@ def test_jobs_wait_for_those_before_them_and_the_same_command_resumes(tmp_path, 
     assert not [word for word in arm if word.startswith("--dependency")]
     assert "--dependency=afterok:12:3" in dataset  # the other arm's job was kept, the data set's was replaced
     assert "kept job 3" in capsys.readouterr().out
+
+
+def test_the_same_command_keeps_the_jobs_after_a_check_that_has_passed(tmp_path, monkeypatch):
+    queue, folder = Queue(monkeypatch), tmp_path / "reproduce"
+    steps = graph("recipes/tables/table2.yaml", PAPER, f"runs={tmp_path}")
+    submit_all(steps, record_of(folder, steps))
+    for step in steps[:4]:
+        finish(step, outputs={EXAMPLES: "hash"})
+    (tmp_path / "cs/dataset" / VERIFIED).write_text(json.dumps({EXAMPLES: "hash"}))
+    for id in map(str, range(1, 6)):  # up to the check, everything has ended; the trainings run
+        del queue.jobs[id]
+    submit_all(steps, record_of(folder, steps))
+    assert len(queue.commands) == len(steps)
+
+
+def test_a_step_whose_servers_have_no_known_speed_has_tokens_and_no_time():
+    costs = forecast(graph("recipes/demo"))
+    cost = costs["generate runs/demo/agentic"]
+    assert cost.tokens
+    assert cost.seconds is cost.gpu_hours is None
+    assert "the speed of small is not known" in cost.source
 
 
 def test_two_tables_share_the_jobs_of_their_runs(tmp_path, monkeypatch):
@@ -376,7 +403,7 @@ def test_status_says_what_waits_for_what(tmp_path, monkeypatch, capsys):
     status.main()
     out = capsys.readouterr().out
     assert "Died: generate" in out
-    assert "have no forecast of time" in out
+    assert "No step that is left has a forecast." in out
 
 
 def test_status_tells_a_verification_from_the_data_set_that_it_reads(tmp_path, monkeypatch):
@@ -418,25 +445,6 @@ def test_a_damaged_record_is_named(tmp_path):
     (tmp_path / STEPS).write_text('[{"module": 1}]')
     with pytest.raises(RunError, match=r"steps\.json: damaged"):
         read_record(tmp_path)
-
-
-def test_steps_that_share_servers():
-    generate, trained = "recipes/demo/generate.yaml", "recipes/demo/eval_trained.yaml"
-    steps = {step.arguments[0]: step for step in graph("recipes/demo")}
-    ordered = list(steps.values())
-    assert SharedServers._is_shared(steps[generate], ordered[1:])
-    assert not SharedServers._is_shared(steps[trained], ordered[ordered.index(steps[trained]) + 1 :])
-
-
-@pytest.mark.slow
-def test_a_step_that_fails_here_stops_the_others(tmp_path, capfd):
-    steps = [
-        Step("autodata.verify", str(tmp_path / "none"), (str(tmp_path / "none"),), (), None),
-        Step("autodata.verify", str(tmp_path / "other"), (str(tmp_path / "other"),), (), None),
-    ]
-    with pytest.raises(StepFailed, match=r"verify .*none ended with exit code 2; give the same command again"):
-        run_all(steps, tmp_path)
-    assert "2 of 2" not in capfd.readouterr().out
 
 
 @pytest.mark.slow
