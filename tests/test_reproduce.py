@@ -14,9 +14,10 @@ from autodata import status
 from autodata.cluster import jobs
 from autodata.cluster.jobs import QueuedJob
 from autodata.cluster.resources import Site
+from autodata.cluster.submit import Call, write_job
 from autodata.config import REPO, RecipeError
 from autodata.data.examples import EXAMPLES
-from autodata.reproduce import follow, needs
+from autodata.reproduce import follow, needs, show
 from autodata.reproduce.costs import count_most_nodes, count_step_gpus, forecast
 from autodata.reproduce.finished import find_finished, require_same
 from autodata.reproduce.graph import Step, build
@@ -31,7 +32,6 @@ from tests.helpers import golden_dry_runs
 
 PAPER = "recipes/models/paper.yaml"
 TABLES = sorted((REPO / "recipes/tables").glob("*.yaml"))
-SMALL = [path for path in TABLES if path.stem != "table6"]
 
 
 @dataclass
@@ -78,7 +78,7 @@ def test_every_table_has_a_graph_that_begins_with_a_corpus(path):
     assert all(trainings.isdisjoint(step.after) for step in steps if step.name in trainings)  # side by side
 
 
-@pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
 def test_a_small_graph_is_the_same_one_without_a_gpu(path):
     steps, paper = graph(str(path), PAPER, scale="small"), graph(str(path), PAPER)
     require_order(steps)
@@ -121,6 +121,21 @@ def test_files_and_values_go_to_the_steps_that_have_their_keys():
     assert given["dataset runs/cs/dataset"] == given["tables runs/tables/table2.md"] == ()
     assert given["grpo runs/cs/grpo"] == (PAPER, lora, "trainer.max_steps=5")
     assert given["eval runs/cs/eval_base"] == (PAPER, "samples=1")
+
+
+@pytest.mark.parametrize(
+    ("value", "modules"),
+    [
+        ("principia.limit=5", {"eval.run"}),  # the ingest has a group of this name too, with other keys
+        ("principia.max_chars=500", {"autodata.corpora.ingest"}),
+        ("domain.max_rounds=2", {"autodata.generate", "training.grpo", "eval.run"}),
+        ("trainer.anything=1", {"training.grpo"}),  # passed on to TRL
+        ("models.endpoints.kimi.server.replicas=4", {"autodata.generate", "training.grpo", "eval.run"}),
+    ],
+)
+def test_a_value_goes_where_its_whole_key_is_known(value, modules):
+    steps = graph("recipes/tables/table6.yaml", PAPER, value)
+    assert {step.module for step in steps if value in step.arguments} == modules
 
 
 def test_an_ingested_corpus_is_read_as_it_is(tmp_path):
@@ -284,7 +299,7 @@ def test_a_step_whose_servers_have_no_known_speed_has_tokens_and_no_time():
     cost = costs["generate runs/demo/agentic"]
     assert cost.tokens
     assert cost.seconds is cost.gpu_hours is None
-    assert "a speed is not known" in cost.source
+    assert "the speed of small is not known" in cost.source
 
 
 def test_two_tables_share_the_jobs_of_their_runs(tmp_path, monkeypatch):
@@ -298,13 +313,18 @@ def test_two_tables_share_the_jobs_of_their_runs(tmp_path, monkeypatch):
 
 def test_the_script_of_a_job_and_how_a_training_is_launched(tmp_path, monkeypatch):
     monkeypatch.delenv("AUTODATA_ACCELERATE", raising=False)
-    steps = graph("recipes/tables/table11.yaml", "recipes/models/one_gpu.yaml")
+    steps = graph("recipes/tables/table11.yaml", "recipes/models/one_node.yaml")
     words = {step.name.partition(" ")[0]: make_command(step, [], tmp_path)[1:] for step in steps}
     scripts = {name: command[0].removeprefix("slurm/") for name, command in words.items()}
     assert scripts["ingest"] == "ingest.sh"
     assert scripts["generate"] == "generate.sh"
     assert scripts["question_types"] == scripts["dataset"] == scripts["verify"] == scripts["tables"] == "run.sh"
     assert words["question_types"][4] == "eval.question_types"
+    sharing = graph("recipes/tables/table2.yaml", "recipes/models/one_gpu.yaml")
+    words = {step.name.partition(" ")[0]: make_command(step, [], tmp_path)[1:] for step in sharing}
+    for name, module in (("generate", "autodata.generate"), ("eval", "eval.run")):  # their servers share a GPU
+        assert (words[name][0], words[name][4]) == ("slurm/run.sh", module)
+        write_job(Call(words[name][0], (), tuple(words[name][4:])), Site())
     training = next(s for s in graph("recipes/tables/figure3.yaml", PAPER) if s.module == "training.grpo")
     assert make_command(training, [], tmp_path)[:2] == ["bash", "slurm/train.sh"]
     lora = ["recipes/models/one_gpu.yaml", "recipes/training/one_gpu.yaml"]
@@ -341,6 +361,41 @@ def test_what_must_be_there_beforehand(tmp_path, monkeypatch):
     assert [problem.partition(" ")[0] for problem in problems] == ["SBATCH_PARTITION", "AUTODATA_PYTHON=none/python:"]
 
 
+def test_keys_of_providers_that_are_not_set_are_named():
+    steps = graph("recipes/tables/table4.yaml", PAPER, "recipes/legal/grader_gpt5.yaml")
+    missing = needs.list_missing_keys(steps, {})
+    assert list(missing) == ["OPENROUTER_API_KEY"]
+    assert {name.partition(" ")[0] for name in missing["OPENROUTER_API_KEY"]} == {"eval"}
+    assert needs.list_missing_keys(steps, {"OPENROUTER_API_KEY": "x"}) == {}
+    assert needs.list_missing_keys(graph("recipes/tables/table4.yaml", PAPER), {}) == {}
+
+
+def test_a_models_file_is_not_read_at_small_scale_and_the_dry_run_says_so():
+    request = read_request(["recipes/tables/table1.yaml", PAPER], "small")
+    assert request.files == ()
+    assert request.explain_ignored() == f"--scale small has models of its own and does not read {PAPER}."
+    assert read_request(["recipes/tables/table1.yaml", PAPER], "paper").ignored == ()
+
+
+def test_steps_without_models_have_a_forecast_and_a_corpus_that_is_here_is_measured(tmp_path):
+    steps = graph("recipes/tables/table1.yaml", PAPER)
+    costs = forecast([step for step in steps if step.module != "autodata.generate"])
+    assert all(cost.seconds and cost.source == "priors.yaml, unmeasured" for cost in costs.values())
+    assert costs["ingest runs/ingest/s2orc"].disk_gb == 225
+    (tmp_path / "papers.jsonl").write_bytes(b"x" * 1_000_000)
+    here = forecast(graph("recipes/tables/table1.yaml", PAPER, f"corpus={tmp_path}")[:1])
+    assert next(iter(here.values())).disk_gb == 0.001
+
+
+def test_without_the_speed_of_a_server_a_step_has_tokens_and_no_time():
+    steps = graph("recipes/tables/table11.yaml", PAPER, "models.endpoints.kimi.model=unknown")
+    (cost,) = forecast([step for step in steps if step.module == "eval.question_types"]).values()
+    assert (cost.seconds, cost.tokens) == (None, 6_000_000)
+    assert "the speed of kimi is not known; give it with --speed kimi=" in cost.source
+    record = Record(Path("x"), {"question_types q": StepRecord("eval.question_types", "q", (), cost)})
+    assert "| 8 | – | 6,000,000 | – |" in show.write_costs(record, Site())
+
+
 def test_status_says_what_waits_for_what(tmp_path, monkeypatch, capsys):
     steps = graph("recipes/tables/table2.yaml", PAPER, f"runs={tmp_path}")
     folder = tmp_path / "reproduce"
@@ -362,6 +417,41 @@ def test_status_says_what_waits_for_what(tmp_path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "Died: generate" in out
     assert "No step that is left has a forecast." in out
+
+
+def test_status_tells_a_verification_from_the_data_set_that_it_reads(tmp_path, monkeypatch):
+    """While the data set is made, its folder is held; the verification waits all the same."""
+    steps = graph("recipes/tables/table1.yaml", PAPER, f"runs={tmp_path}")
+    queue = Queue(monkeypatch)
+    submit_all(steps, record_of(tmp_path / "reproduce", steps))
+    for step in steps[:3]:
+        finish(step)
+    states = dict.fromkeys(queue.jobs, ("PENDING", "Dependency"))
+    monkeypatch.setattr(jobs, "list_reasons", lambda: states | {"4": ("RUNNING", "None")})
+    (tmp_path / "reproduce" / "job-4.log").touch()
+    with Run(steps[3].target, "dataset", Settings(), {}):
+        standings = follow.look(tmp_path / "reproduce")[1][3:]
+    assert [(s.state, s.detail.replace(str(tmp_path), "")) for s in standings] == [
+        ("running", "no progress yet: it starts, or waits for its servers; read /reproduce/job-4.log"),
+        ("waiting", "for dataset /cs/dataset"),
+        ("waiting", "for verify /cs/dataset"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "detail"),
+    [
+        ("PENDING", "Resources", "in Slurm's queue: Resources"),
+        ("CONFIGURING", "None", "Slurm has it as configuring"),
+        ("SUSPENDED", "None", "Slurm has it as suspended"),
+    ],
+)
+def test_status_says_why_a_job_that_needs_nothing_more_does_not_run(tmp_path, monkeypatch, state, reason, detail):
+    steps = graph("recipes/tables/table1.yaml", PAPER, f"runs={tmp_path}")
+    Queue(monkeypatch)
+    submit_all(steps, record_of(tmp_path / "reproduce", steps))
+    monkeypatch.setattr(jobs, "list_reasons", lambda: {"1": (state, reason)})
+    assert follow.look(tmp_path / "reproduce")[1][0].detail == detail
 
 
 def test_a_damaged_record_is_named(tmp_path):

@@ -41,18 +41,14 @@ def _judge_in_order(record: Record, finished: set[str]) -> Iterator[Standing]:
         if name in finished:
             yield Standing(name, "", "finished", "")
         elif name == unfinished[0]:
-            yield Standing(name, "", "running", _tell_progress(entry))
+            yield Standing(name, "", "running", _tell_progress(entry, record))
         else:
             missing = [other for other in entry.after if other not in finished]
             yield Standing(name, "", "waiting", f"for {', '.join(missing or unfinished[:1])}")
 
 
-def _tell_progress(entry: StepRecord) -> str:
-    snapshot = read_snapshot(Path(entry.target)) if _has_own_folder(entry) else None
-    return describe(snapshot) if snapshot else ""
-
-
 def _has_own_folder(entry: StepRecord) -> bool:
+    """True if a step makes a run folder. A verification reads that of another step."""
     return entry.module not in (VERIFY, TABLES)
 
 
@@ -74,10 +70,10 @@ def _find_state(entry: StepRecord, record: Record, finished: set[str], queue: Qu
         return "finished", ""
     state, reason = (queue or {}).get(entry.job, ("", ""))
     if state == "RUNNING" or (_has_own_folder(entry) and is_held(Path(entry.target))):
-        return "running", _tell_progress(entry)
+        return "running", _tell_progress(entry, record)
     missing = [name for name in entry.after if name not in finished]
     if state:
-        return "waiting", f"for {', '.join(missing)}" if missing else f"in Slurm's queue: {reason}"
+        return "waiting", f"for {', '.join(missing)}" if missing else _explain_wait(state, reason)
     if entry.job and queue is not None:
         return "died", _explain_death(entry, record, missing)
     if entry.job:
@@ -85,11 +81,26 @@ def _find_state(entry: StepRecord, record: Record, finished: set[str], queue: Qu
     return "to do", f"after {', '.join(missing)}" if missing else ""
 
 
+def _tell_progress(entry: StepRecord, record: Record) -> str:
+    snapshot = read_snapshot(Path(entry.target)) if _has_own_folder(entry) else None
+    if snapshot or not entry.job:
+        return describe(snapshot) if snapshot else ""
+    return f"no progress yet: it starts, or waits for its servers; read {_find_log(entry, record)}"
+
+
+def _explain_wait(state: str, reason: str) -> str:
+    return f"in Slurm's queue: {reason}" if state == "PENDING" else f"Slurm has it as {state.lower()}"
+
+
 def _explain_death(entry: StepRecord, record: Record, missing: Sequence[str]) -> str:
     if missing:
         return f"cancelled, because it needs {', '.join(missing)}; the same command submits it again"
-    logs = sorted(record.folder.glob(f"*-{entry.job}.log"))
-    return f"read {logs[0] if logs else record.folder}; the same command submits it again"
+    return f"read {_find_log(entry, record)}; the same command submits it again"
+
+
+def _find_log(entry: StepRecord, record: Record) -> Path:
+    """Find the log of a step's job; the folder of all logs if there is none yet."""
+    return next(iter(sorted(record.folder.glob(f"*-{entry.job}.log"))), record.folder)
 
 
 def write_standing(record: Record, standings: Sequence[Standing]) -> str:
@@ -119,7 +130,5 @@ def _sum_up(left: Sequence[StepRecord]) -> str:
         return "No step that is left has a forecast."
     hours = sum(cost.gpu_hours or 0.0 for cost in costs.values())
     duration = write_duration(max(find_ends(left, costs).values()))
-    return (
-        f"Left by the forecast, running steps counted whole: {duration}, {hours:,.1f} GPU-hours; "
-        f"{unknown} of {len(left)} steps have no forecast."
-    )
+    without = f"; {unknown} of {len(left)} steps have no forecast of time" if unknown else ""
+    return f"Left by the forecast, running steps counted whole: {duration}, {hours:,.1f} GPU-hours{without}."

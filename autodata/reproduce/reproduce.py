@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("table", nargs="+", metavar="TABLE", help=table_help)
     parser.add_argument("--dry-run", action="store_true", help="print graph, cost and needs; start nothing")
     parser.add_argument("--local", action="store_true", help="run the steps one after the other on this machine")
-    scale_help = "small: the same graph with the embedded model and short documents, instead of MODELS"
+    scale_help = "small: the same graph with the embedded model and short documents; MODELS is not read"
     parser.add_argument("--scale", choices=SCALES, default="paper", help=scale_help)
     speed_help = "a server's speed for the forecast: ENDPOINT=PREFILL,DECODE,CONCURRENCY, the first two in tokens/s"
     parser.add_argument("--speed", action="append", default=[], metavar="SPEED", help=speed_help)
@@ -37,6 +37,8 @@ def main() -> None:
     request = read_request(options.table, options.scale)
     steps = build(request)
     require_same(steps)
+    if request.ignored and not options.dry_run:
+        print(request.explain_ignored(), flush=True)
     finished = find_finished(steps)
     costs = forecast(steps, options.speed)
     record = make_record(request.folder, steps, costs, finished)
