@@ -43,7 +43,7 @@ KILLED = {
 }
 # Short jobs wait to be released, because submitting the others takes longer than they do.
 HOLD = {"AUTODATA_INGEST_OPTIONS": "--hold", "AUTODATA_RUN_OPTIONS": "--hold"}
-AT_MOST_S = 300
+AT_MOST_S = 600
 
 
 class Table:
