@@ -22,6 +22,7 @@ from autodata.loop.parallel import Generation, Stopped
 from autodata.loop.summary import describe, describe_sessions, join_outcomes, summarize
 from autodata.recipes import budgets
 from autodata.recipes.generation import ARMS, COMMAND, GenerateRecipe
+from autodata.recipes.models import ROLES
 from autodata.run.folder import Run, identify_weights, output_hash
 from autodata.run.progress import Progress, check_budget
 from autodata.run.records import TRAJECTORIES, Incomplete, digest, iterate_records, join_in_order, repair_tail
@@ -81,7 +82,7 @@ def _measure(client: Client, working_s: float, total_s: float) -> dict[str, obje
 
 def _report(run: Run, generation: Generation, corpus: Corpus, facts: dict[str, object], *, is_done: bool) -> None:
     models = generation.recipe.models
-    roles = {name: role for name, role in vars(models).items() if name != "endpoints" and role}
+    roles = {name: role for name in ROLES if (role := getattr(models, name))}
     facts |= {
         "arm": generation.recipe.arm,
         "models": {name: models.endpoints[role.endpoint].model for name, role in roles.items()},

@@ -92,8 +92,8 @@ def test_a_recipe_that_is_not_there_is_a_wrong_call(call, name, tmp_path):
 
 @pytest.mark.parametrize(
     "words",
-    ["verify RUN", "status RUN", "report.index RUN", "journal RUN", "journal RUN export x", "salvage RUN",
-     "export RUN", "publish RUN --to owner/name", "plan.plan recipes/demo/generate.yaml --like RUN",
+    ["verify RUN", "status RUN", "report.index RUN", "journal.actions RUN", "journal.actions RUN export x",
+     "journal.actions RUN salvage",      "export RUN", "publish RUN --to owner/name", "plan.plan recipes/demo/generate.yaml --like RUN",
      "eval.truncation RUN", "eval.attribution RUN RUN"],
 )  # fmt: skip
 def test_a_run_or_file_that_is_not_there_is_a_wrong_call(call, words, tmp_path):
@@ -166,12 +166,12 @@ def test_an_endpoint_without_an_address_and_a_server_is_a_wrong_call(call, tmp_p
         ("generate DEMO run=RUN domain.prompts=/nope", "domain.prompts=/nope: no such folder"),
         ("tables.write recipes/demo/table1.yaml output=/proc/x/t.md", "output=/proc/x/t.md: .*; name a file"),
         ("cluster.serve RUN x 1", "RUN: no campaign has started"),
-        ("salvage DIR", "DIR: not a file"),
-        ("salvage DIR/text", "DIR/text: not an SQLite database"),
-        ("journal DIR", "DIR: not a file"),
-        ("journal RUN import /nope.jsonl", "/nope.jsonl: no such file"),
-        ("journal RUN/journal.sqlite import DIR/text", "RUN/journal.sqlite: no folder RUN"),
-        ("journal DIR/text export RUN/pack.jsonl", "RUN/pack.jsonl: no folder RUN"),
+        ("journal.actions DIR salvage", "DIR: not a file"),
+        ("journal.actions DIR/text salvage", "DIR/text: not an SQLite database"),
+        ("journal.actions DIR", "DIR: not a file"),
+        ("journal.actions RUN import /nope.jsonl", "/nope.jsonl: no such file"),
+        ("journal.actions RUN/journal.sqlite import DIR/text", "RUN/journal.sqlite: no folder RUN"),
+        ("journal.actions DIR/text export RUN/pack.jsonl", "RUN/pack.jsonl: no folder RUN"),
         ("cluster.commands autodata.nosuch DEMO run=RUN", "MODULE autodata.nosuch: no such command"),
         ("cluster.commands --dry-run nosuch.module DEMO run=RUN", "MODULE nosuch.module: no such command"),
         ("cluster.commands autodata.cluster DEMO run=RUN", "MODULE autodata.cluster: no such command"),

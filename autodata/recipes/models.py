@@ -122,6 +122,8 @@ class Models:
     judge: RoleConfig | None = None
     analyser: RoleConfig | None = None  # for meta-optimisation
     editor: RoleConfig | None = None  # for meta-optimisation
+    # Every reply comes from the run's journal: no server is started, nothing is asked, a missing reply ends the run.
+    replay: bool = operational(False)
 
     def keep(self, roles: Collection[str]) -> None:
         """Forget who serves all other roles, so that no server is started or reserved for them."""
@@ -129,7 +131,7 @@ class Models:
             setattr(self, name, None)
 
 
-ROLES = tuple(f.name for f in fields(Models) if f.name not in ("endpoints", "presets"))
+ROLES = tuple(f.name for f in fields(Models) if f.name not in ("endpoints", "presets", "replay"))
 
 
 @dataclass

@@ -204,6 +204,8 @@ def fresh_folder(run: Path, name: str) -> Iterator[Path]:
 
 def identify_weights(models: Models) -> None:
     """Set the revision of every local weights folder to its content hash, so that new weights get new replies."""
+    if models.replay:
+        return  # the recipe names the revisions, and the weights need not be here
     for name, endpoint in models.endpoints.items():
         weights = endpoint.server.weights if endpoint.server else ""
         if weights and Path(weights).is_dir():

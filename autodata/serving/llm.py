@@ -11,7 +11,7 @@ from pathlib import Path
 from autodata.recipes.models import Endpoint, Models, RoleConfig, Sampling
 from autodata.serving import limits
 from autodata.serving.costs import Account, BusyTime, Ledger, find_place, make_ledger
-from autodata.serving.journal import Journal
+from autodata.serving.journal import Journal, JournalError
 from autodata.serving.limits import Limit
 from autodata.serving.measured import EndpointError, NotMeasured, PromptCut
 from autodata.serving.request import Keys, Request, make_body, request_keys, resolve_sampling
@@ -42,6 +42,17 @@ class Draining(RuntimeError):
     """Graceful shutdown: calls in flight are finished, no new one is started."""
 
 
+class MissingReply(JournalError):
+    """A replay needs a reply that the journal does not hold; the message names the request."""
+
+    def __init__(self, request: Request, keys: Keys, journal: Path):
+        start = " ".join(request.messages[-1].content.split())[:120]
+        super().__init__(
+            f"{journal}: no reply to the {request.role}'s request {keys.exact[:12]} (attempt {request.attempt}, "
+            f"seed {request.seed}), which begins {start!r}; nothing was asked, because models.replay is true"
+        )
+
+
 class Client:
     """Asks a recipe's endpoints; every answer is in the journal before it is returned. Raises EndpointError."""
 
@@ -69,6 +80,8 @@ class Client:
         if stored := self._find(keys, request.messages):
             self.accounts[request.role].counts["replayed"] += 1
             return stored
+        if self.models.replay:
+            raise MissingReply(request, keys, self._journal.path)
         ended = self._under_way[keys.exact] = asyncio.Event()
         try:
             async with self._line(role.endpoint).limit:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ def request_key(request: Request, endpoint: Endpoint, sampling: Sampling) -> str
     """Identify a call by what is asked, of which model and with which sampling, but not by where it is served."""
     identity: dict[str, object] = {
         "model": endpoint.model,
-        "weights": endpoint.server.weights if endpoint.server else "",
+        "weights": _name_weights(endpoint),
         "revision": endpoint.revision,
         "messages": [asdict(m) for m in request.messages],
         "sampling": asdict(sampling),
@@ -43,6 +44,12 @@ def request_key(request: Request, endpoint: Endpoint, sampling: Sampling) -> str
         identity["body"] = endpoint.body
     text = json.dumps(identity, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _name_weights(endpoint: Endpoint) -> str:
+    """Name an endpoint's weights; a folder is named by the hash of its content, so its path says nothing more."""
+    is_hashed = re.fullmatch(r"[0-9a-f]{16}", endpoint.revision)
+    return endpoint.server.weights if endpoint.server and not is_hashed else ""
 
 
 class Keys(NamedTuple):
