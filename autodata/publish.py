@@ -96,9 +96,8 @@ def _read_arguments() -> argparse.Namespace:
     goal = parser.add_mutually_exclusive_group(required=True)
     goal.add_argument("--to", metavar="owner/name", help="the repository on the Hub")
     goal.add_argument("--pack", type=Path, metavar="PACK.zip", help="the pack to make of all runs below RUN")
-    parser.add_argument(
-        "--tables", type=Path, metavar="RECIPES", help="recipes of tables: a file, or a folder of files"
-    )
+    tables_help = "recipes of tables: a file or a folder"
+    parser.add_argument("--tables", type=Path, metavar="RECIPES", help=tables_help)
     parser.add_argument("--private", action="store_true", help="make the repository private")
     parser.add_argument("--dry-run", action="store_true", help="list the files and stop before the upload")
     unknown_help = "publish even if the licence of a document is unknown"

@@ -93,8 +93,8 @@ def test_a_recipe_that_is_not_there_is_a_wrong_call(call, name, tmp_path):
 @pytest.mark.parametrize(
     "words",
     ["verify RUN", "status RUN", "report.index RUN", "journal.actions RUN", "journal.actions RUN export x",
-     "journal.actions RUN salvage",      "export RUN", "publish RUN --to owner/name", "plan.plan recipes/demo/generate.yaml --like RUN",
-     "eval.truncation RUN", "eval.attribution RUN RUN"],
+     "journal.actions RUN salvage", "export RUN", "publish RUN --to owner/name", "publish RUN --pack x.zip",
+     "plan.plan recipes/demo/generate.yaml --like RUN", "eval.truncation RUN", "eval.attribution RUN RUN"],
 )  # fmt: skip
 def test_a_run_or_file_that_is_not_there_is_a_wrong_call(call, words, tmp_path):
     name, *arguments = words.replace("RUN", str(tmp_path / "nowhere")).split()

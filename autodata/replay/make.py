@@ -49,9 +49,8 @@ def make_pack(runs: Path, tables: Sequence[Path], file: Path, tell: Tell) -> Pac
         pack = replace(pack, steps=tuple(made))
         write_pack(staged, pack)
         if leaks := find_leaks(staged, runs):
-            raise PackError(
-                f"{file} was not made, because it would hold a key or a path of this machine:\n  {leaks[0]}"
-            )
+            problem = "because it would hold a key or a path of this machine"
+            raise PackError(f"{file} was not made, {problem}:\n  " + "\n  ".join(leaks[:20]))
         compress(staged, tried)
         tried.replace(file)
     return pack
@@ -109,12 +108,13 @@ def find_source(folder: Path) -> Source:
             runs[str(path.relative_to(folder))] = manifest, config.load(SCHEMAS[kind], [str(path / "recipe.yaml")])
     if not runs:
         raise PackError(f"{folder}: no finished run below it")
-    order = [*SCHEMAS]
-    # best_of_n spends what an agentic run has spent, so it comes after that run.
-    rank = {
-        n: (order.index(m["inputs"]["kind"]), bool(getattr(r, "budget_from", None)), n) for n, (m, r) in runs.items()
-    }
-    return Source(folder.absolute(), {name: runs[name] for name in sorted(runs, key=rank.__getitem__)})
+
+    def rank(name: str) -> tuple[int, bool, str]:
+        manifest, recipe = runs[name]
+        # best_of_n spends what an agentic run has spent, so it comes after that run.
+        return [*SCHEMAS].index(manifest["inputs"]["kind"]), bool(getattr(recipe, "budget_from", None)), name
+
+    return Source(folder.absolute(), {name: runs[name] for name in sorted(runs, key=rank)})
 
 
 def stage(source: Source, tables: Sequence[Path], target: Path) -> Pack:

@@ -17,9 +17,8 @@ from autodata.stats.writing import write_count
 def describe(made: Made) -> str:
     """Write one line about a step."""
     replies = f"{write_count(made.replies, 'stored reply', 'stored replies')}, " if made.replies else ""
-    what = (
-        f"DIFFERENT: {', '.join(made.different)}" if made.different else write_count(len(made.outputs), "equal file")
-    )
+    equal = write_count(len(made.outputs), "equal file")
+    what = f"DIFFERENT: {', '.join(made.different)}" if made.different else equal
     return f"{made.step.name:<24} {made.step.kind:<10} {replies}{what} ({made.seconds:.1f} s)"
 
 
