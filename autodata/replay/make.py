@@ -19,7 +19,7 @@ from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.training import GrpoRecipe
 from autodata.replay.pack import DOCUMENTS, VERSION, Pack, PackError, Step, compress, unpack, write_pack
 from autodata.replay.play import OUTPUTS, Made, play
-from autodata.run.folder import find_runs, read_manifest
+from autodata.run.folder import MANIFEST, find_runs, read_manifest
 from autodata.run.records import TRAJECTORIES, hash_path, link_files, read_records, write_file
 from autodata.types import TRAJECTORY
 
@@ -129,6 +129,7 @@ def stage(source: Source, tables: Sequence[Path], target: Path) -> Pack:
             steps.append(Step(kind, name))
             _write_recipe(target / steps[-1].recipe, _MOVES[kind](source, recipe, target))
             _write_replies(source.folder / name, recipe, target / steps[-1].replies)
+            _write_costs(manifest, target / name / MANIFEST)
     for path in tables:
         recipe = config.load(TableRecipe, [str(path), f"runs={source.folder}"])
         rows = [replace(row, run=source.name(row.run) or row.run) for row in recipe.rows]
@@ -214,6 +215,13 @@ _MOVES = {"generate": _move_generation, "dataset": _move_dataset, "eval": _move_
 def _write_recipe(path: Path, recipe: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, config.to_yaml(recipe))
+
+
+def _write_costs(manifest: dict[str, Any], path: Path) -> None:
+    """Write what a run has cost, so that it still stands in the tables when the run is made again for nothing."""
+    if costs := {key: manifest[key] for key in ("ledger", "elapsed_s") if key in manifest}:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, json.dumps(costs, indent=2, sort_keys=True) + "\n")
 
 
 def _write_replies(run: Path, recipe: Any, target: Path) -> None:

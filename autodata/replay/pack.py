@@ -103,8 +103,9 @@ def unpack(file: Path, folder: Path) -> Pack:
     """Unpack a pack into a folder, which is new or holds this very pack. Raises PackError, RunError."""
     try:
         with zipfile.ZipFile(file) as archive:
-            _require_fitting(archive, file, folder)
-            archive.extractall(folder)  # it leaves out "..", drives and leading slashes
+            if not _is_unpacked(archive, file, folder):
+                names = sorted(archive.namelist(), key=lambda name: name == DESCRIPTION)  # last: then all is there
+                archive.extractall(folder, names)  # it leaves out "..", drives and leading slashes
     except FileNotFoundError as error:
         raise PackError(f"{file}: no such file; name a file that `autodata.publish` made") from error
     except (zipfile.BadZipFile, KeyError, EOFError, ValueError) as error:
@@ -114,12 +115,14 @@ def unpack(file: Path, folder: Path) -> Pack:
     return read_pack(folder)
 
 
-def _require_fitting(archive: zipfile.ZipFile, file: Path, folder: Path) -> None:
-    """Raise PackError if the pack is too large, or if the folder holds something else."""
+def _is_unpacked(archive: zipfile.ZipFile, file: Path, folder: Path) -> bool:
+    """Return True if the folder holds this pack. Raises PackError if it holds another, or if the pack is too large."""
     if (size := sum(info.file_size for info in archive.infolist())) > _MOST_BYTES:
         raise PackError(f"{file}: {size:,} bytes when unpacked; no pack is larger than {_MOST_BYTES:,}")
     described = archive.read(DESCRIPTION)
-    if folder.exists() and any(folder.iterdir()):
-        before = folder / DESCRIPTION
-        if not before.is_file() or before.read_bytes() != described:
-            raise PackError(f"{folder}: this folder holds something else; name a new folder")
+    if not folder.exists() or not any(folder.iterdir()):
+        return False
+    before = folder / DESCRIPTION
+    if not before.is_file() or before.read_bytes() != described:
+        raise PackError(f"{folder}: this folder holds something else; name a new folder")
+    return True
