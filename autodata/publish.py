@@ -105,7 +105,7 @@ def _read_arguments() -> argparse.Namespace:
     options = parser.parse_args()
     if options.tables and not options.pack:
         parser.error("--tables: only a pack holds tables; add --pack PACK.zip")
-    if options.to and not _REPO.fullmatch(options.to):
+    if options.to is not None and not _REPO.fullmatch(options.to):
         parser.error(f"--to {options.to}: the name of a repository has the form owner/name")
     return options
 

