@@ -94,7 +94,8 @@ def _name_stage(schema: type, arguments: list[str]) -> str:
     """Say which command a recipe is for if its name says that this is another one; else nothing."""
     with suppress(RecipeError, IndexError):
         fitting = schema_for(arguments[0])
-        if fitting is not schema and fitting in COMMANDS and schema in COMMANDS:
+        is_there = Path(arguments[0]).is_file()
+        if is_there and fitting is not schema and fitting in COMMANDS and schema in COMMANDS:
             return f"{arguments[0]} is a recipe for {COMMANDS[fitting]}, not for {COMMANDS[schema]}"
     return ""
 
