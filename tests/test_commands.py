@@ -111,8 +111,10 @@ def test_a_run_of_another_kind_is_named(call, tmp_path):
     assert (code, error) == (2, f"error: {tmp_path}: {wanted}\n")
 
 
-def test_explained_values_are_whole_in_a_pipe(call):
-    _, out, _ = call("autodata.config", "recipes/demo/generate.yaml")
+def test_explained_values_are_whole_in_a_pipe(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["config", "recipes/demo/generate.yaml"])
+    importlib.import_module("autodata.config").main()
+    out = capsys.readouterr().out
     assert "recipes/demo/generate.yaml:3" in out
     assert not re.search(r"\w… ", out)
 
