@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from autodata.__main__ import MODULES
 from autodata.recipes.models import Canary, Endpoint, Server
 from autodata.serving import probes
 from autodata.serving.measured import EndpointError
@@ -18,7 +19,11 @@ from tests.helpers.fake_server import Scripted, completion, fake_server
 REPO = Path(__file__).parent.parent
 FILES = [p for folder in ("autodata", "eval", "training") for p in sorted((REPO / folder).rglob("*.py"))]
 FRAME = "@command.report_errors()\ndef main("
-COMMANDS = [".".join(p.relative_to(REPO).with_suffix("").parts) for p in FILES if FRAME in p.read_text("utf-8")]
+COMMANDS = [
+    ".".join(p.relative_to(REPO).with_suffix("").parts)
+    for p in FILES
+    if FRAME in p.read_text("utf-8") and p.stem != "__main__"  # which only chooses one of the others
+]
 DEMO = "recipes/demo/generate.yaml"
 # A recipe of each command that asks models.
 RECIPES = {
@@ -34,6 +39,8 @@ RECIPES = {
     "eval.question_types": "recipes/science/question_types.yaml",
     "training.grpo": "recipes/cs/grpo.yaml",
 }
+# They belong to developers, or are started by accelerate or Slurm.
+LEFT_OUT = {"autodata.fidelity", "training.grpo", "eval.campaign"}
 OPTIONS = {"autodata.publish": ["--to", "owner/name"]}  # options that a command requires
 
 
@@ -60,7 +67,34 @@ def list_required(call, name: str) -> list[str]:
 
 
 def test_only_workers_that_no_user_starts_read_their_arguments_by_hand():
-    assert [p.stem for p in FILES if "sys.argv" in p.read_text("utf-8")] == ["pdf", "symbolic"]
+    assert [p.stem for p in FILES if "sys.argv" in p.read_text("utf-8")] == [
+        "__main__",  # what stands behind the name of a command belongs to that command
+        "pdf",
+        "symbolic",
+    ]
+
+
+def test_one_command_leads_to_all_that_a_user_calls(call):
+    code, out, _ = call("autodata.__main__", "--help")
+    assert code == 0
+    assert all(re.search(rf"^  {name} +\w", out, re.MULTILINE) for name in MODULES)
+    left_out = {name for name in COMMANDS if name not in MODULES.values()}
+    assert all(name.startswith("autodata.cluster.") for name in left_out - LEFT_OUT)
+    assert not {*MODULES.values()} - {*COMMANDS}
+
+
+def test_one_command_hands_everything_else_on(call, monkeypatch, capsys):
+    code, out, _ = call("autodata.__main__", "generate", "--help")
+    assert (code, out.partition("\n")[0]) == (0, call("autodata.generate", "--help")[1].partition("\n")[0])
+    assert call("autodata.__main__", "verify", "/nope")[::2] == (2, call("autodata.verify", "/nope")[2])
+    assert (
+        call("autodata.__main__", "generat")[2] == "error: autodata generat: no such command; did you mean generate?\n"
+    )
+    assert call("autodata.__main__", "completion", "fish")[0] == 2
+    monkeypatch.setattr(sys, "argv", ["autodata", "completion", "bash"])
+    importlib.import_module("autodata.__main__").main()
+    completion = capsys.readouterr().out + 'COMP_WORDS=(autodata gen); COMP_CWORD=1; _autodata; echo "$COMPREPLY"'
+    assert subprocess.run(["bash", "-c", completion], capture_output=True, text=True).stdout == "generate\n"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
