@@ -38,6 +38,8 @@ from eval.principia import locate
 from eval.sampled_answers import ANSWERS, PRBENCH, RESULTS, SAMPLED_ANSWER, SampledAnswer, collect, summarize
 from eval.tasks import Problem, SampleCount, question_task
 
+_IN_BATCHES = 100_000
+
 
 @dataclass(frozen=True)
 class Data:
@@ -75,6 +77,8 @@ async def _evaluate(
     recipe: EvalRecipe, limits: EvaluationLimits, graders: Sequence[Grader], data: Data, folder: Path
 ) -> list[EvalLog]:
     in_flight = recipe.models.endpoints[recipe.models.weak_solver.endpoint].max_in_flight or 64
+    if any(endpoint.batch for endpoint in recipe.models.endpoints.values()):
+        in_flight = _IN_BATCHES  # a batch is made of all judgements that wait for it
     domain = base.load(recipe.domain, limits.client, recipe.seed) if data.sets else None
     tasks = [question_task(name, domain, problems, recipe.samples, limits) for name, problems in data.sets.items()]
     tasks += [prbench_task(split, graders, limits, recipe.samples, recipe.seed) for split in data.splits.values()]

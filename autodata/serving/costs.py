@@ -157,7 +157,7 @@ def make_ledger(accounts: Mapping[Role, Account], models: Models, busy: Mapping[
         gpus = count_endpoint_gpus(models.endpoints[endpoints[role]])
         used[place] = None if gpus is None else gpus * (busy[place].seconds if place in busy else 0.0)
     ledger = {role: _settle(accounts[role], used[place], seconds[place]) for role, place in places.items()}
-    prices = {role: models.endpoints[name].price for role, name in endpoints.items()}
+    prices = {role: models.endpoints[name].charged for role, name in endpoints.items()}
     return {role: replace(cost, nano_usd=accounts[role].price(prices[role])) for role, cost in ledger.items()}
 
 
@@ -192,7 +192,7 @@ def price_earlier(ledger: Ledger, models: Models) -> Ledger:
     priced = dict(ledger)
     for role, cost in ledger.items():
         config = getattr(models, role)
-        price = models.endpoints[config.endpoint].price if config else None
+        price = models.endpoints[config.endpoint].charged if config else None
         if price and cost.is_unpriced:
             usd = charge(price, cost.prompt_tokens, cost.completion_tokens, cost.cached_tokens)
             priced[role] = replace(cost, nano_usd=usd)
