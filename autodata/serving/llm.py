@@ -47,8 +47,10 @@ class Draining(RuntimeError):
 class Client:
     """Asks a recipe's endpoints; every answer is in the journal before it is returned. Raises EndpointError."""
 
-    def __init__(self, models: Models, journal: Journal):
+    def __init__(self, models: Models, journal: Journal, gpu_share: float = 1.0):
+        """`gpu_share`: the share of the GPUs that counts as this client's, if several processes use them."""
         self.models = models
+        self._gpu_share = gpu_share
         self.accounts: defaultdict[Role, Account] = defaultdict(Account)
         self.busy = BusyTime()
         self.busy_at: defaultdict[str, BusyTime] = defaultdict(BusyTime)  # by endpoint
@@ -105,7 +107,7 @@ class Client:
 
     def ledger(self) -> Ledger:
         """Compute the ledger of this session."""
-        return make_ledger(dict(self.accounts), self.models, self.busy_gpus)
+        return make_ledger(dict(self.accounts), self.models, self.busy_gpus, self._gpu_share)
 
     def _require_room(self) -> None:
         """Raise Draining if no new call may be started."""

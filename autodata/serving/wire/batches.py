@@ -20,6 +20,7 @@ from autodata.serving.wire.faults import SHOWN_CHARS, Fault, HttpError, read_wor
 from autodata.serving.wire.meaning import BATCH_API
 from autodata.serving.wire.pace import Pace
 from autodata.serving.wire.retries import persist
+from autodata.stats.writing import write_count
 
 log = logging.getLogger("autodata")
 T = TypeVar("T")
@@ -171,7 +172,7 @@ class Batches:
         if not batch.id:
             batch.id = read_id(await self._create(batch))
             self._records.append(file=batch.file, batch=batch.id)
-            log.warning("%s: batch %s has %d calls", self._endpoint.base_url, batch.id, len(batch.keys))
+            log.warning("%s: batch %s has %s", self._endpoint.base_url, batch.id, write_count(len(batch.keys), "call"))
         pause = _FIRST_LOOK_S
         while not (status := read_status(state := await self._ask(self._look(batch)))).is_end:
             await self._rest(pause)
