@@ -35,7 +35,7 @@ def read(run: Path) -> tuple[bytes, dict]:
 
 @pytest.mark.slow
 def test_a_run_in_three_processes_is_the_run_of_one(tmp_path):
-    write_documents(tmp_path / "docs", 26)
+    write_documents(tmp_path / "docs", 50)
     with fake_server(play_skills) as server:
         assert start(arguments(tmp_path, server.url, run="whole")).wait() == 0
         calls = len(server.requests)
@@ -57,10 +57,10 @@ def test_a_run_in_three_processes_is_the_run_of_one(tmp_path):
                for run in ("whole", "three")]  # fmt: skip
     assert replies[0] == replies[1]
     now = read_snapshot(tmp_path / "three")
-    assert (now.state, now.done, now.total, now.calls) == (RunState.FINISHED, 26, 26, calls - 1)
+    assert (now.state, now.done, now.total, now.calls) == (RunState.FINISHED, 50, 50, calls - 1)
     assert now.accepted == before["summary"]["accepted_documents"]
     assert not (tmp_path / "three" / "shards").exists()
-    assert "26 documents have an accepted candidate" in output
+    assert "50 documents have an accepted candidate" in output
     assert "Started once, no interruption" in output
 
 
@@ -75,7 +75,7 @@ def go_on(args: list[str]) -> str:
 @pytest.mark.parametrize(("number", "lost"), [(signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGKILL, 12)])
 def test_a_run_that_was_interrupted_repeats_no_stored_call(tmp_path, number, lost):
     """`lost`: calls that may be in flight, of which a kill -9 loses those that had no reply yet."""
-    write_documents(tmp_path / "docs", 16)
+    write_documents(tmp_path / "docs", 32)
     with fake_server(play_slowly) as server:
         args = arguments(tmp_path, server.url, "processes=2", "documents_in_flight=4")
         process = start(args)
@@ -87,7 +87,7 @@ def test_a_run_that_was_interrupted_repeats_no_stored_call(tmp_path, number, los
             assert "stopping: calls in flight are finished" in output
             assert "not complete; run the same command again to resume" in output
             assert read_snapshot(tmp_path / "run").state is RunState.STOPPED
-        assert "of 16 documents" in go_on(args)
+        assert "of 32 documents" in go_on(args)
         asked = [json.dumps(body, sort_keys=True) for body in server.requests if body["max_tokens"] != 1]
         assert len(asked) - len(set(asked)) <= lost
         assert start(arguments(tmp_path, server.url, run="whole")).wait() == 0
@@ -96,7 +96,7 @@ def test_a_run_that_was_interrupted_repeats_no_stored_call(tmp_path, number, los
 
 @pytest.mark.slow
 def test_a_budget_holds_for_all_processes_together(tmp_path):
-    write_documents(tmp_path / "docs", 16)
+    write_documents(tmp_path / "docs", 32)
     with fake_server(play_skills) as server:
         args = arguments(tmp_path, server.url, "processes=2", "models.endpoints.small.max_in_flight=2")
         output = finish(start([*args, "budget.calls=40"]))
@@ -105,7 +105,7 @@ def test_a_budget_holds_for_all_processes_together(tmp_path):
         calls = len(server.requests)
         assert "budget.calls=40 is reached" in finish(start([*args, "budget.calls=40"]))
         assert len(server.requests) == calls + 1
-        assert "of 16 documents" in finish(start([*args, "budget.calls=100000"]))
+        assert "of 32 documents" in finish(start([*args, "budget.calls=100000"]))
         asked = [json.dumps(body, sort_keys=True) for body in server.requests]
         assert len(asked) - len(set(asked)) == 2  # only the probe was sent again
     assert sum(cost["calls"] for cost in read_manifest(tmp_path / "run")["ledger"].values()) == len(asked) - 3
@@ -113,40 +113,40 @@ def test_a_budget_holds_for_all_processes_together(tmp_path):
 
 def refuse_one(body: dict, count: int) -> Scripted:
     """Refuse every question about one document, which one of the processes works on."""
-    if "careful3" in str(body["messages"]):
+    if "careful3 engineers" in str(body["messages"]):
         return Scripted({"error": {"message": "not this one"}}, 400)
     return play_slowly(body, count)
 
 
 @pytest.mark.slow
 def test_a_process_that_fails_stops_the_others_and_is_quoted(tmp_path):
-    write_documents(tmp_path / "docs", 16)
+    write_documents(tmp_path / "docs", 32)
     with fake_server(refuse_one) as server:
         args = arguments(tmp_path, server.url, "processes=2", "max_error_rate=0.01")
         process = start(args)
         output = finish(process)
         assert process.returncode == 1
-        assert "error: 1 of 8 documents failed" in output
+        assert "error: 1 of 16 documents failed" in output
         assert "not this one" in output
         assert "Traceback" not in output
         now = read_snapshot(tmp_path / "run")
         assert (now.state, now.failures) == (RunState.FAILED, {"RequestRefused": 1})
-        assert now.done < 15, "the other process was stopped as well"
+        assert now.done < 31, "the other process was stopped as well"
         server.script = play_slowly
-        assert "of 16 documents" in finish(start(args))
+        assert "of 32 documents" in finish(start(args))
     (error,) = map(json.loads, (tmp_path / "run" / "errors.jsonl").read_text().splitlines())
     assert error["document_id"] == "doc3.txt"
 
 
 @pytest.mark.slow
 def test_a_run_begun_by_one_process_goes_on_in_two(tmp_path):
-    write_documents(tmp_path / "docs", 16)
+    write_documents(tmp_path / "docs", 32)
     with fake_server(play_skills) as server:
         args = arguments(tmp_path, server.url)
         finish(start([*args, "budget.calls=40"]))
         calls = len(stored_seeds(tmp_path / "run"))
         process = start([*args, "processes=2"])
-        assert "of 16 documents" in finish(process)
+        assert "of 32 documents" in finish(process)
         asked = [json.dumps(body, sort_keys=True) for body in server.requests]
         assert calls and len(asked) - len(set(asked)) == 1
 
@@ -176,7 +176,8 @@ def test_limits_are_divided_among_processes():
 
 
 @pytest.mark.parametrize(
-    ("processes", "documents", "count"), [(1, 999, 1), (4, 7, 1), (4, 15, 1), (4, 16, 2), (4, 31, 3), (4, 99, 4)]
+    ("processes", "documents", "count"),
+    [(1, 999, 1), (4, 15, 1), (4, 31, 1), (4, 32, 2), (4, 63, 3), (4, 64, 4), (4, 999, 4)],
 )
 def test_small_runs_get_fewer_processes(tmp_path, processes, documents, count):
     recipe = GenerateRecipe(run=str(tmp_path), processes=processes)
@@ -190,7 +191,7 @@ def test_another_number_of_processes_is_refused(tmp_path):
     with Run(str(tmp_path), "generate", recipe, {}) as run:
         with pytest.raises(RecipeError, match=r"processes=4: .*shards has parts of a division by 2; set this number"):
             count_processes(recipe, run, 100)
-        assert count_processes(recipe, run, 16) == 2
+        assert count_processes(recipe, run, 32) == 2
 
 
 @pytest.mark.parametrize(
