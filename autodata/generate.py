@@ -114,7 +114,9 @@ def generate_in_processes(recipe: GenerateRecipe, run: Run, corpus: Corpus, coun
         if not all((read_manifest(folder) or {}).get("finished") for folder in folders):
             return False
         wall_s = round(time.monotonic() - start, 1)
-        print(describe(merge(run, corpus.documents, working_s=wall_s, total_s=wall_s)))
+        facts = merge(run, corpus.documents, working_s=wall_s, total_s=wall_s)
+    print(describe(facts))
+    _tell_left_out(recipe, facts["quarantined"])
     print(describe_sessions(run.sessions))
     shutil.rmtree(run.path(SHARDS))  # everything in them is in the run now
     return True
@@ -122,7 +124,7 @@ def generate_in_processes(recipe: GenerateRecipe, run: Run, corpus: Corpus, coun
 
 def make_part(recipe: GenerateRecipe, run: Run, number: int, count: int) -> GenerateRecipe:
     """Make the recipe of one of several processes. Limits on what happens at once are divided, budgets are shared."""
-    is_begun = run.path(JOURNAL).exists() and not run.path(SHARDS).exists()  # by one process
+    is_begun = run.path(JOURNAL).exists()  # by one process
     return replace(
         recipe,
         processes=1,
@@ -163,11 +165,15 @@ def _report(run: Run, generation: Generation, corpus: Corpus, facts: dict[str, o
     else:
         run.note(**facts)
     print(describe(facts))
-    if generation.quarantined:
-        reason = f"failed quarantine_after={generation.recipe.quarantine_after} times or too long for the server"
-        print(f"documents left out ({reason}): {', '.join(generation.quarantined)}", file=sys.stderr)
+    _tell_left_out(generation.recipe, generation.quarantined)
     for document, error in list(generation.failures.items())[:5]:
         print(f"document {document} failed: {error}", file=sys.stderr)
+
+
+def _tell_left_out(recipe: GenerateRecipe, documents: Sequence[str]) -> None:
+    if documents:
+        reason = f"failed quarantine_after={recipe.quarantine_after} times or too long for the server"
+        print(f"documents left out ({reason}): {', '.join(documents)}", file=sys.stderr)
 
 
 def _check(recipe: GenerateRecipe) -> None:
@@ -197,7 +203,8 @@ def count_processes(recipe: GenerateRecipe, run: Run, documents: int) -> int:
     """Return how many processes are worth starting. Raises RecipeError if the run was begun with another number."""
     count = max(1, min(recipe.processes, documents // _DOCUMENTS_PER_PROCESS))
     begun = count_parts(run.path(SHARDS))
-    if count > 1 and begun - {count}:
+    # Shards that were made by hand, without this command, leave no session in the run's own folder.
+    if begun - {count} and (count > 1 or run.sessions):
         raise RecipeError(
             f"processes={recipe.processes}: {run.path(SHARDS)} has parts of a division by "
             f"{', '.join(map(str, sorted(begun)))}; set this number, or name another run"

@@ -192,6 +192,11 @@ def test_another_number_of_processes_is_refused(tmp_path):
         with pytest.raises(RecipeError, match=r"processes=4: .*shards has parts of a division by 2; set this number"):
             count_processes(recipe, run, 100)
         assert count_processes(recipe, run, 32) == 2
+        recipe.processes = 1
+        assert count_processes(recipe, run, 100) == 1, "shards made by hand are no part of this run"
+        run.start()
+        with run.session(dict), pytest.raises(RecipeError, match=r"processes=1: .* by 2; set this number"):
+            count_processes(recipe, run, 100)
 
 
 @pytest.mark.parametrize(
