@@ -24,7 +24,7 @@ from autodata.recipes.evaluation import EvalRecipe
 from autodata.run import identity
 from autodata.run.folder import Run, identify_weights, output_hash
 from autodata.run.progress import Progress
-from autodata.run.records import RunError, hash_path
+from autodata.run.records import Incomplete, RunError, hash_path
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
 from autodata.serving.vllm import running
@@ -93,6 +93,9 @@ async def _evaluate(
     )
     for client in (limits.client, *(grader.client for grader in graders)):
         await client.close()
+    # Ctrl-C ends inspect_ai without an error and without the logs of what it had begun.
+    if len(logs) < len(tasks) or any(log.status == "cancelled" for log in logs):
+        raise Incomplete(folder)
     if broken := next((log for log in logs if log.status != "success"), None):
         reason = broken.error.message if broken.error else broken.status
         raise RunError(f"{broken.eval.task}: {reason}; repair the cause and run the same command again")

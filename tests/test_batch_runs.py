@@ -1,6 +1,10 @@
 """Tests the commands whose calls can wait with batches: their results are those of live calls."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -11,6 +15,7 @@ from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import read_manifest
 from autodata.serving.wire import batches
 from tests import test_judge_audit
+from tests.helpers import commands
 from tests.helpers.commands import find_failure
 from tests.helpers.fake_batches import batch_server
 from tests.helpers.fake_server import Scripted, completion, play_skills
@@ -50,6 +55,27 @@ def test_an_evaluation_judged_in_batches_has_the_results_of_a_live_one(tmp_path,
     assert batched["outputs"] == live["outputs"]
     assert batched["inputs"] == live["inputs"]
     assert batched["ledger"]["judge"]["nano_usd"] * 2 == live["ledger"]["judge"]["nano_usd"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_killed_evaluation_takes_up_its_batch(tmp_path, number):
+    path = write(tmp_path / "bench.jsonl", *[{**ROWS[0], "problem_statement": f"Which? {i}"} for i in range(6)])
+    with batch_server(judge_by_seed, looks=10**9) as server:
+        other = ["models.judge.endpoint=other", *(f"models.endpoints.other.{v}" for v in ("model=fake", "retries=0"))]
+        other += [f"models.endpoints.other.base_url={server.url}", "models.endpoints.other.batch={quiet_s: 1}"]
+        command = [sys.executable, "-m", "eval.run", *principia(path, tmp_path / "run", server.url, *other)]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            while sum(server.provider.sizes) < 12:
+                assert process.poll() is None
+                time.sleep(0.05)
+            process.send_signal(number)
+            assert process.wait(timeout=60) == (1 if number == signal.SIGINT else -number)
+        posts, server.provider.looks = server.provider.posts, 1
+        output = commands.run("eval.run", *command[3:])
+        assert server.provider.posts == posts, "no call is sent a second time"
+        assert len(server.batched) == 12, output
+    assert '"unscored": 0' in output
 
 
 @pytest.mark.slow

@@ -4,18 +4,22 @@ import asyncio
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from autodata.plan.queues import make_station
 from autodata.recipes.models import Batch, Endpoint, Price
 from autodata.serving.journal import Journal, read_replies
 from autodata.serving.llm import Client, Draining
 from autodata.serving.measured import EndpointClosed, EndpointError, NotMeasured
 from autodata.serving.wire import batches
 from autodata.serving.wire.batch_files import BatchRecords, SentBatch, read_id, read_results, read_status
-from autodata.serving.wire.faults import BadShape, HttpError
+from autodata.serving.wire.faults import BadShape, Fault, HttpError
 from autodata.types import Outcome
 from tests.helpers.fake_batches import batch_server
 from tests.helpers.fake_server import Scripted, completion, fake_server
 from tests.helpers.recipes import models_at, request
+from tests.test_hostile_input import VALUES
 
 SOON = Batch(quiet_s=0.02)
 
@@ -267,6 +271,23 @@ def test_results_are_read_whatever_a_provider_sends():
     assert isinstance(results["text"], BadShape)
     assert str(results["none"]) == "lost"
     assert len(results) == 4
+
+
+@given(records=st.lists(VALUES))
+def test_hostile_results_and_records_are_left_out(records, tmp_path_factory):
+    rows = [r | {"custom_id": "a"} if isinstance(r, dict) else r for r in records]
+    content = b"\n".join(json.dumps(row).encode() for row in rows)
+    assert all(isinstance(result, dict | Fault) for result in read_results(content).values())
+    path = tmp_path_factory.mktemp("records") / "records"
+    named = ("file", "url", "keys", "taken", "batch")
+    path.write_bytes(b"\n".join(json.dumps(dict.fromkeys(named, record)).encode() for record in records))
+    assert BatchRecords(path, "here").read() == {}
+
+
+def test_a_plan_counts_with_the_price_of_a_batch():
+    price = Price(input=2.0, output=8.0)
+    stations = [make_station("m", Endpoint("m", price=price, batch=batch), None) for batch in (None, Batch())]
+    assert [station.price for station in stations] == [price, Price(1.0, 4.0)]
 
 
 def test_an_unknown_status_is_not_an_end():

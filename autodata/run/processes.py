@@ -75,7 +75,7 @@ def working(folders: Sequence[Path], work: Callable[[int, Urls], None]) -> Itera
             here, there = connection.Pipe()
             arguments = (number, folder, work, there)
             # A fork shares what is imported and read: a new interpreter would take a second of processor time.
-            process = get_context("fork").Process(target=_run, args=arguments, daemon=True)
+            process = get_context("fork").Process(target=_run, args=arguments)
             process.start()
             there.close()
             workers.append(Worker(folder, process, here))

@@ -61,11 +61,11 @@ class BatchRecords:
         """Return the batch of each call that was sent to this URL and may not have been answered yet."""
         batches: dict[str, SentBatch] = {}
         for record in self._iterate():
-            file = record["file"]
+            file = record.get("file", "")
             if record.get("url") == self._url:
                 batches[file] = SentBatch(file, tuple(map(str, record.get("keys", ()))), is_tried=True)
             elif batch := batches.get(file):
-                taken = set(record.get("taken", ()))
+                taken = {*map(str, record.get("taken", ()))}
                 batch.keys = tuple(key for key in batch.keys if key not in taken)
                 batch.id = record.get("batch", batch.id)
         return {key: batch for batch in batches.values() for key in batch.keys}  # the latest batch of a call
@@ -83,7 +83,9 @@ class BatchRecords:
     def _iterate(self) -> Iterator[Json]:
         for line in self._path.read_bytes().splitlines() if self._path.exists() else ():
             record = _read_line(line)
-            if record and isinstance(record.get("file"), str):
+            lists = [record.get(name, []) for name in ("keys", "taken")] if record else [None]
+            texts = [record.get(name, "") for name in ("file", "batch")] if record else [None]
+            if all(isinstance(value, list) for value in lists) and all(isinstance(text, str) for text in texts):
                 yield record
 
 
