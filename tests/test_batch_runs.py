@@ -38,6 +38,7 @@ def judge_by_seed(body: dict, count: int) -> Scripted:
     return completion(json.dumps({"reason": "so", "equivalent": body["seed"] % 3 == 0}))
 
 
+@pytest.mark.slow
 def test_an_evaluation_judged_in_batches_has_the_results_of_a_live_one(tmp_path, monkeypatch, capsys):
     path = write(tmp_path / "bench.jsonl", *[{**ROWS[0], "problem_statement": f"Which? {i}"} for i in range(6)])
     judge = "models.endpoints.other.batch=" + AT_ONCE
@@ -94,7 +95,7 @@ def test_an_audit_in_batches_has_the_results_of_a_live_one(tmp_path, monkeypatch
 
 
 def test_baseline_documents_in_batches_are_those_of_live_calls(tmp_path, monkeypatch, capsys):
-    write_documents(tmp_path / "docs", 5)
+    write_documents(tmp_path / "docs", 3)
     with batch_server(play_skills) as server:
         for run, more in (("live", []), ("batched", ["models.endpoints.small.batch=" + AT_ONCE])):
             run_main(monkeypatch, capsys, arguments(tmp_path, server.url, "arm=cot", *more, run=run))
