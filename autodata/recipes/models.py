@@ -71,6 +71,16 @@ class Price:
 
 
 @dataclass
+class Batch:
+    """How an endpoint gets its calls by OpenAI's Batch API: for less money, and answered within hours."""
+
+    window: str = "24h"  # within which the provider promises the replies; OpenAI knows this value only
+    price_factor: float = 0.5  # share of `price` that a call in a batch costs; half at OpenAI, Azure and others
+    requests: int = 10_000  # a batch of so many calls is sent at once (chosen; OpenAI allows 50,000)
+    quiet_s: float = 30.0  # a smaller one is sent when nobody has asked anything new for so long (chosen)
+
+
+@dataclass
 class Endpoint:
     """An OpenAI-compatible endpoint: one that already runs (`base_url`) or one to start (`server`)."""
 
@@ -97,7 +107,16 @@ class Endpoint:
     retries: int = operational(6)  # after a passing fault; refusals of too many calls are waited for
     # Not needed where the provider says with each reply what it cost.
     price: Price | None = field(default=None, metadata=OPERATIONAL)
+    batch: Batch | None = field(default=None, metadata=OPERATIONAL)  # {}: its calls can wait and are sent together
     server: Server | None = None
+
+    @property
+    def charged(self) -> Price | None:
+        """The price of the calls as they are sent: that of a batch is lower."""
+        if self.price is None or self.batch is None:
+            return self.price
+        factor = self.batch.price_factor
+        return Price(**{kind: usd if usd is None else usd * factor for kind, usd in vars(self.price).items()})
 
 
 @dataclass

@@ -7,12 +7,14 @@ cache, preemptions. So nobody tunes concurrency by hand, and a call's time-out i
 import asyncio
 from collections import Counter
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 
+from autodata.recipes.models import Models
 from autodata.serving.leases import LeaseWatch, State
 
 FIRST_LIMIT, MAX_LIMIT = 16, 8_192  # calls in flight per endpoint: at the start, and at most
@@ -58,6 +60,19 @@ def adjust(limit: int, load: ServerLoad, before: ServerLoad) -> int:
     if load.running >= 0.8 * limit and load.waiting == 0 and load.cache < _FREE_CACHE:
         return min(MAX_LIMIT, limit + _STEP * max(load.replicas, 1))
     return limit
+
+
+def divide_limits(models: Models, processes: int) -> Models:
+    """Divide the calls at once and the rates that a recipe allows among processes that all ask the same endpoints."""
+    divided = deepcopy(models)
+    for endpoint in divided.endpoints.values():
+        if endpoint.max_in_flight is not None:
+            endpoint.max_in_flight = max(1, endpoint.max_in_flight // processes)
+        if endpoint.requests_per_minute is not None:
+            endpoint.requests_per_minute /= processes
+        if endpoint.tokens_per_minute is not None:
+            endpoint.tokens_per_minute /= processes
+    return divided
 
 
 def shrink(limit: int) -> int:

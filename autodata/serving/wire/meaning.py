@@ -57,6 +57,7 @@ _NO_CREDIT = (
     r"|more credits|billing|payment required|spend(?:ing)? limit|budget has been exceeded|add credit"
 )
 _DAILY = r"per[ _-]?day|daily|\brpd\b|\btpd\b|requestsperday|per[ _-]?month|monthly"
+BATCH_API = "the batch API says:"  # begins the words of every error of the Batch API itself
 _RUN_AGAIN = "then run the same command again: every answer is kept"
 _ADD_CREDIT = f"add credit or raise the limit at the provider, {_RUN_AGAIN}"
 # The first rule that fits decides. An advice ends the error, so it names a key of the recipe.
@@ -65,8 +66,12 @@ _RULES = (
           Kind.CLOSED, "set max_tokens_key: max_completion_tokens of this endpoint"),
     _rule({*REFUSALS}, _OVERFLOW, Kind.OVERFLOW),
     _rule({400, 403, 422, 451}, _FILTER, Kind.FILTERED),
+    _rule({400, 429}, r"enqueued token", Kind.CLOSED,
+          f"wait until other batches have ended, or lower batch.requests of this endpoint, {_RUN_AGAIN}"),
     _rule({400, 402, 403, 429}, _NO_CREDIT, Kind.CLOSED, _ADD_CREDIT),
     _rule({402}, "", Kind.CLOSED, _ADD_CREDIT),
+    _rule({400, 404, 405, 413, 422, 501}, BATCH_API, Kind.CLOSED,
+          "leave out `batch` of this endpoint if the provider has no Batch API for this model"),
     _rule({429}, _DAILY, Kind.CLOSED, f"wait until the quota is renewed, or raise it at the provider, {_RUN_AGAIN}"),
     _rule({429, 529}, "", Kind.BUSY,
           f"this is longer than patience_s allows; set requests_per_minute of this endpoint, or wait, {_RUN_AGAIN}"),
