@@ -8,7 +8,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.meta import MetaRecipe
 from autodata.recipes.training import GrpoRecipe
 from autodata.reproduce.record import TABLES, VERIFY, name_step
-from autodata.reproduce.request import Request, list_keys
+from autodata.reproduce.request import Request, has_keys
 from autodata.run.folder import read_manifest
 from autodata.types import WrongCall
 
@@ -131,8 +131,7 @@ class _Graph:
 
     def _choose_arguments(self, schema: type) -> list[str]:
         """Choose the files and values of the request whose keys this kind of recipe has."""
-        known = {field.name for field in fields(schema)}
-        chosen = [a for a in (*self._request.files, *self._request.values) if known.issuperset(list_keys(a))]
+        chosen = [a for a in (*self._request.files, *self._request.values) if has_keys(schema, a)]
         self.used.update(chosen)
         return [*chosen, *self._choose_corpus(schema)]
 

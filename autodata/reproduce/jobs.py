@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from autodata.cluster import jobs
+from autodata.cluster.fleet import find_graders, find_served
 from autodata.cluster.jobs import QueuedJob
 from autodata.recipes.training import GrpoRecipe
 from autodata.reproduce.graph import Step
@@ -23,6 +24,7 @@ _SCRIPTS = {
     "training.grpo": "train.sh",
     "eval.run": "eval.sh",
 }
+_RUN = "run.sh"
 _ACCELERATE = "AUTODATA_ACCELERATE"
 
 
@@ -38,10 +40,19 @@ def make_command(step: Step, after: Sequence[str], folder: Path) -> list[str]:
     options = ["--parsable", f"--job-name={name}", f"--output={folder}/{name}-%j.log"]
     if after:
         options += [f"--dependency=afterok:{':'.join(after)}", "--kill-on-invalid-dep=yes"]
-    script = _SCRIPTS.get(step.module)
-    command = ["bash", f"slurm/{script or 'run.sh'}", *options, *([] if script else [step.module]), *step.arguments]
+    script = choose_script(step)
+    command = ["bash", f"slurm/{script}", *options, *([step.module] if script == _RUN else []), *step.arguments]
     accelerate = choose_accelerate(step.recipe)
     return ["env", f"{_ACCELERATE}={accelerate}", *command] if accelerate else command
+
+
+def choose_script(step: Step) -> str:
+    """Choose the script of a step. Servers that share GPUs run inside the job of their command: run.sh."""
+    models = getattr(step.recipe, "models", None)
+    served = find_served(models, find_graders(step.recipe)).values() if models else ()
+    has_shared = any(endpoint.server and endpoint.server.shares_gpus for endpoint in served)
+    is_training = isinstance(step.recipe, GrpoRecipe)  # its job serves the judge
+    return _RUN if has_shared and not is_training else _SCRIPTS.get(step.module, _RUN)
 
 
 def choose_accelerate(recipe: object) -> str | None:

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from autodata.config import REPO, RecipeError, semantic_values, to_yaml
 from autodata.recipes.models import Models
@@ -50,7 +50,7 @@ class Run(AbstractContextManager):
         self._recipe = recipe
         self._repairs = repairs
         self.measure_costs: Callable[[], Mapping[str, object]] = dict  # Progress sets it
-        self._lock = _hold(self.folder)
+        self._lock = hold(self.folder)
         try:
             self._manifest = _forget_failed_start(read_manifest(self.folder) or {})
             self._check_inputs()
@@ -213,7 +213,7 @@ def fresh_folder(run: Path, name: str) -> Iterator[Path]:
     if not run.is_dir():
         raise NoSuchRun(f"{run}: no such run")
     folder = run / name
-    with _hold(run), name_file_in_errors(folder):
+    with hold(run), name_file_in_errors(folder):
         if folder.is_symlink():
             raise RunError(f"{folder}: this is a link, not a folder; remove it")
         shutil.rmtree(folder, ignore_errors=True)
@@ -248,7 +248,8 @@ def is_held(folder: Path) -> bool | None:
     return False
 
 
-def _hold(folder: Path):
+def hold(folder: Path) -> IO[str]:
+    """Lock a folder, which is made if need be, until the returned file is closed. Raises RunError."""
     with name_file_in_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")

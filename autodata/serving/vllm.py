@@ -156,7 +156,6 @@ def choose_port(wanted: int | None = None) -> int:
 
 
 def die_with_parent() -> None:
-    """End this process with SIGTERM when its parent ends."""
-    # A kill -9 of the command must not leave a server behind. This works on Linux only; elsewhere it does nothing.
+    """Let this process end with its parent, even if that is killed; elsewhere than on Linux, do nothing."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # 1 is PR_SET_PDEATHSIG
