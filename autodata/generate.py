@@ -177,7 +177,7 @@ def _tell_left_out(recipe: GenerateRecipe, documents: Sequence[str]) -> None:
         print(f"documents left out ({reason}): {', '.join(documents)}", file=sys.stderr)
 
 
-def _check(recipe: GenerateRecipe) -> None:
+def check_recipe(recipe: GenerateRecipe) -> None:
     """Raise RecipeError for a wrong value that the schema cannot catch."""
     check_budget(recipe.budget, recipe.models)
     domain = recipe.domain
@@ -226,7 +226,7 @@ def _check_proposals(recipe: GenerateRecipe) -> None:
 
 
 def open_run(recipe: GenerateRecipe) -> tuple[Run, Corpus]:
-    _check(recipe)
+    check_recipe(recipe)
     identify_weights(recipe.models)
     corpus = read_corpus(recipe.documents.path, recipe.documents.limit)
     for where, why in corpus.skipped:
