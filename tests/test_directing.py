@@ -239,9 +239,10 @@ def test_what_was_ignored_is_told_once(journal):
     ("gate", "words"),
     [
         (Gate(weak_mean_below=0.5, strong_mean_at_least=0.65, gap_at_least=0.2),
-         "a weak mean below 0.5, a strong mean of at least 0.65, between the two means a gap of at least 0.2"),
+         "a weak mean below 0.5, a strong mean of at least 0.65 and a gap between the two means of at least 0.2"),
         (Gate(weak_mean_at_most=0.65, weak_max_at_most=0.75, strong_mean_below=0.95),
-         "a weak mean of at most 0.65, no weak answer above 0.75, a strong mean below 0.95"),
+         "a weak mean of at most 0.65, no weak answer above 0.75 and a strong mean below 0.95"),
+        (Gate(gap_at_least=0.2), "a gap between the two means of at least 0.2"),
         (Gate(), ""),
     ],
 )  # fmt: skip

@@ -56,6 +56,7 @@ class Domain(base.Domain):
             "shape": self.shape,
             "bands": writer.BANDS,
             "question_chars": self.config.question_chars,
+            "examples": self.config.worked_examples,
             **writer.gather_feedback(rounds),
         }
         return [base.Challenge(slots, writer.candidate_schema(self.shape))]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from autodata.domains.legal.packet import show_version
 from autodata.loop.agents import make_object, make_text
+from autodata.loop.directing.diagnosis import diagnose
 from autodata.loop.parsing import ParseError, read_rubric, read_text, read_texts
 from autodata.recipes.domain import Shape
 from autodata.types import Candidate, Criterion, Round
@@ -63,7 +64,7 @@ def read_candidate(record: Mapping[str, object]) -> Candidate:
 
 
 def gather_feedback(rounds: Sequence[Round]) -> dict[str, object]:
-    """Return the last measured version with its review, and the last proposal if it was refused before any test."""
+    """Return the last measured version with review and diagnosis, and the last proposal if it was refused untried."""
     last = next((r for r in reversed(rounds) if r.review and r.candidate), None)
     previous = last and {
         **show_version(last),
@@ -74,6 +75,7 @@ def gather_feedback(rounds: Sequence[Round]) -> dict[str, object]:
     refused = rounds[-1] if rounds and not rounds[-1].review else None
     return {
         "previous": previous,
+        "diagnosis": diagnose(last),
         "rejected": refused.verdict.reason if refused else "",
         "refused": _show(refused.candidate) if refused and refused.candidate else None,
     }
