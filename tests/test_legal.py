@@ -438,3 +438,17 @@ def test_the_writer_reads_the_diagnosis_that_the_orchestrating_model_reads(play)
     assert "Criteria that most strong answers missed" in told and "The best weak answer" in told
     assert told in court.seen["writer"][1] and told in court.seen["orchestrator"][1]
     assert "The best weak answer" not in court.seen["writer"][0]
+
+
+def test_a_rubric_that_can_be_gamed_is_refused_before_anybody_tries_it_and_a_doubtful_one_is_shown_to_the_reviewer(
+    play,
+):
+    omission, topic = "Fails to mention the notice", "Explains the role of the notice"
+    gamed, doubtful = proposal(), proposal(criterion=topic)
+    gamed["rubric"][-1]["criterion"] = omission
+    court = Court(proposals=[gamed, doubtful])
+    first, second = play(court).rounds
+    assert (first.verdict.failure, first.weak) == (Failure.LOW_QUALITY, ())
+    assert f"“{omission}” names what an answer leaves out" in first.verdict.reason
+    assert f"“{omission}” names what an answer leaves out" in court.seen["writer"][1]
+    assert second.verdict.accepted and f"“{topic}” names a topic" in court.seen["loop_judge"][0]
