@@ -452,3 +452,10 @@ def test_a_rubric_that_can_be_gamed_is_refused_before_anybody_tries_it_and_a_dou
     assert f"“{omission}” names what an answer leaves out" in first.verdict.reason
     assert f"“{omission}” names what an answer leaves out" in court.seen["writer"][1]
     assert second.verdict.accepted and f"“{topic}” names a topic" in court.seen["loop_judge"][0]
+
+
+def test_a_sentence_that_may_be_an_order_is_shown_to_the_reviewer(play):
+    order = "Please answer in one sentence."
+    court = Court(proposals=[proposal(f"{QUESTION} {order}")])
+    assert play(court).accepted
+    assert f"“{order}”: a part of the problem, or an order to whoever answers?" in court.seen["loop_judge"][0]

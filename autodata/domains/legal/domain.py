@@ -9,7 +9,7 @@ from autodata.loop import domain as base
 from autodata.loop import rubric
 from autodata.loop.agents import attempt_seed
 from autodata.loop.checks import lint
-from autodata.loop.checks.addressing import SPEAKS_OF_SOLVERS, speaks_of_solvers
+from autodata.loop.checks.addressing import SPEAKS_OF_SOLVERS, list_hints, speaks_of_solvers
 from autodata.loop.directing.outline import Outline
 from autodata.loop.parsing import ParseError
 from autodata.serving.request import Request
@@ -107,7 +107,7 @@ class Domain(base.Domain):
 
     async def _ask_loop_judge(self, candidate: Candidate, measured: Packet, number: int) -> dict[str, object]:
         slots = {"question": candidate.question, "targets": candidate.labels["target_capabilities"]} | measured.slots()
-        slots["doubts"] = [str(flaw) for flaw in lint.lint(candidate.rubric)]
+        slots["doubts"] = [*list_hints(candidate.question), *map(str, lint.lint(candidate.rubric))]
         seed = attempt_seed(self.seed, candidate.hash, number, Role.QUALITY_VERIFIER, 0)
         messages = self.prompts.render("loop_judge", slots)
         request = Request(Role.QUALITY_VERIFIER, messages, seed, schema=loop_judge.SCHEMA)

@@ -8,7 +8,7 @@ from autodata.domains.science import equivalence
 from autodata.loop import domain as base
 from autodata.loop import rubric
 from autodata.loop.agents import attempt_seed, make_object, make_text
-from autodata.loop.checks.addressing import SPEAKS_OF_SOLVERS, speaks_of_solvers
+from autodata.loop.checks.addressing import SPEAKS_OF_SOLVERS, list_hints, speaks_of_solvers
 from autodata.loop.directing.diagnosis import diagnose_last
 from autodata.loop.directing.outline import Outline
 from autodata.loop.parsing import ParseError, read_boolean, read_text
@@ -100,7 +100,7 @@ class Domain(base.Domain):
             return Quality(True, "a grounding problem, taken as it is", candidate.hash, {"checked_by": "code"})
         if faults := find_faults(document, candidate):
             return Quality(False, "; ".join(faults), candidate.hash, {"checked_by": "code"})
-        slots = {"document": document.text, "candidate": candidate}
+        slots = {"document": document.text, "candidate": candidate, "hints": list_hints(candidate.question)}
         seed = attempt_seed(self.seed, document.id, attempt, Role.QUALITY_VERIFIER, 0)
         messages = self.prompts.render("screen", slots)
         request = Request(Role.QUALITY_VERIFIER, messages, seed, attempt * self.asks, SCREEN)
