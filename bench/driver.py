@@ -125,6 +125,7 @@ def generate(folder: Path, url: str, documents: int, in_flight: int) -> RunCost:
         "domain.max_rounds=1",
         "domain.weak_attempts=2",
         "domain.strong_attempts=2",
+        "domain.weak_first=false",
         f"models.endpoints.small.base_url={url}",
         "models.endpoints.small.server=null",
         f"models.endpoints.small.model={MODEL}",

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -114,14 +114,10 @@ class Client:
         # Opened on first use, inside the event loop that uses it: TRL runs rewards in an event loop of its own.
         if name not in self._lines:
             endpoint = self.models.endpoints[name]
-            is_free = endpoint.max_in_flight is None and endpoint.leases is not None
-            most = limits.MAX_LIMIT if is_free else endpoint.max_in_flight or _IN_FLIGHT
-            limit = Limit(limits.FIRST_LIMIT if is_free else most)
-            # Where the servers' own metrics set the limit, a success proves nothing about their room.
-            pace = Pace(endpoint, limit, most=0 if is_free else most)
-            self._lines[name] = Line(endpoint, Connection(endpoint), limit, pace)
-            if is_free:
-                following = limits.control(name, Path(endpoint.leases or ""), limit)
+            first = limits.FIRST_LIMIT if endpoint.leases else _IN_FLIGHT
+            limit = Limit(endpoint.max_in_flight or first)
+            self._lines[name] = Line(endpoint, Connection(endpoint), limit, Pace(endpoint, limit))
+            if following := _follow_load(name, endpoint, limit):
                 self._controllers.append(asyncio.create_task(following))
         return self._lines[name]
 
@@ -207,6 +203,19 @@ class _Call:
             raise EmptyReply(answer, is_passing=is_fault and self.replies <= _REPEATS)
         self._account.counts["found_in_text"] += answer is not reply
         return answer
+
+
+def _follow_load(name: str, endpoint: Endpoint, limit: Limit) -> Coroutine[object, object, None] | None:
+    """Let the load that servers report set the limit of an endpoint, unless the recipe does.
+
+    A provider, which wants a key, is not asked for its load.
+    """
+    if endpoint.max_in_flight is not None:
+        return None
+    if endpoint.leases:
+        return limits.follow_leases(name, Path(endpoint.leases), limit)
+    is_provider = endpoint.api_key_env and not endpoint.server
+    return None if is_provider else limits.follow_server(endpoint.base_url or "", limit)
 
 
 def role_config(models: Models, role: Role) -> RoleConfig:

@@ -23,7 +23,6 @@ PURPOSES = {
     "filelock": "one command for a run at a time",
     "ftfy": "texts whose encoding was mistaken",
     "httpx": "servers' health and metrics",
-    "httpx2": "the load that servers report",
     "huggingface-hub": "downloads and publishing",
     "inspect-ai": "evaluations and their logs",
     "jinja2": "prompts and reports",
