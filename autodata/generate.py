@@ -122,6 +122,9 @@ def _check(recipe: GenerateRecipe) -> None:
             raise RecipeError(f"{key}={value}: choose one of {', '.join(options)}")
     if problem := budgets.find_unserved(recipe):
         raise RecipeError(problem)
+    if domain.early_stop and not domain.weak_first:
+        problem = "domain.early_stop=true: no attempt can be saved while both solvers are asked at once"
+        raise RecipeError(f"{problem}; set domain.weak_first=true as well")
     _check_proposals(recipe)
     if (recipe.arm == "best_of_n") != (recipe.budget_from is not None):
         raise RecipeError(
