@@ -82,7 +82,7 @@ def test_no_more_at_once_than_the_limit_of_the_moment():
         calls = asyncio.gather(*(call() for _ in range(30)))
         await asyncio.sleep(0.002)
         at_two = max(seen)
-        await limit.set(5)
+        limit.set(5)
         await calls
         return [at_two, max(seen), limit.running]
 
@@ -101,6 +101,24 @@ def test_a_call_that_is_cancelled_gives_its_place_back():
             return limit.running
 
     assert asyncio.run(go()) == 1
+
+
+def test_a_call_that_is_cancelled_just_as_its_turn_comes_gives_it_to_the_next():
+    async def go() -> list[int]:
+        limit = Limit(1)
+        await limit.__aenter__()
+        first, second = (asyncio.create_task(limit.__aenter__()) for _ in range(2))
+        await asyncio.sleep(0)
+        await limit.__aexit__()  # the first one's turn, before it has run again
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        async with asyncio.timeout(1):
+            await second
+        running = limit.running
+        await limit.__aexit__()
+        return [running, limit.running]
+
+    assert asyncio.run(go()) == [1, 0]
 
 
 def lease(folder: Path, url: str, beat: int = 1, **values: object) -> Lease:

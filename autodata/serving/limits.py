@@ -6,7 +6,7 @@ reports its load, wire/pace.py follows the refusals instead.
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +67,7 @@ def shrink(limit: int) -> int:
 
 
 class Limit:
-    """Lets at most `most` calls run at once. The number may change while calls wait.
+    """Lets at most `most` calls run at once, in the order in which they came. The number may change while calls wait.
 
     `ceiling` is how far successes alone may raise it: 0 where the servers' metrics set it, because there a success
     proves nothing about their room.
@@ -76,22 +76,37 @@ class Limit:
     def __init__(self, most: int):
         self.most = self.ceiling = most
         self.running = 0
-        self._room = asyncio.Condition()
+        # Not an asyncio.Condition: that one looks at every waiting call when one ends, and thousands may wait.
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
-    async def set(self, most: int) -> None:
-        async with self._room:
-            self.most = most
-            self._room.notify_all()
+    def set(self, most: int) -> None:
+        self.most = most
+        self._admit()
 
     async def __aenter__(self) -> None:
-        async with self._room:
-            await self._room.wait_for(lambda: self.running < self.most)
-            self.running += 1
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        self._admit()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():  # its turn had come just before
+                self._leave()
+            raise
 
     async def __aexit__(self, *_: object) -> None:
-        async with self._room:
-            self.running -= 1
-            self._room.notify()
+        self._leave()
+
+    def _leave(self) -> None:
+        self.running -= 1
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._waiting and self.running < self.most:
+            turn = self._waiting.popleft()
+            if not turn.cancelled():
+                self.running += 1
+                turn.set_result(None)
 
 
 async def follow_leases(endpoint: str, leases: Path, limit: Limit) -> None:
@@ -116,7 +131,7 @@ async def _follow(find_urls: Callable[[], Sequence[str]], limit: Limit) -> None:
     while True:
         load = await read_load(find_urls())
         if before and load.replicas:
-            await limit.set(adjust(limit.most, load, before))
+            limit.set(adjust(limit.most, load, before))
         before = load
         await asyncio.sleep(_EVERY_S)
 
