@@ -4,7 +4,6 @@ python -m autodata.generate recipes/demo/generate.yaml [key=value …]
 python -m autodata.generate RECIPE documents.shard=3/16    # a part; python -m autodata.merge RECIPE joins all 16
 """
 
-import asyncio
 import gc
 import json
 import sys
@@ -12,6 +11,8 @@ import time
 from collections.abc import Collection, Sequence
 from contextlib import closing
 from pathlib import Path
+
+import uvloop
 
 from autodata import command
 from autodata.config import RecipeError, load
@@ -52,7 +53,8 @@ def generate(recipe: GenerateRecipe, run: Run, corpus: Corpus) -> bool:
                 working = time.monotonic()
                 # With thousands of documents in memory, garbage collection took a third of the time.
                 gc.set_threshold(100_000)
-                asyncio.run(finish(generation.finish_all(progress), [client], servers))
+                # Its event loop takes less processor time for a call than that of asyncio.
+                uvloop.run(finish(generation.finish_all(progress), [client], servers))
                 facts = _measure(client, time.monotonic() - working, time.monotonic() - start)
             problem = None if client.draining else generation.find_problem()
             summary = summarize(iterate_records(run.path(TRAJECTORIES), TRAJECTORY))

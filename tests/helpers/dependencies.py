@@ -52,6 +52,7 @@ PURPOSES = {
     "torch": "training",
     "transformers": "models and chat templates",
     "trl": "GRPO",
+    "uvloop": "event loop of generation",
     "vllm-router": "one address for many replicas",
     "yarl": "addresses of endpoints",
     "zstandard": "compressed replies",
