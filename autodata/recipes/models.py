@@ -97,7 +97,7 @@ class Endpoint:
     lists_models: bool = operational(True)  # false: /v1/models is not asked whether it names the model
     structured_output: str = "json_schema"  # one of FORMS; "bounded" is a schema with bounded strings
     tool_choice: str = "required"  # one of TOOL_CHOICES; some models refuse "required" while they think
-    max_in_flight: int | None = operational(None)  # None: set by the servers' load if there are leases, else 64
+    max_in_flight: int | None = operational(None)  # None: by the load that its vLLM reports, else 64
     leases: str | None = operational(None)  # folder with the replicas' leases, set by a Slurm campaign
     policy: str = operational("cache_aware")  # policy of the router in front of the replicas
     requests_per_minute: float | None = operational(None)  # the provider's limits, so that it need not refuse calls

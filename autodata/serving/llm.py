@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -133,20 +133,15 @@ class Client:
         # Opened on first use, inside the event loop that uses it: TRL runs rewards in an event loop of its own.
         if name not in self._lines:
             endpoint = self.models.endpoints[name]
-            is_free = endpoint.max_in_flight is None and endpoint.leases is not None
-            most = limits.MAX_LIMIT if is_free else endpoint.max_in_flight or _IN_FLIGHT
-            if endpoint.batch:
-                most = _IN_BATCHES
-            limit = Limit(limits.FIRST_LIMIT if is_free else most)
-            # Where the servers' own metrics set the limit, a success proves nothing about their room.
+            first = limits.FIRST_LIMIT if endpoint.leases else _IN_FLIGHT
+            limit = Limit(_IN_BATCHES if endpoint.batch else endpoint.max_in_flight or first)
             rated = replace(endpoint, requests_per_minute=None, tokens_per_minute=None) if endpoint.batch else endpoint
-            pace = Pace(rated, limit, most=0 if is_free else most)
+            pace = Pace(rated, limit)
             self._lines[name] = line = Line(endpoint, Connection(endpoint), limit, pace)
             if endpoint.batch:
-                path, room = self._journal.path.with_suffix(".batches.jsonl"), self._require_room
-                line.batches = Batches(endpoint, line.connection, pace, path, room)
-            if is_free:
-                following = limits.control(name, Path(endpoint.leases or ""), limit)
+                path = self._journal.path.with_suffix(".batches.jsonl")
+                line.batches = Batches(endpoint, line.connection, pace, path, self._require_room)
+            elif following := _follow_load(name, endpoint, limit):
                 self._controllers.append(asyncio.create_task(following))
         return self._lines[name]
 
@@ -241,6 +236,19 @@ class _Call:
             raise EmptyReply(answer, is_passing=is_fault and self.replies <= _REPEATS)
         self._account.counts["found_in_text"] += answer is not reply
         return answer
+
+
+def _follow_load(name: str, endpoint: Endpoint, limit: Limit) -> Coroutine[object, object, None] | None:
+    """Let the load that servers report set the limit of an endpoint, unless the recipe does.
+
+    A provider, which wants a key, is not asked for its load.
+    """
+    if endpoint.max_in_flight is not None:
+        return None
+    if endpoint.leases:
+        return limits.follow_leases(name, Path(endpoint.leases), limit)
+    is_provider = endpoint.api_key_env and not endpoint.server
+    return None if is_provider else limits.follow_server(endpoint.base_url or "", limit)
 
 
 def role_config(models: Models, role: Role) -> RoleConfig:
