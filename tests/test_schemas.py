@@ -65,6 +65,16 @@ def test_every_strict_mode_accepts_it(schema):
     assert max(level for level, part in parts if part.get("type") == "object") < MOST_LEVELS
 
 
+@pytest.mark.parametrize("name", ["cs", "legal", "science", "skills"])
+def test_a_domain_lists_every_schema_that_it_sends(name):
+    """The doctor tries those that are listed. Enumerations and numbers of verdicts may differ."""
+    client = Recorder()
+    getattr(golden_prompts, f"ask_{name}")(client)
+    sent = {(r.role, *r.schema["properties"]) for r in client.requests if r.schema}
+    listed = load_domain(name, client).schemas()
+    assert sent <= {(role, *schema["properties"]) for role, schemas in listed.items() for schema in schemas}
+
+
 def test_an_optional_property_may_be_null():
     optional = make_object({"a": {"type": "string"}}) | {"required": []}
     assert make_strict(optional) == make_object({"a": {"anyOf": [{"type": "string"}, {"type": "null"}]}})

@@ -82,9 +82,10 @@ def _examine_models(models: Models, domain: DomainConfig, serve: bool) -> Iterat
         if serve:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             stack.enter_context(running(models, Role, folder))
+        yield endpoints.tell_calls(models, domain, list(used))
         reachable = []
         for name in used:
-            findings = endpoints.check_server(models, name)
+            findings = endpoints.check_server(models, domain, name)
             reachable += [name] * all(f.mark is Mark.OK for f in findings)
             yield from findings
         yield from asyncio.run(endpoints.check_answers(models, domain, reachable))
