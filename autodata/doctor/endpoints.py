@@ -174,9 +174,8 @@ def _is_judge(roles: Sequence[Role], domain: DomainConfig) -> bool:
 async def check_judge(client: Client, config: DomainConfig) -> Finding:
     """Have one simple case judged three times; judge_audit measures how often verdicts are lost on real cases."""
     agents = base.load(config, client).agents
-    judged = [
-        await agents.judge(_TEST_CASE, _TEST_ANSWER, seed, config.judge_retries + 1) for seed in _SEEDS[:_JUDGED]
-    ]
+    asks, per_call = config.judge_retries + 1, config.criteria_per_call
+    judged = [await agents.judge(_TEST_CASE, _TEST_ANSWER, seed, asks, per_call) for seed in _SEEDS[:_JUDGED]]
     return assess_judge([judgement.met for judgement in judged])
 
 
