@@ -84,6 +84,24 @@ def test_headers_and_query_are_sent_and_their_secrets_are_hidden(ask, monkeypatc
         ask(lambda body, count: FINE, request("c"), headers={"api-key": "$NO_SUCH_KEY"})
 
 
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [
+        ("/openai/deployments/gpt?api-version=2026-10-01", {}),
+        ("/openai/deployments/gpt", {"query": {"api-version": "$API_VERSION"}}),
+        ("/openai/deployments/gpt/", {"query": {"api-version": "2026-10-01"}}),
+    ],
+)
+def test_a_version_stands_in_the_query_as_azure_wants_it(ask, monkeypatch, path, values):
+    monkeypatch.setenv("API_VERSION", "2026-10-01")
+    monkeypatch.setenv("AZURE_KEY", "azure-secret")
+    with fake_server(lambda body, count: FINE) as azure:
+        address = azure.url.removesuffix("/v1") + path
+        ask(lambda body, count: FINE, request(), base_url=address, headers={"api-key": "$AZURE_KEY"}, **values)
+        assert azure.paths == ["/openai/deployments/gpt/chat/completions?api-version=2026-10-01"]
+        assert azure.request_headers[0]["api-key"] == "azure-secret"
+
+
 def test_the_verdicts_of_a_strict_schema_still_name_their_criteria():
     items = make_strict(verdict_schema(3))["properties"]["verdicts"]["items"]
     assert items["properties"]["criterion"] == {"type": "integer", "enum": [1, 2, 3]}

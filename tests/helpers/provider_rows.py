@@ -17,10 +17,11 @@ from pathlib import Path
 
 from autodata.loop.agents import verdict_schema
 from autodata.loop.directing.calls import GIVE_UP, PROPOSE, offer
-from autodata.recipes.models import Sampling
+from autodata.recipes.models import Endpoint, Models, Sampling
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
 from autodata.serving.measured import EndpointError
+from autodata.serving.probes import probe
 from autodata.serving.wire import retries
 from autodata.types import Role
 from tests.helpers.fake_server import Script, Scripted, completion, fake_server
@@ -35,11 +36,15 @@ KEY, SECRET = "AUTODATA_TEST_KEY", "sk-very-secret-0123456789"
 
 @dataclass(frozen=True)
 class Row:
-    """One behaviour. `endpoint` and `asked` are the fields of the Endpoint and the Request that meet it."""
+    """One behaviour. `endpoint` and `asked` are the fields of the Endpoint and the Request that meet it.
+
+    With `models`, a list of models, the first request of a run meets it, which asks for that list.
+    """
 
     script: Script
     endpoint: dict[str, object] = field(default_factory=dict)
     asked: dict[str, object] = field(default_factory=dict)
+    models: Scripted | None = None
 
 
 def always(reply: Scripted, *after: Scripted) -> Script:
@@ -117,6 +122,10 @@ _HTML = (
     "cloudflare</body></html>"
 )
 _CHUNK = b'data: {"object": "chat.completion.chunk", "choices": [{"delta": {"content": "fine"}}]}\n\ndata: [DONE]\n'
+
+
+def list_models(*names: str) -> Scripted:
+    return Scripted({"object": "list", "data": [{"id": name} for name in names]})
 
 
 def change(**fields: object) -> Scripted:
@@ -270,19 +279,48 @@ ROWS: dict[str, Row] = {
     "connection broken": Row(always(Scripted(drop=True)), {"retries": 1}),
     "answer after a break": Row(always(Scripted(drop=True), FINE)),
     "too late": Row(always(Scripted(FINE.body, delay_s=0.3)), {"retries": 0, "timeout_s": 0.1}),
+    # The first request of a run.
+    "start: no list of models": Row(always(FINE), models=refuse(404, '{"detail":"Not Found"}')),
+    "start: the list has a prefix (Gemini)": Row(always(FINE), models=list_models("models/fake", "models/other")),
+    "start: the list is a list (Together)": Row(always(FINE), models=Scripted(b'[{"id": "fake"}]')),
+    "start: the list has gaps": Row(always(FINE), models=list_models("other")),
+    "start: the list is not asked": Row(always(FINE), {"lists_models": False}, models=list_models("other")),
+    "start: the list is empty (LM Studio)": Row(always(FINE), models=list_models()),
+    "start: the list is a web page": Row(always(FINE), models=Scripted(b"<html><title>Welcome</title></html>")),
+    "start: 401": Row(always(FINE), models=refuse(401, say("Invalid Authentication"))),
+    "start: the model is gone": Row(always(refuse(404, say("The model has been deprecated"))),
+                                    models=list_models("fake")),
+    "start: busy, then not": Row(always(refuse(429, say("slow down")), FINE), models=list_models("fake")),
+    "start: loading, then not": Row(always(refuse(503, say("loading")), FINE), models=list_models("fake")),
+    "start: nobody is there": Row(always(FINE), {"base_url": "http://127.0.0.1:9/v1"}, models=list_models("fake")),
+    "start: the address has no scheme": Row(always(FINE), {"base_url": "localhost:8000/v1"},
+                                            models=list_models("fake")),
     "half a character": Row(always(completion("fi\ud800ne"))),
 }  # fmt: skip
 
 
 def meet(row: Row) -> str:
     """Send a request to a provider of this row, and write what a user sees."""
-    with fake_server(row.script) as server, tempfile.TemporaryDirectory() as folder:
-        with closing(Journal(Path(folder) / "journal.sqlite")) as journal:
-            values = {"retries": 3, "patience_s": 2.0} | row.endpoint
-            words = asyncio.run(_ask(Client(models_at(server.url, **values), journal), row))
+    with fake_server(row.script) as server:
+        server.models, values = row.models, {"retries": 3, "patience_s": 2.0} | row.endpoint
+        models = models_at(values.pop("base_url", server.url), **values)
+        words = _start(models.endpoints["fake"]) if row.models else _ask_once(models, row)
         times = len(server.requests)
     words = re.sub(r"127\.0\.0\.1:\d+", "HOST", re.sub(r"tried for \d+ s", "tried for … s", words))
     return f"{words} ({times} requests)" if times > 1 else words
+
+
+def _start(endpoint: Endpoint) -> str:
+    try:
+        probe(endpoint, is_patient=True)
+    except EndpointError as error:
+        return f"{type(error).__name__}: {error}"
+    return "works"
+
+
+def _ask_once(models: Models, row: Row) -> str:
+    with tempfile.TemporaryDirectory() as folder, closing(Journal(Path(folder) / "journal.sqlite")) as journal:
+        return asyncio.run(_ask(Client(models, journal), row))
 
 
 async def _ask(client: Client, row: Row) -> str:
