@@ -61,7 +61,7 @@ _THROTTLED = r"throttl|too many (?:requests|tokens, please wait)|rate (?:limit )
 _WRONG_KEY = r"api[ _-]?key (?:is )?(?:not valid|invalid|not found|expired)|(?:invalid|incorrect|wrong) api[ _-]?key"
 _NO_MODEL = (
     r"no models? (?:is )?loaded|model (?:is )?not (?:loaded|found|available|deployed)|model_not_(?:found|available)"
-    r"|unable to access (?:non-serverless )?model|(?:unknown|invalid|no such) model"
+    r"|unable to access (?:non-serverless )?model|(?:unknown|no such) model|invalid model(?: name| id|:)"
     r"|model \S{1,80} (?:does not exist|not found)"
 )
 _DAILY = r"per[ _-]?day|daily|\brpd\b|\btpd\b|requestsperday|per[ _-]?month|monthly"
