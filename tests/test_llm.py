@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from autodata.loop.agents import attempt_seed
+from autodata.loop.agents import attempt_seed, make_object
 from autodata.recipes.models import Endpoint, Sampling, Server
 from autodata.serving.llm import Client, Draining
 from autodata.serving.measured import EndpointError
@@ -224,13 +224,13 @@ def test_a_probe_wants_the_right_name_and_a_token():
         probe(Endpoint("fake", base_url=server.url))
 
 
-SCHEMA = {"type": "object", "properties": {"a": {"type": "string", "maxLength": 9, "minLength": 1}}}
+SCHEMA = make_object({"a": {"type": "string", "maxLength": 9, "minLength": 1}})
 
 
 @pytest.mark.parametrize(
     ("form", "sent"),
     [
-        ("json_schema", {"type": "object", "properties": {"a": {"type": "string"}}}),
+        ("json_schema", make_object({"a": {"type": "string"}})),
         ("bounded", SCHEMA),
         ("json_object", None),
         ("none", None),

@@ -141,14 +141,15 @@ def make_body(request: Request, endpoint: Endpoint, sampling: Sampling) -> dict[
     return {key: value for key, value in body.items() if value is not None}
 
 
-_FOREIGN = ("minLength", "maxLength", "minItems", "maxItems")  # what some strict modes refuse
+# Bounds that some strict modes refuse: Azure's refuses all of them, Anthropic's the lengths and the numbers.
+_FOREIGN = ("minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum")
 
 
 def make_strict(schema: Any) -> Any:
     """Rewrite a schema so that the strict mode of every provider accepts it; it allows more than before.
 
     A list of forms, one for each item, becomes one form for all items, and every enumeration gets a type. What is lost
-    are the numbers of items and of characters, which the reader of a reply checks anyway.
+    are the bounds of numbers and the numbers of items and of characters, which the reader of a reply checks anyway.
     """
     if isinstance(schema, list):
         return [make_strict(item) for item in schema]
@@ -159,7 +160,16 @@ def make_strict(schema: Any) -> Any:
     strict = {key: make_strict(value) for key, value in schema.items() if key not in _FOREIGN}
     if isinstance(schema.get("enum"), list) and "type" not in schema:
         strict = {"type": "integer" if isinstance(schema["enum"][0], int) else "string"} | strict
+    if isinstance(schema.get("properties"), dict):
+        strict |= _require_all(schema["properties"], schema.get("required", []))
     return strict
+
+
+def _require_all(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    """Require every property, because strict modes know no optional ones: those may be null instead."""
+    forms = {name: make_strict(form) for name, form in properties.items()}  # any name, also that of a keyword
+    optional = {name: {"anyOf": [form, {"type": "null"}]} for name, form in forms.items() if name not in required}
+    return {"properties": forms | optional, "required": list(forms), "additionalProperties": False}
 
 
 def _join(forms: list[dict[str, Any]]) -> dict[str, Any]:

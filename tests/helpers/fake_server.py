@@ -45,6 +45,8 @@ class FakeServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.script = script
         self.key = key  # the key that calls must bring, if any
+        self.models: Scripted | None = None  # its list of models, if not NAMES
+        self.paths: list[str] = []  # of the requests
         self.requests: list[dict] = []
         self.request_headers: list[dict[str, str]] = []
         self.running = 0
@@ -67,6 +69,9 @@ class _Handler(BaseHTTPRequestHandler):
     server: FakeServer
 
     def do_GET(self):
+        if self.server.models and self.path.partition("?")[0].endswith("/models"):
+            self._send(self.server.models)
+            return
         models = {"object": "list", "data": [_list_model(name) for name in NAMES]}
         known = {"/v1/models": models, "/health": {}, "/metrics": self._measure()}
         self._send(Scripted(known[self.path]) if self.path in known else Scripted(status=404))
@@ -84,6 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         with server.lock:
             server.requests.append(body)
+            server.paths.append(self.path)
             count = len(server.requests)
             server.request_headers.append({k.lower(): v for k, v in self.headers.items()})
             server.running += 1

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+from collections.abc import Mapping
 from string import Template
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -40,6 +41,7 @@ class Connection:
         self._base, self._query = _split(endpoint)
         self._proxy = _find_proxy(self._base)
         self._session: aiohttp.ClientSession | None = None
+        self.last_headers: Mapping[str, str] = {}  # of the last reply; they tell the provider's limits
 
     async def post(self, path: str, body: Json) -> Json:
         """Send a body and return the reply. Raises Fault."""
@@ -77,13 +79,17 @@ class Connection:
         try:
             async with (
                 asyncio.timeout(self._timeout_s),
-                self._session.request(method, url, data=payload, headers=headers, proxy=self._proxy) as response,
+                # A redirected POST would arrive as a GET, and its key at another host.
+                self._session.request(
+                    method, url, data=payload, headers=headers, proxy=self._proxy, allow_redirects=False
+                ) as response,
             ):
                 received = await _receive(response, at_most)
         except TimeoutError as error:
             raise TimedOut(f"no complete reply within {self._timeout_s:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise ConnectionLost(str(error) or type(error).__name__) from error
+            raise ConnectionLost(" ".join(str(error).split()) or type(error).__name__) from error
+        self.last_headers = response.headers
         if response.status >= 300:
             raise HttpError(response.status, received[:20_000].decode(errors="replace"), response.headers)
         return received

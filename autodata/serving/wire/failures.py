@@ -47,7 +47,7 @@ def describe_failure(fault: Fault, request: Request, endpoint: Endpoint, tried_s
 def describe_fault(fault: Fault, endpoint: Endpoint) -> str:
     """Name a fault and quote what the endpoint says, without the key."""
     name = f"HTTP {fault.status}" if isinstance(fault, HttpError) else type(fault).__name__
-    return f"{name}, {hide_key(str(fault), endpoint)[:SHOWN_CHARS]}"
+    return f"{name}, {hide_key(str(fault), endpoint)[:SHOWN_CHARS] or 'without a reason'}"
 
 
 def choose_error(fault: Fault, meaning: Meaning) -> type[EndpointError]:
