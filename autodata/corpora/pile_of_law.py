@@ -21,6 +21,7 @@ _BREAK = re.compile(rf"</?(?:{_BREAKING})\b[^<>]{{0,500}}>", re.IGNORECASE)
 _SCRIPT = re.compile(r"<(script|style)\b(?:(?!<(?:script|style)\b).){0,100000}?</\1>", re.IGNORECASE | re.DOTALL)
 # Lines that belong to the page and not to the opinion: page numbers, star pages, rules.
 _PAGE = re.compile(r"\[?\*?\d{1,4}[*\]]{0,2}|-\s*\d{1,4}\s*-|page \d+(?: of \d+)?|[_=-]{3,}", re.IGNORECASE)
+_PAGE_BEGINS = frozenset("[*-_=pP0123456789")  # or with a digit beyond ASCII
 _REASONS = re.compile(
     r"\b(?:because|therefore|held|conclude|reason|whether|argue|contend|statute|requires|evidence|standard)\w*",
     re.IGNORECASE,
@@ -71,7 +72,13 @@ def clean(text: str) -> tuple[str, Counter[str]]:
     if "<" in text and _TAG.search(text):
         text = html.unescape(_TAG.sub("", _BREAK.sub("\n\n", _SCRIPT.sub("", text))))
     text, heads = layout.mend_pages(text)
-    lines = [line for line in text.split("\n") if not _PAGE.fullmatch(line.strip())]
+    lines = [line for line in text.split("\n") if not _is_of_page(line.strip())]
     text, divided = layout.mend_words("\n".join(lines))
     paragraphs = re.split(r"\n\s*\n", text)
     return "\n\n".join(" ".join(p.split()) for p in paragraphs if p.strip()), heads + divided
+
+
+def _is_of_page(line: str) -> bool:
+    """True for a line that belongs to the page. The first character refuses most lines faster than the pattern."""
+    first = line[:1]
+    return (first in _PAGE_BEGINS or not first.isascii()) and _PAGE.fullmatch(line) is not None

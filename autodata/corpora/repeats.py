@@ -49,7 +49,7 @@ class Signature(MinhashDedupSignature):
         In a script without spaces they are 3-grams of characters.
         """
         words = split_quickly(text)
-        is_without_spaces = is_spaceless([word.decode() for word in words[:_LONG]])
+        is_without_spaces = not text.isascii() and is_spaceless([word.decode() for word in words[:_LONG]])
         size = NGRAM_OF_CHARACTERS if is_without_spaces else CONFIG.n_grams
         hashes = numpy.fromiter(map(crc32, words), numpy.uint64, len(words))
         count = len(words) - size + 1
