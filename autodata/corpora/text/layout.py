@@ -14,10 +14,12 @@ _NUMBERED = re.compile(
 )
 # A hyphen at the end of a line or before blanks, between letters. The patterns begin with the hyphen, because hyphens
 # are fewer than words.
-_HYPHEN = re.compile(r"[-‐](?<=[^\W\d_]{2}.)(?:([ \t]*(?:\n[ \t]*){1,4})|[ \t]{1,40})([^\W\d_]{2,40})")
+_AFTER_HYPHEN = r"(?<=[^\W\d_]{2}.)(?:([ \t]*(?:\n[ \t]*){1,4})|[ \t]{1,40})([^\W\d_]{2,40})"
+_HYPHEN, _ANY_HYPHEN = re.compile(f"-{_AFTER_HYPHEN}"), re.compile(f"[-‐]{_AFTER_HYPHEN}")
 _LONGEST_PART = 40  # letters of a divided word before its hyphen
 _LAST_PART = re.compile(rf"(?<![^\W\d_])[^\W\d_]{{2,{_LONGEST_PART}}}\Z")
-_HYPHEN_BEFORE_NUMBER = re.compile(r"([-‐])(?<=\w.)[ \t]*\n[ \t]*(?=\d)")
+_BEFORE_NUMBER = r"(?<=\w.)[ \t]*\n[ \t]*(?=\d)"
+_NUMBER, _ANY_NUMBER = re.compile(f"(-){_BEFORE_NUMBER}"), re.compile(f"([-‐]){_BEFORE_NUMBER}")
 _SUSPENDED = {"and", "or", "to", "nor", "but", "than", "und", "oder", "bzw", "sowie", "bis", "et", "ou", "y", "o", "e"}
 _WORD = re.compile(r"[^\W\d_]+(?:[-‐][^\W\d_]+)*")
 _NO_LETTER = re.compile(r"[^\x00-\x7f](?<![^\W\d_])")  # beyond ASCII
@@ -82,7 +84,7 @@ def join_divided_words(text: str) -> tuple[str, int]:
     Whether the hyphen belongs to the word is seen from the rest of the text: "fac- tors" is one word, "well- known"
     keeps its hyphen if the text has it elsewhere, and "pre- and post-test" stays as it is.
     """
-    text, count = _HYPHEN_BEFORE_NUMBER.subn(r"\1", text)
+    text, count = (_ANY_NUMBER if "‐" in text else _NUMBER).subn(r"\1", text)
     divided = list(_find_divided(text))
     if not divided:
         return text, count
@@ -101,7 +103,7 @@ def join_divided_words(text: str) -> tuple[str, int]:
 def _find_divided(text: str) -> Iterator[tuple[int, str, int, str, bool]]:
     """Find the divided words: start, left part, end, right part, and True at the end of a line."""
     end = 0
-    for match in _HYPHEN.finditer(text):
+    for match in (_ANY_HYPHEN if "‐" in text else _HYPHEN).finditer(text):
         if left := _LAST_PART.search(text, max(end, match.start() - _LONGEST_PART), match.start()):
             end = match.end()
             yield left.start(), left[0], end, match[2], match[1] is not None

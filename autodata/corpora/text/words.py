@@ -40,12 +40,15 @@ def grams(words: Sequence[str], size: int) -> Iterator[Gram]:
     return (tuple(words[i : i + size]) for i in range(len(words) - size + 1))
 
 
-def split_quickly(text: str) -> list[bytes]:
-    """Return nearly the same as `split_words`, for whole corpora: what is no letter or digit separates words."""
+def split_quickly(text: str) -> bytes:
+    """Return nearly the words of `split_words`, separated by blanks; for whole corpora.
+
+    Everything that is neither a letter nor a digit separates words.
+    """
     plain = fold(text)
     if not plain.isascii():
         plain = _BEYOND_ASCII.sub(lambda run: _space_run(run[0]), plain)
-    return plain.encode("utf-8", "replace").translate(_BLANKS).split()
+    return plain.encode("utf-8", "replace").translate(_BLANKS)
 
 
 def _fold_run(run: str) -> str:
