@@ -80,7 +80,7 @@ def _find_signs(text: str) -> Iterator[int]:
 
 
 def _join_near(places: Sequence[int]) -> list[tuple[int, int]]:
-    """Return the first and the last place of each group whose members are so near that they share their surroundings."""
+    """Return the first and the last place of each group of places whose surroundings overlap."""
     breaks = [i for i, (one, other) in enumerate(pairwise(places), 1) if other - one > 2 * _REACH]
     return [(places[start], places[end - 1]) for start, end in pairwise([0, *breaks, len(places)]) if end > start]
 

@@ -25,7 +25,9 @@ _C1 = re.compile("[\x80-\x9f]")
 _SOFT_HYPHENS = re.compile("\u00ad\\s*")  # one before white space divides a word at the end of a line
 # Control characters but \n and \t, invisible ones, halves of surrogate pairs; and ligatures, which become letters.
 _UNWANTED = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2060\ufb00-\ufb06\ufeff\ud800-\udfff]")
-_LIGATURES = dict(zip("\ufb00\ufb01\ufb02\ufb03\ufb04\ufb05\ufb06", ("ff", "fi", "fl", "ffi", "ffl", "st", "st"), strict=True))
+_LIGATURES = dict(
+    zip("\ufb00\ufb01\ufb02\ufb03\ufb04\ufb05\ufb06", ("ff", "fi", "fl", "ffi", "ffl", "st", "st"), strict=True)
+)
 
 
 def decode(data: bytes) -> tuple[str, str]:

@@ -95,7 +95,9 @@ def join_divided_words(text: str) -> tuple[str, int]:
         _join(left, right, words, is_at_end=is_at_end, is_compound=text[max(start - 1, 0) : start] in ("-", "‐"))
         for start, left, _, right, is_at_end in divided
     ]
-    wholes = [text[start:end] if whole is None else whole for whole, (start, _, end, *_) in zip(joined, divided, strict=True)]
+    wholes = [
+        text[start:end] if whole is None else whole for whole, (start, _, end, *_) in zip(joined, divided, strict=True)
+    ]
     pieces = chain.from_iterable(zip(between, wholes, strict=False))
     return "".join([*pieces, between[-1]]), count + len(joined) - joined.count(None)
 
