@@ -137,6 +137,10 @@ class Domain(ABC):
         """Return the text that a privileged strong solver sees; the same slot stays empty for the weak solver."""
         return document.text
 
+    def schemas(self) -> dict[Role, list[dict[str, object]]]:
+        """List the schemas of the domain's requests by role, so that the doctor can try them before they cost much."""
+        return {}
+
     # ── the same for every domain ────────────────────────────────────────────────────────────
 
     @property

@@ -20,7 +20,7 @@ from autodata.types import Role, Round, Trajectory
 _PROMPTS = Path(__file__).parent / "prompts"
 _MAX_TEXT, _MAX_EDITS = 20_000, 20
 _MORE_TOLERATED = 5  # criteria that a rubric may have beyond those that the challenger is asked for
-_ANALYSIS = make_object({"analysis": {"type": "string", "minLength": 1}})
+ANALYSIS = make_object({"analysis": {"type": "string", "minLength": 1}})
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Author:
         shown = describe(trajectories, self._shown_chars)
         counts = {"passed": tried - len(trajectories), "tried": tried, "failures": failures.most_common()}
         slots = {"gate": self._gate, **counts, "history": history, "trajectories": shown}
-        request = self._write(iteration, Role.ANALYSER, slots, _ANALYSIS)
+        request = self._write(iteration, Role.ANALYSER, slots, ANALYSIS)
         return await self._agents.ask_until_read(request, lambda r: read_text(r, "analysis", _MAX_TEXT), self._asks)
 
     async def edit(self, iteration: int, parent: Genome, analysis: str, history: str) -> Edit:

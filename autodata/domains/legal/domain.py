@@ -7,7 +7,7 @@ from autodata.domains.legal import extractor, loop_judge, packet, post_filter, w
 from autodata.domains.legal.packet import Packet
 from autodata.loop import domain as base
 from autodata.loop import rubric
-from autodata.loop.agents import attempt_seed
+from autodata.loop.agents import attempt_seed, verdict_schema
 from autodata.loop.checks import lint
 from autodata.loop.checks.addressing import SPEAKS_OF_SOLVERS, list_hints, speaks_of_solvers
 from autodata.loop.directing.outline import Outline
@@ -45,6 +45,13 @@ class Domain(base.Domain):
         if reply.outcome is Outcome.CUT_OFF:  # a spent token budget says nothing about the document
             raise base.JudgeFailed(f"extractor, {problem}")
         raise base.Unsuitable(f"the extractor's replies could not be read: {problem}")
+
+    def schemas(self) -> dict[Role, list[dict[str, object]]]:
+        return {
+            Role.CHALLENGER: [extractor.SCHEMA, writer.candidate_schema(self.shape)],
+            Role.QUALITY_VERIFIER: [loop_judge.SCHEMA],
+            Role.JUDGE: [verdict_schema(self.shape.asked.items[1])],
+        }
 
     def outline(self, document: Document) -> Outline:
         """Show the orchestrating model what the extractor found: an opinion begins with its caption."""

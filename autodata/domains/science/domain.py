@@ -51,6 +51,9 @@ _DECIMAL = re.compile(_NUMBER + r"[0-9]*\.[0-9]")
 class Domain(base.Domain):
     """Challengers propose in parallel, a screen chooses, both solvers answer, a judge compares with the reference."""
 
+    def schemas(self) -> dict[Role, list[dict[str, object]]]:
+        return {Role.CHALLENGER: [SCHEMA], Role.QUALITY_VERIFIER: [SCREEN], Role.JUDGE: [VERDICT]}
+
     def outline(self, document: Document) -> Outline:
         """Show the orchestrating model the samples whole; they are short."""
         return Outline(document.text)
