@@ -23,6 +23,7 @@ _STEP = 8  # calls that are added per replica at each look
 _SHRINK_FACTOR = 0.75  # factor by which the limit shrinks
 _FULL_CACHE, _FREE_CACHE = 0.95, 0.9  # share of the KV cache in use: above the first shrink, below the second grow
 _EVERY_S = 2.0
+_TIMEOUT = aiohttp.ClientTimeout(2.0)
 _RUNNING = "vllm:num_requests_running"
 
 
@@ -153,7 +154,7 @@ async def _follow(find_urls: Callable[[], Sequence[str]], limit: Limit) -> None:
 
 async def read_load(urls: Iterable[str]) -> ServerLoad:
     """Read the load of the servers at these base URLs. Those that do not answer in time are left out."""
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(_EVERY_S)) as http:
+    async with aiohttp.ClientSession(timeout=_TIMEOUT) as http:
         return ServerLoad.read(await asyncio.gather(*(_read_metrics(http, url) for url in urls)))
 
 
