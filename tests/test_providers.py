@@ -282,12 +282,12 @@ def test_a_rate_of_the_recipe_is_kept(ask):
 def test_a_refusal_lets_fewer_calls_run_at_once_until_successes_bring_them_back():
     async def play() -> list[int]:
         limit = Limit(8)
-        pace, sizes = Pace(Endpoint("m"), limit, most=8), []
+        pace, sizes = Pace(Endpoint("m"), limit), []
         for _ in range(3):  # of calls that were in flight together, so they count once
-            assert await pace.slow_down(0.05, "judge", "slow down")
+            assert pace.slow_down(0.05, "judge", "slow down")
             sizes.append(limit.most)
         for _ in range(6 + 7 + 9):
-            await pace.speed_up()
+            pace.speed_up()
             sizes.append(limit.most)
         return sizes
 

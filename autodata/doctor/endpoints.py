@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from autodata.cluster.fleet import find_roles
@@ -83,7 +84,8 @@ def check_rate(name: str, endpoint: Endpoint) -> Finding:
 async def check_answers(models: Models, domain: DomainConfig, names: Sequence[str]) -> list[Finding]:
     """Check that each role of these endpoints answers within its max_tokens, that attempts differ, and the judge."""
     with tempfile.TemporaryDirectory() as scratch, closing(Journal(Path(scratch) / "journal.sqlite")) as journal:
-        client = Client(models, journal)
+        at_once = {name: replace(endpoint, batch=None) for name, endpoint in models.endpoints.items()}
+        client = Client(replace(models, endpoints=at_once), journal)
         try:
             roles = [role for name in names for role in find_roles(models, name)]
             findings = [await check_room(client, role) for role in roles]

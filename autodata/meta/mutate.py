@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from autodata.loop.acceptance import describe_gate
 from autodata.loop.agents import Agents, attempt_seed, make_object
 from autodata.loop.parsing import ParseError, read_text
 from autodata.loop.prompts import PromptSet
@@ -96,14 +97,6 @@ def _count_met(round: Round, at: int) -> str:
         met = [a.judgement.met[at] for a in attempts if a.judgement.met is not None]
         counts += [f"{solver} {sum(met)}/{len(met)}"] if met else []
     return f" — met by {', '.join(counts)}" if counts else ""
-
-
-def describe_gate(gate: Gate) -> str:
-    """Name the thresholds of a gate in words, such as "gap at least 0.2"."""
-    bounds = (
-        (name, bound) for name, bound in asdict(gate).items() if bound is not None and name != "finished_at_least"
-    )
-    return ", ".join(f"{name.replace('_', ' ')} {bound:g}" for name, bound in bounds)
 
 
 def describe_shape(shape: Shape) -> dict[str, object]:

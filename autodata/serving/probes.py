@@ -46,7 +46,7 @@ class Prober:
     def __init__(self, endpoint: Endpoint, patience_s: float, is_patient: bool):
         self.endpoint = endpoint
         self._connection = Connection(endpoint, patience_s)
-        self._pace = Pace(endpoint, Limit(1), most=1)
+        self._pace = Pace(endpoint, Limit(1))
         self._patient = endpoint if is_patient else replace(endpoint, retries=0, patience_s=0.0)
 
     async def ask(self, text: str, budget: int = _BUDGET, **asked: object) -> Reply:

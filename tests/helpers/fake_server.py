@@ -50,6 +50,7 @@ class FakeServer(ThreadingHTTPServer):
         self.requests: list[dict] = []
         self.request_headers: list[dict[str, str]] = []
         self.running = 0
+        self.waiting = 0  # reported, beside those that run
         self.most_running = 0
         self.lock = threading.Lock()
 
@@ -77,7 +78,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _measure(self) -> bytes:
         """Report the load in the part of vLLM's metrics that the product reads."""
-        return f"vllm:num_requests_running {self.server.running}\nvllm:num_requests_waiting 0\n".encode()
+        running, waiting = self.server.running, self.server.waiting
+        return f"vllm:num_requests_running {running}\nvllm:num_requests_waiting {waiting}\n".encode()
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

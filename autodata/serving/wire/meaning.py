@@ -75,6 +75,7 @@ _NO_MODEL = (
     r"|model \S{1,80} (?:does not exist|not found)"
 )
 _DAILY = r"per[ _-]?day|daily|\brpd\b|\btpd\b|requestsperday|per[ _-]?month|monthly"
+BATCH_API = "the batch API says:"  # begins the words of every error of the Batch API itself
 _RUN_AGAIN = "then run the same command again: every answer is kept"
 _TOO_LONG = f"this is longer than patience_s allows; set requests_per_minute of this endpoint, or wait, {_RUN_AGAIN}"
 _CHECK_KEY = "check the key named by api_key_env"
@@ -88,8 +89,12 @@ _RULES = (
           Kind.CLOSED, "set max_tokens_key: max_completion_tokens of this endpoint"),
     _rule({*REFUSALS}, _OVERFLOW, Kind.OVERFLOW),
     _rule({400, 403, 422, 451}, _FILTER, Kind.FILTERED),
+    _rule({400, 429}, r"enqueued token", Kind.CLOSED,
+          f"wait until other batches have ended, or lower batch.requests of this endpoint, {_RUN_AGAIN}"),
     _rule({400, 402, 403, 429}, _NO_CREDIT, Kind.CLOSED, _ADD_CREDIT),
     _rule({402}, "", Kind.CLOSED, _ADD_CREDIT),
+    _rule({400, 404, 405, 413, 422, 501}, BATCH_API, Kind.CLOSED,
+          "leave out `batch` of this endpoint if the provider has no Batch API for this model"),
     _rule({429}, _DAILY, Kind.CLOSED, f"wait until the quota is renewed, or raise it at the provider, {_RUN_AGAIN}"),
     _rule({429, 529}, "", Kind.BUSY, _TOO_LONG),
     _rule({400, 403, 500, 502, 503}, _BUSY, Kind.BUSY, _TOO_LONG),
