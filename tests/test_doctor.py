@@ -192,6 +192,18 @@ def test_a_server_that_cuts_prompts_fails_whether_or_not_it_counts_what_it_read(
     assert (check.mark, message in check.detail, "domain.document_chars" in check.detail) == (Mark.FAIL, True, True)
 
 
+def test_without_a_limit_the_longest_prompt_is_not_known():
+    with fake_server(answer) as server:
+        domain = load_recipe("recipes/legal/generate.yaml", "recipes/models/laptop.yaml").domain
+        domain.document_chars = None
+        models = models_at(server.url)
+        said = endpoints.count_calls(models, domain, "fake")
+        found = endpoints.check_server(models, domain, "fake")
+        found += asyncio.run(endpoints.check_answers(models, domain, ["fake"]))
+        assert len(server.requests) == said
+    assert next(f for f in found if f.check == "long prompt").mark is Mark.NOT_APPLICABLE
+
+
 def test_a_model_that_repeats_no_word_is_a_warning():
     dull = lambda body, count: completion("?") if "password" in str(body["messages"]) else good(body, count)  # noqa: E731
     assert answers(dull)["prompt of 200,000 characters"].mark is Mark.WARN

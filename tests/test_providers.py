@@ -22,7 +22,7 @@ from autodata.serving.measured import EndpointClosed, EndpointError, NotMeasured
 from autodata.serving.probes import choose_probes, probe
 from autodata.serving.request import make_body, make_strict
 from autodata.serving.wire import waits
-from autodata.serving.wire.faults import HttpError, read_words
+from autodata.serving.wire.faults import ConnectionLost, HttpError, read_words
 from autodata.serving.wire.meaning import Kind, interpret
 from autodata.serving.wire.pace import Pace
 from autodata.types import Outcome, Reply, Role
@@ -190,6 +190,19 @@ def test_an_error_has_one_meaning(status, words, kind, advice):
     meaning = interpret(HttpError(status, json.dumps({"error": {"message": words}})))
     assert meaning.kind is kind
     assert advice in meaning.advice
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "advice"),
+    [
+        ("Cannot connect to host h:443 [SSL: CERTIFICATE_VERIFY_FAILED] self-signed", Kind.CLOSED, "SSL_CERT_FILE"),
+        ("Cannot connect to host h:8000 [SSL: WRONG_VERSION_NUMBER]", Kind.CLOSED, "http://"),
+        ("Cannot connect to host h:443 [Connect call failed]", Kind.PASSING, "is the server up"),
+    ],
+)
+def test_a_certificate_is_not_tried_again(words, kind, advice):
+    meaning = interpret(ConnectionLost(words))
+    assert (meaning.kind, advice in meaning.advice) == (kind, True)
 
 
 @pytest.mark.parametrize(

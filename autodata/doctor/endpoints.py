@@ -89,7 +89,7 @@ async def check_answers(models: Models, domain: DomainConfig, names: Sequence[st
         try:
             roles = [role for name in names for role in find_roles(models, name)]
             findings = [await check_room(client, role) for role in roles]
-            if Role.CHALLENGER in roles and domain and domain.document_chars:
+            if Role.CHALLENGER in roles and domain:
                 findings.append(await check_prompt(client, domain.document_chars))
             if Role.WEAK_SOLVER in roles:
                 findings.append(await check_seeds(client))
@@ -123,8 +123,10 @@ def _find_sampling(models: Models, role: Role) -> Sampling:
     return resolve_sampling(config.sampling, models.endpoints[config.endpoint].sampling, role)
 
 
-async def check_prompt(client: Client, chars: int) -> Finding:
+async def check_prompt(client: Client, chars: int | None) -> Finding:
     """Ask for the first word of the longest prompt that the recipe allows: servers cut prompts silently."""
+    if not chars:
+        return skip("long prompt", "domain.document_chars is not set: documents are sent whole, however long they are")
     check, advice = f"prompt of {chars:,} characters", "serve a longer context or lower domain.document_chars"
     try:
         short, long = [await client.ask(Request(Role.CHALLENGER, _hide_word(size), seed=1)) for size in (200, chars)]

@@ -201,7 +201,27 @@ ROWS: dict[str, Row] = {
         {"retries": 0}),
     "Bedrock: throttled with HTTP 500": Row(
         always(*[refuse(500, {"detail": "ThrottlingException: Rate exceeded"})] * 9, FINE), {"retries": 0}),
+    "Gemini: overloaded": Row(always(*[refuse(503, {"error": {
+        "code": 503, "message": "The model is overloaded. Please try again later.", "status": "UNAVAILABLE"}})] * 9,
+        FINE), {"retries": 0}),
+    "Hugging Face: loading": Row(always(*[refuse(503, {
+        "error": "Model m is currently loading", "estimated_time": 20.0})] * 9, FINE), {"retries": 0}),
+    "llama.cpp: loading": Row(always(*[refuse(503, say("Loading model", type="unavailable_error"))] * 9, FINE),
+                              {"retries": 0}),
     # Errors that no retry mends.
+    "Groq: a key that it does not know": Row(always(refuse(400, say(
+        "property 'min_tokens' is unsupported, did you mean 'max_tokens'?")))),
+    "OpenAI: a key that it does not know": Row(always(refuse(400, say(
+        "Unrecognized request argument supplied: min_tokens")))),
+    "OpenAI: an answer that was begun": Row(always(refuse(400, say(
+        "Unrecognized request arguments supplied: add_generation_prompt, continue_final_message")))),
+    "Claude: an answer that was begun": Row(always(refuse(400, say(
+        "This model does not support assistant message prefill. The conversation must end with a user message.")))),
+    "Ollama: too little memory": Row(always(refuse(500, say(
+        "model requires more system memory (5.6 GiB) than is available (3.1 GiB)")))),
+    "Ollama: no tools": Row(always(refuse(400, say(
+        "registry.ollama.ai/library/m:latest does not support tools"))), asked=MOVES),
+    "the proxy wants a password": Row(always(refuse(407, "Proxy Authentication Required"))),
     "401": Row(always(refuse(401, say("Invalid Authentication")))),
     "Gemini: a wrong key has HTTP 400": Row(always(refuse(
         400, '[{"error": {"code": 400, "message": "API key not valid. Please pass a valid API key."}}]'))),
@@ -235,6 +255,7 @@ ROWS: dict[str, Row] = {
     "too long for the context": Row(always(refuse(400, say(
         "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens (8500 in the messages"
         ", 500 in the completion).", code="context_length_exceeded")))),
+    "too long for the gateway": Row(always(refuse(413, "<html><title>413 Request Entity Too Large</title></html>"))),
     "too long for llama.cpp": Row(always(refuse(400, {"error": {
         "code": 400, "message": "request (14429 tokens) exceeds the available context size (8192 tokens), try "
         "increasing it", "type": "exceed_context_size_error", "n_prompt_tokens": 14429, "n_ctx": 8192}}))),
@@ -244,6 +265,11 @@ ROWS: dict[str, Row] = {
     "400 content_filter (Azure)": Row(always(refuse(400, {"error": {
         "message": "The response was filtered due to the prompt triggering Azure OpenAI's content management policy.",
         "code": "content_filter", "innererror": {"code": "ResponsibleAIPolicyViolation"}}}))),
+    "DeepSeek: filtered": Row(always(refuse(400, say("Content Exists Risk", type="invalid_request_error")))),
+    "xAI: filtered": Row(always(refuse(403, {
+        "code": "The caller does not have permission", "error": "Content violates usage guidelines."}))),
+    "Moonshot: filtered": Row(always(refuse(400, say(
+        "The request was rejected because it was considered high risk", type="content_filter")))),
     "empty choices": Row(always(Scripted({"id": "1", "choices": []}))),
     "filtered reply": Row(always(completion("", "content_filter")), asked={"role": Role.JUDGE}),
     # What a model may do wrong, and another try may mend.

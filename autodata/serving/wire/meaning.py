@@ -46,18 +46,28 @@ _OVERFLOW = (
     r"|exceeds? the (?:maximum number of tokens|configured limit)|longer than the|input length"
     r"|`inputs` (?:tokens|must have)|max_?(?:completion_?|new_?|output_?)?tokens\W{0,3}(?:value|must be|exceed)"
     r"|max_(?:completion_|new_)?tokens\W{1,4}(?:or \W?max_completion_tokens\W{1,3})?is too large"
-    r"|maximum allowed number of output tokens|invalid max_tokens|reduce the length|request too large"
+    r"|maximum allowed number of output tokens|invalid max_tokens|reduce the length"
+    r"|(?:request|payload|entity|body)(?: entity)?(?: is)? too large"
 )
 _FILTER = (
     r"content[ _-]?filter|content management policy|responsible ?ai|moderation|moderated|flagged"
     r"|(?:usage|content) polic|safety (?:system|filter|polic)|data_inspection|inappropriate content|prohibited_content"
+    r"|content exists risk|considered high risk|usage guidelines|敏感内容"
 )
 _NO_CREDIT = (
     r"insufficient[ _](?:quota|credits?|balance|funds)|exceeded your current quota|credit balance|out of credits"
     r"|more credits|billing|payment required|spend(?:ing)? limit|budget has been exceeded|add credit"
 )
-# A busy provider behind a gateway that answers with another status than 429.
-_THROTTLED = r"throttl|too many (?:requests|tokens, please wait)|rate (?:limit )?(?:is )?exceeded|rate limit reached"
+# A busy provider that answers with another status than 429, or a model that is still being loaded.
+_BUSY = (
+    r"throttl|too many (?:requests|tokens, please wait)|rate (?:limit )?(?:is )?exceeded|rate limit reached|overloaded"
+    r"|at capacity|capacity exceeded|currently loading|still loading|^loading model"
+)
+_PREFILL = r"continue_final_message|add_generation_prompt|\bprefill|(?:end|last message).{0,40}user (?:message|role)"
+_UNKNOWN_KEY = (
+    r"unsupported (?:parameter|value)|unrecognized request argument|unknown (?:name|field|parameter|argument)"
+    r"|extra (?:inputs|fields) (?:are )?not permitted|property '[^']{1,60}' is unsupported|unexpected keyword"
+)
 _WRONG_KEY = r"api[ _-]?key (?:is )?(?:not valid|invalid|not found|expired)|(?:invalid|incorrect|wrong) api[ _-]?key"
 _NO_MODEL = (
     r"no models? (?:is )?loaded|model (?:is )?not (?:loaded|found|available|deployed)|model_not_(?:found|available)"
@@ -87,7 +97,9 @@ _RULES = (
           "leave out `batch` of this endpoint if the provider has no Batch API for this model"),
     _rule({429}, _DAILY, Kind.CLOSED, f"wait until the quota is renewed, or raise it at the provider, {_RUN_AGAIN}"),
     _rule({429, 529}, "", Kind.BUSY, _TOO_LONG),
-    _rule({400, 403, 500, 503}, _THROTTLED, Kind.BUSY, _TOO_LONG),
+    _rule({400, 403, 500, 502, 503}, _BUSY, Kind.BUSY, _TOO_LONG),
+    _rule({500, 503}, r"requires more (?:system |gpu )?memory", Kind.CLOSED,
+          "the server has too little memory for it: set `model` of this endpoint to a smaller one"),
     _rule({401}, "", Kind.CLOSED, _CHECK_KEY),
     _rule({400, 403}, _WRONG_KEY, Kind.CLOSED, _CHECK_KEY),
     _rule({404}, r"(?:handle|support) (?:all )?the requested parameters", Kind.CLOSED,
@@ -95,6 +107,9 @@ _RULES = (
           "body: {seed: null} of this endpoint"),
     _rule({400, 422}, r"tools with reasoning", Kind.CLOSED,
           "set tool_choice: none or body: {reasoning_effort: none} of this endpoint, or orchestrator=fixed"),
+    _rule({400, 422}, _PREFILL, Kind.CLOSED,
+          "the domain needs answers that are begun for the model, which this endpoint refuses: set its base_url and "
+          "model to another (a vLLM server takes them), or use another domain"),
     _rule({400, 404, 405, 422, 501}, r"tool_choice|tool[ _-]?(?:use|calls?|choice)\b|\btools\b|function call",
           Kind.CLOSED, "set tool_choice: auto or none of this endpoint, or orchestrator=fixed"),
     _rule({400, 422}, r"response_format|json_schema|(?:json|invalid) schema|structured output|guided", Kind.CLOSED,
@@ -102,15 +117,21 @@ _RULES = (
     _rule({400, 422}, r"\bseed\b", Kind.CLOSED, "set body: {seed: null} of this endpoint, so that it is not sent"),
     _rule({400, 422}, r"temperature|top_p", Kind.CLOSED,
           "set sampling.temperature or sampling.top_p of this endpoint to null, so that it is not sent"),
+    _rule({400, 422}, _UNKNOWN_KEY, Kind.CLOSED,
+          "leave out what the model does not know: null in body of this endpoint removes a key of every request"),
     _rule({403}, "", Kind.CLOSED, "ask the provider for access to this model, or check the key named by api_key_env"),
     _rule({400, 422}, _NO_MODEL, Kind.CLOSED, "check base_url and model"),
     _rule({404, 405, 410}, "", Kind.CLOSED, "check base_url and model"),
+    _rule({407}, "", Kind.CLOSED, "check the proxy in the environment variable https_proxy"),
     _rule({301, 302, 303, 307, 308}, "", Kind.CLOSED, "set base_url to the address after the redirection"),
     _rule({*REFUSALS}, "", Kind.REFUSED, "the endpoint is up and refuses this request"),
 )  # fmt: skip
 _PASSING = Meaning(Kind.PASSING, "is the server up? see models.endpoints in the recipe")
 _NO_COMPLETION = Meaning(
     Kind.PASSING, "this is no chat completion: check base_url, and if it begins with data: set body: {stream: false}"
+)
+_NO_TRUST = Meaning(
+    Kind.CLOSED, "set SSL_CERT_FILE to the certificates of your organisation, or base_url to http:// or another host"
 )
 _ELSE = Meaning(Kind.REFUSED, "see models.endpoints in the recipe")
 _TRIED_AGAIN = {408, 409, 425}
@@ -119,7 +140,8 @@ _TRIED_AGAIN = {408, 409, 425}
 def interpret(fault: Fault) -> Meaning:
     """Say what an error means."""
     if not isinstance(fault, HttpError):
-        return _NO_COMPLETION if isinstance(fault, BadShape) else _PASSING
+        is_untrusted = "CERTIFICATE_VERIFY_FAILED" in str(fault) or "WRONG_VERSION_NUMBER" in str(fault)
+        return _NO_COMPLETION if isinstance(fault, BadShape) else _NO_TRUST if is_untrusted else _PASSING
     for rule in _RULES:
         if fault.status in rule.statuses and rule.pattern.search(fault.words):
             return rule.meaning
