@@ -11,7 +11,7 @@ STAMP := .venv/.ready
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help setup demo study ingest-demo test lint clean
+.PHONY: help setup demo replay study ingest-demo test lint clean
 help:
 	@echo "make demo [DOCS=folder] · make study [SEEDS='0 1 2'] [GPU=1] · make ingest-demo · make test · make lint · make clean"
 	@echo "make setup installs for the CPU into .venv · make setup GPU=1 [DRIVER=…] installs for CUDA into .venv-gpu"
@@ -29,6 +29,9 @@ demo: $(STAMP)
 	$(PY) -m autodata.reproduce recipes/demo --local documents.path='$(DOCS)' runs='$(RUNS)'
 	@echo "to see every answer: .venv/bin/inspect view --log-dir $(RUNS)/demo/eval_trained/logs"
 	$(PY) -m autodata.report '$(RUNS)/demo'
+
+replay: $(STAMP)
+	$(PY) -m autodata.replay docs/packs/demo.zip runs/replay
 
 study: setup
 	GPU='$(GPU)' bash recipes/study/run.sh $(if $(filter-out 0 no false,$(GPU)),runs/study_gpu,runs/study) $(SEEDS)

@@ -2,6 +2,7 @@
 
 python -m autodata.publish RUN --to owner/name [--private] [--dry-run] [--allow-unknown-licence]
 python -m autodata.publish RUNS --pack PACK.zip [--tables RECIPES]    # one file from which anyone can make them again
+python -m autodata.publish RUNS --pack PACK.zip --register RUNS.md --title TEXT --hardware TEXT
 
 The files to upload are written to RUN/publish, and the repository becomes a mirror of that folder. --dry-run stops
 before the upload. The token comes from HF_TOKEN or `hf auth login`. --pack uploads nothing: it writes the stored
@@ -17,6 +18,7 @@ from pathlib import Path
 from autodata import command
 from autodata.data.release import ReleaseKind, find_leaks, stage
 from autodata.replay.make import make_pack
+from autodata.replay.register import register
 from autodata.replay.replay import describe
 from autodata.run.folder import fresh_folder
 from autodata.run.records import RunError
@@ -98,13 +100,18 @@ def _read_arguments() -> argparse.Namespace:
     goal.add_argument("--pack", type=Path, metavar="PACK.zip", help="the pack to make of all runs below RUN")
     tables_help = "recipes of tables: a file or a folder"
     parser.add_argument("--tables", type=Path, metavar="RECIPES", help=tables_help)
+    parser.add_argument("--register", type=Path, metavar="RUNS.md", help="the list of results that gets a row")
+    parser.add_argument("--title", metavar="TEXT", help="for --register: what the runs are")
+    parser.add_argument("--hardware", metavar="TEXT", help="for --register: what they ran on")
     parser.add_argument("--private", action="store_true", help="make the repository private")
     parser.add_argument("--dry-run", action="store_true", help="list the files and stop before the upload")
     unknown_help = "publish even if the licence of a document is unknown"
     parser.add_argument("--allow-unknown-licence", action="store_true", help=unknown_help)
     options = parser.parse_args()
-    if options.tables and not options.pack:
-        parser.error("--tables: only a pack holds tables; add --pack PACK.zip")
+    if (options.tables or options.register) and not options.pack:
+        parser.error("--tables and --register belong to a pack; add --pack PACK.zip")
+    if options.register and not (options.title and options.hardware):
+        parser.error("--register: add --title and --hardware")
     if options.to is not None and not _REPO.fullmatch(options.to):
         parser.error(f"--to {options.to}: the name of a repository has the form owner/name")
     return options
@@ -119,6 +126,8 @@ def _make_pack(options: argparse.Namespace) -> None:
     pack = make_pack(options.run, recipes, options.pack, lambda made: print(describe(made), flush=True))
     for name, reason in pack.kept.items():
         print(f"{name}: not made again, because {reason}; the pack holds its records")
+    if options.register:
+        register(options.register, options.title, options.hardware, options.run, (options.pack, pack))
     print(f"{options.pack}: {options.pack.stat().st_size:,} bytes; a replay gave the same")
 
 

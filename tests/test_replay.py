@@ -1,7 +1,9 @@
 """Tests packs: runs made with a server are made again without one, in another place, and give the same bytes."""
 
 import json
+import os
 import re
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -9,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from autodata import dataset, generate, publish
+from autodata.config import REPO
 from autodata.replay import replay as command
-from autodata.replay.pack import PackError, compress, unpack
+from autodata.replay.pack import Pack, PackError, compress, unpack
+from autodata.replay.register import register
 from autodata.replay.replay import replay
 from eval import run as evaluation
 from eval.tables import write as tables
@@ -171,3 +175,48 @@ def test_equal_files_make_an_equal_pack(tmp_path):
         (tmp_path / name / "a.txt").write_text("a")
         compress(tmp_path / name, tmp_path / f"{name}.zip")
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+
+
+def test_a_row_of_the_results_names_what_a_reader_needs(tmp_path):
+    """An edited row of the same pack takes its place; other rows stay."""
+    runs = tmp_path / "runs"
+    write_evaluation_run(runs / "eval")
+    pack = Pack(1, "c" * 40, (), {})
+    for title, name in (("first", "a.zip"), ("other", "b.zip"), ("again | better", "a.zip")):
+        register(tmp_path / "RUNS.md", title, "1 GPU", runs, (tmp_path / "packs" / name, pack))
+    rows = [line for line in (tmp_path / "RUNS.md").read_text().splitlines() if line.startswith("| ")][1:]
+    assert [row.split(" | ")[0] for row in rows] == ["| other", "| again \\| better"]
+    assert "1 min 30 s | 110 | –" in rows[1]
+    assert "base, cot_test: 0.250 [0.100, 0.400] n=9 | [a.zip](packs/a.zip)" in rows[1]
+
+
+def write_evaluation_run(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    cost = {"calls": 3, "prompt_tokens": 100, "completion_tokens": 10}
+    manifest = {"finished": "now", "label": "base", "inputs": {"kind": "eval"}, "elapsed_s": 90.0}
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"ledger": {"weak_solver": cost}}))
+    estimate = {"value": 0.25, "low": 0.1, "high": 0.4, "documents": 9}
+    (folder / "results.json").write_text(json.dumps({"cot_test": {"mean": estimate}}))
+
+
+PUBLISHED = re.findall(r"\]\((docs/packs/[^)]+)\)", (REPO / "RUNS.md").read_text())
+
+
+@slow
+@pytest.mark.parametrize("pack", PUBLISHED)
+def test_every_published_result_replays_without_models_and_their_libraries(pack, tmp_path):
+    """What serves and trains models is not even imported: a core installation is enough."""
+    blocked = "('torch', 'vllm', 'transformers', 'trl', 'accelerate', 'peft')"
+    (tmp_path / "sitecustomize.py").write_text(f"import sys\nfor name in {blocked}: sys.modules[name] = None\n")
+    path = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{REPO}", "HOME": str(tmp_path), "HF_HOME": str(tmp_path / "hub")}
+    environment = os.environ | path | {"USE_TORCH": "0"}  # `datasets` would import what it sees installed
+    command = [sys.executable, "-m", "autodata.replay", str(REPO / pack), str(tmp_path / "again")]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert ended.returncode == 0, ended.stderr + ended.stdout
+    assert "all files are equal to the published ones" in ended.stdout
+
+
+def test_the_results_of_this_repository_have_rows():
+    assert PUBLISHED
+    assert len({*PUBLISHED}) == len(PUBLISHED)
+    assert sum((REPO / pack).stat().st_size for pack in PUBLISHED) < 4_000_000

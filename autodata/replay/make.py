@@ -19,7 +19,7 @@ from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.training import GrpoRecipe
 from autodata.replay.pack import DOCUMENTS, VERSION, Pack, PackError, Step, compress, unpack, write_pack
 from autodata.replay.play import OUTPUTS, Made, play
-from autodata.run.folder import MANIFEST, find_runs, read_manifest
+from autodata.run.folder import MANIFEST, find_git_commit, find_runs, read_manifest
 from autodata.run.records import TRAJECTORIES, hash_path, link_files, read_records, write_file
 from autodata.types import TRAJECTORY
 
@@ -136,8 +136,8 @@ def stage(source: Source, tables: Sequence[Path], target: Path) -> Pack:
         steps.append(Step("table", path.stem))
         _write_recipe(target / steps[-1].recipe, replace(recipe, runs=".", output=f"{path.stem}.md", rows=rows))
     documents = {name: hash_path(path) for path, name in source.documents.items()}
-    commit = next(iter(source.runs.values()))[0].get("git_commit")
-    return Pack(VERSION, commit, tuple(steps), documents, tuple(sorted(set(source.weights))), dict(source.kept))
+    weights = tuple(sorted(set(source.weights)))
+    return Pack(VERSION, find_git_commit(), tuple(steps), documents, weights, dict(source.kept))
 
 
 def _find_hindrance(kind: str, recipe: Any) -> str:

@@ -67,7 +67,7 @@ class Run(AbstractContextManager):
         """Write the resolved recipe and the manifest, before any work is done."""
         self.write("recipe.yaml", to_yaml(self._recipe))
         self._manifest = {"started": tell_time()} | self._manifest
-        self.note(inputs=self.inputs, git_commit=_git_commit(), packages=_versions(), finished=None)
+        self.note(inputs=self.inputs, git_commit=find_git_commit(), packages=_versions(), finished=None)
 
     def finish(self, outputs: list[str], **facts: object) -> None:
         """Record the hashes of `outputs`, so that the next command knows what it reads."""
@@ -274,7 +274,8 @@ def tell_time(timespec: str = "seconds") -> str:
     return datetime.now(UTC).isoformat(timespec=timespec)
 
 
-def _git_commit() -> str | None:
+def find_git_commit() -> str | None:
+    """Return the commit of this code, marked if files were changed since; None outside a checkout."""
     command = ["git", "-C", str(REPO), "describe", "--always", "--dirty", "--abbrev=40"]
     with suppress(OSError, subprocess.TimeoutExpired):
         return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip() or None
