@@ -165,6 +165,7 @@ def test_all_runs_move_together():
         (["recipes/tables/table2.yaml", "run=x"], "runs=FOLDER moves all runs"),
         (["recipes/tables/table2.yaml", "runs="], "name a folder"),
         (["recipes/tables/table2.yaml", PAPER, "nonsense=1"], "nonsense=1: no step has a key of this name"),
+        (["recipes/demo/table2.yaml", "proposals=4"], "only arm=cot has this key"),
         (["recipes/demo/table2.yaml", "corpus=x"], "no step of this table reads a corpus"),
         (["recipes/tables/table99.yaml"], "no such file"),
         (["recipes/tables/table2.yaml", "recipes/models/none.yaml"], "no such file"),
@@ -228,6 +229,8 @@ class Queue:
     def __init__(self, monkeypatch):
         self.jobs: dict[str, QueuedJob] = {}
         self.commands: dict[str, list[str]] = {}
+        self.ending: dict[str, str] = {}
+        monkeypatch.setattr(jobs, "find_ending", lambda names: self.ending)
         monkeypatch.setattr(jobs, "find", lambda names: [job for job in self.jobs.values() if job.name in names])
         monkeypatch.setattr(jobs, "submit", self.submit)
         monkeypatch.setattr(jobs, "cancel", lambda ids: [self.jobs.pop(id) for id in ids])
@@ -280,6 +283,16 @@ def test_the_same_command_keeps_the_jobs_after_a_check_that_has_passed(tmp_path,
         del queue.jobs[id]
     submit_all(steps, record_of(folder, steps))
     assert len(queue.commands) == len(steps)
+
+
+def test_a_job_waits_for_the_processes_of_the_one_before_it_that_was_cancelled(tmp_path, monkeypatch):
+    queue, folder = Queue(monkeypatch), tmp_path / "reproduce"
+    steps = graph("recipes/tables/table1.yaml", PAPER, f"runs={tmp_path}")
+    queue.ending = {name_job(steps[0]): "98", name_job(steps[1]): "99"}
+    submit_all(steps, record_of(folder, steps))
+    assert "--dependency=afterany:98" in queue.commands["1"]
+    assert "--dependency=afterok:1,afterany:99" in queue.commands["2"]
+    assert "--dependency=afterok:1" in queue.commands["3"]
 
 
 def test_a_step_whose_servers_have_no_known_speed_has_tokens_and_no_time():

@@ -93,6 +93,17 @@ def test_an_honest_dataset_passes(folder, monkeypatch, capsys):
     assert all(check in table for check in verify.CHECKS)
 
 
+def test_a_dataset_passes_wherever_one_stands(tmp_path, monkeypatch, capsys):
+    """Its rows name the runs by paths that were relative to the folder where the work was done."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    folder = build(monkeypatch, Path("runs"))
+    assert verify.verify(folder)[1] == []
+    for elsewhere, name in ((tmp_path, "work/runs/d"), (tmp_path / "work" / "runs", "d"), (Path("/"), None)):
+        monkeypatch.chdir(elsewhere)
+        assert verify.verify(Path(name) if name else tmp_path / "work/runs/d")[1] == []
+
+
 def set_score(row: Row) -> None:
     row["weak_scores"][0] = 0.5
 

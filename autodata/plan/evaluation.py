@@ -137,8 +137,6 @@ def _make_story(answer: Call, judging: CallStage) -> Story:
 def _draw_from_run(recipe: EvalRecipe, folder: Path) -> Draw:
     """Draw whole answers from a finished evaluation of the same sets. Raises RecipeError, RunError."""
     manifest = require_finished(str(folder), "eval.run")
-    if manifest["inputs"]["kind"] != "eval":
-        raise RecipeError(f"--like {folder}: it is no evaluation, but a run of {manifest['inputs']['kind']}")
     answers = group_by(read_records(folder / ANSWERS, SAMPLED_ANSWER), "task")
     everything = [answer for group in answers.values() for answer in group]
     if not everything:

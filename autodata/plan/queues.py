@@ -194,7 +194,7 @@ def make_station(name: str, endpoint: Endpoint, replica: ReplicaSpeed | None) ->
     server = endpoint.server
     replicas, gpus = (server.replicas, count_gpus(server)) if server else (1, 0)
     most, place = endpoint.max_in_flight or IN_FLIGHT, find_place(name, endpoint)
-    return Station(replica, replicas, most, gpus, place, endpoint.price)
+    return Station(replica, replicas, most, gpus, place, endpoint.charged)
 
 
 def read_paid(like: Path | None) -> Ledger:

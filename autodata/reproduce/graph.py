@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from autodata.config import REPO, RecipeError, load, schema_for
+from autodata.generate import check_recipe
 from autodata.recipes.corpora import IngestRecipe
 from autodata.recipes.data import DatasetRecipe, JudgeAuditRecipe
 from autodata.recipes.evaluated import EVALUATED
@@ -122,6 +123,8 @@ class _Graph:
             raise RecipeError(f"{name}: no step of a table is made from a {schema.__name__}")
         arguments = [name, *self._choose_arguments(schema)]
         recipe = load(schema, arguments)
+        if isinstance(recipe, GenerateRecipe):
+            check_recipe(recipe)  # not only when its job has loaded its servers
         inputs = dict.fromkeys(filter(None, (self._find_input(value) for _, value in list_strings(asdict(recipe)))))
         after = tuple(dict.fromkeys(self.add_run(run) for run in inputs if run != recipe.run))
         if moved := [f"{key}={value}" for key, value in self._find_moved(recipe)]:
