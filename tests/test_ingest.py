@@ -10,9 +10,12 @@ import pyarrow.parquet
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from autodata.config import load
 from autodata.corpora import ingest, sources
 from autodata.corpora.documents import DocumentsError, read_corpus
+from autodata.corpora.executors import Stage, _make_array
 from autodata.corpora.record import Drop, require_drawn
+from autodata.recipes.corpora import IngestRecipe
 from autodata.run.folder import read_manifest
 from autodata.run.snapshot import read_snapshot
 from tests.helpers.commands import fails
@@ -340,3 +343,12 @@ def test_a_recipe_keeps_the_languages_that_it_names(run, tmp_path: Path):
     manifest = run("own", texts, "quality.languages=[en]")
     assert (manifest["kept"], manifest["dropped"]) == (1, {"another language": 1})
     assert read_dropped(tmp_path / "run") == {("two.txt", 1, "another language")}
+
+
+@pytest.mark.parametrize(("values", "named"), [([], {}), (["slurm.partition=large"], {"partition": "large"})])
+def test_the_site_chooses_the_partition_of_an_array_unless_the_recipe_does(tmp_path, values, named):
+    """An option in a job's file yields to SBATCH_PARTITION, but overrides the cluster's default."""
+    recipe = load(IngestRecipe, ["recipes/ingest/ingest_own.yaml", "path=x", *values])
+    arguments = _make_array(recipe, Stage("read", [], [1]), tmp_path).get_sbatch_args()
+    assert {key: value for key, value in arguments.items() if key == "partition"} == named
+    assert arguments["mem-per-cpu"] == "4G"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -394,6 +395,19 @@ def test_without_the_speed_of_a_server_a_step_has_tokens_and_no_time():
     assert "the speed of kimi is not known; give it with --speed kimi=" in cost.source
     record = Record(Path("x"), {"question_types q": StepRecord("eval.question_types", "q", (), cost)})
     assert "| 8 | – | 6,000,000 | – |" in show.write_costs(record, Site())
+
+
+def test_a_dry_run_of_local_steps_shows_the_commands_of_this_machine(tmp_path):
+    request = read_request(["recipes/tables/table1.yaml", PAPER, f"runs={tmp_path}"], "small")
+    steps = build(request)
+    finish(steps[0])
+    costs = {step.name: Cost("x", 0, 3600.0, 5.0) for step in steps}
+    text = show.describe_here(request, steps, make_record(tmp_path, steps, costs, find_finished(steps)), {})
+    assert f"does not read {PAPER}." in text
+    assert "0.0 GPU-hours, 25 tokens, 5 h 00 min one step after the other. The start of servers" in text
+    commands = text.rpartition("share them:\n")[2].splitlines()
+    assert [shlex.split(line)[1:3] for line in commands] == [["-m", step.module] for step in steps[1:]]
+    assert "site.env" not in text and "--parsable" not in text
 
 
 def test_status_says_what_waits_for_what(tmp_path, monkeypatch, capsys):

@@ -43,7 +43,8 @@ def main() -> None:
     costs = forecast(steps, options.speed)
     record = make_record(request.folder, steps, costs, finished)
     if options.dry_run:
-        print(show.describe(request, steps, record, read_site()))
+        describe = show.describe_here if options.local else show.describe
+        print(describe(request, steps, record, read_site()))
     elif options.local:
         run_here(steps, record)
     else:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from autodata.cluster.resources import Site
 from autodata.plan.workload import UNMEASURED
-from autodata.reproduce import needs
+from autodata.reproduce import local, needs
 from autodata.reproduce.costs import count_most_nodes, count_nodes
 from autodata.reproduce.graph import Step
 from autodata.reproduce.jobs import make_command
@@ -17,18 +17,50 @@ _HEAD = ("step", "after", "state", "nodes", "GPUs", "GPU-hours", "tokens", "wall
 
 
 def describe(request: Request, steps: Sequence[Step], record: Record, environment: Mapping[str, str]) -> str:
-    """Describe everything before it starts."""
+    """Describe the jobs of a cluster before the first is submitted."""
     site = Site.read(environment)
-    sections = [
-        write_costs(record, site),
-        *_sum_up(steps, record, site),
-        *_list_needs(steps, record, environment),
-        "Jobs, each with the numbers of those before it:\n" + "\n".join(_list_jobs(steps, record)),
-    ]
-    tables = ", ".join(map(str, request.tables))
-    head = f"{tables}: runs in {request.runs}, jobs in {record.folder}"
-    ignored = [request.explain_ignored()] if request.ignored else []
-    return "\n\n".join([head, *ignored, *sections])
+    waiting = _list_waiting(steps, record)
+    costs = {step.name: record.steps[step.name].cost for step in waiting}
+    nodes = count_most_nodes(waiting, costs, site)
+    place = f"on at most {nodes} {'node' if nodes == 1 else 'nodes'} at a time" if nodes else "on parts of nodes"
+    seconds = max(find_ends(waiting, costs).values(), default=0.0)
+    problems = needs.find_site_problems(environment)
+    return "\n\n".join(
+        [
+            *_begin(request, f"jobs in {record.folder}"),
+            write_costs(record, site),
+            *_sum_up(costs, seconds, f"{place}. The wait in the queue comes on top"),
+            *_list_needs(waiting, costs, environment),
+            *(["\n".join(["The site file lacks:", *(f"- {problem}" for problem in problems)])] if problems else []),
+            "Jobs, each with the numbers of those before it:\n" + "\n".join(_list_jobs(steps, record)),
+        ]
+    )
+
+
+def describe_here(request: Request, steps: Sequence[Step], record: Record, environment: Mapping[str, str]) -> str:
+    """Describe the commands that --local runs one after the other."""
+    waiting = _list_waiting(steps, record)
+    costs = {step.name: record.steps[step.name].cost for step in waiting}
+    seconds = sum(cost.seconds or 0.0 for cost in costs.values())
+    commands = "\n".join(shlex.join(local.make_command(step)) for step in waiting)
+    return "\n\n".join(
+        [
+            *_begin(request, "all steps on this machine"),
+            write_costs(record, Site.read(environment)),
+            *_sum_up(costs, seconds, "one step after the other. The start of servers comes on top"),
+            *_list_needs(waiting, costs, environment),
+            f"Commands, in this order; steps in a row that ask the same servers share them:\n{commands}",
+        ]
+    )
+
+
+def _begin(request: Request, place: str) -> list[str]:
+    head = f"{', '.join(map(str, request.tables))}: runs in {request.runs}, {place}"
+    return [head, *([request.explain_ignored()] if request.ignored else [])]
+
+
+def _list_waiting(steps: Sequence[Step], record: Record) -> list[Step]:
+    return [step for step in steps if not record.steps[step.name].finished]
 
 
 def write_costs(record: Record, site: Site) -> str:
@@ -53,21 +85,17 @@ def _write(value: float | None, form: str) -> str:
     return DASH if value is None else format(value, form)
 
 
-def _sum_up(steps: Sequence[Step], record: Record, site: Site) -> Iterator[str]:
+def _sum_up(costs: Mapping[str, Cost], seconds: float, place: str) -> Iterator[str]:
     """Sum the forecasts of the steps that are not finished."""
-    waiting = [step for step in steps if not record.steps[step.name].finished]
-    if not waiting:
+    if not costs:
         yield "Everything is finished."
         return
-    costs = {step.name: record.steps[step.name].cost for step in waiting}
     unknown = [name for name, cost in costs.items() if cost.seconds is None]
     hours = sum(cost.gpu_hours or 0.0 for cost in costs.values())
     tokens = sum(cost.tokens or 0.0 for cost in costs.values())
-    seconds, nodes = max(find_ends(waiting, costs).values()), count_most_nodes(waiting, costs, site)
-    place = f"on at most {nodes} {'node' if nodes == 1 else 'nodes'} at a time" if nodes else "on parts of nodes"
     yield (
         f"To do in all: {hours:,.1f} GPU-hours, {tokens:,.0f} tokens, {write_duration(seconds)}{_write_days(seconds)} "
-        f"{place}. The wait in the queue comes on top{_leave_out(unknown, len(costs))}."
+        f"{place}{_leave_out(unknown, len(costs))}."
     )
     if any(UNMEASURED in cost.source for cost in costs.values()):
         yield (
@@ -84,8 +112,8 @@ def _leave_out(unknown: Sequence[str], count: int) -> str:
     return f", and so do {len(unknown)} of {count} steps, for which there is no forecast of time" if unknown else ""
 
 
-def _list_needs(steps: Sequence[Step], record: Record, environment: Mapping[str, str]) -> Iterator[str]:
-    waiting = [step for step in steps if not record.steps[step.name].finished]
+def _list_needs(waiting: Sequence[Step], costs: Mapping[str, Cost], environment: Mapping[str, str]) -> Iterator[str]:
+    """List what the steps need beforehand."""
     weights = needs.list_weights(waiting)
     if weights:
         lines = [
@@ -94,14 +122,11 @@ def _list_needs(steps: Sequence[Step], record: Record, environment: Mapping[str,
         yield "\n".join(["Weights to fetch beforehand, on a machine with a connection:", *lines])
     yield from _list("Data to fetch beforehand (docs/reproduce.md says how):", needs.list_missing_data(waiting))
     yield from _list("Keys of providers to set:", needs.list_missing_keys(waiting, environment))
-    costs = {step.name: record.steps[step.name].cost for step in waiting}
     disk = needs.count_disk(weights, costs)
     yield (
         f"Disk: {disk:,.0f} GB for weights, downloaded corpora, replies, models and checkpoints; "
         "logs, and the documents that an ingest keeps, come on top."
     )
-    if problems := needs.find_site_problems(environment):
-        yield "\n".join(["The site file lacks:", *(f"- {problem}" for problem in problems)])
 
 
 def _list(head: str, needed: Mapping[str, Sequence[str]]) -> Iterator[str]:
