@@ -40,7 +40,8 @@ def run(tmp_path: Path, monkeypatch, tokenizer):
 
     def go(source: str, path: Path, *arguments: str) -> dict:
         recipe = str(REPO / "recipes" / "ingest" / f"ingest_{source}.yaml")
-        values = [f"path={path}", f"run={tmp_path / 'run'}", f"tokenizer={tokenizer}", "workers=1", *arguments]
+        values = [f"path={path}", f"run={tmp_path / 'run'}", f"tokenizer={tokenizer}", "workers=1"]
+        values += ["keep_rows=null", *arguments]
         monkeypatch.setattr(sys, "argv", ["ingest", recipe, *values])
         ingest.main()
         return read_manifest(tmp_path / "run")

@@ -58,7 +58,8 @@ def corpus(tmp_path_factory) -> Path:
 def command(corpus: Path, run: Path, *arguments: str) -> list[str]:
     # Small tasks: the files of the test are far below the size that makes a task.
     code = "from autodata.corpora import sources, ingest; sources._TASK_FILES = 1; ingest.main()"
-    values = [f"path={corpus / 'files'}", f"papers={corpus / 'papers'}", f"run={run}", "s2orc.english=false"]
+    values = [f"path={corpus / 'files'}", f"papers={corpus / 'papers'}", f"run={run}"]
+    values += ["s2orc.english=false", "keep_rows=null"]
     return [sys.executable, "-c", code, str(RECIPE), *values, *arguments]
 
 

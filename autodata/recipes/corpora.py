@@ -82,6 +82,7 @@ class IngestRecipe:
     path: str = field(default=MISSING, metadata=OPERATIONAL)  # folder of the files, identified by names and sizes
     papers: str | None = operational(None)  # for s2orc: folder of the `papers` data set, identified likewise
     abstracts: str | None = operational(None)  # for s2orc: folder of the `abstracts` data set, identified likewise
+    keep_rows: str | None = operational(None)  # folder where the rows once read stay for later runs; None: deleted
     opt_out: str | None = operational(None)  # file of ids, DOIs and URLs that must not be used, identified by content
     one_in: int = 1  # keep only one document in so many, drawn by its id
     near_duplicates: bool = True  # keep only the first of several texts whose word 5-grams are about 0.7 alike or more

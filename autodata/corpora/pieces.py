@@ -1,0 +1,82 @@
+"""Keeps the rows that can become documents: read once, cut into pieces of one size, and found again by later runs.
+
+A piece is the task of every later stage, so that one large file keeps many cores busy. The pieces depend on the files
+and on the keys that select rows, and on nothing else; a changed filter reads the pieces and not the corpus.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import orjson
+from datatrove.data import Document
+from datatrove.pipeline.writers.jsonl import JsonlWriter
+from filelock import FileLock, Timeout
+
+from autodata.corpora.record import Drop
+from autodata.corpora.rows import MAX_LINE_BYTES, BadRow, Row, read_rows
+from autodata.run.records import RunError, digest, write_file
+
+FORM = 1  # raise it when rows are kept in another way: older ones are then read anew
+PIECE_BYTES = 64 << 20  # of a compressed piece
+_PIECES, _INPUTS = "pieces", "inputs.json"
+
+
+class PieceWriter(JsonlWriter):
+    """Writes rows in pieces of `PIECE_BYTES`, with datatrove's writer, which begins a new file where one is full."""
+
+    def __init__(self, folder: Path):
+        path, name = str(folder / _PIECES), "${rank}.jsonl.zst"
+        super().__init__(path, name, "zstd", lambda _, d: d.metadata, max_file_size=PIECE_BYTES)
+
+    def keep(self, row: Row, rank: int) -> None:
+        """Write a row. Raises Drop."""
+        facts = {"file": row.file, "line": row.line, "encoding": row.encoding}
+        self.write(Document("", "", metadata=facts | {"row": _pack(row.value)}), rank)
+
+
+def list_pieces(folder: Path) -> list[Path]:
+    """List the pieces in the order of the rows."""
+    pieces = [(*path.name.split("_"), path) for path in (folder / _PIECES).glob("*.zst")]
+    return [path for _, _, path in sorted((rank, int(number), path) for number, rank, path in pieces)]
+
+
+def read_piece(path: Path) -> Iterator[Row]:
+    """Yield the rows of a piece. Raises RunError if it is damaged."""
+    for row in read_rows(path, path.name, 2 * MAX_LINE_BYTES):
+        if isinstance(row, BadRow):
+            raise RunError(f"{path}: {row.reason}; delete the folder {path.parent.parent} and run the command again")
+        value = row.value
+        yield Row(value["file"], value["line"], value["row"], value["encoding"])
+
+
+@contextmanager
+def hold(folder: Path, inputs: Mapping[str, object]) -> Iterator[Path]:
+    """Lock the folder of a stage that other runs may use, and say inside what it was made from. Raises RunError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            write_file(folder / _INPUTS, json.dumps(inputs, indent=1))
+            yield folder
+    except Timeout:
+        raise RunError(f"{folder}: another command writes these rows; wait for it, and run yours again") from None
+
+
+def name_folder(parent: Path, kind: str, inputs: Mapping[str, object]) -> Path:
+    """Return the folder of what was made from these inputs."""
+    return parent / f"{kind}-{digest(json.dumps({'form': FORM, **inputs}, sort_keys=True).encode())[:16]}"
+
+
+def _pack(value: Mapping[str, object]) -> orjson.Fragment:
+    """Write a row as JSON; what JSON does not have (times, bytes) is null. Raises Drop."""
+    try:
+        return orjson.Fragment(orjson.dumps(value, default=_drop, option=orjson.OPT_PASSTHROUGH_DATETIME))
+    except TypeError as error:
+        if "ecursion" in str(error):
+            raise Drop("nested too deeply") from None
+    return orjson.Fragment(json.dumps(value, default=_drop).encode())  # half of a surrogate pair, or a large number
+
+
+def _drop(_: object) -> None:
+    """Stand for a value that JSON does not have."""
