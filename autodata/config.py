@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from autodata import command
 from autodata.recipes import budgets
-from autodata.recipes.corpora import DownloadRecipe, IngestRecipe
+from autodata.recipes.corpora import DownloadRecipe, HubRecipe, IngestRecipe
 from autodata.recipes.data import DatasetRecipe, JudgeAuditRecipe
 from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe, StudyRecipe, TableRecipe
 from autodata.recipes.generation import GenerateRecipe
@@ -31,6 +31,7 @@ R = TypeVar("R")
 # The schema of a recipe, by how the name of its file begins, or else the name of its folder.
 SCHEMAS = {
     "download": DownloadRecipe,
+    "hub": HubRecipe,
     "ingest": IngestRecipe,
     "generate": GenerateRecipe,
     "dataset": DatasetRecipe,

@@ -341,3 +341,28 @@ def test_a_recipe_keeps_the_languages_that_it_names(run, tmp_path: Path):
     manifest = run("own", texts, "quality.languages=[en]")
     assert (manifest["kept"], manifest["dropped"]) == (1, {"another language": 1})
     assert read_dropped(tmp_path / "run") == {("two.txt", 1, "another language")}
+
+
+def test_documents_with_a_benchmark_text_are_dropped_and_named(run, tmp_path: Path):
+    rows = [
+        {"id": "clean", "text": "Water is wet, and that is all."},
+        {"id": "leak", "text": read_text("cs_01")[1][0]},
+    ]
+    words = read_text("cs_01")[1][0].split()
+    (tmp_path / "bench.jsonl").write_text(json.dumps({"question": f"Is it so? {' '.join(words[3:18])}"}))
+    folder = write_rows(tmp_path / "rows", a=rows)
+    manifest = run("own", folder, f"decontaminate=[{tmp_path / 'bench.jsonl'}]")
+    assert (manifest["kept"], manifest["dropped"]) == (1, {"contains a text of a benchmark": 1})
+    (row,) = read_table(tmp_path / "run" / "dropped")
+    assert row["id"] == "leak"
+    assert row["detail"].startswith("bench.jsonl:1: ")
+    assert "a.jsonl:2 (leak)" in (tmp_path / "run" / "report.md").read_text()
+    (tmp_path / "bench.jsonl").write_text("{}")
+    with fails("made from other inputs"):
+        run("own", folder, f"decontaminate=[{tmp_path / 'bench.jsonl'}]")
+
+
+def test_a_benchmark_that_is_missing_is_an_error_before_anything_is_read(run, tmp_path: Path):
+    with fails("decontaminate: .*nowhere.jsonl: no .jsonl"):
+        run("own", SAMPLES / "own", f"decontaminate=[{tmp_path / 'nowhere.jsonl'}]")
+    assert not (tmp_path / "run").exists()

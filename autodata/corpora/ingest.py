@@ -13,6 +13,7 @@ from pathlib import Path
 from autodata import command
 from autodata.config import RecipeError, load
 from autodata.corpora import funnel, quality, sources
+from autodata.corpora.benchmarks import find_files
 from autodata.corpora.documents import INGESTED
 from autodata.corpora.executors import Stage, run_stage
 from autodata.corpora.files import is_remote
@@ -26,7 +27,7 @@ from autodata.corpora.tokens import CountTokens
 from autodata.recipes.corpora import IngestRecipe
 from autodata.run.folder import Run
 from autodata.run.progress import Progress
-from autodata.run.records import RunError, digest
+from autodata.run.records import RunError, digest, hash_path
 from autodata.serving.embedded import resolve_weights
 
 DROPPED, REPORT, CHART = "dropped", "report.md", "funnel.png"
@@ -137,8 +138,11 @@ def _run(recipe: IngestRecipe) -> None:
     sizes = {name: size for name, (size, _) in files.items()}
     read = {"files": sizes, "papers": _list_sizes(joined), "opt_out": sorted(sources.read_opt_out(recipe.opt_out))}
     inputs = {key: digest(json.dumps(value).encode()) for key, value in read.items()}
+    benchmarks = find_files(recipe.decontaminate)
+    inputs |= {f"benchmark {file.name} {number}": hash_path(file) for number, file in enumerate(benchmarks)}
     if not is_remote(recipe.path):
         recipe = replace(recipe, path=str(Path(recipe.path).resolve()))
+    recipe = replace(recipe, decontaminate=[str(Path(path).resolve()) for path in recipe.decontaminate])
     with Run(recipe.run, "ingest", recipe, inputs) as run:
         if run.is_finished:
             shutil.rmtree(run.path("work"), ignore_errors=True)  # left by a command that was killed at the end

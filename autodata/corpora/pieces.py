@@ -19,27 +19,35 @@ from autodata.corpora.rows import MAX_LINE_BYTES, BadRow, Row, read_rows
 from autodata.run.records import RunError, digest, write_file
 
 FORM = 1  # raise it when rows are kept in another way: older ones are then read anew
-PIECE_BYTES = 64 << 20  # of a compressed piece
+PIECE_BYTES = 256 << 20  # before compression
 _PIECES, _INPUTS = "pieces", "inputs.json"
 
 
 class PieceWriter(JsonlWriter):
-    """Writes rows in pieces of `PIECE_BYTES`, with datatrove's writer, which begins a new file where one is full."""
+    """Writes the rows of a task with datatrove's writer, and begins a new piece where one is full."""
 
     def __init__(self, folder: Path):
-        path, name = str(folder / _PIECES), "${rank}.jsonl.zst"
-        super().__init__(path, name, "zstd", lambda _, d: d.metadata, max_file_size=PIECE_BYTES)
+        super().__init__(str(folder / _PIECES), "${rank}_${piece}.jsonl.zst", "zstd", adapter=_get_row)
+        self._number, self._bytes = 0, 0
 
     def keep(self, row: Row, rank: int) -> None:
         """Write a row. Raises Drop."""
-        facts = {"file": row.file, "line": row.line, "encoding": row.encoding}
-        self.write(Document("", "", metadata=facts | {"row": _pack(row.value)}), rank)
+        packed = _pack(row.value)
+        if self._bytes >= PIECE_BYTES:
+            self.close()
+            self._number, self._bytes = self._number + 1, 0
+        self._bytes += len(packed)
+        kept = {"file": row.file, "line": row.line, "encoding": row.encoding, "row": orjson.Fragment(packed)}
+        self.write(Document("", "", metadata={"row": kept}), rank, piece=f"{self._number:05d}")
+
+
+def _get_row(_: JsonlWriter, document: Document) -> dict[str, object]:
+    return document.metadata["row"]
 
 
 def list_pieces(folder: Path) -> list[Path]:
     """List the pieces in the order of the rows."""
-    pieces = [(*path.name.split("_"), path) for path in (folder / _PIECES).glob("*.zst")]
-    return [path for _, _, path in sorted((rank, int(number), path) for number, rank, path in pieces)]
+    return sorted((folder / _PIECES).glob("*.zst"))
 
 
 def read_piece(path: Path) -> Iterator[Row]:
@@ -68,14 +76,14 @@ def name_folder(parent: Path, kind: str, inputs: Mapping[str, object]) -> Path:
     return parent / f"{kind}-{digest(json.dumps({'form': FORM, **inputs}, sort_keys=True).encode())[:16]}"
 
 
-def _pack(value: Mapping[str, object]) -> orjson.Fragment:
+def _pack(value: Mapping[str, object]) -> bytes:
     """Write a row as JSON; what JSON does not have (times, bytes) is null. Raises Drop."""
     try:
-        return orjson.Fragment(orjson.dumps(value, default=_drop, option=orjson.OPT_PASSTHROUGH_DATETIME))
+        return orjson.dumps(value, default=_drop, option=orjson.OPT_PASSTHROUGH_DATETIME)
     except TypeError as error:
         if "ecursion" in str(error):
             raise Drop("nested too deeply") from None
-    return orjson.Fragment(json.dumps(value, default=_drop).encode())  # half of a surrogate pair, or a large number
+    return json.dumps(value, default=_drop).encode()  # half of a surrogate pair, or a large number
 
 
 def _drop(_: object) -> None:

@@ -19,6 +19,7 @@ from datatrove.pipeline.base import PipelineStep
 from datatrove.pipeline.writers.parquet import ParquetWriter
 
 from autodata.corpora import papers, pieces, pii
+from autodata.corpora.benchmarks import Benchmarks
 from autodata.corpora.files import Place, locate
 from autodata.corpora.quality import Quality
 from autodata.corpora.record import Drop
@@ -132,12 +133,14 @@ class Read(PipelineStep):
     def run(self, data: object = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         source, tally = Source(self.recipe, self.join), Tally()
         quality = Quality(self.recipe.quality)
+        contents = Benchmarks.read(self.recipe.decontaminate)
         with write_documents(self.work / "dropped" / "read", _DROPPED) as dropped:
             drops = _Drops(source, tally, dropped, rank)
             for row in pieces.read_piece(self.tasks[rank]):
                 try:
                     document = _make(source, row, tally)
                     quality.check(document)
+                    contents.check(document.text)
                 except Drop as drop:
                     drops.add(row, drop)
                 else:

@@ -93,6 +93,7 @@ class IngestRecipe:
     principia: PrincipiaFilters = field(default_factory=PrincipiaFilters)
     own: OwnFilters = field(default_factory=OwnFilters)
     quality: QualityFilters = field(default_factory=QualityFilters)
+    decontaminate: list[str] = field(default_factory=list, metadata=OPERATIONAL)  # benchmarks, identified by content
     executor: str = operational("local")  # "local" or "slurm"
     workers: int | None = operational(None)  # tasks at a time; None: one per core, on Slurm as many as it gives
     slurm: SlurmArray = field(default_factory=SlurmArray, metadata=OPERATIONAL)
@@ -111,3 +112,17 @@ class DownloadRecipe:
     retries: int = 6
     timeout_s: float = 60.0
     requests_per_second: float = 1.0  # the rate that a key allows
+
+
+@dataclass
+class HubRecipe:
+    """Downloads files of a data set from the Hugging Face hub."""
+
+    to: str = MISSING
+    repo: str = MISSING  # owner/name of the data set
+    files: list[str] = MISSING  # names, in which * and ? stand for other characters
+    revision: str = "main"
+    workers: int = 4  # files at a time
+    retries: int = 6
+    timeout_s: float = 60.0
+    token_env: str = "HF_TOKEN"  # name of the environment variable, never the token
