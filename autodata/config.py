@@ -31,7 +31,6 @@ R = TypeVar("R")
 # The schema of a recipe, by how the name of its file begins, or else the name of its folder.
 SCHEMAS = {
     "download": DownloadRecipe,
-    "hub": HubRecipe,
     "ingest": IngestRecipe,
     "generate": GenerateRecipe,
     "dataset": DatasetRecipe,
@@ -43,6 +42,7 @@ SCHEMAS = {
     "table": TableRecipe,
     "analysis": StudyRecipe,
     "meta": MetaRecipe,
+    "hub": HubRecipe,
 }
 RETIRED = ("guidance", "metrics_port")  # keys of earlier versions, which stand in the recipes of their run folders
 

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from autodata import command
 from autodata.config import RecipeError, load, semantic_hash, semantic_values
-from autodata.corpora import benchmarks as benchmark_files
+from autodata.corpora.text import benchmarks as benchmark_files
 from autodata.data import card, decontamination, duplicates, filters, parquet
 from autodata.data.decontamination import Match
 from autodata.data.examples import DECONTAMINATION, EXAMPLES, STATISTICS, Arm, find_licence, make_example, read_arm

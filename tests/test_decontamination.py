@@ -8,8 +8,8 @@ import pytest
 
 from autodata import dataset as module
 from autodata.config import RecipeError
-from autodata.corpora.benchmarks import Benchmarks, Text, find_files, read_texts
 from autodata.corpora.record import Drop
+from autodata.corpora.text.benchmarks import Benchmarks, Text, find_files, read_texts
 from autodata.data.decontamination import Match, count_unchecked, find_matches, gather_texts
 from autodata.data.examples import Arm, make_example
 from autodata.types import Candidate, Example

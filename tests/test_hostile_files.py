@@ -16,7 +16,7 @@ from pypdf import PdfReader, PdfWriter
 from rich.console import Console
 
 from autodata import status
-from autodata.corpora import pdf
+from autodata.corpora.text import pdf
 from autodata.journal import export
 from autodata.report import index as report
 from autodata.run.folder import read_manifest

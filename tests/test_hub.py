@@ -7,7 +7,8 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.hf_api import RepoFile
 
-from autodata.corpora import hub, s2_api
+from autodata.corpora import hub
+from autodata.corpora.remote import s2_api
 from tests.helpers.commands import fails
 from tests.helpers.fake_hub import FakeHub, Repo, fake_hub
 

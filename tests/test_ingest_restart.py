@@ -100,7 +100,7 @@ def test_killed_again_and_again(corpus, undisturbed, tmp_path):
         marked = os.environ | {"INGEST_OF": str(run)}
         started = subprocess.Popen(command(corpus, run, "workers=2"), cwd=REPO, stderr=subprocess.DEVNULL, env=marked)
         try:
-            started.wait(chance.uniform(1.2, 3.0) * (1 + attempt / 5))  # wait longer: the machine may be slow
+            started.wait(chance.uniform(1.2, 3.0) * (1 + attempt / 3))  # wait longer: the machine may be slow
         except subprocess.TimeoutExpired:
             started.send_signal(signal.SIGKILL)
             started.wait()

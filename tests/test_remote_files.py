@@ -7,8 +7,8 @@ import fsspec
 import pytest
 
 from autodata.config import RecipeError
-from autodata.corpora import files
-from autodata.corpora.files import Remote, list_files
+from autodata.corpora.remote import files
+from autodata.corpora.remote.files import Remote, list_files
 from autodata.corpora.rows import BadRow, read_rows
 from autodata.run.records import RunError
 from tests.helpers.make_samples import SAMPLES

@@ -22,8 +22,8 @@ from rich import progress as bars
 
 from autodata import command
 from autodata.config import RecipeError, load
-from autodata.corpora.s2_api import Api, DownloadError, Expired, require_plain
-from autodata.corpora.transfer import Damaged, Show, fetch
+from autodata.corpora.remote.s2_api import Api, DownloadError, Expired, require_plain
+from autodata.corpora.remote.transfer import Damaged, Show, fetch
 from autodata.recipes.corpora import DownloadRecipe
 
 LIST = "download.json"

@@ -21,8 +21,8 @@ from rich import progress as bars
 
 from autodata import command
 from autodata.config import RecipeError, load
-from autodata.corpora.s2_api import DownloadError, Expired
-from autodata.corpora.transfer import Damaged, fetch
+from autodata.corpora.remote.s2_api import DownloadError, Expired
+from autodata.corpora.remote.transfer import Damaged, fetch
 from autodata.recipes.corpora import HubRecipe
 
 

@@ -13,16 +13,16 @@ from pathlib import Path
 from autodata import command
 from autodata.config import RecipeError, load
 from autodata.corpora import funnel, quality, sources
-from autodata.corpora.benchmarks import find_files
 from autodata.corpora.documents import INGESTED
 from autodata.corpora.executors import Stage, run_stage
-from autodata.corpora.files import is_remote
 from autodata.corpora.papers import count_papers
 from autodata.corpora.pieces import list_pieces
 from autodata.corpora.pipeline import Read, Tally, count_tokens, load_unique, write_documents
+from autodata.corpora.remote.files import is_remote
 from autodata.corpora.repeats import CONFIG, Buckets, Signature, choose, save_hashes
 from autodata.corpora.selection import Selection
 from autodata.corpora.sources import Listing
+from autodata.corpora.text.benchmarks import find_files
 from autodata.corpora.tokens import CountTokens
 from autodata.recipes.corpora import IngestRecipe
 from autodata.run.folder import Run

@@ -8,13 +8,13 @@ from pathlib import PurePath
 import orjson
 
 from autodata.corpora import parses
-from autodata.corpora.files import Place, bring_here
-from autodata.corpora.pdf import read_pdf
 from autodata.corpora.principia import write_problem
 from autodata.corpora.record import Drop, Record, require_length
+from autodata.corpora.remote.files import Place, bring_here
 from autodata.corpora.rows import LINES, BadRow, Row, open_file, read_rows, split_ending
 from autodata.corpora.text import layout
 from autodata.corpora.text.encodings import decode, normalize
+from autodata.corpora.text.pdf import read_pdf
 from autodata.recipes.corpora import OwnFilters
 
 _PLAIN = (".txt", ".text", ".md", ".markdown", ".rst", ".tex")

@@ -18,14 +18,15 @@ from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 from datatrove.pipeline.writers.parquet import ParquetWriter
 
-from autodata.corpora import papers, pieces, pii
-from autodata.corpora.benchmarks import Benchmarks
-from autodata.corpora.files import Place, locate
+from autodata.corpora import papers, pieces
 from autodata.corpora.quality import Quality
 from autodata.corpora.record import Drop
+from autodata.corpora.remote.files import Place, locate
 from autodata.corpora.repeats import REASONS
 from autodata.corpora.rows import BadRow, Row, read_parquet
 from autodata.corpora.sources import Source, read_values
+from autodata.corpora.text import pii
+from autodata.corpora.text.benchmarks import Benchmarks
 from autodata.corpora.text.encodings import normalize
 from autodata.recipes.corpora import IngestRecipe
 

@@ -14,7 +14,7 @@ from typing import BinaryIO
 import orjson
 import zstandard
 
-from autodata.corpora.files import Place, Remote
+from autodata.corpora.remote.files import Place, Remote
 from autodata.corpora.text.encodings import decode, find_wide
 
 MAX_LINE_BYTES = 64 << 20

@@ -8,9 +8,9 @@ from pathlib import Path
 from autodata.config import RecipeError
 from autodata.corpora import papers, sources
 from autodata.corpora.executors import Stage, run_stage
-from autodata.corpora.files import is_remote
 from autodata.corpora.pieces import hold, name_folder
 from autodata.corpora.pipeline import Join, Select
+from autodata.corpora.remote.files import is_remote
 from autodata.corpora.sources import Listing
 from autodata.recipes.corpora import IngestRecipe
 from autodata.run.progress import Progress

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from autodata.config import RecipeError
-from autodata.corpora import files as corpus_files
 from autodata.corpora import own, pile_of_law, principia, s2orc
-from autodata.corpora.files import locate
 from autodata.corpora.papers import Abstracts, Eligible
 from autodata.corpora.record import Drop, Record, require_drawn
+from autodata.corpora.remote import files as corpus_files
+from autodata.corpora.remote.files import locate
 from autodata.corpora.rows import SUFFIXES, BadRow, Row, read_rows
 from autodata.recipes.corpora import IngestRecipe
 

@@ -7,7 +7,7 @@ end of a line make no difference.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from autodata.corpora.benchmarks import NGRAM, SHORT, Text, fold
+from autodata.corpora.text.benchmarks import NGRAM, SHORT, Text, fold
 from autodata.corpora.text.words import Gram, grams, split_words
 from autodata.types import Example
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from autodata.corpora.s2_api import Expired, require_data, retry
+from autodata.corpora.remote.s2_api import Expired, require_data, retry
 
 _MD5 = re.compile(r'"([0-9a-f]{32})"')  # an ETag that is an MD5; for a file that S3 stored in parts it is not
 Show = Callable[[int, int | None], None]  # called with the bytes so far and the size of the file, if known
