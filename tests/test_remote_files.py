@@ -33,7 +33,7 @@ def test_a_corpus_in_a_store_gives_the_same_documents(run, store, tmp_path):
     manifest = run(
         "s2orc", "memory://corpora/s2orc", "papers=memory://corpora/papers", SHORT, f"run={tmp_path / 'remote'}"
     )
-    assert manifest["kept"] == 10
+    assert manifest["kept"] == 11
     assert read_table(tmp_path / "remote" / "documents") == read_table(tmp_path / "run" / "documents")
 
 
@@ -49,6 +49,7 @@ def test_files_are_listed_without_hidden_ones_and_with_their_version(store, tmp_
     assert list(listed) == [
         "pes2o/pes2o_v3-0000.json.gz",
         "s2orc/20230905_0000.gz",
+        "s2orc_2020/pdf_parses_0.jsonl.gz",
         "s2orc_v2/20260917_0000.gz",
     ]
     before = listed["s2orc/20230905_0000.gz"]
