@@ -7,7 +7,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,6 +44,19 @@ SCHEMAS = {
     "meta": MetaRecipe,
     "hub": HubRecipe,
 }
+COMMANDS = {
+    DownloadRecipe: "python -m autodata.corpora.download",
+    IngestRecipe: "python -m autodata.corpora.ingest",
+    GenerateRecipe: "python -m autodata.generate",
+    DatasetRecipe: "python -m autodata.dataset",
+    GrpoRecipe: "training/grpo.py",
+    EvalRecipe: "python -m eval.run",
+    JudgeAuditRecipe: "python -m autodata.judge_audit",
+    QuestionTypesRecipe: "python -m eval.question_types",
+    TableRecipe: "python -m eval.tables",
+    StudyRecipe: "python -m eval.study",
+    MetaRecipe: "python -m autodata.meta.optimize",
+}
 RETIRED = ("guidance", "metrics_port")  # keys of earlier versions, which stand in the recipes of their run folders
 
 
@@ -61,7 +74,10 @@ class Layer:
 
 def load(schema: type[R], arguments: list[str]) -> R:
     """Load a recipe, then the files and `key=value` after it in `arguments`; later ones win. Raises RecipeError."""
-    config = _merge(schema, _layers(schema, arguments))
+    try:
+        config = _merge(schema, _layers(schema, arguments))
+    except RecipeError as error:
+        raise RecipeError(_name_stage(schema, arguments) or str(error)) from error
     if missing := sorted(OmegaConf.missing_keys(config)):
         hint = f"add it to the file or append {missing[0]}=… to the command"
         if missing[0].endswith(".endpoint"):
@@ -73,6 +89,16 @@ def load(schema: type[R], arguments: list[str]) -> R:
         for problem in budgets.find_problems(recipe):
             raise RecipeError(f"{arguments[0]}: {problem}")
     return recipe
+
+
+def _name_stage(schema: type, arguments: list[str]) -> str:
+    """Say which command a recipe is for if its name says that this is another one; else nothing."""
+    with suppress(RecipeError, IndexError):
+        fitting = schema_for(arguments[0])
+        is_there = Path(arguments[0]).is_file()
+        if is_there and fitting is not schema and fitting in COMMANDS and schema in COMMANDS:
+            return f"{arguments[0]} is a recipe for {COMMANDS[fitting]}, not for {COMMANDS[schema]}"
+    return ""
 
 
 def is_resolved(path: Path) -> bool:
@@ -278,12 +304,17 @@ def _key_lines(node: yaml.Node | None, prefix: str) -> list[tuple[str, int]]:
 @command.report_errors()
 def main() -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Column, Table
 
-    table = Table(Column("key", overflow="fold"), "value", "set in", "note")
+    # Nothing is cut off: on a screen long values fold, and in a pipe a row has all the room it needs.
+    table = Table(*(Column(name, overflow="fold") for name in ("key", "value", "set in", "note")))
     for row in explain(command.read_recipe(__doc__)):
-        table.add_row(*row)
-    Console().print(table)
+        table.add_row(*map(escape, row))
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, Console(width=100_000).measure(table).maximum)
+    console.print(table)
 
 
 if __name__ == "__main__":

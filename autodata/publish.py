@@ -1,9 +1,12 @@
 """Publish a finished data set, trained model or evaluation on the Hugging Face Hub. No other command uploads.
 
 python -m autodata.publish RUN --to owner/name [--private] [--dry-run] [--allow-unknown-licence]
+python -m autodata.publish RUNS --pack PACK.zip [--tables RECIPES]    # one file from which anyone can make them again
 
 The files to upload are written to RUN/publish, and the repository becomes a mirror of that folder. --dry-run stops
-before the upload. The token comes from HF_TOKEN or `hf auth login`.
+before the upload. The token comes from HF_TOKEN or `hf auth login`. --pack uploads nothing: it writes the stored
+replies, recipes and documents of all finished runs below a folder into one file, and proves with `autodata.replay`
+that the same comes out.
 """
 
 import argparse
@@ -13,9 +16,12 @@ from pathlib import Path
 
 from autodata import command
 from autodata.data.release import ReleaseKind, find_leaks, stage
+from autodata.replay.make import make_pack
+from autodata.replay.replay import describe
 from autodata.run.folder import fresh_folder
 from autodata.run.records import RunError
 from autodata.stats.writing import write_count
+from autodata.types import WrongCall
 
 _REPO = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 _FILES_OF_HUB = {".gitattributes", "README.md"}  # the Hub itself may have made these
@@ -87,20 +93,40 @@ def _explain(error) -> str:
 def _read_arguments() -> argparse.Namespace:
     parser = command.make_parser(__doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="a finished run of a data set, training or evaluation")
-    parser.add_argument("--to", required=True, metavar="owner/name", help="the repository on the Hub")
+    goal = parser.add_mutually_exclusive_group(required=True)
+    goal.add_argument("--to", metavar="owner/name", help="the repository on the Hub")
+    goal.add_argument("--pack", type=Path, metavar="PACK.zip", help="the pack to make of all runs below RUN")
+    tables_help = "recipes of tables: a file or a folder"
+    parser.add_argument("--tables", type=Path, metavar="RECIPES", help=tables_help)
     parser.add_argument("--private", action="store_true", help="make the repository private")
     parser.add_argument("--dry-run", action="store_true", help="list the files and stop before the upload")
     unknown_help = "publish even if the licence of a document is unknown"
     parser.add_argument("--allow-unknown-licence", action="store_true", help=unknown_help)
     options = parser.parse_args()
-    if not _REPO.fullmatch(options.to):
+    if options.tables and not options.pack:
+        parser.error("--tables: only a pack holds tables; add --pack PACK.zip")
+    if options.to is not None and not _REPO.fullmatch(options.to):
         parser.error(f"--to {options.to}: the name of a repository has the form owner/name")
     return options
+
+
+def _make_pack(options: argparse.Namespace) -> None:
+    """Make a pack and say what it holds. Raises WrongCall, PackError."""
+    if not options.run.is_dir() or not options.pack.absolute().parent.is_dir():
+        raise WrongCall(f"{options.run} → {options.pack}: both the runs and the folder of the pack must be there")
+    tables = options.tables
+    recipes = sorted(tables.glob("table*.yaml")) if tables and tables.is_dir() else [tables] if tables else []
+    pack = make_pack(options.run, recipes, options.pack, lambda made: print(describe(made), flush=True))
+    for name, reason in pack.kept.items():
+        print(f"{name}: not made again, because {reason}; the pack holds its records")
+    print(f"{options.pack}: {options.pack.stat().st_size:,} bytes; a replay gave the same")
 
 
 @command.report_errors()
 def main() -> None:
     options = _read_arguments()
+    if options.pack:
+        return _make_pack(options)
     # Must happen before the Hub's client is imported: a publish command goes online even on a machine kept offline.
     is_offline = os.environ.pop("HF_HUB_OFFLINE", "0") not in ("", "0")
     folder, kind = prepare(options.run, options.allow_unknown_licence)

@@ -63,6 +63,7 @@ class Sighting:
     is_held: bool | None  # True if a process holds the run folder; None if this machine cannot see it
     job: bool | None  # True if its Slurm job waits or runs; None without a job, or if Slurm does not answer
     servers: list[Serving]
+    problem: str = ""  # the error that ended the last session
 
     @property
     def is_dead(self) -> bool:
@@ -85,6 +86,8 @@ class Sighting:
             why = "its Slurm job has ended" if self.job is False else "no news for a long time"
             why = "no process holds the run folder" if self.is_held is False else why
             return f"looks dead ({why}), {ago}; run the same command again to resume"
+        if self.problem and self.snapshot.state in ENDS:
+            return f"{self.problem}; {ago}"
         is_silent = self.snapshot.state not in ENDS and (self.age_s or 0.0) > SILENT_S
         return f"alive but silent, {ago}" if is_silent else ago
 
@@ -97,7 +100,8 @@ def look(run: Path, watch: LeaseWatch) -> Sighting:
     held = is_held(run) if snapshot is None or snapshot.host == socket.gethostname() else None
     asks_slurm = snapshot and snapshot.slurm_job_id and snapshot.state not in ENDS and held is None
     job = jobs.is_alive(snapshot.slurm_job_id) if asks_slurm else None
-    return Sighting(str(run), snapshot, manifest, _tell_age(snapshot), held, job, look_at_servers(watch))
+    servers = look_at_servers(watch)
+    return Sighting(str(run), snapshot, manifest, _tell_age(snapshot), held, job, servers, _read_problem(run))
 
 
 def _read_manifest(run: Path) -> str:
@@ -106,6 +110,14 @@ def _read_manifest(run: Path) -> str:
     except RunError:
         return "damaged"
     return "missing" if manifest is None else "finished" if manifest.get("finished") else "not finished"
+
+
+def _read_problem(run: Path) -> str:
+    """Return the error that ended the last session of a run; empty if it ended well or was killed."""
+    with suppress(RunError, AttributeError):
+        sessions = (read_manifest(run) or {}).get("sessions") or [{}]
+        return str(sessions[-1].get("problem") or "")
+    return ""
 
 
 def _tell_age(snapshot: Snapshot | None) -> float | None:
@@ -128,7 +140,7 @@ def tell(sighting: Sighting) -> str:
     if sighting.snapshot is None:
         return f"{sighting.run}: {sighting.explain()}"
     line = f"{sighting.run}: {describe(sighting.snapshot)}"
-    return f"{line}; {sighting.explain()}" if sighting.is_dead else line
+    return f"{line}; {sighting.explain()}" if sighting.is_dead or sighting.problem else line
 
 
 def to_json(sighting: Sighting) -> str:

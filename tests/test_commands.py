@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from autodata.__main__ import MODULES
 from autodata.recipes.models import Canary, Endpoint, Server
 from autodata.serving import probes
 from autodata.serving.measured import EndpointError
@@ -18,7 +19,11 @@ from tests.helpers.fake_server import Scripted, completion, fake_server
 REPO = Path(__file__).parent.parent
 FILES = [p for folder in ("autodata", "eval", "training") for p in sorted((REPO / folder).rglob("*.py"))]
 FRAME = "@command.report_errors()\ndef main("
-COMMANDS = [".".join(p.relative_to(REPO).with_suffix("").parts) for p in FILES if FRAME in p.read_text("utf-8")]
+COMMANDS = [
+    ".".join(p.relative_to(REPO).with_suffix("").parts)
+    for p in FILES
+    if FRAME in p.read_text("utf-8") and p.stem != "__main__"  # which only chooses one of the others
+]
 DEMO = "recipes/demo/generate.yaml"
 # A recipe of each command that asks models.
 RECIPES = {
@@ -34,6 +39,8 @@ RECIPES = {
     "eval.question_types": "recipes/science/question_types.yaml",
     "training.grpo": "recipes/cs/grpo.yaml",
 }
+# They belong to developers, or are started by accelerate or Slurm.
+LEFT_OUT = {"autodata.fidelity", "training.grpo", "eval.campaign"}
 OPTIONS = {"autodata.publish": ["--to", "owner/name"]}  # options that a command requires
 
 
@@ -60,7 +67,34 @@ def list_required(call, name: str) -> list[str]:
 
 
 def test_only_workers_that_no_user_starts_read_their_arguments_by_hand():
-    assert [p.stem for p in FILES if "sys.argv" in p.read_text("utf-8")] == ["pdf", "symbolic"]
+    assert [p.stem for p in FILES if "sys.argv" in p.read_text("utf-8")] == [
+        "__main__",  # what stands behind the name of a command belongs to that command
+        "pdf",
+        "symbolic",
+    ]
+
+
+def test_one_command_leads_to_all_that_a_user_calls(call):
+    code, out, _ = call("autodata.__main__", "--help")
+    assert code == 0
+    assert all(re.search(rf"^  {name} +\w", out, re.MULTILINE) for name in MODULES)
+    left_out = {name for name in COMMANDS if name not in MODULES.values()}
+    assert all(name.startswith("autodata.cluster.") for name in left_out - LEFT_OUT)
+    assert not {*MODULES.values()} - {*COMMANDS}
+
+
+def test_one_command_hands_everything_else_on(call, monkeypatch, capsys):
+    code, out, _ = call("autodata.__main__", "generate", "--help")
+    assert (code, out.partition("\n")[0]) == (0, call("autodata.generate", "--help")[1].partition("\n")[0])
+    assert call("autodata.__main__", "verify", "/nope")[::2] == (2, call("autodata.verify", "/nope")[2])
+    assert (
+        call("autodata.__main__", "generat")[2] == "error: autodata generat: no such command; did you mean generate?\n"
+    )
+    assert call("autodata.__main__", "completion", "fish")[0] == 2
+    monkeypatch.setattr(sys, "argv", ["autodata", "completion", "bash"])
+    importlib.import_module("autodata.__main__").main()
+    completion = capsys.readouterr().out + 'COMP_WORDS=(autodata gen); COMP_CWORD=1; _autodata; echo "$COMPREPLY"'
+    assert subprocess.run(["bash", "-c", completion], capture_output=True, text=True).stdout == "generate\n"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -91,10 +125,39 @@ def test_a_recipe_that_is_not_there_is_a_wrong_call(call, name, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "recipe", "message"),
+    [
+        ("autodata.generate", "demo/dataset.yaml", "python -m autodata.dataset, not for python -m autodata.generate"),
+        ("autodata.dataset", "demo/generate.yaml", "python -m autodata.generate, not for python -m autodata.dataset"),
+        ("eval.run", "demo/generate.yaml", "python -m autodata.generate, not for python -m eval.run"),
+        ("eval.tables.write", "demo/grpo.yaml", "training/grpo.py, not for python -m eval.tables"),
+    ],
+)
+def test_a_recipe_of_another_stage_is_named_with_its_command(call, name, recipe, message):
+    code, _, error = call(name, f"recipes/{recipe}")
+    assert (code, error) == (2, f"error: recipes/{recipe} is a recipe for {message}\n")
+
+
+def test_a_run_of_another_kind_is_named(call, tmp_path):
+    (tmp_path / "manifest.json").write_text('{"finished": "now", "inputs": {"kind": "generate"}, "outputs": {}}')
+    code, _, error = call("autodata.verify", str(tmp_path))
+    wanted = "a run of kind generate; name one of kind dataset, which python -m autodata.dataset makes"
+    assert (code, error) == (2, f"error: {tmp_path}: {wanted}\n")
+
+
+def test_explained_values_are_whole_in_a_pipe(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["config", "recipes/demo/generate.yaml"])
+    importlib.import_module("autodata.config").main()
+    out = capsys.readouterr().out
+    assert "recipes/demo/generate.yaml:3" in out
+    assert not re.search(r"\w… ", out)
+
+
+@pytest.mark.parametrize(
     "words",
-    ["verify RUN", "status RUN", "report.index RUN", "journal RUN", "journal RUN export x", "salvage RUN",
-     "export RUN", "publish RUN --to owner/name", "plan.plan recipes/demo/generate.yaml --like RUN",
-     "eval.truncation RUN", "eval.attribution RUN RUN"],
+    ["verify RUN", "status RUN", "report.index RUN", "journal.actions RUN", "journal.actions RUN export x",
+     "journal.actions RUN salvage", "export RUN", "publish RUN --to owner/name", "publish RUN --pack x.zip",
+     "plan.plan recipes/demo/generate.yaml --like RUN", "eval.truncation RUN", "eval.attribution RUN RUN"],
 )  # fmt: skip
 def test_a_run_or_file_that_is_not_there_is_a_wrong_call(call, words, tmp_path):
     name, *arguments = words.replace("RUN", str(tmp_path / "nowhere")).split()
@@ -166,12 +229,12 @@ def test_an_endpoint_without_an_address_and_a_server_is_a_wrong_call(call, tmp_p
         ("generate DEMO run=RUN domain.prompts=/nope", "domain.prompts=/nope: no such folder"),
         ("tables.write recipes/demo/table1.yaml output=/proc/x/t.md", "output=/proc/x/t.md: .*; name a file"),
         ("cluster.serve RUN x 1", "RUN: no campaign has started"),
-        ("salvage DIR", "DIR: not a file"),
-        ("salvage DIR/text", "DIR/text: not an SQLite database"),
-        ("journal DIR", "DIR: not a file"),
-        ("journal RUN import /nope.jsonl", "/nope.jsonl: no such file"),
-        ("journal RUN/journal.sqlite import DIR/text", "RUN/journal.sqlite: no folder RUN"),
-        ("journal DIR/text export RUN/pack.jsonl", "RUN/pack.jsonl: no folder RUN"),
+        ("journal.actions DIR salvage", "DIR: not a file"),
+        ("journal.actions DIR/text salvage", "DIR/text: not an SQLite database"),
+        ("journal.actions DIR", "DIR: not a file"),
+        ("journal.actions RUN import /nope.jsonl", "/nope.jsonl: no such file"),
+        ("journal.actions RUN/journal.sqlite import DIR/text", "RUN/journal.sqlite: no folder RUN"),
+        ("journal.actions DIR/text export RUN/pack.jsonl", "RUN/pack.jsonl: no folder RUN"),
         ("cluster.commands autodata.nosuch DEMO run=RUN", "MODULE autodata.nosuch: no such command"),
         ("cluster.commands --dry-run nosuch.module DEMO run=RUN", "MODULE nosuch.module: no such command"),
         ("cluster.commands autodata.cluster DEMO run=RUN", "MODULE autodata.cluster: no such command"),

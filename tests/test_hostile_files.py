@@ -17,12 +17,12 @@ from rich.console import Console
 
 from autodata import status
 from autodata.corpora.text import pdf
-from autodata.journal import export
+from autodata.journal.replies import export_replies
+from autodata.journal.salvage import salvage
 from autodata.report import index as report
 from autodata.run.folder import read_manifest
 from autodata.run.records import RunError
 from autodata.run.snapshot import FILE, SNAPSHOT
-from autodata.salvage import salvage
 from autodata.serving.journal import Journal, JournalError, read_replies
 from autodata.serving.leases import LeaseWatch
 from autodata.types import Outcome, Reply
@@ -124,8 +124,8 @@ def test_a_forged_row_of_a_journal_is_named_and_left_behind(journal_bytes, row, 
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute("UPDATE replies SET reply = ? WHERE key = 'a'", (row,))
             connection.execute("UPDATE replies SET at = ? WHERE key = 'b'", (at,))
-        for read in (lambda: list(read_replies(path)), lambda: export(path, path.with_name("pack"))):
-            with pytest.raises(JournalError, match=f"(?s){path}.*autodata.salvage"):
+        for read in (lambda: list(read_replies(path)), lambda: export_replies(path, path.with_name("pack"))):
+            with pytest.raises(JournalError, match=f"(?s){path}.*salvage"):
                 read()
         assert salvage(path)[0] == 1
         assert [reply.content for reply, _ in read_replies(path)] == ["an answer"]

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autodata import journal as journal_command
 from autodata.config import RecipeError
+from autodata.journal import replies
 from autodata.serving import journal as journal_module
 from autodata.serving.journal import Journal, JournalError, compress, decompress
 from autodata.types import REPLY as RECORD
@@ -130,20 +130,20 @@ def test_a_replay_pack_goes_out_and_in_again(tmp_path: Path):
     opened = Journal(tmp_path / "a")
     put(opened, "k")
     opened.close()
-    assert journal_command.export(tmp_path / "a", tmp_path / "pack.jsonl") == 1
-    assert journal_command.import_pack(tmp_path / "b", tmp_path / "pack.jsonl") == 1
+    assert replies.export_replies(tmp_path / "a", tmp_path / "pack.jsonl") == 1
+    assert replies.import_replies(tmp_path / "b", tmp_path / "pack.jsonl") == 1
     copy = Journal(tmp_path / "b")
     assert copy.get("k") == REPLY
     copy.close()
-    assert journal_command.prune(tmp_path / "b", keep_days=1) == 0
-    assert journal_command.prune(tmp_path / "b", keep_days=-1) == 1
+    assert replies.prune(tmp_path / "b", keep_days=1) == 0
+    assert replies.prune(tmp_path / "b", keep_days=-1) == 1
 
 
 def test_a_broken_pack_line_is_named(tmp_path: Path):
     pack = tmp_path / "pack.jsonl"
     pack.write_text('{"key": "k"}\n')
     with pytest.raises(JournalError, match=r"pack\.jsonl:1"):
-        journal_command.import_pack(tmp_path / "j", pack)
+        replies.import_replies(tmp_path / "j", pack)
 
 
 def test_of_two_equal_requests_both_get_the_reply_that_is_stored(journal):

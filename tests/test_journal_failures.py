@@ -12,8 +12,9 @@ from dataclasses import replace
 
 import pytest
 
-from autodata import journal as journal_command
-from autodata.salvage import salvage
+from autodata.journal import actions as journal_command
+from autodata.journal import replies
+from autodata.journal.salvage import salvage
 from autodata.serving import journal as journal_module
 from autodata.serving.journal import Journal, JournalError
 from autodata.types import Outcome, Reply
@@ -128,11 +129,11 @@ def test_a_cancelled_put_does_not_stop_the_others(journal):
 
 def test_an_imported_pack_changes_nothing_that_is_there(filled, tmp_path):
     pack, other = tmp_path / "pack.jsonl", tmp_path / "other"
-    journal_command.export(filled, pack)
+    replies.export_replies(filled, pack)
     mine = Journal(other)
     put(mine, "b")
     mine.close()
-    journal_command.import_pack(other, pack)
+    replies.import_replies(other, pack)
     merged = Journal(other)
     assert [merged.get(key) for key in "abc"] == [LONG, REPLY, LONG]
     merged.close()
@@ -140,9 +141,9 @@ def test_an_imported_pack_changes_nothing_that_is_there(filled, tmp_path):
 
 def test_a_pack_is_readable_json_with_the_same_replies_after_a_round_trip(filled, tmp_path):
     first, second = tmp_path / "1.jsonl", tmp_path / "2.jsonl"
-    journal_command.export(filled, first)
-    journal_command.import_pack(tmp_path / "copy", first)
-    journal_command.export(tmp_path / "copy", second)
+    replies.export_replies(filled, first)
+    replies.import_replies(tmp_path / "copy", first)
+    replies.export_replies(tmp_path / "copy", second)
     assert first.read_bytes() == second.read_bytes()
     lines = [json.loads(line) for line in first.read_text().splitlines()]
     assert [line["key"] for line in lines] == ["a", "b", "c"]
@@ -151,12 +152,12 @@ def test_a_pack_is_readable_json_with_the_same_replies_after_a_round_trip(filled
 
 def test_a_bad_line_leaves_the_journal_without_any_of_the_pack(filled, tmp_path):
     pack, other = tmp_path / "pack.jsonl", tmp_path / "other"
-    journal_command.export(filled, pack)
+    replies.export_replies(filled, pack)
     with pack.open("a") as file:
         file.write('{"key": "d", "at": 0, "reply": {"outcome": "invented"}}\n')
     Journal(other).close()
-    with pytest.raises(JournalError, match=r"pack\.jsonl:4: this is not a line of a replay pack"):
-        journal_command.import_pack(other, pack)
+    with pytest.raises(JournalError, match=r"pack\.jsonl:4: this is not a line of exported replies"):
+        replies.import_replies(other, pack)
     opened = Journal(other)
     assert opened.get("a") is None
     opened.close()
@@ -166,7 +167,7 @@ def test_prune_forgets_the_old_and_keeps_the_new(filled):
     with sqlite3.connect(filled) as connection:
         old = int(time.time()) - 31 * 86_400
         connection.execute("UPDATE replies SET at = ? WHERE key = 'a'", (old,))
-    assert journal_command.prune(filled, keep_days=30) == 1
+    assert replies.prune(filled, keep_days=30) == 1
     journal = Journal(filled)
     assert [journal.get(key) is None for key in "abc"] == [True, False, False]
     journal.close()
@@ -204,7 +205,7 @@ def hashed(tmp_path):
 def test_a_truncated_journal_is_salvaged_as_far_as_it_goes(hashed, share):
     data = hashed.read_bytes()
     hashed.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(JournalError, match=rf"python -m autodata\.salvage {hashed}"):
+    with pytest.raises(JournalError, match=rf"python -m autodata\.journal {hashed} salvage"):
         Journal(hashed)
     kept, aside = salvage(hashed)
     assert len(keys_of(hashed)) == kept

@@ -125,7 +125,7 @@ def test_what_cannot_be_planned_says_why(plan, arguments, message):
 
 
 def test_a_run_of_another_kind_is_refused(plan, cs_run):
-    assert "it is no training, but a run of eval" in plan(
+    assert "a run of kind eval; name one of kind grpo, which training/grpo.py makes" in plan(
         "recipes/cs/grpo.yaml", "recipes/models/paper.yaml", "--like", cs_run
     )
 

@@ -74,6 +74,17 @@ def see(run: Path) -> status.Sighting:
     return look(run, LeaseWatch(run / status.LEASES))
 
 
+def test_a_failed_run_says_why(write):
+    run = write(snapshot(state=RunState.FAILED))
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps(manifest | {"sessions": [{"problem": "Stopped: the disk is full"}]}))
+    assert see(run).explain().startswith("Stopped: the disk is full; last written")
+    assert "the disk is full" in status.tell(see(run))
+    sessions = [{"problem": "an earlier error"}, {"ended": "now"}]
+    (run / "manifest.json").write_text(json.dumps(manifest | {"sessions": sessions}))
+    assert "earlier" not in see(run).explain()
+
+
 def command(monkeypatch, capsys, *arguments: str) -> str:
     monkeypatch.setattr(sys, "argv", ["status", *arguments])
     failure = find_failure(status.main)

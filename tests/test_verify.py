@@ -55,6 +55,23 @@ def make(monkeypatch, tmp_path: Path, *runs: str) -> Path:
     return tmp_path / "d"
 
 
+def test_what_was_verified_is_said_in_the_folder(folder, monkeypatch, capsys):
+    assert not verify.was_verified(folder)
+    assert call(monkeypatch, verify, str(folder)) == ""
+    assert verify.was_verified(folder)
+    (folder / verify.VERIFIED).write_text("[]")
+    assert not verify.was_verified(folder)
+
+
+def test_a_data_set_with_a_mismatch_was_not_verified(folder, monkeypatch, capsys):
+    path = folder / "examples.jsonl"
+    path.write_text(path.read_text().replace("{", "{ ", 1))
+    assert "mismatch" in call(monkeypatch, verify, str(folder))
+    assert not verify.was_verified(folder)
+    (folder / verify.VERIFIED).write_text('{"examples.jsonl": "hash of another file"}')
+    assert not verify.was_verified(folder)
+
+
 def failed(folder: Path) -> dict[str, str]:
     """Return the names of the failed checks and the first problem."""
     return {m.check: m.problem for m in reversed(verify.verify(folder)[1])}
@@ -74,6 +91,17 @@ def test_an_honest_dataset_passes(folder, monkeypatch, capsys):
     assert call(monkeypatch, verify, str(folder)) == ""
     table = capsys.readouterr().out
     assert all(check in table for check in verify.CHECKS)
+
+
+def test_a_dataset_passes_wherever_one_stands(tmp_path, monkeypatch, capsys):
+    """Its rows name the runs by paths that were relative to the folder where the work was done."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    folder = build(monkeypatch, Path("runs"))
+    assert verify.verify(folder)[1] == []
+    for elsewhere, name in ((tmp_path, "work/runs/d"), (tmp_path / "work" / "runs", "d"), (Path("/"), None)):
+        monkeypatch.chdir(elsewhere)
+        assert verify.verify(Path(name) if name else tmp_path / "work/runs/d")[1] == []
 
 
 def set_score(row: Row) -> None:

@@ -58,9 +58,14 @@ def read_arm(name: str, folder: str) -> Arm:
 
 
 def open_arm(dataset: Path, name: str, run: str) -> Arm:
-    """Read the run that a row names; a published dataset contains it beside the rows. Raises RunError, RecipeError."""
-    inside = dataset / run
-    return replace(read_arm(name, str(inside)), folder=run) if inside.is_dir() else read_arm(name, run)
+    """Read the run that a row names. Raises RunError, RecipeError.
+
+    A published data set contains it beside the rows. A relative path was relative to the folder in which the data set
+    was made, which is the current one or one of those above the data set.
+    """
+    places = [dataset / run, Path(run), *(folder / run for folder in dataset.absolute().parents)]
+    found = next((place for place in places if place.is_dir()), Path(run))
+    return replace(read_arm(name, str(found)), folder=run)
 
 
 def hash_inputs(manifest: Mapping[str, Any]) -> str:

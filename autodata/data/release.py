@@ -80,7 +80,7 @@ def fill_dataset(run: Path, target: Path, manifest: Manifest, allow_unknown: boo
         content = make_portable(read_json(run / name))
         write_file(target / name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     here = {"run": ".", "decontaminate": [], "arms": {arm: f"arms/{arm}" for arm in recipe.arms}}
-    facts = _describe(recipe, here, manifest, target, (EXAMPLES, STATISTICS, DECONTAMINATION))
+    facts = describe_run(recipe, here, manifest, target, (EXAMPLES, STATISTICS, DECONTAMINATION))
     arms = facts["card"]["arms"]
     moves = {e.arm: {"models": e.provenance.models, "recipe_hash": e.provenance.recipe_hash} for e in moved}
     facts["card"] = facts["card"] | {"arms": {arm: about | moves.get(arm, {}) for arm, about in arms.items()}}
@@ -106,7 +106,7 @@ def _copy_arm(name: str, folder: str, target: Path, examples: Sequence[Example])
     recipe = config.load(GenerateRecipe, [str(Path(folder) / "recipe.yaml")])
     documents = replace(config.forget_operational(recipe.documents), path="documents")
     here = {"run": f"arms/{name}", "documents": documents}
-    facts = _describe(recipe, here, require_finished(folder, COMMAND), target, (TRAJECTORIES,))
+    facts = describe_run(recipe, here, require_finished(folder, COMMAND), target, (TRAJECTORIES,))
     return {"run": here["run"], "recipe_hash": hash_inputs(facts), "models": facts["models"]}
 
 
@@ -125,7 +125,7 @@ def fill_model(run: Path, target: Path, manifest: Manifest, allow_unknown: bool)
             link_files(run / name, target / name)
     recipe = config.load(GrpoRecipe, [str(run / "recipe.yaml")])
     watched = {"evaluate_dataset": "evaluate_dataset"} if recipe.evaluate_dataset else {}
-    _describe(recipe, {"run": ".", "dataset": "dataset", **watched}, manifest, target, ())
+    describe_run(recipe, {"run": ".", "dataset": "dataset", **watched}, manifest, target, ())
 
 
 def fill_logs(run: Path, target: Path, manifest: Manifest, allow_unknown: bool) -> None:
@@ -134,11 +134,13 @@ def fill_logs(run: Path, target: Path, manifest: Manifest, allow_unknown: bool) 
     for name in (*outputs, "logs"):
         link_files(run / name, target / name)
     recipe = config.load(EvalRecipe, [str(run / "recipe.yaml")])
-    facts = _describe(recipe, {"run": "."}, manifest, target, outputs)
+    facts = describe_run(recipe, {"run": "."}, manifest, target, outputs)
     write_file(target / "README.md", card.write_logs_card(facts))
 
 
-def _describe(recipe: Any, here: dict[str, Any], manifest: Manifest, target: Path, names: Sequence[str]) -> Manifest:
+def describe_run(
+    recipe: Any, here: dict[str, Any], manifest: Manifest, target: Path, names: Sequence[str]
+) -> Manifest:
     """Write the recipe, with the paths `here`, and the manifest beside the files `names`; return the manifest."""
     values = make_portable(yaml.safe_load(config.to_yaml(replace(config.forget_operational(recipe), **here))))
     write_file(target / "recipe.yaml", yaml.safe_dump(values, sort_keys=False, allow_unicode=True))

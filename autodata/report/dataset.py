@@ -6,10 +6,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from autodata.data.remeasure import REMEASURED
 from autodata.data.statistics import METRICS, estimate_metric, measure_intervals, write_metric
 from autodata.loop.directing.recap import shorten
 from autodata.report import page
-from autodata.report.charts import Columns, Forest, ForestRow, Frame, Step, draw_histogram, series_style
+from autodata.report.charts import Columns, Forest, ForestRow, Frame, Line, Lines, Step, draw_histogram, series_style
 from autodata.report.storyboard import EXCERPT_CHARS, Blocks
 from autodata.run.records import iterate_records, read_json
 from autodata.stats.writing import write_count
@@ -34,6 +35,7 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         funnels={arm: draw_funnel(manifest, arm) for arm in by_arm},
         forests=[compare(name, metric, by_arm) for metric, name in _SHARES.items()],
         statistics=tabulate(manifest.get("statistics", {}), by_arm),
+        shelf_life=draw_shelf_life(read_json(folder / REMEASURED) or []),
         scores=[draw_score_histogram(arm, examples) for arm, examples in by_arm.items() if examples],
         licences=Counter(e.provenance.licence for examples in by_arm.values() for e in examples).most_common(),
         decontamination=read_json(folder / "decontamination.json"),
@@ -77,6 +79,19 @@ def tabulate(
         [metric, *(write_metric(statistics.get(arm, {}).get(metric), intervals[arm].get(metric)) for arm in by_arm)]
         for metric in metrics
     ]
+
+
+def draw_shelf_life(models: Sequence[Mapping[str, Any]]) -> Lines | None:
+    """Draw the share of the rows that still separate the solvers, over the training steps of the remeasured models."""
+    measured = sorted((m for m in models if m["in_band"]), key=lambda m: m["step"])
+    if not measured:
+        return None
+    points = [(m["step"], m["in_band"]["value"]) for m in measured]
+    bounds = [(m["in_band"]["low"], m["in_band"]["high"]) for m in measured]
+    band = [] if (None, None) in bounds else bounds
+    words = ", ".join(f"{m['label']} (step {m['step']}): {m['in_band']['value']:.2f}" for m in measured)
+    frame = Frame("Rows that still separate the solvers", f"Share of the rows in the band: {words}.", "step", "share")
+    return Lines(frame, [Line("in the band", "accent", points, band)], extra=(0, 1))
 
 
 def draw_score_histogram(arm: str, examples: Sequence[Example]) -> Columns:

@@ -95,13 +95,16 @@ def _name_base(training: Mapping[str, Any]) -> str:
 
 
 def identify(recipe: EvalRecipe) -> dict[str, str | int | None]:
-    """Ask the server for its weights; return what the manifest records. Raises EndpointError, RecipeError."""
+    """Ask the server for its weights; return what the manifest records. Raises EndpointError, RecipeError.
+
+    A replay has no server, so it records what the recipe says.
+    """
     endpoint, weights = find_endpoint(recipe), find_weights(recipe)
-    served = read_served(endpoint)
+    served = None if recipe.models.replay else read_served(endpoint)
     if served and weights and not _is_same(served, weights):
         advice = "set base_url to a server that has loaded these weights, or leave base_url out"
         raise RecipeError(f"{endpoint.base_url} serves {served}, not evaluated.weights={weights}; {advice}")
-    if weights and not served and not is_name(endpoint.model, name_model(weights)):
+    if weights and not served and not recipe.models.replay and not is_name(endpoint.model, name_model(weights)):
         raise RecipeError(
             f"{endpoint.base_url} serves {endpoint.model} without saying which weights these are, so nothing shows "
             f"that they are evaluated.weights={weights}; write evaluated.weights=null and "

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
@@ -215,7 +215,7 @@ def name_outcome(reply: Reply) -> Outcome:
 def explain(path: Path, error: Exception) -> JournalError:
     """Make the error to raise. A full or failing disk is no damage to the file, so there is nothing to salvage."""
     if isinstance(error, ValueError) or getattr(error, "sqlite_errorname", "").startswith(_DAMAGE):
-        advice = f"`python -m autodata.salvage {path}` recovers the replies that can still be read"
+        advice = f"`python -m autodata.journal {path} salvage` recovers the replies that can still be read"
         return JournalError(f"{path}: not a readable journal ({str(error)[:200]}); {advice}")
     advice = "is the disk full? free some space and run the same command again: nothing stored is lost"
     return JournalError(f"{path}: cannot write ({error}); {advice}")
@@ -231,6 +231,14 @@ def read_replies(path: Path) -> Iterator[tuple[Reply, int]]:
                     yield reply, at
     except (sqlite3.Error, ValueError) as error:
         raise explain(path, error) from error
+
+
+def is_empty(path: Path) -> bool:
+    """True if a file is a journal without any reply."""
+    with suppress(sqlite3.Error, JournalError), closing(sqlite3.connect(path)) as connection:
+        _identify(connection, path)
+        return connection.execute("SELECT 1 FROM replies LIMIT 1").fetchone() is None
+    return False
 
 
 def join(path: Path, others: Iterable[Path]) -> None:

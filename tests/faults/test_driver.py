@@ -103,8 +103,8 @@ def test_the_journal_is_cut_off_in_the_middle_of_a_page(driver, undisturbed, tmp
                 file.truncate(int(path.stat().st_size * share))
             process = run.start()
             if process.wait():
-                assert f"python -m autodata.salvage {run.run / 'journal.sqlite'}" in process.output
-                salvage = [sys.executable, "-m", "autodata.salvage", str(run.run / "journal.sqlite")]
+                assert f"python -m autodata.journal {run.run / 'journal.sqlite'} salvage" in process.output
+                salvage = [sys.executable, "-m", "autodata.journal", str(run.run / "journal.sqlite"), "salvage"]
                 assert "replies kept" in subprocess.run(salvage, capture_output=True, text=True, check=True).stdout
             run.lost.update(run.requests())  # any reply may have been on the page that was cut
             run.finish()

@@ -1,7 +1,4 @@
-"""Repair a damaged journal: make a new one with every reply that can still be read, and keep the old one beside it.
-
-python -m autodata.salvage JOURNAL
-"""
+"""Repairs a damaged journal: makes a new one with every reply that can be read, and keeps the old one beside it."""
 
 import shutil
 import sqlite3
@@ -10,11 +7,8 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
-from autodata import command
 from autodata.serving import journal
 from autodata.serving.journal import JournalError
-from autodata.stats.writing import write_count
-from autodata.types import WrongCall
 
 StoredReply = tuple[str, str | bytes, int]  # key, reply as stored, time in seconds
 _INTERIOR, _LEAF = 2, 10  # the types of the pages that hold rows
@@ -121,23 +115,3 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
         if data[byte] < 0x80:
             return value, byte + 1
     raise ValueError("not a number of this format")
-
-
-@command.report_errors()
-def main() -> None:
-    parser = command.make_parser(__doc__)
-    parser.add_argument("journal", type=Path, metavar="JOURNAL", help="the damaged journal.sqlite of a run")
-    path = parser.parse_args().journal
-    journal.require_file(path)
-    try:
-        kept, aside = salvage(path)
-    except (OSError, sqlite3.Error) as error:
-        if getattr(error, "sqlite_errorname", "") == "SQLITE_NOTADB":
-            problem = "not an SQLite database, so no journal"
-            raise WrongCall(f"{path}: {problem}; name the journal.sqlite of a run") from error
-        raise JournalError(f"{path}: {error}; free space or fix the permissions, and try again") from error
-    print(f"{path}: {write_count(kept, 'reply', 'replies')} kept; the damaged file is now {aside}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,153 @@
+"""Say which rows of a data set still separate the solvers, for another student or for the trained one.
+
+python -m eval.run RECIPE dataset=DATASET 'sets=[agentic_train]' samples=5 …        # once for each model
+python -m autodata.data.remeasure DATASET EVALUATION [EVALUATION …] [--group 8]
+
+A row is in the band if its gate accepts it with the evaluated model in the place of the weak solver; the strong
+solver's scores stay. What is measured goes to DATASET/remeasured.json, and the data set's report draws it.
+"""
+
+import argparse
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+from rich.console import Console
+from rich.table import Table
+
+from autodata import command
+from autodata.data.examples import EXAMPLES
+from autodata.loop.acceptance import are_equal, decide
+from autodata.recipes.domain import Gate
+from autodata.run.folder import require_finished
+from autodata.run.records import RunError, iterate_records, read_records, write_file
+from autodata.stats.intervals import SHARE, Estimate, estimate_mean
+from autodata.stats.writing import write_estimate, write_number, write_percent
+from autodata.types import EXAMPLE, Example, Outcome, WrongCall
+
+REMEASURED = "remeasured.json"
+_GROUP = 8  # completions of GRPO for each prompt
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is read of a line of an evaluation's answers.jsonl."""
+
+    task: str
+    example: str
+    score: float | None
+    outcome: Outcome
+    tokens: int
+
+
+_ANSWER = TypeAdapter(Answer)
+
+
+@dataclass(frozen=True)
+class Remeasured:
+    """How many rows are still in the band for one model, and why the others are not."""
+
+    label: str
+    step: int | None  # of the training that made the model; 0: untrained
+    rows: int
+    in_band: Estimate | None  # share of the rows, with its interval over documents
+    without_spread: float  # share of rows whose answers all score the same, so that GRPO learns nothing
+    verdicts: dict[str, int]  # accepted or the failure → rows
+    tokens: int  # of one pass over the rows in the band, with a group of completions each
+
+
+def remeasure(examples: Sequence[Example], answers: Iterable[Answer], group: int = _GROUP) -> dict[str, Any]:
+    """Judge the rows anew by a model's answers to them. Raises RunError if it answered none of them."""
+    by_row: dict[str, list[Answer]] = defaultdict(list)
+    for answer in answers:
+        if answer.score is not None:
+            by_row[answer.example].append(answer)
+    rows = [(example, by_row[example.id]) for example in examples if len(by_row[example.id]) > 1]
+    if not rows:
+        raise RunError("no row of the data set has two or more scored answers; evaluate with sets=[<arm>_train]")
+    verdicts = {e.id: judge(e, given) for e, given in rows}
+    scored = [answer.tokens for _, given in rows for answer in given]
+    kept = [e for e, _ in rows if verdicts[e.id] == "accepted"]
+    return {
+        "rows": len(rows),
+        "in_band": estimate_mean(((e.document_id, float(verdicts[e.id] == "accepted")) for e, _ in rows), SHARE),
+        "without_spread": sum(are_equal(_exact(a.score for a in given)) for _, given in rows) / len(rows),
+        "verdicts": dict(Counter(verdicts.values()).most_common()),
+        "tokens": round(len(kept) * group * sum(scored) / len(scored)),
+    }
+
+
+def judge(example: Example, answers: Sequence[Answer]) -> str:
+    """Return `accepted`, or why the gate in force would reject a row with these answers as the weak attempts."""
+    bounds = example.evidence.gates.get(example.evidence.preset)
+    if bounds is None:
+        raise RunError(f"{example.id}: the row does not say by which gate it was accepted; make the data set again")
+    gate = Gate(**{"finished_at_least": None, **bounds})
+    cut_off = sum(answer.outcome is Outcome.CUT_OFF for answer in answers)
+    verdict = decide(_exact(a.score for a in answers), _exact(example.strong_scores), gate, (cut_off, 0))
+    return "accepted" if verdict.accepted else str(verdict.failure)
+
+
+def _exact(scores: Iterable[float | None]) -> list[Fraction]:
+    """Undo the rounding of stored scores: they are fractions of small numbers of points."""
+    return [Fraction(score).limit_denominator(10_000) for score in scores if score is not None]
+
+
+def read_model(evaluation: Path, examples: Sequence[Example], group: int) -> Remeasured:
+    """Remeasure the rows for the model of one evaluation. Raises RunError."""
+    manifest = require_finished(str(evaluation), "python -m eval.run")
+    names = {f"{e.arm}_{e.split}" for e in examples}
+    answers = [a for a in iterate_records(evaluation / "answers.jsonl", _ANSWER) if a.task in names]
+    try:
+        measured = remeasure(examples, answers, group)
+    except RunError as error:
+        raise RunError(f"{evaluation}: {error}") from error
+    return Remeasured(str(manifest.get("label", evaluation.name)), _find_step(manifest), **measured)
+
+
+def _find_step(manifest: Mapping[str, Any]) -> int | None:
+    """Return the step of the evaluated model; 0 if no training here made it."""
+    return (manifest.get("evaluated") or {}).get("step") or 0
+
+
+def show(models: Sequence[Remeasured]) -> Table:
+    columns = ("model", "step", "rows", "in the band", "no spread", "others", "tokens of a pass")
+    table = Table(*columns)
+    for model in models:
+        others = ", ".join(f"{name} {count:,}" for name, count in model.verdicts.items() if name != "accepted")
+        share = write_percent(model.without_spread)
+        table.add_row(model.label, write_number(model.step), write_number(model.rows), write_estimate(model.in_band),
+                      share, others, write_number(model.tokens))  # fmt: skip
+    return table
+
+
+@command.report_errors()
+def main() -> None:
+    options = _read_arguments()
+    require_finished(str(options.dataset), "python -m autodata.dataset")
+    examples = read_records(options.dataset / EXAMPLES, EXAMPLE)
+    models = [read_model(run, examples, options.group) for run in options.evaluations]
+    write_file(options.dataset / REMEASURED, json.dumps([asdict(model) for model in models], indent=2) + "\n")
+    Console().print(show(models))
+    print(f"{options.dataset / REMEASURED}; `python -m autodata.report {options.dataset}` draws it")
+
+
+def _read_arguments() -> argparse.Namespace:
+    parser = command.make_parser(__doc__)
+    parser.add_argument("dataset", type=Path, metavar="DATASET", help="a finished run of autodata.dataset")
+    runs_help = "finished runs of eval.run whose sets are rows of the data set, as sets=[agentic_train]"
+    parser.add_argument("evaluations", type=Path, nargs="+", metavar="EVALUATION", help=runs_help)
+    parser.add_argument("--group", type=int, default=_GROUP, help="completions for each prompt; default %(default)s")
+    options = parser.parse_args()
+    if options.group < 2:
+        raise WrongCall(f"--group {options.group}: a group has at least two completions")
+    return options
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""Runs the command `python -m autodata.replay`."""
+
+from autodata.replay.replay import main
+
+main()

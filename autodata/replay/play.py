@@ -1,0 +1,101 @@
+"""Makes the runs of a pack again from stored replies, and compares what comes out, byte for byte."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from autodata.config import REPO
+from autodata.journal.replies import import_replies
+from autodata.replay.pack import COMMANDS, DOCUMENTS, Pack, PackError, Step
+from autodata.run.records import hash_path
+from autodata.serving.journal import lock
+
+LOG = "replay.log"
+
+
+@dataclass(frozen=True)
+class Made:
+    """What came out of a step."""
+
+    step: Step
+    replies: int
+    seconds: float
+    outputs: dict[str, str]  # file → hash
+
+    @property
+    def different(self) -> list[str]:
+        """The files that are not what the pack says."""
+        return [name for name, expected in self.step.outputs.items() if self.outputs.get(name) != expected]
+
+
+def play(pack: Pack, folder: Path) -> Iterator[Made]:
+    """Make every run and table of an unpacked pack inside its folder, and yield each. Raises PackError."""
+    _require_documents(pack, folder)
+    for weights in pack.weights:
+        (folder / weights).mkdir(parents=True, exist_ok=True)  # an empty folder stands for what is not needed
+    for step in pack.steps:
+        start = time.monotonic()
+        replies = _bring_replies(step, folder)
+        _run(step, folder)
+        outputs = {name: hash_path(folder / name) for name in list_outputs(step, folder)}
+        yield Made(step, replies, time.monotonic() - start, outputs)
+
+
+def _require_documents(pack: Pack, folder: Path) -> None:
+    """Raise PackError if documents that the pack does not hold are missing or others."""
+    for name, expected in pack.documents.items():
+        path = folder / DOCUMENTS / name
+        if not path.exists():
+            raise PackError(f"{path}: the pack names these documents but does not hold them; put them there")
+        if hash_path(path) != expected:
+            raise PackError(f"{path}: these are not the documents of the pack (their hash is {expected})")
+
+
+def _bring_replies(step: Step, folder: Path) -> int:
+    """Put the stored replies of a step into its journal; return how many there are."""
+    source = folder / step.replies
+    if not source.exists():
+        return 0
+    journal = folder / step.name / "journal.sqlite"
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    with lock(journal):
+        return import_replies(journal, source)
+
+
+def _run(step: Step, folder: Path) -> None:
+    """Run the command of a step as its user would, in the folder of all runs. Raises PackError."""
+    log, path = folder / LOG, f"{REPO}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    # A pack comes from elsewhere: whatever its recipe says, it writes here and asks nobody.
+    safe = [f"output={step.name}.md", "runs=."] if step.kind == "table" else [f"run={step.name}"]
+    if step.kind in ("generate", "eval"):
+        safe += ["models.replay=true"]
+    if step.kind == "generate":
+        safe += ["journal=null", "fork=null"]
+    command = [sys.executable, "-m", COMMANDS[step.kind], step.recipe, *safe]
+    with log.open("ab") as output:
+        start = output.tell()
+        environment = os.environ | {"PYTHONPATH": path.rstrip(os.pathsep)}
+        code = subprocess.run(command, cwd=folder, stdout=output, stderr=output, env=environment).returncode
+    if code:
+        end = log.read_bytes()[start:].decode(errors="replace").strip().splitlines()[-8:]
+        raise PackError(f"{step.name}: {COMMANDS[step.kind]} ended with exit code {code} ({log}):\n" + "\n".join(end))
+
+
+def list_outputs(step: Step, folder: Path) -> list[str]:
+    """List the files that a finished step has made and that must be equal every time."""
+    if step.kind == "table":
+        return sorted(str(p.relative_to(folder)) for p in folder.glob(f"{step.name}*") if p.is_file())
+    names = OUTPUTS[step.kind]
+    return [f"{step.name}/{name}" for name in names if (folder / step.name / name).is_file()]
+
+
+# Not listed: manifests, logs and cards, which tell when, where and by which version of the code a run was made.
+OUTPUTS = {
+    "generate": ("trajectories.jsonl",),
+    "dataset": ("examples.jsonl", "statistics.json"),
+    "eval": ("results.json", "prbench.json", "answers.jsonl"),
+}

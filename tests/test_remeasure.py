@@ -1,0 +1,128 @@
+"""Tests which rows of a data set are still in the band for another model, and the page that draws it."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from autodata.data import remeasure as module
+from autodata.data.examples import EXAMPLES
+from autodata.data.remeasure import REMEASURED, Answer, judge, remeasure
+from autodata.report.dataset import draw_shelf_life, render
+from autodata.run.folder import read_manifest
+from autodata.run.records import RunError, read_records
+from autodata.types import EXAMPLE, Outcome
+from tests.helpers.commands import find_failure
+from tests.helpers.training_world import make_dataset
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    """A data set of some rows; the gate of each is set by the tests."""
+    folder = tmp_path_factory.mktemp("made") / "dataset"
+    make_dataset(folder, train=6, test=1)
+    examples = [with_gate(e, weak_mean_at_most=0.5) for e in read_records(folder / EXAMPLES, EXAMPLE)]
+    (folder / EXAMPLES).write_bytes(b"".join(EXAMPLE.dump_json(e) + b"\n" for e in examples))
+    return folder, examples
+
+
+def with_gate(example, **gate):
+    evidence = replace(example.evidence, preset="mine", gates={"mine": gate})
+    return replace(example, evidence=evidence, strong_scores=(0.75, 0.75))
+
+
+def answers(example, *scores, outcome=Outcome.ANSWERED, task="agentic_train"):
+    return [Answer(task, example.id, score, outcome, 10) for score in scores]
+
+
+@pytest.mark.parametrize(
+    ("scores", "verdict"),
+    [
+        ((0.5, 0.5), "accepted"),  # the mean may be 0.5
+        ((0.5, 0.6), "too_easy"),
+        ((0.45, 0.5), "accepted"),
+        ((0.5, 0.51), "too_easy"),
+    ],
+)
+def test_a_row_is_judged_on_both_sides_of_its_gate(rows, scores, verdict):
+    example = with_gate(rows[1][0], weak_mean_at_most=0.5, gap_at_least=0.25)
+    assert judge(example, answers(example, *scores)) == verdict
+
+
+def test_the_gap_is_between_the_new_model_and_the_stored_strong_scores(rows):
+    example = with_gate(rows[1][0], gap_at_least=0.3)
+    assert judge(example, answers(example, 0.45, 0.45)) == "accepted"
+    assert judge(example, answers(example, 0.46, 0.45)) == "small_gap"
+
+
+def test_a_row_of_an_older_data_set_without_a_gate_is_named(rows):
+    example = replace(rows[1][0], evidence=replace(rows[1][0].evidence, gates={}))
+    with pytest.raises(RunError, match=rf"{example.id}: the row does not say by which gate"):
+        judge(example, answers(example, 0.5, 0.5))
+
+
+def test_answers_that_were_cut_off_prove_nothing_about_difficulty(rows):
+    example = with_gate(rows[1][0], gap_at_least=0.9, weak_mean_at_least=0.1, finished_at_least=0.5)
+    assert judge(example, answers(example, 0.0, 0.0, outcome=Outcome.CUT_OFF)) == "cut_off"
+
+
+def test_thirds_are_exact_although_they_are_stored_as_floats(rows):
+    example = with_gate(rows[1][0], weak_mean_at_most=round(1 / 3, 12), weak_max_at_most=None)
+    third = with_gate(example, gap_at_least=0.25)
+    assert judge(replace(third, strong_scores=(7 / 12, 7 / 12)), answers(example, 1 / 3, 1 / 3)) == "accepted"
+
+
+def test_shares_counts_and_tokens_of_all_rows(rows):
+    examples = [with_gate(e, weak_mean_at_most=0.5) for e in rows[1]]
+    given = [a for e in examples[:4] for a in answers(e, 0.25, 0.5)]
+    given += [a for e in examples[4:6] for a in answers(e, 1.0, 1.0)]
+    given += answers(examples[6], 0.5)  # one answer has no spread to measure
+    given += [Answer("agentic_train", examples[6].id, None, Outcome.ERROR, 0)]
+    measured = remeasure(examples, given, group=4)
+    assert measured["rows"] == 6
+    assert measured["in_band"].value == pytest.approx(4 / 6)
+    assert measured["without_spread"] == pytest.approx(2 / 6)
+    assert measured["verdicts"] == {"accepted": 4, "too_easy": 2}
+    assert measured["tokens"] == 4 * 4 * 10
+
+
+def test_an_evaluation_of_other_rows_is_refused(rows):
+    with pytest.raises(RunError, match=r"no row of the data set has two or more scored answers; evaluate with sets="):
+        remeasure(rows[1], answers(rows[1][0], 0.5))
+
+
+def write_evaluation(folder, examples, step, score):
+    folder.mkdir()
+    lines = [
+        {"task": f"{e.arm}_{e.split}", "example": e.id, "document": e.document_id, "epoch": n, "score": score,
+         "outcome": "answered", "has_answer": True, "tokens": 5}
+        for e in examples for n in (1, 2)
+    ]  # fmt: skip
+    (folder / "answers.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    manifest = {"finished": "now", "label": folder.name, "evaluated": {"step": step}, "inputs": {"kind": "eval"}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return str(folder)
+
+
+def test_the_command_writes_what_the_report_draws(rows, tmp_path, monkeypatch, capsys):
+    dataset, examples = rows
+    runs = [
+        write_evaluation(tmp_path / f"at_{step}", examples, step or None, score)
+        for step, score in ((0, 0.0), (8, 1.0))
+    ]
+    monkeypatch.setattr("sys.argv", ["remeasure", str(dataset), *runs])
+    assert not find_failure(module.main)
+    stored = json.loads((dataset / REMEASURED).read_text())
+    assert [(m["label"], m["step"], m["rows"]) for m in stored] == [
+        ("at_0", 0, len(examples)),
+        ("at_8", 8, len(examples)),
+    ]
+    assert stored[1]["in_band"]["value"] == 0.0, "a model that solves all has nothing to learn from"
+    chart = draw_shelf_life(stored)
+    assert [x for x, _ in chart.lines[0].points] == [0, 8]
+    assert "Whom the examples still teach" in render(dataset, read_manifest(dataset))
+    assert str(dataset / REMEASURED) in capsys.readouterr().out
+
+
+def test_without_measurements_the_page_has_no_empty_chart():
+    assert draw_shelf_life([]) is None

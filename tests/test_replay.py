@@ -1,0 +1,173 @@
+"""Tests packs: runs made with a server are made again without one, in another place, and give the same bytes."""
+
+import json
+import re
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from autodata import dataset, generate, publish
+from autodata.replay import replay as command
+from autodata.replay.pack import PackError, compress, unpack
+from autodata.replay.replay import replay
+from eval import run as evaluation
+from eval.tables import write as tables
+from tests.helpers.commands import find_failure
+from tests.helpers.fake_server import fake_server, play_skills
+from tests.test_generate import arguments, write_documents
+
+slow = pytest.mark.slow  # every step is a process of its own
+LICENCE = "sources={'*': mit}"
+
+
+def call(main, *words: object) -> None:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(sys, "argv", ["command", *map(str, words)])
+        if failure := find_failure(main):
+            raise AssertionError(failure)
+
+
+def make_runs(folder: Path, *more: str) -> Path:
+    """Make two arms, their data set and an evaluation with a server that is gone afterwards; return their folder."""
+    write_documents(folder / "docs", 8)
+    with fake_server(play_skills) as server:
+        for arm, words in (("agentic", ()), ("cot", ("arm=cot", "proposals=4"))):
+            call(generate.main, *arguments(folder, server.url, *words, run=f"runs/{arm}"))
+        runs = folder / "runs"
+        arms = [f"arms.{arm}={runs / arm}" for arm in ("agentic", "cot")]
+        call(dataset.main, "recipes/demo/dataset.yaml", f"run={runs}/data", *arms, "test_fraction=0.5", *more)
+        models = [word for word in arguments(folder, server.url) if word.startswith("models.")]
+        evaluated = ["evaluated={weights: null, endpoint: small}", "label=fake", "samples=2"]
+        words = ["recipes/demo/eval_base.yaml", f"run={runs}/eval", f"dataset={runs}/data", *evaluated, *models]
+        call(evaluation.main, *words)
+    return runs
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> tuple[Path, Path]:
+    """Runs, and a pack of them with a table."""
+    folder = tmp_path_factory.mktemp("made")
+    runs = make_runs(folder, LICENCE)
+    table = folder / "table2.yaml"
+    row = {"label": "fake", "run": "${runs}/eval", "command": "python -m eval.run"}
+    table.write_text(json.dumps({"title": "T", "shape": "held-out", "output": "${runs}/t.md", "rows": [row]}))
+    call(tables.main, table, f"runs={runs}")
+    call(publish.main, runs, "--pack", folder / "demo.zip", "--tables", table)
+    return runs, folder / "demo.zip"
+
+
+@slow
+def test_every_run_is_made_again_equal_to_the_byte_without_a_server(made, tmp_path, capsys):
+    runs, pack = made
+    call(command.main, pack, tmp_path / "again")
+    out = capsys.readouterr().out
+    assert out.count("equal file") == 5
+    assert "DIFFERENT" not in out
+    for name in ("agentic/trajectories.jsonl", "cot/trajectories.jsonl", "data/statistics.json", "eval/results.json",
+                 "eval/answers.jsonl"):  # fmt: skip
+        assert (tmp_path / "again" / name).read_bytes() == (runs / name).read_bytes(), name
+    examples = [(folder / "data/examples.jsonl").read_text() for folder in (tmp_path / "again", runs)]
+    here, there = ([json.loads(line) | {"provenance": 0} for line in text.splitlines()] for text in examples)
+    assert here == there != []
+    assert (tmp_path / "again/table2.md").read_text() == (runs / "t.md").read_text()
+
+
+def edit(pack: Path, target: Path, **changes) -> Path:
+    """Copy a pack; each file of `changes` (its name without ending) is edited by a function of its text."""
+    with zipfile.ZipFile(pack) as source, zipfile.ZipFile(target, "w") as edited:
+        for name in source.namelist():
+            change = changes.get(Path(name).stem, lambda text: text)
+            edited.writestr(name, change(source.read(name).decode()))
+    return target
+
+
+@slow
+def test_a_changed_reply_comes_out_as_a_difference(made, tmp_path, capsys):
+    _, pack = made
+    wrong = edit(
+        pack,
+        tmp_path / "wrong.zip",
+        eval=lambda text: text.replace('"finish_reason": "stop"', '"finish_reason": "length"'),
+    )
+    with pytest.raises(PackError, match=r"\d files? came out differently"):
+        replay(wrong, tmp_path / "again")
+    assert "DIFFERENT: eval/" in capsys.readouterr().out
+
+
+@slow
+def test_a_missing_reply_is_named_and_nobody_is_asked(made, tmp_path):
+    _, pack = made
+    fewer = edit(pack, tmp_path / "fewer.zip", agentic=lambda text: "\n".join(text.splitlines()[:-3]) + "\n")
+    with pytest.raises(PackError, match=r"no reply to the \w+'s request [0-9a-f]{12}.*nothing was asked"):
+        replay(fewer, tmp_path / "again")
+
+
+@slow
+def test_documents_of_unknown_licence_stay_at_home(tmp_path, capsys):
+    runs = make_runs(tmp_path)
+    call(publish.main, runs, "--pack", tmp_path / "p.zip")
+    with pytest.raises(PackError, match="names these documents but does not hold them; put them there"):
+        replay(tmp_path / "p.zip", tmp_path / "again")
+    documents = tmp_path / "again/documents/0_docs"
+    documents.parent.mkdir()
+    write_documents(documents, 7)
+    with pytest.raises(PackError, match="these are not the documents"):
+        replay(tmp_path / "p.zip", tmp_path / "again")
+    write_documents(documents, 8)
+    replay(tmp_path / "p.zip", tmp_path / "again")
+
+
+def write_description(file: Path, **changes: object) -> Path:
+    content = {"version": 1, "git_commit": None, "steps": [], "documents": {}} | changes
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("pack.json", json.dumps(content))
+        archive.writestr("../outside.txt", "x")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"version": 2}, "version 2, but this code reads version 1"),
+        (
+            {"steps": [{"kind": "shell", "name": "x"}]},
+            "a step of kind 'shell'; known are generate, dataset, eval, table",
+        ),
+        ({"steps": [{"kind": "eval", "name": "../x"}]}, "'../x' is no path inside the folder of the runs"),
+        ({"steps": [{"kind": "eval", "name": "-m"}]}, "'-m' is no path inside"),
+        (
+            {"steps": [{"kind": "eval", "name": "a", "outputs": {"/etc/passwd": "0"}}]},
+            "'/etc/passwd' is no path inside",
+        ),
+        ({"weights": ["/tmp/w"]}, "'/tmp/w' is no path inside"),
+        ({"documents": {"..": "0"}}, "'..' is no path inside"),
+        ({"steps": 5}, "not the description of a pack"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_pack_from_elsewhere_cannot_write_or_run_anything_else(tmp_path, changes, message):
+    with pytest.raises(PackError, match=re.escape(message)):
+        unpack(write_description(tmp_path / "p.zip", **changes), tmp_path / "inner/again")
+    assert not list(tmp_path.rglob("outside.txt")) or (tmp_path / "inner/again/outside.txt").exists()
+
+
+def test_a_folder_with_something_else_is_refused(tmp_path):
+    pack = write_description(tmp_path / "p.zip")
+    assert unpack(pack, tmp_path / "again").steps == ()
+    assert unpack(pack, tmp_path / "again").steps == (), "the same pack may go on"
+    with pytest.raises(PackError, match="holds something else; name a new folder"):
+        unpack(write_description(tmp_path / "q.zip", git_commit="other"), tmp_path / "again")
+    for broken in (b"", b"no zip", pack.read_bytes()[:-30]):
+        (tmp_path / "b.zip").write_bytes(broken)
+        with pytest.raises(PackError, match=r"b\.zip: not a pack"):
+            unpack(tmp_path / "b.zip", tmp_path / "new")
+
+
+def test_equal_files_make_an_equal_pack(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.txt").write_text("a")
+        compress(tmp_path / name, tmp_path / f"{name}.zip")
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
