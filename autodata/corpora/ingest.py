@@ -77,12 +77,12 @@ def _make_documents(recipe: IngestRecipe, pieces: list[Path], join: Path, work: 
 
 
 def _publish(run: Run, tally: Tally, facts: dict[str, object]) -> None:
-    """Copy the shards to their final place, write report and manifest, and only then remove the work folder."""
+    """Link the shards to their final place, write report and manifest, and only then remove the work folder."""
     work = run.path("work")
     for name in (INGESTED, DROPPED):
         (work / name).mkdir(exist_ok=True)
         shutil.rmtree(run.path(name), ignore_errors=True)
-        shutil.copytree(work / name, run.path(name))
+        shutil.copytree(work / name, run.path(name), copy_function=_link)
     funnel.draw(tally, run.path(CHART))
     examples = funnel.find_examples(run.path(DROPPED), tally.dropped)
     run.write(REPORT, funnel.write_report(tally, CHART, examples))
@@ -92,6 +92,14 @@ def _publish(run: Run, tally: Tally, facts: dict[str, object]) -> None:
     run.finish([INGESTED, DROPPED, REPORT], **facts, **funnel.state(tally))
     shutil.rmtree(work)
     print(f"{run.folder}: kept {tally.kept:,} of {tally.rows:,} rows as documents; see {run.path(REPORT)}")
+
+
+def _link(source: str, target: str) -> None:
+    """Give a file of the work folder a second name, or copy it where the file system has no hard links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _find_tokenizer(name: str) -> str:
