@@ -46,6 +46,7 @@ SCHEMAS = {
 }
 COMMANDS = {
     DownloadRecipe: "python -m autodata.corpora.download",
+    HubRecipe: "python -m autodata.corpora.hub",
     IngestRecipe: "python -m autodata.corpora.ingest",
     GenerateRecipe: "python -m autodata.generate",
     DatasetRecipe: "python -m autodata.dataset",

@@ -1,12 +1,13 @@
 """Tests what large corpora need: pieces instead of files, rows that are read once, and a join in parallel."""
 
 import datetime
+import os
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
-from autodata.corpora import pieces, pipeline, sources
+from autodata.corpora import ingest, pieces, pipeline, sources
 from autodata.corpora.record import Drop
 from autodata.corpora.rows import Row
 from autodata.run.folder import read_manifest
@@ -99,6 +100,21 @@ def test_the_join_goes_on_where_it_was_stopped(run, tmp_path, monkeypatch):
     assert manifest["papers"] == {"rows": 18, "without corpusid": 0, "eligible": 15, "duplicates": 3, "damaged": 0}
     documents = {row["id"]: row["fields"] for row in read_table(tmp_path / "run" / "documents")}
     assert '"year": 2023' in documents["s2orc-1"]  # the first row of a paper counts, whatever task reads it
+
+
+def test_a_corpus_that_changes_after_a_stop_is_read_anew(run, tmp_path, monkeypatch):
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    (texts / "a.txt").write_text("the first text")
+    publish = ingest._publish
+    monkeypatch.setattr(ingest, "_publish", forbid)  # all stages end, and then the command is stopped
+    with pytest.raises(AssertionError):
+        run("own", texts)
+    (texts / "a.txt").write_text("the other text")  # as long as before
+    os.utime(texts / "a.txt", (1, 1))
+    monkeypatch.setattr(ingest, "_publish", publish)
+    run("own", texts)
+    assert [row["text"] for row in read_table(tmp_path / "run" / "documents")] == ["the other text"]
 
 
 @pytest.mark.parametrize("rows", [{"a": "\ud800 half a pair"}, {"n": 2**80}, {"nested": [{"b": None}], "ü": 1.5}])

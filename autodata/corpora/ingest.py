@@ -20,14 +20,14 @@ from autodata.corpora.pieces import list_pieces
 from autodata.corpora.pipeline import Read, Tally, count_tokens, load_unique, write_documents
 from autodata.corpora.remote.files import is_remote
 from autodata.corpora.repeats import CONFIG, Buckets, Signature, choose, save_hashes
-from autodata.corpora.selection import Selection
+from autodata.corpora.selection import KEPT, Selection
 from autodata.corpora.sources import Listing
 from autodata.corpora.text.benchmarks import find_files
 from autodata.corpora.tokens import CountTokens
 from autodata.recipes.corpora import IngestRecipe
 from autodata.run.folder import Run
 from autodata.run.progress import Progress
-from autodata.run.records import RunError, digest, hash_path
+from autodata.run.records import RunError, digest, hash_path, write_file
 from autodata.serving.embedded import resolve_weights
 
 DROPPED, REPORT, CHART = "dropped", "report.md", "funnel.png"
@@ -48,6 +48,7 @@ def ingest(
     selection = Selection(recipe, joined, work, progress)
     selection.join_papers()
     rows = selection.select_rows(files)
+    _forget_other_rows(work, rows.name)
     pieces = list_pieces(rows)
     if pieces:
         _make_documents(recipe, pieces, selection.join, work, progress)
@@ -57,6 +58,16 @@ def ingest(
         shutil.copytree(rows / DROPPED, work / DROPPED / "rows", dirs_exist_ok=True)
     tally = funnel.gather([rows / "tally" / "rows", *(work / "tally" / stage for stage in TALLIED)])
     return tally, {"papers": count_papers(selection.join)} if joined else {}
+
+
+def _forget_other_rows(work: Path, rows: str) -> None:
+    """Delete what an earlier command made of other rows, if it was stopped and the corpus has changed since."""
+    note = work / "rows.txt"
+    if note.exists() and note.read_text() != rows:
+        for path in work.iterdir():
+            if path.is_dir() and path.name != KEPT:
+                shutil.rmtree(path)
+    write_file(note, rows)
 
 
 def _make_documents(recipe: IngestRecipe, pieces: list[Path], join: Path, work: Path, progress: Progress) -> None:

@@ -15,13 +15,15 @@ from autodata.corpora.sources import Listing
 from autodata.recipes.corpora import IngestRecipe
 from autodata.run.progress import Progress
 
+KEPT = "kept"  # the folder below a run's work, if the recipe keeps no rows
+
 
 class Selection:
     """Reads the files of a recipe once; what an earlier run with the same inputs kept is not read again."""
 
     def __init__(self, recipe: IngestRecipe, joined: dict[str, Listing], work: Path, progress: Progress):
         self._recipe, self._joined, self._progress = recipe, joined, progress
-        self._parent = Path(recipe.keep_rows).resolve() if recipe.keep_rows else work / "kept"
+        self._parent = Path(recipe.keep_rows).resolve() if recipe.keep_rows else work / KEPT
         self._join_inputs = _list_inputs(recipe, joined)
         self.join = name_folder(self._parent, "papers", self._join_inputs)
 
