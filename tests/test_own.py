@@ -148,6 +148,7 @@ def test_a_pdf_of_several_pages_is_one_text_without_heads():
         ({"text": "four"}, OwnFilters(max_chars=3), "too long"),
         ({"text": " \0 "}, OwnFilters(), "empty"),
         ({"id": [], "text": "t"}, OwnFilters(), "`id` is neither text nor a number"),
+        ({"id": True, "text": "t"}, OwnFilters(), "`id` is neither text nor a number"),
         ({"title": "t"}, OwnFilters(), "neither a string `text` nor the strings `problem_statement` and `answer`"),
     ],
 )
@@ -158,6 +159,13 @@ def test_which_rows_are_dropped(row, filters, reason):
     with pytest.raises(Drop) as raised:
         own.parse(Row("a.jsonl", 1, row), filters)
     assert raised.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("value", "identity"), [(None, "a.jsonl:3"), ("", "a.jsonl:3"), (" ", "a.jsonl:3"), (0, "0"), (1e3, "1000")]
+)
+def test_a_row_without_an_id_is_named_by_its_place(value, identity):
+    assert own.identify(Row("a.jsonl", 3, {"id": value}), OwnFilters()) == identity
 
 
 def test_what_cannot_be_opened_is_said(tmp_path: Path, monkeypatch):

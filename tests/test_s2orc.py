@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autodata.corpora import papers
-from autodata.corpora.paper import UNCOVERED
+from autodata.corpora import papers, parses
+from autodata.corpora.paper import UNCOVERED, Section
 from autodata.corpora.papers import Abstracts, Eligible
 from autodata.corpora.record import Drop, Record
 from autodata.corpora.s2orc import is_english, parse
@@ -357,3 +357,31 @@ def test_filters_on_both_sides(eligible, filters, reason):
 )
 def test_english_is_told_by_letters_and_common_words(text, expected):
     assert is_english(text) is expected
+
+
+@pytest.mark.parametrize(
+    ("section", "heading"),
+    [
+        ([["1", "Caches"], ["1.1", "Wear"]], "### 1.1 Wear"),
+        (["A.1", "Proofs"], "### A.1 Proofs"),
+        (["Caches", "Wear"], "## Wear"),
+        (["Wear"], "## Wear"),
+        ([], None),
+    ],
+)
+def test_a_list_of_headings_gives_the_innermost_with_its_number(section, heading):
+    lines = parses.read({"body_text": [{"text": "Words.", "section": section}]}).write().split("\n\n")
+    assert lines == [heading, "Words."] if heading else lines == ["Words."]
+
+
+@pytest.mark.parametrize(
+    ("heading", "number", "written"),
+    [
+        ("Intro", "I.", "I Intro"),
+        ("I. Intro", "I.", "I. Intro"),
+        ("2.1 Data", "2.1", "2.1 Data"),
+        ("10 Ways", "1", "1 10 Ways"),
+    ],
+)
+def test_a_heading_has_its_number_once(heading, number, written):
+    assert Section(heading, number).write_heading() == written

@@ -68,13 +68,12 @@ def parse(row: Row, filters: OwnFilters) -> Record:
 def identify(row: Row, filters: OwnFilters) -> str:
     """Return the id of a row: its own, or else its place in the files. Raises Drop."""
     value = _look_up(row.value, filters.id_column)
-    if value is None:
-        return row.file if is_text(row.file) else f"{row.file}:{row.line}"
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if not isinstance(value, str | int):
+    if not isinstance(value, str | int | None) or isinstance(value, bool):
         raise Drop(f"`{filters.id_column}` is neither text nor a number")
-    return normalize(str(value))
+    place = row.file if is_text(row.file) else f"{row.file}:{row.line}"
+    return place if value is None else normalize(str(value)) or place  # an empty id is none
 
 
 def find_licence(record: Mapping[str, object], filters: OwnFilters) -> str:

@@ -21,7 +21,10 @@ class Section:
 
     def write_heading(self) -> str:
         number = self.number.strip().rstrip(".")
-        return self.heading if not number or self.heading.startswith(number) else f"{number} {self.heading}"
+        has_number = re.match(
+            rf"{re.escape(number)}(?![^\W_])", self.heading
+        )  # "Intro" does not begin with the number I
+        return self.heading if not number or has_number else f"{number} {self.heading}"
 
 
 @dataclass

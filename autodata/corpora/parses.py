@@ -1,9 +1,11 @@
 """Reads parsed papers in the older forms: S2ORC up to 2020, the output of doc2json, and CORD-19."""
 
+import re
 from collections.abc import Iterator, Mapping
 
 from autodata.corpora.paper import Paper, Section
 
+_NUMBER = re.compile(r"(?:\d{1,2}|[A-Z]|[IVX]{1,6})(?:\.\d{1,2}){0,5}\.?")
 FORMS = ("pdf_parse", "grobid_parse", "latex_parse")  # in the order in which they are preferred
 
 
@@ -32,7 +34,8 @@ def _find_parse(row: Mapping[str, object]) -> Mapping[str, object]:
 def _read_sections(body: object) -> list[Section]:
     sections: list[Section] = []
     for paragraph in _list(body):
-        heading, number = _read_heading(paragraph.get("section")), _text(paragraph.get("sec_num"))
+        heading, number = _read_heading(paragraph.get("section"))
+        number = _text(paragraph.get("sec_num")) or number
         if not sections or (heading, number) != (sections[-1].heading, sections[-1].number):
             sections.append(Section(heading, number))
         if text := _restore_formulas(paragraph):
@@ -40,11 +43,14 @@ def _read_sections(body: object) -> list[Section]:
     return [section for section in sections if section.blocks]
 
 
-def _read_heading(section: object) -> str:
-    """Return the innermost heading: some parses list the headings above a paragraph, as [number, text]."""
+def _read_heading(section: object) -> tuple[str, str]:
+    """Return the innermost heading with its number; some parses list all headings, each as [number, text]."""
+    number = ""
     while isinstance(section, list):
+        first = _text(section[0]) if len(section) == 2 else ""
+        number = first if _NUMBER.fullmatch(first) else ""
         section = section[-1] if section else ""
-    return _text(section)
+    return _text(section), number
 
 
 def _restore_formulas(paragraph: Mapping[str, object]) -> str:

@@ -1,17 +1,14 @@
 """Drops documents by the quality filters of datatrove and by their language, if a recipe asks for it."""
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 from datatrove.data import Document
 from datatrove.pipeline.filters.base_filter import BaseFilter
 
 from autodata.config import RecipeError
 from autodata.corpora.record import Drop
+from autodata.corpora.text.languages import load_identifier
 from autodata.recipes.corpora import QualityFilters
-
-if TYPE_CHECKING:
-    from py3langid.langid import LanguageIdentifier
 
 _LANGUAGE_CHARS = 20_000  # the language of a document is read from its beginning
 
@@ -21,7 +18,7 @@ class Quality:
 
     def __init__(self, recipe: QualityFilters):
         self._filters = list(_list_filters(recipe))
-        self._identify = _load_identifier().classify if recipe.languages else None
+        self._identify = load_identifier().classify if recipe.languages else None
         self._recipe = recipe
 
     def check(self, document: Document) -> None:
@@ -60,13 +57,6 @@ def _list_filters(recipe: QualityFilters) -> Iterator[tuple[str, BaseFilter]]:
 
 def require_known_languages(recipe: QualityFilters) -> None:
     """Raise RecipeError for a language that the identifier does not know."""
-    known = _load_identifier().labels if recipe.languages else []
+    known = load_identifier().labels if recipe.languages else []
     if unknown := next((code for code in recipe.languages if code not in known), None):
         raise RecipeError(f"quality.languages: {unknown} is not among the known ones ({', '.join(sorted(known))})")
-
-
-def _load_identifier() -> "LanguageIdentifier":
-    """Load py3langid, whose model comes with its package; datatrove's own identifier would download one."""
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

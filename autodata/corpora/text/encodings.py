@@ -8,10 +8,23 @@ import ftfy  # also registers sloppy-windows-1252, which has a character for eve
 from charset_normalizer import from_bytes
 
 from autodata.corpora.record import Drop
+from autodata.corpora.text.languages import load_identifier
 
 MENDED, WINDOWS = "utf-8 with windows-1252 bytes", "windows-1252"
 _MARKS = ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 _SAMPLE = 64_000  # bytes that a guess looks at
+# A guess chooses among the common encodings only: the rare ones fit many texts by chance.
+_COMMON = ("cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "iso8859_2", "tis_620")
+_COMMON += ("koi8_r", "cp866", "cp850", "cp437", "mac_roman", "gb18030", "big5", "cp932", "euc_jp", "cp949")
+# The Latin ones differ in a few letters, so the language decides between them. All other languages have windows-1252.
+_CENTRAL = {"bs", "cs", "hr", "hu", "pl", "ro", "sk", "sl"}
+_LATIN = {
+    **dict.fromkeys(_CENTRAL, "cp1250"),
+    "tr": "cp1254",
+    "az": "cp1254",
+    **dict.fromkeys(("lt", "lv", "et"), "cp1257"),
+}
+_HIRAGANA, _LEAST_HIRAGANA = re.compile("[\u3041-\u3096]"), 0.15  # a share that only Japanese text has
 _FEW = 0.01  # share of bytes beyond ASCII below which a guess is blind; German has twice as many
 _SLOPPY, _MEND = "sloppy-windows-1252", "windows-1252-bytes"
 _QUOTES = re.compile(
@@ -89,11 +102,26 @@ def _drop_ascii(data: bytes) -> bytes:
 
 
 def _detect(data: bytes) -> str:
-    lines = (line for line in data.split(b"\n") if not line.isascii())
-    guess = from_bytes(b"\n".join(lines)[:_SAMPLE]).best()
+    sample = b"\n".join(line for line in data.split(b"\n") if not line.isascii())[:_SAMPLE]
+    if japanese := next((encoding for encoding in ("cp932", "euc_jp") if _is_japanese(sample, encoding)), ""):
+        return japanese
+    guess = from_bytes(sample, cp_isolation=list(_COMMON)).best()
     if guess is None:
         raise Drop("neither UTF-8 nor another encoding that could be detected; convert it to UTF-8")
-    return WINDOWS if "cp1252" in guess.could_be_from_charset else guess.encoding
+    is_latin = guess.encoding in ("cp1252", "iso8859_2", *_LATIN.values())
+    return _choose_latin(sample, guess.encoding) if is_latin else guess.encoding
+
+
+def _is_japanese(sample: bytes, encoding: str) -> bool:
+    text = sample.decode(encoding, "replace")
+    return len(_HIRAGANA.findall(text)) > _LEAST_HIRAGANA * len(text) and text.count("\ufffd") < 3
+
+
+def _choose_latin(sample: bytes, guess: str) -> str:
+    """Return the encoding of the language, which is seen from the letters that all Latin encodings share."""
+    language, _ = load_identifier().classify(sample.decode(_SLOPPY))
+    encoding = _LATIN.get(language, WINDOWS)
+    return guess if encoding == "cp1250" and guess == "iso8859_2" else encoding
 
 
 def _mend(error: UnicodeError) -> tuple[str, int]:

@@ -37,6 +37,9 @@ _NAMES_A_PART = re.compile(
     rf"(?:{_PARTS})[\s#:=(\"'§v]{{0,4}}(?:[\d.()\-–a-z]{{1,20}}\s?(?:,|;|&|-|–|and|or|to|through)\s?){{0,4}}\Z",
     re.IGNORECASE,
 )
+# Three numbers between blanks may be a row of a table: after another number, or if all are round.
+_ROW = re.compile(r"[2-9]\d\d [2-9]\d\d \d{4}")
+_CALLS = re.compile(r"\b(?:tel|telephone|phone|call|fax|mobile|cell|dial)\b[^\d\n]{0,30}\Z", re.IGNORECASE)
 _CONTEXT = 100  # characters before a number that are searched for such words
 _HEADING = re.compile(r"(?:\A|\n)[#\s]{0,10}\Z")  # a number at the beginning of a line counts headings
 
@@ -101,10 +104,16 @@ def _is_real(kind: str, number: str, before: str) -> bool:
         return _checks([int(d) for d in number if d.isdigit()])
     if kind == "phone":
         digits = sum(c.isdigit() for c in number)
-        return 8 <= digits <= 15 and not _NAMES_A_PART.search(before)
+        return 8 <= digits <= 15 and not _NAMES_A_PART.search(before) and not _is_row(number, before)
     if kind == "ip":
         return _is_public(number) and not _NAMES_A_PART.search(before) and not _HEADING.search(before)
     return True
+
+
+def _is_row(number: str, before: str) -> bool:
+    if not _ROW.fullmatch(number) or _CALLS.search(before):
+        return False
+    return re.search(r"\d\s+\Z", before) is not None or all(int(n) % 4 == 0 for n in number.split())
 
 
 def _is_public(address: str) -> bool:
