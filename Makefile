@@ -1,4 +1,4 @@
-# make demo: the whole chain on this machine's CPU, for real.   make ingest-demo: samples of four corpora → documents.
+# make demo: the whole chain on this machine's CPU, for real.   make ingest-demo: samples of all forms of corpora → documents.
 # make study: compares data made by the loop with data made without it, over SEEDS; resumes; uses a GPU with GPU=1.
 # make test: the tests. All set up what they need; all are quick the second time.
 SHELL := /bin/bash

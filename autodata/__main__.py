@@ -15,7 +15,8 @@ from autodata.types import WrongCall
 # Every command in the order of the chain: its name, the module whose `main` it is, and what it does.
 COMMANDS = {
     "From texts to documents": [
-        ("download", "autodata.corpora.download", "download a corpus"),
+        ("download", "autodata.corpora.download", "download data sets of Semantic Scholar"),
+        ("hub", "autodata.corpora.hub", "download data sets of the Hugging Face Hub"),
         ("ingest", "autodata.corpora.ingest", "turn the files of a corpus into clean documents"),
     ],
     "Before a run": [

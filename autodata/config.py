@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from autodata import command
 from autodata.recipes import budgets
-from autodata.recipes.corpora import DownloadRecipe, IngestRecipe
+from autodata.recipes.corpora import DownloadRecipe, HubRecipe, IngestRecipe
 from autodata.recipes.data import DatasetRecipe, JudgeAuditRecipe
 from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe, StudyRecipe, TableRecipe
 from autodata.recipes.generation import GenerateRecipe
@@ -42,9 +42,11 @@ SCHEMAS = {
     "table": TableRecipe,
     "analysis": StudyRecipe,
     "meta": MetaRecipe,
+    "hub": HubRecipe,
 }
 COMMANDS = {
     DownloadRecipe: "python -m autodata.corpora.download",
+    HubRecipe: "python -m autodata.corpora.hub",
     IngestRecipe: "python -m autodata.corpora.ingest",
     GenerateRecipe: "python -m autodata.generate",
     DatasetRecipe: "python -m autodata.dataset",

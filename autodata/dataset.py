@@ -16,6 +16,7 @@ from rich.table import Table
 
 from autodata import command
 from autodata.config import RecipeError, load, semantic_hash, semantic_values
+from autodata.corpora.text import benchmarks as benchmark_files
 from autodata.data import card, decontamination, duplicates, filters, parquet
 from autodata.data.decontamination import Match
 from autodata.data.examples import DECONTAMINATION, EXAMPLES, STATISTICS, Arm, find_licence, make_example, read_arm
@@ -61,7 +62,7 @@ class Dataset:
 
 def build(recipe: DatasetRecipe, benchmarks: Sequence[Path]) -> Dataset:
     """Make the examples of all arms, stage by stage. Raises RunError, RecipeError."""
-    texts = decontamination.read_texts(benchmarks)
+    texts = benchmark_files.read_texts(benchmarks)
     arms = [read_arm(name, folder) for name, folder in sorted(recipe.arms.items())]
     built = Dataset({arm.name: arm.domain.name for arm in arms})
     built.unchecked = decontamination.count_unchecked(texts)
@@ -146,7 +147,7 @@ def save(run: Run, built: Dataset, recipe: DatasetRecipe, benchmarks: Sequence[P
     statistics = {arm: summarize(examples) for arm, examples in by_arm.items()}
     run.write(STATISTICS, json.dumps(statistics, indent=2) + "\n")
     report = {
-        "ngram": decontamination.NGRAM,
+        "ngram": benchmark_files.NGRAM,
         "files": {str(f): hash_path(f) for f in benchmarks},
         "removed": [asdict(m) for m in built.matches],
         "not_checked": built.unchecked,
@@ -174,7 +175,7 @@ def _gather_facts(built: Dataset, recipe: DatasetRecipe, benchmarks: Sequence[Pa
         "recipe": semantic_values(recipe),
         "recipe_hash": semantic_hash(recipe),
         "decontamination": {
-            "ngram": decontamination.NGRAM,
+            "ngram": benchmark_files.NGRAM,
             "files": [f.name for f in benchmarks],
             "removed": len(built.matches),
             "not_checked": built.unchecked,
@@ -204,7 +205,7 @@ def _check(recipe: DatasetRecipe) -> None:
 def main() -> None:
     recipe = load(DatasetRecipe, command.read_recipe(__doc__))
     _check(recipe)
-    benchmarks = decontamination.find_files(recipe.decontaminate)
+    benchmarks = benchmark_files.find_files(recipe.decontaminate)
     input_hashes = {f"arm {arm}": output_hash(folder, COMMAND) for arm, folder in recipe.arms.items()}
     input_hashes |= {f"benchmark {file.name} {i}": hash_path(file) for i, file in enumerate(benchmarks)}
     with Run(recipe.run, "dataset", recipe, input_hashes) as run:

@@ -8,15 +8,9 @@ import pytest
 
 from autodata import dataset as module
 from autodata.config import RecipeError
-from autodata.data.decontamination import (
-    Match,
-    Text,
-    count_unchecked,
-    find_files,
-    find_matches,
-    gather_texts,
-    read_texts,
-)
+from autodata.corpora.record import Drop
+from autodata.corpora.text.benchmarks import Benchmarks, Text, find_files, read_texts
+from autodata.data.decontamination import Match, count_unchecked, find_matches, gather_texts
 from autodata.data.examples import Arm, make_example
 from autodata.types import Candidate, Example
 from tests.helpers.commands import find_failure
@@ -214,3 +208,28 @@ def test_going_without_must_be_written_out(monkeypatch, tmp_path):
     assert "no value for decontaminate" in run_main(monkeypatch, str(recipe))
     recipe.write_text(f"run: {tmp_path / 'd'}\narms: {{}}\ndecontaminate: []\n")
     assert run_main(monkeypatch, str(recipe)) == ""
+
+
+DOCUMENT = f"Before it, other words. {line(13)}. And after it."
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "shared"),
+    [
+        (line(13), line(13)),
+        (f"asked: {line(14)}?", line(13)),
+        (line(12), line(12)),  # a short text stands in the document as a whole
+        (line(8), line(8)),
+        (line(7), ""),  # too common
+        (f"{line(12)} another end and more words", ""),  # 12 words of a longer text
+        ("", ""),
+    ],
+)
+def test_a_document_that_contains_a_benchmark_text_is_dropped(benchmark, shared):
+    contents = Benchmarks([Text("b.jsonl:1", benchmark)])
+    if not shared:
+        contents.check(DOCUMENT)
+        return
+    with pytest.raises(Drop) as drop:
+        contents.check(DOCUMENT)
+    assert (drop.value.reason, drop.value.detail) == ("contains a text of a benchmark", f"b.jsonl:1: {shared}")

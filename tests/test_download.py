@@ -15,7 +15,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from autodata.corpora import download, s2_api
+from autodata.corpora import download
+from autodata.corpora.remote import s2_api
 from tests.helpers.commands import fails
 
 REPO = Path(__file__).parent.parent

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from autodata.corpora import pii, pile_of_law
-from autodata.corpora.text import layout, words
+from autodata.corpora import pile_of_law
+from autodata.corpora.text import layout, pii, words
 from autodata.corpora.text.checksums import checksum_words
 from autodata.corpora.text.encodings import normalize
 

@@ -16,7 +16,7 @@ from pypdf import PdfReader, PdfWriter
 from rich.console import Console
 
 from autodata import status
-from autodata.corpora import pdf
+from autodata.corpora.text import pdf
 from autodata.journal.replies import export_replies
 from autodata.journal.salvage import salvage
 from autodata.report import index as report

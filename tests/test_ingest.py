@@ -18,6 +18,7 @@ from autodata.corpora.record import Drop, require_drawn
 from autodata.recipes.corpora import IngestRecipe
 from autodata.run.folder import read_manifest
 from autodata.run.snapshot import read_snapshot
+from tests.helpers import golden_documents
 from tests.helpers.commands import fails
 from tests.helpers.fake_server import fake_server, play_skills
 from tests.helpers.make_samples import SAMPLES, make_files, make_paper, make_papers_row, make_problems, pack, read_text
@@ -43,7 +44,8 @@ def run(tmp_path: Path, monkeypatch, tokenizer):
 
     def go(source: str, path: Path, *arguments: str) -> dict:
         recipe = str(REPO / "recipes" / "ingest" / f"ingest_{source}.yaml")
-        values = [f"path={path}", f"run={tmp_path / 'run'}", f"tokenizer={tokenizer}", "workers=1", *arguments]
+        values = [f"path={path}", f"run={tmp_path / 'run'}", f"tokenizer={tokenizer}", "workers=1"]
+        values += ["keep_rows=null", *arguments]
         monkeypatch.setattr(sys, "argv", ["ingest", recipe, *values])
         ingest.main()
         return read_manifest(tmp_path / "run")
@@ -69,15 +71,15 @@ def test_the_samples_are_what_their_script_writes():
 
 def test_papers_of_three_releases(run, tmp_path: Path):
     manifest = run("s2orc", SAMPLES / "s2orc", f"papers={SAMPLES / 'papers'}", SHORT)
-    assert (manifest["rows"], manifest["kept"]) == (14, 10)
+    assert (manifest["rows"], manifest["kept"]) == (15, 11)
     assert manifest["dropped"] == {
         "not JSON": 1,
         "annotations are not JSON": 1,
         "duplicate id": 1,
         "not eligible by year or field of study": 1,
     }
-    assert manifest["licences"] == {"CCBY": 4, "not stated": 6}
-    assert manifest["papers"]["eligible"] == 13
+    assert manifest["licences"] == {"CCBY": 4, "not stated": 7}
+    assert manifest["papers"]["eligible"] == 14
     file = "s2orc_v2/20260917_0000.gz"
     assert read_dropped(tmp_path / "run") == {
         (file, 4, "not JSON"),
@@ -86,7 +88,7 @@ def test_papers_of_three_releases(run, tmp_path: Path):
         (file, 8, "not eligible by year or field of study"),
     }
     documents = {d.id: d for d in read_corpus(str(tmp_path / "run")).documents}
-    assert set(documents) == {f"s2orc-{n}" for n in (1, 2, 3, 6, 7, 8, 9, 10, 11, 12)}
+    assert set(documents) == {f"s2orc-{n}" for n in (1, 2, 3, 6, 7, 8, 9, 10, 11, 12, 16)}
     assert documents["s2orc-1"].source == f"{file}:1"
     assert documents["s2orc-1"].fields["licence"] == "CCBY"
     assert documents["s2orc-1"].fields["doi"] == "10.5555/1"
@@ -112,6 +114,13 @@ def test_problems_of_both_splits(run, tmp_path):
     assert [f["name"][:4] for f in manifest["sources"]] == ["test", "trai"]
 
 
+@pytest.mark.parametrize("source", golden_documents.ARGUMENTS)
+def test_each_real_form_gives_the_documents_of_the_golden_file(run, tmp_path: Path, source):
+    run(source, SAMPLES / source, *golden_documents.ARGUMENTS[source])
+    expected = (golden_documents.GOLDEN / f"{source}.txt").read_text(encoding="utf-8")
+    assert golden_documents.describe(tmp_path / "run") == expected
+
+
 def test_the_hubs_cache_whose_files_are_links(run, tmp_path: Path):
     (tmp_path / "blobs").mkdir()
     snapshot = tmp_path / "snapshots" / "0a1b" / "data"
@@ -124,7 +133,7 @@ def test_the_hubs_cache_whose_files_are_links(run, tmp_path: Path):
 
 def test_own_texts_of_every_kind(run, tmp_path: Path):
     manifest = run("own", SAMPLES / "own", "own.licence=mine")
-    assert manifest["licences"] == {"CC-BY-4.0": 1, "CC0": 1, "mine": 3}
+    assert manifest["licences"] == {"CC-BY-4.0": 1, "CC0": 1, "CC0-1.0": 1, "mine": 12}
     assert sum(manifest["dropped"].values()) == 2
     report = (tmp_path / "run" / "report.md").read_text()
     assert "not a readable PDF" in report
@@ -177,7 +186,7 @@ def test_no_document_is_an_error_that_names_the_stage_and_the_rows(run, tmp_path
 
 
 def test_a_join_without_an_eligible_paper_is_an_error(run):
-    with fails("none of 15 papers is eligible by s2orc.min_year=2090"):
+    with fails("none of 16 papers is eligible by s2orc.min_year=2090"):
         run("s2orc", SAMPLES / "s2orc", f"papers={SAMPLES / 'papers'}", SHORT, "s2orc.min_year=2090")
 
 
@@ -247,7 +256,7 @@ def test_who_opted_out_is_left_out(run, tmp_path: Path):
     papers = f"papers={SAMPLES / 'papers'}"
     manifest = run("s2orc", SAMPLES / "s2orc", papers, SHORT, f"opt_out={tmp_path / 'opt_out.txt'}")
     assert manifest["dropped"]["opted out"] == 3
-    assert manifest["kept"] == 7
+    assert manifest["kept"] == 8
 
 
 def test_files_that_are_damaged_lose_only_what_is_damaged(run, tmp_path: Path):
@@ -325,7 +334,7 @@ def test_the_demo_of_the_readme(tmp_path: Path):
     done = subprocess.run(["bash", "recipes/ingest/demo.sh", str(tmp_path)], cwd=REPO, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     kept = {source: read_manifest(tmp_path / source)["kept"] for source in sources.EXPECTED}
-    assert kept == {"s2orc": 10, "pile_of_law": 2, "principia": 12, "own": 5}
+    assert kept == {"s2orc": 11, "pile_of_law": 3, "principia": 12, "own": 15}
 
 
 def test_help(monkeypatch, capsys):
@@ -352,3 +361,28 @@ def test_the_site_chooses_the_partition_of_an_array_unless_the_recipe_does(tmp_p
     arguments = _make_array(recipe, Stage("read", [], [1]), tmp_path).get_sbatch_args()
     assert {key: value for key, value in arguments.items() if key == "partition"} == named
     assert arguments["mem-per-cpu"] == "4G"
+
+
+def test_documents_with_a_benchmark_text_are_dropped_and_named(run, tmp_path: Path):
+    rows = [
+        {"id": "clean", "text": "Water is wet, and that is all."},
+        {"id": "leak", "text": read_text("cs_01")[1][0]},
+    ]
+    words = read_text("cs_01")[1][0].split()
+    (tmp_path / "bench.jsonl").write_text(json.dumps({"question": f"Is it so? {' '.join(words[3:18])}"}))
+    folder = write_rows(tmp_path / "rows", a=rows)
+    manifest = run("own", folder, f"decontaminate=[{tmp_path / 'bench.jsonl'}]")
+    assert (manifest["kept"], manifest["dropped"]) == (1, {"contains a text of a benchmark": 1})
+    (row,) = read_table(tmp_path / "run" / "dropped")
+    assert row["id"] == "leak"
+    assert row["detail"].startswith("bench.jsonl:1: ")
+    assert "a.jsonl:2 (leak)" in (tmp_path / "run" / "report.md").read_text()
+    (tmp_path / "bench.jsonl").write_text("{}")
+    with fails("made from other inputs"):
+        run("own", folder, f"decontaminate=[{tmp_path / 'bench.jsonl'}]")
+
+
+def test_a_benchmark_that_is_missing_is_an_error_before_anything_is_read(run, tmp_path: Path):
+    with fails("decontaminate: .*nowhere.jsonl: no .jsonl"):
+        run("own", SAMPLES / "own", f"decontaminate=[{tmp_path / 'nowhere.jsonl'}]")
+    assert not (tmp_path / "run").exists()

@@ -58,7 +58,8 @@ def corpus(tmp_path_factory) -> Path:
 def command(corpus: Path, run: Path, *arguments: str) -> list[str]:
     # Small tasks: the files of the test are far below the size that makes a task.
     code = "from autodata.corpora import sources, ingest; sources._TASK_FILES = 1; ingest.main()"
-    values = [f"path={corpus / 'files'}", f"papers={corpus / 'papers'}", f"run={run}", "s2orc.english=false"]
+    values = [f"path={corpus / 'files'}", f"papers={corpus / 'papers'}", f"run={run}"]
+    values += ["s2orc.english=false", "keep_rows=null"]
     return [sys.executable, "-c", code, str(RECIPE), *values, *arguments]
 
 
@@ -99,7 +100,7 @@ def test_killed_again_and_again(corpus, undisturbed, tmp_path):
         marked = os.environ | {"INGEST_OF": str(run)}
         started = subprocess.Popen(command(corpus, run, "workers=2"), cwd=REPO, stderr=subprocess.DEVNULL, env=marked)
         try:
-            started.wait(chance.uniform(1.2, 3.0) * (1 + attempt / 5))  # wait longer: the machine may be slow
+            started.wait(chance.uniform(1.2, 3.0) * (1 + attempt / 3))  # wait longer: the machine may be slow
         except subprocess.TimeoutExpired:
             started.send_signal(signal.SIGKILL)
             started.wait()

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from pypdf import PdfReader, PdfWriter
 
-from autodata.corpora import own, pdf
+from autodata.corpora import own
 from autodata.corpora.record import Drop
 from autodata.corpora.rows import BadRow, Row
+from autodata.corpora.text import pdf
 from autodata.corpora.text.encodings import normalize
 from autodata.corpora.text.layout import HEADS, WORDS
 from autodata.recipes.corpora import OwnFilters

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autodata.corpora.pii import mask
+from autodata.corpora.text.pii import mask
 
 
 @pytest.mark.parametrize(

@@ -269,10 +269,12 @@ def test_abstracts_are_joined_by_corpusid(eligible, tmp_path):
         {"corpusid": 7, "abstract": "again"},
         {"corpusid": 2**62, "abstract": None},
     ]
-    assert papers.build_abstracts(rows, tmp_path, eligible) == {"rows": 5, "damaged": 1, "joined": 2}
+    papers.build_abstracts(rows[:4], tmp_path / "00000", eligible)
+    papers.build_abstracts(rows[4:], tmp_path / "00001", eligible)
+    assert papers.merge_abstracts(tmp_path, 2) == {"rows": 5, "damaged": 1, "joined": 2}
     abstracts = Abstracts(tmp_path)
     assert [abstracts.find(i) for i in (7, 8, 9, 2**62, 10)] == ["Seven.", "", "Ü nine.", "", ""]
-    record = parse(v2(), Filters(min_chars=1, english=False, require_abstract=True), eligible, 1, abstracts)
+    record = parse(v2(), Filters(min_chars=1, english=False, require_abstract=True), eligible, abstracts)
     assert record.text.startswith("# On Caches\n\n## Abstract\n\nSeven.\n\n## 1 Introduction")
 
 

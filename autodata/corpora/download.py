@@ -22,8 +22,8 @@ from rich import progress as bars
 
 from autodata import command
 from autodata.config import RecipeError, load
-from autodata.corpora.s2_api import Api, DownloadError, Expired, require_plain
-from autodata.corpora.transfer import Damaged, Show, fetch
+from autodata.corpora.remote.s2_api import Api, DownloadError, Expired, require_plain
+from autodata.corpora.remote.transfer import Damaged, Show, fetch
 from autodata.recipes.corpora import DownloadRecipe
 
 LIST = "download.json"
@@ -110,8 +110,9 @@ def _get_one(api: Api, folder: Folder, name: str, urls: dict[str, str], source: 
 def _store(api: Api, folder: Folder, name: str, url: str) -> None:
     """Fetch one file and add it to the list of complete files. Raises Expired, Damaged, DownloadError, OSError."""
     target = folder.path / name
-    with _show_progress(target) as show:
-        size, sha256 = fetch(url, target, api.timeout_s, api.retries, show)
+    # Not the API's client, because the key must not be sent to the host of the file.
+    with _show_progress(target) as show, httpx.Client(timeout=api.timeout_s) as http:
+        size, sha256 = fetch(http, url, target, api.retries, show)
     folder.add(Stored(name, size, sha256))
     if not sys.stderr.isatty():
         print(f"{target}: {size:,} bytes")

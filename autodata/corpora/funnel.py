@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate, product
+from itertools import accumulate
 from operator import sub
 from pathlib import Path
 
@@ -16,14 +16,15 @@ from autodata.stats.writing import write_table
 _EXAMPLES = 3  # dropped rows that the report names for each reason
 
 
-def gather(folder: Path, tasks: int) -> Tally:
+def gather(folders: Iterable[Path]) -> Tally:
     """Add up the tallies of all tasks. Raises RuntimeError when a row is neither kept nor dropped for a reason.
 
-    The reasons of `dropped` are in the order of the stages, the most frequent first within each.
+    Each of the folders has the tallies of a stage. The reasons of `dropped` are in the order of the stages, the most
+    frequent first within each.
     """
     total = Tally()
-    for stage, task in product(("read", "repeats", "written"), range(tasks)):
-        saved = json.loads((folder / stage / f"{task:05d}.json").read_text(encoding="utf-8"))
+    for path in (path for folder in folders for path in sorted(folder.glob("*.json"))):
+        saved = json.loads(path.read_text(encoding="utf-8"))
         total.rows += saved["rows"]
         total.files += saved["files"]
         total.tokens += saved["tokens"]

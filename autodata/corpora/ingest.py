@@ -10,63 +10,86 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from datatrove.pipeline.dedup.minhash import MinhashDedupBuckets
-
 from autodata import command
 from autodata.config import RecipeError, load
 from autodata.corpora import funnel, quality, sources
 from autodata.corpora.documents import INGESTED
 from autodata.corpora.executors import Stage, run_stage
+from autodata.corpora.papers import count_papers
+from autodata.corpora.pieces import list_pieces
 from autodata.corpora.pipeline import Read, Tally, count_tokens, load_unique, write_documents
-from autodata.corpora.repeats import CONFIG, Signature, choose, save_hashes
+from autodata.corpora.remote.files import is_remote
+from autodata.corpora.repeats import CONFIG, Buckets, Signature, choose, save_hashes
+from autodata.corpora.selection import KEPT, Selection
+from autodata.corpora.sources import Listing
+from autodata.corpora.text.benchmarks import find_files
 from autodata.corpora.tokens import CountTokens
 from autodata.recipes.corpora import IngestRecipe
 from autodata.run.folder import Run
 from autodata.run.progress import Progress
-from autodata.run.records import RunError, digest
+from autodata.run.records import RunError, digest, hash_path, write_file
 from autodata.serving.embedded import resolve_weights
 
 DROPPED, REPORT, CHART = "dropped", "report.md", "funnel.png"
+TALLIED = ("read", "repeats", "written")  # the stages whose tasks count what they did, after the selection of rows
 
 
-def ingest(run: Run, recipe: IngestRecipe, files: dict[str, int], progress: Progress) -> Tally:
-    """Run all stages, except those that an earlier command finished. Raises RunError, RecipeError, OSError."""
+def ingest(
+    run: Run, recipe: IngestRecipe, files: Listing, joined: dict[str, Listing], progress: Progress
+) -> tuple[Tally, dict[str, object]]:
+    """Run all stages, except those that an earlier command finished, and return the counts of documents and papers.
+
+    Raises RunError, RecipeError, OSError.
+    """
     work = run.path("work")
-    tasks = sources.share_out(files)
-    sizes = [sum(files[name] for name in task) for task in tasks]
-    progress.total = 2 * sum(sizes) + (CONFIG.num_buckets if recipe.near_duplicates else 0) + 1
-    if recipe.source == "s2orc":
-        _read_papers(recipe, work)
+    size = sum(size for size, _ in files.values())
+    progress.total = sum(size for listing in joined.values() for size, _ in listing.values()) + 3 * size
     progress.begin()
-    steps = [Read(recipe, tasks, work), partial(save_hashes, work / "hashes"), write_documents(work / "read")]
+    selection = Selection(recipe, joined, work, progress)
+    selection.join_papers()
+    rows = selection.select_rows(files)
+    _forget_other_rows(work, rows.name)
+    pieces = list_pieces(rows)
+    if pieces:
+        _make_documents(recipe, pieces, selection.join, work, progress)
+    progress.total = progress.done
+    (work / DROPPED).mkdir(parents=True, exist_ok=True)
+    if (rows / DROPPED).exists():
+        shutil.copytree(rows / DROPPED, work / DROPPED / "rows", dirs_exist_ok=True)
+    tally = funnel.gather([rows / "tally" / "rows", *(work / "tally" / stage for stage in TALLIED)])
+    return tally, {"papers": count_papers(selection.join)} if joined else {}
+
+
+def _forget_other_rows(work: Path, rows: str) -> None:
+    """Delete what an earlier command made of other rows, if it was stopped and the corpus has changed since."""
+    note = work / "rows.txt"
+    if note.exists() and note.read_text() != rows:
+        for path in work.iterdir():
+            if path.is_dir() and path.name != KEPT:
+                shutil.rmtree(path)
+    write_file(note, rows)
+
+
+def _make_documents(recipe: IngestRecipe, pieces: list[Path], join: Path, work: Path, progress: Progress) -> None:
+    """Run the stages whose tasks work on a piece each. Raises RunError, OSError."""
+    sizes = [piece.stat().st_size for piece in pieces]
+    progress.total = progress.done + 2 * sum(sizes) + (CONFIG.num_buckets if recipe.near_duplicates else 0) + 1
+    steps = [Read(recipe, pieces, join, work), partial(save_hashes, work / "hashes"), write_documents(work / "read")]
     steps += [Signature(work / "signatures")] if recipe.near_duplicates else []
     run_stage(recipe, Stage("read", steps, sizes), work, progress)
     if recipe.near_duplicates:
-        buckets = MinhashDedupBuckets(str(work / "signatures"), str(work / "pairs"), config=CONFIG)
+        buckets = Buckets(str(work / "signatures"), str(work / "pairs"), config=CONFIG)
         run_stage(recipe, Stage("pairs", [buckets], [1] * CONFIG.num_buckets), work, progress)
-    run_stage(recipe, Stage("repeats", [partial(choose, work, len(tasks))], [1]), work, progress)
+    run_stage(recipe, Stage("repeats", [partial(choose, work, len(pieces))], [1]), work, progress)
     counter = [CountTokens(_find_tokenizer(recipe.tokenizer))] if recipe.tokenizer else []
     loader = partial(load_unique, recipe.mask_personal_data, work)
     steps = [loader, *counter, partial(count_tokens, work), write_documents(work / INGESTED)]
     run_stage(recipe, Stage("write", steps, sizes), work, progress)
-    return funnel.gather(work / "tally", len(tasks))
 
 
-def _read_papers(recipe: IngestRecipe, work: Path) -> None:
-    """Write the table of eligible papers, once. It is small, and every task maps it into memory."""
-    if not (work / "eligible").exists():
-        print(f"finding the eligible papers in {recipe.papers}")
-        scratch = work / "eligible.new"
-        counts = sources.read_papers(recipe, scratch)
-        (scratch / "counts.json").write_text(json.dumps(counts))
-        scratch.rename(work / "eligible")
-
-
-def _publish(run: Run, tally: Tally) -> None:
+def _publish(run: Run, tally: Tally, facts: dict[str, object]) -> None:
     """Link the shards to their final place, write report and manifest, and only then remove the work folder."""
     work = run.path("work")
-    papers = work / "eligible" / "counts.json"
-    facts = {"papers": json.loads(papers.read_text())} if papers.exists() else {}
     for name in (INGESTED, DROPPED):
         (work / name).mkdir(exist_ok=True)
         shutil.rmtree(run.path(name), ignore_errors=True)
@@ -109,6 +132,13 @@ def _check(recipe: IngestRecipe) -> None:
         raise RecipeError(f"workers={recipe.workers}: must be 1 or more, or null for all cores")
 
 
+def _list_sizes(joined: dict[str, Listing]) -> dict[str, int]:
+    """Return the bytes of each file that is joined; the names of abstracts begin with their folder."""
+    papers, abstracts = (joined.get(key, {}) for key in ("papers", "abstracts"))
+    named = papers | {f"abstracts/{name}": fact for name, fact in abstracts.items()}
+    return {name: size for name, (size, _) in named.items()}
+
+
 @command.report_errors()
 def main() -> None:
     recipe = load(IngestRecipe, command.read_recipe(__doc__))
@@ -123,10 +153,15 @@ def main() -> None:
 
 def _run(recipe: IngestRecipe) -> None:
     _check(recipe)
-    (files, left_out), papers = sources.list_files(recipe), sources.list_papers(recipe)
-    read = {"files": files, "papers": papers, "opt_out": sorted(sources.read_opt_out(recipe.opt_out))}
+    (files, left_out), joined = sources.list_files(recipe), sources.list_joined(recipe)
+    sizes = {name: size for name, (size, _) in files.items()}
+    read = {"files": sizes, "papers": _list_sizes(joined), "opt_out": sorted(sources.read_opt_out(recipe.opt_out))}
     inputs = {key: digest(json.dumps(value).encode()) for key, value in read.items()}
-    recipe = replace(recipe, path=str(Path(recipe.path).resolve()))
+    benchmarks = find_files(recipe.decontaminate)
+    inputs |= {f"benchmark {file.name} {number}": hash_path(file) for number, file in enumerate(benchmarks)}
+    if not is_remote(recipe.path):
+        recipe = replace(recipe, path=str(Path(recipe.path).resolve()))
+    recipe = replace(recipe, decontaminate=[str(Path(path).resolve()) for path in recipe.decontaminate])
     with Run(recipe.run, "ingest", recipe, inputs) as run:
         if run.is_finished:
             shutil.rmtree(run.path("work"), ignore_errors=True)  # left by a command that was killed at the end
@@ -137,9 +172,9 @@ def _run(recipe: IngestRecipe) -> None:
             counts = ", ".join(f"{ending}: {count:,}" for ending, count in left_out.most_common())
             print(f"files left out, because source={recipe.source} has no use for them: {counts}")
         with Progress(run, "bytes") as progress:
-            tally = ingest(run, recipe, files, progress)
+            tally, facts = ingest(run, recipe, files, joined, progress)
             tally.left_out = left_out
-            _publish(run, tally)
+            _publish(run, tally, facts)
 
 
 if __name__ == "__main__":

@@ -3,17 +3,18 @@
 import codecs
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 import orjson
 
 from autodata.corpora import parses
-from autodata.corpora.pdf import read_pdf
 from autodata.corpora.principia import write_problem
-from autodata.corpora.record import Drop, Record, require_drawn, require_length
+from autodata.corpora.record import Drop, Record, require_length
+from autodata.corpora.remote.files import Place, bring_here
 from autodata.corpora.rows import LINES, BadRow, Row, open_file, read_rows, split_ending
 from autodata.corpora.text import layout
 from autodata.corpora.text.encodings import decode, normalize
+from autodata.corpora.text.pdf import read_pdf
 from autodata.recipes.corpora import OwnFilters
 
 _PLAIN = (".txt", ".text", ".md", ".markdown", ".rst", ".tex")
@@ -44,15 +45,14 @@ def count_endings(names: Iterable[str]) -> Counter[str]:
     return Counter("".join(split_ending(name)) or "no ending" for name in names)
 
 
-def read(path: Path, name: str) -> Iterator[Row | BadRow]:
+def read(path: Place, name: str) -> Iterator[Row | BadRow]:
     """Iterate over the rows of one file, whose name in them is `name`. A text or a PDF is one row."""
     return iter([_read_text(path, name)]) if is_text(name) else read_rows(path, name)
 
 
-def parse(row: Row, filters: OwnFilters, one_in: int = 1) -> Record:
+def parse(row: Row, filters: OwnFilters) -> Record:
     """Make the document of a row. Raises Drop."""
     identity = identify(row, filters)
-    require_drawn(identity, one_in)
     text, changes = layout.mend(_find_text(row.value, filters.text_column).replace("\r\n", "\n"))
     text = normalize(text)
     if not text:
@@ -86,16 +86,17 @@ def find_licence(record: Mapping[str, object], filters: OwnFilters) -> str:
     return next((text for value in stated if (text := _write_licence(value))), filters.licence)
 
 
-def _read_text(path: Path, name: str) -> Row | BadRow:
+def _read_text(path: Place, name: str) -> Row | BadRow:
     is_pdf = path.suffix.lower() == ".pdf"
     limit = MAX_PDF_BYTES if is_pdf else MAX_TEXT_BYTES
     try:
-        if path.stat().st_size > limit:
-            return BadRow(name, 1, f"larger than {limit:,} bytes; split it")
-        if is_pdf:
-            return Row(name, 1, {"text": read_pdf(path)})
-        with open_file(path) as file:
-            data = file.read(limit + 1)
+        with bring_here(path, limit) as here:
+            if here.stat().st_size > limit:
+                return BadRow(name, 1, f"larger than {limit:,} bytes; split it")
+            if is_pdf:
+                return Row(name, 1, {"text": read_pdf(here)})
+            with open_file(here) as file:
+                data = file.read(limit + 1)
         return BadRow(name, 1, f"larger than {limit:,} bytes; split it") if len(data) > limit else _decode(name, data)
     except Drop as drop:
         return BadRow(name, 1, drop.reason)

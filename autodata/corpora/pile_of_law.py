@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from itertools import islice
 
-from autodata.corpora.record import Drop, Record, require_drawn, require_length
+from autodata.corpora.record import Drop, Record, require_length
 from autodata.corpora.text import layout
 from autodata.recipes.corpora import PileOfLawFilters
 
@@ -42,7 +42,7 @@ def read_name(file: str) -> tuple[str, str]:
     return (name[1], name[2]) if name else ("", "")
 
 
-def parse(row: Mapping[str, object], filters: PileOfLawFilters, one_in: int = 1) -> Record:
+def parse(row: Mapping[str, object], filters: PileOfLawFilters) -> Record:
     """Make the document of a row. Raises Drop."""
     text = row.get("text")
     if not isinstance(text, str) or not text.strip():
@@ -50,13 +50,11 @@ def parse(row: Mapping[str, object], filters: PileOfLawFilters, one_in: int = 1)
     if len(text) < filters.min_chars:  # cleaning never makes a text longer
         raise Drop("too short")
     fields = {key: row[key] for key in _KEPT if isinstance(row.get(key), str)}
-    identity = identify(row)
-    require_drawn(identity, one_in)
     text, changes = clean(text)
     require_length(text, filters.min_chars, filters.max_chars)
     if sum(1 for _ in islice(_REASONS.finditer(text), _MIN_REASONS)) < _MIN_REASONS:  # stops counting at the minimum
         raise Drop("no reasoning")
-    return Record(identity, text, LICENCE, dict(fields), changes)
+    return Record(identify(row), text, LICENCE, dict(fields), changes)
 
 
 def identify(row: Mapping[str, object]) -> str:

@@ -1,7 +1,7 @@
-"""Defines the steps of an ingest, which datatrove runs: read, find duplicates, write.
+"""Defines the steps of an ingest, which datatrove runs: select rows, read them, find duplicates, write.
 
-A task is one large file or several small ones. What it writes depends only on its files, so the output is the same
-for any number of workers and after any restart.
+A task selects the rows of one large file or several small ones; a task of a later stage works on one piece of them.
+What a task writes depends only on its files, so the output is the same for any number of workers and after restarts.
 """
 
 import json
@@ -18,12 +18,15 @@ from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 from datatrove.pipeline.writers.parquet import ParquetWriter
 
-from autodata.corpora import pii
+from autodata.corpora import papers, pieces
 from autodata.corpora.quality import Quality
 from autodata.corpora.record import Drop
+from autodata.corpora.remote.files import Place, locate
 from autodata.corpora.repeats import REASONS
 from autodata.corpora.rows import BadRow, Row, read_parquet
-from autodata.corpora.sources import Source
+from autodata.corpora.sources import Source, read_values
+from autodata.corpora.text import pii
+from autodata.corpora.text.benchmarks import Benchmarks
 from autodata.corpora.text.encodings import normalize
 from autodata.recipes.corpora import IngestRecipe
 
@@ -57,34 +60,92 @@ class Tally:
         path.write_text(json.dumps(vars(self)), encoding="utf-8")
 
 
-class Read(PipelineStep):
-    """Reads the files of a task into documents, and records each row that is dropped."""
+@dataclass(frozen=True)
+class _Drops:
+    """Counts the rows of a task that are dropped, and writes place, id and reason of each."""
+
+    source: Source
+    tally: Tally
+    writer: ParquetWriter
+    rank: int
+
+    def add(self, row: Row | BadRow, drop: Drop) -> None:
+        self.tally.dropped[drop.reason] += 1
+        details = {"file": row.file, "line": row.line, "reason": drop.reason, "detail": drop.detail}
+        identity = self.source.identify(row) if isinstance(row, Row) else ""
+        self.writer.write(Document("", identity, metadata=details), self.rank)
+
+
+class Join(PipelineStep):
+    """Reads the files of a task that are joined with papers: writes which are eligible, or their abstracts."""
 
     # A class and no function, because the log of a task shows a function's arguments: here the names of all files.
+    type, name = "📖 - READER", "papers"
+
+    def __init__(self, recipe: IngestRecipe, tasks: list[list[str]], join: Path, *, of_abstracts: bool):
+        super().__init__()
+        self.recipe, self.tasks, self.join, self.of_abstracts = recipe, tasks, join, of_abstracts
+
+    def run(self, data: object = None, rank: int = 0, world_size: int = 1) -> None:
+        if self.of_abstracts:
+            rows, eligible = read_values(self.recipe.abstracts, self.tasks[rank]), papers.Eligible.load(self.join)
+            papers.build_abstracts(rows, self.join / "abstracts" / f"{rank:05d}", eligible)
+        else:
+            rows, filters = read_values(self.recipe.papers, self.tasks[rank]), self.recipe.s2orc
+            papers.build(rows, self.join / f"{rank:05d}", filters.min_year, filters.field_of_study)
+
+
+class Select(PipelineStep):
+    """Reads the files of a task, and keeps the rows that can become documents, in pieces of one size."""
+
     type, name = "📖 - READER", "corpus"
 
-    def __init__(self, recipe: IngestRecipe, tasks: list[list[str]], work: Path):
+    def __init__(self, recipe: IngestRecipe, tasks: list[list[str]], join: Path, folder: Path):
         super().__init__()
-        self.recipe, self.tasks, self.work = recipe, tasks, work
+        self.recipe, self.tasks, self.join, self.folder = recipe, tasks, join, folder
 
-    def run(self, data: object = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
-        source, tally = Source(self.recipe, self.work / "eligible"), Tally()
-        quality = Quality(self.recipe.quality)
-        with write_documents(self.work / "dropped" / "read", _DROPPED) as dropped:
+    def run(self, data: object = None, rank: int = 0, world_size: int = 1) -> None:
+        source, tally = Source(self.recipe, self.join), Tally()
+        with write_documents(self.folder / "dropped", _DROPPED) as dropped, pieces.PieceWriter(self.folder) as kept:
+            drops = _Drops(source, tally, dropped, rank)
             for name in self.tasks[rank]:
-                tally.files.append(_identify(Path(self.recipe.path) / name, name))
+                tally.files.append(_identify(locate(self.recipe.path, name), name))
                 for row in source.read(name):
                     tally.rows += 1
                     try:
-                        document = _make(source, row, tally)
-                        quality.check(document)
+                        if isinstance(row, BadRow):
+                            raise Drop(row.reason)
+                        source.select(row)
+                        kept.keep(row, rank)
                     except Drop as drop:
-                        tally.dropped[drop.reason] += 1
-                        details = {"file": row.file, "line": row.line, "reason": drop.reason, "detail": ""}
-                        identity = source.identify(row) if isinstance(row, Row) else ""
-                        dropped.write(Document("", identity, metadata=details), rank)
-                    else:
-                        yield document
+                        drops.add(row, drop)
+        tally.save(self.folder, "rows", rank)
+
+
+class Read(PipelineStep):
+    """Makes documents of the rows of a piece, and records each row that is dropped."""
+
+    type, name = "📖 - READER", "rows"
+
+    def __init__(self, recipe: IngestRecipe, tasks: list[Path], join: Path, work: Path):
+        super().__init__()
+        self.recipe, self.tasks, self.join, self.work = recipe, tasks, join, work
+
+    def run(self, data: object = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
+        source, tally = Source(self.recipe, self.join), Tally()
+        quality = Quality(self.recipe.quality)
+        contents = Benchmarks.read(self.recipe.decontaminate)
+        with write_documents(self.work / "dropped" / "read", _DROPPED) as dropped:
+            drops = _Drops(source, tally, dropped, rank)
+            for row in pieces.read_piece(self.tasks[rank]):
+                try:
+                    document = _make(source, row, tally)
+                    quality.check(document)
+                    contents.check(document.text)
+                except Drop as drop:
+                    drops.add(row, drop)
+                else:
+                    yield document
         tally.save(self.work, "read", rank)
 
 
@@ -130,10 +191,8 @@ def _flatten(_: ParquetWriter, document: Document) -> dict[str, object]:
     return {"id": document.id, "text": document.text, **document.metadata}
 
 
-def _make(source: Source, row: Row | BadRow, tally: Tally) -> Document:
+def _make(source: Source, row: Row, tally: Tally) -> Document:
     """Make the document of a row, and count what had to be mended. Raises Drop."""
-    if isinstance(row, BadRow):
-        raise Drop(row.reason)
     record = source.parse(row)
     # json.dumps escapes lone surrogates, which JSON allows and a UTF-8 file does not.
     fields = json.dumps(record.fields)
@@ -143,9 +202,11 @@ def _make(source: Source, row: Row | BadRow, tally: Tally) -> Document:
     return Document(normalize(record.text), record.id, metadata=metadata)
 
 
-def _identify(path: Path, name: str) -> dict[str, object]:
-    """Return name, size and content hash of a source file. The hash is empty if the file cannot be read."""
+def _identify(place: Place, name: str) -> dict[str, object]:
+    """Return name, size and content hash of a source file; no hash if it cannot be read, or is on another machine."""
     size, digest = 0, ""
-    with suppress(OSError), path.open("rb") as file:
-        size, digest = path.stat().st_size, file_digest(file, "sha256").hexdigest()
+    with suppress(OSError):
+        if isinstance(place, Path):
+            with place.open("rb") as file:
+                size, digest = place.stat().st_size, file_digest(file, "sha256").hexdigest()
     return {"name": name, "bytes": size, "sha256": digest}

@@ -3,14 +3,14 @@
 import hashlib
 from collections.abc import Mapping
 
-from autodata.corpora.record import Drop, Record, require_drawn
+from autodata.corpora.record import Drop, Record
 from autodata.recipes.corpora import PrincipiaFilters
 
 LICENCE = "cc-by-nc-sa-4.0"
 _KEPT = ("topic", "problem_statement", "answer", "answer_type")
 
 
-def parse(row: Mapping[str, object], filters: PrincipiaFilters, one_in: int = 1) -> Record:
+def parse(row: Mapping[str, object], filters: PrincipiaFilters) -> Record:
     """Make the document of a problem, and keep its four fields. Raises Drop."""
     fields = {key: value.strip() for key in _KEPT if isinstance(value := row.get(key), str)}
     problem, answer = fields.get("problem_statement", ""), fields.get("answer", "")
@@ -22,9 +22,7 @@ def parse(row: Mapping[str, object], filters: PrincipiaFilters, one_in: int = 1)
         raise Drop("too long")
     if filters.answer_types and fields.get("answer_type") not in filters.answer_types:
         raise Drop("answer type not in the list")
-    identity = identify(row)
-    require_drawn(identity, one_in)
-    return Record(identity, write_problem(fields.get("topic"), problem, answer), LICENCE, dict(fields))
+    return Record(identify(row), write_problem(fields.get("topic"), problem, answer), LICENCE, dict(fields))
 
 
 def identify(row: Mapping[str, object]) -> str:

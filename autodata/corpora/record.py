@@ -17,11 +17,14 @@ class Record:
 
 
 class Drop(ValueError):
-    """A row or file becomes no document. `reason` is one of a few fixed phrases, by which drops are counted."""
+    """A row or file becomes no document. `reason` is one of a few fixed phrases, by which drops are counted.
 
-    def __init__(self, reason: str):
+    `detail` says more about this row alone.
+    """
+
+    def __init__(self, reason: str, detail: str = ""):
         super().__init__(reason)
-        self.reason = reason
+        self.reason, self.detail = reason, detail
 
 
 def require_drawn(identity: str, one_in: int) -> None:

@@ -1,5 +1,6 @@
 """Finds repeated documents: the same id, the same text, or nearly the same text as an earlier one."""
 
+import resource
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import pairwise
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import numpy
 from datatrove.data import Document
-from datatrove.pipeline.dedup.minhash import MinhashConfig, MinhashDedupSignature
+from datatrove.pipeline.dedup.minhash import MinhashConfig, MinhashDedupBuckets, MinhashDedupSignature
 from datatrove.utils.hashing import HashConfig
 from datatrove.utils.word_tokenizers import WhitespaceTokenizer
 
@@ -63,6 +64,15 @@ class Signature(MinhashDedupSignature):
         mixed ^= mixed >> numpy.uint64(32)
         sample = mixed[mixed & _ONE_IN_EIGHT == 0] if count > _LONG else mixed
         return numpy.unique(sample).reshape(-1, 1)
+
+
+class Buckets(MinhashDedupBuckets):
+    """Finds near-duplicates with datatrove, which opens the signatures of all tasks at once."""
+
+    def run(self, data: None = None, rank: int = 0, world_size: int = 1) -> None:
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # often 1,024 before, and there may be more tasks
+        super().run(data, rank, world_size)
 
 
 def choose(work: Path, tasks: int, *_: object) -> None:

@@ -8,12 +8,13 @@ import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import BinaryIO
 
 import orjson
 import zstandard
 
+from autodata.corpora.remote.files import Place, Remote
 from autodata.corpora.text.encodings import decode, find_wide
 
 MAX_LINE_BYTES = 64 << 20
@@ -46,7 +47,7 @@ class BadRow:
     reason: str
 
 
-def read_rows(path: Path, name: str = "", max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Row | BadRow]:
+def read_rows(path: Place, name: str = "", max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Row | BadRow]:
     """Yield every row of a file in order; anything broken comes as BadRow. `name` is the file's name in the rows.
 
     A damaged file yields the rows before the damage. Memory does not grow with the file, nor with a line longer than
@@ -71,12 +72,12 @@ def split_ending(name: str) -> tuple[str, str]:
     return (path.with_suffix("").suffix if packed else path.suffix), packed
 
 
-def read_parquet(path: Path) -> Iterator[dict[str, object]]:
+def read_parquet(path: Place) -> Iterator[dict[str, object]]:
     """Yield the rows of a parquet file. Raises EOFError if it is damaged, OSError."""
     import pyarrow.parquet  # half a second to import, and most documents come in other files
 
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        with pyarrow.parquet.ParquetFile(path.open() if isinstance(path, Remote) else path) as file:
             for group in range(file.num_row_groups):  # one at a time: else all groups stay in memory
                 for batch in file.iter_batches(_BATCH, row_groups=[group]):
                     yield from batch.to_pylist()
@@ -84,15 +85,16 @@ def read_parquet(path: Path) -> Iterator[dict[str, object]]:
         raise EOFError(str(error)) from error
 
 
-def open_file(path: Path) -> BinaryIO:
+def open_file(path: Place) -> BinaryIO:
     """Open a file to read its decompressed bytes."""
+    source = path.open() if isinstance(path, Remote) else path
     match path.suffix.lower():
         case ".gz":
-            return gzip.open(path)
+            return gzip.open(source)
         case ".bz2":
-            return bz2.open(path)
+            return bz2.open(source)
         case ".xz":
-            return lzma.open(path)
+            return lzma.open(source)
         case ".zst":
             return io.BufferedReader(_Zstandard(path.open("rb")), _CHUNK)
     return path.open("rb")
@@ -101,7 +103,7 @@ def open_file(path: Path) -> BinaryIO:
 _Value = dict[str, object] | str | None  # a record, the reason why there is none, or a blank line
 
 
-def _read_values(path: Path, max_bytes: int) -> Iterator[tuple[_Value, str]]:
+def _read_values(path: Place, max_bytes: int) -> Iterator[tuple[_Value, str]]:
     """Yield the value of each row with its encoding."""
     if path.suffix.lower() == ".parquet":
         yield from ((row, "") for row in read_parquet(path))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from autodata.corpora import parses
 from autodata.corpora.paper import Paper, Section
 from autodata.corpora.papers import Abstracts, Eligible
-from autodata.corpora.record import Drop, Record, require_drawn, require_length
+from autodata.corpora.record import Drop, Record, require_length
 from autodata.recipes.corpora import S2orcFilters
 
 COLLECTION_LICENCE = "odc-by"  # for S2ORC and peS2o as collections; each paper also has its own
@@ -22,19 +22,14 @@ def parse(
     row: Mapping[str, object],
     filters: S2orcFilters,
     eligible: Eligible,
-    one_in: int = 1,
     abstracts: Abstracts | None = None,
 ) -> Record:
-    """Make the document of a paper. Raises Drop; the check that most papers fail comes first."""
+    """Make the document of a paper. Raises Drop."""
     read_paper = next((read for key, kind, read in _READERS if isinstance(row.get(key), kind)), None)
     if read_paper is None:
         raise Drop("no text")
     corpusid = read_corpusid(row)
-    year = eligible.year_of(corpusid)
-    if year is None:
-        raise Drop("not eligible by year or field of study")
-    identity = f"s2orc-{corpusid}"
-    require_drawn(identity, one_in)
+    year = require_eligible(corpusid, eligible)
     paper = read_paper(row)
     paper.abstract = paper.abstract or (abstracts.find(corpusid) if abstracts else "")
     text = paper.write()
@@ -51,7 +46,15 @@ def parse(
         **({} if paper.licence else {"collection_licence": COLLECTION_LICENCE}),
         **paper.identifiers,
     }
-    return Record(identity, text, paper.licence, fields, paper.changes)
+    return Record(f"s2orc-{corpusid}", text, paper.licence, fields, paper.changes)
+
+
+def require_eligible(corpusid: int, eligible: Eligible) -> int:
+    """Return the year of a paper. Raises Drop for one that is not eligible, as most are not."""
+    year = eligible.year_of(corpusid)
+    if year is None:
+        raise Drop("not eligible by year or field of study")
+    return year
 
 
 def is_english(text: str) -> bool:

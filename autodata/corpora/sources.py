@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from autodata.config import RecipeError
-from autodata.corpora import own, papers, pile_of_law, principia, s2orc
-from autodata.corpora.documents import find_files
+from autodata.corpora import own, pile_of_law, principia, s2orc
 from autodata.corpora.papers import Abstracts, Eligible
-from autodata.corpora.record import Drop, Record
+from autodata.corpora.record import Drop, Record, require_drawn
+from autodata.corpora.remote import files as corpus_files
+from autodata.corpora.remote.files import locate
 from autodata.corpora.rows import SUFFIXES, BadRow, Row, read_rows
 from autodata.recipes.corpora import IngestRecipe
 
@@ -19,21 +20,28 @@ EXPECTED = {  # source → the files that it is read from
     "own": f"it needs {own.KINDS}",
 }
 _TASK_BYTES, _TASK_FILES = 64 << 20, 1_000  # small files share a task; a large one has its own
+Listing = dict[str, tuple[int, str]]  # name → bytes and version
 
 
 class Source:
     """Reads one corpus; each process has its own Source."""
 
-    def __init__(self, recipe: IngestRecipe, eligible: Path):
+    def __init__(self, recipe: IngestRecipe, join: Path):
         self._recipe = recipe
-        self._eligible = Eligible.load(eligible) if recipe.source == "s2orc" else None
-        abstracts = eligible / "abstracts"
-        self._abstracts = Abstracts(abstracts) if abstracts.exists() else None
+        self._eligible = Eligible.load(join) if recipe.source == "s2orc" else None
+        self._abstracts = Abstracts(join / "abstracts") if recipe.source == "s2orc" and recipe.abstracts else None
         self._opted_out = read_opt_out(recipe.opt_out)
 
     def read(self, name: str) -> Iterator[Row | BadRow]:
         """Yield the rows of a file, named as in `list_files`."""
-        return (own.read if self._recipe.source == "own" else read_rows)(Path(self._recipe.path) / name, name)
+        return (own.read if self._recipe.source == "own" else read_rows)(locate(self._recipe.path, name), name)
+
+    def select(self, row: Row) -> None:
+        """Raise Drop for a row that cannot become a document, whatever the filters, before its text is looked at."""
+        if self._eligible is not None:
+            s2orc.require_eligible(s2orc.read_corpusid(row.value), self._eligible)
+        if self._recipe.one_in > 1:
+            require_drawn(self._identify(row), self._recipe.one_in)
 
     def parse(self, row: Row) -> Record:
         """Make the document of a row. Raises Drop, also for a document that was opted out."""
@@ -46,41 +54,44 @@ class Source:
     def identify(self, row: Row) -> str:
         """Return the id of a row's document, '' if it has none."""
         try:
-            match self._recipe.source:
-                case "s2orc":
-                    return f"s2orc-{s2orc.read_corpusid(row.value)}"
-                case "pile_of_law":
-                    return pile_of_law.identify(row.value)
-                case "principia":
-                    return principia.identify(row.value)
-            return own.identify(row, self._recipe.own)
+            return self._identify(row)
         except Drop:
             return ""
+
+    def _identify(self, row: Row) -> str:
+        match self._recipe.source:
+            case "s2orc":
+                return f"s2orc-{s2orc.read_corpusid(row.value)}"
+            case "pile_of_law":
+                return pile_of_law.identify(row.value)
+            case "principia":
+                return principia.identify(row.value)
+        return own.identify(row, self._recipe.own)
 
     def _parse(self, row: Row) -> Record:
         recipe = self._recipe
         if self._eligible is not None:
-            return s2orc.parse(row.value, recipe.s2orc, self._eligible, recipe.one_in, self._abstracts)
+            return s2orc.parse(row.value, recipe.s2orc, self._eligible, self._abstracts)
         if recipe.source == "pile_of_law":
-            return pile_of_law.parse(row.value, recipe.pile_of_law, recipe.one_in)
+            return pile_of_law.parse(row.value, recipe.pile_of_law)
         if recipe.source == "principia":
-            return principia.parse(row.value, recipe.principia, recipe.one_in)
-        return own.parse(row, recipe.own, recipe.one_in)
+            return principia.parse(row.value, recipe.principia)
+        return own.parse(row, recipe.own)
 
 
-def list_files(recipe: IngestRecipe) -> tuple[dict[str, int], Counter[str]]:
-    """List the files to read, name below `path` → bytes, and count the others by their ending. Raises RecipeError."""
+def list_files(recipe: IngestRecipe) -> tuple[Listing, Counter[str]]:
+    """List the files to read, by their name below `path`, and count the others by their ending. Raises RecipeError."""
     if recipe.source not in EXPECTED:
         raise RecipeError(f"source={recipe.source}: choose one of {', '.join(EXPECTED)}")
-    every = _list(recipe.path, "path")
+    every = corpus_files.list_files(recipe.path, "path")
     match recipe.source:
         case "own":
-            files = {name: size for name, size in every.items() if own.can_read(name)}
+            files = {name: fact for name, fact in every.items() if own.can_read(name)}
         case "pile_of_law":
-            files = {n: size for n, size in every.items() if pile_of_law.is_wanted(Path(n).name, recipe.pile_of_law)}
+            files = {n: fact for n, fact in every.items() if pile_of_law.is_wanted(Path(n).name, recipe.pile_of_law)}
             _require_subsets(recipe, files)
         case _:
-            files = {name: size for name, size in every.items() if name.lower().endswith(SUFFIXES)}
+            files = {name: fact for name, fact in every.items() if name.lower().endswith(SUFFIXES)}
     if not files:
         raise RecipeError(f"path={recipe.path}: no file for source={recipe.source}; {EXPECTED[recipe.source]}")
     return files, own.count_endings(name for name in every if name not in files)
@@ -97,39 +108,20 @@ def _require_subsets(recipe: IngestRecipe, files: Iterable[str]) -> None:
         raise RecipeError(f"{problem}; {EXPECTED['pile_of_law']}, or take them out of the recipe")
 
 
-def list_papers(recipe: IngestRecipe) -> dict[str, int]:
+def list_joined(recipe: IngestRecipe) -> dict[str, Listing]:
     """List the files of `papers`, which has years and fields of study, and of `abstracts`. Raises RecipeError."""
     if recipe.source != "s2orc":
         return {}
     if not recipe.papers:
         raise RecipeError("papers: name the folder of the `papers` data set; the texts have no year or field of study")
-    abstracts = _list_rows(recipe.abstracts, "abstracts") if recipe.abstracts else {}
-    return _list_rows(recipe.papers, "papers") | {f"abstracts/{name}": size for name, size in abstracts.items()}
+    folders = {"papers": recipe.papers, "abstracts": recipe.abstracts}
+    return {key: _list_rows(folder, key) for key, folder in folders.items() if folder}
 
 
-def read_papers(recipe: IngestRecipe, folder: Path) -> dict[str, int]:
-    """Write the eligible papers to `folder`, and return the counts. Raises RecipeError if there is none."""
-    filters = recipe.s2orc
-    counts = papers.build(
-        _read_values(recipe.papers or "", "papers"), folder, filters.min_year, filters.field_of_study
-    )
-    if not counts["eligible"]:
-        wanted = f"s2orc.min_year={filters.min_year} and s2orc.field_of_study={filters.field_of_study}"
-        raise RecipeError(
-            f"papers={recipe.papers}: none of {counts['rows']:,} papers is eligible by {wanted}; no text was read. "
-            "Correct one of these keys, or download the data set again, and name another run="
-        )
-    if recipe.abstracts:
-        values = _read_values(recipe.abstracts, "abstracts")
-        joined = papers.build_abstracts(values, folder / "abstracts", Eligible.load(folder))
-        counts |= {f"abstracts {name}": count for name, count in joined.items()}
-    return counts
-
-
-def _read_values(folder: str, key: str) -> Iterator[dict[str, object] | None]:
-    """Yield the rows of a data set, None for one that is damaged."""
-    for name in _list_rows(folder, key):
-        for row in read_rows(Path(folder) / name, name):
+def read_values(folder: str, names: Iterable[str]) -> Iterator[dict[str, object] | None]:
+    """Yield the rows of files, None for one that is damaged."""
+    for name in names:
+        for row in read_rows(locate(folder, name), name):
             yield row.value if isinstance(row, Row) else None
 
 
@@ -156,16 +148,9 @@ def share_out(files: dict[str, int]) -> list[list[str]]:
     return tasks
 
 
-def _list(folder: str, key: str) -> dict[str, int]:
-    root = Path(folder)
-    if not root.is_dir():
-        raise RecipeError(f"{key}={folder}: no such folder")
-    # A link to a file that is gone is listed too, so that it is counted and not passed over.
-    return {name: path.stat().st_size if path.exists() else 0 for path, name in find_files(root)}
-
-
-def _list_rows(folder: str, key: str) -> dict[str, int]:
-    files = {name: size for name, size in _list(folder, key).items() if name.lower().endswith(SUFFIXES)}
+def _list_rows(folder: str, key: str) -> Listing:
+    listed = corpus_files.list_files(folder, key)
+    files = {name: fact for name, fact in listed.items() if name.lower().endswith(SUFFIXES)}
     if not files:
         raise RecipeError(f"{key}={folder}: no file of rows there; it needs .gz, .jsonl or .parquet files")
     return files

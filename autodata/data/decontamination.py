@@ -4,31 +4,12 @@ In a script without spaces each character counts as a word. Numbers, case, diacr
 end of a line make no difference.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from autodata.config import RecipeError
+from autodata.corpora.text.benchmarks import NGRAM, SHORT, Text, fold
 from autodata.corpora.text.words import Gram, grams, split_words
 from autodata.types import Example
-
-NGRAM = 13
-SHORT = 8  # a text of fewer words is too common to search for inside others: it must be equal
-_SUFFIXES = (".jsonl", ".parquet", ".txt")
-_DOWNLOADS = {
-    "prbench": "hf download ScaleAI/PRBench --repo-type dataset --local-dir {path} (CC-BY-4.0)",
-    "principia": "hf download facebook/principia-bench --repo-type dataset --local-dir {path}",
-}
-
-
-@dataclass(frozen=True)
-class Text:
-    """A text that no example may contain, and the place it comes from."""
-
-    where: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -39,31 +20,6 @@ class Match:
     arm: str
     against: str
     ngram: str
-
-
-def find_files(paths: Sequence[str]) -> list[Path]:
-    """List the benchmark files that a recipe names; a folder stands for all files below it. Raises RecipeError."""
-    files = []
-    for path in map(Path, paths):
-        below = path.rglob("*") if path.is_dir() else [path]
-        below = sorted(p for p in below if p.is_file() and p.suffix in _SUFFIXES)
-        if not below:
-            raise RecipeError(
-                f"decontaminate: {path}: no {', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]} file there; "
-                f"{_advise(path)}, or write decontaminate: [] to go without"
-            )
-        files += below
-    return files
-
-
-def read_texts(files: Iterable[Path]) -> list[Text]:
-    """Read every string in every row, however deeply nested (prompts, references, rubrics). Raises RecipeError."""
-    return [
-        Text(f"{file.name}:{number}", text)
-        for file in files
-        for number, row in enumerate(_read_rows(file), 1)
-        for text in sorted(set(_find_strings(row)))
-    ]
 
 
 def gather_texts(examples: Iterable[Example]) -> list[Text]:
@@ -78,11 +34,6 @@ def count_unchecked(texts: Iterable[Text]) -> dict[str, int]:
         "without words": lengths.count(0),
         f"of fewer than {SHORT} words, compared only with whole questions": sum(0 < n < SHORT for n in lengths),
     }
-
-
-def fold(words: Iterable[str]) -> list[str]:
-    """Replace every number by 0; with `split_words`, this is what datatrove's own decontamination does."""
-    return ["0" if word[0].isdigit() else word for word in words]
 
 
 def find_matches(examples: Sequence[Example], texts: Iterable[Text]) -> list[Match]:
@@ -129,44 +80,3 @@ def _texts(example: Example) -> list[str]:
     """List the texts of an example in reading order, so that n-grams across their ends count too."""
     candidate = example.candidate
     return [t for t in (candidate.context, candidate.question, candidate.reference_answer) if t]
-
-
-def _read_rows(file: Path) -> Iterator[Any]:
-    if file.suffix == ".parquet":
-        yield from _read_parquet(file)
-        return
-    for number, line in enumerate(file.read_bytes().splitlines(), 1):
-        if file.suffix == ".txt":
-            yield line.decode(errors="replace")
-            continue
-        try:
-            yield json.loads(line) if line.strip() else None
-        except ValueError as error:
-            raise RecipeError(
-                f"decontaminate: {file}:{number}: not JSON ({error}); download the file again"
-            ) from error
-
-
-def _read_parquet(file: Path) -> Iterator[Any]:
-    from pyarrow import ArrowInvalid, parquet  # slow to import, needed here only
-
-    try:
-        table = parquet.ParquetFile(file)
-    except ArrowInvalid as error:
-        raise RecipeError(f"decontaminate: {file}: not a parquet file ({error}); download it again") from error
-    for batch in table.iter_batches(batch_size=64):
-        yield from batch.to_pylist()
-
-
-def _find_strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping | list):
-        for item in value.values() if isinstance(value, Mapping) else value:
-            yield from _find_strings(item)
-
-
-def _advise(path: Path) -> str:
-    command = next((text for name, text in _DOWNLOADS.items() if name in str(path).casefold()), None)
-    folder = path.parent if path.suffix else path
-    return f"get it with {command.format(path=folder)}" if command else "put the benchmark there"

@@ -82,6 +82,7 @@ class IngestRecipe:
     path: str = field(default=MISSING, metadata=OPERATIONAL)  # folder of the files, identified by names and sizes
     papers: str | None = operational(None)  # for s2orc: folder of the `papers` data set, identified likewise
     abstracts: str | None = operational(None)  # for s2orc: folder of the `abstracts` data set, identified likewise
+    keep_rows: str | None = operational(None)  # folder where the rows once read stay for later runs; None: deleted
     opt_out: str | None = operational(None)  # file of ids, DOIs and URLs that must not be used, identified by content
     one_in: int = 1  # keep only one document in so many, drawn by its id
     near_duplicates: bool = True  # keep only the first of several texts whose word 5-grams are about 0.7 alike or more
@@ -92,6 +93,7 @@ class IngestRecipe:
     principia: PrincipiaFilters = field(default_factory=PrincipiaFilters)
     own: OwnFilters = field(default_factory=OwnFilters)
     quality: QualityFilters = field(default_factory=QualityFilters)
+    decontaminate: list[str] = field(default_factory=list, metadata=OPERATIONAL)  # benchmarks, identified by content
     executor: str = operational("local")  # "local" or "slurm"
     workers: int | None = operational(None)  # tasks at a time; None: one per core, on Slurm as many as it gives
     slurm: SlurmArray = field(default_factory=SlurmArray, metadata=OPERATIONAL)
@@ -110,3 +112,17 @@ class DownloadRecipe:
     retries: int = 6
     timeout_s: float = 60.0
     requests_per_second: float = 1.0  # the rate that a key allows
+
+
+@dataclass
+class HubRecipe:
+    """Downloads files of a data set from the Hugging Face hub."""
+
+    to: str = MISSING
+    repo: str = MISSING  # owner/name of the data set
+    files: list[str] = MISSING  # names, in which * and ? stand for other characters
+    revision: str = "main"
+    workers: int = 4  # files at a time
+    retries: int = 6
+    timeout_s: float = 60.0
+    token_env: str = "HF_TOKEN"  # name of the environment variable, never the token

@@ -41,6 +41,9 @@ class FakeHub(ThreadingHTTPServer):
         self.objects: dict[str, bytes] = {}  # LFS files by SHA-256
         self.requests: list[str] = []
         self.down = False
+        self.breaks: dict[str, int] = {}  # file → bytes after which its connection breaks, once
+        self.falls = False  # True if the hub is down from then on
+        self.ranges: list[str] = []  # of the requests that ask for a part of a file
 
     @property
     def url(self) -> str:
@@ -70,6 +73,8 @@ class _Handler(BaseHTTPRequestHandler):
         is_chunked = self.headers.get("Transfer-Encoding") == "chunked"
         body = self._read_chunks() if is_chunked else self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.server.requests.append(f"{self.command} {path}")
+        if asked := self.headers.get("Range"):
+            self.server.ranges.append(asked)
         if self.server.down:
             self._send(503, {"error": "down for maintenance"})
             return
@@ -167,9 +172,20 @@ class _Handler(BaseHTTPRequestHandler):
         if repo and file in repo.files:
             data = repo.files[file]
             headers = {"ETag": f'"{oid(file, data)}"', "X-Repo-Commit": repo.sha, "Accept-Ranges": "bytes"}
-            self._send(200, data, headers)
+            self._send_file(file, data, headers)
         elif repo:
             self._send(404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound"})
+
+    def _send_file(self, file: str, data: bytes, headers: dict[str, str]):
+        if asked := self.headers.get("Range"):
+            start = int(re.match(r"bytes=(\d+)-", asked)[1])
+            headers |= {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"}
+            self._send(206, data[start:], headers)
+        elif self.command == "GET" and file in self.server.breaks:
+            self._send(200, data, headers, self.server.breaks.pop(file))
+            self.close_connection, self.server.down = True, self.server.falls
+        else:
+            self._send(200, data, headers)
 
     def _find(self, kind: str, name: str) -> Repo | None:
         repo = self.server.repos.get((kind, name))
@@ -177,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
         return repo
 
-    def _send(self, status: int, body: object, headers: dict[str, str] | None = None):
+    def _send(self, status: int, body: object, headers: dict[str, str] | None = None, at_most: int | None = None):
         payload = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
         kind = "application/octet-stream" if isinstance(body, bytes) else "application/json"
@@ -185,7 +201,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(payload)
+            self.wfile.write(payload[:at_most])
 
     def log_message(self, format, *args):
         """Log nothing."""

@@ -3,6 +3,7 @@
 The texts are those of the demo, which we wrote. Run it as `python -m tests.helpers.make_samples`.
 """
 
+import bz2
 import gzip
 import json
 import lzma
@@ -72,6 +73,44 @@ def make_old_paper(number: int) -> dict:
     }
 
 
+def make_parse(number: int) -> dict:
+    """Make the parse of a paper as in S2ORC up to 2020, doc2json and CORD-19: paragraphs, each with its heading."""
+    _, (abstract, *rest) = read_text(f"cs_{number:02d}")
+    place = {"cite_spans": [], "ref_spans": [], "eq_spans": []}
+    heads = [("Introduction", "1"), ("Evaluation", "2"), ("Limits", "2.1"), ("Outlook", "3")]
+    body = [{"text": t, **place, "section": h, "sec_num": n} for t, (h, n) in zip(rest, heads, strict=False)]
+    figure = {"text": "Figure 1: Bytes of ids.", "latex": None, "type": "figure"}
+    parts = {"abstract": [{"text": abstract, **place, "section": "Abstract"}], "body_text": body}
+    return {"paper_id": str(number), **parts, "back_matter": [], "bib_entries": {}, "ref_entries": {"FIGREF0": figure}}
+
+
+def make_doc2json(number: int) -> dict:
+    title, (abstract, *_) = read_text(f"cs_{number:02d}")
+    facts = {"title": title, "authors": [], "year": "2023", "venue": "", "identifiers": {"doi": f"10.5555/{number}"}}
+    return {
+        "paper_id": f"paper-{number}",
+        "header": {},
+        **facts,
+        "abstract": abstract,
+        "pdf_parse": make_parse(number),
+    }
+
+
+def make_cord19(number: int) -> dict:
+    title, _ = read_text(f"cs_{number:02d}")
+    return make_parse(number) | {"paper_id": "0" * 38 + f"{number:02d}", "metadata": {"title": title, "authors": []}}
+
+
+def make_page(number: int) -> bytes:
+    """Make a page in HTML with a head, a menu and a script around the text, in latin-1 as its head says."""
+    title, paragraphs = read_text(f"law_{number:02d}")
+    body = "".join(f"<p>{paragraph}</p>" for paragraph in paragraphs)
+    head = f'<meta charset="iso-8859-1"><title>{title}</title><script>var a = "<p>";</script>'
+    return f"<html><head>{head}</head><body><nav>Menü</nav><h1>{title} – café</h1>{body}</body></html>".replace(
+        "–", "-"
+    ).encode("latin-1")
+
+
 def make_pes2o(number: int) -> dict:
     title, paragraphs = read_text(f"cs_{number:02d}")
     return {
@@ -110,6 +149,21 @@ def make_opinion(*names: str, html: bool = False) -> dict:
 
 def pack(rows: list[object]) -> bytes:
     return "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows).encode()
+
+
+def pack_as(rows: list[dict], encoding: str) -> bytes:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode(encoding)
+
+
+def make_tex(number: int) -> bytes:
+    title, paragraphs = read_text(f"cs_{number:02d}")
+    body = "\n\n".join([r"\begin{equation} E = mc^2 \end{equation}", *paragraphs])
+    return f"\\documentclass{{article}}\n\\title{{{title}}}\n\\begin{{document}}\n{body}\n\\end{{document}}\n".encode()
+
+
+def make_rst(number: int) -> bytes:
+    title, paragraphs = read_text(f"law_{number:02d}")
+    return "\n\n".join([f"{title}\n{'=' * len(title)}", *paragraphs]).encode() + b"\n"
 
 
 def make_pdf(lines: list[str]) -> bytes:
@@ -152,7 +206,10 @@ def make_files() -> dict[str, bytes]:
         make_paper(1),
         make_paper(4) | {"corpusid": 14},
     ]
-    papers = [make_papers_row(n) for n in range(1, 14)] + [make_papers_row(14, 2019), make_papers_row(15, 2023, "Law")]
+    papers = [make_papers_row(n) for n in (*range(1, 14), 16)] + [
+        make_papers_row(14, 2019),
+        make_papers_row(15, 2023, "Law"),
+    ]
     first, second, third = ([f"law_{n:02d}" for n in range(start, start + 4)] for start in (1, 5, 9))
     twice = make_opinion(*second) | {"url": "https://example.org/api/rest/v3/opinions/99/"}
     short = {"text": "Appeal dismissed.", "created_timestamp": "05-08-2014", "url": "https://example.org/1/"}
@@ -167,6 +224,23 @@ def make_files() -> dict[str, bytes]:
         "pile_of_law/data/train.courtlisteneropinions.0.jsonl.xz": lzma.compress(pack(opinions)),
         "pile_of_law/data/validation.courtlisteneropinions.0.jsonl.xz": lzma.compress(pack([make_opinion(*third)])),
         "pile_of_law/data/train.tos.0.jsonl.xz": lzma.compress(pack([make_opinion(*third)])),
+        "pile_of_law/data/train.founding_docs.jsonl.xz": lzma.compress(pack([make_opinion(*third)])),
+        "s2orc/s2orc_2020/pdf_parses_0.jsonl.gz": gzip.compress(pack([make_parse(4) | {"paper_id": "16"}]), mtime=0),
+        "abstracts/20260917_0000.gz": gzip.compress(
+            pack([{"corpusid": n, "abstract": f"What paper {n} shows."} for n in (1, 2, 99)]), mtime=0
+        ),
+        "own/doc2json.json": json.dumps(make_doc2json(4)).encode(),
+        "own/cord19.json.gz": gzip.compress(json.dumps(make_cord19(5), indent=2).encode(), mtime=0),
+        "own/latin.jsonl": pack_as(
+            [{"id": "café", "text": "Les forêts brûlent l’été, et l’hiver elles gèlent."}], "cp1252"
+        ),
+        "own/wide.jsonl": pack_as([{"id": "wide", "text": "Två öar, ett hav – och en färja."}], "utf-16"),
+        "own/rows.jsonl.bz2": bz2.compress(pack([{"id": "bz2", "text": read_text("cs_06")[1][0]}])),
+        "own/rows.ndjson": pack([{"id": "nd", "text": read_text("cs_07")[1][0], "metadata": {"license": "CC0-1.0"}}]),
+        "own/page.html": make_page(8),
+        "own/paper.tex": make_tex(8),
+        "own/guide.rst": make_rst(11),
+        "own/README": make_rst(12),
         "own/notes.md": f"# {title}\n\n".encode() + "\n\n".join(paragraphs).encode(),
         "own/latin.txt": (
             "Der Prüfer fand größere Schäden an der Brücke, als man früher für möglich hielt. " * 3

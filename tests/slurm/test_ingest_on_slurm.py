@@ -49,6 +49,13 @@ def test_a_command_that_was_killed_waits_for_the_job_it_left(cluster: Cluster, c
     assert max(reads) == int(job)
 
 
+def wait_for_papers(run: Path, cluster: Cluster) -> str:
+    """Wait until the first stage is submitted, and return its job."""
+    pattern = "work/kept/papers-*/logs/papers/job"
+    until(lambda: list(run.glob(pattern)), 60, cluster.squeue)
+    return next(run.glob(pattern)).read_text()
+
+
 def test_a_job_that_is_cancelled_is_an_error_with_its_number(cluster: Cluster, tmp_path):
     write_shards(tmp_path, 2, 10)
     run = tmp_path / "run"
@@ -56,12 +63,11 @@ def test_a_job_that_is_cancelled_is_an_error_with_its_number(cluster: Cluster, t
     started = subprocess.Popen(
         command(tmp_path, run, *arguments), cwd=REPO, env=cluster.env, stderr=subprocess.PIPE, text=True
     )
-    until((run / "work" / "logs" / "read" / "job").exists, 60, cluster.squeue)
-    job = (run / "work" / "logs" / "read" / "job").read_text()
+    job = wait_for_papers(run, cluster)
     cluster.cancel(job)
     _, errors = started.communicate(timeout=60)
     assert started.returncode == 1
-    assert f"Slurm job {job} ended with 2 of 2 tasks unfinished" in errors
+    assert f"Slurm job {job} ended with 1 of 1 tasks unfinished" in errors
     assert not read_manifest(run)["finished"]
 
 
@@ -74,7 +80,7 @@ def test_stopping_the_command_cancels_its_job(cluster: Cluster, tmp_path):
         env=cluster.env,
         stderr=subprocess.DEVNULL,
     )
-    until((run / "work" / "logs" / "read" / "job").exists, 60, cluster.squeue)
+    wait_for_papers(run, cluster)
     assert cluster.squeue()
     time.sleep(0.5)  # it waits for the job by now
     os.kill(started.pid, signal.SIGINT)

@@ -38,6 +38,7 @@ def test_an_ingest_as_a_job_that_submits_its_arrays(cluster: Cluster, tmp_path):
         "recipes/ingest/ingest_pile_of_law.yaml",
         f"path={SAMPLES / 'pile_of_law'}",
         f"run={tmp_path / 'run'}",
+        "keep_rows=null",
         "slurm.memory_gb=1",
     )
     assert cluster.wait(job, 120) == "COMPLETED", (tmp_path / "log").read_text()

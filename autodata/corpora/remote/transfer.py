@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from autodata.corpora.s2_api import Expired, require_data, retry
+from autodata.corpora.remote.s2_api import Expired, require_data, retry
 
 _MD5 = re.compile(r'"([0-9a-f]{32})"')  # an ETag that is an MD5; for a file that S3 stored in parts it is not
 Show = Callable[[int, int | None], None]  # called with the bytes so far and the size of the file, if known
@@ -20,14 +20,10 @@ class Damaged(RuntimeError):
     """The downloaded bytes are not those of the server; they were deleted."""
 
 
-def fetch(url: str, target: Path, timeout_s: float, retries: int, show: Show) -> tuple[int, str]:
-    """Download and check a file, and return its size and SHA-256. Raises Expired, Damaged, DownloadError, OSError.
-
-    The API key is never sent to the host of the file.
-    """
+def fetch(http: httpx.Client, url: str, target: Path, retries: int, show: Show) -> tuple[int, str]:
+    """Download and check a file, and return its size and SHA-256. Raises Expired, Damaged, DownloadError, OSError."""
     part = target.with_name(f"{target.name}.part")
-    with httpx.Client(timeout=timeout_s) as http:
-        total, tag = retry(retries, lambda: _receive(http, url, part, show))
+    total, tag = retry(retries, lambda: _receive(http, url, part, show))
     try:
         digest = _check(part, total, tag)
     except Damaged:
@@ -52,7 +48,7 @@ def _receive(http: httpx.Client, url: str, part: Path, show: Show) -> tuple[int 
     if received:
         headers |= {"range": f"bytes={received}-", "if-range": tag_file.read_text()}
     with http.stream("GET", url, headers=headers) as response:
-        if response.status_code in (400, 403):  # S3's answers to an expired address
+        if response.status_code in (400, 401, 403):  # S3's answers to an expired address; a hub's without a token
             raise Expired
         if response.status_code == 416:  # the part is as long as the file or longer; `_check` finds out
             return _read_total(response), tag_file.read_text()

@@ -1,7 +1,7 @@
 """Extracts the text of a PDF in a separate process.
 
 A PDF can ask for any amount of work, so the kernel limits the time and memory of that process.
-python -P -m autodata.corpora.pdf FILE writes the text to its standard output.
+python -P -m autodata.corpora.text.pdf FILE writes the text to its standard output.
 """
 
 import resource
@@ -18,7 +18,7 @@ _REASONS = {_NOT_A_PDF: "not a readable PDF", _LOCKED: "PDF is locked with a pas
 
 def read_pdf(path: Path) -> str:
     """Return the text of a PDF, page after page. Raises Drop; a PDF of scanned pages has no text."""
-    command = [sys.executable, "-m", "autodata.corpora.pdf", str(path)]
+    command = [sys.executable, "-m", "autodata.corpora.text.pdf", str(path)]
     try:
         result = subprocess.run(command, capture_output=True, timeout=WALL_SECONDS)
     except subprocess.TimeoutExpired:
