@@ -14,7 +14,7 @@ from autodata.data.formats import Task, write_messages, write_pair
 from autodata.loop import rubric
 from autodata.types import Attempt, Judgement, Message, Outcome, Round, Verdict
 from tests.helpers.commands import find_failure
-from tests.helpers.fake_runs import BAD, GOOD, a_round, candidate, demo_recipe, simple, trajectory, write_run
+from tests.helpers.fake_runs import BAD, GOOD, RuleOnly, a_round, candidate, demo_recipe, simple, trajectory, write_run
 
 DEMO = demo_recipe()
 PROPOSAL = candidate("what is it?")
@@ -30,7 +30,7 @@ def task(weak: list[Attempt], strong: list[Attempt], *more: Message) -> Task:
     round = Round(1, PROPOSAL, None, tuple(weak), tuple(strong), Verdict(True))
     arm = Arm("agentic", "run", (), DEMO.domain, {}, "", "")
     example = make_example(arm, simple("d", "what is it?", DEMO), a_round(1, PROPOSAL, DEMO), "CC0")
-    return Task(example, round, (Message("user", "what is it?"), *more))
+    return Task(example, round, (Message("user", "what is it?"), *more), RuleOnly(DEMO))
 
 
 PARTLY = (True, False, False)  # 2 of 3 points
