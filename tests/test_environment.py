@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autodata.data import environment
@@ -54,6 +54,7 @@ def test_the_score_is_ours_to_the_last_bit(weights, data):
         assert scorer.score(task, met) == expected
 
 
+@settings(max_examples=30)
 @given(st.text() | st.sampled_from([PROBE, scorer.PLACE, "<|im_end|>", "</answer>", "[/INST]", "\\1 \\g<0>"]))
 @pytest.mark.parametrize("per_call", [0, 2])
 def test_the_judge_is_sent_the_same_messages(per_call, answer):
@@ -68,8 +69,7 @@ def test_the_judge_is_sent_the_same_messages(per_call, answer):
 TASKS = {per_call: make_tasks(f"domain.criteria_per_call={per_call}") for per_call in (0, 2)}
 VERDICTS = [
     '{"verdicts": [{"criterion": 1, "met": true}, {"criterion": 2, "reason": "r", "met": false}]}',
-    'I say\n```json\n{"verdicts": [{"criterion": "2.", "met": "not met"}, {"criterion": "Criterion 1", "met": "yes"}]}\n'
-    "```",
+    'I say\n```json\n{"verdicts": [{"criterion": "2.", "met": "no"}, {"criterion": "Criterion 1", "met": "yes"}]}\n```',
     '{"verdicts": {"1": {"met": 1}, "2": {"met": "0"}}} and so on',
     '{"verdicts": [{"criterion": 1, "reason": "\\alpha", "met": true}, {"criterion": 2, "met": false}]}',
     '{"verdicts": [{"criterion": 1, "met": true}]} no: {"verdicts": [{"criterion": 1, "met": true}, '
@@ -151,8 +151,8 @@ def test_trl_gets_rewards_from_a_judge_and_none_where_it_fails(exported):
     reward, ids = exported("reward"), [task["id"] for task in exported("tasks").load_tasks()]
     replies = {"good": verdicts(True, True, False), "bad": verdicts(False, False, True), "lost": "?"}
 
-    def play(request: dict) -> Scripted:
-        asked = request["messages"][-1]["content"]
+    def play(body: dict, count: int) -> Scripted:
+        asked = body["messages"][-1]["content"]
         return completion(next(reply for answer, reply in replies.items() if f"\n{answer}\n</answer-" in asked))
 
     with fake_server(play) as server:
@@ -161,6 +161,16 @@ def test_trl_gets_rewards_from_a_judge_and_none_where_it_fails(exported):
         assert rewards(completions=completions, id=[ids[2]] * 3, prompts=[""] * 3) == [1.0, 0.0, None]
         assert rewards(completions=["two”"], id=[ids[0]]) == [1.0]
     assert reward.make_reward(reward.Judge("http://127.0.0.1:9", "none"))(completions=["x"], id=[ids[2]]) == [None]
+
+
+def test_the_lines_that_the_package_shows_for_trl_can_be_run(package, exported):
+    split = exported("tasks").load_tasks()[0]["split"]
+    snippet = (package / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    names: dict = {}
+    exec(snippet.replace("train", split), names)
+    assert {row["id"] for row in names["rows"]} <= {task["id"] for task in exported("tasks").load_tasks()}
+    assert names["rows"][0]["prompt"][-1]["role"] in ("user", "assistant")
+    assert callable(names["reward"])
 
 
 def verdicts(*met: bool) -> str:
@@ -190,16 +200,40 @@ def test_attempts_without_a_score_are_left_out():
 @pytest.mark.parametrize("way", ["verifiers", "openenv"])
 def test_another_projects_code_gives_every_attempt_our_reward(package, tmp_path, way):
     venv.create(tmp_path / "venv", with_pip=True)
-    python, alone = tmp_path / "venv/bin/python", {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    python = tmp_path / "venv/bin/python"
     subprocess.run([python, "-m", "pip", "install", "-q", f"{package}[{way}]"], check=True, timeout=600)
-    assert subprocess.run([python, "-c", "import autodata"], env=alone, cwd=tmp_path, check=False).returncode
-    done = subprocess.run(
-        [python, "-m", "autodata_tasks.check", way],
-        env=alone,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert f"11 rewards by {way}, 0 of them not equal" in done.stdout, done.stdout + done.stderr
+    with pytest.raises(subprocess.CalledProcessError):
+        run(python, tmp_path, "-c", "import autodata")
+    assert f"11 rewards by {way}, 0 of them not equal" in run(python, tmp_path, "-m", "autodata_tasks.check", way)
+    if way == "verifiers":
+        with fake_server(lambda body, count: completion(verdicts(True, False, False) if count > 1 else "?")) as server:
+            assert run(python, tmp_path, "-c", ASK_A_JUDGE, server.url).split() == ["0.6666666666666666", "2"]
+
+
+ASK_A_JUDGE = """
+import asyncio, sys
+import verifiers.v1 as vf
+from autodata_tasks.tasks import load_tasks
+task = load_tasks()[2]
+judge = {"model": "fake", "base_url": sys.argv[1], "api_key_var": "PATH"}
+config = {"id": "autodata_tasks", "split": task["split"], "task": {"judge": judge}}
+taskset = vf.load_taskset(vf.taskset_config_type("autodata_tasks").model_validate(config))
+task = next(one for one in taskset if one.key == task["id"])
+trace = vf.Trace(
+    task=vf.TraceTask(type="RubricTask", data=task.data),
+    agent=vf.AgentInfo(config=vf.AgentConfig()),
+    nodes=[vf.MessageNode(message=vf.AssistantMessage(content="an answer"), sampled=True)],
+)
+asyncio.run(task.score(trace))
+print(trace.reward, len(trace.info["judge_calls"]))
+"""
+
+
+def run(python: Path, folder: Path, *arguments: str) -> str:
+    """Run the other project's Python, which knows nothing of this project; return what it prints."""
+    alone = {"PATH": "/usr/bin:/bin", "HOME": str(folder)}
+    done = subprocess.run([python, *arguments], env=alone, cwd=folder, capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        print(done.stdout, done.stderr)
+    done.check_returncode()
+    return done.stdout
