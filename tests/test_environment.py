@@ -41,6 +41,7 @@ def exported(package, monkeypatch):
         del sys.modules[name]
 
 
+@settings(max_examples=50)
 @given(WEIGHTS, st.data())
 def test_the_score_is_ours_to_the_last_bit(weights, data):
     met = data.draw(st.lists(st.booleans(), min_size=len(weights), max_size=len(weights) + 1))
@@ -69,7 +70,7 @@ def test_the_judge_is_sent_the_same_messages(per_call, answer):
 TASKS = {per_call: make_tasks(f"domain.criteria_per_call={per_call}") for per_call in (0, 2)}
 VERDICTS = [
     '{"verdicts": [{"criterion": 1, "met": true}, {"criterion": 2, "reason": "r", "met": false}]}',
-    'I say\n```json\n{"verdicts": [{"criterion": "2.", "met": "no"}, {"criterion": "Criterion 1", "met": "yes"}]}\n```',
+    'So\n```json\n{"verdicts": [{"criterion": "2.", "met": "no"}, {"criterion": "Criterion 1", "met": "yes"}]}\n```',
     '{"verdicts": {"1": {"met": 1}, "2": {"met": "0"}}} and so on',
     '{"verdicts": [{"criterion": 1, "reason": "\\alpha", "met": true}, {"criterion": 2, "met": false}]}',
     '{"verdicts": [{"criterion": 1, "met": true}]} no: {"verdicts": [{"criterion": 1, "met": true}, '
@@ -163,6 +164,7 @@ def test_trl_gets_rewards_from_a_judge_and_none_where_it_fails(exported):
     assert reward.make_reward(reward.Judge("http://127.0.0.1:9", "none"))(completions=["x"], id=[ids[2]]) == [None]
 
 
+@pytest.mark.slow  # imports datasets
 def test_the_lines_that_the_package_shows_for_trl_can_be_run(package, exported):
     split = exported("tasks").load_tasks()[0]["split"]
     snippet = (package / "README.md").read_text().split("```python\n")[1].split("```")[0]
