@@ -5,7 +5,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DOCS ?= recipes/demo/documents
 SEEDS ?= 0 1 2 3 4
-RUNS ?= runs/$(if $(filter recipes/demo/documents,$(DOCS)),demo,$(notdir $(abspath $(DOCS))))
+RUNS ?= runs$(if $(filter recipes/demo/documents,$(DOCS)),,/$(notdir $(abspath $(DOCS))))
 PY := .venv/bin/python
 STAMP := .venv/.ready
 export HF_HUB_OFFLINE := 1
@@ -26,7 +26,9 @@ $(STAMP): requirements/cpu.txt pyproject.toml requirements/install.sh
 	touch $@
 
 demo: $(STAMP)
-	bash recipes/demo/run.sh "$(DOCS)" "$(RUNS)"
+	$(PY) -m autodata.reproduce recipes/demo --local documents.path='$(DOCS)' runs='$(RUNS)'
+	@echo "to see every answer: .venv/bin/inspect view --log-dir $(RUNS)/demo/eval_trained/logs"
+	$(PY) -m autodata.report '$(RUNS)/demo'
 
 study: setup
 	GPU='$(GPU)' bash recipes/study/run.sh $(if $(filter-out 0 no false,$(GPU)),runs/study_gpu,runs/study) $(SEEDS)

@@ -3,8 +3,10 @@
 python -m autodata.verify runs/demo/dataset
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache, partial
@@ -19,11 +21,12 @@ from autodata.data.examples import EXAMPLES, Arm, make_example, open_arm
 from autodata.data.filters import list_unmeasured
 from autodata.loop import acceptance, rubric
 from autodata.recipes.domain import Gate
-from autodata.run.folder import require_finished
-from autodata.run.records import hash_path, read_records
+from autodata.run.folder import read_manifest, require_finished
+from autodata.run.records import RunError, hash_path, read_json, read_records, write_file
 from autodata.stats.writing import write_count
 from autodata.types import EXAMPLE, Example, Failure, Outcome, Round, UserError, Verdict
 
+VERIFIED = "verified.json"  # says which examples the check has passed
 CHECKS = ("file", "candidate", "measured", "scores", "verdict", "trajectory")
 _SHOWN = 20
 
@@ -47,6 +50,18 @@ def verify(folder: Path) -> tuple[int, list[Mismatch]]:
     open_once = cache(partial(open_arm, folder))
     mismatches += [Mismatch(e.id, check, problem) for e in examples for check, problem in check_example(e, open_once)]
     return len(examples), mismatches
+
+
+def was_verified(folder: Path) -> bool:
+    """True if the examples of a data set are those that the command has checked. Raises RunError."""
+    mark, manifest = read_json(folder / VERIFIED), read_manifest(folder) or {}
+    made = manifest.get("outputs", {}).get(EXAMPLES)
+    return isinstance(mark, dict) and made is not None and mark.get(EXAMPLES) == made
+
+
+def _leave_mark(folder: Path) -> None:
+    with suppress(RunError):  # a data set in a folder that may only be read can be verified as well
+        write_file(folder / VERIFIED, json.dumps({EXAMPLES: hash_path(folder / EXAMPLES)}) + "\n")
 
 
 def check_example(example: Example, open_arm: Callable[[str, str], Arm]) -> Iterator[tuple[str, str]]:
@@ -184,10 +199,12 @@ def show(count: int, mismatches: list[Mismatch]) -> None:
 def main() -> None:
     parser = command.make_parser(__doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="a run of autodata.dataset")
-    count, mismatches = verify(parser.parse_args().run)
+    folder = parser.parse_args().run
+    count, mismatches = verify(folder)
     show(count, mismatches)
     if mismatches:
         raise SystemExit(write_count(len(mismatches), "mismatch", "mismatches"))
+    _leave_mark(folder)
 
 
 if __name__ == "__main__":

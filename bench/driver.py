@@ -1,12 +1,15 @@
 """Measures the engine's own cost at several numbers of documents: requests a second over the ideal, CPU, memory.
 
     python -m bench.driver [--documents 100 1000 10000] [--in-flight 2048] [--latency 1.0] [--spread 0.5]
+    python -m bench.driver --beside ../older --documents 1500 1500 1500    # in turn with another checkout
 
 A loopback server in another process answers every call after `--latency` seconds, fixed or log-normal, with a body
-made beforehand; `autodata.generate` plays skills on synthetic documents, one round of five calls each, all documents
-at once. A run of one document is subtracted; the rest is the cost of more documents. At its beginning and end a run
-has fewer calls in flight than it may have, whatever the engine does, so the rate of the middle 80 % of calls is shown
-too.
+made beforehand; `autodata.generate` plays skills on synthetic documents, one round of five calls each (one of the
+challenger, two of each solver), all documents at once. A run of one document is subtracted; the rest is the cost of
+more documents. At its beginning and end a run has fewer calls in flight than it may have, whatever the engine does, so
+the rate of the middle 80 % of calls is shown too. With `--beside`, another checkout is measured after each run of this
+one, and the ratios of the processor time of a call are printed: only these can be trusted while other programs use
+the same cores. Runs lie in the folder for temporary files (TMPDIR); a slow disk limits the calls a second.
 """
 
 import argparse
@@ -22,6 +25,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import httpx
 import uvloop
@@ -55,13 +59,18 @@ class RunCost:
     peak_mb: float
     middle: float  # calls a second, without the first and the last tenth
 
+    def call_ms(self, least: "RunCost") -> float:
+        """Compute the processor time of a call, without that of starting the command, which `least` measured."""
+        return 1000 * (self.cpu_s - least.cpu_s) / (self.calls - least.calls)
+
     def row(self, least: "RunCost", ideal: float) -> str:
         """Write a line of the table, without the cost of starting the command, which `least` measured."""
         rate = self.calls / self.working_s
-        cpu_ms = 1000 * (self.cpu_s - least.cpu_s) / (self.calls - least.calls)
         kb = 1000 * (self.peak_mb - least.peak_mb) / (self.documents - least.documents)
         shares = f"{rate / ideal:.2f}", f"{self.middle / ideal:.2f}"
-        return write_row([self.documents, self.calls, f"{rate:.0f}", *shares, f"{cpu_ms:.2f}", f"{kb:.0f}"])
+        return write_row(
+            [self.documents, self.calls, f"{rate:.0f}", *shares, f"{self.call_ms(least):.2f}", f"{kb:.0f}"]
+        )
 
 
 def serve(latency_s: float, spread: float, urls: multiprocessing.Queue) -> None:
@@ -110,9 +119,14 @@ def write_documents(path: Path, count: int) -> None:
             file.write(json.dumps({"id": f"d{number}", "text": " ".join(sentences)}) + "\n")
 
 
-def generate(folder: Path, url: str, documents: int, in_flight: int) -> RunCost:
-    """Run the command as a user does."""
-    run, texts = folder / f"run_{documents}", folder / f"documents_{documents}.jsonl"
+def generate(checkout: Path, url: str, documents: int, in_flight: int) -> RunCost:
+    """Run the command of a checkout as a user does."""
+    with tempfile.TemporaryDirectory() as folder:
+        return _generate(checkout, Path(folder), url, documents, in_flight)
+
+
+def _generate(checkout: Path, folder: Path, url: str, documents: int, in_flight: int) -> RunCost:
+    run, texts = folder / "run", folder / "documents.jsonl"
     write_documents(texts, documents)
     command = [
         sys.executable,
@@ -125,12 +139,14 @@ def generate(folder: Path, url: str, documents: int, in_flight: int) -> RunCost:
         "domain.max_rounds=1",
         "domain.weak_attempts=2",
         "domain.strong_attempts=2",
+        "domain.weak_first=false",
         f"models.endpoints.small.base_url={url}",
         "models.endpoints.small.server=null",
         f"models.endpoints.small.model={MODEL}",
         f"models.endpoints.small.max_in_flight={in_flight}",
     ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    environment = {**os.environ, "PYTHONPATH": str(checkout)}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=checkout, env=environment)
     _, status, used = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"error: {' '.join(command)} failed")
@@ -153,16 +169,25 @@ def main() -> None:
     parser.add_argument(
         "--spread", type=float, default=0.0, help="standard deviation of the logarithm of a call's seconds"
     )
+    parser.add_argument("--beside", type=Path, help="another checkout, measured in turn with this one")
     options = parser.parse_args()
     urls = multiprocessing.Queue()
     server = multiprocessing.Process(target=serve, args=(options.latency, options.spread, urls), daemon=True)
     server.start()
     url, ideal = urls.get(), options.in_flight / options.latency
+    checkouts = [Path.cwd(), *([options.beside.resolve()] if options.beside else [])]
+    least = {checkout: generate(checkout, url, 1, options.in_flight) for checkout in checkouts}
     print(write_table([HEADER]))
-    with tempfile.TemporaryDirectory() as folder:
-        least = generate(Path(folder), url, 1, options.in_flight)
-        for documents in options.documents:
-            print(generate(Path(folder), url, documents, options.in_flight).row(least, ideal), flush=True)
+    ratios = []
+    for documents in options.documents:
+        costs = {checkout: generate(checkout, url, documents, options.in_flight) for checkout in checkouts}
+        for checkout, cost in costs.items():
+            print(cost.row(least[checkout], ideal), flush=True)
+        own, *others = (cost.call_ms(least[checkout]) for checkout, cost in costs.items())
+        ratios += [own / other for other in others]
+    if ratios:
+        shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        print(f"processor time of a call ÷ that in {options.beside}: {shown}; median {median(ratios):.2f}")
     server.terminate()
 
 

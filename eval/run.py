@@ -24,7 +24,7 @@ from autodata.recipes.evaluation import EvalRecipe
 from autodata.run import identity
 from autodata.run.folder import Run, identify_weights, output_hash
 from autodata.run.progress import Progress
-from autodata.run.records import RunError, hash_path
+from autodata.run.records import Incomplete, RunError, hash_path
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
 from autodata.serving.vllm import running
@@ -37,6 +37,8 @@ from eval.prbench.task import prbench_task, summarize_split
 from eval.principia import locate
 from eval.sampled_answers import ANSWERS, PRBENCH, RESULTS, SAMPLED_ANSWER, SampledAnswer, collect, summarize
 from eval.tasks import Problem, SampleCount, question_task
+
+_IN_BATCHES = 100_000
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ async def _evaluate(
     recipe: EvalRecipe, limits: EvaluationLimits, graders: Sequence[Grader], data: Data, folder: Path
 ) -> list[EvalLog]:
     in_flight = recipe.models.endpoints[recipe.models.weak_solver.endpoint].max_in_flight or 64
+    if any(endpoint.batch for endpoint in recipe.models.endpoints.values()):
+        in_flight = _IN_BATCHES  # a batch is made of all judgements that wait for it
     domain = base.load(recipe.domain, limits.client, recipe.seed) if data.sets else None
     tasks = [question_task(name, domain, problems, recipe.samples, limits) for name, problems in data.sets.items()]
     tasks += [prbench_task(split, graders, limits, recipe.samples, recipe.seed) for split in data.splits.values()]
@@ -89,6 +93,9 @@ async def _evaluate(
     )
     for client in (limits.client, *(grader.client for grader in graders)):
         await client.close()
+    # Ctrl-C ends inspect_ai without an error and without the logs of what it had begun.
+    if len(logs) < len(tasks) or any(log.status == "cancelled" for log in logs):
+        raise Incomplete(folder)
     if broken := next((log for log in logs if log.status != "success"), None):
         reason = broken.error.message if broken.error else broken.status
         raise RunError(f"{broken.eval.task}: {reason}; repair the cause and run the same command again")

@@ -10,14 +10,26 @@ python=${AUTODATA_PYTHON:-.venv-gpu/bin/python}
 # enter NAME "$@" begins slurm/NAME.sh: it prints how to call the script, or submits it as a job with the resources that
 # its arguments need. Inside a job it only returns.
 enter() {
-    local script=slurm/$1.sh options=()
+    local name=$1 script=slurm/$1.sh options=()
     guide "$@"; shift
-    [ -z "${SLURM_JOB_ID:-}" ] || [ "$1" = --dry-run ] || return 0
-    while [[ "${1:-}" == --* ]]; do  # all options of sbatch have the form --name or --name=value
-        case "$1" in --dry-run) options+=("$1") ;; *) options+=("--sbatch=$1") ;; esac
+    if [ -n "${SLURM_JOB_ID:-}" ] && [ "$1" != --dry-run ]; then note_sbatch "$name"; return 0; fi
+    while [[ "${1:-}" == -* ]]; do  # all options of sbatch have the form --name or --name=value
+        case "$1" in
+            --help | -h) guide "$name" --help ;;
+            --dry-run) options+=("$1") ;;
+            *) options+=("--sbatch=$1") ;;
+        esac
         shift
     done
+    guide "$name" "$@"  # options alone say nothing about what to run
+    export AUTODATA_SUBMITTED=1  # the job inherits it
     exec "$python" -m autodata.cluster.submit ${options[@]+"${options[@]}"} -- "$script" "$@"
+}
+
+note_sbatch() {  # says in a job's log that sbatch was called directly: Slurm runs a copy of the script under its own name
+    [ "${0##*/}" = slurm_script ] && [ -z "${AUTODATA_SUBMITTED:-}" ] && [ "$1" != serve ] || return 0
+    echo "note: sbatch slurm/$1.sh asks for the resources that stand in the script, and for no partition, account or option" \
+        "of slurm/site.env; bash slurm/$1.sh with the same arguments asks for what they need" >&2
 }
 
 guide() {  # ends with the help if it is asked for, or if there are no arguments

@@ -2,16 +2,21 @@
 
 import asyncio
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autodata.recipes.models import Server
 from autodata.serving import limits
 from autodata.serving.leases import Lease, LeaseWatch, State, read_leases, write_lease
-from autodata.serving.limits import Limit, ServerLoad, adjust, control
+from autodata.serving.limits import Limit, ServerLoad, adjust, follow_leases, follow_server
+from tests.helpers import fake_server as fake_server_module
 from tests.helpers.fake_server import completion, fake_server
+from tests.helpers.recipes import request
 
 IDLE = ServerLoad(2, 0, 0, 0.0, 0)
 
@@ -58,6 +63,13 @@ def test_metrics_of_several_replicas_are_summed_over_their_engines():
     assert ServerLoad.read([]) == ServerLoad(0, 0, 0, 0.0, 0)
 
 
+@pytest.mark.parametrize(
+    "page", ["", "<html>not found</html>", '{"detail": "no"}', "llamacpp:requests_processing 3\n"]
+)
+def test_a_page_that_is_not_of_vllm_is_no_replica(page):
+    assert ServerLoad.read([page]).replicas == 0
+
+
 def test_no_more_at_once_than_the_limit_of_the_moment():
     async def go() -> list[int]:
         limit, seen = Limit(2), []
@@ -70,7 +82,7 @@ def test_no_more_at_once_than_the_limit_of_the_moment():
         calls = asyncio.gather(*(call() for _ in range(30)))
         await asyncio.sleep(0.002)
         at_two = max(seen)
-        await limit.set(5)
+        limit.set(5)
         await calls
         return [at_two, max(seen), limit.running]
 
@@ -91,6 +103,24 @@ def test_a_call_that_is_cancelled_gives_its_place_back():
     assert asyncio.run(go()) == 1
 
 
+def test_a_call_that_is_cancelled_just_as_its_turn_comes_gives_it_to_the_next():
+    async def go() -> list[int]:
+        limit = Limit(1)
+        await limit.__aenter__()
+        first, second = (asyncio.create_task(limit.__aenter__()) for _ in range(2))
+        await asyncio.sleep(0)
+        await limit.__aexit__()  # the first one's turn, before it has run again
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        async with asyncio.timeout(1):
+            await second
+        running = limit.running
+        await limit.__aexit__()
+        return [running, limit.running]
+
+    assert asyncio.run(go()) == [1, 0]
+
+
 def lease(folder: Path, url: str, beat: int = 1, **values: object) -> Lease:
     defaults = {"endpoint": "weak", "replica": 0, "job": "7", "model": "m", "deadline": 0.0}
     record = Lease(**{**defaults, "url": url, "state": State.READY, "beat": beat, **values})
@@ -103,7 +133,7 @@ def test_the_limit_follows_the_servers_that_the_leases_name(tmp_path, monkeypatc
 
     async def go(url: str) -> list[int]:
         limit, seen = Limit(10), []
-        controller = asyncio.create_task(control("weak", tmp_path, limit))
+        controller = asyncio.create_task(follow_leases("weak", tmp_path, limit))
         for running in (10, 0):
             server.running = running
             start = limit.most
@@ -120,6 +150,52 @@ def test_the_limit_follows_the_servers_that_the_leases_name(tmp_path, monkeypatc
         first, second = asyncio.run(go(server.url))
     assert first == 18
     assert second >= first
+
+
+async def follow_until(server, limit: Limit, changes: Callable[[int], bool]) -> int:
+    """Let the limit follow a server until its size is as wanted."""
+    following = asyncio.create_task(follow_server(server.url, limit))
+    async with asyncio.timeout(5):
+        while not changes(limit.most):
+            await asyncio.sleep(0.005)
+    following.cancel()
+    return limit.most
+
+
+def test_the_limit_follows_a_local_server_both_ways(monkeypatch):
+    monkeypatch.setattr(limits, "_EVERY_S", 0.02)
+    with fake_server(lambda body, count: completion("x")) as server:
+        limit = Limit(64)
+        server.running = 64
+        assert asyncio.run(follow_until(server, limit, lambda most: most > 64)) == 72
+        server.waiting = 9
+        assert asyncio.run(follow_until(server, limit, lambda most: most < 72)) == 54
+        assert limit.ceiling == 0  # a success proves nothing about a server whose load is known
+
+
+def test_a_server_that_reports_no_load_is_not_asked_again(monkeypatch):
+    monkeypatch.setattr(fake_server_module._Handler, "_measure", lambda handler: b"<html>no such page</html>")
+    limit = Limit(64)
+    with fake_server(lambda body, count: completion("x")) as server:
+        asyncio.run(asyncio.wait_for(follow_server(server.url, limit), 5))
+    asyncio.run(asyncio.wait_for(follow_server("http://127.0.0.1:9/v1", limit), 5))
+    assert (limit.most, limit.ceiling) == (64, 64)
+
+
+@pytest.mark.parametrize(
+    ("values", "ceiling"),
+    [
+        ({}, 0),
+        ({"api_key_env": "SOME_KEY", "server": Server("w")}, 0),
+        ({"api_key_env": "SOME_KEY"}, 64),  # a provider is not asked for its load
+        ({"max_in_flight": 5}, 5),  # the recipe decides
+    ],
+)
+def test_whose_load_a_client_follows(ask, monkeypatch, values, ceiling):
+    monkeypatch.setenv("SOME_KEY", "a key of some length")
+    script = lambda body, count: replace(completion("x"), delay_s=0.2)  # noqa: E731
+    _, _, client = ask(script, request(), **values)
+    assert client._lines["fake"].limit.ceiling == ceiling
 
 
 def test_leases_are_read_whole_or_not_at_all(tmp_path):

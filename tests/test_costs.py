@@ -47,6 +47,12 @@ def test_gpu_seconds_are_shared_by_call_seconds():
     assert (ledger[WEAK].gpu_seconds, ledger[JUDGE].gpu_seconds) == (180.0, 60.0)
 
 
+def test_a_process_counts_its_share_of_the_gpus():
+    models = Models({"m": Endpoint("m", server=Server("w"))}, weak_solver=RoleConfig("m"))
+    ledger = make_ledger(accounts(weak_solver=30.0), models, {"m": busy_for(10)}, gpu_share=0.25)
+    assert ledger[WEAK].gpu_seconds == 2.5
+
+
 @pytest.mark.parametrize(("shares", "seconds"), [(True, (7.5, 2.5)), (False, (10.0, 10.0))])
 def test_servers_that_share_a_gpu_share_its_seconds(shares, seconds):
     endpoints = {name: Endpoint("m", server=Server("w", shares_gpus=shares)) for name in ("small", "large")}

@@ -122,6 +122,16 @@ def test_an_outline_has_title_abstract_and_headings_without_markup():
             outline.read(number)
 
 
+def test_a_heading_may_hold_commands_and_stand_on_the_line_of_its_text():
+    text = r"\title{The \emph{fast} cache}" + "\n"
+    text += r"\section{Introduction} Caches are old. They wear out." + " Writes cost." * 600 + "\n"
+    text += r"\section[Bursts]{A \emph{short} model} \label{sec:m} A burst offers few hits. It ends."
+    outline = make_outline(text)
+    assert outline.text.startswith("The fast cache\n\n")
+    assert "1. Introduction: Caches are old." in outline.text
+    assert outline.text.endswith("2. A short model: A burst offers few hits.")
+
+
 def test_a_short_document_is_shown_whole_and_an_opinion_without_headings_in_parts():
     assert make_outline("A title\n\nA text.").text == "A title\n\nA text."
     assert make_outline("x" * WHOLE_CHARS).sections == ()
@@ -239,9 +249,10 @@ def test_what_was_ignored_is_told_once(journal):
     ("gate", "words"),
     [
         (Gate(weak_mean_below=0.5, strong_mean_at_least=0.65, gap_at_least=0.2),
-         "a weak mean below 0.5, a strong mean of at least 0.65, between the two means a gap of at least 0.2"),
+         "a weak mean below 0.5, a strong mean of at least 0.65 and a gap between the two means of at least 0.2"),
         (Gate(weak_mean_at_most=0.65, weak_max_at_most=0.75, strong_mean_below=0.95),
-         "a weak mean of at most 0.65, no weak answer above 0.75, a strong mean below 0.95"),
+         "a weak mean of at most 0.65, no weak answer above 0.75 and a strong mean below 0.95"),
+        (Gate(gap_at_least=0.2), "a gap between the two means of at least 0.2"),
         (Gate(), ""),
     ],
 )  # fmt: skip

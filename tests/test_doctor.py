@@ -13,7 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from autodata.doctor import data, endpoints, environment
+from autodata.doctor import data, endpoints, environment, forms
 from autodata.doctor.examine import main
 from autodata.doctor.finding import Mark
 from autodata.recipes.models import Endpoint, Models, Price, RoleConfig, Sampling, Server
@@ -21,10 +21,12 @@ from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import Run
 from tests.helpers.commands import fails
 from tests.helpers.fake_runs import demo_recipe, simple
-from tests.helpers.fake_server import completion, fake_server
+from tests.helpers.fake_server import Scripted, completion, fake_server
+from tests.helpers.imitations import answer
 from tests.helpers.recipes import load_recipe, models_at
 from tests.helpers.training_world import make_dataset
 
+CS = ("recipes/cs/generate.yaml", "recipes/models/laptop.yaml")
 SUPPORTED = Requirement('vllm<=0.31.0,>=0.22.0; extra == "vllm"')
 
 
@@ -244,8 +246,85 @@ def test_a_server_that_serves_another_model_is_named():
     with fake_server(good) as server:
         models = models_at(server.url)
         models.endpoints["fake"] = replace(models.endpoints["fake"], model="other")
-        (check,) = endpoints.check_server(models, "fake")
+        (check,) = endpoints.check_server(models, load_recipe(*CS).domain, "fake")
     assert check.mark is Mark.FAIL and "not other" in check.detail
+
+
+def refuse(body, words):
+    """Refuse a body in which these words stand, and answer any other."""
+    is_refused = words in json.dumps(body)
+    return Scripted({"error": {"message": "no"}}, 400) if is_refused else answer(body, 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "failing"),
+    [
+        ("reference_answer", "schema 1 of challenger of fake"),
+        ("leakage", "schema 2 of quality_verifier of fake"),
+        ("verdicts", "schema 3 of judge of fake"),
+        ("section", "move of orchestrator of fake"),
+    ],
+)
+def test_each_schema_and_each_function_of_a_run_is_tried(words, failing):
+    domain = load_recipe(*CS).domain
+    with fake_server(lambda body, count: refuse(body, words)) as server:
+        *fine, failed = endpoints.check_server(models_at(server.url), domain, "fake")
+    assert (failed.mark, failed.check) == (Mark.FAIL, failing)
+    assert {finding.mark for finding in fine} == {Mark.OK}
+
+
+@pytest.mark.parametrize(("form", "count"), [("json_schema", 5), ("json_object", 1), ("none", 0)])
+def test_only_forms_that_are_sent_are_tried(form, count):
+    domain = load_recipe(*CS).domain
+    trials = forms.list_trials(models_at("http://x/v1", structured_output=form), domain, "fake")
+    assert [name for name in trials if name.startswith("schema")] == [
+        f"schema {number} of {role}"
+        for number, role in enumerate(("challenger", "quality_verifier", "judge", "analyser", "editor")[:count], 1)
+    ]
+
+
+@pytest.mark.parametrize("tool_choice", ["required", "auto", "none"])
+@pytest.mark.parametrize(("move", "mark"), [('{"name": "give_up", "arguments": {}}', Mark.OK), ("Hm.", Mark.FAIL)])
+def test_an_orchestrating_model_must_make_a_legal_move_in_any_form(tool_choice, move, mark):
+    def script(body, count):
+        return completion(move) if "Give up:" in str(body["messages"]) else answer(body, count)
+
+    with fake_server(script) as server:
+        models = models_at(server.url, tool_choice=tool_choice)
+        found = {f.check: f for f in endpoints.check_server(models, load_recipe(*CS).domain, "fake")}
+    assert found["move of orchestrator of fake"].mark is mark
+    assert mark is Mark.OK or "orchestrator=fixed" in found["move of orchestrator of fake"].detail
+
+
+@pytest.mark.parametrize(
+    ("headers", "rate", "mark", "words"),
+    [
+        ({}, None, Mark.NOT_APPLICABLE, "names no limit"),
+        ({"x-ratelimit-limit-requests": "500", "x-ratelimit-remaining-requests": "499"}, None, Mark.OK, "500; where"),
+        ({"anthropic-ratelimit-requests-limit": "50"}, 50.0, Mark.OK, "anthropic-ratelimit-requests-limit: 50"),
+        ({"x-ratelimit-limit-requests": "50"}, 51.0, Mark.WARN, "requests_per_minute=51 is more"),
+        ({"x-ratelimit-limit-tokens": "50"}, 51.0, Mark.OK, "limit-tokens: 50"),
+    ],
+)
+def test_the_limits_that_a_provider_names_are_shown(headers, rate, mark, words):
+    reply = completion("fine")
+    with fake_server(lambda body, count: Scripted(reply.body, 200, headers)) as server:
+        finding = endpoints.check_rate("fake", Endpoint("fake", base_url=server.url, requests_per_minute=rate))
+    assert (finding.mark, words in finding.detail) == (mark, True), finding.detail
+
+
+@pytest.mark.parametrize("values", [{}, {"body": {"seed": None}}, {"structured_output": "none"}])
+@pytest.mark.parametrize("per_call", [0, 1])
+def test_the_number_of_calls_is_said_beforehand(values, per_call):
+    domain = replace(load_recipe(*CS).domain, criteria_per_call=per_call)
+
+    with fake_server(answer) as server:
+        models = models_at(server.url, **values)
+        said = endpoints.count_calls(models, domain, "fake")
+        found = endpoints.check_server(models, domain, "fake")
+        found += asyncio.run(endpoints.check_answers(models, domain, ["fake"]))
+        assert len(server.requests) == said, [f for f in found if f.mark is not Mark.OK]
+        assert f"{said} to fake follow" in endpoints.tell_calls(models, domain, ["fake"]).detail
 
 
 def doctor(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -7,12 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autodata import generate
+from autodata.config import RecipeError
 from autodata.loop.acceptance import decide, decide_weak, settle, settle_weak
 from autodata.loop.orchestrator import propose_unselected
 from autodata.recipes.domain import Gate
 from autodata.serving.journal import Journal
 from autodata.types import Failure
+from tests import test_science
 from tests.helpers.fake_world import World
+from tests.helpers.recipes import MODELS, REPO, load_committed, load_recipe
 from tests.test_cs import play
 
 SCORES = st.fractions(0, 1, max_denominator=12)
@@ -109,6 +113,18 @@ def test_the_loop_ends_the_same_with_no_more_attempts(tmp_path, plan, preset, at
         assert [a.answer for a in saved.weak] == [a.answer for a in whole.weak[: len(saved.weak)]]
 
 
+@pytest.mark.parametrize(
+    ("right", "failure", "attempts"),
+    [((2, 4), Failure.TOO_EASY, (2, 0)), ((1, 3), None, (4, 3)), ((0, 2), Failure.TOO_HARD, (4, 4))],
+)
+def test_science_ends_the_same_with_the_weak_solver_first(journal, right, failure, attempts):
+    """The verdicts are those of test_science.test_the_gate_counts_exactly, where both solvers make all attempts."""
+    saving = ("domain.max_rounds=1", "domain.weak_first=true", "domain.early_stop=true")
+    trajectory, _ = test_science.play(journal, test_science.World({}, default=right), *saving)
+    (only,) = trajectory.rounds
+    assert (only.verdict.failure, len(only.weak), len(only.strong)) == (failure, *attempts)
+
+
 def test_what_was_not_measured_is_not_a_rejection(journal):
     trajectory, _ = play(journal, World(["deployed_only"]), "domain.early_stop=true", "domain.max_rounds=1")
     (only,) = trajectory.rounds
@@ -119,6 +135,28 @@ def test_what_was_not_measured_is_not_a_rejection(journal):
 def test_baselines_measure_all_attempts_whatever_the_recipe_says(journal):
     trajectory, _ = play(journal, World(["too_easy"]), "arm=cot", "domain.early_stop=true", how=propose_unselected)
     assert len(trajectory.rounds[0].weak + trajectory.rounds[0].strong) == 6
+
+
+STOPPING = {
+    "recipes/cs/generate_early_stop.yaml",
+    "recipes/demo/generate_api.yaml",
+    "recipes/science/generate_early_stop.yaml",
+}
+
+
+def test_which_recipes_stop_early():
+    """Those for an API or one GPU; the others make the paper's tables, whose means are over all attempts."""
+    paths = {str(path.relative_to(REPO)): path.read_text() for path in (REPO / "recipes").rglob("*.yaml")}
+    assert {path for path, text in paths.items() if "early_stop: true" in text} == STOPPING
+    for path in STOPPING:
+        domain = load_committed(path, *([] if "demo" in path else MODELS["api"])).domain
+        assert (domain.early_stop, domain.weak_first) == (True, True)
+
+
+def test_stopping_early_needs_the_weak_solver_first():
+    recipe = load_recipe("recipes/demo/generate.yaml", "domain.early_stop=true", "domain.weak_first=false")
+    with pytest.raises(RecipeError, match=r"set domain\.weak_first=true as well"):
+        generate.open_run(recipe)
 
 
 def test_attempts_are_made_one_after_the_other(journal):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from autodata.data import environment
 from autodata.data.environment import PROBE, describe_judging, list_attempts, write_environment
 from autodata.data.exported import scorer
+from autodata.domains.science.domain import read_decision
 from autodata.loop import parsing, rubric
 from autodata.loop.agents import split_rubric
 from autodata.loop.prompts import PromptSet
@@ -116,9 +117,18 @@ def test_garbage_is_unreadable_and_nothing_else(reply):
             scorer.read_reply(reply, criteria)
 
 
-@pytest.mark.parametrize("decision", [True, False])
-def test_one_decision_is_one_verdict(decision):
-    assert scorer.read_reply(json.dumps({"reason": "r", "equivalent": decision}), 0) == [decision]
+@pytest.mark.parametrize(
+    ("decision", "read"), [(True, True), (False, False), ("yes", True), ("Not met", False), (0, False)]
+)
+def test_one_decision_is_one_verdict(decision, read):
+    record = {"reason": "r", "equivalent": decision}
+    assert scorer.read_reply(json.dumps(record), 0) == [read_decision(record, "equivalent")[0]] == [read]
+
+
+@pytest.mark.parametrize("decision", [None, "perhaps", 2, [True]])
+def test_an_unclear_decision_is_none(decision):
+    with pytest.raises(scorer.Unreadable, match="not true or false"):
+        scorer.read_reply(json.dumps({"equivalent": decision}), 0)
 
 
 def test_every_stored_attempt_gets_its_score(package, exported, monkeypatch, capsys):

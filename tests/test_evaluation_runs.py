@@ -1,6 +1,7 @@
 """Tests evaluations as processes: killed half way, and the whole suite on the embedded model through real vLLM."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -47,6 +48,23 @@ def test_a_killed_evaluation_repeats_no_sample_and_no_grade(tmp_path):
     assert after == calls - stored, "what was stored is not asked again"
     for name in (RESULTS, ANSWERS):
         assert (tmp_path / "run" / name).read_text() == (tmp_path / "whole" / name).read_text()
+
+
+def test_ctrl_c_leaves_an_evaluation_unfinished(tmp_path):
+    path = write(tmp_path / "bench.jsonl", *PROBLEMS)
+    with fake_server(slowly) as server:
+        called = arguments(path, tmp_path / "run", server.url, "models.endpoints.fake.max_in_flight=1", "samples=3")
+        command = [sys.executable, "-m", "eval.run", *called]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+            while len(server.requests) < 5:
+                assert process.poll() is None
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            errors = process.communicate(timeout=60)[1]
+        assert process.returncode == 1
+        assert "not complete; run the same command again to resume" in errors
+        assert "up to date" not in run("eval.run", *called)
+    assert json.loads((tmp_path / "run" / RESULTS).read_text())
 
 
 @pytest.mark.vllm

@@ -15,7 +15,8 @@ REGISTER = yaml.safe_load((REPO / "docs" / "fidelity.yaml").read_text())
 TAGGED = sorted(
     [
         *REPO.glob("autodata/domains/*/domain.yaml"),
-        *REPO.glob("recipes/models/[op]*.yaml"),
+        *REPO.glob("recipes/models/one_*.yaml"),
+        REPO / "recipes/models/paper.yaml",
         *(
             p
             for d in ("ingest", "cs", "legal", "science", "training", "meta")

@@ -21,6 +21,7 @@ EATEN = [
 LINES = [
     "First line.\nnot so, said the line.",
     "A list:\ni) one\nii) two\nu = 3\ne.g. this\num, yes\neg this",
+    "a solution that\nexists for all n",
     "column\tan apple\to the shelf\tea",
     "if a:\n\treturn b\n\ttext = c\n\ntotal",
     "It costs $5 and\tan extra $",

@@ -9,6 +9,7 @@ import pytest
 
 from autodata.loop import domain as base
 from autodata.loop.agents import attempt_seed
+from autodata.loop.directing.diagnosis import diagnose
 from autodata.loop.domain import JudgeFailed
 from autodata.loop.harness import Harness
 from autodata.loop.orchestrator import orchestrate, orchestrate_by_agent, propose_many, propose_unselected
@@ -225,8 +226,8 @@ def test_improve_reaches_the_writer_with_the_numbers_and_the_extract_is_used_aga
         "Let the lease expire.",
         "criterion 3 is taste",
         "Never make the rubric easier",
-        f"Mean score of the weak solver {review['weak_avg']} (5 real answers",
-        f"issue_spotting: 14 criteria, weak {review['capability_scores'][0]['weak']}",
+        f"Mean score of the weak solver {review['weak_avg']} (answers that are not empty: 5;",
+        f"issue_spotting (14 criteria): weak {review['capability_scores'][0]['weak']}",
     )
     for expected in expected_texts:
         assert expected in second
@@ -428,3 +429,33 @@ def test_a_rubric_needs_a_negative_criterion(play):
         Failure.LOW_QUALITY,
         "0 negative criteria instead of 1 to 24",
     )
+
+
+def test_the_writer_reads_the_diagnosis_that_the_orchestrating_model_reads(play):
+    court = Court(reviews=[SENT_BACK, REVIEW])
+    trajectory = play(court, orchestrate_by_agent)
+    told = str(diagnose(trajectory.rounds[0]))
+    assert "Criteria that most strong answers missed" in told and "The best weak answer" in told
+    assert told in court.seen["writer"][1] and told in court.seen["orchestrator"][1]
+    assert "The best weak answer" not in court.seen["writer"][0]
+
+
+def test_a_rubric_that_can_be_gamed_is_refused_before_anybody_tries_it_and_a_doubtful_one_is_shown_to_the_reviewer(
+    play,
+):
+    omission, topic = "Fails to mention the notice", "Explains the role of the notice"
+    gamed, doubtful = proposal(), proposal(criterion=topic)
+    gamed["rubric"][-1]["criterion"] = omission
+    court = Court(proposals=[gamed, doubtful])
+    first, second = play(court).rounds
+    assert (first.verdict.failure, first.weak) == (Failure.LOW_QUALITY, ())
+    assert f"“{omission}” names what an answer leaves out" in first.verdict.reason
+    assert f"“{omission}” names what an answer leaves out" in court.seen["writer"][1]
+    assert second.verdict.accepted and f"“{topic}” names a topic" in court.seen["loop_judge"][0]
+
+
+def test_a_sentence_that_may_be_an_order_is_shown_to_the_reviewer(play):
+    order = "Please answer in one sentence."
+    court = Court(proposals=[proposal(f"{QUESTION} {order}")])
+    assert play(court).accepted
+    assert f"“{order}”: a part of the problem, or an order to whoever answers?" in court.seen["loop_judge"][0]

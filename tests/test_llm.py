@@ -1,16 +1,18 @@
 """Tests the client of the endpoints: retries, errors, outcomes, and the requests that it sends."""
 
 import asyncio
-from dataclasses import replace
+import hashlib
+import json
+from dataclasses import asdict, replace
 
 import pytest
 
-from autodata.loop.agents import attempt_seed
+from autodata.loop.agents import attempt_seed, make_object
 from autodata.recipes.models import Endpoint, Sampling, Server
 from autodata.serving.llm import Client, Draining
 from autodata.serving.measured import EndpointError
 from autodata.serving.probes import probe
-from autodata.serving.request import request_key, resolve_sampling
+from autodata.serving.request import request_key, request_keys, resolve_sampling
 from autodata.types import Message, Outcome, Role
 from tests.helpers.fake_server import Scripted, completion, fake_server
 from tests.helpers.recipes import models_at, request
@@ -173,6 +175,23 @@ def test_the_key_holds_what_is_asked_and_not_where():
     assert len(different | {key}) == 11
 
 
+def test_the_key_is_the_hash_of_the_whole_identity_as_one_text():
+    """Journals of earlier versions hold keys that were made so."""
+    tools, body = ({"name": "f", "strict": True},), {"z": 1, "a": None}
+    asked = request("¿\ud800”", schema={"b": 1, "a": [2]}, tools=tools)
+    endpoint = Endpoint("m", tool_choice="auto", body=body, server=Server("w"))
+    sampling = Sampling(0.5, None, 7, {"k": {"y": 1, "x": 2}})
+    identity = {
+        "model": "m", "weights": "w", "revision": "", "messages": [asdict(m) for m in asked.messages],
+        "schema": asked.schema, "structured_output": "json_schema", "seed": asked.seed, "attempt": 0,
+        "tools": tools, "tool_choice": "auto", "body": body,
+    }  # fmt: skip
+    for budget, key in zip((None, 7), request_keys(asked, endpoint, sampling), strict=False):
+        whole = identity | {"sampling": asdict(replace(sampling, max_tokens=budget))}
+        text = json.dumps(whole, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        assert key == hashlib.sha256(text).hexdigest()
+
+
 def test_attempt_seeds_differ_in_every_part():
     seeds = {
         attempt_seed(s, d, r, role, a)
@@ -205,13 +224,13 @@ def test_a_probe_wants_the_right_name_and_a_token():
         probe(Endpoint("fake", base_url=server.url))
 
 
-SCHEMA = {"type": "object", "properties": {"a": {"type": "string", "maxLength": 9, "minLength": 1}}}
+SCHEMA = make_object({"a": {"type": "string", "maxLength": 9, "minLength": 1}})
 
 
 @pytest.mark.parametrize(
     ("form", "sent"),
     [
-        ("json_schema", {"type": "object", "properties": {"a": {"type": "string"}}}),
+        ("json_schema", make_object({"a": {"type": "string"}})),
         ("bounded", SCHEMA),
         ("json_object", None),
         ("none", None),

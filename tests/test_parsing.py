@@ -199,7 +199,9 @@ def test_what_is_not_json_at_all_is_not_repaired(text):
         repair_object(text)
 
 
-@pytest.mark.parametrize(("value", "number"), [("+8", 8), (" -3 ", -3), (8.0, 8), (7, 7), ("0", 0)])
+@pytest.mark.parametrize(
+    ("value", "number"), [("+8", 8), (" -3 ", -3), ("−3", -3), ("–3", -3), (8.0, 8), (7, 7), ("0", 0)]
+)
 def test_weights_as_models_write_them(value, number):
     assert read_integer(value) == number
 
@@ -244,14 +246,16 @@ def test_a_rubric_that_is_none_is_refused(items, message):
 
 def test_texts_are_bounded_and_not_blank():
     assert read_text({"a": " x y \n"}, "a") == "x y"
+    assert read_text({"a": ["x", "y "]}, "a") == "x\n\ny"
     assert len(read_text({"a": "x" * MAX_CHARS}, "a")) == MAX_CHARS
-    for value in (None, "", "  ", 3, "x" * (MAX_CHARS + 1)):
+    for value in (None, "", "  ", 3, [], ["x", 3], "x" * (MAX_CHARS + 1)):
         with pytest.raises(ParseError, match="`a`"):
             read_text({"a": value}, "a")
 
 
 def test_lists_of_texts_lose_their_blanks():
     assert read_texts({"a": ["x", " ", " y"]}, "a") == ["x", "y"]
-    for value in (None, "x", [1]):
+    assert read_texts({"a": " x "}, "a") == ["x"]
+    for value in (None, 3, [1]):
         with pytest.raises(ParseError, match="not a list of texts"):
             read_texts({"a": value}, "a")

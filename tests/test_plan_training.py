@@ -378,7 +378,7 @@ def test_measured_groups_scale_apart(demo_run, sizes):
     ([*CS, "trainer.model_init_kwargs.dtype=int3"], "trainer.model_init_kwargs.dtype=int3: choose one of"),
     ([*CS, "--speed", "large=1,1,1"], "--speed large=…: the recipe uses no such endpoint; it uses student, kimi"),
     ([*CS, "--like", "runs/none"], "runs/none: no such run"),
-    (["recipes/cs/dataset.yaml"], "only recipes of generations, trainings and evaluations can be planned"),
+    (["recipes/cs/dataset.yaml"], "a recipe that calls no model, or audits a judge, cannot be planned"),
 ])  # fmt: skip
 def test_what_cannot_be_planned_says_why(plan, arguments, message):
     assert message in plan(*arguments)

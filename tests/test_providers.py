@@ -4,6 +4,7 @@ import asyncio
 import email.utils
 import json
 import time
+from contextlib import closing, nullcontext
 
 import pytest
 
@@ -13,6 +14,9 @@ from autodata.loop.agents import verdict_schema
 from autodata.loop.directing.calls import GIVE_UP, PROPOSE, READ, offer
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.models import Endpoint, Models, Price, RoleConfig, Sampling, Server
+from autodata.run.folder import Run
+from autodata.run.records import RunError
+from autodata.serving.journal import Journal
 from autodata.serving.limits import Limit
 from autodata.serving.measured import EndpointClosed, EndpointError, NotMeasured, RequestRefused
 from autodata.serving.probes import choose_probes, probe
@@ -21,7 +25,7 @@ from autodata.serving.wire import waits
 from autodata.serving.wire.faults import HttpError, read_words
 from autodata.serving.wire.meaning import Kind, interpret
 from autodata.serving.wire.pace import Pace
-from autodata.types import Outcome, Role
+from autodata.types import Outcome, Reply, Role
 from tests.helpers.fake_server import Scripted, completion, fake_server, play_skills
 from tests.helpers.recipes import request
 
@@ -80,22 +84,22 @@ def test_headers_and_query_are_sent_and_their_secrets_are_hidden(ask, monkeypatc
         ask(lambda body, count: FINE, request("c"), headers={"api-key": "$NO_SUCH_KEY"})
 
 
-def strings(schema: object) -> list[dict]:
-    """List every schema inside a schema."""
-    if isinstance(schema, list):
-        return [s for item in schema for s in strings(item)]
-    return [schema, *(s for value in schema.values() for s in strings(value))] if isinstance(schema, dict) else []
-
-
-@pytest.mark.parametrize("schema", [verdict_schema(3), *(tool["parameters"] for tool in TOOLS)])
-def test_a_schema_is_one_that_every_strict_mode_accepts(schema):
-    strict = make_strict(schema)
-    for part in strings(strict):
-        assert not {"prefixItems", "minLength", "maxLength", "minItems", "maxItems"} & part.keys()
-        assert "enum" not in part or "type" in part
-        if part.get("type") == "object":
-            assert part["additionalProperties"] is False
-            assert set(part["required"]) == set(part["properties"])
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [
+        ("/openai/deployments/gpt?api-version=2026-10-01", {}),
+        ("/openai/deployments/gpt", {"query": {"api-version": "$API_VERSION"}}),
+        ("/openai/deployments/gpt/", {"query": {"api-version": "2026-10-01"}}),
+    ],
+)
+def test_a_version_stands_in_the_query_as_azure_wants_it(ask, monkeypatch, path, values):
+    monkeypatch.setenv("API_VERSION", "2026-10-01")
+    monkeypatch.setenv("AZURE_KEY", "azure-secret")
+    with fake_server(lambda body, count: FINE) as azure:
+        address = azure.url.removesuffix("/v1") + path
+        ask(lambda body, count: FINE, request(), base_url=address, headers={"api-key": "$AZURE_KEY"}, **values)
+        assert azure.paths == ["/openai/deployments/gpt/chat/completions?api-version=2026-10-01"]
+        assert azure.request_headers[0]["api-key"] == "azure-secret"
 
 
 def test_the_verdicts_of_a_strict_schema_still_name_their_criteria():
@@ -265,12 +269,12 @@ def test_a_rate_of_the_recipe_is_kept(ask):
 def test_a_refusal_lets_fewer_calls_run_at_once_until_successes_bring_them_back():
     async def play() -> list[int]:
         limit = Limit(8)
-        pace, sizes = Pace(Endpoint("m"), limit, most=8), []
+        pace, sizes = Pace(Endpoint("m"), limit), []
         for _ in range(3):  # of calls that were in flight together, so they count once
-            assert await pace.slow_down(0.05, "judge", "slow down")
+            assert pace.slow_down(0.05, "judge", "slow down")
             sizes.append(limit.most)
         for _ in range(6 + 7 + 9):
-            await pace.speed_up()
+            pace.speed_up()
             sizes.append(limit.most)
         return sizes
 
@@ -389,16 +393,42 @@ def test_a_filtered_document_is_left_out_and_the_run_goes_on(call, tmp_path):
         assert len(server.requests) == sent
 
 
-def test_a_folder_whose_first_start_failed_takes_the_mended_recipe(call, tmp_path):
+@pytest.mark.parametrize(
+    ("wrong", "code", "message"),
+    [
+        (("model=other",), 1, "serves fake"),
+        (("model=wrong", "api_key_env=NO_SUCH_KEY"), 2, "NO_SUCH_KEY is not set"),
+        (("model=wrong", "lists_models=false", "base_url=http://127.0.0.1:9/v1"), 1, "is the server up"),
+    ],
+)
+def test_a_folder_whose_first_start_failed_takes_the_mended_recipe(call, tmp_path, wrong, code, message):
+    """Nothing is pinned before the first stored reply, whatever ended the first start."""
     with fake_server(play_skills) as server:
+        at = "models.endpoints.small"
         values = [f"run={tmp_path}/run", "documents.limit=2", "domain.max_rounds=1"]
-        values += [f"models.endpoints.small.base_url={server.url}", "models.endpoints.small.server=null"]
-        code, error = call(DEMO, *values, "models.endpoints.small.model=other")
-        assert (code, "serves fake" in error) == (1, True)
-        code, error = call(DEMO, *values, "models.endpoints.small.model=fake")
-        assert code == 0, error
-        code, error = call(DEMO, *values, "models.endpoints.small.model=fake", "seed=9")
-        assert (code, "other inputs" in error) == (1, True)
+        values += [f"{at}.base_url={server.url}", f"{at}.server=null", f"{at}.model=fake"]
+        ended, error = call(DEMO, *values, *(f"{at}.{value}" for value in wrong))
+        assert (ended, message in error) == (code, True), error
+        ended, error = call(DEMO, *values)
+        assert ended == 0, error
+        ended, error = call(DEMO, *values, "seed=9")
+        assert (ended, "other inputs" in error) == (1, True)
+
+
+@pytest.mark.parametrize("stored", ["nothing", "reply", "record"])
+def test_a_run_of_any_kind_is_pinned_by_its_first_reply_or_record(tmp_path, stored):
+    """Evaluations and audits record no sessions, so their journal decides. Their first start was killed."""
+    with (
+        Run(str(tmp_path), "eval", {}, {"model": "wrong"}) as run,
+        closing(Journal(run.path("journal.sqlite"))) as kept,
+    ):
+        run.start()
+        if stored == "reply":
+            asyncio.run(kept.put("key", Reply(Outcome.ANSWERED, "text", "", "stop", "m", 1, 1, 0.0)))
+        if stored == "record":
+            run.append("trajectories.jsonl", b"{}")
+    with nullcontext() if stored == "nothing" else pytest.raises(RunError, match="other inputs"):
+        Run(str(tmp_path), "eval", {}, {"model": "right"}).close()
 
 
 def test_too_many_filtered_documents_stop_the_run(call, tmp_path):

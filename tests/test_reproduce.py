@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,23 +14,24 @@ from autodata import status
 from autodata.cluster import jobs
 from autodata.cluster.jobs import QueuedJob
 from autodata.cluster.resources import Site
+from autodata.cluster.submit import Call, write_job
 from autodata.config import REPO, RecipeError
-from autodata.reproduce import follow, needs
-from autodata.reproduce.costs import count_most_nodes, count_step_gpus
+from autodata.data.examples import EXAMPLES
+from autodata.reproduce import follow, needs, show
+from autodata.reproduce.costs import count_most_nodes, count_step_gpus, forecast
 from autodata.reproduce.finished import find_finished, require_same
 from autodata.reproduce.graph import Step, build
 from autodata.reproduce.jobs import make_command, name_job, submit_all
-from autodata.reproduce.local import SharedServers, StepFailed, run_all
 from autodata.reproduce.record import STEPS, Cost, Record, StepRecord, find_ends, make_record, read_record
 from autodata.reproduce.request import read_request
 from autodata.run.folder import Run
 from autodata.run.records import RunError
 from autodata.types import WrongCall
+from autodata.verify import VERIFIED
 from tests.helpers import golden_dry_runs
 
 PAPER = "recipes/models/paper.yaml"
 TABLES = sorted((REPO / "recipes/tables").glob("*.yaml"))
-SMALL = [path for path in TABLES if path.stem != "table6"]
 
 
 @dataclass
@@ -48,11 +50,12 @@ def graph(*arguments: str, scale: str = "paper") -> list[Step]:
     return build(read_request(list(arguments), scale))
 
 
-def finish(step: Step, **inputs: object) -> None:
+def finish(step: Step, outputs: Mapping[str, str] | None = None, **inputs: object) -> None:
     """Write a finished run where a step expects it."""
     with Run(step.target, "any", Settings(), inputs) as run:
         run.start()
         run.finish([])
+        run.note(outputs=outputs or {})
 
 
 def require_order(steps: list[Step]) -> None:
@@ -75,7 +78,7 @@ def test_every_table_has_a_graph_that_begins_with_a_corpus(path):
     assert all(trainings.isdisjoint(step.after) for step in steps if step.name in trainings)  # side by side
 
 
-@pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
 def test_a_small_graph_is_the_same_one_without_a_gpu(path):
     steps, paper = graph(str(path), PAPER, scale="small"), graph(str(path), PAPER)
     require_order(steps)
@@ -120,6 +123,21 @@ def test_files_and_values_go_to_the_steps_that_have_their_keys():
     assert given["eval runs/cs/eval_base"] == (PAPER, "samples=1")
 
 
+@pytest.mark.parametrize(
+    ("value", "modules"),
+    [
+        ("principia.limit=5", {"eval.run"}),  # the ingest has a group of this name too, with other keys
+        ("principia.max_chars=500", {"autodata.corpora.ingest"}),
+        ("domain.max_rounds=2", {"autodata.generate", "training.grpo", "eval.run"}),
+        ("trainer.anything=1", {"training.grpo"}),  # passed on to TRL
+        ("models.endpoints.kimi.server.replicas=4", {"autodata.generate", "training.grpo", "eval.run"}),
+    ],
+)
+def test_a_value_goes_where_its_whole_key_is_known(value, modules):
+    steps = graph("recipes/tables/table6.yaml", PAPER, value)
+    assert {step.module for step in steps if value in step.arguments} == modules
+
+
 def test_an_ingested_corpus_is_read_as_it_is(tmp_path):
     with Run(str(tmp_path / "corpus"), "ingest", Settings(), {}) as run:
         run.start()
@@ -146,6 +164,7 @@ def test_all_runs_move_together():
         (["recipes/tables/table2.yaml", "run=x"], "runs=FOLDER moves all runs"),
         (["recipes/tables/table2.yaml", "runs="], "name a folder"),
         (["recipes/tables/table2.yaml", PAPER, "nonsense=1"], "nonsense=1: no step has a key of this name"),
+        (["recipes/demo/table2.yaml", "proposals=4"], "only arm=cot has this key"),
         (["recipes/demo/table2.yaml", "corpus=x"], "no step of this table reads a corpus"),
         (["recipes/tables/table99.yaml"], "no such file"),
         (["recipes/tables/table2.yaml", "recipes/models/none.yaml"], "no such file"),
@@ -174,11 +193,14 @@ def test_recipes_that_need_one_another_are_an_error(tmp_path):
 def test_what_is_finished(tmp_path):
     steps = graph("recipes/tables/table2.yaml", PAPER, f"runs={tmp_path}")
     by_name = {step.name.replace(str(tmp_path), "runs"): step for step in steps}
-    finish(by_name["dataset runs/cs/dataset"])
-    verified = by_name["verify runs/cs/dataset"].name
-    assert verified not in find_finished(steps)  # nothing that comes after it is finished
-    finish(by_name["eval runs/cs/eval_base"])
+    finish(by_name["dataset runs/cs/dataset"], outputs={EXAMPLES: "hash of this"})
+    verified, mark = by_name["verify runs/cs/dataset"].name, tmp_path / "cs/dataset" / VERIFIED
+    assert verified not in find_finished(steps)
+    mark.write_text(json.dumps({EXAMPLES: "hash of this"}))
     assert verified in find_finished(steps)
+    mark.write_text(json.dumps({EXAMPLES: "hash of an earlier one"}))
+    assert verified not in find_finished(steps)
+    finish(by_name["eval runs/cs/eval_base"])
     table = by_name["tables runs/tables/table2.md"]
     Path(table.target).parent.mkdir()
     Path(table.target).write_text("table")
@@ -206,6 +228,8 @@ class Queue:
     def __init__(self, monkeypatch):
         self.jobs: dict[str, QueuedJob] = {}
         self.commands: dict[str, list[str]] = {}
+        self.ending: dict[str, str] = {}
+        monkeypatch.setattr(jobs, "find_ending", lambda names: self.ending)
         monkeypatch.setattr(jobs, "find", lambda names: [job for job in self.jobs.values() if job.name in names])
         monkeypatch.setattr(jobs, "submit", self.submit)
         monkeypatch.setattr(jobs, "cancel", lambda ids: [self.jobs.pop(id) for id in ids])
@@ -247,6 +271,37 @@ def test_jobs_wait_for_those_before_them_and_the_same_command_resumes(tmp_path, 
     assert "kept job 3" in capsys.readouterr().out
 
 
+def test_the_same_command_keeps_the_jobs_after_a_check_that_has_passed(tmp_path, monkeypatch):
+    queue, folder = Queue(monkeypatch), tmp_path / "reproduce"
+    steps = graph("recipes/tables/table2.yaml", PAPER, f"runs={tmp_path}")
+    submit_all(steps, record_of(folder, steps))
+    for step in steps[:4]:
+        finish(step, outputs={EXAMPLES: "hash"})
+    (tmp_path / "cs/dataset" / VERIFIED).write_text(json.dumps({EXAMPLES: "hash"}))
+    for id in map(str, range(1, 6)):  # up to the check, everything has ended; the trainings run
+        del queue.jobs[id]
+    submit_all(steps, record_of(folder, steps))
+    assert len(queue.commands) == len(steps)
+
+
+def test_a_job_waits_for_the_processes_of_the_one_before_it_that_was_cancelled(tmp_path, monkeypatch):
+    queue, folder = Queue(monkeypatch), tmp_path / "reproduce"
+    steps = graph("recipes/tables/table1.yaml", PAPER, f"runs={tmp_path}")
+    queue.ending = {name_job(steps[0]): "98", name_job(steps[1]): "99"}
+    submit_all(steps, record_of(folder, steps))
+    assert "--dependency=afterany:98" in queue.commands["1"]
+    assert "--dependency=afterok:1,afterany:99" in queue.commands["2"]
+    assert "--dependency=afterok:1" in queue.commands["3"]
+
+
+def test_a_step_whose_servers_have_no_known_speed_has_tokens_and_no_time():
+    costs = forecast(graph("recipes/demo"))
+    cost = costs["generate runs/demo/agentic"]
+    assert cost.tokens
+    assert cost.seconds is cost.gpu_hours is None
+    assert "the speed of small is not known" in cost.source
+
+
 def test_two_tables_share_the_jobs_of_their_runs(tmp_path, monkeypatch):
     queue = Queue(monkeypatch)
     for name in ("table1", "table2", "figure3"):
@@ -258,13 +313,18 @@ def test_two_tables_share_the_jobs_of_their_runs(tmp_path, monkeypatch):
 
 def test_the_script_of_a_job_and_how_a_training_is_launched(tmp_path, monkeypatch):
     monkeypatch.delenv("AUTODATA_ACCELERATE", raising=False)
-    steps = graph("recipes/tables/table11.yaml", "recipes/models/one_gpu.yaml")
+    steps = graph("recipes/tables/table11.yaml", "recipes/models/one_node.yaml")
     words = {step.name.partition(" ")[0]: make_command(step, [], tmp_path)[1:] for step in steps}
     scripts = {name: command[0].removeprefix("slurm/") for name, command in words.items()}
     assert scripts["ingest"] == "ingest.sh"
     assert scripts["generate"] == "generate.sh"
     assert scripts["question_types"] == scripts["dataset"] == scripts["verify"] == scripts["tables"] == "run.sh"
     assert words["question_types"][4] == "eval.question_types"
+    sharing = graph("recipes/tables/table2.yaml", "recipes/models/one_gpu.yaml")
+    words = {step.name.partition(" ")[0]: make_command(step, [], tmp_path)[1:] for step in sharing}
+    for name, module in (("generate", "autodata.generate"), ("eval", "eval.run")):  # their servers share a GPU
+        assert (words[name][0], words[name][4]) == ("slurm/run.sh", module)
+        write_job(Call(words[name][0], (), tuple(words[name][4:])), Site())
     training = next(s for s in graph("recipes/tables/figure3.yaml", PAPER) if s.module == "training.grpo")
     assert make_command(training, [], tmp_path)[:2] == ["bash", "slurm/train.sh"]
     lora = ["recipes/models/one_gpu.yaml", "recipes/training/one_gpu.yaml"]
@@ -301,6 +361,41 @@ def test_what_must_be_there_beforehand(tmp_path, monkeypatch):
     assert [problem.partition(" ")[0] for problem in problems] == ["SBATCH_PARTITION", "AUTODATA_PYTHON=none/python:"]
 
 
+def test_keys_of_providers_that_are_not_set_are_named():
+    steps = graph("recipes/tables/table4.yaml", PAPER, "recipes/legal/grader_gpt5.yaml")
+    missing = needs.list_missing_keys(steps, {})
+    assert list(missing) == ["OPENROUTER_API_KEY"]
+    assert {name.partition(" ")[0] for name in missing["OPENROUTER_API_KEY"]} == {"eval"}
+    assert needs.list_missing_keys(steps, {"OPENROUTER_API_KEY": "x"}) == {}
+    assert needs.list_missing_keys(graph("recipes/tables/table4.yaml", PAPER), {}) == {}
+
+
+def test_a_models_file_is_not_read_at_small_scale_and_the_dry_run_says_so():
+    request = read_request(["recipes/tables/table1.yaml", PAPER], "small")
+    assert request.files == ()
+    assert request.explain_ignored() == f"--scale small has models of its own and does not read {PAPER}."
+    assert read_request(["recipes/tables/table1.yaml", PAPER], "paper").ignored == ()
+
+
+def test_steps_without_models_have_a_forecast_and_a_corpus_that_is_here_is_measured(tmp_path):
+    steps = graph("recipes/tables/table1.yaml", PAPER)
+    costs = forecast([step for step in steps if step.module != "autodata.generate"])
+    assert all(cost.seconds and cost.source == "priors.yaml, unmeasured" for cost in costs.values())
+    assert costs["ingest runs/ingest/s2orc"].disk_gb == 225
+    (tmp_path / "papers.jsonl").write_bytes(b"x" * 1_000_000)
+    here = forecast(graph("recipes/tables/table1.yaml", PAPER, f"corpus={tmp_path}")[:1])
+    assert next(iter(here.values())).disk_gb == 0.001
+
+
+def test_without_the_speed_of_a_server_a_step_has_tokens_and_no_time():
+    steps = graph("recipes/tables/table11.yaml", PAPER, "models.endpoints.kimi.model=unknown")
+    (cost,) = forecast([step for step in steps if step.module == "eval.question_types"]).values()
+    assert (cost.seconds, cost.tokens) == (None, 6_000_000)
+    assert "the speed of kimi is not known; give it with --speed kimi=" in cost.source
+    record = Record(Path("x"), {"question_types q": StepRecord("eval.question_types", "q", (), cost)})
+    assert "| 8 | – | 6,000,000 | – |" in show.write_costs(record, Site())
+
+
 def test_status_says_what_waits_for_what(tmp_path, monkeypatch, capsys):
     steps = graph("recipes/tables/table2.yaml", PAPER, f"runs={tmp_path}")
     folder = tmp_path / "reproduce"
@@ -321,32 +416,48 @@ def test_status_says_what_waits_for_what(tmp_path, monkeypatch, capsys):
     status.main()
     out = capsys.readouterr().out
     assert "Died: generate" in out
-    assert "have no forecast" in out
+    assert "No step that is left has a forecast." in out
+
+
+def test_status_tells_a_verification_from_the_data_set_that_it_reads(tmp_path, monkeypatch):
+    """While the data set is made, its folder is held; the verification waits all the same."""
+    steps = graph("recipes/tables/table1.yaml", PAPER, f"runs={tmp_path}")
+    queue = Queue(monkeypatch)
+    submit_all(steps, record_of(tmp_path / "reproduce", steps))
+    for step in steps[:3]:
+        finish(step)
+    states = dict.fromkeys(queue.jobs, ("PENDING", "Dependency"))
+    monkeypatch.setattr(jobs, "list_reasons", lambda: states | {"4": ("RUNNING", "None")})
+    (tmp_path / "reproduce" / "job-4.log").touch()
+    with Run(steps[3].target, "dataset", Settings(), {}):
+        standings = follow.look(tmp_path / "reproduce")[1][3:]
+    assert [(s.state, s.detail.replace(str(tmp_path), "")) for s in standings] == [
+        ("running", "no progress yet: it starts, or waits for its servers; read /reproduce/job-4.log"),
+        ("waiting", "for dataset /cs/dataset"),
+        ("waiting", "for verify /cs/dataset"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "detail"),
+    [
+        ("PENDING", "Resources", "in Slurm's queue: Resources"),
+        ("CONFIGURING", "None", "Slurm has it as configuring"),
+        ("SUSPENDED", "None", "Slurm has it as suspended"),
+    ],
+)
+def test_status_says_why_a_job_that_needs_nothing_more_does_not_run(tmp_path, monkeypatch, state, reason, detail):
+    steps = graph("recipes/tables/table1.yaml", PAPER, f"runs={tmp_path}")
+    Queue(monkeypatch)
+    submit_all(steps, record_of(tmp_path / "reproduce", steps))
+    monkeypatch.setattr(jobs, "list_reasons", lambda: {"1": (state, reason)})
+    assert follow.look(tmp_path / "reproduce")[1][0].detail == detail
 
 
 def test_a_damaged_record_is_named(tmp_path):
     (tmp_path / STEPS).write_text('[{"module": 1}]')
     with pytest.raises(RunError, match=r"steps\.json: damaged"):
         read_record(tmp_path)
-
-
-def test_steps_that_share_servers():
-    generate, trained = "recipes/demo/generate.yaml", "recipes/demo/eval_trained.yaml"
-    steps = {step.arguments[0]: step for step in graph("recipes/demo")}
-    ordered = list(steps.values())
-    assert SharedServers._is_shared(steps[generate], ordered[1:])
-    assert not SharedServers._is_shared(steps[trained], ordered[ordered.index(steps[trained]) + 1 :])
-
-
-@pytest.mark.slow
-def test_a_step_that_fails_here_stops_the_others(tmp_path, capfd):
-    steps = [
-        Step("autodata.verify", str(tmp_path / "none"), (str(tmp_path / "none"),), (), None),
-        Step("autodata.verify", str(tmp_path / "other"), (str(tmp_path / "other"),), (), None),
-    ]
-    with pytest.raises(StepFailed, match=r"verify .*none ended with exit code 2; give the same command again"):
-        run_all(steps, tmp_path)
-    assert "2 of 2" not in capfd.readouterr().out
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from autodata.config import load
 from autodata.corpora.documents import group_documents, read_corpus
 from autodata.domains.science.domain import ANGLES, find_faults, make_candidate
 from autodata.loop import domain as base
+from autodata.loop.directing.diagnosis import diagnose
 from autodata.loop.domain import Inconclusive, JudgeFailed
 from autodata.loop.harness import Harness
 from autodata.loop.orchestrator import orchestrate, orchestrate_by_agent, propose_many, propose_unselected
@@ -349,7 +350,7 @@ def test_a_bad_proposal_is_a_malformed_round(journal, reply):
     assert failures(trajectory) == [Failure.MALFORMED] * 4
 
 
-@pytest.mark.parametrize("bad", ["garbage", "{}", '{"reason": "r", "promising": "yes"}'])
+@pytest.mark.parametrize("bad", ["garbage", "{}", '{"reason": "r", "promising": "perhaps"}'])
 def test_an_unreadable_screen_gives_no_verdict(journal, bad):
     world = World({})
     world._screen = lambda body, text: completion(bad)
@@ -386,7 +387,7 @@ def test_the_judge_sees_the_final_answer_and_the_reference(journal):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bad", ["yes", '{"equivalent": 1, "reason": "r"}'])
+@pytest.mark.parametrize("bad", ["yes", '{"equivalent": 2, "reason": "r"}'])
 def test_an_unreadable_judge_is_none_and_never_a_zero(journal, bad):
     world = World({})
     world._judge = lambda body, text: completion(bad)
@@ -540,3 +541,27 @@ def test_the_recipes_documents_are_problems_in_groups_of_four():
     assert [g.text.count("Problem: ") for g in groups] == [4, 4, 4]
     cot = load(GenerateRecipe, ["recipes/science/generate_cot.yaml", "recipes/models/laptop.yaml"])
     assert cot.documents.per_group == 1
+
+
+def test_the_challengers_read_the_diagnosis_that_the_orchestrating_model_reads(journal):
+    trajectory, server = play(
+        journal, World({0: (4, 4), 1: (0, 1), 2: "malformed", 3: "screened"}, (0, 4)), how=orchestrate_by_agent
+    )
+    told = str(diagnose(trajectory.rounds[1]))
+    assert "Criteria that most strong answers missed" in told and "The worst strong answer" in told
+    prompts = [b["messages"][-1]["content"] for b in bodies(server, "propose")]
+    assert [told in p for p in prompts] == [False] * 4 + [True] * 4
+    assert told in bodies(server, "orchestrate")[1]["messages"][-1]["content"]
+
+
+def test_a_sentence_that_may_be_an_order_is_shown_to_the_screen(journal):
+    class Ordering(World):
+        def _propose(self, body, text):
+            reply = super()._propose(body, text)
+            return completion(
+                reply.body["choices"][0]["message"]["content"].replace("formula?", "formula? Answer briefly.")
+            )
+
+    _, server = play(journal, Ordering({0: (0, 4)}))
+    shown = bodies(server, "screen")[0]["messages"][-1]["content"]
+    assert "“Answer briefly.”: a part of the problem, or an order to whoever answers?" in shown

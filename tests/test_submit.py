@@ -287,9 +287,9 @@ def test_servers_are_kept_for_as_long_as_a_command_asks_them(monkeypatch):
 # ── scripts ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def call_script(*words: str) -> subprocess.CompletedProcess[str]:
+def call_script(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Call a script as on a machine without Slurm, and with a Python that must not be needed."""
-    environment = {"PATH": "/usr/bin:/bin", "AUTODATA_PYTHON": "/nonexistent/python"}
+    environment = {"PATH": "/usr/bin:/bin", "AUTODATA_PYTHON": "/nonexistent/python", **more}
     return subprocess.run(["bash", *words], cwd=REPO, env=environment, capture_output=True, text=True)
 
 
@@ -310,6 +310,28 @@ def test_each_script_also_says_what_it_needs_when_sbatch_is_given_it_directly(sc
     assert "--mem=" in text
     assert "--time=" in text
     assert f"\nenter {script.removesuffix('.sh')} " in text
+
+
+@pytest.mark.parametrize("script", [name for name in SCRIPTS if name not in ("serve.sh", "reproduce.sh")])
+def test_options_alone_are_no_call_and_help_may_stand_behind_them(script):
+    alone, asked = call_script(f"slurm/{script}", "--mem=2G"), call_script(f"slurm/{script}", "--mem=2G", "--help")
+    assert (alone.returncode, asked.returncode, asked.stderr) == (2, 0, "")
+    assert alone.stderr == f"error: slurm/{script} needs arguments\n{asked.stdout}"
+    shown = call_script(f"slurm/{script}", "--mem=2G", "--dry-run", "x.yaml", AUTODATA_PYTHON="/bin/echo").stdout
+    assert shown == f"-m autodata.cluster.submit --sbatch=--mem=2G --dry-run -- slurm/{script} x.yaml\n"
+
+
+def test_a_job_says_that_sbatch_was_called_directly(tmp_path):
+    """Slurm runs a copy of the script, under a name of its own."""
+    copy = tmp_path / "slurm_script"
+    copy.write_bytes((REPO / "slurm" / "run.sh").read_bytes())
+    job = {"SLURM_JOB_ID": "7", "SLURM_SUBMIT_DIR": str(REPO), "AUTODATA_PYTHON": "/bin/echo"}
+    direct = call_script(str(copy), "m", "x", **job)
+    submitted = call_script(str(copy), "m", "x", AUTODATA_SUBMITTED="1", **job)
+    assert direct.stdout == submitted.stdout == "-m m x\n"
+    assert "note: sbatch slurm/run.sh asks for the resources that stand in the script" in direct.stderr
+    assert submitted.stderr == ""
+    assert call_script("slurm/run.sh", "m", "x", **job).stderr == ""  # called inside a job
 
 
 def test_the_modules_of_the_scripts_are_those_that_a_dry_run_asks():

@@ -1,6 +1,7 @@
 """Tests that every command that a table prints for a missing run works as it is printed."""
 
 import importlib.util
+import re
 import shlex
 from pathlib import Path
 
@@ -17,18 +18,37 @@ TABLES = sorted(str(p.relative_to(REPO)) for kind in KINDS for p in REPO.glob(f"
 PAGE = (REPO / "docs" / "reproduce.md").read_text(encoding="utf-8")
 
 
+# What the page prints: lines of its code blocks, and commands between backquotes. "…" stands for arguments left out.
+LINES = [line for block in re.findall(r"```\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+INLINE = [text for text in re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL)) if " " in text]
+STARTS = ("python -m ", "bash slurm/")
+PRINTED = sorted({text for text in [*LINES, *INLINE] if text.startswith(STARTS) and "…" not in text})
+WITH_VALUES = ("--scale", "--like", "--gpus", "--documents")
+
+
 def check(command: str) -> None:
     """Parse a command as its own program would: every file exists, every key is known, and no value is missing."""
-    program, target, *arguments = shlex.split(command)
-    if (program, target) == ("bash", "slurm/reproduce.sh"):
-        assert (REPO / target).is_file()
-        is_small = arguments[-2:] == ["--scale", "small"]
-        assert build(read_request(arguments[: -2 if is_small else None], "small" if is_small else "paper"))
-        return
-    assert (program, target) == ("python", "-m")
-    module, recipe, *more = arguments
-    assert importlib.util.find_spec(module)
-    assert load(schema_for(recipe), [recipe, *more])
+    program, target, *words = shlex.split(command, comments=True)
+    module, arguments = (words[0], words[1:]) if (program, target) == ("python", "-m") else ("", words)
+    assert importlib.util.find_spec(module) if module else program == "bash" and (REPO / target).is_file()
+    options, arguments = split_options(arguments)
+    if module == "autodata.reproduce" or target == "slurm/reproduce.sh":
+        assert build(read_request(arguments, options.get("--scale", "paper")))
+    elif arguments and arguments[0].endswith(".yaml"):
+        assert load(schema_for(arguments[0]), arguments)
+    else:  # a run folder, a folder of tables, or a helper without arguments
+        assert all(name.startswith("runs/") or (REPO / name).exists() for name in arguments)
+
+
+def split_options(words: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Split the options of a command from its other arguments."""
+    options, arguments, rest = {}, [], iter(words)
+    for word in rest:
+        if word.startswith("--"):
+            options[word] = next(rest) if word in WITH_VALUES else ""
+        else:
+            arguments.append(word)
+    return options, arguments
 
 
 @pytest.mark.parametrize("path", TABLES)
@@ -37,11 +57,22 @@ def test_every_command_names_files_that_exist_and_parses(path):
         check(command)
 
 
+@pytest.mark.parametrize("command", PRINTED)
+def test_every_command_of_the_page_parses(command):
+    check(command)
+
+
+def test_every_line_of_a_block_of_the_page_is_a_command():
+    assert len(PRINTED) > 20
+    assert not [line for line in LINES if line.strip() and not line.startswith(STARTS)]
+
+
 @pytest.mark.parametrize("path", [path for path in TABLES if path.startswith("recipes/tables/")])
 def test_a_table_of_the_paper_has_one_command_and_the_page_explains_it(path):
     (command,) = {row.command for row in load(TableRecipe, [path]).rows}
     assert command == f"bash slurm/reproduce.sh {path} recipes/models/paper.yaml"
     assert f"`{Path(path).stem}`" in PAGE
+    assert [line for line in LINES if line.startswith(command)]
 
 
 def test_gpt5_goes_to_the_evaluations_alone():

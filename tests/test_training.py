@@ -354,10 +354,10 @@ def test_the_card_says_what_was_trained(lora, sentence):
 
 
 def test_the_budget_of_calls_is_shared_by_all_processes():
-    from training.trainer import share_budget
+    from autodata.serving.limits import divide_limits
 
     models = Models({"a": Endpoint("m", max_in_flight=100), "b": Endpoint("m"), "c": Endpoint("m", max_in_flight=2)})
-    shared = share_budget(models, 8).endpoints
+    shared = divide_limits(models, 8).endpoints
     assert [shared[name].max_in_flight for name in "abc"] == [12, None, 1]
     assert models.endpoints["a"].max_in_flight == 100
 

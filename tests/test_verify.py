@@ -55,6 +55,23 @@ def make(monkeypatch, tmp_path: Path, *runs: str) -> Path:
     return tmp_path / "d"
 
 
+def test_what_was_verified_is_said_in_the_folder(folder, monkeypatch, capsys):
+    assert not verify.was_verified(folder)
+    assert call(monkeypatch, verify, str(folder)) == ""
+    assert verify.was_verified(folder)
+    (folder / verify.VERIFIED).write_text("[]")
+    assert not verify.was_verified(folder)
+
+
+def test_a_data_set_with_a_mismatch_was_not_verified(folder, monkeypatch, capsys):
+    path = folder / "examples.jsonl"
+    path.write_text(path.read_text().replace("{", "{ ", 1))
+    assert "mismatch" in call(monkeypatch, verify, str(folder))
+    assert not verify.was_verified(folder)
+    (folder / verify.VERIFIED).write_text('{"examples.jsonl": "hash of another file"}')
+    assert not verify.was_verified(folder)
+
+
 def failed(folder: Path) -> dict[str, str]:
     """Return the names of the failed checks and the first problem."""
     return {m.check: m.problem for m in reversed(verify.verify(folder)[1])}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import shutil
-from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -23,6 +22,7 @@ from autodata.recipes.training import GrpoRecipe
 from autodata.run.progress import Progress
 from autodata.run.records import RunError
 from autodata.serving.journal import Journal
+from autodata.serving.limits import divide_limits
 from autodata.serving.llm import Client
 from training import preflight
 from training.batch import divide_batch
@@ -124,7 +124,7 @@ class Training:
         self.trainer.add_callback(ProgressWriter(progress, self.books))
 
     def _load_domain(self, models: Models, journal: Journal) -> base.Domain:
-        self.clients.append(Client(share_budget(models, PartialState().num_processes), journal))
+        self.clients.append(Client(divide_limits(models, PartialState().num_processes), journal))
         return base.load(self.recipe.domain, self.clients[-1])
 
     def _make_rows(self, render: Render) -> list[dict[str, str]]:
@@ -201,15 +201,6 @@ def require_space(folder: Path, model: PreTrainedModel, error: Exception) -> Non
             f"{folder}: No space left on device: {free / 1e6:,.0f} MB are free, the weights alone need "
             f"{needed / 1e6:,.0f} MB; free some space and run the same command again"
         ) from error
-
-
-def share_budget(models: Models, processes: int) -> Models:
-    """Divide the concurrent calls that a recipe allows among the processes, because each of them judges."""
-    shared = deepcopy(models)
-    for endpoint in shared.endpoints.values():
-        if endpoint.max_in_flight is not None:
-            endpoint.max_in_flight = max(1, endpoint.max_in_flight // processes)
-    return shared
 
 
 def find_end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

@@ -43,12 +43,21 @@ def submit(command: Sequence[str]) -> str:
 
 def find(names: Iterable[str]) -> list[QueuedJob]:
     """Find this user's jobs with these names that wait or run. Raises SlurmError."""
+    jobs = _list(names)
+    return [QueuedJob(id, name, _read_end(state, end)) for id, name, state, end in jobs if state in WAITING_OR_RUNNING]
+
+
+def find_ending(names: Iterable[str]) -> dict[str, str]:
+    """Find this user's jobs that are over but whose processes still run: name → number. Raises SlurmError."""
+    return {name: id for id, name, state, _ in _list(names) if state == "COMPLETING"}
+
+
+def _list(names: Iterable[str]) -> list[list[str]]:
     joined = ",".join(names)
     if not joined:
         return []
     listed = run(["squeue", "--noheader", "--me", f"--name={joined}", "--format=%i|%j|%T|%e"])
-    jobs = [line.split("|") for line in listed.splitlines()]
-    return [QueuedJob(id, name, _read_end(state, end)) for id, name, state, end in jobs if state in WAITING_OR_RUNNING]
+    return [line.split("|") for line in listed.splitlines()]
 
 
 def list_reasons() -> dict[str, tuple[str, str]]:

@@ -13,6 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dill
 from datatrove.executor.local import LocalPipelineExecutor
@@ -93,6 +94,11 @@ def _run_task(executor: bytes, rank: int) -> None:
 class _Array(SlurmPipelineExecutor):
     def launch_merge_stats(self) -> None:
         """Submit no job for datatrove's statistics: the tasks' own tallies are read when all tasks are done."""
+
+    def get_sbatch_args(self, max_array: int = 1) -> dict[str, Any]:
+        """Name a partition only if the recipe does: else that of slurm/site.env holds, or the cluster's default."""
+        arguments = super().get_sbatch_args(max_array)
+        return {key: value for key, value in arguments.items() if key != "partition" or value}
 
 
 def _make_array(recipe: IngestRecipe, stage: Stage, logs: Path) -> _Array:

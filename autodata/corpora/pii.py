@@ -2,15 +2,19 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
+from itertools import pairwise
 
 # Every repetition is bounded, so that no text can make these patterns slow.
-_LOCAL = r"[\w.+%-]{1,64}"
+_LOCAL = r"[\w.+%-]{1,64}+"
 _EMAIL = re.compile(
     # Papers write several addresses as {ann, bob}@example.org.
     rf"(?:(?<![\w.+%-]){_LOCAL}|[{{(\[]\s?{_LOCAL}(?:\s?[,;|/]\s?{_LOCAL}){{1,30}}\s?[}})\]]\s?|\{{{_LOCAL}\}}\s?)"
     r"(?:@\s?|(?<=[\w%+-])\s?[\[(]\s?at\s?[\])]\s?)(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}\b"
 )
+_AT = re.compile(r"at\s?[\])]")  # in place of the @ of an address
+_REACH = 2_200  # characters; no match of `_EMAIL` reaches that far from its @
 _NUMBERS = re.compile(
     r"(?<![\w.,/-])(?:(?P<ssn>\d{3}-\d{2}-\d{4})"
     r"|(?P<phone>(?:\+?1[-. ])?(?:\([2-9]\d\d\) ?|[2-9]\d\d/)[2-9]\d\d[-. ]\d{4}"
@@ -45,8 +49,7 @@ def mask(text: str) -> tuple[str, Counter[str]]:
     court opinions and papers name their parties and authors.
     """
     counts = Counter[str]()
-    if "@" in text or "at" in text:
-        text, counts["e-mail address"] = _EMAIL.subn("[e-mail address]", text)
+    text, counts["e-mail address"] = _mask_addresses(text)
     pieces, end = [], 0
     for place in _PLACES.finditer(text):
         start, stop = max(end, place.start() - 1), place.end() + 2  # with the characters beside it, which decide too
@@ -54,6 +57,32 @@ def mask(text: str) -> tuple[str, Counter[str]]:
         pieces += [text[end:start], _mask_numbers(before, text[start:stop], counts)]
         end = stop
     return "".join([*pieces, text[end:]]), +counts
+
+
+def _mask_addresses(text: str) -> tuple[str, int]:
+    """Replace e-mail addresses, and count them. The slow pattern looks only at what is around an @."""
+    places = sorted([*(match.start() for match in _AT.finditer(text)), *_find_signs(text)])
+    pieces, end, count = [], 0, 0
+    for first, last in _join_near(places):
+        start, stop = max(end, first - _REACH), last + _REACH
+        masked, number = _EMAIL.subn("[e-mail address]", text[start:stop])
+        pieces += [text[end:start], masked]
+        end, count = stop, count + number
+    return "".join([*pieces, text[end:]]), count
+
+
+def _find_signs(text: str) -> Iterator[int]:
+    """Yield the place of each @."""
+    place = text.find("@")
+    while place >= 0:
+        yield place
+        place = text.find("@", place + 1)
+
+
+def _join_near(places: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the first and the last place of each group of places whose surroundings overlap."""
+    breaks = [i for i, (one, other) in enumerate(pairwise(places), 1) if other - one > 2 * _REACH]
+    return [(places[start], places[end - 1]) for start, end in pairwise([0, *breaks, len(places)]) if end > start]
 
 
 def _mask_numbers(before: str, piece: str, counts: Counter[str]) -> str:

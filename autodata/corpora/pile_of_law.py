@@ -21,6 +21,8 @@ _BREAK = re.compile(rf"</?(?:{_BREAKING})\b[^<>]{{0,500}}>", re.IGNORECASE)
 _SCRIPT = re.compile(r"<(script|style)\b(?:(?!<(?:script|style)\b).){0,100000}?</\1>", re.IGNORECASE | re.DOTALL)
 # Lines that belong to the page and not to the opinion: page numbers, star pages, rules.
 _PAGE = re.compile(r"\[?\*?\d{1,4}[*\]]{0,2}|-\s*\d{1,4}\s*-|page \d+(?: of \d+)?|[_=-]{3,}", re.IGNORECASE)
+_PAGE_BEGINS = frozenset("[*-_=pP0123456789")  # or with a digit beyond ASCII
+_OTHER_BLANKS = "\t\v\f\r\x1c\x1d\x1e\x1f"
 _REASONS = re.compile(
     r"\b(?:because|therefore|held|conclude|reason|whether|argue|contend|statute|requires|evidence|standard)\w*",
     re.IGNORECASE,
@@ -71,7 +73,21 @@ def clean(text: str) -> tuple[str, Counter[str]]:
     if "<" in text and _TAG.search(text):
         text = html.unescape(_TAG.sub("", _BREAK.sub("\n\n", _SCRIPT.sub("", text))))
     text, heads = layout.mend_pages(text)
-    lines = [line for line in text.split("\n") if not _PAGE.fullmatch(line.strip())]
+    lines = [line for line in text.split("\n") if not _is_of_page(line.strip())]
     text, divided = layout.mend_words("\n".join(lines))
-    paragraphs = re.split(r"\n\s*\n", text)
-    return "\n\n".join(" ".join(p.split()) for p in paragraphs if p.strip()), heads + divided
+    return _join_lines(text), heads + divided
+
+
+def _join_lines(text: str) -> str:
+    """Put one blank in the place of all white space inside paragraphs."""
+    paragraphs = (p.strip() for p in re.split(r"\n\s*\n", text))
+    if text.isascii() and not any(blank in text for blank in _OTHER_BLANKS):
+        paragraphs = (p.replace("\n", " ") for p in paragraphs)
+        return "\n\n".join(" ".join(p.split()) if "  " in p else p for p in paragraphs if p)  # most have single blanks
+    return "\n\n".join(" ".join(p.split()) for p in paragraphs if p)
+
+
+def _is_of_page(line: str) -> bool:
+    """True for a line that belongs to the page. The first character refuses most lines faster than the pattern."""
+    first = line[:1]
+    return (first in _PAGE_BEGINS or not first.isascii()) and _PAGE.fullmatch(line) is not None

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
-from zlib import crc32
 
 import numpy
 from datatrove.data import Document
@@ -12,6 +11,7 @@ from datatrove.pipeline.dedup.minhash import MinhashConfig, MinhashDedupSignatur
 from datatrove.utils.hashing import HashConfig
 from datatrove.utils.word_tokenizers import WhitespaceTokenizer
 
+from autodata.corpora.text.checksums import checksum_words
 from autodata.corpora.text.words import NGRAM_OF_CHARACTERS, is_spaceless, split_quickly
 from autodata.stats.clusters import label_clusters
 
@@ -19,7 +19,7 @@ REASONS = ("duplicate id", "duplicate id with another text", "duplicate text", "
 CONFIG = MinhashConfig(hash_config=HashConfig(hash_fc="sha1"))  # 14 buckets of 8 hashes: similarity about 0.72
 _HASHES = numpy.dtype([("id", "<u8"), ("text", "<u8")])
 _MIX = numpy.uint64(0x9E3779B97F4A7C15)
-_ONE_IN = numpy.uint64(8)  # a long text uses one shingle in eight
+_ONE_IN_EIGHT = numpy.uint64(7)  # the bits that are zero in the shingles that a long text uses
 _LONG = 1_000  # shingles; a text with more is sampled
 
 
@@ -49,10 +49,11 @@ class Signature(MinhashDedupSignature):
         In a script without spaces they are 3-grams of characters.
         """
         words = split_quickly(text)
-        is_without_spaces = is_spaceless([word.decode() for word in words[:_LONG]])
+        first = [] if text.isascii() else words.split(maxsplit=_LONG)[:_LONG]
+        is_without_spaces = is_spaceless([word.decode() for word in first])
         size = NGRAM_OF_CHARACTERS if is_without_spaces else CONFIG.n_grams
-        hashes = numpy.fromiter(map(crc32, words), numpy.uint64, len(words))
-        count = len(words) - size + 1
+        hashes = checksum_words(words)
+        count = len(hashes) - size + 1
         if count < 1:
             return numpy.empty((0, 1), numpy.uint64)
         mixed = hashes[:count].copy()
@@ -60,7 +61,7 @@ class Signature(MinhashDedupSignature):
             mixed = mixed * _MIX + hashes[i : i + count]
         mixed = (mixed ^ (mixed >> numpy.uint64(29))) * _MIX
         mixed ^= mixed >> numpy.uint64(32)
-        sample = mixed[mixed % _ONE_IN == 0] if count > _LONG else mixed
+        sample = mixed[mixed & _ONE_IN_EIGHT == 0] if count > _LONG else mixed
         return numpy.unique(sample).reshape(-1, 1)
 
 

@@ -63,8 +63,8 @@ def check_key(name: str, endpoint: Endpoint) -> Finding:
 def check_price(name: str, endpoint: Endpoint) -> Finding:
     """Say whether costs can be counted. A provider that says what each reply cost needs no price in the recipe."""
     check, unset = f"price of {name}", f"models.endpoints.{name}.price is not set"
-    if endpoint.price:
-        usd = {kind: value for kind, value in vars(endpoint.price).items() if value is not None}
+    if price := endpoint.charged:
+        usd = {kind: value for kind, value in vars(price).items() if value is not None}
         return ok(
             check, f"US dollars per million tokens: {', '.join(f'{kind} {value:g}' for kind, value in usd.items())}"
         )

@@ -50,7 +50,7 @@ def examine(recipe: object, serve: bool) -> Iterator[Finding]:
         asked = _leave_out_orchestrator(recipe)
         for models in (asked, *(replace(asked, weak_solver=None, judge=role) for role in graders)):
             yield from environment.check_wall_times(models, environment.read_site())
-            yield from _examine_models(models, recipe.domain, serve)
+            yield from examine_models(models, recipe.domain, serve)
 
 
 def _leave_out_orchestrator(recipe: object) -> Models:
@@ -71,7 +71,8 @@ def _examine_data(recipe: object) -> Iterator[Finding]:
         yield data.check_weak_solver(recipe.run)
 
 
-def _examine_models(models: Models, domain: DomainConfig, serve: bool) -> Iterator[Finding]:
+def examine_models(models: Models, domain: DomainConfig, serve: bool) -> Iterator[Finding]:
+    """Check keys, prices and endpoints, and say before the first call how many follow. Raises ServerError."""
     used = list_used(models)
     keys = [environment.check_key(name, endpoint) for name, endpoint in used.items()]
     yield from keys
@@ -82,10 +83,12 @@ def _examine_models(models: Models, domain: DomainConfig, serve: bool) -> Iterat
         if serve:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             stack.enter_context(running(models, Role, folder))
+        yield endpoints.tell_calls(models, domain, list(used))
         reachable = []
         for name in used:
-            findings = endpoints.check_server(models, name)
-            reachable += [name] * all(f.mark is Mark.OK for f in findings)
+            findings = endpoints.check_server(models, domain, name)
+            is_running = bool(models.endpoints[name].base_url)
+            reachable += [name] * (is_running and all(finding.mark is not Mark.FAIL for finding in findings))
             yield from findings
         yield from asyncio.run(endpoints.check_answers(models, domain, reachable))
 

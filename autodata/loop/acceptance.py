@@ -23,7 +23,7 @@ _BOUNDS_IN_WORDS = {
     "strong_mean_at_least": "a strong mean of at least",
     "strong_mean_below": "a strong mean below",
     "strong_min_above": "every strong answer above",
-    "gap_at_least": "between the two means a gap of at least",
+    "gap_at_least": "a gap between the two means of at least",
 }
 
 
@@ -120,7 +120,8 @@ def decide_measured(weak: Scores, strong: Scores, planned: Counts, gate: Gate, c
 def describe_gate(gate: Gate) -> str:
     """Say in words which scores a gate accepts, for the models that write and direct."""
     bounds = [(words, getattr(gate, name)) for name, words in _BOUNDS_IN_WORDS.items()]
-    return ", ".join(f"{words} {bound:g}" for words, bound in bounds if bound is not None)
+    *others, last = [f"{words} {bound:g}" for words, bound in bounds if bound is not None] or [""]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _is_unfinished(attempts: int, cut_off: int, gate: Gate) -> bool:

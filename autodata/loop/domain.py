@@ -12,7 +12,7 @@ from autodata.config import RecipeError
 from autodata.loop import acceptance, rubric
 from autodata.loop.agents import Agents, attempt_seed, gather_all, split_rubric
 from autodata.loop.directing.outline import Outline, make_outline
-from autodata.loop.parsing import ParseError
+from autodata.loop.parsing import ParseError, unwrap
 from autodata.loop.prompts import PromptSet
 from autodata.recipes.domain import DomainConfig, Gate, Shape
 from autodata.run.records import hash_path
@@ -166,6 +166,10 @@ class Domain(ABC):
         """Return the text that a privileged strong solver sees; the same slot stays empty for the weak solver."""
         return document.text
 
+    def schemas(self) -> dict[Role, list[dict[str, object]]]:
+        """List the schemas of the domain's requests by role, so that the doctor can try them before they cost much."""
+        return {}
+
     # ── the same for every domain ────────────────────────────────────────────────────────────
 
     @property
@@ -201,7 +205,8 @@ class Domain(ABC):
 
     def _read(self, document: Document, reply: Reply, rounds: Sequence[Round], number: int) -> Candidate | ParseError:
         try:
-            return self.read_candidate(document, self.agents.read(reply, Role.CHALLENGER), rounds, number)
+            record = unwrap(self.agents.read(reply, Role.CHALLENGER), "question")
+            return self.read_candidate(document, record, rounds, number)
         except ParseError as error:
             return error
 

@@ -32,6 +32,7 @@ _EATEN = re.compile(r"[\b\f\n\r\t](?=([A-Za-z]+))")
 _NAMES = {control: frozenset(_COMMANDS[letter].split()) for control, letter in _CONTROL.items()}
 _DELIMITERS = re.compile(r"(?<!\\)\$\$?|\\[()\[\]]")
 _ENDS_NONE = re.compile(r"(?<= )\$(?!\$)|\$(?=[0-9])")  # a price: no formula ends so
+_WORDS = frozenset({"exists"})  # rests of commands that begin a line as words of their own
 _SHORT = 2  # a rest of so few letters may begin a line of its own, as in "\ni) first" or "\ne.g."
 _FAULTY = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 BACKSLASHES = "in JSON a backslash of LaTeX is written twice: \\\\frac"
@@ -74,7 +75,9 @@ def _is_eaten(control: str, rest: str, in_formula: bool) -> bool:
     is_command = _CONTROL[control] + rest in _NAMES[control]
     if control in "\n\t":
         # A tab before a letter has no use inside mathematics, while a line may end there.
-        return (in_formula and (is_command or control == "\t")) or (is_command and len(rest) > _SHORT)
+        return (in_formula and (is_command or control == "\t")) or (
+            is_command and len(rest) > _SHORT and rest not in _WORDS
+        )
     return is_command or in_formula
 
 

@@ -93,7 +93,8 @@ class Generation:
                 elif isinstance(error, NotMeasured) and error.is_prompt:
                     self.quarantined.append(document.id)  # no other try in this run changes its length
                 return
-        self.run.append(TRAJECTORIES, TRAJECTORY.dump_json(trajectory))
+        # In a thread, because all calls would wait for a disk that takes its time.
+        await asyncio.to_thread(self.run.append, TRAJECTORIES, TRAJECTORY.dump_json(trajectory))
         self._note_end(trajectory)
         self._check_filtered(trajectory.note)
         self._check_acceptance()

@@ -12,6 +12,7 @@ from autodata.types import Criterion
 MAX_CHARS = 20_000  # per field of a candidate
 MAX_CRITERION_CHARS = 2_000
 _INTEGER = re.compile(r"[+-]?[0-9]{1,4}")
+_MINUS = str.maketrans("\N{MINUS SIGN}\N{EN DASH}\N{NON-BREAKING HYPHEN}", "---")
 _OBJECT = re.compile(r"\{(?=\s*[\"}])")  # where a JSON object may begin; "{x}" is none
 _NEARLY_OBJECT = re.compile(r"\{(?=\s*[\"'“”‘’])")
 _NUMBERED = re.compile(r"(?:criterion|no\.?|#)?\s{0,3}#?([+-]?[0-9]{1,4})(?:\.0)?\s{0,3}[.:)]?", re.IGNORECASE)
@@ -71,9 +72,17 @@ def _restore(record: dict[str, object]) -> dict[str, object]:
     return {key: latex.restore(value) for key, value in record.items()}
 
 
+def unwrap(record: dict[str, object], key: str) -> dict[str, object]:
+    """Return the object that has `key`: the record, or what stands alone in it, as in {"candidate": {…}}."""
+    inner = next(iter(record.values())) if len(record) == 1 else None
+    return inner if key not in record and isinstance(inner, dict) and key in inner else record
+
+
 def read_text(record: Mapping[str, object], key: str, at_most: int = MAX_CHARS) -> str:
-    """Read a field that must be text, not blank and of bounded length. Raises ParseError."""
+    """Read a field that must be text, not blank and of bounded length; paragraphs may be a list. Raises ParseError."""
     value = record.get(key)
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        value = "\n\n".join(value)
     if not isinstance(value, str) or not value.strip():
         raise ParseError(f"no text in `{key}`")
     if len(value) > at_most:
@@ -84,17 +93,18 @@ def read_text(record: Mapping[str, object], key: str, at_most: int = MAX_CHARS) 
 
 
 def read_texts(record: Mapping[str, object], key: str) -> list[str]:
-    """Read a field that must be a list of texts; blank texts are left out. Raises ParseError."""
+    """Read a field that must be a list of texts, or one text; blank texts are left out. Raises ParseError."""
     value = record.get(key)
+    value = [value] if isinstance(value, str) else value
     if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
         raise ParseError(f"`{key}` is not a list of texts")
     return [v.strip() for v in value if v.strip()]
 
 
 def read_integer(value: object) -> int:
-    """Read a whole number, even if a model wrote "+8" or 8.0 (paper Sec. 4: such weights broke parsing)."""
-    if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
-        return int(value)
+    """Read a whole number, even if a model wrote "+8", "−8" or 8.0 (paper Sec. 4: such weights broke parsing)."""
+    if isinstance(value, str) and _INTEGER.fullmatch(written := value.strip().translate(_MINUS)):
+        return int(written)
     if type(value) is int or (isinstance(value, float) and value.is_integer()):
         return int(value)
     raise ParseError(f"{str(value)[:40]!r} is not a whole number")
@@ -105,10 +115,7 @@ def read_rubric(record: Mapping[str, object]) -> tuple[Criterion, ...]:
 
     The category gives the sign and the weight gives the size, so −5 and 5 mean the same in category negative.
     """
-    items = record.get("rubric")
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise ParseError("no list of criteria in `rubric`")
-    rubric = tuple(_read_criterion(item) for item in items)
+    rubric = tuple(_read_criterion(number, item) for number, item in enumerate(read_items(record, "rubric"), 1))
     if not any(c.weight > 0 for c in rubric):
         raise ParseError("the rubric has no criterion of positive weight")
     texts = [" ".join(c.text.casefold().split()) for c in rubric]
@@ -118,7 +125,25 @@ def read_rubric(record: Mapping[str, object]) -> tuple[Criterion, ...]:
     return rubric
 
 
-def _read_criterion(item: Mapping[str, object]) -> Criterion:
+def read_items(record: Mapping[str, object], key: str) -> list[dict[str, object]]:
+    """Read a list of objects, also where a model numbered them, {"1": {…}}, or named it, {"criteria": […]}."""
+    value = record.get(key)
+    if isinstance(value, dict):
+        inner = list(value.values())
+        value = inner[0] if len(inner) == 1 and isinstance(inner[0], list) else inner
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise ParseError(f"no list of criteria in `{key}`")
+    return value
+
+
+def _read_criterion(number: int, item: Mapping[str, object]) -> Criterion:
+    try:
+        return _read_weighed(item)
+    except ParseError as error:
+        raise ParseError(f"criterion {number}: {error}") from None
+
+
+def _read_weighed(item: Mapping[str, object]) -> Criterion:
     weight = read_integer(item.get("weight"))
     category = str(item.get("category") or ("positive" if weight > 0 else "negative")).strip().casefold()
     if category not in ("positive", "negative"):

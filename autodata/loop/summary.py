@@ -1,15 +1,19 @@
-"""Sums up what a generation run did, in numbers and in words."""
+"""Sums up what a generation run did, in numbers and in words, and merges the shards of a run into one."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from autodata.loop.agents import CUT_OFF_REPLY
 from autodata.loop.orchestrator import FALLBACK
-from autodata.serving.costs import Ledger
+from autodata.run import shards
+from autodata.run.folder import Run
+from autodata.run.records import TRAJECTORIES, RunError, iterate_records, join_in_order
+from autodata.serving.costs import LEDGER, Ledger, tell_usd
 from autodata.serving.measured import tell_outcomes
 from autodata.stats.writing import write_count, write_duration, write_percent
-from autodata.types import Failure, Trajectory
+from autodata.types import TRAJECTORY, Document, Failure, Trajectory
 
 
 def summarize(trajectories: Iterable[Trajectory]) -> dict[str, object]:
@@ -47,6 +51,33 @@ def summarize(trajectories: Iterable[Trajectory]) -> dict[str, object]:
         "outcomes": {role: dict(sorted(counts.items())) for role, counts in sorted(outcomes.items())},
         "fixed_orchestrator_took_over": dict(took_over.most_common()),
     }
+
+
+def sum_up(run: Run, ledger: Ledger) -> dict[str, Any]:
+    """Sum up the trajectories and the costs of a run."""
+    summary = summarize(iterate_records(run.path(TRAJECTORIES), TRAJECTORY))
+    return {"summary": summary, "outcomes": join_outcomes(summary, ledger), "cost": tell_usd(ledger)}
+
+
+def merge(run: Run, documents: Sequence[Document], **measured: float) -> dict[str, Any]:
+    """Join the trajectories and replies of all shards and add up their counts. Raises RunError, JournalError."""
+    folders, facts = shards.join(run)
+    order_trajectories(run, [folder / TRAJECTORIES for folder in folders], documents)
+    facts |= sum_up(run, LEDGER.validate_python(facts["ledger"])) | measured
+    ended = facts["summary"]["documents"] + len(facts["quarantined"])
+    if ended != len(documents):
+        raise RunError(
+            f"{run.folder}: the shards have {write_count(ended, 'document')}, but the corpus has "
+            f"{len(documents):,}; make the shards again from the same documents"
+        )
+    run.finish([TRAJECTORIES], **facts)
+    return facts
+
+
+def order_trajectories(run: Run, sources: Sequence[Path], documents: Sequence[Document]) -> None:
+    """Write all trajectories to one file in the order of the documents, whatever the order of their completion."""
+    place = {document.id: number for number, document in enumerate(documents)}
+    join_in_order(run.path(TRAJECTORIES), sources, TRAJECTORY, lambda t: place[t.document_id])
 
 
 def join_outcomes(summary: Mapping[str, Any], ledger: Ledger) -> dict[str, dict[str, int]]:

@@ -9,9 +9,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 import scipy  # loads its submodules only when they are used
 
+from autodata.recipes.meta import Acceptance
+
+T = TypeVar("T")
+FIRST_LOOK = 8  # validation documents that are tried before the others
 _CLEAR_LOSS = 3.0  # evidence for the parent; reached if the child loses the first three discordant pairs
 _LARGEST = 700.0  # exp overflows soon above it
 
@@ -66,6 +71,21 @@ def decide_strict(pairs: Sequence[Pair]) -> Decision:
     """Accept if the child's pass rate is strictly higher, which is the paper's rule (Sec. 4)."""
     wins, losses = count(pairs)
     return Decision.ACCEPT if wins > losses else Decision.REJECT
+
+
+def decide(pairs: Sequence[Pair], documents: int, rule: Acceptance) -> Decision:
+    """Decide by a recipe's rule; `documents` is how many validation documents there are."""
+    if rule.rule == "strict":
+        return decide_strict(pairs)
+    return decide_paired(pairs, documents, rule.draws * documents, rule.alpha)
+
+
+def plan_looks(documents: Sequence[T], rule: Acceptance) -> list[tuple[Sequence[T], int]]:
+    """List the documents that are tried before each decision, with the number of the pass over them."""
+    if rule.rule == "strict":
+        return [(documents, 0)]
+    first = [(part, 0) for part in (documents[:FIRST_LOOK], documents[FIRST_LOOK:]) if part]
+    return first + [(documents, number) for number in range(1, rule.draws)]
 
 
 def shrink(passed: int, trials: int, prior_rate: float, prior_weight: float) -> float:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from autodata.loop.acceptance import describe_gate
 from autodata.loop.agents import Agents, attempt_seed, make_object
 from autodata.loop.parsing import ParseError, read_text
 from autodata.loop.prompts import PromptSet
@@ -19,7 +20,7 @@ from autodata.types import Role, Round, Trajectory
 _PROMPTS = Path(__file__).parent / "prompts"
 _MAX_TEXT, _MAX_EDITS = 20_000, 20
 _MORE_TOLERATED = 5  # criteria that a rubric may have beyond those that the challenger is asked for
-_ANALYSIS = make_object({"analysis": {"type": "string", "minLength": 1}})
+ANALYSIS = make_object({"analysis": {"type": "string", "minLength": 1}})
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Author:
         shown = describe(trajectories, self._shown_chars)
         counts = {"passed": tried - len(trajectories), "tried": tried, "failures": failures.most_common()}
         slots = {"gate": self._gate, **counts, "history": history, "trajectories": shown}
-        request = self._write(iteration, Role.ANALYSER, slots, _ANALYSIS)
+        request = self._write(iteration, Role.ANALYSER, slots, ANALYSIS)
         return await self._agents.ask_until_read(request, lambda r: read_text(r, "analysis", _MAX_TEXT), self._asks)
 
     async def edit(self, iteration: int, parent: Genome, analysis: str, history: str) -> Edit:
@@ -96,14 +97,6 @@ def _count_met(round: Round, at: int) -> str:
         met = [a.judgement.met[at] for a in attempts if a.judgement.met is not None]
         counts += [f"{solver} {sum(met)}/{len(met)}"] if met else []
     return f" — met by {', '.join(counts)}" if counts else ""
-
-
-def describe_gate(gate: Gate) -> str:
-    """Name the thresholds of a gate in words, such as "gap at least 0.2"."""
-    bounds = (
-        (name, bound) for name, bound in asdict(gate).items() if bound is not None and name != "finished_at_least"
-    )
-    return ", ".join(f"{name.replace('_', ' ')} {bound:g}" for name, bound in bounds)
 
 
 def describe_shape(shape: Shape) -> dict[str, object]:

@@ -20,6 +20,7 @@ from autodata.loop.domain import hash_prompts
 from autodata.loop.orchestrator import ORCHESTRATORS
 from autodata.meta import genome
 from autodata.meta.evaluate import Trial, compare
+from autodata.meta.gate import FIRST_LOOK
 from autodata.meta.population import Member, Splits, split
 from autodata.meta.search import ITERATIONS, Search
 from autodata.recipes import budgets
@@ -46,7 +47,7 @@ def estimate(recipe: MetaRecipe) -> str:
     looks = 1 if recipe.acceptance.rule == "strict" else recipe.acceptance.draws
     fixed = validation * recipe.baseline_draws + 2 * recipe.splits.test * recipe.test_draws
     per_round = config.challengers + 1 + 2 * (config.weak_attempts + config.strong_attempts)
-    least = fixed + recipe.iterations * (recipe.minibatch + 2 * min(8, validation))
+    least = fixed + recipe.iterations * (recipe.minibatch + 2 * min(FIRST_LOOK, validation))
     most = fixed + recipe.iterations * (recipe.minibatch + 2 * validation * looks)
     return (
         f"iterations: {recipe.iterations:,}; the loop runs {least:,} to {most:,} times, each on one document with at "

@@ -11,7 +11,7 @@ from autodata.loop.parsing import ParseError
 from autodata.loop.prompts import PromptError
 from autodata.meta import population
 from autodata.meta.evaluate import APART, Evaluator, Trial, pair_trials
-from autodata.meta.gate import Decision, Pair, count, decide_paired, decide_strict
+from autodata.meta.gate import Decision, Pair, count, decide, plan_looks
 from autodata.meta.genome import read_baseline
 from autodata.meta.mutate import Author
 from autodata.meta.population import Member, Splits
@@ -26,7 +26,6 @@ from autodata.stats.writing import write_percent
 from autodata.types import Document
 
 ITERATIONS, DRAWS = "iterations.jsonl", "draws.jsonl"
-_FIRST_LOOK = 8  # validation documents that are tried before the others
 _TRAINING, _TEST = 10_000_000, 20_000_000  # offsets that keep draws of different uses apart, all below APART
 _SHOWN_HISTORY = 20  # the latest iterations, shown to analyser and editor
 
@@ -160,7 +159,7 @@ class Search:
         """Try both on the same documents and seeds until the gate decides. Raises Refused if prompts do not render."""
         trials: list[Trial] = []
         rule = self.recipe.acceptance
-        for documents, number in self._plan_looks():
+        for documents, number in plan_looks(self.splits.validation, rule):
             parent_draw = self.recipe.baseline_draws + draw.iteration * rule.draws + number
             # With mutation=none the prompts are equal, and equal seeds would give the same evaluation twice.
             child_draw = parent_draw + (APART if self.recipe.mutation == "none" else 0)
@@ -173,21 +172,10 @@ class Search:
                 raise Refused(f"its prompts do not render ({error})") from error
             trials += [trial for side in both for trial, _ in side]
             pairs = _pair(trials, parent.id, child.id)
-            if rule.rule == "strict":
-                return str(decide_strict(pairs)), trials
-            size = len(self.splits.validation)
-            decision = decide_paired(pairs, size, rule.draws * size, rule.alpha)
+            decision = decide(pairs, len(self.splits.validation), rule)
             if decision is not Decision.MORE:
                 return str(decision), trials
         return str(Decision.REJECT), trials  # too few pairs were measured to decide
-
-    def _plan_looks(self) -> list[tuple[Sequence[Document], int]]:
-        """List the documents that are tried before each decision, with the number of the pass over them."""
-        documents, rule = self.splits.validation, self.recipe.acceptance
-        if rule.rule == "strict":
-            return [(documents, 0)]
-        first = [(part, 0) for part in (documents[:_FIRST_LOOK], documents[_FIRST_LOOK:]) if part]
-        return first + [(documents, number) for number in range(1, rule.draws)]
 
     async def try_test(self, member: Member) -> list[Trial]:
         """Try a member on the test documents, which no edit was made from or accepted on."""

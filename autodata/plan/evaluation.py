@@ -1,4 +1,4 @@
-"""Plans an evaluation: answers of the evaluated model and the calls that judge them, as queues."""
+"""Plans an evaluation, or the labelling of questions: answers and the calls that judge them, as queues."""
 
 import argparse
 import random
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from autodata.config import RecipeError
 from autodata.plan import lengths
-from autodata.plan.problems import Problems, list_problems
+from autodata.plan.problems import Problems, count_arm, list_problems
 from autodata.plan.queues import IN_FLIGHT, SIMULATED_PER_SLOT, QueuePlan, Queues, build_stations, read_paid
-from autodata.plan.workload import PRIORS, Call, CallStage, Story, ask
+from autodata.plan.workload import PRIORS, UNMEASURED, Call, CallStage, Story, ask
 from autodata.recipes.evaluated import EVALUATED
-from autodata.recipes.evaluation import EvalRecipe
+from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe
 from autodata.recipes.models import Endpoint
 from autodata.run.folder import require_finished
 from autodata.run.records import read_records
@@ -55,9 +55,31 @@ def plan_evaluation(recipe: EvalRecipe, options: argparse.Namespace) -> Evaluati
     served = _serve(recipe, batches)
     endpoints = {name: _stand_in(recipe, name, options.like) for name in sorted(set(served.values()))}
     stations, outcomes = Queues(batches, served, build_stations(endpoints, options), in_flight).run(options.gpus)
-    origin = f"{options.like}" if options.like else "priors.yaml, unmeasured"
+    origin = f"{options.like}" if options.like else UNMEASURED
     paid = read_paid(options.like)
     return EvaluationPlan(origin, total, simulated, served, stations, outcomes, paid, sets, recipe.samples)
+
+
+@dataclass(frozen=True)
+class QuestionTypesPlan(QueuePlan):
+    """A plan whose stories are questions."""
+
+    def summarize(self, accepted: int | None) -> dict[str, str]:
+        advice = "raise max_in_flight of the judge's endpoint"
+        return {"questions": f"{self.total:,}; calls from {self.origin}", **self.summarize_calls(advice)}
+
+
+def plan_question_types(recipe: QuestionTypesRecipe, options: argparse.Namespace) -> QuestionTypesPlan:
+    """Simulate the labelling of questions, all asked at once in one call each. Raises UserError."""
+    if options.like:
+        raise RecipeError(f"--like {options.like}: no run says how long labels are; give speeds with --speed")
+    count = options.documents or count_arm(recipe.dataset, recipe.arm, recipe.examples)
+    story = Story((((ask(recipe.models, Role.JUDGE),),),), 0, False)
+    name = recipe.models.judge.endpoint
+    stations = build_stations({name: recipe.models.endpoints[name]}, options)
+    queues = Queues([[story] * count], {Role.JUDGE: name}, stations, count)
+    stations, outcomes = queues.run(options.gpus)
+    return QuestionTypesPlan(UNMEASURED, count, count, queues.served, stations, outcomes, {})
 
 
 def _draw_batch(names: Sequence[str], count: int, draw: Draw, rng: random.Random) -> list[Story]:

@@ -4,8 +4,9 @@
     python -m autodata.plan recipes/demo/generate.yaml --like runs/demo/agentic --what-if domain.max_rounds=8
     python -m autodata.plan recipes/cs/grpo.yaml recipes/models/paper.yaml recipes/training/one_gpu.yaml
 
-RECIPE is a recipe of a generation, a training or an evaluation. A finished run of the same kind (--like) gives lengths
-and speeds; without one they come from priors. docs/plan.md explains the tables.
+RECIPE is a recipe of a generation, a training, an evaluation, a labelling of questions or a meta-optimisation. A
+finished run of the same kind (--like) gives lengths and speeds; without one they come from priors.yaml. docs/plan.md
+explains the tables.
 """
 
 import argparse
@@ -19,11 +20,13 @@ from rich.table import Table
 
 from autodata import command
 from autodata.config import RecipeError, load, schema_for
-from autodata.plan.evaluation import plan_evaluation
+from autodata.plan.evaluation import plan_evaluation, plan_question_types
 from autodata.plan.generation import plan_generation
+from autodata.plan.meta import plan_meta
 from autodata.plan.training.plan import plan_training
-from autodata.recipes.evaluation import EvalRecipe
+from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe
 from autodata.recipes.generation import GenerateRecipe
+from autodata.recipes.meta import MetaRecipe
 from autodata.recipes.training import GrpoRecipe
 from autodata.stats.writing import DASH
 
@@ -52,7 +55,11 @@ def make_plan(recipe: object, options: argparse.Namespace) -> Plan:
         return plan_training(recipe, options)
     if isinstance(recipe, EvalRecipe):
         return plan_evaluation(recipe, options)
-    raise RecipeError(f"{options.recipe[0]}: only recipes of generations, trainings and evaluations can be planned")
+    if isinstance(recipe, QuestionTypesRecipe):
+        return plan_question_types(recipe, options)
+    if isinstance(recipe, MetaRecipe):
+        return plan_meta(recipe, options)
+    raise RecipeError(f"{options.recipe[0]}: a recipe that calls no model, or audits a judge, cannot be planned")
 
 
 def show(plans: Mapping[str, Plan], accepted: int | None) -> None:

@@ -10,6 +10,8 @@ from autodata.data.examples import EXAMPLES, read_set
 from autodata.plan.workload import PRIORS
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.training import GrpoRecipe
+from autodata.run.records import read_records
+from autodata.types import EXAMPLE
 from eval.prbench.data import read_split
 from training.rows import choose_by_pass_rate, draw_examples
 
@@ -34,6 +36,14 @@ def count_examples(dataset: str, name: str, domain: str) -> int:
     if split not in sizes:
         raise RecipeError(f"{name}: no such set; its name must end in one of {', '.join(f'_{s}' for s in sizes)}")
     return int(sizes[split])
+
+
+def count_arm(dataset: str, arm: str, at_most: int) -> int:
+    """Count the examples of an arm of a data set, up to a number; that number without the data set."""
+    path = Path(dataset) / EXAMPLES
+    if not path.exists():
+        return at_most
+    return min(at_most, sum(example.arm == arm for example in read_records(path, EXAMPLE)))
 
 
 def count_trained(recipe: GrpoRecipe) -> int | None:

@@ -32,6 +32,7 @@ class Queues:
     served: Mapping[str, str]  # role or grader → endpoint
     stations: Mapping[str, Station]
     in_flight: int
+    inner: int = 1  # how many stories that are parts of others are in flight
 
     def run(self, gpus: int | None) -> tuple[Mapping[str, Station], list[SimulatedOutcome]]:
         """Simulate every batch; `gpus` GPUs are first split over the endpoints. Raises TooFewGpus, SpeedError."""
@@ -44,7 +45,7 @@ class Queues:
         return stations, [self._simulate(batch, stations) for batch in self.batches]
 
     def _simulate(self, stories: Sequence[Story], stations: Mapping[str, Station]) -> SimulatedOutcome:
-        return simulate(stories, self.served, stations, self.in_flight)
+        return simulate(stories, self.served, stations, self.in_flight, self.inner)
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class QueuePlan:
         """Extrapolate a simulated run to the wall-clock time of all stories."""
         ends, count = sorted(outcome.finished), len(outcome.finished)
         pace = (ends[3 * count // 4] - ends[count // 4]) / max(1, 3 * count // 4 - count // 4)
-        return outcome.seconds + (self.total - self.simulated) * pace
+        return outcome.seconds + (self.total - count) * pace
 
     def sum(self, values: Iterable[float]) -> float:
         """Return the mean of one value per seed, extrapolated to all stories."""
@@ -193,7 +194,7 @@ def make_station(name: str, endpoint: Endpoint, replica: ReplicaSpeed | None) ->
     server = endpoint.server
     replicas, gpus = (server.replicas, count_gpus(server)) if server else (1, 0)
     most, place = endpoint.max_in_flight or IN_FLIGHT, find_place(name, endpoint)
-    return Station(replica, replicas, most, gpus, place, endpoint.price)
+    return Station(replica, replicas, most, gpus, place, endpoint.charged)
 
 
 def read_paid(like: Path | None) -> Ledger:

@@ -126,38 +126,47 @@ class SimulatedReplica:
 
 
 class _Loop:
-    def __init__(self, served: Mapping[str, str], stations: Mapping[str, Station]):
+    def __init__(self, served: Mapping[str, str], stations: Mapping[str, Station], inner: int):
         self.env, self.outcome = simpy.Environment(), SimulatedOutcome()
         self.served, self.stations = served, stations
         self.replicas = {
             n: [SimulatedReplica(self.env, s.speed) for _ in range(s.replicas)] for n, s in stations.items()
         }
         self.limits = {n: simpy.Resource(self.env, s.max_in_flight) for n, s in stations.items()}
+        self._inner = simpy.Resource(self.env, inner)
 
     def play(self, story: Story, slots: simpy.Resource) -> Steps:
         with slots.request() as slot:
             yield slot
             for stage in story.stages:
                 yield self.env.all_of([self.env.process(self._go_along(chain)) for chain in stage])
-        self.outcome.finished.append(self.env.now)
+        if not story.has_parts:
+            self.outcome.finished.append(self.env.now)
 
-    def _go_along(self, chain: Sequence[Call]) -> Steps:
-        for call in chain:
-            name = self.served[call.role]
-            with self.limits[name].request() as slot:
-                yield slot
-                start = self.env.now
-                yield min(self.replicas[name], key=lambda replica: replica.load).submit(call)
-            self.outcome.count(call, name, self.env.now - start, self.stations[name].work(call))
+    def _go_along(self, chain: Sequence[Call | Story]) -> Steps:
+        for part in chain:
+            yield from self.play(part, self._inner) if isinstance(part, Story) else self._ask(part)
+
+    def _ask(self, call: Call) -> Steps:
+        name = self.served[call.role]
+        with self.limits[name].request() as slot:
+            yield slot
+            start = self.env.now
+            yield min(self.replicas[name], key=lambda replica: replica.load).submit(call)
+        self.outcome.count(call, name, self.env.now - start, self.stations[name].work(call))
 
 
 def simulate(
-    stories: Sequence[Story], served: Mapping[str, str], stations: Mapping[str, Station], in_flight: int
+    stories: Sequence[Story],
+    served: Mapping[str, str],
+    stations: Mapping[str, Station],
+    in_flight: int,
+    inner: int = 1,
 ) -> SimulatedOutcome:
-    """Simulate all documents to their end, `in_flight` of them at once."""
+    """Simulate all stories to their end: `in_flight` of them at once, and `inner` of the stories that are parts."""
     if None in [station.speed for station in stations.values()]:
         return _count(stories, served)
-    loop = _Loop(served, stations)
+    loop = _Loop(served, stations, inner)
     slots = simpy.Resource(loop.env, in_flight)
     for story in stories:
         loop.env.process(loop.play(story, slots))

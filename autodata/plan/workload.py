@@ -20,6 +20,7 @@ from autodata.serving.request import resolve_sampling
 from autodata.types import TRAJECTORY, Attempt, End, Role, Round, Trajectory
 
 PRIORS = yaml.safe_load((Path(__file__).parent / "priors.yaml").read_text(encoding="utf-8"))
+UNMEASURED = "priors.yaml, unmeasured"  # source of a plan that rests on no run
 
 
 @dataclass(frozen=True)
@@ -32,20 +33,27 @@ class Call:
     is_shared: bool = False  # an earlier call of its stage has the same prompt
 
 
-CallStage = tuple[tuple[Call, ...], ...]  # chains that run side by side, each call after the one before it
+# Chains that run side by side. In a chain, each call, or each whole story, comes after the one before it.
+CallStage = tuple[tuple["Call | Story", ...], ...]
 
 
 @dataclass(frozen=True)
 class Story:
-    """The calls of one document, from the first to the last."""
+    """The calls of one document, from the first to the last; or of one iteration, whose parts are such stories."""
 
     stages: tuple[CallStage, ...]
     rounds: int
     accepted: bool
 
     @property
+    def has_parts(self) -> bool:
+        """True for a story that is made of stories."""
+        return any(isinstance(part, Story) for stage in self.stages for chain in stage for part in chain)
+
+    @property
     def calls(self) -> Iterator[Call]:
-        return (call for stage in self.stages for chain in stage for call in chain)
+        for part in (part for stage in self.stages for chain in stage for part in chain):
+            yield from part.calls if isinstance(part, Story) else (part,)
 
 
 @dataclass(frozen=True)
@@ -58,13 +66,14 @@ class Workload:
     stories: Sequence[Story] = ()  # measured ones
 
 
-def from_priors(recipe: GenerateRecipe) -> Workload:
-    """Make a workload from what the paper or we assume about this domain. Raises RecipeError."""
+def from_priors(recipe: GenerateRecipe, **changes: float) -> Workload:
+    """Make a workload from what the paper or we assume about this domain, with these changes. Raises RecipeError."""
     prior = PRIORS["domains"].get(recipe.domain.name)
     if prior is None:
         unknown = f"domain.name={recipe.domain.name}: there are no priors for it"
         raise RecipeError(f"{unknown}; name a finished run with --like RUN")
-    return Workload("priors.yaml, unmeasured", prior["acceptance"], lambda rng: _invent(recipe, prior, rng))
+    prior = prior | changes
+    return Workload(UNMEASURED, prior["acceptance"], lambda rng: _invent(recipe, prior, rng))
 
 
 def from_run(recipe: GenerateRecipe, folder: Path) -> Workload:

@@ -10,6 +10,7 @@ from autodata.recipes.meta import MetaRecipe
 from autodata.recipes.models import FORMS, ROLES, TOOL_CHOICES, RoleConfig
 from autodata.recipes.training import GrpoRecipe
 
+_MOST_REQUESTS = 50_000  # of a batch, at OpenAI
 Recipe = GenerateRecipe | MetaRecipe | EvalRecipe | GrpoRecipe | JudgeAuditRecipe | QuestionTypesRecipe
 
 
@@ -54,7 +55,26 @@ def find_problems(recipe: object) -> Iterator[str]:
                     yield f"models.endpoints.{name}.price.{kind}={usd}: write US dollars per million tokens, 0 or more"
             if (choice := endpoint.tool_choice) not in TOOL_CHOICES:
                 yield f"models.endpoints.{name}.tool_choice={choice}: choose one of {', '.join(TOOL_CHOICES)}"
+        yield from _find_batches(recipe)
         yield from _find_budgets(recipe)
+
+
+def _find_batches(recipe: Recipe) -> Iterator[str]:
+    """Find batches with a wrong value, and those whose calls cannot wait: the next call depends on them."""
+    asked = {role.endpoint for role in list_called_roles(recipe).values()}
+    for name, endpoint in recipe.models.endpoints.items():
+        key, batch = f"models.endpoints.{name}.batch", endpoint.batch
+        if batch is None:
+            continue
+        if not 1 <= batch.requests <= _MOST_REQUESTS:
+            yield f"{key}.requests={batch.requests}: write 1 to {_MOST_REQUESTS:,}, the calls of one batch"
+        if not 0 <= batch.price_factor < math.inf or not 0 <= batch.quiet_s < math.inf:
+            yield f"{key}: price_factor and quiet_s must be numbers of 0 or more"
+        is_search = isinstance(recipe, MetaRecipe | GrpoRecipe)
+        if name in asked and (is_search or (isinstance(recipe, GenerateRecipe) and recipe.arm != "cot")):
+            why = "each call of this command depends on the one before, and a batch may take a day"
+            fits = "evaluations, audits and arm=cot can wait for batches"
+            yield f"{key}: {why}; leave it out ({fits})"
 
 
 def _find_missing(recipe: Recipe) -> Iterator[str]:

@@ -66,7 +66,7 @@ class QualityFilters:
 class SlurmArray:
     """Says how an ingest submits its tasks to a Slurm cluster."""
 
-    partition: str = "main"
+    partition: str = ""  # empty: that of slurm/site.env, or else the cluster's default
     time: str = "04:00:00"  # time limit of one task, which is one file or several small ones
     memory_gb: int = 4  # memory of one task
     max_array: int = 1001  # the cluster's MaxArraySize

@@ -29,6 +29,7 @@ class GenerateRecipe:
     budget_from: str | None = operational(None)  # for best_of_n: the agentic run whose token count it may spend
     seed: int = 0
     documents_in_flight: int = operational(16)
+    processes: int = operational(1)  # of this machine, that share the documents; see docs/reliability.md
     max_error_rate: float = operational(0.1)  # a larger share of failing documents stops the run
     max_unmeasured: float = operational(0.1)  # a larger share of a role's calls without an answer stops the run
     max_filtered: float = operational(0.5)  # a larger share of documents that a content filter refused stops the run
@@ -40,6 +41,14 @@ class GenerateRecipe:
     budget: Budget = field(default_factory=Budget, metadata=OPERATIONAL)  # once it is spent, no call is started
 
     def __post_init__(self) -> None:
+        """Give a shard a folder of its own. Raises ValueError if several processes cannot share the run."""
+        if self.processes < 1:
+            raise ValueError(f"processes={self.processes}: must be at least 1")
+        if self.processes > 1 and self.journal:
+            raise ValueError(f"processes={self.processes}: each has a journal of its own; leave out journal")
+        if self.processes > 1 and self.documents.shard:
+            shard = f"documents.shard={self.documents.shard}"
+            raise ValueError(f"processes={self.processes}: {shard} is already one of several parts; leave one out")
         # The resolved recipe in a shard's folder already names that folder.
         if self.documents.shard and not self.run.endswith(f"/{self.shard_folder}"):
             self.run = f"{self.run}/{self.shard_folder}"

@@ -71,6 +71,16 @@ class Price:
 
 
 @dataclass
+class Batch:
+    """How an endpoint gets its calls by OpenAI's Batch API: for less money, and answered within hours."""
+
+    window: str = "24h"  # within which the provider promises the replies; OpenAI knows this value only
+    price_factor: float = 0.5  # share of `price` that a call in a batch costs; half at OpenAI, Azure and others
+    requests: int = 10_000  # a batch of so many calls is sent at once (chosen; OpenAI allows 50,000)
+    quiet_s: float = 30.0  # a smaller one is sent when nobody has asked anything new for so long (chosen)
+
+
+@dataclass
 class Endpoint:
     """An OpenAI-compatible endpoint: one that already runs (`base_url`) or one to start (`server`)."""
 
@@ -87,7 +97,7 @@ class Endpoint:
     lists_models: bool = operational(True)  # false: /v1/models is not asked whether it names the model
     structured_output: str = "json_schema"  # one of FORMS; "bounded" is a schema with bounded strings
     tool_choice: str = "required"  # one of TOOL_CHOICES; some models refuse "required" while they think
-    max_in_flight: int | None = operational(None)  # None: set by the servers' load if there are leases, else 64
+    max_in_flight: int | None = operational(None)  # None: by the load that its vLLM reports, else 64
     leases: str | None = operational(None)  # folder with the replicas' leases, set by a Slurm campaign
     policy: str = operational("cache_aware")  # policy of the router in front of the replicas
     requests_per_minute: float | None = operational(None)  # the provider's limits, so that it need not refuse calls
@@ -97,7 +107,16 @@ class Endpoint:
     retries: int = operational(6)  # after a passing fault; refusals of too many calls are waited for
     # Not needed where the provider says with each reply what it cost.
     price: Price | None = field(default=None, metadata=OPERATIONAL)
+    batch: Batch | None = field(default=None, metadata=OPERATIONAL)  # {}: its calls can wait and are sent together
     server: Server | None = None
+
+    @property
+    def charged(self) -> Price | None:
+        """The price of the calls as they are sent: that of a batch is lower."""
+        if self.price is None or self.batch is None:
+            return self.price
+        factor = self.batch.price_factor
+        return Price(**{kind: usd if usd is None else usd * factor for kind, usd in vars(self.price).items()})
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Forecasts what a step takes: tokens, GPU-hours, wall-clock time and disk, as `autodata.plan` does."""
+"""Forecasts what each step takes: tokens, GPU-hours, wall-clock time and disk, as `autodata.plan` does."""
 
 import argparse
 import json
@@ -11,12 +11,17 @@ from typing import Any
 from autodata.cluster.fleet import find_graders, find_served
 from autodata.cluster.resources import Site
 from autodata.config import load
+from autodata.plan.commands import estimate_command, estimate_ingest, measure_corpus
 from autodata.plan.evaluation import EvaluationPlan
+from autodata.plan.meta import MetaPlan
 from autodata.plan.plan import Plan, make_plan
+from autodata.plan.queues import QueuePlan, list_open
+from autodata.plan.speed import explain_unknown
 from autodata.plan.training.steps import STUDENT
 from autodata.plan.training.tables import TrainingPlan
+from autodata.plan.workload import PRIORS, UNMEASURED
+from autodata.recipes.corpora import IngestRecipe
 from autodata.recipes.evaluation import EvalRecipe
-from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.training import GrpoRecipe
 from autodata.reproduce.graph import Step
 from autodata.reproduce.record import Cost, find_ends
@@ -56,9 +61,11 @@ def _identify(recipe: Any) -> str:
 
 
 def _forecast_step(step: Step, speeds: Sequence[str]) -> Cost:
+    if isinstance(step.recipe, IngestRecipe):
+        return Cost(UNMEASURED, 0, estimate_ingest(step.recipe), 0.0, measure_corpus(step.recipe))
+    if seconds := estimate_command(step.module):
+        return Cost(UNMEASURED, 0, seconds, 0.0)
     gpus = count_step_gpus(step.recipe)
-    if not isinstance(step.recipe, GenerateRecipe | GrpoRecipe | EvalRecipe):
-        return Cost("not planned" if gpus else "on CPUs, not planned", gpus)
     try:
         plan = _plan(step, speeds)
     except UserError as problem:
@@ -66,7 +73,17 @@ def _forecast_step(step: Step, speeds: Sequence[str]) -> Cost:
     if isinstance(plan, TrainingPlan):
         gpus = sum(plan.gpus.values())
         return Cost(plan.origin, gpus, plan.course.seconds, plan.course.tokens, _count_disk(plan))
-    return Cost(plan.origin, plan.gpus, fmean(plan.seconds), plan.tokens)
+    return _forecast_calls(plan)
+
+
+def _forecast_calls(plan: QueuePlan) -> Cost:
+    """Take tokens and time from a plan of calls; no time if the speed of a server is not known."""
+    disk_gb = PRIORS["bytes_per_token"] * plan.sum(o.completion.total() for o in plan.outcomes) / 1e9
+    if unknown := list_open(plan.stations):
+        return Cost(f"{plan.origin}; {explain_unknown(unknown[0])}", plan.gpus, None, plan.tokens, disk_gb)
+    warning = plan.warn_of_limit() if isinstance(plan, MetaPlan) else ""
+    source = f"{plan.origin}; an iteration {warning}" if warning else plan.origin
+    return Cost(source, plan.gpus, fmean(plan.seconds), plan.tokens, disk_gb)
 
 
 def _plan(step: Step, speeds: Sequence[str]) -> Plan:
@@ -100,8 +117,9 @@ def count_step_gpus(recipe: Any) -> int:
     models = getattr(recipe, "models", None)
     if models is None:
         return 0
-    servers = [endpoint.server for endpoint in find_served(models, find_graders(recipe)).values()]
-    return sum(server.replicas * count_gpus(server) for server in servers if server)
+    servers = [endpoint.server for endpoint in find_served(models, find_graders(recipe)).values() if endpoint.server]
+    alone = sum(server.replicas * count_gpus(server) for server in servers if not server.shares_gpus)
+    return alone + max((count_gpus(server) for server in servers if server.shares_gpus), default=0)
 
 
 def count_most_nodes(steps: Sequence[Step], costs: Mapping[str, Cost], site: Site) -> int:

@@ -1,4 +1,4 @@
-"""Finds the steps that are finished, from the manifests of their runs."""
+"""Finds the steps that are finished, from what they leave in their folders."""
 
 import json
 from collections.abc import Collection, Iterator, Sequence
@@ -9,6 +9,7 @@ from autodata.config import semantic_values
 from autodata.reproduce.record import TABLES, VERIFY, Node
 from autodata.run.folder import MANIFEST, read_manifest
 from autodata.run.records import RunError
+from autodata.verify import was_verified
 
 
 class Planned(Node, Protocol):
@@ -21,17 +22,12 @@ class Planned(Node, Protocol):
 def find_finished(nodes: Sequence[Node]) -> set[str]:
     """Return the names of the finished steps. Raises RunError for a damaged manifest."""
     finished = {n.name for n in nodes if n.module not in (TABLES, VERIFY) and _has_finished(Path(n.target))}
-    finished |= {n.name for n in nodes if n.module == VERIFY and _was_verified(n, nodes, finished)}
+    finished |= {n.name for n in nodes if n.module == VERIFY and was_verified(Path(n.target))}
     return finished | {n.name for n in nodes if n.module == TABLES and _is_written(n, nodes, finished)}
 
 
 def _has_finished(run: Path) -> bool:
     return bool((read_manifest(run) or {}).get("finished"))
-
-
-def _was_verified(node: Node, nodes: Sequence[Node], finished: Collection[str]) -> bool:
-    """True if a run that begins after the check is finished: the check leaves nothing behind itself."""
-    return any(node.name in other.after and other.name in finished for other in nodes)
 
 
 def _is_written(node: Node, nodes: Sequence[Node], finished: Collection[str]) -> bool:

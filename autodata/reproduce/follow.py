@@ -1,4 +1,4 @@
-"""Shows a graph while its jobs run: what is finished, what runs, what waits for what, and which job has died."""
+"""Shows a graph while its jobs or --local run: what is finished, what waits for what, and which job has died."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 from autodata.cluster import jobs
 from autodata.cluster.jobs import SlurmError
 from autodata.reproduce.finished import find_finished
-from autodata.reproduce.record import Record, StepRecord, find_ends, read_record
+from autodata.reproduce.record import TABLES, VERIFY, Record, StepRecord, find_ends, read_record
 from autodata.run.folder import is_held
 from autodata.run.snapshot import describe, read_snapshot
 from autodata.stats.writing import DASH, write_duration, write_table
@@ -30,7 +30,26 @@ def look(folder: Path) -> tuple[Record, list[Standing]]:
     record = read_record(folder)
     finished = find_finished(list(record.steps.values()))
     queue = _read_queue()
+    if is_held(folder):  # --local works on the steps in their order
+        return record, [*_judge_in_order(record, finished)]
     return record, [_judge(entry, record, finished, queue) for entry in record.steps.values()]
+
+
+def _judge_in_order(record: Record, finished: set[str]) -> Iterator[Standing]:
+    unfinished = [name for name in record.steps if name not in finished]
+    for name, entry in record.steps.items():
+        if name in finished:
+            yield Standing(name, "", "finished", "")
+        elif name == unfinished[0]:
+            yield Standing(name, "", "running", _tell_progress(entry, record))
+        else:
+            missing = [other for other in entry.after if other not in finished]
+            yield Standing(name, "", "waiting", f"for {', '.join(missing or unfinished[:1])}")
+
+
+def _has_own_folder(entry: StepRecord) -> bool:
+    """True if a step makes a run folder. A verification reads that of another step."""
+    return entry.module not in (VERIFY, TABLES)
 
 
 def _read_queue() -> Queue | None:
@@ -50,12 +69,11 @@ def _find_state(entry: StepRecord, record: Record, finished: set[str], queue: Qu
     if entry.name in finished:
         return "finished", ""
     state, reason = (queue or {}).get(entry.job, ("", ""))
-    if state == "RUNNING" or is_held(Path(entry.target)):
-        snapshot = read_snapshot(Path(entry.target))
-        return "running", describe(snapshot) if snapshot else ""
+    if state == "RUNNING" or (_has_own_folder(entry) and is_held(Path(entry.target))):
+        return "running", _tell_progress(entry, record)
     missing = [name for name in entry.after if name not in finished]
     if state:
-        return "waiting", f"for {', '.join(missing)}" if missing else f"in Slurm's queue: {reason}"
+        return "waiting", f"for {', '.join(missing)}" if missing else _explain_wait(state, reason)
     if entry.job and queue is not None:
         return "died", _explain_death(entry, record, missing)
     if entry.job:
@@ -63,11 +81,26 @@ def _find_state(entry: StepRecord, record: Record, finished: set[str], queue: Qu
     return "to do", f"after {', '.join(missing)}" if missing else ""
 
 
+def _tell_progress(entry: StepRecord, record: Record) -> str:
+    snapshot = read_snapshot(Path(entry.target)) if _has_own_folder(entry) else None
+    if snapshot or not entry.job:
+        return describe(snapshot) if snapshot else ""
+    return f"no progress yet: it starts, or waits for its servers; read {_find_log(entry, record)}"
+
+
+def _explain_wait(state: str, reason: str) -> str:
+    return f"in Slurm's queue: {reason}" if state == "PENDING" else f"Slurm has it as {state.lower()}"
+
+
 def _explain_death(entry: StepRecord, record: Record, missing: Sequence[str]) -> str:
     if missing:
         return f"cancelled, because it needs {', '.join(missing)}; the same command submits it again"
-    logs = sorted(record.folder.glob(f"*-{entry.job}.log"))
-    return f"read {logs[0] if logs else record.folder}; the same command submits it again"
+    return f"read {_find_log(entry, record)}; the same command submits it again"
+
+
+def _find_log(entry: StepRecord, record: Record) -> Path:
+    """Find the log of a step's job; the folder of all logs if there is none yet."""
+    return next(iter(sorted(record.folder.glob(f"*-{entry.job}.log"))), record.folder)
 
 
 def write_standing(record: Record, standings: Sequence[Standing]) -> str:
@@ -85,12 +118,17 @@ def _forecast(record: Record, standings: Sequence[Standing]) -> Iterator[str]:
     if not left:
         yield "Everything is finished."
         return
-    costs = {entry.name: entry.cost for entry in left}
-    hours = sum(cost.gpu_hours or 0.0 for cost in costs.values())
-    unknown = sum(cost.seconds is None for cost in costs.values())
-    yield (
-        f"Left by the forecast, running steps counted whole: {write_duration(max(find_ends(left, costs).values()))}, "
-        f"{hours:,.1f} GPU-hours; {unknown} of {len(left)} steps have no forecast."
-    )
+    yield _sum_up(left)
     if dead := [standing.name for standing in standings if standing.state == "died"]:
         yield f"Died: {', '.join(dead)}. Repair the cause and give the same command of slurm/reproduce.sh again."
+
+
+def _sum_up(left: Sequence[StepRecord]) -> str:
+    costs = {entry.name: entry.cost for entry in left}
+    unknown = sum(cost.seconds is None for cost in costs.values())
+    if unknown == len(left):
+        return "No step that is left has a forecast."
+    hours = sum(cost.gpu_hours or 0.0 for cost in costs.values())
+    duration = write_duration(max(find_ends(left, costs).values()))
+    without = f"; {unknown} of {len(left)} steps have no forecast of time" if unknown else ""
+    return f"Left by the forecast, running steps counted whole: {duration}, {hours:,.1f} GPU-hours{without}."

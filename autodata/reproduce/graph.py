@@ -8,11 +8,12 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from autodata.config import REPO, RecipeError, load, schema_for
+from autodata.generate import check_recipe
 from autodata.recipes.corpora import IngestRecipe
 from autodata.recipes.data import DatasetRecipe, JudgeAuditRecipe
 from autodata.recipes.evaluated import EVALUATED
@@ -21,7 +22,7 @@ from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.meta import MetaRecipe
 from autodata.recipes.training import GrpoRecipe
 from autodata.reproduce.record import TABLES, VERIFY, name_step
-from autodata.reproduce.request import Request, list_keys
+from autodata.reproduce.request import Request, has_keys
 from autodata.run.folder import read_manifest
 from autodata.types import WrongCall
 
@@ -122,6 +123,8 @@ class _Graph:
             raise RecipeError(f"{name}: no step of a table is made from a {schema.__name__}")
         arguments = [name, *self._choose_arguments(schema)]
         recipe = load(schema, arguments)
+        if isinstance(recipe, GenerateRecipe):
+            check_recipe(recipe)  # not only when its job has loaded its servers
         inputs = dict.fromkeys(filter(None, (self._find_input(value) for _, value in list_strings(asdict(recipe)))))
         after = tuple(dict.fromkeys(self.add_run(run) for run in inputs if run != recipe.run))
         if moved := [f"{key}={value}" for key, value in self._find_moved(recipe)]:
@@ -131,8 +134,7 @@ class _Graph:
 
     def _choose_arguments(self, schema: type) -> list[str]:
         """Choose the files and values of the request whose keys this kind of recipe has."""
-        known = {field.name for field in fields(schema)}
-        chosen = [a for a in (*self._request.files, *self._request.values) if known.issuperset(list_keys(a))]
+        chosen = [a for a in (*self._request.files, *self._request.values) if has_keys(schema, a)]
         self.used.update(chosen)
         return [*chosen, *self._choose_corpus(schema)]
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from autodata.cluster import jobs
+from autodata.cluster.fleet import find_graders, find_served
 from autodata.cluster.jobs import QueuedJob
 from autodata.recipes.training import GrpoRecipe
 from autodata.reproduce.graph import Step
@@ -23,6 +24,7 @@ _SCRIPTS = {
     "training.grpo": "train.sh",
     "eval.run": "eval.sh",
 }
+_RUN = "run.sh"
 _ACCELERATE = "AUTODATA_ACCELERATE"
 
 
@@ -32,16 +34,29 @@ def name_job(step: Step) -> str:
     return f"autodata-{step.name.partition(' ')[0]}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
 
 
-def make_command(step: Step, after: Sequence[str], folder: Path) -> list[str]:
-    """Make the command that submits a step after the jobs with these numbers; the script chooses the resources."""
+def make_command(step: Step, after: Sequence[str], folder: Path, ending: str = "") -> list[str]:
+    """Make the command that submits a step after the jobs with these numbers; the script chooses the resources.
+
+    `ending` is an earlier job of this step that was cancelled but whose processes still hold the run folder.
+    """
     name = name_job(step)
     options = ["--parsable", f"--job-name={name}", f"--output={folder}/{name}-%j.log"]
-    if after:
-        options += [f"--dependency=afterok:{':'.join(after)}", "--kill-on-invalid-dep=yes"]
-    script = _SCRIPTS.get(step.module)
-    command = ["bash", f"slurm/{script or 'run.sh'}", *options, *([] if script else [step.module]), *step.arguments]
+    waits = [f"afterok:{':'.join(after)}"] * bool(after) + [f"afterany:{ending}"] * bool(ending)
+    if waits:
+        options += [f"--dependency={','.join(waits)}", "--kill-on-invalid-dep=yes"]
+    script = choose_script(step)
+    command = ["bash", f"slurm/{script}", *options, *([step.module] if script == _RUN else []), *step.arguments]
     accelerate = choose_accelerate(step.recipe)
     return ["env", f"{_ACCELERATE}={accelerate}", *command] if accelerate else command
+
+
+def choose_script(step: Step) -> str:
+    """Choose the script of a step. Servers that share GPUs run inside the job of their command: run.sh."""
+    models = getattr(step.recipe, "models", None)
+    served = find_served(models, find_graders(step.recipe)).values() if models else ()
+    has_shared = any(endpoint.server and endpoint.server.shares_gpus for endpoint in served)
+    is_training = isinstance(step.recipe, GrpoRecipe)  # its job serves the judge
+    return _RUN if has_shared and not is_training else _SCRIPTS.get(step.module, _RUN)
 
 
 def choose_accelerate(recipe: object) -> str | None:
@@ -52,7 +67,8 @@ def choose_accelerate(recipe: object) -> str | None:
 
 def submit_all(steps: Sequence[Step], record: Record) -> Record:
     """Submit the unfinished steps and keep the jobs that wait or run. Raises SlurmError."""
-    queued = {job.name: job for job in jobs.find(sorted({name_job(step) for step in steps}))}
+    names = sorted({name_job(step) for step in steps})
+    queued, ending = {job.name: job for job in jobs.find(names)}, jobs.find_ending(names)
     record.folder.mkdir(parents=True, exist_ok=True)
     submitted: set[str] = set()
     for step in steps:
@@ -62,7 +78,7 @@ def submit_all(steps: Sequence[Step], record: Record) -> Record:
         job = _keep(queued.get(name_job(step)), submitted.intersection(step.after))
         if job is None:
             after = [record.steps[name].job for name in step.after if not record.steps[name].finished]
-            job = jobs.submit(make_command(step, after, record.folder))
+            job = jobs.submit(make_command(step, after, record.folder, ending.get(name_job(step), "")))
             submitted.add(step.name)
         record = record.change(replace(entry, job=job))
         record.write()  # at once: a killed command forgets nothing

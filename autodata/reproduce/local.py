@@ -1,20 +1,24 @@
 """Runs the steps of a graph one after the other on this machine. A finished step is skipped."""
 
+import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
-from contextlib import ExitStack
-from pathlib import Path
+from contextlib import closing
+from dataclasses import replace
 
-from autodata.cluster.fleet import find_served
 from autodata.cluster.training.placement import Launch
-from autodata.recipes.evaluated import EVALUATED
-from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.training import GrpoRecipe
 from autodata.reproduce.finished import find_finished
 from autodata.reproduce.graph import Step
 from autodata.reproduce.jobs import choose_accelerate
+from autodata.reproduce.record import Record
+from autodata.reproduce.sharing import SharedServers
+from autodata.run.folder import hold
+from autodata.serving.vllm import die_with_parent
+from autodata.stats.writing import write_duration
 from autodata.types import UserError
 
 
@@ -22,85 +26,28 @@ class StepFailed(UserError):
     """A step did not succeed; what it printed says why."""
 
 
-class SharedServers:
-    """Keeps up the servers of a generation for the steps after it that ask the same ones."""
+def run_all(steps: Sequence[Step], record: Record) -> None:
+    """Run every unfinished step, in order. Raises StepFailed, ServerError, RunError.
 
-    def __init__(self, folder: Path):
-        self._folder = folder
-        self._process: subprocess.Popen[str] | None = None
-        self._step: Step | None = None
-        self._values: list[str] = []
-
-    def follow(self, step: Step, later: Sequence[Step]) -> list[str]:
-        """Return the values that lead a step to running servers. Start or stop servers as the steps need them."""
-        if self._process and not _asks_same(self._step, step):
-            if not _is_silent(step):
-                self.stop()
-            return []
-        if not self._process and isinstance(step.recipe, GenerateRecipe) and self._is_shared(step, later):
-            self._start(step)
-        return self._values
-
-    def stop(self) -> None:
-        if self._process:
-            self._process.send_signal(signal.SIGTERM)
-            self._process.wait()
-        self._process, self._step, self._values = None, None, []
-
-    @staticmethod
-    def _is_shared(step: Step, later: Sequence[Step]) -> bool:
-        """True if a later step asks the same servers before another one needs the machine."""
-        for other in later:
-            if not _is_silent(other):
-                return _asks_same(step, other)
-        return False
-
-    def _start(self, step: Step) -> None:
-        """Start the servers of a step and wait until they answer. Raises StepFailed."""
-        command = [sys.executable, "-m", "autodata.servers", *step.arguments, f"run={self._folder / 'servers'}"]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        self._step = step
-        for line in self._process.stdout or []:
-            print(line, end="", flush=True)
-            if line.startswith("models.endpoints."):
-                self._values.append(line.strip())
-            if len(self._values) == len(_list_servers(step)):
-                return
-        self.stop()
-        raise StepFailed(f"no server; read the logs in {self._folder / 'servers'}")
-
-
-def _list_servers(step: Step) -> dict[str, object]:
-    models = getattr(step.recipe, "models", None)
-    return dict(find_served(models)) if models else {}
-
-
-def _is_silent(step: Step) -> bool:
-    """True if a step neither asks a server nor trains, so that servers may stay up beside it."""
-    return not _list_servers(step) and not isinstance(step.recipe, GrpoRecipe)
-
-
-def _asks_same(first: Step | None, second: Step) -> bool:
-    """True if the second step asks no other servers than the first, and at least one."""
-    servers = _list_servers(second)
-    known = _list_servers(first) if first else {}
-    is_training = isinstance(second.recipe, GrpoRecipe)
-    return bool(servers) and not is_training and all(known.get(n) == e and n != EVALUATED for n, e in servers.items())
-
-
-def run_all(steps: Sequence[Step], folder: Path) -> None:
-    """Run every unfinished step, in order. Raises StepFailed."""
-    finished = find_finished(steps)
+    The folder of the record is locked meanwhile, so that `autodata.status` knows that its first unfinished step runs.
+    """
+    start, finished = time.monotonic(), find_finished(steps)
     todo = [step for step in steps if step.name not in finished]
-    servers = SharedServers(folder)
-    with ExitStack() as stack:
-        stack.callback(servers.stop)
+    with hold(record.folder), closing(SharedServers(record.folder)) as servers:
+        _forget_jobs(record).write()
         for step in steps:
             if step.name in finished:
                 print(f"up to date: {step.name}")
         for number, step in enumerate(todo):
-            print(f"\n== {step.name} ({number + 1} of {len(todo)})", flush=True)
+            place = f"{number + 1} of {len(todo)}, after {write_duration(time.monotonic() - start)}"
+            print(f"\n== {step.name} ({place})", flush=True)
             _run(step, servers.follow(step, todo[number + 1 :]))
+    print(f"finished after {write_duration(time.monotonic() - start)}")
+
+
+def _forget_jobs(record: Record) -> Record:
+    """Forget the numbers of earlier jobs, which say nothing of the steps that run here."""
+    return replace(record, steps={name: replace(entry, job="") for name, entry in record.steps.items()})
 
 
 def make_command(step: Step, more: Sequence[str] = ()) -> list[str]:
@@ -113,6 +60,21 @@ def make_command(step: Step, more: Sequence[str] = ()) -> list[str]:
 
 
 def _run(step: Step, more: Sequence[str]) -> None:
-    command = make_command(step, more)
-    if code := subprocess.run(command).returncode:
+    # In a session of its own, a step gets each Ctrl-C once: from here.
+    process = subprocess.Popen(make_command(step, more), start_new_session=True, preexec_fn=die_with_parent)
+    if code := _wait(process):
         raise StepFailed(f"{step.name} ended with exit code {code}; give the same command again to go on from there")
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    """Wait for a process, which gets every Ctrl-C as well: at the first it finishes its calls in flight."""
+    interrupt = None
+    while process.poll() is None:
+        try:
+            process.wait()
+        except KeyboardInterrupt as signalled:
+            interrupt = signalled
+            os.killpg(process.pid, signal.SIGINT)
+    if interrupt:
+        raise interrupt
+    return process.returncode

@@ -46,8 +46,25 @@ def list_missing_data(steps: Sequence[Step]) -> dict[str, list[str]]:
     return missing
 
 
+def list_missing_keys(steps: Sequence[Step], environment: Mapping[str, str]) -> dict[str, list[str]]:
+    """List the variables with keys of providers that are not set, each with the steps that need it."""
+    missing: dict[str, list[str]] = {}
+    for step in steps:
+        for name in sorted(_list_keys(step)):
+            if not environment.get(name):
+                missing.setdefault(name, []).append(step.name)
+    return missing
+
+
+def _list_keys(step: Step) -> set[str]:
+    """List the variables of the endpoints that no server job serves; a campaign makes the keys of the others."""
+    models = getattr(step.recipe, "models", None)
+    endpoints = models.endpoints.values() if models else ()
+    return {endpoint.api_key_env for endpoint in endpoints if endpoint.api_key_env and not endpoint.server}
+
+
 def count_disk(weights: Mapping[str, float], costs: Mapping[str, Cost]) -> float:
-    """Count the gigabytes of weights, models and checkpoints; those of corpora and journals are not known."""
+    """Count the gigabytes of weights, downloaded corpora, replies, models and checkpoints."""
     return sum(weights.values()) + sum(cost.disk_gb for cost in costs.values())
 
 

@@ -9,15 +9,16 @@ command again skips what is finished, keeps the jobs that wait or run, and submi
 """
 
 import signal
+from collections.abc import Sequence
 
 from autodata import command
 from autodata.doctor.environment import read_site
 from autodata.reproduce import local, show
 from autodata.reproduce.costs import forecast
 from autodata.reproduce.finished import find_finished, require_same
-from autodata.reproduce.graph import build
+from autodata.reproduce.graph import Step, build
 from autodata.reproduce.jobs import submit_all
-from autodata.reproduce.record import make_record
+from autodata.reproduce.record import Record, make_record
 from autodata.reproduce.request import SCALES, read_request
 
 
@@ -28,7 +29,7 @@ def main() -> None:
     parser.add_argument("table", nargs="+", metavar="TABLE", help=table_help)
     parser.add_argument("--dry-run", action="store_true", help="print graph, cost and needs; start nothing")
     parser.add_argument("--local", action="store_true", help="run the steps one after the other on this machine")
-    scale_help = "small: the same graph with the embedded model and short documents, instead of MODELS"
+    scale_help = "small: the same graph with the embedded model and short documents; MODELS is not read"
     parser.add_argument("--scale", choices=SCALES, default="paper", help=scale_help)
     speed_help = "a server's speed for the forecast: ENDPOINT=PREFILL,DECODE,CONCURRENCY, the first two in tokens/s"
     parser.add_argument("--speed", action="append", default=[], metavar="SPEED", help=speed_help)
@@ -36,18 +37,25 @@ def main() -> None:
     request = read_request(options.table, options.scale)
     steps = build(request)
     require_same(steps)
-    if options.local and not options.dry_run:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers that are up end with this command
-        try:
-            local.run_all(steps, request.folder)
-        except KeyboardInterrupt:
-            raise local.StepFailed("stopped; give the same command again to go on from there") from None
-        return
+    if request.ignored and not options.dry_run:
+        print(request.explain_ignored(), flush=True)
     finished = find_finished(steps)
     costs = forecast(steps, options.speed)
     record = make_record(request.folder, steps, costs, finished)
     if options.dry_run:
         print(show.describe(request, steps, record, read_site()))
-        return
-    submit_all(steps, record)
-    print(f"to follow the jobs: python -m autodata.status {request.folder}")
+    elif options.local:
+        run_here(steps, record)
+    else:
+        submit_all(steps, record)
+        print(f"to follow the jobs: python -m autodata.status {request.folder}")
+
+
+def run_here(steps: Sequence[Step], record: Record) -> None:
+    """Run all steps on this machine; Ctrl-C and SIGTERM end the step that runs. Raises StepFailed."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers that are up end with this command
+    print(f"to follow the steps: python -m autodata.status {record.folder}")
+    try:
+        local.run_all(steps, record)
+    except KeyboardInterrupt:
+        raise local.StepFailed("stopped; give the same command again to go on from there") from None

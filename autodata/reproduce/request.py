@@ -1,8 +1,9 @@
 """Reads what is to be reproduced: tables, the files and values that go to their steps, and the scale."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
+from typing import get_args, get_origin, get_type_hints
 
 from omegaconf import OmegaConf
 
@@ -26,6 +27,10 @@ class Request:
     values: tuple[str, ...] = ()  # key=value, likewise
     corpus: str | None = None  # folder of the corpus files, or the run of a finished ingest
     runs: str = RUNS  # folder of all runs, in place of `runs`
+    ignored: tuple[str, ...] = ()  # files that the small scale does not read
+
+    def explain_ignored(self) -> str:
+        return f"--scale small has models of its own and does not read {', '.join(self.ignored)}."
 
     @property
     def folder(self) -> Path:
@@ -52,8 +57,9 @@ def read_request(arguments: Sequence[str], scale: str) -> Request:
     _require_shared(steps)
     tables = _find_tables(Path(table), scale)
     name = Path(table).stem + ("_small" if scale == "small" else "")
-    # The small recipes name the embedded model themselves, so that the same command line tries the same graph.
-    return Request(tables, name, () if scale == "small" else tuple(files), steps, **own)
+    if scale == "small":  # its recipes name the embedded model, so that the same command line tries the same graph
+        return Request(tables, name, (), steps, ignored=tuple(files), **own)
+    return Request(tables, name, tuple(files), steps, **own)
 
 
 def _find_tables(table: Path, scale: str) -> tuple[Path, ...]:
@@ -73,10 +79,25 @@ def _require_shared(values: Sequence[str]) -> None:
             raise WrongCall(f"{key}=…: every step has its own {key}, so it cannot be set for all of them{advice}")
 
 
-def list_keys(argument: str) -> set[str]:
-    """List the keys at the top level of a file or of a `key=value`. Raises RecipeError."""
+def has_keys(schema: type, argument: str) -> bool:
+    """True if a kind of recipe has the whole key of a `key=value`, or all keys at the top level of a file."""
     if "=" in argument:
-        return {argument.partition("=")[0].partition(".")[0]}
+        return _has_key(schema, argument.partition("=")[0])
+    return {field.name for field in fields(schema)}.issuperset(list_keys(argument))
+
+
+def _has_key(schema: type, key: str) -> bool:
+    """Follow a dotted key through nested settings; below a free dictionary, every key may be there."""
+    name, _, rest = key.partition(".")
+    kind = get_type_hints(schema).get(name)
+    if not rest or kind is None or get_origin(kind) is dict:
+        return kind is not None
+    nested = [part for part in (kind, *get_args(kind)) if is_dataclass(part)]
+    return any(_has_key(part, rest) for part in nested)
+
+
+def list_keys(argument: str) -> set[str]:
+    """List the keys at the top level of a file. Raises RecipeError."""
     if not Path(argument).is_file():
         raise RecipeError(f"{argument}: no such file")
     keys = {str(key) for key in OmegaConf.load(argument)}

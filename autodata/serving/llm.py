@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from autodata.serving.limits import Limit
 from autodata.serving.measured import EndpointError, NotMeasured, PromptCut
 from autodata.serving.request import Keys, Request, make_body, request_keys, resolve_sampling
 from autodata.serving.wire import failures
+from autodata.serving.wire.batches import Batches
 from autodata.serving.wire.connection import Connection, Json
 from autodata.serving.wire.failures import EmptyReply
 from autodata.serving.wire.faults import BadShape, Fault
@@ -34,6 +35,7 @@ from autodata.types import Message, Outcome, Reply, Role
 
 log = logging.getLogger(__name__)
 _IN_FLIGHT = 64  # calls in flight if the recipe sets no limit
+_IN_BATCHES = 200_000  # calls that may wait for batches, so that they need not wait for one another
 # Retries after a reply that is no answer. They help against a passing fault, not against a model's fixed habit.
 _REPEATS = 2
 
@@ -56,8 +58,10 @@ class MissingReply(JournalError):
 class Client:
     """Asks a recipe's endpoints; every answer is in the journal before it is returned. Raises EndpointError."""
 
-    def __init__(self, models: Models, journal: Journal):
+    def __init__(self, models: Models, journal: Journal, gpu_share: float = 1.0):
+        """`gpu_share`: the share of the GPUs that counts as this client's, if several processes use them."""
         self.models = models
+        self._gpu_share = gpu_share
         self.accounts: defaultdict[Role, Account] = defaultdict(Account)
         self.busy = BusyTime()
         self.busy_at: defaultdict[str, BusyTime] = defaultdict(BusyTime)  # by endpoint
@@ -86,7 +90,7 @@ class Client:
         try:
             async with self._line(role.endpoint).limit:
                 self._require_room()
-                reply = await self._call_counted(request, role)
+                reply = await self._call_counted(request, role, keys.exact)
             return await self._journal.put(keys.choose(reply), reply)
         finally:
             del self._under_way[keys.exact]
@@ -105,6 +109,8 @@ class Client:
             controller.cancel()
         await asyncio.gather(*self._controllers, return_exceptions=True)
         for line in self._lines.values():
+            if line.batches:
+                await line.batches.close()
             await line.connection.close()
 
     @property
@@ -114,7 +120,7 @@ class Client:
 
     def ledger(self) -> Ledger:
         """Compute the ledger of this session."""
-        return make_ledger(dict(self.accounts), self.models, self.busy_gpus)
+        return make_ledger(dict(self.accounts), self.models, self.busy_gpus, self._gpu_share)
 
     def _require_room(self) -> None:
         """Raise Draining if no new call may be started."""
@@ -127,24 +133,25 @@ class Client:
         # Opened on first use, inside the event loop that uses it: TRL runs rewards in an event loop of its own.
         if name not in self._lines:
             endpoint = self.models.endpoints[name]
-            is_free = endpoint.max_in_flight is None and endpoint.leases is not None
-            most = limits.MAX_LIMIT if is_free else endpoint.max_in_flight or _IN_FLIGHT
-            limit = Limit(limits.FIRST_LIMIT if is_free else most)
-            # Where the servers' own metrics set the limit, a success proves nothing about their room.
-            pace = Pace(endpoint, limit, most=0 if is_free else most)
-            self._lines[name] = Line(endpoint, Connection(endpoint), limit, pace)
-            if is_free:
-                following = limits.control(name, Path(endpoint.leases or ""), limit)
+            first = limits.FIRST_LIMIT if endpoint.leases else _IN_FLIGHT
+            limit = Limit(_IN_BATCHES if endpoint.batch else endpoint.max_in_flight or first)
+            rated = replace(endpoint, requests_per_minute=None, tokens_per_minute=None) if endpoint.batch else endpoint
+            pace = Pace(rated, limit)
+            self._lines[name] = line = Line(endpoint, Connection(endpoint), limit, pace)
+            if endpoint.batch:
+                path = self._journal.path.with_suffix(".batches.jsonl")
+                line.batches = Batches(endpoint, line.connection, pace, path, self._require_room)
+            elif following := _follow_load(name, endpoint, limit):
                 self._controllers.append(asyncio.create_task(following))
         return self._lines[name]
 
-    async def _call_counted(self, request: Request, role: RoleConfig) -> Reply:
+    async def _call_counted(self, request: Request, role: RoleConfig, key: str) -> Reply:
         account = self.accounts[request.role]
         account.running += 1
         gpus = self.busy_gpus[find_place(role.endpoint, self.models.endpoints[role.endpoint])]
         try:
             with self.busy, self.busy_at[role.endpoint], gpus:
-                reply = await self._call(request, role)
+                reply = await self._call(request, role, key)
         except EndpointError as error:
             account.end(error.outcome if isinstance(error, NotMeasured) else Outcome.ERROR)
             raise
@@ -153,9 +160,10 @@ class Client:
         account.end(reply.outcome)
         return reply
 
-    async def _call(self, request: Request, role: RoleConfig) -> Reply:
+    async def _call(self, request: Request, role: RoleConfig, key: str) -> Reply:
         line, start = self._line(role.endpoint), time.monotonic()
-        call = _Call(self, request, line, resolve_sampling(role.sampling, line.endpoint.sampling, request.role))
+        sampling = resolve_sampling(role.sampling, line.endpoint.sampling, request.role)
+        call = _Call(self, request, line, sampling, key)
         try:
             return await persist(call.send, line.endpoint, line.pace, call)
         except EmptyReply as error:
@@ -172,25 +180,33 @@ class Line:
     connection: Connection
     limit: Limit
     pace: Pace
+    batches: Batches | None = None
+
+    async def post(self, key: str, body: Json) -> Json:
+        """Send a body at once, or with a batch. Raises Fault, Draining."""
+        if self.batches:
+            return await self.batches.post(key, body)
+        return await self.connection.post("/chat/completions", body)
 
 
 class _Call:
     """One request, which may have to be sent several times."""
 
-    def __init__(self, client: Client, request: Request, line: Line, sampling: Sampling):
+    def __init__(self, client: Client, request: Request, line: Line, sampling: Sampling, key: str):
         self.who = str(request.role)
         self.tokens = count_prompt(request) if line.endpoint.tokens_per_minute else 0
         self.require_room = client._require_room
         self.replies = 0  # that were no answer
         self._account = client.accounts[request.role]
         self._request, self._line, self._budget = request, line, sampling.max_tokens or 0
-        self._body = make_body(request, line.endpoint, sampling)
+        self._key, self._body = key, make_body(request, line.endpoint, sampling)
 
     async def send(self) -> Reply:
         """Send one HTTP request and return its answer. Raises Fault, PromptCut."""
         start, endpoint = time.monotonic(), self._line.endpoint
-        completion = await self._line.connection.post("/chat/completions", self._body)
-        reply = replace(self._read(completion), latency_s=time.monotonic() - start)
+        completion = await self._line.post(self._key, self._body)
+        # How long a batch lay at the provider says nothing about the speed of a model.
+        reply = replace(self._read(completion), latency_s=0.0 if endpoint.batch else time.monotonic() - start)
         self._account.add(reply)
         self._line.pace.count(max(reply.prompt_tokens - self.tokens, 0) + reply.completion_tokens)
         _require_whole_prompt(self._request, endpoint, reply.prompt_tokens)
@@ -220,6 +236,19 @@ class _Call:
             raise EmptyReply(answer, is_passing=is_fault and self.replies <= _REPEATS)
         self._account.counts["found_in_text"] += answer is not reply
         return answer
+
+
+def _follow_load(name: str, endpoint: Endpoint, limit: Limit) -> Coroutine[object, object, None] | None:
+    """Let the load that servers report set the limit of an endpoint, unless the recipe does.
+
+    A provider, which wants a key, is not asked for its load.
+    """
+    if endpoint.max_in_flight is not None:
+        return None
+    if endpoint.leases:
+        return limits.follow_leases(name, Path(endpoint.leases), limit)
+    is_provider = endpoint.api_key_env and not endpoint.server
+    return None if is_provider else limits.follow_server(endpoint.base_url or "", limit)
 
 
 def role_config(models: Models, role: Role) -> RoleConfig:

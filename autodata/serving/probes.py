@@ -46,7 +46,7 @@ class Prober:
     def __init__(self, endpoint: Endpoint, patience_s: float, is_patient: bool):
         self.endpoint = endpoint
         self._connection = Connection(endpoint, patience_s)
-        self._pace = Pace(endpoint, Limit(1), most=1)
+        self._pace = Pace(endpoint, Limit(1))
         self._patient = endpoint if is_patient else replace(endpoint, retries=0, patience_s=0.0)
 
     async def ask(self, text: str, budget: int = _BUDGET, **asked: object) -> Reply:
@@ -57,6 +57,23 @@ class Prober:
         body = make_body(request, self.endpoint, sampling)
         completion = await self._send(lambda: self._connection.post("/chat/completions", body))
         return find_answer(read_reply(completion), request)
+
+    async def touch(self, text: str, **asked: object) -> None:
+        """Send a request of one token, to see whether the endpoint takes it. Raises Fault."""
+        try:
+            await self.ask(text, budget=1, **asked)
+        except HttpError as error:
+            is_short = "output limit was reached" in error.words  # what reasoning models say to so small a budget
+            if not is_short and interpret(error).kind is not Kind.OVERFLOW:
+                raise
+
+    async def read_limits(self) -> dict[str, str]:
+        """Read the headers in which a provider names its limits, whatever the period. Raises Fault."""
+        await self.touch("Hello")
+        headers = {name.lower(): value for name, value in self._connection.last_headers.items()}
+        return {
+            name: value for name, value in sorted(headers.items()) if "ratelimit" in name and "limit" in name[-20:]
+        }
 
     async def list_models(self) -> list[Json]:
         """List what the endpoint serves. Raises Fault."""
@@ -112,6 +129,11 @@ def read_served(endpoint: Endpoint) -> str | None:
     models = _run(endpoint, Prober.list_models, 60.0, is_patient=True)
     roots = [model.get("root") for model in models if model.get("id") == endpoint.model]
     return next((str(root) for root in roots if root), None)
+
+
+def read_limits(endpoint: Endpoint) -> dict[str, str]:
+    """Read what the provider says of its limits. Raises EndpointError."""
+    return _run(endpoint, Prober.read_limits, 60.0, is_patient=True)
 
 
 def probe_replica(endpoint: Endpoint, roles: Sequence[Role]) -> None:
@@ -178,12 +200,7 @@ async def _probe_identity(prober: Prober) -> None:
     endpoint = prober.endpoint
     if endpoint.lists_models:
         await _require_listed(prober)
-    try:
-        await prober.ask("Hello", budget=1)
-    except HttpError as error:
-        is_short = "output limit was reached" in error.words  # what reasoning models say to so small a budget
-        if not is_short and interpret(error).kind is not Kind.OVERFLOW:
-            raise
+    await prober.touch("Hello")
 
 
 async def _require_listed(prober: Prober) -> None:

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from autodata.config import RecipeError
@@ -25,12 +26,39 @@ class Request:
 
 def request_key(request: Request, endpoint: Endpoint, sampling: Sampling) -> str:
     """Identify a call by what is asked, of which model and with which sampling, but not by where it is served."""
+    return _hash_all(request, endpoint, [sampling])[0]
+
+
+def _hash_all(request: Request, endpoint: Endpoint, samplings: Sequence[Sampling]) -> list[str]:
+    """Hash the request with each of the samplings; what they share, a prompt of perhaps 200 kB, is read once."""
+    identity = _identify(request, endpoint)
+    # Equal to the hash of one text in which the keys are sorted, so "sampling" stands between these two parts.
+    before = _dump({key: value for key, value in identity.items() if key < "sampling"})[:-1]
+    after = _dump({key: value for key, value in identity.items() if key > "sampling"})[1:]
+    beginning = hashlib.sha256(_encode(before))
+    keys = []
+    for sampling in samplings:
+        whole = beginning.copy()
+        whole.update(_encode(f', "sampling": {_dump(vars(sampling))}, {after}'))
+        keys.append(whole.hexdigest())
+    return keys
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _identify(request: Request, endpoint: Endpoint) -> dict[str, object]:
+    """Collect all that belongs to a call's identity besides its sampling."""
     identity: dict[str, object] = {
         "model": endpoint.model,
         "weights": _name_weights(endpoint),
         "revision": endpoint.revision,
-        "messages": [asdict(m) for m in request.messages],
-        "sampling": asdict(sampling),
+        "messages": [vars(m) for m in request.messages],
         "schema": request.schema,
         "structured_output": endpoint.structured_output,
         "seed": request.seed,
@@ -42,8 +70,7 @@ def request_key(request: Request, endpoint: Endpoint, sampling: Sampling) -> str
             identity["tool_choice"] = endpoint.tool_choice
     if endpoint.body:
         identity["body"] = endpoint.body
-    text = json.dumps(identity, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return identity
 
 
 def _name_weights(endpoint: Endpoint) -> str:
@@ -69,8 +96,8 @@ class Keys(NamedTuple):
 
 
 def request_keys(request: Request, endpoint: Endpoint, sampling: Sampling) -> Keys:
-    any_budget = request_key(request, endpoint, replace(sampling, max_tokens=None))
-    return Keys(any_budget, request_key(request, endpoint, sampling), sampling.max_tokens or 0)
+    any_budget, exact = _hash_all(request, endpoint, [replace(sampling, max_tokens=None), sampling])
+    return Keys(any_budget, exact, sampling.max_tokens or 0)
 
 
 def resolve_sampling(role_sampling: Sampling, endpoint_sampling: Sampling, role: str) -> Sampling:
@@ -88,7 +115,7 @@ def make_body(request: Request, endpoint: Endpoint, sampling: Sampling) -> dict[
     """
     body: dict[str, object] = {
         "model": endpoint.model,
-        "messages": [asdict(m) for m in request.messages],
+        "messages": [vars(m) for m in request.messages],
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         endpoint.max_tokens_key: sampling.max_tokens,
@@ -114,14 +141,15 @@ def make_body(request: Request, endpoint: Endpoint, sampling: Sampling) -> dict[
     return {key: value for key, value in body.items() if value is not None}
 
 
-_FOREIGN = ("minLength", "maxLength", "minItems", "maxItems")  # what some strict modes refuse
+# Bounds that some strict modes refuse: Azure's refuses all of them, Anthropic's the lengths and the numbers.
+_FOREIGN = ("minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum")
 
 
 def make_strict(schema: Any) -> Any:
     """Rewrite a schema so that the strict mode of every provider accepts it; it allows more than before.
 
     A list of forms, one for each item, becomes one form for all items, and every enumeration gets a type. What is lost
-    are the numbers of items and of characters, which the reader of a reply checks anyway.
+    are the bounds of numbers and the numbers of items and of characters, which the reader of a reply checks anyway.
     """
     if isinstance(schema, list):
         return [make_strict(item) for item in schema]
@@ -132,7 +160,16 @@ def make_strict(schema: Any) -> Any:
     strict = {key: make_strict(value) for key, value in schema.items() if key not in _FOREIGN}
     if isinstance(schema.get("enum"), list) and "type" not in schema:
         strict = {"type": "integer" if isinstance(schema["enum"][0], int) else "string"} | strict
+    if isinstance(schema.get("properties"), dict):
+        strict |= _require_all(schema["properties"], schema.get("required", []))
     return strict
+
+
+def _require_all(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    """Require every property, because strict modes know no optional ones: those may be null instead."""
+    forms = {name: make_strict(form) for name, form in properties.items()}  # any name, also that of a keyword
+    optional = {name: {"anyOf": [form, {"type": "null"}]} for name, form in forms.items() if name not in required}
+    return {"properties": forms | optional, "required": list(forms), "additionalProperties": False}
 
 
 def _join(forms: list[dict[str, Any]]) -> dict[str, Any]:

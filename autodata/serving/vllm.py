@@ -47,7 +47,7 @@ class RunningServer:
                 stderr=subprocess.STDOUT,
                 env=environment | endpoint.server.env,
                 start_new_session=True,  # Ctrl-C must not reach it: calls in flight are finished first
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
 
     def wait_until_ready(self) -> None:
@@ -155,7 +155,7 @@ def choose_port(wanted: int | None = None) -> int:
         return listener.getsockname()[1]
 
 
-def _die_with_parent() -> None:
-    # A kill -9 of the command must not leave a server behind. This works on Linux only; elsewhere it does nothing.
+def die_with_parent() -> None:
+    """Let this process end with its parent, even if that is killed; elsewhere than on Linux, do nothing."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # 1 is PR_SET_PDEATHSIG

@@ -45,9 +45,12 @@ class FakeServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.script = script
         self.key = key  # the key that calls must bring, if any
+        self.models: Scripted | None = None  # its list of models, if not NAMES
+        self.paths: list[str] = []  # of the requests
         self.requests: list[dict] = []
         self.request_headers: list[dict[str, str]] = []
         self.running = 0
+        self.waiting = 0  # reported, beside those that run
         self.most_running = 0
         self.lock = threading.Lock()
 
@@ -66,13 +69,17 @@ class _Handler(BaseHTTPRequestHandler):
     server: FakeServer
 
     def do_GET(self):
+        if self.server.models and self.path.partition("?")[0].endswith("/models"):
+            self._send(self.server.models)
+            return
         models = {"object": "list", "data": [_list_model(name) for name in NAMES]}
         known = {"/v1/models": models, "/health": {}, "/metrics": self._measure()}
         self._send(Scripted(known[self.path]) if self.path in known else Scripted(status=404))
 
     def _measure(self) -> bytes:
         """Report the load in the part of vLLM's metrics that the product reads."""
-        return f"vllm:num_requests_running {self.server.running}\nvllm:num_requests_waiting 0\n".encode()
+        running, waiting = self.server.running, self.server.waiting
+        return f"vllm:num_requests_running {running}\nvllm:num_requests_waiting {waiting}\n".encode()
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -82,6 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         with server.lock:
             server.requests.append(body)
+            server.paths.append(self.path)
             count = len(server.requests)
             server.request_headers.append({k.lower(): v for k, v in self.headers.items()})
             server.running += 1

@@ -56,10 +56,9 @@ def write_forecasts() -> str:
     costs = forecast(list({step.name: step for steps in graphs.values() for step in steps}.values()))
     equal = defaultdict(list)
     for name, steps in graphs.items():
-        unknown = sum(costs[step.name].gpus > 0 and not costs[step.name].seconds for step in steps)
-        equal[(*sum_table(steps, costs), str(unknown or DASH))].append(f"`{name}`")
+        equal[tuple(sum_table(steps, costs))].append(f"`{name}`")
     tables = [[", ".join(names), *cells] for cells, names in equal.items()]
-    header = ["table", *COLUMNS, "steps on GPUs without a forecast"]
+    header = ["table", *COLUMNS]
     steps = write_table([["step", "GPUs", *COLUMNS], *list_steps(costs)])
     return f"{write_table([header, *tables])}\n\n{steps}\n"
 

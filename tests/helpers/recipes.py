@@ -21,7 +21,10 @@ NAMES = [f"models.endpoints.{size}_model.model=owner/{size}" for size in ("small
 MODELS = {
     path.stem: (f"recipes/models/{path.name}", *(NAMES if path.stem == "api" else ()))
     for path in sorted((REPO / "recipes/models").glob("*.yaml"))
+    if "include: [api.yaml]" not in path.read_text()
 }
+# Each of these changes the endpoints of api.yaml.
+PROVIDERS = sorted({path.stem for path in (REPO / "recipes/models").glob("*.yaml")} - {*MODELS})
 ON_CPU = ("recipes/demo/", "recipes/study/")  # folders whose recipes serve and train the embedded model on the CPU
 BUDGET = Sampling(max_tokens=1024)  # for models that tests build themselves; a recipe has its own values
 

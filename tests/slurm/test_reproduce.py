@@ -1,67 +1,133 @@
-"""Reproduces a small table on a real Slurm with the embedded model, from documents to Markdown, also after deaths."""
+"""Reproduces a small table on a real Slurm, from documents to Markdown: with the embedded model, and through deaths.
+
+Trainings are real in both. Where jobs are killed, the servers stand in for vLLM, so that every reply depends on its
+request alone and the tables must agree to the byte.
+"""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from autodata.reproduce import follow
-from autodata.reproduce.record import read_record
+from autodata.reproduce.record import StepRecord, read_record
 from tests.slurm.cluster import Cluster, until
+from tests.slurm.test_campaign import REPO, STAND_IN
 from tests.slurm.test_scripts import call
 
-pytestmark = [pytest.mark.slurm, pytest.mark.vllm, pytest.mark.long, pytest.mark.timeout(3_000)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1_500)]
 TABLE = ("recipes/tables/table2.yaml", "--scale", "small")
-SHORT = ("samples=1", "proposals=4", "trainer.max_steps=4", "trainer.save_steps=2", "trainer.eval_steps=4")
-SITE = {"AUTODATA_ADDRESS": "127.0.0.1", "AUTODATA_GPUS_PER_NODE": "1", "AUTODATA_SERVER_OPTIONS": "--mem=4G"}
-AT_MOST_S = 2400  # six servers and two trainings share two cores
+# Two steps without probe and evaluation. A penalty for answers that are cut off gives each group unequal rewards.
+TRAINING = ("trainer.max_steps=2", "trainer.save_steps=1", "trainer.eval_strategy='no'", "trainer.eval_on_start=false")
+TRAINING += ("evaluate=[]", "min_examples=1", "preflight.probe=0", "reward.cut_off=penalise")
+SITE = {
+    "AUTODATA_ADDRESS": "127.0.0.1",
+    "AUTODATA_GPUS_PER_NODE": "1",
+    "AUTODATA_SERVER_OPTIONS": "--mem=4G",
+    "AUTODATA_OWNER_PATIENCE_S": "120",
+    "OMP_NUM_THREADS": "1",
+}
+ENVIRONMENT = "models.endpoints.small.server.env"
+ON_TWO_CORES = (f"{ENVIRONMENT}.OMP_NUM_THREADS='1'", f"{ENVIRONMENT}.OMP_WAIT_POLICY=PASSIVE")
+STAND_INS = (f"{ENVIRONMENT}.PYTHONPATH='{STAND_IN}:{REPO}'", f"{ENVIRONMENT}.STAND_IN_DELAY_S='0.2'")
+# What is killed, in the order of the steps, and the file of its run that shows that it is in the middle of its work.
+KILLED = {
+    "ingest": "",
+    "generate small/agentic": "journal.sqlite",
+    "dataset": "",
+    "verify": "",
+    "grpo small/grpo_cot": "checkpoints/checkpoint-1",
+    "eval small/eval_cot": "journal.sqlite",
+    "tables": "",
+}
+# Short jobs wait to be released, because submitting the others takes longer than they do.
+HOLD = {"AUTODATA_INGEST_OPTIONS": "--hold", "AUTODATA_RUN_OPTIONS": "--hold"}
+AT_MOST_S = 300
 
 
-def reproduce(cluster: Cluster, runs: Path, **environment: str) -> str:
-    return call(cluster, "bash", "slurm/reproduce.sh", *TABLE, *SHORT, f"runs={runs}", **SITE, **environment)
+class Table:
+    """A small table, and the command that makes it."""
+
+    def __init__(self, cluster: Cluster, folder: Path, *values: str):
+        self.cluster, self.runs = cluster, folder / "runs"
+        self.words = [*TABLE, *TRAINING, "samples=1", f"runs={self.runs}", f"corpus={write_corpus(folder)}", *values]
+        self.folder = self.runs / "reproduce" / "table2_small"
+
+    def reproduce(self, **environment: str) -> str:
+        return call(self.cluster, "bash", "slurm/reproduce.sh", *self.words, **SITE, **environment)
+
+    def until(self, done: Callable[[], object]) -> None:
+        until(done, AT_MOST_S, self.explain)
+
+    def explain(self) -> str:
+        logs = sorted(self.folder.glob("*.log"), key=lambda log: log.stat().st_mtime)
+        return self.cluster.squeue() + "".join(f"\n{log.name}:\n{log.read_text()[-1500:]}" for log in logs[-5:])
+
+    def find(self, name: str) -> StepRecord:
+        """Return the first step with such a name, in which the runs' folder is left out."""
+        steps = read_record(self.folder).steps.values()
+        return next(entry for entry in steps if entry.name.replace(f"{self.runs}/", "").startswith(name))
+
+    def kill(self, name: str, sign: str) -> str:
+        """Kill all processes of a step's job once it runs and there is this file; return the job's number."""
+        entry = self.find(name)
+        self.release(name, sign)
+        self.until(lambda: self.cluster.states(entry.job) == ["RUNNING"])
+        self.until(lambda: (Path(entry.target) / sign).exists() or not sign)
+        self.cluster.cancel("--signal=KILL", "--full", entry.job)
+        ended = self.cluster.wait(entry.job)  # a job of one process counts as cancelled
+        assert ended in ("FAILED", "CANCELLED"), f"{name}: {ended}\n{self.explain()}"
+        return entry.job
+
+    def release(self, name: str, sign: str) -> None:
+        if not sign:
+            self.cluster.run("scontrol", "release", self.find(name).job)
+
+    def finish(self) -> str:
+        """Wait for all jobs and return the table, without the runs' folder."""
+        self.until(lambda: not self.cluster.squeue())
+        standings = follow.look(self.folder)[1]
+        assert {standing.state for standing in standings} == {"finished"}, self.explain()
+        return (self.runs / "small/tables/table2.md").read_text().replace(str(self.runs), "runs")
 
 
-def read_table(runs: Path) -> str:
-    return (runs / "small" / "tables" / "table2.md").read_text()
+def write_corpus(folder: Path, count: int = 5) -> Path:
+    (folder / "corpus").mkdir()
+    for path in sorted((REPO / "recipes/demo/documents").iterdir())[:count]:
+        (folder / "corpus" / path.name).write_bytes(path.read_bytes())
+    return folder / "corpus"
 
 
-def wait_until_idle(cluster: Cluster) -> None:
-    until(lambda: not cluster.squeue(), AT_MOST_S, cluster.squeue)
+@pytest.fixture(autouse=True)
+def asked_from_here(cluster: Cluster, monkeypatch) -> None:
+    """Let this process ask the cluster for its jobs, as autodata.status does."""
+    monkeypatch.setenv("SLURM_CONF", str(cluster.conf))
 
 
-@pytest.fixture(scope="module")
-def undisturbed(cluster: Cluster, tmp_path_factory) -> Path:
-    runs = tmp_path_factory.mktemp("undisturbed")
-    reproduce(cluster, runs)
-    wait_until_idle(cluster)
-    return runs
-
-
-def test_a_table_from_documents_to_markdown(cluster: Cluster, undisturbed: Path):
-    table = read_table(undisturbed)
-    assert re.findall(r"^\| (SmolLM2[^|]*?) \|", table, re.MULTILINE) == [
+@pytest.mark.vllm
+def test_a_table_from_documents_to_markdown(cluster: Cluster, tmp_path):
+    table = Table(cluster, tmp_path, *ON_TWO_CORES)
+    table.reproduce()
+    text = table.finish()
+    assert re.findall(r"^\| (SmolLM2[^|]*?) \| \d", text, re.MULTILINE) == [
         "SmolLM2-135M",
         "SmolLM2-135M + RL on CoT data",
         "SmolLM2-135M + RL on agentic data",
     ]
-    assert "no finished run" not in table
-    _, standings = follow.look(undisturbed / "reproduce" / "table2_small")
-    assert {standing.state for standing in standings} == {"finished"}
-    assert "submitted" not in reproduce(cluster, undisturbed)  # nothing is left to do
+    assert "no finished run" not in text
+    assert "submitted" not in table.reproduce()  # nothing is left to do
 
 
-@pytest.mark.parametrize("kind", ["ingest", "generate", "dataset", "grpo", "eval", "tables"])
-def test_a_job_that_is_killed_is_submitted_again_by_the_same_command(
-    cluster: Cluster, undisturbed: Path, tmp_path_factory, kind
-):
-    """All kinds go on with the same runs, so that every run is made once."""
-    runs = tmp_path_factory.getbasetemp() / "killed"
-    reproduce(cluster, runs)
-    entry = next(e for e in read_record(runs / "reproduce" / "table2_small").steps.values() if e.name.startswith(kind))
-    until(lambda: cluster.states(entry.job) != ["PENDING"], AT_MOST_S, cluster.squeue)
-    cluster.cancel(entry.job)
-    wait_until_idle(cluster)  # Slurm cancels all that needs the dead job
-    reproduce(cluster, runs)
-    if kind == "tables":
-        wait_until_idle(cluster)
-        assert read_table(runs).replace(str(runs), "") == read_table(undisturbed).replace(str(undisturbed), "")
+def test_a_job_of_each_kind_is_killed_and_the_table_is_the_same(cluster: Cluster, tmp_path_factory):
+    undisturbed = Table(cluster, tmp_path_factory.mktemp("undisturbed"), *STAND_INS)
+    undisturbed.reproduce()
+    expected = undisturbed.finish()
+    table = Table(cluster, tmp_path_factory.mktemp("killed"), *STAND_INS)
+    table.reproduce(**HOLD)
+    for name, sign in KILLED.items():
+        job = table.kill(name, sign)
+        table.reproduce(**HOLD)
+        assert table.find(name).job != job
+        table.release(name, sign)
+    assert table.finish() == expected

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from autodata.cluster import jobs
 from autodata.run.folder import read_manifest
 from autodata.run.records import hash_path
 from tests.helpers.make_samples import SAMPLES
 from tests.helpers.training_world import make_dataset
 from tests.slurm.cluster import Cluster, until
-from tests.slurm.test_campaign import REPO, SMALL_NODES
+from tests.slurm.test_campaign import REPO, SMALL_NODES, find_servers
 
 pytestmark = pytest.mark.slurm
 
@@ -104,6 +105,28 @@ def test_two_evaluations_share_the_server_of_their_judge(cluster: Cluster, tmp_p
     until(lambda: not cluster.squeue(), 60, cluster.squeue)
 
 
+def test_graders_of_prbench_have_servers_of_their_own(cluster: Cluster, tmp_path):
+    """The servers of both graders and of the evaluated model are jobs, which end with the evaluation."""
+    run, log = tmp_path / "run", tmp_path / "log"
+    job = call(
+        cluster,
+        *("bash", "slurm/eval.sh", "--parsable", f"--output={log}"),
+        *("recipes/scale/small/prbench_base.yaml", "tests/slurm/graders.yaml", f"run={run}", "prbench.limit=2"),
+        **serve_stand_ins(),
+    )
+    assert cluster.wait(job, 180) == "COMPLETED", log.read_text()
+    started = re.findall(r"submitted server job (\d+): 1 × (\w+)", log.read_text())
+    assert sorted(endpoint for _, endpoint in started) == ["first", "second", "small"]
+    graders = json.loads((run / "prbench.json").read_text())["prbench_legal"]["graders"]
+    assert {name: (result["scored"], result["unresolved"]) for name, result in graders.items()} == {
+        "first": (2, 0),
+        "second": (2, 0),
+    }
+    assert graders["first"]["met_by_category"] != graders["second"]["met_by_category"], "each asked its own server"
+    until(lambda: not cluster.squeue(), 60, cluster.squeue)
+    assert not find_servers(cluster)
+
+
 def test_one_job_with_a_gpu_starts_the_servers_that_share_it(cluster: Cluster, tmp_path):
     """The packages here are built for the CPU, so the log of a job with a GPU begins with a warning."""
     servers = [f"models.endpoints.{name}" for name in ("weak", "small")]
@@ -147,6 +170,20 @@ def test_a_search_for_prompts_with_its_servers(cluster: Cluster, tmp_path):
     assert cluster.wait(job, 120) == "COMPLETED", (tmp_path / "log").read_text()
     assert json.loads((tmp_path / "run" / "results.json").read_text())["iterations"] == 2
     until(lambda: not cluster.squeue(), 60, cluster.squeue)
+
+
+def test_a_cancelled_job_whose_processes_still_run_is_waited_for(cluster: Cluster, monkeypatch):
+    monkeypatch.setenv("SLURM_CONF", str(cluster.conf))
+    job = cluster.submit("trap '' TERM; while true; do sleep 0.1; done", "--job-name=ending", "--mem=100M")
+    cluster.wait_for(job, "RUNNING")
+    assert jobs.find_ending(["ending", "other"]) == {}
+    cluster.cancel(job)
+    until(lambda: jobs.find_ending(["ending", "other"]) == {"ending": job}, 10, cluster.squeue)
+    assert jobs.find(["ending"]) == []
+    after = cluster.submit("true", f"--dependency=afterany:{job}", "--mem=100M")
+    assert cluster.states(after) == ["PENDING"]
+    assert cluster.wait(after) == "COMPLETED"
+    assert cluster.states(job) == ["CANCELLED"]
 
 
 def test_the_site_decides_partition_and_account(cluster: Cluster, tmp_path):

@@ -149,12 +149,11 @@ def test_a_training_is_requeued_before_its_time_is_over(cluster: Cluster, tmp_pa
     assert cluster.show(training.job)[0]["Restarts"] == "1"
 
 
-@pytest.mark.long
 def test_a_training_goes_on_after_its_judge_was_killed(cluster: Cluster, tmp_path):
     """The leases of the killed judge stay behind as ready; the second job waits for servers that live."""
     model, _ = make_qwen(tmp_path / "qwen"), make_dataset(tmp_path / "data")
     training = Training(cluster, tmp_path, *make_values(tmp_path, model, max_steps=3))
-    training.until(lambda: (training.run / "checkpoint-1").exists(), 480)
+    training.until(lambda: (training.run / "checkpoints" / "checkpoint-1").exists(), 300)
     os.kill(training.find("autodata.cluster.serve")[0], signal.SIGKILL)
     training.finish("FAILED")
     assert any(lease.state == State.READY for lease in training.leases())

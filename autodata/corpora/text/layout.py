@@ -2,8 +2,8 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, pairwise
 
 HEADS, WORDS = "running heads and page numbers removed", "divided words joined"  # the names of the changes
 _EDGE = 3  # lines at the top and at the bottom of a page that can be running heads
@@ -12,11 +12,18 @@ _PAGE_CHARS = (400, 20_000)  # characters from one running head to the next, whe
 _NUMBERED = re.compile(
     r"(?P<before>\d{1,4})[ \t]{1,40}(?P<right>[^\d\s].{3,100})|(?P<left>.{3,100}[^\d\s])[ \t]{1,40}(?P<after>\d{1,4})"
 )
-# A word, or what looks like one, with a hyphen at the end of a line or before blanks.
-_DIVIDED = re.compile(r"(?<![^\W\d_])([^\W\d_]{2,40})[-‐](?:([ \t]*(?:\n[ \t]*){1,4})|[ \t]{1,40})([^\W\d_]{2,40})")
-_DIVIDED_NUMBER = re.compile(r"(?<=\w)([-‐])[ \t]*\n[ \t]*(?=\d)")
+# A hyphen at the end of a line or before blanks, between letters. The patterns begin with the hyphen, because hyphens
+# are fewer than words.
+_AFTER_HYPHEN = r"(?<=[^\W\d_]{2}.)(?:([ \t]*(?:\n[ \t]*){1,4})|[ \t]{1,40})([^\W\d_]{2,40})"
+_HYPHEN, _ANY_HYPHEN = re.compile(f"-{_AFTER_HYPHEN}"), re.compile(f"[-‐]{_AFTER_HYPHEN}")
+_LONGEST_PART = 40  # letters of a divided word before its hyphen
+_LAST_PART = re.compile(rf"(?<![^\W\d_])[^\W\d_]{{2,{_LONGEST_PART}}}\Z")
+_BEFORE_NUMBER = r"(?<=\w.)[ \t]*\n[ \t]*(?=\d)"
+_NUMBER, _ANY_NUMBER = re.compile(f"(-){_BEFORE_NUMBER}"), re.compile(f"([-‐]){_BEFORE_NUMBER}")
 _SUSPENDED = {"and", "or", "to", "nor", "but", "than", "und", "oder", "bzw", "sowie", "bis", "et", "ou", "y", "o", "e"}
 _WORD = re.compile(r"[^\W\d_]+(?:[-‐][^\W\d_]+)*")
+_NO_LETTER = re.compile(r"[^\x00-\x7f](?<![^\W\d_])")  # beyond ASCII
+_LETTERS = bytes(c if c > 127 or chr(c).isalpha() or chr(c) == "-" else 32 for c in range(256))  # the others as blanks
 _GOES_ON = re.compile(r"[a-z,;\-‐–]\s*\Z")
 
 
@@ -77,21 +84,39 @@ def join_divided_words(text: str) -> tuple[str, int]:
     Whether the hyphen belongs to the word is seen from the rest of the text: "fac- tors" is one word, "well- known"
     keeps its hyphen if the text has it elsewhere, and "pre- and post-test" stays as it is.
     """
-    text, count = _DIVIDED_NUMBER.subn(r"\1", text)
-    if not _DIVIDED.search(text):
+    text, count = (_ANY_NUMBER if "‐" in text else _NUMBER).subn(r"\1", text)
+    divided = list(_find_divided(text))
+    if not divided:
         return text, count
-    words = set(_WORD.findall(_DIVIDED.sub(" ", text).casefold()))
-    joined = 0
+    ends = [0, *(end for _, _, end, *_ in divided)]
+    between = [text[end:start] for end, (start, *_) in zip(ends, divided, strict=False)] + [text[ends[-1] :]]
+    words = _list_words(" ".join(between).casefold())
+    joined = [
+        _join(left, right, words, is_at_end=is_at_end, is_compound=text[max(start - 1, 0) : start] in ("-", "‐"))
+        for start, left, _, right, is_at_end in divided
+    ]
+    wholes = [
+        text[start:end] if whole is None else whole for whole, (start, _, end, *_) in zip(joined, divided, strict=True)
+    ]
+    pieces = chain.from_iterable(zip(between, wholes, strict=False))
+    return "".join([*pieces, between[-1]]), count + len(joined) - joined.count(None)
 
-    def join(match: re.Match[str]) -> str:
-        nonlocal joined
-        is_compound = match.start() > 0 and text[match.start() - 1] in "-‐"
-        whole = _join(match[1], match[3], words, is_at_end=match[2] is not None, is_compound=is_compound)
-        joined += whole is not None
-        return match[0] if whole is None else whole
 
-    text = _DIVIDED.sub(join, text)
-    return text, count + joined
+def _find_divided(text: str) -> Iterator[tuple[int, str, int, str, bool]]:
+    """Find the divided words: start, left part, end, right part, and True at the end of a line."""
+    end = 0
+    for match in (_ANY_HYPHEN if "‐" in text else _HYPHEN).finditer(text):
+        if left := _LAST_PART.search(text, max(end, match.start() - _LONGEST_PART), match.start()):
+            end = match.end()
+            yield left.start(), left[0], end, match[2], match[1] is not None
+
+
+def _list_words(text: str) -> set[str]:
+    """Return the words and hyphenated words of a text that is casefolded."""
+    if "‐" in text:
+        return set(_WORD.findall(text))
+    plain = _NO_LETTER.sub(" ", text).encode("utf-8", "replace").translate(_LETTERS).replace(b"--", b"  ")
+    return {word.strip("-") for word in plain.decode().split()}
 
 
 def _join(left: str, right: str, words: set[str], *, is_at_end: bool, is_compound: bool) -> str | None:
@@ -128,11 +153,17 @@ def _split_at_heads(text: str) -> list[str]:
     found: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)  # head → its places and page numbers
     place = 0
     for line in text.split("\n"):
-        if len(line) <= _LONGEST and (match := _NUMBERED.fullmatch(line.strip())):
+        words = line.strip()
+        if len(line) <= _LONGEST and _has_number_at_edge(words) and (match := _NUMBERED.fullmatch(words)):
             found[(match["right"] or match["left"]).casefold()].append((place, int(match["before"] or match["after"])))
         place += len(line) + 1
     places = sorted(place for marks in found.values() if _are_pages(marks) for place, _ in marks)
     return [text[start:end] for start, end in pairwise([0, *places, len(text)])]
+
+
+def _has_number_at_edge(line: str) -> bool:
+    """Refuse most lines faster than the pattern does."""
+    return line[:1].isdecimal() or line[-1:].isdecimal()
 
 
 def _are_pages(marks: Sequence[tuple[int, int]]) -> bool:

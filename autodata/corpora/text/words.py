@@ -14,9 +14,12 @@ _SPACELESS = (
 )
 _WORD = re.compile(rf"\d+(?:[.,]\d+)*|[^\W\d_{_SPACELESS}]+|(?=[{_SPACELESS}])[^\W\d_]")
 _CHARACTER = re.compile(f"[{_SPACELESS}]")
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
 _NO_WORD = re.compile(r"[^\w\s]+")
 _BLANKS = bytes(c if c > 127 or chr(c).isalnum() else 32 for c in range(256))  # ASCII punctuation as blanks
-_DIVIDED = re.compile(r"(?<=[^\W\d_])[-‐\u00ad]\s+(?!(?:and|or|to)\b)(?=[^\W\d_])")  # at the end of a line
+# A hyphen at the end of a line. The letter before it is looked at last, because hyphens are fewer than letters.
+_DIVIDED = re.compile(r"[-‐\u00ad](?<=[^\W\d_].)\s+(?!(?:and|or|to)\b)(?=[^\W\d_])")
+_DIVIDED_ASCII = re.compile(r"-(?<=[^\W\d_]-)\s+(?!(?:and|or|to)\b)(?=[^\W\d_])")
 
 
 def split_words(text: str) -> list[str]:
@@ -27,9 +30,9 @@ def split_words(text: str) -> list[str]:
 def fold(text: str) -> str:
     """Return a text in lower case, without diacritics and invisible characters, its divided words joined."""
     plain = text.casefold()
-    if not plain.isascii():  # most texts are ASCII and skip this slow step
-        plain = _find_invisible().sub("", unicodedata.normalize("NFKD", plain)).casefold()
-    return _DIVIDED.sub("", plain)
+    if not plain.isascii():
+        plain = _BEYOND_ASCII.sub(lambda run: _fold_run(run[0]), plain)
+    return (_DIVIDED_ASCII if plain.isascii() else _DIVIDED).sub("", plain)
 
 
 def grams(words: Sequence[str], size: int) -> Iterator[Gram]:
@@ -37,12 +40,25 @@ def grams(words: Sequence[str], size: int) -> Iterator[Gram]:
     return (tuple(words[i : i + size]) for i in range(len(words) - size + 1))
 
 
-def split_quickly(text: str) -> list[bytes]:
-    """Return nearly the same as `split_words`, for whole corpora: what is no letter or digit separates words."""
+def split_quickly(text: str) -> bytes:
+    """Return nearly the words of `split_words`, separated by blanks; for whole corpora.
+
+    Everything that is neither a letter nor a digit separates words.
+    """
     plain = fold(text)
     if not plain.isascii():
-        plain = _CHARACTER.sub(r" \g<0> ", _NO_WORD.sub(" ", plain))
-    return plain.encode("utf-8", "replace").translate(_BLANKS).split()
+        plain = _BEYOND_ASCII.sub(lambda run: _space_run(run[0]), plain)
+    return plain.encode("utf-8", "replace").translate(_BLANKS)
+
+
+def _fold_run(run: str) -> str:
+    """Fold characters beyond ASCII. ASCII characters around them change nothing."""
+    return _find_invisible().sub("", unicodedata.normalize("NFKD", run)).casefold()
+
+
+def _space_run(run: str) -> str:
+    """Make blanks of characters beyond ASCII that are no words, and around characters that are words by themselves."""
+    return _CHARACTER.sub(r" \g<0> ", _NO_WORD.sub(" ", run))
 
 
 def is_spaceless(words: Sequence[str]) -> bool:

@@ -21,14 +21,14 @@ _PLACES = re.compile(f"{re.escape(PLACE)}|{_MARK}")
 
 # Servers read these as control tokens even inside a text, so they are written in another way.
 _TAGS = "think|tool_call|tool_response|s|bos|eos|start_of_turn|end_of_turn"
-_CONTROL = re.compile(rf"<(?=\|)|(?<=\|)>|<(?=/?(?:{_TAGS})>)|\[(?=/?INST\])")
+_CONTROL = re.compile(rf"<(?=\||/?(?:{_TAGS})>)|>(?<=\|>)|\[(?=/?INST\])")
 _HARMLESS = {"<": "‹", ">": "›", "[": "⟦"}
 
 _OBJECT = re.compile(r"\{(?=\s*[\"}])")  # where a JSON object may begin
 _LONE_BACKSLASH = re.compile(r'\\(\\|["/bfnrtu])?')
 _NUMBERED = re.compile(r"(?:criterion|no\.?|#)?\s{0,3}#?([+-]?[0-9]{1,4})(?:\.0)?\s{0,3}[.:)]?", re.IGNORECASE)
-_TRUE = ("true", "yes", "met", "1", "1.0")
-_FALSE = ("false", "no", "not met", "not_met", "unmet", "0", "0.0")
+_WORDS = dict.fromkeys(("true", "yes", "met", "1", "1.0"), True)
+_WORDS |= dict.fromkeys(("false", "no", "not met", "not_met", "unmet", "0", "0.0"), False)
 
 
 class Unreadable(ValueError):
@@ -83,9 +83,9 @@ def read_reply(reply: str, criteria: int) -> list[bool]:
     record = _read_object(reply)
     if criteria:
         return read_verdicts(record, criteria)
-    if not isinstance(record.get("equivalent"), bool):
+    if (is_met := _read_boolean(record.get("equivalent"))) is None:
         raise Unreadable("`equivalent` is not true or false")
-    return [record["equivalent"]]
+    return [is_met]
 
 
 def read_verdicts(record: dict[str, Any], count: int) -> list[bool]:
@@ -104,13 +104,15 @@ def read_verdicts(record: dict[str, Any], count: int) -> list[bool]:
 def _read_verdict(verdict: object) -> tuple[int, bool]:
     record = verdict if isinstance(verdict, dict) else {}
     number = _NUMBERED.fullmatch(_as_word(record.get("criterion")))
-    is_met = record.get("met")
-    if not isinstance(is_met, bool):
-        word = _as_word(is_met).casefold()
-        is_met = True if word in _TRUE else False if word in _FALSE else None
+    is_met = _read_boolean(record.get("met"))
     if not number or is_met is None:
         raise Unreadable(f"not a verdict: {str(verdict)[:80]}")
     return int(number[1]), is_met
+
+
+def _read_boolean(value: object) -> bool | None:
+    """Read a boolean, even if a model wrote it as a word or as 0 or 1; None for anything else."""
+    return value if isinstance(value, bool) else _WORDS.get(_as_word(value).casefold())
 
 
 def _as_word(value: object) -> str:

@@ -6,7 +6,7 @@ from autodata.domains.cs import verifier
 from autodata.domains.cs.feedback import gather_feedback
 from autodata.loop import acceptance, rubric
 from autodata.loop import domain as base
-from autodata.loop.agents import attempt_seed, make_object, make_text
+from autodata.loop.agents import attempt_seed, make_object, make_text, verdict_schema
 from autodata.loop.checks.likeness import find_repeat
 from autodata.loop.parsing import ParseError, read_rubric, read_text, read_texts
 from autodata.recipes.domain import Shape
@@ -59,6 +59,14 @@ class Domain(base.Domain):
             return await self.agents.ask_until_read(request, lambda r: verifier.read_quality(r, candidate), self.asks)
         except ParseError as error:
             raise base.JudgeFailed(f"quality verifier, {error}") from error
+
+    def schemas(self) -> dict[Role, list[dict[str, object]]]:
+        verdicts = verdict_schema(self.shape.asked.items[1])
+        return {
+            Role.CHALLENGER: [candidate_schema(self.shape)],
+            Role.QUALITY_VERIFIER: [verifier.SCHEMA],
+            Role.JUDGE: [verdicts],
+        }
 
 
 def candidate_schema(shape: Shape) -> dict[str, object]:

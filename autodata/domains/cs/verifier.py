@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from statistics import fmean
 
 from autodata.loop.agents import make_object, make_text
-from autodata.loop.checks.addressing import SPEAKS_OF_SOLVERS, find_doubtful, speaks_of_solvers
+from autodata.loop.checks.addressing import SPEAKS_OF_SOLVERS, list_hints, speaks_of_solvers
 from autodata.loop.checks.leaks import find_leaks
 from autodata.loop.checks.lint import find_faults as find_rubric_faults
 from autodata.loop.checks.lint import lint
@@ -53,8 +53,7 @@ def find_faults(candidate: Candidate, context_chars: int = 0) -> list[str]:
 
 def find_hints(candidate: Candidate) -> list[str]:
     """List what code noticed and cannot decide; the verifier is asked to look at it."""
-    doubtful = find_doubtful(f"{candidate.context}\n{candidate.question}")
-    hints = [f"“{doubtful[:300]}”: a part of the problem, or an order to whoever answers?"] if doubtful else []
+    hints = list_hints(f"{candidate.context}\n{candidate.question}")
     return [*hints, *find_leaks(candidate)[1], *map(str, lint(candidate.rubric, candidate.context))]
 
 

@@ -7,8 +7,9 @@ from autodata.domains.legal import extractor, loop_judge, packet, post_filter, w
 from autodata.domains.legal.packet import Packet
 from autodata.loop import domain as base
 from autodata.loop import rubric
-from autodata.loop.agents import attempt_seed
-from autodata.loop.checks.addressing import SPEAKS_OF_SOLVERS, speaks_of_solvers
+from autodata.loop.agents import attempt_seed, verdict_schema
+from autodata.loop.checks import lint
+from autodata.loop.checks.addressing import SPEAKS_OF_SOLVERS, list_hints, speaks_of_solvers
 from autodata.loop.directing.outline import Outline
 from autodata.loop.parsing import ParseError
 from autodata.serving.request import Request
@@ -45,6 +46,13 @@ class Domain(base.Domain):
             raise base.JudgeFailed(f"extractor, {problem}")
         raise base.Unsuitable(f"the extractor's replies could not be read: {problem}")
 
+    def schemas(self) -> dict[Role, list[dict[str, object]]]:
+        return {
+            Role.CHALLENGER: [extractor.SCHEMA, writer.candidate_schema(self.shape)],
+            Role.QUALITY_VERIFIER: [loop_judge.SCHEMA],
+            Role.JUDGE: [verdict_schema(self.shape.asked.items[1])],
+        }
+
     def outline(self, document: Document) -> Outline:
         """Show the orchestrating model what the extractor found: an opinion begins with its caption."""
         return Outline(extractor.describe(document.fields["preparation"]))
@@ -56,6 +64,7 @@ class Domain(base.Domain):
             "shape": self.shape,
             "bands": writer.BANDS,
             "question_chars": self.config.question_chars,
+            "examples": self.config.worked_examples,
             **writer.gather_feedback(rounds),
         }
         return [base.Challenge(slots, writer.candidate_schema(self.shape))]
@@ -69,8 +78,9 @@ class Domain(base.Domain):
         return candidate
 
     async def check_quality(self, document: Document, candidate: Candidate, attempt: int = 0) -> Quality:
-        """Check only what code can count. The loop-judge says how good the candidate is, once it is measured."""
+        """Check only what code can tell. The loop-judge says how good the candidate is, once it is measured."""
         faults = rubric.find_faults(candidate.rubric, self.shape)
+        faults += lint.find_faults(candidate.rubric, lint.lint(candidate.rubric))
         if speaks_of_solvers(candidate.question):
             faults.append(SPEAKS_OF_SOLVERS)
         return Quality(not faults, "; ".join(faults), candidate.hash, {"checked_by": "code"})
@@ -104,6 +114,7 @@ class Domain(base.Domain):
 
     async def _ask_loop_judge(self, candidate: Candidate, measured: Packet, number: int) -> dict[str, object]:
         slots = {"question": candidate.question, "targets": candidate.labels["target_capabilities"]} | measured.slots()
+        slots["doubts"] = [*list_hints(candidate.question), *map(str, lint.lint(candidate.rubric))]
         seed = attempt_seed(self.seed, candidate.hash, number, Role.QUALITY_VERIFIER, 0)
         messages = self.prompts.render("loop_judge", slots)
         request = Request(Role.QUALITY_VERIFIER, messages, seed, schema=loop_judge.SCHEMA)

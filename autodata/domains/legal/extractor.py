@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from autodata.loop.agents import make_object
-from autodata.loop.parsing import ParseError, read_text, read_texts
+from autodata.loop.parsing import ParseError, read_boolean, read_text, read_texts
 
 MAX_ITEMS = 8
 _LINE = {"type": "string", "maxLength": 600}
@@ -23,22 +23,10 @@ SCHEMA = make_object(
 )
 
 
-def _mend(key: str, value: object) -> object:
-    """Mend near misses of form: paragraphs in a list, one text instead of a list, and true or false in quotes."""
-    if key in ("facts", "holdings") and isinstance(value, list) and all(isinstance(part, str) for part in value):
-        return "\n\n".join(value)
-    if key in ("issues", "topic_keywords") and isinstance(value, str):
-        return [value]
-    if key == "suitable_for_synthetic_question" and isinstance(value, str):
-        return {"true": True, "false": False}.get(value.strip().casefold(), value)
-    return value
-
-
 def read_extract(record: Mapping[str, object]) -> dict[str, object]:
     """Read the seven fields of Fig. 11. An unsuitable document needs only the note. Raises ParseError."""
-    record = {key: _mend(key, value) for key, value in record.items()}
-    suitable = record.get("suitable_for_synthetic_question")
-    if not isinstance(suitable, bool):
+    suitable = read_boolean(record.get("suitable_for_synthetic_question"))
+    if suitable is None:
         raise ParseError("`suitable_for_synthetic_question` is neither true nor false")
     decision = {"suitable_for_synthetic_question": suitable, "suitability_note": read_text(record, "suitability_note")}
     if not suitable:

@@ -68,7 +68,7 @@ def _read_list(record: Mapping[str, object], key: str) -> list[str]:
     value = record.get(key)
     if value is None or (isinstance(value, str) and value.strip(" .").casefold() in ("", "none")):
         return []
-    return [value.strip()] if isinstance(value, str) else read_texts(record, key)
+    return read_texts(record, key)
 
 
 def _read_choice(record: Mapping[str, object], key: str, choices: tuple[str, ...]) -> str:

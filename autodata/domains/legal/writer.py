@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from autodata.domains.legal.packet import show_version
 from autodata.loop.agents import make_object, make_text
-from autodata.loop.parsing import ParseError, read_rubric, read_text, read_texts
+from autodata.loop.directing.diagnosis import diagnose
+from autodata.loop.parsing import ParseError, read_integer, read_items, read_rubric, read_text, read_texts
 from autodata.recipes.domain import Shape
 from autodata.types import Candidate, Criterion, Round
 
@@ -53,9 +54,7 @@ def candidate_schema(shape: Shape) -> dict[str, object]:
 
 def read_candidate(record: Mapping[str, object]) -> Candidate:
     """Read question, rubric and targeted capabilities; there is no reference answer. Raises ParseError."""
-    items = record.get("rubric")
-    if isinstance(items, list):
-        items = [_mend(item) if isinstance(item, dict) else item for item in items]
+    items = [_mend(item) for item in read_items(record, "rubric")]
     pairs = zip(read_rubric({"rubric": items}), items, strict=True)
     checked = tuple(_check(number, item, criterion) for number, (criterion, item) in enumerate(pairs, 1))
     labels = {"target_capabilities": _read_targets(record.get("target_capabilities"))}
@@ -63,7 +62,7 @@ def read_candidate(record: Mapping[str, object]) -> Candidate:
 
 
 def gather_feedback(rounds: Sequence[Round]) -> dict[str, object]:
-    """Return the last measured version with its review, and the last proposal if it was refused before any test."""
+    """Return the last measured version with review and diagnosis, and the last proposal if it was refused untried."""
     last = next((r for r in reversed(rounds) if r.review and r.candidate), None)
     previous = last and {
         **show_version(last),
@@ -74,6 +73,7 @@ def gather_feedback(rounds: Sequence[Round]) -> dict[str, object]:
     refused = rounds[-1] if rounds and not rounds[-1].review else None
     return {
         "previous": previous,
+        "diagnosis": diagnose(last),
         "rejected": refused.verdict.reason if refused else "",
         "refused": _show(refused.candidate) if refused and refused.candidate else None,
     }
@@ -87,19 +87,23 @@ def _show(candidate: Candidate) -> dict[str, object]:
 
 
 def _mend(item: Mapping[str, object]) -> dict[str, object]:
-    """Return a criterion with near misses of its form mended: signs, cases, and a category that the weight tells."""
-    weight = item.get("weight")
-    if isinstance(weight, str):
-        weight = weight.strip().replace("\N{MINUS SIGN}", "-").replace("\N{EN DASH}", "-")
+    """Return a criterion with near misses of its form mended: cases, and a category that class or weight tell."""
     category, kind = (str(item.get(key, "")).strip().casefold() for key in ("category", "weight_class"))
-    is_negative = str(weight).lstrip().startswith("-")
+    is_negative = _is_negative(item.get("weight"))
     if category not in ("positive", "negative") and kind in BANDS:
         category = "negative" if kind == "mistake" else "positive"
     if is_negative and kind == "mistake":
         category = "negative"
     capability = item.get("capability")
     first = capability[0] if isinstance(capability, list) and capability else capability
-    return {**item, "weight": weight, "category": category, "weight_class": kind, "capability": first}
+    return {**item, "category": category, "weight_class": kind, "capability": first}
+
+
+def _is_negative(weight: object) -> bool:
+    try:
+        return read_integer(weight) < 0
+    except ParseError:  # read_rubric says so, with the number of the criterion
+        return False
 
 
 def _check(number: int, item: Mapping[str, object], criterion: Criterion) -> Criterion:
@@ -121,9 +125,8 @@ def _check(number: int, item: Mapping[str, object], criterion: Criterion) -> Cri
 
 
 def _read_targets(value: object) -> dict[str, object]:
-    """Read the targeted capabilities; one text may stand for a list, a summary may be missing. Raises ParseError."""
+    """Read the targeted capabilities; a summary may be missing. Raises ParseError."""
     if not isinstance(value, dict):
         raise ParseError("no object `target_capabilities`")
-    lists = {key: [value[key]] if isinstance(value.get(key), str) else value.get(key) for key in _TAGS}
     british = {"penalises_summary": value.get("penalizes_summary"), **value}
-    return {key: read_texts(lists, key) for key in _TAGS} | {key: str(british.get(key) or "") for key in _SUMMARIES}
+    return {key: read_texts(value, key) for key in _TAGS} | {key: str(british.get(key) or "") for key in _SUMMARIES}

@@ -9,9 +9,10 @@ from autodata.domains.science import compare, equivalence
 from autodata.loop import domain as base
 from autodata.loop import rubric
 from autodata.loop.agents import attempt_seed, make_object, make_text
-from autodata.loop.checks.addressing import SPEAKS_OF_SOLVERS, speaks_of_solvers
+from autodata.loop.checks.addressing import SPEAKS_OF_SOLVERS, list_hints, speaks_of_solvers
+from autodata.loop.directing.diagnosis import diagnose_last
 from autodata.loop.directing.outline import Outline
-from autodata.loop.parsing import ParseError, read_text
+from autodata.loop.parsing import ParseError, read_boolean, read_text
 from autodata.serving.request import Request
 from autodata.types import Attempt, Candidate, Criterion, Document, Failure, Judgement, Message, Quality, Role, Round
 
@@ -50,6 +51,9 @@ _DECIMAL = re.compile(_NUMBER + r"[0-9]*\.[0-9]")
 
 class Domain(base.Domain):
     """Challengers propose in parallel, a screen chooses, both solvers answer, a judge compares with the reference."""
+
+    def schemas(self) -> dict[Role, list[dict[str, object]]]:
+        return {Role.CHALLENGER: [SCHEMA], Role.QUALITY_VERIFIER: [SCREEN], Role.JUDGE: [VERDICT]}
 
     def outline(self, document: Document) -> Outline:
         """Show the orchestrating model the samples whole; they are short."""
@@ -100,7 +104,7 @@ class Domain(base.Domain):
             return Quality(True, "a grounding problem, taken as it is", candidate.hash, {"checked_by": "code"})
         if faults := find_faults(document, candidate):
             return Quality(False, "; ".join(faults), candidate.hash, {"checked_by": "code"})
-        slots = {"document": document.text, "candidate": candidate}
+        slots = {"document": document.text, "candidate": candidate, "hints": list_hints(candidate.question)}
         seed = attempt_seed(self.seed, document.id, attempt, Role.QUALITY_VERIFIER, 0)
         messages = self.prompts.render("screen", slots)
         request = Request(Role.QUALITY_VERIFIER, messages, seed, attempt * self.asks, SCREEN)
@@ -142,11 +146,12 @@ def make_candidate(question: str, answer: str, **labels: str) -> Candidate:
 
 
 def read_decision(record: Mapping[str, object], key: str) -> tuple[bool, str]:
-    """Read a verdict and its reason. Raises ParseError unless the verdict is a boolean."""
-    if not isinstance(record.get(key), bool):
+    """Read a verdict and its reason. Raises ParseError unless the verdict is a boolean, or a word for one."""
+    decision = read_boolean(record.get(key))
+    if decision is None:
         raise ParseError(f"`{key}` is not true or false")
     own = f"own answer: {record['own_answer']}; " if record.get("own_answer") else ""
-    return record[key] is True, f"{own}{record.get('reason', '')}"[:MAX_REASON]
+    return decision, f"{own}{record.get('reason') or ''}"[:MAX_REASON]
 
 
 def find_faults(document: Document, candidate: Candidate) -> list[str]:
@@ -164,7 +169,7 @@ def find_faults(document: Document, candidate: Candidate) -> list[str]:
 
 
 def group_failures(rounds: Sequence[Round]) -> dict[str, list[object]]:
-    """Group earlier questions by how they failed, each with what happened to it."""
+    """Group earlier questions by how they failed, and diagnose the last one that was measured."""
     groups: dict[str, list[object]] = {"too_easy": [], "too_hard": [], "screened_out": []}
     for round in rounds:
         # A round that ran out of its token budget says nothing about how hard its question is.
@@ -179,8 +184,10 @@ def group_failures(rounds: Sequence[Round]) -> dict[str, list[object]]:
                     "reason": round.verdict.reason,
                 }
             )
-    malformed = [r.verdict.reason for r in rounds if not r.candidate][-1:]
-    return {**{name: shown[-SHOWN_FAILURES:] for name, shown in groups.items()}, "malformed": malformed}
+    told = [r for r in rounds if r.verdict.failure is not Failure.CUT_OFF]
+    malformed = [r.verdict.reason for r in rounds[-SHOWN_FAILURES:] if not r.candidate][-1:]
+    shown = {name: group[-SHOWN_FAILURES:] for name, group in groups.items()}
+    return {**shown, "diagnosis": diagnose_last(told), "malformed": malformed}
 
 
 def normalize(text: str) -> str:

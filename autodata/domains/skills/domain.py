@@ -14,7 +14,7 @@ from autodata.loop import domain as base
 from autodata.loop import rubric
 from autodata.loop.agents import make_object
 from autodata.loop.parsing import ParseError
-from autodata.types import Candidate, Criterion, Document, Failure, Judgement, Quality, Round
+from autodata.types import Candidate, Criterion, Document, Failure, Judgement, Quality, Role, Round
 
 LENGTHS = (5, 8, 12)  # words of a passage, by difficulty: 1, 2, 3
 OPTIONS = 6  # skills shown per round
@@ -43,10 +43,10 @@ class Domain(base.Domain):
         if not sentences or not options:
             return []
         slots = {"sentences": sentences, "options": options, "findings": list_findings(rounds)}
-        # Choices are numbered from 1 in every round, so that the server compiles one grammar, not one per call.
-        numbers = {"passage": len(sentences), "skill": len(options)}
-        schema = {key: {"type": "integer", "enum": list(range(1, count + 1))} for key, count in numbers.items()}
-        return [base.Challenge(slots, make_object(schema))]
+        return [base.Challenge(slots, _choose_schema(len(sentences), len(options)))]
+
+    def schemas(self) -> dict[Role, list[dict[str, object]]]:
+        return {Role.CHALLENGER: [_choose_schema(10, 10)]}
 
     def read_candidate(
         self, document: Document, record: Mapping[str, object], rounds: Sequence[Round], number: int
@@ -154,3 +154,9 @@ def _list_failures(rounds: Sequence[Round]) -> Iterator[tuple[Option, Failure]]:
         if round.candidate and round.verdict.failure:
             labels = round.candidate.labels
             yield Option(str(labels["skill"]), int(labels["difficulty"])), round.verdict.failure
+
+
+def _choose_schema(passages: int, skills: int) -> dict[str, object]:
+    """Make the schema of a choice. Choices count from 1 in every round, so the server compiles one grammar for all."""
+    numbers = {"passage": passages, "skill": skills}
+    return make_object({k: {"type": "integer", "enum": list(range(1, n + 1))} for k, n in numbers.items()})

@@ -146,6 +146,12 @@ def find_doubtful(text: str) -> str:
     return next(doubtful, "")
 
 
+def list_hints(text: str) -> list[str]:
+    """List what a verifier should look at, in words: at most one sentence."""
+    doubtful = find_doubtful(text)
+    return [f"“{doubtful[:300]}”: a part of the problem, or an order to whoever answers?"] if doubtful else []
+
+
 def _list_sentences(text: str) -> Iterator[str]:
     """Yield the sentences of each paragraph, and those of each line, which may begin with an order of its own."""
     paragraphs = re.split(r"\n\s*\n", text)

@@ -67,6 +67,8 @@ def _find_in_text(content: str, legal: Sequence[str]) -> tuple[str, str]:
             'no function was called; call one, or write {"name": "propose", "arguments": {…}}. '
             "See tool-call-parser in the flags of the orchestrator's server"
         ) from None
+    calls = record.get("tool_calls")
+    record = calls[0] if isinstance(calls, list) and calls and isinstance(calls[0], dict) else record
     inner = record.get("function")
     record = inner if isinstance(inner, dict) else record
     name = next((v for k in ("name", "function", "tool", "move") if isinstance(v := record.get(k), str)), "")

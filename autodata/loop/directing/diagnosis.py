@@ -35,7 +35,7 @@ class Diagnosis:
     """What the attempts of one round show. The texts of models stand in it between tags."""
 
     round: int
-    given_away: tuple[Finding, ...]  # positive criteria that most weak attempts met: they separate nobody
+    given_away: tuple[Finding, ...]  # positive criteria that most weak attempts met: they hardly tell weak from strong
     missed: tuple[Finding, ...]  # positive criteria that most strong attempts missed
     strong_mistakes: tuple[Finding, ...]  # negative criteria that most strong attempts met
     unused: int  # negative criteria that nobody met
@@ -46,10 +46,10 @@ class Diagnosis:
 
     def __str__(self) -> str:
         lists = {
-            "Criteria that most weak answers met. They separate nobody:": self.given_away,
+            "Criteria that most weak answers met. They hardly tell weak answers from strong ones:": self.given_away,
             "Criteria that most strong answers missed. They are unclear, wrong, or cannot be known from what is "
             "shown:": self.missed,
-            "Mistakes that most strong answers made by the judge's reading. They may be no mistakes:": (
+            "Mistakes that most strong answers made, as the judge reads them. They may be no mistakes:": (
                 self.strong_mistakes
             ),
         }

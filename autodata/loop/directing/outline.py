@@ -15,12 +15,14 @@ _PART_CHARS = 4_000  # a text without headings is cut into parts of about this l
 
 _HEADING = re.compile(
     r"^[ \t]{0,3}(?:"
-    r"#{1,6}[ \t]+(?P<markdown>\S[^\n]{0,150}?)[ \t#]*"
-    r"|\\(?:chapter|(?:sub){0,2}section|paragraph)\*?\{(?P<latex>[^{}\n]{1,150})\}[^\n]{0,80}"
+    # In LaTeX the text may begin on the line of its heading.
+    r"\\(?:chapter|(?:sub){0,2}section|paragraph)\*?(?:\[[^\[\]\n]{0,150}\])?"
+    r"\{(?P<latex>(?:[^{}\n]|\{[^{}\n]{0,80}\}){1,150})\}"
+    r"|(?:#{1,6}[ \t]+(?P<markdown>\S[^\n]{0,150}?)[ \t#]*"
     r"|(?P<numbered>(?:\d{1,2}\.?|\d{1,2}(?:\.\d{1,2}){1,3}\.?|[IVX]{1,5}\.|[A-H]\.)[ \t]+[A-Z][^\n.!?]{2,80})"
     r"|(?P<named>(?:Abstract|ABSTRACT|Introduction|INTRODUCTION|Related [Ww]ork|Methods?|Results|Discussion"
     r"|Conclusions?|BACKGROUND|DISCUSSION|ANALYSIS|CONCLUSION|FACTS|OPINION)[ \t]*:?)"
-    r")[ \t]*$",
+    r")[ \t]*$)",
     re.MULTILINE,
 )
 _ABSTRACT = re.compile(r"\\begin\{abstract\}(.{1,20000}?)\\end\{abstract\}", re.DOTALL)
@@ -35,7 +37,7 @@ _IS_LATEX = re.compile(r"\\[A-Za-z]{3,20}\*?[\[{]")
 _COMMENT = re.compile(r"(?<!\\)%[^\n]*")
 _COMMAND = re.compile(r"\\(?:text\w{2}|emph|underline|mbox|section\*?|caption)\{([^{}]{0,2000})\}")
 _SENTENCE_END = re.compile(r"(?<=[a-z0-9)\]][.!?])\s")
-_TITLE = re.compile(r"\\title\*?(?:\[[^\[\]]{0,300}\])?\{([^{}]{1,300})\}")
+_TITLE = re.compile(r"\\title\*?(?:\[[^\[\]]{0,300}\])?\{((?:[^{}]|\{[^{}]{0,100}\}){1,300})\}")
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def make_outline(text: str) -> Outline:
     title = _TITLE.search(text)
     abstract, sections = _find_abstract(text), tuple(_cut(text))[:SHOWN_SECTIONS]
     listed = [f"{n}. {shorten(s.heading, 100)}: {_first_sentence(s.text)}" for n, s in enumerate(sections, 1)]
-    parts = [title[1] if title else "", shorten(abstract, ABSTRACT_CHARS), "\n".join(listed)]
+    parts = [remove_markup(title[1]) if title else "", shorten(abstract, ABSTRACT_CHARS), "\n".join(listed)]
     return Outline("\n\n".join(filter(None, parts)), sections)
 
 
@@ -99,7 +101,8 @@ def _cut(text: str) -> Iterator[Section]:
     for heading, end in zip(headings, ends, strict=True):
         body = remove_markup(text[heading.end() : end])
         if body:
-            yield Section(next(filter(None, heading.groupdict().values())).strip(), body)
+            name = next(filter(None, heading.groupdict().values()))
+            yield Section(remove_markup(name), body)
 
 
 def _cut_paragraphs(text: str) -> Iterator[Section]:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+from collections.abc import Mapping
 from string import Template
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -20,7 +21,7 @@ from autodata.types import WrongCall
 
 log = logging.getLogger(__name__)
 SHORTEST_KEY = 8  # characters; a shorter key, such as "x" for a server without keys, stands in many ordinary words
-MAX_REPLY_BYTES = 64 << 20
+MAX_REPLY_BYTES, MAX_FILE_BYTES = 64 << 20, 1 << 30  # a file holds the replies of a whole batch
 _UNLIMITED = aiohttp.ClientTimeout(total=None, sock_connect=None)  # asyncio.timeout bounds the whole request
 Json = dict[str, Any]
 
@@ -40,20 +41,37 @@ class Connection:
         self._base, self._query = _split(endpoint)
         self._proxy = _find_proxy(self._base)
         self._session: aiohttp.ClientSession | None = None
+        self.last_headers: Mapping[str, str] = {}  # of the last reply; they tell the provider's limits
 
     async def post(self, path: str, body: Json) -> Json:
         """Send a body and return the reply. Raises Fault."""
-        return await self._send("POST", path, _encode(body))
+        return await self._send("POST", path, encode(body))
 
     async def get(self, path: str) -> Json:
         """Raises Fault."""
         return await self._send("GET", path, None)
+
+    async def upload(self, path: str, name: str, content: bytes, **fields: str) -> Json:
+        """Send a file in a form with further fields. Raises Fault."""
+        form = aiohttp.FormData(fields)
+        form.add_field("file", content, filename=name, content_type="application/jsonl")
+        headers = {key: value for key, value in self._headers.items() if key != "Content-Type"}
+        return decode(await self._receive("POST", path, form, headers, MAX_REPLY_BYTES))
+
+    async def download(self, path: str) -> bytes:
+        """Return the content of a file. Raises Fault."""
+        return await self._receive("GET", path, None, self._headers, MAX_FILE_BYTES)
 
     async def close(self) -> None:
         if self._session:
             await self._session.close()
 
     async def _send(self, method: str, path: str, payload: bytes | None) -> Json:
+        return decode(await self._receive(method, path, payload, self._headers, MAX_REPLY_BYTES))
+
+    async def _receive(
+        self, method: str, path: str, payload: bytes | aiohttp.FormData | None, headers: dict[str, str], at_most: int
+    ) -> bytes:
         if self._session is None:
             # The session has no limit of its own: Limit bounds the calls in flight.
             self._session = aiohttp.ClientSession(connector=_Connector(limit=0), timeout=_UNLIMITED)
@@ -61,16 +79,20 @@ class Connection:
         try:
             async with (
                 asyncio.timeout(self._timeout_s),
-                self._session.request(method, url, data=payload, headers=self._headers, proxy=self._proxy) as response,
+                # A redirected POST would arrive as a GET, and its key at another host.
+                self._session.request(
+                    method, url, data=payload, headers=headers, proxy=self._proxy, allow_redirects=False
+                ) as response,
             ):
-                received = await _receive(response)
+                received = await _receive(response, at_most)
         except TimeoutError as error:
             raise TimedOut(f"no complete reply within {self._timeout_s:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise ConnectionLost(str(error) or type(error).__name__) from error
+            raise ConnectionLost(" ".join(str(error).split()) or type(error).__name__) from error
+        self.last_headers = response.headers
         if response.status >= 300:
             raise HttpError(response.status, received[:20_000].decode(errors="replace"), response.headers)
-        return _decode(received)
+        return received
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -145,26 +167,26 @@ def _find_proxy(url: URL) -> URL | None:
     return URL(proxy if "://" in proxy else f"http://{proxy}")  # curl accepts a proxy without a scheme, too
 
 
-async def _receive(response: aiohttp.ClientResponse) -> bytes:
+async def _receive(response: aiohttp.ClientResponse, at_most: int) -> bytes:
     """Read a body. Raises ConnectionLost if it is too long."""
     parts, received = [], 0
     async for part in response.content.iter_any():
         parts.append(part)
         received += len(part)
-        if received > MAX_REPLY_BYTES:
+        if received > at_most:
             response.close()
-            raise ConnectionLost(f"the reply is longer than {MAX_REPLY_BYTES:,} bytes")
+            raise ConnectionLost(f"the reply is longer than {at_most:,} bytes")
     return b"".join(parts)
 
 
-def _encode(body: Json) -> bytes:
+def encode(body: Json) -> bytes:
     try:
         return orjson.dumps(body)
     except TypeError:  # half a character in a text, or a number of more than 64 bits
         return json.dumps(body).encode()
 
 
-def _decode(payload: bytes) -> Json:
+def decode(payload: bytes) -> Json:
     """Read the JSON object of a reply. Raises BadShape, or HttpError for an error that was sent with HTTP 200."""
     try:
         value = orjson.loads(payload)

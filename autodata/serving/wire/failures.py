@@ -1,5 +1,6 @@
 """Makes the error of a call that brought no answer: what the endpoint says, and which key to change."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from autodata.recipes.models import Endpoint
@@ -46,7 +47,7 @@ def describe_failure(fault: Fault, request: Request, endpoint: Endpoint, tried_s
 def describe_fault(fault: Fault, endpoint: Endpoint) -> str:
     """Name a fault and quote what the endpoint says, without the key."""
     name = f"HTTP {fault.status}" if isinstance(fault, HttpError) else type(fault).__name__
-    return f"{name}, {hide_key(str(fault), endpoint)[:SHOWN_CHARS]}"
+    return f"{name}, {hide_key(str(fault), endpoint)[:SHOWN_CHARS] or 'without a reason'}"
 
 
 def choose_error(fault: Fault, meaning: Meaning) -> type[EndpointError]:
@@ -58,12 +59,18 @@ def choose_error(fault: Fault, meaning: Meaning) -> type[EndpointError]:
 
 def hide_key(text: str, endpoint: Endpoint) -> str:
     """Remove the API key from a text of a server, because some servers echo the key."""
-    for secret in list_secrets(endpoint):
-        text = text.replace(secret, "***")
-    return text
+    return _mask(text, list_secrets(endpoint))
 
 
 def hide_key_in_reply(reply: Reply, endpoint: Endpoint) -> Reply:
     """Remove the API key from a reply, because replies are stored and shown to other models."""
-    names = ("content", "reasoning", "model", "tool", "arguments")
-    return replace(reply, **{name: hide_key(getattr(reply, name), endpoint) for name in names})
+    secrets = list_secrets(endpoint)
+    texts = {name: getattr(reply, name) for name in ("content", "reasoning", "model", "tool", "arguments")}
+    masked = {name: _mask(text, secrets) for name, text in texts.items()}
+    return reply if masked == texts else replace(reply, **masked)
+
+
+def _mask(text: str, secrets: Sequence[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text

@@ -11,7 +11,7 @@ _READ_CHARS = 4_000  # of an error page; what is wrong stands at its beginning
 _MAX_DEPTH = 6
 # The keys under which servers say what is wrong, most telling first.
 _KEYS = ("error", "errors", "message", "msg", "detail", "details", "title", "description", "reason", "reasons", "loc",
-         "code", "metadata", "raw", "innererror")  # fmt: skip
+         "code", "metadata", "raw", "innererror", "violations", "quotaId")  # fmt: skip
 _INVISIBLE = re.compile(r"(?is)<(script|style|head)\b.*?</\1\s*>")
 _TITLE = re.compile(r"(?is)<title[^>]*>(.*?)</title")
 _TAG = re.compile(r"<[^<>]{0,500}>")
@@ -45,6 +45,8 @@ class HttpError(Fault):
     def __init__(self, status: int, text: str, headers: Mapping[str, str] | None = None):
         self.status, self.text, self.words = status, text[:_READ_CHARS], read_words(text)
         self.headers = {name.lower(): value for name, value in (headers or {}).items()}
+        if 300 <= status < 400 and (target := self.headers.get("location")):
+            self.words = f"redirected to {target}"
         self.name = f"http_{status}"
         super().__init__(self.words)
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from autodata.serving.wire.faults import Fault, HttpError
+from autodata.serving.wire.faults import BadShape, Fault, HttpError
 
 REFUSALS = frozenset({400, 413, 422})  # the endpoint is up and refuses this very request
 
@@ -46,7 +46,7 @@ _OVERFLOW = (
     r"|exceeds? the (?:maximum number of tokens|configured limit)|longer than the|input length"
     r"|`inputs` (?:tokens|must have)|max_?(?:completion_?|new_?|output_?)?tokens\W{0,3}(?:value|must be|exceed)"
     r"|max_(?:completion_|new_)?tokens\W{1,4}(?:or \W?max_completion_tokens\W{1,3})?is too large"
-    r"|maximum allowed number of output tokens|invalid max_tokens|reduce the length"
+    r"|maximum allowed number of output tokens|invalid max_tokens|reduce the length|request too large"
 )
 _FILTER = (
     r"content[ _-]?filter|content management policy|responsible ?ai|moderation|moderated|flagged"
@@ -56,33 +56,62 @@ _NO_CREDIT = (
     r"insufficient[ _](?:quota|credits?|balance|funds)|exceeded your current quota|credit balance|out of credits"
     r"|more credits|billing|payment required|spend(?:ing)? limit|budget has been exceeded|add credit"
 )
+# A busy provider behind a gateway that answers with another status than 429.
+_THROTTLED = r"throttl|too many (?:requests|tokens, please wait)|rate (?:limit )?(?:is )?exceeded|rate limit reached"
+_WRONG_KEY = r"api[ _-]?key (?:is )?(?:not valid|invalid|not found|expired)|(?:invalid|incorrect|wrong) api[ _-]?key"
+_NO_MODEL = (
+    r"no models? (?:is )?loaded|model (?:is )?not (?:loaded|found|available|deployed)|model_not_(?:found|available)"
+    r"|unable to access (?:non-serverless )?model|(?:unknown|no such) model|invalid model(?: name| id|:)"
+    r"|model \S{1,80} (?:does not exist|not found)"
+)
 _DAILY = r"per[ _-]?day|daily|\brpd\b|\btpd\b|requestsperday|per[ _-]?month|monthly"
+BATCH_API = "the batch API says:"  # begins the words of every error of the Batch API itself
 _RUN_AGAIN = "then run the same command again: every answer is kept"
+_TOO_LONG = f"this is longer than patience_s allows; set requests_per_minute of this endpoint, or wait, {_RUN_AGAIN}"
+_CHECK_KEY = "check the key named by api_key_env"
 _ADD_CREDIT = f"add credit or raise the limit at the provider, {_RUN_AGAIN}"
 # The first rule that fits decides. An advice ends the error, so it names a key of the recipe.
 _RULES = (
+    # The model wrote no JSON or no call although it had to: another try may bring one (Groq).
+    _rule({400}, r"failed_generation|json_validate_failed|tool_use_failed", Kind.PASSING,
+          "the model does not keep to the form: name another one, or set structured_output or tool_choice to none"),
     _rule({400, 422}, r"max_completion_tokens.{0,40}instead|unsupported parameter.{0,20}max_tokens",
           Kind.CLOSED, "set max_tokens_key: max_completion_tokens of this endpoint"),
     _rule({*REFUSALS}, _OVERFLOW, Kind.OVERFLOW),
     _rule({400, 403, 422, 451}, _FILTER, Kind.FILTERED),
+    _rule({400, 429}, r"enqueued token", Kind.CLOSED,
+          f"wait until other batches have ended, or lower batch.requests of this endpoint, {_RUN_AGAIN}"),
     _rule({400, 402, 403, 429}, _NO_CREDIT, Kind.CLOSED, _ADD_CREDIT),
     _rule({402}, "", Kind.CLOSED, _ADD_CREDIT),
+    _rule({400, 404, 405, 413, 422, 501}, BATCH_API, Kind.CLOSED,
+          "leave out `batch` of this endpoint if the provider has no Batch API for this model"),
     _rule({429}, _DAILY, Kind.CLOSED, f"wait until the quota is renewed, or raise it at the provider, {_RUN_AGAIN}"),
-    _rule({429, 529}, "", Kind.BUSY,
-          f"this is longer than patience_s allows; set requests_per_minute of this endpoint, or wait, {_RUN_AGAIN}"),
-    _rule({401}, "", Kind.CLOSED, "check the key named by api_key_env"),
-    _rule({400, 404, 405, 422, 501}, r"tool_choice|tool[ _]?(?:use|call)|\btools\b|function call", Kind.CLOSED,
-          "set tool_choice: auto of this endpoint, name a model with tool calls, or set orchestrator=fixed"),
+    _rule({429, 529}, "", Kind.BUSY, _TOO_LONG),
+    _rule({400, 403, 500, 503}, _THROTTLED, Kind.BUSY, _TOO_LONG),
+    _rule({401}, "", Kind.CLOSED, _CHECK_KEY),
+    _rule({400, 403}, _WRONG_KEY, Kind.CLOSED, _CHECK_KEY),
+    _rule({404}, r"(?:handle|support) (?:all )?the requested parameters", Kind.CLOSED,
+          "leave out what the model does not know: sampling.temperature: null, sampling.top_p: null or "
+          "body: {seed: null} of this endpoint"),
+    _rule({400, 422}, r"tools with reasoning", Kind.CLOSED,
+          "set tool_choice: none or body: {reasoning_effort: none} of this endpoint, or orchestrator=fixed"),
+    _rule({400, 404, 405, 422, 501}, r"tool_choice|tool[ _-]?(?:use|calls?|choice)\b|\btools\b|function call",
+          Kind.CLOSED, "set tool_choice: auto or none of this endpoint, or orchestrator=fixed"),
     _rule({400, 422}, r"response_format|json_schema|(?:json|invalid) schema|structured output|guided", Kind.CLOSED,
-          "set structured_output of this endpoint to json_object or none"),
+          "set structured_output of this endpoint to another value: json_schema, json_object or none"),
     _rule({400, 422}, r"\bseed\b", Kind.CLOSED, "set body: {seed: null} of this endpoint, so that it is not sent"),
     _rule({400, 422}, r"temperature|top_p", Kind.CLOSED,
           "set sampling.temperature or sampling.top_p of this endpoint to null, so that it is not sent"),
     _rule({403}, "", Kind.CLOSED, "ask the provider for access to this model, or check the key named by api_key_env"),
+    _rule({400, 422}, _NO_MODEL, Kind.CLOSED, "check base_url and model"),
     _rule({404, 405, 410}, "", Kind.CLOSED, "check base_url and model"),
+    _rule({301, 302, 303, 307, 308}, "", Kind.CLOSED, "set base_url to the address after the redirection"),
     _rule({*REFUSALS}, "", Kind.REFUSED, "the endpoint is up and refuses this request"),
 )  # fmt: skip
 _PASSING = Meaning(Kind.PASSING, "is the server up? see models.endpoints in the recipe")
+_NO_COMPLETION = Meaning(
+    Kind.PASSING, "this is no chat completion: check base_url, and if it begins with data: set body: {stream: false}"
+)
 _ELSE = Meaning(Kind.REFUSED, "see models.endpoints in the recipe")
 _TRIED_AGAIN = {408, 409, 425}
 
@@ -90,7 +119,7 @@ _TRIED_AGAIN = {408, 409, 425}
 def interpret(fault: Fault) -> Meaning:
     """Say what an error means."""
     if not isinstance(fault, HttpError):
-        return _PASSING
+        return _NO_COMPLETION if isinstance(fault, BadShape) else _PASSING
     for rule in _RULES:
         if fault.status in rule.statuses and rule.pattern.search(fault.words):
             return rule.meaning

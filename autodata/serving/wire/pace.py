@@ -13,14 +13,14 @@ _TOLD_EVERY_S = 30.0  # the same wait is not reported more often
 
 
 class Pace:
-    """The rate of one endpoint. `limit` bounds its calls in flight, and never grows beyond `most` here.
+    """The rate of one endpoint. `limit` bounds its calls in flight, and never grows beyond its ceiling here.
 
     The limit follows additive increase, multiplicative decrease: a refusal (HTTP 429) shrinks it by a quarter, once
     for all calls that were in flight, and as many successes as it has places add one place.
     """
 
-    def __init__(self, endpoint: Endpoint, limit: Limit, most: int):
-        self._endpoint, self._limit, self._most = endpoint, limit, most
+    def __init__(self, endpoint: Endpoint, limit: Limit):
+        self._endpoint, self._limit = endpoint, limit
         self._resume_at = self._told_at = self._shrunk_at = float("-inf")
         self._next_request = self._next_token = float("-inf")
         self._last_success = time.monotonic()
@@ -38,22 +38,22 @@ class Pace:
         if self._endpoint.tokens_per_minute:
             self._next_token = max(time.monotonic(), self._next_token) + 60 * tokens / self._endpoint.tokens_per_minute
 
-    async def speed_up(self) -> None:
+    def speed_up(self) -> None:
         """Note a success, which may allow one more call at once."""
         self._last_success = time.monotonic()
         self._successes += 1
-        if self._limit.most < self._most and self._successes >= self._limit.most:
+        if self._limit.most < self._limit.ceiling and self._successes >= self._limit.most:
             self._successes = 0
-            await self._limit.set(self._limit.most + 1)
+            self._limit.set(self._limit.most + 1)
 
-    async def slow_down(self, seconds: float, who: str, words: str) -> bool:
+    def slow_down(self, seconds: float, who: str, words: str) -> bool:
         """Let all calls wait after a refusal; False if that exceeds the endpoint's patience_s."""
         now = time.monotonic()
         if seconds + now - self._last_success > self._endpoint.patience_s:
             return False
         if now > max(self._shrunk_at, self._resume_at):
             self._shrunk_at, self._successes = now + seconds, 0
-            await self._limit.set(shrink(self._limit.most))
+            self._limit.set(shrink(self._limit.most))
         self._resume_at = max(self._resume_at, now + seconds)
         if seconds >= 1 and now > self._told_at + _TOLD_EVERY_S:
             self._told_at = now

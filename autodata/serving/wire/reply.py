@@ -13,7 +13,7 @@ from autodata.serving.embedded import cache_folder
 from autodata.serving.measured import ENDED, read_outcome
 from autodata.serving.request import Request
 from autodata.serving.usage import read_usage
-from autodata.serving.wire.faults import BadShape
+from autodata.serving.wire.faults import BadShape, HttpError
 from autodata.serving.wire.markup import find_call
 from autodata.types import Message, Outcome, Reply
 
@@ -24,7 +24,7 @@ _NO_FIELDS: Mapping[str, object] = {}
 
 
 def read_reply(completion: Mapping[str, object]) -> Reply:
-    """Read a reply as it came, whatever its outcome. Raises BadShape."""
+    """Read a reply as it came, whatever its outcome. Raises BadShape, HttpError."""
     choice = _read_choice(completion)
     message = _as_mapping(choice.get("message"))
     written, thought = _read_content(message.get("content"))
@@ -46,15 +46,24 @@ def read_reply(completion: Mapping[str, object]) -> Reply:
 
 
 def _read_choice(completion: Mapping[str, object]) -> Mapping[str, object]:
-    """Return the first choice. A provider whose filter refuses the prompt sends an empty list of them."""
+    """Return the first choice. A provider whose filter refuses the prompt sends an empty list of them.
+
+    Raises BadShape, and HttpError for an error that stands where an answer should.
+    """
     choices = completion.get("choices")
     if choices == [] and ("id" in completion or "model" in completion):
         return {"message": _NO_FIELDS, "finish_reason": _FILTERED}
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+    if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
         raise BadShape(f"the reply has no choices: {str(completion)[:200]!r}")
-    if not isinstance(choices[0].get("message"), dict):
-        raise BadShape(f"the reply has no message: {str(choices[0])[:200]!r}")
-    return choices[0]
+    choice = next((choice for choice in choices if choice.get("index") == 0), choices[0])
+    if error := _as_mapping(
+        choice.get("error")
+    ):  # of the provider behind a gateway, which itself answers with HTTP 200
+        code = error.get("code")
+        raise HttpError(code if isinstance(code, int) and 400 <= code < 600 else 500, json.dumps(error))
+    if not isinstance(choice.get("message"), dict):
+        raise BadShape(f"the reply has no message: {str(choice)[:200]!r}")
+    return choice
 
 
 def _read_content(content: object) -> tuple[str, str]:

@@ -44,7 +44,7 @@ async def persist(send: Callable[[], Awaitable[T]], endpoint: Endpoint, pace: Pa
                 refusals += 1
                 seconds = read_wait(fault) or backoff(refusals)
                 words = f"HTTP {fault.status}, {fault.words[:SHOWN_CHARS]}"
-                if not await pace.slow_down(seconds, caller.who, words):
+                if not pace.slow_down(seconds, caller.who, words):
                     raise
             elif failures < endpoint.retries and _is_passing(fault):
                 failures += 1
@@ -54,7 +54,7 @@ async def persist(send: Callable[[], Awaitable[T]], endpoint: Endpoint, pace: Pa
                 raise
             caller.count_retry(fault)
         else:
-            await pace.speed_up()
+            pace.speed_up()
             return reply
 
 

@@ -1,0 +1,29 @@
+"""Estimates how long the steps take that call no model: ingest, data set, verification and tables."""
+
+from pathlib import Path
+
+from autodata.plan.workload import PRIORS
+from autodata.recipes.corpora import IngestRecipe
+
+
+def estimate_ingest(recipe: IngestRecipe) -> float:
+    """Estimate the seconds of an ingest."""
+    prior = PRIORS["ingest"][recipe.source]
+    hours = measure_corpus(recipe) / prior["gb_per_hour"] / (recipe.workers or prior["at_once"])
+    return PRIORS["commands"]["ingest"] + 3600 * hours
+
+
+def measure_corpus(recipe: IngestRecipe) -> float:
+    """Measure the files of a corpus in GB; those that are not on this machine have the size in priors.yaml."""
+    here = [Path(folder) for folder in (recipe.path, recipe.papers) if folder and Path(folder).exists()]
+    return sum(map(_measure, here)) / 1e9 if here else PRIORS["ingest"][recipe.source]["gb"]
+
+
+def _measure(path: Path) -> int:
+    """Count the bytes of a file, or of all files below a folder."""
+    return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
+
+
+def estimate_command(module: str) -> float | None:
+    """Look up the seconds of a command without models; None for one that has no entry in priors.yaml."""
+    return PRIORS["commands"].get(module.rpartition(".")[2])

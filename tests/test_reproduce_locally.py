@@ -1,0 +1,183 @@
+"""Tests autodata.reproduce --local: the steps in their order, the servers that they share, its record, and Ctrl-C."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from autodata.cluster import jobs
+from autodata.config import REPO
+from autodata.reproduce import follow
+from autodata.reproduce.finished import find_finished
+from autodata.reproduce.graph import Step, build
+from autodata.reproduce.local import StepFailed, make_command, run_all
+from autodata.reproduce.record import TABLES, VERIFY, Cost, Record, make_record, read_record
+from autodata.reproduce.reproduce import run_here
+from autodata.reproduce.request import read_request
+from autodata.reproduce.sharing import SharedServers, is_shared
+from autodata.run.folder import hold
+from autodata.run.records import RunError
+from autodata.serving.vllm import ServerError
+
+# A command that makes a run folder. It ends with the given status; "wait" waits for a Ctrl-C.
+COMMAND = """
+import pathlib, signal, sys, time
+folder, status = pathlib.Path(sys.argv[1]), sys.argv[2]
+folder.mkdir(parents=True, exist_ok=True)
+got = []
+signal.signal(signal.SIGINT, lambda *_: got.append("SIGINT"))
+(folder / "started").write_text("")
+while status == "wait" and not got:
+    time.sleep(0.01)
+time.sleep(0.2 * len(got))  # a second signal would come now
+(folder / "calls").open("a").write(" ".join([*sys.argv[3:], *got]) + "\\n")
+if status == "0":
+    (folder / "manifest.json").write_text('{"finished": "today"}')
+sys.exit(0 if status == "0" else 3)
+"""
+
+
+@pytest.fixture(autouse=True)
+def in_the_repository(monkeypatch, tmp_path):
+    monkeypatch.chdir(REPO)
+    (tmp_path / "a_command.py").write_text(COMMAND)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+def step(folder: Path, name: str, status: str = "0", *after: str) -> Step:
+    target = str(folder / name)
+    return Step("a_command", target, (target, status), tuple(f"a_command {folder / o}" for o in after), None)
+
+
+def record_of(folder: Path, steps: list[Step]) -> Record:
+    return make_record(folder / "record", steps, {s.name: Cost("x", 2, 3600.0) for s in steps}, find_finished(steps))
+
+
+def test_steps_run_in_their_order_and_are_skipped_the_second_time(tmp_path, capfd):
+    steps = [step(tmp_path, "a"), step(tmp_path, "b", "0", "a"), step(tmp_path, "c", "0", "b")]
+    run_all(steps, record_of(tmp_path, steps))
+    assert [(tmp_path / name / "calls").read_text() for name in "abc"] == ["\n"] * 3
+    times = [(tmp_path / name / "calls").stat().st_mtime for name in "abc"]
+    assert times == sorted(times)
+    assert "(3 of 3, after " in capfd.readouterr().out
+    run_all(steps, record_of(tmp_path, steps))
+    assert (tmp_path / "a" / "calls").read_text() == "\n", "it did not run again"
+    assert [line for line in capfd.readouterr().out.splitlines() if line.startswith("up to date: ")] == [
+        f"up to date: {s.name}" for s in steps
+    ]
+
+
+def test_a_step_that_fails_stops_the_others(tmp_path):
+    steps = [step(tmp_path, "a", "fails"), step(tmp_path, "b")]
+    with pytest.raises(StepFailed, match=r"a_command .*/a ended with exit code 3; give the same command again"):
+        run_all(steps, record_of(tmp_path, steps))
+    assert not (tmp_path / "b").exists()
+
+
+def test_two_of_these_commands_at_once_are_refused(tmp_path):
+    steps = [step(tmp_path, "a")]
+    record = record_of(tmp_path, steps)
+    with hold(record.folder), pytest.raises(RunError, match="another process works in it"):
+        run_all(steps, record)
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_ctrl_c_reaches_the_step_once_and_no_other_step_begins(tmp_path):
+    steps = [step(tmp_path, "a", "wait"), step(tmp_path, "b")]
+
+    def interrupt() -> None:
+        while not (tmp_path / "a" / "started").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    Thread(target=interrupt).start()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(StepFailed, match="stopped; give the same command again"):
+            run_here(steps, record_of(tmp_path, steps))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (tmp_path / "a" / "calls").read_text() == "SIGINT\n"
+    assert not (tmp_path / "b").exists()
+
+
+def test_status_shows_what_runs_here_and_what_waits(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "list_reasons", dict)
+    steps = [step(tmp_path, "a"), step(tmp_path, "b", "0", "a"), step(tmp_path, "c", "0", "b"), step(tmp_path, "d")]
+    record = record_of(tmp_path, steps)
+    run_all(steps[:1], record)
+    record.write()
+
+    def look() -> list[tuple[str, str]]:
+        _, standings = follow.look(record.folder)
+        return [(s.state, s.detail.replace(str(tmp_path), "runs")) for s in standings]
+
+    assert look() == [("finished", ""), ("to do", ""), ("to do", "after a_command runs/b"), ("to do", "")]
+    with hold(record.folder):
+        waits = ("waiting", "for a_command runs/b")
+        assert look() == [("finished", ""), ("running", ""), waits, waits]  # d waits for its turn
+        text = follow.write_standing(*follow.look(record.folder))
+    assert "2 h 00 min, 6.0 GPU-hours." in text
+
+
+def test_the_numbers_of_earlier_jobs_are_forgotten(tmp_path):
+    steps = [step(tmp_path, "a")]
+    record = record_of(tmp_path, steps)
+    (entry,) = record.steps.values()
+    record = record.change(type(entry)(entry.module, entry.target, (), entry.cost, job="7"))
+    run_all(steps, record)
+    assert [e.job for e in read_record(record.folder).steps.values()] == [""]
+
+
+def build_demo() -> dict[str, Step]:
+    steps = build(read_request(["recipes/demo"], "paper"))
+    return {step.arguments[0].removeprefix("recipes/demo/"): step for step in steps}
+
+
+def test_the_demo_is_a_graph_whose_steps_share_a_server_until_the_training():
+    steps = build_demo()
+    names = list(steps)
+    assert {s.module for s in steps.values()} == {
+        "autodata.generate",
+        "autodata.dataset",
+        VERIFY,
+        "training.grpo",
+        "eval.run",
+        TABLES,
+    }
+    servers = SharedServers(Path("none"))
+    servers._process, servers._step, servers._values = object(), steps["generate.yaml"], ["models.…=url"]
+    shared = ["generate_cot.yaml", "dataset.yaml", "runs/demo/dataset", "table1.yaml", "eval_base.yaml"]
+    assert names[1:6] == shared
+    led = [name for name in shared if servers.follow(steps[name], [])]
+    assert led == ["generate_cot.yaml", "eval_base.yaml"]  # the others ask nothing, and the server stays
+    assert is_shared(steps["generate.yaml"], [steps[name] for name in names[1:]])
+    assert not is_shared(steps["eval_trained.yaml"], [steps[name] for name in names[8:]])
+    assert make_command(steps["grpo.yaml"])[2:5] == [
+        "accelerate.commands.launch",
+        "--config_file",
+        "recipes/accelerate/cpu.yaml",
+    ]
+
+
+def test_servers_stop_before_a_training(monkeypatch):
+    steps, closed = build_demo(), []
+    servers = SharedServers(Path("none"))
+    servers._process, servers._step = object(), steps["generate.yaml"]
+    monkeypatch.setattr(servers, "close", lambda: closed.append(True))
+    assert servers.follow(steps["table1.yaml"], []) == []
+    assert not closed
+    assert servers.follow(steps["grpo.yaml"], []) == []
+    assert closed
+
+
+@pytest.mark.slow
+def test_a_server_that_does_not_start_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(REPO))
+    values = [f"runs={tmp_path}", "models.endpoints.small.server.weights=none/none"]
+    steps = build(read_request(["recipes/demo", *values], "paper"))
+    with pytest.raises(ServerError, match=r"no server; read the logs in .*servers"):
+        SharedServers(tmp_path).follow(steps[0], steps[1:])
