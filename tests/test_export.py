@@ -112,6 +112,27 @@ def test_only_the_named_formats_are_written_and_old_files_go(folder, monkeypatch
     assert files == {"agentic_test.pairs.jsonl": "", "agentic_train.pairs.jsonl": ""}
 
 
+def test_an_environment_is_written_only_if_it_is_asked_for(folder, monkeypatch, capsys):
+    assert call(monkeypatch, export, str(folder), "--as", "environment", "--name", "demo_tasks") == ""
+    assert "environment: 4 tasks, 64 stored attempts" in capsys.readouterr().out.replace("\n", "")
+    package = folder / "export/environment/demo_tasks"
+    assert {path.name for path in (folder / "export").iterdir()} == {"environment"}
+    assert (package / "compare_skills.py").read_text() == Path("autodata/domains/skills/compare.py").read_text()
+    tasks = [json.loads(line) for line in (package / "tasks.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert sorted(task["split"] for task in tasks) == ["test", "train", "train", "train"]
+    call(monkeypatch, export, str(folder))
+    assert not package.exists()
+
+
+@pytest.mark.parametrize("name", ["", "Demo", "a-b", "../x", "1a", "class"])
+def test_a_package_has_a_name_that_python_can_import(folder, monkeypatch, capsys, name):
+    monkeypatch.setattr(sys, "argv", ["export", str(folder), "--as", "environment", "--name", name])
+    with pytest.raises(SystemExit) as ended:
+        export.main()
+    assert ended.value.code == 2
+    assert "is no name of a package" in capsys.readouterr().err.replace("\n", " ")
+
+
 def test_a_run_that_was_made_again_is_an_error(folder, monkeypatch, tmp_path):
     write_lines = (tmp_path / "agentic/trajectories.jsonl").read_text().splitlines()[1:]
     (tmp_path / "agentic/trajectories.jsonl").write_text("".join(f"{line}\n" for line in write_lines))
