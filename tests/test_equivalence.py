@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autodata.domains.science import symbolic
-from autodata.domains.science.equivalence import find_final_answer, is_equal, read_formulas, unwrap
+from autodata.domains.science.compare import read_answer, unwrap
+from autodata.domains.science.equivalence import is_equal, read_formulas
 
 
 def equal(reference: str, answer: str) -> bool:
@@ -138,7 +139,7 @@ SLOW = {"a tower", "a large factorial", "deep brackets", "nested braces within t
     "text", [pytest.param(t, id=n, marks=pytest.mark.slow if n in SLOW else ()) for n, t in HOSTILE.items()]
 )
 def test_hostile_text_is_not_equal_and_the_next_question_is_answered(text):
-    assert not equal("x^2/2", find_final_answer(text))
+    assert not equal("x^2/2", read_answer(text))
     assert not equal("x^2/2", text)
     assert equal("x^2/2", r"\frac{x^2}{2}")
 
@@ -168,7 +169,7 @@ def test_comparisons_from_other_event_loops_and_many_at_once():
 
 @given(st.text(max_size=60))
 def test_any_text_is_read_without_an_error(text):
-    final = find_final_answer(text)
+    final = read_answer(text)
     assert len(final) <= len(text)
     assert unwrap(final) is not None
     read_formulas("x", final)
@@ -192,4 +193,4 @@ FINALS = [
 
 @pytest.mark.parametrize(("text", "final"), FINALS)
 def test_the_final_answer_is_found(text, final):
-    assert find_final_answer(text) == final
+    assert read_answer(text) == final

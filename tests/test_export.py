@@ -14,7 +14,7 @@ from autodata.data.formats import Task, write_messages, write_pair
 from autodata.loop import rubric
 from autodata.types import Attempt, Judgement, Message, Outcome, Round, Verdict
 from tests.helpers.commands import find_failure
-from tests.helpers.fake_runs import BAD, GOOD, a_round, candidate, demo_recipe, simple, trajectory, write_run
+from tests.helpers.fake_runs import BAD, GOOD, RuleOnly, a_round, candidate, demo_recipe, simple, trajectory, write_run
 
 DEMO = demo_recipe()
 PROPOSAL = candidate("what is it?")
@@ -30,7 +30,7 @@ def task(weak: list[Attempt], strong: list[Attempt], *more: Message) -> Task:
     round = Round(1, PROPOSAL, None, tuple(weak), tuple(strong), Verdict(True))
     arm = Arm("agentic", "run", (), DEMO.domain, {}, "", "")
     example = make_example(arm, simple("d", "what is it?", DEMO), a_round(1, PROPOSAL, DEMO), "CC0")
-    return Task(example, round, (Message("user", "what is it?"), *more))
+    return Task(example, round, (Message("user", "what is it?"), *more), RuleOnly(DEMO))
 
 
 PARTLY = (True, False, False)  # 2 of 3 points
@@ -110,6 +110,27 @@ def test_only_the_named_formats_are_written_and_old_files_go(folder, monkeypatch
     call(monkeypatch, export, str(folder), "--as", "pairs", "--margin", "2")
     files = {path.name: path.read_text() for path in (folder / "export").iterdir()}
     assert files == {"agentic_test.pairs.jsonl": "", "agentic_train.pairs.jsonl": ""}
+
+
+def test_an_environment_is_written_only_if_it_is_asked_for(folder, monkeypatch, capsys):
+    assert call(monkeypatch, export, str(folder), "--as", "environment", "--name", "demo_tasks") == ""
+    assert "environment: 4 tasks, 64 stored attempts" in capsys.readouterr().out.replace("\n", "")
+    package = folder / "export/environment/demo_tasks"
+    assert {path.name for path in (folder / "export").iterdir()} == {"environment"}
+    assert (package / "compare_skills.py").read_text() == Path("autodata/domains/skills/compare.py").read_text()
+    tasks = [json.loads(line) for line in (package / "tasks.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert sorted(task["split"] for task in tasks) == ["test", "train", "train", "train"]
+    call(monkeypatch, export, str(folder))
+    assert not package.exists()
+
+
+@pytest.mark.parametrize("name", ["", "Demo", "a-b", "../x", "1a", "class"])
+def test_a_package_has_a_name_that_python_can_import(folder, monkeypatch, capsys, name):
+    monkeypatch.setattr(sys, "argv", ["export", str(folder), "--as", "environment", "--name", name])
+    with pytest.raises(SystemExit) as ended:
+        export.main()
+    assert ended.value.code == 2
+    assert "is no name of a package" in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_a_run_that_was_made_again_is_an_error(folder, monkeypatch, tmp_path):

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autodata.domains.skills.compare import normalize
 from autodata.domains.skills.domain import strip_words
-from autodata.domains.skills.tasks import SKILLS, find_once, normalize
+from autodata.domains.skills.tasks import SKILLS, find_once
 
 
 def ask(skill: str, passage: str) -> dict[str, str]:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autodata.domains.skills.compare import normalize, read_answer
 from autodata.domains.skills.domain import LENGTHS, Domain, Option, find_open_options, find_sentences, strip_words
-from autodata.domains.skills.tasks import SKILLS, Task, normalize, read_answer
+from autodata.domains.skills.tasks import SKILLS, Task
 from autodata.loop.parsing import ParseError
 from autodata.recipes.domain import DomainConfig
 from autodata.types import Candidate, Criterion, Document, Failure, Round, Verdict

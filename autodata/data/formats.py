@@ -16,16 +16,17 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Task:
-    """An example with the round that it was made of, and the solver's prompt."""
+    """An example with the round that it was made of, the solver's prompt, and the domain that judges."""
 
     example: Example
     round: Round
     prompt: tuple[Message, ...]
+    domain: Domain
 
 
 def make_task(example: Example, round: Round, domain: Domain) -> Task:
     """Render the solver's prompt of an example."""
-    return Task(example, round, domain.solver_prompt(example.candidate))
+    return Task(example, round, domain.solver_prompt(example.candidate), domain)
 
 
 def write_messages(task: Task, with_reasoning: bool = False) -> Row | None:

@@ -70,8 +70,7 @@ class Agents:
         The judge sees the question and the criteria, but neither the reference answer nor the weights. After `asks`
         unreadable replies to a part there is no judgement at all, which is not a score of zero. Raises EndpointError.
         """
-        size = per_call or len(candidate.rubric)
-        parts = [candidate.rubric[i : i + size] for i in range(0, len(candidate.rubric), size)]
+        parts = split_rubric(candidate.rubric, per_call)
         try:
             read = await gather_all([self._judge_part(candidate, part, answer, seed, asks) for part in parts])
         except ParseError as error:
@@ -82,11 +81,15 @@ class Agents:
     async def _judge_part(
         self, candidate: Candidate, part: Sequence[Criterion], answer: str, seed: int, asks: int
     ) -> tuple[tuple[bool, ...], str]:
-        slots = {"question": candidate.question, "context": candidate.context, "answer": answer}
-        slots |= {"criteria": [c.text for c in part], "is_whole": len(part) == len(candidate.rubric)}
-        messages = self._prompts.render("judge", slots)
+        messages = self.render_judge(candidate, part, answer)
         request = Request(Role.JUDGE, messages, seed, schema=verdict_schema(len(part)))
         return await self.ask_until_read(request, lambda record: read_verdicts(record, len(part)), asks)
+
+    def render_judge(self, candidate: Candidate, part: Sequence[Criterion], answer: str) -> tuple[Message, ...]:
+        """Render the judge's prompt for some criteria of the rubric."""
+        slots = {"question": candidate.question, "context": candidate.context, "answer": answer}
+        slots |= {"criteria": [c.text for c in part], "is_whole": len(part) == len(candidate.rubric)}
+        return self._prompts.render("judge", slots)
 
     async def ask_until_read(self, request: Request, read: Callable[[Mapping[str, object]], T], asks: int) -> T:
         """Ask until `read` can read a reply, at most `asks` times; return what it made of it.
@@ -124,6 +127,12 @@ class Agents:
             repaired = repair_object(reply.content)
             self._client.accounts[role].counts["repaired_json"] += 1
             return repaired
+
+
+def split_rubric(rubric: Sequence[Criterion], per_call: int) -> list[Sequence[Criterion]]:
+    """Split a rubric into the parts that the judge is shown, `per_call` criteria each (0: all at once)."""
+    size = per_call or len(rubric)
+    return [rubric[i : i + size] for i in range(0, len(rubric), size)]
 
 
 def verdict_schema(count: int) -> dict[str, object]:

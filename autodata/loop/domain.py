@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from autodata.config import RecipeError
 from autodata.loop import acceptance, rubric
-from autodata.loop.agents import Agents, attempt_seed, gather_all
+from autodata.loop.agents import Agents, attempt_seed, gather_all, split_rubric
 from autodata.loop.directing.outline import Outline, make_outline
 from autodata.loop.parsing import ParseError, unwrap
 from autodata.loop.prompts import PromptSet
@@ -70,6 +70,29 @@ class Assessment:
     review: dict[str, object]
 
 
+@dataclass(frozen=True)
+class JudgeCall:
+    """One call to a judge: its messages, and the number of criteria whose verdicts it returns.
+
+    A number of 0 stands for one decision, `{"equivalent": true}`, on the only criterion.
+    """
+
+    messages: tuple[Message, ...]
+    criteria: int
+
+
+@dataclass(frozen=True)
+class Judging:
+    """Describes how a domain judges an answer, for environments that leave without the domain's code.
+
+    `compare` is a file that needs nothing but Python, or None. Its `read_answer` cuts out of an answer what the judge
+    is shown. Its `is_right` decides from the reference and that; where it returns None, the calls decide.
+    """
+
+    compare: Path | None
+    calls: tuple[JudgeCall, ...]
+
+
 class Domain(ABC):
     """Defines one kind of task. The first methods, abstract or overridable, are the hooks."""
 
@@ -126,6 +149,12 @@ class Domain(ABC):
     async def judge(self, candidate: Candidate, answer: str, seed: int) -> Judgement:
         """Judge which criteria an answer meets."""
         return await self.agents.judge(candidate, answer, seed, self.asks, self.config.criteria_per_call)
+
+    def describe_judging(self, candidate: Candidate, answer: str) -> Judging:
+        """Describe what `judge` does with an answer. A domain that overrides one of the two overrides both."""
+        parts = split_rubric(candidate.rubric, self.config.criteria_per_call)
+        calls = (JudgeCall(self.agents.render_judge(candidate, part, answer), len(part)) for part in parts)
+        return Judging(None, tuple(calls))
 
     async def assess(
         self, candidate: Candidate, weak: Sequence[Attempt], strong: Sequence[Attempt], rounds: Sequence[Round]

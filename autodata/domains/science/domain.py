@@ -3,8 +3,9 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from autodata.domains.science import equivalence
+from autodata.domains.science import compare, equivalence
 from autodata.loop import domain as base
 from autodata.loop import rubric
 from autodata.loop.agents import attempt_seed, make_object, make_text
@@ -13,7 +14,7 @@ from autodata.loop.directing.diagnosis import diagnose_last
 from autodata.loop.directing.outline import Outline
 from autodata.loop.parsing import ParseError, read_boolean, read_text
 from autodata.serving.request import Request
-from autodata.types import Attempt, Candidate, Criterion, Document, Failure, Judgement, Quality, Role, Round
+from autodata.types import Attempt, Candidate, Criterion, Document, Failure, Judgement, Message, Quality, Role, Round
 
 # Paper Fig. 15: the challengers start from varied angles. The angles are our choice. There are ten, so that batches of
 # four do not repeat the same four before the sixth batch.
@@ -116,16 +117,23 @@ class Domain(base.Domain):
 
     async def judge(self, candidate: Candidate, answer: str, seed: int) -> Judgement:
         """Judge right or wrong (paper Sec. 3.3). The judge decides unless algebra shows that the answers are equal."""
-        final = equivalence.find_final_answer(answer)
+        final = compare.read_answer(answer)
         if await equivalence.is_equal(candidate.reference_answer, final):
             return rubric.judge(candidate.rubric, [True], "equal to the reference, by algebra")
-        slots = {"question": candidate.question, "reference": candidate.reference_answer, "answer": final}
-        request = Request(Role.JUDGE, self.prompts.render("equivalence_judge", slots), seed, schema=VERDICT)
+        request = Request(Role.JUDGE, self._render_judge(candidate, final), seed, schema=VERDICT)
         try:
             is_equal, reason = await self._decide(request, "equivalent")
         except ParseError as error:
             return Judgement(None, None, f"judge failed: {error}")
         return rubric.judge(candidate.rubric, [is_equal], reason)
+
+    def describe_judging(self, candidate: Candidate, answer: str) -> base.Judging:
+        """Describe `judge` without its algebra, which needs a process of its own; so the judge is asked more often."""
+        return base.Judging(Path(compare.__file__), (base.JudgeCall(self._render_judge(candidate, answer), 0),))
+
+    def _render_judge(self, candidate: Candidate, final: str) -> tuple[Message, ...]:
+        slots = {"question": candidate.question, "reference": candidate.reference_answer, "answer": final}
+        return self.prompts.render("equivalence_judge", slots)
 
     async def _decide(self, request: Request, key: str) -> tuple[bool, str]:
         return await self.agents.ask_until_read(request, lambda record: read_decision(record, key), self.asks)
@@ -149,7 +157,7 @@ def read_decision(record: Mapping[str, object], key: str) -> tuple[bool, str]:
 def find_faults(document: Document, candidate: Candidate) -> list[str]:
     """List the faults that make a proposal unfit whatever a model says about it (paper Fig. 15)."""
     question = normalize(candidate.question)
-    answer = re.sub(r"[${}]", "", equivalence.unwrap(candidate.reference_answer)).strip()
+    answer = re.sub(r"[${}]", "", compare.unwrap(candidate.reference_answer)).strip()
     checks = {
         "the question repeats a sample": question in normalize(document.text),
         "the answer is a bare integer, which can be guessed": _INTEGER.fullmatch(answer),
@@ -194,7 +202,5 @@ def _count(attempts: Sequence[Attempt]) -> str:
 
 def _list_wrong(attempts: Sequence[Attempt]) -> list[str]:
     """List the commonest wrong final answers (paper Fig. 15, step 4: read the attempts to see why)."""
-    wrong = Counter(
-        equivalence.find_final_answer(a.answer)[:MAX_ANSWER] for a in attempts if a.judgement.met == (False,)
-    )
+    wrong = Counter(compare.read_answer(a.answer)[:MAX_ANSWER] for a in attempts if a.judgement.met == (False,))
     return [answer for answer, _ in wrong.most_common(SHOWN_ANSWERS) if answer]

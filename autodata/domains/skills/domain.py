@@ -4,9 +4,12 @@ import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from autodata.domains.skills.tasks import PUNCTUATION, SKILLS, Task, normalize, read_answer
+from autodata.domains.skills import compare
+from autodata.domains.skills.compare import PUNCTUATION, is_right, read_answer
+from autodata.domains.skills.tasks import SKILLS, Task
 from autodata.loop import domain as base
 from autodata.loop import rubric
 from autodata.loop.agents import make_object
@@ -82,7 +85,11 @@ class Domain(base.Domain):
         return Quality(True, "", candidate.hash)
 
     async def judge(self, candidate: Candidate, answer: str, seed: int) -> Judgement:
-        return rubric.judge(candidate.rubric, [read_answer(answer) == normalize(candidate.reference_answer)])
+        return rubric.judge(candidate.rubric, [is_right(candidate.reference_answer, read_answer(answer))])
+
+    def describe_judging(self, candidate: Candidate, answer: str) -> base.Judging:
+        """Describe `judge`, which compares two texts and asks nobody."""
+        return base.Judging(Path(compare.__file__), ())
 
     def privileged(self, document: Document, candidate: Candidate) -> str:
         """Write an answer sheet: some sentences about the passage with their right ends, the asked one among them."""
@@ -104,7 +111,7 @@ def _pick(record: Mapping[str, object], key: str, choices: Sequence[Any]) -> Any
 
 def is_readable(answer: str) -> bool:
     """Return True if a solver can give this answer: a quotation mark within a word would end it too early."""
-    return read_answer(answer) == normalize(answer)
+    return is_right(answer, read_answer(answer))
 
 
 def find_sentences(text: str) -> list[str]:

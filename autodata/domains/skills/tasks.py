@@ -4,14 +4,12 @@ A skill takes the words of a passage and returns every beginning of its kind tha
 the passage has no such beginning.
 """
 
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 
 Words = Sequence[str]  # at least four, without the punctuation around them
-PUNCTUATION = "\"'“”‘’()[]{}<>.,;:!?…*_-–—"  # stripped from both ends of a word
 MAX_BACKWARDS = 7  # letters; a longer word written backwards would not fit the budget of an answer
 NUMBERED = ("first", "second", "third", "fourth")
 
@@ -185,15 +183,3 @@ SKILLS: dict[str, Skill] = {
     "which comes first": ask_which_first,
     "alphabet": ask_alphabet,
 }
-
-
-def read_answer(text: str) -> str:
-    """Return what stands before the closing quotation mark, as `normalize` leaves it."""
-    return normalize(re.split('[”"]', text, maxsplit=1)[0])
-
-
-def normalize(answer: str) -> str:
-    """Strip the punctuation around every word and lower the case, unless the whole answer is in capitals."""
-    words = [word.strip(PUNCTUATION) for word in answer.split()]
-    plain = " ".join(word for word in words if word)
-    return plain if len(plain) > 1 and plain.isupper() else plain.casefold()
