@@ -1,4 +1,5 @@
 # make demo: the whole chain on this machine's CPU, for real.   make ingest-demo: samples of all forms of corpora → documents.
+# make replay: the demo's published runs, made again from stored replies.
 # make study: compares data made by the loop with data made without it, over SEEDS; resumes; uses a GPU with GPU=1.
 # make test: the tests. All set up what they need; all are quick the second time.
 SHELL := /bin/bash
@@ -13,7 +14,7 @@ export TOKENIZERS_PARALLELISM := false
 
 .PHONY: help setup demo replay study ingest-demo test lint clean
 help:
-	@echo "make demo [DOCS=folder] · make study [SEEDS='0 1 2'] [GPU=1] · make ingest-demo · make test · make lint · make clean"
+	@echo "make demo [DOCS=folder] · make replay · make study [SEEDS='0 1 2'] [GPU=1] · make ingest-demo · make test · make lint · make clean"
 	@echo "make setup installs for the CPU into .venv · make setup GPU=1 [DRIVER=…] installs for CUDA into .venv-gpu"
 
 setup: $(if $(filter-out 0 no false,$(GPU)),.venv-gpu/.ready,$(STAMP))
