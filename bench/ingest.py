@@ -98,7 +98,7 @@ def write_opinions(folder: Path, megabytes: int, seed: int) -> None:
 
 def ingest(recipe: str, folder: Path, *arguments: str) -> list[str]:
     shutil.rmtree(folder / "run", ignore_errors=True)
-    values = [f"path={folder / 'files'}", f"run={folder / 'run'}", "s2orc.english=false", *arguments]
+    values = [f"path={folder / 'files'}", f"run={folder / 'run'}", "s2orc.english=false", "keep_rows=null", *arguments]
     if (folder / "papers").exists():
         values.append(f"papers={folder / 'papers'}")
     return [sys.executable, "-m", "autodata.corpora.ingest", f"recipes/ingest/ingest_{recipe}.yaml", *values]
