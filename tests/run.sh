@@ -19,5 +19,5 @@ if ! have; then
 fi
 .venv/bin/python -m pytest -n 2
 # Two at a time, except the tests that start vLLM, which takes all cores. PyTorch gets one core of the two.
-OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 -m "($marked) and not vllm and not long"
-.venv/bin/python -m pytest -m "($marked) and vllm and not long"
+OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 -m "($marked) and not vllm"
+.venv/bin/python -m pytest -m "($marked) and vllm"
