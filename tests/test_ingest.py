@@ -340,3 +340,13 @@ def test_a_recipe_keeps_the_languages_that_it_names(run, tmp_path: Path):
     manifest = run("own", texts, "quality.languages=[en]")
     assert (manifest["kept"], manifest["dropped"]) == (1, {"another language": 1})
     assert read_dropped(tmp_path / "run") == {("two.txt", 1, "another language")}
+
+
+def test_a_shard_is_linked_and_copied_where_there_are_no_links(tmp_path: Path, monkeypatch):
+    shard, link, copy = tmp_path / "shard", tmp_path / "link", tmp_path / "copy"
+    shard.write_text("rows")
+    ingest._link(str(shard), str(link))
+    assert link.samefile(shard)
+    monkeypatch.setattr(ingest.os, "link", lambda *_: (_ for _ in ()).throw(OSError("no links here")))
+    ingest._link(str(shard), str(copy))
+    assert copy.read_text() == "rows" and not copy.samefile(shard)
