@@ -70,6 +70,7 @@ def test_only_workers_that_no_user_starts_read_their_arguments_by_hand():
     assert [p.stem for p in FILES if "sys.argv" in p.read_text("utf-8")] == [
         "__main__",  # what stands behind the name of a command belongs to that command
         "pdf",
+        "check",  # of an exported environment, which has a package of its own
         "symbolic",
     ]
 

@@ -386,3 +386,13 @@ def test_a_benchmark_that_is_missing_is_an_error_before_anything_is_read(run, tm
     with fails("decontaminate: .*nowhere.jsonl: no .jsonl"):
         run("own", SAMPLES / "own", f"decontaminate=[{tmp_path / 'nowhere.jsonl'}]")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_shard_is_linked_and_copied_where_there_are_no_links(tmp_path: Path, monkeypatch):
+    shard, link, copy = tmp_path / "shard", tmp_path / "link", tmp_path / "copy"
+    shard.write_text("rows")
+    ingest._link(str(shard), str(link))
+    assert link.samefile(shard)
+    monkeypatch.setattr(ingest.os, "link", lambda *_: (_ for _ in ()).throw(OSError("no links here")))
+    ingest._link(str(shard), str(copy))
+    assert copy.read_text() == "rows" and not copy.samefile(shard)
