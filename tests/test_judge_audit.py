@@ -465,7 +465,10 @@ def test_a_run_that_is_not_finished_or_of_another_kind_is_refused(tmp_path, audi
     write_run(tmp_path / "generation", finished=None)
     assert "not finished; run python -m autodata.generate again" in audit(always_stored)[0]
     write_run(tmp_path / "dataset", kind="dataset")
-    assert "a run of dataset" in audit(always_stored, f"generation={tmp_path / 'dataset'}")[0]
+    assert (
+        "a run of kind dataset; name one of kind generate"
+        in audit(always_stored, f"generation={tmp_path / 'dataset'}")[0]
+    )
 
 
 def test_text_of_documents_cannot_break_the_page(tmp_path, audit):
