@@ -74,7 +74,7 @@ def go_on(args: list[str]) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "lost"), [(signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGKILL, 32)])
 def test_a_run_that_was_interrupted_repeats_no_stored_call(tmp_path, number, lost):
-    """`lost`: calls that may be in flight (4 documents with 8 attempts), of which a kill -9 loses those without reply."""
+    """A kill -9 loses the calls in flight that have no reply yet: at most 4 documents with 8 attempts each."""
     write_documents(tmp_path / "docs", 32)
     with fake_server(play_slowly) as server:
         args = arguments(tmp_path, server.url, "processes=2", "documents_in_flight=4")
