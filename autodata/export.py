@@ -13,6 +13,7 @@ The answers come from the runs that the data set was made of, so these have to b
 import argparse
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -30,17 +31,17 @@ FORMATS = ("messages", "pairs", "prompts")
 Write = Callable[[Task], Row | None]
 
 
-def export(dataset: Path, writers: dict[str, Write]) -> list[tuple[Path, int, int]]:
+def export(dataset: Path, writers: dict[str, Write], domain: Path | None = None) -> list[tuple[Path, int, int]]:
     """Write every format of every arm and split; return each file with its rows and how many examples gave none.
 
-    Raises RunError, RecipeError.
+    `domain` is a user's folder whose code may be run. Raises RunError, RecipeError.
     """
     require_finished(str(dataset), "python -m autodata.dataset")
     examples = sorted(read_records(dataset / EXAMPLES, EXAMPLE), key=lambda e: (e.arm, e.split, e.provenance.run))
     written = []
     with fresh_folder(dataset, "export") as folder:
         for (arm, split), group in groupby(examples, key=lambda e: (e.arm, e.split)):
-            tasks = _open_tasks(dataset, list(group))
+            tasks = _open_tasks(dataset, list(group), domain)
             for name, write in writers.items():
                 rows = [row for task in tasks if (row := write(task)) is not None]
                 path = folder / f"{arm}_{split}.{name}.jsonl"
@@ -49,12 +50,12 @@ def export(dataset: Path, writers: dict[str, Write]) -> list[tuple[Path, int, in
     return written
 
 
-def _open_tasks(dataset: Path, examples: Sequence[Example]) -> list[Task]:
+def _open_tasks(dataset: Path, examples: Sequence[Example], own: Path | None) -> list[Task]:
     """Read the rounds of one arm's examples. Raises RunError if one is missing."""
     tasks: list[Task] = []
     for run, group in groupby(examples, key=lambda e: e.provenance.run):
         arm = open_arm(dataset, examples[0].arm, run)
-        domain = load(arm.domain, None)
+        domain = load(replace(arm.domain, path=str(own), run_code=True) if own else arm.domain, None)
         rounds = {(t.document_id, r.number): r for t in arm.trajectories for r in t.rounds}
         for example in group:
             if (round := rounds.get((example.document_id, example.round))) is None:
@@ -69,6 +70,7 @@ def _read_arguments() -> argparse.Namespace:
     parser.add_argument("--as", dest="formats", nargs="+", choices=FORMATS, default=FORMATS, help="all if not given")
     parser.add_argument("--reasoning", action="store_true", help="add the solvers' reasoning, as reasoning_content")
     parser.add_argument("--margin", type=float, default=0.0, help="scores of a pair differ by more; default 0")
+    parser.add_argument("--domain", type=Path, metavar="FOLDER", help="your own domain, whose code is run")
     return parser.parse_args()
 
 
@@ -80,7 +82,8 @@ def main() -> None:
         "pairs": partial(write_pair, with_reasoning=options.reasoning, margin=options.margin),
         "prompts": write_prompt,
     }
-    for path, rows, left_out in export(options.dataset, {name: writers[name] for name in options.formats}):
+    chosen = {name: writers[name] for name in options.formats}
+    for path, rows, left_out in export(options.dataset, chosen, options.domain):
         print(f"{path}: {write_count(rows, 'row')}; {write_count(left_out, 'example')} without a fitting answer")
 
 

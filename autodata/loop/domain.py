@@ -279,7 +279,7 @@ def load(config: DomainConfig, client: "Client | None", seed: int = 0) -> Domain
 def _run_code(path: Path, config: DomainConfig) -> ModuleType:
     """Run the code of a user's domain, but not where only a run folder names it. Raises RecipeError."""
     if not config.run_code:
-        advice = "it can come from anybody; read the code, then append domain.path=FOLDER to the command"
+        advice = "it can come from anybody; read it, then append domain.path=FOLDER (to export: --domain FOLDER)"
         raise RecipeError(f"{path}: a recipe in a run folder names this code, which is not run, because {advice}")
     text = path.read_bytes()
     module = ModuleType(f"own_domain_{hashlib.sha256(text).hexdigest()[:16]}")
