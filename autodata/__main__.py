@@ -19,6 +19,11 @@ COMMANDS = {
         ("hub", "autodata.corpora.hub", "download data sets of the Hugging Face Hub"),
         ("ingest", "autodata.corpora.ingest", "turn the files of a corpus into clean documents"),
     ],
+    "Your own domain": [
+        ("new-domain", "autodata.domains.new", "write the folder of a new domain, which runs at once"),
+        ("show-prompt", "autodata.domains.show_prompt", "print the prompts of a document without asking a model"),
+        ("scripted", "autodata.serving.scripted", "answer every role with made-up replies, to try things out"),
+    ],
     "Before a run": [
         ("config", "autodata.config", "print every value of a recipe, with the line that set it"),
         ("doctor", "autodata.doctor.examine", "check what would go wrong before it costs anything"),

@@ -172,15 +172,52 @@ def _require_foreign(schema: type, appended: list[Layer], recipe: str) -> None:
 
 def _with_domain(layers: list[Layer]) -> list[Layer]:
     """Put the domain's own domain.yaml beneath everything that the recipe says about the domain."""
-    with _name_in_errors("domain.name"):
-        names = [OmegaConf.select(layer.values, "domain.name") for layer in layers]
-    if not (name := next((n for n in reversed(names) if n), None)):
+    if folder := _find_last(layers, "domain.path"):
+        beneath = _read_own(Path(folder[1]), layers)
+    elif name := _find_last(layers, "domain.name"):
+        beneath = [_read_domain("name", name[1])]
+    else:
         return layers
-    path = REPO / "autodata" / "domains" / str(name) / "domain.yaml"
-    if not str(name).isidentifier() or not path.is_file():
+    if folder and is_resolved(Path(folder[0].name)):
+        OmegaConf.update(layers[-1].values, "domain.run_code", False)
+    return [*beneath, *_with_prompt_set(layers), *layers]
+
+
+def _find_last(layers: list[Layer], key: str) -> tuple[Layer, str] | None:
+    """Return the last of the layers that sets a key, and the value, unless that is null."""
+    unset = object()
+    with _name_in_errors(key):
+        found = [
+            (layer, v) for layer in layers if (v := OmegaConf.select(layer.values, key, default=unset)) is not unset
+        ]
+    return (found[-1][0], str(found[-1][1])) if found and found[-1][1] else None
+
+
+def _read_domain(key: str, name: str) -> Layer:
+    """Read the domain.yaml of a domain of the package. Raises RecipeError."""
+    path = REPO / "autodata" / "domains" / name / "domain.yaml"
+    if not name.isidentifier() or not path.is_file():
         domains = sorted(p.parent.name for p in path.parent.parent.glob("*/domain.yaml"))
-        raise RecipeError(f"domain.name={name}: no such domain; there are {', '.join(domains)}")
-    return [Layer(str(path), OmegaConf.create({"domain": _read(path)})), *_with_prompt_set(layers), *layers]
+        raise RecipeError(f"domain.{key}={name}: no such domain; there are {', '.join(domains)}")
+    return Layer(str(path), OmegaConf.create({"domain": _read(path)}))
+
+
+def _read_own(folder: Path, layers: list[Layer]) -> list[Layer]:
+    """Read the domain.yaml of a user's folder and, beneath it, that of the domain which it is like."""
+    if any(is_resolved(Path(layer.name)) for layer in layers):
+        return []  # the recipe in a run folder has every value, wherever the domain's folder is now
+    if not (folder / "domain.yaml").is_file():
+        advice = "name a folder that has one; `autodata new-domain NAME` writes one"
+        raise RecipeError(f"domain.path={folder}: no domain.yaml in it; {advice}")
+    own = _read(folder / "domain.yaml")
+    own.setdefault("name", folder.resolve().name)
+    layer = Layer(str(folder / "domain.yaml"), OmegaConf.create({"domain": own}))
+    if not (like := _find_last([layer, *layers], "domain.like")):
+        if (folder / "domain.py").is_file():
+            return [layer]
+        problem = "the folder has no domain.py, so it must say whose rules hold"
+        raise RecipeError(f"{folder}/domain.yaml: {problem}; write like: cs, or the name of another domain")
+    return [_read_domain("like", like[1]), layer]
 
 
 def _with_prompt_set(layers: list[Layer]) -> list[Layer]:

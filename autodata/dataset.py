@@ -85,7 +85,7 @@ def sift(arm: Arm, recipe: DatasetRecipe) -> tuple[list[Example], dict[str, int]
     """Make the examples of one arm that pass the final filter; also return how many remain after each stage."""
     limits, dropped, examples = arm.limits(recipe.filters), Counter[str](), []
     for trajectory, round in arm.list_chosen():
-        if stage := filters.find_stage(round, *limits):
+        if stage := filters.find_stage(round, *limits, arm.domain.source_words):
             dropped[stage] += 1
         else:
             examples.append(make_example(arm, trajectory, round, find_licence(trajectory, recipe.sources)))

@@ -16,6 +16,7 @@ import argparse
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from keyword import iskeyword
@@ -36,17 +37,17 @@ ENVIRONMENT = "environment"
 Write = Callable[[Task], Row | None]
 
 
-def export(dataset: Path, writers: dict[str, Write], package: str = "") -> list[str]:
+def export(dataset: Path, writers: dict[str, Write], package: str = "", domain: Path | None = None) -> list[str]:
     """Write every format of every arm and split, and the package if it has a name; return a line about each.
 
-    Raises RunError, RecipeError.
+    `domain` is a user's folder whose code may be run. Raises RunError, RecipeError.
     """
     require_finished(str(dataset), "python -m autodata.dataset")
     examples = sorted(read_records(dataset / EXAMPLES, EXAMPLE), key=lambda e: (e.arm, e.split, e.provenance.run))
     lines, everything = [], []
     with fresh_folder(dataset, "export") as folder:
         for (arm, split), group in groupby(examples, key=lambda e: (e.arm, e.split)):
-            tasks = _open_tasks(dataset, list(group))
+            tasks = _open_tasks(dataset, list(group), domain)
             lines += [_write_rows(folder / f"{arm}_{split}.{n}.jsonl", tasks, write) for n, write in writers.items()]
             everything += tasks if package else []
         if package:
@@ -63,12 +64,12 @@ def _write_rows(path: Path, tasks: Sequence[Task], write: Write) -> str:
     return f"{path}: {write_count(len(rows), 'row')}; {left_out} without a fitting answer"
 
 
-def _open_tasks(dataset: Path, examples: Sequence[Example]) -> list[Task]:
+def _open_tasks(dataset: Path, examples: Sequence[Example], own: Path | None) -> list[Task]:
     """Read the rounds of one arm's examples. Raises RunError if one is missing."""
     tasks: list[Task] = []
     for run, group in groupby(examples, key=lambda e: e.provenance.run):
         arm = open_arm(dataset, examples[0].arm, run)
-        domain = load(arm.domain, None)
+        domain = load(replace(arm.domain, path=str(own), run_code=True) if own else arm.domain, None)
         rounds = {(t.document_id, r.number): r for t in arm.trajectories for r in t.rounds}
         for example in group:
             if (round := rounds.get((example.document_id, example.round))) is None:
@@ -93,6 +94,7 @@ def _read_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--name", type=_read_name, default="autodata_tasks", help="of the package; default %(default)s"
     )
+    parser.add_argument("--domain", type=Path, metavar="FOLDER", help="your own domain, whose code is run")
     return parser.parse_args()
 
 
@@ -112,7 +114,8 @@ def main() -> None:
         "prompts": write_prompt,
     }
     chosen = {name: write for name, write in writers.items() if name in options.formats}
-    for line in export(options.dataset, chosen, options.name if ENVIRONMENT in options.formats else ""):
+    package = options.name if ENVIRONMENT in options.formats else ""
+    for line in export(options.dataset, chosen, package, options.domain):
         print(line)
 
 

@@ -256,3 +256,22 @@ def test_labels_are_read_in_any_case(write):
         "feedback": "look again",
     }
     assert verifier.read_quality(bare, material.CS[0]).reason == "CONTRADICTED look again"
+
+
+@pytest.mark.parametrize(
+    ("text", "is_found"),
+    [
+        ("What does this RFC demand of a client?", True),
+        ("Why does the RFC forbid a second retry?", True),
+        ("Which field would these internet-drafts add?", True),
+        ("Why do the authors forbid a second retry?", True),
+        ("An RFC says so. Why does the RFC forbid a second retry?", False),
+        ("Why does this paper tray jam?", False),
+        ("Why does a client wait?", False),
+        ("Which RFCx is it?", False),
+    ],
+)
+def test_a_domain_says_what_its_documents_are_called(text, is_found):
+    words = ["RFC", "internet-draft", "internet-drafts"]
+    assert bool(find_source_reference(proposal(text), words)) == is_found
+    assert bool(find_source_reference(proposal("Why does this (a.b) matter?"), ["(a.b)"])) is False

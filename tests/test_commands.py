@@ -39,6 +39,7 @@ RECIPES = {
     "eval.question_types": "recipes/science/question_types.yaml",
     "training.grpo": "recipes/cs/grpo.yaml",
 }
+NEEDS_NOTHING = ("autodata.fidelity", "autodata.serving.scripted")  # commands that run without any argument
 # They belong to developers, or are started by accelerate or Slurm.
 LEFT_OUT = {"autodata.fidelity", "training.grpo", "eval.campaign"}
 OPTIONS = {"autodata.publish": ["--to", "owner/name"]}  # options that a command requires
@@ -59,7 +60,7 @@ def call(monkeypatch, capsys):
 
 def list_required(call, name: str) -> list[str]:
     """List the names of the arguments that a command requires, in their order."""
-    if name == "autodata.fidelity":  # it takes no arguments and would write its page
+    if name in NEEDS_NOTHING:  # it would begin its work
         return []
     code, _, error = call(name)
     assert code == 2

@@ -1,7 +1,9 @@
 """Applies the final filter, in code, to the candidates that the loop accepted (paper Sec. 3.1)."""
 
+from collections.abc import Sequence
+
 from autodata.loop import rubric
-from autodata.loop.checks.sources import find_source_reference
+from autodata.loop.checks.sources import PAPER, find_source_reference
 from autodata.recipes.data import Filters
 from autodata.recipes.domain import Shape
 from autodata.types import Round
@@ -10,7 +12,7 @@ from autodata.types import Round
 STAGES = ("measured", "final check", "complete", "rubric", "context length", "no source reference")
 
 
-def find_stage(round: Round, shape: Shape, filters: Filters) -> str | None:
+def find_stage(round: Round, shape: Shape, filters: Filters, source_words: Sequence[str] = PAPER) -> str | None:
     """Return the first stage that drops a round, which must have a candidate; None if it passes all stages."""
     candidate, final = round.candidate, round.final  # the final check is that at generation, if there was one
     texts = [candidate.question, *(c.text for c in candidate.rubric)]
@@ -21,7 +23,7 @@ def find_stage(round: Round, shape: Shape, filters: Filters) -> str | None:
         "complete": all(text.strip() for text in texts),
         "rubric": not rubric.find_faults(candidate.rubric, shape) and any(c.weight > 0 for c in candidate.rubric),
         "context length": len(candidate.context.strip()) >= (filters.context_chars or 0),
-        "no source reference": not (filters.source_references and find_source_reference(candidate)),
+        "no source reference": not (filters.source_references and find_source_reference(candidate, source_words)),
     }
     return next((stage for stage in STAGES if not passed[stage]), None)
 

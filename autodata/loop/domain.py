@@ -1,11 +1,14 @@
 """Defines the base class of all domains. A domain overrides its hooks; everything else is the same for all."""
 
 import copy
+import hashlib
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from autodata.config import RecipeError
@@ -34,6 +37,7 @@ from autodata.types import (
 if TYPE_CHECKING:
     from autodata.serving.llm import Client
 
+CODE = "domain.py"  # in a user's folder, if it has rules of its own
 DOMAINS = Path(__file__).parent.parent / "domains"  # a folder each, and the templates that all share
 
 
@@ -291,8 +295,33 @@ class Domain(ABC):
 
 
 def load(config: DomainConfig, client: "Client | None", seed: int = 0) -> Domain:
-    """Load the class `Domain` of autodata/domains/<name>/domain.py. Without a client it asks nobody anything."""
-    return import_module(f"autodata.domains.{config.name}.domain").Domain(config, client, seed)
+    """Load the class `Domain` of a domain. Without a client it asks nobody anything. Raises RecipeError."""
+    own = Path(config.path, CODE) if config.path else None
+    if own and own.is_file():
+        return _run_code(own, config).Domain(config, client, seed)
+    name = config.like if config.path else config.name
+    if not name:
+        raise RecipeError(f"domain.path={config.path}: no {CODE} in it; name the folder that the domain is in now")
+    return import_module(f"autodata.domains.{name}.domain").Domain(config, client, seed)
+
+
+def _run_code(path: Path, config: DomainConfig) -> ModuleType:
+    """Run the code of a user's domain, but not where only a run folder names it. Raises RecipeError."""
+    if not config.run_code:
+        advice = "it can come from anybody; read it, then append domain.path=FOLDER (to export: --domain FOLDER)"
+        raise RecipeError(f"{path}: a recipe in a run folder names this code, which is not run, because {advice}")
+    text = path.read_bytes()
+    module = ModuleType(f"own_domain_{hashlib.sha256(text).hexdigest()[:16]}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # dataclasses look for the module of their class
+    # Not imported, because that would leave a __pycache__ in the folder, whose content identifies the run.
+    try:
+        exec(compile(text, path, "exec"), vars(module))
+    except Exception as error:
+        raise RecipeError(f"{path}: {type(error).__name__}: {error}") from error
+    if not isinstance(getattr(module, "Domain", None), type):
+        raise RecipeError(f"{path}: no class Domain in it; it extends that of another domain")
+    return module
 
 
 def solver_slots(candidate: Candidate, document: str) -> dict[str, object]:
@@ -301,15 +330,19 @@ def solver_slots(candidate: Candidate, document: str) -> dict[str, object]:
 
 def prompt_folders(config: DomainConfig) -> list[Path]:
     """List the folders that may hold a template, in order: the recipe's, the domain's, and the one that all share."""
-    folders = [DOMAINS / config.name / "prompts", DOMAINS / "prompts"]
-    return [Path(config.prompts), *folders] if config.prompts else folders
+    own = [Path(config.prompts)] if config.prompts else []
+    if config.path:
+        own += [Path(config.path) / "prompts"]
+    package = config.like if config.path else config.name
+    return [*own, *([DOMAINS / package / "prompts"] if package else []), DOMAINS / "prompts"]
 
 
 def hash_prompts(config: DomainConfig) -> str:
-    """Hash the content of all folders with templates, because a run depends on it. Raises RecipeError."""
+    """Hash all folders with templates, and the code of a user's domain: a run depends on them. Raises RecipeError."""
     if config.prompts and not Path(config.prompts).is_dir():
         raise RecipeError(f"domain.prompts={config.prompts}: no such folder")
-    return " ".join(map(hash_path, prompt_folders(config)))
+    code = [own] if config.path and (own := Path(config.path, CODE)).is_file() else []
+    return " ".join(map(hash_path, [*prompt_folders(config), *code]))
 
 
 def cut_text(text: str, at_most: int | None) -> str:

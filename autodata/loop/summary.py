@@ -12,6 +12,7 @@ from autodata.run.folder import Run
 from autodata.run.records import TRAJECTORIES, RunError, iterate_records, join_in_order
 from autodata.serving.costs import LEDGER, Ledger, tell_usd
 from autodata.serving.measured import tell_outcomes
+from autodata.serving.scripted import is_made_up
 from autodata.stats.writing import write_count, write_duration, write_percent
 from autodata.types import TRAJECTORY, Document, Failure, Trajectory
 
@@ -112,6 +113,8 @@ def describe(facts: Mapping[str, Any]) -> str:
         "same question",
         *tell_outcomes(facts["outcomes"]),
     ]
+    if is_made_up(facts.get("models", {}).values()):
+        lines.insert(0, "MADE UP: a scripted server answered for the models, so these numbers mean nothing")
     if reasons := summary["fixed_orchestrator_took_over"]:
         share = f"{sum(reasons.values())} of {summary['documents']} documents"
         last = f"the most frequent last refusal: {next(iter(reasons))}"

@@ -49,7 +49,11 @@ class Shape:
 class DomainConfig:
     """Says how a domain's tasks are made and tested. The defaults are in the domain's own domain.yaml."""
 
-    name: str = MISSING
+    name: str = MISSING  # a folder of autodata/domains, or a name of your own for the domain in `path`
+    path: str | None = operational(None)  # folder of a domain outside the package; identified by its content
+    like: str | None = None  # the domain of the package whose rules, templates and thresholds that folder begins with
+    # The code in `path` is run. A recipe in a run folder never does that, unless the command names the folder again.
+    run_code: bool = operational(True)
     prompts: str | None = None  # folder that replaces the domain's own templates; may bring a rubric shape
     mutable_prompts: list[str] = field(default_factory=list, metadata=OPERATIONAL)  # meta-optimisation may edit these
     # The roles that the domain asks. A domain that judges in code needs no judge.
@@ -76,6 +80,8 @@ class DomainConfig:
     document_chars: int | None = None  # longer documents are cut at a paragraph; None: whole
     context_chars: int = 0  # a shorter context fails the final filter
     question_chars: int | None = None  # a longer question is flagged (legal)
+    # What a document is called: a question that speaks of "this paper" cannot be answered without it.
+    source_words: list[str] = field(default_factory=lambda: ["paper", "study", "manuscript", "preprint"])
 
 
 @dataclass

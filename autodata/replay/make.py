@@ -148,6 +148,8 @@ def _find_hindrance(kind: str, recipe: Any) -> str:
         return "it was searched for texts of benchmarks, which the pack does not hold"
     if kind == "eval" and (recipe.prbench or recipe.principia):
         return "it asks the problems of a benchmark, which the pack does not hold"
+    if kind in ("generate", "eval") and recipe.domain.path:
+        return "its domain is a folder of its own, which the pack does not hold"
     if kind == "generate" and recipe.documents.shard:
         return "it is a part of a run"
     return ""

@@ -72,7 +72,7 @@ def _run(step: Step, folder: Path) -> None:
     # A pack comes from elsewhere: whatever its recipe says, it writes here and asks nobody.
     safe = [f"output={step.name}.md", "runs=."] if step.kind == "table" else [f"run={step.name}"]
     if step.kind in ("generate", "eval"):
-        safe += ["models.replay=true"]
+        safe += ["models.replay=true", "domain.path=null"]  # a folder would bring code
     if step.kind == "generate":
         safe += ["journal=null", "fork=null"]
     command = [sys.executable, "-m", COMMANDS[step.kind], step.recipe, *safe]

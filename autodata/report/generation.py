@@ -20,6 +20,7 @@ from autodata.report.yields import KNOBS, MeasuredRound, Yields, measure
 from autodata.run.records import ERRORS, LINE, iterate_records
 from autodata.run.snapshot import read_snapshot
 from autodata.serving import journal
+from autodata.serving.scripted import is_made_up
 from autodata.stats.writing import write_count, write_usd
 from autodata.types import TRAJECTORY, Role
 
@@ -47,6 +48,7 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         overview=overview,
         costs=list_costs(overview, ledger),
         has_ledger=bool(ledger),
+        is_made_up=is_made_up(manifest.get("models", {}).values()),
         scatters={
             name: (overview.scatter(name, preset), list_attempt_bounds(preset))
             for name, preset in sorted(domain.presets.items(), key=lambda p: p[0] != domain.preset)

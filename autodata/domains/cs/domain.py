@@ -48,7 +48,7 @@ class Domain(base.Domain):
     async def check_quality(self, document: Document, candidate: Candidate, attempt: int = 0) -> Quality:
         """Check what code can count, then ask the verifier. Raises JudgeFailed if its replies are unreadable."""
         faults = rubric.find_faults(candidate.rubric, self.shape)
-        faults += verifier.find_faults(candidate, self.config.context_chars)
+        faults += verifier.find_faults(candidate, self.config.context_chars, self.config.source_words)
         if faults:
             return Quality(False, "; ".join(faults), candidate.hash, {"checked_by": "code"})
         slots = {"document": document.text, "candidate": candidate, "hints": verifier.find_hints(candidate)}

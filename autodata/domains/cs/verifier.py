@@ -1,7 +1,7 @@
 """Reads the quality verifier's checks (paper Fig. 9), and makes the checks that code can make first."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from autodata.loop.agents import make_object, make_text
@@ -9,7 +9,7 @@ from autodata.loop.checks.addressing import SPEAKS_OF_SOLVERS, list_hints, speak
 from autodata.loop.checks.leaks import find_leaks
 from autodata.loop.checks.lint import find_faults as find_rubric_faults
 from autodata.loop.checks.lint import lint
-from autodata.loop.checks.sources import find_source_reference
+from autodata.loop.checks.sources import PAPER, find_source_reference
 from autodata.loop.parsing import ParseError
 from autodata.types import Candidate, Quality
 
@@ -35,11 +35,11 @@ SCHEMA = make_object({**_CHECKS, "feedback": {"type": "string", "maxLength": MAX
 _ENGLISH_SHARE = 0.7  # a question with a smaller share of ASCII letters is not English
 
 
-def find_faults(candidate: Candidate, context_chars: int = 0) -> list[str]:
+def find_faults(candidate: Candidate, context_chars: int = 0, source_words: Sequence[str] = PAPER) -> list[str]:
     """List the faults that make a candidate unfit whatever a verifier says about it."""
     shown = f"{candidate.context}\n{candidate.question}"
     ascii_share = fmean([c.isascii() for c in shown if c.isalpha()] or [0])
-    length, source = len(candidate.context.strip()), find_source_reference(candidate)
+    length, source = len(candidate.context.strip()), find_source_reference(candidate, source_words)
     checks = {
         SPEAKS_OF_SOLVERS: speaks_of_solvers(shown),
         "the question is not in English": ascii_share < _ENGLISH_SHARE,
