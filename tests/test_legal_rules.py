@@ -46,6 +46,9 @@ SENTENCES = yaml.safe_load((Path(__file__).parent / "golden" / "legal_sentences.
         ("in the 1900s", ["a year from 1800 to 1939"]),
         ("since 1939,", ["a year from 1800 to 1939"]),
         ("since 1940", []),
+        ("I hold 1850 shares", []),
+        ("the sale of 1850 shares", []),
+        ("The 1925 rulings held", ["a year from 1800 to 1939"]),
         ("for $1850, 1,850 or 1850.50 a month, unit 21850", []),
     ],
 )
@@ -57,6 +60,16 @@ def test_patterns_on_both_sides(text, hits):
 @pytest.mark.parametrize("text", SENTENCES["honest"])
 def test_what_a_client_could_say_is_no_fault(text):
     assert not post_filter.inspect(text, None).flags
+
+
+@pytest.mark.parametrize("text", ["My mother was born in 1935.", "I run a club founded in 1911, and it owes tax."])
+def test_an_age_that_a_client_may_name_is_only_a_hint(text):
+    findings = post_filter.inspect(text, None)
+    assert not findings.flags and findings.hints
+
+
+def test_a_year_of_rulings_is_a_fault():
+    assert post_filter.inspect("The 1925 rulings held that the land was public.", None).flags
 
 
 @pytest.mark.parametrize("text", SENTENCES["cheating"])

@@ -34,10 +34,9 @@ _DELIMITERS = re.compile(r"(?<!\\)\$\$?|\\[()\[\]]")
 _ENDS_NONE = re.compile(r"(?<= )\$(?!\$)|\$(?=[0-9])")  # a price: no formula ends so
 _SHORT = 2  # a rest of so few letters may stand behind a tab by itself, as in "\tan apple"
 # Rests of commands that begin a line as words or names of their own: "uses\nless memory", "\ne.g.", "\nu = 3".
-_RELATIONS = frozenset(
-    ["e", "eq", "i", "less", "parallel", "mid", "sim", "prec", "succ", "cong"]
-)  # these stand between two operands
-_LINES = _RELATIONS | frozenset(["u", "eg", "um", "exists"])
+# These stand between two operands.
+_RELATIONS = frozenset({"e", "eq", "i", "less", "parallel", "mid", "sim", "prec", "succ", "cong"})
+_LINES = _RELATIONS | frozenset({"u", "eg", "um", "exists"})
 _NO_WORDS = re.compile(r"(?:\\t|\t)ext\w{0,2}\{[^{}]*\}|\\[A-Za-z]+|[\b\f\n\r\t][A-Za-z]+")
 _WORD = re.compile(r"[A-Za-z]{3}")
 _ENDED_LINE = re.compile(r"\\\\\s*\n")

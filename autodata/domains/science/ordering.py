@@ -9,31 +9,7 @@ from itertools import combinations
 
 _SYMBOL = re.compile(r"(?:\\(?P<command>[A-Za-z]+)|[A-Za-z])(?:_(?:\{[^{}]*\}|[A-Za-z0-9]))?")
 _NUMBERS = frozenset({"e", "i", r"\pi", r"\hbar", r"\infty"})
-_NO_SYMBOLS = frozenset(
-    [
-        "frac",
-        "dfrac",
-        "tfrac",
-        "sqrt",
-        "cdot",
-        "left",
-        "right",
-        "exp",
-        "ln",
-        "sin",
-        "cos",
-        "tan",
-        "cot",
-        "sec",
-        "csc",
-        "sinh",
-        "cosh",
-        "tanh",
-        "arcsin",
-        "arccos",
-        "arctan",
-    ]
-)
+_FUNCTIONS = re.compile(r"[dt]?frac|sqrt|cdot|left|right|exp|ln|(?:arc)?(?:sin|cos|tan)h?|cot|sec|csc")
 _SIGN = re.compile(r"[-+]")
 _NUMERATOR = re.compile(r"\\[dt]?frac\s*$")
 
@@ -55,7 +31,7 @@ def needs_commuting(*formulas: str) -> bool:
 
 def _list_symbols(formula: str) -> Iterator[str]:
     for match in _SYMBOL.finditer(formula):
-        if match["command"] not in _NO_SYMBOLS and match[0] not in _NUMBERS:
+        if not _FUNCTIONS.fullmatch(match["command"] or "") and match[0] not in _NUMBERS:
             yield match[0]
 
 

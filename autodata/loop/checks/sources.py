@@ -5,19 +5,27 @@ import re
 from autodata.types import Candidate
 
 _SOURCE = r"(?:paper|authors?|study|manuscript|preprint)"
+# In the third person, where a noun that follows would make another sentence: "the article lists" may be a page's.
+_REPORTS = (
+    r"(?:proposes|reports|shows|finds|claims|argues|concludes|presents|introduces|evaluates|demonstrates|discusses"
+    r"|suggests)"
+)
 _REPORTING = (
     r"(?:propos|report|show|find|found|claim|argu|conclud|present|introduc|describ|evaluat|observ|demonstrat|discuss"
     r"|state"
     r"|note|suggest|mention|say|said|write|wrote|explain|list|cite|refer|measur|test|compare|use|call|motivat)\w{0,4}"
 )
 _ALWAYS = re.compile(
-    r"\b(?:this|present|said) (?:paper|manuscript|preprint|study)\b"
+    r"\b(?:this|present|said) (?:paper|manuscript|preprint|study)\b(?! (?:group|room|area|hall|session))"
     r"|\bin this work\b(?=\s*(?:[,.;:?!)]|$|(?:we|it|they|the|our|is|are|was|were|has|have|one)\b))"
-    r"|\b(?:(?:section|figure|table|appendix|equation|theorem|lemma)\s*\(?\d|(?-i:Sec\.|Eqs?\.)\s*\(?\d|fig\.\s*\(?\d"
+    # "the table 10 times" and "we figure 3 ways" count something
+    r"|(?<!\bthe )\b(?:(?:section|figure|table|appendix|equation|theorem|lemma)\s*\(?\d"
+    r"(?![\d.]* (?:times?|ways?|rows?|bytes?|to \d|or \d))|(?-i:Sec\.|Eqs?\.)\s*\(?\d|fig\.\s*\(?\d"
     r"|(?-i:Table|TABLE|Section|SECTION|Figure|FIGURE|Fig\.|Appendix|APPENDIX)\s*(?-i:[IVX]+)\b"
     r"|(?:appendix|section)\s*(?-i:[A-H])\b)"
-    r"|\bas (?:shown|described|discussed|reported|seen|stated) in\b"
-    r"(?! the (?:context|question|scenario|problem|setting)\b)"
+    r"|\bas (?:shown|described|discussed|reported|seen|stated) in the "
+    r"(?:paper|article|study|appendix|abstract|introduction|text|manuscript|figures?|plots?|tables?|sections?|previous"
+    r"|document|experiments?)\b"
     r"|\b(?:titled|entitled)\s*[:,]?\s*[\"'“‘]",
     re.IGNORECASE,
 )
@@ -25,9 +33,11 @@ _ALWAYS = re.compile(
 _NOUN = re.compile(
     rf"\b(?:the|these|that) (?P<noun>{_SOURCE})\b(?!['’]?s? (?:of|who|that|whose|tray|trail|feed|jam|size|form|ballot"
     rf"|clip"
-    r"|machine|mill|cup|bag|group|arm|cohort|protocol|participants?|field|list|index|page|id|name|record)s?\b)"
-    rf"|\b(?:the|this) (?P<article>article)s?\b(?=['’]s\b|\s(?:\w{{1,12}}\s)?{_REPORTING}\b(?! (?:by|to|in|on|at|for"
-    rf"|with)\b))",
+    r"|machine|mill|cup|bag|group|arm|cohort|protocol|participants?|field|list|index|page|id|name|record|note|towel|room"
+    rf"|hall|plan|session)s?\b)(?!(?<=authors) (?:can|could|may|must|are|were|edit|get|earn|upload)\b)"
+    rf"|(?:\b(?:do|does|did) |\b)(?:the|this) (?P<article>article)s?\b(?=['’]s (?:\w{{1,12}} )?(?:claim|finding|result"
+    rf"|conclusion|experiment|method|argument|author|evaluation|proposal|approach)s?\b|\s(?:\w{{1,12}}\s)?{_REPORTS}\b"
+    rf"|(?<=(?:does|.did) the article) (?:\w{{1,12}} )?{_REPORTING}\b)",
     re.IGNORECASE,
 )
 
