@@ -203,6 +203,13 @@ def test_half_a_review_is_none(change, reason):
         ("4 of 5 are reasonable, 80 % good", False),
         ("meets 4 criteria of 15", False),
         ("0.11 to 0.14", False),
+        ("Attempt 2 is best", False),
+        ("attempts 1, 2 and 4 are weak", False),
+        ("ranges from 0 to 1", False),
+        ("scores between 0 and 1", False),
+        ("a mean of 3", False),
+        ("Attempt 2 misses criterion 4", True),
+        ("attempts 1 and 2, criteria 3 and 4", True),
     ],
 )
 def test_adjectives_and_counts_name_no_criterion(text, names):
