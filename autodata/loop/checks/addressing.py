@@ -33,6 +33,7 @@ _CERTAIN = (
     rf"^(?:for|in) {_THIS},? {_SOLVER} {_MUST}\b",
     rf"\b(?:if|when|unless|since|because|as) you(?:'re| are) (?:only )?(?:an? |the )?"
     rf"(?:{_SOLVER}|(?:small |large )?language model|llm)\b(?! (?:of|in|for|that)\b)(?=[^.?!]*[,;:])",
+    rf"\b{_SOLVER} {_MUST} (?:answer|respond|reply) (?:wrongly|incorrectly|badly|poorly|at random) here\b",
     rf"^unless you are (?:an? |the )?{_SOLVER}\b",
     rf"\bas (?:an? |the ){_SOLVER}, you\b|\byou, (?:as )?(?:an? |the ){_SOLVER},",
     rf"^(?:note|hint|reminder|warning|advice|instruction|message)s? (?:for|to) (?:all |any |the )?{_SOLVER}\s?[:,]",
