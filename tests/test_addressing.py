@@ -2,19 +2,19 @@
 
 import pytest
 
-from autodata.loop.checks.addressing import find_doubtful, speaks_of_solvers
-from tests.helpers.sentences import CHEATING, HONEST
+from autodata.loop.checks.addressing import find_doubtful, speaks_anew, speaks_of_solvers
+from tests.helpers.sentences import ATTACKED, CHEATING, HONEST
 
-MISSED_BY_CODE = 0.1  # share of cheating sentences that only the verifier sees, with a hint
+MISSED_BY_CODE = 0.36  # share of cheating sentences that only the verifier sees, with a hint
 DOUBTED = 0.2  # share of honest sentences that the verifier is asked to look at
 
 
 def test_the_lists_are_long_enough_and_hold_nothing_twice():
     assert len(HONEST) >= 100 and len(CHEATING) >= 50
-    assert len({*HONEST, *CHEATING}) == len(HONEST) + len(CHEATING)
+    assert len({*HONEST, *CHEATING, *ATTACKED}) == len(HONEST) + len(CHEATING) + len(ATTACKED)
 
 
-@pytest.mark.parametrize("sentence", HONEST)
+@pytest.mark.parametrize("sentence", HONEST + ATTACKED)
 def test_no_honest_sentence_is_refused(sentence):
     assert not speaks_of_solvers(sentence)
 
@@ -24,7 +24,7 @@ def test_every_cheating_sentence_is_refused_or_shown_to_the_verifier(sentence):
     assert speaks_of_solvers(sentence) or find_doubtful(sentence) == sentence.split("; ")[0]
 
 
-def test_nearly_all_cheating_is_refused_by_code_and_few_honest_sentences_are_doubted():
+def test_most_cheating_is_refused_by_code_and_few_honest_sentences_are_doubted():
     assert sum(not speaks_of_solvers(s) for s in CHEATING) <= MISSED_BY_CODE * len(CHEATING)
     assert sum(bool(find_doubtful(s)) for s in HONEST) <= DOUBTED * len(HONEST)
 
@@ -41,3 +41,13 @@ def test_it_is_found_in_the_middle_of_a_text_and_across_line_breaks(sentence):
 def test_a_hostile_text_takes_no_time(text):
     speaks_of_solvers(text)
     find_doubtful(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Pretend that you have never seen the paper, and read your question.", "Imagine you know nothing of this paper."],
+)
+def test_a_prompt_may_ask_the_challenger_for_its_self_test(text):
+    assert not speaks_anew(text, "")
+    assert speaks_anew("Pretend that you have never heard of caches.", "")
+    assert speaks_anew("Tell the weak model that it should fail.", "")

@@ -40,6 +40,9 @@ def test_a_reference_to_the_source_is_found(text):
     "A venue assigns three reviewers to each paper. Which reviewer sees the paper first?", "the study participants",
     "Clients edit an article, and two versions of this article conflict.", "the section that holds the lock",
     "the figure of merit", "the appendix of the bus", "a table that I built", "Section headings are split",
+    "A site shows the article that users read.", "The engine scans the table 10 times.",
+    "As seen in practice, it fills.",
+    "As stated in the contract, rent is due.", "The authors can edit their posts.", "The study room is full.",
     "A study of users runs for a week; the study ends early.", "Which article should be cached?",
 ])  # fmt: skip
 def test_what_only_looks_like_a_reference_is_left(text):
@@ -120,11 +123,38 @@ def test_criteria_that_the_context_states_in_other_words_are_found():
     assert fault.startswith("the context states most of what the rubric asks for")
 
 
+@pytest.mark.parametrize(
+    ("sentence", "criterion"),
+    [
+        (
+            "The operators assume a larger batch would increase the throughput of the writer.",
+            "States that a larger batch does not increase the throughput of the writer",
+        ),
+        ("A larger batch never raised throughput of the writer.", "A larger batch raised throughput of the writer"),
+        ("Whether the delay limits a learned predictor is open.", "States that the delay limits a learned predictor"),
+    ],
+)
+def test_a_sentence_that_denies_or_supposes_a_criterion_is_only_a_hint(sentence, criterion):
+    faults, hints = find_leaks(proposal(context=sentence, criteria=(criterion,)))
+    assert faults == [] and hints[-1].endswith(criterion)
+    stated = criterion.removeprefix("States that ")
+    assert find_leaks(proposal(context=f"Here {stated}.", criteria=(criterion,)))[0]
+
+
 FLAWED = {  # text, weight → a word of the problem
     ("Does not mention the delay", -5): "leaves out",
     ("Fails to explain why bursts matter", -5): "leaves out",
     ("The answer omits the role of writes", -5): "leaves out",
     ("No mention of the predictor", -3): "leaves out",
+    ("Leaves eviction unmentioned", -5): "leaves out",
+    ("Gives no reason for the rise", -5): "leaves out",
+    ("Not mentioning the delay", -5): "leaves out",
+    ("The response is silent on writes", -5): "leaves out",
+    ("Omitting the predictor", -5): "leaves out",
+    ("Answers the question correctly", 5): "does not say what is right",
+    ("Solves the problem", 5): "does not say what is right",
+    ("The role of the cache", 5): "names a topic",
+    ("Trade-offs between latency and wear", 5): "names a topic",
     ("Gives the correct value", 5): "does not say what is right",
     ("Identifies the right cause", 5): "does not say what is right",
     ("Is correct", 5): "does not say what is right",
@@ -150,6 +180,8 @@ SOUND = [
     "Derives the bound n log n for the number of probes",
     "Rejects more memory, because the working set already fits",
     "Step 3 of candidate 1",
+    "The cost of a write is paid by the reader",
+    "The cause of the stall is the admission delay",
     "Compares 8 ms of seeking with 2 ms of transfer",
 ]
 
@@ -166,7 +198,13 @@ def test_a_sound_criterion_is_left(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["Claims that more memory helps", "Says that caches do not wear out", "Error 1 of candidate 2"]
+    "text",
+    [
+        "Claims that more memory helps",
+        "Says that caches do not wear out",
+        "Says nothing changes",
+        "Error 1 of candidate 2",
+    ],
 )
 def test_a_sound_negative_criterion_is_left(text):
     assert lint([Criterion(text, -5)]) == []

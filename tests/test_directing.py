@@ -2,13 +2,16 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
+from autodata.domains.cs.feedback import gather_feedback
+from autodata.domains.science.domain import group_failures
 from autodata.loop.acceptance import describe_gate
 from autodata.loop.directing.calls import IllegalMove, read_call
 from autodata.loop.directing.diagnosis import diagnose, diagnose_last, excerpt
-from autodata.loop.directing.outline import WHOLE_CHARS, make_outline
+from autodata.loop.directing.outline import SECTION_CHARS, SHOWN_SECTIONS, WHOLE_CHARS, make_outline
 from autodata.loop.orchestrator import orchestrate_by_agent
 from autodata.recipes.domain import Gate
 from autodata.types import Attempt, Candidate, Criterion, Document, Failure, Judgement, Outcome, Reply, Round, Verdict
@@ -68,6 +71,18 @@ def test_what_was_never_measured_has_no_diagnosis():
     first = measured((attempt(0, 1, 1, 1, 0, 0),), (), number=1)
     assert diagnose_last([first, unread]).round == 1
     assert diagnose_last([]) is None
+
+
+def test_a_round_or_an_attempt_that_was_cut_off_shows_nothing_about_criteria():
+    cut = attempt(4, 0, 0, 0, 0, 0, outcome=Outcome.CUT_OFF)
+    strong = (attempt(3, 1, 1, 1, 0, 0), cut, cut)
+    weak = (attempt(0, 0, 1, 0, 0, 0),)
+    first, second = measured(weak, strong, number=1), measured(weak, (cut, cut), number=2)
+    assert diagnose(first).missed == diagnose(second).missed == ()
+    second = replace(second, verdict=Verdict(False, Failure.CUT_OFF, "2 of 2 strong attempts"))
+    assert diagnose_last([first, second]).round == gather_feedback([first, second])["diagnosis"].round == 1
+    assert group_failures([first, second])["diagnosis"].round == 1
+    assert diagnose_last([second]) is None
 
 
 def test_an_answer_cannot_leave_its_tags_and_a_long_one_keeps_its_end():
@@ -144,6 +159,19 @@ def test_a_short_document_is_shown_whole_and_an_opinion_without_headings_in_part
     assert [s.heading for s in make_outline(markdown).sections] == ["T", "Method", "4.2 Results"]
 
 
+def test_what_is_left_out_of_an_outline_or_a_section_is_announced():
+    heads = [
+        f"## Part {chr(65 + n // 26)}{chr(65 + n % 26)}\n\n{'It holds. ' * 20}" for n in range(SHOWN_SECTIONS + 2)
+    ]
+    assert "[2 more sections are not listed and cannot be read]" in make_outline("\n\n".join(heads)).text
+    assert "not listed" not in make_outline("\n\n".join(heads[:SHOWN_SECTIONS])).text
+    long, whole = (
+        make_outline(f"## One\n\n{'x' * n}\n\n## Two\n\nIt ends.") for n in (SECTION_CHARS + 5, SECTION_CHARS)
+    )
+    assert long.read(1).endswith("[the section goes on for 5 characters, which are not shown]")
+    assert whole.read(1).endswith("xxx")
+
+
 @pytest.mark.parametrize("text", ["\\section{" * 5_000, "{" * 50_000, "# " * 20_000, "\\author{" * 9_000 + "\\title"])
 def test_an_outline_of_hostile_text_ends(text):
     assert len(make_outline(text).text) <= 2 * len(text) + 100
@@ -171,6 +199,10 @@ READABLE = {
     "parameters": reply(content=json.dumps({"function": "propose", "parameters": ARGUMENTS})),
     "a nested function": reply(content=json.dumps({"function": NESTED})),
     "flat": reply(content=json.dumps({"name": "propose", **ARGUMENTS})),
+    "with a number": reply("functions.propose:0", json.dumps(ARGUMENTS)),
+    "as a call in text": reply(content=f"I think so.\npropose({json.dumps(ARGUMENTS)})"),
+    "as a call of Python": reply(content="functions.propose(diagnosis='d', instruction=\"i\")"),
+    "by its name": reply(content=json.dumps({"propose": ARGUMENTS})),
     "arguments alone": reply(content=json.dumps(ARGUMENTS)),
 }  # fmt: skip
 
@@ -179,6 +211,40 @@ READABLE = {
 def test_a_call_is_read_in_the_forms_in_which_models_write_it(written):
     found = read_call(written, ("propose",))
     assert (found.name, dict(found.texts), found.ignored) == ("propose", ARGUMENTS, "")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        'give_up({"diagnosis":"hopeless"})',
+        'give_up: {"diagnosis":"hopeless"}',
+        'functions.give_up:0 {"diagnosis":"hopeless"}',
+        'functions.give_up:0<|tool_call_argument_begin|>{"diagnosis":"hopeless"}',
+        'give_up(diagnosis="hopeless")',
+        '{"give_up": {"diagnosis": "hopeless"}}',
+    ],
+)
+def test_a_move_that_is_named_before_its_arguments_is_no_other_move(content):
+    found = read_call(reply(content=content), ("propose", "give_up"))
+    assert (found.name, found.texts["diagnosis"]) == ("give_up", "hopeless")
+    with pytest.raises(IllegalMove, match="give_up is not legal now"):
+        read_call(reply(content=content), ("propose",))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"I will not call give_up() yet.\n{CALL}",
+        json.dumps({"name": "propose", "arguments": {**ARGUMENTS, "diagnosis": "d"}, "note": "or give_up({})"}),
+    ],
+)
+def test_a_move_that_is_only_spoken_of_is_none(content):
+    assert read_call(reply(content=content), ("propose", "give_up")).name == "propose"
+
+
+def test_a_section_is_named_in_brackets():
+    assert read_call(reply(content="read(section=3)"), ("propose", "read")).section == 3
+    assert read_call(reply(content='What I read: {"diagnosis": "d"}'), ("propose", "read")).name == "propose"
 
 
 @pytest.mark.parametrize("arguments", ["null", "", "{}", '{"instruction": null}'])

@@ -104,6 +104,42 @@ def test_what_algebra_might_misread_is_left_to_the_judge(reference, answer):
     assert not equal(reference, answer)
 
 
+# The symbols may be operators or matrices, whose products have an order.
+COMMUTED = [
+    (r"\sigma_x\sigma_y", r"\sigma_y\sigma_x"),
+    ("pq-qp", "0"),
+    ("ba+1", "ab+1"),
+    ("(a+b)^2", "a^2+2ab+b^2"),
+    (r"\left(a+b\right)^2", "a^2+2ab+b^2"),
+    ("(a+b)(a-b)", "a^2-b^2"),
+    ("e^{a+b}", "e^a e^b"),
+    (r"\exp(a+b)", r"\exp(b)\exp(a)"),
+    (r"\frac{1}{ab}", r"\frac{1}{a}\frac{1}{b}"),
+    (r"1/(ab)", r"\frac{1}{a}\frac{1}{b}"),
+    (r"\sqrt{ab}", r"\sqrt{a}\sqrt{b}"),
+    ("aba", "a^2b"),
+    (r"\frac{a}{b}", r"\frac{1}{b}a"),
+]
+ORDERED = [
+    ("ab+1", "1+ab"),
+    ("x(a+b)", "xb+xa"),
+    ("(a+b)c", "ac+bc"),
+    (r"\frac{\hbar\omega}{2}", r"\omega\hbar/2"),
+    (r"\frac{a}{2b}", r"\frac{1}{2}\frac{a}{b}"),
+    ("(x+1)^2", "x^2+2x+1"),
+]
+
+
+@pytest.mark.parametrize(("reference", "answer"), COMMUTED)
+def test_equal_only_if_symbols_commute_is_left_to_the_judge(reference, answer):
+    assert not equal(reference, answer)
+
+
+@pytest.mark.parametrize(("reference", "answer"), ORDERED)
+def test_products_in_the_same_order_are_compared_by_algebra(reference, answer):
+    assert equal(reference, answer)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _impatient():
     """Starts one worker for the module, whose comparisons end after a second of CPU time."""

@@ -9,7 +9,7 @@ from autodata.domains.legal import post_filter
 from autodata.loop.checks.addressing import find_doubtful, speaks_of_solvers
 from autodata.loop.checks.sources import find_source_reference
 from autodata.types import Candidate
-from tests.helpers.sentences import CHEATING, HONEST
+from tests.helpers.sentences import ATTACKED, CHEATING, HONEST
 
 SENTENCES = yaml.safe_load((Path(__file__).parent / "golden" / "held_out_sentences.yaml").read_text(encoding="utf-8"))
 REFUSE = {
@@ -44,5 +44,5 @@ def test_the_verifier_is_shown_as_many_held_out_sentences_as_were_measured(name)
 
 def test_no_held_out_sentence_is_one_of_those_that_the_filters_were_tuned_on():
     tuned = yaml.safe_load((Path(__file__).parent / "golden" / "legal_sentences.yaml").read_text(encoding="utf-8"))
-    known = {*HONEST, *CHEATING, *tuned["honest"], *tuned["cheating"]}
+    known = {*HONEST, *CHEATING, *ATTACKED, *tuned["honest"], *tuned["cheating"]}
     assert not known & {text for texts in SENTENCES.values() for text in texts}

@@ -17,6 +17,8 @@ EATEN = [
     r"\[\not\in \forall n \ni \ne \neg \right) \rangle\]",
     r"Outside mathematics: \textbf{yes}, \theta, \frac12, \rightarrow, \nabla.",
     r"$x \binom{n}{r} \bigl( \boldsymbol{b} \rfloor \nu_i$",
+    r"$a \nless b$, \(l \nparallel m\), $p \nmid n$ and $E = h\nu$",
+    r"$$f(x) \ne 0 \text{ where it is}$$",
 ]
 LINES = [
     "First line.\nnot so, said the line.",
@@ -27,6 +29,13 @@ LINES = [
     "It costs $5 and\tan extra $",
     "A formula $a\nb$ over two lines, $x\n+ y$ as well.",
     "no control characters at all",
+    "Which policy uses\nless memory?",
+    "lines that are\nparallel, of\nmid size,\nsim and\nsucc",
+    "It costs $p and uses\nless memory than $q do",
+    r"$$" "\n" r"i\hbar \partial_t \psi = H\psi$$",
+    "$$\ne^{-x}$$ and $f =\ne^{-x}$ and \\[\nu = 3\\]",
+    "$$\\begin{aligned} a &= b \\\\\nu &= 3 \\end{aligned}$$",
+    "$$x = 1,\n\tu = 3$$",
 ]
 
 

@@ -46,6 +46,9 @@ SENTENCES = yaml.safe_load((Path(__file__).parent / "golden" / "legal_sentences.
         ("in the 1900s", ["a year from 1800 to 1939"]),
         ("since 1939,", ["a year from 1800 to 1939"]),
         ("since 1940", []),
+        ("I hold 1850 shares", []),
+        ("the sale of 1850 shares", []),
+        ("The 1925 rulings held", ["a year from 1800 to 1939"]),
         ("for $1850, 1,850 or 1850.50 a month, unit 21850", []),
     ],
 )
@@ -57,6 +60,16 @@ def test_patterns_on_both_sides(text, hits):
 @pytest.mark.parametrize("text", SENTENCES["honest"])
 def test_what_a_client_could_say_is_no_fault(text):
     assert not post_filter.inspect(text, None).flags
+
+
+@pytest.mark.parametrize("text", ["My mother was born in 1935.", "I run a club founded in 1911, and it owes tax."])
+def test_an_age_that_a_client_may_name_is_only_a_hint(text):
+    findings = post_filter.inspect(text, None)
+    assert not findings.flags and findings.hints
+
+
+def test_a_year_of_rulings_is_a_fault():
+    assert post_filter.inspect("The 1925 rulings held that the land was public.", None).flags
 
 
 @pytest.mark.parametrize("text", SENTENCES["cheating"])
@@ -190,6 +203,13 @@ def test_half_a_review_is_none(change, reason):
         ("4 of 5 are reasonable, 80 % good", False),
         ("meets 4 criteria of 15", False),
         ("0.11 to 0.14", False),
+        ("Attempt 2 is best", False),
+        ("attempts 1, 2 and 4 are weak", False),
+        ("ranges from 0 to 1", False),
+        ("scores between 0 and 1", False),
+        ("a mean of 3", False),
+        ("Attempt 2 misses criterion 4", True),
+        ("attempts 1 and 2, criteria 3 and 4", True),
     ],
 )
 def test_adjectives_and_counts_name_no_criterion(text, names):

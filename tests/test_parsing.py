@@ -154,6 +154,8 @@ def test_verdicts_by_number_are_read_as_a_list():
         ('In the form {x} or {scratchpad, …}: {"a": 1}', {"a": 1}),
         ('```json\n{"a": 1}\n```\nand then\n```json\n{"a": {"b": 2}}\n```', {"a": {"b": 2}}),
         ('{"a": 1} as in {"a": ', {"a": 1}),
+        ('{"a": 1} {}', {"a": 1}),
+        ("{}", {}),
     ],
 )
 def test_of_several_objects_the_last_whole_one_counts(text, value):
@@ -172,6 +174,11 @@ def test_a_part_of_a_broken_object_is_not_the_object():
 def test_a_reply_without_the_list_is_refused(text):
     with pytest.raises(ParseError, match="no list `verdicts`"):
         read_verdicts(json.loads(text), 1)
+
+
+@pytest.mark.parametrize(("met", "is_met"), [("Yes.", True), ("**No**", False), ("Not met.", False), ("1.0", True)])
+def test_a_boolean_may_be_a_word_with_marks(met, is_met):
+    assert read_verdicts(reply([{"criterion": 1, "met": met}]), 1)[0] == (is_met,)
 
 
 def test_a_reason_is_optional():
@@ -200,7 +207,7 @@ def test_what_is_not_json_at_all_is_not_repaired(text):
 
 
 @pytest.mark.parametrize(
-    ("value", "number"), [("+8", 8), (" -3 ", -3), ("−3", -3), ("–3", -3), (8.0, 8), (7, 7), ("0", 0)]
+    ("value", "number"), [("+8", 8), (" -3 ", -3), ("−3", -3), ("–3", -3), (8.0, 8), (7, 7), ("0", 0), ("8.0", 8)]
 )
 def test_weights_as_models_write_them(value, number):
     assert read_integer(value) == number

@@ -1,5 +1,7 @@
 """Holds the worked examples in the prompts to the rules that they are to show, and their length to a bound."""
 
+import json
+
 import pytest
 
 from autodata.domains.cs import verifier
@@ -7,7 +9,6 @@ from autodata.domains.legal import post_filter
 from autodata.loop import rubric
 from autodata.loop.checks.addressing import speaks_of_solvers
 from autodata.loop.checks.lint import find_faults, lint
-from autodata.loop.parsing import read_object
 from autodata.types import Document
 from tests.helpers import prompt_material as material
 from tests.helpers.golden_prompts import Recorder, load_domain
@@ -28,7 +29,7 @@ def render(name: str, examples: bool) -> str:
 def read_good(name: str):
     """Read the good example as the reply that it shows."""
     text = render(name, True).partition(GOOD)[2].partition(BAD)[0]
-    record = read_object(text.replace("\n", " "))  # the prompt breaks the lines of long texts
+    record = json.JSONDecoder().raw_decode(text.strip())[0]  # as strict as JSON is: a model copies its form
     labels = {"question_type": "decision", "reasoning_skills": ["causality"]}
     return load_domain(name, Recorder()).read_candidate(DOCUMENTS[name], {**labels, **record}, [], 1)
 

@@ -11,7 +11,7 @@ from autodata.types import Criterion
 
 MAX_CHARS = 20_000  # per field of a candidate
 MAX_CRITERION_CHARS = 2_000
-_INTEGER = re.compile(r"[+-]?[0-9]{1,4}")
+_INTEGER = re.compile(r"([+-]?[0-9]{1,4})(?:\.0{1,4})?")
 _MINUS = str.maketrans("\N{MINUS SIGN}\N{EN DASH}\N{NON-BREAKING HYPHEN}", "---")
 _OBJECT = re.compile(r"\{(?=\s*[\"}])")  # where a JSON object may begin; "{x}" is none
 _NEARLY_OBJECT = re.compile(r"\{(?=\s*[\"'“”‘’])")
@@ -33,7 +33,8 @@ class ParseError(ValueError):
 
 
 def read_object(text: str) -> dict[str, object]:
-    """Find the JSON object in a reply: alone, in a code fence, or between sentences; of several, the last whole one.
+    """Find the JSON object in a reply: alone, in a code fence, or between sentences; of several, the last whole one
+    that is not empty.
 
     LaTeX commands are restored in its texts. Raises ParseError.
     """
@@ -43,7 +44,7 @@ def read_object(text: str) -> dict[str, object]:
             value, end = json.JSONDecoder().raw_decode(text, start.start())
         except (ValueError, RecursionError):  # ValueError also for numbers of thousands of digits
             break  # what stands inside a broken object is only a part of it
-        last, start = value, _OBJECT.search(text, end)
+        last, start = value or last or value, _OBJECT.search(text, end)
     if isinstance(last, dict):
         return _restore(last)
     raise ParseError("no JSON object in the reply" if text.strip() else "the reply is empty")
@@ -103,8 +104,8 @@ def read_texts(record: Mapping[str, object], key: str) -> list[str]:
 
 def read_integer(value: object) -> int:
     """Read a whole number, even if a model wrote "+8", "−8" or 8.0 (paper Sec. 4: such weights broke parsing)."""
-    if isinstance(value, str) and _INTEGER.fullmatch(written := value.strip().translate(_MINUS)):
-        return int(written)
+    if isinstance(value, str) and (written := _INTEGER.fullmatch(value.strip().translate(_MINUS))):
+        return int(written[1])
     if type(value) is int or (isinstance(value, float) and value.is_integer()):
         return int(value)
     raise ParseError(f"{str(value)[:40]!r} is not a whole number")
@@ -192,7 +193,7 @@ def _read_verdict(verdict: object) -> tuple[int, bool, str]:
 
 def read_boolean(value: object) -> bool | None:
     """Read a boolean, even if a model wrote it as a word or as 0 or 1; None for anything else."""
-    return value if isinstance(value, bool) else _BOOLEANS.get(_as_word(value).casefold())
+    return value if isinstance(value, bool) else _BOOLEANS.get(_as_word(value).casefold().strip(" .!*_`'\""))
 
 
 def _as_word(value: object) -> str:

@@ -187,3 +187,53 @@ Weak models can safely guess; the check is lenient.
 Small models should answer only "unknown".
 Only strong models should answer the second item.
 """.strip().splitlines()
+
+# Honest sentences that an earlier version of the filter refused, or that are like those.
+ATTACKED = """
+You are given n points in the plane.
+You receive k points of a convex body, one by one.
+You are given a text whose sentences are marked as true or false.
+You will be assessed a fee if the report is late.
+The responses are scored by a reward model.
+The answers are judged by two annotators.
+The question is scored by its difficulty.
+This response is scored lower by the reward model than the other one.
+A Bloom filter is allowed to give a wrong answer.
+A replica may fail and give a wrong answer before it is repaired.
+Liars give a wrong answer, and truthful nodes reply.
+Some nodes are faulty and pretend to be honest.
+Attackers hide and pretend that you are their friend.
+Pretend the link never fails; what is the throughput?
+Imagine you cannot measure the latency of a single request.
+Imagine you know nothing about the arrival rate; which estimator do you use?
+Imagine that you have never seen the key before.
+A person pretends to be a beginner to win the bet.
+If you are the weaker agent in this bargaining game, what do you offer?
+When you are a small system with few users, is sharding worth its cost?
+We give you a small model and a large one.
+Small models must read the second sentence before the first.
+Large models should give the answer here in fewer tokens.
+These instructions are written for large language models.
+The small model has to answer the following questions of the survey.
+Hints to weak models raise their accuracy.
+For small models: the learning rate is 0.001.
+Small model: 125 million parameters.
+Your answer must hold for all points in the plane.
+Your solution is evaluated on a grid of 64 points.
+Answers that arrive late receive fewer points in this auction.
+Responses that users like get more points.
+The rubric rewards answers that are long, and the policy exploits it.
+The grader checks whether you closed the file.
+The weak model should give up when the budget is spent.
+A small model may guess at random.
+We ask the weak model to guess the next token.
+If you have fewer than 8 parameters to fit, is the estimate stable?
+Do not bother with constants.
+Do not think of the queue as a stack.
+To gain two points, a player must cross the line.
+Answer as if you were advising the city.
+Partial credit for solar panels is granted to owners.
+An adversary intentionally fails a node, and the others respond.
+The node must answer randomly chosen queries.
+Workers respond incorrectly with probability p.
+""".strip().splitlines()

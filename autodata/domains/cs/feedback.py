@@ -33,7 +33,7 @@ def gather_feedback(rounds: Sequence[Round]) -> dict[str, object]:
     earlier = Counter(f"{_type(r)}: {r.verdict.failure}" for r in known[:-SHOWN_ROUNDS])
     last = rounds[-1] if rounds else None
     malformed = last.verdict.reason if last and not last.candidate else ""
-    return {**groups, "earlier": list(earlier.items()), "diagnosis": diagnose_last(known), "malformed": malformed}
+    return {**groups, "earlier": list(earlier.items()), "diagnosis": diagnose_last(rounds), "malformed": malformed}
 
 
 def _describe(round: Round) -> dict[str, object]:

@@ -28,6 +28,10 @@ _COUNT = re.compile(  # numbers that count something and name no criterion: "4 o
     r"[0-9]+\s*(?:/|of|out of)\s*[0-9]+|[0-9]*\.[0-9]+|[0-9]+\s*%"
     r"|[0-9]+\s+(?:(?:weak|strong|real|separate)\s+)?"
     r"(?:points?|percent|per cent|attempts?|answers?|runs?|rollouts?|times|characters?)\b"
+    r"|(?:attempts?|answers?|runs?|rollouts?|rounds?|samples?|solvers?|step|part|no\.?)\s+#?[0-9]+"
+    r"(?:\s*(?:,|and|or|to|-|\N{EN DASH})\s*[0-9]+)*(?!\s*(?:,|and)?\s*criteri)"
+    r"|(?:from|between)\s+[0-9]+\s+(?:to|and)\s+[0-9]+"
+    r"|(?:scor\w+|averag\w+|mean|weighs?|weight|worth|gets?|got|reach\w*)\s+(?:of\s+|is\s+|only\s+|about\s+)*[-+]?[0-9]+"
     r"|[0-9]+\s+criteria(?:\s+(?:of|out of)\s+[0-9]+)?",
     re.IGNORECASE,
 )

@@ -64,13 +64,17 @@ _COUNTED = re.compile(  # four digits that are a sum, a quantity, a house number
     r"(?:day|week|month|year|night))"
     r"|\b\d{4}\s+(?:[NSEW]\.?\s+)?(?-i:(?:[A-Z][\w’'.-]*\s+){1,3}(?:Street|St|Avenue|Ave|Road|Rd|Lane|Ln|Drive|Dr"
     r"|Boulevard|Blvd|Court|Ct|Place|Way|Terrace|Square|Highway|Circle|Row)\b)"
-    r"|(?<!\bin )(?<!\bof )(?<!since )\b\d{4}\s+[a-rt-z][a-z]{2,}s\b",
+    # "1850 shares", but no "1925 rulings", which are of a year
+    r"|\b\d{4}\s+(?:shares|units|bonds|stocks|stones|seats|sheets|acres|tons|miles)\b"
+    r"|(?<!\bin )(?<!\bof )(?<!since )\b\d{4}\s+(?!rulings?\b|decisions?\b|cases?\b|opinions?\b|judg|holdings?\b"
+    r"|orders?\b|statutes?\b|laws?\b|acts?\b|amendments?\b|deeds?\b|wills?\b)[a-rt-z][a-z]{2,}s\b",
     re.IGNORECASE,
 )
 _OLD = re.compile(  # things of today that are old
     r"\b(?:deeds?|covenants?|easements?|plats?|surveys?|titles?|patents?|charters?|treaty|treaties|statutes?|acts?|laws?"
     r"|ordinances?|constitution|code|registered|recorded|dat(?:ed|es|ing)|built|buildings?|houses?|home|farm(?:house)?|barn"
-    r"|mill|church|bridge|cemetery|grand\w+|great-\w+|ancestors?|heirlooms?|antiques?|vintage|painting|piano|violin|coins?"
+    r"|mill|church|born|birth\w*|found(?:ed|ing|er)|established|incorporated|histor\w+|bridge|cemetery|grand\w+|great-\w+|ancestors?|heirlooms?"
+    r"|antiques?|vintage|painting|piano|violin|coins?"
     r"|stamps?|(?:a|the|his|her|last) will|trust|maps?|mine|dam|canal|railway|cars?)\b",
     re.IGNORECASE,
 )

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from autodata.domains.legal.packet import show_version
 from autodata.loop.agents import make_object, make_text
-from autodata.loop.directing.diagnosis import diagnose
+from autodata.loop.directing.diagnosis import diagnose_last
 from autodata.loop.parsing import ParseError, read_integer, read_items, read_rubric, read_text, read_texts
 from autodata.recipes.domain import Shape
 from autodata.types import Candidate, Criterion, Round
@@ -73,7 +73,7 @@ def gather_feedback(rounds: Sequence[Round]) -> dict[str, object]:
     refused = rounds[-1] if rounds and not rounds[-1].review else None
     return {
         "previous": previous,
-        "diagnosis": diagnose(last),
+        "diagnosis": diagnose_last(rounds),
         "rejected": refused.verdict.reason if refused else "",
         "refused": _show(refused.candidate) if refused and refused.candidate else None,
     }

@@ -184,10 +184,9 @@ def group_failures(rounds: Sequence[Round]) -> dict[str, list[object]]:
                     "reason": round.verdict.reason,
                 }
             )
-    told = [r for r in rounds if r.verdict.failure is not Failure.CUT_OFF]
     malformed = [r.verdict.reason for r in rounds[-SHOWN_FAILURES:] if not r.candidate][-1:]
     shown = {name: group[-SHOWN_FAILURES:] for name, group in groups.items()}
-    return {**shown, "diagnosis": diagnose_last(told), "malformed": malformed}
+    return {**shown, "diagnosis": diagnose_last(rounds), "malformed": malformed}
 
 
 def normalize(text: str) -> str:

@@ -1,7 +1,7 @@
 """Compares a final answer with the reference by algebra where that is safe.
 
 Algebra only ever says *equal*, and only about plain formulas that it cannot misread. The judge decides everything
-else: names, phrases, units, equations, matrices, unevaluated integrals.
+else: names, phrases, units, equations, matrices, unevaluated integrals, products in another order.
 """
 
 import re
@@ -9,6 +9,7 @@ from itertools import accumulate
 
 from autodata.domains.science import symbolic
 from autodata.domains.science.compare import is_right, normalize, unwrap
+from autodata.domains.science.ordering import needs_commuting
 
 MAX_FORMULA_CHARS = 300
 _TOKEN = re.compile(r"\\[A-Za-z]+|\\[{},;! ]|[A-Za-z]+|[0-9]+(?:\.[0-9]+)?|[-+*/^_(){}\[\],|! ]")
@@ -40,7 +41,7 @@ async def is_equal(reference: str, answer: str) -> bool:
     if is_right(reference, answer):
         return True
     pair = read_formulas(*(normalize(unwrap(text)) for text in (reference, answer)))
-    return pair is not None and await symbolic.CHECKER.is_equal(*pair)
+    return pair is not None and not needs_commuting(*pair) and await symbolic.CHECKER.is_equal(*pair)
 
 
 def read_formulas(reference: str, answer: str) -> tuple[str, str] | None:

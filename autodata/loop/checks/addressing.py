@@ -1,148 +1,105 @@
 """Finds texts that speak to the one who answers: a question must only pose its problem.
 
-Papers on language models speak of small and strong models all the time. So a sentence is refused for what it does: it
-tells a kind of solver what to do with this question, asks for acting or failing, or says how the answer is graded.
+Papers on language models speak of small and strong models all the time, and of graders, scores and pretending. So code
+refuses only a sentence that can mean nothing else: it tells a kind of solver what to do with this question, orders the
+reader to act or to fail, or says how this answer is graded. All else is a hint, and the verifier decides.
 """
 
 import re
 from collections.abc import Iterator
 
+from autodata.loop.checks.likely import LIKELY, UNSURE
+
 SPEAKS_OF_SOLVERS = "the text speaks of solvers or grading; it must only pose the problem"
 
-_SIZE = (
-    r"(?:(?:weak|strong|small|large|dumb|smart|big|tiny|cheap|basic|advanced|capable|limited|powerful|simple|fast"
-    r"|slow)"
-    r"(?:er|est)?|less(?:er)?(?:[ -]\w{1,12})?|more[ -]\w{1,12})"
+_SOLVER = (
+    r"(?:(?:weak|strong|small|large|smart|advanced|capable|limited|powerful)(?:er|est)?|less capable|more capable|ai"
+    r"|medium)(?:,? (?:or|and) (?:weak|strong|small|medium|large)(?:er)?)? (?:language |ai )?"
+    r"(?:solver|model|llm|assistant|chatbot)s?"
 )
-_KIND = r"(?:solver|model|llm|language model|assistant|ai|agent|chatbot|system|respondent|answerer|network)s?"
-_WHO = (
-    rf"(?:{_SIZE}(?:,? (?:or|and) {_SIZE})?[ -](?:\w{{1,12}}[ -])?{_KIND}"
-    r"|models? (?:with|of|under|below|above|over|up to) [^.?!]{0,25}parameters"
-    r"|(?:weak|strong)(?:er)? ones)"
+_THIS = r"(?:this (?:question|prompt|exercise)|the above question|your (?:answer|response|reply))"
+_MUST = (
+    r"(?:should|must|may|shall|need(?:s|ed)? (?:to|only)|please|(?:is|are) (?:free|allowed|expected|meant|told) to)"
 )
-_TASK = (
-    r"(?:(?:this|these|the (?:above|following|present)) (?:question|prompt|exercise|quiz|exam|instruction)s?|here\b"
-    r"|your (?:answer|response|reply)\b|(?:first|second|third|last|remaining|other) (?:half|part|item|sentence)s?"
-    r"(?! of (?!(?:this|the) (?:question|prompt|exercise|task)))|(?:the|its|their) answers? (?:blank|empty))"
+# Where an order to the reader begins: a sentence or a clause after a colon or dash, or "please" and "you must".
+_COMMAND = (
+    r"(?:(?:^|[:;\N{EN DASH}\N{EM DASH}(] ?)(?:(?:please|then|now|instead|just|simply),? )*"
+    r"|\bplease (?:just |simply )?|\byou (?:should|must) (?:then |just |simply )?)"
 )
-_DUTY = (
-    r"(?:should|must|may|need(?:s|ed)?(?: not| only)?|shall|ought to|had better|please|(?:is|are) (?:\w{1,10} )?"
-    r"(?:allowed|permitted|expected|free|supposed|asked|required|excused|instructed|advised|meant|told) to|(?:is|are) "
-    r"to"
-    r"|(?:can|could) (?=(?:safely |simply |just )?(?:skip|stop|ignore|guess|leave|omit|give up)))"
-)
-_ANSWERING = (
-    r"(?:answer|respond|reply|skip|guess|stop|refuse|decline|ignore|omit|leave|give|fail|write|say|attempt|try|reason"
-    r"|think|list|name|proceed|continue|assume|choose|pick|focus|state|use|output|end|finish|keep|limit|read|abstain"
-    r"|consider|work out|solve|complete)"
-)
-_BADLY = (
-    r"(?:wrong(?:ly)?|incorrect(?:ly)?|badly|poorly|at random|randomly|carelessly|vaguely|without (?:any )?"
-    r"(?:thinking|thought|reasoning|effort)|as (?:badly|poorly|vaguely) as)"
-)
-# Where an order to the reader can begin: a sentence, a clause, or after "you must".
-_ORDER = (
-    r"(?:^|[,:;–—(] ?|\b(?:then|please|just|simply|instead|to|and|you|you (?:should|must|may|can|shall|will|need to"
-    r"|are to)"
-    r"|you (?:should|must|may) (?:then|just|simply))\s)"
-)
-_SURE = (
+_IGNORANT = r"(?:(?:an? )?(?:novice|beginner|layperson|amateur|child|weak (?:model|solver))\b)"
+_CERTAIN = (
     # who is addressed, and what is instructed
-    rf"\b{_WHO}\b[^.?!]*\b{_DUTY}\b(?! (?:not )?be able)[^.?!]*\b{_ANSWERING}\b[^.?!]*\b{_TASK}",
-    rf"\b{_WHO}\b[^.?!]*\b(?:excused|exempt|spared|freed|barred)\b[^.?!]*\b{_TASK}",
-    rf"\b{_TASK}[^.?!]*\b{_WHO}\b[^.?!]*\b{_DUTY}\b(?! (?:not )?be able)[^.?!]*\b{_ANSWERING}\b",
-    rf"\b{_WHO}\b[^.?!]{{0,40}}\b{_DUTY}\b[^.?!]{{0,40}}\b{_ANSWERING}\b[^.?!]{{0,30}}\b{_BADLY}",
-    rf"\b(?:if|when|unless|since|because|as) you(?:'re| are|) (?:\w{{1,12}} )?(?:an? |the |one of the )?"
-    rf"(?:{_WHO}|{_SIZE} (?:one|than)|(?:large )?language model\b|ai (?:model|assistant|system)\b|llm\b|not (?:a|the) "
-    rf"{_WHO})",
-    rf"\b(?:as|being) (?:an? |the ){_WHO}, you\b|\byou,? (?:as |being )?(?:an? |the ){_WHO}\b",
-    rf"\b(?:note|hint|instruction|message|advice|reminder|warning|attention|dear|hey|hello|order)s?\b[:,]?"
-    rf" (?:(?:for|to) )?(?:all |any |the )?{_WHO}\b",
-    rf"^(?:for |to )?(?:all |any |the )?{_WHO}\s?:",
-    rf"\b{_TASK}[^.?!]*\b(?:meant|designed|intended|written|reserved|made|only|built|chosen)\b[^.?!]*\b(?:for|so|by"
-    rf"|to)\b"
-    rf"[^.?!]*\b{_WHO}\b",
-    r"\bif you have (?:fewer|less|under|more) [^.?!]{0,30}parameters",
-    rf"\b{_WHO}\b \b(?:should|must|needs? to|ought to|shall) (?:\w{{1,10}} )?(?:underperform|be (?:weak|worse|wrong)"
-    rf"|do (?:badly"
-    r"|poorly|worse)|play weak|give up(?! (?:on|its|their|the|an?|some|memory|one)\b))",
-    rf"\b(?:tell|instruct|order|remind|urge|warn|ask|let) (?:all |any |the )?{_WHO}\b[^.?!]{{0,30}}"
-    r"\b(?:fail|underperform|guess|skip|give up|do badly|answer wrong(?:ly)?|stay silent)\b",
+    rf"\b{_SOLVER}\b[^.?!]{{0,60}}\b{_MUST}\b(?! be able)[^.?!]*\b{_THIS}",
+    rf"^(?:for|in) {_THIS},? {_SOLVER} {_MUST}\b",
+    rf"\b(?:if|when|unless|since|because|as) you(?:'re| are) (?:only )?(?:an? |the )?"
+    rf"(?:{_SOLVER}|(?:small |large )?language model|llm)\b(?! (?:of|in|for|that)\b)(?=[^.?!]*[,;:])",
+    rf"\b{_SOLVER} {_MUST} (?:answer|respond|reply) (?:wrongly|incorrectly|badly|poorly|at random) here\b",
+    rf"^unless you are (?:an? |the )?{_SOLVER}\b",
+    rf"\bas (?:an? |the ){_SOLVER}, you\b|\byou, (?:as )?(?:an? |the ){_SOLVER},",
+    rf"^(?:note|hint|reminder|warning|advice|instruction|message)s? (?:for|to) (?:all |any |the )?{_SOLVER}\s?[:,]",
+    rf"^(?:dear|hey|hello|attention) (?:all )?{_SOLVER}\b",
+    rf"^(?:all |any |the )?{_SOLVER}\s?: (?:please |just )?(?:answer|respond|reply|skip|guess|stop|refuse|leave"
+    r"|give up|ignore|fail)\b",
+    rf"\b{_THIS}[^.?!]{{0,20}}\b(?:meant|designed|intended|written|reserved|made) (?:only )?(?:for|so|to)\b"
+    rf"[^.?!]*\b{_SOLVER}\b",
+    r"\bif you have (?:fewer|less|under|more) [^.?!]{0,20}(?:\db|billion) parameters,",
     # acting and failing
-    rf"{_ORDER}(?:pretend|role-?play|play (?:dumb|stupid|the fool)|feign|act (?:dumb|stupid|confused|clueless))\b",
-    r"\b(?:pretend|act as (?:if|though)|answer as (?:if|though)|respond as (?:if|though)) (?:that )?you\b",
-    rf"{_ORDER}(?:answer|respond|reply|write|act) (?:only )?(?:as|like) (?:an? |the )?(?:novice|beginner|layperson"
-    rf"|child"
-    r"|amateur|\w{1,12} (?:novice|beginner|student|child)|someone (?:who|without)|weak|small)",
-    r"\bimagine (?:that )?you (?:are (?:an? )?(?:beginner|novice|layperson|child|amateur)|know nothing|have never"
-    r"|cannot)",
-    rf"{_ORDER}(?:deliberately|intentionally|purposely|on purpose,?|knowingly)\s(?:answer|fail|give|make|respond|reply"
-    r"|underperform|write|get|leave|miss)",
-    rf"{_ORDER}(?:answer|respond|reply|fail|guess|underperform)(?: \w{{1,12}}){{0,3}} (?:{_BADLY}|on purpose"
-    rf"|deliberately)",
-    rf"{_ORDER}(?:give|write|produce|offer) (?:an?|some|only an?) (?:deliberately |intentionally )?(?:wrong|incorrect"
-    rf"|vague"
-    r"|bad|random|careless|useless|poor|flawed|shallow) (?:answer|response|reply)",
-    rf"{_ORDER}(?:do not|don't|never) (?:think|reason|try (?:hard|too)|bother|reflect|make an effort|do your best)\b",
-    rf"{_ORDER}(?:skip|ignore|leave out|disregard) (?:the )?(?:first|second|third|last|rest|remaining|other"
-    rf"|hard(?:er)?)"
-    r" ?(?:half|part|parts|portion|points?|questions?)?(?: of)? (?:this|the|your) (?:question|prompt|answer|exercise"
-    r"|task)",
-    rf"{_ORDER}(?:say|reply|answer|state|respond|write)(?: only| just)? that you (?:do not|don't|cannot|can't) "
-    rf"(?:know|tell|answer|say)",
+    rf"{_COMMAND}pretend (?:that )?you (?:know nothing|(?:have|had) never|are {_IGNORANT})",
+    rf"{_COMMAND}pretend to be (?:confused|dumb|stupid|clueless|ignorant|{_IGNORANT})",
+    rf"{_COMMAND}play (?:dumb|stupid)\b",
+    rf"{_COMMAND}(?:answer|act|respond|reply) as (?:if|though) you (?:had not|hadn't|had never|knew nothing"
+    rf"|(?:were|are) {_IGNORANT})",
+    rf"{_COMMAND}(?:answer|respond|reply) (?:only )?(?:as|like) {_IGNORANT}",
+    rf"{_COMMAND}(?:deliberately|intentionally|purposely|on purpose,?) (?:answer|respond|reply|underperform)\b",
+    rf"{_COMMAND}(?:answer|respond|reply|underperform|guess) (?:only )?(?:wrong(?:ly)?|incorrectly|badly|poorly"
+    r"|at random|randomly|carelessly|vaguely|on purpose|deliberately)(?! (?:cho|dr|sam|sel))",
+    rf"{_COMMAND}(?:give|write|produce) (?:only )?an? (?:deliberately |intentionally )?(?:wrong|incorrect|vague|bad"
+    r"|random|careless|useless|poor) (?:answer|response|reply)",
+    rf"{_COMMAND}(?:do not|don't|never) (?:(?:think|reason)(?: before| at all| step|[,.!]|$)|try (?:too )?hard)",
+    rf"{_COMMAND}(?:skip|ignore|leave out|disregard) (?:the )?(?:first|second|last|rest|remaining|other) ?"
+    rf"(?:half|parts?|portion)? of (?:{_THIS}|the (?:question|prompt|exercise))",
+    rf"{_COMMAND}(?:say|reply|state)(?: only| just)? that you (?:do not|don't|cannot|can't) (?:know|tell|answer"
+    r"|say)\.?$",
     # grading
-    r"\byour (?:answer|response|reply|solution)\b[^.?!]*\b(?:graded|scored|marked|judged|assessed|evaluated|credited"
-    r"|rewarded|points|marks|rubric)\b",
-    r"\b(?:this|the) (?:answer|response|reply|question)s? (?:will be|is|are) (?:graded|scored|marked|judged)\b",
-    r"\byou (?:will be|are being|are|shall be|get|will get|earn|will earn|lose|will lose|receive|gain)"
-    r" (?:\w{1,12} ){0,3}(?:graded|scored|marked|judged|assessed|evaluated|points?|marks|credit)\b",
-    r"(?:^|[,:;] )to (?:earn|get|receive|gain|score|obtain|achieve|secure)[^.?!]{0,20}\b(?:marks?|credits?|points?"
-    r"|grade|top score)\b[^.?!]{0,5},",
-    rf"\b(?:answers?|responses?|solutions?|{_WHO}) (?:that|which|mentioning|naming|saying|stating)[^.?!]*"
-    r"\b(?:earns?|gets?|receives?|gains?|scores?|loses?|are worth|is worth)\b[^.?!]*\b(?:marks?|credits?|points?)\b",
-    r"\b(?:the|this|our|a hidden) rubric\b[^.?!]*\b(?:gives|awards|grants|rewards|wants|looks|expects|penali[sz]es"
-    r"|reserves)"
-    r"\b[^.?!]*\b(?:most|full|extra|all|double|half|many|nothing|points? (?:for|to) (?:naming|mentioning|saying"
-    r"|stating)"
-    r"|the word|naming|mentioning|you|answers)\b",
-    r"\b(?:grader|examiner|marker)s? (?:will |only |mainly )*(?:looks?|wants?|expects?|rewards?|likes?|checks?)(?: "
-    r"only)?"
-    r" (?:for|to see|you|whether you|that you|if you)\b",
-    r"\b(?:full|extra|maximum|most|partial|bonus|no) (?:marks|credit|points)\b (?:is|are|will be)? ?(?:given|awarded"
-    r"|granted|go|goes)"
-    r"? ?(?:for|to|if) (?:naming|mentioning|saying|stating|you|answers|whoever)",
+    r"\byour (?:answer|response|reply) (?:will be|is|gets) (?:graded|scored|marked)\b",
+    r"\bthis (?:answer|response|reply) (?:will be|is) graded\b|\byou (?:will be|are being) graded\b",
+    r"\byou (?:will )?(?:get|earn|receive|gain) (?:\w{1,12} )?(?:points?|marks|credit) (?:for|if you) (?:saying|say"
+    r"|naming|name|mention(?:ing)?|stating|state)\b",
+    r"^to (?:earn|get|receive|gain|obtain|achieve|secure) (?:full|most of the|maximum|all|extra|partial) "
+    r"(?:marks?|credits?),",
+    r"\b(?:full|extra|maximum|most|partial|bonus) (?:marks|credit|points)\b(?: (?:is|are|will be) (?:given|awarded"
+    r"|granted)| goes?)? (?:for|to) (?:naming|mentioning|saying|stating|whoever (?:names|mentions|says))\b",
 )  # fmt: skip
-_UNSURE = (
-    rf"\b{_WHO}\b[^.?!]*\b(?:{_DUTY}|can|could|cannot|will)\b[^.?!]*\b{_ANSWERING}\b",
-    rf"\b(?:only|unless|except|even)\b[^.?!]*\b{_WHO}\b[^.?!]*\b{_ANSWERING}\b",
-    r"\b(?:answer|respond|reply)\b[^.?!]*\b(?:in one (?:word|sentence)|briefly|with a single|yes or no|no more "
-    r"than)\b",
-    rf"{_ORDER}(?:do not|don't|never) (?:explain|mention|use|give|justify|show|discuss)\b",
-    r"\b(?:rubric|grader|graded|grading|full marks|partial credit|criteria)\b",
-    rf"{_ORDER}ignore\b",
-)
 _SENTENCE = re.compile(r"(?<=[.?!])\s+|;\s+")
 _MAX_CHARS = 600  # of a sentence
-_IS_SURE, _IS_UNSURE = (re.compile("|".join(f"(?:{p})" for p in rules), re.IGNORECASE) for rules in (_SURE, _UNSURE))
+_IS_CERTAIN, _IS_LIKELY, _IS_DOUBTFUL = (
+    re.compile("|".join(f"(?:{p})" for p in rules), re.IGNORECASE) for rules in (_CERTAIN, LIKELY, (*LIKELY, *UNSURE))
+)
+# The self-test of a challenger (paper Fig. 7): it shall read its question as somebody without the document.
+_SELF_TEST = re.compile(
+    r"\b(?:pretend|imagine)\b[^.?!]*\b(?:paper|document|source|opinion|case|text|manuscript)\b", re.IGNORECASE
+)
 
 
 def speaks_of_solvers(text: str) -> bool:
-    """True if a text surely instructs a solver, asks it to act, or tells what is graded (paper Sec. 6)."""
-    return any(_list_sure(text))
+    """True if a text certainly instructs a solver, asks it to act, or tells what is graded (paper Sec. 6)."""
+    return any(_IS_CERTAIN.search(sentence) for sentence in _list_sentences(text))
 
 
 def speaks_anew(text: str, original: str) -> bool:
-    """True if a text has a sentence that speaks of solvers, and the text that it was made of has not."""
-    return not set(_list_sure(text)) <= set(_list_sure(original))
+    """True if a prompt has a sentence that seems to speak of solvers, and the prompt that it was made of has not."""
+    return not set(_list_likely(text)) <= set(_list_likely(original))
 
 
-def _list_sure(text: str) -> Iterator[str]:
-    return (sentence for sentence in _list_sentences(text) if _IS_SURE.search(sentence))
+def _list_likely(text: str) -> Iterator[str]:
+    for sentence in _list_sentences(text):
+        if (_IS_CERTAIN.search(sentence) or _IS_LIKELY.search(sentence)) and not _SELF_TEST.search(sentence):
+            yield sentence
 
 
 def find_doubtful(text: str) -> str:
     """Return the first sentence that may do so, for a verifier to decide, or an empty string."""
-    doubtful = (s for s in _list_sentences(text) if _IS_UNSURE.search(s) and not _IS_SURE.search(s))
+    doubtful = (s for s in _list_sentences(text) if _IS_DOUBTFUL.search(s) and not _IS_CERTAIN.search(s))
     return next(doubtful, "")
 
 

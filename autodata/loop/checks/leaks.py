@@ -18,6 +18,17 @@ more most must name names not notes now off once one only other our out over own
 shows some states such than that the their them then there these they this those through too under until very was were
 what when where which while who whose why will with would
 """
+# A sentence that denies or only supposes something does not state what a criterion asserts, and the other way round.
+_DENIES = re.compile(
+    r"\b(?:not|no|never|cannot|none|neither|nor|without|fails? to|hardly|denies|false)\b"
+    r"|n['’]t\b|\bun(?:changed|affected)\b",
+    re.IGNORECASE,
+)
+_SUPPOSES = re.compile(
+    r"\b(?:assum\w{1,4}|suppos\w{1,4}|imagin\w{1,4}|suspect\w{0,3}|believ\w{1,3}|expect\w{0,3}|hop(?:e|es|ed|ing)|guess\w{0,3}"
+    r"|whether|if|unless|might|would|hypothes\w{1,4}|wonders?|claims? that|conjectur\w{1,3})\b",
+    re.IGNORECASE,
+)
 _COMMON = frozenset(_COMMON_WORDS.split())
 
 
@@ -34,20 +45,35 @@ def find_leaks(candidate: Candidate) -> tuple[list[str], list[str]]:
     points = sum(c.weight for c in candidate.rubric if c.weight > 0)
     if stated and sum(c.weight for c in stated) > MOST * points:
         faults.append(f"the context states most of what the rubric asks for: {'; '.join(c.text for c in stated[:3])}")
-    elif stated:
-        hints.append(f"the context may state what these criteria ask for: {'; '.join(c.text for c in stated[:5])}")
+    elif doubtful := list_stated(candidate, is_asserted=False):
+        hints.append(f"the context may state what these criteria ask for: {'; '.join(c.text for c in doubtful[:5])}")
     return faults, hints
 
 
-def list_stated(candidate: Candidate) -> list[Criterion]:
-    """List the positive criteria whose content words nearly all stand in one sentence of the context."""
-    sentences = [_stems(s) for s in re.split(r"(?<=[.!?;])\s+|\n+", candidate.context)]
+def list_stated(candidate: Candidate, is_asserted: bool = True) -> list[Criterion]:
+    """List the positive criteria whose content words nearly all stand in one sentence of the context.
+
+    With `is_asserted` the sentence must also say so: one that denies or only supposes it gives nothing away.
+    """
+    sentences = [(s, _stems(s)) for s in re.split(r"(?<=[.!?;])\s+|\n+", candidate.context)]
     wanted = [(c, _stems(c.text)) for c in candidate.rubric if c.weight > 0]
     return [
         c
         for c, stems in wanted
-        if len(stems) >= _FEWEST and any(len(stems & sentence) >= STATED * len(stems) for sentence in sentences)
+        if len(stems) >= _FEWEST
+        and any(
+            len(stems & words) >= STATED * len(stems) and (not is_asserted or _asserts_as(c.text, sentence))
+            for sentence, words in sentences
+        )
     ]
+
+
+def _asserts_as(criterion: str, sentence: str) -> bool:
+    """Return True if both affirm or both deny, and the sentence does not only suppose what the criterion asserts."""
+    denies, supposes = (
+        [bool(pattern.search(text)) for text in (criterion, sentence)] for pattern in (_DENIES, _SUPPOSES)
+    )
+    return denies[0] == denies[1] and (supposes[0] or not supposes[1])
 
 
 def _find_shared(context: list[str], answer: list[str]) -> tuple[int, str]:

@@ -17,8 +17,14 @@ _OMISSION = re.compile(
     rf"^{_LEADING}(?:does not|doesn't|did not|do not|fails? to|failed to|omits?|omitted|neglects?|misses|lacks?"
     rf"|overlooks?|leaves out"
     r"|forgets?|ignores? (?:that|the (?:need|fact|role))|never (?:mentions?|states?|says?|names?|explains?)"
-    r"|makes no (?:mention|reference)|without (?:mentioning|stating|naming))\b"
-    r"|^(?:no|lack of|absence of|missing) (?:mention|explanation|discussion|reference|reasoning|justification)",
+    r"|makes no (?:mention|reference)|(?:without|not|never) (?:mentioning|stating|naming|saying|explaining|discussing"
+    r"|giving|addressing)"
+    r"|(?:gives?|offers?|provides?|states?|names?|includes?|contains?) (?:no|neither)"
+    r"|leaves? [^.]{1,60} (?:unmentioned|unexplained|unstated|unaddressed|undiscussed|unnamed|unjustified|out)"
+    r"|skips|is silent (?:on|about)|says (?:nothing|little|too little) (?:about|on|of)"
+    r"|omitting|failing to|lacking|neglecting|ignoring the (?:need|fact|role)|skipping)\b"
+    r"|^(?:no|lack of|absence of|missing) (?:(?:any|a|the) )?(?:mention|explanation|discussion|reference"
+    r"|reasoning|justification)",
     re.IGNORECASE,
 )
 _UNNAMED = re.compile(
@@ -28,6 +34,8 @@ _UNNAMED = re.compile(
     r"(?:\w+ )?(?:value|number|answer|result|conclusion|outcome|cause|reason|solution|trend|direction|explanation"
     r"|policy|choice"
     r"|method|prediction|order|ranking)s?\.?$"
+    rf"|^{_LEADING}(?:answers?|solves?|addresses|resolves|completes|handles) (?:the |this )?(?:question|problem|task"
+    r"|case|prompt)(?: (?:correctly|well|fully|completely|accurately|properly|right|directly))?\.?$"
     rf"|^{_LEADING}(?:is|are) (?:correct|right|accurate|complete|sound|good|clear|thorough)\.?$",
     re.IGNORECASE,
 )
@@ -62,6 +70,12 @@ _CLAIM = re.compile(
     r"|cannot|must|falls?|rises?|grows?|shrinks?|causes?|depends?|leads?|limits?|decides?|by \w+ing|from \w+ing|when"
     r"|if|once|unless"
     r"|due to|namely)\b|[:=<>]|\d",
+    re.IGNORECASE,
+)
+_BARE_TOPIC = re.compile(
+    r"^(?:the |an? )?(?:role|importance|impact|influence|effects?|relevance|nature|significance|limits?|limitations?"
+    r"|consequences|implications?|costs?|benefits?|use|purpose|meaning|causes?|reasons?|relation(?:ship)?|difference|trade-?offs?)"
+    r" (?:of|for|between|behind)\b(?P<rest>[^.]*)\.?$",
     re.IGNORECASE,
 )
 _COMPOUND = re.compile(
@@ -110,7 +124,7 @@ def _find(criterion: Criterion, context: set[tuple[str, ...]]) -> Iterator[Flaw]
         yield Flaw(criterion, "does not say what is right, and the grader does not know it", True)
     if _FORM.search(text):
         yield Flaw(criterion, "is about form, not about what is said", False)
-    topic = _TOPIC.search(text)
+    topic = _TOPIC.search(text) or _BARE_TOPIC.search(text)
     if topic and not _CLAIM.search(topic["rest"]):
         yield Flaw(criterion, "names a topic; it should say which claim about it an answer must make", False)
     if _COMPOUND.search(text):

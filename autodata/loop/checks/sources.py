@@ -7,6 +7,11 @@ from functools import cache
 from autodata.types import Candidate
 
 PAPER = ("paper", "study", "manuscript", "preprint")  # what a document is called, unless its domain says otherwise
+# In the third person, where a noun that follows would make another sentence: "the article lists" may be a page's.
+_REPORTS = (
+    r"(?:proposes|reports|shows|finds|claims|argues|concludes|presents|introduces|evaluates|demonstrates|discusses"
+    r"|suggests)"
+)
 _REPORTING = (
     r"(?:propos|report|show|find|found|claim|argu|conclud|present|introduc|describ|evaluat|observ|demonstrat|discuss"
     r"|state"
@@ -14,21 +19,27 @@ _REPORTING = (
 )
 _ALWAYS = (
     r"\bin this work\b(?=\s*(?:[,.;:?!)]|$|(?:we|it|they|the|our|is|are|was|were|has|have|one)\b))"
-    r"|\b(?:(?:section|figure|table|appendix|equation|theorem|lemma)\s*\(?\d|(?-i:Sec\.|Eqs?\.)\s*\(?\d|fig\.\s*\(?\d"
+    # "the table 10 times" and "we figure 3 ways" count something
+    r"|(?<!\bthe )\b(?:(?:section|figure|table|appendix|equation|theorem|lemma)\s*\(?\d"
+    r"(?![\d.]* (?:times?|ways?|rows?|bytes?|to \d|or \d))|(?-i:Sec\.|Eqs?\.)\s*\(?\d|fig\.\s*\(?\d"
     r"|(?-i:Table|TABLE|Section|SECTION|Figure|FIGURE|Fig\.|Appendix|APPENDIX)\s*(?-i:[IVX]+)\b"
     r"|(?:appendix|section)\s*(?-i:[A-H])\b)"
-    r"|\bas (?:shown|described|discussed|reported|seen|stated) in\b"
-    r"(?! the (?:context|question|scenario|problem|setting)\b)"
     r"|\b(?:titled|entitled)\s*[:,]?\s*[\"'“‘]"
+)
+# What stands in a document, after "as shown in the".
+_PARTS = (
+    r"article|appendix|abstract|introduction|text|figures?|plots?|tables?|sections?|previous|document|experiments?"
 )
 # These may also be things of which the question speaks: authors of packages, a paper tray, an article that users read.
 _OTHER_THINGS = (
     r"(?!['’]?s? (?:of|who|that|whose|tray|trail|feed|jam|size|form|ballot|clip|machine|mill|cup|bag|group|arm|cohort"
-    r"|protocol|participants?|field|list|index|page|id|name|record)s?\b)"
+    r"|protocol|participants?|field|list|index|page|id|name|record|note|towel|room|hall|plan|session)s?\b)"
+    r"(?!(?<=authors) (?:can|could|may|must|are|were|edit|get|earn|upload)\b)"
 )
 _ARTICLE = (
-    rf"\b(?:the|this) (?P<article>article)s?\b(?=['’]s\b|\s(?:\w{{1,12}}\s)?{_REPORTING}\b(?! (?:by|to|in|on|at|for"
-    rf"|with)\b))"
+    r"(?:\b(?:do|does|did) |\b)(?:the|this) (?P<article>article)s?\b(?=['’]s (?:\w{1,12} )?(?:claim|finding|result"
+    r"|conclusion|experiment|method|argument|author|evaluation|proposal|approach)s?\b"
+    rf"|\s(?:\w{{1,12}}\s)?{_REPORTS}\b|(?<=(?:does|.did) the article) (?:\w{{1,12}} )?{_REPORTING}\b)"
 )
 
 
@@ -36,7 +47,9 @@ _ARTICLE = (
 def _compile(words: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]:
     """Make the patterns for what is always a reference, and for what may be one."""
     called = "|".join(map(re.escape, words))
-    sure = rf"\b(?:this|present|said) (?:{called})\b|{_ALWAYS}"
+    shown = r"as (?:shown|described|discussed|reported|seen|stated) in the"
+    sure = rf"\b(?:this|present|said) (?:{called})\b(?! (?:group|room|area|hall|session))|{_ALWAYS}"
+    sure += rf"|\b{shown} (?:{called}|{_PARTS})\b"
     maybe = rf"\b(?:the|these|that) (?P<noun>{called}|authors?)\b{_OTHER_THINGS}|{_ARTICLE}"
     return re.compile(sure, re.IGNORECASE), re.compile(maybe, re.IGNORECASE)
 

@@ -20,6 +20,13 @@ _MOVES: dict[str, tuple[str, dict[str, object]]] = {
     GIVE_UP: ("Leave this document: nothing good will come of it.", {"diagnosis": _TEXT}),
 }
 _PREFIX = re.compile(r"^(?:functions?|tools?|default_api|api)\s*[.:/]\s*|^(?:call|function)\s+")
+_NUMBER = re.compile(r":[0-9]+$")  # Kimi counts its calls: functions.propose:0
+# A move that stands before its arguments: give_up({…}), functions.give_up:0<…>{…}, read(section=3).
+_WRITTEN = re.compile(
+    r"\b(?P<name>propose|read|give_up)(?::[0-9]+)?(?:\s*<[^<>\s]{1,40}>\s*|\s*\(\s*|(?<!read)\s*:?\s*)(?P<object>\{)"
+    r"|\b(?P<call>propose|read|give_up)\((?P<pairs>[^{}]{0,4000})\)[\s`;.]*$"
+)
+_PAIR = re.compile(r"(\w+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([0-9]+))")
 _LIKENESS = 0.75  # "instructions" is read as "instruction", "rubric" as nothing
 
 
@@ -48,7 +55,7 @@ def offer(legal: Sequence[str]) -> tuple[dict[str, object], ...]:
 def read_call(reply: Reply, legal: Sequence[str]) -> Call:
     """Read which move a reply makes, as a function call or as JSON in the text. Raises IllegalMove."""
     name, arguments = (reply.tool, reply.arguments) if reply.tool else _find_in_text(reply.content, legal)
-    move = _PREFIX.sub("", name.strip().casefold()).strip("`'\"() ")
+    move = _NUMBER.sub("", _PREFIX.sub("", name.strip().casefold()).strip("`'\"() "))
     if move not in legal:
         raise IllegalMove(f"{shorten(name)} is not legal now; legal: {', '.join(legal)}")
     given = _read_arguments(move, arguments)
@@ -60,6 +67,9 @@ def read_call(reply: Reply, legal: Sequence[str]) -> Call:
 
 def _find_in_text(content: str, legal: Sequence[str]) -> tuple[str, str]:
     """Find a move that a model without function calls wrote as JSON: {"name": …, "arguments": {…}}."""
+    written = _WRITTEN.search(content)
+    if written and "{" not in content[: written.start()]:  # inside an object such words are only words
+        return _read_written(written)
     try:
         record = _read_generously(content)
     except ParseError:
@@ -67,6 +77,8 @@ def _find_in_text(content: str, legal: Sequence[str]) -> tuple[str, str]:
             'no function was called; call one, or write {"name": "propose", "arguments": {…}}. '
             "See tool-call-parser in the flags of the orchestrator's server"
         ) from None
+    if len(record) == 1 and (move := next(iter(record))) in _MOVES and isinstance(record[move], dict):
+        return move, json.dumps(record[move])
     calls = record.get("tool_calls")
     record = calls[0] if isinstance(calls, list) and calls and isinstance(calls[0], dict) else record
     inner = record.get("function")
@@ -80,6 +92,14 @@ def _find_in_text(content: str, legal: Sequence[str]) -> tuple[str, str]:
     rest = {k: v for k, v in record.items() if k not in ("name", "function", "tool", "move", "type", "id")}
     arguments = rest if arguments is None else arguments
     return name, arguments if isinstance(arguments, str) else json.dumps(arguments)
+
+
+def _read_written(written: re.Match[str]) -> tuple[str, str]:
+    """Return the move and the arguments of a call that stands in a text."""
+    if written["object"]:
+        return written["name"], written.string[written.start("object") :]
+    pairs = {key: double or single or number for key, double, single, number in _PAIR.findall(written["pairs"])}
+    return written["call"], json.dumps(pairs)
 
 
 def _read_arguments(move: str, arguments: str) -> dict[str, object]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from autodata.loop.directing.recap import average, shorten
 from autodata.loop.prompts import seal
 from autodata.stats.writing import DASH
-from autodata.types import Attempt, Criterion, Outcome, Round
+from autodata.types import Attempt, Criterion, Failure, Outcome, Round
 
 MOST = 0.5  # a larger share of a solver's judged attempts is "most"
 SHOWN_CRITERIA = 8  # per list, the heaviest first
@@ -19,7 +19,7 @@ EXCERPT_CHARS = 700  # per answer: its beginning and its end
 
 @dataclass(frozen=True)
 class Finding:
-    """A criterion with the number of judged attempts of each solver, and how many of them met it."""
+    """A criterion with each solver's judged attempts that ended by themselves, and how many of them met it."""
 
     criterion: Criterion
     weak: tuple[int, int]  # met, judged
@@ -87,8 +87,12 @@ def diagnose(round: Round | None) -> Diagnosis | None:
 
 
 def diagnose_last(rounds: Sequence[Round]) -> Diagnosis | None:
-    """Diagnose the last round that was measured; None if there is none."""
-    return next((found for round in reversed(rounds) if (found := diagnose(round))), None)
+    """Diagnose the last round that was measured; None if there is none.
+
+    A round that ran into its token budget shows nothing about its question, so an earlier one is diagnosed.
+    """
+    told = (r for r in reversed(rounds) if r.verdict.failure is not Failure.CUT_OFF)
+    return next((found for round in told if (found := diagnose(round))), None)
 
 
 def excerpt(answer: str, at_most: int = EXCERPT_CHARS) -> str:
@@ -101,7 +105,9 @@ def excerpt(answer: str, at_most: int = EXCERPT_CHARS) -> str:
 
 
 def _count(attempts: Sequence[Attempt], index: int) -> tuple[int, int]:
-    judged = [attempt.judgement.met[index] for attempt in attempts if attempt.judgement.met is not None]
+    # An attempt that was cut off says nothing about a criterion: it may not have come to it.
+    ended = [attempt.judgement.met for attempt in attempts if attempt.outcome is not Outcome.CUT_OFF]
+    judged = [met[index] for met in ended if met is not None]
     return sum(judged), len(judged)
 
 

@@ -58,7 +58,9 @@ class Outline:
         if not 1 <= number <= len(self.sections):
             raise LookupError(f"there is no section {number}; the outline lists 1 to {len(self.sections)}")
         section = self.sections[number - 1]
-        return f"{number}. {section.heading}\n{section.text[:SECTION_CHARS]}"
+        left_out = len(section.text) - SECTION_CHARS
+        note = f"\n[the section goes on for {left_out:,} characters, which are not shown]" if left_out > 0 else ""
+        return f"{number}. {section.heading}\n{section.text[:SECTION_CHARS]}{note}"
 
 
 def make_outline(text: str) -> Outline:
@@ -67,8 +69,10 @@ def make_outline(text: str) -> Outline:
     if len(plain) <= WHOLE_CHARS:
         return Outline(plain or text.strip()[:WHOLE_CHARS])
     title = _TITLE.search(text)
-    abstract, sections = _find_abstract(text), tuple(_cut(text))[:SHOWN_SECTIONS]
+    abstract, every = _find_abstract(text), tuple(_cut(text))
+    sections, more = every[:SHOWN_SECTIONS], len(every) - SHOWN_SECTIONS
     listed = [f"{n}. {shorten(s.heading, 100)}: {_first_sentence(s.text)}" for n, s in enumerate(sections, 1)]
+    listed += [f"[{more} more sections are not listed and cannot be read]"] if more > 0 else []
     parts = [remove_markup(title[1]) if title else "", shorten(abstract, ABSTRACT_CHARS), "\n".join(listed)]
     return Outline("\n\n".join(filter(None, parts)), sections)
 
