@@ -179,7 +179,7 @@ def test_the_providers_words_are_found(text, words):
         (429, "You exceeded your current quota, please check your billing details", Kind.CLOSED, "credit"),
         (429, "Limit 3 requests per min. Please try again in 20s. Add a payment method at /account/billing",
          Kind.BUSY, "requests_per_minute"),
-        (429, "TPM limit reached. Need more tokens? Upgrade at /settings/billing for 9 million per day", Kind.BUSY, ""),
+        (429, "TPM limit reached. Need more? Upgrade at /settings/billing for 9 million per day", Kind.BUSY, ""),
         (429, "Quota exceeded; GenerateRequestsPerMinutePerProject; GenerateRequestsPerDayPerProject", Kind.CLOSED,
          "renewed"),
         (429, "Out of credits. Please try again in 20s", Kind.CLOSED, "credit"),
