@@ -412,15 +412,18 @@ def call(monkeypatch, capsys):
     return run
 
 
-def test_a_filtered_document_is_left_out_and_the_run_goes_on(call, tmp_path):
-    """Every prompt of one document is refused; the run ends well, and is not asked for it again."""
+@pytest.mark.parametrize(
+    ("filtered", "by_solver"), [(refuse("content_filter"), False), (NO_CHOICE[0], False), (NO_CHOICE[0], True)]
+)
+def test_a_filtered_document_is_left_out_and_the_run_goes_on(call, tmp_path, filtered, by_solver):
+    """One prompt of one document is refused; the run ends well, and is not asked for it again."""
     refused = []
 
     def script(body, count):
         text = str(body["messages"])
-        if "response_format" in body and not refused:
+        if ("response_format" not in body) == by_solver and body["max_tokens"] > 1 and not refused:
             refused.append(text)
-        return refuse("content_filter") if refused and text == refused[0] else play_skills(body, count)
+        return filtered if refused and text == refused[0] else play_skills(body, count)
 
     with fake_server(script) as server:
         values = [f"run={tmp_path}/run", "documents.limit=6", f"models.endpoints.small.base_url={server.url}"]

@@ -230,7 +230,8 @@ POSITIVE = ("requests_per_minute", "tokens_per_minute", "timeout_s")
     *(f"{AT}{key}={value}" for key in POSITIVE for value in ("0", "-3", ".nan", ".inf")),
     f"{AT}max_in_flight=0", f"{AT}max_in_flight=-1", f"{AT}retries=-1",
     *(f"{AT}patience_s={value}" for value in ("-1", ".nan", ".inf")),
-    "documents_in_flight=0", "max_error_rate=.nan", "max_filtered=-0.1", "max_unmeasured=1.1", "min_acceptance=.nan",
+    "documents_in_flight=0", "quarantine_after=0",
+    "max_error_rate=.nan", "max_filtered=-0.1", "max_unmeasured=1.1", "min_acceptance=.nan",
     "models.judge.sampling.max_tokens=0",
 ])  # fmt: skip
 def test_a_limit_that_would_not_hold_is_refused(setting):

@@ -65,6 +65,7 @@ _LIMITS = {
     "max_in_flight": (1, True), "requests_per_minute": (0, False), "tokens_per_minute": (0, False),
     "patience_s": (0, True), "timeout_s": (0, False), "retries": (0, True),
 }  # fmt: skip
+_COUNTS = ("documents_in_flight", "iterations_in_flight", "quarantine_after")  # none of which may be 0
 _SHARES = ("max_error_rate", "max_unmeasured", "max_filtered", "max_failures", "min_acceptance")
 
 
@@ -76,7 +77,8 @@ def _find_limits(recipe: Recipe) -> Iterator[str]:
             yield from _check(f"models.endpoints.{name}.{key}", getattr(endpoint, key), least, is_allowed)
     for key, limit in vars(values["budget"]).items() if values.get("budget") else ():
         yield from _check(f"budget.{key}", limit, 0)
-    yield from _check("documents_in_flight", values.get("documents_in_flight"), 1)
+    for key in _COUNTS:
+        yield from _check(key, values.get(key), 1)
     for key in _SHARES:
         if not 0 <= (share := values.get(key, 0)) <= 1:
             yield f"{key}={share}: write a share, 0 to 1"
