@@ -207,7 +207,11 @@ def check_recipe(recipe: GenerateRecipe) -> None:
 
 def count_processes(recipe: GenerateRecipe, run: Run, documents: int) -> int:
     """Return how many processes are worth starting. Raises RecipeError if the run was begun with another number."""
-    count = max(1, min(recipe.processes, documents // _DOCUMENTS_PER_PROCESS))
+    wanted = max(1, min(recipe.processes, documents // _DOCUMENTS_PER_PROCESS))
+    count = min(wanted, _limit_processes(recipe))
+    if count < wanted:
+        why = "each has at least one call in flight, and an endpoint has max_in_flight"
+        print(f"processes={recipe.processes}: {count} started, because {why}={count}", file=sys.stderr)
     begun = count_parts(run.path(SHARDS))
     # Shards that were made by hand, without this command, leave no session in the run's own folder.
     if begun - {count} and (count > 1 or run.sessions):
@@ -216,6 +220,13 @@ def count_processes(recipe: GenerateRecipe, run: Run, documents: int) -> int:
             f"{', '.join(map(str, sorted(begun)))}; set this number, or name another run"
         )
     return count
+
+
+def _limit_processes(recipe: GenerateRecipe) -> int:
+    """Return how many processes can share the fewest calls at once that the recipe allows at an endpoint it asks."""
+    asked = {role.endpoint for role in budgets.list_called_roles(recipe).values()}
+    most = [recipe.models.endpoints[name].max_in_flight for name in asked]
+    return min([recipe.processes, *(count for count in most if count is not None)])
 
 
 def _check_proposals(recipe: GenerateRecipe) -> None:

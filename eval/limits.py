@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from autodata.serving.llm import Client
 from autodata.serving.measured import NotMeasured, Window, find_unmeasured
 from autodata.types import Outcome, Role, UserError
-from eval.sampled_answers import SampledAnswer
+from eval.sampled_answers import REFUSALS, SampledAnswer
 
 
 class TooLittleMeasured(UserError):
@@ -28,7 +28,8 @@ class EvaluationLimits:
         """Raise TooLittleMeasured if the evaluated model fails to answer more often than chance can explain."""
         outcomes = dict(self.client.accounts[Role.WEAK_SOLVER].outcomes)
         if self.count_refusals:  # a refusal is then an answer
-            outcomes[Outcome.ANSWERED] = outcomes.get(Outcome.ANSWERED, 0) + outcomes.pop(Outcome.REFUSED, 0)
+            refused = sum(outcomes.pop(outcome, 0) for outcome in REFUSALS)
+            outcomes[Outcome.ANSWERED] = outcomes.get(Outcome.ANSWERED, 0) + refused
         if reason := find_unmeasured(Role.WEAK_SOLVER, outcomes, self.max_unmeasured, is_end=False):
             raise TooLittleMeasured(f"{reason}; the last failure: {error}")
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
     from inspect_ai.scorer import Score
 
+REFUSALS = (Outcome.REFUSED, Outcome.FILTERED)  # by the model, and by a filter before it: both may count as wrong
 COUNTED = "a refusal, which the recipe counts as wrong"
 ANSWERS = "answers.jsonl"  # tables read this file: it is small, whereas the logs hold every token
 RESULTS, PRBENCH = "results.json", "prbench.json"
@@ -101,7 +102,7 @@ def _read(task: str, sample: EvalSample) -> SampledAnswer:
 def _find_reason(sample: EvalSample, score: Score | None) -> str:
     """Say why a sample has no score, or that it is a counted refusal; empty for every other sample."""
     if score is not None and not math.isnan(score.as_float()):
-        return COUNTED if sample.metadata.get("outcome") == Outcome.REFUSED else ""
+        return COUNTED if sample.metadata.get("outcome") in REFUSALS else ""
     return str(sample.metadata.get("reason") or (score.explanation if score else "") or "")
 
 

@@ -17,9 +17,10 @@ from autodata.run.progress import Progress
 from autodata.serving.measured import NotMeasured
 from autodata.types import CANDIDATE, REPLY, Candidate, Judgement, Outcome, Reply, Role
 from eval.limits import EvaluationLimits
+from eval.sampled_answers import REFUSALS
 
 STOP_REASON = {Outcome.CUT_OFF: "max_tokens", Outcome.REFUSED: "content_filter",
-                Outcome.CONTEXT_OVERFLOW: "model_length"}  # fmt: skip
+                Outcome.FILTERED: "content_filter", Outcome.CONTEXT_OVERFLOW: "model_length"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,8 @@ def judge(domain: Domain, limits: EvaluationLimits) -> Scorer:
 
 
 def is_counted_refusal(state: TaskState, limits: EvaluationLimits) -> bool:
-    """True if the model refused to answer and the recipe counts that as a wrong answer."""
-    return limits.count_refusals and state.metadata.get("outcome") == Outcome.REFUSED
+    """True if the model, or a filter before it, refused to answer and the recipe counts that as a wrong answer."""
+    return limits.count_refusals and state.metadata.get("outcome") in REFUSALS
 
 
 def leave_unscored(state: TaskState) -> Score:

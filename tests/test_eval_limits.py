@@ -109,6 +109,18 @@ def test_one_answer_that_never_came_is_a_gap_and_no_zero(command):
     assert "was made from other inputs" in output, "what a refusal counts as is part of what was measured"
 
 
+@pytest.mark.slow
+def test_a_filtered_answer_counts_as_wrong_where_refusals_do(command):
+    def once(body, count):
+        is_filtered = not is_judge(body) and "Which? 2" in str(body["messages"])
+        return completion("", "content_filter") if is_filtered else play(body, count)
+
+    output, _, run = command(once, "domain.count_refusals=true")
+    assert "Answers requested: 8 (6 answered, 2 filtered)" in output
+    (generations,) = read_all(run).values()
+    assert sorted((str(g.outcome), g.score) for g in generations if g.score != 1.0) == [("filtered", 0.0)] * 2
+
+
 def test_scores_that_older_runs_gave_to_what_was_never_answered_are_none(tmp_path):
     row = {"task": "t", "example": "e", "document": "d", "epoch": 1, "score": 0.0, "outcome": "context_overflow",
            "has_answer": False, "tokens": 0}  # fmt: skip

@@ -1,6 +1,7 @@
 """Tests planning: the simulation obeys the laws of queues and tokens, splits fit, and errors name the reason."""
 
 import asyncio
+import json
 import random
 import re
 import sys
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from autodata.plan import plan as command
 from autodata.plan.generation import count_documents
-from autodata.plan.queues import QueuePlan
+from autodata.plan.queues import QueuePlan, read_paid
 from autodata.plan.simulation import (
     SimulatedOutcome,
     Station,
@@ -28,11 +29,12 @@ from autodata.plan.simulation import (
 from autodata.plan.speed import ReplicaSpeed, fit, fit_run, state
 from autodata.plan.workload import Call, Story, from_priors, from_run
 from autodata.recipes.domain import Documents
+from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.models import Price
-from autodata.serving.costs import Cost
+from autodata.serving.costs import LEDGER, Cost
 from autodata.serving.journal import Journal
+from autodata.types import End, Reply, Role, UserError
 from autodata.types import Outcome as Answer
-from autodata.types import Reply, Role, UserError
 from tests.helpers.commands import find_failure
 from tests.helpers.fake_runs import a_round, candidate, demo_recipe, simple, trajectory, write_run
 from tests.helpers.recipes import load_committed
@@ -224,8 +226,12 @@ def test_a_planned_role_costs_its_tokens_at_the_price_of_its_endpoint():
     assert (bare.cost("weak_solver"), bare.cost("judge")) == (1_200_000_000, None)  # 3 × (2 × 0.1 + 0.5 × 0.4)
     assert bare._tell_cost() == "at least $1.20, without judge"
     cost = Cost(prompt_tokens=100, completion_tokens=1, cached_tokens=50, nano_usd=1_010_000)
-    paid = replace(bare, paid={Role.WEAK_SOLVER: cost, Role.JUDGE: cost})
+    computed = replace(cost, nano_usd=None)
+    paid = replace(bare, paid={Role.WEAK_SOLVER: computed, Role.JUDGE: cost})
     assert paid.cost("weak_solver") == 930_000_000  # half of its prompt tokens were cached in the run
+    named = replace(bare, paid={Role.WEAK_SOLVER: cost})
+    assert named.cost("weak_solver") == pytest.approx(3 * 2_500_000 * 10_000)  # the provider's word beats the price
+    assert replace(bare, served={"challenger": "small"}).cost("challenger") is None  # it has no tokens
     assert paid.cost("judge") == pytest.approx(3 * 1_001_000 * 10_000)  # as much for each token as in the run
     assert replace(bare, served={"judge": "large"})._tell_cost() == "–"
 
@@ -258,6 +264,59 @@ def test_a_plan_repeats_or_leaves_out_independent_proposals(tmp_path, proposals,
     assert workload.acceptance == accepted
     solving = [sum(c.role in SERVED for c in s.calls) for s in workload.stories]
     assert solving == [16 * rounds, 16 * rounds]
+
+
+def used_up(recipe, *weak: int, end: End = End.ROUNDS_USED):
+    """A document that used up its rounds; `weak` has the points of each round."""
+    rounds = [a_round(n, candidate(f"{n}?"), recipe, weak=w) for n, w in enumerate(weak, 1)]
+    return trajectory("a", *rounds, end=end)
+
+
+@pytest.mark.parametrize(("rounds", "planned"), [(1, 1), (2, 2), (3, 3), (8, 8)])
+def test_documents_that_used_up_their_rounds_go_on_where_the_recipe_has_more(tmp_path, rounds, planned):
+    recipe = demo_recipe("domain.max_rounds=2")
+    run = Path(write_run(tmp_path / "run", recipe, used_up(recipe, 8, 8), counts={}))
+    workload = from_run(demo_recipe(f"domain.max_rounds={rounds}"), run)
+    assert [s.rounds for s in workload.stories] == [planned]
+    spent = sum(c.prompt + c.completion for c in workload.stories[0].calls if c.role == Role.CHALLENGER)
+    assert spent == pytest.approx(7 * planned / 2, abs=0.5)
+    says = (
+        f"WARNING: 1 of its 1 documents used up their domain.max_rounds=2, and are planned as if they used up {rounds}"
+    )
+    assert (says in workload.origin) == (rounds > 2)
+
+
+def test_documents_that_ended_otherwise_do_not_go_on(tmp_path):
+    recipe = demo_recipe("domain.max_rounds=2")
+    run = Path(write_run(tmp_path / "run", recipe, used_up(recipe, 8, 8, end=End.GAVE_UP), counts={}))
+    workload = from_run(demo_recipe("domain.max_rounds=8"), run)
+    assert [s.rounds for s in workload.stories] == [2] and "WARNING" not in workload.origin
+
+
+AGENT = ["orchestrator=agent", "models.orchestrator.endpoint=small", "models.orchestrator.sampling.max_tokens=100"]
+
+
+def test_a_role_that_the_run_never_asked_costs_a_dash(plan, demo_run):
+    out = plan(DEMO, *PRICED, "--like", demo_run, *AGENT)
+    assert re.search(r"│ orchestrator +│ small +│ [\d,]+ +│ – +│ – +│ – ", out)
+    assert re.search(r"│ cost +│ at least \$\S+, without orchestrator", out)
+
+
+def test_what_the_provider_named_beats_the_price_and_what_we_computed_does_not(tmp_path):
+    recipe = demo_recipe(*PRICED)
+    cost = Cost(calls=1, prompt_tokens=1_000_000, completion_tokens=1_000_000)
+    ledger = {Role.WEAK_SOLVER: replace(cost, nano_usd=500_000_000), Role.STRONG_SOLVER: replace(cost, nano_usd=7)}
+    run = Path(write_run(tmp_path / "run", recipe, simple("a", "a?", recipe), counts={},
+                         ledger=json.loads(LEDGER.dump_json(ledger))))  # fmt: skip
+
+    def read(*changes: str) -> list[int | None]:
+        paid = read_paid(run, GenerateRecipe, demo_recipe(*changes).models)
+        return [paid[role].nano_usd for role in (Role.WEAK_SOLVER, Role.STRONG_SOLVER)]
+
+    assert read(*PRICED) == [None, 7]
+    assert read("models.endpoints.small.price.input=9", "models.endpoints.small.price.output=9") == [None, 7]
+    assert read() == [500_000_000, 7]
+    assert read(*PRICED, "models.endpoints.small.model=another") == [None, None]
 
 
 def test_invented_proposals_of_the_baseline_all_reach_both_solvers():

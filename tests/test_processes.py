@@ -9,8 +9,9 @@ import pytest
 
 from autodata.config import RecipeError, load
 from autodata.generate import count_processes
+from autodata.recipes.domain import DomainConfig
 from autodata.recipes.generation import GenerateRecipe
-from autodata.recipes.models import Budget, Endpoint, Models
+from autodata.recipes.models import Budget, Endpoint, Models, RoleConfig
 from autodata.run.folder import Run, read_manifest
 from autodata.run.processes import SharedUse
 from autodata.run.snapshot import RunState, read_snapshot
@@ -183,6 +184,17 @@ def test_small_runs_get_fewer_processes(tmp_path, processes, documents, count):
     recipe = GenerateRecipe(run=str(tmp_path), processes=processes)
     with Run(str(tmp_path), "generate", recipe, {}) as run:
         assert count_processes(recipe, run, documents) == count
+
+
+@pytest.mark.parametrize(("most", "count"), [(None, 4), (1, 1), (3, 3), (4, 4), (9, 4)])
+def test_no_more_processes_start_than_calls_are_allowed_at_once(tmp_path, capsys, most, count):
+    models = Models({"a": Endpoint("m", max_in_flight=most), "unused": Endpoint("m", max_in_flight=1)},
+                    judge=RoleConfig("a"))  # fmt: skip
+    recipe = GenerateRecipe(run=str(tmp_path), processes=4, models=models, domain=DomainConfig("cs", roles=["judge"]))
+    with Run(str(tmp_path), "generate", recipe, {}) as run:
+        assert count_processes(recipe, run, 999) == count
+    said = capsys.readouterr().err
+    assert (f"processes=4: {count} started" in said and f"max_in_flight={count}" in said) == (count < 4)
 
 
 def test_another_number_of_processes_is_refused(tmp_path):

@@ -176,6 +176,22 @@ def test_the_providers_words_are_found(text, words):
         (402, "", Kind.CLOSED, "credit"),
         (403, "You have no access to this model", Kind.CLOSED, "access"),
         (429, "You exceeded your current quota; insufficient_quota", Kind.CLOSED, "credit"),
+        (429, "You exceeded your current quota, please check your billing details", Kind.CLOSED, "credit"),
+        (429, "Limit 3 requests per min. Please try again in 20s. Add a payment method at /account/billing",
+         Kind.BUSY, "requests_per_minute"),
+        (429, "TPM limit reached. Need more? Upgrade at /settings/billing for 9 million per day", Kind.BUSY, ""),
+        (429, "Quota exceeded; GenerateRequestsPerMinutePerProject; GenerateRequestsPerDayPerProject", Kind.CLOSED,
+         "renewed"),
+        (429, "Out of credits. Please try again in 20s", Kind.CLOSED, "credit"),
+        (429, "You exceeded your monthly quota. Please try again in 20s", Kind.CLOSED, "renewed"),
+        (429, "limited to 10 API calls / minute", Kind.BUSY, ""),
+        (429, "limited to 1000 API calls / month", Kind.CLOSED, "renewed"),
+        (400, "Rate limit reached. Try again in 2s, or see /billing", Kind.BUSY, ""),
+        (400, "Try again in 2s, or see /billing", Kind.CLOSED, "credit"),
+        (400, "You have reached your specified API usage limits. You will regain access on 2027-01-01",
+         Kind.CLOSED, "raise the limit"),
+        (403, "Key limit exceeded (total limit)", Kind.CLOSED, "raise the limit"),
+        (400, "maker/seed-1 is not a valid model ID", Kind.CLOSED, "base_url and model"),
         (429, "Rate limit exceeded: free-models-per-day", Kind.CLOSED, "renewed"),
         (429, "slow down", Kind.BUSY, "requests_per_minute"),
         (529, "Overloaded", Kind.BUSY, ""),
@@ -362,9 +378,21 @@ def test_the_doctor_asks_an_orchestrating_model_only_if_one_leads(orchestrator, 
     assert models.orchestrator
 
 
-def test_a_filter_that_stops_a_solver_is_its_refusal(ask):
+NO_CHOICE = [Scripted({"id": "1", "choices": []}), Scripted({"id": "1", "choices": None})]
+
+
+@pytest.mark.parametrize("role", [Role.WEAK_SOLVER, Role.JUDGE])
+@pytest.mark.parametrize("reply", [completion("half", "content_filter"), refuse("content_filter"), *NO_CHOICE])
+def test_a_filter_means_the_same_however_a_provider_writes_it(ask, role, reply):
     with pytest.raises(NotMeasured) as caught:
-        ask(lambda body, count: completion("", "content_filter"), request())
+        ask(lambda body, count: reply, request(role=role))
+    assert caught.value.outcome is Outcome.FILTERED
+
+
+@pytest.mark.parametrize("reply", [completion("", "refusal"), completion(None, refusal="I will not.")])
+def test_what_a_model_itself_declines_is_a_refusal(ask, reply):
+    with pytest.raises(NotMeasured) as caught:
+        ask(lambda body, count: reply, request())
     assert caught.value.outcome is Outcome.REFUSED
 
 
@@ -384,15 +412,18 @@ def call(monkeypatch, capsys):
     return run
 
 
-def test_a_filtered_document_is_left_out_and_the_run_goes_on(call, tmp_path):
-    """Every prompt of one document is refused; the run ends well, and is not asked for it again."""
+@pytest.mark.parametrize(
+    ("filtered", "by_solver"), [(refuse("content_filter"), False), (NO_CHOICE[0], False), (NO_CHOICE[0], True)]
+)
+def test_a_filtered_document_is_left_out_and_the_run_goes_on(call, tmp_path, filtered, by_solver):
+    """One prompt of one document is refused; the run ends well, and is not asked for it again."""
     refused = []
 
     def script(body, count):
         text = str(body["messages"])
-        if "response_format" in body and not refused:
+        if ("response_format" not in body) == by_solver and body["max_tokens"] > 1 and not refused:
             refused.append(text)
-        return refuse("content_filter") if refused and text == refused[0] else play_skills(body, count)
+        return filtered if refused and text == refused[0] else play_skills(body, count)
 
     with fake_server(script) as server:
         values = [f"run={tmp_path}/run", "documents.limit=6", f"models.endpoints.small.base_url={server.url}"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import re
 
 import pytest
 
@@ -217,6 +218,34 @@ def test_a_senseless_price_is_refused(setting, message):
     prices = {"price.input": "1", "price.output": "2"} | dict([setting.split("=")])
     with pytest.raises(RecipeError, match=f"models.endpoints.small.{message}"):
         load_recipe(DEMO, *(f"models.endpoints.small.{key}={value}" for key, value in prices.items()))
+
+
+AT = "models.endpoints.small."
+POSITIVE = ("requests_per_minute", "tokens_per_minute", "timeout_s")
+
+
+@pytest.mark.parametrize("setting", [
+    *(f"budget.{key}={value}" for key in ("usd", "hours", "gpu_hours") for value in (".nan", ".inf", "-0.01")),
+    "budget.calls=-1", "budget.tokens=-1",
+    *(f"{AT}{key}={value}" for key in POSITIVE for value in ("0", "-3", ".nan", ".inf")),
+    f"{AT}max_in_flight=0", f"{AT}max_in_flight=-1", f"{AT}retries=-1",
+    *(f"{AT}patience_s={value}" for value in ("-1", ".nan", ".inf")),
+    "documents_in_flight=0", "quarantine_after=0",
+    "max_error_rate=.nan", "max_filtered=-0.1", "max_unmeasured=1.1", "min_acceptance=.nan",
+    "models.judge.sampling.max_tokens=0",
+])  # fmt: skip
+def test_a_limit_that_would_not_hold_is_refused(setting):
+    with pytest.raises(RecipeError, match=rf"{re.escape(setting.split('=')[0])}=\S+: "):
+        load_recipe(DEMO, "domain.roles=[judge,weak_solver]", "models.judge.endpoint=small", setting)
+
+
+@pytest.mark.parametrize("setting", [
+    "budget.usd=0", "budget.hours=0.5", "budget.calls=0", f"{AT}requests_per_minute=0.5", f"{AT}tokens_per_minute=1",
+    f"{AT}max_in_flight=1", f"{AT}retries=0", f"{AT}patience_s=0", f"{AT}timeout_s=0.1", "documents_in_flight=1",
+    "max_error_rate=0", "max_filtered=1", "models.judge.sampling.max_tokens=1",
+])  # fmt: skip
+def test_the_smallest_limits_are_taken(setting):
+    load_recipe(DEMO, "domain.roles=[judge,weak_solver]", "models.judge.endpoint=small", setting)
 
 
 def test_half_a_price_is_refused():

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.helpers.commands import plan  # noqa: F401 (a fixture)
 from tests.helpers.fake_server import Scripted, completion, fake_server
 from tests.helpers.fake_world import World, legal
 from tests.helpers.imitations import imitate_openai
@@ -73,12 +72,16 @@ def test_the_table_names_every_recipe_its_models_and_its_key():
 ROWS = re.findall(r"^\| (as they are|`\S+`) \| (\$[\d,.]+) \| (\$[\d,.]+) \|$", PAGE, re.MULTILINE)
 
 
+FEW, MANY = (line for module, line in COMMANDS if module == "autodata.plan")
+
+
+@pytest.mark.slow  # 1,000 documents are simulated
 @pytest.mark.parametrize(("change", "few", "many"), ROWS)
-def test_the_prices_of_the_page_are_those_of_the_plan(plan, change, few, many):  # noqa: F811
-    recipe = ["recipes/cs/generate.yaml", "recipes/models/openai.yaml", "documents.path=recipes/cs/documents"]
-    recipe += [] if change == "as they are" else [change.strip("`")]
-    first = plan(*recipe, "domain.max_rounds=4", "orchestrator=fixed", "--documents", 5)
-    assert [find_cost(first), find_cost(plan(*recipe, "--documents", 200))] == [few, many]
+def test_the_prices_of_the_page_are_those_that_its_commands_print(capsys, change, few, many):
+    more = [] if change == "as they are" else [change.strip("`")]
+    for line, cost in ((FEW, few), (MANY.replace("--like runs/first ", ""), many)):
+        run("autodata.plan", *shlex.split(line), *more)
+        assert find_cost(capsys.readouterr().out) == cost
 
 
 @pytest.mark.parametrize("name", ["openrouter", "openai", "anthropic"])

@@ -56,7 +56,7 @@ def plan_evaluation(recipe: EvalRecipe, options: argparse.Namespace) -> Evaluati
     endpoints = {name: _stand_in(recipe, name, options.like) for name in sorted(set(served.values()))}
     stations, outcomes = Queues(batches, served, build_stations(endpoints, options), in_flight).run(options.gpus)
     origin = f"{options.like}" if options.like else UNMEASURED
-    paid = read_paid(options.like)
+    paid = read_paid(options.like, EvalRecipe, recipe.models)
     return EvaluationPlan(origin, total, simulated, served, stations, outcomes, paid, sets, recipe.samples)
 
 

@@ -72,5 +72,5 @@ def plan_generation(recipe: GenerateRecipe, options: argparse.Namespace) -> Gene
     endpoints = {name: recipe.models.endpoints[name] for name in sorted(set(served.values()))}
     queues = Queues(batches, served, build_stations(endpoints, options), recipe.documents_in_flight)
     stations, outcomes = queues.run(options.gpus)
-    paid = read_paid(options.like)
+    paid = read_paid(options.like, GenerateRecipe, recipe.models)
     return GenerationPlan(workload.origin, count, simulated, served, stations, outcomes, paid, workload)

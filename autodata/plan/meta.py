@@ -67,7 +67,7 @@ def plan_meta(recipe: MetaRecipe, options: argparse.Namespace) -> MetaPlan:
     stations, outcomes = queues.run(options.gpus)
     tried = round(fmean(sum(map(count_documents, batch)) for batch in batches))
     facts = workload.origin, estimate_documents(recipe, workload), tried, served, stations, outcomes
-    return MetaPlan(*facts, read_paid(options.like), recipe)
+    return MetaPlan(*facts, read_paid(options.like, GenerateRecipe, recipe.models), recipe)
 
 
 def count_documents(story: Story) -> int:

@@ -3,21 +3,26 @@
 import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isclose
 from pathlib import Path
 from statistics import fmean
 
 import numpy
 from rich.table import Table
 
+from autodata.config import load
 from autodata.plan import speed
 from autodata.plan.simulation import SimulatedOutcome, Station, choose_split, count_held, share_gpu_seconds, simulate
 from autodata.plan.speed import ReplicaSpeed, SpeedError
 from autodata.plan.workload import Story
-from autodata.recipes.models import Endpoint
+from autodata.recipes.evaluation import EvalRecipe
+from autodata.recipes.generation import GenerateRecipe
+from autodata.recipes.models import Endpoint, Models
 from autodata.run.folder import read_manifest
 from autodata.serving.costs import LEDGER, Cost, Ledger, count_gpus, find_place
 from autodata.serving.usage import charge
 from autodata.stats.writing import DASH, write_duration, write_percent, write_usd
+from autodata.types import Role
 
 IN_FLIGHT = 64  # default for max_in_flight, as in the client
 # At most this many stories are simulated for each one in flight; others go at the pace of the middle half.
@@ -65,14 +70,20 @@ class QueuePlan:
         return not list_open(self.stations)
 
     def cost(self, role: str) -> float | None:
-        """Return the nano-dollars of a role: at its price, else as much for each token as in the run; else None."""
+        """Return the nano-dollars of a role: as much for each token as in the run, else at its price; else None.
+
+        A role that the run never asked has calls without tokens: what they cost is not known.
+        """
         prompt, completion = (
             self.sum(getattr(o, kind)[role] for o in self.outcomes) for kind in ("prompt", "completion")
         )
         price, paid = self.stations[self.served[role]].price, self.paid.get(role, Cost())
-        if price:
-            return charge(price, prompt, completion, prompt * paid.cached_tokens / max(1, paid.prompt_tokens))
-        return None if paid.nano_usd is None else paid.nano_usd * (prompt + completion) / max(1, paid.tokens)
+        if not prompt + completion:
+            return None
+        if paid.nano_usd is not None:
+            return paid.nano_usd * (prompt + completion) / max(1, paid.tokens)
+        cached = prompt * paid.cached_tokens / max(1, paid.prompt_tokens)
+        return charge(price, prompt, completion, cached) if price else None
 
     @property
     def seconds(self) -> list[float]:
@@ -156,7 +167,8 @@ class QueuePlan:
         shares = [share_gpu_seconds(o, self.served, self.stations) for o in extended]
         for role, endpoint in self.served.items():
             columns = zip(*((o.calls[role], o.prompt[role], o.completion[role]) for o in self.outcomes), strict=True)
-            counts = (f"{self.sum(values):,.0f}" for values in columns)
+            calls, *tokens = (self.sum(values) for values in columns)
+            counts = [f"{calls:,.0f}", *(f"{count:,.0f}" if any(tokens) else DASH for count in tokens)]
             hours = f"{fmean(share.get(role, 0.0) for share in shares) / 3600:,.2f}" if shares else DASH
             table.add_row(role, endpoint, *counts, write_usd(self.cost(role)), hours)
         return table
@@ -197,9 +209,35 @@ def make_station(name: str, endpoint: Endpoint, replica: ReplicaSpeed | None) ->
     return Station(replica, replicas, most, gpus, place, endpoint.charged)
 
 
-def read_paid(like: Path | None) -> Ledger:
-    """Read what a run of --like paid; nothing if there is none, or no ledger."""
-    return LEDGER.validate_python((read_manifest(like) or {}).get("ledger") or {}) if like else {}
+def read_paid(like: Path | None, schema: type[GenerateRecipe | EvalRecipe], models: Models) -> Ledger:
+    """Read what a run of --like paid; nothing if there is none, or no ledger.
+
+    At an endpoint with a price, only dollars that the provider named say more than that price; others are left out.
+    """
+    ledger = LEDGER.validate_python((read_manifest(like) or {}).get("ledger") or {}) if like else {}
+    if not (like and ledger):
+        return ledger
+    made_by = load(schema, [str(like / "recipe.yaml")]).models
+    return {
+        role: cost if _is_named(cost, role, made_by, models) else replace(cost, nano_usd=None)
+        for role, cost in ledger.items()
+    }
+
+
+def _is_named(cost: Cost, role: Role, made_by: Models, models: Models) -> bool:
+    """True if the provider named a cost of the same model, or the recipe has no price to be preferred to the run's."""
+    then, now = (_find_endpoint(role, served) for served in (made_by, models))
+    if not (now and now.charged) or not then or cost.nano_usd is None:
+        return True
+    if then.model != now.model:
+        return False
+    computed = then.charged and charge(then.charged, cost.prompt_tokens, cost.completion_tokens, cost.cached_tokens)
+    return computed is None or not isclose(computed, cost.nano_usd, rel_tol=1e-6, abs_tol=10)
+
+
+def _find_endpoint(role: Role, models: Models) -> Endpoint | None:
+    config = getattr(models, role)
+    return models.endpoints.get(config.endpoint) if config else None
 
 
 def read_speeds(arguments: Sequence[str]) -> dict[str, ReplicaSpeed]:

@@ -88,8 +88,24 @@ def from_run(recipe: GenerateRecipe, folder: Path) -> Workload:
     if not any(t.rounds for t in trajectories):
         raise RecipeError(f"--like {folder}: none of its documents has a round; name another run")
     shares = _prompt_shares(trajectories, manifest)
-    stories = [replay(t, recipe, shares) for t in trajectories]
-    return Workload(str(folder), fmean(s.accepted for s in stories), lambda rng: rng.choice(stories), stories)
+    allowed = run_recipe.domain.max_rounds
+    prolonged = [_prolong(t, allowed, recipe.domain.max_rounds) for t in trajectories]
+    stories = [replay(t, recipe, shares) for t in prolonged]
+    origin = str(folder)
+    if count := sum(t is not recorded for t, recorded in zip(prolonged, trajectories, strict=True)):
+        used_up = f"{count:,} of its {len(stories):,} documents used up their domain.max_rounds={allowed}"
+        more = f"{recipe.domain.max_rounds} as well, which was not measured"
+        origin += f"; WARNING: {used_up}, and are planned as if they used up {more}"
+    return Workload(origin, fmean(s.accepted for s in stories), lambda rng: rng.choice(stories), stories)
+
+
+def _prolong(trajectory: Trajectory, allowed: int, at_most: int) -> Trajectory:
+    """Repeat the rounds of a document that used up those of its run, if the recipe allows more."""
+    rounds = trajectory.rounds
+    if trajectory.end is not End.ROUNDS_USED or not rounds or at_most <= allowed:
+        return trajectory
+    tokens = {role: round(count * at_most / len(rounds)) for role, count in trajectory.tokens.items()}
+    return replace(trajectory, rounds=tuple(rounds[i % len(rounds)] for i in range(at_most)), tokens=tokens)
 
 
 def replay(trajectory: Trajectory, recipe: GenerateRecipe, prompt_shares: Mapping[Role, float]) -> Story:

@@ -55,8 +55,38 @@ def find_problems(recipe: object) -> Iterator[str]:
                     yield f"models.endpoints.{name}.price.{kind}={usd}: write US dollars per million tokens, 0 or more"
             if (choice := endpoint.tool_choice) not in TOOL_CHOICES:
                 yield f"models.endpoints.{name}.tool_choice={choice}: choose one of {', '.join(TOOL_CHOICES)}"
+        yield from _find_limits(recipe)
         yield from _find_batches(recipe)
         yield from _find_budgets(recipe)
+
+
+# The least value of each limit, and whether it is itself allowed.
+_LIMITS = {
+    "max_in_flight": (1, True), "requests_per_minute": (0, False), "tokens_per_minute": (0, False),
+    "patience_s": (0, True), "timeout_s": (0, False), "retries": (0, True),
+}  # fmt: skip
+_COUNTS = ("documents_in_flight", "iterations_in_flight", "quarantine_after")  # none of which may be 0
+_SHARES = ("max_error_rate", "max_unmeasured", "max_filtered", "max_failures", "min_acceptance")
+
+
+def _find_limits(recipe: Recipe) -> Iterator[str]:
+    """Find limits that would not hold: a comparison with nan is false, and 0 is often read as no limit."""
+    values = vars(recipe)
+    for name, endpoint in recipe.models.endpoints.items():
+        for key, (least, is_allowed) in _LIMITS.items():
+            yield from _check(f"models.endpoints.{name}.{key}", getattr(endpoint, key), least, is_allowed)
+    for key, limit in vars(values["budget"]).items() if values.get("budget") else ():
+        yield from _check(f"budget.{key}", limit, 0)
+    for key in _COUNTS:
+        yield from _check(key, values.get(key), 1)
+    for key in _SHARES:
+        if not 0 <= (share := values.get(key, 0)) <= 1:
+            yield f"{key}={share}: write a share, 0 to 1"
+
+
+def _check(key: str, value: float | None, least: int, is_allowed: bool = True) -> Iterator[str]:
+    if value is not None and not (least < value < math.inf or (is_allowed and value == least)):
+        yield f"{key}={value}: write a number {f'of {least} or more' if is_allowed else f'above {least}'}"
 
 
 def _find_batches(recipe: Recipe) -> Iterator[str]:
@@ -95,6 +125,8 @@ def _find_budgets(recipe: Recipe) -> Iterator[str]:
         context = flags.get("max-model-len")
         if budget is None:
             yield f"no value for {key}; set how many tokens a reply may have, as the domain's roles.yaml does"
+        elif budget < 1:
+            yield f"{key}={budget}: a reply has at least one token"
         elif isinstance(context, int) and 0 < context <= budget:
             limit = f"{context} of models.endpoints.{role.endpoint}.server.flags"
             advice = "lower max_tokens or raise max-model-len"

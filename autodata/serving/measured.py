@@ -7,11 +7,13 @@ from autodata.stats.writing import write_percent
 from autodata.types import Outcome, Role, UserError
 
 # Finish reasons as servers and gateways write them, in lower case. A reply with an unknown finish reason is no answer.
-ENDED = frozenset({"stop", "tool_calls", "function_call", "eos_token", "eos", "stop_sequence", "end_turn", "tool_use"})
+ENDED = frozenset({"stop", "tool_calls", "tool_call", "function_call", "eos_token", "eos", "stop_sequence", "end_turn",
+                   "tool_use", "complete", "completed"})  # fmt: skip
 OUT_OF_BUDGET = frozenset({"length", "max_tokens", "max_length", "max_output_tokens", "max_new_tokens", "token_limit"})
-OUT_OF_CONTEXT = frozenset({"model_length", "model_context_window_exceeded", "context_length_exceeded"})
+OUT_OF_CONTEXT = frozenset({"model_length", "model_context_window_exceeded", "context_length_exceeded",
+                            "error_limit"})  # fmt: skip
 DECLINED = frozenset({"content_filter", "content_filtered", "refusal", "safety", "image_safety", "recitation",
-                      "blocklist", "prohibited_content", "spii", "guardrail_intervened"})  # fmt: skip
+                      "blocklist", "prohibited_content", "spii", "guardrail_intervened", "error_toxic"})  # fmt: skip
 # Finish reasons that a provider's filter gives, and not the model itself.
 FILTERS = DECLINED - {"refusal"}
 _SHOWN = 320  # characters of a server's message that are shown

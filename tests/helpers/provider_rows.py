@@ -192,10 +192,20 @@ ROWS: dict[str, Row] = {
                                        {"retries": 0}),
     "Retry-After is longer than the patience": Row(always(refuse(
         429, say("slow"), Retry_After="Sun, 21 Oct 2046 07:28:00 GMT")), {"patience_s": 1.0}),
-    "Gemini: RetryInfo": Row(always(*[refuse(429, {"error": {
-        "code": 429, "status": "RESOURCE_EXHAUSTED", "message": "You exceeded your rate. Please retry in 20ms.",
-        "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "0.02s"}]}})] * 9, FINE),
+    "Gemini: requests of a minute": Row(always(*[refuse(429, {"error": {
+        "code": 429, "status": "RESOURCE_EXHAUSTED",
+        "message": "You exceeded your current quota, please check your plan and billing details.",
+        "details": [{"violations": [{"quotaId": "GenerateRequestsPerMinutePerProjectPerModel-FreeTier"}]},
+                    {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "0.02s"}]}})] * 9, FINE),
         {"retries": 0}),
+    "Groq: tokens of a minute": Row(always(*[refuse(429, say(
+        "Rate limit reached for model `m` on tokens per minute (TPM): Limit 6000, Used 5500, Requested 1200. Please "
+        "try again in 20ms. Need more tokens? Upgrade today at https://console.groq.com/settings/billing",
+        type="tokens", code="rate_limit_exceeded"), Retry_After="0.02")] * 9, FINE), {"retries": 0}),
+    "OpenAI: requests of a minute": Row(always(*[refuse(429, say(
+        "Rate limit reached for m on requests per min (RPM): Limit 3, Used 3, Requested 1. Please try again in 20ms. "
+        "You can add a payment method to your account at https://platform.openai.com/account/billing.",
+        type="requests", code="rate_limit_exceeded"))] * 9, FINE), {"retries": 0}),
     "Bedrock: throttled with HTTP 400": Row(always(*[refuse(400, {"detail": "An error occurred (ThrottlingException) "
         "when calling the Converse operation: Too many requests, please wait before trying again."})] * 9, FINE),
         {"retries": 0}),
@@ -238,6 +248,13 @@ ROWS: dict[str, Row] = {
     "request larger than a minute's tokens (Groq)": Row(always(refuse(413, say(
         "Request too large for model `m` on tokens per minute (TPM): Limit 6000, Requested 7800, please reduce your "
         "message size and try again.", type="tokens", code="rate_limit_exceeded")))),
+    "monthly quota (Cohere)": Row(always(refuse(429, {"message": "You are using a Trial key, which is limited to 1000 "
+        "API calls / month. You can upgrade to a Production key with higher rate limits."}))),
+    "Anthropic: its own limit is reached": Row(always(refuse(400, say(
+        "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC.",
+        type="invalid_request_error")))),
+    "OpenRouter: the limit of a key": Row(always(refuse(403, say("Key limit exceeded (total limit).", code=403)))),
+    "OpenRouter: no such model": Row(always(refuse(400, say("maker/m is not a valid model ID", code=400)))),
     "403 without access": Row(always(refuse(403, say(
         "Project does not have access to model m", code="model_not_found")))),
     "404: no such model": Row(always(refuse(404, say("The model `m` does not exist", code="model_not_found")))),
@@ -295,6 +312,7 @@ ROWS: dict[str, Row] = {
         {"index": 1, "message": {"content": "second"}, "finish_reason": "stop"},
         {"index": 0, "message": {"content": "fine"}, "finish_reason": "stop"}]))),
     "finish_reason null": Row(always(change_choice(finish_reason=None))),
+    "finish_reason COMPLETE (Cohere)": Row(always(change_choice(finish_reason="COMPLETE"))),
     "finish_reason in capitals (Gemini)": Row(always(change_choice(finish_reason="STOP"))),
     "gzip": Row(always(Scripted(gzip.compress(json.dumps(FINE.body).encode()), 200, {"Content-Encoding": "gzip"}))),
     "broken gzip": Row(always(Scripted(b"no gzip", 200, {"Content-Encoding": "gzip"})), {"retries": 1}),

@@ -10,9 +10,7 @@ from autodata.serving.wire.connection import list_secrets
 from autodata.serving.wire.faults import SHOWN_CHARS, Fault, HttpError
 from autodata.serving.wire.meaning import REFUSALS, Kind, Meaning, interpret, is_prompt_too_long
 from autodata.serving.wire.retries import NoAnswer
-from autodata.types import Outcome, Reply, Role
-
-_SOLVERS = (Role.WEAK_SOLVER, Role.STRONG_SOLVER)
+from autodata.types import Outcome, Reply
 
 
 class EmptyReply(NoAnswer):
@@ -24,9 +22,9 @@ class EmptyReply(NoAnswer):
 
 
 def describe_no_answer(reply: Reply, request: Request, times: int) -> NotMeasured:
-    """Make the error for a reply that is no answer. A filter that stops a solver's answer is that solver's refusal."""
+    """Make the error for a reply that is no answer. A filter means the same in a reply as in an error: no refusal."""
     detail = f"finish_reason {reply.finish_reason!r}" + (f", {times} times" if times > 1 else "")
-    is_filtered = reply.finish_reason.casefold() in FILTERS and request.role not in _SOLVERS
+    is_filtered = reply.finish_reason.casefold() in FILTERS
     if reply.outcome is Outcome.EMPTY:
         detail += f", no content after {reply.completion_tokens} tokens"
     return make_error(request.role, Outcome.FILTERED if is_filtered else reply.outcome, detail)

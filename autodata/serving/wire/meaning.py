@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from autodata.serving.wire.faults import BadShape, Fault, HttpError
+from autodata.serving.wire.waits import read_wait
 
 REFUSALS = frozenset({400, 413, 422})  # the endpoint is up and refuses this very request
 
@@ -55,9 +56,11 @@ _FILTER = (
     r"|content exists risk|considered high risk|usage guidelines|敏感内容"
 )
 _NO_CREDIT = (
-    r"insufficient[ _](?:quota|credits?|balance|funds)|exceeded your current quota|credit balance|out of credits"
-    r"|more credits|billing|payment required|spend(?:ing)? limit|budget has been exceeded|add credit"
+    r"insufficient[ _](?:quota|credits?|balance|funds)|credit balance|out of credits|used all available credits"
+    r"|payment required|spend(?:ing)? limit|budget has been exceeded|specified (?:api )?usage limit|key limit exceeded"
 )
+# Busy providers say this too, because a larger account would be served more; then they name a wait.
+_ABOUT_MONEY = r"exceeded your current quota|more credits|billing|add credit"
 # A busy provider that answers with another status than 429, or a model that is still being loaded.
 _BUSY = (
     r"throttl|too many (?:requests|tokens, please wait)|rate (?:limit )?(?:is )?exceeded|rate limit reached|overloaded"
@@ -72,9 +75,13 @@ _WRONG_KEY = r"api[ _-]?key (?:is )?(?:not valid|invalid|not found|expired)|(?:i
 _NO_MODEL = (
     r"no models? (?:is )?loaded|model (?:is )?not (?:loaded|found|available|deployed)|model_not_(?:found|available)"
     r"|unable to access (?:non-serverless )?model|(?:unknown|no such) model|invalid model(?: name| id|:)"
-    r"|model \S{1,80} (?:does not exist|not found)"
+    r"|model \S{1,80} (?:does not exist|not found)|not a valid model\b"
 )
-_DAILY = r"per[ _-]?day|daily|\brpd\b|\btpd\b|requestsperday|per[ _-]?month|monthly"
+_DAILY = r"per[ _-]*(?:day|week|month)|(?:/|\b(?:a|each|every)) ?(?:day|week|month)\b|daily|weekly|monthly|\b[rt]pd\b"
+_PER_MINUTE = re.compile(
+    r"per[ _-]*(?:min|sec)|(?:/|\b(?:a|each|every)) ?(?:minute|second)\b|\b[rt]p[ms]\b", re.IGNORECASE
+)
+_OFFER = re.compile(r"\b(?:add|buy|unlock|upgrade|need more|to (?:raise|increase))\b[^;.?!]*", re.IGNORECASE)
 BATCH_API = "the batch API says:"  # begins the words of every error of the Batch API itself
 _RUN_AGAIN = "then run the same command again: every answer is kept"
 _TOO_LONG = f"this is longer than patience_s allows; set requests_per_minute of this endpoint, or wait, {_RUN_AGAIN}"
@@ -87,15 +94,17 @@ _RULES = (
           "the model does not keep to the form: name another one, or set structured_output or tool_choice to none"),
     _rule({400, 422}, r"max_completion_tokens.{0,40}instead|unsupported parameter.{0,20}max_tokens",
           Kind.CLOSED, "set max_tokens_key: max_completion_tokens of this endpoint"),
+    _rule({400, 422}, _NO_MODEL, Kind.CLOSED, "check base_url and model"),
     _rule({*REFUSALS}, _OVERFLOW, Kind.OVERFLOW),
     _rule({400, 403, 422, 451}, _FILTER, Kind.FILTERED),
     _rule({400, 429}, r"enqueued token", Kind.CLOSED,
           f"wait until other batches have ended, or lower batch.requests of this endpoint, {_RUN_AGAIN}"),
-    _rule({400, 402, 403, 429}, _NO_CREDIT, Kind.CLOSED, _ADD_CREDIT),
+    _rule({400, 401, 402, 403, 429}, _NO_CREDIT, Kind.CLOSED, _ADD_CREDIT),
     _rule({402}, "", Kind.CLOSED, _ADD_CREDIT),
     _rule({400, 404, 405, 413, 422, 501}, BATCH_API, Kind.CLOSED,
           "leave out `batch` of this endpoint if the provider has no Batch API for this model"),
     _rule({429}, _DAILY, Kind.CLOSED, f"wait until the quota is renewed, or raise it at the provider, {_RUN_AGAIN}"),
+    _rule({400, 403, 429}, _ABOUT_MONEY, Kind.CLOSED, _ADD_CREDIT),
     _rule({429, 529}, "", Kind.BUSY, _TOO_LONG),
     _rule({400, 403, 500, 502, 503}, _BUSY, Kind.BUSY, _TOO_LONG),
     _rule({500, 503}, r"requires more (?:system |gpu )?memory", Kind.CLOSED,
@@ -120,7 +129,6 @@ _RULES = (
     _rule({400, 422}, _UNKNOWN_KEY, Kind.CLOSED,
           "leave out what the model does not know: null in body of this endpoint removes a key of every request"),
     _rule({403}, "", Kind.CLOSED, "ask the provider for access to this model, or check the key named by api_key_env"),
-    _rule({400, 422}, _NO_MODEL, Kind.CLOSED, "check base_url and model"),
     _rule({404, 405, 410}, "", Kind.CLOSED, "check base_url and model"),
     _rule({407}, "", Kind.CLOSED, "check the proxy in the environment variable https_proxy"),
     _rule({301, 302, 303, 307, 308}, "", Kind.CLOSED, "set base_url to the address after the redirection"),
@@ -142,6 +150,8 @@ def interpret(fault: Fault) -> Meaning:
     if not isinstance(fault, HttpError):
         is_untrusted = "CERTIFICATE_VERIFY_FAILED" in str(fault) or "WRONG_VERSION_NUMBER" in str(fault)
         return _NO_COMPLETION if isinstance(fault, BadShape) else _NO_TRUST if is_untrusted else _PASSING
+    if _names_wait(fault):
+        return Meaning(Kind.BUSY, _TOO_LONG)
     for rule in _RULES:
         if fault.status in rule.statuses and rule.pattern.search(fault.words):
             return rule.meaning
@@ -150,6 +160,16 @@ def interpret(fault: Fault) -> Meaning:
     return _PASSING if fault.status in _TRIED_AGAIN or fault.status >= 500 else _ELSE
 
 
+def _names_wait(fault: HttpError) -> bool:
+    """True if an endpoint refuses too many calls for now, whatever it says of bills and of larger accounts besides."""
+    if fault.status not in (400, 403, 429) or (fault.status != 429 and not _SAYS_BUSY.search(fault.words)):
+        return False
+    if _LASTS.search(_OFFER.sub("", fault.words)):
+        return False
+    return bool(_PER_MINUTE.search(fault.words)) or read_wait(fault) is not None
+
+
+_SAYS_BUSY, _LASTS = (re.compile(words, re.IGNORECASE) for words in (_BUSY, f"{_NO_CREDIT}|{_DAILY}"))
 _BUDGET_SIGNS = re.compile(r"max_?(?:completion_?|new_?|output_?)?tokens|completion|output", re.IGNORECASE)
 _NO_ROOM = re.compile(r"must be at least 1, got -", re.IGNORECASE)  # the prompt alone exceeds the context
 _LIMIT = re.compile(

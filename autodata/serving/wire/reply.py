@@ -46,12 +46,12 @@ def read_reply(completion: Mapping[str, object]) -> Reply:
 
 
 def _read_choice(completion: Mapping[str, object]) -> Mapping[str, object]:
-    """Return the first choice. A provider whose filter refuses the prompt sends an empty list of them.
+    """Return the first choice. A provider whose filter refuses the prompt sends no choice.
 
     Raises BadShape, and HttpError for an error that stands where an answer should.
     """
     choices = completion.get("choices")
-    if choices == [] and ("id" in completion or "model" in completion):
+    if not choices and "choices" in completion and ("id" in completion or "model" in completion):
         return {"message": _NO_FIELDS, "finish_reason": _FILTERED}
     if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
         raise BadShape(f"the reply has no choices: {str(completion)[:200]!r}")
