@@ -17,7 +17,7 @@ from autodata.corpora.text.pii import mask
         ("connected from 8.8.8.8 we", "connected from [IP address] we"),
         ("IP addresses: 8.8.8.8, 8.8.4.4", "IP addresses: [IP address], [IP address]"),
         ("ping 8.8.8.8; the DNS server is 8.8.4.4", "ping [IP address]; the DNS server is [IP address]"),
-        ("see http://8.8.8.8, 8.8.4.4:8080", "see http://[IP address], [IP address]:8080"),
+        ("it answers at 8.8.4.4:8080", "it answers at [IP address]:8080"),
         ('8.8.8.8 - - 10/Oct/2000:13:55:36 -0700 "GET /"', '[IP address] - - 10/Oct/2000:13:55:36 -0700 "GET /"'),
         ("12:00:01 sshd: lost from 8.8.8.8", "12:00:01 sshd: lost from [IP address]"),
         ("Tel. +44.20 79460958 or phone 500 750 1000", "Tel. [telephone number] or phone [telephone number]"),

@@ -25,7 +25,7 @@ _BATCH = 200  # rows of a parquet file in memory at a time
 _CHUNK = 1 << 20
 _WIDE = 4_000  # bytes that tell UTF-16 from UTF-8
 _NO_JSON = object()
-_BROKEN = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError)
+BROKEN = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError)
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def read_rows(path: Place, name: str = "", max_line_bytes: int = MAX_LINE_BYTES)
         for line, (value, encoding) in enumerate(_read_values(path, max_line_bytes), 1):
             if value is not None:  # None is a blank line
                 yield BadRow(name, line, value) if isinstance(value, str) else Row(name, line, value, encoding)
-    except _BROKEN:
+    except BROKEN:
         yield BadRow(name, line + 1, "file is cut off or damaged")
     except OSError as error:  # bzip2 data that are damaged raise one without a number
         reason = f"file cannot be read: {error.strerror or type(error).__name__}"

@@ -46,9 +46,9 @@ _DECIMAL = re.compile(r"[+-]?\d{1,12}\.\d{1,12}")
 _CALLS = re.compile(r"\b(?:tel|telephone|phone|call|fax|mobile|cell|dial)\b[^\d\n]{0,30}\Z", re.IGNORECASE)
 # A number with three dots is an address only after such words, before a port, or in a line of a log.
 _HOSTS = re.compile(
-    r"(?:\b(?:ip(?:v4)?|address(?:es)?|hosts?|hostname|(?-i:servers?)|nameserver|ports?|ping(?:s|ed|ing)?|dns|resolver|"
+    r"\b(?:ip(?:v4)?|address(?:es)?|hosts?|hostname|(?-i:servers?)|nameserver|ports?|ping(?:s|ed|ing)?|dns|resolver|"
     r"gateway|router|proxy|firewall|subnet|traceroute|ssh|telnet|curl|connect(?:ed|s|ing|ions?)?|log(?:ged)?[ -]?in|"
-    r"requests?)\b|https?:/)"
+    r"requests?)\b"
     r"[^\w\n]{0,4}(?:(?:is|are|was|at|of|to|from|on|in|for|by|and|or|the|ip|address|[\d.]{7,15})\b[^\w\n]{0,3}){0,6}\Z",
     re.IGNORECASE,
 )
