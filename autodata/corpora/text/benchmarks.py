@@ -6,6 +6,7 @@ The rules, and how a text is split into words, are those by which a dataset's ex
 import csv
 import io
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -136,6 +137,7 @@ def _read_rows(file: Path) -> Iterator[Any]:
         return
     text = _read_text(file)
     if kind in _TABLES:
+        csv.field_size_limit(sys.maxsize)  # a context can be longer than the default allows
         yield from csv.reader(io.StringIO(text), delimiter=_TABLES[kind])
     elif kind == ".txt":
         yield from text.split("\n")
