@@ -24,7 +24,7 @@ from autodata.corpora.repeats import CONFIG, Buckets, Signature, choose, save_ha
 from autodata.corpora.selection import KEPT, Selection
 from autodata.corpora.sources import Listing
 from autodata.corpora.text import benchmarks as benchmark_files
-from autodata.corpora.tokens import CountTokens
+from autodata.corpora.tokens import CountTokens, load_tokenizer
 from autodata.recipes.corpora import IngestRecipe
 from autodata.run.folder import Run
 from autodata.run.progress import Progress
@@ -120,6 +120,15 @@ def _find_tokenizer(name: str) -> str:
     return str(folder / "tokenizer.json") if folder.is_dir() else name
 
 
+def _require_tokenizer(name: str) -> None:
+    """Raise RecipeError if the tokenizer cannot be loaded, before anything is read."""
+    try:
+        load_tokenizer(_find_tokenizer(name))
+    except Exception as error:  # the library raises nothing more precise
+        remedy = "write a hub name, the path of a tokenizer.json, embedded, or null to count none"
+        raise RecipeError(f"tokenizer={name}: cannot be loaded ({error}); {remedy}") from None
+
+
 def _check(recipe: IngestRecipe) -> None:
     """Raise RecipeError for a value that the schema cannot refuse."""
     if recipe.executor not in ("local", "slurm"):
@@ -131,6 +140,8 @@ def _check(recipe: IngestRecipe) -> None:
         raise RecipeError(f"one_in={recipe.one_in}: must be 1 or more")
     if recipe.workers is not None and recipe.workers < 1:
         raise RecipeError(f"workers={recipe.workers}: must be 1 or more, or null for all cores")
+    if recipe.tokenizer:
+        _require_tokenizer(recipe.tokenizer)
 
 
 def _list_sizes(joined: dict[str, Listing]) -> dict[str, int]:
