@@ -213,6 +213,8 @@ def main() -> None:
             print(f"{run.folder}: up to date")
             return
         run.start()
+        if left_out := benchmark_files.count_left_out(recipe.decontaminate):
+            print(benchmark_files.describe_left_out(left_out))
         with Progress(run, "examples") as progress:
             progress.begin()
             built = build(recipe, benchmarks)

@@ -1,5 +1,6 @@
 """Tests the search for benchmark texts in examples, and its part in the dataset command."""
 
+import gzip
 import json
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from autodata import dataset as module
 from autodata.config import RecipeError
 from autodata.corpora.record import Drop
-from autodata.corpora.text.benchmarks import Benchmarks, Text, find_files, read_texts
+from autodata.corpora.text.benchmarks import Benchmarks, Text, count_left_out, count_short, find_files, read_texts
 from autodata.data.decontamination import Match, count_unchecked, find_matches, gather_texts
 from autodata.data.examples import Arm, make_example
 from autodata.types import Candidate, Example
@@ -150,12 +151,32 @@ def test_a_missing_file_is_an_error_that_says_where_to_get_it(path, advice, tmp_
 
 
 def test_a_folder_without_a_readable_file_is_missing_too(tmp_path):
-    (tmp_path / "data.csv").write_text("a")
-    with pytest.raises(RecipeError, match=r"no \.jsonl, \.parquet or \.txt file there"):
+    (tmp_path / "data.xlsx").write_text("a")
+    with pytest.raises(RecipeError, match=r"no \.jsonl, .* or \.parquet file there"):
         find_files([str(tmp_path)])
 
 
-@pytest.mark.parametrize("name", ["x.jsonl", "x.parquet"])
+def test_every_form_of_rows_is_read_and_other_files_are_counted(tmp_path):
+    (tmp_path / "b.jsonl").write_text('{"q": "b"}\n')
+    (tmp_path / "c.json").write_text('[{"q": "c"}, "also c"]')
+    (tmp_path / "one.json").write_text('{"data": [{"q":\n "one"}]}')
+    (tmp_path / "lines.json").write_text('{"q": "first"}\n{"q": "second"}\n')
+    (tmp_path / "d.jsonl.gz").write_bytes(gzip.compress(b'{"q": "d"}\n'))
+    (tmp_path / "e.csv").write_text('id,q\n1,"e, and\nmore"\n')
+    (tmp_path / "f.TSV").write_text("f\tg\n")
+    (tmp_path / "g.xlsx").write_text("x")
+    (tmp_path / "LICENSE").write_text("x")
+    (tmp_path / ".gitattributes").write_text("x")
+    texts = {text.text for text in read_texts(find_files([str(tmp_path)]))}
+    assert texts == {"b", "c", "also c", "one", "first", "second", "d", "id", "q", "1", "e, and\nmore", "f", "g"}
+    assert count_left_out([str(tmp_path)]) == {".xlsx": 1, "no ending": 1}
+
+
+def test_texts_of_fewer_than_eight_words_are_counted():
+    assert count_short([Text("t", text) for text in (line(7), line(8), "", "$$")]) == 2
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.json", "x.jsonl.gz", "x.parquet"])
 def test_a_broken_file_is_an_error(name, tmp_path):
     (tmp_path / name).write_text("{")
     with pytest.raises(RecipeError, match=name):
@@ -182,7 +203,7 @@ def test_the_command_blocks_and_reports(monkeypatch, tmp_path, capsys):
     for recipe in ("legal", "science"):
         assert "hf download" in run_main(monkeypatch, f"recipes/{recipe}/dataset.yaml", *arms)
     printed = run_main(monkeypatch, "recipes/demo/dataset.yaml", *arms, f"decontaminate=[{bench}]")
-    assert "prbench: no .jsonl, .parquet or .txt file there" in printed
+    assert "prbench: no .jsonl, " in printed
     assert not (tmp_path / "d" / "examples.jsonl").exists()
     bench.mkdir()
     (bench / "legal.jsonl").write_text(json.dumps({"prompt_0": f"Hello: {line(14)}"}) + "\n")

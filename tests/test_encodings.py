@@ -36,6 +36,13 @@ CHINESE = "我们证明缓存的成本在于写入。这是一个测试，用于
         ("cp1252", "Domstolen fann att målsäganden inte hade rätt till ersättning", "windows-1252 (guessed)"),
         ("cp1250", "Zażółć gęślą jaźń, sąd orzekł o kosztach postępowania", "cp1250 (guessed)"),
         ("iso8859_2", "Zażółć gęślą jaźń, sąd orzekł o kosztach postępowania", "iso8859_2 (guessed)"),
+        (
+            "iso8859_2",
+            "Zażółć gęślą jaźń. W Szczebrzeszynie chrząszcz brzmi w trzcinie, są źródła i łąki.",
+            "iso8859_2 (guessed)",
+        ),
+        ("iso8859_2", "Příliš žluťoučký kůň úpěl ďábelské ódy, když šel do města", "iso8859_2 (guessed)"),
+        ("cp1250", "Příliš žluťoučký kůň úpěl ďábelské ódy, když šel do města", "cp1250 (guessed)"),
         ("cp1250", "Soud rozhodl, že žaloba se zamítá a žalobce uhradí náklady řízení", "cp1250 (guessed)"),
         ("cp1250", "A bíróság elutasította a keresetet, őszinte szűk körű érv", "cp1250 (guessed)"),
         ("cp1254", "Mahkeme davayı reddetti ve giderleri ödemesine karar verdi, şöyle", "cp1254 (guessed)"),

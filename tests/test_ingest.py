@@ -4,6 +4,7 @@ import gzip
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet
@@ -13,10 +14,12 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from autodata.config import load
 from autodata.corpora import ingest, sources
 from autodata.corpora.documents import DocumentsError, read_corpus
-from autodata.corpora.executors import Stage, _make_array
+from autodata.corpora.executors import Stage, _make_array, _run_on_slurm
+from autodata.corpora.papers import build
 from autodata.corpora.record import Drop, require_drawn
 from autodata.recipes.corpora import IngestRecipe
 from autodata.run.folder import read_manifest
+from autodata.run.records import RunError
 from autodata.run.snapshot import read_snapshot
 from tests.helpers import golden_documents
 from tests.helpers.commands import fails
@@ -188,6 +191,33 @@ def test_no_document_is_an_error_that_names_the_stage_and_the_rows(run, tmp_path
 def test_a_join_without_an_eligible_paper_is_an_error(run):
     with fails("none of 16 papers is eligible by s2orc.min_year=2090"):
         run("s2orc", SAMPLES / "s2orc", f"papers={SAMPLES / 'papers'}", SHORT, "s2orc.min_year=2090")
+
+
+def test_corpusids_may_be_strings_and_rows_without_any_are_named(run, tmp_path: Path):
+    field = [{"category": "Computer Science"}]
+    rows = [{"corpusid": name, "year": 2025, "s2fieldsofstudy": field} for name in ("7", 7, "x", None)]
+    counts = build(rows, tmp_path / "join", 2022, "Computer Science")
+    assert (counts["eligible"], counts["duplicates"], counts["without corpusid"]) == (1, 1, 2)
+    folder = write_rows(tmp_path / "papers", a=rows[2:])
+    with fails("none of 2 rows has a number as `corpusid`"):
+        run("s2orc", SAMPLES / "s2orc", f"papers={folder}", SHORT)
+
+
+def test_a_tokenizer_that_is_not_there_is_an_error_before_anything_is_read(run, tmp_path: Path):
+    with fails("tokenizer=nosuch.json: cannot be loaded"):
+        run("own", SAMPLES / "own", "tokenizer=nosuch.json")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_job_that_slurm_refuses_is_an_error_with_a_remedy(tmp_path: Path, monkeypatch):
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text("#!/bin/sh\nexit 1\n")
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    recipe = load(IngestRecipe, ["recipes/ingest/ingest_own.yaml", "path=x"])
+    array = _make_array(recipe, Stage("read", [partial(print)], [1]), tmp_path / "logs")
+    with pytest.raises(RunError, match="Slurm did not take the job"):
+        _run_on_slurm(array, tmp_path / "job")
 
 
 def test_a_subset_without_a_file_is_an_error(run):
@@ -369,10 +399,12 @@ def test_documents_with_a_benchmark_text_are_dropped_and_named(run, tmp_path: Pa
         {"id": "leak", "text": read_text("cs_01")[1][0]},
     ]
     words = read_text("cs_01")[1][0].split()
-    (tmp_path / "bench.jsonl").write_text(json.dumps({"question": f"Is it so? {' '.join(words[3:18])}"}))
+    question = {"question": f"Is it so? {' '.join(words[3:18])}", "answer": "Yes."}
+    (tmp_path / "bench.jsonl").write_text(json.dumps(question))
     folder = write_rows(tmp_path / "rows", a=rows)
     manifest = run("own", folder, f"decontaminate=[{tmp_path / 'bench.jsonl'}]")
     assert (manifest["kept"], manifest["dropped"]) == (1, {"contains a text of a benchmark": 1})
+    assert manifest["benchmark_texts_too_short"] == 1
     (row,) = read_table(tmp_path / "run" / "dropped")
     assert row["id"] == "leak"
     assert row["detail"].startswith("bench.jsonl:1: ")

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from autodata.corpora import pile_of_law, principia
 from autodata.corpora.record import Drop
+from autodata.corpora.text.layout import HEADS
 from autodata.recipes.corpora import PileOfLawFilters, PrincipiaFilters
 
 REASONED = "The court held that the notice was late, because the statute requires ten days. "
@@ -65,16 +66,34 @@ def test_lengths_on_both_sides():
         ("<p>One <i>line</i> &amp; more.</p><p>Two.</p>", "One line & more.\n\nTwo."),
         ("<style>p {color: red}</style><p>Text.</p>", "Text."),
         ("First line\nof a paragraph.\n\nNext.", "First line of a paragraph.\n\nNext."),
-        ("Before.\n\n12\n\nAfter.\n*34\nmore.", "Before.\n\nAfter. more."),
+        ("Before.\n\nAfter.\n*34\nmore.", "Before.\n\nAfter. more."),
+        ("The amount was\n1500\ndollars.", "The amount was 1500 dollars."),
+        ("1\nOne.\n2\nTwo.\n3\nThree.", "1 One. 2 Two. 3 Three."),  # closer than pages are
+        ("He sued Co.<sup>1</sup> and <b>Co.</b><sup>12</sup>", "He sued Co.[1] and Co.[12]"),
+        ("10<sup>6</sup> on the 5<sup>th</sup>", "10^6 on the 5th"),
+        ("<strong>One</strong>\n<ul><li>two</li><li>three</li></ul>", "One\n\ntwo\n\nthree"),
+        ("42 U.S.C. &sect; 1983, R&D; a&b", "42 U.S.C. § 1983, R&D; a&b"),
         ("Page 3 of 9\nText.\n- 4 -\n____\nEnd.", "Text. End."),
         ("One.\fTwo.", "One.\n\nTwo."),
         ("If a < b and c > d, the rule holds.", "If a < b and c > d, the rule holds."),
         ("See § 12, at 34.\n\nIn 1999\nthe law changed.", "See § 12, at 34.\n\nIn 1999 the law changed."),
-        ("AT&amp;T stays as it is without tags", "AT&amp;T stays as it is without tags"),
+        ("AT&amp;T without tags", "AT&T without tags"),
     ],
 )
 def test_mark_up_and_pages_go_and_paragraphs_stay(text, cleaned):
     assert pile_of_law.clean(text)[0] == cleaned
+
+
+@pytest.mark.parametrize(
+    ("numbers", "removed"),
+    [(("7", "8", "9"), 3), (("Page 7", "Page 8", "[9]"), 3), (("7", "8"), 0), (("7", "9", "11"), 0)],
+)
+def test_numbers_that_count_up_page_by_page_are_page_numbers(numbers, removed):
+    page = "The notice was late. " * 20
+    text, changes = pile_of_law.clean("".join(f"{page}and it\n\n{number}\n\ngoes on. " for number in numbers))
+    assert changes == ({HEADS: removed} if removed else {})
+    assert text.count("and it goes on.") == removed
+    assert all((number in text) == (not removed) for number in numbers)
 
 
 @given(st.text() | st.text(alphabet="<p>/ \n1*-abc&;"))

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autodata.corpora import pile_of_law
-from autodata.corpora.text.layout import HEADS, WORDS, drop_running_heads, join_divided_words, mend
+from autodata.corpora.text.layout import HEADS, WORDS, join_divided_words, mend
+from autodata.corpora.text.pages import drop_running_heads
 
 
 @pytest.mark.parametrize(
@@ -15,16 +16,33 @@ from autodata.corpora.text.layout import HEADS, WORDS, drop_running_heads, join_
     [
         ("the fac-\ntors of it", "the factors of it"),
         ("the fac-\n   tors", "the factors"),
-        ("the fac- tors", "the factors"),
         ("the fac‐\ntors", "the factors"),
-        ("at the end be-\n\ncause of", "at the end because of"),
         ("a well-\nknown fact; it is well-known", "a well-known fact; it is well-known"),
         ("long-\nterm, because long and term are words", "long-term, because long and term are words"),
-        ("Smith-\nJones and COVID-\n19 in 2019-\n2020", "Smith-Jones and COVID-19 in 2019-2020"),
+        ("COVID-\n19 is COVID-19", "COVID-19 is COVID-19"),
+        (f"{'word ' * 9}Smith-\nJones", f"{'word ' * 9}Smith-Jones"),
         ("state-of-the-\nart", "state-of-the-art"),
         ("FAC-\nTORS", "FACTORS"),
+        # Inside a line, and before a blank line: only if the text has the word elsewhere.
+        ("the fac- tors are factors", "the factors are factors"),
+        ("a well- known fact; it is well-known", "a well-known fact; it is well-known"),
+        ("at the end be-\n\ncause of it, because", "at the end because of it, because"),
+        # Or if the layout divides words there.
+        (
+            "fac- tors no- tice sta- tute deter- mine factors notice statute",
+            "factors notice statute determine factors notice statute",
+        ),
+        ("fac- tors no- tice deter- mine factors notice", "factors notice deter- mine factors notice"),
         # What stays as it is.
+        ("the fac- tors", "the fac- tors"),
         ("pre- and post-test, ein- oder zweimal", "pre- and post-test, ein- oder zweimal"),
+        ("short- as well as long, one- versus two-sided", "short- as well as long, one- versus two-sided"),
+        ("low- rather than high, voor- en nadelen", "low- rather than high, voor- en nadelen"),
+        ("short-\nas well as long, one-\nVersus", "short-\nas well as long, one-\nVersus"),
+        ("say what you like of it- nothing helps", "say what you like of it- nothing helps"),
+        ("Ingredients-\n1 cup", "Ingredients-\n1 cup"),
+        ("Ingredients-\nFlour", "Ingredients-\nFlour"),
+        ("Ingredients-\n\nflour", "Ingredients-\n\nflour"),
         ("the man- who came; a man, who left", "the man- who came; a man, who left"),
         ("- one\n- two\n---\nrule", "- one\n- two\n---\nrule"),
         ("x -\ny and a-\nb", "x -\ny and a-\nb"),
@@ -37,7 +55,7 @@ def test_words_divided_at_the_end_of_a_line_are_joined(text, expected):
     assert (count > 0) == (text != expected)
 
 
-def write_pages(count: int, *, form_feeds: bool) -> tuple[str, str]:
+def write_pages(count: int) -> tuple[str, str]:
     """Write an opinion with running heads as the Supreme Court prints them; also return it without them."""
     chance, pages, bodies = random.Random(5), [], []
     words = [
@@ -59,12 +77,11 @@ def write_pages(count: int, *, form_feeds: bool) -> tuple[str, str]:
         head = f"Cite as: 558 U. S. 310 (2010)      {number}" if number % 2 else f"{number}      SMITH v. JONES"
         pages.append(f"{head}\n\nOpinion of the Court\n\n{body}\n")
         bodies.append(body)
-    return ("\f" if form_feeds else "\n").join(pages), "\n".join(bodies)
+    return "\f".join(pages), "\n".join(bodies)
 
 
-@pytest.mark.parametrize("form_feeds", [True, False])
-def test_running_heads_go_and_the_sentence_goes_on(form_feeds):
-    text, expected = write_pages(8, form_feeds=form_feeds)
+def test_running_heads_go_and_the_sentence_goes_on():
+    text, expected = write_pages(8)
     mended, changes = mend(text)
     assert mended.split() == expected.split()
     assert changes == {HEADS: 16}
@@ -72,17 +89,42 @@ def test_running_heads_go_and_the_sentence_goes_on(form_feeds):
     assert pile_of_law.clean(text)[0] == " ".join(expected.split())
 
 
-def test_two_pages_have_a_head_in_common_only_if_it_counts_them():
-    pages = ["Title 1\nfirst", "Title 2\nsecond"]
-    assert drop_running_heads(pages) == (["first", "second"], 2)
-    same = ["Title\nfirst", "Title\nsecond"]
-    assert drop_running_heads(same) == (same, 0)
-    assert drop_running_heads([*same, "Title\nthird"]) == (["first", "second", "third"], 3)
+def test_two_pages_have_no_head_in_common_and_three_do():
+    pages = ["Title 1\nfirst", "Title 2\nsecond", "Title 3\nthird"]
+    assert drop_running_heads(pages[:2]) == (pages[:2], 0)
+    assert drop_running_heads(pages) == (["first", "second", "third"], 3)
+    assert drop_running_heads(["Title\nfirst", "Title\nsecond", "Title\nthird"])[1] == 3
 
 
-def test_page_numbers_in_any_form_go():
-    pages = ["one\n- i -", "two\n- ii -", "three\n- iii -"]
-    assert drop_running_heads(pages) == (["one", "two", "three"], 3)
+@pytest.mark.parametrize("numbers", [["- i -", "- ii -", "- iii -", "- iv -"], ["9", "10", "11"], ["iv", "v", "vi"]])
+def test_page_numbers_in_any_form_go(numbers):
+    pages = [f"{'abcd'[place]}\n{number}" for place, number in enumerate(numbers)]
+    assert drop_running_heads(pages) == (list("abcd")[: len(numbers)], len(numbers))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Total: 1500 EUR", "Total: 2700 EUR"],
+        ["Total: 1500 EUR", "Total: 2700 EUR", "Total: 3900 EUR"],  # no number that counts up by one
+        ["Revenue in 2018", "Revenue in 2020", "Revenue in 2022"],
+        ["# Report", "# Report", "# Report"],
+        ["## Step 1", "## Step 2", "## Step 3"],
+        ["Chapter 1", "Chapter 2", "Chapter 3"],  # each part of a text can have a page
+        ["1. Name", "2. Name", "3. Name"],
+        ["---", "---", "---"],
+        ["same", "same", "same", "x", "y", "z"],  # half of the pages
+    ],
+)
+def test_the_ends_of_pages_that_are_no_running_heads_stay(lines):
+    for pages in ([f"{line}\nbody {'x' * n}" for n, line in enumerate(lines)],
+                  [f"body {'x' * n}\n{line}" for n, line in enumerate(lines)]):  # fmt: skip
+        assert drop_running_heads(pages) == (pages, 0)
+
+
+def test_a_line_inside_a_page_is_no_running_head():
+    pages = [f"page {'x' * n}\nthe same line\nend {'y' * n}" for n in range(1, 5)]
+    assert drop_running_heads(pages) == (pages, 0)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +133,10 @@ def test_page_numbers_in_any_form_go():
         "Total 12\nTotal 13\nTotal 14\nTotal 15",  # a table
         "\n".join(f"{n} Chapter of the book" for n in range(1, 9)),  # a list
         "One paragraph.\n\nAnother.\n\n2019 was a good year",
+        *(
+            "\n".join(f"{heading} {n}\n\n{'It says much. ' * 60}\n" for n in range(1, 6))
+            for heading in ("Chapter", "## Step", "Article", "### Week", "Revenue in 201")
+        ),
     ],
 )
 def test_a_text_without_pages_stays_as_it_is(text):

@@ -104,6 +104,7 @@ PAGE = """<!doctype html><html><head><title>T</title><style>p {}</style></head><
     ("name", "data", "text"),
     [
         ("a.html", PAGE.encode(), "# Caches\n\nFirst line\nsecond & more.\n\n- one\n\n- two\n\na\n  b"),
+        ("u.htm", '<meta charset="utf-16"><p>Größe 10<sup>6</sup>.<sup>1</sup></p>'.encode(), "Größe 10^6.[1]"),
         ("b.htm", '<meta charset="koi8-r"><p>кэш</p>'.encode("koi8-r"), "кэш"),
         ("c.rst", b"Title\n=====", "Title\n====="),
         ("d.tex", rb"\section{A}", r"\section{A}"),
@@ -179,3 +180,11 @@ def test_what_cannot_be_opened_is_said(tmp_path: Path, monkeypatch):
 
 def test_normal_form():
     assert normalize("e\u0301\r\na\rb\x00\x85\ud800 ") == "é\na\nb…"
+
+
+def test_large_integer_ids_stay_exact(tmp_path):
+    first, second = 338953138925153547590470800371487866880, 338953138925153547590470800371487866881
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(f'{{"id": {n}, "text": "words", "x": 1.5}}\n' for n in (first, second, (1 << 64) - 1)))
+    ids = [own.parse(row, OwnFilters()).id for row in own.read(file, "rows.jsonl")]
+    assert ids == [str(first), str(second), str((1 << 64) - 1)]

@@ -133,6 +133,8 @@ def test_a_paper_of_pes2o(eligible):
     assert (record.text, record.licence) == ("# On Caches\n\nFirst.\n\nSecond.", "")
     assert record.fields["collection_licence"] == "odc-by"
     assert (record.fields["created"], record.fields["year"]) == ("2022-05-01", 2024)
+    for stated in ({"license": "cc-by"}, '{"license": "cc-by"}'):
+        assert parse(row | {"metadata": stated}, LOOSE, eligible).licence == "cc-by"
 
 
 def marked_paper(*parts):
@@ -200,6 +202,11 @@ def test_a_paragraph_of_the_abstract_is_written_once(eligible):
             ["I. ONE", "II. TWO", "A. In", "B. In", "III. C"],
             ["## I. ONE", "## II. TWO", "### A. In", "### B. In", "## III. C"],
         ),
+        (
+            ["I. ONE", "D. In", "1) sub", "2) sub", "II. TWO", "A Novel Idea"],
+            ["## I. ONE", "### D. In", "#### 1) sub", "#### 2) sub", "## II. TWO", "## A Novel Idea"],
+        ),
+        (["I ONE", "A In", "B In", "II TWO"], ["## I ONE", "### A In", "### B In", "## II TWO"]),
         (["A Proofs", "A.1 First"], ["## A Proofs", "### A.1 First"]),
         (["Introduction", "3D printing", "2019 results"], ["## Introduction", "## 3D printing", "## 2019 results"]),
     ],

@@ -125,7 +125,7 @@ def _run_on_slurm(array: _Array, job_file: Path) -> None:
     job = job_file.read_text() if job_file.exists() and _is_known(job_file.read_text()) else ""
     try:
         if not job:
-            array.run()
+            _submit(array)
             if array.job_id == -1:  # every task is done already
                 return
             job = str(array.job_id)
@@ -135,6 +135,17 @@ def _run_on_slurm(array: _Array, job_file: Path) -> None:
         if job or array.job_id:
             subprocess.run(["scancel", job or str(array.job_id)], check=False)
         raise
+
+
+def _submit(array: _Array) -> None:
+    """Submit the job. Raises RunError if Slurm refuses it; sbatch has then written its reason to standard error."""
+    try:
+        array.run()
+    except (subprocess.CalledProcessError, OSError) as error:
+        raise RunError(
+            f"Slurm did not take the job ({error}); sbatch's message above says why. "
+            "Correct slurm.* of the recipe, or slurm/site.env, and run the same command again"
+        ) from None
 
 
 def _wait(array: _Array, job: str) -> None:

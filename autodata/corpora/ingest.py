@@ -6,6 +6,7 @@ python -m autodata.corpora.ingest recipes/ingest/ingest_s2orc.yaml path=… pape
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,8 +23,8 @@ from autodata.corpora.remote.files import is_remote
 from autodata.corpora.repeats import CONFIG, Buckets, Signature, choose, save_hashes
 from autodata.corpora.selection import KEPT, Selection
 from autodata.corpora.sources import Listing
-from autodata.corpora.text.benchmarks import find_files
-from autodata.corpora.tokens import CountTokens
+from autodata.corpora.text import benchmarks as benchmark_files
+from autodata.corpora.tokens import CountTokens, load_tokenizer
 from autodata.recipes.corpora import IngestRecipe
 from autodata.run.folder import Run
 from autodata.run.progress import Progress
@@ -119,6 +120,15 @@ def _find_tokenizer(name: str) -> str:
     return str(folder / "tokenizer.json") if folder.is_dir() else name
 
 
+def _require_tokenizer(name: str) -> None:
+    """Raise RecipeError if the tokenizer cannot be loaded, before anything is read."""
+    try:
+        load_tokenizer(_find_tokenizer(name))
+    except Exception as error:  # the library raises nothing more precise
+        remedy = "write a hub name, the path of a tokenizer.json, embedded, or null to count none"
+        raise RecipeError(f"tokenizer={name}: cannot be loaded ({error}); {remedy}") from None
+
+
 def _check(recipe: IngestRecipe) -> None:
     """Raise RecipeError for a value that the schema cannot refuse."""
     if recipe.executor not in ("local", "slurm"):
@@ -130,6 +140,8 @@ def _check(recipe: IngestRecipe) -> None:
         raise RecipeError(f"one_in={recipe.one_in}: must be 1 or more")
     if recipe.workers is not None and recipe.workers < 1:
         raise RecipeError(f"workers={recipe.workers}: must be 1 or more, or null for all cores")
+    if recipe.tokenizer:
+        _require_tokenizer(recipe.tokenizer)
 
 
 def _list_sizes(joined: dict[str, Listing]) -> dict[str, int]:
@@ -157,7 +169,7 @@ def _run(recipe: IngestRecipe) -> None:
     sizes = {name: size for name, (size, _) in files.items()}
     read = {"files": sizes, "papers": _list_sizes(joined), "opt_out": sorted(sources.read_opt_out(recipe.opt_out))}
     inputs = {key: digest(json.dumps(value).encode()) for key, value in read.items()}
-    benchmarks = find_files(recipe.decontaminate)
+    benchmarks = benchmark_files.find_files(recipe.decontaminate)
     inputs |= {f"benchmark {file.name} {number}": hash_path(file) for number, file in enumerate(benchmarks)}
     if not is_remote(recipe.path):
         recipe = replace(recipe, path=str(Path(recipe.path).resolve()))
@@ -171,10 +183,22 @@ def _run(recipe: IngestRecipe) -> None:
         if left_out:
             counts = ", ".join(f"{ending}: {count:,}" for ending, count in left_out.most_common())
             print(f"files left out, because source={recipe.source} has no use for them: {counts}")
+        short = _announce_benchmarks(recipe, benchmarks)
         with Progress(run, "bytes") as progress:
             tally, facts = ingest(run, recipe, files, joined, progress)
             tally.left_out = left_out
-            _publish(run, tally, facts)
+            _publish(run, tally, facts | short)
+
+
+def _announce_benchmarks(recipe: IngestRecipe, files: Sequence[Path]) -> dict[str, int]:
+    """Say which benchmark files are not read, and how many texts are too short to be searched for."""
+    if left_out := benchmark_files.count_left_out(recipe.decontaminate):
+        print(benchmark_files.describe_left_out(left_out))
+    short = benchmark_files.count_short(benchmark_files.read_texts(files))
+    if short:
+        words = benchmark_files.SHORT
+        print(f"benchmark texts of fewer than {words} words, too short to be searched for: {short:,}")
+    return {"benchmark_texts_too_short": short} if files else {}
 
 
 if __name__ == "__main__":

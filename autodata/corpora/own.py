@@ -21,6 +21,7 @@ _PLAIN = (".txt", ".text", ".md", ".markdown", ".rst", ".tex")
 _HTML = (".html", ".htm", ".xhtml")
 _ROWS = (*LINES, ".parquet")
 KINDS = ".txt, .md, .pdf, .rst, .tex, .html, .jsonl, .ndjson, .json (also .gz, .bz2, .xz, .zst) or .parquet"
+_ASCII = bytes(range(32, 127))
 MAX_TEXT_BYTES = 20_000_000  # beyond this a file of plain text or HTML is a corpus or a dump, not a document
 MAX_PDF_BYTES = 200_000_000
 _NOT_FIELDS = {"id", "text", "preparation"}  # `preparation` comes from a domain, never from a record
@@ -122,7 +123,8 @@ def _decode(name: str, data: bytes) -> Row:
 def _decode_page(data: bytes, charset: str) -> tuple[str, str]:
     """Decode a page with the encoding that it states, if that is right. Raises Drop."""
     try:
-        if charset and codecs.lookup(charset).name != "utf-8":
+        # A page whose statement could be read is no UTF-16, and in no encoding that writes ASCII in another way.
+        if charset and codecs.lookup(charset).name != "utf-8" and _ASCII.decode(charset) == _ASCII.decode():
             return data.decode(charset), charset
     except (LookupError, UnicodeError):  # unknown or wrong
         pass

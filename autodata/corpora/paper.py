@@ -8,6 +8,7 @@ from autodata.corpora.record import Drop
 
 UNCOVERED = "characters outside headings, paragraphs and formulas"  # the name of what is left out
 _NUMBER = re.compile(r"((?:\d{1,2}|[A-Z])(?:\.\d{1,2}){0,5}|[IVX]{1,6})[.)]?(?:\s+(?=\S)|\Z)")
+_BARE_LETTER = re.compile(r"[A-Z]\s")  # a number if the headings count on with B; or else a word, as in "A Novel Idea"
 _ROMAN = re.compile(r"[IVX]+")
 
 
@@ -69,13 +70,27 @@ class Paper:
 
 
 def find_levels(sections: list[Section]) -> list[int]:
-    """Return the level of each heading, from 1: "2" is above "2.1", and "II." above "A." where both occur."""
-    numbers = [match[1] if (match := _NUMBER.match(s.write_heading())) else "" for s in sections]
+    """Return the level of each heading, from 1.
+
+    "2" is above "2.1". Where Roman numbers occur, "II." is above "A." and that above "1)".
+    """
+    counts_letters = any(s.write_heading().startswith("B ") for s in sections)
+    numbers = [_find_number(section, counts_letters=counts_letters) for section in sections]
     has_roman = any(_ROMAN.fullmatch(number) and len(number) > 1 for number in numbers)
     return [_find_level(number, has_roman) for number in numbers]
 
 
+def _find_number(section: Section, *, counts_letters: bool) -> str:
+    heading = section.write_heading()
+    if _BARE_LETTER.match(heading) and not (section.number or counts_letters):
+        return ""
+    match = _NUMBER.match(heading)
+    return match[1] if match else ""
+
+
 def _find_level(number: str, has_roman: bool) -> int:
+    if has_roman and number.isdecimal():
+        return 3
     is_letter = len(number) == 1 and number.isalpha()
     if is_letter and has_roman and not _ROMAN.fullmatch(number):
         return 2

@@ -69,8 +69,8 @@ def build(rows: Rows, folder: Path, min_year: int, field_of_study: str) -> dict[
             counts["damaged"] += 1
             continue
         counts["rows"] += 1
-        corpusid, year = row.get("corpusid"), row.get("year")
-        if type(corpusid) is not int or not 0 <= corpusid < 1 << 63:
+        corpusid, year = _read_id(row), row.get("year")
+        if corpusid is None:
             counts["without corpusid"] += 1
         # A year beyond 9,999 is a mistake in the data.
         elif isinstance(year, int) and min_year <= year <= 9_999 and _is_in(row, field_of_study):
@@ -96,8 +96,8 @@ def build_abstracts(rows: Rows, folder: Path, eligible: Eligible) -> dict[str, i
     with (folder / "texts").open("wb") as file:
         for row in rows:
             counts["damaged" if row is None else "rows"] += 1
-            corpusid, abstract = (row or {}).get("corpusid"), (row or {}).get("abstract")
-            if type(corpusid) is not int or not 0 <= corpusid < 1 << 63 or not isinstance(abstract, str):
+            corpusid, abstract = _read_id(row or {}), (row or {}).get("abstract")
+            if corpusid is None or not isinstance(abstract, str):
                 continue
             if eligible.year_of(corpusid) is not None and (words := " ".join(abstract.split())):
                 ids.append(corpusid)
@@ -149,6 +149,14 @@ def _add_counts(parts: Iterable[Path]) -> dict[str, int]:
     for part in parts:
         total.update(json.loads((part / _COUNTS).read_text()))
     return dict(total)
+
+
+def _read_id(row: Mapping[str, object]) -> int | None:
+    """Return the corpusid of a row, which may be written as a string, None if it has none."""
+    value = row.get("corpusid")
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 20:
+        value = int(value)
+    return value if type(value) is int and 0 <= value < 1 << 63 else None
 
 
 def _is_in(row: Mapping[str, object], field_of_study: str) -> bool:

@@ -21,7 +21,7 @@ from autodata.corpora.record import Drop
 from autodata.corpora.rows import MAX_LINE_BYTES, BadRow, Row, read_rows
 from autodata.run.records import RunError, digest, write_file
 
-FORM = 1  # raise it when rows are kept in another way: older ones are then read anew
+FORM = 2  # raise it when rows are kept in another way: older ones are then read anew
 PIECE_BYTES = 256 << 20  # before compression
 _PIECES, _INPUTS = "pieces", "inputs.json"
 

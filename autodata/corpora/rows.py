@@ -25,7 +25,8 @@ _BATCH = 200  # rows of a parquet file in memory at a time
 _CHUNK = 1 << 20
 _WIDE = 4_000  # bytes that tell UTF-16 from UTF-8
 _NO_JSON = object()
-_BROKEN = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError)
+_TOO_LARGE = 1 << 63  # from here on, orjson may read an integer as a float
+BROKEN = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError)
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def read_rows(path: Place, name: str = "", max_line_bytes: int = MAX_LINE_BYTES)
         for line, (value, encoding) in enumerate(_read_values(path, max_line_bytes), 1):
             if value is not None:  # None is a blank line
                 yield BadRow(name, line, value) if isinstance(value, str) else Row(name, line, value, encoding)
-    except _BROKEN:
+    except BROKEN:
         yield BadRow(name, line + 1, "file is cut off or damaged")
     except OSError as error:  # bzip2 data that are damaged raise one without a number
         reason = f"file cannot be read: {error.strerror or type(error).__name__}"
@@ -164,15 +165,31 @@ def _require_object(value: object) -> dict[str, object] | str:
 def _load(data: bytes) -> tuple[object, str]:
     """Load JSON; what strict readers refuse is read too: NaN as null, a byte order mark, bytes that are not UTF-8."""
     try:
-        return orjson.loads(data), ""
+        value = orjson.loads(data)
+        if not _is_rounded(value):
+            return value, ""
     except orjson.JSONDecodeError:
         if b"{" not in data[:_WIDE]:
             return _NO_JSON, ""
     try:
         text, encoding = decode(data)
-        return json.loads(text, parse_constant=lambda _: None), encoding
+        return json.loads(text, parse_constant=lambda _: None, parse_int=_read_integer), encoding
     except (ValueError, RecursionError):  # also Drop, for bytes that are no text
         return _NO_JSON, ""
+
+
+def _is_rounded(value: object) -> bool:
+    """True if a number in an object may have been an integer of more than 64 bits, which orjson reads as a float."""
+    if isinstance(value, dict):
+        return any(_is_rounded(item) for item in value.values())
+    if isinstance(value, list):  # of a .json file
+        return any(_is_rounded(item) for item in value if isinstance(item, dict))
+    return isinstance(value, float) and abs(value) >= _TOO_LARGE
+
+
+def _read_integer(digits: str) -> int | str:
+    """Keep an integer of more than 64 bits as its digits: as an id it must stay exact."""
+    return int(digits) if len(digits) <= 20 and -_TOO_LARGE <= int(digits) < 2 * _TOO_LARGE else digits
 
 
 class _Zstandard(io.RawIOBase):

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from autodata.corpora import parses
+from autodata.corpora.own import find_licence
 from autodata.corpora.paper import Paper, Section
 from autodata.corpora.papers import Abstracts, Eligible
 from autodata.corpora.record import Drop, Record, require_length
-from autodata.recipes.corpora import S2orcFilters
+from autodata.recipes.corpora import OwnFilters, S2orcFilters
 
 COLLECTION_LICENCE = "odc-by"  # for S2ORC and peS2o as collections; each paper also has its own
 _COMMON_WORDS = {"the", "of", "and", "to", "in", "a", "is", "that", "for", "with", "as", "are", "we", "on", "by"}
@@ -103,7 +104,7 @@ def _read_pes2o(row: Mapping[str, object]) -> Paper:
     title, _, rest = text.partition("\n")
     paragraphs = [line.strip() for line in rest.split("\n") if line.strip()]
     fields = {"created": _text(row.get("created")), "origin": _text(row.get("source"))}
-    return Paper(title.strip(), "", [Section(blocks=paragraphs)], "", fields)
+    return Paper(title.strip(), "", [Section(blocks=paragraphs)], find_licence(row, OwnFilters()), fields)
 
 
 # The key and its type by which each form of a record is known, and the function that reads it.

@@ -75,9 +75,17 @@ def _share(files: Listing) -> tuple[list[list[str]], list[int]]:
 
 
 def _require_papers(recipe: IngestRecipe, counts: dict[str, int]) -> None:
-    if not counts["eligible"]:
-        wanted = f"s2orc.min_year={recipe.s2orc.min_year} and s2orc.field_of_study={recipe.s2orc.field_of_study}"
+    if counts["eligible"]:
+        return
+    nameless, damaged = counts["without corpusid"], counts["damaged"]
+    if nameless == counts["rows"]:
         raise RecipeError(
-            f"papers={recipe.papers}: none of {counts['rows']:,} papers is eligible by {wanted}; no text was read. "
-            "Correct one of these keys, or download the data set again, and name another run"
+            f"papers={recipe.papers}: none of {nameless:,} rows has a number as `corpusid` ({damaged:,} more are "
+            "damaged); no text was read. Name the folder of the data set `papers`, and another run"
         )
+    wanted = f"s2orc.min_year={recipe.s2orc.min_year} and s2orc.field_of_study={recipe.s2orc.field_of_study}"
+    raise RecipeError(
+        f"papers={recipe.papers}: none of {counts['rows']:,} papers is eligible by {wanted} "
+        f"({nameless:,} rows have no corpusid); no text was read. "
+        "Correct one of these keys, or download the data set again, and name another run"
+    )

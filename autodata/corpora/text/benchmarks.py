@@ -3,20 +3,29 @@
 The rules, and how a text is split into words, are those by which a dataset's examples are decontaminated.
 """
 
+import csv
+import io
 import json
+import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autodata.config import RecipeError
 from autodata.corpora.record import Drop
+from autodata.corpora.rows import BROKEN, PACKED, open_file, split_ending
+from autodata.corpora.text.encodings import decode
 from autodata.corpora.text.words import Gram, grams, split_words
 
 NGRAM = 13
 SHORT = 8  # a text of fewer words is too common to search for inside others: it must be equal
 REASON = "contains a text of a benchmark"
-_SUFFIXES = (".jsonl", ".parquet", ".txt")
+_LINES, _TABLES = (".jsonl", ".ndjson", ".json", ".txt"), {".csv": ",", ".tsv": "\t"}
+_READ = (*_LINES, *_TABLES)
+_KINDS = f"{', '.join(_READ)} (also {', '.join(PACKED)}) or .parquet"
 _DOWNLOADS = {
     "prbench": "hf download ScaleAI/PRBench --repo-type dataset --local-dir {path} (CC-BY-4.0)",
     "principia": "hf download facebook/principia-bench --repo-type dataset --local-dir {path}",
@@ -65,15 +74,32 @@ def find_files(paths: Sequence[str]) -> list[Path]:
     """List the benchmark files that a recipe names; a folder stands for all files below it. Raises RecipeError."""
     files = []
     for path in map(Path, paths):
-        below = path.rglob("*") if path.is_dir() else [path]
-        below = sorted(p for p in below if p.is_file() and p.suffix in _SUFFIXES)
+        below = [file for file in _list_below(path) if _can_read(file)]
         if not below:
             raise RecipeError(
-                f"decontaminate: {path}: no {', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]} file there; "
+                f"decontaminate: {path}: no {_KINDS} file there; "
                 f"{_advise(path)}, or write decontaminate: [] to go without"
             )
         files += below
     return files
+
+
+def count_left_out(paths: Sequence[str]) -> Counter[str]:
+    """Count, by their ending, the files in these folders that `find_files` leaves out."""
+    files = (file for path in paths for file in _list_below(Path(path)))
+    return Counter("".join(split_ending(file.name)) or "no ending" for file in files if not _can_read(file))
+
+
+def count_short(texts: Iterable[Text]) -> int:
+    """Count the texts that have too few words to be searched for."""
+    return sum(len(split_words(text.text)) < SHORT for text in texts if text.text.strip())
+
+
+def describe_left_out(counts: Mapping[str, int]) -> str:
+    """Write which files were left out, for the user."""
+    return f"files left out of decontaminate, which reads {_KINDS}: " + ", ".join(
+        f"{ending}: {count:,}" for ending, count in counts.items()
+    )
 
 
 def read_texts(files: Iterable[Path]) -> list[Text]:
@@ -91,14 +117,50 @@ def fold(words: Iterable[str]) -> list[str]:
     return ["0" if word[0].isdigit() else word for word in words]
 
 
+def _list_below(path: Path) -> list[Path]:
+    """List the files in a folder, without hidden ones, or the file itself."""
+    if not path.is_dir():
+        return [path] if path.is_file() else []
+    files = (p for p in path.rglob("*") if p.is_file())
+    return sorted(p for p in files if not any(part.startswith(".") for part in p.relative_to(path).parts))
+
+
+def _can_read(file: Path) -> bool:
+    kind, packed = split_ending(file.name)
+    return kind in _READ or (kind == ".parquet" and not packed)
+
+
 def _read_rows(file: Path) -> Iterator[Any]:
-    if file.suffix == ".parquet":
+    kind, _ = split_ending(file.name)
+    if kind == ".parquet":
         yield from _read_parquet(file)
         return
-    for number, line in enumerate(file.read_bytes().splitlines(), 1):
-        if file.suffix == ".txt":
-            yield line.decode(errors="replace")
-            continue
+    text = _read_text(file)
+    if kind in _TABLES:
+        csv.field_size_limit(sys.maxsize)  # a context can be longer than the default allows
+        yield from csv.reader(io.StringIO(text), delimiter=_TABLES[kind])
+    elif kind == ".txt":
+        yield from text.split("\n")
+    else:
+        yield from _read_json(file, text, may_be_one=kind == ".json")
+
+
+def _read_text(file: Path) -> str:
+    try:
+        with open_file(file) as source:
+            return decode(source.read())[0]
+    except (*BROKEN, OSError, Drop) as error:
+        raise RecipeError(f"decontaminate: {file}: cannot be read ({error}); download it again") from error
+
+
+def _read_json(file: Path, text: str, *, may_be_one: bool) -> Iterator[Any]:
+    """Yield the value of each line, or of a .json file the items of its list, or all that it holds."""
+    if may_be_one:
+        with suppress(ValueError):
+            value = json.loads(text)
+            yield from value if isinstance(value, list) else [value]
+            return
+    for number, line in enumerate(text.split("\n"), 1):
         try:
             yield json.loads(line) if line.strip() else None
         except ValueError as error:

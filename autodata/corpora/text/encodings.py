@@ -24,6 +24,9 @@ _LATIN = {
     "az": "cp1254",
     **dict.fromkeys(("lt", "lv", "et"), "cp1257"),
 }
+# Letters of ISO 8859-2 that are signs in windows-1250, inside a word or, as in Polish, at its end.
+_SIGNS = re.compile(rb"[A-Za-z\xc0-\xff](?:[\xa6\xa9\xab\xac\xae\xb1\xb5\xb6\xbb][A-Za-z\xc0-\xff]|\xb1(?![\w\s]*\d))")
+_ONLY_WINDOWS = re.compile(rb"[\x8a\x8c-\x8f\x9a\x9c-\x9f]")
 _HIRAGANA, _LEAST_HIRAGANA = re.compile("[\u3041-\u3096]"), 0.15  # a share that only Japanese text has
 _FEW = 0.01  # share of bytes beyond ASCII below which a guess is blind; German has twice as many
 _SLOPPY, _MEND = "sloppy-windows-1252", "windows-1252-bytes"
@@ -106,6 +109,8 @@ def _detect(data: bytes) -> str:
     if japanese := next((encoding for encoding in ("cp932", "euc_jp") if _is_japanese(sample, encoding)), ""):
         return japanese
     guess = from_bytes(sample, cp_isolation=list(_COMMON)).best()
+    if guess is None and _is_central(sample):
+        return _choose_latin(sample, "")
     if guess is None:
         raise Drop("neither UTF-8 nor another encoding that could be detected; convert it to UTF-8")
     is_latin = guess.encoding in ("cp1252", "iso8859_2", *_LATIN.values())
@@ -117,11 +122,20 @@ def _is_japanese(sample: bytes, encoding: str) -> bool:
     return len(_HIRAGANA.findall(text)) > _LEAST_HIRAGANA * len(text) and text.count("\ufffd") < 3
 
 
+def _is_central(sample: bytes) -> bool:
+    """True for a text of Latin letters in a language of Central Europe, which may be too short for a guess."""
+    is_latin = len(_drop_ascii(sample)) < 0.25 * len(sample)
+    return is_latin and load_identifier().classify(sample.decode(_SLOPPY))[0] in _CENTRAL
+
+
 def _choose_latin(sample: bytes, guess: str) -> str:
     """Return the encoding of the language, which is seen from the letters that all Latin encodings share."""
     language, _ = load_identifier().classify(sample.decode(_SLOPPY))
     encoding = _LATIN.get(language, WINDOWS)
-    return guess if encoding == "cp1250" and guess == "iso8859_2" else encoding
+    if encoding != "cp1250":
+        return encoding
+    is_iso = guess == "iso8859_2" or (not _ONLY_WINDOWS.search(sample) and _SIGNS.search(sample))
+    return "iso8859_2" if is_iso else encoding
 
 
 def _mend(error: UnicodeError) -> tuple[str, int]:

@@ -4,6 +4,8 @@ import re
 
 from bs4 import BeautifulSoup, NavigableString, PageElement, Tag
 
+from autodata.corpora.text.raised import write_raised
+
 _CHARSET = re.compile(rb"<meta[^<>]{0,200}?charset\s*=\s*[\"']?([\w-]{1,40})", re.IGNORECASE)
 _HIDDEN = ("script", "style", "template", "noscript", "svg", "nav", "footer", "head")  # the page, not its text
 _BLOCKS = (
@@ -40,6 +42,9 @@ def extract_text(page: str) -> str:
             string.extract()
         elif string.find_parent("pre") is None:
             string.replace_with(re.sub(r"\s+", " ", string))
+    for tag in soup.find_all("sup"):
+        before = tag.find_previous(string=True) or ""
+        tag.replace_with(write_raised(str(before)[-80:], tag.get_text().strip()))
     for tag in soup.find_all(True):
         _mark(tag)
     lines = (line.rstrip() for line in soup.get_text().split("\n"))

@@ -12,6 +12,8 @@ _EMAIL = re.compile(
     # Papers write several addresses as {ann, bob}@example.org.
     rf"(?:(?<![\w.+%-]){_LOCAL}|[{{(\[]\s?{_LOCAL}(?:\s?[,;|/]\s?{_LOCAL}){{1,30}}\s?[}})\]]\s?|\{{{_LOCAL}\}}\s?)"
     r"(?:@\s?|(?<=[\w%+-])\s?[\[(]\s?at\s?[\])]\s?)(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}\b"
+    # In a program @ multiplies: `x@y.transpose(0)`, `q@k.shape[0]`.
+    r"(?<!\.shape)(?<!\.dtype)(?<!\.transpose)(?!(?:\.\w{1,40}){0,8}[(\[])"
 )
 _AT = re.compile(r"at\s?[\])]")  # in place of the @ of an address
 _REACH = 2_200  # characters; no match of `_EMAIL` reaches that far from its @
@@ -37,27 +39,41 @@ _NAMES_A_PART = re.compile(
     rf"(?:{_PARTS})[\s#:=(\"'§v]{{0,4}}(?:[\d.()\-–a-z]{{1,20}}\s?(?:,|;|&|-|–|and|or|to|through)\s?){{0,4}}\Z",
     re.IGNORECASE,
 )
-# Three numbers between blanks may be a row of a table: after another number, or if all are round.
+# Three numbers between blanks may be a row of a table: beside another number, or if they are round or count in steps.
 _ROW = re.compile(r"[2-9]\d\d [2-9]\d\d \d{4}")
+_DATE = re.compile(r"\+?(?:19|20)\d\d([-./ ])\d{1,2}\1\d{1,2}(?!\d)")
+_DECIMAL = re.compile(r"[+-]?\d{1,12}\.\d{1,12}")
 _CALLS = re.compile(r"\b(?:tel|telephone|phone|call|fax|mobile|cell|dial)\b[^\d\n]{0,30}\Z", re.IGNORECASE)
+# A number with three dots is an address only after such words, before a port, or in a line of a log.
+_HOSTS = re.compile(
+    r"\b(?:ip(?:v4)?|address(?:es)?|hosts?|hostname|(?-i:servers?)|nameserver|ports?|ping(?:s|ed|ing)?|dns|resolver|"
+    r"gateway|router|proxy|firewall|subnet|traceroute|ssh|telnet|curl|connect(?:ed|s|ing|ions?)?|log(?:ged)?[ -]?in|"
+    r"requests?)\b"
+    r"[^\w\n]{0,4}(?:(?:is|are|was|at|of|to|from|on|in|for|by|and|or|the|ip|address|[\d.]{7,15})\b[^\w\n]{0,3}){0,6}\Z",
+    re.IGNORECASE,
+)
+_PORT = re.compile(r":\d{2,5}\b|,? port\b")
+_CLOCK = re.compile(r"\b\d{1,2}:\d\d:\d\d\b")  # a line of a log has the time
+_LOGGED = re.compile(
+    r"(?:\A|[\[(\"'=:,|>]\s?|(?:\d|\])\s|\b(?:from|to|by|for|with|via|peer|client|user|src|dst|source|dest)\s)\Z", re.I
+)
 _CONTEXT = 100  # characters before a number that are searched for such words
-_HEADING = re.compile(r"(?:\A|\n)[#\s]{0,10}\Z")  # a number at the beginning of a line counts headings
 
 
 def mask(text: str) -> tuple[str, Counter[str]]:
     """Return the text with each match replaced by `[e-mail address]` or the like, and the number of each kind.
 
     Masks e-mail addresses, telephone numbers in the forms of the United States or with a country code, US social
-    security numbers, card numbers with a valid checksum, and public IP addresses. Keeps names and addresses of people:
-    court opinions and papers name their parties and authors.
+    security numbers, card numbers with a valid checksum, and public IP addresses that a word announces or that stand
+    in a log. Keeps names and addresses of people: court opinions and papers name their parties and authors.
     """
     counts = Counter[str]()
     text, counts["e-mail address"] = _mask_addresses(text)
     pieces, end = [], 0
     for place in _PLACES.finditer(text):
         start, stop = max(end, place.start() - 1), place.end() + 2  # with the characters beside it, which decide too
-        before = text[max(0, start - _CONTEXT) : start]
-        pieces += [text[end:start], _mask_numbers(before, text[start:stop], counts)]
+        before, after = text[max(0, start - _CONTEXT) : start], text[stop : stop + _CONTEXT]
+        pieces += [text[end:start], _mask_numbers(before, text[start:stop], after, counts)]
         end = stop
     return "".join([*pieces, text[end:]]), +counts
 
@@ -88,10 +104,10 @@ def _join_near(places: Sequence[int]) -> list[tuple[int, int]]:
     return [(places[start], places[end - 1]) for start, end in pairwise([0, *breaks, len(places)]) if end > start]
 
 
-def _mask_numbers(before: str, piece: str, counts: Counter[str]) -> str:
+def _mask_numbers(before: str, piece: str, after: str, counts: Counter[str]) -> str:
     def replace(match: re.Match[str]) -> str:
         kind = next(name for name in NAMES if match[name])
-        if not _is_real(kind, match[0], before + piece[: match.start()]):
+        if not _is_real(kind, match[0], before + piece[: match.start()], piece[match.end() :] + after):
             return match[0]
         counts[NAMES[kind]] += 1
         return f"[{NAMES[kind]}]"
@@ -99,21 +115,44 @@ def _mask_numbers(before: str, piece: str, counts: Counter[str]) -> str:
     return _NUMBERS.sub(replace, piece)
 
 
-def _is_real(kind: str, number: str, before: str) -> bool:
+def _is_real(kind: str, number: str, before: str, after: str) -> bool:
     if kind == "card":
         return _checks([int(d) for d in number if d.isdigit()])
     if kind == "phone":
-        digits = sum(c.isdigit() for c in number)
-        return 8 <= digits <= 15 and not _NAMES_A_PART.search(before) and not _is_row(number, before)
+        return not _NAMES_A_PART.search(before) and _is_phone(number, before, after)
     if kind == "ip":
-        return _is_public(number) and not _NAMES_A_PART.search(before) and not _HEADING.search(before)
+        return _is_public(number) and not _NAMES_A_PART.search(before) and _is_of_host(before, after)
     return True
 
 
-def _is_row(number: str, before: str) -> bool:
-    if not _ROW.fullmatch(number) or _CALLS.search(before):
+def _is_phone(number: str, before: str, after: str) -> bool:
+    """Refuse dates, signed or decimal numbers, and rows of numbers, which no word announces as a telephone number."""
+    if not 8 <= sum(c.isdigit() for c in number) <= 15:
         return False
-    return re.search(r"\d\s+\Z", before) is not None or all(int(n) % 4 == 0 for n in number.split())
+    if _CALLS.search(before):
+        return True
+    is_signed = re.search(r"\s[-+]\d", number) is not None
+    is_decimal = any(_DECIMAL.fullmatch(part) for part in number.split())
+    return not (is_signed or is_decimal or _DATE.match(number) or _is_row(number, before, after))
+
+
+def _is_row(number: str, before: str, after: str) -> bool:
+    if not _ROW.fullmatch(number):
+        return False
+    if re.search(r"\d\s+\Z", before) or re.match(r"\s+\d", after):
+        return True
+    first, second, third = (int(part) for part in number.split())
+    is_round = any(first % step == second % step == third % step == 0 for step in (4, 5))
+    return is_round or third - second == second - first or first * third == second * second
+
+
+def _is_of_host(before: str, after: str) -> bool:
+    """True for the address of a machine; OpenSSL 1.1.1.8 and section 4.2.1.3 have the same form."""
+    line = before.rpartition("\n")[2]
+    if _HOSTS.search(line) or _PORT.match(after):
+        return True
+    whole = f"{line} {after.partition(chr(10))[0]}"
+    return _CLOCK.search(whole) is not None and _LOGGED.search(line) is not None
 
 
 def _is_public(address: str) -> bool:
