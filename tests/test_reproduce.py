@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ from autodata.reproduce.graph import Step, build
 from autodata.reproduce.jobs import make_command, name_job, submit_all
 from autodata.reproduce.record import STEPS, Cost, Record, StepRecord, find_ends, make_record, read_record
 from autodata.reproduce.request import read_request
-from autodata.run.folder import Run
+from autodata.run.folder import MANIFEST, Run
 from autodata.run.records import RunError
 from autodata.types import WrongCall
 from autodata.verify import VERIFIED
@@ -53,10 +54,18 @@ def graph(*arguments: str, scale: str = "paper") -> list[Step]:
 
 def finish(step: Step, outputs: Mapping[str, str] | None = None, **inputs: object) -> None:
     """Write a finished run where a step expects it."""
-    with Run(step.target, "any", Settings(), inputs) as run:
+    with Run(step.target, "any", step.recipe or Settings(), inputs) as run:
         run.start()
         run.finish([])
         run.note(outputs=outputs or {})
+
+
+def ingest(folder: Path, is_finished: bool = True) -> None:
+    """Write the run of an ingest."""
+    with Run(str(folder), "ingest", Settings(), {}) as run:
+        run.start()
+        if is_finished:
+            run.finish([])
 
 
 def require_order(steps: list[Step]) -> None:
@@ -115,9 +124,10 @@ def test_rows_that_only_cite_the_paper_need_no_run(tmp_path):
 
 def test_files_and_values_go_to_the_steps_that_have_their_keys():
     lora = "recipes/training/one_gpu.yaml"
-    steps = graph("recipes/tables/table2.yaml", PAPER, lora, "corpus=my/papers", "samples=1", "trainer.max_steps=5")
+    values = "corpus=recipes/cs/documents", "samples=1", "trainer.max_steps=5"
+    steps = graph("recipes/tables/table2.yaml", PAPER, lora, *values)
     given = {step.name: step.arguments[1:] for step in steps}
-    assert given["ingest runs/ingest/s2orc"] == ("path=my/papers",)
+    assert given["ingest runs/ingest/s2orc"] == ("path=recipes/cs/documents",)
     assert given["generate runs/cs/cot"] == (PAPER,)
     assert given["dataset runs/cs/dataset"] == given["tables runs/tables/table2.md"] == ()
     assert given["grpo runs/cs/grpo"] == (PAPER, lora, "trainer.max_steps=5")
@@ -140,11 +150,66 @@ def test_a_value_goes_where_its_whole_key_is_known(value, modules):
 
 
 def test_an_ingested_corpus_is_read_as_it_is(tmp_path):
-    with Run(str(tmp_path / "corpus"), "ingest", Settings(), {}) as run:
-        run.start()
+    ingest(tmp_path / "corpus")
     steps = graph("recipes/tables/table1.yaml", PAPER, f"corpus={tmp_path / 'corpus'}")
     assert steps[0].recipe.documents.path == str(tmp_path / "corpus")
     assert not [step for step in steps if step.module == "autodata.corpora.ingest"]
+
+
+@pytest.mark.parametrize("key", ["corpus", "documents.path"])
+@pytest.mark.parametrize("name", ["mine", "ingest/s2orc"])  # the second is also made by a recipe
+def test_a_corpus_that_the_user_names_stays_where_it_is(tmp_path, monkeypatch, key, name):
+    (tmp_path / "recipes").symlink_to(REPO / "recipes")
+    monkeypatch.chdir(tmp_path)
+    corpus = f"runs/{name}"
+    ingest(Path(corpus))
+    steps = graph("recipes/tables/table1.yaml", PAPER, f"{key}={corpus}", "runs=/big/disk")
+    assert {s.recipe.documents.path for s in steps if s.module == "autodata.generate"} == {corpus}
+    assert not [step for step in steps if step.module == "autodata.corpora.ingest"]
+
+
+def test_an_ingest_that_is_not_finished_is_no_corpus(tmp_path):
+    ingest(tmp_path, is_finished=False)
+    with pytest.raises(WrongCall, match="not finished"):
+        graph("recipes/tables/table1.yaml", PAPER, f"corpus={tmp_path}")
+
+
+def test_one_corpus_cannot_stand_in_for_those_of_several_domains(tmp_path):
+    for folder in ("recipes/cs/documents", str(tmp_path / "corpus")):
+        if folder.startswith("/"):
+            ingest(Path(folder))
+        assert graph("recipes/tables/table7.yaml", PAPER, f"corpus={folder}")
+        with pytest.raises(WrongCall, match=r"would stand in for .*; give the tables of each domain in a command of"):
+            graph("recipes/tables", PAPER, f"corpus={folder}")
+
+
+@pytest.mark.parametrize("limit", ["documents.limit=0", "prbench.limit=0", "documents.limit=-1"])
+def test_a_limit_of_nothing_is_refused(limit):
+    with pytest.raises(RecipeError, match=f"{limit}: write a number above 0"):
+        graph("recipes/tables/table4.yaml", PAPER, limit)
+
+
+@pytest.mark.parametrize("speed", ["kimi=1", "kimi=1,1,x", "kimi=nan,1,1", "nobody=1,1,1", "=1,1,1"])
+def test_a_speed_that_cannot_be_used_is_refused(speed):
+    with pytest.raises(WrongCall, match="--speed"):
+        forecast(graph("recipes/tables/table1.yaml", PAPER), [speed])
+
+
+def test_a_forecast_says_what_it_assumes_of_steps_that_a_limit_of_documents_does_not_shorten():
+    steps = graph("recipes/tables/table2.yaml", PAPER, "documents.limit=100")
+    costs = forecast([find(steps, "training.grpo"), find(steps, "eval.run")])
+    assert [cost.source for cost in costs.values()] == [
+        "priors.yaml, unmeasured, at trainer.max_steps=240",
+        "priors.yaml, unmeasured; problems: the paper's number, or the recipe's limit",
+    ]
+
+
+def test_data_that_the_user_names_and_that_is_missing_is_listed():
+    steps = graph("recipes/tables/table2.yaml", PAPER, "path=/nowhere", "papers=/none")
+    assert {*needs.list_missing_data(steps)} == {"/nowhere", "/none"}
+    assert list(needs.list_missing_data(graph("recipes/tables/table1.yaml", PAPER, "documents.path=/nowhere"))) == [
+        "/nowhere"
+    ]
 
 
 def test_all_runs_move_together():
@@ -166,7 +231,8 @@ def test_all_runs_move_together():
         (["recipes/tables/table2.yaml", "runs="], "name a folder"),
         (["recipes/tables/table2.yaml", PAPER, "nonsense=1"], "nonsense=1: no step has a key of this name"),
         (["recipes/demo/table2.yaml", "proposals=4"], "only arm=cot has this key"),
-        (["recipes/demo/table2.yaml", "corpus=x"], "no step of this table reads a corpus"),
+        (["recipes/demo/table2.yaml", "corpus=recipes"], "no step of this table reads a corpus"),
+        (["recipes/tables/table2.yaml", PAPER, "corpus=/nowhere"], "corpus=/nowhere: no such folder"),
         (["recipes/tables/table99.yaml"], "no such file"),
         (["recipes/tables/table2.yaml", "recipes/models/none.yaml"], "no such file"),
     ],
@@ -221,6 +287,42 @@ def test_a_finished_run_of_another_recipe_is_refused(tmp_path):
     finish(steps[2], arm="agentic")
     with pytest.raises(RunError, match="cs/cot was made from another recipe:\n  arm: 'agentic' → 'cot'\nname another"):
         require_same(steps)
+
+
+def find(steps: list[Step], module: str) -> Step:
+    return next(step for step in steps if step.module == module)
+
+
+def test_every_finished_run_of_the_same_recipe_is_accepted(tmp_path):
+    steps = graph("recipes/tables/table4.yaml", PAPER, f"runs={tmp_path}")
+    for step in steps:
+        if step.module not in ("autodata.verify", "eval.tables"):
+            finish(step, **{"dataset": "hash of a data set", "prbench legal 0": "hash of a file"})
+    require_same(steps)
+
+
+def test_a_value_that_only_the_run_or_only_the_recipe_has_is_a_change(tmp_path):
+    command = "recipes/tables/table4.yaml", PAPER, f"runs={tmp_path}"
+    gpt5 = "recipes/legal/grader_gpt5.yaml"
+    finish(find(graph(*command), "eval.run"))
+    require_same(graph(*command))
+    for more in (gpt5, "prbench.limit=3", "prbench.revision=abc", "models.endpoints.kimi.revision=abc"):
+        with pytest.raises(RunError, match="was made from another recipe"):
+            require_same(graph(*command, more))
+    shutil.rmtree(tmp_path)
+    finish(find(graph(*command, gpt5), "eval.run"))
+    with pytest.raises(RunError, match=r"graders\.gpt5\.endpoint: 'gpt5' → None"):
+        require_same(graph(*command))
+
+
+def test_a_key_that_is_newer_than_a_run_has_its_default_there(tmp_path):
+    steps = graph("recipes/tables/table1.yaml", PAPER, f"runs={tmp_path}")
+    finish(steps[1])
+    path = Path(steps[1].target) / MANIFEST
+    manifest = json.loads(path.read_text())
+    del manifest["inputs"]["documents.per_group"], manifest["inputs"]["domain.count_refusals"]
+    path.write_text(json.dumps(manifest))
+    require_same(steps)
 
 
 class Queue:

@@ -73,6 +73,12 @@ def list_problems(recipe: EvalRecipe) -> Mapping[str, Problems]:
     return sets
 
 
+def are_counted(recipe: EvalRecipe) -> bool:
+    """True if all problems of an evaluation are on this machine; else their number is that of priors.yaml."""
+    paths = [Path(recipe.dataset) / EXAMPLES] if recipe.dataset else []
+    return all(path.exists() for path in [*paths, *(Path(b.path) for b in (recipe.prbench, recipe.principia) if b)])
+
+
 def _count_principia(recipe: EvalRecipe) -> int:
     from eval.principia import read_problems  # slow to import
 

@@ -4,6 +4,7 @@ A step of n requests takes `step_s + n * sequence_s`, so tokens per second rise 
 reads a prompt it does nothing else. If prompts are cached, a prompt that was read before takes no time.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,7 +43,7 @@ class ReplicaSpeed:
 
 def state(prefill: float, decode: float, concurrency: float, origin: str) -> ReplicaSpeed:
     """Convert prompt tokens/s, tokens/s of a single request and the saturating concurrency. Raises SpeedError."""
-    if min(prefill, decode) <= 0 or concurrency < 1:
+    if not all(0 < number < math.inf for number in (prefill, decode, concurrency)) or concurrency < 1:
         form = "--speed ENDPOINT=prefill,decode,concurrency"
         raise SpeedError(f"{form}: use positive numbers, and a concurrency of at least 1")
     sequence_s = 1 / (decode * concurrency)

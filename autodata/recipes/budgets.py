@@ -43,8 +43,16 @@ def _list_roles(recipe: Recipe) -> list[str]:
     return [*recipe.domain.roles, *["orchestrator"] * leads, *["analyser", "editor"] * edits]
 
 
+def _find_limits(recipe: object) -> Iterator[str]:
+    for key in ("documents", "prbench", "principia"):
+        limit = getattr(getattr(recipe, key, None), "limit", None)
+        if limit is not None and limit < 1:
+            yield f"{key}.limit={limit}: write a number above 0, or null for all"
+
+
 def find_problems(recipe: object) -> Iterator[str]:
-    """Yield one sentence for each role that cannot answer and each wrong form or price, with the key to change."""
+    """Yield one sentence for each limit, role, form or price that cannot be used, with the key to change."""
+    yield from _find_limits(recipe)
     if isinstance(recipe, Recipe):
         yield from _find_missing(recipe)
         for name, endpoint in recipe.models.endpoints.items():

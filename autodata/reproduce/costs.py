@@ -4,7 +4,7 @@ import argparse
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from statistics import fmean
 from typing import Any
 
@@ -15,8 +15,9 @@ from autodata.plan.commands import estimate_command, estimate_ingest, measure_co
 from autodata.plan.evaluation import EvaluationPlan
 from autodata.plan.meta import MetaPlan
 from autodata.plan.plan import Plan, make_plan
-from autodata.plan.queues import QueuePlan, list_open
-from autodata.plan.speed import explain_unknown
+from autodata.plan.problems import are_counted
+from autodata.plan.queues import QueuePlan, list_open, read_speeds
+from autodata.plan.speed import explain_unknown, require_used
 from autodata.plan.training.steps import STUDENT
 from autodata.plan.training.tables import TrainingPlan
 from autodata.plan.workload import PRIORS, UNMEASURED
@@ -40,6 +41,7 @@ def count_nodes(cost: Cost, site: Site) -> int:
 
 def forecast(steps: Sequence[Step], speeds: Sequence[str] = ()) -> dict[str, Cost]:
     """Forecast every step. Two steps that differ only in their data are simulated once. Raises UserError."""
+    _check_speeds(steps, speeds)
     known: dict[str, Cost] = {}
     costs = {}
     for step in steps:
@@ -48,6 +50,13 @@ def forecast(steps: Sequence[Step], speeds: Sequence[str] = ()) -> dict[str, Cos
             known[key] = _forecast_step(step, speeds)
         costs[step.name] = known[key]
     return costs
+
+
+def _check_speeds(steps: Sequence[Step], speeds: Sequence[str]) -> None:
+    """Raise SpeedError for a speed that is malformed, or of an endpoint that no step asks."""
+    trained = [STUDENT] if any(isinstance(step.recipe, GrpoRecipe) for step in steps) else []
+    asked = {name for step in steps for name in getattr(getattr(step.recipe, "models", None), "endpoints", ())}
+    require_used(read_speeds(speeds), [*trained, *sorted(asked)])
 
 
 def _identify(recipe: Any) -> str:
@@ -72,8 +81,15 @@ def _forecast_step(step: Step, speeds: Sequence[str]) -> Cost:
         return Cost(f"not planned: {problem}", gpus)
     if isinstance(plan, TrainingPlan):
         gpus = sum(plan.gpus.values())
-        return Cost(plan.origin, gpus, plan.course.seconds, plan.course.tokens, _count_disk(plan))
-    return _forecast_calls(plan)
+        source = f"{plan.origin}, at trainer.max_steps={plan.setting.recipe.trainer['max_steps']}"
+        return Cost(source, gpus, plan.course.seconds, plan.course.tokens, _count_disk(plan))
+    cost = _forecast_calls(plan)
+    is_assumed = isinstance(plan, EvaluationPlan) and not are_counted(step.recipe)
+    return (
+        replace(cost, source=f"{cost.source}; problems: the paper's number, or the recipe's limit")
+        if is_assumed
+        else cost
+    )
 
 
 def _forecast_calls(plan: QueuePlan) -> Cost:

@@ -2,14 +2,20 @@
 
 import json
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Protocol
 
+from omegaconf import OmegaConf
+
 from autodata.config import semantic_values
 from autodata.reproduce.record import TABLES, VERIFY, Node
+from autodata.reproduce.request import has_key
 from autodata.run.folder import MANIFEST, read_manifest
 from autodata.run.records import RunError
 from autodata.verify import was_verified
+
+_SHOWN = 8  # values that differ from those of a run
 
 
 class Planned(Node, Protocol):
@@ -46,12 +52,28 @@ def require_same(steps: Sequence[Planned]) -> None:
         is_finished = manifest and manifest.get("finished")
         if is_finished and (changes := list(_find_changes(step.recipe, manifest.get("inputs", {})))):
             advice = "name another folder for all runs with runs=FOLDER, or remove this run to make it again"
-            raise RunError("\n".join([f"{step.target} was made from another recipe:", *changes, advice]))
+            more = [f"  and {len(changes) - _SHOWN} more"] if len(changes) > _SHOWN else []
+            head = f"{step.target} was made from another recipe:"
+            raise RunError("\n".join([head, *changes[:_SHOWN], *more, advice]))
 
 
 def _find_changes(recipe: Any, inputs: dict[str, Any]) -> Iterator[str]:
-    """List the values that differ from those of the run. Revisions are not compared: commands fill them in."""
-    now = json.loads(json.dumps(semantic_values(recipe), default=str))
-    for key in sorted(now.keys() & inputs.keys()):
-        if now[key] != inputs[key] and not key.endswith(".revision"):
-            yield f"  {key}: {inputs[key]!r} → {now[key]!r}"
+    """List the values that differ from those of the run, and those that only one of the two has."""
+    now, defaults = json.loads(json.dumps(semantic_values(recipe), default=str)), OmegaConf.structured(type(recipe))
+    before = {key: value for key, value in inputs.items() if _is_semantic(recipe, key)}
+    for key in sorted(now.keys() | before.keys()):
+        default = OmegaConf.select(defaults, key)  # of a key that came after the run was made
+        old, new = before.get(key, default), now.get(key, default)
+        if old != new and not _is_filled_in(key, new):
+            yield f"  {key}: {old!r} → {new!r}"
+
+
+def _is_semantic(recipe: Any, key: str) -> bool:
+    """True if an input of a run is a value of its recipe. Others are hashes of files, or keys of earlier versions."""
+    own = {f.name for f in fields(recipe) if not f.metadata.get("operational")}
+    return key.partition(".")[0] in own and has_key(type(recipe), key)
+
+
+def _is_filled_in(key: str, value: Any) -> bool:
+    """True for the revision of an endpoint that the recipe leaves to the command, which hashes local weights."""
+    return key.startswith("models.endpoints.") and key.endswith(".revision") and not value

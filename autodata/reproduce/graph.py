@@ -22,7 +22,7 @@ from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.meta import MetaRecipe
 from autodata.recipes.training import GrpoRecipe
 from autodata.reproduce.record import TABLES, VERIFY, name_step
-from autodata.reproduce.request import Request, has_keys
+from autodata.reproduce.request import RUNS, Request, has_keys
 from autodata.run.folder import read_manifest
 from autodata.types import WrongCall
 
@@ -65,9 +65,22 @@ def build(request: Request) -> list[Step]:
     if unused := next((a for a in (*request.files, *request.values) if a not in graph.used), None):
         kinds = sorted({step.module for step in graph.steps.values()})
         raise WrongCall(f"{unused}: no step has a key of this name; the steps are of {', '.join(kinds)}")
-    if request.corpus and not graph.reads_corpus:
-        raise WrongCall(f"corpus={request.corpus}: no step of this table reads a corpus")
+    _check_corpus(request.corpus, graph.replaced)
     return list(graph.steps.values())
+
+
+def _check_corpus(corpus: str | None, replaced: set[str]) -> None:
+    """Raise WrongCall unless the corpus stands in for exactly one. `replaced`: what would be read without it."""
+    if corpus and not replaced:
+        raise WrongCall(f"corpus={corpus}: no step of this table reads a corpus")
+    if len(replaced) > 1:
+        advice = "give the tables of each domain in a command of their own, each with its corpus"
+        raise WrongCall(f"corpus={corpus}: would stand in for {', '.join(sorted(replaced))}; {advice}")
+    if corpus and not Path(corpus).exists():
+        raise WrongCall(f"corpus={corpus}: no such folder; name that of the corpus files, or the run of an ingest")
+    manifest = read_manifest(Path(corpus)) if corpus else None
+    if manifest and not manifest.get("finished"):
+        raise WrongCall(f"corpus={corpus}: not finished; run python -m autodata.corpora.ingest again")
 
 
 class _Graph:
@@ -76,7 +89,7 @@ class _Graph:
     def __init__(self, request: Request):
         self.steps: dict[str, Step] = {}
         self.used: set[str] = set()
-        self.reads_corpus = False
+        self.replaced: set[str] = set()  # the corpora in whose place the steps read that of the request
         self._request = request
         self._makers = find_makers([REPO / "recipes", *(table.parent for table in request.tables)])
         self._ends: dict[str, str] = {}  # run folder → the step after which it can be read
@@ -121,13 +134,19 @@ class _Graph:
         schema, name = schema_for(str(path)), os.path.relpath(path)
         if schema not in COMMANDS:
             raise RecipeError(f"{name}: no step of a table is made from a {schema.__name__}")
-        arguments = [name, *self._choose_arguments(schema)]
+        given = self._choose_arguments(schema)
+        corpus = self._choose_corpus(schema)
+        arguments = [name, *given, *corpus]
         recipe = load(schema, arguments)
+        if corpus:
+            self.replaced.add(_name_corpus(load(schema, [name, *given])))
         if isinstance(recipe, GenerateRecipe):
             check_recipe(recipe)  # not only when its job has loaded its servers
-        inputs = dict.fromkeys(filter(None, (self._find_input(value) for _, value in list_strings(asdict(recipe)))))
+        fixed = {text.partition("=")[0] for text in (*corpus, *self._list_fixed())}  # read where the user says
+        texts = [text for key, text in list_strings(asdict(recipe)) if key not in fixed]
+        inputs = dict.fromkeys(filter(None, map(self._find_input, texts)))
         after = tuple(dict.fromkeys(self.add_run(run) for run in inputs if run != recipe.run))
-        if moved := [f"{key}={value}" for key, value in self._find_moved(recipe)]:
+        if moved := [f"{key}={value}" for key, value in self._find_moved(recipe) if key not in fixed]:
             arguments += moved
             recipe = load(schema, arguments)
         return Step(COMMANDS[schema], recipe.run, tuple(arguments), after, recipe)
@@ -136,7 +155,7 @@ class _Graph:
         """Choose the files and values of the request whose keys this kind of recipe has."""
         chosen = [a for a in (*self._request.files, *self._request.values) if has_keys(schema, a)]
         self.used.update(chosen)
-        return [*chosen, *self._choose_corpus(schema)]
+        return chosen
 
     def _choose_corpus(self, schema: type) -> list[str]:
         corpus = self._request.corpus
@@ -146,8 +165,11 @@ class _Graph:
         key = "documents.path" if is_ingested else "path"
         if schema not in ((GenerateRecipe, MetaRecipe) if is_ingested else (IngestRecipe,)):
             return []
-        self.reads_corpus = True
         return [f"{key}={corpus}"]
+
+    def _list_fixed(self) -> tuple[str, ...]:
+        """List the values that name what is there already: all runs that the steps make lie elsewhere."""
+        return self._request.values if self._request.runs != RUNS else ()
 
     def _find_input(self, value: str) -> str | None:
         """Find the run in whose folder a value lies; None if no recipe makes such a run."""
@@ -161,6 +183,11 @@ class _Graph:
             moved = _move(value, self._request)
             if moved != value:
                 yield key, moved if isinstance(moved, str) else json.dumps(moved, ensure_ascii=False)
+
+
+def _name_corpus(recipe: IngestRecipe | GenerateRecipe | MetaRecipe) -> str:
+    """Name what a step reads: the files of an ingest, or the documents of any other step."""
+    return recipe.path if isinstance(recipe, IngestRecipe) else recipe.documents.path
 
 
 def _move(value: Any, request: Request) -> Any:

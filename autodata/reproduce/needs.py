@@ -13,6 +13,7 @@ from autodata.reproduce.record import Cost
 
 _SITE = Path("slurm/site.env")
 _DOWNLOADS = "corpora"  # folder in which the recipes expect what was downloaded
+_PATHS = ("path", "papers", "abstracts", "documents.path", "prbench.path")  # keys of data that no step makes
 _EMPTY = ("SBATCH_PARTITION", "SBATCH_ACCOUNT")  # most clusters want them
 
 
@@ -36,12 +37,13 @@ def _list_loaded(step: Step) -> Iterator[tuple[str, float]]:
 
 
 def list_missing_data(steps: Sequence[Step]) -> dict[str, list[str]]:
-    """List the downloads that are not there, each with the steps that read it."""
+    """List the data, downloaded or named by the user, that are not there, each with the steps that read it."""
     missing: dict[str, list[str]] = {}
+    made = {Path(step.target) for step in steps}
     for step in steps:
-        texts = {text for _, text in list_strings(asdict(step.recipe) if step.recipe else {})}
-        for text in sorted(texts):
-            if text.startswith(f"{_DOWNLOADS}/") and not Path(text).exists():
+        strings = list_strings(asdict(step.recipe) if step.recipe else {})
+        for text in sorted({text for key, text in strings if key in _PATHS or text.startswith(f"{_DOWNLOADS}/")}):
+            if not Path(text).exists() and made.isdisjoint((Path(text), *Path(text).parents)):
                 missing.setdefault(text, []).append(step.name)
     return missing
 

@@ -82,18 +82,18 @@ def _require_shared(values: Sequence[str]) -> None:
 def has_keys(schema: type, argument: str) -> bool:
     """True if a kind of recipe has the whole key of a `key=value`, or all keys at the top level of a file."""
     if "=" in argument:
-        return _has_key(schema, argument.partition("=")[0])
+        return has_key(schema, argument.partition("=")[0])
     return {field.name for field in fields(schema)}.issuperset(list_keys(argument))
 
 
-def _has_key(schema: type, key: str) -> bool:
+def has_key(schema: type, key: str) -> bool:
     """Follow a dotted key through nested settings; below a free dictionary, every key may be there."""
     name, _, rest = key.partition(".")
     kind = get_type_hints(schema).get(name)
     if not rest or kind is None or get_origin(kind) is dict:
         return kind is not None
     nested = [part for part in (kind, *get_args(kind)) if is_dataclass(part)]
-    return any(_has_key(part, rest) for part in nested)
+    return any(has_key(part, rest) for part in nested)
 
 
 def list_keys(argument: str) -> set[str]:
