@@ -43,7 +43,7 @@ def _list_roles(recipe: Recipe) -> list[str]:
     return [*recipe.domain.roles, *["orchestrator"] * leads, *["analyser", "editor"] * edits]
 
 
-def _find_limits(recipe: object) -> Iterator[str]:
+def _find_empty_limits(recipe: object) -> Iterator[str]:
     for key in ("documents", "prbench", "principia"):
         limit = getattr(getattr(recipe, key, None), "limit", None)
         if limit is not None and limit < 1:
@@ -52,7 +52,7 @@ def _find_limits(recipe: object) -> Iterator[str]:
 
 def find_problems(recipe: object) -> Iterator[str]:
     """Yield one sentence for each limit, role, form or price that cannot be used, with the key to change."""
-    yield from _find_limits(recipe)
+    yield from _find_empty_limits(recipe)
     if isinstance(recipe, Recipe):
         yield from _find_missing(recipe)
         for name, endpoint in recipe.models.endpoints.items():
