@@ -117,14 +117,21 @@ def test_a_corpus_that_changes_after_a_stop_is_read_anew(run, tmp_path, monkeypa
     assert [row["text"] for row in read_table(tmp_path / "run" / "documents")] == ["the other text"]
 
 
-@pytest.mark.parametrize("rows", [{"a": "\ud800 half a pair"}, {"n": 2**80}, {"nested": [{"b": None}], "ü": 1.5}])
-def test_a_row_is_kept_as_it_is(tmp_path, rows):
+@pytest.mark.parametrize(
+    ("rows", "kept"),
+    [
+        ({"a": "\ud800 half a pair"}, None),
+        ({"n": 2**80}, {"n": str(2**80)}),  # an integer that JSON readers round keeps its digits
+        ({"nested": [{"b": None}], "ü": 1.5}, None),
+    ],
+)
+def test_a_row_is_kept_as_it_is(tmp_path, rows, kept):
     with pieces.PieceWriter(tmp_path) as writer:
         writer.keep(Row("a/b.jsonl", 7, rows, "latin-1"), 3)
     (piece,) = pieces.list_pieces(tmp_path)
     (row,) = pieces.read_piece(piece)
     assert (row.file, row.line, row.encoding) == ("a/b.jsonl", 7, "latin-1")
-    assert row.value == rows
+    assert row.value == (kept or rows)
 
 
 def test_what_json_does_not_have_is_null_and_depth_has_a_limit(tmp_path):
