@@ -2,8 +2,8 @@
 
 python -m autodata.replay PACK.zip [FOLDER]
 
-No model is asked and none is needed, no key and no GPU. Every file that comes out is compared with the published one,
-byte for byte. The same command again goes on where it stopped. `autodata.publish RUNS --pack PACK.zip` makes a pack.
+No model is asked and none is needed, no key and no GPU. Every file that comes out is compared with the published one.
+The same command again goes on where it stopped. `autodata.publish RUNS --pack PACK.zip` makes a pack.
 """
 
 from pathlib import Path
