@@ -24,6 +24,7 @@ from autodata.run.folder import fresh_folder
 from autodata.run.records import RunError
 from autodata.stats.writing import write_count
 from autodata.types import WrongCall
+from eval.tables.write import find_recipes
 
 _REPO = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 _FILES_OF_HUB = {".gitattributes", "README.md"}  # the Hub itself may have made these
@@ -121,8 +122,7 @@ def _make_pack(options: argparse.Namespace) -> None:
     """Make a pack and say what it holds. Raises WrongCall, PackError."""
     if not options.run.is_dir() or not options.pack.absolute().parent.is_dir():
         raise WrongCall(f"{options.run} → {options.pack}: both the runs and the folder of the pack must be there")
-    tables = options.tables
-    recipes = sorted(tables.glob("table*.yaml")) if tables and tables.is_dir() else [tables] if tables else []
+    recipes = find_recipes(options.tables) if options.tables else []
     pack = make_pack(options.run, recipes, options.pack, lambda made: print(describe(made), flush=True))
     for name, reason in pack.kept.items():
         print(f"{name}: not made again, because {reason}; the pack holds its records")

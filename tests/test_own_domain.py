@@ -92,7 +92,7 @@ def test_a_template_of_the_folder_identifies_the_run_and_its_place_does_not(fold
         ("like: ../cs\n", None, "no such domain"),
         ("like: cs\nmax_round: 3\n", None, "max_rounds"),
         ("like: cs\n", "class Domain:\n  x = (\n", "domain.py: SyntaxError"),
-        ("like: cs\n", "1 / 0\n", "domain.py: ZeroDivisionError"),
+        ("like: cs\n", "x = 1\n1 / 0\n", "domain.py:2: ZeroDivisionError"),
         ("like: cs\n", "x = 1\n", "no class Domain in it"),
         ("like: cs\n", "Domain = 1\n", "no class Domain in it"),
     ],

@@ -13,7 +13,8 @@ import pytest
 from autodata import dataset, generate, publish
 from autodata.config import REPO
 from autodata.replay import replay as command
-from autodata.replay.pack import Pack, PackError, compress, unpack
+from autodata.replay.pack import Pack, PackError, Step, compress, unpack
+from autodata.replay.play import list_outputs
 from autodata.replay.register import register
 from autodata.replay.replay import replay
 from eval import run as evaluation
@@ -231,3 +232,9 @@ def test_the_results_of_this_repository_have_rows():
     assert PUBLISHED
     assert len({*PUBLISHED}) == len(PUBLISHED)
     assert sum((REPO / pack).stat().st_size for pack in PUBLISHED) < 4_000_000
+
+
+def test_the_files_of_a_table_are_not_those_of_a_longer_number(tmp_path):
+    for name in ("table2.md", "table2.csv", "table2_differences.csv", "table21.md", "table12.md"):
+        (tmp_path / name).touch()
+    assert list_outputs(Step("table", "table2"), tmp_path) == ["table2.csv", "table2.md", "table2_differences.csv"]

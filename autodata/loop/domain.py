@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import sys
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -317,8 +318,10 @@ def _run_code(path: Path, config: DomainConfig) -> ModuleType:
     # Not imported, because that would leave a __pycache__ in the folder, whose content identifies the run.
     try:
         exec(compile(text, path, "exec"), vars(module))
-    except Exception as error:
-        raise RecipeError(f"{path}: {type(error).__name__}: {error}") from error
+    except Exception as error:  # the user's code may raise anything, and its author needs the line
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        where = f"{path}:{lines[-1]}" if lines else path
+        raise RecipeError(f"{where}: {type(error).__name__}: {error}") from error
     if not isinstance(getattr(module, "Domain", None), type):
         raise RecipeError(f"{path}: no class Domain in it; it extends that of another domain")
     return module

@@ -103,7 +103,9 @@ def hash_output(path: Path) -> str:
 def list_outputs(step: Step, folder: Path) -> list[str]:
     """List the files that a finished step has made and that must be equal every time."""
     if step.kind == "table":
-        return sorted(str(p.relative_to(folder)) for p in folder.glob(f"{step.name}*") if p.is_file())
+        # table2.md, its other forms, and the tables that stand below it; but not table21.md
+        paths = [path for form in (".*", "_*") for path in folder.glob(f"{step.name}{form}")]
+        return sorted(str(path.relative_to(folder)) for path in paths if path.is_file())
     names = OUTPUTS[step.kind]
     return [f"{step.name}/{name}" for name in names if (folder / step.name / name).is_file()]
 

@@ -139,7 +139,7 @@ def _find_version(fact: dict[str, object]) -> str:
 def _explain(url: str) -> Iterator[None]:
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # whatever the file system of this address raises: nothing but it runs here
         remedy = "run the same command again: finished tasks are kept"
         raise RunError(f"{url}: cannot be read ({_name(error)}); {remedy}") from error
 

@@ -106,7 +106,7 @@ class Batches:
         try:
             while (seconds := self._last_asked + self._config.quiet_s - time.monotonic()) > 0:
                 await self._rest(seconds)
-        except Exception as error:
+        except Exception as error:  # here and below: whatever ends a task is raised in the calls that wait for it
             self._fail(list(self._lines), error)
             return
         finally:
