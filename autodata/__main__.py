@@ -38,12 +38,12 @@ COMMANDS = {
         ("judge-audit", "autodata.judge_audit.audit", "measure how far the judge can be relied on"),
     ],
     "Measure": [
-        ("evaluate", "eval.run", "evaluate a model on held-out examples and benchmarks"),
-        ("tables", "eval.tables.write", "write the paper's tables from finished runs"),
-        ("truncation", "eval.truncation", "measure what answers lose that are cut off (Table 8)"),
-        ("attribution", "eval.attribution", "explain why a trained model is right where its base was wrong (Table 9)"),
-        ("question-types", "eval.question_types", "sort questions into types (Table 11)"),
-        ("study", "eval.study.write", "compare arms that were trained with several seeds"),
+        ("evaluate", "autodata.eval.run", "evaluate a model on held-out examples and benchmarks"),
+        ("tables", "autodata.eval.tables.write", "write the paper's tables from finished runs"),
+        ("truncation", "autodata.eval.truncation", "measure what answers lose that are cut off (Table 8)"),
+        ("attribution", "autodata.eval.attribution", "explain why a trained model answers better (Table 9)"),
+        ("question-types", "autodata.eval.question_types", "sort questions into types (Table 11)"),
+        ("study", "autodata.eval.study.write", "compare arms that were trained with several seeds"),
         ("remeasure", "autodata.data.remeasure", "say which rows still teach another student, or the trained one"),
     ],
     "Evolve the prompts": [

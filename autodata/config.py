@@ -51,11 +51,11 @@ COMMANDS = {
     GenerateRecipe: "python -m autodata.generate",
     DatasetRecipe: "python -m autodata.dataset",
     GrpoRecipe: "training/grpo.py",
-    EvalRecipe: "python -m eval.run",
+    EvalRecipe: "python -m autodata.eval.run",
     JudgeAuditRecipe: "python -m autodata.judge_audit",
-    QuestionTypesRecipe: "python -m eval.question_types",
-    TableRecipe: "python -m eval.tables",
-    StudyRecipe: "python -m eval.study",
+    QuestionTypesRecipe: "python -m autodata.eval.question_types",
+    TableRecipe: "python -m autodata.eval.tables",
+    StudyRecipe: "python -m autodata.eval.study",
     MetaRecipe: "python -m autodata.meta.optimize",
 }
 RETIRED = ("guidance", "metrics_port")  # keys of earlier versions, which stand in the recipes of their run folders

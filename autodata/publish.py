@@ -17,6 +17,7 @@ from pathlib import Path
 
 from autodata import command
 from autodata.data.release import ReleaseKind, find_leaks, stage
+from autodata.eval.tables.write import find_recipes
 from autodata.replay.make import make_pack
 from autodata.replay.register import register
 from autodata.replay.replay import describe
@@ -24,7 +25,6 @@ from autodata.run.folder import fresh_folder
 from autodata.run.records import RunError
 from autodata.stats.writing import write_count
 from autodata.types import WrongCall
-from eval.tables.write import find_recipes
 
 _REPO = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 _FILES_OF_HUB = {".gitattributes", "README.md"}  # the Hub itself may have made these

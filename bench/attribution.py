@@ -10,11 +10,11 @@ import time
 
 import numpy
 
+from autodata.eval.attribution import attribute
+from autodata.eval.sampled_answers import SampledAnswer, group_by
+from autodata.eval.statistics import Answers, best_at_k, compare, mean_at_k, pass_at_k
+from autodata.eval.truncation import measure
 from autodata.types import Outcome
-from eval.attribution import attribute
-from eval.sampled_answers import SampledAnswer, group_by
-from eval.statistics import Answers, best_at_k, compare, mean_at_k, pass_at_k
-from eval.truncation import measure
 
 
 def draw(prompts: int, samples: int, right: float, cut_off: float, seed: int) -> list[SampledAnswer]:

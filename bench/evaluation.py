@@ -1,9 +1,9 @@
-"""Measures what eval.run costs besides its calls, against a plain asyncio client with the same calls.
+"""Measures what autodata.eval.run costs besides its calls, against a plain asyncio client with the same calls.
 
     python -m bench.evaluation [--problems 200] [--samples 4] [--delay 1.0]
 
 Both ask a loopback server that takes `--delay` seconds, with 64 calls at once; a second call judges every answer. The
-plain client keeps nothing; eval.run keeps every reply durably, writes inspect_ai's logs, and computes the results.
+plain client keeps nothing; autodata.eval.run stores every reply, writes inspect_ai's logs, computes the results.
 One-time costs such as imports are left out, by a first evaluation of one problem; the end of a run counts.
 """
 
@@ -19,9 +19,9 @@ from pathlib import Path
 import httpx
 
 from autodata.config import load
+from autodata.eval.run import evaluate
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.run.folder import Run
-from eval.run import evaluate
 from tests.helpers.fake_server import Scripted, completion, fake_server
 
 AT_ONCE = 64
@@ -105,7 +105,7 @@ def main() -> None:
         ours = time.perf_counter() - start
     process.terminate()
     print(
-        f"{total:,} samples: {plain:.1f} s with the plain client, {ours:.1f} s with eval.run, "
+        f"{total:,} samples: {plain:.1f} s with the plain client, {ours:.1f} s with autodata.eval.run, "
         f"ratio {ours / plain:.2f}, {1000 * (ours - plain) / total:+.1f} ms per sample"
     )
 

@@ -31,13 +31,13 @@ from autodata.recipes.training import RewardConfig
 from autodata.serving.embedded import resolve_weights
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
+from autodata.training.rewards.counts import Books
+from autodata.training.rewards.overlap import judge_early
+from autodata.training.rewards.reward import Reward
 from autodata.types import CANDIDATE, Candidate
 from tests.helpers.fake_server import Scripted, judge_by_hash, served_apart
 from tests.helpers.scripted_engine import Planned, ScriptedTrainer
 from tests.helpers.training_world import RUBRIC
-from training.rewards.counts import Books
-from training.rewards.overlap import judge_early
-from training.rewards.reward import Reward
 
 _COMPLETIONS, _GROUP = 128, 8  # of a step in recipes/cs/grpo.yaml
 _LIMIT = 16_384  # tokens of a completion there

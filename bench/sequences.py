@@ -24,9 +24,9 @@ from datasets import Dataset
 from transformers import AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
+from autodata.training.policy import PolicyTrainer
+from autodata.training.weights.student import load_student
 from tests.helpers.training_world import make_qwen
-from training.policy import PolicyTrainer
-from training.weights.student import load_student
 
 PROMPT, ROWS, PROCESSES, STEPS = 2048, 128, 8, 200  # tokens of a prompt, completions of a step, GPUs, simulated steps
 BUDGETS = ((16_384, 5_000), (65_536, 12_000))  # completion tokens at most, and their median (assumed)

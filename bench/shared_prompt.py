@@ -20,8 +20,8 @@ from transformers import AutoTokenizer
 from trl import GRPOConfig
 
 from autodata.serving.embedded import resolve_weights
-from training.policy import PolicyTrainer
-from training.weights.student import load_student
+from autodata.training.policy import PolicyTrainer
+from autodata.training.weights.student import load_student
 
 PROMPTS, GROUP = 2, 8
 LENGTHS = range(2, 11)  # tokens of a completion

@@ -13,8 +13,8 @@ from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 
 from autodata.serving.embedded import resolve_weights
-from training.weights.adapters import add_adapters
-from training.weights.student import load_model
+from autodata.training.weights.adapters import add_adapters
+from autodata.training.weights.student import load_model
 
 
 def main(rate: float, syncs: int) -> None:

@@ -27,13 +27,13 @@ from autodata.loop import domain as base
 from autodata.recipes.training import GrpoRecipe, RewardConfig
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
+from autodata.training.rewards.counts import Books
+from autodata.training.rewards.reward import Reward
+from autodata.training.rows import make_rows, render_prompt
+from autodata.training.trainer import Training, make_config
+from autodata.training.weights.student import load_student
 from tests.helpers.fake_server import Scripted, judge_by_hash, served_apart
 from tests.helpers.training_world import make_arguments, make_dataset, make_qwen
-from training.rewards.counts import Books
-from training.rewards.reward import Reward
-from training.rows import make_rows, render_prompt
-from training.trainer import Training, make_config
-from training.weights.student import load_student
 
 
 class Clock(TrainerCallback):

@@ -1,8 +1,8 @@
 """Explains why a trained model is right where its base was wrong (the paper's Table 9), and the other way round.
 
-python -m eval.attribution BASE TRAINED [--task TASK] [--right-from 1.0]
+python -m autodata.eval.attribution BASE TRAINED [--task TASK] [--right-from 1.0]
 
-BASE and TRAINED are run folders of eval.run. A flip is an answer that was wrong and is right now. It counts as
+BASE and TRAINED are evaluations. A flip is an answer that was wrong and is right now. It counts as
 "truncation fixed" if the base's answer was cut off by its length and the trained model's was not, and as "reasoning
 improved" if the base's answer was finished and not empty. All other flips are "other", for example when the trained
 model's answer is cut off. Answers that never came are not compared. The paper names the first two causes; the third
@@ -21,11 +21,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from autodata import command
+from autodata.eval.sampled_answers import SampledAnswer, group_by, parse_arguments, read_task
 from autodata.run.records import RunError
 from autodata.stats.intervals import SHARE, Estimate, estimate_ratio
 from autodata.stats.writing import write_estimate, write_points
 from autodata.types import Outcome
-from eval.sampled_answers import SampledAnswer, group_by, parse_arguments, read_task
 
 
 class Cause(StrEnum):
@@ -133,8 +133,8 @@ def show(attribution: Attribution, title: str) -> Table:
 @command.report_errors()
 def main() -> None:
     parser = command.make_parser(__doc__)
-    parser.add_argument("base", type=Path, metavar="BASE", help="run folder of eval.run for the base model")
-    parser.add_argument("trained", type=Path, metavar="TRAINED", help="run folder of eval.run for the trained model")
+    parser.add_argument("base", type=Path, metavar="BASE", help="run folder of the base model's evaluation")
+    parser.add_argument("trained", type=Path, metavar="TRAINED", help="run folder of the trained model's evaluation")
     options = parse_arguments(parser, "compared")
     base, trained = (read_task(run, options.task) for run in (options.base, options.trained))
     for all_pairs, pairing in ((False, "paired by sample index"), (True, "expected counts over all pairs of samples")):

@@ -1,6 +1,6 @@
 """Evaluates models on a Slurm cluster, each with as many replicas of its server as its answers need.
 
-python -m eval.campaign [--dry-run] RECIPE [more.yaml …] [key=value …] [--and RECIPE …]
+python -m autodata.eval.campaign [--dry-run] RECIPE [more.yaml …] [key=value …] [--and RECIPE …]
 
 slurm/eval.sh runs it. Several evaluations share the servers that they need alike: those of judge and graders.
 """
@@ -16,10 +16,10 @@ from autodata.cluster.fleet import find_graders
 from autodata.cluster.parts import add_recipes, describe, plan_parts
 from autodata.cluster.resources import Site
 from autodata.config import load
+from autodata.eval.run import read_data
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.run.folder import read_manifest
 from autodata.types import UserError
-from eval.run import read_data
 
 ANSWERS_PER_REPLICA = 128  # chosen: two rounds of the 64 calls that a client has in flight by default
 
@@ -71,7 +71,7 @@ def main() -> None:
     if options.dry_run:
         print(describe(parts, site))
     else:
-        sys.exit(run_parts("eval.run", parts, site))
+        sys.exit(run_parts("autodata.eval.run", parts, site))
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from autodata.eval.sampled_answers import REFUSALS, SampledAnswer
 from autodata.serving.llm import Client
 from autodata.serving.measured import NotMeasured, Window, find_unmeasured
 from autodata.types import Outcome, Role, UserError
-from eval.sampled_answers import REFUSALS, SampledAnswer
 
 
 class TooLittleMeasured(UserError):

@@ -11,9 +11,9 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from autodata.config import RecipeError
 from autodata.corpora.rows import BadRow, read_rows
 from autodata.domains.science.domain import make_candidate
+from autodata.eval.tasks import Problem
 from autodata.recipes.evaluation import PrincipiaConfig
 from autodata.run.records import RunError
-from eval.tasks import Problem
 
 TASK = "principia_bench"
 

@@ -2,7 +2,7 @@
 
 Running the same command again resumes it.
 
-python -m eval.question_types recipes/science/question_types.yaml [key=value …]
+python -m autodata.eval.question_types recipes/science/question_types.yaml [key=value …]
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Evaluates a model on held-out examples and benchmarks with inspect_ai. Running the same command again resumes it.
 
-python -m eval.run recipes/demo/eval_base.yaml [models.yaml …] [key=value …]
+python -m autodata.eval.run recipes/demo/eval_base.yaml [models.yaml …] [key=value …]
 inspect view --log-dir <run>/logs                                   # every answer
 """
 
@@ -19,6 +19,14 @@ from inspect_ai.log import EvalLog
 from autodata import command
 from autodata.config import RecipeError, load
 from autodata.data.examples import read_set, require_domain
+from autodata.eval import principia
+from autodata.eval.limits import EvaluationLimits, tell_unmeasured
+from autodata.eval.prbench.data import SPLITS, Split, find_files, read_split
+from autodata.eval.prbench.grader import Grader, make_graders
+from autodata.eval.prbench.task import prbench_task, summarize_split
+from autodata.eval.principia import locate
+from autodata.eval.sampled_answers import ANSWERS, PRBENCH, RESULTS, SAMPLED_ANSWER, SampledAnswer, collect, summarize
+from autodata.eval.tasks import Problem, SampleCount, question_task
 from autodata.loop import domain as base
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.run import identity
@@ -29,14 +37,6 @@ from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
 from autodata.serving.vllm import running
 from autodata.types import Role
-from eval import principia
-from eval.limits import EvaluationLimits, tell_unmeasured
-from eval.prbench.data import SPLITS, Split, find_files, read_split
-from eval.prbench.grader import Grader, make_graders
-from eval.prbench.task import prbench_task, summarize_split
-from eval.principia import locate
-from eval.sampled_answers import ANSWERS, PRBENCH, RESULTS, SAMPLED_ANSWER, SampledAnswer, collect, summarize
-from eval.tasks import Problem, SampleCount, question_task
 
 _IN_BATCHES = 100_000
 

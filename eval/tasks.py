@@ -11,13 +11,13 @@ from inspect_ai.model import ModelOutput
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
+from autodata.eval.limits import EvaluationLimits
+from autodata.eval.sampled_answers import REFUSALS
 from autodata.loop.agents import attempt_seed
 from autodata.loop.domain import Domain, solver_slots
 from autodata.run.progress import Progress
 from autodata.serving.measured import NotMeasured
 from autodata.types import CANDIDATE, REPLY, Candidate, Judgement, Outcome, Reply, Role
-from eval.limits import EvaluationLimits
-from eval.sampled_answers import REFUSALS
 
 STOP_REASON = {Outcome.CUT_OFF: "max_tokens", Outcome.REFUSED: "content_filter",
                 Outcome.FILTERED: "content_filter", Outcome.CONTEXT_OVERFLOW: "model_length"}  # fmt: skip

@@ -1,8 +1,8 @@
 """Measures how often answers are cut off by their length, and what that costs (the paper's Table 8).
 
-python -m eval.truncation RUN [--task TASK] [--right-from 1.0]
+python -m autodata.eval.truncation RUN [--task TASK] [--right-from 1.0]
 
-RUN is a run folder of eval.run. Rates at smaller budgets are recomputed from the lengths, without new answers.
+RUN is an evaluation. Rates at smaller budgets are recomputed from the lengths, without new answers.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,11 +13,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from autodata import command
+from autodata.eval.sampled_answers import SampledAnswer, measure_efficiency, parse_arguments, read_task
+from autodata.eval.statistics import mean_of_known
 from autodata.run.records import RunError
 from autodata.stats.intervals import SHARE, Estimate, estimate_mean
 from autodata.stats.writing import write_decimal, write_estimate, write_points
-from eval.sampled_answers import SampledAnswer, measure_efficiency, parse_arguments, read_task
-from eval.statistics import mean_of_known
 
 
 def measure(sampled: Sequence[SampledAnswer], right_from: float = 1.0) -> dict[str, float | None]:
@@ -62,7 +62,7 @@ def show(sampled: Sequence[SampledAnswer], right_from: float, title: str) -> Tab
 @command.report_errors()
 def main() -> None:
     parser = command.make_parser(__doc__)
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder of eval.run")
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder of autodata.eval.run")
     options = parse_arguments(parser, "measured")
     sampled = read_task(options.run, options.task)
     Console().print(show(sampled, options.right_from, f"{options.run}, {options.task}"))

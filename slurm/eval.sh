@@ -8,4 +8,4 @@
 set -euo pipefail
 source "${SLURM_SUBMIT_DIR:-$(dirname "$0")/..}/slurm/common.sh"
 enter eval "$@"
-exec "$python" -m eval.campaign "$@"
+exec "$python" -m autodata.eval.campaign "$@"

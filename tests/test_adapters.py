@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import pytest
 
 from autodata.config import RecipeError
+from autodata.training.preflight import estimate_bytes
+from autodata.training.weights.adapters import add_adapters, merge_each, sync_exactly
+from autodata.training.weights.student import load_model, load_student
 from tests.helpers.training_world import make_qwen
-from training.preflight import estimate_bytes
-from training.weights.adapters import add_adapters, merge_each, sync_exactly
-from training.weights.student import load_model, load_student
 
 LORA = {"r": 4, "lora_alpha": 32, "target_modules": "all-linear"}
 LAYERS = [

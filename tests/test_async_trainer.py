@@ -11,9 +11,9 @@ from autodata.recipes.models import Models
 from autodata.recipes.training import RewardConfig
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
+from autodata.training.rewards.counts import Books
+from autodata.training.rewards.reward import Reward
 from tests.helpers.training_world import make_qwen
-from training.rewards.counts import Books
-from training.rewards.reward import Reward
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::trl.experimental.TRLExperimentalWarning")]
 

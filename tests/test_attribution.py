@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autodata.eval.attribution import Cause, attribute, find_cause
+from autodata.eval.sampled_answers import SampledAnswer, measure_efficiency
+from autodata.eval.statistics import Answers, chance_of_one, compare, pass_at_k
+from autodata.eval.truncation import measure, measure_rate, rate_at, show
 from autodata.run.records import RunError
 from autodata.types import Outcome
-from eval.attribution import Cause, attribute, find_cause
-from eval.sampled_answers import SampledAnswer, measure_efficiency
-from eval.statistics import Answers, chance_of_one, compare, pass_at_k
-from eval.truncation import measure, measure_rate, rate_at, show
 
 OK, CUT = Outcome.ANSWERED, Outcome.CUT_OFF
 

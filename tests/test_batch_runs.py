@@ -65,7 +65,7 @@ def test_a_killed_evaluation_takes_up_its_batch(tmp_path, number):
     with batch_server(judge_by_seed, looks=10**9) as server:
         other = ["models.judge.endpoint=other", *(f"models.endpoints.other.{v}" for v in ("model=fake", "retries=0"))]
         other += [f"models.endpoints.other.base_url={server.url}", "models.endpoints.other.batch={quiet_s: 1}"]
-        command = [sys.executable, "-m", "eval.run", *principia(path, tmp_path / "run", server.url, *other)]
+        command = [sys.executable, "-m", "autodata.eval.run", *principia(path, tmp_path / "run", server.url, *other)]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             while sum(server.provider.sizes) < 12:
                 assert process.poll() is None
@@ -73,7 +73,7 @@ def test_a_killed_evaluation_takes_up_its_batch(tmp_path, number):
             process.send_signal(number)
             assert process.wait(timeout=60) == (1 if number == signal.SIGINT else -number)
         posts, server.provider.looks = server.provider.posts, 1
-        output = commands.run("eval.run", *command[3:])
+        output = commands.run("autodata.eval.run", *command[3:])
         assert server.provider.posts == posts, "no call is sent a second time"
         assert len(server.batched) == 12, output
     assert '"unscored": 0' in output

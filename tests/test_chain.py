@@ -20,8 +20,8 @@ from autodata.serving.embedded import resolve_weights
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
 from autodata.serving.vllm import ServerError, command_line, running
+from autodata.training.rows import render_prompt
 from autodata.types import TRAJECTORY, Candidate, Criterion, Role
-from training.rows import render_prompt
 
 pytestmark = [pytest.mark.slow, pytest.mark.vllm]
 RECIPES = "recipes/demo"
@@ -123,23 +123,23 @@ def test_training_refuses_too_few_and_goes_on_after_a_kill(runs):
 
 def test_the_trained_model_is_served_and_evaluated_and_the_table_shows_it(server, runs):
     samples = [f"dataset={runs}/dataset", "samples=2"]
-    module("eval.run", "eval_base.yaml", f"run={runs}/eval_base", server, *samples)
+    module("autodata.eval.run", "eval_base.yaml", f"run={runs}/eval_base", server, *samples)
     module(
-        "eval.run",
+        "autodata.eval.run",
         "eval_trained.yaml",
         f"run={runs}/eval_trained",
         *samples,
         f"evaluated.weights={runs}/grpo_short/model",
     )
-    table = module("eval.tables", "table2.yaml", f"runs={runs}", f"output={runs}/table2.md")
+    table = module("autodata.eval.tables", "table2.yaml", f"runs={runs}", f"output={runs}/table2.md")
     assert re.search(r"\| SmolLM2-135M \| .*\d\.\d{3}", table)
     assert re.search(r"\| SmolLM2-135M \+ RL on agentic data \| .*\d\.\d{3}", table)
     assert list((runs / "eval_trained" / "logs").glob("*.eval"))
-    cut_off = module("eval.tables", "table8.yaml", f"runs={runs}", f"output={runs}/table8.md")
+    cut_off = module("autodata.eval.tables", "table8.yaml", f"runs={runs}", f"output={runs}/table8.md")
     assert re.search(r"\| SmolLM2-135M \+ RL on agentic data \| .*\d+\.\d\d", cut_off)
-    flips = module("eval.tables", "table9.yaml", f"runs={runs}", f"output={runs}/table9.md")
+    flips = module("autodata.eval.tables", "table9.yaml", f"runs={runs}", f"output={runs}/table9.md")
     assert re.search(r"\| SmolLM2-135M \+ RL on agentic data \| \d+ \|", flips)
-    again = module("eval.run", "eval_base.yaml", f"run={runs}/eval_base", server, *samples)
+    again = module("autodata.eval.run", "eval_base.yaml", f"run={runs}/eval_base", server, *samples)
     assert "up to date" in again
 
 

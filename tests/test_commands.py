@@ -17,7 +17,11 @@ from tests.helpers import fake_server as fake_server_module
 from tests.helpers.fake_server import Scripted, completion, fake_server
 
 REPO = Path(__file__).parent.parent
-FILES = [p for folder in ("autodata", "eval", "training") for p in sorted((REPO / folder).rglob("*.py"))]
+FILES = [
+    REPO / "autodata" / p.relative_to(REPO) if folder != "autodata" else p
+    for folder in ("autodata", "eval", "training")
+    for p in sorted((REPO / folder).rglob("*.py"))
+]
 FRAME = "@command.report_errors()\ndef main("
 COMMANDS = [
     ".".join(p.relative_to(REPO).with_suffix("").parts)
@@ -35,13 +39,13 @@ RECIPES = {
     "autodata.judge_audit.audit": "recipes/judge_audit/judge_audit.yaml",
     "autodata.meta.optimize": "recipes/meta/cs.yaml",
     "autodata.meta.ablate": "recipes/meta/cs.yaml",
-    "eval.run": "recipes/cs/eval_base.yaml",
-    "eval.question_types": "recipes/science/question_types.yaml",
-    "training.grpo": "recipes/cs/grpo.yaml",
+    "autodata.eval.run": "recipes/cs/eval_base.yaml",
+    "autodata.eval.question_types": "recipes/science/question_types.yaml",
+    "autodata.training.grpo": "recipes/cs/grpo.yaml",
 }
 NEEDS_NOTHING = ("autodata.fidelity", "autodata.serving.scripted")  # commands that run without any argument
 # They belong to developers, or are started by accelerate or Slurm.
-LEFT_OUT = {"autodata.fidelity", "training.grpo", "eval.campaign"}
+LEFT_OUT = {"autodata.fidelity", "autodata.training.grpo", "autodata.eval.campaign"}
 OPTIONS = {"autodata.publish": ["--to", "owner/name"]}  # options that a command requires
 
 
@@ -131,8 +135,12 @@ def test_a_recipe_that_is_not_there_is_a_wrong_call(call, name, tmp_path):
     [
         ("autodata.generate", "demo/dataset.yaml", "python -m autodata.dataset, not for python -m autodata.generate"),
         ("autodata.dataset", "demo/generate.yaml", "python -m autodata.generate, not for python -m autodata.dataset"),
-        ("eval.run", "demo/generate.yaml", "python -m autodata.generate, not for python -m eval.run"),
-        ("eval.tables.write", "demo/grpo.yaml", "training/grpo.py, not for python -m eval.tables"),
+        (
+            "autodata.eval.run",
+            "demo/generate.yaml",
+            "python -m autodata.generate, not for python -m autodata.eval.run",
+        ),
+        ("autodata.eval.tables.write", "demo/grpo.yaml", "training/grpo.py, not for python -m autodata.eval.tables"),
     ],
 )
 def test_a_recipe_of_another_stage_is_named_with_its_command(call, name, recipe, message):
@@ -159,18 +167,19 @@ def test_explained_values_are_whole_in_a_pipe(monkeypatch, capsys):
     "words",
     ["verify RUN", "status RUN", "report.index RUN", "journal.actions RUN", "journal.actions RUN export x",
      "journal.actions RUN salvage", "export RUN", "publish RUN --to owner/name", "publish RUN --pack x.zip",
-     "plan.plan recipes/demo/generate.yaml --like RUN", "eval.truncation RUN", "eval.attribution RUN RUN"],
+     "plan.plan recipes/demo/generate.yaml --like RUN", "eval.truncation RUN",
+     "eval.attribution RUN RUN"],
 )  # fmt: skip
 def test_a_run_or_file_that_is_not_there_is_a_wrong_call(call, words, tmp_path):
     name, *arguments = words.replace("RUN", str(tmp_path / "nowhere")).split()
-    code, out, error = call(name if name.startswith("eval.") else f"autodata.{name}", *arguments)
+    code, out, error = call(f"autodata.{name}", *arguments)
     assert (code, out) == (2, "")
     assert re.fullmatch(f"error: (.* )?{tmp_path}/nowhere.*\n", error)
 
 
 def test_a_task_without_answers_is_a_wrong_call(call, tmp_path):
     (tmp_path / "answers.jsonl").touch()
-    code, _, error = call("eval.truncation", str(tmp_path), "--task", "nosuch")
+    code, _, error = call("autodata.eval.truncation", str(tmp_path), "--task", "nosuch")
     assert (code, error) == (2, f"error: --task nosuch: {tmp_path} has no answers to it, only to no task\n")
 
 

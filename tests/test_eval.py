@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autodata.eval.limits import EvaluationLimits
+from autodata.eval.statistics import Answers, best_at_k, mean_at_k, unscored_bounds
 from autodata.loop.rubric import judge as judge_rubric
 from autodata.types import CANDIDATE, REPLY, Candidate, Criterion, Judgement, Outcome, Reply
-from eval.limits import EvaluationLimits
-from eval.statistics import Answers, best_at_k, mean_at_k, unscored_bounds
 
 SCORES = st.lists(st.one_of(st.none(), st.floats(0, 1)), min_size=1, max_size=4)
 ANSWERS = st.lists(st.builds(Answers, st.sampled_from("abc"), SCORES.map(tuple)), max_size=6)
@@ -60,7 +60,7 @@ def test_a_failed_judge_leaves_a_sample_unscored(met, score):
         async def judge_reply(self, candidate, reply, seed):
             return judge_rubric(candidate.rubric, met) if met else Judgement(None, None, "unreadable")
 
-    from eval.tasks import judge
+    from autodata.eval.tasks import judge
 
     reply = Reply(Outcome.ANSWERED, " records", "", "", "m", 1, 1, 0.0)
     kept = {"candidate": CANDIDATE.dump_json(candidate).decode(), "reply": REPLY.dump_python(reply, mode="json")}

@@ -5,8 +5,8 @@ from contextlib import suppress
 
 import pytest
 
+from autodata.eval.sampled_answers import SAMPLED_ANSWER, read_all, summarize
 from autodata.run.folder import read_manifest
-from eval.sampled_answers import SAMPLED_ANSWER, read_all, summarize
 from tests.helpers.fake_server import completion, fake_server
 from tests.test_principia_bench import ROWS, arguments, evaluate, write
 

@@ -12,13 +12,13 @@ from autodata.cluster import commands, fleet
 from autodata.config import RecipeError, load
 from autodata.doctor import data
 from autodata.doctor.finding import Mark
+from autodata.eval.tables.rows import check_rows
 from autodata.recipes.evaluated import EVALUATED, is_family, is_name
 from autodata.recipes.evaluation import EvalRecipe, TableRow
 from autodata.recipes.training import GrpoRecipe
 from autodata.run import identity
 from autodata.run.folder import identify_weights
 from autodata.run.records import RunError, hash_path
-from eval.tables.rows import check_rows
 from tests.helpers import fake_server as fake
 from tests.helpers.fake_server import completion, fake_server
 from tests.helpers.recipes import MODELS, load_committed
@@ -238,10 +238,10 @@ def test_a_campaign_says_where_the_trained_weights_are_served(tmp_path, monkeypa
     models = load(EvalRecipe, arguments).models
     routers = {name: SimpleNamespace(url=f"http://{name}/v1", workers={"w"}) for name in models.endpoints}
     campaigns = {name: (SimpleNamespace(routers=routers, leases=tmp_path), "KEY") for name in routers}
-    commands.Command(["eval.run", *arguments], models, campaigns).start_if_ready()
+    commands.Command(["autodata.eval.run", *arguments], models, campaigns).start_if_ready()
     _, _, module, *command_line = started[0]
     served = load(EvalRecipe, command_line).models.endpoints
-    assert (module, set(served)) == ("eval.run", {EVALUATED, "kimi"})
+    assert (module, set(served)) == ("autodata.eval.run", {EVALUATED, "kimi"})
     assert {name: e.base_url for name, e in served.items()} == {n: r.url for n, r in routers.items()}
     assert {(e.leases, e.api_key_env) for e in served.values()} == {(str(tmp_path), "KEY")}
     assert served[EVALUATED].server.weights == "runs/cs/grpo/model_at_200"

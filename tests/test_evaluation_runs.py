@@ -8,8 +8,8 @@ import time
 
 import pytest
 
+from autodata.eval.sampled_answers import ANSWERS, PRBENCH, RESULTS
 from autodata.serving.journal import read_replies
-from eval.sampled_answers import ANSWERS, PRBENCH, RESULTS
 from tests.helpers.commands import run, run_at_once
 from tests.helpers.fake_server import Scripted, completion, fake_server
 from tests.helpers.training_world import make_dataset
@@ -32,9 +32,9 @@ def test_a_killed_evaluation_repeats_no_sample_and_no_grade(tmp_path):
     path = write(tmp_path / "bench.jsonl", *PROBLEMS)
     more = ("models.endpoints.fake.max_in_flight=2", "samples=3")
     with fake_server(slowly) as server:
-        run("eval.run", *arguments(path, tmp_path / "whole", server.url, *more))
+        run("autodata.eval.run", *arguments(path, tmp_path / "whole", server.url, *more))
         calls = len(server.requests)
-        command = [sys.executable, "-m", "eval.run", *arguments(path, tmp_path / "run", server.url, *more)]
+        command = [sys.executable, "-m", "autodata.eval.run", *arguments(path, tmp_path / "run", server.url, *more)]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             while len(server.requests) < calls + calls // 2:
                 assert process.poll() is None
@@ -42,7 +42,7 @@ def test_a_killed_evaluation_repeats_no_sample_and_no_grade(tmp_path):
             process.kill()
         stored = sum(1 for _ in read_replies(tmp_path / "run" / "journal.sqlite"))
         before = len(server.requests)
-        run("eval.run", *arguments(path, tmp_path / "run", server.url, *more))
+        run("autodata.eval.run", *arguments(path, tmp_path / "run", server.url, *more))
         after = len(server.requests) - before
     assert 0 < stored < calls - 1
     assert after == calls - stored, "what was stored is not asked again"
@@ -54,7 +54,7 @@ def test_ctrl_c_leaves_an_evaluation_unfinished(tmp_path):
     path = write(tmp_path / "bench.jsonl", *PROBLEMS)
     with fake_server(slowly) as server:
         called = arguments(path, tmp_path / "run", server.url, "models.endpoints.fake.max_in_flight=1", "samples=3")
-        command = [sys.executable, "-m", "eval.run", *called]
+        command = [sys.executable, "-m", "autodata.eval.run", *called]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
             while len(server.requests) < 5:
                 assert process.poll() is None
@@ -63,7 +63,7 @@ def test_ctrl_c_leaves_an_evaluation_unfinished(tmp_path):
             errors = process.communicate(timeout=60)[1]
         assert process.returncode == 1
         assert "not complete; run the same command again to resume" in errors
-        assert "up to date" not in run("eval.run", *called)
+        assert "up to date" not in run("autodata.eval.run", *called)
     assert json.loads((tmp_path / "run" / RESULTS).read_text())
 
 
@@ -76,7 +76,7 @@ def test_every_task_runs_on_the_embedded_model(server, tmp_path):
     dataset = make_dataset(tmp_path / "dataset", train=1, test=1)
     run_at_once(
         (
-            "eval.run",
+            "autodata.eval.run",
             "recipes/cs/eval_base.yaml",
             "recipes/models/laptop.yaml",
             f"run={tmp_path}/cs",
@@ -87,7 +87,7 @@ def test_every_task_runs_on_the_embedded_model(server, tmp_path):
             *small,
         ),
         (
-            "eval.run",
+            "autodata.eval.run",
             "recipes/science/eval_base.yaml",
             "recipes/models/laptop.yaml",
             f"run={tmp_path}/science",
@@ -99,7 +99,7 @@ def test_every_task_runs_on_the_embedded_model(server, tmp_path):
             *small,
         ),
         (
-            "eval.run",
+            "autodata.eval.run",
             "recipes/legal/prbench_base.yaml",
             "recipes/models/laptop.yaml",
             f"run={tmp_path}/prbench_run",
@@ -113,7 +113,7 @@ def test_every_task_runs_on_the_embedded_model(server, tmp_path):
             "graders.smollm2_135m=${models.judge}",
         ),
         (
-            "eval.question_types",
+            "autodata.eval.question_types",
             "recipes/science/question_types.yaml",
             "recipes/models/laptop.yaml",
             f"run={tmp_path}/types",
@@ -136,7 +136,7 @@ def test_every_task_runs_on_the_embedded_model(server, tmp_path):
     texts = run_at_once(
         *(
             (
-                "eval.tables",
+                "autodata.eval.tables",
                 f"recipes/tables/{name}.yaml",
                 f"runs={tmp_path}/tables",
                 f"rows=[{{label: {label}, run: {tmp_path}/{folder}, command: none}}]",

@@ -17,6 +17,7 @@ from autodata.corpora.documents import DocumentsError, read_corpus
 from autodata.corpora.papers import Eligible
 from autodata.corpora.record import Drop
 from autodata.corpora.rows import BadRow, Row, read_rows
+from autodata.eval.sampled_answers import ANSWERS, read_all
 from autodata.loop import parsing
 from autodata.loop.parsing import ParseError
 from autodata.loop.prompts import PromptError, PromptSet
@@ -29,7 +30,6 @@ from autodata.run.records import RunError
 from autodata.serving import leases
 from autodata.serving.wire.faults import BadShape
 from autodata.serving.wire.reply import read_reply
-from eval.sampled_answers import ANSWERS, read_all
 
 settings.register_profile("bounded", max_examples=60, deadline=None, database=None, derandomize=True)
 bounded = settings.get_profile("bounded")

@@ -116,7 +116,7 @@ def test_a_difference_of_numbers_that_go_together_is_narrower():
 
 
 def test_a_clipped_score_below_zero_throughout_has_a_reason():
-    from eval.prbench.task import BELOW_ZERO, _clip
+    from autodata.eval.prbench.task import BELOW_ZERO, _clip
 
     assert _clip(Estimate(-0.3, -0.4, -0.1, 9)) == Estimate(0.0, None, None, 9, BELOW_ZERO)
     assert _clip(Estimate(-0.1, -0.4, 0.2, 9)) == Estimate(0.0, 0.0, 0.2, 9)

@@ -7,11 +7,11 @@ import subprocess
 import pytest
 
 from autodata.run.folder import read_manifest
+from autodata.training.weights.student import load_model
 from tests.helpers.commands import fails
 from tests.helpers.fake_server import Scripted, fake_server, judge_by_hash
 from tests.helpers.training_runs import arguments, count_asked, judge, read_curve, train, world, world_and_judge
 from tests.helpers.training_world import REPO, launch
-from training.weights.student import load_model
 
 __all__ = ["judge", "world", "world_and_judge"]  # fixtures
 pytestmark = pytest.mark.slow
@@ -76,8 +76,8 @@ class Spy(TrainerCallback):
         print("SPY " + json.dumps(held), flush=True)
 """
 RUN_SPIED = """
-from training import grpo
-from training.trainer import Training
+from autodata.training import grpo
+from autodata.training.trainer import Training
 seen, run = [], Training.run
 def spied(self):
     seen.append(self.trainer); self.trainer.add_callback(Spy())

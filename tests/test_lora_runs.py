@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from autodata.run.folder import read_manifest
+from autodata.training.weights.student import load_model
 from tests.helpers.commands import fails
 from tests.helpers.training_runs import arguments, judge, read_curve, train, world
-from training.weights.student import load_model
 
 __all__ = ["judge", "world"]  # fixtures
 pytestmark = pytest.mark.slow

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from autodata.eval.sampled_answers import ANSWERS, SAMPLED_ANSWER, SampledAnswer
 from autodata.plan.evaluation import plan_evaluation
 from autodata.plan.problems import list_problems
 from autodata.plan.simulation import Station, TooFewGpus, count_held, grow, share_gpu_seconds, simulate
@@ -15,7 +16,6 @@ from autodata.plan.workload import Call, Story
 from autodata.run.folder import Run
 from autodata.serving.costs import LEDGER, Cost
 from autodata.types import Outcome, Role
-from eval.sampled_answers import ANSWERS, SAMPLED_ANSWER, SampledAnswer
 from tests.helpers.commands import plan
 from tests.helpers.recipes import ON_CPU, load_committed
 

@@ -93,8 +93,8 @@ def test_the_shape_of_qwen_is_the_one_of_its_configuration():
 def qwen(tmp_path_factory):
     from transformers import Qwen3_5ForConditionalGeneration
 
+    from autodata.training.weights.student import freeze_vision
     from tests.helpers.training_world import make_qwen
-    from training.weights.student import freeze_vision
 
     folder = make_qwen(tmp_path_factory.mktemp("qwen"))
 

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autodata.types import Message
-from eval.prbench.rules import (
+from autodata.eval.prbench.rules import (
     CLASSES,
     BadRubric,
     PrbenchCriterion,
@@ -18,6 +17,7 @@ from eval.prbench.rules import (
     score_task,
     summarize,
 )
+from autodata.types import Message
 
 
 def row(weight_class: str = "important", **weights: object) -> dict:

@@ -8,14 +8,14 @@ import pyarrow.parquet
 import pytest
 
 from autodata.config import RecipeError, load
+from autodata.eval.prbench.data import find_files, read_split
+from autodata.eval.prbench.grader import read_verdict, strip_reasoning
+from autodata.eval.prbench.rules import CLASSES
+from autodata.eval.tables.scores import prbench
 from autodata.recipes.evaluation import EvalRecipe, TableRecipe, TableRow
 from autodata.run.snapshot import read_snapshot
 from autodata.serving.request import make_body, resolve_sampling
 from autodata.types import Role
-from eval.prbench.data import find_files, read_split
-from eval.prbench.grader import read_verdict, strip_reasoning
-from eval.prbench.rules import CLASSES
-from eval.tables.scores import prbench
 from tests.helpers.commands import fails
 from tests.helpers.fake_server import Scripted, completion, fake_server
 from tests.helpers.recipes import request

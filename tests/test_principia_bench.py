@@ -8,11 +8,11 @@ import pyarrow.parquet
 import pytest
 
 from autodata.config import RecipeError, load
+from autodata.eval import question_types
+from autodata.eval.question_types import TYPES, count, read_subtype
+from autodata.eval.sampled_answers import read_task
 from autodata.recipes.evaluation import EvalRecipe, PrincipiaConfig
 from autodata.run.records import RunError
-from eval import question_types
-from eval.question_types import TYPES, count, read_subtype
-from eval.sampled_answers import read_task
 from tests.helpers.commands import fails
 from tests.helpers.fake_server import Scripted, completion, fake_server
 from tests.helpers.training_world import make_dataset
@@ -64,7 +64,7 @@ def arguments(path: Path, run: Path, url: str, *more: str) -> list[str]:
 
 def evaluate(monkeypatch, *arguments: str) -> None:
     monkeypatch.setattr("sys.argv", ["run", *arguments])
-    from eval import run as eval_run
+    from autodata.eval import run as eval_run
 
     eval_run.main()
 
@@ -98,7 +98,7 @@ def test_the_benchmark_by_source(tmp_path, monkeypatch, capsys):
 
 
 def test_rows_of_any_file_with_other_names_of_columns(tmp_path):
-    from eval.principia import read_problems
+    from autodata.eval.principia import read_problems
 
     rows = [{"q": "Two and two?", "a": "4", "s": None}, {"q": " ", "a": "5", "s": "x"}]
     config = PrincipiaConfig(str(write(tmp_path / "b.jsonl", *rows)), problem="q", answer="a", subset="s")
@@ -118,14 +118,14 @@ def test_rows_of_any_file_with_other_names_of_columns(tmp_path):
     ],
 )
 def test_a_file_that_cannot_be_used_is_named(tmp_path, rows, values, message):
-    from eval.principia import read_problems
+    from autodata.eval.principia import read_problems
 
     with pytest.raises(RecipeError, match=message):
         read_problems(PrincipiaConfig(str(write(tmp_path / "b.jsonl", *rows)), **values))
 
 
 def test_a_folder_without_files_and_a_data_set_without_a_revision_are_errors(tmp_path):
-    from eval.principia import find_files, locate
+    from autodata.eval.principia import find_files, locate
 
     with pytest.raises(RecipeError, match="download facebook/principia-bench there"):
         find_files(PrincipiaConfig(str(tmp_path)))
@@ -134,7 +134,7 @@ def test_a_folder_without_files_and_a_data_set_without_a_revision_are_errors(tmp
 
 
 def test_a_data_set_of_the_hub_is_read_from_its_cache(tmp_path, monkeypatch):
-    from eval.principia import locate
+    from autodata.eval.principia import locate
 
     commit = "0" * 40
     folder = tmp_path / "datasets--facebook--principia-bench" / "snapshots" / commit

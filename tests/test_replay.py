@@ -12,13 +12,13 @@ import pytest
 
 from autodata import dataset, generate, publish
 from autodata.config import REPO
+from autodata.eval import run as evaluation
+from autodata.eval.tables import write as tables
 from autodata.replay import replay as command
 from autodata.replay.pack import Pack, PackError, Step, compress, unpack
 from autodata.replay.play import list_outputs
 from autodata.replay.register import register
 from autodata.replay.replay import replay
-from eval import run as evaluation
-from eval.tables import write as tables
 from tests.helpers.commands import find_failure
 from tests.helpers.fake_server import fake_server, play_skills
 from tests.test_generate import arguments, write_documents
@@ -56,7 +56,7 @@ def made(tmp_path_factory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("made")
     runs = make_runs(folder, LICENCE)
     table = folder / "table2.yaml"
-    row = {"label": "fake", "run": "${runs}/eval", "command": "python -m eval.run"}
+    row = {"label": "fake", "run": "${runs}/eval", "command": "python -m autodata.eval.run"}
     table.write_text(json.dumps({"title": "T", "shape": "held-out", "output": "${runs}/t.md", "rows": [row]}))
     call(tables.main, table, f"runs={runs}")
     call(publish.main, runs, "--pack", folder / "demo.zip", "--tables", table)

@@ -78,13 +78,13 @@ def test_every_table_has_a_graph_that_begins_with_a_corpus(path):
     steps = graph(str(path), PAPER)
     require_order(steps)
     assert [step.module for step in steps if step.module == "autodata.corpora.ingest"]
-    assert steps[-1].module == "eval.tables"
+    assert steps[-1].module == "autodata.eval.tables"
     readers = [step for step in steps if not step.after]
-    assert {step.module for step in readers} <= {"autodata.corpora.ingest", "eval.run"}
+    assert {step.module for step in readers} <= {"autodata.corpora.ingest", "autodata.eval.run"}
     assert all(
-        step.recipe.dataset is None for step in readers if step.module == "eval.run"
+        step.recipe.dataset is None for step in readers if step.module == "autodata.eval.run"
     )  # benchmarks need no corpus
-    trainings = {step.name for step in steps if step.module == "training.grpo"}
+    trainings = {step.name for step in steps if step.module == "autodata.training.grpo"}
     assert all(trainings.isdisjoint(step.after) for step in steps if step.name in trainings)  # side by side
 
 
@@ -137,11 +137,14 @@ def test_files_and_values_go_to_the_steps_that_have_their_keys():
 @pytest.mark.parametrize(
     ("value", "modules"),
     [
-        ("principia.limit=5", {"eval.run"}),  # the ingest has a group of this name too, with other keys
+        ("principia.limit=5", {"autodata.eval.run"}),  # the ingest has a group of this name too, with other keys
         ("principia.max_chars=500", {"autodata.corpora.ingest"}),
-        ("domain.max_rounds=2", {"autodata.generate", "training.grpo", "eval.run"}),
-        ("trainer.anything=1", {"training.grpo"}),  # passed on to TRL
-        ("models.endpoints.kimi.server.replicas=4", {"autodata.generate", "training.grpo", "eval.run"}),
+        ("domain.max_rounds=2", {"autodata.generate", "autodata.training.grpo", "autodata.eval.run"}),
+        ("trainer.anything=1", {"autodata.training.grpo"}),  # passed on to TRL
+        (
+            "models.endpoints.kimi.server.replicas=4",
+            {"autodata.generate", "autodata.training.grpo", "autodata.eval.run"},
+        ),
     ],
 )
 def test_a_value_goes_where_its_whole_key_is_known(value, modules):
@@ -197,7 +200,7 @@ def test_a_speed_that_cannot_be_used_is_refused(speed):
 
 def test_a_forecast_says_what_it_assumes_of_steps_that_a_limit_of_documents_does_not_shorten():
     steps = graph("recipes/tables/table2.yaml", PAPER, "documents.limit=100")
-    costs = forecast([find(steps, "training.grpo"), find(steps, "eval.run")])
+    costs = forecast([find(steps, "autodata.training.grpo"), find(steps, "autodata.eval.run")])
     assert [cost.source for cost in costs.values()] == [
         "priors.yaml, unmeasured, at trainer.max_steps=240",
         "priors.yaml, unmeasured; problems: the paper's number, or the recipe's limit",
@@ -296,7 +299,7 @@ def find(steps: list[Step], module: str) -> Step:
 def test_every_finished_run_of_the_same_recipe_is_accepted(tmp_path):
     steps = graph("recipes/tables/table4.yaml", PAPER, f"runs={tmp_path}")
     for step in steps:
-        if step.module not in ("autodata.verify", "eval.tables"):
+        if step.module not in ("autodata.verify", "autodata.eval.tables"):
             finish(step, **{"dataset": "hash of a data set", "prbench legal 0": "hash of a file"})
     require_same(steps)
 
@@ -304,13 +307,13 @@ def test_every_finished_run_of_the_same_recipe_is_accepted(tmp_path):
 def test_a_value_that_only_the_run_or_only_the_recipe_has_is_a_change(tmp_path):
     command = "recipes/tables/table4.yaml", PAPER, f"runs={tmp_path}"
     gpt5 = "recipes/legal/grader_gpt5.yaml"
-    finish(find(graph(*command), "eval.run"))
+    finish(find(graph(*command), "autodata.eval.run"))
     require_same(graph(*command))
     for more in (gpt5, "prbench.limit=3", "prbench.revision=abc", "models.endpoints.kimi.revision=abc"):
         with pytest.raises(RunError, match="was made from another recipe"):
             require_same(graph(*command, more))
     shutil.rmtree(tmp_path)
-    finish(find(graph(*command, gpt5), "eval.run"))
+    finish(find(graph(*command, gpt5), "autodata.eval.run"))
     with pytest.raises(RunError, match=r"graders\.gpt5\.endpoint: 'gpt5' → None"):
         require_same(graph(*command))
 
@@ -422,16 +425,19 @@ def test_the_script_of_a_job_and_how_a_training_is_launched(tmp_path, monkeypatc
     assert scripts["ingest"] == "ingest.sh"
     assert scripts["generate"] == "generate.sh"
     assert scripts["question_types"] == scripts["dataset"] == scripts["verify"] == scripts["tables"] == "run.sh"
-    assert words["question_types"][4] == "eval.question_types"
+    assert words["question_types"][4] == "autodata.eval.question_types"
     sharing = graph("recipes/tables/table2.yaml", "recipes/models/one_gpu.yaml")
     words = {step.name.partition(" ")[0]: make_command(step, [], tmp_path)[1:] for step in sharing}
-    for name, module in (("generate", "autodata.generate"), ("eval", "eval.run")):  # their servers share a GPU
+    for name, module in (
+        ("generate", "autodata.generate"),
+        ("eval", "autodata.eval.run"),
+    ):  # their servers share a GPU
         assert (words[name][0], words[name][4]) == ("slurm/run.sh", module)
         write_job(Call(words[name][0], (), tuple(words[name][4:])), Site())
-    training = next(s for s in graph("recipes/tables/figure3.yaml", PAPER) if s.module == "training.grpo")
+    training = next(s for s in graph("recipes/tables/figure3.yaml", PAPER) if s.module == "autodata.training.grpo")
     assert make_command(training, [], tmp_path)[:2] == ["bash", "slurm/train.sh"]
     lora = ["recipes/models/one_gpu.yaml", "recipes/training/one_gpu.yaml"]
-    training = next(s for s in graph("recipes/tables/figure3.yaml", *lora) if s.module == "training.grpo")
+    training = next(s for s in graph("recipes/tables/figure3.yaml", *lora) if s.module == "autodata.training.grpo")
     assert make_command(training, [], tmp_path)[1] == "AUTODATA_ACCELERATE=recipes/accelerate/one_gpu.yaml"
     assert name_job(training) == name_job(training)
 
@@ -492,10 +498,10 @@ def test_steps_without_models_have_a_forecast_and_a_corpus_that_is_here_is_measu
 
 def test_without_the_speed_of_a_server_a_step_has_tokens_and_no_time():
     steps = graph("recipes/tables/table11.yaml", PAPER, "models.endpoints.kimi.model=unknown")
-    (cost,) = forecast([step for step in steps if step.module == "eval.question_types"]).values()
+    (cost,) = forecast([step for step in steps if step.module == "autodata.eval.question_types"]).values()
     assert (cost.seconds, cost.tokens) == (None, 6_000_000)
     assert "the speed of kimi is not known; give it with --speed kimi=" in cost.source
-    record = Record(Path("x"), {"question_types q": StepRecord("eval.question_types", "q", (), cost)})
+    record = Record(Path("x"), {"question_types q": StepRecord("autodata.eval.question_types", "q", (), cost)})
     assert "| 8 | – | 6,000,000 | – |" in show.write_costs(record, Site())
 
 

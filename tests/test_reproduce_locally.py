@@ -144,8 +144,8 @@ def test_the_demo_is_a_graph_whose_steps_share_a_server_until_the_training():
         "autodata.generate",
         "autodata.dataset",
         VERIFY,
-        "training.grpo",
-        "eval.run",
+        "autodata.training.grpo",
+        "autodata.eval.run",
         TABLES,
     }
     servers = SharedServers(Path("none"))

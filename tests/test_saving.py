@@ -11,10 +11,10 @@ from autodata.config import RecipeError
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.records import RunError
 from autodata.serving.embedded import resolve_weights
+from autodata.training.weights.adapters import merge_each
+from autodata.training.weights.saving import ModelKeeper, check_kept_steps, find_adapters, require_kept, save_student
+from autodata.training.weights.student import find_checkpoint, load_model, load_student
 from tests.helpers.training_world import PROCESSOR, make_qwen
-from training.weights.adapters import merge_each
-from training.weights.saving import ModelKeeper, check_kept_steps, find_adapters, require_kept, save_student
-from training.weights.student import find_checkpoint, load_model, load_student
 
 LORA = {"r": 4, "lora_alpha": 32, "target_modules": "all-linear"}
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from autodata.eval import question_types
 from autodata.loop.agents import make_object, verdict_schema
 from autodata.meta.genome import read_baseline
 from autodata.meta.mutate import edit_schema
 from autodata.serving.request import Request, make_strict
-from eval import question_types
 from tests.helpers import golden_prompts
 from tests.helpers.golden_prompts import Recorder, load_domain
 

@@ -15,9 +15,9 @@ from transformers import (
 from trl import GRPOConfig, GRPOTrainer
 
 from autodata.serving.embedded import resolve_weights
-from training.policy import PolicyTrainer
-from training.shared_prompt import divide_by_prompt, keeps_whole_past
-from training.weights.adapters import add_adapters
+from autodata.training.policy import PolicyTrainer
+from autodata.training.shared_prompt import divide_by_prompt, keeps_whole_past
+from autodata.training.weights.adapters import add_adapters
 
 WORDS = 300  # vocabulary of the random rows, without the padding
 KEPT = 7  # columns of the completions

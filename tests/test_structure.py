@@ -46,6 +46,7 @@ def test_imports_go_one_way(path):
 def test_a_folder_is_seen_at_a_glance(folder):
     at_most = {"autodata": 29, "corpora": 24}.get(folder.name, 13)
     entries = [p for p in folder.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()]
+    entries = [p for p in entries if not p.is_symlink()]  # eval and training, which stand beside autodata
     assert len([p for p in entries if p.name not in ("__init__.py", "__main__.py")]) <= at_most
 
 

@@ -11,15 +11,15 @@ import pytest
 
 from autodata.config import RecipeError, load
 from autodata.data.examples import EXAMPLES
+from autodata.eval.sampled_answers import ANSWERS, SAMPLED_ANSWER, SampledAnswer
+from autodata.eval.study import rows as files
+from autodata.eval.study.estimates import Study, compare, estimate_accuracy, measure_skills
+from autodata.eval.study.power import write_power
+from autodata.eval.study.rows import UNTRAINED, Cost, CurvePoint, Score, StudyRows, read_rows, write_rows
+from autodata.eval.study.write import analyse
 from autodata.recipes.evaluation import StudyRecipe
 from autodata.run.records import NoSuchRun, RunError
 from autodata.types import EXAMPLE, Candidate, Outcome
-from eval.sampled_answers import ANSWERS, SAMPLED_ANSWER, SampledAnswer
-from eval.study import rows as files
-from eval.study.estimates import Study, compare, estimate_accuracy, measure_skills
-from eval.study.power import write_power
-from eval.study.rows import UNTRAINED, Cost, CurvePoint, Score, StudyRows, read_rows, write_rows
-from eval.study.write import analyse
 from tests.helpers.recipes import REPO
 from tests.helpers.training_world import make_dataset
 

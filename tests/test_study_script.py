@@ -18,8 +18,8 @@ COMMANDS = (
     "autodata.servers",
     "autodata.generate",
     "autodata.dataset",
-    "eval.run",
-    "eval.study",
+    "autodata.eval.run",
+    "autodata.eval.study",
     "training/grpo.py",
     "autodata.report",
 )
@@ -73,7 +73,7 @@ def test_every_command_of_the_study_has_a_recipe_that_loads(play, gpu):
 
 def test_the_analysis_takes_the_seeds_of_earlier_calls_too(play, tmp_path):
     (tmp_path / "runs/study/seed_10").mkdir(parents=True)
-    ((_, arguments),) = [call for call in play("3", "0") if call[0] == "eval.study"]
+    ((_, arguments),) = [call for call in play("3", "0") if call[0] == "autodata.eval.study"]
     assert load_committed(*arguments).seeds == [0, 3, 10]
 
 
@@ -92,7 +92,7 @@ def test_every_evaluation_names_the_arm_that_its_model_was_trained_on(play):
     """Else it is refused: the examples of the arm pass_rate are those of cot."""
     calls = play("3")
     trained = [load_committed(*arguments) for command, arguments in calls if command == "training/grpo.py"]
-    asked = [load_committed(*arguments) for command, arguments in calls if command == "eval.run"][1:]
+    asked = [load_committed(*arguments) for command, arguments in calls if command == "autodata.eval.run"][1:]
     for training, evaluation in zip(trained, asked, strict=True):
         words = f" {' '.join(list_words(evaluation.label))} "
         named = [arm for arm in GENERATED if f" {arm.replace('_', ' ')} " in words]
@@ -115,7 +115,7 @@ def test_the_follow_up_trains_two_halves_and_asks_the_first_half_for_new_data(pl
     assert first.train_examples + second.train_examples == whole.train_examples
     assert first.trainer["max_steps"] + second.trainer["max_steps"] == whole.trainer["max_steps"]
     assert first.trainer["seed"] == second.trainer["seed"] == data.seed == 3
-    evaluated = next(r for c, r in loaded if c == "eval.run")
+    evaluated = next(r for c, r in loaded if c == "autodata.eval.run")
     assert evaluated.evaluated.weights == f"{second.run}/model"
 
 

@@ -11,10 +11,10 @@ from autodata.cluster.parts import plan_parts, split_recipes
 from autodata.cluster.resources import Site, ask_for_cpus, ask_for_gpus, count_job_gpus, read_options
 from autodata.cluster.submit import CAMPAIGNS, SERVING, Call, write_job, write_training
 from autodata.config import RecipeError, load
+from autodata.eval.campaign import ANSWERS_PER_REPLICA, fit_replicas
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.models import Endpoint, Models, Server
 from autodata.types import WrongCall
-from eval.campaign import ANSWERS_PER_REPLICA, fit_replicas
 
 REPO = Path(__file__).parent.parent
 SCRIPTS = sorted(p.name for p in (REPO / "slurm").glob("*.sh") if p.name != "common.sh")
@@ -132,7 +132,7 @@ def test_the_steps_of_a_training_can_be_seen_first():
             ["--time=24:00:00", "--gpus-per-node=0", "--cpus-per-task=4", "--mem=16G"],
         ),
         (
-            ["eval.question_types", "recipes/science/question_types.yaml", PAPER],
+            ["autodata.eval.question_types", "recipes/science/question_types.yaml", PAPER],
             ["--time=24:00:00", *WHOLE],
         ),
         (

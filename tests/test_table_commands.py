@@ -80,4 +80,4 @@ def test_gpt5_goes_to_the_evaluations_alone():
     arguments = ["recipes/tables/table4.yaml", "recipes/models/paper.yaml", "recipes/legal/grader_gpt5.yaml"]
     steps = build(read_request(arguments, "paper"))
     asked = [step.module for step in steps if "recipes/legal/grader_gpt5.yaml" in step.arguments]
-    assert set(asked) == {"eval.run"} and len(asked) == 4
+    assert set(asked) == {"autodata.eval.run"} and len(asked) == 4

@@ -7,14 +7,14 @@ import re
 import pytest
 
 from autodata.config import RecipeError, load
+from autodata.eval.statistics import Difference
+from autodata.eval.tables.files import escape_latex, write_csv, write_latex
+from autodata.eval.tables.numbers import count, difference, estimate, milestone, papers_number
+from autodata.eval.tables.write import build, print_table
 from autodata.fidelity import MARK_MEANS, PROVENANCE
 from autodata.recipes.evaluation import TableRecipe
 from autodata.stats.intervals import ONE_DOCUMENT, Estimate
 from autodata.stats.writing import DASH, write_points
-from eval.statistics import Difference
-from eval.tables.files import escape_latex, write_csv, write_latex
-from eval.tables.numbers import count, difference, estimate, milestone, papers_number
-from eval.tables.write import build, print_table
 
 
 def read_csv(*rows: list[str]) -> list[dict[str, str]]:

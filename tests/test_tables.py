@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 
 from autodata.config import RecipeError, load
+from autodata.eval.question_types import TYPES
+from autodata.eval.sampled_answers import ANSWERS, SAMPLED_ANSWER, SampledAnswer, read_task, summarize
+from autodata.eval.statistics import Answers, Difference, compare, mean_at_k, reduce_answers
+from autodata.eval.tables import write
+from autodata.eval.tables.numbers import difference
+from autodata.eval.tables.write import build, find_recipes, render
 from autodata.fidelity import MARK, MARK_MEANS, PROVENANCE
 from autodata.recipes.evaluation import TableRecipe
 from autodata.run.records import RunError
 from autodata.stats.intervals import ONE_DOCUMENT, Estimate
 from autodata.stats.writing import write_decimal, write_estimate, write_table
 from autodata.types import Outcome, WrongCall
-from eval.question_types import TYPES
-from eval.sampled_answers import ANSWERS, SAMPLED_ANSWER, SampledAnswer, read_task, summarize
-from eval.statistics import Answers, Difference, compare, mean_at_k, reduce_answers
-from eval.tables import write
-from eval.tables.numbers import difference
-from eval.tables.write import build, find_recipes, render
 
 
 def answer(task: str, example: int, epoch: int, score: float | None, **values: object) -> SampledAnswer:
@@ -29,7 +29,7 @@ def answer(task: str, example: int, epoch: int, score: float | None, **values: o
 
 
 def write_run(folder: Path, answers: Sequence[SampledAnswer] = (), **files: object) -> None:
-    """Write a finished run with the files of eval.run, or with other files."""
+    """Write a finished run with the files of autodata.eval.run, or with other files."""
     folder.mkdir(parents=True)
     by_task: dict[str, list[SampledAnswer]] = {}
     for one in answers:
@@ -64,7 +64,7 @@ def test_the_table_shows_what_was_run_and_the_command_for_what_was_not(tmp_path)
     assert "answers without a score: 1; if they had scores, the mean would lie between 0.244 and 0.268" in text
     assert "| 0.000 | 3.0 | 30 |" in text, "cut off, thousand tokens, GPU-seconds"
     assert "| SmolLM2-135M + RL on agentic data | – | – |" in text
-    assert "`python -m eval.run recipes/demo/eval_trained.yaml` makes it" in text
+    assert "`python -m autodata.eval.run recipes/demo/eval_trained.yaml` makes it" in text
     assert "Differences" not in text
 
 

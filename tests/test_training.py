@@ -23,6 +23,20 @@ from autodata.recipes.models import Endpoint, Models, RoleConfig, Sampling
 from autodata.recipes.training import GrpoRecipe, PreflightConfig, RewardConfig
 from autodata.serving.llm import Client
 from autodata.serving.measured import EndpointError
+from autodata.training.preflight import PreflightError, check_probe, estimate_bytes
+from autodata.training.rewards.counts import Books
+from autodata.training.rewards.reward import JudgeDown, Reward, measure_repetition
+from autodata.training.rows import (
+    TooFewExamples,
+    choose_by_pass_rate,
+    draw_examples,
+    order_rows,
+    read_answer,
+    require_examples,
+    spread,
+)
+from autodata.training.weights.card import write_card
+from autodata.training.weights.student import freeze_vision
 from autodata.types import (
     CANDIDATE,
     Attempt,
@@ -38,20 +52,6 @@ from autodata.types import (
     Verdict,
 )
 from tests.helpers.training_world import make_dataset
-from training.preflight import PreflightError, check_probe, estimate_bytes
-from training.rewards.counts import Books
-from training.rewards.reward import JudgeDown, Reward, measure_repetition
-from training.rows import (
-    TooFewExamples,
-    choose_by_pass_rate,
-    draw_examples,
-    order_rows,
-    read_answer,
-    require_examples,
-    spread,
-)
-from training.weights.card import write_card
-from training.weights.student import freeze_vision
 
 CANDIDATE_JSON = CANDIDATE.dump_json(Candidate("They keep all", "records", (Criterion("next", 1),))).decode()
 DOMAIN = Domain(DomainConfig("skills"), client=None)
@@ -282,7 +282,7 @@ def test_what_the_probe_may_show(measured, message):
     ({"sampling/sampling_logp_difference/mean": 0.5}, "PreflightError"),
 ])  # fmt: skip
 def test_a_training_that_has_gone_wrong_is_stopped(tmp_path, logs, error):
-    from training.callbacks import TrainingWatch
+    from autodata.training.callbacks import TrainingWatch
 
     watch, state = TrainingWatch(tmp_path, PreflightConfig(), print), SimpleNamespace(global_step=7)
     if error is None:
@@ -295,7 +295,7 @@ def test_a_training_that_has_gone_wrong_is_stopped(tmp_path, logs, error):
 
 @pytest.mark.parametrize(("examples", "at_most", "watched"), [(2, None, 2), (2, 1, 1), (2, 0, 0), (0, None, 0)])
 def test_only_a_set_without_examples_is_warned_of(monkeypatch, caplog, examples, at_most, watched):
-    from training import trainer
+    from autodata.training import trainer
 
     monkeypatch.setattr(trainer, "read_set", lambda dataset, name: [SimpleNamespace(arm="cot")] * examples)
     monkeypatch.setattr(trainer, "require_domain", lambda *_: None)
@@ -391,7 +391,7 @@ def test_a_number_of_examples_that_cannot_be_drawn_names_the_key(count, error, m
 
 def test_a_training_draws_from_what_the_pass_rate_keeps(tmp_path):
     """The weak solver's mean of every example is 0.5, so either all six pass or none."""
-    from training.trainer import Training
+    from autodata.training.trainer import Training
 
     folder, config = make_dataset(tmp_path / "set", domain="skills"), SimpleNamespace(seed=3)
 
@@ -417,7 +417,7 @@ def two_sets(tmp_path_factory):
 
 
 def watch(recipe: GrpoRecipe) -> list[dict[str, object]]:
-    from training.trainer import Training
+    from autodata.training.trainer import Training
 
     names = ("eval_strategy", "eval_on_start", "use_vllm", "num_generations", "num_generations_eval", "world_size")
     config = SimpleNamespace(**dict(zip(names, ("steps", True, True, 8, 3, 1), strict=True)))
@@ -433,7 +433,7 @@ def test_watched_sets_may_come_from_another_data_set(two_sets):
 
 
 def test_both_data_sets_are_inputs_of_a_training(two_sets):
-    from training.run import hash_datasets
+    from autodata.training.run import hash_datasets
 
     alone = hash_datasets(GrpoRecipe(dataset=two_sets[0]))
     both = hash_datasets(GrpoRecipe(dataset=two_sets[0], evaluate_dataset=two_sets[1]))
@@ -460,7 +460,7 @@ HISTORY = [
 
 
 def test_the_curve_is_a_picture_and_numbers(tmp_path: Path):
-    from training.callbacks import write_curves
+    from autodata.training.callbacks import write_curves
 
     write_curves(HISTORY, tmp_path)
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autodata.config import RecipeError
-from training.batch import divide_batch
+from autodata.training.batch import divide_batch
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,14 @@ from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
 from autodata.serving.measured import EndpointError
 from autodata.serving.request import Request
+from autodata.training import preflight
+from autodata.training.preflight import PreflightError
+from autodata.training.rewards import counts as module
+from autodata.training.rewards.counts import Books, JudgementCounts, combine, read_counts
+from autodata.training.rewards.judging import name_failure
+from autodata.training.weights.card import describe_judgements
 from autodata.types import Message, Role
 from tests.helpers.fake_server import Scripted, fake_server
-from training import preflight
-from training.preflight import PreflightError
-from training.rewards import counts as module
-from training.rewards.counts import Books, JudgementCounts, combine, read_counts
-from training.rewards.judging import name_failure
-from training.weights.card import describe_judgements
 
 
 def a_client(cost: Cost) -> SimpleNamespace:
@@ -145,7 +145,7 @@ def test_a_run_from_before_these_files_keeps_its_ledger(run):
 
 
 def test_progress_tells_of_all_judgements_after_every_step(run):
-    from training.callbacks import ProgressWriter
+    from autodata.training.callbacks import ProgressWriter
 
     judge(run.folder, 1, ["", "HTTP 500"])
     with Progress(run, "steps") as progress:

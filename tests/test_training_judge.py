@@ -56,14 +56,14 @@ def alive(tmp_path):
 
 @pytest.fixture(autouse=True)
 def fast_looks(monkeypatch):
-    from training import run
+    from autodata.training import run
 
     monkeypatch.setattr(run, "_LOOK_S", 0.05)
     monkeypatch.setattr(run, "_PATIENCE_FOR_OTHERS_S", 0.3)
 
 
 def test_the_judge_of_the_job_is_taken(tmp_path, alive):
-    from training.run import find_judges
+    from autodata.training.run import find_judges
 
     recipe = make_recipe(tmp_path)
     alive(write(tmp_path, "weak"))
@@ -74,7 +74,7 @@ def test_the_judge_of_the_job_is_taken(tmp_path, alive):
 
 
 def test_a_second_judge_is_found_as_well(tmp_path, alive):
-    from training.run import find_judges
+    from autodata.training.run import find_judges
 
     recipe = make_recipe(tmp_path)
     recipe.models.endpoints["weak"].leases = str(tmp_path)
@@ -87,7 +87,7 @@ def test_a_second_judge_is_found_as_well(tmp_path, alive):
 
 
 def test_a_lease_that_a_killed_job_left_behind_is_no_judge(tmp_path):
-    from training.run import find_judges
+    from autodata.training.run import find_judges
 
     write(tmp_path)
     with pytest.raises(RecipeError, match=r"models\.endpoints\.kimi: no replica was ready after 0 s"):
@@ -96,7 +96,7 @@ def test_a_lease_that_a_killed_job_left_behind_is_no_judge(tmp_path):
 
 @pytest.mark.parametrize("state", [State.STARTING, State.DRAINING, State.ENDED])
 def test_a_judge_that_does_not_get_ready_is_an_error(tmp_path, alive, state):
-    from training.run import find_judges
+    from autodata.training.run import find_judges
 
     alive(write(tmp_path, state=state))
     with pytest.raises(RecipeError, match=r"models\.endpoints\.kimi: no replica was ready after 0 s"):
@@ -104,7 +104,7 @@ def test_a_judge_that_does_not_get_ready_is_an_error(tmp_path, alive, state):
 
 
 def test_all_replicas_are_waited_for_but_not_for_ever(tmp_path, alive):
-    from training.run import find_judges
+    from autodata.training.run import find_judges
 
     alive(write(tmp_path, replica=1))
     start, recipe = time.monotonic(), make_recipe(tmp_path, replicas=2)
@@ -127,7 +127,7 @@ def test_only_a_beat_that_changes_is_fresh(tmp_path):
 
 @pytest.mark.parametrize("given", ["http://there/v1", None])
 def test_outside_slurm_nothing_changes(given):
-    from training.run import find_judges
+    from autodata.training.run import find_judges
 
     recipe = make_recipe()
     recipe.models.endpoints["kimi"].base_url = given

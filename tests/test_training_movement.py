@@ -6,9 +6,7 @@ import pytest
 import torch
 
 from autodata.config import RecipeError
-from tests.helpers.commands import fails
-from tests.helpers.training_runs import arguments, judge, train, world, world_and_judge
-from training.weights.movement import (
+from autodata.training.weights.movement import (
     MovementCheck,
     NothingMoved,
     measure_change,
@@ -16,6 +14,8 @@ from training.weights.movement import (
     require_trained,
     take_sample,
 )
+from tests.helpers.commands import fails
+from tests.helpers.training_runs import arguments, judge, train, world, world_and_judge
 
 __all__ = ["judge", "world", "world_and_judge"]  # fixtures
 

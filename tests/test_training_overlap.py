@@ -18,13 +18,13 @@ from autodata.serving.embedded import resolve_weights
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
 from autodata.serving.measured import PromptCut
+from autodata.training.rewards import counts as module
+from autodata.training.rewards.counts import Books, read_counts
+from autodata.training.rewards.overlap import hash_ids, index_prompts, judge_early
+from autodata.training.rewards.reward import JudgeDown, Reward
 from autodata.types import CANDIDATE, Candidate, Criterion, Judgement, Role
 from tests.helpers.fake_server import Scripted, fake_server, judge_by_hash
 from tests.helpers.scripted_engine import Planned, ScriptedTrainer
-from training.rewards import counts as module
-from training.rewards.counts import Books, read_counts
-from training.rewards.overlap import hash_ids, index_prompts, judge_early
-from training.rewards.reward import JudgeDown, Reward
 
 
 @pytest.fixture(scope="module")
@@ -253,8 +253,12 @@ def test_the_time_that_a_step_waits_is_told_apart_from_the_time_that_the_judge_t
     def clock(*times: float) -> SimpleNamespace:
         return SimpleNamespace(monotonic=map(float, times).__next__)
 
-    monkeypatch.setattr("training.rewards.judging.time", clock(90, 102, 104, 107))  # a start and an end in each step
-    monkeypatch.setattr("training.rewards.reward.time", clock(100, 102, 108, 112))  # the same, of what is waited for
+    monkeypatch.setattr(
+        "autodata.training.rewards.judging.time", clock(90, 102, 104, 107)
+    )  # a start and an end in each step
+    monkeypatch.setattr(
+        "autodata.training.rewards.reward.time", clock(100, 102, 108, 112)
+    )  # the same, of what is waited for
     reward, planned = make_reward(tokenizer, tmp_path, Counting()), [Planned(ROW, " records", 0.0)]
     with scripted_trainer(tokenizer) as trainer:
         judge_early(trainer, [ROW], reward)

@@ -5,9 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autodata.training.policy import Means, count_tokens, find_used
+from autodata.training.rows import PADDING, fill_up
 from tests.helpers.training_runs import world
-from training.policy import Means, count_tokens, find_used
-from training.rows import PADDING, fill_up
 
 __all__ = ["world"]  # a fixture
 
@@ -57,8 +57,8 @@ def trainers(world, tmp_path_factory):
     from transformers import AutoTokenizer
     from trl import GRPOConfig, GRPOTrainer
 
-    from training.policy import PolicyTrainer
-    from training.weights.student import load_student
+    from autodata.training.policy import PolicyTrainer
+    from autodata.training.weights.student import load_student
 
     async def reward(prompts, completions, **columns):
         return [float(len(text)) for text in completions]

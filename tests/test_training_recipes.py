@@ -9,9 +9,9 @@ from autodata.config import load
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import Run
 from autodata.run.records import RunError
+from autodata.training.batch import divide_batch
+from autodata.training.preflight import check_groups
 from tests.helpers.recipes import ON_CPU
-from training.batch import divide_batch
-from training.preflight import check_groups
 
 REPO = Path(__file__).parent.parent
 RECIPES = sorted(str(p.relative_to(REPO)) for p in REPO.glob("recipes/*/grpo*.yaml"))

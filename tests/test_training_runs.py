@@ -13,13 +13,13 @@ import pytest
 
 from autodata.run.folder import read_manifest
 from autodata.run.snapshot import read_snapshot
+from autodata.training.rewards.counts import read_counts
+from autodata.training.weights.student import load_model
 from autodata.types import Role
 from tests.helpers.commands import fails
 from tests.helpers.fake_server import Scripted, fake_server, judge_by_hash
 from tests.helpers.training_runs import arguments, count_asked, judge, read_curve, train, world, world_and_judge
 from tests.helpers.training_world import REPO, launch, make_arguments, make_dataset
-from training.rewards.counts import read_counts
-from training.weights.student import load_model
 
 __all__ = ["judge", "world", "world_and_judge"]  # fixtures
 pytestmark = pytest.mark.slow
@@ -97,7 +97,7 @@ def test_killed_after_its_last_step_it_saves_that_model_and_adds_no_step(world, 
     whole, killed = ([*arguments(world, judge, run, max_steps=2), f"lora={lora}"] for run in runs)
     train(monkeypatch, *whole)
     with monkeypatch.context() as broken, fails("the disk is gone"):
-        broken.setattr("training.run.save_student", fail)
+        broken.setattr("autodata.training.run.save_student", fail)
         train(monkeypatch, *killed)
     train(monkeypatch, *killed)
     manifests, weights = map(read_manifest, runs), [load_file(run / "model" / "model.safetensors") for run in runs]

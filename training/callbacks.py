@@ -14,9 +14,9 @@ from transformers import TrainerCallback, TrainerState
 from autodata.recipes.training import PreflightConfig
 from autodata.report.curves import CURVES, draw_training, read_curves, save_png
 from autodata.run.progress import Progress
+from autodata.training.preflight import check_difference
+from autodata.training.rewards.counts import Books
 from autodata.types import UserError
-from training.preflight import check_difference
-from training.rewards.counts import Books
 
 if TYPE_CHECKING:
     from torch.nn import Module

@@ -17,7 +17,7 @@ def main() -> None:
     recipe = load(GrpoRecipe, command.read_recipe(__doc__))
     os.environ["TRACKIO_DIR"] = str(Path(recipe.run).resolve() / "trackio")
     # Imported only now: TRL imports trackio, which reads the name of its folder when it is imported.
-    from training.run import train_and_save
+    from autodata.training.run import train_and_save
 
     try:
         train_and_save(recipe)

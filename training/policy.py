@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 from trl import GRPOTrainer
 
-from training.rows import PADDING
-from training.shared_prompt import divide_by_prompt, keeps_whole_past, run_prompt
+from autodata.training.rows import PADDING
+from autodata.training.shared_prompt import divide_by_prompt, keeps_whole_past, run_prompt
 
 Scores = tuple[Tensor, Tensor | None, Tensor | None]  # log-probabilities, entropies, loss of the router
 

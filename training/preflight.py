@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from autodata.recipes.training import PreflightConfig
 from autodata.stats.writing import write_percent
+from autodata.training.rewards.reward import Reward
 from autodata.types import UserError
-from training.rewards.reward import Reward
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
     from trl import GRPOConfig
 
-    from training.policy import PolicyTrainer
+    from autodata.training.policy import PolicyTrainer
 
 log = logging.getLogger(__name__)
 

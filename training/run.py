@@ -23,14 +23,14 @@ from autodata.serving.journal import Journal
 from autodata.serving.leases import LeaseWatch
 from autodata.serving.vllm import running
 from autodata.stats.writing import write_duration, write_percent
+from autodata.training.callbacks import write_curves
+from autodata.training.rewards.reward import JudgeDown
+from autodata.training.rows import PADDING
+from autodata.training.trainer import Training
+from autodata.training.weights.card import describe_judgements, write_card
+from autodata.training.weights.movement import CHANGE, SHARE, require_gradient
+from autodata.training.weights.saving import ModelKeeper, find_adapters, name_kept, require_kept, save_student
 from autodata.types import Role
-from training.callbacks import write_curves
-from training.rewards.reward import JudgeDown
-from training.rows import PADDING
-from training.trainer import Training
-from training.weights.card import describe_judgements, write_card
-from training.weights.movement import CHANGE, SHARE, require_gradient
-from training.weights.saving import ModelKeeper, find_adapters, name_kept, require_kept, save_student
 
 _LOOK_S = 1.0  # between two looks at the leases of a judge
 _PATIENCE_FOR_OTHERS_S = 600.0  # after the first replica of a judge is ready

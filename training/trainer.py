@@ -24,13 +24,13 @@ from autodata.run.records import RunError
 from autodata.serving.journal import Journal
 from autodata.serving.limits import divide_limits
 from autodata.serving.llm import Client
-from training import preflight
-from training.batch import divide_batch
-from training.callbacks import ProgressWriter, TrainingWatch
-from training.rewards.counts import Books
-from training.rewards.overlap import judge_early
-from training.rewards.reward import Reward
-from training.rows import (
+from autodata.training import preflight
+from autodata.training.batch import divide_batch
+from autodata.training.callbacks import ProgressWriter, TrainingWatch
+from autodata.training.rewards.counts import Books
+from autodata.training.rewards.overlap import judge_early
+from autodata.training.rewards.reward import Reward
+from autodata.training.rows import (
     Render,
     choose_by_pass_rate,
     draw_examples,
@@ -41,10 +41,10 @@ from training.rows import (
     require_examples,
     spread,
 )
-from training.weights.adapters import sync_exactly
-from training.weights.movement import MovementCheck, require_trained
-from training.weights.saving import check_kept_steps
-from training.weights.student import find_base, find_checkpoint, load_student, read_ended
+from autodata.training.weights.adapters import sync_exactly
+from autodata.training.weights.movement import MovementCheck, require_trained
+from autodata.training.weights.saving import check_kept_steps
+from autodata.training.weights.student import find_base, find_checkpoint, load_student, read_ended
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -61,7 +61,7 @@ class Training:
         from datasets import Dataset
         from transformers import AutoTokenizer, set_seed
 
-        from training.policy import PolicyTrainer
+        from autodata.training.policy import PolicyTrainer
 
         self.recipe, self.folder = recipe, folder
         self.clients: list[Client] = []

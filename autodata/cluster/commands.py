@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("--dry-run", action="store_true", help="print every job without submitting any")
     options = parser.parse_intermixed_args()
     if not _is_command(options.module):
-        parser.error(f"MODULE {options.module}: no such command, for example autodata.generate or eval.run")
+        parser.error(f"MODULE {options.module}: no such command, for example autodata.generate or autodata.eval.run")
     site = Site.read(os.environ)
     parts = plan_parts([options.recipe, *options.others], site.gpus_per_node)
     if options.dry_run:

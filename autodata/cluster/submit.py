@@ -26,11 +26,11 @@ from autodata.types import WrongCall
 
 # The commands that start servers by themselves, inside their job.
 SERVING = ("autodata.generate", "autodata.judge_audit", "autodata.meta.ablate", "autodata.meta.optimize",
-           "autodata.servers", "eval.question_types", "eval.run")  # fmt: skip
+           "autodata.servers", "autodata.eval.question_types", "autodata.eval.run")  # fmt: skip
 # The module that runs a script's command with its servers, and prints their jobs with --dry-run.
 CAMPAIGNS = {
     "generate": ("autodata.cluster.commands", "autodata.generate"),
-    "eval": ("eval.campaign",),
+    "eval": ("autodata.eval.campaign",),
     "meta": ("autodata.cluster.commands", "autodata.meta.optimize"),
 }
 

@@ -57,9 +57,9 @@ def write_logs_card(manifest: Mapping[str, Any]) -> str:
     body = [
         f"# Evaluation of {label}",
         f"Made {escape(manifest['started'])} with commit {escape(manifest.get('git_commit') or 'unknown')} by "
-        "`python -m eval.run` with the settings in `recipe.yaml`. `answers.jsonl` has one line for each answer, "
-        "`results.json` and `prbench.json` have the scores with their intervals, and `logs` has every prompt, answer "
-        "and grade: `inspect view --log-dir logs` shows them.",
+        "`python -m autodata.eval.run` with the settings in `recipe.yaml`. `answers.jsonl` has one line for each "
+        "answer, `results.json` and `prbench.json` have the scores with their intervals, and `logs` has every prompt, "
+        "answer and grade: `inspect view --log-dir logs` shows them.",
         "## Limits",
         f"- {_JUDGED_BY_MODEL}\n- The logs contain the questions: they cannot test a model that was trained on them.",
         "## Citation",

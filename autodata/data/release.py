@@ -153,7 +153,7 @@ def describe_run(
 KINDS = {
     "dataset": ReleaseKind("dataset", "python -m autodata.dataset", fill_dataset),
     "grpo": ReleaseKind("model", "accelerate launch training/grpo.py", fill_model),
-    "eval": ReleaseKind("dataset", "python -m eval.run", fill_logs),
+    "eval": ReleaseKind("dataset", "python -m autodata.eval.run", fill_logs),
 }
 
 

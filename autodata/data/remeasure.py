@@ -1,6 +1,6 @@
 """Say which rows of a data set still separate the solvers, for another student or for the trained one.
 
-python -m eval.run RECIPE dataset=DATASET 'sets=[agentic_train]' samples=5 …        # once for each model
+python -m autodata.eval.run RECIPE dataset=DATASET 'sets=[agentic_train]' samples=5 …        # once for each model
 python -m autodata.data.remeasure DATASET EVALUATION [EVALUATION …] [--group 8]
 
 A row is in the band if its gate accepts it with the evaluated model in the place of the weak solver; the strong
@@ -100,7 +100,7 @@ def _exact(scores: Iterable[float | None]) -> list[Fraction]:
 
 def read_model(evaluation: Path, examples: Sequence[Example], group: int) -> Remeasured:
     """Remeasure the rows for the model of one evaluation. Raises RunError."""
-    manifest = require_finished(str(evaluation), "python -m eval.run")
+    manifest = require_finished(str(evaluation), "python -m autodata.eval.run")
     names = {f"{e.arm}_{e.split}" for e in examples}
     answers = [a for a in iterate_records(evaluation / "answers.jsonl", _ANSWER) if a.task in names]
     try:
@@ -140,7 +140,7 @@ def main() -> None:
 def _read_arguments() -> argparse.Namespace:
     parser = command.make_parser(__doc__)
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="a finished run of autodata.dataset")
-    runs_help = "finished runs of eval.run whose sets are rows of the data set, as sets=[agentic_train]"
+    runs_help = "finished runs of autodata.eval.run whose sets are rows of the data set, as sets=[agentic_train]"
     parser.add_argument("evaluations", type=Path, nargs="+", metavar="EVALUATION", help=runs_help)
     parser.add_argument("--group", type=int, default=_GROUP, help="completions for each prompt; default %(default)s")
     options = parser.parse_args()

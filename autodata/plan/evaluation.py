@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autodata.config import RecipeError
+from autodata.eval.sampled_answers import ANSWERS, SAMPLED_ANSWER, group_by
 from autodata.plan import lengths
 from autodata.plan.problems import Problems, count_arm, list_problems
 from autodata.plan.queues import IN_FLIGHT, SIMULATED_PER_SLOT, QueuePlan, Queues, build_stations, read_paid
@@ -19,7 +20,6 @@ from autodata.run.records import read_records
 from autodata.serving.costs import LEDGER, Cost
 from autodata.serving.request import resolve_sampling
 from autodata.types import Role
-from eval.sampled_answers import ANSWERS, SAMPLED_ANSWER, group_by
 
 Draw = Callable[[str, random.Random], Story]  # makes the calls of one answer to a problem of a set
 
@@ -48,7 +48,7 @@ def plan_evaluation(recipe: EvalRecipe, options: argparse.Namespace) -> Evaluati
     draw = _draw_from_run(recipe, options.like) if options.like else _draw_from_priors(recipe, sets)
     total = recipe.samples * sum(problems.count for problems in sets.values())
     solver = recipe.models.endpoints[recipe.models.weak_solver.endpoint]
-    in_flight = 2 * (solver.max_in_flight or IN_FLIGHT) * len(sets)  # as eval.run gives to inspect_ai
+    in_flight = 2 * (solver.max_in_flight or IN_FLIGHT) * len(sets)  # as autodata.eval.run gives to inspect_ai
     simulated = min(total, SIMULATED_PER_SLOT * in_flight)
     names = [name for name, problems in sets.items() for _ in range(problems.count * recipe.samples)]
     batches = [_draw_batch(names, simulated, draw, random.Random(recipe.seed + i)) for i in range(options.repeats)]
@@ -100,7 +100,7 @@ def _stand_in(recipe: EvalRecipe, name: str, like: Path | None) -> Endpoint:
     if name != EVALUATED:
         return endpoint
     if like:
-        return replace(endpoint, model=require_finished(str(like), "eval.run")["evaluated"]["model"])
+        return replace(endpoint, model=require_finished(str(like), "autodata.eval.run")["evaluated"]["model"])
     is_on_gpu = endpoint.server and not endpoint.server.on_cpu
     return replace(endpoint, model=PRIORS["trainee"]) if is_on_gpu else endpoint
 
@@ -136,7 +136,7 @@ def _make_story(answer: Call, judging: CallStage) -> Story:
 
 def _draw_from_run(recipe: EvalRecipe, folder: Path) -> Draw:
     """Draw whole answers from a finished evaluation of the same sets. Raises RecipeError, RunError."""
-    manifest = require_finished(str(folder), "eval.run")
+    manifest = require_finished(str(folder), "autodata.eval.run")
     answers = group_by(read_records(folder / ANSWERS, SAMPLED_ANSWER), "task")
     everything = [answer for group in answers.values() for answer in group]
     if not everything:

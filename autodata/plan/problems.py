@@ -7,13 +7,13 @@ from statistics import fmean
 
 from autodata.config import RecipeError
 from autodata.data.examples import EXAMPLES, read_set
+from autodata.eval.prbench.data import read_split
 from autodata.plan.workload import PRIORS
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.records import read_records
+from autodata.training.rows import choose_by_pass_rate, draw_examples
 from autodata.types import EXAMPLE
-from eval.prbench.data import read_split
-from training.rows import choose_by_pass_rate, draw_examples
 
 PRINCIPIA = "principia_bench"
 
@@ -80,7 +80,7 @@ def are_counted(recipe: EvalRecipe) -> bool:
 
 
 def _count_principia(recipe: EvalRecipe) -> int:
-    from eval.principia import read_problems  # slow to import
+    from autodata.eval.principia import read_problems  # slow to import
 
     config = recipe.principia
     if Path(config.path).exists():

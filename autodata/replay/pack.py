@@ -22,8 +22,8 @@ _ANY_DATE = (1980, 1, 1, 0, 0, 0)  # so that equal content makes an equal file
 COMMANDS = {
     "generate": "autodata.generate",
     "dataset": "autodata.dataset",
-    "eval": "eval.run",
-    "table": "eval.tables",
+    "eval": "autodata.eval.run",
+    "table": "autodata.eval.tables",
 }
 
 

@@ -17,7 +17,7 @@ from autodata.stats.intervals import Estimate, read_estimate
 from autodata.stats.writing import DASH, write_count, write_estimate
 from autodata.types import Outcome
 
-COMMAND = "python -m eval.run"
+COMMAND = "python -m autodata.eval.run"
 Results = Mapping[str, Mapping[str, Any]]
 
 

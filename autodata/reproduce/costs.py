@@ -11,6 +11,7 @@ from typing import Any
 from autodata.cluster.fleet import find_graders, find_served
 from autodata.cluster.resources import Site
 from autodata.config import load
+from autodata.eval.campaign import fit_replicas
 from autodata.plan.commands import estimate_command, estimate_ingest, measure_corpus
 from autodata.plan.evaluation import EvaluationPlan
 from autodata.plan.meta import MetaPlan
@@ -28,7 +29,6 @@ from autodata.reproduce.graph import Step
 from autodata.reproduce.record import Cost, find_ends
 from autodata.serving.costs import count_gpus
 from autodata.types import UserError
-from eval.campaign import fit_replicas
 
 _SAME = ("run", "dataset", "arms", "label", "evaluated", "evaluate_dataset", "journal")  # keys that change no forecast
 _WEIGHT, _MOMENTS = 2, 12  # bytes per parameter: bfloat16 weights; float32 weights and both moments of AdamW

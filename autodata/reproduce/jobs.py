@@ -21,8 +21,8 @@ _SCRIPTS = {
     "autodata.corpora.ingest": "ingest.sh",
     "autodata.generate": "generate.sh",
     "autodata.meta.optimize": "meta.sh",
-    "training.grpo": "train.sh",
-    "eval.run": "eval.sh",
+    "autodata.training.grpo": "train.sh",
+    "autodata.eval.run": "eval.sh",
 }
 _RUN = "run.sh"
 _ACCELERATE = "AUTODATA_ACCELERATE"

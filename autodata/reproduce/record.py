@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from autodata.run.records import RunError, read_json, write_file
 
 STEPS = "steps.json"
-VERIFY, TABLES = "autodata.verify", "eval.tables"  # the two commands that make no run folder
+VERIFY, TABLES = "autodata.verify", "autodata.eval.tables"  # the two commands that make no run folder
 
 
 def name_step(module: str, target: str) -> str:

@@ -8,8 +8,8 @@ from typing import get_args, get_origin, get_type_hints
 from omegaconf import OmegaConf
 
 from autodata.config import RecipeError
+from autodata.eval.tables.write import find_recipes
 from autodata.types import WrongCall
-from eval.tables.write import find_recipes
 
 RUNS = "runs"  # folder in which the committed recipes put their runs
 SCALES = ("paper", "small")

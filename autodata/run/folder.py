@@ -27,7 +27,7 @@ MANIFEST = "manifest.json"
 KINDS = {
     "autodata.generate": "generate",
     "autodata.dataset": "dataset",
-    "eval.run": "eval",
+    "autodata.eval.run": "eval",
     "training/grpo.py": "grpo",
     "autodata.meta.optimize": "meta",
 }

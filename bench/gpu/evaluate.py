@@ -60,7 +60,7 @@ def evaluate(runs: Path, name: str, server: Sequence[str]) -> dict[str, Number]:
     """Run one evaluation and return its scores and its speed."""
     folder = runs / NAMES[name]
     shutil.rmtree(folder, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "eval.run", *choose_settings(runs, name), *server], check=True)
+    subprocess.run([sys.executable, "-m", "autodata.eval.run", *choose_settings(runs, name), *server], check=True)
     samples = [s for log in folder.glob("logs/*.eval") for s in read_eval_log_sample_summaries(str(log))]
     start, end = min(s.started_at for s in samples), max(s.completed_at for s in samples)
     seconds = (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()

@@ -24,13 +24,13 @@ from trl import GRPOTrainer
 from autodata.config import load
 from autodata.recipes.training import GrpoRecipe
 from autodata.serving.journal import Journal
+from autodata.training.policy import PolicyTrainer
+from autodata.training.trainer import Training
+from autodata.training.weights.movement import SHARE
 from bench.gpu.phases import MemoryWatch, PhaseClock, read_peak_gb, wait_and_read
 from bench.gpu.record import Number, is_small, wait_for_others, write_record
 from tests.helpers.fake_server import fake_server, judge_by_hash
 from tests.helpers.training_world import make_dataset
-from training.policy import PolicyTrainer
-from training.trainer import Training
-from training.weights.movement import SHARE
 
 COMPLETIONS, PROMPT, SHORT = 8, 128, 1024  # completions, tokens of a prompt, tokens of the first step's completions
 VLLM_GB = 48.0  # what recipes/training/one_gpu.yaml gives vLLM on a card of 80 GB

@@ -25,12 +25,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer
 
 from autodata.serving.vllm import choose_port
+from autodata.training.policy import PolicyTrainer
+from autodata.training.weights.student import freeze_vision, load_model
 from bench.gpu.model import build
 from bench.gpu.phases import read_peak_gb, wait_and_read
 from bench.gpu.record import Number, is_small, write_record
 from tests.helpers.training_world import make_tokenizer
-from training.policy import PolicyTrainer
-from training.weights.student import freeze_vision, load_model
 
 LENGTHS = (256, 512) if is_small() else (16_384, 65_536)
 PROMPT = 128

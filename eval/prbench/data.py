@@ -9,8 +9,8 @@ from typing import Any
 
 from autodata.config import RecipeError
 from autodata.corpora.rows import BadRow, read_rows
+from autodata.eval.prbench.rules import BadRubric, PrbenchCriterion, read_conversation, read_criterion
 from autodata.types import Message
-from eval.prbench.rules import BadRubric, PrbenchCriterion, read_conversation, read_criterion
 
 SPLITS = ("legal", "legal_hard", "finance", "finance_hard")
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from autodata.eval.prbench.data import Task, flatten
 from autodata.loop.agents import Agents, gather_all, make_object
 from autodata.loop.parsing import ParseError
 from autodata.loop.prompts import PromptSet
@@ -13,7 +14,6 @@ from autodata.serving.llm import Client
 from autodata.serving.measured import NotMeasured
 from autodata.serving.request import Request
 from autodata.types import Role
-from eval.prbench.data import Task, flatten
 
 _VERDICT = make_object({"explanation": {"type": "string"}, "criteria_met": {"type": "boolean"}})
 

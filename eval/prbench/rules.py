@@ -6,8 +6,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
+from autodata.eval.statistics import mean_of_known
 from autodata.types import Message
-from eval.statistics import mean_of_known
 
 CLASSES = ("critically important", "important", "slightly important", "slightly detrimental", "detrimental",
            "critically detrimental")  # fmt: skip

@@ -11,16 +11,16 @@ from inspect_ai.log import EvalLog
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import TaskState
 
+from autodata.eval.limits import EvaluationLimits
+from autodata.eval.prbench.data import Split, Task, flatten
+from autodata.eval.prbench.grader import Grader, strip_reasoning
+from autodata.eval.prbench.rules import group_values, rates_by, score_task, summarize
+from autodata.eval.tasks import answer, is_counted_refusal, leave_unscored
 from autodata.loop.agents import attempt_seed
 from autodata.serving.request import Request
 from autodata.stats.agreement import Ratings, compare_judges, compare_repeats
 from autodata.stats.intervals import SHARE, Estimate, estimate_mean
 from autodata.types import Outcome, Reply, Role
-from eval.limits import EvaluationLimits
-from eval.prbench.data import Split, Task, flatten
-from eval.prbench.grader import Grader, strip_reasoning
-from eval.prbench.rules import group_values, rates_by, score_task, summarize
-from eval.tasks import answer, is_counted_refusal, leave_unscored
 
 BELOW_ZERO = "no interval: all of it is below 0, where scores are clipped"
 

@@ -1,5 +1,5 @@
-"""Runs the command `python -m eval.study`."""
+"""Runs the command `python -m autodata.eval.study`."""
 
-from eval.study.write import main
+from autodata.eval.study.write import main
 
 main()

@@ -8,9 +8,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from autodata.eval.study.estimates import Skill, Study
+from autodata.eval.study.rows import UNTRAINED, CurvePoint
 from autodata.stats.intervals import Estimate
-from eval.study.estimates import Skill, Study
-from eval.study.rows import UNTRAINED, CurvePoint
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

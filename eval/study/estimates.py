@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
+from autodata.eval.study.rows import UNTRAINED, Score
 from autodata.stats.crossed import CrossedEstimate, estimate_crossed
 from autodata.stats.intervals import DIFFERENCE, SHARE
-from eval.study.rows import UNTRAINED, Score
 
 Values = list[tuple[str, str, float]]  # (seed, document, value)
 

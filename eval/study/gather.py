@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from autodata.data.examples import read_set
+from autodata.eval.sampled_answers import group_by, read_all
+from autodata.eval.statistics import mean_of_known
+from autodata.eval.study.rows import UNTRAINED, Cost, CurvePoint, Score, StudyRows
 from autodata.recipes.evaluation import StudyArm, StudyRecipe
 from autodata.report.curves import read_curves
 from autodata.run.folder import read_manifest
 from autodata.run.records import LINE, TRAJECTORIES, RunError, iterate_records
 from autodata.types import Example
-from eval.sampled_answers import group_by, read_all
-from eval.statistics import mean_of_known
-from eval.study.rows import UNTRAINED, Cost, CurvePoint, Score, StudyRows
 
 
 def gather(recipe: StudyRecipe) -> StudyRows:

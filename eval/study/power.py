@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 
+from autodata.eval.study.estimates import Study, compare
+from autodata.eval.study.results import name_arms
+from autodata.eval.study.rows import UNTRAINED, read_rows
 from autodata.recipes.evaluation import StudyRecipe
 from autodata.run.records import RunError, write_file
 from autodata.stats.crossed import Spread, find_smallest_difference
 from autodata.stats.writing import write_decimal, write_table
-from eval.study.estimates import Study, compare
-from eval.study.results import name_arms
-from eval.study.rows import UNTRAINED, read_rows
 
 POWER = 0.8
 

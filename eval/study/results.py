@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import fmean
 
+from autodata.eval.study.estimates import Study, compare, estimate_accuracy
+from autodata.eval.study.rows import UNTRAINED, Cost
 from autodata.recipes.evaluation import StudyRecipe
 from autodata.stats.crossed import CrossedEstimate
 from autodata.stats.writing import (
@@ -17,8 +19,6 @@ from autodata.stats.writing import (
     write_percent,
     write_table,
 )
-from eval.study.estimates import Study, compare, estimate_accuracy
-from eval.study.rows import UNTRAINED, Cost
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def _find_place(row: dict[str, str]) -> tuple[object, ...]:
 def read_rows(folder: Path) -> StudyRows:
     """Read the three CSV files. Raises NoSuchRun if there is no file of scores, RunError if a file is damaged."""
     if not _find_csv(folder / SCORES).exists():
-        raise NoSuchRun(f"{folder}: no {SCORES}.csv; make it with python -m eval.study RECIPE")
+        raise NoSuchRun(f"{folder}: no {SCORES}.csv; make it with python -m autodata.eval.study RECIPE")
     return StudyRows(
         _read_csv(folder / SCORES, _read_score),
         _read_csv(folder / CURVES, _read_point),

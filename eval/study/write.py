@@ -3,9 +3,9 @@
 It writes scores.csv, curves.csv and costs.csv (a large one as .csv.gz), results.md, skills.csv and three figures to
 the recipe's `output`. A missing run is a dash, with the command that makes it.
 
-python -m eval.study recipes/study/analysis.yaml                     # gathers the runs and analyses them
-python -m eval.study recipes/study/analysis.yaml 'scores=[docs/study]'   # analyses the CSV files of folders
-python -m eval.study recipes/study/analysis.yaml pilot=FOLDER        # power.md: the smallest difference it would find
+python -m autodata.eval.study recipes/study/analysis.yaml                     # gathers the runs and analyses them
+python -m autodata.eval.study recipes/study/analysis.yaml 'scores=[docs/study]'   # analyses the CSV files of folders
+python -m autodata.eval.study recipes/study/analysis.yaml pilot=FOLDER        # power.md: what it would find
 """
 
 import csv
@@ -15,14 +15,14 @@ from pathlib import Path
 
 from autodata import command
 from autodata.config import load
+from autodata.eval.study.draw import draw_curves, draw_skills, draw_tokens
+from autodata.eval.study.estimates import Skill, Study, estimate_accuracy, measure_skills
+from autodata.eval.study.gather import gather
+from autodata.eval.study.power import write_power
+from autodata.eval.study.results import Costs, name_arms, render
+from autodata.eval.study.rows import UNTRAINED, StudyRows, join_rows, write_rows
 from autodata.recipes.evaluation import StudyRecipe
 from autodata.run.records import write_file
-from eval.study.draw import draw_curves, draw_skills, draw_tokens
-from eval.study.estimates import Skill, Study, estimate_accuracy, measure_skills
-from eval.study.gather import gather
-from eval.study.power import write_power
-from eval.study.results import Costs, name_arms, render
-from eval.study.rows import UNTRAINED, StudyRows, join_rows, write_rows
 
 
 def analyse(recipe: StudyRecipe) -> str:

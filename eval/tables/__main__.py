@@ -1,5 +1,5 @@
-"""Runs the command `python -m eval.tables`."""
+"""Runs the command `python -m autodata.eval.tables`."""
 
-from eval.tables.write import main
+from autodata.eval.tables.write import main
 
 main()

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from autodata.config import RecipeError
+from autodata.eval.sampled_answers import SampledAnswer, read_all
+from autodata.eval.tables.numbers import Cell, papers_number
 from autodata.fidelity import MARK, MARK_MEANS, PROVENANCE
 from autodata.recipes.evaluation import TableRecipe, TableRow
 from autodata.run.folder import read_manifest
 from autodata.run.records import read_json
 from autodata.serving.costs import LEDGER
 from autodata.stats.writing import DASH
-from eval.sampled_answers import SampledAnswer, read_all
-from eval.tables.numbers import Cell, papers_number
 
 HELD_OUT = ("cot_test", "agentic_test")
 COST = ["thousand tokens", "GPU-seconds"]

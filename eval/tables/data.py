@@ -8,6 +8,9 @@ import scipy  # loads its submodules on first use
 
 from autodata.data.examples import EXAMPLES, STATISTICS
 from autodata.data.statistics import METRICS, measure_intervals
+from autodata.eval.question_types import RESULTS, TYPES
+from autodata.eval.tables.cells import HELD_OUT, ResultTable, papers, read_finished, read_result
+from autodata.eval.tables.numbers import Cell, count, estimate, milestone
 from autodata.meta.search import ITERATIONS
 from autodata.recipes.evaluation import TableRecipe
 from autodata.report.charts import Frame, Line, Lines, series_style
@@ -16,9 +19,6 @@ from autodata.run.records import LINE, read_records
 from autodata.stats.intervals import Estimate
 from autodata.stats.writing import DASH, write_points
 from autodata.types import EXAMPLE
-from eval.question_types import RESULTS, TYPES
-from eval.tables.cells import HELD_OUT, ResultTable, papers, read_finished, read_result
-from eval.tables.numbers import Cell, count, estimate, milestone
 
 
 def data_quality(recipe: TableRecipe) -> list[ResultTable]:

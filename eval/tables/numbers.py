@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from autodata.eval.statistics import LEVEL, Difference
 from autodata.fidelity import MARK, MARK_MEANS
 from autodata.report.curves import write_milestone
 from autodata.stats.intervals import Estimate, read_estimate
 from autodata.stats.writing import DASH, Writer, write_decimal, write_difference, write_estimate, write_number
-from eval.statistics import LEVEL, Difference
 
 PARTS = ("value", "lower", "upper", "n", "p", "step", "note")  # in the order of their columns
 

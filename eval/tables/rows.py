@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
+from autodata.eval.tables.cells import read_answers, read_finished
 from autodata.recipes.evaluation import TableRow
 from autodata.run.records import RunError
 from autodata.serving.measured import tell_outcomes
-from eval.tables.cells import read_answers, read_finished
 
 
 def check_rows(rows: Sequence[TableRow]) -> list[str]:

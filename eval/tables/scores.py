@@ -9,14 +9,14 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
+from autodata.eval.attribution import Cause, attribute
+from autodata.eval.sampled_answers import PRBENCH, SampledAnswer, group_by, join, summarize, to_answers
+from autodata.eval.statistics import Answers, best_at_k, compare, mean_at_k, mean_of_known, pass_at_k, reduce_answers
+from autodata.eval.tables.cells import COST, HELD_OUT, ResultTable, cost, read_answers, read_result, with_papers
+from autodata.eval.tables.numbers import difference, estimate
+from autodata.eval.truncation import measure_rate
 from autodata.recipes.evaluation import TableRecipe, TableRow
 from autodata.stats.writing import DASH, write_decimal, write_points
-from eval.attribution import Cause, attribute
-from eval.sampled_answers import PRBENCH, SampledAnswer, group_by, join, summarize, to_answers
-from eval.statistics import Answers, best_at_k, compare, mean_at_k, mean_of_known, pass_at_k, reduce_answers
-from eval.tables.cells import COST, HELD_OUT, ResultTable, cost, read_answers, read_result, with_papers
-from eval.tables.numbers import difference, estimate
-from eval.truncation import measure_rate
 
 AnswersByTask = Mapping[str, Sequence[SampledAnswer]]
 

@@ -2,8 +2,8 @@
 
 A missing run is a dash, with the command that makes it below the table.
 
-python -m eval.tables recipes/demo/table1.yaml [key=value …]
-python -m eval.tables recipes/tables                              # all tables and figures of a folder
+python -m autodata.eval.tables recipes/demo/table1.yaml [key=value …]
+python -m autodata.eval.tables recipes/tables                              # all tables and figures of a folder
 """
 
 from collections.abc import Callable, Sequence
@@ -12,14 +12,14 @@ from pathlib import Path
 
 from autodata import command
 from autodata.config import RecipeError, load
+from autodata.eval.tables.cells import ResultTable, check_papers, note_papers, read_finished
+from autodata.eval.tables.data import data_quality, learning_curves, pass_rate, question_types
+from autodata.eval.tables.files import write_csv, write_latex
+from autodata.eval.tables.numbers import split_cell
+from autodata.eval.tables.rows import check_rows, note_outcomes
+from autodata.eval.tables.scores import attribution, by_subset, held_out, prbench, truncation
 from autodata.recipes.evaluation import TableRecipe, TableRow
 from autodata.stats.writing import write_table
-from eval.tables.cells import ResultTable, check_papers, note_papers, read_finished
-from eval.tables.data import data_quality, learning_curves, pass_rate, question_types
-from eval.tables.files import write_csv, write_latex
-from eval.tables.numbers import split_cell
-from eval.tables.rows import check_rows, note_outcomes
-from eval.tables.scores import attribution, by_subset, held_out, prbench, truncation
 
 SHAPES: dict[str, Callable[[TableRecipe], list[ResultTable]]] = {
     "data quality": data_quality,

@@ -15,4 +15,4 @@ for rate in 1.0e-5 5.0e-5; do  # the rate between them is that of grpo.yaml
             evaluate_dataset="$runs/heldout" trainer.seed="${seeds[0]}" trainer.learning_rate="$rate"
     done
 done
-$bin/python -m eval.study $recipes/analysis.yaml runs="$runs" pilot="$runs/analysis"
+$bin/python -m autodata.eval.study $recipes/analysis.yaml runs="$runs" pilot="$runs/analysis"

@@ -24,9 +24,9 @@ for seed in "$@"; do
         models.endpoints.student.server.weights="$half" models.endpoints.student.model=half-trained
     step $python -m autodata.dataset $recipes/dataset.yaml run="$here/data_refreshed" arms.agentic="$here/refreshed"
     train_half grpo_refreshed data_refreshed "$seed" model="$half"
-    step $python -m eval.run $recipes/eval.yaml "${models[@]}" run="$here/eval_refreshed" dataset="$runs/heldout" \
+    step $python -m autodata.eval.run $recipes/eval.yaml "${models[@]}" run="$here/eval_refreshed" dataset="$runs/heldout" \
         seed="$seed" label="SmolLM2-135M + RL on agentic data, refreshed" evaluated.weights="$here/grpo_refreshed/model"
 done
 seeds=$(printf '%s\n' "$@" | sort -nu | paste -sd,)
-step $python -m eval.study $recipes/analysis_refreshed.yaml runs="$runs" seeds="[$seeds]"
+step $python -m autodata.eval.study $recipes/analysis_refreshed.yaml runs="$runs" seeds="[$seeds]"
 step $python -m autodata.report "$runs"

@@ -28,7 +28,7 @@ start_server() {  # one server for several steps that use the untrained model; e
     exit 1
 }
 generate() { step $python -m autodata.generate "$recipes/generate_$1.yaml" "${models[@]}" run="$2" "${server[@]}" "${@:3}"; }
-evaluate() { step $python -m eval.run $recipes/eval.yaml "${models[@]}" dataset="$runs/heldout" "$@"; }
+evaluate() { step $python -m autodata.eval.run $recipes/eval.yaml "${models[@]}" dataset="$runs/heldout" "$@"; }
 
 [ -e "$runs/eval_untrained/results.json" ] || start_server
 generate questions "$runs/heldout_cot" documents.path="$recipes/documents/${QUESTIONS:-test}.jsonl"
@@ -59,5 +59,5 @@ for seed in "$@"; do
 done
 # The analysis takes all seeds that have been run, also by earlier calls.
 seeds=$(printf '%s\n' "$@" $(ls "$runs" | sed -n 's/^seed_//p') | sort -nu | paste -sd,)
-step $python -m eval.study $recipes/analysis.yaml runs="$runs" seeds="[$seeds]"
+step $python -m autodata.eval.study $recipes/analysis.yaml runs="$runs" seeds="[$seeds]"
 step $python -m autodata.report "$runs"

@@ -52,7 +52,7 @@ def main() -> None:
     os.environ |= {"VLLM_CPU_KVCACHE_SPACE": "1", "TORCHDYNAMO_DISABLE": "1", "VLLM_USE_AOT_COMPILE": "0"}
     from vllm.model_executor.layers import utils
 
-    from training import grpo, trainer
+    from autodata.training import grpo, trainer
 
     utils.dispatch_cpu_unquantized_gemm = keep_weights
     if "--late" in sys.argv:

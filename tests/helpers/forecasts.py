@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from autodata.eval.tables.write import find_recipes
 from autodata.reproduce.costs import forecast
 from autodata.reproduce.graph import Step, build
 from autodata.reproduce.request import read_request
 from autodata.stats.writing import DASH, write_duration, write_table
-from eval.tables.write import find_recipes
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reproduce.md"
 MODELS = "recipes/models/paper.yaml"

@@ -11,6 +11,9 @@ from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
+from autodata.eval.prbench.data import read_split
+from autodata.eval.prbench.grader import Grader
+from autodata.eval.question_types import TYPES
 from autodata.loop import domain as base
 from autodata.loop import orchestrator
 from autodata.loop.agents import Agents
@@ -22,9 +25,6 @@ from autodata.meta.genome import read_baseline
 from autodata.meta.mutate import Author
 from autodata.serving.request import Request
 from autodata.types import Candidate, Document, Message, Outcome, Reply, Round
-from eval.prbench.data import read_split
-from eval.prbench.grader import Grader
-from eval.question_types import TYPES
 from tests.helpers import prompt_material as material
 from tests.helpers.recipes import load_recipe
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 from trl.trainer.utils import start_event_loop_in_daemon
 
-from training.rewards.reward import Reward
+from autodata.training.rewards.reward import Reward
 
 
 @dataclass(frozen=True)

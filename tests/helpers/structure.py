@@ -30,7 +30,8 @@ def find_arrows(checkout: Path) -> set[tuple[str, str]]:
 
 def find_room(module: str) -> str:
     """Return the room of a module: `autodata.loop.agents` stands in `autodata.loop`; the package itself is no room."""
-    parts = module.split(".")
+    parts = module.removeprefix("autodata.") if module.startswith(("autodata.training", "autodata.eval")) else module
+    parts = parts.split(".")
     return ".".join(parts[:2]) if parts[0] == "autodata" and len(parts) > 1 else parts[0].replace("autodata", "")
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from autodata.training import grpo
 from tests.helpers.fake_server import fake_server, judge_by_hash
 from tests.helpers.training_world import REPO, make_arguments, make_dataset, make_qwen
-from training import grpo
 
 TOLD = ("loss", "reward", "reward_std", "grad_norm", "train/score", "completions/mean_length")
 

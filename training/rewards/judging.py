@@ -15,8 +15,8 @@ from autodata.serving.llm import Client
 from autodata.serving.measured import EndpointError, PromptCut
 from autodata.serving.request import resolve_sampling
 from autodata.serving.wire.faults import HttpError
+from autodata.training.rewards.counts import Books
 from autodata.types import CANDIDATE, Judgement, Role
-from training.rewards.counts import Books
 
 Case = tuple[str, str]  # a candidate as JSON, and the answer to judge
 _SLACK = 4.0  # factor on the time that all replies would take at their full length

@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from training.rewards.reward import Reward
+from autodata.training.rewards.reward import Reward
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -13,10 +13,10 @@ from autodata.loop.domain import Domain
 from autodata.recipes.training import RewardConfig
 from autodata.serving.llm import Client
 from autodata.serving.measured import Window
+from autodata.training.rewards.counts import Books
+from autodata.training.rewards.judging import Case, Judging, Scored
+from autodata.training.rows import read_answer
 from autodata.types import UserError
-from training.rewards.counts import Books
-from training.rewards.judging import Case, Judging, Scored
-from training.rows import read_answer
 
 log = logging.getLogger(__name__)
 Log = Callable[[str, float], None]  # TRL's log_metric

@@ -22,7 +22,7 @@ from transformers.utils import (
 from autodata.config import RecipeError
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.records import RunError
-from training.weights.student import find_base, load_model
+from autodata.training.weights.student import find_base, load_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

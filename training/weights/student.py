@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.records import RunError
 from autodata.serving.embedded import resolve_weights
-from training.weights.adapters import add_adapters
+from autodata.training.weights.adapters import add_adapters
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel

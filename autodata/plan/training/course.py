@@ -12,7 +12,7 @@ from autodata.plan.training.memory import read_size
 from autodata.plan.training.steps import Round, Setting
 from autodata.plan.workload import PRIORS
 from autodata.recipes.training import GrpoRecipe
-from training.batch import read_sizes
+from autodata.training.batch import read_sizes
 
 STEP, EVALUATION, REST = "step", "evaluation", "rest"  # groups of parts that a run measures together
 

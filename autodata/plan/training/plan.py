@@ -21,8 +21,8 @@ from autodata.plan.training.steps import STUDENT, Setting, count_parallel, is_ap
 from autodata.plan.training.tables import TrainingPlan
 from autodata.plan.workload import PRIORS
 from autodata.recipes.training import GrpoRecipe
+from autodata.training.batch import divide_batch
 from autodata.types import Role
-from training.batch import divide_batch
 
 _GB = 1e9
 Speeds = Mapping[str, ReplicaSpeed]  # by endpoint

@@ -41,7 +41,7 @@ def read_shape(weights: str, lora: Mapping[str, Any]) -> ModelShape:
     """Read the shape of a model to be trained; `lora` is the recipe's. Raises RecipeError if it is not known."""
     import torch
 
-    from training.weights.student import freeze_vision
+    from autodata.training.weights.student import freeze_vision
 
     architecture, config = _read_config(weights)
     with torch.device("meta"):

@@ -11,8 +11,8 @@ from autodata.plan.simulation import SimulatedOutcome, Station, simulate
 from autodata.plan.training.shape import ModelShape
 from autodata.plan.workload import PRIORS, Call, Story, ask
 from autodata.recipes.training import GrpoRecipe
+from autodata.training.batch import read_sizes
 from autodata.types import Role
-from training.batch import read_sizes
 
 STUDENT = "student"  # name of the station that samples from the model in training
 
